@@ -1,0 +1,313 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""The problems `train` and `sample` of `finediffusion bench` in PyTorch: the same model, the same work.
+
+    torch_dit.py 'train DiT-S/2 b4' 'sample DiT-S/2 b4' --json > torch.json
+    torch_dit.py 'train DiT-S/2 b4' --compile --autocast bf16 --threads 2
+
+A training step is forward, loss (noise and variance), backward, AdamW and EMA of the trained parameters:
+class table, biases and norms, or what another mask says. Frozen matrices take no gradient. A sampling step
+runs both branches as one doubled batch, guides three of four channels, and updates the picture. Nothing
+here is slowed down on purpose: attention is scaled_dot_product_attention, the optimiser the fused or
+foreach one, the EMA one foreach call. The output has the fields of `finediffusion bench --json`, so that
+`finediffusion bench --compare` shows both. Needs PyTorch 2."""
+import argparse
+import json
+import math
+import resource
+import statistics
+import sys
+import time
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+SIZES = {"XL": (1152, 28, 16), "L": (1024, 24, 16), "B": (768, 12, 12), "S": (384, 12, 6)}
+MASKS = {
+    "finediffusion": lambda n: "embedding_table" in n or "bias" in n or "norm" in n,
+    "bitfit": lambda n: "embedding_table" in n or ("bias" in n and "norm" not in n),
+    "norm": lambda n: "embedding_table" in n or "norm" in n,
+    "table": lambda n: "embedding_table" in n,
+    "full": lambda n: n != "pos_embed",
+}
+
+
+class Problem:
+    """train [MASK] MODEL bN [size=S] [channels=C] [classes=N], or sample ..."""
+
+    def __init__(self, text):
+        self.text = " ".join(text.split())
+        self.kind, *words = self.text.split()
+        self.mask, self.batch, self.size, self.channels, self.rows = "finediffusion", 1, 32, 4, 10011
+        self.width = None
+        if self.kind not in ("train", "sample"):
+            raise SystemExit(f"torch_dit.py: '{self.text}': only train and sample are measured here")
+        for word in words:
+            if word in MASKS and self.kind == "train":
+                self.mask = word
+            elif word.startswith("DiT-"):
+                name, self.patch = word[4:].split("/")
+                self.width, self.depth, self.heads = SIZES[name]
+                self.patch = int(self.patch)
+            elif "," in word:
+                self.width, self.depth, self.heads, self.patch = map(int, word.split(","))
+            elif word.startswith("b"):
+                self.batch = int(word[1:])
+            elif word.startswith("size="):
+                self.size = int(word[5:])
+            elif word.startswith("channels="):
+                self.channels = int(word[9:])
+            elif word.startswith("classes="):
+                self.rows = int(word[8:])
+            else:
+                raise SystemExit(f"torch_dit.py: '{self.text}': '{word}' is not understood")
+        if self.width is None:
+            raise SystemExit(f"torch_dit.py: '{self.text}': the model is missing")
+
+    @property
+    def tokens(self):
+        return (self.size // self.patch) ** 2
+
+    def flops(self):
+        """2mnk for each product that is computed, 4 N^2 D for attention, 8 N^2 D for its backward."""
+        n, d, c, p = self.tokens, self.width, self.channels, self.patch
+        patch_in, patch_out = c * p * p, 2 * c * p * p
+        attention = self.depth * 4 * n * n * d
+        blocks = self.depth * (2 * n * 12 * d * d + 2 * 6 * d * d)
+        ends = 2 * (n * d * patch_in + n * d * patch_out + 256 * d + d * d + 2 * d * d)
+        forward = attention + blocks + ends
+        if self.kind == "sample":
+            return 2 * self.batch * forward
+        bias_below = self.mask not in ("norm", "table")       # a bias of the first time layer is trained
+        dx = blocks + ends - 2 * (n * d * patch_in + 256 * d)  # the ends of the chain need no dX
+        if not bias_below:
+            dx -= 2 * d * d
+        dw = blocks + ends if self.mask == "full" else 0
+        return self.batch * (forward + dx + dw + 2 * attention)
+
+
+# ------------------------------------------------------------------------------------------- the model
+
+class Attention(nn.Module):
+    def __init__(self, width, heads):
+        super().__init__()
+        self.heads = heads
+        self.qkv, self.proj = nn.Linear(width, 3 * width), nn.Linear(width, width)
+
+    def forward(self, x):
+        b, n, d = x.shape
+        q, k, v = self.qkv(x).reshape(b, n, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)
+        return self.proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(b, n, d))
+
+
+class Mlp(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.fc1, self.fc2 = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+
+    def forward(self, x):
+        return self.fc2(F.gelu(self.fc1(x), approximate="tanh"))
+
+
+def modulate(x, shift, scale):
+    return x * (1 + scale[:, None]) + shift[:, None]
+
+
+class Block(nn.Module):
+    def __init__(self, width, heads):
+        super().__init__()
+        self.norm1, self.norm2 = nn.LayerNorm(width, eps=1e-6), nn.LayerNorm(width, eps=1e-6)
+        self.attn, self.mlp = Attention(width, heads), Mlp(width)
+        self.adaLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 6 * width))
+
+    def forward(self, x, c):
+        shift1, scale1, gate1, shift2, scale2, gate2 = self.adaLN_modulation(c).chunk(6, dim=1)
+        x = x + gate1[:, None] * self.attn(modulate(self.norm1(x), shift1, scale1))
+        return x + gate2[:, None] * self.mlp(modulate(self.norm2(x), shift2, scale2))
+
+
+class Head(nn.Module):
+    def __init__(self, width, patch, channels):
+        super().__init__()
+        self.norm_final = nn.LayerNorm(width, eps=1e-6)
+        self.linear = nn.Linear(width, patch * patch * channels)
+        self.adaLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 2 * width))
+
+    def forward(self, x, c):
+        shift, scale = self.adaLN_modulation(c).chunk(2, dim=1)
+        return self.linear(modulate(self.norm_final(x), shift, scale))
+
+
+class DiT(nn.Module):
+    def __init__(self, p):
+        super().__init__()
+        self.patch, self.channels, self.grid = p.patch, p.channels, p.size // p.patch
+        self.patch_embed = nn.Linear(p.channels * p.patch * p.patch, p.width)
+        self.time = nn.Sequential(nn.Linear(256, p.width), nn.SiLU(), nn.Linear(p.width, p.width))
+        self.embedding_table = nn.Embedding(p.rows, p.width)
+        self.pos_embed = nn.Parameter(torch.randn(1, p.tokens, p.width) * 0.5)
+        self.blocks = nn.ModuleList(Block(p.width, p.heads) for _ in range(p.depth))
+        self.head = Head(p.width, p.patch, 2 * p.channels)
+        self.register_buffer("freq", torch.exp(torch.arange(128) * (-math.log(10000.0) / 128)))
+
+    def forward(self, x, t, rows):
+        b, g, p = len(x), self.grid, self.patch
+        phase = t[:, None].float() * self.freq
+        c = self.time(torch.cat([phase.cos(), phase.sin()], dim=1)) + self.embedding_table(rows)
+        x = x.reshape(b, self.channels, g, p, g, p).permute(0, 2, 4, 1, 3, 5).reshape(b, g * g, -1)
+        x = self.patch_embed(x) + self.pos_embed
+        for block in self.blocks:
+            x = block(x, c)
+        x = self.head(x, c).reshape(b, g, g, p, p, 2 * self.channels)
+        return x.permute(0, 5, 1, 3, 2, 4).reshape(b, 2 * self.channels, g * p, g * p)
+
+
+def randomise(model):
+    """Nowhere zero, and activations near 1: the spreads that finediffusion bench uses."""
+    for name, p in model.named_parameters():
+        if "norm" in name:
+            nn.init.normal_(p, 1.0 if name.endswith("weight") else 0.0, 0.1)
+        elif name.endswith("bias"):
+            nn.init.normal_(p, 0.0, 0.1)
+        elif "embedding_table" in name or name == "pos_embed":
+            nn.init.normal_(p, 0.0, 0.5)
+        else:
+            nn.init.normal_(p, 0.0, p[0].numel() ** -0.5)
+
+
+# --------------------------------------------------------------------------------------- noise process
+
+class Schedule:
+    def __init__(self):
+        beta = torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64)
+        abar = torch.cumprod(1 - beta, 0)
+        prev = torch.cat([torch.ones(1, dtype=torch.float64), abar[:-1]])
+        var = beta * (1 - prev) / (1 - abar)
+        self.table = torch.stack([abar.sqrt(), (1 - abar).sqrt(), beta.log(),
+                                  torch.cat([var[1:2], var[1:]]).log(),
+                                  beta * prev.sqrt() / (1 - abar) * (1 / abar - 1).sqrt()]).float()
+
+    def at(self, t):
+        return [row[t].reshape(-1, 1, 1, 1) for row in self.table]
+
+
+def losses(out, noise, log_beta, log_var, mean_eps):
+    """mse of the noise and the variational bound of the variance, in bits, for t > 0."""
+    eps, v = out.float().chunk(2, dim=1)
+    mse = (eps - noise).square().mean()
+    frac = (v + 1) / 2
+    logvar = frac * log_beta + (1 - frac) * log_var
+    shift = mean_eps * (eps.detach() - noise)
+    kl = 0.5 * (logvar - log_var - 1 + torch.exp(log_var - logvar) + shift.square() * torch.exp(-logvar))
+    return mse + kl.mean() / math.log(2)
+
+
+# --------------------------------------------------------------------------------------------- the work
+
+def autocast(args):
+    return torch.autocast("cpu", dtype=torch.bfloat16, enabled=args.autocast == "bf16")
+
+
+def make_train(p, model, args):
+    trained = []
+    for name, q in model.named_parameters():
+        q.requires_grad_(MASKS[p.mask](name))
+        if q.requires_grad:
+            trained.append(q)
+    ema = [q.detach().clone() for q in trained]
+    adam = torch.optim.AdamW(trained, lr=1e-4, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0,
+                             fused=args.adamw == "fused", foreach=args.adamw == "foreach")
+    schedule, shape = Schedule(), (p.batch, p.channels, p.size, p.size)
+    x0, noise = torch.randn(shape), torch.randn(shape)
+    t = (torch.arange(p.batch) * 331 + 500) % 1000
+    rows = torch.arange(p.batch) * 7919 % p.rows
+    net = torch.compile(model) if args.compile else model
+
+    def step():
+        a, b, log_beta, log_var, mean_eps = schedule.at(t)
+        with autocast(args):
+            out = net(a * x0 + b * noise, t, rows)
+        loss = losses(out, noise, log_beta, log_var, mean_eps)
+        adam.zero_grad(set_to_none=True)
+        loss.backward()
+        adam.step()
+        with torch.no_grad():
+            torch._foreach_lerp_(ema, [q.detach() for q in trained], 1e-4)
+        return loss.item()
+    return step
+
+
+def make_sample(p, model, args):
+    shape = (p.batch, p.channels, p.size, p.size)
+    rows = torch.cat([torch.arange(p.batch) * 7919 % p.rows, torch.full((p.batch,), p.rows - 1)])
+    guided = 3 if p.channels == 4 else p.channels
+    net = torch.compile(model) if args.compile else model
+    sigma, alpha = Schedule().table[1][999].item(), Schedule().table[0][999].item()
+
+    @torch.no_grad()
+    def step():
+        x = torch.randn(shape)
+        with autocast(args):
+            out = net(torch.cat([x, x]), torch.full((2 * p.batch,), 999), rows)
+        cond, uncond = out.float()[:, :p.channels].chunk(2)
+        eps = torch.cat([uncond[:, :guided] + 4 * (cond[:, :guided] - uncond[:, :guided]),
+                         cond[:, guided:]], dim=1)
+        return ((x - sigma * eps) / alpha).numpy()
+    return step
+
+
+def measure(text, args):
+    p = Problem(text)
+    torch.manual_seed(1)
+    model = DiT(p)
+    randomise(model)
+    step = (make_train if p.kind == "train" else make_sample)(p, model, args)
+    began = time.perf_counter()
+    step()
+    step()  # the optimiser's state is made in the first one
+    warm = time.perf_counter() - began
+    seconds = []
+    while len(seconds) < args.repetitions if args.repetitions else \
+            len(seconds) < 3 or (sum(seconds) < 1 and len(seconds) < 20):
+        began = time.perf_counter()
+        step()
+        seconds.append(time.perf_counter() - began)
+    best = min(seconds)
+    how = "compiled" if args.compile else "eager"
+    return {"problem": p.text, "device": f"PyTorch {torch.__version__} on the CPU, {how}",
+            "driver": "oneDNN" if torch.backends.mkldnn.is_available() else "no oneDNN",
+            "precision": args.autocast or "f32", "weights": "f32", "threads": torch.get_num_threads(),
+            "batch": p.batch, "seconds_min": best, "seconds_median": statistics.median(seconds),
+            "seconds_max": max(seconds), "repetitions": len(seconds),
+            "seconds_per_image": best / p.batch, "gflops": 1e-9 * p.flops() / best,
+            "flops": float(p.flops()),
+            "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            "warmup_seconds": warm, "version": torch.__version__}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("problems", nargs="+", metavar="PROBLEM", help="'train DiT-S/2 b4', ...")
+    parser.add_argument("--threads", type=int, help="threads of PyTorch (default: its own choice)")
+    parser.add_argument("--compile", action="store_true", help="torch.compile the network")
+    parser.add_argument("--autocast", choices=["bf16"], help="arithmetic of the products")
+    parser.add_argument("--adamw", choices=["fused", "foreach", "loop"], default="fused")
+    parser.add_argument("--repetitions", type=int, default=0,
+                        help="default: until 3 and a second, at most 20")
+    parser.add_argument("--json", action="store_true")
+    args = parser.parse_args()
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    results = [measure(text, args) for text in args.problems]
+    if args.json:
+        json.dump(results, sys.stdout, indent=1)
+        print()
+    else:
+        for r in results:
+            print(f"{r['problem']:36} {1e3 * r['seconds_min']:9.1f} ms  median "
+                  f"{1e3 * r['seconds_median']:9.1f} ms  {r['gflops']:8.1f} GFLOP/s")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * linear.cl: the three products of a linear layer, C [M, N] = sum over k < K of A(m, k) B(k, n).
+ *
+ *               A(m, k)        B(k, n)
+ *   forward     x [M][K]       W [N][K]     M = B N rows, N = n_out, K = n_in
+ *   dx          dy [M][K]      W [K][N]     N = n_in, K = n_out                  -DB_ROWS
+ *   dw          dy [K][M]      x [K][N]     M = n_out, N = n_in, K = B N rows  -DA_COLUMNS -DB_ROWS
+ *
+ * A group computes a tile of TM x TN, TK steps of k at a time through local memory:
+ *
+ *            TN                          work-item (tx, ty) owns the elements
+ *       +----+----+                      row ty + 16 i, column tx + 16 j,
+ *   TM  |tile|    |   16 x 16 items      i < ITEM_M, j < ITEM_N: neighbours in tx
+ *       +----+----+                      read and write neighbours in memory
+ *
+ * An element's sum over k runs in one order whatever the tile, so its bits do not depend on M.
+ *
+ * ITEM_M, ITEM_N   elements of C a work-item, each way. Per-sample vectors (rows 1) use ITEM_M 1.
+ * W_TYPE           storage of B: 0 f32, 1 f16, 2 bf16, 3 int8 with an f32 scale a row of W */
+#ifndef ITEM_M
+#define ITEM_M 4
+#endif
+#ifndef ITEM_N
+#define ITEM_N 4
+#endif
+#ifndef W_TYPE
+#define W_TYPE 0
+#endif
+#define TM (16 * ITEM_M)
+#define TN (16 * ITEM_N)
+#define TK 16
+
+#define HAS_BETA 0
+#define HAS_BIAS 1
+#define HAS_PRE 2
+#define HAS_GATE 3
+#define HAS_RESIDUAL 4
+#define RESIDUAL_SHARED 5
+#define HAS_SLOPE 6 /* multiply by act'(pre) */
+#define ACT_SHIFT 8
+
+#if W_TYPE == 0
+#define B_TYPE float
+#define B_LOAD(at, row) b[b_at + (at)]
+#elif W_TYPE == 1
+#define B_TYPE half
+#define B_LOAD(at, row) vload_half((at), b + b_at)
+#elif W_TYPE == 2
+#define B_TYPE ushort
+#define B_LOAD(at, row) as_float((uint)b[b_at + (at)] << 16)
+#else
+#define B_TYPE char
+#define B_LOAD(at, row) ((float)b[b_at + (at)] * w_scale[w_scale_at + (row)])
+#endif
+
+__kernel __attribute__((reqd_work_group_size(16, 16, 1)))
+void linear(__global float *y, ulong y_at, __global const float *a, ulong a_at,
+            __global const B_TYPE *b, ulong b_at, __global const float *w_scale, ulong w_scale_at,
+            __global const float *bias, ulong bias_at, __global float *pre, ulong pre_at,
+            __global const float *gate, ulong gate_at, __global const float *residual,
+            ulong residual_at, int M, int N, int K, int rows, int gate_stride, uint flags)
+{
+    __local float as[TK][TM + 1], bs[TK][TN + 1];
+    int tx = (int)get_local_id(0), ty = (int)get_local_id(1), l = ty * 16 + tx;
+    int m0 = (int)get_group_id(1) * TM, n0 = (int)get_group_id(0) * TN;
+    float acc[ITEM_M][ITEM_N];
+#pragma unroll
+    for (int i = 0; i < ITEM_M; i++)
+#pragma unroll
+        for (int j = 0; j < ITEM_N; j++)
+            acc[i][j] = 0.0f;
+
+    for (int k0 = 0; k0 < K; k0 += TK) {
+        for (int i = l; i < TM * TK; i += GROUP) {
+#ifdef A_COLUMNS
+            int m = i % TM, k = i / TM;
+            bool in = m0 + m < M && k0 + k < K;
+            as[k][m] = in ? a[a_at + (size_t)(k0 + k) * (size_t)M + (size_t)(m0 + m)] : 0.0f;
+#else
+            int k = i % TK, m = i / TK;
+            bool in = m0 + m < M && k0 + k < K;
+            as[k][m] = in ? a[a_at + (size_t)(m0 + m) * (size_t)K + (size_t)(k0 + k)] : 0.0f;
+#endif
+        }
+        for (int i = l; i < TN * TK; i += GROUP) {
+#ifdef B_ROWS
+            int n = i % TN, k = i / TN;
+            bool in = n0 + n < N && k0 + k < K;
+            bs[k][n] = in ? B_LOAD((size_t)(k0 + k) * (size_t)N + (size_t)(n0 + n), k0 + k) : 0.0f;
+#else
+            int k = i % TK, n = i / TK;
+            bool in = n0 + n < N && k0 + k < K;
+            bs[k][n] = in ? B_LOAD((size_t)(n0 + n) * (size_t)K + (size_t)(k0 + k), n0 + n) : 0.0f;
+#endif
+        }
+        barrier(CLK_LOCAL_MEM_FENCE);
+        for (int k = 0; k < TK; k++) {
+            float am[ITEM_M], bn[ITEM_N];
+#pragma unroll
+            for (int i = 0; i < ITEM_M; i++)
+                am[i] = as[k][ty + 16 * i];
+#pragma unroll
+            for (int j = 0; j < ITEM_N; j++)
+                bn[j] = bs[k][tx + 16 * j];
+#pragma unroll
+            for (int i = 0; i < ITEM_M; i++)
+#pragma unroll
+                for (int j = 0; j < ITEM_N; j++)
+                    acc[i][j] = mad(am[i], bn[j], acc[i][j]);
+        }
+        barrier(CLK_LOCAL_MEM_FENCE);
+    }
+
+    uint kind = flags >> ACT_SHIFT;
+    for (int i = 0; i < ITEM_M; i++)
+        for (int j = 0; j < ITEM_N; j++) {
+            int m = m0 + ty + 16 * i, n = n0 + tx + 16 * j;
+            if (m >= M || n >= N)
+                continue;
+            size_t at = (size_t)m * (size_t)N + (size_t)n;
+            float v = acc[i][j];
+            if (FLAG(flags, HAS_BIAS))
+                v += bias[bias_at + (size_t)n];
+            if (FLAG(flags, HAS_SLOPE)) {
+                v *= act_slope(kind, pre[pre_at + at]);
+            } else {
+                if (FLAG(flags, HAS_PRE))
+                    pre[pre_at + at] = v;
+                v = act(kind, v);
+            }
+            if (FLAG(flags, HAS_GATE))
+                v *= gate[gate_at + (size_t)(m / rows) * (size_t)gate_stride + (size_t)n];
+            if (FLAG(flags, HAS_RESIDUAL)) {
+                int r = FLAG(flags, RESIDUAL_SHARED) ? m % rows : m;
+                v += residual[residual_at + (size_t)r * (size_t)N + (size_t)n];
+            }
+            if (FLAG(flags, HAS_BETA))
+                v += y[y_at + at];
+            y[y_at + at] = v;
+        }
+}

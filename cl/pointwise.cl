@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * pointwise.cl: one work-item an element. Two-dimensional ranges are (element of a row, row or
+ * sample). Pointers may name the same buffer where the entry of device.h allows it. */
+#define HAS_RESIDUAL 0
+
+/* y = [residual +] gate branch;  with residual absent also the gradient: dbranch = gate dy */
+__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1)))
+void gate(__global float *y, ulong y_at, __global const float *residual, ulong residual_at,
+          __global const float *branch, ulong branch_at, __global const float *g, ulong g_at,
+          int rows, int D, int gate_stride, uint flags)
+{
+    int d = (int)get_global_id(0), m = (int)get_global_id(1);
+    if (d >= D)
+        return;
+    size_t at = (size_t)m * (size_t)D + (size_t)d;
+    float v = g[g_at + (size_t)(m / rows) * (size_t)gate_stride + (size_t)d];
+    v *= branch[branch_at + at];
+    if (FLAG(flags, HAS_RESIDUAL))
+        v += residual[residual_at + at];
+    y[y_at + at] = v;
+}
+
+__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1)))
+void activation(__global float *y, ulong y_at, __global const float *x, ulong x_at, ulong n,
+                uint kind)
+{
+    size_t i = get_global_id(0);
+    if (i < (size_t)n)
+        y[y_at + i] = act(kind, x[x_at + i]);
+}
+
+__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1)))
+void activation_backward(__global float *dx, ulong dx_at, __global const float *dy, ulong dy_at,
+                         __global const float *x, ulong x_at, ulong n, uint kind)
+{
+    size_t i = get_global_id(0);
+    if (i < (size_t)n)
+        dx[dx_at + i] = dy[dy_at + i] * act_slope(kind, x[x_at + i]);
+}
+
+__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1)))
+void axpy(__global float *y, ulong y_at, __global const float *x, ulong x_at, ulong n, float alpha,
+          int beta)
+{
+    size_t i = get_global_id(0);
+    if (i >= (size_t)n)
+        return;
+    float v = alpha * x[x_at + i];
+    y[y_at + i] = beta ? y[y_at + i] + v : v;
+}
+
+__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1)))
+void gather(__global float *y, ulong y_at, __global const float *table, ulong table_at,
+            __global const int *rows, ulong rows_at, int n_rows, int D, int beta)
+{
+    int d = (int)get_global_id(0), b = (int)get_global_id(1);
+    int r = rows[rows_at + (size_t)b];
+    if (d >= D || r < 0 || r >= n_rows)
+        return;
+    size_t at = y_at + (size_t)b * (size_t)D + (size_t)d;
+    float v = table[table_at + (size_t)r * (size_t)D + (size_t)d];
+    y[at] = beta ? y[at] + v : v;
+}
+
+/* dtable [rows[b]] += dy [b]. The first sample of a row adds all of its samples, in order. */
+__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1)))
+void scatter_add(__global float *dtable, ulong dtable_at, __global const float *dy, ulong dy_at,
+                 __global const int *rows, ulong rows_at, int B, int n_rows, int D)
+{
+    int d = (int)get_global_id(0), b = (int)get_global_id(1);
+    int r = rows[rows_at + (size_t)b];
+    if (d >= D || r < 0 || r >= n_rows)
+        return;
+    for (int i = 0; i < b; i++)
+        if (rows[rows_at + (size_t)i] == r)
+            return;
+    size_t at = dtable_at + (size_t)r * (size_t)D + (size_t)d;
+    float sum = dtable[at];
+    for (int i = b; i < B; i++)
+        if (rows[rows_at + (size_t)i] == r)
+            sum += dy[dy_at + (size_t)i * (size_t)D + (size_t)d];
+    dtable[at] = sum;
+}
+
+/* Element i of a sample's image [C, S, S] in tokens [(S/p)^2, C p p]: in a token (channel, py, px),
+ * or (py, px, channel) with `last`. */
+size_t in_tokens(int i, int C, int S, int p, int last)
+{
+    int x = i % S, y = i / S % S, c = i / (S * S), across = S / p;
+    int token = y / p * across + x / p, py = y % p, px = x % p;
+    int within = last ? (py * p + px) * C + c : (c * p + py) * p + px;
+    return (size_t)token * (size_t)(C * p * p) + (size_t)within;
+}
+
+/* to [.] = from [.]; back: tokens to image. n elements a sample. */
+__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1)))
+void patchify(__global float *to, ulong to_at, __global const float *from, ulong from_at, int n,
+              int C, int S, int p, int last, int back)
+{
+    int i = (int)get_global_id(0);
+    if (i >= n)
+        return;
+    size_t sample = (size_t)get_global_id(1) * (size_t)n;
+    size_t image = sample + (size_t)i, tokens = sample + in_tokens(i, C, S, p, last);
+    if (back)
+        to[to_at + image] = from[from_at + tokens];
+    else
+        to[to_at + tokens] = from[from_at + image];
+}
+
+/* dx [b, n, d] = dy [b, d] / N */
+__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1)))
+void token_mean_backward(__global float *dx, ulong dx_at, __global const float *dy, ulong dy_at,
+                         int rows, int D)
+{
+    int d = (int)get_global_id(0), m = (int)get_global_id(1);
+    if (d < D)
+        dx[dx_at + (size_t)m * (size_t)D + (size_t)d] =
+            dy[dy_at + (size_t)(m / rows) * (size_t)D + (size_t)d] / (float)rows;
+}
+
+/* x_t [b] = coef [b][0] x0 [b] + coef [b][1] noise [b] */
+__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1)))
+void diffuse(__global float *xt, ulong xt_at, __global const float *x0, ulong x0_at,
+             __global const float *noise, ulong noise_at, __global const float *coef, ulong coef_at,
+             ulong n)
+{
+    size_t i = get_global_id(0), b = get_global_id(1), at = b * (size_t)n + i;
+    if (i < (size_t)n)
+        xt[xt_at + at] = coef[coef_at + 2 * b] * x0[x0_at + at] +
+                         coef[coef_at + 2 * b + 1] * noise[noise_at + at];
+}

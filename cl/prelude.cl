@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * prelude.cl: put before every kernel file. OpenCL C 1.2, no extensions.
+ *
+ * Conventions
+ * - A tensor argument is a buffer and an offset in elements: `__global float *y, ulong y_at`. An
+ *   absent one is any valid buffer, and a bit of `flags` that is off.
+ * - A row of per-sample vectors (gate, shift, scale) starts at sample * stride.
+ * - Every work-item reaches every barrier: ragged edges load zeroes and skip stores.
+ * - 256 work-items a group, at most 32 KiB of local memory. */
+#define GROUP 256
+
+#define FLAG(f, bit) (((f) & (1u << (bit))) != 0)
+
+/* enum fdit_act */
+#define ACT_NONE 0
+#define ACT_GELU 1
+#define ACT_SILU 2
+
+/* 0.5 x (1 + tanh(u)) = x / (1 + exp(-2u)), u = sqrt(2/pi) (x + 0.044715 x^3): no cancellation for
+ * negative x. */
+float gelu(float x)
+{
+    float u = 0.7978845608f * (x + 0.044715f * x * x * x);
+    return x / (1.0f + exp(-2.0f * u));
+}
+
+float gelu_slope(float x)
+{
+    float u = 0.7978845608f * (x + 0.044715f * x * x * x);
+    float du = 0.7978845608f * (1.0f + 3.0f * 0.044715f * x * x);
+    float s = 1.0f / (1.0f + exp(-2.0f * u));
+    return s + 2.0f * x * s * (1.0f - s) * du;
+}
+
+float silu(float x)
+{
+    return x / (1.0f + exp(-x));
+}
+
+float silu_slope(float x)
+{
+    float s = 1.0f / (1.0f + exp(-x));
+    return s * (1.0f + x * (1.0f - s));
+}
+
+float act(uint kind, float x)
+{
+    return kind == ACT_GELU ? gelu(x) : kind == ACT_SILU ? silu(x) : x;
+}
+
+float act_slope(uint kind, float x)
+{
+    return kind == ACT_GELU ? gelu_slope(x) : kind == ACT_SILU ? silu_slope(x) : 1.0f;
+}
+
+/* The sum of v over a group of GROUP work-items in one dimension: a fixed tree, the same in all.
+ * `s` holds GROUP floats and may be used again at once. */
+float group_sum(__local float *s, float v)
+{
+    int l = (int)get_local_id(0);
+    barrier(CLK_LOCAL_MEM_FENCE);
+    s[l] = v;
+    barrier(CLK_LOCAL_MEM_FENCE);
+    for (int half_size = GROUP / 2; half_size > 0; half_size >>= 1) {
+        if (l < half_size)
+            s[l] += s[l + half_size];
+        barrier(CLK_LOCAL_MEM_FENCE);
+    }
+    return s[0];
+}

@@ -1,0 +1,14 @@
+# SPDX-License-Identifier: Apache-2.0
+# The kernels travel inside the library as text (cl/embed.awk); prelude.cl is put before each other
+# file.
+cl_files = cl/prelude.cl cl/attention.cl cl/diffusion.cl cl/linear.cl cl/norm.cl cl/optimiser.cl \
+	cl/pointwise.cl cl/reduce.cl
+EXTRA_DIST += $(cl_files) cl/embed.awk
+
+if HAVE_OPENCL
+nodist_libfdit_all_la_SOURCES = cl/embedded.c
+CLEANFILES += cl/embedded.c
+endif
+cl/embedded.c: $(cl_files) cl/embed.awk
+	$(AM_V_GEN)$(MKDIR_P) cl && \
+	$(AWK) -f $(srcdir)/cl/embed.awk $(cl_files:%=$(srcdir)/%) > $@.tmp && mv $@.tmp $@

@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * cpu.c: opening and closing the CPU device, its memory, and the table of its ops. */
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+
+#include "cpu/cpu.h"
+
+#include "core/mem.h"
+#include "cpu/gemm.h"
+#include "cpu/linear.h"
+#include "cpu/ops.h"
+#include "devices.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
+/* ------------------------------------------------------------------------------- open and close */
+
+/* "AMD EPYC 7763 64-Core Processor", or "CPU" where the system does not say. Free with fdit_free.
+ */
+static enum fdit_status cpu_name(fdit_context *ctx, char **out)
+{
+    enum fdit_status status = FDIT_OK;
+    char line[256], *name = NULL;
+    FILE *f = fopen("/proc/cpuinfo", "r");
+    while (f && !name && fgets(line, sizeof line, f)) {
+        char *colon = strchr(line, ':');
+        if (strncmp(line, "model name", 10) != 0 || !colon)
+            continue;
+        colon += 1 + strspn(colon + 1, " \t");
+        TRY(fdit_strndup(ctx, colon, strcspn(colon, "\n"), &name));
+    }
+    if (!name)
+        TRY(fdit_strdup(ctx, "CPU", &name));
+    *out = name;
+    name = NULL;
+out:
+    if (f)
+        fclose(f);
+    fdit_free(name);
+    return status;
+}
+
+static int default_threads(void)
+{
+#ifdef _OPENMP
+    return omp_get_max_threads();
+#else
+    return 1;
+#endif
+}
+
+static void cpu_close(fdit_device *dev)
+{
+    struct fdit_cpu *cpu = fdit_cpu_of(dev);
+    if (!cpu)
+        return;
+    fdit_free(cpu->workspace);
+    fdit_free(cpu);
+    dev->state = NULL;
+}
+
+static enum fdit_status cpu_open(fdit_context *ctx, const struct fdit_device_options *options,
+                                 fdit_device *dev)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_cpu *cpu = NULL;
+    struct fdit_cpu_isa_entry isa = { 0 };
+    const struct fdit_cpu_gemm_provider *provider = NULL;
+    char *name = NULL, gemm[64] = "own GEMM";
+    TRY(fdit_alloc(ctx, 1, sizeof *cpu, &cpu));
+    dev->state = cpu;
+    cpu->threads = options->threads > 0 ? options->threads : default_threads();
+#ifndef _OPENMP
+    cpu->threads = 1;
+#endif
+    TRY(fdit_cpu_isa_choose(ctx, getenv("FINEDIFFUSION_ISA"), &isa));
+    TRY(fdit_cpu_provider_choose(ctx, getenv("FINEDIFFUSION_GEMM"), &provider));
+    cpu->isa = isa.isa;
+    cpu->gemm = isa.gemm;
+    cpu->op = isa.op;
+    if (provider) {
+        cpu->provider = provider->id;
+        cpu->library = provider;
+        provider->open();
+        provider->version(gemm, sizeof gemm);
+    }
+    TRY(cpu_name(ctx, &name));
+    TRY(fdit_strf(ctx, &dev->info.name, "%s, %d thread%s", name, cpu->threads,
+                  cpu->threads == 1 ? "" : "s"));
+    TRY(fdit_strf(ctx, &dev->info.driver, "%s, %s", isa.name, gemm));
+    long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+    dev->info.memory = pages > 0 && page > 0 ? (size_t)pages * (size_t)page : 0;
+    dev->info.max_buffer = dev->info.memory;
+    dev->info.threads = cpu->threads;
+    dev->info.is_gpu = false;
+out:
+    fdit_free(name);
+    if (status != FDIT_OK)
+        cpu_close(dev);
+    return status;
+}
+
+/* ------------------------------------------------------------------------------------- memory */
+
+/* Zeroed by writing, so every page is there when this returns. */
+static enum fdit_status cpu_buffer_new(fdit_context *ctx, fdit_device *dev, size_t bytes,
+                                       void **handle)
+{
+    (void)dev;
+    return fdit_alloc_pages(ctx, bytes, 1, handle);
+}
+
+static void cpu_buffer_free(fdit_device *dev, void *handle)
+{
+    (void)dev;
+    fdit_free(handle);
+}
+
+static void cpu_write(fdit_device *dev, fdit_buffer *to, size_t byte_offset, const void *host,
+                      size_t bytes)
+{
+    (void)dev;
+    memcpy((char *)to->handle + byte_offset, host, bytes);
+}
+
+static void cpu_read(fdit_device *dev, const fdit_buffer *from, size_t byte_offset, void *host,
+                     size_t bytes)
+{
+    (void)dev;
+    memcpy(host, (const char *)from->handle + byte_offset, bytes);
+}
+
+static void cpu_sync(fdit_device *dev)
+{
+    (void)dev;
+}
+
+static size_t cpu_workspace_bytes(fdit_device *dev, const struct fdit_op_shape *shape)
+{
+    const struct fdit_cpu *cpu = fdit_cpu_of(dev);
+    switch (shape->op) {
+    case FDIT_OP_LINEAR:
+    case FDIT_OP_LINEAR_DX:
+    case FDIT_OP_LINEAR_DW: return fdit_cpu_linear_workspace(cpu, shape);
+    default: return fdit_cpu_op_workspace(cpu, shape);
+    }
+}
+
+static enum fdit_status cpu_reserve(fdit_context *ctx, fdit_device *dev, size_t bytes)
+{
+    struct fdit_cpu *cpu = fdit_cpu_of(dev);
+    if (bytes <= cpu->workspace_bytes)
+        return FDIT_OK;
+    fdit_free(cpu->workspace);
+    cpu->workspace = NULL;
+    cpu->workspace_bytes = 0;
+    enum fdit_status status = fdit_alloc_pages(ctx, bytes, 1, &cpu->workspace);
+    if (status == FDIT_OK)
+        cpu->workspace_bytes = bytes;
+    return status;
+}
+
+const struct fdit_device_ops fdit_cpu_ops = {
+    .name = "cpu",
+    .open = cpu_open,
+    .close = cpu_close,
+    .buffer_new = cpu_buffer_new,
+    .buffer_free = cpu_buffer_free,
+    .write = cpu_write,
+    .read = cpu_read,
+    .fill = fdit_cpu_fill,
+    .copy = fdit_cpu_copy,
+    .sync = cpu_sync,
+    .peak = fdit_cpu_peak,
+    .weight_bytes = fdit_cpu_weight_bytes,
+    .weight_new = fdit_cpu_weight_new,
+    .weight_free = fdit_cpu_weight_free,
+    .supports_storage = fdit_cpu_supports_storage,
+    .workspace_bytes = cpu_workspace_bytes,
+    .reserve = cpu_reserve,
+    .linear = fdit_cpu_linear,
+    .linear_dx = fdit_cpu_linear_dx,
+    .linear_dw = fdit_cpu_linear_dw,
+    .column_sum = fdit_cpu_column_sum,
+    .norm = fdit_cpu_norm,
+    .norm_backward = fdit_cpu_norm_backward,
+    .attention = fdit_cpu_attention,
+    .attention_backward = fdit_cpu_attention_backward,
+    .gate = fdit_cpu_gate,
+    .gate_backward = fdit_cpu_gate_backward,
+    .activation = fdit_cpu_activation,
+    .activation_backward = fdit_cpu_activation_backward,
+    .axpy = fdit_cpu_axpy,
+    .gather = fdit_cpu_gather,
+    .scatter_add = fdit_cpu_scatter_add,
+    .patchify = fdit_cpu_patchify,
+    .unpatchify = fdit_cpu_unpatchify,
+    .adamw = fdit_cpu_adamw,
+    .sum_squares = fdit_cpu_sum_squares,
+    .modulate = fdit_cpu_modulate,
+    .token_mean = fdit_cpu_token_mean,
+    .token_mean_backward = fdit_cpu_token_mean_backward,
+    .diffuse = fdit_cpu_diffuse,
+    .diffusion_loss = fdit_cpu_diffusion_loss,
+    .cross_entropy = fdit_cpu_cross_entropy,
+    .sampler = fdit_cpu_sampler,
+    .clip_scale = fdit_cpu_clip_scale,
+    .fuses_act = true,
+    .fuses_gate = true,
+    .fuses_act_backward = true,
+};

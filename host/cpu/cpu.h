@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * cpu.h: the CPU device: its state, and how kernels are built for several instruction sets.
+ *
+ * Two kinds of files
+ * - Driver files (cpu.c, linear.c, ops_*.c) are compiled once, with the plain flags. They read the
+ *   arguments of an op, split the work over threads (OpenMP) and call kernels through a table.
+ * - Kernel files (gemm_kernels.c, op_kernels.c) are compiled once per instruction set, each time
+ * with -DFDIT_ISA=<name> -DFDIT_VLEN=<floats in a vector> -ffp-contract=off and generic  4   the
+ * compiler's base flags (SSE2 on x86-64, NEON on AArch64) avx2     8   -mavx2 -mfma avx512  16
+ * -mavx512f -mavx512vl -mavx512bw -mavx512dq -mfma wide    16   -mavx2 -mfma: tests only, runs the
+ * 16-wide body where there is no AVX-512 into one libtool convenience library each (sources.mk).
+ * They are written once, with the vectors of simd.h and the functions of vmath.h, contain no
+ * OpenMP, call no driver code, and export one object: const struct fdit_cpu_gemm_kernels
+ * FDIT_ISA_NAME(fdit_cpu_gemm_kernels) = { ... }; const struct fdit_cpu_op_kernels
+ * FDIT_ISA_NAME(fdit_cpu_op_kernels) = { ... }; (declared for all sets in gemm_kernels.h and
+ * op_kernels.h). Everything else in them is static: an external inline function could be merged by
+ * the linker into code for a lesser processor.
+ *
+ * Fused multiply-add: contraction by the compiler is off, because the same expression inlined in
+ * two places (a full tile and an edge, say) could otherwise be rounded in two ways, and a sample's
+ * bits would depend on its place in the batch. vfma() of simd.h is fused where the set has the
+ * instruction.
+ *
+ * Threads: `#pragma omp parallel for num_threads(cpu->threads)`, always with that clause, over
+ * pieces whose arithmetic does not depend on the number of threads. Without OpenMP threads is 1. */
+#ifndef FDIT_CPU_CPU_H
+#define FDIT_CPU_CPU_H
+
+#include "device/device.h"
+
+enum fdit_cpu_isa {
+    FDIT_CPU_GENERIC,
+    FDIT_CPU_AVX2,
+    FDIT_CPU_AVX512,
+    FDIT_CPU_WIDE, /* tests only */
+    FDIT_CPU_ISA_COUNT
+};
+
+enum fdit_cpu_provider { FDIT_GEMM_OWN, FDIT_GEMM_ONEDNN, FDIT_GEMM_CBLAS, FDIT_GEMM_COUNT };
+
+struct fdit_cpu_gemm_provider;
+struct fdit_cpu_gemm_kernels; /* gemm_kernels.h */
+struct fdit_cpu_op_kernels;   /* op_kernels.h */
+
+/* dev->state. Constant after open, but for the workspace. */
+struct fdit_cpu {
+    int threads; /* >= 1 */
+    enum fdit_cpu_isa isa;
+    enum fdit_cpu_provider provider;
+    const struct fdit_cpu_gemm_kernels *gemm;
+    const struct fdit_cpu_op_kernels *op;
+    const struct fdit_cpu_gemm_provider *library; /* NULL: our own GEMM (gemm.h) */
+
+    /* Scratch of the op in progress, aligned to 4096 bytes. An op may use as many bytes as its
+     * workspace function names for the shape (in total: multiply by threads where each needs its
+     * own), and keeps nothing there between calls. */
+    void *workspace;
+    size_t workspace_bytes;
+};
+
+static inline struct fdit_cpu *fdit_cpu_of(const fdit_device *dev)
+{
+    return dev->state;
+}
+
+/* The address of a tensor's first element; NULL when it is absent. A buffer's handle is its memory.
+ */
+static inline float *fdit_cpu_f32(struct fdit_tensor t)
+{
+    return t.buffer ? (float *)t.buffer->handle + t.offset : NULL;
+}
+static inline int32_t *fdit_cpu_i32(struct fdit_tensor t)
+{
+    return t.buffer ? (int32_t *)t.buffer->handle + t.offset : NULL;
+}
+
+/* n rounded up to a multiple of 1024 floats: pieces of the workspace keep page alignment. */
+static inline size_t fdit_cpu_page_floats(size_t n)
+{
+    return (n + 1023) / 1024 * 1024;
+}
+
+/* isa.c: one entry per instruction set of this build. `supported`: this processor has it. */
+struct fdit_cpu_isa_entry {
+    const char *name; /* "avx2" */
+    enum fdit_cpu_isa isa;
+    int vlen;
+    const struct fdit_cpu_gemm_kernels *gemm;
+    const struct fdit_cpu_op_kernels *op;
+    bool supported;
+};
+/* Entry i, or false when there are no more. From the least to the best; `wide` is not among them.
+ */
+bool fdit_cpu_isa_get(int i, struct fdit_cpu_isa_entry *out);
+/* The best one, or the one called `name` (NULL, "": the best): refused by name when this build or
+ * this processor lacks it. */
+enum fdit_status fdit_cpu_isa_choose(fdit_context *ctx, const char *name,
+                                     struct fdit_cpu_isa_entry *out);
+
+/* linear.c: the three products; weights. */
+void fdit_cpu_linear(fdit_device *dev, const struct fdit_linear_args *a);
+void fdit_cpu_linear_dx(fdit_device *dev, const struct fdit_linear_dx_args *a);
+void fdit_cpu_linear_dw(fdit_device *dev, const struct fdit_linear_dw_args *a);
+size_t fdit_cpu_linear_workspace(const struct fdit_cpu *cpu, const struct fdit_op_shape *shape);
+
+/* probe.c: what this processor reaches with this many threads. */
+enum fdit_status fdit_cpu_peak(fdit_context *ctx, fdit_device *dev, struct fdit_device_peak *out);
+
+/* All other ops: void fdit_cpu_<op>(fdit_device *dev, const struct fdit_<op>_args *a), in ops_*.c,
+ * declared in ops.h together with
+ *   size_t fdit_cpu_op_workspace(const struct fdit_cpu *cpu, const struct fdit_op_shape *shape);
+ * (0 for ops that need none). The table fdit_cpu_ops at the end of cpu.c lists them. */
+
+#endif

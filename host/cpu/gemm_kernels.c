@@ -1,0 +1,742 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * gemm_kernels.c: packing, register tiles, cache tiles and the epilogue of gemm_kernels.h. Compiled
+ * once per instruction set (see cpu.h).
+ *
+ * Tunables, per vector width: MR rows in a register tile (MR x 2 accumulators, 2 vectors of the
+ * panel and a broadcast must fit the registers: 16, or 32 with AVX-512 and on AArch64); KC, so that
+ * a panel [KC][NR] stays in the first-level cache; MC, so that MC x KC floats stay in the
+ * second-level one. */
+#include "cpu/gemm_kernels.h"
+
+#include "cpu/simd.h"
+#include "cpu/vmath.h"
+
+#if FDIT_VLEN == 16
+#define MR 14
+#define FDIT_KC 256
+#define FDIT_MC 168
+#elif FDIT_VLEN == 8
+#define MR 6
+#define FDIT_KC 384
+#define FDIT_MC 144
+#elif defined(__aarch64__)
+#define MR 12
+#define FDIT_KC 512
+#define FDIT_MC 144
+#else
+#define MR 6
+#define FDIT_KC 512
+#define FDIT_MC 144
+#endif
+#define NR (2 * FDIT_VLEN)
+#define FEW 8 /* rows of A up to which B is only streamed */
+
+/* ------------------------------------------------------------------------------------- packing */
+
+#if defined(__AVX__)
+#define TB 8 /* edge of a block that is transposed in registers */
+FDIT_KERNEL void transpose_block(float *dst, size_t ldd, const float *src, size_t lds)
+{
+    __m256 r[8], s[8];
+    FDIT_UNROLL
+    for (int i = 0; i < 8; i++)
+        r[i] = _mm256_loadu_ps(src + (size_t)i * lds);
+    FDIT_UNROLL
+    for (int i = 0; i < 4; i++) {
+        s[2 * i] = _mm256_unpacklo_ps(r[2 * i], r[2 * i + 1]);
+        s[2 * i + 1] = _mm256_unpackhi_ps(r[2 * i], r[2 * i + 1]);
+    }
+    FDIT_UNROLL
+    for (int i = 0; i < 2; i++) {
+        r[4 * i] = _mm256_shuffle_ps(s[4 * i], s[4 * i + 2], 0x44);
+        r[4 * i + 1] = _mm256_shuffle_ps(s[4 * i], s[4 * i + 2], 0xee);
+        r[4 * i + 2] = _mm256_shuffle_ps(s[4 * i + 1], s[4 * i + 3], 0x44);
+        r[4 * i + 3] = _mm256_shuffle_ps(s[4 * i + 1], s[4 * i + 3], 0xee);
+    }
+    FDIT_UNROLL
+    for (int i = 0; i < 4; i++) {
+        _mm256_storeu_ps(dst + (size_t)i * ldd, _mm256_permute2f128_ps(r[i], r[i + 4], 0x20));
+        _mm256_storeu_ps(dst + (size_t)(i + 4) * ldd, _mm256_permute2f128_ps(r[i], r[i + 4], 0x31));
+    }
+}
+#else
+#define TB 4
+FDIT_KERNEL void transpose_block(float *dst, size_t ldd, const float *src, size_t lds)
+{
+    float t[TB][TB];
+    FDIT_UNROLL
+    for (int i = 0; i < TB; i++)
+        FDIT_UNROLL
+    for (int j = 0; j < TB; j++)
+        t[j][i] = src[(size_t)i * lds + (size_t)j];
+    FDIT_UNROLL
+    for (int i = 0; i < TB; i++)
+        memcpy(dst + (size_t)i * ldd, t[i], sizeof t[i]);
+}
+#endif
+
+/* dst [cols][ldd] = transpose of src [rows][lds] */
+static void transpose(float *dst, size_t ldd, const float *src, size_t lds, int rows, int cols)
+{
+    int full_rows = rows - rows % TB, full_cols = cols - cols % TB;
+    for (int i = 0; i < full_rows; i += TB)
+        for (int j = 0; j < full_cols; j += TB)
+            transpose_block(dst + (size_t)j * ldd + i, ldd, src + (size_t)i * lds + j, lds);
+    for (int i = 0; i < rows; i++)
+        for (int j = i < full_rows ? full_cols : 0; j < cols; j++)
+            dst[(size_t)j * ldd + i] = src[(size_t)i * lds + j];
+}
+
+static void pack(float *dst, const float *src, size_t ld, int lanes, int k)
+{
+    if (lanes < NR)
+        memset(dst, 0, (size_t)k * NR * sizeof *dst);
+    transpose(dst, NR, src, ld, lanes, k);
+}
+
+static void unpack(float *dst, size_t ld, const float *src, int lanes, int k)
+{
+    transpose(dst, ld, src, NR, k, lanes);
+}
+
+/* dst [k][NR] = src [k][ld], the first n <= NR columns; the others are 0. */
+static void copy_panel(float *dst, const float *src, size_t ld, int n, int k)
+{
+    if (n == NR) {
+        for (int i = 0; i < k; i++, dst += NR, src += ld) {
+            vstore(dst, vload(src));
+            vstore(dst + FDIT_VLEN, vload(src + FDIT_VLEN));
+        }
+        return;
+    }
+    for (int i = 0; i < k; i++, dst += NR, src += ld)
+        for (int j = 0; j < NR; j++)
+            dst[j] = j < n ? src[j] : 0;
+}
+
+/* dst [k][MR] of the first n <= MR columns of src [k][ld]: the turned A of linear_dw. */
+static void copy_narrow(float *dst, const float *src, size_t ld, int n, int k)
+{
+    if (n == MR) {
+        for (int i = 0; i < k; i++, dst += MR, src += ld)
+            memcpy(dst, src, MR * sizeof *dst);
+        return;
+    }
+    for (int i = 0; i < k; i++, dst += MR, src += ld)
+        for (int j = 0; j < MR; j++)
+            dst[j] = j < n ? src[j] : 0;
+}
+
+/* -------------------------------------------------------------------------------- register tiles
+ */
+
+/* c [mr][NR] = (first ? 0 : c) + sum over i < k of scalar(row, i) * panel[i]. The scalars are at
+ * s[row row_step + i step]; with chunks > 1 this is repeated for more chunks of k, whose scalars
+ * are chunk_step apart. */
+FDIT_KERNEL void register_tile(int mr, int chunks, size_t chunk_step, int k, const float *s,
+                               size_t row_step, size_t step, const float *panel, float *c,
+                               bool first)
+{
+    vf acc[MR][2];
+    FDIT_UNROLL
+    for (int i = 0; i < mr; i++) {
+        acc[i][0] = first ? vzero() : vload(c + i * NR);
+        acc[i][1] = first ? vzero() : vload(c + i * NR + FDIT_VLEN);
+    }
+    for (int chunk = 0; chunk < chunks; chunk++) {
+        const float *p = s;
+        /* The next rows of this chunk lie behind these; no hardware follows so many streams. */
+        if (chunk_step)
+            for (int i = 0; i < mr * NR; i += 16)
+                __builtin_prefetch(s + mr * NR + i);
+        FDIT_UNROLL_4
+        for (int kk = 0; kk < k; kk++) {
+            vf b0 = vload(panel), b1 = vload(panel + FDIT_VLEN);
+            FDIT_UNROLL
+            for (int i = 0; i < mr; i++) {
+                vf x = vset(p[(size_t)i * row_step]);
+                acc[i][0] = vfma(x, b0, acc[i][0]);
+                acc[i][1] = vfma(x, b1, acc[i][1]);
+            }
+            p += step;
+            panel += NR;
+        }
+        s += chunk_step;
+    }
+    FDIT_UNROLL
+    for (int i = 0; i < mr; i++) {
+        vstore(c + i * NR, acc[i][0]);
+        vstore(c + i * NR + FDIT_VLEN, acc[i][1]);
+    }
+}
+
+/* Three ways to read the scalars: rows in place, packed [k][MR], and a packed weight [k /
+ * NR][n][NR]. */
+typedef void register_tile_fn(int k, const float *s, size_t ld, const float *panel, float *c,
+                              bool first);
+#define REGISTER_TILES(mr)                                                                         \
+    static void tile_rows_##mr(int k, const float *s, size_t ld, const float *panel, float *c,     \
+                               bool first)                                                         \
+    {                                                                                              \
+        register_tile(mr, 1, 0, k, s, ld, 1, panel, c, first);                                     \
+    }                                                                                              \
+    static void tile_packed_##mr(int k, const float *s, size_t ld, const float *panel, float *c,   \
+                                 bool first)                                                       \
+    {                                                                                              \
+        (void)ld;                                                                                  \
+        register_tile(mr, 1, 0, k, s, 1, MR, panel, c, first);                                     \
+    }                                                                                              \
+    static void tile_weight_##mr(int k, const float *s, size_t ld, const float *panel, float *c,   \
+                                 bool first)                                                       \
+    {                                                                                              \
+        register_tile(mr, k / NR, ld, NR, s, NR, 1, panel, c, first);                              \
+    }
+REGISTER_TILES(1)
+REGISTER_TILES(2)
+REGISTER_TILES(3)
+REGISTER_TILES(4)
+REGISTER_TILES(5)
+REGISTER_TILES(6)
+#if MR >= 12
+REGISTER_TILES(7)
+REGISTER_TILES(8)
+REGISTER_TILES(9)
+REGISTER_TILES(10)
+REGISTER_TILES(11)
+REGISTER_TILES(12)
+#endif
+#if MR >= 14
+REGISTER_TILES(13)
+REGISTER_TILES(14)
+#endif
+
+#define FIRST_SIX(kind)                                                                            \
+    tile_##kind##_1, tile_##kind##_2, tile_##kind##_3, tile_##kind##_4, tile_##kind##_5,           \
+        tile_##kind##_6
+#if MR == 14
+#define ALL_TILES(kind)                                                                            \
+    FIRST_SIX(kind), tile_##kind##_7, tile_##kind##_8, tile_##kind##_9, tile_##kind##_10,          \
+        tile_##kind##_11, tile_##kind##_12, tile_##kind##_13, tile_##kind##_14
+#elif MR == 12
+#define ALL_TILES(kind)                                                                            \
+    FIRST_SIX(kind), tile_##kind##_7, tile_##kind##_8, tile_##kind##_9, tile_##kind##_10,          \
+        tile_##kind##_11, tile_##kind##_12
+#else
+#define ALL_TILES(kind) FIRST_SIX(kind)
+#endif
+static register_tile_fn *const tile_rows[MR] = { ALL_TILES(rows) };
+static register_tile_fn *const tile_packed[MR] = { ALL_TILES(packed) };
+static register_tile_fn *const tile_weight[MR] = { ALL_TILES(weight) };
+
+/* ------------------------------------------------------------------------------------- epilogue */
+
+/* Where a row of the epilogue is. Absent pointers are NULL and stay so. */
+struct epilogue_row {
+    const float *bias, *gate, *residual;
+    float *pre, *c;
+    int in_sample; /* m mod rows */
+};
+
+FDIT_KERNEL struct epilogue_row epilogue_begin(const struct fdit_gemm_epilogue *to, int m, int n)
+{
+    struct epilogue_row r = { 0 };
+    size_t at = (size_t)m * to->ldc + (size_t)n;
+    r.c = to->c + at;
+    if (to->bias)
+        r.bias = to->bias + n;
+    if (to->pre)
+        r.pre = to->pre + at;
+    if (to->gate || to->residual_shared)
+        r.in_sample = m % to->rows;
+    if (to->gate)
+        r.gate = to->gate + (size_t)(m / to->rows) * to->gate_stride + n;
+    if (to->residual)
+        r.residual =
+            to->residual + (to->residual_shared ? (size_t)r.in_sample * to->ldc + (size_t)n : at);
+    return r;
+}
+
+FDIT_KERNEL void epilogue_next(const struct fdit_gemm_epilogue *to, struct epilogue_row *r)
+{
+    r->c += to->ldc;
+    if (r->pre)
+        r->pre += to->ldc;
+    if (r->residual)
+        r->residual += to->ldc;
+    if (!r->gate && !to->residual_shared)
+        return;
+    if (++r->in_sample < to->rows)
+        return;
+    r->in_sample = 0;
+    if (r->gate)
+        r->gate += to->gate_stride;
+    if (r->residual && to->residual_shared)
+        r->residual -= (size_t)to->rows * to->ldc;
+}
+
+/* Elements j .. j + n-1 of a row; n is FDIT_VLEN but in the last vector of a row. `before`: bias
+ * and pre; `after`: gate, residual, beta and the store to c. Without `after` the result goes back
+ * to v. */
+FDIT_KERNEL void epilogue_vector(const struct fdit_gemm_epilogue *to, const struct epilogue_row *r,
+                                 bool before, bool after, float *v, int j, int n)
+{
+#define EPILOGUE_LOAD(p) (n == FDIT_VLEN ? vload((p) + j) : vload_n((p) + j, n))
+#define EPILOGUE_STORE(p) (n == FDIT_VLEN ? vstore((p) + j, x) : vstore_n((p) + j, x, n))
+    vf x = EPILOGUE_LOAD(v);
+    if (before && r->bias)
+        x += EPILOGUE_LOAD(r->bias);
+    if (before && r->pre)
+        EPILOGUE_STORE(r->pre);
+    if (!after) {
+        EPILOGUE_STORE(v);
+        return;
+    }
+    if (r->gate && r->residual)
+        x = vfma(EPILOGUE_LOAD(r->gate), x, EPILOGUE_LOAD(r->residual));
+    else if (r->gate)
+        x *= EPILOGUE_LOAD(r->gate);
+    else if (r->residual)
+        x += EPILOGUE_LOAD(r->residual);
+    if (to->beta)
+        x += EPILOGUE_LOAD(r->c);
+    EPILOGUE_STORE(r->c);
+#undef EPILOGUE_LOAD
+#undef EPILOGUE_STORE
+}
+
+/* Rows of a register tile (n = NR) within one sample, by what is asked for; constants in the common
+ * cases. BACK: the result goes back to v. */
+enum { BIAS = 1, PRE = 2, GATE = 4, RESIDUAL = 8, BETA = 16, BACK = 32 };
+FDIT_KERNEL void epilogue_tile(int what, const struct epilogue_row *r, size_t ldc, float *v,
+                               size_t ldv, int rows)
+{
+    FDIT_UNROLL
+    for (int h = 0; h < NR; h += FDIT_VLEN) {
+        const vf bias = what & BIAS ? vload(r->bias + h) : vzero();
+        const vf gate = what & GATE ? vload(r->gate + h) : vzero();
+        for (int i = 0; i < rows; i++) {
+            size_t at = (size_t)i * ldc + (size_t)h;
+            float *from = v + (size_t)i * ldv + h;
+            vf x = vload(from);
+            if (what & BIAS)
+                x += bias;
+            if (what & PRE)
+                vstore(r->pre + at, x);
+            if (what & BACK) {
+                vstore(from, x);
+                continue;
+            }
+            if ((what & GATE) && (what & RESIDUAL))
+                x = vfma(gate, x, vload(r->residual + at));
+            else if (what & GATE)
+                x *= gate;
+            else if (what & RESIDUAL)
+                x += vload(r->residual + at);
+            if (what & BETA)
+                x += vload(r->c + at);
+            vstore(r->c + at, x);
+        }
+    }
+}
+
+static void epilogue_full(const struct fdit_gemm_epilogue *to, const struct epilogue_row *r,
+                          bool before, bool after, float *v, size_t ldv, int rows)
+{
+    int what = after ? 0 : BACK;
+    if (before)
+        what |= (r->bias ? BIAS : 0) | (r->pre ? PRE : 0);
+    if (after)
+        what |= (r->gate ? GATE : 0) | (r->residual ? RESIDUAL : 0) | (to->beta ? BETA : 0);
+    switch (what) {
+#define CASE(w)                                                                                    \
+    case (w): epilogue_tile((w), r, to->ldc, v, ldv, rows); break
+        CASE(0);
+        CASE(BIAS);
+        CASE(BIAS | PRE);
+        CASE(BIAS | GATE | RESIDUAL);
+        CASE(GATE | RESIDUAL);
+        CASE(BETA);
+        CASE(BIAS | BACK);
+        CASE(BIAS | PRE | BACK);
+#undef CASE
+    default: epilogue_tile(what, r, to->ldc, v, ldv, rows);
+    }
+}
+
+FDIT_KERNEL void epilogue_rows(const struct fdit_gemm_epilogue *to, bool before, bool after,
+                               float *v, size_t ldv, int m0, int rows, int n0, int n)
+{
+    struct epilogue_row r = epilogue_begin(to, m0, n0);
+    if (n == NR && ((!to->gate && !to->residual_shared) || r.in_sample + rows <= to->rows)) {
+        epilogue_full(to, &r, before, after, v, ldv, rows);
+        return;
+    }
+    for (int i = 0; i < rows; i++, v += ldv) {
+        int j = 0;
+        for (; j + FDIT_VLEN <= n; j += FDIT_VLEN)
+            epilogue_vector(to, &r, before, after, v, j, FDIT_VLEN);
+        if (j < n)
+            epilogue_vector(to, &r, before, after, v, j, n - j);
+        epilogue_next(to, &r);
+    }
+}
+
+/* v = act(v), or v = v * slope(x): one activation a loop, so that its constants stay in registers.
+ */
+enum { GELU, SILU, GELU_SLOPE, SILU_SLOPE };
+FDIT_KERNEL vf activate(int kind, vf v, vf x)
+{
+    return kind == GELU         ? vgelu(v)
+           : kind == SILU       ? vsilu(v)
+           : kind == GELU_SLOPE ? v * vgelu_slope(x)
+                                : v * vsilu_slope(x);
+}
+FDIT_KERNEL void activate_floats(int kind, float *v, const float *x, int n)
+{
+    int j = 0;
+    for (; j + FDIT_VLEN <= n; j += FDIT_VLEN)
+        vstore(v + j, activate(kind, vload(v + j), kind >= GELU_SLOPE ? vload(x + j) : vzero()));
+    if (j < n)
+        vstore_n(v + j,
+                 activate(kind, vload_n(v + j, n - j),
+                          kind >= GELU_SLOPE ? vload_n(x + j, n - j) : vzero()),
+                 n - j);
+}
+static void gelu_floats(float *v, int n)
+{
+    activate_floats(GELU, v, NULL, n);
+}
+static void silu_floats(float *v, int n)
+{
+    activate_floats(SILU, v, NULL, n);
+}
+static void gelu_slope_floats(float *v, const float *x, int n)
+{
+    activate_floats(GELU_SLOPE, v, x, n);
+}
+static void silu_slope_floats(float *v, const float *x, int n)
+{
+    activate_floats(SILU_SLOPE, v, x, n);
+}
+
+static void activate_rows(const struct fdit_gemm_epilogue *to, float *v, size_t ldv, int m0,
+                          int rows, int n0, int n)
+{
+    bool gelu = to->act == FDIT_GEMM_GELU;
+    if (to->slope_pre) {
+        const float *x = to->slope_pre + (size_t)m0 * to->ldc + n0;
+        if (n == NR && ldv == NR && rows <= MR) {
+            float tile[MR * NR];
+            for (int i = 0; i < rows; i++)
+                memcpy(tile + i * NR, x + (size_t)i * to->ldc, NR * sizeof *tile);
+            (gelu ? gelu_slope_floats : silu_slope_floats)(v, tile, rows * NR);
+            return;
+        }
+        for (int i = 0; i < rows; i++, v += ldv, x += to->ldc)
+            (gelu ? gelu_slope_floats : silu_slope_floats)(v, x, n);
+        return;
+    }
+    /* A register tile is one piece of memory. */
+    if (ldv == (size_t)n) {
+        n *= rows;
+        rows = 1;
+    }
+    for (int i = 0; i < rows; i++, v += ldv)
+        (gelu ? gelu_floats : silu_floats)(v, n);
+}
+
+static void finish(const struct fdit_gemm_epilogue *to, float *v, size_t ldv, int m0, int rows,
+                   int n0, int n)
+{
+    if (to->act == FDIT_GEMM_NO_ACT) {
+        epilogue_rows(to, true, true, v, ldv, m0, rows, n0, n);
+        return;
+    }
+    if (to->bias || to->pre)
+        epilogue_rows(to, true, false, v, ldv, m0, rows, n0, n);
+    activate_rows(to, v, ldv, m0, rows, n0, n);
+    epilogue_rows(to, false, true, v, ldv, m0, rows, n0, n);
+}
+
+/* ------------------------------------------------------------------------------------ cache tiles
+ */
+
+static int min_int(int a, int b)
+{
+    return a < b ? a : b;
+}
+static int round_up(int a, int to)
+{
+    return (a + to - 1) / to * to;
+}
+
+/* Decided by the block size, not by the rows of a tile: scratch must suit the last, smaller tile
+ * too. */
+static bool is_few(const struct fdit_gemm *g)
+{
+    return g->mc <= FEW && g->form != FDIT_B_PANELS && !g->a_turned;
+}
+
+/* Scratch of the normal form: partial sums, as register tiles one behind the other; a block of A; a
+ * panel of B when it is plain. Of the transposed form: partial sums [mc / NR][nc][NR]; a block of A
+ * as panels; rows of the result on their way to memory. */
+static size_t scratch_floats(const struct fdit_gemm *g)
+{
+    size_t kc = (size_t)round_up(g->kc, NR), nc = (size_t)round_up(g->nc, NR);
+    if (is_few(g))
+        return FEW * nc + FEW * (size_t)round_up(g->k, NR);
+    if (g->form == FDIT_B_PANELS || g->form == FDIT_B_ROWS) {
+        size_t mc = (size_t)round_up(g->mc, MR);
+        return mc * nc + mc * kc + kc * NR;
+    }
+    size_t mc = (size_t)round_up(g->mc, NR);
+    return mc * nc + mc * kc + NR * nc;
+}
+
+FDIT_KERNEL void prefetch(const float *p, size_t floats)
+{
+    for (size_t i = 0; i < floats; i += 16)
+        __builtin_prefetch(p + i, 0, 2);
+}
+
+/* Piece `i` of `pieces` of the panel of B from column n on, k0 .. k0 + kc-1. */
+static void prefetch_panel(const struct fdit_gemm *g, int n, int k0, int kc, int i, int pieces)
+{
+    int size = (kc + pieces - 1) / pieces, first = i * size, end = min_int(kc, first + size);
+    if (g->form == FDIT_B_PANELS) {
+        if (end > first)
+            prefetch(g->b + (size_t)n * (size_t)g->k + (size_t)(k0 + first) * NR,
+                     (size_t)(end - first) * NR);
+        return;
+    }
+    for (int k = first; k < end; k++)
+        prefetch(g->b + (size_t)(k0 + k) * g->ldb + n, NR);
+}
+
+/* A block of A in a tile of the normal form: where the rows of a register tile are. */
+struct a_rows {
+    const float *first;
+    size_t tile_step; /* from one register tile to the next */
+    size_t ld;        /* rows; unused when packed */
+    bool packed;      /* [k][MR] */
+};
+
+/* Rows that are far apart are brought together: they would evict each other from the first-level
+ * cache, all of them where the distance is a power of two. */
+static struct a_rows gather_a(const struct fdit_gemm *g, int m0, int mc, int k0, int kc,
+                              float *block)
+{
+    size_t step = (size_t)MR * (size_t)kc;
+    if (g->a_turned) {
+        for (int i = 0; i < mc; i += MR)
+            copy_narrow(block + (size_t)i * (size_t)kc, g->a + (size_t)k0 * g->lda + m0 + i, g->lda,
+                        min_int(MR, mc - i), kc);
+        return (struct a_rows){ block, step, 0, true };
+    }
+    const float *a = g->a + (size_t)m0 * g->lda + k0;
+    if (mc <= MR || g->lda == (size_t)kc)
+        return (struct a_rows){ a, MR * g->lda, g->lda, false };
+    for (int i = 0; i < mc; i++)
+        memcpy(block + (size_t)i * (size_t)kc, a + (size_t)i * g->lda, (size_t)kc * sizeof *block);
+    return (struct a_rows){ block, step, (size_t)kc, false };
+}
+
+static void tile_normal(const struct fdit_gemm *g, int m0, int m1, int n0, int n1, float *scratch)
+{
+    int mc = m1 - m0;
+    size_t mc_up = (size_t)round_up(mc, MR);
+    float *sums = scratch;
+    float *a_block = sums + mc_up * (size_t)round_up(n1 - n0, NR);
+    float *b_panel = a_block + mc_up * (size_t)round_up(g->kc, NR);
+    bool one_block = g->k <= g->kc;
+    for (int k0 = 0; k0 < g->k; k0 += g->kc) {
+        int kc = min_int(g->kc, g->k - k0);
+        bool last = k0 + kc == g->k;
+        struct a_rows a = gather_a(g, m0, mc, k0, kc, a_block);
+        for (int n = n0; n < n1; n += NR) {
+            int nr = min_int(NR, n1 - n);
+            const float *panel = g->b + ((size_t)n * (size_t)g->k + (size_t)k0 * NR);
+            if (g->form == FDIT_B_ROWS) {
+                copy_panel(b_panel, g->b + (size_t)k0 * g->ldb + n, g->ldb, nr, kc);
+                panel = b_panel;
+            }
+            float *sum = sums + (size_t)(n - n0) * mc_up;
+            const float *rows = a.first;
+            for (int i = 0; i < mc; i += MR, rows += a.tile_step) {
+                int mr = min_int(MR, mc - i);
+                float *c = one_block ? sums : sum + (size_t)i * NR;
+                /* the next panel, a piece for each register tile of this one */
+                if (mc > MR && n + NR < n1)
+                    prefetch_panel(g, n + NR, k0, kc, i / MR, (int)(mc_up / MR));
+                if (k0 > 0)
+                    prefetch(c + MR * NR, MR * NR);
+                if (last)
+                    for (int j = 0; j < mr; j++)
+                        __builtin_prefetch(g->to.c + (size_t)(m0 + i + j) * g->to.ldc + n, 1, 3);
+                (a.packed ? tile_packed : tile_rows)[mr - 1](kc, rows, a.ld, panel, c, k0 == 0);
+                if (last)
+                    finish(&g->to, c, NR, m0 + i, mr, n, nr);
+            }
+        }
+    }
+}
+
+/* Columns whose part of B is used for all rows of a tile while it is in the second-level cache. */
+enum { N_BLOCK = 16 * MR };
+
+static void tile_transposed(const struct fdit_gemm *g, int m0, int m1, int n0, int n1,
+                            float *scratch)
+{
+    int mc = m1 - m0, nc = n1 - n0;
+    size_t mc_up = (size_t)round_up(mc, NR);
+    float *sums = scratch;
+    float *a_block = sums + mc_up * (size_t)nc;
+    float *rows = a_block + mc_up * (size_t)round_up(g->kc, NR);
+    bool packed = g->form == FDIT_B_PACKED_T;
+    size_t b_step = packed ? NR : g->ldb, b_ld = packed ? (size_t)g->n * NR : g->ldb;
+    for (int k0 = 0; k0 < g->k; k0 += g->kc) {
+        int kc = min_int(g->kc, g->k - k0);
+        /* A packed weight has zeros behind its last k; the panels of A need them too. */
+        int kc_up = packed ? round_up(kc, NR) : kc;
+        for (int i = 0; i < mc; i += NR) {
+            float *panel = a_block + (size_t)i * (size_t)kc_up;
+            pack(panel, g->a + (size_t)(m0 + i) * g->lda + k0, g->lda, min_int(NR, mc - i), kc);
+            if (kc_up > kc)
+                memset(panel + (size_t)kc * NR, 0, (size_t)(kc_up - kc) * NR * sizeof *panel);
+        }
+        const float *b = g->b + (packed ? (size_t)k0 * (size_t)g->n : (size_t)k0);
+        for (int n_block = n0; n_block < n1; n_block += N_BLOCK) {
+            int n_end = min_int(n1, n_block + N_BLOCK);
+            for (int i = 0; i < mc; i += NR) {
+                const float *panel = a_block + (size_t)i * (size_t)kc_up;
+                float *sum = sums + (size_t)i * (size_t)nc;
+                for (int n = n_block; n < n_end; n += MR) {
+                    int mr = min_int(MR, n_end - n);
+                    float *c = sum + (size_t)(n - n0) * NR;
+                    if (k0 > 0)
+                        prefetch(c + MR * NR, MR * NR);
+                    (packed ? tile_weight : tile_rows)[mr - 1](kc_up, b + (size_t)n * b_step, b_ld,
+                                                               panel, c, k0 == 0);
+                }
+            }
+        }
+    }
+    for (int i = 0; i < mc; i += NR) {
+        int mr = min_int(NR, mc - i);
+        unpack(rows, (size_t)nc, sums + (size_t)i * (size_t)nc, mr, nc);
+        finish(&g->to, rows, (size_t)nc, m0 + i, mr, n0, nc);
+    }
+}
+
+/* ------------------------------------------------------------------------------------ a few rows
+ */
+
+/* Conditioning vectors: a matrix as large as any, for one row a sample. Here B is read once, in the
+ * order in which it lies in memory, and turned in registers where k runs along its rows. */
+
+/* c [m] += sum over l < k of a[m][l] * t[l], for one vector of columns */
+FDIT_KERNEL void few_rows(int m, int k, const float *a, size_t lda, const float *t, size_t ldt,
+                          float *c, size_t ldc)
+{
+    for (int i = 0; i < m; i++) {
+        vf sum = vload(c + (size_t)i * ldc);
+        FDIT_UNROLL
+        for (int l = 0; l < k; l++)
+            sum = vfma(vset(a[(size_t)i * lda + (size_t)l]), vload(t + (size_t)l * ldt), sum);
+        vstore(c + (size_t)i * ldc, sum);
+    }
+}
+
+/* k <= NR steps for n <= FDIT_VLEN columns of B from b on. */
+static void few_turned(int m, int k, int n, const float *a, size_t lda, const float *b,
+                       size_t b_step, float *c, size_t ldc)
+{
+    float t[NR * FDIT_VLEN];
+    if (k == NR && n == FDIT_VLEN) {
+        FDIT_UNROLL
+        for (int i = 0; i < FDIT_VLEN; i += TB)
+            FDIT_UNROLL
+        for (int j = 0; j < NR; j += TB)
+            transpose_block(t + j * FDIT_VLEN + i, FDIT_VLEN, b + (size_t)i * b_step + j, b_step);
+        few_rows(m, NR, a, lda, t, FDIT_VLEN, c, ldc);
+        return;
+    }
+    memset(t, 0, sizeof t);
+    transpose(t, FDIT_VLEN, b, b_step, n, k);
+    few_rows(m, k, a, lda, t, FDIT_VLEN, c, ldc);
+}
+
+static void few_plain(int m, int k, int n, const float *a, size_t lda, const float *b, size_t ldb,
+                      float *c, size_t ldc)
+{
+    if (k == NR && n == FDIT_VLEN) {
+        few_rows(m, NR, a, lda, b, ldb, c, ldc);
+        return;
+    }
+    float t[NR * FDIT_VLEN] = { 0 };
+    for (int l = 0; l < k; l++)
+        memcpy(t + l * FDIT_VLEN, b + (size_t)l * ldb, (size_t)n * sizeof *t);
+    few_rows(m, k, a, lda, t, FDIT_VLEN, c, ldc);
+}
+
+static void tile_few(const struct fdit_gemm *g, int m0, int m1, int n0, int n1, float *scratch)
+{
+    int m = m1 - m0, nc = n1 - n0;
+    int k = g->form == FDIT_B_PACKED_T ? round_up(g->k, NR) : g->k;
+    size_t ldc = (size_t)round_up(nc, FDIT_VLEN), lda = g->lda;
+    float *sums = scratch;
+    const float *a = g->a + (size_t)m0 * g->lda;
+    if (k > g->k) {
+        float *padded = sums + (size_t)FEW * ldc;
+        lda = (size_t)k;
+        for (int i = 0; i < m; i++) {
+            memcpy(padded + (size_t)i * lda, a + (size_t)i * g->lda, (size_t)g->k * sizeof *padded);
+            memset(padded + (size_t)i * lda + g->k, 0, (size_t)(k - g->k) * sizeof *padded);
+        }
+        a = padded;
+    }
+    memset(sums, 0, (size_t)m * ldc * sizeof *sums);
+    if (g->form == FDIT_B_COLUMNS) {
+        for (int n = 0; n < nc; n += FDIT_VLEN)
+            for (int l = 0; l < k; l += NR)
+                few_turned(m, min_int(NR, k - l), min_int(FDIT_VLEN, nc - n), a + l, lda,
+                           g->b + (size_t)(n0 + n) * g->ldb + l, g->ldb, sums + n, ldc);
+    } else {
+        for (int l = 0; l < k; l += NR)
+            for (int n = 0; n < nc; n += FDIT_VLEN) {
+                int columns = min_int(FDIT_VLEN, nc - n);
+                if (g->form == FDIT_B_PACKED_T)
+                    few_turned(m, NR, columns, a + l, lda,
+                               g->b + (size_t)l * (size_t)g->n + (size_t)(n0 + n) * NR, NR,
+                               sums + n, ldc);
+                else
+                    few_plain(m, min_int(NR, k - l), columns, a + l, lda,
+                              g->b + (size_t)l * g->ldb + n0 + n, g->ldb, sums + n, ldc);
+            }
+    }
+    finish(&g->to, sums, ldc, m0, m, n0, nc);
+}
+
+static void tile(const struct fdit_gemm *g, int m0, int m1, int n0, int n1, float *scratch)
+{
+    if (is_few(g))
+        tile_few(g, m0, m1, n0, n1, scratch);
+    else if (g->form == FDIT_B_PANELS || g->form == FDIT_B_ROWS)
+        tile_normal(g, m0, m1, n0, n1, scratch);
+    else
+        tile_transposed(g, m0, m1, n0, n1, scratch);
+}
+
+const struct fdit_cpu_gemm_kernels FDIT_ISA_NAME(fdit_cpu_gemm_kernels) = {
+    .vlen = FDIT_VLEN,
+    .mr = MR,
+    .nr = NR,
+    .few = FEW,
+    .kc = FDIT_KC,
+    .mc = FDIT_MC,
+    .pack = pack,
+    .unpack = unpack,
+    .scratch = scratch_floats,
+    .tile = tile,
+    .finish = finish,
+};

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * gemm_kernels.h: the kernels behind linear, linear_dx and linear_dw, one table per instruction
+ * set.
+ *
+ * All products are C [m, n] = sum over k of A(m, k) B(k, n). Each element of C is one chain of
+ * fused multiply-adds over k in rising order, starting at 0, whatever the tile, its place, the
+ * batch and the number of threads: blocks of k only interrupt the chain (the partial sum is stored
+ * and loaded again). So the same row of A gives the same bits in every call, and all forms of B
+ * below agree bitwise.
+ *
+ * A register tile is mr rows of one operand, read as scalars and broadcast, by nr = 2 vectors of
+ * the other, read from a panel [k][nr]:
+ *
+ *     normal      broadcast A, panels of B         C tile [mr rows of m][nr of n]
+ *     transposed  broadcast B, panels of A         C tile [mr of n][nr rows of m], turned later
+ *
+ * A frozen matrix W [n_out, n_in] is packed once as [n_out / nr][n_in][nr], the last panel padded
+ * with zeros. linear (n = n_out, k = n_in) reads it as panels of B; linear_dx (n = n_in, k = n_out)
+ * as the broadcast operand of the transposed form, where nr consecutive k of one n are adjacent. */
+#ifndef FDIT_CPU_GEMM_KERNELS_H
+#define FDIT_CPU_GEMM_KERNELS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum fdit_gemm_b {
+    FDIT_B_PANELS,   /* normal: packed, [n / nr][k][nr] */
+    FDIT_B_ROWS,     /* normal: plain, B(k, n) = b[k ldb + n] */
+    FDIT_B_PACKED_T, /* transposed: packed for the other direction, [k / nr][n][nr] */
+    FDIT_B_COLUMNS   /* transposed: plain, B(k, n) = b[n ldb + k] */
+};
+
+enum fdit_gemm_act { FDIT_GEMM_NO_ACT, FDIT_GEMM_GELU, FDIT_GEMM_SILU };
+
+/* What happens to an element v = C(m, n) on its way to memory, in this order. Pointers may be NULL.
+ *   v += bias[n];  pre[m ldc + n] = v;  v = act(v);
+ *   v *= slope of act at slope_pre[m ldc + n]   (then act itself is not applied);
+ *   v = residual + gate v;  v += c (beta 1);  c[m ldc + n] = v
+ * Row m belongs to sample m / rows. gate is at gate[sample gate_stride + n]; residual at
+ * [m ldc + n], or at [(m mod rows) ldc + n] when it is shared. */
+struct fdit_gemm_epilogue {
+    float *c;
+    size_t ldc;
+    const float *bias;
+    float *pre;
+    enum fdit_gemm_act act;
+    const float *slope_pre;
+    const float *gate;
+    size_t gate_stride;
+    const float *residual;
+    bool residual_shared;
+    int rows;
+    int beta;
+};
+
+struct fdit_gemm {
+    int m, n, k;
+    const float *a;
+    size_t lda;
+    bool a_turned; /* A(m, k) = a[k lda + m] instead of a[m lda + k]; normal form only */
+    const float *b;
+    size_t ldb;
+    enum fdit_gemm_b form;
+    struct fdit_gemm_epilogue to;
+
+    /* Blocking, which has no influence on the result: k in a block (a multiple of nr), rows of m
+     * and columns of n in a tile. */
+    int kc, mc, nc;
+};
+
+struct fdit_cpu_gemm_kernels {
+    int vlen, mr, nr;
+    int few;    /* up to so many rows of A, B is read once and in order, whatever its form */
+    int kc, mc; /* preferred blocks */
+
+    /* dst [k][nr] from `lanes` <= nr rows src[lane ld + i], i < k; missing lanes are 0. */
+    void (*pack)(float *dst, const float *src, size_t ld, int lanes, int k);
+    /* The inverse: dst[lane ld + i]. */
+    void (*unpack)(float *dst, size_t ld, const float *src, int lanes, int k);
+    /* Floats of scratch for a tile of g->mc x g->nc. */
+    size_t (*scratch)(const struct fdit_gemm *g);
+    /* C's rows m0 .. m1-1, columns n0 .. n1-1; n0 and (transposed form) m0 are multiples of nr. */
+    void (*tile)(const struct fdit_gemm *g, int m0, int m1, int n0, int n1, float *scratch);
+    /* Only the epilogue: v [rows][ldv] is C from (m0, n0) on, and is overwritten. For other GEMM
+     * providers. */
+    void (*finish)(const struct fdit_gemm_epilogue *to, float *v, size_t ldv, int m0, int rows,
+                   int n0, int n);
+};
+
+extern const struct fdit_cpu_gemm_kernels fdit_cpu_gemm_kernels_generic;
+extern const struct fdit_cpu_gemm_kernels fdit_cpu_gemm_kernels_avx2;
+extern const struct fdit_cpu_gemm_kernels fdit_cpu_gemm_kernels_avx512;
+extern const struct fdit_cpu_gemm_kernels fdit_cpu_gemm_kernels_wide;
+
+#endif

@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * linear.c: linear, linear_dx and linear_dw as products, and frozen weights.
+ *
+ * With our own GEMM a frozen weight is kept as packed panels that serve both directions; a
+ * library's GEMM gets it as it is. Rows that stand for whole samples (rows = 1: conditioning
+ * vectors) always go through our own kernels: libraries choose another algorithm for a handful of
+ * rows than for many. */
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+
+#include "cpu/linear.h"
+
+#include "core/mem.h"
+#include "cpu/gemm.h"
+#include "cpu/ops.h"
+
+#include <string.h>
+
+struct fdit_cpu_weight {
+    enum fdit_dtype storage;
+    int n_out, n_in;
+    bool packed; /* [n_out / nr][n_in][nr], else [n_out][n_in] */
+    void *data;
+};
+
+/* ------------------------------------------------------------------------------------- weights */
+
+bool fdit_cpu_supports_storage(const fdit_device *dev, enum fdit_dtype storage)
+{
+    (void)dev;
+    return storage == FDIT_F32;
+}
+
+static bool weight_is_packed(const struct fdit_cpu *cpu)
+{
+    return cpu->provider == FDIT_GEMM_OWN;
+}
+
+size_t fdit_cpu_weight_bytes(fdit_device *dev, const struct fdit_weight_desc *desc)
+{
+    const struct fdit_cpu *cpu = fdit_cpu_of(dev);
+    size_t n_out = (size_t)desc->n_out, nr = (size_t)cpu->gemm->nr;
+    if (weight_is_packed(cpu))
+        n_out = (n_out + nr - 1) / nr * nr;
+    return n_out * (size_t)desc->n_in * fdit_dtype_bytes(desc->storage);
+}
+
+enum fdit_status fdit_cpu_weight_new(fdit_context *ctx, fdit_device *dev,
+                                     const struct fdit_weight_desc *desc, const float *data,
+                                     void **handle)
+{
+    enum fdit_status status = FDIT_OK;
+    const struct fdit_cpu *cpu = fdit_cpu_of(dev);
+    struct fdit_cpu_weight *w = NULL;
+    if (desc->storage != FDIT_F32)
+        FAIL(ctx, FDIT_ERROR_UNSUPPORTED,
+             "weight of %d x %d: the CPU device keeps weights as f32, not %s", desc->n_out,
+             desc->n_in, fdit_dtype_name(desc->storage));
+    TRY(fdit_alloc(ctx, 1, sizeof *w, &w));
+    w->storage = desc->storage;
+    w->n_out = desc->n_out;
+    w->n_in = desc->n_in;
+    w->packed = weight_is_packed(cpu);
+    TRY(fdit_alloc_pages(ctx, fdit_cpu_weight_bytes(dev, desc), 1, &w->data));
+    float *to = w->data;
+    if (w->packed) {
+        int nr = cpu->gemm->nr, panels = (w->n_out + nr - 1) / nr;
+        size_t n_in = (size_t)w->n_in;
+#pragma omp parallel for num_threads(cpu->threads) schedule(static)
+        for (int p = 0; p < panels; p++) {
+            int lanes = w->n_out - p * nr < nr ? w->n_out - p * nr : nr;
+            cpu->gemm->pack(to + (size_t)p * (size_t)nr * n_in,
+                            data + (size_t)p * (size_t)nr * n_in, n_in, lanes, w->n_in);
+        }
+    } else {
+        memcpy(to, data, fdit_cpu_weight_bytes(dev, desc));
+    }
+    *handle = w;
+    return FDIT_OK;
+out:
+    fdit_cpu_weight_free(dev, w);
+    return status;
+}
+
+void fdit_cpu_weight_free(fdit_device *dev, void *handle)
+{
+    struct fdit_cpu_weight *w = handle;
+    (void)dev;
+    if (!w)
+        return;
+    fdit_free(w->data);
+    fdit_free(w);
+}
+
+/* ------------------------------------------------------------------------------------ the three */
+
+static enum fdit_gemm_act gemm_act(enum fdit_act act)
+{
+    return act == FDIT_ACT_GELU_TANH ? FDIT_GEMM_GELU
+           : act == FDIT_ACT_SILU    ? FDIT_GEMM_SILU
+                                     : FDIT_GEMM_NO_ACT;
+}
+
+size_t fdit_cpu_linear_workspace(const struct fdit_cpu *cpu, const struct fdit_op_shape *s)
+{
+    int rows = s->samples * s->rows;
+    bool plain = s->plain || !weight_is_packed(cpu);
+    size_t own = 0, provided = 0;
+    if (s->op == FDIT_OP_LINEAR)
+        own = fdit_cpu_gemm_workspace(cpu, rows, s->n_out, s->n_in,
+                                      plain ? FDIT_B_COLUMNS : FDIT_B_PANELS);
+    else if (s->op == FDIT_OP_LINEAR_DX)
+        own = fdit_cpu_gemm_workspace(cpu, rows, s->n_in, s->n_out,
+                                      plain ? FDIT_B_ROWS : FDIT_B_PACKED_T);
+    else
+        own = fdit_cpu_gemm_workspace(cpu, s->n_out, s->n_in, rows, FDIT_B_ROWS);
+    if (cpu->provider != FDIT_GEMM_OWN)
+        provided = fdit_cpu_gemm_provided_workspace(cpu);
+    return own > provided ? own : provided;
+}
+
+static void run(fdit_device *dev, const struct fdit_op_shape *shape, const struct fdit_gemm *g)
+{
+    const struct fdit_cpu *cpu = fdit_cpu_of(dev);
+    if (!fdit_cpu_scratch(dev, shape->op, fdit_cpu_linear_workspace(cpu, shape)))
+        return;
+    bool plain = g->form == FDIT_B_ROWS || g->form == FDIT_B_COLUMNS;
+    if (cpu->provider == FDIT_GEMM_OWN || !plain || (g->to.rows == 1 && !g->a_turned))
+        fdit_cpu_gemm(cpu, g);
+    else if (!fdit_cpu_gemm_provided(cpu, cpu->library, g))
+        fdit_device_fail(dev, FDIT_ERROR_DEVICE, "%s: the GEMM library failed on %d x %d x %d",
+                         fdit_op_name(shape->op), g->m, g->n, g->k);
+}
+
+void fdit_cpu_linear(fdit_device *dev, const struct fdit_linear_args *a)
+{
+    const struct fdit_cpu_weight *w = a->weight ? a->weight->handle : NULL;
+    struct fdit_gemm g = {
+        .m = a->samples * a->rows,
+        .n = a->n_out,
+        .k = a->n_in,
+        .a = fdit_cpu_f32(a->x),
+        .lda = (size_t)a->n_in,
+        .b = w ? w->data : fdit_cpu_f32(a->matrix),
+        .ldb = (size_t)a->n_in,
+        .form = w && w->packed ? FDIT_B_PANELS : FDIT_B_COLUMNS,
+        .to = {
+            .c = fdit_cpu_f32(a->y),
+            .ldc = (size_t)a->n_out,
+            .bias = fdit_cpu_f32(a->bias),
+            .pre = fdit_cpu_f32(a->pre),
+            .act = gemm_act(a->act),
+            .gate = fdit_cpu_f32(a->gate),
+            .gate_stride = (size_t)a->gate_stride,
+            .residual = fdit_cpu_f32(a->residual),
+            .residual_shared = a->residual_shared,
+            .rows = a->rows,
+            .beta = a->beta,
+        },
+    };
+    const struct fdit_op_shape shape = {
+        .op = FDIT_OP_LINEAR,
+        .samples = a->samples,
+        .rows = a->rows,
+        .n_in = a->n_in,
+        .n_out = a->n_out,
+        .plain = !w,
+    };
+    run(dev, &shape, &g);
+}
+
+void fdit_cpu_linear_dx(fdit_device *dev, const struct fdit_linear_dx_args *a)
+{
+    const struct fdit_cpu_weight *w = a->weight ? a->weight->handle : NULL;
+    struct fdit_gemm g = {
+        .m = a->samples * a->rows,
+        .n = a->n_in,
+        .k = a->n_out,
+        .a = fdit_cpu_f32(a->dy),
+        .lda = (size_t)a->n_out,
+        .b = w ? w->data : fdit_cpu_f32(a->matrix),
+        .ldb = (size_t)a->n_in,
+        .form = w && w->packed ? FDIT_B_PACKED_T : FDIT_B_ROWS,
+        .to = {
+            .c = fdit_cpu_f32(a->dx),
+            .ldc = (size_t)a->n_in,
+            .act = gemm_act(a->act),
+            .slope_pre = a->act == FDIT_ACT_NONE ? NULL : fdit_cpu_f32(a->pre),
+            .rows = a->rows,
+            .beta = a->beta,
+        },
+    };
+    const struct fdit_op_shape shape = {
+        .op = FDIT_OP_LINEAR_DX,
+        .samples = a->samples,
+        .rows = a->rows,
+        .n_in = a->n_in,
+        .n_out = a->n_out,
+        .plain = !w,
+    };
+    run(dev, &shape, &g);
+}
+
+void fdit_cpu_linear_dw(fdit_device *dev, const struct fdit_linear_dw_args *a)
+{
+    struct fdit_gemm g = {
+        .m = a->n_out,
+        .n = a->n_in,
+        .k = a->samples * a->rows,
+        .a = fdit_cpu_f32(a->dy),
+        .lda = (size_t)a->n_out,
+        .a_turned = true,
+        .b = fdit_cpu_f32(a->x),
+        .ldb = (size_t)a->n_in,
+        .form = FDIT_B_ROWS,
+        .to = {
+            .c = fdit_cpu_f32(a->dw),
+            .ldc = (size_t)a->n_in,
+            .rows = a->n_out,
+            .beta = a->beta,
+        },
+    };
+    const struct fdit_op_shape shape = {
+        .op = FDIT_OP_LINEAR_DW,
+        .samples = a->samples,
+        .rows = a->rows,
+        .n_in = a->n_in,
+        .n_out = a->n_out,
+    };
+    run(dev, &shape, &g);
+}

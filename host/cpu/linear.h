@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * linear.h: entries of the CPU device's table that linear.c holds besides those in cpu.h: weights.
+ */
+#ifndef FDIT_CPU_LINEAR_H
+#define FDIT_CPU_LINEAR_H
+
+#include "cpu/cpu.h"
+
+bool fdit_cpu_supports_storage(const fdit_device *dev, enum fdit_dtype storage);
+size_t fdit_cpu_weight_bytes(fdit_device *dev, const struct fdit_weight_desc *desc);
+enum fdit_status fdit_cpu_weight_new(fdit_context *ctx, fdit_device *dev,
+                                     const struct fdit_weight_desc *desc, const float *data,
+                                     void **handle);
+void fdit_cpu_weight_free(fdit_device *dev, void *handle);
+
+#endif

@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * ops_rows.c: ops over rows of D elements, and sums over rows. */
+#include "cpu/op_kernels.h"
+#include "cpu/ops.h"
+
+/* Rows of a sample that one piece of norm_backward and gate_backward adds up. */
+#define ROW_CHUNK 32
+/* column_sum cuts its M rows into at most so many pieces, of at least ROW_CHUNK rows. */
+#define SUM_PIECES 128
+/* Columns that one piece of a combining pass works on. */
+#define COLUMN_BLOCK 128
+
+static size_t chunks_of(int rows) { return ((size_t)rows + ROW_CHUNK - 1) / ROW_CHUNK; }
+
+static size_t sum_chunk(size_t m)
+{
+    size_t chunk = (m + SUM_PIECES - 1) / SUM_PIECES;
+    return chunk < ROW_CHUNK ? ROW_CHUNK : chunk;
+}
+
+static size_t column_sum_bytes(size_t m, size_t n)
+{
+    size_t pieces = (m + ROW_CHUNK - 1) / ROW_CHUNK;
+    return (pieces < SUM_PIECES ? pieces : SUM_PIECES) * n * sizeof(float);
+}
+
+static size_t positive(int n) { return n > 0 ? (size_t)n : 1; }
+
+size_t fdit_cpu_op_workspace(const struct fdit_cpu *cpu, const struct fdit_op_shape *shape)
+{
+    const size_t samples = positive(shape->samples), width = positive(shape->n_out);
+    const int rows = shape->rows > 0 ? shape->rows : 1;
+    const struct fdit_cpu_attention_kernels *attention = cpu->op->attention;
+    switch (shape->op) {
+    case FDIT_OP_COLUMN_SUM:
+        return column_sum_bytes(samples * (size_t)rows, width);
+    case FDIT_OP_NORM_BACKWARD:
+        return samples * chunks_of(rows) * 2 * width * sizeof(float);
+    case FDIT_OP_GATE_BACKWARD:
+        return samples * chunks_of(rows) * width * sizeof(float);
+    case FDIT_OP_ATTENTION:
+        return (size_t)cpu->threads * sizeof(float) *
+               fdit_cpu_page_floats(attention->forward_floats(rows, shape->head_size));
+    case FDIT_OP_ATTENTION_BACKWARD:
+        return (size_t)cpu->threads * sizeof(float) *
+               fdit_cpu_page_floats(attention->backward_floats(rows, shape->head_size));
+    default:
+        return 0;
+    }
+}
+
+float *fdit_cpu_scratch(fdit_device *dev, enum fdit_op op, size_t bytes)
+{
+    const struct fdit_cpu *cpu = fdit_cpu_of(dev);
+    if (bytes <= cpu->workspace_bytes)
+        return cpu->workspace;
+    fdit_device_fail(dev, FDIT_ERROR_DEVICE, "%s needs %zu bytes of workspace, %zu are reserved",
+                     fdit_op_name(op), bytes, cpu->workspace_bytes);
+    return NULL;
+}
+
+void fdit_cpu_column_sum(fdit_device *dev, const struct fdit_column_sum_args *a)
+{
+    const struct fdit_cpu *cpu = fdit_cpu_of(dev);
+    const size_t m = (size_t)a->m, n = (size_t)a->n;
+    const size_t chunk = sum_chunk(m), pieces = (m + chunk - 1) / chunk;
+    const float *dy = fdit_cpu_f32(a->dy);
+    float *db = fdit_cpu_f32(a->db);
+    float *partial = fdit_cpu_scratch(dev, FDIT_OP_COLUMN_SUM, column_sum_bytes(m, n));
+    if (!partial)
+        return;
+#pragma omp parallel num_threads(cpu->threads) if (m * n > FDIT_CPU_SERIAL)
+    {
+#pragma omp for schedule(static)
+        for (size_t p = 0; p < pieces; p++) {
+            size_t begin = p * chunk, end = begin + chunk < m ? begin + chunk : m;
+            cpu->op->sum_rows(partial + p * n, dy + begin * n, (int)(end - begin), n, n);
+        }
+#pragma omp for schedule(static)
+        for (size_t c = 0; c < n; c += COLUMN_BLOCK) {
+            float sum[COLUMN_BLOCK];
+            size_t columns = n - c < COLUMN_BLOCK ? n - c : COLUMN_BLOCK;
+            cpu->op->sum_rows(sum, partial + c, (int)pieces, n, columns);
+            for (size_t i = 0; i < columns; i++)
+                db[c + i] = a->beta ? db[c + i] + sum[i] : sum[i];
+        }
+    }
+}
+
+void fdit_cpu_norm(fdit_device *dev, const struct fdit_norm_args *a)
+{
+    const struct fdit_cpu *cpu = fdit_cpu_of(dev);
+    const size_t rows = (size_t)a->rows, m = (size_t)a->samples * rows, width = (size_t)a->width;
+    const size_t stride = (size_t)a->mod_stride;
+    float *y = fdit_cpu_f32(a->y), *xhat = fdit_cpu_f32(a->xhat), *rstd = fdit_cpu_f32(a->rstd);
+    const float *x = fdit_cpu_f32(a->x), *weight = fdit_cpu_f32(a->weight);
+    const float *bias = fdit_cpu_f32(a->bias);
+    const float *shift = fdit_cpu_f32(a->shift), *scale = fdit_cpu_f32(a->scale);
+#pragma omp parallel for num_threads(cpu->threads) schedule(static) if (m * width > FDIT_CPU_SERIAL)
+    for (size_t i = 0; i < m; i++) {
+        const size_t at = i * width, mod = i / rows * stride;
+        const struct fdit_cpu_norm_row row = {
+            .y = y ? y + at : NULL,
+            .xhat = xhat ? xhat + at : NULL,
+            .rstd = rstd ? rstd + i : NULL,
+            .x = x + at,
+            .weight = weight,
+            .bias = bias,
+            .shift = shift ? shift + mod : NULL,
+            .scale = scale ? scale + mod : NULL,
+        };
+        cpu->op->norm(&row, a->width);
+    }
+}
+
+void fdit_cpu_modulate(fdit_device *dev, const struct fdit_modulate_args *a)
+{
+    const struct fdit_cpu *cpu = fdit_cpu_of(dev);
+    const size_t rows = (size_t)a->rows, m = (size_t)a->samples * rows, width = (size_t)a->width;
+    const size_t stride = (size_t)a->mod_stride;
+    float *y = fdit_cpu_f32(a->y);
+    const float *xhat = fdit_cpu_f32(a->xhat), *weight = fdit_cpu_f32(a->weight);
+    const float *bias = fdit_cpu_f32(a->bias);
+    const float *shift = fdit_cpu_f32(a->shift), *scale = fdit_cpu_f32(a->scale);
+#pragma omp parallel for num_threads(cpu->threads) schedule(static) if (m * width > FDIT_CPU_SERIAL)
+    for (size_t i = 0; i < m; i++) {
+        const size_t mod = i / rows * stride;
+        const struct fdit_cpu_norm_row row = {
+            .y = y + i * width,
+            .weight = weight,
+            .bias = bias,
+            .shift = shift ? shift + mod : NULL,
+            .scale = scale ? scale + mod : NULL,
+        };
+        cpu->op->modulate(&row, xhat + i * width, a->width);
+    }
+}
+
+/* The second half of norm_backward for `columns` columns from c on: adds up the pieces of each sample
+ * (partial: [B, chunks, (dy, dy xhat), D]) and the samples. */
+static void norm_backward_columns(const struct fdit_cpu *cpu, const struct fdit_norm_backward_args *a,
+                                  const float *partial, size_t c, size_t columns)
+{
+    const size_t width = (size_t)a->width, chunks = chunks_of(a->rows);
+    float *dshift = fdit_cpu_f32(a->dshift), *dscale = fdit_cpu_f32(a->dscale);
+    float *dweight = fdit_cpu_f32(a->dweight), *dbias = fdit_cpu_f32(a->dbias);
+    const float *weight = fdit_cpu_f32(a->weight), *bias = fdit_cpu_f32(a->bias);
+    const float *scale = fdit_cpu_f32(a->scale);
+    float sum[COLUMN_BLOCK], sum_x[COLUMN_BLOCK];
+    float dw[COLUMN_BLOCK] = { 0 }, db[COLUMN_BLOCK] = { 0 };
+    for (size_t b = 0; b < (size_t)a->samples; b++) {
+        const float *p = partial + b * chunks * 2 * width + c;
+        cpu->op->sum_rows(sum, p, (int)chunks, 2 * width, columns);
+        cpu->op->sum_rows(sum_x, p + width, (int)chunks, 2 * width, columns);
+        if (dshift) {
+            float *to = dshift + b * (size_t)a->dmod_stride + c;
+            for (size_t i = 0; i < columns; i++)
+                to[i] = sum[i];
+        }
+        if (dscale) {
+            float *to = dscale + b * (size_t)a->dmod_stride + c;
+            for (size_t i = 0; i < columns; i++)
+                to[i] = weight ? weight[c + i] * sum_x[i] + bias[c + i] * sum[i] : sum_x[i];
+        }
+        for (size_t i = 0; i < columns; i++) {
+            float s = scale ? 1.0f + scale[b * (size_t)a->mod_stride + c + i] : 1.0f;
+            dw[i] += s * sum_x[i];
+            db[i] += s * sum[i];
+        }
+    }
+    for (size_t i = 0; dweight && i < columns; i++)
+        dweight[c + i] = a->beta ? dweight[c + i] + dw[i] : dw[i];
+    for (size_t i = 0; dbias && i < columns; i++)
+        dbias[c + i] = a->beta ? dbias[c + i] + db[i] : db[i];
+}
+
+void fdit_cpu_norm_backward(fdit_device *dev, const struct fdit_norm_backward_args *a)
+{
+    const struct fdit_cpu *cpu = fdit_cpu_of(dev);
+    const size_t rows = (size_t)a->rows, samples = (size_t)a->samples, width = (size_t)a->width;
+    const size_t chunks = chunks_of(a->rows);
+    const bool sums = fdit_has(a->dshift) || fdit_has(a->dscale) || fdit_has(a->dweight) ||
+                      fdit_has(a->dbias);
+    float *dx = fdit_cpu_f32(a->dx), *partial = NULL;
+    const float *dy = fdit_cpu_f32(a->dy), *xhat = fdit_cpu_f32(a->xhat);
+    const float *rstd = fdit_cpu_f32(a->rstd), *weight = fdit_cpu_f32(a->weight);
+    const float *scale = fdit_cpu_f32(a->scale);
+    if (sums) {
+        partial = fdit_cpu_scratch(dev, FDIT_OP_NORM_BACKWARD,
+                                   samples * chunks * 2 * width * sizeof(float));
+        if (!partial)
+            return;
+    }
+#pragma omp parallel num_threads(cpu->threads) if (samples * rows * width > FDIT_CPU_SERIAL)
+    {
+#pragma omp for schedule(static)
+        for (size_t p = 0; p < samples * chunks; p++) {
+            const size_t b = p / chunks, row = p % chunks * ROW_CHUNK, at = b * rows + row;
+            const struct fdit_cpu_norm_backward_rows piece = {
+                .rows = (int)(rows - row < ROW_CHUNK ? rows - row : ROW_CHUNK),
+                .width = a->width,
+                .dx = dx ? dx + at * width : NULL,
+                .accumulate = a->accumulate,
+                .dy = dy + at * width,
+                .xhat = xhat + at * width,
+                .rstd = rstd ? rstd + at : NULL,
+                .weight = weight,
+                .scale = scale ? scale + b * (size_t)a->mod_stride : NULL,
+                .sum_dy = sums ? partial + p * 2 * width : NULL,
+                .sum_dy_xhat = sums ? partial + p * 2 * width + width : NULL,
+            };
+            cpu->op->norm_backward(&piece);
+        }
+        if (sums) {
+#pragma omp for schedule(static)
+            for (size_t c = 0; c < width; c += COLUMN_BLOCK)
+                norm_backward_columns(cpu, a, partial, c,
+                                      width - c < COLUMN_BLOCK ? width - c : COLUMN_BLOCK);
+        }
+    }
+}
+
+void fdit_cpu_gate(fdit_device *dev, const struct fdit_gate_args *a)
+{
+    const struct fdit_cpu *cpu = fdit_cpu_of(dev);
+    const size_t rows = (size_t)a->rows, m = (size_t)a->samples * rows, width = (size_t)a->width;
+    float *y = fdit_cpu_f32(a->y);
+    const float *residual = fdit_cpu_f32(a->residual), *branch = fdit_cpu_f32(a->branch);
+    const float *gate = fdit_cpu_f32(a->gate);
+#pragma omp parallel for num_threads(cpu->threads) schedule(static) if (m * width > FDIT_CPU_SERIAL)
+    for (size_t i = 0; i < m; i++)
+        cpu->op->gate(y + i * width, residual ? residual + i * width : NULL, branch + i * width,
+                      gate + i / rows * (size_t)a->gate_stride, width);
+}
+
+void fdit_cpu_gate_backward(fdit_device *dev, const struct fdit_gate_backward_args *a)
+{
+    const struct fdit_cpu *cpu = fdit_cpu_of(dev);
+    const size_t rows = (size_t)a->rows, samples = (size_t)a->samples, width = (size_t)a->width;
+    const size_t chunks = chunks_of(a->rows), blocks = (width + COLUMN_BLOCK - 1) / COLUMN_BLOCK;
+    float *dbranch = fdit_cpu_f32(a->dbranch), *dgate = fdit_cpu_f32(a->dgate), *partial = NULL;
+    const float *dy = fdit_cpu_f32(a->dy), *branch = fdit_cpu_f32(a->branch);
+    const float *gate = fdit_cpu_f32(a->gate);
+    if (dgate) {
+        partial = fdit_cpu_scratch(dev, FDIT_OP_GATE_BACKWARD,
+                                   samples * chunks * width * sizeof(float));
+        if (!partial)
+            return;
+    }
+#pragma omp parallel num_threads(cpu->threads) if (samples * rows * width > FDIT_CPU_SERIAL)
+    {
+#pragma omp for schedule(static)
+        for (size_t p = 0; p < samples * chunks; p++) {
+            const size_t b = p / chunks, row = p % chunks * ROW_CHUNK, at = (b * rows + row) * width;
+            cpu->op->gate_backward(dbranch ? dbranch + at : NULL, dgate ? partial + p * width : NULL,
+                                   dy + at, branch ? branch + at : NULL,
+                                   gate ? gate + b * (size_t)a->gate_stride : NULL,
+                                   (int)(rows - row < ROW_CHUNK ? rows - row : ROW_CHUNK), a->width);
+        }
+        if (dgate) {
+#pragma omp for schedule(static)
+            for (size_t p = 0; p < samples * blocks; p++) {
+                const size_t b = p / blocks, c = p % blocks * COLUMN_BLOCK;
+                cpu->op->sum_rows(dgate + b * (size_t)a->dgate_stride + c,
+                                  partial + b * chunks * width + c, (int)chunks, width,
+                                  width - c < COLUMN_BLOCK ? width - c : COLUMN_BLOCK);
+            }
+        }
+    }
+}
+
+void fdit_cpu_token_mean(fdit_device *dev, const struct fdit_token_mean_args *a)
+{
+    const struct fdit_cpu *cpu = fdit_cpu_of(dev);
+    const size_t rows = (size_t)a->rows, samples = (size_t)a->samples, width = (size_t)a->width;
+    const size_t blocks = (width + COLUMN_BLOCK - 1) / COLUMN_BLOCK;
+    float *y = fdit_cpu_f32(a->y);
+    const float *x = fdit_cpu_f32(a->x);
+#pragma omp parallel for num_threads(cpu->threads) schedule(static)                                \
+    if (samples * rows * width > FDIT_CPU_SERIAL)
+    for (size_t p = 0; p < samples * blocks; p++) {
+        const size_t b = p / blocks, c = p % blocks * COLUMN_BLOCK;
+        const size_t columns = width - c < COLUMN_BLOCK ? width - c : COLUMN_BLOCK;
+        float part[COLUMN_BLOCK], sum[COLUMN_BLOCK] = { 0 };
+        for (size_t row = 0; row < rows; row += ROW_CHUNK) {
+            cpu->op->sum_rows(part, x + (b * rows + row) * width + c,
+                              (int)(rows - row < ROW_CHUNK ? rows - row : ROW_CHUNK), width, columns);
+            for (size_t i = 0; i < columns; i++)
+                sum[i] += part[i];
+        }
+        for (size_t i = 0; i < columns; i++)
+            y[b * width + c + i] = sum[i] / (float)rows;
+    }
+}
+
+void fdit_cpu_token_mean_backward(fdit_device *dev, const struct fdit_token_mean_backward_args *a)
+{
+    const struct fdit_cpu *cpu = fdit_cpu_of(dev);
+    (void)cpu; /* without OpenMP its threads are not asked for */
+    const size_t rows = (size_t)a->rows, m = (size_t)a->samples * rows, width = (size_t)a->width;
+    float *dx = fdit_cpu_f32(a->dx);
+    const float *dy = fdit_cpu_f32(a->dy);
+#pragma omp parallel for num_threads(cpu->threads) schedule(static) if (m * width > FDIT_CPU_SERIAL)
+    for (size_t i = 0; i < m; i++) {
+        const float *from = dy + i / rows * width;
+        for (size_t c = 0; c < width; c++)
+            dx[i * width + c] = from[c] / (float)rows;
+    }
+}

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * diffusion.c: calls of cl/diffusion.cl. */
+#include "state.h"
+
+void opencl_diffusion_loss(fdit_device *dev, const struct fdit_diffusion_loss_args *a)
+{
+    struct launch l = launch_begin(dev, PROGRAM_DIFFUSION, KERNEL_DIFFUSION_LOSS);
+    launch_tensor(&l, a->dout);
+    launch_tensor(&l, a->losses);
+    launch_tensor(&l, a->out);
+    launch_tensor(&l, a->x0);
+    launch_tensor(&l, a->noise);
+    launch_tensor(&l, a->coef);
+    launch_size(&l, (size_t)a->channels * a->n);
+    launch_int(&l, fdit_has(a->dout));
+    launch_run(&l, 1, (size_t[]){ (size_t)a->samples * GROUP }, (size_t[]){ GROUP });
+}
+
+void opencl_cross_entropy(fdit_device *dev, const struct fdit_cross_entropy_args *a)
+{
+    struct launch l = launch_begin(dev, PROGRAM_DIFFUSION, KERNEL_CROSS_ENTROPY);
+    launch_tensor(&l, a->loss);
+    launch_tensor(&l, a->dlogits);
+    launch_tensor(&l, a->logits);
+    launch_tensor(&l, a->labels);
+    launch_int(&l, a->classes);
+    launch_float(&l, a->scale);
+    launch_int(&l, fdit_has(a->dlogits));
+    launch_run(&l, 1, (size_t[]){ (size_t)a->samples * GROUP }, (size_t[]){ GROUP });
+}
+
+enum { SAMPLER_UNCOND, SAMPLER_Z, SAMPLER_OLD, SAMPLER_CLIP, SAMPLER_LEARNED };
+
+void opencl_sampler(fdit_device *dev, const struct fdit_sampler_args *a)
+{
+    size_t n = (size_t)a->channels * a->n;
+    unsigned flags = (unsigned)fdit_has(a->uncond) << SAMPLER_UNCOND |
+                     (unsigned)fdit_has(a->z) << SAMPLER_Z |
+                     (unsigned)fdit_has(a->old) << SAMPLER_OLD |
+                     (unsigned)a->clip_x0 << SAMPLER_CLIP | (unsigned)a->learned << SAMPLER_LEARNED;
+    struct launch l = launch_begin(dev, PROGRAM_DIFFUSION, KERNEL_SAMPLER);
+    launch_tensor(&l, a->x_next);
+    launch_tensor(&l, a->x);
+    launch_tensor(&l, a->cond);
+    launch_tensor(&l, a->uncond);
+    launch_tensor(&l, a->z);
+    launch_tensor(&l, a->old);
+    launch_size(&l, n);
+    launch_size(&l, (size_t)a->guided_channels * a->n);
+    launch_float(&l, a->guidance);
+    launch_float(&l, a->x0_x);
+    launch_float(&l, a->x0_eps);
+    launch_float(&l, a->to_x);
+    launch_float(&l, a->to_x0);
+    launch_float(&l, a->to_eps);
+    launch_float(&l, a->to_old);
+    launch_float(&l, a->to_z);
+    launch_float(&l, a->log_beta);
+    launch_float(&l, a->log_var);
+    launch_uint(&l, flags);
+    launch_run(&l, 2, (size_t[]){ n, (size_t)a->samples }, (size_t[]){ GROUP, 1 });
+}

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * launch.c: kernel calls into the one in-order queue. */
+#include "state.h"
+
+struct launch launch_begin(fdit_device *dev, enum program program, int kernel)
+{
+    opencl_program_need(dev, program); /* after a failure the launch does nothing */
+    return (struct launch){ .dev = dev,
+                            .kernel = opencl_of(dev)->programs[program].kernels[kernel],
+                            .name = opencl_kernel_name(program, kernel) };
+}
+
+static void set(struct launch *l, size_t bytes, const void *value)
+{
+    if (l->dev->status == FDIT_OK)
+        opencl_ok(l->dev, clSetKernelArg(l->kernel, l->n, bytes, value), "clSetKernelArg", l->name);
+    l->n++;
+}
+
+void launch_memory(struct launch *l, cl_mem memory, size_t at)
+{
+    cl_ulong offset = at;
+    set(l, sizeof memory, &memory);
+    set(l, sizeof offset, &offset);
+}
+
+void launch_tensor(struct launch *l, struct fdit_tensor t)
+{
+    launch_memory(l, fdit_has(t) ? t.buffer->handle : opencl_of(l->dev)->dummy, t.offset);
+}
+
+void launch_int(struct launch *l, int v)
+{
+    cl_int value = v;
+    set(l, sizeof value, &value);
+}
+
+void launch_uint(struct launch *l, unsigned v)
+{
+    cl_uint value = v;
+    set(l, sizeof value, &value);
+}
+
+void launch_size(struct launch *l, size_t v)
+{
+    cl_ulong value = v;
+    set(l, sizeof value, &value);
+}
+
+void launch_float(struct launch *l, float v)
+{
+    cl_float value = v;
+    set(l, sizeof value, &value);
+}
+
+/* Drivers hold work back until a flush, and some reset a device whose queue holds seconds of work:
+ * every QUEUE_BOUND launches the queue is flushed, and the host waits for the marker before. */
+static void bound_queue(struct launch *l, cl_event event)
+{
+    struct opencl *cl = opencl_of(l->dev);
+    cl_event before = cl->marker;
+    cl->marker = event;
+    cl->launches = 0;
+    opencl_ok(l->dev, clFlush(cl->queue), "clFlush", l->name);
+    if (before) {
+        opencl_ok(l->dev, clWaitForEvents(1, &before), "clWaitForEvents", l->name);
+        clReleaseEvent(before);
+    }
+}
+
+void launch_run(struct launch *l, cl_uint dimensions, const size_t *items, const size_t *local)
+{
+    struct opencl *cl = opencl_of(l->dev);
+    size_t global[3];
+    cl_event event = NULL;
+    if (l->dev->status != FDIT_OK)
+        return;
+    for (cl_uint i = 0; i < dimensions; i++)
+        global[i] = (items[i] + local[i] - 1) / local[i] * local[i];
+    bool mark = ++cl->launches >= QUEUE_BOUND;
+    cl_int error = clEnqueueNDRangeKernel(cl->queue, l->kernel, dimensions, NULL, global, local, 0,
+                                          NULL, mark ? &event : NULL);
+    if (!opencl_ok(l->dev, error, "clEnqueueNDRangeKernel", l->name))
+        return;
+    if (mark)
+        bound_queue(l, event);
+    if (cl->finish_each)
+        opencl_ok(l->dev, clFinish(cl->queue), "clFinish", l->name);
+}

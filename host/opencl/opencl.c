@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * opencl.c: opening and closing a device, and its table. One context and one in-order queue a
+ * device; all kernels are ours (cl/), in OpenCL C 1.2 without extensions. */
+#include "opencl.h"
+#include "state.h"
+
+#include "core/mem.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* May be called from the driver's threads. */
+static void CL_CALLBACK driver_says(const char *message, const void *data, size_t bytes, void *user)
+{
+    struct opencl *cl = user;
+    (void)data;
+    (void)bytes;
+    while (atomic_flag_test_and_set(&cl->said_lock)) {
+    }
+    strncpy(cl->said, message ? message : "", sizeof cl->said - 1);
+    atomic_flag_clear(&cl->said_lock);
+}
+
+static void state_free(struct opencl *cl)
+{
+    if (!cl)
+        return;
+    if (cl->queue)
+        clFinish(cl->queue);
+    opencl_programs_free(cl);
+    for (int i = 0; i < READ_SLOTS; i++)
+        if (cl->reads[i])
+            clReleaseEvent(cl->reads[i]);
+    for (int i = 0; i < 2; i++) {
+        if (cl->staging[i].last)
+            clReleaseEvent(cl->staging[i].last);
+        fdit_free(cl->staging[i].memory);
+    }
+    if (cl->marker)
+        clReleaseEvent(cl->marker);
+    if (cl->workspace)
+        clReleaseMemObject(cl->workspace);
+    if (cl->dummy)
+        clReleaseMemObject(cl->dummy);
+    if (cl->queue)
+        clReleaseCommandQueue(cl->queue);
+    if (cl->context)
+        clReleaseContext(cl->context);
+    fdit_context_free(cl->ctx);
+    fdit_free(cl->label);
+    fdit_free(cl);
+}
+
+static enum fdit_status number(fdit_context *ctx, struct opencl *cl, cl_device_info what,
+                               size_t *out)
+{
+    cl_ulong value = 0;
+    enum fdit_status status =
+        opencl_status(ctx, cl, clGetDeviceInfo(cl->device, what, sizeof value, &value, NULL),
+                      "clGetDeviceInfo", "a limit of the device");
+    *out = (size_t)value;
+    return status;
+}
+
+static enum fdit_status describe(fdit_context *ctx, struct opencl *cl,
+                                 struct fdit_device_info *info)
+{
+    enum fdit_status status = FDIT_OK;
+    cl_device_type type = 0;
+    TRY(number(ctx, cl, CL_DEVICE_LOCAL_MEM_SIZE, &cl->local_bytes));
+    TRY(number(ctx, cl, CL_DEVICE_MAX_MEM_ALLOC_SIZE, &cl->max_buffer));
+    TRY(number(ctx, cl, CL_DEVICE_GLOBAL_MEM_SIZE, &info->memory));
+    TRY(opencl_status(ctx, cl,
+                      clGetDeviceInfo(cl->device, CL_DEVICE_TYPE, sizeof type, &type, NULL),
+                      "clGetDeviceInfo", "its type"));
+    info->max_buffer = cl->max_buffer;
+    info->is_gpu = (type & CL_DEVICE_TYPE_GPU) != 0;
+    TRY(fdit_strdup(ctx, cl->label, &info->name));
+    TRY(opencl_device_text(ctx, cl->device, CL_DRIVER_VERSION, &info->driver));
+out:
+    return status;
+}
+
+static enum fdit_status open_device(fdit_context *ctx, const struct fdit_device_options *options,
+                                    fdit_device *dev)
+{
+    enum fdit_status status = FDIT_OK;
+    struct opencl *cl = NULL;
+    const char *finish_each = getenv("FINEDIFFUSION_OPENCL_SYNC");
+    cl_int error;
+    TRY(fdit_alloc(ctx, 1, sizeof *cl, &cl));
+    atomic_flag_clear(&cl->said_lock);
+    cl->ctx = fdit_context_new();
+    if (!cl->ctx)
+        FAIL(ctx, FDIT_ERROR_MEMORY, "out of memory when opening an OpenCL device");
+    cl->finish_each = finish_each && *finish_each && *finish_each != '0';
+    TRY(opencl_find(ctx, options->spec, &cl->platform, &cl->device, &cl->label));
+    cl->context = clCreateContext(
+        (cl_context_properties[]){ CL_CONTEXT_PLATFORM, (cl_context_properties)cl->platform, 0 }, 1,
+        &cl->device, driver_says, cl, &error);
+    TRY(opencl_status(ctx, cl, error, "clCreateContext", "the device"));
+    cl->queue = clCreateCommandQueue(cl->context, cl->device, 0, &error);
+    TRY(opencl_status(ctx, cl, error, "clCreateCommandQueue", "the device"));
+    TRY(describe(ctx, cl, &dev->info));
+    cl->dummy = clCreateBuffer(cl->context, CL_MEM_READ_WRITE, 4096, NULL, &error);
+    TRY(opencl_status(ctx, cl, error, "clCreateBuffer", "the dummy"));
+    for (int i = 0; i < 2; i++)
+        TRY(fdit_alloc_pages(ctx, STAGING_BYTES, 1, &cl->staging[i].memory));
+    dev->state = cl;
+    return FDIT_OK;
+out:
+    state_free(cl);
+    return status;
+}
+
+static void close_device(fdit_device *dev)
+{
+    state_free(opencl_of(dev));
+    dev->state = NULL;
+}
+
+const struct fdit_device_ops fdit_opencl_ops = {
+    .name = "opencl",
+    .open = open_device,
+    .close = close_device,
+    .buffer_new = opencl_buffer_new,
+    .buffer_free = opencl_buffer_free,
+    .write = opencl_write,
+    .read = opencl_read,
+    .fill = opencl_fill,
+    .copy = opencl_copy,
+    .sync = opencl_sync,
+    .read_begin = opencl_read_begin,
+    .read_end = opencl_read_end,
+    .weight_bytes = opencl_weight_bytes,
+    .weight_new = opencl_weight_new,
+    .weight_free = opencl_weight_free,
+    .supports_storage = opencl_supports_storage,
+    .workspace_bytes = opencl_workspace_bytes,
+    .reserve = opencl_reserve,
+    .linear = opencl_linear,
+    .linear_dx = opencl_linear_dx,
+    .linear_dw = opencl_linear_dw,
+    .column_sum = opencl_column_sum,
+    .norm = opencl_norm,
+    .norm_backward = opencl_norm_backward,
+    .attention = opencl_attention,
+    .attention_backward = opencl_attention_backward,
+    .gate = opencl_gate,
+    .gate_backward = opencl_gate_backward,
+    .activation = opencl_activation,
+    .activation_backward = opencl_activation_backward,
+    .axpy = opencl_axpy,
+    .gather = opencl_gather,
+    .scatter_add = opencl_scatter_add,
+    .patchify = opencl_patchify,
+    .unpatchify = opencl_unpatchify,
+    .adamw = opencl_adamw,
+    .sum_squares = opencl_sum_squares,
+    .modulate = opencl_modulate,
+    .token_mean = opencl_token_mean,
+    .token_mean_backward = opencl_token_mean_backward,
+    .diffuse = opencl_diffuse,
+    .diffusion_loss = opencl_diffusion_loss,
+    .cross_entropy = opencl_cross_entropy,
+    .sampler = opencl_sampler,
+    .clip_scale = opencl_clip_scale,
+    .fuses_act = true,
+    .fuses_gate = true,
+    .fuses_act_backward = true,
+};

@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * state.h: what the files of this folder share. */
+#ifndef FDIT_HOST_OPENCL_STATE_H
+#define FDIT_HOST_OPENCL_STATE_H
+
+#define CL_TARGET_OPENCL_VERSION 120
+#include <CL/cl.h>
+
+#include "device/device.h"
+
+#include <stdatomic.h>
+
+/* One kernel file, embedded at build time. */
+struct cl_source {
+    const char *name, *text;
+};
+extern const struct cl_source fdit_cl_sources[]; /* ends with a NULL name; made by cl/embed.awk */
+
+/* A program is a file and its options; kernels.c has the table. */
+enum program {
+    PROGRAM_LINEAR,
+    PROGRAM_LINEAR_VECTOR,
+    PROGRAM_LINEAR_DX,
+    PROGRAM_LINEAR_DX_VECTOR,
+    PROGRAM_LINEAR_DW,
+    PROGRAM_LINEAR_F16,
+    PROGRAM_LINEAR_VECTOR_F16,
+    PROGRAM_LINEAR_DX_F16,
+    PROGRAM_LINEAR_DX_VECTOR_F16,
+    PROGRAM_LINEAR_BF16,
+    PROGRAM_LINEAR_VECTOR_BF16,
+    PROGRAM_LINEAR_DX_BF16,
+    PROGRAM_LINEAR_DX_VECTOR_BF16,
+    PROGRAM_LINEAR_I8,
+    PROGRAM_LINEAR_VECTOR_I8,
+    PROGRAM_LINEAR_DX_I8,
+    PROGRAM_LINEAR_DX_VECTOR_I8,
+    PROGRAM_NORM,
+    PROGRAM_REDUCE,
+    PROGRAM_POINTWISE,
+    PROGRAM_DIFFUSION,
+    PROGRAM_OPTIMISER,
+    PROGRAM_ATTENTION_32,
+    PROGRAM_ATTENTION_64,
+    PROGRAM_ATTENTION_72,
+    PROGRAM_ATTENTION_128,
+    PROGRAM_ATTENTION_BACKWARD_32,
+    PROGRAM_ATTENTION_BACKWARD_64,
+    PROGRAM_ATTENTION_BACKWARD_72,
+    PROGRAM_ATTENTION_BACKWARD_128,
+    PROGRAM_COUNT
+};
+
+/* Kernels of a program, in the order of its table entry. */
+enum {
+    KERNEL_LINEAR = 0,
+    KERNEL_NORM = 0,
+    KERNEL_MODULATE,
+    KERNEL_NORM_DX,
+    KERNEL_NORM_DMOD,
+    KERNEL_NORM_DPARAM,
+    KERNEL_COLUMN_SUMS = 0,
+    KERNEL_SUM_SQUARES,
+    KERNEL_SUM_ALL,
+    KERNEL_CLIP_SCALE,
+    KERNEL_GATE = 0,
+    KERNEL_ACTIVATION,
+    KERNEL_ACTIVATION_BACKWARD,
+    KERNEL_AXPY,
+    KERNEL_GATHER,
+    KERNEL_SCATTER_ADD,
+    KERNEL_PATCHIFY,
+    KERNEL_TOKEN_MEAN_BACKWARD,
+    KERNEL_DIFFUSE,
+    KERNEL_DIFFUSION_LOSS = 0,
+    KERNEL_CROSS_ENTROPY,
+    KERNEL_SAMPLER,
+    KERNEL_ADAMW = 0,
+    KERNEL_ATTENTION = 0,
+    KERNEL_ATTENTION_DELTA = 0,
+    KERNEL_ATTENTION_DQ,
+    KERNEL_ATTENTION_DKV,
+    PROGRAM_KERNELS = 9
+};
+
+enum {
+    GROUP = 256,             /* work-items a group: cl/prelude.cl */
+    HEADS = 4,               /* builds of the attention programs */
+    SUM_PARTS = 1024,        /* most partial sums of sum_squares */
+    QUEUE_BOUND = 128,       /* launches between two waits for the one before: see launch_run */
+    STAGING_BYTES = 4 << 20, /* of each half of the ring for writes */
+    READ_SLOTS = 8,
+};
+extern const int attention_heads[HEADS]; /* largest head size of each build, ascending */
+extern const int attention_rows[HEADS], attention_backward_rows[HEADS];
+
+struct program_state {
+    cl_program program;
+    cl_kernel kernels[PROGRAM_KERNELS];
+};
+
+struct opencl {
+    fdit_context *ctx; /* takes the messages of programs that are built outside of open */
+    cl_platform_id platform;
+    cl_device_id device;
+    cl_context context;
+    cl_command_queue queue;
+    char *label; /* "platform / device", for messages */
+    struct program_state programs[PROGRAM_COUNT];
+    cl_mem workspace; /* `reserved` bytes */
+    size_t reserved;
+    cl_mem dummy; /* stands for absent tensors */
+    cl_event reads[READ_SLOTS];
+    struct {
+        char *memory;
+        size_t used;
+        cl_event last; /* the last write from it */
+    } staging[2];
+    int staging_now;
+    int launches; /* since the last marker */
+    cl_event marker;
+    bool finish_each; /* FINEDIFFUSION_OPENCL_SYNC: wait after each launch, to find the culprit */
+    size_t local_bytes, group_items, max_buffer;
+    atomic_flag said_lock;
+    char said[256]; /* what the driver told the context's callback last */
+};
+
+static inline struct opencl *opencl_of(const fdit_device *dev)
+{
+    return dev->state;
+}
+
+/* error.c */
+const char *opencl_error_name(cl_int error);
+/* A sticky error of the device if `error` is one: "opencl: <api>: <name> (<number>), <what>; ...".
+ */
+bool opencl_ok(fdit_device *dev, cl_int error, const char *api, const char *what);
+/* The same into ctx. */
+enum fdit_status opencl_status(fdit_context *ctx, struct opencl *cl, cl_int error, const char *api,
+                               const char *what);
+
+/* platforms.c: the device "opencl:P:D"; any other spec or NULL: the best. label: free with
+ * fdit_free. */
+enum fdit_status opencl_find(fdit_context *ctx, const char *spec, cl_platform_id *platform,
+                             cl_device_id *device, char **label);
+/* A string of clGetDeviceInfo, without spaces at the ends. */
+enum fdit_status opencl_device_text(fdit_context *ctx, cl_device_id device, cl_device_info what,
+                                    char **out);
+
+/* programs.c: built when first needed: by workspace_bytes, which is asked about the ops of a plan
+ * before the first of them runs, by weight_new, else by the first launch. A failure is sticky. */
+bool opencl_program_need(fdit_device *dev, enum program which);
+void opencl_programs_free(struct opencl *cl);
+const char *opencl_kernel_name(enum program which, int kernel);
+
+/* launch.c: one call of one kernel.
+ *
+ *     struct launch l = launch_begin(dev, PROGRAM_POINTWISE, KERNEL_AXPY);
+ *     launch_tensor(&l, a->y);
+ *     launch_int(&l, a->beta);
+ *     launch_run(&l, 1, (size_t[]){ items }, (size_t[]){ GROUP });      // items is rounded up
+ */
+struct launch {
+    fdit_device *dev;
+    cl_kernel kernel;
+    const char *name;
+    cl_uint n;
+};
+struct launch launch_begin(fdit_device *dev, enum program program, int kernel);
+void launch_memory(struct launch *l, cl_mem memory, size_t at); /* at: in elements */
+void launch_tensor(struct launch *l, struct fdit_tensor t);     /* absent: the dummy */
+void launch_int(struct launch *l, int v);
+void launch_uint(struct launch *l, unsigned v);
+void launch_size(struct launch *l, size_t v);
+void launch_float(struct launch *l, float v);
+void launch_run(struct launch *l, cl_uint dimensions, const size_t *items, const size_t *local);
+
+/* memory.c, weights.c: entries of the table */
+enum fdit_status opencl_buffer_new(fdit_context *ctx, fdit_device *dev, size_t bytes,
+                                   void **handle);
+void opencl_buffer_free(fdit_device *dev, void *handle);
+void opencl_write(fdit_device *dev, fdit_buffer *to, size_t byte_offset, const void *host,
+                  size_t bytes);
+void opencl_read(fdit_device *dev, const fdit_buffer *from, size_t byte_offset, void *host,
+                 size_t bytes);
+void opencl_read_begin(fdit_device *dev, const fdit_buffer *from, size_t byte_offset, void *host,
+                       size_t bytes, int slot);
+void opencl_read_end(fdit_device *dev, int slot);
+void opencl_fill(fdit_device *dev, struct fdit_tensor t, size_t n, float value);
+void opencl_copy(fdit_device *dev, struct fdit_tensor to, struct fdit_tensor from, size_t n);
+void opencl_sync(fdit_device *dev);
+size_t opencl_workspace_bytes(fdit_device *dev, const struct fdit_op_shape *shape);
+enum fdit_status opencl_reserve(fdit_context *ctx, fdit_device *dev, size_t bytes);
+bool opencl_supports_storage(const fdit_device *dev, enum fdit_dtype storage);
+size_t opencl_weight_bytes(fdit_device *dev, const struct fdit_weight_desc *desc);
+enum fdit_status opencl_weight_new(fdit_context *ctx, fdit_device *dev,
+                                   const struct fdit_weight_desc *desc, const float *data,
+                                   void **handle);
+void opencl_weight_free(fdit_device *dev, void *handle);
+/* Where the scales of an int8 weight begin in its buffer, in floats. */
+size_t opencl_weight_scales(const struct fdit_weight_desc *desc);
+
+/* ops.c, attention.c: builds the programs of an op of this shape */
+void opencl_linear_programs(fdit_device *dev, enum fdit_dtype storage, bool dx);
+void opencl_attention_programs(fdit_device *dev, int head_size, bool backward);
+
+void opencl_linear(fdit_device *dev, const struct fdit_linear_args *a);
+void opencl_linear_dx(fdit_device *dev, const struct fdit_linear_dx_args *a);
+void opencl_linear_dw(fdit_device *dev, const struct fdit_linear_dw_args *a);
+void opencl_column_sum(fdit_device *dev, const struct fdit_column_sum_args *a);
+void opencl_norm(fdit_device *dev, const struct fdit_norm_args *a);
+void opencl_modulate(fdit_device *dev, const struct fdit_modulate_args *a);
+void opencl_norm_backward(fdit_device *dev, const struct fdit_norm_backward_args *a);
+void opencl_attention(fdit_device *dev, const struct fdit_attention_args *a);
+void opencl_attention_backward(fdit_device *dev, const struct fdit_attention_backward_args *a);
+void opencl_gate(fdit_device *dev, const struct fdit_gate_args *a);
+void opencl_gate_backward(fdit_device *dev, const struct fdit_gate_backward_args *a);
+void opencl_activation(fdit_device *dev, const struct fdit_activation_args *a);
+void opencl_activation_backward(fdit_device *dev, const struct fdit_activation_backward_args *a);
+void opencl_axpy(fdit_device *dev, const struct fdit_axpy_args *a);
+void opencl_gather(fdit_device *dev, const struct fdit_gather_args *a);
+void opencl_scatter_add(fdit_device *dev, const struct fdit_scatter_add_args *a);
+void opencl_patchify(fdit_device *dev, const struct fdit_patchify_args *a);
+void opencl_unpatchify(fdit_device *dev, const struct fdit_patchify_args *a);
+void opencl_token_mean(fdit_device *dev, const struct fdit_token_mean_args *a);
+void opencl_token_mean_backward(fdit_device *dev, const struct fdit_token_mean_backward_args *a);
+void opencl_diffuse(fdit_device *dev, const struct fdit_diffuse_args *a);
+void opencl_diffusion_loss(fdit_device *dev, const struct fdit_diffusion_loss_args *a);
+void opencl_cross_entropy(fdit_device *dev, const struct fdit_cross_entropy_args *a);
+void opencl_sampler(fdit_device *dev, const struct fdit_sampler_args *a);
+void opencl_adamw(fdit_device *dev, const struct fdit_adamw_args *a);
+void opencl_sum_squares(fdit_device *dev, const struct fdit_sum_squares_args *a);
+void opencl_clip_scale(fdit_device *dev, const struct fdit_clip_scale_args *a);
+
+#endif

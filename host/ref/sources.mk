@@ -1,0 +1,3 @@
+# SPDX-License-Identifier: Apache-2.0
+fdit_sources += host/ref/ref.c host/ref/ref_math.c host/ref/ref_math.h
+EXTRA_DIST += host/ref/ref_kernels.inc host/ref/ref_prototypes.inc

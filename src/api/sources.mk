@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+fdit_sources += src/api/session.c src/api/training.c

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * report.h: results as JSON, as a table, and next to those of other files. */
+#ifndef FDIT_BENCH_REPORT_H
+#define FDIT_BENCH_REPORT_H
+
+#include "bench/bench.h"
+
+#include <jansson.h>
+#include <stdio.h>
+
+/* An object with all numbers of a result; NULL when memory is short. The caller owns it. */
+json_t *fdit_bench_json(const fdit_device *dev, const struct fdit_bench_result *r);
+/* The heads of the columns, and a line of the table, with the profile below it if there is one. */
+void fdit_bench_print_header(FILE *to);
+void fdit_bench_print(FILE *to, const struct fdit_bench_result *r);
+/* "1.25 s", "12.5 ms", "3.1 us" */
+void fdit_bench_format_seconds(double seconds, char out[16]);
+
+/* One file of results, or the results of this run. */
+struct fdit_bench_set {
+    char *name;      /* of the file without folder and ending */
+    json_t *results; /* array of objects as above; at least "problem" and "seconds_min" are there */
+};
+/* Reads what `bench --json` or a script of bench/peers wrote. FDIT_ERROR_FORMAT names the file. */
+enum fdit_status fdit_bench_set_read(fdit_context *ctx, const char *path,
+                                     struct fdit_bench_set *out);
+void fdit_bench_set_fini(struct fdit_bench_set *set);
+/* Problem by problem, the sets below each other; the last column is the first set's time over the
+ * set's. */
+enum fdit_status fdit_bench_print_compared(fdit_context *ctx, FILE *to,
+                                           const struct fdit_bench_set *sets, int n);
+/* The same as bars, an SVG picture: GFLOP/s, more is better. Free *svg with fdit_free. */
+enum fdit_status fdit_bench_chart(fdit_context *ctx, const struct fdit_bench_set *sets, int n,
+                                  char **svg);
+
+#endif

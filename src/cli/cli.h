@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * cli.h: what every sub-command shares. A sub-command is one file, src/cli/cmd_NAME.c, that ends
+ * with
+ *
+ *     const struct fdit_command fdit_command_NAME = { .name = "NAME", ..., .run = run };
+ *
+ * and joins the program by its line in src/cli/sources.mk and one line in src/cli/commands.h. Its
+ * options are a table; parsing, --help, the common options, messages and exit codes come from here:
+ *
+ *     struct args { const char *out; int64_t steps; double w; int fit; bool tar; };
+ *     static const struct fdit_option options[] = {
+ *         FDIT_HEADING("Output"),
+ *         FDIT_OPTION("out", "DIR", TEXT, struct args, out, "where pictures go"),
+ *         FDIT_OPTION("steps", "N", INT64, struct args, steps, "sampler steps (default 250)"),
+ *         FDIT_OPTION("fit", "crop|pad", CHOICE, struct args, fit, "..."), // 0, 1
+ *         FDIT_OPTION("tar", NULL, FLAG, struct args, tar, "..."),
+ *         { 0 } };                                                         // the end
+ *     static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operands)
+ *     {
+ *         struct args *a = p;
+ *         TRY(fdit_cli_device(cli, &dev));     // --device, --threads; checks --precision and
+ * --weights
+ *         ...                                  // failure: return the status, the message is in
+ * cli->ctx
+ *     }
+ *
+ * A command returns a status and prints no error: main prints `finediffusion: NAME: message` and
+ * chooses the exit code: 0; 2 for FDIT_ERROR_ARGUMENT; 130 or 143 for FDIT_INTERRUPTED; else 1. */
+#ifndef FDIT_CLI_CLI_H
+#define FDIT_CLI_CLI_H
+
+#include "core/progress.h"
+#include "core/status.h"
+#include "device/device.h"
+
+#include <pthread.h>
+#include <stdio.h>
+
+enum fdit_option_kind {
+    FDIT_OPT_HEADING, /* the name heads the options that follow */
+    FDIT_OPT_FLAG,    /* bool: true */
+    FDIT_OPT_TEXT,    /* const char *: as typed, never empty */
+    FDIT_OPT_INT,     /* int */
+    FDIT_OPT_INT64,   /* int64_t */
+    FDIT_OPT_SEED,    /* uint64_t: 0 .. 2^63 - 1 */
+    FDIT_OPT_REAL,    /* double: finite, "1e-4" */
+    FDIT_OPT_SIZE,    /* size_t bytes: "6G", "512M", "1.5g", "4096"; powers of 1024 */
+    FDIT_OPT_CHOICE,  /* int or enum: place in arg, "crop|pad" */
+    FDIT_OPT_PARSE,   /* by `parse` */
+};
+
+struct fdit_option {
+    const char *name; /* without the two dashes */
+    const char *arg;  /* "FILE", "N"; NULL: takes none; a choice: "a|b|c" */
+    enum fdit_option_kind kind;
+    size_t offset;    /* of the value in the command's struct */
+    const char *help; /* one sentence without a final dot; with the default, if there is one */
+    /* FDIT_OPT_PARSE: value into *args; FDIT_ERROR_ARGUMENT "--name VALUE: ...; remedy". */
+    enum fdit_status (*parse)(fdit_context *ctx, void *args, const char *value);
+};
+
+/* Common options that a command takes; --quiet, --verbose and --help belong to all. */
+enum {
+    FDIT_COMMON_DEVICE = 1,  /* --device, --threads, --precision */
+    FDIT_COMMON_WEIGHTS = 2, /* --weights */
+    FDIT_COMMON_PLAN = 4,    /* --plan, --memory */
+    FDIT_COMMON_JSON = 8,    /* --json */
+};
+
+#define FDIT_HEADING(text)                                                                         \
+    {                                                                                              \
+        .name = text                                                                               \
+    }
+#define FDIT_OPTION(n, a, k, type, field, h)                                                       \
+    {                                                                                              \
+        .name = n, .arg = a, .kind = FDIT_OPT_##k, .offset = offsetof(type, field), .help = h      \
+    }
+#define FDIT_OPTION_CALL(n, a, function, h)                                                        \
+    {                                                                                              \
+        .name = n, .arg = a, .kind = FDIT_OPT_PARSE, .parse = function, .help = h                  \
+    }
+
+struct fdit_cli {
+    fdit_context *ctx;
+    const char *command;
+    bool quiet, verbose, json, plan;
+    const char *device;             /* as typed, NULL: not given */
+    int threads;                    /* 0: all */
+    int precision, weights;         /* places in f32|bf16|f16|int8; see fdit_cli_storage */
+    size_t memory;                  /* 0: the device's */
+    pthread_mutex_t lock;           /* of the terminal: log messages may come from workers */
+    struct fdit_progress *progress; /* the live line, NULL: none */
+};
+
+struct fdit_command {
+    const char *name;
+    const char *summary;  /* half a line for the list of commands */
+    const char *synopsis; /* what follows the name: "[OPTION]... FILE" */
+    const char *about;    /* a paragraph for --help, lines of at most 80 columns */
+    const char *examples; /* lines that can be typed as they stand, each with two spaces before */
+    const struct fdit_option *options; /* ends with a zero entry; NULL: none of its own */
+    unsigned common;                   /* FDIT_COMMON_... */
+    int most_operands;                 /* -1: any number */
+    size_t args_size;                  /* of the struct that offsets refer to */
+    void (*defaults)(void *args);      /* fills it before parsing; NULL: all zero */
+    enum fdit_status (*run)(struct fdit_cli *cli, void *args, int n, char **operands);
+};
+
+#define X(name) extern const struct fdit_command fdit_command_##name;
+#include "cli/commands.h"
+#undef X
+
+/* ---- options.c */
+
+/* Options into cli and args, operands to the front of argv: *n of them. *help: --help was there and
+ * the rest was not looked at. An option may be shortened as long as it stays unique. */
+enum fdit_status fdit_options_parse(struct fdit_cli *cli, const struct fdit_command *command,
+                                    void *args, int argc, char **argv, int *n, bool *help);
+/* Everything --help says about a command. */
+void fdit_options_help(const struct fdit_command *command, FILE *to);
+/* Numbers as options take them; `what` begins the message: "--steps". */
+enum fdit_status fdit_parse_int64(fdit_context *ctx, const char *what, const char *text,
+                                  int64_t *out);
+enum fdit_status fdit_parse_real(fdit_context *ctx, const char *what, const char *text,
+                                 double *out);
+enum fdit_status fdit_parse_size(fdit_context *ctx, const char *what, const char *text,
+                                 size_t *out);
+/* "6.0 GiB", "512 MiB", "10.0 KiB" */
+void fdit_format_size(size_t bytes, char out[32]);
+
+/* ---- signals.c */
+
+/* SIGINT and SIGTERM ask ctx to stop; a second one ends the program at once. */
+void fdit_signals_install(fdit_context *ctx);
+int fdit_signals_caught(void); /* the number of the signal, 0: none */
+
+/* ---- messages.c */
+
+/* The log callback: warnings and errors on stderr, the rest with --verbose. user: struct fdit_cli.
+ */
+void fdit_cli_log(void *user, enum fdit_log_level level, const char *message);
+/* "finediffusion: COMMAND: message" on stderr. */
+void fdit_cli_error(struct fdit_cli *cli, const char *message);
+/* A line on stderr (unless --quiet), beside the progress line. No newline in format. */
+void fdit_cli_note(struct fdit_cli *cli, const char *format, ...) FDIT_PRINTF(2, 3);
+/* A progress line on stderr (none with --quiet). p must live until _end or _drop; a command that
+ * fails returns with _drop, so that the error is the only line. */
+void fdit_cli_progress_begin(struct fdit_cli *cli, struct fdit_progress *p, const char *label,
+                             const char *unit, uint64_t done, uint64_t total);
+void fdit_cli_progress_update(struct fdit_cli *cli, uint64_t done, const char *note);
+void fdit_cli_progress_end(struct fdit_cli *cli);  /* both do nothing when none is there */
+void fdit_cli_progress_drop(struct fdit_cli *cli); /* without a last line */
+
+/* ---- common.c */
+
+/* Opens the device that the options name. Refuses --precision and --weights that it lacks. */
+enum fdit_status fdit_cli_device(struct fdit_cli *cli, fdit_device **out);
+enum fdit_dtype fdit_cli_storage(const struct fdit_cli *cli); /* what --weights says */
+
+/* ---- help.c: `finediffusion help [TOPIC|COMMAND]`, the list of commands */
+void fdit_help_overview(FILE *to);
+const struct fdit_command *fdit_command_find(const char *name); /* NULL: none; main.c */
+const struct fdit_command *const *fdit_commands(int *n);        /* main.c */
+
+#endif

@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * cmd_bench.c: `finediffusion bench`. */
+#include "cli/cli.h"
+
+#include "bench/report.h"
+#include "core/file.h"
+#include "core/mem.h"
+#include "devices.h"
+
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct args {
+    int repetitions;
+    bool profile, no_verify, compare;
+    const char *chart;
+};
+
+static const struct fdit_option options[] = {
+    FDIT_HEADING("Measuring"),
+    FDIT_OPTION("repetitions", "N", INT, struct args, repetitions,
+                "timed repetitions (default: until 3 and a second, at most 20)"),
+    FDIT_OPTION("profile", NULL, FLAG, struct args, profile,
+                "where the time goes: GEMM, attention, norms, the rest (devices with threads)"),
+    FDIT_OPTION("no-verify", NULL, FLAG, struct args, no_verify,
+                "do not compare with the reference first"),
+    FDIT_HEADING("Comparing"),
+    FDIT_OPTION("compare", NULL, FLAG, struct args, compare,
+                "measure nothing: the operands are files that --json wrote, shown side by side"),
+    FDIT_OPTION("chart", "FILE.svg", TEXT, struct args, chart,
+                "also draw the results as bars into this file"),
+    { 0 }
+};
+
+struct watch {
+    struct fdit_cli *cli;
+    struct fdit_progress progress;
+    uint64_t done;
+};
+
+static void on_phase(void *user, const struct fdit_bench_problem *p, const char *phase)
+{
+    struct watch *w = user;
+    char note[160];
+    snprintf(note, sizeof note, "%s: %s", p->text, phase);
+    fdit_cli_progress_update(w->cli, w->done, note);
+}
+
+static enum fdit_status print_json(struct fdit_cli *cli, const json_t *array)
+{
+    char *text = json_dumps(array, JSON_INDENT(1) | JSON_REAL_PRECISION(6));
+    if (!text)
+        return fdit_fail(cli->ctx, FDIT_ERROR_MEMORY, "out of memory for the results");
+    printf("%s\n", text);
+    free(text);
+    return FDIT_OK;
+}
+
+static enum fdit_status write_chart(struct fdit_cli *cli, const char *path,
+                                    const struct fdit_bench_set *sets, int n)
+{
+    enum fdit_status status = FDIT_OK;
+    char *svg = NULL;
+    TRY(fdit_bench_chart(cli->ctx, sets, n, &svg));
+    TRY(fdit_file_write(cli->ctx, path, false, svg, strlen(svg)));
+    fdit_cli_note(cli, "wrote %s", path);
+out:
+    fdit_free(svg);
+    return status;
+}
+
+/* ------------------------------------------------------------------ comparing files */
+
+/* Every result with the name of its file. */
+static enum fdit_status print_merged(struct fdit_cli *cli, const struct fdit_bench_set *sets, int n)
+{
+    enum fdit_status status = FDIT_OK;
+    json_t *all = json_array();
+    for (int s = 0; s < n; s++)
+        for (size_t i = 0; i < json_array_size(sets[s].results); i++) {
+            json_t *r = json_array_get(sets[s].results, i);
+            json_object_set_new(r, "file", json_string(sets[s].name));
+            json_array_append(all, r);
+        }
+    status = print_json(cli, all);
+    json_decref(all);
+    return status;
+}
+
+static enum fdit_status compare(struct fdit_cli *cli, const struct args *a, int n, char **files)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_bench_set *sets = NULL;
+    if (!n)
+        FAIL(cli->ctx, FDIT_ERROR_ARGUMENT,
+             "--compare: no file is named; give files that bench --json "
+             "wrote");
+    TRY(fdit_alloc(cli->ctx, (size_t)n, sizeof *sets, &sets));
+    for (int i = 0; i < n; i++)
+        TRY(fdit_bench_set_read(cli->ctx, files[i], &sets[i]));
+    if (a->chart)
+        TRY(write_chart(cli, a->chart, sets, n));
+    if (cli->json)
+        TRY(print_merged(cli, sets, n));
+    else
+        TRY(fdit_bench_print_compared(cli->ctx, stdout, sets, n));
+out:
+    for (int i = 0; sets && i < n; i++)
+        fdit_bench_set_fini(&sets[i]);
+    fdit_free(sets);
+    return status;
+}
+
+/* ------------------------------------------------------------------ measuring */
+
+static enum fdit_status measure(struct fdit_cli *cli, const struct args *a, fdit_device *dev,
+                                fdit_device *reference, const struct fdit_bench_problem *problems,
+                                int n, json_t *results)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_device_peak best = { 0 };
+    struct watch w = { .cli = cli };
+    const struct fdit_bench_options o = { .precision = FDIT_F32,
+                                          .storage = fdit_cli_storage(cli),
+                                          .repetitions = a->repetitions,
+                                          .profile = a->profile,
+                                          .reference = reference,
+                                          .on_phase = on_phase,
+                                          .user = &w };
+    for (int i = 0; i < n; i++) {
+        struct fdit_bench_result r;
+        w.done = (uint64_t)i;
+        fdit_cli_progress_begin(cli, &w.progress, "bench", "problem", w.done, (uint64_t)n);
+        status = fdit_bench_run(cli->ctx, dev, &problems[i], &o, &r);
+        fdit_cli_progress_drop(cli); /* before the table's next line */
+        TRY(status);
+        /* Other programs can only lower what the probe finds. */
+        best.gflops = r.peak.gflops > best.gflops ? r.peak.gflops : best.gflops;
+        best.copy_gbytes =
+            r.peak.copy_gbytes > best.copy_gbytes ? r.peak.copy_gbytes : best.copy_gbytes;
+        r.peak = best;
+        if (i == 0 && !cli->json) {
+            printf("%s (%s), weights %s", dev->info.name, dev->info.driver,
+                   fdit_dtype_name(o.storage));
+            if (best.gflops > 0)
+                printf(", peak %.4g GFLOP/s, copy %.3g GB/s", best.gflops, best.copy_gbytes);
+            printf("\n\n");
+            fdit_bench_print_header(stdout);
+        }
+        if (!cli->json)
+            fdit_bench_print(stdout, &r);
+        if (i == 0 && a->profile && !r.profiled)
+            fdit_cli_note(cli,
+                          "--profile: %s works through a queue, its ops are not timed one by one",
+                          dev->info.name);
+        if (json_array_append_new(results, fdit_bench_json(dev, &r)))
+            FAIL(cli->ctx, FDIT_ERROR_MEMORY, "out of memory for the results");
+    }
+out:
+    return status;
+}
+
+static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operands)
+{
+    enum fdit_status status = FDIT_OK;
+    const struct args *a = p;
+    struct fdit_bench_problem *problems = NULL;
+    fdit_device *dev = NULL, *reference = NULL;
+    json_t *results = NULL;
+    int count = n; /* 0: the list */
+    if (a->repetitions < 0 || a->repetitions > 1000000)
+        FAIL(cli->ctx, FDIT_ERROR_ARGUMENT, "--repetitions %d: give 1 to 1000000, or leave it out",
+             a->repetitions);
+    if (a->compare)
+        return compare(cli, a, n, operands);
+    while (!n && fdit_bench_default_problems[count])
+        count++;
+    TRY(fdit_alloc(cli->ctx, (size_t)count, sizeof *problems, &problems));
+    for (int i = 0; i < count; i++)
+        TRY(fdit_bench_problem_parse(cli->ctx, n ? operands[i] : fdit_bench_default_problems[i],
+                                     &problems[i]));
+    TRY(fdit_cli_device(cli, &dev));
+    if (!a->no_verify)
+        TRY(fdit_devices_open(cli->ctx, &(struct fdit_device_options){ .spec = "ref" },
+                              &reference));
+    results = json_array();
+    TRY(measure(cli, a, dev, reference, problems, count, results));
+    if (cli->json)
+        TRY(print_json(cli, results));
+    if (a->chart) {
+        char name[] = "finediffusion";
+        TRY(write_chart(cli, a->chart, &(struct fdit_bench_set){ name, results }, 1));
+    }
+out:
+    json_decref(results);
+    for (int i = 0; problems && i < count; i++)
+        fdit_bench_problem_fini(&problems[i]);
+    fdit_free(problems);
+    fdit_device_close(reference);
+    fdit_device_close(dev);
+    return status;
+}
+
+const struct fdit_command fdit_command_bench = {
+    .name = "bench",
+    .summary = "measure how fast a device is, and whether it is right",
+    .synopsis = "[OPTION]... [PROBLEM]... | --compare FILE...",
+    .about =
+        "Runs problems with random weights and prints seconds, GFLOP/s, the share of the peak "
+        "that\n"
+        "a loop of multiply-adds reaches, bytes a second, and memory. Each is compared with the\n"
+        "reference first (error: size of the difference over size of the numbers; steps and "
+        "blocks\n"
+        "at depth 1) and warmed up apart.\n"
+        "\n"
+        "A problem is words in quotes. Ops: 'linear MxNxK' (M rows, N outputs, K inputs; also\n"
+        "linear_dx and linear_dw for the gradients of input and weights), 'attention b2 n256 h16\n"
+        "d72' (samples, tokens, heads, size of a head; also attention_backward). Models: 'train\n"
+        "DiT-XL/2 b2' (forward, loss, backward, AdamW and EMA of a FineDiffusion step on 2 "
+        "latents\n"
+        "of 32x32x4 with a class table of 10,011 rows), 'sample DiT-S/2 b4' (a guided sampling "
+        "step\n"
+        "for 4 pictures, both branches), 'block DiT-XL/2 b2' (forward and backward of one block).\n"
+        "More words for models: what is trained, as in 'train full DiT-S/2 b4' (bitfit, norm,\n"
+        "table); recompute=branches or block; size=64, channels=1, classes=N (rows of the table).\n"
+        "\n"
+        "Flops: 2mnk a product, 4 N^2 D for attention and 8 N^2 D for its backward; what is "
+        "computed\n"
+        "again to save memory does not count. Without a problem a list of seven is measured.",
+    .examples = "  finediffusion bench\n"
+                "  finediffusion bench 'train DiT-S/2 b4' 'sample DiT-S/2 b4' --profile\n"
+                "  finediffusion bench 'linear 512x4608x1152' --threads 1 --json > one.json\n"
+                "  finediffusion bench --compare one.json two.json --chart both.svg\n",
+    .options = options,
+    .common = FDIT_COMMON_DEVICE | FDIT_COMMON_WEIGHTS | FDIT_COMMON_JSON,
+    .most_operands = -1,
+    .args_size = sizeof(struct args),
+    .run = run,
+};

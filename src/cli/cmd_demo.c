@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * cmd_demo.c: `finediffusion demo`. */
+#include "cli/cli.h"
+
+#include "core/mem.h"
+#include "demo/demo.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct fdit_option options[] = {
+    FDIT_HEADING("Demo"),
+    FDIT_OPTION("out", "FILE.png", TEXT, struct fdit_demo_options, out,
+                "the picture (default demo.png)"),
+    FDIT_OPTION("full", NULL, FLAG, struct fdit_demo_options, full,
+                "compare with BitFit and full fine-tuning, 8 pictures a class (some 20 minutes)"),
+    FDIT_OPTION("seconds", "N", REAL, struct fdit_demo_options, seconds,
+                "time for each fine-tuning (default 90)"),
+    FDIT_OPTION("per-class", "N", INT, struct fdit_demo_options, per_class,
+                "generated pictures of each class (default 2, with --full 8)"),
+    FDIT_OPTION("guidance", "W", REAL, struct fdit_demo_options, guidance,
+                "scale of the superclass-conditioned guidance (default 2)"),
+    FDIT_OPTION("steps", "N", INT, struct fdit_demo_options, steps, "DDIM steps (default 25)"),
+    FDIT_OPTION("lr", "X", REAL, struct fdit_demo_options, lr, "learning rate (default 4e-3)"),
+    FDIT_OPTION("seed", "N", SEED, struct fdit_demo_options, seed, "of everything random (default 1)"),
+    FDIT_OPTION("run", "DIR", TEXT, struct fdit_demo_options, run,
+                "keep the training runs in this folder (default: they are removed)"),
+    { 0 }
+};
+
+struct watch {
+    struct fdit_cli *cli;
+    struct fdit_progress progress;
+    bool running;
+};
+
+static void end_progress(struct watch *w)
+{
+    fdit_cli_progress_end(w->cli);
+    w->running = false;
+}
+
+static void on_phase(void *user, int phase, int phases, const char *text)
+{
+    struct watch *w = user;
+    end_progress(w);
+    fdit_cli_note(w->cli, "[%d/%d] %s", phase, phases, text);
+}
+
+static void on_progress(void *user, double done, double total, const char *unit, const char *note)
+{
+    struct watch *w = user;
+    if (!w->running) {
+        fdit_cli_progress_begin(w->cli, &w->progress, "demo", unit, 0, (uint64_t)total);
+        w->running = true;
+    }
+    fdit_cli_progress_update(w->cli, (uint64_t)fmin(done, total), note);
+}
+
+/* Share in percent with its standard error: of n independent yes-or-no answers. */
+static void percent(size_t right, size_t n, char out[24])
+{
+    double p = n ? (double)right / (double)n : 0, error = n ? sqrt(p * (1 - p) / (double)n) : 0;
+    snprintf(out, 24, "%3.0f +-%.1f", 100 * p, 100 * error);
+}
+
+static void print_scores(FILE *f, const char *name, const struct fdit_judge_score *s)
+{
+    char letter[24], style[24], both[24];
+    percent(s->superclass, s->n, letter);
+    percent(s->other, s->n, style);
+    percent(s->both, s->n, both);
+    fprintf(f, "  %-38s %10s %10s %10s\n", name, letter, style, both);
+}
+
+static void print_table(FILE *f, const struct fdit_demo_result *r)
+{
+    char name[64];
+    fprintf(f, "\n%-19s %9s %7s %8s %6s %9s %9s %8s\n", "fine-tuning", "trained", "share", "steps",
+            "time", "images/s", "val. mse", "memory");
+    for (int i = 0; i < r->n_rows; i++) {
+        const struct fdit_train_summary *s = &r->rows[i].run;
+        if (r->rows[i].trained)
+            fprintf(f, "%-19s %9zu %6.2f%% %8lld %5.0fs %9.0f %9.4f %6.0fMB\n", r->rows[i].name,
+                    s->trained, 100 * (double)s->trained / (double)s->total, (long long)s->step,
+                    s->seconds, s->images_per_second, s->val_mse, (double)s->plan_bytes / 1e6);
+    }
+    if (r->n_rows > 1)
+        fprintf(f, "%-19s %58.4f\n", "before", r->rows[1].run.first_val_mse);
+    fprintf(f, "\n%d generated pictures a class, right by the judge (%%):\n  %-38s %10s %10s %10s\n",
+            r->per_class, "", "letter", "style", "both");
+    for (int i = 0; i < r->n_rows; i++) {
+        snprintf(name, sizeof name, "%s, no guidance", r->rows[i].name);
+        print_scores(f, name, &r->rows[i].plain);
+        snprintf(name, sizeof name, "%s, SCG w = %g", r->rows[i].name, r->guidance);
+        print_scores(f, name, &r->rows[i].guided);
+    }
+    print_scores(f, "real pictures of typefaces never seen", &r->real);
+}
+
+static json_t *score_json(const struct fdit_judge_score *s)
+{
+    return json_pack("{s:I,s:I,s:I,s:I}", "pictures", (json_int_t)s->n, "letter",
+                     (json_int_t)s->superclass, "style", (json_int_t)s->other, "both",
+                     (json_int_t)s->both);
+}
+
+static void print_json(FILE *f, const struct fdit_demo_result *r)
+{
+    json_t *rows = json_array();
+    for (int i = 0; i < r->n_rows; i++) {
+        const struct fdit_demo_row *row = &r->rows[i];
+        json_t *j = json_pack("{s:s,s:o,s:o}", "name", row->name, "no_guidance",
+                              score_json(&row->plain), "scg", score_json(&row->guided));
+        if (row->trained)
+            json_object_update_new(
+                j, json_pack("{s:I,s:I,s:I,s:f,s:f,s:f,s:f,s:I}", "trained",
+                             (json_int_t)row->run.trained, "parameters", (json_int_t)row->run.total,
+                             "steps", (json_int_t)row->run.step, "seconds", row->run.seconds,
+                             "images_per_second", row->run.images_per_second, "val_mse_before",
+                             row->run.first_val_mse, "val_mse", row->run.val_mse, "memory_bytes",
+                             (json_int_t)row->run.plan_bytes));
+        json_array_append_new(rows, j);
+    }
+    json_t *all = json_pack("{s:f,s:i,s:o,s:o}", "guidance", r->guidance, "per_class", r->per_class,
+                            "rows", rows, "real", score_json(&r->real));
+    char *text = json_dumps(all, JSON_INDENT(1) | JSON_REAL_PRECISION(6));
+    if (text)
+        fprintf(f, "%s\n", text);
+    free(text);
+    json_decref(all);
+}
+
+static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operands)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_demo_options *o = p;
+    struct watch w = { .cli = cli };
+    struct fdit_demo_hooks hooks = { .user = &w, .on_phase = on_phase, .on_progress = on_progress };
+    struct fdit_demo_result result = { 0 };
+    fdit_device *dev = NULL;
+    (void)n;
+    (void)operands;
+    if (!(o->seconds > 0) || o->steps < 2 || o->per_class < 0)
+        FAIL(cli->ctx, FDIT_ERROR_ARGUMENT,
+             "--seconds must be above 0, --steps at least 2 and --per-class at least 1");
+    TRY(fdit_cli_device(cli, &dev));
+    status = fdit_demo_run(cli->ctx, dev, o, &hooks, &result);
+    end_progress(&w);
+    TRY(status);
+    if (cli->json)
+        print_json(stdout, &result);
+    else
+        print_table(stdout, &result);
+    fdit_cli_note(cli, "wrote %s: open it to see which letters came out", o->out);
+out:
+    end_progress(&w);
+    fdit_device_close(dev);
+    return status;
+}
+
+static void defaults(void *args)
+{
+    *(struct fdit_demo_options *)args = fdit_demo_defaults();
+}
+
+const struct fdit_command fdit_command_demo = {
+    .name = "demo",
+    .summary = "the whole story on built-in data in three minutes",
+    .synopsis = "[--full] [--out FILE.png]",
+    .about =
+        "Fine-tunes the built-in base model, which knows the 52 Latin letters, on 110 classes\n"
+        "(11 letters x 10 typeface styles) with the FineDiffusion method, generates pictures with\n"
+        "superclass-conditioned guidance (SCG: the class against its letter), lets a classifier\n"
+        "judge them, and writes a picture of all classes.",
+    .examples =
+        "  finediffusion demo\n"
+        "  finediffusion demo --seconds 300 --per-class 8 --out better.png\n"
+        "  finediffusion demo --full --json > table.json\n",
+    .options = options,
+    .common = FDIT_COMMON_DEVICE | FDIT_COMMON_JSON,
+    .most_operands = 0,
+    .args_size = sizeof(struct fdit_demo_options),
+    .defaults = defaults,
+    .run = run,
+};

@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * cmd_devices.c: `finediffusion devices`: what there is to compute on, tried out. */
+#include "cli/cli.h"
+
+#include "core/mem.h"
+#include "devices.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct args {
+    bool all;
+};
+
+static const struct fdit_option options[] = {
+    FDIT_HEADING("List"),
+    FDIT_OPTION("all", NULL, FLAG, struct args, all,
+                "also those that cannot be used, with the reason, and the slow reference loops"),
+    { 0 }
+};
+
+enum { TRIED = 4 };
+static const enum fdit_dtype types[TRIED] = { FDIT_F32, FDIT_BF16, FDIT_F16, FDIT_I8 };
+
+/* What trying a device gave. */
+struct trial {
+    bool works;
+    bool storage[TRIED];
+    char *driver, *reason; /* reason: why it does not work */
+};
+
+/* A linear layer of small whole numbers, whose result is exact on every correct device. */
+static enum fdit_status known_answer(fdit_context *ctx, fdit_device *dev)
+{
+    enum { ROWS = 3, IN = 8, OUT = 8 };
+    enum fdit_status status = FDIT_OK;
+    fdit_buffer *buffers[4] = { NULL };
+    float x[ROWS * IN], w[OUT * IN], bias[OUT], y[ROWS * OUT];
+    struct {
+        float *data;
+        size_t n;
+    } in[3] = { { x, ROWS * IN }, { w, OUT * IN }, { bias, OUT } };
+    for (int i = 0; i < ROWS * IN; i++)
+        x[i] = (float)(i % 5 - 2);
+    for (int i = 0; i < OUT * IN; i++)
+        w[i] = (float)(i % 7 - 3);
+    for (int i = 0; i < OUT; i++)
+        bias[i] = (float)i;
+    for (int i = 0; i < 4; i++)
+        TRY(fdit_buffer_new(ctx, dev, i < 3 ? in[i].n * sizeof(float) : sizeof y, "self-test",
+                            &buffers[i]));
+    for (int i = 0; i < 3; i++)
+        fdit_write(dev, fdit_tensor_of(buffers[i], FDIT_F32), in[i].data, in[i].n);
+    struct fdit_op_shape shape = {
+        .op = FDIT_OP_LINEAR, .samples = 1, .rows = ROWS, .n_in = IN, .n_out = OUT, .plain = true
+    };
+    TRY(fdit_device_reserve(ctx, dev, fdit_device_workspace(dev, &shape, 1)));
+    fdit_linear(dev, &(struct fdit_linear_args){ .samples = 1,
+                                                 .rows = ROWS,
+                                                 .n_in = IN,
+                                                 .n_out = OUT,
+                                                 .y = fdit_tensor_of(buffers[3], FDIT_F32),
+                                                 .x = fdit_tensor_of(buffers[0], FDIT_F32),
+                                                 .matrix = fdit_tensor_of(buffers[1], FDIT_F32),
+                                                 .bias = fdit_tensor_of(buffers[2], FDIT_F32) });
+    TRY(fdit_read(ctx, dev, fdit_tensor_of(buffers[3], FDIT_F32), y, ROWS * OUT));
+    for (int r = 0; r < ROWS; r++)
+        for (int o = 0; o < OUT; o++) {
+            float want = bias[o];
+            for (int i = 0; i < IN; i++)
+                want += x[r * IN + i] * w[o * IN + i];
+            if (y[r * OUT + o] != want)
+                FAIL(ctx, FDIT_ERROR_DEVICE, "self-test: element %d of a product is %g, not %g",
+                     r * OUT + o, (double)y[r * OUT + o], (double)want);
+        }
+out:
+    for (int i = 0; i < 4; i++)
+        fdit_buffer_free(buffers[i]);
+    return status;
+}
+
+/* Fails only when memory is short: a device that does not work is a result. */
+static enum fdit_status try_device(fdit_context *ctx, const struct fdit_device_entry *e,
+                                   struct trial *t)
+{
+    enum fdit_status status = FDIT_OK;
+    fdit_device *dev = NULL;
+    if (!e->usable)
+        return fdit_strdup(ctx, e->note ? e->note : "", &t->reason);
+    enum fdit_status tried =
+        fdit_devices_open(ctx, &(struct fdit_device_options){ .spec = e->spec }, &dev);
+    if (tried == FDIT_OK)
+        tried = known_answer(ctx, dev);
+    t->works = tried == FDIT_OK;
+    if (!t->works)
+        TRY(fdit_strdup(ctx, fdit_context_message(ctx), &t->reason));
+    for (int i = 0; dev && i < TRIED; i++)
+        t->storage[i] = fdit_device_supports_storage(dev, types[i]);
+    if (dev && dev->info.driver)
+        TRY(fdit_strdup(ctx, dev->info.driver, &t->driver));
+out:
+    fdit_device_close(dev);
+    return status;
+}
+
+static void print_text(const struct fdit_device_entry *e, const struct trial *t, bool chosen)
+{
+    char memory[32], buffer[32];
+    fdit_format_size(e->info.memory, memory);
+    fdit_format_size(e->info.max_buffer, buffer);
+    printf("%-12s %s%s\n", e->spec, e->info.name, chosen ? "  (default)" : "");
+    printf("%-12s memory %s, largest buffer %s%s\n", "", memory, buffer,
+           e->info.is_gpu ? ", GPU" : "");
+    if (t->driver && *t->driver)
+        printf("%-12s driver %s\n", "", t->driver);
+    if (!t->works) {
+        printf("%-12s cannot be used: %s\n", "", t->reason);
+        return;
+    }
+    printf("%-12s precision f32; weights", "");
+    for (int i = 0, n = 0; i < TRIED; i++)
+        if (t->storage[i])
+            printf("%s %s", n++ ? "," : "", fdit_dtype_name(types[i]));
+    printf("; self-test passed\n");
+}
+
+static json_t *to_json(const struct fdit_device_entry *e, const struct trial *t, bool chosen)
+{
+    json_t *weights = json_array();
+    for (int i = 0; i < TRIED; i++)
+        if (t->storage[i])
+            json_array_append_new(weights, json_string(fdit_dtype_name(types[i])));
+    return json_pack("{s:s,s:s,s:b,s:b,s:b,s:I,s:I,s:s?,s:[s],s:o,s:b,s:s?}", "spec", e->spec,
+                     "name", e->info.name, "default", chosen, "gpu", e->info.is_gpu, "usable",
+                     t->works, "memory_bytes", (json_int_t)e->info.memory, "largest_buffer_bytes",
+                     (json_int_t)e->info.max_buffer, "driver", t->driver, "precision", "f32",
+                     "weights", weights, "self_test", t->works, "reason", t->reason);
+}
+
+/* The one that is used when none is asked for: the first GPU that works, else cpu. */
+static size_t choose(const struct fdit_device_entry *e, const struct trial *t, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (e[i].info.is_gpu && t[i].works)
+            return i;
+    for (size_t i = 0; i < n; i++)
+        if (!strcmp(e[i].spec, "cpu"))
+            return i;
+    return n;
+}
+
+static enum fdit_status run(struct fdit_cli *cli, void *p, int n_operands, char **operands)
+{
+    enum fdit_status status = FDIT_OK;
+    const struct args *a = p;
+    struct fdit_device_entry *entries = NULL;
+    struct trial *trials = NULL;
+    size_t n = 0;
+    json_t *list = json_array();
+    (void)n_operands;
+    (void)operands;
+    TRY(fdit_devices_list(cli->ctx, &entries, &n));
+    TRY(fdit_alloc(cli->ctx, n, sizeof *trials, &trials));
+    for (size_t i = 0; i < n; i++)
+        if (a->all || strcmp(entries[i].spec, "ref"))
+            TRY(try_device(cli->ctx, &entries[i], &trials[i]));
+    size_t chosen = choose(entries, trials, n);
+    for (size_t i = 0; i < n; i++) {
+        if (!a->all && !trials[i].works)
+            continue;
+        if (cli->json)
+            json_array_append_new(list, to_json(&entries[i], &trials[i], i == chosen));
+        else
+            print_text(&entries[i], &trials[i], i == chosen);
+    }
+    if (cli->json && json_dumpf(list, stdout, JSON_INDENT(1)) == 0)
+        putchar('\n');
+out:
+    for (size_t i = 0; trials && i < n; i++) {
+        fdit_free(trials[i].driver);
+        fdit_free(trials[i].reason);
+    }
+    fdit_free(trials);
+    fdit_devices_list_free(entries, n);
+    json_decref(list);
+    return status;
+}
+
+const struct fdit_command fdit_command_devices = {
+    .name = "devices",
+    .summary = "list what there is to compute on, tried out",
+    .synopsis = "[--all]",
+    .about = "Lists the devices that --device can name, with memory, driver, what their weights\n"
+             "can be stored as, and the result of a short self-test.",
+    .examples = "  finediffusion devices\n"
+                "  finediffusion devices --all --json\n",
+    .options = options,
+    .common = FDIT_COMMON_JSON,
+    .args_size = sizeof(struct args),
+    .run = run,
+};

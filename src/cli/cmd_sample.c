@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * cmd_sample.c: `finediffusion sample`. */
+#include "cli/cli.h"
+
+#include "core/mem.h"
+#include "sample/job.h"
+
+#include <jansson.h>
+#include <inttypes.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct args {
+    struct fdit_sample_options o;
+    int values; /* ema, raw */
+};
+
+/* What a job's hooks need. */
+struct watch {
+    struct fdit_cli *cli;
+    struct fdit_progress progress;
+    enum fdit_status status; /* of the plan's text */
+};
+
+/* ------------------------------------------------------------------ options */
+
+static enum fdit_status parse_channels(fdit_context *ctx, void *p, const char *value)
+{
+    struct args *a = p;
+    return fdit_guidance_parse_channels(ctx, value, &a->o.guidance);
+}
+
+static enum fdit_status parse_interval(fdit_context *ctx, void *p, const char *value)
+{
+    struct args *a = p;
+    return fdit_guidance_parse_interval(ctx, value, &a->o.guidance);
+}
+
+static enum fdit_status parse_sampler(fdit_context *ctx, void *p, const char *value)
+{
+    struct args *a = p;
+    return fdit_sampler_parse(ctx, value, &a->o.sampler);
+}
+
+static enum fdit_status parse_rng(fdit_context *ctx, void *p, const char *value)
+{
+    struct args *a = p;
+    return fdit_noise_parse(ctx, value, &a->o.rng);
+}
+
+static enum fdit_status parse_steps(fdit_context *ctx, void *p, const char *value)
+{
+    enum fdit_status status = FDIT_OK;
+    struct args *a = p;
+    int64_t steps = 0;
+    TRY(fdit_parse_int64(ctx, "--steps", value, &steps));
+    if (steps < 1 || steps > 1000)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--steps %s: give 1 to 1000", value);
+    a->o.steps = (int)steps;
+out:
+    return status;
+}
+
+static enum fdit_status parse_shard(fdit_context *ctx, void *p, const char *value)
+{
+    enum fdit_status status = FDIT_OK;
+    struct args *a = p;
+    const char *slash = strchr(value, '/');
+    char *first = NULL;
+    int64_t i = 0, n = 0;
+    if (!slash)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--shard %s: give I/N with I from 0, as 0/4", value);
+    TRY(fdit_strndup(ctx, value, (size_t)(slash - value), &first));
+    TRY(fdit_parse_int64(ctx, "--shard", first, &i));
+    TRY(fdit_parse_int64(ctx, "--shard", slash + 1, &n));
+    if (n < 1 || n > INT32_MAX || i < 0 || i >= n)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--shard %s: give I/N with 0 <= I < N", value);
+    a->o.shard = (int)i;
+    a->o.shards = (int)n;
+out:
+    fdit_free(first);
+    return status;
+}
+
+static const struct fdit_option options[] = {
+    FDIT_HEADING("Model"),
+    FDIT_OPTION("base", "FILE", TEXT, struct args, o.base,
+                "checkpoint: the base of --delta, or a whole model"),
+    FDIT_OPTION("delta", "FILE", TEXT, struct args, o.delta,
+                "delta.safetensors of a run, or one of its checkpoints"),
+    FDIT_OPTION("weights-from", "ema|raw", CHOICE, struct args, values,
+                "which weights of a file that holds both (default ema)"),
+    FDIT_OPTION("model", "SIZE", TEXT, struct args, o.model,
+                "DiT-XL/2 ... or WIDTH,DEPTH,HEADS,PATCH (default: from the files)"),
+    FDIT_OPTION("taxonomy", "FILE", TEXT, struct args, o.taxonomy,
+                "classes and their groups, for weights that do not carry them"),
+    FDIT_OPTION("ranks", "A,B", TEXT, struct args, o.ranks,
+                "ranks of the taxonomy that have rows in the class table (default: all)"),
+    FDIT_OPTION("vae", "FILE", TEXT, struct args, o.vae,
+                "decoder of latents; not in this version, see --latents"),
+    FDIT_OPTION("force", NULL, FLAG, struct args, o.force,
+                "take a delta that was made from another base"),
+    FDIT_HEADING("Pictures"),
+    FDIT_OPTION("classes", "LIST|@FILE|all|RANK=GROUP", TEXT, struct args, o.classes,
+                "classes by name, or by id as #5, with commas between (default all)"),
+    FDIT_OPTION("per-class", "N", INT, struct args, o.per_class,
+                "pictures of each class (default 1)"),
+    FDIT_OPTION("counts", "FILE", TEXT, struct args, o.counts,
+                "lines of class and count, instead of --classes and --per-class"),
+    FDIT_OPTION("seed", "S", SEED, struct args, o.seed,
+                "picture k = 0, 1, ... of each class has seed S + k (default 0)"),
+    FDIT_OPTION_CALL(
+        "shard", "I/N", parse_shard,
+        "only every N-th picture, from the I-th on (I from 0); shards may share --out"),
+    FDIT_HEADING("Sampling"),
+    FDIT_OPTION("guidance", "W", REAL, struct args, o.guidance.w,
+                "scale of the guidance, 1 for none (default 4)"),
+    FDIT_OPTION("guide", "GUIDE", TEXT, struct args, o.guide,
+                "superclass, superclass:RANK, empty, random, base, delta:FILE or none (default: as "
+                "trained)"),
+    FDIT_OPTION_CALL(
+        "guidance-channels", "3|all", parse_channels,
+        "guided channels (default: 3 of 4 latent channels as in the public program, else all)"),
+    FDIT_OPTION_CALL("guidance-interval", "LO:HI", parse_interval,
+                     "guide at steps LO <= t <= HI only (default 0:999)"),
+    FDIT_OPTION_CALL("sampler", "ddpm|ddim[:ETA]|dpm++", parse_sampler,
+                     "the sampler (default ddpm)"),
+    FDIT_OPTION_CALL("steps", "N", parse_steps, "its steps (default: ddpm 250, ddim 50, dpm++ 20)"),
+    FDIT_OPTION("clip-x0", NULL, FLAG, struct args, o.clip_x0,
+                "clamp the predicted picture to [-1, 1] in each step"),
+    FDIT_OPTION_CALL("rng", "philox|torch-cpu|torch-cuda", parse_rng,
+                     "random numbers: the program's own (default), or PyTorch's for comparison"),
+    FDIT_OPTION(
+        "batch", "N", INT, struct args, o.batch,
+        "pictures at once; changes nothing but speed and memory (default: by size and memory)"),
+    FDIT_HEADING("Output"),
+    FDIT_OPTION("out", "DIR", TEXT, struct args, o.out,
+                "folder for CLASS/CLASS-SEED.png, manifest.jsonl and run.json; pictures that are "
+                "there are kept"),
+    FDIT_OPTION("overwrite", NULL, FLAG, struct args, o.overwrite,
+                "make the pictures in DIR anew; those of another job go"),
+    FDIT_OPTION("tar", NULL, FLAG, struct args, o.tar,
+                "WebDataset archives of 1000 pictures in DIR instead of single files"),
+    FDIT_OPTION("grid", "FILE.png", TEXT, struct args, o.grid,
+                "contact sheet: a row for each class, 100 classes and 16 pictures of each at most"),
+    FDIT_OPTION("grid-real", "DATA", TEXT, struct args, o.grid_real,
+                "begin each row of the sheet with a real picture of the class from this data set"),
+    FDIT_OPTION("latents", "FILE.safetensors", TEXT, struct args, o.latents,
+                "the last x of every picture as tensor x [n, C, S, S], unscaled, in the order of "
+                "the manifest"),
+    { 0 }
+};
+
+static void defaults(void *p)
+{
+    struct args *a = p;
+    a->o = fdit_sample_defaults();
+}
+
+/* ------------------------------------------------------------------ what a job says */
+
+static void print_plan(void *user, const struct fdit_plan *plan)
+{
+    struct watch *w = user;
+    char *text = NULL;
+    w->status = fdit_plan_text(w->cli->ctx, plan, &text);
+    if (w->status == FDIT_OK && w->cli->plan)
+        printf("%s\n", text);
+    else if (w->status == FDIT_OK && w->cli->verbose)
+        fdit_cli_note(w->cli, "%s", text);
+    fdit_free(text);
+}
+
+static void print_start(void *user, size_t kept, size_t total)
+{
+    struct watch *w = user;
+    fdit_cli_progress_begin(w->cli, &w->progress, "sample", "picture", kept, total);
+}
+
+static void print_step(void *user, size_t done, size_t total, int step, int steps)
+{
+    struct watch *w = user;
+    char note[64];
+    (void)total;
+    snprintf(note, sizeof note, "step %d/%d", step, steps);
+    fdit_cli_progress_update(w->cli, done, step < steps ? note : NULL);
+}
+
+static void print_picture(void *user, const struct fdit_sample_picture *p)
+{
+    struct watch *w = user;
+    if (!w->cli->json)
+        return;
+    json_t *j = json_pack("{s:I,s:s,s:i,s:I,s:s?,s:b}", "index", (json_int_t)p->index, "class",
+                          p->class_name, "id", (int)p->id, "seed", (json_int_t)p->seed, "file",
+                          p->file, "kept", p->kept);
+    char *text = j ? json_dumps(j, JSON_COMPACT) : NULL;
+    if (text)
+        printf("%s\n", text);
+    free(text);
+    json_decref(j);
+}
+
+static void print_summary(struct fdit_cli *cli, const struct args *a, const fdit_device *dev,
+                          const struct fdit_sample_summary *s)
+{
+    char plan[32], peak[32], sampler[40];
+    fdit_format_size(s->plan_bytes, plan);
+    fdit_format_size(s->peak_bytes, peak);
+    fdit_sampler_format(&a->o.sampler, sampler);
+    fdit_cli_note(cli, "%zu pictures of %zu classes: %zu sampled, %zu kept", s->pictures,
+                  s->classes, s->computed, s->kept);
+    if (s->computed)
+        fdit_cli_note(
+            cli,
+            "%.3g pictures/s, %.1f GFLOP/s, %.1f s with %s in %d steps, guide %s, w = %g, on %s",
+            s->pictures_per_second, s->gflops, s->seconds, sampler, s->steps, s->guide,
+            a->o.guidance.w, dev->info.name);
+    fdit_cli_note(cli, "peak memory %s; the plan for the device was %s, batch %d", peak, plan,
+                  s->batch);
+    if (s->sheet_classes && s->sheet_classes < s->classes)
+        fdit_cli_note(cli, "%s shows the first %zu of %zu classes", a->o.grid, s->sheet_classes,
+                      s->classes);
+    if (!cli->json)
+        return;
+    printf(
+        "{\"done\":true,\"classes\":%zu,\"pictures\":%zu,\"sampled\":%zu,\"kept\":%zu,\"steps\":%d,"
+        "\"batch\":%d,\"seconds\":%.6g,\"pictures_per_second\":%.6g,\"gflops\":%.6g,"
+        "\"plan_bytes\":%zu,\"peak_bytes\":%zu}\n",
+        s->classes, s->pictures, s->computed, s->kept, s->steps, s->batch, s->seconds,
+        s->pictures_per_second, s->gflops, s->plan_bytes, s->peak_bytes);
+}
+
+static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operands)
+{
+    enum fdit_status status = FDIT_OK;
+    struct args *a = p;
+    struct watch watch = { .cli = cli };
+    struct fdit_sample_summary summary = { 0 };
+    struct fdit_sample_hooks hooks = { .user = &watch,
+                                       .on_plan = print_plan,
+                                       .on_start = print_start,
+                                       .on_step = print_step,
+                                       .on_picture = print_picture };
+    fdit_device *dev = NULL;
+    (void)n;
+    (void)operands;
+    a->o.values = a->values == 0 ? FDIT_VALUES_EMA : FDIT_VALUES_RAW;
+    a->o.memory = cli->memory;
+    a->o.storage = fdit_cli_storage(cli);
+    TRY(fdit_sample_check(cli->ctx, &a->o, cli->plan));
+    TRY(fdit_cli_device(cli, &dev));
+    TRY(fdit_sample_run(cli->ctx, dev, &a->o, &hooks, cli->plan, &summary));
+    TRY(watch.status);
+    fdit_cli_progress_end(cli);
+    if (!cli->plan)
+        print_summary(cli, a, dev, &summary);
+out:
+    fdit_cli_progress_end(cli);
+    fdit_device_close(dev);
+    return status;
+}
+
+const struct fdit_command fdit_command_sample = {
+    .name = "sample",
+    .summary = "draw pictures of classes",
+    .synopsis = "--base FILE [--delta FILE] --out DIR [OPTION]...",
+    .about = "Draws pictures of the classes of a model, each guided by its superclass or by what "
+             "--guide\n"
+             "says. A picture depends on weights, class, seed and options alone: batch, order, "
+             "shard and\n"
+             "threads change nothing. Pictures that DIR already holds are kept, so an interrupted "
+             "job goes\n"
+             "on where it was; one that was made with other weights or options is refused.",
+    .examples =
+        "  finediffusion sample --base base.safetensors --delta run/delta.safetensors --out "
+        "pictures \\\n"
+        "      --classes parus-major,genus=Turdus --per-class 4 --sampler ddim --grid sheet.png\n"
+        "  finediffusion sample --base base.safetensors --delta run/delta.safetensors --out fid "
+        "\\\n"
+        "      --per-class 50 --shard 0/4 --tar\n"
+        "  finediffusion sample --base xl.safetensors --taxonomy birds.tsv --sampler dpm++ \\\n"
+        "      --latents latents.safetensors --plan --memory 6G\n",
+    .options = options,
+    .common = FDIT_COMMON_DEVICE | FDIT_COMMON_WEIGHTS | FDIT_COMMON_PLAN | FDIT_COMMON_JSON,
+    .most_operands = 0,
+    .args_size = sizeof(struct args),
+    .defaults = defaults,
+    .run = run,
+};

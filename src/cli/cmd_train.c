@@ -1,0 +1,340 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * cmd_train.c: `finediffusion train`. */
+#include "cli/cli.h"
+
+#include "core/mem.h"
+#include "train/run.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stddef.h>
+#include <string.h>
+
+struct args {
+    struct fdit_train_options o;
+    int flip; /* horizontal, none */
+};
+
+/* What a run's hooks need. */
+struct watch {
+    struct fdit_cli *cli;
+    struct fdit_progress progress;
+    enum fdit_status status; /* of the plan's text */
+};
+
+/* ------------------------------------------------------------------ options */
+
+static enum fdit_status parse_betas(fdit_context *ctx, void *p, const char *value)
+{
+    enum fdit_status status = FDIT_OK;
+    struct args *a = p;
+    const char *comma = strchr(value, ',');
+    char *first = NULL;
+    if (!comma)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT,
+             "--betas %s: give two numbers with a comma between, like 0.9,0.999", value);
+    TRY(fdit_strndup(ctx, value, (size_t)(comma - value), &first));
+    TRY(fdit_parse_real(ctx, "--betas", first, &a->o.beta1));
+    TRY(fdit_parse_real(ctx, "--betas", comma + 1, &a->o.beta2));
+out:
+    fdit_free(first);
+    return status;
+}
+
+static enum fdit_status parse_ema(fdit_context *ctx, void *p, const char *value)
+{
+    enum fdit_status status = FDIT_OK;
+    struct args *a = p;
+    const char *colon = strchr(value, ':');
+    char *number = NULL;
+    if (colon && strcmp(colon, ":exact"))
+        FAIL(ctx, FDIT_ERROR_ARGUMENT,
+             "--ema %s: only :exact may follow the decay, like 0.9999:exact", value);
+    TRY(fdit_strndup(ctx, value, colon ? (size_t)(colon - value) : strlen(value), &number));
+    TRY(fdit_parse_real(ctx, "--ema", number, &a->o.ema));
+    a->o.ema_exact = colon;
+out:
+    fdit_free(number);
+    return status;
+}
+
+static enum fdit_status parse_tune(fdit_context *ctx, void *p, const char *value)
+{
+    struct args *a = p;
+    if (!strcmp(value, "difffit") || !strncmp(value, "lora", 4))
+        return fdit_fail(
+            ctx, FDIT_ERROR_ARGUMENT,
+            "--tune %s: not in this version; use finediffusion, bitfit, norm, table or full",
+            value);
+    a->o.tune = value;
+    return FDIT_OK;
+}
+
+static const struct fdit_option options[] = {
+    FDIT_HEADING("Model"),
+    FDIT_OPTION("base", "FILE", TEXT, struct args, o.base, "checkpoint to fine-tune"),
+    FDIT_OPTION("from-scratch", NULL, FLAG, struct args, o.from_scratch,
+                "start from random weights instead; needs --model and --tune full"),
+    FDIT_OPTION("classifier", NULL, FLAG, struct args, o.classifier,
+                "train a classifier of the same blocks instead; with --from-scratch"),
+    FDIT_OPTION("model", "NAME|D,L,H,P", TEXT, struct args, o.model,
+                "size: DiT-XL/2 (XL, L, B, S with any patch), or width, depth, heads, patch "
+                "(default: what FILE says)"),
+    FDIT_OPTION("size", "S", INT, struct args, o.size,
+                "height and width of the model's input (default: the base's; from scratch 32)"),
+    FDIT_OPTION("channels", "C", INT, struct args, o.channels,
+                "channels of the model's input from scratch: 3 for colour, 1 for grey"),
+    FDIT_OPTION("delta", "FILE", TEXT, struct args, o.delta,
+                "start from this delta; rows of the class table are matched by name"),
+    FDIT_OPTION_CALL("tune", "MASK", parse_tune,
+                     "what is trained: finediffusion (default), bitfit, norm, table or full"),
+    FDIT_OPTION("recompute", "none|branches|block", CHOICE, struct args, o.recompute,
+                "what the backward pass computes again to save memory (default none)"),
+    FDIT_HEADING("Data"),
+    FDIT_OPTION(
+        "data", "DATA", TEXT, struct args, o.data,
+        "a folder with one sub-folder per class, a .tar or .tar.gz of one, or WebDataset shards"),
+    FDIT_OPTION("val", "DATA|FRACTION", TEXT, struct args, o.validation,
+                "validation pictures, or the share of DATA that is kept aside for it"),
+    FDIT_OPTION(
+        "taxonomy", "FILE", TEXT, struct args, o.taxonomy,
+        "classes and their groups: TSV or iNaturalist JSON (default: the nesting of the folders)"),
+    FDIT_OPTION("ranks", "A,B", TEXT, struct args, o.ranks,
+                "ranks of the taxonomy that get rows in the class table (default: all)"),
+    FDIT_OPTION("superclass", "RANK", TEXT, struct args, o.superclass,
+                "rank that takes the label drops (default: the one next to the class)"),
+    FDIT_OPTION("superclass-train", "all|A,B", TEXT, struct args, o.superclass_train,
+                "ranks that share the label drops equally (default: --superclass alone)"),
+    FDIT_OPTION("fit", "crop|pad", CHOICE, struct args, o.fit,
+                "how pictures become square (default crop)"),
+    FDIT_OPTION("flip", "horizontal|none", CHOICE, struct args, flip,
+                "mirror half of the pictures (default horizontal)"),
+    FDIT_OPTION("shift", "N", INT, struct args, o.shift,
+                "for --classifier: move pictures by up to N pixels (default 0)"),
+    FDIT_OPTION("skip-bad", NULL, FLAG, struct args, o.skip_bad,
+                "leave out pictures that cannot be decoded, and count them"),
+    FDIT_OPTION("cache-memory", "SIZE", SIZE, struct args, o.cache_bytes,
+                "memory for decoded pictures (default 1G; 0: none)"),
+    FDIT_OPTION("workers", "N", INT, struct args, o.workers,
+                "threads that decode pictures (default 2)"),
+    FDIT_HEADING("Optimisation"),
+    FDIT_OPTION("steps", "N", INT64, struct args, o.steps, "optimiser steps"),
+    FDIT_OPTION("epochs", "N", REAL, struct args, o.epochs,
+                "passes over the data, instead of --steps"),
+    FDIT_OPTION("batch", "N", INT, struct args, o.batch, "pictures of one pass (default 32)"),
+    FDIT_OPTION("accumulate", "N", INT, struct args, o.accumulate,
+                "passes of one step (default 1)"),
+    FDIT_OPTION("lr", "X", REAL, struct args, o.lr, "learning rate (default 1e-4)"),
+    FDIT_OPTION("warmup", "N", INT64, struct args, o.warmup,
+                "steps in which the rate rises from 0 (default 0)"),
+    FDIT_OPTION("lr-schedule", "constant|linear|cosine", CHOICE, struct args, o.schedule,
+                "the rate after the warm-up (default constant)"),
+    FDIT_OPTION_CALL("betas", "A,B", parse_betas, "of AdamW (default 0.9,0.999)"),
+    FDIT_OPTION("weight-decay", "X", REAL, struct args, o.weight_decay, "of AdamW (default 0)"),
+    FDIT_OPTION("clip", "X", REAL, struct args, o.clip,
+                "limit of the gradient's norm (default 0: none)"),
+    FDIT_OPTION_CALL(
+        "ema", "D[:exact]", parse_ema,
+        "decay of the averaged weights (default 0.9999 with a warm-up; :exact: without)"),
+    FDIT_OPTION("label-drop", "superclass|empty", CHOICE, struct args, o.drop,
+                "what a dropped label becomes: its superclass (default) or one row for all"),
+    FDIT_OPTION("drop-prob", "X", REAL, struct args, o.drop_prob,
+                "share of dropped labels (default 0.1)"),
+    FDIT_OPTION("table-init", "normal|base|names", CHOICE, struct args, o.table_init,
+                "how the class table starts: N(0, 0.02) (default), spread like the base's, or as the "
+                "base's rows of the same class or group name"),
+    FDIT_OPTION("seed", "N", SEED, struct args, o.seed, "of everything random (default 0)"),
+    FDIT_HEADING("Run"),
+    FDIT_OPTION("out", "RUN", TEXT, struct args, o.out,
+                "folder of the run; must be empty or absent"),
+    FDIT_OPTION("resume", NULL, FLAG, struct args, o.resume,
+                "continue the run in RUN from its last checkpoint"),
+    FDIT_OPTION("checkpoint-every", "N", INT64, struct args, o.checkpoint_every,
+                "steps between checkpoints (default 1000; 0: only at the end)"),
+    FDIT_OPTION("keep", "N", INT, struct args, o.keep, "checkpoints that stay (default 3; 0: all)"),
+    FDIT_OPTION("preview-every", "N", INT64, struct args, o.preview_every,
+                "steps between sheets of sampled pictures (default 1000; 0: none)"),
+    FDIT_OPTION("preview-guidance", "W", REAL, struct args, o.preview_guidance,
+                "of the previews (default 4)"),
+    { 0 }
+};
+
+static void defaults(void *p)
+{
+    struct args *a = p;
+    a->o = fdit_train_defaults();
+}
+
+/* ------------------------------------------------------------------ what a run says */
+
+static void print_plan(void *user, const struct fdit_plan *plan)
+{
+    struct watch *w = user;
+    char *text = NULL;
+    w->status = fdit_plan_text(w->cli->ctx, plan, &text);
+    if (w->status == FDIT_OK && w->cli->plan)
+        printf("%s\n", text);
+    else if (w->status == FDIT_OK && w->cli->verbose)
+        fdit_cli_note(w->cli, "%s", text);
+    fdit_free(text);
+}
+
+static void print_start(void *user, int64_t done, int64_t steps)
+{
+    struct watch *w = user;
+    if (done > 0)
+        fdit_cli_note(w->cli, "resumed at step %" PRId64 " of %" PRId64, done, steps);
+    fdit_cli_progress_begin(w->cli, &w->progress, "train", "step", (uint64_t)done, (uint64_t)steps);
+}
+
+static void print_step(void *user, const struct fdit_train_progress *p)
+{
+    struct watch *w = user;
+    char note[96];
+    snprintf(note, sizeof note, "loss %.4f, %.1f images/s", p->loss, p->images_per_second);
+    fdit_cli_progress_update(w->cli, (uint64_t)p->step, note);
+    if (!w->cli->json)
+        return;
+    printf("{\"step\":%" PRId64 ",\"loss\":%.9g,\"mse\":%.9g,\"vb\":%.9g,\"lr\":%.9g,"
+           "\"images_per_second\":%.4g,\"seconds\":%.3f}\n",
+           p->step, p->loss, p->mse, p->vb, p->lr, p->images_per_second, p->seconds);
+    fflush(stdout);
+}
+
+static void print_validation(void *user, int64_t step, double mse, double vb)
+{
+    struct watch *w = user;
+    fdit_cli_note(w->cli, "step %" PRId64 ": validation mse %.5f, vb %.5f", step, mse, vb);
+    if (!w->cli->json)
+        return;
+    printf("{\"step\":%" PRId64 ",\"val_loss\":%.9g,\"val_mse\":%.9g,\"val_vb\":%.9g}\n", step,
+           mse + vb, mse, vb);
+    fflush(stdout);
+}
+
+static void print_saved(void *user, const char *path)
+{
+    struct watch *w = user;
+    if (w->cli->verbose)
+        fdit_cli_note(w->cli, "wrote %s", path);
+}
+
+static void json_number(const char *key, double value)
+{
+    if (isfinite(value))
+        printf(",\"%s\":%.9g", key, value);
+    else
+        printf(",\"%s\":null", key);
+}
+
+static void print_summary(struct fdit_cli *cli, const struct args *a, const fdit_device *dev,
+                          const struct fdit_device_peak *reach, const struct fdit_train_summary *s)
+{
+    char plan[32], peak[32], of_peak[64] = "";
+    double of = reach->gflops > 0 ? s->gflops / reach->gflops : NAN;
+    if (of > 1) /* other programs disturbed the measurement of the peak */
+        of = NAN;
+    if (isfinite(of))
+        snprintf(of_peak, sizeof of_peak, " (%.0f %% of the device's %.0f)", 100 * of,
+                 reach->gflops);
+    double share = s->total ? (double)s->trained / (double)s->total : 0;
+    fdit_format_size(s->plan_bytes, plan);
+    fdit_format_size(s->peak_bytes, peak);
+    fdit_cli_note(cli,
+                  "%s/delta.safetensors: step %" PRId64
+                  ", %zu pictures of %zu classes, table of %zu rows",
+                  a->o.out, s->step, s->n_pictures, s->n_classes, s->n_rows);
+    fdit_cli_note(cli, "trained %zu of %zu parameters (%.2f %%) on %s", s->trained, s->total,
+                  100 * share, dev->info.name);
+    fdit_cli_note(cli,
+                  "%.2f images/s, %.1f GFLOP/s%s, %.1f s of training, %.1f s waiting for pictures",
+                  s->images_per_second, s->gflops, of_peak, s->seconds, s->stall_seconds);
+    fdit_cli_note(cli, "peak memory %s; the plan for the device was %s", peak, plan);
+    if (isfinite(s->val_mse))
+        fdit_cli_note(cli, "validation mse %.5f, vb %.5f", s->val_mse, s->val_vb);
+    if (s->skipped)
+        fdit_cli_note(cli, "%" PRIu64 " broken pictures were left out", s->skipped);
+    if (!cli->json)
+        return;
+    printf("{\"done\":true,\"step\":%" PRId64 ",\"steps\":%" PRId64
+           ",\"trained\":%zu,\"parameters\":%zu,"
+           "\"classes\":%zu,\"rows\":%zu,\"pictures\":%zu,\"images\":%" PRIu64
+           ",\"skipped\":%" PRIu64 ",\"plan_bytes\":%zu,\"peak_bytes\":%zu",
+           s->step, s->steps, s->trained, s->total, s->n_classes, s->n_rows, s->n_pictures,
+           s->images, s->skipped, s->plan_bytes, s->peak_bytes);
+    json_number("trained_share", share);
+    json_number("seconds", s->seconds);
+    json_number("images_per_second", s->images_per_second);
+    json_number("gflops", s->gflops);
+    json_number("peak_gflops", reach->gflops > 0 ? reach->gflops : NAN);
+    json_number("peak_share", of);
+    json_number("stall_seconds", s->stall_seconds);
+    json_number("first_val_mse", s->first_val_mse);
+    json_number("first_val_vb", s->first_val_vb);
+    json_number("val_mse", s->val_mse);
+    json_number("val_vb", s->val_vb);
+    printf("}\n");
+}
+
+static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operands)
+{
+    enum fdit_status status = FDIT_OK;
+    struct args *a = p;
+    struct watch watch = { .cli = cli };
+    struct fdit_train_summary summary = { 0 };
+    struct fdit_train_hooks hooks = { .user = &watch,
+                                      .on_plan = print_plan,
+                                      .on_start = print_start,
+                                      .on_step = print_step,
+                                      .on_validation = print_validation,
+                                      .on_saved = print_saved };
+    fdit_device *dev = NULL;
+    (void)n;
+    (void)operands;
+    a->o.flip = a->flip == 0;
+    a->o.memory = cli->memory;
+    a->o.storage = fdit_cli_storage(cli);
+    if (cli->plan && !a->o.out)
+        a->o.out = "."; /* nothing is written */
+    if (a->o.steps > 0 && a->o.epochs > 0)
+        FAIL(cli->ctx, FDIT_ERROR_ARGUMENT, "--steps and --epochs: give one of the two");
+    TRY(fdit_train_check(cli->ctx, &a->o));
+    TRY(fdit_cli_device(cli, &dev));
+    TRY(fdit_train_run(cli->ctx, dev, &a->o, &hooks, cli->plan, &summary));
+    TRY(watch.status);
+    fdit_cli_progress_end(cli);
+    if (!cli->plan) {
+        struct fdit_device_peak reach = { 0 };
+        if (!cli->quiet || cli->json) /* takes a moment: only where it is shown */
+            TRY(fdit_device_peak(cli->ctx, dev, &reach));
+        print_summary(cli, a, dev, &reach, &summary);
+    }
+out:
+    fdit_cli_progress_drop(cli); /* watch ends here */
+    fdit_device_close(dev);
+    return status;
+}
+
+const struct fdit_command fdit_command_train = {
+    .name = "train",
+    .summary = "fine-tune a model, or train one from scratch",
+    .synopsis = "--base FILE --data DATA --steps N --out RUN [OPTION]...",
+    .about = "Trains the biases, the LayerNorm weights and a new class table of a diffusion\n"
+             "transformer (or what --tune says) on labelled pictures. RUN/delta.safetensors is\n"
+             "the result; RUN also holds config.json, log.jsonl, TensorBoard events,\n"
+             "checkpoints and previews. An interrupted run continues with --resume to the same\n"
+             "bits.",
+    .examples =
+        "  finediffusion train --from-scratch --model DiT-S/4 --size 24 --channels 1 \\\n"
+        "      --tune full --data letters.tar.gz --flip none --epochs 20 --batch 32 --out base\n"
+        "  finediffusion train --base base/delta.safetensors --data birds --taxonomy birds.tsv \\\n"
+        "      --val 0.05 --steps 20000 --batch 8 --accumulate 4 --out run\n"
+        "  finediffusion train --base base.safetensors --data birds --epochs 1 \\\n"
+        "      --plan --memory 6G\n",
+    .options = options,
+    .common = FDIT_COMMON_DEVICE | FDIT_COMMON_WEIGHTS | FDIT_COMMON_PLAN | FDIT_COMMON_JSON,
+    .most_operands = 0,
+    .args_size = sizeof(struct args),
+    .defaults = defaults,
+    .run = run,
+};

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * common.c: what the common options mean. */
+#include "cli/cli.h"
+
+#include "devices.h"
+
+#include <string.h>
+
+/* In the order of --weights, which --precision shares as far as it goes. */
+static const enum fdit_dtype types[] = { FDIT_F32, FDIT_BF16, FDIT_F16, FDIT_I8 };
+
+enum fdit_dtype fdit_cli_storage(const struct fdit_cli *cli)
+{
+    return types[cli->weights];
+}
+
+enum fdit_status fdit_cli_device(struct fdit_cli *cli, fdit_device **out)
+{
+    enum fdit_status status = FDIT_OK;
+    fdit_device *dev = NULL;
+    *out = NULL;
+    if (cli->threads < 0)
+        FAIL(cli->ctx, FDIT_ERROR_ARGUMENT, "--threads %d: give 1 or more, or leave it out for all",
+             cli->threads);
+    if (cli->device && strchr(cli->device, ','))
+        FAIL(cli->ctx, FDIT_ERROR_ARGUMENT,
+             "--device %s: this version works on one device at a time; name one of them",
+             cli->device);
+    enum fdit_dtype weights = types[cli->weights], precision = types[cli->precision];
+    TRY(fdit_devices_open(cli->ctx,
+                          &(struct fdit_device_options){ .spec = cli->device,
+                                                         .threads = cli->threads,
+                                                         .verbose = cli->verbose },
+                          &dev));
+    if (!fdit_device_supports_storage(dev, weights))
+        FAIL(cli->ctx, FDIT_ERROR_UNSUPPORTED,
+             "--weights %s: %s cannot keep weights in %s; use --weights f32",
+             fdit_dtype_name(weights), dev->info.name, fdit_dtype_name(weights));
+    if (precision != FDIT_F32)
+        FAIL(cli->ctx, FDIT_ERROR_UNSUPPORTED,
+             "--precision %s: %s has no matrix products in %s; use --precision f32",
+             fdit_dtype_name(precision), dev->info.name, fdit_dtype_name(precision));
+    *out = dev;
+    return FDIT_OK;
+out:
+    fdit_device_close(dev);
+    return status;
+}

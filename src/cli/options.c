@@ -1,0 +1,338 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * options.c: GNU long options from tables: "--name value", "--name=value", "--" ends them, and
+ * options and operands may be mixed. */
+#include "cli/cli.h"
+
+#include "core/mem.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct fdit_option device_options[] = {
+    FDIT_HEADING("Device"),
+    FDIT_OPTION("device", "SPEC", TEXT, struct fdit_cli, device,
+                "cpu, gpu, opencl:P:D or part of a name (default: $FINEDIFFUSION_DEVICE, else the "
+                "best GPU whose "
+                "self-test passes, else cpu)"),
+    FDIT_OPTION("threads", "N", INT, struct fdit_cli, threads,
+                "threads of the cpu device (default: all)"),
+    FDIT_OPTION("precision", "f32|bf16|f16", CHOICE, struct fdit_cli, precision,
+                "arithmetic of matrix products (default f32); refused where the device lacks it"),
+    { 0 }
+};
+static const struct fdit_option weights_options[] = {
+    FDIT_OPTION("weights", "f32|bf16|f16|int8", CHOICE, struct fdit_cli, weights,
+                "storage of frozen weights (default f32); refused where the device lacks it"),
+    { 0 }
+};
+static const struct fdit_option plan_options[] = {
+    FDIT_OPTION("memory", "SIZE", SIZE, struct fdit_cli, memory,
+                "refuse to start when the plan needs more than this, as 6G or 512M (default: the "
+                "device's memory)"),
+    FDIT_OPTION("plan", NULL, FLAG, struct fdit_cli, plan, "print the memory plan and exit"),
+    { 0 }
+};
+static const struct fdit_option json_options[] = {
+    FDIT_HEADING("Messages"),
+    FDIT_OPTION("json", NULL, FLAG, struct fdit_cli, json, "results as JSON on standard output"),
+    { 0 }
+};
+static const struct fdit_option common_options[] = {
+    FDIT_HEADING("Messages"),
+    FDIT_OPTION("quiet", NULL, FLAG, struct fdit_cli, quiet, "only errors and warnings on stderr"),
+    FDIT_OPTION("verbose", NULL, FLAG, struct fdit_cli, verbose, "say more on stderr"),
+    FDIT_OPTION("help", NULL, FLAG, struct fdit_cli, quiet, "print this text and exit"),
+    { 0 }
+};
+
+enum { MOST_TABLES = 6 };
+struct tables {
+    const struct fdit_option *list[MOST_TABLES];
+    void *target[MOST_TABLES];
+    int n;
+};
+
+static void add_table(struct tables *t, const struct fdit_option *list, void *target)
+{
+    if (!list)
+        return;
+    t->list[t->n] = list;
+    t->target[t->n++] = target;
+}
+
+static struct tables tables_of(const struct fdit_command *command, struct fdit_cli *cli, void *args)
+{
+    struct tables t = { .n = 0 };
+    add_table(&t, command->options, args);
+    add_table(&t, command->common & FDIT_COMMON_DEVICE ? device_options : NULL, cli);
+    add_table(&t, command->common & FDIT_COMMON_WEIGHTS ? weights_options : NULL, cli);
+    add_table(&t, command->common & FDIT_COMMON_PLAN ? plan_options : NULL, cli);
+    add_table(&t, command->common & FDIT_COMMON_JSON ? json_options : NULL, cli);
+    add_table(&t, common_options, cli);
+    return t;
+}
+
+/* ------------------------------------------------------------------ values */
+
+enum fdit_status fdit_parse_int64(fdit_context *ctx, const char *what, const char *text,
+                                  int64_t *out)
+{
+    char *end;
+    errno = 0;
+    long long v = strtoll(text, &end, 10);
+    if (end == text || *end || errno || strchr(" \t\n", *text))
+        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
+                         "%s %s: not a whole number in range; give one like 100", what, text);
+    *out = v;
+    return FDIT_OK;
+}
+
+enum fdit_status fdit_parse_real(fdit_context *ctx, const char *what, const char *text, double *out)
+{
+    char *end;
+    double v = strtod(text, &end);
+    if (end == text || *end || !isfinite(v) || strchr(" \t\n", *text))
+        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT, "%s %s: not a number; give one like 0.1 or 1e-4",
+                         what, text);
+    *out = v;
+    return FDIT_OK;
+}
+
+enum fdit_status fdit_parse_size(fdit_context *ctx, const char *what, const char *text, size_t *out)
+{
+    static const char units[] = "kmgtKMGT";
+    char *end;
+    double v = strtod(text, &end);
+    const char *unit = *end ? strchr(units, *end) : NULL;
+    int power = unit ? (int)((unit - units) % 4) + 1 : 0;
+    if (unit)
+        end++;
+    if (unit && *end == 'i')
+        end++;
+    if (*end == 'B')
+        end++;
+    double bytes = ldexp(v, 10 * power);
+    if (end == text || *end || !(v >= 0) || !(bytes < 9e18) || strchr(" \t\n", *text))
+        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
+                         "%s %s: not a size; give one like 6G, 512M or 1.5G", what, text);
+    *out = (size_t)bytes;
+    return FDIT_OK;
+}
+
+void fdit_format_size(size_t bytes, char out[32])
+{
+    static const char *const units[] = { "KiB", "MiB", "GiB", "TiB" };
+    double v = (double)bytes / 1024;
+    int unit = 0;
+    while (v >= 1024 && unit < 3) {
+        v /= 1024;
+        unit++;
+    }
+    snprintf(out, 32, v < 100 ? "%.1f %s" : "%.0f %s", v, units[unit]);
+}
+
+static enum fdit_status parse_choice(fdit_context *ctx, const char *what, const char *choices,
+                                     const char *text, int *out)
+{
+    size_t n = strlen(text);
+    int i = 0;
+    for (const char *p = choices; p; i++) {
+        const char *bar = strchr(p, '|');
+        size_t length = bar ? (size_t)(bar - p) : strlen(p);
+        if (length == n && !memcmp(p, text, n)) {
+            *out = i;
+            return FDIT_OK;
+        }
+        p = bar ? bar + 1 : NULL;
+    }
+    return fdit_fail(ctx, FDIT_ERROR_ARGUMENT, "%s %s: not known; give one of %s", what, text,
+                     choices);
+}
+
+static enum fdit_status set_value(struct fdit_cli *cli, const struct fdit_option *o, void *target,
+                                  const char *text)
+{
+    enum fdit_status status = FDIT_OK;
+    fdit_context *ctx = cli->ctx;
+    void *at = (char *)target + o->offset;
+    char what[64];
+    snprintf(what, sizeof what, "--%s", o->name);
+    if (text && !*text)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "%s: the value is empty; give %s", what, o->arg);
+    switch (o->kind) {
+    case FDIT_OPT_HEADING: break;
+    case FDIT_OPT_FLAG: *(bool *)at = true; break;
+    case FDIT_OPT_TEXT: *(const char **)at = text; break;
+    case FDIT_OPT_REAL: TRY(fdit_parse_real(ctx, what, text, at)); break;
+    case FDIT_OPT_SIZE: TRY(fdit_parse_size(ctx, what, text, at)); break;
+    case FDIT_OPT_CHOICE: TRY(parse_choice(ctx, what, o->arg, text, at)); break;
+    case FDIT_OPT_PARSE: TRY(o->parse(ctx, target, text)); break;
+    case FDIT_OPT_INT:
+    case FDIT_OPT_INT64:
+    case FDIT_OPT_SEED: {
+        int64_t v = 0;
+        TRY(fdit_parse_int64(ctx, what, text, &v));
+        if (o->kind == FDIT_OPT_INT && (v < INT_MIN || v > INT_MAX))
+            FAIL(ctx, FDIT_ERROR_ARGUMENT, "%s %s: out of range; at most %d", what, text, INT_MAX);
+        if (o->kind == FDIT_OPT_SEED && v < 0)
+            FAIL(ctx, FDIT_ERROR_ARGUMENT, "%s %s: a seed is a number from 0 to %" PRId64, what,
+                 text, INT64_MAX);
+        if (o->kind == FDIT_OPT_INT)
+            *(int *)at = (int)v;
+        else if (o->kind == FDIT_OPT_INT64)
+            *(int64_t *)at = v;
+        else
+            *(uint64_t *)at = (uint64_t)v;
+        break;
+    }
+    }
+out:
+    return status;
+}
+
+/* ------------------------------------------------------------------ names */
+
+/* The option that the first n bytes of `text` mean: exactly, or as the beginning of only one. */
+static enum fdit_status find(struct fdit_cli *cli, const struct tables *t, const char *text,
+                             size_t n, const struct fdit_option **out, void **target)
+{
+    enum fdit_status status = FDIT_OK;
+    const struct fdit_option *found = NULL, *second = NULL;
+    for (int i = 0; i < t->n; i++) {
+        for (const struct fdit_option *o = t->list[i]; o->name; o++) {
+            if (o->kind == FDIT_OPT_HEADING || n == 0 || strncmp(o->name, text, n))
+                continue;
+            bool exact = strlen(o->name) == n;
+            if (exact || !found) {
+                second = NULL;
+                found = o;
+                *target = t->target[i];
+            } else {
+                second = o;
+            }
+            if (exact)
+                goto done;
+        }
+    }
+done:
+    if (!found)
+        FAIL(cli->ctx, FDIT_ERROR_ARGUMENT,
+             "option --%.*s is not known; see finediffusion %s --help", (int)n, text, cli->command);
+    if (second)
+        FAIL(cli->ctx, FDIT_ERROR_ARGUMENT, "option --%.*s may mean --%s or --%s; write it in full",
+             (int)n, text, found->name, second->name);
+    *out = found;
+out:
+    return status;
+}
+
+enum fdit_status fdit_options_parse(struct fdit_cli *cli, const struct fdit_command *command,
+                                    void *args, int argc, char **argv, int *n, bool *help)
+{
+    enum fdit_status status = FDIT_OK;
+    struct tables t = tables_of(command, cli, args);
+    int operands = 0;
+    bool only_operands = false;
+    for (int i = 0; i < argc; i++) {
+        char *word = argv[i];
+        if (only_operands || word[0] != '-' || !word[1]) {
+            if (command->most_operands >= 0 && operands >= command->most_operands)
+                FAIL(cli->ctx, FDIT_ERROR_ARGUMENT,
+                     "'%s' is one word too many; usage: finediffusion %s %s", word, command->name,
+                     command->synopsis);
+            argv[operands++] = word;
+            continue;
+        }
+        if (!strcmp(word, "--")) {
+            only_operands = true;
+            continue;
+        }
+        if (!strcmp(word, "-h") || !strcmp(word, "--help")) {
+            *help = true;
+            goto out;
+        }
+        if (word[1] != '-')
+            FAIL(cli->ctx, FDIT_ERROR_ARGUMENT,
+                 "option %s is not known; options begin with two dashes, see finediffusion %s "
+                 "--help",
+                 word, cli->command);
+        const struct fdit_option *o;
+        void *target = NULL;
+        const char *equals = strchr(word, '='), *value = equals ? equals + 1 : NULL;
+        TRY(find(cli, &t, word + 2, equals ? (size_t)(equals - word - 2) : strlen(word + 2), &o,
+                 &target));
+        if (!o->arg && value)
+            FAIL(cli->ctx, FDIT_ERROR_ARGUMENT, "--%s takes no value; leave out '=%s'", o->name,
+                 value);
+        if (!o->arg && !strcmp(o->name, "help")) {
+            *help = true;
+            goto out;
+        }
+        if (o->arg && !value) {
+            if (i + 1 >= argc)
+                FAIL(cli->ctx, FDIT_ERROR_ARGUMENT, "--%s needs a value: --%s %s", o->name, o->name,
+                     o->arg);
+            value = argv[++i];
+        }
+        TRY(set_value(cli, o, target, value));
+    }
+    *n = operands;
+out:
+    return status;
+}
+
+/* ------------------------------------------------------------------ help */
+
+enum { HELP_COLUMN = 30, HELP_WIDTH = 80 };
+
+/* `text` from column HELP_COLUMN on, broken at spaces. */
+static void wrapped(FILE *to, int column, const char *text)
+{
+    while (*text) {
+        size_t room = HELP_WIDTH - HELP_COLUMN, n = strlen(text);
+        if (n > room) {
+            n = room;
+            while (n > 0 && text[n] != ' ')
+                n--;
+            if (n == 0)
+                n = strcspn(text, " ");
+        }
+        fprintf(to, "%*s%.*s\n", column < HELP_COLUMN ? HELP_COLUMN - column : 0, "", (int)n, text);
+        column = 0;
+        text += n;
+        while (*text == ' ')
+            text++;
+    }
+}
+
+void fdit_options_help(const struct fdit_command *command, FILE *to)
+{
+    struct tables t = tables_of(command, NULL, NULL);
+    bool messages = false;
+    fprintf(to, "usage: finediffusion %s%s%s\n\n%s\n", command->name, *command->synopsis ? " " : "",
+            command->synopsis, command->about);
+    for (int i = 0; i < t.n; i++) {
+        for (const struct fdit_option *o = t.list[i]; o->name; o++) {
+            if (o->kind == FDIT_OPT_HEADING) {
+                bool again = messages && !strcmp(o->name, "Messages");
+                messages = messages || !strcmp(o->name, "Messages");
+                if (!again)
+                    fprintf(to, "\n%s:\n", o->name);
+                continue;
+            }
+            int column =
+                fprintf(to, "  --%s%s%s", o->name, o->arg ? " " : "", o->arg ? o->arg : "");
+            if (column >= HELP_COLUMN - 1) {
+                fputc('\n', to);
+                column = 0;
+            }
+            wrapped(to, column, o->help);
+        }
+    }
+    if (command->examples)
+        fprintf(to, "\nExamples:\n%s", command->examples);
+}

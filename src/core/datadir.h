@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * datadir.h: where the built-in data lies. */
+#ifndef FDIT_CORE_DATADIR_H
+#define FDIT_CORE_DATADIR_H
+
+#include "core/status.h"
+
+/* The path of a file of the data folder: $FINEDIFFUSION_DATA, else where `make install` put it, else the
+ * source folder this was built from. FDIT_ERROR_IO naming all places when none has it. Free with
+ * fdit_free. */
+enum fdit_status fdit_data_file(fdit_context *ctx, const char *name, char **out);
+
+#endif

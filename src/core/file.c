@@ -1,0 +1,691 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "core/file.h"
+
+#include "core/mem.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define TEMPORARY_PREFIX ".fdit-"
+#define TEMPORARY_SUFFIX ".tmp"
+#define BUFFER_BYTES ((size_t)1 << 16)
+
+/* ------------------------------------------------------------------ fault injection */
+
+static atomic_uint_fast64_t calls, fail_at;
+
+void fdit_file_fail_at(uint64_t n)
+{
+    atomic_store(&fail_at, n);
+}
+
+uint64_t fdit_file_calls(void)
+{
+    return atomic_load(&calls);
+}
+
+static bool injected_failure(void)
+{
+    atomic_fetch_add(&calls, 1);
+    uint_fast64_t left = atomic_load(&fail_at);
+    while (left > 0)
+        if (atomic_compare_exchange_weak(&fail_at, &left, left - 1)) {
+            if (left == 1)
+                errno = ENOSPC;
+            return left == 1;
+        }
+    return false;
+}
+
+static bool write_fully(int fd, const uint8_t *bytes, size_t n)
+{
+    while (n) {
+        size_t chunk = n < ((size_t)1 << 30) ? n : (size_t)1 << 30;
+        ssize_t done = injected_failure() ? -1 : write(fd, bytes, chunk);
+        if (done < 0) {
+            if (errno == EINTR)
+                continue;
+            return false;
+        }
+        bytes += done;
+        n -= (size_t)done;
+    }
+    return true;
+}
+
+/* Some file systems cannot sync this kind of file; that is no loss of data. */
+static bool sync_fully(int fd)
+{
+    int result;
+    do
+        result = injected_failure() ? -1 : fsync(fd);
+    while (result < 0 && errno == EINTR);
+    return result == 0 || errno == EINVAL || errno == ENOTSUP || errno == EROFS;
+}
+
+/* After EINTR the descriptor is closed on the systems we know: never close twice. */
+static bool close_fully(int fd)
+{
+    bool failed = injected_failure();
+    int saved = errno;
+    bool closed = close(fd) == 0 || errno == EINTR;
+    if (failed)
+        errno = saved;
+    return closed && !failed;
+}
+
+/* ------------------------------------------------------------------ reading */
+
+/* On failure *fd is -1. */
+static enum fdit_status open_to_read(fdit_context *ctx, const char *path, int *fd, struct stat *st)
+{
+    enum fdit_status status = FDIT_OK;
+    *fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (*fd < 0)
+        return fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s: cannot open the file", path);
+    if (fstat(*fd, st) != 0)
+        TRY(fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s: cannot read the file's size", path));
+    if (S_ISDIR(st->st_mode))
+        FAIL(ctx, FDIT_ERROR_IO, "%s: is a folder where a file is needed", path);
+    return FDIT_OK;
+out:
+    close(*fd);
+    *fd = -1;
+    return status;
+}
+
+enum fdit_status fdit_file_map(fdit_context *ctx, const char *path, struct fdit_file_map *out)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_file_map map = { 0 };
+    struct stat st;
+    int fd = -1;
+    memset(out, 0, sizeof *out);
+    TRY(open_to_read(ctx, path, &fd, &st));
+    if (!S_ISREG(st.st_mode))
+        FAIL(ctx, FDIT_ERROR_IO, "%s: is no regular file; copy its contents into one first", path);
+    if ((uintmax_t)st.st_size > SIZE_MAX / 2)
+        FAIL(ctx, FDIT_ERROR_IO, "%s: %jd bytes are too many for this machine's addresses", path,
+             (intmax_t)st.st_size);
+    map.data = (const uint8_t *)"";
+    if (st.st_size) {
+        void *at = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+        if (at == MAP_FAILED)
+            TRY(fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s: cannot map %jd bytes", path,
+                                (intmax_t)st.st_size));
+        map.data = at;
+        map.size = (size_t)st.st_size;
+    }
+    TRY(fdit_strdup(ctx, path, &map.path));
+    *out = map;
+    memset(&map, 0, sizeof map);
+out:
+    if (fd >= 0)
+        close(fd);
+    fdit_file_unmap(&map);
+    return status;
+}
+
+void fdit_file_unmap(struct fdit_file_map *map)
+{
+    if (!map)
+        return;
+    if (map->size)
+        munmap((void *)(uintptr_t)map->data, map->size);
+    fdit_free(map->path);
+    memset(map, 0, sizeof *map);
+}
+
+void fdit_file_map_drop(const struct fdit_file_map *map, const void *from, size_t n)
+{
+    long page_bytes = sysconf(_SC_PAGESIZE);
+    if (!map->size || page_bytes <= 0)
+        return;
+    uintptr_t page = (uintptr_t)page_bytes, start = (uintptr_t)map->data;
+    uintptr_t lo = (uintptr_t)from, hi = lo + n;
+    lo = (lo + page - 1) / page * page;
+    /* the last page of the map can only hold bytes of this file */
+    hi = hi == start + map->size ? (hi + page - 1) / page * page : hi / page * page;
+    if (lo >= start && lo < hi)
+        madvise((void *)lo, hi - lo, MADV_DONTNEED);
+}
+
+enum fdit_status fdit_file_read_all(fdit_context *ctx, const char *path, size_t limit,
+                                    uint8_t **data, size_t *size)
+{
+    enum fdit_status status = FDIT_OK;
+    uint8_t *bytes = NULL;
+    size_t capacity = 0, n = 0;
+    struct stat st;
+    int fd = -1;
+    *data = NULL;
+    *size = 0;
+    TRY(open_to_read(ctx, path, &fd, &st));
+    size_t want = 4096;
+    if (S_ISREG(st.st_mode)) {
+        if ((uintmax_t)st.st_size > limit)
+            FAIL(ctx, FDIT_ERROR_FORMAT, "%s: has %jd bytes, at most %zu are allowed here", path,
+                 (intmax_t)st.st_size, limit);
+        want = (size_t)st.st_size + 2; /* one read more sees the end; one zero behind */
+    }
+    for (;;) {
+        TRY(fdit_grow(ctx, &bytes, &capacity, want, 1));
+        ssize_t got = read(fd, bytes + n, capacity - 1 - n);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            TRY(fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s: cannot read after %zu bytes", path,
+                                n));
+        if (got == 0)
+            break;
+        n += (size_t)got;
+        if (n > limit)
+            FAIL(ctx, FDIT_ERROR_FORMAT, "%s: has more than the %zu bytes that are allowed here",
+                 path, limit);
+        if (n + 2 > capacity)
+            want = n + n / 2 + 2;
+    }
+    bytes[n] = 0;
+    *data = bytes;
+    *size = n;
+    bytes = NULL;
+out:
+    if (fd >= 0)
+        close(fd);
+    fdit_free(bytes);
+    return status;
+}
+
+bool fdit_file_exists(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0;
+}
+
+bool fdit_is_file(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISREG(st.st_mode);
+}
+
+bool fdit_is_folder(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+enum fdit_status fdit_file_size(fdit_context *ctx, const char *path, uint64_t *out)
+{
+    struct stat st;
+    *out = 0;
+    if (stat(path, &st) != 0)
+        return fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s: cannot read the file's size", path);
+    *out = (uint64_t)st.st_size;
+    return FDIT_OK;
+}
+
+enum fdit_status fdit_file_remove(fdit_context *ctx, const char *path)
+{
+    if (unlink(path) != 0 && errno != ENOENT)
+        return fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s: cannot remove the file", path);
+    return FDIT_OK;
+}
+
+/* ------------------------------------------------------------------ writing whole files */
+
+struct fdit_writer {
+    char *path;      /* where the file will be, links resolved */
+    char *folder;    /* of path */
+    char *temporary; /* NULL: path is a device or a pipe, written directly */
+    int fd;
+    bool durable, failed;
+    uint64_t bytes;
+    size_t filled;
+    uint8_t buffer[BUFFER_BYTES];
+};
+
+/* A lock on the temporary file tells fdit_folder_clean that somebody is writing it. It belongs to the
+ * open file, so it ends with the program however that ends. */
+static enum fdit_status open_temporary(fdit_context *ctx, struct fdit_writer *w)
+{
+    enum fdit_status status = FDIT_OK;
+    for (unsigned i = 0; i < 100000; i++) {
+        TRY(fdit_strf(ctx, &w->temporary, "%s/" TEMPORARY_PREFIX "%ld-%u" TEMPORARY_SUFFIX,
+                      w->folder, (long)getpid(), i));
+        w->fd = open(w->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        if (w->fd >= 0) {
+            flock(w->fd, LOCK_EX | LOCK_NB); /* without it the file is only cleaned up too early */
+            return FDIT_OK;
+        }
+        int saved = errno;
+        fdit_free(w->temporary);
+        w->temporary = NULL;
+        if (saved != EEXIST)
+            TRY(fdit_fail_errno(ctx, FDIT_ERROR_IO, saved, "%s: cannot write into its folder",
+                                w->path));
+    }
+    FAIL(ctx, FDIT_ERROR_IO, "%s: its folder is full of files " TEMPORARY_PREFIX "*"
+         TEMPORARY_SUFFIX "; remove those that are left over", w->path);
+out:
+    return status;
+}
+
+enum fdit_status fdit_writer_open(fdit_context *ctx, const char *path, bool durable,
+                                  struct fdit_writer **out)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_writer *w = NULL;
+    char *resolved = NULL;
+    struct stat st;
+    *out = NULL;
+    TRY(fdit_alloc(ctx, 1, sizeof *w, &w));
+    w->fd = -1;
+    w->durable = durable;
+    bool there = stat(path, &st) == 0;
+    if (there && S_ISDIR(st.st_mode))
+        FAIL(ctx, FDIT_ERROR_IO, "%s: is a folder, a file cannot take its place", path);
+    struct stat link;
+    if (there && lstat(path, &link) == 0 && S_ISLNK(link.st_mode))
+        resolved = realpath(path, NULL); /* the file behind a link is replaced, not the link */
+    TRY(fdit_strdup(ctx, resolved ? resolved : path, &w->path));
+    TRY(fdit_path_folder(ctx, w->path, &w->folder));
+    if (there && !S_ISREG(st.st_mode)) {
+        w->fd = open(w->path, O_WRONLY | O_CLOEXEC);
+        if (w->fd < 0)
+            TRY(fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s: cannot open for writing", path));
+    } else {
+        TRY(open_temporary(ctx, w));
+    }
+    *out = w;
+    w = NULL;
+out:
+    free(resolved);
+    fdit_writer_abort(w);
+    return status;
+}
+
+static enum fdit_status writer_failure(fdit_context *ctx, struct fdit_writer *w, const char *what)
+{
+    int saved = errno;
+    w->failed = true;
+    return fdit_fail_errno(ctx, FDIT_ERROR_IO, saved,
+                           "%s: cannot %s after %ju bytes; nothing was written there", w->path, what,
+                           (uintmax_t)w->bytes);
+}
+
+static enum fdit_status flush(fdit_context *ctx, struct fdit_writer *w)
+{
+    size_t n = w->filled;
+    w->filled = 0;
+    return write_fully(w->fd, w->buffer, n) ? FDIT_OK : writer_failure(ctx, w, "write");
+}
+
+enum fdit_status fdit_writer_write(fdit_context *ctx, struct fdit_writer *w, const void *bytes,
+                                   size_t n)
+{
+    enum fdit_status status = FDIT_OK;
+    if (w->failed)
+        return fdit_fail(ctx, FDIT_ERROR_IO, "%s: an earlier write failed", w->path);
+    w->bytes += n;
+    if (n > BUFFER_BYTES - w->filled)
+        TRY(flush(ctx, w));
+    if (n >= BUFFER_BYTES)
+        return write_fully(w->fd, bytes, n) ? FDIT_OK : writer_failure(ctx, w, "write");
+    if (n)
+        memcpy(w->buffer + w->filled, bytes, n);
+    w->filled += n;
+out:
+    return status;
+}
+
+enum fdit_status fdit_writer_zeros(fdit_context *ctx, struct fdit_writer *w, size_t n)
+{
+    static const uint8_t zeros[4096];
+    enum fdit_status status = FDIT_OK;
+    while (n && status == FDIT_OK) {
+        size_t chunk = n < sizeof zeros ? n : sizeof zeros;
+        status = fdit_writer_write(ctx, w, zeros, chunk);
+        n -= chunk;
+    }
+    return status;
+}
+
+uint64_t fdit_writer_bytes(const struct fdit_writer *w)
+{
+    return w->bytes;
+}
+
+static enum fdit_status sync_folder(fdit_context *ctx, const struct fdit_writer *w)
+{
+    int fd = open(w->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) /* a folder that may be written but not read */
+        return FDIT_OK;
+    bool synced = sync_fully(fd);
+    int saved = errno;
+    close(fd);
+    if (synced)
+        return FDIT_OK;
+    return fdit_fail_errno(ctx, FDIT_ERROR_IO, saved,
+                           "%s: is complete, but its folder cannot be synced to the disk", w->path);
+}
+
+enum fdit_status fdit_writer_commit(fdit_context *ctx, struct fdit_writer **writer)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_writer *w = *writer;
+    int lock = -1;
+    *writer = NULL;
+    if (w->failed)
+        FAIL(ctx, FDIT_ERROR_IO, "%s: an earlier write failed; nothing was written there", w->path);
+    TRY(flush(ctx, w));
+    if (w->durable && w->temporary && !sync_fully(w->fd))
+        TRY(writer_failure(ctx, w, "sync to the disk"));
+    /* Closing can report that the disk is full, so it comes before the rename; the second descriptor
+     * keeps the lock until then. */
+    lock = w->temporary ? fcntl(w->fd, F_DUPFD_CLOEXEC, 0) : -1;
+    bool closed = close_fully(w->fd);
+    w->fd = -1;
+    if (!closed)
+        TRY(writer_failure(ctx, w, "finish the file"));
+    if (w->temporary) {
+        if (injected_failure() || rename(w->temporary, w->path) != 0)
+            TRY(writer_failure(ctx, w, "put the file in place"));
+        fdit_free(w->temporary);
+        w->temporary = NULL;
+        if (w->durable)
+            TRY(sync_folder(ctx, w));
+    }
+out:
+    if (lock >= 0)
+        close(lock);
+    fdit_writer_abort(w);
+    return status;
+}
+
+void fdit_writer_abort(struct fdit_writer *w)
+{
+    if (!w)
+        return;
+    if (w->fd >= 0)
+        close(w->fd);
+    if (w->temporary)
+        unlink(w->temporary);
+    fdit_free(w->temporary);
+    fdit_free(w->folder);
+    fdit_free(w->path);
+    fdit_free(w);
+}
+
+enum fdit_status fdit_file_write(fdit_context *ctx, const char *path, bool durable,
+                                 const void *bytes, size_t n)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_writer *w = NULL;
+    TRY(fdit_writer_open(ctx, path, durable, &w));
+    TRY(fdit_writer_write(ctx, w, bytes, n));
+    TRY(fdit_writer_commit(ctx, &w));
+out:
+    fdit_writer_abort(w);
+    return status;
+}
+
+static bool is_temporary(const char *name)
+{
+    size_t n = strlen(name), before = strlen(TEMPORARY_PREFIX), behind = strlen(TEMPORARY_SUFFIX);
+    return n > before + behind && strncmp(name, TEMPORARY_PREFIX, before) == 0 &&
+           strcmp(name + n - behind, TEMPORARY_SUFFIX) == 0;
+}
+
+enum fdit_status fdit_folder_clean(fdit_context *ctx, const char *folder, size_t *removed)
+{
+    size_t n = 0;
+    DIR *dir = opendir(folder);
+    if (!dir)
+        return fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s: cannot list the folder", folder);
+    for (struct dirent *entry; (entry = readdir(dir));) {
+        if (!is_temporary(entry->d_name))
+            continue;
+        int fd = openat(dirfd(dir), entry->d_name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+        if (fd < 0)
+            continue;
+        if (flock(fd, LOCK_EX | LOCK_NB) == 0 && unlinkat(dirfd(dir), entry->d_name, 0) == 0)
+            n++;
+        close(fd);
+    }
+    closedir(dir);
+    if (removed)
+        *removed = n;
+    return FDIT_OK;
+}
+
+/* ------------------------------------------------------------------ appending */
+
+struct fdit_appender {
+    char *path;
+    int fd;
+    uint64_t bytes;
+};
+
+enum fdit_status fdit_appender_open(fdit_context *ctx, const char *path, uint64_t offset,
+                                    struct fdit_appender **out)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_appender *a = NULL;
+    struct stat st;
+    *out = NULL;
+    TRY(fdit_alloc(ctx, 1, sizeof *a, &a));
+    a->fd = -1;
+    TRY(fdit_strdup(ctx, path, &a->path));
+    a->fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+    if (a->fd < 0 || fstat(a->fd, &st) != 0)
+        TRY(fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s: cannot open for appending", path));
+    a->bytes = (uint64_t)st.st_size;
+    if (offset != FDIT_APPEND_END && offset > a->bytes)
+        FAIL(ctx, FDIT_ERROR_FORMAT, "%s: has %ju bytes, but is to be continued at byte %ju; it "
+             "does not belong to this run", path, (uintmax_t)a->bytes, (uintmax_t)offset);
+    if (offset < a->bytes) {
+        if (injected_failure() || ftruncate(a->fd, (off_t)offset) != 0)
+            TRY(fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s: cannot cut the file at byte %ju",
+                                path, (uintmax_t)offset));
+        a->bytes = offset;
+    }
+    *out = a;
+    a = NULL;
+out:
+    if (a)
+        fdit_appender_close(NULL, a);
+    return status;
+}
+
+enum fdit_status fdit_appender_write(fdit_context *ctx, struct fdit_appender *a, const void *bytes,
+                                     size_t n)
+{
+    if (!write_fully(a->fd, bytes, n)) {
+        int saved = errno;
+        bool cut = ftruncate(a->fd, (off_t)a->bytes) == 0;
+        return fdit_fail_errno(ctx, FDIT_ERROR_IO, saved,
+                               "%s: cannot append %zu bytes at byte %ju%s", a->path, n,
+                               (uintmax_t)a->bytes, cut ? "" : " (its last line is cut off)");
+    }
+    a->bytes += n;
+    return FDIT_OK;
+}
+
+enum fdit_status fdit_appender_sync(fdit_context *ctx, struct fdit_appender *a)
+{
+    if (!sync_fully(a->fd))
+        return fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s: cannot sync to the disk", a->path);
+    return FDIT_OK;
+}
+
+uint64_t fdit_appender_bytes(const struct fdit_appender *a)
+{
+    return a->bytes;
+}
+
+enum fdit_status fdit_appender_close(fdit_context *ctx, struct fdit_appender *a)
+{
+    enum fdit_status status = FDIT_OK;
+    if (!a)
+        return FDIT_OK;
+    if (a->fd >= 0 && !close_fully(a->fd))
+        status = fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s: cannot finish the file", a->path);
+    fdit_free(a->path);
+    fdit_free(a);
+    return status;
+}
+
+enum fdit_status fdit_file_lines(fdit_context *ctx, const char *path, fdit_line_fn keep, void *user,
+                                 uint64_t *offset)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_file_map map = { 0 };
+    char *line = NULL;
+    size_t capacity = 0, at = 0;
+    *offset = 0;
+    if (!fdit_file_exists(path))
+        return FDIT_OK;
+    TRY(fdit_file_map(ctx, path, &map));
+    while (at < map.size) {
+        const uint8_t *end = memchr(map.data + at, '\n', map.size - at);
+        if (!end)
+            break;
+        size_t n = (size_t)(end - map.data) - at;
+        TRY(fdit_grow(ctx, &line, &capacity, n + 1, 1));
+        memcpy(line, map.data + at, n);
+        line[n] = 0;
+        if (!keep(user, line, n))
+            break;
+        at += n + 1;
+    }
+    *offset = at;
+out:
+    fdit_free(line);
+    fdit_file_unmap(&map);
+    return status;
+}
+
+/* ------------------------------------------------------------------ paths */
+
+enum fdit_status fdit_mkdirs(fdit_context *ctx, const char *path)
+{
+    enum fdit_status status = FDIT_OK;
+    char *part = NULL;
+    TRY(fdit_strdup(ctx, path, &part));
+    for (size_t i = 1;; i++) {
+        if (part[i - 1] == 0)
+            break;
+        if (part[i] != '/' && part[i] != 0)
+            continue;
+        char was = part[i];
+        part[i] = 0;
+        if (mkdir(part, 0777) != 0) {
+            int saved = errno; /* EROFS, EACCES and others come before EEXIST on some systems */
+            if (!fdit_is_folder(part))
+                TRY(fdit_fail_errno(ctx, FDIT_ERROR_IO, saved == EEXIST ? ENOTDIR : saved,
+                                    "%s: cannot make the folder", part));
+        }
+        part[i] = was;
+    }
+out:
+    fdit_free(part);
+    return status;
+}
+
+enum fdit_status fdit_path_join(fdit_context *ctx, const char *a, const char *b, char **out)
+{
+    size_t n = strlen(a);
+    if (n == 0 || b[0] == '/')
+        return fdit_strdup(ctx, b, out);
+    return fdit_strf(ctx, out, a[n - 1] == '/' ? "%s%s" : "%s/%s", a, b);
+}
+
+enum fdit_status fdit_path_folder(fdit_context *ctx, const char *path, char **out)
+{
+    const char *slash = strrchr(path, '/');
+    if (!slash)
+        return fdit_strdup(ctx, ".", out);
+    return fdit_strndup(ctx, path, slash == path ? 1 : (size_t)(slash - path), out);
+}
+
+const char *fdit_path_base(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+bool fdit_path_has_suffix(const char *path, const char *suffix)
+{
+    size_t n = strlen(path), m = strlen(suffix);
+    return n >= m && strncasecmp(path + n - m, suffix, m) == 0;
+}
+
+#define ENCODED_MAX 200
+#define ENCODED_CUT 182 /* + "%~" + 16 digits = ENCODED_MAX */
+
+static bool is_hex(unsigned char c)
+{
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
+}
+
+static bool needs_encoding(const unsigned char *s, size_t n)
+{
+    if (n == 0 || n > ENCODED_MAX || (n == 1 && s[0] == '.'))
+        return true;
+    for (size_t i = 0; i < n; i++) {
+        if (s[i] < 0x20 || s[i] == 0x7f || s[i] == '/' || (s[i] == '.' && s[i + 1] == '.'))
+            return true;
+        if (s[i] == '%' && (s[i + 1] == '~' || (is_hex(s[i + 1]) && is_hex(s[i + 2]))))
+            return true;
+    }
+    return false;
+}
+
+static bool must_escape(const unsigned char *s, size_t i, size_t n)
+{
+    if (s[i] == '.')
+        return n == 1 || s[i + 1] == '.' || (i > 0 && s[i - 1] == '.');
+    return s[i] < 0x20 || s[i] == 0x7f || s[i] == '/' || s[i] == '%';
+}
+
+enum fdit_status fdit_path_encode(fdit_context *ctx, const char *name, char **out)
+{
+    const unsigned char *s = (const unsigned char *)name;
+    size_t n = strlen(name), bytes, used = 0, cut = 0;
+    enum fdit_status status = FDIT_OK;
+    char *text = NULL;
+    if (!needs_encoding(s, n))
+        return fdit_strdup(ctx, name, out);
+    *out = NULL;
+    if (!fdit_mul(n, 3, &bytes) || !fdit_add(bytes, 32, &bytes))
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "a name of %zu bytes is too long", n);
+    TRY(fdit_alloc(ctx, bytes, 1, &text));
+    uint64_t hash = UINT64_C(0xcbf29ce484222325);
+    for (size_t i = 0; i < n; i++) {
+        hash = (hash ^ s[i]) * UINT64_C(0x100000001b3);
+        if ((s[i] & 0xc0) != 0x80 && used <= ENCODED_CUT)
+            cut = used; /* a character begins here */
+        if (must_escape(s, i, n))
+            used += (size_t)snprintf(text + used, 4, "%%%02X", (unsigned)s[i]);
+        else
+            text[used++] = (char)s[i];
+    }
+    if (used == 0 || used > ENCODED_MAX)
+        snprintf(text + cut, 19, "%%~%016llx", (unsigned long long)hash);
+    *out = text;
+    text = NULL;
+out:
+    fdit_free(text);
+    return status;
+}

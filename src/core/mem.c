@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Each block carries its size in a header before it: freeing needs no size, statistics stay exact. */
+#include "core/mem.h"
+
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct header {
+    size_t bytes;   /* as asked for */
+    void *start;    /* what malloc gave */
+};
+
+static atomic_size_t live_bytes, live_count, peak_bytes;
+static atomic_uint_fast64_t calls, fail_at;
+
+bool fdit_mul(size_t a, size_t b, size_t *out)
+{
+    if (b && a > SIZE_MAX / b)
+        return false;
+    *out = a * b;
+    return true;
+}
+
+bool fdit_add(size_t a, size_t b, size_t *out)
+{
+    if (a > SIZE_MAX - b)
+        return false;
+    *out = a + b;
+    return true;
+}
+
+static bool injected_failure(void)
+{
+    atomic_fetch_add(&calls, 1);
+    uint_fast64_t left = atomic_load(&fail_at);
+    while (left > 0)
+        if (atomic_compare_exchange_weak(&fail_at, &left, left - 1))
+            return left == 1;
+    return false;
+}
+
+static void count(size_t bytes)
+{
+    size_t now = atomic_fetch_add(&live_bytes, bytes) + bytes;
+    size_t peak = atomic_load(&peak_bytes);
+    while (now > peak && !atomic_compare_exchange_weak(&peak_bytes, &peak, now)) {
+    }
+    atomic_fetch_add(&live_count, 1);
+}
+
+enum fdit_status fdit_alloc_(fdit_context *ctx, size_t n, size_t size, size_t align, void **out)
+{
+    size_t bytes, total;
+    *out = NULL;
+    if (!fdit_mul(n, size, &bytes) || !fdit_add(bytes, sizeof(struct header) + align, &total))
+        return fdit_fail(ctx, FDIT_ERROR_MEMORY, "a block of %zu x %zu bytes is too large", n, size);
+    char *start = injected_failure() ? NULL : calloc(1, total);
+    if (!start)
+        return fdit_fail(ctx, FDIT_ERROR_MEMORY,
+                         "out of memory: %zu bytes more are needed; free memory, or use a smaller "
+                         "batch or model", bytes);
+    uintptr_t at = ((uintptr_t)start + sizeof(struct header) + align - 1) & ~(uintptr_t)(align - 1);
+    struct header *h = (struct header *)at - 1;
+    h->bytes = bytes;
+    h->start = start;
+    count(bytes);
+    *out = (void *)at;
+    return FDIT_OK;
+}
+
+void fdit_free(void *p)
+{
+    if (!p)
+        return;
+    struct header *h = (struct header *)p - 1;
+    atomic_fetch_sub(&live_bytes, h->bytes);
+    atomic_fetch_sub(&live_count, 1);
+    free(h->start);
+}
+
+enum fdit_status fdit_grow_(fdit_context *ctx, void **array, size_t *capacity, size_t need,
+                            size_t size)
+{
+    if (need <= *capacity && *array)
+        return FDIT_OK;
+    size_t more = *capacity < SIZE_MAX / 2 ? *capacity * 2 : need;
+    if (more < need)
+        more = need;
+    if (more < 8)
+        more = 8;
+    void *bigger;
+    enum fdit_status status = fdit_alloc(ctx, more, size, &bigger);
+    if (status != FDIT_OK)
+        return status;
+    if (*array)
+        memcpy(bigger, *array, *capacity * size);
+    fdit_free(*array);
+    *array = bigger;
+    *capacity = more;
+    return FDIT_OK;
+}
+
+enum fdit_status fdit_strndup(fdit_context *ctx, const char *s, size_t n, char **out)
+{
+    size_t bytes;
+    *out = NULL;
+    if (!fdit_add(n, 1, &bytes))
+        return fdit_fail(ctx, FDIT_ERROR_MEMORY, "a text of %zu bytes is too large", n);
+    enum fdit_status status = fdit_alloc(ctx, bytes, 1, out);
+    if (status == FDIT_OK && n)
+        memcpy(*out, s, n);
+    return status;
+}
+
+enum fdit_status fdit_strdup(fdit_context *ctx, const char *s, char **out)
+{
+    return fdit_strndup(ctx, s, strlen(s), out);
+}
+
+enum fdit_status fdit_strf(fdit_context *ctx, char **out, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    int n = vsnprintf(NULL, 0, format, args);
+    va_end(args);
+    *out = NULL;
+    if (n < 0)
+        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT, "a text cannot be formatted");
+    enum fdit_status status = fdit_alloc(ctx, (size_t)n + 1, 1, out);
+    if (status != FDIT_OK)
+        return status;
+    va_start(args, format);
+    vsnprintf(*out, (size_t)n + 1, format, args);
+    va_end(args);
+    return FDIT_OK;
+}
+
+struct fdit_mem_stats fdit_mem_stats(void)
+{
+    return (struct fdit_mem_stats){ .bytes = atomic_load(&live_bytes),
+                                    .count = atomic_load(&live_count),
+                                    .peak_bytes = atomic_load(&peak_bytes),
+                                    .calls = atomic_load(&calls) };
+}
+
+void fdit_mem_reset_peak(void)
+{
+    atomic_store(&peak_bytes, atomic_load(&live_bytes));
+}
+
+void fdit_mem_fail_at(uint64_t n)
+{
+    atomic_store(&fail_at, n);
+}

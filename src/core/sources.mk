@@ -1,0 +1,7 @@
+# SPDX-License-Identifier: Apache-2.0
+fdit_sources += src/core/status.c src/core/status.h src/core/mem.c src/core/mem.h \
+	src/core/version.c
+fdit_sources += src/core/rng.c src/core/rng.h
+fdit_sources += src/core/clock.h src/core/progress.c src/core/progress.h
+fdit_sources += src/core/file.c src/core/file.h
+fdit_sources += src/core/datadir.c src/core/datadir.h

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "core/status.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char *fdit_status_text(enum fdit_status status)
+{
+    switch (status) {
+    case FDIT_OK: return "success";
+    case FDIT_ERROR_MEMORY: return "out of memory";
+    case FDIT_ERROR_IO: return "input or output error";
+    case FDIT_ERROR_FORMAT: return "malformed file";
+    case FDIT_ERROR_ARGUMENT: return "invalid argument";
+    case FDIT_ERROR_UNSUPPORTED: return "not supported";
+    case FDIT_ERROR_DEVICE: return "device error";
+    case FDIT_ERROR_NUMERIC: return "not a finite number";
+    case FDIT_INTERRUPTED: return "interrupted";
+    }
+    return "unknown status";
+}
+
+fdit_context *fdit_context_new(void)
+{
+    return calloc(1, sizeof(fdit_context));
+}
+
+fdit_context *fdit_context_child(const fdit_context *parent)
+{
+    fdit_context *ctx = fdit_context_new();
+    if (ctx && parent) {
+        ctx->log = parent->log;
+        ctx->log_user = parent->log_user;
+        ctx->parent_stop = parent->parent_stop ? parent->parent_stop : &parent->stop;
+    }
+    return ctx;
+}
+
+void fdit_context_free(fdit_context *ctx)
+{
+    if (ctx)
+        free(ctx->message);
+    free(ctx);
+}
+
+void fdit_context_set_log(fdit_context *ctx, fdit_log_fn log, void *user)
+{
+    ctx->log = log;
+    ctx->log_user = user;
+}
+
+const char *fdit_context_message(const fdit_context *ctx)
+{
+    return ctx && ctx->message ? ctx->message : "";
+}
+
+void fdit_context_stop(fdit_context *ctx)
+{
+    ctx->stop = 1;
+}
+
+bool fdit_stopped(const fdit_context *ctx)
+{
+    return ctx && (ctx->stop || (ctx->parent_stop && *ctx->parent_stop));
+}
+
+void fdit_context_take_message(fdit_context *ctx, fdit_context *from)
+{
+    if (!ctx || !from || ctx == from)
+        return;
+    free(ctx->message);
+    ctx->message = from->message;
+    from->message = NULL;
+}
+
+/* A message is one line whatever names of files and classes hold. */
+static void one_line(char *text)
+{
+    for (unsigned char *c = (unsigned char *)text; *c; c++)
+        if (*c < 32 || *c == 127)
+            *c = '?';
+}
+
+/* NULL when memory is short: the status then stands without a text. */
+static char *format_message(const char *format, va_list args)
+{
+    va_list again;
+    va_copy(again, args);
+    int n = vsnprintf(NULL, 0, format, args);
+    char *text = n < 0 ? NULL : malloc((size_t)n + 1);
+    if (text)
+        vsnprintf(text, (size_t)n + 1, format, again);
+    va_end(again);
+    return text;
+}
+
+static void set_message(fdit_context *ctx, char *text)
+{
+    free(ctx->message);
+    ctx->message = text;
+}
+
+enum fdit_status fdit_fail(fdit_context *ctx, enum fdit_status code, const char *format, ...)
+{
+    if (ctx) {
+        va_list args;
+        va_start(args, format);
+        char *text = format_message(format, args); /* may quote the old message */
+        va_end(args);
+        if (text)
+            one_line(text);
+        set_message(ctx, text);
+    }
+    return code;
+}
+
+enum fdit_status fdit_fail_errno(fdit_context *ctx, enum fdit_status code, int errnum,
+                                 const char *format, ...)
+{
+    if (!ctx)
+        return code;
+    va_list args;
+    va_start(args, format);
+    char *text = format_message(format, args);
+    va_end(args);
+    char reason[256] = "";
+#if defined(__GLIBC__) && defined(_GNU_SOURCE)
+    const char *said = strerror_r(errnum, reason, sizeof reason);
+#else
+    const char *said = strerror_r(errnum, reason, sizeof reason) == 0 ? reason : "unknown error";
+#endif
+    fdit_fail(ctx, code, "%s: %s", text ? text : "", said);
+    free(text);
+    return code;
+}
+
+enum fdit_status fdit_fail_prefix(fdit_context *ctx, enum fdit_status code, const char *prefix)
+{
+    return fdit_fail(ctx, code, "%s: %s", prefix, fdit_context_message(ctx));
+}
+
+void fdit_log(fdit_context *ctx, enum fdit_log_level level, const char *format, ...)
+{
+    if (!ctx || !ctx->log)
+        return;
+    va_list args;
+    va_start(args, format);
+    char *text = format_message(format, args);
+    va_end(args);
+    if (text)
+        ctx->log(ctx->log_user, level, text);
+    free(text);
+}

@@ -1,0 +1,566 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Opening, decoding and splitting of data sets. The index is made in dataset_folder.c and
+ * dataset_tar.c. */
+#include "data/dataset.h"
+
+#include "core/file.h"
+#include "core/mem.h"
+#include "core/rng.h"
+#include "data/dataset_index.h"
+#include "format/picture.h"
+#include "format/resize.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* ------------------------------------------------------------------ which files */
+
+static bool is_archive_name(const char *name)
+{
+    return fdit_path_has_suffix(name, ".tar") || fdit_path_has_suffix(name, ".tar.gz") ||
+           fdit_path_has_suffix(name, ".tgz");
+}
+
+/* The archives of a folder that holds no sub-folder; none at all is no error. */
+static enum fdit_status folder_shards(fdit_context *ctx, const char *path, struct fdit_names *out)
+{
+    enum fdit_status status = FDIT_OK;
+    char *inner = NULL;
+    size_t id;
+    bool folders = false;
+    DIR *dir = opendir(path);
+    if (!dir)
+        return fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s: cannot be read", path);
+    for (const struct dirent *e; (e = readdir(dir)) && !folders;) {
+        if (e->d_name[0] == '.')
+            continue;
+        TRY(fdit_path_join(ctx, path, e->d_name, &inner));
+        if (is_archive_name(e->d_name) && fdit_is_file(inner))
+            TRY(fdit_names_add(ctx, out, inner, strlen(inner), &id, NULL));
+        else
+            folders = fdit_is_folder(inner);
+        fdit_free(inner);
+        inner = NULL;
+    }
+    if (folders)
+        fdit_names_fini(out);
+out:
+    fdit_free(inner);
+    closedir(dir);
+    return status;
+}
+
+/* "a-{000..041}.tar" to its names; *found is false when there is no such pattern in it. */
+static enum fdit_status expand_pattern(fdit_context *ctx, const char *path, struct fdit_names *out,
+                                       bool *found)
+{
+    enum fdit_status status = FDIT_OK;
+    enum { most = 100000 };
+    char *name = NULL;
+    const char *open = strchr(path, '{');
+    int low_end = 0, high_end = 0;
+    unsigned low, high;
+    size_t id;
+    *found = open && sscanf(open, "{%9u%n..%9u%n", &low, &low_end, &high, &high_end) == 2 &&
+             open[high_end] == '}';
+    if (!*found)
+        return FDIT_OK;
+    if (low > high || high - low >= most)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "%s: {A..B} needs A <= B and at most %d numbers", path,
+             most);
+    for (unsigned i = low; i <= high; i++) {
+        TRY(fdit_strf(ctx, &name, "%.*s%0*u%s", (int)(open - path), path, low_end - 1, i,
+                      open + high_end + 1));
+        TRY(fdit_names_add(ctx, out, name, strlen(name), &id, NULL));
+        fdit_free(name);
+        name = NULL;
+    }
+out:
+    fdit_free(name);
+    return status;
+}
+
+static enum fdit_status index_archives(fdit_context *ctx, struct fdit_dataset *ds,
+                                       const struct fdit_names *shards, struct fdit_names *classes,
+                                       bool *numbered)
+{
+    enum fdit_status status = FDIT_OK;
+    uint32_t *order = NULL;
+    const char **paths = NULL;
+    TRY(fdit_alloc(ctx, shards->n, sizeof *order, &order));
+    TRY(fdit_alloc(ctx, shards->n, sizeof *paths, &paths));
+    TRY(fdit_names_sort(ctx, shards, order));
+    for (size_t i = 0; i < shards->n; i++)
+        paths[i] = fdit_names_get(shards, order[i]);
+    TRY(fdit_ds_index_tar(ctx, ds, paths, shards->n, classes, numbered));
+out:
+    fdit_free(paths);
+    fdit_free(order);
+    return status;
+}
+
+static enum fdit_status make_index(fdit_context *ctx, struct fdit_dataset *ds,
+                                   struct fdit_names *classes, bool *numbered)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_names shards = { 0 };
+    size_t id;
+    bool pattern = false;
+    if (fdit_is_folder(ds->root)) {
+        TRY(folder_shards(ctx, ds->root, &shards));
+    } else if (fdit_file_exists(ds->root)) {
+        if (!is_archive_name(ds->root))
+            FAIL(ctx, FDIT_ERROR_FORMAT,
+                 "%s: neither a folder with a sub-folder per class nor a .tar, .tar.gz or .tgz",
+                 ds->root);
+        TRY(fdit_names_add(ctx, &shards, ds->root, strlen(ds->root), &id, NULL));
+    } else {
+        TRY(expand_pattern(ctx, ds->root, &shards, &pattern));
+        if (!pattern)
+            FAIL(ctx, FDIT_ERROR_IO, "%s: no such file or folder", ds->root);
+    }
+    if (shards.n)
+        TRY(index_archives(ctx, ds, &shards, classes, numbered));
+    else
+        TRY(fdit_ds_index_folder(ctx, ds, classes));
+    if (!ds->n)
+        FAIL(ctx, FDIT_ERROR_FORMAT,
+             "%s: no picture in it; a folder with a sub-folder of PNG or JPEG files per class is "
+             "needed",
+             ds->root);
+out:
+    fdit_names_fini(&shards);
+    return status;
+}
+
+/* ------------------------------------------------------------------ labels and order */
+
+static enum fdit_status taxonomy_from(fdit_context *ctx, struct fdit_dataset *ds,
+                                      const struct fdit_names *classes, bool numbered,
+                                      const char *ranks)
+{
+    enum fdit_status status = FDIT_OK;
+    uint32_t *order = NULL;
+    const char **paths = NULL;
+    if (numbered) {
+        int32_t most = 0;
+        for (size_t i = 0; i < ds->n; i++)
+            most = ds->items[i].label > most ? ds->items[i].label : most;
+        TRY(fdit_taxonomy_from_count(ctx, (size_t)most + 1, &ds->made));
+    } else {
+        TRY(fdit_alloc(ctx, classes->n, sizeof *order, &order));
+        TRY(fdit_alloc(ctx, classes->n, sizeof *paths, &paths));
+        TRY(fdit_names_sort(ctx, classes, order));
+        for (size_t i = 0; i < classes->n; i++)
+            paths[i] = fdit_names_get(classes, order[i]);
+        TRY(fdit_taxonomy_from_folders(ctx, paths, classes->n, ranks, &ds->made));
+    }
+    ds->taxonomy = ds->made;
+out:
+    if (status != FDIT_OK && status != FDIT_ERROR_MEMORY)
+        fdit_fail_prefix(ctx, status, ds->root);
+    fdit_free(paths);
+    fdit_free(order);
+    return status;
+}
+
+/* Numbers of `classes` become class ids of the taxonomy. */
+static enum fdit_status map_labels(fdit_context *ctx, struct fdit_dataset *ds,
+                                   const struct fdit_names *classes)
+{
+    enum fdit_status status = FDIT_OK;
+    int32_t *ids = NULL;
+    size_t *owner = NULL; /* by class id: 1 + the folder that has it */
+    struct fdit_name_list unknown = { 0 };
+    size_t n = (size_t)fdit_taxonomy_n_classes(ds->taxonomy);
+    TRY(fdit_alloc(ctx, classes->n, sizeof *ids, &ids));
+    TRY(fdit_alloc(ctx, n, sizeof *owner, &owner));
+    for (size_t c = 0; c < classes->n; c++) {
+        ids[c] = fdit_taxonomy_find_class(ds->taxonomy, fdit_names_get(classes, c));
+        if (ids[c] < 0) {
+            fdit_name_list_add(&unknown, fdit_names_get(classes, c), NULL);
+            continue;
+        }
+        if (owner[ids[c]])
+            FAIL(ctx, FDIT_ERROR_FORMAT, "%s: the folders \"%s\" and \"%s\" are the same class",
+                 ds->root, fdit_names_get(classes, owner[ids[c]] - 1), fdit_names_get(classes, c));
+        owner[ids[c]] = c + 1;
+    }
+    if (unknown.n)
+        FAIL(ctx, FDIT_ERROR_FORMAT,
+             "%s: %zu class folder%s not in the taxonomy: %s; add %s to it, or "
+             "remove %s",
+             ds->root, unknown.n, unknown.n > 1 ? "s are" : " is", fdit_name_list_text(&unknown),
+             unknown.n > 1 ? "them" : "it", unknown.n > 1 ? "the folders" : "the folder");
+    for (size_t i = 0; i < ds->n; i++)
+        ds->items[i].label = ids[ds->items[i].label];
+out:
+    fdit_free(owner);
+    fdit_free(ids);
+    return status;
+}
+
+static enum fdit_status check_ids(fdit_context *ctx, const struct fdit_dataset *ds)
+{
+    enum fdit_status status = FDIT_OK;
+    int32_t n = fdit_taxonomy_n_classes(ds->taxonomy);
+    for (size_t i = 0; i < ds->n; i++)
+        if (ds->items[i].label >= n)
+            FAIL(ctx, FDIT_ERROR_FORMAT, "%s:%s: class id %d, but the taxonomy has %d classes",
+                 fdit_names_get(&ds->places, ds->items[i].place), ds->names + ds->items[i].name,
+                 ds->items[i].label, n);
+out:
+    return status;
+}
+
+struct key {
+    const char *name;
+    int32_t label;
+    uint32_t place, item;
+};
+
+static int compare_keys(const void *x, const void *y)
+{
+    const struct key *a = x, *b = y;
+    if (a->label != b->label)
+        return a->label < b->label ? -1 : 1;
+    if (a->place != b->place)
+        return a->place < b->place ? -1 : 1;
+    int names = strcmp(a->name, b->name);
+    return names ? names : a->item < b->item ? -1 : 1;
+}
+
+/* Items by class, place, name; names packed in that order. Of members of the same name in one
+ * archive the last stays, as when it is unpacked. */
+static enum fdit_status sort_items(fdit_context *ctx, struct fdit_dataset *ds)
+{
+    enum fdit_status status = FDIT_OK;
+    struct key *keys = NULL;
+    struct fdit_ds_item *items = NULL;
+    char *names = NULL;
+    size_t n = 0, used = 0;
+    TRY(fdit_alloc(ctx, ds->n, sizeof *keys, &keys));
+    for (size_t i = 0; i < ds->n; i++)
+        keys[i] = (struct key){ ds->names + ds->items[i].name, ds->items[i].label,
+                                ds->items[i].place, (uint32_t)i };
+    qsort(keys, ds->n, sizeof *keys, compare_keys);
+    TRY(fdit_alloc(ctx, ds->n, sizeof *items, &items));
+    TRY(fdit_alloc(ctx, ds->n_names, 1, &names));
+    for (size_t i = 0; i < ds->n; i++) {
+        const struct key *k = &keys[i], *after = i + 1 < ds->n ? k + 1 : NULL;
+        if (after && ds->archives && after->label == k->label && after->place == k->place &&
+            !strcmp(after->name, k->name))
+            continue;
+        size_t len = strlen(k->name) + 1;
+        items[n] = ds->items[k->item];
+        items[n++].name = used;
+        memcpy(names + used, k->name, len);
+        used += len;
+    }
+    fdit_free(ds->items);
+    fdit_free(ds->names);
+    ds->items = items;
+    ds->names = names;
+    ds->items_capacity = ds->n;
+    ds->n = n;
+    ds->n_names = used;
+    ds->names_capacity = used;
+    items = NULL;
+    names = NULL;
+out:
+    fdit_free(keys);
+    fdit_free(items);
+    fdit_free(names);
+    return status;
+}
+
+static enum fdit_status count_classes(fdit_context *ctx, struct fdit_dataset *ds, bool numbered)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_name_list missing = { 0 };
+    size_t n = (size_t)fdit_taxonomy_n_classes(ds->taxonomy);
+    TRY(fdit_alloc(ctx, n + 1, sizeof *ds->first, &ds->first));
+    for (size_t i = 0; i < ds->n; i++)
+        ds->first[ds->items[i].label + 1]++;
+    for (size_t c = 0; c < n; c++) {
+        if (!ds->first[c + 1])
+            fdit_name_list_add(&missing, fdit_taxonomy_class_name(ds->taxonomy, (int32_t)c), NULL);
+        ds->first[c + 1] += ds->first[c];
+    }
+    ds->missing = missing.n;
+    if (missing.n && !ds->options.allow_missing && !(numbered && ds->made))
+        FAIL(ctx, FDIT_ERROR_FORMAT,
+             "%s: %zu of %zu classes of the taxonomy have no picture: %s; add "
+             "pictures, or take the classes out of the taxonomy",
+             ds->root, missing.n, n, fdit_name_list_text(&missing));
+    if (missing.n)
+        fdit_log(ctx, FDIT_LOG_WARNING, "%s: %zu of %zu classes have no picture: %s", ds->root,
+                 missing.n, n, fdit_name_list_text(&missing));
+    if (ds->ignored)
+        fdit_log(ctx, FDIT_LOG_WARNING,
+                 "%s: %zu files that are no pictures of a class are left out", ds->root,
+                 ds->ignored);
+out:
+    return status;
+}
+
+/* ------------------------------------------------------------------ public */
+
+enum fdit_status fdit_dataset_open(fdit_context *ctx, const char *path,
+                                   const struct fdit_dataset_options *options,
+                                   struct fdit_dataset **out)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_dataset *ds = NULL;
+    struct fdit_names classes = { 0 };
+    bool numbered = false;
+    *out = NULL;
+    if (options->size < 1 || options->size > 16384)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "pictures of %d x %d: the size must be 1 .. 16384",
+             options->size, options->size);
+    if (options->channels != 1 && options->channels != 3)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "pictures with %d channels: 1 (grey) or 3 (RGB)",
+             options->channels);
+    TRY(fdit_alloc(ctx, 1, sizeof *ds, &ds));
+    ds->options = *options;
+    ds->options.ranks = NULL; /* the caller's text, which need not outlive this call */
+    ds->spool = -1;
+    ds->taxonomy = options->taxonomy;
+    TRY(fdit_strdup(ctx, path, &ds->root));
+    TRY(make_index(ctx, ds, &classes, &numbered));
+    if (!ds->taxonomy)
+        TRY(taxonomy_from(ctx, ds, &classes, numbered, options->ranks));
+    if (numbered)
+        TRY(check_ids(ctx, ds));
+    else
+        TRY(map_labels(ctx, ds, &classes));
+    TRY(sort_items(ctx, ds));
+    TRY(count_classes(ctx, ds, numbered));
+    *out = ds;
+    ds = NULL;
+out:
+    fdit_names_fini(&classes);
+    fdit_dataset_close(ds);
+    return status;
+}
+
+void fdit_dataset_close(struct fdit_dataset *ds)
+{
+    if (!ds)
+        return;
+    if (ds->spool >= 0)
+        close(ds->spool);
+    fdit_taxonomy_free(ds->made);
+    fdit_names_fini(&ds->places);
+    fdit_free(ds->packed);
+    fdit_free(ds->names);
+    fdit_free(ds->items);
+    fdit_free(ds->first);
+    fdit_free(ds->root);
+    fdit_free(ds);
+}
+
+struct fdit_dataset_info fdit_dataset_info(const struct fdit_dataset *ds)
+{
+    size_t classes = (size_t)fdit_taxonomy_n_classes(ds->taxonomy);
+    return (struct fdit_dataset_info){
+        .kind = ds->kind,
+        .n = ds->n,
+        .size = ds->options.size,
+        .channels = ds->options.channels,
+        .fit = ds->options.fit,
+        .flip = ds->options.flip,
+        .missing = ds->missing,
+        .ignored = ds->ignored,
+        .memory_bytes = ds->items_capacity * sizeof *ds->items + ds->names_capacity +
+                        (classes + 1) * sizeof *ds->first + fdit_names_memory(&ds->places),
+    };
+}
+
+size_t fdit_dataset_size(const struct fdit_dataset *ds)
+{
+    return ds->n;
+}
+
+const struct fdit_taxonomy *fdit_dataset_taxonomy(const struct fdit_dataset *ds)
+{
+    return ds->taxonomy;
+}
+
+int32_t fdit_dataset_label(const struct fdit_dataset *ds, size_t i)
+{
+    return ds->items[i].label;
+}
+
+size_t fdit_dataset_class_first(const struct fdit_dataset *ds, int32_t id)
+{
+    return ds->first[id];
+}
+
+size_t fdit_dataset_class_count(const struct fdit_dataset *ds, int32_t id)
+{
+    return ds->first[id + 1] - ds->first[id];
+}
+
+enum fdit_status fdit_dataset_name(fdit_context *ctx, const struct fdit_dataset *ds, size_t i,
+                                   char **out)
+{
+    const struct fdit_ds_item *item = &ds->items[i];
+    const char *name = ds->names + item->name, *place = fdit_names_get(&ds->places, item->place);
+    size_t root = strlen(ds->root);
+    if (ds->archives)
+        return fdit_strf(ctx, out, "%s:%s", place, name);
+    return fdit_strf(ctx, out, "%s%s%s/%s", ds->root, root && ds->root[root - 1] == '/' ? "" : "/",
+                     place, name);
+}
+
+/* The content of a member, from the archive or the spool. */
+static enum fdit_status read_member(fdit_context *ctx, const struct fdit_dataset *ds, size_t i,
+                                    const char *name, uint8_t **bytes, size_t *n)
+{
+    enum fdit_status status = FDIT_OK;
+    const struct fdit_ds_item *item = &ds->items[i];
+    bool packed = ds->packed[item->place];
+    int fd = ds->spool;
+    size_t done = 0;
+    if (item->size > FDIT_DS_LARGEST)
+        FAIL(ctx, FDIT_ERROR_FORMAT, "%s: %llu bytes; a picture has at most %d", name,
+             (unsigned long long)item->size, FDIT_DS_LARGEST);
+    if (!packed)
+        fd = open(fdit_names_get(&ds->places, item->place), O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        TRY(fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s", name));
+    *n = (size_t)item->size;
+    TRY(fdit_alloc(ctx, *n, 1, bytes));
+    while (done < *n) {
+        ssize_t got = pread(fd, *bytes + done, *n - done, (off_t)(item->offset + done));
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            TRY(fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s", name));
+        if (!got)
+            FAIL(ctx, FDIT_ERROR_IO, "%s: the archive became shorter", name);
+        done += (size_t)got;
+    }
+out:
+    if (!packed && fd >= 0)
+        close(fd);
+    return status;
+}
+
+static enum fdit_status read_item(fdit_context *ctx, const struct fdit_dataset *ds, size_t i,
+                                  const char *name, uint8_t **bytes, size_t *n)
+{
+    *bytes = NULL;
+    *n = 0;
+    enum fdit_status status = ds->archives
+                                  ? read_member(ctx, ds, i, name, bytes, n)
+                                  : fdit_file_read_all(ctx, name, FDIT_DS_LARGEST, bytes, n);
+    if (status != FDIT_OK) {
+        fdit_free(*bytes);
+        *bytes = NULL;
+    }
+    return status;
+}
+
+enum fdit_status fdit_dataset_read(fdit_context *ctx, const struct fdit_dataset *ds, size_t i,
+                                   uint8_t **bytes, size_t *n)
+{
+    char *name = NULL;
+    *bytes = NULL;
+    enum fdit_status status = fdit_dataset_name(ctx, ds, i, &name);
+    if (status == FDIT_OK)
+        status = read_item(ctx, ds, i, name, bytes, n);
+    fdit_free(name);
+    return status;
+}
+
+enum fdit_status fdit_dataset_decode(fdit_context *ctx, const struct fdit_dataset *ds, size_t i,
+                                     uint8_t *chw)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_picture whole = { 0 }, square = { 0 };
+    uint8_t *bytes = NULL;
+    char *name = NULL;
+    size_t n;
+    int size = ds->options.size, channels = ds->options.channels;
+    TRY(fdit_dataset_name(ctx, ds, i, &name));
+    TRY(read_item(ctx, ds, i, name, &bytes, &n));
+    TRY(fdit_picture_decode(ctx, bytes, n, name, &whole));
+    if (ds->options.fit == FDIT_FIT_PAD)
+        TRY(fdit_picture_pad(ctx, &whole, size, &square));
+    else
+        TRY(fdit_picture_crop(ctx, &whole, size, &square));
+    if (channels == 1)
+        fdit_picture_grey(&square);
+    size_t plane = (size_t)size * (size_t)size, step = (size_t)square.channels;
+    for (int c = 0; c < channels; c++)
+        for (size_t p = 0; p < plane; p++)
+            chw[(size_t)c * plane + p] = square.pixels[p * step + (size_t)c];
+out:
+    fdit_picture_fini(&whole);
+    fdit_picture_fini(&square);
+    fdit_free(bytes);
+    fdit_free(name);
+    return status;
+}
+
+enum fdit_status fdit_dataset_split(fdit_context *ctx, const struct fdit_dataset *ds,
+                                    double fraction, uint64_t seed, uint32_t **train,
+                                    size_t *n_train, uint32_t **validation, size_t *n_validation)
+{
+    enum fdit_status status = FDIT_OK;
+    uint32_t *order = NULL, *a = NULL, *b = NULL;
+    bool *held_out = NULL;
+    size_t classes = (size_t)fdit_taxonomy_n_classes(ds->taxonomy), taken = 0, na = 0, nb = 0;
+    *train = *validation = NULL;
+    *n_train = *n_validation = 0;
+    if (!(fraction > 0 && fraction < 1))
+        FAIL(ctx, FDIT_ERROR_ARGUMENT,
+             "a share of %g of the pictures for validation: between 0 and 1", fraction);
+    TRY(fdit_alloc(ctx, ds->n, sizeof *order, &order));
+    TRY(fdit_alloc(ctx, ds->n, sizeof *held_out, &held_out));
+    for (size_t c = 0; c < classes; c++) {
+        size_t first = ds->first[c], n = ds->first[c + 1] - first;
+        size_t want = (size_t)floor(fraction * (double)(first + n) + 0.5) -
+                      (size_t)floor(fraction * (double)first + 0.5);
+        if (want >= n)
+            want = n ? n - 1 : 0;
+        if (!want)
+            continue;
+        struct fdit_rng rng = { .seed = seed, .stream = (uint32_t)c, .domain = FDIT_RNG_SPLIT };
+        fdit_rng_permutation(&rng, (uint32_t)n, order);
+        for (size_t i = 0; i < want; i++)
+            held_out[first + order[i]] = true;
+        taken += want;
+    }
+    if (!taken)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT,
+             "%s: %g of %zu pictures leaves none for validation; give a larger share or other data",
+             ds->root, fraction, ds->n);
+    TRY(fdit_alloc(ctx, ds->n - taken, sizeof *a, &a));
+    TRY(fdit_alloc(ctx, taken, sizeof *b, &b));
+    for (size_t i = 0; i < ds->n; i++) {
+        if (held_out[i])
+            b[nb++] = (uint32_t)i;
+        else
+            a[na++] = (uint32_t)i;
+    }
+    *train = a;
+    *n_train = na;
+    *validation = b;
+    *n_validation = nb;
+    a = b = NULL;
+out:
+    fdit_free(a);
+    fdit_free(b);
+    fdit_free(order);
+    fdit_free(held_out);
+    return status;
+}

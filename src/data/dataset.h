@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * dataset.h: pictures with class labels, wherever they lie.
+ *
+ *   folder       one sub-folder per class; nested: the class is the path relative to the folder
+ *   .tar         of such a folder, or .tar.gz or .tgz. A single top folder around all class folders
+ *                (what `tar c DATA` makes) is left out of the names, unless only the names with it
+ *                are in the taxonomy.
+ *   WebDataset   .tar shards with KEY.cls (an ASCII class id) beside each picture KEY.jpg or KEY.png:
+ *                one file, a folder that holds nothing but shards, or a pattern like
+ *                "train-{000..041}.tar"
+ *
+ * Which files are pictures: those named .png, .jpg or .jpeg, and among the others those whose first
+ * bytes are a PNG's or JPEG's. Decoding goes by content alone. Other files are counted and left
+ * out; names that start with a dot are not looked at. Symbolic links are followed.
+ *
+ * Order: by class id, then by name in byte order, so a folder and its tar give the same indices.
+ * Class ids: those of the taxonomy; without one, the byte order of the folder names (WebDataset:
+ * the ids themselves).
+ *
+ * Memory: about 32 bytes and the file's name per picture. A .tar.gz is unpacked once into a
+ * nameless file in $TMPDIR (else /var/tmp). */
+#ifndef FDIT_DATA_DATASET_H
+#define FDIT_DATA_DATASET_H
+
+#include "core/status.h"
+#include "data/taxonomy.h"
+
+struct fdit_dataset;
+
+enum fdit_fit { FDIT_FIT_CROP, FDIT_FIT_PAD }; /* fdit_picture_crop, fdit_picture_pad */
+
+struct fdit_dataset_options {
+    const struct fdit_taxonomy *taxonomy; /* NULL: made from the folders; must outlive the set */
+    const char *ranks;                    /* for a taxonomy made from folders; NULL = all levels */
+    int size;                             /* S: pictures become S x S */
+    int channels;                         /* 3 = RGB, 1 = grey */
+    enum fdit_fit fit;
+    bool flip;          /* mirror images may be used; only kept here, nothing is mirrored */
+    bool allow_missing; /* classes without a picture are counted, not refused */
+};
+
+struct fdit_dataset_info {
+    const char *kind; /* "folder", "tar", "webdataset" */
+    size_t n;         /* pictures */
+    int size, channels;
+    enum fdit_fit fit;
+    bool flip;
+    size_t missing;      /* classes without a picture */
+    size_t ignored;      /* files that are no pictures */
+    size_t memory_bytes; /* of the index */
+};
+
+/* Makes the index; no picture is decoded. Errors name the folder: a class that is not in the
+ * taxonomy, a class folder without pictures, one that cannot be read, pictures beside class
+ * folders, a .cls that is no id, no picture at all; several of a kind are counted and the first few
+ * named. */
+enum fdit_status fdit_dataset_open(fdit_context *ctx, const char *path,
+                                   const struct fdit_dataset_options *options,
+                                   struct fdit_dataset **out);
+void fdit_dataset_close(struct fdit_dataset *ds); /* NULL is allowed */
+
+struct fdit_dataset_info fdit_dataset_info(const struct fdit_dataset *ds);
+size_t fdit_dataset_size(const struct fdit_dataset *ds); /* number of pictures */
+/* Of the options, or the one made from the folders (then owned by ds). */
+const struct fdit_taxonomy *fdit_dataset_taxonomy(const struct fdit_dataset *ds);
+int32_t fdit_dataset_label(const struct fdit_dataset *ds, size_t i);
+/* Pictures of class id are those with indices first .. first + count - 1. */
+size_t fdit_dataset_class_first(const struct fdit_dataset *ds, int32_t id);
+size_t fdit_dataset_class_count(const struct fdit_dataset *ds, int32_t id);
+/* "DATA/class/file.jpg" or "shard.tar:member.jpg"; free with fdit_free. */
+enum fdit_status fdit_dataset_name(fdit_context *ctx, const struct fdit_dataset *ds, size_t i,
+                                   char **out);
+
+/* Picture i: decoded, fitted to S x S, to `channels` planes: chw [channels, S, S]. Any number of
+ * threads at once, each with its own context. A broken picture: FDIT_ERROR_FORMAT or _UNSUPPORTED
+ * with its name and the reason; a file that went away: FDIT_ERROR_IO. */
+enum fdit_status fdit_dataset_decode(fdit_context *ctx, const struct fdit_dataset *ds, size_t i,
+                                     uint8_t *chw);
+/* The encoded bytes of picture i, *bytes from fdit_alloc. */
+enum fdit_status fdit_dataset_read(fdit_context *ctx, const struct fdit_dataset *ds, size_t i,
+                                   uint8_t **bytes, size_t *n);
+
+/* A split that depends on (data set, fraction, seed) only. A class with pictures first .. first+n-1
+ * gives round(fraction (first+n)) - round(fraction first) of them, so rounding errors do not add up
+ * over the classes, but never its last one; which, is the order that (seed, FDIT_RNG_SPLIT, stream
+ * = class id) gives. Both lists ascend; both from fdit_alloc. fraction in (0, 1); no picture for
+ * validation: FDIT_ERROR_ARGUMENT. */
+enum fdit_status fdit_dataset_split(fdit_context *ctx, const struct fdit_dataset *ds,
+                                    double fraction, uint64_t seed, uint32_t **train,
+                                    size_t *n_train, uint32_t **validation, size_t *n_validation);
+
+#endif

@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The index of a folder of class folders. */
+#include "core/file.h"
+#include "core/mem.h"
+#include "data/dataset_index.h"
+#include "format/picture.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { deepest = 64 };
+
+struct walk {
+    fdit_context *ctx;
+    struct fdit_dataset *ds;
+    struct fdit_names *classes;
+    struct fdit_name_list empty, mixed;
+    struct {
+        dev_t device;
+        ino_t node;
+    } above[deepest]; /* the folders on the way down: a link back to one would never end */
+    int depth;
+};
+
+enum fdit_status fdit_ds_add(fdit_context *ctx, struct fdit_dataset *ds, const char *name,
+                             const struct fdit_ds_item *item)
+{
+    enum fdit_status status = FDIT_OK;
+    size_t len = strlen(name) + 1;
+    if (ds->n >= UINT32_MAX)
+        FAIL(ctx, FDIT_ERROR_UNSUPPORTED, "%s: more than %u pictures", ds->root, UINT32_MAX);
+    TRY(fdit_grow(ctx, &ds->names, &ds->names_capacity, ds->n_names + len, 1));
+    TRY(fdit_grow(ctx, &ds->items, &ds->items_capacity, ds->n + 1, sizeof *ds->items));
+    ds->items[ds->n] = *item;
+    ds->items[ds->n].name = ds->n_names;
+    memcpy(ds->names + ds->n_names, name, len);
+    ds->n_names += len;
+    ds->n++;
+out:
+    return status;
+}
+
+enum entry { ENTRY_OTHER, ENTRY_FILE, ENTRY_FOLDER };
+
+/* What an entry is, links followed. Most file systems say it in the entry itself. */
+static enum entry entry_kind(int folder, const struct dirent *e)
+{
+    struct stat st;
+#ifdef DT_REG
+    if (e->d_type == DT_REG)
+        return ENTRY_FILE;
+    if (e->d_type == DT_DIR)
+        return ENTRY_FOLDER;
+#endif
+    if (fstatat(folder, e->d_name, &st, 0))
+        return ENTRY_OTHER;
+    return S_ISREG(st.st_mode) ? ENTRY_FILE : S_ISDIR(st.st_mode) ? ENTRY_FOLDER : ENTRY_OTHER;
+}
+
+static bool is_picture(int folder, const char *name)
+{
+    uint8_t head[8];
+    if (fdit_picture_is_name(name))
+        return true;
+    int fd = openat(folder, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
+        return false;
+    ssize_t n = read(fd, head, sizeof head);
+    close(fd);
+    return n > 0 && fdit_picture_sniff(head, (size_t)n) != FDIT_PICTURE_UNKNOWN;
+}
+
+static enum fdit_status enter(struct walk *w, int fd, const char *path)
+{
+    enum fdit_status status = FDIT_OK;
+    struct stat st;
+    if (fstat(fd, &st))
+        return fdit_fail_errno(w->ctx, FDIT_ERROR_IO, errno, "%s", path);
+    if (w->depth >= deepest)
+        FAIL(w->ctx, FDIT_ERROR_FORMAT, "%s: folders are nested more than %d deep", path, deepest);
+    for (int i = 0; i < w->depth; i++)
+        if (w->above[i].device == st.st_dev && w->above[i].node == st.st_ino)
+            FAIL(w->ctx, FDIT_ERROR_FORMAT, "%s: a link to a folder above it", path);
+    w->above[w->depth].device = st.st_dev;
+    w->above[w->depth].node = st.st_ino;
+    w->depth++;
+out:
+    return status;
+}
+
+/* Reads the entries of one folder: pictures into the index as members of class `relative`, names of
+ * sub-folders into `folders`. */
+static enum fdit_status scan(struct walk *w, DIR *dir, const char *path, const char *relative,
+                             struct fdit_names *folders, size_t *n_pictures)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_dataset *ds = w->ds;
+    struct fdit_ds_item item = { .label = -1 };
+    size_t id;
+    const struct dirent *e;
+    for (errno = 0; (e = readdir(dir)); errno = 0) {
+        if (e->d_name[0] == '.')
+            continue;
+        enum entry kind = entry_kind(dirfd(dir), e);
+        if (kind == ENTRY_FOLDER) {
+            TRY(fdit_names_add(w->ctx, folders, e->d_name, strlen(e->d_name), &id, NULL));
+        } else if (kind == ENTRY_FILE && is_picture(dirfd(dir), e->d_name)) {
+            ++*n_pictures;
+            if (!*relative) /* beside the class folders: in no class */
+                continue;
+            if (item.label < 0) {
+                TRY(fdit_names_add(w->ctx, w->classes, relative, strlen(relative), &id, NULL));
+                item.label = (int32_t)id;
+                TRY(fdit_names_add(w->ctx, &ds->places, relative, strlen(relative), &id, NULL));
+                item.place = (uint32_t)id;
+            }
+            TRY(fdit_ds_add(w->ctx, ds, e->d_name, &item));
+        } else {
+            ds->ignored++;
+        }
+        if (fdit_stopped(w->ctx))
+            FAIL(w->ctx, FDIT_INTERRUPTED, "%s: interrupted", path);
+    }
+    if (errno)
+        TRY(fdit_fail_errno(w->ctx, FDIT_ERROR_IO, errno, "%s", path));
+out:
+    return status;
+}
+
+static enum fdit_status walk_folder(struct walk *w, const char *path, const char *relative)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_names folders = { 0 };
+    char *inner = NULL, *inner_relative = NULL;
+    size_t n_pictures = 0;
+    int depth = w->depth;
+    DIR *dir = opendir(path);
+    if (!dir)
+        return fdit_fail_errno(w->ctx, FDIT_ERROR_IO, errno, "%s: cannot be read", path);
+    status = enter(w, dirfd(dir), path);
+    if (status == FDIT_OK)
+        status = scan(w, dir, path, relative, &folders, &n_pictures);
+    closedir(dir); /* before going down: one descriptor at a time */
+    TRY(status);
+    if (*relative && n_pictures && folders.n)
+        fdit_name_list_add(&w->mixed, relative, NULL);
+    if (*relative && !n_pictures && !folders.n)
+        fdit_name_list_add(&w->empty, relative, NULL);
+    if (!*relative && n_pictures && !folders.n)
+        FAIL(w->ctx, FDIT_ERROR_FORMAT,
+             "%s: %zu picture%s and no class folder; put the pictures of each class into a folder "
+             "of "
+             "its own",
+             path, n_pictures, n_pictures > 1 ? "s" : "");
+    if (!*relative)
+        w->ds->ignored += n_pictures;
+    for (size_t i = 0; i < folders.n; i++) {
+        const char *name = fdit_names_get(&folders, i);
+        TRY(fdit_path_join(w->ctx, path, name, &inner));
+        TRY(fdit_strf(w->ctx, &inner_relative, "%s%s%s", relative, *relative ? "/" : "", name));
+        TRY(walk_folder(w, inner, inner_relative));
+        fdit_free(inner);
+        fdit_free(inner_relative);
+        inner = inner_relative = NULL;
+    }
+out:
+    w->depth = depth;
+    fdit_free(inner);
+    fdit_free(inner_relative);
+    fdit_names_fini(&folders);
+    return status;
+}
+
+enum fdit_status fdit_ds_index_folder(fdit_context *ctx, struct fdit_dataset *ds,
+                                      struct fdit_names *classes)
+{
+    enum fdit_status status = FDIT_OK;
+    struct walk w = { .ctx = ctx, .ds = ds, .classes = classes };
+    ds->kind = "folder";
+    TRY(walk_folder(&w, ds->root, ""));
+    if (w.empty.n)
+        FAIL(ctx, FDIT_ERROR_FORMAT,
+             "%s: %zu class folder%s without a picture: %s; fill or remove %s", ds->root, w.empty.n,
+             w.empty.n > 1 ? "s" : "", fdit_name_list_text(&w.empty),
+             w.empty.n > 1 ? "them" : "it");
+    if (w.mixed.n)
+        FAIL(
+            ctx, FDIT_ERROR_FORMAT,
+            "%s: %zu folder%s with pictures beside class folders: %s; move the pictures into class "
+            "folders",
+            ds->root, w.mixed.n, w.mixed.n > 1 ? "s" : "", fdit_name_list_text(&w.mixed));
+out:
+    return status;
+}

@@ -1,0 +1,559 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Taxonomies from TSV, from iNaturalist's categories, and to and from the JSON of our own files. */
+#include "core/file.h"
+#include "core/mem.h"
+#include "data/taxonomy_build.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+
+/* A taxonomy of a million classes with long names has about this size. */
+#define LARGEST_FILE ((size_t)1 << 30)
+
+/* ------------------------------------------------------------------ TSV */
+
+struct tsv {
+    fdit_context *ctx;
+    const char *what;
+    struct fdit_taxonomy *draft;
+    const char *at, *end; /* what is left of the text */
+    size_t line;
+    struct order {
+        const char *text; /* RANK=A,B,... */
+        size_t len, line;
+    } * orders;
+    size_t n_orders, orders_capacity;
+};
+
+static bool next_line(struct tsv *t, const char **line, size_t *len)
+{
+    if (t->at >= t->end)
+        return false;
+    const char *stop = memchr(t->at, '\n', (size_t)(t->end - t->at));
+    *line = t->at;
+    *len = (size_t)((stop ? stop : t->end) - t->at);
+    t->at = stop ? stop + 1 : t->end;
+    if (*len && (*line)[*len - 1] == '\r')
+        --*len;
+    t->line++;
+    return true;
+}
+
+static enum fdit_status tsv_header(struct tsv *t, const char *line, size_t len)
+{
+    enum fdit_status status = FDIT_OK;
+    const char *at = line, *field;
+    size_t n;
+    for (size_t column = 0; fdit_tax_piece(&at, line + len, '\t', &field, &n); column++) {
+        if (column > 255)
+            FAIL(t->ctx, FDIT_ERROR_FORMAT, "%s:%zu: more than 255 ranks", t->what, t->line);
+        if (column)
+            TRY(fdit_tax_add_rank(t->ctx, t->draft, t->what, field, n));
+    }
+out:
+    return status;
+}
+
+static enum fdit_status tsv_row(struct tsv *t, const char *line, size_t len)
+{
+    enum fdit_status status = FDIT_OK;
+    const char *at = line, *field;
+    size_t n, id = t->draft->classes.n;
+    fdit_tax_piece(&at, line + len, '\t', &field, &n);
+    if (!n)
+        FAIL(t->ctx, FDIT_ERROR_FORMAT, "%s:%zu: no class in the first column", t->what, t->line);
+    status = fdit_tax_add_class(t->ctx, t->draft, t->what, field, n);
+    for (int32_t r = 0; status == FDIT_OK && fdit_tax_piece(&at, line + len, '\t', &field, &n);
+         r++) {
+        if (r >= t->draft->n_ranks)
+            FAIL(t->ctx, FDIT_ERROR_FORMAT,
+                 "%s:%zu: more columns than the %d of the header; columns are separated by tabs",
+                 t->what, t->line, t->draft->n_ranks + 1);
+        if (n)
+            status = fdit_tax_put(t->ctx, t->draft, t->what, r, id, field, n);
+    }
+out:
+    return status;
+}
+
+/* "#order RANK=A,B,...": keeps the list; groups are known at the end only. */
+static enum fdit_status tsv_order(struct tsv *t, const char *line, size_t len)
+{
+    enum fdit_status status = FDIT_OK;
+    TRY(fdit_grow(t->ctx, &t->orders, &t->orders_capacity, t->n_orders + 1, sizeof *t->orders));
+    while (len && (*line == ' ' || *line == '\t')) {
+        line++;
+        len--;
+    }
+    t->orders[t->n_orders++] = (struct order){ line, len, t->line };
+out:
+    return status;
+}
+
+static enum fdit_status apply_order(struct tsv *t, const struct order *order, bool *ordered)
+{
+    enum fdit_status status = FDIT_OK;
+    uint32_t *ids = NULL;
+    bool *seen = NULL;
+    size_t n = 0, len;
+    const char *end = order->text + order->len;
+    const char *equals = order->len ? memchr(order->text, '=', order->len) : NULL;
+    int32_t r = -1;
+    for (int32_t i = 0; equals && i < t->draft->n_ranks; i++)
+        if (strlen(t->draft->ranks[i].name) == (size_t)(equals - order->text) &&
+            !memcmp(t->draft->ranks[i].name, order->text, (size_t)(equals - order->text)))
+            r = i;
+    if (r < 0)
+        FAIL(t->ctx, FDIT_ERROR_FORMAT,
+             "%s:%zu: \"#order\" needs RANK=A,B,... with a rank of the header", t->what,
+             order->line);
+    if (ordered[r])
+        FAIL(t->ctx, FDIT_ERROR_FORMAT, "%s:%zu: a second #order of \"%s\"", t->what, order->line,
+             t->draft->ranks[r].name);
+    ordered[r] = true;
+    const struct fdit_names *groups = &t->draft->ranks[r].groups;
+    TRY(fdit_alloc(t->ctx, groups->n, sizeof *ids, &ids));
+    TRY(fdit_alloc(t->ctx, groups->n, sizeof *seen, &seen));
+    for (const char *at = equals + 1; at; at = at + len < end ? at + len + 1 : NULL) {
+        size_t id = fdit_tax_first(groups, at, end, &len);
+        if (id == FDIT_NAMES_NONE) {
+            const char *comma = at < end ? memchr(at, ',', (size_t)(end - at)) : NULL;
+            size_t shown = (size_t)((comma ? comma : end) - at);
+            FAIL(t->ctx, FDIT_ERROR_FORMAT, "%s:%zu: \"%.*s\" is the %s of no class", t->what,
+                 order->line, (int)(shown < 200 ? shown : 200), at, t->draft->ranks[r].name);
+        }
+        if (seen[id])
+            FAIL(t->ctx, FDIT_ERROR_FORMAT, "%s:%zu: \"%s\" is there twice", t->what, order->line,
+                 fdit_names_get(groups, id));
+        seen[id] = true;
+        ids[n++] = (uint32_t)id;
+    }
+    struct fdit_name_list left = { 0 };
+    for (size_t g = 0; g < groups->n; g++)
+        if (!seen[g])
+            fdit_name_list_add(&left, fdit_names_get(groups, g), NULL);
+    if (left.n)
+        FAIL(t->ctx, FDIT_ERROR_FORMAT, "%s:%zu: #order of \"%s\" leaves out %zu groups: %s",
+             t->what, order->line, t->draft->ranks[r].name, left.n, fdit_name_list_text(&left));
+    TRY(fdit_tax_reorder(t->ctx, t->draft, r, ids));
+out:
+    fdit_free(seen);
+    fdit_free(ids);
+    return status;
+}
+
+static enum fdit_status parse_tsv(fdit_context *ctx, const char *text, size_t n, const char *what,
+                                  const char *ranks, struct fdit_taxonomy **out)
+{
+    enum fdit_status status = FDIT_OK;
+    struct tsv t = { .ctx = ctx, .what = what, .at = text, .end = text + n };
+    bool header = false;
+    bool ordered[256] = { false };
+    const char *line;
+    size_t len;
+    TRY(fdit_tax_new(ctx, &t.draft));
+    while (next_line(&t, &line, &len)) {
+        if (!len)
+            continue;
+        if (memchr(line, 0, len))
+            FAIL(ctx, FDIT_ERROR_FORMAT,
+                 "%s:%zu: a zero byte; a taxonomy is text with tabs, or JSON", what, t.line);
+        if (len > 6 && !memcmp(line, "#order", 6) && (line[6] == ' ' || line[6] == '\t')) {
+            TRY(tsv_order(&t, line + 7, len - 7));
+        } else if (len > 1 && line[0] == '#' && line[1] == ' ') {
+            continue;
+        } else if (!header) {
+            TRY(tsv_header(&t, line, len));
+            header = true;
+        } else {
+            TRY(tsv_row(&t, line, len));
+        }
+    }
+    for (size_t i = 0; i < t.n_orders; i++)
+        TRY(apply_order(&t, &t.orders[i], ordered));
+    for (int32_t r = 0; r < t.draft->n_ranks; r++)
+        if (!ordered[r])
+            TRY(fdit_tax_sort(ctx, t.draft, r));
+    TRY(fdit_tax_pick(ctx, t.draft, what, ranks, out));
+out:
+    fdit_free(t.orders);
+    fdit_taxonomy_free(t.draft);
+    return status;
+}
+
+/* ------------------------------------------------------------------ iNaturalist */
+
+static const char *const inaturalist_ranks[] = { "supercategory", "kingdom", "phylum", "class",
+                                                 "order",         "family",  "genus" };
+enum { n_inaturalist_ranks = sizeof inaturalist_ranks / sizeof *inaturalist_ranks };
+
+/* The order in which the method's authors number the groups of iNaturalist 2021: 4271, 2526, ...
+ * classes, most first; the mixed rest is the last. */
+static const char *const inaturalist_groups[] = {
+    "Plants",     "Insects",  "Birds",     "Fungi",    "Reptiles", "Mammals", "Ray-finned Fishes",
+    "Amphibians", "Mollusks", "Arachnids", "Animalia",
+};
+enum { n_inaturalist_groups = sizeof inaturalist_groups / sizeof *inaturalist_groups };
+
+static enum fdit_status order_inaturalist(fdit_context *ctx, struct fdit_taxonomy *draft,
+                                          int32_t rank)
+{
+    enum fdit_status status = FDIT_OK;
+    uint32_t *order = NULL;
+    TRY(fdit_tax_sort(ctx, draft, rank));
+    const struct fdit_names *groups = &draft->ranks[rank].groups;
+    size_t n = 0;
+    TRY(fdit_alloc(ctx, groups->n, sizeof *order, &order));
+    for (int i = 0; i < n_inaturalist_groups; i++) {
+        size_t id = fdit_names_find(groups, inaturalist_groups[i], strlen(inaturalist_groups[i]));
+        if (id != FDIT_NAMES_NONE)
+            order[n++] = (uint32_t)id;
+    }
+    for (size_t g = 0; g < groups->n; g++) {
+        bool known = false;
+        for (int i = 0; i < n_inaturalist_groups; i++)
+            known = known || !strcmp(fdit_names_get(groups, g), inaturalist_groups[i]);
+        if (!known)
+            order[n++] = (uint32_t)g;
+    }
+    TRY(fdit_tax_reorder(ctx, draft, rank, order));
+out:
+    fdit_free(order);
+    return status;
+}
+
+/* list[i] = the category with id i. */
+static enum fdit_status categories_by_id(fdit_context *ctx, const json_t *array, const char *what,
+                                         const json_t ***out)
+{
+    enum fdit_status status = FDIT_OK;
+    const json_t **list = NULL;
+    size_t n = json_array_size(array);
+    *out = NULL;
+    TRY(fdit_alloc(ctx, n, sizeof *list, &list));
+    for (size_t i = 0; i < n; i++) {
+        const json_t *category = json_array_get(array, i), *id = json_object_get(category, "id");
+        if (!json_is_integer(id) || !json_string_value(json_object_get(category, "name")))
+            FAIL(ctx, FDIT_ERROR_FORMAT,
+                 "%s: category %zu has no integer \"id\" or no text \"name\"", what, i);
+        json_int_t at = json_integer_value(id);
+        if (at < 0 || (uint64_t)at >= n || list[at])
+            FAIL(ctx, FDIT_ERROR_FORMAT,
+                 "%s: id %lld %s; %zu categories must have the ids 0 .. %zu", what, (long long)at,
+                 at < 0 || (uint64_t)at >= n ? "is out of range" : "is there twice", n, n - 1);
+        list[at] = category;
+    }
+    *out = list;
+    return FDIT_OK;
+out:
+    fdit_free(list);
+    return status;
+}
+
+/* The second names: only when each class has one and no two are equal. */
+static enum fdit_status add_folders(fdit_context *ctx, struct fdit_taxonomy *draft,
+                                    const json_t *const *list, size_t n, const char *key)
+{
+    enum fdit_status status = FDIT_OK;
+    bool complete = true;
+    size_t id;
+    for (size_t i = 0; i < n && complete; i++) {
+        const char *folder = json_string_value(json_object_get(list[i], key));
+        complete = folder && *folder;
+        if (complete)
+            TRY(fdit_names_add(ctx, &draft->folders, folder, strlen(folder), &id, &complete));
+    }
+    if (!complete)
+        fdit_names_fini(&draft->folders);
+out:
+    return status;
+}
+
+static enum fdit_status parse_categories(fdit_context *ctx, const json_t *array, const char *what,
+                                         const char *ranks, struct fdit_taxonomy **out)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_taxonomy *draft = NULL;
+    const json_t **list = NULL;
+    size_t n = json_array_size(array);
+    TRY(categories_by_id(ctx, array, what, &list));
+    TRY(fdit_tax_new(ctx, &draft));
+    for (int r = 0; r < n_inaturalist_ranks; r++) {
+        const char *key = inaturalist_ranks[r];
+        bool used = false;
+        for (size_t i = 0; i < n && !used; i++)
+            used = json_string_length(json_object_get(list[i], key)) > 0;
+        if (used)
+            TRY(fdit_tax_add_rank(ctx, draft, what, key, strlen(key)));
+    }
+    for (size_t i = 0; i < n; i++) {
+        const char *name = json_string_value(json_object_get(list[i], "name"));
+        TRY(fdit_tax_add_class(ctx, draft, what, name, strlen(name)));
+        for (int32_t r = 0; r < draft->n_ranks; r++) {
+            const json_t *group = json_object_get(list[i], draft->ranks[r].name);
+            if (json_string_length(group))
+                TRY(fdit_tax_put(ctx, draft, what, r, i, json_string_value(group),
+                                 json_string_length(group)));
+        }
+    }
+    TRY(add_folders(ctx, draft, list, n, "image_dir_name"));
+    bool super = draft->n_ranks && !strcmp(draft->ranks[0].name, inaturalist_ranks[0]);
+    for (int32_t r = 0; r < draft->n_ranks; r++)
+        TRY(super && !r ? order_inaturalist(ctx, draft, r) : fdit_tax_sort(ctx, draft, r));
+    TRY(fdit_tax_pick(ctx, draft, what, !ranks && super ? inaturalist_ranks[0] : ranks, out));
+out:
+    fdit_free(list);
+    fdit_taxonomy_free(draft);
+    return status;
+}
+
+/* ------------------------------------------------------------------ our own JSON */
+
+static enum fdit_status own_rank(fdit_context *ctx, struct fdit_taxonomy *draft,
+                                 const json_t *object, const char *what)
+{
+    enum fdit_status status = FDIT_OK;
+    const json_t *name = json_object_get(object, "name"),
+                 *groups = json_object_get(object, "groups");
+    const json_t *of = json_object_get(object, "of");
+    bool *used = NULL;
+    size_t id;
+    bool added = true;
+    if (!json_is_string(name) || !json_is_array(groups) || !json_is_array(of) ||
+        json_array_size(of) != draft->classes.n)
+        FAIL(ctx, FDIT_ERROR_FORMAT,
+             "%s: rank %d needs \"name\", \"groups\", and \"of\" with %zu numbers", what,
+             draft->n_ranks, draft->classes.n);
+    TRY(fdit_tax_add_rank(ctx, draft, what, json_string_value(name), json_string_length(name)));
+    struct fdit_tax_rank *rank = &draft->ranks[draft->n_ranks - 1];
+    size_t n_groups = json_array_size(groups);
+    TRY(fdit_alloc(ctx, n_groups, sizeof *used, &used));
+    for (size_t g = 0; g < n_groups; g++) {
+        const json_t *group = json_array_get(groups, g);
+        if (json_string_length(group))
+            TRY(fdit_names_add(ctx, &rank->groups, json_string_value(group),
+                               json_string_length(group), &id, &added));
+        if (!json_string_length(group) || !added)
+            FAIL(ctx, FDIT_ERROR_FORMAT, "%s: group %zu of %s has no name of its own", what, g,
+                 rank->name);
+    }
+    TRY(fdit_grow(ctx, &rank->of, &rank->of_capacity, draft->classes.n, sizeof *rank->of));
+    for (size_t c = 0; c < draft->classes.n; c++) {
+        const json_t *g = json_array_get(of, c);
+        json_int_t value = json_integer_value(g);
+        if (!json_is_integer(g) || value < 0 || (uint64_t)value >= n_groups)
+            FAIL(ctx, FDIT_ERROR_FORMAT, "%s: class %zu is in no group of %s", what, c, rank->name);
+        rank->of[c] = (int32_t)value;
+        used[value] = true;
+    }
+    for (size_t g = 0; g < n_groups; g++)
+        if (!used[g])
+            FAIL(ctx, FDIT_ERROR_FORMAT, "%s: group \"%s\" of %s has no class", what,
+                 fdit_names_get(&rank->groups, g), rank->name);
+out:
+    fdit_free(used);
+    return status;
+}
+
+static enum fdit_status parse_own(fdit_context *ctx, const json_t *root, const char *what,
+                                  const char *ranks, struct fdit_taxonomy **out)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_taxonomy *draft = NULL;
+    const json_t *classes = json_object_get(root, "classes"),
+                 *list = json_object_get(root, "ranks");
+    const json_t *folders = json_object_get(root, "folders");
+    if (!json_is_array(classes) || !json_is_array(list))
+        FAIL(ctx, FDIT_ERROR_FORMAT, "%s: a taxonomy needs the lists \"classes\" and \"ranks\"",
+             what);
+    TRY(fdit_tax_new(ctx, &draft));
+    for (size_t c = 0; c < json_array_size(classes); c++) {
+        const json_t *name = json_array_get(classes, c);
+        if (!json_is_string(name))
+            FAIL(ctx, FDIT_ERROR_FORMAT, "%s: class %zu is no text", what, c);
+        TRY(fdit_tax_add_class(ctx, draft, what, json_string_value(name),
+                               json_string_length(name)));
+    }
+    for (size_t r = 0; r < json_array_size(list); r++)
+        TRY(own_rank(ctx, draft, json_array_get(list, r), what));
+    if (folders && json_array_size(folders) != draft->classes.n)
+        FAIL(ctx, FDIT_ERROR_FORMAT, "%s: %zu folders for %zu classes", what,
+             json_array_size(folders), draft->classes.n);
+    for (size_t c = 0; folders && c < draft->classes.n; c++) {
+        const json_t *folder = json_array_get(folders, c);
+        size_t id;
+        bool added = false;
+        if (json_string_length(folder))
+            TRY(fdit_names_add(ctx, &draft->folders, json_string_value(folder),
+                               json_string_length(folder), &id, &added));
+        if (!added)
+            FAIL(ctx, FDIT_ERROR_FORMAT, "%s: folder %zu has no name of its own", what, c);
+    }
+    TRY(fdit_tax_pick(ctx, draft, what, ranks, out));
+out:
+    fdit_taxonomy_free(draft);
+    return status;
+}
+
+static enum fdit_status parse_json(fdit_context *ctx, const char *text, size_t n, const char *what,
+                                   const char *ranks, struct fdit_taxonomy **out)
+{
+    enum fdit_status status = FDIT_OK;
+    json_error_t error;
+    json_t *root = json_loadb(text, n, JSON_REJECT_DUPLICATES, &error);
+    if (!root)
+        FAIL(ctx, FDIT_ERROR_FORMAT, "%s:%d: %s", what, error.line, error.text);
+    const json_t *categories = json_is_array(root) ? root : json_object_get(root, "categories");
+    if (json_object_get(root, "classes"))
+        TRY(parse_own(ctx, root, what, ranks, out));
+    else if (json_is_array(categories))
+        TRY(parse_categories(ctx, categories, what, ranks, out));
+    else
+        FAIL(ctx, FDIT_ERROR_FORMAT, "%s: JSON without \"categories\" or \"classes\"", what);
+out:
+    json_decref(root);
+    return status;
+}
+
+/* ------------------------------------------------------------------ public */
+
+enum fdit_status fdit_taxonomy_parse(fdit_context *ctx, const char *text, size_t n,
+                                     const char *what, const char *ranks,
+                                     struct fdit_taxonomy **out)
+{
+    size_t at = 0;
+    *out = NULL;
+    if (n >= 3 && !memcmp(text, "\xef\xbb\xbf", 3)) {
+        text += 3;
+        n -= 3;
+    }
+    while (at < n && (text[at] == ' ' || text[at] == '\t' || text[at] == '\r' || text[at] == '\n'))
+        at++;
+    if (at < n && (text[at] == '{' || text[at] == '['))
+        return parse_json(ctx, text, n, what, ranks, out);
+    return parse_tsv(ctx, text, n, what, ranks, out);
+}
+
+enum fdit_status fdit_taxonomy_load(fdit_context *ctx, const char *path, const char *ranks,
+                                    struct fdit_taxonomy **out)
+{
+    enum fdit_status status = FDIT_OK;
+    uint8_t *text = NULL;
+    size_t n;
+    *out = NULL;
+    TRY(fdit_file_read_all(ctx, path, LARGEST_FILE, &text, &n));
+    TRY(fdit_taxonomy_parse(ctx, (const char *)text, n, path, ranks, out));
+out:
+    fdit_free(text);
+    return status;
+}
+
+struct text {
+    char *bytes;
+    size_t n, capacity;
+};
+
+static enum fdit_status put(fdit_context *ctx, struct text *t, const char *s, size_t n)
+{
+    enum fdit_status status = fdit_grow(ctx, &t->bytes, &t->capacity, t->n + n + 1, 1);
+    if (status != FDIT_OK)
+        return status;
+    memcpy(t->bytes + t->n, s, n);
+    t->n += n;
+    t->bytes[t->n] = 0;
+    return FDIT_OK;
+}
+
+/* One character of valid UTF-8; returns its length. */
+static size_t character(const char *s, uint32_t *code)
+{
+    const unsigned char *p = (const unsigned char *)s;
+    if (p[0] < 0x80) {
+        *code = p[0];
+        return 1;
+    }
+    size_t n = p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : 4;
+    *code = p[0] & (0xffu >> (n + 1));
+    for (size_t i = 1; i < n; i++)
+        *code = *code << 6 | (p[i] & 0x3f);
+    return n;
+}
+
+static enum fdit_status put_string(fdit_context *ctx, struct text *t, const char *s)
+{
+    enum fdit_status status = FDIT_OK;
+    uint32_t code;
+    TRY(put(ctx, t, "\"", 1));
+    for (; *s; s += character(s, &code)) {
+        char escaped[16];
+        size_t n = 1;
+        character(s, &code);
+        escaped[0] = (char)code;
+        if (code == '"' || code == '\\') {
+            escaped[0] = '\\';
+            escaped[n++] = (char)code;
+        } else if (code >= 0x10000) {
+            uint32_t rest = code - 0x10000;
+            n = (size_t)snprintf(escaped, sizeof escaped, "\\u%04x\\u%04x",
+                                 (unsigned)(0xd800 + (rest >> 10)),
+                                 (unsigned)(0xdc00 + (rest & 0x3ff)));
+        } else if (code < 0x20 || code >= 0x7f) {
+            n = (size_t)snprintf(escaped, sizeof escaped, "\\u%04x", (unsigned)code);
+        }
+        TRY(put(ctx, t, escaped, n));
+    }
+    TRY(put(ctx, t, "\"", 1));
+out:
+    return status;
+}
+
+static enum fdit_status put_names(fdit_context *ctx, struct text *t, const struct fdit_names *names)
+{
+    enum fdit_status status = FDIT_OK;
+    TRY(put(ctx, t, "[", 1));
+    for (size_t i = 0; i < names->n; i++) {
+        if (i)
+            TRY(put(ctx, t, ",", 1));
+        TRY(put_string(ctx, t, fdit_names_get(names, i)));
+    }
+    TRY(put(ctx, t, "]", 1));
+out:
+    return status;
+}
+
+enum fdit_status fdit_taxonomy_to_json(fdit_context *ctx, const struct fdit_taxonomy *tax,
+                                       char **out)
+{
+    enum fdit_status status = FDIT_OK;
+    struct text t = { 0 };
+    *out = NULL;
+    TRY(put(ctx, &t, "{\"classes\":", 11));
+    TRY(put_names(ctx, &t, &tax->classes));
+    TRY(put(ctx, &t, ",\"ranks\":[", 10));
+    for (int32_t r = 0; r < tax->n_ranks; r++) {
+        const struct fdit_tax_rank *rank = &tax->ranks[r];
+        TRY(put(ctx, &t, r ? ",{\"name\":" : "{\"name\":", r ? 9 : 8));
+        TRY(put_string(ctx, &t, rank->name));
+        TRY(put(ctx, &t, ",\"groups\":", 10));
+        TRY(put_names(ctx, &t, &rank->groups));
+        TRY(put(ctx, &t, ",\"of\":[", 7));
+        for (size_t c = 0; c < tax->classes.n; c++) {
+            char number[16];
+            int n = snprintf(number, sizeof number, c ? ",%d" : "%d", rank->of[c]);
+            TRY(put(ctx, &t, number, (size_t)n));
+        }
+        TRY(put(ctx, &t, "]}", 2));
+    }
+    TRY(put(ctx, &t, "]", 1));
+    if (tax->folders.n) {
+        TRY(put(ctx, &t, ",\"folders\":", 11));
+        TRY(put_names(ctx, &t, &tax->folders));
+    }
+    TRY(put(ctx, &t, "}", 1));
+    *out = t.bytes;
+    return FDIT_OK;
+out:
+    fdit_free(t.bytes);
+    return status;
+}

@@ -1,0 +1,411 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "demo/demo.h"
+
+#include "core/clock.h"
+#include "core/datadir.h"
+#include "core/file.h"
+#include "core/mem.h"
+#include "demo/sheet.h"
+#include "sample/generate.h"
+#include "sample/pixels.h"
+#include "train/table.h"
+
+#include <errno.h>
+#include <ftw.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { SAMPLE_BATCH = 55, MOST_STEPS = 1000000 };
+
+struct demo {
+    const struct fdit_demo_options *o;
+    const struct fdit_demo_hooks *hooks;
+    struct fdit_demo_result *result;
+    fdit_device *dev;
+    char *base, *train, *test, *taxonomy_file, *judge_file;
+    char *folder;                  /* all runs */
+    struct fdit_taxonomy *taxonomy; /* letter and style */
+    struct fdit_taxonomy *letters;  /* the letter alone: the model's classes and superclasses */
+    struct fdit_judge *judge;
+    struct fdit_sheet sheet;
+    int per_class, phase, phases;
+    size_t n_classes, pixels;      /* S S C of a picture */
+    double phase_seconds;
+};
+
+struct fdit_demo_options fdit_demo_defaults(void)
+{
+    return (struct fdit_demo_options){ .out = "demo.png", .seconds = 90, .guidance = 2, .steps = 25,
+                                       .lr = 4e-3, .seed = 1 };
+}
+
+static void phase(struct demo *d, const char *text)
+{
+    d->phase++;
+    if (d->hooks && d->hooks->on_phase)
+        d->hooks->on_phase(d->hooks->user, d->phase, d->phases, text);
+}
+
+static void progress(struct demo *d, double done, double total, const char *unit, const char *note)
+{
+    if (d->hooks && d->hooks->on_progress)
+        d->hooks->on_progress(d->hooks->user, done, total, unit, note);
+}
+
+/* ------------------------------------------------------------------ set-up */
+
+static enum fdit_status open_all(fdit_context *ctx, struct demo *d)
+{
+    enum fdit_status status = FDIT_OK;
+    TRY(fdit_data_file(ctx, "base.safetensors", &d->base));
+    TRY(fdit_data_file(ctx, "judge.safetensors", &d->judge_file));
+    TRY(fdit_data_file(ctx, "letters-train.tar.gz", &d->train));
+    TRY(fdit_data_file(ctx, "letters-test.tar.gz", &d->test));
+    TRY(fdit_data_file(ctx, "letters/taxonomy.tsv", &d->taxonomy_file));
+    TRY(fdit_taxonomy_load(ctx, d->taxonomy_file, "letter,style", &d->taxonomy));
+    TRY(fdit_taxonomy_pick(ctx, d->taxonomy, "letter", &d->letters));
+    TRY(fdit_judge_open(ctx, d->dev, d->judge_file, 2 * SAMPLE_BATCH, &d->judge));
+    d->n_classes = (size_t)fdit_taxonomy_n_classes(d->taxonomy);
+out:
+    return status;
+}
+
+static enum fdit_status make_work_folder(fdit_context *ctx, struct demo *d)
+{
+    enum fdit_status status = FDIT_OK;
+    const char *tmp = getenv("TMPDIR");
+    if (d->o->run) {
+        TRY(fdit_mkdirs(ctx, d->o->run));
+        TRY(fdit_strdup(ctx, d->o->run, &d->folder));
+        return FDIT_OK;
+    }
+    TRY(fdit_strf(ctx, &d->folder, "%s/finediffusion-demo-XXXXXX", tmp && *tmp ? tmp : "/tmp"));
+    if (!mkdtemp(d->folder)) {
+        status = fdit_fail_errno(ctx, FDIT_ERROR_IO, errno,
+                                 "cannot make the folder %s; set TMPDIR to a folder with some space",
+                                 d->folder);
+        fdit_free(d->folder);
+        d->folder = NULL;
+    }
+out:
+    return status;
+}
+
+static int remove_entry(const char *path, const struct stat *info, int type, struct FTW *ftw)
+{
+    (void)info;
+    (void)type;
+    (void)ftw;
+    return remove(path);
+}
+
+/* Real pictures of held-out typefaces: the judge's own accuracy, and one of each class for the sheet. */
+static enum fdit_status look_at_real(fdit_context *ctx, struct demo *d)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_dataset *test = NULL, *train = NULL;
+    uint8_t *all = NULL, *chw = NULL;
+    int32_t *labels = NULL;
+    struct fdit_dataset_options o = { .taxonomy = d->taxonomy, .size = d->sheet.size,
+                                      .channels = d->sheet.channels, .allow_missing = true };
+    size_t plane = (size_t)d->sheet.size * (size_t)d->sheet.size, channels = (size_t)d->sheet.channels;
+    TRY(fdit_dataset_open(ctx, d->test, &o, &test));
+    TRY(fdit_dataset_open(ctx, d->train, &o, &train));
+    size_t n = fdit_dataset_size(test);
+    TRY(fdit_alloc(ctx, n, d->pixels, &all));
+    TRY(fdit_alloc(ctx, d->pixels, 1, &chw));
+    TRY(fdit_alloc(ctx, n, sizeof *labels, &labels));
+    for (size_t i = 0; i < n; i++) {
+        TRY(fdit_dataset_decode(ctx, test, i, chw));
+        for (size_t c = 0; c < channels; c++)
+            for (size_t p = 0; p < plane; p++)
+                all[i * d->pixels + p * channels + c] = chw[c * plane + p];
+        labels[i] = fdit_dataset_label(test, i);
+    }
+    TRY(fdit_judge_score(ctx, d->judge, all, labels, n, d->taxonomy, &d->result->real));
+    for (size_t k = 0; k < d->n_classes; k++) {
+        size_t count = fdit_dataset_class_count(train, (int32_t)k);
+        if (!count)
+            continue;
+        TRY(fdit_dataset_decode(ctx, train, fdit_dataset_class_first(train, (int32_t)k) + count / 2, chw));
+        for (size_t c = 0; c < channels; c++)
+            for (size_t p = 0; p < plane; p++)
+                d->sheet.real[k * d->pixels + p * channels + c] = chw[c * plane + p];
+    }
+out:
+    fdit_dataset_close(test);
+    fdit_dataset_close(train);
+    fdit_free(all);
+    fdit_free(chw);
+    fdit_free(labels);
+    return status;
+}
+
+/* ------------------------------------------------------------------ sampling */
+
+struct watch {
+    struct demo *d;
+    double before, total; /* network steps done by earlier batches; of all */
+};
+
+static void on_sampler_step(void *user, int done, int steps)
+{
+    const struct watch *w = user;
+    (void)steps;
+    progress(w->d, w->before + done, w->total, "step", NULL);
+}
+
+/* The loop for pictures with or without guidance; before fdit_model_allocate. */
+static enum fdit_status new_generator(fdit_context *ctx, struct demo *d, struct fdit_model *m, bool guided,
+                                      struct watch *w, struct fdit_generator **out)
+{
+    struct fdit_generator_options o = { .sampler = { .kind = FDIT_SAMPLER_DDIM },
+                                        .steps = d->o->steps,
+                                        .guidance = FDIT_GUIDANCE_DEFAULT,
+                                        .guided = guided,
+                                        .clip_x0 = true,
+                                        .batch = SAMPLE_BATCH,
+                                        .on_step = on_sampler_step,
+                                        .user = w };
+    o.guidance.w = d->o->guidance;
+    return fdit_generator_new(ctx, m, NULL, &o, out);
+}
+
+/* per_class pictures of every class, pixels [n_classes * per_class, S, S, C], class after class. */
+static enum fdit_status sample(fdit_context *ctx, struct demo *d, struct fdit_generator *g,
+                               struct watch *w, uint8_t *pixels)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_picture_spec specs[SAMPLE_BATCH];
+    float *x = NULL;
+    size_t n = d->n_classes * (size_t)d->per_class;
+    TRY(fdit_alloc(ctx, SAMPLE_BATCH * d->pixels, sizeof *x, &x));
+    for (size_t done = 0; done < n;) {
+        int k = n - done < SAMPLE_BATCH ? (int)(n - done) : SAMPLE_BATCH;
+        for (int i = 0; i < k; i++) {
+            int32_t id = (int32_t)((done + (size_t)i) / (size_t)d->per_class);
+            specs[i] = (struct fdit_picture_spec){
+                .seed = d->o->seed + (done + (size_t)i) % (size_t)d->per_class,
+                .class_id = id,
+                .row = id,
+                .guide_row = fdit_taxonomy_superclass_row(d->letters, 0, id) };
+        }
+        TRY(fdit_generator_run(ctx, g, specs, k, x));
+        for (int i = 0; i < k; i++)
+            fdit_pixels(x + (size_t)i * d->pixels, d->sheet.channels,
+                        (size_t)d->sheet.size * (size_t)d->sheet.size,
+                        pixels + (done + (size_t)i) * d->pixels);
+        done += (size_t)k;
+        w->before += d->o->steps;
+    }
+out:
+    fdit_free(x);
+    return status;
+}
+
+static enum fdit_status score(fdit_context *ctx, struct demo *d, const uint8_t *pixels,
+                              struct fdit_judge_score *out)
+{
+    enum fdit_status status = FDIT_OK;
+    size_t n = d->n_classes * (size_t)d->per_class;
+    int32_t *wanted = NULL;
+    TRY(fdit_alloc(ctx, n, sizeof *wanted, &wanted));
+    for (size_t i = 0; i < n; i++)
+        wanted[i] = (int32_t)(i / (size_t)d->per_class);
+    TRY(fdit_judge_score(ctx, d->judge, pixels, wanted, n, d->taxonomy, out));
+out:
+    fdit_free(wanted);
+    return status;
+}
+
+/* The first picture of each class into a panel of the sheet. */
+static void keep_first(const struct demo *d, const uint8_t *pixels, uint8_t *panel)
+{
+    for (size_t k = 0; k < d->n_classes; k++)
+        memcpy(panel + k * d->pixels, pixels + k * (size_t)d->per_class * d->pixels, d->pixels);
+}
+
+/* Samples with and without guidance. delta NULL: the base with the new rows as training would start. */
+static enum fdit_status sample_both(fdit_context *ctx, struct demo *d, const char *delta, int row,
+                                    uint8_t *plain_panel, uint8_t *guided_panel)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_demo_row *r = &d->result->rows[row];
+    struct fdit_checkpoint *files[2] = { NULL, NULL };
+    struct fdit_model_config config;
+    struct fdit_model *m = NULL;
+    struct fdit_generator *plain = NULL, *guided = NULL;
+    struct fdit_model_options o = { .batch = 2 * SAMPLE_BATCH, .storage = FDIT_F32 };
+    uint8_t *pixels = NULL;
+    size_t n = d->n_classes * (size_t)d->per_class;
+    double batches = (double)((n + SAMPLE_BATCH - 1) / SAMPLE_BATCH), began = fdit_clock_seconds();
+    struct watch w = { .d = d, .total = 2 * batches * d->o->steps };
+    TRY(fdit_checkpoint_open(ctx, d->base, FDIT_VALUES_EMA, &files[1]));
+    TRY(fdit_checkpoint_config(ctx, files[1], NULL, &config));
+    config.rows = fdit_taxonomy_n_rows(d->letters);
+    if (delta)
+        TRY(fdit_checkpoint_open(ctx, delta, FDIT_VALUES_EMA, &files[0]));
+    TRY(fdit_model_new(ctx, d->dev, &config, &o, &m));
+    TRY(new_generator(ctx, d, m, false, &w, &plain));
+    TRY(new_generator(ctx, d, m, true, &w, &guided));
+    TRY(fdit_model_allocate(ctx, m));
+    fdit_generator_bind(plain);
+    fdit_generator_bind(guided);
+    TRY(fdit_model_load(ctx, m, delta ? files : files + 1, delta ? 2 : 1, !delta, NULL));
+    if (!delta)
+        TRY(fdit_table_start(ctx, m, FDIT_TABLE_NAMES, files[1], d->letters, d->o->seed));
+    TRY(fdit_alloc(ctx, n, d->pixels, &pixels));
+    TRY(sample(ctx, d, plain, &w, pixels));
+    TRY(score(ctx, d, pixels, &r->plain));
+    if (plain_panel)
+        keep_first(d, pixels, plain_panel);
+    TRY(sample(ctx, d, guided, &w, pixels));
+    TRY(score(ctx, d, pixels, &r->guided));
+    if (guided_panel)
+        keep_first(d, pixels, guided_panel);
+    r->sample_seconds = fdit_clock_seconds() - began;
+out:
+    fdit_generator_free(plain);
+    fdit_generator_free(guided);
+    fdit_model_free(m);
+    fdit_checkpoint_close(files[0]);
+    fdit_checkpoint_close(files[1]);
+    fdit_free(pixels);
+    return status;
+}
+
+/* ------------------------------------------------------------------ training */
+
+static void on_step(void *user, const struct fdit_train_progress *p)
+{
+    struct demo *d = user;
+    char note[96];
+    snprintf(note, sizeof note, "step %lld, loss %.3f, %.0f images/s", (long long)p->step, p->loss,
+             p->images_per_second);
+    if (d->phase_seconds > 0)
+        progress(d, p->seconds, d->phase_seconds, "second", note);
+    else
+        progress(d, (double)p->step, (double)p->steps, "step", note);
+}
+
+/* Fine-tunes with a mask for `seconds` (or `steps` when not 0) into folder/name. */
+static enum fdit_status tune(fdit_context *ctx, struct demo *d, const char *mask, const char *name,
+                             int64_t steps, struct fdit_demo_row *row, char **delta)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_train_options o = fdit_train_defaults();
+    struct fdit_train_hooks hooks = { .user = d, .on_step = on_step };
+    char *out = NULL;
+    *delta = NULL;
+    TRY(fdit_path_join(ctx, d->folder, name, &out));
+    o.base = d->base;
+    o.data = d->train;
+    o.validation = d->test;
+    o.taxonomy = d->taxonomy_file;
+    o.ranks = "letter";
+    o.superclass = "letter";
+    o.tune = mask;
+    o.flip = false;
+    o.batch = 64;
+    /* the rates that suit each: a full set of weights wants a far smaller one */
+    o.lr = !strcmp(mask, "full") ? d->o->lr / 8 : d->o->lr;
+    o.beta2 = 0.99;
+    o.clip = 1;
+    o.warmup = 50;
+    o.ema = 0.995;
+    o.table_init = FDIT_TABLE_NAMES;
+    o.seed = d->o->seed;
+    o.workers = 1;
+    o.checkpoint_every = o.preview_every = 0;
+    o.steps = steps ? steps : MOST_STEPS;
+    o.seconds = steps ? 0 : d->o->seconds;
+    o.out = out;
+    d->phase_seconds = o.seconds;
+    TRY(fdit_train_run(ctx, d->dev, &o, &hooks, false, &row->run));
+    row->trained = true;
+    TRY(fdit_path_join(ctx, out, "delta.safetensors", delta));
+out:
+    fdit_free(out);
+    return status;
+}
+
+struct plan_row {
+    const char *name, *folder, *mask;
+    bool same_steps; /* as FineDiffusion took in its time */
+};
+
+static const struct plan_row plan_rows[] = {
+    { "FineDiffusion", "finediffusion", "finediffusion", false },
+    { "BitFit, same time", "bitfit-time", "bitfit", false },
+    { "BitFit, same steps", "bitfit-steps", "bitfit", true },
+    { "full, same time", "full-time", "full", false },
+    { "full, same steps", "full-steps", "full", true },
+};
+
+static enum fdit_status run_row(fdit_context *ctx, struct demo *d, const struct plan_row *p, int row)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_demo_row *r = &d->result->rows[row];
+    char *delta = NULL, text[96];
+    int64_t steps = p->same_steps ? d->result->rows[1].run.step : 0;
+    r->name = p->name;
+    snprintf(text, sizeof text, "fine-tuning (%s)", p->name);
+    phase(d, text);
+    TRY(tune(ctx, d, p->mask, p->folder, steps, r, &delta));
+    snprintf(text, sizeof text, "sampling (%s), without guidance and with SCG", p->name);
+    phase(d, text);
+    TRY(sample_both(ctx, d, delta, row, row == 1 ? d->sheet.plain : NULL,
+                    row == 1 ? d->sheet.guided : NULL));
+    d->result->n_rows = row + 1;
+    if (d->hooks && d->hooks->on_row)
+        d->hooks->on_row(d->hooks->user, d->result, row);
+out:
+    fdit_free(delta);
+    return status;
+}
+
+static void close_all(struct demo *d)
+{
+    fdit_judge_close(d->judge);
+    fdit_taxonomy_free(d->taxonomy);
+    fdit_taxonomy_free(d->letters);
+    fdit_sheet_fini(&d->sheet);
+    if (d->folder && !d->o->run)
+        nftw(d->folder, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+    char *const texts[] = { d->base, d->train, d->test, d->taxonomy_file, d->judge_file, d->folder };
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
+        fdit_free(texts[i]);
+}
+
+enum fdit_status fdit_demo_run(fdit_context *ctx, fdit_device *dev,
+                               const struct fdit_demo_options *options,
+                               const struct fdit_demo_hooks *hooks, struct fdit_demo_result *result)
+{
+    enum fdit_status status = FDIT_OK;
+    struct demo d = { .o = options, .hooks = hooks, .result = result, .dev = dev };
+    int rows = options->full ? (int)(sizeof plan_rows / sizeof plan_rows[0]) : 1;
+    d.per_class = options->per_class ? options->per_class : options->full ? 8 : 2;
+    d.phases = 1 + 2 * rows;
+    *result = (struct fdit_demo_result){ .guidance = options->guidance, .per_class = d.per_class };
+    TRY(open_all(ctx, &d));
+    TRY(fdit_sheet_init(ctx, &d.sheet, d.taxonomy, 24, 1));
+    d.pixels = (size_t)d.sheet.size * (size_t)d.sheet.size * (size_t)d.sheet.channels;
+    TRY(make_work_folder(ctx, &d));
+    TRY(look_at_real(ctx, &d));
+    result->rows[0].name = "before fine-tuning";
+    phase(&d, "sampling (before fine-tuning)");
+    TRY(sample_both(ctx, &d, NULL, 0, d.sheet.before, NULL));
+    result->n_rows = 1;
+    if (hooks && hooks->on_row)
+        hooks->on_row(hooks->user, result, 0);
+    for (int i = 0; i < rows; i++) {
+        TRY(run_row(ctx, &d, &plan_rows[i], i + 1));
+        if (i == 0) /* the picture is there even when the comparison is stopped */
+            TRY(fdit_sheet_write(ctx, &d.sheet, options->guidance, options->out));
+    }
+out:
+    close_all(&d);
+    return status;
+}

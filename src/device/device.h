@@ -1,0 +1,548 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * device.h: what a device can do. A back end is one `static const struct fdit_device_ops` table
+ * (host/<name>/<name>.c); code in src/ calls the wrappers at the end of this file, never the table.
+ *
+ * Rules that hold for every op
+ * - Tensors are buffer + element offset + type, contiguous, row-major. Shapes are in the arguments.
+ *   Types are FDIT_F32 unless an entry says otherwise; row indices are FDIT_I32.
+ * - Compute entries return nothing. The first failure stays in the device with the op's name and shapes
+ *   (sticky); later ops do nothing; fdit_device_sync and reads return it.
+ * - Work is queued in order. A host pointer passed to write may be reused when the call returns. Only
+ *   read, read_end and sync wait.
+ * - Gradients into parameters obey `beta`: 0 overwrites, 1 accumulates. Gradients into activations
+ *   overwrite, unless the entry says that it accumulates.
+ * - Accumulation is f32 or better. NaN and infinity propagate. The same inputs, device and build give
+ *   bitwise the same output for any thread count, and each sample's rows are bitwise independent of the
+ *   other samples in the batch. No float atomics, fixed reduction trees.
+ * - Vectors of which each sample has one (gate, shift, scale) start a stride apart; an input's stride may
+ *   be 0: one for all samples.
+ * - Outputs must not overlap inputs, except where an entry allows it. An optional tensor is absent when
+ *   its buffer is NULL.
+ * - No allocation inside an op: scratch comes from the workspace (see workspace_bytes).
+ *
+ * Letters: B samples, N rows (tokens) a sample, D width, H heads, dh = D/H, M = B N. */
+#ifndef FDIT_DEVICE_DEVICE_H
+#define FDIT_DEVICE_DEVICE_H
+
+#include "core/status.h"
+
+enum fdit_dtype { FDIT_F32, FDIT_I32, FDIT_BF16, FDIT_F16, FDIT_I8 };
+size_t fdit_dtype_bytes(enum fdit_dtype type);
+const char *fdit_dtype_name(enum fdit_dtype type); /* "f32", "i32", "bf16", "f16", "int8" */
+
+enum fdit_act { FDIT_ACT_NONE, FDIT_ACT_GELU_TANH, FDIT_ACT_SILU };
+
+typedef struct fdit_device fdit_device;
+typedef struct fdit_buffer fdit_buffer; /* device memory */
+typedef struct fdit_weight fdit_weight; /* a frozen matrix in the device's own storage and packing */
+
+struct fdit_tensor {
+    fdit_buffer *buffer;
+    size_t offset; /* in elements of `type` */
+    enum fdit_dtype type;
+};
+#define FDIT_NO_TENSOR ((struct fdit_tensor){ 0 })
+static inline struct fdit_tensor fdit_at(struct fdit_tensor t, size_t elements)
+{
+    t.offset += elements;
+    return t;
+}
+static inline bool fdit_has(struct fdit_tensor t) { return t.buffer != NULL; }
+
+/* ---------------------------------------------------------------------------------- arguments */
+
+/* y [M, n_out] = act(x [M, n_in] W^T + b), optionally y = residual + gate * act(...).
+ * W [n_out, n_in] is `weight` (frozen) or `matrix` (plain f32 tensor): exactly one of the two.
+ * With beta 1, y += act(x W^T + b); beta 1 excludes gate and residual.
+ * y may be the same tensor as residual. Summation over n_in is never split. */
+struct fdit_linear_args {
+    int samples, rows, n_in, n_out; /* B, N; per-sample vectors have rows = 1 */
+    struct fdit_tensor y, x;
+    const fdit_weight *weight;
+    struct fdit_tensor matrix;
+    struct fdit_tensor bias;     /* optional [n_out] */
+    enum fdit_act act;
+    struct fdit_tensor pre;      /* optional out [M, n_out]: x W^T + b, before act, gate and residual */
+    struct fdit_tensor gate;     /* optional: row b starts at gate + b * gate_stride, n_out long */
+    int gate_stride;
+    struct fdit_tensor residual; /* optional [M, n_out], or [N, n_out] with residual_shared */
+    bool residual_shared;        /* the same residual rows for every sample (position table) */
+    int beta;
+};
+
+/* dx [M, n_in] = beta dx + dy [M, n_out] W.  With act: dx = (dy W) * act'(pre), pre [M, n_in] being the
+ * argument of the activation that made x; act excludes beta 1. Frozen or plain W as in linear. */
+struct fdit_linear_dx_args {
+    int samples, rows, n_in, n_out;
+    struct fdit_tensor dx, dy;
+    const fdit_weight *weight;
+    struct fdit_tensor matrix;
+    enum fdit_act act;
+    struct fdit_tensor pre;
+    int beta;
+};
+
+/* dw [n_out, n_in] = beta dw + dy^T x, summed over all M rows in a fixed order. */
+struct fdit_linear_dw_args {
+    int samples, rows, n_in, n_out;
+    struct fdit_tensor dw, dy, x;
+    int beta;
+};
+
+/* db [n] = beta db + sum over m of dy [m, n], fixed order. */
+struct fdit_column_sum_args {
+    int m, n;
+    struct fdit_tensor db, dy;
+    int beta;
+};
+
+/* xhat = (x - mean) * rstd, rstd = 1/sqrt(var + 1e-6), biased variance over D, two passes;
+ * u = xhat * weight + bias (absent: weight 1, bias 0); y = u * (1 + scale) + shift (absent: y = u).
+ * shift, scale: row b starts at b * mod_stride, D long; both or neither. y may be absent when only the
+ * statistics are wanted. */
+struct fdit_norm_args {
+    int samples, rows, width;
+    struct fdit_tensor y, x;
+    struct fdit_tensor weight, bias; /* optional [D], both or neither */
+    struct fdit_tensor shift, scale; /* optional */
+    int mod_stride;
+    struct fdit_tensor xhat; /* optional out [M, D] */
+    struct fdit_tensor rstd; /* optional out [M] */
+};
+
+/* y = u * (1 + scale) + shift with u = xhat * weight + bias: rebuilds the output of norm from xhat. */
+struct fdit_modulate_args {
+    int samples, rows, width;
+    struct fdit_tensor y, xhat;
+    struct fdit_tensor weight, bias, shift, scale;
+    int mod_stride;
+};
+
+/* Backward of norm. With s_b = 1 + scale_b (1 when absent), w = weight (1 when absent):
+ *   dshift_b = sum_n dy;  P_b = sum_n dy * xhat;  dscale_b = w P_b + bias dshift_b   (overwritten)
+ *   dweight = beta dweight + sum_b s_b P_b;  dbias = beta dbias + sum_b s_b dshift_b
+ *   g = dy s w;  dx = [dx if accumulate] + rstd (g - mean_D(g) - xhat mean_D(g xhat))
+ * dshift, dscale: row b at b * dmod_stride. Any of dx, dshift + dscale, dweight + dbias may be absent. */
+struct fdit_norm_backward_args {
+    int samples, rows, width;
+    struct fdit_tensor dx;
+    bool accumulate;
+    struct fdit_tensor dshift, dscale;
+    int dmod_stride;
+    struct fdit_tensor dweight, dbias;
+    int beta;
+    struct fdit_tensor dy, xhat, rstd;
+    struct fdit_tensor weight, bias, scale;
+    int mod_stride;
+};
+
+/* out [B, N, H, dh] = softmax(q k^T dh^-0.5) v for each sample and head, from qkv [B, N, 3, H, dh].
+ * lse [B, H, N] (optional out) = log of the sum of exp of the scaled scores of a row.
+ * Never holds N x N for all heads at once. dh up to 128. */
+struct fdit_attention_args {
+    int samples, rows, heads, head_size;
+    struct fdit_tensor out, lse, qkv;
+};
+
+/* dqkv [B, N, 3, H, dh] from dout [B, N, H, dh] and the forward's qkv, out and lse; the probabilities are
+ * computed again: P = exp(q k^T dh^-0.5 - lse), dV = P^T dO, dS = P (dO V^T - rowsum(dO O)), ... */
+struct fdit_attention_backward_args {
+    int samples, rows, heads, head_size;
+    struct fdit_tensor dqkv, dout, qkv, out, lse;
+};
+
+/* Forward y = residual + gate * branch (residual absent: 0; y may be the residual).
+ * Backward (gate_backward): dbranch = gate * dy [M, D], dgate_b = sum_n dy * branch (overwritten; row b at
+ * b * dgate_stride). dbranch may be the same tensor as branch. Either output may be absent. */
+struct fdit_gate_args {
+    int samples, rows, width;
+    struct fdit_tensor y, residual, branch, gate;
+    int gate_stride;
+};
+struct fdit_gate_backward_args {
+    int samples, rows, width;
+    struct fdit_tensor dbranch, dgate;
+    int dgate_stride;
+    struct fdit_tensor dy, branch, gate;
+    int gate_stride;
+};
+
+/* activation: y = act(x). activation_backward: dx = dy * act'(x). n elements; in place allowed. */
+struct fdit_activation_args {
+    size_t n;
+    enum fdit_act act;
+    struct fdit_tensor y, x;
+};
+struct fdit_activation_backward_args {
+    size_t n;
+    enum fdit_act act;
+    struct fdit_tensor dx, dy, x;
+};
+
+/* y = beta y + alpha x, n elements. */
+struct fdit_axpy_args {
+    size_t n;
+    float alpha;
+    struct fdit_tensor y, x;
+    int beta;
+};
+
+/* gather: y [B, D] = beta y + table [rows[b], D].  scatter_add: dtable [R, D] = beta dtable + sum over b
+ * with rows[b] = r of dy [b, D], b ascending. rows: FDIT_I32 [B]; a row outside 0..R-1 is a device error
+ * where the device can see it (ref, cpu), and reads or writes nothing elsewhere. */
+struct fdit_gather_args {
+    int samples, n_rows, width;
+    struct fdit_tensor y, table, rows;
+    int beta;
+};
+struct fdit_scatter_add_args {
+    int samples, n_rows, width;
+    struct fdit_tensor dtable, dy, rows;
+    int beta;
+};
+
+/* patchify: tokens [B, (S/p)^2, C p p] from image [B, C, S, S]; unpatchify: the inverse. Token = row of
+ * patches * (S/p) + column. Order inside a token: (channel, py, px) for the patch embedding, or
+ * (py, px, channel) for the head, whose backward is patchify in the same order. */
+enum fdit_patch_order { FDIT_PATCH_CHANNEL_FIRST, FDIT_PATCH_CHANNEL_LAST };
+struct fdit_patchify_args {
+    int samples, channels, size, patch;
+    enum fdit_patch_order order;
+    struct fdit_tensor tokens, image;
+};
+
+/* mean: y [B, D] = mean over N of x [B, N, D]. Backward: dx [b, n, d] = dy [b, d] / N. */
+struct fdit_token_mean_args {
+    int samples, rows, width;
+    struct fdit_tensor y, x;
+};
+struct fdit_token_mean_backward_args {
+    int samples, rows, width;
+    struct fdit_tensor dx, dy;
+};
+
+/* x_t [b] = coef[b][0] x0 [b] + coef[b][1] noise [b]; n elements a sample, coef [B, 2]. */
+struct fdit_diffuse_args {
+    int samples;
+    size_t n;
+    struct fdit_tensor xt, x0, noise, coef;
+};
+
+/* Per-sample coefficients of diffusion_loss, computed on the host in float64. */
+struct fdit_loss_coef {
+    float is_first; /* 1 when t = 0: the discretised likelihood instead of the KL term */
+    float log_beta; /* ln beta_t */
+    float log_var;  /* lv1: clipped posterior log-variance */
+    float mean_eps; /* (m1 - m2) = mean_eps * (eps_pred - noise): c_x0 sqrt(1/abar - 1) */
+    float scale;    /* weight of this sample in the loss whose gradient is wanted, 1/B */
+    float pad[3];
+};
+/* out [B, 2C, n]: first C channels eps_pred, last C the variance value v; noise, x0 [B, C, n].
+ * losses [B, 2] = (mse, vb in bits), means over C n elements, unscaled.
+ * dout (optional) [B, 2C, n] = gradient of sum over b of scale_b (mse_b + vb_b); inside vb eps_pred is
+ * detached. Formulas: doc/DESIGN.md, "Loss" (improved DDPM, arXiv 2102.09672, L_vlb and L_simple). */
+struct fdit_diffusion_loss_args {
+    int samples, channels;
+    size_t n; /* pixels: S S */
+    struct fdit_tensor dout, losses, out, x0, noise;
+    struct fdit_tensor coef; /* [B, 8]: struct fdit_loss_coef */
+};
+
+/* loss [B] = -log softmax(logits [b])[label[b]]; dlogits (optional) = (softmax - onehot) * scale.
+ * A label outside 0..K-1 is an error where it can be seen. labels: FDIT_I32 [B]. */
+struct fdit_cross_entropy_args {
+    int samples, classes;
+    struct fdit_tensor loss, dlogits, logits, labels;
+    float scale;
+};
+
+/* One step of any of the samplers, for B pictures of C channels and n pixels. With eps, v the halves of
+ * cond [B, 2C, n] and eps_u the first half of uncond (optional):
+ *   eps = eps_u + w (eps - eps_u) in the first guided_channels channels;
+ *   x0 = x0_x x + x0_eps eps;  if clip_x0: x0 = clamp(x0, -1, 1), eps = (x0 - x0_x x) / x0_eps;
+ *   sd = learned ? exp(0.5 (f log_beta + (1-f) log_var)), f = (v+1)/2 : 1;
+ *   x' = to_x x + to_x0 x0 + to_eps eps + to_old old + to_z sd z;  then old = x0 (when old is present).
+ * x' may be x. z absent: to_z is 0. */
+struct fdit_sampler_args {
+    int samples, channels;
+    size_t n;
+    struct fdit_tensor x_next, x, cond, uncond, z, old;
+    float guidance;
+    int guided_channels;
+    float x0_x, x0_eps;
+    bool clip_x0;
+    float to_x, to_x0, to_eps, to_old, to_z;
+    bool learned;
+    float log_beta, log_var;
+};
+
+/* AdamW (decoupled weight decay) and EMA in one pass over n elements:
+ *   g' = g * scale[0] (scale absent: 1); if scale[0] is not finite nothing is changed;
+ *   p *= 1 - lr wd;  m = b1 m + (1-b1) g';  v = b2 v + (1-b2) g'^2;
+ *   p -= lr_bias1 * m / (sqrt(v) * inv_sqrt_bias2 + eps);  ema = ema_decay ema + (1 - ema_decay) p.
+ * lr_bias1 = lr / (1 - b1^t), inv_sqrt_bias2 = 1/sqrt(1 - b2^t), from float64 on the host. */
+struct fdit_adamw_args {
+    size_t n;
+    struct fdit_tensor p, g, m, v;
+    struct fdit_tensor ema;   /* optional */
+    struct fdit_tensor scale; /* optional [1] */
+    float decay; /* lr * weight_decay */
+    double beta1, beta2, ema_decay; /* float64: 1 - 0.999f is off by 1.3e-5 */
+    float eps, lr_bias1, inv_sqrt_bias2;
+};
+
+/* out[0] = sum of squares of x, fixed tree; not finite when any element is not. */
+struct fdit_sum_squares_args {
+    size_t n;
+    struct fdit_tensor out, x;
+};
+
+/* scale[0] = min(1, max_norm / (sqrt(sum of partial[0..n-1]) + 1e-6)); max_norm <= 0: 1 when all partials
+ * are finite. Not finite (NaN) when a partial is not. norm[0] (optional) = sqrt(sum). */
+struct fdit_clip_scale_args {
+    int n;
+    struct fdit_tensor scale, norm, partial;
+    float max_norm;
+};
+
+/* ----------------------------------------------------------------------------------- the table */
+
+struct fdit_weight_desc {
+    int n_out, n_in;
+    enum fdit_dtype storage; /* how the device keeps it; host data is always f32 */
+    bool need_dx;            /* linear_dx will be called on it */
+    bool second_copy;        /* the plan has room for a second packing, if the device gains by one */
+};
+
+/* What workspace_bytes is asked about: the op and its largest shape. */
+enum fdit_op {
+    FDIT_OP_LINEAR, FDIT_OP_LINEAR_DX, FDIT_OP_LINEAR_DW, FDIT_OP_COLUMN_SUM, FDIT_OP_NORM,
+    FDIT_OP_MODULATE, FDIT_OP_NORM_BACKWARD, FDIT_OP_ATTENTION, FDIT_OP_ATTENTION_BACKWARD,
+    FDIT_OP_GATE, FDIT_OP_GATE_BACKWARD, FDIT_OP_ACTIVATION, FDIT_OP_ACTIVATION_BACKWARD, FDIT_OP_AXPY,
+    FDIT_OP_GATHER, FDIT_OP_SCATTER_ADD, FDIT_OP_PATCHIFY, FDIT_OP_UNPATCHIFY, FDIT_OP_TOKEN_MEAN,
+    FDIT_OP_TOKEN_MEAN_BACKWARD, FDIT_OP_DIFFUSE, FDIT_OP_DIFFUSION_LOSS, FDIT_OP_CROSS_ENTROPY,
+    FDIT_OP_SAMPLER, FDIT_OP_ADAMW, FDIT_OP_SUM_SQUARES, FDIT_OP_CLIP_SCALE, FDIT_OP_FILL, FDIT_OP_COPY,
+    FDIT_OP_COUNT
+};
+const char *fdit_op_name(enum fdit_op op); /* "linear", "linear_dx", ... */
+
+struct fdit_op_shape {
+    enum fdit_op op;
+    int samples, rows;
+    int n_in, n_out;         /* linear family; norm, gate, column_sum: n_out = width */
+    int heads, head_size;    /* attention */
+    bool plain;              /* linear, linear_dx: a plain f32 matrix instead of a weight object */
+    size_t n;                /* element-wise ops */
+};
+
+struct fdit_device_info {
+    char *name;        /* "AMD EPYC, 2 threads" */
+    char *driver;      /* for cpu: instruction set and GEMM provider: "avx2, oneDNN 2.7.2" */
+    size_t memory;     /* total bytes */
+    size_t max_buffer; /* largest single allocation */
+    int threads;       /* 0 where it has no meaning */
+    bool is_gpu;
+};
+
+/* What the device was measured to reach; 0: not known. */
+struct fdit_device_peak {
+    double gflops;      /* f32 multiply-adds in registers, counted as two */
+    double copy_gbytes; /* a second, of a long copy: bytes read and bytes written */
+};
+
+struct fdit_device_options {
+    const char *spec; /* "cpu", "ref", "opencl:0:1", ...: what the user typed */
+    int threads;      /* 0: all */
+    bool verbose;
+};
+
+struct fdit_device_ops {
+    const char *name; /* "ref", "cpu", "opencl" */
+
+    /* Required. open fills dev->state and dev->info (strings by fdit_strdup). */
+    enum fdit_status (*open)(fdit_context *ctx, const struct fdit_device_options *options,
+                             fdit_device *dev);
+    void (*close)(fdit_device *dev);
+    enum fdit_status (*buffer_new)(fdit_context *ctx, fdit_device *dev, size_t bytes, void **handle);
+    void (*buffer_free)(fdit_device *dev, void *handle);
+    void (*write)(fdit_device *dev, fdit_buffer *to, size_t byte_offset, const void *host, size_t bytes);
+    void (*read)(fdit_device *dev, const fdit_buffer *from, size_t byte_offset, void *host, size_t bytes);
+    void (*fill)(fdit_device *dev, struct fdit_tensor t, size_t n, float value);
+    void (*copy)(fdit_device *dev, struct fdit_tensor to, struct fdit_tensor from, size_t n);
+    void (*sync)(fdit_device *dev);
+
+    /* (optional; default: a blocking read at read_begin, read_end does nothing) A read that completes by
+     * read_end; `slot` is 0..7, one read in flight a slot. */
+    void (*read_begin)(fdit_device *dev, const fdit_buffer *from, size_t byte_offset, void *host,
+                       size_t bytes, int slot);
+    void (*read_end)(fdit_device *dev, int slot);
+    /* (optional; default: not known) Measures *out, in less than a second. */
+    enum fdit_status (*peak)(fdit_context *ctx, fdit_device *dev, struct fdit_device_peak *out);
+
+    /* Weights. weight_bytes is exact and asked before any allocation. data: f32 [n_out, n_in]. */
+    size_t (*weight_bytes)(fdit_device *dev, const struct fdit_weight_desc *desc);
+    enum fdit_status (*weight_new)(fdit_context *ctx, fdit_device *dev,
+                                   const struct fdit_weight_desc *desc, const float *data, void **handle);
+    void (*weight_free)(fdit_device *dev, void *handle);
+    /* Whether the device can keep weights in this storage type / run GEMMs in this precision. */
+    bool (*supports_storage)(const fdit_device *dev, enum fdit_dtype storage);
+
+    /* Scratch that an op of this shape needs beyond its arguments; the device gets the largest of all by
+     * reserve, once, before the first op (and again if a larger plan follows). */
+    size_t (*workspace_bytes)(fdit_device *dev, const struct fdit_op_shape *shape);
+    enum fdit_status (*reserve)(fdit_context *ctx, fdit_device *dev, size_t bytes);
+
+    /* Required ops. */
+    void (*linear)(fdit_device *dev, const struct fdit_linear_args *a);
+    void (*linear_dx)(fdit_device *dev, const struct fdit_linear_dx_args *a);
+    void (*linear_dw)(fdit_device *dev, const struct fdit_linear_dw_args *a);
+    void (*column_sum)(fdit_device *dev, const struct fdit_column_sum_args *a);
+    void (*norm)(fdit_device *dev, const struct fdit_norm_args *a);
+    void (*norm_backward)(fdit_device *dev, const struct fdit_norm_backward_args *a);
+    void (*attention)(fdit_device *dev, const struct fdit_attention_args *a);
+    void (*attention_backward)(fdit_device *dev, const struct fdit_attention_backward_args *a);
+    void (*gate)(fdit_device *dev, const struct fdit_gate_args *a);
+    void (*gate_backward)(fdit_device *dev, const struct fdit_gate_backward_args *a);
+    void (*activation)(fdit_device *dev, const struct fdit_activation_args *a);
+    void (*activation_backward)(fdit_device *dev, const struct fdit_activation_backward_args *a);
+    void (*axpy)(fdit_device *dev, const struct fdit_axpy_args *a);
+    void (*gather)(fdit_device *dev, const struct fdit_gather_args *a);
+    void (*scatter_add)(fdit_device *dev, const struct fdit_scatter_add_args *a);
+    void (*patchify)(fdit_device *dev, const struct fdit_patchify_args *a);
+    void (*unpatchify)(fdit_device *dev, const struct fdit_patchify_args *a);
+    void (*adamw)(fdit_device *dev, const struct fdit_adamw_args *a);
+    void (*sum_squares)(fdit_device *dev, const struct fdit_sum_squares_args *a);
+
+    /* Optional ops: NULL means composed in generic.c, from required ops or on the host. */
+    void (*modulate)(fdit_device *dev, const struct fdit_modulate_args *a);             /* host */
+    void (*token_mean)(fdit_device *dev, const struct fdit_token_mean_args *a);         /* host */
+    void (*token_mean_backward)(fdit_device *dev, const struct fdit_token_mean_backward_args *a);
+    void (*diffuse)(fdit_device *dev, const struct fdit_diffuse_args *a);               /* host */
+    void (*diffusion_loss)(fdit_device *dev, const struct fdit_diffusion_loss_args *a); /* host */
+    void (*cross_entropy)(fdit_device *dev, const struct fdit_cross_entropy_args *a);   /* host */
+    void (*sampler)(fdit_device *dev, const struct fdit_sampler_args *a);               /* host */
+    void (*clip_scale)(fdit_device *dev, const struct fdit_clip_scale_args *a);         /* host */
+    /* Which of the fused arguments linear and linear_dx take themselves; the rest is composed of
+     * activation, gate, axpy by the wrappers. */
+    bool fuses_act, fuses_gate, fuses_act_backward;
+};
+
+/* ------------------------------------------------- what back ends see (host/) */
+
+struct fdit_buffer {
+    fdit_device *dev;
+    void *handle; /* the back end's */
+    size_t bytes;
+    char *label;  /* for messages: "block 3 activations" */
+};
+
+struct fdit_weight {
+    fdit_device *dev;
+    void *handle;
+    struct fdit_weight_desc desc;
+    size_t bytes;
+};
+
+/* Counted by the wrappers for every op. Flops: linear 2 m n k a pass, attention 4 N^2 D forward and
+ * 8 N^2 D backward a sample; others 0. Seconds only on devices that work in the calling thread. */
+struct fdit_op_count {
+    uint64_t calls;
+    double flops, bytes, seconds;
+};
+
+struct fdit_device {
+    const struct fdit_device_ops *ops;
+    void *state;
+    struct fdit_device_info info;
+    enum fdit_status status; /* sticky */
+    char *message;
+    struct fdit_op_count counts[FDIT_OP_COUNT];
+    bool timing;             /* count seconds */
+    size_t reserved;         /* workspace bytes */
+    size_t buffer_bytes, weight_bytes; /* alive */
+    uint64_t objects_made;   /* buffers, weights, reserves so far: a step must not raise it */
+    uint64_t fail_op_at;     /* tests: the n-th op from now fails, once */
+    void *staging;           /* host scratch of generic.c, of fixed size: it works in chunks */
+    size_t staging_bytes;
+    fdit_buffer *scratch;    /* only where linear is composed: [M, n_out] of the largest, by reserve */
+    size_t scratch_need;     /* what the last fdit_device_workspace found for it */
+    unsigned reads_in_flight; /* bit per slot of read_begin */
+};
+
+/* Back ends report a failure of the op in progress. The first one stays. */
+void fdit_device_fail(fdit_device *dev, enum fdit_status status, const char *format, ...)
+    FDIT_PRINTF(3, 4);
+
+/* ----------------------------------------------------------------- what src/ calls: the wrappers */
+
+/* The ops table is chosen by host/devices.c (fdit_devices_open); tests may pass a table themselves. */
+enum fdit_status fdit_device_open(fdit_context *ctx, const struct fdit_device_ops *ops,
+                                  const struct fdit_device_options *options, fdit_device **out);
+void fdit_device_close(fdit_device *dev); /* NULL is allowed; all buffers must be freed before */
+enum fdit_status fdit_device_sync(fdit_context *ctx, fdit_device *dev);
+/* The sticky status without waiting. */
+enum fdit_status fdit_device_status(fdit_context *ctx, const fdit_device *dev);
+void fdit_device_clear_error(fdit_device *dev); /* tests */
+void fdit_device_reset_counts(fdit_device *dev);
+/* Measures what the device can reach, by loops of its own; all 0 where it has none. Takes memory for the
+ * copy while it runs. */
+enum fdit_status fdit_device_peak(fdit_context *ctx, fdit_device *dev, struct fdit_device_peak *out);
+
+/* Zero-filled and touched, so that a shortage shows here. `label` is copied. Not inside a step. */
+enum fdit_status fdit_buffer_new(fdit_context *ctx, fdit_device *dev, size_t bytes, const char *label,
+                                 fdit_buffer **out);
+void fdit_buffer_free(fdit_buffer *buffer);
+static inline struct fdit_tensor fdit_tensor_of(fdit_buffer *buffer, enum fdit_dtype type)
+{
+    return (struct fdit_tensor){ buffer, 0, type };
+}
+/* n elements of t's type; host memory has the same type. */
+void fdit_write(fdit_device *dev, struct fdit_tensor t, const void *host, size_t n);
+enum fdit_status fdit_read(fdit_context *ctx, fdit_device *dev, struct fdit_tensor t, void *host,
+                           size_t n);
+void fdit_read_begin(fdit_device *dev, struct fdit_tensor t, void *host, size_t n, int slot);
+enum fdit_status fdit_read_end(fdit_context *ctx, fdit_device *dev, int slot);
+void fdit_fill(fdit_device *dev, struct fdit_tensor t, size_t n, float value);
+void fdit_copy(fdit_device *dev, struct fdit_tensor to, struct fdit_tensor from, size_t n);
+
+size_t fdit_weight_bytes(fdit_device *dev, const struct fdit_weight_desc *desc);
+enum fdit_status fdit_weight_new(fdit_context *ctx, fdit_device *dev,
+                                 const struct fdit_weight_desc *desc, const float *data,
+                                 fdit_weight **out);
+void fdit_weight_free(fdit_weight *weight);
+bool fdit_device_supports_storage(const fdit_device *dev, enum fdit_dtype storage);
+
+/* The largest need of the n shapes: pass it to fdit_device_reserve before the first op. Where the device
+ * does not fuse act and gate it includes the scratch of composed linears; reserve follows the last call. */
+size_t fdit_device_workspace(fdit_device *dev, const struct fdit_op_shape *shapes, size_t n);
+enum fdit_status fdit_device_reserve(fdit_context *ctx, fdit_device *dev, size_t bytes);
+
+void fdit_linear(fdit_device *dev, const struct fdit_linear_args *a);
+void fdit_linear_dx(fdit_device *dev, const struct fdit_linear_dx_args *a);
+void fdit_linear_dw(fdit_device *dev, const struct fdit_linear_dw_args *a);
+void fdit_column_sum(fdit_device *dev, const struct fdit_column_sum_args *a);
+void fdit_norm(fdit_device *dev, const struct fdit_norm_args *a);
+void fdit_modulate(fdit_device *dev, const struct fdit_modulate_args *a);
+void fdit_norm_backward(fdit_device *dev, const struct fdit_norm_backward_args *a);
+void fdit_attention(fdit_device *dev, const struct fdit_attention_args *a);
+void fdit_attention_backward(fdit_device *dev, const struct fdit_attention_backward_args *a);
+void fdit_gate(fdit_device *dev, const struct fdit_gate_args *a);
+void fdit_gate_backward(fdit_device *dev, const struct fdit_gate_backward_args *a);
+void fdit_activation(fdit_device *dev, const struct fdit_activation_args *a);
+void fdit_activation_backward(fdit_device *dev, const struct fdit_activation_backward_args *a);
+void fdit_axpy(fdit_device *dev, const struct fdit_axpy_args *a);
+void fdit_gather(fdit_device *dev, const struct fdit_gather_args *a);
+void fdit_scatter_add(fdit_device *dev, const struct fdit_scatter_add_args *a);
+void fdit_patchify(fdit_device *dev, const struct fdit_patchify_args *a);
+void fdit_unpatchify(fdit_device *dev, const struct fdit_patchify_args *a);
+void fdit_token_mean(fdit_device *dev, const struct fdit_token_mean_args *a);
+void fdit_token_mean_backward(fdit_device *dev, const struct fdit_token_mean_backward_args *a);
+void fdit_diffuse(fdit_device *dev, const struct fdit_diffuse_args *a);
+void fdit_diffusion_loss(fdit_device *dev, const struct fdit_diffusion_loss_args *a);
+void fdit_cross_entropy(fdit_device *dev, const struct fdit_cross_entropy_args *a);
+void fdit_sampler_step(fdit_device *dev, const struct fdit_sampler_args *a);
+void fdit_adamw(fdit_device *dev, const struct fdit_adamw_args *a);
+void fdit_sum_squares(fdit_device *dev, const struct fdit_sum_squares_args *a);
+void fdit_clip_scale(fdit_device *dev, const struct fdit_clip_scale_args *a);
+
+#endif

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "eval/judge.h"
+
+#include "core/mem.h"
+
+#include <string.h>
+
+struct fdit_judge {
+    struct fdit_model *model;
+    struct fdit_taxonomy *taxonomy;
+    float *x, *logits; /* [batch, C, S, S], [batch, K] */
+};
+
+enum fdit_status fdit_judge_open(fdit_context *ctx, fdit_device *dev, const char *path, int batch,
+                                 struct fdit_judge **out)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_judge *j = NULL;
+    struct fdit_checkpoint *cp = NULL;
+    struct fdit_model_config config;
+    struct fdit_model_options options = { .batch = batch, .storage = FDIT_F32 };
+    *out = NULL;
+    TRY(fdit_alloc(ctx, 1, sizeof *j, &j));
+    TRY(fdit_checkpoint_open(ctx, path, FDIT_VALUES_EMA, &cp));
+    TRY(fdit_checkpoint_config(ctx, cp, NULL, &config));
+    const char *json = fdit_checkpoint_meta(cp, "taxonomy");
+    if (config.kind != FDIT_MODEL_CLASSIFIER || !json)
+        FAIL(ctx, FDIT_ERROR_FORMAT, "%s is no classifier; make one with train --classifier", path);
+    TRY(fdit_taxonomy_parse(ctx, json, strlen(json), path, NULL, &j->taxonomy));
+    if (fdit_taxonomy_n_classes(j->taxonomy) != config.rows)
+        FAIL(ctx, FDIT_ERROR_FORMAT, "%s tells %d classes apart, its taxonomy has %d", path, config.rows,
+             fdit_taxonomy_n_classes(j->taxonomy));
+    TRY(fdit_model_new(ctx, dev, &config, &options, &j->model));
+    TRY(fdit_model_allocate(ctx, j->model));
+    TRY(fdit_model_load(ctx, j->model, &cp, 1, false, NULL));
+    size_t picture = (size_t)config.channels * (size_t)config.input_size * (size_t)config.input_size;
+    TRY(fdit_alloc(ctx, (size_t)batch * picture, sizeof(float), &j->x));
+    TRY(fdit_alloc(ctx, (size_t)batch * (size_t)config.rows, sizeof(float), &j->logits));
+    *out = j;
+    j = NULL;
+out:
+    fdit_checkpoint_close(cp);
+    fdit_judge_close(j);
+    return status;
+}
+
+void fdit_judge_close(struct fdit_judge *j)
+{
+    if (!j)
+        return;
+    fdit_model_free(j->model);
+    fdit_taxonomy_free(j->taxonomy);
+    fdit_free(j->x);
+    fdit_free(j->logits);
+    fdit_free(j);
+}
+
+const struct fdit_taxonomy *fdit_judge_taxonomy(const struct fdit_judge *j)
+{
+    return j->taxonomy;
+}
+
+static int32_t largest(const float *x, int n)
+{
+    int best = 0;
+    for (int i = 1; i < n; i++)
+        if (x[i] > x[best])
+            best = i;
+    return best;
+}
+
+enum fdit_status fdit_judge_classify(fdit_context *ctx, struct fdit_judge *j, const uint8_t *pixels,
+                                     size_t n, int32_t *out)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_model *m = j->model;
+    size_t side = (size_t)m->config.input_size, channels = (size_t)m->config.channels;
+    size_t plane = side * side, picture = channels * plane, batch = (size_t)m->options.batch;
+    for (size_t done = 0; done < n;) {
+        size_t k = n - done < batch ? n - done : batch;
+        for (size_t i = 0; i < k; i++)
+            for (size_t p = 0; p < plane; p++)
+                for (size_t c = 0; c < channels; c++) {
+                    uint8_t v = pixels[(done + i) * picture + p * channels + c];
+                    j->x[i * picture + c * plane + p] = ((float)v / 255 - 0.5f) / 0.5f;
+                }
+        fdit_write(m->dev, m->input, j->x, k * picture);
+        fdit_forward(m, (int)k);
+        TRY(fdit_read(ctx, m->dev, m->output, j->logits, k * (size_t)m->config.rows));
+        for (size_t i = 0; i < k; i++)
+            out[done + i] = largest(j->logits + i * (size_t)m->config.rows, m->config.rows);
+        done += k;
+    }
+out:
+    return status;
+}
+
+static bool same_group(const struct fdit_judge *j, int32_t got, const struct fdit_taxonomy *tax,
+                       int32_t wanted, int32_t rank)
+{
+    if (rank >= fdit_taxonomy_n_ranks(tax) || rank >= fdit_taxonomy_n_ranks(j->taxonomy))
+        return false;
+    const char *a = fdit_taxonomy_group_name(j->taxonomy, rank, fdit_taxonomy_group(j->taxonomy, rank, got));
+    const char *b = fdit_taxonomy_group_name(tax, rank, fdit_taxonomy_group(tax, rank, wanted));
+    return !strcmp(a, b);
+}
+
+enum fdit_status fdit_judge_score(fdit_context *ctx, struct fdit_judge *j, const uint8_t *pixels,
+                                  const int32_t *wanted, size_t n,
+                                  const struct fdit_taxonomy *taxonomy,
+                                  struct fdit_judge_score *out)
+{
+    enum fdit_status status = FDIT_OK;
+    int32_t *got = NULL;
+    *out = (struct fdit_judge_score){ .n = n };
+    TRY(fdit_alloc(ctx, n, sizeof *got, &got));
+    TRY(fdit_judge_classify(ctx, j, pixels, n, got));
+    for (size_t i = 0; i < n; i++) {
+        const char *a = fdit_taxonomy_class_name(j->taxonomy, got[i]);
+        const char *b = fdit_taxonomy_class_name(taxonomy, wanted[i]);
+        out->superclass += same_group(j, got[i], taxonomy, wanted[i], 0);
+        out->other += same_group(j, got[i], taxonomy, wanted[i], 1);
+        out->both += !strcmp(a, b);
+    }
+out:
+    fdit_free(got);
+    return status;
+}

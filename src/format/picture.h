@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * picture.h: 8-bit pictures in memory, and decoding by what the first bytes say. */
+#ifndef FDIT_FORMAT_PICTURE_H
+#define FDIT_FORMAT_PICTURE_H
+
+#include "core/status.h"
+
+#define FDIT_PICTURE_MAX_PIXELS (UINT64_C(1) << 28)
+
+struct fdit_picture {
+    int width, height, channels; /* channels 1 (grey) or 3 (RGB) */
+    uint8_t *pixels;             /* [height][width][channels] */
+};
+
+/* A black picture; sides of at least 1 and at most 2^28 pixels, else FDIT_ERROR_ARGUMENT. */
+enum fdit_status fdit_picture_new(fdit_context *ctx, int width, int height, int channels,
+                                  struct fdit_picture *out);
+void fdit_picture_fini(struct fdit_picture *p); /* frees the pixels, zeroes the struct; NULL allowed */
+
+enum fdit_picture_format { FDIT_PICTURE_UNKNOWN, FDIT_PICTURE_PNG, FDIT_PICTURE_JPEG };
+/* From the first bytes; 8 are enough. */
+enum fdit_picture_format fdit_picture_sniff(const uint8_t *bytes, size_t n);
+/* By the end of a file's name: .png, .jpg, .jpeg in any case. */
+bool fdit_picture_is_name(const char *name);
+
+/* Any PNG or JPEG to RGB (channels 3): grey is copied to the three channels, palettes are looked up,
+ * alpha is dropped without blending, of 16 bits the high byte is taken, EXIF orientation and colour
+ * profiles are ignored. `name` stands in messages. Broken or cut off: FDIT_ERROR_FORMAT; more than
+ * 2^28 pixels: FDIT_ERROR_FORMAT before memory is allocated; JPEG in a build without libjpeg, or a
+ * format that is neither: FDIT_ERROR_UNSUPPORTED. */
+enum fdit_status fdit_picture_decode(fdit_context *ctx, const uint8_t *bytes, size_t n,
+                                     const char *name, struct fdit_picture *out);
+/* Width and height from the header alone. */
+enum fdit_status fdit_picture_size(fdit_context *ctx, const uint8_t *bytes, size_t n,
+                                   const char *name, int *width, int *height);
+/* Decodes a file. */
+enum fdit_status fdit_picture_read(fdit_context *ctx, const char *path, struct fdit_picture *out);
+
+bool fdit_jpeg_available(void); /* whether this build decodes JPEG */
+
+#endif

@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * libpng reports errors with longjmp. Every setjmp is in a function of its own that keeps its state in
+ * a struct of the caller, so that no local variable changes between the two. */
+#include "format/png.h"
+
+#include "core/file.h"
+#include "core/mem.h"
+
+#include <png.h>
+#include <setjmp.h>
+#include <stdio.h>
+#include <string.h>
+
+#define MAX_SIDE 0x7fffffff
+
+/* ------------------------------------------------------------------ decoding */
+
+struct decoder {
+    fdit_context *ctx;
+    const char *name;
+    const uint8_t *bytes;
+    size_t n, at;
+    png_structp png;
+    png_infop info;
+    uint32_t width, height;
+    struct fdit_picture picture;
+    uint8_t **rows; /* of an interlaced picture */
+    char reason[128];
+    bool cut_off;
+};
+
+static PNG_NORETURN void on_error(png_structp png, png_const_charp message)
+{
+    struct decoder *d = png_get_error_ptr(png);
+    if (d && message)
+        snprintf(d->reason, sizeof d->reason, "%s", message);
+    png_longjmp(png, 1);
+}
+
+static void on_warning(png_structp png, png_const_charp message)
+{
+    (void)png;
+    (void)message; /* odd colour profiles and the like: nothing we use */
+}
+
+static void on_read(png_structp png, png_bytep out, size_t n)
+{
+    struct decoder *d = png_get_io_ptr(png);
+    if (n > d->n - d->at) {
+        d->cut_off = true;
+        png_error(png, "ends too early");
+    }
+    memcpy(out, d->bytes + d->at, n);
+    d->at += n;
+}
+
+static bool open_decoder(struct decoder *d)
+{
+    d->png = png_create_read_struct(PNG_LIBPNG_VER_STRING, d, on_error, on_warning);
+    d->info = d->png ? png_create_info_struct(d->png) : NULL;
+    if (!d->info)
+        return false;
+    png_set_read_fn(d->png, d, on_read);
+    return true;
+}
+
+static void close_decoder(struct decoder *d)
+{
+    png_destroy_read_struct(&d->png, &d->info, NULL);
+    fdit_free(d->rows);
+    fdit_picture_fini(&d->picture);
+}
+
+static bool read_header(struct decoder *d)
+{
+    if (setjmp(png_jmpbuf(d->png)))
+        return false;
+    static const png_byte unused[] = "bKGD\0cHRM\0eXIf\0gAMA\0hIST\0iCCP\0iTXt\0oFFs\0pCAL\0pHYs\0"
+                                     "sBIT\0sCAL\0sPLT\0sRGB\0tEXt\0tIME\0zTXt";
+    /* our own limit on the area gives the better message */
+    png_set_user_limits(d->png, MAX_SIDE, MAX_SIDE);
+    png_set_chunk_malloc_max(d->png, 1 << 30); /* a long text is no reason to refuse a picture, */
+    png_set_keep_unknown_chunks(d->png, PNG_HANDLE_CHUNK_NEVER, unused, sizeof unused / 5);
+    png_set_keep_unknown_chunks(d->png, PNG_HANDLE_CHUNK_NEVER, NULL, 0); /* it is passed over */
+#ifdef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION /* changed bytes must get past the checksums */
+    png_set_crc_action(d->png, PNG_CRC_QUIET_USE, PNG_CRC_QUIET_USE);
+#endif
+    png_read_info(d->png, d->info);
+    d->width = png_get_image_width(d->png, d->info);
+    d->height = png_get_image_height(d->png, d->info);
+    return true;
+}
+
+static bool set_transforms(struct decoder *d)
+{
+    if (setjmp(png_jmpbuf(d->png)))
+        return false;
+    png_set_expand(d->png);      /* palette to RGB, fewer bits to 8, a transparent colour to alpha */
+    png_set_strip_16(d->png);    /* the high byte, without rounding */
+    png_set_strip_alpha(d->png); /* not blended */
+    png_set_gray_to_rgb(d->png);
+    png_set_interlace_handling(d->png);
+    png_read_update_info(d->png, d->info);
+    if (png_get_rowbytes(d->png, d->info) != 3 * (size_t)d->width)
+        png_error(d->png, "unknown kind of pixels");
+    return true;
+}
+
+static bool read_rows(struct decoder *d)
+{
+    if (setjmp(png_jmpbuf(d->png)))
+        return false;
+    if (d->rows) {
+        png_read_image(d->png, d->rows);
+    } else {
+        for (uint32_t y = 0; y < d->height; y++)
+            png_read_row(d->png, d->picture.pixels + (size_t)y * 3 * d->width, NULL);
+    }
+    return true;
+}
+
+static enum fdit_status refuse(const struct decoder *d)
+{
+    return fdit_fail(d->ctx, FDIT_ERROR_FORMAT, "%s: the PNG picture of %zu bytes is %s (%s); get it "
+                     "again or remove it", d->name, d->n, d->cut_off ? "cut off" : "damaged",
+                     d->reason);
+}
+
+static enum fdit_status begin(struct decoder *d)
+{
+    if (!open_decoder(d))
+        return fdit_fail(d->ctx, FDIT_ERROR_MEMORY, "%s: out of memory while reading the picture",
+                         d->name);
+    if (!read_header(d))
+        return refuse(d);
+    if ((uint64_t)d->width * d->height > FDIT_PICTURE_MAX_PIXELS)
+        return fdit_fail(d->ctx, FDIT_ERROR_FORMAT, "%s: %u x %u are more than 2^28 pixels; make the "
+                         "picture smaller", d->name, d->width, d->height);
+    return FDIT_OK;
+}
+
+enum fdit_status fdit_png_decode(fdit_context *ctx, const uint8_t *bytes, size_t n, const char *name,
+                                 struct fdit_picture *out)
+{
+    enum fdit_status status = FDIT_OK;
+    struct decoder d = { .ctx = ctx, .name = name, .bytes = bytes, .n = n };
+    memset(out, 0, sizeof *out);
+    TRY(begin(&d));
+    if (!set_transforms(&d))
+        TRY(refuse(&d));
+    TRY(fdit_picture_new(ctx, (int)d.width, (int)d.height, 3, &d.picture));
+    if (png_get_interlace_type(d.png, d.info) != PNG_INTERLACE_NONE) {
+        TRY(fdit_alloc(ctx, d.height, sizeof *d.rows, &d.rows));
+        for (size_t y = 0; y < d.height; y++)
+            d.rows[y] = d.picture.pixels + y * 3 * d.width;
+    }
+    if (!read_rows(&d))
+        TRY(refuse(&d));
+    *out = d.picture;
+    d.picture.pixels = NULL;
+out:
+    close_decoder(&d);
+    return status;
+}
+
+enum fdit_status fdit_png_size(fdit_context *ctx, const uint8_t *bytes, size_t n, const char *name,
+                               int *width, int *height)
+{
+    enum fdit_status status = FDIT_OK;
+    struct decoder d = { .ctx = ctx, .name = name, .bytes = bytes, .n = n };
+    TRY(begin(&d));
+    *width = (int)d.width;
+    *height = (int)d.height;
+out:
+    close_decoder(&d);
+    return status;
+}
+
+/* ------------------------------------------------------------------ encoding */
+
+struct encoder {
+    fdit_context *ctx;
+    const struct fdit_picture *picture;
+    enum fdit_status status;
+    png_structp png;
+    png_infop info;
+    uint8_t *bytes;
+    size_t n, capacity;
+};
+
+static PNG_NORETURN void on_encode_error(png_structp png, png_const_charp message)
+{
+    (void)message;
+    png_longjmp(png, 1);
+}
+
+static void on_write(png_structp png, png_bytep bytes, size_t n)
+{
+    struct encoder *e = png_get_io_ptr(png);
+    e->status = fdit_grow(e->ctx, &e->bytes, &e->capacity, e->n + n, 1);
+    if (e->status != FDIT_OK)
+        png_error(png, "memory");
+    memcpy(e->bytes + e->n, bytes, n);
+    e->n += n;
+}
+
+static void on_flush(png_structp png)
+{
+    (void)png;
+}
+
+static bool encode(struct encoder *e)
+{
+    const struct fdit_picture *p = e->picture;
+    if (setjmp(png_jmpbuf(e->png)))
+        return false;
+    png_set_write_fn(e->png, e, on_write, on_flush);
+    png_set_user_limits(e->png, MAX_SIDE, MAX_SIDE);
+    png_set_IHDR(e->png, e->info, (png_uint_32)p->width, (png_uint_32)p->height, 8,
+                 p->channels == 1 ? PNG_COLOR_TYPE_GRAY : PNG_COLOR_TYPE_RGB, PNG_INTERLACE_NONE,
+                 PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
+    png_write_info(e->png, e->info);
+    size_t row = (size_t)p->width * (size_t)p->channels;
+    for (int y = 0; y < p->height; y++)
+        png_write_row(e->png, p->pixels + (size_t)y * row);
+    png_write_end(e->png, NULL);
+    return true;
+}
+
+enum fdit_status fdit_png_encode(fdit_context *ctx, const struct fdit_picture *p, uint8_t **bytes,
+                                 size_t *n)
+{
+    enum fdit_status status = FDIT_OK;
+    struct encoder e = { .ctx = ctx, .picture = p, .status = FDIT_OK };
+    *bytes = NULL;
+    *n = 0;
+    e.png = png_create_write_struct(PNG_LIBPNG_VER_STRING, &e, on_encode_error, on_warning);
+    e.info = e.png ? png_create_info_struct(e.png) : NULL;
+    if (!e.info)
+        FAIL(ctx, FDIT_ERROR_MEMORY, "out of memory while writing a PNG picture");
+    if (!encode(&e)) {
+        TRY(e.status);
+        FAIL(ctx, FDIT_ERROR_MEMORY, "a picture of %d x %d cannot be written as PNG", p->width,
+             p->height);
+    }
+    *bytes = e.bytes;
+    *n = e.n;
+    e.bytes = NULL;
+out:
+    png_destroy_write_struct(&e.png, &e.info);
+    fdit_free(e.bytes);
+    return status;
+}
+
+enum fdit_status fdit_png_write(fdit_context *ctx, const char *path, const struct fdit_picture *p)
+{
+    enum fdit_status status = FDIT_OK;
+    uint8_t *bytes = NULL;
+    size_t n = 0;
+    TRY(fdit_png_encode(ctx, p, &bytes, &n));
+    TRY(fdit_file_write(ctx, path, false, bytes, n));
+out:
+    fdit_free(bytes);
+    return status;
+}

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * png.h: PNG through libpng. */
+#ifndef FDIT_FORMAT_PNG_H
+#define FDIT_FORMAT_PNG_H
+
+#include "format/picture.h"
+
+/* See fdit_picture_decode. Bytes behind the picture's end are ignored. */
+enum fdit_status fdit_png_decode(fdit_context *ctx, const uint8_t *bytes, size_t n, const char *name,
+                                 struct fdit_picture *out);
+enum fdit_status fdit_png_size(fdit_context *ctx, const uint8_t *bytes, size_t n, const char *name,
+                               int *width, int *height);
+
+/* An 8-bit grey or RGB file. The same picture gives the same bytes on one machine. Free *bytes with
+ * fdit_free. */
+enum fdit_status fdit_png_encode(fdit_context *ctx, const struct fdit_picture *p, uint8_t **bytes,
+                                 size_t *n);
+/* Encodes and writes atomically, without waiting for the disk. */
+enum fdit_status fdit_png_write(fdit_context *ctx, const char *path, const struct fdit_picture *p);
+
+#endif

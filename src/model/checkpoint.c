@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "model/checkpoint.h"
+
+#include "core/file.h"
+#include "core/mem.h"
+#include "format/safetensors.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+struct fdit_checkpoint {
+    struct fdit_safetensors *st;
+    const char *prefix; /* "", "ema." or "raw." */
+};
+
+enum fdit_status fdit_checkpoint_open(fdit_context *ctx, const char *path, enum fdit_values values,
+                                      struct fdit_checkpoint **out)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_checkpoint *cp = NULL;
+    *out = NULL;
+    TRY(fdit_alloc(ctx, 1, sizeof *cp, &cp));
+    TRY(fdit_safetensors_open(ctx, path, &cp->st));
+    const char *format = fdit_safetensors_meta(cp->st, "format");
+    bool both = format && !strcmp(format, "finediffusion-checkpoint");
+    cp->prefix = !both ? "" : values == FDIT_VALUES_EMA ? "ema." : "raw.";
+    *out = cp;
+    return FDIT_OK;
+out:
+    fdit_checkpoint_close(cp);
+    return status;
+}
+
+void fdit_checkpoint_close(struct fdit_checkpoint *cp)
+{
+    if (cp)
+        fdit_safetensors_close(cp->st);
+    fdit_free(cp);
+}
+
+const char *fdit_checkpoint_path(const struct fdit_checkpoint *cp)
+{
+    return fdit_safetensors_path(cp->st);
+}
+
+const char *fdit_checkpoint_meta(const struct fdit_checkpoint *cp, const char *key)
+{
+    return fdit_safetensors_meta(cp->st, key);
+}
+
+size_t fdit_checkpoint_tensors(const struct fdit_checkpoint *cp)
+{
+    return fdit_safetensors_count(cp->st);
+}
+
+static const struct fdit_st_tensor *find(const struct fdit_checkpoint *cp, const char *param)
+{
+    char name[192];
+    snprintf(name, sizeof name, "%s%s", cp->prefix, param);
+    return fdit_safetensors_find(cp->st, name);
+}
+
+bool fdit_checkpoint_has(const struct fdit_checkpoint *cp, const char *param)
+{
+    return find(cp, param) != NULL;
+}
+
+int64_t fdit_checkpoint_dim(const struct fdit_checkpoint *cp, const char *param, int i)
+{
+    const struct fdit_st_tensor *t = find(cp, param);
+    return t && i >= 0 && i < t->rank ? t->shape[i] : -1;
+}
+
+enum fdit_status fdit_checkpoint_read(fdit_context *ctx, struct fdit_checkpoint *cp,
+                                      const struct fdit_param *p, float *out)
+{
+    enum fdit_status status = FDIT_OK;
+    const struct fdit_st_tensor *t = find(cp, p->name);
+    int64_t shape[4];
+    for (int i = 0; i < p->rank; i++)
+        shape[i] = p->shape[i];
+    if (!t)
+        FAIL(ctx, FDIT_ERROR_FORMAT,
+             "%s: the tensor %s%s is missing; is this the checkpoint of a class-conditional DiT?",
+             fdit_checkpoint_path(cp), cp->prefix, p->name);
+    TRY(fdit_safetensors_check_shape(ctx, cp->st, t, p->rank, shape));
+    TRY(fdit_safetensors_weights(ctx, cp->st, t, 0, t->n, out));
+    fdit_safetensors_drop(cp->st, t);
+out:
+    return status;
+}
+
+enum fdit_status fdit_checkpoint_read_rows(fdit_context *ctx, struct fdit_checkpoint *cp, int first,
+                                           int n, int width, float *out)
+{
+    static const char name[] = "y_embedder.embedding_table.weight";
+    const struct fdit_st_tensor *t = find(cp, name);
+    if (!t)
+        return fdit_fail(ctx, FDIT_ERROR_FORMAT, "%s: the tensor %s is missing",
+                         fdit_checkpoint_path(cp), name);
+    if (t->rank != 2 || t->shape[1] != width || first < 0 || n < 0 || t->shape[0] < (int64_t)first + n)
+        return fdit_fail(ctx, FDIT_ERROR_FORMAT,
+                         "%s: the class table has no rows %d to %d of width %d",
+                         fdit_checkpoint_path(cp), first, first + n - 1, width);
+    return fdit_safetensors_weights(ctx, cp->st, t, (size_t)first * (size_t)width,
+                                    (size_t)n * (size_t)width, out);
+}
+
+/* ------------------------------------------------------------------ sizes */
+
+/* A size that two sources give must agree. */
+static enum fdit_status agree(fdit_context *ctx, const struct fdit_checkpoint *cp, const char *what,
+                              int *known, int64_t from_tensors)
+{
+    if (from_tensors < 1 || from_tensors > 1000000000)
+        return fdit_fail(ctx, FDIT_ERROR_FORMAT,
+                         "%s: its tensors give no %s; is this the checkpoint of a class-conditional DiT?",
+                         fdit_checkpoint_path(cp), what);
+    if (*known && *known != from_tensors)
+        return fdit_fail(ctx, FDIT_ERROR_FORMAT,
+                         "%s: the %s is %d by --model, metadata or config.json, but %lld by the tensors; "
+                         "correct the description", fdit_checkpoint_path(cp), what, *known,
+                         (long long)from_tensors);
+    *known = (int)from_tensors;
+    return FDIT_OK;
+}
+
+static enum fdit_status config_beside(fdit_context *ctx, const struct fdit_checkpoint *cp,
+                                      struct fdit_model_config *config)
+{
+    enum fdit_status status = FDIT_OK;
+    char *folder = NULL, *path = NULL;
+    uint8_t *text = NULL;
+    size_t n;
+    TRY(fdit_path_folder(ctx, fdit_checkpoint_path(cp), &folder));
+    TRY(fdit_path_join(ctx, folder, "config.json", &path));
+    if (!fdit_is_file(path))
+        goto out;
+    TRY(fdit_file_read_all(ctx, path, (size_t)1 << 24, &text, &n));
+    TRY(fdit_config_from_json(ctx, path, (const char *)text, n, config));
+out:
+    fdit_free(folder);
+    fdit_free(path);
+    fdit_free(text);
+    return status;
+}
+
+static int count_blocks(const struct fdit_checkpoint *cp)
+{
+    char name[64];
+    int depth = 0;
+    for (;; depth++) { /* the norms are not asked for: a stock DiT has none */
+        static const char *const any[] = { "attn.qkv.bias", "attn.qkv.weight", "mlp.fc1.weight" };
+        bool found = false;
+        for (size_t i = 0; i < 3; i++) {
+            snprintf(name, sizeof name, "blocks.%d.%s", depth, any[i]);
+            found = found || fdit_checkpoint_has(cp, name);
+        }
+        if (!found)
+            return depth;
+    }
+}
+
+static enum fdit_status sizes_by_tensors(fdit_context *ctx, struct fdit_checkpoint *cp,
+                                         struct fdit_model_config *c)
+{
+    enum fdit_status status = FDIT_OK;
+    static const char patch[] = "x_embedder.proj.weight";
+    int table_rows = 0;
+    TRY(agree(ctx, cp, "width", &c->width, fdit_checkpoint_dim(cp, patch, 0)));
+    TRY(agree(ctx, cp, "number of channels", &c->channels, fdit_checkpoint_dim(cp, patch, 1)));
+    TRY(agree(ctx, cp, "patch size", &c->patch, fdit_checkpoint_dim(cp, patch, 2)));
+    TRY(agree(ctx, cp, "depth", &c->depth, count_blocks(cp)));
+    int64_t hidden = fdit_checkpoint_dim(cp, "blocks.0.mlp.fc1.weight", 0);
+    TRY(agree(ctx, cp, "MLP ratio", &c->mlp_ratio, hidden % c->width ? -1 : hidden / c->width));
+    if (c->kind == FDIT_MODEL_DIT) /* the table's height follows the file, not the description */
+        TRY(agree(ctx, cp, "number of table rows", &table_rows,
+                  fdit_checkpoint_dim(cp, "y_embedder.embedding_table.weight", 0)));
+    else
+        TRY(agree(ctx, cp, "number of classes", &table_rows,
+                  fdit_checkpoint_dim(cp, "final_layer.linear.weight", 0)));
+    c->rows = table_rows;
+    int64_t tokens = fdit_checkpoint_dim(cp, "pos_embed", 1);
+    int64_t side = tokens > 0 ? (int64_t)llround(sqrt((double)tokens)) : 0;
+    TRY(agree(ctx, cp, "input size", &c->input_size, side * side == tokens ? side * c->patch : -1));
+out:
+    return status;
+}
+
+enum fdit_status fdit_checkpoint_config(fdit_context *ctx, struct fdit_checkpoint *cp,
+                                        const char *model_text, struct fdit_model_config *out)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_model_config c = { 0 };
+    const char *meta = fdit_checkpoint_meta(cp, "model");
+    if (model_text)
+        TRY(fdit_config_parse(ctx, model_text, &c));
+    else if (meta)
+        TRY(fdit_config_from_json(ctx, fdit_checkpoint_path(cp), meta, strlen(meta), &c));
+    else
+        TRY(config_beside(ctx, cp, &c));
+    TRY(sizes_by_tensors(ctx, cp, &c));
+    if (!c.heads)
+        c.heads = fdit_config_usual_heads(c.width);
+    if (!c.heads)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT,
+             "%s: the number of heads cannot be read off its tensors (width %d); give --model "
+             "WIDTH,DEPTH,HEADS,PATCH or put a config.json beside the file",
+             fdit_checkpoint_path(cp), c.width);
+    TRY(fdit_config_check(ctx, &c));
+    *out = c;
+out:
+    return status;
+}
+
+/* ------------------------------------------------------------------ loading */
+
+static enum fdit_status refuse_extra(fdit_context *ctx, const struct fdit_model *m,
+                                     const struct fdit_checkpoint *cp, int *extra)
+{
+    size_t prefix = strlen(cp->prefix);
+    *extra = 0;
+    for (size_t i = 0; i < fdit_safetensors_count(cp->st); i++) {
+        const char *name = fdit_safetensors_at(cp->st, i)->name;
+        if (strncmp(name, cp->prefix, prefix) || fdit_params_find(&m->params, name + prefix))
+            continue;
+        if (prefix) {
+            ++*extra;
+            continue;
+        }
+        return fdit_fail(ctx, FDIT_ERROR_FORMAT,
+                         "%s: the tensor %s has no place in a DiT of depth %d; the file belongs to "
+                         "another model", fdit_checkpoint_path(cp), name, m->config.depth);
+    }
+    return FDIT_OK;
+}
+
+enum fdit_status fdit_model_load(fdit_context *ctx, struct fdit_model *m,
+                                 struct fdit_checkpoint *const *files, int n, bool skip_table,
+                                 struct fdit_load_report *report)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_load_report said = { 0 };
+    float *data = NULL;
+    for (int i = 0; i < n; i++)
+        TRY(refuse_extra(ctx, m, files[i], &said.extra));
+    for (int i = 0; i < m->params.n; i++) {
+        struct fdit_param *p = &m->params.list[i];
+        if (p->kind == FDIT_PARAM_TABLE && skip_table)
+            continue;
+        fdit_free(data);
+        TRY(fdit_alloc(ctx, p->count, sizeof *data, &data));
+        int from = 0;
+        while (from < n && !fdit_checkpoint_has(files[from], p->name))
+            from++;
+        if (from == n && p->kind == FDIT_PARAM_NORM) {
+            bool scale = strstr(p->name, ".weight") != NULL;
+            for (size_t j = 0; j < p->count; j++)
+                data[j] = scale ? 1.0f : 0.0f;
+            said.norms_missing++;
+        } else {
+            TRY(fdit_checkpoint_read(ctx, files[from < n ? from : n - 1], p, data));
+        }
+        TRY(fdit_model_set(ctx, m, p, data));
+    }
+    int norms = 4 * m->config.depth + 2;
+    if (said.norms_missing && said.norms_missing != norms)
+        FAIL(ctx, FDIT_ERROR_FORMAT,
+             "%s: %d of the %d LayerNorm tensors are missing; a stock DiT lacks all, a fine-tuned one none",
+             fdit_checkpoint_path(files[n - 1]), said.norms_missing, norms);
+    if (report)
+        *report = said;
+out:
+    fdit_free(data);
+    return status;
+}
+
+/* ------------------------------------------------------------------ fingerprints */
+
+/* Root mean square, and the sum with signs that depend on the position only, over sqrt(n): two numbers
+ * that change when weights change, are exchanged or are moved. */
+static void summarise(const float *data, size_t n, double *rms, double *signed_sum)
+{
+    double squares = 0, sum = 0;
+    uint32_t state = 1;
+    for (size_t i = 0; i < n; i++) {
+        state = state * 1664525u + 1013904223u;
+        squares += (double)data[i] * data[i];
+        sum += state >> 31 ? data[i] : -data[i];
+    }
+    *rms = sqrt(squares / (double)n);
+    *signed_sum = sum / sqrt((double)n);
+}
+
+enum fdit_status fdit_checkpoint_fingerprint(fdit_context *ctx, struct fdit_checkpoint *cp,
+                                             const struct fdit_model_config *config,
+                                             const struct fdit_mask *mask, char **out)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_params params = { 0 };
+    float *data = NULL;
+    json_t *root = json_object();
+    char *text = NULL;
+    *out = NULL;
+    TRY(fdit_params_init(ctx, config, mask, &params));
+    for (int i = 0; i < params.n; i++) {
+        const struct fdit_param *p = &params.list[i];
+        double rms, sum;
+        if (p->trained || p->kind == FDIT_PARAM_TABLE || !fdit_checkpoint_has(cp, p->name))
+            continue;
+        fdit_free(data);
+        TRY(fdit_alloc(ctx, p->count, sizeof *data, &data));
+        TRY(fdit_checkpoint_read(ctx, cp, p, data));
+        summarise(data, p->count, &rms, &sum);
+        json_object_set_new(root, p->name, json_pack("[f,f]", rms, sum));
+    }
+    text = root ? json_dumps(root, JSON_COMPACT | JSON_SORT_KEYS | JSON_REAL_PRECISION(6)) : NULL;
+    if (!text)
+        FAIL(ctx, FDIT_ERROR_MEMORY, "out of memory for a fingerprint");
+    TRY(fdit_strdup(ctx, text, out));
+out:
+    json_decref(root);
+    free(text);
+    fdit_free(data);
+    fdit_params_fini(&params);
+    return status;
+}
+
+enum fdit_status fdit_fingerprint_compare(fdit_context *ctx, const char *wanted, const char *got,
+                                          const char *delta, const char *base)
+{
+    enum fdit_status status = FDIT_OK;
+    json_t *a = json_loads(wanted, 0, NULL), *b = json_loads(got, 0, NULL);
+    const char *key;
+    json_t *value;
+    if (!json_is_object(a))
+        FAIL(ctx, FDIT_ERROR_FORMAT, "%s: its entry \"base\" is no fingerprint", delta);
+    json_object_foreach(a, key, value) {
+        const json_t *other = json_object_get(b, key);
+        double rms = json_number_value(json_array_get(value, 0));
+        double sum = json_number_value(json_array_get(value, 1));
+        double rms2 = json_number_value(json_array_get(other, 0));
+        double sum2 = json_number_value(json_array_get(other, 1));
+        /* The signed sum of n numbers of size rms is about rms: that is its scale. */
+        double most = 1e-3 * (rms > rms2 ? rms : rms2) + 1e-12;
+        if (!other || fabs(rms - rms2) > most || fabs(sum - sum2) > 30 * most)
+            FAIL(ctx, FDIT_ERROR_FORMAT,
+                 "%s was made from another base than %s: %s differs (rms %.6g, here %.6g); give the "
+                 "right --base, or --force to go on", delta, base, key, rms, rms2);
+    }
+out:
+    json_decref(a);
+    json_decref(b);
+    return status;
+}

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * checkpoint.h: named tensors from a file, whatever its layout, and the model they belong to.
+ *
+ * Layouts: safetensors with the public names; a training checkpoint of this program (the same names
+ * behind "ema." and "raw."). */
+#ifndef FDIT_MODEL_CHECKPOINT_H
+#define FDIT_MODEL_CHECKPOINT_H
+
+#include "model/model.h"
+
+struct fdit_checkpoint;
+
+/* Opens the file and checks its structure; FDIT_ERROR_FORMAT or _IO with the reason. `values` says which
+ * set is read from a file that holds both. */
+enum fdit_status fdit_checkpoint_open(fdit_context *ctx, const char *path, enum fdit_values values,
+                                      struct fdit_checkpoint **out);
+void fdit_checkpoint_close(struct fdit_checkpoint *cp); /* NULL is allowed */
+const char *fdit_checkpoint_path(const struct fdit_checkpoint *cp);
+/* NULL when the file has no such entry. */
+const char *fdit_checkpoint_meta(const struct fdit_checkpoint *cp, const char *key);
+bool fdit_checkpoint_has(const struct fdit_checkpoint *cp, const char *param);
+size_t fdit_checkpoint_tensors(const struct fdit_checkpoint *cp);
+/* Dimension i of the shape of a parameter, or -1. */
+int64_t fdit_checkpoint_dim(const struct fdit_checkpoint *cp, const char *param, int i);
+
+/* p->count floats of parameter p. A missing tensor, another shape, an integer type, NaN or infinity:
+ * FDIT_ERROR_FORMAT or _NUMERIC naming file and tensor. */
+enum fdit_status fdit_checkpoint_read(fdit_context *ctx, struct fdit_checkpoint *cp,
+                                      const struct fdit_param *p, float *out);
+/* Rows first..first+n-1 of the class table, whatever its height. */
+enum fdit_status fdit_checkpoint_read_rows(fdit_context *ctx, struct fdit_checkpoint *cp, int first,
+                                           int n, int width, float *out);
+
+/* The sizes of the model in the file, from the first of: `model_text` (what --model said, or NULL) for
+ * width, depth, heads and patch; metadata; a config.json beside the file; the tensors' shapes, with the
+ * heads that published models of this width have. What contradicts the tensors is refused. */
+enum fdit_status fdit_checkpoint_config(fdit_context *ctx, struct fdit_checkpoint *cp,
+                                        const char *model_text, struct fdit_model_config *out);
+
+/* What fdit_model_load found. */
+struct fdit_load_report {
+    int norms_missing; /* scale and offset of LayerNorms that the file lacks: set to 1 and 0 */
+    int extra;         /* tensors of the file that the model has no use for */
+};
+/* Loads every parameter of the model from the first of the `n` files that has it (a delta before its
+ * base). With skip_table the class table is left as it is. Extra tensors of the last file are refused
+ * by name. */
+enum fdit_status fdit_model_load(fdit_context *ctx, struct fdit_model *model,
+                                 struct fdit_checkpoint *const *files, int n, bool skip_table,
+                                 struct fdit_load_report *report);
+
+/* A short text that tells whether two sets of frozen weights are the same: for each parameter that
+ * `mask` does not train, its root mean square and a signed sum. Free with fdit_free. */
+enum fdit_status fdit_checkpoint_fingerprint(fdit_context *ctx, struct fdit_checkpoint *cp,
+                                             const struct fdit_model_config *config,
+                                             const struct fdit_mask *mask, char **out);
+/* Compares two of them with a relative tolerance of 1e-3; FDIT_ERROR_FORMAT names the first difference. */
+enum fdit_status fdit_fingerprint_compare(fdit_context *ctx, const char *wanted, const char *got,
+                                          const char *delta, const char *base);
+
+#endif

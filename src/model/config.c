@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "model/config.h"
+
+#include "core/mem.h"
+
+#include <jansson.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct {
+    const char *name;
+    int depth, width, heads;
+} usual_sizes[] = {
+    { "XL", 28, 1152, 16 },
+    { "L", 24, 1024, 16 },
+    { "B", 12, 768, 12 },
+    { "S", 12, 384, 6 },
+};
+enum { N_USUAL = sizeof usual_sizes / sizeof usual_sizes[0] };
+
+enum fdit_status fdit_config_check(fdit_context *ctx, const struct fdit_model_config *c)
+{
+    const struct {
+        const char *name;
+        int value, most;
+    } sizes[] = {
+        { "input size", c->input_size, 4096 }, { "number of channels", c->channels, 1024 },
+        { "patch size", c->patch, 8 },         { "width", c->width, 65536 },
+        { "depth", c->depth, 1024 },           { "number of heads", c->heads, 1024 },
+        { "MLP ratio", c->mlp_ratio, 64 },     { "number of table rows", c->rows, 100000000 },
+    };
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
+        if (sizes[i].value < 1 || sizes[i].value > sizes[i].most)
+            return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
+                             "model: the %s is %d, it must be 1 to %d; give the size with --model "
+                             "WIDTH,DEPTH,HEADS,PATCH or a config.json beside the file",
+                             sizes[i].name, sizes[i].value, sizes[i].most);
+    if (c->input_size % c->patch)
+        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
+                         "model: an input of %d x %d cannot be cut into patches of %d; choose a "
+                         "multiple of the patch size", c->input_size, c->input_size, c->patch);
+    if (c->width % c->heads)
+        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
+                         "model: width %d is not divisible by %d heads; give the right number with "
+                         "--model WIDTH,DEPTH,HEADS,PATCH", c->width, c->heads);
+    if (c->width % 4)
+        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
+                         "model: width %d is not a multiple of 4, which the position table needs",
+                         c->width);
+    if (c->width / c->heads > 128)
+        return fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED,
+                         "model: heads of %d columns (width %d, %d heads); at most 128 are supported",
+                         c->width / c->heads, c->width, c->heads);
+    return FDIT_OK;
+}
+
+enum fdit_status fdit_config_parse(fdit_context *ctx, const char *text,
+                                   struct fdit_model_config *config)
+{
+    int used = 0, patch;
+    for (int i = 0; i < N_USUAL; i++) {
+        size_t n = strlen(usual_sizes[i].name);
+        if (strncmp(text, "DiT-", 4) || strncmp(text + 4, usual_sizes[i].name, n) ||
+            sscanf(text + 4 + n, "/%d%n", &patch, &used) != 1 || text[4 + n + (size_t)used])
+            continue;
+        config->width = usual_sizes[i].width;
+        config->depth = usual_sizes[i].depth;
+        config->heads = usual_sizes[i].heads;
+        config->patch = patch;
+        if (!config->mlp_ratio)
+            config->mlp_ratio = 4;
+        return FDIT_OK;
+    }
+    int width, depth, heads;
+    if (sscanf(text, "%d,%d,%d,%d%n", &width, &depth, &heads, &patch, &used) == 4 && !text[used]) {
+        config->width = width;
+        config->depth = depth;
+        config->heads = heads;
+        config->patch = patch;
+        if (!config->mlp_ratio)
+            config->mlp_ratio = 4;
+        return FDIT_OK;
+    }
+    return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
+                     "model \"%s\" is not known; use DiT-XL/2, DiT-L/4, DiT-B/2, DiT-S/8 and the like, "
+                     "or WIDTH,DEPTH,HEADS,PATCH as in 384,12,6,2", text);
+}
+
+int fdit_config_usual_heads(int width)
+{
+    for (int i = 0; i < N_USUAL; i++)
+        if (usual_sizes[i].width == width)
+            return usual_sizes[i].heads;
+    return 0;
+}
+
+enum fdit_status fdit_config_name(fdit_context *ctx, const struct fdit_model_config *c, char **out)
+{
+    for (int i = 0; i < N_USUAL; i++)
+        if (usual_sizes[i].width == c->width && usual_sizes[i].depth == c->depth &&
+            usual_sizes[i].heads == c->heads)
+            return fdit_strf(ctx, out, "DiT-%s/%d", usual_sizes[i].name, c->patch);
+    return fdit_strf(ctx, out, "%d,%d,%d,%d", c->width, c->depth, c->heads, c->patch);
+}
+
+/* Leaves *value alone when the key is absent. */
+static enum fdit_status get_int(fdit_context *ctx, const char *name, const json_t *root,
+                                const char *key, int *value)
+{
+    const json_t *item = json_object_get(root, key);
+    if (!item || json_is_null(item))
+        return FDIT_OK;
+    double number = json_is_number(item) ? json_number_value(item) : -1;
+    if (number < 0 || number > INT_MAX || number != (double)(int)number)
+        return fdit_fail(ctx, FDIT_ERROR_FORMAT,
+                         "%s: \"%s\" must be a whole number from 0 to %d", name, key, INT_MAX);
+    *value = (int)number;
+    return FDIT_OK;
+}
+
+enum fdit_status fdit_config_from_json(fdit_context *ctx, const char *name, const char *text, size_t n,
+                                       struct fdit_model_config *config)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_model_config c = *config;
+    int head_size = 0, embeds = 0, classes = 0, groups = 0;
+    json_error_t error;
+    json_t *root = json_loadb(text, n, JSON_REJECT_DUPLICATES, &error);
+    if (!root)
+        FAIL(ctx, FDIT_ERROR_FORMAT, "%s: line %d: %s; a model's config.json is needed", name,
+             error.line, error.text);
+    if (!json_is_object(root))
+        FAIL(ctx, FDIT_ERROR_FORMAT, "%s: holds no JSON object; a model's config.json is needed", name);
+    TRY(get_int(ctx, name, root, "sample_size", &c.input_size));
+    TRY(get_int(ctx, name, root, "input_size", &c.input_size));
+    TRY(get_int(ctx, name, root, "patch_size", &c.patch));
+    TRY(get_int(ctx, name, root, "in_channels", &c.channels));
+    TRY(get_int(ctx, name, root, "num_layers", &c.depth));
+    TRY(get_int(ctx, name, root, "depth", &c.depth));
+    TRY(get_int(ctx, name, root, "num_attention_heads", &c.heads));
+    TRY(get_int(ctx, name, root, "num_heads", &c.heads));
+    TRY(get_int(ctx, name, root, "attention_head_dim", &head_size));
+    if (head_size > 0 && c.heads > 0 && c.heads < INT_MAX / head_size)
+        c.width = head_size * c.heads;
+    TRY(get_int(ctx, name, root, "hidden_size", &c.width));
+    TRY(get_int(ctx, name, root, "mlp_ratio", &c.mlp_ratio));
+    TRY(get_int(ctx, name, root, "num_embeds_ada_norm", &embeds));
+    if (embeds > 0 && embeds < INT_MAX)
+        c.rows = embeds + 1;
+    TRY(get_int(ctx, name, root, "num_classes", &classes));
+    TRY(get_int(ctx, name, root, "num_super_classes", &groups));
+    if (classes > 0 && groups > 0 && classes < INT_MAX - groups)
+        c.rows = classes + groups;
+    TRY(get_int(ctx, name, root, "table_rows", &c.rows));
+    const char *kind = json_string_value(json_object_get(root, "kind"));
+    if (kind && !strcmp(kind, "classifier"))
+        c.kind = FDIT_MODEL_CLASSIFIER;
+    *config = c;
+out:
+    json_decref(root);
+    return status;
+}
+
+enum fdit_status fdit_config_to_json(fdit_context *ctx, const struct fdit_model_config *c, char **out)
+{
+    return fdit_strf(ctx, out,
+                     "{\"kind\":\"%s\",\"input_size\":%d,\"patch_size\":%d,\"in_channels\":%d,"
+                     "\"hidden_size\":%d,\"depth\":%d,\"num_heads\":%d,\"mlp_ratio\":%d,"
+                     "\"table_rows\":%d}",
+                     c->kind == FDIT_MODEL_DIT ? "dit" : "classifier", c->input_size, c->patch,
+                     c->channels, c->width, c->depth, c->heads, c->mlp_ratio, c->rows);
+}
+
+double fdit_config_forward_flops(const struct fdit_model_config *c)
+{
+    double n = fdit_config_tokens(c), d = c->width, ratio = c->mlp_ratio;
+    double block = n * d * d * (4 + 2 * ratio) + 2 * n * n * d;
+    if (c->kind == FDIT_MODEL_DIT)
+        block += 6 * d * d;
+    double ends = n * d * fdit_config_patch_in(c);
+    if (c->kind == FDIT_MODEL_DIT)
+        ends += n * d * fdit_config_patch_out(c) + FDIT_TIME_FEATURES * d + d * d + 2 * d * d;
+    else
+        ends += d * c->rows;
+    return 2 * (c->depth * block + ends);
+}

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * config.h: the sizes of a model, and where they come from. */
+#ifndef FDIT_MODEL_CONFIG_H
+#define FDIT_MODEL_CONFIG_H
+
+#include "core/status.h"
+#include "diffusion/schedule.h"
+
+enum fdit_model_kind {
+    FDIT_MODEL_DIT,        /* class-conditional diffusion transformer */
+    FDIT_MODEL_CLASSIFIER, /* the same blocks without conditioning, mean over tokens, linear head */
+};
+
+/* Letters as in device.h. A size of 0 means: not known yet. */
+struct fdit_model_config {
+    enum fdit_model_kind kind;
+    int input_size; /* S: height and width of the input, pixels or latent cells */
+    int channels;   /* Cin */
+    int patch;      /* p, divides S */
+    int width;      /* D, multiple of 4 (position table) */
+    int depth;      /* L */
+    int heads;      /* H, divides D */
+    int mlp_ratio;  /* hidden size of the MLP over D: 4 */
+    int rows;       /* rows of the class table; classifier: classes */
+};
+
+static inline int fdit_config_tokens(const struct fdit_model_config *c)
+{
+    return (c->input_size / c->patch) * (c->input_size / c->patch);
+}
+static inline int fdit_config_patch_in(const struct fdit_model_config *c)
+{
+    return c->channels * c->patch * c->patch;
+}
+static inline int fdit_config_patch_out(const struct fdit_model_config *c)
+{
+    return 2 * c->channels * c->patch * c->patch;
+}
+
+/* Refuses sizes that no network can have, naming the size and what it must be. */
+enum fdit_status fdit_config_check(fdit_context *ctx, const struct fdit_model_config *config);
+
+/* "DiT-XL/2" (XL, L, B, S with patch 1..8) or "D,L,H,P" (width, depth, heads, patch) into width, depth,
+ * heads, patch; the rest stays as it is, mlp_ratio becomes 4 when 0. Else FDIT_ERROR_ARGUMENT. */
+enum fdit_status fdit_config_parse(fdit_context *ctx, const char *text,
+                                   struct fdit_model_config *config);
+/* "DiT-XL/2" where one fits, else "D,L,H,P". Free with fdit_free. */
+enum fdit_status fdit_config_name(fdit_context *ctx, const struct fdit_model_config *config,
+                                  char **out);
+/* The number of heads that the published sizes have at this width (and depth), or 0. */
+int fdit_config_usual_heads(int width);
+
+/* Reads a config.json: our keys (input_size, patch_size, in_channels, hidden_size, depth, num_heads,
+ * mlp_ratio, table_rows) or those of a diffusers transformer (sample_size, num_layers, num_attention_heads,
+ * attention_head_dim, num_embeds_ada_norm). Only keys that are there change *config. `name` is for
+ * messages. */
+enum fdit_status fdit_config_from_json(fdit_context *ctx, const char *name, const char *text, size_t n,
+                                       struct fdit_model_config *config);
+/* One line of JSON with our keys; deterministic. Free with fdit_free. */
+enum fdit_status fdit_config_to_json(fdit_context *ctx, const struct fdit_model_config *config,
+                                     char **out);
+
+/* Multiply-add operations of one forward pass of one picture, times two. */
+double fdit_config_forward_flops(const struct fdit_model_config *config);
+
+#endif

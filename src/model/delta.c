@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "model/delta.h"
+
+#include "core/mem.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static enum fdit_status put_meta(fdit_context *ctx, struct fdit_st_writer *w,
+                                 const struct fdit_model *m, const struct fdit_delta_meta *meta)
+{
+    enum fdit_status status = FDIT_OK;
+    char *model = NULL;
+    TRY(fdit_config_to_json(ctx, &m->config, &model));
+    const struct {
+        const char *key, *value;
+    } entries[] = {
+        { "format", FDIT_DELTA_FORMAT }, { "version", FDIT_DELTA_VERSION }, { "model", model },
+        { "taxonomy", meta->taxonomy },  { "guide", meta->guide },          { "flip", meta->flip },
+        { "train", meta->train },        { "base", meta->fingerprint },
+    };
+    for (size_t i = 0; i < sizeof entries / sizeof entries[0]; i++)
+        if (entries[i].value)
+            TRY(fdit_st_writer_meta(ctx, w, entries[i].key, entries[i].value));
+out:
+    fdit_free(model);
+    return status;
+}
+
+enum fdit_status fdit_delta_save(fdit_context *ctx, const struct fdit_model *m,
+                                 enum fdit_values values, enum fdit_st_type type,
+                                 const struct fdit_delta_meta *meta, const char *path)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_st_writer *w = NULL;
+    float **data = NULL;
+    bool whole = fdit_params_whole(&m->params);
+    TRY(fdit_alloc(ctx, (size_t)m->params.n, sizeof *data, &data));
+    TRY(fdit_st_writer_new(ctx, &w));
+    TRY(put_meta(ctx, w, m, meta));
+    for (int i = 0; i < m->params.n; i++) {
+        const struct fdit_param *p = &m->params.list[i];
+        int64_t shape[4];
+        if (!p->trained && !(whole && p->kind == FDIT_PARAM_POS))
+            continue;
+        for (int k = 0; k < p->rank; k++)
+            shape[k] = p->shape[k];
+        TRY(fdit_alloc(ctx, p->count, sizeof **data, &data[i]));
+        TRY(fdit_model_get(ctx, m, p, values, data[i]));
+        TRY(fdit_st_writer_f32(ctx, w, p->name, type, p->rank, shape, data[i]));
+    }
+    TRY(fdit_st_writer_save(ctx, w, path));
+out:
+    fdit_st_writer_free(w);
+    for (int i = 0; data && i < m->params.n; i++)
+        fdit_free(data[i]);
+    fdit_free(data);
+    return status;
+}
+
+enum fdit_status fdit_delta_check(fdit_context *ctx, const struct fdit_checkpoint *cp)
+{
+    const char *format = fdit_checkpoint_meta(cp, "format");
+    const char *version = fdit_checkpoint_meta(cp, "version");
+    bool state = format && !strcmp(format, "finediffusion-checkpoint"); /* holds the delta, too */
+    if (!state && (!format || strcmp(format, FDIT_DELTA_FORMAT)))
+        return fdit_fail(ctx, FDIT_ERROR_FORMAT,
+                         "%s: is no delta (metadata \"format\" is %s%s%s); give the delta.safetensors of a "
+                         "run", fdit_checkpoint_path(cp), format ? "\"" : "", format ? format : "missing",
+                         format ? "\"" : "");
+    if (!version || strcmp(version, FDIT_DELTA_VERSION))
+        return fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED,
+                         "%s: delta version %s; this program reads version " FDIT_DELTA_VERSION
+                         ", a newer finediffusion is needed", fdit_checkpoint_path(cp),
+                         version ? version : "(none)");
+    return FDIT_OK;
+}

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "model/init.h"
+
+#include "core/mem.h"
+#include "core/rng.h"
+
+#include <math.h>
+#include <string.h>
+
+/* The stream of a parameter: FNV-1a of its name, so that other parameters do not shift it. */
+static struct fdit_rng stream_of(const struct fdit_param *p, uint64_t seed)
+{
+    uint32_t hash = 2166136261u;
+    for (const char *c = p->name; *c; c++)
+        hash = (hash ^ (uint8_t)*c) * 16777619u;
+    return (struct fdit_rng){ .seed = seed, .stream = hash, .domain = FDIT_RNG_INIT };
+}
+
+static void fill_normal(const struct fdit_param *p, uint64_t seed, float deviation, float *data)
+{
+    struct fdit_rng rng = stream_of(p, seed);
+    fdit_rng_fill_normals(&rng, 0, p->count, data);
+    for (size_t i = 0; i < p->count; i++)
+        data[i] *= deviation;
+}
+
+/* Glorot and Bengio 2010: uniform in +- sqrt(6 / (n_in + n_out)). */
+static void fill_xavier(const struct fdit_param *p, uint64_t seed, float *data)
+{
+    struct fdit_rng rng = stream_of(p, seed);
+    float most = (float)sqrt(6.0 / ((double)p->n_in + p->n_out));
+    fdit_rng_fill_uniforms(&rng, 0, p->count, data);
+    for (size_t i = 0; i < p->count; i++)
+        data[i] = most * (2 * data[i] - 1);
+}
+
+static enum fdit_status initial(fdit_context *ctx, const struct fdit_model *m,
+                                const struct fdit_param *p, uint64_t seed, float *data)
+{
+    bool last = !strncmp(p->name, "final_layer.linear", 18);
+    switch (p->kind) {
+    case FDIT_PARAM_POS:
+        return fdit_pos_embed(ctx, m->config.width, m->config.input_size / m->config.patch, data);
+    case FDIT_PARAM_TABLE:
+        fill_normal(p, seed, 0.02f, data);
+        return FDIT_OK;
+    case FDIT_PARAM_NORM:
+        for (size_t i = 0; i < p->count; i++)
+            data[i] = strstr(p->name, ".weight") ? 1.0f : 0.0f;
+        return FDIT_OK;
+    case FDIT_PARAM_BIAS:
+        memset(data, 0, p->count * sizeof *data);
+        return FDIT_OK;
+    case FDIT_PARAM_MATRIX:
+        if (!strncmp(p->name, "t_embedder", 10) || (last && m->config.kind == FDIT_MODEL_CLASSIFIER))
+            fill_normal(p, seed, 0.02f, data);
+        else if (last || strstr(p->name, "adaLN"))
+            memset(data, 0, p->count * sizeof *data);
+        else
+            fill_xavier(p, seed, data);
+        return FDIT_OK;
+    }
+    return FDIT_OK;
+}
+
+enum fdit_status fdit_model_init(fdit_context *ctx, struct fdit_model *m, uint64_t seed)
+{
+    enum fdit_status status = FDIT_OK;
+    float *data = NULL;
+    for (int i = 0; i < m->params.n; i++) {
+        struct fdit_param *p = &m->params.list[i];
+        fdit_free(data);
+        TRY(fdit_alloc(ctx, p->count, sizeof *data, &data));
+        TRY(initial(ctx, m, p, seed, data));
+        TRY(fdit_model_set(ctx, m, p, data));
+    }
+out:
+    fdit_free(data);
+    return status;
+}
+
+enum fdit_status fdit_model_init_table(fdit_context *ctx, struct fdit_model *m,
+                                       enum fdit_table_init how, struct fdit_checkpoint *base,
+                                       uint64_t seed)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_param *p = fdit_params_find(&m->params, "y_embedder.embedding_table.weight");
+    size_t d = (size_t)m->config.width;
+    float *data = NULL, *old = NULL;
+    TRY(fdit_alloc(ctx, p->count, sizeof *data, &data));
+    fill_normal(p, seed, how == FDIT_TABLE_BASE ? 1.0f : 0.02f, data);
+    if (how == FDIT_TABLE_BASE) {
+        int rows = (int)fdit_checkpoint_dim(base, p->name, 0);
+        if (rows < 1)
+            FAIL(ctx, FDIT_ERROR_FORMAT, "%s: has no class table to start from; use --table-init normal",
+                 fdit_checkpoint_path(base));
+        TRY(fdit_alloc(ctx, (size_t)rows * d, sizeof *old, &old));
+        TRY(fdit_checkpoint_read_rows(ctx, base, 0, rows, m->config.width, old));
+        for (size_t j = 0; j < d; j++) {
+            double sum = 0, squares = 0;
+            for (int r = 0; r < rows; r++)
+                sum += old[(size_t)r * d + j];
+            double mean = sum / rows;
+            for (int r = 0; r < rows; r++) {
+                double delta = old[(size_t)r * d + j] - mean;
+                squares += delta * delta;
+            }
+            float deviation = (float)sqrt(squares / rows);
+            for (size_t r = 0; r < p->count / d; r++)
+                data[r * d + j] = (float)mean + deviation * data[r * d + j];
+        }
+    }
+    TRY(fdit_model_set(ctx, m, p, data));
+out:
+    fdit_free(data);
+    fdit_free(old);
+    return status;
+}

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * init.h: parameters before training. */
+#ifndef FDIT_MODEL_INIT_H
+#define FDIT_MODEL_INIT_H
+
+#include "model/checkpoint.h"
+
+/* Every parameter of a model from scratch: linear and patch weights Xavier-uniform, biases 0, class
+ * table and timestep weights N(0, 0.02), adaLN and the last linear layer 0 (a classifier's last layer
+ * N(0, 0.02)), norms 1 and 0, the sine-cosine position table. A function of `seed` and the names. */
+enum fdit_status fdit_model_init(fdit_context *ctx, struct fdit_model *model, uint64_t seed);
+
+/* How the rows of a new class table start. */
+enum fdit_table_init {
+    FDIT_TABLE_NORMAL, /* N(0, 0.02) */
+    FDIT_TABLE_BASE,   /* N(mean, spread) of each column of the base's table */
+    FDIT_TABLE_NAMES,  /* the base's rows of the same names: train/table.h */
+};
+/* The class table alone; base is read for FDIT_TABLE_BASE only. */
+enum fdit_status fdit_model_init_table(fdit_context *ctx, struct fdit_model *model,
+                                       enum fdit_table_init how, struct fdit_checkpoint *base,
+                                       uint64_t seed);
+
+#endif

@@ -1,0 +1,439 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Sizes, the plan, and the life of a model's buffers. */
+#include "model/model_internal.h"
+
+#include "core/mem.h"
+
+#include <string.h>
+
+enum { ALIGN = 4096 / sizeof(float) };
+
+/* ------------------------------------------------------------------ parameters by role */
+
+static enum fdit_status find_roles(fdit_context *ctx, struct fdit_model *m)
+{
+    enum fdit_status status = FDIT_OK;
+    const struct fdit_params *ps = &m->params;
+    struct fdit_end_params *e;
+    TRY(fdit_alloc(ctx, (size_t)m->config.depth, sizeof *m->blocks, &m->blocks));
+    TRY(fdit_alloc(ctx, 1, sizeof *m->ends, &m->ends));
+    e = m->ends;
+    const struct {
+        const char *suffix;
+        size_t at;
+    } roles[] = {
+#define ROLE(suffix, field) { suffix, offsetof(struct fdit_block_params, field) }
+        ROLE("norm1.weight", norm1_w),         ROLE("norm1.bias", norm1_b),
+        ROLE("attn.qkv.weight", qkv_w),        ROLE("attn.qkv.bias", qkv_b),
+        ROLE("attn.proj.weight", proj_w),      ROLE("attn.proj.bias", proj_b),
+        ROLE("norm2.weight", norm2_w),         ROLE("norm2.bias", norm2_b),
+        ROLE("mlp.fc1.weight", fc1_w),         ROLE("mlp.fc1.bias", fc1_b),
+        ROLE("mlp.fc2.weight", fc2_w),         ROLE("mlp.fc2.bias", fc2_b),
+        ROLE("adaLN_modulation.1.weight", ada_w), ROLE("adaLN_modulation.1.bias", ada_b),
+#undef ROLE
+    };
+    for (int i = 0; i < ps->n; i++) {
+        struct fdit_param *p = &ps->list[i];
+        int block = p->group - fdit_group_block(0);
+        if (block < 0 || block >= m->config.depth)
+            continue;
+        const char *suffix = strchr(p->name + strlen("blocks."), '.') + 1;
+        for (size_t r = 0; r < sizeof roles / sizeof roles[0]; r++)
+            if (!strcmp(suffix, roles[r].suffix))
+                memcpy((char *)&m->blocks[block] + roles[r].at, &p, sizeof p);
+    }
+    e->pos = fdit_params_find(ps, "pos_embed");
+    e->patch_w = fdit_params_find(ps, "x_embedder.proj.weight");
+    e->patch_b = fdit_params_find(ps, "x_embedder.proj.bias");
+    e->t0_w = fdit_params_find(ps, "t_embedder.mlp.0.weight");
+    e->t0_b = fdit_params_find(ps, "t_embedder.mlp.0.bias");
+    e->t2_w = fdit_params_find(ps, "t_embedder.mlp.2.weight");
+    e->t2_b = fdit_params_find(ps, "t_embedder.mlp.2.bias");
+    e->table = fdit_params_find(ps, "y_embedder.embedding_table.weight");
+    e->norm_w = fdit_params_find(ps, "final_layer.norm_final.weight");
+    e->norm_b = fdit_params_find(ps, "final_layer.norm_final.bias");
+    e->linear_w = fdit_params_find(ps, "final_layer.linear.weight");
+    e->linear_b = fdit_params_find(ps, "final_layer.linear.bias");
+    e->ada_w = fdit_params_find(ps, "final_layer.adaLN_modulation.1.weight");
+    e->ada_b = fdit_params_find(ps, "final_layer.adaLN_modulation.1.bias");
+out:
+    return status;
+}
+
+/* ------------------------------------------------------------------ the plan */
+
+/* Lays out the tensors of one buffer; `status` sticks. */
+struct layout {
+    fdit_context *ctx;
+    enum fdit_status status;
+    struct fdit_model *m;
+    fdit_buffer **buffer;
+    size_t used; /* elements */
+};
+
+static void place(struct layout *l, struct fdit_tensor *t, enum fdit_dtype type, size_t count)
+{
+    struct fdit_model *m = l->m;
+    size_t next;
+    if (l->status != FDIT_OK)
+        return;
+    if (!fdit_add(l->used, (count + ALIGN - 1) / ALIGN * ALIGN, &next)) {
+        l->status = fdit_fail(l->ctx, FDIT_ERROR_MEMORY, "model: the plan is too large; use a smaller "
+                              "batch");
+        return;
+    }
+    *t = (struct fdit_tensor){ NULL, l->used, type };
+    l->used = next;
+    l->status = fdit_grow(l->ctx, &m->bindings, &m->binding_capacity, m->n_bindings + 1,
+                          sizeof *m->bindings);
+    if (l->status == FDIT_OK)
+        m->bindings[m->n_bindings++] = (struct fdit_binding){ t, l->buffer };
+}
+
+/* A tensor with a buffer of its own, named in the plan. */
+static enum fdit_status own(fdit_context *ctx, struct fdit_model *m, enum fdit_plan_kind kind,
+                            struct fdit_tensor *t, enum fdit_dtype type, size_t count,
+                            const char *label)
+{
+    struct layout l = { .ctx = ctx, .m = m, .buffer = &m->own[m->n_own++] };
+    place(&l, t, type, count);
+    if (l.status != FDIT_OK)
+        return l.status;
+    return fdit_plan_add(ctx, &m->plan, kind, l.buffer, l.used * sizeof(float), "%s", label);
+}
+
+/* What of a block is laid out where. */
+enum { PART_MOD = 1, PART_X_IN = 2, PART_BRANCHES = 4, PART_WORK = 8, PART_INNER = 16 };
+
+static enum fdit_status plan_block(fdit_context *ctx, struct fdit_model *m, struct fdit_block_saved *s,
+                                   int parts, enum fdit_plan_kind kind, const char *label)
+{
+    const struct fdit_model_config *c = &m->config;
+    size_t b = (size_t)m->options.batch, n = (size_t)fdit_config_tokens(c), d = (size_t)c->width;
+    size_t md = b * n * d;
+    struct layout l = { .ctx = ctx, .m = m, .buffer = &s->buffer };
+    if ((parts & PART_MOD) && c->kind == FDIT_MODEL_DIT)
+        place(&l, &s->mod, FDIT_F32, b * 6 * d);
+    if (parts & PART_X_IN)
+        place(&l, &s->x_in, FDIT_F32, md);
+    if (parts & PART_BRANCHES) {
+        place(&l, &s->attn_out, FDIT_F32, md);
+        place(&l, &s->mlp_out, FDIT_F32, md);
+    }
+    if (parts & PART_WORK) {
+        place(&l, &s->qkv, FDIT_F32, 3 * md);
+        place(&l, &s->heads_out, FDIT_F32, md);
+    }
+    if (parts & PART_INNER) {
+        place(&l, &s->xhat1, FDIT_F32, md);
+        place(&l, &s->rstd1, FDIT_F32, b * n);
+        place(&l, &s->lse, FDIT_F32, b * n * (size_t)c->heads);
+        place(&l, &s->xhat2, FDIT_F32, md);
+        place(&l, &s->rstd2, FDIT_F32, b * n);
+        place(&l, &s->fc1, FDIT_F32, md * (size_t)c->mlp_ratio);
+    }
+    if (l.status != FDIT_OK)
+        return l.status;
+    return fdit_plan_add(ctx, &m->plan, kind, &s->buffer, l.used * sizeof(float), "%s", label);
+}
+
+static enum fdit_status plan_blocks(fdit_context *ctx, struct fdit_model *m)
+{
+    enum fdit_status status = FDIT_OK;
+    char *label = NULL;
+    int each = 0, once = PART_MOD | PART_WORK;
+    if (m->options.training) {
+        switch (m->options.recompute) {
+        case FDIT_RECOMPUTE_NONE:
+            each = PART_MOD | PART_BRANCHES | PART_WORK | PART_INNER;
+            once = 0;
+            break;
+        case FDIT_RECOMPUTE_BRANCHES:
+            each = PART_MOD | PART_X_IN | PART_BRANCHES;
+            once = PART_WORK | PART_INNER;
+            break;
+        case FDIT_RECOMPUTE_BLOCK:
+            each = PART_MOD | PART_X_IN;
+            once = PART_BRANCHES | PART_WORK | PART_INNER;
+            break;
+        }
+    }
+    if (each) {
+        TRY(fdit_alloc(ctx, (size_t)m->config.depth, sizeof *m->saved, &m->saved));
+        for (int i = 0; i < m->config.depth; i++) {
+            TRY(fdit_strf(ctx, &label, "block %d activations", i));
+            TRY(plan_block(ctx, m, &m->saved[i], each, FDIT_PLAN_ACTIVATIONS, label));
+            fdit_free(label);
+            label = NULL;
+        }
+    }
+    if (once)
+        TRY(plan_block(ctx, m, &m->shared, once, FDIT_PLAN_SCRATCH, "activations shared by blocks"));
+out:
+    fdit_free(label);
+    return status;
+}
+
+/* Whether a linear layer whose input is rebuilt for a weight gradient is trained anywhere. */
+static bool trains_matrices(const struct fdit_model *m)
+{
+    for (int i = 0; i < m->params.n; i++)
+        if (m->params.list[i].trained && m->params.list[i].kind == FDIT_PARAM_MATRIX)
+            return true;
+    return false;
+}
+
+static enum fdit_status plan_tensors(fdit_context *ctx, struct fdit_model *m)
+{
+    enum fdit_status status = FDIT_OK;
+    const struct fdit_model_config *c = &m->config;
+    bool dit = c->kind == FDIT_MODEL_DIT, train = m->options.training;
+    size_t b = (size_t)m->options.batch, n = (size_t)fdit_config_tokens(c), d = (size_t)c->width;
+    size_t md = b * n * d, pixels = (size_t)c->input_size * (size_t)c->input_size;
+    size_t ratio = (size_t)c->mlp_ratio;
+    size_t out = dit ? b * 2 * (size_t)c->channels * pixels : b * (size_t)c->rows;
+    const enum fdit_plan_kind scratch = FDIT_PLAN_SCRATCH, batch = FDIT_PLAN_BATCH;
+    TRY(own(ctx, m, scratch, &m->x, FDIT_F32, md, "residual stream"));
+    TRY(own(ctx, m, scratch, &m->u, FDIT_F32, md, "branch input"));
+    TRY(own(ctx, m, scratch, &m->wide, FDIT_F32, md * ratio, "MLP activation"));
+    TRY(own(ctx, m, scratch, &m->patches, FDIT_F32, b * n * (size_t)fdit_config_patch_in(c),
+            "patches"));
+    TRY(own(ctx, m, batch, &m->input, FDIT_F32, b * (size_t)c->channels * pixels, "input"));
+    TRY(own(ctx, m, batch, &m->output, FDIT_F32, out, "output"));
+    TRY(own(ctx, m, batch, &m->rows, FDIT_I32, b, dit ? "class rows" : "labels"));
+    if (dit) {
+        TRY(own(ctx, m, batch, &m->t_features, FDIT_F32, b * FDIT_TIME_FEATURES, "time features"));
+        TRY(own(ctx, m, scratch, &m->t_pre, FDIT_F32, b * d, "time embedding before SiLU"));
+        TRY(own(ctx, m, scratch, &m->t_hidden, FDIT_F32, b * d, "time embedding after SiLU"));
+        TRY(own(ctx, m, scratch, &m->c, FDIT_F32, b * d, "condition"));
+        TRY(own(ctx, m, scratch, &m->silu_c, FDIT_F32, b * d, "SiLU of the condition"));
+        TRY(own(ctx, m, scratch, &m->head_mod, FDIT_F32, b * 2 * d, "head modulation"));
+        TRY(own(ctx, m, scratch, &m->tokens_out, FDIT_F32, b * n * (size_t)fdit_config_patch_out(c),
+                "output tokens"));
+    } else {
+        TRY(own(ctx, m, scratch, &m->pooled, FDIT_F32, b * d, "mean token"));
+    }
+    if (!train)
+        return FDIT_OK;
+    size_t dwide = md * (ratio > 3 ? ratio : 3);
+    TRY(own(ctx, m, scratch, &m->dx, FDIT_F32, md, "gradient of the residual stream"));
+    TRY(own(ctx, m, scratch, &m->du, FDIT_F32, md, "gradient of a branch"));
+    TRY(own(ctx, m, scratch, &m->dwide, FDIT_F32, dwide, "gradient inside a branch"));
+    TRY(own(ctx, m, scratch, &m->head_xhat, FDIT_F32, md, "head norm"));
+    TRY(own(ctx, m, scratch, &m->head_rstd, FDIT_F32, b * n, "head norm deviations"));
+    TRY(own(ctx, m, batch, &m->doutput, FDIT_F32, out, "gradient of the output"));
+    if (dit) {
+        TRY(own(ctx, m, scratch, &m->dmod, FDIT_F32, b * 6 * d, "gradient of a modulation"));
+        TRY(own(ctx, m, scratch, &m->dsilu_c, FDIT_F32, b * d, "gradient of the condition"));
+    } else {
+        TRY(own(ctx, m, scratch, &m->dpooled, FDIT_F32, b * d, "gradient of the mean token"));
+    }
+out:
+    return status;
+}
+
+static void weight_desc(const struct fdit_model *m, const struct fdit_param *p,
+                        struct fdit_weight_desc *desc)
+{
+    *desc = (struct fdit_weight_desc){ .n_out = p->n_out, .n_in = p->n_in,
+                                       .storage = m->options.storage,
+                                       .need_dx = m->options.training && p->need_dx,
+                                       .second_copy = m->options.second_copy };
+}
+
+static enum fdit_status plan_params(fdit_context *ctx, struct fdit_model *m)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_plan *plan = &m->plan;
+    for (int g = 0; g < m->params.n_groups; g++) {
+        struct fdit_group *group = &m->params.groups[g];
+        size_t bytes = group->trained * sizeof(float), matrices = 0;
+        const char *what = g == FDIT_GROUP_EMBED               ? "embedders"
+                           : g == fdit_group_head(&m->config)  ? "head"
+                           : g == fdit_group_table(&m->config) ? "class table"
+                           : g == fdit_group_pos(&m->config)   ? "positions"
+                                                               : "block";
+        for (int i = 0; i < m->params.n; i++) {
+            const struct fdit_param *p = &m->params.list[i];
+            struct fdit_weight_desc desc;
+            if (p->group != g || p->trained || p->kind != FDIT_PARAM_MATRIX)
+                continue;
+            weight_desc(m, p, &desc);
+            matrices += fdit_weight_bytes(m->dev, &desc);
+        }
+        TRY(fdit_plan_add(ctx, plan, FDIT_PLAN_WEIGHTS, NULL, matrices, "%s %d matrices", what, g));
+        TRY(fdit_plan_add(ctx, plan, FDIT_PLAN_WEIGHTS, &group->fixed, group->frozen * sizeof(float),
+                          "%s %d vectors", what, g));
+        TRY(fdit_plan_add(ctx, plan, FDIT_PLAN_TRAINED, &group->value, bytes, "%s %d values", what, g));
+        if (m->options.ema)
+            TRY(fdit_plan_add(ctx, plan, FDIT_PLAN_EMA, &group->ema, bytes, "%s %d EMA", what, g));
+        if (!m->options.training)
+            continue;
+        TRY(fdit_plan_add(ctx, plan, FDIT_PLAN_GRADIENTS, &group->grad, bytes, "%s %d gradients", what,
+                          g));
+        TRY(fdit_plan_add(ctx, plan, FDIT_PLAN_OPTIMISER, &group->m, bytes, "%s %d first moments",
+                          what, g));
+        TRY(fdit_plan_add(ctx, plan, FDIT_PLAN_OPTIMISER, &group->v, bytes, "%s %d second moments",
+                          what, g));
+    }
+out:
+    return status;
+}
+
+/* The largest workspace of all ops that forward and backward will call. */
+static size_t workspace(struct fdit_model *m)
+{
+    const struct fdit_model_config *c = &m->config;
+    int b = m->options.batch, n = fdit_config_tokens(c), d = c->width, wide = c->mlp_ratio * d;
+    int head = c->kind == FDIT_MODEL_DIT ? fdit_config_patch_out(c) : c->rows;
+    bool plain = trains_matrices(m);
+    const struct {
+        int rows, n_in, n_out;
+    } linears[] = {
+        { n, fdit_config_patch_in(c), d }, { 1, FDIT_TIME_FEATURES, d }, { 1, d, d },
+        { 1, d, 6 * d }, { 1, d, 2 * d }, { n, d, 3 * d }, { n, d, d }, { n, d, wide },
+        { n, wide, d }, { c->kind == FDIT_MODEL_DIT ? n : 1, d, head },
+    };
+    static const enum fdit_op linear_ops[] = { FDIT_OP_LINEAR, FDIT_OP_LINEAR_DX, FDIT_OP_LINEAR_DW };
+    static const enum fdit_op row_ops[] = { FDIT_OP_COLUMN_SUM, FDIT_OP_NORM, FDIT_OP_MODULATE,
+                                            FDIT_OP_NORM_BACKWARD, FDIT_OP_GATE, FDIT_OP_GATE_BACKWARD,
+                                            FDIT_OP_TOKEN_MEAN, FDIT_OP_TOKEN_MEAN_BACKWARD };
+    static const enum fdit_op head_ops[] = { FDIT_OP_ATTENTION, FDIT_OP_ATTENTION_BACKWARD };
+    static const enum fdit_op flat_ops[] = { FDIT_OP_ACTIVATION, FDIT_OP_ACTIVATION_BACKWARD,
+                                             FDIT_OP_PATCHIFY, FDIT_OP_UNPATCHIFY };
+    struct fdit_op_shape shapes[80];
+    size_t k = 0;
+    for (size_t i = 0; i < sizeof linears / sizeof linears[0]; i++) {
+        for (size_t j = 0; j < 3; j++)
+            shapes[k++] = (struct fdit_op_shape){ .op = linear_ops[j], .samples = b,
+                                                  .rows = linears[i].rows, .n_in = linears[i].n_in,
+                                                  .n_out = linears[i].n_out, .plain = plain };
+        shapes[k++] = (struct fdit_op_shape){ .op = FDIT_OP_COLUMN_SUM, .samples = b,
+                                              .rows = linears[i].rows, .n_out = linears[i].n_out };
+    }
+    for (size_t j = 0; j < sizeof row_ops / sizeof row_ops[0]; j++)
+        shapes[k++] = (struct fdit_op_shape){ .op = row_ops[j], .samples = b, .rows = n, .n_out = d };
+    for (size_t j = 0; j < 2; j++)
+        shapes[k++] = (struct fdit_op_shape){ .op = head_ops[j], .samples = b, .rows = n,
+                                              .heads = c->heads, .head_size = d / c->heads };
+    for (size_t j = 0; j < 4; j++)
+        shapes[k++] = (struct fdit_op_shape){ .op = flat_ops[j], .samples = b,
+                                              .n = (size_t)b * (size_t)n * (size_t)wide };
+    shapes[k++] = (struct fdit_op_shape){ .op = FDIT_OP_GATHER, .samples = b, .n_in = c->rows,
+                                          .n_out = d };
+    shapes[k++] = (struct fdit_op_shape){ .op = FDIT_OP_SCATTER_ADD, .samples = b, .n_in = c->rows,
+                                          .n_out = d };
+    return fdit_device_workspace(m->dev, shapes, k);
+}
+
+enum fdit_status fdit_model_new(fdit_context *ctx, fdit_device *dev,
+                                const struct fdit_model_config *config,
+                                const struct fdit_model_options *options, struct fdit_model **out)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_model *m = NULL;
+    *out = NULL;
+    if (options->batch < 1)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "model: a batch of %d; it must be at least 1", options->batch);
+    TRY(fdit_alloc(ctx, 1, sizeof *m, &m));
+    m->dev = dev;
+    m->config = *config;
+    m->options = *options;
+    TRY(fdit_params_init(ctx, config, options->mask, &m->params));
+    TRY(find_roles(ctx, m));
+    TRY(fdit_alloc(ctx, (size_t)options->batch, FDIT_TIME_FEATURES * sizeof(float), &m->times));
+    TRY(plan_params(ctx, m));
+    TRY(plan_blocks(ctx, m));
+    TRY(plan_tensors(ctx, m));
+    TRY(fdit_plan_add(ctx, &m->plan, FDIT_PLAN_WORKSPACE, NULL, workspace(m), "workspace of the ops"));
+    *out = m;
+    return FDIT_OK;
+out:
+    fdit_model_free(m);
+    return status;
+}
+
+void fdit_model_free(struct fdit_model *m)
+{
+    if (!m)
+        return;
+    for (int i = 0; m->saved && i < m->config.depth; i++)
+        fdit_buffer_free(m->saved[i].buffer);
+    fdit_buffer_free(m->shared.buffer);
+    for (int i = 0; i < m->n_own; i++)
+        fdit_buffer_free(m->own[i]);
+    fdit_params_fini(&m->params);
+    fdit_plan_fini(&m->plan);
+    fdit_free(m->saved);
+    fdit_free(m->bindings);
+    fdit_free(m->blocks);
+    fdit_free(m->ends);
+    fdit_free(m->times);
+    fdit_free(m);
+}
+
+enum fdit_status fdit_model_allocate(fdit_context *ctx, struct fdit_model *m)
+{
+    enum fdit_status status = FDIT_OK;
+    TRY(fdit_plan_allocate(ctx, &m->plan, m->dev));
+    for (size_t i = 0; i < m->n_bindings; i++)
+        m->bindings[i].tensor->buffer = *m->bindings[i].buffer;
+    TRY(fdit_device_reserve(ctx, m->dev, fdit_plan_kind_bytes(&m->plan, FDIT_PLAN_WORKSPACE)));
+out:
+    return status;
+}
+
+/* ------------------------------------------------------------------ parameter values */
+
+struct fdit_tensor fdit_param_value(const struct fdit_model *m, const struct fdit_param *p)
+{
+    const struct fdit_group *g = &m->params.groups[p->group];
+    fdit_buffer *buffer = !p->trained                       ? g->fixed
+                          : m->values == FDIT_VALUES_EMA    ? g->ema
+                                                            : g->value;
+    return (struct fdit_tensor){ buffer, p->offset, FDIT_F32 };
+}
+
+struct fdit_tensor fdit_param_grad(const struct fdit_model *m, const struct fdit_param *p)
+{
+    return (struct fdit_tensor){ m->params.groups[p->group].grad, p->offset, FDIT_F32 };
+}
+
+enum fdit_status fdit_model_set(fdit_context *ctx, struct fdit_model *m, struct fdit_param *p,
+                                const float *data)
+{
+    const struct fdit_group *g = &m->params.groups[p->group];
+    if (!p->trained && p->kind == FDIT_PARAM_MATRIX) {
+        struct fdit_weight_desc desc;
+        weight_desc(m, p, &desc);
+        fdit_weight_free(p->weight);
+        p->weight = NULL;
+        return fdit_weight_new(ctx, m->dev, &desc, data, &p->weight);
+    }
+    if (p->trained) {
+        fdit_write(m->dev, (struct fdit_tensor){ g->value, p->offset, FDIT_F32 }, data, p->count);
+        if (g->ema)
+            fdit_write(m->dev, (struct fdit_tensor){ g->ema, p->offset, FDIT_F32 }, data, p->count);
+    } else {
+        fdit_write(m->dev, (struct fdit_tensor){ g->fixed, p->offset, FDIT_F32 }, data, p->count);
+    }
+    return fdit_device_status(ctx, m->dev);
+}
+
+enum fdit_status fdit_model_get(fdit_context *ctx, const struct fdit_model *m,
+                                const struct fdit_param *p, enum fdit_values values, float *data)
+{
+    const struct fdit_group *g = &m->params.groups[p->group];
+    if (!p->trained && p->kind == FDIT_PARAM_MATRIX)
+        return fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED,
+                         "%s is frozen and packed for the device; read it from its checkpoint", p->name);
+    fdit_buffer *buffer = !p->trained ? g->fixed : values == FDIT_VALUES_EMA ? g->ema : g->value;
+    return fdit_read(ctx, m->dev, (struct fdit_tensor){ buffer, p->offset, FDIT_F32 }, data, p->count);
+}
+
+void fdit_model_write_times(struct fdit_model *m, int samples, const int32_t *t)
+{
+    for (int b = 0; b < samples; b++)
+        fdit_time_features(t[b], m->times + (size_t)b * FDIT_TIME_FEATURES);
+    fdit_write(m->dev, m->t_features, m->times, (size_t)samples * FDIT_TIME_FEATURES);
+}

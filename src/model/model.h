@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * model.h: the network on a device.
+ *
+ *     struct fdit_model *m;
+ *     TRY(fdit_model_new(ctx, dev, &config, &options, &m));    // sizes and the plan, no memory yet
+ *     TRY(fdit_model_allocate(ctx, m));                        // everything, once
+ *     TRY(fdit_model_load_checkpoint(ctx, m, file, ...));      // load.h; or fdit_model_init (init.h)
+ *     fdit_forward(m, &(struct fdit_forward_args){ .samples = 4, ... });
+ *
+ * With options.training the forward pass keeps what the backward pass needs. */
+#ifndef FDIT_MODEL_MODEL_H
+#define FDIT_MODEL_MODEL_H
+
+#include "model/params.h"
+#include "model/plan.h"
+
+/* What the backward pass rebuilds instead of keeping. */
+enum fdit_recompute {
+    FDIT_RECOMPUTE_NONE,     /* 12 D numbers kept per token and block */
+    FDIT_RECOMPUTE_BRANCHES, /* 3 D: block input and both branch outputs */
+    FDIT_RECOMPUTE_BLOCK,    /* D: block input */
+};
+
+enum fdit_values { FDIT_VALUES_RAW, FDIT_VALUES_EMA };
+
+struct fdit_model_options {
+    const struct fdit_mask *mask; /* what is trained; NULL: nothing */
+    bool training;                /* backward pass, gradients, moments */
+    bool ema;                     /* keep EMA of the trained parameters */
+    int batch;                    /* the most samples of one forward pass */
+    enum fdit_recompute recompute;
+    enum fdit_dtype storage;      /* of frozen matrices: FDIT_F32, ... */
+    bool second_copy;             /* frozen matrices may be packed twice */
+};
+
+/* Everything one block keeps for its backward pass. Absent tensors were not planned. */
+struct fdit_block_saved {
+    fdit_buffer *buffer;
+    struct fdit_tensor x_in;  /* [M, D] with recomputation */
+    struct fdit_tensor mod;   /* [B, 6 D] shift1 scale1 gate1 shift2 scale2 gate2 */
+    struct fdit_tensor xhat1, rstd1, qkv, lse, heads_out, attn_out;
+    struct fdit_tensor xhat2, rstd2, fc1, mlp_out;
+};
+
+struct fdit_model {
+    fdit_device *dev;
+    struct fdit_model_config config;
+    struct fdit_model_options options;
+    struct fdit_params params;
+    struct fdit_plan plan;
+    enum fdit_values values;   /* which set the forward pass uses */
+    struct fdit_block_params *blocks; /* [depth] pointers into params, see model_internal.h */
+    struct fdit_end_params *ends;
+
+    struct fdit_block_saved *saved;      /* [depth], or one that all blocks share */
+    struct fdit_block_saved shared;      /* inference and recomputation */
+    struct fdit_binding *bindings;       /* tensors that get their buffer in fdit_model_allocate */
+    size_t n_bindings, binding_capacity;
+    fdit_buffer *own[32];                /* buffers of the tensors below, one each */
+    int n_own;
+    float *times;                        /* host, [B, 256] */
+    struct fdit_tensor x;                /* [M, D] residual stream */
+    struct fdit_tensor u;                /* [M, D] modulated input of a branch */
+    struct fdit_tensor wide;             /* [M, R D] activation of fc1 */
+    struct fdit_tensor dx, du;           /* [M, D] */
+    struct fdit_tensor dwide;            /* [M, max(R, 3) D] */
+    struct fdit_tensor dmod;             /* [B, 6 D] */
+
+    struct fdit_tensor patches;          /* [M, C p p] */
+    struct fdit_tensor t_features;       /* [B, 256] */
+    struct fdit_tensor t_pre, t_hidden;  /* [B, D] */
+    struct fdit_tensor c, silu_c;        /* [B, D] */
+    struct fdit_tensor dsilu_c;          /* [B, D]: also dc */
+    struct fdit_tensor head_xhat, head_rstd, head_mod, head_dmod;
+    struct fdit_tensor tokens_out;       /* [M, p p 2C] */
+    struct fdit_tensor pooled, dpooled;  /* classifier: [B, D] */
+
+    /* In and out. */
+    struct fdit_tensor input;            /* [B, C, S, S] */
+    struct fdit_tensor rows;             /* I32 [B]: rows of the class table; classifier: labels */
+    struct fdit_tensor output;           /* [B, 2C, S, S]; classifier: [B, K] */
+    struct fdit_tensor doutput;          /* the same shape */
+};
+
+/* Sizes, parameter list and plan; allocates nothing on the device. The caller adds its own entries to
+ * (*out)->plan before fdit_model_allocate, if it has any. */
+enum fdit_status fdit_model_new(fdit_context *ctx, fdit_device *dev,
+                                const struct fdit_model_config *config,
+                                const struct fdit_model_options *options, struct fdit_model **out);
+void fdit_model_free(struct fdit_model *model);
+/* Buffers of the plan and the device's workspace. Frozen matrices follow by fdit_model_set. */
+enum fdit_status fdit_model_allocate(fdit_context *ctx, struct fdit_model *model);
+
+/* Gives a parameter its numbers (p->count floats, checkpoint layout); raw and EMA values both. */
+enum fdit_status fdit_model_set(fdit_context *ctx, struct fdit_model *model, struct fdit_param *p,
+                                const float *data);
+/* Reads a trained parameter or frozen vector back; frozen matrices cannot be read:
+ * FDIT_ERROR_UNSUPPORTED. */
+enum fdit_status fdit_model_get(fdit_context *ctx, const struct fdit_model *model,
+                                const struct fdit_param *p, enum fdit_values values, float *data);
+/* The tensor of a trained parameter: its value, gradient, ... */
+struct fdit_tensor fdit_param_value(const struct fdit_model *model, const struct fdit_param *p);
+struct fdit_tensor fdit_param_grad(const struct fdit_model *model, const struct fdit_param *p);
+
+/* Puts the 256 time features of each sample's step t[b] on the device. */
+void fdit_model_write_times(struct fdit_model *model, int samples, const int32_t *t);
+
+/* model->output [B, 2C, S, S] (or [B, K]) from model->input, model->t_features and model->rows. Keeps the
+ * activations when the model is for training. */
+void fdit_forward(struct fdit_model *model, int samples);
+/* Gradients of all trained parameters from model->doutput, after fdit_forward with the same samples.
+ * beta 0 overwrites them, 1 accumulates. */
+void fdit_backward(struct fdit_model *model, int samples, int beta);
+
+#endif

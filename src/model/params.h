@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * params.h: the one list of a model's parameters. Names are those of the public checkpoints
+ * ("blocks.0.attn.qkv.weight"); masks are rules over these names; checkpoints, deltas, the optimiser and
+ * the memory plan all walk this list in this order.
+ *
+ * Parameters are grouped: embedders, one group per block, the head, the class table, the position
+ * table. A group's trained parameters lie in one buffer, each aligned to 4096 bytes, and its gradients,
+ * moments and EMA in buffers of the same layout. Frozen vectors lie in a second buffer; frozen matrices
+ * are weight objects of the device. */
+#ifndef FDIT_MODEL_PARAMS_H
+#define FDIT_MODEL_PARAMS_H
+
+#include "device/device.h"
+#include "model/config.h"
+
+enum fdit_param_kind {
+    FDIT_PARAM_MATRIX, /* [n_out, n_in] (the patch weight [D, C, p, p] counts as [D, C p p]) */
+    FDIT_PARAM_BIAS,
+    FDIT_PARAM_NORM, /* scale or offset of a LayerNorm; missing in a stock DiT */
+    FDIT_PARAM_TABLE,
+    FDIT_PARAM_POS,
+};
+
+struct fdit_param {
+    char *name;
+    enum fdit_param_kind kind;
+    int group;
+    int rank, shape[4];
+    size_t count;
+    int n_out, n_in;     /* matrices */
+    bool trained;
+    bool need_dx;        /* the backward pass multiplies by it */
+    size_t offset;       /* elements, in the group's trained or frozen buffer */
+    fdit_weight *weight; /* frozen matrices, once set */
+};
+
+struct fdit_group {
+    size_t trained, frozen; /* elements with padding; 0: no such buffer */
+    fdit_buffer *value, *grad, *m, *v, *ema; /* trained */
+    fdit_buffer *fixed;                      /* frozen vectors */
+};
+
+/* Indices of the groups: 0 embedders, 1 + i block i, then head, table, positions. */
+enum { FDIT_GROUP_EMBED = 0 };
+static inline int fdit_group_block(int block) { return 1 + block; }
+static inline int fdit_group_head(const struct fdit_model_config *c) { return 1 + c->depth; }
+static inline int fdit_group_table(const struct fdit_model_config *c) { return 2 + c->depth; }
+static inline int fdit_group_pos(const struct fdit_model_config *c) { return 3 + c->depth; }
+static inline int fdit_group_count(const struct fdit_model_config *c) { return 4 + c->depth; }
+
+/* Which parameters are trained: those whose name matches a rule, that is, contains `has` and does not
+ * contain `lacks` (NULL: no condition). */
+struct fdit_mask_rule {
+    const char *has, *lacks;
+};
+struct fdit_mask {
+    const char *name;  /* "finediffusion": what --tune takes */
+    const char *about; /* one line of help */
+    const struct fdit_mask_rule *rules;
+    int n_rules;
+};
+/* The masks in the order of the help text; *n of them. */
+const struct fdit_mask *fdit_masks(int *n);
+/* NULL when there is none of that name. */
+const struct fdit_mask *fdit_mask_find(const char *name);
+bool fdit_mask_trains(const struct fdit_mask *mask, const char *param);
+
+struct fdit_params {
+    struct fdit_param *list;
+    int n;
+    struct fdit_group *groups;
+    int n_groups;
+};
+
+/* Builds the list of a model of these sizes; mask NULL trains nothing. Free with fdit_params_fini. */
+enum fdit_status fdit_params_init(fdit_context *ctx, const struct fdit_model_config *config,
+                                  const struct fdit_mask *mask, struct fdit_params *out);
+void fdit_params_fini(struct fdit_params *params);
+/* NULL when there is none. */
+struct fdit_param *fdit_params_find(const struct fdit_params *params, const char *name);
+/* Numbers in trained parameters and in all of them, the position table included. */
+size_t fdit_params_trained(const struct fdit_params *params);
+size_t fdit_params_total(const struct fdit_params *params);
+/* Whether everything but the position table is trained: a file of the trained parameters and that table
+ * is then a checkpoint by itself. */
+bool fdit_params_whole(const struct fdit_params *params);
+
+#endif

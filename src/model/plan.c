@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "model/plan.h"
+
+#include "core/mem.h"
+
+#include <stdio.h>
+#include <string.h>
+
+const char *fdit_plan_kind_name(enum fdit_plan_kind kind)
+{
+    static const char *const names[FDIT_PLAN_KINDS] = {
+        [FDIT_PLAN_WEIGHTS] = "frozen weights",
+        [FDIT_PLAN_TRAINED] = "trained parameters",
+        [FDIT_PLAN_GRADIENTS] = "gradients",
+        [FDIT_PLAN_OPTIMISER] = "optimiser moments",
+        [FDIT_PLAN_EMA] = "EMA",
+        [FDIT_PLAN_ACTIVATIONS] = "activations",
+        [FDIT_PLAN_SCRATCH] = "scratch",
+        [FDIT_PLAN_BATCH] = "batch",
+        [FDIT_PLAN_WORKSPACE] = "device workspace",
+        [FDIT_PLAN_HOST] = "picture cache (host)",
+    };
+    return names[kind];
+}
+
+void fdit_plan_fini(struct fdit_plan *plan)
+{
+    for (size_t i = 0; i < plan->n; i++)
+        fdit_free(plan->list[i].label);
+    fdit_free(plan->list);
+    *plan = (struct fdit_plan){ 0 };
+}
+
+enum fdit_status fdit_plan_add(fdit_context *ctx, struct fdit_plan *plan, enum fdit_plan_kind kind,
+                               fdit_buffer **where, size_t bytes, const char *label, ...)
+{
+    enum fdit_status status = FDIT_OK;
+    char text[128];
+    if (!bytes)
+        return FDIT_OK;
+    va_list args;
+    va_start(args, label);
+    vsnprintf(text, sizeof text, label, args);
+    va_end(args);
+    TRY(fdit_grow(ctx, &plan->list, &plan->capacity, plan->n + 1, sizeof *plan->list));
+    struct fdit_plan_entry *e = &plan->list[plan->n];
+    *e = (struct fdit_plan_entry){ .kind = kind, .bytes = bytes, .where = where };
+    TRY(fdit_strdup(ctx, text, &e->label));
+    plan->n++;
+out:
+    return status;
+}
+
+void fdit_plan_forget(struct fdit_plan *plan, fdit_buffer **where)
+{
+    for (size_t i = 0; i < plan->n; i++) {
+        if (plan->list[i].where != where)
+            continue;
+        fdit_free(plan->list[i].label);
+        plan->list[i--] = plan->list[--plan->n];
+    }
+}
+
+size_t fdit_plan_kind_bytes(const struct fdit_plan *plan, enum fdit_plan_kind kind)
+{
+    size_t sum = 0;
+    for (size_t i = 0; i < plan->n; i++)
+        sum += plan->list[i].kind == kind ? plan->list[i].bytes : 0;
+    return sum;
+}
+
+size_t fdit_plan_device_bytes(const struct fdit_plan *plan)
+{
+    size_t sum = 0;
+    for (int kind = 0; kind < FDIT_PLAN_KINDS; kind++)
+        if (kind != FDIT_PLAN_HOST)
+            sum += fdit_plan_kind_bytes(plan, (enum fdit_plan_kind)kind);
+    return sum;
+}
+
+static double mb(size_t bytes)
+{
+    return (double)bytes / 1e6;
+}
+
+enum fdit_status fdit_plan_check(fdit_context *ctx, const struct fdit_plan *plan,
+                                 const fdit_device *dev, size_t limit, const char *remedy)
+{
+    enum fdit_status status = FDIT_OK;
+    char *table = NULL;
+    for (size_t i = 0; i < plan->n; i++) {
+        const struct fdit_plan_entry *e = &plan->list[i];
+        if (e->where && dev->info.max_buffer && e->bytes > dev->info.max_buffer)
+            FAIL(ctx, FDIT_ERROR_DEVICE,
+                 "%s needs one buffer of %.0f MB, %s allows %.0f MB; %s", e->label, mb(e->bytes),
+                 dev->info.name, mb(dev->info.max_buffer), remedy);
+    }
+    size_t bytes = fdit_plan_device_bytes(plan);
+    if (limit && bytes > limit) {
+        TRY(fdit_plan_text(ctx, plan, &table));
+        fdit_log(ctx, FDIT_LOG_WARNING, "%s", table);
+        FAIL(ctx, FDIT_ERROR_DEVICE,
+             "the plan needs %.0f MB, the limit is %.0f MB (weights %.0f, activations %.0f); %s",
+             mb(bytes), mb(limit), mb(fdit_plan_kind_bytes(plan, FDIT_PLAN_WEIGHTS)),
+             mb(fdit_plan_kind_bytes(plan, FDIT_PLAN_ACTIVATIONS)), remedy);
+    }
+out:
+    fdit_free(table);
+    return status;
+}
+
+enum fdit_status fdit_plan_allocate(fdit_context *ctx, const struct fdit_plan *plan, fdit_device *dev)
+{
+    enum fdit_status status = FDIT_OK;
+    for (size_t i = 0; i < plan->n; i++)
+        if (plan->list[i].where && !*plan->list[i].where)
+            TRY(fdit_buffer_new(ctx, dev, plan->list[i].bytes, plan->list[i].label,
+                                plan->list[i].where));
+out:
+    return status;
+}
+
+enum fdit_status fdit_plan_text(fdit_context *ctx, const struct fdit_plan *plan, char **out)
+{
+    enum fdit_status status = FDIT_OK;
+    char *text = NULL, *longer = NULL;
+    *out = NULL;
+    TRY(fdit_strf(ctx, &text, "%-22s %8s %12s  %s", "memory plan", "buffers", "MB", "largest"));
+    for (int kind = 0; kind < FDIT_PLAN_KINDS; kind++) {
+        size_t n = 0, sum = 0;
+        const struct fdit_plan_entry *largest = NULL;
+        for (size_t i = 0; i < plan->n; i++) {
+            const struct fdit_plan_entry *e = &plan->list[i];
+            if (e->kind != (enum fdit_plan_kind)kind)
+                continue;
+            n++;
+            sum += e->bytes;
+            if (!largest || e->bytes > largest->bytes)
+                largest = e;
+        }
+        if (!n)
+            continue;
+        TRY(fdit_strf(ctx, &longer, "%s\n%-22s %8zu %12.2f  %s (%.2f)", text,
+                      fdit_plan_kind_name((enum fdit_plan_kind)kind), n, mb(sum), largest->label,
+                      mb(largest->bytes)));
+        fdit_free(text);
+        text = longer;
+        longer = NULL;
+    }
+    TRY(fdit_strf(ctx, out, "%s\n%-22s %8s %12.2f", text, "sum on the device", "",
+                  mb(fdit_plan_device_bytes(plan))));
+out:
+    fdit_free(text);
+    return status;
+}

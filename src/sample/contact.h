@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * contact.h: the contact sheet of a job: a row for each class, its pictures k = 0, 1, ... beside
+ * each other, and before them, if asked, a real picture of the class. Of long requests the
+ * beginning is shown. */
+#ifndef FDIT_SAMPLE_CONTACT_H
+#define FDIT_SAMPLE_CONTACT_H
+
+#include "format/picture.h"
+#include "sample/request.h"
+
+enum { FDIT_CONTACT_ROWS = 100, FDIT_CONTACT_COLUMNS = 16 };
+
+struct fdit_contact;
+
+/* Pictures of side `size`. real: a data set (NULL: none) whose classes are all in the taxonomy.
+ * request and taxonomy must outlive the sheet. Free with fdit_contact_free. */
+enum fdit_status fdit_contact_new(fdit_context *ctx, const struct fdit_request *request,
+                                  const struct fdit_taxonomy *taxonomy, int size, int channels,
+                                  const char *real, struct fdit_contact **out);
+void fdit_contact_free(struct fdit_contact *c); /* NULL is allowed */
+bool fdit_contact_wants(const struct fdit_contact *c, const struct fdit_request_item *item);
+/* Keeps a copy; RGB pictures are taken as grey where the sheet is grey. One of another size is
+ * refused. */
+enum fdit_status fdit_contact_put(fdit_context *ctx, struct fdit_contact *c,
+                                  const struct fdit_request_item *item,
+                                  const struct fdit_picture *p);
+/* Draws and writes the PNG. The number of classes shown is in the title when it is not all. */
+enum fdit_status fdit_contact_write(fdit_context *ctx, const struct fdit_contact *c,
+                                    const char *title, const char *path);
+size_t fdit_contact_rows(const struct fdit_contact *c); /* classes shown */
+
+#endif

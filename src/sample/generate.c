@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "sample/generate.h"
+
+#include "core/mem.h"
+
+#include <string.h>
+
+struct fdit_generator {
+    struct fdit_model *model, *guide; /* guide: the model itself, or another one */
+    struct fdit_generator_options options;
+    struct fdit_sampler *sampler;
+    struct fdit_noise_pictures *noise;
+    int guided_channels;
+    size_t picture;                /* C S S */
+    fdit_buffer *buffer;
+    struct fdit_tensor x, z, old;  /* [batch, C, S, S] */
+    float *host;                   /* [batch, C, S, S] */
+    int32_t *rows, *times;         /* [2 batch] */
+};
+
+int fdit_generator_model_batch(const struct fdit_generator_options *options, bool own_guide)
+{
+    return options->guided && own_guide ? 2 * options->batch : options->batch;
+}
+
+enum fdit_status fdit_generator_new(fdit_context *ctx, struct fdit_model *model,
+                                    struct fdit_model *guide_model,
+                                    const struct fdit_generator_options *options,
+                                    struct fdit_generator **out)
+{
+    enum fdit_status status = FDIT_OK;
+    const struct fdit_model_config *c = &model->config;
+    struct fdit_generator *g = NULL;
+    *out = NULL;
+    TRY(fdit_alloc(ctx, 1, sizeof *g, &g));
+    g->model = model;
+    g->guide = guide_model ? guide_model : model;
+    g->options = *options;
+    if (!g->options.steps)
+        g->options.steps = fdit_sampler_default_steps(options->sampler.kind);
+    int need = fdit_generator_model_batch(options, !guide_model);
+    if (options->batch < 1 || need > model->options.batch)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT,
+             "sampling %d pictures at once needs a model for %d samples, it has room for %d; use a smaller "
+             "--batch", options->batch, need, model->options.batch);
+    if (guide_model && (guide_model->config.channels != c->channels ||
+                        guide_model->config.input_size != c->input_size ||
+                        guide_model->options.batch < options->batch))
+        FAIL(ctx, FDIT_ERROR_ARGUMENT,
+             "the guide's model has %d channels of %d x %d, the sampled one %d of %d x %d; use a guide of "
+             "the same family", guide_model->config.channels, guide_model->config.input_size,
+             guide_model->config.input_size, c->channels, c->input_size, c->input_size);
+    TRY(fdit_sampler_new(ctx, &options->sampler, g->options.steps, &g->sampler));
+    g->guided_channels = fdit_guidance_channels(&options->guidance, c->channels);
+    g->picture = (size_t)c->channels * (size_t)c->input_size * (size_t)c->input_size;
+    size_t b = (size_t)options->batch, padded = (b * g->picture + 1023) / 1024 * 1024;
+    TRY(fdit_noise_new(ctx, options->noise, options->batch, g->picture, options->guided, &g->noise));
+    TRY(fdit_alloc(ctx, b * g->picture, sizeof(float), &g->host));
+    TRY(fdit_alloc(ctx, 2 * b, sizeof(int32_t), &g->rows));
+    TRY(fdit_alloc(ctx, 2 * b, sizeof(int32_t), &g->times));
+    g->x = (struct fdit_tensor){ NULL, 0, FDIT_F32 };
+    g->z = fdit_at(g->x, padded);
+    g->old = fdit_at(g->z, padded);
+    TRY(fdit_plan_add(ctx, &model->plan, FDIT_PLAN_BATCH, &g->buffer, 3 * padded * sizeof(float),
+                      "pictures in the making"));
+    *out = g;
+    return FDIT_OK;
+out:
+    fdit_generator_free(g);
+    return status;
+}
+
+void fdit_generator_bind(struct fdit_generator *g)
+{
+    g->x.buffer = g->z.buffer = g->old.buffer = g->buffer;
+}
+
+void fdit_generator_free(struct fdit_generator *g)
+{
+    if (!g)
+        return;
+    fdit_plan_forget(&g->model->plan, &g->buffer);
+    fdit_buffer_free(g->buffer);
+    fdit_sampler_free(g->sampler);
+    fdit_noise_free(g->noise);
+    fdit_free(g->host);
+    fdit_free(g->rows);
+    fdit_free(g->times);
+    fdit_free(g);
+}
+
+enum fdit_status fdit_generator_read(fdit_context *ctx, struct fdit_generator *g, int n, float *x)
+{
+    return fdit_read(ctx, g->model->dev, g->x, x, (size_t)n * g->picture);
+}
+
+int fdit_generator_steps(const struct fdit_generator *g)
+{
+    return g->sampler->steps;
+}
+
+/* One step's noise of n pictures onto the device. */
+static void write_noise(struct fdit_generator *g, const struct fdit_noise *noise, int n, int step,
+                        struct fdit_tensor to)
+{
+    for (int i = 0; i < n; i++)
+        noise->fill(noise->self, i, step, g->host + (size_t)i * g->picture, g->picture);
+    fdit_write(g->model->dev, to, g->host, (size_t)n * g->picture);
+}
+
+static void write_inputs(struct fdit_generator *g, struct fdit_model *m, int first, int n, int32_t t)
+{
+    for (int i = 0; i < n; i++)
+        g->times[i] = t;
+    fdit_model_write_times(m, n, g->times);
+    fdit_write(m->dev, m->rows, g->rows + first, (size_t)n);
+}
+
+/* The network's outputs for both branches: cond [n, 2C, S, S], and uncond when asked. */
+static void predict(struct fdit_generator *g, int n, int32_t t, bool guided, struct fdit_tensor *cond,
+                    struct fdit_tensor *uncond)
+{
+    struct fdit_model *m = g->model;
+    fdit_device *dev = m->dev;
+    size_t count = (size_t)n * g->picture;
+    bool both = guided && g->guide == m;
+    *uncond = FDIT_NO_TENSOR;
+    fdit_copy(dev, m->input, g->x, count);
+    if (both)
+        fdit_copy(dev, fdit_at(m->input, count), g->x, count);
+    write_inputs(g, m, 0, both ? 2 * n : n, t);
+    fdit_forward(m, both ? 2 * n : n);
+    *cond = m->output;
+    if (both)
+        *uncond = fdit_at(m->output, 2 * count);
+    else if (guided) {
+        fdit_copy(dev, g->guide->input, g->x, count);
+        write_inputs(g, g->guide, n, n, t);
+        fdit_forward(g->guide, n);
+        *uncond = g->guide->output;
+    }
+}
+
+enum fdit_status fdit_generator_run_with(fdit_context *ctx, struct fdit_generator *g,
+                                         const struct fdit_picture_spec *pictures, int n,
+                                         const struct fdit_noise *noise, float *x)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_model *m = g->model;
+    const struct fdit_sampler *s = g->sampler;
+    const struct fdit_guidance *guidance = &g->options.guidance;
+    for (int i = 0; i < n; i++) {
+        g->rows[i] = pictures[i].row;
+        g->rows[n + i] = pictures[i].guide_row;
+    }
+    write_noise(g, noise, n, -1, g->x);
+    fdit_fill(m->dev, g->old, (size_t)n * g->picture, 0);
+    for (int k = 0; k < s->steps; k++) {
+        struct fdit_tensor cond, uncond;
+        bool draws = k < s->noise_steps, always = fdit_noise_every_step(g->noise);
+        if (fdit_stopped(ctx))
+            FAIL(ctx, FDIT_INTERRUPTED, "stopped at step %d of %d", k, s->steps);
+        if (draws || (always && noise->self == g->noise))
+            write_noise(g, noise, n, k, g->z);
+        int32_t t = s->coef[k].t;
+        predict(g, n, t, g->options.guided && fdit_guidance_active(guidance, t), &cond, &uncond);
+        struct fdit_sampler_args a = { .samples = n,
+                                       .channels = m->config.channels,
+                                       .n = g->picture / (size_t)m->config.channels,
+                                       .x_next = g->x,
+                                       .x = g->x,
+                                       .cond = cond,
+                                       .uncond = uncond,
+                                       .z = draws ? g->z : FDIT_NO_TENSOR,
+                                       .old = s->needs_old ? g->old : FDIT_NO_TENSOR,
+                                       .guidance = (float)guidance->w,
+                                       .guided_channels = g->guided_channels,
+                                       .clip_x0 = g->options.clip_x0 };
+        fdit_sampler_set_args(s, k, &a);
+        fdit_sampler_step(m->dev, &a);
+        TRY(fdit_device_status(ctx, m->dev));
+        if (g->options.on_step)
+            g->options.on_step(g->options.user, k + 1, s->steps);
+    }
+    TRY(fdit_read(ctx, m->dev, g->x, x, (size_t)n * g->picture));
+out:
+    return status;
+}
+
+enum fdit_status fdit_generator_run(fdit_context *ctx, struct fdit_generator *g,
+                                    const struct fdit_picture_spec *pictures, int n, float *x)
+{
+    struct fdit_noise noise = fdit_noise_of(g->noise);
+    for (int i = 0; i < n; i++)
+        fdit_noise_seed(g->noise, i, pictures[i].seed, pictures[i].class_id);
+    return fdit_generator_run_with(ctx, g, pictures, n, &noise, x);
+}

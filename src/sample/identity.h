@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * identity.h: what decides the bits of a picture of given class and seed, as DIR/run.json keeps it:
+ *
+ *     {"format":"finediffusion-sample","version":"1","hash":"...","weights":"...",
+ *      "guide_weights":"...","taxonomy":"...","options":{"guidance":4.0,...}}
+ *
+ * Batch, shard, threads and device are not in it: they do not change pictures (another device only
+ * within rounding). */
+#ifndef FDIT_SAMPLE_IDENTITY_H
+#define FDIT_SAMPLE_IDENTITY_H
+
+#include "sample/request.h"
+#include "sample/subject.h"
+
+struct fdit_identity {
+    char hash[17]; /* of all the rest, hexadecimal */
+    char *text;    /* run.json */
+};
+
+/* Reads all weights. `steps`: those of the sampler. With o->tar the request belongs to it, too,
+ * since archives hold many pictures. Free with fdit_identity_fini. */
+enum fdit_status fdit_identity_init(fdit_context *ctx, const struct fdit_sample_options *o,
+                                    const struct fdit_subject *subject,
+                                    const struct fdit_request *request, int steps,
+                                    struct fdit_identity *out);
+void fdit_identity_fini(struct fdit_identity *id);
+/* FDIT_OK when the n bytes of the run.json at `path` say the same; else FDIT_ERROR_FORMAT that
+ * names the first difference. */
+enum fdit_status fdit_identity_compare(fdit_context *ctx, const struct fdit_identity *id,
+                                       const char *path, const char *text, size_t n);
+
+#endif

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * job.h: pictures by the thousand: from options to a folder, archives, a sheet, a file of latents.
+ *
+ * The modules below it: options.h, request.h (which pictures), subject.h (weights, classes, guide),
+ * identity.h (what decides their bits), generate.h (the loop), album.h and contact.h (files). */
+#ifndef FDIT_SAMPLE_JOB_H
+#define FDIT_SAMPLE_JOB_H
+
+#include "sample/options.h"
+
+/* One picture that is done (or was there already). */
+struct fdit_sample_picture {
+    size_t index; /* in the list of all shards */
+    const char *class_name;
+    int32_t id;
+    uint64_t seed;
+    const char *file; /* in the folder; NULL: no file */
+    bool kept;        /* was there */
+};
+
+/* Called from the sampling thread. Each may be NULL. */
+struct fdit_sample_hooks {
+    void *user;
+    void (*on_plan)(void *user, const struct fdit_plan *plan);
+    /* `total` pictures of this shard, of which `kept` are there already. */
+    void (*on_start)(void *user, size_t kept, size_t total);
+    void (*on_step)(void *user, size_t done, size_t total, int step, int steps);
+    void (*on_picture)(void *user, const struct fdit_sample_picture *p);
+};
+
+struct fdit_sample_summary {
+    size_t classes, pictures; /* of the shard */
+    size_t computed, kept;
+    int steps, batch;
+    char guide[128];                             /* "superclass:genus" */
+    double seconds, pictures_per_second, gflops; /* of sampling alone */
+    size_t plan_bytes;                           /* on the device */
+    size_t peak_bytes;                           /* resident memory of the process at its highest */
+    size_t sheet_classes;                        /* rows of the contact sheet */
+    int norms_missing; /* a stock DiT: scales and offsets taken as 1 and 0 */
+};
+
+/* Does what the options say. Until weights are loaded nothing is written. When ctx is asked to
+ * stop: FDIT_INTERRUPTED; finished pictures stay, and the same job again goes on after them.
+ * plan_only: makes the plan, calls on_plan, and returns. */
+enum fdit_status fdit_sample_run(fdit_context *ctx, fdit_device *dev,
+                                 const struct fdit_sample_options *options,
+                                 const struct fdit_sample_hooks *hooks, bool plan_only,
+                                 struct fdit_sample_summary *summary);
+
+#endif

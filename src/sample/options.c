@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "sample/options.h"
+
+#include "core/file.h"
+#include "core/mem.h"
+
+#include <inttypes.h>
+#include <math.h>
+
+struct fdit_sample_options fdit_sample_defaults(void)
+{
+    return (struct fdit_sample_options){ .values = FDIT_VALUES_EMA,
+                                         .storage = FDIT_F32,
+                                         .per_class = 1,
+                                         .shards = 1,
+                                         .guidance = FDIT_GUIDANCE_DEFAULT,
+                                         .sampler = { .kind = FDIT_SAMPLER_DDPM },
+                                         .rng = FDIT_NOISE_PHILOX };
+}
+
+/* A file that will be written at the end: its folder must be there now. */
+static enum fdit_status check_target(fdit_context *ctx, const char *option, const char *path)
+{
+    enum fdit_status status = FDIT_OK;
+    char *folder = NULL;
+    if (fdit_is_folder(path))
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "%s %s is a folder; give a file", option, path);
+    TRY(fdit_path_folder(ctx, path, &folder));
+    if (!fdit_is_folder(folder))
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "%s %s: there is no folder %s; make it first", option, path,
+             folder);
+out:
+    fdit_free(folder);
+    return status;
+}
+
+static enum fdit_status check_numbers(fdit_context *ctx, const struct fdit_sample_options *o)
+{
+    enum fdit_status status = FDIT_OK;
+    if (o->per_class < 1)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--per-class %d: nothing to do; give 1 or more",
+             o->per_class);
+    if (o->batch < 0 || o->batch > 1 << 16)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--batch %d is out of range; give 1 to %d, or leave it out",
+             o->batch, 1 << 16);
+    if (o->shards < 1 || o->shard < 0 || o->shard >= o->shards)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--shard %d/%d: give I/N with 0 <= I < N", o->shard,
+             o->shards);
+    if (!isfinite(o->guidance.w))
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--guidance: not a finite number; try 4, or 1 for none");
+    if (o->seed > (uint64_t)INT64_MAX - INT32_MAX)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT,
+             "--seed %" PRIu64 " is too large for pictures with seeds behind it; "
+             "give at most %" PRIu64,
+             o->seed, (uint64_t)INT64_MAX - INT32_MAX);
+out:
+    return status;
+}
+
+enum fdit_status fdit_sample_check(fdit_context *ctx, const struct fdit_sample_options *o,
+                                   bool plan_only)
+{
+    enum fdit_status status = FDIT_OK;
+    if (!o->base)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--base is missing; give the checkpoint to sample from%s",
+             o->delta ? ", the one the delta was made from" : "");
+    TRY(check_numbers(ctx, o));
+    if (o->classes && o->counts)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--classes and --counts: give one of the two");
+    if (o->vae)
+        FAIL(ctx, FDIT_ERROR_UNSUPPORTED,
+             "--vae %s: this version does not decode latents; leave the option out and write them "
+             "with "
+             "--latents FILE.safetensors",
+             o->vae);
+    if (plan_only)
+        goto out;
+    if (!o->out && !o->latents && !o->grid)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT,
+             "nowhere to put pictures; give --out DIR, --grid FILE.png or --latents "
+             "FILE.safetensors");
+    if (!o->out && (o->tar || o->overwrite))
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--%s is about the folder of the pictures; give --out DIR",
+             o->tar ? "tar" : "overwrite");
+    if (o->out && fdit_file_exists(o->out) && !fdit_is_folder(o->out))
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--out %s is a file; give a folder", o->out);
+    if (o->grid_real && !o->grid)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT,
+             "--grid-real %s: there is no sheet to put them on; add --grid FILE.png", o->grid_real);
+    if (o->grid)
+        TRY(check_target(ctx, "--grid", o->grid));
+    if (o->latents)
+        TRY(check_target(ctx, "--latents", o->latents));
+out:
+    return status;
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * options.h: everything a sampling job can be told. */
+#ifndef FDIT_SAMPLE_OPTIONS_H
+#define FDIT_SAMPLE_OPTIONS_H
+
+#include "data/dataset.h"
+#include "sample/generate.h"
+
+struct fdit_sample_options {
+    /* weights and classes */
+    const char *base;        /* checkpoint */
+    const char *delta;       /* delta or training checkpoint over it; NULL: the base as it is */
+    enum fdit_values values; /* of files that hold raw and EMA weights */
+    const char *model;       /* "DiT-XL/2" or "D,L,H,P"; NULL: as the files say */
+    const char *taxonomy;    /* file; NULL: as the files say */
+    const char *ranks;       /* picked ranks of that file; NULL: all */
+    enum fdit_dtype storage; /* of the weights */
+    bool force;              /* take a delta that was made from another base */
+    /* what is drawn */
+    const char *classes; /* see fdit_taxonomy_select; NULL: all */
+    const char *counts;  /* file of classes and counts, instead of classes and per_class */
+    int per_class;
+    uint64_t seed;     /* of picture 0 of each class; picture k has seed + k */
+    int shard, shards; /* pictures shard, shard + shards, ... of the list */
+    /* how */
+    struct fdit_guidance guidance;
+    /* superclass[:RANK], empty, random, base, delta:FILE, none; NULL: what was trained */
+    const char *guide;
+    struct fdit_sampler_spec sampler;
+    int steps; /* 0: the sampler's default */
+    bool clip_x0;
+    enum fdit_noise_kind rng;
+    int batch;     /* pictures at once; 0: chosen by size and memory */
+    size_t memory; /* limit of the plan in bytes; 0: the device's memory */
+    /* where to */
+    const char *out; /* folder of the pictures; NULL: none are written */
+    bool tar;        /* archives in the folder instead of single files */
+    bool overwrite;
+    const char *latents;   /* safetensors file of the last x; NULL: none */
+    const char *grid;      /* PNG file of a contact sheet; NULL: none */
+    const char *grid_real; /* data set whose pictures head the sheet's rows; NULL: none */
+    const char *vae;       /* decoder of latents: not in this version */
+};
+
+/* The defaults of `finediffusion sample`. */
+struct fdit_sample_options fdit_sample_defaults(void);
+
+/* Refuses what cannot be, by the option's name. plan_only: nothing will be written. */
+enum fdit_status fdit_sample_check(fdit_context *ctx, const struct fdit_sample_options *o,
+                                   bool plan_only);
+
+#endif

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "sample/request.h"
+
+#include "core/mem.h"
+
+enum fdit_status fdit_request_init(fdit_context *ctx, const struct fdit_taxonomy *taxonomy,
+                                   const char *classes, const char *counts, int per_class,
+                                   uint64_t seed, int shard, int shards, struct fdit_request *out)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_request r = { .shard = shard, .shards = shards, .seed = seed };
+    int32_t *numbers = NULL;
+    status = counts ? fdit_taxonomy_counts(ctx, taxonomy, counts, &r.ids, &numbers, &r.n_classes)
+                    : fdit_taxonomy_select(ctx, taxonomy, classes ? classes : "all", &r.ids,
+                                           &r.n_classes);
+    if (status != FDIT_OK)
+        TRY(fdit_fail_prefix(ctx, status, counts ? "--counts" : "--classes"));
+    TRY(fdit_alloc(ctx, r.n_classes + 1, sizeof *r.first, &r.first));
+    for (size_t i = 0; i < r.n_classes; i++) {
+        size_t more = (size_t)(numbers ? numbers[i] : per_class);
+        r.first[i + 1] = r.first[i] + more;
+        if (r.first[i + 1] > INT32_MAX)
+            FAIL(ctx, FDIT_ERROR_ARGUMENT,
+                 "the request is for more than %d pictures; ask for fewer at a time", INT32_MAX);
+    }
+    r.total = r.first[r.n_classes];
+    if (!r.total)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "%s asks for no picture at all; give counts above 0",
+             counts ? counts : "the request");
+    r.n = (r.total + (size_t)(shards - 1 - shard)) / (size_t)shards;
+    *out = r;
+    r = (struct fdit_request){ 0 };
+out:
+    fdit_free(numbers);
+    fdit_request_fini(&r);
+    return status;
+}
+
+void fdit_request_fini(struct fdit_request *r)
+{
+    fdit_free(r->ids);
+    fdit_free(r->first);
+    *r = (struct fdit_request){ 0 };
+}
+
+struct fdit_request_item fdit_request_index(const struct fdit_request *r, size_t index)
+{
+    size_t low = 0, high = r->n_classes; /* the class is in low .. high-1 */
+    while (high - low > 1) {
+        size_t middle = low + (high - low) / 2;
+        if (r->first[middle] <= index)
+            low = middle;
+        else
+            high = middle;
+    }
+    size_t k = index - r->first[low];
+    return (struct fdit_request_item){
+        .index = index, .place = low, .id = r->ids[low], .k = (int32_t)k, .seed = r->seed + k
+    };
+}
+
+struct fdit_request_item fdit_request_at(const struct fdit_request *r, size_t p)
+{
+    return fdit_request_index(r, p * (size_t)r->shards + (size_t)r->shard);
+}

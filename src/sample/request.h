@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * request.h: the list of pictures of a job, class after class in the order of the request, then by
+ * number k = 0, 1, ...; a shard has every N-th of them. */
+#ifndef FDIT_SAMPLE_REQUEST_H
+#define FDIT_SAMPLE_REQUEST_H
+
+#include "data/taxonomy.h"
+
+struct fdit_request {
+    int32_t *ids;  /* [n_classes] in the order of the request */
+    size_t *first; /* [n_classes + 1]: index of each class's first picture */
+    size_t n_classes;
+    size_t total; /* pictures of all shards */
+    size_t n;     /* of this shard */
+    int shard, shards;
+    uint64_t seed;
+};
+
+struct fdit_request_item {
+    size_t index; /* in the whole list */
+    size_t place; /* of its class in ids */
+    int32_t id;
+    int32_t k;
+    uint64_t seed; /* request.seed + k */
+};
+
+/* classes (NULL: all) with per_class pictures each, or `counts`, a file of classes and counts, see
+ * taxonomy.h. A total of 0, or of 2^31 or more: FDIT_ERROR_ARGUMENT. Free with
+ * fdit_request_fini. */
+enum fdit_status fdit_request_init(fdit_context *ctx, const struct fdit_taxonomy *taxonomy,
+                                   const char *classes, const char *counts, int per_class,
+                                   uint64_t seed, int shard, int shards, struct fdit_request *out);
+void fdit_request_fini(struct fdit_request *r);
+/* Picture p < n of this shard. */
+struct fdit_request_item fdit_request_at(const struct fdit_request *r, size_t p);
+/* The picture with this index < total, of whatever shard. */
+struct fdit_request_item fdit_request_index(const struct fdit_request *r, size_t index);
+
+#endif

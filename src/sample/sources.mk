@@ -1,0 +1,12 @@
+# SPDX-License-Identifier: Apache-2.0
+fdit_sources += \
+	src/sample/generate.c src/sample/generate.h \
+	src/sample/noise.c src/sample/noise.h \
+	src/sample/pixels.c src/sample/pixels.h \
+	src/sample/options.c src/sample/options.h \
+	src/sample/request.c src/sample/request.h \
+	src/sample/subject.c src/sample/subject.h \
+	src/sample/identity.c src/sample/identity.h \
+	src/sample/album.c src/sample/album.h \
+	src/sample/contact.c src/sample/contact.h \
+	src/sample/job.c src/sample/job.h

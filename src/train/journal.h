@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * journal.h: what a run writes down while it goes: RUN/log.jsonl and a TensorBoard event file. */
+#ifndef FDIT_TRAIN_JOURNAL_H
+#define FDIT_TRAIN_JOURNAL_H
+
+#include "core/status.h"
+
+struct fdit_journal;
+
+/* Opens both. Lines of log.jsonl for steps after `step` are cut off (a resumed run writes them again). */
+enum fdit_status fdit_journal_open(fdit_context *ctx, const char *run, int64_t step,
+                                   struct fdit_journal **out);
+/* Whether the log held a validation of `step` itself when it was opened, or got one since. */
+bool fdit_journal_validated(const struct fdit_journal *j);
+/* NULL is allowed. */
+enum fdit_status fdit_journal_close(fdit_context *ctx, struct fdit_journal *j);
+
+struct fdit_journal_step {
+    int64_t step;
+    double loss, mse, vb, lr, images_per_second, seconds;
+};
+enum fdit_status fdit_journal_step(fdit_context *ctx, struct fdit_journal *j,
+                                   const struct fdit_journal_step *s);
+/* {"step":N,"val_loss":..,"val_mse":..,"val_vb":..} */
+enum fdit_status fdit_journal_validation(fdit_context *ctx, struct fdit_journal *j, int64_t step,
+                                         double mse, double vb);
+enum fdit_status fdit_journal_picture(fdit_context *ctx, struct fdit_journal *j, int64_t step, int width,
+                                      int height, int channels, const uint8_t *png, size_t bytes);
+/* Puts the log onto the disk: before a checkpoint is renamed into place. */
+enum fdit_status fdit_journal_sync(fdit_context *ctx, struct fdit_journal *j);
+
+#endif

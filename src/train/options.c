@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "train/options.h"
+
+#include "core/mem.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct fdit_train_options fdit_train_defaults(void)
+{
+    return (struct fdit_train_options){
+        .tune = "finediffusion",
+        .storage = FDIT_F32,
+        .flip = true,
+        .batch = 32,
+        .accumulate = 1,
+        .lr = 1e-4,
+        .beta1 = 0.9,
+        .beta2 = 0.999,
+        .ema = 0.9999,
+        .drop_prob = 0.1,
+        .workers = 2,
+        .cache_bytes = (size_t)1 << 30,
+        .checkpoint_every = 1000,
+        .preview_every = 1000,
+        .keep = 3,
+        .preview_guidance = 4,
+    };
+}
+
+const char *fdit_lr_schedule_name(enum fdit_lr_schedule s)
+{
+    static const char *const names[] = { "constant", "linear", "cosine" };
+    return names[s];
+}
+
+const char *fdit_table_init_name(enum fdit_table_init t)
+{
+    static const char *const names[] = { "normal", "base", "names" };
+    return names[t];
+}
+
+const char *fdit_label_drop_name(enum fdit_label_drop d)
+{
+    return d == FDIT_DROP_SUPERCLASS ? "superclass" : "empty";
+}
+
+const char *fdit_recompute_name(enum fdit_recompute r)
+{
+    static const char *const names[] = { "none", "branches", "block" };
+    return names[r];
+}
+
+static enum fdit_status in_range(fdit_context *ctx, const char *option, double value, double low,
+                                 double high)
+{
+    if (value >= low && value <= high)
+        return FDIT_OK;
+    return fdit_fail(ctx, FDIT_ERROR_ARGUMENT, "%s %g is out of range; it must be from %g to %g", option,
+                     value, low, high);
+}
+
+enum fdit_status fdit_train_check(fdit_context *ctx, const struct fdit_train_options *o)
+{
+    enum fdit_status status = FDIT_OK;
+    if (!o->data)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--data is missing; give a folder with one sub-folder per class");
+    if (!o->out)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--out is missing; give a folder for the run");
+    if (!o->base == !o->from_scratch)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "give either --base FILE or --from-scratch");
+    if (o->classifier && !o->from_scratch)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--classifier starts from nothing; add --from-scratch");
+    TRY(in_range(ctx, "--shift", o->shift, 0, 64));
+    if (o->from_scratch && !o->model)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT,
+             "--from-scratch needs --model DiT-S/2 (or WIDTH,DEPTH,HEADS,PATCH)");
+    if (o->from_scratch && strcmp(o->tune, "full"))
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--from-scratch trains every weight; add --tune full");
+    if (!fdit_mask_find(o->tune))
+        FAIL(ctx, FDIT_ERROR_ARGUMENT,
+             "--tune %s is not known; use finediffusion, bitfit, norm, table or full", o->tune);
+    if (o->steps <= 0 && !(o->epochs > 0))
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--steps %lld: nothing to do; give --steps N or --epochs N, above 0",
+             (long long)o->steps);
+    TRY(in_range(ctx, "--batch", o->batch, 1, 1 << 20));
+    TRY(in_range(ctx, "--accumulate", o->accumulate, 1, 1 << 20));
+    TRY(in_range(ctx, "--lr", o->lr, 0, 10));
+    TRY(in_range(ctx, "--betas: the first number", o->beta1, 0, 0.999999999));
+    TRY(in_range(ctx, "--betas: the second number", o->beta2, 0, 0.999999999));
+    TRY(in_range(ctx, "--weight-decay", o->weight_decay, 0, 100));
+    TRY(in_range(ctx, "--clip", o->clip, 0, 1e30));
+    TRY(in_range(ctx, "--ema", o->ema, 0, 1));
+    TRY(in_range(ctx, "--drop-prob", o->drop_prob, 0, 1));
+    TRY(in_range(ctx, "--warmup", (double)o->warmup, 0, 1e15));
+    TRY(in_range(ctx, "--workers", o->workers, 0, 1024));
+    TRY(in_range(ctx, "--keep", o->keep, 0, 1e9));
+    TRY(in_range(ctx, "--checkpoint-every", (double)o->checkpoint_every, 0, 1e15));
+    TRY(in_range(ctx, "--preview-every", (double)o->preview_every, 0, 1e15));
+out:
+    return status;
+}
+
+double fdit_train_lr(const struct fdit_train_options *o, int64_t n, int64_t total)
+{
+    if (n <= o->warmup)
+        return o->lr * (double)n / (double)(o->warmup + 1);
+    double span = (double)(total - o->warmup), done = (double)(n - 1 - o->warmup);
+    double part = span > 0 ? fmin(done / span, 1) : 0;
+    switch (o->schedule) {
+    case FDIT_LR_CONSTANT: return o->lr;
+    case FDIT_LR_LINEAR: return o->lr * (1 - part);
+    case FDIT_LR_COSINE: return o->lr * 0.5 * (1 + cos(3.14159265358979323846 * part));
+    }
+    return o->lr;
+}
+
+static json_t *text_or_null(const char *text)
+{
+    return text ? json_string(text) : json_null();
+}
+
+/* Key for key the long options of `finediffusion train`. Paths are here too: they name what the run was
+ * made of. */
+static json_t *to_json(const struct fdit_train_options *o)
+{
+    json_t *j = json_object();
+#define PUT(key, value) json_object_set_new(j, key, value)
+    PUT("base", text_or_null(o->base));
+    PUT("from-scratch", json_boolean(o->from_scratch));
+    PUT("classifier", json_boolean(o->classifier));
+    PUT("model", text_or_null(o->model));
+    PUT("size", json_integer(o->size));
+    PUT("channels", json_integer(o->channels));
+    PUT("delta", text_or_null(o->delta));
+    PUT("tune", json_string(o->tune));
+    PUT("recompute", json_string(fdit_recompute_name(o->recompute)));
+    PUT("weights", json_string(fdit_dtype_name(o->storage)));
+    PUT("data", text_or_null(o->data));
+    PUT("val", text_or_null(o->validation));
+    PUT("taxonomy", text_or_null(o->taxonomy));
+    PUT("ranks", text_or_null(o->ranks));
+    PUT("superclass", text_or_null(o->superclass));
+    PUT("superclass-train", text_or_null(o->superclass_train));
+    PUT("fit", json_string(o->fit == FDIT_FIT_CROP ? "crop" : "pad"));
+    PUT("flip", json_string(o->flip ? "horizontal" : "none"));
+    PUT("shift", json_integer(o->shift));
+    PUT("skip-bad", json_boolean(o->skip_bad));
+    PUT("batch", json_integer(o->batch));
+    PUT("accumulate", json_integer(o->accumulate));
+    PUT("lr", json_real(o->lr));
+    PUT("lr-schedule", json_string(fdit_lr_schedule_name(o->schedule)));
+    PUT("warmup", json_integer(o->warmup));
+    PUT("betas", json_pack("[f,f]", o->beta1, o->beta2));
+    PUT("weight-decay", json_real(o->weight_decay));
+    PUT("clip", json_real(o->clip));
+    PUT("ema", json_real(o->ema));
+    PUT("ema-exact", json_boolean(o->ema_exact));
+    PUT("label-drop", json_string(fdit_label_drop_name(o->drop)));
+    PUT("drop-prob", json_real(o->drop_prob));
+    PUT("table-init", json_string(fdit_table_init_name(o->table_init)));
+    PUT("seed", json_integer((json_int_t)o->seed));
+#undef PUT
+    return j;
+}
+
+enum fdit_status fdit_train_options_json(fdit_context *ctx, const struct fdit_train_options *o,
+                                         char **out)
+{
+    json_t *j = to_json(o);
+    char *text = json_dumps(j, JSON_COMPACT | JSON_REAL_PRECISION(17));
+    json_decref(j);
+    *out = NULL;
+    enum fdit_status status = text ? fdit_strdup(ctx, text, out)
+                                   : fdit_fail(ctx, FDIT_ERROR_MEMORY, "out of memory for options");
+    free(text);
+    return status;
+}
+
+enum fdit_status fdit_train_options_compare(fdit_context *ctx, const char *path, const char *text,
+                                            size_t n, const struct fdit_train_options *o)
+{
+    enum fdit_status status = FDIT_OK;
+    json_error_t error;
+    const struct fdit_train_options defaults = fdit_train_defaults();
+    json_t *root = json_loadb(text, n, 0, &error), *mine = to_json(o), *value;
+    json_t *usual = to_json(&defaults); /* of options that the run's program did not know yet */
+    char *was = NULL, *is = NULL;
+    const char *key;
+    const json_t *old = json_object_get(root, "options");
+    if (!json_is_object(old))
+        FAIL(ctx, FDIT_ERROR_FORMAT, "%s: is not the config.json of a run (%s); resume another folder",
+             path, root ? "it has no \"options\"" : error.text);
+    json_object_foreach(mine, key, value) {
+        const json_t *before = json_object_get(json_object_get(old, key) ? old : usual, key);
+        if (json_equal(before, value))
+            continue;
+        was = json_dumps(before ? before : json_null(), JSON_ENCODE_ANY | JSON_REAL_PRECISION(6));
+        is = json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(6));
+        FAIL(ctx, FDIT_ERROR_ARGUMENT,
+             "--resume: --%s was %s when the run began and is %s now; only steps, epochs, device, threads, "
+             "workers, intervals and --keep may change", key, was ? was : "?", is ? is : "?");
+    }
+out:
+    free(was);
+    free(is);
+    json_decref(root);
+    json_decref(mine);
+    json_decref(usual);
+    return status;
+}

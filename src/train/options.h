@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * options.h: everything a training run can be told, and RUN/config.json, which keeps it. */
+#ifndef FDIT_TRAIN_OPTIONS_H
+#define FDIT_TRAIN_OPTIONS_H
+
+#include "data/dataset.h"
+#include "model/init.h"
+
+enum fdit_lr_schedule { FDIT_LR_CONSTANT, FDIT_LR_LINEAR, FDIT_LR_COSINE };
+enum fdit_label_drop { FDIT_DROP_SUPERCLASS, FDIT_DROP_EMPTY };
+
+struct fdit_train_options {
+    /* the model */
+    const char *base;         /* checkpoint; NULL with from_scratch */
+    bool from_scratch;
+    bool classifier;          /* train a classifier of the classes instead; needs from_scratch */
+    const char *model;        /* "DiT-XL/2" or "D,L,H,P"; needed from scratch, else NULL allowed */
+    int size, channels;       /* of the input; 0: from the base (from scratch: 32 and 4) */
+    const char *delta;        /* start from this delta; NULL allowed */
+    const char *tune;         /* name of a mask */
+    enum fdit_recompute recompute;
+    enum fdit_dtype storage;  /* of frozen weights */
+    /* data */
+    const char *data;
+    const char *validation;   /* NULL, a data set, or a fraction as text */
+    const char *taxonomy;     /* file; NULL: folders */
+    const char *ranks;        /* picked ranks; NULL: all */
+    const char *superclass;   /* rank that takes the drops; NULL: the first */
+    const char *superclass_train; /* "all" or "A,B": shares the drops equally; NULL: superclass alone */
+    enum fdit_fit fit;
+    bool flip;
+    int shift;                /* classifier: pictures are moved by up to this many pixels */
+    bool skip_bad;
+    /* optimisation */
+    int64_t steps;            /* optimiser steps; 0 with epochs */
+    double epochs;
+    int batch, accumulate;
+    double lr, beta1, beta2, weight_decay, clip;
+    int64_t warmup;
+    enum fdit_lr_schedule schedule;
+    double ema;
+    bool ema_exact;
+    enum fdit_label_drop drop;
+    double drop_prob;
+    enum fdit_table_init table_init;
+    uint64_t seed;
+    /* the run */
+    const char *out;
+    bool resume;
+    int workers;
+    size_t cache_bytes;       /* of decoded pictures */
+    size_t memory;            /* limit of the plan in bytes, 0: the device's memory */
+    int64_t checkpoint_every, preview_every; /* 0: off; checkpoints always at the end */
+    int keep;                 /* checkpoints that stay; 0: all */
+    double preview_guidance;
+    double seconds;           /* stop after this much training time; 0: no limit (demo) */
+};
+
+/* The defaults of `finediffusion train`. */
+struct fdit_train_options fdit_train_defaults(void);
+
+/* Refuses what cannot be, by the option's name. */
+enum fdit_status fdit_train_check(fdit_context *ctx, const struct fdit_train_options *o);
+
+/* Learning rate of step n from 1 of `total`: warm-up from 0 over o->warmup steps, then constant, or down
+ * to 0 at the end in a straight line or half a cosine. */
+double fdit_train_lr(const struct fdit_train_options *o, int64_t n, int64_t total);
+
+/* One line of JSON with every option that decides the numbers, deterministic. Free with fdit_free. */
+enum fdit_status fdit_train_options_json(fdit_context *ctx, const struct fdit_train_options *o,
+                                         char **out);
+/* The option that differs between the text of a run's config.json and o: FDIT_ERROR_ARGUMENT naming it
+ * and both values; FDIT_OK when they agree. */
+enum fdit_status fdit_train_options_compare(fdit_context *ctx, const char *path, const char *text,
+                                            size_t n, const struct fdit_train_options *o);
+
+const char *fdit_lr_schedule_name(enum fdit_lr_schedule s);
+const char *fdit_table_init_name(enum fdit_table_init t);
+const char *fdit_label_drop_name(enum fdit_label_drop d);
+const char *fdit_recompute_name(enum fdit_recompute r);
+
+#endif

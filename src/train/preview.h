@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * preview.h: a few pictures from the weights in training, RUN/previews/step-N.png. */
+#ifndef FDIT_TRAIN_PREVIEW_H
+#define FDIT_TRAIN_PREVIEW_H
+
+#include "data/taxonomy.h"
+#include "sample/generate.h"
+
+struct fdit_preview;
+
+/* For a model on pixels (1 or 3 channels); before fdit_model_allocate. rank: the superclass that guides,
+ * -1: none. empty_row: the guide when there is an empty label, -1: none. */
+enum fdit_status fdit_preview_new(fdit_context *ctx, struct fdit_model *model,
+                                  const struct fdit_taxonomy *taxonomy, int32_t rank,
+                                  int32_t empty_row, double guidance, struct fdit_preview **out);
+void fdit_preview_bind(struct fdit_preview *p);
+void fdit_preview_free(struct fdit_preview *p); /* before the model; NULL is allowed */
+/* Samples with the EMA values and writes the sheet. *png (from fdit_alloc) are the file's bytes. */
+enum fdit_status fdit_preview_write(fdit_context *ctx, struct fdit_preview *p, const char *path,
+                                    int *width, int *height, uint8_t **png, size_t *bytes);
+
+#endif

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * run.h: a training run from options to RUN/delta.safetensors.
+ *
+ *     RUN/config.json               options, model, everything needed to repeat it
+ *     RUN/log.jsonl                 one line a step, and one a validation
+ *     RUN/events.out.tfevents.*     the same for TensorBoard, with the previews
+ *     RUN/checkpoints/step-N.safetensors
+ *     RUN/previews/step-N.png
+ *     RUN/delta.safetensors         trained parameters (EMA), the result */
+#ifndef FDIT_TRAIN_RUN_H
+#define FDIT_TRAIN_RUN_H
+
+#include "model/delta.h"
+#include "train/options.h"
+
+struct fdit_train_progress {
+    int64_t step, steps; /* done, of */
+    double loss, mse, vb, lr, images_per_second, seconds;
+};
+
+/* Called from the training thread. Each may be NULL. */
+struct fdit_train_hooks {
+    void *user;
+    void (*on_plan)(void *user, const struct fdit_plan *plan);
+    void (*on_start)(void *user, int64_t done, int64_t steps);
+    void (*on_step)(void *user, const struct fdit_train_progress *p);
+    void (*on_validation)(void *user, int64_t step, double mse, double vb);
+    void (*on_saved)(void *user, const char *path);
+};
+
+struct fdit_train_summary {
+    size_t trained, total;      /* parameters */
+    int64_t step, steps;        /* reached, wanted */
+    uint64_t images;            /* seen in this process */
+    double seconds;             /* of training, without set-up, validation, previews and checkpoints */
+    double images_per_second, gflops;
+    double first_val_mse, first_val_vb; /* before training; NaN without validation data */
+    double val_mse, val_vb;     /* at the end */
+    size_t plan_bytes;          /* on the device */
+    size_t peak_bytes;          /* resident memory of the process at its highest */
+    double stall_seconds;       /* the step waited for pictures */
+    uint64_t skipped;           /* broken pictures left out */
+    size_t n_classes, n_rows, n_pictures;
+    struct fdit_op_count counts[FDIT_OP_COUNT]; /* with dev->timing */
+};
+
+/* Runs to the end, or to FDIT_INTERRUPTED with a checkpoint when ctx is asked to stop. plan_only: makes
+ * the plan, calls on_plan, and returns. */
+enum fdit_status fdit_train_run(fdit_context *ctx, fdit_device *dev,
+                                const struct fdit_train_options *options,
+                                const struct fdit_train_hooks *hooks, bool plan_only,
+                                struct fdit_train_summary *summary);
+
+#endif

@@ -1,0 +1,12 @@
+# SPDX-License-Identifier: Apache-2.0
+fdit_sources += \
+	src/train/batch.c src/train/batch.h \
+	src/train/folder.c src/train/folder.h \
+	src/train/journal.c src/train/journal.h \
+	src/train/options.c src/train/options.h \
+	src/train/preview.c src/train/preview.h \
+	src/train/run.c src/train/run.h \
+	src/train/state.c src/train/state.h \
+	src/train/step.c src/train/step.h \
+	src/train/table.c src/train/table.h \
+	src/train/tfevents.c src/train/tfevents.h

@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "train/step.h"
+
+#include "core/mem.h"
+#include "diffusion/schedule.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { LOSS_COEF = sizeof(struct fdit_loss_coef) / sizeof(float), NORM_SLOT = 0, LOSS_SLOT = 1 };
+
+struct fdit_step {
+    struct fdit_model *model;
+    struct fdit_schedule *schedule;
+    int micros;
+    fdit_buffer *inputs, *small;
+    struct fdit_tensor x0, noise;                 /* [B, C, S, S] */
+    struct fdit_tensor diffuse_coef, loss_coef;   /* [B, 2], [B, 8] */
+    struct fdit_tensor losses;                    /* [micros, B, 2] */
+    struct fdit_tensor partial, scale, norm;      /* [groups], [1], [1] */
+    float *host_coef;                             /* [B, 8] */
+    float *host_losses;                           /* [micros, B, 2] */
+    float host_norm;
+    int *samples;                                 /* [micros] of the step in progress */
+    int *reported;                                /* [micros] of the step being read */
+};
+
+/* Losses b of a micro-batch: (mse, vb) pairs, or one cross entropy each. */
+static void pair_of(const struct fdit_step *s, const float *losses, int b, double *mse, double *vb)
+{
+    bool dit = s->model->config.kind == FDIT_MODEL_DIT;
+    *mse = (double)(dit ? losses[2 * b] : losses[b]);
+    *vb = dit ? (double)losses[2 * b + 1] : 0;
+}
+
+static size_t aligned(size_t elements)
+{
+    return (elements + 1023) / 1024 * 1024;
+}
+
+enum fdit_status fdit_step_new(fdit_context *ctx, struct fdit_model *model, int micros,
+                               struct fdit_step **out)
+{
+    enum fdit_status status = FDIT_OK;
+    const struct fdit_model_config *c = &model->config;
+    size_t b = (size_t)model->options.batch;
+    size_t pixels = b * (size_t)c->channels * (size_t)c->input_size * (size_t)c->input_size;
+    struct fdit_step *s = NULL;
+    *out = NULL;
+    TRY(fdit_alloc(ctx, 1, sizeof *s, &s));
+    s->model = model;
+    s->micros = micros;
+    TRY(fdit_schedule_new(ctx, FDIT_TRAIN_STEPS, &s->schedule));
+    TRY(fdit_alloc(ctx, b, sizeof(struct fdit_loss_coef), &s->host_coef));
+    TRY(fdit_alloc(ctx, (size_t)micros * b, 2 * sizeof(float), &s->host_losses));
+    TRY(fdit_alloc(ctx, (size_t)micros, sizeof(int), &s->samples));
+    TRY(fdit_alloc(ctx, (size_t)micros, sizeof(int), &s->reported));
+    s->x0 = (struct fdit_tensor){ NULL, 0, FDIT_F32 };
+    s->noise = fdit_at(s->x0, aligned(pixels));
+    s->diffuse_coef = s->x0;
+    s->loss_coef = fdit_at(s->diffuse_coef, aligned(2 * b));
+    s->losses = fdit_at(s->loss_coef, aligned(LOSS_COEF * b));
+    s->partial = fdit_at(s->losses, aligned((size_t)micros * b * 2));
+    s->scale = fdit_at(s->partial, aligned((size_t)model->params.n_groups));
+    s->norm = fdit_at(s->scale, 1024);
+    TRY(fdit_plan_add(ctx, &model->plan, FDIT_PLAN_BATCH, &s->inputs,
+                      2 * aligned(pixels) * sizeof(float), "pictures and noise"));
+    TRY(fdit_plan_add(ctx, &model->plan, FDIT_PLAN_BATCH, &s->small,
+                      (s->norm.offset + 1024) * sizeof(float), "coefficients and losses"));
+    *out = s;
+    return FDIT_OK;
+out:
+    fdit_step_free(s);
+    return status;
+}
+
+void fdit_step_free(struct fdit_step *s)
+{
+    if (!s)
+        return;
+    fdit_plan_forget(&s->model->plan, &s->inputs);
+    fdit_plan_forget(&s->model->plan, &s->small);
+    fdit_buffer_free(s->inputs);
+    fdit_buffer_free(s->small);
+    fdit_schedule_free(s->schedule);
+    fdit_free(s->host_coef);
+    fdit_free(s->host_losses);
+    fdit_free(s->samples);
+    fdit_free(s->reported);
+    fdit_free(s);
+}
+
+void fdit_step_bind(struct fdit_step *s)
+{
+    struct fdit_tensor *small[] = { &s->diffuse_coef, &s->loss_coef, &s->losses,
+                                    &s->partial,      &s->scale,     &s->norm };
+    s->x0.buffer = s->noise.buffer = s->inputs;
+    for (size_t i = 0; i < sizeof small / sizeof small[0]; i++)
+        small[i]->buffer = s->small;
+}
+
+/* x_t, network, losses; with_gradient: also the gradient of the output. */
+static void forward_and_loss(struct fdit_step *s, const struct fdit_micro *in, bool with_gradient)
+{
+    struct fdit_model *m = s->model;
+    const struct fdit_model_config *c = &m->config;
+    size_t n = (size_t)c->input_size * (size_t)c->input_size, b = (size_t)in->samples;
+    size_t picture = (size_t)c->channels * n;
+    fdit_write(m->dev, s->x0, in->x0, b * picture);
+    fdit_write(m->dev, s->noise, in->noise, b * picture);
+    for (size_t i = 0; i < b; i++)
+        fdit_schedule_diffuse_coef(s->schedule, in->t[i], s->host_coef + 2 * i);
+    fdit_write(m->dev, s->diffuse_coef, s->host_coef, 2 * b);
+    for (size_t i = 0; i < b; i++) {
+        struct fdit_loss_coef coef;
+        fdit_schedule_loss_coef(s->schedule, in->t[i], in->loss_scale, &coef);
+        memcpy(s->host_coef + LOSS_COEF * i, &coef, sizeof coef);
+    }
+    fdit_write(m->dev, s->loss_coef, s->host_coef, LOSS_COEF * b);
+    fdit_write(m->dev, m->rows, in->rows, b);
+    fdit_model_write_times(m, in->samples, in->t);
+    fdit_diffuse(m->dev, &(struct fdit_diffuse_args){ .samples = in->samples, .n = picture,
+                                                      .xt = m->input, .x0 = s->x0, .noise = s->noise,
+                                                      .coef = s->diffuse_coef });
+    fdit_forward(m, in->samples);
+    s->samples[in->index] = in->samples;
+    fdit_diffusion_loss(m->dev, &(struct fdit_diffusion_loss_args){
+                                    .samples = in->samples, .channels = c->channels, .n = n,
+                                    .dout = with_gradient ? m->doutput : FDIT_NO_TENSOR,
+                                    .losses = fdit_at(s->losses, (size_t)in->index *
+                                                                     (size_t)m->options.batch * 2),
+                                    .out = m->output, .x0 = s->x0, .noise = s->noise,
+                                    .coef = s->loss_coef });
+}
+
+/* Logits and cross entropy of a classifier; in->rows are the labels. The second loss is 0. */
+static void classify_and_loss(struct fdit_step *s, const struct fdit_micro *in, bool with_gradient)
+{
+    struct fdit_model *m = s->model;
+    const struct fdit_model_config *c = &m->config;
+    size_t b = (size_t)in->samples, n = (size_t)c->input_size * (size_t)c->input_size;
+    fdit_write(m->dev, m->input, in->x0, b * (size_t)c->channels * n);
+    fdit_write(m->dev, m->rows, in->rows, b);
+    fdit_forward(m, in->samples);
+    s->samples[in->index] = in->samples;
+    fdit_cross_entropy(m->dev, &(struct fdit_cross_entropy_args){
+                                   .samples = in->samples, .classes = c->rows,
+                                   .loss = fdit_at(s->losses, (size_t)in->index *
+                                                                  (size_t)m->options.batch * 2),
+                                   .dlogits = with_gradient ? m->doutput : FDIT_NO_TENSOR,
+                                   .logits = m->output, .labels = m->rows,
+                                   .scale = (float)in->loss_scale });
+}
+
+static void losses_of(struct fdit_step *s, const struct fdit_micro *in, bool with_gradient)
+{
+    if (s->model->config.kind == FDIT_MODEL_DIT)
+        forward_and_loss(s, in, with_gradient);
+    else
+        classify_and_loss(s, in, with_gradient);
+}
+
+void fdit_step_micro(struct fdit_step *s, const struct fdit_micro *in)
+{
+    losses_of(s, in, true);
+    fdit_backward(s->model, in->samples, in->first ? 0 : 1);
+}
+
+void fdit_step_evaluate(struct fdit_step *s, const struct fdit_micro *in)
+{
+    losses_of(s, in, false);
+}
+
+double fdit_ema_decay(double decay, bool exact, int64_t n)
+{
+    double warm = (1.0 + (double)n) / (10.0 + (double)n);
+    return exact || decay < warm ? decay : warm;
+}
+
+void fdit_step_update(struct fdit_step *s, const struct fdit_optimiser *o)
+{
+    struct fdit_model *m = s->model;
+    int used = 0;
+    for (int g = 0; g < m->params.n_groups; g++)
+        if (m->params.groups[g].trained)
+            fdit_sum_squares(m->dev, &(struct fdit_sum_squares_args){
+                                         .n = m->params.groups[g].trained,
+                                         .out = fdit_at(s->partial, (size_t)used++),
+                                         .x = fdit_tensor_of(m->params.groups[g].grad, FDIT_F32) });
+    fdit_clip_scale(m->dev, &(struct fdit_clip_scale_args){ .n = used, .scale = s->scale,
+                                                            .norm = s->norm, .partial = s->partial,
+                                                            .max_norm = (float)o->clip });
+    for (int g = 0; g < m->params.n_groups; g++) {
+        const struct fdit_group *group = &m->params.groups[g];
+        if (!group->trained)
+            continue;
+        fdit_adamw(m->dev,
+                   &(struct fdit_adamw_args){
+                       .n = group->trained,
+                       .p = fdit_tensor_of(group->value, FDIT_F32),
+                       .g = fdit_tensor_of(group->grad, FDIT_F32),
+                       .m = fdit_tensor_of(group->m, FDIT_F32),
+                       .v = fdit_tensor_of(group->v, FDIT_F32),
+                       .ema = group->ema ? fdit_tensor_of(group->ema, FDIT_F32) : FDIT_NO_TENSOR,
+                       .scale = s->scale,
+                       .decay = (float)(o->lr * o->weight_decay),
+                       .beta1 = o->beta1,
+                       .beta2 = o->beta2,
+                       .eps = (float)o->eps,
+                       .lr_bias1 = (float)(o->lr / (1 - pow(o->beta1, (double)o->n))),
+                       .inv_sqrt_bias2 = (float)(1 / sqrt(1 - pow(o->beta2, (double)o->n))),
+                       .ema_decay = o->ema_decay });
+    }
+}
+
+void fdit_step_report_begin(struct fdit_step *s)
+{
+    struct fdit_device *dev = s->model->dev;
+    memcpy(s->reported, s->samples, (size_t)s->micros * sizeof(int));
+    fdit_read_begin(dev, s->norm, &s->host_norm, 1, NORM_SLOT);
+    fdit_read_begin(dev, s->losses, s->host_losses,
+                    (size_t)s->micros * (size_t)s->model->options.batch * 2, LOSS_SLOT);
+}
+
+enum fdit_status fdit_step_report_end(fdit_context *ctx, struct fdit_step *s,
+                                      struct fdit_step_losses *out)
+{
+    enum fdit_status status = FDIT_OK;
+    double mse = 0, vb = 0, n = 0;
+    TRY(fdit_read_end(ctx, s->model->dev, NORM_SLOT));
+    TRY(fdit_read_end(ctx, s->model->dev, LOSS_SLOT));
+    for (int i = 0; i < s->micros; i++)
+        for (int b = 0; b < s->reported[i]; b++) {
+            double one_mse, one_vb;
+            pair_of(s, s->host_losses + 2 * (size_t)i * (size_t)s->model->options.batch, b, &one_mse,
+                    &one_vb);
+            mse += one_mse;
+            vb += one_vb;
+            n++;
+        }
+    *out = (struct fdit_step_losses){ .mse = mse / n, .vb = vb / n,
+                                      .gradient_norm = (double)s->host_norm };
+out:
+    return status;
+}
+
+enum fdit_status fdit_step_sample_losses(fdit_context *ctx, struct fdit_step *s, int index,
+                                         int samples, float *mse, float *vb)
+{
+    enum fdit_status status = FDIT_OK;
+    size_t first = (size_t)index * (size_t)s->model->options.batch * 2;
+    TRY(fdit_read(ctx, s->model->dev, fdit_at(s->losses, first), s->host_losses + first,
+                  (size_t)samples * 2));
+    for (int b = 0; b < samples; b++) {
+        double one_mse, one_vb;
+        pair_of(s, s->host_losses + first, b, &one_mse, &one_vb);
+        mse[b] = (float)one_mse;
+        vb[b] = (float)one_vb;
+    }
+out:
+    return status;
+}
+
+static bool all_finite(const float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!isfinite(x[i]))
+            return false;
+    return true;
+}
+
+enum fdit_status fdit_step_find_bad(fdit_context *ctx, struct fdit_step *s, const char **out)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_model *m = s->model;
+    float *data = NULL;
+    *out = NULL;
+    for (int pass = 0; pass < 2 && !*out; pass++)
+        for (int i = 0; i < m->params.n && !*out; i++) {
+            const struct fdit_param *p = &m->params.list[i];
+            if (!p->trained)
+                continue;
+            struct fdit_tensor t = fdit_param_grad(m, p);
+            if (pass == 1)
+                t.buffer = m->params.groups[p->group].value;
+            fdit_free(data);
+            TRY(fdit_alloc(ctx, p->count, sizeof *data, &data));
+            TRY(fdit_read(ctx, m->dev, t, data, p->count));
+            if (!all_finite(data, p->count))
+                *out = p->name;
+        }
+out:
+    fdit_free(data);
+    return status;
+}

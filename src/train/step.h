@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * step.h: one optimiser step of diffusion training, queued on the device.
+ *
+ *     struct fdit_step *s;
+ *     TRY(fdit_step_new(ctx, model, &s));       // adds its tensors to model->plan
+ *     TRY(fdit_model_allocate(ctx, model));
+ *     fdit_step_bind(s);
+ *     for each step n = 1, 2, ...:
+ *         for each micro-batch i:  fdit_step_micro(s, &micro);     // forward, loss, backward
+ *         fdit_step_update(s, &optimiser);                         // clip, AdamW, EMA
+ *         fdit_step_report_begin(s);  ... one step later ...  TRY(fdit_step_report_end(ctx, s, &r));
+ *
+ * Nothing is read back inside a step. The formulas: doc/DESIGN.md, "Loss" and "Optimiser". */
+#ifndef FDIT_TRAIN_STEP_H
+#define FDIT_TRAIN_STEP_H
+
+#include "model/model.h"
+
+struct fdit_step;
+
+/* The model must be for training and not yet allocated. micros: micro-batches of one step (gradient
+ * accumulation), at least 1. */
+enum fdit_status fdit_step_new(fdit_context *ctx, struct fdit_model *model, int micros,
+                               struct fdit_step **out);
+void fdit_step_free(struct fdit_step *step); /* before the model; NULL is allowed */
+void fdit_step_bind(struct fdit_step *step); /* after fdit_model_allocate */
+
+/* One micro-batch, host memory: samples <= the model's batch. t: 0..999; rows: rows of the class table. */
+struct fdit_micro {
+    int samples;
+    const float *x0, *noise; /* [samples, C, S, S] */
+    const int32_t *t, *rows; /* [samples]; a classifier's labels are in rows, it has no t and noise */
+    bool first;              /* of its step: gradients are overwritten */
+    int index;               /* 0 .. micros-1 */
+    double loss_scale;       /* 1 / (samples of the whole step) */
+};
+void fdit_step_micro(struct fdit_step *step, const struct fdit_micro *micro);
+/* Forward and losses only, with the values that model->values selects. For validation. */
+void fdit_step_evaluate(struct fdit_step *step, const struct fdit_micro *micro);
+
+struct fdit_optimiser {
+    double lr, beta1, beta2, eps, weight_decay;
+    double clip;      /* largest norm of the gradient; 0: none */
+    double ema_decay; /* of this step */
+    int64_t n;        /* number of this step, from 1 */
+};
+/* Clips, AdamW and EMA of all trained parameters. Gradients that are not finite change nothing. */
+void fdit_step_update(struct fdit_step *step, const struct fdit_optimiser *o);
+
+/* min(decay, (1+n)/(10+n)) for step n from 1, or decay itself when `exact`. */
+double fdit_ema_decay(double decay, bool exact, int64_t n);
+
+struct fdit_step_losses {
+    double mse, vb;       /* means over the samples of the step; classifier: cross entropy, and 0 */
+    double gradient_norm; /* before clipping */
+};
+/* Starts reading back the losses of the last step (all its micro-batches); _end waits for them. */
+void fdit_step_report_begin(struct fdit_step *step);
+enum fdit_status fdit_step_report_end(fdit_context *ctx, struct fdit_step *step,
+                                      struct fdit_step_losses *out);
+/* Per-sample mse and vb of micro-batch `index`, [samples] each; waits. */
+enum fdit_status fdit_step_sample_losses(fdit_context *ctx, struct fdit_step *step, int index,
+                                         int samples, float *mse, float *vb);
+/* The first gradient, else parameter, that is not finite; NULL when all are. Reads everything: only
+ * after a failure. *out is owned by the model. */
+enum fdit_status fdit_step_find_bad(fdit_context *ctx, struct fdit_step *step, const char **out);
+
+#endif

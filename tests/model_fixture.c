@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "model_fixture.h"
+
+#include "core/mem.h"
+#include "devices.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+int test_devices(const char *names[8])
+{
+    static char copy[256];
+    const char *wanted = getenv("FDIT_TEST_DEVICE");
+    int n = 0;
+    snprintf(copy, sizeof copy, "%s", wanted ? wanted : "ref,cpu");
+    for (char *name = strtok(copy, ","); name && n < 8; name = strtok(NULL, ","))
+        names[n++] = name;
+    return n;
+}
+
+fdit_device *test_open_device(fdit_context *ctx, const char *name, int threads)
+{
+    fdit_device *dev = NULL;
+    struct fdit_device_options options = { .spec = name, .threads = threads };
+    ck_assert_ok(ctx, fdit_devices_open(ctx, &options, &dev));
+    return dev;
+}
+
+struct fdit_safetensors *test_open(fdit_context *ctx, const char *file)
+{
+    struct fdit_safetensors *st = NULL;
+    char *path = test_fixture("%s", file);
+    ck_assert_ok(ctx, fdit_safetensors_open(ctx, path, &st));
+    free(path);
+    return st;
+}
+
+static const struct fdit_st_tensor *must_find(const struct fdit_safetensors *st, const char *name)
+{
+    const struct fdit_st_tensor *t = fdit_safetensors_find(st, name);
+    ck_assert_msg(t != NULL, "%s has no tensor %s", fdit_safetensors_path(st), name);
+    return t;
+}
+
+float *test_floats(fdit_context *ctx, const struct fdit_safetensors *st, const char *name, size_t *n)
+{
+    const struct fdit_st_tensor *t = must_find(st, name);
+    float *x;
+    ck_assert_ok(ctx, fdit_alloc(ctx, t->n, sizeof *x, &x));
+    ck_assert_ok(ctx, fdit_safetensors_f32(ctx, st, t, 0, t->n, x));
+    if (n)
+        *n = t->n;
+    return x;
+}
+
+int32_t *test_ints(fdit_context *ctx, const struct fdit_safetensors *st, const char *name, size_t *n)
+{
+    const struct fdit_st_tensor *t = must_find(st, name);
+    int64_t *wide;
+    int32_t *x;
+    ck_assert_ok(ctx, fdit_alloc(ctx, t->n, sizeof *wide, &wide));
+    ck_assert_ok(ctx, fdit_alloc(ctx, t->n, sizeof *x, &x));
+    ck_assert_ok(ctx, fdit_safetensors_i64(ctx, st, t, 0, t->n, wide));
+    for (size_t i = 0; i < t->n; i++)
+        x[i] = (int32_t)wide[i];
+    fdit_free(wide);
+    if (n)
+        *n = t->n;
+    return x;
+}
+
+struct fdit_model *test_load_model(fdit_context *ctx, fdit_device *dev, const char *file,
+                                   const struct fdit_model_options *options)
+{
+    struct fdit_checkpoint *cp = NULL;
+    struct fdit_model_config config;
+    struct fdit_model *m = NULL;
+    char *path = test_fixture("%s", file);
+    ck_assert_ok(ctx, fdit_checkpoint_open(ctx, path, FDIT_VALUES_RAW, &cp));
+    ck_assert_ok(ctx, fdit_checkpoint_config(ctx, cp, NULL, &config));
+    ck_assert_ok(ctx, fdit_model_new(ctx, dev, &config, options, &m));
+    ck_assert_ok(ctx, fdit_model_allocate(ctx, m));
+    ck_assert_ok(ctx, fdit_model_load(ctx, m, &cp, 1, false, NULL));
+    fdit_checkpoint_close(cp);
+    free(path);
+    return m;
+}
+
+static bool tolerance(const char *key, double *absolute, double *relative)
+{
+    char *path = test_fixture("tolerances.json");
+    json_t *root = json_load_file(path, 0, NULL);
+    const json_t *row = json_object_get(root, key);
+    *absolute = json_number_value(json_object_get(row, "absolute"));
+    const json_t *r = json_object_get(row, "relative");
+    *relative = json_is_number(r) ? json_number_value(r) : INFINITY;
+    bool found = row != NULL;
+    json_decref(root);
+    free(path);
+    return found;
+}
+
+bool test_has_tolerance(const char *key)
+{
+    double absolute, relative;
+    return tolerance(key, &absolute, &relative);
+}
+
+void test_agree_except(const char *key, const char *what, const float *got, const float *wanted, size_t n,
+                       size_t exceptions, double exception_size)
+{
+    double absolute, relative, largest = 0;
+    size_t off = 0;
+    ck_assert_msg(tolerance(key, &absolute, &relative), "tolerances.json has no row \"%s\"", key);
+    for (size_t i = 0; i < n; i++)
+        largest = fmax(largest, fabs((double)wanted[i]));
+    for (size_t i = 0; i < n; i++) {
+        double d = fabs((double)got[i] - (double)wanted[i]);
+        bool good = d <= absolute && (largest < 1e-12 || d <= relative * largest);
+        if (good)
+            continue;
+        bool excused = d <= exception_size && ++off <= exceptions;
+        ck_assert_msg(excused,
+                      "%s: element %zu of %zu is %.9g, wanted %.9g (off by %.3g; allowed %.3g and %.3g of "
+                      "%.3g; %zu exceptions of %zu)", what, i, n, (double)got[i], (double)wanted[i], d,
+                      absolute, relative, largest, off, exceptions);
+    }
+}
+
+void test_agree(const char *key, const char *what, const float *got, const float *wanted, size_t n)
+{
+    test_agree_except(key, what, got, wanted, n, 0, 0);
+}

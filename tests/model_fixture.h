@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * model_fixture.h: fixtures of whole models: files, tolerances, devices. */
+#ifndef FDIT_TESTS_MODEL_FIXTURE_H
+#define FDIT_TESTS_MODEL_FIXTURE_H
+
+#include "device/device.h"
+#include "format/safetensors.h"
+#include "harness.h"
+#include "model/checkpoint.h"
+
+/* The devices of FDIT_TEST_DEVICE (a comma list), default "ref,cpu". Returns how many names were set. */
+int test_devices(const char *names[8]);
+fdit_device *test_open_device(fdit_context *ctx, const char *name, int threads);
+
+struct fdit_safetensors *test_open(fdit_context *ctx, const char *file);
+/* A tensor of the file as floats or int32, freed with fdit_free; the test fails when it is absent. */
+float *test_floats(fdit_context *ctx, const struct fdit_safetensors *st, const char *name, size_t *n);
+int32_t *test_ints(fdit_context *ctx, const struct fdit_safetensors *st, const char *name, size_t *n);
+
+/* A model of the fixture's weights, loaded and allocated. `file` e.g. "dit.safetensors". */
+struct fdit_model *test_load_model(fdit_context *ctx, fdit_device *dev, const char *file,
+                                   const struct fdit_model_options *options);
+
+/* Fails unless got agrees with wanted within the row `key` of tolerances.json (both columns);
+ * up to `exceptions` elements may be off by at most `exception_size`. */
+void test_agree_except(const char *key, const char *what, const float *got, const float *wanted, size_t n,
+                       size_t exceptions, double exception_size);
+void test_agree(const char *key, const char *what, const float *got, const float *wanted, size_t n);
+bool test_has_tolerance(const char *key);
+
+#endif

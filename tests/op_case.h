@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * op_case.h: one call of one op, described as data, so that the same call can be made on the
+ * reference device, on the device under test, with one thread, with the optional entries removed,
+ * sample by sample, and with a NaN in an input.
+ *
+ *     struct op_case *c = case_new(FDIT_OP_GATE, "gate: samples %d", b);
+ *     c->args.gate = (struct fdit_gate_args){ .samples = b, .rows = n, .width = d, ... };
+ *     case_in(c, offsetof(struct fdit_gate_args, branch), "branch", n * d, b);
+ *     case_out(c, offsetof(struct fdit_gate_args, y), "y", n * d, b);
+ *     case_check(c);    // consumes c
+ */
+#ifndef FDIT_TESTS_OP_CASE_H
+#define FDIT_TESTS_OP_CASE_H
+
+#include "device/device.h"
+#include "harness.h"
+
+union op_args {
+    struct fdit_linear_args linear;
+    struct fdit_linear_dx_args linear_dx;
+    struct fdit_linear_dw_args linear_dw;
+    struct fdit_column_sum_args column_sum;
+    struct fdit_norm_args norm;
+    struct fdit_modulate_args modulate;
+    struct fdit_norm_backward_args norm_backward;
+    struct fdit_attention_args attention;
+    struct fdit_attention_backward_args attention_backward;
+    struct fdit_gate_args gate;
+    struct fdit_gate_backward_args gate_backward;
+    struct fdit_activation_args activation;
+    struct fdit_activation_backward_args activation_backward;
+    struct fdit_axpy_args axpy;
+    struct fdit_gather_args gather;
+    struct fdit_scatter_add_args scatter_add;
+    struct fdit_patchify_args patchify;
+    struct fdit_token_mean_args token_mean;
+    struct fdit_token_mean_backward_args token_mean_backward;
+    struct fdit_diffuse_args diffuse;
+    struct fdit_diffusion_loss_args diffusion_loss;
+    struct fdit_cross_entropy_args cross_entropy;
+    struct fdit_sampler_args sampler;
+    struct fdit_adamw_args adamw;
+    struct fdit_sum_squares_args sum_squares;
+    struct fdit_clip_scale_args clip_scale;
+};
+
+enum slot_role { SLOT_IN, SLOT_OUT, SLOT_INOUT };
+
+/* One tensor argument. A sample's part starts at sample * sample_stride and is sample_n long;
+ * sample_stride 0: shared by all samples. */
+struct slot {
+    const char *name;
+    size_t field, alias; /* offsets in the arguments; alias: a second one, NO_FIELD: none */
+    enum slot_role role;
+    enum fdit_dtype type;
+    size_t n, sample_stride, sample_n;
+    bool over_batch; /* an output that sums over the samples */
+    bool no_poison;  /* not all of it is read */
+    void *data;      /* inputs: the values */
+    void *wanted;    /* outputs: the reference's */
+};
+#define NO_FIELD ((size_t)-1)
+
+enum { CASE_SLOTS = 16, CASE_GUARD = 64 };
+
+struct op_case {
+    enum fdit_op op;
+    union op_args args;
+    struct fdit_op_shape shape;
+    struct slot slots[CASE_SLOTS];
+    int n_slots;
+    char text[256];   /* the call in words */
+    double tolerance; /* of every output: sum (got - wanted)^2 / (floor + sum wanted^2) */
+    double floor;     /* 1: a lone result that cancelled to almost nothing may be off by an ulp of
+                       * its terms, which are about 1 */
+    bool per_sample;  /* args begin with `int samples`, rows are independent of other samples */
+    bool no_poison;   /* leave out the NaN and infinity runs */
+    bool has_limits;  /* an infinity may give a limit, as GELU(-inf) = 0, where the reference has
+                       * NaN */
+    float *weight;    /* a frozen matrix, n_out x n_in, at weight_field */
+    struct fdit_weight_desc weight_desc;
+    size_t weight_field;
+    struct test_rng rng;
+};
+
+enum { OP_DEVICES = 4 };
+
+/* The devices that one run compares; opened by op_devices_open. */
+struct op_devices {
+    fdit_context *ctx;
+    const char *spec;
+    fdit_device *ref, *main;
+    fdit_device *one_thread; /* NULL where the device has but one or does not say */
+    fdit_device *composed;   /* no optional entries */
+    struct fdit_device_ops composed_ops;
+    fdit_device *buffer_of[OP_DEVICES + 1]; /* whose buffers[i] is; NULL ends it */
+    fdit_buffer *buffers[OP_DEVICES];
+};
+extern struct op_devices op_devices;
+enum fdit_status op_devices_open(fdit_context *ctx, const char *spec);
+void op_devices_close(void);
+
+struct op_case *case_new(enum fdit_op op, const char *format, ...) FDIT_PRINTF(2, 3);
+/* Tensors of `n` floats a sample for `samples` samples (samples 0: one n shared by all). Inputs are
+ * N(0, 1); the returned slot can be changed until case_check. */
+struct slot *case_in(struct op_case *c, size_t field, const char *name, size_t n, int samples);
+struct slot *case_out(struct op_case *c, size_t field, const char *name, size_t n, int samples);
+struct slot *case_inout(struct op_case *c, size_t field, const char *name, size_t n, int samples);
+/* As case_in, case_out with the rows `stride` apart. */
+struct slot *case_in_strided(struct op_case *c, size_t field, const char *name, size_t n,
+                             int samples, int stride);
+struct slot *case_out_strided(struct op_case *c, size_t field, const char *name, size_t n,
+                              int samples, int stride);
+/* Row numbers 0..below-1, one a sample. */
+struct slot *case_rows(struct op_case *c, size_t field, const char *name, int samples, int below);
+void case_weight(struct op_case *c, size_t field, int n_out, int n_in, float deviation);
+
+/* All comparisons of the header comment; fails the running test. Frees c. */
+void case_check(struct op_case *c);
+/* Runs on the reference only and copies the output `name` (a slot's) to `to`. Frees c. */
+void case_reference(struct op_case *c, const char *name, float *to);
+
+#endif

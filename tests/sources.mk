@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+# One block for each test program; append yours.
+#
+#     check_PROGRAMS += tests/test_status
+#     tests_test_status_SOURCES = tests/test_status.c
+#
+# It links tests/harness.c, the whole library with its internals, and Check. A program exits with 0, 1,
+# or 77 when there is nothing to test on this machine. A shell script is
+#
+#     TESTS += tests/test_cli.sh
+#     EXTRA_DIST += tests/test_cli.sh
+#
+# and finds the program in $FDIT_PROGRAM and the sources in $FDIT_SRCDIR. Folders tests/fixtures and
+# tests/corpus are distributed as they are.
+
+# A fuzz target is
+#
+#     fuzz_programs += tests/fuzz/fuzz_x
+#     tests_fuzz_fuzz_x_SOURCES = tests/fuzz/fuzz_x.c tests/fuzz/fuzz.h $(fuzz_main)
+#     tests_fuzz_fuzz_x_LDFLAGS = $(fuzz_link_flags)
+
+check_LTLIBRARIES += libfdit_harness.la
+libfdit_harness_la_SOURCES = tests/harness.c tests/harness.h
+
+check_PROGRAMS += tests/test_rng
+tests_test_rng_SOURCES = tests/test_rng.c
+
+check_PROGRAMS += tests/test_schedule tests/test_sampler
+tests_test_schedule_SOURCES = tests/test_schedule.c
+tests_test_sampler_SOURCES = tests/test_sampler.c
+
+check_PROGRAMS += tests/test_progress
+tests_test_progress_SOURCES = tests/test_progress.c
+
+check_PROGRAMS += tests/test_gemm
+tests_test_gemm_SOURCES = tests/test_gemm.c
+if HAVE_AVX2
+tests_test_gemm_LDADD = libfdit_cpu_wide.la $(LDADD)
+endif
+
+check_PROGRAMS += tests/test_image
+tests_test_image_SOURCES = tests/test_image.c
+tests_test_image_LDADD = $(LDADD) $(PNG_LIBS)
+
+check_PROGRAMS += tests/test_ops
+tests_test_ops_SOURCES = tests/test_ops.c tests/op_case.c tests/op_case.h tests/ops_pointwise.c \
+	tests/ops_pointwise.h
+if HAVE_OPENCL
+check_PROGRAMS += tests/test_ops_opencl
+tests_test_ops_opencl_SOURCES = $(tests_test_ops_SOURCES)
+tests_test_ops_opencl_CPPFLAGS = $(AM_CPPFLAGS) -DTEST_OPS_OPENCL=1
+endif
+
+check_PROGRAMS += tests/test_tfevents tests/test_grid
+tests_test_tfevents_SOURCES = tests/test_tfevents.c
+tests_test_grid_SOURCES = tests/test_grid.c
+
+check_PROGRAMS += tests/test_model
+tests_test_model_SOURCES = tests/test_model.c tests/model_fixture.c tests/model_fixture.h
+
+check_PROGRAMS += tests/test_device
+tests_test_device_SOURCES = tests/test_device.c
+
+check_PROGRAMS += tests/test_device_life
+tests_test_device_life_SOURCES = tests/test_device_life.c
+
+check_PROGRAMS += tests/test_gradients
+tests_test_gradients_SOURCES = tests/test_gradients.c
+
+check_PROGRAMS += tests/test_taxonomy tests/test_data tests/test_loader
+tests_test_taxonomy_SOURCES = tests/test_taxonomy.c
+tests_test_data_SOURCES = tests/test_data.c tests/data_fixture.c tests/data_fixture.h
+tests_test_data_LDADD = $(LDADD) $(ZLIB_LIBS)
+tests_test_loader_SOURCES = tests/test_loader.c tests/data_fixture.c tests/data_fixture.h
+
+check_PROGRAMS += tests/test_file tests/test_formats
+tests_test_file_SOURCES = tests/test_file.c
+tests_test_formats_SOURCES = tests/test_formats.c
+
+check_PROGRAMS += tests/test_runtimes
+tests_test_runtimes_SOURCES = tests/test_runtimes.c
+
+fuzz_programs += tests/fuzz/fuzz_safetensors tests/fuzz/fuzz_picture tests/fuzz/fuzz_tar \
+	tests/fuzz/fuzz_taxonomy
+tests_fuzz_fuzz_safetensors_SOURCES = tests/fuzz/fuzz_safetensors.c tests/fuzz/fuzz.h $(fuzz_main)
+tests_fuzz_fuzz_safetensors_LDFLAGS = $(fuzz_link_flags)
+tests_fuzz_fuzz_picture_SOURCES = tests/fuzz/fuzz_picture.c tests/fuzz/fuzz.h $(fuzz_main)
+tests_fuzz_fuzz_picture_LDFLAGS = $(fuzz_link_flags)
+tests_fuzz_fuzz_tar_SOURCES = tests/fuzz/fuzz_tar.c tests/fuzz/fuzz.h $(fuzz_main)
+tests_fuzz_fuzz_tar_LDFLAGS = $(fuzz_link_flags)
+tests_fuzz_fuzz_taxonomy_SOURCES = tests/fuzz/fuzz_taxonomy.c tests/fuzz/fuzz.h $(fuzz_main)
+tests_fuzz_fuzz_taxonomy_LDFLAGS = $(fuzz_link_flags)
+
+check_PROGRAMS += tests/test_cpu_ops
+tests_test_cpu_ops_SOURCES = tests/test_cpu_ops.c
+if HAVE_AVX2
+tests_test_cpu_ops_LDADD = libfdit_cpu_wide.la $(LDADD)
+endif
+
+check_PROGRAMS += tests/test_core
+tests_test_core_SOURCES = tests/test_core.c
+
+TESTS += tests/test_cli.sh
+EXTRA_DIST += tests/test_cli.sh
+
+TESTS += tests/test_resume.sh
+EXTRA_DIST += tests/test_resume.sh
+
+check_PROGRAMS += tests/test_api
+tests_test_api_SOURCES = tests/test_api.c
+tests_test_api_LDADD = libfinediffusion.la $(CHECK_LIBS)
+
+check_PROGRAMS += tests/test_sample
+tests_test_sample_SOURCES = tests/test_sample.c tests/model_fixture.c tests/model_fixture.h
+check_PROGRAMS += tests/test_sample_job
+tests_test_sample_job_SOURCES = tests/test_sample_job.c tests/model_fixture.c tests/model_fixture.h \
+	tests/data_fixture.c tests/data_fixture.h
+TESTS += tests/test_sample_cli.sh
+EXTRA_DIST += tests/test_sample_cli.sh
+
+check_PROGRAMS += tests/test_table
+tests_test_table_SOURCES = tests/test_table.c
+
+check_PROGRAMS += tests/test_bench
+tests_test_bench_SOURCES = tests/test_bench.c
+TESTS += tests/test_bench.sh
+EXTRA_DIST += tests/test_bench.sh

@@ -1,0 +1,163 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# finediffusion bench: every kind of problem is verified and measured, the JSON has its fields, flops do
+# not count recomputation, files can be compared, wrong problems are refused by name.
+set -u
+program=${FDIT_PROGRAM:?}
+FINEDIFFUSION_DEVICE=cpu LC_ALL=C
+export FINEDIFFUSION_DEVICE LC_ALL
+work=$(mktemp -d) || exit 99
+trap 'rm -rf "$work"' EXIT
+trap 'exit 130' INT TERM
+cd "$work" || exit 99
+checks=0 failures=0
+
+fail() {
+    failures=$((failures + 1))
+    echo "FAIL: $1"
+    shift
+    for part; do echo "    $part"; done
+}
+# bad CODE WORDS ARGUMENT...: ends with CODE and one line with each of the WORDS (commas between, ~ is a
+# space), and prints nothing else.
+bad() {
+    code=$1 words=$2
+    shift 2
+    checks=$((checks + 1))
+    "$program" bench "$@" >stdout 2>stderr
+    got=$?
+    [ $got = "$code" ] || fail "exit $got instead of $code: $*" "$(cat stderr)"
+    [ "$(wc -l <stderr)" -eq 1 ] && [ ! -s stdout ] || fail "not one line: $*" "$(cat stdout stderr)"
+    grep -q '^finediffusion: bench: ' stderr || fail "not 'finediffusion: bench: ...'" "$(cat stderr)"
+    rest=$words
+    while [ -n "$rest" ]; do
+        word=$(echo "${rest%%,*}" | tr '~' ' ')
+        case $rest in *,*) rest=${rest#*,} ;; *) rest= ;; esac
+        grep -qFe "$word" stderr || fail "'$word' is not in the message of: $*" "$(cat stderr)"
+    done
+}
+good() {
+    checks=$((checks + 1))
+    "$program" bench "$@" >stdout 2>stderr || fail "exit $?: $*" "$(cat stderr)"
+}
+says() { # says FILE PATTERN
+    checks=$((checks + 1))
+    grep -qe "$2" "$1" || fail "no '$2' in $1:" "$(cat "$1")"
+}
+count() { # count FILE PATTERN N
+    checks=$((checks + 1))
+    [ "$(grep -ce "$2" "$1")" -eq "$3" ] || fail "not $3 times '$2' in $1:" "$(cat "$1")"
+}
+# value FILE KEY: of every result, in order.
+value() { sed -n "s/^ *\"$2\": *\(.*[^,]\),*\$/\1/p" "$1"; }
+
+# ------------------------------------------------------------------ every kind
+tiny="32,2,2,2 b2 size=8 classes=9"
+set -- "linear 24x20x36" "linear 6x20x36 b3" "linear_dx 24x20x36" "linear_dw 24x20x36" \
+    "attention b2 n9 h3 d8" "attention_backward b2 n9 h3 d8" "block $tiny" "train $tiny" \
+    "train full $tiny" "train norm recompute=block $tiny" "train recompute=branches $tiny channels=1" \
+    "sample $tiny" "train 32,2,2,2 b1 size=8"
+good --repetitions 2 --json "$@"
+mv stdout all.json
+for key in problem device precision weights threads batch seconds_min seconds_median seconds_max \
+    repetitions seconds_per_image gflops peak_gflops peak_share gbytes_per_second peak_memory_bytes \
+    warmup_seconds verified max_error version commit; do
+    count all.json "\"$key\": " $#
+done
+count all.json '"verified": true' $#
+count all.json '"repetitions": 2' $#
+count all.json 'null' 0
+says all.json '"problem": "train full 32,2,2,2 b2 size=8 classes=9"'
+checks=$((checks + 1))
+[ "$(head -c 1 all.json)$(tail -n 1 all.json)" = '[]' ] || fail "no JSON array" "$(cat all.json)"
+if command -v python3 >/dev/null; then
+    checks=$((checks + 1))
+    python3 - all.json $# <<'P' || fail "the JSON is not what it should be" "$(cat all.json)"
+import json, sys
+results = json.load(open(sys.argv[1]))
+assert len(results) == int(sys.argv[2])
+for r in results:
+    assert 0 < r["seconds_min"] <= r["seconds_median"] <= r["seconds_max"], r
+    assert 0 <= r["max_error"] <= r["allowed_error"] < 1e-3, r
+    assert abs(r["seconds_per_image"] * r["batch"] / r["seconds_min"] - 1) < 1e-4, r
+    assert abs(r["gflops"] * r["seconds_min"] * 1e9 / r["flops"] - 1) < 1e-4, r
+    assert r["gbytes_per_second"] > 0 and r["peak_memory_bytes"] > 0 and r["warmup_seconds"] > 0, r
+by = {r["problem"]: r["flops"] for r in results}
+assert by["linear 24x20x36"] == by["linear_dx 24x20x36"] == by["linear_dw 24x20x36"] == 2 * 24 * 20 * 36
+assert by["attention b2 n9 h3 d8"] == 2 * 4 * 9 * 9 * 24
+assert by["attention_backward b2 n9 h3 d8"] == 2 * 8 * 9 * 9 * 24
+P
+fi
+
+# Recomputation is not counted: the same flops whatever is kept. And the sum by hand: products of the
+# forward pass, dX of all that have one (not the patches, not the first time layer), attention thrice.
+good --repetitions 1 --json --no-verify "train $tiny" "train recompute=block $tiny" \
+    "train recompute=branches $tiny" "block $tiny" "block recompute=block $tiny" "sample $tiny"
+count stdout '"verified": false' 6
+n=16 d=32 patch=16 head=32
+attention=$((4 * n * n * d)) block=$((2 * n * 12 * d * d + 12 * d * d))
+ends=$((2 * (n * d * patch + n * d * head + 256 * d + d * d + 2 * d * d)))
+dx=$((2 * (n * d * head + d * d + 2 * d * d)))
+one=$((2 * (2 * (2 * block + 3 * attention) + ends + dx)))
+block=$((2 * (2 * block + 3 * attention)))
+sample=$((2 * 2 * (2 * (2 * n * 12 * d * d + 12 * d * d + attention) + ends)))
+checks=$((checks + 1))
+got=$(value stdout flops | tr '\n' ' ')
+want=$(for i in $one $one $one $block $block $sample; do echo "$i"; done | tr '\n' ' ')
+[ "$got" = "$want" ] || fail "flops $got" "should be $want"
+
+# ------------------------------------------------------------------ people, profile, chart
+good "linear 24x20x36" "train $tiny" --profile --repetitions 1 --chart chart.svg
+says stdout '^problem  *min  *median'
+says stdout '^linear 24x20x36 .* GFLOP/s\|^linear 24x20x36 .*e-0'
+count stdout '    time: gemm [0-9.]* %, attention [0-9.]* %, norm [0-9.]* %, rest [0-9.]* %' 2
+says chart.svg '^<svg xmlns='
+says chart.svg 'train 32,2,2,2 b2'
+good "linear 24x20x36" --profile --repetitions 1 --json --quiet
+says stdout '"linear": {'
+checks=$((checks + 1))
+[ ! -s stderr ] || fail "--quiet, but:" "$(cat stderr)"
+"$program" bench "linear 24x20x36" --json --threads 1 --repetitions 1 >one.json 2>stderr
+says one.json '"threads": 1'
+good --compare all.json one.json --chart 'a & b.svg'
+says stdout '^linear 24x20x36'
+says stdout '^  one  '
+says stdout '^times: .* all'
+says 'a & b.svg' '>one</text>'
+if command -v python3 >/dev/null; then
+    checks=$((checks + 1))
+    python3 -c 'import sys, xml.dom.minidom as x
+for f in sys.argv[1:]: x.parse(f)' chart.svg 'a & b.svg' || fail "a chart is no XML"
+fi
+good --compare all.json one.json --json
+says stdout '"file": "one"'
+
+# ------------------------------------------------------------------ refused
+bad 2 "'nonsense',linear,attention_backward,block,train~and~sample" "nonsense 3"
+bad 2 "vae~encode~256,not~measured,sample" "vae encode 256"
+bad 2 "without~words" " "
+bad 2 "MxNxK" linear
+bad 2 "'12x13',MxNxK" "linear 12x13"
+bad 2 "'0x1x2',MxNxK" "linear 0x1x2"
+bad 2 "'1x2x99999999999',MxNxK" "linear 1x2x99999999999"
+bad 2 "7~rows,2~samples" "linear 7x8x9 b2"
+bad 2 "size~is~missing,n256" "attention b2 n256 h16"
+bad 2 "'d129',d72" "attention b2 n256 h16 d129"
+bad 2 "model~is~missing,DiT-XL/2" "train b2"
+bad 2 "DiT-Q/2,DiT-XL/2" "train DiT-Q/2 b2"
+bad 2 "'lora:4',finediffusion" "train lora:4 DiT-S/2"
+bad 2 "'recompute=all',recompute=none" "train DiT-S/2 recompute=all"
+bad 2 "'full',size=64" "sample full DiT-S/2"
+bad 2 "33,patch" "train DiT-S/2 size=33"
+bad 2 "--repetitions~-1" --repetitions -1 "linear 24x20x36"
+bad 2 "--compare,bench~--json" --compare
+bad 1 "none.json" --compare none.json
+printf '[{"problem": "linear 24x20x36"}]' >short.json
+bad 1 "short.json,result~1,seconds_min" --compare all.json short.json
+printf '{}' >object.json
+bad 1 "object.json,array" --compare object.json
+bad 1 "MB,smaller" "linear 16000000x16000000x2" --quiet
+bad 1 "no/such" --quiet --compare one.json --chart no/such/folder.svg
+
+echo "$checks checks, $failures failures"
+[ $failures -eq 0 ]

@@ -1,0 +1,1006 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * test_device.c: the checking wrappers. Every op is called with valid arguments, then with each number
+ * and each tensor made wrong in turn: each time a sticky error that names the op, and not one byte of
+ * device memory changed. Life cycle, transfers and composed ops: test_device_life.c. */
+#include "core/mem.h"
+#include "devices.h"
+#include "harness.h"
+#include "op_case.h"
+
+#include <limits.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { OUT = 1, OPTIONAL = 2 };
+enum { MAX_FIELDS = 12, GUARD = 3 };
+
+/* A tensor argument, in a buffer that ends where the tensor ends. */
+struct field {
+    const char *name, *may_be; /* may_be: inputs it is allowed to be, "dy x" */
+    struct fdit_tensor *at;
+    fdit_buffer *buffer;
+    unsigned flags;
+    size_t n;
+    float *before; /* the whole buffer, after the last valid call */
+};
+
+struct number {
+    const char *name;
+    int *at;
+    size_t *big;
+};
+
+struct world {
+    fdit_context *ctx;
+    fdit_device *dev, *other;
+    fdit_buffer *foreign; /* of the other device */
+    fdit_weight *weight, *no_dx, *foreign_weight, *wrong_weight;
+    enum fdit_op op;
+    union op_args a;
+    struct {
+        struct fdit_tensor to, from;
+        size_t n;
+    } transfer; /* of fill and copy */
+    struct field fields[MAX_FIELDS];
+    size_t n_fields;
+    struct number numbers[8]; /* sizes: each must be at least 1 */
+    size_t n_numbers;
+    struct test_rng rng;
+};
+
+static const int B = 2, N = 3, D = 4, K = 5; /* samples, rows, width, n_out */
+
+static void call(struct world *w)
+{
+    union op_args *a = &w->a;
+    switch (w->op) {
+    case FDIT_OP_LINEAR: fdit_linear(w->dev, &a->linear); break;
+    case FDIT_OP_LINEAR_DX: fdit_linear_dx(w->dev, &a->linear_dx); break;
+    case FDIT_OP_LINEAR_DW: fdit_linear_dw(w->dev, &a->linear_dw); break;
+    case FDIT_OP_COLUMN_SUM: fdit_column_sum(w->dev, &a->column_sum); break;
+    case FDIT_OP_NORM: fdit_norm(w->dev, &a->norm); break;
+    case FDIT_OP_MODULATE: fdit_modulate(w->dev, &a->modulate); break;
+    case FDIT_OP_NORM_BACKWARD: fdit_norm_backward(w->dev, &a->norm_backward); break;
+    case FDIT_OP_ATTENTION: fdit_attention(w->dev, &a->attention); break;
+    case FDIT_OP_ATTENTION_BACKWARD:
+        fdit_attention_backward(w->dev, &a->attention_backward);
+        break;
+    case FDIT_OP_GATE: fdit_gate(w->dev, &a->gate); break;
+    case FDIT_OP_GATE_BACKWARD: fdit_gate_backward(w->dev, &a->gate_backward); break;
+    case FDIT_OP_ACTIVATION: fdit_activation(w->dev, &a->activation); break;
+    case FDIT_OP_ACTIVATION_BACKWARD:
+        fdit_activation_backward(w->dev, &a->activation_backward);
+        break;
+    case FDIT_OP_AXPY: fdit_axpy(w->dev, &a->axpy); break;
+    case FDIT_OP_GATHER: fdit_gather(w->dev, &a->gather); break;
+    case FDIT_OP_SCATTER_ADD: fdit_scatter_add(w->dev, &a->scatter_add); break;
+    case FDIT_OP_PATCHIFY: fdit_patchify(w->dev, &a->patchify); break;
+    case FDIT_OP_UNPATCHIFY: fdit_unpatchify(w->dev, &a->patchify); break;
+    case FDIT_OP_TOKEN_MEAN: fdit_token_mean(w->dev, &a->token_mean); break;
+    case FDIT_OP_TOKEN_MEAN_BACKWARD:
+        fdit_token_mean_backward(w->dev, &a->token_mean_backward);
+        break;
+    case FDIT_OP_DIFFUSE: fdit_diffuse(w->dev, &a->diffuse); break;
+    case FDIT_OP_DIFFUSION_LOSS: fdit_diffusion_loss(w->dev, &a->diffusion_loss); break;
+    case FDIT_OP_CROSS_ENTROPY: fdit_cross_entropy(w->dev, &a->cross_entropy); break;
+    case FDIT_OP_SAMPLER: fdit_sampler_step(w->dev, &a->sampler); break;
+    case FDIT_OP_ADAMW: fdit_adamw(w->dev, &a->adamw); break;
+    case FDIT_OP_SUM_SQUARES: fdit_sum_squares(w->dev, &a->sum_squares); break;
+    case FDIT_OP_CLIP_SCALE: fdit_clip_scale(w->dev, &a->clip_scale); break;
+    case FDIT_OP_FILL: fdit_fill(w->dev, w->transfer.to, w->transfer.n, 3.0f); break;
+    case FDIT_OP_COPY: fdit_copy(w->dev, w->transfer.to, w->transfer.from, w->transfer.n); break;
+    case FDIT_OP_COUNT: ck_abort_msg("no such op");
+    }
+}
+
+static struct field *tensor(struct world *w, const char *name, struct fdit_tensor *at, int n,
+                            unsigned flags)
+{
+    struct field *f = &w->fields[w->n_fields++];
+    ck_assert_uint_le(w->n_fields, MAX_FIELDS);
+    float *values;
+    *f = (struct field){ .name = name, .at = at, .flags = flags, .n = (size_t)n };
+    ck_assert_ok(w->ctx, fdit_alloc(w->ctx, f->n + GUARD, sizeof(float), &values));
+    ck_assert_ok(w->ctx, fdit_buffer_new(w->ctx, w->dev, (f->n + GUARD) * sizeof(float), name,
+                                         &f->buffer));
+    *at = fdit_at(fdit_tensor_of(f->buffer, FDIT_F32), GUARD);
+    test_fill_normal(&w->rng, values, f->n + GUARD, 0, 1);
+    fdit_write(w->dev, fdit_tensor_of(f->buffer, FDIT_F32), values, f->n + GUARD);
+    f->before = values;
+    return f;
+}
+
+/* Row indices or labels, all 1. */
+static void indices(struct world *w, const char *name, struct fdit_tensor *at, int n)
+{
+    struct field *f = tensor(w, name, at, n, 0);
+    int32_t ones[16];
+    ck_assert_int_le(n, 16);
+    for (int i = 0; i < n; i++)
+        ones[i] = 1;
+    at->type = FDIT_I32;
+    fdit_write(w->dev, *at, ones, f->n);
+}
+
+static void number(struct world *w, const char *name, int *at, int value)
+{
+    w->numbers[w->n_numbers++] = (struct number){ name, at, NULL };
+    *at = value;
+}
+
+static void big_number(struct world *w, const char *name, size_t *at, size_t value)
+{
+    w->numbers[w->n_numbers++] = (struct number){ name, NULL, at };
+    *at = value;
+}
+
+#define NUMBERS(w, args)                                                                           \
+    do {                                                                                           \
+        number(w, "samples", &(args)->samples, B);                                                 \
+        number(w, "rows", &(args)->rows, N);                                                       \
+    } while (0)
+
+static void world_weights(struct world *w)
+{
+    float data[64] = { 0 };
+    struct fdit_weight_desc desc = { .n_out = K, .n_in = D, .storage = FDIT_F32, .need_dx = true };
+    ck_assert_ok(w->ctx, fdit_weight_new(w->ctx, w->dev, &desc, data, &w->weight));
+    ck_assert_ok(w->ctx, fdit_weight_new(w->ctx, w->other, &desc, data, &w->foreign_weight));
+    desc.need_dx = false;
+    ck_assert_ok(w->ctx, fdit_weight_new(w->ctx, w->dev, &desc, data, &w->no_dx));
+    desc.n_in++;
+    ck_assert_ok(w->ctx, fdit_weight_new(w->ctx, w->dev, &desc, data, &w->wrong_weight));
+}
+
+static void setup_linear(struct world *w)
+{
+    struct fdit_linear_args *a = &w->a.linear;
+    NUMBERS(w, a);
+    number(w, "n_in", &a->n_in, D);
+    number(w, "n_out", &a->n_out, K);
+    tensor(w, "y", &a->y, B * N * K, OUT)->may_be = "residual";
+    tensor(w, "x", &a->x, B * N * D, 0);
+    tensor(w, "matrix", &a->matrix, K * D, 0);
+    tensor(w, "bias", &a->bias, K, OPTIONAL);
+    tensor(w, "pre", &a->pre, B * N * K, OUT | OPTIONAL);
+    tensor(w, "gate", &a->gate, B * K, OPTIONAL);
+    tensor(w, "residual", &a->residual, B * N * K, OPTIONAL);
+    a->gate_stride = K;
+    a->act = FDIT_ACT_SILU;
+    world_weights(w);
+}
+
+static void setup_linear_dx(struct world *w)
+{
+    struct fdit_linear_dx_args *a = &w->a.linear_dx;
+    NUMBERS(w, a);
+    number(w, "n_in", &a->n_in, D);
+    number(w, "n_out", &a->n_out, K);
+    tensor(w, "dx", &a->dx, B * N * D, OUT);
+    tensor(w, "dy", &a->dy, B * N * K, 0);
+    tensor(w, "matrix", &a->matrix, K * D, 0);
+    tensor(w, "pre", &a->pre, B * N * D, 0);
+    a->act = FDIT_ACT_GELU_TANH;
+    world_weights(w);
+}
+
+static void setup_linear_dw(struct world *w)
+{
+    struct fdit_linear_dw_args *a = &w->a.linear_dw;
+    NUMBERS(w, a);
+    number(w, "n_in", &a->n_in, D);
+    number(w, "n_out", &a->n_out, K);
+    tensor(w, "dw", &a->dw, K * D, OUT);
+    tensor(w, "dy", &a->dy, B * N * K, 0);
+    tensor(w, "x", &a->x, B * N * D, 0);
+}
+
+static void setup_column_sum(struct world *w)
+{
+    struct fdit_column_sum_args *a = &w->a.column_sum;
+    number(w, "m", &a->m, B * N);
+    number(w, "n", &a->n, K);
+    tensor(w, "db", &a->db, K, OUT);
+    tensor(w, "dy", &a->dy, B * N * K, 0);
+}
+
+static void setup_norm(struct world *w)
+{
+    struct fdit_norm_args *a = &w->a.norm;
+    NUMBERS(w, a);
+    number(w, "width", &a->width, D);
+    tensor(w, "y", &a->y, B * N * D, OUT | OPTIONAL);
+    tensor(w, "x", &a->x, B * N * D, 0);
+    tensor(w, "weight", &a->weight, D, 0); /* with bias: both or neither */
+    tensor(w, "bias", &a->bias, D, 0);
+    tensor(w, "shift", &a->shift, B * D, 0);
+    tensor(w, "scale", &a->scale, B * D, 0);
+    tensor(w, "xhat", &a->xhat, B * N * D, OUT | OPTIONAL);
+    tensor(w, "rstd", &a->rstd, B * N, OUT | OPTIONAL);
+    a->mod_stride = D;
+}
+
+static void setup_modulate(struct world *w)
+{
+    struct fdit_modulate_args *a = &w->a.modulate;
+    NUMBERS(w, a);
+    number(w, "width", &a->width, D);
+    tensor(w, "y", &a->y, B * N * D, OUT);
+    tensor(w, "xhat", &a->xhat, B * N * D, 0);
+    tensor(w, "weight", &a->weight, D, 0);
+    tensor(w, "bias", &a->bias, D, 0);
+    tensor(w, "shift", &a->shift, B * D, 0);
+    tensor(w, "scale", &a->scale, B * D, 0);
+    a->mod_stride = D;
+}
+
+static void setup_norm_backward(struct world *w)
+{
+    struct fdit_norm_backward_args *a = &w->a.norm_backward;
+    NUMBERS(w, a);
+    number(w, "width", &a->width, D);
+    tensor(w, "dx", &a->dx, B * N * D, OUT | OPTIONAL);
+    tensor(w, "dshift", &a->dshift, B * D, OUT);
+    tensor(w, "dscale", &a->dscale, B * D, OUT);
+    tensor(w, "dweight", &a->dweight, D, OUT);
+    tensor(w, "dbias", &a->dbias, D, OUT);
+    tensor(w, "dy", &a->dy, B * N * D, 0);
+    tensor(w, "xhat", &a->xhat, B * N * D, 0);
+    tensor(w, "rstd", &a->rstd, B * N, 0);
+    tensor(w, "weight", &a->weight, D, 0);
+    tensor(w, "bias", &a->bias, D, 0);
+    tensor(w, "scale", &a->scale, B * D, OPTIONAL);
+    a->mod_stride = a->dmod_stride = D;
+}
+
+static void setup_attention(struct world *w)
+{
+    struct fdit_attention_args *a = &w->a.attention;
+    NUMBERS(w, a);
+    number(w, "heads", &a->heads, 2);
+    number(w, "head_size", &a->head_size, D);
+    tensor(w, "out", &a->out, B * N * 2 * D, OUT);
+    tensor(w, "lse", &a->lse, B * 2 * N, OUT | OPTIONAL);
+    tensor(w, "qkv", &a->qkv, B * N * 3 * 2 * D, 0);
+}
+
+static void setup_attention_backward(struct world *w)
+{
+    struct fdit_attention_backward_args *a = &w->a.attention_backward;
+    NUMBERS(w, a);
+    number(w, "heads", &a->heads, 2);
+    number(w, "head_size", &a->head_size, D);
+    tensor(w, "dqkv", &a->dqkv, B * N * 3 * 2 * D, OUT);
+    tensor(w, "dout", &a->dout, B * N * 2 * D, 0);
+    tensor(w, "qkv", &a->qkv, B * N * 3 * 2 * D, 0);
+    tensor(w, "out", &a->out, B * N * 2 * D, 0);
+    tensor(w, "lse", &a->lse, B * 2 * N, 0);
+}
+
+static void setup_gate(struct world *w)
+{
+    struct fdit_gate_args *a = &w->a.gate;
+    NUMBERS(w, a);
+    number(w, "width", &a->width, D);
+    tensor(w, "y", &a->y, B * N * D, OUT)->may_be = "residual";
+    tensor(w, "residual", &a->residual, B * N * D, OPTIONAL);
+    tensor(w, "branch", &a->branch, B * N * D, 0);
+    tensor(w, "gate", &a->gate, B * D, 0);
+    a->gate_stride = D;
+}
+
+static void setup_gate_backward(struct world *w)
+{
+    struct fdit_gate_backward_args *a = &w->a.gate_backward;
+    NUMBERS(w, a);
+    number(w, "width", &a->width, D);
+    tensor(w, "dbranch", &a->dbranch, B * N * D, OUT | OPTIONAL)->may_be = "branch";
+    tensor(w, "dgate", &a->dgate, B * D, OUT | OPTIONAL);
+    tensor(w, "dy", &a->dy, B * N * D, 0);
+    tensor(w, "branch", &a->branch, B * N * D, 0);
+    tensor(w, "gate", &a->gate, B * D, 0);
+    a->gate_stride = a->dgate_stride = D;
+}
+
+static void setup_activation(struct world *w)
+{
+    struct fdit_activation_args *a = &w->a.activation;
+    big_number(w, "n", &a->n, 7);
+    tensor(w, "y", &a->y, 7, OUT)->may_be = "x";
+    tensor(w, "x", &a->x, 7, 0);
+    a->act = FDIT_ACT_SILU;
+}
+
+static void setup_activation_backward(struct world *w)
+{
+    struct fdit_activation_backward_args *a = &w->a.activation_backward;
+    big_number(w, "n", &a->n, 7);
+    tensor(w, "dx", &a->dx, 7, OUT)->may_be = "dy x";
+    tensor(w, "dy", &a->dy, 7, 0);
+    tensor(w, "x", &a->x, 7, 0);
+    a->act = FDIT_ACT_GELU_TANH;
+}
+
+static void setup_axpy(struct world *w)
+{
+    struct fdit_axpy_args *a = &w->a.axpy;
+    big_number(w, "n", &a->n, 7);
+    tensor(w, "y", &a->y, 7, OUT);
+    tensor(w, "x", &a->x, 7, 0);
+    a->alpha = 2;
+}
+
+static void setup_gather(struct world *w)
+{
+    struct fdit_gather_args *a = &w->a.gather;
+    number(w, "samples", &a->samples, B);
+    number(w, "n_rows", &a->n_rows, K);
+    number(w, "width", &a->width, D);
+    tensor(w, "y", &a->y, B * D, OUT);
+    tensor(w, "table", &a->table, K * D, 0);
+    indices(w, "rows", &a->rows, B);
+}
+
+static void setup_scatter_add(struct world *w)
+{
+    struct fdit_scatter_add_args *a = &w->a.scatter_add;
+    number(w, "samples", &a->samples, B);
+    number(w, "n_rows", &a->n_rows, K);
+    number(w, "width", &a->width, D);
+    tensor(w, "dtable", &a->dtable, K * D, OUT);
+    tensor(w, "dy", &a->dy, B * D, 0);
+    indices(w, "rows", &a->rows, B);
+}
+
+static void setup_patchify(struct world *w)
+{
+    struct fdit_patchify_args *a = &w->a.patchify;
+    bool forward = w->op == FDIT_OP_PATCHIFY;
+    number(w, "samples", &a->samples, B);
+    number(w, "channels", &a->channels, 3);
+    number(w, "size", &a->size, 4);
+    number(w, "patch", &a->patch, 2);
+    tensor(w, "tokens", &a->tokens, B * 3 * 4 * 4, forward ? OUT : 0);
+    tensor(w, "image", &a->image, B * 3 * 4 * 4, forward ? 0 : OUT);
+}
+
+static void setup_token_mean(struct world *w)
+{
+    struct fdit_token_mean_args *a = &w->a.token_mean;
+    NUMBERS(w, a);
+    number(w, "width", &a->width, D);
+    tensor(w, "y", &a->y, B * D, OUT);
+    tensor(w, "x", &a->x, B * N * D, 0);
+}
+
+static void setup_token_mean_backward(struct world *w)
+{
+    struct fdit_token_mean_backward_args *a = &w->a.token_mean_backward;
+    NUMBERS(w, a);
+    number(w, "width", &a->width, D);
+    tensor(w, "dx", &a->dx, B * N * D, OUT);
+    tensor(w, "dy", &a->dy, B * D, 0);
+}
+
+static void setup_diffuse(struct world *w)
+{
+    struct fdit_diffuse_args *a = &w->a.diffuse;
+    number(w, "samples", &a->samples, B);
+    big_number(w, "n", &a->n, 5);
+    tensor(w, "xt", &a->xt, B * 5, OUT);
+    tensor(w, "x0", &a->x0, B * 5, 0);
+    tensor(w, "noise", &a->noise, B * 5, 0);
+    tensor(w, "coef", &a->coef, B * 2, 0);
+}
+
+static void setup_diffusion_loss(struct world *w)
+{
+    struct fdit_diffusion_loss_args *a = &w->a.diffusion_loss;
+    number(w, "samples", &a->samples, B);
+    number(w, "channels", &a->channels, 3);
+    big_number(w, "n", &a->n, 4);
+    tensor(w, "dout", &a->dout, B * 6 * 4, OUT | OPTIONAL);
+    tensor(w, "losses", &a->losses, B * 2, OUT);
+    tensor(w, "out", &a->out, B * 6 * 4, 0);
+    tensor(w, "x0", &a->x0, B * 3 * 4, 0);
+    tensor(w, "noise", &a->noise, B * 3 * 4, 0);
+    tensor(w, "coef", &a->coef, B * 8, 0);
+}
+
+static void setup_cross_entropy(struct world *w)
+{
+    struct fdit_cross_entropy_args *a = &w->a.cross_entropy;
+    number(w, "samples", &a->samples, B);
+    number(w, "classes", &a->classes, K);
+    tensor(w, "loss", &a->loss, B, OUT);
+    tensor(w, "dlogits", &a->dlogits, B * K, OUT | OPTIONAL);
+    tensor(w, "logits", &a->logits, B * K, 0);
+    indices(w, "labels", &a->labels, B);
+    a->scale = 1;
+}
+
+static void setup_sampler(struct world *w)
+{
+    struct fdit_sampler_args *a = &w->a.sampler;
+    number(w, "samples", &a->samples, B);
+    number(w, "channels", &a->channels, 3);
+    big_number(w, "n", &a->n, 4);
+    tensor(w, "x_next", &a->x_next, B * 3 * 4, OUT)->may_be = "x";
+    tensor(w, "x", &a->x, B * 3 * 4, 0);
+    tensor(w, "cond", &a->cond, B * 6 * 4, 0);
+    tensor(w, "uncond", &a->uncond, B * 6 * 4, OPTIONAL);
+    tensor(w, "z", &a->z, B * 3 * 4, OPTIONAL);
+    tensor(w, "old", &a->old, B * 3 * 4, OUT);
+    a->guidance = 4;
+    a->guided_channels = 3;
+    a->x0_x = a->x0_eps = a->to_x = a->to_x0 = a->to_eps = a->to_old = a->to_z = 0.5f;
+    a->learned = a->clip_x0 = true;
+}
+
+static void setup_adamw(struct world *w)
+{
+    struct fdit_adamw_args *a = &w->a.adamw;
+    big_number(w, "n", &a->n, 7);
+    tensor(w, "p", &a->p, 7, OUT);
+    tensor(w, "g", &a->g, 7, 0);
+    tensor(w, "m", &a->m, 7, OUT);
+    tensor(w, "v", &a->v, 7, OUT);
+    tensor(w, "ema", &a->ema, 7, OUT | OPTIONAL);
+    tensor(w, "scale", &a->scale, 1, OPTIONAL);
+    a->beta1 = a->beta2 = a->ema_decay = 0.5f;
+    a->lr_bias1 = a->inv_sqrt_bias2 = a->eps = 1;
+}
+
+static void setup_sum_squares(struct world *w)
+{
+    struct fdit_sum_squares_args *a = &w->a.sum_squares;
+    big_number(w, "n", &a->n, 7);
+    tensor(w, "out", &a->out, 1, OUT);
+    tensor(w, "x", &a->x, 7, 0);
+}
+
+static void setup_clip_scale(struct world *w)
+{
+    struct fdit_clip_scale_args *a = &w->a.clip_scale;
+    number(w, "n", &a->n, 7);
+    tensor(w, "scale", &a->scale, 1, OUT);
+    tensor(w, "norm", &a->norm, 1, OUT | OPTIONAL);
+    tensor(w, "partial", &a->partial, 7, 0);
+    a->max_norm = 1;
+}
+
+static void setup_fill(struct world *w)
+{
+    big_number(w, "n", &w->transfer.n, 7);
+    tensor(w, "the tensor", &w->transfer.to, 7, OUT);
+}
+
+static void setup_copy(struct world *w)
+{
+    big_number(w, "n", &w->transfer.n, 7);
+    tensor(w, "to", &w->transfer.to, 7, OUT);
+    tensor(w, "from", &w->transfer.from, 7, 0);
+}
+
+typedef void (*setup_fn)(struct world *w);
+static const setup_fn setups[FDIT_OP_COUNT] = {
+    [FDIT_OP_LINEAR] = setup_linear,
+    [FDIT_OP_LINEAR_DX] = setup_linear_dx,
+    [FDIT_OP_LINEAR_DW] = setup_linear_dw,
+    [FDIT_OP_COLUMN_SUM] = setup_column_sum,
+    [FDIT_OP_NORM] = setup_norm,
+    [FDIT_OP_MODULATE] = setup_modulate,
+    [FDIT_OP_NORM_BACKWARD] = setup_norm_backward,
+    [FDIT_OP_ATTENTION] = setup_attention,
+    [FDIT_OP_ATTENTION_BACKWARD] = setup_attention_backward,
+    [FDIT_OP_GATE] = setup_gate,
+    [FDIT_OP_GATE_BACKWARD] = setup_gate_backward,
+    [FDIT_OP_ACTIVATION] = setup_activation,
+    [FDIT_OP_ACTIVATION_BACKWARD] = setup_activation_backward,
+    [FDIT_OP_AXPY] = setup_axpy,
+    [FDIT_OP_GATHER] = setup_gather,
+    [FDIT_OP_SCATTER_ADD] = setup_scatter_add,
+    [FDIT_OP_PATCHIFY] = setup_patchify,
+    [FDIT_OP_UNPATCHIFY] = setup_patchify,
+    [FDIT_OP_TOKEN_MEAN] = setup_token_mean,
+    [FDIT_OP_TOKEN_MEAN_BACKWARD] = setup_token_mean_backward,
+    [FDIT_OP_DIFFUSE] = setup_diffuse,
+    [FDIT_OP_DIFFUSION_LOSS] = setup_diffusion_loss,
+    [FDIT_OP_CROSS_ENTROPY] = setup_cross_entropy,
+    [FDIT_OP_SAMPLER] = setup_sampler,
+    [FDIT_OP_ADAMW] = setup_adamw,
+    [FDIT_OP_SUM_SQUARES] = setup_sum_squares,
+    [FDIT_OP_CLIP_SCALE] = setup_clip_scale,
+    [FDIT_OP_FILL] = setup_fill,
+    [FDIT_OP_COPY] = setup_copy,
+};
+
+/* ------------------------------------------------------------------------------- judgement */
+
+static void remember(struct world *w)
+{
+    for (size_t i = 0; i < w->n_fields; i++)
+        ck_assert_ok(w->ctx, fdit_read(w->ctx, w->dev, fdit_tensor_of(w->fields[i].buffer, FDIT_F32),
+                                       w->fields[i].before, w->fields[i].n + GUARD));
+}
+
+static void check_unchanged(struct world *w, const char *what)
+{
+    float now[512];
+    for (size_t i = 0; i < w->n_fields; i++) {
+        size_t n = w->fields[i].n + GUARD;
+        ck_assert_uint_le(n, sizeof now / sizeof *now);
+        ck_assert_ok(w->ctx,
+                     fdit_read(w->ctx, w->dev, fdit_tensor_of(w->fields[i].buffer, FDIT_F32), now, n));
+        ck_assert_msg(test_first_difference(now, w->fields[i].before, n, sizeof(float)) == n,
+                      "%s, %s: %s has changed", fdit_op_name(w->op), what, w->fields[i].name);
+    }
+}
+
+static void world_init(struct world *w, enum fdit_op op)
+{
+    memset(w, 0, sizeof *w);
+    w->ctx = fdit_context_new();
+    w->op = op;
+    w->rng = test_rng_new(fdit_op_name(op));
+    ck_assert_ok(w->ctx, fdit_device_open(w->ctx, &fdit_ref_ops, NULL, &w->dev));
+    ck_assert_ok(w->ctx, fdit_device_open(w->ctx, &fdit_ref_ops, NULL, &w->other));
+    ck_assert_ok(w->ctx, fdit_buffer_new(w->ctx, w->other, 4096, "foreign", &w->foreign));
+    setups[op](w);
+    call(w);
+    ck_assert_ok(w->ctx, fdit_device_sync(w->ctx, w->dev));
+    remember(w);
+}
+
+static void world_free(struct world *w)
+{
+    for (size_t i = 0; i < w->n_fields; i++) {
+        fdit_buffer_free(w->fields[i].buffer);
+        fdit_free(w->fields[i].before);
+    }
+    fdit_buffer_free(w->foreign);
+    fdit_weight_free(w->weight);
+    fdit_weight_free(w->no_dx);
+    fdit_weight_free(w->wrong_weight);
+    fdit_weight_free(w->foreign_weight);
+    fdit_device_close(w->dev);
+    fdit_device_close(w->other);
+    fdit_context_free(w->ctx);
+}
+
+/* The call, with arguments that are wrong in the way of `what`, fails as it must. */
+static void expect_failure(struct world *w, const char *what, const char *in_message)
+{
+    struct fdit_op_count before = w->dev->counts[w->op];
+    const char *name = fdit_op_name(w->op);
+    call(w);
+    ck_assert_msg(w->dev->status != FDIT_OK, "%s, %s: no error", name, what);
+    ck_assert_int_ne(fdit_device_sync(w->ctx, w->dev), FDIT_OK);
+    const char *message = fdit_context_message(w->ctx);
+    ck_assert_msg(strncmp(message, name, strlen(name)) == 0 && strstr(message, in_message),
+                  "%s, %s: the message is '%s'", name, what, message);
+    ck_assert_ptr_null(strchr(message, '\n'));
+    ck_assert_uint_eq(w->dev->counts[w->op].calls, before.calls);
+    fdit_device_clear_error(w->dev);
+    check_unchanged(w, what);
+}
+
+static void expect_success(struct world *w, const char *what)
+{
+    call(w);
+    ck_assert_msg(w->dev->status == FDIT_OK, "%s, %s: %s", fdit_op_name(w->op), what,
+                  w->dev->message);
+    remember(w);
+}
+
+START_TEST(valid_calls_are_counted)
+{
+    struct world w;
+    world_init(&w, (enum fdit_op)_i);
+    const struct fdit_op_count *count = &w.dev->counts[_i];
+    ck_assert_uint_eq(count->calls, 1);
+    ck_assert(count->bytes > 0);
+    ck_assert(count->seconds == 0);
+    double flops = 0;
+    if (_i <= FDIT_OP_LINEAR_DW)
+        flops = 2.0 * B * N * D * K;
+    else if (_i == FDIT_OP_ATTENTION)
+        flops = 4.0 * B * N * N * 2 * D;
+    else if (_i == FDIT_OP_ATTENTION_BACKWARD)
+        flops = 8.0 * B * N * N * 2 * D;
+    ck_assert(count->flops == flops);
+    w.dev->timing = true;
+    expect_success(&w, "again");
+    ck_assert_uint_eq(count->calls, 2);
+    ck_assert(count->seconds > 0);
+    fdit_device_reset_counts(w.dev);
+    ck_assert_uint_eq(count->calls, 0);
+    world_free(&w);
+}
+END_TEST
+
+START_TEST(wrong_numbers)
+{
+    struct world w;
+    world_init(&w, (enum fdit_op)_i);
+    for (size_t i = 0; i < w.n_numbers; i++) {
+        const struct number *number = &w.numbers[i];
+        if (number->at) {
+            static const int wrong[] = { 0, -1, INT_MIN, INT_MAX };
+            int right = *number->at;
+            for (size_t j = 0; j < sizeof wrong / sizeof *wrong; j++) {
+                *number->at = wrong[j];
+                expect_failure(&w, number->name, wrong[j] < 1 ? number->name : "");
+            }
+            *number->at = right;
+        } else {
+            static const size_t wrong[] = { 0, SIZE_MAX, SIZE_MAX / 2, SIZE_MAX / 4 + 1 };
+            size_t right = *number->big;
+            for (size_t j = 0; j < sizeof wrong / sizeof *wrong; j++) {
+                *number->big = wrong[j];
+                expect_failure(&w, number->name, wrong[j] < 1 ? number->name : "");
+            }
+            *number->big = right;
+        }
+    }
+    expect_success(&w, "right again");
+    world_free(&w);
+}
+END_TEST
+
+START_TEST(wrong_tensors)
+{
+    struct world w;
+    world_init(&w, (enum fdit_op)_i);
+    for (size_t i = 0; i < w.n_fields; i++) {
+        struct field *f = &w.fields[i];
+        struct fdit_tensor right = *f->at;
+        char name[64];
+        snprintf(name, sizeof name, "%s", f->name);
+        if (!(f->flags & OPTIONAL)) {
+            *f->at = FDIT_NO_TENSOR;
+            expect_failure(&w, "missing", name);
+        }
+        *f->at = right;
+        f->at->buffer = w.foreign;
+        expect_failure(&w, "on another device", "another device");
+        *f->at = right;
+        f->at->type = FDIT_BF16;
+        expect_failure(&w, "of another type", w.op == FDIT_OP_COPY ? "" : "bf16");
+        *f->at = right;
+        static const size_t beyond[] = { GUARD + 1, SIZE_MAX, SIZE_MAX / 4, SIZE_MAX / 4 + 2 };
+        for (size_t j = 0; j < sizeof beyond / sizeof *beyond; j++) {
+            f->at->offset = beyond[j];
+            expect_failure(&w, "out of bounds", "do not fit");
+        }
+        *f->at = right;
+    }
+    expect_success(&w, "right again");
+    world_free(&w);
+}
+END_TEST
+
+/* An output is put on every other argument in turn: exactly, and one element apart. */
+START_TEST(overlaps)
+{
+    struct world w;
+    world_init(&w, (enum fdit_op)_i);
+    for (size_t i = 0; i < w.n_fields; i++) {
+        struct field *out = &w.fields[i];
+        struct fdit_tensor right = *out->at;
+        if (!(out->flags & OUT))
+            continue;
+        for (size_t j = 0; j < w.n_fields; j++) {
+            const struct field *with = &w.fields[j];
+            if (j == i || with->at->type != FDIT_F32)
+                continue;
+            /* The buffer ends with its tensor: the output fits only if it is no longer. */
+            bool fits = out->n <= with->n, allowed = out->may_be && strstr(out->may_be, with->name);
+            *out->at = *with->at;
+            if (allowed)
+                expect_success(&w, with->name);
+            else
+                expect_failure(&w, with->name, fits ? "overlap" : "do not fit");
+            if (out->n < with->n + GUARD) {
+                out->at->offset = GUARD - 1;
+                if (out->n <= with->n + 1 && out->n > 1)
+                    expect_failure(&w, with->name, "overlap");
+            }
+        }
+        *out->at = right;
+    }
+    expect_success(&w, "right again");
+    world_free(&w);
+}
+END_TEST
+
+/* After a failure nothing runs until the error is cleared, and a read says why. */
+START_TEST(errors_are_sticky)
+{
+    struct world w;
+    world_init(&w, (enum fdit_op)_i);
+    const char *name = fdit_op_name(w.op);
+    w.dev->fail_op_at = 1;
+    expect_failure(&w, "injected", "a test asked");
+    for (size_t i = 0; i < w.n_fields; i++) /* outputs become recognisable */
+        if (w.fields[i].flags & OUT)
+            memset((char *)w.fields[i].buffer->handle, 0x41, w.fields[i].buffer->bytes);
+    remember(&w);
+    w.dev->fail_op_at = 2;
+    fdit_fill(w.dev, fdit_tensor_of(w.fields[0].buffer, FDIT_F32), 1, 0); /* the first of two */
+    memcpy(w.fields[0].buffer->handle, w.fields[0].before, sizeof(float));
+    ck_assert_int_eq(w.dev->status, FDIT_OK);
+    call(&w); /* fails */
+    call(&w); /* does nothing */
+    ck_assert_int_eq(w.dev->status, FDIT_ERROR_DEVICE);
+    ck_assert_uint_eq(w.dev->fail_op_at, 0);
+    float value = 5, zero = 0;
+    fdit_write(w.dev, fdit_tensor_of(w.fields[0].buffer, FDIT_F32), &zero, 1);
+    ck_assert_int_eq(fdit_read(w.ctx, w.dev, *w.fields[0].at, &value, 1), FDIT_ERROR_DEVICE);
+    ck_assert(value == 5);
+    ck_assert_ptr_nonnull(strstr(fdit_context_message(w.ctx), name));
+    fdit_buffer *buffer;
+    ck_assert_int_eq(fdit_buffer_new(w.ctx, w.dev, 4, "late", &buffer), FDIT_ERROR_DEVICE);
+    ck_assert_ptr_null(buffer);
+    fdit_device_clear_error(w.dev);
+    check_unchanged(&w, "sticky");
+    expect_success(&w, "cleared");
+    world_free(&w);
+}
+END_TEST
+
+/* ------------------------------------------------------- what only one op forbids or allows */
+
+#define WITH(w, place, value, what, message)                                                       \
+    do {                                                                                           \
+        __typeof__(place) right_ = (place);                                                        \
+        (place) = (value);                                                                         \
+        expect_failure(&(w), (what), (message));                                                   \
+        (place) = right_;                                                                          \
+    } while (0)
+
+START_TEST(linear_arguments)
+{
+    struct world w;
+    world_init(&w, FDIT_OP_LINEAR);
+    struct fdit_linear_args *a = &w.a.linear;
+    WITH(w, a->weight, w.weight, "both", "weight and matrix");
+    WITH(w, a->matrix, FDIT_NO_TENSOR, "neither", "neither weight nor matrix");
+    WITH(w, a->act, (enum fdit_act)7, "act", "act is 7");
+    WITH(w, a->beta, 1, "beta with gate", "beta 1 excludes");
+    WITH(w, a->beta, 2, "beta 2", "beta is 2");
+    WITH(w, a->gate_stride, -1, "stride", "gate_stride is -1");
+    WITH(w, a->gate_stride, K + 1, "stride beyond the buffer", "gate");
+    a->gate_stride = 0;
+    expect_success(&w, "one gate for all samples");
+    a->gate_stride = K;
+    struct fdit_tensor matrix = a->matrix;
+    a->matrix = FDIT_NO_TENSOR;
+    WITH(w, a->weight, w.foreign_weight, "foreign weight", "another device");
+    WITH(w, a->weight, w.wrong_weight, "wrong weight", "5 x 5, not 5 x 4");
+    a->weight = w.weight;
+    expect_success(&w, "weight");
+    a->weight = NULL;
+    a->matrix = matrix;
+    a->residual_shared = true;
+    expect_success(&w, "shared residual");
+    WITH(w, a->y, a->residual, "y as the shared residual", "overlap");
+    a->residual_shared = false;
+    a->gate = FDIT_NO_TENSOR;
+    WITH(w, a->beta, 1, "beta with residual", "beta 1 excludes");
+    a->residual = FDIT_NO_TENSOR;
+    a->beta = 1;
+    a->gate_stride = -5; /* without a gate it has no meaning */
+    expect_success(&w, "beta");
+    world_free(&w);
+
+    world_init(&w, FDIT_OP_LINEAR_DX);
+    struct fdit_linear_dx_args *dx = &w.a.linear_dx;
+    WITH(w, dx->weight, w.weight, "both", "weight and matrix");
+    WITH(w, dx->pre, FDIT_NO_TENSOR, "no pre", "act needs pre");
+    WITH(w, dx->act, FDIT_ACT_NONE, "no act", "pre is given without act");
+    WITH(w, dx->act, (enum fdit_act)-1, "act", "act is");
+    WITH(w, dx->beta, 1, "beta with act", "act excludes beta");
+    dx->matrix = FDIT_NO_TENSOR;
+    WITH(w, dx->weight, w.no_dx, "weight without dx", "need_dx");
+    WITH(w, dx->weight, w.wrong_weight, "wrong weight", "5 x 5, not 5 x 4");
+    dx->weight = w.weight;
+    expect_success(&w, "weight");
+    dx->act = FDIT_ACT_NONE;
+    dx->pre = FDIT_NO_TENSOR;
+    dx->beta = 1;
+    expect_success(&w, "beta");
+    world_free(&w);
+
+    world_init(&w, FDIT_OP_LINEAR_DW);
+    WITH(w, w.a.linear_dw.beta, -1, "beta", "beta is -1");
+    world_free(&w);
+    world_init(&w, FDIT_OP_COLUMN_SUM);
+    WITH(w, w.a.column_sum.beta, 2, "beta", "beta is 2");
+    world_free(&w);
+}
+END_TEST
+
+START_TEST(norm_arguments)
+{
+    struct world w;
+    world_init(&w, FDIT_OP_NORM);
+    struct fdit_norm_args *a = &w.a.norm;
+    WITH(w, a->weight, FDIT_NO_TENSOR, "bias alone", "only bias");
+    WITH(w, a->scale, FDIT_NO_TENSOR, "shift alone", "only shift");
+    WITH(w, a->mod_stride, -D, "stride", "mod_stride");
+    a->rstd = a->xhat = FDIT_NO_TENSOR;
+    WITH(w, a->y, FDIT_NO_TENSOR, "no output", "none of");
+    a->weight = a->bias = FDIT_NO_TENSOR;
+    a->scale = a->shift = FDIT_NO_TENSOR;
+    a->mod_stride = -1;
+    expect_success(&w, "plain");
+    world_free(&w);
+
+    world_init(&w, FDIT_OP_NORM_BACKWARD);
+    struct fdit_norm_backward_args *b = &w.a.norm_backward;
+    WITH(w, b->dmod_stride, D - 1, "rows overlap", "overlap each other");
+    WITH(w, b->dmod_stride, -D, "stride", "dmod_stride");
+    WITH(w, b->beta, 2, "beta", "beta is 2");
+    struct fdit_tensor dx = b->dx;
+    b->dx = b->dshift = b->dscale = FDIT_NO_TENSOR;
+    expect_success(&w, "dweight and dbias");
+    b->rstd = FDIT_NO_TENSOR;
+    expect_success(&w, "no rstd");
+    b->dweight = b->dbias = FDIT_NO_TENSOR;
+    expect_failure(&w, "no output", "none of");
+    b->dx = dx;
+    expect_failure(&w, "dx without rstd", "rstd");
+    world_free(&w);
+}
+END_TEST
+
+/* The slices of a [B, 6 D] tensor interleave; they may touch and not overlap. */
+START_TEST(strided_outputs)
+{
+    struct world w;
+    world_init(&w, FDIT_OP_NORM_BACKWARD);
+    struct fdit_norm_backward_args *a = &w.a.norm_backward;
+    fdit_buffer *mod, *dmod;
+    size_t bytes = (size_t)(B * 6 * D) * sizeof(float);
+    ck_assert_ok(w.ctx, fdit_buffer_new(w.ctx, w.dev, bytes, "mod", &mod));
+    ck_assert_ok(w.ctx, fdit_buffer_new(w.ctx, w.dev, bytes, "dmod", &dmod));
+    a->mod_stride = a->dmod_stride = 6 * D;
+    a->scale = fdit_at(fdit_tensor_of(mod, FDIT_F32), (size_t)D);
+    a->dshift = fdit_tensor_of(dmod, FDIT_F32);
+    for (int place = 1; place < 6; place++) {
+        a->dscale = fdit_at(a->dshift, (size_t)(place * D));
+        expect_success(&w, "side by side");
+        if (place < 5) {
+            a->dscale.offset++;
+            expect_success(&w, "apart");
+        }
+    }
+    a->dscale = fdit_at(a->dshift, (size_t)(D - 1));
+    expect_failure(&w, "one element shared", "overlap");
+    a->dscale = fdit_at(a->dshift, (size_t)(5 * D));
+    a->dshift.offset = 1;
+    expect_success(&w, "apart");
+    a->dshift.offset = (size_t)D;
+    a->dscale.offset = (size_t)(5 * D + 1); /* its second row ends beyond the buffer */
+    expect_failure(&w, "out of bounds", "dscale");
+    a->dscale = a->scale; /* outputs into the rows that are read */
+    expect_failure(&w, "dscale is scale", "overlap");
+    a->dscale = fdit_tensor_of(mod, FDIT_F32);
+    expect_success(&w, "dscale beside scale");
+    fdit_buffer_free(mod);
+    fdit_buffer_free(dmod);
+    world_free(&w);
+}
+END_TEST
+
+START_TEST(other_arguments)
+{
+    struct world w;
+    world_init(&w, FDIT_OP_MODULATE);
+    WITH(w, w.a.modulate.mod_stride, -1, "stride", "mod_stride");
+    world_free(&w);
+
+    world_init(&w, FDIT_OP_ATTENTION);
+    WITH(w, w.a.attention.head_size, 129, "head size", "at most 128");
+    world_free(&w);
+    world_init(&w, FDIT_OP_ATTENTION_BACKWARD);
+    WITH(w, w.a.attention_backward.head_size, 129, "head size", "at most 128");
+    world_free(&w);
+
+    world_init(&w, FDIT_OP_GATE);
+    WITH(w, w.a.gate.gate_stride, -1, "stride", "gate_stride");
+    world_free(&w);
+    world_init(&w, FDIT_OP_GATE_BACKWARD);
+    struct fdit_gate_backward_args *g = &w.a.gate_backward;
+    WITH(w, g->dgate_stride, D - 1, "rows overlap", "overlap each other");
+    struct fdit_tensor dbranch = g->dbranch;
+    g->dbranch = FDIT_NO_TENSOR;
+    WITH(w, g->dgate, FDIT_NO_TENSOR, "no output", "neither");
+    WITH(w, g->branch, FDIT_NO_TENSOR, "dgate without branch", "branch is missing");
+    g->gate = FDIT_NO_TENSOR;
+    expect_success(&w, "dgate alone");
+    g->dgate = g->branch = FDIT_NO_TENSOR;
+    g->dbranch = dbranch;
+    expect_failure(&w, "dbranch without gate", "gate is missing");
+    world_free(&w);
+
+    world_init(&w, FDIT_OP_ACTIVATION);
+    WITH(w, w.a.activation.act, FDIT_ACT_NONE, "no act", "act is 0");
+    world_free(&w);
+    world_init(&w, FDIT_OP_ACTIVATION_BACKWARD);
+    WITH(w, w.a.activation_backward.act, (enum fdit_act)3, "act 3", "act is 3");
+    world_free(&w);
+    world_init(&w, FDIT_OP_AXPY);
+    WITH(w, w.a.axpy.beta, 2, "beta", "beta is 2");
+    world_free(&w);
+
+    for (int order = 0; order < 2; order++) {
+        world_init(&w, order ? FDIT_OP_PATCHIFY : FDIT_OP_UNPATCHIFY);
+        WITH(w, w.a.patchify.patch, 3, "patch 3 of 4", "no multiple");
+        WITH(w, w.a.patchify.order, (enum fdit_patch_order)2, "order", "order is 2");
+        world_free(&w);
+    }
+
+    world_init(&w, FDIT_OP_SAMPLER);
+    struct fdit_sampler_args *s = &w.a.sampler;
+    WITH(w, s->guided_channels, 4, "channels", "guided_channels is 4");
+    WITH(w, s->guided_channels, -1, "channels", "guided_channels is -1");
+    WITH(w, s->x0_eps, 0, "clip", "x0_eps");
+    s->uncond = FDIT_NO_TENSOR;
+    s->guided_channels = 99; /* without a guide it has no meaning */
+    expect_success(&w, "no guide");
+    s->z = FDIT_NO_TENSOR;
+    expect_success(&w, "no noise");
+    world_free(&w);
+
+    world_init(&w, FDIT_OP_CLIP_SCALE);
+    WITH(w, w.a.clip_scale.max_norm, NAN, "max_norm", "max_norm");
+    world_free(&w);
+}
+END_TEST
+
+/* A row or label outside the table is found by the device, whose message gets op and numbers. */
+START_TEST(wrong_rows)
+{
+    static const enum fdit_op ops[] = { FDIT_OP_GATHER, FDIT_OP_SCATTER_ADD, FDIT_OP_CROSS_ENTROPY };
+    static const int32_t wrong[] = { -1, 5, INT32_MIN, INT32_MAX };
+    for (size_t i = 0; i < sizeof ops / sizeof *ops; i++) {
+        for (size_t j = 0; j < sizeof wrong / sizeof *wrong; j++) {
+            struct world w;
+            world_init(&w, ops[i]);
+            struct field *rows = &w.fields[w.n_fields - 1];
+            fdit_write(w.dev, fdit_at(*rows->at, 1), &wrong[j], 1);
+            call(&w);
+            ck_assert_int_eq(fdit_device_sync(w.ctx, w.dev), FDIT_ERROR_DEVICE);
+            const char *message = fdit_context_message(w.ctx);
+            ck_assert_msg(strncmp(message, fdit_op_name(ops[i]), strlen(fdit_op_name(ops[i]))) == 0 &&
+                              strstr(message, "samples 2") && strstr(message, "of sample 1"),
+                          "the message is '%s'", message);
+            fdit_device_clear_error(w.dev);
+            world_free(&w);
+        }
+    }
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("device");
+    TCase *tc = tcase_create("every op");
+    tcase_add_loop_test(tc, valid_calls_are_counted, 0, FDIT_OP_COUNT);
+    tcase_add_loop_test(tc, wrong_numbers, 0, FDIT_OP_COUNT);
+    tcase_add_loop_test(tc, wrong_tensors, 0, FDIT_OP_COUNT);
+    tcase_add_loop_test(tc, overlaps, 0, FDIT_OP_COUNT);
+    tcase_add_loop_test(tc, errors_are_sticky, 0, FDIT_OP_COUNT);
+    suite_add_tcase(suite, tc);
+    tc = tcase_create("single ops");
+    tcase_add_test(tc, linear_arguments);
+    tcase_add_test(tc, norm_arguments);
+    tcase_add_test(tc, strided_outputs);
+    tcase_add_test(tc, other_arguments);
+    tcase_add_test(tc, wrong_rows);
+    suite_add_tcase(suite, tc);
+    return test_run(suite);
+}

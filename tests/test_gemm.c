@@ -1,0 +1,601 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * test_gemm.c: the CPU device's products: every instruction set this processor can run (and the
+ * 16-wide body on vectors of 8), every form of the operands, every epilogue, against sums in
+ * double; the same bits for any batch, blocking and number of threads; no write outside the result
+ * and the workspace. */
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+
+#include "cpu/gemm.h"
+#include "harness.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_TABLES = 4, GUARD = 64 };
+static const float GUARD_VALUE = -12345.5f;
+
+struct table {
+    const char *name;
+    const struct fdit_cpu_gemm_kernels *kernels;
+};
+
+static int tables(struct table *out)
+{
+    struct fdit_cpu_isa_entry entry;
+    int n = 0;
+    bool avx2 = false;
+    for (int i = 0; fdit_cpu_isa_get(i, &entry); i++) {
+        avx2 = avx2 || (entry.isa == FDIT_CPU_AVX2 && entry.supported);
+        if (entry.supported)
+            out[n++] = (struct table){ entry.name, entry.gemm };
+    }
+#ifdef HAVE_AVX2
+    if (avx2)
+        out[n++] = (struct table){ "wide", &fdit_cpu_gemm_kernels_wide };
+#endif
+    (void)avx2;
+    return n;
+}
+
+static float *floats(size_t n)
+{
+    void *p = NULL;
+    ck_assert_int_eq(posix_memalign(&p, 4096, (n ? n : 1) * sizeof(float)), 0);
+    return p;
+}
+
+/* n floats with guards on both sides; the pointer is to the first of the n. */
+static float *guarded(size_t n)
+{
+    float *p = floats(n + 2 * GUARD);
+    for (size_t i = 0; i < n + 2 * GUARD; i++)
+        p[i] = GUARD_VALUE;
+    return p + GUARD;
+}
+/* The same for large scratch: what is between the guards is not set. */
+static float *guarded_scratch(size_t n)
+{
+    float *p = floats(n + 2 * GUARD);
+    for (int i = 0; i < GUARD; i++)
+        p[i] = p[n + GUARD + (size_t)i] = GUARD_VALUE;
+    return p + GUARD;
+}
+static void guarded_free(float *p, size_t n, const char *what)
+{
+    for (int i = 0; i < GUARD; i++) {
+        ck_assert_msg(p[-1 - i] == GUARD_VALUE, "%s: written %d before its start", what, i + 1);
+        ck_assert_msg(p[n + (size_t)i] == GUARD_VALUE, "%s: written %d behind its end", what, i);
+    }
+    free(p - GUARD);
+}
+
+/* ------------------------------------------------------------------------------ one problem */
+
+enum form { FORWARD, FORWARD_PLAIN, DX, DX_PLAIN, DW, N_FORMS };
+static const char *const form_names[N_FORMS] = { "linear", "linear, plain", "linear_dx",
+                                                 "linear_dx, plain", "linear_dw" };
+
+struct problem {
+    enum form form;
+    int m, n, k;
+    int rows;      /* of a sample */
+    float *a, *b;  /* as the op gets them; b plain */
+    float *packed; /* b packed for the table, or NULL */
+    struct fdit_gemm g;
+};
+
+static void problem_init(struct problem *p, const struct fdit_cpu_gemm_kernels *kernels,
+                         enum form form, int samples, int rows, int n, int k, struct test_rng *rng)
+{
+    memset(p, 0, sizeof *p);
+    p->form = form;
+    p->m = samples * rows;
+    p->n = n;
+    p->k = k;
+    p->rows = rows;
+    size_t a_size = (size_t)p->m * (size_t)k, b_size = (size_t)n * (size_t)k;
+    p->a = floats(a_size);
+    p->b = floats(b_size);
+    test_fill_normal(rng, p->a, a_size, 0.1f, 1.0f);
+    test_fill_normal(rng, p->b, b_size, 0.0f, 1.0f);
+    p->g = (struct fdit_gemm){ .m = p->m, .n = n, .k = k, .a = p->a, .lda = (size_t)k, .b = p->b };
+    p->g.to.rows = rows;
+    p->g.to.ldc = (size_t)n;
+    p->g.ldb = (size_t)n;
+    if (form == FORWARD_PLAIN) {
+        p->g.form = FDIT_B_COLUMNS;
+        p->g.ldb = (size_t)k;
+    } else if (form == DX_PLAIN || form == DW) {
+        p->g.form = FDIT_B_ROWS;
+        if (form == DW) {
+            p->g.a_turned = true;
+            p->g.lda = (size_t)p->m;
+        }
+    } else {
+        /* W is [n_out, n_in]; panels run along n_out */
+        int n_out = form == FORWARD ? n : k, n_in = form == FORWARD ? k : n, nr = kernels->nr;
+        size_t panel = (size_t)nr * (size_t)n_in;
+        p->packed = floats((size_t)((n_out + nr - 1) / nr) * panel);
+        for (int i = 0; i < n_out; i += nr)
+            kernels->pack(p->packed + (size_t)(i / nr) * panel, p->b + (size_t)i * (size_t)n_in,
+                          (size_t)n_in, n_out - i < nr ? n_out - i : nr, n_in);
+        p->g.form = form == FORWARD ? FDIT_B_PANELS : FDIT_B_PACKED_T;
+        p->g.b = p->packed;
+    }
+}
+
+static void problem_free(struct problem *p)
+{
+    free(p->a);
+    free(p->b);
+    free(p->packed);
+}
+
+/* A(m, k) and B(k, n) from what the op gets */
+static double a_at(const struct problem *p, int m, int k)
+{
+    return p->form == DW ? p->a[(size_t)k * (size_t)p->m + (size_t)m]
+                         : p->a[(size_t)m * (size_t)p->k + (size_t)k];
+}
+static double b_at(const struct problem *p, int k, int n)
+{
+    return p->form == FORWARD || p->form == FORWARD_PLAIN
+               ? p->b[(size_t)n * (size_t)p->k + (size_t)k]
+               : p->b[(size_t)k * (size_t)p->n + (size_t)n];
+}
+
+/* Runs g into c with `threads` threads; checks the workspace's end and the result's surroundings.
+ */
+static void run(const struct fdit_cpu_gemm_kernels *kernels, int threads, const struct fdit_gemm *g,
+                float *c)
+{
+    struct fdit_cpu cpu = { .threads = threads, .gemm = kernels };
+    size_t bytes = fdit_cpu_gemm_workspace(&cpu, g->m, g->n, g->k, g->form) / sizeof(float);
+    float *workspace = guarded_scratch(bytes);
+    cpu.workspace = workspace;
+    struct fdit_gemm copy = *g;
+    copy.to.c = c;
+    fdit_cpu_gemm(&cpu, &copy);
+    guarded_free(workspace, bytes, "workspace");
+}
+
+static void check_product(const struct problem *p, const float *c, const char *table)
+{
+    for (int m = 0; m < p->m; m++)
+        for (int n = 0; n < p->n; n++) {
+            double sum = 0, size = 0;
+            for (int k = 0; k < p->k; k++) {
+                double product = a_at(p, m, k) * b_at(p, k, n);
+                sum += product;
+                size += fabs(product);
+            }
+            double got = c[(size_t)m * (size_t)p->n + (size_t)n];
+            double allowed = size * 6e-8 * (2 + sqrt(p->k));
+            ck_assert_msg(fabs(got - sum) <= allowed,
+                          "%s, %s %d x %d x %d: element %d, %d is %.9g, not %.9g", table,
+                          form_names[p->form], p->m, p->n, p->k, m, n, got, sum);
+        }
+}
+
+static const int shapes[][3] = {
+    /* m, n, k */
+    { 1, 1, 1 },    { 1, 7, 3 },     { 2, 16, 5 },    { 3, 33, 17 },   { 5, 31, 64 },
+    { 6, 16, 72 },  { 7, 17, 1 },    { 13, 1, 40 },   { 14, 32, 33 },  { 15, 65, 16 },
+    { 29, 47, 83 }, { 64, 96, 72 },  { 145, 23, 9 },  { 169, 40, 13 }, { 9, 520, 31 },
+    { 4, 72, 600 }, { 31, 19, 401 }, { 17, 9, 1153 },
+};
+
+START_TEST(test_products)
+{
+    struct table t[MAX_TABLES];
+    int n_tables = tables(t);
+    struct test_rng rng = test_rng_new("products");
+    for (int i = 0; i < n_tables; i++)
+        for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
+            for (int form = 0; form < N_FORMS; form++) {
+                struct problem p;
+                problem_init(&p, t[i].kernels, (enum form)form, 1, shapes[s][0], shapes[s][1],
+                             shapes[s][2], &rng);
+                size_t size = (size_t)p.m * (size_t)p.n;
+                float *c = guarded(size);
+                run(t[i].kernels, 2, &p.g, c);
+                check_product(&p, c, t[i].name);
+                guarded_free(c, size, form_names[form]);
+                problem_free(&p);
+            }
+}
+END_TEST
+
+/* The same problem in every way in which the work can be cut. */
+START_TEST(test_same_bits)
+{
+    static const int thread_counts[] = { 1, 2, 3, 5 };
+    struct table t[MAX_TABLES];
+    int n_tables = tables(t);
+    struct test_rng rng = test_rng_new("same bits");
+    for (int i = 0; i < n_tables; i++)
+        for (int form = 0; form < N_FORMS; form++) {
+            const struct fdit_cpu_gemm_kernels *kernels = t[i].kernels;
+            struct problem p;
+            problem_init(&p, kernels, (enum form)form, 3, 61, 157, 803, &rng);
+            size_t size = (size_t)p.m * (size_t)p.n, n = (size_t)p.n;
+            float *wanted = floats(size), *c = floats(size);
+            run(kernels, 1, &p.g, wanted);
+            for (size_t j = 1; j < sizeof thread_counts / sizeof *thread_counts; j++) {
+                run(kernels, thread_counts[j], &p.g, c);
+                ck_assert_msg(memcmp(c, wanted, size * sizeof *c) == 0, "%s, %s: %d threads differ",
+                              t[i].name, form_names[form], thread_counts[j]);
+            }
+            /* other blocks */
+            struct fdit_cpu_gemm_kernels other = *kernels;
+            other.kc = 2 * kernels->nr;
+            other.mc = 3 * kernels->mr;
+            run(&other, 2, &p.g, c);
+            ck_assert_msg(memcmp(c, wanted, size * sizeof *c) == 0, "%s, %s: other blocks differ",
+                          t[i].name, form_names[form]);
+            /* rows alone, and a few at a time, from different starts */
+            for (int rows = 1; form != DW && rows <= p.m; rows += rows < 8 ? 1 : 37) {
+                struct fdit_gemm part = p.g;
+                int m0 = rows > 8 ? p.m - rows : (17 * rows) % (p.m - rows);
+                part.m = rows;
+                part.a = p.a + (size_t)m0 * (size_t)p.k;
+                run(kernels, 2, &part, c);
+                ck_assert_msg(memcmp(c, wanted + (size_t)m0 * n, (size_t)rows * n * sizeof *c) == 0,
+                              "%s, %s: %d rows from %d on differ from the same rows of %d",
+                              t[i].name, form_names[form], rows, m0, p.m);
+            }
+            free(wanted);
+            free(c);
+            problem_free(&p);
+        }
+}
+END_TEST
+
+/* Packed and plain matrices: the same chain, the same bits. */
+START_TEST(test_packed_is_plain)
+{
+    struct table t[MAX_TABLES];
+    int n_tables = tables(t);
+    for (int i = 0; i < n_tables; i++)
+        for (int form = FORWARD; form <= DX; form += DX - FORWARD) {
+            struct problem p, q;
+            struct test_rng one = test_rng_new("packed"), two = test_rng_new("packed");
+            problem_init(&p, t[i].kernels, (enum form)form, 1, 37, 75, 411, &one);
+            problem_init(&q, t[i].kernels, (enum form)(form + 1), 1, 37, 75, 411, &two);
+            size_t size = (size_t)p.m * (size_t)p.n;
+            float *c = floats(size), *d = floats(size);
+            run(t[i].kernels, 2, &p.g, c);
+            run(t[i].kernels, 2, &q.g, d);
+            ck_assert_msg(memcmp(c, d, size * sizeof *c) == 0, "%s, %s: packed and plain differ",
+                          t[i].name, form_names[form]);
+            free(c);
+            free(d);
+            problem_free(&p);
+            problem_free(&q);
+        }
+}
+END_TEST
+
+/* ----------------------------------------------------------------------------------- epilogue */
+
+static double sigmoid(double x)
+{
+    return 1 / (1 + exp(-x));
+}
+static double gelu_arg(double x)
+{
+    return 2 * sqrt(2 / M_PI) * (x + 0.044715 * x * x * x);
+}
+static double act(enum fdit_gemm_act a, double x)
+{
+    return a == FDIT_GEMM_GELU   ? x * sigmoid(gelu_arg(x))
+           : a == FDIT_GEMM_SILU ? x * sigmoid(x)
+                                 : x;
+}
+static double slope(enum fdit_gemm_act a, double x)
+{
+    double h = 1e-4;
+    return (act(a, x + h) - act(a, x - h)) / (2 * h);
+}
+
+/* All 2^7 choices of bias, pre, gate, residual, shared residual, beta, slope, with each activation.
+ */
+static void check_epilogue(const struct table *t, enum form form, unsigned choice,
+                           enum fdit_gemm_act a, struct test_rng *rng)
+{
+    enum { SAMPLES = 3, ROWS = 5, N = 43, K = 6, M = SAMPLES * ROWS, STRIDE = N + 7 };
+    struct problem p;
+    problem_init(&p, t->kernels, form, SAMPLES, ROWS, N, K, rng);
+    float bias[N], gate[SAMPLES * STRIDE], residual[M * N], slope_pre[M * N], old[M * N];
+    test_fill_normal(rng, bias, N, 0, 1);
+    test_fill_normal(rng, gate, SAMPLES * STRIDE, 0, 1);
+    test_fill_normal(rng, residual, M * N, 0, 1);
+    test_fill_normal(rng, slope_pre, M * N, 0, 2);
+    test_fill_normal(rng, old, M * N, 0, 1);
+    float *c = guarded(M * N), *pre = guarded(M * N);
+    memcpy(c, old, sizeof old);
+    struct fdit_gemm_epilogue *to = &p.g.to;
+    to->bias = choice & 1 ? bias : NULL;
+    to->pre = choice & 2 ? pre : NULL;
+    to->gate = choice & 4 ? gate : NULL;
+    to->gate_stride = STRIDE;
+    to->residual = choice & 8 ? residual : NULL;
+    to->residual_shared = choice & 16;
+    to->beta = choice & 32 ? 1 : 0;
+    to->slope_pre = choice & 64 ? slope_pre : NULL;
+    to->act = a;
+    run(t->kernels, 2, &p.g, c);
+    for (int m = 0; m < M; m++)
+        for (int n = 0; n < N; n++) {
+            int i = m * N + n;
+            double v = to->bias ? bias[n] : 0;
+            for (int k = 0; k < K; k++)
+                v += a_at(&p, m, k) * b_at(&p, k, n);
+            if (to->pre)
+                ck_assert_msg(fabs(pre[i] - v) <= 1e-5, "%s: pre of element %d is %g, not %g",
+                              t->name, i, pre[i], v);
+            v = to->slope_pre ? v * slope(a, slope_pre[i]) : act(a, v);
+            if (to->gate)
+                v *= gate[m / ROWS * STRIDE + n];
+            if (to->residual)
+                v += residual[to->residual_shared ? m % ROWS * N + n : i];
+            if (to->beta)
+                v += old[i];
+            ck_assert_msg(fabs(c[i] - v) <= 2e-5 * (1 + fabs(v)),
+                          "%s, %s, choice %u, activation %d: element %d is %.9g, not %.9g", t->name,
+                          form_names[form], choice, a, i, c[i], v);
+        }
+    guarded_free(c, M * N, "result");
+    if (!to->pre)
+        ck_assert_msg(pre[0] == GUARD_VALUE, "pre was written unasked");
+    guarded_free(pre, M * N, "pre");
+    problem_free(&p);
+}
+
+START_TEST(test_epilogues)
+{
+    struct table t[MAX_TABLES];
+    int n_tables = tables(t);
+    struct test_rng rng = test_rng_new("epilogues");
+    for (int i = 0; i < n_tables; i++)
+        for (unsigned choice = 0; choice < 128; choice++)
+            for (int a = FDIT_GEMM_NO_ACT; a <= FDIT_GEMM_SILU; a++)
+                if (!(choice & 64) || a != FDIT_GEMM_NO_ACT)
+                    check_epilogue(&t[i], choice % 3 ? FORWARD : DX, choice, (enum fdit_gemm_act)a,
+                                   &rng);
+}
+END_TEST
+
+/* y may be the residual itself, as in x = x + gate (h W^T + b). */
+START_TEST(test_residual_in_place)
+{
+    struct table t[MAX_TABLES];
+    int n_tables = tables(t);
+    struct test_rng rng = test_rng_new("in place");
+    for (int i = 0; i < n_tables; i++) {
+        struct problem p;
+        problem_init(&p, t[i].kernels, FORWARD, 2, 40, 130, 900, &rng);
+        size_t size = (size_t)p.m * (size_t)p.n;
+        float *x = floats(size), *y = floats(size), *gate = floats(2 * (size_t)p.n);
+        test_fill_normal(&rng, x, size, 0, 1);
+        test_fill_normal(&rng, gate, 2 * (size_t)p.n, 0, 1);
+        p.g.to.gate = gate;
+        p.g.to.gate_stride = (size_t)p.n;
+        p.g.to.residual = x;
+        run(t[i].kernels, 2, &p.g, y);
+        run(t[i].kernels, 2, &p.g, x);
+        ck_assert_msg(memcmp(x, y, size * sizeof *x) == 0, "%s: in place differs", t[i].name);
+        free(x);
+        free(y);
+        free(gate);
+        problem_free(&p);
+    }
+}
+END_TEST
+
+/* Activations alone, over their whole range, at every place in a vector. */
+START_TEST(test_activations)
+{
+    struct table t[MAX_TABLES];
+    int n_tables = tables(t);
+    enum { N = 40001 };
+    float *x = floats(N), *y = floats(N), *v = floats(N);
+    for (int i = 0; i < N; i++)
+        x[i] = (float)(i - N / 2) * (30.0f / N);
+    for (int i = 0; i < n_tables; i++)
+        for (int a = FDIT_GEMM_GELU; a <= FDIT_GEMM_SILU; a++) {
+            struct fdit_gemm_epilogue to = {
+                .c = y, .ldc = N, .rows = 1, .act = (enum fdit_gemm_act)a
+            };
+            memcpy(v, x, N * sizeof *v);
+            t[i].kernels->finish(&to, v, N, 0, 1, 0, N);
+            for (int j = 0; j < N; j++) {
+                double wanted = act(to.act, x[j]);
+                /* the argument of exp is rounded: the error of a small result is relative to it */
+                double allowed =
+                    fabs(wanted) * (3e-7 + 2.5e-7 * fabs(gelu_arg(fmin(x[j], 0)))) + 3e-37;
+                ck_assert_msg(fabs(y[j] - wanted) <= allowed,
+                              "%s: activation %d of %.9g is %.9g, not %.9g", t[i].name, a, x[j],
+                              y[j], wanted);
+            }
+            to.slope_pre = x;
+            for (int j = 0; j < N; j++)
+                v[j] = 1;
+            t[i].kernels->finish(&to, v, N, 0, 1, 0, N);
+            for (int j = 0; j < N; j++) {
+                double wanted = slope(to.act, x[j]);
+                ck_assert_msg(fabs(y[j] - wanted) <= 2e-6, "%s: slope %d at %.9g is %.9g, not %.9g",
+                              t[i].name, a, x[j], y[j], wanted);
+            }
+        }
+    free(x);
+    free(y);
+    free(v);
+}
+END_TEST
+
+START_TEST(test_not_finite)
+{
+    static const float in[] = { INFINITY, -INFINITY, NAN, 1e30f, -1e30f, 0.0f, 3e38f, -3e38f };
+    static const float out[] = { INFINITY, 0.0f, NAN, 1e30f, 0.0f, 0.0f, 3e38f, 0.0f };
+    static const float slopes[] = { 1, 0, NAN, 1, 0, 0.5f, 1, 0 };
+    struct table t[MAX_TABLES];
+    int n_tables = tables(t);
+    enum { N = 8 };
+    float y[N], v[N];
+    for (int i = 0; i < n_tables; i++)
+        for (int a = FDIT_GEMM_GELU; a <= FDIT_GEMM_SILU; a++) {
+            struct fdit_gemm_epilogue to = {
+                .c = y, .ldc = N, .rows = 1, .act = (enum fdit_gemm_act)a
+            };
+            memcpy(v, in, sizeof v);
+            t[i].kernels->finish(&to, v, N, 0, 1, 0, N);
+            for (int j = 0; j < N; j++)
+                ck_assert_msg(isnan(out[j]) ? isnan(y[j]) : y[j] == out[j],
+                              "%s: activation %d of %g is %g", t[i].name, a, in[j], y[j]);
+            to.slope_pre = in;
+            for (int j = 0; j < N; j++)
+                v[j] = 1;
+            t[i].kernels->finish(&to, v, N, 0, 1, 0, N);
+            for (int j = 0; j < N; j++)
+                ck_assert_msg(isnan(slopes[j]) ? isnan(y[j]) : y[j] == slopes[j],
+                              "%s: slope %d at %g is %g", t[i].name, a, in[j], y[j]);
+        }
+    /* one NaN in a row of A spoils that row of the result, one in B its column, nothing else */
+    struct test_rng rng = test_rng_new("not finite");
+    for (int i = 0; i < n_tables; i++)
+        for (int form = 0; form < N_FORMS; form++) {
+            struct problem p;
+            problem_init(&p, t[i].kernels, (enum form)form, 1, 11, 35, 20, &rng);
+            p.a[form == DW ? 7 * 11 + 4 : 4 * 20 + 7] = NAN;
+            float *c = floats((size_t)p.m * (size_t)p.n);
+            run(t[i].kernels, 1, &p.g, c);
+            for (int m = 0; m < p.m; m++)
+                for (int n = 0; n < p.n; n++)
+                    ck_assert_msg(isnan(c[m * p.n + n]) == (m == 4), "%s, %s: element %d, %d is %g",
+                                  t[i].name, form_names[form], m, n, c[m * p.n + n]);
+            free(c);
+            problem_free(&p);
+        }
+}
+END_TEST
+
+/* ----------------------------------------------------------------------------------- providers */
+
+static void check_provider(const struct fdit_cpu_gemm_provider *provider)
+{
+    struct table t[MAX_TABLES];
+    tables(t);
+    struct test_rng rng = test_rng_new("provider");
+    provider->open();
+    for (int form = 0; form < N_FORMS; form++) {
+        if (form == FORWARD || form == DX)
+            continue;
+        struct problem p;
+        problem_init(&p, t[0].kernels, (enum form)form, 3, 70, 90, 130, &rng);
+        size_t size = (size_t)p.m * (size_t)p.n, n = (size_t)p.n;
+        float *wanted = guarded(size), *c = guarded(size), *bias = floats(n);
+        test_fill_normal(&rng, bias, n, 0, 1);
+        for (int threads = 1; threads <= 4; threads++) {
+            struct fdit_cpu cpu = { .threads = threads, .gemm = t[0].kernels };
+            size_t bytes = fdit_cpu_gemm_provided_workspace(&cpu) / sizeof(float);
+            float *workspace = guarded_scratch(bytes);
+            cpu.workspace = workspace;
+            p.g.to.c = threads == 1 ? wanted : c;
+            ck_assert(fdit_cpu_gemm_provided(&cpu, provider, &p.g));
+            if (threads == 1)
+                check_product(&p, wanted, provider->name);
+            else
+                ck_assert_msg(memcmp(c, wanted, size * sizeof *c) == 0, "%s, %s: %d threads differ",
+                              provider->name, form_names[form], threads);
+            for (int b = 0; form != DW && b < 3; b++) {
+                struct fdit_gemm part = p.g;
+                part.m = 70;
+                part.a = p.a + (size_t)b * 70 * (size_t)p.k;
+                part.to.c = c;
+                ck_assert(fdit_cpu_gemm_provided(&cpu, provider, &part));
+                ck_assert_msg(memcmp(c, wanted + (size_t)b * 70 * n, 70 * n * sizeof *c) == 0,
+                              "%s, %s: sample %d alone differs", provider->name, form_names[form],
+                              b);
+            }
+            guarded_free(workspace, bytes, "workspace");
+        }
+        guarded_free(wanted, size, "result");
+        guarded_free(c, size, "result");
+        free(bias);
+        problem_free(&p);
+    }
+}
+
+START_TEST(test_providers)
+{
+    fdit_context *ctx = fdit_context_new();
+    const struct fdit_cpu_gemm_provider *provider = NULL;
+    ck_assert_ok(ctx, fdit_cpu_provider_choose(ctx, "own", &provider));
+    ck_assert_ptr_null(provider);
+    static const char *const names[] = { "onednn", "cblas" };
+    for (int i = 0; i < 2; i++) {
+        enum fdit_status status = fdit_cpu_provider_choose(ctx, names[i], &provider);
+        if (status == FDIT_OK) {
+            ck_assert_str_eq(provider->name, names[i]);
+            char version[64] = "";
+            provider->version(version, sizeof version);
+            ck_assert_msg(strlen(version) > 4, "%s: version \"%s\"", names[i], version);
+            check_provider(provider);
+        } else {
+            ck_assert_int_eq(status, FDIT_ERROR_ARGUMENT);
+            ck_assert_ptr_nonnull(strstr(fdit_context_message(ctx), names[i]));
+        }
+    }
+    ck_assert_int_eq(fdit_cpu_provider_choose(ctx, "mkk", &provider), FDIT_ERROR_ARGUMENT);
+    ck_assert_ptr_nonnull(strstr(fdit_context_message(ctx), "mkk"));
+    fdit_context_free(ctx);
+}
+END_TEST
+
+START_TEST(test_instruction_sets)
+{
+    fdit_context *ctx = fdit_context_new();
+    struct fdit_cpu_isa_entry best, entry;
+    ck_assert_ok(ctx, fdit_cpu_isa_choose(ctx, NULL, &best));
+    ck_assert(best.supported);
+    ck_assert_ok(ctx, fdit_cpu_isa_choose(ctx, "generic", &entry));
+    ck_assert_int_eq(entry.isa, FDIT_CPU_GENERIC);
+    for (int i = 0; fdit_cpu_isa_get(i, &entry); i++) {
+        struct fdit_cpu_isa_entry chosen;
+        enum fdit_status status = fdit_cpu_isa_choose(ctx, entry.name, &chosen);
+        ck_assert_int_eq(status, entry.supported ? FDIT_OK : FDIT_ERROR_UNSUPPORTED);
+        if (status != FDIT_OK)
+            ck_assert_ptr_nonnull(strstr(fdit_context_message(ctx), entry.name));
+        else
+            ck_assert_int_eq(chosen.isa, entry.isa);
+        ck_assert_int_eq(entry.vlen, entry.gemm->vlen);
+    }
+    ck_assert_int_eq(fdit_cpu_isa_choose(ctx, "wide", &entry), FDIT_ERROR_ARGUMENT);
+    ck_assert_int_eq(fdit_cpu_isa_choose(ctx, "sse9", &entry), FDIT_ERROR_ARGUMENT);
+    ck_assert_ptr_nonnull(strstr(fdit_context_message(ctx), "sse9"));
+    fdit_context_free(ctx);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("gemm");
+    TCase *c = tcase_create("gemm");
+    tcase_set_timeout(c, 0);
+    tcase_add_test(c, test_products);
+    tcase_add_test(c, test_same_bits);
+    tcase_add_test(c, test_packed_is_plain);
+    tcase_add_test(c, test_epilogues);
+    tcase_add_test(c, test_residual_in_place);
+    tcase_add_test(c, test_activations);
+    tcase_add_test(c, test_not_finite);
+    tcase_add_test(c, test_providers);
+    tcase_add_test(c, test_instruction_sets);
+    suite_add_tcase(suite, c);
+    return test_run(suite);
+}

@@ -1,0 +1,805 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The network against the PyTorch fixtures on every device: outputs, intermediate results, losses, the
+ * gradient of every parameter by name, ten optimiser steps, and properties that need no reference. */
+#include "core/mem.h"
+#include "model/model_internal.h"
+#include "model_fixture.h"
+#include "train/step.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static fdit_context *ctx;
+static fdit_device *dev;
+static const char *device_name;
+
+static void close_device(void)
+{
+    if (dev->buffer_bytes == 0 && dev->weight_bytes == 0) /* else a test failed half-way */
+        fdit_device_close(dev);
+    dev = NULL;
+}
+
+static const struct fdit_model_options inference = { .batch = 8, .storage = FDIT_F32 };
+
+static struct fdit_model_options training(const char *mask, int batch)
+{
+    return (struct fdit_model_options){ .mask = fdit_mask_find(mask), .training = true, .ema = true,
+                                        .batch = batch, .storage = FDIT_F32 };
+}
+
+/* out [b, 2C, S, S] of the network. */
+static void run(struct fdit_model *m, int b, const float *x, const int32_t *t, const int32_t *rows,
+                float *out)
+{
+    const struct fdit_model_config *c = &m->config;
+    size_t picture = (size_t)c->channels * (size_t)c->input_size * (size_t)c->input_size;
+    fdit_write(m->dev, m->input, x, (size_t)b * picture);
+    fdit_write(m->dev, m->rows, rows, (size_t)b);
+    fdit_model_write_times(m, b, t);
+    fdit_forward(m, b);
+    ck_assert_ok(ctx, fdit_read(ctx, m->dev, m->output, out, (size_t)b * 2 * picture));
+}
+
+/* ------------------------------------------------------------------ forward */
+
+START_TEST(test_forward)
+{
+    struct fdit_model *m = test_load_model(ctx, dev, "dit.safetensors", &inference);
+    struct fdit_safetensors *st = test_open(ctx, "forward.safetensors");
+    size_t b, n;
+    float *x = test_floats(ctx, st, "x", NULL), *wanted = test_floats(ctx, st, "out", &n);
+    int32_t *t = test_ints(ctx, st, "t", &b), *rows = test_ints(ctx, st, "rows", NULL);
+    float *got = calloc(n, sizeof *got), *one = calloc(n, sizeof *one);
+    run(m, (int)b, x, t, rows, got);
+    test_agree("forward.safetensors: out", "out", got, wanted, n);
+    for (size_t i = 0; i < b; i++)
+        run(m, 1, x + i * n / b / 2, t + i, rows + i, one + i * n / b);
+    ck_assert_msg(test_first_difference(one, got, n, sizeof *got) == n,
+                  "a batch of %zu differs from batches of one", b);
+    fdit_free(x);
+    fdit_free(wanted);
+    fdit_free(t);
+    fdit_free(rows);
+    free(got);
+    free(one);
+    fdit_safetensors_close(st);
+    fdit_model_free(m);
+}
+END_TEST
+
+START_TEST(test_guided)
+{
+    struct fdit_model *m = test_load_model(ctx, dev, "dit.safetensors", &inference);
+    struct fdit_safetensors *st = test_open(ctx, "forward.safetensors");
+    size_t b, compared = 0;
+    float *x = test_floats(ctx, st, "guided.x", NULL);
+    int32_t *t = test_ints(ctx, st, "guided.t", &b), *y = test_ints(ctx, st, "guided.y", NULL);
+    int32_t *super = test_ints(ctx, st, "guided.super_row", NULL);
+    int channels = m->config.channels;
+    size_t pixels = (size_t)m->config.input_size * (size_t)m->config.input_size;
+    size_t each = 2 * (size_t)channels * pixels, n = b * each;
+    float *cond = calloc(n, sizeof *cond), *uncond = calloc(n, sizeof *uncond);
+    run(m, (int)b, x, t, y, cond);
+    run(m, (int)b, x, t, super, uncond);
+    for (size_t k = 0; k < fdit_safetensors_count(st); k++) {
+        const struct fdit_st_tensor *e = fdit_safetensors_at(st, k);
+        double w;
+        int guided;
+        if (sscanf(e->name, "guided.w%lf.ch%d.out", &w, &guided) != 2)
+            continue;
+        float *wanted = test_floats(ctx, st, e->name, NULL), *got = calloc(n, sizeof *got);
+        for (size_t i = 0; i < n; i++) {
+            bool is_guided = i % each / pixels < (size_t)guided;
+            got[i] = is_guided ? uncond[i] + (float)w * (cond[i] - uncond[i]) : cond[i];
+        }
+        test_agree("forward.safetensors: guided", e->name, got, wanted, n);
+        fdit_free(wanted);
+        free(got);
+        compared++;
+    }
+    ck_assert_uint_gt(compared, 0);
+    fdit_free(x);
+    fdit_free(t);
+    fdit_free(y);
+    fdit_free(super);
+    free(cond);
+    free(uncond);
+    fdit_safetensors_close(st);
+    fdit_model_free(m);
+}
+END_TEST
+
+/* Compares a tensor on the device with trace.NAME. */
+static void trace(const struct fdit_safetensors *st, struct fdit_tensor t, const char *format, ...)
+{
+    char name[96];
+    va_list args;
+    size_t n;
+    va_start(args, format);
+    vsnprintf(name, sizeof name, format, args);
+    va_end(args);
+    float *wanted = test_floats(ctx, st, name, &n), *got = calloc(n, sizeof *got);
+    ck_assert_ok(ctx, fdit_read(ctx, dev, t, got, n));
+    test_agree("forward.safetensors: trace", name, got, wanted, n);
+    fdit_free(wanted);
+    free(got);
+}
+
+START_TEST(test_trace)
+{
+    struct fdit_model_options options = training("finediffusion", 1);
+    struct fdit_model *m = test_load_model(ctx, dev, "dit.safetensors", &options);
+    struct fdit_safetensors *st = test_open(ctx, "forward.safetensors");
+    size_t n;
+    float *x = test_floats(ctx, st, "x", &n), *wanted = test_floats(ctx, st, "trace.out", NULL);
+    int32_t *t = test_ints(ctx, st, "t", NULL), *rows = test_ints(ctx, st, "rows", NULL);
+    size_t picture = (size_t)m->config.channels * (size_t)m->config.input_size *
+                     (size_t)m->config.input_size;
+    float *out = calloc(2 * picture, sizeof *out);
+    run(m, 1, x + 2 * picture, t + 2, rows + 2, out);
+    test_agree("forward.safetensors: trace", "trace.out", out, wanted, 2 * picture);
+    trace(st, m->t_features, "trace.t_feat");
+    trace(st, m->c, "trace.c");
+    trace(st, m->head_mod, "trace.final.adaLN");
+    trace(st, m->tokens_out, "trace.final.linear");
+    for (int i = 0; i < m->config.depth; i++) {
+        const struct fdit_block_saved *s = &m->saved[i];
+        const struct fdit_block_params *p = &m->blocks[i];
+        int d = m->config.width;
+        trace(st, s->mod, "trace.block%d.adaLN", i);
+        trace(st, s->qkv, "trace.block%d.qkv", i);
+        trace(st, s->heads_out, "trace.block%d.heads_out", i);
+        trace(st, s->attn_out, "trace.block%d.attn_out", i);
+        trace(st, s->fc1, "trace.block%d.fc1", i);
+        trace(st, s->mlp_out, "trace.block%d.mlp_out", i);
+        struct fdit_modulate_args a = { .samples = 1, .rows = fdit_config_tokens(&m->config), .width = d,
+                                        .y = m->u, .mod_stride = 6 * d };
+        a.xhat = s->xhat1;
+        a.weight = fdit_param_value(m, p->norm1_w);
+        a.bias = fdit_param_value(m, p->norm1_b);
+        fdit_modulate(dev, &a);
+        trace(st, m->u, "trace.block%d.norm1", i);
+        a.shift = fdit_mod_vector(s->mod, SHIFT1, d);
+        a.scale = fdit_mod_vector(s->mod, SCALE1, d);
+        fdit_modulate(dev, &a);
+        trace(st, m->u, "trace.block%d.attn_in", i);
+        a.xhat = s->xhat2;
+        a.weight = fdit_param_value(m, p->norm2_w);
+        a.bias = fdit_param_value(m, p->norm2_b);
+        a.shift = fdit_mod_vector(s->mod, SHIFT2, d);
+        a.scale = fdit_mod_vector(s->mod, SCALE2, d);
+        fdit_modulate(dev, &a);
+        trace(st, m->u, "trace.block%d.mlp_in", i);
+        fdit_activation(dev, &(struct fdit_activation_args){
+                                 .n = (size_t)a.rows * (size_t)p->fc1_w->n_out,
+                                 .act = FDIT_ACT_GELU_TANH, .y = m->wide, .x = s->fc1 });
+        trace(st, m->wide, "trace.block%d.gelu", i);
+    }
+    fdit_free(x);
+    fdit_free(wanted);
+    fdit_free(t);
+    fdit_free(rows);
+    free(out);
+    fdit_safetensors_close(st);
+    fdit_model_free(m);
+}
+END_TEST
+
+/* ------------------------------------------------------------------ losses and gradients */
+
+struct loss_case {
+    struct fdit_safetensors *st;
+    float *x0, *noise;
+    int32_t *t, *rows;
+    size_t b;
+};
+
+static struct loss_case open_loss(const char *file)
+{
+    struct loss_case l = { .st = test_open(ctx, file) };
+    l.x0 = test_floats(ctx, l.st, "x0", NULL);
+    l.noise = test_floats(ctx, l.st, "noise", NULL);
+    l.t = test_ints(ctx, l.st, "t", &l.b);
+    l.rows = test_ints(ctx, l.st, "rows", NULL);
+    return l;
+}
+
+static void close_loss(struct loss_case *l)
+{
+    fdit_free(l->x0);
+    fdit_free(l->noise);
+    fdit_free(l->t);
+    fdit_free(l->rows);
+    fdit_safetensors_close(l->st);
+}
+
+/* The model with its step, allocated, weights loaded. */
+static struct fdit_model *model_with_step(const char *file, const struct fdit_model_options *options,
+                                          int micros, struct fdit_step **step)
+{
+    struct fdit_checkpoint *cp = NULL;
+    struct fdit_model_config config;
+    struct fdit_model *m = NULL;
+    char *path = test_fixture("%s", file);
+    ck_assert_ok(ctx, fdit_checkpoint_open(ctx, path, FDIT_VALUES_RAW, &cp));
+    ck_assert_ok(ctx, fdit_checkpoint_config(ctx, cp, NULL, &config));
+    ck_assert_ok(ctx, fdit_model_new(ctx, dev, &config, options, &m));
+    ck_assert_ok(ctx, fdit_step_new(ctx, m, micros, step));
+    ck_assert_ok(ctx, fdit_model_allocate(ctx, m));
+    fdit_step_bind(*step);
+    ck_assert_ok(ctx, fdit_model_load(ctx, m, &cp, 1, false, NULL));
+    fdit_checkpoint_close(cp);
+    free(path);
+    return m;
+}
+
+static void run_loss(struct fdit_step *step, const struct loss_case *l)
+{
+    fdit_step_micro(step, &(struct fdit_micro){ .samples = (int)l->b, .x0 = l->x0, .noise = l->noise,
+                                                .t = l->t, .rows = l->rows, .first = true,
+                                                .loss_scale = 1.0 / (double)l->b });
+}
+
+/* Compares one statistic of a matrix gradient when the file has it. Returns how many were compared. */
+static size_t compare_stat(const struct fdit_safetensors *st, const char *kind,
+                           const struct fdit_param *p, const float *grad, const char *key)
+{
+    char name[160];
+    snprintf(name, sizeof name, "grad_%s.%s", kind, p->name);
+    if (!fdit_safetensors_find(st, name))
+        return 0;
+    size_t n, rows = (size_t)p->n_out, cols = (size_t)p->n_in;
+    float *wanted = test_floats(ctx, st, name, &n), *got = calloc(n, sizeof *got);
+    if (!strcmp(kind, "first_row"))
+        memcpy(got, grad, cols * sizeof *got);
+    else if (!strcmp(kind, "last_row"))
+        memcpy(got, grad + (rows - 1) * cols, cols * sizeof *got);
+    else
+        for (size_t k = 0; k < n; k++) {
+            double sum = 0;
+            bool by_row = !strcmp(kind, "rowsum");
+            for (size_t j = 0; j < (by_row ? cols : rows); j++)
+                sum += (double)(by_row ? grad[k * cols + j] : grad[j * cols + k]);
+            got[k] = (float)sum;
+        }
+    test_agree(key, name, got, wanted, n);
+    fdit_free(wanted);
+    free(got);
+    return 1;
+}
+
+static void compare_gradients(const struct fdit_model *m, const struct fdit_safetensors *st,
+                              const char *file)
+{
+    static const char *const stats[] = { "rowsum", "colsum", "first_row", "last_row" };
+    const struct fdit_mask *fine = fdit_mask_find("finediffusion");
+    char name[160], trainable[96], frozen[96], sums[96];
+    snprintf(trainable, sizeof trainable, "%s: gradients, trainable", file);
+    snprintf(frozen, sizeof frozen, "%s: gradients, frozen", file);
+    snprintf(sums, sizeof sums, "%s: gradients, frozen (sums)", file);
+    for (int i = 0; i < m->params.n; i++) {
+        const struct fdit_param *p = &m->params.list[i];
+        size_t compared = 0;
+        if (!p->trained)
+            continue;
+        float *got = calloc(p->count, sizeof *got);
+        ck_assert_ok(ctx, fdit_read(ctx, dev, fdit_param_grad(m, p), got, p->count));
+        snprintf(name, sizeof name, "grad.%s", p->name);
+        if (fdit_safetensors_find(st, name)) {
+            float *wanted = test_floats(ctx, st, name, NULL);
+            test_agree(fdit_mask_trains(fine, p->name) ? trainable : frozen, name, got, wanted,
+                       p->count);
+            fdit_free(wanted);
+            compared++;
+        }
+        for (size_t k = 0; k < 4; k++)
+            compared += compare_stat(st, stats[k], p, got, k < 2 ? sums : frozen);
+        ck_assert_msg(compared > 0, "%s has no gradient of %s to compare with", file, p->name);
+        free(got);
+    }
+}
+
+static void check_losses(struct fdit_step *step, const struct loss_case *l, const char *key)
+{
+    float *mse = test_floats(ctx, l->st, "mse", NULL), *vb = test_floats(ctx, l->st, "vb", NULL);
+    float *got_mse = calloc(l->b, sizeof(float)), *got_vb = calloc(l->b, sizeof(float));
+    ck_assert_ok(ctx, fdit_step_sample_losses(ctx, step, 0, (int)l->b, got_mse, got_vb));
+    test_agree(key, "mse", got_mse, mse, l->b);
+    test_agree(key, "vb", got_vb, vb, l->b);
+    fdit_free(mse);
+    fdit_free(vb);
+    free(got_mse);
+    free(got_vb);
+}
+
+static const struct {
+    const char *weights, *loss, *mask;
+} loss_cases[] = {
+    { "dit.safetensors", "loss.safetensors", "finediffusion" },
+    { "dit.safetensors", "loss.safetensors", "full" },
+    { "dit.safetensors", "loss.safetensors", "bitfit" },
+    { "dit.safetensors", "loss.safetensors", "norm" },
+    { "dit.safetensors", "loss.safetensors", "table" },
+    { "formats/dit.safetensors", "formats/loss.safetensors", "full" },
+};
+
+START_TEST(test_gradients)
+{
+    struct loss_case l = open_loss(loss_cases[_i].loss);
+    struct fdit_model_options options = training(loss_cases[_i].mask, (int)l.b);
+    struct fdit_step *step = NULL;
+    struct fdit_model *m = model_with_step(loss_cases[_i].weights, &options, 1, &step);
+    char key[96];
+    snprintf(key, sizeof key, "%s: mse, vb, loss", loss_cases[_i].loss);
+    run_loss(step, &l);
+    check_losses(step, &l, key);
+    compare_gradients(m, l.st, loss_cases[_i].loss);
+    fdit_step_free(step);
+    fdit_model_free(m);
+    close_loss(&l);
+}
+END_TEST
+
+/* All gradients of a model, group after group. Free with free(). */
+static float *all_gradients(const struct fdit_model *m, size_t *n)
+{
+    size_t total = 0, at = 0;
+    for (int g = 0; g < m->params.n_groups; g++)
+        total += m->params.groups[g].trained;
+    float *all = calloc(total, sizeof *all);
+    for (int g = 0; g < m->params.n_groups; g++) {
+        const struct fdit_group *group = &m->params.groups[g];
+        if (!group->trained)
+            continue;
+        ck_assert_ok(ctx, fdit_read(ctx, dev, fdit_tensor_of(group->grad, FDIT_F32), all + at,
+                                    group->trained));
+        at += group->trained;
+    }
+    *n = total;
+    return all;
+}
+
+START_TEST(test_recompute)
+{
+    struct loss_case l = open_loss("loss.safetensors");
+    static const char *const masks[] = { "finediffusion", "full" };
+    for (int k = 0; k < 2; k++) {
+        float *first = NULL;
+        size_t n = 0, bytes = 0;
+        for (int r = FDIT_RECOMPUTE_NONE; r <= FDIT_RECOMPUTE_BLOCK; r++) {
+            struct fdit_model_options options = training(masks[k], (int)l.b);
+            struct fdit_step *step = NULL;
+            options.recompute = (enum fdit_recompute)r;
+            struct fdit_model *m = model_with_step("dit.safetensors", &options, 1, &step);
+            run_loss(step, &l);
+            float *got = all_gradients(m, &n);
+            size_t kept = fdit_plan_kind_bytes(&m->plan, FDIT_PLAN_ACTIVATIONS);
+            if (first) {
+                /* ref rounds a fused residual once, the separate gate twice */
+                bool same = !strcmp(device_name, "ref")
+                                ? test_compare(got, first, n).nmse < 1e-11
+                                : test_first_difference(got, first, n, sizeof *got) == n;
+                ck_assert_msg(same, "gradients change with recomputation %d (%s)", r, masks[k]);
+                ck_assert_uint_lt(kept, bytes);
+                free(got);
+            } else {
+                first = got;
+            }
+            bytes = kept;
+            fdit_step_free(step);
+            fdit_model_free(m);
+        }
+        free(first);
+    }
+    close_loss(&l);
+}
+END_TEST
+
+/* Two micro-batches add up to one batch: same losses, gradients to rounding. */
+START_TEST(test_accumulation)
+{
+    struct loss_case l = open_loss("loss.safetensors");
+    struct fdit_model_options options = training("full", (int)l.b);
+    struct fdit_step *step = NULL;
+    struct fdit_model *m = model_with_step("dit.safetensors", &options, 2, &step);
+    size_t n, half = l.b / 2;
+    size_t picture = (size_t)m->config.channels * (size_t)m->config.input_size *
+                     (size_t)m->config.input_size;
+    for (size_t i = 0; i < 2; i++) {
+        size_t from = i * half, count = i ? l.b - half : half;
+        fdit_step_micro(step, &(struct fdit_micro){ .samples = (int)count, .x0 = l.x0 + from * picture,
+                                                    .noise = l.noise + from * picture, .t = l.t + from,
+                                                    .rows = l.rows + from, .first = i == 0,
+                                                    .index = (int)i, .loss_scale = 1.0 / (double)l.b });
+    }
+    compare_gradients(m, l.st, "loss.safetensors");
+    struct fdit_step_losses losses;
+    fdit_step_report_begin(step);
+    ck_assert_ok(ctx, fdit_step_report_end(ctx, step, &losses));
+    float *loss = test_floats(ctx, l.st, "loss", &n);
+    double mean = 0;
+    for (size_t i = 0; i < n; i++)
+        mean += (double)loss[i] / (double)n;
+    ck_assert_double_eq_tol(losses.mse + losses.vb, mean, 1e-4);
+    fdit_free(loss);
+    fdit_step_free(step);
+    fdit_model_free(m);
+    close_loss(&l);
+}
+END_TEST
+
+/* ------------------------------------------------------------------ ten steps */
+
+/* The part of qkv.bias that the softmax ignores: entries D .. 2D-1. */
+static void check_training_tensor(const char *run, int step, const char *what, const char *name,
+                                  const float *got, const float *wanted, size_t n, double excess)
+{
+    char key[128], label[224];
+    size_t width = n / 3, exceptions = n / 200 + 1;
+    bool qkv = strstr(name, "qkv.bias") != NULL;
+    bool moments = !strcmp(what, "m") || !strcmp(what, "v");
+    snprintf(key, sizeof key, "train10.safetensors: %s: %s, step %d", run, what, step);
+    snprintf(label, sizeof label, "%s step %d %s %s", run, step, what, name);
+    if (!test_has_tolerance(key)) /* not every pair has a row of its own */
+        snprintf(key, sizeof key, "train10.safetensors: %s: %s, step 10", run, what);
+    for (size_t third = 0; third < 3; third++) {
+        if (third && !qkv)
+            break;
+        size_t from = qkv ? third * width : 0, count = qkv ? width : n;
+        if (qkv && third == 1)
+            continue;
+        test_agree_except(key, label, got + from, wanted + from, count, moments ? 0 : exceptions, excess);
+    }
+}
+
+static void train_ten(const char *run, const char *mask, double lr, double decay, const char *ema_name)
+{
+    struct fdit_safetensors *st = test_open(ctx, "train10.safetensors");
+    size_t total, n_losses, compared = 0;
+    float *x0 = test_floats(ctx, st, "x0", NULL), *noise = test_floats(ctx, st, "noise", NULL);
+    int32_t *t = test_ints(ctx, st, "t", &total), *y = test_ints(ctx, st, "y", NULL);
+    int32_t *drop = test_ints(ctx, st, "drop", NULL), *rows = calloc(total, sizeof *rows);
+    char name[192], key[96];
+    snprintf(name, sizeof name, "%s.losses", run);
+    float *losses = test_floats(ctx, st, name, &n_losses);
+    int steps = (int)(fdit_safetensors_find(st, name)->shape[0]), b = (int)total / steps;
+    struct fdit_model_options options = training(mask, b);
+    struct fdit_step *step = NULL;
+    struct fdit_model *m = model_with_step("dit.safetensors", &options, 1, &step);
+    size_t picture = (size_t)m->config.channels * (size_t)m->config.input_size *
+                     (size_t)m->config.input_size;
+    /* rows: class, or its superclass row where the label is dropped; the map is in loss.safetensors'
+     * config, here derived from config.json */
+    {
+        char *path = test_fixture("config.json");
+        FILE *f = fopen(path, "r");
+        ck_assert_ptr_nonnull(f);
+        char text[65536];
+        size_t got = fread(text, 1, sizeof text - 1, f);
+        fclose(f);
+        free(path);
+        text[got] = 0;
+        int classes = 0;
+        const char *at = strstr(text, "\"num_classes\"");
+        ck_assert(at && sscanf(at, "\"num_classes\": %d", &classes) == 1);
+        at = strstr(text, "\"superclass_of\"");
+        ck_assert_ptr_nonnull(at);
+        at = strchr(at, '[');
+        int *super = calloc((size_t)classes, sizeof *super);
+        for (int i = 0; i < classes; i++)
+            super[i] = (int)strtol(at + 1, (char **)(void *)&at, 10);
+        for (size_t i = 0; i < total; i++)
+            rows[i] = drop[i] ? classes + super[y[i]] : y[i];
+        free(super);
+    }
+    snprintf(key, sizeof key, "train10.safetensors: %s: losses", run);
+    for (int k = 0; k < steps; k++) {
+        size_t from = (size_t)k * (size_t)b;
+        float mse[64], vb[64], want_mse[64], want_vb[64];
+        ck_assert_int_le(b, 64);
+        fdit_step_micro(step, &(struct fdit_micro){ .samples = b, .x0 = x0 + from * picture,
+                                                    .noise = noise + from * picture, .t = t + from,
+                                                    .rows = rows + from, .first = true,
+                                                    .loss_scale = 1.0 / b });
+        fdit_step_update(step, &(struct fdit_optimiser){ .lr = lr, .beta1 = 0.9, .beta2 = 0.999,
+                                                         .eps = 1e-8, .ema_decay = decay, .n = k + 1 });
+        ck_assert_ok(ctx, fdit_step_sample_losses(ctx, step, 0, b, mse, vb));
+        for (int i = 0; i < b; i++) { /* [steps, (mse, vb, sum), b] */
+            want_mse[i] = losses[((size_t)k * 3 + 0) * (size_t)b + (size_t)i];
+            want_vb[i] = losses[((size_t)k * 3 + 1) * (size_t)b + (size_t)i];
+        }
+        test_agree(key, "mse", mse, want_mse, (size_t)b);
+        test_agree(key, "vb", vb, want_vb, (size_t)b);
+        for (int i = 0; i < m->params.n; i++) {
+            const struct fdit_param *p = &m->params.list[i];
+            const struct fdit_group *g = &m->params.groups[p->group];
+            if (!p->trained)
+                continue;
+            const struct {
+                const char *what;
+                fdit_buffer *buffer;
+                double excess;
+            } sets[] = { { "m", g->m, 0 }, { "v", g->v, 0 }, { "param", g->value, lr * (k + 1) },
+                         { ema_name, g->ema, lr * (k + 1) * (1 - pow(decay, k + 1)) } };
+            for (size_t s = 0; s < 4; s++) {
+                snprintf(name, sizeof name, "%s.step%d.%s.%s", run, k + 1, sets[s].what, p->name);
+                if (!fdit_safetensors_find(st, name))
+                    continue;
+                float *wanted = test_floats(ctx, st, name, NULL), *got = calloc(p->count, sizeof *got);
+                ck_assert_ok(ctx, fdit_read(ctx, dev,
+                                            (struct fdit_tensor){ sets[s].buffer, p->offset, FDIT_F32 },
+                                            got, p->count));
+                check_training_tensor(run, k + 1, sets[s].what, p->name, got, wanted, p->count,
+                                      sets[s].excess * 1.001 + 1e-7);
+                fdit_free(wanted);
+                free(got);
+                compared++;
+            }
+        }
+    }
+    ck_assert_uint_gt(compared, 0);
+    fdit_step_free(step);
+    fdit_model_free(m);
+    fdit_free(x0);
+    fdit_free(noise);
+    fdit_free(t);
+    fdit_free(y);
+    fdit_free(drop);
+    free(rows);
+    fdit_free(losses);
+    fdit_safetensors_close(st);
+}
+
+START_TEST(test_train10)
+{
+    switch (_i) {
+    case 0: train_ten("lr1e-2", "finediffusion", 1e-2, 0.9999, "ema0.9999"); break;
+    case 1: train_ten("lr1e-2", "finediffusion", 1e-2, 0.9, "ema0.9"); break;
+    case 2: train_ten("lr1e-4", "finediffusion", 1e-4, 0.9999, "ema0.9999"); break;
+    case 3: train_ten("full_lr1e-4", "full", 1e-4, 0.9, "ema0.9"); break;
+    }
+}
+END_TEST
+
+/* ------------------------------------------------------------------ formats and bad files */
+
+START_TEST(test_formats)
+{
+    static const char *const files[] = { "formats/dit.safetensors", "formats/dit_f16.safetensors",
+                                         "formats/dit_bf16.safetensors" };
+    static const char *const names[] = { "dit", "dit_f16", "dit_bf16" };
+    struct fdit_safetensors *st = test_open(ctx, "formats/expected.safetensors");
+    size_t b, n, compared = 0;
+    float *x = test_floats(ctx, st, "x", NULL);
+    int32_t *t = test_ints(ctx, st, "t", &b);
+    for (size_t k = 0; k < 3; k++) {
+        char name[64];
+        snprintf(name, sizeof name, "%s.out", names[k]);
+        if (!fdit_safetensors_find(st, name))
+            continue;
+        struct fdit_model *m = test_load_model(ctx, dev, files[k], &inference);
+        int32_t *rows = test_ints(ctx, st, fdit_safetensors_find(st, "rows") ? "rows" : "y", NULL);
+        float *wanted = test_floats(ctx, st, name, &n), *got = calloc(n, sizeof *got);
+        run(m, (int)b, x, t, rows, got);
+        test_agree("formats/expected.safetensors: dit.out", name, got, wanted, n);
+        fdit_free(rows);
+        fdit_free(wanted);
+        free(got);
+        fdit_model_free(m);
+        compared++;
+    }
+    ck_assert_uint_gt(compared, 0);
+    fdit_free(x);
+    fdit_free(t);
+    fdit_safetensors_close(st);
+}
+END_TEST
+
+/* Every file of bad/ is refused, with its path in the message; ok.safetensors loads. */
+START_TEST(test_bad_files)
+{
+    static const struct {
+        const char *file, *says;
+    } files[] = {
+        { "ok", NULL },
+        { "empty", "" },
+        { "seven_bytes", "" },
+        { "truncated", "" },
+        { "truncated_header", "" },
+        { "header_beyond_file", "" },
+        { "header_length_max", "" },
+        { "header_no_json", "" },
+        { "header_deep_json", "" },
+        { "overlap", "blocks.0.attn.qkv.weight" },
+        { "out_of_range", "blocks.0.attn.qkv.weight" },
+        { "offsets_reversed", "blocks.0.attn.qkv.weight" },
+        { "offsets_negative", "blocks.0.attn.qkv.weight" },
+        { "size_mismatch", "blocks.0.attn.qkv.weight" },
+        { "shape_overflow", "blocks.0.attn.qkv.weight" },
+        { "shape_negative", "blocks.0.attn.qkv.weight" },
+        { "wrong_dtype", "blocks.0.attn.qkv.weight" },
+        { "integer_dtype", "blocks.0.attn.qkv.weight" },
+        { "wrong_shape", "blocks.0.attn.qkv.weight" },
+        { "missing_tensor", "blocks.0.attn.qkv.weight" },
+        { "nan", "blocks.0.attn.qkv.weight" },
+        { "inf", "final_layer.linear.bias" },
+        { "duplicate_key", "" },
+        { "duplicate_key_same", "" },
+    };
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+        char *path = test_fixture("bad/%s.safetensors", files[i].file);
+        struct fdit_checkpoint *cp = NULL;
+        struct fdit_model_config config;
+        struct fdit_model *m = NULL;
+        enum fdit_status status = fdit_checkpoint_open(ctx, path, FDIT_VALUES_RAW, &cp);
+        if (status == FDIT_OK)
+            status = fdit_checkpoint_config(ctx, cp, NULL, &config);
+        if (status == FDIT_OK)
+            status = fdit_model_new(ctx, dev, &config, &inference, &m);
+        if (status == FDIT_OK)
+            status = fdit_model_allocate(ctx, m);
+        if (status == FDIT_OK)
+            status = fdit_model_load(ctx, m, &cp, 1, false, NULL);
+        if (!files[i].says) {
+            ck_assert_msg(status == FDIT_OK, "%s: %s", path, fdit_context_message(ctx));
+        } else {
+            const char *message = fdit_context_message(ctx);
+            ck_assert_msg(status != FDIT_OK, "%s was accepted", path);
+            ck_assert_msg(strstr(message, files[i].file) && strstr(message, files[i].says),
+                          "%s: the message \"%s\" names no file and tensor", path, message);
+            ck_assert_msg(!strchr(message, '\n'), "\"%s\" is more than one line", message);
+        }
+        fdit_model_free(m);
+        fdit_checkpoint_close(cp);
+        free(path);
+    }
+}
+END_TEST
+
+/* ------------------------------------------------------------------ properties */
+
+START_TEST(test_sizes)
+{
+    struct fdit_model_config c = { .input_size = 32, .channels = 4, .rows = 10011 };
+    struct fdit_params params;
+    ck_assert_ok(ctx, fdit_config_parse(ctx, "DiT-XL/2", &c));
+    ck_assert_ok(ctx, fdit_params_init(ctx, &c, fdit_mask_find("finediffusion"), &params));
+    ck_assert_uint_eq(fdit_params_trained(&params), 12153632);
+    ck_assert_uint_eq(fdit_params_total(&params), 685640480);
+    fdit_params_fini(&params);
+    ck_assert_double_eq_tol(fdit_config_forward_flops(&c), 237.2e9, 0.5e9);
+}
+END_TEST
+
+/* Nothing is made or allocated by steps after the first. */
+START_TEST(test_no_allocation)
+{
+    struct loss_case l = open_loss("loss.safetensors");
+    struct fdit_model_options options = training("full", (int)l.b);
+    struct fdit_step *step = NULL;
+    struct fdit_model *m = model_with_step("dit.safetensors", &options, 1, &step);
+    uint64_t calls = 0, objects = 0;
+    for (int k = 0; k < 4; k++) {
+        struct fdit_step_losses losses;
+        run_loss(step, &l);
+        fdit_step_update(step, &(struct fdit_optimiser){ .lr = 1e-4, .beta1 = 0.9, .beta2 = 0.999,
+                                                         .eps = 1e-8, .clip = 1, .ema_decay = 0.9,
+                                                         .n = k + 1 });
+        fdit_step_report_begin(step);
+        ck_assert_ok(ctx, fdit_step_report_end(ctx, step, &losses));
+        if (k > 0) {
+            ck_assert_uint_eq(fdit_mem_stats().calls, calls);
+            ck_assert_uint_eq(dev->objects_made, objects);
+        }
+        calls = fdit_mem_stats().calls;
+        objects = dev->objects_made;
+    }
+    fdit_step_free(step);
+    fdit_model_free(m);
+    close_loss(&l);
+}
+END_TEST
+
+/* Gradients that are not finite leave every parameter as it is, and the culprit is named. */
+START_TEST(test_nan_gradient)
+{
+    struct loss_case l = open_loss("loss.safetensors");
+    struct fdit_model_options options = training("finediffusion", (int)l.b);
+    struct fdit_step *step = NULL;
+    struct fdit_model *m = model_with_step("dit.safetensors", &options, 1, &step);
+    const struct fdit_param *p = fdit_params_find(&m->params, "blocks.1.mlp.fc1.bias");
+    float *before = calloc(p->count, sizeof *before), *after = calloc(p->count, sizeof *after);
+    const float nan = NAN;
+    const char *bad = NULL;
+    struct fdit_step_losses losses;
+    run_loss(step, &l);
+    fdit_write(dev, fdit_at(fdit_param_grad(m, p), 3), &nan, 1);
+    ck_assert_ok(ctx, fdit_model_get(ctx, m, p, FDIT_VALUES_RAW, before));
+    fdit_step_update(step, &(struct fdit_optimiser){ .lr = 1e-2, .beta1 = 0.9, .beta2 = 0.999,
+                                                     .eps = 1e-8, .ema_decay = 0.9, .n = 1 });
+    ck_assert_ok(ctx, fdit_model_get(ctx, m, p, FDIT_VALUES_RAW, after));
+    ck_assert_mem_eq(before, after, p->count * sizeof *before);
+    fdit_step_report_begin(step);
+    ck_assert_ok(ctx, fdit_step_report_end(ctx, step, &losses));
+    ck_assert(!isfinite(losses.gradient_norm));
+    ck_assert_ok(ctx, fdit_step_find_bad(ctx, step, &bad));
+    ck_assert_str_eq(bad, p->name);
+    free(before);
+    free(after);
+    fdit_step_free(step);
+    fdit_model_free(m);
+    close_loss(&l);
+}
+END_TEST
+
+/* The same bits with one and with two threads. */
+START_TEST(test_threads)
+{
+    struct loss_case l = open_loss("loss.safetensors");
+    float *first = NULL;
+    size_t n = 0;
+    fdit_device *kept = dev;
+    for (int threads = 1; threads <= 2; threads++) {
+        struct fdit_model_options options = training("full", (int)l.b);
+        struct fdit_step *step = NULL;
+        dev = test_open_device(ctx, device_name, threads);
+        struct fdit_model *m = model_with_step("dit.safetensors", &options, 1, &step);
+        run_loss(step, &l);
+        float *got = all_gradients(m, &n);
+        if (first)
+            ck_assert_msg(test_first_difference(got, first, n, sizeof *got) == n,
+                          "gradients change with the number of threads");
+        else
+            first = got;
+        if (got != first)
+            free(got);
+        fdit_step_free(step);
+        fdit_model_free(m);
+        close_device();
+    }
+    free(first);
+    dev = kept;
+    close_loss(&l);
+}
+END_TEST
+
+static void open_device(void)
+{
+    dev = test_open_device(ctx, device_name, 0);
+}
+
+int main(void)
+{
+    const char *names[8];
+    int n = test_devices(names), failed = 0;
+    ctx = fdit_context_new();
+    for (int i = 0; i < n; i++) {
+        device_name = names[i];
+        printf("device %s\n", device_name);
+        Suite *s = suite_create("model");
+        TCase *tc = tcase_create("fixtures");
+        tcase_set_timeout(tc, 0);
+        tcase_add_checked_fixture(tc, open_device, close_device);
+        tcase_add_test(tc, test_sizes);
+        tcase_add_test(tc, test_forward);
+        tcase_add_test(tc, test_guided);
+        tcase_add_test(tc, test_trace);
+        tcase_add_loop_test(tc, test_gradients, 0,
+                            (int)(sizeof loss_cases / sizeof loss_cases[0]));
+        tcase_add_test(tc, test_recompute);
+        tcase_add_test(tc, test_accumulation);
+        tcase_add_loop_test(tc, test_train10, 0, 4);
+        tcase_add_test(tc, test_formats);
+        tcase_add_test(tc, test_bad_files);
+        tcase_add_test(tc, test_no_allocation);
+        tcase_add_test(tc, test_nan_gradient);
+        tcase_add_test(tc, test_threads);
+        suite_add_tcase(s, tc);
+        failed |= test_run(s);
+    }
+    fdit_context_free(ctx);
+    return failed;
+}

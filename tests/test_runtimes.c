@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * test_runtimes.c: one OpenMP runtime in the process. Two (libgomp by the compiler and libomp by a
+ * library, say) each keep a pool of threads, and both are slow. */
+#include "devices.h"
+#include "harness.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Which of the names occur among the mapped files: bits. */
+static unsigned mapped(const char *const *names, int n)
+{
+    unsigned found = 0;
+    char line[4096];
+    FILE *maps = fopen("/proc/self/maps", "r");
+    if (!maps)
+        return 0;
+    while (fgets(line, sizeof line, maps))
+        for (int i = 0; i < n; i++)
+            if (strstr(line, names[i]))
+                found |= 1u << i;
+    fclose(maps);
+    return found;
+}
+
+START_TEST(one_openmp_runtime)
+{
+    static const char *const runtimes[] = { "/libgomp", "/libomp", "/libiomp5" };
+    fdit_context *ctx = fdit_context_new();
+    ck_assert_ptr_nonnull(ctx);
+    fdit_device *dev = NULL;
+    const struct fdit_device_options options = { .spec = "cpu" };
+    ck_assert_ok(ctx, fdit_devices_open(ctx, &options, &dev));
+    unsigned found = mapped(runtimes, 3);
+    ck_assert_msg(!(found & (found - 1)), "mapped: %s%s%s", found & 1 ? "libgomp " : "",
+                  found & 2 ? "libomp " : "", found & 4 ? "libiomp5" : "");
+#ifdef HAVE_OPENMP
+    if (mapped((const char *const[]){ "/libc" }, 1)) /* not when everything is linked statically */
+        ck_assert_msg(found != 0, "built with OpenMP, but no runtime that this test knows is mapped");
+#endif
+    fdit_device_close(dev);
+    fdit_context_free(ctx);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("runtimes");
+    TCase *tcase = tcase_create("openmp");
+    tcase_add_test(tcase, one_openmp_runtime);
+    suite_add_tcase(suite, tcase);
+    return test_run(suite);
+}

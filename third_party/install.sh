@@ -1,0 +1,93 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# Installs what finediffusion needs and what is missing: third_party/install.sh [--tests] [--print]
+#
+#     --tests   also what make check and .ci/run use
+#     --print   only print the commands
+#
+# Debian, Ubuntu and their relatives (apt-get), Fedora and its relatives (dnf). As root or with sudo.
+# Exit status 1 when something that is required could not be installed; what is optional and not in the
+# archive is left out with a note.
+set -eu
+
+tests=no
+print=no
+for arg; do
+    case $arg in
+    --tests) tests=yes ;;
+    --print) print=yes ;;
+    -h | --help) sed -n '3,10s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    *) echo "install.sh: $arg: unknown option; see --help" >&2; exit 2 ;;
+    esac
+done
+
+if command -v apt-get >/dev/null 2>&1; then
+    required="gcc libc6-dev make autoconf automake libtool pkg-config zlib1g-dev libpng-dev libjansson-dev"
+    optional="libdnnl-dev ocl-icd-opencl-dev opencl-headers libclblast-dev libjpeg-dev"
+    testing="check pocl-opencl-icd clang libomp-dev xz-utils"
+    installed() { dpkg-query -W -f '${Status}\n' "$1" 2>/dev/null | grep -q '^install ok installed'; }
+    available() { apt-cache show "$1" >/dev/null 2>&1; }
+    refresh="apt-get update -q"
+    install="env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends"
+elif command -v dnf >/dev/null 2>&1; then
+    required="gcc make autoconf automake libtool pkgconf-pkg-config zlib-devel libpng-devel jansson-devel"
+    optional="libgomp onednn-devel ocl-icd-devel opencl-headers clblast-devel libjpeg-turbo-devel"
+    testing="check-devel pocl clang libomp-devel xz diffutils"
+    installed() { rpm -q --whatprovides "$1" >/dev/null 2>&1; }
+    available() { dnf -q list --available "$1" >/dev/null 2>&1; }
+    refresh=true
+    install="dnf install -y --setopt=install_weak_deps=False"
+else
+    echo "install.sh: neither apt-get nor dnf here; third_party/README.md lists what is needed" >&2
+    exit 1
+fi
+[ $tests = no ] || optional="$optional $testing"
+
+missing=
+for package in $required; do
+    installed "$package" || missing="$missing $package"
+done
+wanted=
+for package in $optional; do
+    installed "$package" || wanted="$wanted $package"
+done
+if [ -z "$missing$wanted" ]; then
+    echo "install.sh: everything is there"
+    exit 0
+fi
+if [ $print = yes ]; then
+    [ "$refresh" = true ] || echo "$refresh"
+    echo "$install$missing$wanted"
+    exit 0
+fi
+
+sudo=
+if [ "$(id -u)" != 0 ]; then
+    if command -v sudo >/dev/null 2>&1; then
+        sudo=sudo
+    else
+        echo "install.sh: not root and no sudo; as root: $install$missing$wanted" >&2
+        [ -z "$missing" ] || exit 1
+        exit 0
+    fi
+fi
+# shellcheck disable=SC2086
+$sudo $refresh || echo "install.sh: the package lists could not be refreshed; going on with the old ones" >&2
+if [ -n "$missing" ]; then
+    echo "install.sh: required:$missing"
+    # shellcheck disable=SC2086
+    if ! $sudo $install $missing; then
+        echo "install.sh: could not install$missing" >&2
+        exit 1
+    fi
+fi
+for package in $wanted; do
+    if ! available "$package"; then
+        echo "install.sh: $package is not in the archive: going on without it" >&2
+        continue
+    fi
+    echo "install.sh: optional: $package"
+    # shellcheck disable=SC2086
+    $sudo $install "$package" || echo "install.sh: $package could not be installed: going on without it" >&2
+done
+exit 0

@@ -1,0 +1,110 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# Writes the manual page from what the program says about itself, so that the two cannot differ:
+#
+#     tools/man.sh BUILD/finediffusion > man/finediffusion.1
+set -eu
+program=$1
+
+# Plain text for troff.
+escape() { sed -e 's/\\/\\e/g' -e 's/-/\\-/g' -e "s/^\([.']\)/\\\\\&\1/"; }
+
+# The help text of one command: usage, a paragraph, headings with options, examples.
+command_section() {
+    "$program" "$1" --help | awk -v name="$1" '
+    function text(s) {
+        gsub(/\\/, "\\e", s)
+        gsub(/-/, "\\-", s)
+        return s ~ /^[.\047]/ ? "\\&" s : s
+    }
+    NR == 1 { sub(/^usage: finediffusion [a-z]+ ?/, "")
+              printf ".SS %s\n.B finediffusion %s\n%s\n.PP\n", name, name, text($0); next }
+    /^Examples:$/ { print ".PP\nExamples:\n.nf"; examples = 1; next }
+    examples { print text($0); next }
+    /^[A-Z][A-Za-z ]*:$/ { printf ".PP\n.I %s\n", $0; options = 1; next }
+    /^  --/ {
+        line = substr($0, 3)
+        at = index(line, "  ")
+        n = split(at ? substr(line, 1, at - 1) : line, word, " ")
+        printf ".TP\n.B %s%s\n", text(word[1]), (n > 1 ? " \\fI" text(word[2]) "\\fP" : "")
+        if (at) { rest = substr(line, at); sub(/^ +/, "", rest); print text(rest) }
+        next }
+    /^ +/ { sub(/^ +/, ""); print text($0); next }
+    /^$/ { if (!options && NR > 2) print ".PP"; next }
+    { print text($0) }
+    END { if (examples) print ".fi" }'
+}
+
+topic_section() {
+    printf '.SS %s\n.nf\n' "$1"
+    "$program" help "$1" | escape
+    echo .fi
+}
+
+names() { "$program" --help | sed -n "/^$1/,/^\$/s/^  \\([a-z]*\\)  *[^ ].*/\\1/p"; }
+
+version=$("$program" --version | sed 's/.* //')
+cat <<END
+.\" SPDX-License-Identifier: Apache-2.0
+.\" Written by tools/man.sh from the program's own help.
+.TH FINEDIFFUSION 1 "" "finediffusion $version" "User Commands"
+.SH NAME
+finediffusion \\- fine\\-tune and sample class\\-conditional diffusion transformers
+.SH SYNOPSIS
+.B finediffusion
+.I COMMAND
+.RI [ OPTION ]...
+.br
+.B finediffusion
+.BR \\-\\-help " | " \\-\\-version
+.SH DESCRIPTION
+Adapts a class\\-conditional diffusion transformer (DiT) to many fine classes by training its biases, its
+LayerNorm weights and a new class table, under 2 % of its parameters, and draws pictures of the classes,
+guided by their superclasses.
+It computes on processors and on OpenCL devices.
+.PP
+An option may be written as
+.B \\-\\-name value
+or
+.BR \\-\\-name=value ,
+and shortened as long as it stays unique;
+.B \\-\\-
+ends the options.
+Results go to standard output, progress and messages to standard error.
+.SH COMMANDS
+END
+for name in $(names Commands); do command_section "$name"; done
+echo '.SH TOPICS'
+for name in $(names Topics); do topic_section "$name"; done
+cat <<'END'
+.SH ENVIRONMENT
+.TP
+.B FINEDIFFUSION_DEVICE
+the device when
+.B \-\-device
+is not given
+.TP
+.B TMPDIR
+where a .tar.gz data set is unpacked while it is in use (default /var/tmp)
+.SH SIGNALS
+The first SIGINT or SIGTERM ends the work after the current step, with a checkpoint; a second one ends the
+program at once.
+Either way the run continues with
+.BR \-\-resume .
+.SH EXIT STATUS
+.TP
+.B 0
+done
+.TP
+.B 1
+failure: a file, a device, memory, a number that is not finite
+.TP
+.B 2
+wrong usage: an option or argument
+.TP
+.BR 130 ", " 143
+stopped by SIGINT, SIGTERM
+.PP
+A failure is told in one line on standard error:
+.BR "finediffusion: COMMAND: " "what, which, numbers; remedy."
+END
