@@ -158,7 +158,8 @@ tree area >after
 cmp -s before after || fail "--plan wrote something"
 
 # ------------------------------------------------------------------ interrupted
-"$program" sample $both --out area/long --sampler ddpm --steps 50 --per-class 40 --batch 2 --quiet 2>stderr &
+# far more pictures than any machine draws before the signal comes
+"$program" sample $both --out area/long --sampler ddpm --steps 50 --per-class 25000 --batch 2 --quiet 2>stderr &
 pid=$!
 for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
     [ -d area/long/A%2Fhand ] && [ -n "$(ls area/long/A%2Fhand)" ] && break
@@ -169,7 +170,7 @@ kill -INT $pid
 wait $pid
 is 'exit code of the interrupted job' $? 130
 is 'its message' "$(sed 's/[0-9][0-9]* of/N of/' stderr)" \
-    'finediffusion: sample: stopped after N of 160 pictures; the same command goes on with the others'
+    'finediffusion: sample: stopped after N of 100000 pictures; the same command goes on with the others'
 [ ! -e area/long/manifest.jsonl ] || fail 'a stopped job has a manifest'
 kept=$(find area/long -name '*.png' | wc -l | tr -d ' ')
 is 'unfinished files' "$(find area/long -type f ! -name '*.png' ! -name run.json | wc -l | tr -d ' ')" 0
