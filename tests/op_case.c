@@ -39,6 +39,10 @@ enum fdit_status op_devices_open(fdit_context *ctx, const char *spec)
     d->composed_ops.cross_entropy = NULL;
     d->composed_ops.sampler = NULL;
     d->composed_ops.clip_scale = NULL;
+    d->composed_ops.conv = NULL;
+    d->composed_ops.group_stats = NULL;
+    d->composed_ops.group_apply = NULL;
+    d->composed_ops.softmax = NULL;
     d->composed_ops.fuses_act = false;
     d->composed_ops.fuses_gate = false;
     d->composed_ops.fuses_act_backward = false;
@@ -158,7 +162,8 @@ void case_weight(struct op_case *c, size_t field, int n_out, int n_in, float dev
     c->weight = must_alloc(n * sizeof *c->weight);
     test_fill_normal(&c->rng, c->weight, n, 0, deviation);
     c->weight_desc = (struct fdit_weight_desc){
-        .n_out = n_out, .n_in = n_in, .storage = FDIT_F32, .need_dx = c->op == FDIT_OP_LINEAR_DX
+        .n_out = n_out, .n_in = n_in, .storage = FDIT_F32, .need_dx = c->op == FDIT_OP_LINEAR_DX,
+        .conv = c->op == FDIT_OP_CONV
     };
     c->weight_field = field;
 }
@@ -195,6 +200,10 @@ static void call(fdit_device *dev, enum fdit_op op, const union op_args *a)
     case FDIT_OP_ADAMW: fdit_adamw(dev, &a->adamw); break;
     case FDIT_OP_SUM_SQUARES: fdit_sum_squares(dev, &a->sum_squares); break;
     case FDIT_OP_CLIP_SCALE: fdit_clip_scale(dev, &a->clip_scale); break;
+    case FDIT_OP_CONV: fdit_conv(dev, &a->conv); break;
+    case FDIT_OP_GROUP_STATS: fdit_group_stats(dev, &a->group_stats); break;
+    case FDIT_OP_GROUP_APPLY: fdit_group_apply(dev, &a->group_apply); break;
+    case FDIT_OP_SOFTMAX: fdit_softmax(dev, &a->softmax); break;
     default: ck_abort_msg("no such call: op %d", (int)op);
     }
 }

@@ -42,6 +42,10 @@ union op_args {
     struct fdit_adamw_args adamw;
     struct fdit_sum_squares_args sum_squares;
     struct fdit_clip_scale_args clip_scale;
+    struct fdit_conv_args conv;
+    struct fdit_group_stats_args group_stats;
+    struct fdit_group_apply_args group_apply;
+    struct fdit_softmax_args softmax;
 };
 
 enum slot_role { SLOT_IN, SLOT_OUT, SLOT_INOUT };

@@ -44,7 +44,7 @@ tests_test_image_LDADD = $(LDADD) $(PNG_LIBS)
 
 check_PROGRAMS += tests/test_ops
 tests_test_ops_SOURCES = tests/test_ops.c tests/op_case.c tests/op_case.h tests/ops_pointwise.c \
-	tests/ops_pointwise.h
+	tests/ops_pointwise.h tests/ops_picture.c tests/ops_picture.h
 if HAVE_OPENCL
 check_PROGRAMS += tests/test_ops_opencl
 tests_test_ops_opencl_SOURCES = $(tests_test_ops_SOURCES)

@@ -88,6 +88,10 @@ static void call(struct world *w)
     case FDIT_OP_ADAMW: fdit_adamw(w->dev, &a->adamw); break;
     case FDIT_OP_SUM_SQUARES: fdit_sum_squares(w->dev, &a->sum_squares); break;
     case FDIT_OP_CLIP_SCALE: fdit_clip_scale(w->dev, &a->clip_scale); break;
+    case FDIT_OP_CONV: fdit_conv(w->dev, &a->conv); break;
+    case FDIT_OP_GROUP_STATS: fdit_group_stats(w->dev, &a->group_stats); break;
+    case FDIT_OP_GROUP_APPLY: fdit_group_apply(w->dev, &a->group_apply); break;
+    case FDIT_OP_SOFTMAX: fdit_softmax(w->dev, &a->softmax); break;
     case FDIT_OP_FILL: fdit_fill(w->dev, w->transfer.to, w->transfer.n, 3.0f); break;
     case FDIT_OP_COPY: fdit_copy(w->dev, w->transfer.to, w->transfer.from, w->transfer.n); break;
     case FDIT_OP_COUNT: ck_abort_msg("no such op");
@@ -470,6 +474,64 @@ static void setup_clip_scale(struct world *w)
     a->max_norm = 1;
 }
 
+static void setup_conv(struct world *w)
+{
+    struct fdit_conv_args *a = &w->a.conv;
+    static const float data[64] = { 0 };
+    struct fdit_weight_desc desc = { .n_out = 3, .n_in = 9 * 2, .storage = FDIT_F32, .conv = true };
+    ck_assert_ok(w->ctx, fdit_weight_new(w->ctx, w->dev, &desc, data, &w->weight));
+    ck_assert_ok(w->ctx, fdit_weight_new(w->ctx, w->other, &desc, data, &w->foreign_weight));
+    desc.conv = false;
+    ck_assert_ok(w->ctx, fdit_weight_new(w->ctx, w->dev, &desc, data, &w->no_dx));
+    number(w, "samples", &a->samples, B);
+    number(w, "height", &a->height, 2);
+    number(w, "width", &a->width, 3);
+    number(w, "n_in", &a->n_in, 2);
+    number(w, "n_out", &a->n_out, 3);
+    number(w, "out_height", &a->out_height, 2);
+    number(w, "stride", &a->stride, 1);
+    a->first = -1;
+    a->weight = w->weight;
+    tensor(w, "y", &a->y, B * 2 * 3 * 3, OUT)->may_be = "residual";
+    tensor(w, "x", &a->x, B * 2 * 3 * 2, 0);
+    tensor(w, "bias", &a->bias, 3, OPTIONAL);
+    tensor(w, "residual", &a->residual, B * 2 * 3 * 3, OPTIONAL);
+}
+
+static void setup_group_stats(struct world *w)
+{
+    struct fdit_group_stats_args *a = &w->a.group_stats;
+    NUMBERS(w, a);
+    number(w, "width", &a->width, D);
+    number(w, "groups", &a->groups, 2);
+    tensor(w, "stats", &a->stats, B * 2 * 2, OUT);
+    tensor(w, "x", &a->x, B * N * D, 0);
+}
+
+static void setup_group_apply(struct world *w)
+{
+    struct fdit_group_apply_args *a = &w->a.group_apply;
+    NUMBERS(w, a);
+    number(w, "width", &a->width, D);
+    number(w, "groups", &a->groups, 2);
+    tensor(w, "y", &a->y, B * N * D, OUT)->may_be = "x";
+    tensor(w, "x", &a->x, B * N * D, 0);
+    tensor(w, "stats", &a->stats, B * 2 * 2, 0);
+    tensor(w, "weight", &a->weight, D, 0);
+    tensor(w, "bias", &a->bias, D, 0);
+    a->act = FDIT_ACT_SILU;
+}
+
+static void setup_softmax(struct world *w)
+{
+    struct fdit_softmax_args *a = &w->a.softmax;
+    number(w, "m", &a->m, N);
+    number(w, "n", &a->n, D);
+    tensor(w, "y", &a->y, N * D, OUT)->may_be = "x";
+    tensor(w, "x", &a->x, N * D, 0);
+    a->scale = 1;
+}
+
 static void setup_fill(struct world *w)
 {
     big_number(w, "n", &w->transfer.n, 7);
@@ -512,6 +574,10 @@ static const setup_fn setups[FDIT_OP_COUNT] = {
     [FDIT_OP_ADAMW] = setup_adamw,
     [FDIT_OP_SUM_SQUARES] = setup_sum_squares,
     [FDIT_OP_CLIP_SCALE] = setup_clip_scale,
+    [FDIT_OP_CONV] = setup_conv,
+    [FDIT_OP_GROUP_STATS] = setup_group_stats,
+    [FDIT_OP_GROUP_APPLY] = setup_group_apply,
+    [FDIT_OP_SOFTMAX] = setup_softmax,
     [FDIT_OP_FILL] = setup_fill,
     [FDIT_OP_COPY] = setup_copy,
 };
@@ -609,6 +675,8 @@ START_TEST(valid_calls_are_counted)
         flops = 4.0 * B * N * N * 2 * D;
     else if (_i == FDIT_OP_ATTENTION_BACKWARD)
         flops = 8.0 * B * N * N * 2 * D;
+    else if (_i == FDIT_OP_CONV)
+        flops = 18.0 * B * 2 * 3 * 2 * 3;
     ck_assert(count->flops == flops);
     w.dev->timing = true;
     expect_success(&w, "again");
@@ -953,6 +1021,29 @@ START_TEST(other_arguments)
     expect_success(&w, "no guide");
     s->z = FDIT_NO_TENSOR;
     expect_success(&w, "no noise");
+    world_free(&w);
+
+    world_init(&w, FDIT_OP_CONV);
+    struct fdit_conv_args *conv = &w.a.conv;
+    WITH(w, conv->weight, NULL, "no weight", "weight is missing");
+    WITH(w, conv->weight, w.foreign_weight, "foreign weight", "another device");
+    WITH(w, conv->weight, w.no_dx, "weight of a linear", "for a linear");
+    WITH(w, conv->n_out, 2, "n_out", "not 2 x 18");
+    WITH(w, conv->stride, 3, "stride", "stride is 3");
+    WITH(w, conv->first, -3, "first", "first is -3");
+    WITH(w, conv->first, 5, "first", "first is 5");
+    conv->width = 1;
+    WITH(w, conv->stride, 2, "nothing left", "nothing at stride 2");
+    world_free(&w);
+    world_init(&w, FDIT_OP_GROUP_STATS);
+    WITH(w, w.a.group_stats.width, 3, "groups", "3 channels cannot be cut into 2 groups");
+    world_free(&w);
+    world_init(&w, FDIT_OP_GROUP_APPLY);
+    WITH(w, w.a.group_apply.width, 3, "groups", "cannot be cut into 2 groups");
+    WITH(w, w.a.group_apply.act, (enum fdit_act)3, "act", "act is 3");
+    world_free(&w);
+    world_init(&w, FDIT_OP_SOFTMAX);
+    WITH(w, w.a.softmax.scale, INFINITY, "scale", "scale");
     world_free(&w);
 
     world_init(&w, FDIT_OP_CLIP_SCALE);

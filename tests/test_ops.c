@@ -7,6 +7,7 @@
  * FDIT_TEST_SEED repeats a run, CK_RUN_CASE chooses one op, and FDIT_TEST_MAX_ELEMENTS leaves out
  * calls with more elements, for simulators of devices. */
 #include "op_case.h"
+#include "ops_picture.h"
 #include "ops_pointwise.h"
 
 #include "core/mem.h"
@@ -684,6 +685,7 @@ static Suite *ops_suite(const char *spec)
         suite_add_tcase(suite, tcase);
     }
     ops_pointwise_add(suite);
+    ops_picture_add(suite);
     return suite;
 }
 

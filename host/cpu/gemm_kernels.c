@@ -527,6 +527,10 @@ static struct a_rows gather_a(const struct fdit_gemm *g, int m0, int mc, int k0,
                               float *block)
 {
     size_t step = (size_t)MR * (size_t)kc;
+    if (g->gather) {
+        g->gather(g, m0, mc, k0, kc, block);
+        return (struct a_rows){ block, step, (size_t)kc, false };
+    }
     if (g->a_turned) {
         for (int i = 0; i < mc; i += MR)
             copy_narrow(block + (size_t)i * (size_t)kc, g->a + (size_t)k0 * g->lda + m0 + i, g->lda,

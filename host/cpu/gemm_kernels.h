@@ -58,6 +58,10 @@ struct fdit_gemm {
     const float *a;
     size_t lda;
     bool a_turned; /* A(m, k) = a[k lda + m] instead of a[m lda + k]; normal form only */
+    /* NULL, or fills block [mc][kc] with A(m0 .., k0 ..), whose rows a convolution collects from a picture
+     * (picture: its arguments); `a` is then not read. FDIT_B_PANELS only. */
+    void (*gather)(const struct fdit_gemm *g, int m0, int mc, int k0, int kc, float *block);
+    const void *picture;
     const float *b;
     size_t ldb;
     enum fdit_gemm_b form;

@@ -32,16 +32,17 @@ bool fdit_cpu_supports_storage(const fdit_device *dev, enum fdit_dtype storage)
     return storage == FDIT_F32;
 }
 
-static bool weight_is_packed(const struct fdit_cpu *cpu)
+/* Our own kernels alone collect the patches of a convolution. */
+static bool weight_is_packed(const struct fdit_cpu *cpu, bool conv)
 {
-    return cpu->provider == FDIT_GEMM_OWN;
+    return cpu->provider == FDIT_GEMM_OWN || conv;
 }
 
 size_t fdit_cpu_weight_bytes(fdit_device *dev, const struct fdit_weight_desc *desc)
 {
     const struct fdit_cpu *cpu = fdit_cpu_of(dev);
     size_t n_out = (size_t)desc->n_out, nr = (size_t)cpu->gemm->nr;
-    if (weight_is_packed(cpu))
+    if (weight_is_packed(cpu, desc->conv))
         n_out = (n_out + nr - 1) / nr * nr;
     return n_out * (size_t)desc->n_in * fdit_dtype_bytes(desc->storage);
 }
@@ -61,7 +62,7 @@ enum fdit_status fdit_cpu_weight_new(fdit_context *ctx, fdit_device *dev,
     w->storage = desc->storage;
     w->n_out = desc->n_out;
     w->n_in = desc->n_in;
-    w->packed = weight_is_packed(cpu);
+    w->packed = weight_is_packed(cpu, desc->conv);
     TRY(fdit_alloc_pages(ctx, fdit_cpu_weight_bytes(dev, desc), 1, &w->data));
     float *to = w->data;
     if (w->packed) {
@@ -93,6 +94,12 @@ void fdit_cpu_weight_free(fdit_device *dev, void *handle)
     fdit_free(w);
 }
 
+const float *fdit_cpu_conv_panels(const fdit_weight *weight)
+{
+    const struct fdit_cpu_weight *w = weight->handle;
+    return w->data;
+}
+
 /* ------------------------------------------------------------------------------------ the three */
 
 static enum fdit_gemm_act gemm_act(enum fdit_act act)
@@ -105,7 +112,7 @@ static enum fdit_gemm_act gemm_act(enum fdit_act act)
 size_t fdit_cpu_linear_workspace(const struct fdit_cpu *cpu, const struct fdit_op_shape *s)
 {
     int rows = s->samples * s->rows;
-    bool plain = s->plain || !weight_is_packed(cpu);
+    bool plain = s->plain || !weight_is_packed(cpu, false);
     size_t own = 0, provided = 0;
     if (s->op == FDIT_OP_LINEAR)
         own = fdit_cpu_gemm_workspace(cpu, rows, s->n_out, s->n_in,

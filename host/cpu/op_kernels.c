@@ -536,5 +536,6 @@ const struct fdit_cpu_op_kernels FDIT_ISA_NAME(fdit_cpu_op_kernels) = {
     .norm_backward = norm_backward,
     .gate_backward = gate_backward,
     .attention = &FDIT_ISA_NAME(fdit_cpu_attention_kernels),
+    .picture = &FDIT_ISA_NAME(fdit_cpu_picture_kernels),
     .probe = &FDIT_ISA_NAME(fdit_cpu_probe_kernels),
 };

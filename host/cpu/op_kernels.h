@@ -71,6 +71,17 @@ struct fdit_cpu_attention_kernels {
     void (*backward_queries)(const struct fdit_cpu_attention_head *h, int query_tile, float *scratch);
 };
 
+/* Pictures as rows of channels. */
+struct fdit_cpu_picture_kernels {
+    /* Of `rows` rows of x [rows][width]: mean [width], and m2 [width] = the sum of (x - mean)^2. */
+    void (*moments)(float *mean, float *m2, const float *x, int rows, int width);
+    /* y = act((x - mean[c]) scale[c] + bias[c]); y may be x. */
+    void (*normalise)(float *y, const float *x, const float *mean, const float *scale,
+                      const float *bias, int rows, int width, enum fdit_act act);
+    /* y = softmax(scale x); y may be x. */
+    void (*softmax)(float *y, const float *x, int n, float scale);
+};
+
 /* What the processor can reach, for fdit_device_peak. */
 struct fdit_cpu_probe_kernels {
     /* `rounds` rounds of independent multiply-adds on registers; returns how many operations a round
@@ -111,6 +122,7 @@ struct fdit_cpu_op_kernels {
                           const float *gate, int rows, int width);
 
     const struct fdit_cpu_attention_kernels *attention;
+    const struct fdit_cpu_picture_kernels *picture;
     const struct fdit_cpu_probe_kernels *probe;
 };
 
@@ -122,6 +134,10 @@ extern const struct fdit_cpu_attention_kernels fdit_cpu_attention_kernels_generi
 extern const struct fdit_cpu_attention_kernels fdit_cpu_attention_kernels_avx2;
 extern const struct fdit_cpu_attention_kernels fdit_cpu_attention_kernels_avx512;
 extern const struct fdit_cpu_attention_kernels fdit_cpu_attention_kernels_wide;
+extern const struct fdit_cpu_picture_kernels fdit_cpu_picture_kernels_generic;
+extern const struct fdit_cpu_picture_kernels fdit_cpu_picture_kernels_avx2;
+extern const struct fdit_cpu_picture_kernels fdit_cpu_picture_kernels_avx512;
+extern const struct fdit_cpu_picture_kernels fdit_cpu_picture_kernels_wide;
 extern const struct fdit_cpu_probe_kernels fdit_cpu_probe_kernels_generic;
 extern const struct fdit_cpu_probe_kernels fdit_cpu_probe_kernels_avx2;
 extern const struct fdit_cpu_probe_kernels fdit_cpu_probe_kernels_avx512;

@@ -45,6 +45,13 @@ void fdit_cpu_unpatchify(fdit_device *dev, const struct fdit_patchify_args *a);
 void fdit_cpu_diffusion_loss(fdit_device *dev, const struct fdit_diffusion_loss_args *a);
 void fdit_cpu_cross_entropy(fdit_device *dev, const struct fdit_cross_entropy_args *a);
 
+/* ops_picture.c */
+void fdit_cpu_conv(fdit_device *dev, const struct fdit_conv_args *a);
+void fdit_cpu_group_stats(fdit_device *dev, const struct fdit_group_stats_args *a);
+void fdit_cpu_group_apply(fdit_device *dev, const struct fdit_group_apply_args *a);
+void fdit_cpu_softmax(fdit_device *dev, const struct fdit_softmax_args *a);
+size_t fdit_cpu_picture_workspace(const struct fdit_cpu *cpu, const struct fdit_op_shape *shape);
+
 /* Bytes of workspace that one of these ops needs for the shape; 0 for most. Of the shape it reads
  * samples, rows and n_out (the width) for column_sum, norm_backward and gate_backward; samples, rows,
  * heads and head_size for attention. Never falls when a size grows. */

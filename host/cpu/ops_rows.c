@@ -45,7 +45,7 @@ size_t fdit_cpu_op_workspace(const struct fdit_cpu *cpu, const struct fdit_op_sh
         return (size_t)cpu->threads * sizeof(float) *
                fdit_cpu_page_floats(attention->backward_floats(rows, shape->head_size));
     default:
-        return 0;
+        return fdit_cpu_picture_workspace(cpu, shape);
     }
 }
 

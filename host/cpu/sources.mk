@@ -4,11 +4,12 @@
 # compiler can build for the set; HAVE_ONEDNN or HAVE_CBLAS when configure chose that provider.
 cpu_kernel_sources += host/cpu/gemm_kernels.c host/cpu/gemm_kernels.h host/cpu/simd.h host/cpu/vmath.h
 cpu_kernel_sources += host/cpu/op_kernels.c host/cpu/op_kernels.h host/cpu/attention_kernels.c
-cpu_kernel_sources += host/cpu/probe_kernels.c
+cpu_kernel_sources += host/cpu/probe_kernels.c host/cpu/picture_kernels.c
 fdit_sources += host/cpu/cpu.c host/cpu/cpu.h host/cpu/isa.c
 fdit_sources += host/cpu/linear.c host/cpu/linear.h host/cpu/gemm.c host/cpu/gemm.h
 fdit_sources += host/cpu/ops.h host/cpu/ops_rows.c host/cpu/ops_attention.c host/cpu/ops_elementwise.c
 fdit_sources += host/cpu/ops_index.c host/cpu/ops_loss.c host/cpu/probe.c
+fdit_sources += host/cpu/ops_picture.c
 if HAVE_ONEDNN
 fdit_sources += host/cpu/gemm_onednn.c
 endif

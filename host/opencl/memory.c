@@ -159,6 +159,10 @@ static void programs_of(fdit_device *dev, const struct fdit_op_shape *shape)
     case FDIT_OP_CROSS_ENTROPY:
     case FDIT_OP_SAMPLER: opencl_program_need(dev, PROGRAM_DIFFUSION); break;
     case FDIT_OP_ADAMW: opencl_program_need(dev, PROGRAM_OPTIMISER); break;
+    case FDIT_OP_CONV:
+    case FDIT_OP_GROUP_STATS:
+    case FDIT_OP_GROUP_APPLY:
+    case FDIT_OP_SOFTMAX: opencl_program_need(dev, PROGRAM_PICTURE); break;
     case FDIT_OP_GATE_BACKWARD: opencl_program_need(dev, PROGRAM_REDUCE); /* fall through */
     default: opencl_program_need(dev, PROGRAM_POINTWISE); break;
     }
@@ -177,7 +181,7 @@ size_t opencl_workspace_bytes(fdit_device *dev, const struct fdit_op_shape *shap
     case FDIT_OP_ATTENTION_BACKWARD: /* delta */
         return floats(shape->samples, shape->heads, shape->rows);
     case FDIT_OP_SUM_SQUARES: return SUM_PARTS * sizeof(float);
-    default: return 0;
+    default: return opencl_picture_workspace(shape);
     }
 }
 

@@ -40,6 +40,7 @@ enum program {
     PROGRAM_POINTWISE,
     PROGRAM_DIFFUSION,
     PROGRAM_OPTIMISER,
+    PROGRAM_PICTURE,
     PROGRAM_ATTENTION_32,
     PROGRAM_ATTENTION_64,
     PROGRAM_ATTENTION_72,
@@ -80,6 +81,11 @@ enum {
     KERNEL_ATTENTION_DELTA = 0,
     KERNEL_ATTENTION_DQ,
     KERNEL_ATTENTION_DKV,
+    KERNEL_CONV = 0,
+    KERNEL_CHANNEL_MOMENTS,
+    KERNEL_GROUP_STATS,
+    KERNEL_GROUP_APPLY,
+    KERNEL_SOFTMAX,
     PROGRAM_KERNELS = 9
 };
 
@@ -231,5 +237,11 @@ void opencl_sampler(fdit_device *dev, const struct fdit_sampler_args *a);
 void opencl_adamw(fdit_device *dev, const struct fdit_adamw_args *a);
 void opencl_sum_squares(fdit_device *dev, const struct fdit_sum_squares_args *a);
 void opencl_clip_scale(fdit_device *dev, const struct fdit_clip_scale_args *a);
+/* picture.c */
+void opencl_conv(fdit_device *dev, const struct fdit_conv_args *a);
+void opencl_group_stats(fdit_device *dev, const struct fdit_group_stats_args *a);
+void opencl_group_apply(fdit_device *dev, const struct fdit_group_apply_args *a);
+void opencl_softmax(fdit_device *dev, const struct fdit_softmax_args *a);
+size_t opencl_picture_workspace(const struct fdit_op_shape *shape);
 
 #endif

@@ -108,7 +108,11 @@ enum fdit_status opencl_weight_new(fdit_context *ctx, fdit_device *dev,
              "buffer; use a smaller storage type",
              desc->n_out, desc->n_in, fdit_dtype_name(desc->storage), bytes, cl->label,
              cl->max_buffer);
-    opencl_linear_programs(dev, desc->storage, false);
+    if (desc->conv && desc->storage != FDIT_F32)
+        FAIL(ctx, FDIT_ERROR_UNSUPPORTED, "the weight of a conv as %s: only f32 is possible",
+             fdit_dtype_name(desc->storage));
+    if (!desc->conv)
+        opencl_linear_programs(dev, desc->storage, false);
     if (desc->need_dx)
         opencl_linear_programs(dev, desc->storage, true);
     TRY(fdit_device_status(ctx, dev));

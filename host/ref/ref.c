@@ -6,6 +6,7 @@
 #include "device/host_math.h"
 #include "devices.h"
 #include "ref/ref_math.h"
+#include "ref/ref_picture.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -418,6 +419,10 @@ const struct fdit_device_ops fdit_ref_ops = {
     .cross_entropy = cross_entropy,
     .sampler = sampler,
     .clip_scale = clip_scale,
+    .conv = ref_conv,
+    .group_stats = ref_group_stats,
+    .group_apply = ref_group_apply,
+    .softmax = ref_softmax,
     .fuses_act = true,
     .fuses_gate = true,
     .fuses_act_backward = true,

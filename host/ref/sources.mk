@@ -1,3 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-fdit_sources += host/ref/ref.c host/ref/ref_math.c host/ref/ref_math.h
+fdit_sources += host/ref/ref.c host/ref/ref_math.c host/ref/ref_math.h host/ref/ref_picture.c \
+	host/ref/ref_picture.h
 EXTRA_DIST += host/ref/ref_kernels.inc host/ref/ref_prototypes.inc

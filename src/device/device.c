@@ -66,6 +66,10 @@ const char *fdit_op_name(enum fdit_op op)
     case FDIT_OP_CLIP_SCALE: return "clip_scale";
     case FDIT_OP_FILL: return "fill";
     case FDIT_OP_COPY: return "copy";
+    case FDIT_OP_CONV: return "conv";
+    case FDIT_OP_GROUP_STATS: return "group_stats";
+    case FDIT_OP_GROUP_APPLY: return "group_apply";
+    case FDIT_OP_SOFTMAX: return "softmax";
     case FDIT_OP_COUNT: break;
     }
     return "an unknown op";
@@ -427,7 +431,8 @@ size_t fdit_device_workspace(fdit_device *dev, const struct fdit_op_shape *shape
 {
     size_t most = 0, scratch = 0;
     for (size_t i = 0; i < n; i++) {
-        size_t bytes = dev->ops->workspace_bytes(dev, &shapes[i]);
+        const struct fdit_op_shape shape = fdit_generic_shape(dev, &shapes[i]);
+        size_t bytes = dev->ops->workspace_bytes(dev, &shape);
         size_t own = fdit_generic_scratch(dev, &shapes[i]);
         most = bytes > most ? bytes : most;
         scratch = own > scratch ? own : scratch;
@@ -446,7 +451,7 @@ enum fdit_status fdit_device_reserve(fdit_context *ctx, fdit_device *dev, size_t
     if (scratch_need && (!dev->scratch || dev->scratch->bytes < scratch_need)) {
         fdit_buffer_free(dev->scratch);
         dev->scratch = NULL;
-        TRY(fdit_buffer_new(ctx, dev, scratch_need, "scratch of linear", &scratch));
+        TRY(fdit_buffer_new(ctx, dev, scratch_need, "scratch of composed ops", &scratch));
         dev->scratch = scratch;
     }
     TRY(dev->ops->reserve(ctx, dev, ops_bytes));

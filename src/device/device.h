@@ -211,6 +211,51 @@ struct fdit_patchify_args {
     struct fdit_tensor tokens, image;
 };
 
+/* Pictures as rows of channels: x [B, H, W, C]; a 1 x 1 convolution is `linear`.
+ *
+ * conv, 3 x 3: y [B, out_height, W', n_out] = sum over ky, kx, c of W(n, ky, kx, c) v(i, j, c) + bias
+ * [+ residual], summed in this order. v is x, or with `upsample` x with every pixel four times.
+ *   stride 1   W' = width of v;   j = column + kx - 1
+ *   stride 2   W' = width of v / 2, rounded down;   j = 2 column + kx
+ * i = stride row + ky + first, in rows of v: first -1 is the usual border; another `first` and out_height
+ * compute a band of a picture. v is 0 outside x. The weight is an object made with `conv`, [n_out, 9 n_in]
+ * in the order (ky, kx, channel). y may be the residual, which has the shape of y. */
+struct fdit_conv_args {
+    int samples, height, width, n_in, n_out; /* height, width: of x */
+    int out_height, first, stride;
+    bool upsample;
+    struct fdit_tensor y, x;
+    const fdit_weight *weight;
+    struct fdit_tensor bias, residual; /* optional [n_out]; optional */
+};
+static inline int fdit_conv_width(const struct fdit_conv_args *a) /* W' */
+{
+    int width = a->upsample && a->width <= 0x3fffffff ? 2 * a->width : a->width;
+    return a->stride == 2 ? width / 2 : width;
+}
+
+/* Group norm in two ops. The width D is cut into groups of neighbours; a group of a sample has a mean and a
+ * biased variance over its D / groups channels and all N rows:
+ *   group_stats: stats [B, groups, 2] = mean, 1/sqrt(var + 1e-6)   (about the mean of each chunk of rows,
+ *                so that a large mean costs no digits)
+ *   group_apply: y = act((x - mean) rstd weight + bias), weight, bias [D]; any number of rows; y may be x. */
+struct fdit_group_stats_args {
+    int samples, rows, width, groups;
+    struct fdit_tensor stats, x;
+};
+struct fdit_group_apply_args {
+    int samples, rows, width, groups;
+    struct fdit_tensor y, x, stats, weight, bias;
+    enum fdit_act act;
+};
+
+/* y [m, n] = softmax over n of scale x; y may be x. */
+struct fdit_softmax_args {
+    int m, n;
+    struct fdit_tensor y, x;
+    float scale;
+};
+
 /* mean: y [B, D] = mean over N of x [B, N, D]. Backward: dx [b, n, d] = dy [b, d] / N. */
 struct fdit_token_mean_args {
     int samples, rows, width;
@@ -312,6 +357,7 @@ struct fdit_weight_desc {
     enum fdit_dtype storage; /* how the device keeps it; host data is always f32 */
     bool need_dx;            /* linear_dx will be called on it */
     bool second_copy;        /* the plan has room for a second packing, if the device gains by one */
+    bool conv;               /* for conv: n_in = 9 channels */
 };
 
 /* What workspace_bytes is asked about: the op and its largest shape. */
@@ -322,6 +368,7 @@ enum fdit_op {
     FDIT_OP_GATHER, FDIT_OP_SCATTER_ADD, FDIT_OP_PATCHIFY, FDIT_OP_UNPATCHIFY, FDIT_OP_TOKEN_MEAN,
     FDIT_OP_TOKEN_MEAN_BACKWARD, FDIT_OP_DIFFUSE, FDIT_OP_DIFFUSION_LOSS, FDIT_OP_CROSS_ENTROPY,
     FDIT_OP_SAMPLER, FDIT_OP_ADAMW, FDIT_OP_SUM_SQUARES, FDIT_OP_CLIP_SCALE, FDIT_OP_FILL, FDIT_OP_COPY,
+    FDIT_OP_CONV, FDIT_OP_GROUP_STATS, FDIT_OP_GROUP_APPLY, FDIT_OP_SOFTMAX,
     FDIT_OP_COUNT
 };
 const char *fdit_op_name(enum fdit_op op); /* "linear", "linear_dx", ... */
@@ -329,7 +376,8 @@ const char *fdit_op_name(enum fdit_op op); /* "linear", "linear_dx", ... */
 struct fdit_op_shape {
     enum fdit_op op;
     int samples, rows;
-    int n_in, n_out;         /* linear family; norm, gate, column_sum: n_out = width */
+    int n_in, n_out;         /* linear family; conv (rows: pixels of y a sample); norm, gate, column_sum,
+                              * group_*: n_out = width */
     int heads, head_size;    /* attention */
     bool plain;              /* linear, linear_dx: a plain f32 matrix instead of a weight object */
     size_t n;                /* element-wise ops */
@@ -422,6 +470,10 @@ struct fdit_device_ops {
     void (*cross_entropy)(fdit_device *dev, const struct fdit_cross_entropy_args *a);   /* host */
     void (*sampler)(fdit_device *dev, const struct fdit_sampler_args *a);               /* host */
     void (*clip_scale)(fdit_device *dev, const struct fdit_clip_scale_args *a);         /* host */
+    void (*conv)(fdit_device *dev, const struct fdit_conv_args *a); /* host, linear */
+    void (*group_stats)(fdit_device *dev, const struct fdit_group_stats_args *a);       /* host */
+    void (*group_apply)(fdit_device *dev, const struct fdit_group_apply_args *a);       /* host */
+    void (*softmax)(fdit_device *dev, const struct fdit_softmax_args *a);               /* host */
     /* Which of the fused arguments linear and linear_dx take themselves; the rest is composed of
      * activation, gate, axpy by the wrappers. */
     bool fuses_act, fuses_gate, fuses_act_backward;
@@ -443,8 +495,9 @@ struct fdit_weight {
     size_t bytes;
 };
 
-/* Counted by the wrappers for every op. Flops: linear 2 m n k a pass, attention 4 N^2 D forward and
- * 8 N^2 D backward a sample; others 0. Seconds only on devices that work in the calling thread. */
+/* Counted by the wrappers for every op. Flops: linear 2 m n k a pass, conv 18 n_in n_out a pixel of y,
+ * attention 4 N^2 D forward and 8 N^2 D backward a sample; others 0. Seconds only on devices that
+ * work in the calling thread. */
 struct fdit_op_count {
     uint64_t calls;
     double flops, bytes, seconds;
@@ -464,7 +517,7 @@ struct fdit_device {
     uint64_t fail_op_at;     /* tests: the n-th op from now fails, once */
     void *staging;           /* host scratch of generic.c, of fixed size: it works in chunks */
     size_t staging_bytes;
-    fdit_buffer *scratch;    /* only where linear is composed: [M, n_out] of the largest, by reserve */
+    fdit_buffer *scratch;    /* only where linear or conv is composed: of the largest, by reserve */
     size_t scratch_need;     /* what the last fdit_device_workspace found for it */
     unsigned reads_in_flight; /* bit per slot of read_begin */
 };
@@ -544,5 +597,10 @@ void fdit_sampler_step(fdit_device *dev, const struct fdit_sampler_args *a);
 void fdit_adamw(fdit_device *dev, const struct fdit_adamw_args *a);
 void fdit_sum_squares(fdit_device *dev, const struct fdit_sum_squares_args *a);
 void fdit_clip_scale(fdit_device *dev, const struct fdit_clip_scale_args *a);
+/* ops_picture.c */
+void fdit_conv(fdit_device *dev, const struct fdit_conv_args *a);
+void fdit_group_stats(fdit_device *dev, const struct fdit_group_stats_args *a);
+void fdit_group_apply(fdit_device *dev, const struct fdit_group_apply_args *a);
+void fdit_softmax(fdit_device *dev, const struct fdit_softmax_args *a);
 
 #endif

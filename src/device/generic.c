@@ -3,6 +3,7 @@
  * end complete, not fast. */
 #include "device/generic.h"
 #include "core/mem.h"
+#include "device/check.h"
 #include "device/host_math.h"
 
 #include <stdint.h>
@@ -12,6 +13,11 @@
 size_t fdit_generic_scratch(const fdit_device *dev, const struct fdit_op_shape *shape)
 {
     size_t bytes;
+    if (shape->op == FDIT_OP_CONV && !dev->ops->conv && shape->n_in > 0) {
+        size_t patches = fdit_generic_conv_patches(fdit_product(shape->samples, shape->rows, 1),
+                                                   (size_t)shape->n_in);
+        return patches * 9 * (size_t)shape->n_in * sizeof(float);
+    }
     if ((dev->ops->fuses_act && dev->ops->fuses_gate) || shape->op != FDIT_OP_LINEAR || shape->samples < 1 ||
         shape->rows < 1 || shape->n_out < 1)
         return 0;

@@ -13,6 +13,9 @@ enum { FDIT_GENERIC_STAGING = 1 << 20 };
  * all. */
 size_t fdit_generic_scratch(const fdit_device *dev, const struct fdit_op_shape *shape);
 
+/* The op that the device runs for this one: linear on a block of patches, for a conv that it lacks. */
+struct fdit_op_shape fdit_generic_shape(const fdit_device *dev, const struct fdit_op_shape *shape);
+
 /* linear and linear_dx, with the arguments that the device does not fuse applied by ops of their own. */
 void fdit_generic_linear(fdit_device *dev, const struct fdit_linear_args *a);
 void fdit_generic_linear_dx(fdit_device *dev, const struct fdit_linear_dx_args *a);
@@ -26,5 +29,12 @@ void fdit_generic_diffusion_loss(fdit_device *dev, const struct fdit_diffusion_l
 void fdit_generic_cross_entropy(fdit_device *dev, const struct fdit_cross_entropy_args *a);
 void fdit_generic_sampler(fdit_device *dev, const struct fdit_sampler_args *a);
 void fdit_generic_clip_scale(fdit_device *dev, const struct fdit_clip_scale_args *a);
+/* generic_picture.c */
+void fdit_generic_conv(fdit_device *dev, const struct fdit_conv_args *a);
+void fdit_generic_group_stats(fdit_device *dev, const struct fdit_group_stats_args *a);
+void fdit_generic_group_apply(fdit_device *dev, const struct fdit_group_apply_args *a);
+void fdit_generic_softmax(fdit_device *dev, const struct fdit_softmax_args *a);
+/* Patches that the composed conv makes at once. */
+size_t fdit_generic_conv_patches(size_t pixels, size_t n_in);
 
 #endif

@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * picture.cl: pictures as rows of channels: 3 x 3 convolution, group norm, softmax.
+ *
+ * conv is the product of linear.cl, C [M, N] = sum over k < K of A(m, k) W[n][k], whose A(m, k) is looked
+ * up in the picture: m is an output pixel, k = (ky * 3 + kx) * n_in + c. A group computes a tile of
+ * TM x TN; work-item (tx, ty) owns the elements row ty + 16 i, column tx + 16 j. When a tile of A is
+ * loaded, a work-item has one k and the rows l / TK + i * GROUP / TK, so that the division by n_in is
+ * done once a step and the pixels of its rows once for all.
+ *
+ * An element's sum over k runs in one order whatever the tile, so its bits do not depend on M.
+ *
+ * ITEM_M, ITEM_N   elements of C a work-item, each way */
+#ifndef ITEM_M
+#define ITEM_M 4
+#endif
+#ifndef ITEM_N
+#define ITEM_N 4
+#endif
+#define TM (16 * ITEM_M)
+#define TN (16 * ITEM_N)
+#define TK 16
+#define A_ROWS (TM * TK / GROUP) /* rows of A that a work-item loads */
+
+#define HAS_BIAS 0
+#define HAS_RESIDUAL 1
+#define UPSAMPLE 2
+
+__kernel __attribute__((reqd_work_group_size(16, 16, 1)))
+void conv(__global float *y, ulong y_at, __global const float *x, ulong x_at, __global const float *w,
+          ulong w_at, __global const float *bias, ulong bias_at, __global const float *residual,
+          ulong residual_at, int M, int N, int n_in, int H, int W, int out_h, int out_w, int first,
+          int stride, uint flags)
+{
+    __local float as[TK][TM + 1], bs[TK][TN + 1];
+    int tx = (int)get_local_id(0), ty = (int)get_local_id(1), l = ty * 16 + tx;
+    int m0 = (int)get_group_id(1) * TM, n0 = (int)get_group_id(0) * TN, K = 9 * n_in;
+    int up = FLAG(flags, UPSAMPLE) ? 1 : 0, vh = H << up, vw = W << up, left = stride == 1 ? 1 : 0;
+    /* The first pixel of v that each of the rows sees, and where its sample begins; rows behind the last
+     * see nothing. */
+    int ri[A_ROWS], rj[A_ROWS];
+    size_t sample[A_ROWS];
+    for (int i = 0; i < A_ROWS; i++) {
+        int m = m0 + l / TK + i * (GROUP / TK);
+        ri[i] = m < M ? m / out_w % out_h * stride + first : -4;
+        rj[i] = m % out_w * stride - left;
+        sample[i] = (size_t)(m / out_w / out_h) * (size_t)H * (size_t)W * (size_t)n_in;
+    }
+    float acc[ITEM_M][ITEM_N];
+#pragma unroll
+    for (int i = 0; i < ITEM_M; i++)
+#pragma unroll
+        for (int j = 0; j < ITEM_N; j++)
+            acc[i][j] = 0.0f;
+
+    for (int k0 = 0; k0 < K; k0 += TK) {
+        int k = k0 + l % TK, tap = k / n_in, c = k - tap * n_in, ky = tap / 3, kx = tap - 3 * ky;
+        for (int i = 0; i < A_ROWS; i++) {
+            int vi = ri[i] + ky, vj = rj[i] + kx;
+            bool in = k < K && vi >= 0 && vi < vh && vj >= 0 && vj < vw;
+            size_t at = ((size_t)(vi >> up) * (size_t)W + (size_t)(vj >> up)) * (size_t)n_in + (size_t)c;
+            as[l % TK][l / TK + i * (GROUP / TK)] = in ? x[x_at + sample[i] + at] : 0.0f;
+        }
+        for (int i = l; i < TN * TK; i += GROUP) {
+            int kb = i % TK, n = i / TK;
+            bool in = n0 + n < N && k0 + kb < K;
+            bs[kb][n] = in ? w[w_at + (size_t)(n0 + n) * (size_t)K + (size_t)(k0 + kb)] : 0.0f;
+        }
+        barrier(CLK_LOCAL_MEM_FENCE);
+        for (int kk = 0; kk < TK; kk++) {
+            float am[ITEM_M], bn[ITEM_N];
+#pragma unroll
+            for (int i = 0; i < ITEM_M; i++)
+                am[i] = as[kk][ty + 16 * i];
+#pragma unroll
+            for (int j = 0; j < ITEM_N; j++)
+                bn[j] = bs[kk][tx + 16 * j];
+#pragma unroll
+            for (int i = 0; i < ITEM_M; i++)
+#pragma unroll
+                for (int j = 0; j < ITEM_N; j++)
+                    acc[i][j] = mad(am[i], bn[j], acc[i][j]);
+        }
+        barrier(CLK_LOCAL_MEM_FENCE);
+    }
+
+    for (int i = 0; i < ITEM_M; i++)
+        for (int j = 0; j < ITEM_N; j++) {
+            int m = m0 + ty + 16 * i, n = n0 + tx + 16 * j;
+            if (m >= M || n >= N)
+                continue;
+            size_t at = (size_t)m * (size_t)N + (size_t)n;
+            float v = acc[i][j];
+            if (FLAG(flags, HAS_BIAS))
+                v += bias[bias_at + (size_t)n];
+            if (FLAG(flags, HAS_RESIDUAL))
+                v += residual[residual_at + at];
+            y[y_at + at] = v;
+        }
+}
+
+/* Moments of the channels over chunks of CHUNK rows: partial [B][chunks][2][D] = mean, sum of
+ * (x - mean)^2. A group takes COLUMNS channels of a chunk, in SLICES slices of its rows: slice s adds rows
+ * s, s + SLICES, ..., the slices are added in order. */
+#define COLUMNS 64
+#define SLICES (GROUP / COLUMNS)
+#define CHUNK 128 /* MOMENT_ROWS of host/opencl/picture.c */
+
+float slices_sum(__local float s[SLICES][COLUMNS], int tx, int ty, float v)
+{
+    barrier(CLK_LOCAL_MEM_FENCE);
+    s[ty][tx] = v;
+    barrier(CLK_LOCAL_MEM_FENCE);
+    v = s[0][tx];
+    for (int i = 1; i < SLICES; i++)
+        v += s[i][tx];
+    return v;
+}
+
+__kernel __attribute__((reqd_work_group_size(COLUMNS, SLICES, 1)))
+void channel_moments(__global float *partial, ulong partial_at, __global const float *x, ulong x_at,
+                     int rows, int D, int chunks)
+{
+    __local float s[SLICES][COLUMNS];
+    int tx = (int)get_local_id(0), ty = (int)get_local_id(1), d = (int)get_group_id(0) * COLUMNS + tx;
+    int part = (int)get_group_id(1), from = part % chunks * CHUNK, end = min(rows, from + CHUNK);
+    size_t sample = x_at + (size_t)(part / chunks) * (size_t)rows * (size_t)D;
+    float sum = 0.0f;
+    if (d < D)
+        for (int m = from + ty; m < end; m += SLICES)
+            sum += x[sample + (size_t)m * (size_t)D + (size_t)d];
+    float mean = slices_sum(s, tx, ty, sum) / (float)(end - from);
+    sum = 0.0f;
+    if (d < D)
+        for (int m = from + ty; m < end; m += SLICES) {
+            float c = x[sample + (size_t)m * (size_t)D + (size_t)d] - mean;
+            sum += c * c;
+        }
+    sum = slices_sum(s, tx, ty, sum);
+    if (ty != 0 || d >= D)
+        return;
+    size_t to = partial_at + (size_t)part * 2 * (size_t)D + (size_t)d;
+    partial[to] = mean;
+    partial[to + (size_t)D] = sum;
+}
+
+/* stats [B, groups, 2] from the moments: one work-item a group of channels, chunk after chunk (Chan, Golub
+ * and LeVeque 1979). The mean is kept as a mean and what rounding left of it. */
+__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1)))
+void group_stats(__global float *stats, ulong stats_at, __global const float *partial, ulong partial_at,
+                 int n, int groups, int rows, int D, int chunks)
+{
+    int i = (int)get_global_id(0), per = D / groups;
+    if (i >= n)
+        return;
+    size_t at = partial_at + (size_t)(i / groups) * (size_t)chunks * 2 * (size_t)D;
+    float count = 0.0f, mean = 0.0f, rest = 0.0f, m2 = 0.0f;
+    for (int chunk = 0; chunk < chunks; chunk++, at += 2 * (size_t)D) {
+        float r = (float)min(CHUNK, rows - chunk * CHUNK);
+        for (int c = i % groups * per; c < (i % groups + 1) * per; c++) {
+            float delta = partial[at + (size_t)c] - mean;
+            float share = r / (count + r);
+            rest += delta * share;
+            float next = mean + rest;
+            rest -= next - mean;
+            mean = next;
+            m2 += partial[at + (size_t)(D + c)] + delta * delta * count * share;
+            count += r;
+        }
+    }
+    stats[stats_at + 2 * (size_t)i] = mean;
+    stats[stats_at + 2 * (size_t)i + 1] = 1.0f / sqrt(m2 / count + 1e-6f);
+}
+
+/* y = act((x - mean) rstd weight + bias): (D, rows of all samples) */
+__kernel __attribute__((reqd_work_group_size(64, 4, 1)))
+void group_apply(__global float *y, ulong y_at, __global const float *x, ulong x_at,
+                 __global const float *stats, ulong stats_at, __global const float *weight,
+                 ulong weight_at, __global const float *bias, ulong bias_at, int M, int rows, int D,
+                 int groups, uint kind)
+{
+    int d = (int)get_global_id(0), m = (int)get_global_id(1);
+    if (d >= D || m >= M)
+        return;
+    size_t at = (size_t)m * (size_t)D + (size_t)d;
+    size_t s = stats_at + ((size_t)(m / rows) * (size_t)groups + (size_t)(d / (D / groups))) * 2;
+    float v = (x[x_at + at] - stats[s]) * (stats[s + 1] * weight[weight_at + (size_t)d]) +
+              bias[bias_at + (size_t)d];
+    y[y_at + at] = act(kind, v);
+}
+
+/* y [m] = softmax(scale x [m]): one group a row */
+__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1)))
+void softmax(__global float *y, ulong y_at, __global const float *x, ulong x_at, int n, float scale)
+{
+    __local float s[GROUP];
+    int l = (int)get_local_id(0);
+    size_t row = (size_t)get_group_id(0) * (size_t)n;
+    float most = -INFINITY;
+    for (int i = l; i < n; i += GROUP)
+        most = fmax(most, scale * x[x_at + row + (size_t)i]);
+    s[l] = most;
+    barrier(CLK_LOCAL_MEM_FENCE);
+    for (int half_size = GROUP / 2; half_size > 0; half_size >>= 1) {
+        if (l < half_size)
+            s[l] = fmax(s[l], s[l + half_size]);
+        barrier(CLK_LOCAL_MEM_FENCE);
+    }
+    most = s[0];
+    float sum = 0.0f;
+    for (int i = l; i < n; i += GROUP)
+        sum += exp(scale * x[x_at + row + (size_t)i] - most);
+    sum = group_sum(s, sum);
+    /* Each work-item writes what it alone has read. */
+    for (int i = l; i < n; i += GROUP)
+        y[y_at + row + (size_t)i] = exp(scale * x[x_at + row + (size_t)i] - most) / sum;
+}

@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * ops_picture.c: conv, group norm, softmax.
+ *
+ * conv is a product whose rows A(m, .) are patches of the picture: blocks of them are collected, a
+ * block of k at a time, where the GEMM would bring its rows together anyway (gather of
+ * gemm_kernels.h), so nothing is written to memory but y, and patches cost what the rows of any
+ * product cost. */
+#include "cpu/gemm.h"
+#include "cpu/linear.h"
+#include "cpu/op_kernels.h"
+#include "cpu/ops.h"
+
+#include <math.h>
+#include <string.h>
+
+/* Rows of which group_stats takes the mean at once; what is summed stays in the second-level cache.
+ */
+#define MOMENT_ROWS 128
+/* Elements of a piece of group_apply. */
+#define APPLY_PIECE 65536
+
+static size_t moment_chunks(size_t rows)
+{
+    return (rows + MOMENT_ROWS - 1) / MOMENT_ROWS;
+}
+
+size_t fdit_cpu_picture_workspace(const struct fdit_cpu *cpu, const struct fdit_op_shape *s)
+{
+    const size_t samples = s->samples > 0 ? (size_t)s->samples : 1;
+    const size_t rows = s->rows > 0 ? (size_t)s->rows : 1,
+                 width = s->n_out > 0 ? (size_t)s->n_out : 1;
+    switch (s->op) {
+    case FDIT_OP_CONV:
+        return fdit_cpu_gemm_workspace(cpu, (int)(samples * rows), s->n_out, 9 * s->n_in,
+                                       FDIT_B_PANELS);
+    case FDIT_OP_GROUP_STATS: return samples * moment_chunks(rows) * 2 * width * sizeof(float);
+    case FDIT_OP_GROUP_APPLY: return samples * 2 * width * sizeof(float);
+    default: return 0;
+    }
+}
+
+/* -------------------------------------------------------------------------------------------- conv
+ */
+
+/* Part k0 .. k0 + kc-1 of the patch whose first pixel is (i, j) of v. */
+static void collect(const struct fdit_conv_args *a, const float *x, long i, long j, size_t k0,
+                    size_t kc, float *to)
+{
+    const size_t n = (size_t)a->n_in;
+    const long up = a->upsample ? 1 : 0, height = (long)a->height << up,
+               width = (long)a->width << up;
+    const bool whole = !up && j >= 0 && j + 2 < width;
+    while (kc) {
+        size_t tap = k0 / n, c = k0 % n;
+        long row = i + (long)(tap / 3), column = j + (long)(tap % 3);
+        /* The taps of a row lie side by side, unless pixels are repeated or the border is near. */
+        size_t run = (whole ? (3 - tap % 3) * n : n) - c;
+        run = run < kc ? run : kc;
+        if (row < 0 || row >= height || column < 0 || column >= width)
+            memset(to, 0, run * sizeof *to);
+        else
+            memcpy(to,
+                   x + ((size_t)(row >> up) * (size_t)a->width + (size_t)(column >> up)) * n + c,
+                   run * sizeof *to);
+        to += run;
+        k0 += run;
+        kc -= run;
+    }
+}
+
+static void collect_block(const struct fdit_gemm *g, int m0, int mc, int k0, int kc, float *block)
+{
+    const struct fdit_conv_args *a = g->picture;
+    const size_t sample = (size_t)a->height * (size_t)a->width * (size_t)a->n_in;
+    const int out_w = fdit_conv_width(a);
+    int column = m0 % out_w, row = m0 / out_w % a->out_height, b = m0 / out_w / a->out_height;
+    for (int m = 0; m < mc; m++, block += kc) {
+        collect(a, fdit_cpu_f32(a->x) + (size_t)b * sample, (long)row * a->stride + a->first,
+                (long)column * a->stride - (a->stride == 1), (size_t)k0, (size_t)kc, block);
+        if (++column < out_w)
+            continue;
+        column = 0;
+        if (++row < a->out_height)
+            continue;
+        row = 0;
+        b++;
+    }
+}
+
+void fdit_cpu_conv(fdit_device *dev, const struct fdit_conv_args *a)
+{
+    const struct fdit_cpu *cpu = fdit_cpu_of(dev);
+    const int rows = a->out_height * fdit_conv_width(a);
+    const struct fdit_gemm g = {
+        .m = a->samples * rows,
+        .n = a->n_out,
+        .k = 9 * a->n_in,
+        .gather = collect_block,
+        .picture = a,
+        .b = fdit_cpu_conv_panels(a->weight),
+        .form = FDIT_B_PANELS,
+        .to = {
+            .c = fdit_cpu_f32(a->y),
+            .ldc = (size_t)a->n_out,
+            .bias = fdit_cpu_f32(a->bias),
+            .residual = fdit_cpu_f32(a->residual),
+            .rows = rows,
+        },
+    };
+    const struct fdit_op_shape shape = {
+        .op = FDIT_OP_CONV, .samples = a->samples, .rows = rows, .n_in = a->n_in, .n_out = a->n_out
+    };
+    if (fdit_cpu_scratch(dev, FDIT_OP_CONV, fdit_cpu_picture_workspace(cpu, &shape)))
+        fdit_cpu_gemm(cpu, &g);
+}
+
+/* -------------------------------------------------------------------------------------- group norm
+ */
+
+/* Mean and rstd of group g from the moments [chunks][2][width] of its channels: Chan, Golub and
+ * LeVeque 1979, in double, chunk after chunk. */
+static void combine(const float *partial, size_t rows, size_t width, size_t per, size_t g,
+                    float *stats)
+{
+    double count = 0, mean = 0, m2 = 0;
+    for (size_t at = 0; at < rows; at += MOMENT_ROWS, partial += 2 * width) {
+        const double n = (double)(rows - at < MOMENT_ROWS ? rows - at : MOMENT_ROWS);
+        for (size_t c = g * per; c < (g + 1) * per; c++) {
+            double delta = (double)partial[c] - mean;
+            mean += delta * n / (count + n);
+            m2 += (double)partial[width + c] + delta * delta * count * n / (count + n);
+            count += n;
+        }
+    }
+    stats[0] = (float)mean;
+    stats[1] = (float)(1 / sqrt(m2 / count + 1e-6));
+}
+
+void fdit_cpu_group_stats(fdit_device *dev, const struct fdit_group_stats_args *a)
+{
+    const struct fdit_cpu *cpu = fdit_cpu_of(dev);
+    const size_t rows = (size_t)a->rows, width = (size_t)a->width, samples = (size_t)a->samples;
+    const size_t groups = (size_t)a->groups, per = width / groups, chunks = moment_chunks(rows);
+    const float *x = fdit_cpu_f32(a->x);
+    float *stats = fdit_cpu_f32(a->stats);
+    float *partial =
+        fdit_cpu_scratch(dev, FDIT_OP_GROUP_STATS, samples * chunks * 2 * width * sizeof(float));
+    if (!partial)
+        return;
+#pragma omp parallel num_threads(cpu->threads) if (samples * rows * width > FDIT_CPU_SERIAL)
+    {
+#pragma omp for schedule(static)
+        for (size_t p = 0; p < samples * chunks; p++) {
+            const size_t row = p % chunks * MOMENT_ROWS;
+            float *to = partial + p * 2 * width;
+            cpu->op->picture->moments(to, to + width, x + (p / chunks * rows + row) * width,
+                                      (int)(rows - row < MOMENT_ROWS ? rows - row : MOMENT_ROWS),
+                                      a->width);
+        }
+#pragma omp for schedule(static)
+        for (size_t i = 0; i < samples * groups; i++)
+            combine(partial + i / groups * chunks * 2 * width, rows, width, per, i % groups,
+                    stats + 2 * i);
+    }
+}
+
+void fdit_cpu_group_apply(fdit_device *dev, const struct fdit_group_apply_args *a)
+{
+    const struct fdit_cpu *cpu = fdit_cpu_of(dev);
+    const size_t rows = (size_t)a->rows, width = (size_t)a->width, samples = (size_t)a->samples;
+    const size_t groups = (size_t)a->groups, per = width / groups;
+    const size_t chunk = APPLY_PIECE / width ? APPLY_PIECE / width : 1,
+                 chunks = (rows + chunk - 1) / chunk;
+    const float *stats = fdit_cpu_f32(a->stats), *weight = fdit_cpu_f32(a->weight);
+    const float *x = fdit_cpu_f32(a->x), *bias = fdit_cpu_f32(a->bias);
+    float *y = fdit_cpu_f32(a->y);
+    /* mean and scale of each channel */
+    float *channel =
+        fdit_cpu_scratch(dev, FDIT_OP_GROUP_APPLY, samples * 2 * width * sizeof(float));
+    if (!channel)
+        return;
+    for (size_t b = 0; b < samples; b++)
+        for (size_t c = 0; c < width; c++) {
+            const float *s = stats + (b * groups + c / per) * 2;
+            channel[2 * b * width + c] = s[0];
+            channel[(2 * b + 1) * width + c] = s[1] * weight[c];
+        }
+#pragma omp parallel for num_threads(cpu->threads)                                                 \
+    schedule(static) if (samples * rows * width > FDIT_CPU_SERIAL)
+    for (size_t p = 0; p < samples * chunks; p++) {
+        const size_t b = p / chunks, row = p % chunks * chunk, at = (b * rows + row) * width;
+        const float *mean = channel + 2 * b * width;
+        cpu->op->picture->normalise(y + at, x + at, mean, mean + width, bias,
+                                    (int)(rows - row < chunk ? rows - row : chunk), a->width,
+                                    a->act);
+    }
+}
+
+void fdit_cpu_softmax(fdit_device *dev, const struct fdit_softmax_args *a)
+{
+    const struct fdit_cpu *cpu = fdit_cpu_of(dev);
+    const size_t m = (size_t)a->m, n = (size_t)a->n;
+    float *y = fdit_cpu_f32(a->y);
+    const float *x = fdit_cpu_f32(a->x);
+#pragma omp parallel for num_threads(cpu->threads) schedule(static) if (m * n > FDIT_CPU_SERIAL)
+    for (size_t i = 0; i < m; i++)
+        cpu->op->picture->softmax(y + i * n, x + i * n, a->n, a->scale);
+}

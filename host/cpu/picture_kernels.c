@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * picture_kernels.c: group norm and softmax; built once per instruction set (cpu.h). */
+#include "cpu/op_kernels.h"
+
+#include "cpu/vmath.h"
+
+#define VL FDIT_VLEN
+#define WIDE 4 /* vectors side by side in moments: whole cache lines of every row */
+
+FDIT_KERNEL vf ld(const float *p, bool full, int rest)
+{
+    return full ? vload(p) : vload_n(p, rest);
+}
+FDIT_KERNEL void st(float *p, vf v, bool full, int rest)
+{
+    if (full)
+        vstore(p, v);
+    else
+        vstore_n(p, v, rest);
+}
+
+/* n vectors of columns, the last of `rest` elements unless `full`. */
+FDIT_KERNEL void moments_of(float *mean, float *m2, const float *x, int rows, size_t width, int n,
+                            bool full, int rest)
+{
+    vf sum[WIDE], square[WIDE];
+    FDIT_UNROLL
+    for (int i = 0; i < n; i++)
+        sum[i] = square[i] = vzero();
+    for (int r = 0; r < rows; r++)
+        FDIT_UNROLL
+    for (int i = 0; i < n; i++)
+        sum[i] += ld(x + (size_t)r * width + i * VL, full, rest);
+    FDIT_UNROLL
+    for (int i = 0; i < n; i++)
+        sum[i] /= (float)rows;
+    for (int r = 0; r < rows; r++)
+        FDIT_UNROLL
+    for (int i = 0; i < n; i++) {
+        vf d = ld(x + (size_t)r * width + i * VL, full, rest) - sum[i];
+        square[i] = vfma(d, d, square[i]);
+    }
+    FDIT_UNROLL
+    for (int i = 0; i < n; i++) {
+        st(mean + i * VL, sum[i], full, rest);
+        st(m2 + i * VL, square[i], full, rest);
+    }
+}
+
+static void moments(float *mean, float *m2, const float *x, int rows, int width)
+{
+    int c = 0;
+    for (; c + WIDE * VL <= width; c += WIDE * VL)
+        moments_of(mean + c, m2 + c, x + c, rows, (size_t)width, WIDE, true, 0);
+    for (; c + VL <= width; c += VL)
+        moments_of(mean + c, m2 + c, x + c, rows, (size_t)width, 1, true, 0);
+    if (c < width)
+        moments_of(mean + c, m2 + c, x + c, rows, (size_t)width, 1, false, width - c);
+}
+
+FDIT_KERNEL void normalise_row(float *y, const float *x, const float *mean, const float *scale,
+                               const float *bias, int width, enum fdit_act act)
+{
+    for (int c = 0; c < width; c += VL) {
+        bool full = c + VL <= width;
+        int rest = width - c;
+        vf v = vfma(ld(x + c, full, rest) - ld(mean + c, full, rest), ld(scale + c, full, rest),
+                    ld(bias + c, full, rest));
+        if (act == FDIT_ACT_SILU)
+            v = vsilu(v);
+        else if (act == FDIT_ACT_GELU_TANH)
+            v = vgelu(v);
+        st(y + c, v, full, rest);
+    }
+}
+
+static void normalise(float *y, const float *x, const float *mean, const float *scale,
+                      const float *bias, int rows, int width, enum fdit_act act)
+{
+    for (int r = 0; r < rows; r++, x += width, y += width) {
+        if (act == FDIT_ACT_SILU)
+            normalise_row(y, x, mean, scale, bias, width, FDIT_ACT_SILU);
+        else if (act == FDIT_ACT_GELU_TANH)
+            normalise_row(y, x, mean, scale, bias, width, FDIT_ACT_GELU_TANH);
+        else
+            normalise_row(y, x, mean, scale, bias, width, FDIT_ACT_NONE);
+    }
+}
+
+static void softmax(float *y, const float *x, int n, float scale)
+{
+    const float low = -__builtin_inff();
+    float part[VL], most = low, sum = 0;
+    vf top = vset(low), total = vzero();
+    int i = 0, rest = n % VL;
+    for (; i + VL <= n; i += VL)
+        top = vmax(vload(x + i) * scale, top);
+    vstore(part, top);
+    for (int k = 0; k < rest; k++) {
+        float v = x[i + k] * scale;
+        part[k] = v > part[k] ? v : part[k];
+    }
+    for (int k = 0; k < VL; k++)
+        most = part[k] > most ? part[k] : most;
+    for (i = 0; i + VL <= n; i += VL) {
+        vf e = vexp(vload(x + i) * scale - most);
+        total += e;
+        vstore(y + i, e);
+    }
+    vstore(part, total);
+    if (rest) {
+        float tail[VL];
+        vf e = vexp(vload_n(x + i, rest) * scale - most);
+        vstore(tail, e);
+        for (int k = 0; k < rest; k++)
+            part[k] += tail[k];
+        vstore_n(y + i, e, rest);
+    }
+    for (int k = 0; k < VL; k++)
+        sum += part[k];
+    for (i = 0; i + VL <= n; i += VL)
+        vstore(y + i, vload(y + i) / sum);
+    if (rest)
+        vstore_n(y + i, vload_n(y + i, rest) / sum, rest);
+}
+
+const struct fdit_cpu_picture_kernels FDIT_ISA_NAME(fdit_cpu_picture_kernels) = {
+    .moments = moments,
+    .normalise = normalise,
+    .softmax = softmax,
+};

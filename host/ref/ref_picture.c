@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ref/ref_picture.h"
+
+#include "ref/ref_math.h"
+
+#include <math.h>
+
+static float *f32(struct fdit_tensor t)
+{
+    return t.buffer ? (float *)t.buffer->handle + t.offset : NULL;
+}
+
+/* v of device.h: one pixel of the input, 0 outside; NULL there. */
+static const float *pixel(const struct fdit_conv_args *a, size_t sample, long i, long j)
+{
+    long up = a->upsample ? 2 : 1;
+    if (i < 0 || i >= up * a->height || j < 0 || j >= up * a->width)
+        return NULL;
+    size_t at =
+        (sample * (size_t)a->height + (size_t)(i / up)) * (size_t)a->width + (size_t)(j / up);
+    return f32(a->x) + at * (size_t)a->n_in;
+}
+
+void ref_conv(fdit_device *dev, const struct fdit_conv_args *a)
+{
+    (void)dev;
+    const float *weight = a->weight->handle, *bias = f32(a->bias), *residual = f32(a->residual);
+    const size_t n_in = (size_t)a->n_in, n_out = (size_t)a->n_out;
+    const size_t out_w = (size_t)fdit_conv_width(a), out_h = (size_t)a->out_height;
+    float *y = f32(a->y);
+    for (size_t p = 0; p < (size_t)a->samples * out_h * out_w; p++) {
+        size_t sample = p / (out_h * out_w);
+        long i0 = (long)(p / out_w % out_h) * a->stride + a->first;
+        long j0 = (long)(p % out_w) * a->stride - (a->stride == 1);
+        for (size_t o = 0; o < n_out; o++) {
+            double sum = 0;
+            for (int tap = 0; tap < 9; tap++) {
+                const float *x = pixel(a, sample, i0 + tap / 3, j0 + tap % 3);
+                const float *w = weight + (o * 9 + (size_t)tap) * n_in;
+                for (size_t c = 0; x && c < n_in; c++)
+                    sum += (double)w[c] * (double)x[c];
+            }
+            sum += bias ? (double)bias[o] : 0;
+            sum += residual ? (double)residual[p * n_out + o] : 0;
+            y[p * n_out + o] = (float)sum;
+        }
+    }
+}
+
+void ref_group_stats(fdit_device *dev, const struct fdit_group_stats_args *a)
+{
+    (void)dev;
+    const size_t rows = (size_t)a->rows, width = (size_t)a->width;
+    const size_t per = width / (size_t)a->groups;
+    const double count = (double)rows * (double)per;
+    for (size_t i = 0; i < (size_t)a->samples * (size_t)a->groups; i++) {
+        size_t b = i / (size_t)a->groups, g = i % (size_t)a->groups;
+        const float *x = f32(a->x) + b * rows * width + g * per;
+        double mean = 0, var = 0;
+        for (size_t r = 0; r < rows; r++)
+            for (size_t c = 0; c < per; c++)
+                mean += (double)x[r * width + c];
+        mean /= count;
+        for (size_t r = 0; r < rows; r++)
+            for (size_t c = 0; c < per; c++)
+                var += ((double)x[r * width + c] - mean) * ((double)x[r * width + c] - mean);
+        f32(a->stats)[2 * i] = (float)mean;
+        f32(a->stats)[2 * i + 1] = (float)(1 / sqrt(var / count + 1e-6));
+    }
+}
+
+void ref_group_apply(fdit_device *dev, const struct fdit_group_apply_args *a)
+{
+    (void)dev;
+    const size_t width = (size_t)a->width, groups = (size_t)a->groups, per = width / groups;
+    const float *weight = f32(a->weight), *bias = f32(a->bias);
+    for (size_t r = 0; r < (size_t)a->samples * (size_t)a->rows; r++) {
+        const float *stats = f32(a->stats) + r / (size_t)a->rows * groups * 2;
+        for (size_t c = 0; c < width; c++) {
+            double v = (double)f32(a->x)[r * width + c] - (double)stats[c / per * 2];
+            v = v * (double)stats[c / per * 2 + 1] * (double)weight[c] + (double)bias[c];
+            f32(a->y)[r * width + c] = (float)ref_act(a->act, v);
+        }
+    }
+}
+
+void ref_softmax(fdit_device *dev, const struct fdit_softmax_args *a)
+{
+    (void)dev;
+    const size_t n = (size_t)a->n;
+    for (size_t r = 0; r < (size_t)a->m; r++) {
+        const float *x = f32(a->x) + r * n;
+        float *y = f32(a->y) + r * n;
+        double most = -INFINITY, sum = 0;
+        for (size_t i = 0; i < n; i++)
+            most = fmax(most, (double)a->scale * (double)x[i]);
+        for (size_t i = 0; i < n; i++)
+            sum += exp((double)a->scale * (double)x[i] - most);
+        for (size_t i = 0; i < n; i++)
+            y[i] = (float)(exp((double)a->scale * (double)x[i] - most) / sum);
+    }
+}

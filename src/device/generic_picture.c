@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * generic_picture.c: conv, group norm and softmax for devices without them; see generic.h. */
+#include "device/generic.h"
+
+#include <math.h>
+#include <string.h>
+
+static void get(fdit_device *dev, struct fdit_tensor t, size_t from, float *host, size_t n)
+{
+    dev->ops->read(dev, t.buffer, (t.offset + from) * sizeof(float), host, n * sizeof(float));
+}
+
+static void put(fdit_device *dev, struct fdit_tensor t, size_t from, const float *host, size_t n)
+{
+    dev->ops->write(dev, t.buffer, (t.offset + from) * sizeof(float), host, n * sizeof(float));
+}
+
+static size_t least(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+/* -------------------------------------------------------------------------------------------- conv
+ */
+
+size_t fdit_generic_conv_patches(size_t pixels, size_t n_in)
+{
+    size_t fit = FDIT_GENERIC_STAGING / sizeof(float) / (9 * n_in);
+    return least(pixels, fit ? fit : 1);
+}
+
+struct fdit_op_shape fdit_generic_shape(const fdit_device *dev, const struct fdit_op_shape *shape)
+{
+    struct fdit_op_shape s = *shape;
+    if (s.op != FDIT_OP_CONV || dev->ops->conv || s.samples < 1 || s.rows < 1 || s.n_in < 1)
+        return s;
+    size_t patches = fdit_generic_conv_patches((size_t)s.samples * (size_t)s.rows, (size_t)s.n_in);
+    s.op = FDIT_OP_LINEAR;
+    s.samples = 1;
+    s.rows = (int)patches;
+    s.n_in *= 9;
+    return s;
+}
+
+/* The 9 n_in numbers that output pixel p (over all samples) sees. */
+static void patch(fdit_device *dev, const struct fdit_conv_args *a, size_t p, float *to)
+{
+    size_t out_w = (size_t)fdit_conv_width(a), n = (size_t)a->n_in;
+    size_t row = p / out_w, sample = row / (size_t)a->out_height;
+    long up = a->upsample ? 2 : 1, height = up * a->height, width = up * a->width;
+    long i0 = (long)(row % (size_t)a->out_height) * a->stride + a->first;
+    long j0 = (long)(p % out_w) * a->stride - (a->stride == 1);
+    for (long ky = 0; ky < 3; ky++)
+        for (long kx = 0; kx < 3; kx++, to += n) {
+            long i = i0 + ky, j = j0 + kx;
+            if (i < 0 || i >= height || j < 0 || j >= width) {
+                memset(to, 0, n * sizeof *to);
+                continue;
+            }
+            size_t at = (sample * (size_t)a->height + (size_t)(i / up)) * (size_t)a->width +
+                        (size_t)(j / up);
+            get(dev, a->x, at * n, to, n);
+        }
+}
+
+void fdit_generic_conv(fdit_device *dev, const struct fdit_conv_args *a)
+{
+    size_t pixels = (size_t)a->samples * (size_t)a->out_height * (size_t)fdit_conv_width(a);
+    size_t k = 9 * (size_t)a->n_in, n_out = (size_t)a->n_out;
+    size_t block = fdit_generic_conv_patches(pixels, (size_t)a->n_in);
+    float *host = dev->staging;
+    if (k * sizeof(float) > dev->staging_bytes || !dev->scratch ||
+        dev->scratch->bytes < block * k * sizeof(float)) {
+        fdit_device_fail(dev, FDIT_ERROR_DEVICE,
+                         "%zu patches of %zu numbers need a scratch; this shape was not in "
+                         "fdit_device_workspace",
+                         block, k);
+        return;
+    }
+    struct fdit_tensor patches = fdit_tensor_of(dev->scratch, FDIT_F32);
+    bool add = fdit_has(a->residual);
+    if (add && (a->residual.buffer != a->y.buffer || a->residual.offset != a->y.offset))
+        dev->ops->copy(dev, a->y, a->residual, pixels * n_out);
+    for (size_t from = 0; from < pixels && dev->status == FDIT_OK; from += block) {
+        size_t n = least(block, pixels - from);
+        for (size_t p = 0; p < n; p++)
+            patch(dev, a, from + p, host + p * k);
+        put(dev, patches, 0, host, n * k);
+        dev->ops->linear(dev, &(struct fdit_linear_args){ .samples = 1,
+                                                          .rows = (int)n,
+                                                          .n_in = (int)k,
+                                                          .n_out = a->n_out,
+                                                          .y = fdit_at(a->y, from * n_out),
+                                                          .x = patches,
+                                                          .weight = a->weight,
+                                                          .bias = a->bias,
+                                                          .beta = add });
+    }
+}
+
+/* -------------------------------------------------------------------------------------- group norm
+ */
+
+/* Sum over a group of (x - mean)^power. */
+static double group_sum(fdit_device *dev, const struct fdit_group_stats_args *a, size_t b, size_t g,
+                        double mean, bool square)
+{
+    size_t per = (size_t)a->width / (size_t)a->groups, width = (size_t)a->width;
+    size_t most = dev->staging_bytes / sizeof(float);
+    float *x = dev->staging;
+    double sum = 0;
+    for (size_t r = 0; r < (size_t)a->rows; r++)
+        for (size_t c = 0; c < per; c += most) {
+            size_t n = least(most, per - c);
+            get(dev, a->x, (b * (size_t)a->rows + r) * width + g * per + c, x, n);
+            for (size_t i = 0; i < n; i++)
+                sum += square ? (x[i] - mean) * (x[i] - mean) : (double)x[i];
+        }
+    return sum;
+}
+
+void fdit_generic_group_stats(fdit_device *dev, const struct fdit_group_stats_args *a)
+{
+    double count = (double)a->rows * (a->width / a->groups);
+    for (size_t b = 0; b < (size_t)a->samples; b++)
+        for (size_t g = 0; g < (size_t)a->groups && dev->status == FDIT_OK; g++) {
+            double mean = group_sum(dev, a, b, g, 0, false) / count;
+            double var = group_sum(dev, a, b, g, mean, true) / count;
+            float stats[2] = { (float)mean, (float)(1 / sqrt(var + 1e-6)) };
+            put(dev, a->stats, (b * (size_t)a->groups + g) * 2, stats, 2);
+        }
+}
+
+static double activate(enum fdit_act act, double v)
+{
+    if (act == FDIT_ACT_SILU)
+        return v / (1 + exp(-v));
+    if (act == FDIT_ACT_GELU_TANH)
+        return v / (1 + exp(-2 * 0.79788456080286535588 * (v + 0.044715 * v * v * v)));
+    return v;
+}
+
+void fdit_generic_group_apply(fdit_device *dev, const struct fdit_group_apply_args *a)
+{
+    size_t per = (size_t)a->width / (size_t)a->groups, width = (size_t)a->width;
+    size_t most = dev->staging_bytes / sizeof(float) / 3;
+    float *x = dev->staging, *w = x + most, *bias = w + most, stats[2];
+    for (size_t b = 0; b < (size_t)a->samples; b++)
+        for (size_t g = 0; g < (size_t)a->groups; g++) {
+            get(dev, a->stats, (b * (size_t)a->groups + g) * 2, stats, 2);
+            for (size_t c = g * per; c < (g + 1) * per && dev->status == FDIT_OK; c += most) {
+                size_t n = least(most, (g + 1) * per - c);
+                get(dev, a->weight, c, w, n);
+                get(dev, a->bias, c, bias, n);
+                for (size_t r = b * (size_t)a->rows; r < (b + 1) * (size_t)a->rows; r++) {
+                    get(dev, a->x, r * width + c, x, n);
+                    for (size_t i = 0; i < n; i++)
+                        x[i] = (float)activate(a->act, ((double)x[i] - stats[0]) * stats[1] * w[i] +
+                                                           bias[i]);
+                    put(dev, a->y, r * width + c, x, n);
+                }
+            }
+        }
+}
+
+/* ----------------------------------------------------------------------------------------- softmax
+ */
+
+void fdit_generic_softmax(fdit_device *dev, const struct fdit_softmax_args *a)
+{
+    size_t n = (size_t)a->n;
+    float *x = dev->staging;
+    if (n > dev->staging_bytes / sizeof(float)) {
+        fdit_device_fail(dev, FDIT_ERROR_UNSUPPORTED,
+                         "rows of %zu, at most %zu are possible on the host", n,
+                         dev->staging_bytes / sizeof(float));
+        return;
+    }
+    for (size_t r = 0; r < (size_t)a->m && dev->status == FDIT_OK; r++) {
+        double most = -INFINITY, sum = 0;
+        get(dev, a->x, r * n, x, n);
+        for (size_t i = 0; i < n; i++)
+            most = fmax(most, (double)a->scale * x[i]);
+        for (size_t i = 0; i < n; i++)
+            sum += exp((double)a->scale * x[i] - most);
+        for (size_t i = 0; i < n; i++)
+            x[i] = (float)(exp((double)a->scale * x[i] - most) / sum);
+        put(dev, a->y, r * n, x, n);
+    }
+}

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * ops_picture.c: the wrappers of the ops on pictures as rows of channels: conv, group norm,
+ * softmax. See ops.c. */
+#include "device/check.h"
+#include "device/generic.h"
+
+#include <math.h>
+
+static bool check_conv(const struct fdit_call *call, const struct fdit_conv_args *a)
+{
+    const fdit_weight *w = a->weight;
+    if (fdit_conv_width(a) < 1)
+        return fdit_call_fail(call, FDIT_ERROR_ARGUMENT,
+                              "a picture %d wide has nothing at stride %d", a->width, a->stride);
+    if (!w)
+        return fdit_call_fail(call, FDIT_ERROR_ARGUMENT, "the weight is missing");
+    if (w->dev != call->dev)
+        return fdit_call_fail(call, FDIT_ERROR_ARGUMENT, "the weight lies on another device, %s",
+                              w->dev->ops->name);
+    if (!w->desc.conv || w->desc.n_out != a->n_out || w->desc.n_in != 9 * a->n_in)
+        return fdit_call_fail(call, FDIT_ERROR_ARGUMENT,
+                              "the weight is %d x %d%s, not %d x %d for a conv", w->desc.n_out,
+                              w->desc.n_in, w->desc.conv ? "" : " for a linear", a->n_out,
+                              9 * a->n_in);
+    return true;
+}
+
+void fdit_conv(fdit_device *dev, const struct fdit_conv_args *a)
+{
+    const struct fdit_dim dims[] = {
+        FDIT_SIZE("samples", a->samples),
+        FDIT_SIZE("height", a->height),
+        FDIT_SIZE("width", a->width),
+        FDIT_RANGE("n_in", a->n_in, 1, INT_MAX / 9),
+        FDIT_SIZE("n_out", a->n_out),
+        FDIT_SIZE("out_height", a->out_height),
+        FDIT_RANGE("first", a->first, -2, 2 * (long long)a->height),
+        FDIT_RANGE("stride", a->stride, 1, 2),
+    };
+    size_t pixels = fdit_product(a->samples, a->out_height, fdit_conv_width(a));
+    size_t out = pixels > SIZE_MAX / 2 ? SIZE_MAX : fdit_product((long long)pixels, a->n_out, 1);
+    size_t in = fdit_product(a->samples, a->height, a->width);
+    in = in > SIZE_MAX / 2 ? SIZE_MAX : fdit_product((long long)in, a->n_in, 1);
+    const struct fdit_operand operands[] = {
+        fdit_may_be(fdit_out("y", a->y, out), "residual"),
+        fdit_in("x", a->x, in),
+        fdit_optional(fdit_in("bias", a->bias, fdit_product(a->n_out, 1, 1))),
+        fdit_optional(fdit_in("residual", a->residual, out)),
+    };
+    struct fdit_call call = FDIT_CALL(dev, FDIT_OP_CONV, dims, operands);
+    if (!fdit_call_check(&call) || !check_conv(&call, a) || !fdit_call_start(&call))
+        return;
+    (dev->ops->conv ? dev->ops->conv : fdit_generic_conv)(dev, a);
+    fdit_call_end(&call, 18.0 * (double)pixels * a->n_in * a->n_out, a->weight->bytes);
+}
+
+static bool check_groups(const struct fdit_call *call, int width, int groups)
+{
+    if (width % groups == 0)
+        return true;
+    return fdit_call_fail(call, FDIT_ERROR_ARGUMENT, "%d channels cannot be cut into %d groups",
+                          width, groups);
+}
+
+void fdit_group_stats(fdit_device *dev, const struct fdit_group_stats_args *a)
+{
+    const struct fdit_dim dims[] = {
+        FDIT_SIZE("samples", a->samples),
+        FDIT_SIZE("rows", a->rows),
+        FDIT_SIZE("width", a->width),
+        FDIT_SIZE("groups", a->groups),
+    };
+    const struct fdit_operand operands[] = {
+        fdit_out("stats", a->stats, fdit_product(a->samples, a->groups, 2)),
+        fdit_in("x", a->x, fdit_product(a->samples, a->rows, a->width)),
+    };
+    struct fdit_call call = FDIT_CALL(dev, FDIT_OP_GROUP_STATS, dims, operands);
+    if (!fdit_call_check(&call) || !check_groups(&call, a->width, a->groups) ||
+        !fdit_call_start(&call))
+        return;
+    (dev->ops->group_stats ? dev->ops->group_stats : fdit_generic_group_stats)(dev, a);
+    fdit_call_end(&call, 0, 0);
+}
+
+void fdit_group_apply(fdit_device *dev, const struct fdit_group_apply_args *a)
+{
+    const struct fdit_dim dims[] = {
+        FDIT_SIZE("samples", a->samples),
+        FDIT_SIZE("rows", a->rows),
+        FDIT_SIZE("width", a->width),
+        FDIT_SIZE("groups", a->groups),
+        FDIT_RANGE("act", a->act, FDIT_ACT_NONE, FDIT_ACT_SILU),
+    };
+    size_t all = fdit_product(a->samples, a->rows, a->width), width = fdit_product(a->width, 1, 1);
+    const struct fdit_operand operands[] = {
+        fdit_may_be(fdit_out("y", a->y, all), "x"),
+        fdit_in("x", a->x, all),
+        fdit_in("stats", a->stats, fdit_product(a->samples, a->groups, 2)),
+        fdit_in("weight", a->weight, width),
+        fdit_in("bias", a->bias, width),
+    };
+    struct fdit_call call = FDIT_CALL(dev, FDIT_OP_GROUP_APPLY, dims, operands);
+    if (!fdit_call_check(&call) || !check_groups(&call, a->width, a->groups) ||
+        !fdit_call_start(&call))
+        return;
+    (dev->ops->group_apply ? dev->ops->group_apply : fdit_generic_group_apply)(dev, a);
+    fdit_call_end(&call, 0, 0);
+}
+
+void fdit_softmax(fdit_device *dev, const struct fdit_softmax_args *a)
+{
+    const struct fdit_dim dims[] = { FDIT_SIZE("m", a->m), FDIT_SIZE("n", a->n) };
+    size_t all = fdit_product(a->m, a->n, 1);
+    const struct fdit_operand operands[] = {
+        fdit_may_be(fdit_out("y", a->y, all), "x"),
+        fdit_in("x", a->x, all),
+    };
+    struct fdit_call call = FDIT_CALL(dev, FDIT_OP_SOFTMAX, dims, operands);
+    if (!fdit_call_check(&call))
+        return;
+    if (!isfinite(a->scale)) {
+        fdit_call_fail(&call, FDIT_ERROR_ARGUMENT, "scale is not finite");
+        return;
+    }
+    if (!fdit_call_start(&call))
+        return;
+    (dev->ops->softmax ? dev->ops->softmax : fdit_generic_softmax)(dev, a);
+    fdit_call_end(&call, 0, 0);
+}
