@@ -4,6 +4,7 @@
 #include "core/mem.h"
 #include "format/picture.h"
 #include "format/png.h"
+#include "format/resample.h"
 #include "format/resize.h"
 #include "format/safetensors.h"
 #include "harness.h"
@@ -222,6 +223,11 @@ START_TEST(test_resize_is_the_definition)
         snprintf(what, sizeof what, "%dx%d -> %dx%d filter %d", w, h, w2, h2, (int)filter);
         ck_assert_ok(ctx, fdit_picture_resize(ctx, &in, filter, w2, h2, &got));
         plain_resize(&in, filter, w2, h2, &want);
+        check_same(what, &got, &want);
+        fdit_picture_fini(&got);
+        fdit_resample_plain(true); /* the loops of a processor without AVX2 */
+        ck_assert_ok(ctx, fdit_picture_resize(ctx, &in, filter, w2, h2, &got));
+        fdit_resample_plain(false);
         check_same(what, &got, &want);
         fdit_picture_fini(&in);
         fdit_picture_fini(&got);
@@ -582,7 +588,9 @@ START_TEST(test_broken_pictures)
     check_refused(file.bytes, file.n, FDIT_ERROR_FORMAT, "damaged");
     check_refused((const uint8_t *)"", 0, FDIT_ERROR_FORMAT, "empty");
     check_refused((const uint8_t *)"GIF89a..........", 16, FDIT_ERROR_UNSUPPORTED, "GIF");
-    check_refused((const uint8_t *)"RIFF....WEBPVP8 ", 16, FDIT_ERROR_UNSUPPORTED, "WebP");
+    check_refused((const uint8_t *)"RIFF....WEBPVP8 ", 16,
+                  fdit_webp_available() ? FDIT_ERROR_FORMAT : FDIT_ERROR_UNSUPPORTED, "WebP");
+    check_refused((const uint8_t *)"RIFF....WAVEfmt ", 16, FDIT_ERROR_UNSUPPORTED, "neither");
     check_refused((const uint8_t *)"hello", 5, FDIT_ERROR_UNSUPPORTED, "neither");
     if (fdit_jpeg_available()) {
         char *path = test_fixture("image/rgb_300x200.jpg");
@@ -593,6 +601,55 @@ START_TEST(test_broken_pictures)
         check_refused(jpeg, 20, FDIT_ERROR_FORMAT, "cut off");
         fdit_free(jpeg);
         free(path);
+    }
+}
+END_TEST
+
+/* 12 x 10 pixels (16 x, 16 y, 8 (x + y)), written by another program. */
+static void check_ramp(const char *name, int tolerance)
+{
+    char path[1000];
+    struct fdit_picture p;
+    snprintf(path, sizeof path, "%s/corpus/picture/%s", TESTS_DIR, name);
+    ck_assert_ok(ctx, fdit_picture_read(ctx, path, &p));
+    ck_assert_msg(p.width == 12 && p.height == 10 && p.channels == 3, "%s: %dx%d", name, p.width,
+                  p.height);
+    for (int y = 0; y < 10; y++)
+        for (int x = 0; x < 12; x++) {
+            const uint8_t *got = p.pixels + 3 * (12 * y + x);
+            int want[3] = { 16 * x, 16 * y, 8 * (x + y) };
+            for (int c = 0; c < 3; c++)
+                ck_assert_msg(abs(got[c] - want[c]) <= tolerance, "%s: (%d, %d) channel %d: %d, not %d",
+                              name, x, y, c, got[c], want[c]);
+        }
+    fdit_picture_fini(&p);
+}
+
+START_TEST(test_webp)
+{
+    if (!fdit_webp_available())
+        return;
+    check_ramp("lossless.webp", 0);
+    check_ramp("alpha.webp", 0); /* a third of it is transparent, and counts all the same */
+    check_ramp("animated.webp", 0);
+    check_ramp("lossy.webp", 40);
+    /* cut anywhere: refused; of an animation what follows the first frame may be missing */
+    static const char *const names[] = { "lossless.webp", "lossy.webp", "animated.webp" };
+    for (size_t k = 0; k < 3; k++) {
+        char path[1000];
+        uint8_t *bytes;
+        size_t n, taken = 0;
+        snprintf(path, sizeof path, "%s/corpus/picture/%s", TESTS_DIR, names[k]);
+        ck_assert_ok(ctx, fdit_file_read_all(ctx, path, 1 << 20, &bytes, &n));
+        for (size_t cut = 12; cut < n; cut++) {
+            struct fdit_picture p;
+            enum fdit_status s = fdit_picture_decode(ctx, bytes, cut, "some.webp", &p);
+            ck_assert(s == FDIT_OK || s == FDIT_ERROR_FORMAT);
+            taken += s == FDIT_OK;
+            fdit_picture_fini(&p);
+        }
+        ck_assert_msg(k == 2 ? taken < n - 200 : taken <= 1, "%s: %zu of %zu", names[k], taken, n);
+        fdit_free(bytes);
     }
 }
 END_TEST
@@ -674,6 +731,7 @@ int main(void)
     tcase_add_test(t, test_png_round_trip);
     tcase_add_test(t, test_every_kind_of_png);
     tcase_add_test(t, test_broken_pictures);
+    tcase_add_test(t, test_webp);
     tcase_add_test(t, test_too_many_pixels);
     tcase_add_test(t, test_png_file_and_failures);
     suite_add_tcase(suite, t);

@@ -14,7 +14,7 @@ static const char data[] =
     "  WebDataset    .tar shards in which each picture KEY.jpg has a KEY.cls, an\n"
     "                ASCII class id: one file, a folder of shards, or a pattern\n"
     "                like \"train-{000..041}.tar\"\n"
-    "PNG and JPEG are read, told apart by content. Other files and names with a\n"
+    "PNG, JPEG, WebP are read, told apart by content. Other files and names with a\n"
     "leading dot are left out. A picture that cannot be decoded stops the run and is\n"
     "named; --skip-bad leaves it out.\n"
     "\n"

@@ -131,7 +131,7 @@ static enum fdit_status make_index(fdit_context *ctx, struct fdit_dataset *ds,
         TRY(fdit_ds_index_folder(ctx, ds, classes));
     if (!ds->n)
         FAIL(ctx, FDIT_ERROR_FORMAT,
-             "%s: no picture in it; a folder with a sub-folder of PNG or JPEG files per class is "
+             "%s: no picture in it; a folder with a sub-folder of PNG, JPEG or WebP files per class is "
              "needed",
              ds->root);
 out:

@@ -5,12 +5,12 @@
  *   .tar         of such a folder, or .tar.gz or .tgz. A single top folder around all class folders
  *                (what `tar c DATA` makes) is left out of the names, unless only the names with it
  *                are in the taxonomy.
- *   WebDataset   .tar shards with KEY.cls (an ASCII class id) beside each picture KEY.jpg or KEY.png:
+ *   WebDataset   .tar shards with KEY.cls (an ASCII class id) beside each picture KEY.jpg, .png or .webp:
  *                one file, a folder that holds nothing but shards, or a pattern like
  *                "train-{000..041}.tar"
  *
- * Which files are pictures: those named .png, .jpg or .jpeg, and among the others those whose first
- * bytes are a PNG's or JPEG's. Decoding goes by content alone. Other files are counted and left
+ * Which files are pictures: those named .png, .jpg, .jpeg or .webp, and among the others those whose
+ * first bytes are a PNG's, JPEG's or WebP's. Decoding goes by content alone. Other files are counted and left
  * out; names that start with a dot are not looked at. Symbolic links are followed.
  *
  * Order: by class id, then by name in byte order, so a folder and its tar give the same indices.

@@ -64,7 +64,7 @@ static enum entry entry_kind(int folder, const struct dirent *e)
 
 static bool is_picture(int folder, const char *name)
 {
-    uint8_t head[8];
+    uint8_t head[FDIT_PICTURE_SNIFF_BYTES];
     if (fdit_picture_is_name(name))
         return true;
     int fd = openat(folder, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);

@@ -152,7 +152,7 @@ static enum fdit_status take_member(struct archive *a, const struct fdit_tar_mem
     struct fdit_ds_item item = {
         .offset = m->offset, .size = m->size, .place = a->place, .label = -1
     };
-    uint8_t head[8];
+    uint8_t head[FDIT_PICTURE_SNIFF_BYTES];
     size_t n = 0, len = strlen(m->name) + 1;
     if (hidden(m->name))
         return FDIT_OK;

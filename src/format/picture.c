@@ -5,6 +5,7 @@
 #include "core/mem.h"
 #include "format/jpeg.h"
 #include "format/png.h"
+#include "format/webp.h"
 
 #include <string.h>
 
@@ -48,13 +49,15 @@ enum fdit_picture_format fdit_picture_sniff(const uint8_t *bytes, size_t n)
         return FDIT_PICTURE_PNG;
     if (starts_with(bytes, n, "\xff\xd8\xff", 3))
         return FDIT_PICTURE_JPEG;
+    if (starts_with(bytes, n, "RIFF", 4) && n >= 12 && memcmp(bytes + 8, "WEBP", 4) == 0)
+        return FDIT_PICTURE_WEBP;
     return FDIT_PICTURE_UNKNOWN;
 }
 
 bool fdit_picture_is_name(const char *name)
 {
     return fdit_path_has_suffix(name, ".png") || fdit_path_has_suffix(name, ".jpg") ||
-           fdit_path_has_suffix(name, ".jpeg");
+           fdit_path_has_suffix(name, ".jpeg") || fdit_path_has_suffix(name, ".webp");
 }
 
 /* What people do put into such folders. */
@@ -62,8 +65,6 @@ static const char *other_format(const uint8_t *bytes, size_t n)
 {
     if (starts_with(bytes, n, "GIF8", 4))
         return "GIF";
-    if (starts_with(bytes, n, "RIFF", 4) && n >= 12 && memcmp(bytes + 8, "WEBP", 4) == 0)
-        return "WebP";
     if (starts_with(bytes, n, "BM", 2))
         return "BMP";
     if (starts_with(bytes, n, "II*\0", 4) || starts_with(bytes, n, "MM\0*", 4))
@@ -79,10 +80,10 @@ static enum fdit_status refuse(fdit_context *ctx, const uint8_t *bytes, size_t n
     if (n == 0)
         return fdit_fail(ctx, FDIT_ERROR_FORMAT, "%s: the picture is empty; get it again", name);
     if (what)
-        return fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED, "%s: is %s, pictures must be PNG or JPEG; "
-                         "convert it", name, what);
-    return fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED, "%s: is neither PNG nor JPEG (%zu bytes, the first "
-                     "is 0x%02x); convert or remove it", name, n, bytes[0]);
+        return fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED, "%s: is %s, pictures must be PNG, JPEG or "
+                         "WebP; convert it", name, what);
+    return fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED, "%s: is neither PNG nor JPEG nor WebP (%zu bytes, the "
+                     "first is 0x%02x); convert or remove it", name, n, bytes[0]);
 }
 
 enum fdit_status fdit_picture_decode(fdit_context *ctx, const uint8_t *bytes, size_t n,
@@ -92,6 +93,7 @@ enum fdit_status fdit_picture_decode(fdit_context *ctx, const uint8_t *bytes, si
     switch (fdit_picture_sniff(bytes, n)) {
     case FDIT_PICTURE_PNG: return fdit_png_decode(ctx, bytes, n, name, out);
     case FDIT_PICTURE_JPEG: return fdit_jpeg_decode(ctx, bytes, n, name, out);
+    case FDIT_PICTURE_WEBP: return fdit_webp_decode(ctx, bytes, n, name, out);
     case FDIT_PICTURE_UNKNOWN: break;
     }
     return refuse(ctx, bytes, n, name);
@@ -104,6 +106,7 @@ enum fdit_status fdit_picture_size(fdit_context *ctx, const uint8_t *bytes, size
     switch (fdit_picture_sniff(bytes, n)) {
     case FDIT_PICTURE_PNG: return fdit_png_size(ctx, bytes, n, name, width, height);
     case FDIT_PICTURE_JPEG: return fdit_jpeg_size(ctx, bytes, n, name, width, height);
+    case FDIT_PICTURE_WEBP: return fdit_webp_size(ctx, bytes, n, name, width, height);
     case FDIT_PICTURE_UNKNOWN: break;
     }
     return refuse(ctx, bytes, n, name);

@@ -17,17 +17,23 @@ enum fdit_status fdit_picture_new(fdit_context *ctx, int width, int height, int 
                                   struct fdit_picture *out);
 void fdit_picture_fini(struct fdit_picture *p); /* frees the pixels, zeroes the struct; NULL allowed */
 
-enum fdit_picture_format { FDIT_PICTURE_UNKNOWN, FDIT_PICTURE_PNG, FDIT_PICTURE_JPEG };
-/* From the first bytes; 8 are enough. */
+enum fdit_picture_format {
+    FDIT_PICTURE_UNKNOWN,
+    FDIT_PICTURE_PNG,
+    FDIT_PICTURE_JPEG,
+    FDIT_PICTURE_WEBP
+};
+enum { FDIT_PICTURE_SNIFF_BYTES = 12 };
+/* From the first bytes, of which FDIT_PICTURE_SNIFF_BYTES are enough. */
 enum fdit_picture_format fdit_picture_sniff(const uint8_t *bytes, size_t n);
-/* By the end of a file's name: .png, .jpg, .jpeg in any case. */
+/* By the end of a file's name: .png, .jpg, .jpeg, .webp in any case. */
 bool fdit_picture_is_name(const char *name);
 
-/* Any PNG or JPEG to RGB (channels 3): grey is copied to the three channels, palettes are looked up,
+/* Any PNG, JPEG or WebP to RGB (channels 3): grey is copied to the three channels, palettes are looked up,
  * alpha is dropped without blending, of 16 bits the high byte is taken, EXIF orientation and colour
  * profiles are ignored. `name` stands in messages. Broken or cut off: FDIT_ERROR_FORMAT; more than
- * 2^28 pixels: FDIT_ERROR_FORMAT before memory is allocated; JPEG in a build without libjpeg, or a
- * format that is neither: FDIT_ERROR_UNSUPPORTED. */
+ * 2^28 pixels: FDIT_ERROR_FORMAT before memory is allocated; JPEG in a build without libjpeg, WebP
+ * in one without libwebp, or another format: FDIT_ERROR_UNSUPPORTED. */
 enum fdit_status fdit_picture_decode(fdit_context *ctx, const uint8_t *bytes, size_t n,
                                      const char *name, struct fdit_picture *out);
 /* Width and height from the header alone. */
@@ -36,6 +42,8 @@ enum fdit_status fdit_picture_size(fdit_context *ctx, const uint8_t *bytes, size
 /* Decodes a file. */
 enum fdit_status fdit_picture_read(fdit_context *ctx, const char *path, struct fdit_picture *out);
 
-bool fdit_jpeg_available(void); /* whether this build decodes JPEG */
+/* Whether this build decodes them. */
+bool fdit_jpeg_available(void);
+bool fdit_webp_available(void);
 
 #endif

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * resize.h: from a picture of any size to the square a model sees, and from numbers back to a picture.
  *
- * Resampling is Pillow's (up to version 12) bit for bit: a separable filter, stretched when shrinking,
- * weights in 22-bit fixed point, along x first, 8 bits between the passes. */
+ * Resampling is Pillow's, bit for bit: a separable filter, stretched when shrinking, weights in 22-bit
+ * fixed point, along x first, 8 bits between the passes. Pillow 12.2 began to round otherwise in places
+ * (off by one); this is what all versions before it do. */
 #ifndef FDIT_FORMAT_RESIZE_H
 #define FDIT_FORMAT_RESIZE_H
 
