@@ -3,6 +3,7 @@
  * the table below. */
 #include "devices.h"
 #include "core/mem.h"
+#include "selftest/cases.h"
 #if HAVE_OPENCL
 #include "opencl/opencl.h"
 #endif
@@ -26,6 +27,12 @@ static const struct backend backends[] = {
 };
 enum { N_BACKENDS = sizeof backends / sizeof *backends };
 
+#if HAVE_OPENCL
+static const char no_drivers[] = "no OpenCL driver is installed";
+#else
+static const char no_drivers[] = "this build has no OpenCL";
+#endif
+
 /* An entry and the back end it came from. */
 struct candidates {
     struct fdit_device_entry *entries;
@@ -40,6 +47,7 @@ void fdit_devices_list_free(struct fdit_device_entry *entries, size_t n)
         fdit_free(entries[i].info.name);
         fdit_free(entries[i].info.driver);
         fdit_free(entries[i].note);
+        fdit_free(entries[i].bus);
     }
     fdit_free(entries);
 }
@@ -67,6 +75,7 @@ static enum fdit_status add_single(fdit_context *ctx, struct candidates *c, size
     fdit_device *dev = NULL;
     TRY(reserve_entries(ctx, c, 1));
     struct fdit_device_entry *e = &c->entries[c->n];
+    e->same_as = -1;
     c->backend[c->n++] = backend; /* from here candidates_free frees its strings */
     TRY(fdit_strdup(ctx, ops->name, &e->spec));
     status = fdit_device_open(ctx, ops, &(struct fdit_device_options){ .spec = ops->name }, &dev);
@@ -78,7 +87,7 @@ static enum fdit_status add_single(fdit_context *ctx, struct candidates *c, size
                     &e->note));
     if (dev) {
         e->info = dev->info;
-        e->info.name = e->info.driver = NULL;
+        e->info.name = e->info.driver = e->info.spec = NULL;
     }
     TRY(fdit_strdup(ctx, dev && dev->info.name ? dev->info.name : ops->name, &e->info.name));
     TRY(fdit_strdup(ctx, dev && dev->info.driver ? dev->info.driver : "", &e->info.driver));
@@ -97,6 +106,8 @@ static enum fdit_status add_listed(fdit_context *ctx, struct candidates *c, size
         goto out;
     TRY(reserve_entries(ctx, c, n));
     for (size_t i = 0; i < n; i++) {
+        if (found[i].same_as >= 0)
+            found[i].same_as += (int)(c->n - i); /* it counted from the back end's first */
         c->entries[c->n] = found[i];
         c->backend[c->n++] = backend;
     }
@@ -133,15 +144,23 @@ enum fdit_status fdit_devices_list(fdit_context *ctx, struct fdit_device_entry *
 
 /* ----------------------------------------------------------------------------------- by name */
 
-/* "cpu (AMD EPYC), ref (...)" */
+/* "cpu (AMD EPYC), opencl:0:0 (...)" */
 static enum fdit_status describe(fdit_context *ctx, const struct candidates *c, char **out)
 {
     enum fdit_status status = FDIT_OK;
     char *text = NULL, *longer;
+    bool drivers = false;
     TRY(fdit_strdup(ctx, "", &text));
     for (size_t i = 0; i < c->n; i++) {
-        TRY(fdit_strf(ctx, &longer, "%s%s%s (%s)%s", text, i ? ", " : "", c->entries[i].spec,
-                      c->entries[i].info.name, c->entries[i].usable ? "" : " unusable"));
+        const struct fdit_device_entry *e = &c->entries[i];
+        drivers = drivers || backends[c->backend[i]].list;
+        TRY(fdit_strf(ctx, &longer, "%s%s%s (%s)%s", text, i ? ", " : "", e->spec, e->info.name,
+                      e->usable ? "" : " unusable"));
+        fdit_free(text);
+        text = longer;
+    }
+    if (!drivers) {
+        TRY(fdit_strf(ctx, &longer, "%s; %s", text, no_drivers));
         fdit_free(text);
         text = longer;
     }
@@ -161,55 +180,108 @@ static bool contains(const char *text, const char *part)
     return false;
 }
 
-/* The one entry that `spec` means: its own spec; the first usable one of a back end with that name; or
- * the only one whose name contains it. */
-static enum fdit_status find(fdit_context *ctx, const struct candidates *c, const char *spec,
-                             size_t *out)
+/* How many entries the name means, the first of them in *out. Its own spec and the name of a back end mean
+ * one: the first usable of the back end. Part of a name means all that have it, but a card once, and those
+ * that cannot be used only when nothing else has it. */
+static size_t match(const struct candidates *c, const char *spec, size_t *out)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < c->n; i++)
+        if (strcasecmp(c->entries[i].spec, spec) == 0) {
+            *out = i;
+            return 1;
+        }
+    for (size_t i = 0; i < c->n; i++)
+        if (c->entries[i].usable && strcasecmp(backends[c->backend[i]].ops->name, spec) == 0) {
+            *out = i;
+            return 1;
+        }
+    for (int usable = 1; *spec && usable >= 0 && n == 0; usable--)
+        for (size_t i = 0; i < c->n; i++) {
+            const struct fdit_device_entry *e = &c->entries[i];
+            if (e->usable != usable || !contains(e->info.name, spec))
+                continue;
+            if (e->same_as >= 0 && contains(c->entries[e->same_as].info.name, spec) &&
+                c->entries[e->same_as].usable)
+                continue;
+            if (n++ == 0)
+                *out = i;
+        }
+    return n;
+}
+
+static enum fdit_status find(fdit_context *ctx, const struct candidates *c, const char *spec, size_t *out)
 {
     enum fdit_status status = FDIT_OK;
     char *what = NULL;
-    size_t matches = 0;
+    size_t matches = match(c, spec, out);
     TRY(describe(ctx, c, &what));
-    for (size_t i = 0; i < c->n && matches != SIZE_MAX; i++) {
-        if (strcasecmp(c->entries[i].spec, spec) == 0) {
-            *out = i;
-            matches = SIZE_MAX;
-        }
-    }
-    for (size_t i = 0; i < c->n && matches != SIZE_MAX; i++) {
-        if (c->entries[i].usable && strcasecmp(backends[c->backend[i]].ops->name, spec) == 0) {
-            *out = i;
-            matches = SIZE_MAX;
-        }
-    }
-    for (size_t i = 0; i < c->n && matches != SIZE_MAX; i++) {
-        if (*spec && contains(c->entries[i].info.name, spec)) {
-            if (matches++ == 0)
-                *out = i;
-        }
-    }
     if (matches == 0)
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "device '%s' does not exist; there are: %s", spec, what);
-    if (matches != SIZE_MAX && matches > 1)
-        FAIL(ctx, FDIT_ERROR_ARGUMENT, "device '%s' means %zu devices; name one of: %s", spec,
-             matches, what);
+    if (matches > 1)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "device '%s' means %zu devices; name one of: %s", spec, matches,
+             what);
     if (!c->entries[*out].usable)
-        FAIL(ctx, FDIT_ERROR_UNSUPPORTED, "device '%s' (%s) cannot be used: %s", spec,
-             c->entries[*out].info.name, c->entries[*out].note);
+        FAIL(ctx, FDIT_ERROR_UNSUPPORTED, "device '%s' (%s) cannot be used: %s; use another, --device cpu "
+             "works everywhere", spec, c->entries[*out].info.name, c->entries[*out].note);
 out:
     fdit_free(what);
     return status;
 }
 
-static enum fdit_status open_entry(fdit_context *ctx, const struct candidates *c, size_t i,
-                                   const struct fdit_device_options *options, fdit_device **out)
+/* ----------------------------------------------------------------------------------- opening */
+
+enum fdit_status fdit_devices_open_entry(fdit_context *ctx, const struct fdit_device_entry *e,
+                                         fdit_device **out)
 {
-    struct fdit_device_options exact = *options;
-    exact.spec = c->entries[i].spec;
-    return fdit_device_open(ctx, backends[c->backend[i]].ops, &exact, out);
+    struct fdit_device_options options = { .spec = e->spec };
+    *out = NULL;
+    for (size_t i = 0; e->usable && i < N_BACKENDS; i++) {
+        size_t n = strlen(backends[i].ops->name);
+        if (!strncmp(e->spec, backends[i].ops->name, n) && (!e->spec[n] || e->spec[n] == ':'))
+            return fdit_device_open(ctx, backends[i].ops, &options, out);
+    }
+    return fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED, "%s", e->note);
 }
 
-/* The first GPU that opens. FDIT_ERROR_UNSUPPORTED when there is none. */
+enum fdit_status fdit_devices_selftest(fdit_context *ctx, fdit_device *dev, const char *spec)
+{
+    enum fdit_status status = FDIT_OK;
+    fdit_device *reference = NULL;
+    const char *spoil = getenv("FINEDIFFUSION_TEST_MISCOMPUTE"); /* tests: this device computes wrongly */
+    TRY(fdit_device_open(ctx, &fdit_ref_ops, NULL, &reference));
+    status = fdit_selftest_quick(ctx, reference, dev, spoil && strcasecmp(spoil, spec) == 0);
+    if (status == FDIT_ERROR_DEVICE || status == FDIT_ERROR_UNSUPPORTED) {
+        enum fdit_status found = status;
+        char *message = NULL;
+        TRY(fdit_strdup(ctx, fdit_context_message(ctx), &message));
+        status = fdit_fail(ctx, found, "%s (%s, driver %s) is not used: %s; update its driver or use another "
+                           "device, --device cpu works everywhere", spec, dev->info.name,
+                           dev->info.driver ? dev->info.driver : "unknown", message);
+        fdit_free(message);
+    }
+out:
+    fdit_device_close(reference);
+    return status;
+}
+
+static enum fdit_status open_tried(fdit_context *ctx, const struct candidates *c, size_t i,
+                                   const struct fdit_device_options *options, fdit_device **out)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_device_options exact = *options;
+    exact.spec = c->entries[i].spec;
+    TRY(fdit_device_open(ctx, backends[c->backend[i]].ops, &exact, out));
+    if (backends[c->backend[i]].list) /* somebody else's compiler */
+        TRY(fdit_devices_selftest(ctx, *out, exact.spec));
+    return FDIT_OK;
+out:
+    fdit_device_close(*out);
+    *out = NULL;
+    return status;
+}
+
+/* The first GPU that opens and computes correctly. FDIT_ERROR_UNSUPPORTED when there is none. */
 static enum fdit_status open_gpu(fdit_context *ctx, const struct candidates *c,
                                  const struct fdit_device_options *options, fdit_device **out)
 {
@@ -218,17 +290,55 @@ static enum fdit_status open_gpu(fdit_context *ctx, const struct candidates *c,
     for (size_t i = 0; i < c->n; i++) {
         if (!c->entries[i].info.is_gpu || !c->entries[i].usable)
             continue;
-        status = open_entry(ctx, c, i, options, out);
+        status = open_tried(ctx, c, i, options, out);
         if (status == FDIT_OK || status == FDIT_ERROR_MEMORY)
             return status;
-        fdit_log(ctx, FDIT_LOG_WARNING, "%s (%s) is not used: %s", c->entries[i].spec,
-                 c->entries[i].info.name, fdit_context_message(ctx));
+        fdit_log(ctx, FDIT_LOG_WARNING, "%s", fdit_context_message(ctx));
     }
     TRY(describe(ctx, c, &what));
     FAIL(ctx, FDIT_ERROR_UNSUPPORTED, "no GPU can be used; use --device cpu; there are: %s", what);
 out:
     fdit_free(what);
     return status;
+}
+
+/* One name, not a list. `all` is filled when it is first needed: drivers may be slow to start. */
+static enum fdit_status open_one(fdit_context *ctx, struct candidates *all,
+                                 const struct fdit_device_options *options, fdit_device **out)
+{
+    enum fdit_status status = FDIT_OK;
+    const char *spec = options->spec;
+    struct fdit_device_options exact = *options;
+    size_t i = 0;
+    for (i = 0; spec && i < N_BACKENDS; i++)
+        if (!backends[i].list && strcasecmp(spec, backends[i].ops->name) == 0) {
+            exact.spec = backends[i].ops->name;
+            return fdit_device_open(ctx, backends[i].ops, &exact, out);
+        }
+    if (!all->n)
+        TRY(list_all(ctx, all));
+    if (spec && strcasecmp(spec, "gpu") != 0) {
+        TRY(find(ctx, all, spec, &i));
+        TRY(open_tried(ctx, all, i, options, out));
+        return FDIT_OK;
+    }
+    status = open_gpu(ctx, all, options, out);
+    if (status == FDIT_ERROR_UNSUPPORTED && !spec) {
+        exact.spec = fdit_cpu_ops.name;
+        status = fdit_device_open(ctx, &fdit_cpu_ops, &exact, out);
+    }
+out:
+    return status;
+}
+
+/* Two names of one device would share its memory without knowing. */
+static enum fdit_status check_twice(fdit_context *ctx, const fdit_device *first, const fdit_device *last)
+{
+    for (const fdit_device *d = first; d != last; d = d->next)
+        if (d->ops == last->ops && strcmp(d->info.spec, last->info.spec) == 0)
+            return fdit_fail(ctx, FDIT_ERROR_ARGUMENT, "device %s (%s) is named twice; name each once",
+                             last->info.spec, last->info.name);
+    return FDIT_OK;
 }
 
 enum fdit_status fdit_devices_open(fdit_context *ctx, const struct fdit_device_options *options,
@@ -238,32 +348,33 @@ enum fdit_status fdit_devices_open(fdit_context *ctx, const struct fdit_device_o
     enum fdit_status status = FDIT_OK;
     struct candidates all = { 0 };
     struct fdit_device_options exact = options ? *options : defaults;
-    const char *spec = exact.spec;
+    const char *list = exact.spec;
+    char *name = NULL;
+    fdit_device *first = NULL, **last = &first;
     *out = NULL;
-    if (!spec || !*spec)
-        spec = getenv("FINEDIFFUSION_DEVICE");
-    if (spec && *spec) {
-        /* A back end of one device is opened without asking the others, which may be slow to start. */
-        for (size_t i = 0; i < N_BACKENDS; i++) {
-            if (!backends[i].list && strcasecmp(spec, backends[i].ops->name) == 0) {
-                exact.spec = backends[i].ops->name;
-                return fdit_device_open(ctx, backends[i].ops, &exact, out);
-            }
-        }
-    }
-    TRY(list_all(ctx, &all));
-    if (spec && *spec && strcasecmp(spec, "gpu") != 0) {
-        size_t i = 0;
-        TRY(find(ctx, &all, spec, &i));
-        TRY(open_entry(ctx, &all, i, &exact, out));
-        goto out;
-    }
-    status = open_gpu(ctx, &all, &exact, out);
-    if (status == FDIT_ERROR_UNSUPPORTED && (!spec || !*spec)) {
-        exact.spec = fdit_cpu_ops.name;
-        status = fdit_device_open(ctx, &fdit_cpu_ops, &exact, out);
-    }
+    if (!list || !*list)
+        list = getenv("FINEDIFFUSION_DEVICE");
+    if (!list || !*list)
+        list = NULL;
+    do {
+        size_t length = list ? strcspn(list, ",") : 0;
+        fdit_free(name);
+        name = NULL;
+        if (list)
+            TRY(fdit_strndup(ctx, list, length, &name));
+        if (name && !*name)
+            FAIL(ctx, FDIT_ERROR_ARGUMENT, "device list: a name is missing beside a comma");
+        exact.spec = name;
+        TRY(open_one(ctx, &all, &exact, last));
+        TRY(check_twice(ctx, first, *last));
+        last = &(*last)->next;
+        list = list && list[length] ? list + length + 1 : NULL;
+    } while (list);
+    *out = first;
+    first = NULL;
 out:
+    fdit_device_close(first);
+    fdit_free(name);
     candidates_free(&all);
     return status;
 }

@@ -8,8 +8,11 @@
 extern const struct fdit_device_ops fdit_ref_ops; /* host/ref/ref.c */
 extern const struct fdit_device_ops fdit_cpu_ops; /* host/cpu/cpu.c */
 
-/* Opens the device that `options->spec` names ("cpu", "ref", "gpu", "opencl:P:D", part of a name; NULL:
- * FINEDIFFUSION_DEVICE, else the best). An unknown or unusable one fails by name with what exists. */
+/* Opens the device that `options->spec` names: "cpu", "ref", "gpu" (the best), "opencl:P:D", part of a name;
+ * NULL: FINEDIFFUSION_DEVICE, else the best GPU, else cpu. Several with commas between become a chain,
+ * (*out)->next. What a driver computes is tried first (fdit_selftest_quick): a device that computes wrongly
+ * is refused by name when it was asked for, and passed over when it was not. An unknown, ambiguous or
+ * unusable name fails with what there is. */
 enum fdit_status fdit_devices_open(fdit_context *ctx, const struct fdit_device_options *options,
                                    fdit_device **out);
 
@@ -18,9 +21,15 @@ struct fdit_device_entry {
     char *spec;    /* what to type for --device */
     struct fdit_device_info info;
     char *note;    /* instruction set, GEMM provider, or why it cannot be used */
+    char *bus;     /* where the card sits, "0000:01:00.0"; NULL: not known */
+    int same_as;   /* an earlier entry that is the same card under another driver; -1: none */
     bool usable;
 };
 enum fdit_status fdit_devices_list(fdit_context *ctx, struct fdit_device_entry **out, size_t *n);
 void fdit_devices_list_free(struct fdit_device_entry *entries, size_t n);
+/* Opens the entry's device without trying it out, and tries it out. */
+enum fdit_status fdit_devices_open_entry(fdit_context *ctx, const struct fdit_device_entry *entry,
+                                         fdit_device **out);
+enum fdit_status fdit_devices_selftest(fdit_context *ctx, fdit_device *dev, const char *spec);
 
 #endif

@@ -125,3 +125,8 @@ check_PROGRAMS += tests/test_bench
 tests_test_bench_SOURCES = tests/test_bench.c
 TESTS += tests/test_bench.sh
 EXTRA_DIST += tests/test_bench.sh
+
+check_PROGRAMS += tests/test_selftest
+tests_test_selftest_SOURCES = tests/test_selftest.c
+TESTS += tests/test_devices.sh
+EXTRA_DIST += tests/test_devices.sh

@@ -74,6 +74,7 @@ static enum fdit_status describe(fdit_context *ctx, struct opencl *cl,
                       clGetDeviceInfo(cl->device, CL_DEVICE_TYPE, sizeof type, &type, NULL),
                       "clGetDeviceInfo", "its type"));
     info->max_buffer = cl->max_buffer;
+    info->local_memory = cl->local_bytes;
     info->is_gpu = (type & CL_DEVICE_TYPE_GPU) != 0;
     TRY(fdit_strdup(ctx, cl->label, &info->name));
     TRY(opencl_device_text(ctx, cl->device, CL_DRIVER_VERSION, &info->driver));
@@ -169,6 +170,7 @@ const struct fdit_device_ops fdit_opencl_ops = {
     .group_stats = opencl_group_stats,
     .group_apply = opencl_group_apply,
     .softmax = opencl_softmax,
+    .facts = opencl_facts,
     .fuses_act = true,
     .fuses_gate = true,
     .fuses_act_backward = true,

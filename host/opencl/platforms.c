@@ -9,10 +9,33 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Called for each device; `p`, `d` are the numbers in "opencl:P:D". Platforms without a device are
- * not counted out: P is the loader's number, as other tools print it. */
+/* Called for each device; `p`, `d` are the numbers in "opencl:P:D", the same that other tools print. For a
+ * platform that has none, once with d -1 and what it answered. */
 typedef enum fdit_status (*visit_fn)(fdit_context *ctx, void *user, int p, int d,
-                                     cl_platform_id platform, cl_device_id device);
+                                     cl_platform_id platform, cl_device_id device, cl_int error);
+
+/* The devices of a platform; n 0: none, and why. */
+static enum fdit_status devices_of(fdit_context *ctx, cl_platform_id platform, cl_device_id **devices,
+                                   cl_uint *n, cl_int *error)
+{
+    enum fdit_status status = FDIT_OK;
+    fdit_free(*devices);
+    *devices = NULL;
+    *n = 0;
+    *error = clGetDeviceIDs(platform, CL_DEVICE_TYPE_ALL, 0, NULL, n);
+    if (*error == CL_SUCCESS && *n == 0)
+        *error = CL_DEVICE_NOT_FOUND;
+    if (*error != CL_SUCCESS) {
+        *n = 0;
+        return FDIT_OK;
+    }
+    TRY(fdit_alloc(ctx, *n, sizeof **devices, devices));
+    *error = clGetDeviceIDs(platform, CL_DEVICE_TYPE_ALL, *n, *devices, NULL);
+    if (*error != CL_SUCCESS)
+        *n = 0;
+out:
+    return status;
+}
 
 static enum fdit_status walk(fdit_context *ctx, visit_fn visit, void *user)
 {
@@ -20,6 +43,7 @@ static enum fdit_status walk(fdit_context *ctx, visit_fn visit, void *user)
     cl_platform_id *platforms = NULL;
     cl_device_id *devices = NULL;
     cl_uint n_platforms = 0, n_devices = 0;
+    cl_int error;
     /* Without any driver the loader answers with an error of its own. */
     if (clGetPlatformIDs(0, NULL, &n_platforms) != CL_SUCCESS || n_platforms == 0)
         return FDIT_OK;
@@ -27,15 +51,11 @@ static enum fdit_status walk(fdit_context *ctx, visit_fn visit, void *user)
     TRY(opencl_status(ctx, NULL, clGetPlatformIDs(n_platforms, platforms, NULL), "clGetPlatformIDs",
                       "all platforms"));
     for (cl_uint p = 0; p < n_platforms; p++) {
-        if (clGetDeviceIDs(platforms[p], CL_DEVICE_TYPE_ALL, 0, NULL, &n_devices) != CL_SUCCESS)
-            continue; /* CL_DEVICE_NOT_FOUND: an installed driver without its hardware */
-        fdit_free(devices);
-        TRY(fdit_alloc(ctx, n_devices, sizeof *devices, &devices));
-        if (clGetDeviceIDs(platforms[p], CL_DEVICE_TYPE_ALL, n_devices, devices, NULL) !=
-            CL_SUCCESS)
-            continue;
+        TRY(devices_of(ctx, platforms[p], &devices, &n_devices, &error));
+        if (!n_devices)
+            TRY(visit(ctx, user, (int)p, -1, platforms[p], NULL, error));
         for (cl_uint d = 0; d < n_devices; d++)
-            TRY(visit(ctx, user, (int)p, (int)d, platforms[p], devices[d]));
+            TRY(visit(ctx, user, (int)p, (int)d, platforms[p], devices[d], CL_SUCCESS));
     }
 out:
     fdit_free(devices);
@@ -72,14 +92,19 @@ out:
 /* AMD's CL_DEVICE_NAME is a chip's code; cl_amd_device_attribute_query has the card's name. */
 enum { DEVICE_BOARD_NAME_AMD = 0x4038 };
 
+static void platform_name(cl_platform_id platform, char out[128])
+{
+    if (clGetPlatformInfo(platform, CL_PLATFORM_NAME, 128, out, NULL) != CL_SUCCESS)
+        out[0] = 0;
+    trim(out);
+}
+
 static enum fdit_status full_name(fdit_context *ctx, cl_platform_id platform, cl_device_id device,
                                   char **out)
 {
     enum fdit_status status = FDIT_OK;
-    char *name = NULL, *board = NULL, *extensions = NULL, where[128] = "";
-    if (clGetPlatformInfo(platform, CL_PLATFORM_NAME, sizeof where, where, NULL) != CL_SUCCESS)
-        where[0] = 0;
-    trim(where);
+    char *name = NULL, *board = NULL, *extensions = NULL, where[128];
+    platform_name(platform, where);
     TRY(opencl_device_text(ctx, device, CL_DEVICE_NAME, &name));
     TRY(opencl_device_text(ctx, device, CL_DEVICE_EXTENSIONS, &extensions));
     if (strstr(extensions, "cl_amd_device_attribute_query"))
@@ -135,10 +160,36 @@ static const char *unusable(cl_device_id device)
     return NULL;
 }
 
-/* Hardware before drivers that run on the processor, which the cpu device does better. */
-static int score_of(cl_device_type type)
+/* Mesa's and other layers over a driver that may be there itself. */
+static bool is_layer(cl_platform_id platform)
 {
-    return type & CL_DEVICE_TYPE_GPU ? 3 : type & CL_DEVICE_TYPE_ACCELERATOR ? 2 : 1;
+    static const char *const layers[] = { "rusticl", "Clover", "clvk", "Portable Computing Language" };
+    char name[128];
+    platform_name(platform, name);
+    for (size_t i = 0; i < sizeof layers / sizeof *layers; i++)
+        if (strstr(name, layers[i]))
+            return true;
+    return false;
+}
+
+enum { VENDOR_NVIDIA = 0x10de, VENDOR_AMD = 0x1002 };
+
+/* The order of preference: cards before graphics in the processor, hardware before drivers that run on the
+ * processor (which the cpu device does better), a card's own driver before a layer. */
+static int score_of(cl_platform_id platform, cl_device_id device)
+{
+    cl_device_type type = type_of(device);
+    cl_uint vendor = 0;
+    cl_bool unified = CL_FALSE;
+    if (clGetDeviceInfo(device, CL_DEVICE_VENDOR_ID, sizeof vendor, &vendor, NULL) != CL_SUCCESS)
+        vendor = 0;
+    if (clGetDeviceInfo(device, CL_DEVICE_HOST_UNIFIED_MEMORY, sizeof unified, &unified, NULL) !=
+        CL_SUCCESS)
+        unified = CL_FALSE;
+    int score = type & CL_DEVICE_TYPE_GPU ? 40 : type & CL_DEVICE_TYPE_ACCELERATOR ? 20 : 10;
+    if (type & CL_DEVICE_TYPE_GPU && !unified)
+        score += vendor == VENDOR_NVIDIA || vendor == VENDOR_AMD ? 8 : 4;
+    return score + !is_layer(platform);
 }
 
 /* ---------------------------------------------------------------------------------- the list */
@@ -149,41 +200,118 @@ struct listing {
     size_t n, capacity, score_capacity;
 };
 
+/* The queries of cl_khr_pci_bus_info and of the two vendors before there was one. */
+enum { PCI_BUS_INFO_KHR = 0x410f, PCI_BUS_ID_NV = 0x4008, PCI_SLOT_ID_NV = 0x4009, TOPOLOGY_AMD = 0x4037 };
+
+/* Where the card sits; *out stays NULL when no extension tells. */
+static enum fdit_status find_bus(fdit_context *ctx, cl_device_id device, char **out)
+{
+    enum fdit_status status = FDIT_OK;
+    char *extensions = NULL;
+    cl_uint khr[4], bus = 0, slot = 0;
+    unsigned char amd[24];
+    TRY(opencl_device_text(ctx, device, CL_DEVICE_EXTENSIONS, &extensions));
+    if (strstr(extensions, "cl_khr_pci_bus_info") &&
+        clGetDeviceInfo(device, PCI_BUS_INFO_KHR, sizeof khr, khr, NULL) == CL_SUCCESS)
+        TRY(fdit_strf(ctx, out, "%04x:%02x:%02x.%x", khr[0], khr[1], khr[2], khr[3]));
+    else if (strstr(extensions, "cl_nv_device_attribute_query") &&
+             clGetDeviceInfo(device, PCI_BUS_ID_NV, sizeof bus, &bus, NULL) == CL_SUCCESS &&
+             clGetDeviceInfo(device, PCI_SLOT_ID_NV, sizeof slot, &slot, NULL) == CL_SUCCESS)
+        TRY(fdit_strf(ctx, out, "0000:%02x:%02x.%x", bus, slot >> 3 & 31u, slot & 7u));
+    else if (strstr(extensions, "cl_amd_device_attribute_query") &&
+             clGetDeviceInfo(device, TOPOLOGY_AMD, sizeof amd, amd, NULL) == CL_SUCCESS)
+        TRY(fdit_strf(ctx, out, "0000:%02x:%02x.%x", amd[21], amd[22], amd[23]));
+out:
+    fdit_free(extensions);
+    return status;
+}
+
+static enum fdit_status describe_device(fdit_context *ctx, struct fdit_device_entry *e, int p, int d,
+                                        cl_platform_id platform, cl_device_id device)
+{
+    enum fdit_status status = FDIT_OK;
+    const char *reason = unusable(device);
+    char *extensions = NULL;
+    e->usable = !reason;
+    e->info.memory = (size_t)ulong_of(device, CL_DEVICE_GLOBAL_MEM_SIZE);
+    e->info.max_buffer = (size_t)ulong_of(device, CL_DEVICE_MAX_MEM_ALLOC_SIZE);
+    e->info.local_memory = (size_t)ulong_of(device, CL_DEVICE_LOCAL_MEM_SIZE);
+    e->info.is_gpu = (type_of(device) & CL_DEVICE_TYPE_GPU) != 0;
+    TRY(fdit_strf(ctx, &e->spec, "opencl:%d:%d", p, d));
+    TRY(full_name(ctx, platform, device, &e->info.name));
+    TRY(opencl_device_text(ctx, device, CL_DRIVER_VERSION, &e->info.driver));
+    TRY(opencl_device_text(ctx, device, CL_DEVICE_EXTENSIONS, &extensions));
+    e->info.half = strstr(extensions, "cl_khr_fp16") != NULL;
+    TRY(find_bus(ctx, device, &e->bus));
+    if (reason)
+        TRY(fdit_strdup(ctx, reason, &e->note));
+    else
+        TRY(opencl_device_text(ctx, device, CL_DEVICE_VERSION, &e->note));
+out:
+    fdit_free(extensions);
+    return status;
+}
+
+/* A driver without its hardware. */
+static enum fdit_status describe_empty(fdit_context *ctx, struct fdit_device_entry *e, int p,
+                                       cl_platform_id platform, cl_int error)
+{
+    enum fdit_status status = FDIT_OK;
+    char name[128];
+    platform_name(platform, name);
+    TRY(fdit_strf(ctx, &e->spec, "opencl:%d", p));
+    TRY(fdit_strf(ctx, &e->info.name, "%s", *name ? name : "platform without a name"));
+    TRY(fdit_strdup(ctx, "", &e->info.driver));
+    if (error != CL_DEVICE_NOT_FOUND)
+        TRY(fdit_strf(ctx, &e->note, "the platform does not list its devices: %s",
+                      opencl_error_name(error)));
+    else
+        TRY(fdit_strf(ctx, &e->note, "the platform has no device%s",
+                      strstr(name, "rusticl") ? "; RUSTICL_ENABLE chooses its drivers" : ""));
+out:
+    return status;
+}
+
 static enum fdit_status add_entry(fdit_context *ctx, void *user, int p, int d,
-                                  cl_platform_id platform, cl_device_id device)
+                                  cl_platform_id platform, cl_device_id device, cl_int error)
 {
     enum fdit_status status = FDIT_OK;
     struct listing *list = user;
     TRY(fdit_grow(ctx, &list->entries, &list->capacity, list->n + 1, sizeof *list->entries));
     TRY(fdit_grow(ctx, &list->scores, &list->score_capacity, list->n + 1, sizeof *list->scores));
     size_t at = list->n++;
-    list->scores[at] = score_of(type_of(device));
-    for (; at > 0 && list->scores[at - 1] < score_of(type_of(device)); at--) {
+    int score = device ? score_of(platform, device) : 0;
+    for (; at > 0 && list->scores[at - 1] < score; at--) {
         list->entries[at] = list->entries[at - 1];
         list->scores[at] = list->scores[at - 1];
-        list->scores[at - 1] = score_of(type_of(device));
     }
-    struct fdit_device_entry *e = &list->entries[at];
-    const char *reason = unusable(device);
-    *e = (struct fdit_device_entry){ .usable = !reason };
-    e->info.memory = (size_t)ulong_of(device, CL_DEVICE_GLOBAL_MEM_SIZE);
-    e->info.max_buffer = (size_t)ulong_of(device, CL_DEVICE_MAX_MEM_ALLOC_SIZE);
-    e->info.is_gpu = (type_of(device) & CL_DEVICE_TYPE_GPU) != 0;
-    TRY(fdit_strf(ctx, &e->spec, "opencl:%d:%d", p, d));
-    TRY(full_name(ctx, platform, device, &e->info.name));
-    TRY(opencl_device_text(ctx, device, CL_DRIVER_VERSION, &e->info.driver));
-    if (reason)
-        TRY(fdit_strdup(ctx, reason, &e->note));
+    list->scores[at] = score;
+    list->entries[at] = (struct fdit_device_entry){ .same_as = -1 };
+    if (device)
+        TRY(describe_device(ctx, &list->entries[at], p, d, platform, device));
     else
-        TRY(opencl_device_text(ctx, device, CL_DEVICE_VERSION, &e->note));
+        TRY(describe_empty(ctx, &list->entries[at], p, platform, error));
 out:
     return status;
+}
+
+/* One card under two drivers: the later entry says which it is. */
+static void find_twins(struct listing *list)
+{
+    for (size_t i = 0; i < list->n; i++)
+        for (size_t k = 0; k < i && list->entries[i].bus; k++)
+            if (list->entries[k].same_as < 0 && list->entries[k].bus &&
+                strcmp(list->entries[i].bus, list->entries[k].bus) == 0) {
+                list->entries[i].same_as = (int)k;
+                break;
+            }
 }
 
 enum fdit_status fdit_opencl_list(fdit_context *ctx, struct fdit_device_entry **out, size_t *n)
 {
     struct listing list = { 0 };
     enum fdit_status status = walk(ctx, add_entry, &list);
+    find_twins(&list);
     fdit_free(list.scores);
     if (status != FDIT_OK) {
         fdit_devices_list_free(list.entries, list.n);
@@ -206,12 +334,15 @@ struct search {
 };
 
 static enum fdit_status consider(fdit_context *ctx, void *user, int p, int d,
-                                 cl_platform_id platform, cl_device_id device)
+                                 cl_platform_id platform, cl_device_id device, cl_int error)
 {
     (void)ctx;
+    (void)error;
+    if (!device)
+        return FDIT_OK;
     struct search *s = user;
     const char *reason = unusable(device);
-    int score = score_of(type_of(device));
+    int score = score_of(platform, device);
     if (s->p >= 0 ? s->p != p || s->d != d : reason || score <= s->score)
         return FDIT_OK;
     s->score = score;

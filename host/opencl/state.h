@@ -153,6 +153,9 @@ enum fdit_status opencl_find(fdit_context *ctx, const char *spec, cl_platform_id
 enum fdit_status opencl_device_text(fdit_context *ctx, cl_device_id device, cl_device_info what,
                                     char **out);
 
+/* facts.c: the entry of the table */
+enum fdit_status opencl_facts(fdit_context *ctx, fdit_device *dev, char **out);
+
 /* programs.c: built when first needed: by workspace_bytes, which is asked about the ops of a plan
  * before the first of them runs, by weight_new, else by the first launch. A failure is sticky. */
 bool opencl_program_need(fdit_device *dev, enum program which);

@@ -65,6 +65,7 @@ enum {
     FDIT_COMMON_WEIGHTS = 2, /* --weights */
     FDIT_COMMON_PLAN = 4,    /* --plan, --memory */
     FDIT_COMMON_JSON = 8,    /* --json */
+    FDIT_COMMON_DEVICES = 16, /* --device may name several: a chain, fdit_device.next */
 };
 
 #define FDIT_HEADING(text)                                                                         \

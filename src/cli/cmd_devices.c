@@ -31,68 +31,17 @@ struct trial {
     char *driver, *reason; /* reason: why it does not work */
 };
 
-/* A linear layer of small whole numbers, whose result is exact on every correct device. */
-static enum fdit_status known_answer(fdit_context *ctx, fdit_device *dev)
-{
-    enum { ROWS = 3, IN = 8, OUT = 8 };
-    enum fdit_status status = FDIT_OK;
-    fdit_buffer *buffers[4] = { NULL };
-    float x[ROWS * IN], w[OUT * IN], bias[OUT], y[ROWS * OUT];
-    struct {
-        float *data;
-        size_t n;
-    } in[3] = { { x, ROWS * IN }, { w, OUT * IN }, { bias, OUT } };
-    for (int i = 0; i < ROWS * IN; i++)
-        x[i] = (float)(i % 5 - 2);
-    for (int i = 0; i < OUT * IN; i++)
-        w[i] = (float)(i % 7 - 3);
-    for (int i = 0; i < OUT; i++)
-        bias[i] = (float)i;
-    for (int i = 0; i < 4; i++)
-        TRY(fdit_buffer_new(ctx, dev, i < 3 ? in[i].n * sizeof(float) : sizeof y, "self-test",
-                            &buffers[i]));
-    for (int i = 0; i < 3; i++)
-        fdit_write(dev, fdit_tensor_of(buffers[i], FDIT_F32), in[i].data, in[i].n);
-    struct fdit_op_shape shape = {
-        .op = FDIT_OP_LINEAR, .samples = 1, .rows = ROWS, .n_in = IN, .n_out = OUT, .plain = true
-    };
-    TRY(fdit_device_reserve(ctx, dev, fdit_device_workspace(dev, &shape, 1)));
-    fdit_linear(dev, &(struct fdit_linear_args){ .samples = 1,
-                                                 .rows = ROWS,
-                                                 .n_in = IN,
-                                                 .n_out = OUT,
-                                                 .y = fdit_tensor_of(buffers[3], FDIT_F32),
-                                                 .x = fdit_tensor_of(buffers[0], FDIT_F32),
-                                                 .matrix = fdit_tensor_of(buffers[1], FDIT_F32),
-                                                 .bias = fdit_tensor_of(buffers[2], FDIT_F32) });
-    TRY(fdit_read(ctx, dev, fdit_tensor_of(buffers[3], FDIT_F32), y, ROWS * OUT));
-    for (int r = 0; r < ROWS; r++)
-        for (int o = 0; o < OUT; o++) {
-            float want = bias[o];
-            for (int i = 0; i < IN; i++)
-                want += x[r * IN + i] * w[o * IN + i];
-            if (y[r * OUT + o] != want)
-                FAIL(ctx, FDIT_ERROR_DEVICE, "self-test: element %d of a product is %g, not %g",
-                     r * OUT + o, (double)y[r * OUT + o], (double)want);
-        }
-out:
-    for (int i = 0; i < 4; i++)
-        fdit_buffer_free(buffers[i]);
-    return status;
-}
-
 /* Fails only when memory is short: a device that does not work is a result. */
 static enum fdit_status try_device(fdit_context *ctx, const struct fdit_device_entry *e,
                                    struct trial *t)
 {
     enum fdit_status status = FDIT_OK;
     fdit_device *dev = NULL;
-    if (!e->usable)
-        return fdit_strdup(ctx, e->note ? e->note : "", &t->reason);
-    enum fdit_status tried =
-        fdit_devices_open(ctx, &(struct fdit_device_options){ .spec = e->spec }, &dev);
+    enum fdit_status tried = fdit_devices_open_entry(ctx, e, &dev);
     if (tried == FDIT_OK)
-        tried = known_answer(ctx, dev);
+        tried = fdit_devices_selftest(ctx, dev, e->spec);
+    if (tried == FDIT_ERROR_MEMORY)
+        TRY(tried);
     t->works = tried == FDIT_OK;
     if (!t->works)
         TRY(fdit_strdup(ctx, fdit_context_message(ctx), &t->reason));
@@ -105,16 +54,26 @@ out:
     return status;
 }
 
-static void print_text(const struct fdit_device_entry *e, const struct trial *t, bool chosen)
+static void print_text(const struct fdit_device_entry *list, size_t at, const struct trial *t, bool chosen)
 {
-    char memory[32], buffer[32];
+    const struct fdit_device_entry *e = &list[at];
+    char memory[32], buffer[32], local[32];
     fdit_format_size(e->info.memory, memory);
     fdit_format_size(e->info.max_buffer, buffer);
+    fdit_format_size(e->info.local_memory, local);
     printf("%-12s %s%s\n", e->spec, e->info.name, chosen ? "  (default)" : "");
-    printf("%-12s memory %s, largest buffer %s%s\n", "", memory, buffer,
-           e->info.is_gpu ? ", GPU" : "");
+    if (e->info.memory) {
+        printf("%-12s memory %s", "", memory);
+        if (e->info.max_buffer && e->info.max_buffer < SIZE_MAX / 4)
+            printf(", largest buffer %s", buffer);
+        if (e->info.local_memory)
+            printf(", local %s", local);
+        printf("%s\n", e->info.is_gpu ? ", GPU" : "");
+    }
     if (t->driver && *t->driver)
-        printf("%-12s driver %s\n", "", t->driver);
+        printf("%-12s driver %s%s\n", "", t->driver, e->info.half ? ", fp16" : "");
+    if (e->same_as >= 0)
+        printf("%-12s the same card as %s (%s), which is taken first\n", "", list[e->same_as].spec, e->bus);
     if (!t->works) {
         printf("%-12s cannot be used: %s\n", "", t->reason);
         return;
@@ -126,16 +85,19 @@ static void print_text(const struct fdit_device_entry *e, const struct trial *t,
     printf("; self-test passed\n");
 }
 
-static json_t *to_json(const struct fdit_device_entry *e, const struct trial *t, bool chosen)
+static json_t *to_json(const struct fdit_device_entry *list, size_t at, const struct trial *t, bool chosen)
 {
+    const struct fdit_device_entry *e = &list[at];
     json_t *weights = json_array();
     for (int i = 0; i < TRIED; i++)
         if (t->storage[i])
             json_array_append_new(weights, json_string(fdit_dtype_name(types[i])));
-    return json_pack("{s:s,s:s,s:b,s:b,s:b,s:I,s:I,s:s?,s:[s],s:o,s:b,s:s?}", "spec", e->spec,
-                     "name", e->info.name, "default", chosen, "gpu", e->info.is_gpu, "usable",
+    return json_pack("{s:s,s:s,s:b,s:b,s:b,s:I,s:I,s:I,s:b,s:s?,s:s?,s:s?,s:[s],s:o,s:b,s:s?}", "spec",
+                     e->spec, "name", e->info.name, "default", chosen, "gpu", e->info.is_gpu, "usable",
                      t->works, "memory_bytes", (json_int_t)e->info.memory, "largest_buffer_bytes",
-                     (json_int_t)e->info.max_buffer, "driver", t->driver, "precision", "f32",
+                     (json_int_t)e->info.max_buffer, "local_memory_bytes",
+                     (json_int_t)e->info.local_memory, "fp16", e->info.half, "driver", t->driver, "bus",
+                     e->bus, "same_as", e->same_as >= 0 ? list[e->same_as].spec : NULL, "precision", "f32",
                      "weights", weights, "self_test", t->works, "reason", t->reason);
 }
 
@@ -143,7 +105,7 @@ static json_t *to_json(const struct fdit_device_entry *e, const struct trial *t,
 static size_t choose(const struct fdit_device_entry *e, const struct trial *t, size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        if (e[i].info.is_gpu && t[i].works)
+        if (e[i].info.is_gpu && t[i].works && e[i].same_as < 0)
             return i;
     for (size_t i = 0; i < n; i++)
         if (!strcmp(e[i].spec, "cpu"))
@@ -171,9 +133,9 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n_operands, char 
         if (!a->all && !trials[i].works)
             continue;
         if (cli->json)
-            json_array_append_new(list, to_json(&entries[i], &trials[i], i == chosen));
+            json_array_append_new(list, to_json(entries, i, &trials[i], i == chosen));
         else
-            print_text(&entries[i], &trials[i], i == chosen);
+            print_text(entries, i, &trials[i], i == chosen);
     }
     if (cli->json && json_dumpf(list, stdout, JSON_INDENT(1)) == 0)
         putchar('\n');
@@ -193,7 +155,8 @@ const struct fdit_command fdit_command_devices = {
     .summary = "list what there is to compute on, tried out",
     .synopsis = "[--all]",
     .about = "Lists the devices that --device can name, with memory, driver, what their weights\n"
-             "can be stored as, and the result of a short self-test.",
+             "can be stored as, and the result of a short self-test. With --all also drivers\n"
+             "without hardware, and why a device cannot be used.",
     .examples = "  finediffusion devices\n"
                 "  finediffusion devices --all --json\n",
     .options = options,

@@ -22,20 +22,21 @@ enum fdit_status fdit_cli_device(struct fdit_cli *cli, fdit_device **out)
     if (cli->threads < 0)
         FAIL(cli->ctx, FDIT_ERROR_ARGUMENT, "--threads %d: give 1 or more, or leave it out for all",
              cli->threads);
-    if (cli->device && strchr(cli->device, ','))
-        FAIL(cli->ctx, FDIT_ERROR_ARGUMENT,
-             "--device %s: this version works on one device at a time; name one of them",
-             cli->device);
     enum fdit_dtype weights = types[cli->weights], precision = types[cli->precision];
     TRY(fdit_devices_open(cli->ctx,
                           &(struct fdit_device_options){ .spec = cli->device,
                                                          .threads = cli->threads,
                                                          .verbose = cli->verbose },
                           &dev));
-    if (!fdit_device_supports_storage(dev, weights))
-        FAIL(cli->ctx, FDIT_ERROR_UNSUPPORTED,
-             "--weights %s: %s cannot keep weights in %s; use --weights f32",
-             fdit_dtype_name(weights), dev->info.name, fdit_dtype_name(weights));
+    if (dev->next && !(fdit_command_find(cli->command)->common & FDIT_COMMON_DEVICES))
+        FAIL(cli->ctx, FDIT_ERROR_ARGUMENT,
+             "--device %s: %s works on one device at a time; name one of them",
+             cli->device ? cli->device : "of FINEDIFFUSION_DEVICE", cli->command);
+    for (const fdit_device *d = dev; d; d = d->next)
+        if (!fdit_device_supports_storage(d, weights))
+            FAIL(cli->ctx, FDIT_ERROR_UNSUPPORTED,
+                 "--weights %s: %s cannot keep weights in %s; use --weights f32",
+                 fdit_dtype_name(weights), d->info.name, fdit_dtype_name(weights));
     if (precision != FDIT_F32)
         FAIL(cli->ctx, FDIT_ERROR_UNSUPPORTED,
              "--precision %s: %s has no matrix products in %s; use --precision f32",

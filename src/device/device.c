@@ -181,6 +181,7 @@ static void device_free(fdit_device *dev)
 {
     if (!dev)
         return;
+    fdit_free(dev->info.spec);
     fdit_free(dev->info.name);
     fdit_free(dev->info.driver);
     fdit_free(dev->message);
@@ -200,6 +201,7 @@ enum fdit_status fdit_device_open(fdit_context *ctx, const struct fdit_device_op
     dev->ops = ops;
     dev->staging_bytes = FDIT_GENERIC_STAGING;
     TRY(fdit_alloc(ctx, dev->staging_bytes, 1, &dev->staging));
+    TRY(fdit_strdup(ctx, options && options->spec ? options->spec : ops->name, &dev->info.spec));
     TRY(ops->open(ctx, options ? options : &defaults, dev));
     *out = dev;
     return FDIT_OK;
@@ -210,12 +212,14 @@ out:
 
 void fdit_device_close(fdit_device *dev)
 {
-    if (!dev)
-        return;
-    fdit_buffer_free(dev->scratch);
-    assert(dev->buffer_bytes == 0 && dev->weight_bytes == 0);
-    dev->ops->close(dev);
-    device_free(dev);
+    while (dev) {
+        fdit_device *next = dev->next;
+        fdit_buffer_free(dev->scratch);
+        assert(dev->buffer_bytes == 0 && dev->weight_bytes == 0);
+        dev->ops->close(dev);
+        device_free(dev);
+        dev = next;
+    }
 }
 
 /* ------------------------------------------------------------------------------------ buffers */

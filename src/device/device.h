@@ -384,12 +384,15 @@ struct fdit_op_shape {
 };
 
 struct fdit_device_info {
+    char *spec;        /* what --device calls it: "opencl:0:1" */
     char *name;        /* "AMD EPYC, 2 threads" */
     char *driver;      /* for cpu: instruction set and GEMM provider: "avx2, oneDNN 2.7.2" */
     size_t memory;     /* total bytes */
     size_t max_buffer; /* largest single allocation */
     int threads;       /* 0 where it has no meaning */
     bool is_gpu;
+    bool half;           /* computes in half precision (cl_khr_fp16); storage needs no such thing */
+    size_t local_memory; /* bytes that a group of work-items shares; 0 where it has no meaning */
 };
 
 /* What the device was measured to reach; 0: not known. */
@@ -426,6 +429,9 @@ struct fdit_device_ops {
     void (*read_end)(fdit_device *dev, int slot);
     /* (optional; default: not known) Measures *out, in less than a second. */
     enum fdit_status (*peak)(fdit_context *ctx, fdit_device *dev, struct fdit_device_peak *out);
+    /* (optional; default: name, driver, memory) What a report about the device says: lines "key: value".
+     * Free with fdit_free. */
+    enum fdit_status (*facts)(fdit_context *ctx, fdit_device *dev, char **out);
 
     /* Weights. weight_bytes is exact and asked before any allocation. data: f32 [n_out, n_in]. */
     size_t (*weight_bytes)(fdit_device *dev, const struct fdit_weight_desc *desc);
@@ -520,6 +526,7 @@ struct fdit_device {
     fdit_buffer *scratch;    /* only where linear or conv is composed: of the largest, by reserve */
     size_t scratch_need;     /* what the last fdit_device_workspace found for it */
     unsigned reads_in_flight; /* bit per slot of read_begin */
+    fdit_device *next;       /* a further device of the same job; closed with this one */
 };
 
 /* Back ends report a failure of the op in progress. The first one stays. */
@@ -531,7 +538,15 @@ void fdit_device_fail(fdit_device *dev, enum fdit_status status, const char *for
 /* The ops table is chosen by host/devices.c (fdit_devices_open); tests may pass a table themselves. */
 enum fdit_status fdit_device_open(fdit_context *ctx, const struct fdit_device_ops *ops,
                                   const struct fdit_device_options *options, fdit_device **out);
-void fdit_device_close(fdit_device *dev); /* NULL is allowed; all buffers must be freed before */
+void fdit_device_close(fdit_device *dev); /* and those after it; NULL is allowed; all buffers must be freed
+                                             before */
+static inline int fdit_device_count(const fdit_device *dev) /* of the chain */
+{
+    int n = 0;
+    for (; dev; dev = dev->next)
+        n++;
+    return n;
+}
 enum fdit_status fdit_device_sync(fdit_context *ctx, fdit_device *dev);
 /* The sticky status without waiting. */
 enum fdit_status fdit_device_status(fdit_context *ctx, const fdit_device *dev);

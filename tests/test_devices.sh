@@ -1,0 +1,114 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# Choosing a device by name, the list of devices, the self-test: unknown and ambiguous names list what there
+# is, a driver that computes wrongly is refused by name, no OpenCL at all is said clearly.
+set -u
+program=${FDIT_PROGRAM:?}
+LC_ALL=C OMP_WAIT_POLICY=passive
+export LC_ALL OMP_WAIT_POLICY
+unset FINEDIFFUSION_DEVICE FDIT_TEST_DEVICE
+work=$(mktemp -d) || exit 99
+trap 'rm -rf "$work"' EXIT
+trap 'exit 130' INT TERM
+cd "$work" || exit 99
+checks=0 failures=0
+
+fail() {
+    failures=$((failures + 1))
+    echo "FAIL: $1"
+    shift
+    for part; do echo "    $part"; done
+}
+# bad CODE WORDS COMMAND...: as in test_cli.sh; ~ is a space
+bad() {
+    code=$1 words=$2
+    shift 2
+    checks=$((checks + 1))
+    "$program" "$@" >stdout 2>stderr
+    got=$?
+    [ $got = "$code" ] || fail "exit $got instead of $code: $*" "$(cat stderr)"
+    [ "$(wc -l <stderr)" -eq 1 ] || fail "not one line: $*" "$(cat stderr)"
+    rest=$words
+    while [ -n "$rest" ]; do
+        word=$(echo "${rest%%,*}" | tr '~' ' ')
+        case $rest in *,*) rest=${rest#*,} ;; *) rest= ;; esac
+        grep -qFe "$word" stderr || fail "'$word' is not in the message of: $*" "$(cat stderr)"
+    done
+}
+good() {
+    checks=$((checks + 1))
+    "$program" "$@" >stdout 2>stderr || fail "exit $?: $*" "$(cat stderr)"
+}
+says() {
+    checks=$((checks + 1))
+    grep -qe "$2" "$1" || fail "no '$2' in $1:" "$(cat "$1")"
+}
+
+tiny="linear 3x4x5"
+# ------------------------------------------------------------------ names
+bad 2 "'abacus'~does~not~exist,cpu~(,ref~(" bench "$tiny" --device abacus
+bad 2 "'e'~means,name~one~of,ref~(reference~loops" bench "$tiny" --device e
+bad 2 "a~name~is~missing" sample --base x --out y --device cpu,
+bad 2 "a~name~is~missing" sample --base x --out y --device ,cpu
+bad 2 "is~named~twice" sample --base x --out y --device cpu,CPU
+bad 2 "one~device~at~a~time" bench "$tiny" --device cpu,ref
+good bench "$tiny" --device "Reference Loops" --repetitions 1
+says stdout 'reference loops'
+FINEDIFFUSION_DEVICE=ref; export FINEDIFFUSION_DEVICE
+good bench "$tiny" --repetitions 1
+says stdout 'reference loops'
+good bench "$tiny" --repetitions 1 --device cpu
+FINEDIFFUSION_DEVICE=abacus
+bad 2 "'abacus'~does~not~exist" bench "$tiny"
+unset FINEDIFFUSION_DEVICE
+
+# ------------------------------------------------------------------ no OpenCL at all
+OCL_ICD_VENDORS=$work/none; export OCL_ICD_VENDORS
+mkdir none
+good devices --all --json
+says stdout '"spec": "cpu"'
+checks=$((checks + 1))
+grep -q opencl stdout && fail "OpenCL devices without a driver" "$(cat stdout)"
+bad 1 "no~GPU~can~be~used,--device~cpu,OpenCL" bench "$tiny" --device gpu
+bad 2 "'opencl:0:0'~does~not~exist,OpenCL" bench "$tiny" --device opencl:0:0
+good bench "$tiny" --repetitions 1
+unset OCL_ICD_VENDORS
+
+# ------------------------------------------------------------------ a device of the machine's
+good devices --json
+says stdout '"self_test": true'
+opencl=$(sed -n 's/^ *"spec": "\(opencl:[0-9]*:[0-9]*\)",*$/\1/p' stdout | head -n 1)
+if [ -n "$opencl" ]; then
+    says stdout '"local_memory_bytes": [1-9]'
+    good bench "$tiny" --repetitions 1 --device "$opencl"
+    name=$("$program" devices | sed -n "s/^$opencl  *\(.*\)\$/\1/p" | sed 's/  (default)$//')
+    good bench "$tiny" --repetitions 1 --device "$name"
+    bad 2 "is~named~twice" sample --base x --out y --device "$opencl,$opencl"
+    # A driver that computes wrongly.
+    FINEDIFFUSION_TEST_MISCOMPUTE=$opencl; export FINEDIFFUSION_TEST_MISCOMPUTE
+    bad 1 "$opencl~(,driver,is~not~used,self-test:~linear,--device~cpu" bench "$tiny" --device "$opencl"
+    good devices --all
+    says stdout 'cannot be used: .*self-test: linear'
+    good devices
+    checks=$((checks + 1))
+    grep -q "^$opencl" stdout && fail "a wrong device is listed" "$(cat stdout)"
+    checks=$((checks + 1))
+    "$program" selftest --device "$opencl" --tiny --report report.txt >stdout 2>stderr
+    [ $? = 1 ] || fail "selftest of a wrong device ends with another code" "$(cat stderr)"
+    says stderr 'checks failed; do not trust its results, and send report.txt'
+    says report.txt '^FAIL: computes afterwards: self-test: linear'
+    cmp -s stdout report.txt || fail "the report is not what was printed"
+    unset FINEDIFFUSION_TEST_MISCOMPUTE
+fi
+
+# ------------------------------------------------------------------ selftest
+good selftest --device cpu --tiny --report report.txt
+says report.txt '^finediffusion .* selftest of cpu$'
+says report.txt '^pass: attention_backward: '
+says report.txt '^-- [0-9]* passed, 0 failed$'
+cmp -s stdout report.txt || fail "the report is not what was printed"
+bad 1 "none/no/report.txt" selftest --device cpu --tiny --quiet --report none/no/report.txt
+bad 2 "does~not~exist" selftest --device abacus
+
+echo "$checks checks, $failures failures"
+[ $failures = 0 ]
