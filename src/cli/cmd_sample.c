@@ -283,7 +283,7 @@ const struct fdit_command fdit_command_sample = {
         "  finediffusion sample --base xl.safetensors --taxonomy birds.tsv --sampler dpm++ \\\n"
         "      --latents latents.safetensors --plan --memory 6G\n",
     .options = options,
-    .common = FDIT_COMMON_DEVICE | FDIT_COMMON_DEVICES |
+    .common = FDIT_COMMON_DEVICE |
               FDIT_COMMON_WEIGHTS | FDIT_COMMON_PLAN | FDIT_COMMON_JSON,
     .most_operands = 0,
     .args_size = sizeof(struct args),

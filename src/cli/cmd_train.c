@@ -332,7 +332,7 @@ const struct fdit_command fdit_command_train = {
         "  finediffusion train --base base.safetensors --data birds --epochs 1 \\\n"
         "      --plan --memory 6G\n",
     .options = options,
-    .common = FDIT_COMMON_DEVICE | FDIT_COMMON_DEVICES |
+    .common = FDIT_COMMON_DEVICE |
               FDIT_COMMON_WEIGHTS | FDIT_COMMON_PLAN | FDIT_COMMON_JSON,
     .most_operands = 0,
     .args_size = sizeof(struct args),
