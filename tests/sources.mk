@@ -76,12 +76,18 @@ tests_test_loader_SOURCES = tests/test_loader.c tests/data_fixture.c tests/data_
 check_PROGRAMS += tests/test_file tests/test_formats
 tests_test_file_SOURCES = tests/test_file.c
 tests_test_formats_SOURCES = tests/test_formats.c
+check_PROGRAMS += tests/test_pt
+tests_test_pt_SOURCES = tests/test_pt.c
+# Opt-in programs against PyTorch; tests/peers/README.md.
+EXTRA_DIST += tests/peers/README.md tests/peers/make_checkpoints.py tests/peers/torch_dit.py
 
 check_PROGRAMS += tests/test_runtimes
 tests_test_runtimes_SOURCES = tests/test_runtimes.c
 
 fuzz_programs += tests/fuzz/fuzz_safetensors tests/fuzz/fuzz_picture tests/fuzz/fuzz_tar \
-	tests/fuzz/fuzz_taxonomy
+	tests/fuzz/fuzz_taxonomy tests/fuzz/fuzz_pt
+tests_fuzz_fuzz_pt_SOURCES = tests/fuzz/fuzz_pt.c tests/fuzz/fuzz.h $(fuzz_main)
+tests_fuzz_fuzz_pt_LDFLAGS = $(fuzz_link_flags)
 tests_fuzz_fuzz_safetensors_SOURCES = tests/fuzz/fuzz_safetensors.c tests/fuzz/fuzz.h $(fuzz_main)
 tests_fuzz_fuzz_safetensors_LDFLAGS = $(fuzz_link_flags)
 tests_fuzz_fuzz_picture_SOURCES = tests/fuzz/fuzz_picture.c tests/fuzz/fuzz.h $(fuzz_main)

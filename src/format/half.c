@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The two 16-bit float types. */
-#include "format/safetensors.h"
+#include "format/half.h"
 
+#include <stdbool.h>
 #include <string.h>
 
 static uint32_t bits_of(float x)

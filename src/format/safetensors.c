@@ -13,32 +13,6 @@
 #include <string.h>
 
 #define MAX_HEADER 100000000 /* as in the format's own implementation */
-#define CHUNK 4096           /* elements converted at a time */
-
-static const struct {
-    const char *name;
-    uint8_t bytes;
-} types[FDIT_ST_TYPES] = {
-    [FDIT_ST_BOOL] = { "BOOL", 1 },       [FDIT_ST_U8] = { "U8", 1 },
-    [FDIT_ST_I8] = { "I8", 1 },           [FDIT_ST_F8_E5M2] = { "F8_E5M2", 1 },
-    [FDIT_ST_F8_E4M3] = { "F8_E4M3", 1 }, [FDIT_ST_F8_E8M0] = { "F8_E8M0", 1 },
-    [FDIT_ST_I16] = { "I16", 2 },         [FDIT_ST_U16] = { "U16", 2 },
-    [FDIT_ST_F16] = { "F16", 2 },         [FDIT_ST_BF16] = { "BF16", 2 },
-    [FDIT_ST_I32] = { "I32", 4 },         [FDIT_ST_U32] = { "U32", 4 },
-    [FDIT_ST_F32] = { "F32", 4 },         [FDIT_ST_C64] = { "C64", 8 },
-    [FDIT_ST_F64] = { "F64", 8 },         [FDIT_ST_I64] = { "I64", 8 },
-    [FDIT_ST_U64] = { "U64", 8 },
-};
-
-size_t fdit_st_type_bytes(enum fdit_st_type type)
-{
-    return types[type].bytes;
-}
-
-const char *fdit_st_type_name(enum fdit_st_type type)
-{
-    return types[type].name;
-}
 
 struct shard {
     struct fdit_file_map map; /* of memory that is not ours: all zero */
@@ -55,33 +29,6 @@ struct fdit_safetensors {
     json_t *meta; /* borrowed from the first shard, NULL: none */
 };
 
-const char *fdit_st_shape_text(int rank, const int64_t *shape, char *text, size_t size)
-{
-    size_t used = 0;
-    if (size < 8)
-        return "";
-    text[used++] = '[';
-    for (int i = 0; i < rank; i++) {
-        char number[24];
-        int n = shape[i] < 0 ? snprintf(number, sizeof number, "any")
-                             : snprintf(number, sizeof number, "%lld", (long long)shape[i]);
-        if (used + (size_t)n + 7 > size) {
-            memcpy(text + used, "...", 3);
-            used += 3;
-            break;
-        }
-        if (i) {
-            memcpy(text + used, ", ", 2);
-            used += 2;
-        }
-        memcpy(text + used, number, (size_t)n);
-        used += (size_t)n;
-    }
-    text[used++] = ']';
-    text[used] = 0;
-    return text;
-}
-
 /* ------------------------------------------------------------------ the header */
 
 static enum fdit_status bad_tensor(fdit_context *ctx, const char *file, const char *name,
@@ -97,11 +44,8 @@ static enum fdit_status read_type(fdit_context *ctx, const char *file, const cha
     const char *text = json_string_value(value);
     if (!text)
         return bad_tensor(ctx, file, name, "has no dtype");
-    for (int i = 0; i < FDIT_ST_TYPES; i++)
-        if (strcmp(text, types[i].name) == 0) {
-            *out = (enum fdit_st_type)i;
-            return FDIT_OK;
-        }
+    if (fdit_st_type_find(text, out))
+        return FDIT_OK;
     return fdit_fail(ctx, FDIT_ERROR_FORMAT, "%s: tensor %.200s: unknown type %.40s; convert it to "
                      "F32, F16 or BF16", file, name, text);
 }
@@ -130,7 +74,7 @@ static enum fdit_status read_shape(fdit_context *ctx, const char *file, const js
         if ((uint64_t)t->shape[i] > SIZE_MAX || !fdit_mul(t->n, (size_t)t->shape[i], &t->n))
             overflow = true;
     }
-    if (overflow || !fdit_mul(t->n, types[t->type].bytes, &t->bytes)) {
+    if (overflow || !fdit_mul(t->n, fdit_st_type_bytes(t->type), &t->bytes)) {
         char text[128];
         return fdit_fail(ctx, FDIT_ERROR_FORMAT, "%s: tensor %.200s: its shape %s is too large; the "
                          "file is damaged, get it again", file, t->name,
@@ -162,7 +106,7 @@ static enum fdit_status read_offsets(fdit_context *ctx, const char *file, const 
         return fdit_fail(ctx, FDIT_ERROR_FORMAT, "%s: tensor %.200s: shape %s of %s needs %zu bytes, "
                          "data_offsets give %lld; the file is damaged, get it again", file, t->name,
                          fdit_st_shape_text(t->rank, t->shape, text, sizeof text),
-                         types[t->type].name, t->bytes, (long long)(end - begin));
+                         fdit_st_type_name(t->type), t->bytes, (long long)(end - begin));
     }
     t->data = data + begin;
     return FDIT_OK;
@@ -531,16 +475,7 @@ enum fdit_status fdit_safetensors_check_shape(fdit_context *ctx, const struct fd
                                               const struct fdit_st_tensor *t, int rank,
                                               const int64_t *shape)
 {
-    bool same = rank < 0 || rank == t->rank;
-    for (int i = 0; same && i < rank; i++)
-        same = shape[i] < 0 || shape[i] == t->shape[i];
-    if (same)
-        return FDIT_OK;
-    char got[128], want[128];
-    return fdit_fail(ctx, FDIT_ERROR_FORMAT, "%s: tensor %.200s has the shape %s, this model needs "
-                     "%s; is it the file of another model size?", st->path, t->name,
-                     fdit_st_shape_text(t->rank, t->shape, got, sizeof got),
-                     fdit_st_shape_text(rank, shape, want, sizeof want));
+    return fdit_st_check_shape(ctx, st->path, t, rank, shape);
 }
 
 enum fdit_status fdit_safetensors_need(fdit_context *ctx, const struct fdit_safetensors *st,
@@ -559,161 +494,29 @@ void fdit_safetensors_drop(const struct fdit_safetensors *st, const struct fdit_
     fdit_file_map_drop(&st->shards[t->file].map, t->data, t->bytes);
 }
 
-/* ------------------------------------------------------------------ numbers */
-
-static enum fdit_status check_range(fdit_context *ctx, const struct fdit_safetensors *st,
-                                    const struct fdit_st_tensor *t, size_t first, size_t n)
-{
-    if (first > t->n || n > t->n - first)
-        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT, "%s: tensor %.200s has %zu numbers, %zu from %zu "
-                         "were asked for", st->path, t->name, t->n, n, first);
-    return FDIT_OK;
-}
-
-static uint64_t load_le(const uint8_t *p, int bytes)
-{
-    uint64_t v = 0;
-    for (int i = bytes - 1; i >= 0; i--)
-        v = v << 8 | p[i];
-    return v;
-}
-
-static void load_u16(const uint8_t *p, size_t n, uint16_t *out)
-{
-    for (size_t i = 0; i < n; i++)
-        out[i] = (uint16_t)(p[2 * i] | p[2 * i + 1] << 8);
-}
-
-static void load_f32(const uint8_t *p, size_t n, float *out)
-{
-    const union {
-        uint32_t word;
-        uint8_t bytes[4];
-    } order = { .word = 1 };
-    if (order.bytes[0]) {
-        if (n)
-            memcpy(out, p, n * sizeof *out);
-        return;
-    }
-    for (size_t i = 0; i < n; i++) {
-        uint32_t v = (uint32_t)load_le(p + 4 * i, 4);
-        memcpy(out + i, &v, sizeof v);
-    }
-}
-
-static void load_f64(const uint8_t *p, size_t n, float *out)
-{
-    for (size_t i = 0; i < n; i++) {
-        uint64_t v = load_le(p + 8 * i, 8);
-        double d;
-        memcpy(&d, &v, sizeof d);
-        out[i] = (float)d;
-    }
-}
-
 enum fdit_status fdit_safetensors_f32(fdit_context *ctx, const struct fdit_safetensors *st,
                                       const struct fdit_st_tensor *t, size_t first, size_t n,
                                       float *out)
 {
-    enum fdit_status status = FDIT_OK;
-    TRY(check_range(ctx, st, t, first, n));
-    const uint8_t *p = t->data + first * types[t->type].bytes;
-    if (t->type == FDIT_ST_F32) {
-        load_f32(p, n, out);
-    } else if (t->type == FDIT_ST_F64) {
-        load_f64(p, n, out);
-    } else if (t->type == FDIT_ST_F16 || t->type == FDIT_ST_BF16) {
-        for (size_t i = 0; i < n; i += CHUNK) {
-            uint16_t raw[CHUNK];
-            size_t m = n - i < CHUNK ? n - i : CHUNK;
-            load_u16(p + 2 * i, m, raw);
-            (t->type == FDIT_ST_F16 ? fdit_f16_to_f32 : fdit_bf16_to_f32)(m, raw, out + i);
-        }
-    } else {
-        FAIL(ctx, FDIT_ERROR_FORMAT, "%s: tensor %.200s is of type %s, weights must be F32, F16, "
-             "BF16 or F64; convert it", st->path, t->name, types[t->type].name);
-    }
-out:
-    return status;
-}
-
-/* The sum has its top bit set where the exponent is all ones. */
-static bool all_finite(const float *x, size_t n)
-{
-    uint32_t any = 0;
-    for (size_t i = 0; i < n; i++) {
-        uint32_t bits;
-        memcpy(&bits, x + i, sizeof bits);
-        any |= (bits & 0x7fffffff) + 0x00800000;
-    }
-    return !(any >> 31);
-}
-
-static enum fdit_status refuse_nonfinite(fdit_context *ctx, const struct fdit_safetensors *st,
-                                         const struct fdit_st_tensor *t, size_t first,
-                                         const float *x, size_t n)
-{
-    if (all_finite(x, n))
-        return FDIT_OK;
-    size_t i = 0, bad = 0;
-    while (isfinite(x[i]))
-        i++;
-    for (size_t j = i; j < n; j++)
-        bad += !isfinite(x[j]);
-    return fdit_fail(ctx, FDIT_ERROR_NUMERIC, "%s: tensor %.200s is not finite: element %zu of %zu "
-                     "is %s (%zu such here); the training that wrote it diverged or the file is "
-                     "damaged, take an earlier checkpoint", st->path, t->name, first + i, t->n,
-                     isnan(x[i]) ? "NaN" : "infinity", bad);
+    return fdit_st_f32(ctx, st->path, t, first, n, out);
 }
 
 enum fdit_status fdit_safetensors_weights(fdit_context *ctx, const struct fdit_safetensors *st,
                                           const struct fdit_st_tensor *t, size_t first, size_t n,
                                           float *out)
 {
-    enum fdit_status status = FDIT_OK;
-    for (size_t i = 0; i < n || i == 0; i += CHUNK) { /* checked while it is in the cache */
-        size_t m = n - i < CHUNK ? n - i : CHUNK;
-        TRY(fdit_safetensors_f32(ctx, st, t, first + i, m, out + i));
-        TRY(refuse_nonfinite(ctx, st, t, first + i, out + i, m));
-    }
-out:
-    return status;
+    return fdit_st_weights(ctx, st->path, t, first, n, out);
 }
 
 enum fdit_status fdit_safetensors_check_finite(fdit_context *ctx, const struct fdit_safetensors *st,
                                                const struct fdit_st_tensor *t)
 {
-    enum fdit_status status = FDIT_OK;
-    float x[CHUNK];
-    for (size_t i = 0; i < t->n || i == 0; i += CHUNK)
-        TRY(fdit_safetensors_weights(ctx, st, t, i, t->n - i < CHUNK ? t->n - i : CHUNK, x));
-out:
-    return status;
+    return fdit_st_check_finite(ctx, st->path, t);
 }
 
 enum fdit_status fdit_safetensors_i64(fdit_context *ctx, const struct fdit_safetensors *st,
                                       const struct fdit_st_tensor *t, size_t first, size_t n,
                                       int64_t *out)
 {
-    enum fdit_status status = FDIT_OK;
-    int bytes = types[t->type].bytes;
-    bool is_signed = t->type == FDIT_ST_I8 || t->type == FDIT_ST_I16 || t->type == FDIT_ST_I32 ||
-                     t->type == FDIT_ST_I64;
-    bool is_unsigned = t->type == FDIT_ST_BOOL || t->type == FDIT_ST_U8 ||
-                       t->type == FDIT_ST_U16 || t->type == FDIT_ST_U32 || t->type == FDIT_ST_U64;
-    TRY(check_range(ctx, st, t, first, n));
-    if (!is_signed && !is_unsigned)
-        FAIL(ctx, FDIT_ERROR_FORMAT, "%s: tensor %.200s is of type %s where integers are needed",
-             st->path, t->name, types[t->type].name);
-    for (size_t i = 0; i < n; i++) {
-        uint64_t v = load_le(t->data + (first + i) * (size_t)bytes, bytes);
-        if (is_signed && v >> (8 * bytes - 1))
-            v |= bytes == 8 ? 0 : ~UINT64_C(0) << (8 * bytes);
-        else if (v > INT64_MAX)
-            FAIL(ctx, FDIT_ERROR_FORMAT, "%s: tensor %.200s: element %zu is %ju, beyond 2^63 - 1",
-                 st->path, t->name, first + i, (uintmax_t)v);
-        memcpy(out + i, &v, sizeof v);
-    }
-out:
-    return status;
+    return fdit_st_i64(ctx, st->path, t, first, n, out);
 }

@@ -16,43 +16,8 @@
 #ifndef FDIT_FORMAT_SAFETENSORS_H
 #define FDIT_FORMAT_SAFETENSORS_H
 
-#include "core/status.h"
-
-enum fdit_st_type {
-    FDIT_ST_BOOL,
-    FDIT_ST_U8,
-    FDIT_ST_I8,
-    FDIT_ST_F8_E5M2,
-    FDIT_ST_F8_E4M3,
-    FDIT_ST_F8_E8M0,
-    FDIT_ST_I16,
-    FDIT_ST_U16,
-    FDIT_ST_F16,
-    FDIT_ST_BF16,
-    FDIT_ST_I32,
-    FDIT_ST_U32,
-    FDIT_ST_F32,
-    FDIT_ST_C64,
-    FDIT_ST_F64,
-    FDIT_ST_I64,
-    FDIT_ST_U64,
-    FDIT_ST_TYPES
-};
-size_t fdit_st_type_bytes(enum fdit_st_type type);
-const char *fdit_st_type_name(enum fdit_st_type type); /* "F32", "BF16", ... as in the file */
-
-#define FDIT_ST_MAX_RANK 16
-
-struct fdit_st_tensor {
-    const char *name;
-    enum fdit_st_type type;
-    int rank;
-    int64_t shape[FDIT_ST_MAX_RANK]; /* first `rank` entries; rank 0 is one number */
-    size_t n;                        /* product of the shape, can be 0 */
-    size_t bytes;
-    const uint8_t *data; /* mapped, little-endian, of any alignment */
-    int file;            /* which file of a sharded set, 0 otherwise */
-};
+#include "format/half.h"
+#include "format/tensor.h"
 
 struct fdit_safetensors;
 
@@ -86,27 +51,20 @@ enum fdit_status fdit_safetensors_need(fdit_context *ctx, const struct fdit_safe
 enum fdit_status fdit_safetensors_check_shape(fdit_context *ctx, const struct fdit_safetensors *st,
                                               const struct fdit_st_tensor *t, int rank,
                                               const int64_t *shape);
-/* Elements first..first+n as float32: exact for F32, F16, BF16, rounded to nearest even for F64. Any
- * other type is refused by name. */
+/* The functions of tensor.h with the path of the set. */
 enum fdit_status fdit_safetensors_f32(fdit_context *ctx, const struct fdit_safetensors *st,
                                       const struct fdit_st_tensor *t, size_t first, size_t n,
                                       float *out);
-/* The same, and NaN or infinity is FDIT_ERROR_NUMERIC with the tensor's name and the element. An F64
- * number beyond the range of float32 counts as infinity. */
 enum fdit_status fdit_safetensors_weights(fdit_context *ctx, const struct fdit_safetensors *st,
                                           const struct fdit_st_tensor *t, size_t first, size_t n,
                                           float *out);
-/* Only the check for finite numbers, without keeping them. */
 enum fdit_status fdit_safetensors_check_finite(fdit_context *ctx, const struct fdit_safetensors *st,
                                                const struct fdit_st_tensor *t);
-/* Elements of an integer type (BOOL and U64 up to 2^63-1 included) as int64; floats are refused. */
 enum fdit_status fdit_safetensors_i64(fdit_context *ctx, const struct fdit_safetensors *st,
                                       const struct fdit_st_tensor *t, size_t first, size_t n,
                                       int64_t *out);
 /* Releases the resident pages of a tensor that has been copied; it can still be read. */
 void fdit_safetensors_drop(const struct fdit_safetensors *st, const struct fdit_st_tensor *t);
-/* "[12, 4]" or "[]" for messages, cut with "..." if `size` bytes are too few; returns text. */
-const char *fdit_st_shape_text(int rank, const int64_t *shape, char *text, size_t size);
 
 /* ---- Writing ---- */
 
@@ -139,12 +97,5 @@ enum fdit_status fdit_st_writer_fill(fdit_context *ctx, struct fdit_st_writer *w
 uint64_t fdit_st_writer_bytes(const struct fdit_st_writer *w);
 /* Writes the file at once or not at all, and onto the disk (see fdit_writer_open, durable). */
 enum fdit_status fdit_st_writer_save(fdit_context *ctx, struct fdit_st_writer *w, const char *path);
-
-/* ---- Conversions, n numbers; nearest even, NaN stays NaN, overflow is infinity ---- */
-
-void fdit_f32_to_f16(size_t n, const float *x, uint16_t *out);
-void fdit_f32_to_bf16(size_t n, const float *x, uint16_t *out);
-void fdit_f16_to_f32(size_t n, const uint16_t *x, float *out);
-void fdit_bf16_to_f32(size_t n, const uint16_t *x, float *out);
 
 #endif

@@ -131,17 +131,11 @@ out:
     return status;
 }
 
-static bool is_float(enum fdit_st_type type)
-{
-    return type == FDIT_ST_F32 || type == FDIT_ST_F16 || type == FDIT_ST_BF16 ||
-           type == FDIT_ST_F64;
-}
-
 enum fdit_status fdit_st_writer_f32(fdit_context *ctx, struct fdit_st_writer *w, const char *name,
                                     enum fdit_st_type type, int rank, const int64_t *shape,
                                     const float *data)
 {
-    if (!is_float(type))
+    if (!fdit_st_is_float(type))
         return fdit_fail(ctx, FDIT_ERROR_ARGUMENT, "tensor %.200s: float32 numbers cannot be stored "
                          "as %s", name, fdit_st_type_name(type));
     return add(ctx, w, name, rank, shape,
@@ -201,39 +195,6 @@ uint64_t fdit_st_writer_bytes(const struct fdit_st_writer *w)
     return 8 + n + w->data_bytes;
 }
 
-static void swap_to_le(uint8_t *bytes, size_t n, size_t size)
-{
-    const union {
-        uint32_t word;
-        uint8_t bytes[4];
-    } order = { .word = 1 };
-    if (order.bytes[0])
-        return;
-    for (size_t i = 0; i < n; i++, bytes += size)
-        for (size_t a = 0, b = size - 1; a < b; a++, b--) {
-            uint8_t t = bytes[a];
-            bytes[a] = bytes[b];
-            bytes[b] = t;
-        }
-}
-
-/* Elements first..first+n as they are stored, into out. */
-static void store_f32(const struct entry *e, const float *x, size_t n, uint8_t *out)
-{
-    if (e->type == FDIT_ST_F16) {
-        fdit_f32_to_f16(n, x, (uint16_t *)(void *)out);
-    } else if (e->type == FDIT_ST_BF16) {
-        fdit_f32_to_bf16(n, x, (uint16_t *)(void *)out);
-    } else if (e->type == FDIT_ST_F64) {
-        for (size_t i = 0; i < n; i++) {
-            double d = x[i];
-            memcpy(out + 8 * i, &d, sizeof d);
-        }
-    } else {
-        memcpy(out, x, n * sizeof *x);
-    }
-}
-
 /* values: room for CHUNK floats; stored: for CHUNK elements of 8 bytes. */
 static enum fdit_status write_entry(fdit_context *ctx, struct fdit_writer *f, const struct entry *e,
                                     float *values, uint8_t *stored)
@@ -244,15 +205,16 @@ static enum fdit_status write_entry(fdit_context *ctx, struct fdit_writer *f, co
         size_t n = e->n - first < CHUNK ? e->n - first : CHUNK;
         if (e->source == SOURCE_RAW) {
             memcpy(stored, (const uint8_t *)e->data + first * size, n * size);
+            fdit_st_swap(e->type, n, stored);
         } else if (e->source == SOURCE_F32) {
-            store_f32(e, (const float *)e->data + first, n, stored);
-        } else if (is_float(e->type)) {
+            fdit_st_store(e->type, (const float *)e->data + first, n, stored);
+        } else if (fdit_st_is_float(e->type)) {
             TRY(e->fill(ctx, e->user, first, n, values));
-            store_f32(e, values, n, stored);
+            fdit_st_store(e->type, values, n, stored);
         } else {
             TRY(e->fill(ctx, e->user, first, n, stored));
+            fdit_st_swap(e->type, n, stored);
         }
-        swap_to_le(stored, e->type == FDIT_ST_C64 ? 2 * n : n, e->type == FDIT_ST_C64 ? 4 : size);
         TRY(fdit_writer_write(ctx, f, stored, n * size));
     }
 out:

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 fdit_sources += src/format/json.c src/format/json.h src/format/half.c \
+	src/format/half.h src/format/tensor.c src/format/tensor.h src/format/pt.c src/format/pt.h \
+	src/format/pt_pickle.c src/format/pt_pickle.h src/format/pt_machine.h src/format/pt_names.c src/format/pt_zip.c src/format/pt_zip.h \
+	src/format/pt_write.c \
 	src/format/safetensors.c src/format/safetensors.h src/format/safetensors_write.c \
 	src/format/picture.c src/format/picture.h src/format/png.c src/format/png.h \
 	src/format/jpeg.c src/format/jpeg.h src/format/webp.c src/format/webp.h src/format/resize.c src/format/resize.h \

@@ -3,109 +3,114 @@
 
 #include "core/file.h"
 #include "core/mem.h"
-#include "format/safetensors.h"
+#include "model/checkpoint_file.h"
 
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-struct fdit_checkpoint {
-    struct fdit_safetensors *st;
-    const char *prefix; /* "", "ema." or "raw." */
-};
-
-enum fdit_status fdit_checkpoint_open(fdit_context *ctx, const char *path, enum fdit_values values,
-                                      struct fdit_checkpoint **out)
-{
-    enum fdit_status status = FDIT_OK;
-    struct fdit_checkpoint *cp = NULL;
-    *out = NULL;
-    TRY(fdit_alloc(ctx, 1, sizeof *cp, &cp));
-    TRY(fdit_safetensors_open(ctx, path, &cp->st));
-    const char *format = fdit_safetensors_meta(cp->st, "format");
-    bool both = format && !strcmp(format, "finediffusion-checkpoint");
-    cp->prefix = !both ? "" : values == FDIT_VALUES_EMA ? "ema." : "raw.";
-    *out = cp;
-    return FDIT_OK;
-out:
-    fdit_checkpoint_close(cp);
-    return status;
-}
-
-void fdit_checkpoint_close(struct fdit_checkpoint *cp)
-{
-    if (cp)
-        fdit_safetensors_close(cp->st);
-    fdit_free(cp);
-}
-
-const char *fdit_checkpoint_path(const struct fdit_checkpoint *cp)
-{
-    return fdit_safetensors_path(cp->st);
-}
-
-const char *fdit_checkpoint_meta(const struct fdit_checkpoint *cp, const char *key)
-{
-    return fdit_safetensors_meta(cp->st, key);
-}
-
-size_t fdit_checkpoint_tensors(const struct fdit_checkpoint *cp)
-{
-    return fdit_safetensors_count(cp->st);
-}
-
-static const struct fdit_st_tensor *find(const struct fdit_checkpoint *cp, const char *param)
-{
-    char name[192];
-    snprintf(name, sizeof name, "%s%s", cp->prefix, param);
-    return fdit_safetensors_find(cp->st, name);
-}
-
 bool fdit_checkpoint_has(const struct fdit_checkpoint *cp, const char *param)
 {
-    return find(cp, param) != NULL;
+    const struct fdit_st_tensor *parts[FDIT_PARTS];
+    return fdit_checkpoint_parts(cp, param, parts) > 0 || fdit_checkpoint_computes(cp, param);
 }
 
 int64_t fdit_checkpoint_dim(const struct fdit_checkpoint *cp, const char *param, int i)
 {
-    const struct fdit_st_tensor *t = find(cp, param);
-    return t && i >= 0 && i < t->rank ? t->shape[i] : -1;
+    const struct fdit_st_tensor *parts[FDIT_PARTS];
+    int n = fdit_checkpoint_parts(cp, param, parts);
+    if (n < 1 || i < 0 || i >= parts[0]->rank)
+        return -1;
+    return i == 0 ? n * parts[0]->shape[0] : parts[0]->shape[i];
+}
+
+/* ------------------------------------------------------------------ numbers */
+
+/* The tensors of a parameter with the shape that the model wants; *n of them. */
+static enum fdit_status need(fdit_context *ctx, const struct fdit_checkpoint *cp,
+                             const struct fdit_param *p,
+                             const struct fdit_st_tensor *parts[FDIT_PARTS], int *n)
+{
+    enum fdit_status status = FDIT_OK;
+    int64_t shape[4];
+    *n = fdit_checkpoint_parts(cp, p->name, parts);
+    for (int i = 0; i < p->rank; i++)
+        shape[i] = p->shape[i];
+    if (!*n)
+        FAIL(ctx, FDIT_ERROR_FORMAT,
+             "%s: the tensor %s%s is missing; is this the checkpoint of a class-conditional DiT?",
+             fdit_checkpoint_path(cp), cp->diffusers ? "for " : cp->prefix, p->name);
+    if (*n > 1 && shape[0] % *n == 0)
+        shape[0] /= *n;
+    for (int k = 0; k < *n; k++)
+        TRY(fdit_st_check_shape(ctx, fdit_checkpoint_path(cp), parts[k], p->rank, shape));
+out:
+    return status;
+}
+
+static enum fdit_status compute_positions(fdit_context *ctx, const struct fdit_param *p,
+                                          size_t first, size_t n, float *out)
+{
+    enum fdit_status status = FDIT_OK;
+    float *table = NULL;
+    int grid = (int)lround(sqrt((double)p->shape[1]));
+    TRY(fdit_alloc(ctx, p->count, sizeof *table, &table));
+    TRY(fdit_pos_embed(ctx, p->shape[2], grid, table));
+    memcpy(out, table + first, n * sizeof *out);
+out:
+    fdit_free(table);
+    return status;
+}
+
+enum fdit_status fdit_checkpoint_read_part(fdit_context *ctx, struct fdit_checkpoint *cp,
+                                           const struct fdit_param *p, size_t first, size_t n,
+                                           float *out)
+{
+    enum fdit_status status = FDIT_OK;
+    const struct fdit_st_tensor *parts[FDIT_PARTS];
+    int n_parts;
+    size_t at = 0;
+    if (fdit_checkpoint_computes(cp, p->name))
+        return compute_positions(ctx, p, first, n, out);
+    TRY(need(ctx, cp, p, parts, &n_parts));
+    for (int k = 0; k < n_parts && n; at += parts[k]->n, k++) {
+        if (first >= at + parts[k]->n)
+            continue;
+        size_t from = first - at, m = parts[k]->n - from < n ? parts[k]->n - from : n;
+        TRY(fdit_st_weights(ctx, fdit_checkpoint_path(cp), parts[k], from, m, out));
+        if (from + m == parts[k]->n)
+            fdit_checkpoint_drop(cp, parts[k]);
+        out += m;
+        first += m;
+        n -= m;
+    }
+out:
+    return status;
 }
 
 enum fdit_status fdit_checkpoint_read(fdit_context *ctx, struct fdit_checkpoint *cp,
                                       const struct fdit_param *p, float *out)
 {
-    enum fdit_status status = FDIT_OK;
-    const struct fdit_st_tensor *t = find(cp, p->name);
-    int64_t shape[4];
-    for (int i = 0; i < p->rank; i++)
-        shape[i] = p->shape[i];
-    if (!t)
-        FAIL(ctx, FDIT_ERROR_FORMAT,
-             "%s: the tensor %s%s is missing; is this the checkpoint of a class-conditional DiT?",
-             fdit_checkpoint_path(cp), cp->prefix, p->name);
-    TRY(fdit_safetensors_check_shape(ctx, cp->st, t, p->rank, shape));
-    TRY(fdit_safetensors_weights(ctx, cp->st, t, 0, t->n, out));
-    fdit_safetensors_drop(cp->st, t);
-out:
-    return status;
+    return fdit_checkpoint_read_part(ctx, cp, p, 0, p->count, out);
 }
 
 enum fdit_status fdit_checkpoint_read_rows(fdit_context *ctx, struct fdit_checkpoint *cp, int first,
                                            int n, int width, float *out)
 {
     static const char name[] = "y_embedder.embedding_table.weight";
-    const struct fdit_st_tensor *t = find(cp, name);
-    if (!t)
+    const struct fdit_st_tensor *parts[FDIT_PARTS], *t;
+    if (!fdit_checkpoint_parts(cp, name, parts))
         return fdit_fail(ctx, FDIT_ERROR_FORMAT, "%s: the tensor %s is missing",
                          fdit_checkpoint_path(cp), name);
-    if (t->rank != 2 || t->shape[1] != width || first < 0 || n < 0 || t->shape[0] < (int64_t)first + n)
+    t = parts[0];
+    if (t->rank != 2 || t->shape[1] != width || first < 0 || n < 0 ||
+        t->shape[0] < (int64_t)first + n)
         return fdit_fail(ctx, FDIT_ERROR_FORMAT,
                          "%s: the class table has no rows %d to %d of width %d",
                          fdit_checkpoint_path(cp), first, first + n - 1, width);
-    return fdit_safetensors_weights(ctx, cp->st, t, (size_t)first * (size_t)width,
-                                    (size_t)n * (size_t)width, out);
+    return fdit_st_weights(ctx, fdit_checkpoint_path(cp), t, (size_t)first * (size_t)width,
+                           (size_t)n * (size_t)width, out);
 }
 
 /* ------------------------------------------------------------------ sizes */
@@ -115,14 +120,16 @@ static enum fdit_status agree(fdit_context *ctx, const struct fdit_checkpoint *c
                               int *known, int64_t from_tensors)
 {
     if (from_tensors < 1 || from_tensors > 1000000000)
-        return fdit_fail(ctx, FDIT_ERROR_FORMAT,
-                         "%s: its tensors give no %s; is this the checkpoint of a class-conditional DiT?",
-                         fdit_checkpoint_path(cp), what);
+        return fdit_fail(
+            ctx, FDIT_ERROR_FORMAT,
+            "%s: its tensors give no %s; is this the checkpoint of a class-conditional DiT?",
+            fdit_checkpoint_path(cp), what);
     if (*known && *known != from_tensors)
-        return fdit_fail(ctx, FDIT_ERROR_FORMAT,
-                         "%s: the %s is %d by --model, metadata or config.json, but %lld by the tensors; "
-                         "correct the description", fdit_checkpoint_path(cp), what, *known,
-                         (long long)from_tensors);
+        return fdit_fail(
+            ctx, FDIT_ERROR_FORMAT,
+            "%s: the %s is %d by --model, metadata or config.json, but %lld by the tensors; "
+            "correct the description",
+            fdit_checkpoint_path(cp), what, *known, (long long)from_tensors);
     *known = (int)from_tensors;
     return FDIT_OK;
 }
@@ -182,11 +189,30 @@ static enum fdit_status sizes_by_tensors(fdit_context *ctx, struct fdit_checkpoi
         TRY(agree(ctx, cp, "number of classes", &table_rows,
                   fdit_checkpoint_dim(cp, "final_layer.linear.weight", 0)));
     c->rows = table_rows;
+    if (fdit_checkpoint_computes(cp, "pos_embed")) {
+        if (!c->input_size)
+            FAIL(ctx, FDIT_ERROR_ARGUMENT,
+                 "%s: a diffusers model says its input size in the config.json beside it, which is "
+                 "missing; put it there",
+                 fdit_checkpoint_path(cp));
+        return FDIT_OK;
+    }
     int64_t tokens = fdit_checkpoint_dim(cp, "pos_embed", 1);
     int64_t side = tokens > 0 ? (int64_t)llround(sqrt((double)tokens)) : 0;
     TRY(agree(ctx, cp, "input size", &c->input_size, side * side == tokens ? side * c->patch : -1));
 out:
     return status;
+}
+
+/* The heads of the model that the trainer's arguments name, 0 when it has other sizes. */
+static int heads_by_args(const struct fdit_checkpoint *cp, const struct fdit_model_config *c)
+{
+    struct fdit_model_config said = { 0 };
+    char text[64];
+    if (!fdit_checkpoint_text(cp, "args/model", text, sizeof text) ||
+        fdit_config_parse(NULL, text, &said) != FDIT_OK)
+        return 0;
+    return said.width == c->width && said.depth == c->depth ? said.heads : 0;
 }
 
 enum fdit_status fdit_checkpoint_config(fdit_context *ctx, struct fdit_checkpoint *cp,
@@ -195,6 +221,11 @@ enum fdit_status fdit_checkpoint_config(fdit_context *ctx, struct fdit_checkpoin
     enum fdit_status status = FDIT_OK;
     struct fdit_model_config c = { 0 };
     const char *meta = fdit_checkpoint_meta(cp, "model");
+    if (model_text && fdit_checkpoint_computes(cp, "pos_embed")) {
+        struct fdit_model_config beside = { 0 };
+        TRY(config_beside(ctx, cp, &beside));
+        c.input_size = beside.input_size;
+    }
     if (model_text)
         TRY(fdit_config_parse(ctx, model_text, &c));
     else if (meta)
@@ -202,6 +233,8 @@ enum fdit_status fdit_checkpoint_config(fdit_context *ctx, struct fdit_checkpoin
     else
         TRY(config_beside(ctx, cp, &c));
     TRY(sizes_by_tensors(ctx, cp, &c));
+    if (!c.heads)
+        c.heads = heads_by_args(cp, &c);
     if (!c.heads)
         c.heads = fdit_config_usual_heads(c.width);
     if (!c.heads)
@@ -217,26 +250,6 @@ out:
 
 /* ------------------------------------------------------------------ loading */
 
-static enum fdit_status refuse_extra(fdit_context *ctx, const struct fdit_model *m,
-                                     const struct fdit_checkpoint *cp, int *extra)
-{
-    size_t prefix = strlen(cp->prefix);
-    *extra = 0;
-    for (size_t i = 0; i < fdit_safetensors_count(cp->st); i++) {
-        const char *name = fdit_safetensors_at(cp->st, i)->name;
-        if (strncmp(name, cp->prefix, prefix) || fdit_params_find(&m->params, name + prefix))
-            continue;
-        if (prefix) {
-            ++*extra;
-            continue;
-        }
-        return fdit_fail(ctx, FDIT_ERROR_FORMAT,
-                         "%s: the tensor %s has no place in a DiT of depth %d; the file belongs to "
-                         "another model", fdit_checkpoint_path(cp), name, m->config.depth);
-    }
-    return FDIT_OK;
-}
-
 enum fdit_status fdit_model_load(fdit_context *ctx, struct fdit_model *m,
                                  struct fdit_checkpoint *const *files, int n, bool skip_table,
                                  struct fdit_load_report *report)
@@ -245,12 +258,13 @@ enum fdit_status fdit_model_load(fdit_context *ctx, struct fdit_model *m,
     struct fdit_load_report said = { 0 };
     float *data = NULL;
     for (int i = 0; i < n; i++)
-        TRY(refuse_extra(ctx, m, files[i], &said.extra));
+        TRY(fdit_checkpoint_check(ctx, files[i], &m->params, m->config.depth, &said.extra));
     for (int i = 0; i < m->params.n; i++) {
         struct fdit_param *p = &m->params.list[i];
         if (p->kind == FDIT_PARAM_TABLE && skip_table)
             continue;
         fdit_free(data);
+        data = NULL;
         TRY(fdit_alloc(ctx, p->count, sizeof *data, &data));
         int from = 0;
         while (from < n && !fdit_checkpoint_has(files[from], p->name))
@@ -268,7 +282,8 @@ enum fdit_status fdit_model_load(fdit_context *ctx, struct fdit_model *m,
     int norms = 4 * m->config.depth + 2;
     if (said.norms_missing && said.norms_missing != norms)
         FAIL(ctx, FDIT_ERROR_FORMAT,
-             "%s: %d of the %d LayerNorm tensors are missing; a stock DiT lacks all, a fine-tuned one none",
+             "%s: %d of the %d LayerNorm tensors are missing; a stock DiT lacks all, a fine-tuned "
+             "one none",
              fdit_checkpoint_path(files[n - 1]), said.norms_missing, norms);
     if (report)
         *report = said;
@@ -279,8 +294,8 @@ out:
 
 /* ------------------------------------------------------------------ fingerprints */
 
-/* Root mean square, and the sum with signs that depend on the position only, over sqrt(n): two numbers
- * that change when weights change, are exchanged or are moved. */
+/* Root mean square, and the sum with signs that depend on the position only, over sqrt(n): two
+ * numbers that change when weights change, are exchanged or are moved. */
 static void summarise(const float *data, size_t n, double *rms, double *signed_sum)
 {
     double squares = 0, sum = 0;
@@ -337,7 +352,8 @@ enum fdit_status fdit_fingerprint_compare(fdit_context *ctx, const char *wanted,
     json_t *value;
     if (!json_is_object(a))
         FAIL(ctx, FDIT_ERROR_FORMAT, "%s: its entry \"base\" is no fingerprint", delta);
-    json_object_foreach(a, key, value) {
+    json_object_foreach(a, key, value)
+    {
         const json_t *other = json_object_get(b, key);
         double rms = json_number_value(json_array_get(value, 0));
         double sum = json_number_value(json_array_get(value, 1));
@@ -346,9 +362,11 @@ enum fdit_status fdit_fingerprint_compare(fdit_context *ctx, const char *wanted,
         /* The signed sum of n numbers of size rms is about rms: that is its scale. */
         double most = 1e-3 * (rms > rms2 ? rms : rms2) + 1e-12;
         if (!other || fabs(rms - rms2) > most || fabs(sum - sum2) > 30 * most)
-            FAIL(ctx, FDIT_ERROR_FORMAT,
-                 "%s was made from another base than %s: %s differs (rms %.6g, here %.6g); give the "
-                 "right --base, or --force to go on", delta, base, key, rms, rms2);
+            FAIL(
+                ctx, FDIT_ERROR_FORMAT,
+                "%s was made from another base than %s: %s differs (rms %.6g, here %.6g); give the "
+                "right --base, or --force to go on",
+                delta, base, key, rms, rms2);
     }
 out:
     json_decref(a);

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * checkpoint.h: named tensors from a file, whatever its layout, and the model they belong to.
  *
- * Layouts: safetensors with the public names; a training checkpoint of this program (the same names
- * behind "ema." and "raw."). */
+ * Layouts: safetensors, also in shards, or a torch file; a flat state_dict with the public names
+ * (DiT: no norm weights), a dictionary with "model" and "ema" (FineDiffusion), diffusers' names (a
+ * file, or a folder with or around "transformer"), a training checkpoint of this program (the
+ * public names behind "ema." and "raw."). */
 #ifndef FDIT_MODEL_CHECKPOINT_H
 #define FDIT_MODEL_CHECKPOINT_H
 
@@ -10,8 +12,8 @@
 
 struct fdit_checkpoint;
 
-/* Opens the file and checks its structure; FDIT_ERROR_FORMAT or _IO with the reason. `values` says which
- * set is read from a file that holds both. */
+/* Opens the file and checks its structure; FDIT_ERROR_FORMAT or _IO with the reason. `values` says
+ * which set is read from a file that holds both. */
 enum fdit_status fdit_checkpoint_open(fdit_context *ctx, const char *path, enum fdit_values values,
                                       struct fdit_checkpoint **out);
 void fdit_checkpoint_close(struct fdit_checkpoint *cp); /* NULL is allowed */
@@ -19,21 +21,37 @@ const char *fdit_checkpoint_path(const struct fdit_checkpoint *cp);
 /* NULL when the file has no such entry. */
 const char *fdit_checkpoint_meta(const struct fdit_checkpoint *cp, const char *key);
 bool fdit_checkpoint_has(const struct fdit_checkpoint *cp, const char *param);
-size_t fdit_checkpoint_tensors(const struct fdit_checkpoint *cp);
+size_t fdit_checkpoint_tensors(const struct fdit_checkpoint *cp); /* all in the file */
+struct fdit_st_tensor;
+const struct fdit_st_tensor *fdit_checkpoint_at(const struct fdit_checkpoint *cp, size_t i);
+/* "safetensors", "torch state_dict", "torch checkpoint" or "diffusers DiT". */
+const char *fdit_checkpoint_layout(const struct fdit_checkpoint *cp);
+/* What stands before the names of the weights: "", "ema/", ... */
+const char *fdit_checkpoint_prefix(const struct fdit_checkpoint *cp);
 /* Dimension i of the shape of a parameter, or -1. */
 int64_t fdit_checkpoint_dim(const struct fdit_checkpoint *cp, const char *param, int i);
 
-/* p->count floats of parameter p. A missing tensor, another shape, an integer type, NaN or infinity:
- * FDIT_ERROR_FORMAT or _NUMERIC naming file and tensor. */
+/* p->count floats of parameter p. A missing tensor, another shape, an integer type, NaN or
+ * infinity: FDIT_ERROR_FORMAT or _NUMERIC naming file and tensor. */
 enum fdit_status fdit_checkpoint_read(fdit_context *ctx, struct fdit_checkpoint *cp,
                                       const struct fdit_param *p, float *out);
+/* Numbers first..first+n of it. */
+enum fdit_status fdit_checkpoint_read_part(fdit_context *ctx, struct fdit_checkpoint *cp,
+                                           const struct fdit_param *p, size_t first, size_t n,
+                                           float *out);
 /* Rows first..first+n-1 of the class table, whatever its height. */
 enum fdit_status fdit_checkpoint_read_rows(fdit_context *ctx, struct fdit_checkpoint *cp, int first,
                                            int n, int width, float *out);
 
-/* The sizes of the model in the file, from the first of: `model_text` (what --model said, or NULL) for
- * width, depth, heads and patch; metadata; a config.json beside the file; the tensors' shapes, with the
- * heads that published models of this width have. What contradicts the tensors is refused. */
+/* Refuses tensors among the weights that are no parameter of the list. In a training checkpoint
+ * they are only counted. */
+enum fdit_status fdit_checkpoint_check(fdit_context *ctx, const struct fdit_checkpoint *cp,
+                                       const struct fdit_params *params, int depth, int *extra);
+
+/* The sizes of the model in the file, from the first of: `model_text` (what --model said, or NULL)
+ * for width, depth, heads and patch; metadata; a config.json beside the file; the tensors' shapes,
+ * with the heads of the model that a trainer's arguments in the file name, else those that
+ * published models of this width have. What contradicts the tensors is refused. */
 enum fdit_status fdit_checkpoint_config(fdit_context *ctx, struct fdit_checkpoint *cp,
                                         const char *model_text, struct fdit_model_config *out);
 
@@ -42,9 +60,9 @@ struct fdit_load_report {
     int norms_missing; /* scale and offset of LayerNorms that the file lacks: set to 1 and 0 */
     int extra;         /* tensors of the file that the model has no use for */
 };
-/* Loads every parameter of the model from the first of the `n` files that has it (a delta before its
- * base). With skip_table the class table is left as it is. Extra tensors of the last file are refused
- * by name. */
+/* Loads every parameter of the model from the first of the `n` files that has it (a delta before
+ * its base). With skip_table the class table is left as it is. Extra tensors of the last file are
+ * refused by name. */
 enum fdit_status fdit_model_load(fdit_context *ctx, struct fdit_model *model,
                                  struct fdit_checkpoint *const *files, int n, bool skip_table,
                                  struct fdit_load_report *report);
@@ -54,7 +72,8 @@ enum fdit_status fdit_model_load(fdit_context *ctx, struct fdit_model *model,
 enum fdit_status fdit_checkpoint_fingerprint(fdit_context *ctx, struct fdit_checkpoint *cp,
                                              const struct fdit_model_config *config,
                                              const struct fdit_mask *mask, char **out);
-/* Compares two of them with a relative tolerance of 1e-3; FDIT_ERROR_FORMAT names the first difference. */
+/* Compares two of them with a relative tolerance of 1e-3; FDIT_ERROR_FORMAT names the first
+ * difference. */
 enum fdit_status fdit_fingerprint_compare(fdit_context *ctx, const char *wanted, const char *got,
                                           const char *delta, const char *base);
 
