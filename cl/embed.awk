@@ -14,7 +14,7 @@ FNR == 1 {
     printf "    { \"%s\", \"#line 1 \\\"%s\\\"\\n\"\n", base(FILENAME), base(FILENAME)
 }
 {
-    gsub(/\\/, "\\\\")
+    gsub(/\\/, "\\\\&")
     gsub(/"/, "\\\"")
     print "      \"" $0 "\\n\""
 }

@@ -1,34 +1,45 @@
 /* SPDX-License-Identifier: Apache-2.0
- * linear.cl: the three products of a linear layer, C [M, N] = sum over k < K of A(m, k) B(k, n).
+ * linear.cl: the products of a linear layer, C [M, N] = sum over k < K of A(m, k) B(k, n).
  *
- *               A(m, k)        B(k, n)
- *   forward     x [M][K]       W [N][K]     M = B N rows, N = n_out, K = n_in
- *   dx          dy [M][K]      W [K][N]     N = n_in, K = n_out                  -DB_ROWS
- *   dw          dy [K][M]      x [K][N]     M = n_out, N = n_in, K = B N rows  -DA_COLUMNS -DB_ROWS
+ *   A(m, k)   a [M][lda], or [K][lda] with A_COLUMNS
+ *   B(k, n)   b [N][ldb], or [K][ldb] with B_ROWS; W_TYPE is its storage
+ *
+ *                  A              B                              M        N      K
+ *   forward        x [M][K]       weight object [K][N]           B N      n_out  n_in   -DB_ROWS
+ *   forward        x [M][K]       matrix W [N][K]                B N      n_out  n_in
+ *   dx             dy [M][K]      weight object [N][K]           B N      n_in   n_out
+ *   dx             dy [M][K]      matrix W [K][N]                B N      n_in   n_out  -DB_ROWS
+ *   dw             dy [K][M]      x [K][N]                       n_out    n_in   B N    -DA_COLUMNS
+ * -DB_ROWS
  *
  * A group computes a tile of TM x TN, TK steps of k at a time through local memory:
  *
  *            TN                          work-item (tx, ty) owns the elements
  *       +----+----+                      row ty + 16 i, column tx + 16 j,
- *   TM  |tile|    |   16 x 16 items      i < ITEM_M, j < ITEM_N: neighbours in tx
+ *   TM  |tile|    |   16 x SIDE items    i < ITEM_M, j < ITEM_N: neighbours in tx
  *       +----+----+                      read and write neighbours in memory
  *
  * An element's sum over k runs in one order whatever the tile, so its bits do not depend on M.
  *
  * ITEM_M, ITEM_N   elements of C a work-item, each way. Per-sample vectors (rows 1) use ITEM_M 1.
- * W_TYPE           storage of B: 0 f32, 1 f16, 2 bf16, 3 int8 with an f32 scale a row of W */
+ * TK               steps of k in local memory
+ * W_TYPE           0 f32, 1 f16, 2 bf16, 3 int8 with an f32 scale for each output feature, which is
+ *                  column n of B with B_ROWS, else its index k */
 #ifndef ITEM_M
 #define ITEM_M 4
 #endif
 #ifndef ITEM_N
 #define ITEM_N 4
 #endif
+#ifndef TK
+#define TK 16
+#endif
 #ifndef W_TYPE
 #define W_TYPE 0
 #endif
-#define TM (16 * ITEM_M)
+#define SIDE (GROUP / 16)
+#define TM (SIDE * ITEM_M)
 #define TN (16 * ITEM_N)
-#define TK 16
 
 #define HAS_BETA 0
 #define HAS_BIAS 1
@@ -41,24 +52,28 @@
 
 #if W_TYPE == 0
 #define B_TYPE float
-#define B_LOAD(at, row) b[b_at + (at)]
+#define B_LOAD(at, k) b[b_at + (at)]
 #elif W_TYPE == 1
 #define B_TYPE half
-#define B_LOAD(at, row) vload_half((at), b + b_at)
+#define B_LOAD(at, k) vload_half((at), b + b_at)
 #elif W_TYPE == 2
 #define B_TYPE ushort
-#define B_LOAD(at, row) as_float((uint)b[b_at + (at)] << 16)
+#define B_LOAD(at, k) as_float((uint)b[b_at + (at)] << 16)
 #else
 #define B_TYPE char
-#define B_LOAD(at, row) ((float)b[b_at + (at)] * w_scale[w_scale_at + (row)])
+#ifdef B_ROWS
+#define B_LOAD(at, k) (float)b[b_at + (at)]
+#else
+#define B_LOAD(at, k) ((float)b[b_at + (at)] * w_scale[w_scale_at + (size_t)(k)])
+#endif
 #endif
 
-__kernel __attribute__((reqd_work_group_size(16, 16, 1)))
-void linear(__global float *y, ulong y_at, __global const float *a, ulong a_at,
-            __global const B_TYPE *b, ulong b_at, __global const float *w_scale, ulong w_scale_at,
-            __global const float *bias, ulong bias_at, __global float *pre, ulong pre_at,
-            __global const float *gate, ulong gate_at, __global const float *residual,
-            ulong residual_at, int M, int N, int K, int rows, int gate_stride, uint flags)
+__kernel __attribute__((reqd_work_group_size(16, SIDE, 1))) void
+linear(__global float *y, ulong y_at, __global const float *a, ulong a_at, __global const B_TYPE *b,
+       ulong b_at, __global const float *w_scale, ulong w_scale_at, __global const float *bias,
+       ulong bias_at, __global float *pre, ulong pre_at, __global const float *gate, ulong gate_at,
+       __global const float *residual, ulong residual_at, int M, int N, int K, int lda, int ldb,
+       int rows, int gate_stride, uint flags)
 {
     __local float as[TK][TM + 1], bs[TK][TN + 1];
     int tx = (int)get_local_id(0), ty = (int)get_local_id(1), l = ty * 16 + tx;
@@ -75,22 +90,24 @@ void linear(__global float *y, ulong y_at, __global const float *a, ulong a_at,
 #ifdef A_COLUMNS
             int m = i % TM, k = i / TM;
             bool in = m0 + m < M && k0 + k < K;
-            as[k][m] = in ? a[a_at + (size_t)(k0 + k) * (size_t)M + (size_t)(m0 + m)] : 0.0f;
+            as[k][m] = in ? a[a_at + (size_t)(k0 + k) * (size_t)lda + (size_t)(m0 + m)] : 0.0f;
 #else
             int k = i % TK, m = i / TK;
             bool in = m0 + m < M && k0 + k < K;
-            as[k][m] = in ? a[a_at + (size_t)(m0 + m) * (size_t)K + (size_t)(k0 + k)] : 0.0f;
+            as[k][m] = in ? a[a_at + (size_t)(m0 + m) * (size_t)lda + (size_t)(k0 + k)] : 0.0f;
 #endif
         }
         for (int i = l; i < TN * TK; i += GROUP) {
 #ifdef B_ROWS
             int n = i % TN, k = i / TN;
             bool in = n0 + n < N && k0 + k < K;
-            bs[k][n] = in ? B_LOAD((size_t)(k0 + k) * (size_t)N + (size_t)(n0 + n), k0 + k) : 0.0f;
+            bs[k][n] =
+                in ? B_LOAD((size_t)(k0 + k) * (size_t)ldb + (size_t)(n0 + n), k0 + k) : 0.0f;
 #else
             int k = i % TK, n = i / TK;
             bool in = n0 + n < N && k0 + k < K;
-            bs[k][n] = in ? B_LOAD((size_t)(n0 + n) * (size_t)K + (size_t)(k0 + k), n0 + n) : 0.0f;
+            bs[k][n] =
+                in ? B_LOAD((size_t)(n0 + n) * (size_t)ldb + (size_t)(k0 + k), k0 + k) : 0.0f;
 #endif
         }
         barrier(CLK_LOCAL_MEM_FENCE);
@@ -98,7 +115,7 @@ void linear(__global float *y, ulong y_at, __global const float *a, ulong a_at,
             float am[ITEM_M], bn[ITEM_N];
 #pragma unroll
             for (int i = 0; i < ITEM_M; i++)
-                am[i] = as[k][ty + 16 * i];
+                am[i] = as[k][ty + SIDE * i];
 #pragma unroll
             for (int j = 0; j < ITEM_N; j++)
                 bn[j] = bs[k][tx + 16 * j];
@@ -114,11 +131,14 @@ void linear(__global float *y, ulong y_at, __global const float *a, ulong a_at,
     uint kind = flags >> ACT_SHIFT;
     for (int i = 0; i < ITEM_M; i++)
         for (int j = 0; j < ITEM_N; j++) {
-            int m = m0 + ty + 16 * i, n = n0 + tx + 16 * j;
+            int m = m0 + ty + SIDE * i, n = n0 + tx + 16 * j;
             if (m >= M || n >= N)
                 continue;
             size_t at = (size_t)m * (size_t)N + (size_t)n;
             float v = acc[i][j];
+#if W_TYPE == 3 && defined(B_ROWS)
+            v *= w_scale[w_scale_at + (size_t)n];
+#endif
             if (FLAG(flags, HAS_BIAS))
                 v += bias[bias_at + (size_t)n];
             if (FLAG(flags, HAS_SLOPE)) {

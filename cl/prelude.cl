@@ -6,8 +6,10 @@
  *   absent one is any valid buffer, and a bit of `flags` that is off.
  * - A row of per-sample vectors (gate, shift, scale) starts at sample * stride.
  * - Every work-item reaches every barrier: ragged edges load zeroes and skip stores.
- * - 256 work-items a group, at most 32 KiB of local memory. */
+ * - GROUP work-items a group (32 .. 256, a power of two), at most 32 KiB of local memory. */
+#ifndef GROUP
 #define GROUP 256
+#endif
 
 #define FLAG(f, bit) (((f) & (1u << (bit))) != 0)
 
@@ -16,42 +18,48 @@
 #define ACT_GELU 1
 #define ACT_SILU 2
 
-/* 0.5 x (1 + tanh(u)) = x / (1 + exp(-2u)), u = sqrt(2/pi) (x + 0.044715 x^3): no cancellation for
- * negative x. */
-float gelu(float x)
-{
-    float u = 0.7978845608f * (x + 0.044715f * x * x * x);
-    return x / (1.0f + exp(-2.0f * u));
-}
-
-float gelu_slope(float x)
-{
-    float u = 0.7978845608f * (x + 0.044715f * x * x * x);
-    float du = 0.7978845608f * (1.0f + 3.0f * 0.044715f * x * x);
-    float s = 1.0f / (1.0f + exp(-2.0f * u));
-    return s + 2.0f * x * s * (1.0f - s) * du;
-}
-
-float silu(float x)
-{
-    return x / (1.0f + exp(-x));
-}
-
-float silu_slope(float x)
-{
-    float s = 1.0f / (1.0f + exp(-x));
-    return s * (1.0f + x * (1.0f - s));
-}
-
-float act(uint kind, float x)
-{
-    return kind == ACT_GELU ? gelu(x) : kind == ACT_SILU ? silu(x) : x;
-}
-
-float act_slope(uint kind, float x)
-{
-    return kind == ACT_GELU ? gelu_slope(x) : kind == ACT_SILU ? silu_slope(x) : 1.0f;
-}
+/* The activations and their slopes, for T float or a vector of floats; names end with S.
+ * gelu: 0.5 x (1 + tanh(u)) = x / (1 + exp(-2u)), u = sqrt(2/pi) (x + 0.044715 x^3): no
+ * cancellation for negative x. */
+#define ACTIVATIONS(T, S)                                                                          \
+    T gelu##S(T x)                                                                                 \
+    {                                                                                              \
+        T u = 0.7978845608f * (x + 0.044715f * x * x * x);                                         \
+        return x / (1.0f + exp(-2.0f * u));                                                        \
+    }                                                                                              \
+    T gelu_slope##S(T x)                                                                           \
+    {                                                                                              \
+        T u = 0.7978845608f * (x + 0.044715f * x * x * x);                                         \
+        T du = 0.7978845608f * (1.0f + 3.0f * 0.044715f * x * x);                                  \
+        T s = 1.0f / (1.0f + exp(-2.0f * u));                                                      \
+        return s + 2.0f * x * s * (1.0f - s) * du;                                                 \
+    }                                                                                              \
+    T silu##S(T x)                                                                                 \
+    {                                                                                              \
+        return x / (1.0f + exp(-x));                                                               \
+    }                                                                                              \
+    T silu_slope##S(T x)                                                                           \
+    {                                                                                              \
+        T s = 1.0f / (1.0f + exp(-x));                                                             \
+        return s * (1.0f + x * (1.0f - s));                                                        \
+    }                                                                                              \
+    T act##S(uint kind, T x)                                                                       \
+    {                                                                                              \
+        if (kind == ACT_GELU)                                                                      \
+            return gelu##S(x);                                                                     \
+        if (kind == ACT_SILU)                                                                      \
+            return silu##S(x);                                                                     \
+        return x;                                                                                  \
+    }                                                                                              \
+    T act_slope##S(uint kind, T x)                                                                 \
+    {                                                                                              \
+        if (kind == ACT_GELU)                                                                      \
+            return gelu_slope##S(x);                                                               \
+        if (kind == ACT_SILU)                                                                      \
+            return silu_slope##S(x);                                                               \
+        return (T)(1.0f);                                                                          \
+    }
+ACTIVATIONS(float, )
 
 /* The sum of v over a group of GROUP work-items in one dimension: a fixed tree, the same in all.
  * `s` holds GROUP floats and may be used again at once. */

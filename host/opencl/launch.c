@@ -10,6 +10,13 @@ struct launch launch_begin(fdit_device *dev, enum program program, int kernel)
                             .name = opencl_kernel_name(program, kernel) };
 }
 
+struct launch launch_variant(fdit_device *dev, const struct program_state *program,
+                             const char *name)
+{
+    return (
+        struct launch){ .dev = dev, .kernel = program ? program->kernels[0] : NULL, .name = name };
+}
+
 static void set(struct launch *l, size_t bytes, const void *value)
 {
     if (l->dev->status == FDIT_OK)

@@ -137,10 +137,7 @@ static void programs_of(fdit_device *dev, const struct fdit_op_shape *shape)
     switch (shape->op) {
     case FDIT_OP_LINEAR:
     case FDIT_OP_LINEAR_DX:
-        if (shape->plain) /* a weight object brings its own */
-            opencl_linear_programs(dev, FDIT_F32, shape->op == FDIT_OP_LINEAR_DX);
-        break;
-    case FDIT_OP_LINEAR_DW: opencl_program_need(dev, PROGRAM_LINEAR_DW); break;
+    case FDIT_OP_LINEAR_DW: opencl_linear_prepare(dev, shape); break;
     case FDIT_OP_ATTENTION:
     case FDIT_OP_ATTENTION_BACKWARD:
         opencl_attention_programs(dev, shape->head_size, shape->op == FDIT_OP_ATTENTION_BACKWARD);
@@ -172,6 +169,9 @@ size_t opencl_workspace_bytes(fdit_device *dev, const struct fdit_op_shape *shap
 {
     programs_of(dev, shape);
     switch (shape->op) {
+    case FDIT_OP_LINEAR:
+    case FDIT_OP_LINEAR_DX:
+    case FDIT_OP_LINEAR_DW: return opencl_linear_workspace(dev, shape);
     case FDIT_OP_COLUMN_SUM: { /* one partial sum a block of rows */
         long long rows = (long long)shape->samples * shape->rows;
         return floats((int)((rows + GROUP - 1) / GROUP), shape->n_out, 1);

@@ -2,6 +2,7 @@
  * opencl.c: opening and closing a device, and its table. One context and one in-order queue a
  * device; all kernels are ours (cl/), in OpenCL C 1.2 without extensions. */
 #include "opencl.h"
+#include "gemm.h"
 #include "state.h"
 
 #include "core/mem.h"
@@ -73,6 +74,14 @@ static enum fdit_status describe(fdit_context *ctx, struct opencl *cl,
     TRY(opencl_status(ctx, cl,
                       clGetDeviceInfo(cl->device, CL_DEVICE_TYPE, sizeof type, &type, NULL),
                       "clGetDeviceInfo", "its type"));
+    cl_uint floats = 0;
+    cl->is_cpu = (type & CL_DEVICE_TYPE_CPU) != 0;
+    cl->group = GROUP;
+    TRY(opencl_status(ctx, cl,
+                      clGetDeviceInfo(cl->device, CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT,
+                                      sizeof floats, &floats, NULL),
+                      "clGetDeviceInfo", "its vectors"));
+    cl->vector_floats = (int)floats;
     info->max_buffer = cl->max_buffer;
     info->local_memory = cl->local_bytes;
     info->is_gpu = (type & CL_DEVICE_TYPE_GPU) != 0;
@@ -88,6 +97,7 @@ static enum fdit_status open_device(fdit_context *ctx, const struct fdit_device_
     enum fdit_status status = FDIT_OK;
     struct opencl *cl = NULL;
     const char *finish_each = getenv("FINEDIFFUSION_OPENCL_SYNC");
+    const char *forced = getenv("FINEDIFFUSION_OPENCL_GEMM");
     cl_int error;
     TRY(fdit_alloc(ctx, 1, sizeof *cl, &cl));
     atomic_flag_clear(&cl->said_lock);
@@ -95,6 +105,12 @@ static enum fdit_status open_device(fdit_context *ctx, const struct fdit_device_
     if (!cl->ctx)
         FAIL(ctx, FDIT_ERROR_MEMORY, "out of memory when opening an OpenCL device");
     cl->finish_each = finish_each && *finish_each && *finish_each != '0';
+    if (forced && *forced && !gemm_config_parse(forced, &cl->gemm_forced))
+        FAIL(ctx, FDIT_ERROR_ARGUMENT,
+             "FINEDIFFUSION_OPENCL_GEMM='%s' is none of 'clblast', 'tile im=4 nv=4 step=16', "
+             "'registers im=4 "
+             "vw=16 nv=4 group=8'",
+             forced);
     TRY(opencl_find(ctx, options->spec, &cl->platform, &cl->device, &cl->label));
     cl->context = clCreateContext(
         (cl_context_properties[]){ CL_CONTEXT_PLATFORM, (cl_context_properties)cl->platform, 0 }, 1,

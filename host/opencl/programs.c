@@ -7,8 +7,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define DX "-DB_ROWS"
-#define VECTOR "-DITEM_M=1"
 #define FORWARD(head, rows, tile) "-DFORWARD -DHEAD=" #head " -DROWS=" #rows " -DTILE=" #tile
 #define BACKWARD(head, rows, tile) "-DHEAD=" #head " -DROWS=" #rows " -DTILE=" #tile
 
@@ -22,23 +20,7 @@ static const struct {
     const char *source, *options;
     const char *kernels[PROGRAM_KERNELS];
 } programs[PROGRAM_COUNT] = {
-    [PROGRAM_LINEAR] = { "linear.cl", "", { "linear" } },
-    [PROGRAM_LINEAR_VECTOR] = { "linear.cl", VECTOR, { "linear" } },
-    [PROGRAM_LINEAR_DX] = { "linear.cl", DX, { "linear" } },
-    [PROGRAM_LINEAR_DX_VECTOR] = { "linear.cl", DX " " VECTOR, { "linear" } },
-    [PROGRAM_LINEAR_DW] = { "linear.cl", "-DA_COLUMNS -DB_ROWS", { "linear" } },
-    [PROGRAM_LINEAR_F16] = { "linear.cl", "-DW_TYPE=1", { "linear" } },
-    [PROGRAM_LINEAR_VECTOR_F16] = { "linear.cl", "-DW_TYPE=1 " VECTOR, { "linear" } },
-    [PROGRAM_LINEAR_DX_F16] = { "linear.cl", "-DW_TYPE=1 " DX, { "linear" } },
-    [PROGRAM_LINEAR_DX_VECTOR_F16] = { "linear.cl", "-DW_TYPE=1 " DX " " VECTOR, { "linear" } },
-    [PROGRAM_LINEAR_BF16] = { "linear.cl", "-DW_TYPE=2", { "linear" } },
-    [PROGRAM_LINEAR_VECTOR_BF16] = { "linear.cl", "-DW_TYPE=2 " VECTOR, { "linear" } },
-    [PROGRAM_LINEAR_DX_BF16] = { "linear.cl", "-DW_TYPE=2 " DX, { "linear" } },
-    [PROGRAM_LINEAR_DX_VECTOR_BF16] = { "linear.cl", "-DW_TYPE=2 " DX " " VECTOR, { "linear" } },
-    [PROGRAM_LINEAR_I8] = { "linear.cl", "-DW_TYPE=3", { "linear" } },
-    [PROGRAM_LINEAR_VECTOR_I8] = { "linear.cl", "-DW_TYPE=3 " VECTOR, { "linear" } },
-    [PROGRAM_LINEAR_DX_I8] = { "linear.cl", "-DW_TYPE=3 " DX, { "linear" } },
-    [PROGRAM_LINEAR_DX_VECTOR_I8] = { "linear.cl", "-DW_TYPE=3 " DX " " VECTOR, { "linear" } },
+    [PROGRAM_TRANSPOSE] = { "transpose.cl", "", { "transpose" } },
     [PROGRAM_NORM] = { "norm.cl",
                        "",
                        { "norm", "modulate", "norm_dx", "norm_dmod", "norm_dparam" } },
@@ -102,29 +84,28 @@ out:
     return status;
 }
 
-static enum fdit_status build(fdit_context *ctx, struct opencl *cl, enum program which,
-                              const char *what)
+static enum fdit_status build(fdit_context *ctx, struct opencl *cl, const char *source,
+                              const char *options, cl_program *out, const char *what)
 {
-    const char *parts[2] = { source_of("prelude.cl"), source_of(programs[which].source) };
-    struct program_state *p = &cl->programs[which];
+    const char *parts[2] = { source_of("prelude.cl"), source_of(source) };
     enum fdit_status status = FDIT_OK;
-    char options[128];
+    char all[256];
     cl_int error;
     /* Drivers without the option compile as 1.2 anyway. */
     for (int attempt = 0; attempt < 2; attempt++) {
-        snprintf(options, sizeof options, "%s%s", attempt ? "" : "-cl-std=CL1.2 ",
-                 programs[which].options);
-        p->program = clCreateProgramWithSource(cl->context, 2, parts, NULL, &error);
+        snprintf(all, sizeof all, "%s-DGROUP=%d %s%s", attempt ? "" : "-cl-std=CL1.2 ", cl->group,
+                 cl->is_cpu ? "-DON_CPU=1 " : "", options);
+        *out = clCreateProgramWithSource(cl->context, 2, parts, NULL, &error);
         TRY(opencl_status(ctx, cl, error, "clCreateProgramWithSource", what));
-        error = clBuildProgram(p->program, 1, &cl->device, options, NULL, NULL);
+        error = clBuildProgram(*out, 1, &cl->device, all, NULL, NULL);
         if (error == CL_SUCCESS)
             return FDIT_OK;
         if (error != CL_INVALID_BUILD_OPTIONS || attempt)
             break;
-        clReleaseProgram(p->program);
-        p->program = NULL;
+        clReleaseProgram(*out);
+        *out = NULL;
     }
-    status = build_failed(ctx, cl, p->program, error, what);
+    status = build_failed(ctx, cl, *out, error, what);
 out:
     return status;
 }
@@ -161,18 +142,19 @@ out:
     return status;
 }
 
-static enum fdit_status make(fdit_context *ctx, struct opencl *cl, enum program which)
+static enum fdit_status make(fdit_context *ctx, struct opencl *cl, const char *source,
+                             const char *options, const char *const *kernels,
+                             struct program_state *p)
 {
     enum fdit_status status = FDIT_OK;
-    struct program_state *p = &cl->programs[which];
-    char what[160];
+    char what[256];
     cl_int error;
-    snprintf(what, sizeof what, "%s %s", programs[which].source, programs[which].options);
-    TRY(build(ctx, cl, which, what));
-    for (int k = 0; k < PROGRAM_KERNELS && programs[which].kernels[k]; k++) {
-        p->kernels[k] = clCreateKernel(p->program, programs[which].kernels[k], &error);
-        TRY(opencl_status(ctx, cl, error, "clCreateKernel", programs[which].kernels[k]));
-        TRY(check_kernel(ctx, cl, p->kernels[k], programs[which].kernels[k]));
+    snprintf(what, sizeof what, "%s %s", source, options);
+    TRY(build(ctx, cl, source, options, &p->program, what));
+    for (int k = 0; k < PROGRAM_KERNELS && kernels[k]; k++) {
+        p->kernels[k] = clCreateKernel(p->program, kernels[k], &error);
+        TRY(opencl_status(ctx, cl, error, "clCreateKernel", kernels[k]));
+        TRY(check_kernel(ctx, cl, p->kernels[k], kernels[k]));
     }
 out:
     return status;
@@ -183,7 +165,8 @@ bool opencl_program_need(fdit_device *dev, enum program which)
     struct opencl *cl = opencl_of(dev);
     if (cl->programs[which].program || dev->status != FDIT_OK)
         return dev->status == FDIT_OK;
-    enum fdit_status status = make(cl->ctx, cl, which);
+    enum fdit_status status = make(cl->ctx, cl, programs[which].source, programs[which].options,
+                                   programs[which].kernels, &cl->programs[which]);
     if (status != FDIT_OK)
         fdit_device_fail(dev, status, "%s", fdit_context_message(cl->ctx));
     return status == FDIT_OK;
@@ -194,13 +177,57 @@ const char *opencl_kernel_name(enum program which, int kernel)
     return programs[which].kernels[kernel];
 }
 
+static void program_free(struct program_state *p)
+{
+    for (int k = 0; k < PROGRAM_KERNELS; k++)
+        if (p->kernels[k])
+            clReleaseKernel(p->kernels[k]);
+    if (p->program)
+        clReleaseProgram(p->program);
+}
+
+static enum fdit_status add_variant(struct opencl *cl, const char *source, const char *kernel,
+                                    const char *options)
+{
+    enum fdit_status status = FDIT_OK;
+    struct variant *v = &cl->variants[cl->n_variants];
+    const char *const kernels[PROGRAM_KERNELS] = { kernel };
+    if (cl->n_variants == VARIANTS)
+        FAIL(cl->ctx, FDIT_ERROR_UNSUPPORTED, "opencl, %s: more than %d builds of %s", cl->label,
+             VARIANTS, source);
+    snprintf(v->source, sizeof v->source, "%s", source);
+    snprintf(v->options, sizeof v->options, "%s", options);
+    TRY(make(cl->ctx, cl, source, options, kernels, &v->state));
+    cl->n_variants++;
+    return FDIT_OK;
+out:
+    program_free(&v->state);
+    *v = (struct variant){ 0 };
+    return status;
+}
+
+const struct program_state *opencl_variant(fdit_device *dev, const char *source, const char *kernel,
+                                           const char *options)
+{
+    struct opencl *cl = opencl_of(dev);
+    for (int i = 0; i < cl->n_variants; i++)
+        if (strcmp(cl->variants[i].options, options) == 0 &&
+            strcmp(cl->variants[i].source, source) == 0)
+            return &cl->variants[i].state;
+    if (dev->status != FDIT_OK)
+        return NULL;
+    enum fdit_status status = add_variant(cl, source, kernel, options);
+    if (status != FDIT_OK) {
+        fdit_device_fail(dev, status, "%s", fdit_context_message(cl->ctx));
+        return NULL;
+    }
+    return &cl->variants[cl->n_variants - 1].state;
+}
+
 void opencl_programs_free(struct opencl *cl)
 {
-    for (int i = 0; i < PROGRAM_COUNT; i++) {
-        for (int k = 0; k < PROGRAM_KERNELS; k++)
-            if (cl->programs[i].kernels[k])
-                clReleaseKernel(cl->programs[i].kernels[k]);
-        if (cl->programs[i].program)
-            clReleaseProgram(cl->programs[i].program);
-    }
+    for (int i = 0; i < PROGRAM_COUNT; i++)
+        program_free(&cl->programs[i]);
+    for (int i = 0; i < cl->n_variants; i++)
+        program_free(&cl->variants[i].state);
 }

@@ -18,23 +18,7 @@ extern const struct cl_source fdit_cl_sources[]; /* ends with a NULL name; made 
 
 /* A program is a file and its options; kernels.c has the table. */
 enum program {
-    PROGRAM_LINEAR,
-    PROGRAM_LINEAR_VECTOR,
-    PROGRAM_LINEAR_DX,
-    PROGRAM_LINEAR_DX_VECTOR,
-    PROGRAM_LINEAR_DW,
-    PROGRAM_LINEAR_F16,
-    PROGRAM_LINEAR_VECTOR_F16,
-    PROGRAM_LINEAR_DX_F16,
-    PROGRAM_LINEAR_DX_VECTOR_F16,
-    PROGRAM_LINEAR_BF16,
-    PROGRAM_LINEAR_VECTOR_BF16,
-    PROGRAM_LINEAR_DX_BF16,
-    PROGRAM_LINEAR_DX_VECTOR_BF16,
-    PROGRAM_LINEAR_I8,
-    PROGRAM_LINEAR_VECTOR_I8,
-    PROGRAM_LINEAR_DX_I8,
-    PROGRAM_LINEAR_DX_VECTOR_I8,
+    PROGRAM_TRANSPOSE,
     PROGRAM_NORM,
     PROGRAM_REDUCE,
     PROGRAM_POINTWISE,
@@ -52,9 +36,19 @@ enum program {
     PROGRAM_COUNT
 };
 
+enum gemm_kind { GEMM_FORWARD, GEMM_DX, GEMM_DW };
+enum gemm_engine { GEMM_DEFAULT, GEMM_TILE, GEMM_REGISTERS, GEMM_CLBLAST };
+/* An engine and its parameters: see gemm.h and the heads of the kernel files. */
+struct gemm_config {
+    enum gemm_engine engine;
+    int im, nv;    /* rows and columns (tile) or vectors (registers) of a work-item */
+    int step;      /* tile: steps of k in local memory */
+    int vw, group; /* registers: floats of a vector; items a group */
+};
+
 /* Kernels of a program, in the order of its table entry. */
 enum {
-    KERNEL_LINEAR = 0,
+    KERNEL_TRANSPOSE = 0,
     KERNEL_NORM = 0,
     KERNEL_MODULATE,
     KERNEL_NORM_DX,
@@ -91,6 +85,7 @@ enum {
 
 enum {
     GROUP = 256,             /* work-items a group: cl/prelude.cl */
+    VARIANTS = 96,           /* builds of the products */
     HEADS = 4,               /* builds of the attention programs */
     SUM_PARTS = 1024,        /* most partial sums of sum_squares */
     QUEUE_BOUND = 128,       /* launches between two waits for the one before: see launch_run */
@@ -105,6 +100,12 @@ struct program_state {
     cl_kernel kernels[PROGRAM_KERNELS];
 };
 
+/* A kernel built for options that are found at run time. */
+struct variant {
+    char source[32], options[160];
+    struct program_state state;
+};
+
 struct opencl {
     fdit_context *ctx; /* takes the messages of programs that are built outside of open */
     cl_platform_id platform;
@@ -113,7 +114,13 @@ struct opencl {
     cl_command_queue queue;
     char *label; /* "platform / device", for messages */
     struct program_state programs[PROGRAM_COUNT];
-    cl_mem workspace; /* `reserved` bytes */
+    struct variant variants[VARIANTS];
+    int n_variants;
+    bool is_cpu;       /* the device is a processor: no local memory of its own, slow barriers */
+    int vector_floats; /* of its vector registers */
+    int group;         /* work-items a group: GROUP of cl/prelude.cl */
+    struct gemm_config gemm_forced; /* engine GEMM_DEFAULT: none */
+    cl_mem workspace;               /* `reserved` bytes */
     size_t reserved;
     cl_mem dummy; /* stands for absent tensors */
     cl_event reads[READ_SLOTS];
@@ -159,6 +166,10 @@ enum fdit_status opencl_facts(fdit_context *ctx, fdit_device *dev, char **out);
 /* programs.c: built when first needed: by workspace_bytes, which is asked about the ops of a plan
  * before the first of them runs, by weight_new, else by the first launch. A failure is sticky. */
 bool opencl_program_need(fdit_device *dev, enum program which);
+/* The program of one kernel, built with these options when first asked for; NULL after a failure,
+ * which is sticky. */
+const struct program_state *opencl_variant(fdit_device *dev, const char *source, const char *kernel,
+                                           const char *options);
 void opencl_programs_free(struct opencl *cl);
 const char *opencl_kernel_name(enum program which, int kernel);
 
@@ -176,6 +187,8 @@ struct launch {
     cl_uint n;
 };
 struct launch launch_begin(fdit_device *dev, enum program program, int kernel);
+struct launch launch_variant(fdit_device *dev, const struct program_state *program,
+                             const char *name);
 void launch_memory(struct launch *l, cl_mem memory, size_t at); /* at: in elements */
 void launch_tensor(struct launch *l, struct fdit_tensor t);     /* absent: the dummy */
 void launch_int(struct launch *l, int v);
@@ -207,10 +220,11 @@ enum fdit_status opencl_weight_new(fdit_context *ctx, fdit_device *dev,
                                    void **handle);
 void opencl_weight_free(fdit_device *dev, void *handle);
 /* Where the scales of an int8 weight begin in its buffer, in floats. */
-size_t opencl_weight_scales(const struct fdit_weight_desc *desc);
+size_t opencl_weight_scales(const struct opencl *cl, const struct fdit_weight_desc *desc);
 
 /* ops.c, attention.c: builds the programs of an op of this shape */
-void opencl_linear_programs(fdit_device *dev, enum fdit_dtype storage, bool dx);
+void opencl_linear_prepare(fdit_device *dev, const struct fdit_op_shape *shape);
+size_t opencl_linear_workspace(fdit_device *dev, const struct fdit_op_shape *shape);
 void opencl_attention_programs(fdit_device *dev, int head_size, bool backward);
 
 void opencl_linear(fdit_device *dev, const struct fdit_linear_args *a);

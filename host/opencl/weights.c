@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * weights.c: frozen matrices, row-major [n_out][n_in] in their storage type: one copy serves linear
- * and linear_dx. int8: the rows first, padded to whole floats, then one f32 scale a row. */
-#include "state.h"
+ * weights.c: frozen matrices, [n_in][ld] in their storage type, ld = n_out rounded up: one copy
+ * serves linear and linear_dx. int8: the numbers first, padded to whole floats, then one f32 scale
+ * for each of the n_out features. */
+#include "gemm.h"
 
 #include "core/mem.h"
 
@@ -14,22 +15,22 @@ bool opencl_supports_storage(const fdit_device *dev, enum fdit_dtype storage)
     return storage == FDIT_F32 || storage == FDIT_BF16 || storage == FDIT_F16 || storage == FDIT_I8;
 }
 
-static size_t elements(const struct fdit_weight_desc *desc)
+static size_t elements(const struct opencl *cl, const struct fdit_weight_desc *desc)
 {
-    return (size_t)desc->n_out * (size_t)desc->n_in;
+    return (size_t)(desc->conv ? desc->n_out : gemm_ld(cl, desc->n_out)) * (size_t)desc->n_in;
 }
 
-size_t opencl_weight_scales(const struct fdit_weight_desc *desc)
+size_t opencl_weight_scales(const struct opencl *cl, const struct fdit_weight_desc *desc)
 {
-    return (elements(desc) + 3) / 4;
+    return (elements(cl, desc) + 3) / 4;
 }
 
 size_t opencl_weight_bytes(fdit_device *dev, const struct fdit_weight_desc *desc)
 {
-    (void)dev;
+    const struct opencl *cl = opencl_of(dev);
     if (desc->storage == FDIT_I8)
-        return (opencl_weight_scales(desc) + (size_t)desc->n_out) * sizeof(float);
-    return elements(desc) * fdit_dtype_bytes(desc->storage);
+        return (opencl_weight_scales(cl, desc) + (size_t)desc->n_out) * sizeof(float);
+    return elements(cl, desc) * fdit_dtype_bytes(desc->storage);
 }
 
 /* Both round to nearest, ties to even; NaN stays NaN. */
@@ -59,37 +60,47 @@ static uint16_t to_f16(float x)
     return (uint16_t)(sign | ((rounded - 0x38000000u) >> 13));
 }
 
-static void to_i8(const struct fdit_weight_desc *desc, const float *data, int8_t *q, float *scales)
+/* The scale of a row: 0 for a row of zeroes; NaN for one that is not finite, which must not
+ * look healthy. */
+static void row_scale(const float *row, int n, float *scale)
 {
-    for (int r = 0; r < desc->n_out; r++) {
-        const float *row = data + (size_t)r * (size_t)desc->n_in;
-        float most = 0;
-        bool finite = true;
-        for (int i = 0; i < desc->n_in; i++) {
-            finite = finite && isfinite(row[i]);
-            most = fmaxf(most, fabsf(row[i]));
-        }
-        scales[r] = finite ? most / 127 : NAN; /* a row that has no scale must not look healthy */
-        for (int i = 0; i < desc->n_in; i++)
-            q[(size_t)r * (size_t)desc->n_in + (size_t)i] =
-                finite && most > 0 ? (int8_t)lrintf(row[i] / scales[r]) : 1;
-        if (finite && most <= 0)
-            scales[r] = 0;
+    float most = 0;
+    bool finite = true;
+    for (int i = 0; i < n; i++) {
+        finite = finite && isfinite(row[i]);
+        most = fmaxf(most, fabsf(row[i]));
+    }
+    *scale = finite ? most / 127 : NAN;
+}
+
+/* One number of the matrix in its storage type, at `at` of `to`. */
+static void store(enum fdit_dtype storage, void *to, size_t at, float x, float scale)
+{
+    switch (storage) {
+    case FDIT_BF16: ((uint16_t *)to)[at] = to_bf16(x); break;
+    case FDIT_F16: ((uint16_t *)to)[at] = to_f16(x); break;
+    case FDIT_I8:
+        ((int8_t *)to)[at] = isnan(scale) ? 1 : scale > 0 ? (int8_t)lrintf(x / scale) : 0;
+        break;
+    default: ((float *)to)[at] = x; break;
     }
 }
 
-static void convert(const struct fdit_weight_desc *desc, const float *data, void *to)
+/* data [n_out][n_in] to [n_in][ld], square by square; the columns behind n_out stay 0. */
+static void convert(const struct opencl *cl, const struct fdit_weight_desc *desc, const float *data,
+                    void *to)
 {
-    size_t n = elements(desc);
-    uint16_t *halves = to;
-    if (desc->storage == FDIT_BF16)
-        for (size_t i = 0; i < n; i++)
-            halves[i] = to_bf16(data[i]);
-    else if (desc->storage == FDIT_F16)
-        for (size_t i = 0; i < n; i++)
-            halves[i] = to_f16(data[i]);
-    else
-        to_i8(desc, data, to, (float *)to + opencl_weight_scales(desc));
+    enum { SQUARE = 32 };
+    size_t n_in = (size_t)desc->n_in, ld = (size_t)gemm_ld(cl, desc->n_out);
+    float *scales = desc->storage == FDIT_I8 ? (float *)to + opencl_weight_scales(cl, desc) : NULL;
+    for (int r = 0; scales && r < desc->n_out; r++)
+        row_scale(data + (size_t)r * n_in, desc->n_in, &scales[r]);
+    for (int r0 = 0; r0 < desc->n_out; r0 += SQUARE)
+        for (int i0 = 0; i0 < desc->n_in; i0 += SQUARE)
+            for (int i = i0; i < i0 + SQUARE && i < desc->n_in; i++)
+                for (int r = r0; r < r0 + SQUARE && r < desc->n_out; r++)
+                    store(desc->storage, to, (size_t)i * ld + (size_t)r,
+                          data[(size_t)r * n_in + (size_t)i], scales ? scales[r] : 0);
 }
 
 enum fdit_status opencl_weight_new(fdit_context *ctx, fdit_device *dev,
@@ -111,22 +122,17 @@ enum fdit_status opencl_weight_new(fdit_context *ctx, fdit_device *dev,
     if (desc->conv && desc->storage != FDIT_F32)
         FAIL(ctx, FDIT_ERROR_UNSUPPORTED, "the weight of a conv as %s: only f32 is possible",
              fdit_dtype_name(desc->storage));
-    if (!desc->conv)
-        opencl_linear_programs(dev, desc->storage, false);
-    if (desc->need_dx)
-        opencl_linear_programs(dev, desc->storage, true);
-    TRY(fdit_device_status(ctx, dev));
-    if (desc->storage != FDIT_F32) {
+    if (!desc->conv) {
         TRY(fdit_alloc(ctx, bytes, 1, &converted));
-        convert(desc, data, converted);
+        convert(cl, desc, data, converted);
     }
     memory = clCreateBuffer(cl->context, CL_MEM_READ_ONLY, bytes, NULL, &error);
     TRY(opencl_status(ctx, cl, error, "clCreateBuffer", "a weight"));
-    TRY(opencl_status(ctx, cl,
-                      clEnqueueWriteBuffer(cl->queue, memory, CL_TRUE, 0, bytes,
-                                           converted ? converted : (const void *)data, 0, NULL,
-                                           NULL),
-                      "clEnqueueWriteBuffer", "a weight"));
+    TRY(opencl_status(
+        ctx, cl,
+        clEnqueueWriteBuffer(cl->queue, memory, CL_TRUE, 0, bytes,
+                             converted ? converted : (const void *)data, 0, NULL, NULL),
+        "clEnqueueWriteBuffer", "a weight"));
     *handle = memory;
     memory = NULL;
 out:

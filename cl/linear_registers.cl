@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * linear_registers.cl: the products of linear.cl without local memory and barriers, for devices
+ * where both are slow, processors above all. One work-item computes IM rows of VW NV columns in
+ * registers:
+ *
+ *   out (i, j) = sum over k < K of A(i, k) B(k, j)
+ *
+ *              A: numbers      B: vectors       out (i, j)
+ *   plain      [I][lda]        [K][ldb]         y [i][j]: i is a row, j a feature
+ *   SWAPPED    [I][lda]        [K][ldb]         y [j][i]: i is a feature, j a row
+ *   A_COLUMNS  [K][lda]        [K][ldb]         y [i][j]: the gradient of a matrix
+ *
+ * B's rows are padded to a multiple of VW (transpose.cl makes such a B). W_TYPE is the storage of
+ * the matrix, which is B, or with SWAPPED A: 0 f32, 1 f16, 2 bf16, 3 int8; its scales, one a column
+ * of B, are multiplied in at the end, and never with SWAPPED, where the other side brings them.
+ *
+ * An element's sum over k is one chain of multiply-adds in order, whatever IM, VW and NV. */
+#ifndef W_TYPE
+#define W_TYPE 0
+#endif
+#define CAT_(a, b) a##b
+#define CAT(a, b) CAT_(a, b)
+#define VT CAT(float, VW)
+#define VLOAD CAT(vload, VW)
+#define VSTORE CAT(vstore, VW)
+ACTIVATIONS(VT, _v)
+
+#define HAS_BETA 0
+#define HAS_BIAS 1
+#define HAS_PRE 2
+#define HAS_GATE 3
+#define HAS_RESIDUAL 4
+#define RESIDUAL_SHARED 5
+#define HAS_SLOPE 6
+#define ACT_SHIFT 8
+
+#if W_TYPE == 0
+#define W_ELEMENT float
+#define W_NUMBER(p, i) (p)[i]
+#define W_VECTOR(p) VLOAD(0, p)
+#elif W_TYPE == 1
+#define W_ELEMENT half
+#define W_NUMBER(p, i) vload_half(i, p)
+#define W_VECTOR(p) CAT(vload_half, VW)(0, p)
+#elif W_TYPE == 2
+#define W_ELEMENT ushort
+#define W_NUMBER(p, i) as_float((uint)(p)[i] << 16)
+#define W_VECTOR(p) CAT(as_float, VW)(CAT(convert_uint, VW)(VLOAD(0, p)) << 16u)
+#else
+#define W_ELEMENT char
+#define W_NUMBER(p, i) (float)(p)[i]
+#define W_VECTOR(p) CAT(convert_float, VW)(VLOAD(0, p))
+#endif
+
+#ifdef SWAPPED
+#define A_ELEMENT W_ELEMENT
+#define A_NUMBER W_NUMBER
+#define B_ELEMENT float
+#define B_VECTOR(p) VLOAD(0, p)
+#else
+#define A_ELEMENT float
+#define A_NUMBER(p, i) (p)[i]
+#define B_ELEMENT W_ELEMENT
+#define B_VECTOR W_VECTOR
+#endif
+
+/* `count` numbers `stride` apart, zeroes behind them. */
+VT get(__global const float *p, size_t stride, int count)
+{
+    float t[VW];
+    if (stride == 1 && count >= VW)
+        return VLOAD(0, p);
+#pragma unroll
+    for (int l = 0; l < VW; l++)
+        t[l] = l < count ? p[(size_t)l * stride] : 0.0f;
+    return VLOAD(0, t);
+}
+
+void put(VT v, __global float *p, size_t stride, int count)
+{
+    float t[VW];
+    if (stride == 1 && count >= VW) {
+        VSTORE(v, 0, p);
+        return;
+    }
+    VSTORE(v, 0, t);
+#pragma unroll
+    for (int l = 0; l < VW; l++)
+        if (l < count)
+            p[(size_t)l * stride] = t[l];
+}
+
+__kernel __attribute__((reqd_work_group_size(GROUP_M, 1, 1))) void
+linear_registers(__global float *y, ulong y_at, __global const A_ELEMENT *a, ulong a_at,
+                 __global const B_ELEMENT *b, ulong b_at, __global const float *w_scale,
+                 ulong w_scale_at, __global const float *bias, ulong bias_at, __global float *pre,
+                 ulong pre_at, __global const float *gate, ulong gate_at,
+                 __global const float *residual, ulong residual_at, int M, int N, int K, int lda,
+                 int ldb, int rows, int gate_stride, uint flags)
+{
+#ifdef SWAPPED
+    int I = N, J = M;
+#else
+    int I = M, J = N;
+#endif
+    int i0 = (int)get_global_id(0) * IM, j0 = (int)get_global_id(1) * VW * NV;
+    VT acc[IM][NV];
+    __global const A_ELEMENT *ap[IM];
+    __global const B_ELEMENT *bp = b + b_at;
+    int at[NV];
+    if (i0 >= I)
+        return;
+#pragma unroll
+    for (int i = 0; i < IM; i++) {
+#pragma unroll
+        for (int j = 0; j < NV; j++)
+            acc[i][j] = (VT)(0.0f);
+#ifdef A_COLUMNS
+        ap[i] = a + a_at + (size_t)min(i0 + i, I - 1);
+#else
+        ap[i] = a + a_at + (size_t)min(i0 + i, I - 1) * (size_t)lda;
+#endif
+    }
+#pragma unroll
+    for (int j = 0; j < NV; j++)
+        at[j] = min(j0 + j * VW, ldb - VW);
+
+    for (int k = 0; k < K; k++) {
+        VT bv[NV];
+#pragma unroll
+        for (int j = 0; j < NV; j++)
+            bv[j] = B_VECTOR(bp + at[j]);
+        bp += ldb;
+#pragma unroll
+        for (int i = 0; i < IM; i++) {
+#ifdef A_COLUMNS
+            VT av = (VT)(A_NUMBER(ap[i], (size_t)k * (size_t)lda));
+#else
+            VT av = (VT)(A_NUMBER(ap[i], k));
+#endif
+#pragma unroll
+            for (int j = 0; j < NV; j++)
+                acc[i][j] = fma(av, bv[j], acc[i][j]);
+        }
+    }
+
+    uint kind = flags >> ACT_SHIFT;
+#pragma unroll
+    for (int i = 0; i < IM; i++)
+#pragma unroll
+        for (int j = 0; j < NV; j++) {
+            int row = i0 + i, column = j0 + j * VW, count = min(VW, J - column);
+            if (row >= I || count <= 0)
+                continue;
+            VT v = acc[i][j];
+#ifdef SWAPPED
+            int m = column, n = row;
+            size_t stride = (size_t)N;
+            if (FLAG(flags, HAS_BIAS))
+                v += (VT)(bias[bias_at + (size_t)n]);
+#else
+            int m = row, n = column;
+            size_t stride = 1;
+#if W_TYPE == 3
+            v *= get(w_scale + w_scale_at + n, 1, count);
+#endif
+            if (FLAG(flags, HAS_BIAS))
+                v += get(bias + bias_at + n, 1, count);
+#endif
+            size_t first = (size_t)m * (size_t)N + (size_t)n;
+            if (FLAG(flags, HAS_SLOPE)) {
+                v *= act_slope_v(kind, get(pre + pre_at + first, stride, count));
+            } else {
+                if (FLAG(flags, HAS_PRE))
+                    put(v, pre + pre_at + first, stride, count);
+                v = act_v(kind, v);
+            }
+#ifdef SWAPPED
+            float g[VW], r[VW];
+#pragma unroll
+            for (int l = 0; l < VW; l++) {
+                int ml = min(m + l, M - 1);
+                g[l] = FLAG(flags, HAS_GATE)
+                           ? gate[gate_at + (size_t)(ml / rows) * (size_t)gate_stride + (size_t)n]
+                           : 1.0f;
+                ml = FLAG(flags, RESIDUAL_SHARED) ? ml % rows : ml;
+                r[l] = FLAG(flags, HAS_RESIDUAL)
+                           ? residual[residual_at + (size_t)ml * stride + (size_t)n]
+                           : 0.0f;
+            }
+            if (FLAG(flags, HAS_GATE))
+                v *= VLOAD(0, g);
+            if (FLAG(flags, HAS_RESIDUAL))
+                v += VLOAD(0, r);
+#else
+            if (FLAG(flags, HAS_GATE))
+                v *= get(gate + gate_at + (size_t)(m / rows) * (size_t)gate_stride + (size_t)n, 1,
+                         count);
+            if (FLAG(flags, HAS_RESIDUAL)) {
+                int r = FLAG(flags, RESIDUAL_SHARED) ? m % rows : m;
+                v += get(residual + residual_at + (size_t)r * (size_t)N + (size_t)n, 1, count);
+            }
+#endif
+            if (FLAG(flags, HAS_BETA))
+                v += get(y + y_at + first, stride, count);
+            put(v, y + y_at + first, stride, count);
+        }
+}

@@ -1,0 +1,374 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * gemm.c: which engine computes a product, its programs, and its workspace. */
+#include "gemm.h"
+
+#include "core/mem.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* What a processor's registers hold: 32 vectors of 16 floats, or 16 of 8 or 4. Swapped results are
+ * written across: more rows of them fill more of a cache line. */
+static struct gemm_config default_config(const struct opencl *cl, bool swap)
+{
+    if (cl->is_cpu && cl->vector_floats >= 16 && swap)
+        return (
+            struct gemm_config){ .engine = GEMM_REGISTERS, .im = 8, .vw = 16, .nv = 2, .group = 8 };
+    if (!cl->is_cpu)
+        return (struct gemm_config){ .engine = GEMM_TILE, .im = 4, .nv = 4, .step = 16 };
+    if (cl->vector_floats >= 16)
+        return (
+            struct gemm_config){ .engine = GEMM_REGISTERS, .im = 4, .vw = 16, .nv = 4, .group = 8 };
+    return (struct gemm_config){
+        .engine = GEMM_REGISTERS, .im = 4, .vw = cl->vector_floats >= 8 ? 8 : 4, .nv = 2, .group = 8
+    };
+}
+
+static const char *const engine_names[] = { "default", "tile", "registers", "clblast" };
+
+void gemm_config_text(const struct gemm_config *c, char out[64])
+{
+    if (c->engine == GEMM_TILE)
+        snprintf(out, 64, "tile im=%d nv=%d step=%d", c->im, c->nv, c->step);
+    else if (c->engine == GEMM_REGISTERS)
+        snprintf(out, 64, "registers im=%d vw=%d nv=%d group=%d", c->im, c->vw, c->nv, c->group);
+    else
+        snprintf(out, 64, "%s", engine_names[c->engine]);
+}
+
+static bool valid(const struct gemm_config *c)
+{
+    bool sizes = c->im >= 1 && c->im <= 16 && c->nv >= 1 && c->nv <= 16;
+    if (c->engine == GEMM_TILE)
+        return sizes && c->step >= 4 && c->step <= 64;
+    if (c->engine == GEMM_REGISTERS)
+        return sizes && (c->vw == 4 || c->vw == 8 || c->vw == 16) && c->group >= 1 &&
+               c->group <= 256;
+    return c->engine == GEMM_CLBLAST;
+}
+
+bool gemm_config_parse(const char *text, struct gemm_config *out)
+{
+    struct gemm_config c = { .im = 4, .nv = 4, .step = 16, .vw = 4, .group = 8 };
+    char name[16], key[8];
+    int used = 0, value;
+    if (sscanf(text, "%15s%n", name, &used) != 1)
+        return false;
+    for (int e = GEMM_TILE; e <= GEMM_CLBLAST; e++)
+        if (strcmp(name, engine_names[e]) == 0)
+            c.engine = (enum gemm_engine)e;
+    for (text += used; sscanf(text, " %7[a-z]=%d%n", key, &value, &used) == 2; text += used) {
+        int *field = strcmp(key, "im") == 0      ? &c.im
+                     : strcmp(key, "nv") == 0    ? &c.nv
+                     : strcmp(key, "step") == 0  ? &c.step
+                     : strcmp(key, "vw") == 0    ? &c.vw
+                     : strcmp(key, "group") == 0 ? &c.group
+                                                 : NULL;
+        if (!field)
+            return false;
+        *field = value;
+    }
+    if (text[strspn(text, " \n")] || !valid(&c))
+        return false;
+    *out = c;
+    return true;
+}
+
+/* Whether B, the side that is read by vectors, has to be made by transposing x or dy. */
+static bool swapped(const struct gemm_shape *s)
+{
+    return (s->kind == GEMM_FORWARD && s->plain) || (s->kind == GEMM_DX && !s->plain);
+}
+
+static int ceil_div(int a, int b)
+{
+    return (a + b - 1) / b;
+}
+
+/* Narrower items where the result has fewer rows or columns than a whole one. */
+static void fit(struct gemm_config *c, int rows, int columns)
+{
+    while (c->vw > 4 && columns <= c->vw / 2)
+        c->vw /= 2;
+    if (c->nv > ceil_div(columns, c->vw))
+        c->nv = ceil_div(columns, c->vw);
+    while (c->im > 1 && rows < c->im)
+        c->im = c->im > 4 ? 4 : c->im / 2;
+}
+
+struct gemm_config gemm_choose(const struct opencl *cl, const struct gemm_shape *s)
+{
+    static const struct gemm_config fallback = {
+        .engine = GEMM_TILE, .im = 4, .nv = 4, .step = 16
+    };
+    struct gemm_config c =
+        cl->gemm_forced.engine ? cl->gemm_forced : default_config(cl, swapped(s));
+    if (c.engine == GEMM_REGISTERS) {
+        /* Rows of B that are not whole vectors can only be padded where they are made or kept by
+         * us. */
+        bool padded = swapped(s) || (s->kind == GEMM_FORWARD && !s->plain);
+        if (!padded && s->N % c.vw)
+            c = fallback;
+        else
+            fit(&c, swapped(s) ? s->N : s->M, swapped(s) ? s->M : s->N);
+    }
+    if (c.engine == GEMM_TILE && s->vectors && s->kind != GEMM_DW)
+        c.im = 1;
+    return c;
+}
+
+size_t gemm_workspace(const struct opencl *cl, const struct gemm_shape *s)
+{
+    struct gemm_config c = gemm_choose(cl, s);
+    size_t n;
+    if (c.engine != GEMM_REGISTERS || !swapped(s))
+        return 0;
+    if (!fdit_mul((size_t)gemm_ld(cl, s->M), (size_t)s->K, &n) || !fdit_mul(n, sizeof(float), &n))
+        return SIZE_MAX;
+    return n;
+}
+
+/* ------------------------------------------------------------------------------------- builds */
+
+static int storage_number(enum fdit_dtype storage)
+{
+    return storage == FDIT_F16 ? 1 : storage == FDIT_BF16 ? 2 : storage == FDIT_I8 ? 3 : 0;
+}
+
+static const struct program_state *build_for(fdit_device *dev, const struct gemm_shape *s,
+                                             const struct gemm_config *c)
+{
+    char options[160];
+    const char *a = s->kind == GEMM_DW ? " -DA_COLUMNS" : "";
+    if (c->engine == GEMM_REGISTERS) {
+        snprintf(options, sizeof options, "-DIM=%d -DVW=%d -DNV=%d -DGROUP_M=%d -DW_TYPE=%d%s%s",
+                 c->im, c->vw, c->nv, c->group, storage_number(s->storage), a,
+                 swapped(s) ? " -DSWAPPED" : "");
+        return opencl_variant(dev, "linear_registers.cl", "linear_registers", options);
+    }
+    snprintf(options, sizeof options, "-DITEM_M=%d -DITEM_N=%d -DTK=%d -DW_TYPE=%d%s%s", c->im,
+             c->nv, c->step, storage_number(s->storage), a, swapped(s) ? "" : " -DB_ROWS");
+    return opencl_variant(dev, "linear.cl", "linear", options);
+}
+
+void gemm_prepare(fdit_device *dev, const struct gemm_shape *s)
+{
+    struct gemm_config c = gemm_choose(opencl_of(dev), s);
+    build_for(dev, s, &c);
+    if (c.engine == GEMM_REGISTERS && swapped(s))
+        opencl_program_need(dev, PROGRAM_TRANSPOSE);
+}
+
+/* A plan does not say which of its matrices are frozen: both ways are made ready. */
+static struct gemm_shape shape_of(const struct fdit_op_shape *shape, bool plain)
+{
+    struct gemm_shape s = { .plain = plain,
+                            .vectors = shape->rows == 1,
+                            .M = shape->samples * shape->rows };
+    s.kind = shape->op == FDIT_OP_LINEAR      ? GEMM_FORWARD
+             : shape->op == FDIT_OP_LINEAR_DX ? GEMM_DX
+                                              : GEMM_DW;
+    s.N = s.kind == GEMM_FORWARD ? shape->n_out : shape->n_in;
+    s.K = s.kind == GEMM_FORWARD ? shape->n_in : shape->n_out;
+    if (s.kind == GEMM_DW) {
+        s.K = s.M;
+        s.M = shape->n_out;
+    }
+    return s;
+}
+
+void opencl_linear_prepare(fdit_device *dev, const struct fdit_op_shape *shape)
+{
+    struct gemm_shape s = shape_of(shape, shape->plain || shape->op == FDIT_OP_LINEAR_DW);
+    gemm_prepare(dev, &s);
+}
+
+size_t opencl_linear_workspace(fdit_device *dev, const struct fdit_op_shape *shape)
+{
+    struct gemm_shape plain = shape_of(shape, true), frozen = shape_of(shape, false);
+    size_t a = gemm_workspace(opencl_of(dev), &plain), b = gemm_workspace(opencl_of(dev), &frozen);
+    if (shape->samples < 1 || shape->rows < 1 || shape->op == FDIT_OP_LINEAR_DW)
+        return 0;
+    return a > b ? a : b;
+}
+
+/* -------------------------------------------------------------------------------------- calls */
+
+enum {
+    LINEAR_BETA,
+    LINEAR_BIAS,
+    LINEAR_PRE,
+    LINEAR_GATE,
+    LINEAR_RESIDUAL,
+    LINEAR_SHARED,
+    LINEAR_SLOPE,
+    LINEAR_ACT = 8
+};
+#define BIT(condition, bit) ((condition) ? 1u << (bit) : 0u)
+
+struct product {
+    struct gemm_shape shape;
+    struct fdit_tensor y, a, bias, pre, gate, residual;
+    cl_mem w; /* the matrix, or x for the gradient of one */
+    size_t w_at, scales;
+    int ldw;
+    int rows, gate_stride;
+    unsigned flags;
+};
+
+static void launch_epilogue(struct launch *l, const struct product *p, int lda, int ldb)
+{
+    launch_memory(l, p->w, p->scales);
+    launch_tensor(l, p->bias);
+    launch_tensor(l, p->pre);
+    launch_tensor(l, p->gate);
+    launch_tensor(l, p->residual);
+    launch_int(l, p->shape.M);
+    launch_int(l, p->shape.N);
+    launch_int(l, p->shape.K);
+    launch_int(l, lda);
+    launch_int(l, ldb);
+    launch_int(l, p->rows);
+    launch_int(l, p->gate_stride);
+    launch_uint(l, p->flags);
+}
+
+static void run_tile(fdit_device *dev, const struct product *p, const struct gemm_config *c)
+{
+    const struct gemm_shape *s = &p->shape;
+    struct launch l = launch_variant(dev, build_for(dev, s, c), "linear");
+    size_t group = (size_t)opencl_of(dev)->group, side = group / 16;
+    size_t tile_m = side * (size_t)c->im, tile_n = 16 * (size_t)c->nv;
+    launch_tensor(&l, p->y);
+    launch_tensor(&l, p->a);
+    launch_memory(&l, p->w, p->w_at);
+    launch_epilogue(&l, p, s->kind == GEMM_DW ? s->M : s->K, p->ldw);
+    launch_run(&l, 2,
+               (size_t[]){ ((size_t)s->N + tile_n - 1) / tile_n * 16,
+                           ((size_t)s->M + tile_m - 1) / tile_m * side },
+               (size_t[]){ 16, side });
+}
+
+/* from [M][K] to the workspace, [K][gemm_ld(M)]. */
+static void run_transpose(fdit_device *dev, const struct product *p)
+{
+    struct opencl *cl = opencl_of(dev);
+    int M = p->shape.M, K = p->shape.K, ld = gemm_ld(cl, M), side = cl->is_cpu ? 16 : 4;
+    struct launch l = launch_begin(dev, PROGRAM_TRANSPOSE, KERNEL_TRANSPOSE);
+    launch_memory(&l, cl->workspace, 0);
+    launch_tensor(&l, p->a);
+    launch_memory(&l, p->w, p->scales);
+    launch_int(&l, M);
+    launch_int(&l, K);
+    launch_int(&l, ld);
+    launch_int(&l, p->shape.storage == FDIT_I8);
+    launch_run(&l, 2, (size_t[]){ (size_t)ceil_div(K, side), (size_t)ceil_div(ld, side) },
+               (size_t[]){ TRANSPOSE_ITEMS, TRANSPOSE_ITEMS });
+}
+
+static void run_registers(fdit_device *dev, const struct product *p, const struct gemm_config *c)
+{
+    struct opencl *cl = opencl_of(dev);
+    const struct gemm_shape *s = &p->shape;
+    bool swap = swapped(s);
+    int rows = swap ? s->N : s->M, columns = swap ? s->M : s->N;
+    if (swap)
+        run_transpose(dev, p);
+    struct launch l = launch_variant(dev, build_for(dev, s, c), "linear_registers");
+    launch_tensor(&l, p->y);
+    if (swap) {
+        launch_memory(&l, p->w, p->w_at);
+        launch_memory(&l, cl->workspace, 0);
+        launch_epilogue(&l, p, p->ldw, gemm_ld(cl, s->M));
+    } else {
+        launch_tensor(&l, p->a);
+        launch_memory(&l, p->w, p->w_at);
+        launch_epilogue(&l, p, s->kind == GEMM_DW ? s->M : s->K, p->ldw);
+    }
+    launch_run(
+        &l, 2,
+        (size_t[]){ (size_t)ceil_div(rows, c->im), (size_t)ceil_div(columns, c->vw * c->nv) },
+        (size_t[]){ (size_t)c->group, 1 });
+}
+
+static void run_product(fdit_device *dev, const struct product *p)
+{
+    struct gemm_config c = gemm_choose(opencl_of(dev), &p->shape);
+    if (c.engine == GEMM_REGISTERS)
+        run_registers(dev, p, &c);
+    else
+        run_tile(dev, p, &c);
+}
+
+static void take_matrix(const struct opencl *cl, struct product *p, const fdit_weight *weight,
+                        struct fdit_tensor matrix, int n_out, int n_in)
+{
+    p->shape.plain = !weight;
+    if (!weight) {
+        p->w = matrix.buffer->handle;
+        p->w_at = matrix.offset;
+        p->ldw = n_in;
+        return;
+    }
+    p->shape.storage = weight->desc.storage;
+    p->w = weight->handle;
+    p->scales = weight->desc.storage == FDIT_I8 ? opencl_weight_scales(cl, &weight->desc) : 0;
+    p->ldw = gemm_ld(cl, n_out);
+}
+
+void opencl_linear(fdit_device *dev, const struct fdit_linear_args *a)
+{
+    struct product p = { .shape = { .kind = GEMM_FORWARD,
+                                    .vectors = a->rows == 1,
+                                    .M = a->samples * a->rows,
+                                    .N = a->n_out,
+                                    .K = a->n_in },
+                         .rows = a->rows,
+                         .gate_stride = a->gate_stride,
+                         .y = a->y,
+                         .a = a->x,
+                         .bias = a->bias,
+                         .pre = a->pre,
+                         .gate = a->gate,
+                         .residual = a->residual };
+    take_matrix(opencl_of(dev), &p, a->weight, a->matrix, a->n_out, a->n_in);
+    p.flags = BIT(a->beta, LINEAR_BETA) | BIT(fdit_has(a->bias), LINEAR_BIAS) |
+              BIT(fdit_has(a->pre), LINEAR_PRE) | BIT(fdit_has(a->gate), LINEAR_GATE) |
+              BIT(fdit_has(a->residual), LINEAR_RESIDUAL) | BIT(a->residual_shared, LINEAR_SHARED) |
+              (unsigned)a->act << LINEAR_ACT;
+    run_product(dev, &p);
+}
+
+void opencl_linear_dx(fdit_device *dev, const struct fdit_linear_dx_args *a)
+{
+    struct product p = { .shape = { .kind = GEMM_DX,
+                                    .vectors = a->rows == 1,
+                                    .M = a->samples * a->rows,
+                                    .N = a->n_in,
+                                    .K = a->n_out },
+                         .rows = a->rows,
+                         .y = a->dx,
+                         .a = a->dy,
+                         .pre = a->pre };
+    take_matrix(opencl_of(dev), &p, a->weight, a->matrix, a->n_out, a->n_in);
+    p.flags = BIT(a->beta, LINEAR_BETA) | BIT(a->act != FDIT_ACT_NONE, LINEAR_SLOPE) |
+              (unsigned)a->act << LINEAR_ACT;
+    run_product(dev, &p);
+}
+
+void opencl_linear_dw(fdit_device *dev, const struct fdit_linear_dw_args *a)
+{
+    struct product p = { .shape = { .kind = GEMM_DW,
+                                    .plain = true,
+                                    .M = a->n_out,
+                                    .N = a->n_in,
+                                    .K = a->samples * a->rows },
+                         .rows = 1,
+                         .y = a->dw,
+                         .a = a->dy,
+                         .w = a->x.buffer->handle,
+                         .w_at = a->x.offset,
+                         .ldw = a->n_in,
+                         .flags = BIT(a->beta, LINEAR_BETA) };
+    run_product(dev, &p);
+}
