@@ -303,17 +303,15 @@ static void run_product(fdit_device *dev, const struct product *p)
 static void take_matrix(const struct opencl *cl, struct product *p, const fdit_weight *weight,
                         struct fdit_tensor matrix, int n_out, int n_in)
 {
-    p->shape.plain = !weight;
-    if (!weight) {
-        p->w = matrix.buffer->handle;
-        p->w_at = matrix.offset;
-        p->ldw = n_in;
+    bool ours = weight && !weight->desc.conv; /* those of conv lie as a plain matrix does */
+    p->shape.plain = !ours;
+    p->w = weight ? weight->handle : matrix.buffer->handle;
+    p->w_at = weight ? 0 : matrix.offset;
+    p->ldw = ours ? gemm_ld(cl, n_out) : n_in;
+    if (!ours)
         return;
-    }
     p->shape.storage = weight->desc.storage;
-    p->w = weight->handle;
     p->scales = weight->desc.storage == FDIT_I8 ? opencl_weight_scales(cl, &weight->desc) : 0;
-    p->ldw = gemm_ld(cl, n_out);
 }
 
 void opencl_linear(fdit_device *dev, const struct fdit_linear_args *a)
