@@ -51,6 +51,9 @@ tests_test_ops_opencl_SOURCES = $(tests_test_ops_SOURCES)
 tests_test_ops_opencl_CPPFLAGS = $(AM_CPPFLAGS) -DTEST_OPS_OPENCL=1
 endif
 
+check_PROGRAMS += tests/test_vae
+tests_test_vae_SOURCES = tests/test_vae.c tests/model_fixture.c tests/model_fixture.h
+
 check_PROGRAMS += tests/test_tfevents tests/test_grid
 tests_test_tfevents_SOURCES = tests/test_tfevents.c
 tests_test_grid_SOURCES = tests/test_grid.c

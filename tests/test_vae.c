@@ -1,0 +1,371 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The autoencoder against the fixtures (a small AutoencoderKL of diffusers in both spellings), in bands, under
+ * failing memory, and on broken files. */
+#include "core/file.h"
+#include "core/mem.h"
+#include "model_fixture.h"
+#include "vae/vae_internal.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { H = 48, W = 64, F = 8, Z_H = 3, Z_W = 5 };
+
+static fdit_context *ctx;
+
+static void setup(void)
+{
+    ctx = fdit_context_new();
+}
+
+static void teardown(void)
+{
+    fdit_context_free(ctx);
+}
+
+static struct fdit_vae *open_fixture(const char *folder)
+{
+    struct fdit_vae *v;
+    char *path = test_fixture("%s", folder);
+    ck_assert_ok(ctx, fdit_vae_open(ctx, path, &v));
+    free(path);
+    return v;
+}
+
+static void make(struct fdit_vae *v, fdit_device *dev, int height, int width, size_t memory)
+{
+    struct fdit_vae_options o = { .height = height, .width = width, .encode = true, .decode = true,
+                                  .memory = memory };
+    ck_assert_ok(ctx, fdit_vae_plan(ctx, v, dev, &o));
+    ck_assert_ok(ctx, fdit_vae_allocate(ctx, v));
+}
+
+/* The first `steps` of a way from x [channels, n], to `out` [channels, n]; returns the number of floats. */
+static size_t first_steps(struct fdit_vae *v, int way, size_t steps, const float *x, int height, int width,
+                          int channels, float *out)
+{
+    struct fdit_vae_run r = { .ctx = ctx, .vae = v, .height = height, .width = width, .channels = channels };
+    size_t n = (size_t)height * (size_t)width, all = v->layers.ways[way].n;
+    float *rows;
+    ck_assert_ok(ctx, fdit_alloc(ctx, 1 << 20, sizeof *rows, &rows));
+    for (size_t c = 0; c < (size_t)channels; c++)
+        for (size_t i = 0; i < n; i++)
+            rows[i * (size_t)channels + c] = x[c * n + i];
+    fdit_write(v->dev, fdit_tensor_of(v->rooms[FDIT_VAE_A], FDIT_F32), rows, n * (size_t)channels);
+    v->layers.ways[way].n = steps;
+    ck_assert_ok(ctx, fdit_vae_walk(&r, way));
+    v->layers.ways[way].n = all;
+    n = (size_t)r.height * (size_t)r.width;
+    ck_assert_ok(ctx, fdit_read(ctx, v->dev, fdit_tensor_of(v->rooms[r.at], FDIT_F32), rows,
+                                n * (size_t)r.channels));
+    for (size_t c = 0; c < (size_t)r.channels; c++)
+        for (size_t i = 0; i < n; i++)
+            out[c * n + i] = rows[i * (size_t)r.channels + c];
+    fdit_free(rows);
+    return n * (size_t)r.channels;
+}
+
+static const char tolerance_blocks[] = "vae/expected.safetensors: block outputs";
+
+START_TEST(trace)
+{
+    /* How many steps of the encoder, or of the decoder, give each of them: 4 levels of 2 (3) blocks. */
+    static const struct {
+        const char *name;
+        int way;
+        size_t steps;
+    } points[] = {
+        { "trace.conv_in", 0, 1 },          { "trace.down0", 0, 4 },     { "trace.down1.resnet0", 0, 5 },
+        { "trace.down1", 0, 7 },            { "trace.down2", 0, 10 },    { "trace.down3", 0, 12 },
+        { "trace.mid.resnet0", 0, 13 },     { "trace.mid.attention", 0, 14 },
+        { "trace.mid.resnet1", 0, 15 },     { "trace.conv_out", 0, 16 },
+        { "trace.dec.post_quant", 1, 1 },   { "trace.dec.conv_in", 1, 2 },
+        { "trace.dec.mid", 1, 5 },          { "trace.dec.up0", 1, 9 },
+    };
+    const char *names[8];
+    struct fdit_safetensors *st = test_open(ctx, "vae/expected.safetensors");
+    float *image = test_floats(ctx, st, "image", NULL), *z = test_floats(ctx, st, "z", NULL), *got;
+    ck_assert_ok(ctx, fdit_alloc(ctx, 1 << 20, sizeof *got, &got));
+    int n_devices = test_devices(names);
+    for (int d = 0; d < n_devices; d++) {
+        fdit_device *dev = test_open_device(ctx, names[d], 0);
+        struct fdit_vae *v = open_fixture("vae");
+        make(v, dev, H, W, 0);
+        for (size_t i = 0; i < sizeof points / sizeof *points; i++) {
+            size_t n, made;
+            float *wanted = test_floats(ctx, st, points[i].name, &n);
+            if (points[i].way)
+                made = first_steps(v, 1, points[i].steps, z, Z_H, Z_W, 4, got);
+            else
+                made = first_steps(v, 0, points[i].steps, image, H, W, 3, got);
+            ck_assert_msg(made == n, "%s: %zu numbers, not %zu", points[i].name, made, n);
+            test_agree(tolerance_blocks, points[i].name, got, wanted, n);
+            fdit_free(wanted);
+        }
+        fdit_vae_free(v);
+        fdit_device_close(dev);
+    }
+    fdit_free(image);
+    fdit_free(z);
+    fdit_free(got);
+    fdit_safetensors_close(st);
+}
+END_TEST
+
+/* Encoding, sampling and decoding, in both spellings of the names. */
+START_TEST(against_diffusers)
+{
+    const char *names[8], *folders[] = { "vae", "vae/old_names" };
+    struct fdit_safetensors *st = test_open(ctx, "vae/expected.safetensors");
+    size_t n, n_decoded, cells = H / F * (W / F) * 4;
+    float *image = test_floats(ctx, st, "image", NULL), *moments = test_floats(ctx, st, "moments", &n);
+    float *eps = test_floats(ctx, st, "eps", NULL), *latent = test_floats(ctx, st, "latent", NULL);
+    float *z = test_floats(ctx, st, "z", NULL), *decoded = test_floats(ctx, st, "decoded", &n_decoded), *got;
+    ck_assert_uint_eq(n, 2 * cells);
+    ck_assert_uint_eq(n_decoded, 3 * Z_H * F * Z_W * F);
+    ck_assert_ok(ctx, fdit_alloc(ctx, 1 << 16, sizeof *got, &got));
+    int n_devices = test_devices(names);
+    for (int d = 0; d < n_devices; d++)
+        for (int k = 0; k < 2; k++) {
+            fdit_device *dev = test_open_device(ctx, names[d], 0);
+            struct fdit_vae *v = open_fixture(folders[k]);
+            const struct fdit_vae_config *c = fdit_vae_config_of(v);
+            ck_assert_int_eq(fdit_vae_factor(c), F);
+            ck_assert(c->scale == 0.18215);
+            make(v, dev, H, W, 0);
+            ck_assert_ok(ctx, fdit_vae_encode(ctx, v, image, got));
+            test_agree("vae/expected.safetensors: encode: mean and log variance", names[d], got, moments, n);
+            fdit_vae_sample(c, cells, moments, moments + cells, eps, got);
+            test_agree("vae/expected.safetensors: sampled latent", names[d], got, latent, cells);
+            make(v, dev, Z_H * F, Z_W * F, 0);
+            for (size_t i = 0; i < 4 * Z_H * Z_W; i++)
+                got[i] = (float)(z[i] * c->scale);
+            ck_assert_ok(ctx, fdit_vae_decode(ctx, v, got, got));
+            test_agree("vae/expected.safetensors: decoded image", names[d], got, decoded, n_decoded);
+            fdit_vae_free(v);
+            fdit_device_close(dev);
+        }
+    fdit_free(image);
+    fdit_free(moments);
+    fdit_free(eps);
+    fdit_free(latent);
+    fdit_free(z);
+    fdit_free(decoded);
+    fdit_free(got);
+    fdit_safetensors_close(st);
+}
+END_TEST
+
+/* Under a memory limit bands become flatter; the bits stay. */
+START_TEST(bands)
+{
+    const char *names[8];
+    struct test_rng rng = test_rng_new("bands");
+    enum { S = 64, N = 3 * S * S, M = 8 * S / F * (S / F) };
+    float *x, *moments, *again, *picture, *picture_again;
+    ck_assert_ok(ctx, fdit_alloc(ctx, N, sizeof *x, &x));
+    ck_assert_ok(ctx, fdit_alloc(ctx, N, sizeof *picture, &picture));
+    ck_assert_ok(ctx, fdit_alloc(ctx, N, sizeof *picture_again, &picture_again));
+    ck_assert_ok(ctx, fdit_alloc(ctx, M, sizeof *moments, &moments));
+    ck_assert_ok(ctx, fdit_alloc(ctx, M, sizeof *again, &again));
+    test_fill_normal(&rng, x, N, 0, 0.5f);
+    int n_devices = test_devices(names);
+    for (int d = 0; d < n_devices; d++) {
+        fdit_device *dev = test_open_device(ctx, names[d], 0);
+        struct fdit_vae *v = open_fixture("vae");
+        make(v, dev, S, S, 0);
+        size_t whole = fdit_plan_device_bytes(fdit_vae_plan_of(v));
+        ck_assert_ok(ctx, fdit_vae_encode(ctx, v, x, moments));
+        ck_assert_ok(ctx, fdit_vae_decode(ctx, v, x, picture));
+        make(v, dev, S, S, 1); /* cannot be met: the flattest bands */
+        size_t flat = fdit_plan_device_bytes(fdit_vae_plan_of(v));
+        ck_assert_uint_lt(flat, whole);
+        ck_assert_uint_lt(v->rooms[FDIT_VAE_BAND]->bytes, (size_t)S * S * 16 * sizeof(float) / 4);
+        ck_assert_int_eq(fdit_plan_check(ctx, fdit_vae_plan_of(v), dev, 1, "use less"), FDIT_ERROR_DEVICE);
+        ck_assert_ok(ctx, fdit_vae_encode(ctx, v, x, again));
+        ck_assert_ok(ctx, fdit_vae_decode(ctx, v, x, picture_again));
+        ck_assert_uint_eq(test_first_difference(again, moments, M, sizeof *again), M);
+        ck_assert_uint_eq(test_first_difference(picture_again, picture, N, sizeof *picture), N);
+        /* Between the two a limit is kept to. */
+        make(v, dev, S, S, (whole + flat) / 2);
+        ck_assert_uint_le(fdit_plan_device_bytes(fdit_vae_plan_of(v)), (whole + flat) / 2);
+        fdit_vae_free(v);
+        fdit_device_close(dev);
+    }
+    fdit_free(x);
+    fdit_free(picture);
+    fdit_free(picture_again);
+    fdit_free(moments);
+    fdit_free(again);
+}
+END_TEST
+
+/* A picture allocates nothing, and a plan holds all that is allocated. */
+START_TEST(memory)
+{
+    fdit_device *dev = test_open_device(ctx, "cpu", 0);
+    struct fdit_vae *v = open_fixture("vae");
+    float x[3 * 16 * 16] = { 0 };
+    make(v, dev, 16, 16, 0);
+    const struct fdit_plan *plan = fdit_vae_plan_of(v);
+    ck_assert_uint_eq(dev->buffer_bytes + dev->weight_bytes + fdit_plan_kind_bytes(plan, FDIT_PLAN_WORKSPACE),
+                      fdit_plan_device_bytes(plan));
+    uint64_t calls = fdit_mem_stats().calls, objects = dev->objects_made;
+    ck_assert_ok(ctx, fdit_vae_encode(ctx, v, x, x));
+    ck_assert_ok(ctx, fdit_vae_decode(ctx, v, x, x));
+    ck_assert_uint_eq(fdit_mem_stats().calls, calls);
+    ck_assert_uint_eq(dev->objects_made, objects);
+    /* flops are those that the ops count */
+    double counted = 0;
+    for (int op = 0; op < FDIT_OP_COUNT; op++)
+        counted += dev->counts[op].flops;
+    ck_assert(counted == fdit_vae_flops(v, false) + fdit_vae_flops(v, true));
+    fdit_vae_free(v);
+    /* Every allocation in turn fails: an error, no leak, no crash. */
+    char *path = test_fixture("vae");
+    for (uint64_t i = 1;; i++) {
+        size_t count = fdit_mem_stats().count;
+        fdit_mem_fail_at(i);
+        v = NULL;
+        enum fdit_status status = fdit_vae_open(ctx, path, &v);
+        struct fdit_vae_options o = { .height = 16, .encode = true, .decode = true };
+        if (status == FDIT_OK)
+            status = fdit_vae_plan(ctx, v, dev, &o);
+        if (status == FDIT_OK)
+            status = fdit_vae_allocate(ctx, v);
+        fdit_vae_free(v);
+        fdit_mem_fail_at(0);
+        if (status == FDIT_OK)
+            break;
+        ck_assert_int_eq(status, FDIT_ERROR_MEMORY);
+        ck_assert_uint_le(fdit_mem_stats().count, count + 1); /* + the message */
+        fdit_device_clear_error(dev);
+    }
+    free(path);
+    fdit_device_close(dev);
+}
+END_TEST
+
+START_TEST(interrupted)
+{
+    fdit_device *dev = test_open_device(ctx, "cpu", 0);
+    struct fdit_vae *v = open_fixture("vae");
+    float x[3 * 16 * 16] = { 0 };
+    make(v, dev, 16, 16, 0);
+    fdit_context_stop(ctx);
+    ck_assert_int_eq(fdit_vae_encode(ctx, v, x, x), FDIT_INTERRUPTED);
+    fdit_vae_free(v);
+    fdit_device_close(dev);
+}
+END_TEST
+
+static void expect_config(const char *text, enum fdit_status wanted, const char *in_message)
+{
+    struct fdit_vae_config c;
+    enum fdit_status status = fdit_vae_config_from_json(ctx, "config.json", text, strlen(text), &c);
+    ck_assert_msg(status == wanted, "%s: %s, not %s", text, fdit_status_text(status), fdit_status_text(wanted));
+    if (wanted != FDIT_OK)
+        ck_assert_msg(strstr(fdit_context_message(ctx), in_message), "%s: '%s' lacks '%s'", text,
+                      fdit_context_message(ctx), in_message);
+}
+
+START_TEST(configs)
+{
+    struct fdit_vae_config c;
+    static const char sd3[] =
+        "{\"block_out_channels\":[128,256,512,512],\"latent_channels\":16,\"use_quant_conv\":false,"
+        "\"use_post_quant_conv\":false,\"scaling_factor\":1.5305,\"shift_factor\":0.0609,"
+        "\"layers_per_block\":2}";
+    ck_assert_ok(ctx, fdit_vae_config_from_json(ctx, "sd3", sd3, strlen(sd3), &c));
+    ck_assert(!c.quant && !c.post_quant && c.latent_channels == 16 && c.scale == 1.5305 && c.shift == 0.0609);
+    ck_assert(c.groups == 32 && c.attention && c.levels == 4 && c.channels[3] == 512);
+    expect_config("[]", FDIT_ERROR_FORMAT, "no JSON object");
+    expect_config("{", FDIT_ERROR_FORMAT, "config.json");
+    expect_config("{}", FDIT_ERROR_FORMAT, "block_out_channels");
+    expect_config("{\"block_out_channels\":[]}", FDIT_ERROR_FORMAT, "1 to 8 numbers");
+    expect_config("{\"block_out_channels\":[32,\"a\"]}", FDIT_ERROR_FORMAT, "entry 1");
+    expect_config("{\"block_out_channels\":[33]}", FDIT_ERROR_FORMAT, "multiple of norm_num_groups, 32");
+    expect_config("{\"block_out_channels\":[32],\"norm_num_groups\":0}", FDIT_ERROR_FORMAT, "norm_num_groups");
+    expect_config("{\"block_out_channels\":[32],\"latent_channels\":-4}", FDIT_ERROR_FORMAT, "latent_channels");
+    expect_config("{\"block_out_channels\":[32],\"layers_per_block\":99}", FDIT_ERROR_FORMAT, "layers_per_block");
+    expect_config("{\"block_out_channels\":[32],\"scaling_factor\":0}", FDIT_ERROR_FORMAT, "scaling_factor");
+    expect_config("{\"block_out_channels\":[32],\"act_fn\":\"gelu\"}", FDIT_ERROR_UNSUPPORTED, "act_fn");
+    expect_config("{\"block_out_channels\":[32],\"latents_mean\":[0]}", FDIT_ERROR_UNSUPPORTED, "latents_mean");
+    expect_config("{\"block_out_channels\":[32],\"use_quant_conv\":1}", FDIT_ERROR_FORMAT, "use_quant_conv");
+    expect_config("{\"block_out_channels\":[32],\"down_block_types\":[\"AttnDownEncoderBlock2D\"]}",
+                  FDIT_ERROR_UNSUPPORTED, "AttnDownEncoderBlock2D");
+    expect_config("{\"_class_name\":\"VQModel\",\"block_out_channels\":[32]}", FDIT_ERROR_UNSUPPORTED, "VQModel");
+}
+END_TEST
+
+/* Without config.json the sizes come from the tensors; a file that is none, or lacks one, is refused. */
+START_TEST(files)
+{
+    struct fdit_vae *v = NULL;
+    char *path = test_fixture("dit.safetensors"), *expected = test_fixture("vae/expected.safetensors");
+    char *empty = test_fixture("image");
+    ck_assert_int_ne(fdit_vae_open(ctx, path, &v), FDIT_OK);
+    ck_assert_ptr_null(v);
+    ck_assert_int_eq(fdit_vae_open(ctx, expected, &v), FDIT_ERROR_FORMAT);
+    ck_assert_ptr_nonnull(strstr(fdit_context_message(ctx), "encoder.conv_in.weight is missing"));
+    ck_assert_int_eq(fdit_vae_open(ctx, empty, &v), FDIT_ERROR_IO);
+    ck_assert_ptr_nonnull(strstr(fdit_context_message(ctx), "diffusion_pytorch_model.safetensors"));
+    ck_assert_int_eq(fdit_vae_open(ctx, "/nowhere/at/all", &v), FDIT_ERROR_IO);
+    free(path);
+    free(expected);
+    free(empty);
+    v = open_fixture("vae/diffusion_pytorch_model.safetensors");
+    fdit_device *dev = test_open_device(ctx, "cpu", 0);
+    struct fdit_vae_options o = { .height = 12, .decode = true };
+    ck_assert_int_eq(fdit_vae_plan(ctx, v, dev, &o), FDIT_ERROR_ARGUMENT);
+    ck_assert_ptr_nonnull(strstr(fdit_context_message(ctx), "multiples of 8"));
+    uint64_t hash, other;
+    ck_assert_ok(ctx, fdit_vae_hash(ctx, v, &hash));
+    fdit_vae_set_scale(v, 0.5);
+    ck_assert_ok(ctx, fdit_vae_hash(ctx, v, &other));
+    ck_assert_uint_ne(hash, other);
+    fdit_vae_free(v);
+    v = open_fixture("vae/old_names");
+    ck_assert_ok(ctx, fdit_vae_hash(ctx, v, &other));
+    ck_assert_uint_eq(hash, other);
+    fdit_vae_free(v);
+    fdit_device_close(dev);
+}
+END_TEST
+
+/* The noise of the latents: its own domain, fresh at every position. */
+START_TEST(noise)
+{
+    float a[64], b[64];
+    fdit_vae_noise(1, 5, 64, a);
+    fdit_vae_noise(1, 5, 64, b);
+    ck_assert_uint_eq(test_first_difference(a, b, 64, sizeof *a), 64);
+    fdit_vae_noise(1, 6, 64, b);
+    ck_assert_uint_lt(test_first_difference(a, b, 64, sizeof *a), 2);
+    fdit_vae_noise(1, 5 + ((uint64_t)1 << 32), 64, b);
+    ck_assert_uint_lt(test_first_difference(a, b, 64, sizeof *a), 2);
+    struct fdit_vae_config c = fdit_vae_config_usual();
+    float mean[3] = { 1, 2, 3 }, logvar[3] = { 0, -1000, 1000 }, eps[3] = { 1, 1, 1 }, x[3];
+    c.shift = 1;
+    c.scale = 2;
+    fdit_vae_sample(&c, 3, mean, logvar, eps, x);
+    ck_assert(x[0] == 2);
+    ck_assert_float_eq_tol(x[1], 2, 1e-5f);
+    ck_assert_float_eq_tol(x[2], (float)(2 * (2 + exp(10))), 1e-2f);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("vae");
+    TCase *tcase = tcase_create("vae");
+    tcase_set_timeout(tcase, 0);
+    tcase_add_checked_fixture(tcase, setup, teardown);
+    const TTest *tests[] = { trace, against_diffusers, bands, memory, interrupted, configs, files, noise };
+    for (size_t i = 0; i < sizeof tests / sizeof *tests; i++)
+        tcase_add_test(tcase, tests[i]);
+    suite_add_tcase(suite, tcase);
+    return test_run(suite);
+}
