@@ -132,9 +132,15 @@ fi
 good --compare all.json one.json --json
 says stdout '"file": "one"'
 
+good --repetitions 1 --json "vae encode 16"
+says stdout '"problem": "vae encode 16"'
+says stdout '"verified": true'
+
 # ------------------------------------------------------------------ refused
 bad 2 "'nonsense',linear,attention_backward,block,train~and~sample" "nonsense 3"
-bad 2 "vae~encode~256,not~measured,sample" "vae encode 256"
+bad 2 "vae~takes~encode~or~decode" "vae"
+bad 2 "'252',multiple~of~8" "vae encode 252"
+bad 2 "'b2',multiple~of~8" "vae decode 256 b2"
 bad 2 "without~words" " "
 bad 2 "MxNxK" linear
 bad 2 "'12x13',MxNxK" "linear 12x13"

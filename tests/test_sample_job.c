@@ -12,8 +12,10 @@
 #include "model_fixture.h"
 #include "sample/contact.h"
 #include "sample/job.h"
+#include "sample/pixels.h"
 #include "sample/request.h"
 #include "sample/subject.h"
+#include "vae/vae.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -897,8 +899,16 @@ START_TEST(test_files)
     o.grid = keep(5, "g.png");
     must_fail(&o, FDIT_ERROR_ARGUMENT, "--grid");
     o.grid = NULL;
-    o.vae = "vae.safetensors";
-    must_fail(&o, FDIT_ERROR_UNSUPPORTED, "--vae");
+    o.vae = "/nowhere/vae.safetensors";
+    must_fail(&o, FDIT_ERROR_IO, "/nowhere/vae.safetensors");
+    o.vae = NULL;
+    o.vae_scale = 0.5;
+    must_fail(&o, FDIT_ERROR_ARGUMENT, "--vae-scale");
+    o = job("out5");
+    char *vae = test_fixture("vae");
+    o.vae = vae;
+    must_fail(&o, FDIT_ERROR_ARGUMENT, "leave --vae out");
+    free(vae);
     o = job(NULL);
     must_fail(&o, FDIT_ERROR_ARGUMENT, "--out DIR");
     o = job("out6");
@@ -908,6 +918,84 @@ START_TEST(test_files)
     o.memory = 1000;
     must_fail(&o, FDIT_ERROR_DEVICE, "--batch");
     ck_assert(!is_there("out6"));
+}
+END_TEST
+
+/* ------------------------------------------------------------------ latents to pictures */
+
+/* Picture k of class "c" in the folder is that decoded from row `row` of the latents. */
+static void check_decoded(struct fdit_vae *v, const struct latents *l, size_t row, const char *out)
+{
+    enum { SIDE = 64 };
+    float *decoded = calloc(3 * SIDE * SIDE, sizeof *decoded);
+    uint8_t *pixels = calloc(3, SIDE * SIDE);
+    struct fdit_picture p;
+    char file[256];
+    ck_assert_ok(ctx, fdit_vae_decode(ctx, v, l->x + row * l->item, decoded));
+    fdit_pixels(decoded, 3, SIDE * SIDE, pixels);
+    snprintf(file, sizeof file, "%s/%d/%d-%d.png", out, l->ids[row], l->ids[row], l->seeds[row]);
+    ck_assert_ok(ctx, fdit_picture_read(ctx, test_path(folder, "%s", file), &p));
+    ck_assert(p.width == SIDE && p.height == SIDE && p.channels == 3);
+    ck_assert_int_eq(memcmp(p.pixels, pixels, 3 * SIDE * SIDE), 0);
+    fdit_picture_fini(&p);
+    free(decoded);
+    free(pixels);
+}
+
+START_TEST(test_vae)
+{
+    char *path = test_fixture("vae");
+    struct fdit_sample_options o = job("decoded");
+    struct fdit_vae *v;
+    o.base = keep(0, "latent.safetensors");
+    o.delta = NULL;
+    o.guide = "none";
+    o.vae = path;
+    o.latents = keep(3, "decoded.safetensors");
+    o.grid = keep(4, "decoded.png");
+    ck_assert_uint_eq(must(&o).computed, 12);
+    struct latents l = read_latents(o.latents);
+    ck_assert_ok(ctx, fdit_vae_open(ctx, path, &v));
+    struct fdit_vae_options vo = { .height = 64, .decode = true };
+    ck_assert_ok(ctx, fdit_vae_plan(ctx, v, dev, &vo));
+    ck_assert_ok(ctx, fdit_vae_allocate(ctx, v));
+    for (size_t row = 0; row < l.n; row++)
+        check_decoded(v, &l, row, "decoded");
+    ck_assert(is_there("decoded.png"));
+    /* what is there stays, another scale is another job */
+    o.latents = o.grid = NULL;
+    ck_assert_uint_eq(must(&o).kept, 12);
+    o.vae_scale = 0.5;
+    must_fail(&o, FDIT_ERROR_FORMAT, "another autoencoder");
+    o.out = keep(2, "scaled");
+    must(&o);
+    fdit_vae_set_scale(v, 0.5);
+    check_decoded(v, &l, 5, "scaled");
+    o.vae = NULL;
+    o.vae_scale = 0;
+    o.latents = keep(3, "l.safetensors"); /* without a decoder it is another job, too */
+    must_fail(&o, FDIT_ERROR_FORMAT, "another autoencoder");
+    /* archives, in two shards, with as little memory as it goes */
+    o = job("tars");
+    o.base = keep(0, "latent.safetensors");
+    o.delta = NULL;
+    o.guide = "none";
+    o.vae = path;
+    o.tar = true;
+    o.shards = 2;
+    ck_assert_uint_eq(must(&o).computed, 6);
+    ck_assert(is_there("tars/pictures.0-of-2-00000.tar"));
+    o.tar = false;
+    o.shards = 1;
+    o.out = keep(2, "tight");
+    size_t need = must(&o).plan_bytes;
+    o.out = keep(2, "tighter");
+    o.memory = need - 100000; /* weights cannot shrink, bands can */
+    ck_assert_uint_le(must(&o).plan_bytes, o.memory);
+    same_file("tight/1/1-2.png", "tighter/1/1-2.png");
+    fdit_vae_free(v);
+    free_latents(&l);
+    free(path);
 }
 END_TEST
 
@@ -1026,6 +1114,7 @@ int main(void)
     tcase_add_test(tc, test_guides);
     tcase_add_test(tc, test_guide_models);
     tcase_add_test(tc, test_files);
+    tcase_add_test(tc, test_vae);
     tcase_add_test(tc, test_sheet);
     tcase_add_loop_test(tc, test_failing_writes, 0, 2);
     tcase_add_test(tc, test_failing_memory);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The autoencoder against the fixtures (a small AutoencoderKL of diffusers in both spellings), in bands, under
- * failing memory, and on broken files. */
+ * The autoencoder against the fixtures (a small AutoencoderKL of diffusers in both spellings), in
+ * bands, under failing memory, and on broken files. */
 #include "core/file.h"
 #include "core/mem.h"
 #include "model_fixture.h"
@@ -36,17 +36,21 @@ static struct fdit_vae *open_fixture(const char *folder)
 
 static void make(struct fdit_vae *v, fdit_device *dev, int height, int width, size_t memory)
 {
-    struct fdit_vae_options o = { .height = height, .width = width, .encode = true, .decode = true,
-                                  .memory = memory };
+    struct fdit_vae_options o = {
+        .height = height, .width = width, .encode = true, .decode = true, .memory = memory
+    };
     ck_assert_ok(ctx, fdit_vae_plan(ctx, v, dev, &o));
     ck_assert_ok(ctx, fdit_vae_allocate(ctx, v));
 }
 
-/* The first `steps` of a way from x [channels, n], to `out` [channels, n]; returns the number of floats. */
-static size_t first_steps(struct fdit_vae *v, int way, size_t steps, const float *x, int height, int width,
-                          int channels, float *out)
+/* The first `steps` of a way from x [channels, n], to `out` [channels, n]; returns the number of
+ * floats. */
+static size_t first_steps(struct fdit_vae *v, int way, size_t steps, const float *x, int height,
+                          int width, int channels, float *out)
 {
-    struct fdit_vae_run r = { .ctx = ctx, .vae = v, .height = height, .width = width, .channels = channels };
+    struct fdit_vae_run r = {
+        .ctx = ctx, .vae = v, .height = height, .width = width, .channels = channels
+    };
     size_t n = (size_t)height * (size_t)width, all = v->layers.ways[way].n;
     float *rows;
     ck_assert_ok(ctx, fdit_alloc(ctx, 1 << 20, sizeof *rows, &rows));
@@ -71,18 +75,20 @@ static const char tolerance_blocks[] = "vae/expected.safetensors: block outputs"
 
 START_TEST(trace)
 {
-    /* How many steps of the encoder, or of the decoder, give each of them: 4 levels of 2 (3) blocks. */
+    /* How many steps of the encoder, or of the decoder, give each of them: 4 levels of 2 (3)
+     * blocks. */
     static const struct {
         const char *name;
         int way;
         size_t steps;
     } points[] = {
-        { "trace.conv_in", 0, 1 },          { "trace.down0", 0, 4 },     { "trace.down1.resnet0", 0, 5 },
-        { "trace.down1", 0, 7 },            { "trace.down2", 0, 10 },    { "trace.down3", 0, 12 },
-        { "trace.mid.resnet0", 0, 13 },     { "trace.mid.attention", 0, 14 },
-        { "trace.mid.resnet1", 0, 15 },     { "trace.conv_out", 0, 16 },
-        { "trace.dec.post_quant", 1, 1 },   { "trace.dec.conv_in", 1, 2 },
-        { "trace.dec.mid", 1, 5 },          { "trace.dec.up0", 1, 9 },
+        { "trace.conv_in", 0, 1 },        { "trace.down0", 0, 4 },
+        { "trace.down1.resnet0", 0, 5 },  { "trace.down1", 0, 7 },
+        { "trace.down2", 0, 10 },         { "trace.down3", 0, 12 },
+        { "trace.mid.resnet0", 0, 13 },   { "trace.mid.attention", 0, 14 },
+        { "trace.mid.resnet1", 0, 15 },   { "trace.conv_out", 0, 16 },
+        { "trace.dec.post_quant", 1, 1 }, { "trace.dec.conv_in", 1, 2 },
+        { "trace.dec.mid", 1, 5 },        { "trace.dec.up0", 1, 9 },
     };
     const char *names[8];
     struct fdit_safetensors *st = test_open(ctx, "vae/expected.safetensors");
@@ -120,9 +126,11 @@ START_TEST(against_diffusers)
     const char *names[8], *folders[] = { "vae", "vae/old_names" };
     struct fdit_safetensors *st = test_open(ctx, "vae/expected.safetensors");
     size_t n, n_decoded, cells = H / F * (W / F) * 4;
-    float *image = test_floats(ctx, st, "image", NULL), *moments = test_floats(ctx, st, "moments", &n);
+    float *image = test_floats(ctx, st, "image", NULL),
+          *moments = test_floats(ctx, st, "moments", &n);
     float *eps = test_floats(ctx, st, "eps", NULL), *latent = test_floats(ctx, st, "latent", NULL);
-    float *z = test_floats(ctx, st, "z", NULL), *decoded = test_floats(ctx, st, "decoded", &n_decoded), *got;
+    float *z = test_floats(ctx, st, "z", NULL),
+          *decoded = test_floats(ctx, st, "decoded", &n_decoded), *got;
     ck_assert_uint_eq(n, 2 * cells);
     ck_assert_uint_eq(n_decoded, 3 * Z_H * F * Z_W * F);
     ck_assert_ok(ctx, fdit_alloc(ctx, 1 << 16, sizeof *got, &got));
@@ -136,14 +144,16 @@ START_TEST(against_diffusers)
             ck_assert(c->scale == 0.18215);
             make(v, dev, H, W, 0);
             ck_assert_ok(ctx, fdit_vae_encode(ctx, v, image, got));
-            test_agree("vae/expected.safetensors: encode: mean and log variance", names[d], got, moments, n);
+            test_agree("vae/expected.safetensors: encode: mean and log variance", names[d], got,
+                       moments, n);
             fdit_vae_sample(c, cells, moments, moments + cells, eps, got);
             test_agree("vae/expected.safetensors: sampled latent", names[d], got, latent, cells);
             make(v, dev, Z_H * F, Z_W * F, 0);
             for (size_t i = 0; i < 4 * Z_H * Z_W; i++)
                 got[i] = (float)(z[i] * c->scale);
             ck_assert_ok(ctx, fdit_vae_decode(ctx, v, got, got));
-            test_agree("vae/expected.safetensors: decoded image", names[d], got, decoded, n_decoded);
+            test_agree("vae/expected.safetensors: decoded image", names[d], got, decoded,
+                       n_decoded);
             fdit_vae_free(v);
             fdit_device_close(dev);
         }
@@ -183,7 +193,8 @@ START_TEST(bands)
         size_t flat = fdit_plan_device_bytes(fdit_vae_plan_of(v));
         ck_assert_uint_lt(flat, whole);
         ck_assert_uint_lt(v->rooms[FDIT_VAE_BAND]->bytes, (size_t)S * S * 16 * sizeof(float) / 4);
-        ck_assert_int_eq(fdit_plan_check(ctx, fdit_vae_plan_of(v), dev, 1, "use less"), FDIT_ERROR_DEVICE);
+        ck_assert_int_eq(fdit_plan_check(ctx, fdit_vae_plan_of(v), dev, 1, "use less"),
+                         FDIT_ERROR_DEVICE);
         ck_assert_ok(ctx, fdit_vae_encode(ctx, v, x, again));
         ck_assert_ok(ctx, fdit_vae_decode(ctx, v, x, picture_again));
         ck_assert_uint_eq(test_first_difference(again, moments, M, sizeof *again), M);
@@ -210,7 +221,8 @@ START_TEST(memory)
     float x[3 * 16 * 16] = { 0 };
     make(v, dev, 16, 16, 0);
     const struct fdit_plan *plan = fdit_vae_plan_of(v);
-    ck_assert_uint_eq(dev->buffer_bytes + dev->weight_bytes + fdit_plan_kind_bytes(plan, FDIT_PLAN_WORKSPACE),
+    ck_assert_uint_eq(dev->buffer_bytes + dev->weight_bytes +
+                          fdit_plan_kind_bytes(plan, FDIT_PLAN_WORKSPACE),
                       fdit_plan_device_bytes(plan));
     uint64_t calls = fdit_mem_stats().calls, objects = dev->objects_made;
     ck_assert_ok(ctx, fdit_vae_encode(ctx, v, x, x));
@@ -265,7 +277,8 @@ static void expect_config(const char *text, enum fdit_status wanted, const char 
 {
     struct fdit_vae_config c;
     enum fdit_status status = fdit_vae_config_from_json(ctx, "config.json", text, strlen(text), &c);
-    ck_assert_msg(status == wanted, "%s: %s, not %s", text, fdit_status_text(status), fdit_status_text(wanted));
+    ck_assert_msg(status == wanted, "%s: %s, not %s", text, fdit_status_text(status),
+                  fdit_status_text(wanted));
     if (wanted != FDIT_OK)
         ck_assert_msg(strstr(fdit_context_message(ctx), in_message), "%s: '%s' lacks '%s'", text,
                       fdit_context_message(ctx), in_message);
@@ -279,32 +292,44 @@ START_TEST(configs)
         "\"use_post_quant_conv\":false,\"scaling_factor\":1.5305,\"shift_factor\":0.0609,"
         "\"layers_per_block\":2}";
     ck_assert_ok(ctx, fdit_vae_config_from_json(ctx, "sd3", sd3, strlen(sd3), &c));
-    ck_assert(!c.quant && !c.post_quant && c.latent_channels == 16 && c.scale == 1.5305 && c.shift == 0.0609);
+    ck_assert(!c.quant && !c.post_quant && c.latent_channels == 16 && c.scale == 1.5305 &&
+              c.shift == 0.0609);
     ck_assert(c.groups == 32 && c.attention && c.levels == 4 && c.channels[3] == 512);
     expect_config("[]", FDIT_ERROR_FORMAT, "no JSON object");
     expect_config("{", FDIT_ERROR_FORMAT, "config.json");
     expect_config("{}", FDIT_ERROR_FORMAT, "block_out_channels");
     expect_config("{\"block_out_channels\":[]}", FDIT_ERROR_FORMAT, "1 to 8 numbers");
     expect_config("{\"block_out_channels\":[32,\"a\"]}", FDIT_ERROR_FORMAT, "entry 1");
-    expect_config("{\"block_out_channels\":[33]}", FDIT_ERROR_FORMAT, "multiple of norm_num_groups, 32");
-    expect_config("{\"block_out_channels\":[32],\"norm_num_groups\":0}", FDIT_ERROR_FORMAT, "norm_num_groups");
-    expect_config("{\"block_out_channels\":[32],\"latent_channels\":-4}", FDIT_ERROR_FORMAT, "latent_channels");
-    expect_config("{\"block_out_channels\":[32],\"layers_per_block\":99}", FDIT_ERROR_FORMAT, "layers_per_block");
-    expect_config("{\"block_out_channels\":[32],\"scaling_factor\":0}", FDIT_ERROR_FORMAT, "scaling_factor");
-    expect_config("{\"block_out_channels\":[32],\"act_fn\":\"gelu\"}", FDIT_ERROR_UNSUPPORTED, "act_fn");
-    expect_config("{\"block_out_channels\":[32],\"latents_mean\":[0]}", FDIT_ERROR_UNSUPPORTED, "latents_mean");
-    expect_config("{\"block_out_channels\":[32],\"use_quant_conv\":1}", FDIT_ERROR_FORMAT, "use_quant_conv");
+    expect_config("{\"block_out_channels\":[33]}", FDIT_ERROR_FORMAT,
+                  "multiple of norm_num_groups, 32");
+    expect_config("{\"block_out_channels\":[32],\"norm_num_groups\":0}", FDIT_ERROR_FORMAT,
+                  "norm_num_groups");
+    expect_config("{\"block_out_channels\":[32],\"latent_channels\":-4}", FDIT_ERROR_FORMAT,
+                  "latent_channels");
+    expect_config("{\"block_out_channels\":[32],\"layers_per_block\":99}", FDIT_ERROR_FORMAT,
+                  "layers_per_block");
+    expect_config("{\"block_out_channels\":[32],\"scaling_factor\":0}", FDIT_ERROR_FORMAT,
+                  "scaling_factor");
+    expect_config("{\"block_out_channels\":[32],\"act_fn\":\"gelu\"}", FDIT_ERROR_UNSUPPORTED,
+                  "act_fn");
+    expect_config("{\"block_out_channels\":[32],\"latents_mean\":[0]}", FDIT_ERROR_UNSUPPORTED,
+                  "latents_mean");
+    expect_config("{\"block_out_channels\":[32],\"use_quant_conv\":1}", FDIT_ERROR_FORMAT,
+                  "use_quant_conv");
     expect_config("{\"block_out_channels\":[32],\"down_block_types\":[\"AttnDownEncoderBlock2D\"]}",
                   FDIT_ERROR_UNSUPPORTED, "AttnDownEncoderBlock2D");
-    expect_config("{\"_class_name\":\"VQModel\",\"block_out_channels\":[32]}", FDIT_ERROR_UNSUPPORTED, "VQModel");
+    expect_config("{\"_class_name\":\"VQModel\",\"block_out_channels\":[32]}",
+                  FDIT_ERROR_UNSUPPORTED, "VQModel");
 }
 END_TEST
 
-/* Without config.json the sizes come from the tensors; a file that is none, or lacks one, is refused. */
+/* Without config.json the sizes come from the tensors; a file that is none, or lacks one, is
+ * refused. */
 START_TEST(files)
 {
     struct fdit_vae *v = NULL;
-    char *path = test_fixture("dit.safetensors"), *expected = test_fixture("vae/expected.safetensors");
+    char *path = test_fixture("dit.safetensors"),
+         *expected = test_fixture("vae/expected.safetensors");
     char *empty = test_fixture("image");
     ck_assert_int_ne(fdit_vae_open(ctx, path, &v), FDIT_OK);
     ck_assert_ptr_null(v);
@@ -363,7 +388,8 @@ int main(void)
     TCase *tcase = tcase_create("vae");
     tcase_set_timeout(tcase, 0);
     tcase_add_checked_fixture(tcase, setup, teardown);
-    const TTest *tests[] = { trace, against_diffusers, bands, memory, interrupted, configs, files, noise };
+    const TTest *tests[] = { trace,       against_diffusers, bands, memory,
+                             interrupted, configs,           files, noise };
     for (size_t i = 0; i < sizeof tests / sizeof *tests; i++)
         tcase_add_test(tcase, tests[i]);
     suite_add_tcase(suite, tcase);

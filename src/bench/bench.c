@@ -180,6 +180,7 @@ static const struct fdit_bench_subject *subject_of(enum fdit_bench_kind kind)
 {
     return kind <= FDIT_BENCH_LINEAR_DW            ? &fdit_bench_linear
            : kind <= FDIT_BENCH_ATTENTION_BACKWARD ? &fdit_bench_attention
+           : kind == FDIT_BENCH_VAE                ? &fdit_bench_vae
                                                    : &fdit_bench_model;
 }
 

@@ -19,9 +19,9 @@ const char *const fdit_bench_default_problems[] = {
 
 static const char *const kinds[FDIT_BENCH_KINDS] = {
     "linear", "linear_dx", "linear_dw", "attention", "attention_backward",
-    "block",  "train",     "sample"
+    "block",  "train",     "sample",    "vae"
 };
-#define KINDS "linear, linear_dx, linear_dw, attention, attention_backward, block, train and sample"
+#define KINDS "linear, linear_dx, linear_dw, attention, attention_backward, block, train, sample and vae"
 
 struct words {
     fdit_context *ctx;
@@ -156,6 +156,19 @@ out:
     return status;
 }
 
+static enum fdit_status parse_vae(const struct words *w, struct fdit_bench_problem *p)
+{
+    static const char wanted[] = "vae takes encode or decode and the side of a picture, a multiple of 8, as "
+                                 "in 'vae encode 256'";
+    const char *way = w->n > 1 ? w->list[1] : w->list[0];
+    p->decode = !strcmp(way, "decode");
+    if (!p->decode && strcmp(way, "encode"))
+        return refuse(w, way, wanted);
+    if (w->n != 3 || !numbered(w->list[2], "", 4096, &p->m) || p->m % 8)
+        return refuse(w, w->list[w->n - 1], wanted);
+    return FDIT_OK;
+}
+
 /* Splits at spaces; text becomes the words with one space between two. */
 static enum fdit_status split(struct words *w, const char *text, char **joined)
 {
@@ -192,9 +205,6 @@ enum fdit_status fdit_bench_problem_parse(fdit_context *ctx, const char *text,
     TRY(split(&w, text, &out->text));
     while (kind < FDIT_BENCH_KINDS && strcmp(w.list[0], kinds[kind]))
         kind++;
-    if (!strcmp(w.list[0], "vae"))
-        FAIL(ctx, FDIT_ERROR_ARGUMENT,
-             "problem '%s': the VAE is not measured by this version; there are " KINDS, out->text);
     if (kind == FDIT_BENCH_KINDS)
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "problem '%s': '%s' is not known; there are " KINDS,
              out->text, w.list[0]);
@@ -203,6 +213,8 @@ enum fdit_status fdit_bench_problem_parse(fdit_context *ctx, const char *text,
         TRY(parse_linear(&w, out));
     else if (kind <= FDIT_BENCH_ATTENTION_BACKWARD)
         TRY(parse_attention(&w, out));
+    else if (kind == FDIT_BENCH_VAE)
+        TRY(parse_vae(&w, out));
     else
         TRY(parse_model(&w, out));
 out:

@@ -15,6 +15,7 @@ enum fdit_bench_kind {
     FDIT_BENCH_BLOCK,  /* forward and backward of one transformer block */
     FDIT_BENCH_TRAIN,  /* one optimiser step */
     FDIT_BENCH_SAMPLE, /* one guided sampling step */
+    FDIT_BENCH_VAE,    /* one picture through the autoencoder */
     FDIT_BENCH_KINDS
 };
 
@@ -27,6 +28,7 @@ struct fdit_bench_problem {
     struct fdit_model_config config; /* block, train, sample */
     const struct fdit_mask *mask;    /* block, train: what is trained */
     enum fdit_recompute recompute;
+    bool decode; /* vae: m pixels wide and high */
 };
 
 /* Reads the words of one problem. FDIT_ERROR_ARGUMENT names the word that is wrong and what there

@@ -37,6 +37,7 @@ struct fdit_bench_subject {
 extern const struct fdit_bench_subject fdit_bench_linear; /* subject_op.c */
 extern const struct fdit_bench_subject fdit_bench_attention;
 extern const struct fdit_bench_subject fdit_bench_model; /* subject_model.c */
+extern const struct fdit_bench_subject fdit_bench_vae;   /* subject_vae.c */
 
 /* Numbers first .. first+n-1 of a stream: uniform with this mean and deviation, and none of them 0
  * when the mean is 0. */

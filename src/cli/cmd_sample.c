@@ -98,7 +98,10 @@ static const struct fdit_option options[] = {
     FDIT_OPTION("ranks", "A,B", TEXT, struct args, o.ranks,
                 "ranks of the taxonomy that have rows in the class table (default: all)"),
     FDIT_OPTION("vae", "FILE", TEXT, struct args, o.vae,
-                "decoder of latents; not in this version, see --latents"),
+                "autoencoder that turns latents into pictures: an AutoencoderKL's safetensors file, or "
+                "its folder"),
+    FDIT_OPTION("vae-scale", "X", REAL, struct args, o.vae_scale,
+                "its scaling factor (default: as its config.json says, 0.18215 without one)"),
     FDIT_OPTION("force", NULL, FLAG, struct args, o.force,
                 "take a delta that was made from another base"),
     FDIT_HEADING("Pictures"),
@@ -280,6 +283,8 @@ const struct fdit_command fdit_command_sample = {
         "  finediffusion sample --base base.safetensors --delta run/delta.safetensors --out fid "
         "\\\n"
         "      --per-class 50 --shard 0/4 --tar\n"
+        "  finediffusion sample --base xl.safetensors --delta run/delta.safetensors --vae sd-vae-ft-mse \\\n"
+        "      --out pictures\n"
         "  finediffusion sample --base xl.safetensors --taxonomy birds.tsv --sampler dpm++ \\\n"
         "      --latents latents.safetensors --plan --memory 6G\n",
     .options = options,

@@ -72,7 +72,7 @@ static json_t *options_json(const struct fdit_sample_options *o, const struct fd
 enum fdit_status fdit_identity_init(fdit_context *ctx, const struct fdit_sample_options *o,
                                     const struct fdit_subject *s,
                                     const struct fdit_request *request, int steps,
-                                    struct fdit_identity *out)
+                                    uint64_t vae, struct fdit_identity *out)
 {
     enum fdit_status status = FDIT_OK;
     uint64_t weights = 0, guide = 0;
@@ -87,6 +87,8 @@ enum fdit_status fdit_identity_init(fdit_context *ctx, const struct fdit_sample_
     json_object_set_new(j, "version", json_string(IDENTITY_VERSION));
     json_object_set_new(j, "weights", hex(weights));
     json_object_set_new(j, "guide_weights", s->guide_files.n ? hex(guide) : json_null());
+    if (vae) /* without one the text is as it was before there were any */
+        json_object_set_new(j, "vae", hex(vae));
     json_object_set_new(j, "taxonomy", hex(fnv(fnv_start, taxonomy, strlen(taxonomy))));
     json_object_set_new(j, "options", options_json(o, s, request, steps));
     text = json_dumps(j, JSON_COMPACT | JSON_SORT_KEYS | JSON_REAL_PRECISION(17));
@@ -118,8 +120,9 @@ enum fdit_status fdit_identity_compare(fdit_context *ctx, const struct fdit_iden
                                        const char *path, const char *text, size_t n)
 {
     enum fdit_status status = FDIT_OK;
-    static const char *const parts[] = { "weights", "guide_weights", "taxonomy" };
-    static const char *const names[] = { "weights", "weights of the guide", "taxonomy" };
+    static const char *const parts[] = { "weights", "guide_weights", "vae", "taxonomy" };
+    static const char *const names[] = { "weights", "weights of the guide", "autoencoder",
+                                         "taxonomy" };
     json_t *mine = json_loads(id->text, 0, NULL), *value;
     json_t *root = json_loadb(text, n, 0, NULL);
     const json_t *old = json_object_get(root, "options");
@@ -129,10 +132,15 @@ enum fdit_status fdit_identity_compare(fdit_context *ctx, const struct fdit_iden
         FAIL(ctx, FDIT_ERROR_FORMAT, "%s was not written by this program; %s", path, remedy);
     if (!strcmp(hash, id->hash))
         goto out;
-    for (size_t i = 0; i < 3; i++)
-        if (!json_equal(json_object_get(mine, parts[i]), json_object_get(root, parts[i])))
-            FAIL(ctx, FDIT_ERROR_FORMAT, "%s: the pictures there come from other %s%s; %s", path,
-                 i == 2 ? "classes: another " : "", names[i], remedy);
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        const json_t *a = json_object_get(mine, parts[i]), *b = json_object_get(root, parts[i]);
+        if ((a || b) && !json_equal(a, b))
+            FAIL(ctx, FDIT_ERROR_FORMAT, "%s: the pictures there come from %s%s; %s", path,
+                 i == 3   ? "other classes: another "
+                 : i == 2 ? "another "
+                          : "other ",
+                 names[i], remedy);
+    }
     json_object_foreach(json_object_get(mine, "options"), key, value)
     {
         const json_t *before = json_object_get(old, key);

@@ -17,12 +17,12 @@ struct fdit_identity {
     char *text;    /* run.json */
 };
 
-/* Reads all weights. `steps`: those of the sampler. With o->tar the request belongs to it, too,
+/* Reads all weights. `steps`: those of the sampler. vae: the hash of the decoder, 0 without one. With o->tar the request belongs to it, too,
  * since archives hold many pictures. Free with fdit_identity_fini. */
 enum fdit_status fdit_identity_init(fdit_context *ctx, const struct fdit_sample_options *o,
                                     const struct fdit_subject *subject,
                                     const struct fdit_request *request, int steps,
-                                    struct fdit_identity *out);
+                                    uint64_t vae, struct fdit_identity *out);
 void fdit_identity_fini(struct fdit_identity *id);
 /* FDIT_OK when the n bytes of the run.json at `path` say the same; else FDIT_ERROR_FORMAT that
  * names the first difference. */

@@ -8,6 +8,7 @@
 #include "sample/album.h"
 #include "sample/contact.h"
 #include "sample/pixels.h"
+#include "vae/vae.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -30,14 +31,17 @@ struct job {
     struct fdit_model *model,
         *guide_model; /* the second one only where the guide is another model */
     struct fdit_generator *generator;
-    struct fdit_plan plan; /* of both models, for people and the limit */
+    struct fdit_vae *vae;  /* NULL: none */
+    struct fdit_plan plan; /* of all three, for people and the limit */
     struct fdit_identity identity;
     struct fdit_album *album;
     struct fdit_contact *contact;
     size_t item; /* numbers of one picture */
     int batch;
-    bool decodable; /* x is a picture */
-    float *x;       /* [batch, item] */
+    bool decodable;     /* x is a picture, or becomes one */
+    int size, channels; /* of pictures */
+    float *x;           /* [batch, item] */
+    float *decoded;     /* [channels, size, size] */
     struct fdit_picture picture;
     struct fdit_picture_spec *specs; /* [batch] */
     size_t *places;                  /* [batch]: pictures of the shard */
@@ -105,8 +109,27 @@ static enum fdit_status plan_models(fdit_context *ctx, struct job *j, int batch)
     TRY(add_plan(ctx, &j->plan, &j->model->plan, ""));
     if (other)
         TRY(add_plan(ctx, &j->plan, &j->guide_model->plan, "guide: "));
+    if (j->vae)
+        TRY(add_plan(ctx, &j->plan, fdit_vae_plan_of(j->vae), ""));
     TRY(fdit_plan_add(ctx, &j->plan, FDIT_PLAN_HOST, NULL, (size_t)batch * j->item * sizeof(float),
                       "pictures of a batch"));
+out:
+    return status;
+}
+
+/* The decoder, planned to take what a batch of one leaves of the limit. */
+static enum fdit_status plan_decoder(fdit_context *ctx, struct job *j, size_t limit)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_vae_options o = { .height = j->size, .decode = true };
+    TRY(fdit_vae_plan(ctx, j->vae, j->dev, &o));
+    TRY(plan_models(ctx, j, 1));
+    size_t all = fdit_plan_device_bytes(&j->plan);
+    size_t decoder = fdit_plan_device_bytes(fdit_vae_plan_of(j->vae));
+    if (!limit || all <= limit)
+        goto out;
+    o.memory = limit > all - decoder ? limit - (all - decoder) : 1;
+    TRY(fdit_vae_plan(ctx, j->vae, j->dev, &o));
 out:
     return status;
 }
@@ -123,6 +146,8 @@ static enum fdit_status make_plan(fdit_context *ctx, struct job *j)
     }
     if ((size_t)batch > j->request.n)
         batch = j->request.n > 0 ? (int)j->request.n : 1;
+    if (j->vae)
+        TRY(plan_decoder(ctx, j, limit));
     TRY(plan_models(ctx, j, batch));
     while (!j->o->batch && batch > 1 && limit && fdit_plan_device_bytes(&j->plan) > limit) {
         batch /= 2;
@@ -148,6 +173,8 @@ static enum fdit_status load_models(fdit_context *ctx, struct job *j)
     if (j->guide_model)
         TRY(fdit_model_allocate(ctx, j->guide_model));
     fdit_generator_bind(j->generator);
+    if (j->vae)
+        TRY(fdit_vae_allocate(ctx, j->vae));
     TRY(fdit_model_load(ctx, j->model, f->list, f->n, false, &report));
     if (j->guide_model)
         TRY(fdit_model_load(ctx, j->guide_model, g->list, g->n, false, NULL));
@@ -171,36 +198,69 @@ static enum fdit_status check_outputs(fdit_context *ctx, const struct job *j)
         return FDIT_OK;
     if (!o->latents)
         return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
-                         "%s works on latents (%d channels), which this version does not decode to "
-                         "pictures; give --latents FILE.safetensors",
+                         "%s works on latents (%d channels); give the autoencoder that decodes them, "
+                         "--vae FILE, or keep them with --latents FILE.safetensors",
                          o->base, channels);
     if (o->grid || o->tar)
-        return fdit_fail(
-            ctx, FDIT_ERROR_ARGUMENT,
-            "--%s: %s works on latents (%d channels), which this version does not decode to "
-            "pictures; leave it out and keep --latents",
-            o->grid ? "grid" : "tar", o->base, channels);
+        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
+                         "--%s: %s works on latents (%d channels); give the autoencoder that decodes "
+                         "them, --vae FILE",
+                         o->grid ? "grid" : "tar", o->base, channels);
     return FDIT_OK;
+}
+
+/* Opens the autoencoder and says what pictures come out. */
+static enum fdit_status open_decoder(fdit_context *ctx, struct job *j)
+{
+    enum fdit_status status = FDIT_OK;
+    const struct fdit_model_config *c = &j->subject.files.config;
+    j->size = c->input_size;
+    j->channels = c->channels;
+    j->decodable = c->channels == 1 || c->channels == 3;
+    if (!j->o->vae)
+        goto out;
+    TRY(fdit_vae_open(ctx, j->o->vae, &j->vae));
+    const struct fdit_vae_config *v = fdit_vae_config_of(j->vae);
+    if (v->latent_channels != c->channels)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--vae %s has latents of %d channels, %s works on %d%s", j->o->vae,
+             v->latent_channels, j->o->base, c->channels,
+             j->decodable ? ", pixels: leave --vae out" : "; give the autoencoder that it was trained with");
+    if (v->out_channels != 1 && v->out_channels != 3)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--vae %s makes pictures of %d channels; a PNG has 1 or 3", j->o->vae,
+             v->out_channels);
+    if (j->o->vae_scale > 0)
+        fdit_vae_set_scale(j->vae, j->o->vae_scale);
+    j->size = c->input_size * fdit_vae_factor(v);
+    j->channels = v->out_channels;
+    j->decodable = true;
+out:
+    return status;
 }
 
 static enum fdit_status open_outputs(fdit_context *ctx, struct job *j)
 {
     enum fdit_status status = FDIT_OK;
     const struct fdit_sample_options *o = j->o;
-    const struct fdit_model_config *c = &j->subject.files.config;
+    size_t pixels = (size_t)j->size * (size_t)j->size;
+    uint64_t vae = 0;
     if (o->out) {
+        if (j->vae)
+            TRY(fdit_vae_hash(ctx, j->vae, &vae));
         TRY(fdit_album_new(ctx, o->out, &j->request, j->subject.taxonomy, j->decodable, o->tar,
                            &j->album));
-        TRY(fdit_identity_init(ctx, o, &j->subject, &j->request, j->summary->steps, &j->identity));
+        TRY(fdit_identity_init(ctx, o, &j->subject, &j->request, j->summary->steps, vae,
+                               &j->identity));
         TRY(fdit_album_check(ctx, j->album, &j->identity, o->overwrite));
     }
     if (o->grid) {
-        TRY(fdit_contact_new(ctx, &j->request, j->subject.taxonomy, c->input_size, c->channels,
+        TRY(fdit_contact_new(ctx, &j->request, j->subject.taxonomy, j->size, j->channels,
                              o->grid_real, &j->contact));
         j->summary->sheet_classes = fdit_contact_rows(j->contact);
     }
     if (j->decodable)
-        TRY(fdit_picture_new(ctx, c->input_size, c->input_size, c->channels, &j->picture));
+        TRY(fdit_picture_new(ctx, j->size, j->size, j->channels, &j->picture));
+    if (j->vae)
+        TRY(fdit_alloc(ctx, pixels * (size_t)j->channels, sizeof *j->decoded, &j->decoded));
     TRY(fdit_alloc(ctx, (size_t)j->batch * j->item, sizeof *j->x, &j->x));
     TRY(fdit_alloc(ctx, (size_t)j->batch, sizeof *j->specs, &j->specs));
     TRY(fdit_alloc(ctx, (size_t)j->batch, sizeof *j->places, &j->places));
@@ -250,7 +310,6 @@ static enum fdit_status deliver(fdit_context *ctx, struct job *j, size_t p, cons
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_request_item item = fdit_request_at(&j->request, p);
-    const struct fdit_model_config *c = &j->subject.files.config;
     bool kept = j->album && fdit_album_has(j->album, p);
     for (size_t i = 0; i < j->item; i++)
         if (!isfinite(x[i]))
@@ -260,7 +319,9 @@ static enum fdit_status deliver(fdit_context *ctx, struct job *j, size_t p, cons
                  "(finediffusion inspect), or use a smaller --guidance",
                  fdit_taxonomy_class_name(j->subject.taxonomy, item.id), item.seed, i);
     if (j->decodable) {
-        fdit_pixels(x, c->channels, (size_t)c->input_size * (size_t)c->input_size,
+        if (j->vae)
+            TRY(fdit_vae_decode(ctx, j->vae, x, j->decoded));
+        fdit_pixels(j->vae ? j->decoded : x, j->channels, (size_t)j->size * (size_t)j->size,
                     j->picture.pixels);
         if (j->album)
             TRY(fdit_album_put(ctx, j->album, p, &j->picture));
@@ -456,6 +517,7 @@ out:
 static void close_job(struct job *j)
 {
     free_models(j);
+    fdit_vae_free(j->vae);
     fdit_album_free(j->album);
     fdit_contact_free(j->contact);
     fdit_identity_fini(&j->identity);
@@ -463,6 +525,7 @@ static void close_job(struct job *j)
     fdit_request_fini(&j->request);
     fdit_subject_close(&j->subject);
     fdit_free(j->x);
+    fdit_free(j->decoded);
     fdit_free(j->specs);
     fdit_free(j->places);
 }
@@ -485,7 +548,7 @@ enum fdit_status fdit_sample_run(fdit_context *ctx, fdit_device *dev,
                           o->shard, o->shards, &j.request));
     const struct fdit_model_config *c = &j.subject.files.config;
     j.item = (size_t)c->channels * (size_t)c->input_size * (size_t)c->input_size;
-    j.decodable = c->channels == 1 || c->channels == 3;
+    TRY(open_decoder(ctx, &j));
     j.summary->classes = j.request.n_classes;
     j.summary->pictures = j.request.n;
     snprintf(j.summary->guide, sizeof j.summary->guide, "%s", j.subject.guide_text);

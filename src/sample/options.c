@@ -67,12 +67,9 @@ enum fdit_status fdit_sample_check(fdit_context *ctx, const struct fdit_sample_o
     TRY(check_numbers(ctx, o));
     if (o->classes && o->counts)
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "--classes and --counts: give one of the two");
-    if (o->vae)
-        FAIL(ctx, FDIT_ERROR_UNSUPPORTED,
-             "--vae %s: this version does not decode latents; leave the option out and write them "
-             "with "
-             "--latents FILE.safetensors",
-             o->vae);
+    if (o->vae_scale < 0 || !isfinite(o->vae_scale) || (o->vae_scale > 0 && !o->vae))
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--vae-scale %g: give a number above 0, with --vae FILE",
+             o->vae_scale);
     if (plan_only)
         goto out;
     if (!o->out && !o->latents && !o->grid)

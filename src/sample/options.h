@@ -39,7 +39,8 @@ struct fdit_sample_options {
     const char *latents;   /* safetensors file of the last x; NULL: none */
     const char *grid;      /* PNG file of a contact sheet; NULL: none */
     const char *grid_real; /* data set whose pictures head the sheet's rows; NULL: none */
-    const char *vae;       /* decoder of latents: not in this version */
+    const char *vae;       /* decoder of latents: file or folder of an AutoencoderKL; NULL: none */
+    double vae_scale;      /* its scaling factor; 0: as its config.json says */
 };
 
 /* The defaults of `finediffusion sample`. */

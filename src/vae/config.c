@@ -41,29 +41,33 @@ enum fdit_status fdit_vae_config_check(fdit_context *ctx, const char *name,
                              sizes[i].key, sizes[i].value, sizes[i].most);
     for (int i = 0; i < c->levels; i++)
         if (c->channels[i] < 1 || c->channels[i] > 65536 || c->channels[i] % c->groups)
-            return fdit_fail(ctx, FDIT_ERROR_FORMAT,
-                             "%s: block_out_channels has %d; it must be 1 to 65536 and a multiple of "
-                             "norm_num_groups, %d", name, c->channels[i], c->groups);
+            return fdit_fail(
+                ctx, FDIT_ERROR_FORMAT,
+                "%s: block_out_channels has %d; it must be 1 to 65536 and a multiple of "
+                "norm_num_groups, %d",
+                name, c->channels[i], c->groups);
     if (!isfinite(c->scale) || c->scale <= 0 || !isfinite(c->shift))
-        return fdit_fail(ctx, FDIT_ERROR_FORMAT, "%s: scaling_factor %g, shift_factor %g", name, c->scale,
-                         c->shift);
+        return fdit_fail(ctx, FDIT_ERROR_FORMAT, "%s: scaling_factor %g, shift_factor %g", name,
+                         c->scale, c->shift);
     return FDIT_OK;
 }
 
-static enum fdit_status get_int(fdit_context *ctx, const char *name, const json_t *root, const char *key,
-                                int *out)
+static enum fdit_status get_int(fdit_context *ctx, const char *name, const json_t *root,
+                                const char *key, int *out)
 {
     const json_t *item = json_object_get(root, key);
     if (!item || json_is_null(item))
         return FDIT_OK;
-    if (!json_is_integer(item) || json_integer_value(item) < 0 || json_integer_value(item) > 1 << 20)
-        return fdit_fail(ctx, FDIT_ERROR_FORMAT, "%s: %s is no number from 0 to %d", name, key, 1 << 20);
+    if (!json_is_integer(item) || json_integer_value(item) < 0 ||
+        json_integer_value(item) > 1 << 20)
+        return fdit_fail(ctx, FDIT_ERROR_FORMAT, "%s: %s is no number from 0 to %d", name, key,
+                         1 << 20);
     *out = (int)json_integer_value(item);
     return FDIT_OK;
 }
 
-static enum fdit_status get_real(fdit_context *ctx, const char *name, const json_t *root, const char *key,
-                                 double *out)
+static enum fdit_status get_real(fdit_context *ctx, const char *name, const json_t *root,
+                                 const char *key, double *out)
 {
     const json_t *item = json_object_get(root, key);
     if (!item || json_is_null(item))
@@ -74,8 +78,8 @@ static enum fdit_status get_real(fdit_context *ctx, const char *name, const json
     return FDIT_OK;
 }
 
-static enum fdit_status get_bool(fdit_context *ctx, const char *name, const json_t *root, const char *key,
-                                 bool *out)
+static enum fdit_status get_bool(fdit_context *ctx, const char *name, const json_t *root,
+                                 const char *key, bool *out)
 {
     const json_t *item = json_object_get(root, key);
     if (!item || json_is_null(item))
@@ -96,13 +100,15 @@ static enum fdit_status only_blocks(fdit_context *ctx, const char *name, const j
     if (!list || json_is_null(list))
         return FDIT_OK;
     if (!json_is_array(list) || json_array_size(list) != (size_t)levels)
-        return fdit_fail(ctx, FDIT_ERROR_FORMAT, "%s: %s must have %d entries, one a level", name, key,
-                         levels);
-    json_array_foreach(list, i, item) {
+        return fdit_fail(ctx, FDIT_ERROR_FORMAT, "%s: %s must have %d entries, one a level", name,
+                         key, levels);
+    json_array_foreach(list, i, item)
+    {
         const char *text = json_string_value(item);
         if (!text || strcmp(text, wanted) != 0)
-            return fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED, "%s: %s has '%.40s'; only %s is supported", name,
-                             key, text ? text : "?", wanted);
+            return fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED,
+                             "%s: %s has '%.40s'; only %s is supported", name, key,
+                             text ? text : "?", wanted);
     }
     return FDIT_OK;
 }
@@ -113,15 +119,22 @@ static enum fdit_status read_levels(fdit_context *ctx, const char *name, const j
     const json_t *list = json_object_get(root, "block_out_channels");
     size_t i;
     json_t *item;
-    if (!json_is_array(list) || json_array_size(list) < 1 || json_array_size(list) > FDIT_VAE_LEVELS)
-        return fdit_fail(ctx, FDIT_ERROR_FORMAT,
-                         "%s: block_out_channels must be a list of 1 to %d numbers; is it the config.json "
-                         "of an AutoencoderKL?", name, FDIT_VAE_LEVELS);
+    if (!json_is_array(list) || json_array_size(list) < 1 ||
+        json_array_size(list) > FDIT_VAE_LEVELS)
+        return fdit_fail(
+            ctx, FDIT_ERROR_FORMAT,
+            "%s: block_out_channels must be a list of 1 to %d numbers; is it the config.json "
+            "of an AutoencoderKL?",
+            name, FDIT_VAE_LEVELS);
     c->levels = (int)json_array_size(list);
-    json_array_foreach(list, i, item) {
-        if (!json_is_integer(item) || json_integer_value(item) < 1 || json_integer_value(item) > 65536)
-            return fdit_fail(ctx, FDIT_ERROR_FORMAT, "%s: block_out_channels: entry %zu is no number from "
-                             "1 to 65536", name, i);
+    json_array_foreach(list, i, item)
+    {
+        if (!json_is_integer(item) || json_integer_value(item) < 1 ||
+            json_integer_value(item) > 65536)
+            return fdit_fail(ctx, FDIT_ERROR_FORMAT,
+                             "%s: block_out_channels: entry %zu is no number from "
+                             "1 to 65536",
+                             name, i);
         c->channels[i] = (int)json_integer_value(item);
     }
     return FDIT_OK;
@@ -139,7 +152,8 @@ enum fdit_status fdit_vae_config_from_json(fdit_context *ctx, const char *name, 
         FAIL(ctx, FDIT_ERROR_FORMAT, "%s: holds no JSON object", name);
     const char *kind = json_string_value(json_object_get(root, "_class_name"));
     if (kind && strcmp(kind, "AutoencoderKL") != 0)
-        FAIL(ctx, FDIT_ERROR_UNSUPPORTED, "%s: a %.40s; only AutoencoderKL is supported", name, kind);
+        FAIL(ctx, FDIT_ERROR_UNSUPPORTED, "%s: a %.40s; only AutoencoderKL is supported", name,
+             kind);
     const char *act = json_string_value(json_object_get(root, "act_fn"));
     if (act && strcmp(act, "silu") != 0 && strcmp(act, "swish") != 0)
         FAIL(ctx, FDIT_ERROR_UNSUPPORTED, "%s: act_fn '%.40s'; only silu is supported", name, act);
@@ -147,8 +161,10 @@ enum fdit_status fdit_vae_config_from_json(fdit_context *ctx, const char *name, 
         const char *key = i ? "latents_std" : "latents_mean";
         const json_t *item = json_object_get(root, key);
         if (item && !json_is_null(item))
-            FAIL(ctx, FDIT_ERROR_UNSUPPORTED, "%s: %s is not supported, only scaling_factor and "
-                 "shift_factor are", name, key);
+            FAIL(ctx, FDIT_ERROR_UNSUPPORTED,
+                 "%s: %s is not supported, only scaling_factor and "
+                 "shift_factor are",
+                 name, key);
     }
     TRY(read_levels(ctx, name, root, &c));
     TRY(only_blocks(ctx, name, root, "down_block_types", "DownEncoderBlock2D", c.levels));

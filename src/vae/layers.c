@@ -16,8 +16,8 @@ struct maker {
     bool decoder;
 };
 
-static int layer(struct maker *m, enum fdit_vae_layer_kind kind, int n_out, int n_in, const char *prefix,
-                 const char *name, const char *old)
+static int layer(struct maker *m, enum fdit_vae_layer_kind kind, int n_out, int n_in,
+                 const char *prefix, const char *name, const char *old)
 {
     struct fdit_vae_layers *l = m->l;
     if (m->status != FDIT_OK)
@@ -26,7 +26,9 @@ static int layer(struct maker *m, enum fdit_vae_layer_kind kind, int n_out, int 
     if (m->status != FDIT_OK)
         return -1;
     struct fdit_vae_layer *at = &l->list[l->n];
-    *at = (struct fdit_vae_layer){ .kind = kind, .of_decoder = m->decoder, .n_in = n_in, .n_out = n_out };
+    *at = (struct fdit_vae_layer){
+        .kind = kind, .of_decoder = m->decoder, .n_in = n_in, .n_out = n_out
+    };
     m->status = fdit_strf(m->ctx, &at->name, "%s%s", prefix, name);
     l->n++;
     if (m->status == FDIT_OK && old)
@@ -101,7 +103,8 @@ static void encoder(struct maker *m, const struct fdit_vae_config *c)
 {
     char prefix[64];
     int n = c->channels[0];
-    step(m, FDIT_VAE_STEP_CONV, layer(m, FDIT_VAE_CONV, n, c->in_channels, "encoder", ".conv_in", NULL));
+    step(m, FDIT_VAE_STEP_CONV,
+         layer(m, FDIT_VAE_CONV, n, c->in_channels, "encoder", ".conv_in", NULL));
     for (int i = 0; i < c->levels; i++) {
         for (int j = 0; j < c->layers; j++) {
             snprintf(prefix, sizeof prefix, "encoder.down_blocks.%d.resnets.%d", i, j);
@@ -116,8 +119,9 @@ static void encoder(struct maker *m, const struct fdit_vae_config *c)
     middle(m, c, "encoder");
     end(m, 2 * c->latent_channels, n, "encoder");
     if (c->quant)
-        step(m, FDIT_VAE_STEP_LINEAR, layer(m, FDIT_VAE_LINEAR, 2 * c->latent_channels,
-                                            2 * c->latent_channels, "quant_conv", "", NULL));
+        step(m, FDIT_VAE_STEP_LINEAR,
+             layer(m, FDIT_VAE_LINEAR, 2 * c->latent_channels, 2 * c->latent_channels, "quant_conv",
+                   "", NULL));
 }
 
 static void decoder(struct maker *m, const struct fdit_vae_config *c)
@@ -125,9 +129,11 @@ static void decoder(struct maker *m, const struct fdit_vae_config *c)
     char prefix[64];
     int n = c->channels[c->levels - 1];
     if (c->post_quant)
-        step(m, FDIT_VAE_STEP_LINEAR, layer(m, FDIT_VAE_LINEAR, c->latent_channels, c->latent_channels,
-                                            "post_quant_conv", "", NULL));
-    step(m, FDIT_VAE_STEP_CONV, layer(m, FDIT_VAE_CONV, n, c->latent_channels, "decoder", ".conv_in", NULL));
+        step(m, FDIT_VAE_STEP_LINEAR,
+             layer(m, FDIT_VAE_LINEAR, c->latent_channels, c->latent_channels, "post_quant_conv",
+                   "", NULL));
+    step(m, FDIT_VAE_STEP_CONV,
+         layer(m, FDIT_VAE_CONV, n, c->latent_channels, "decoder", ".conv_in", NULL));
     middle(m, c, "decoder");
     for (int i = 0; i < c->levels; i++) {
         int n_out = c->channels[c->levels - 1 - i];
@@ -186,8 +192,10 @@ enum fdit_status fdit_vae_layer_tensor(fdit_context *ctx, const struct fdit_safe
         t = fdit_safetensors_find(st, name);
     }
     if (!t)
-        FAIL(ctx, FDIT_ERROR_FORMAT, "%s: tensor %s.%s is missing; is it the AutoencoderKL that its "
-             "config.json describes?", fdit_safetensors_path(st), layer->name, part);
+        FAIL(ctx, FDIT_ERROR_FORMAT,
+             "%s: tensor %s.%s is missing; is it the AutoencoderKL that its "
+             "config.json describes?",
+             fdit_safetensors_path(st), layer->name, part);
     int64_t shape[4] = { layer->n_out, layer->n_in, 1, 1 };
     int rank = 1;
     if (!strcmp(part, "weight") && layer->kind != FDIT_VAE_NORM) {

@@ -22,7 +22,8 @@ struct fdit_vae_layer {
     fdit_weight *weight;
 };
 
-/* What a residual block, the attention and a way of steps are made of: places in the list; -1: none. */
+/* What a residual block, the attention and a way of steps are made of: places in the list; -1:
+ * none. */
 struct fdit_vae_residual {
     int norm1, conv1, norm2, conv2, shortcut;
 };
@@ -62,7 +63,8 @@ enum fdit_status fdit_vae_layers_make(fdit_context *ctx, const struct fdit_vae_c
                                       struct fdit_vae_layers *out);
 void fdit_vae_layers_fini(struct fdit_vae_layers *l); /* with the weights */
 
-/* The tensor of a layer: "weight" or "bias". FDIT_ERROR_FORMAT when it is absent or of another shape. */
+/* The tensor of a layer: "weight" or "bias". FDIT_ERROR_FORMAT when it is absent or of another
+ * shape. */
 enum fdit_status fdit_vae_layer_tensor(fdit_context *ctx, const struct fdit_safetensors *st,
                                        const struct fdit_vae_layer *layer, const char *part,
                                        const struct fdit_st_tensor **out);

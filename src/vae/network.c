@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
- * network.c: the steps of an autoencoder on a device. The same code runs dry for the plan, so that what is
- * planned is what is used. Pictures are rows of channels: [height, width, channels]. */
+ * network.c: the steps of an autoencoder on a device. The same code runs dry for the plan, so that
+ * what is planned is what is used. Pictures are rows of channels: [height, width, channels]. */
 #include "vae/vae_internal.h"
 
 #include "core/mem.h"
 
 #include <math.h>
 
-/* ---------------------------------------------------------------------------- rooms and operations */
+/* ---------------------------------------------------------------------------- rooms and operations
+ */
 
 /* Room `which`, n floats of it. */
 static struct fdit_tensor room(struct fdit_vae_run *r, enum fdit_vae_room which, size_t n)
@@ -33,14 +34,19 @@ static void remember(struct fdit_vae_run *r, struct fdit_op_shape shape, double 
     struct fdit_vae *v = r->vae;
     r->flops += flops;
     if (r->status == FDIT_OK)
-        r->status = fdit_grow(r->ctx, &v->shapes, &v->shape_capacity, v->n_shapes + 1, sizeof *v->shapes);
+        r->status =
+            fdit_grow(r->ctx, &v->shapes, &v->shape_capacity, v->n_shapes + 1, sizeof *v->shapes);
     if (r->status == FDIT_OK)
         v->shapes[v->n_shapes++] = shape;
 }
 
 static struct fdit_op_shape shape_of(enum fdit_op op, int rows, int n_in, int n_out)
 {
-    return (struct fdit_op_shape){ .op = op, .samples = 1, .rows = rows, .n_in = n_in, .n_out = n_out,
+    return (struct fdit_op_shape){ .op = op,
+                                   .samples = 1,
+                                   .rows = rows,
+                                   .n_in = n_in,
+                                   .n_out = n_out,
                                    .n = (size_t)rows * (size_t)n_out };
 }
 
@@ -57,11 +63,12 @@ static void conv(struct fdit_vae_run *r, int layer, struct fdit_conv_args a)
         return;
     }
     int pixels = a.out_height * fdit_conv_width(&a);
-    remember(r, shape_of(FDIT_OP_CONV, pixels, l->n_in, l->n_out), 18.0 * pixels * l->n_in * l->n_out);
+    remember(r, shape_of(FDIT_OP_CONV, pixels, l->n_in, l->n_out),
+             18.0 * pixels * l->n_in * l->n_out);
 }
 
-static void linear(struct fdit_vae_run *r, int layer, int rows, struct fdit_tensor y, struct fdit_tensor x,
-                   struct fdit_tensor residual)
+static void linear(struct fdit_vae_run *r, int layer, int rows, struct fdit_tensor y,
+                   struct fdit_tensor x, struct fdit_tensor residual)
 {
     const struct fdit_vae_layer *l = layer_of(r, layer);
     if (!r->dry)
@@ -75,7 +82,8 @@ static void linear(struct fdit_vae_run *r, int layer, int rows, struct fdit_tens
                                                              .bias = param(r, l->bias_at),
                                                              .residual = residual });
     else
-        remember(r, shape_of(FDIT_OP_LINEAR, rows, l->n_in, l->n_out), 2.0 * rows * l->n_in * l->n_out);
+        remember(r, shape_of(FDIT_OP_LINEAR, rows, l->n_in, l->n_out),
+                 2.0 * rows * l->n_in * l->n_out);
 }
 
 static void stats(struct fdit_vae_run *r, struct fdit_tensor x, int rows, int width)
@@ -93,23 +101,24 @@ static void stats(struct fdit_vae_run *r, struct fdit_tensor x, int rows, int wi
         remember(r, shape_of(FDIT_OP_GROUP_STATS, rows, 0, width), 0);
 }
 
-static void apply(struct fdit_vae_run *r, int norm, int rows, struct fdit_tensor y, struct fdit_tensor x,
-                  enum fdit_act act)
+static void apply(struct fdit_vae_run *r, int norm, int rows, struct fdit_tensor y,
+                  struct fdit_tensor x, enum fdit_act act)
 {
     const struct fdit_vae_layer *l = layer_of(r, norm);
     int groups = r->vae->config.groups;
     struct fdit_tensor from = room(r, FDIT_VAE_STATS, 2 * (size_t)groups);
     if (!r->dry)
-        fdit_group_apply(r->vae->dev, &(struct fdit_group_apply_args){ .samples = 1,
-                                                                       .rows = rows,
-                                                                       .width = l->n_out,
-                                                                       .groups = groups,
-                                                                       .y = y,
-                                                                       .x = x,
-                                                                       .stats = from,
-                                                                       .weight = param(r, l->weight_at),
-                                                                       .bias = param(r, l->bias_at),
-                                                                       .act = act });
+        fdit_group_apply(r->vae->dev,
+                         &(struct fdit_group_apply_args){ .samples = 1,
+                                                          .rows = rows,
+                                                          .width = l->n_out,
+                                                          .groups = groups,
+                                                          .y = y,
+                                                          .x = x,
+                                                          .stats = from,
+                                                          .weight = param(r, l->weight_at),
+                                                          .bias = param(r, l->bias_at),
+                                                          .act = act });
     else
         remember(r, shape_of(FDIT_OP_GROUP_APPLY, rows, 0, l->n_out), 0);
 }
@@ -119,7 +128,8 @@ static struct fdit_tensor at(const struct fdit_vae_run *r, struct fdit_tensor t,
     return r->dry ? t : fdit_at(t, n);
 }
 
-/* ------------------------------------------------------------------------------------------- bands */
+/* ------------------------------------------------------------------------------------------- bands
+ */
 
 static int least(int a, int b)
 {
@@ -140,25 +150,28 @@ static void norm_conv(struct fdit_vae_run *r, int norm, int layer, struct fdit_t
                       struct fdit_tensor x, struct fdit_tensor residual)
 {
     const struct fdit_vae_layer *l = layer_of(r, layer);
-    size_t in_row = (size_t)r->width * (size_t)l->n_in, out_row = (size_t)r->width * (size_t)l->n_out;
+    size_t in_row = (size_t)r->width * (size_t)l->n_in,
+           out_row = (size_t)r->width * (size_t)l->n_out;
     int step = band_rows(r, in_row, 2);
     struct fdit_tensor band = room(r, FDIT_VAE_BAND, (size_t)least(step + 2, r->height) * in_row);
     for (int row = 0; row < r->height; row += step) {
         int rows = least(step, r->height - row);
         int above = row ? row - 1 : 0, below = least(row + rows + 1, r->height);
-        apply(r, norm, (below - above) * r->width, band, at(r, x, (size_t)above * in_row), FDIT_ACT_SILU);
-        conv(r, layer, (struct fdit_conv_args){
-                           .height = below - above,
-                           .width = r->width,
-                           .out_height = rows,
-                           .first = row - 1 - above,
-                           .stride = 1,
-                           .y = at(r, y, (size_t)row * out_row),
-                           .x = band,
-                           .residual = r->dry || !fdit_has(residual)
-                                           ? FDIT_NO_TENSOR
-                                           : fdit_at(residual, (size_t)row * out_row),
-                       });
+        apply(r, norm, (below - above) * r->width, band, at(r, x, (size_t)above * in_row),
+              FDIT_ACT_SILU);
+        conv(r, layer,
+             (struct fdit_conv_args){
+                 .height = below - above,
+                 .width = r->width,
+                 .out_height = rows,
+                 .first = row - 1 - above,
+                 .stride = 1,
+                 .y = at(r, y, (size_t)row * out_row),
+                 .x = band,
+                 .residual = r->dry || !fdit_has(residual)
+                                 ? FDIT_NO_TENSOR
+                                 : fdit_at(residual, (size_t)row * out_row),
+             });
     }
 }
 
@@ -166,18 +179,21 @@ static void norm_conv(struct fdit_vae_run *r, int norm, int layer, struct fdit_t
 static void shortcut(struct fdit_vae_run *r, int layer, struct fdit_tensor x)
 {
     const struct fdit_vae_layer *l = layer_of(r, layer);
-    size_t in_row = (size_t)r->width * (size_t)l->n_in, out_row = (size_t)r->width * (size_t)l->n_out;
+    size_t in_row = (size_t)r->width * (size_t)l->n_in,
+           out_row = (size_t)r->width * (size_t)l->n_out;
     int step = band_rows(r, out_row, 0), bands = (r->height + step - 1) / step;
     struct fdit_tensor band = room(r, FDIT_VAE_BAND, (size_t)step * out_row);
     for (int i = 0; i < bands; i++) {
-        int row = (l->n_out > l->n_in ? bands - 1 - i : i) * step, rows = least(step, r->height - row);
+        int row = (l->n_out > l->n_in ? bands - 1 - i : i) * step,
+            rows = least(step, r->height - row);
         linear(r, layer, rows * r->width, band, at(r, x, (size_t)row * in_row), FDIT_NO_TENSOR);
         if (!r->dry)
             fdit_copy(r->vae->dev, fdit_at(x, (size_t)row * out_row), band, (size_t)rows * out_row);
     }
 }
 
-/* ------------------------------------------------------------------------------------------- steps */
+/* ------------------------------------------------------------------------------------------- steps
+ */
 
 static size_t floats(const struct fdit_vae_run *r, int channels)
 {
@@ -199,21 +215,23 @@ static void whole(struct fdit_vae_run *r, int layer, int stride, bool upsample)
     r->width = upsample ? 2 * width : width / stride;
     r->channels = l->n_out;
     r->at = other(r->at);
-    conv(r, layer, (struct fdit_conv_args){ .height = height,
-                                            .width = width,
-                                            .out_height = r->height,
-                                            .first = stride == 1 ? -1 : 0,
-                                            .stride = stride,
-                                            .upsample = upsample,
-                                            .y = room(r, r->at, floats(r, r->channels)),
-                                            .x = x });
+    conv(r, layer,
+         (struct fdit_conv_args){ .height = height,
+                                  .width = width,
+                                  .out_height = r->height,
+                                  .first = stride == 1 ? -1 : 0,
+                                  .stride = stride,
+                                  .upsample = upsample,
+                                  .y = room(r, r->at, floats(r, r->channels)),
+                                  .x = x });
 }
 
 static void residual(struct fdit_vae_run *r, const struct fdit_vae_residual *s)
 {
     int pixels = r->height * r->width, n_out = layer_of(r, s->conv1)->n_out;
     int most = n_out > r->channels ? n_out : r->channels;
-    struct fdit_tensor x = room(r, r->at, floats(r, most)), h = room(r, other(r->at), floats(r, n_out));
+    struct fdit_tensor x = room(r, r->at, floats(r, most)),
+                       h = room(r, other(r->at), floats(r, n_out));
     stats(r, x, pixels, r->channels);
     norm_conv(r, s->norm1, s->conv1, h, x, FDIT_NO_TENSOR);
     stats(r, h, pixels, n_out);
@@ -223,7 +241,8 @@ static void residual(struct fdit_vae_run *r, const struct fdit_vae_residual *s)
     r->channels = n_out;
 }
 
-/* x += out(softmax(q k^T / sqrt(C)) v): one head over all pixels, a few rows of scores at a time. */
+/* x += out(softmax(q k^T / sqrt(C)) v): one head over all pixels, a few rows of scores at a time.
+ */
 static void attention(struct fdit_vae_run *r, const struct fdit_vae_attention *s)
 {
     fdit_device *dev = r->vae->dev;
@@ -250,13 +269,25 @@ static void attention(struct fdit_vae_run *r, const struct fdit_vae_attention *s
             remember(r, shape_of(FDIT_OP_SOFTMAX, rows, 0, n), 0);
             continue;
         }
-        fdit_linear(dev, &(struct fdit_linear_args){ .samples = 1, .rows = rows, .n_in = c, .n_out = n,
-                                                     .y = scores, .x = fdit_at(q, from), .matrix = k });
-        fdit_softmax(dev, &(struct fdit_softmax_args){ .m = rows, .n = n, .y = scores, .x = scores,
+        fdit_linear(dev, &(struct fdit_linear_args){ .samples = 1,
+                                                     .rows = rows,
+                                                     .n_in = c,
+                                                     .n_out = n,
+                                                     .y = scores,
+                                                     .x = fdit_at(q, from),
+                                                     .matrix = k });
+        fdit_softmax(dev, &(struct fdit_softmax_args){ .m = rows,
+                                                       .n = n,
+                                                       .y = scores,
+                                                       .x = scores,
                                                        .scale = (float)(1 / sqrt((double)c)) });
-        fdit_linear_dx(dev, &(struct fdit_linear_dx_args){ .samples = 1, .rows = rows, .n_in = c,
-                                                           .n_out = n, .dx = fdit_at(u, from),
-                                                           .dy = scores, .matrix = v });
+        fdit_linear_dx(dev, &(struct fdit_linear_dx_args){ .samples = 1,
+                                                           .rows = rows,
+                                                           .n_in = c,
+                                                           .n_out = n,
+                                                           .dx = fdit_at(u, from),
+                                                           .dy = scores,
+                                                           .matrix = v });
     }
     linear(r, s->out, n, x, u, x);
 }

@@ -9,11 +9,12 @@
 #include <math.h>
 #include <string.h>
 
-/* Aims of bands and of rows of scores: what stays in a processor's last-level cache; on a GPU enough rows to
- * keep it busy. */
+/* Aims of bands and of rows of scores: what stays in a processor's last-level cache; on a GPU
+ * enough rows to keep it busy. */
 enum { BAND_BYTES = 8 << 20, BAND_BYTES_GPU = 64 << 20 };
 
-/* ----------------------------------------------------------------------------------------- opening */
+/* ----------------------------------------------------------------------------------------- opening
+ */
 
 /* Dimension i of a tensor's shape, 0 when there is none. */
 static int dimension(const struct fdit_safetensors *st, const char *name, int i)
@@ -32,7 +33,8 @@ static enum fdit_status config_from_tensors(fdit_context *ctx, const struct fdit
     c->in_channels = dimension(st, "encoder.conv_in.weight", 1);
     c->out_channels = dimension(st, "decoder.conv_out.weight", 0);
     c->latent_channels = dimension(st, "decoder.conv_in.weight", 1);
-    c->attention = fdit_safetensors_find(st, "encoder.mid_block.attentions.0.group_norm.weight") != NULL;
+    c->attention =
+        fdit_safetensors_find(st, "encoder.mid_block.attentions.0.group_norm.weight") != NULL;
     c->quant = fdit_safetensors_find(st, "quant_conv.weight") != NULL;
     c->post_quant = fdit_safetensors_find(st, "post_quant_conv.weight") != NULL;
     for (c->levels = c->layers = 0; c->levels < FDIT_VAE_LEVELS; c->levels++) {
@@ -82,8 +84,8 @@ static enum fdit_status find_files(fdit_context *ctx, const char *path, char **f
     if (!is_folder)
         TRY(fdit_strdup(ctx, path, file));
     if (!*file)
-        FAIL(ctx, FDIT_ERROR_IO, "%s: holds no %s; give the folder or the file of an AutoencoderKL", path,
-             names[0]);
+        FAIL(ctx, FDIT_ERROR_IO, "%s: holds no %s; give the folder or the file of an AutoencoderKL",
+             path, names[0]);
     TRY(fdit_path_join(ctx, folder, "config.json", config));
     if (!fdit_is_file(*config)) {
         fdit_free(*config);
@@ -198,7 +200,8 @@ out:
     return status;
 }
 
-/* ---------------------------------------------------------------------------------------- the plan */
+/* ---------------------------------------------------------------------------------------- the plan
+ */
 
 /* Of pictures, or of latents. */
 static int height_of(const struct fdit_vae *v, bool latents)
@@ -237,11 +240,13 @@ out:
     return status;
 }
 
-static enum fdit_status fill_plan(fdit_context *ctx, struct fdit_vae *v, const size_t need[FDIT_VAE_ROOMS])
+static enum fdit_status fill_plan(fdit_context *ctx, struct fdit_vae *v,
+                                  const size_t need[FDIT_VAE_ROOMS])
 {
     enum fdit_status status = FDIT_OK;
-    static const char *const labels[FDIT_VAE_ROOMS] = { "VAE picture", "VAE second picture", "VAE band",
-                                                        "VAE attention", "VAE scores", "VAE statistics" };
+    static const char *const labels[FDIT_VAE_ROOMS] = { "VAE picture", "VAE second picture",
+                                                        "VAE band",    "VAE attention",
+                                                        "VAE scores",  "VAE statistics" };
     size_t weights = 0, largest = 0;
     fdit_plan_fini(&v->plan);
     for (size_t i = 0; i < v->layers.n; i++) {
@@ -251,18 +256,20 @@ static enum fdit_status fill_plan(fdit_context *ctx, struct fdit_vae *v, const s
             weights += fdit_weight_bytes(v->dev, &desc);
     }
     TRY(fdit_plan_add(ctx, &v->plan, FDIT_PLAN_WEIGHTS, NULL, weights, "VAE weights"));
-    TRY(fdit_plan_add(ctx, &v->plan, FDIT_PLAN_WEIGHTS, &v->params, v->layers.params * sizeof(float),
-                      "VAE norms and biases"));
+    TRY(fdit_plan_add(ctx, &v->plan, FDIT_PLAN_WEIGHTS, &v->params,
+                      v->layers.params * sizeof(float), "VAE norms and biases"));
     for (int i = 0; i < FDIT_VAE_ROOMS; i++)
-        TRY(fdit_plan_add(ctx, &v->plan, FDIT_PLAN_SCRATCH, &v->rooms[i], need[i] * sizeof(float), "%s",
-                          labels[i]));
+        TRY(fdit_plan_add(ctx, &v->plan, FDIT_PLAN_SCRATCH, &v->rooms[i], need[i] * sizeof(float),
+                          "%s", labels[i]));
     TRY(fdit_plan_add(ctx, &v->plan, FDIT_PLAN_WORKSPACE, NULL, v->workspace, "VAE workspace"));
-    size_t channels = (size_t)(v->config.in_channels > v->config.out_channels ? v->config.in_channels
-                                                                              : v->config.out_channels);
+    size_t channels =
+        (size_t)(v->config.in_channels > v->config.out_channels ? v->config.in_channels
+                                                                : v->config.out_channels);
     largest = pixels_of(v, false) * channels;
     v->host_floats = 2 * pixels_of(v, true) * (size_t)v->config.latent_channels;
     v->host_floats = largest > v->host_floats ? largest : v->host_floats;
-    TRY(fdit_plan_add(ctx, &v->plan, FDIT_PLAN_HOST, NULL, v->host_floats * sizeof(float), "VAE transfer"));
+    TRY(fdit_plan_add(ctx, &v->plan, FDIT_PLAN_HOST, NULL, v->host_floats * sizeof(float),
+                      "VAE transfer"));
 out:
     return status;
 }
@@ -274,10 +281,12 @@ enum fdit_status fdit_vae_plan(fdit_context *ctx, struct fdit_vae *v, fdit_devic
     size_t need[FDIT_VAE_ROOMS];
     int factor = fdit_vae_factor(&v->config);
     int height = options->height, width = options->width ? options->width : height;
-    if (height < factor || height % factor || height > 1 << 13 || width < factor || width % factor ||
-        width > 1 << 13)
-        FAIL(ctx, FDIT_ERROR_ARGUMENT, "the autoencoder takes pictures of %d to %d pixels, multiples of %d; "
-             "not %d x %d", factor, 1 << 13, factor, height, width);
+    if (height < factor || height % factor || height > 1 << 13 || width < factor ||
+        width % factor || width > 1 << 13)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT,
+             "the autoencoder takes pictures of %d to %d pixels, multiples of %d; "
+             "not %d x %d",
+             factor, 1 << 13, factor, height, width);
     release(v);
     v->dev = dev;
     v->options = *options;
@@ -307,22 +316,34 @@ double fdit_vae_flops(const struct fdit_vae *v, bool decode)
     return v->flops[decode];
 }
 
+enum fdit_status fdit_vae_allocate_rooms(fdit_context *ctx, struct fdit_vae *v)
+{
+    enum fdit_status status = FDIT_OK;
+    TRY(fdit_plan_allocate(ctx, &v->plan, v->dev));
+    TRY(fdit_alloc(ctx, v->host_floats, sizeof *v->host, &v->host));
+    TRY(fdit_device_reserve(ctx, v->dev, fdit_device_workspace(v->dev, v->shapes, v->n_shapes)));
+    v->allocated = true;
+out:
+    return status;
+}
+
 enum fdit_status fdit_vae_allocate(fdit_context *ctx, struct fdit_vae *v)
 {
     enum fdit_status status = FDIT_OK;
     const bool wanted[2] = { v->options.encode, v->options.decode };
     if (v->allocated)
         return FDIT_OK;
-    TRY(fdit_plan_allocate(ctx, &v->plan, v->dev));
-    TRY(fdit_alloc(ctx, v->host_floats, sizeof *v->host, &v->host));
-    TRY(fdit_device_reserve(ctx, v->dev, fdit_device_workspace(v->dev, v->shapes, v->n_shapes)));
-    TRY(fdit_vae_layers_load(ctx, &v->layers, v->st, v->dev, wanted, fdit_tensor_of(v->params, FDIT_F32)));
+    TRY(fdit_vae_allocate_rooms(ctx, v));
+    v->allocated = false; /* until the weights are there */
+    TRY(fdit_vae_layers_load(ctx, &v->layers, v->st, v->dev, wanted,
+                             fdit_tensor_of(v->params, FDIT_F32)));
     v->allocated = true;
 out:
     return status;
 }
 
-/* ------------------------------------------------------------------------------------ the two ways */
+/* ------------------------------------------------------------------------------------ the two ways
+ */
 
 /* to [n, channels] = a from + b, from [channels, n]; and back. */
 static void to_rows(const float *from, size_t channels, size_t n, double a, double b, float *to)
@@ -339,15 +360,16 @@ static void from_rows(const float *from, size_t channels, size_t n, float *to)
             to[c * n + i] = from[i * channels + c];
 }
 
-static enum fdit_status pass(fdit_context *ctx, struct fdit_vae *v, int way, int channels, int out_channels,
-                             float *out)
+static enum fdit_status pass(fdit_context *ctx, struct fdit_vae *v, int way, int channels,
+                             int out_channels, float *out)
 {
     enum fdit_status status = FDIT_OK;
     size_t in = pixels_of(v, way), n = pixels_of(v, !way);
     struct fdit_vae_run r = { .ctx = ctx, .vae = v, .channels = channels };
     r.height = height_of(v, way);
     r.width = width_of(v, way);
-    fdit_write(v->dev, fdit_tensor_of(v->rooms[FDIT_VAE_A], FDIT_F32), v->host, in * (size_t)channels);
+    fdit_write(v->dev, fdit_tensor_of(v->rooms[FDIT_VAE_A], FDIT_F32), v->host,
+               in * (size_t)channels);
     TRY(fdit_vae_walk(&r, way));
     TRY(fdit_read(ctx, v->dev, fdit_tensor_of(v->rooms[r.at], FDIT_F32), v->host,
                   n * (size_t)out_channels));
@@ -356,7 +378,8 @@ out:
     return status;
 }
 
-enum fdit_status fdit_vae_encode(fdit_context *ctx, struct fdit_vae *v, const float *picture, float *moments)
+enum fdit_status fdit_vae_encode(fdit_context *ctx, struct fdit_vae *v, const float *picture,
+                                 float *moments)
 {
     const struct fdit_vae_config *c = &v->config;
     if (!v->allocated || !v->options.encode)
@@ -365,7 +388,8 @@ enum fdit_status fdit_vae_encode(fdit_context *ctx, struct fdit_vae *v, const fl
     return pass(ctx, v, 0, c->in_channels, 2 * c->latent_channels, moments);
 }
 
-enum fdit_status fdit_vae_decode(fdit_context *ctx, struct fdit_vae *v, const float *x, float *picture)
+enum fdit_status fdit_vae_decode(fdit_context *ctx, struct fdit_vae *v, const float *x,
+                                 float *picture)
 {
     const struct fdit_vae_config *c = &v->config;
     if (!v->allocated || !v->options.decode)
@@ -374,8 +398,8 @@ enum fdit_status fdit_vae_decode(fdit_context *ctx, struct fdit_vae *v, const fl
     return pass(ctx, v, 1, c->latent_channels, c->out_channels, picture);
 }
 
-void fdit_vae_sample(const struct fdit_vae_config *c, size_t n, const float *mean, const float *logvar,
-                     const float *noise, float *x)
+void fdit_vae_sample(const struct fdit_vae_config *c, size_t n, const float *mean,
+                     const float *logvar, const float *noise, float *x)
 {
     for (size_t i = 0; i < n; i++) {
         double l = logvar[i] < -30 ? -30 : logvar[i] > 20 ? 20 : logvar[i];
@@ -385,7 +409,9 @@ void fdit_vae_sample(const struct fdit_vae_config *c, size_t n, const float *mea
 
 void fdit_vae_noise(uint64_t seed, uint64_t position, size_t n, float *out)
 {
-    const struct fdit_rng rng = { .seed = seed, .stream = (uint32_t)position,
-                                  .id = (uint32_t)(position >> 32), .domain = FDIT_RNG_LATENT };
+    const struct fdit_rng rng = { .seed = seed,
+                                  .stream = (uint32_t)position,
+                                  .id = (uint32_t)(position >> 32),
+                                  .domain = FDIT_RNG_LATENT };
     fdit_rng_fill_normals(&rng, 0, n, out);
 }

@@ -1,22 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0
- * vae.h: the autoencoder between pictures and latents: AutoencoderKL of Stable Diffusion, of any size.
+ * vae.h: the autoencoder between pictures and latents: AutoencoderKL of Stable Diffusion, of any
+ * size.
  *
  *     struct fdit_vae *vae = NULL;
  *     TRY(fdit_vae_open(ctx, "sd-vae-ft-mse", &vae));         // folder, or the .safetensors in it
- *     TRY(fdit_vae_plan(ctx, vae, dev, &(struct fdit_vae_options){ .height = 256, .decode = true }));
+ *     TRY(fdit_vae_plan(ctx, vae, dev, &(struct fdit_vae_options){ .height = 256, .decode = true
+ * }));
  *     ... look at fdit_vae_plan_of(vae), check it ...
  *     TRY(fdit_vae_allocate(ctx, vae));                       // memory, and the weights
  *     TRY(fdit_vae_decode(ctx, vae, x, picture));
  * out:
  *     fdit_vae_free(vae);                                     // before its device
  *
- * Pictures are [C, H, W] in [-1, 1]. Moments are [2 L, H/f, W/f]: mean, then log-variance. What models see
- * is x = (z - shift) scale, z ~ N(mean, exp(logvar)).
+ * Pictures are [C, H, W] in [-1, 1]. Moments are [2 L, H/f, W/f]: mean, then log-variance. What
+ * models see is x = (z - shift) scale, z ~ N(mean, exp(logvar)).
  *
- * Memory. One picture is computed at a time, in two buffers of its largest activations, and in bands of
- * rows between them: a band is normalised, then convolved. The statistics of the group norms are taken
- * over the whole picture first, so bands have no seams and any band height gives the same bits; a limit
- * makes them flatter. */
+ * Memory. One picture is computed at a time, in two buffers of its largest activations, and in
+ * bands of rows between them: a band is normalised, then convolved. The statistics of the group
+ * norms are taken over the whole picture first, so bands have no seams and any band height gives
+ * the same bits; a limit makes them flatter. */
 #ifndef FDIT_VAE_VAE_H
 #define FDIT_VAE_VAE_H
 
@@ -28,13 +30,14 @@ struct fdit_vae;
 struct fdit_vae_options {
     int height, width;   /* of pictures: multiples of the factor; width 0: the same */
     bool encode, decode; /* which halves are wanted */
-    size_t memory;       /* bytes that the plan should keep to, by flatter bands; 0: no limit. A plan that
-                          * cannot stays larger: fdit_plan_check refuses it */
+    size_t memory; /* bytes that the plan should keep to, by flatter bands; 0: no limit. A plan that
+                    * cannot stays larger: fdit_plan_check refuses it */
 };
 
-/* Reads config.json (beside the file; without one the sizes are taken from the tensors, 32 groups and
- * scale 0.18215) and checks that all tensors are there with their shapes, in the names of old or new
- * diffusers versions. `path`: a safetensors file, or a folder with diffusion_pytorch_model.safetensors. */
+/* Reads config.json (beside the file; without one the sizes are taken from the tensors, 32 groups
+ * and scale 0.18215) and checks that all tensors are there with their shapes, in the names of old
+ * or new diffusers versions. `path`: a safetensors file, or a folder with
+ * diffusion_pytorch_model.safetensors. */
 enum fdit_status fdit_vae_open(fdit_context *ctx, const char *path, struct fdit_vae **out);
 void fdit_vae_free(struct fdit_vae *vae); /* NULL is allowed */
 const struct fdit_vae_config *fdit_vae_config_of(const struct fdit_vae *vae);
@@ -54,11 +57,12 @@ enum fdit_status fdit_vae_allocate(fdit_context *ctx, struct fdit_vae *vae);
 enum fdit_status fdit_vae_encode(fdit_context *ctx, struct fdit_vae *vae, const float *picture,
                                  float *moments);
 /* x [L, h, w] as models see it -> picture [out_channels, H, W], about [-1, 1], not clamped. */
-enum fdit_status fdit_vae_decode(fdit_context *ctx, struct fdit_vae *vae, const float *x, float *picture);
+enum fdit_status fdit_vae_decode(fdit_context *ctx, struct fdit_vae *vae, const float *x,
+                                 float *picture);
 
 /* n numbers of x from moments: x = (mean + exp(clamp(logvar, -30, 20) / 2) noise - shift) scale. */
-void fdit_vae_sample(const struct fdit_vae_config *c, size_t n, const float *mean, const float *logvar,
-                     const float *noise, float *x);
+void fdit_vae_sample(const struct fdit_vae_config *c, size_t n, const float *mean,
+                     const float *logvar, const float *noise, float *x);
 /* The noise of training sample `position` of a run with this seed: a fresh one each time. */
 void fdit_vae_noise(uint64_t seed, uint64_t position, size_t n, float *out);
 

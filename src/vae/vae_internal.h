@@ -8,12 +8,12 @@
 
 /* The buffers of a network. */
 enum fdit_vae_room {
-    FDIT_VAE_A,       /* the picture on its way, and what becomes of it: the two change roles */
+    FDIT_VAE_A, /* the picture on its way, and what becomes of it: the two change roles */
     FDIT_VAE_B,
-    FDIT_VAE_BAND,    /* normalised rows; results of a shortcut */
-    FDIT_VAE_QKV,     /* of the attention */
-    FDIT_VAE_SCORES,  /* rows of its scores */
-    FDIT_VAE_STATS,   /* of a group norm */
+    FDIT_VAE_BAND,   /* normalised rows; results of a shortcut */
+    FDIT_VAE_QKV,    /* of the attention */
+    FDIT_VAE_SCORES, /* rows of its scores */
+    FDIT_VAE_STATS,  /* of a group norm */
     FDIT_VAE_ROOMS
 };
 
@@ -26,12 +26,13 @@ struct fdit_vae {
     struct fdit_plan plan;
     bool allocated;
     fdit_buffer *params, *rooms[FDIT_VAE_ROOMS];
-    size_t band_floats, score_floats; /* aims for the two rooms; one row is made to fit in any case */
+    size_t band_floats,
+        score_floats; /* aims for the two rooms; one row is made to fit in any case */
     size_t workspace;
     struct fdit_op_shape *shapes; /* of the ops that a walk runs */
     size_t n_shapes, shape_capacity;
     double flops[2];
-    float *host;      /* a picture or latents as rows of channels */
+    float *host; /* a picture or latents as rows of channels */
     size_t host_floats;
 };
 
@@ -47,8 +48,11 @@ struct fdit_vae_run {
     double flops;
 };
 
-/* Walks one way (0: encoder, 1: decoder) from the picture in r, which must be in FDIT_VAE_A. Fails between
- * steps when the context is asked to stop. */
+/* Walks one way (0: encoder, 1: decoder) from the picture in r, which must be in FDIT_VAE_A. Fails
+ * between steps when the context is asked to stop. */
 enum fdit_status fdit_vae_walk(struct fdit_vae_run *r, int way);
+
+/* The memory of the plan without the weights: benchmarks make their own. */
+enum fdit_status fdit_vae_allocate_rooms(fdit_context *ctx, struct fdit_vae *v);
 
 #endif
