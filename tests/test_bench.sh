@@ -137,7 +137,7 @@ says stdout '"problem": "vae encode 16"'
 says stdout '"verified": true'
 
 # ------------------------------------------------------------------ refused
-bad 2 "'nonsense',linear,attention_backward,block,train~and~sample" "nonsense 3"
+bad 2 "'nonsense',linear,attention_backward,block,sample~and~vae" "nonsense 3"
 bad 2 "vae~takes~encode~or~decode" "vae"
 bad 2 "'252',multiple~of~8" "vae encode 252"
 bad 2 "'b2',multiple~of~8" "vae decode 256 b2"

@@ -183,7 +183,7 @@ START_TEST(bands)
     test_fill_normal(&rng, x, N, 0, 0.5f);
     int n_devices = test_devices(names);
     for (int d = 0; d < n_devices; d++) {
-        fdit_device *dev = test_open_device(ctx, names[d], 0);
+        fdit_device *dev = test_open_device(ctx, names[d], 1);
         struct fdit_vae *v = open_fixture("vae");
         make(v, dev, S, S, 0);
         size_t whole = fdit_plan_device_bytes(fdit_vae_plan_of(v));
@@ -216,7 +216,7 @@ END_TEST
 /* A picture allocates nothing, and a plan holds all that is allocated. */
 START_TEST(memory)
 {
-    fdit_device *dev = test_open_device(ctx, "cpu", 0);
+    fdit_device *dev = test_open_device(ctx, "cpu", 1);
     struct fdit_vae *v = open_fixture("vae");
     float x[3 * 16 * 16] = { 0 };
     make(v, dev, 16, 16, 0);
@@ -262,7 +262,7 @@ END_TEST
 
 START_TEST(interrupted)
 {
-    fdit_device *dev = test_open_device(ctx, "cpu", 0);
+    fdit_device *dev = test_open_device(ctx, "cpu", 1);
     struct fdit_vae *v = open_fixture("vae");
     float x[3 * 16 * 16] = { 0 };
     make(v, dev, 16, 16, 0);
@@ -342,7 +342,7 @@ START_TEST(files)
     free(expected);
     free(empty);
     v = open_fixture("vae/diffusion_pytorch_model.safetensors");
-    fdit_device *dev = test_open_device(ctx, "cpu", 0);
+    fdit_device *dev = test_open_device(ctx, "cpu", 1);
     struct fdit_vae_options o = { .height = 12, .decode = true };
     ck_assert_int_eq(fdit_vae_plan(ctx, v, dev, &o), FDIT_ERROR_ARGUMENT);
     ck_assert_ptr_nonnull(strstr(fdit_context_message(ctx), "multiples of 8"));

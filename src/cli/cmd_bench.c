@@ -228,7 +228,8 @@ const struct fdit_command fdit_command_bench = {
         "More words for models: what is trained, as in 'train full DiT-S/2 b4' (bitfit, norm,\n"
         "table); recompute=branches or block; size=64, channels=1, classes=N (rows of the table).\n"
         "\n"
-        "Flops: 2mnk a product, 18 inputs outputs a pixel of a convolution, 4 N^2 D for attention and 8 N^2 D for its backward; what is "
+        "Flops: 2mnk a product, 18 inputs outputs a pixel of a convolution, 4 N^2 D for attention and "
+        "8 N^2 D for its backward; what is "
         "computed\n"
         "again to save memory does not count. Without a problem a list of seven is measured.",
     .examples = "  finediffusion bench\n"
