@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * reduce.cl: sums over rows and over whole arrays, in orders fixed by the problem alone. */
-#define COLUMNS 64 /* a group's width; GROUP / COLUMNS slices of the rows */
+/* A group's width; GROUP / COLUMNS slices of the rows. */
+#define COLUMNS (GROUP < 64 ? GROUP : 64)
 #define SLICES (GROUP / COLUMNS)
 
 #define HAS_SUM 0

@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
- * attention.c: calls of cl/attention.cl, in the smallest build that holds the head size. */
-#include "state.h"
+ * attention.c: calls of cl/attention.cl, in the smallest build that holds the head size; on
+ * processors of cl/attention_registers.cl, built for the head size itself, where that is whole
+ * vectors. */
+#include "gemm.h"
 
 #include <math.h>
+#include <stdio.h>
+#include <string.h>
 
 static int build_for(fdit_device *dev, int head_size)
 {
@@ -14,21 +18,176 @@ static int build_for(fdit_device *dev, int head_size)
     return 0;
 }
 
+/* Floats of a vector; 0: attention.cl runs. */
+static int vector_for(const struct opencl *cl, int head_size)
+{
+    if (!cl->is_cpu || cl->no_registers)
+        return 0;
+    for (int vw = cl->vector_floats >= 16 ? 16 : 8; vw >= 4; vw /= 2)
+        if (head_size % vw == 0 && head_size / vw <= 16)
+            return vw;
+    return 0;
+}
+
+static struct launch begin_registers(fdit_device *dev, int head_size, const char *kernel)
+{
+    char options[160];
+    int vw = vector_for(opencl_of(dev), head_size), dv = head_size / vw;
+    snprintf(options, sizeof options, "-DDH=%d -DVW=%d -DIM=%d -DIM_KEYS=%d%s", head_size, vw,
+             dv <= 5 ? 4 : 2, dv <= 5 ? 2 : 1,
+             strcmp(kernel, "attention") == 0 ? " -DFORWARD" : "");
+    return launch_variant(dev, opencl_variant(dev, "attention_registers.cl", kernel, options),
+                          kernel);
+}
+
 void opencl_attention_programs(fdit_device *dev, int head_size, bool backward)
 {
     int first = backward ? PROGRAM_ATTENTION_BACKWARD_32 : PROGRAM_ATTENTION_32;
+    if (vector_for(opencl_of(dev), head_size)) {
+        begin_registers(dev, head_size, "attention_transpose");
+        begin_registers(dev, head_size, backward ? "attention_dq" : "attention");
+        if (backward)
+            begin_registers(dev, head_size, "attention_dkv");
+        return;
+    }
     opencl_program_need(dev, (enum program)(first + build_for(dev, head_size)));
 }
+
+size_t opencl_attention_floats(const struct opencl *cl, const struct fdit_op_shape *shape)
+{
+    bool backward = shape->op == FDIT_OP_ATTENTION_BACKWARD;
+    if (shape->samples < 1 || shape->rows < 1 || shape->heads < 1 || shape->head_size < 1)
+        return 0;
+    size_t heads = (size_t)shape->samples * (size_t)shape->heads,
+           ld = (size_t)gemm_ld(cl, shape->rows);
+    size_t copy = heads * (size_t)shape->head_size * ld;
+    if (!vector_for(cl, shape->head_size))
+        return backward ? heads * (size_t)shape->rows : 0;
+    return backward ? 4 * copy + heads * ld : copy;
+}
+
+/* ------------------------------------------------------------------------------- in registers */
+
+struct heads {
+    int samples, rows, heads, head_size, ld;
+    size_t part; /* floats of one transposed copy */
+};
+
+static struct heads heads_of(const struct opencl *cl, int samples, int rows, int heads,
+                             int head_size)
+{
+    struct heads s = { samples, rows, heads, head_size, gemm_ld(cl, rows), 0 };
+    s.part = (size_t)samples * (size_t)heads * (size_t)head_size * (size_t)s.ld;
+    return s;
+}
+
+/* `parts` parts of rows of `stride` floats to the workspace, part `to` and the following. */
+static void transpose(fdit_device *dev, const struct heads *s, struct fdit_tensor from, int to,
+                      int parts, int stride)
+{
+    struct opencl *cl = opencl_of(dev);
+    int vw = vector_for(cl, s->head_size);
+    struct launch l = begin_registers(dev, s->head_size, "attention_transpose");
+    launch_memory(&l, cl->workspace, (size_t)to * s->part);
+    launch_tensor(&l, from);
+    launch_int(&l, s->rows);
+    launch_int(&l, s->heads);
+    launch_int(&l, s->ld);
+    launch_int(&l, stride);
+    launch_int(&l, s->heads * s->head_size);
+    launch_run(
+        &l, 3,
+        (size_t[]){ (size_t)(s->ld / vw), (size_t)s->samples * (size_t)s->heads, (size_t)parts },
+        (size_t[]){ 1, 1, 1 });
+}
+
+static void run_rows(struct launch *l, const struct heads *s, int rows_an_item)
+{
+    launch_run(l, 3,
+               (size_t[]){ ((size_t)s->rows + (size_t)rows_an_item - 1) / (size_t)rows_an_item,
+                           (size_t)s->heads, (size_t)s->samples },
+               (size_t[]){ 1, 1, 1 });
+}
+
+static int rows_an_item(const struct opencl *cl, int head_size)
+{
+    return head_size / vector_for(cl, head_size) <= 5 ? 4 : 2;
+}
+
+static void attention_in_registers(fdit_device *dev, const struct fdit_attention_args *a)
+{
+    struct opencl *cl = opencl_of(dev);
+    struct heads s = heads_of(cl, a->samples, a->rows, a->heads, a->head_size);
+    int width = a->heads * a->head_size;
+    transpose(dev, &s, fdit_at(a->qkv, (size_t)width), 0, 1, 3 * width);
+    struct launch l = begin_registers(dev, a->head_size, "attention");
+    launch_tensor(&l, a->out);
+    launch_tensor(&l, a->lse);
+    launch_tensor(&l, a->qkv);
+    launch_memory(&l, cl->workspace, 0);
+    launch_int(&l, a->rows);
+    launch_int(&l, a->heads);
+    launch_int(&l, s.ld);
+    launch_float(&l, (float)(1 / sqrt((double)a->head_size)));
+    launch_int(&l, fdit_has(a->lse));
+    run_rows(&l, &s, rows_an_item(cl, a->head_size));
+}
+
+static void backward_in_registers(fdit_device *dev, const struct fdit_attention_backward_args *a)
+{
+    struct opencl *cl = opencl_of(dev);
+    struct heads s = heads_of(cl, a->samples, a->rows, a->heads, a->head_size);
+    int width = a->heads * a->head_size;
+    float scale = (float)(1 / sqrt((double)a->head_size));
+    size_t delta = 4 * s.part;
+    transpose(dev, &s, a->qkv, 0, 3, 3 * width);
+    transpose(dev, &s, a->dout, 3, 1, width);
+    struct launch l = begin_registers(dev, a->head_size, "attention_dq");
+    launch_tensor(&l, a->dqkv);
+    launch_tensor(&l, a->dout);
+    launch_tensor(&l, a->out);
+    launch_tensor(&l, a->qkv);
+    launch_tensor(&l, a->lse);
+    launch_memory(&l, cl->workspace, delta);
+    launch_memory(&l, cl->workspace, 0);
+    launch_size(&l, s.part);
+    launch_int(&l, a->rows);
+    launch_int(&l, a->heads);
+    launch_int(&l, s.ld);
+    launch_int(&l, s.ld);
+    launch_float(&l, scale);
+    run_rows(&l, &s, rows_an_item(cl, a->head_size));
+    l = begin_registers(dev, a->head_size, "attention_dkv");
+    launch_tensor(&l, a->dqkv);
+    launch_tensor(&l, a->dout);
+    launch_tensor(&l, a->qkv);
+    launch_tensor(&l, a->lse);
+    launch_memory(&l, cl->workspace, delta);
+    launch_memory(&l, cl->workspace, 0);
+    launch_size(&l, s.part);
+    launch_int(&l, a->rows);
+    launch_int(&l, a->heads);
+    launch_int(&l, s.ld);
+    launch_int(&l, s.ld);
+    launch_float(&l, scale);
+    run_rows(&l, &s, rows_an_item(cl, a->head_size) / 2);
+}
+
+/* ---------------------------------------------------------------------------- in local memory */
 
 static void run_groups(struct launch *l, int samples, int rows, int heads, int rows_a_group)
 {
     size_t groups = ((size_t)rows + (size_t)rows_a_group - 1) / (size_t)rows_a_group;
-    launch_run(l, 3, (size_t[]){ groups * GROUP, (size_t)heads, (size_t)samples },
-               (size_t[]){ GROUP, 1, 1 });
+    launch_run(l, 3, (size_t[]){ groups * l->group, (size_t)heads, (size_t)samples },
+               (size_t[]){ l->group, 1, 1 });
 }
 
 void opencl_attention(fdit_device *dev, const struct fdit_attention_args *a)
 {
+    if (vector_for(opencl_of(dev), a->head_size)) {
+        attention_in_registers(dev, a);
+        return;
+    }
     int build = build_for(dev, a->head_size);
     struct launch l =
         launch_begin(dev, (enum program)(PROGRAM_ATTENTION_32 + build), KERNEL_ATTENTION);
@@ -45,6 +204,10 @@ void opencl_attention(fdit_device *dev, const struct fdit_attention_args *a)
 
 void opencl_attention_backward(fdit_device *dev, const struct fdit_attention_backward_args *a)
 {
+    if (vector_for(opencl_of(dev), a->head_size)) {
+        backward_in_registers(dev, a);
+        return;
+    }
     int build = build_for(dev, a->head_size);
     enum program program = (enum program)(PROGRAM_ATTENTION_BACKWARD_32 + build);
     cl_mem delta = opencl_of(dev)->workspace;
@@ -56,7 +219,7 @@ void opencl_attention_backward(fdit_device *dev, const struct fdit_attention_bac
     launch_int(&l, a->heads);
     launch_int(&l, a->head_size);
     launch_run(&l, 3, (size_t[]){ (size_t)a->rows, (size_t)a->heads, (size_t)a->samples },
-               (size_t[]){ GROUP, 1, 1 });
+               (size_t[]){ l.group, 1, 1 });
     for (int kernel = KERNEL_ATTENTION_DQ; kernel <= KERNEL_ATTENTION_DKV; kernel++) {
         l = launch_begin(dev, program, kernel);
         launch_tensor(&l, a->dqkv);

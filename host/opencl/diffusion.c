@@ -13,7 +13,7 @@ void opencl_diffusion_loss(fdit_device *dev, const struct fdit_diffusion_loss_ar
     launch_tensor(&l, a->coef);
     launch_size(&l, (size_t)a->channels * a->n);
     launch_int(&l, fdit_has(a->dout));
-    launch_run(&l, 1, (size_t[]){ (size_t)a->samples * GROUP }, (size_t[]){ GROUP });
+    launch_run(&l, 1, (size_t[]){ (size_t)a->samples * l.group }, (size_t[]){ l.group });
 }
 
 void opencl_cross_entropy(fdit_device *dev, const struct fdit_cross_entropy_args *a)
@@ -26,7 +26,7 @@ void opencl_cross_entropy(fdit_device *dev, const struct fdit_cross_entropy_args
     launch_int(&l, a->classes);
     launch_float(&l, a->scale);
     launch_int(&l, fdit_has(a->dlogits));
-    launch_run(&l, 1, (size_t[]){ (size_t)a->samples * GROUP }, (size_t[]){ GROUP });
+    launch_run(&l, 1, (size_t[]){ (size_t)a->samples * l.group }, (size_t[]){ l.group });
 }
 
 enum { SAMPLER_UNCOND, SAMPLER_Z, SAMPLER_OLD, SAMPLER_CLIP, SAMPLER_LEARNED };
@@ -58,5 +58,5 @@ void opencl_sampler(fdit_device *dev, const struct fdit_sampler_args *a)
     launch_float(&l, a->log_beta);
     launch_float(&l, a->log_var);
     launch_uint(&l, flags);
-    launch_run(&l, 2, (size_t[]){ n, (size_t)a->samples }, (size_t[]){ GROUP, 1 });
+    launch_run(&l, 2, (size_t[]){ n, (size_t)a->samples }, (size_t[]){ l.group, 1 });
 }

@@ -7,7 +7,8 @@ struct launch launch_begin(fdit_device *dev, enum program program, int kernel)
     opencl_program_need(dev, program); /* after a failure the launch does nothing */
     return (struct launch){ .dev = dev,
                             .kernel = opencl_of(dev)->programs[program].kernels[kernel],
-                            .name = opencl_kernel_name(program, kernel) };
+                            .name = opencl_kernel_name(program, kernel),
+                            .group = (size_t)opencl_group(opencl_of(dev), program) };
 }
 
 struct launch launch_variant(fdit_device *dev, const struct program_state *program,

@@ -174,12 +174,13 @@ size_t opencl_workspace_bytes(fdit_device *dev, const struct fdit_op_shape *shap
     case FDIT_OP_LINEAR_DW: return opencl_linear_workspace(dev, shape);
     case FDIT_OP_COLUMN_SUM: { /* one partial sum a block of rows */
         long long rows = (long long)shape->samples * shape->rows;
-        return floats((int)((rows + GROUP - 1) / GROUP), shape->n_out, 1);
+        return floats((int)((rows + SUM_ROWS - 1) / SUM_ROWS), shape->n_out, 1);
     }
     case FDIT_OP_NORM_BACKWARD: /* two sums a sample */
         return floats(shape->samples, shape->n_out, 2);
-    case FDIT_OP_ATTENTION_BACKWARD: /* delta */
-        return floats(shape->samples, shape->heads, shape->rows);
+    case FDIT_OP_ATTENTION:
+    case FDIT_OP_ATTENTION_BACKWARD:
+        return opencl_attention_floats(opencl_of(dev), shape) * sizeof(float);
     case FDIT_OP_SUM_SQUARES: return SUM_PARTS * sizeof(float);
     default: return opencl_picture_workspace(shape);
     }

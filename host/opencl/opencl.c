@@ -77,6 +77,7 @@ static enum fdit_status describe(fdit_context *ctx, struct opencl *cl,
     cl_uint floats = 0;
     cl->is_cpu = (type & CL_DEVICE_TYPE_CPU) != 0;
     cl->group = GROUP;
+    cl->no_registers = cl->gemm_forced.engine == GEMM_TILE;
     TRY(opencl_status(ctx, cl,
                       clGetDeviceInfo(cl->device, CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT,
                                       sizeof floats, &floats, NULL),

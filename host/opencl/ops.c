@@ -40,20 +40,22 @@ static void run_sums(fdit_device *dev, const struct sums *s)
     launch_uint(&l,
                 BIT(s->sum, SUMS_SUM) | BIT(s->product, SUMS_PRODUCT) | BIT(s->beta, SUMS_BETA));
     size_t parts = ((size_t)s->M + (size_t)s->rows - 1) / (size_t)s->rows;
-    launch_run(&l, 2, (size_t[]){ (size_t)s->width, parts * 4 }, (size_t[]){ 64, 4 });
+    size_t columns = l.group < 64 ? l.group : 64, slices = l.group / columns;
+    launch_run(&l, 2, (size_t[]){ (size_t)s->width, parts * slices },
+               (size_t[]){ columns, slices });
 }
 
-/* Blocks of GROUP rows to the workspace, then the blocks; the blocks depend on m alone. */
+/* Blocks of SUM_ROWS rows to the workspace, then the blocks; the blocks depend on m alone. */
 void opencl_column_sum(fdit_device *dev, const struct fdit_column_sum_args *a)
 {
     struct opencl *cl = opencl_of(dev);
-    int parts = (a->m + GROUP - 1) / GROUP;
+    int parts = (a->m + SUM_ROWS - 1) / SUM_ROWS;
     struct sums s = { .sum = a->db.buffer->handle,
                       .sum_at = a->db.offset,
                       .p = a->dy.buffer->handle,
                       .p_at = a->dy.offset,
                       .M = a->m,
-                      .rows = GROUP,
+                      .rows = SUM_ROWS,
                       .width = a->n,
                       .alpha = 1,
                       .beta = a->beta };
@@ -87,8 +89,8 @@ void opencl_token_mean(fdit_device *dev, const struct fdit_token_mean_args *a)
 void opencl_sum_squares(fdit_device *dev, const struct fdit_sum_squares_args *a)
 {
     struct opencl *cl = opencl_of(dev);
-    /* The parts depend on n alone; one of them is at least 16 numbers a work-item. */
-    size_t least = 16 * GROUP, parts = (a->n + least - 1) / least;
+    /* The parts depend on n alone; one of them is at least 4096 numbers. */
+    size_t least = 4096, parts = (a->n + least - 1) / least;
     if (parts > SUM_PARTS)
         parts = SUM_PARTS;
     size_t chunk = (a->n + parts - 1) / parts;
@@ -97,12 +99,12 @@ void opencl_sum_squares(fdit_device *dev, const struct fdit_sum_squares_args *a)
     launch_tensor(&l, a->x);
     launch_size(&l, a->n);
     launch_size(&l, chunk);
-    launch_run(&l, 1, (size_t[]){ parts * GROUP }, (size_t[]){ GROUP });
+    launch_run(&l, 1, (size_t[]){ parts * l.group }, (size_t[]){ l.group });
     l = launch_begin(dev, PROGRAM_REDUCE, KERNEL_SUM_ALL);
     launch_tensor(&l, a->out);
     launch_memory(&l, cl->workspace, 0);
     launch_int(&l, (int)parts);
-    launch_run(&l, 1, (size_t[]){ GROUP }, (size_t[]){ GROUP });
+    launch_run(&l, 1, (size_t[]){ l.group }, (size_t[]){ l.group });
 }
 
 void opencl_clip_scale(fdit_device *dev, const struct fdit_clip_scale_args *a)
@@ -114,7 +116,7 @@ void opencl_clip_scale(fdit_device *dev, const struct fdit_clip_scale_args *a)
     launch_int(&l, a->n);
     launch_float(&l, a->max_norm);
     launch_int(&l, fdit_has(a->norm));
-    launch_run(&l, 1, (size_t[]){ GROUP }, (size_t[]){ GROUP });
+    launch_run(&l, 1, (size_t[]){ l.group }, (size_t[]){ l.group });
 }
 
 /* --------------------------------------------------------------------------------------- norm */
@@ -138,7 +140,7 @@ void opencl_norm(fdit_device *dev, const struct fdit_norm_args *a)
     launch_uint(&l, BIT(fdit_has(a->weight), NORM_WEIGHT) | BIT(fdit_has(a->scale), NORM_MOD) |
                         BIT(fdit_has(a->y), NORM_Y) | BIT(fdit_has(a->xhat), NORM_XHAT) |
                         BIT(fdit_has(a->rstd), NORM_RSTD));
-    launch_run(&l, 1, (size_t[]){ product(a->samples, a->rows) * GROUP }, (size_t[]){ GROUP });
+    launch_run(&l, 1, (size_t[]){ product(a->samples, a->rows) * l.group }, (size_t[]){ l.group });
 }
 
 void opencl_modulate(fdit_device *dev, const struct fdit_modulate_args *a)
@@ -154,7 +156,7 @@ void opencl_modulate(fdit_device *dev, const struct fdit_modulate_args *a)
     launch_int(&l, a->width);
     launch_int(&l, a->mod_stride);
     launch_uint(&l, BIT(fdit_has(a->weight), NORM_WEIGHT) | BIT(fdit_has(a->scale), NORM_MOD));
-    launch_run(&l, 1, (size_t[]){ product(a->samples, a->rows) * GROUP }, (size_t[]){ GROUP });
+    launch_run(&l, 1, (size_t[]){ product(a->samples, a->rows) * l.group }, (size_t[]){ l.group });
 }
 
 static void norm_dx(fdit_device *dev, const struct fdit_norm_backward_args *a, unsigned flags)
@@ -170,7 +172,7 @@ static void norm_dx(fdit_device *dev, const struct fdit_norm_backward_args *a, u
     launch_int(&l, a->width);
     launch_int(&l, a->mod_stride);
     launch_uint(&l, flags | BIT(a->accumulate, NORM_ACCUMULATE));
-    launch_run(&l, 1, (size_t[]){ product(a->samples, a->rows) * GROUP }, (size_t[]){ GROUP });
+    launch_run(&l, 1, (size_t[]){ product(a->samples, a->rows) * l.group }, (size_t[]){ l.group });
 }
 
 /* The sums over a sample's rows of dy and dy xhat, to the workspace; then what is made of them. */
@@ -202,7 +204,7 @@ static void norm_dvectors(fdit_device *dev, const struct fdit_norm_backward_args
         launch_int(&l, a->width);
         launch_int(&l, a->dmod_stride);
         launch_uint(&l, flags);
-        launch_run(&l, 2, (size_t[]){ width, (size_t)a->samples }, (size_t[]){ GROUP, 1 });
+        launch_run(&l, 2, (size_t[]){ width, (size_t)a->samples }, (size_t[]){ l.group, 1 });
     }
     if (fdit_has(a->dweight)) {
         struct launch l = launch_begin(dev, PROGRAM_NORM, KERNEL_NORM_DPARAM);
@@ -216,7 +218,7 @@ static void norm_dvectors(fdit_device *dev, const struct fdit_norm_backward_args
         launch_int(&l, a->mod_stride);
         launch_int(&l, a->beta);
         launch_uint(&l, flags);
-        launch_run(&l, 1, (size_t[]){ width }, (size_t[]){ GROUP });
+        launch_run(&l, 1, (size_t[]){ width }, (size_t[]){ l.group });
     }
 }
 
@@ -244,7 +246,8 @@ static void run_gate(fdit_device *dev, struct fdit_tensor y, struct fdit_tensor 
     launch_int(&l, width);
     launch_int(&l, gate_stride);
     launch_uint(&l, BIT(fdit_has(residual), 0));
-    launch_run(&l, 2, (size_t[]){ (size_t)width, product(samples, rows) }, (size_t[]){ GROUP, 1 });
+    launch_run(&l, 2, (size_t[]){ (size_t)width, product(samples, rows) },
+               (size_t[]){ l.group, 1 });
 }
 
 void opencl_gate(fdit_device *dev, const struct fdit_gate_args *a)
@@ -280,7 +283,7 @@ void opencl_activation(fdit_device *dev, const struct fdit_activation_args *a)
     launch_tensor(&l, a->x);
     launch_size(&l, a->n);
     launch_uint(&l, (unsigned)a->act);
-    launch_run(&l, 1, (size_t[]){ a->n }, (size_t[]){ GROUP });
+    launch_run(&l, 1, (size_t[]){ a->n }, (size_t[]){ l.group });
 }
 
 void opencl_activation_backward(fdit_device *dev, const struct fdit_activation_backward_args *a)
@@ -291,7 +294,7 @@ void opencl_activation_backward(fdit_device *dev, const struct fdit_activation_b
     launch_tensor(&l, a->x);
     launch_size(&l, a->n);
     launch_uint(&l, (unsigned)a->act);
-    launch_run(&l, 1, (size_t[]){ a->n }, (size_t[]){ GROUP });
+    launch_run(&l, 1, (size_t[]){ a->n }, (size_t[]){ l.group });
 }
 
 void opencl_axpy(fdit_device *dev, const struct fdit_axpy_args *a)
@@ -302,7 +305,7 @@ void opencl_axpy(fdit_device *dev, const struct fdit_axpy_args *a)
     launch_size(&l, a->n);
     launch_float(&l, a->alpha);
     launch_int(&l, a->beta);
-    launch_run(&l, 1, (size_t[]){ a->n }, (size_t[]){ GROUP });
+    launch_run(&l, 1, (size_t[]){ a->n }, (size_t[]){ l.group });
 }
 
 void opencl_gather(fdit_device *dev, const struct fdit_gather_args *a)
@@ -314,7 +317,7 @@ void opencl_gather(fdit_device *dev, const struct fdit_gather_args *a)
     launch_int(&l, a->n_rows);
     launch_int(&l, a->width);
     launch_int(&l, a->beta);
-    launch_run(&l, 2, (size_t[]){ (size_t)a->width, (size_t)a->samples }, (size_t[]){ GROUP, 1 });
+    launch_run(&l, 2, (size_t[]){ (size_t)a->width, (size_t)a->samples }, (size_t[]){ l.group, 1 });
 }
 
 void opencl_scatter_add(fdit_device *dev, const struct fdit_scatter_add_args *a)
@@ -328,7 +331,7 @@ void opencl_scatter_add(fdit_device *dev, const struct fdit_scatter_add_args *a)
     launch_int(&l, a->samples);
     launch_int(&l, a->n_rows);
     launch_int(&l, a->width);
-    launch_run(&l, 2, (size_t[]){ (size_t)a->width, (size_t)a->samples }, (size_t[]){ GROUP, 1 });
+    launch_run(&l, 2, (size_t[]){ (size_t)a->width, (size_t)a->samples }, (size_t[]){ l.group, 1 });
 }
 
 static void run_patchify(fdit_device *dev, const struct fdit_patchify_args *a, bool back)
@@ -343,7 +346,7 @@ static void run_patchify(fdit_device *dev, const struct fdit_patchify_args *a, b
     launch_int(&l, a->patch);
     launch_int(&l, a->order == FDIT_PATCH_CHANNEL_LAST);
     launch_int(&l, back);
-    launch_run(&l, 2, (size_t[]){ (size_t)n, (size_t)a->samples }, (size_t[]){ GROUP, 1 });
+    launch_run(&l, 2, (size_t[]){ (size_t)n, (size_t)a->samples }, (size_t[]){ l.group, 1 });
 }
 
 void opencl_patchify(fdit_device *dev, const struct fdit_patchify_args *a)
@@ -364,7 +367,7 @@ void opencl_token_mean_backward(fdit_device *dev, const struct fdit_token_mean_b
     launch_int(&l, a->rows);
     launch_int(&l, a->width);
     launch_run(&l, 2, (size_t[]){ (size_t)a->width, product(a->samples, a->rows) },
-               (size_t[]){ GROUP, 1 });
+               (size_t[]){ l.group, 1 });
 }
 
 void opencl_diffuse(fdit_device *dev, const struct fdit_diffuse_args *a)
@@ -375,7 +378,7 @@ void opencl_diffuse(fdit_device *dev, const struct fdit_diffuse_args *a)
     launch_tensor(&l, a->noise);
     launch_tensor(&l, a->coef);
     launch_size(&l, a->n);
-    launch_run(&l, 2, (size_t[]){ a->n, (size_t)a->samples }, (size_t[]){ GROUP, 1 });
+    launch_run(&l, 2, (size_t[]){ a->n, (size_t)a->samples }, (size_t[]){ l.group, 1 });
 }
 
 void opencl_adamw(fdit_device *dev, const struct fdit_adamw_args *a)
@@ -400,5 +403,5 @@ void opencl_adamw(fdit_device *dev, const struct fdit_adamw_args *a)
     launch_float(&l, (float)(1 - a->ema_decay));
     launch_int(&l, fdit_has(a->ema));
     launch_int(&l, fdit_has(a->scale));
-    launch_run(&l, 1, (size_t[]){ a->n }, (size_t[]){ GROUP });
+    launch_run(&l, 1, (size_t[]){ a->n }, (size_t[]){ l.group });
 }

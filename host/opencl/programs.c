@@ -54,6 +54,17 @@ static const struct {
                                          { "attention_delta", "attention_dq", "attention_dkv" } },
 };
 
+/* On a processor the work-items of a group are the lanes of its vectors, and every barrier costs a
+ * pass over them: programs that reduce along a row use few. picture.cl is written for 256. */
+int opencl_group(const struct opencl *cl, enum program which)
+{
+    bool along_rows =
+        which == PROGRAM_NORM || which == PROGRAM_REDUCE || which == PROGRAM_DIFFUSION;
+    if (which == PROGRAM_PICTURE)
+        return GROUP;
+    return cl->is_cpu && along_rows && !cl->no_registers ? 16 : cl->group;
+}
+
 static const char *source_of(const char *name)
 {
     for (const struct cl_source *s = fdit_cl_sources; s->name; s++)
@@ -85,7 +96,7 @@ out:
 }
 
 static enum fdit_status build(fdit_context *ctx, struct opencl *cl, const char *source,
-                              const char *options, cl_program *out, const char *what)
+                              const char *options, int group, cl_program *out, const char *what)
 {
     const char *parts[2] = { source_of("prelude.cl"), source_of(source) };
     enum fdit_status status = FDIT_OK;
@@ -93,7 +104,7 @@ static enum fdit_status build(fdit_context *ctx, struct opencl *cl, const char *
     cl_int error;
     /* Drivers without the option compile as 1.2 anyway. */
     for (int attempt = 0; attempt < 2; attempt++) {
-        snprintf(all, sizeof all, "%s-DGROUP=%d %s%s", attempt ? "" : "-cl-std=CL1.2 ", cl->group,
+        snprintf(all, sizeof all, "%s-DGROUP=%d %s%s", attempt ? "" : "-cl-std=CL1.2 ", group,
                  cl->is_cpu ? "-DON_CPU=1 " : "", options);
         *out = clCreateProgramWithSource(cl->context, 2, parts, NULL, &error);
         TRY(opencl_status(ctx, cl, error, "clCreateProgramWithSource", what));
@@ -110,9 +121,9 @@ out:
     return status;
 }
 
-/* Mesa's rusticl answers these two questions wrongly (22.3.6, llvmpipe): the size of a group with the size
- * of a sub-group, 32, and local memory with twice what the kernel declares. A launch that does not fit fails
- * there all the same. */
+/* Mesa's rusticl answers these two questions wrongly (22.3.6, llvmpipe): the size of a group with
+ * the size of a sub-group, 32, and local memory with twice what the kernel declares. A launch that
+ * does not fit fails there all the same. */
 static bool misreports_kernels(const struct opencl *cl)
 {
     return strncmp(cl->label, "rusticl ", 8) == 0;
@@ -143,14 +154,14 @@ out:
 }
 
 static enum fdit_status make(fdit_context *ctx, struct opencl *cl, const char *source,
-                             const char *options, const char *const *kernels,
+                             const char *options, int group, const char *const *kernels,
                              struct program_state *p)
 {
     enum fdit_status status = FDIT_OK;
     char what[256];
     cl_int error;
     snprintf(what, sizeof what, "%s %s", source, options);
-    TRY(build(ctx, cl, source, options, &p->program, what));
+    TRY(build(ctx, cl, source, options, group, &p->program, what));
     for (int k = 0; k < PROGRAM_KERNELS && kernels[k]; k++) {
         p->kernels[k] = clCreateKernel(p->program, kernels[k], &error);
         TRY(opencl_status(ctx, cl, error, "clCreateKernel", kernels[k]));
@@ -165,8 +176,9 @@ bool opencl_program_need(fdit_device *dev, enum program which)
     struct opencl *cl = opencl_of(dev);
     if (cl->programs[which].program || dev->status != FDIT_OK)
         return dev->status == FDIT_OK;
-    enum fdit_status status = make(cl->ctx, cl, programs[which].source, programs[which].options,
-                                   programs[which].kernels, &cl->programs[which]);
+    enum fdit_status status =
+        make(cl->ctx, cl, programs[which].source, programs[which].options, opencl_group(cl, which),
+             programs[which].kernels, &cl->programs[which]);
     if (status != FDIT_OK)
         fdit_device_fail(dev, status, "%s", fdit_context_message(cl->ctx));
     return status == FDIT_OK;
@@ -196,8 +208,9 @@ static enum fdit_status add_variant(struct opencl *cl, const char *source, const
         FAIL(cl->ctx, FDIT_ERROR_UNSUPPORTED, "opencl, %s: more than %d builds of %s", cl->label,
              VARIANTS, source);
     snprintf(v->source, sizeof v->source, "%s", source);
+    snprintf(v->kernel, sizeof v->kernel, "%s", kernel);
     snprintf(v->options, sizeof v->options, "%s", options);
-    TRY(make(cl->ctx, cl, source, options, kernels, &v->state));
+    TRY(make(cl->ctx, cl, source, options, cl->group, kernels, &v->state));
     cl->n_variants++;
     return FDIT_OK;
 out:
@@ -212,6 +225,7 @@ const struct program_state *opencl_variant(fdit_device *dev, const char *source,
     struct opencl *cl = opencl_of(dev);
     for (int i = 0; i < cl->n_variants; i++)
         if (strcmp(cl->variants[i].options, options) == 0 &&
+            strcmp(cl->variants[i].kernel, kernel) == 0 &&
             strcmp(cl->variants[i].source, source) == 0)
             return &cl->variants[i].state;
     if (dev->status != FDIT_OK)

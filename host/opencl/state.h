@@ -87,6 +87,7 @@ enum {
     GROUP = 256,             /* work-items a group: cl/prelude.cl */
     VARIANTS = 96,           /* builds of the products */
     HEADS = 4,               /* builds of the attention programs */
+    SUM_ROWS = 256,          /* rows a partial sum of column_sum */
     SUM_PARTS = 1024,        /* most partial sums of sum_squares */
     QUEUE_BOUND = 128,       /* launches between two waits for the one before: see launch_run */
     STAGING_BYTES = 4 << 20, /* of each half of the ring for writes */
@@ -102,7 +103,7 @@ struct program_state {
 
 /* A kernel built for options that are found at run time. */
 struct variant {
-    char source[32], options[160];
+    char source[32], kernel[32], options[160];
     struct program_state state;
 };
 
@@ -119,6 +120,7 @@ struct opencl {
     bool is_cpu;       /* the device is a processor: no local memory of its own, slow barriers */
     int vector_floats; /* of its vector registers */
     int group;         /* work-items a group: GROUP of cl/prelude.cl */
+    bool no_registers; /* never the kernels for processors */
     struct gemm_config gemm_forced; /* engine GEMM_DEFAULT: none */
     cl_mem workspace;               /* `reserved` bytes */
     size_t reserved;
@@ -171,6 +173,8 @@ bool opencl_program_need(fdit_device *dev, enum program which);
 const struct program_state *opencl_variant(fdit_device *dev, const char *source, const char *kernel,
                                            const char *options);
 void opencl_programs_free(struct opencl *cl);
+/* Work-items a group in its build: GROUP of cl/prelude.cl. */
+int opencl_group(const struct opencl *cl, enum program which);
 const char *opencl_kernel_name(enum program which, int kernel);
 
 /* launch.c: one call of one kernel.
@@ -185,6 +189,7 @@ struct launch {
     cl_kernel kernel;
     const char *name;
     cl_uint n;
+    size_t group; /* GROUP of the program's build */
 };
 struct launch launch_begin(fdit_device *dev, enum program program, int kernel);
 struct launch launch_variant(fdit_device *dev, const struct program_state *program,
@@ -225,6 +230,7 @@ size_t opencl_weight_scales(const struct opencl *cl, const struct fdit_weight_de
 /* ops.c, attention.c: builds the programs of an op of this shape */
 void opencl_linear_prepare(fdit_device *dev, const struct fdit_op_shape *shape);
 size_t opencl_linear_workspace(fdit_device *dev, const struct fdit_op_shape *shape);
+size_t opencl_attention_floats(const struct opencl *cl, const struct fdit_op_shape *shape);
 void opencl_attention_programs(fdit_device *dev, int head_size, bool backward);
 
 void opencl_linear(fdit_device *dev, const struct fdit_linear_args *a);
