@@ -51,6 +51,20 @@ tests_test_ops_opencl_SOURCES = $(tests_test_ops_SOURCES)
 tests_test_ops_opencl_CPPFLAGS = $(AM_CPPFLAGS) -DTEST_OPS_OPENCL=1
 endif
 
+check_PROGRAMS += tests/test_cache
+tests_test_cache_SOURCES = tests/test_cache.c tests/data_fixture.c tests/data_fixture.h
+
+check_PROGRAMS += tests/test_encode
+tests_test_encode_SOURCES = tests/test_encode.c tests/data_fixture.c tests/data_fixture.h \
+	tests/model_fixture.c tests/model_fixture.h
+tests_test_encode_LDADD = $(LDADD) $(PNG_LIBS)
+TESTS += tests/test_encode.sh
+EXTRA_DIST += tests/test_encode.sh
+
+fuzz_programs += tests/fuzz/fuzz_cache
+tests_fuzz_fuzz_cache_SOURCES = tests/fuzz/fuzz_cache.c tests/fuzz/fuzz.h $(fuzz_main)
+tests_fuzz_fuzz_cache_LDFLAGS = $(fuzz_link_flags)
+
 check_PROGRAMS += tests/test_vae
 tests_test_vae_SOURCES = tests/test_vae.c tests/model_fixture.c tests/model_fixture.h
 

@@ -3,9 +3,11 @@
  * gathered into one JSON object, which --json prints as it is and people get as lines. */
 #include "cli/cli.h"
 
+#include "cli/inspect_cache.h"
 #include "core/file.h"
 #include "core/mem.h"
 #include "data/dataset.h"
+#include "format/cache.h"
 #include "format/json.h"
 #include "format/safetensors.h"
 #include "model/delta.h"
@@ -469,13 +471,18 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
     enum fdit_status status = FDIT_OK;
     const struct args *a = p;
     json_t *out = json_object(), *config = NULL;
+    struct fdit_taxonomy *tax = NULL;
     if (n != 1)
         FAIL(cli->ctx, FDIT_ERROR_ARGUMENT, "no file given; usage: finediffusion inspect FILE");
     const char *path = operands[0];
     put_text(out, "path", path);
-    if (fdit_is_folder(path))
+    bool is_cache = fdit_cache_is(path);
+    if (!is_cache && fdit_is_folder(path))
         TRY(open_run(cli->ctx, path, &config));
-    if (config)
+    if (is_cache) {
+        TRY(fdit_inspect_cache(cli, path, out, &tax));
+        put_taxonomy(out, tax);
+    } else if (config)
         TRY(inspect_run(cli, a, path, config, out));
     else if (fdit_is_folder(path) || is_archive(path))
         TRY(inspect_data(cli, a, path, out));
@@ -491,6 +498,7 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
 out:
     json_decref(out);
     json_decref(config);
+    fdit_taxonomy_free(tax);
     return status;
 }
 
@@ -499,9 +507,9 @@ const struct fdit_command fdit_command_inspect = {
     .summary = "what a checkpoint, delta, run or data set is; refuses broken ones",
     .synopsis = "FILE [OPTION]...",
     .about = "Says what FILE is: a checkpoint or delta (safetensors), the checkpoint or the\n"
-             "folder of a training run, or a data set (a folder, .tar, .tar.gz or WebDataset\n"
-             "shards). Every tensor is checked for its shape and for numbers that are not\n"
-             "finite.",
+             "folder of a training run, a data set (a folder, .tar, .tar.gz or WebDataset\n"
+             "shards), or a cache that 'encode' made. Every tensor is checked for its shape and\n"
+             "for numbers that are not finite, every sample of a cache for its checksum.",
     .examples = "  finediffusion inspect run/delta.safetensors\n"
                 "  finediffusion inspect birds --taxonomy birds.tsv --pictures\n",
     .options = options,

@@ -93,7 +93,8 @@ static const struct fdit_option options[] = {
     FDIT_HEADING("Data"),
     FDIT_OPTION(
         "data", "DATA", TEXT, struct args, o.data,
-        "a folder with one sub-folder per class, a .tar or .tar.gz of one, or WebDataset shards"),
+        "a folder with one sub-folder per class, a .tar or .tar.gz of one, WebDataset shards, or a "
+        "cache that 'encode' made"),
     FDIT_OPTION("val", "DATA|FRACTION", TEXT, struct args, o.validation,
                 "validation pictures, or the share of DATA that is kept aside for it"),
     FDIT_OPTION(
@@ -107,6 +108,11 @@ static const struct fdit_option options[] = {
                 "ranks that share the label drops equally (default: --superclass alone)"),
     FDIT_OPTION("fit", "crop|pad", CHOICE, struct args, o.fit,
                 "how pictures become square (default crop)"),
+    FDIT_OPTION("vae", "FILE", TEXT, struct args, o.vae,
+                "for a model on latents: encode pictures at every step with this autoencoder; 'encode' "
+                "once is faster"),
+    FDIT_OPTION("vae-scale", "X", REAL, struct args, o.vae_scale,
+                "its scaling factor (default: as its config.json says)"),
     FDIT_OPTION("flip", "horizontal|none", CHOICE, struct args, flip,
                 "mirror half of the pictures (default horizontal)"),
     FDIT_OPTION("shift", "N", INT, struct args, o.shift,

@@ -7,3 +7,4 @@ fdit_cli_sources += src/cli/cmd_demo.c
 fdit_cli_sources += src/cli/cmd_convert.c
 fdit_cli_sources += src/cli/cmd_sample.c
 fdit_cli_sources += src/cli/cmd_bench.c
+fdit_cli_sources += src/cli/cmd_encode.c src/cli/inspect_cache.c src/cli/inspect_cache.h

@@ -7,6 +7,7 @@
 #include "core/mem.h"
 #include "core/rng.h"
 #include "data/dataset_index.h"
+#include "data/split.h"
 #include "format/picture.h"
 #include "format/resize.h"
 
@@ -515,52 +516,6 @@ enum fdit_status fdit_dataset_split(fdit_context *ctx, const struct fdit_dataset
                                     double fraction, uint64_t seed, uint32_t **train,
                                     size_t *n_train, uint32_t **validation, size_t *n_validation)
 {
-    enum fdit_status status = FDIT_OK;
-    uint32_t *order = NULL, *a = NULL, *b = NULL;
-    bool *held_out = NULL;
-    size_t classes = (size_t)fdit_taxonomy_n_classes(ds->taxonomy), taken = 0, na = 0, nb = 0;
-    *train = *validation = NULL;
-    *n_train = *n_validation = 0;
-    if (!(fraction > 0 && fraction < 1))
-        FAIL(ctx, FDIT_ERROR_ARGUMENT,
-             "a share of %g of the pictures for validation: between 0 and 1", fraction);
-    TRY(fdit_alloc(ctx, ds->n, sizeof *order, &order));
-    TRY(fdit_alloc(ctx, ds->n, sizeof *held_out, &held_out));
-    for (size_t c = 0; c < classes; c++) {
-        size_t first = ds->first[c], n = ds->first[c + 1] - first;
-        size_t want = (size_t)floor(fraction * (double)(first + n) + 0.5) -
-                      (size_t)floor(fraction * (double)first + 0.5);
-        if (want >= n)
-            want = n ? n - 1 : 0;
-        if (!want)
-            continue;
-        struct fdit_rng rng = { .seed = seed, .stream = (uint32_t)c, .domain = FDIT_RNG_SPLIT };
-        fdit_rng_permutation(&rng, (uint32_t)n, order);
-        for (size_t i = 0; i < want; i++)
-            held_out[first + order[i]] = true;
-        taken += want;
-    }
-    if (!taken)
-        FAIL(ctx, FDIT_ERROR_ARGUMENT,
-             "%s: %g of %zu pictures leaves none for validation; give a larger share or other data",
-             ds->root, fraction, ds->n);
-    TRY(fdit_alloc(ctx, ds->n - taken, sizeof *a, &a));
-    TRY(fdit_alloc(ctx, taken, sizeof *b, &b));
-    for (size_t i = 0; i < ds->n; i++) {
-        if (held_out[i])
-            b[nb++] = (uint32_t)i;
-        else
-            a[na++] = (uint32_t)i;
-    }
-    *train = a;
-    *n_train = na;
-    *validation = b;
-    *n_validation = nb;
-    a = b = NULL;
-out:
-    fdit_free(a);
-    fdit_free(b);
-    fdit_free(order);
-    fdit_free(held_out);
-    return status;
+    return fdit_split(ctx, ds->root, ds->first, (size_t)fdit_taxonomy_n_classes(ds->taxonomy), fraction,
+                      seed, train, n_train, validation, n_validation);
 }

@@ -157,6 +157,21 @@ static void make_order(struct fdit_loader *l, uint64_t epoch)
 
 /* ------------------------------------------------------------------ items */
 
+/* The result of reading item i of a source for good: FDIT_OK with *bad for one that is to be skipped. */
+static enum fdit_status judge(struct worker *w, size_t i, enum fdit_status status, bool *bad)
+{
+    struct fdit_loader *l = w->loader;
+    bool broken = status == FDIT_ERROR_FORMAT || status == FDIT_ERROR_UNSUPPORTED;
+    *bad = l->options.skip_bad && broken;
+    if (!*bad)
+        return status;
+    if (atomic_exchange(&l->state[i], ITEM_BAD) != ITEM_BAD) {
+        atomic_fetch_add(&l->skipped, 1);
+        fdit_log(w->ctx, FDIT_LOG_WARNING, "skipped: %s", fdit_context_message(w->ctx));
+    }
+    return FDIT_OK;
+}
+
 /* Item i into `item`, from the cache or its source. FDIT_OK with *bad for an item that is to be
  * skipped. */
 static enum fdit_status fetch(struct worker *w, size_t i, const uint8_t **item, bool *bad)
@@ -187,17 +202,34 @@ static enum fdit_status fetch(struct worker *w, size_t i, const uint8_t **item, 
         *item = into;
         return FDIT_OK;
     }
-    *bad = l->options.skip_bad && (status == FDIT_ERROR_FORMAT || status == FDIT_ERROR_UNSUPPORTED);
-    if (!*bad) {
-        if (fill)
-            atomic_store(&l->state[i], ITEM_UNREAD);
-        return status;
+    if (fill && !(l->options.skip_bad && (status == FDIT_ERROR_FORMAT || status == FDIT_ERROR_UNSUPPORTED)))
+        atomic_store(&l->state[i], ITEM_UNREAD);
+    return judge(w, i, status, bad);
+}
+
+/* Item i as numbers to `out`. */
+static enum fdit_status make(struct worker *w, size_t i, uint64_t position, float *out, bool *bad)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_loader *l = w->loader;
+    const struct fdit_source *source = &l->source;
+    bool mirror = l->options.flip && mirrored(l, position);
+    const uint8_t *item = NULL;
+    if (!source->sample) {
+        TRY(fetch(w, i, &item, bad));
+        if (!*bad)
+            source->expand(source->self, item, mirror, l->options.seed, position, out);
+        return FDIT_OK;
     }
-    if (atomic_exchange(&l->state[i], ITEM_BAD) != ITEM_BAD) {
-        atomic_fetch_add(&l->skipped, 1);
-        fdit_log(w->ctx, FDIT_LOG_WARNING, "skipped: %s", fdit_context_message(w->ctx));
-    }
-    return FDIT_OK;
+    *bad = atomic_load_explicit(&l->state[i], memory_order_acquire) == ITEM_BAD;
+    if (*bad)
+        return FDIT_OK;
+    status = source->sample(w->ctx, source->self, l->subset ? l->subset[i] : i, mirror, l->options.seed,
+                            position, w->item, out);
+    atomic_fetch_add(&l->read, 1);
+    return judge(w, i, status, bad);
+out:
+    return status;
 }
 
 /* The sample whose item is i into place k of the slot. */
@@ -206,11 +238,10 @@ static enum fdit_status load(struct worker *w, struct slot *s, size_t k, size_t 
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_loader *l = w->loader;
-    const uint8_t *item = NULL;
     bool bad = true;
     size_t at = i;
     for (size_t tries = 0; tries < l->n; tries++) {
-        TRY(fetch(w, at, &item, &bad));
+        TRY(make(w, at, position, s->x + k * l->source.item_size, &bad));
         if (!bad)
             break;
         at = at + 1 < l->n ? at + 1 : 0;
@@ -219,8 +250,6 @@ static enum fdit_status load(struct worker *w, struct slot *s, size_t k, size_t 
         FAIL(w->ctx, FDIT_ERROR_FORMAT, "all %zu pictures are broken; the last: %s", l->n,
              fdit_context_message(w->ctx));
     size_t number = l->subset ? l->subset[at] : at;
-    l->source.expand(l->source.self, item, l->options.flip && mirrored(l, position),
-                     l->options.seed, position, s->x + k * l->source.item_size);
     s->labels[k] = l->source.label(l->source.self, number);
     s->index[k] = number;
 out:
@@ -525,6 +554,8 @@ enum fdit_status fdit_loader_open_source(fdit_context *ctx, const struct fdit_so
     TRY(fdit_alloc(ctx, 1, sizeof *l, &l));
     l->source = *source;
     l->options = *options;
+    if (source->sample)
+        l->options.cache_bytes = 0;
     l->n = subset ? n : source->n;
     TRY(check_options(ctx, l->n, &l->options));
     l->per_epoch = l->n - l->n % l->options.group;

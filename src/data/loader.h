@@ -42,6 +42,10 @@ struct fdit_source {
     void (*expand)(void *self, const void *item, bool mirror, uint64_t seed, uint64_t position,
                    float *out);
     int32_t (*label)(void *self, size_t i);
+    /* NULL, or reads and expands in one, for items that lie in memory already: read and expand are not called
+     * and nothing is kept in the loader's cache. scratch: item_bytes of the calling thread's. */
+    enum fdit_status (*sample)(fdit_context *ctx, void *self, size_t i, bool mirror, uint64_t seed,
+                               uint64_t position, void *scratch, float *out);
 };
 
 struct fdit_loader_options {

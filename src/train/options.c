@@ -71,6 +71,11 @@ enum fdit_status fdit_train_check(fdit_context *ctx, const struct fdit_train_opt
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "--out is missing; give a folder for the run");
     if (!o->base == !o->from_scratch)
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "give either --base FILE or --from-scratch");
+    if (o->vae_scale < 0 || !isfinite(o->vae_scale) || (o->vae_scale > 0 && !o->vae))
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--vae-scale %g: give a number above 0, with --vae FILE",
+             o->vae_scale);
+    if (o->classifier && o->vae)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--vae: a classifier works on pixels; leave the option out");
     if (o->classifier && !o->from_scratch)
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "--classifier starts from nothing; add --from-scratch");
     TRY(in_range(ctx, "--shift", o->shift, 0, 64));
@@ -148,6 +153,8 @@ static json_t *to_json(const struct fdit_train_options *o)
     PUT("flip", json_string(o->flip ? "horizontal" : "none"));
     PUT("shift", json_integer(o->shift));
     PUT("skip-bad", json_boolean(o->skip_bad));
+    PUT("vae", text_or_null(o->vae));
+    PUT("vae-scale", json_real(o->vae_scale));
     PUT("batch", json_integer(o->batch));
     PUT("accumulate", json_integer(o->accumulate));
     PUT("lr", json_real(o->lr));

@@ -31,6 +31,8 @@ struct fdit_train_options {
     bool flip;
     int shift;                /* classifier: pictures are moved by up to this many pixels */
     bool skip_bad;
+    const char *vae;          /* autoencoder that encodes pictures on the way; NULL: a cache, or pixels */
+    double vae_scale;         /* its scaling factor; 0: as its config.json says */
     /* optimisation */
     int64_t steps;            /* optimiser steps; 0 with epochs */
     double epochs;

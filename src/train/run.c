@@ -5,12 +5,14 @@
 #include "core/file.h"
 #include "core/mem.h"
 #include "train/batch.h"
+#include "train/data.h"
 #include "train/folder.h"
 #include "train/journal.h"
 #include "train/preview.h"
 #include "train/state.h"
 #include "train/step.h"
 #include "train/table.h"
+#include "vae/vae.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -29,7 +31,8 @@ struct run {
     struct fdit_checkpoint *base, *start; /* start: a delta to begin from */
     struct fdit_model_config config;
     struct fdit_taxonomy *taxonomy, *picked;
-    struct fdit_dataset *data, *val_data;
+    struct fdit_vae *vae; /* encodes pictures on the way; NULL: none */
+    struct fdit_train_data *data, *val_data;
     uint32_t *train_ids, *val_ids; /* NULL: all */
     size_t n_train, n_val;
     int32_t *ranks;
@@ -43,7 +46,8 @@ struct run {
     char *taxonomy_json, *options_json, *fingerprint, *guide, *train_json;
     float *noise;                  /* [batch, item] */
     float *val_x;                  /* [batch, item] */
-    uint8_t *val_pixels;
+    float *latents;                /* [batch, item] of pictures encoded on the way */
+    float *moments, *picture;      /* of one picture; a picture for validation */
     int32_t *t, *rows;
     size_t item;
     int64_t total;                 /* steps */
@@ -81,10 +85,49 @@ static enum fdit_status open_model_files(fdit_context *ctx, struct run *r)
         TRY(fdit_checkpoint_open(ctx, o->delta, FDIT_VALUES_EMA, &r->start));
         TRY(fdit_delta_check(ctx, r->start));
     }
-    if (r->config.channels != 1 && r->config.channels != 3)
-        FAIL(ctx, FDIT_ERROR_UNSUPPORTED,
-             "the model has %d channels: it works on latents, and a data set of pictures must be encoded "
-             "first; this version trains on pixels (1 or 3 channels) only", r->config.channels);
+    if (o->vae) {
+        TRY(fdit_vae_open(ctx, o->vae, &r->vae));
+        const struct fdit_vae_config *v = fdit_vae_config_of(r->vae);
+        if (v->latent_channels != r->config.channels)
+            FAIL(ctx, FDIT_ERROR_ARGUMENT, "--vae %s has latents of %d channels, the model works on %d",
+                 o->vae, v->latent_channels, r->config.channels);
+        if (o->vae_scale > 0)
+            fdit_vae_set_scale(r->vae, o->vae_scale);
+    }
+    if (!r->vae && r->config.channels != 1 && r->config.channels != 3 && !fdit_cache_is(o->data))
+        FAIL(ctx, FDIT_ERROR_ARGUMENT,
+             "the model has %d channels: it works on latents; make them of %s with 'finediffusion encode' "
+             "and give that as --data, or give --vae FILE to encode at every step",
+             r->config.channels, o->data);
+out:
+    return status;
+}
+
+/* Data or validation data: a cache, or pictures of the size that the model or the autoencoder takes. */
+static enum fdit_status open_one(fdit_context *ctx, struct run *r, const char *path,
+                                 const struct fdit_taxonomy *taxonomy, bool allow_missing,
+                                 struct fdit_train_data **out)
+{
+    enum fdit_status status = FDIT_OK;
+    const struct fdit_train_options *o = r->o;
+    struct fdit_train_data_options d = { .path = path,
+                                         .taxonomy = taxonomy,
+                                         .ranks = o->ranks,
+                                         .size = r->config.input_size,
+                                         .channels = r->config.channels,
+                                         .latent_size = r->config.input_size,
+                                         .latent_channels = r->config.channels,
+                                         .fit = o->fit,
+                                         .flip = o->flip,
+                                         .allow_missing = allow_missing };
+    if (r->vae) {
+        const struct fdit_vae_config *v = fdit_vae_config_of(r->vae);
+        d.size *= fdit_vae_factor(v);
+        d.channels = v->in_channels;
+        if (fdit_cache_is(path))
+            FAIL(ctx, FDIT_ERROR_ARGUMENT, "%s is encoded already; leave --vae out", path);
+    }
+    TRY(fdit_train_data_open(ctx, &d, out));
 out:
     return status;
 }
@@ -95,28 +138,20 @@ static enum fdit_status open_data(fdit_context *ctx, struct run *r)
     const struct fdit_train_options *o = r->o;
     if (o->taxonomy)
         TRY(fdit_taxonomy_load(ctx, o->taxonomy, o->ranks, &r->taxonomy));
-    struct fdit_dataset_options d = { .taxonomy = r->taxonomy,
-                                      .ranks = o->ranks,
-                                      .size = r->config.input_size,
-                                      .channels = r->config.channels,
-                                      .fit = o->fit,
-                                      .flip = o->flip };
-    TRY(fdit_dataset_open(ctx, o->data, &d, &r->data));
-    const struct fdit_taxonomy *tax = fdit_dataset_taxonomy(r->data);
+    TRY(open_one(ctx, r, o->data, r->taxonomy, false, &r->data));
+    const struct fdit_taxonomy *tax = fdit_train_data_taxonomy(r->data);
     char *end = NULL;
     double fraction = o->validation ? strtod(o->validation, &end) : 0;
     if (o->validation && *o->validation && !*end) {
-        TRY(fdit_dataset_split(ctx, r->data, fraction, o->seed, &r->train_ids, &r->n_train, &r->val_ids,
+        TRY(fdit_train_data_split(ctx, r->data, fraction, o->seed, &r->train_ids, &r->n_train, &r->val_ids,
                                &r->n_val));
         r->val_data = r->data;
     } else if (o->validation) {
-        d.taxonomy = tax;
-        d.allow_missing = true;
-        TRY(fdit_dataset_open(ctx, o->validation, &d, &r->val_data));
-        r->n_val = fdit_dataset_size(r->val_data);
+        TRY(open_one(ctx, r, o->validation, tax, true, &r->val_data));
+        r->n_val = fdit_train_data_size(r->val_data);
     }
     if (!r->train_ids)
-        r->n_train = fdit_dataset_size(r->data);
+        r->n_train = fdit_train_data_size(r->data);
     r->rule = (struct fdit_row_rule){ .taxonomy = tax, .drop = o->drop, .drop_prob = o->drop_prob };
     r->guide_rank = -1;
     if (o->classifier) {
@@ -160,8 +195,27 @@ static struct fdit_loader_options loader_options(const struct run *r)
                                          .start = r->at.position,
                                          .cache_bytes = r->o->cache_bytes,
                                          .workers = r->o->workers,
-                                         .flip = r->o->flip,
+                                         .flip = fdit_train_data_flip(r->data),
                                          .skip_bad = r->o->skip_bad };
+}
+
+/* The autoencoder takes what the model leaves of the limit. */
+static enum fdit_status plan_encoder(fdit_context *ctx, struct run *r)
+{
+    enum fdit_status status = FDIT_OK;
+    size_t limit = r->o->memory ? r->o->memory : r->dev->info.memory;
+    size_t used = fdit_plan_device_bytes(&r->model->plan);
+    int factor = fdit_vae_factor(fdit_vae_config_of(r->vae));
+    struct fdit_vae_options v = { .height = r->config.input_size * factor,
+                                  .encode = true,
+                                  .memory = !limit ? 0 : limit > used ? limit - used : 1 };
+    TRY(fdit_vae_plan(ctx, r->vae, r->dev, &v));
+    const struct fdit_plan *plan = fdit_vae_plan_of(r->vae);
+    for (size_t i = 0; i < plan->n; i++) /* without `where`: the autoencoder makes its buffers itself */
+        TRY(fdit_plan_add(ctx, &r->model->plan, plan->list[i].kind, NULL, plan->list[i].bytes, "%s",
+                          plan->list[i].label));
+out:
+    return status;
 }
 
 static enum fdit_status plan_model(fdit_context *ctx, struct run *r)
@@ -178,12 +232,16 @@ static enum fdit_status plan_model(fdit_context *ctx, struct run *r)
     r->item = (size_t)r->config.channels * (size_t)r->config.input_size * (size_t)r->config.input_size;
     TRY(fdit_model_new(ctx, r->dev, &r->config, &m, &r->model));
     TRY(fdit_step_new(ctx, r->model, o->accumulate, &r->step));
-    if (o->preview_every && !o->classifier)
+    bool pixels = r->config.channels == 1 || r->config.channels == 3;
+    if (o->preview_every && !o->classifier && pixels && !r->vae)
         TRY(fdit_preview_new(ctx, r->model, r->rule.taxonomy, r->guide_rank,
                              o->drop == FDIT_DROP_EMPTY ? r->rule.empty_row : -1, o->preview_guidance,
                              &r->preview));
     TRY(fdit_plan_add(ctx, &r->model->plan, FDIT_PLAN_HOST, NULL,
-                      fdit_loader_bytes(r->n_train, r->item, r->item, &l), "pictures and batches"));
+                      fdit_loader_bytes(r->n_train, fdit_train_data_item_bytes(r->data),
+                                        fdit_train_data_item(r->data), &l), "pictures and batches"));
+    if (r->vae)
+        TRY(plan_encoder(ctx, r));
     if (r->hooks && r->hooks->on_plan)
         r->hooks->on_plan(r->hooks->user, &r->model->plan);
     r->summary->plan_bytes = fdit_plan_device_bytes(&r->model->plan);
@@ -243,6 +301,8 @@ static enum fdit_status load_weights(fdit_context *ctx, struct run *r)
     struct fdit_load_report report = { 0 };
     TRY(fdit_model_allocate(ctx, r->model));
     fdit_step_bind(r->step);
+    if (r->vae)
+        TRY(fdit_vae_allocate(ctx, r->vae));
     if (r->preview)
         fdit_preview_bind(r->preview);
     if (o->from_scratch) {
@@ -329,7 +389,7 @@ static struct fdit_delta_meta delta_meta(const struct run *r)
 {
     return (struct fdit_delta_meta){ .taxonomy = r->taxonomy_json,
                                      .guide = r->guide,
-                                     .flip = r->o->flip ? "horizontal" : "none",
+                                     .flip = fdit_train_data_flip(r->data) ? "horizontal" : "none",
                                      .train = r->train_json,
                                      .fingerprint = r->fingerprint };
 }
@@ -343,6 +403,7 @@ static enum fdit_status make_train_json(fdit_context *ctx, struct run *r)
     o.data = fdit_path_base(o.data);
     o.validation = o.validation ? fdit_path_base(o.validation) : NULL;
     o.taxonomy = o.taxonomy ? fdit_path_base(o.taxonomy) : NULL;
+    o.vae = o.vae ? fdit_path_base(o.vae) : NULL;
     return fdit_train_options_json(ctx, &o, &r->train_json);
 }
 
@@ -364,6 +425,19 @@ out:
 
 /* ------------------------------------------------------------------ during the run */
 
+/* A sample of the latent of a picture: the one that a cache would give for this seed and position. */
+static enum fdit_status encode(fdit_context *ctx, struct run *r, const float *picture, uint64_t seed,
+                               uint64_t position, float *x)
+{
+    enum fdit_status status = FDIT_OK;
+    float *noise = r->moments + 2 * r->item;
+    TRY(fdit_vae_encode(ctx, r->vae, picture, r->moments));
+    fdit_vae_noise(seed, position, r->item, noise);
+    fdit_vae_sample(fdit_vae_config_of(r->vae), r->item, r->moments, r->moments + r->item, noise, x);
+out:
+    return status;
+}
+
 static enum fdit_status validate(fdit_context *ctx, struct run *r, double *mse, double *vb)
 {
     enum fdit_status status = FDIT_OK;
@@ -379,10 +453,11 @@ static enum fdit_status validate(fdit_context *ctx, struct run *r, double *mse, 
             FAIL(ctx, FDIT_INTERRUPTED, "stopped during the validation of step %" PRId64, r->at.step);
         for (size_t i = 0; i < k; i++) {
             size_t at = (done + i) * r->n_val / n, id = r->val_ids ? r->val_ids[at] : at;
-            TRY(fdit_dataset_decode(ctx, r->val_data, id, r->val_pixels));
-            for (size_t j = 0; j < r->item; j++)
-                r->val_x[i * r->item + j] = ((float)r->val_pixels[j] / 255 - 0.5f) / 0.5f;
-            r->rows[i] = fdit_dataset_label(r->val_data, id);
+            float *x = r->val_x + i * r->item;
+            TRY(fdit_train_data_fixed(ctx, r->val_data, id, r->vae ? r->picture : x));
+            if (r->vae)
+                TRY(encode(ctx, r, r->picture, 0, id, x));
+            r->rows[i] = fdit_train_data_label(r->val_data, id);
             fdit_draw_validation(done + i, r->item, &r->t[i], r->noise + i * r->item);
         }
         fdit_step_evaluate(r->step, &(struct fdit_micro){ .samples = (int)k, .x0 = r->val_x,
@@ -510,6 +585,12 @@ static enum fdit_status one_step(fdit_context *ctx, struct run *r)
         struct fdit_batch b;
         TRY(next_batch(ctx, r, &b));
         const float *x0 = b.x;
+        if (r->vae) {
+            size_t picture = fdit_train_data_item(r->data);
+            for (size_t k = 0; k < b.n; k++)
+                TRY(encode(ctx, r, b.x + k * picture, o->seed, b.position + k, r->latents + k * r->item));
+            x0 = r->latents;
+        }
         fdit_draw_batch(&r->rule, o->seed, b.position, b.labels, b.n, r->item, r->t, r->rows, r->noise);
         if (o->classifier && o->shift) {
             fdit_shift_batch(o->seed, b.position, b.x, b.n, r->config.channels, r->config.input_size,
@@ -669,7 +750,11 @@ static enum fdit_status start(fdit_context *ctx, struct run *r)
     TRY(fdit_alloc(ctx, b, sizeof(int32_t), &r->rows));
     if (r->n_val) {
         TRY(fdit_alloc(ctx, b * r->item, sizeof(float), &r->val_x));
-        TRY(fdit_alloc(ctx, r->item, 1, &r->val_pixels));
+        TRY(fdit_alloc(ctx, fdit_train_data_item(r->val_data), sizeof(float), &r->picture));
+    }
+    if (r->vae) {
+        TRY(fdit_alloc(ctx, b * r->item, sizeof(float), &r->latents));
+        TRY(fdit_alloc(ctx, 3 * r->item, sizeof(float), &r->moments));
     }
     TRY(load_weights(ctx, r));
     TRY(fdit_run_folder_init(ctx, r->o->out, &r->folder));
@@ -679,7 +764,7 @@ static enum fdit_status start(fdit_context *ctx, struct run *r)
     TRY(fdit_journal_open(ctx, r->o->out, r->at.step, &r->journal));
     r->resumed_at = r->at.step;
     struct fdit_loader_options l = loader_options(r);
-    TRY(fdit_loader_open(ctx, r->data, r->train_ids, r->train_ids ? r->n_train : 0, &l, &r->loader));
+    TRY(fdit_train_data_loader(ctx, r->data, r->train_ids, r->train_ids ? r->n_train : 0, &l, &r->loader));
     if (r->n_val && is_due(r->at.step, r->o->checkpoint_every ? r->o->checkpoint_every : INT64_MAX) &&
         (r->at.step == 0 || !fdit_journal_validated(r->journal)))
         TRY(validate_and_log(ctx, r));
@@ -700,15 +785,16 @@ static void close_run(struct run *r)
     fdit_preview_free(r->preview);
     fdit_step_free(r->step);
     fdit_model_free(r->model);
+    fdit_vae_free(r->vae);
     if (r->val_data != r->data)
-        fdit_dataset_close(r->val_data);
-    fdit_dataset_close(r->data);
+        fdit_train_data_close(r->val_data);
+    fdit_train_data_close(r->data);
     fdit_taxonomy_free(r->taxonomy);
     fdit_checkpoint_close(r->base);
     fdit_checkpoint_close(r->start);
     void *blocks[] = { r->train_ids,    r->val_ids, r->ranks,      r->taxonomy_json, r->options_json,
                        r->fingerprint,  r->guide,   r->train_json, r->noise,         r->val_x,
-                       r->val_pixels,   r->t,       r->rows };
+                       r->picture,      r->latents, r->moments,    r->t,             r->rows };
     for (size_t i = 0; i < sizeof blocks / sizeof blocks[0]; i++)
         fdit_free(blocks[i]);
 }

@@ -10,3 +10,4 @@ fdit_sources += \
 	src/train/step.c src/train/step.h \
 	src/train/table.c src/train/table.h \
 	src/train/tfevents.c src/train/tfevents.h
+fdit_sources += src/train/data.c src/train/data.h

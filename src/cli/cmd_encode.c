@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * cmd_encode.c: `finediffusion encode`. */
+#include "cli/cli.h"
+
+#include "core/mem.h"
+#include "encode/encode.h"
+
+#include <inttypes.h>
+#include <stddef.h>
+#include <string.h>
+
+struct args {
+    struct fdit_encode_options o;
+    int fit, flip;
+    bool pixels;
+};
+
+static const struct fdit_option options[] = {
+    FDIT_HEADING("What is kept"),
+    FDIT_OPTION(
+        "vae", "FILE", TEXT, struct args, o.vae,
+        "autoencoder whose moments are kept: an AutoencoderKL's safetensors file, or its folder"),
+    FDIT_OPTION("vae-scale", "X", REAL, struct args, o.vae_scale,
+                "its scaling factor (default: as its config.json says, 0.18215 without one)"),
+    FDIT_OPTION("pixels", NULL, FLAG, struct args, pixels,
+                "keep pixels (the same as without --vae)"),
+    FDIT_OPTION("size", "S", INT, struct args, o.size, "pictures become S x S (default 256)"),
+    FDIT_OPTION("channels", "1|3", INT, struct args, o.channels,
+                "of pixels: grey or RGB (default 3; an autoencoder knows its own)"),
+    FDIT_OPTION("fit", "crop|pad", CHOICE, struct args, fit,
+                "cut a square out of the middle, or keep all and fill the edges (default crop)"),
+    FDIT_OPTION("flip", "horizontal|none", CHOICE, struct args, flip,
+                "mirror images, too; none halves a cache of moments (default horizontal)"),
+    FDIT_HEADING("Data"),
+    FDIT_OPTION("taxonomy", "FILE", TEXT, struct args, o.taxonomy,
+                "classes and their ranks (default: the folders)"),
+    FDIT_OPTION("ranks", "A,B", TEXT, struct args, o.ranks,
+                "ranks that the cache keeps (default: all)"),
+    FDIT_OPTION("skip-bad", NULL, FLAG, struct args, o.skip_bad,
+                "leave out pictures that are broken"),
+    FDIT_OPTION("workers", "N", INT, struct args, o.workers,
+                "threads that decode pictures (default 2)"),
+    { 0 }
+};
+
+static void defaults(void *p)
+{
+    struct args *a = p;
+    a->o = fdit_encode_defaults();
+}
+
+struct watch {
+    struct fdit_cli *cli;
+    struct fdit_progress progress;
+    enum fdit_status status;
+};
+
+static void print_plan(void *user, const struct fdit_plan *plan, uint64_t bytes)
+{
+    struct watch *w = user;
+    char *text = NULL;
+    if (!w->cli->plan)
+        return;
+    w->status = fdit_plan_text(w->cli->ctx, plan, &text);
+    if (w->status == FDIT_OK && w->cli->json)
+        printf("{\"device_bytes\":%zu,\"host_bytes\":%zu,\"cache_bytes\":%" PRIu64 "}\n",
+               fdit_plan_device_bytes(plan), fdit_plan_kind_bytes(plan, FDIT_PLAN_HOST), bytes);
+    else if (w->status == FDIT_OK)
+        printf("%s\n%-22s %8s %12.2f\n", text, "cache on disk", "", (double)bytes / 1e6);
+    fdit_free(text);
+}
+
+static void print_start(void *user, size_t done, size_t total)
+{
+    struct watch *w = user;
+    if (done)
+        fdit_cli_note(w->cli, "going on after %zu of %zu pictures", done, total);
+    fdit_cli_progress_begin(w->cli, &w->progress, "encode", "pictures", done, total);
+}
+
+static void print_picture(void *user, size_t done, size_t total)
+{
+    struct watch *w = user;
+    (void)total;
+    fdit_cli_progress_update(w->cli, done, NULL);
+}
+
+static void print_summary(struct fdit_cli *cli, const struct args *a,
+                          const struct fdit_encode_summary *s)
+{
+    char peak[32];
+    fdit_format_size(s->peak_bytes, peak);
+    fdit_cli_note(
+        cli,
+        "%s: %zu pictures of %zu classes as %s of %d x %d x %d, %.1f MB; %zu encoded, %zu there "
+        "before, %zu broken",
+        a->o.out, s->pictures - s->bad, s->classes, a->o.vae ? "moments" : "pixels", s->channels,
+        s->size, s->size, (double)s->bytes / 1e6, s->encoded, s->kept, s->bad);
+    if (s->encoded && a->o.vae)
+        fdit_cli_note(cli, "%.3g pictures/s, %.1f GFLOP/s, %.1f s; peak memory %s",
+                      s->pictures_per_second, s->gflops, s->seconds, peak);
+    else if (s->encoded)
+        fdit_cli_note(cli, "%.3g pictures/s, %.1f s; peak memory %s", s->pictures_per_second,
+                      s->seconds, peak);
+    if (cli->json)
+        printf("{\"done\":true,\"pictures\":%zu,\"classes\":%zu,\"encoded\":%zu,\"kept\":%zu,"
+               "\"broken\":%zu,"
+               "\"bytes\":%" PRIu64
+               ",\"seconds\":%.6g,\"pictures_per_second\":%.6g,\"gflops\":%.6g,"
+               "\"plan_bytes\":%zu,\"peak_bytes\":%zu}\n",
+               s->pictures - s->bad, s->classes, s->encoded, s->kept, s->bad, s->bytes, s->seconds,
+               s->pictures_per_second, s->gflops, s->plan_bytes, s->peak_bytes);
+}
+
+static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operands)
+{
+    enum fdit_status status = FDIT_OK;
+    struct args *a = p;
+    struct watch watch = { .cli = cli };
+    struct fdit_encode_hooks hooks = {
+        .user = &watch, .on_plan = print_plan, .on_start = print_start, .on_picture = print_picture
+    };
+    struct fdit_encode_summary summary = { 0 };
+    fdit_device *dev = NULL;
+    if (n != 2)
+        FAIL(cli->ctx, FDIT_ERROR_ARGUMENT,
+             "give the data and the folder of the cache: encode DATA OUT");
+    if (a->pixels && a->o.vae)
+        FAIL(cli->ctx, FDIT_ERROR_ARGUMENT, "--pixels and --vae: give one of the two");
+    a->o.data = operands[0];
+    a->o.out = operands[1];
+    a->o.fit = a->fit ? FDIT_FIT_PAD : FDIT_FIT_CROP;
+    a->o.flip = a->flip == 0;
+    a->o.memory = cli->memory;
+    if (a->o.vae)
+        TRY(fdit_cli_device(cli, &dev));
+    TRY(fdit_encode_run(cli->ctx, dev, &a->o, &hooks, cli->plan, &summary));
+    TRY(watch.status);
+    fdit_cli_progress_end(cli);
+    if (!cli->plan)
+        print_summary(cli, a, &summary);
+out:
+    if (status != FDIT_OK)
+        fdit_cli_progress_drop(cli);
+    fdit_device_close(dev);
+    return status;
+}
+
+const struct fdit_command fdit_command_encode = {
+    .name = "encode",
+    .summary = "make a cache of encoded pictures to train from",
+    .synopsis = "[OPTION]... DATA OUT",
+    .about =
+        "Makes the folder OUT: each picture of DATA, and its mirror image, as the moments of its\n"
+        "latent (or as pixels), with classes and ranks. 'train --data OUT' draws a fresh sample "
+        "of\n"
+        "the latent each time and reads 16 KiB for it (256 pixels, 4 channels). A job that was\n"
+        "interrupted or killed goes on when the same command is given again; every sample has a\n"
+        "checksum.",
+    .examples =
+        "  finediffusion encode birds/ birds-256 --vae sd-vae-ft-mse --size 256\n"
+        "  finediffusion encode birds.tar birds-512 --vae sd-vae-ft-mse --size 512 --flip none "
+        "--plan\n"
+        "  finediffusion encode letters/ letters-32 --size 32 --channels 1 --flip none\n"
+        "  finediffusion train --data birds-256 --base xl.safetensors --out run --epochs 10\n",
+    .options = options,
+    .common = FDIT_COMMON_DEVICE | FDIT_COMMON_PLAN | FDIT_COMMON_JSON,
+    .most_operands = 2,
+    .args_size = sizeof(struct args),
+    .defaults = defaults,
+    .run = run,
+};

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/inspect_cache.h"
+
+#include "core/mem.h"
+#include "format/cache.h"
+
+#include <string.h>
+
+static enum fdit_status check_all(struct fdit_cli *cli, const struct fdit_cache *c,
+                                  const char *path)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_progress progress;
+    const struct fdit_cache_info *info = fdit_cache_info_of(c);
+    fdit_cli_progress_begin(cli, &progress, "inspect", "picture", 0, info->n);
+    for (size_t i = 0; i < info->n; i++) {
+        const uint8_t *data;
+        for (int half = 0; half < fdit_cache_halves(info); half++)
+            TRY(fdit_cache_item(cli->ctx, c, i, half, &data));
+        fdit_cli_progress_update(cli, i + 1, NULL);
+        if (fdit_stopped(cli->ctx))
+            FAIL(cli->ctx, FDIT_INTERRUPTED, "%s: stopped after %zu of %zu pictures", path, i + 1,
+                 info->n);
+    }
+    fdit_cli_progress_end(cli);
+out:
+    fdit_cli_progress_drop(cli);
+    return status;
+}
+
+enum fdit_status fdit_inspect_cache(struct fdit_cli *cli, const char *path, json_t *out,
+                                    struct fdit_taxonomy **tax)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_cache *c = NULL;
+    size_t *counts = NULL, least = SIZE_MAX, most = 0;
+    *tax = NULL;
+    TRY(fdit_cache_open(cli->ctx, path, &c));
+    const struct fdit_cache_info *info = fdit_cache_info_of(c);
+    TRY(fdit_taxonomy_parse(cli->ctx, info->taxonomy, strlen(info->taxonomy), path, NULL, tax));
+    int32_t classes = fdit_taxonomy_n_classes(*tax);
+    TRY(fdit_alloc(cli->ctx, (size_t)classes, sizeof *counts, &counts));
+    for (size_t i = 0; i < info->n; i++) {
+        int32_t label = fdit_cache_label(c, i);
+        if (label >= classes)
+            FAIL(cli->ctx, FDIT_ERROR_FORMAT,
+                 "%s: picture %zu has label %d, there are %d classes; encode the data "
+                 "again",
+                 path, i, (int)label, (int)classes);
+        counts[label]++;
+    }
+    for (int32_t i = 0; i < classes; i++) {
+        least = counts[i] < least ? counts[i] : least;
+        most = counts[i] > most ? counts[i] : most;
+    }
+    bool moments = info->kind == FDIT_CACHE_MOMENTS;
+    json_object_set_new(out, "kind", json_string("cache"));
+    json_object_set_new(out, "form", json_string(moments ? "moments" : "pixels"));
+    json_object_set_new(out, "pictures", json_integer((json_int_t)info->n));
+    json_object_set_new(out, "channels", json_integer(info->channels));
+    json_object_set_new(out, "size", json_integer(info->size));
+    json_object_set_new(out, "picture_size", json_integer(info->picture_size));
+    json_object_set_new(out, "flip", json_string(info->flip ? "horizontal" : "none"));
+    json_object_set_new(out, "fit", json_string(info->fit));
+    if (moments) {
+        json_object_set_new(out, "scale", json_real(info->scale));
+        json_object_set_new(out, "vae", json_string(info->vae));
+    }
+    json_object_set_new(out, "shards", json_integer((json_int_t)fdit_cache_shards(c)));
+    json_object_set_new(out, "bytes", json_integer((json_int_t)fdit_cache_bytes(c)));
+    json_object_set_new(out, "least_per_class", json_integer((json_int_t)least));
+    json_object_set_new(out, "most_per_class", json_integer((json_int_t)most));
+    TRY(check_all(cli, c, path));
+    json_object_set_new(out, "checksums", json_string("right"));
+out:
+    fdit_cache_close(c);
+    fdit_free(counts);
+    return status;
+}

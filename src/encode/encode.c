@@ -1,0 +1,348 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "encode/encode.h"
+
+#include "core/clock.h"
+#include "core/file.h"
+#include "core/mem.h"
+#include "data/loader.h"
+#include "format/cache.h"
+#include "format/half.h"
+#include "format/json.h"
+#include "vae/vae.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+struct job {
+    const struct fdit_encode_options *o;
+    const struct fdit_encode_hooks *hooks;
+    struct fdit_encode_summary *summary;
+    fdit_device *dev;
+    struct fdit_vae *vae;
+    struct fdit_taxonomy *taxonomy;
+    struct fdit_dataset *ds;
+    struct fdit_loader *loader;
+    struct fdit_cache_job cache;
+    struct fdit_cache_writer *writer;
+    struct fdit_plan plan;
+    int channels;        /* of pictures */
+    size_t pixels, item; /* floats of a picture; numbers of one half of a record */
+    int32_t *labels;
+    char *taxonomy_json, *identity;
+    char vae_hash[17];
+    float *mirrored, *moments;
+    uint8_t *record; /* both halves */
+};
+
+struct fdit_encode_options fdit_encode_defaults(void)
+{
+    return (struct fdit_encode_options){ .size = 256, .channels = 3, .flip = true, .workers = 2 };
+}
+
+static enum fdit_status check(fdit_context *ctx, const struct fdit_encode_options *o)
+{
+    enum fdit_status status = FDIT_OK;
+    if (!o->data || !o->out)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT,
+             "give the data and the folder of the cache: encode DATA OUT");
+    if (o->size < 1 || o->size > 8192)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--size %d is out of range; give 1 to 8192", o->size);
+    if (o->channels != 1 && o->channels != 3)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--channels %d: pictures have 1 (grey) or 3", o->channels);
+    if (o->workers < 0 || o->workers > 1024)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--workers %d is out of range; give 0 to 1024", o->workers);
+    if (o->vae_scale < 0 || !isfinite(o->vae_scale) || (o->vae_scale > 0 && !o->vae))
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--vae-scale %g: give a number above 0, with --vae FILE",
+             o->vae_scale);
+    if (fdit_cache_is(o->data))
+        FAIL(ctx, FDIT_ERROR_ARGUMENT,
+             "%s is a cache already; give the pictures that it was made from", o->data);
+    if (fdit_file_exists(o->out) && !fdit_is_folder(o->out))
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "%s is a file; give a folder for the cache", o->out);
+out:
+    return status;
+}
+
+/* ----------------------------------------------------------------------------------------- opening
+ */
+
+static enum fdit_status open_data(fdit_context *ctx, struct job *j)
+{
+    enum fdit_status status = FDIT_OK;
+    const struct fdit_encode_options *o = j->o;
+    j->channels = o->channels;
+    if (o->vae) {
+        TRY(fdit_vae_open(ctx, o->vae, &j->vae));
+        j->channels = fdit_vae_config_of(j->vae)->in_channels;
+        if (o->vae_scale > 0)
+            fdit_vae_set_scale(j->vae, o->vae_scale);
+        if (j->channels != 1 && j->channels != 3)
+            FAIL(ctx, FDIT_ERROR_ARGUMENT,
+                 "--vae %s takes pictures of %d channels; files have 1 or 3", o->vae, j->channels);
+    }
+    if (o->taxonomy)
+        TRY(fdit_taxonomy_load(ctx, o->taxonomy, o->ranks, &j->taxonomy));
+    struct fdit_dataset_options d = { .taxonomy = j->taxonomy,
+                                      .ranks = o->ranks,
+                                      .size = o->size,
+                                      .channels = j->channels,
+                                      .fit = o->fit,
+                                      .flip = o->flip,
+                                      .allow_missing = true };
+    TRY(fdit_dataset_open(ctx, o->data, &d, &j->ds));
+    struct fdit_dataset_info info = fdit_dataset_info(j->ds);
+    if (info.missing)
+        fdit_log(ctx, FDIT_LOG_WARNING, "%s has no picture of %zu of its classes", o->data,
+                 info.missing);
+    j->pixels = (size_t)j->channels * (size_t)o->size * (size_t)o->size;
+    TRY(fdit_taxonomy_to_json(ctx, fdit_dataset_taxonomy(j->ds), &j->taxonomy_json));
+    TRY(fdit_alloc(ctx, info.n, sizeof *j->labels, &j->labels));
+    for (size_t i = 0; i < info.n; i++)
+        j->labels[i] = fdit_dataset_label(j->ds, i);
+out:
+    return status;
+}
+
+static void describe(struct job *j)
+{
+    const struct fdit_encode_options *o = j->o;
+    struct fdit_cache_info *i = &j->cache.info;
+    *i = (struct fdit_cache_info){ .kind = FDIT_CACHE_PIXELS,
+                                   .channels = j->channels,
+                                   .size = o->size,
+                                   .picture_size = o->size,
+                                   .flip = o->flip,
+                                   .fit = o->fit == FDIT_FIT_PAD ? "pad" : "crop",
+                                   .scale = 1,
+                                   .vae = "",
+                                   .taxonomy = j->taxonomy_json,
+                                   .n = fdit_dataset_size(j->ds) };
+    j->cache.labels = j->labels;
+    j->cache.shard_pictures = o->shard_pictures;
+    if (j->vae) {
+        const struct fdit_vae_config *c = fdit_vae_config_of(j->vae);
+        i->kind = FDIT_CACHE_MOMENTS;
+        i->channels = c->latent_channels;
+        i->size = o->size / fdit_vae_factor(c);
+        i->scale = c->scale;
+        i->shift = c->shift;
+        i->vae = j->vae_hash;
+    }
+    j->item = fdit_cache_item_bytes(i) / (j->vae ? sizeof(uint16_t) : 1);
+    j->summary->size = i->size;
+    j->summary->channels = i->channels;
+    j->summary->pictures = i->n;
+    j->summary->classes = (size_t)fdit_taxonomy_n_classes(fdit_dataset_taxonomy(j->ds));
+    j->summary->bytes = fdit_cache_job_bytes(&j->cache);
+}
+
+static enum fdit_status make_plan(fdit_context *ctx, struct job *j)
+{
+    enum fdit_status status = FDIT_OK;
+    const struct fdit_encode_options *o = j->o;
+    struct fdit_loader_options l = { .batch = 1, .workers = o->workers, .ring = 8 };
+    size_t limit = o->memory ? o->memory : j->dev ? j->dev->info.memory : 0;
+    if (j->vae) {
+        struct fdit_vae_options v = { .height = o->size, .encode = true, .memory = limit };
+        TRY(fdit_vae_plan(ctx, j->vae, j->dev, &v));
+        const struct fdit_plan *plan = fdit_vae_plan_of(j->vae);
+        for (size_t i = 0; i < plan->n; i++)
+            TRY(fdit_plan_add(ctx, &j->plan, plan->list[i].kind, plan->list[i].where,
+                              plan->list[i].bytes, "%s", plan->list[i].label));
+    }
+    TRY(fdit_plan_add(ctx, &j->plan, FDIT_PLAN_HOST, NULL,
+                      fdit_loader_bytes(j->cache.info.n, j->pixels, j->pixels, &l), "pictures"));
+    if (j->hooks && j->hooks->on_plan)
+        j->hooks->on_plan(j->hooks->user, &j->plan, j->summary->bytes);
+    j->summary->plan_bytes = fdit_plan_device_bytes(&j->plan);
+    if (j->dev)
+        TRY(fdit_plan_check(ctx, &j->plan, j->dev, limit, "use a smaller --size"));
+out:
+    return status;
+}
+
+/* What the cache is made from: pictures by number, name and label, not by where they lie. */
+static enum fdit_status make_identity(fdit_context *ctx, struct job *j)
+{
+    enum fdit_status status = FDIT_OK;
+    const struct fdit_cache_info *i = &j->cache.info;
+    uint64_t hash = UINT64_C(0xcbf29ce484222325), vae;
+    char data[17], taxonomy[17], *name = NULL, *text = NULL;
+    if (j->vae) {
+        TRY(fdit_vae_hash(ctx, j->vae, &vae));
+        snprintf(j->vae_hash, sizeof j->vae_hash, "%016" PRIx64, vae);
+    }
+    for (size_t k = 0; k < i->n; k++) {
+        fdit_free(name);
+        name = NULL;
+        TRY(fdit_dataset_name(ctx, j->ds, k, &name));
+        for (const char *c = fdit_path_base(name); *c; c++)
+            hash = (hash ^ (uint8_t)*c) * UINT64_C(0x100000001b3);
+        hash = (hash ^ (uint32_t)j->labels[k]) * UINT64_C(0x100000001b3);
+    }
+    snprintf(data, sizeof data, "%016" PRIx64, hash);
+    hash = UINT64_C(0xcbf29ce484222325);
+    for (const char *c = j->taxonomy_json; *c; c++)
+        hash = (hash ^ (uint8_t)*c) * UINT64_C(0x100000001b3);
+    snprintf(taxonomy, sizeof taxonomy, "%016" PRIx64, hash);
+    json_t *o =
+        json_pack("{s:s,s:I,s:s,s:s,s:s,s:i,s:i,s:s,s:s,s:f}", "format", "finediffusion-encode",
+                  "pictures", (json_int_t)i->n, "data", data, "classes", taxonomy, "kind",
+                  j->vae ? "moments" : "pixels", "size", i->picture_size, "channels", i->channels,
+                  "flip", i->flip ? "horizontal" : "none", "fit", i->fit, "vae-scale", i->scale);
+    if (o)
+        json_object_set_new(o, "vae", json_string(j->vae_hash));
+    text = o ? json_dumps(o, JSON_COMPACT | JSON_SORT_KEYS | JSON_REAL_PRECISION(17)) : NULL;
+    json_decref(o);
+    if (!text)
+        FAIL(ctx, FDIT_ERROR_MEMORY, "out of memory for the description of the cache");
+    TRY(fdit_strdup(ctx, text, &j->identity));
+    j->cache.identity = j->identity;
+out:
+    fdit_free(name);
+    free(text);
+    return status;
+}
+
+/* ---------------------------------------------------------------------------------------- encoding
+ */
+
+static enum fdit_status encode_half(fdit_context *ctx, struct job *j, const float *picture,
+                                    uint8_t *to)
+{
+    enum fdit_status status = FDIT_OK;
+    TRY(fdit_vae_encode(ctx, j->vae, picture, j->moments));
+    for (size_t i = 0; i < j->item; i++) {
+        /* The log-variance is clamped when it is used; here only so that f16 can hold it. */
+        if (i >= j->item / 2)
+            j->moments[i] = j->moments[i] < -30 ? -30 : j->moments[i] > 20 ? 20 : j->moments[i];
+        if (!(fabsf(j->moments[i]) < 65504))
+            FAIL(ctx, FDIT_ERROR_NUMERIC,
+                 "a moment is %g, which f16 cannot hold; check the autoencoder",
+                 (double)j->moments[i]);
+    }
+    fdit_f32_to_f16(j->item, j->moments, (uint16_t *)(void *)to);
+out:
+    return status;
+}
+
+static enum fdit_status encode_picture(fdit_context *ctx, struct job *j, const float *x)
+{
+    enum fdit_status status = FDIT_OK;
+    size_t width = (size_t)j->o->size;
+    if (!j->vae) {
+        for (size_t i = 0; i < j->item; i++)
+            j->record[i] = (uint8_t)lrintf((x[i] * 0.5f + 0.5f) * 255);
+        return FDIT_OK;
+    }
+    TRY(encode_half(ctx, j, x, j->record));
+    if (!j->cache.info.flip)
+        goto out;
+    for (size_t row = 0; row < j->pixels / width; row++)
+        for (size_t i = 0; i < width; i++)
+            j->mirrored[row * width + i] = x[row * width + width - 1 - i];
+    TRY(encode_half(ctx, j, j->mirrored, j->record + j->item * sizeof(uint16_t)));
+out:
+    return status;
+}
+
+static enum fdit_status encode_rest(fdit_context *ctx, struct job *j)
+{
+    enum fdit_status status = FDIT_OK;
+    size_t n = j->cache.info.n, at = fdit_cache_next(j->writer);
+    struct fdit_loader_options l = { .batch = 1,
+                                     .start = at,
+                                     .workers = j->o->workers,
+                                     .ring = 8,
+                                     .in_order = true,
+                                     .skip_bad = j->o->skip_bad };
+    if (at == n)
+        goto out;
+    TRY(fdit_loader_open(ctx, j->ds, NULL, 0, &l, &j->loader));
+    for (; at < n; at++) {
+        struct fdit_batch b;
+        status = fdit_loader_next(ctx, j->loader, &b);
+        if ((status == FDIT_ERROR_FORMAT || status == FDIT_ERROR_UNSUPPORTED) && !j->o->skip_bad)
+            FAIL(ctx, status, "%s; or leave out such pictures with --skip-bad",
+                 fdit_context_message(ctx));
+        TRY(status);
+        bool bad = b.index[0] != at; /* replaced by a good one */
+        if (!bad)
+            TRY(encode_picture(ctx, j, b.x));
+        TRY(fdit_cache_put(ctx, j->writer, bad ? NULL : j->record));
+        j->summary->encoded += !bad;
+        if (j->hooks && j->hooks->on_picture)
+            j->hooks->on_picture(j->hooks->user, at + 1, n);
+    }
+out:
+    return status;
+}
+
+static enum fdit_status work(fdit_context *ctx, struct job *j)
+{
+    enum fdit_status status = FDIT_OK;
+    struct rusage usage;
+    size_t n = j->cache.info.n, kept;
+    TRY(fdit_cache_begin(ctx, j->o->out, &j->cache, &j->writer));
+    kept = fdit_cache_next(j->writer);
+    j->summary->kept = kept;
+    if (j->vae && kept < n)
+        TRY(fdit_vae_allocate(ctx, j->vae));
+    TRY(fdit_alloc(ctx, j->pixels, sizeof *j->mirrored, &j->mirrored));
+    TRY(fdit_alloc(ctx, j->item, sizeof *j->moments, &j->moments));
+    TRY(fdit_alloc(ctx, 2 * j->item, sizeof(uint16_t), &j->record));
+    if (j->hooks && j->hooks->on_start)
+        j->hooks->on_start(j->hooks->user, kept, n);
+    double began = fdit_clock_seconds();
+    status = encode_rest(ctx, j);
+    j->summary->seconds = fdit_clock_seconds() - began;
+    if (status == FDIT_INTERRUPTED)
+        FAIL(ctx, status,
+             "stopped after %zu of %zu pictures; the same command goes on with the others",
+             fdit_cache_next(j->writer), n);
+    TRY(status);
+    TRY(fdit_cache_end(ctx, j->writer, &j->summary->bad));
+    struct fdit_encode_summary *s = j->summary;
+    s->pictures_per_second = s->seconds > 0 ? (double)s->encoded / s->seconds : 0;
+    if (j->vae)
+        s->gflops = s->pictures_per_second * fdit_vae_flops(j->vae, false) *
+                    (j->cache.info.flip ? 2 : 1) / 1e9;
+    if (getrusage(RUSAGE_SELF, &usage) == 0)
+        s->peak_bytes = (size_t)usage.ru_maxrss * 1024;
+out:
+    return status;
+}
+
+enum fdit_status fdit_encode_run(fdit_context *ctx, fdit_device *dev,
+                                 const struct fdit_encode_options *o,
+                                 const struct fdit_encode_hooks *hooks, bool plan_only,
+                                 struct fdit_encode_summary *summary)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_encode_summary own;
+    struct job j = { .o = o, .hooks = hooks, .dev = dev, .summary = summary ? summary : &own };
+    *j.summary = (struct fdit_encode_summary){ 0 };
+    TRY(check(ctx, o));
+    TRY(open_data(ctx, &j));
+    describe(&j);
+    TRY(make_plan(ctx, &j));
+    if (plan_only)
+        goto out;
+    TRY(make_identity(ctx, &j));
+    TRY(work(ctx, &j));
+out:
+    fdit_loader_close(j.loader);
+    fdit_cache_writer_free(j.writer);
+    fdit_plan_fini(&j.plan);
+    fdit_vae_free(j.vae);
+    fdit_dataset_close(j.ds);
+    fdit_taxonomy_free(j.taxonomy);
+    void *blocks[] = { j.labels, j.taxonomy_json, j.identity, j.mirrored, j.moments, j.record };
+    for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++)
+        fdit_free(blocks[i]);
+    return status;
+}

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * encode.h: pictures to a cache: of the moments of their latents, or of their pixels. A job that
+ * was interrupted, or killed at any moment, goes on where it stopped when it is given again. */
+#ifndef FDIT_ENCODE_ENCODE_H
+#define FDIT_ENCODE_ENCODE_H
+
+#include "data/dataset.h"
+#include "model/plan.h"
+
+struct fdit_encode_options {
+    const char *data, *out;
+    const char *vae;  /* NULL: pixels */
+    double vae_scale; /* 0: as its config.json says */
+    int size;         /* of the pictures */
+    int channels;     /* of pixels: 1 or 3; an autoencoder knows its own */
+    enum fdit_fit fit;
+    bool flip;             /* mirror images, too */
+    const char *taxonomy;  /* file; NULL: folders */
+    const char *ranks;     /* picked ranks; NULL: all */
+    bool skip_bad;         /* broken pictures are left out, instead of ending the job */
+    int workers;           /* threads that decode; 0: none */
+    size_t memory;         /* limit of the plan in bytes; 0: the device's memory */
+    size_t shard_pictures; /* 0: as the cache likes it (tests) */
+};
+struct fdit_encode_options fdit_encode_defaults(void);
+
+struct fdit_encode_hooks {
+    void *user;
+    /* The plan, and the bytes that the cache will have. */
+    void (*on_plan)(void *user, const struct fdit_plan *plan, uint64_t bytes);
+    void (*on_start)(void *user, size_t done, size_t total);
+    void (*on_picture)(void *user, size_t done, size_t total);
+};
+
+struct fdit_encode_summary {
+    size_t pictures, encoded, kept, bad, classes;
+    uint64_t bytes; /* of the cache's records */
+    double seconds, pictures_per_second, gflops;
+    size_t plan_bytes, peak_bytes;
+    int size, channels; /* of an item */
+};
+
+/* plan_only: makes the plan, calls on_plan, and returns. FDIT_INTERRUPTED between two pictures when
+ * ctx is asked to stop. Pixels need no device: dev may be NULL without a VAE. */
+enum fdit_status fdit_encode_run(fdit_context *ctx, fdit_device *dev,
+                                 const struct fdit_encode_options *o,
+                                 const struct fdit_encode_hooks *hooks, bool plan_only,
+                                 struct fdit_encode_summary *summary);
+
+#endif

@@ -1,0 +1,380 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * cache_write.c: making caches, so that a kill at any moment costs one record. */
+#include "format/cache_layout.h"
+
+#include "core/file.h"
+#include "core/mem.h"
+#include "format/json.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+enum { DEFAULT_SHARD = 4096 };
+
+struct fdit_cache_writer {
+    struct fdit_cache_job job;
+    struct fdit_cache_layout layout;
+    char *dir, *identity;
+    int lock;
+    size_t next;
+    uint8_t *bad;    /* [n] 1: the picture is broken */
+    uint8_t *record; /* one with its trailers */
+    struct fdit_appender *shard;
+};
+
+static struct fdit_cache_layout layout_of(const struct fdit_cache_job *job)
+{
+    struct fdit_cache_layout l = { .item_bytes = fdit_cache_item_bytes(&job->info),
+                                   .halves = fdit_cache_halves(&job->info),
+                                   .total = job->info.n,
+                                   .per_shard =
+                                       job->shard_pictures ? job->shard_pictures : DEFAULT_SHARD };
+    l.record_bytes = (size_t)l.halves * (l.item_bytes + FDIT_CACHE_TRAILER);
+    l.shards = (l.total + l.per_shard - 1) / l.per_shard;
+    return l;
+}
+
+uint64_t fdit_cache_job_bytes(const struct fdit_cache_job *job)
+{
+    struct fdit_cache_layout l = layout_of(job);
+    return (uint64_t)l.total * l.record_bytes + l.shards * FDIT_CACHE_HEADER;
+}
+
+/* ----------------------------------------------------------------------------------------
+ * beginning */
+
+/* Files of a cache, and what a killed writer of whole files leaves. */
+static bool is_ours(const char *name)
+{
+    size_t n = strlen(name);
+    return name[0] == '.' || !strcmp(name, "encode.json") || !strcmp(name, "cache.fdc") ||
+           !strcmp(name, "encode.lock") ||
+           (!strncmp(name, "shard-", 6) && n > 10 && !strcmp(name + n - 4, ".fdc"));
+}
+
+static enum fdit_status check_folder(fdit_context *ctx, const char *dir)
+{
+    enum fdit_status status = FDIT_OK;
+    DIR *d = opendir(dir);
+    if (!d)
+        return fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s", dir);
+    for (struct dirent *e = readdir(d); e && status == FDIT_OK; e = readdir(d))
+        if (!is_ours(e->d_name))
+            status = fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
+                               "%s is not empty (%s) and no cache; choose another "
+                               "folder",
+                               dir, e->d_name);
+    closedir(d);
+    return status;
+}
+
+/* One process at a time; the lock goes with it. */
+static enum fdit_status take_lock(fdit_context *ctx, struct fdit_cache_writer *w)
+{
+    enum fdit_status status = FDIT_OK;
+    char *path = NULL;
+    TRY(fdit_path_join(ctx, w->dir, "encode.lock", &path));
+    w->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    if (w->lock < 0)
+        TRY(fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s", path));
+    if (flock(w->lock, LOCK_EX | LOCK_NB))
+        FAIL(ctx, FDIT_ERROR_IO,
+             "%s: another process is encoding into this folder; wait for it, or choose "
+             "another",
+             w->dir);
+out:
+    fdit_free(path);
+    return status;
+}
+
+/* The first key in which two descriptions differ. */
+static enum fdit_status compare(fdit_context *ctx, const char *path, const char *was, size_t n,
+                                const char *is)
+{
+    enum fdit_status status = FDIT_OK;
+    json_t *a = NULL, *b = json_loads(is, 0, NULL), *value;
+    char *before = NULL, *now = NULL;
+    const char *key;
+    TRY(fdit_json_parse(ctx, path, was, n, 16, &a));
+    json_object_foreach(b, key, value)
+    {
+        const json_t *old = json_object_get(a, key);
+        if (json_equal(old, value))
+            continue;
+        before = json_dumps(old ? old : json_null(), JSON_ENCODE_ANY | JSON_REAL_PRECISION(6));
+        now = json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(6));
+        FAIL(ctx, FDIT_ERROR_ARGUMENT,
+             "%s: the cache there was begun with %s %s, now it is %s; choose another "
+             "folder, or the options of before",
+             path, key, before ? before : "?", now ? now : "?");
+    }
+    if (!json_equal(a, b))
+        FAIL(ctx, FDIT_ERROR_ARGUMENT,
+             "%s: the cache there was begun by another version; choose another folder", path);
+out:
+    json_decref(a);
+    json_decref(b);
+    free(before);
+    free(now);
+    return status;
+}
+
+/* encode.json as it must be: the identity as one line. */
+static enum fdit_status check_identity(fdit_context *ctx, struct fdit_cache_writer *w)
+{
+    enum fdit_status status = FDIT_OK;
+    char *path = NULL;
+    uint8_t *text = NULL;
+    size_t n;
+    TRY(fdit_path_join(ctx, w->dir, "encode.json", &path));
+    if (!fdit_is_file(path)) {
+        TRY(fdit_file_write(ctx, path, true, w->identity, strlen(w->identity)));
+        goto out;
+    }
+    TRY(fdit_file_read_all(ctx, path, (size_t)1 << 20, &text, &n));
+    if (strcmp((const char *)text, w->identity) != 0)
+        TRY(compare(ctx, path, (const char *)text, n, w->identity));
+out:
+    fdit_free(path);
+    fdit_free(text);
+    return status;
+}
+
+/* Counts the good records of shard `s`, noting the broken pictures among them; *keep: bytes to
+ * keep. */
+static enum fdit_status scan_shard(fdit_context *ctx, struct fdit_cache_writer *w, size_t s,
+                                   const char *path, uint64_t *keep)
+{
+    enum fdit_status status = FDIT_OK;
+    const struct fdit_cache_layout *l = &w->layout;
+    struct fdit_file_map map = { 0 };
+    uint8_t header[FDIT_CACHE_HEADER];
+    size_t first = s * l->per_shard, n = fdit_cache_in_shard(l, s), i = 0;
+    *keep = 0;
+    TRY(fdit_file_map(ctx, path, &map));
+    fdit_cache_header(l, s, header);
+    if (map.size < FDIT_CACHE_HEADER || memcmp(map.data, header, FDIT_CACHE_HEADER) != 0)
+        goto out; /* cut off in its first bytes: begun anew */
+    for (; i < n && (map.size - FDIT_CACHE_HEADER) / l->record_bytes > i; i++) {
+        const uint8_t *record = map.data + FDIT_CACHE_HEADER + i * l->record_bytes;
+        bool good = true;
+        int32_t label = (int32_t)fdit_get32(record + l->item_bytes + 8);
+        for (int half = 0; half < l->halves && good; half++)
+            good = fdit_cache_half_is_good(record +
+                                               (size_t)half * (l->item_bytes + FDIT_CACHE_TRAILER),
+                                           l->item_bytes, first + i, half);
+        if (!good || (label != -1 && label != w->job.labels[first + i]))
+            break;
+        w->bad[first + i] = label == -1;
+    }
+    w->next = first + i;
+    *keep = FDIT_CACHE_HEADER + i * l->record_bytes;
+out:
+    fdit_file_unmap(&map);
+    return status;
+}
+
+static enum fdit_status open_shard(fdit_context *ctx, struct fdit_cache_writer *w, size_t s,
+                                   uint64_t keep)
+{
+    enum fdit_status status = FDIT_OK;
+    char *path = NULL;
+    uint8_t header[FDIT_CACHE_HEADER];
+    TRY(fdit_cache_shard_path(ctx, w->dir, s, &path));
+    TRY(fdit_appender_open(ctx, path, keep, &w->shard));
+    if (keep)
+        goto out;
+    fdit_cache_header(&w->layout, s, header);
+    TRY(fdit_appender_write(ctx, w->shard, header, sizeof header));
+out:
+    fdit_free(path);
+    return status;
+}
+
+/* Finds what is there: all records are read, as their checksums say what a kill or a crash left. */
+static enum fdit_status find_next(fdit_context *ctx, struct fdit_cache_writer *w)
+{
+    enum fdit_status status = FDIT_OK;
+    char *path = NULL;
+    for (size_t s = 0; s < w->layout.shards; s++) {
+        uint64_t keep;
+        fdit_free(path);
+        path = NULL;
+        TRY(fdit_cache_shard_path(ctx, w->dir, s, &path));
+        w->next = s * w->layout.per_shard;
+        if (!fdit_is_file(path))
+            break;
+        TRY(scan_shard(ctx, w, s, path, &keep));
+        if (w->next == w->layout.total || w->next == (s + 1) * w->layout.per_shard)
+            continue;
+        TRY(open_shard(ctx, w, s, keep));
+        break;
+    }
+out:
+    fdit_free(path);
+    return status;
+}
+
+enum fdit_status fdit_cache_begin(fdit_context *ctx, const char *dir,
+                                  const struct fdit_cache_job *job, struct fdit_cache_writer **out)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_cache_writer *w = NULL;
+    *out = NULL;
+    if (job->info.n < 1 || job->info.n > UINT32_MAX)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "a cache of %zu pictures; 1 to %u are possible", job->info.n,
+             UINT32_MAX);
+    TRY(fdit_alloc(ctx, 1, sizeof *w, &w));
+    w->lock = -1;
+    w->job = *job;
+    w->layout = layout_of(job);
+    TRY(fdit_strdup(ctx, dir, &w->dir));
+    TRY(fdit_strf(ctx, &w->identity, "%s\n", job->identity));
+    w->layout.identity = fdit_cache_hash(w->identity);
+    TRY(fdit_alloc(ctx, job->info.n, 1, &w->bad));
+    TRY(fdit_alloc(ctx, w->layout.record_bytes, 1, &w->record));
+    TRY(fdit_mkdirs(ctx, dir));
+    TRY(check_folder(ctx, dir));
+    TRY(take_lock(ctx, w));
+    TRY(fdit_folder_clean(ctx, dir, NULL));
+    TRY(check_identity(ctx, w));
+    TRY(find_next(ctx, w));
+    *out = w;
+    w = NULL;
+out:
+    fdit_cache_writer_free(w);
+    return status;
+}
+
+size_t fdit_cache_next(const struct fdit_cache_writer *w)
+{
+    return w->next;
+}
+
+/* ------------------------------------------------------------------------------------------
+ * records */
+
+static enum fdit_status close_shard(fdit_context *ctx, struct fdit_cache_writer *w)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_appender *shard = w->shard;
+    if (!shard)
+        return FDIT_OK;
+    w->shard = NULL;
+    status = fdit_appender_sync(ctx, shard);
+    if (status != FDIT_OK) {
+        fdit_appender_close(NULL, shard);
+        return status;
+    }
+    return fdit_appender_close(ctx, shard);
+}
+
+enum fdit_status fdit_cache_put(fdit_context *ctx, struct fdit_cache_writer *w, const void *data)
+{
+    enum fdit_status status = FDIT_OK;
+    const struct fdit_cache_layout *l = &w->layout;
+    size_t picture = w->next;
+    if (picture >= l->total)
+        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT, "%s: all %zu pictures are there", w->dir,
+                         l->total);
+    if (!w->shard)
+        TRY(open_shard(ctx, w, picture / l->per_shard, 0));
+    for (int half = 0; half < l->halves; half++) {
+        uint8_t *to = w->record + (size_t)half * (l->item_bytes + FDIT_CACHE_TRAILER);
+        if (data)
+            memcpy(to, (const uint8_t *)data + (size_t)half * l->item_bytes, l->item_bytes);
+        else
+            memset(to, 0, l->item_bytes);
+        fdit_cache_trailer(to, l->item_bytes, picture, data ? w->job.labels[picture] : -1, half,
+                           to + l->item_bytes);
+    }
+    TRY(fdit_appender_write(ctx, w->shard, w->record, l->record_bytes));
+    w->bad[picture] = !data;
+    w->next++;
+    if (w->next % l->per_shard == 0 || w->next == l->total)
+        TRY(close_shard(ctx, w));
+out:
+    return status;
+}
+
+/* ---------------------------------------------------------------------------------------- the
+ * index */
+
+static char *describe(const struct fdit_cache_writer *w)
+{
+    const struct fdit_cache_info *i = &w->job.info;
+    char identity[17];
+    snprintf(identity, sizeof identity, "%016" PRIx64, w->layout.identity);
+    json_t *j = json_pack("{s:s,s:s,s:i,s:i,s:i,s:b,s:s,s:f,s:f,s:s,s:s,s:I,s:I,s:s}", "format",
+                          "finediffusion-cache", "kind",
+                          i->kind == FDIT_CACHE_PIXELS ? "pixels" : "moments", "channels",
+                          i->channels, "size", i->size, "picture_size", i->picture_size, "flip",
+                          i->flip, "fit", i->fit, "scale", i->scale, "shift", i->shift, "vae",
+                          i->vae, "taxonomy", i->taxonomy, "pictures", (json_int_t)w->layout.total,
+                          "shard_pictures", (json_int_t)w->layout.per_shard, "identity", identity);
+    char *text = j ? json_dumps(j, JSON_COMPACT | JSON_REAL_PRECISION(17)) : NULL;
+    json_decref(j);
+    return text;
+}
+
+enum fdit_status fdit_cache_end(fdit_context *ctx, struct fdit_cache_writer *w, size_t *bad)
+{
+    enum fdit_status status = FDIT_OK;
+    uint8_t *bytes = NULL;
+    char *path = NULL, *json = describe(w);
+    size_t n = 0, length = json ? strlen(json) : 0;
+    if (!json)
+        FAIL(ctx, FDIT_ERROR_MEMORY, "out of memory for the index of %s", w->dir);
+    if (w->next != w->layout.total)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "%s: %zu of %zu pictures are there", w->dir, w->next,
+             w->layout.total);
+    TRY(close_shard(ctx, w));
+    for (size_t i = 0; i < w->layout.total; i++)
+        n += !w->bad[i];
+    *bad = w->layout.total - n;
+    if (!n)
+        FAIL(ctx, FDIT_ERROR_FORMAT, "all %zu pictures are broken", w->layout.total);
+    size_t size = 24 + length + 8 * n + 4, at = 0;
+    TRY(fdit_alloc(ctx, size, 1, &bytes));
+    memcpy(bytes, "FDITCACH", 8);
+    fdit_put32(bytes + 8, FDIT_CACHE_VERSION);
+    fdit_put32(bytes + 12, (uint32_t)length);
+    fdit_put64(bytes + 16, n);
+    memcpy(bytes + 24, json, length);
+    uint8_t *labels = bytes + 24 + length, *places = labels + 4 * n;
+    for (size_t i = 0; i < w->layout.total; i++) {
+        if (w->bad[i])
+            continue;
+        fdit_put32(labels + 4 * at, (uint32_t)w->job.labels[i]);
+        fdit_put32(places + 4 * at++, (uint32_t)i);
+    }
+    fdit_put32(bytes + size - 4, fdit_cache_crc(0, bytes, size - 4));
+    TRY(fdit_path_join(ctx, w->dir, "cache.fdc", &path));
+    TRY(fdit_file_write(ctx, path, true, bytes, size));
+out:
+    free(json);
+    fdit_free(bytes);
+    fdit_free(path);
+    return status;
+}
+
+void fdit_cache_writer_free(struct fdit_cache_writer *w)
+{
+    if (!w)
+        return;
+    fdit_appender_close(NULL, w->shard);
+    if (w->lock >= 0)
+        close(w->lock);
+    fdit_free(w->dir);
+    fdit_free(w->identity);
+    fdit_free(w->bad);
+    fdit_free(w->record);
+    fdit_free(w);
+}
