@@ -98,6 +98,25 @@ void conv(__global float *y, ulong y_at, __global const float *x, ulong x_at, __
         }
 }
 
+/* to [pixels][9 n_in]: what each output pixel from `from` on sees. One work-item a number of a tap:
+ * (n_in, 9 pixels). */
+__kernel __attribute__((reqd_work_group_size(64, 1, 1)))
+void patches(__global float *to, ulong to_at, __global const float *x, ulong x_at, ulong from, int n_in,
+             int H, int W, int out_h, int out_w, int first, int stride, uint flags)
+{
+    int c = (int)get_global_id(0), tap = (int)(get_global_id(1) % 9);
+    size_t p = get_global_id(1) / 9, m = p + (size_t)from;
+    int up = FLAG(flags, UPSAMPLE) ? 1 : 0, left = stride == 1 ? 1 : 0;
+    int row = (int)(m / (size_t)out_w % (size_t)out_h) * stride + first + tap / 3;
+    int column = (int)(m % (size_t)out_w) * stride - left + tap % 3;
+    size_t sample = m / (size_t)out_w / (size_t)out_h;
+    bool in = row >= 0 && row < H << up && column >= 0 && column < W << up;
+    size_t at = ((sample * (size_t)H + (size_t)(row >> up)) * (size_t)W + (size_t)(column >> up)) *
+                (size_t)n_in + (size_t)c;
+    if (c < n_in)
+        to[to_at + (p * 9 + (size_t)tap) * (size_t)n_in + (size_t)c] = in ? x[x_at + at] : 0.0f;
+}
+
 /* Moments of the channels over chunks of CHUNK rows: partial [B][chunks][2][D] = mean, sum of
  * (x - mean)^2. A group takes COLUMNS channels of a chunk, in SLICES slices of its rows: slice s adds rows
  * s, s + SLICES, ..., the slices are added in order. */

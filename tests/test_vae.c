@@ -3,10 +3,12 @@
  * bands, under failing memory, and on broken files. */
 #include "core/file.h"
 #include "core/mem.h"
+#include "devices.h"
 #include "model_fixture.h"
 #include "vae/vae_internal.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -23,6 +25,25 @@ static void setup(void)
 static void teardown(void)
 {
     fdit_context_free(ctx);
+}
+
+/* Those of test_devices, and the first OpenCL device where there is one. */
+static int all_devices(const char *names[8])
+{
+    static char spec[64];
+    struct fdit_device_entry *entries = NULL;
+    size_t count = 0;
+    int n = test_devices(names);
+    if (getenv("FDIT_TEST_DEVICE"))
+        return n;
+    ck_assert_ok(ctx, fdit_devices_list(ctx, &entries, &count));
+    for (size_t i = 0; i < count && !spec[0]; i++)
+        if (entries[i].usable && !strncmp(entries[i].spec, "opencl", 6))
+            snprintf(spec, sizeof spec, "%s", entries[i].spec);
+    fdit_devices_list_free(entries, count);
+    if (spec[0])
+        names[n++] = spec;
+    return n;
 }
 
 static struct fdit_vae *open_fixture(const char *folder)
@@ -94,7 +115,7 @@ START_TEST(trace)
     struct fdit_safetensors *st = test_open(ctx, "vae/expected.safetensors");
     float *image = test_floats(ctx, st, "image", NULL), *z = test_floats(ctx, st, "z", NULL), *got;
     ck_assert_ok(ctx, fdit_alloc(ctx, 1 << 20, sizeof *got, &got));
-    int n_devices = test_devices(names);
+    int n_devices = all_devices(names);
     for (int d = 0; d < n_devices; d++) {
         fdit_device *dev = test_open_device(ctx, names[d], 0);
         struct fdit_vae *v = open_fixture("vae");
@@ -134,7 +155,7 @@ START_TEST(against_diffusers)
     ck_assert_uint_eq(n, 2 * cells);
     ck_assert_uint_eq(n_decoded, 3 * Z_H * F * Z_W * F);
     ck_assert_ok(ctx, fdit_alloc(ctx, 1 << 16, sizeof *got, &got));
-    int n_devices = test_devices(names);
+    int n_devices = all_devices(names);
     for (int d = 0; d < n_devices; d++)
         for (int k = 0; k < 2; k++) {
             fdit_device *dev = test_open_device(ctx, names[d], 0);
@@ -181,7 +202,7 @@ START_TEST(bands)
     ck_assert_ok(ctx, fdit_alloc(ctx, M, sizeof *moments, &moments));
     ck_assert_ok(ctx, fdit_alloc(ctx, M, sizeof *again, &again));
     test_fill_normal(&rng, x, N, 0, 0.5f);
-    int n_devices = test_devices(names);
+    int n_devices = all_devices(names);
     for (int d = 0; d < n_devices; d++) {
         fdit_device *dev = test_open_device(ctx, names[d], 1);
         struct fdit_vae *v = open_fixture("vae");
@@ -382,6 +403,63 @@ START_TEST(noise)
 }
 END_TEST
 
+/* With FDIT_VAE_PEER: a folder that bench/peers/diffusers_vae.py made, of a model and pictures of
+ * any size. */
+START_TEST(peer)
+{
+    const char *folder = getenv("FDIT_VAE_PEER"), *names[8];
+    char path[4096];
+    struct fdit_safetensors *st;
+    struct fdit_vae *v;
+    size_t n_moments, n_decoded, n_z;
+    if (!folder || !*folder)
+        return;
+    snprintf(path, sizeof path, "%s/expected.safetensors", folder);
+    ck_assert_ok(ctx, fdit_safetensors_open(ctx, path, &st));
+    ck_assert_ok(ctx, fdit_vae_open(ctx, folder, &v));
+    const struct fdit_st_tensor *t = fdit_safetensors_find(st, "image");
+    float *image = test_floats(ctx, st, "image", NULL), *z = test_floats(ctx, st, "z", &n_z);
+    float *moments = test_floats(ctx, st, "moments", &n_moments);
+    float *decoded = test_floats(ctx, st, "decoded", &n_decoded), *got;
+    ck_assert_ok(ctx, fdit_alloc(ctx, n_decoded, sizeof *got, &got));
+    int n_devices = test_devices(names);
+    for (int d = 0; d < n_devices; d++) {
+        if (!strcmp(names[d], "ref")) /* hours */
+            continue;
+        fdit_device *dev = test_open_device(ctx, names[d], 0);
+        make(v, dev, (int)t->shape[2], (int)t->shape[3], 0);
+        for (int decode = 0; decode < 2; decode++) {
+            const float *wanted = decode ? decoded : moments;
+            size_t n = decode ? n_decoded : n_moments;
+            double worst = 0, largest = 0;
+            for (size_t i = 0; decode && i < n_z; i++)
+                got[i] = (float)(z[i] * fdit_vae_config_of(v)->scale);
+            ck_assert_ok(ctx, decode ? fdit_vae_decode(ctx, v, got, got)
+                                     : fdit_vae_encode(ctx, v, image, got));
+            for (size_t i = 0; i < n; i++) {
+                worst = fmax(worst, fabs((double)got[i] - (double)wanted[i]));
+                largest = fmax(largest, fabs((double)wanted[i]));
+            }
+            printf("%s, %s: largest difference %.3g of numbers up to %.3g; NMSE %.3g\n", names[d],
+                   decode ? "picture" : "moments", worst, largest,
+                   test_compare(got, wanted, n).nmse);
+            ck_assert_double_lt(worst, 1e-4 * largest);
+        }
+        fdit_vae_free(v);
+        v = NULL;
+        fdit_device_close(dev);
+        ck_assert_ok(ctx, fdit_vae_open(ctx, folder, &v));
+    }
+    fdit_vae_free(v);
+    fdit_free(image);
+    fdit_free(z);
+    fdit_free(moments);
+    fdit_free(decoded);
+    fdit_free(got);
+    fdit_safetensors_close(st);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("vae");
@@ -389,7 +467,8 @@ int main(void)
     tcase_set_timeout(tcase, 0);
     tcase_add_checked_fixture(tcase, setup, teardown);
     const TTest *tests[] = { trace,       against_diffusers, bands, memory,
-                             interrupted, configs,           files, noise };
+                             interrupted, configs,           files, noise,
+                             peer };
     for (size_t i = 0; i < sizeof tests / sizeof *tests; i++)
         tcase_add_test(tcase, tests[i]);
     suite_add_tcase(suite, tcase);

@@ -303,7 +303,7 @@ static void run_product(fdit_device *dev, const struct product *p)
 static void take_matrix(const struct opencl *cl, struct product *p, const fdit_weight *weight,
                         struct fdit_tensor matrix, int n_out, int n_in)
 {
-    bool ours = weight && !weight->desc.conv; /* those of conv lie as a plain matrix does */
+    bool ours = weight && !opencl_weight_is_plain(cl, &weight->desc);
     p->shape.plain = !ours;
     p->w = weight ? weight->handle : matrix.buffer->handle;
     p->w_at = weight ? 0 : matrix.offset;

@@ -156,7 +156,7 @@ static void programs_of(fdit_device *dev, const struct fdit_op_shape *shape)
     case FDIT_OP_CROSS_ENTROPY:
     case FDIT_OP_SAMPLER: opencl_program_need(dev, PROGRAM_DIFFUSION); break;
     case FDIT_OP_ADAMW: opencl_program_need(dev, PROGRAM_OPTIMISER); break;
-    case FDIT_OP_CONV:
+    case FDIT_OP_CONV: opencl_conv_prepare(dev, shape); break;
     case FDIT_OP_GROUP_STATS:
     case FDIT_OP_GROUP_APPLY:
     case FDIT_OP_SOFTMAX: opencl_program_need(dev, PROGRAM_PICTURE); break;
@@ -182,7 +182,7 @@ size_t opencl_workspace_bytes(fdit_device *dev, const struct fdit_op_shape *shap
     case FDIT_OP_ATTENTION_BACKWARD:
         return opencl_attention_floats(opencl_of(dev), shape) * sizeof(float);
     case FDIT_OP_SUM_SQUARES: return SUM_PARTS * sizeof(float);
-    default: return opencl_picture_workspace(shape);
+    default: return opencl_picture_workspace(dev, shape);
     }
 }
 

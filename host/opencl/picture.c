@@ -1,20 +1,32 @@
 /* SPDX-License-Identifier: Apache-2.0
  * picture.c: calls of cl/picture.cl. */
-#include "state.h"
+#include "gemm.h"
 
 enum { CONV_BIAS = 1, CONV_RESIDUAL = 2, CONV_UPSAMPLE = 4 };
-enum { CONV_TILE = 64, MOMENT_ROWS = 128 };
+enum { CONV_TILE = 64, MOMENT_ROWS = 128, PATCH_FLOATS = 4 << 20, PATCH_GROUP = 64 };
 
 static size_t moment_chunks(int rows)
 {
     return ((size_t)rows + MOMENT_ROWS - 1) / MOMENT_ROWS;
 }
 
-size_t opencl_picture_workspace(const struct fdit_op_shape *shape)
+/* Patches that are multiplied at once, of all `pixels` of n_in channels. */
+static size_t patch_rows(size_t pixels, int n_in)
+{
+    size_t rows = PATCH_FLOATS / (9 * (size_t)n_in);
+    rows = rows < 64 ? 64 : rows;
+    return rows < pixels ? rows : pixels;
+}
+
+size_t opencl_picture_workspace(const fdit_device *dev, const struct fdit_op_shape *shape)
 {
     size_t bytes = 2 * sizeof(float);
-    if (shape->op != FDIT_OP_GROUP_STATS || shape->samples < 1 || shape->rows < 1 ||
-        shape->n_out < 1)
+    if (shape->samples < 1 || shape->rows < 1)
+        return 0;
+    if (shape->op == FDIT_OP_CONV && shape->n_in > 0 && opencl_conv_by_patches(opencl_of(dev)))
+        return patch_rows((size_t)shape->samples * (size_t)shape->rows, shape->n_in) * 9 *
+               (size_t)shape->n_in * sizeof(float);
+    if (shape->op != FDIT_OP_GROUP_STATS || shape->n_out < 1)
         return 0;
     size_t chunks = moment_chunks(shape->rows);
     if (chunks > SIZE_MAX / bytes / (size_t)shape->samples / (size_t)shape->n_out)
@@ -22,8 +34,66 @@ size_t opencl_picture_workspace(const struct fdit_op_shape *shape)
     return bytes * chunks * (size_t)shape->samples * (size_t)shape->n_out;
 }
 
+void opencl_conv_prepare(fdit_device *dev, const struct fdit_op_shape *shape)
+{
+    struct fdit_op_shape product = *shape;
+    opencl_program_need(dev, PROGRAM_PICTURE);
+    if (!opencl_conv_by_patches(opencl_of(dev)))
+        return;
+    product.op = FDIT_OP_LINEAR;
+    product.n_in *= 9;
+    opencl_linear_prepare(dev, &product);
+}
+
+/* Patches of output pixels from .. from + n-1 (over all samples) to the workspace, [n][9 n_in]. */
+static void run_patches(fdit_device *dev, const struct fdit_conv_args *a, size_t from, size_t n)
+{
+    struct launch l = launch_begin(dev, PROGRAM_PICTURE, KERNEL_PATCHES);
+    launch_memory(&l, opencl_of(dev)->workspace, 0);
+    launch_tensor(&l, a->x);
+    launch_size(&l, from);
+    launch_int(&l, a->n_in);
+    launch_int(&l, a->height);
+    launch_int(&l, a->width);
+    launch_int(&l, a->out_height);
+    launch_int(&l, fdit_conv_width(a));
+    launch_int(&l, a->first);
+    launch_int(&l, a->stride);
+    launch_uint(&l, a->upsample ? CONV_UPSAMPLE : 0u);
+    launch_run(&l, 2, (size_t[]){ (size_t)a->n_in, 9 * n }, (size_t[]){ PATCH_GROUP, 1 });
+}
+
+static void conv_by_patches(fdit_device *dev, const struct fdit_conv_args *a)
+{
+    size_t each = (size_t)a->out_height * (size_t)fdit_conv_width(a),
+           pixels = (size_t)a->samples * each;
+    size_t block = patch_rows(pixels, a->n_in), n_out = (size_t)a->n_out;
+    struct fdit_buffer workspace = { .dev = dev, .handle = opencl_of(dev)->workspace };
+    for (size_t from = 0; from < pixels && dev->status == FDIT_OK; from += block) {
+        size_t n = pixels - from < block ? pixels - from : block;
+        run_patches(dev, a, from, n);
+        /* A sample of one pixel is a vector, alone and in a batch. */
+        opencl_linear(
+            dev, &(struct fdit_linear_args){ .samples = each == 1 ? (int)n : 1,
+                                             .rows = each == 1 ? 1 : (int)n,
+                                             .n_in = 9 * a->n_in,
+                                             .n_out = a->n_out,
+                                             .y = fdit_at(a->y, from * n_out),
+                                             .x = fdit_tensor_of(&workspace, FDIT_F32),
+                                             .weight = a->weight,
+                                             .bias = a->bias,
+                                             .residual = fdit_has(a->residual)
+                                                             ? fdit_at(a->residual, from * n_out)
+                                                             : FDIT_NO_TENSOR });
+    }
+}
+
 void opencl_conv(fdit_device *dev, const struct fdit_conv_args *a)
 {
+    if (opencl_conv_by_patches(opencl_of(dev))) {
+        conv_by_patches(dev, a);
+        return;
+    }
     int out_w = fdit_conv_width(a), m = a->samples * a->out_height * out_w;
     size_t columns = ((size_t)a->n_out + CONV_TILE - 1) / CONV_TILE;
     size_t rows = ((size_t)m + CONV_TILE - 1) / CONV_TILE;

@@ -80,6 +80,7 @@ enum {
     KERNEL_GROUP_STATS,
     KERNEL_GROUP_APPLY,
     KERNEL_SOFTMAX,
+    KERNEL_PATCHES,
     PROGRAM_KERNELS = 9
 };
 
@@ -260,11 +261,21 @@ void opencl_sampler(fdit_device *dev, const struct fdit_sampler_args *a);
 void opencl_adamw(fdit_device *dev, const struct fdit_adamw_args *a);
 void opencl_sum_squares(fdit_device *dev, const struct fdit_sum_squares_args *a);
 void opencl_clip_scale(fdit_device *dev, const struct fdit_clip_scale_args *a);
-/* picture.c */
+/* picture.c. On a processor a conv is a product of patches that are written first, as `linear` does products
+ * best there; elsewhere its own kernel looks them up, from a weight that lies as [n_out][n_in]. */
+static inline bool opencl_conv_by_patches(const struct opencl *cl)
+{
+    return cl->is_cpu && !cl->no_registers;
+}
+static inline bool opencl_weight_is_plain(const struct opencl *cl, const struct fdit_weight_desc *desc)
+{
+    return desc->conv && !opencl_conv_by_patches(cl);
+}
 void opencl_conv(fdit_device *dev, const struct fdit_conv_args *a);
 void opencl_group_stats(fdit_device *dev, const struct fdit_group_stats_args *a);
 void opencl_group_apply(fdit_device *dev, const struct fdit_group_apply_args *a);
 void opencl_softmax(fdit_device *dev, const struct fdit_softmax_args *a);
-size_t opencl_picture_workspace(const struct fdit_op_shape *shape);
+size_t opencl_picture_workspace(const fdit_device *dev, const struct fdit_op_shape *shape);
+void opencl_conv_prepare(fdit_device *dev, const struct fdit_op_shape *shape);
 
 #endif

@@ -17,7 +17,8 @@ bool opencl_supports_storage(const fdit_device *dev, enum fdit_dtype storage)
 
 static size_t elements(const struct opencl *cl, const struct fdit_weight_desc *desc)
 {
-    return (size_t)(desc->conv ? desc->n_out : gemm_ld(cl, desc->n_out)) * (size_t)desc->n_in;
+    bool plain = opencl_weight_is_plain(cl, desc);
+    return (size_t)(plain ? desc->n_out : gemm_ld(cl, desc->n_out)) * (size_t)desc->n_in;
 }
 
 size_t opencl_weight_scales(const struct opencl *cl, const struct fdit_weight_desc *desc)
@@ -122,7 +123,7 @@ enum fdit_status opencl_weight_new(fdit_context *ctx, fdit_device *dev,
     if (desc->conv && desc->storage != FDIT_F32)
         FAIL(ctx, FDIT_ERROR_UNSUPPORTED, "the weight of a conv as %s: only f32 is possible",
              fdit_dtype_name(desc->storage));
-    if (!desc->conv) {
+    if (!opencl_weight_is_plain(cl, desc)) {
         TRY(fdit_alloc(ctx, bytes, 1, &converted));
         convert(cl, desc, data, converted);
     }

@@ -14,6 +14,8 @@ static const char data[] =
     "  WebDataset    .tar shards in which each picture KEY.jpg has a KEY.cls, an\n"
     "                ASCII class id: one file, a folder of shards, or a pattern\n"
     "                like \"train-{000..041}.tar\"\n"
+    "  a cache       the folder that 'finediffusion encode' made: latents of pictures\n"
+    "                and of their mirror images, or pixels, with classes and ranks\n"
     "PNG, JPEG, WebP are read, told apart by content. Other files and names with a\n"
     "leading dot are left out. A picture that cannot be decoded stops the run and is\n"
     "named; --skip-bad leaves it out.\n"

@@ -1,0 +1,92 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""The autoencoder of Stable Diffusion's size with random weights, here and in diffusers, on the same cores.
+
+    diffusers_vae.py make FOLDER             writes the model, a picture, latents, and what diffusers makes of them;
+        FDIT_VAE_PEER=FOLDER tests/test_vae  then says how far this program is off
+    diffusers_vae.py time PROGRAM [ROUNDS]   seconds of one picture of 256 pixels, the two in turn, least of the rounds
+
+Needs torch, diffusers and safetensors. Not part of the build."""
+import json
+import subprocess
+import sys
+import time
+
+import torch
+from diffusers import AutoencoderKL
+from safetensors.torch import save_file
+
+SIZE = 256
+
+
+def model():
+    torch.manual_seed(1)
+    vae = AutoencoderKL(in_channels=3, out_channels=3, latent_channels=4, block_out_channels=(128, 256, 512, 512),
+                        layers_per_block=2, norm_num_groups=32, down_block_types=("DownEncoderBlock2D",) * 4,
+                        up_block_types=("UpDecoderBlock2D",) * 4, sample_size=SIZE)
+    with torch.no_grad():
+        for name, p in vae.named_parameters():  # norms away from 1 and 0, biases that show
+            if p.dim() == 1:
+                p.add_(0.1 * torch.randn_like(p))
+    return vae.eval()
+
+
+def inputs():
+    torch.manual_seed(2)
+    return torch.rand(1, 3, SIZE, SIZE) * 2 - 1, torch.randn(1, 4, SIZE // 8, SIZE // 8)
+
+
+@torch.no_grad()
+def encode(vae, image):
+    return vae.quant_conv(vae.encoder(image))
+
+
+@torch.no_grad()
+def decode(vae, z):
+    return vae.decode(z).sample
+
+
+def make(folder):
+    vae = model()
+    image, z = inputs()
+    vae.save_pretrained(folder)
+    save_file({"image": image, "moments": encode(vae, image).contiguous(), "z": z,
+               "decoded": decode(vae, z).contiguous()}, folder + "/expected.safetensors")
+
+
+def once(f, *args):
+    start = time.perf_counter()
+    f(*args)
+    return time.perf_counter() - start
+
+
+def ours(program, problem):
+    out = subprocess.run([program, "bench", problem, "--device", "cpu", "--repetitions", "1", "--json"],
+                         check=True, capture_output=True, text=True).stdout
+    result = json.loads(out)
+    return result[0]["seconds_min"]
+
+
+def timing(program, rounds):
+    torch.set_num_threads(2)
+    vae = model()
+    image, z = inputs()
+    times = {}
+    for k in range(rounds + 1):
+        for way, f, x in (("encode", encode, image), ("decode", decode, z)):
+            for layout in ("contiguous", "channels_last"):
+                form = torch.channels_last if layout == "channels_last" else torch.contiguous_format
+                vae.to(memory_format=form)
+                t = once(f, vae, x.contiguous(memory_format=form))
+                if k:  # the first is a warm-up
+                    times.setdefault((way, "diffusers " + layout), []).append(t)
+            if k:
+                times.setdefault((way, "finediffusion"), []).append(ours(program, f"vae {way} {SIZE}"))
+    for (way, who), t in sorted(times.items()):
+        print(f"{way} {SIZE}  {who:24s} least {min(t):7.3f} s   all {' '.join(f'{x:.3f}' for x in t)}")
+
+
+if sys.argv[1] == "make":
+    make(sys.argv[2])
+else:
+    timing(sys.argv[2], int(sys.argv[3]) if len(sys.argv) > 3 else 3)
