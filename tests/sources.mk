@@ -153,3 +153,6 @@ check_PROGRAMS += tests/test_selftest
 tests_test_selftest_SOURCES = tests/test_selftest.c
 TESTS += tests/test_devices.sh
 EXTRA_DIST += tests/test_devices.sh
+
+check_PROGRAMS += tests/test_fleet
+tests_test_fleet_SOURCES = tests/test_fleet.c tests/data_fixture.c tests/data_fixture.h

@@ -111,7 +111,7 @@ bad 2 "--ema~0.9:fast,:exact" train $tune --ema 0.9:fast
 bad 2 "--seed~-1,from~0" train $tune --seed -1
 bad 2 "--out,empty" train $tune --out ''
 bad 2 "nosuch,cpu" train $tune --device nosuch
-bad 2 "cpu,one~of~them" train $tune --device cpu,ref
+bad 2 "abacus,does~not~exist" train $tune --device cpu,abacus
 bad 2 "--threads~-1" train $tune --threads -1
 bad 1 "--precision~bf16,--precision~f32" train $tune --precision bf16
 bad 1 "--weights~int8,--weights~f32" train $tune --weights int8

@@ -44,6 +44,9 @@ enum fdit_status fdit_session_open(fdit_context *ctx, const struct fdit_session_
     s->options.guide = o->guide;
     struct fdit_device_options d = { .spec = o->device, .threads = o->threads };
     TRY(fdit_devices_open(ctx, &d, &s->dev));
+    if (s->dev->next)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "fdit_session_open: a session works on one device, '%s' names several",
+             o->device ? o->device : "FINEDIFFUSION_DEVICE");
     TRY(fdit_subject_open(ctx, &s->options, &s->subject));
     s->has_subject = true;
     /* both branches of a guided step go through the network at once */

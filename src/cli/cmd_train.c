@@ -3,6 +3,7 @@
 #include "cli/cli.h"
 
 #include "core/mem.h"
+#include "train/fleet.h"
 #include "train/run.h"
 
 #include <inttypes.h>
@@ -127,7 +128,8 @@ static const struct fdit_option options[] = {
     FDIT_OPTION("steps", "N", INT64, struct args, o.steps, "optimiser steps"),
     FDIT_OPTION("epochs", "N", REAL, struct args, o.epochs,
                 "passes over the data, instead of --steps"),
-    FDIT_OPTION("batch", "N", INT, struct args, o.batch, "pictures of one pass (default 32)"),
+    FDIT_OPTION("batch", "N", INT, struct args, o.batch,
+                "pictures of one pass on each device (default 32)"),
     FDIT_OPTION("accumulate", "N", INT, struct args, o.accumulate,
                 "passes of one step (default 1)"),
     FDIT_OPTION("lr", "X", REAL, struct args, o.lr, "learning rate (default 1e-4)"),
@@ -233,7 +235,24 @@ static void json_number(const char *key, double value)
         printf(",\"%s\":null", key);
 }
 
-static void print_summary(struct fdit_cli *cli, const struct args *a, const fdit_device *dev,
+/* What all devices reach together; nothing where one does not tell. */
+static enum fdit_status sum_peaks(fdit_context *ctx, fdit_device *dev, struct fdit_device_peak *sum)
+{
+    enum fdit_status status = FDIT_OK;
+    bool all = true;
+    for (; dev; dev = dev->next) {
+        struct fdit_device_peak one = { 0 };
+        TRY(fdit_device_peak(ctx, dev, &one));
+        all = all && one.gflops > 0;
+        sum->gflops += one.gflops;
+    }
+    if (!all)
+        sum->gflops = 0;
+out:
+    return status;
+}
+
+static void print_summary(struct fdit_cli *cli, const struct args *a, const char *devices,
                           const struct fdit_device_peak *reach, const struct fdit_train_summary *s)
 {
     char plan[32], peak[32], of_peak[64] = "";
@@ -251,7 +270,7 @@ static void print_summary(struct fdit_cli *cli, const struct args *a, const fdit
                   ", %zu pictures of %zu classes, table of %zu rows",
                   a->o.out, s->step, s->n_pictures, s->n_classes, s->n_rows);
     fdit_cli_note(cli, "trained %zu of %zu parameters (%.2f %%) on %s", s->trained, s->total,
-                  100 * share, dev->info.name);
+                  100 * share, devices);
     fdit_cli_note(cli,
                   "%.2f images/s, %.1f GFLOP/s%s, %.1f s of training, %.1f s waiting for pictures",
                   s->images_per_second, s->gflops, of_peak, s->seconds, s->stall_seconds);
@@ -295,6 +314,7 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
                                       .on_validation = print_validation,
                                       .on_saved = print_saved };
     fdit_device *dev = NULL;
+    char *devices = NULL;
     (void)n;
     (void)operands;
     a->o.flip = a->flip == 0;
@@ -312,11 +332,13 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
     if (!cli->plan) {
         struct fdit_device_peak reach = { 0 };
         if (!cli->quiet || cli->json) /* takes a moment: only where it is shown */
-            TRY(fdit_device_peak(cli->ctx, dev, &reach));
-        print_summary(cli, a, dev, &reach, &summary);
+            TRY(sum_peaks(cli->ctx, dev, &reach));
+        TRY(fdit_device_names(cli->ctx, dev, &devices));
+        print_summary(cli, a, devices, &reach, &summary);
     }
 out:
     fdit_cli_progress_drop(cli); /* watch ends here */
+    fdit_free(devices);
     fdit_device_close(dev);
     return status;
 }
@@ -338,7 +360,7 @@ const struct fdit_command fdit_command_train = {
         "  finediffusion train --base base.safetensors --data birds --epochs 1 \\\n"
         "      --plan --memory 6G\n",
     .options = options,
-    .common = FDIT_COMMON_DEVICE |
+    .common = FDIT_COMMON_DEVICE | FDIT_COMMON_DEVICES |
               FDIT_COMMON_WEIGHTS | FDIT_COMMON_PLAN | FDIT_COMMON_JSON,
     .most_operands = 0,
     .args_size = sizeof(struct args),

@@ -271,6 +271,8 @@ static enum fdit_status plan_params(fdit_context *ctx, struct fdit_model *m)
             continue;
         TRY(fdit_plan_add(ctx, plan, FDIT_PLAN_GRADIENTS, &group->grad, bytes, "%s %d gradients", what,
                           g));
+        if (m->options.replica)
+            continue;
         TRY(fdit_plan_add(ctx, plan, FDIT_PLAN_OPTIMISER, &group->m, bytes, "%s %d first moments",
                           what, g));
         TRY(fdit_plan_add(ctx, plan, FDIT_PLAN_OPTIMISER, &group->v, bytes, "%s %d second moments",

@@ -26,6 +26,7 @@ enum fdit_values { FDIT_VALUES_RAW, FDIT_VALUES_EMA };
 struct fdit_model_options {
     const struct fdit_mask *mask; /* what is trained; NULL: nothing */
     bool training;                /* backward pass, gradients, moments */
+    bool replica;                 /* the optimiser runs elsewhere: gradients, but no moments */
     bool ema;                     /* keep EMA of the trained parameters */
     int batch;                    /* the most samples of one forward pass */
     enum fdit_recompute recompute;

@@ -125,7 +125,8 @@ enum fdit_status fdit_plan_text(fdit_context *ctx, const struct fdit_plan *plan,
     enum fdit_status status = FDIT_OK;
     char *text = NULL, *longer = NULL;
     *out = NULL;
-    TRY(fdit_strf(ctx, &text, "%-22s %8s %12s  %s", "memory plan", "buffers", "MB", "largest"));
+    TRY(fdit_strf(ctx, &text, "%s%s%-22s %8s %12s  %s", plan->title ? plan->title : "",
+                  plan->title ? "\n" : "", "memory plan", "buffers", "MB", "largest"));
     for (int kind = 0; kind < FDIT_PLAN_KINDS; kind++) {
         size_t n = 0, sum = 0;
         const struct fdit_plan_entry *largest = NULL;

@@ -29,6 +29,7 @@ struct fdit_plan_entry {
 };
 
 struct fdit_plan {
+    const char *title; /* whose plan it is, where there are several; NULL: nobody asks */
     struct fdit_plan_entry *list;
     size_t n, capacity;
 };

@@ -16,6 +16,7 @@ struct fdit_train_options fdit_train_defaults(void)
         .flip = true,
         .batch = 32,
         .accumulate = 1,
+        .devices = 1,
         .lr = 1e-4,
         .beta1 = 0.9,
         .beta2 = 0.999,
@@ -157,6 +158,7 @@ static json_t *to_json(const struct fdit_train_options *o)
     PUT("vae-scale", json_real(o->vae_scale));
     PUT("batch", json_integer(o->batch));
     PUT("accumulate", json_integer(o->accumulate));
+    PUT("devices", json_integer(o->devices));
     PUT("lr", json_real(o->lr));
     PUT("lr-schedule", json_string(fdit_lr_schedule_name(o->schedule)));
     PUT("warmup", json_integer(o->warmup));
@@ -186,6 +188,28 @@ enum fdit_status fdit_train_options_json(fdit_context *ctx, const struct fdit_tr
     return status;
 }
 
+static json_int_t integer_of(const json_t *options, const json_t *usual, const char *key)
+{
+    return json_integer_value(json_object_get(json_object_get(options, key) ? options : usual, key));
+}
+
+/* With another number of devices --batch and --accumulate may change as long as a step has as many
+ * pictures as before. *other: the number of devices is another one. */
+static enum fdit_status compare_steps(fdit_context *ctx, const json_t *old, const json_t *usual,
+                                      const struct fdit_train_options *o, bool *other)
+{
+    json_int_t devices = integer_of(old, usual, "devices");
+    json_int_t was = integer_of(old, usual, "batch") * integer_of(old, usual, "accumulate") * devices;
+    json_int_t is = (json_int_t)o->batch * o->accumulate * o->devices;
+    *other = devices != o->devices;
+    if (!*other || was == is)
+        return FDIT_OK;
+    return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
+                     "--resume: a step had %lld pictures on %lld devices and has %lld on %d now; change "
+                     "--batch or --accumulate so that their product over all devices is %lld",
+                     (long long)was, (long long)devices, (long long)is, o->devices, (long long)was);
+}
+
 enum fdit_status fdit_train_options_compare(fdit_context *ctx, const char *path, const char *text,
                                             size_t n, const struct fdit_train_options *o)
 {
@@ -200,7 +224,11 @@ enum fdit_status fdit_train_options_compare(fdit_context *ctx, const char *path,
     if (!json_is_object(old))
         FAIL(ctx, FDIT_ERROR_FORMAT, "%s: is not the config.json of a run (%s); resume another folder",
              path, root ? "it has no \"options\"" : error.text);
+    bool other = false;
+    TRY(compare_steps(ctx, old, usual, o, &other));
     json_object_foreach(mine, key, value) {
+        if (!strcmp(key, "devices") || (other && (!strcmp(key, "batch") || !strcmp(key, "accumulate"))))
+            continue;
         const json_t *before = json_object_get(json_object_get(old, key) ? old : usual, key);
         if (json_equal(before, value))
             continue;

@@ -36,7 +36,8 @@ struct fdit_train_options {
     /* optimisation */
     int64_t steps;            /* optimiser steps; 0 with epochs */
     double epochs;
-    int batch, accumulate;
+    int batch, accumulate;    /* of one device; a step has their product times `devices` pictures */
+    int devices;              /* fdit_train_run fills it in */
     double lr, beta1, beta2, weight_decay, clip;
     int64_t warmup;
     enum fdit_lr_schedule schedule;

@@ -6,6 +6,7 @@
 #include "core/mem.h"
 #include "train/batch.h"
 #include "train/data.h"
+#include "train/fleet.h"
 #include "train/folder.h"
 #include "train/journal.h"
 #include "train/preview.h"
@@ -40,6 +41,8 @@ struct run {
     int32_t guide_rank;
     struct fdit_model *model;
     struct fdit_step *step;
+    struct fdit_fleet *fleet;      /* model and step, and those of the other devices */
+    int round;                     /* pictures of a pass on all devices */
     struct fdit_preview *preview;
     struct fdit_loader *loader;
     struct fdit_journal *journal;
@@ -189,8 +192,8 @@ out:
 
 static struct fdit_loader_options loader_options(const struct run *r)
 {
-    return (struct fdit_loader_options){ .batch = (size_t)r->o->batch,
-                                         .group = (size_t)r->o->batch * (size_t)r->o->accumulate,
+    return (struct fdit_loader_options){ .batch = (size_t)r->round,
+                                         .group = (size_t)r->round * (size_t)r->o->accumulate,
                                          .seed = r->o->seed,
                                          .start = r->at.position,
                                          .cache_bytes = r->o->cache_bytes,
@@ -218,6 +221,23 @@ out:
     return status;
 }
 
+/* The plans of the other devices. */
+static enum fdit_status check_replicas(fdit_context *ctx, struct run *r)
+{
+    enum fdit_status status = FDIT_OK;
+    for (int i = 1; i < fdit_fleet_size(r->fleet); i++) {
+        struct fdit_model *m = fdit_fleet_model(r->fleet, i);
+        m->plan.title = m->dev->info.name;
+        if (r->hooks && r->hooks->on_plan)
+            r->hooks->on_plan(r->hooks->user, &m->plan);
+        r->summary->plan_bytes += fdit_plan_device_bytes(&m->plan);
+        TRY(fdit_plan_check(ctx, &m->plan, m->dev, r->o->memory ? r->o->memory : m->dev->info.memory,
+                            "use a smaller --batch, --recompute branches or block, or --accumulate"));
+    }
+out:
+    return status;
+}
+
 static enum fdit_status plan_model(fdit_context *ctx, struct run *r)
 {
     enum fdit_status status = FDIT_OK;
@@ -232,6 +252,8 @@ static enum fdit_status plan_model(fdit_context *ctx, struct run *r)
     r->item = (size_t)r->config.channels * (size_t)r->config.input_size * (size_t)r->config.input_size;
     TRY(fdit_model_new(ctx, r->dev, &r->config, &m, &r->model));
     TRY(fdit_step_new(ctx, r->model, o->accumulate, &r->step));
+    TRY(fdit_fleet_new(ctx, r->model, r->step, o->accumulate, &r->fleet));
+    r->model->plan.title = r->dev->next ? r->dev->info.name : NULL;
     bool pixels = r->config.channels == 1 || r->config.channels == 3;
     if (o->preview_every && !o->classifier && pixels && !r->vae)
         TRY(fdit_preview_new(ctx, r->model, r->rule.taxonomy, r->guide_rank,
@@ -252,6 +274,7 @@ static enum fdit_status plan_model(fdit_context *ctx, struct run *r)
     r->summary->n_pictures = r->n_train;
     TRY(fdit_plan_check(ctx, &r->model->plan, r->dev, o->memory ? o->memory : r->dev->info.memory,
                         "use a smaller --batch, --recompute branches or block, or --accumulate"));
+    TRY(check_replicas(ctx, r));
 out:
     return status;
 }
@@ -291,6 +314,21 @@ out:
     fdit_free(table);
     fdit_free(row);
     fdit_free(match);
+    return status;
+}
+
+/* The frozen weights of the other devices; what is trained comes from the first by fdit_fleet_share. */
+static enum fdit_status load_replicas(fdit_context *ctx, struct run *r)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_checkpoint *files[2] = { r->start ? r->start : r->base, r->base };
+    TRY(fdit_fleet_allocate(ctx, r->fleet));
+    for (int i = 1; i < fdit_fleet_size(r->fleet); i++) {
+        struct fdit_model *m = fdit_fleet_model(r->fleet, i);
+        TRY(r->o->from_scratch ? fdit_model_init(ctx, m, r->o->seed)
+                               : fdit_model_load(ctx, m, files, r->start ? 2 : 1, true, NULL));
+    }
+out:
     return status;
 }
 
@@ -534,7 +572,7 @@ static enum fdit_status finish_report(fdit_context *ctx, struct run *r)
     if (!r->pending)
         return FDIT_OK;
     r->pending = false;
-    TRY(fdit_step_report_end(ctx, r->step, &losses));
+    TRY(fdit_fleet_report_end(ctx, r->fleet, &losses));
     double loss = losses.mse + losses.vb;
     if (!isfinite(loss) || !isfinite(losses.gradient_norm)) {
         const char *bad = NULL;
@@ -597,17 +635,18 @@ static enum fdit_status one_step(fdit_context *ctx, struct run *r)
                              o->shift, r->noise);
             x0 = r->noise;
         }
-        fdit_step_micro(r->step, &(struct fdit_micro){ .samples = (int)b.n, .x0 = x0,
-                                                       .noise = r->noise, .t = r->t, .rows = r->rows,
-                                                       .first = i == 0, .index = i,
-                                                       .loss_scale = 1.0 / (o->batch * o->accumulate) });
+        TRY(fdit_fleet_micro(ctx, r->fleet,
+                             &(struct fdit_micro){ .samples = (int)b.n, .x0 = x0, .noise = r->noise,
+                                                   .t = r->t, .rows = r->rows, .first = i == 0, .index = i,
+                                                   .loss_scale = 1.0 / (r->round * o->accumulate) }));
         position = b.next;
     }
-    fdit_step_update(r->step, &(struct fdit_optimiser){ .lr = lr, .beta1 = o->beta1, .beta2 = o->beta2,
-                                                        .eps = 1e-8, .weight_decay = o->weight_decay,
-                                                        .clip = o->clip,
-                                                        .ema_decay = fdit_ema_decay(o->ema, o->ema_exact, n),
-                                                        .n = n });
+    TRY(fdit_fleet_update(ctx, r->fleet,
+                          &(struct fdit_optimiser){ .lr = lr, .beta1 = o->beta1, .beta2 = o->beta2,
+                                                    .eps = 1e-8, .weight_decay = o->weight_decay,
+                                                    .clip = o->clip,
+                                                    .ema_decay = fdit_ema_decay(o->ema, o->ema_exact, n),
+                                                    .n = n }));
     TRY(finish_report(ctx, r));
     double now = fdit_clock_seconds();
     r->at.step = n;
@@ -617,14 +656,17 @@ static enum fdit_status one_step(fdit_context *ctx, struct run *r)
     r->pending_lr = lr;
     r->pending_seconds = r->train_seconds + now - r->since;
     if (now - r->mark > 2 || !(r->last.images_per_second > 0)) {
-        r->last.images_per_second = (double)(n - r->mark_step) * o->batch * o->accumulate /
+        r->last.images_per_second = (double)(n - r->mark_step) * r->round * o->accumulate /
                                     fmax(now - r->mark, 1e-9);
         r->mark = now;
         r->mark_step = n;
     }
-    fdit_step_report_begin(r->step);
+    fdit_fleet_report_begin(r->fleet);
     r->pending = true;
-    r->summary->images += (uint64_t)o->batch * (uint64_t)o->accumulate;
+    r->summary->images += (uint64_t)r->round * (uint64_t)o->accumulate;
+    /* Several devices have waited for each other anyway; so the log is whole when one of them fails. */
+    if (fdit_fleet_size(r->fleet) > 1)
+        TRY(finish_report(ctx, r));
 out:
     return status;
 }
@@ -659,6 +701,26 @@ out:
     return status;
 }
 
+/* A device of several has failed: what the first one holds is the state after the last whole step, and worth
+ * a checkpoint. Keeps the failure's status and message. */
+static enum fdit_status save_after_failure(fdit_context *ctx, struct run *r, bool saved,
+                                           enum fdit_status found)
+{
+    enum fdit_status status = FDIT_OK;
+    char *message = NULL;
+    if (fdit_fleet_size(r->fleet) == 1 || found != FDIT_ERROR_DEVICE || r->dev->status != FDIT_OK ||
+        r->at.step == 0)
+        return found;
+    TRY(fdit_strdup(ctx, fdit_context_message(ctx), &message));
+    if (!saved)
+        TRY(save(ctx, r));
+    status = fdit_fail(ctx, found, "%s; step %" PRId64 " is kept: go on with --resume and the other devices",
+                       message, r->at.step);
+out:
+    fdit_free(message);
+    return status;
+}
+
 static enum fdit_status loop(fdit_context *ctx, struct run *r)
 {
     enum fdit_status status = FDIT_OK;
@@ -672,6 +734,8 @@ static enum fdit_status loop(fdit_context *ctx, struct run *r)
         status = one_step(ctx, r);
         if (status == FDIT_INTERRUPTED)
             break;
+        if (status != FDIT_OK)
+            status = save_after_failure(ctx, r, saved, status);
         TRY(status);
         saved = false;
         bool checkpoint = is_due(r->at.step, o->checkpoint_every) && r->at.step < r->total;
@@ -731,11 +795,12 @@ static void summarise(struct run *r)
 static enum fdit_status set_total(fdit_context *ctx, struct run *r)
 {
     const struct fdit_train_options *o = r->o;
-    size_t group = (size_t)o->batch * (size_t)o->accumulate;
+    size_t group = (size_t)r->round * (size_t)o->accumulate;
     if (group > r->n_train)
         return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
-                         "--batch %d times --accumulate %d is more than the %zu pictures of %s; use a "
-                         "smaller batch", o->batch, o->accumulate, r->n_train, o->data);
+                         "--batch %d times --accumulate %d%s is more than the %zu pictures of %s; use a "
+                         "smaller batch", o->batch, o->accumulate,
+                         o->devices > 1 ? " on several devices" : "", r->n_train, o->data);
     double per_epoch = (double)(r->n_train / group);
     r->total = o->steps > 0 ? o->steps : (int64_t)ceil(o->epochs * per_epoch);
     return FDIT_OK;
@@ -744,7 +809,7 @@ static enum fdit_status set_total(fdit_context *ctx, struct run *r)
 static enum fdit_status start(fdit_context *ctx, struct run *r)
 {
     enum fdit_status status = FDIT_OK;
-    size_t b = (size_t)r->o->batch;
+    size_t b = (size_t)r->round;
     TRY(fdit_alloc(ctx, b * r->item, sizeof(float), &r->noise));
     TRY(fdit_alloc(ctx, b, sizeof(int32_t), &r->t));
     TRY(fdit_alloc(ctx, b, sizeof(int32_t), &r->rows));
@@ -757,9 +822,11 @@ static enum fdit_status start(fdit_context *ctx, struct run *r)
         TRY(fdit_alloc(ctx, 3 * r->item, sizeof(float), &r->moments));
     }
     TRY(load_weights(ctx, r));
+    TRY(load_replicas(ctx, r));
     TRY(fdit_run_folder_init(ctx, r->o->out, &r->folder));
     if (r->o->resume)
         TRY(resume(ctx, r));
+    TRY(fdit_fleet_share(ctx, r->fleet));
     TRY(make_folder(ctx, r));
     TRY(fdit_journal_open(ctx, r->o->out, r->at.step, &r->journal));
     r->resumed_at = r->at.step;
@@ -783,6 +850,7 @@ static void close_run(struct run *r)
     fdit_loader_close(r->loader);
     fdit_journal_close(NULL, r->journal);
     fdit_preview_free(r->preview);
+    fdit_fleet_free(r->fleet);
     fdit_step_free(r->step);
     fdit_model_free(r->model);
     fdit_vae_free(r->vae);
@@ -806,13 +874,17 @@ enum fdit_status fdit_train_run(fdit_context *ctx, fdit_device *dev,
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_train_summary own;
-    struct run r = { .o = options, .hooks = hooks, .dev = dev, .folder.lock = -1,
+    struct fdit_train_options exact = *options;
+    struct run r = { .o = &exact, .hooks = hooks, .dev = dev, .folder.lock = -1,
                      .summary = summary ? summary : &own };
     struct fdit_delta_meta meta;
     char *path = NULL;
     *r.summary = (struct fdit_train_summary){ .first_val_mse = NAN, .first_val_vb = NAN, .val_mse = NAN,
                                               .val_vb = NAN };
+    exact.devices = fdit_device_count(dev);
+    options = &exact;
     TRY(fdit_train_check(ctx, options));
+    r.round = exact.batch * exact.devices;
     if (!plan_only)
         TRY(check_folder(ctx, options));
     TRY(open_model_files(ctx, &r));
