@@ -67,7 +67,7 @@ static enum fdit_status write_to(const char *dir, bool flip, size_t end)
     uint8_t data[2 * ITEM];
     size_t bad;
     TRY(fdit_cache_begin(ctx, dir, &job, &w));
-    for (size_t i = fdit_cache_next(w); i < end; i++) {
+    for (size_t i; (i = fdit_cache_next(w)) < end;) {
         fill(i, data);
         TRY(fdit_cache_put(ctx, w, i == BROKEN ? NULL : data));
     }
@@ -187,6 +187,35 @@ START_TEST(crashed)
 }
 END_TEST
 
+/* A damaged sample costs the rest of its shard alone. */
+START_TEST(repaired)
+{
+    const char *dir = test_path(folder, "whole"), *other = test_path(folder, "hurt");
+    struct fdit_cache_job job = job_of(true, identity);
+    struct fdit_cache_writer *w;
+    uint8_t *bytes, data[2 * ITEM];
+    size_t n, bad, put = 0;
+    ck_assert_ok(ctx, write_to(dir, true, N));
+    ck_assert_ok(ctx, write_to(other, true, N));
+    const char *shard = test_path(folder, "hurt/shard-00000.fdc");
+    ck_assert_ok(ctx, fdit_file_read_all(ctx, shard, 1 << 20, &bytes, &n));
+    bytes[FDIT_CACHE_HEADER + 2 * (ITEM + FDIT_CACHE_TRAILER) + 5] ^= 1; /* of picture 1 */
+    ck_assert_ok(ctx, fdit_file_write(ctx, shard, false, bytes, n));
+    fdit_free(bytes);
+    ck_assert_ok(ctx, fdit_cache_begin(ctx, other, &job, &w));
+    ck_assert_uint_eq(fdit_cache_next(w), 1);
+    for (; fdit_cache_next(w) < N; put++) {
+        fill(fdit_cache_next(w), data);
+        ck_assert_ok(ctx, fdit_cache_put(ctx, w, data));
+    }
+    ck_assert_uint_eq(put, 2);
+    ck_assert_ok(ctx, fdit_cache_end(ctx, w, &bad));
+    ck_assert_uint_eq(bad, 1);
+    fdit_cache_writer_free(w);
+    same_files("whole", "hurt");
+}
+END_TEST
+
 static void expect_begin(const char *dir, const struct fdit_cache_job *job, enum fdit_status wanted,
                          const char *words)
 {
@@ -296,6 +325,7 @@ int main(void)
     tcase_add_test(tcase, round_trip);
     tcase_add_test(tcase, killed_at_any_byte);
     tcase_add_test(tcase, crashed);
+    tcase_add_test(tcase, repaired);
     tcase_add_test(tcase, refused);
     tcase_add_test(tcase, failures);
     suite_add_tcase(suite, tcase);

@@ -317,6 +317,9 @@ START_TEST(going_on)
     ck_assert(s.kept == 7 && s.encoded == 5);
     s = must(&o);
     ck_assert(s.kept == 12 && s.encoded == 0);
+    ck_assert_int_eq(unlink(test_path(folder, "cache/shard-00001.fdc")), 0);
+    s = must(&o); /* only what was lost */
+    ck_assert(s.kept == 7 && s.encoded == 5);
     o.data = o.out;
     must_fail(&o, FDIT_ERROR_ARGUMENT, "is a cache already");
     o = job("broken");

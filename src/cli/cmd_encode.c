@@ -75,7 +75,7 @@ static void print_start(void *user, size_t done, size_t total)
     struct watch *w = user;
     if (done)
         fdit_cli_note(w->cli, "going on after %zu of %zu pictures", done, total);
-    fdit_cli_progress_begin(w->cli, &w->progress, "encode", "pictures", done, total);
+    fdit_cli_progress_begin(w->cli, &w->progress, "encode", "picture", done, total);
 }
 
 static void print_picture(void *user, size_t done, size_t total)

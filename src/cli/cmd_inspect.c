@@ -453,6 +453,8 @@ static void print_text(const char *path, const json_t *out)
     if ((v = json_object_get(out, "finished")))
         line("finished",
              json_is_true(v) ? "yes, delta.safetensors is there" : "no; continue with --resume");
+    if (json_object_get(out, "checksums"))
+        line("checked", "every sample has the right checksum");
     if (json_object_get(out, "pictures_decoded"))
         line("checked", "every picture can be decoded");
 }

@@ -66,6 +66,10 @@ enum fdit_status fdit_inspect_cache(struct fdit_cli *cli, const char *path, json
         json_object_set_new(out, "scale", json_real(info->scale));
         json_object_set_new(out, "vae", json_string(info->vae));
     }
+    json_object_set_new(out, "type",
+                        json_sprintf("%s of %d x %d x %d, of pictures of %d x %d",
+                                     moments ? "moments" : "pixels", info->channels, info->size,
+                                     info->size, info->picture_size, info->picture_size));
     json_object_set_new(out, "shards", json_integer((json_int_t)fdit_cache_shards(c)));
     json_object_set_new(out, "bytes", json_integer((json_int_t)fdit_cache_bytes(c)));
     json_object_set_new(out, "least_per_class", json_integer((json_int_t)least));

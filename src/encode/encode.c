@@ -250,7 +250,8 @@ out:
     return status;
 }
 
-static enum fdit_status encode_rest(fdit_context *ctx, struct job *j)
+/* Encodes what is not there; *broken: pictures left out. */
+static enum fdit_status encode_rest(fdit_context *ctx, struct job *j, size_t *broken)
 {
     enum fdit_status status = FDIT_OK;
     size_t n = j->cache.info.n, at = fdit_cache_next(j->writer);
@@ -260,11 +261,15 @@ static enum fdit_status encode_rest(fdit_context *ctx, struct job *j)
                                      .ring = 8,
                                      .in_order = true,
                                      .skip_bad = j->o->skip_bad };
-    if (at == n)
-        goto out;
-    TRY(fdit_loader_open(ctx, j->ds, NULL, 0, &l, &j->loader));
-    for (; at < n; at++) {
+    for (; at < n; at = fdit_cache_next(j->writer)) {
         struct fdit_batch b;
+        if (!j->loader || at != l.start) { /* the first, and behind what was there */
+            fdit_loader_close(j->loader);
+            j->loader = NULL;
+            l.start = at;
+            TRY(fdit_loader_open(ctx, j->ds, NULL, 0, &l, &j->loader));
+        }
+        l.start++;
         status = fdit_loader_next(ctx, j->loader, &b);
         if ((status == FDIT_ERROR_FORMAT || status == FDIT_ERROR_UNSUPPORTED) && !j->o->skip_bad)
             FAIL(ctx, status, "%s; or leave out such pictures with --skip-bad",
@@ -275,6 +280,7 @@ static enum fdit_status encode_rest(fdit_context *ctx, struct job *j)
             TRY(encode_picture(ctx, j, b.x));
         TRY(fdit_cache_put(ctx, j->writer, bad ? NULL : j->record));
         j->summary->encoded += !bad;
+        *broken += bad;
         if (j->hooks && j->hooks->on_picture)
             j->hooks->on_picture(j->hooks->user, at + 1, n);
     }
@@ -286,10 +292,9 @@ static enum fdit_status work(fdit_context *ctx, struct job *j)
 {
     enum fdit_status status = FDIT_OK;
     struct rusage usage;
-    size_t n = j->cache.info.n, kept;
+    size_t n = j->cache.info.n, kept, broken = 0;
     TRY(fdit_cache_begin(ctx, j->o->out, &j->cache, &j->writer));
     kept = fdit_cache_next(j->writer);
-    j->summary->kept = kept;
     if (j->vae && kept < n)
         TRY(fdit_vae_allocate(ctx, j->vae));
     TRY(fdit_alloc(ctx, j->pixels, sizeof *j->mirrored, &j->mirrored));
@@ -298,7 +303,7 @@ static enum fdit_status work(fdit_context *ctx, struct job *j)
     if (j->hooks && j->hooks->on_start)
         j->hooks->on_start(j->hooks->user, kept, n);
     double began = fdit_clock_seconds();
-    status = encode_rest(ctx, j);
+    status = encode_rest(ctx, j, &broken);
     j->summary->seconds = fdit_clock_seconds() - began;
     if (status == FDIT_INTERRUPTED)
         FAIL(ctx, status,
@@ -307,6 +312,7 @@ static enum fdit_status work(fdit_context *ctx, struct job *j)
     TRY(status);
     TRY(fdit_cache_end(ctx, j->writer, &j->summary->bad));
     struct fdit_encode_summary *s = j->summary;
+    s->kept = n - s->encoded - broken;
     s->pictures_per_second = s->seconds > 0 ? (double)s->encoded / s->seconds : 0;
     if (j->vae)
         s->gflops = s->pictures_per_second * fdit_vae_flops(j->vae, false) *

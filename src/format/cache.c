@@ -381,8 +381,9 @@ enum fdit_status fdit_cache_item(fdit_context *ctx, const struct fdit_cache *c, 
     if (fdit_cache_half_is_good(data, l->item_bytes, place, mirror) &&
         (int32_t)fdit_get32(data + l->item_bytes + 8) == c->labels[i])
         return FDIT_OK;
-    return fdit_fail(ctx, FDIT_ERROR_FORMAT,
-                     "%s: picture %zu%s is damaged (checksum); remove the file and the "
-                     "cache.fdc beside it, and encode again",
-                     c->shards[shard].path, place, mirror ? ", mirrored," : "");
+    return fdit_fail(
+        ctx, FDIT_ERROR_FORMAT,
+        "%s: picture %zu%s is damaged (checksum); the same 'finediffusion encode' again "
+        "makes it anew",
+        c->shards[shard].path, place, mirror ? ", mirrored," : "");
 }

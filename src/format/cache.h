@@ -101,7 +101,8 @@ enum fdit_status fdit_cache_begin(fdit_context *ctx, const char *dir,
                                   const struct fdit_cache_job *job, struct fdit_cache_writer **out);
 size_t fdit_cache_next(
     const struct fdit_cache_writer *w); /* the first picture that is not there; n: all are */
-/* Appends that picture: halves of item_bytes; NULL: it is broken. */
+/* Writes that picture: halves of item_bytes; NULL: it is broken. After the last of a shard, next
+ * goes on behind those that are there already. */
 enum fdit_status fdit_cache_put(fdit_context *ctx, struct fdit_cache_writer *w, const void *data);
 /* After the last: the index, onto the disk. *bad: broken pictures. A cache without one that can be
  * used is FDIT_ERROR_FORMAT. */

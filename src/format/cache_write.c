@@ -198,12 +198,13 @@ out:
     return status;
 }
 
-/* Finds what is there: all records are read, as their checksums say what a kill or a crash left. */
-static enum fdit_status find_next(fdit_context *ctx, struct fdit_cache_writer *w)
+/* Finds what is there from shard `from` on: all records are read, as their checksums say what a
+ * kill or a crash left. */
+static enum fdit_status find_next(fdit_context *ctx, struct fdit_cache_writer *w, size_t from)
 {
     enum fdit_status status = FDIT_OK;
     char *path = NULL;
-    for (size_t s = 0; s < w->layout.shards; s++) {
+    for (size_t s = from; s < w->layout.shards; s++) {
         uint64_t keep;
         fdit_free(path);
         path = NULL;
@@ -245,7 +246,7 @@ enum fdit_status fdit_cache_begin(fdit_context *ctx, const char *dir,
     TRY(take_lock(ctx, w));
     TRY(fdit_folder_clean(ctx, dir, NULL));
     TRY(check_identity(ctx, w));
-    TRY(find_next(ctx, w));
+    TRY(find_next(ctx, w, 0));
     *out = w;
     w = NULL;
 out:
@@ -298,8 +299,11 @@ enum fdit_status fdit_cache_put(fdit_context *ctx, struct fdit_cache_writer *w, 
     TRY(fdit_appender_write(ctx, w->shard, w->record, l->record_bytes));
     w->bad[picture] = !data;
     w->next++;
-    if (w->next % l->per_shard == 0 || w->next == l->total)
-        TRY(close_shard(ctx, w));
+    if (w->next % l->per_shard && w->next != l->total)
+        goto out;
+    TRY(close_shard(ctx, w));
+    TRY(find_next(ctx, w,
+                  picture / l->per_shard + 1)); /* whole ones may lie behind a damaged one */
 out:
     return status;
 }
