@@ -101,6 +101,33 @@ if [ -n "$opencl" ]; then
     unset FINEDIFFUSION_TEST_MISCOMPUTE
 fi
 
+# ------------------------------------------------------------------ several devices
+# Pictures are dealt out in order, and each is what its device draws alone.
+base=${FDIT_SRCDIR:?}/data/base.safetensors
+draw() {
+    good sample --base "$base" --classes A,B,C,D --sampler ddim --steps 2 --guide none --clip-x0 --quiet "$@"
+}
+draw --device cpu --out cpu
+draw --device ref --out ref
+draw --device cpu,ref --out both
+for class in A B C D; do
+    checks=$((checks + 1))
+    case $class in A | B) from=cpu ;; *) from=ref ;; esac
+    cmp -s "both/$class/$class-0.png" "$from/$class/$class-0.png" || fail "$class is not the picture of $from"
+done
+checks=$((checks + 1))
+cmp -s both/manifest.jsonl cpu/manifest.jsonl || fail "the manifests differ"
+draw --device cpu,ref --out tar --tar --batch 1
+checks=$((checks + 1))
+[ "$(tar tf tar/pictures-00000.tar | grep -c png)" = 4 ] || fail "not four pictures" "$(ls -R tar)"
+good sample --base "$base" --classes A,B --device cpu,ref --out both2 --plan
+says stdout '^reference loops'
+good train --base "$base" --data "$FDIT_SRCDIR/data/letters-test.tar.gz" --table-init names --flip none \
+    --steps 1 --batch 2 --device cpu,ref --plan
+says stdout '^reference loops'
+checks=$((checks + 1))
+[ "$(grep -c '^optimiser moments' stdout)" = 1 ] || fail "the second device has moments" "$(cat stdout)"
+
 # ------------------------------------------------------------------ selftest
 good selftest --device cpu --tiny --report report.txt
 says report.txt '^finediffusion .* selftest of cpu$'

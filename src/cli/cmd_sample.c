@@ -205,7 +205,7 @@ static void print_picture(void *user, const struct fdit_sample_picture *p)
     json_decref(j);
 }
 
-static void print_summary(struct fdit_cli *cli, const struct args *a, const fdit_device *dev,
+static void print_summary(struct fdit_cli *cli, const struct args *a, const char *devices,
                           const struct fdit_sample_summary *s)
 {
     char plan[32], peak[32], sampler[40];
@@ -219,7 +219,7 @@ static void print_summary(struct fdit_cli *cli, const struct args *a, const fdit
             cli,
             "%.3g pictures/s, %.1f GFLOP/s, %.1f s with %s in %d steps, guide %s, w = %g, on %s",
             s->pictures_per_second, s->gflops, s->seconds, sampler, s->steps, s->guide,
-            a->o.guidance.w, dev->info.name);
+            a->o.guidance.w, devices);
     fdit_cli_note(cli, "peak memory %s; the plan for the device was %s, batch %d", peak, plan,
                   s->batch);
     if (s->sheet_classes && s->sheet_classes < s->classes)
@@ -247,6 +247,7 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
                                        .on_step = print_step,
                                        .on_picture = print_picture };
     fdit_device *dev = NULL;
+    char *devices = NULL;
     (void)n;
     (void)operands;
     a->o.values = a->values == 0 ? FDIT_VALUES_EMA : FDIT_VALUES_RAW;
@@ -257,10 +258,12 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
     TRY(fdit_sample_run(cli->ctx, dev, &a->o, &hooks, cli->plan, &summary));
     TRY(watch.status);
     fdit_cli_progress_end(cli);
+    TRY(fdit_device_names(cli->ctx, dev, &devices));
     if (!cli->plan)
-        print_summary(cli, a, dev, &summary);
+        print_summary(cli, a, devices, &summary);
 out:
     fdit_cli_progress_end(cli);
+    fdit_free(devices);
     fdit_device_close(dev);
     return status;
 }
@@ -288,7 +291,7 @@ const struct fdit_command fdit_command_sample = {
         "  finediffusion sample --base xl.safetensors --taxonomy birds.tsv --sampler dpm++ \\\n"
         "      --latents latents.safetensors --plan --memory 6G\n",
     .options = options,
-    .common = FDIT_COMMON_DEVICE |
+    .common = FDIT_COMMON_DEVICE | FDIT_COMMON_DEVICES |
               FDIT_COMMON_WEIGHTS | FDIT_COMMON_PLAN | FDIT_COMMON_JSON,
     .most_operands = 0,
     .args_size = sizeof(struct args),

@@ -3,7 +3,6 @@
 #include "cli/cli.h"
 
 #include "core/mem.h"
-#include "train/fleet.h"
 #include "train/run.h"
 
 #include <inttypes.h>

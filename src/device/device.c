@@ -222,6 +222,23 @@ void fdit_device_close(fdit_device *dev)
     }
 }
 
+enum fdit_status fdit_device_names(fdit_context *ctx, const fdit_device *dev, char **out)
+{
+    enum fdit_status status = FDIT_OK;
+    char *text = NULL, *longer = NULL;
+    TRY(fdit_strdup(ctx, dev->info.name, &text));
+    for (dev = dev->next; dev; dev = dev->next) {
+        TRY(fdit_strf(ctx, &longer, "%s + %s", text, dev->info.name));
+        fdit_free(text);
+        text = longer;
+    }
+    *out = text;
+    return FDIT_OK;
+out:
+    fdit_free(text);
+    return status;
+}
+
 /* ------------------------------------------------------------------------------------ buffers */
 
 enum fdit_status fdit_buffer_new(fdit_context *ctx, fdit_device *dev, size_t bytes, const char *label,

@@ -547,6 +547,8 @@ static inline int fdit_device_count(const fdit_device *dev) /* of the chain */
         n++;
     return n;
 }
+/* "A + B": the names of a chain, for people. Free with fdit_free. */
+enum fdit_status fdit_device_names(fdit_context *ctx, const fdit_device *dev, char **out);
 enum fdit_status fdit_device_sync(fdit_context *ctx, fdit_device *dev);
 /* The sticky status without waiting. */
 enum fdit_status fdit_device_status(fdit_context *ctx, const fdit_device *dev);

@@ -7,6 +7,7 @@
 #include "format/safetensors.h"
 #include "sample/album.h"
 #include "sample/contact.h"
+#include "sample/crew.h"
 #include "sample/pixels.h"
 #include "vae/vae.h"
 
@@ -31,20 +32,21 @@ struct job {
     struct fdit_model *model,
         *guide_model; /* the second one only where the guide is another model */
     struct fdit_generator *generator;
+    struct fdit_crew *crew; /* the further devices */
     struct fdit_vae *vae;  /* NULL: none */
     struct fdit_plan plan; /* of all three, for people and the limit */
     struct fdit_identity identity;
     struct fdit_album *album;
     struct fdit_contact *contact;
     size_t item; /* numbers of one picture */
-    int batch;
+    int batch, round; /* pictures of a device at once; of all devices */
     bool decodable;     /* x is a picture, or becomes one */
     int size, channels; /* of pictures */
-    float *x;           /* [batch, item] */
+    float *x;           /* [round, item] */
     float *decoded;     /* [channels, size, size] */
     struct fdit_picture picture;
-    struct fdit_picture_spec *specs; /* [batch] */
-    size_t *places;                  /* [batch]: pictures of the shard */
+    struct fdit_picture_spec *specs; /* [round] */
+    size_t *places;                  /* [round]: pictures of the shard */
     size_t next;                     /* the first picture that was not looked at */
     size_t rows_first, rows_end;     /* --latents: x holds these rows */
     size_t done;                     /* pictures, kept ones included */
@@ -61,6 +63,8 @@ static void on_step(void *user, int step, int steps)
 
 static void free_models(struct job *j)
 {
+    fdit_crew_free(j->crew);
+    j->crew = NULL;
     fdit_generator_free(j->generator);
     fdit_model_free(j->model);
     fdit_model_free(j->guide_model);
@@ -111,7 +115,9 @@ static enum fdit_status plan_models(fdit_context *ctx, struct job *j, int batch)
         TRY(add_plan(ctx, &j->plan, &j->guide_model->plan, "guide: "));
     if (j->vae)
         TRY(add_plan(ctx, &j->plan, fdit_vae_plan_of(j->vae), ""));
-    TRY(fdit_plan_add(ctx, &j->plan, FDIT_PLAN_HOST, NULL, (size_t)batch * j->item * sizeof(float),
+    TRY(fdit_crew_new(ctx, j->dev, &j->subject, &g, o->storage, &j->crew));
+    j->round = batch * fdit_crew_devices(j->crew);
+    TRY(fdit_plan_add(ctx, &j->plan, FDIT_PLAN_HOST, NULL, (size_t)j->round * j->item * sizeof(float),
                       "pictures of a batch"));
 out:
     return status;
@@ -130,6 +136,23 @@ static enum fdit_status plan_decoder(fdit_context *ctx, struct job *j, size_t li
         goto out;
     o.memory = limit > all - decoder ? limit - (all - decoder) : 1;
     TRY(fdit_vae_plan(ctx, j->vae, j->dev, &o));
+out:
+    return status;
+}
+
+/* The plans of the other devices. */
+static enum fdit_status check_crew(fdit_context *ctx, struct job *j)
+{
+    enum fdit_status status = FDIT_OK;
+    for (int i = 1; i < fdit_crew_devices(j->crew); i++) {
+        const struct fdit_plan *plan = fdit_crew_plan(j->crew, i);
+        const fdit_device *dev = fdit_crew_device(j->crew, i);
+        if (j->hooks && j->hooks->on_plan)
+            j->hooks->on_plan(j->hooks->user, plan);
+        j->summary->plan_bytes += fdit_plan_device_bytes(plan);
+        TRY(fdit_plan_check(ctx, plan, dev, j->o->memory ? j->o->memory : dev->info.memory,
+                            "use a smaller --batch, or --weights in 16 bits"));
+    }
 out:
     return status;
 }
@@ -153,6 +176,7 @@ static enum fdit_status make_plan(fdit_context *ctx, struct job *j)
         batch /= 2;
         TRY(plan_models(ctx, j, batch));
     }
+    j->plan.title = j->dev->next ? j->dev->info.name : NULL;
     if (j->hooks && j->hooks->on_plan)
         j->hooks->on_plan(j->hooks->user, &j->plan);
     j->summary->plan_bytes = fdit_plan_device_bytes(&j->plan);
@@ -160,6 +184,7 @@ static enum fdit_status make_plan(fdit_context *ctx, struct job *j)
     j->summary->steps = fdit_generator_steps(j->generator);
     TRY(fdit_plan_check(ctx, &j->plan, j->dev, limit,
                         "use a smaller --batch, or --weights in 16 bits"));
+    TRY(check_crew(ctx, j));
 out:
     return status;
 }
@@ -178,6 +203,7 @@ static enum fdit_status load_models(fdit_context *ctx, struct job *j)
     TRY(fdit_model_load(ctx, j->model, f->list, f->n, false, &report));
     if (j->guide_model)
         TRY(fdit_model_load(ctx, j->guide_model, g->list, g->n, false, NULL));
+    TRY(fdit_crew_load(ctx, j->crew));
     j->summary->norms_missing = report.norms_missing;
     if (report.norms_missing)
         fdit_log(ctx, FDIT_LOG_INFO,
@@ -261,9 +287,9 @@ static enum fdit_status open_outputs(fdit_context *ctx, struct job *j)
         TRY(fdit_picture_new(ctx, j->size, j->size, j->channels, &j->picture));
     if (j->vae)
         TRY(fdit_alloc(ctx, pixels * (size_t)j->channels, sizeof *j->decoded, &j->decoded));
-    TRY(fdit_alloc(ctx, (size_t)j->batch * j->item, sizeof *j->x, &j->x));
-    TRY(fdit_alloc(ctx, (size_t)j->batch, sizeof *j->specs, &j->specs));
-    TRY(fdit_alloc(ctx, (size_t)j->batch, sizeof *j->places, &j->places));
+    TRY(fdit_alloc(ctx, (size_t)j->round * j->item, sizeof *j->x, &j->x));
+    TRY(fdit_alloc(ctx, (size_t)j->round, sizeof *j->specs, &j->specs));
+    TRY(fdit_alloc(ctx, (size_t)j->round, sizeof *j->places, &j->places));
 out:
     return status;
 }
@@ -342,7 +368,7 @@ static enum fdit_status run_batch(fdit_context *ctx, struct job *j, int *n)
 {
     enum fdit_status status = FDIT_OK;
     *n = 0;
-    for (; j->next < j->request.n && *n < j->batch; j->next++) {
+    for (; j->next < j->request.n && *n < j->round; j->next++) {
         if (!is_needed(j, j->next))
             continue;
         struct fdit_request_item item = fdit_request_at(&j->request, j->next);
@@ -353,7 +379,7 @@ static enum fdit_status run_batch(fdit_context *ctx, struct job *j, int *n)
         goto out;
     j->rows_first = j->places[0];
     j->rows_end = j->places[*n - 1] + 1;
-    TRY(fdit_generator_run(ctx, j->generator, j->specs, *n, j->x));
+    TRY(fdit_crew_run(ctx, j->crew, j->generator, j->specs, *n, j->x));
     for (int i = 0; i < *n; i++)
         TRY(deliver(ctx, j, j->places[i], j->x + (size_t)i * j->item));
     on_step(j, j->summary->steps, j->summary->steps); /* now with these pictures counted */

@@ -8,5 +8,5 @@ fdit_sources += \
 	src/sample/subject.c src/sample/subject.h \
 	src/sample/identity.c src/sample/identity.h \
 	src/sample/album.c src/sample/album.h \
-	src/sample/contact.c src/sample/contact.h \
+	src/sample/contact.c src/sample/contact.h src/sample/crew.c src/sample/crew.h \
 	src/sample/job.c src/sample/job.h

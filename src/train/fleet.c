@@ -24,23 +24,6 @@ struct fdit_model *fdit_fleet_model(struct fdit_fleet *f, int i)
     return f->models[i];
 }
 
-enum fdit_status fdit_device_names(fdit_context *ctx, const fdit_device *dev, char **out)
-{
-    enum fdit_status status = FDIT_OK;
-    char *text = NULL, *longer = NULL;
-    TRY(fdit_strdup(ctx, dev->info.name, &text));
-    for (dev = dev->next; dev; dev = dev->next) {
-        TRY(fdit_strf(ctx, &longer, "%s + %s", text, dev->info.name));
-        fdit_free(text);
-        text = longer;
-    }
-    *out = text;
-    return FDIT_OK;
-out:
-    fdit_free(text);
-    return status;
-}
-
 static enum fdit_status add_replica(fdit_context *ctx, struct fdit_fleet *f, int i, fdit_device *dev,
                                     int micros)
 {

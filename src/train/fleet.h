@@ -41,7 +41,4 @@ void fdit_fleet_report_begin(struct fdit_fleet *f);
 enum fdit_status fdit_fleet_report_end(fdit_context *ctx, struct fdit_fleet *f,
                                        struct fdit_step_losses *out);
 
-/* "A + B": the devices of a chain, for people. Free with fdit_free. */
-enum fdit_status fdit_device_names(fdit_context *ctx, const fdit_device *dev, char **out);
-
 #endif
