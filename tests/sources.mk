@@ -95,6 +95,8 @@ tests_test_file_SOURCES = tests/test_file.c
 tests_test_formats_SOURCES = tests/test_formats.c
 check_PROGRAMS += tests/test_pt
 tests_test_pt_SOURCES = tests/test_pt.c
+check_PROGRAMS += tests/test_checkpoint
+tests_test_checkpoint_SOURCES = tests/test_checkpoint.c
 # Opt-in programs against PyTorch; tests/peers/README.md.
 EXTRA_DIST += tests/peers/README.md tests/peers/make_checkpoints.py tests/peers/torch_dit.py
 

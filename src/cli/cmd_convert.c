@@ -2,6 +2,8 @@
  * cmd_convert.c: `finediffusion convert`. */
 #include "cli/cli.h"
 
+#include "core/mem.h"
+#include "data/taxonomy.h"
 #include "model/convert.h"
 
 #include <jansson.h>
@@ -10,22 +12,122 @@
 
 struct args {
     struct fdit_convert_options o;
-    int type, values;
+    const char *taxonomy, *ranks, *superclass, *tune;
+    int type, values, names;
+    bool delta;
+    size_t shard_bytes;
 };
 
 static const struct fdit_option options[] = {
     FDIT_HEADING("Conversion"),
-    FDIT_OPTION("merge", "DELTA", TEXT, struct args, o.delta, "apply this delta to IN"),
+    FDIT_OPTION("merge", "DELTA", TEXT, struct args, o.merge, "apply this delta to IN"),
+    FDIT_OPTION("names", "own|torch", CHOICE, struct args, names,
+                "torch: a .pt file with exactly the tensors that public code loads"),
     FDIT_OPTION("type", "f32|f16|bf16", CHOICE, struct args, type,
                 "storage of the numbers (default f32)"),
+    FDIT_OPTION("shard-size", "SIZE", SIZE, struct args, shard_bytes,
+                "most bytes in a file when OUT is *.index.json (default 5G)"),
     FDIT_OPTION("weights-from", "ema|raw", CHOICE, struct args, values,
-                "which weights of a training checkpoint (default ema)"),
+                "which weights of a file that has both (default ema)"),
     FDIT_OPTION("model", "NAME|D,L,H,P", TEXT, struct args, o.model,
                 "size of the model (default: what IN says)"),
     FDIT_OPTION("force", NULL, FLAG, struct args, o.force,
-                "merge a delta that was made from another base"),
+                "merge a delta of another base, or drop differences beyond rounding"),
+    FDIT_HEADING("A delta from a fine-tuned model"),
+    FDIT_OPTION("base", "FILE", TEXT, struct args, o.base, "what IN was fine-tuned from"),
+    FDIT_OPTION("delta", NULL, FLAG, struct args, delta, "write what IN changes in --base"),
+    FDIT_OPTION("tune", "MASK", TEXT, struct args, tune,
+                "what was trained (default finediffusion; see train --tune)"),
+    FDIT_OPTION("taxonomy", "FILE", TEXT, struct args, taxonomy,
+                "names of the classes, for a file that does not carry them"),
+    FDIT_OPTION("ranks", "A,B", TEXT, struct args, ranks, "ranks of the taxonomy (default: all)"),
+    FDIT_OPTION("superclass", "RANK", TEXT, struct args, superclass,
+                "rank that took the label drops (default: next to the class)"),
     { 0 }
 };
+
+/* Options that belong together; taxonomy and mask into a->o. */
+static enum fdit_status settle(fdit_context *ctx, struct args *a, struct fdit_taxonomy **tax,
+                               char **json)
+{
+    enum fdit_status status = FDIT_OK;
+    if (a->delta && !a->o.base)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT,
+             "--delta wants --base FILE, the model that IN was fine-tuned from");
+    if (a->o.base && !a->delta)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT,
+             "--base is for --delta; to apply a delta to IN give --merge DELTA");
+    if (a->o.base && a->o.merge)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT,
+             "--merge makes a model, --delta takes one apart; give one of them");
+    if (!a->o.base && (a->tune || a->taxonomy))
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--%s is for --delta", a->tune ? "tune" : "taxonomy");
+    if (!a->taxonomy && (a->ranks || a->superclass))
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--%s wants --taxonomy FILE",
+             a->ranks ? "ranks" : "superclass");
+    if (a->tune && !(a->o.mask = fdit_mask_find(a->tune)))
+        FAIL(ctx, FDIT_ERROR_ARGUMENT,
+             "--tune %s: there is no such mask; finediffusion train --help lists "
+             "them",
+             a->tune);
+    if (!a->taxonomy)
+        return FDIT_OK;
+    TRY(fdit_taxonomy_load(ctx, a->taxonomy, a->ranks, tax));
+    TRY(fdit_taxonomy_to_json(ctx, *tax, json));
+    a->o.taxonomy = *json;
+    a->o.taxonomy_rows = fdit_taxonomy_n_rows(*tax);
+    if (fdit_taxonomy_n_ranks(*tax)) {
+        int32_t rank;
+        TRY(fdit_taxonomy_superclass(ctx, *tax, a->superclass, &rank));
+        a->o.guide = fdit_taxonomy_rank_name(*tax, rank);
+    }
+out:
+    return status;
+}
+
+static void print_json(const struct args *a, const struct fdit_convert_report *r)
+{
+    json_t *j = json_pack("{s:s,s:s,s:I,s:I,s:i,s:I,s:I,s:I}", "file", a->o.out, "kind",
+                          r->delta ? "delta" : "model", "tensors", (json_int_t)r->tensors,
+                          "from_delta", (json_int_t)r->from_delta, "norms_added", r->norms_added,
+                          "left_out", (json_int_t)r->left_out, "files", (json_int_t)r->files,
+                          "bytes", (json_int_t)r->bytes);
+    if (a->o.base) {
+        json_object_set_new(j, "frozen_same", json_integer((json_int_t)r->same));
+        json_object_set_new(j, "frozen_rounded", json_integer((json_int_t)r->rounded));
+        json_object_set_new(j, "largest_difference", json_real(r->worst));
+        json_object_set_new(j, "largest_difference_in", json_string(r->worst_name));
+    }
+    char *text = json_dumps(j, JSON_COMPACT | JSON_REAL_PRECISION(6));
+    printf("%s\n", text ? text : "{}");
+    free(text);
+    json_decref(j);
+}
+
+static void print_text(struct fdit_cli *cli, const struct args *a,
+                       const struct fdit_convert_report *r)
+{
+    fdit_cli_note(cli, "wrote %s: a %s of %zu tensors, %.2f MB", a->o.out,
+                  r->delta ? "delta" : "model", r->tensors, (double)r->bytes / 1e6);
+    if (r->files > 1)
+        fdit_cli_note(cli, "%zu files of numbers lie beside it", r->files);
+    if (a->o.merge)
+        fdit_cli_note(cli, "%zu tensors come from the delta", r->from_delta);
+    if (r->norms_added)
+        fdit_cli_note(cli, "%d LayerNorm tensors that a stock DiT lacks were written as 1 and 0",
+                      r->norms_added);
+    if (r->left_out)
+        fdit_cli_note(
+            cli, "%zu tensors beside the weights were left out (other weights, optimiser state)",
+            r->left_out);
+    if (a->o.base)
+        fdit_cli_note(cli,
+                      "dropped as the base's: %zu tensors that are the same bit for bit, %zu that "
+                      "differ by rounding%s",
+                      r->same, r->rounded, r->rounded ? ":" : "");
+    if (r->rounded)
+        fdit_cli_note(cli, "  at most %.2g of its size, in %s", r->worst, r->worst_name);
+}
 
 static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operands)
 {
@@ -33,43 +135,49 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
     static const enum fdit_st_type types[] = { FDIT_ST_F32, FDIT_ST_F16, FDIT_ST_BF16 };
     struct args *a = p;
     struct fdit_convert_report r;
+    struct fdit_taxonomy *tax = NULL;
+    char *json = NULL;
     if (n != 2)
         FAIL(cli->ctx, FDIT_ERROR_ARGUMENT, "give two files: IN and OUT");
     a->o.in = operands[0];
     a->o.out = operands[1];
     a->o.type = types[a->type];
     a->o.values = a->values ? FDIT_VALUES_RAW : FDIT_VALUES_EMA;
+    a->o.torch_names = a->names == 1;
+    a->o.shard_bytes = a->shard_bytes ? a->shard_bytes : (uint64_t)5 << 30;
+    TRY(settle(cli->ctx, a, &tax, &json));
     TRY(fdit_convert(cli->ctx, &a->o, &r));
-    if (cli->json) {
-        json_t *j = json_pack("{s:s,s:I,s:I,s:i,s:I}", "file", a->o.out, "tensors", (json_int_t)r.tensors,
-                              "from_delta", (json_int_t)r.from_delta, "norms_added", r.norms_added,
-                              "bytes", (json_int_t)r.bytes);
-        char *text = json_dumps(j, JSON_COMPACT);
-        printf("%s\n", text ? text : "{}");
-        free(text);
-        json_decref(j);
-        return FDIT_OK;
-    }
-    fdit_cli_note(cli, "wrote %s: %zu tensors, %zu of them from the delta, %.2f MB", a->o.out, r.tensors,
-                  r.from_delta, (double)r.bytes / 1e6);
-    if (r.norms_added)
-        fdit_cli_note(cli, "%d LayerNorm tensors that a stock DiT lacks were written as 1 and 0",
-                      r.norms_added);
+    if (cli->json)
+        print_json(a, &r);
+    else
+        print_text(cli, a, &r);
 out:
+    fdit_free(json);
+    fdit_taxonomy_free(tax);
     return status;
 }
 
 const struct fdit_command fdit_command_convert = {
     .name = "convert",
-    .summary = "apply a delta to its base, change the storage type",
+    .summary = "between torch files, safetensors and deltas; apply or extract a delta",
     .synopsis = "[OPTION]... IN OUT",
     .about =
-        "Writes the model in IN (safetensors, or a checkpoint of a training run) to OUT, a\n"
-        "safetensors file with the public names. With --merge the delta's tensors take the place of\n"
-        "IN's, and its taxonomy goes into OUT.",
-    .examples =
-        "  finediffusion convert base.safetensors merged.safetensors --merge run/delta.safetensors\n"
-        "  finediffusion convert run/checkpoints/step-12000.safetensors base.safetensors --type f16\n",
+        "Reads the weights in IN: safetensors (also in shards, by their *.index.json), a torch\n"
+        "file (.pt: a flat state_dict, or a dictionary with \"model\" and \"ema\"), a folder of\n"
+        "diffusers (transformer), a checkpoint of a training run, or a delta. Nothing of a\n"
+        "torch file is executed. OUT's name says what is written: *.safetensors, *.index.json\n"
+        "(shards beside it), or *.pt (a state_dict for torch.load). With --merge the delta's\n"
+        "tensors take the place of IN's, and its taxonomy goes into OUT. With --base FILE\n"
+        "--delta, OUT is the delta from FILE to IN: what the mask trains is kept, the rest must\n"
+        "be the base's but for rounding, and is dropped.",
+    .examples = "  finediffusion convert DiT-XL-2-256x256.pt base.safetensors --type f16\n"
+                "  finediffusion convert base.safetensors merged.safetensors --merge "
+                "run/delta.safetensors\n"
+                "  finediffusion convert 0100000.pt delta.safetensors --base DiT-XL-2-256x256.pt "
+                "--delta \\\n"
+                "      --taxonomy birds.tsv\n"
+                "  finediffusion convert base.pt fine.pt --merge delta.safetensors --names torch\n"
+                "  finediffusion convert base.pt model.safetensors.index.json --shard-size 1G\n",
     .options = options,
     .common = FDIT_COMMON_JSON,
     .most_operands = 2,

@@ -9,7 +9,7 @@
 #include "data/dataset.h"
 #include "format/cache.h"
 #include "format/json.h"
-#include "format/safetensors.h"
+#include "format/tensor.h"
 #include "model/delta.h"
 #include "train/state.h"
 
@@ -99,76 +99,95 @@ static void put_taxonomy(json_t *to, const struct fdit_taxonomy *tax)
     put_number(to, "taxonomy_rows", (size_t)fdit_taxonomy_n_rows(tax));
 }
 
-/* ------------------------------------------------------------------ safetensors */
+/* ------------------------------------------------------------------ weights */
 
-/* A tensor of the file against the parameter that it must be. */
-static enum fdit_status check_tensor(fdit_context *ctx, const struct fdit_safetensors *st,
-                                     const struct fdit_st_tensor *t, const struct fdit_param *p)
+/* "raw.", "ema.", "m.", "v." of a training checkpoint; else what stands before the weights. */
+static size_t prefix_length(const struct fdit_checkpoint *cp, const char *name, bool state)
+{
+    static const char *const prefixes[] = { "raw.", "ema.", "m.", "v." };
+    const char *prefix = fdit_checkpoint_prefix(cp);
+    for (size_t i = 0; state && i < sizeof prefixes / sizeof *prefixes; i++)
+        if (!strncmp(name, prefixes[i], strlen(prefixes[i])))
+            return strlen(prefixes[i]);
+    return state || strncmp(name, prefix, strlen(prefix)) ? 0 : strlen(prefix);
+}
+
+/* A tensor of a training checkpoint against the parameter that it must be. */
+static enum fdit_status check_state_tensor(fdit_context *ctx, const struct fdit_checkpoint *cp,
+                                           const struct fdit_params *params,
+                                           const struct fdit_model_config *config,
+                                           const struct fdit_st_tensor *t)
 {
     enum fdit_status status = FDIT_OK;
+    size_t prefix = prefix_length(cp, t->name, true);
+    const struct fdit_param *p = fdit_params_find(params, t->name + prefix);
     int64_t shape[4];
+    if (!p || !prefix)
+        FAIL(ctx, FDIT_ERROR_FORMAT,
+             "%s: the tensor %s has no place in a DiT of depth %d; the file belongs to "
+             "another model",
+             fdit_checkpoint_path(cp), t->name, config->depth);
     for (int i = 0; i < p->rank; i++)
         shape[i] = p->shape[i];
-    TRY(fdit_safetensors_check_shape(ctx, st, t, p->rank, shape));
-    TRY(fdit_safetensors_check_finite(ctx, st, t));
-    fdit_safetensors_drop(st, t);
+    TRY(fdit_st_check_shape(ctx, fdit_checkpoint_path(cp), t, p->rank, shape));
 out:
     return status;
 }
 
-/* "raw.", "ema.", "m.", "v." of a training checkpoint; "" of other files. */
-static size_t prefix_length(const char *name, bool state)
+/* What must be there for the file to be of use, with its shape. */
+static enum fdit_status check_params(fdit_context *ctx, struct fdit_checkpoint *cp,
+                                     const struct fdit_params *params, bool whole, size_t *numbers,
+                                     size_t *missing_norms)
 {
-    static const char *const prefixes[] = { "raw.", "ema.", "m.", "v." };
-    for (size_t i = 0; state && i < sizeof prefixes / sizeof *prefixes; i++)
-        if (!strncmp(name, prefixes[i], strlen(prefixes[i])))
-            return strlen(prefixes[i]);
-    return 0;
+    enum fdit_status status = FDIT_OK;
+    for (int i = 0; i < params->n; i++) {
+        const struct fdit_param *p = &params->list[i];
+        float first;
+        bool there = fdit_checkpoint_has(cp, p->name);
+        if (there) {
+            *numbers += p->count;
+            TRY(fdit_checkpoint_read_part(ctx, cp, p, 0, 1, &first)); /* its shape */
+        }
+        if (there || (!whole && !p->trained))
+            continue;
+        *missing_norms += p->kind == FDIT_PARAM_NORM;
+        if (p->kind != FDIT_PARAM_NORM || !whole)
+            FAIL(ctx, FDIT_ERROR_FORMAT,
+                 "%s: the tensor %s%s is missing; the file is not complete, copy it again",
+                 fdit_checkpoint_path(cp), fdit_checkpoint_prefix(cp), p->name);
+    }
+out:
+    return status;
 }
 
-/* Every tensor must be a parameter of the model with its shape and finite numbers; what must be
- * there for the file to be of use must be there. */
-static enum fdit_status check_tensors(struct fdit_cli *cli, const struct fdit_safetensors *st,
+/* Every tensor among the weights must be a parameter of the model with its shape, every float in
+ * the file finite. */
+static enum fdit_status check_tensors(struct fdit_cli *cli, struct fdit_checkpoint *cp,
                                       const struct fdit_model_config *config,
                                       const struct fdit_mask *mask, bool state, bool whole,
                                       json_t *out)
 {
     enum fdit_status status = FDIT_OK;
     fdit_context *ctx = cli->ctx;
-    const char *path = fdit_safetensors_path(st);
+    const char *path = fdit_checkpoint_path(cp);
     struct fdit_params params = { 0 };
     struct fdit_progress progress;
-    size_t numbers = 0, missing_norms = 0, n = fdit_safetensors_count(st);
-    char name[256];
+    size_t numbers = 0, missing_norms = 0, n = fdit_checkpoint_tensors(cp);
+    int extra;
     TRY(fdit_params_init(ctx, config, mask, &params));
+    TRY(fdit_checkpoint_check(ctx, cp, &params, config->depth, &extra));
+    TRY(check_params(ctx, cp, &params, whole, &numbers, &missing_norms));
     fdit_cli_progress_begin(cli, &progress, "inspect", "tensor", 0, n);
     for (size_t i = 0; i < n; i++) {
-        const struct fdit_st_tensor *t = fdit_safetensors_at(st, i);
-        const struct fdit_param *p =
-            fdit_params_find(&params, t->name + prefix_length(t->name, state));
-        if (!p || (state && !prefix_length(t->name, state)))
-            FAIL(ctx, FDIT_ERROR_FORMAT,
-                 "%s: the tensor %s has no place in a DiT of depth %d; the file belongs to "
-                 "another model",
-                 path, t->name, config->depth);
-        TRY(check_tensor(ctx, st, t, p));
-        if (!state || !strncmp(t->name, "ema.", 4))
-            numbers += t->n;
+        const struct fdit_st_tensor *t = fdit_checkpoint_at(cp, i);
+        if (state)
+            TRY(check_state_tensor(ctx, cp, &params, config, t));
+        if (fdit_st_is_float(t->type))
+            TRY(fdit_st_check_finite(ctx, path, t));
+        fdit_checkpoint_drop(cp, t);
         fdit_cli_progress_update(cli, i + 1, NULL);
         if (fdit_stopped(ctx))
             FAIL(ctx, FDIT_INTERRUPTED, "%s: stopped after %zu of %zu tensors", path, i + 1, n);
-    }
-    for (int i = 0; i < params.n; i++) {
-        const struct fdit_param *p = &params.list[i];
-        if (!whole && !p->trained)
-            continue;
-        snprintf(name, sizeof name, "%s%s", state ? "ema." : "", p->name);
-        bool there = fdit_safetensors_find(st, name) != NULL;
-        missing_norms += !there && p->kind == FDIT_PARAM_NORM;
-        if (!there && (p->kind != FDIT_PARAM_NORM || !whole))
-            FAIL(ctx, FDIT_ERROR_FORMAT,
-                 "%s: the tensor %s is missing; the file is not complete, copy it again",
-                 path, name);
     }
     put_number(out, "parameters", numbers);
     put_number(out, "norms_missing", missing_norms);
@@ -186,19 +205,19 @@ static const struct fdit_mask *mask_of(const json_t *out)
     return tune ? fdit_mask_find(tune) : NULL;
 }
 
-static enum fdit_status put_meta(fdit_context *ctx, const struct fdit_safetensors *st, bool state,
+static enum fdit_status put_meta(fdit_context *ctx, const struct fdit_checkpoint *st, bool state,
                                  json_t *out)
 {
     enum fdit_status status = FDIT_OK;
-    const char *path = fdit_safetensors_path(st), *taxonomy = fdit_safetensors_meta(st, "taxonomy");
+    const char *path = fdit_checkpoint_path(st), *taxonomy = fdit_checkpoint_meta(st, "taxonomy");
     struct fdit_taxonomy *tax = NULL;
-    put_text(out, "guide", fdit_safetensors_meta(st, "guide"));
-    put_text(out, "flip", fdit_safetensors_meta(st, "flip"));
-    TRY(put_parsed(ctx, out, "train", path, fdit_safetensors_meta(st, "train")));
+    put_text(out, "guide", fdit_checkpoint_meta(st, "guide"));
+    put_text(out, "flip", fdit_checkpoint_meta(st, "flip"));
+    TRY(put_parsed(ctx, out, "train", path, fdit_checkpoint_meta(st, "train")));
     if (state)
-        TRY(put_count(ctx, out, "step", path, fdit_safetensors_meta(st, "step")));
+        TRY(put_count(ctx, out, "step", path, fdit_checkpoint_meta(st, "step")));
     if (state)
-        TRY(put_count(ctx, out, "position", path, fdit_safetensors_meta(st, "position")));
+        TRY(put_count(ctx, out, "position", path, fdit_checkpoint_meta(st, "position")));
     if (taxonomy) {
         TRY(fdit_taxonomy_parse(ctx, taxonomy, strlen(taxonomy), path, NULL, &tax));
         put_taxonomy(out, tax);
@@ -224,50 +243,85 @@ static enum fdit_status check_rows(fdit_context *ctx, const char *path, const js
                      path, rows, want);
 }
 
-static enum fdit_status inspect_safetensors(struct fdit_cli *cli, const struct args *a,
-                                            const char *path, json_t *out)
+/* "F32", or "F32, I64" of a file with several. */
+static void put_types(const struct fdit_checkpoint *cp, json_t *out)
+{
+    bool there[FDIT_ST_TYPES] = { 0 };
+    char text[256];
+    size_t used = 0;
+    text[0] = 0;
+    for (size_t i = 0; i < fdit_checkpoint_tensors(cp); i++)
+        there[fdit_checkpoint_at(cp, i)->type] = true;
+    for (int i = 0; i < FDIT_ST_TYPES; i++)
+        if (there[i])
+            used += (size_t)snprintf(text + used, sizeof text - used, "%s%s", used ? ", " : "",
+                                     fdit_st_type_name((enum fdit_st_type)i));
+    if (used)
+        put_text(out, "type", text);
+}
+
+static enum fdit_status inspect_weights(struct fdit_cli *cli, const struct args *a,
+                                        const char *given, json_t *out)
 {
     enum fdit_status status = FDIT_OK;
     fdit_context *ctx = cli->ctx;
-    struct fdit_safetensors *st = NULL;
     struct fdit_checkpoint *cp = NULL;
     struct fdit_model_config config = { 0 };
-    TRY(fdit_checkpoint_open(ctx, path, FDIT_VALUES_EMA, &cp));
-    TRY(fdit_safetensors_open(ctx, path, &st));
-    const char *format = fdit_safetensors_meta(st, "format"),
-               *model = fdit_safetensors_meta(st, "model");
+    TRY(fdit_checkpoint_open(ctx, given, FDIT_VALUES_EMA, &cp));
+    const char *path = fdit_checkpoint_path(cp);
+    const char *format = fdit_checkpoint_meta(cp, "format"),
+               *model = fdit_checkpoint_meta(cp, "model");
     bool state = format && !strcmp(format, "finediffusion-checkpoint");
     bool delta = format && !strcmp(format, FDIT_DELTA_FORMAT);
     if (state || delta)
         TRY(fdit_delta_check(ctx, cp));
     bool whole = fdit_checkpoint_has(cp, "pos_embed");
     put_text(out, "kind", state ? "training checkpoint" : delta && !whole ? "delta" : "checkpoint");
-    size_t bytes = 0, n = fdit_safetensors_count(st);
+    put_text(out, "layout", fdit_checkpoint_layout(cp));
+    if (!state && *fdit_checkpoint_prefix(cp))
+        put_text(out, "weights", fdit_checkpoint_prefix(cp));
+    size_t bytes = 0, n = fdit_checkpoint_tensors(cp);
     for (size_t i = 0; i < n; i++)
-        bytes += fdit_safetensors_at(st, i)->bytes;
+        bytes += fdit_checkpoint_at(cp, i)->bytes;
     put_number(out, "tensors", n);
     put_number(out, "bytes", bytes);
-    TRY(put_meta(ctx, st, state, out));
+    TRY(put_meta(ctx, cp, state, out));
     if (whole || !model) {
         TRY(fdit_checkpoint_config(ctx, cp, a->model, &config));
     } else {
         TRY(fdit_config_from_json(ctx, path, model, strlen(model), &config));
         int64_t rows = fdit_checkpoint_dim(cp, "y_embedder.embedding_table.weight", 0);
-        if (rows > 0)
+        if (rows > 0 && rows <= INT32_MAX)
             config.rows = (int)rows;
         TRY(fdit_config_check(ctx, &config));
     }
     TRY(put_model(ctx, out, &config));
     if (config.kind == FDIT_MODEL_CLASSIFIER && !state)
         put_text(out, "kind", "classifier");
-    if (n)
-        put_text(out, "type", fdit_st_type_name(fdit_safetensors_at(st, 0)->type));
-    TRY(check_tensors(cli, st, &config, mask_of(out), state, whole, out));
+    put_types(cp, out);
+    TRY(check_tensors(cli, cp, &config, mask_of(out), state, whole, out));
     TRY(check_rows(ctx, path, out, &config));
 out:
-    fdit_safetensors_close(st);
     fdit_checkpoint_close(cp);
     return status;
+}
+
+/* A folder of diffusers, or the one around it. */
+static bool is_weights_folder(const char *path)
+{
+    char text[4096];
+    static const char *const below[] = { "config.json", "transformer/config.json" };
+    static const char *const weights[] = { "diffusion_pytorch_model.safetensors",
+                                           "diffusion_pytorch_model.safetensors.index.json",
+                                           "diffusion_pytorch_model.bin" };
+    for (size_t i = 0; i < 2; i++)
+        for (size_t k = 0; k < 3; k++) {
+            int n = (int)(strlen(below[i]) - strlen("config.json"));
+            snprintf(text, sizeof text, "%s/%.*s%s", path, n, below[i], weights[k]);
+            if (fdit_is_file(text))
+                return true;
+        }
+    return false;
 }
 
 /* ------------------------------------------------------------------ data sets and runs */
@@ -351,7 +405,7 @@ static enum fdit_status inspect_run(struct fdit_cli *cli, const struct args *a, 
     TRY(fdit_state_newest(cli->ctx, path, &newest));
     TRY(fdit_path_join(cli->ctx, path, "delta.safetensors", &delta));
     if (newest)
-        TRY(inspect_safetensors(cli, a, newest, out));
+        TRY(inspect_weights(cli, a, newest, out));
     put_text(out, "kind", "run");
     put_text(out, "newest_checkpoint", newest);
     if (!newest)
@@ -418,6 +472,8 @@ static void print_text(const char *path, const json_t *out)
     size_t i;
     char size[32];
     const char *form = json_string_value(json_object_get(out, "form"));
+    if (!form)
+        form = json_string_value(json_object_get(out, "layout"));
     printf("%s: %s%s%s%s\n", path, json_string_value(json_object_get(out, "kind")),
            form ? " (" : "", form ? form : "", form ? ")" : "");
     if (m)
@@ -437,6 +493,8 @@ static void print_text(const char *path, const json_t *out)
         fdit_format_size((size_t)json_integer_value(v), size);
         printf("  %-12s %s, %s\n", "size", size, json_string_value(json_object_get(out, "type")));
     }
+    if ((v = json_object_get(out, "weights")))
+        line("weights", json_string_value(v));
     if (json_integer_value(json_object_get(out, "norms_missing")))
         line("norms", "without weights, as in a stock DiT: scale 1 and offset 0 are meant");
     json_array_foreach(ranks, i, v)
@@ -486,13 +544,12 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
         put_taxonomy(out, tax);
     } else if (config)
         TRY(inspect_run(cli, a, path, config, out));
+    else if (is_weights_folder(path))
+        TRY(inspect_weights(cli, a, path, out));
     else if (fdit_is_folder(path) || is_archive(path))
         TRY(inspect_data(cli, a, path, out));
-    else if (fdit_path_has_suffix(path, ".pt") || fdit_path_has_suffix(path, ".pth"))
-        FAIL(cli->ctx, FDIT_ERROR_UNSUPPORTED,
-             "%s: .pt files are not read by this version; save the tensors as safetensors", path);
     else
-        TRY(inspect_safetensors(cli, a, path, out));
+        TRY(inspect_weights(cli, a, path, out));
     if (!cli->json)
         print_text(path, out);
     else if (json_dumpf(out, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(15)) == 0)
@@ -508,11 +565,14 @@ const struct fdit_command fdit_command_inspect = {
     .name = "inspect",
     .summary = "what a checkpoint, delta, run or data set is; refuses broken ones",
     .synopsis = "FILE [OPTION]...",
-    .about = "Says what FILE is: a checkpoint or delta (safetensors), the checkpoint or the\n"
-             "folder of a training run, a data set (a folder, .tar, .tar.gz or WebDataset\n"
-             "shards), or a cache that 'encode' made. Every tensor is checked for its shape and\n"
-             "for numbers that are not finite, every sample of a cache for its checksum.",
+    .about =
+        "Says what FILE is: a checkpoint or delta (safetensors, also in shards), a torch file\n"
+        "(.pt), a folder of diffusers, the checkpoint or the folder of a training run, a data\n"
+        "set (a folder, .tar, .tar.gz or WebDataset shards), or a cache that 'encode' made.\n"
+        "Every tensor is checked for its shape and for numbers that are not finite, every\n"
+        "sample of a cache for its checksum; nothing of a torch file is executed.",
     .examples = "  finediffusion inspect run/delta.safetensors\n"
+                "  finediffusion inspect DiT-XL-2-256x256.pt\n"
                 "  finediffusion inspect birds --taxonomy birds.tsv --pictures\n",
     .options = options,
     .common = FDIT_COMMON_JSON,

@@ -179,7 +179,8 @@ static enum fdit_status gather(struct fdit_pt_pickle *p, enum fdit_pt_kind kind,
     if (kind == FDIT_PT_DICT && n % 2)
         return fdit_pt_bad(p, "a dictionary has a key without a value");
     TRY(fdit_pt_value_new(p, kind, &v));
-    TRY(fdit_pt_append(p, v, p->stack + first, n));
+    if (n)
+        TRY(fdit_pt_append(p, v, p->stack + first, n));
     p->n_stack = first;
     TRY(fdit_pt_push(p, v));
 out:

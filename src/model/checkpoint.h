@@ -24,6 +24,8 @@ bool fdit_checkpoint_has(const struct fdit_checkpoint *cp, const char *param);
 size_t fdit_checkpoint_tensors(const struct fdit_checkpoint *cp); /* all in the file */
 struct fdit_st_tensor;
 const struct fdit_st_tensor *fdit_checkpoint_at(const struct fdit_checkpoint *cp, size_t i);
+/* Releases the resident pages of a tensor; it can still be read. */
+void fdit_checkpoint_drop(const struct fdit_checkpoint *cp, const struct fdit_st_tensor *t);
 /* "safetensors", "torch state_dict", "torch checkpoint" or "diffusers DiT". */
 const char *fdit_checkpoint_layout(const struct fdit_checkpoint *cp);
 /* What stands before the names of the weights: "", "ema/", ... */

@@ -23,7 +23,6 @@ int fdit_checkpoint_parts(const struct fdit_checkpoint *cp, const char *param,
                           const struct fdit_st_tensor *parts[FDIT_PARTS]);
 /* diffusers does not store the position table; it is computed. */
 bool fdit_checkpoint_computes(const struct fdit_checkpoint *cp, const char *param);
-void fdit_checkpoint_drop(const struct fdit_checkpoint *cp, const struct fdit_st_tensor *t);
 /* A whole number or text from the dictionary beside the weights ("args/model"). */
 bool fdit_checkpoint_text(const struct fdit_checkpoint *cp, const char *name, char *out,
                           size_t size);

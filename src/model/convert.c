@@ -1,124 +1,464 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "model/convert.h"
 
+#include "core/file.h"
 #include "core/mem.h"
+#include "format/pt.h"
 #include "model/delta.h"
 
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+
+#define TOLERANCE 1e-3 /* of frozen weights, see convert.h */
+enum { PIECE = 65536 };
+
+static const char table_name[] = "y_embedder.embedding_table.weight";
+
+struct job {
+    const struct fdit_convert_options *o;
+    struct fdit_convert_report *report;
+    struct fdit_checkpoint *in, *merge, *base;
+    const struct fdit_mask *mask;
+    struct fdit_model_config config;
+    struct fdit_params params;
+    struct piece *pieces; /* what is written, in order */
+    size_t n_pieces;
+    char *fingerprint, *train;
+};
+
+/* A parameter on its way; the writers' `user`. */
+struct piece {
+    struct job *job;
+    const struct fdit_param *p;
+};
 
 static bool same_file(const char *a, const char *b)
 {
     struct stat x, y;
-    return a && b && stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+    return a && b && stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev &&
+           x.st_ino == y.st_ino;
 }
 
+/* ------------------------------------------------------------------ reading */
+
+/* Numbers first..first+n of a parameter: from the delta, else the input, else what a LayerNorm
+ * without weights means. */
+static enum fdit_status read_piece(fdit_context *ctx, const struct job *j,
+                                   const struct fdit_param *p, size_t first, size_t n, float *out)
+{
+    if (j->merge && fdit_checkpoint_has(j->merge, p->name))
+        return fdit_checkpoint_read_part(ctx, j->merge, p, first, n, out);
+    if (p->kind != FDIT_PARAM_NORM || fdit_checkpoint_has(j->in, p->name))
+        return fdit_checkpoint_read_part(ctx, j->in, p, first, n, out);
+    for (size_t i = 0; i < n; i++)
+        out[i] = strstr(p->name, ".weight") ? 1.0f : 0.0f;
+    return FDIT_OK;
+}
+
+static enum fdit_status fill_part(fdit_context *ctx, void *user, size_t first, size_t n, void *out)
+{
+    const struct piece *piece = user;
+    return read_piece(ctx, piece->job, piece->p, first, n, out);
+}
+
+static enum fdit_status fill_whole(fdit_context *ctx, void *user, size_t i, float *out)
+{
+    const struct job *j = user;
+    const struct fdit_param *p = j->pieces[i].p;
+    return read_piece(ctx, j, p, 0, p->count, out);
+}
+
+/* ------------------------------------------------------------------ the files that come in */
+
 /* The delta must have been made from this input. */
-static enum fdit_status check_base(fdit_context *ctx, const struct fdit_convert_options *o,
-                                   struct fdit_checkpoint *in, struct fdit_checkpoint *delta,
-                                   const struct fdit_model_config *config)
+static enum fdit_status check_base(fdit_context *ctx, const struct job *j)
 {
     enum fdit_status status = FDIT_OK;
     char *got = NULL;
-    const char *wanted = fdit_checkpoint_meta(delta, "base");
-    if (!wanted || o->force)
+    const char *wanted = fdit_checkpoint_meta(j->merge, "base");
+    if (!wanted || j->o->force)
         return FDIT_OK;
     /* every parameter counts: those that the delta trains are not in its fingerprint */
-    TRY(fdit_checkpoint_fingerprint(ctx, in, config, NULL, &got));
-    TRY(fdit_fingerprint_compare(ctx, wanted, got, o->delta, o->in));
+    TRY(fdit_checkpoint_fingerprint(ctx, j->in, &j->config, NULL, &got));
+    TRY(fdit_fingerprint_compare(ctx, wanted, got, j->o->merge, j->o->in));
 out:
     fdit_free(got);
     return status;
 }
 
-static enum fdit_status put_meta(fdit_context *ctx, struct fdit_st_writer *w,
-                                 const struct fdit_model_config *config,
-                                 const struct fdit_checkpoint *from)
+/* Sizes of a delta or of a training checkpoint without the frozen weights. */
+static enum fdit_status config_of_delta(fdit_context *ctx, struct job *j)
 {
     enum fdit_status status = FDIT_OK;
-    static const char *const copied[] = { "taxonomy", "guide", "flip", "train" };
-    char *model = NULL;
-    TRY(fdit_config_to_json(ctx, config, &model));
-    TRY(fdit_st_writer_meta(ctx, w, "format", "finediffusion-model"));
-    TRY(fdit_st_writer_meta(ctx, w, "version", "1"));
-    TRY(fdit_st_writer_meta(ctx, w, "model", model));
-    for (size_t i = 0; i < sizeof copied / sizeof copied[0]; i++) {
-        const char *value = fdit_checkpoint_meta(from, copied[i]);
-        if (value)
-            TRY(fdit_st_writer_meta(ctx, w, copied[i], value));
+    const char *model = fdit_checkpoint_meta(j->in, "model");
+    if (!model)
+        FAIL(ctx, FDIT_ERROR_FORMAT, "%s: its metadata do not say of what model it is", j->o->in);
+    TRY(fdit_config_from_json(ctx, j->o->in, model, strlen(model), &j->config));
+    int64_t rows = fdit_checkpoint_dim(j->in, table_name, 0);
+    if (rows > 0 && rows <= INT32_MAX)
+        j->config.rows = (int)rows;
+    TRY(fdit_config_check(ctx, &j->config));
+out:
+    return status;
+}
+
+static enum fdit_status open_files(fdit_context *ctx, struct job *j)
+{
+    enum fdit_status status = FDIT_OK;
+    const struct fdit_convert_options *o = j->o;
+    int extra;
+    if (same_file(o->in, o->out) || same_file(o->merge, o->out) || same_file(o->base, o->out))
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "%s is an input; write to another file", o->out);
+    TRY(fdit_checkpoint_open(ctx, o->in, o->values, &j->in));
+    const char *format = fdit_checkpoint_meta(j->in, "format");
+    bool ours = format &&
+                (!strcmp(format, FDIT_DELTA_FORMAT) || !strcmp(format, "finediffusion-checkpoint"));
+    if (ours)
+        TRY(fdit_delta_check(ctx, j->in));
+    j->report->delta = o->base || (ours && !fdit_checkpoint_has(j->in, "x_embedder.proj.weight"));
+    if (j->report->delta && o->merge)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--merge wants a whole model as IN; %s is %s", o->in,
+             o->base ? "to become a delta by --base" : "a delta itself");
+    if (j->report->delta && !o->base)
+        TRY(config_of_delta(ctx, j));
+    else
+        TRY(fdit_checkpoint_config(ctx, j->in, o->model, &j->config));
+    if (o->merge) {
+        TRY(fdit_checkpoint_open(ctx, o->merge, o->values, &j->merge));
+        TRY(fdit_delta_check(ctx, j->merge));
+        TRY(check_base(ctx, j));
+        int64_t rows = fdit_checkpoint_dim(j->merge, table_name, 0);
+        if (rows > 0 && rows <= INT32_MAX)
+            j->config.rows = (int)rows;
     }
+    TRY(fdit_params_init(ctx, &j->config, j->mask, &j->params));
+    TRY(fdit_checkpoint_check(ctx, j->in, &j->params, j->config.depth, &extra));
+    const char *prefix = fdit_checkpoint_prefix(j->in);
+    for (size_t i = 0; i < fdit_checkpoint_tensors(j->in); i++)
+        j->report->left_out +=
+            strncmp(fdit_checkpoint_at(j->in, i)->name, prefix, strlen(prefix)) != 0;
+out:
+    return status;
+}
+
+/* ------------------------------------------------------------------ against a base */
+
+/* Root mean squares of b and of a - b; whether all bits agree. */
+static enum fdit_status compare(fdit_context *ctx, const struct job *j, const struct fdit_param *p,
+                                float *a, float *b, double *rms, double *difference, bool *same)
+{
+    enum fdit_status status = FDIT_OK;
+    double squares = 0, differences = 0;
+    *same = true;
+    for (size_t first = 0; first < p->count; first += PIECE) {
+        size_t n = p->count - first < PIECE ? p->count - first : PIECE;
+        TRY(fdit_checkpoint_read_part(ctx, j->in, p, first, n, a));
+        TRY(fdit_checkpoint_read_part(ctx, j->base, p, first, n, b));
+        *same = *same && !memcmp(a, b, n * sizeof *a);
+        for (size_t i = 0; i < n; i++) {
+            double d = (double)a[i] - b[i];
+            squares += (double)b[i] * b[i];
+            differences += d * d;
+        }
+    }
+    *rms = sqrt(squares / (double)p->count);
+    *difference = sqrt(differences / (double)p->count);
+out:
+    return status;
+}
+
+static enum fdit_status check_frozen(fdit_context *ctx, struct job *j)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_convert_report *r = j->report;
+    float *a = NULL, *b = NULL;
+    TRY(fdit_alloc(ctx, PIECE, sizeof *a, &a));
+    TRY(fdit_alloc(ctx, PIECE, sizeof *b, &b));
+    for (int i = 0; i < j->params.n; i++) {
+        const struct fdit_param *p = &j->params.list[i];
+        double rms, difference;
+        bool same;
+        if (p->trained || (p->kind == FDIT_PARAM_NORM && !fdit_checkpoint_has(j->in, p->name) &&
+                           !fdit_checkpoint_has(j->base, p->name)))
+            continue;
+        TRY(compare(ctx, j, p, a, b, &rms, &difference, &same));
+        r->same += same;
+        r->rounded += !same;
+        double relative = same ? 0 : difference / (rms > 1e-30 ? rms : 1e-30);
+        if (relative > r->worst) {
+            r->worst = relative;
+            snprintf(r->worst_name, sizeof r->worst_name, "%s", p->name);
+        }
+        if (relative > TOLERANCE && !j->o->force)
+            FAIL(ctx, FDIT_ERROR_FORMAT,
+                 "%s: %s differs from %s by %.3g of its size, more than the %g of rounding: it was "
+                 "trained, too; name what was trained by --tune, keep the whole model, or --force "
+                 "to "
+                 "drop the difference",
+                 j->o->in, p->name, j->o->base, relative, TOLERANCE);
+    }
+out:
+    fdit_free(a);
+    fdit_free(b);
+    return status;
+}
+
+static enum fdit_status open_base(fdit_context *ctx, struct job *j)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_model_config base = { 0 };
+    const struct fdit_model_config *c = &j->config;
+    const char *carried = fdit_checkpoint_meta(j->in, "taxonomy");
+    char said[96];
+    if (j->o->taxonomy && c->rows != j->o->taxonomy_rows && c->rows != j->o->taxonomy_rows + 1)
+        FAIL(ctx, FDIT_ERROR_FORMAT,
+             "%s: its class table has %d rows, the taxonomy %d classes and groups; give the "
+             "taxonomy and "
+             "--ranks that it was trained with",
+             j->o->in, c->rows, j->o->taxonomy_rows);
+    TRY(fdit_checkpoint_open(ctx, j->o->base, FDIT_VALUES_EMA, &j->base));
+    snprintf(said, sizeof said, "%d,%d,%d,%d", c->width, c->depth, c->heads, c->patch);
+    TRY(fdit_checkpoint_config(ctx, j->base, said, &base));
+    if (base.channels != c->channels || base.input_size != c->input_size ||
+        base.mlp_ratio != c->mlp_ratio)
+        FAIL(ctx, FDIT_ERROR_FORMAT,
+             "%s is a model for %dx%dx%d, %s for %dx%dx%d: no delta between them", j->o->in,
+             c->input_size, c->input_size, c->channels, j->o->base, base.input_size,
+             base.input_size, base.channels);
+    for (int i = 0; i < j->params.n; i++)
+        if (j->params.list[i].trained && !fdit_checkpoint_has(j->in, j->params.list[i].name))
+            FAIL(ctx, FDIT_ERROR_FORMAT,
+                 "%s: has no %s, which --tune %s trains; name by --tune what was trained", j->o->in,
+                 j->params.list[i].name, j->mask->name);
+    TRY(check_frozen(ctx, j));
+    TRY(fdit_checkpoint_fingerprint(ctx, j->base, &j->config, j->mask, &j->fingerprint));
+    if (!j->o->taxonomy && !carried)
+        fdit_log(
+            ctx, FDIT_LOG_WARNING,
+            "%s does not name its classes, so the delta will not either; --taxonomy FILE says them",
+            j->o->in);
+    TRY(fdit_strf(ctx, &j->train, "{\"tune\":\"%s\"}", j->mask->name));
+out:
+    return status;
+}
+
+/* ------------------------------------------------------------------ what goes out */
+
+static bool is_written(const struct job *j, const struct fdit_param *p)
+{
+    bool there =
+        fdit_checkpoint_has(j->in, p->name) || (j->merge && fdit_checkpoint_has(j->merge, p->name));
+    if (j->base)
+        return p->trained;
+    if (j->report->delta)
+        return there;
+    return there || !j->o->torch_names || p->kind != FDIT_PARAM_NORM;
+}
+
+static enum fdit_status choose(fdit_context *ctx, struct job *j)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_convert_report *r = j->report;
+    TRY(fdit_alloc(ctx, (size_t)j->params.n, sizeof *j->pieces, &j->pieces));
+    for (int pass = 0; pass < 2; pass++) /* the wider type first keeps every tensor aligned */
+        for (int i = 0; i < j->params.n; i++) {
+            const struct fdit_param *p = &j->params.list[i];
+            if ((p->kind == FDIT_PARAM_POS) != (pass == 0) || !is_written(j, p))
+                continue;
+            bool merged = j->merge && fdit_checkpoint_has(j->merge, p->name);
+            r->from_delta += merged;
+            r->norms_added +=
+                !merged && p->kind == FDIT_PARAM_NORM && !fdit_checkpoint_has(j->in, p->name);
+            j->pieces[j->n_pieces++] = (struct piece){ j, p };
+        }
+    r->tensors = j->n_pieces;
+out:
+    return status;
+}
+
+static enum fdit_status put_meta(fdit_context *ctx, const struct job *j, struct fdit_st_writer *w)
+{
+    enum fdit_status status = FDIT_OK;
+    const struct fdit_checkpoint *from = j->merge ? j->merge : j->in;
+    const bool delta = j->report->delta;
+    char *model = NULL;
+    TRY(fdit_config_to_json(ctx, &j->config, &model));
+    const struct {
+        const char *key, *value;
+    } entries[] = {
+        { "format", delta ? FDIT_DELTA_FORMAT : "finediffusion-model" },
+        { "version", FDIT_DELTA_VERSION },
+        { "model", model },
+        { "taxonomy", j->o->taxonomy ? j->o->taxonomy : fdit_checkpoint_meta(from, "taxonomy") },
+        { "guide", j->o->guide ? j->o->guide : fdit_checkpoint_meta(from, "guide") },
+        { "flip", fdit_checkpoint_meta(from, "flip") },
+        { "train", j->train && !fdit_checkpoint_meta(from, "train")
+                       ? j->train
+                       : fdit_checkpoint_meta(from, "train") },
+        { "base", j->fingerprint ? j->fingerprint
+                  : delta        ? fdit_checkpoint_meta(from, "base")
+                                 : NULL },
+    };
+    for (size_t i = 0; i < sizeof entries / sizeof *entries; i++)
+        if (entries[i].value)
+            TRY(fdit_st_writer_meta(ctx, w, entries[i].key, entries[i].value));
 out:
     fdit_free(model);
     return status;
 }
 
-/* One parameter from the delta, else the input, else the LayerNorm a stock DiT leaves out. */
-static enum fdit_status read_param(fdit_context *ctx, const struct fdit_param *p,
-                                   struct fdit_checkpoint *in, struct fdit_checkpoint *delta,
-                                   float *data, struct fdit_convert_report *report)
+static enum fdit_st_type type_of(const struct job *j, const struct fdit_param *p)
 {
-    if (delta && fdit_checkpoint_has(delta, p->name)) {
-        report->from_delta++;
-        return fdit_checkpoint_read(ctx, delta, p, data);
-    }
-    if (p->kind == FDIT_PARAM_NORM && !fdit_checkpoint_has(in, p->name)) {
-        for (size_t i = 0; i < p->count; i++)
-            data[i] = strstr(p->name, ".weight") ? 1.0f : 0.0f;
-        report->norms_added++;
-        return FDIT_OK;
-    }
-    return fdit_checkpoint_read(ctx, in, p, data);
+    return p->kind == FDIT_PARAM_POS ? FDIT_ST_F32 : j->o->type;
 }
+
+static void shape_of(const struct fdit_param *p, int64_t shape[4])
+{
+    for (int k = 0; k < p->rank; k++)
+        shape[k] = p->shape[k];
+}
+
+/* Pieces first..last as one safetensors file. */
+static enum fdit_status save_safetensors(fdit_context *ctx, struct job *j, size_t first,
+                                         size_t last, const char *path)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_st_writer *w = NULL;
+    int64_t shape[4];
+    TRY(fdit_st_writer_new(ctx, &w));
+    TRY(put_meta(ctx, j, w));
+    for (size_t i = first; i < last; i++) {
+        const struct fdit_param *p = j->pieces[i].p;
+        shape_of(p, shape);
+        TRY(fdit_st_writer_fill(ctx, w, p->name, type_of(j, p), p->rank, shape, fill_part,
+                                &j->pieces[i]));
+    }
+    j->report->bytes += fdit_st_writer_bytes(w);
+    j->report->files++;
+    TRY(fdit_st_writer_save(ctx, w, path));
+out:
+    fdit_st_writer_free(w);
+    return status;
+}
+
+static enum fdit_status save_torch(fdit_context *ctx, struct job *j)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_pt_writer *w = NULL;
+    int64_t shape[4];
+    TRY(fdit_pt_writer_new(ctx, &w));
+    for (size_t i = 0; i < j->n_pieces; i++) {
+        const struct fdit_param *p = j->pieces[i].p;
+        shape_of(p, shape);
+        TRY(fdit_pt_writer_add(ctx, w, p->name, type_of(j, p), p->rank, shape));
+    }
+    j->report->files = 1;
+    TRY(fdit_pt_writer_save(ctx, w, j->o->out, fill_whole, j, &j->report->bytes));
+out:
+    fdit_pt_writer_free(w);
+    return status;
+}
+
+/* ------------------------------------------------------------------ shards */
+
+static uint64_t bytes_of(const struct job *j, size_t i)
+{
+    const struct fdit_param *p = j->pieces[i].p;
+    return (uint64_t)p->count * fdit_st_type_bytes(type_of(j, p));
+}
+
+/* The end of the shard that begins at piece i. */
+static size_t shard_end(const struct job *j, size_t i)
+{
+    uint64_t used = bytes_of(j, i++);
+    while (i < j->n_pieces && used + bytes_of(j, i) <= j->o->shard_bytes)
+        used += bytes_of(j, i++);
+    return i;
+}
+
+static enum fdit_status save_shards(fdit_context *ctx, struct job *j)
+{
+    enum fdit_status status = FDIT_OK;
+    static const char *const suffixes[] = { ".safetensors.index.json", ".index.json" };
+    json_t *index = NULL, *map;
+    char *stem = NULL, *path = NULL, *text = NULL;
+    size_t n = 0, k = 0;
+    uint64_t total = 0;
+    for (size_t i = 0; i < 2 && !stem; i++)
+        if (fdit_path_has_suffix(j->o->out, suffixes[i]))
+            TRY(fdit_strndup(ctx, j->o->out, strlen(j->o->out) - strlen(suffixes[i]), &stem));
+    for (size_t i = 0; i < j->n_pieces; i = shard_end(j, i))
+        n++;
+    index = json_pack("{s:{},s:{}}", "metadata", "weight_map");
+    map = json_object_get(index, "weight_map");
+    for (size_t i = 0, end; i < j->n_pieces; i = end) {
+        end = shard_end(j, i);
+        fdit_free(path);
+        path = NULL;
+        TRY(fdit_strf(ctx, &path, "%s-%05zu-of-%05zu.safetensors", stem, ++k, n));
+        TRY(save_safetensors(ctx, j, i, end, path));
+        for (size_t m = i; m < end; m++) {
+            total += bytes_of(j, m);
+            json_object_set_new(map, j->pieces[m].p->name, json_string(fdit_path_base(path)));
+        }
+    }
+    json_object_set_new(json_object_get(index, "metadata"), "total_size",
+                        json_integer((json_int_t)total));
+    text = index ? json_dumps(index, JSON_INDENT(1)) : NULL;
+    if (!text || json_object_size(map) != j->n_pieces)
+        FAIL(ctx, FDIT_ERROR_MEMORY, "out of memory for the index of %zu shards", n);
+    TRY(fdit_file_write(ctx, j->o->out, true, text, strlen(text)));
+out:
+    json_decref(index);
+    fdit_free(stem);
+    fdit_free(path);
+    free(text);
+    return status;
+}
+
+static enum fdit_status save(fdit_context *ctx, struct job *j)
+{
+    static const char *const torch[] = { ".pt", ".pth", ".bin", ".ckpt" };
+    bool safe = fdit_path_has_suffix(j->o->out, ".safetensors"),
+         shards = fdit_path_has_suffix(j->o->out, ".index.json"), is_torch = j->o->torch_names;
+    for (size_t i = 0; i < sizeof torch / sizeof *torch; i++)
+        is_torch = is_torch || fdit_path_has_suffix(j->o->out, torch[i]);
+    if (j->report->delta && ((is_torch && !safe) || shards))
+        return fdit_fail(
+            ctx, FDIT_ERROR_ARGUMENT,
+            "%s: a delta is one safetensors file; name it so, or apply it with --merge first",
+            j->o->out);
+    if (shards)
+        return save_shards(ctx, j);
+    return is_torch && !safe ? save_torch(ctx, j)
+                             : save_safetensors(ctx, j, 0, j->n_pieces, j->o->out);
+}
+
+/* ------------------------------------------------------------------ all of it */
 
 enum fdit_status fdit_convert(fdit_context *ctx, const struct fdit_convert_options *o,
                               struct fdit_convert_report *report)
 {
     enum fdit_status status = FDIT_OK;
-    struct fdit_checkpoint *in = NULL, *delta = NULL;
-    struct fdit_model_config config;
-    struct fdit_params params = { 0 };
-    struct fdit_st_writer *w = NULL;
-    float **data = NULL;
+    struct job j = { .o = o, .report = report };
     *report = (struct fdit_convert_report){ 0 };
-    if (same_file(o->in, o->out) || same_file(o->delta, o->out))
-        FAIL(ctx, FDIT_ERROR_ARGUMENT, "%s is an input; write to another file", o->out);
-    TRY(fdit_checkpoint_open(ctx, o->in, o->values, &in));
-    TRY(fdit_checkpoint_config(ctx, in, o->model, &config));
-    if (o->delta) {
-        TRY(fdit_checkpoint_open(ctx, o->delta, o->values, &delta));
-        TRY(fdit_delta_check(ctx, delta));
-        TRY(check_base(ctx, o, in, delta, &config));
-        int64_t rows = fdit_checkpoint_dim(delta, "y_embedder.embedding_table.weight", 0);
-        if (rows > 0)
-            config.rows = (int)rows;
-    }
-    TRY(fdit_params_init(ctx, &config, NULL, &params));
-    TRY(fdit_alloc(ctx, (size_t)params.n, sizeof *data, &data));
-    TRY(fdit_st_writer_new(ctx, &w));
-    TRY(put_meta(ctx, w, &config, delta ? delta : in));
-    for (int pass = 0; pass < 2; pass++) /* the wider type first keeps every tensor aligned */
-        for (int i = 0; i < params.n; i++) {
-            const struct fdit_param *p = &params.list[i];
-            int64_t shape[4];
-            if ((p->kind == FDIT_PARAM_POS) != (pass == 0))
-                continue;
-            for (int k = 0; k < p->rank; k++)
-                shape[k] = p->shape[k];
-            TRY(fdit_alloc(ctx, p->count, sizeof **data, &data[i]));
-            TRY(read_param(ctx, p, in, delta, data[i], report));
-            TRY(fdit_st_writer_f32(ctx, w, p->name, pass == 0 ? FDIT_ST_F32 : o->type, p->rank, shape,
-                                   data[i]));
-            report->tensors++;
-        }
-    report->bytes = fdit_st_writer_bytes(w);
-    TRY(fdit_st_writer_save(ctx, w, o->out));
+    j.mask = !o->base ? NULL : o->mask ? o->mask : fdit_mask_find("finediffusion");
+    TRY(open_files(ctx, &j));
+    if (o->base)
+        TRY(open_base(ctx, &j));
+    TRY(choose(ctx, &j));
+    TRY(save(ctx, &j));
 out:
-    fdit_st_writer_free(w);
-    for (int i = 0; data && i < params.n; i++)
-        fdit_free(data[i]);
-    fdit_free(data);
-    fdit_params_fini(&params);
-    fdit_checkpoint_close(delta);
-    fdit_checkpoint_close(in);
+    fdit_free(j.pieces);
+    fdit_free(j.fingerprint);
+    fdit_free(j.train);
+    fdit_params_fini(&j.params);
+    fdit_checkpoint_close(j.base);
+    fdit_checkpoint_close(j.merge);
+    fdit_checkpoint_close(j.in);
     return status;
 }

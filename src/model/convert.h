@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * convert.h: one checkpoint from another: with a delta applied, in another storage type. */
+ * convert.h: one file of weights from another: with a delta applied, in another storage type or
+ * layout, or only what differs from a base. Numbers are copied piece by piece: neither file is ever
+ * in memory. */
 #ifndef FDIT_MODEL_CONVERT_H
 #define FDIT_MODEL_CONVERT_H
 
@@ -7,22 +9,47 @@
 #include "model/checkpoint.h"
 
 struct fdit_convert_options {
-    const char *in, *out;
-    const char *delta;        /* applied to `in`; NULL: none */
-    const char *model;        /* what --model said; NULL: by the file */
-    enum fdit_values values;  /* of a training checkpoint */
-    enum fdit_st_type type;   /* F32, F16 or BF16; the position table stays F32 */
-    bool force;               /* a delta of another base is applied nevertheless */
+    const char *in;
+    /* *.safetensors; *.index.json: shards beside it; *.pt, *.pth, *.bin, *.ckpt, or any other name
+     * with torch_names: a torch file */
+    const char *out;
+    const char *merge;       /* a delta, applied to `in`; NULL: none */
+    const char *base;        /* `out` is the delta from here to `in`; NULL: none */
+    const char *model;       /* what --model said; NULL: by the file */
+    enum fdit_values values; /* of a file that holds both */
+    enum fdit_st_type type;  /* F32, F16 or BF16; the position table stays F32 */
+    bool torch_names;        /* the tensors that public code expects: no norms that `in` lacks */
+    bool force;              /* differences that are refused are accepted */
+    uint64_t shard_bytes;    /* numbers in one shard */
+    /* with base: what a delta says about itself, for inputs that do not say it */
+    const struct fdit_mask *mask; /* NULL: finediffusion */
+    const char *taxonomy;         /* JSON of fdit_taxonomy_to_json; NULL: the input's */
+    int taxonomy_rows;            /* rows of that taxonomy */
+    const char *guide;            /* rank that guides, NULL: the input's */
 };
 
 struct fdit_convert_report {
     size_t tensors, from_delta;
     int norms_added; /* scales and offsets that a stock DiT lacks, written as 1 and 0 */
-    uint64_t bytes;
+    size_t left_out; /* tensors of the input beside its weights: other sets, optimiser state */
+    size_t files;    /* written */
+    uint64_t bytes;  /* of all of them */
+    bool delta;      /* `out` is a delta */
+    /* with base: frozen tensors that are the base's bit for bit, and those that differ by rounding
+     */
+    size_t same, rounded;
+    double worst; /* largest root mean square of a difference over that of the base */
+    char worst_name[128];
 };
 
-/* Writes the whole model under the public names, with the metadata of the delta, else of the input:
- * model, taxonomy, guide, flip, train. Atomic; refuses to write onto an input. */
+/* Writes the whole model under the public names, or a delta: with `base`, or when `in` is itself a
+ * delta or the checkpoint of a training that froze weights. Metadata are those of the delta, else
+ * of the input: model, taxonomy, guide, flip, train. Atomic (of shards, the index is written last);
+ * refuses to write onto an input.
+ *
+ * With `base`, what the mask does not train must be the base's within 1e-3 of its root mean square
+ * (averaging in float32 moves frozen weights in their last bits); else FDIT_ERROR_FORMAT names the
+ * tensor, unless `force`. */
 enum fdit_status fdit_convert(fdit_context *ctx, const struct fdit_convert_options *options,
                               struct fdit_convert_report *report);
 
