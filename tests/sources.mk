@@ -158,3 +158,6 @@ EXTRA_DIST += tests/test_devices.sh
 
 check_PROGRAMS += tests/test_fleet
 tests_test_fleet_SOURCES = tests/test_fleet.c tests/data_fixture.c tests/data_fixture.h
+
+TESTS += tests/test_data_cli.sh
+EXTRA_DIST += tests/test_data_cli.sh

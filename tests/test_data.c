@@ -571,6 +571,134 @@ START_TEST(test_webdataset)
 }
 END_TEST
 
+static void expect_logged(const char *part)
+{
+    ck_assert_msg(strstr(logged, part) != NULL, "\"%s\" is not in \"%s\"", part, logged);
+}
+
+/* What other programs and systems leave in people's folders. */
+START_TEST(test_junk)
+{
+    test_picture(ctx, folder, "d/owl/1.PNG", 10, 1);
+    test_picture(ctx, folder, "d/tit/1.png", 10, 1);
+    test_file(ctx, folder, "d/__MACOSX/owl/._1.PNG", "x", 1);
+    test_file(ctx, folder, "d/@eaDir/owl/x", "x", 1);
+    test_file(ctx, folder, "d/lost+found/x", "x", 1);
+    test_file(ctx, folder, "d/.DS_Store", "x", 1);
+    test_file(ctx, folder, "d/owl/Thumbs.db", "\xd0\xcf\x11\xe0", 4);
+    test_file(ctx, folder, "d/owl/empty.txt", "", 0);
+    ck_assert_int_eq(symlink("/nowhere/x.png", test_path(folder, "d/owl/gone.png")), 0);
+    ck_assert_int_eq(symlink("../owl/1.PNG", test_path(folder, "d/tit/2.png")), 0);
+    struct fdit_dataset *ds = open_set(test_path(folder, "d"), &plain);
+    ck_assert_uint_eq(fdit_dataset_size(ds), 3);
+    ck_assert_uint_eq(fdit_dataset_info(ds).ignored, 2);
+    check_name(ds, 0, "owl/1.PNG");
+    check_name(ds, 2, "tit/2.png");
+    expect_logged("2 files are no picture of a class and left out: ");
+    expect_logged("\"Thumbs.db\"");
+    expect_logged("1 link to nowhere left out: \"gone.png\"");
+    ck_assert_int_eq(unlink(test_path(folder, "d/owl/1.PNG")), 0);
+    uint8_t chw[192];
+    ck_assert_int_eq(fdit_dataset_decode(ctx, ds, 0, chw), FDIT_ERROR_IO);
+    ck_assert_msg(strstr(fdit_context_message(ctx), "owl/1.PNG: is not there any more"), "%s",
+                  fdit_context_message(ctx));
+    fdit_dataset_close(ds);
+}
+END_TEST
+
+/* A symbolic link and a hard link: counted, and how to pack them is said. */
+START_TEST(test_archive_links)
+{
+    struct fdit_tar_writer *w = NULL;
+    uint8_t *bytes;
+    size_t n;
+    test_picture(ctx, folder, "1.png", 10, 1);
+    ck_assert_ok(ctx, fdit_tar_writer_open(ctx, test_path(folder, "x.tar"), false, &w));
+    ck_assert_ok(ctx, fdit_tar_writer_add(ctx, w, "a/hard.png", "", 0));
+    add_picture(w, "a/x.png", "1.png");
+    ck_assert_ok(ctx, fdit_tar_writer_commit(ctx, &w));
+    ck_assert_ok(ctx, fdit_file_read_all(ctx, test_path(folder, "x.tar"), 1 << 20, &bytes, &n));
+    unsigned sum = 0;
+    bytes[156] = '1'; /* the type: a hard link */
+    memset(bytes + 148, ' ', 8);
+    for (int i = 0; i < 512; i++)
+        sum += bytes[i];
+    snprintf((char *)bytes + 148, 8, "%06o", sum);
+    test_file(ctx, folder, "y.tar", bytes, n);
+    fdit_free(bytes);
+    struct fdit_dataset *ds = open_set(test_path(folder, "y.tar"), &plain);
+    ck_assert_uint_eq(fdit_dataset_size(ds), 1);
+    ck_assert_uint_eq(fdit_dataset_info(ds).links, 1);
+    ck_assert_uint_eq(fdit_dataset_info(ds).ignored, 0);
+    expect_logged("1 link is left out; tar packs what links lead to with");
+    fdit_dataset_close(ds);
+}
+END_TEST
+
+START_TEST(test_shard_lists)
+{
+    char path[1200];
+    test_picture(ctx, folder, "1.png", 10, 1);
+    test_picture(ctx, folder, "2.png", 10, 2);
+    ck_assert_int_eq(mkdir(test_path(folder, "shards"), 0700), 0);
+    make_shards(NULL);
+    static const struct {
+        const char *text;
+        size_t n;
+    } lists[] = { { "%s/shards/000.tar,%s/shards/001.tar", 4 },
+                  { "%s/shards/00{0,1}.tar", 4 },
+                  { "%s/shards/{000,001}.tar,", 4 },
+                  { "%s/shards/0{0..0}{0..1}.tar", 4 },
+                  { "%s/shards/*.tar", 4 },
+                  { "%s/sh*/00[0-1].tar", 4 },
+                  { "%s/shards/001.{tar,tar}", 2 } };
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
+        snprintf(path, sizeof path, lists[i].text, folder, folder);
+        struct fdit_dataset *ds = open_set(path, &plain);
+        ck_assert_msg(fdit_dataset_size(ds) == lists[i].n, "%s: %zu", path, fdit_dataset_size(ds));
+        fdit_dataset_close(ds);
+    }
+    refuse(test_path(folder, "shards/{a,b}.tar"), &plain, FDIT_ERROR_IO, "a.tar: no such file");
+    refuse(test_path(folder, "shards/x*.tar"), &plain, FDIT_ERROR_IO, "no file has such a name");
+    refuse(test_path(folder, "{1,2}.png"), &plain, FDIT_ERROR_FORMAT, "must be .tar");
+    refuse(test_path(folder, "shards/{000.tar"), &plain, FDIT_ERROR_IO, "no such file");
+    /* a name that has such characters is itself */
+    ck_assert_int_eq(
+        rename(test_path(folder, "shards/000.tar"), test_path(folder, "a,{1..2}*.tar")), 0);
+    struct fdit_dataset *ds = open_set(test_path(folder, "a,{1..2}*.tar"), &plain);
+    ck_assert_uint_eq(fdit_dataset_size(ds), 2);
+    fdit_dataset_close(ds);
+}
+END_TEST
+
+/* KEY.jpg is the sample's picture, whatever others there are. */
+START_TEST(test_several_pictures_of_a_sample)
+{
+    struct fdit_tar_writer *w = NULL;
+    test_picture(ctx, folder, "1.png", 10, 1);
+    ck_assert_ok(ctx, fdit_tar_writer_open(ctx, test_path(folder, "x.tar"), false, &w));
+    add_picture(w, "d/a.seg.png", "1.png");
+    add_picture(w, "d/a.png", "1.png");
+    ck_assert_ok(ctx, fdit_tar_writer_add(ctx, w, "d/a.cls", "1", 1));
+    add_picture(w, "b.image.png", "1.png");
+    ck_assert_ok(ctx, fdit_tar_writer_add(ctx, w, "b.cls", "0", 1));
+    ck_assert_ok(ctx, fdit_tar_writer_commit(ctx, &w));
+    struct fdit_dataset *ds = open_set(test_path(folder, "x.tar"), &plain);
+    ck_assert_uint_eq(fdit_dataset_size(ds), 2);
+    ck_assert_uint_eq(fdit_dataset_info(ds).ignored, 1);
+    check_name(ds, 0, "x.tar:b.image.png");
+    check_name(ds, 1, "x.tar:d/a.png");
+    fdit_dataset_close(ds);
+    ck_assert_ok(ctx, fdit_tar_writer_open(ctx, test_path(folder, "y.tar"), false, &w));
+    add_picture(w, "b.image.png", "1.png");
+    add_picture(w, "b.depth.png", "1.png");
+    ck_assert_ok(ctx, fdit_tar_writer_add(ctx, w, "b.cls", "0", 1));
+    ck_assert_ok(ctx, fdit_tar_writer_commit(ctx, &w));
+    refuse(test_path(folder, "y.tar"), &plain, FDIT_ERROR_FORMAT,
+           "one of 2 pictures of this sample");
+}
+END_TEST
+
 START_TEST(test_split)
 {
     test_classes(ctx, folder, 5, 10, 4);
@@ -662,6 +790,10 @@ int main(void)
     tcase_add_test(c, test_archives);
     tcase_add_test(c, test_archive_members);
     tcase_add_test(c, test_webdataset);
+    tcase_add_test(c, test_junk);
+    tcase_add_test(c, test_archive_links);
+    tcase_add_test(c, test_shard_lists);
+    tcase_add_test(c, test_several_pictures_of_a_sample);
     tcase_add_test(c, test_split);
     tcase_add_test(c, test_memory);
     tcase_set_timeout(c, 60);

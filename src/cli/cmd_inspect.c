@@ -8,6 +8,7 @@
 #include "core/mem.h"
 #include "data/dataset.h"
 #include "format/cache.h"
+#include "data/loader.h"
 #include "format/json.h"
 #include "format/tensor.h"
 #include "model/delta.h"
@@ -30,7 +31,7 @@ static const struct fdit_option options[] = {
                 "classes that a data set must have (default: its folders)"),
     FDIT_OPTION("ranks", "A,B", TEXT, struct args, ranks, "ranks of the taxonomy (default: all)"),
     FDIT_OPTION("pictures", NULL, FLAG, struct args, pictures,
-                "decode every picture of a data set, and name the first that is broken"),
+                "decode every picture of a data set, and name all that are broken"),
     { 0 }
 };
 
@@ -326,6 +327,41 @@ static bool is_weights_folder(const char *path)
 
 /* ------------------------------------------------------------------ data sets and runs */
 
+/* Decodes all pictures on two threads; the loader logs the name of each that is broken. */
+static enum fdit_status decode_all(struct fdit_cli *cli, const struct fdit_dataset *ds,
+                                   const char *path, json_t *out)
+{
+    enum fdit_status status = FDIT_OK;
+    fdit_context *ctx = cli->ctx;
+    struct fdit_loader *l = NULL;
+    struct fdit_progress progress;
+    struct fdit_batch b;
+    size_t n = fdit_dataset_size(ds);
+    TRY(fdit_loader_open(ctx, ds, NULL, 0,
+                         &(struct fdit_loader_options){
+                             .batch = 1, .workers = 2, .in_order = true, .skip_bad = true, .ring = 16 },
+                         &l));
+    fdit_cli_progress_begin(cli, &progress, "inspect", "picture", 0, n);
+    for (size_t i = 0; i < n; i++) {
+        TRY(fdit_loader_next(ctx, l, &b));
+        fdit_cli_progress_update(cli, i + 1, NULL);
+        if (fdit_stopped(ctx))
+            FAIL(ctx, FDIT_INTERRUPTED, "%s: stopped after %zu of %zu pictures", path, i + 1, n);
+    }
+    size_t broken = (size_t)fdit_loader_stats(l).skipped;
+    fdit_cli_progress_end(cli);
+    if (broken)
+        FAIL(ctx, FDIT_ERROR_FORMAT,
+             "%s: %zu of %zu pictures cannot be decoded; get them again or remove them, or train "
+             "with --skip-bad",
+             path, broken, n);
+    put_number(out, "pictures_decoded", n);
+out:
+    fdit_cli_progress_drop(cli);
+    fdit_loader_close(l);
+    return status;
+}
+
 static enum fdit_status inspect_data(struct fdit_cli *cli, const struct args *a, const char *path,
                                      json_t *out)
 {
@@ -333,8 +369,6 @@ static enum fdit_status inspect_data(struct fdit_cli *cli, const struct args *a,
     fdit_context *ctx = cli->ctx;
     struct fdit_taxonomy *tax = NULL;
     struct fdit_dataset *ds = NULL;
-    struct fdit_progress progress;
-    uint8_t pixels[8 * 8 * 3];
     if (a->taxonomy)
         TRY(fdit_taxonomy_load(ctx, a->taxonomy, a->ranks, &tax));
     TRY(fdit_dataset_open(
@@ -358,20 +392,11 @@ static enum fdit_status inspect_data(struct fdit_cli *cli, const struct args *a,
     put_number(out, "classes_without_pictures", info.missing);
     put_number(out, "other_files", info.ignored);
     put_taxonomy(out, classes);
-    if (!a->pictures)
-        goto out;
-    fdit_cli_progress_begin(cli, &progress, "inspect", "picture", 0, info.n);
-    for (size_t i = 0; i < info.n; i++) {
-        TRY(fdit_dataset_decode(ctx, ds, i, pixels));
-        fdit_cli_progress_update(cli, i + 1, NULL);
-        if (fdit_stopped(ctx))
-            FAIL(ctx, FDIT_INTERRUPTED, "%s: stopped after %zu of %zu pictures", path, i + 1,
-                 info.n);
-    }
-    put_number(out, "pictures_decoded", info.n);
-    fdit_cli_progress_end(cli);
+    if (info.links)
+        put_number(out, "links", info.links);
+    if (a->pictures)
+        TRY(decode_all(cli, ds, path, out));
 out:
-    fdit_cli_progress_drop(cli);
     fdit_dataset_close(ds);
     fdit_taxonomy_free(tax);
     return status;
@@ -523,7 +548,7 @@ static bool is_archive(const char *path)
     for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++)
         if (fdit_path_has_suffix(path, suffixes[i]))
             return true;
-    return strchr(path, '{') != NULL;
+    return strpbrk(path, "{,*?[") && !fdit_file_exists(path); /* a list of shards */
 }
 
 static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operands)

@@ -277,7 +277,8 @@ static void print_summary(struct fdit_cli *cli, const struct args *a, const char
     if (isfinite(s->val_mse))
         fdit_cli_note(cli, "validation mse %.5f, vb %.5f", s->val_mse, s->val_vb);
     if (s->skipped)
-        fdit_cli_note(cli, "%" PRIu64 " broken pictures were left out", s->skipped);
+        fdit_cli_note(cli, "%" PRIu64 " broken picture%s left out", s->skipped,
+                      s->skipped > 1 ? "s were" : " was");
     if (!cli->json)
         return;
     printf("{\"done\":true,\"step\":%" PRId64 ",\"steps\":%" PRId64

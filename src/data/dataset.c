@@ -14,6 +14,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,7 +40,7 @@ static enum fdit_status folder_shards(fdit_context *ctx, const char *path, struc
     if (!dir)
         return fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s: cannot be read", path);
     for (const struct dirent *e; (e = readdir(dir)) && !folders;) {
-        if (e->d_name[0] == '.')
+        if (fdit_ds_hidden(e->d_name, strlen(e->d_name)))
             continue;
         TRY(fdit_path_join(ctx, path, e->d_name, &inner));
         if (is_archive_name(e->d_name) && fdit_is_file(inner))
@@ -57,33 +58,110 @@ out:
     return status;
 }
 
-/* "a-{000..041}.tar" to its names; *found is false when there is no such pattern in it. */
-static enum fdit_status expand_pattern(fdit_context *ctx, const char *path, struct fdit_names *out,
-                                       bool *found)
+/* The end of the part of s at a comma outside of braces, or of s. */
+static const char *part_end(const char *s)
+{
+    int depth = 0;
+    for (; *s && (depth || *s != ','); s++)
+        depth += *s == '{' ? 1 : *s == '}' && depth ? -1 : 0;
+    return s;
+}
+
+static enum fdit_status expand_part(fdit_context *ctx, const char *part, struct fdit_names *out);
+
+/* `part` with the braces at open..close (on the brackets) replaced by `by`, expanded further. */
+static enum fdit_status expand_with(fdit_context *ctx, const char *part, const char *open,
+                                    const char *close, const char *by, size_t by_len,
+                                    struct fdit_names *out)
 {
     enum fdit_status status = FDIT_OK;
-    enum { most = 100000 };
     char *name = NULL;
-    const char *open = strchr(path, '{');
-    int low_end = 0, high_end = 0;
-    unsigned low, high;
-    size_t id;
-    *found = open && sscanf(open, "{%9u%n..%9u%n", &low, &low_end, &high, &high_end) == 2 &&
-             open[high_end] == '}';
-    if (!*found)
-        return FDIT_OK;
-    if (low > high || high - low >= most)
-        FAIL(ctx, FDIT_ERROR_ARGUMENT, "%s: {A..B} needs A <= B and at most %d numbers", path,
-             most);
-    for (unsigned i = low; i <= high; i++) {
-        TRY(fdit_strf(ctx, &name, "%.*s%0*u%s", (int)(open - path), path, low_end - 1, i,
-                      open + high_end + 1));
-        TRY(fdit_names_add(ctx, out, name, strlen(name), &id, NULL));
-        fdit_free(name);
-        name = NULL;
-    }
+    TRY(fdit_strf(ctx, &name, "%.*s%.*s%s", (int)(open - part), part, (int)by_len, by, close + 1));
+    TRY(expand_part(ctx, name, out));
 out:
     fdit_free(name);
+    return status;
+}
+
+enum { most_shards = 100000 };
+
+/* {000..041} and {a,b,c}, as a shell has them; other braces stay. */
+static enum fdit_status expand_braces(fdit_context *ctx, const char *part, const char *open,
+                                      const char *close, struct fdit_names *out)
+{
+    enum fdit_status status = FDIT_OK;
+    int low_end = 0, high_end = 0;
+    unsigned low, high;
+    if (sscanf(open, "{%9u%n..%9u%n", &low, &low_end, &high, &high_end) == 2 &&
+        open + high_end == close) {
+        if (low > high || high - low >= most_shards)
+            FAIL(ctx, FDIT_ERROR_ARGUMENT, "%s: {A..B} needs A <= B and at most %d numbers", part,
+                 most_shards);
+        for (unsigned i = low; i <= high; i++) {
+            char number[16];
+            int n = snprintf(number, sizeof number, "%0*u", low_end - 1, i);
+            TRY(expand_with(ctx, part, open, close, number, (size_t)n, out));
+        }
+        return FDIT_OK;
+    }
+    for (const char *at = open + 1, *end; at <= close; at = end + 1) {
+        const char *comma = memchr(at, ',', (size_t)(close - at));
+        end = comma ? comma : close;
+        TRY(expand_with(ctx, part, open, close, at, (size_t)(end - at), out));
+    }
+out:
+    return status;
+}
+
+/* One part of a list: braces, then * ? [, else a name. */
+static enum fdit_status expand_part(fdit_context *ctx, const char *part, struct fdit_names *out)
+{
+    enum fdit_status status = FDIT_OK;
+    const char *open = strchr(part, '{'), *close = open ? strchr(open, '}') : NULL;
+    size_t id;
+    if (close && (memchr(open, ',', (size_t)(close - open)) || strstr(open, "..")))
+        return expand_braces(ctx, part, open, close, out);
+    if (out->n >= most_shards)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "%s: more than %d shards", part, most_shards);
+    if (!strpbrk(part, "*?[") || fdit_file_exists(part))
+        return fdit_names_add(ctx, out, part, strlen(part), &id, NULL);
+    glob_t found;
+    int result = glob(part, GLOB_NOSORT, NULL, &found);
+    if (result == GLOB_NOMATCH)
+        FAIL(ctx, FDIT_ERROR_IO, "%s: no file has such a name", part);
+    if (result)
+        FAIL(ctx, FDIT_ERROR_IO, "%s: cannot look for files of this pattern", part);
+    for (size_t i = 0; i < found.gl_pathc && status == FDIT_OK; i++)
+        status = fdit_names_add(ctx, out, found.gl_pathv[i], strlen(found.gl_pathv[i]), &id, NULL);
+    globfree(&found);
+out:
+    return status;
+}
+
+/* "a-{000..041}.tar,b-*.tar" to its names; none when it is no such list. */
+static enum fdit_status expand_list(fdit_context *ctx, const char *list, struct fdit_names *out)
+{
+    enum fdit_status status = FDIT_OK;
+    char *part = NULL;
+    if (!strpbrk(list, ",{*?["))
+        return FDIT_OK;
+    for (const char *at = list, *end; *at; at = *end ? end + 1 : end) {
+        end = part_end(at);
+        TRY(fdit_strndup(ctx, at, (size_t)(end - at), &part));
+        if (*part)
+            TRY(expand_part(ctx, part, out));
+        fdit_free(part);
+        part = NULL;
+    }
+    for (size_t i = 0; i < out->n; i++) {
+        const char *name = fdit_names_get(out, i);
+        if (!fdit_file_exists(name))
+            FAIL(ctx, FDIT_ERROR_IO, "%s: no such file, but %s names it", name, list);
+        if (!is_archive_name(name) || fdit_is_folder(name))
+            FAIL(ctx, FDIT_ERROR_FORMAT, "%s: several files must be .tar, .tar.gz or .tgz", name);
+    }
+out:
+    fdit_free(part);
     return status;
 }
 
@@ -112,7 +190,6 @@ static enum fdit_status make_index(fdit_context *ctx, struct fdit_dataset *ds,
     enum fdit_status status = FDIT_OK;
     struct fdit_names shards = { 0 };
     size_t id;
-    bool pattern = false;
     if (fdit_is_folder(ds->root)) {
         TRY(folder_shards(ctx, ds->root, &shards));
     } else if (fdit_file_exists(ds->root)) {
@@ -122,8 +199,8 @@ static enum fdit_status make_index(fdit_context *ctx, struct fdit_dataset *ds,
                  ds->root);
         TRY(fdit_names_add(ctx, &shards, ds->root, strlen(ds->root), &id, NULL));
     } else {
-        TRY(expand_pattern(ctx, ds->root, &shards, &pattern));
-        if (!pattern)
+        TRY(expand_list(ctx, ds->root, &shards));
+        if (!shards.n)
             FAIL(ctx, FDIT_ERROR_IO, "%s: no such file or folder", ds->root);
     }
     if (shards.n)
@@ -132,7 +209,8 @@ static enum fdit_status make_index(fdit_context *ctx, struct fdit_dataset *ds,
         TRY(fdit_ds_index_folder(ctx, ds, classes));
     if (!ds->n)
         FAIL(ctx, FDIT_ERROR_FORMAT,
-             "%s: no picture in it; a folder with a sub-folder of PNG, JPEG or WebP files per class is "
+             "%s: no picture in it; a folder with a sub-folder of PNG, JPEG or WebP files per "
+             "class is "
              "needed",
              ds->root);
 out:
@@ -211,74 +289,55 @@ static enum fdit_status check_ids(fdit_context *ctx, const struct fdit_dataset *
 {
     enum fdit_status status = FDIT_OK;
     int32_t n = fdit_taxonomy_n_classes(ds->taxonomy);
-    for (size_t i = 0; i < ds->n; i++)
-        if (ds->items[i].label >= n)
-            FAIL(ctx, FDIT_ERROR_FORMAT, "%s:%s: class id %d, but the taxonomy has %d classes",
-                 fdit_names_get(&ds->places, ds->items[i].place), ds->names + ds->items[i].name,
-                 ds->items[i].label, n);
+    char *name = NULL;
+    for (size_t i = 0; i < ds->n; i++) {
+        if (ds->items[i].label < n)
+            continue;
+        TRY(fdit_dataset_name(ctx, ds, i, &name));
+        FAIL(ctx, FDIT_ERROR_FORMAT, "%s: class id %d, but the taxonomy has %d classes", name,
+             ds->items[i].label, n);
+    }
 out:
+    fdit_free(name);
     return status;
 }
 
-struct key {
-    const char *name;
-    int32_t label;
-    uint32_t place, item;
-};
-
-static int compare_keys(const void *x, const void *y)
+/* qsort gives its comparison the items alone: while it runs, `name` is the address of the name. */
+static const char *name_at(const struct fdit_ds_item *item)
 {
-    const struct key *a = x, *b = y;
+    return (const char *)(uintptr_t)item->name;
+}
+
+static int compare_items(const void *x, const void *y)
+{
+    const struct fdit_ds_item *a = x, *b = y;
     if (a->label != b->label)
         return a->label < b->label ? -1 : 1;
     if (a->place != b->place)
         return a->place < b->place ? -1 : 1;
-    int names = strcmp(a->name, b->name);
-    return names ? names : a->item < b->item ? -1 : 1;
+    int names = strcmp(name_at(a), name_at(b));
+    return names ? names : (a->offset > b->offset) - (a->offset < b->offset);
 }
 
-/* Items by class, place, name; names packed in that order. Of members of the same name in one
- * archive the last stays, as when it is unpacked. */
-static enum fdit_status sort_items(fdit_context *ctx, struct fdit_dataset *ds)
+/* Items by class, place, name. Of members of the same name in one archive the last stays, as when
+ * it is unpacked. Names stay where they are: a million of them need not be copied. */
+static void sort_items(struct fdit_dataset *ds)
 {
-    enum fdit_status status = FDIT_OK;
-    struct key *keys = NULL;
-    struct fdit_ds_item *items = NULL;
-    char *names = NULL;
-    size_t n = 0, used = 0;
-    TRY(fdit_alloc(ctx, ds->n, sizeof *keys, &keys));
+    size_t n = 0;
     for (size_t i = 0; i < ds->n; i++)
-        keys[i] = (struct key){ ds->names + ds->items[i].name, ds->items[i].label,
-                                ds->items[i].place, (uint32_t)i };
-    qsort(keys, ds->n, sizeof *keys, compare_keys);
-    TRY(fdit_alloc(ctx, ds->n, sizeof *items, &items));
-    TRY(fdit_alloc(ctx, ds->n_names, 1, &names));
+        ds->items[i].name = (uintptr_t)(ds->names + ds->items[i].name);
+    if (ds->n)
+        qsort(ds->items, ds->n, sizeof *ds->items, compare_items);
     for (size_t i = 0; i < ds->n; i++) {
-        const struct key *k = &keys[i], *after = i + 1 < ds->n ? k + 1 : NULL;
-        if (after && ds->archives && after->label == k->label && after->place == k->place &&
-            !strcmp(after->name, k->name))
+        const struct fdit_ds_item *item = &ds->items[i], *after = i + 1 < ds->n ? item + 1 : NULL;
+        if (after && ds->archives && after->label == item->label && after->place == item->place &&
+            !strcmp(name_at(after), name_at(item)))
             continue;
-        size_t len = strlen(k->name) + 1;
-        items[n] = ds->items[k->item];
-        items[n++].name = used;
-        memcpy(names + used, k->name, len);
-        used += len;
+        ds->items[n++] = *item;
     }
-    fdit_free(ds->items);
-    fdit_free(ds->names);
-    ds->items = items;
-    ds->names = names;
-    ds->items_capacity = ds->n;
     ds->n = n;
-    ds->n_names = used;
-    ds->names_capacity = used;
-    items = NULL;
-    names = NULL;
-out:
-    fdit_free(keys);
-    fdit_free(items);
-    fdit_free(names);
-    return status;
+    for (size_t i = 0; i < n; i++)
+        ds->items[i].name -= (uintptr_t)ds->names;
 }
 
 static enum fdit_status count_classes(fdit_context *ctx, struct fdit_dataset *ds, bool numbered)
@@ -304,14 +363,25 @@ static enum fdit_status count_classes(fdit_context *ctx, struct fdit_dataset *ds
         fdit_log(ctx, FDIT_LOG_WARNING, "%s: %zu of %zu classes have no picture: %s", ds->root,
                  missing.n, n, fdit_name_list_text(&missing));
     if (ds->ignored)
+        fdit_log(ctx, FDIT_LOG_WARNING, "%s: %zu file%s no picture of a class and left out: %s",
+                 ds->root, ds->ignored, ds->ignored > 1 ? "s are" : " is",
+                 fdit_name_list_text(&ds->ignored_names));
+    if (ds->links)
         fdit_log(ctx, FDIT_LOG_WARNING,
-                 "%s: %zu files that are no pictures of a class are left out", ds->root,
-                 ds->ignored);
+                 "%s: %zu link%s left out; tar packs what links lead to with --dereference "
+                 "--hard-dereference",
+                 ds->root, ds->links, ds->links > 1 ? "s are" : " is");
 out:
     return status;
 }
 
 /* ------------------------------------------------------------------ public */
+
+const char *fdit_ds_folder(const struct fdit_dataset *ds, size_t place)
+{
+    const char *text = fdit_names_get(&ds->places, place);
+    return ds->archives ? strchr(text, ':') + 1 : text;
+}
 
 enum fdit_status fdit_dataset_open(fdit_context *ctx, const char *path,
                                    const struct fdit_dataset_options *options,
@@ -341,7 +411,7 @@ enum fdit_status fdit_dataset_open(fdit_context *ctx, const char *path,
         TRY(check_ids(ctx, ds));
     else
         TRY(map_labels(ctx, ds, &classes));
-    TRY(sort_items(ctx, ds));
+    sort_items(ds);
     TRY(count_classes(ctx, ds, numbered));
     *out = ds;
     ds = NULL;
@@ -359,6 +429,8 @@ void fdit_dataset_close(struct fdit_dataset *ds)
         close(ds->spool);
     fdit_taxonomy_free(ds->made);
     fdit_names_fini(&ds->places);
+    fdit_names_fini(&ds->shards);
+    fdit_free(ds->place_shard);
     fdit_free(ds->packed);
     fdit_free(ds->names);
     fdit_free(ds->items);
@@ -379,8 +451,11 @@ struct fdit_dataset_info fdit_dataset_info(const struct fdit_dataset *ds)
         .flip = ds->options.flip,
         .missing = ds->missing,
         .ignored = ds->ignored,
+        .links = ds->links,
         .memory_bytes = ds->items_capacity * sizeof *ds->items + ds->names_capacity +
-                        (classes + 1) * sizeof *ds->first + fdit_names_memory(&ds->places),
+                        (classes + 1) * sizeof *ds->first + fdit_names_memory(&ds->places) +
+                        fdit_names_memory(&ds->shards) +
+                        ds->place_capacity * sizeof *ds->place_shard,
     };
 }
 
@@ -413,12 +488,14 @@ enum fdit_status fdit_dataset_name(fdit_context *ctx, const struct fdit_dataset 
                                    char **out)
 {
     const struct fdit_ds_item *item = &ds->items[i];
-    const char *name = ds->names + item->name, *place = fdit_names_get(&ds->places, item->place);
+    const char *name = ds->names + item->name, *folder = fdit_ds_folder(ds, item->place);
     size_t root = strlen(ds->root);
     if (ds->archives)
-        return fdit_strf(ctx, out, "%s:%s", place, name);
+        return fdit_strf(ctx, out, "%s:%s%s%s",
+                         fdit_names_get(&ds->shards, ds->place_shard[item->place]), folder,
+                         *folder ? "/" : "", name);
     return fdit_strf(ctx, out, "%s%s%s/%s", ds->root, root && ds->root[root - 1] == '/' ? "" : "/",
-                     place, name);
+                     folder, name);
 }
 
 /* The content of a member, from the archive or the spool. */
@@ -427,17 +504,18 @@ static enum fdit_status read_member(fdit_context *ctx, const struct fdit_dataset
 {
     enum fdit_status status = FDIT_OK;
     const struct fdit_ds_item *item = &ds->items[i];
-    bool packed = ds->packed[item->place];
+    uint32_t shard = ds->place_shard[item->place];
+    bool packed = ds->packed[shard];
     int fd = ds->spool;
     size_t done = 0;
     if (item->size > FDIT_DS_LARGEST)
-        FAIL(ctx, FDIT_ERROR_FORMAT, "%s: %llu bytes; a picture has at most %d", name,
-             (unsigned long long)item->size, FDIT_DS_LARGEST);
+        FAIL(ctx, FDIT_ERROR_FORMAT, "%s: more than the %d bytes that a picture may have", name,
+             FDIT_DS_LARGEST);
     if (!packed)
-        fd = open(fdit_names_get(&ds->places, item->place), O_RDONLY | O_CLOEXEC);
+        fd = open(fdit_names_get(&ds->shards, shard), O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         TRY(fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s", name));
-    *n = (size_t)item->size;
+    *n = item->size;
     TRY(fdit_alloc(ctx, *n, 1, bytes));
     while (done < *n) {
         ssize_t got = pread(fd, *bytes + done, *n - done, (off_t)(item->offset + done));
@@ -466,6 +544,11 @@ static enum fdit_status read_item(fdit_context *ctx, const struct fdit_dataset *
     if (status != FDIT_OK) {
         fdit_free(*bytes);
         *bytes = NULL;
+        if (!ds->archives && !fdit_file_exists(name))
+            return fdit_fail(ctx, status,
+                             "%s: is not there any more; put it back, or begin anew with the data as "
+                             "it is now",
+                             name);
     }
     return status;
 }

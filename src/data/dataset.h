@@ -5,20 +5,22 @@
  *   .tar         of such a folder, or .tar.gz or .tgz. A single top folder around all class folders
  *                (what `tar c DATA` makes) is left out of the names, unless only the names with it
  *                are in the taxonomy.
- *   WebDataset   .tar shards with KEY.cls (an ASCII class id) beside each picture KEY.jpg, .png or .webp:
- *                one file, a folder that holds nothing but shards, or a pattern like
- *                "train-{000..041}.tar"
+ *   WebDataset   .tar shards with KEY.cls (an ASCII class id) beside each picture KEY.jpg, .png or
+ *                .webp (beside KEY.jpg, a KEY.other.png is left out): one file, a folder that holds
+ *                nothing but shards, or a list with commas, braces and * ? [ as a shell has them,
+ *                "train-{000..041}.tar,extra/{a,b}-*.tar"
  *
  * Which files are pictures: those named .png, .jpg, .jpeg or .webp, and among the others those whose
- * first bytes are a PNG's, JPEG's or WebP's. Decoding goes by content alone. Other files are counted and left
- * out; names that start with a dot are not looked at. Symbolic links are followed.
+ * first bytes are a PNG's, JPEG's or WebP's. Decoding goes by content alone. Other files are counted
+ * and left out; names that start with a dot, and __MACOSX, @eaDir and lost+found, are not looked at.
+ * Symbolic links are followed; in archives links are counted and left out.
  *
- * Order: by class id, then by name in byte order, so a folder and its tar give the same indices.
- * Class ids: those of the taxonomy; without one, the byte order of the folder names (WebDataset:
- * the ids themselves).
+ * Order: by class id, then (archives) by shard and folder, then by name in byte order, so a folder
+ * and its tar give the same indices. Class ids: those of the taxonomy; without one, the byte order of
+ * the folder names (WebDataset: the ids themselves).
  *
- * Memory: about 32 bytes and the file's name per picture. A .tar.gz is unpacked once into a
- * nameless file in $TMPDIR (else /var/tmp). */
+ * Memory: 32 bytes and the file's name (without its folder) per picture; twice that while the index
+ * grows. A .tar.gz is unpacked once into a nameless file in $TMPDIR (else /var/tmp). */
 #ifndef FDIT_DATA_DATASET_H
 #define FDIT_DATA_DATASET_H
 
@@ -47,6 +49,7 @@ struct fdit_dataset_info {
     bool flip;
     size_t missing;      /* classes without a picture */
     size_t ignored;      /* files that are no pictures */
+    size_t links;        /* in archives */
     size_t memory_bytes; /* of the index */
 };
 

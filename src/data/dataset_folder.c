@@ -19,7 +19,7 @@ struct walk {
     fdit_context *ctx;
     struct fdit_dataset *ds;
     struct fdit_names *classes;
-    struct fdit_name_list empty, mixed;
+    struct fdit_name_list empty, mixed, broken;
     struct {
         dev_t device;
         ino_t node;
@@ -45,7 +45,24 @@ out:
     return status;
 }
 
-enum entry { ENTRY_OTHER, ENTRY_FILE, ENTRY_FOLDER };
+bool fdit_ds_hidden(const char *name, size_t len)
+{
+    static const char *const junk[] = { "__MACOSX", "@eaDir", "lost+found" };
+    if (len && name[0] == '.')
+        return true;
+    for (size_t i = 0; i < sizeof junk / sizeof *junk; i++)
+        if (strlen(junk[i]) == len && !memcmp(junk[i], name, len))
+            return true;
+    return false;
+}
+
+void fdit_ds_ignore(struct fdit_dataset *ds, const char *name)
+{
+    ds->ignored++;
+    fdit_name_list_add(&ds->ignored_names, name, NULL);
+}
+
+enum entry { ENTRY_OTHER, ENTRY_FILE, ENTRY_FOLDER, ENTRY_BROKEN };
 
 /* What an entry is, links followed. Most file systems say it in the entry itself. */
 static enum entry entry_kind(int folder, const struct dirent *e)
@@ -58,7 +75,7 @@ static enum entry entry_kind(int folder, const struct dirent *e)
         return ENTRY_FOLDER;
 #endif
     if (fstatat(folder, e->d_name, &st, 0))
-        return ENTRY_OTHER;
+        return ENTRY_BROKEN;
     return S_ISREG(st.st_mode) ? ENTRY_FILE : S_ISDIR(st.st_mode) ? ENTRY_FOLDER : ENTRY_OTHER;
 }
 
@@ -104,15 +121,17 @@ static enum fdit_status scan(struct walk *w, DIR *dir, const char *path, const c
     size_t id;
     const struct dirent *e;
     for (errno = 0; (e = readdir(dir)); errno = 0) {
-        if (e->d_name[0] == '.')
+        if (fdit_ds_hidden(e->d_name, strlen(e->d_name)))
             continue;
         enum entry kind = entry_kind(dirfd(dir), e);
         if (kind == ENTRY_FOLDER) {
             TRY(fdit_names_add(w->ctx, folders, e->d_name, strlen(e->d_name), &id, NULL));
         } else if (kind == ENTRY_FILE && is_picture(dirfd(dir), e->d_name)) {
             ++*n_pictures;
-            if (!*relative) /* beside the class folders: in no class */
+            if (!*relative) { /* beside the class folders: in no class */
+                fdit_ds_ignore(ds, e->d_name);
                 continue;
+            }
             if (item.label < 0) {
                 TRY(fdit_names_add(w->ctx, w->classes, relative, strlen(relative), &id, NULL));
                 item.label = (int32_t)id;
@@ -120,8 +139,10 @@ static enum fdit_status scan(struct walk *w, DIR *dir, const char *path, const c
                 item.place = (uint32_t)id;
             }
             TRY(fdit_ds_add(w->ctx, ds, e->d_name, &item));
+        } else if (kind == ENTRY_BROKEN && fdit_picture_is_name(e->d_name)) {
+            fdit_name_list_add(&w->broken, e->d_name, NULL);
         } else {
-            ds->ignored++;
+            fdit_ds_ignore(ds, e->d_name);
         }
         if (fdit_stopped(w->ctx))
             FAIL(w->ctx, FDIT_INTERRUPTED, "%s: interrupted", path);
@@ -157,8 +178,6 @@ static enum fdit_status walk_folder(struct walk *w, const char *path, const char
              "of "
              "its own",
              path, n_pictures, n_pictures > 1 ? "s" : "");
-    if (!*relative)
-        w->ds->ignored += n_pictures;
     for (size_t i = 0; i < folders.n; i++) {
         const char *name = fdit_names_get(&folders, i);
         TRY(fdit_path_join(w->ctx, path, name, &inner));
@@ -183,6 +202,9 @@ enum fdit_status fdit_ds_index_folder(fdit_context *ctx, struct fdit_dataset *ds
     struct walk w = { .ctx = ctx, .ds = ds, .classes = classes };
     ds->kind = "folder";
     TRY(walk_folder(&w, ds->root, ""));
+    if (w.broken.n)
+        fdit_log(ctx, FDIT_LOG_WARNING, "%s: %zu link%s to nowhere left out: %s", ds->root,
+                 w.broken.n, w.broken.n > 1 ? "s" : "", fdit_name_list_text(&w.broken));
     if (w.empty.n)
         FAIL(ctx, FDIT_ERROR_FORMAT,
              "%s: %zu class folder%s without a picture: %s; fill or remove %s", ds->root, w.empty.n,

@@ -19,27 +19,52 @@ struct archive {
     fdit_context *ctx;
     struct fdit_dataset *ds;
     const char *path;
-    uint32_t place;
+    uint32_t shard;
+    size_t place; /* of the last picture: most are beside it */
     struct fdit_tar_stream *stream;
     struct fdit_names keys; /* of this shard's .cls members */
     int32_t *ids;           /* [keys] */
     size_t ids_capacity;
     char *name; /* of the present member */
-    size_t name_capacity;
+    char *text; /* names that are put together */
+    size_t name_capacity, text_capacity;
     uint8_t *buffer;
     size_t buffer_capacity;
 };
 
-/* Something in the path that starts with a dot is hidden (archives made on macOS are full of
- * "._x"). */
+/* Archives made on macOS are full of "._x". */
 static bool hidden(const char *name)
 {
     for (const char *part = name; part; part = strchr(part, '/')) {
         part += *part == '/';
-        if (*part == '.')
+        if (fdit_ds_hidden(part, strcspn(part, "/")))
             return true;
     }
     return false;
+}
+
+/* The place of this shard's folder name[0..len). */
+static enum fdit_status place_of(struct archive *a, const char *name, size_t len, uint32_t *place)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_dataset *ds = a->ds;
+    size_t id;
+    if (a->place < ds->places.n) {
+        const char *last = fdit_ds_folder(ds, a->place);
+        if (ds->place_shard[a->place] == a->shard && !strncmp(last, name, len) && !last[len])
+            goto same;
+    }
+    TRY(fdit_grow(a->ctx, &a->text, &a->text_capacity, len + 16, 1));
+    int digits = snprintf(a->text, 16, "%u:", a->shard);
+    memcpy(a->text + digits, name, len);
+    TRY(fdit_names_add(a->ctx, &ds->places, a->text, (size_t)digits + len, &id, NULL));
+    TRY(fdit_grow(a->ctx, &ds->place_shard, &ds->place_capacity, id + 1, sizeof *ds->place_shard));
+    ds->place_shard[id] = a->shard;
+    a->place = id;
+same:
+    *place = (uint32_t)a->place;
+out:
+    return status;
 }
 
 /* WebDataset's key: the path up to the first dot of the file's name. */
@@ -149,11 +174,11 @@ static enum fdit_status take_member(struct archive *a, const struct fdit_tar_mem
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_dataset *ds = a->ds;
-    struct fdit_ds_item item = {
-        .offset = m->offset, .size = m->size, .place = a->place, .label = -1
-    };
+    struct fdit_ds_item item = { .offset = m->offset, .label = -1 };
+    bool packed = ds->packed[a->shard];
     uint8_t head[FDIT_PICTURE_SNIFF_BYTES];
     size_t n = 0, len = strlen(m->name) + 1;
+    item.size = m->size > FDIT_DS_LARGEST ? (uint32_t)FDIT_DS_LARGEST + 1 : (uint32_t)m->size;
     if (hidden(m->name))
         return FDIT_OK;
     /* m->name lives until the stream moves on, and fdit_tar_stream_read may move it. */
@@ -163,33 +188,87 @@ static enum fdit_status take_member(struct archive *a, const struct fdit_tar_mem
         TRY(take_cls(a, m));
         return FDIT_OK;
     }
-    if (!fdit_picture_is_name(a->name) || ds->packed[a->place])
+    if (!fdit_picture_is_name(a->name) || packed)
         TRY(read_fully(a, head, sizeof head, &n));
     if (!fdit_picture_is_name(a->name) && fdit_picture_sniff(head, n) == FDIT_PICTURE_UNKNOWN) {
-        ds->ignored++;
+        fdit_ds_ignore(ds, a->name);
         return FDIT_OK;
     }
-    if (ds->packed[a->place])
+    if (packed)
         TRY(spool_member(a, head, n, &item));
-    TRY(fdit_ds_add(a->ctx, ds, a->name, &item));
+    const char *slash = strrchr(a->name, '/');
+    TRY(place_of(a, a->name, slash ? (size_t)(slash - a->name) : 0, &item.place));
+    TRY(fdit_ds_add(a->ctx, ds, slash ? slash + 1 : a->name, &item));
 out:
     return status;
 }
 
-/* The labels of a shard's pictures, from `first` on. */
+/* KEY.jpg, and not KEY.seg.jpg. */
+static bool is_plain(const char *name)
+{
+    const char *dot = strchr(name, '.');
+    return !dot || !strchr(dot + 1, '.');
+}
+
+/* The number in a->keys of what stands before the first dot of picture i. */
+static enum fdit_status key_of(struct archive *a, size_t i, size_t *id)
+{
+    enum fdit_status status = FDIT_OK;
+    const struct fdit_ds_item *item = &a->ds->items[i];
+    const char *name = a->ds->names + item->name, *folder = fdit_ds_folder(a->ds, item->place);
+    size_t key = key_length(name), before = strlen(folder);
+    TRY(fdit_grow(a->ctx, &a->text, &a->text_capacity, before + key + 2, 1));
+    memcpy(a->text, folder, before);
+    if (before)
+        a->text[before++] = '/';
+    memcpy(a->text + before, name, key);
+    *id = fdit_names_find(&a->keys, a->text, before + key);
+    if (*id == FDIT_NAMES_NONE)
+        FAIL(a->ctx, FDIT_ERROR_FORMAT, "%s:%.*s%s: no %.*s.cls beside it", a->path, (int)before,
+             a->text, name, (int)key, name);
+out:
+    return status;
+}
+
+/* The labels of a shard's pictures, from `first` on. A sample may have several (KEY.jpg,
+ * KEY.seg.png): the one without a further dot counts, or the only one. */
 static enum fdit_status label_shard(struct archive *a, size_t first)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_dataset *ds = a->ds;
+    struct count {
+        uint32_t plain, others;
+    } *counts = NULL; /* [keys] */
+    size_t kept = first, id;
+    TRY(fdit_alloc(a->ctx, a->keys.n, sizeof *counts, &counts));
+    for (size_t i = first; i < ds->n; i++) {
+        TRY(key_of(a, i, &id));
+        ds->items[i].label = (int32_t)id;
+        if (is_plain(ds->names + ds->items[i].name))
+            counts[id].plain++;
+        else
+            counts[id].others++;
+    }
     for (size_t i = first; i < ds->n; i++) {
         const char *name = ds->names + ds->items[i].name;
-        size_t id = fdit_names_find(&a->keys, name, key_length(name));
-        if (id == FDIT_NAMES_NONE)
-            FAIL(a->ctx, FDIT_ERROR_FORMAT, "%s:%s: no %.*s.cls beside it", a->path, name,
-                 (int)key_length(name), name);
-        ds->items[i].label = a->ids[id];
+        const struct count *count = &counts[ds->items[i].label];
+        if (!is_plain(name) && count->plain) {
+            fdit_ds_ignore(ds, name);
+            continue;
+        }
+        if (!count->plain && count->others > 1)
+            FAIL(a->ctx, FDIT_ERROR_FORMAT,
+                 "%s:%s: one of %u pictures of this sample, and none is named %.*s.jpg, .png or "
+                 ".webp; "
+                 "name the one to use so",
+                 a->path, name, count->others, (int)key_length(name), name);
+        ds->items[kept] = ds->items[i];
+        ds->items[kept].label = a->ids[ds->items[i].label];
+        kept++;
     }
+    ds->n = kept;
 out:
+    fdit_free(counts);
     return status;
 }
 
@@ -210,14 +289,14 @@ static enum fdit_status take_archive(fdit_context *ctx, struct fdit_dataset *ds,
     enum fdit_status status = FDIT_OK;
     struct archive a = { .ctx = ctx, .ds = ds, .path = path };
     struct fdit_tar_member m;
-    size_t place, first = ds->n;
+    size_t shard, first = ds->n;
     bool found = true;
-    TRY(fdit_names_add(ctx, &ds->places, path, strlen(path), &place, &found));
+    TRY(fdit_names_add(ctx, &ds->shards, path, strlen(path), &shard, &found));
     if (!found)
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "%s: there twice", path);
-    a.place = (uint32_t)place;
-    TRY(fdit_grow(ctx, &ds->packed, &ds->packed_capacity, place + 1, sizeof *ds->packed));
-    ds->packed[place] = is_gzip(path);
+    a.shard = (uint32_t)shard;
+    TRY(fdit_grow(ctx, &ds->packed, &ds->packed_capacity, shard + 1, sizeof *ds->packed));
+    ds->packed[shard] = is_gzip(path);
     TRY(fdit_tar_stream_open(ctx, path, &a.stream));
     for (;;) {
         TRY(fdit_tar_stream_next(ctx, a.stream, &m, &found));
@@ -227,7 +306,7 @@ static enum fdit_status take_archive(fdit_context *ctx, struct fdit_dataset *ds,
         if (fdit_stopped(ctx))
             FAIL(ctx, FDIT_INTERRUPTED, "%s: interrupted", path);
     }
-    ds->ignored += fdit_tar_stream_skipped(a.stream);
+    ds->links += fdit_tar_stream_skipped(a.stream);
     *labelled = a.keys.n > 0;
     if (*labelled)
         TRY(label_shard(&a, first));
@@ -236,64 +315,59 @@ out:
     fdit_names_fini(&a.keys);
     fdit_free(a.ids);
     fdit_free(a.name);
+    fdit_free(a.text);
     fdit_free(a.buffer);
     return status;
-}
-
-static const char *name_of(const struct fdit_dataset *ds, size_t i)
-{
-    return ds->names + ds->items[i].name;
 }
 
 /* Bytes of the folder that is around all class folders, with its slash; 0 when there is none. */
 static size_t common_top(const struct fdit_dataset *ds)
 {
     size_t top = 0;
-    for (size_t i = 0; i < ds->n; i++) {
-        const char *name = name_of(ds, i), *slash = strchr(name, '/');
-        if (!slash || !strchr(slash + 1, '/'))
+    for (size_t p = 0; p < ds->places.n; p++) {
+        const char *folder = fdit_ds_folder(ds, p), *slash = strchr(folder, '/');
+        if (!slash)
             return 0;
-        if (!i)
-            top = (size_t)(slash - name) + 1;
-        else if ((size_t)(slash - name) + 1 != top || memcmp(name, name_of(ds, 0), top))
+        if (!p)
+            top = (size_t)(slash - folder) + 1;
+        else if ((size_t)(slash - folder) + 1 != top || memcmp(folder, fdit_ds_folder(ds, 0), top))
             return 0;
     }
     return top;
 }
 
-static int32_t class_in(const struct fdit_taxonomy *tax, const char *name, size_t len)
-{
-    char *copy = NULL;
-    if (fdit_strndup(NULL, name, len, &copy) != FDIT_OK)
-        return -1;
-    int32_t id = fdit_taxonomy_find_class(tax, copy);
-    fdit_free(copy);
-    return id;
-}
-
-/* Classes from the folders in the names. */
+/* Classes from the folders. */
 static enum fdit_status class_folders(fdit_context *ctx, struct fdit_dataset *ds,
                                       struct fdit_names *classes)
 {
     enum fdit_status status = FDIT_OK;
     size_t top = common_top(ds), id;
-    if (top && ds->options.taxonomy) {
-        const char *name = name_of(ds, 0);
-        size_t len = (size_t)(strrchr(name, '/') - name);
-        if (class_in(ds->options.taxonomy, name + top, len - top) < 0 &&
-            class_in(ds->options.taxonomy, name, len) >= 0)
-            top = 0;
+    int32_t *labels = NULL; /* [places] */
+    char *name = NULL;
+    if (top && ds->options.taxonomy &&
+        fdit_taxonomy_find_class(ds->options.taxonomy, fdit_ds_folder(ds, 0) + top) < 0 &&
+        fdit_taxonomy_find_class(ds->options.taxonomy, fdit_ds_folder(ds, 0)) >= 0)
+        top = 0;
+    TRY(fdit_alloc(ctx, ds->places.n, sizeof *labels, &labels));
+    for (size_t p = 0; p < ds->places.n; p++) {
+        const char *folder = fdit_ds_folder(ds, p);
+        labels[p] = -1;
+        if (!*folder)
+            continue;
+        TRY(fdit_names_add(ctx, classes, folder + top, strlen(folder) - top, &id, NULL));
+        labels[p] = (int32_t)id;
     }
     for (size_t i = 0; i < ds->n; i++) {
-        const char *name = name_of(ds, i), *slash = strrchr(name, '/');
-        if (!slash)
-            FAIL(ctx, FDIT_ERROR_FORMAT,
-                 "%s:%s: lies in no class folder and has no .cls member beside it",
-                 fdit_names_get(&ds->places, ds->items[i].place), name);
-        TRY(fdit_names_add(ctx, classes, name + top, (size_t)(slash - name) - top, &id, NULL));
-        ds->items[i].label = (int32_t)id;
+        ds->items[i].label = labels[ds->items[i].place];
+        if (ds->items[i].label >= 0)
+            continue;
+        TRY(fdit_dataset_name(ctx, ds, i, &name));
+        FAIL(ctx, FDIT_ERROR_FORMAT, "%s: lies in no class folder and has no .cls member beside it",
+             name);
     }
 out:
+    fdit_free(name);
+    fdit_free(labels);
     return status;
 }
 
@@ -304,7 +378,7 @@ enum fdit_status fdit_ds_index_tar(fdit_context *ctx, struct fdit_dataset *ds,
     enum fdit_status status = FDIT_OK;
     ds->archives = true;
     for (size_t i = 0; i < n_paths; i++) {
-        bool labelled;
+        bool labelled = false;
         TRY(take_archive(ctx, ds, paths[i], &labelled));
         if (i && labelled != *numbered)
             FAIL(ctx, FDIT_ERROR_FORMAT, "%s and %s: one has .cls members, the other has none",

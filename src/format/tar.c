@@ -13,6 +13,7 @@
 #define BLOCK 512
 #define MAX_EXTENSION ((size_t)1 << 20) /* bytes of a long name or a pax header */
 #define MAX_RATIO 1032                  /* no deflate stream unpacks to more */
+#define DROP_BYTES ((uint64_t)64 << 20) /* of a mapped archive that may stay resident behind us */
 
 struct fdit_tar_stream {
     char *path;
@@ -24,6 +25,7 @@ struct fdit_tar_stream {
     uint64_t at;      /* of the next byte to read, in the uncompressed archive */
     uint64_t left;    /* of the present member's content */
     uint64_t padding; /* behind it */
+    uint64_t dropped; /* bytes of the map that were handed back */
     bool ended;
     size_t skipped;
     char *name, *long_name; /* of the present member; from an extension header for the next one */
@@ -464,6 +466,10 @@ enum fdit_status fdit_tar_stream_next(fdit_context *ctx, struct fdit_tar_stream 
     s->left = 0;
     TRY(pass_over(ctx, s, s->padding));
     s->padding = 0;
+    if (s->map.data && !s->zipped && s->at - s->dropped > DROP_BYTES) {
+        fdit_file_map_drop(&s->map, s->bytes + s->dropped, (size_t)(s->at - s->dropped));
+        s->dropped = s->at;
+    }
     while (!*found && !s->ended) {
         struct header h;
         TRY(next_header(ctx, s, &h));
