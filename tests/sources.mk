@@ -58,8 +58,8 @@ check_PROGRAMS += tests/test_encode
 tests_test_encode_SOURCES = tests/test_encode.c tests/data_fixture.c tests/data_fixture.h \
 	tests/model_fixture.c tests/model_fixture.h
 tests_test_encode_LDADD = $(LDADD) $(PNG_LIBS)
-TESTS += tests/test_encode.sh
-EXTRA_DIST += tests/test_encode.sh
+TESTS += tests/test_encode_cli.sh
+EXTRA_DIST += tests/test_encode_cli.sh
 
 fuzz_programs += tests/fuzz/fuzz_cache
 tests_fuzz_fuzz_cache_SOURCES = tests/fuzz/fuzz_cache.c tests/fuzz/fuzz.h $(fuzz_main)
@@ -148,8 +148,8 @@ tests_test_table_SOURCES = tests/test_table.c
 
 check_PROGRAMS += tests/test_bench
 tests_test_bench_SOURCES = tests/test_bench.c
-TESTS += tests/test_bench.sh
-EXTRA_DIST += tests/test_bench.sh
+TESTS += tests/test_bench_cli.sh
+EXTRA_DIST += tests/test_bench_cli.sh
 
 check_PROGRAMS += tests/test_selftest
 tests_test_selftest_SOURCES = tests/test_selftest.c
