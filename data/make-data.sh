@@ -26,13 +26,20 @@ step_letters() {
     } > "$here/letters/taxonomy.tsv"
 }
 
+# In two runs: the rate falls to 0, then rises again. Each can be stopped and goes on.
 step_base() {
     "$fd" train --from-scratch --model 128,5,4,3 --size 24 --channels 1 --tune full \
         --data "$work/letters/base.tar" --val "$work/letters/base-val.tar" --flip none \
         --label-drop empty --batch 64 --steps "${BASE_STEPS-8800}" --lr 1e-3 --lr-schedule linear \
         --warmup 100 --betas 0.9,0.99 --clip 1 --ema 0.999 --seed 1 --workers 1 \
         --checkpoint-every 500 --preview-guidance 2 --out "$work/base" --resume
-    "$fd" convert "$work/base/delta.safetensors" "$here/base.safetensors" --type f16
+    "$fd" convert "$work/base/delta.safetensors" "$work/base1.safetensors" --type f16
+    "$fd" train --base "$work/base1.safetensors" --tune full --table-init names \
+        --data "$work/letters/base.tar" --val "$work/letters/base-val.tar" --flip none \
+        --label-drop empty --batch 64 --steps "${BASE_MORE_STEPS-8500}" --lr 1e-3 --lr-schedule linear \
+        --warmup 200 --betas 0.9,0.99 --clip 1 --ema 0.999 --seed 2 --workers 1 \
+        --checkpoint-every 1000 --preview-guidance 2 --out "$work/base2" --resume
+    "$fd" convert "$work/base2/delta.safetensors" "$here/base.safetensors" --type f16
 }
 
 step_judge() {
