@@ -8,7 +8,8 @@
 #include "harness.h"
 #include "model/checkpoint.h"
 
-/* The devices of FDIT_TEST_DEVICE (a comma list), default "ref,cpu". Returns how many names were set. */
+/* The devices of FDIT_TEST_DEVICE (a comma list), default "ref,cpu" and, where the processor has bf16
+ * products, "cpu+bf16": behind the plus a precision. Returns how many names were set. */
 int test_devices(const char *names[8]);
 fdit_device *test_open_device(fdit_context *ctx, const char *name, int threads);
 
@@ -20,6 +21,10 @@ int32_t *test_ints(fdit_context *ctx, const struct fdit_safetensors *st, const c
 /* A model of the fixture's weights, loaded and allocated. `file` e.g. "dit.safetensors". */
 struct fdit_model *test_load_model(fdit_context *ctx, fdit_device *dev, const char *file,
                                    const struct fdit_model_options *options);
+
+/* bf16 is allowed a normalised mean square error for each kind of tensor: 1e-4 in outputs, 4e-3 in trained
+ * gradients; f32 what tolerances.json says. */
+enum fdit_dtype test_precision(void); /* of the device opened last */
 
 /* Fails unless got agrees with wanted within the row `key` of tolerances.json (both columns);
  * up to `exceptions` elements may be off by at most `exception_size`. */

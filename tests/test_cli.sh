@@ -113,8 +113,12 @@ bad 2 "--out,empty" train $tune --out ''
 bad 2 "nosuch,cpu" train $tune --device nosuch
 bad 2 "abacus,does~not~exist" train $tune --device cpu,abacus
 bad 2 "--threads~-1" train $tune --threads -1
-bad 1 "--precision~bf16,--precision~f32" train $tune --precision bf16
-bad 1 "--weights~int8,--weights~f32" train $tune --weights int8
+bad 1 "--precision~f16,--precision~f32" train $tune --precision f16 --device cpu
+bad 1 "--weights~f16,--weights~f32" train $tune --weights f16 --device cpu
+FINEDIFFUSION_ISA=generic
+export FINEDIFFUSION_ISA
+bad 1 "--precision~bf16,generic,--precision~f32" train $tune --precision bf16 --device cpu
+unset FINEDIFFUSION_ISA
 bad 2 "lora:4,not~in~this~version" train $tune --tune lora:4
 bad 2 "difffit,not~in~this~version" train $tune --tune difffit
 bad 2 "--tune~all,finediffusion" train $tune --tune all

@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_TABLES = 4, GUARD = 64 };
+enum { MAX_TABLES = 6, GUARD = 64 };
 static const float GUARD_VALUE = -12345.5f;
 
 struct table {
@@ -31,7 +31,8 @@ static int tables(struct table *out)
     for (int i = 0; fdit_cpu_isa_get(i, &entry); i++) {
         avx2 = avx2 || (entry.isa == FDIT_CPU_AVX2 && entry.supported);
         if (entry.supported)
-            out[n++] = (struct table){ entry.name, entry.gemm };
+            out[n++] = entry.gemm_bf16 ? (struct table){ entry.name, entry.gemm_bf16 }
+                                       : (struct table){ entry.name, entry.gemm };
     }
 #ifdef HAVE_AVX2
     if (avx2)
@@ -46,6 +47,14 @@ static float *floats(size_t n)
     void *p = NULL;
     ck_assert_int_eq(posix_memalign(&p, 4096, (n ? n : 1) * sizeof(float)), 0);
     return p;
+}
+
+static void round_to_bf16(float *p, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint32_t u = (uint32_t)fdit_gemm_to_bf16(p[i]) << 16;
+        memcpy(&p[i], &u, sizeof u);
+    }
 }
 
 /* n floats with guards on both sides; the pointer is to the first of the n. */
@@ -88,6 +97,27 @@ struct problem {
     struct fdit_gemm g;
 };
 
+/* Packs b, and the factors behind it. */
+static void problem_pack(struct problem *p, const struct fdit_cpu_gemm_kernels *kernels,
+                         enum fdit_dtype type)
+{
+    /* W is [n_out, n_in]; panels run along n_out */
+    int n_out = p->form == FORWARD ? p->n : p->k, n_in = p->form == FORWARD ? p->k : p->n;
+    int nr = kernels->nr, panels = (n_out + nr - 1) / nr;
+    size_t bytes = kernels->panel_bytes(type, n_in), rows = (size_t)panels * (size_t)nr;
+    ck_assert_uint_eq(bytes % sizeof(float), 0);
+    free(p->packed);
+    p->packed = floats((size_t)panels * bytes / sizeof(float) + rows);
+    float *scale = p->packed + (size_t)panels * bytes / sizeof(float);
+    for (int i = 0; i < n_out; i += nr)
+        kernels->pack_as(type, (char *)p->packed + (size_t)(i / nr) * bytes, scale + i,
+                         p->b + (size_t)i * (size_t)n_in, (size_t)n_in,
+                         n_out - i < nr ? n_out - i : nr, n_in);
+    p->g.b = p->packed;
+    p->g.b_type = type;
+    p->g.b_scale = scale;
+}
+
 static void problem_init(struct problem *p, const struct fdit_cpu_gemm_kernels *kernels,
                          enum form form, int samples, int rows, int n, int k, struct test_rng *rng)
 {
@@ -102,6 +132,11 @@ static void problem_init(struct problem *p, const struct fdit_cpu_gemm_kernels *
     p->b = floats(b_size);
     test_fill_normal(rng, p->a, a_size, 0.1f, 1.0f);
     test_fill_normal(rng, p->b, b_size, 0.0f, 1.0f);
+    if (kernels->precision == FDIT_BF16) {
+        /* Then the products are exact, and only the sums are rounded, as in f32. */
+        round_to_bf16(p->a, a_size);
+        round_to_bf16(p->b, b_size);
+    }
     p->g = (struct fdit_gemm){ .m = p->m, .n = n, .k = k, .a = p->a, .lda = (size_t)k, .b = p->b };
     p->g.to.rows = rows;
     p->g.to.ldc = (size_t)n;
@@ -116,15 +151,8 @@ static void problem_init(struct problem *p, const struct fdit_cpu_gemm_kernels *
             p->g.lda = (size_t)p->m;
         }
     } else {
-        /* W is [n_out, n_in]; panels run along n_out */
-        int n_out = form == FORWARD ? n : k, n_in = form == FORWARD ? k : n, nr = kernels->nr;
-        size_t panel = (size_t)nr * (size_t)n_in;
-        p->packed = floats((size_t)((n_out + nr - 1) / nr) * panel);
-        for (int i = 0; i < n_out; i += nr)
-            kernels->pack(p->packed + (size_t)(i / nr) * panel, p->b + (size_t)i * (size_t)n_in,
-                          (size_t)n_in, n_out - i < nr ? n_out - i : nr, n_in);
         p->g.form = form == FORWARD ? FDIT_B_PANELS : FDIT_B_PACKED_T;
-        p->g.b = p->packed;
+        problem_pack(p, kernels, kernels->precision);
     }
 }
 
@@ -277,6 +305,56 @@ START_TEST(test_packed_is_plain)
             problem_free(&p);
             problem_free(&q);
         }
+}
+END_TEST
+
+/* A weight kept in fewer bits gives the bits of the same numbers in f32. */
+START_TEST(test_storage)
+{
+    static const enum fdit_dtype types[] = { FDIT_BF16, FDIT_I8 };
+    static const int sizes[][3] = { { 37, 75, 411 }, { 1, 40, 33 }, { 9, 96, 64 }, { 181, 19, 1300 } };
+    struct table t[MAX_TABLES];
+    int n_tables = tables(t);
+    struct test_rng rng = test_rng_new("storage");
+    for (int c = 0; c < n_tables * 4 * 2 * 2; c++) {
+        const struct table *table = &t[c / 16];
+        const int *size = sizes[c / 4 % 4];
+        enum fdit_dtype type = types[c / 2 % 2];
+        enum form form = c % 2 ? DX : FORWARD;
+        struct problem p;
+        problem_init(&p, table->kernels, form, 1, size[0], size[1], size[2], &rng);
+        int n_out = form == FORWARD ? p.n : p.k, n_in = form == FORWARD ? p.k : p.n;
+        size_t all = (size_t)p.m * (size_t)p.n;
+        float *got = guarded(all), *wanted = floats(all);
+        problem_pack(&p, table->kernels, type);
+        run(table->kernels, 2, &p.g, got);
+        double error = 0, sum = 0;
+        for (int o = 0; o < n_out; o++)
+            for (int i = 0; i < n_in; i++) {
+                float *w = &p.b[(size_t)o * (size_t)n_in + (size_t)i], old = *w;
+                if (type == FDIT_BF16)
+                    round_to_bf16(w, 1);
+                else
+                    *w = (float)fdit_gemm_to_int8(old, p.g.b_scale[o]) * p.g.b_scale[o];
+                error += ((double)*w - old) * ((double)*w - old);
+                sum += (double)old * old;
+            }
+        ck_assert_msg(error <= (type == FDIT_BF16 ? 4e-6 : 1.2e-4) * sum,
+                      "%s, %s as %s: the stored numbers are off by %g of their norm", table->name,
+                      form_names[form], fdit_dtype_name(type), sqrt(error / sum));
+        struct fdit_gemm plain = p.g;
+        plain.b = p.b;
+        plain.b_type = FDIT_F32;
+        plain.ldb = (size_t)n_in;
+        plain.form = form == FORWARD ? FDIT_B_COLUMNS : FDIT_B_ROWS;
+        run(table->kernels, 1, &plain, wanted);
+        ck_assert_msg(memcmp(got, wanted, all * sizeof *got) == 0,
+                      "%s, %s as %s, %d x %d x %d: not the bits of the same numbers in f32",
+                      table->name, form_names[form], fdit_dtype_name(type), p.m, p.n, p.k);
+        guarded_free(got, all, form_names[form]);
+        free(wanted);
+        problem_free(&p);
+    }
 }
 END_TEST
 
@@ -590,6 +668,7 @@ int main(void)
     tcase_add_test(c, test_products);
     tcase_add_test(c, test_same_bits);
     tcase_add_test(c, test_packed_is_plain);
+    tcase_add_test(c, test_storage);
     tcase_add_test(c, test_epilogues);
     tcase_add_test(c, test_residual_in_place);
     tcase_add_test(c, test_activations);

@@ -9,6 +9,7 @@
 #include "core/mem.h"
 #include "cpu/gemm.h"
 #include "cpu/linear.h"
+#include "cpu/op_kernels.h"
 #include "cpu/ops.h"
 #include "devices.h"
 
@@ -85,6 +86,12 @@ static enum fdit_status cpu_open(fdit_context *ctx, const struct fdit_device_opt
     cpu->isa = isa.isa;
     cpu->gemm = isa.gemm;
     cpu->op = isa.op;
+    cpu->has_bf16 = isa.gemm_bf16 != NULL;
+    cpu->attention = isa.op->attention;
+    if (options->precision == FDIT_BF16 && isa.gemm_bf16) {
+        cpu->gemm = isa.gemm_bf16;
+        cpu->attention = isa.attention_bf16;
+    }
     if (provider) {
         cpu->provider = provider->id;
         cpu->library = provider;
@@ -142,6 +149,11 @@ static void cpu_sync(fdit_device *dev)
     (void)dev;
 }
 
+static bool cpu_supports_precision(const fdit_device *dev, enum fdit_dtype precision)
+{
+    return precision == FDIT_F32 || (precision == FDIT_BF16 && fdit_cpu_of(dev)->has_bf16);
+}
+
 static size_t cpu_workspace_bytes(fdit_device *dev, const struct fdit_op_shape *shape)
 {
     const struct fdit_cpu *cpu = fdit_cpu_of(dev);
@@ -183,6 +195,7 @@ const struct fdit_device_ops fdit_cpu_ops = {
     .weight_new = fdit_cpu_weight_new,
     .weight_free = fdit_cpu_weight_free,
     .supports_storage = fdit_cpu_supports_storage,
+    .supports_precision = cpu_supports_precision,
     .workspace_bytes = cpu_workspace_bytes,
     .reserve = cpu_reserve,
     .linear = fdit_cpu_linear,

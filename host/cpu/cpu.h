@@ -4,11 +4,17 @@
  * Two kinds of files
  * - Driver files (cpu.c, linear.c, ops_*.c) are compiled once, with the plain flags. They read the
  *   arguments of an op, split the work over threads (OpenMP) and call kernels through a table.
- * - Kernel files (gemm_kernels.c, op_kernels.c) are compiled once per instruction set, each time
- * with -DFDIT_ISA=<name> -DFDIT_VLEN=<floats in a vector> -ffp-contract=off and generic  4   the
- * compiler's base flags (SSE2 on x86-64, NEON on AArch64) avx2     8   -mavx2 -mfma avx512  16
- * -mavx512f -mavx512vl -mavx512bw -mavx512dq -mfma wide    16   -mavx2 -mfma: tests only, runs the
- * 16-wide body where there is no AVX-512 into one libtool convenience library each (sources.mk).
+ * - Kernel files (gemm_kernels.c, op_kernels.c) are compiled once per instruction set, each time with
+ *   -DFDIT_ISA=<name> -DFDIT_VLEN=<floats in a vector> -ffp-contract=off and
+ *
+ *       generic     4   the compiler's base flags (SSE2 on x86-64, NEON on AArch64)
+ *       avx2        8   -mavx2 -mfma
+ *       avx512     16   -mavx512f -mavx512vl -mavx512bw -mavx512dq -mfma
+ *       wide       16   -mavx2 -mfma: tests only, runs the 16-wide body where there is no AVX-512
+ *       avx512bf16 16   avx512 and -mavx512bf16: the products on bf16 operands alone
+ *                       (gemm_bf16_kernels.c, attention_bf16_kernels.c)
+ *
+ * into one libtool convenience library each (sources.mk).
  * They are written once, with the vectors of simd.h and the functions of vmath.h, contain no
  * OpenMP, call no driver code, and export one object: const struct fdit_cpu_gemm_kernels
  * FDIT_ISA_NAME(fdit_cpu_gemm_kernels) = { ... }; const struct fdit_cpu_op_kernels
@@ -32,6 +38,7 @@ enum fdit_cpu_isa {
     FDIT_CPU_GENERIC,
     FDIT_CPU_AVX2,
     FDIT_CPU_AVX512,
+    FDIT_CPU_AVX512BF16,
     FDIT_CPU_WIDE, /* tests only */
     FDIT_CPU_ISA_COUNT
 };
@@ -41,6 +48,7 @@ enum fdit_cpu_provider { FDIT_GEMM_OWN, FDIT_GEMM_ONEDNN, FDIT_GEMM_CBLAS, FDIT_
 struct fdit_cpu_gemm_provider;
 struct fdit_cpu_gemm_kernels; /* gemm_kernels.h */
 struct fdit_cpu_op_kernels;   /* op_kernels.h */
+struct fdit_cpu_attention_kernels;
 
 /* dev->state. Constant after open, but for the workspace. */
 struct fdit_cpu {
@@ -49,7 +57,9 @@ struct fdit_cpu {
     enum fdit_cpu_provider provider;
     const struct fdit_cpu_gemm_kernels *gemm;
     const struct fdit_cpu_op_kernels *op;
+    const struct fdit_cpu_attention_kernels *attention;
     const struct fdit_cpu_gemm_provider *library; /* NULL: our own GEMM (gemm.h) */
+    bool has_bf16; /* the instruction set has bf16 products */
 
     /* Scratch of the op in progress, aligned to 4096 bytes. An op may use as many bytes as its
      * workspace function names for the shape (in total: multiply by threads where each needs its
@@ -87,6 +97,9 @@ struct fdit_cpu_isa_entry {
     int vlen;
     const struct fdit_cpu_gemm_kernels *gemm;
     const struct fdit_cpu_op_kernels *op;
+    /* Products on bf16 operands, NULL where the set has none. */
+    const struct fdit_cpu_gemm_kernels *gemm_bf16;
+    const struct fdit_cpu_attention_kernels *attention_bf16;
     bool supported;
 };
 /* Entry i, or false when there are no more. From the least to the best; `wide` is not among them.

@@ -73,21 +73,24 @@ static int equal_parts(int n, int max, int unit)
     return round_up(divide_up(n, divide_up(n, max)), unit);
 }
 
-static bool is_normal(enum fdit_gemm_b form)
+static bool is_normal(const struct fdit_cpu_gemm_kernels *kernels, enum fdit_gemm_b form,
+                      enum fdit_dtype b_type)
 {
-    return form == FDIT_B_PANELS || form == FDIT_B_ROWS;
+    return form == FDIT_B_PANELS || form == FDIT_B_ROWS || b_type != FDIT_F32 ||
+           kernels->precision != FDIT_F32;
 }
 
 static void choose_blocks(const struct fdit_cpu *cpu, struct fdit_gemm *g)
 {
     const struct fdit_cpu_gemm_kernels *kernels = cpu->gemm;
-    bool normal = is_normal(g->form);
+    bool normal = is_normal(kernels, g->form, g->b_type);
     int nc_unit = normal ? kernels->nr : kernels->mr;
     g->kc = equal_parts(g->k, kernels->kc, kernels->nr);
     /* A few rows: one pass over each panel of the weight, at the speed of the memory. */
     if (g->m <= kernels->mr && g->form == FDIT_B_PANELS)
         g->kc = round_up(g->k, kernels->nr);
-    bool few = g->m <= kernels->few && g->form != FDIT_B_PANELS && !g->a_turned;
+    bool few =
+        g->m <= kernels->few && g->form != FDIT_B_PANELS && !g->a_turned && g->b_type == FDIT_F32;
     if (few)
         g->mc = kernels->few;
     else if (normal)
@@ -107,13 +110,13 @@ static void choose_blocks(const struct fdit_cpu *cpu, struct fdit_gemm *g)
     g->nc = round_up(divide_up(g->n, parts), nc_unit);
 }
 
-size_t fdit_cpu_gemm_workspace(const struct fdit_cpu *cpu, int m, int n, int k,
-                               enum fdit_gemm_b form)
+static size_t workspace_of(const struct fdit_cpu *cpu, int m, int n, int k, enum fdit_gemm_b form,
+                           enum fdit_dtype b_type)
 {
     const struct fdit_cpu_gemm_kernels *kernels = cpu->gemm;
-    bool normal = is_normal(form);
+    bool normal = is_normal(kernels, form, b_type);
     /* The largest blocks that choose_blocks can give for these or smaller sizes. */
-    struct fdit_gemm g = { .form = form, .k = k };
+    struct fdit_gemm g = { .form = form, .b_type = b_type, .k = k };
     g.kc = round_up(min_int(k, kernels->kc), kernels->nr);
     g.mc = min_int(round_up(m, kernels->mr * kernels->nr),
                    round_up(normal ? kernels->mc : MAX_MC_TRANSPOSED, kernels->mr));
@@ -125,6 +128,19 @@ size_t fdit_cpu_gemm_workspace(const struct fdit_cpu *cpu, int m, int n, int k,
     size_t few = kernels->scratch(&g);
     floats = floats > few ? floats : few;
     return (size_t)cpu->threads * fdit_cpu_page_floats(floats) * sizeof(float);
+}
+
+size_t fdit_cpu_gemm_workspace(const struct fdit_cpu *cpu, int m, int n, int k,
+                               enum fdit_gemm_b form)
+{
+    /* A weight for the other direction takes the transposed form, or, not kept as f32, the normal
+     * one. */
+    size_t bytes = workspace_of(cpu, m, n, k, form, FDIT_F32);
+    if (form == FDIT_B_PACKED_T) {
+        size_t other = workspace_of(cpu, m, n, k, form, FDIT_BF16);
+        bytes = other > bytes ? other : bytes;
+    }
+    return bytes;
 }
 
 void fdit_cpu_gemm(const struct fdit_cpu *cpu, const struct fdit_gemm *wanted)
@@ -205,7 +221,7 @@ static bool provided_tile(const struct fdit_cpu *cpu, const struct fdit_cpu_gemm
         return true;
     bool b_turned = g->form == FDIT_B_COLUMNS;
     const float *a = g->a + (g->a_turned ? (size_t)m0 : (size_t)m0 * g->lda);
-    const float *b = g->b + (b_turned ? (size_t)n0 * g->ldb : (size_t)n0);
+    const float *b = (const float *)g->b + (b_turned ? (size_t)n0 * g->ldb : (size_t)n0);
     size_t ldc = (size_t)tiles->nc;
     if (!provider->sgemm(g->a_turned, b_turned, m, n, g->k, a, g->lda, b, g->ldb, c, ldc))
         return false;

@@ -9,7 +9,6 @@
 #include "cpu/gemm_kernels.h"
 
 #include "cpu/simd.h"
-#include "cpu/vmath.h"
 
 #if FDIT_VLEN == 16
 #define MR 14
@@ -29,6 +28,8 @@
 #define FDIT_MC 144
 #endif
 #define NR (2 * FDIT_VLEN)
+#include "cpu/gemm_epilogue.h"
+
 #define FEW 8 /* rows of A up to which B is only streamed */
 
 /* ------------------------------------------------------------------------------------- packing */
@@ -97,6 +98,98 @@ static void pack(float *dst, const float *src, size_t ld, int lanes, int k)
 static void unpack(float *dst, size_t ld, const float *src, int lanes, int k)
 {
     transpose(dst, ld, src, NR, k, lanes);
+}
+
+/* Packed weights. A type of its own only says how a number is kept: it is widened to f32, exactly, and
+ * an int8 multiplied by its lane's factor. */
+static size_t panel_bytes(enum fdit_dtype type, int k)
+{
+    return (size_t)k * NR * (type == FDIT_I8 ? 1 : type == FDIT_BF16 ? 2 : 4);
+}
+
+static void pack_as(enum fdit_dtype type, void *dst, float *scale, const float *src, size_t ld,
+                    int lanes, int k)
+{
+    if (type == FDIT_F32) {
+        pack(dst, src, ld, lanes, k);
+        return;
+    }
+    memset(dst, 0, panel_bytes(type, k));
+    if (type == FDIT_I8)
+        fdit_gemm_scales(scale, NR, src, ld, lanes, k);
+    for (int j = 0; j < lanes; j++)
+        for (int i = 0; i < k; i++) {
+            size_t at = (size_t)i * NR + (size_t)j;
+            float x = src[(size_t)j * ld + (size_t)i];
+            if (type == FDIT_I8)
+                ((int8_t *)dst)[at] = fdit_gemm_to_int8(x, scale[j]);
+            else
+                ((uint16_t *)dst)[at] = fdit_gemm_to_bf16(x);
+        }
+}
+
+typedef uint16_t vh __attribute__((vector_size(FDIT_VLEN * 2)));
+typedef uint32_t vu __attribute__((vector_size(FDIT_VLEN * 4)));
+typedef int8_t vb __attribute__((vector_size(FDIT_VLEN)));
+
+/* FDIT_VLEN packed numbers from place `at` on; `factor` is for int8. */
+FDIT_KERNEL vf widen(enum fdit_dtype type, const void *from, size_t at, vf factor)
+{
+    if (type == FDIT_I8) {
+        vb q;
+        memcpy(&q, (const int8_t *)from + at, sizeof q);
+        return __builtin_convertvector(q, vf) * factor;
+    }
+    vh h;
+    memcpy(&h, (const uint16_t *)from + at, sizeof h);
+    return (vf)(__builtin_convertvector(h, vu) << 16);
+}
+
+/* dst [rows][NR] = the packed rows from place `at` on; scale [NR] when int8. */
+FDIT_KERNEL void widen_rows(enum fdit_dtype type, float *dst, const void *from, size_t at, int rows,
+                            const float *scale)
+{
+    vf s0 = scale ? vload(scale) : vzero(), s1 = scale ? vload(scale + FDIT_VLEN) : vzero();
+    for (int i = 0; i < rows; i++, dst += NR, at += NR) {
+        vstore(dst, widen(type, from, at, s0));
+        vstore(dst + FDIT_VLEN, widen(type, from, at + FDIT_VLEN, s1));
+    }
+}
+
+static void widen_bf16(float *dst, const void *from, size_t at, int rows)
+{
+    widen_rows(FDIT_BF16, dst, from, at, rows, NULL);
+}
+static void widen_int8(float *dst, const void *from, size_t at, int rows, const float *scale)
+{
+    widen_rows(FDIT_I8, dst, from, at, rows, scale);
+}
+
+/* dst [kc][NR]: a panel of B from weights that are not kept as f32, in their own direction or in the
+ * other. */
+static void widen_panel(const struct fdit_gemm *g, float *dst, int n, int nr, int k0, int kc)
+{
+    bool int8 = g->b_type == FDIT_I8;
+    if (g->form == FDIT_B_PANELS) {
+        size_t at = (size_t)n * (size_t)g->k + (size_t)k0 * NR;
+        if (int8)
+            widen_int8(dst, g->b, at, kc, g->b_scale + n);
+        else
+            widen_bf16(dst, g->b, at, kc);
+        return;
+    }
+    float rows[NR * NR];
+    if (nr < NR)
+        memset(dst, 0, (size_t)kc * NR * sizeof *dst);
+    for (int k = k0; k < k0 + kc; k += NR, dst += NR * NR) {
+        size_t at = (size_t)k * (size_t)g->n + (size_t)n * NR;
+        if (int8)
+            widen_int8(rows, g->b, at, nr, g->b_scale + k);
+        else
+            widen_bf16(rows, g->b, at, nr);
+        int steps = k0 + kc - k < NR ? k0 + kc - k : NR;
+        transpose(dst, NR, rows, NR, nr, steps);
+    }
 }
 
 /* dst [k][NR] = src [k][ld], the first n <= NR columns; the others are 0. */
@@ -228,236 +321,6 @@ static register_tile_fn *const tile_rows[MR] = { ALL_TILES(rows) };
 static register_tile_fn *const tile_packed[MR] = { ALL_TILES(packed) };
 static register_tile_fn *const tile_weight[MR] = { ALL_TILES(weight) };
 
-/* ------------------------------------------------------------------------------------- epilogue */
-
-/* Where a row of the epilogue is. Absent pointers are NULL and stay so. */
-struct epilogue_row {
-    const float *bias, *gate, *residual;
-    float *pre, *c;
-    int in_sample; /* m mod rows */
-};
-
-FDIT_KERNEL struct epilogue_row epilogue_begin(const struct fdit_gemm_epilogue *to, int m, int n)
-{
-    struct epilogue_row r = { 0 };
-    size_t at = (size_t)m * to->ldc + (size_t)n;
-    r.c = to->c + at;
-    if (to->bias)
-        r.bias = to->bias + n;
-    if (to->pre)
-        r.pre = to->pre + at;
-    if (to->gate || to->residual_shared)
-        r.in_sample = m % to->rows;
-    if (to->gate)
-        r.gate = to->gate + (size_t)(m / to->rows) * to->gate_stride + n;
-    if (to->residual)
-        r.residual =
-            to->residual + (to->residual_shared ? (size_t)r.in_sample * to->ldc + (size_t)n : at);
-    return r;
-}
-
-FDIT_KERNEL void epilogue_next(const struct fdit_gemm_epilogue *to, struct epilogue_row *r)
-{
-    r->c += to->ldc;
-    if (r->pre)
-        r->pre += to->ldc;
-    if (r->residual)
-        r->residual += to->ldc;
-    if (!r->gate && !to->residual_shared)
-        return;
-    if (++r->in_sample < to->rows)
-        return;
-    r->in_sample = 0;
-    if (r->gate)
-        r->gate += to->gate_stride;
-    if (r->residual && to->residual_shared)
-        r->residual -= (size_t)to->rows * to->ldc;
-}
-
-/* Elements j .. j + n-1 of a row; n is FDIT_VLEN but in the last vector of a row. `before`: bias
- * and pre; `after`: gate, residual, beta and the store to c. Without `after` the result goes back
- * to v. */
-FDIT_KERNEL void epilogue_vector(const struct fdit_gemm_epilogue *to, const struct epilogue_row *r,
-                                 bool before, bool after, float *v, int j, int n)
-{
-#define EPILOGUE_LOAD(p) (n == FDIT_VLEN ? vload((p) + j) : vload_n((p) + j, n))
-#define EPILOGUE_STORE(p) (n == FDIT_VLEN ? vstore((p) + j, x) : vstore_n((p) + j, x, n))
-    vf x = EPILOGUE_LOAD(v);
-    if (before && r->bias)
-        x += EPILOGUE_LOAD(r->bias);
-    if (before && r->pre)
-        EPILOGUE_STORE(r->pre);
-    if (!after) {
-        EPILOGUE_STORE(v);
-        return;
-    }
-    if (r->gate && r->residual)
-        x = vfma(EPILOGUE_LOAD(r->gate), x, EPILOGUE_LOAD(r->residual));
-    else if (r->gate)
-        x *= EPILOGUE_LOAD(r->gate);
-    else if (r->residual)
-        x += EPILOGUE_LOAD(r->residual);
-    if (to->beta)
-        x += EPILOGUE_LOAD(r->c);
-    EPILOGUE_STORE(r->c);
-#undef EPILOGUE_LOAD
-#undef EPILOGUE_STORE
-}
-
-/* Rows of a register tile (n = NR) within one sample, by what is asked for; constants in the common
- * cases. BACK: the result goes back to v. */
-enum { BIAS = 1, PRE = 2, GATE = 4, RESIDUAL = 8, BETA = 16, BACK = 32 };
-FDIT_KERNEL void epilogue_tile(int what, const struct epilogue_row *r, size_t ldc, float *v,
-                               size_t ldv, int rows)
-{
-    FDIT_UNROLL
-    for (int h = 0; h < NR; h += FDIT_VLEN) {
-        const vf bias = what & BIAS ? vload(r->bias + h) : vzero();
-        const vf gate = what & GATE ? vload(r->gate + h) : vzero();
-        for (int i = 0; i < rows; i++) {
-            size_t at = (size_t)i * ldc + (size_t)h;
-            float *from = v + (size_t)i * ldv + h;
-            vf x = vload(from);
-            if (what & BIAS)
-                x += bias;
-            if (what & PRE)
-                vstore(r->pre + at, x);
-            if (what & BACK) {
-                vstore(from, x);
-                continue;
-            }
-            if ((what & GATE) && (what & RESIDUAL))
-                x = vfma(gate, x, vload(r->residual + at));
-            else if (what & GATE)
-                x *= gate;
-            else if (what & RESIDUAL)
-                x += vload(r->residual + at);
-            if (what & BETA)
-                x += vload(r->c + at);
-            vstore(r->c + at, x);
-        }
-    }
-}
-
-static void epilogue_full(const struct fdit_gemm_epilogue *to, const struct epilogue_row *r,
-                          bool before, bool after, float *v, size_t ldv, int rows)
-{
-    int what = after ? 0 : BACK;
-    if (before)
-        what |= (r->bias ? BIAS : 0) | (r->pre ? PRE : 0);
-    if (after)
-        what |= (r->gate ? GATE : 0) | (r->residual ? RESIDUAL : 0) | (to->beta ? BETA : 0);
-    switch (what) {
-#define CASE(w)                                                                                    \
-    case (w): epilogue_tile((w), r, to->ldc, v, ldv, rows); break
-        CASE(0);
-        CASE(BIAS);
-        CASE(BIAS | PRE);
-        CASE(BIAS | GATE | RESIDUAL);
-        CASE(GATE | RESIDUAL);
-        CASE(BETA);
-        CASE(BIAS | BACK);
-        CASE(BIAS | PRE | BACK);
-#undef CASE
-    default: epilogue_tile(what, r, to->ldc, v, ldv, rows);
-    }
-}
-
-FDIT_KERNEL void epilogue_rows(const struct fdit_gemm_epilogue *to, bool before, bool after,
-                               float *v, size_t ldv, int m0, int rows, int n0, int n)
-{
-    struct epilogue_row r = epilogue_begin(to, m0, n0);
-    if (n == NR && ((!to->gate && !to->residual_shared) || r.in_sample + rows <= to->rows)) {
-        epilogue_full(to, &r, before, after, v, ldv, rows);
-        return;
-    }
-    for (int i = 0; i < rows; i++, v += ldv) {
-        int j = 0;
-        for (; j + FDIT_VLEN <= n; j += FDIT_VLEN)
-            epilogue_vector(to, &r, before, after, v, j, FDIT_VLEN);
-        if (j < n)
-            epilogue_vector(to, &r, before, after, v, j, n - j);
-        epilogue_next(to, &r);
-    }
-}
-
-/* v = act(v), or v = v * slope(x): one activation a loop, so that its constants stay in registers.
- */
-enum { GELU, SILU, GELU_SLOPE, SILU_SLOPE };
-FDIT_KERNEL vf activate(int kind, vf v, vf x)
-{
-    return kind == GELU         ? vgelu(v)
-           : kind == SILU       ? vsilu(v)
-           : kind == GELU_SLOPE ? v * vgelu_slope(x)
-                                : v * vsilu_slope(x);
-}
-FDIT_KERNEL void activate_floats(int kind, float *v, const float *x, int n)
-{
-    int j = 0;
-    for (; j + FDIT_VLEN <= n; j += FDIT_VLEN)
-        vstore(v + j, activate(kind, vload(v + j), kind >= GELU_SLOPE ? vload(x + j) : vzero()));
-    if (j < n)
-        vstore_n(v + j,
-                 activate(kind, vload_n(v + j, n - j),
-                          kind >= GELU_SLOPE ? vload_n(x + j, n - j) : vzero()),
-                 n - j);
-}
-static void gelu_floats(float *v, int n)
-{
-    activate_floats(GELU, v, NULL, n);
-}
-static void silu_floats(float *v, int n)
-{
-    activate_floats(SILU, v, NULL, n);
-}
-static void gelu_slope_floats(float *v, const float *x, int n)
-{
-    activate_floats(GELU_SLOPE, v, x, n);
-}
-static void silu_slope_floats(float *v, const float *x, int n)
-{
-    activate_floats(SILU_SLOPE, v, x, n);
-}
-
-static void activate_rows(const struct fdit_gemm_epilogue *to, float *v, size_t ldv, int m0,
-                          int rows, int n0, int n)
-{
-    bool gelu = to->act == FDIT_GEMM_GELU;
-    if (to->slope_pre) {
-        const float *x = to->slope_pre + (size_t)m0 * to->ldc + n0;
-        if (n == NR && ldv == NR && rows <= MR) {
-            float tile[MR * NR];
-            for (int i = 0; i < rows; i++)
-                memcpy(tile + i * NR, x + (size_t)i * to->ldc, NR * sizeof *tile);
-            (gelu ? gelu_slope_floats : silu_slope_floats)(v, tile, rows * NR);
-            return;
-        }
-        for (int i = 0; i < rows; i++, v += ldv, x += to->ldc)
-            (gelu ? gelu_slope_floats : silu_slope_floats)(v, x, n);
-        return;
-    }
-    /* A register tile is one piece of memory. */
-    if (ldv == (size_t)n) {
-        n *= rows;
-        rows = 1;
-    }
-    for (int i = 0; i < rows; i++, v += ldv)
-        (gelu ? gelu_floats : silu_floats)(v, n);
-}
-
-static void finish(const struct fdit_gemm_epilogue *to, float *v, size_t ldv, int m0, int rows,
-                   int n0, int n)
-{
-    if (to->act == FDIT_GEMM_NO_ACT) {
-        epilogue_rows(to, true, true, v, ldv, m0, rows, n0, n);
-        return;
-    }
-    if (to->bias || to->pre)
-        epilogue_rows(to, true, false, v, ldv, m0, rows, n0, n);
-    activate_rows(to, v, ldv, m0, rows, n0, n);
-    epilogue_rows(to, false, true, v, ldv, m0, rows, n0, n);
-}
-
 /* ------------------------------------------------------------------------------------ cache tiles
  */
 
@@ -474,7 +337,12 @@ static int round_up(int a, int to)
  * too. */
 static bool is_few(const struct fdit_gemm *g)
 {
-    return g->mc <= FEW && g->form != FDIT_B_PANELS && !g->a_turned;
+    return g->mc <= FEW && g->form != FDIT_B_PANELS && !g->a_turned && g->b_type == FDIT_F32;
+}
+
+static bool is_normal(const struct fdit_gemm *g)
+{
+    return g->form == FDIT_B_PANELS || g->form == FDIT_B_ROWS || g->b_type != FDIT_F32;
 }
 
 /* Scratch of the normal form: partial sums, as register tiles one behind the other; a block of A; a
@@ -485,9 +353,9 @@ static size_t scratch_floats(const struct fdit_gemm *g)
     size_t kc = (size_t)round_up(g->kc, NR), nc = (size_t)round_up(g->nc, NR);
     if (is_few(g))
         return FEW * nc + FEW * (size_t)round_up(g->k, NR);
-    if (g->form == FDIT_B_PANELS || g->form == FDIT_B_ROWS) {
+    if (is_normal(g)) {
         size_t mc = (size_t)round_up(g->mc, MR);
-        return mc * nc + mc * kc + kc * NR;
+        return mc * nc + mc * kc + kc * NR; /* kc is a multiple of NR here */
     }
     size_t mc = (size_t)round_up(g->mc, NR);
     return mc * nc + mc * kc + NR * nc;
@@ -503,14 +371,17 @@ FDIT_KERNEL void prefetch(const float *p, size_t floats)
 static void prefetch_panel(const struct fdit_gemm *g, int n, int k0, int kc, int i, int pieces)
 {
     int size = (kc + pieces - 1) / pieces, first = i * size, end = min_int(kc, first + size);
+    const float *b = g->b;
+    if (g->b_type != FDIT_F32)
+        return;
     if (g->form == FDIT_B_PANELS) {
         if (end > first)
-            prefetch(g->b + (size_t)n * (size_t)g->k + (size_t)(k0 + first) * NR,
+            prefetch(b + (size_t)n * (size_t)g->k + (size_t)(k0 + first) * NR,
                      (size_t)(end - first) * NR);
         return;
     }
     for (int k = first; k < end; k++)
-        prefetch(g->b + (size_t)(k0 + k) * g->ldb + n, NR);
+        prefetch(b + (size_t)(k0 + k) * g->ldb + n, NR);
 }
 
 /* A block of A in a tile of the normal form: where the rows of a register tile are. */
@@ -559,9 +430,12 @@ static void tile_normal(const struct fdit_gemm *g, int m0, int m1, int n0, int n
         struct a_rows a = gather_a(g, m0, mc, k0, kc, a_block);
         for (int n = n0; n < n1; n += NR) {
             int nr = min_int(NR, n1 - n);
-            const float *panel = g->b + ((size_t)n * (size_t)g->k + (size_t)k0 * NR);
-            if (g->form == FDIT_B_ROWS) {
-                copy_panel(b_panel, g->b + (size_t)k0 * g->ldb + n, g->ldb, nr, kc);
+            const float *b = g->b, *panel = b + ((size_t)n * (size_t)g->k + (size_t)k0 * NR);
+            if (g->b_type != FDIT_F32) {
+                widen_panel(g, b_panel, n, nr, k0, kc);
+                panel = b_panel;
+            } else if (g->form == FDIT_B_ROWS) {
+                copy_panel(b_panel, b + (size_t)k0 * g->ldb + n, g->ldb, nr, kc);
                 panel = b_panel;
             }
             float *sum = sums + (size_t)(n - n0) * mc_up;
@@ -608,7 +482,7 @@ static void tile_transposed(const struct fdit_gemm *g, int m0, int m1, int n0, i
             if (kc_up > kc)
                 memset(panel + (size_t)kc * NR, 0, (size_t)(kc_up - kc) * NR * sizeof *panel);
         }
-        const float *b = g->b + (packed ? (size_t)k0 * (size_t)g->n : (size_t)k0);
+        const float *b = (const float *)g->b + (packed ? (size_t)k0 * (size_t)g->n : (size_t)k0);
         for (int n_block = n0; n_block < n1; n_block += N_BLOCK) {
             int n_end = min_int(n1, n_block + N_BLOCK);
             for (int i = 0; i < mc; i += NR) {
@@ -689,7 +563,7 @@ static void tile_few(const struct fdit_gemm *g, int m0, int m1, int n0, int n1, 
     int k = g->form == FDIT_B_PACKED_T ? round_up(g->k, NR) : g->k;
     size_t ldc = (size_t)round_up(nc, FDIT_VLEN), lda = g->lda;
     float *sums = scratch;
-    const float *a = g->a + (size_t)m0 * g->lda;
+    const float *a = g->a + (size_t)m0 * g->lda, *b = g->b;
     if (k > g->k) {
         float *padded = sums + (size_t)FEW * ldc;
         lda = (size_t)k;
@@ -704,18 +578,18 @@ static void tile_few(const struct fdit_gemm *g, int m0, int m1, int n0, int n1, 
         for (int n = 0; n < nc; n += FDIT_VLEN)
             for (int l = 0; l < k; l += NR)
                 few_turned(m, min_int(NR, k - l), min_int(FDIT_VLEN, nc - n), a + l, lda,
-                           g->b + (size_t)(n0 + n) * g->ldb + l, g->ldb, sums + n, ldc);
+                           b + (size_t)(n0 + n) * g->ldb + l, g->ldb, sums + n, ldc);
     } else {
         for (int l = 0; l < k; l += NR)
             for (int n = 0; n < nc; n += FDIT_VLEN) {
                 int columns = min_int(FDIT_VLEN, nc - n);
                 if (g->form == FDIT_B_PACKED_T)
                     few_turned(m, NR, columns, a + l, lda,
-                               g->b + (size_t)l * (size_t)g->n + (size_t)(n0 + n) * NR, NR,
+                               b + (size_t)l * (size_t)g->n + (size_t)(n0 + n) * NR, NR,
                                sums + n, ldc);
                 else
                     few_plain(m, min_int(NR, k - l), columns, a + l, lda,
-                              g->b + (size_t)l * g->ldb + n0 + n, g->ldb, sums + n, ldc);
+                              b + (size_t)l * g->ldb + n0 + n, g->ldb, sums + n, ldc);
             }
     }
     finish(&g->to, sums, ldc, m0, m, n0, nc);
@@ -725,21 +599,22 @@ static void tile(const struct fdit_gemm *g, int m0, int m1, int n0, int n1, floa
 {
     if (is_few(g))
         tile_few(g, m0, m1, n0, n1, scratch);
-    else if (g->form == FDIT_B_PANELS || g->form == FDIT_B_ROWS)
+    else if (is_normal(g))
         tile_normal(g, m0, m1, n0, n1, scratch);
     else
         tile_transposed(g, m0, m1, n0, n1, scratch);
 }
 
 const struct fdit_cpu_gemm_kernels FDIT_ISA_NAME(fdit_cpu_gemm_kernels) = {
+    .precision = FDIT_F32,
     .vlen = FDIT_VLEN,
     .mr = MR,
     .nr = NR,
     .few = FEW,
     .kc = FDIT_KC,
     .mc = FDIT_MC,
-    .pack = pack,
-    .unpack = unpack,
+    .panel_bytes = panel_bytes,
+    .pack_as = pack_as,
     .scratch = scratch_floats,
     .tile = tile,
     .finish = finish,

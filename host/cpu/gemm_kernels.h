@@ -20,8 +20,10 @@
 #ifndef FDIT_CPU_GEMM_KERNELS_H
 #define FDIT_CPU_GEMM_KERNELS_H
 
-#include <stdbool.h>
-#include <stddef.h>
+#include "device/device.h"
+
+#include <math.h>
+#include <string.h>
 
 enum fdit_gemm_b {
     FDIT_B_PANELS,   /* normal: packed, [n / nr][k][nr] */
@@ -57,12 +59,14 @@ struct fdit_gemm {
     int m, n, k;
     const float *a;
     size_t lda;
-    bool a_turned; /* A(m, k) = a[k lda + m] instead of a[m lda + k]; normal form only */
     /* NULL, or fills block [mc][kc] with A(m0 .., k0 ..), whose rows a convolution collects from a picture
      * (picture: its arguments); `a` is then not read. FDIT_B_PANELS only. */
     void (*gather)(const struct fdit_gemm *g, int m0, int mc, int k0, int kc, float *block);
     const void *picture;
-    const float *b;
+    bool a_turned;          /* A(m, k) = a[k lda + m] instead of a[m lda + k]; normal form only */
+    const void *b;          /* plain: float */
+    enum fdit_dtype b_type; /* of packed panels: FDIT_F32, FDIT_BF16, FDIT_I8 */
+    const float *b_scale;   /* FDIT_I8: [n_out, rounded up to nr] */
     size_t ldb;
     enum fdit_gemm_b form;
     struct fdit_gemm_epilogue to;
@@ -73,14 +77,18 @@ struct fdit_gemm {
 };
 
 struct fdit_cpu_gemm_kernels {
+    enum fdit_dtype precision; /* FDIT_F32, or FDIT_BF16: both operands are rounded to it */
     int vlen, mr, nr;
     int few;    /* up to so many rows of A, B is read once and in order, whatever its form */
     int kc, mc; /* preferred blocks */
 
-    /* dst [k][nr] from `lanes` <= nr rows src[lane ld + i], i < k; missing lanes are 0. */
-    void (*pack)(float *dst, const float *src, size_t ld, int lanes, int k);
-    /* The inverse: dst[lane ld + i]. */
-    void (*unpack)(float *dst, size_t ld, const float *src, int lanes, int k);
+    /* Panels of packed weights. Bytes of one of k steps, and its making from `lanes` <= nr rows
+     * src[lane ld + i], i < k; missing lanes are 0. The order is [k][nr], in bf16 precision [k /
+     * 2][nr][2] for FDIT_BF16. Types: FDIT_F32 (f32 precision only), FDIT_BF16, and FDIT_I8 with
+     * scale [nr], the factor of each lane. */
+    size_t (*panel_bytes)(enum fdit_dtype type, int k);
+    void (*pack_as)(enum fdit_dtype type, void *dst, float *scale, const float *src, size_t ld,
+                    int lanes, int k);
     /* Floats of scratch for a tile of g->mc x g->nc. */
     size_t (*scratch)(const struct fdit_gemm *g);
     /* C's rows m0 .. m1-1, columns n0 .. n1-1; n0 and (transposed form) m0 are multiples of nr. */
@@ -89,11 +97,45 @@ struct fdit_cpu_gemm_kernels {
      * providers. */
     void (*finish)(const struct fdit_gemm_epilogue *to, float *v, size_t ldv, int m0, int rows,
                    int n0, int n);
+    /* As in struct fdit_cpu_probe_kernels, for multiply-adds of this precision; NULL: that one. */
+    double (*multiply_add)(size_t rounds, float *sink);
 };
 
 extern const struct fdit_cpu_gemm_kernels fdit_cpu_gemm_kernels_generic;
 extern const struct fdit_cpu_gemm_kernels fdit_cpu_gemm_kernels_avx2;
 extern const struct fdit_cpu_gemm_kernels fdit_cpu_gemm_kernels_avx512;
 extern const struct fdit_cpu_gemm_kernels fdit_cpu_gemm_kernels_wide;
+extern const struct fdit_cpu_gemm_kernels fdit_cpu_gemm_kernels_avx512bf16;
+
+/* scale[lane] = the largest magnitude of the lane / 127, 1 for a lane of zeros. Not finite when an
+ * element is not, so that a broken weight stays one. */
+static inline void fdit_gemm_scales(float *scale, int nr, const float *src, size_t ld, int lanes,
+                                    int k)
+{
+    for (int j = 0; j < nr; j++) {
+        float most = 0;
+        for (int i = 0; j < lanes && i < k; i++) {
+            float x = fabsf(src[(size_t)j * ld + (size_t)i]);
+            if (x > most || x != x)
+                most = x;
+            if (most != most)
+                break;
+        }
+        scale[j] = most == 0 ? 1.0f : most / 127.0f;
+    }
+}
+static inline int8_t fdit_gemm_to_int8(float x, float scale)
+{
+    float q = x / scale;
+    return (int8_t)(q >= 127 ? 127 : q <= -127 ? -127 : q == q ? lrintf(q) : 1);
+}
+static inline uint16_t fdit_gemm_to_bf16(float x)
+{
+    uint32_t u;
+    memcpy(&u, &x, sizeof u);
+    if ((u & 0x7fffffff) > 0x7f800000)
+        return (uint16_t)(u >> 16 | 0x40); /* NaN stays one */
+    return (uint16_t)((u + 0x7fff + (u >> 16 & 1)) >> 16);
+}
 
 #endif

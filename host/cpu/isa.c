@@ -9,6 +9,9 @@
 #include "cpu/op_kernels.h"
 
 #include <string.h>
+#if defined(HAVE_AVX512BF16)
+#include <cpuid.h>
+#endif
 
 #if defined(HAVE_AVX2)
 static bool has_avx2(void)
@@ -27,18 +30,33 @@ static bool has_avx512(void)
 }
 #endif
 
+#if defined(HAVE_AVX512BF16)
+/* cpuid 7.1, EAX bit 5; the compilers' own check of it is younger than the instructions. */
+static bool has_avx512bf16(void)
+{
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    return has_avx512() && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 1u << 5);
+}
+#endif
+
 bool fdit_cpu_isa_get(int i, struct fdit_cpu_isa_entry *out)
 {
     const struct fdit_cpu_isa_entry entries[] = {
         { "generic", FDIT_CPU_GENERIC, 4, &fdit_cpu_gemm_kernels_generic,
-          &fdit_cpu_op_kernels_generic, true },
+          &fdit_cpu_op_kernels_generic, NULL, NULL, true },
 #if defined(HAVE_AVX2)
-        { "avx2", FDIT_CPU_AVX2, 8, &fdit_cpu_gemm_kernels_avx2, &fdit_cpu_op_kernels_avx2,
-          has_avx2() },
+        { "avx2", FDIT_CPU_AVX2, 8, &fdit_cpu_gemm_kernels_avx2, &fdit_cpu_op_kernels_avx2, NULL,
+          NULL, has_avx2() },
 #endif
 #if defined(HAVE_AVX512)
         { "avx512", FDIT_CPU_AVX512, 16, &fdit_cpu_gemm_kernels_avx512, &fdit_cpu_op_kernels_avx512,
-          has_avx512() },
+          NULL, NULL, has_avx512() },
+#endif
+#if defined(HAVE_AVX512BF16)
+        /* The same kernels for f32, the same bits. */
+        { "avx512bf16", FDIT_CPU_AVX512BF16, 16, &fdit_cpu_gemm_kernels_avx512,
+          &fdit_cpu_op_kernels_avx512, &fdit_cpu_gemm_kernels_avx512bf16,
+          &fdit_cpu_attention_kernels_avx512bf16, has_avx512bf16() },
 #endif
     };
     if (i < 0 || (size_t)i >= sizeof entries / sizeof *entries)
@@ -75,6 +93,9 @@ enum fdit_status fdit_cpu_isa_choose(fdit_context *ctx, const char *name,
 #endif
 #if defined(HAVE_AVX512)
                      ", avx512"
+#endif
+#if defined(HAVE_AVX512BF16)
+                     ", avx512bf16"
 #endif
                      ,
                      name);

@@ -2,9 +2,10 @@
  * linear.c: linear, linear_dx and linear_dw as products, and frozen weights.
  *
  * With our own GEMM a frozen weight is kept as packed panels that serve both directions; a
- * library's GEMM gets it as it is. Rows that stand for whole samples (rows = 1: conditioning
- * vectors) always go through our own kernels: libraries choose another algorithm for a handful of
- * rows than for many. */
+ * library's GEMM gets it as it is, if it is kept as f32. Where products are of bf16 a weight that
+ * was asked for as f32 is kept as bf16 too: the products would round it to the same numbers. Rows
+ * that stand for whole samples (rows = 1: conditioning vectors) always go through our own kernels:
+ * libraries choose another algorithm for a handful of rows than for many. */
 #ifdef HAVE_CONFIG_H
 #include "config.h"
 #endif
@@ -18,9 +19,10 @@
 #include <string.h>
 
 struct fdit_cpu_weight {
-    enum fdit_dtype storage;
+    enum fdit_dtype type; /* of data */
     int n_out, n_in;
-    bool packed; /* [n_out / nr][n_in][nr], else [n_out][n_in] */
+    bool packed;  /* panels of nr rows (gemm_kernels.h), else [n_out][n_in] */
+    float *scale; /* int8: behind the panels, [n_out, rounded up to nr] */
     void *data;
 };
 
@@ -29,22 +31,34 @@ struct fdit_cpu_weight {
 bool fdit_cpu_supports_storage(const fdit_device *dev, enum fdit_dtype storage)
 {
     (void)dev;
-    return storage == FDIT_F32;
+    return storage == FDIT_F32 || storage == FDIT_BF16 || storage == FDIT_I8;
+}
+
+static enum fdit_dtype type_of(const struct fdit_cpu *cpu, enum fdit_dtype storage)
+{
+    return storage == FDIT_F32 ? cpu->gemm->precision : storage;
 }
 
 /* Our own kernels alone collect the patches of a convolution. */
-static bool weight_is_packed(const struct fdit_cpu *cpu, bool conv)
+static bool weight_is_packed(const struct fdit_cpu *cpu, enum fdit_dtype type, bool conv)
 {
-    return cpu->provider == FDIT_GEMM_OWN || conv;
+    return cpu->provider == FDIT_GEMM_OWN || type != FDIT_F32 || conv;
+}
+
+static size_t panels_of(const struct fdit_cpu *cpu, int n_out)
+{
+    size_t nr = (size_t)cpu->gemm->nr;
+    return ((size_t)n_out + nr - 1) / nr;
 }
 
 size_t fdit_cpu_weight_bytes(fdit_device *dev, const struct fdit_weight_desc *desc)
 {
     const struct fdit_cpu *cpu = fdit_cpu_of(dev);
-    size_t n_out = (size_t)desc->n_out, nr = (size_t)cpu->gemm->nr;
-    if (weight_is_packed(cpu, desc->conv))
-        n_out = (n_out + nr - 1) / nr * nr;
-    return n_out * (size_t)desc->n_in * fdit_dtype_bytes(desc->storage);
+    enum fdit_dtype type = type_of(cpu, desc->storage);
+    if (!weight_is_packed(cpu, type, desc->conv))
+        return (size_t)desc->n_out * (size_t)desc->n_in * sizeof(float);
+    size_t scales = type == FDIT_I8 ? (size_t)cpu->gemm->nr * sizeof(float) : 0;
+    return panels_of(cpu, desc->n_out) * (cpu->gemm->panel_bytes(type, desc->n_in) + scales);
 }
 
 enum fdit_status fdit_cpu_weight_new(fdit_context *ctx, fdit_device *dev,
@@ -54,25 +68,28 @@ enum fdit_status fdit_cpu_weight_new(fdit_context *ctx, fdit_device *dev,
     enum fdit_status status = FDIT_OK;
     const struct fdit_cpu *cpu = fdit_cpu_of(dev);
     struct fdit_cpu_weight *w = NULL;
-    if (desc->storage != FDIT_F32)
+    if (!fdit_cpu_supports_storage(dev, desc->storage))
         FAIL(ctx, FDIT_ERROR_UNSUPPORTED,
-             "weight of %d x %d: the CPU device keeps weights as f32, not %s", desc->n_out,
-             desc->n_in, fdit_dtype_name(desc->storage));
+             "weight of %d x %d: the CPU device keeps weights as f32, bf16 or int8, not %s",
+             desc->n_out, desc->n_in, fdit_dtype_name(desc->storage));
     TRY(fdit_alloc(ctx, 1, sizeof *w, &w));
-    w->storage = desc->storage;
+    w->type = type_of(cpu, desc->storage);
     w->n_out = desc->n_out;
     w->n_in = desc->n_in;
-    w->packed = weight_is_packed(cpu, desc->conv);
+    w->packed = weight_is_packed(cpu, w->type, desc->conv);
     TRY(fdit_alloc_pages(ctx, fdit_cpu_weight_bytes(dev, desc), 1, &w->data));
-    float *to = w->data;
+    char *to = w->data;
     if (w->packed) {
-        int nr = cpu->gemm->nr, panels = (w->n_out + nr - 1) / nr;
-        size_t n_in = (size_t)w->n_in;
+        int nr = cpu->gemm->nr, panels = (int)panels_of(cpu, w->n_out);
+        size_t n_in = (size_t)w->n_in, each = cpu->gemm->panel_bytes(w->type, w->n_in);
+        if (w->type == FDIT_I8)
+            w->scale = (float *)(void *)(to + (size_t)panels * each);
 #pragma omp parallel for num_threads(cpu->threads) schedule(static)
         for (int p = 0; p < panels; p++) {
             int lanes = w->n_out - p * nr < nr ? w->n_out - p * nr : nr;
-            cpu->gemm->pack(to + (size_t)p * (size_t)nr * n_in,
-                            data + (size_t)p * (size_t)nr * n_in, n_in, lanes, w->n_in);
+            cpu->gemm->pack_as(w->type, to + (size_t)p * each,
+                               w->scale ? w->scale + (size_t)p * (size_t)nr : NULL,
+                               data + (size_t)p * (size_t)nr * n_in, n_in, lanes, w->n_in);
         }
     } else {
         memcpy(to, data, fdit_cpu_weight_bytes(dev, desc));
@@ -94,10 +111,13 @@ void fdit_cpu_weight_free(fdit_device *dev, void *handle)
     fdit_free(w);
 }
 
-const float *fdit_cpu_conv_panels(const fdit_weight *weight)
+void fdit_cpu_conv_panels(const fdit_weight *weight, struct fdit_gemm *g)
 {
     const struct fdit_cpu_weight *w = weight->handle;
-    return w->data;
+    g->form = FDIT_B_PANELS;
+    g->b = w->data;
+    g->b_type = w->type;
+    g->b_scale = w->scale;
 }
 
 /* ------------------------------------------------------------------------------------ the three */
@@ -112,16 +132,22 @@ static enum fdit_gemm_act gemm_act(enum fdit_act act)
 size_t fdit_cpu_linear_workspace(const struct fdit_cpu *cpu, const struct fdit_op_shape *s)
 {
     int rows = s->samples * s->rows;
-    bool plain = s->plain || !weight_is_packed(cpu, false);
+    /* The storage of the weight is not known here: enough for any. */
+    bool plain = s->plain || (cpu->provider != FDIT_GEMM_OWN && cpu->gemm->precision == FDIT_F32);
     size_t own = 0, provided = 0;
-    if (s->op == FDIT_OP_LINEAR)
+    if (s->op == FDIT_OP_LINEAR) {
         own = fdit_cpu_gemm_workspace(cpu, rows, s->n_out, s->n_in,
                                       plain ? FDIT_B_COLUMNS : FDIT_B_PANELS);
-    else if (s->op == FDIT_OP_LINEAR_DX)
+        if (plain && !s->plain)
+            provided = fdit_cpu_gemm_workspace(cpu, rows, s->n_out, s->n_in, FDIT_B_PANELS);
+    } else if (s->op == FDIT_OP_LINEAR_DX) {
         own = fdit_cpu_gemm_workspace(cpu, rows, s->n_in, s->n_out,
                                       plain ? FDIT_B_ROWS : FDIT_B_PACKED_T);
-    else
+        if (plain && !s->plain)
+            provided = fdit_cpu_gemm_workspace(cpu, rows, s->n_in, s->n_out, FDIT_B_PACKED_T);
+    } else
         own = fdit_cpu_gemm_workspace(cpu, s->n_out, s->n_in, rows, FDIT_B_ROWS);
+    own = own > provided ? own : provided;
     if (cpu->provider != FDIT_GEMM_OWN)
         provided = fdit_cpu_gemm_provided_workspace(cpu);
     return own > provided ? own : provided;
@@ -133,7 +159,8 @@ static void run(fdit_device *dev, const struct fdit_op_shape *shape, const struc
     if (!fdit_cpu_scratch(dev, shape->op, fdit_cpu_linear_workspace(cpu, shape)))
         return;
     bool plain = g->form == FDIT_B_ROWS || g->form == FDIT_B_COLUMNS;
-    if (cpu->provider == FDIT_GEMM_OWN || !plain || (g->to.rows == 1 && !g->a_turned))
+    if (cpu->provider == FDIT_GEMM_OWN || cpu->gemm->precision != FDIT_F32 || !plain ||
+        (g->to.rows == 1 && !g->a_turned))
         fdit_cpu_gemm(cpu, g);
     else if (!fdit_cpu_gemm_provided(cpu, cpu->library, g))
         fdit_device_fail(dev, FDIT_ERROR_DEVICE, "%s: the GEMM library failed on %d x %d x %d",
@@ -150,6 +177,8 @@ void fdit_cpu_linear(fdit_device *dev, const struct fdit_linear_args *a)
         .a = fdit_cpu_f32(a->x),
         .lda = (size_t)a->n_in,
         .b = w ? w->data : fdit_cpu_f32(a->matrix),
+        .b_type = w ? w->type : FDIT_F32,
+        .b_scale = w ? w->scale : NULL,
         .ldb = (size_t)a->n_in,
         .form = w && w->packed ? FDIT_B_PANELS : FDIT_B_COLUMNS,
         .to = {
@@ -187,6 +216,8 @@ void fdit_cpu_linear_dx(fdit_device *dev, const struct fdit_linear_dx_args *a)
         .a = fdit_cpu_f32(a->dy),
         .lda = (size_t)a->n_out,
         .b = w ? w->data : fdit_cpu_f32(a->matrix),
+        .b_type = w ? w->type : FDIT_F32,
+        .b_scale = w ? w->scale : NULL,
         .ldb = (size_t)a->n_in,
         .form = w && w->packed ? FDIT_B_PACKED_T : FDIT_B_ROWS,
         .to = {

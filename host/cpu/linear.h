@@ -12,7 +12,8 @@ enum fdit_status fdit_cpu_weight_new(fdit_context *ctx, fdit_device *dev,
                                      const struct fdit_weight_desc *desc, const float *data,
                                      void **handle);
 void fdit_cpu_weight_free(fdit_device *dev, void *handle);
-/* The panels of a weight that was made for conv. */
-const float *fdit_cpu_conv_panels(const fdit_weight *weight);
+/* A weight that was made for conv, as B of g. */
+struct fdit_gemm;
+void fdit_cpu_conv_panels(const fdit_weight *weight, struct fdit_gemm *g);
 
 #endif

@@ -29,7 +29,7 @@ static size_t out_offset(size_t i, size_t rows, size_t heads, size_t head_size)
 void fdit_cpu_attention(fdit_device *dev, const struct fdit_attention_args *a)
 {
     const struct fdit_cpu *cpu = fdit_cpu_of(dev);
-    const struct fdit_cpu_attention_kernels *kernels = cpu->op->attention;
+    const struct fdit_cpu_attention_kernels *kernels = cpu->attention;
     const size_t rows = (size_t)a->rows, heads = (size_t)a->heads, dh = (size_t)a->head_size;
     const size_t tile = (size_t)kernels->forward_query_tile, tiles = (rows + tile - 1) / tile;
     const size_t each = fdit_cpu_page_floats(kernels->forward_floats(a->rows, a->head_size));
@@ -71,7 +71,7 @@ void fdit_cpu_attention(fdit_device *dev, const struct fdit_attention_args *a)
 void fdit_cpu_attention_backward(fdit_device *dev, const struct fdit_attention_backward_args *a)
 {
     const struct fdit_cpu *cpu = fdit_cpu_of(dev);
-    const struct fdit_cpu_attention_kernels *kernels = cpu->op->attention;
+    const struct fdit_cpu_attention_kernels *kernels = cpu->attention;
     const size_t rows = (size_t)a->rows, heads = (size_t)a->heads, dh = (size_t)a->head_size;
     const size_t q_tile = (size_t)kernels->backward_query_tile, q_tiles = (rows + q_tile - 1) / q_tile;
     const size_t k_tile = (size_t)kernels->backward_key_tile, k_tiles = (rows + k_tile - 1) / k_tile;

@@ -91,14 +91,12 @@ void fdit_cpu_conv(fdit_device *dev, const struct fdit_conv_args *a)
 {
     const struct fdit_cpu *cpu = fdit_cpu_of(dev);
     const int rows = a->out_height * fdit_conv_width(a);
-    const struct fdit_gemm g = {
+    struct fdit_gemm g = {
         .m = a->samples * rows,
         .n = a->n_out,
         .k = 9 * a->n_in,
         .gather = collect_block,
         .picture = a,
-        .b = fdit_cpu_conv_panels(a->weight),
-        .form = FDIT_B_PANELS,
         .to = {
             .c = fdit_cpu_f32(a->y),
             .ldc = (size_t)a->n_out,
@@ -110,6 +108,7 @@ void fdit_cpu_conv(fdit_device *dev, const struct fdit_conv_args *a)
     const struct fdit_op_shape shape = {
         .op = FDIT_OP_CONV, .samples = a->samples, .rows = rows, .n_in = a->n_in, .n_out = a->n_out
     };
+    fdit_cpu_conv_panels(a->weight, &g);
     if (fdit_cpu_scratch(dev, FDIT_OP_CONV, fdit_cpu_picture_workspace(cpu, &shape)))
         fdit_cpu_gemm(cpu, &g);
 }

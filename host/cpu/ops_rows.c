@@ -30,7 +30,7 @@ size_t fdit_cpu_op_workspace(const struct fdit_cpu *cpu, const struct fdit_op_sh
 {
     const size_t samples = positive(shape->samples), width = positive(shape->n_out);
     const int rows = shape->rows > 0 ? shape->rows : 1;
-    const struct fdit_cpu_attention_kernels *attention = cpu->op->attention;
+    const struct fdit_cpu_attention_kernels *attention = cpu->attention;
     switch (shape->op) {
     case FDIT_OP_COLUMN_SUM:
         return column_sum_bytes(samples * (size_t)rows, width);

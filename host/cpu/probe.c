@@ -2,6 +2,7 @@
  * probe.c: fdit_device_peak on the processor. The best of several short bursts is taken: it is the
  * one that other programs disturbed least. */
 #include "cpu/cpu.h"
+#include "cpu/gemm_kernels.h"
 #include "cpu/op_kernels.h"
 
 #include "core/clock.h"
@@ -21,12 +22,14 @@ static double max_double(double a, double b)
 /* Floating-point operations a second of one burst on all threads. */
 static double burst(const struct fdit_cpu *cpu)
 {
+    double (*multiply_add)(size_t, float *) =
+        cpu->gemm->multiply_add ? cpu->gemm->multiply_add : cpu->op->probe->multiply_add;
     double operations = 0, began = fdit_clock_seconds();
 #pragma omp parallel num_threads(cpu->threads) reduction(+ : operations)
     {
         volatile float keep;
         float sink;
-        operations += ROUNDS * cpu->op->probe->multiply_add(ROUNDS, &sink);
+        operations += ROUNDS * multiply_add(ROUNDS, &sink);
         keep = sink;
         (void)keep;
     }

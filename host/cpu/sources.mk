@@ -3,6 +3,11 @@
 # per instruction set. HAVE_AVX2 and HAVE_AVX512 are defined (and are automake conditionals) when the
 # compiler can build for the set; HAVE_ONEDNN or HAVE_CBLAS when configure chose that provider.
 cpu_kernel_sources += host/cpu/gemm_kernels.c host/cpu/gemm_kernels.h host/cpu/simd.h host/cpu/vmath.h
+cpu_kernel_sources += host/cpu/gemm_epilogue.h
+# Built for AVX-512-BF16 alone.
+cpu_bf16_sources += host/cpu/gemm_bf16_kernels.c host/cpu/gemm_epilogue.h host/cpu/gemm_kernels.h
+cpu_bf16_sources += host/cpu/attention_bf16_kernels.c host/cpu/op_kernels.h host/cpu/bf16.h
+cpu_bf16_sources += host/cpu/simd.h host/cpu/vmath.h
 cpu_kernel_sources += host/cpu/op_kernels.c host/cpu/op_kernels.h host/cpu/attention_kernels.c
 cpu_kernel_sources += host/cpu/probe_kernels.c host/cpu/picture_kernels.c
 fdit_sources += host/cpu/cpu.c host/cpu/cpu.h host/cpu/isa.c

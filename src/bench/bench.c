@@ -5,6 +5,7 @@
 #include "core/mem.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -163,7 +164,7 @@ static enum fdit_status verify(struct job *j)
     enum fdit_status status = FDIT_OK;
     struct fdit_bench_check *check = &j->r->check;
     TRY(j->subject->verify(j->ctx, j->dev, j->o->reference, j->p, j->o->storage, check));
-    check->allowed = fdit_bench_allowed(j->o->storage);
+    check->allowed = fmax(fdit_bench_allowed(j->o->storage), fdit_bench_allowed(j->o->precision));
     check->done = true;
     if (!(check->max_error <= check->allowed))
         FAIL(j->ctx, FDIT_ERROR_NUMERIC,

@@ -156,7 +156,8 @@ void fdit_cli_progress_drop(struct fdit_cli *cli); /* without a last line */
 
 /* Opens the device that the options name. Refuses --precision and --weights that it lacks. */
 enum fdit_status fdit_cli_device(struct fdit_cli *cli, fdit_device **out);
-enum fdit_dtype fdit_cli_storage(const struct fdit_cli *cli); /* what --weights says */
+enum fdit_dtype fdit_cli_storage(const struct fdit_cli *cli);   /* what --weights says */
+enum fdit_dtype fdit_cli_precision(const struct fdit_cli *cli); /* what --precision says */
 
 /* ---- help.c: `finediffusion help [TOPIC|COMMAND]`, the list of commands */
 void fdit_help_overview(FILE *to);

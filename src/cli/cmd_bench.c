@@ -121,7 +121,7 @@ static enum fdit_status measure(struct fdit_cli *cli, const struct args *a, fdit
     enum fdit_status status = FDIT_OK;
     struct fdit_device_peak best = { 0 };
     struct watch w = { .cli = cli };
-    const struct fdit_bench_options o = { .precision = FDIT_F32,
+    const struct fdit_bench_options o = { .precision = dev->precision,
                                           .storage = fdit_cli_storage(cli),
                                           .repetitions = a->repetitions,
                                           .profile = a->profile,
@@ -141,8 +141,8 @@ static enum fdit_status measure(struct fdit_cli *cli, const struct args *a, fdit
             r.peak.copy_gbytes > best.copy_gbytes ? r.peak.copy_gbytes : best.copy_gbytes;
         r.peak = best;
         if (i == 0 && !cli->json) {
-            printf("%s (%s), weights %s", dev->info.name, dev->info.driver,
-                   fdit_dtype_name(o.storage));
+            printf("%s (%s), precision %s, weights %s", dev->info.name, dev->info.driver,
+                   fdit_dtype_name(o.precision), fdit_dtype_name(o.storage));
             if (best.gflops > 0)
                 printf(", peak %.4g GFLOP/s, copy %.3g GB/s", best.gflops, best.copy_gbytes);
             printf("\n\n");

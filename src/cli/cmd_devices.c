@@ -27,7 +27,7 @@ static const enum fdit_dtype types[TRIED] = { FDIT_F32, FDIT_BF16, FDIT_F16, FDI
 /* What trying a device gave. */
 struct trial {
     bool works;
-    bool storage[TRIED];
+    bool storage[TRIED], precision[TRIED];
     char *driver, *reason; /* reason: why it does not work */
 };
 
@@ -45,13 +45,31 @@ static enum fdit_status try_device(fdit_context *ctx, const struct fdit_device_e
     t->works = tried == FDIT_OK;
     if (!t->works)
         TRY(fdit_strdup(ctx, fdit_context_message(ctx), &t->reason));
-    for (int i = 0; dev && i < TRIED; i++)
+    for (int i = 0; dev && i < TRIED; i++) {
         t->storage[i] = fdit_device_supports_storage(dev, types[i]);
+        t->precision[i] = fdit_device_supports_precision(dev, types[i]);
+    }
     if (dev && dev->info.driver)
         TRY(fdit_strdup(ctx, dev->info.driver, &t->driver));
 out:
     fdit_device_close(dev);
     return status;
+}
+
+static void print_types(const bool *has)
+{
+    for (int i = 0, n = 0; i < TRIED; i++)
+        if (has[i])
+            printf("%s %s", n++ ? "," : "", fdit_dtype_name(types[i]));
+}
+
+static json_t *types_to_json(const bool *has)
+{
+    json_t *list = json_array();
+    for (int i = 0; i < TRIED; i++)
+        if (has[i])
+            json_array_append_new(list, json_string(fdit_dtype_name(types[i])));
+    return list;
 }
 
 static void print_text(const struct fdit_device_entry *list, size_t at, const struct trial *t, bool chosen)
@@ -78,27 +96,23 @@ static void print_text(const struct fdit_device_entry *list, size_t at, const st
         printf("%-12s cannot be used: %s\n", "", t->reason);
         return;
     }
-    printf("%-12s precision f32; weights", "");
-    for (int i = 0, n = 0; i < TRIED; i++)
-        if (t->storage[i])
-            printf("%s %s", n++ ? "," : "", fdit_dtype_name(types[i]));
+    printf("%-12s precision", "");
+    print_types(t->precision);
+    printf("; weights");
+    print_types(t->storage);
     printf("; self-test passed\n");
 }
 
 static json_t *to_json(const struct fdit_device_entry *list, size_t at, const struct trial *t, bool chosen)
 {
     const struct fdit_device_entry *e = &list[at];
-    json_t *weights = json_array();
-    for (int i = 0; i < TRIED; i++)
-        if (t->storage[i])
-            json_array_append_new(weights, json_string(fdit_dtype_name(types[i])));
-    return json_pack("{s:s,s:s,s:b,s:b,s:b,s:I,s:I,s:I,s:b,s:s?,s:s?,s:s?,s:[s],s:o,s:b,s:s?}", "spec",
+    return json_pack("{s:s,s:s,s:b,s:b,s:b,s:I,s:I,s:I,s:b,s:s?,s:s?,s:s?,s:o,s:o,s:b,s:s?}", "spec",
                      e->spec, "name", e->info.name, "default", chosen, "gpu", e->info.is_gpu, "usable",
                      t->works, "memory_bytes", (json_int_t)e->info.memory, "largest_buffer_bytes",
                      (json_int_t)e->info.max_buffer, "local_memory_bytes",
                      (json_int_t)e->info.local_memory, "fp16", e->info.half, "driver", t->driver, "bus",
-                     e->bus, "same_as", e->same_as >= 0 ? list[e->same_as].spec : NULL, "precision", "f32",
-                     "weights", weights, "self_test", t->works, "reason", t->reason);
+                     e->bus, "same_as", e->same_as >= 0 ? list[e->same_as].spec : NULL, "precision",
+                     types_to_json(t->precision), "weights", types_to_json(t->storage), "self_test", t->works, "reason", t->reason);
 }
 
 /* The one that is used when none is asked for: the first GPU that works, else cpu. */

@@ -320,6 +320,7 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
     a->o.flip = a->flip == 0;
     a->o.memory = cli->memory;
     a->o.storage = fdit_cli_storage(cli);
+    a->o.precision = fdit_cli_precision(cli);
     if (cli->plan && !a->o.out)
         a->o.out = "."; /* nothing is written */
     if (a->o.steps > 0 && a->o.epochs > 0)

@@ -14,6 +14,11 @@ enum fdit_dtype fdit_cli_storage(const struct fdit_cli *cli)
     return types[cli->weights];
 }
 
+enum fdit_dtype fdit_cli_precision(const struct fdit_cli *cli)
+{
+    return types[cli->precision];
+}
+
 enum fdit_status fdit_cli_device(struct fdit_cli *cli, fdit_device **out)
 {
     enum fdit_status status = FDIT_OK;
@@ -22,11 +27,12 @@ enum fdit_status fdit_cli_device(struct fdit_cli *cli, fdit_device **out)
     if (cli->threads < 0)
         FAIL(cli->ctx, FDIT_ERROR_ARGUMENT, "--threads %d: give 1 or more, or leave it out for all",
              cli->threads);
-    enum fdit_dtype weights = types[cli->weights], precision = types[cli->precision];
+    enum fdit_dtype weights = types[cli->weights];
     TRY(fdit_devices_open(cli->ctx,
                           &(struct fdit_device_options){ .spec = cli->device,
                                                          .threads = cli->threads,
-                                                         .verbose = cli->verbose },
+                                                         .verbose = cli->verbose,
+                                                         .precision = types[cli->precision] },
                           &dev));
     if (dev->next && !(fdit_command_find(cli->command)->common & FDIT_COMMON_DEVICES))
         FAIL(cli->ctx, FDIT_ERROR_ARGUMENT,
@@ -37,10 +43,6 @@ enum fdit_status fdit_cli_device(struct fdit_cli *cli, fdit_device **out)
             FAIL(cli->ctx, FDIT_ERROR_UNSUPPORTED,
                  "--weights %s: %s cannot keep weights in %s; use --weights f32",
                  fdit_dtype_name(weights), d->info.name, fdit_dtype_name(weights));
-    if (precision != FDIT_F32)
-        FAIL(cli->ctx, FDIT_ERROR_UNSUPPORTED,
-             "--precision %s: %s has no matrix products in %s; use --precision f32",
-             fdit_dtype_name(precision), dev->info.name, fdit_dtype_name(precision));
     *out = dev;
     return FDIT_OK;
 out:

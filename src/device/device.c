@@ -201,8 +201,21 @@ enum fdit_status fdit_device_open(fdit_context *ctx, const struct fdit_device_op
     dev->ops = ops;
     dev->staging_bytes = FDIT_GENERIC_STAGING;
     TRY(fdit_alloc(ctx, dev->staging_bytes, 1, &dev->staging));
-    TRY(fdit_strdup(ctx, options && options->spec ? options->spec : ops->name, &dev->info.spec));
-    TRY(ops->open(ctx, options ? options : &defaults, dev));
+    if (!options)
+        options = &defaults;
+    dev->precision = options->precision;
+    TRY(fdit_strdup(ctx, options->spec ? options->spec : ops->name, &dev->info.spec));
+    TRY(ops->open(ctx, options, dev));
+    if (!fdit_device_supports_precision(dev, options->precision)) {
+        fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED,
+                  "--precision %s: %s (%s) has no matrix products in %s; use --precision f32",
+                  fdit_dtype_name(options->precision), dev->info.name ? dev->info.name : ops->name,
+                  dev->info.driver ? dev->info.driver : ops->name,
+                  fdit_dtype_name(options->precision));
+        status = FDIT_ERROR_UNSUPPORTED;
+        ops->close(dev);
+        goto out;
+    }
     *out = dev;
     return FDIT_OK;
 out:
@@ -406,6 +419,13 @@ size_t fdit_weight_bytes(fdit_device *dev, const struct fdit_weight_desc *desc)
 bool fdit_device_supports_storage(const fdit_device *dev, enum fdit_dtype storage)
 {
     return dev->ops->supports_storage(dev, storage);
+}
+
+bool fdit_device_supports_precision(const fdit_device *dev, enum fdit_dtype precision)
+{
+    if (dev->ops->supports_precision)
+        return dev->ops->supports_precision(dev, precision);
+    return precision == FDIT_F32;
 }
 
 enum fdit_status fdit_weight_new(fdit_context *ctx, fdit_device *dev,

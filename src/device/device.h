@@ -397,7 +397,7 @@ struct fdit_device_info {
 
 /* What the device was measured to reach; 0: not known. */
 struct fdit_device_peak {
-    double gflops;      /* f32 multiply-adds in registers, counted as two */
+    double gflops;      /* multiply-adds of the device's precision in registers, counted as two */
     double copy_gbytes; /* a second, of a long copy: bytes read and bytes written */
 };
 
@@ -405,6 +405,7 @@ struct fdit_device_options {
     const char *spec; /* "cpu", "ref", "opencl:0:1", ...: what the user typed */
     int threads;      /* 0: all */
     bool verbose;
+    enum fdit_dtype precision; /* of the matrix products' operands: FDIT_F32 (0), FDIT_BF16, ... */
 };
 
 struct fdit_device_ops {
@@ -440,6 +441,9 @@ struct fdit_device_ops {
     void (*weight_free)(fdit_device *dev, void *handle);
     /* Whether the device can keep weights in this storage type / run GEMMs in this precision. */
     bool (*supports_storage)(const fdit_device *dev, enum fdit_dtype storage);
+    /* (optional; default: f32 only) Asked after open, which finds the wanted one in dev->precision: the
+     * products of linear, linear_dx, linear_dw and attention round their operands to it and add in f32. */
+    bool (*supports_precision)(const fdit_device *dev, enum fdit_dtype precision);
 
     /* Scratch that an op of this shape needs beyond its arguments; the device gets the largest of all by
      * reserve, once, before the first op (and again if a larger plan follows). */
@@ -513,6 +517,7 @@ struct fdit_device {
     const struct fdit_device_ops *ops;
     void *state;
     struct fdit_device_info info;
+    enum fdit_dtype precision; /* of matrix products, as asked for at open */
     enum fdit_status status; /* sticky */
     char *message;
     struct fdit_op_count counts[FDIT_OP_COUNT];
@@ -535,7 +540,8 @@ void fdit_device_fail(fdit_device *dev, enum fdit_status status, const char *for
 
 /* ----------------------------------------------------------------- what src/ calls: the wrappers */
 
-/* The ops table is chosen by host/devices.c (fdit_devices_open); tests may pass a table themselves. */
+/* The ops table is chosen by host/devices.c (fdit_devices_open); tests may pass a table themselves. A
+ * precision that the device lacks is refused by name. */
 enum fdit_status fdit_device_open(fdit_context *ctx, const struct fdit_device_ops *ops,
                                   const struct fdit_device_options *options, fdit_device **out);
 void fdit_device_close(fdit_device *dev); /* and those after it; NULL is allowed; all buffers must be freed
@@ -581,6 +587,7 @@ enum fdit_status fdit_weight_new(fdit_context *ctx, fdit_device *dev,
                                  fdit_weight **out);
 void fdit_weight_free(fdit_weight *weight);
 bool fdit_device_supports_storage(const fdit_device *dev, enum fdit_dtype storage);
+bool fdit_device_supports_precision(const fdit_device *dev, enum fdit_dtype precision);
 
 /* The largest need of the n shapes: pass it to fdit_device_reserve before the first op. Where the device
  * does not fuse act and gate it includes the scratch of composed linears; reserve follows the last call. */

@@ -63,6 +63,8 @@ static json_t *options_json(const struct fdit_sample_options *o, const struct fd
     json_object_set_new(j, "seed", json_integer((json_int_t)o->seed));
     json_object_set_new(j, "rng", json_string(rngs[o->rng]));
     json_object_set_new(j, "weights", json_string(fdit_dtype_name(o->storage)));
+    if (o->precision != FDIT_F32) /* absent in the files of older programs */
+        json_object_set_new(j, "precision", json_string(fdit_dtype_name(o->precision)));
     json_object_set_new(j, "tar", json_boolean(o->tar));
     if (o->tar)
         json_object_set_new(j, "classes", hex(hash_request(request)));

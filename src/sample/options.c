@@ -11,6 +11,7 @@ struct fdit_sample_options fdit_sample_defaults(void)
 {
     return (struct fdit_sample_options){ .values = FDIT_VALUES_EMA,
                                          .storage = FDIT_F32,
+                                         .precision = FDIT_F32,
                                          .per_class = 1,
                                          .shards = 1,
                                          .guidance = FDIT_GUIDANCE_DEFAULT,

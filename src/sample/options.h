@@ -15,6 +15,7 @@ struct fdit_sample_options {
     const char *taxonomy;    /* file; NULL: as the files say */
     const char *ranks;       /* picked ranks of that file; NULL: all */
     enum fdit_dtype storage; /* of the weights */
+    enum fdit_dtype precision; /* what the device was opened for */
     bool force;              /* take a delta that was made from another base */
     /* what is drawn */
     const char *classes; /* see fdit_taxonomy_select; NULL: all */

@@ -13,6 +13,7 @@ struct fdit_train_options fdit_train_defaults(void)
     return (struct fdit_train_options){
         .tune = "finediffusion",
         .storage = FDIT_F32,
+        .precision = FDIT_F32,
         .flip = true,
         .batch = 32,
         .accumulate = 1,
@@ -144,6 +145,7 @@ static json_t *to_json(const struct fdit_train_options *o)
     PUT("tune", json_string(o->tune));
     PUT("recompute", json_string(fdit_recompute_name(o->recompute)));
     PUT("weights", json_string(fdit_dtype_name(o->storage)));
+    PUT("precision", json_string(fdit_dtype_name(o->precision)));
     PUT("data", text_or_null(o->data));
     PUT("val", text_or_null(o->validation));
     PUT("taxonomy", text_or_null(o->taxonomy));

@@ -20,6 +20,7 @@ struct fdit_train_options {
     const char *tune;         /* name of a mask */
     enum fdit_recompute recompute;
     enum fdit_dtype storage;  /* of frozen weights */
+    enum fdit_dtype precision; /* what the device was opened for */
     /* data */
     const char *data;
     const char *validation;   /* NULL, a data set, or a fraction as text */

@@ -1,0 +1,422 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * gemm_bf16_kernels.c: the products of gemm_kernels.h on operands rounded to bf16, added in f32,
+ * for processors with AVX-512-BF16 (vdpbf16ps). Built for that set alone: see cpu.h.
+ *
+ * All forms run as the normal one: A is rounded to a block of rows, B comes as panels [k /
+ * 2][NR][2] of pairs of neighbouring k, which is how one multiply-add takes them. A packed weight
+ * is in this shape already; for the other direction (linear_dx) its blocks of 32 x 32 are turned in
+ * registers, once for all rows of a tile. Each element of C is one chain of pair products over k in
+ * rising order, whatever the tile, the batch and the number of threads; blocks of k only interrupt
+ * it. The instruction takes denormal numbers as 0 and rounds to nearest. */
+#include "cpu/gemm_kernels.h"
+
+#include "cpu/bf16.h"
+
+#define MR 14
+#define NR 32
+#include "cpu/gemm_epilogue.h"
+
+#define KC 1152
+#define MC 168
+
+static int min_int(int a, int b)
+{
+    return a < b ? a : b;
+}
+static int round_up(int a, int to)
+{
+    return (a + to - 1) / to * to;
+}
+
+/* ---------------------------------------------------------------------------------------- panels
+ */
+
+FDIT_KERNEL __m512 load_int8(const int8_t *p)
+{
+    return _mm512_cvtepi32_ps(
+        _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(const void *)p)));
+}
+
+/* transpose_16 for 8 x 8 elements of 8 bytes. */
+FDIT_KERNEL void transpose_8(uint32_t *dst, size_t ldd, __m512i r[8])
+{
+    __m512i s[8];
+    FDIT_UNROLL
+    for (int i = 0; i < 4; i++) {
+        s[2 * i] = _mm512_unpacklo_epi64(r[2 * i], r[2 * i + 1]);
+        s[2 * i + 1] = _mm512_unpackhi_epi64(r[2 * i], r[2 * i + 1]);
+    }
+    /* s[2 i + c]: columns c, 2 + c, 4 + c, 6 + c of rows 2 i, 2 i + 1, one to each 128-bit part */
+    FDIT_UNROLL
+    for (int c = 0; c < 2; c++) {
+        __m512i a = _mm512_shuffle_i64x2(s[c], s[2 + c], 0x44);
+        __m512i b = _mm512_shuffle_i64x2(s[c], s[2 + c], 0xee);
+        __m512i d = _mm512_shuffle_i64x2(s[4 + c], s[6 + c], 0x44);
+        __m512i e = _mm512_shuffle_i64x2(s[4 + c], s[6 + c], 0xee);
+        _mm512_storeu_si512(dst + (size_t)c * ldd, _mm512_shuffle_i64x2(a, d, 0x88));
+        _mm512_storeu_si512(dst + (size_t)(2 + c) * ldd, _mm512_shuffle_i64x2(a, d, 0xdd));
+        _mm512_storeu_si512(dst + (size_t)(4 + c) * ldd, _mm512_shuffle_i64x2(b, e, 0x88));
+        _mm512_storeu_si512(dst + (size_t)(6 + c) * ldd, _mm512_shuffle_i64x2(b, e, 0xdd));
+    }
+}
+
+/* Pairs of k in a stored panel. */
+static size_t panel_pairs(int k)
+{
+    return (size_t)(k + 1) / 2;
+}
+
+static size_t panel_bytes(enum fdit_dtype type, int k)
+{
+    return panel_pairs(k) * 2 * NR * (type == FDIT_I8 ? 1 : 2);
+}
+
+/* dst [k / 2][NR] pairs from src [k][ld], its first n columns. */
+static void panel_of_rows(uint32_t *dst, const float *src, size_t ld, int n, int k)
+{
+    for (int i = 0; i < k; i += 2, dst += NR) {
+        const float *a = src + (size_t)i * ld, *b = a + ld;
+        bool two = i + 1 < k;
+        FDIT_UNROLL
+        for (int h = 0; h < NR; h += 16)
+            _mm512_storeu_si512(dst + h,
+                                round_pairs(load_some(a + h, n - h),
+                                            two ? load_some(b + h, n - h) : _mm512_setzero_ps()));
+    }
+}
+
+/* dst [k / 2][NR] pairs from src [NR][ld], its first n rows, k of each. */
+static void panel_of_columns(uint32_t *dst, const float *src, size_t ld, int n, int k)
+{
+    uint32_t part[16 * NR];
+    for (int i = 0; i < k; i += 32) {
+        int pairs = min_int(16, (k - i + 1) / 2);
+        uint32_t *to = pairs == 16 ? dst + (size_t)i / 2 * NR : part;
+        for (int h = 0; h < NR; h += 16) {
+            __m512i r[16];
+            FDIT_UNROLL
+            for (int j = 0; j < 16; j++) {
+                const float *row = src + (size_t)(h + j) * ld + i;
+                r[j] = h + j < n ? round_2(load_some(row, k - i), load_some(row + 16, k - i - 16))
+                                 : _mm512_setzero_si512();
+            }
+            transpose_16(to + h, NR, r);
+        }
+        if (to == part)
+            memcpy(dst + (size_t)i / 2 * NR, part, (size_t)pairs * NR * sizeof *dst);
+    }
+}
+
+/* int8 [k][NR], k rounded up to even, times a factor a column. */
+static void panel_of_int8(uint32_t *dst, const int8_t *src, const float *scale, int k)
+{
+    for (int i = 0; i < k; i += 2, src += 2 * NR, dst += NR)
+        FDIT_UNROLL
+    for (int h = 0; h < NR; h += 16) {
+        __m512 s = _mm512_loadu_ps(scale + h);
+        _mm512_storeu_si512(dst + h,
+                            round_pairs(load_int8(src + h) * s, load_int8(src + NR + h) * s));
+    }
+}
+
+/* One panel of the other direction: k .. k + 31 of the columns n .. n + columns - 1 of a packed
+ * weight. src: [n / 2][32 of k][2] from n on, bf16. dst: [16 pairs of k][NR]. */
+static void turn_bf16(uint32_t *dst, const uint32_t *src, int columns)
+{
+    /* In 8 bytes: (k n, k n+1), (k+1 n, k+1 n+1) to (k n, k+1 n), (k n+1, k+1 n+1). */
+    const __m512i bytes = _mm512_set4_epi32(0x0f0e0b0a, 0x0d0c0908, 0x07060302, 0x05040100);
+    int rows = (columns + 1) / 2; /* pairs of n that are there */
+    for (int h = 0; h < 2; h++)   /* halves of the 16 pairs of k */
+        for (int p = 0; p < NR / 2; p += 8) {
+            __m512i r[8];
+            FDIT_UNROLL
+            for (int i = 0; i < 8; i++)
+                r[i] = p + i < rows
+                           ? _mm512_shuffle_epi8(
+                                 _mm512_loadu_si512(src + (size_t)(p + i) * NR + 16 * h), bytes)
+                           : _mm512_setzero_si512();
+            transpose_8(dst + (size_t)h * 8 * NR + 2 * p, NR, r);
+        }
+}
+
+/* The same from int8 [n][32 of k], times a factor for each k. */
+static void turn_int8(uint32_t *dst, const int8_t *src, const float *scale, int columns)
+{
+    __m512 a = _mm512_loadu_ps(scale), b = _mm512_loadu_ps(scale + 16);
+    for (int h = 0; h < NR; h += 16) {
+        __m512i r[16];
+        FDIT_UNROLL
+        for (int i = 0; i < 16; i++) {
+            const int8_t *row = src + (size_t)(h + i) * NR;
+            r[i] = h + i < columns ? round_2(load_int8(row) * a, load_int8(row + 16) * b)
+                                   : _mm512_setzero_si512();
+        }
+        transpose_16(dst + h, NR, r);
+    }
+}
+
+/* The panel of B for columns n .. n + nr - 1 and k0 .. k0 + kc - 1, in place or in `to`. */
+static const uint32_t *get_panel(const struct fdit_gemm *g, int n, int nr, int k0, int kc,
+                                 uint32_t *to)
+{
+    const float *plain = g->b;
+    const char *packed = g->b;
+    switch (g->form) {
+    case FDIT_B_ROWS: panel_of_rows(to, plain + (size_t)k0 * g->ldb + n, g->ldb, nr, kc); return to;
+    case FDIT_B_COLUMNS:
+        panel_of_columns(to, plain + (size_t)n * g->ldb + k0, g->ldb, nr, kc);
+        return to;
+    case FDIT_B_PANELS:
+        packed += (size_t)(n / NR) * panel_bytes(g->b_type, g->k);
+        if (g->b_type == FDIT_BF16)
+            return (const uint32_t *)(const void *)packed + (size_t)k0 / 2 * NR;
+        panel_of_int8(to, (const int8_t *)packed + (size_t)k0 * NR, g->b_scale + n, kc);
+        return to;
+    case FDIT_B_PACKED_T:
+        for (int k = k0; k < k0 + kc; k += NR) {
+            const char *panel = packed + (size_t)(k / NR) * panel_bytes(g->b_type, g->n);
+            uint32_t *part = to + (size_t)(k - k0) / 2 * NR;
+            if (g->b_type == FDIT_BF16)
+                turn_bf16(part, (const uint32_t *)(const void *)panel + (size_t)n / 2 * NR, nr);
+            else
+                turn_int8(part, (const int8_t *)panel + (size_t)n * NR, g->b_scale + k, nr);
+        }
+        return to;
+    }
+    return to;
+}
+
+/* -------------------------------------------------------------------------------- packing a weight
+ */
+
+static void pack_as(enum fdit_dtype type, void *dst, float *scale, const float *src, size_t ld,
+                    int lanes, int k)
+{
+    memset(dst, 0, panel_bytes(type, k));
+    if (type == FDIT_I8) {
+        fdit_gemm_scales(scale, NR, src, ld, lanes, k);
+        for (int j = 0; j < lanes; j++)
+            for (int i = 0; i < k; i++)
+                ((int8_t *)dst)[(size_t)i * NR + (size_t)j] =
+                    fdit_gemm_to_int8(src[(size_t)j * ld + (size_t)i], scale[j]);
+        return;
+    }
+    uint16_t *to = dst;
+    for (int j = 0; j < lanes; j++)
+        for (int i = 0; i < k; i++)
+            to[((size_t)i / 2 * NR + (size_t)j) * 2 + (size_t)i % 2] =
+                fdit_gemm_to_bf16(src[(size_t)j * ld + (size_t)i]);
+}
+
+/* -------------------------------------------------------------------------------- register tiles
+ */
+
+/* c [mr][NR] = (first ? 0 : c) + the sum of the pair products a[i row_step + l step] panel[l][.].
+ */
+FDIT_KERNEL void register_tile(int mr, int pairs, const uint32_t *a, size_t row_step, size_t step,
+                               const uint32_t *panel, float *c, bool first)
+{
+    __m512 acc[MR][2];
+    FDIT_UNROLL
+    for (int i = 0; i < mr; i++) {
+        acc[i][0] = first ? _mm512_setzero_ps() : _mm512_loadu_ps(c + i * NR);
+        acc[i][1] = first ? _mm512_setzero_ps() : _mm512_loadu_ps(c + i * NR + 16);
+    }
+    FDIT_UNROLL_4
+    for (int l = 0; l < pairs; l++) {
+        __m512bh b0 = (__m512bh)_mm512_loadu_si512(panel);
+        __m512bh b1 = (__m512bh)_mm512_loadu_si512(panel + 16);
+        FDIT_UNROLL
+        for (int i = 0; i < mr; i++) {
+            __m512bh x = (__m512bh)_mm512_set1_epi32((int)a[(size_t)i * row_step]);
+            acc[i][0] = _mm512_dpbf16_ps(acc[i][0], x, b0);
+            acc[i][1] = _mm512_dpbf16_ps(acc[i][1], x, b1);
+        }
+        a += step;
+        panel += NR;
+    }
+    FDIT_UNROLL
+    for (int i = 0; i < mr; i++) {
+        _mm512_storeu_ps(c + i * NR, acc[i][0]);
+        _mm512_storeu_ps(c + i * NR + 16, acc[i][1]);
+    }
+}
+
+/* Rows lda apart, or [pairs][MR] (lda 0). */
+typedef void register_tile_fn(int pairs, const uint32_t *a, size_t lda, const uint32_t *panel,
+                              float *c, bool first);
+#define REGISTER_TILE(mr)                                                                          \
+    static void tile_rows_##mr(int pairs, const uint32_t *a, size_t lda, const uint32_t *panel,    \
+                               float *c, bool first)                                               \
+    {                                                                                              \
+        register_tile(mr, pairs, a, lda, 1, panel, c, first);                                      \
+    }                                                                                              \
+    static void tile_packed_##mr(int pairs, const uint32_t *a, size_t lda, const uint32_t *panel,  \
+                                 float *c, bool first)                                             \
+    {                                                                                              \
+        (void)lda;                                                                                 \
+        register_tile(mr, pairs, a, 1, MR, panel, c, first);                                       \
+    }
+REGISTER_TILE(1)
+REGISTER_TILE(2)
+REGISTER_TILE(3)
+REGISTER_TILE(4)
+REGISTER_TILE(5)
+REGISTER_TILE(6)
+REGISTER_TILE(7)
+REGISTER_TILE(8)
+REGISTER_TILE(9)
+REGISTER_TILE(10)
+REGISTER_TILE(11)
+REGISTER_TILE(12)
+REGISTER_TILE(13)
+REGISTER_TILE(14)
+#define ALL_TILES(kind)                                                                            \
+    tile_##kind##_1, tile_##kind##_2, tile_##kind##_3, tile_##kind##_4, tile_##kind##_5,           \
+        tile_##kind##_6, tile_##kind##_7, tile_##kind##_8, tile_##kind##_9, tile_##kind##_10,      \
+        tile_##kind##_11, tile_##kind##_12, tile_##kind##_13, tile_##kind##_14
+static register_tile_fn *const tile_rows[MR] = { ALL_TILES(rows) };
+static register_tile_fn *const tile_packed[MR] = { ALL_TILES(packed) };
+
+/* ------------------------------------------------------------------------------------ cache tiles
+ */
+
+/* From one row of the block of A to the next: off a power of two. */
+static size_t block_stride(int kc)
+{
+    return (size_t)round_up(kc, NR) / 2 + 16;
+}
+
+enum { GATHERED = 8 }; /* rows that are collected at a time, before they are rounded */
+
+/* Partial sums, as register tiles one behind the other; the block of A; a panel of B; collected
+ * rows. */
+static size_t scratch_floats(const struct fdit_gemm *g)
+{
+    size_t mc = (size_t)round_up(g->mc, MR), nc = (size_t)round_up(g->nc, NR);
+    return mc * nc + mc * block_stride(g->kc) + (size_t)round_up(g->kc, NR) * (NR / 2 + GATHERED);
+}
+
+/* Rows m0 .. m0 + mc - 1, k0 .. k0 + kc - 1 of A as pairs; behind the last k zeros up to a multiple
+ * of NR. */
+static void block_of_a(const struct fdit_gemm *g, uint32_t *block, float *collected, size_t ld,
+                       int m0, int mc, int k0, int kc)
+{
+    if (g->a_turned) {
+        for (int i = 0; i < mc; i += MR) {
+            int n = min_int(MR, mc - i);
+            uint32_t *to = block + (size_t)i * ld;
+            const float *from = g->a + (size_t)k0 * g->lda + m0 + i;
+            for (int k = 0; k < kc; k += 2, to += MR, from += 2 * g->lda) {
+                __m512 b = k + 1 < kc ? load_some(from + g->lda, n) : _mm512_setzero_ps();
+                _mm512_mask_storeu_epi32(to, (__mmask16)((1u << MR) - 1),
+                                         round_pairs(load_some(from, n), b));
+            }
+        }
+        return;
+    }
+    int whole = kc / NR * NR;
+    for (int i = 0; i < mc; i++) {
+        const float *from = g->gather ? collected + (size_t)(i % GATHERED) * (size_t)kc
+                                      : g->a + (size_t)(m0 + i) * g->lda + k0;
+        if (g->gather && i % GATHERED == 0)
+            g->gather(g, m0 + i, min_int(GATHERED, mc - i), k0, kc, collected);
+        uint32_t *to = block + (size_t)i * ld;
+        for (int k = 0; k < whole; k += NR)
+            _mm512_storeu_si512(to + k / 2,
+                                round_2(_mm512_loadu_ps(from + k), _mm512_loadu_ps(from + k + 16)));
+        if (whole < kc)
+            _mm512_storeu_si512(to + whole / 2,
+                                round_2(load_some(from + whole, kc - whole),
+                                        load_some(from + whole + 16, kc - whole - 16)));
+    }
+}
+
+/* A piece of the panel that comes after this one, where it lies ready. */
+FDIT_KERNEL void prefetch_panel(const struct fdit_gemm *g, const uint32_t *panel, int pairs, int i,
+                                int pieces)
+{
+    int size = (pairs + pieces - 1) / pieces, end = min_int(pairs, (i + 1) * size);
+    const char *next = (const char *)panel + panel_bytes(FDIT_BF16, g->k);
+    for (int l = i * size; l < end; l++) {
+        __builtin_prefetch(next + (size_t)l * NR * 4, 0, 2);
+        __builtin_prefetch(next + (size_t)l * NR * 4 + 64, 0, 2);
+    }
+}
+
+static void tile(const struct fdit_gemm *g, int m0, int m1, int n0, int n1, float *scratch)
+{
+    int mc = m1 - m0;
+    size_t mc_up = (size_t)round_up(mc, MR), ld = block_stride(g->kc);
+    float *sums = scratch;
+    uint32_t *a_block = (uint32_t *)(void *)(sums + mc_up * (size_t)round_up(n1 - n0, NR));
+    uint32_t *b_panel = a_block + mc_up * ld;
+    bool one_block = g->k <= g->kc, in_place = g->form == FDIT_B_PANELS && g->b_type == FDIT_BF16;
+    for (int k0 = 0; k0 < g->k; k0 += g->kc) {
+        int kc = min_int(g->kc, g->k - k0);
+        int pairs = (g->form == FDIT_B_PACKED_T ? round_up(kc, NR) : kc + 1) / 2;
+        bool last = k0 + kc == g->k;
+        block_of_a(g, a_block, (float *)(void *)(b_panel + (size_t)round_up(g->kc, NR) / 2 * NR),
+                   ld, m0, mc, k0, kc);
+        for (int n = n0; n < n1; n += NR) {
+            int nr = min_int(NR, n1 - n);
+            const uint32_t *panel = get_panel(g, n, nr, k0, kc, b_panel);
+            float *sum = sums + (size_t)(n - n0) * mc_up;
+            for (int i = 0; i < mc; i += MR) {
+                int mr = min_int(MR, mc - i);
+                float *c = one_block ? sums : sum + (size_t)i * NR;
+                if (in_place && n + NR < n1)
+                    prefetch_panel(g, panel, pairs, i / MR, (int)(mc_up / MR));
+                if (last)
+                    for (int j = 0; j < mr; j++) {
+                        const float *to = g->to.c + (size_t)(m0 + i + j) * g->to.ldc + n;
+                        __builtin_prefetch(to, 1, 3);
+                        __builtin_prefetch(to + 16, 1, 3);
+                    }
+                (g->a_turned ? tile_packed : tile_rows)[mr - 1](pairs, a_block + (size_t)i * ld, ld,
+                                                                panel, c, k0 == 0);
+                if (last)
+                    finish(&g->to, c, NR, m0 + i, mr, n, nr);
+            }
+        }
+    }
+}
+
+/* Enough chains to hide the latency of the instruction. */
+enum { CHAINS = 14 };
+
+static double multiply_add(size_t rounds, float *sink)
+{
+    __m512 sum[CHAINS], all = _mm512_setzero_ps();
+    __m512bh factor = (__m512bh)_mm512_set1_epi32(0x3f803f7f),
+             term = (__m512bh)_mm512_set1_epi16(0x3a83);
+    FDIT_UNROLL
+    for (int i = 0; i < CHAINS; i++)
+        sum[i] = _mm512_set1_ps((float)i);
+    for (size_t r = 0; r < rounds; r++) {
+        FDIT_UNROLL
+        for (int i = 0; i < CHAINS; i++)
+            sum[i] = _mm512_dpbf16_ps(sum[i], factor, term);
+    }
+    FDIT_UNROLL
+    for (int i = 0; i < CHAINS; i++)
+        all = all + sum[i];
+    *sink = vsum((vf)all);
+    return 4.0 * CHAINS * FDIT_VLEN;
+}
+
+const struct fdit_cpu_gemm_kernels FDIT_ISA_NAME(fdit_cpu_gemm_kernels) = {
+    .precision = FDIT_BF16,
+    .vlen = FDIT_VLEN,
+    .mr = MR,
+    .nr = NR,
+    .few = 0,
+    .kc = KC,
+    .mc = MC,
+    .panel_bytes = panel_bytes,
+    .pack_as = pack_as,
+    .scratch = scratch_floats,
+    .tile = tile,
+    .finish = finish,
+    .multiply_add = multiply_add,
+};
