@@ -424,7 +424,7 @@ START_TEST(peer)
     ck_assert_ok(ctx, fdit_alloc(ctx, n_decoded, sizeof *got, &got));
     int n_devices = test_devices(names);
     for (int d = 0; d < n_devices; d++) {
-        if (!strcmp(names[d], "ref")) /* hours */
+        if (!strcmp(names[d], "ref") || strchr(names[d], '+')) /* hours; f32 alone */
             continue;
         fdit_device *dev = test_open_device(ctx, names[d], 0);
         make(v, dev, (int)t->shape[2], (int)t->shape[3], 0);
