@@ -112,7 +112,8 @@ static json_t *to_json(const struct fdit_device_entry *list, size_t at, const st
                      (json_int_t)e->info.max_buffer, "local_memory_bytes",
                      (json_int_t)e->info.local_memory, "fp16", e->info.half, "driver", t->driver, "bus",
                      e->bus, "same_as", e->same_as >= 0 ? list[e->same_as].spec : NULL, "precision",
-                     types_to_json(t->precision), "weights", types_to_json(t->storage), "self_test", t->works, "reason", t->reason);
+                     types_to_json(t->precision), "weights", types_to_json(t->storage), "self_test",
+                     t->works, "reason", t->reason);
 }
 
 /* The one that is used when none is asked for: the first GPU that works, else cpu. */
