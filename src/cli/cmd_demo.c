@@ -24,7 +24,7 @@ static const struct fdit_option options[] = {
     FDIT_OPTION("guidance", "W", REAL, struct fdit_demo_options, guidance,
                 "scale of the superclass-conditioned guidance (default 2)"),
     FDIT_OPTION("steps", "N", INT, struct fdit_demo_options, steps, "DDIM steps (default 25)"),
-    FDIT_OPTION("lr", "X", REAL, struct fdit_demo_options, lr, "learning rate (default 4e-3)"),
+    FDIT_OPTION("lr", "X", REAL, struct fdit_demo_options, lr, "learning rate (default 8e-3)"),
     FDIT_OPTION("seed", "N", SEED, struct fdit_demo_options, seed, "of everything random (default 1)"),
     FDIT_OPTION("run", "DIR", TEXT, struct fdit_demo_options, run,
                 "keep the training runs in this folder (default: they are removed)"),

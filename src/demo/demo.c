@@ -38,7 +38,7 @@ struct demo {
 struct fdit_demo_options fdit_demo_defaults(void)
 {
     return (struct fdit_demo_options){ .out = "demo.png", .seconds = 90, .guidance = 2, .steps = 25,
-                                       .lr = 4e-3, .seed = 1 };
+                                       .lr = 8e-3, .seed = 1 };
 }
 
 static void phase(struct demo *d, const char *text)
