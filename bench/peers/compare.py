@@ -40,7 +40,8 @@ def command_of(name, problem, args):
     if args.repetitions:
         common += ["--repetitions", str(args.repetitions)]
     if name == "finediffusion":
-        return [args.program, "bench", *common, "--device", "cpu", "--quiet"]
+        return [args.program, "bench", *common, "--device", "cpu", "--quiet",
+                "--precision", args.precision]
     return [sys.executable, pathlib.Path(__file__).with_name("torch_dit.py"), *common, *PEERS[name]]
 
 
@@ -77,6 +78,7 @@ def main():
                         default=["train DiT-S/2 b4", "sample DiT-S/2 b4"])
     parser.add_argument("--program", default="./finediffusion", help="default ./finediffusion")
     parser.add_argument("--peer", action="append", choices=list(PEERS), help="default eager and compile")
+    parser.add_argument("--precision", choices=["f32", "bf16"], default="f32", help="of finediffusion")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repetitions", type=int, default=0, help="default: each program's own rule")
