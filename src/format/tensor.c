@@ -122,13 +122,18 @@ static void load_u16(const uint8_t *p, size_t n, uint16_t *out)
         out[i] = (uint16_t)(p[2 * i] | p[2 * i + 1] << 8);
 }
 
-static void load_f32(const uint8_t *p, size_t n, float *out)
+static bool little_endian(void)
 {
     const union {
         uint32_t word;
         uint8_t bytes[4];
     } order = { .word = 1 };
-    if (order.bytes[0]) {
+    return order.bytes[0];
+}
+
+static void load_f32(const uint8_t *p, size_t n, float *out)
+{
+    if (little_endian()) {
         if (n)
             memcpy(out, p, n * sizeof *out);
         return;
@@ -254,11 +259,22 @@ out:
     return status;
 }
 
+const float *fdit_st_floats(const struct fdit_st_tensor *t)
+{
+    const void *data = t->data;
+    bool plain = t->type == FDIT_ST_F32 && !t->stride && little_endian() &&
+                 (uintptr_t)data % sizeof(float) == 0;
+    return plain ? data : NULL;
+}
+
 enum fdit_status fdit_st_check_finite(fdit_context *ctx, const char *file,
                                       const struct fdit_st_tensor *t)
 {
     enum fdit_status status = FDIT_OK;
+    const float *floats = fdit_st_floats(t);
     float x[CHUNK];
+    if (floats)
+        return t->n ? refuse_nonfinite(ctx, file, t, 0, floats, t->n) : FDIT_OK;
     for (size_t i = 0; i < t->n || i == 0; i += CHUNK)
         TRY(fdit_st_weights(ctx, file, t, i, t->n - i < CHUNK ? t->n - i : CHUNK, x));
 out:
@@ -300,12 +316,8 @@ out:
 
 void fdit_st_swap(enum fdit_st_type type, size_t n, uint8_t *bytes)
 {
-    const union {
-        uint32_t word;
-        uint8_t bytes[4];
-    } order = { .word = 1 };
     size_t size = type == FDIT_ST_C64 ? 4 : types[type].bytes;
-    if (order.bytes[0])
+    if (little_endian())
         return;
     n *= types[type].bytes / size;
     for (size_t i = 0; i < n; i++, bytes += size)

@@ -66,6 +66,9 @@ enum fdit_status fdit_st_weights(fdit_context *ctx, const char *file,
 /* Only the check for finite numbers, without keeping them. */
 enum fdit_status fdit_st_check_finite(fdit_context *ctx, const char *file,
                                       const struct fdit_st_tensor *t);
+/* The numbers where they lie, when they are float32 in this machine's order, aligned and without
+ * strides; else NULL. */
+const float *fdit_st_floats(const struct fdit_st_tensor *t);
 /* Elements of an integer type (BOOL and U64 up to 2^63-1 included) as int64; floats are refused. */
 enum fdit_status fdit_st_i64(fdit_context *ctx, const char *file, const struct fdit_st_tensor *t,
                              size_t first, size_t n, int64_t *out);

@@ -250,34 +250,67 @@ out:
 
 /* ------------------------------------------------------------------ loading */
 
+/* A parameter's numbers in `scratch`, which grows to the largest; or, without copying, where they lie in the
+ * file. *mapped is then the tensor to drop after use. */
+static enum fdit_status numbers_of(fdit_context *ctx, struct fdit_checkpoint *cp,
+                                   const struct fdit_param *p, float **scratch, size_t *capacity,
+                                   const float **out, const struct fdit_st_tensor **mapped)
+{
+    enum fdit_status status = FDIT_OK;
+    const struct fdit_st_tensor *parts[FDIT_PARTS];
+    int n;
+    *mapped = NULL;
+    if (cp && !fdit_checkpoint_computes(cp, p->name)) {
+        TRY(need(ctx, cp, p, parts, &n));
+        *out = n == 1 ? fdit_st_floats(parts[0]) : NULL;
+        if (*out) {
+            *mapped = parts[0];
+            return fdit_st_check_finite(ctx, fdit_checkpoint_path(cp), parts[0]);
+        }
+    }
+    if (p->count > *capacity) {
+        fdit_free(*scratch);
+        *scratch = NULL;
+        *capacity = 0;
+        TRY(fdit_alloc(ctx, p->count, sizeof **scratch, scratch));
+        *capacity = p->count;
+    }
+    *out = *scratch;
+    if (cp)
+        TRY(fdit_checkpoint_read(ctx, cp, p, *scratch));
+    else /* a norm that a stock DiT lacks */
+        for (size_t j = 0; j < p->count; j++)
+            (*scratch)[j] = strstr(p->name, ".weight") ? 1.0f : 0.0f;
+out:
+    return status;
+}
+
 enum fdit_status fdit_model_load(fdit_context *ctx, struct fdit_model *m,
                                  struct fdit_checkpoint *const *files, int n, bool skip_table,
                                  struct fdit_load_report *report)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_load_report said = { 0 };
-    float *data = NULL;
+    float *scratch = NULL;
+    size_t capacity = 0;
     for (int i = 0; i < n; i++)
         TRY(fdit_checkpoint_check(ctx, files[i], &m->params, m->config.depth, &said.extra));
     for (int i = 0; i < m->params.n; i++) {
         struct fdit_param *p = &m->params.list[i];
+        const struct fdit_st_tensor *mapped;
+        const float *data;
         if (p->kind == FDIT_PARAM_TABLE && skip_table)
             continue;
-        fdit_free(data);
-        data = NULL;
-        TRY(fdit_alloc(ctx, p->count, sizeof *data, &data));
         int from = 0;
         while (from < n && !fdit_checkpoint_has(files[from], p->name))
             from++;
-        if (from == n && p->kind == FDIT_PARAM_NORM) {
-            bool scale = strstr(p->name, ".weight") != NULL;
-            for (size_t j = 0; j < p->count; j++)
-                data[j] = scale ? 1.0f : 0.0f;
-            said.norms_missing++;
-        } else {
-            TRY(fdit_checkpoint_read(ctx, files[from < n ? from : n - 1], p, data));
-        }
+        bool lacks = from == n && p->kind == FDIT_PARAM_NORM;
+        struct fdit_checkpoint *cp = lacks ? NULL : files[from < n ? from : n - 1];
+        said.norms_missing += lacks;
+        TRY(numbers_of(ctx, cp, p, &scratch, &capacity, &data, &mapped));
         TRY(fdit_model_set(ctx, m, p, data));
+        if (mapped)
+            fdit_checkpoint_drop(cp, mapped);
     }
     int norms = 4 * m->config.depth + 2;
     if (said.norms_missing && said.norms_missing != norms)
@@ -288,7 +321,7 @@ enum fdit_status fdit_model_load(fdit_context *ctx, struct fdit_model *m,
     if (report)
         *report = said;
 out:
-    fdit_free(data);
+    fdit_free(scratch);
     return status;
 }
 

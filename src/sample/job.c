@@ -200,9 +200,11 @@ static enum fdit_status load_models(fdit_context *ctx, struct job *j)
     fdit_generator_bind(j->generator);
     if (j->vae)
         TRY(fdit_vae_allocate(ctx, j->vae));
+    double start = fdit_clock_seconds();
     TRY(fdit_model_load(ctx, j->model, f->list, f->n, false, &report));
     if (j->guide_model)
         TRY(fdit_model_load(ctx, j->guide_model, g->list, g->n, false, NULL));
+    fdit_log(ctx, FDIT_LOG_INFO, "weights loaded in %.2f s", fdit_clock_seconds() - start);
     TRY(fdit_crew_load(ctx, j->crew));
     j->summary->norms_missing = report.norms_missing;
     if (report.norms_missing)
