@@ -138,7 +138,9 @@ bad 2 "--tune~full" train --from-scratch --model DiT-S/4 --data $data --steps 2 
 bad 2 "--steps~0,above~0" train $tune --steps 0
 bad 2 "--steps~-3,above~0" train $tune --steps -3
 bad 2 "--steps,--epochs,one~of" train $tune --epochs 2
-bad 2 "--batch~0" train $tune --batch 0
+bad 2 "--batch~0~is,from~1~to~1048576" train $tune --batch 0
+bad 2 "--keep~-3~is,from~0~to~1000000000" train $tune --keep -3
+bad 2 "number~1~is,from~0~to~0.999999999" train $tune --betas 1,0.9
 bad 2 "--batch~5000,pictures,smaller~batch" train $tune --batch 5000
 bad 2 "--batch~20,--accumulate~30,pictures" train $tune --batch 20 --accumulate 30
 bad 2 "--lr~-1" train $tune --lr -1

@@ -5,6 +5,7 @@
 
 #include <jansson.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -55,13 +56,21 @@ const char *fdit_recompute_name(enum fdit_recompute r)
     return names[r];
 }
 
+/* As it was typed: "1048576", "0.999999999". */
+static const char *number(double value, char text[32])
+{
+    snprintf(text, 32, fabs(value) < 1e16 && value == floor(value) ? "%.0f" : "%.10g", value);
+    return text;
+}
+
 static enum fdit_status in_range(fdit_context *ctx, const char *option, double value, double low,
                                  double high)
 {
     if (value >= low && value <= high)
         return FDIT_OK;
-    return fdit_fail(ctx, FDIT_ERROR_ARGUMENT, "%s %g is out of range; it must be from %g to %g", option,
-                     value, low, high);
+    char a[32], b[32], c[32];
+    return fdit_fail(ctx, FDIT_ERROR_ARGUMENT, "%s %s is out of range; it must be from %s to %s", option,
+                     number(value, a), number(low, b), number(high, c));
 }
 
 enum fdit_status fdit_train_check(fdit_context *ctx, const struct fdit_train_options *o)
