@@ -128,8 +128,8 @@ tests_test_core_SOURCES = tests/test_core.c
 TESTS += tests/test_cli.sh
 EXTRA_DIST += tests/test_cli.sh
 
-TESTS += tests/test_resume.sh
-EXTRA_DIST += tests/test_resume.sh
+TESTS += tests/test_resume.sh tests/test_growth.sh
+EXTRA_DIST += tests/test_resume.sh tests/test_growth.sh
 
 check_PROGRAMS += tests/test_api
 tests_test_api_SOURCES = tests/test_api.c

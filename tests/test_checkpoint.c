@@ -379,10 +379,8 @@ START_TEST(test_refused)
     ck_assert_ok(ctx, fdit_st_writer_f32(ctx, w, "t", FDIT_ST_F32, 1, (int64_t[]){ 4 }, x));
     ck_assert_ok(ctx, fdit_st_writer_save(ctx, w, path));
     fdit_st_writer_free(w);
-    cp = open_weights(path, FDIT_VALUES_EMA);
-    ck_assert_int_eq(fdit_delta_check(ctx, cp), FDIT_ERROR_UNSUPPORTED);
+    ck_assert_int_eq(fdit_checkpoint_open(ctx, path, FDIT_VALUES_EMA, &cp), FDIT_ERROR_UNSUPPORTED);
     ck_assert_msg(strstr(fdit_context_message(ctx), "version 7"), "%s", fdit_context_message(ctx));
-    fdit_checkpoint_close(cp);
     ck_assert_int_eq(fdit_checkpoint_open(ctx, folder, FDIT_VALUES_EMA, &cp), FDIT_ERROR_FORMAT);
     ck_assert_msg(strstr(fdit_context_message(ctx), "is a folder"), "%s",
                   fdit_context_message(ctx));

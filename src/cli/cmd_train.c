@@ -85,7 +85,8 @@ static const struct fdit_option options[] = {
     FDIT_OPTION("channels", "C", INT, struct args, o.channels,
                 "channels of the model's input from scratch: 3 for colour, 1 for grey"),
     FDIT_OPTION("delta", "FILE", TEXT, struct args, o.delta,
-                "start from this delta; rows of the class table are matched by name"),
+                "start from this delta; rows of the class table are matched by name, and its "
+                "classes in --taxonomy need no pictures"),
     FDIT_OPTION_CALL("tune", "MASK", parse_tune,
                      "what is trained: finediffusion (default), bitfit, norm, table or full"),
     FDIT_OPTION("recompute", "none|branches|block", CHOICE, struct args, o.recompute,

@@ -344,16 +344,19 @@ static enum fdit_status count_classes(fdit_context *ctx, struct fdit_dataset *ds
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_name_list missing = { 0 };
+    const struct fdit_taxonomy *known = ds->options.known;
     size_t n = (size_t)fdit_taxonomy_n_classes(ds->taxonomy);
     TRY(fdit_alloc(ctx, n + 1, sizeof *ds->first, &ds->first));
     for (size_t i = 0; i < ds->n; i++)
         ds->first[ds->items[i].label + 1]++;
     for (size_t c = 0; c < n; c++) {
-        if (!ds->first[c + 1])
-            fdit_name_list_add(&missing, fdit_taxonomy_class_name(ds->taxonomy, (int32_t)c), NULL);
+        const char *name = fdit_taxonomy_class_name(ds->taxonomy, (int32_t)c);
+        bool none = !ds->first[c + 1];
+        ds->missing += none;
+        if (none && (!known || fdit_taxonomy_find_class(known, name) < 0))
+            fdit_name_list_add(&missing, name, NULL);
         ds->first[c + 1] += ds->first[c];
     }
-    ds->missing = missing.n;
     if (missing.n && !ds->options.allow_missing && !(numbered && ds->made))
         FAIL(ctx, FDIT_ERROR_FORMAT,
              "%s: %zu of %zu classes of the taxonomy have no picture: %s; add "

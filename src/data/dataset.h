@@ -39,6 +39,7 @@ struct fdit_dataset_options {
     enum fdit_fit fit;
     bool flip;          /* mirror images may be used; only kept here, nothing is mirrored */
     bool allow_missing; /* classes without a picture are counted, not refused */
+    const struct fdit_taxonomy *known; /* or only those that are classes of this one; NULL: none */
 };
 
 struct fdit_dataset_info {

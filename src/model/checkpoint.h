@@ -12,7 +12,13 @@
 
 struct fdit_checkpoint;
 
-/* Opens the file and checks its structure; FDIT_ERROR_FORMAT or _IO with the reason. `values` says
+#define FDIT_FILE_VERSION "1" /* metadata "version" of models, deltas and training checkpoints */
+/* By metadata: one of this program's files must be of that version, or FDIT_ERROR_UNSUPPORTED. Files of
+ * others (format NULL or not "finediffusion-...") pass. */
+enum fdit_status fdit_file_version_check(fdit_context *ctx, const char *path, const char *format,
+                                         const char *version);
+
+/* Opens the file and checks structure and version; FDIT_ERROR_FORMAT, _UNSUPPORTED or _IO with the reason. `values` says
  * which set is read from a file that holds both. */
 enum fdit_status fdit_checkpoint_open(fdit_context *ctx, const char *path, enum fdit_values values,
                                       struct fdit_checkpoint **out);

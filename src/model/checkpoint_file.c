@@ -212,6 +212,19 @@ out:
     return status;
 }
 
+enum fdit_status fdit_file_version_check(fdit_context *ctx, const char *path, const char *format,
+                                         const char *version)
+{
+    if (!format || strncmp(format, "finediffusion-", strlen("finediffusion-")))
+        return FDIT_OK;
+    if (version && !strcmp(version, FDIT_FILE_VERSION))
+        return FDIT_OK;
+    return fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED,
+                     "%s: is a %.40s of version %.20s; this program reads version " FDIT_FILE_VERSION
+                     ", use the finediffusion that wrote it or a newer one",
+                     path, format, version ? version : "(none)");
+}
+
 enum fdit_status fdit_checkpoint_open(fdit_context *ctx, const char *path, enum fdit_values values,
                                       struct fdit_checkpoint **out)
 {
@@ -222,6 +235,8 @@ enum fdit_status fdit_checkpoint_open(fdit_context *ctx, const char *path, enum 
     TRY(fdit_alloc(ctx, 1, sizeof *cp, &cp));
     TRY(resolve(ctx, path, &file));
     TRY(open_file(ctx, file, cp));
+    TRY(fdit_file_version_check(ctx, file, fdit_checkpoint_meta(cp, "format"),
+                                fdit_checkpoint_meta(cp, "version")));
     TRY(find_weights(ctx, cp, values));
     *out = cp;
     cp = NULL;

@@ -291,7 +291,7 @@ static enum fdit_status put_meta(fdit_context *ctx, const struct job *j, struct 
         const char *key, *value;
     } entries[] = {
         { "format", delta ? FDIT_DELTA_FORMAT : "finediffusion-model" },
-        { "version", FDIT_DELTA_VERSION },
+        { "version", FDIT_FILE_VERSION },
         { "model", model },
         { "taxonomy", j->o->taxonomy ? j->o->taxonomy : fdit_checkpoint_meta(from, "taxonomy") },
         { "guide", j->o->guide ? j->o->guide : fdit_checkpoint_meta(from, "guide") },

@@ -15,7 +15,7 @@ static enum fdit_status put_meta(fdit_context *ctx, struct fdit_st_writer *w,
     const struct {
         const char *key, *value;
     } entries[] = {
-        { "format", FDIT_DELTA_FORMAT }, { "version", FDIT_DELTA_VERSION }, { "model", model },
+        { "format", FDIT_DELTA_FORMAT }, { "version", FDIT_FILE_VERSION }, { "model", model },
         { "taxonomy", meta->taxonomy },  { "guide", meta->guide },          { "flip", meta->flip },
         { "train", meta->train },        { "base", meta->fingerprint },
     };
@@ -61,17 +61,11 @@ out:
 enum fdit_status fdit_delta_check(fdit_context *ctx, const struct fdit_checkpoint *cp)
 {
     const char *format = fdit_checkpoint_meta(cp, "format");
-    const char *version = fdit_checkpoint_meta(cp, "version");
     bool state = format && !strcmp(format, "finediffusion-checkpoint"); /* holds the delta, too */
     if (!state && (!format || strcmp(format, FDIT_DELTA_FORMAT)))
         return fdit_fail(ctx, FDIT_ERROR_FORMAT,
                          "%s: is no delta (metadata \"format\" is %s%s%s); give the delta.safetensors of a "
                          "run", fdit_checkpoint_path(cp), format ? "\"" : "", format ? format : "missing",
                          format ? "\"" : "");
-    if (!version || strcmp(version, FDIT_DELTA_VERSION))
-        return fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED,
-                         "%s: delta version %s; this program reads version " FDIT_DELTA_VERSION
-                         ", a newer finediffusion is needed", fdit_checkpoint_path(cp),
-                         version ? version : "(none)");
     return FDIT_OK;
 }

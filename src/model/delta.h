@@ -9,7 +9,6 @@
 #include "model/checkpoint.h"
 
 #define FDIT_DELTA_FORMAT "finediffusion-delta"
-#define FDIT_DELTA_VERSION "1"
 
 struct fdit_delta_meta {
     const char *taxonomy;    /* JSON of fdit_taxonomy_to_json; NULL: left out */
@@ -25,7 +24,7 @@ enum fdit_status fdit_delta_save(fdit_context *ctx, const struct fdit_model *mod
                                  enum fdit_values values, enum fdit_st_type type,
                                  const struct fdit_delta_meta *meta, const char *path);
 
-/* Refuses a file whose metadata says that a newer version wrote it, or that is no delta. */
+/* Refuses a file that is no delta. */
 enum fdit_status fdit_delta_check(fdit_context *ctx, const struct fdit_checkpoint *cp);
 
 #endif

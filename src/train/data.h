@@ -16,6 +16,7 @@ struct fdit_train_data_options {
     enum fdit_fit fit;
     bool flip;
     bool allow_missing; /* classes without a picture */
+    const struct fdit_taxonomy *known; /* of which classes of this one; NULL: of none */
 };
 
 struct fdit_train_data;

@@ -31,7 +31,7 @@ struct run {
     fdit_device *dev;
     struct fdit_checkpoint *base, *start; /* start: a delta to begin from */
     struct fdit_model_config config;
-    struct fdit_taxonomy *taxonomy, *picked;
+    struct fdit_taxonomy *taxonomy, *known; /* known: the classes of `start` */
     struct fdit_vae *vae; /* encodes pictures on the way; NULL: none */
     struct fdit_train_data *data, *val_data;
     uint32_t *train_ids, *val_ids; /* NULL: all */
@@ -87,6 +87,9 @@ static enum fdit_status open_model_files(fdit_context *ctx, struct run *r)
     if (o->delta) {
         TRY(fdit_checkpoint_open(ctx, o->delta, FDIT_VALUES_EMA, &r->start));
         TRY(fdit_delta_check(ctx, r->start));
+        const char *json = fdit_checkpoint_meta(r->start, "taxonomy");
+        if (json)
+            TRY(fdit_taxonomy_parse(ctx, json, strlen(json), o->delta, NULL, &r->known));
     }
     if (o->vae) {
         TRY(fdit_vae_open(ctx, o->vae, &r->vae));
@@ -122,7 +125,8 @@ static enum fdit_status open_one(fdit_context *ctx, struct run *r, const char *p
                                          .latent_channels = r->config.channels,
                                          .fit = o->fit,
                                          .flip = o->flip,
-                                         .allow_missing = allow_missing };
+                                         .allow_missing = allow_missing,
+                                         .known = r->known };
     if (r->vae) {
         const struct fdit_vae_config *v = fdit_vae_config_of(r->vae);
         d.size *= fdit_vae_factor(v);
@@ -221,6 +225,21 @@ out:
     return status;
 }
 
+/* What a delta changed and this run does not train would be in neither the base nor the result. */
+static enum fdit_status check_start(fdit_context *ctx, const struct run *r)
+{
+    const struct fdit_params *ps = &r->model->params;
+    for (int i = 0; r->start && i < ps->n; i++) {
+        const struct fdit_param *p = &ps->list[i];
+        if (!p->trained && p->kind != FDIT_PARAM_POS && fdit_checkpoint_has(r->start, p->name))
+            return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
+                             "--delta %s holds %s, which --tune %s does not train and the new delta would "
+                             "lack; train with the --tune of that delta, or put it into the base with "
+                             "'finediffusion convert --merge'", r->o->delta, p->name, r->o->tune);
+    }
+    return FDIT_OK;
+}
+
 /* The plans of the other devices. */
 static enum fdit_status check_replicas(fdit_context *ctx, struct run *r)
 {
@@ -251,6 +270,7 @@ static enum fdit_status plan_model(fdit_context *ctx, struct run *r)
     struct fdit_loader_options l = loader_options(r);
     r->item = (size_t)r->config.channels * (size_t)r->config.input_size * (size_t)r->config.input_size;
     TRY(fdit_model_new(ctx, r->dev, &r->config, &m, &r->model));
+    TRY(check_start(ctx, r));
     TRY(fdit_step_new(ctx, r->model, o->accumulate, &r->step));
     TRY(fdit_fleet_new(ctx, r->model, r->step, o->accumulate, &r->fleet));
     r->model->plan.title = r->dev->next ? r->dev->info.name : NULL;
@@ -276,44 +296,6 @@ static enum fdit_status plan_model(fdit_context *ctx, struct run *r)
                         "use a smaller --batch, --recompute branches or block, or --accumulate"));
     TRY(check_replicas(ctx, r));
 out:
-    return status;
-}
-
-/* Rows of the delta that have the same name here keep their values, the others stay as they are. */
-static enum fdit_status take_rows(fdit_context *ctx, struct run *r)
-{
-    enum fdit_status status = FDIT_OK;
-    struct fdit_param *p = fdit_params_find(&r->model->params, "y_embedder.embedding_table.weight");
-    const char *json = fdit_checkpoint_meta(r->start, "taxonomy");
-    struct fdit_taxonomy *old = NULL;
-    float *table = NULL, *row = NULL;
-    int32_t *match = NULL;
-    size_t d = (size_t)r->config.width;
-    int32_t rows = fdit_taxonomy_n_rows(r->rule.taxonomy);
-    if (!json)
-        FAIL(ctx, FDIT_ERROR_FORMAT, "%s carries no taxonomy; its rows cannot be matched",
-             fdit_checkpoint_path(r->start));
-    TRY(fdit_taxonomy_parse(ctx, json, strlen(json), fdit_checkpoint_path(r->start), NULL, &old));
-    TRY(fdit_alloc(ctx, (size_t)rows, sizeof *match, &match));
-    int32_t found = fdit_taxonomy_match_rows(old, r->rule.taxonomy, match);
-    TRY(fdit_alloc(ctx, p->count, sizeof *table, &table));
-    TRY(fdit_model_get(ctx, r->model, p, FDIT_VALUES_RAW, table));
-    for (int32_t i = 0; i < rows; i++)
-        if (match[i] >= 0)
-            TRY(fdit_checkpoint_read_rows(ctx, r->start, match[i], 1, r->config.width,
-                                          table + (size_t)i * d));
-    if (r->o->drop == FDIT_DROP_EMPTY &&
-        fdit_checkpoint_dim(r->start, p->name, 0) == fdit_taxonomy_n_rows(old) + 1)
-        TRY(fdit_checkpoint_read_rows(ctx, r->start, fdit_taxonomy_n_rows(old), 1, r->config.width,
-                                      table + (size_t)rows * d));
-    TRY(fdit_model_set(ctx, r->model, p, table));
-    fdit_log(ctx, FDIT_LOG_INFO, "%s: %d of %d rows taken over, %d are new",
-             fdit_checkpoint_path(r->start), found, rows, rows - found);
-out:
-    fdit_taxonomy_free(old);
-    fdit_free(table);
-    fdit_free(row);
-    fdit_free(match);
     return status;
 }
 
@@ -355,7 +337,7 @@ static enum fdit_status load_weights(fdit_context *ctx, struct run *r)
                  o->base, report.norms_missing);
     TRY(fdit_table_start(ctx, r->model, o->table_init, r->base, r->rule.taxonomy, o->seed));
     if (r->start)
-        TRY(take_rows(ctx, r));
+        TRY(fdit_table_take(ctx, r->model, r->start, r->known, r->rule.taxonomy));
     TRY(fdit_checkpoint_fingerprint(ctx, r->base, &r->model->config, r->model->options.mask,
                                     &r->fingerprint));
     if (r->start) {
@@ -858,6 +840,7 @@ static void close_run(struct run *r)
         fdit_train_data_close(r->val_data);
     fdit_train_data_close(r->data);
     fdit_taxonomy_free(r->taxonomy);
+    fdit_taxonomy_free(r->known);
     fdit_checkpoint_close(r->base);
     fdit_checkpoint_close(r->start);
     void *blocks[] = { r->train_ids,    r->val_ids, r->ranks,      r->taxonomy_json, r->options_json,

@@ -12,7 +12,6 @@
 #include <string.h>
 
 #define STATE_FORMAT "finediffusion-checkpoint"
-#define STATE_VERSION "1"
 
 enum { SETS = 4 };
 static const char *const prefixes[SETS] = { "raw.", "ema.", "m.", "v." };
@@ -47,7 +46,7 @@ static enum fdit_status put_meta(fdit_context *ctx, struct fdit_st_writer *w,
     const struct {
         const char *key, *value;
     } entries[] = {
-        { "format", STATE_FORMAT },     { "version", STATE_VERSION }, { "model", model },
+        { "format", STATE_FORMAT },     { "version", FDIT_FILE_VERSION }, { "model", model },
         { "taxonomy", meta->taxonomy }, { "guide", meta->guide },     { "flip", meta->flip },
         { "train", meta->train },       { "base", meta->fingerprint }, { "step", step },
         { "position", position },
@@ -122,13 +121,9 @@ enum fdit_status fdit_state_load(fdit_context *ctx, struct fdit_model *m, const 
     uint64_t step = 0;
     TRY(fdit_safetensors_open(ctx, path, &st));
     const char *format = fdit_safetensors_meta(st, "format");
-    const char *version = fdit_safetensors_meta(st, "version");
     if (!format || strcmp(format, STATE_FORMAT))
         FAIL(ctx, FDIT_ERROR_FORMAT, "%s: is no checkpoint of a run", path);
-    if (!version || strcmp(version, STATE_VERSION))
-        FAIL(ctx, FDIT_ERROR_UNSUPPORTED,
-             "%s: checkpoint version %s; this program reads version " STATE_VERSION
-             ", use the program that wrote it", path, version ? version : "(none)");
+    TRY(fdit_file_version_check(ctx, path, format, fdit_safetensors_meta(st, "version")));
     TRY(meta_number(ctx, st, "step", &step));
     TRY(meta_number(ctx, st, "position", &at->position));
     at->step = (int64_t)step;

@@ -75,3 +75,64 @@ enum fdit_status fdit_table_start(fdit_context *ctx, struct fdit_model *m, enum 
 out:
     return status;
 }
+
+/* The result will not know them, which nobody should find out later. */
+static enum fdit_status warn_of_lost(fdit_context *ctx, const char *path, const struct fdit_taxonomy *old,
+                                     const struct fdit_taxonomy *taxonomy)
+{
+    enum fdit_status status = FDIT_OK;
+    int32_t *match = NULL, lost = 0, first = 0, classes = fdit_taxonomy_n_classes(old);
+    TRY(fdit_alloc(ctx, (size_t)fdit_taxonomy_n_rows(old), sizeof *match, &match));
+    fdit_taxonomy_match_rows(taxonomy, old, match);
+    for (int32_t i = classes; i-- > 0;)
+        if (match[i] < 0) {
+            first = i;
+            lost++;
+        }
+    if (lost)
+        fdit_log(ctx, FDIT_LOG_WARNING,
+                 "%s: %d of its %d classes (%s%s) are not among the classes of this run, and their rows are "
+                 "left out; to keep them give a --taxonomy that lists old and new classes",
+                 path, lost, classes, fdit_taxonomy_class_name(old, first), lost > 1 ? ", ..." : "");
+    for (int32_t k = 0; k < fdit_taxonomy_n_ranks(old); k++)
+        if (fdit_taxonomy_find_rank(taxonomy, fdit_taxonomy_rank_name(old, k)) < 0)
+            fdit_log(ctx, FDIT_LOG_WARNING,
+                     "%s: its rank \"%s\" is none of this run, and the %d rows of its groups are left out; to "
+                     "keep them name the rank so in the taxonomy",
+                     path, fdit_taxonomy_rank_name(old, k), fdit_taxonomy_n_groups(old, k));
+out:
+    fdit_free(match);
+    return status;
+}
+
+enum fdit_status fdit_table_take(fdit_context *ctx, struct fdit_model *m, struct fdit_checkpoint *delta,
+                                 const struct fdit_taxonomy *old, const struct fdit_taxonomy *taxonomy)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_param *p = fdit_params_find(&m->params, "y_embedder.embedding_table.weight");
+    const char *path = fdit_checkpoint_path(delta);
+    float *table = NULL;
+    int32_t *match = NULL;
+    size_t d = (size_t)m->config.width;
+    int32_t rows = fdit_taxonomy_n_rows(taxonomy);
+    if (!old)
+        FAIL(ctx, FDIT_ERROR_FORMAT, "%s carries no taxonomy; its rows cannot be matched", path);
+    TRY(fdit_alloc(ctx, (size_t)rows, sizeof *match, &match));
+    int32_t found = fdit_taxonomy_match_rows(old, taxonomy, match);
+    TRY(fdit_alloc(ctx, p->count, sizeof *table, &table));
+    TRY(fdit_model_get(ctx, m, p, FDIT_VALUES_RAW, table));
+    for (int32_t i = 0; i < rows; i++)
+        if (match[i] >= 0)
+            TRY(fdit_checkpoint_read_rows(ctx, delta, match[i], 1, m->config.width, table + (size_t)i * d));
+    int32_t old_rows = fdit_taxonomy_n_rows(old);
+    if (m->config.rows == rows + 1 && fdit_checkpoint_dim(delta, p->name, 0) == old_rows + 1)
+        TRY(fdit_checkpoint_read_rows(ctx, delta, old_rows, 1, m->config.width, table + (size_t)rows * d));
+    TRY(fdit_model_set(ctx, m, p, table));
+    fdit_log(ctx, FDIT_LOG_INFO, "%s: %d of %d rows taken over, %d are new", path, found, rows,
+             rows - found);
+    TRY(warn_of_lost(ctx, path, old, taxonomy));
+out:
+    fdit_free(table);
+    fdit_free(match);
+    return status;
+}

@@ -13,5 +13,12 @@
 enum fdit_status fdit_table_start(fdit_context *ctx, struct fdit_model *model, enum fdit_table_init how,
                                   struct fdit_checkpoint *base, const struct fdit_taxonomy *taxonomy,
                                   uint64_t seed);
+/* Rows of a delta that have the same name here (a class, or a group of the same rank) keep their values, as
+ * does the empty row if both have one; all others stay as they are. Classes and ranks that the new table
+ * lacks are named in a warning. `old`: the class tree of the delta; NULL, when it carries none, is
+ * refused. */
+enum fdit_status fdit_table_take(fdit_context *ctx, struct fdit_model *model,
+                                 struct fdit_checkpoint *delta, const struct fdit_taxonomy *old,
+                                 const struct fdit_taxonomy *taxonomy);
 
 #endif
