@@ -217,6 +217,52 @@ START_TEST(test_inaturalist)
 }
 END_TEST
 
+/* Every rank of the published file can be the superclass, alone or beside others. */
+START_TEST(test_inaturalist_ranks)
+{
+    static const char species[][2][8] = {
+        /* rank, and its groups for the four species below, by letter */
+        { "kingdom", "aaab" }, { "phylum", "aabc" }, { "class", "abcd" },
+        { "order", "abcd" },   { "family", "abcd" }, { "genus", "aacb" },
+    };
+    char json[4096];
+    int n = snprintf(json, sizeof json, "{\"images\":[],\"categories\":[");
+    for (int c = 0; c < 4; c++) {
+        n += snprintf(json + n, sizeof json - (size_t)n,
+                      "%s{\"id\":%d,\"name\":\"species %d\",\"common_name\":\"x\",\"supercategory\":"
+                      "\"%s\",\"specific_epithet\":\"y\",\"image_dir_name\":\"%05d_s\"",
+                      c ? "," : "", c, c, c < 3 ? "Birds" : "Plants", c);
+        for (size_t r = 0; r < 6; r++)
+            n += snprintf(json + n, sizeof json - (size_t)n, ",\"%s\":\"%s %c\"", species[r][0],
+                          species[r][0], species[r][1][c]);
+        n += snprintf(json + n, sizeof json - (size_t)n, "}");
+    }
+    snprintf(json + n, sizeof json - (size_t)n, "]}");
+    for (size_t r = 0; r < 6; r++) {
+        const char *rank = species[r][0], *letters = species[r][1];
+        struct fdit_taxonomy *tax = parse(json, rank);
+        int32_t superclass = -1, groups = 0;
+        ck_assert_int_eq(fdit_taxonomy_n_ranks(tax), 1);
+        ck_assert_ok(ctx, fdit_taxonomy_superclass(ctx, tax, rank, &superclass));
+        ck_assert_int_eq(superclass, 0);
+        for (int c = 0; c < 4; c++) {
+            int32_t g = letters[c] - 'a';
+            groups = g >= groups ? g + 1 : groups;
+            ck_assert_int_eq(fdit_taxonomy_superclass_row(tax, 0, c), 4 + g);
+        }
+        ck_assert_int_eq(fdit_taxonomy_n_groups(tax, 0), groups);
+        fdit_taxonomy_free(tax);
+    }
+    struct fdit_taxonomy *tax = parse(json, "family,order,class,phylum,kingdom,supercategory,genus");
+    int32_t at = -1;
+    ck_assert_int_eq(fdit_taxonomy_n_rows(tax), 4 + 4 + 4 + 4 + 3 + 2 + 2 + 3);
+    ck_assert_ok(ctx, fdit_taxonomy_superclass(ctx, tax, "supercategory", &at));
+    ck_assert_int_eq(at, 5);
+    ck_assert_int_eq(fdit_taxonomy_superclass_row(tax, at, 3), 4 + 4 + 4 + 4 + 3 + 2);
+    fdit_taxonomy_free(tax);
+}
+END_TEST
+
 START_TEST(test_folders)
 {
     const char *flat[] = { "a", "b" };
@@ -618,6 +664,7 @@ int main(void)
     tcase_add_test(c, test_refused);
     tcase_add_test(c, test_many_missing);
     tcase_add_test(c, test_inaturalist);
+    tcase_add_test(c, test_inaturalist_ranks);
     tcase_add_test(c, test_folders);
     tcase_add_test(c, test_select);
     tcase_add_test(c, test_select_file);
