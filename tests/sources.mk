@@ -98,7 +98,9 @@ tests_test_pt_SOURCES = tests/test_pt.c
 check_PROGRAMS += tests/test_checkpoint
 tests_test_checkpoint_SOURCES = tests/test_checkpoint.c
 # Opt-in programs against PyTorch; tests/peers/README.md.
-EXTRA_DIST += tests/peers/README.md tests/peers/make_checkpoints.py tests/peers/torch_dit.py
+EXTRA_DIST += tests/peers/README.md tests/peers/make_checkpoints.py tests/peers/torch_dit.py \
+	tests/peers/torch_sampling.py tests/peers/compare_checkpoints.py tests/peers/compare_sampling.py \
+	tests/peers/time_loading.py
 
 check_PROGRAMS += tests/test_runtimes
 tests_test_runtimes_SOURCES = tests/test_runtimes.c
@@ -142,6 +144,10 @@ tests_test_sample_job_SOURCES = tests/test_sample_job.c tests/model_fixture.c te
 	tests/data_fixture.c tests/data_fixture.h
 TESTS += tests/test_sample_cli.sh
 EXTRA_DIST += tests/test_sample_cli.sh
+
+check_PROGRAMS += tests/test_memory
+tests_test_memory_SOURCES = tests/test_memory.c tests/data_fixture.c tests/data_fixture.h
+tests_test_memory_LDADD = $(LDADD) $(PNG_LIBS)
 
 check_PROGRAMS += tests/test_table
 tests_test_table_SOURCES = tests/test_table.c

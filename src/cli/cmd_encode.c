@@ -107,9 +107,9 @@ static void print_summary(struct fdit_cli *cli, const struct args *a,
                "\"broken\":%zu,"
                "\"bytes\":%" PRIu64
                ",\"seconds\":%.6g,\"pictures_per_second\":%.6g,\"gflops\":%.6g,"
-               "\"plan_bytes\":%zu,\"peak_bytes\":%zu}\n",
+               "\"plan_bytes\":%zu,\"process_plan_bytes\":%zu,\"peak_bytes\":%zu}\n",
                s->pictures - s->bad, s->classes, s->encoded, s->kept, s->bad, s->bytes, s->seconds,
-               s->pictures_per_second, s->gflops, s->plan_bytes, s->peak_bytes);
+               s->pictures_per_second, s->gflops, s->plan_bytes, s->process_plan_bytes, s->peak_bytes);
 }
 
 static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operands)

@@ -208,8 +208,9 @@ static void print_picture(void *user, const struct fdit_sample_picture *p)
 static void print_summary(struct fdit_cli *cli, const struct args *a, const char *devices,
                           const struct fdit_sample_summary *s)
 {
-    char plan[32], peak[32], sampler[40];
+    char plan[32], whole[32], peak[32], sampler[40];
     fdit_format_size(s->plan_bytes, plan);
+    fdit_format_size(s->process_plan_bytes, whole);
     fdit_format_size(s->peak_bytes, peak);
     fdit_sampler_format(&a->o.sampler, sampler);
     fdit_cli_note(cli, "%zu pictures of %zu classes: %zu sampled, %zu kept", s->pictures,
@@ -220,8 +221,8 @@ static void print_summary(struct fdit_cli *cli, const struct args *a, const char
             "%.3g pictures/s, %.1f GFLOP/s, %.1f s with %s in %d steps, guide %s, w = %g, on %s",
             s->pictures_per_second, s->gflops, s->seconds, sampler, s->steps, s->guide,
             a->o.guidance.w, devices);
-    fdit_cli_note(cli, "peak memory %s; the plan for the device was %s, batch %d", peak, plan,
-                  s->batch);
+    fdit_cli_note(cli, "peak memory %s; planned were %s, for the device %s, batch %d", peak, whole,
+                  plan, s->batch);
     if (s->sheet_classes && s->sheet_classes < s->classes)
         fdit_cli_note(cli, "%s shows the first %zu of %zu classes", a->o.grid, s->sheet_classes,
                       s->classes);
@@ -230,9 +231,9 @@ static void print_summary(struct fdit_cli *cli, const struct args *a, const char
     printf(
         "{\"done\":true,\"classes\":%zu,\"pictures\":%zu,\"sampled\":%zu,\"kept\":%zu,\"steps\":%d,"
         "\"batch\":%d,\"seconds\":%.6g,\"pictures_per_second\":%.6g,\"gflops\":%.6g,"
-        "\"plan_bytes\":%zu,\"peak_bytes\":%zu}\n",
+        "\"plan_bytes\":%zu,\"process_plan_bytes\":%zu,\"peak_bytes\":%zu}\n",
         s->classes, s->pictures, s->computed, s->kept, s->steps, s->batch, s->seconds,
-        s->pictures_per_second, s->gflops, s->plan_bytes, s->peak_bytes);
+        s->pictures_per_second, s->gflops, s->plan_bytes, s->process_plan_bytes, s->peak_bytes);
 }
 
 static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operands)

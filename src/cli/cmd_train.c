@@ -255,7 +255,7 @@ out:
 static void print_summary(struct fdit_cli *cli, const struct args *a, const char *devices,
                           const struct fdit_device_peak *reach, const struct fdit_train_summary *s)
 {
-    char plan[32], peak[32], of_peak[64] = "";
+    char plan[32], whole[32], peak[32], of_peak[64] = "";
     double of = reach->gflops > 0 ? s->gflops / reach->gflops : NAN;
     if (of > 1) /* other programs disturbed the measurement of the peak */
         of = NAN;
@@ -264,6 +264,7 @@ static void print_summary(struct fdit_cli *cli, const struct args *a, const char
                  reach->gflops);
     double share = s->total ? (double)s->trained / (double)s->total : 0;
     fdit_format_size(s->plan_bytes, plan);
+    fdit_format_size(s->process_plan_bytes, whole);
     fdit_format_size(s->peak_bytes, peak);
     fdit_cli_note(cli,
                   "%s/delta.safetensors: step %" PRId64
@@ -274,7 +275,7 @@ static void print_summary(struct fdit_cli *cli, const struct args *a, const char
     fdit_cli_note(cli,
                   "%.2f images/s, %.1f GFLOP/s%s, %.1f s of training, %.1f s waiting for pictures",
                   s->images_per_second, s->gflops, of_peak, s->seconds, s->stall_seconds);
-    fdit_cli_note(cli, "peak memory %s; the plan for the device was %s", peak, plan);
+    fdit_cli_note(cli, "peak memory %s; planned were %s, for the device %s", peak, whole, plan);
     if (isfinite(s->val_mse))
         fdit_cli_note(cli, "validation mse %.5f, vb %.5f", s->val_mse, s->val_vb);
     if (s->skipped)
@@ -285,9 +286,9 @@ static void print_summary(struct fdit_cli *cli, const struct args *a, const char
     printf("{\"done\":true,\"step\":%" PRId64 ",\"steps\":%" PRId64
            ",\"trained\":%zu,\"parameters\":%zu,"
            "\"classes\":%zu,\"rows\":%zu,\"pictures\":%zu,\"images\":%" PRIu64
-           ",\"skipped\":%" PRIu64 ",\"plan_bytes\":%zu,\"peak_bytes\":%zu",
+           ",\"skipped\":%" PRIu64 ",\"plan_bytes\":%zu,\"process_plan_bytes\":%zu,\"peak_bytes\":%zu",
            s->step, s->steps, s->trained, s->total, s->n_classes, s->n_rows, s->n_pictures,
-           s->images, s->skipped, s->plan_bytes, s->peak_bytes);
+           s->images, s->skipped, s->plan_bytes, s->process_plan_bytes, s->peak_bytes);
     json_number("trained_share", share);
     json_number("seconds", s->seconds);
     json_number("images_per_second", s->images_per_second);

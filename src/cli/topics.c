@@ -126,7 +126,11 @@ static const char memory[] =
     "                    them and computes at most a third more, block keeps a\n"
     "                    twelfth for half more. --batch 8 --accumulate 4 trains like\n"
     "                    --batch 32\n"
-    "  picture cache     --cache-memory, in the memory of the host\n";
+    "  picture cache     --cache-memory, in the memory of the host\n"
+    "  held before       the program, its libraries, and drivers that were looked at\n"
+    "                    to find a device: --device cpu looks at none\n"
+    "'sum of the process' is what a system monitor shows at the highest; on a GPU the\n"
+    "device's part is not in it.\n";
 
 static const char devices[] =
     "Devices\n"

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 struct header {
     size_t bytes;   /* as asked for */
@@ -148,6 +149,17 @@ struct fdit_mem_stats fdit_mem_stats(void)
 void fdit_mem_reset_peak(void)
 {
     atomic_store(&peak_bytes, atomic_load(&live_bytes));
+}
+
+size_t fdit_mem_resident(void)
+{
+    long page = sysconf(_SC_PAGESIZE);
+    unsigned long pages = 0;
+    FILE *f = fopen("/proc/self/statm", "r");
+    bool known = f && page > 0 && fscanf(f, "%*u %lu", &pages) == 1;
+    if (f)
+        fclose(f);
+    return known ? (size_t)pages * (size_t)page : 0;
 }
 
 void fdit_mem_fail_at(uint64_t n)

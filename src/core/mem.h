@@ -38,6 +38,8 @@ struct fdit_mem_stats {
 };
 struct fdit_mem_stats fdit_mem_stats(void);
 void fdit_mem_reset_peak(void);
+/* What the process holds in memory now, shared pages of files included; 0: the system does not say. */
+size_t fdit_mem_resident(void);
 /* Tests: the n-th allocation from now (1 = the next) fails, once; 0 turns it off. */
 void fdit_mem_fail_at(uint64_t n);
 

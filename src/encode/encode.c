@@ -156,6 +156,8 @@ static enum fdit_status make_plan(fdit_context *ctx, struct job *j)
     }
     TRY(fdit_plan_add(ctx, &j->plan, FDIT_PLAN_HOST, NULL,
                       fdit_loader_bytes(j->cache.info.n, j->pixels, j->pixels, &l), "pictures"));
+    TRY(fdit_plan_add_process(ctx, &j->plan, j->dev));
+    j->summary->process_plan_bytes = fdit_plan_process_bytes(&j->plan);
     if (j->hooks && j->hooks->on_plan)
         j->hooks->on_plan(j->hooks->user, &j->plan, j->summary->bytes);
     j->summary->plan_bytes = fdit_plan_device_bytes(&j->plan);

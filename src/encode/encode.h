@@ -36,7 +36,7 @@ struct fdit_encode_summary {
     size_t pictures, encoded, kept, bad, classes;
     uint64_t bytes; /* of the cache's records */
     double seconds, pictures_per_second, gflops;
-    size_t plan_bytes, peak_bytes;
+    size_t plan_bytes, process_plan_bytes, peak_bytes;
     int size, channels; /* of an item */
 };
 

@@ -18,7 +18,8 @@ struct fdit_checkpoint;
 enum fdit_status fdit_file_version_check(fdit_context *ctx, const char *path, const char *format,
                                          const char *version);
 
-/* Opens the file and checks structure and version; FDIT_ERROR_FORMAT, _UNSUPPORTED or _IO with the reason. `values` says
+/* Opens the file and checks structure and version; FDIT_ERROR_FORMAT, _UNSUPPORTED or _IO with the
+ * reason. `values` says
  * which set is read from a file that holds both. */
 enum fdit_status fdit_checkpoint_open(fdit_context *ctx, const char *path, enum fdit_values values,
                                       struct fdit_checkpoint **out);

@@ -27,34 +27,45 @@ out:
     return status;
 }
 
+struct reader {
+    fdit_device *dev;
+    struct fdit_tensor t;
+};
+
+/* Gives the writer a part of a device tensor: a copy of all would double the memory. */
+static enum fdit_status fill(fdit_context *ctx, void *user, size_t first, size_t n, void *out)
+{
+    const struct reader *r = user;
+    return fdit_read(ctx, r->dev, fdit_at(r->t, first), out, n);
+}
+
 enum fdit_status fdit_delta_save(fdit_context *ctx, const struct fdit_model *m,
                                  enum fdit_values values, enum fdit_st_type type,
                                  const struct fdit_delta_meta *meta, const char *path)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_st_writer *w = NULL;
-    float **data = NULL;
+    struct reader *readers = NULL;
     bool whole = fdit_params_whole(&m->params);
-    TRY(fdit_alloc(ctx, (size_t)m->params.n, sizeof *data, &data));
+    TRY(fdit_alloc(ctx, (size_t)m->params.n, sizeof *readers, &readers));
     TRY(fdit_st_writer_new(ctx, &w));
     TRY(put_meta(ctx, w, m, meta));
     for (int i = 0; i < m->params.n; i++) {
         const struct fdit_param *p = &m->params.list[i];
+        const struct fdit_group *g = &m->params.groups[p->group];
+        fdit_buffer *buffer = !p->trained ? g->fixed : values == FDIT_VALUES_EMA ? g->ema : g->value;
         int64_t shape[4];
         if (!p->trained && !(whole && p->kind == FDIT_PARAM_POS))
             continue;
         for (int k = 0; k < p->rank; k++)
             shape[k] = p->shape[k];
-        TRY(fdit_alloc(ctx, p->count, sizeof **data, &data[i]));
-        TRY(fdit_model_get(ctx, m, p, values, data[i]));
-        TRY(fdit_st_writer_f32(ctx, w, p->name, type, p->rank, shape, data[i]));
+        readers[i] = (struct reader){ m->dev, { buffer, p->offset, FDIT_F32 } };
+        TRY(fdit_st_writer_fill(ctx, w, p->name, type, p->rank, shape, fill, &readers[i]));
     }
     TRY(fdit_st_writer_save(ctx, w, path));
 out:
     fdit_st_writer_free(w);
-    for (int i = 0; data && i < m->params.n; i++)
-        fdit_free(data[i]);
-    fdit_free(data);
+    fdit_free(readers);
     return status;
 }
 

@@ -19,6 +19,7 @@ const char *fdit_plan_kind_name(enum fdit_plan_kind kind)
         [FDIT_PLAN_BATCH] = "batch",
         [FDIT_PLAN_WORKSPACE] = "device workspace",
         [FDIT_PLAN_HOST] = "picture cache (host)",
+        [FDIT_PLAN_PROCESS] = "held before (host)",
     };
     return names[kind];
 }
@@ -69,13 +70,27 @@ size_t fdit_plan_kind_bytes(const struct fdit_plan *plan, enum fdit_plan_kind ki
     return sum;
 }
 
+enum fdit_status fdit_plan_add_process(fdit_context *ctx, struct fdit_plan *plan,
+                                       const fdit_device *dev)
+{
+    plan->in_process = dev && !dev->info.is_gpu;
+    return fdit_plan_add(ctx, plan, FDIT_PLAN_PROCESS, NULL, fdit_mem_resident(),
+                         "program, libraries, drivers");
+}
+
 size_t fdit_plan_device_bytes(const struct fdit_plan *plan)
 {
     size_t sum = 0;
     for (int kind = 0; kind < FDIT_PLAN_KINDS; kind++)
-        if (kind != FDIT_PLAN_HOST)
+        if (kind != FDIT_PLAN_HOST && kind != FDIT_PLAN_PROCESS)
             sum += fdit_plan_kind_bytes(plan, (enum fdit_plan_kind)kind);
     return sum;
+}
+
+size_t fdit_plan_process_bytes(const struct fdit_plan *plan)
+{
+    return fdit_plan_kind_bytes(plan, FDIT_PLAN_HOST) + fdit_plan_kind_bytes(plan, FDIT_PLAN_PROCESS) +
+           (plan->in_process ? fdit_plan_device_bytes(plan) : 0);
 }
 
 static double mb(size_t bytes)
@@ -148,9 +163,17 @@ enum fdit_status fdit_plan_text(fdit_context *ctx, const struct fdit_plan *plan,
         text = longer;
         longer = NULL;
     }
-    TRY(fdit_strf(ctx, out, "%s\n%-22s %8s %12.2f", text, "sum on the device", "",
+    TRY(fdit_strf(ctx, &longer, "%s\n%-22s %8s %12.2f", text, "sum on the device", "",
                   mb(fdit_plan_device_bytes(plan))));
+    if (fdit_plan_kind_bytes(plan, FDIT_PLAN_PROCESS))
+        TRY(fdit_strf(ctx, out, "%s\n%-22s %8s %12.2f", longer, "sum of the process", "",
+                      mb(fdit_plan_process_bytes(plan))));
+    else {
+        *out = longer;
+        longer = NULL;
+    }
 out:
     fdit_free(text);
+    fdit_free(longer);
     return status;
 }

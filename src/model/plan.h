@@ -17,6 +17,7 @@ enum fdit_plan_kind {
     FDIT_PLAN_BATCH,       /* inputs, noise, outputs */
     FDIT_PLAN_WORKSPACE,   /* the device's own */
     FDIT_PLAN_HOST,        /* picture cache, loader: host memory, not the device's */
+    FDIT_PLAN_PROCESS,     /* what the process holds before it begins: program, libraries, drivers */
     FDIT_PLAN_KINDS
 };
 const char *fdit_plan_kind_name(enum fdit_plan_kind kind);
@@ -32,6 +33,7 @@ struct fdit_plan {
     const char *title; /* whose plan it is, where there are several; NULL: nobody asks */
     struct fdit_plan_entry *list;
     size_t n, capacity;
+    bool in_process; /* the device's memory is the process's own */
 };
 
 void fdit_plan_fini(struct fdit_plan *plan);
@@ -41,8 +43,13 @@ enum fdit_status fdit_plan_add(fdit_context *ctx, struct fdit_plan *plan, enum f
     FDIT_PRINTF(6, 7);
 /* Takes the entry of a buffer out, when its owner goes before the plan. */
 void fdit_plan_forget(struct fdit_plan *plan, fdit_buffer **where);
-/* Sum over all kinds but FDIT_PLAN_HOST; and of one kind. */
+/* Adds what the process holds at this moment, as the last entry before anything is allocated. */
+enum fdit_status fdit_plan_add_process(fdit_context *ctx, struct fdit_plan *plan,
+                                       const fdit_device *dev);
+/* Sum over the kinds that are on the device; of what the process will hold at the most (without the
+ * device's part where that has memory of its own); and of one kind. */
 size_t fdit_plan_device_bytes(const struct fdit_plan *plan);
+size_t fdit_plan_process_bytes(const struct fdit_plan *plan);
 size_t fdit_plan_kind_bytes(const struct fdit_plan *plan, enum fdit_plan_kind kind);
 /* FDIT_ERROR_DEVICE with the table's sums when the plan exceeds `limit` bytes (0: no limit) or an entry
  * exceeds the device's largest buffer; `remedy` ends the message ("use a smaller --batch"). */
@@ -50,7 +57,7 @@ enum fdit_status fdit_plan_check(fdit_context *ctx, const struct fdit_plan *plan
                                  const fdit_device *dev, size_t limit, const char *remedy);
 /* Makes the buffers of all entries with `where`. On failure those made stay with their owners. */
 enum fdit_status fdit_plan_allocate(fdit_context *ctx, const struct fdit_plan *plan, fdit_device *dev);
-/* The table for people: one line a kind with its largest buffer, then the sum. Free with fdit_free. */
+/* The table for people: one line a kind with its largest buffer, then the sums. Free with fdit_free. */
 enum fdit_status fdit_plan_text(fdit_context *ctx, const struct fdit_plan *plan, char **out);
 
 #endif

@@ -177,6 +177,8 @@ static enum fdit_status make_plan(fdit_context *ctx, struct job *j)
         TRY(plan_models(ctx, j, batch));
     }
     j->plan.title = j->dev->next ? j->dev->info.name : NULL;
+    TRY(fdit_plan_add_process(ctx, &j->plan, j->dev));
+    j->summary->process_plan_bytes = fdit_plan_process_bytes(&j->plan);
     if (j->hooks && j->hooks->on_plan)
         j->hooks->on_plan(j->hooks->user, &j->plan);
     j->summary->plan_bytes = fdit_plan_device_bytes(&j->plan);

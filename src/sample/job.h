@@ -35,6 +35,7 @@ struct fdit_sample_summary {
     char guide[128];                             /* "superclass:genus" */
     double seconds, pictures_per_second, gflops; /* of sampling alone */
     size_t plan_bytes;                           /* on the device */
+    size_t process_plan_bytes;                   /* of this process: to compare with peak_bytes */
     size_t peak_bytes;                           /* resident memory of the process at its highest */
     size_t sheet_classes;                        /* rows of the contact sheet */
     int norms_missing; /* a stock DiT: scales and offsets taken as 1 and 0 */

@@ -284,8 +284,10 @@ static enum fdit_status plan_model(fdit_context *ctx, struct run *r)
                                         fdit_train_data_item(r->data), &l), "pictures and batches"));
     if (r->vae)
         TRY(plan_encoder(ctx, r));
+    TRY(fdit_plan_add_process(ctx, &r->model->plan, r->dev));
     if (r->hooks && r->hooks->on_plan)
         r->hooks->on_plan(r->hooks->user, &r->model->plan);
+    r->summary->process_plan_bytes = fdit_plan_process_bytes(&r->model->plan);
     r->summary->plan_bytes = fdit_plan_device_bytes(&r->model->plan);
     r->summary->trained = fdit_params_trained(&r->model->params);
     r->summary->total = fdit_params_total(&r->model->params);

@@ -37,6 +37,7 @@ struct fdit_train_summary {
     double first_val_mse, first_val_vb; /* before training; NaN without validation data */
     double val_mse, val_vb;     /* at the end */
     size_t plan_bytes;          /* on the device */
+    size_t process_plan_bytes;  /* of this process: to compare with peak_bytes */
     size_t peak_bytes;          /* resident memory of the process at its highest */
     double stall_seconds;       /* the step waited for pictures */
     uint64_t skipped;           /* broken pictures left out */

@@ -97,8 +97,8 @@ static enum fdit_status warn_of_lost(fdit_context *ctx, const char *path, const 
     for (int32_t k = 0; k < fdit_taxonomy_n_ranks(old); k++)
         if (fdit_taxonomy_find_rank(taxonomy, fdit_taxonomy_rank_name(old, k)) < 0)
             fdit_log(ctx, FDIT_LOG_WARNING,
-                     "%s: its rank \"%s\" is none of this run, and the %d rows of its groups are left out; to "
-                     "keep them name the rank so in the taxonomy",
+                     "%s: its rank \"%s\" is none of this run, and the %d rows of its groups are left out; "
+                     "to keep them name the rank so in the taxonomy",
                      path, fdit_taxonomy_rank_name(old, k), fdit_taxonomy_n_groups(old, k));
 out:
     fdit_free(match);

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * test_memory.c: what a process takes at its highest, saving included, is what its plan said before it began.
+ * The program runs in a child, whose peak the system reports. */
+#include "data_fixture.h"
+#include "harness.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+#ifndef SANITIZED
+#define SANITIZED 0 /* shadow memory is in no plan */
+#endif
+
+static fdit_context *ctx;
+static char *folder;
+
+/* Runs the program with words (spaces between, DIR is the folder); returns its peak and the last line of its
+ * JSON in *line. */
+static double run(const char *words, char *line, int size)
+{
+    char *program = getenv("FDIT_PROGRAM"), *arguments[64] = { program }, text[2048];
+    int n = 1, ends[2], status;
+    size_t used = 0;
+    for (const char *p = words; *p && used + strlen(folder) + 2 < sizeof text;) {
+        bool is_folder = !strncmp(p, "DIR", 3);
+        used += (size_t)snprintf(text + used, sizeof text - used, "%.*s", is_folder ? 1000 : 1,
+                                 is_folder ? folder : p);
+        p += is_folder ? 3 : 1;
+    }
+    for (char *word = strtok(text, " "); word && n < 63; word = strtok(NULL, " "))
+        arguments[n++] = word;
+    arguments[n] = NULL;
+    ck_assert_int_eq(pipe(ends), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        dup2(ends[1], STDOUT_FILENO);
+        close(ends[0]);
+        close(ends[1]);
+        execv(program, arguments);
+        _exit(127);
+    }
+    ck_assert_int_gt(child, 0);
+    close(ends[1]);
+    FILE *f = fdopen(ends[0], "r");
+    while (fgets(line, size, f)) {
+    }
+    fclose(f);
+    struct rusage usage;
+    ck_assert_int_eq(wait4(child, &status, 0, &usage), child);
+    ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "exit %d: %s", status, words);
+    return 1024.0 * (double)usage.ru_maxrss;
+}
+
+static double number(const char *line, const char *key)
+{
+    char text[64];
+    snprintf(text, sizeof text, "\"%s\":", key);
+    const char *at = strstr(line, text);
+    ck_assert_msg(at != NULL, "no %s in %s", text, line);
+    return strtod(at + strlen(text), NULL);
+}
+
+/* 5 % are allowed, or 12 MB: stacks, the page tables of libraries, code that is touched later. */
+static void check(const char *words, double least)
+{
+    char line[4096] = "";
+    double peak = run(words, line, sizeof line), plan = number(line, "process_plan_bytes");
+    double device = number(line, "plan_bytes");
+    double most = 0.05 * plan > 12e6 ? 0.05 * plan : 12e6;
+    printf("%.1f MB measured, %.1f planned (%.1f for the device): %.40s\n", peak / 1e6, plan / 1e6, device / 1e6,
+           words);
+    ck_assert_msg(device > least, "the case is too small to show anything: %.0f bytes", device);
+    ck_assert_msg(peak < plan + most && peak > plan - most, "%.1f MB measured, %.1f planned: %s", peak / 1e6,
+                  plan / 1e6, words);
+}
+
+#define COMMON " --device cpu --json --quiet"
+#define TRAIN "train --data DIR/data --steps 2 --batch 4 --preview-every 0" COMMON
+
+START_TEST(test_plan)
+{
+    test_classes(ctx, test_path(folder, "data"), 4, 4, 40);
+    check(TRAIN " --from-scratch --tune full --label-drop empty --model 256,8,4,2 --size 32 --channels 3"
+                " --out DIR/base", 200e6);
+    check(TRAIN " --base DIR/base/delta.safetensors --label-drop empty --out DIR/fine", 150e6);
+    check(TRAIN " --base DIR/base/delta.safetensors --label-drop empty --recompute block --out DIR/block", 60e6);
+    check("sample --base DIR/base/delta.safetensors --delta DIR/fine/delta.safetensors --sampler ddim --steps 2"
+          " --per-class 2 --batch 8 --out DIR/out" COMMON, 60e6);
+}
+END_TEST
+
+static void set_up(void)
+{
+    ctx = fdit_context_new();
+    folder = test_folder();
+}
+
+static void tear_down(void)
+{
+    test_folder_remove(folder);
+    fdit_context_free(ctx);
+}
+
+int main(void)
+{
+    if (SANITIZED || !getenv("FDIT_PROGRAM"))
+        return TEST_SKIP;
+    Suite *s = suite_create("memory");
+    TCase *c = tcase_create("plan");
+    tcase_set_timeout(c, 300);
+    tcase_add_checked_fixture(c, set_up, tear_down);
+    tcase_add_test(c, test_plan);
+    suite_add_tcase(s, c);
+    return test_run(s);
+}
