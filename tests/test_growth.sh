@@ -155,6 +155,23 @@ checks=$((checks + 1))
 [ $? = 2 ] || fail "a mask smaller than the delta's is not refused with 2" "$(cat stderr)"
 says '--delta first/delta.safetensors holds .*bias.*--tune table does not train.*convert --merge'
 
+# ------------------------------------------------------------------ the size of a delta
+# The trained numbers and a header, nothing else.
+size() { # size FILE BYTES-PER-NUMBER
+    checks=$((checks + 1))
+    header=$(od -An -tu8 -N8 "$1" | tr -d ' ')
+    [ "$(wc -c <"$1")" -eq $((8 + header + $2 * trained)) ] ||
+        fail "$1 has $(wc -c <"$1") bytes: a header of $header and $trained numbers of $2"
+}
+good train $base --data old $common --steps 1 --json --out sized
+trained=$(sed -n '$s/.*"trained":\([0-9]*\).*/\1/p' stdout)
+# 2 blocks of 19 widths; the head's norm, adaLN bias and bias of 2 x 4 x 4; patch and timestep biases; 3 rows
+checks=$((checks + 1))
+[ "$trained" = $((2 * 19 * 32 + (2 + 2) * 32 + 2 * 16 + 3 * 32 + 3 * 32)) ] || fail "$trained parameters are trained"
+size sized/delta.safetensors 4
+good convert sized/delta.safetensors sized/half.safetensors --type f16 --quiet
+size sized/half.safetensors 2
+
 # ------------------------------------------------------------------ a newer version
 newer() { sed 's/"version":"1"/"version":"2"/' "$1" >"$2"; }
 newer first/delta.safetensors newer.delta.safetensors

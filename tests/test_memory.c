@@ -78,8 +78,8 @@ static void check(const char *words, double least)
     double peak = run(words, line, sizeof line), plan = number(line, "process_plan_bytes");
     double device = number(line, "plan_bytes");
     double most = 0.05 * plan > 12e6 ? 0.05 * plan : 12e6;
-    printf("%.1f MB measured, %.1f planned (%.1f for the device): %.40s\n", peak / 1e6, plan / 1e6, device / 1e6,
-           words);
+    printf("%.1f MB measured, %.1f planned (%.1f for the device): %.40s\n", peak / 1e6, plan / 1e6,
+           device / 1e6, words);
     ck_assert_msg(device > least, "the case is too small to show anything: %.0f bytes", device);
     ck_assert_msg(peak < plan + most && peak > plan - most, "%.1f MB measured, %.1f planned: %s", peak / 1e6,
                   plan / 1e6, words);
@@ -87,16 +87,17 @@ static void check(const char *words, double least)
 
 #define COMMON " --device cpu --json --quiet"
 #define TRAIN "train --data DIR/data --steps 2 --batch 4 --preview-every 0" COMMON
+#define TUNE TRAIN " --base DIR/base/delta.safetensors --label-drop empty"
 
 START_TEST(test_plan)
 {
     test_classes(ctx, test_path(folder, "data"), 4, 4, 40);
     check(TRAIN " --from-scratch --tune full --label-drop empty --model 256,8,4,2 --size 32 --channels 3"
                 " --out DIR/base", 200e6);
-    check(TRAIN " --base DIR/base/delta.safetensors --label-drop empty --out DIR/fine", 150e6);
-    check(TRAIN " --base DIR/base/delta.safetensors --label-drop empty --recompute block --out DIR/block", 60e6);
-    check("sample --base DIR/base/delta.safetensors --delta DIR/fine/delta.safetensors --sampler ddim --steps 2"
-          " --per-class 2 --batch 8 --out DIR/out" COMMON, 60e6);
+    check(TUNE " --out DIR/fine", 150e6);
+    check(TUNE " --recompute block --out DIR/block", 60e6);
+    check("sample --base DIR/base/delta.safetensors --delta DIR/fine/delta.safetensors --sampler ddim"
+          " --steps 2 --per-class 2 --batch 8 --out DIR/out" COMMON, 60e6);
 }
 END_TEST
 
