@@ -5,9 +5,10 @@ load_state_dict, in turn, each in a process of its own, files in the page cache.
 
     time_loading.py --program BUILD/finediffusion CHECKPOINT.pt [--key ema] [--model XL/2] [--rounds 3]
 
-Ours is what 'sample --verbose' says it took to load (and pack) the weights. PyTorch's time begins after its
-import and the making of an empty model; "touched" adds a read of every weight, since mmap alone reads nothing
-that load_state_dict does not copy."""
+Ours is what 'sample --verbose' says it took to check, pack and place the weights, in memory that is new to the
+process. PyTorch's time begins after its import; "copied" and "assigned" leave out the making of the model (whose
+memory "copied" fills a second time), "made and" has it; "touched" adds a read of every weight, since assigning
+from a mapped file reads nothing."""
 import argparse
 import os
 import re
@@ -16,11 +17,12 @@ import sys
 import tempfile
 
 PEER = """
-import sys, time, resource, torch
+import sys, time, torch
 sys.path.insert(0, sys.argv[1])
 from torch_dit import DiT
 path, key, name, rows, assign = sys.argv[2:7]
 torch.set_num_threads(2)
+begin = time.perf_counter()
 with torch.device("meta" if assign == "1" else "cpu"):
     model = DiT(name, int(rows), affine=bool(key))
 start = time.perf_counter()
@@ -28,7 +30,7 @@ state = torch.load(path, mmap=True, weights_only=not key)
 model.load_state_dict(state[key] if key else state, assign=assign == "1")
 middle = time.perf_counter()
 total = sum(p.sum().item() for p in model.parameters())
-print(middle - start, time.perf_counter() - start)
+print(middle - start, time.perf_counter() - start, middle - begin)
 """
 
 
@@ -60,6 +62,7 @@ def main():
                                   assign], stdout=subprocess.PIPE, check=True, text=True).stdout.split()
             note(f"PyTorch, {what}", float(out[0]))
             note(f"PyTorch, {what} and touched", float(out[1]))
+            note(f"PyTorch, made and {what}", float(out[2]))
     print("best:")
     for name, seconds in best.items():
         print(f"  {name:36} {seconds:6.2f} s")
