@@ -1,230 +1,349 @@
 /* SPDX-License-Identifier: Apache-2.0
- * attention.cl: softmax(q k^T dh^-0.5) v without the N x N matrix, and its backward pass.
+ * attention.cl: softmax(q k^T HEAD^-0.5) v without the N x N matrix, and its backward pass; for GPUs.
  *
- * qkv is [B, N, 3, H, dh], out [B, N, H, dh], lse and delta [B, H, N]. A group owns ROWS rows of
- * one head of one sample (queries; keys in attention_dkv) and passes over the other side in tiles
- * of TILE:
+ * qkv is [B, N, 3, H, HEAD], out [B, N, H, HEAD], lse and delta [B, H, N]. A tile of scores lies in registers:
  *
- *          TILE keys
- *        +----------+      GROUP work-items = ROWS x PARTS; item (row r, part c) owns the columns
- *   ROWS |  scores  |      c, c + PARTS, ... of row r's result, COLUMNS of them in registers,
- *        +----------+      and every PARTS-th score of its row
+ *           64 columns               A group of 16 x BY work-items owns ROWS = 4 BY rows of one head of one
+ *        +----+----+----+            sample (queries; keys in attention_dkv) and passes over the
+ *        |    |    |    |            other side, 64 at a time. Item (tx, ty) has rows 4 ty + {0..3} and
+ *   ROWS +----+----+----+            columns 4 tx + {0..3} of the scores, and of the result the same rows
+ *        |    | 4x4|    |            and the columns tx + 16 j, j < COLUMNS.
+ *        +----+----+----+
  *
- * HEAD      largest head size of this build; smaller ones are padded with zeroes in local memory
- * ROWS, TILE  chosen so that the tiles stay under 32 KiB: see the table in host/opencl/kernels.c
+ * Two products do all the work: `scores` (rows of one matrix times rows of another, HEAD long, staged CH
+ * numbers at a time, transposed), and `weigh` (scores, from local memory, times rows of a matrix, staged
+ * VS rows at a time). Both stage into the same local memory, in turns: a group stays below 32 KiB.
  *
- * Loads past the end give zeroes, and their probabilities are set to zero by index, never by an
- * infinity.
- * N, dh: any; the order of all sums depends on N and dh alone. */
-#define PARTS (GROUP / ROWS)
-#define COLUMNS ((HEAD + PARTS - 1) / PARTS)
-#define WIDTH (HEAD + 1) /* of a row in local memory: neighbours in different banks */
-
-/* Copies rows first .. first + count of a matrix with `stride` elements a row into local memory. */
-void load_rows(__local float *to, __global const float *from, int first, int count, int N, int dh,
-               size_t stride, float factor)
-{
-    for (int i = (int)get_local_id(0); i < count * HEAD; i += GROUP) {
-        int r = i / HEAD, d = i % HEAD;
-        bool in = first + r < N && d < dh;
-        to[r * WIDTH + d] = in ? factor * from[(size_t)(first + r) * stride + (size_t)d] : 0.0f;
-    }
-}
-
-float dot_rows(__local const float *a, __local const float *b)
-{
-    float sum = 0.0f;
-    for (int d = 0; d < HEAD; d++)
-        sum = mad(a[d], b[d], sum);
-    return sum;
-}
-
-#ifdef FORWARD
-/* Streaming softmax: with a row's running maximum m, sum l of exp(s - m) and acc of exp(s - m) v, a
- * tile first scales l and acc by exp(m - m'). lse = m + log(l). */
-__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1)))
-void attention(__global float *out, ulong out_at, __global float *lse, ulong lse_at,
-               __global const float *qkv, ulong qkv_at, int N, int H, int dh, float scale,
-               int has_lse)
-{
-    __local float q[ROWS * WIDTH], kv[TILE * WIDTH], s[ROWS][TILE + 1], p[ROWS][TILE + 1];
-    int l = (int)get_local_id(0), r = l / PARTS, c = l % PARTS;
-    int first = (int)get_group_id(0) * ROWS, h = (int)get_group_id(1), b = (int)get_group_id(2);
-    size_t stride = 3 * (size_t)H * (size_t)dh;
-    __global const float *of_head = qkv + qkv_at + (size_t)b * (size_t)N * stride +
-                                    (size_t)h * (size_t)dh;
-    __global const float *keys = of_head + (size_t)H * (size_t)dh;
-    __global const float *values = keys + (size_t)H * (size_t)dh;
-    float acc[COLUMNS], top = -3.0e38f, sum = 0.0f;
-#pragma unroll
-    for (int j = 0; j < COLUMNS; j++)
-        acc[j] = 0.0f;
-    load_rows(q, of_head, first, ROWS, N, dh, stride, scale);
-
-    for (int k0 = 0; k0 < N; k0 += TILE) {
-        load_rows(kv, keys, k0, TILE, N, dh, stride, 1.0f);
-        barrier(CLK_LOCAL_MEM_FENCE);
-        for (int k = c; k < TILE; k += PARTS)
-            s[r][k] = dot_rows(q + r * WIDTH, kv + k * WIDTH);
-        barrier(CLK_LOCAL_MEM_FENCE);
-        float new_top = top;
-        for (int k = 0; k < TILE && k0 + k < N; k++)
-            new_top = fmax(new_top, s[r][k]);
-        for (int k = c; k < TILE; k += PARTS)
-            p[r][k] = k0 + k < N ? exp(s[r][k] - new_top) : 0.0f;
-        load_rows(kv, values, k0, TILE, N, dh, stride, 1.0f);
-        barrier(CLK_LOCAL_MEM_FENCE);
-        float shrink = exp(top - new_top);
-        top = new_top;
-        sum *= shrink;
-#pragma unroll
-        for (int j = 0; j < COLUMNS; j++)
-            acc[j] *= shrink;
-        int count = min(TILE, N - k0);
-        for (int k = 0; k < count; k++) {
-            float pk = p[r][k];
-            sum += pk;
-#pragma unroll
-            for (int j = 0; j < COLUMNS; j++)
-                acc[j] = mad(pk, kv[k * WIDTH + min(c + PARTS * j, HEAD - 1)], acc[j]);
-        }
-        barrier(CLK_LOCAL_MEM_FENCE);
-    }
-
-    if (first + r >= N)
-        return;
-    size_t row = out_at + (((size_t)b * (size_t)N + (size_t)(first + r)) * (size_t)H + (size_t)h) *
-                              (size_t)dh;
-    for (int j = 0; j < COLUMNS; j++)
-        if (c + PARTS * j < dh)
-            out[row + (size_t)(c + PARTS * j)] = acc[j] / sum;
-    if (has_lse && c == 0)
-        lse[lse_at + ((size_t)b * (size_t)H + (size_t)h) * (size_t)N + (size_t)(first + r)] =
-            top + log(sum);
-}
+ * HEAD      size of a head, 1 .. 128
+ * BY        rows of work-items: 8 or 16
+ * FORWARD, DELTA, DQ, DKV: which kernel this build has
+ * ALIGNED   HEAD and all offsets are multiples of 4: four numbers a load
+ *
+ * Scores past the end are masked by index. N: any; the order of all sums depends on N and HEAD alone. */
+#ifndef BY
+#define BY 16
+#endif
+#define BX 16
+#define ITEMS (BX * BY)
+#define ROWS (4 * BY)
+#define KEYS 64
+#define COLUMNS ((HEAD + 15) / 16)
+#define WIDTH (16 * COLUMNS) /* of a staged row in `weigh` */
+#if HEAD % 24 == 0
+#define CH 24
 #else
+#define CH 16
+#endif
+#define VS (HEAD > 80 ? 16 : 32)
+#define LA (ROWS + 4)
+#define LB (KEYS + 4)
+#define LP (KEYS + 4) /* of a row of scores */
+#define POOL_SCORES (CH * (LA + LB))
+#define POOL_WEIGH (ROWS * LP + VS * WIDTH)
+#define POOL (POOL_SCORES > POOL_WEIGH ? POOL_SCORES : POOL_WEIGH)
 
-/* delta [b, h, n] = sum over d of dout out: what softmax' takes off every dP of the row. */
-__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1)))
-void attention_delta(__global float *delta, ulong delta_at, __global const float *dout,
-                     ulong dout_at, __global const float *out, ulong out_at, int N, int H, int dh)
+/* Numbers d .. d + 3 of a row; zeroes past its end, and for a row that is not there. */
+float4 quad(__global const float *row, bool there, int d)
 {
-    int n = (int)get_global_id(0), h = (int)get_global_id(1), b = (int)get_global_id(2);
-    if (n >= N)
-        return;
-    size_t row = (((size_t)b * (size_t)N + (size_t)n) * (size_t)H + (size_t)h) * (size_t)dh;
-    float sum = 0.0f;
-    for (int d = 0; d < dh; d++)
-        sum = mad(dout[dout_at + row + (size_t)d], out[out_at + row + (size_t)d], sum);
-    delta[delta_at + ((size_t)b * (size_t)H + (size_t)h) * (size_t)N + (size_t)n] = sum;
+    if (!there || d >= HEAD)
+        return (float4)(0.0f);
+#ifdef ALIGNED
+    return *(__global const float4 *)(row + d);
+#else
+    return (float4)(row[d], d + 1 < HEAD ? row[d + 1] : 0.0f, d + 2 < HEAD ? row[d + 2] : 0.0f,
+                    d + 3 < HEAD ? row[d + 3] : 0.0f);
+#endif
 }
 
-/* P = exp(q k^T scale - lse), dS = P (dout v^T - delta);  dq = scale dS k. Groups own queries. */
-__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1)))
-void attention_dq(__global float *dqkv, ulong dqkv_at, __global const float *dout, ulong dout_at,
-                  __global const float *qkv, ulong qkv_at, __global const float *lse, ulong lse_at,
-                  __global const float *delta, ulong delta_at, int N, int H, int dh, float scale)
+/* s[i] (columns of row i) = sum over d of a(row)[d] b(column)[d]. Begins with a barrier and ends without. */
+void scores(float4 s[4], __local float *pool, __global const float *a, int a_first, size_t a_stride,
+            __global const float *b, int b_first, size_t b_stride, int N)
 {
-    __local float q[ROWS * WIDTH], o[ROWS * WIDTH], kt[TILE * WIDTH], vt[TILE * WIDTH];
-    __local float ds[ROWS][TILE + 1];
-    int l = (int)get_local_id(0), r = l / PARTS, c = l % PARTS;
-    int first = (int)get_group_id(0) * ROWS, h = (int)get_group_id(1), b = (int)get_group_id(2);
-    size_t width = (size_t)H * (size_t)dh, stride = 3 * width;
-    size_t head = (size_t)b * (size_t)N * stride + (size_t)h * (size_t)dh;
-    __global const float *of_head = qkv + qkv_at + head;
-    size_t stat = ((size_t)b * (size_t)H + (size_t)h) * (size_t)N + (size_t)min(first + r, N - 1);
-    float row_lse = lse[lse_at + stat], row_delta = delta[delta_at + stat];
-    float acc[COLUMNS];
-#pragma unroll
-    for (int j = 0; j < COLUMNS; j++)
-        acc[j] = 0.0f;
-    load_rows(q, of_head, first, ROWS, N, dh, stride, scale);
-    load_rows(o, dout + dout_at + (size_t)b * (size_t)N * width + (size_t)h * (size_t)dh, first,
-              ROWS, N, dh, width, 1.0f);
-
-    for (int k0 = 0; k0 < N; k0 += TILE) {
-        load_rows(kt, of_head + width, k0, TILE, N, dh, stride, 1.0f);
-        load_rows(vt, of_head + 2 * width, k0, TILE, N, dh, stride, 1.0f);
+    __local float *as = pool, *bs = pool + CH * LA;
+    int tx = (int)get_local_id(0), ty = (int)get_local_id(1), l = ty * BX + tx;
+    s[0] = s[1] = s[2] = s[3] = (float4)(0.0f);
+    for (int d0 = 0; d0 < HEAD; d0 += CH) {
         barrier(CLK_LOCAL_MEM_FENCE);
-        for (int k = c; k < TILE; k += PARTS) {
-            float p = exp(dot_rows(q + r * WIDTH, kt + k * WIDTH) - row_lse);
-            float dp = dot_rows(o + r * WIDTH, vt + k * WIDTH);
-            ds[r][k] = p * (dp - row_delta);
+        for (int i = l; i < ROWS * (CH / 4); i += ITEMS) {
+            int r = i / (CH / 4), d = i % (CH / 4) * 4;
+            float4 v = quad(a + (size_t)(a_first + r) * a_stride, a_first + r < N, d0 + d);
+            __local float *to = as + d * LA + r;
+            to[0] = v.x;
+            to[LA] = v.y;
+            to[2 * LA] = v.z;
+            to[3 * LA] = v.w;
+        }
+        for (int i = l; i < KEYS * (CH / 4); i += ITEMS) {
+            int r = i / (CH / 4), d = i % (CH / 4) * 4;
+            float4 v = quad(b + (size_t)(b_first + r) * b_stride, b_first + r < N, d0 + d);
+            __local float *to = bs + d * LB + r;
+            to[0] = v.x;
+            to[LB] = v.y;
+            to[2 * LB] = v.z;
+            to[3 * LB] = v.w;
         }
         barrier(CLK_LOCAL_MEM_FENCE);
-        int count = min(TILE, N - k0);
-        for (int k = 0; k < count; k++) {
-            float d = ds[r][k];
 #pragma unroll
-            for (int j = 0; j < COLUMNS; j++)
-                acc[j] = mad(d, kt[k * WIDTH + min(c + PARTS * j, HEAD - 1)], acc[j]);
+        for (int d = 0; d < CH; d++) {
+            float4 am = *(__local const float4 *)(as + d * LA + 4 * ty);
+            float4 bn = *(__local const float4 *)(bs + d * LB + 4 * tx);
+            s[0] = mad((float4)(am.x), bn, s[0]);
+            s[1] = mad((float4)(am.y), bn, s[1]);
+            s[2] = mad((float4)(am.z), bn, s[2]);
+            s[3] = mad((float4)(am.w), bn, s[3]);
         }
-        barrier(CLK_LOCAL_MEM_FENCE);
     }
-
-    if (first + r >= N)
-        return;
-    size_t row = dqkv_at + head + (size_t)(first + r) * stride;
-    for (int j = 0; j < COLUMNS; j++)
-        if (c + PARTS * j < dh)
-            dqkv[row + (size_t)(c + PARTS * j)] = scale * acc[j];
 }
 
-/* dv = P^T dout, dk = scale dS^T q. Groups own keys, so that nothing is added from two places. */
-__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1)))
-void attention_dkv(__global float *dqkv, ulong dqkv_at, __global const float *dout, ulong dout_at,
-                   __global const float *qkv, ulong qkv_at, __global const float *lse, ulong lse_at,
-                   __global const float *delta, ulong delta_at, int N, int H, int dh, float scale)
+/* acc(row, column) += sum over the tile's k of p[row][k] v(first + k)[column]. Begins with a barrier, so p
+ * may have been written just before, and ends without. */
+void weigh(float acc[4][COLUMNS], __local const float *p, __local float *vs, __global const float *v,
+           int first, size_t stride, int N)
 {
-    __local float kt[ROWS * WIDTH], vt[ROWS * WIDTH], q[TILE * WIDTH], o[TILE * WIDTH];
-    __local float p[ROWS][TILE + 1], ds[ROWS][TILE + 1];
-    int l = (int)get_local_id(0), r = l / PARTS, c = l % PARTS;
-    int first = (int)get_group_id(0) * ROWS, h = (int)get_group_id(1), b = (int)get_group_id(2);
-    size_t width = (size_t)H * (size_t)dh, stride = 3 * width;
-    size_t head = (size_t)b * (size_t)N * stride + (size_t)h * (size_t)dh;
-    __global const float *of_head = qkv + qkv_at + head;
-    __global const float *douts = dout + dout_at + (size_t)b * (size_t)N * width +
-                                  (size_t)h * (size_t)dh;
-    size_t stats = ((size_t)b * (size_t)H + (size_t)h) * (size_t)N;
-    float dk[COLUMNS], dv[COLUMNS];
-#pragma unroll
-    for (int j = 0; j < COLUMNS; j++)
-        dk[j] = dv[j] = 0.0f;
-    load_rows(kt, of_head + width, first, ROWS, N, dh, stride, 1.0f);
-    load_rows(vt, of_head + 2 * width, first, ROWS, N, dh, stride, 1.0f);
-
-    for (int q0 = 0; q0 < N; q0 += TILE) {
-        load_rows(q, of_head, q0, TILE, N, dh, stride, scale);
-        load_rows(o, douts, q0, TILE, N, dh, width, 1.0f);
+    int tx = (int)get_local_id(0), ty = (int)get_local_id(1), l = ty * BX + tx;
+    for (int k0 = 0; k0 < KEYS; k0 += VS) {
         barrier(CLK_LOCAL_MEM_FENCE);
-        for (int k = c; k < TILE; k += PARTS) {
-            size_t stat = stats + (size_t)min(q0 + k, N - 1);
-            float pk = exp(dot_rows(q + k * WIDTH, kt + r * WIDTH) - lse[lse_at + stat]);
-            float dp = dot_rows(o + k * WIDTH, vt + r * WIDTH);
-            p[r][k] = pk;
-            ds[r][k] = pk * (dp - delta[delta_at + stat]);
+        for (int i = l; i < VS * (WIDTH / 4); i += ITEMS) {
+            int k = i / (WIDTH / 4), d = i % (WIDTH / 4) * 4, row = first + k0 + k;
+            *(__local float4 *)(vs + k * WIDTH + d) = quad(v + (size_t)row * stride, row < N, d);
         }
         barrier(CLK_LOCAL_MEM_FENCE);
-        int count = min(TILE, N - q0);
-        for (int k = 0; k < count; k++) {
-            float pk = p[r][k], d = ds[r][k];
+#pragma unroll 2
+        for (int k = 0; k < VS; k += 4) {
+            float4 pm[4];
+#pragma unroll
+            for (int i = 0; i < 4; i++)
+                pm[i] = *(__local const float4 *)(p + (4 * ty + i) * LP + k0 + k);
 #pragma unroll
             for (int j = 0; j < COLUMNS; j++) {
-                int at = k * WIDTH + min(c + PARTS * j, HEAD - 1);
-                dv[j] = mad(pk, o[at], dv[j]);
-                dk[j] = mad(d, q[at], dk[j]);
+                __local const float *at = vs + k * WIDTH + tx + 16 * j;
+                float v0 = at[0], v1 = at[WIDTH], v2 = at[2 * WIDTH], v3 = at[3 * WIDTH];
+#pragma unroll
+                for (int i = 0; i < 4; i++)
+                    acc[i][j] = mad(pm[i].w, v3,
+                                    mad(pm[i].z, v2, mad(pm[i].y, v1, mad(pm[i].x, v0, acc[i][j]))));
             }
         }
-        barrier(CLK_LOCAL_MEM_FENCE);
+    }
+}
+
+void clear(float acc[4][COLUMNS])
+{
+#pragma unroll
+    for (int i = 0; i < 4; i++)
+#pragma unroll
+        for (int j = 0; j < COLUMNS; j++)
+            acc[i][j] = 0.0f;
+}
+
+/* row first + 4 ty + i of a matrix, times factor[i] */
+void store_rows(__global float *to, size_t stride, float acc[4][COLUMNS], float4 factor, int first, int N)
+{
+    int tx = (int)get_local_id(0), row = first + 4 * (int)get_local_id(1);
+    float f[4] = { factor.x, factor.y, factor.z, factor.w };
+#pragma unroll
+    for (int i = 0; i < 4; i++)
+#pragma unroll
+        for (int j = 0; j < COLUMNS; j++)
+            if (row + i < N && tx + 16 * j < HEAD)
+                to[(size_t)(row + i) * stride + (size_t)(tx + 16 * j)] = acc[i][j] * f[i];
+}
+
+#define POSITION                                                                                   \
+    int tx = (int)get_local_id(0), ty = (int)get_local_id(1), l = ty * BX + tx;                    \
+    int first = (int)get_group_id(0) * ROWS, h = (int)get_group_id(1), b = (int)get_group_id(2);   \
+    size_t width = (size_t)H * HEAD, stride = 3 * width;                                           \
+    size_t head = (size_t)b * (size_t)N * stride + (size_t)h * HEAD;                               \
+    size_t head_out = (size_t)b * (size_t)N * width + (size_t)h * HEAD;                            \
+    size_t stats = ((size_t)b * (size_t)H + (size_t)h) * (size_t)N;                                \
+    (void)l;                                                                                       \
+    (void)stats;
+
+#ifdef FORWARD
+/* Streaming softmax: with a row's running maximum m, sum l of exp(s - m) and acc of exp(s - m) v, a tile
+ * first scales l and acc by exp(m - m'). lse = m + log(l). Four items share the exponentials of a row: item
+ * `part` of a row has its quads part + 4 j. */
+__kernel __attribute__((reqd_work_group_size(BX, BY, 1)))
+void attention(__global float *out, ulong out_at, __global float *lse, ulong lse_at,
+                     __global const float *qkv, ulong qkv_at, int N, int H, float scale, int has_lse)
+{
+    __local float pool[POOL] __attribute__((aligned(16)));
+    __local float top[ROWS], sum[ROWS], shrink[ROWS], part_of[ROWS * 4];
+    __local float *p = pool;
+    float acc[4][COLUMNS];
+    float4 s[4];
+    POSITION
+    int row = l / 4, part = l % 4;
+    __global const float *q = qkv + qkv_at + head;
+    clear(acc);
+    if (part == 0) {
+        top[row] = -3.0e38f;
+        sum[row] = 0.0f;
     }
 
-    if (first + r >= N)
-        return;
-    size_t row = dqkv_at + head + (size_t)(first + r) * stride;
-    for (int j = 0; j < COLUMNS; j++)
-        if (c + PARTS * j < dh) {
-            dqkv[row + width + (size_t)(c + PARTS * j)] = dk[j]; /* q holds the scale */
-            dqkv[row + 2 * width + (size_t)(c + PARTS * j)] = dv[j];
+    for (int k0 = 0; k0 < N; k0 += KEYS) {
+        scores(s, pool, q, first, stride, q + width, k0, stride, N);
+        barrier(CLK_LOCAL_MEM_FENCE);
+#pragma unroll
+        for (int i = 0; i < 4; i++)
+            *(__local float4 *)(p + (4 * ty + i) * LP + 4 * tx) = scale * s[i];
+        barrier(CLK_LOCAL_MEM_FENCE);
+
+        float before = top[row], peak = before, total = 0.0f;
+#pragma unroll
+        for (int j = 0; j < KEYS / 16; j++) {
+            int c = 4 * (part + 4 * j), left = N - k0 - c;
+            float4 v = *(__local const float4 *)(p + row * LP + c);
+            v.x = left > 0 ? v.x : -3.0e38f;
+            v.y = left > 1 ? v.y : -3.0e38f;
+            v.z = left > 2 ? v.z : -3.0e38f;
+            v.w = left > 3 ? v.w : -3.0e38f;
+            peak = fmax(peak, fmax(fmax(v.x, v.y), fmax(v.z, v.w)));
         }
+        part_of[l] = peak;
+        barrier(CLK_LOCAL_MEM_FENCE);
+        __local const float *of_row = part_of + row * 4;
+        peak = fmax(fmax(of_row[0], of_row[1]), fmax(of_row[2], of_row[3]));
+#pragma unroll
+        for (int j = 0; j < KEYS / 16; j++) {
+            int c = 4 * (part + 4 * j), left = N - k0 - c;
+            float4 v = exp(*(__local const float4 *)(p + row * LP + c) - peak);
+            v.x = left > 0 ? v.x : 0.0f;
+            v.y = left > 1 ? v.y : 0.0f;
+            v.z = left > 2 ? v.z : 0.0f;
+            v.w = left > 3 ? v.w : 0.0f;
+            *(__local float4 *)(p + row * LP + c) = v;
+            total += (v.x + v.y) + (v.z + v.w);
+        }
+        barrier(CLK_LOCAL_MEM_FENCE);
+        part_of[l] = total;
+        barrier(CLK_LOCAL_MEM_FENCE);
+        if (part == 0) {
+            float f = exp(before - peak);
+            top[row] = peak;
+            shrink[row] = f;
+            sum[row] = sum[row] * f + ((of_row[0] + of_row[1]) + (of_row[2] + of_row[3]));
+        }
+        barrier(CLK_LOCAL_MEM_FENCE);
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            float f = shrink[4 * ty + i];
+#pragma unroll
+            for (int j = 0; j < COLUMNS; j++)
+                acc[i][j] *= f;
+        }
+        weigh(acc, p, pool + ROWS * LP, q + 2 * width, k0, stride, N);
+    }
+
+    float4 total = (float4)(sum[4 * ty], sum[4 * ty + 1], sum[4 * ty + 2], sum[4 * ty + 3]);
+    store_rows(out + out_at + head_out, width, acc, 1.0f / total, first, N);
+    if (has_lse && part == 0 && first + row < N)
+        lse[lse_at + stats + (size_t)(first + row)] = top[row] + log(sum[row]);
+}
+#endif
+
+#ifdef DELTA
+/* delta [b, h, n] = sum over d of dout out. Eight items a row. */
+__kernel __attribute__((reqd_work_group_size(8, 32, 1)))
+void attention_delta(__global float *delta, ulong delta_at, __global const float *dout,
+                           ulong dout_at, __global const float *out, ulong out_at, int N, int H)
+{
+    __local float s[32][9];
+    int c = (int)get_local_id(0), r = (int)get_local_id(1);
+    int n = (int)get_group_id(0) * 32 + r, h = (int)get_group_id(1), b = (int)get_group_id(2);
+    size_t row = (((size_t)b * (size_t)N + (size_t)n) * (size_t)H + (size_t)h) * HEAD;
+    float sum = 0.0f;
+    for (int d = c; d < HEAD && n < N; d += 8)
+        sum = mad(dout[dout_at + row + (size_t)d], out[out_at + row + (size_t)d], sum);
+    s[r][c] = sum;
+    barrier(CLK_LOCAL_MEM_FENCE);
+    if (c == 0 && n < N)
+        delta[delta_at + ((size_t)b * (size_t)H + (size_t)h) * (size_t)N + (size_t)n] =
+            ((s[r][0] + s[r][1]) + (s[r][2] + s[r][3])) + ((s[r][4] + s[r][5]) + (s[r][6] + s[r][7]));
+}
+
+#endif
+
+#ifdef DQ
+/* P = exp(q k^T scale - lse), dS = P (dout v^T - delta);  dq = scale dS k. Groups own queries. */
+__kernel __attribute__((reqd_work_group_size(BX, BY, 1)))
+void attention_dq(__global float *dqkv, ulong dqkv_at, __global const float *dout, ulong dout_at,
+                        __global const float *qkv, ulong qkv_at, __global const float *lse, ulong lse_at,
+                        __global const float *delta, ulong delta_at, int N, int H, float scale)
+{
+    __local float pool[POOL] __attribute__((aligned(16)));
+    float acc[4][COLUMNS];
+    float4 s[4], dp[4];
+    POSITION
+    __global const float *q = qkv + qkv_at + head, *o = dout + dout_at + head_out;
+    clear(acc);
+    for (int k0 = 0; k0 < N; k0 += KEYS) {
+        int left = N - k0 - 4 * tx;
+        scores(s, pool, q, first, stride, q + width, k0, stride, N);
+        scores(dp, pool, o, first, width, q + 2 * width, k0, stride, N);
+        barrier(CLK_LOCAL_MEM_FENCE);
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            size_t at = stats + (size_t)min(first + 4 * ty + i, N - 1);
+            float4 ds = exp(scale * s[i] - lse[lse_at + at]) * (dp[i] - delta[delta_at + at]);
+            ds.x = left > 0 ? ds.x : 0.0f;
+            ds.y = left > 1 ? ds.y : 0.0f;
+            ds.z = left > 2 ? ds.z : 0.0f;
+            ds.w = left > 3 ? ds.w : 0.0f;
+            *(__local float4 *)(pool + (4 * ty + i) * LP + 4 * tx) = ds;
+        }
+        weigh(acc, pool, pool + ROWS * LP, q + width, k0, stride, N);
+    }
+    store_rows(dqkv + dqkv_at + head, stride, acc, (float4)(scale), first, N);
+}
+
+#endif
+
+#ifdef DKV
+/* dv = P^T dout, dk = scale dS^T q. Groups own keys, so that nothing is added from two places. */
+__kernel __attribute__((reqd_work_group_size(BX, BY, 1)))
+void attention_dkv(__global float *dqkv, ulong dqkv_at, __global const float *dout, ulong dout_at,
+                         __global const float *qkv, ulong qkv_at, __global const float *lse, ulong lse_at,
+                         __global const float *delta, ulong delta_at, int N, int H, float scale)
+{
+    __local float pool[POOL] __attribute__((aligned(16)));
+    float dk[4][COLUMNS], dv[4][COLUMNS];
+    float4 s[4], dp[4];
+    POSITION
+    __global const float *q = qkv + qkv_at + head, *o = dout + dout_at + head_out;
+    clear(dk);
+    clear(dv);
+    for (int q0 = 0; q0 < N; q0 += KEYS) {
+        int n = q0 + 4 * tx;
+        scores(s, pool, q + width, first, stride, q, q0, stride, N);
+        scores(dp, pool, q + 2 * width, first, stride, o, q0, width, N);
+        float4 of_lse, of_delta;
+        size_t at = stats + (size_t)min(n, N - 1);
+        size_t at1 = stats + (size_t)min(n + 1, N - 1);
+        size_t at2 = stats + (size_t)min(n + 2, N - 1);
+        size_t at3 = stats + (size_t)min(n + 3, N - 1);
+        of_lse = (float4)(lse[lse_at + at], lse[lse_at + at1], lse[lse_at + at2], lse[lse_at + at3]);
+        of_delta = (float4)(delta[delta_at + at], delta[delta_at + at1], delta[delta_at + at2],
+                            delta[delta_at + at3]);
+        barrier(CLK_LOCAL_MEM_FENCE);
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            float4 p = exp(scale * s[i] - of_lse);
+            p.x = n < N ? p.x : 0.0f;
+            p.y = n + 1 < N ? p.y : 0.0f;
+            p.z = n + 2 < N ? p.z : 0.0f;
+            p.w = n + 3 < N ? p.w : 0.0f;
+            *(__local float4 *)(pool + (4 * ty + i) * LP + 4 * tx) = p;
+            dp[i] = n < N ? p * (dp[i] - of_delta) : (float4)(0.0f);
+        }
+        weigh(dv, pool, pool + ROWS * LP, o, q0, width, N);
+        barrier(CLK_LOCAL_MEM_FENCE);
+#pragma unroll
+        for (int i = 0; i < 4; i++)
+            *(__local float4 *)(pool + (4 * ty + i) * LP + 4 * tx) = dp[i];
+        weigh(dk, pool, pool + ROWS * LP, q, q0, stride, N);
+    }
+    store_rows(dqkv + dqkv_at + head + width, stride, dk, (float4)(scale), first, N);
+    store_rows(dqkv + dqkv_at + head + 2 * width, stride, dv, (float4)(1.0f), first, N);
 }
 #endif

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # The kernels travel inside the library as text (cl/embed.awk); prelude.cl is put before each other
 # file.
-cl_files = cl/prelude.cl cl/attention.cl cl/attention_registers.cl cl/diffusion.cl cl/linear.cl \
+cl_files = cl/prelude.cl cl/attention.cl cl/attention_registers.cl cl/diffusion.cl cl/linear.cl cl/linear_block.cl \
 	cl/linear_registers.cl cl/norm.cl \
 	cl/optimiser.cl cl/picture.cl cl/pointwise.cl cl/reduce.cl cl/transpose.cl
 EXTRA_DIST += $(cl_files) cl/embed.awk

@@ -1,22 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
- * attention.c: calls of cl/attention.cl, in the smallest build that holds the head size; on
- * processors of cl/attention_registers.cl, built for the head size itself, where that is whole
- * vectors. */
+ * attention.c: calls of cl/attention.cl; on processors of cl/attention_registers.cl, where the head size is
+ * whole vectors. Both are built for the head size itself. */
 #include "gemm.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-static int build_for(fdit_device *dev, int head_size)
-{
-    for (int i = 0; i < HEADS; i++)
-        if (head_size <= attention_heads[i])
-            return i;
-    fdit_device_fail(dev, FDIT_ERROR_UNSUPPORTED, "head size %d: at most %d", head_size,
-                     attention_heads[HEADS - 1]);
-    return 0;
-}
+enum { HEAD_MAX = 128, TILE_COLUMNS = 16, DELTA_ROWS = 32, DELTA_ITEMS = 8 };
 
 /* Floats of a vector; 0: attention.cl runs. */
 static int vector_for(const struct opencl *cl, int head_size)
@@ -40,9 +31,28 @@ static struct launch begin_registers(fdit_device *dev, int head_size, const char
                           kernel);
 }
 
-void opencl_attention_programs(fdit_device *dev, int head_size, bool backward)
+/* A kernel of attention.cl for `tall` groups, of 64 rows, or of 32. */
+static struct launch begin_tiles(fdit_device *dev, int head_size, bool tall, bool aligned,
+                                 const char *kernel, const char *which)
 {
-    int first = backward ? PROGRAM_ATTENTION_BACKWARD_32 : PROGRAM_ATTENTION_32;
+    char options[200];
+    if (head_size > HEAD_MAX)
+        fdit_device_fail(dev, FDIT_ERROR_UNSUPPORTED, "head size %d: at most %d", head_size, HEAD_MAX);
+    snprintf(options, sizeof options, "-D%s -DHEAD=%d -DBY=%d%s", which, head_size, tall ? 16 : 8,
+             aligned ? " -DALIGNED" : "");
+    return launch_variant(dev, opencl_variant(dev, "attention.cl", kernel, options), kernel);
+}
+
+/* Groups of 64 rows reuse more; of 32 there are twice as many. */
+static bool tall_groups(const struct opencl *cl, int samples, int rows, int heads)
+{
+    long long groups = (long long)samples * heads * ((rows + 63) / 64);
+    return groups >= 2 * (long long)cl->compute_units;
+}
+
+void opencl_attention_programs(fdit_device *dev, const struct fdit_op_shape *shape, bool backward)
+{
+    int head_size = shape->head_size;
     if (vector_for(opencl_of(dev), head_size)) {
         begin_registers(dev, head_size, "attention_transpose");
         begin_registers(dev, head_size, backward ? "attention_dq" : "attention");
@@ -50,7 +60,15 @@ void opencl_attention_programs(fdit_device *dev, int head_size, bool backward)
             begin_registers(dev, head_size, "attention_dkv");
         return;
     }
-    opencl_program_need(dev, (enum program)(first + build_for(dev, head_size)));
+    bool tall = tall_groups(opencl_of(dev), shape->samples, shape->rows, shape->heads),
+         aligned = head_size % 4 == 0;
+    if (!backward) {
+        begin_tiles(dev, head_size, tall, aligned, "attention", "FORWARD");
+        return;
+    }
+    begin_tiles(dev, head_size, tall, false, "attention_delta", "DELTA");
+    begin_tiles(dev, head_size, tall, aligned, "attention_dq", "DQ");
+    begin_tiles(dev, head_size, tall, aligned, "attention_dkv", "DKV");
 }
 
 size_t opencl_attention_floats(const struct opencl *cl, const struct fdit_op_shape *shape)
@@ -175,11 +193,16 @@ static void backward_in_registers(fdit_device *dev, const struct fdit_attention_
 
 /* ---------------------------------------------------------------------------- in local memory */
 
-static void run_groups(struct launch *l, int samples, int rows, int heads, int rows_a_group)
+static bool fours(struct fdit_tensor t)
 {
-    size_t groups = ((size_t)rows + (size_t)rows_a_group - 1) / (size_t)rows_a_group;
-    launch_run(l, 3, (size_t[]){ groups * l->group, (size_t)heads, (size_t)samples },
-               (size_t[]){ l->group, 1, 1 });
+    return t.offset % 4 == 0;
+}
+
+static void run_tiles(struct launch *l, bool tall, int samples, int rows, int heads)
+{
+    size_t by = tall ? 16 : 8, groups = ((size_t)rows + 4 * by - 1) / (4 * by);
+    launch_run(l, 3, (size_t[]){ groups * TILE_COLUMNS, (size_t)heads * by, (size_t)samples },
+               (size_t[]){ TILE_COLUMNS, by, 1 });
 }
 
 void opencl_attention(fdit_device *dev, const struct fdit_attention_args *a)
@@ -188,40 +211,41 @@ void opencl_attention(fdit_device *dev, const struct fdit_attention_args *a)
         attention_in_registers(dev, a);
         return;
     }
-    int build = build_for(dev, a->head_size);
-    struct launch l =
-        launch_begin(dev, (enum program)(PROGRAM_ATTENTION_32 + build), KERNEL_ATTENTION);
+    bool tall = tall_groups(opencl_of(dev), a->samples, a->rows, a->heads);
+    struct launch l = begin_tiles(dev, a->head_size, tall, a->head_size % 4 == 0 && fours(a->qkv),
+                                  "attention", "FORWARD");
     launch_tensor(&l, a->out);
     launch_tensor(&l, a->lse);
     launch_tensor(&l, a->qkv);
     launch_int(&l, a->rows);
     launch_int(&l, a->heads);
-    launch_int(&l, a->head_size);
     launch_float(&l, (float)(1 / sqrt((double)a->head_size)));
     launch_int(&l, fdit_has(a->lse));
-    run_groups(&l, a->samples, a->rows, a->heads, attention_rows[build]);
+    run_tiles(&l, tall, a->samples, a->rows, a->heads);
 }
 
 void opencl_attention_backward(fdit_device *dev, const struct fdit_attention_backward_args *a)
 {
+    static const char *const kernels[2][2] = { { "attention_dq", "DQ" }, { "attention_dkv", "DKV" } };
     if (vector_for(opencl_of(dev), a->head_size)) {
         backward_in_registers(dev, a);
         return;
     }
-    int build = build_for(dev, a->head_size);
-    enum program program = (enum program)(PROGRAM_ATTENTION_BACKWARD_32 + build);
+    bool tall = tall_groups(opencl_of(dev), a->samples, a->rows, a->heads);
+    bool aligned = a->head_size % 4 == 0 && fours(a->qkv) && fours(a->dout);
     cl_mem delta = opencl_of(dev)->workspace;
-    struct launch l = launch_begin(dev, program, KERNEL_ATTENTION_DELTA);
+    struct launch l = begin_tiles(dev, a->head_size, tall, false, "attention_delta", "DELTA");
     launch_memory(&l, delta, 0);
     launch_tensor(&l, a->dout);
     launch_tensor(&l, a->out);
     launch_int(&l, a->rows);
     launch_int(&l, a->heads);
-    launch_int(&l, a->head_size);
-    launch_run(&l, 3, (size_t[]){ (size_t)a->rows, (size_t)a->heads, (size_t)a->samples },
-               (size_t[]){ l.group, 1, 1 });
-    for (int kernel = KERNEL_ATTENTION_DQ; kernel <= KERNEL_ATTENTION_DKV; kernel++) {
-        l = launch_begin(dev, program, kernel);
+    launch_run(&l, 3,
+               (size_t[]){ ((size_t)a->rows + DELTA_ROWS - 1) / DELTA_ROWS * DELTA_ITEMS,
+                           (size_t)a->heads * DELTA_ROWS, (size_t)a->samples },
+               (size_t[]){ DELTA_ITEMS, DELTA_ROWS, 1 });
+    for (int k = 0; k < 2; k++) {
+        l = begin_tiles(dev, a->head_size, tall, aligned, kernels[k][0], kernels[k][1]);
         launch_tensor(&l, a->dqkv);
         launch_tensor(&l, a->dout);
         launch_tensor(&l, a->qkv);
@@ -229,8 +253,7 @@ void opencl_attention_backward(fdit_device *dev, const struct fdit_attention_bac
         launch_memory(&l, delta, 0);
         launch_int(&l, a->rows);
         launch_int(&l, a->heads);
-        launch_int(&l, a->head_size);
         launch_float(&l, (float)(1 / sqrt((double)a->head_size)));
-        run_groups(&l, a->samples, a->rows, a->heads, attention_backward_rows[build]);
+        run_tiles(&l, tall, a->samples, a->rows, a->heads);
     }
 }

@@ -15,7 +15,9 @@ static struct gemm_config default_config(const struct opencl *cl, bool swap)
         return (
             struct gemm_config){ .engine = GEMM_REGISTERS, .im = 8, .vw = 16, .nv = 2, .group = 8 };
     if (!cl->is_cpu)
-        return (struct gemm_config){ .engine = GEMM_TILE, .im = 4, .nv = 4, .step = 16 };
+        return (struct gemm_config){
+            .engine = GEMM_BLOCK, .im = 8, .nv = 8, .bx = 16, .by = 16, .step = 8
+        };
     if (cl->vector_floats >= 16)
         return (
             struct gemm_config){ .engine = GEMM_REGISTERS, .im = 4, .vw = 16, .nv = 4, .group = 8 };
@@ -24,7 +26,7 @@ static struct gemm_config default_config(const struct opencl *cl, bool swap)
     };
 }
 
-static const char *const engine_names[] = { "default", "tile", "registers", "clblast" };
+static const char *const engine_names[] = { "default", "tile", "registers", "clblast", "block" };
 
 void gemm_config_text(const struct gemm_config *c, char out[64])
 {
@@ -32,8 +34,17 @@ void gemm_config_text(const struct gemm_config *c, char out[64])
         snprintf(out, 64, "tile im=%d nv=%d step=%d", c->im, c->nv, c->step);
     else if (c->engine == GEMM_REGISTERS)
         snprintf(out, 64, "registers im=%d vw=%d nv=%d group=%d", c->im, c->vw, c->nv, c->group);
+    else if (c->engine == GEMM_BLOCK)
+        snprintf(out, 64, "block im=%d nv=%d bx=%d by=%d step=%d", c->im, c->nv, c->bx, c->by,
+                 c->step);
     else
         snprintf(out, 64, "%s", engine_names[c->engine]);
+}
+
+/* Two tiles of each side: cl/linear_block.cl. */
+static int block_local_bytes(const struct gemm_config *c)
+{
+    return 2 * c->step * (c->by * c->im + 4 + c->bx * c->nv + 4) * (int)sizeof(float);
 }
 
 static bool valid(const struct gemm_config *c)
@@ -44,23 +55,33 @@ static bool valid(const struct gemm_config *c)
     if (c->engine == GEMM_REGISTERS)
         return sizes && (c->vw == 4 || c->vw == 8 || c->vw == 16) && c->group >= 1 &&
                c->group <= 256;
+    if (c->engine == GEMM_BLOCK) {
+        int items = c->bx * c->by, quads_a = c->by * c->im * c->step / 4,
+            quads_b = c->bx * c->nv * c->step / 4;
+        bool whole = items > 0 && quads_a % items == 0 && quads_b % items == 0;
+        return sizes && c->im % 4 == 0 && c->nv % 4 == 0 && c->bx >= 1 && c->by >= 1 &&
+               items <= GROUP && c->step >= 4 && c->step <= 32 && c->step % 4 == 0 && whole &&
+               block_local_bytes(c) <= 48 << 10;
+    }
     return c->engine == GEMM_CLBLAST;
 }
 
 bool gemm_config_parse(const char *text, struct gemm_config *out)
 {
-    struct gemm_config c = { .im = 4, .nv = 4, .step = 16, .vw = 4, .group = 8 };
+    struct gemm_config c = { .im = 4, .nv = 4, .step = 16, .vw = 4, .group = 8, .bx = 16, .by = 16 };
     char name[16], key[8];
     int used = 0, value;
     if (sscanf(text, "%15s%n", name, &used) != 1)
         return false;
-    for (int e = GEMM_TILE; e <= GEMM_CLBLAST; e++)
+    for (int e = GEMM_TILE; e <= GEMM_BLOCK; e++)
         if (strcmp(name, engine_names[e]) == 0)
             c.engine = (enum gemm_engine)e;
     for (text += used; sscanf(text, " %7[a-z]=%d%n", key, &value, &used) == 2; text += used) {
         int *field = strcmp(key, "im") == 0      ? &c.im
                      : strcmp(key, "nv") == 0    ? &c.nv
                      : strcmp(key, "step") == 0  ? &c.step
+                     : strcmp(key, "bx") == 0    ? &c.bx
+                     : strcmp(key, "by") == 0    ? &c.by
                      : strcmp(key, "vw") == 0    ? &c.vw
                      : strcmp(key, "group") == 0 ? &c.group
                                                  : NULL;
@@ -96,6 +117,16 @@ static void fit(struct gemm_config *c, int rows, int columns)
         c->im = c->im > 4 ? 4 : c->im / 2;
 }
 
+/* A smaller tile where large ones would leave compute units without work; 64 x 64 has half the reuse. */
+static void block_fit(const struct opencl *cl, const struct gemm_shape *s, struct gemm_config *c)
+{
+    long long tiles = (long long)ceil_div(s->M, c->by * c->im) * ceil_div(s->N, c->bx * c->nv);
+    if (tiles < 2 * cl->compute_units)
+        *c = (struct gemm_config){
+            .engine = GEMM_BLOCK, .im = 4, .nv = 4, .bx = 16, .by = 16, .step = 16
+        };
+}
+
 struct gemm_config gemm_choose(const struct opencl *cl, const struct gemm_shape *s)
 {
     static const struct gemm_config fallback = {
@@ -112,6 +143,10 @@ struct gemm_config gemm_choose(const struct opencl *cl, const struct gemm_shape 
         else
             fit(&c, swapped(s) ? s->N : s->M, swapped(s) ? s->M : s->N);
     }
+    if (c.engine == GEMM_BLOCK && (s->M < 32 || s->N < 32))
+        c = fallback;
+    if (c.engine == GEMM_BLOCK && !cl->gemm_forced.engine)
+        block_fit(cl, s, &c);
     if (c.engine == GEMM_TILE && s->vectors && s->kind != GEMM_DW)
         c.im = 1;
     return c;
@@ -135,10 +170,30 @@ static int storage_number(enum fdit_dtype storage)
     return storage == FDIT_F16 ? 1 : storage == FDIT_BF16 ? 2 : storage == FDIT_I8 ? 3 : 0;
 }
 
+/* What a build of linear_block.cl fixes beyond its tile: see the head of that file. */
+struct block_build {
+    bool aligned, slope;
+    int act;
+};
+
+static const struct program_state *block_for(fdit_device *dev, const struct gemm_shape *s,
+                                             const struct gemm_config *c,
+                                             const struct block_build *b)
+{
+    char options[200];
+    snprintf(options, sizeof options,
+             "%s-DBX=%d -DBY=%d -DIM=%d -DIN=%d -DTK=%d -DW_TYPE=%d -DACT=%d%s%s%s%s",
+             opencl_of(dev)->is_nvidia ? "-cl-nv-maxrregcount=128 " : "", c->bx, c->by, c->im,
+             c->nv, c->step, storage_number(s->storage), b->act, b->slope ? " -DSLOPE" : "",
+             b->aligned ? " -DALIGNED" : "", s->kind == GEMM_DW ? " -DA_COLUMNS" : "",
+             swapped(s) ? "" : " -DB_ROWS");
+    return opencl_variant(dev, "linear_block.cl", "linear_block", options);
+}
+
 static const struct program_state *build_for(fdit_device *dev, const struct gemm_shape *s,
                                              const struct gemm_config *c)
 {
-    char options[160];
+    char options[200];
     const char *a = s->kind == GEMM_DW ? " -DA_COLUMNS" : "";
     if (c->engine == GEMM_REGISTERS) {
         snprintf(options, sizeof options, "-DIM=%d -DVW=%d -DNV=%d -DGROUP_M=%d -DW_TYPE=%d%s%s",
@@ -154,6 +209,15 @@ static const struct program_state *build_for(fdit_device *dev, const struct gemm
 void gemm_prepare(fdit_device *dev, const struct gemm_shape *s)
 {
     struct gemm_config c = gemm_choose(opencl_of(dev), s);
+    if (c.engine == GEMM_BLOCK) { /* a plan does not say which have an activation: GELU, if any */
+        struct block_build b = { .aligned = s->N % 4 == 0 && s->K % 4 == 0 && s->M % 4 == 0 };
+        block_for(dev, s, &c, &b);
+        b.act = FDIT_ACT_GELU_TANH;
+        b.slope = s->kind == GEMM_DX;
+        if (s->kind != GEMM_DW)
+            block_for(dev, s, &c, &b);
+        return;
+    }
     build_for(dev, s, &c);
     if (c.engine == GEMM_REGISTERS && swapped(s))
         opencl_program_need(dev, PROGRAM_TRANSPOSE);
@@ -249,6 +313,35 @@ static void run_tile(fdit_device *dev, const struct product *p, const struct gem
                (size_t[]){ 16, side });
 }
 
+static bool fours(struct fdit_tensor t)
+{
+    return !fdit_has(t) || t.offset % 4 == 0;
+}
+
+static void run_block(fdit_device *dev, const struct product *p, const struct gemm_config *c)
+{
+    const struct gemm_shape *s = &p->shape;
+    int lda = s->kind == GEMM_DW ? s->M : s->K;
+    unsigned act = p->flags >> LINEAR_ACT;
+    struct block_build b = {
+        .aligned = lda % 4 == 0 && p->ldw % 4 == 0 && s->N % 4 == 0 &&
+                   (s->kind == GEMM_DW || s->K % 4 == 0) && p->gate_stride % 4 == 0 &&
+                   p->w_at % 4 == 0 && p->scales % 4 == 0 && fours(p->y) && fours(p->a) &&
+                   fours(p->bias) && fours(p->pre) && fours(p->gate) && fours(p->residual),
+        .slope = p->flags >> LINEAR_SLOPE & 1u,
+        .act = (int)act,
+    };
+    struct launch l = launch_variant(dev, block_for(dev, s, c, &b), "linear_block");
+    launch_tensor(&l, p->y);
+    launch_tensor(&l, p->a);
+    launch_memory(&l, p->w, p->w_at);
+    launch_epilogue(&l, p, lda, p->ldw);
+    launch_run(&l, 2,
+               (size_t[]){ (size_t)ceil_div(s->N, c->bx * c->nv) * (size_t)c->bx,
+                           (size_t)ceil_div(s->M, c->by * c->im) * (size_t)c->by },
+               (size_t[]){ (size_t)c->bx, (size_t)c->by });
+}
+
 /* from [M][K] to the workspace, [K][gemm_ld(M)]. */
 static void run_transpose(fdit_device *dev, const struct product *p)
 {
@@ -296,6 +389,8 @@ static void run_product(fdit_device *dev, const struct product *p)
     struct gemm_config c = gemm_choose(opencl_of(dev), &p->shape);
     if (c.engine == GEMM_REGISTERS)
         run_registers(dev, p, &c);
+    else if (c.engine == GEMM_BLOCK)
+        run_block(dev, p, &c);
     else
         run_tile(dev, p, &c);
 }

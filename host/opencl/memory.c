@@ -140,7 +140,7 @@ static void programs_of(fdit_device *dev, const struct fdit_op_shape *shape)
     case FDIT_OP_LINEAR_DW: opencl_linear_prepare(dev, shape); break;
     case FDIT_OP_ATTENTION:
     case FDIT_OP_ATTENTION_BACKWARD:
-        opencl_attention_programs(dev, shape->head_size, shape->op == FDIT_OP_ATTENTION_BACKWARD);
+        opencl_attention_programs(dev, shape, shape->op == FDIT_OP_ATTENTION_BACKWARD);
         break;
     case FDIT_OP_NORM:
     case FDIT_OP_MODULATE: opencl_program_need(dev, PROGRAM_NORM); break;

@@ -68,6 +68,7 @@ static enum fdit_status describe(fdit_context *ctx, struct opencl *cl,
 {
     enum fdit_status status = FDIT_OK;
     cl_device_type type = 0;
+    size_t vendor = 0, units = 0;
     TRY(number(ctx, cl, CL_DEVICE_LOCAL_MEM_SIZE, &cl->local_bytes));
     TRY(number(ctx, cl, CL_DEVICE_MAX_MEM_ALLOC_SIZE, &cl->max_buffer));
     TRY(number(ctx, cl, CL_DEVICE_GLOBAL_MEM_SIZE, &info->memory));
@@ -77,7 +78,12 @@ static enum fdit_status describe(fdit_context *ctx, struct opencl *cl,
     cl_uint floats = 0;
     cl->is_cpu = (type & CL_DEVICE_TYPE_CPU) != 0;
     cl->group = GROUP;
-    cl->no_registers = cl->gemm_forced.engine == GEMM_TILE;
+    cl->no_registers =
+        cl->gemm_forced.engine == GEMM_TILE || cl->gemm_forced.engine == GEMM_BLOCK;
+    TRY(number(ctx, cl, CL_DEVICE_VENDOR_ID, &vendor));
+    TRY(number(ctx, cl, CL_DEVICE_MAX_COMPUTE_UNITS, &units));
+    cl->is_nvidia = vendor == 0x10de && strncmp(cl->label, "NVIDIA ", 7) == 0;
+    cl->compute_units = (int)units;
     TRY(opencl_status(ctx, cl,
                       clGetDeviceInfo(cl->device, CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT,
                                       sizeof floats, &floats, NULL),
@@ -109,6 +115,7 @@ static enum fdit_status open_device(fdit_context *ctx, const struct fdit_device_
     if (forced && *forced && !gemm_config_parse(forced, &cl->gemm_forced))
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
              "FINEDIFFUSION_OPENCL_GEMM='%s' is none of 'clblast', 'tile im=4 nv=4 step=16', "
+             "'block im=8 nv=8 bx=16 by=16 step=8', "
              "'registers im=4 "
              "vw=16 nv=4 group=8'",
              forced);

@@ -7,15 +7,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define FORWARD(head, rows, tile) "-DFORWARD -DHEAD=" #head " -DROWS=" #rows " -DTILE=" #tile
-#define BACKWARD(head, rows, tile) "-DHEAD=" #head " -DROWS=" #rows " -DTILE=" #tile
-
-/* The tiles of a group's local memory stay below 32 KiB: floats are
- * forward (ROWS + TILE) (HEAD + 1) + 2 ROWS (TILE + 1), backward twice the first term. */
-const int attention_heads[HEADS] = { 32, 64, 72, 128 };
-const int attention_rows[HEADS] = { 32, 32, 32, 32 };
-const int attention_backward_rows[HEADS] = { 32, 32, 32, 16 };
-
 static const struct {
     const char *source, *options;
     const char *kernels[PROGRAM_KERNELS];
@@ -37,22 +28,6 @@ static const struct {
                           "",
                           { "conv", "channel_moments", "group_stats", "group_apply", "softmax",
                             "patches" } },
-    [PROGRAM_ATTENTION_32] = { "attention.cl", FORWARD(32, 32, 32), { "attention" } },
-    [PROGRAM_ATTENTION_64] = { "attention.cl", FORWARD(64, 32, 32), { "attention" } },
-    [PROGRAM_ATTENTION_72] = { "attention.cl", FORWARD(72, 32, 32), { "attention" } },
-    [PROGRAM_ATTENTION_128] = { "attention.cl", FORWARD(128, 32, 16), { "attention" } },
-    [PROGRAM_ATTENTION_BACKWARD_32] = { "attention.cl",
-                                        BACKWARD(32, 32, 32),
-                                        { "attention_delta", "attention_dq", "attention_dkv" } },
-    [PROGRAM_ATTENTION_BACKWARD_64] = { "attention.cl",
-                                        BACKWARD(64, 32, 16),
-                                        { "attention_delta", "attention_dq", "attention_dkv" } },
-    [PROGRAM_ATTENTION_BACKWARD_72] = { "attention.cl",
-                                        BACKWARD(72, 32, 16),
-                                        { "attention_delta", "attention_dq", "attention_dkv" } },
-    [PROGRAM_ATTENTION_BACKWARD_128] = { "attention.cl",
-                                         BACKWARD(128, 16, 8),
-                                         { "attention_delta", "attention_dq", "attention_dkv" } },
 };
 
 /* On a processor the work-items of a group are the lanes of its vectors, and every barrier costs a

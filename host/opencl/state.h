@@ -25,24 +25,17 @@ enum program {
     PROGRAM_DIFFUSION,
     PROGRAM_OPTIMISER,
     PROGRAM_PICTURE,
-    PROGRAM_ATTENTION_32,
-    PROGRAM_ATTENTION_64,
-    PROGRAM_ATTENTION_72,
-    PROGRAM_ATTENTION_128,
-    PROGRAM_ATTENTION_BACKWARD_32,
-    PROGRAM_ATTENTION_BACKWARD_64,
-    PROGRAM_ATTENTION_BACKWARD_72,
-    PROGRAM_ATTENTION_BACKWARD_128,
     PROGRAM_COUNT
 };
 
 enum gemm_kind { GEMM_FORWARD, GEMM_DX, GEMM_DW };
-enum gemm_engine { GEMM_DEFAULT, GEMM_TILE, GEMM_REGISTERS, GEMM_CLBLAST };
+enum gemm_engine { GEMM_DEFAULT, GEMM_TILE, GEMM_REGISTERS, GEMM_CLBLAST, GEMM_BLOCK };
 /* An engine and its parameters: see gemm.h and the heads of the kernel files. */
 struct gemm_config {
     enum gemm_engine engine;
     int im, nv;    /* rows and columns (tile) or vectors (registers) of a work-item */
-    int step;      /* tile: steps of k in local memory */
+    int step;      /* tile, block: steps of k in local memory */
+    int bx, by;    /* block: work-items a group, each way */
     int vw, group; /* registers: floats of a vector; items a group */
 };
 
@@ -71,10 +64,6 @@ enum {
     KERNEL_CROSS_ENTROPY,
     KERNEL_SAMPLER,
     KERNEL_ADAMW = 0,
-    KERNEL_ATTENTION = 0,
-    KERNEL_ATTENTION_DELTA = 0,
-    KERNEL_ATTENTION_DQ,
-    KERNEL_ATTENTION_DKV,
     KERNEL_CONV = 0,
     KERNEL_CHANNEL_MOMENTS,
     KERNEL_GROUP_STATS,
@@ -86,16 +75,13 @@ enum {
 
 enum {
     GROUP = 256,             /* work-items a group: cl/prelude.cl */
-    VARIANTS = 96,           /* builds of the products */
-    HEADS = 4,               /* builds of the attention programs */
+    VARIANTS = 160,          /* builds of the products */
     SUM_ROWS = 256,          /* rows a partial sum of column_sum */
     SUM_PARTS = 1024,        /* most partial sums of sum_squares */
     QUEUE_BOUND = 128,       /* launches between two waits for the one before: see launch_run */
     STAGING_BYTES = 4 << 20, /* of each half of the ring for writes */
     READ_SLOTS = 8,
 };
-extern const int attention_heads[HEADS]; /* largest head size of each build, ascending */
-extern const int attention_rows[HEADS], attention_backward_rows[HEADS];
 
 struct program_state {
     cl_program program;
@@ -104,7 +90,7 @@ struct program_state {
 
 /* A kernel built for options that are found at run time. */
 struct variant {
-    char source[32], kernel[32], options[160];
+    char source[32], kernel[32], options[200];
     struct program_state state;
 };
 
@@ -120,6 +106,8 @@ struct opencl {
     int n_variants;
     bool is_cpu;       /* the device is a processor: no local memory of its own, slow barriers */
     int vector_floats; /* of its vector registers */
+    bool is_nvidia;    /* its own driver */
+    int compute_units;
     int group;         /* work-items a group: GROUP of cl/prelude.cl */
     bool no_registers; /* never the kernels for processors */
     struct gemm_config gemm_forced; /* engine GEMM_DEFAULT: none */
@@ -232,7 +220,7 @@ size_t opencl_weight_scales(const struct opencl *cl, const struct fdit_weight_de
 void opencl_linear_prepare(fdit_device *dev, const struct fdit_op_shape *shape);
 size_t opencl_linear_workspace(fdit_device *dev, const struct fdit_op_shape *shape);
 size_t opencl_attention_floats(const struct opencl *cl, const struct fdit_op_shape *shape);
-void opencl_attention_programs(fdit_device *dev, int head_size, bool backward);
+void opencl_attention_programs(fdit_device *dev, const struct fdit_op_shape *shape, bool backward);
 
 void opencl_linear(fdit_device *dev, const struct fdit_linear_args *a);
 void opencl_linear_dx(fdit_device *dev, const struct fdit_linear_dx_args *a);

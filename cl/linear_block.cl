@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * linear_block.cl: the products of linear.cl (see there for what A, B, M, N and K are) for GPUs: large
+ * tiles, four numbers a load, two tiles in local memory.
+ *
+ *   A(m, k)   a [M][lda], or [K][lda] with A_COLUMNS
+ *   B(k, n)   b [N][ldb], or [K][ldb] with B_ROWS; W_TYPE is its storage
+ *
+ * A group computes TM x TN elements, TK steps of k at a time. Work-item (tx, ty) owns quads: rows
+ * 4 ty + {0..3} + 4 BY i and columns 4 tx + {0..3} + 4 BX j, so that neighbours in tx read neighbouring
+ * quads of local memory and write neighbouring quads of the result:
+ *
+ *            TN = BX IN
+ *       +----+----+----+        While tile t is multiplied out of one half of local memory, the items
+ *       |    |    |    |        hold tile t + 1 in registers; it goes into the other half before the one
+ *   TM  +----+----+----+        barrier of a step.
+ *    =  |    |tile|    |
+ *  BY IM+----+----+----+
+ *
+ * ALIGNED: all offsets, lda, ldb and N are multiples of 4, and so is K where a side lies along k: quads
+ * are one load and one store. Without it the same kernel loads number by number.
+ *
+ * An element's sum over k runs in one order whatever the tile, so its bits do not depend on M.
+ *
+ * BX, BY    work-items a group, each way
+ * IM, IN    elements of C a work-item, each way: multiples of 4
+ * TK        steps of k a tile: a multiple of 4
+ * ACT       the activation (prelude.cl); SLOPE: multiply by act'(pre) instead. Not flags: the code of all
+ *           of them, unrolled, is more than compilers keep out of memory.
+ * W_TYPE    0 f32, 1 f16, 2 bf16, 3 int8 with an f32 scale for each output feature, which is column n
+ *           of B with B_ROWS, else its index k */
+#ifndef BX
+#define BX 16
+#endif
+#ifndef BY
+#define BY 16
+#endif
+#ifndef IM
+#define IM 8
+#endif
+#ifndef IN
+#define IN 8
+#endif
+#ifndef TK
+#define TK 8
+#endif
+#ifndef W_TYPE
+#define W_TYPE 0
+#endif
+#ifndef ACT
+#define ACT ACT_NONE
+#endif
+#define ITEMS (BX * BY)
+#define TM (BY * IM)
+#define TN (BX * IN)
+#define LA (TM + 4) /* of a row in local memory: quads of k are stored to different banks */
+#define LB (TN + 4)
+#define QA (TM * TK / 4 / ITEMS) /* quads an item loads */
+#define QB (TN * TK / 4 / ITEMS)
+
+#if W_TYPE == 0
+#define B_TYPE float
+#define B_ONE(at) b[at]
+#define B_FOUR(at) *(__global const float4 *)(b + (at))
+#elif W_TYPE == 1
+#define B_TYPE half
+#define B_ONE(at) vload_half((at), b)
+#define B_FOUR(at) vload_half4(0, b + (at))
+#elif W_TYPE == 2
+#define B_TYPE ushort
+#define B_ONE(at) as_float((uint)b[at] << 16)
+#define B_FOUR(at) as_float4(convert_uint4(*(__global const ushort4 *)(b + (at))) << 16)
+#else
+#define B_TYPE char
+#define B_ONE(at) (float)b[at]
+#define B_FOUR(at) convert_float4(*(__global const char4 *)(b + (at)))
+#endif
+
+#define HAS_BETA 0
+#define HAS_BIAS 1
+#define HAS_PRE 2
+#define HAS_GATE 3
+#define HAS_RESIDUAL 4
+#define RESIDUAL_SHARED 5
+
+#ifdef ALIGNED
+ACTIVATIONS(float4, 4)
+#endif
+
+#ifdef SLOPE
+#define ACTIVATE(T, S, v, column) v *= act_slope##S(ACT, *(__global const T *)(pre + pre_at + row + column));
+#else
+#define ACTIVATE(T, S, v, column)                                                                  \
+    if (FLAG(flags, HAS_PRE))                                                                      \
+        *(__global T *)(pre + pre_at + row + column) = v;                                          \
+    v = act##S(ACT, v);
+#endif
+
+#if W_TYPE == 3 && defined(B_ROWS)
+#define SCALED(T, v, n) v *= *(__global const T *)(w_scale + w_scale_at + (size_t)(n));
+#else
+#define SCALED(T, v, n)
+#endif
+/* What is fused, for v at columns n.. of row m; T is float, or float4 with the suffix 4. */
+#define FINISH(T, S, v, n)                                                                         \
+    {                                                                                              \
+        size_t column = (size_t)(n);                                                               \
+        SCALED(T, v, n)                                                                            \
+        if (FLAG(flags, HAS_BIAS))                                                                 \
+            v += *(__global const T *)(bias + bias_at + column);                                   \
+        ACTIVATE(T, S, v, column)                                                                  \
+        if (FLAG(flags, HAS_GATE))                                                                 \
+            v *= *(__global const T *)(gate + of_sample + column);                                 \
+        if (FLAG(flags, HAS_RESIDUAL))                                                             \
+            v += *(__global const T *)(residual + shortcut + column);                              \
+        if (FLAG(flags, HAS_BETA))                                                                 \
+            v += *(__global T *)(y + y_at + row + column);                                         \
+        *(__global T *)(y + y_at + row + column) = v;                                              \
+    }
+
+/* Four numbers of a row (along `to`, at `i` of `n`) of `row` of `rows`; zeroes past the ends. */
+float4 quad_of_a(__global const float *a, int row, int rows, int i, int n, int ld)
+{
+    size_t at = (size_t)row * (size_t)ld + (size_t)i;
+    if (row >= rows || i >= n)
+        return (float4)(0.0f);
+#ifdef ALIGNED
+    return *(__global const float4 *)(a + at);
+#else
+    return (float4)(a[at], i + 1 < n ? a[at + 1] : 0.0f, i + 2 < n ? a[at + 2] : 0.0f,
+                    i + 3 < n ? a[at + 3] : 0.0f);
+#endif
+}
+
+float4 quad_of_b(__global const B_TYPE *b, int row, int rows, int i, int n, int ld)
+{
+    size_t at = (size_t)row * (size_t)ld + (size_t)i;
+    if (row >= rows || i >= n)
+        return (float4)(0.0f);
+#ifdef ALIGNED
+    return B_FOUR(at);
+#else
+    return (float4)(B_ONE(at), i + 1 < n ? B_ONE(at + 1) : 0.0f, i + 2 < n ? B_ONE(at + 2) : 0.0f,
+                    i + 3 < n ? B_ONE(at + 3) : 0.0f);
+#endif
+}
+
+/* A quad along k becomes four rows of local memory, one along m or n four neighbours. */
+void put_across(__local float *to, int ld, float4 v)
+{
+    to[0] = v.x;
+    to[ld] = v.y;
+    to[2 * ld] = v.z;
+    to[3 * ld] = v.w;
+}
+
+__kernel __attribute__((reqd_work_group_size(BX, BY, 1))) void
+linear_block(__global float *y, ulong y_at, __global const float *a, ulong a_at,
+             __global const B_TYPE *b, ulong b_at, __global const float *w_scale, ulong w_scale_at,
+             __global const float *bias, ulong bias_at, __global float *pre, ulong pre_at,
+             __global const float *gate, ulong gate_at, __global const float *residual,
+             ulong residual_at, int M, int N, int K, int lda, int ldb, int rows, int gate_stride,
+             uint flags)
+{
+    __local float as[2][TK * LA] __attribute__((aligned(16)));
+    __local float bs[2][TK * LB] __attribute__((aligned(16)));
+    int tx = (int)get_local_id(0), ty = (int)get_local_id(1), l = ty * BX + tx;
+    int m0 = (int)get_group_id(1) * TM, n0 = (int)get_group_id(0) * TN;
+    float4 acc[IM][IN / 4], next_a[QA], next_b[QB];
+    a += a_at;
+    b += b_at;
+#pragma unroll
+    for (int i = 0; i < IM; i++)
+#pragma unroll
+        for (int j = 0; j < IN / 4; j++)
+            acc[i][j] = (float4)(0.0f);
+
+    int tiles = (K + TK - 1) / TK;
+    for (int t = -1; t < tiles; t++) {
+        int k0 = (t + 1) * TK, half_at = (t + 1) & 1;
+        if (t + 1 < tiles) {
+#pragma unroll
+            for (int q = 0; q < QA; q++) {
+                int i = l + q * ITEMS;
+#ifdef A_COLUMNS
+                next_a[q] = quad_of_a(a, k0 + i / (TM / 4), K, m0 + i % (TM / 4) * 4, M, lda);
+#else
+                next_a[q] = quad_of_a(a, m0 + i / (TK / 4), M, k0 + i % (TK / 4) * 4, K, lda);
+#endif
+            }
+#pragma unroll
+            for (int q = 0; q < QB; q++) {
+                int i = l + q * ITEMS;
+#ifdef B_ROWS
+                next_b[q] = quad_of_b(b, k0 + i / (TN / 4), K, n0 + i % (TN / 4) * 4, N, ldb);
+#else
+                int k = k0 + i % (TK / 4) * 4;
+                next_b[q] = quad_of_b(b, n0 + i / (TK / 4), N, k, K, ldb);
+#if W_TYPE == 3
+                next_b[q] *= (float4)(w_scale[w_scale_at + (size_t)min(k, K - 1)],
+                                      w_scale[w_scale_at + (size_t)min(k + 1, K - 1)],
+                                      w_scale[w_scale_at + (size_t)min(k + 2, K - 1)],
+                                      w_scale[w_scale_at + (size_t)min(k + 3, K - 1)]);
+#endif
+#endif
+            }
+        }
+        if (t >= 0) {
+            __local const float *at = as[t & 1] + 4 * ty, *bt = bs[t & 1] + 4 * tx;
+#pragma unroll
+            for (int k = 0; k < TK; k++) {
+                float4 bn[IN / 4];
+#pragma unroll
+                for (int j = 0; j < IN / 4; j++)
+                    bn[j] = *(__local const float4 *)(bt + k * LB + 4 * BX * j);
+#pragma unroll
+                for (int i = 0; i < IM / 4; i++) {
+                    float4 am = *(__local const float4 *)(at + k * LA + 4 * BY * i);
+#pragma unroll
+                    for (int j = 0; j < IN / 4; j++) {
+                        acc[4 * i][j] = mad((float4)(am.x), bn[j], acc[4 * i][j]);
+                        acc[4 * i + 1][j] = mad((float4)(am.y), bn[j], acc[4 * i + 1][j]);
+                        acc[4 * i + 2][j] = mad((float4)(am.z), bn[j], acc[4 * i + 2][j]);
+                        acc[4 * i + 3][j] = mad((float4)(am.w), bn[j], acc[4 * i + 3][j]);
+                    }
+                }
+            }
+        }
+        if (t + 1 < tiles) {
+#pragma unroll
+            for (int q = 0; q < QA; q++) {
+                int i = l + q * ITEMS;
+#ifdef A_COLUMNS
+                *(__local float4 *)(as[half_at] + i / (TM / 4) * LA + i % (TM / 4) * 4) = next_a[q];
+#else
+                put_across(as[half_at] + i % (TK / 4) * 4 * LA + i / (TK / 4), LA, next_a[q]);
+#endif
+            }
+#pragma unroll
+            for (int q = 0; q < QB; q++) {
+                int i = l + q * ITEMS;
+#ifdef B_ROWS
+                *(__local float4 *)(bs[half_at] + i / (TN / 4) * LB + i % (TN / 4) * 4) = next_b[q];
+#else
+                put_across(bs[half_at] + i % (TK / 4) * 4 * LB + i / (TK / 4), LB, next_b[q]);
+#endif
+            }
+        }
+        barrier(CLK_LOCAL_MEM_FENCE);
+    }
+
+#pragma unroll
+    for (int i = 0; i < IM; i++) {
+        int m = m0 + 4 * ty + i / 4 * 4 * BY + i % 4;
+        size_t row = (size_t)m * (size_t)N;
+        size_t of_sample = gate_at + (size_t)(m / rows) * (size_t)gate_stride;
+        size_t shortcut = residual_at + (size_t)(FLAG(flags, RESIDUAL_SHARED) ? m % rows : m) * (size_t)N;
+#pragma unroll
+        for (int j = 0; j < IN / 4; j++) {
+            int n = n0 + 4 * tx + 4 * BX * j;
+            if (m >= M || n >= N)
+                continue;
+#ifdef ALIGNED
+            float4 v = acc[i][j];
+            FINISH(float4, 4, v, n)
+#else
+            float one[4] = { acc[i][j].x, acc[i][j].y, acc[i][j].z, acc[i][j].w };
+#pragma unroll
+            for (int c = 0; c < 4; c++)
+                if (n + c < N) {
+                    float v = one[c];
+                    FINISH(float, , v, n + c)
+                }
+#endif
+        }
+    }
+}
