@@ -4,6 +4,7 @@
 
     torch_dit.py 'train DiT-S/2 b4' 'sample DiT-S/2 b4' --json > torch.json
     torch_dit.py 'train DiT-S/2 b4' --compile --autocast bf16 --threads 2
+    torch_dit.py 'train DiT-XL/2 b8' --device cuda [--tf32]
 
 A training step is forward, loss (noise and variance), backward, AdamW and EMA of the trained parameters:
 class table, biases and norms, or what another mask says. Frozen matrices take no gradient. A sampling step
@@ -206,7 +207,7 @@ def losses(out, noise, log_beta, log_var, mean_eps):
 # --------------------------------------------------------------------------------------------- the work
 
 def autocast(args):
-    return torch.autocast("cpu", dtype=torch.bfloat16, enabled=args.autocast == "bf16")
+    return torch.autocast(args.device, dtype=torch.bfloat16, enabled=args.autocast == "bf16")
 
 
 def make_train(p, model, args):
@@ -253,8 +254,18 @@ def make_sample(p, model, args):
         cond, uncond = out.float()[:, :p.channels].chunk(2)
         eps = torch.cat([uncond[:, :guided] + 4 * (cond[:, :guided] - uncond[:, :guided]),
                          cond[:, guided:]], dim=1)
-        return ((x - sigma * eps) / alpha).numpy()
+        return ((x - sigma * eps) / alpha).cpu().numpy()
     return step
+
+
+def memory(args):
+    if args.device == "cuda":
+        return torch.cuda.max_memory_allocated()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def device_name(args):
+    return torch.cuda.get_device_name() if args.device == "cuda" else "the CPU"
 
 
 def measure(text, args):
@@ -275,14 +286,15 @@ def measure(text, args):
         seconds.append(time.perf_counter() - began)
     best = min(seconds)
     how = "compiled" if args.compile else "eager"
-    return {"problem": p.text, "device": f"PyTorch {torch.__version__} on the CPU, {how}",
-            "driver": "oneDNN" if torch.backends.mkldnn.is_available() else "no oneDNN",
-            "precision": args.autocast or "f32", "weights": "f32", "threads": torch.get_num_threads(),
+    return {"problem": p.text, "device": f"PyTorch {torch.__version__} on {device_name(args)}, {how}",
+            "driver": "cuBLAS" if args.device == "cuda" else
+                      "oneDNN" if torch.backends.mkldnn.is_available() else "no oneDNN",
+            "precision": args.autocast or ("tf32" if args.tf32 else "f32"), "weights": "f32", "threads": torch.get_num_threads(),
             "batch": p.batch, "seconds_min": best, "seconds_median": statistics.median(seconds),
             "seconds_max": max(seconds), "repetitions": len(seconds),
             "seconds_per_image": best / p.batch, "gflops": 1e-9 * p.flops() / best,
             "flops": float(p.flops()),
-            "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            "peak_memory_bytes": memory(args),
             "warmup_seconds": warm, "version": torch.__version__}
 
 
@@ -290,6 +302,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("problems", nargs="+", metavar="PROBLEM", help="'train DiT-S/2 b4', ...")
     parser.add_argument("--threads", type=int, help="threads of PyTorch (default: its own choice)")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--tf32", action="store_true", help="matrix units of NVIDIA for f32 products")
     parser.add_argument("--compile", action="store_true", help="torch.compile the network")
     parser.add_argument("--autocast", choices=["bf16"], help="arithmetic of the products")
     parser.add_argument("--adamw", choices=["fused", "foreach", "loop"], default="fused")
@@ -297,6 +311,8 @@ def main():
                         help="default: until 3 and a second, at most 20")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
+    torch.set_default_device(args.device)
+    torch.backends.cuda.matmul.allow_tf32 = args.tf32
     if args.threads:
         torch.set_num_threads(args.threads)
     results = [measure(text, args) for text in args.problems]

@@ -85,9 +85,10 @@ void launch_run(struct launch *l, cl_uint dimensions, const size_t *items, const
         return;
     for (cl_uint i = 0; i < dimensions; i++)
         global[i] = (items[i] + local[i] - 1) / local[i] * local[i];
-    bool mark = ++cl->launches >= QUEUE_BOUND;
+    cl_event *timed = opencl_profile_want(l->dev);
+    bool mark = !timed && ++cl->launches >= QUEUE_BOUND;
     cl_int error = clEnqueueNDRangeKernel(cl->queue, l->kernel, dimensions, NULL, global, local, 0,
-                                          NULL, mark ? &event : NULL);
+                                          NULL, timed ? timed : mark ? &event : NULL);
     if (!opencl_ok(l->dev, error, "clEnqueueNDRangeKernel", l->name))
         return;
     if (mark)

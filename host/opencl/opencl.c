@@ -29,6 +29,9 @@ static void state_free(struct opencl *cl)
     if (cl->queue)
         clFinish(cl->queue);
     opencl_programs_free(cl);
+    for (int i = 0; i < cl->profile.n; i++)
+        if (cl->profile.events[i])
+            clReleaseEvent(cl->profile.events[i]);
     for (int i = 0; i < READ_SLOTS; i++)
         if (cl->reads[i])
             clReleaseEvent(cl->reads[i]);
@@ -195,6 +198,7 @@ const struct fdit_device_ops fdit_opencl_ops = {
     .group_apply = opencl_group_apply,
     .softmax = opencl_softmax,
     .facts = opencl_facts,
+    .busy = opencl_busy,
     .fuses_act = true,
     .fuses_gate = true,
     .fuses_act_backward = true,

@@ -81,6 +81,7 @@ enum {
     QUEUE_BOUND = 128,       /* launches between two waits for the one before: see launch_run */
     STAGING_BYTES = 4 << 20, /* of each half of the ring for writes */
     READ_SLOTS = 8,
+    PROFILE_EVENTS = 64,
 };
 
 struct program_state {
@@ -123,6 +124,13 @@ struct opencl {
     int staging_now;
     int launches; /* since the last marker */
     cl_event marker;
+    struct {
+        bool on; /* the queue is one that keeps times */
+        cl_event events[PROFILE_EVENTS];
+        int n;
+        double seconds;    /* of launches that are no longer in events */
+        uint64_t launches;
+    } profile;
     bool finish_each; /* FINEDIFFUSION_OPENCL_SYNC: wait after each launch, to find the culprit */
     size_t local_bytes, group_items, max_buffer;
     atomic_flag said_lock;
@@ -190,6 +198,10 @@ void launch_uint(struct launch *l, unsigned v);
 void launch_size(struct launch *l, size_t v);
 void launch_float(struct launch *l, float v);
 void launch_run(struct launch *l, cl_uint dimensions, const size_t *items, const size_t *local);
+
+/* profile.c: times of launches, while dev->timing. `want` returns where a launch's event goes, NULL: none. */
+cl_event *opencl_profile_want(fdit_device *dev);
+double opencl_busy(fdit_device *dev, uint64_t *launches);
 
 /* memory.c, weights.c: entries of the table */
 enum fdit_status opencl_buffer_new(fdit_context *ctx, fdit_device *dev, size_t bytes,

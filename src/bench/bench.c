@@ -144,17 +144,23 @@ out:
     return status;
 }
 
-/* Op by op, which only says something where an op is done when its call returns. */
+/* Op by op, which only says something where an op is done when its call returns or the device can say how
+ * long it took. */
 static enum fdit_status profile(struct job *j)
 {
     enum fdit_status status = FDIT_OK;
-    if (!j->dev->info.threads)
+    if (!j->dev->info.threads && !j->dev->ops->busy)
         return FDIT_OK;
     fdit_device_reset_counts(j->dev);
     j->dev->timing = true;
     status = timed(j, 1, &j->r->profile_seconds);
     j->dev->timing = false;
     memcpy(j->r->counts, j->dev->counts, sizeof j->r->counts);
+    if (j->dev->ops->busy) { /* waiting after each op is no part of a step */
+        j->r->profile_seconds = 0;
+        for (int i = 0; i < FDIT_OP_COUNT; i++)
+            j->r->profile_seconds += j->r->counts[i].seconds;
+    }
     j->r->profiled = status == FDIT_OK;
     return status;
 }

@@ -40,6 +40,14 @@ static void profile_shares(const struct fdit_bench_result *r, double share[N_GRO
     share[GROUP_REST] = others < 1 ? 1 - others : 0;
 }
 
+static uint64_t launches(const struct fdit_bench_result *r)
+{
+    uint64_t n = 0;
+    for (int i = 0; i < FDIT_OP_COUNT; i++)
+        n += r->counts[i].launches;
+    return n;
+}
+
 static json_t *profile_json(const struct fdit_bench_result *r)
 {
     double share[N_GROUPS];
@@ -50,8 +58,9 @@ static json_t *profile_json(const struct fdit_bench_result *r)
     for (int i = 0; i < FDIT_OP_COUNT; i++)
         if (r->counts[i].calls)
             json_object_set_new(ops, fdit_op_name((enum fdit_op)i),
-                                json_pack("{s:I,s:f}", "calls", (json_int_t)r->counts[i].calls,
-                                          "seconds", r->counts[i].seconds));
+                                json_pack("{s:I,s:I,s:f}", "calls", (json_int_t)r->counts[i].calls,
+                                          "launches", (json_int_t)r->counts[i].launches, "seconds",
+                                          r->counts[i].seconds));
     json_object_set_new(j, "seconds", json_real(r->profile_seconds));
     json_object_set_new(j, "ops", ops);
     return j;
@@ -160,6 +169,9 @@ void fdit_bench_print(FILE *to, const struct fdit_bench_result *r)
         fprintf(to, "    time:");
         for (int g = 0; g < N_GROUPS; g++)
             fprintf(to, "%s %s %.1f %%", g ? "," : "", group_names[g], 100 * part[g]);
+        if (launches(r))
+            fprintf(to, "; the device works %.4g ms of it, in %llu launches", 1e3 * r->profile_seconds,
+                    (unsigned long long)launches(r));
         fputc('\n', to);
     }
     fflush(to);

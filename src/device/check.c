@@ -240,6 +240,8 @@ void fdit_call_end(struct fdit_call *call, double flops, size_t more_bytes)
         double bytes = (double)o->rows * (double)o->width * (double)fdit_dtype_bytes(o->type);
         count->bytes += (o->flags & FDIT_IN && o->flags & FDIT_OUT) ? 2 * bytes : bytes;
     }
-    if (dev->timing)
+    if (dev->timing && dev->ops->busy)
+        count->seconds += dev->ops->busy(dev, &count->launches);
+    else if (dev->timing)
         count->seconds += now() - call->started;
 }

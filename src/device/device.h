@@ -434,6 +434,10 @@ struct fdit_device_ops {
      * Free with fdit_free. */
     enum fdit_status (*facts)(fdit_context *ctx, fdit_device *dev, char **out);
 
+    /* (optional; default: the time from call to return) While dev->timing: seconds that the device worked on
+     * what was queued since the last call of this, which it waits for; *launches: how many pieces. */
+    double (*busy)(fdit_device *dev, uint64_t *launches);
+
     /* Weights. weight_bytes is exact and asked before any allocation. data: f32 [n_out, n_in]. */
     size_t (*weight_bytes)(fdit_device *dev, const struct fdit_weight_desc *desc);
     enum fdit_status (*weight_new)(fdit_context *ctx, fdit_device *dev,
@@ -509,7 +513,7 @@ struct fdit_weight {
  * attention 4 N^2 D forward and 8 N^2 D backward a sample; others 0. Seconds only on devices that
  * work in the calling thread. */
 struct fdit_op_count {
-    uint64_t calls;
+    uint64_t calls, launches; /* launches: counted with timing, by devices that have a queue */
     double flops, bytes, seconds;
 };
 
