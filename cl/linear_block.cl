@@ -19,7 +19,8 @@
  * ALIGNED: all offsets, lda, ldb and N are multiples of 4, and so is K where a side lies along k: quads
  * are one load and one store. Without it the same kernel loads number by number.
  *
- * An element's sum over k runs in one order whatever the tile, so its bits do not depend on M.
+ * An element's sum over k runs in one order whatever the tile, and nothing is contracted that is not
+ * written as one (mad): its bits depend neither on M nor on which of the two kernels computes it.
  *
  * BX, BY    work-items a group, each way
  * IM, IN    elements of C a work-item, each way: multiples of 4
@@ -28,6 +29,7 @@
  *           of them, unrolled, is more than compilers keep out of memory.
  * W_TYPE    0 f32, 1 f16, 2 bf16, 3 int8 with an f32 scale for each output feature, which is column n
  *           of B with B_ROWS, else its index k */
+#pragma OPENCL FP_CONTRACT OFF
 #ifndef BX
 #define BX 16
 #endif
@@ -144,7 +146,20 @@ float4 quad_of_b(__global const B_TYPE *b, int row, int rows, int i, int n, int 
 #endif
 }
 
-/* A quad along k becomes four rows of local memory, one along m or n four neighbours. */
+/* A quad along k becomes four rows of local memory, one along m or n four neighbours. A group stores the
+ * quads of one row of the matrix at once, so rows 8 .. 15 of a tile that is filled in this way have their
+ * columns exchanged by eights: without that, rows k and k + 8 begin in the same bank. */
+#define EXCHANGED(k) ((k) & 8)
+#ifdef A_COLUMNS
+#define A_EXCHANGED(k) 0
+#else
+#define A_EXCHANGED(k) EXCHANGED(k)
+#endif
+#ifdef B_ROWS
+#define B_EXCHANGED(k) 0
+#else
+#define B_EXCHANGED(k) EXCHANGED(k)
+#endif
 void put_across(__local float *to, int ld, float4 v)
 {
     to[0] = v.x;
@@ -205,16 +220,18 @@ linear_block(__global float *y, ulong y_at, __global const float *a, ulong a_at,
             }
         }
         if (t >= 0) {
-            __local const float *at = as[t & 1] + 4 * ty, *bt = bs[t & 1] + 4 * tx;
+            __local const float *at = as[t & 1], *bt = bs[t & 1];
 #pragma unroll
             for (int k = 0; k < TK; k++) {
                 float4 bn[IN / 4];
 #pragma unroll
                 for (int j = 0; j < IN / 4; j++)
-                    bn[j] = *(__local const float4 *)(bt + k * LB + 4 * BX * j);
+                    bn[j] = *(__local const float4 *)(bt + k * LB + 4 * BX * j +
+                                                         (4 * tx ^ B_EXCHANGED(k)));
 #pragma unroll
                 for (int i = 0; i < IM / 4; i++) {
-                    float4 am = *(__local const float4 *)(at + k * LA + 4 * BY * i);
+                    float4 am = *(__local const float4 *)(at + k * LA + 4 * BY * i +
+                                                                (4 * ty ^ A_EXCHANGED(k)));
 #pragma unroll
                     for (int j = 0; j < IN / 4; j++) {
                         acc[4 * i][j] = mad((float4)(am.x), bn[j], acc[4 * i][j]);
@@ -232,7 +249,8 @@ linear_block(__global float *y, ulong y_at, __global const float *a, ulong a_at,
 #ifdef A_COLUMNS
                 *(__local float4 *)(as[half_at] + i / (TM / 4) * LA + i % (TM / 4) * 4) = next_a[q];
 #else
-                put_across(as[half_at] + i % (TK / 4) * 4 * LA + i / (TK / 4), LA, next_a[q]);
+                int k = i % (TK / 4) * 4, m = i / (TK / 4);
+                put_across(as[half_at] + k * LA + (m ^ EXCHANGED(k)), LA, next_a[q]);
 #endif
             }
 #pragma unroll
@@ -241,7 +259,8 @@ linear_block(__global float *y, ulong y_at, __global const float *a, ulong a_at,
 #ifdef B_ROWS
                 *(__local float4 *)(bs[half_at] + i / (TN / 4) * LB + i % (TN / 4) * 4) = next_b[q];
 #else
-                put_across(bs[half_at] + i % (TK / 4) * 4 * LB + i / (TK / 4), LB, next_b[q]);
+                int k = i % (TK / 4) * 4, n = i / (TK / 4);
+                put_across(bs[half_at] + k * LB + (n ^ EXCHANGED(k)), LB, next_b[q]);
 #endif
             }
         }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * reduce.cl: sums over rows and over whole arrays, in orders fixed by the problem alone. */
 /* A group's width; GROUP / COLUMNS slices of the rows. */
-#define COLUMNS (GROUP < 64 ? GROUP : 64)
+#define COLUMNS (GROUP < 32 ? GROUP : 32)
 #define SLICES (GROUP / COLUMNS)
 
 #define HAS_SUM 0
@@ -21,7 +21,8 @@ void column_sums(__global float *sum, ulong sum_at, __global float *product, ulo
     int d = (int)get_group_id(0) * COLUMNS + tx, part = (int)get_group_id(1);
     int from = part * rows, end = min(M, from + rows);
     float a = 0.0f, b = 0.0f;
-    if (d < D)
+    if (d < D) {
+#pragma unroll 8
         for (int m = from + ty; m < end; m += SLICES) {
             size_t at = (size_t)m * (size_t)D + (size_t)d;
             float v = p[p_at + at];
@@ -29,6 +30,7 @@ void column_sums(__global float *sum, ulong sum_at, __global float *product, ulo
             if (FLAG(flags, HAS_PRODUCT))
                 b += v * q[q_at + at];
         }
+    }
     s[ty][tx] = a;
     t[ty][tx] = b;
     barrier(CLK_LOCAL_MEM_FENCE);

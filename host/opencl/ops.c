@@ -40,7 +40,7 @@ static void run_sums(fdit_device *dev, const struct sums *s)
     launch_uint(&l,
                 BIT(s->sum, SUMS_SUM) | BIT(s->product, SUMS_PRODUCT) | BIT(s->beta, SUMS_BETA));
     size_t parts = ((size_t)s->M + (size_t)s->rows - 1) / (size_t)s->rows;
-    size_t columns = l.group < 64 ? l.group : 64, slices = l.group / columns;
+    size_t columns = l.group < 32 ? l.group : 32, slices = l.group / columns;
     launch_run(&l, 2, (size_t[]){ (size_t)s->width, parts * slices },
                (size_t[]){ columns, slices });
 }
