@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * attention.cl: softmax(q k^T HEAD^-0.5) v without the N x N matrix, and its backward pass; for GPUs.
  *
- * qkv is [B, N, 3, H, HEAD], out [B, N, H, HEAD], lse and delta [B, H, N]. A tile of scores lies in registers:
+ * qkv is [B, N, 3, H, HEAD], out [B, N, H, HEAD], lse and delta [B, H, N]. A tile of scores is in registers:
  *
  *           64 columns               A group of 16 x BY work-items owns ROWS = 4 BY rows of one head of one
  *        +----+----+----+            sample (queries; keys in attention_dkv) and passes over the
@@ -16,12 +16,16 @@
  *
  * HEAD      size of a head, 1 .. 128
  * BY        rows of work-items: 8 or 16
+ * UNROLL    steps of `scores` that are written out: 2 are what Intel's registers hold
  * FORWARD, DELTA, DQ, DKV: which kernel this build has
  * ALIGNED   HEAD and all offsets are multiples of 4: four numbers a load
  *
  * Scores past the end are masked by index. N: any; the order of all sums depends on N and HEAD alone. */
 #ifndef BY
 #define BY 16
+#endif
+#ifndef UNROLL
+#define UNROLL 2
 #endif
 #define BX 16
 #define ITEMS (BX * BY)
@@ -83,7 +87,7 @@ void scores(float4 s[4], __local float *pool, __global const float *a, int a_fir
             to[3 * LB] = v.w;
         }
         barrier(CLK_LOCAL_MEM_FENCE);
-#pragma unroll
+#pragma unroll UNROLL
         for (int d = 0; d < CH; d++) {
             float4 am = *(__local const float4 *)(as + d * LA + 4 * ty);
             float4 bn = *(__local const float4 *)(bs + d * LB + 4 * tx);
@@ -108,7 +112,7 @@ void weigh(float acc[4][COLUMNS], __local const float *p, __local float *vs, __g
             *(__local float4 *)(vs + k * WIDTH + d) = quad(v + (size_t)row * stride, row < N, d);
         }
         barrier(CLK_LOCAL_MEM_FENCE);
-#pragma unroll 2
+#pragma unroll 1
         for (int k = 0; k < VS; k += 4) {
             float4 pm[4];
 #pragma unroll
@@ -163,7 +167,7 @@ void store_rows(__global float *to, size_t stride, float acc[4][COLUMNS], float4
 /* Streaming softmax: with a row's running maximum m, sum l of exp(s - m) and acc of exp(s - m) v, a tile
  * first scales l and acc by exp(m - m'). lse = m + log(l). Four items share the exponentials of a row: item
  * `part` of a row has its quads part + 4 j. */
-__kernel __attribute__((reqd_work_group_size(BX, BY, 1)))
+__kernel SUB_GROUP __attribute__((reqd_work_group_size(BX, BY, 1)))
 void attention(__global float *out, ulong out_at, __global float *lse, ulong lse_at,
                      __global const float *qkv, ulong qkv_at, int N, int H, float scale, int has_lse)
 {
@@ -266,7 +270,7 @@ void attention_delta(__global float *delta, ulong delta_at, __global const float
 
 #ifdef DQ
 /* P = exp(q k^T scale - lse), dS = P (dout v^T - delta);  dq = scale dS k. Groups own queries. */
-__kernel __attribute__((reqd_work_group_size(BX, BY, 1)))
+__kernel SUB_GROUP __attribute__((reqd_work_group_size(BX, BY, 1)))
 void attention_dq(__global float *dqkv, ulong dqkv_at, __global const float *dout, ulong dout_at,
                         __global const float *qkv, ulong qkv_at, __global const float *lse, ulong lse_at,
                         __global const float *delta, ulong delta_at, int N, int H, float scale)
@@ -301,7 +305,7 @@ void attention_dq(__global float *dqkv, ulong dqkv_at, __global const float *dou
 
 #ifdef DKV
 /* dv = P^T dout, dk = scale dS^T q. Groups own keys, so that nothing is added from two places. */
-__kernel __attribute__((reqd_work_group_size(BX, BY, 1)))
+__kernel SUB_GROUP __attribute__((reqd_work_group_size(BX, BY, 1)))
 void attention_dkv(__global float *dqkv, ulong dqkv_at, __global const float *dout, ulong dout_at,
                          __global const float *qkv, ulong qkv_at, __global const float *lse, ulong lse_at,
                          __global const float *delta, ulong delta_at, int N, int H, float scale)

@@ -24,7 +24,8 @@
  *
  * BX, BY    work-items a group, each way
  * IM, IN    elements of C a work-item, each way: multiples of 4
- * TK        steps of k a tile: a multiple of 4
+ * TK        steps of k a tile: 4, or a multiple of 8
+ * UNROLL    steps that are written out, up to 8: what the registers hold
  * ACT       the activation (prelude.cl); SLOPE: multiply by act'(pre) instead. Not flags: the code of all
  *           of them, unrolled, is more than compilers keep out of memory.
  * W_TYPE    0 f32, 1 f16, 2 bf16, 3 int8 with an f32 scale for each output feature, which is column n
@@ -44,6 +45,9 @@
 #endif
 #ifndef TK
 #define TK 8
+#endif
+#ifndef UNROLL
+#define UNROLL 4
 #endif
 #ifndef W_TYPE
 #define W_TYPE 0
@@ -168,7 +172,7 @@ void put_across(__local float *to, int ld, float4 v)
     to[3 * ld] = v.w;
 }
 
-__kernel __attribute__((reqd_work_group_size(BX, BY, 1))) void
+__kernel SUB_GROUP __attribute__((reqd_work_group_size(BX, BY, 1))) void
 linear_block(__global float *y, ulong y_at, __global const float *a, ulong a_at,
              __global const B_TYPE *b, ulong b_at, __global const float *w_scale, ulong w_scale_at,
              __global const float *bias, ulong bias_at, __global float *pre, ulong pre_at,
@@ -220,24 +224,26 @@ linear_block(__global float *y, ulong y_at, __global const float *a, ulong a_at,
             }
         }
         if (t >= 0) {
-            __local const float *at = as[t & 1], *bt = bs[t & 1];
+#pragma unroll 1
+            for (int eight = 0; eight < TK; eight += 8) {
+                __local const float *at = as[t & 1] + eight * LA + (4 * ty ^ A_EXCHANGED(eight));
+                __local const float *bt = bs[t & 1] + eight * LB + (4 * tx ^ B_EXCHANGED(eight));
+#pragma unroll UNROLL
+                for (int k = 0; k < (TK < 8 ? TK : 8); k++) {
+                    float4 bn[IN / 4];
 #pragma unroll
-            for (int k = 0; k < TK; k++) {
-                float4 bn[IN / 4];
+                    for (int j = 0; j < IN / 4; j++)
+                        bn[j] = *(__local const float4 *)(bt + k * LB + 4 * BX * j);
 #pragma unroll
-                for (int j = 0; j < IN / 4; j++)
-                    bn[j] = *(__local const float4 *)(bt + k * LB + 4 * BX * j +
-                                                         (4 * tx ^ B_EXCHANGED(k)));
+                    for (int i = 0; i < IM / 4; i++) {
+                        float4 am = *(__local const float4 *)(at + k * LA + 4 * BY * i);
 #pragma unroll
-                for (int i = 0; i < IM / 4; i++) {
-                    float4 am = *(__local const float4 *)(at + k * LA + 4 * BY * i +
-                                                                (4 * ty ^ A_EXCHANGED(k)));
-#pragma unroll
-                    for (int j = 0; j < IN / 4; j++) {
-                        acc[4 * i][j] = mad((float4)(am.x), bn[j], acc[4 * i][j]);
-                        acc[4 * i + 1][j] = mad((float4)(am.y), bn[j], acc[4 * i + 1][j]);
-                        acc[4 * i + 2][j] = mad((float4)(am.z), bn[j], acc[4 * i + 2][j]);
-                        acc[4 * i + 3][j] = mad((float4)(am.w), bn[j], acc[4 * i + 3][j]);
+                        for (int j = 0; j < IN / 4; j++) {
+                            acc[4 * i][j] = mad((float4)(am.x), bn[j], acc[4 * i][j]);
+                            acc[4 * i + 1][j] = mad((float4)(am.y), bn[j], acc[4 * i + 1][j]);
+                            acc[4 * i + 2][j] = mad((float4)(am.z), bn[j], acc[4 * i + 2][j]);
+                            acc[4 * i + 3][j] = mad((float4)(am.w), bn[j], acc[4 * i + 3][j]);
+                        }
                     }
                 }
             }
@@ -282,13 +288,12 @@ linear_block(__global float *y, ulong y_at, __global const float *a, ulong a_at,
             float4 v = acc[i][j];
             FINISH(float4, 4, v, n)
 #else
-            float one[4] = { acc[i][j].x, acc[i][j].y, acc[i][j].z, acc[i][j].w };
-#pragma unroll
-            for (int c = 0; c < 4; c++)
-                if (n + c < N) {
-                    float v = one[c];
-                    FINISH(float, , v, n + c)
-                }
+            float4 four = acc[i][j];
+#pragma unroll 1
+            for (int c = 0; c < 4 && n + c < N; c++) {
+                float v = c == 0 ? four.x : c == 1 ? four.y : c == 2 ? four.z : four.w;
+                FINISH(float, , v, n + c)
+            }
 #endif
         }
     }

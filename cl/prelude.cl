@@ -11,6 +11,14 @@
 #define GROUP 256
 #endif
 
+/* SIMD: lanes of a hardware thread, where the device says that a kernel may ask for it. Intel's compiler
+ * would take 32 where 16 leave a work-item room for a tile of results. */
+#ifdef SIMD
+#define SUB_GROUP __attribute__((intel_reqd_sub_group_size(SIMD)))
+#else
+#define SUB_GROUP
+#endif
+
 #define FLAG(f, bit) (((f) & (1u << (bit))) != 0)
 
 /* enum fdit_act */

@@ -49,6 +49,10 @@ if HAVE_OPENCL
 check_PROGRAMS += tests/test_ops_opencl
 tests_test_ops_opencl_SOURCES = $(tests_test_ops_SOURCES)
 tests_test_ops_opencl_CPPFLAGS = $(AM_CPPFLAGS) -DTEST_OPS_OPENCL=1
+check_PROGRAMS += tests/test_ops_opencl_gpu
+tests_test_ops_opencl_gpu_SOURCES = $(tests_test_ops_SOURCES)
+tests_test_ops_opencl_gpu_CPPFLAGS = $(AM_CPPFLAGS) -DTEST_OPS_OPENCL=1 \
+	'-DTEST_OPS_GEMM="block im=8 nv=4 bx=16 by=8 step=16"'
 endif
 
 check_PROGRAMS += tests/test_cache

@@ -703,7 +703,8 @@ static int run_on(fdit_context *ctx, const char *spec)
     return result;
 }
 
-/* test_ops and test_ops_opencl are built from the same files: the two run side by side. */
+/* test_ops, test_ops_opencl and test_ops_opencl_gpu are built from the same files and run side by side; the
+ * last has a processor use the kernels for GPUs (TEST_OPS_GEMM). */
 #ifndef TEST_OPS_OPENCL
 #define TEST_OPS_OPENCL 0
 #endif
@@ -721,6 +722,9 @@ int main(void)
     struct fdit_device_entry *entries = NULL;
     size_t n = 0;
     int result = TEST_SKIP;
+#ifdef TEST_OPS_GEMM
+    setenv("FINEDIFFUSION_OPENCL_GEMM", TEST_OPS_GEMM, 0);
+#endif
     if (asked && *asked) {
         result = run_on(ctx, asked);
     } else if (fdit_devices_list(ctx, &entries, &n) != FDIT_OK) {

@@ -54,7 +54,11 @@ for name in "${names[@]}"; do
         continue
     fi
     case $name in
-    oclgrind) one oclgrind test_selftest opencl ;;
+    oclgrind) # the kernels for processors, which it takes itself for, and those for GPUs
+        one oclgrind test_selftest opencl
+        export FINEDIFFUSION_OPENCL_GEMM="block im=8 nv=4 bx=16 by=8 step=16"
+        one oclgrind test_selftest opencl
+        unset FINEDIFFUSION_OPENCL_GEMM ;;
     *,*) one "$name" test_fleet ;;
     *)
         one "$name" test_ops_opencl

@@ -66,6 +66,24 @@ static enum fdit_status number(fdit_context *ctx, struct opencl *cl, cl_device_i
     return status;
 }
 
+/* Intel's GPUs that begin at 16 lanes have registers for a tile of results at 16, not at 32. */
+static enum fdit_status choose_simd(fdit_context *ctx, struct opencl *cl)
+{
+    enum { SUB_GROUP_SIZES_INTEL = 0x4108 };
+    enum fdit_status status = FDIT_OK;
+    char *extensions = NULL;
+    size_t sizes[8], bytes = 0, least = SIZE_MAX;
+    TRY(opencl_device_text(ctx, cl->device, CL_DEVICE_EXTENSIONS, &extensions));
+    if (strstr(extensions, "cl_intel_required_subgroup_size") &&
+        clGetDeviceInfo(cl->device, SUB_GROUP_SIZES_INTEL, sizeof sizes, sizes, &bytes) == CL_SUCCESS)
+        for (size_t i = 0; i < bytes / sizeof *sizes; i++)
+            least = sizes[i] < least ? sizes[i] : least;
+    cl->simd = least == 16 ? 16 : 0;
+out:
+    fdit_free(extensions);
+    return status;
+}
+
 static enum fdit_status describe(fdit_context *ctx, struct opencl *cl,
                                  struct fdit_device_info *info)
 {
@@ -86,7 +104,10 @@ static enum fdit_status describe(fdit_context *ctx, struct opencl *cl,
     TRY(number(ctx, cl, CL_DEVICE_VENDOR_ID, &vendor));
     TRY(number(ctx, cl, CL_DEVICE_MAX_COMPUTE_UNITS, &units));
     cl->is_nvidia = vendor == 0x10de && strncmp(cl->label, "NVIDIA ", 7) == 0;
+    cl->is_intel = vendor == 0x8086 && !cl->is_cpu;
     cl->compute_units = (int)units;
+    if (cl->is_intel)
+        TRY(choose_simd(ctx, cl));
     TRY(opencl_status(ctx, cl,
                       clGetDeviceInfo(cl->device, CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT,
                                       sizeof floats, &floats, NULL),

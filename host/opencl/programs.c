@@ -71,18 +71,27 @@ out:
     return status;
 }
 
+/* With 128 registers two groups of 256 fit a multiprocessor of NVIDIA's; its compiler would take a few more
+ * and leave room for one. */
+static bool limits_registers(const struct opencl *cl)
+{
+    return cl->is_nvidia;
+}
+
 static enum fdit_status build(fdit_context *ctx, struct opencl *cl, const char *source,
                               const char *options, int group, cl_program *out, const char *what)
 {
     const char *parts[2] = { source_of("prelude.cl"), source_of(source) };
     enum fdit_status status = FDIT_OK;
-    char all[320];
+    char all[320], simd[16] = "";
     cl_int error;
-    /* Drivers without the option compile as 1.2 anyway. With 128 registers two groups of 256 fit a
-     * multiprocessor of NVIDIA's; its compiler would take a few more and leave room for one. */
+    if (cl->simd)
+        snprintf(simd, sizeof simd, "-DSIMD=%d ", cl->simd);
+    /* Drivers without the first option compile as 1.2 anyway. */
     for (int attempt = 0; attempt < 2; attempt++) {
-        snprintf(all, sizeof all, "%s%s-DGROUP=%d %s%s", attempt ? "" : "-cl-std=CL1.2 ",
-                 cl->is_nvidia ? "-cl-nv-maxrregcount=128 " : "", group, cl->is_cpu ? "-DON_CPU=1 " : "", options);
+        snprintf(all, sizeof all, "%s%s-DGROUP=%d %s%s%s", attempt ? "" : "-cl-std=CL1.2 ",
+                 limits_registers(cl) ? "-cl-nv-maxrregcount=128 " : "", group,
+                 cl->is_cpu ? "-DON_CPU=1 " : "", simd, options);
         *out = clCreateProgramWithSource(cl->context, 2, parts, NULL, &error);
         TRY(opencl_status(ctx, cl, error, "clCreateProgramWithSource", what));
         error = clBuildProgram(*out, 1, &cl->device, all, NULL, NULL);

@@ -108,6 +108,8 @@ struct opencl {
     bool is_cpu;       /* the device is a processor: no local memory of its own, slow barriers */
     int vector_floats; /* of its vector registers */
     bool is_nvidia;    /* its own driver */
+    bool is_intel;     /* a GPU of theirs: few registers a work-item */
+    int simd;          /* lanes to ask for (SIMD of cl/prelude.cl); 0: the compiler's choice */
     int compute_units;
     int group;         /* work-items a group: GROUP of cl/prelude.cl */
     bool no_registers; /* never the kernels for processors */
@@ -140,6 +142,12 @@ struct opencl {
 static inline struct opencl *opencl_of(const fdit_device *dev)
 {
     return dev->state;
+}
+
+/* UNROLL of linear_block.cl and attention.cl: what compilers keep in registers (tools/isa-check.sh). */
+static inline int opencl_unroll(const struct opencl *cl)
+{
+    return cl->is_intel ? 2 : cl->is_nvidia ? 8 : 4;
 }
 
 /* error.c */

@@ -1,0 +1,155 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Compiles every kernel for GPUs that are not here, and looks at what becomes of it:
+#
+#     tools/isa-check.sh [--table FILE] [TARGET]...
+#
+#     TARGET        gfx906 gfx90a gfx1030 gfx1100 gfx1200 (AMD), sm_75 sm_86 sm_89 sm_90 (NVIDIA), skl dg2 pvc
+#                   (Intel); default: all
+#     --table FILE  also write the registers, spills and local memory of each as a Markdown table
+#
+# AMD and NVIDIA: clang 19 with libclc, and ptxas (on the PATH, else from PyPI); near to what the drivers do,
+# not the same. Intel: ocloc, the driver's own compiler. All are unpacked into $FINEDIFFUSION_RUNTIMES (else
+# $XDG_CACHE_HOME/finediffusion/runtimes)/isa from Debian's archive; nothing is installed. A kernel fails
+# when it does not compile, spills (Intel: more than 16 registers), uses over 32 KiB of local memory, over 128 registers on NVIDIA (what the
+# program asks its compiler to keep to), or over 128 VGPRs on gfx906. Last line: "N passed, N failed,
+# N skipped". Exit status 77: the compilers cannot be had here.
+set -euo pipefail
+top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cache=${FINEDIFFUSION_RUNTIMES:-${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/finediffusion/runtimes}/isa
+table=
+targets=()
+while [ $# -gt 0 ]; do
+    case $1 in
+    --table) table=${2:?--table needs a file}; shift ;;
+    -h | --help) sed -n '3,17s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
+    -*) echo "isa-check.sh: $1: unknown; see --help" >&2; exit 2 ;;
+    *) targets+=("$1") ;;
+    esac
+    shift
+done
+[ ${#targets[@]} -gt 0 ] ||
+    targets=(gfx906 gfx90a gfx1030 gfx1100 gfx1200 sm_75 sm_86 sm_89 sm_90 skl dg2 pvc)
+
+absent() { echo "isa-check.sh: $*" >&2; exit 77; }
+
+setup() {
+    [ -e "$cache/ready" ] && return
+    command -v apt-get >/dev/null || absent "only Debian's packages of these compilers are known here"
+    rm -rf "$cache" && mkdir -p "$cache/dl" "$cache/root"
+    (cd "$cache/dl" && apt-get download -q clang-19 libclang-cpp19 libllvm19 libclang-common-19-dev libclc-19 \
+        libclc-19-dev intel-opencl-icd libigc1 libigdfcl1 libigdgmm12 libllvmspirvlib14 libopencl-clang14 >&2) ||
+        absent "the packages could not be fetched"
+    for deb in "$cache"/dl/*.deb; do dpkg -x "$deb" "$cache/root"; done
+    if ! command -v ptxas >/dev/null; then
+        python3 -m venv "$cache/venv" >&2 && "$cache/venv/bin/pip" install -q nvidia-cuda-nvcc-cu12 >&2 ||
+            absent "no ptxas on the PATH, and pip could not install nvidia-cuda-nvcc-cu12"
+    fi
+    rm -rf "$cache/dl"
+    touch "$cache/ready"
+}
+
+setup
+root=$cache/root lib=$cache/root/usr/lib/x86_64-linux-gnu
+ptxas=$(command -v ptxas || find "$cache/venv" -name ptxas -type f | head -n 1)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+passed=0 failed=0 skipped=0
+rows=()
+
+clang19() {
+    LD_LIBRARY_PATH=$root/usr/lib/llvm-19/lib:$lib "$root/usr/lib/llvm-19/bin/clang" -x cl -cl-std=CL1.2 -O3 \
+        -nogpulib "$@"
+}
+
+# amd TARGET OPTIONS: prints "KERNEL REGISTERS SPILLED LOCAL"
+amd() {
+    clang19 -target amdgcn--amdhsa "-mcpu=$1" -Xclang -mlink-builtin-bitcode -Xclang \
+        "$root/usr/lib/clc/amdgcn--amdhsa.bc" -S -o "$work/k.s" "${@:2}" "$work/k.cl" || return 1
+    awk '/^    \.group_segment_fixed_size:/ { lds = $2 } /^    \.name:/ { name = $2 }
+         /^    \.private_segment_fixed_size:/ { scratch = $2 }
+         /^    \.vgpr_count:/ { vgpr = $2 } /^    \.vgpr_spill_count:/ { print name, vgpr, scratch + $2, lds }' "$work/k.s"
+}
+
+nvidia() {
+    clang19 -target nvptx64--nvidiacl "-march=$1" -Xclang -mlink-builtin-bitcode -Xclang \
+        "$root/usr/lib/clc/nvptx64--nvidiacl.bc" -S -o "$work/k.ptx" "${@:2}" "$work/k.cl" || return 1
+    "$ptxas" "-arch=$1" -maxrregcount=128 -v "$work/k.ptx" -o "$work/k.cubin" >"$work/ptxas" 2>&1 ||
+        { cat "$work/ptxas" >&2; return 1; }
+    awk '/Compiling entry function/ { split($0, q, "\x27"); name = q[2] }
+         /bytes spill stores/ { spill = $5 + $9 }
+         /Used [0-9]+ registers/ { lds = 0; for (i = 1; i < NF; i++) if ($(i + 1) ~ /^bytes/ && $(i + 2) ~ /^smem/) lds = $i
+             match($0, /Used [0-9]+/); print name, substr($0, RSTART + 5, RLENGTH - 5), spill, lds }' "$work/ptxas"
+}
+
+intel() {
+    local device=$1
+    [ "$device" = dg2 ] && device=dg2-g10
+    [ "$device" = pvc ] && set -- "$@" -DSIMD=16 # as host/opencl/opencl.c does
+    rm -rf "$work/oc"
+    LD_LIBRARY_PATH=$lib "$root/usr/bin/ocloc" compile -file "$work/k.cl" -device "$device" \
+        -options "-cl-std=CL1.2 ${*:2}" --format zebin -out_dir "$work/oc" >"$work/ocloc" 2>&1 ||
+        { cat "$work/ocloc" >&2; return 1; }
+    local spill=0
+    grep -q -i 'spill' "$work/ocloc" && spill=$(grep -o -i -E 'spilled around [0-9]+' "$work/ocloc" | sed -n '1s/.* //p')
+    strings -n6 "$work"/oc/*.bin | awk -v spill="${spill:-1}" '
+        function out() { if (name && simd) print name, "SIMD" simd, spill, slm + 0 }
+        /- name: / { out(); name = $3; simd = slm = 0 }
+        /simd_size:/ { simd = $2 } /slm_size:/ { slm = $2 } END { out() }'
+}
+
+# one TARGET FILE OPTIONS...
+one() {
+    local target=$1 file=$2 kind kind_limit=0 limit=32768 name registers spilled local verdict
+    shift 2
+    case $target in gfx*) kind=amd ;; sm_*) kind=nvidia ;; *) kind=intel kind_limit=16 ;; esac
+    cat "$top/cl/prelude.cl" "$top/cl/$file" >"$work/k.cl"
+    if ! "$kind" "$target" -DGROUP=256 "$@" >"$work/out" || ! [ -s "$work/out" ]; then
+        failed=$((failed + 1)); echo "FAIL: $target $file $*: does not compile"
+        return
+    fi
+    while read -r name registers spilled local; do
+        verdict=
+        [ "$spilled" -le $((kind_limit)) ] || verdict="spills $spilled"
+        [ "$local" -le $limit ] || verdict="$local bytes of local memory"
+        [ "$target" != gfx906 ] || [ "$registers" -le 128 ] || verdict="$registers VGPRs"
+        rows+=("| $file | $name | $* | $target | $registers | $spilled | $local |")
+        if [ -z "$verdict" ]; then
+            passed=$((passed + 1))
+        else
+            failed=$((failed + 1)); echo "FAIL: $target $file $name $*: $verdict"
+        fi
+    done <"$work/out"
+}
+
+# What the program builds on a GPU: host/opencl/gemm.c, attention.c, programs.c.
+builds() {
+    local t=$1 h w k file tile=(-DBX=16 -DBY=8 -DIN=4 -DTK=16) unroll
+    case $t in sm_*) unroll=-DUNROLL=8 ;; gfx*) unroll=-DUNROLL=4 ;; *) unroll=-DUNROLL=2 ;; esac
+    tile+=("$unroll")
+    for file in norm reduce pointwise diffusion optimiser picture transpose epilogue; do
+        [ ! -e "$top/cl/$file.cl" ] || one "$t" "$file.cl"
+    done
+    for w in 0 1 2 3; do
+        one "$t" linear.cl -DITEM_M=1 -DITEM_N=4 -DTK=16 -DW_TYPE=$w -DB_ROWS
+        for k in 8 4; do
+            one "$t" linear_block.cl "${tile[@]}" -DIM=$k -DW_TYPE=$w -DACT=1 -DALIGNED -DB_ROWS
+            one "$t" linear_block.cl "${tile[@]}" -DIM=$k -DW_TYPE=$w -DACT=1 -DSLOPE -DALIGNED
+        done
+    done
+    one "$t" linear_block.cl "${tile[@]}" -DIM=8 -DALIGNED -DA_COLUMNS -DB_ROWS
+    one "$t" linear_block.cl "${tile[@]}" -DIM=8 -DACT=1 -DB_ROWS
+    for h in 64 72; do
+        for k in FORWARD DELTA DQ DKV; do one "$t" attention.cl -D$k -DHEAD=$h -DBY=16 -DALIGNED $unroll; done
+    done
+    one "$t" attention.cl -DFORWARD -DHEAD=128 -DBY=16 -DALIGNED $unroll
+}
+
+for target in "${targets[@]}"; do builds "$target"; done
+if [ -n "$table" ]; then
+    { echo "| file | kernel | options | target | registers | spilled | local memory |"
+      echo "|---|---|---|---|---:|---:|---:|"
+      printf '%s\n' "${rows[@]}"; } >"$table"
+fi
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" = 0 ]
