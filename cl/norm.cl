@@ -7,6 +7,8 @@
 #define HAS_XHAT 3
 #define HAS_RSTD 4
 #define ACCUMULATE 5
+#define WANT_DMOD 6
+#define WANT_DPARAM 7
 
 /* u = xhat w + bias;  y = u (1 + scale) + shift */
 float modulated(float xhat, uint flags, __global const float *weight, __global const float *bias,
@@ -106,43 +108,40 @@ void norm_dx(__global float *dx, ulong dx_at, __global const float *dy, ulong dy
 }
 
 /* From the sums over a sample's rows, S_b = sum dy and P_b = sum dy xhat, [B, D] each:
- * dshift_b = S_b;  dscale_b = w P_b + bias S_b. One work-item an element, (D, B). */
+ *   WANT_DMOD     dshift_b = S_b;  dscale_b = w P_b + bias S_b
+ *   WANT_DPARAM   dweight = beta dweight + sum_b (1 + scale_b) P_b,  dbias the same with S_b
+ * One work-item a column. */
 __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1)))
-void norm_dmod(__global float *dshift, ulong dshift_at, __global float *dscale, ulong dscale_at,
-               __global const float *sums, ulong sums_at, __global const float *products,
-               ulong products_at, __global const float *weight, ulong weight_at,
-               __global const float *bias, ulong bias_at, int D, int dmod_stride, uint flags)
-{
-    int d = (int)get_global_id(0), b = (int)get_global_id(1);
-    if (d >= D)
-        return;
-    size_t at = (size_t)b * (size_t)D + (size_t)d, to = (size_t)b * (size_t)dmod_stride + (size_t)d;
-    float sum = sums[sums_at + at], product = products[products_at + at];
-    if (FLAG(flags, HAS_WEIGHT))
-        product = weight[weight_at + (size_t)d] * product + bias[bias_at + (size_t)d] * sum;
-    dshift[dshift_at + to] = sum;
-    dscale[dscale_at + to] = product;
-}
-
-/* dweight = beta dweight + sum_b (1 + scale_b) P_b,  dbias the same with S_b. */
-__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1)))
-void norm_dparam(__global float *dweight, ulong dweight_at, __global float *dbias, ulong dbias_at,
-                 __global const float *sums, ulong sums_at, __global const float *products,
-                 ulong products_at, __global const float *scale, ulong scale_at, int B, int D,
-                 int mod_stride, int beta, uint flags)
+void norm_dvectors(__global float *dshift, ulong dshift_at, __global float *dscale, ulong dscale_at,
+                   __global float *dweight, ulong dweight_at, __global float *dbias, ulong dbias_at,
+                   __global const float *sums, ulong sums_at, __global const float *products,
+                   ulong products_at, __global const float *weight, ulong weight_at,
+                   __global const float *bias, ulong bias_at, __global const float *scale,
+                   ulong scale_at, int B, int D, int dmod_stride, int mod_stride, int beta, uint flags)
 {
     int d = (int)get_global_id(0);
     if (d >= D)
         return;
-    float dw = 0.0f, db = 0.0f;
+    float dw = 0.0f, db = 0.0f, w = 1.0f, c = 0.0f;
+    if (FLAG(flags, HAS_WEIGHT)) {
+        w = weight[weight_at + (size_t)d];
+        c = bias[bias_at + (size_t)d];
+    }
+#pragma unroll 4
     for (int b = 0; b < B; b++) {
-        size_t at = (size_t)b * (size_t)D + (size_t)d;
-        float s = 1.0f;
+        size_t at = (size_t)b * (size_t)D + (size_t)d, to = (size_t)b * (size_t)dmod_stride + (size_t)d;
+        float sum = sums[sums_at + at], product = products[products_at + at], s = 1.0f;
+        if (FLAG(flags, WANT_DMOD)) {
+            dshift[dshift_at + to] = sum;
+            dscale[dscale_at + to] = w * product + c * sum;
+        }
         if (FLAG(flags, HAS_MOD))
             s += scale[scale_at + (size_t)b * (size_t)mod_stride + (size_t)d];
-        dw += s * products[products_at + at];
-        db += s * sums[sums_at + at];
+        dw += s * product;
+        db += s * sum;
     }
+    if (!FLAG(flags, WANT_DPARAM))
+        return;
     if (beta) {
         dw += dweight[dweight_at + (size_t)d];
         db += dbias[dbias_at + (size_t)d];

@@ -59,9 +59,9 @@ static bool valid(const struct gemm_config *c)
         int items = c->bx * c->by, quads_a = c->by * c->im * c->step / 4,
             quads_b = c->bx * c->nv * c->step / 4;
         bool whole = items > 0 && quads_a % items == 0 && quads_b % items == 0;
+        bool step = c->step == 4 || c->step == 8 || c->step == 16 || c->step == 32;
         return sizes && c->im % 4 == 0 && c->nv % 4 == 0 && c->bx >= 1 && c->by >= 1 &&
-               items <= GROUP && (c->step == 4 || (c->step >= 8 && c->step <= 32 && c->step % 8 == 0)) && whole &&
-               block_local_bytes(c) <= 48 << 10;
+               items <= GROUP && step && whole && block_local_bytes(c) <= 48 << 10;
     }
     return c->engine == GEMM_CLBLAST;
 }
@@ -180,10 +180,12 @@ static const struct program_state *block_for(fdit_device *dev, const struct gemm
 {
     char options[200];
     snprintf(options, sizeof options,
-             "-DBX=%d -DBY=%d -DIM=%d -DIN=%d -DTK=%d -DUNROLL=%d -DW_TYPE=%d -DACT=%d%s%s%s%s",
-             c->bx, c->by, c->im, c->nv, c->step, opencl_unroll(opencl_of(dev)), storage_number(s->storage), b->act,
-             b->slope ? " -DSLOPE" : "", b->aligned ? " -DALIGNED" : "", s->kind == GEMM_DW ? " -DA_COLUMNS" : "",
-             swapped(s) ? "" : " -DB_ROWS");
+             "-DBX=%d -DBY=%d -DIM=%d -DIN=%d -DTK=%d -DUNROLL=%d -DW_TYPE=%d "
+             "-DACT=%d%s%s%s%s",
+             c->bx, c->by, c->im, c->nv, c->step, opencl_unroll(opencl_of(dev)),
+             storage_number(s->storage), b->act,
+             b->slope ? " -DSLOPE" : "", b->aligned ? " -DALIGNED" : "",
+             s->kind == GEMM_DW ? " -DA_COLUMNS" : "", swapped(s) ? "" : " -DB_ROWS");
     return opencl_variant(dev, "linear_block.cl", "linear_block", options);
 }
 

@@ -121,7 +121,16 @@ void opencl_clip_scale(fdit_device *dev, const struct fdit_clip_scale_args *a)
 
 /* --------------------------------------------------------------------------------------- norm */
 
-enum { NORM_WEIGHT, NORM_MOD, NORM_Y, NORM_XHAT, NORM_RSTD, NORM_ACCUMULATE };
+enum {
+    NORM_WEIGHT,
+    NORM_MOD,
+    NORM_Y,
+    NORM_XHAT,
+    NORM_RSTD,
+    NORM_ACCUMULATE,
+    NORM_WANT_DMOD,
+    NORM_WANT_DPARAM
+};
 
 void opencl_norm(fdit_device *dev, const struct fdit_norm_args *a)
 {
@@ -193,33 +202,24 @@ static void norm_dvectors(fdit_device *dev, const struct fdit_norm_backward_args
                                   .sum_stride = a->width,
                                   .product_stride = a->width,
                                   .alpha = 1 });
-    if (fdit_has(a->dshift)) {
-        struct launch l = launch_begin(dev, PROGRAM_NORM, KERNEL_NORM_DMOD);
-        launch_tensor(&l, a->dshift);
-        launch_tensor(&l, a->dscale);
-        launch_memory(&l, work, 0);
-        launch_memory(&l, work, products);
-        launch_tensor(&l, a->weight);
-        launch_tensor(&l, a->bias);
-        launch_int(&l, a->width);
-        launch_int(&l, a->dmod_stride);
-        launch_uint(&l, flags);
-        launch_run(&l, 2, (size_t[]){ width, (size_t)a->samples }, (size_t[]){ l.group, 1 });
-    }
-    if (fdit_has(a->dweight)) {
-        struct launch l = launch_begin(dev, PROGRAM_NORM, KERNEL_NORM_DPARAM);
-        launch_tensor(&l, a->dweight);
-        launch_tensor(&l, a->dbias);
-        launch_memory(&l, work, 0);
-        launch_memory(&l, work, products);
-        launch_tensor(&l, a->scale);
-        launch_int(&l, a->samples);
-        launch_int(&l, a->width);
-        launch_int(&l, a->mod_stride);
-        launch_int(&l, a->beta);
-        launch_uint(&l, flags);
-        launch_run(&l, 1, (size_t[]){ width }, (size_t[]){ l.group });
-    }
+    struct launch l = launch_begin(dev, PROGRAM_NORM, KERNEL_NORM_DVECTORS);
+    launch_tensor(&l, a->dshift);
+    launch_tensor(&l, a->dscale);
+    launch_tensor(&l, a->dweight);
+    launch_tensor(&l, a->dbias);
+    launch_memory(&l, work, 0);
+    launch_memory(&l, work, products);
+    launch_tensor(&l, a->weight);
+    launch_tensor(&l, a->bias);
+    launch_tensor(&l, a->scale);
+    launch_int(&l, a->samples);
+    launch_int(&l, a->width);
+    launch_int(&l, a->dmod_stride);
+    launch_int(&l, a->mod_stride);
+    launch_int(&l, a->beta);
+    launch_uint(&l, flags | BIT(fdit_has(a->dshift), NORM_WANT_DMOD) |
+                        BIT(fdit_has(a->dweight), NORM_WANT_DPARAM));
+    launch_run(&l, 1, (size_t[]){ width }, (size_t[]){ l.group });
 }
 
 void opencl_norm_backward(fdit_device *dev, const struct fdit_norm_backward_args *a)

@@ -14,7 +14,7 @@ static const struct {
     [PROGRAM_TRANSPOSE] = { "transpose.cl", "", { "transpose" } },
     [PROGRAM_NORM] = { "norm.cl",
                        "",
-                       { "norm", "modulate", "norm_dx", "norm_dmod", "norm_dparam" } },
+                       { "norm", "modulate", "norm_dx", "norm_dvectors" } },
     [PROGRAM_REDUCE] = { "reduce.cl",
                          "",
                          { "column_sums", "sum_squares", "sum_all", "clip_scale" } },
