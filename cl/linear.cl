@@ -25,7 +25,6 @@
  * TK               steps of k in local memory
  * W_TYPE           0 f32, 1 f16, 2 bf16, 3 int8 with an f32 scale for each output feature, which is
  *                  column n of B with B_ROWS, else its index k */
-#pragma OPENCL FP_CONTRACT OFF /* bits do not depend on the tile: see linear_block.cl */
 #ifndef ITEM_M
 #define ITEM_M 4
 #endif

@@ -30,7 +30,6 @@
  *           of them, unrolled, is more than compilers keep out of memory.
  * W_TYPE    0 f32, 1 f16, 2 bf16, 3 int8 with an f32 scale for each output feature, which is column n
  *           of B with B_ROWS, else its index k */
-#pragma OPENCL FP_CONTRACT OFF
 #ifndef BX
 #define BX 16
 #endif

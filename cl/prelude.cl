@@ -19,6 +19,11 @@
 #define SUB_GROUP
 #endif
 
+/* A compiler may make x * y + z one operation or two, and decides anew in every kernel: on an NVIDIA H200 a
+ * sample's results then depended on the batch around it, which decides which kernel multiplies. Where one
+ * operation is wanted, kernels say mad. */
+#pragma OPENCL FP_CONTRACT OFF
+
 #define FLAG(f, bit) (((f) & (1u << (bit))) != 0)
 
 /* enum fdit_act */
