@@ -53,6 +53,9 @@ check_PROGRAMS += tests/test_ops_opencl_gpu
 tests_test_ops_opencl_gpu_SOURCES = $(tests_test_ops_SOURCES)
 tests_test_ops_opencl_gpu_CPPFLAGS = $(AM_CPPFLAGS) -DTEST_OPS_OPENCL=1 \
 	'-DTEST_OPS_GEMM="block im=8 nv=4 bx=16 by=8 step=16"'
+check_PROGRAMS += tests/test_program_cache
+tests_test_program_cache_SOURCES = tests/test_program_cache.c tests/data_fixture.c tests/data_fixture.h
+tests_test_program_cache_LDADD = $(LDADD) $(PNG_LIBS)
 endif
 
 check_PROGRAMS += tests/test_cache

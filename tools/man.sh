@@ -84,6 +84,13 @@ the device when
 .B \-\-device
 is not given
 .TP
+.B FINEDIFFUSION_CACHE
+the folder of compiled OpenCL programs (default
+.IR $XDG_CACHE_HOME/finediffusion ,
+else
+.IR ~/.cache/finediffusion );
+set to nothing: none
+.TP
 .B TMPDIR
 where a .tar.gz data set is unpacked while it is in use (default /var/tmp)
 .SH SIGNALS

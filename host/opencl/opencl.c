@@ -168,6 +168,12 @@ static void close_device(fdit_device *dev)
     dev->state = NULL;
 }
 
+void fdit_opencl_cache_counts(const fdit_device *dev, int *hits, int *stores)
+{
+    *hits = opencl_of(dev)->cache_hits;
+    *stores = opencl_of(dev)->cache_stores;
+}
+
 const struct fdit_device_ops fdit_opencl_ops = {
     .name = "opencl",
     .open = open_device,

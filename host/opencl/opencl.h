@@ -13,4 +13,7 @@ extern const struct fdit_device_ops fdit_opencl_ops;
  */
 enum fdit_status fdit_opencl_list(fdit_context *ctx, struct fdit_device_entry **out, size_t *n);
 
+/* For tests: programs that this device took from the disk, and wrote there. */
+void fdit_opencl_cache_counts(const fdit_device *dev, int *hits, int *stores);
+
 #endif

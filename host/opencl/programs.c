@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * programs.c: which programs there are, and building them. */
+#include "cache.h"
 #include "state.h"
 
 #include "core/mem.h"
@@ -92,11 +93,17 @@ static enum fdit_status build(fdit_context *ctx, struct opencl *cl, const char *
         snprintf(all, sizeof all, "%s%s-DGROUP=%d %s%s%s", attempt ? "" : "-cl-std=CL1.2 ",
                  limits_registers(cl) ? "-cl-nv-maxrregcount=128 " : "", group,
                  cl->is_cpu ? "-DON_CPU=1 " : "", simd, options);
+        struct cache_key key = opencl_cache_key(cl, parts, all);
+        *out = opencl_cache_load(cl, key, all);
+        if (*out)
+            return FDIT_OK;
         *out = clCreateProgramWithSource(cl->context, 2, parts, NULL, &error);
         TRY(opencl_status(ctx, cl, error, "clCreateProgramWithSource", what));
         error = clBuildProgram(*out, 1, &cl->device, all, NULL, NULL);
-        if (error == CL_SUCCESS)
+        if (error == CL_SUCCESS) {
+            opencl_cache_store(cl, key, *out);
             return FDIT_OK;
+        }
         if (error != CL_INVALID_BUILD_OPTIONS || attempt)
             break;
         clReleaseProgram(*out);

@@ -104,6 +104,7 @@ struct opencl {
     struct program_state programs[PROGRAM_COUNT];
     struct variant variants[VARIANTS];
     int n_variants;
+    int cache_hits, cache_stores; /* programs from the disk, and written there: cache.c */
     bool is_cpu;       /* the device is a processor: no local memory of its own, slow barriers */
     int vector_floats; /* of its vector registers */
     bool is_nvidia;    /* its own driver */

@@ -146,6 +146,9 @@ static const char devices[] =
     "The same device, build and options give the same bits, for any number of\n"
     "threads. Different devices use the same noise and agree to rounding.\n"
     "\n"
+    "Compiled OpenCL programs are kept in ~/.cache/finediffusion; FINEDIFFUSION_CACHE\n"
+    "names another folder, or none when it is set to nothing.\n"
+    "\n"
     "--precision and --weights ask for other arithmetic and storage; what the device\n"
     "lacks is refused.\n";
 

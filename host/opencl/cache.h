@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * cache.h: compiled programs on the disk. The head of cache.c says how they are kept. */
+#ifndef FDIT_HOST_OPENCL_CACHE_H
+#define FDIT_HOST_OPENCL_CACHE_H
+
+#include "state.h"
+
+struct cache_key {
+    cl_ulong a, b;
+};
+
+struct cache_key opencl_cache_key(const struct opencl *cl, const char *const parts[2],
+                                  const char *options);
+/* The program of that key, built, or NULL: not there, or not what this driver takes. */
+cl_program opencl_cache_load(struct opencl *cl, struct cache_key key, const char *options);
+/* Keeps a program that was built from source; a failure has no effect. */
+void opencl_cache_store(struct opencl *cl, struct cache_key key, cl_program program);
+
+#endif
