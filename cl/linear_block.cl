@@ -88,7 +88,17 @@
 #define RESIDUAL_SHARED 5
 
 #ifdef ALIGNED
-ACTIVATIONS(float4, 4)
+/* One by one: exp of a vector rounds otherwise than exp of a number in some libraries (PoCL's), and few
+ * rows are computed by linear.cl. */
+float4 act4(uint kind, float4 v)
+{
+    return (float4)(act(kind, v.x), act(kind, v.y), act(kind, v.z), act(kind, v.w));
+}
+float4 act_slope4(uint kind, float4 v)
+{
+    return (float4)(act_slope(kind, v.x), act_slope(kind, v.y), act_slope(kind, v.z),
+                    act_slope(kind, v.w));
+}
 #endif
 
 #ifdef SLOPE

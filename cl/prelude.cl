@@ -19,8 +19,8 @@
 #define SUB_GROUP
 #endif
 
-/* A compiler may make x * y + z one operation or two, and decides anew in every kernel: on an NVIDIA H200 a
- * sample's results then depended on the batch around it, which decides which kernel multiplies. Where one
+/* A compiler may make x * y + z one operation or two, and decides anew in every kernel. A sample's
+ * results must not depend on the batch around it, which decides which kernel multiplies. Where one
  * operation is wanted, kernels say mad. */
 #pragma OPENCL FP_CONTRACT OFF
 

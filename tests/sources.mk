@@ -53,6 +53,12 @@ check_PROGRAMS += tests/test_ops_opencl_gpu
 tests_test_ops_opencl_gpu_SOURCES = $(tests_test_ops_SOURCES)
 tests_test_ops_opencl_gpu_CPPFLAGS = $(AM_CPPFLAGS) -DTEST_OPS_OPENCL=1 \
 	'-DTEST_OPS_GEMM="block im=8 nv=4 bx=16 by=8 step=16"'
+TESTS += tests/test_opencl_engines.sh
+check_PROGRAMS += tests/test_clblast
+tests_test_clblast_SOURCES = tests/test_clblast.c
+check_PROGRAMS += tests/test_tune
+tests_test_tune_SOURCES = tests/test_tune.c tests/data_fixture.c tests/data_fixture.h
+tests_test_tune_LDADD = $(LDADD) $(PNG_LIBS)
 check_PROGRAMS += tests/test_program_cache
 tests_test_program_cache_SOURCES = tests/test_program_cache.c tests/data_fixture.c tests/data_fixture.h
 tests_test_program_cache_LDADD = $(LDADD) $(PNG_LIBS)
@@ -66,7 +72,7 @@ tests_test_encode_SOURCES = tests/test_encode.c tests/data_fixture.c tests/data_
 	tests/model_fixture.c tests/model_fixture.h
 tests_test_encode_LDADD = $(LDADD) $(PNG_LIBS)
 TESTS += tests/test_encode_cli.sh
-EXTRA_DIST += tests/test_encode_cli.sh
+EXTRA_DIST += tests/test_encode_cli.sh tests/test_opencl_engines.sh
 
 fuzz_programs += tests/fuzz/fuzz_cache
 tests_fuzz_fuzz_cache_SOURCES = tests/fuzz/fuzz_cache.c tests/fuzz/fuzz.h $(fuzz_main)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * test_program_cache.c: OpenCL programs on the disk. What is found there computes the same bits; what is
- * damaged, or lies where others may write, is not used, and none of it is an error. */
+ * test_program_cache.c: OpenCL programs on the disk. What is found there computes the same bits;
+ * what is damaged, or lies where others may write, is not used, and none of it is an error. */
 #include "core/mem.h"
 #include "data_fixture.h"
 #include "devices.h"
@@ -151,7 +151,8 @@ START_TEST(reused)
     run(second, &hits, &again);
     ck_assert_int_eq(hits, stores);
     ck_assert_int_eq(again, 0);
-    ck_assert_uint_eq(test_first_difference(first, second, ROWS * WIDTH, sizeof *first), ROWS * WIDTH);
+    ck_assert_uint_eq(test_first_difference(first, second, ROWS * WIDTH, sizeof *first),
+                      ROWS * WIDTH);
 }
 END_TEST
 
@@ -165,8 +166,8 @@ START_TEST(damaged)
     for (size_t i = 0; i < sizeof damages / sizeof *damages; i++) {
         each_file(damages[i]);
         run(second, &hits, &again);
-        ck_assert_msg(hits == 0 && again == stores, "damage %zu: %d taken, %d of %d written", i, hits,
-                      again, stores);
+        ck_assert_msg(hits == 0 && again == stores, "damage %zu: %d taken, %d of %d written", i,
+                      hits, again, stores);
         ck_assert_uint_eq(test_first_difference(first, second, ROWS * WIDTH, sizeof *first),
                           ROWS * WIDTH);
     }

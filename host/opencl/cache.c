@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0
  * cache.c: compiled programs on the disk.
  *
- * Folder  $FINEDIFFUSION_CACHE, else $XDG_CACHE_HOME/finediffusion, else ~/.cache/finediffusion; in it
- *         "opencl", made with mode 0700. FINEDIFFUSION_CACHE set to nothing: no cache. A folder of another
- *         user, or one that others may write, is not used: what lies in it runs on the device.
- * Key     two 64-bit hashes over the format's version, source, options, and the names and versions of
+ * Folder  $FINEDIFFUSION_CACHE, else $XDG_CACHE_HOME/finediffusion, else ~/.cache/finediffusion; in
+ * it "opencl", made with mode 0700. FINEDIFFUSION_CACHE set to nothing: no cache. A folder of
+ * another user, or one that others may write, is not used: what lies in it runs on the device. Key
+ * two 64-bit hashes over the format's version, source, options, and the names and versions of
  *         platform, device and driver. The name of a file is the key, 32 hex digits and ".bin".
- * Layout  a head of five u64 of this machine: magic, key (2), bytes of the binary, their hash; then the
- *         binary as CL_PROGRAM_BINARIES gives it.
- * Races   a file is written beside its place and renamed: a reader sees a whole file or none. Two that
- *         write the same key write the same program, and the last stays. Nothing is locked.
+ * Layout  a head of five u64 of this machine: magic, key (2), bytes of the binary, their hash; then
+ * the binary as CL_PROGRAM_BINARIES gives it. Races   a file is written beside its place and
+ * renamed: a reader sees a whole file or none. Two that write the same key write the same program,
+ * and the last stays. Nothing is locked.
  *
- * Any failure is a miss: the program is then built from source, and the file replaced. NVIDIA's driver
- * is left alone: its "binary" is PTX, which it compiles anew at each load unless it finds the source in
- * its own cache. */
+ * Any failure is a miss: the program is then built from source, and the file replaced. NVIDIA's
+ * driver is left alone: its "binary" is PTX, which it compiles anew at each load unless it finds
+ * the source in its own cache. */
 #include "cache.h"
 
 #include "core/file.h"
@@ -25,7 +25,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static const cl_ulong magic = UINT64_C(0x3130304c43544446); /* "FDTCL001": the version of the format */
+static const cl_ulong magic =
+    UINT64_C(0x3130304c43544446); /* "FDTCL001": the version of the format */
 static const size_t most_bytes = 64 << 20;
 
 struct head {
@@ -41,7 +42,8 @@ static cl_ulong hash(cl_ulong h, const void *bytes, size_t n)
     return h;
 }
 
-static const cl_ulong start = UINT64_C(0xcbf29ce484222325), other_start = UINT64_C(0x9e3779b97f4a7c15);
+static const cl_ulong start = UINT64_C(0xcbf29ce484222325),
+                      other_start = UINT64_C(0x9e3779b97f4a7c15);
 
 /* With its final zero, so that "ab", "c" is not "a", "bc". */
 static void mix(struct cache_key *key, const char *text)
@@ -83,8 +85,7 @@ static enum fdit_status folder_of(char **out)
                          : FDIT_ERROR_UNSUPPORTED;
 }
 
-/* `make`: the folder, too, where it is missing. */
-static enum fdit_status path_of(struct cache_key key, bool make, char **out)
+enum fdit_status opencl_cache_path(struct cache_key key, bool make, const char *suffix, char **out)
 {
     enum fdit_status status = FDIT_OK;
     char *folder = NULL, *above = NULL;
@@ -98,8 +99,8 @@ static enum fdit_status path_of(struct cache_key key, bool make, char **out)
     if (stat(folder, &s) != 0 || !S_ISDIR(s.st_mode) || s.st_uid != geteuid() || (s.st_mode & 022))
         status = FDIT_ERROR_IO;
     else
-        status = fdit_strf(NULL, out, "%s/%016llx%016llx.bin", folder, (unsigned long long)key.a,
-                           (unsigned long long)key.b);
+        status = fdit_strf(NULL, out, "%s/%016llx%016llx.%s", folder, (unsigned long long)key.a,
+                           (unsigned long long)key.b, suffix);
 out:
     fdit_free(folder);
     fdit_free(above);
@@ -110,8 +111,8 @@ static cl_program program_from(struct opencl *cl, const unsigned char *binary, s
                                const char *options)
 {
     cl_int taken = CL_SUCCESS, error = CL_SUCCESS;
-    cl_program program = clCreateProgramWithBinary(cl->context, 1, &cl->device, &bytes, &binary,
-                                                   &taken, &error);
+    cl_program program =
+        clCreateProgramWithBinary(cl->context, 1, &cl->device, &bytes, &binary, &taken, &error);
     if (error == CL_SUCCESS && taken == CL_SUCCESS &&
         clBuildProgram(program, 1, &cl->device, options, NULL, NULL) == CL_SUCCESS)
         return program;
@@ -127,7 +128,8 @@ cl_program opencl_cache_load(struct opencl *cl, struct cache_key key, const char
     char *path = NULL;
     size_t size = 0;
     struct head head;
-    if (cl->is_nvidia || path_of(key, false, &path) != FDIT_OK || !fdit_is_file(path) ||
+    if (cl->is_nvidia || opencl_cache_path(key, false, "bin", &path) != FDIT_OK ||
+        !fdit_is_file(path) ||
         fdit_file_read_all(NULL, path, most_bytes, &file, &size) != FDIT_OK || size < sizeof head)
         goto out;
     memcpy(&head, file, sizeof head);
@@ -148,9 +150,10 @@ void opencl_cache_store(struct opencl *cl, struct cache_key key, cl_program prog
     char *path = NULL;
     size_t bytes = 0;
     if (cl->is_nvidia ||
-        clGetProgramInfo(program, CL_PROGRAM_BINARY_SIZES, sizeof bytes, &bytes, NULL) != CL_SUCCESS ||
+        clGetProgramInfo(program, CL_PROGRAM_BINARY_SIZES, sizeof bytes, &bytes, NULL) !=
+            CL_SUCCESS ||
         bytes == 0 || bytes > most_bytes - sizeof(struct head) ||
-        path_of(key, true, &path) != FDIT_OK ||
+        opencl_cache_path(key, true, "bin", &path) != FDIT_OK ||
         fdit_alloc(NULL, bytes + sizeof(struct head), 1, &file) != FDIT_OK)
         goto out;
     binary = file + sizeof(struct head);

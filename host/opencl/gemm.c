@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * gemm.c: which engine computes a product, its programs, and its workspace. */
+#include "clblast.h"
 #include "gemm.h"
 
 #include "core/mem.h"
@@ -63,7 +64,7 @@ static bool valid(const struct gemm_config *c)
         return sizes && c->im % 4 == 0 && c->nv % 4 == 0 && c->bx >= 1 && c->by >= 1 &&
                items <= GROUP && step && whole && block_local_bytes(c) <= 48 << 10;
     }
-    return c->engine == GEMM_CLBLAST;
+    return c->engine == GEMM_CLBLAST || c->engine == GEMM_DEFAULT;
 }
 
 bool gemm_config_parse(const char *text, struct gemm_config *out)
@@ -73,9 +74,14 @@ bool gemm_config_parse(const char *text, struct gemm_config *out)
     int used = 0, value;
     if (sscanf(text, "%15s%n", name, &used) != 1)
         return false;
-    for (int e = GEMM_TILE; e <= GEMM_BLOCK; e++)
-        if (strcmp(name, engine_names[e]) == 0)
+    bool known = false;
+    for (int e = GEMM_DEFAULT; e <= GEMM_BLOCK; e++)
+        if (strcmp(name, engine_names[e]) == 0) {
             c.engine = (enum gemm_engine)e;
+            known = true;
+        }
+    if (!known)
+        return false;
     for (text += used; sscanf(text, " %7[a-z]=%d%n", key, &value, &used) == 2; text += used) {
         int *field = strcmp(key, "im") == 0      ? &c.im
                      : strcmp(key, "nv") == 0    ? &c.nv
@@ -125,13 +131,18 @@ static void block_fit(const struct opencl *cl, const struct gemm_shape *s, struc
         c->im = 4;
 }
 
-struct gemm_config gemm_choose(const struct opencl *cl, const struct gemm_shape *s)
+struct gemm_config gemm_default(const struct opencl *cl, const struct gemm_shape *s)
+{
+    return default_config(cl, swapped(s));
+}
+
+/* A configuration of ours, made to fit the shape. */
+static struct gemm_config fitted(const struct opencl *cl, const struct gemm_shape *s, struct gemm_config c,
+                                 bool wanted)
 {
     static const struct gemm_config fallback = {
         .engine = GEMM_TILE, .im = 4, .nv = 4, .step = 16
     };
-    struct gemm_config c =
-        cl->gemm_forced.engine ? cl->gemm_forced : default_config(cl, swapped(s));
     if (c.engine == GEMM_REGISTERS) {
         /* Rows of B that are not whole vectors can only be padded where they are made or kept by
          * us. */
@@ -143,22 +154,84 @@ struct gemm_config gemm_choose(const struct opencl *cl, const struct gemm_shape 
     }
     if (c.engine == GEMM_BLOCK && (s->M < 32 || s->N < 32))
         c = fallback;
-    if (c.engine == GEMM_BLOCK && !cl->gemm_forced.engine)
+    if (c.engine == GEMM_BLOCK && !wanted)
         block_fit(cl, s, &c);
     if (c.engine == GEMM_TILE && s->vectors && s->kind != GEMM_DW)
         c.im = 1;
     return c;
 }
 
+/* What was tuned for the shape, NULL: nothing. A tile for many rows is no good for one. */
+static const struct gemm_config *tuned_for(const struct opencl *cl, const struct gemm_shape *s)
+{
+    for (int i = 0; i < cl->n_tuned && !s->vectors; i++) {
+        const struct gemm_tuned *t = &cl->tuned[i];
+        if (t->kind == s->kind && t->plain == s->plain && t->storage == s->storage && t->N == s->N &&
+            (t->K == s->K || s->kind == GEMM_DW))
+            return &t->config;
+    }
+    return NULL;
+}
+
+struct gemm_config gemm_choose(const struct opencl *cl, const struct gemm_shape *s)
+{
+    const struct gemm_config *tuned = tuned_for(cl, s);
+    bool forced = cl->gemm_forced.engine != GEMM_DEFAULT;
+    struct gemm_config c = forced ? cl->gemm_forced : tuned ? *tuned : gemm_default(cl, s);
+    if (c.engine == GEMM_CLBLAST) {
+        if (cl->clblast.on && s->storage == FDIT_F32 && !s->vectors)
+            return c;
+        c = gemm_default(cl, s);
+        forced = false;
+        tuned = NULL;
+    }
+    return fitted(cl, s, c, forced || tuned);
+}
+
+/* C [m = N][n = M] of clblast.h, but for the buffers. */
+static struct clblast_product clblast_of(const struct gemm_shape *s, int ldw)
+{
+    return (struct clblast_product){
+        .m = (size_t)s->N,
+        .n = (size_t)s->M,
+        .k = (size_t)s->K,
+        .a_transposed = swapped(s),
+        .b_transposed = s->kind == GEMM_DW,
+        .lda = (size_t)ldw,
+        .ldb = (size_t)(s->kind == GEMM_DW ? s->M : s->K),
+        .ldc = (size_t)s->N,
+    };
+}
+
+/* The length of a row of the matrix: [n_in][ld] as a weight object, else [n_out][n_in]. */
+static int matrix_ld(const struct opencl *cl, const struct gemm_shape *s)
+{
+    int n_out = s->kind == GEMM_FORWARD ? s->N : s->K, n_in = s->kind == GEMM_FORWARD ? s->K : s->N;
+    return s->plain ? n_in : gemm_ld(cl, n_out);
+}
+
+size_t gemm_matrix_floats(const struct opencl *cl, const struct gemm_shape *s)
+{
+    int rows = s->kind == GEMM_DW ? s->K
+               : s->plain         ? (s->kind == GEMM_FORWARD ? s->N : s->K)
+                                  : (s->kind == GEMM_FORWARD ? s->K : s->N);
+    return (size_t)rows * (size_t)matrix_ld(cl, s);
+}
+
 size_t gemm_workspace(const struct opencl *cl, const struct gemm_shape *s)
 {
     struct gemm_config c = gemm_choose(cl, s);
-    size_t n;
+    size_t n, most = 0;
+    if (c.engine == GEMM_CLBLAST) { /* some calls of the shape are left to ours: run_product */
+        struct clblast_product p = clblast_of(s, matrix_ld(cl, s));
+        most = clblast_workspace(cl, &p);
+        c = fitted(cl, s, gemm_default(cl, s), false);
+    }
     if (c.engine != GEMM_REGISTERS || !swapped(s))
-        return 0;
+        return most;
     if (!fdit_mul((size_t)gemm_ld(cl, s->M), (size_t)s->K, &n) || !fdit_mul(n, sizeof(float), &n))
         return SIZE_MAX;
-    return n;
+    return n > most ? n : most;
 }
 
 /* ------------------------------------------------------------------------------------- builds */
@@ -208,6 +281,10 @@ static const struct program_state *build_for(fdit_device *dev, const struct gemm
 void gemm_prepare(fdit_device *dev, const struct gemm_shape *s)
 {
     struct gemm_config c = gemm_choose(opencl_of(dev), s);
+    if (c.engine == GEMM_CLBLAST) {
+        opencl_variant(dev, "epilogue.cl", "epilogue", "");
+        c = fitted(opencl_of(dev), s, gemm_default(opencl_of(dev), s), false);
+    }
     if (c.engine == GEMM_BLOCK) { /* a plan does not say which have an activation: GELU, if any */
         struct block_build b = { .aligned = s->N % 4 == 0 && s->K % 4 == 0 && s->M % 4 == 0 };
         block_for(dev, s, &c, &b);
@@ -238,6 +315,16 @@ static struct gemm_shape shape_of(const struct fdit_op_shape *shape, bool plain)
         s.M = shape->n_out;
     }
     return s;
+}
+
+int gemm_shapes_of(const struct fdit_op_shape *op, struct gemm_shape out[2])
+{
+    bool dw = op->op == FDIT_OP_LINEAR_DW;
+    if (op->op != FDIT_OP_LINEAR && op->op != FDIT_OP_LINEAR_DX && !dw)
+        return 0;
+    out[0] = shape_of(op, op->plain || dw);
+    out[1] = shape_of(op, true);
+    return out[0].plain ? 1 : 2;
 }
 
 void opencl_linear_prepare(fdit_device *dev, const struct fdit_op_shape *shape)
@@ -383,15 +470,77 @@ static void run_registers(fdit_device *dev, const struct product *p, const struc
         (size_t[]){ (size_t)c->group, 1 });
 }
 
-static void run_product(fdit_device *dev, const struct product *p)
+/* Whether the tensor has floats of the result. */
+static bool overlaps(const struct product *p, struct fdit_tensor t)
 {
-    struct gemm_config c = gemm_choose(opencl_of(dev), &p->shape);
-    if (c.engine == GEMM_REGISTERS)
+    size_t n = (size_t)p->shape.M * (size_t)p->shape.N;
+    return fdit_has(t) && t.buffer == p->y.buffer && t.offset < p->y.offset + n && p->y.offset < t.offset + n;
+}
+
+/* CLBlast writes the result before what is fused is read, and its scratch is the workspace, where a
+ * convolution's patches lie. */
+static bool fits_clblast(const struct opencl *cl, const struct product *p)
+{
+    bool more = (p->flags & ~1u) != 0, beta = (p->flags & 1u) != 0;
+    return p->a.buffer->handle != cl->workspace && !(more && beta) && !overlaps(p, p->residual) &&
+           !overlaps(p, p->pre);
+}
+
+static void run_clblast(fdit_device *dev, const struct product *p)
+{
+    struct clblast_product c = clblast_of(&p->shape, p->ldw);
+    c.a = p->w;
+    c.a_at = p->w_at;
+    c.b = p->a.buffer->handle;
+    c.b_at = p->a.offset;
+    c.c = p->y.buffer->handle;
+    c.c_at = p->y.offset;
+    c.beta = (p->flags & 1u) != 0;
+    clblast_run(dev, &c);
+    if (!(p->flags & ~1u))
+        return;
+    struct launch l = launch_variant(dev, opencl_variant(dev, "epilogue.cl", "epilogue", ""), "epilogue");
+    launch_tensor(&l, p->y);
+    launch_tensor(&l, p->bias);
+    launch_tensor(&l, p->pre);
+    launch_tensor(&l, p->gate);
+    launch_tensor(&l, p->residual);
+    launch_int(&l, p->shape.M);
+    launch_int(&l, p->shape.N);
+    launch_int(&l, p->rows);
+    launch_int(&l, p->gate_stride);
+    launch_uint(&l, p->flags);
+    launch_run(&l, 2, (size_t[]){ (size_t)p->shape.N, (size_t)p->shape.M }, (size_t[]){ 64, 1 });
+}
+
+static void run_config(fdit_device *dev, const struct product *p, struct gemm_config c)
+{
+    struct opencl *cl = opencl_of(dev);
+    if (c.engine == GEMM_CLBLAST && !fits_clblast(cl, p))
+        c = fitted(cl, &p->shape, gemm_default(cl, &p->shape), false);
+    if (c.engine == GEMM_CLBLAST)
+        run_clblast(dev, p);
+    else if (c.engine == GEMM_REGISTERS)
         run_registers(dev, p, &c);
     else if (c.engine == GEMM_BLOCK)
         run_block(dev, p, &c);
     else
         run_tile(dev, p, &c);
+}
+
+static void run_product(fdit_device *dev, const struct product *p)
+{
+    run_config(dev, p, gemm_choose(opencl_of(dev), &p->shape));
+}
+
+void gemm_run(fdit_device *dev, const struct gemm_shape *s, cl_mem w, fdit_buffer *a, fdit_buffer *y,
+              const struct gemm_config *config)
+{
+    struct opencl *cl = opencl_of(dev);
+    struct product p = { .shape = *s, .y = fdit_tensor_of(y, FDIT_F32), .a = fdit_tensor_of(a, FDIT_F32),
+                         .w = w, .ldw = matrix_ld(cl, s), .rows = 1 };
+    bool clblast = config->engine == GEMM_CLBLAST;
+    run_config(dev, &p, clblast ? *config : fitted(cl, s, *config, true));
 }
 
 static void take_matrix(const struct opencl *cl, struct product *p, const fdit_weight *weight,

@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
  * gemm.h: the products of linear layers, and which kernel computes which.
  *
- * Three engines:
- *   tile       cl/linear.cl: tiles through local memory; any shape, any storage. GPUs.
- *   registers  cl/linear_registers.cl: no local memory, no barriers. Processors. It reads one side
- * by numbers and the other, [k][columns], by vectors; a side that lies the other way round is
- * transposed into the workspace first (cl/transpose.cl), the smaller of the two: never a weight
- * object. clblast    CLBlast's Sgemm, where it was built in; f32 only; what is fused into linear
- * follows in a second launch.
+ * Engines:
+ *   block      cl/linear_block.cl: tiles in registers, fed through local memory. GPUs.
+ *   registers  cl/linear_registers.cl: no local memory, no barriers. Processors. It reads one side by numbers
+ *              and the other, [k][columns], by vectors; a side that lies the other way round is transposed
+ *              into the workspace first (cl/transpose.cl), the smaller of the two: never a weight object.
+ *   tile       cl/linear.cl: any shape, any storage; what the others leave.
+ *   clblast    clblast.c: f32, more than one row a sample; what is fused into linear follows in a second
+ *              launch (cl/epilogue.cl).
+ * Ours add up in the same order, so that the choice among them may depend on M. CLBlast's differs: whether it
+ * computes a product depends on N and K alone.
  *
  * A weight object lies as [n_in][ld], ld = n_out rounded up (gemm_ld), one copy for forward and dx.
  */
@@ -27,16 +30,26 @@ struct gemm_shape {
     int M, N, K;
 };
 
-/* The configuration for a shape: tuned for it or for its kind, else the device's default. */
+/* The configuration for a shape: forced, else tuned for its N and K, else the device's default. */
 struct gemm_config gemm_choose(const struct opencl *cl, const struct gemm_shape *shape);
-/* "tile im=4 nv=4 step=16", "registers im=4 vw=16 nv=4 group=8", "clblast"; what is left out keeps
- * its value. The other way is for messages and files. */
+/* "tile im=4 nv=4 step=16", "block im=8 nv=4 bx=16 by=8 step=16", "registers im=4 vw=16 nv=4 group=8",
+ * "clblast", or "default"; what is left out keeps its value. The other way is for messages and files. */
 bool gemm_config_parse(const char *text, struct gemm_config *out);
 void gemm_config_text(const struct gemm_config *c, char out[64]);
 /* Bytes of workspace that the choice needs. */
 size_t gemm_workspace(const struct opencl *cl, const struct gemm_shape *shape);
 /* Builds what the choice needs; a failure is sticky. */
 void gemm_prepare(fdit_device *dev, const struct gemm_shape *shape);
+/* The device's default, tuned or not. */
+struct gemm_config gemm_default(const struct opencl *cl, const struct gemm_shape *shape);
+/* Y = A W with nothing fused, for tune.c: buffers of tensors [M, K], [K, N] as the shape's kind has them, all
+ * from their beginning, by this configuration or what it falls back to. */
+void gemm_run(fdit_device *dev, const struct gemm_shape *shape, cl_mem w, fdit_buffer *a, fdit_buffer *y,
+              const struct gemm_config *config);
+/* Floats of W as gemm_run wants it. */
+size_t gemm_matrix_floats(const struct opencl *cl, const struct gemm_shape *shape);
+/* The products that an op of this shape may run; returns how many, at most 2. */
+int gemm_shapes_of(const struct fdit_op_shape *op, struct gemm_shape out[2]);
 
 /* The length of a row of n floats that we lay out ourselves: whole vectors. On processors an odd
  * number of cache lines, or the rows of a panel fall into the same few sets of the cache. */

@@ -63,36 +63,47 @@ void launch_float(struct launch *l, float v)
 
 /* Drivers hold work back until a flush, and some reset a device whose queue holds seconds of work:
  * every QUEUE_BOUND launches the queue is flushed, and the host waits for the marker before. */
-static void bound_queue(struct launch *l, cl_event event)
+static void bound_queue(fdit_device *dev, cl_event event, const char *name)
 {
-    struct opencl *cl = opencl_of(l->dev);
+    struct opencl *cl = opencl_of(dev);
     cl_event before = cl->marker;
     cl->marker = event;
     cl->launches = 0;
-    opencl_ok(l->dev, clFlush(cl->queue), "clFlush", l->name);
+    opencl_ok(dev, clFlush(cl->queue), "clFlush", name);
     if (before) {
-        opencl_ok(l->dev, clWaitForEvents(1, &before), "clWaitForEvents", l->name);
+        opencl_ok(dev, clWaitForEvents(1, &before), "clWaitForEvents", name);
         clReleaseEvent(before);
     }
 }
 
+cl_event *launch_foreign_begin(fdit_device *dev, cl_event *room)
+{
+    cl_event *timed = opencl_profile_want(dev);
+    if (timed)
+        return timed;
+    return ++opencl_of(dev)->launches >= QUEUE_BOUND ? room : NULL;
+}
+
+void launch_foreign_end(fdit_device *dev, cl_event *event, const char *name)
+{
+    struct opencl *cl = opencl_of(dev);
+    if (event && !cl->profile.on)
+        bound_queue(dev, *event, name);
+    if (cl->finish_each)
+        opencl_ok(dev, clFinish(cl->queue), "clFinish", name);
+}
+
 void launch_run(struct launch *l, cl_uint dimensions, const size_t *items, const size_t *local)
 {
-    struct opencl *cl = opencl_of(l->dev);
     size_t global[3];
-    cl_event event = NULL;
+    cl_event room = NULL;
     if (l->dev->status != FDIT_OK)
         return;
     for (cl_uint i = 0; i < dimensions; i++)
         global[i] = (items[i] + local[i] - 1) / local[i] * local[i];
-    cl_event *timed = opencl_profile_want(l->dev);
-    bool mark = !timed && ++cl->launches >= QUEUE_BOUND;
-    cl_int error = clEnqueueNDRangeKernel(cl->queue, l->kernel, dimensions, NULL, global, local, 0,
-                                          NULL, timed ? timed : mark ? &event : NULL);
-    if (!opencl_ok(l->dev, error, "clEnqueueNDRangeKernel", l->name))
-        return;
-    if (mark)
-        bound_queue(l, event);
-    if (cl->finish_each)
-        opencl_ok(l->dev, clFinish(cl->queue), "clFinish", l->name);
+    cl_event *event = launch_foreign_begin(l->dev, &room);
+    cl_int error = clEnqueueNDRangeKernel(opencl_of(l->dev)->queue, l->kernel, dimensions, NULL,
+                                          global, local, 0, NULL, event);
+    if (opencl_ok(l->dev, error, "clEnqueueNDRangeKernel", l->name))
+        launch_foreign_end(l->dev, event, l->name);
 }

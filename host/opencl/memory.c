@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * memory.c: buffers, transfers and the workspace. */
+#include "clblast.h"
 #include "state.h"
 
 #include "core/mem.h"
@@ -19,9 +20,10 @@ enum fdit_status opencl_buffer_new(fdit_context *ctx, fdit_device *dev, size_t b
 
 void opencl_buffer_free(fdit_device *dev, void *handle)
 {
-    (void)dev;
-    if (handle)
-        clReleaseMemObject(handle);
+    if (!handle)
+        return;
+    clblast_forget(opencl_of(dev), handle);
+    clReleaseMemObject(handle);
 }
 
 /* ----------------------------------------------------------------------------------- transfers */

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  * opencl.c: opening and closing a device, and its table. One context and one in-order queue a
  * device; all kernels are ours (cl/), in OpenCL C 1.2 without extensions. */
+#include "clblast.h"
 #include "opencl.h"
 #include "gemm.h"
 #include "state.h"
+#include "tune.h"
+#include "tuned.h"
 
 #include "core/mem.h"
 
@@ -29,6 +32,7 @@ static void state_free(struct opencl *cl)
     if (cl->queue)
         clFinish(cl->queue);
     opencl_programs_free(cl);
+    clblast_close(cl);
     for (int i = 0; i < cl->profile.n; i++)
         if (cl->profile.events[i])
             clReleaseEvent(cl->profile.events[i]);
@@ -89,9 +93,12 @@ static enum fdit_status describe(fdit_context *ctx, struct opencl *cl,
 {
     enum fdit_status status = FDIT_OK;
     cl_device_type type = 0;
-    size_t vendor = 0, units = 0;
+    size_t vendor = 0, units = 0, align = 0;
     TRY(number(ctx, cl, CL_DEVICE_LOCAL_MEM_SIZE, &cl->local_bytes));
     TRY(number(ctx, cl, CL_DEVICE_MAX_MEM_ALLOC_SIZE, &cl->max_buffer));
+    TRY(number(ctx, cl, CL_DEVICE_MAX_WORK_GROUP_SIZE, &cl->group_items));
+    TRY(number(ctx, cl, CL_DEVICE_MEM_BASE_ADDR_ALIGN, &align));
+    cl->view_align = align >= 8 ? align / 8 : 1;
     TRY(number(ctx, cl, CL_DEVICE_GLOBAL_MEM_SIZE, &info->memory));
     TRY(opencl_status(ctx, cl,
                       clGetDeviceInfo(cl->device, CL_DEVICE_TYPE, sizeof type, &type, NULL),
@@ -122,6 +129,23 @@ out:
     return status;
 }
 
+/* What was tuned, or what FINEDIFFUSION_OPENCL_GEMM says ("default": as if nothing were). */
+static enum fdit_status choose_products(fdit_context *ctx, fdit_device *dev, bool forced)
+{
+    struct opencl *cl = opencl_of(dev);
+    char why[CLBLAST_TEXT];
+    if (!forced)
+        opencl_tuned_load(ctx, dev);
+    dev->info.tuned = cl->n_tuned;
+    if (cl->gemm_forced.engine != GEMM_CLBLAST)
+        return FDIT_OK;
+    const char *row = clblast_row(cl, false), *parameters = row ? strrchr(row, '\t') + 1 : NULL;
+    if (!clblast_set(dev, parameters, false, why))
+        return fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED, "FINEDIFFUSION_OPENCL_GEMM=clblast: %s: %s",
+                         cl->label, why);
+    return FDIT_OK;
+}
+
 static enum fdit_status open_device(fdit_context *ctx, const struct fdit_device_options *options,
                                     fdit_device *dev)
 {
@@ -138,10 +162,8 @@ static enum fdit_status open_device(fdit_context *ctx, const struct fdit_device_
     cl->finish_each = finish_each && *finish_each && *finish_each != '0';
     if (forced && *forced && !gemm_config_parse(forced, &cl->gemm_forced))
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
-             "FINEDIFFUSION_OPENCL_GEMM='%s' is none of 'clblast', 'tile im=4 nv=4 step=16', "
-             "'block im=8 nv=8 bx=16 by=16 step=8', "
-             "'registers im=4 "
-             "vw=16 nv=4 group=8'",
+             "FINEDIFFUSION_OPENCL_GEMM='%s' is none of 'default', 'clblast', 'tile im=4 nv=4 step=16', "
+             "'block im=8 nv=4 bx=16 by=8 step=16', 'registers im=4 vw=16 nv=4 group=8'",
              forced);
     TRY(opencl_find(ctx, options->spec, &cl->platform, &cl->device, &cl->label));
     cl->context = clCreateContext(
@@ -156,9 +178,11 @@ static enum fdit_status open_device(fdit_context *ctx, const struct fdit_device_
     for (int i = 0; i < 2; i++)
         TRY(fdit_alloc_pages(ctx, STAGING_BYTES, 1, &cl->staging[i].memory));
     dev->state = cl;
+    TRY(choose_products(ctx, dev, forced && *forced));
     return FDIT_OK;
 out:
     state_free(cl);
+    dev->state = NULL;
     return status;
 }
 
@@ -177,6 +201,7 @@ void fdit_opencl_cache_counts(const fdit_device *dev, int *hits, int *stores)
 const struct fdit_device_ops fdit_opencl_ops = {
     .name = "opencl",
     .open = open_device,
+    .tune = opencl_tune,
     .close = close_device,
     .buffer_new = opencl_buffer_new,
     .buffer_free = opencl_buffer_free,

@@ -231,10 +231,18 @@ const struct program_state *opencl_variant(fdit_device *dev, const char *source,
     return &cl->variants[cl->n_variants - 1].state;
 }
 
+void opencl_variants_trim(struct opencl *cl, int n)
+{
+    while (cl->n_variants > n) {
+        struct variant *v = &cl->variants[--cl->n_variants];
+        program_free(&v->state);
+        *v = (struct variant){ 0 };
+    }
+}
+
 void opencl_programs_free(struct opencl *cl)
 {
     for (int i = 0; i < PROGRAM_COUNT; i++)
         program_free(&cl->programs[i]);
-    for (int i = 0; i < cl->n_variants; i++)
-        program_free(&cl->variants[i].state);
+    opencl_variants_trim(cl, 0);
 }

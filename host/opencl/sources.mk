@@ -1,6 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 opencl_sources += host/opencl/attention.c host/opencl/cache.c host/opencl/cache.h \
+	host/opencl/clblast.c host/opencl/clblast.h host/opencl/tune.c host/opencl/tune.h \
+	host/opencl/tuned.c host/opencl/tuned.h \
 	host/opencl/diffusion.c host/opencl/error.c host/opencl/facts.c host/opencl/gemm.c \
 	host/opencl/gemm.h host/opencl/launch.c host/opencl/memory.c host/opencl/opencl.c \
 	host/opencl/opencl.h host/opencl/ops.c host/opencl/picture.c host/opencl/platforms.c \
 	host/opencl/profile.c host/opencl/programs.c host/opencl/state.h host/opencl/weights.c
+EXTRA_DIST += host/opencl/clblast.tsv host/opencl/embed_rows.awk
+if HAVE_OPENCL
+nodist_libfdit_all_la_SOURCES += host/opencl/clblast_rows.c
+CLEANFILES += host/opencl/clblast_rows.c
+endif
+host/opencl/clblast_rows.c: host/opencl/clblast.tsv host/opencl/embed_rows.awk
+	$(AM_V_GEN)$(MKDIR_P) host/opencl && \
+	$(AWK) -f $(srcdir)/host/opencl/embed_rows.awk $(srcdir)/host/opencl/clblast.tsv > $@.tmp && mv $@.tmp $@

@@ -39,6 +39,20 @@ struct gemm_config {
     int vw, group; /* registers: floats of a vector; items a group */
 };
 
+/* A product's configuration for all M of one N and K: a sample's bits must not depend on the batch. */
+struct gemm_tuned {
+    enum gemm_kind kind;
+    bool plain;
+    enum fdit_dtype storage;
+    int N, K;
+    struct gemm_config config;
+};
+/* A sub-buffer of a tensor: clblast.c. */
+struct clblast_view {
+    cl_mem parent, view;
+    size_t at, bytes;
+};
+
 /* Kernels of a program, in the order of its table entry. */
 enum {
     KERNEL_TRANSPOSE = 0,
@@ -81,6 +95,8 @@ enum {
     STAGING_BYTES = 4 << 20, /* of each half of the ring for writes */
     READ_SLOTS = 8,
     PROFILE_EVENTS = 64,
+    TUNED = 64,              /* shapes of products */
+    CLBLAST_VIEWS = 512,     /* tensors of a model that are given to CLBlast */
 };
 
 struct program_state {
@@ -114,6 +130,15 @@ struct opencl {
     int group;         /* work-items a group: GROUP of cl/prelude.cl */
     bool no_registers; /* never the kernels for processors */
     struct gemm_config gemm_forced; /* engine GEMM_DEFAULT: none */
+    struct gemm_tuned tuned[TUNED]; /* what tune found on this device: tuned.c */
+    int n_tuned;
+    struct {
+        bool on;        /* parameters are set, and a few products were right */
+        char text[192]; /* "indirect KWG=32 ..."; empty: never asked for */
+        struct clblast_view views[CLBLAST_VIEWS];
+        int n_views;
+    } clblast;
+    size_t view_align; /* bytes, of a sub-buffer's begin */
     cl_mem workspace;               /* `reserved` bytes */
     size_t reserved;
     cl_mem dummy; /* stands for absent tensors */
@@ -177,6 +202,8 @@ bool opencl_program_need(fdit_device *dev, enum program which);
  * which is sticky. */
 const struct program_state *opencl_variant(fdit_device *dev, const char *source, const char *kernel,
                                            const char *options);
+/* Frees the programs of opencl_variant from the n-th on. */
+void opencl_variants_trim(struct opencl *cl, int n);
 void opencl_programs_free(struct opencl *cl);
 /* Work-items a group in its build: GROUP of cl/prelude.cl. */
 int opencl_group(const struct opencl *cl, enum program which);
@@ -205,6 +232,10 @@ void launch_int(struct launch *l, int v);
 void launch_uint(struct launch *l, unsigned v);
 void launch_size(struct launch *l, size_t v);
 void launch_float(struct launch *l, float v);
+/* A launch by somebody else. begin: where its event is to go, NULL where none is wanted (`room` is the
+ * caller's); end: what launch_run does after its own. */
+cl_event *launch_foreign_begin(fdit_device *dev, cl_event *room);
+void launch_foreign_end(fdit_device *dev, cl_event *event, const char *name);
 void launch_run(struct launch *l, cl_uint dimensions, const size_t *items, const size_t *local);
 
 /* profile.c: times of launches, while dev->timing. `want` returns where a launch's event goes, NULL: none. */

@@ -28,6 +28,8 @@ static const enum fdit_dtype types[TRIED] = { FDIT_F32, FDIT_BF16, FDIT_F16, FDI
 struct trial {
     bool works;
     bool storage[TRIED], precision[TRIED];
+    bool tunable;
+    int tuned;
     char *driver, *reason; /* reason: why it does not work */
 };
 
@@ -48,6 +50,10 @@ static enum fdit_status try_device(fdit_context *ctx, const struct fdit_device_e
     for (int i = 0; dev && i < TRIED; i++) {
         t->storage[i] = fdit_device_supports_storage(dev, types[i]);
         t->precision[i] = fdit_device_supports_precision(dev, types[i]);
+    }
+    if (dev) {
+        t->tunable = dev->info.tunable;
+        t->tuned = dev->info.tuned;
     }
     if (dev && dev->info.driver)
         TRY(fdit_strdup(ctx, dev->info.driver, &t->driver));
@@ -101,19 +107,23 @@ static void print_text(const struct fdit_device_entry *list, size_t at, const st
     printf("; weights");
     print_types(t->storage);
     printf("; self-test passed\n");
+    if (t->tunable && t->tuned)
+        printf("%-12s tuned: %d products\n", "", t->tuned);
+    else if (t->tunable)
+        printf("%-12s not tuned: finediffusion tune --device %s\n", "", e->spec);
 }
 
 static json_t *to_json(const struct fdit_device_entry *list, size_t at, const struct trial *t, bool chosen)
 {
     const struct fdit_device_entry *e = &list[at];
-    return json_pack("{s:s,s:s,s:b,s:b,s:b,s:I,s:I,s:I,s:b,s:s?,s:s?,s:s?,s:o,s:o,s:b,s:s?}", "spec",
+    return json_pack("{s:s,s:s,s:b,s:b,s:b,s:I,s:I,s:I,s:b,s:s?,s:s?,s:s?,s:o,s:o,s:b,s:i,s:s?}", "spec",
                      e->spec, "name", e->info.name, "default", chosen, "gpu", e->info.is_gpu, "usable",
                      t->works, "memory_bytes", (json_int_t)e->info.memory, "largest_buffer_bytes",
                      (json_int_t)e->info.max_buffer, "local_memory_bytes",
                      (json_int_t)e->info.local_memory, "fp16", e->info.half, "driver", t->driver, "bus",
                      e->bus, "same_as", e->same_as >= 0 ? list[e->same_as].spec : NULL, "precision",
                      types_to_json(t->precision), "weights", types_to_json(t->storage), "self_test",
-                     t->works, "reason", t->reason);
+                     t->works, "tuned_products", t->tuned, "reason", t->reason);
 }
 
 /* The one that is used when none is asked for: the first GPU that works, else cpu. */

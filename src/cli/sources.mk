@@ -6,5 +6,5 @@ fdit_cli_sources += src/cli/cmd_devices.c src/cli/cmd_selftest.c src/cli/cmd_ins
 fdit_cli_sources += src/cli/cmd_demo.c
 fdit_cli_sources += src/cli/cmd_convert.c
 fdit_cli_sources += src/cli/cmd_sample.c
-fdit_cli_sources += src/cli/cmd_bench.c
+fdit_cli_sources += src/cli/cmd_bench.c src/cli/cmd_tune.c
 fdit_cli_sources += src/cli/cmd_encode.c src/cli/inspect_cache.c src/cli/inspect_cache.h

@@ -205,6 +205,7 @@ enum fdit_status fdit_device_open(fdit_context *ctx, const struct fdit_device_op
         options = &defaults;
     dev->precision = options->precision;
     TRY(fdit_strdup(ctx, options->spec ? options->spec : ops->name, &dev->info.spec));
+    dev->info.tunable = ops->tune != NULL;
     TRY(ops->open(ctx, options, dev));
     if (!fdit_device_supports_precision(dev, options->precision)) {
         fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED,
@@ -467,6 +468,17 @@ void fdit_weight_free(fdit_weight *weight)
 }
 
 /* ---------------------------------------------------------------------------------- workspace */
+
+enum fdit_status fdit_device_tune(fdit_context *ctx, fdit_device *dev, const struct fdit_op_shape *shapes,
+                                  size_t n, const struct fdit_tune_options *options, char **where)
+{
+    *where = NULL;
+    if (!dev->ops->tune)
+        return fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED,
+                         "%s (%s) has nothing to tune: it finds its blocking by itself",
+                         dev->info.spec, dev->info.name ? dev->info.name : dev->ops->name);
+    return dev->ops->tune(ctx, dev, shapes, n, options, where);
+}
 
 size_t fdit_device_workspace(fdit_device *dev, const struct fdit_op_shape *shapes, size_t n)
 {

@@ -383,10 +383,24 @@ struct fdit_op_shape {
     size_t n;                /* element-wise ops */
 };
 
+/* What a device found for one product: what it was computed with before and is now, seconds of both. */
+struct fdit_tune_result {
+    const char *what, *before, *after;
+    double flops, seconds_before, seconds_after;
+};
+struct fdit_tune_options {
+    int library_trials; /* sets of parameters of a library (CLBlast) that are tried; 0: it is left out */
+    void (*on_progress)(void *user, int done, int all, const char *what);
+    void (*on_result)(void *user, const struct fdit_tune_result *r);
+    void *user;
+};
+
 struct fdit_device_info {
     char *spec;        /* what --device calls it: "opencl:0:1" */
     char *name;        /* "AMD EPYC, 2 threads" */
     char *driver;      /* for cpu: instruction set and GEMM provider: "avx2, oneDNN 2.7.2" */
+    bool tunable;      /* has a tune entry */
+    int tuned;         /* products that it was tuned for */
     size_t memory;     /* total bytes */
     size_t max_buffer; /* largest single allocation */
     int threads;       /* 0 where it has no meaning */
@@ -453,6 +467,13 @@ struct fdit_device_ops {
      * reserve, once, before the first op (and again if a larger plan follows). */
     size_t (*workspace_bytes)(fdit_device *dev, const struct fdit_op_shape *shape);
     enum fdit_status (*reserve)(fdit_context *ctx, fdit_device *dev, size_t bytes);
+
+    /* (optional) Measures the products of these ops in every way it knows, uses the fastest from
+     * now on, and keeps them for later processes; *where: the file, free with fdit_free.
+     * FDIT_INTERRUPTED when the context is asked to stop: nothing is kept. Weights made before lie
+     * as they did. */
+    enum fdit_status (*tune)(fdit_context *ctx, fdit_device *dev, const struct fdit_op_shape *shapes,
+                             size_t n, const struct fdit_tune_options *options, char **where);
 
     /* Required ops. */
     void (*linear)(fdit_device *dev, const struct fdit_linear_args *a);
@@ -596,6 +617,9 @@ bool fdit_device_supports_precision(const fdit_device *dev, enum fdit_dtype prec
 /* The largest need of the n shapes: pass it to fdit_device_reserve before the first op. Where the device
  * does not fuse act and gate it includes the scratch of composed linears; reserve follows the last call. */
 size_t fdit_device_workspace(fdit_device *dev, const struct fdit_op_shape *shapes, size_t n);
+/* FDIT_ERROR_UNSUPPORTED: the device has nothing to tune. */
+enum fdit_status fdit_device_tune(fdit_context *ctx, fdit_device *dev, const struct fdit_op_shape *shapes,
+                                  size_t n, const struct fdit_tune_options *options, char **where);
 enum fdit_status fdit_device_reserve(fdit_context *ctx, fdit_device *dev, size_t bytes);
 
 void fdit_linear(fdit_device *dev, const struct fdit_linear_args *a);

@@ -282,13 +282,11 @@ out:
     return status;
 }
 
-/* The largest workspace of all ops that forward and backward will call. */
-static size_t workspace(struct fdit_model *m)
+int fdit_model_linears(const struct fdit_model_config *c, int batch, bool plain,
+                       struct fdit_op_shape out[FDIT_MODEL_LINEARS])
 {
-    const struct fdit_model_config *c = &m->config;
-    int b = m->options.batch, n = fdit_config_tokens(c), d = c->width, wide = c->mlp_ratio * d;
+    int n = fdit_config_tokens(c), d = c->width, wide = c->mlp_ratio * d;
     int head = c->kind == FDIT_MODEL_DIT ? fdit_config_patch_out(c) : c->rows;
-    bool plain = trains_matrices(m);
     const struct {
         int rows, n_in, n_out;
     } linears[] = {
@@ -296,7 +294,21 @@ static size_t workspace(struct fdit_model *m)
         { 1, d, 6 * d }, { 1, d, 2 * d }, { n, d, 3 * d }, { n, d, d }, { n, d, wide },
         { n, wide, d }, { c->kind == FDIT_MODEL_DIT ? n : 1, d, head },
     };
-    static const enum fdit_op linear_ops[] = { FDIT_OP_LINEAR, FDIT_OP_LINEAR_DX, FDIT_OP_LINEAR_DW };
+    static const enum fdit_op ops[] = { FDIT_OP_LINEAR, FDIT_OP_LINEAR_DX, FDIT_OP_LINEAR_DW };
+    int k = 0;
+    for (size_t i = 0; i < sizeof linears / sizeof linears[0]; i++)
+        for (size_t j = 0; j < 3; j++)
+            out[k++] = (struct fdit_op_shape){ .op = ops[j], .samples = batch, .rows = linears[i].rows,
+                                               .n_in = linears[i].n_in, .n_out = linears[i].n_out,
+                                               .plain = plain };
+    return k;
+}
+
+/* The largest workspace of all ops that forward and backward will call. */
+static size_t workspace(struct fdit_model *m)
+{
+    const struct fdit_model_config *c = &m->config;
+    int b = m->options.batch, n = fdit_config_tokens(c), d = c->width, wide = c->mlp_ratio * d;
     static const enum fdit_op row_ops[] = { FDIT_OP_COLUMN_SUM, FDIT_OP_NORM, FDIT_OP_MODULATE,
                                             FDIT_OP_NORM_BACKWARD, FDIT_OP_GATE, FDIT_OP_GATE_BACKWARD,
                                             FDIT_OP_TOKEN_MEAN, FDIT_OP_TOKEN_MEAN_BACKWARD };
@@ -304,15 +316,10 @@ static size_t workspace(struct fdit_model *m)
     static const enum fdit_op flat_ops[] = { FDIT_OP_ACTIVATION, FDIT_OP_ACTIVATION_BACKWARD,
                                              FDIT_OP_PATCHIFY, FDIT_OP_UNPATCHIFY };
     struct fdit_op_shape shapes[80];
-    size_t k = 0;
-    for (size_t i = 0; i < sizeof linears / sizeof linears[0]; i++) {
-        for (size_t j = 0; j < 3; j++)
-            shapes[k++] = (struct fdit_op_shape){ .op = linear_ops[j], .samples = b,
-                                                  .rows = linears[i].rows, .n_in = linears[i].n_in,
-                                                  .n_out = linears[i].n_out, .plain = plain };
+    size_t k = (size_t)fdit_model_linears(c, b, trains_matrices(m), shapes), linears = k;
+    for (size_t i = 0; i < linears; i += 3)
         shapes[k++] = (struct fdit_op_shape){ .op = FDIT_OP_COLUMN_SUM, .samples = b,
-                                              .rows = linears[i].rows, .n_out = linears[i].n_out };
-    }
+                                              .rows = shapes[i].rows, .n_out = shapes[i].n_out };
     for (size_t j = 0; j < sizeof row_ops / sizeof row_ops[0]; j++)
         shapes[k++] = (struct fdit_op_shape){ .op = row_ops[j], .samples = b, .rows = n, .n_out = d };
     for (size_t j = 0; j < 2; j++)

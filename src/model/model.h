@@ -89,6 +89,11 @@ enum fdit_status fdit_model_new(fdit_context *ctx, fdit_device *dev,
                                 const struct fdit_model_config *config,
                                 const struct fdit_model_options *options, struct fdit_model **out);
 void fdit_model_free(struct fdit_model *model);
+/* The linear layers of a model as ops: for each of the ten, forward, dX and dW, in this order. `plain`: the
+ * matrices are trained. Returns how many. */
+enum { FDIT_MODEL_LINEARS = 30 };
+int fdit_model_linears(const struct fdit_model_config *config, int batch, bool plain,
+                       struct fdit_op_shape out[FDIT_MODEL_LINEARS]);
 /* Buffers of the plan and the device's workspace. Frozen matrices follow by fdit_model_set. */
 enum fdit_status fdit_model_allocate(fdit_context *ctx, struct fdit_model *model);
 

@@ -1,0 +1,484 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * tune.c: measuring products and keeping what is fastest.
+ *
+ * 1. Every product with what it uses now.
+ * 2. Our engines: all configurations of the device's kind on the largest product of each kind
+ * (forward, dX, dW), then other groups for the best one; the FINALISTS best on the other products.
+ * 3. CLBlast: sets of parameters on all products; the set with the least sum. It has one set for
+ * all.
+ * 4. Each product takes the fastest. A configuration of ours has to give the bits of the default's,
+ * CLBlast its numbers to rounding: compilers have been wrong.
+ *
+ * A time is the least of ROUNDS, each of as many runs as take ROUND_SECONDS, after one run that is
+ * not counted. */
+#include "tune.h"
+
+#include "clblast.h"
+#include "core/clock.h"
+#include "core/mem.h"
+#include "gemm.h"
+#include "tuned.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { ROUNDS = 3, FINALISTS = 4, CANDIDATES = 80, MOST_RUNS = 1000 };
+static const double round_seconds = 0.02;
+/* Less is noise. */
+static const double worth_a_change = 0.98;
+
+struct subject {
+    struct gemm_shape shape;
+    char text[64];
+    struct gemm_config before, best;
+    double seconds_before, seconds, seconds_clblast;
+};
+
+struct tune {
+    fdit_context *ctx;
+    fdit_device *dev;
+    const struct fdit_tune_options *options;
+    struct subject subjects[TUNED];
+    int n;
+    fdit_buffer *w, *a, *y;
+    float *host, *wanted; /* of a result */
+    size_t y_floats;      /* the largest result */
+    int done, all;
+};
+
+/* --------------------------------------------------------------------------------------- subjects
+ */
+
+static bool same(const struct gemm_shape *a, const struct gemm_shape *b)
+{
+    return a->kind == b->kind && a->plain == b->plain && a->N == b->N &&
+           (a->K == b->K || a->kind == GEMM_DW);
+}
+
+static double flops(const struct gemm_shape *s)
+{
+    return 2.0 * s->M * s->N * s->K;
+}
+
+/* Plain matrices only where the op says so: of frozen ones weight objects are made. */
+static void take_shapes(struct tune *t, const struct fdit_op_shape *ops, size_t n)
+{
+    static const char *const names[] = { "forward", "dX", "dW" };
+    for (size_t i = 0; i < n; i++) {
+        struct gemm_shape of[2];
+        if (gemm_shapes_of(&ops[i], of) == 0 || ops[i].rows == 1)
+            continue;
+        struct subject s = { .shape = of[0] };
+        bool known = of[0].M < 32 || of[0].N < 32;
+        for (int k = 0; k < t->n; k++)
+            known |= same(&t->subjects[k].shape, &of[0]);
+        if (known || t->n == TUNED)
+            continue;
+        snprintf(s.text, sizeof s.text, "%s %dx%dx%d%s", names[of[0].kind], of[0].M, of[0].N,
+                 of[0].K, of[0].plain && of[0].kind != GEMM_DW ? " trained" : "");
+        t->subjects[t->n++] = s;
+    }
+}
+
+static size_t max_size(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
+static enum fdit_status make_buffers(struct tune *t)
+{
+    enum fdit_status status = FDIT_OK;
+    struct opencl *cl = opencl_of(t->dev);
+    size_t w = 0, a = 0, scratch = 0;
+    for (int i = 0; i < t->n; i++) {
+        const struct gemm_shape *s = &t->subjects[i].shape;
+        size_t M = (size_t)s->M, N = (size_t)s->N, K = (size_t)s->K;
+        w = max_size(w, gemm_matrix_floats(cl, s));
+        a = max_size(a, M * K);
+        t->y_floats = max_size(t->y_floats, M * N);
+        scratch = max_size(scratch, max_size(M, K) * (max_size(N, K) + 64) * 2 * sizeof(float));
+    }
+    size_t most = max_size(max_size(w, a), t->y_floats);
+    TRY(fdit_buffer_new(t->ctx, t->dev, w * sizeof(float), "matrices to tune with", &t->w));
+    TRY(fdit_buffer_new(t->ctx, t->dev, a * sizeof(float), "rows to tune with", &t->a));
+    TRY(fdit_buffer_new(t->ctx, t->dev, t->y_floats * sizeof(float), "results to tune with",
+                        &t->y));
+    TRY(fdit_device_reserve(t->ctx, t->dev, scratch));
+    TRY(fdit_alloc(t->ctx, most, sizeof(float), &t->host));
+    TRY(fdit_alloc(t->ctx, t->y_floats, sizeof(float), &t->wanted));
+    uint32_t x = 1;
+    for (size_t i = 0; i < most; i++) {
+        x = x * 1664525u + 1013904223u;
+        t->host[i] = (float)(x >> 8) / 8388608.0f - 1.0f;
+    }
+    fdit_write(t->dev, fdit_tensor_of(t->w, FDIT_F32), t->host, w);
+    fdit_write(t->dev, fdit_tensor_of(t->a, FDIT_F32), t->host, a);
+out:
+    return status;
+}
+
+/* -------------------------------------------------------------------------------------- measuring
+ */
+
+static void run(struct tune *t, const struct subject *s, const struct gemm_config *c)
+{
+    gemm_run(t->dev, &s->shape, t->w->handle, t->a, t->y, c);
+}
+
+/* Whether the device still works; a configuration that it refuses is no error of the tuner. */
+static bool fine(struct tune *t)
+{
+    if (t->dev->status == FDIT_OK)
+        return true;
+    fdit_device_clear_error(t->dev);
+    return false;
+}
+
+static double seconds_of(struct tune *t, const struct subject *s, const struct gemm_config *c,
+                         int runs)
+{
+    double begin = fdit_clock_seconds();
+    for (int i = 0; i < runs; i++)
+        run(t, s, c);
+    opencl_sync(t->dev);
+    return (fdit_clock_seconds() - begin) / runs;
+}
+
+/* Infinite: refused. Gives up early when the first run takes three times `hopeless`. */
+static double measure(struct tune *t, const struct subject *s, const struct gemm_config *c,
+                      double hopeless)
+{
+    run(t, s, c); /* builds it */
+    opencl_sync(t->dev);
+    if (!fine(t))
+        return INFINITY;
+    double best = seconds_of(t, s, c, 1);
+    int runs = best < round_seconds / MOST_RUNS ? MOST_RUNS
+               : best < round_seconds           ? (int)(round_seconds / best)
+                                                : 1;
+    for (int r = 0; r < ROUNDS && best < 3 * hopeless; r++) {
+        double seconds = seconds_of(t, s, c, runs);
+        best = seconds < best ? seconds : best;
+    }
+    return fine(t) ? best : INFINITY;
+}
+
+/* The result is that of `before`: in every bit, or to rounding. */
+static bool agrees(struct tune *t, const struct subject *s, const struct gemm_config *c, bool bits)
+{
+    size_t n = (size_t)s->shape.M * (size_t)s->shape.N;
+    struct fdit_tensor y = fdit_tensor_of(t->y, FDIT_F32);
+    struct gemm_config ours = gemm_default(opencl_of(t->dev), &s->shape);
+    run(t, s, &ours);
+    bool read = fdit_read(t->ctx, t->dev, y, t->wanted, n) == FDIT_OK;
+    fdit_fill(t->dev, y, n, NAN);
+    run(t, s, c);
+    read = read && fdit_read(t->ctx, t->dev, y, t->host, n) == FDIT_OK;
+    if (!fine(t) || !read)
+        return false;
+    if (bits)
+        return memcmp(t->host, t->wanted, n * sizeof(float)) == 0;
+    double error = 0, size = 0;
+    for (size_t i = 0; i < n; i++) {
+        double d = (double)t->host[i] - t->wanted[i];
+        error += d * d;
+        size += (double)t->wanted[i] * t->wanted[i];
+    }
+    return error <= 1e-10 * size; /* false for NaN */
+}
+
+static enum fdit_status tell(struct tune *t, const char *what)
+{
+    if (fdit_stopped(t->ctx))
+        return fdit_fail(t->ctx, FDIT_INTERRUPTED, "stopped while tuning; nothing was kept");
+    if (t->options->on_progress)
+        t->options->on_progress(t->options->user, t->done++, t->all, what);
+    return FDIT_OK;
+}
+
+/* ------------------------------------------------------------------------------------ our engines
+ */
+
+static int add(struct gemm_config *out, int n, struct gemm_config c)
+{
+    char text[64];
+    struct gemm_config checked;
+    gemm_config_text(&c, text);
+    if (n < CANDIDATES && gemm_config_parse(text, &checked))
+        out[n++] = c;
+    return n;
+}
+
+static int candidates(const struct opencl *cl, struct gemm_config *out)
+{
+    int n = 0;
+    if (cl->is_cpu) { /* what 32 registers hold: more take minutes to compile, and lose */
+        for (int im = 2; im <= 8; im += 2)
+            for (int nv = 1; nv <= 4; nv++)
+                if (im * nv >= 6 && im * nv <= 28)
+                    n = add(out, n,
+                            (struct gemm_config){
+                                .engine = GEMM_REGISTERS,
+                                .im = im,
+                                .nv = nv,
+                                .group = 8,
+                                .vw = cl->vector_floats < 4 ? 4 : cl->vector_floats });
+        return n;
+    }
+    static const int sides[][2] = { { 16, 16 }, { 16, 8 }, { 8, 16 }, { 8, 8 }, { 32, 8 } };
+    for (int im = 4; im <= 8; im += 4)
+        for (int nv = 4; nv <= 8; nv += 4)
+            for (size_t i = 0; i < 5; i++)
+                for (int step = 8; step <= 32; step *= 2) {
+                    struct gemm_config c = { .engine = GEMM_BLOCK,
+                                             .im = im,
+                                             .nv = nv,
+                                             .bx = sides[i][0],
+                                             .by = sides[i][1],
+                                             .step = step };
+                    size_t local = (size_t)(2 * step * (c.by * im + c.bx * nv + 8)) * sizeof(float);
+                    if ((size_t)(c.bx * c.by) <= cl->group_items && local <= cl->local_bytes)
+                        n = add(out, n, c);
+                }
+    return n;
+}
+
+/* Tries one configuration on one product. */
+static double try_config(struct tune *t, struct subject *s, const struct gemm_config *c)
+{
+    int kept = opencl_of(t->dev)->n_variants;
+    double seconds = measure(t, s, c, s->seconds);
+    if (seconds < s->seconds * worth_a_change && agrees(t, s, c, true)) {
+        s->seconds = seconds;
+        s->best = *c;
+    }
+    opencl_sync(t->dev);
+    opencl_variants_trim(opencl_of(t->dev), kept);
+    return seconds;
+}
+
+static enum fdit_status tune_kind(struct tune *t, enum gemm_kind kind,
+                                  const struct gemm_config *all, int n)
+{
+    enum fdit_status status = FDIT_OK;
+    struct subject *largest = NULL;
+    double seconds[CANDIDATES];
+    char what[160], config[64];
+    for (int i = 0; i < t->n; i++)
+        if (t->subjects[i].shape.kind == kind &&
+            (!largest || flops(&t->subjects[i].shape) > flops(&largest->shape)))
+            largest = &t->subjects[i];
+    if (!largest)
+        return FDIT_OK;
+    for (int i = 0; i < n; i++) {
+        gemm_config_text(&all[i], config);
+        snprintf(what, sizeof what, "%s: %s", largest->text, config);
+        TRY(tell(t, what));
+        seconds[i] = try_config(t, largest, &all[i]);
+    }
+    for (int group = 4; largest->best.engine == GEMM_REGISTERS && group <= 16; group *= 4) {
+        struct gemm_config c = largest->best;
+        c.group = group;
+        TRY(tell(t, largest->text));
+        try_config(t, largest, &c);
+    }
+    for (int f = 0; f < FINALISTS && f < n; f++) {
+        int best = 0;
+        for (int i = 1; i < n; i++)
+            if (seconds[i] < seconds[best])
+                best = i;
+        if (!(seconds[best] < INFINITY))
+            break;
+        seconds[best] = INFINITY;
+        for (int i = 0; i < t->n; i++) {
+            struct subject *s = &t->subjects[i];
+            if (s == largest || s->shape.kind != kind)
+                continue;
+            gemm_config_text(&all[best], config);
+            snprintf(what, sizeof what, "%s: %s", s->text, config);
+            TRY(tell(t, what));
+            try_config(t, s, &all[best]);
+        }
+    }
+out:
+    return status;
+}
+
+/* ---------------------------------------------------------------------------------------- CLBlast
+ */
+
+struct trial {
+    const char *parameters;
+    bool direct;
+};
+
+static bool is_kernel(const char *row, bool direct)
+{
+    return strncmp(row, direct ? "XgemmDirect\t" : "Xgemm\t", direct ? 12 : 6) == 0;
+}
+
+/* The device's rows, then those of all devices, each set once, spread evenly over the table. */
+static int choose_trials(const struct opencl *cl, struct trial *out, int most)
+{
+    int n = 0, rows = 0;
+    for (int direct = 0; direct < 2 && n < most; direct++) {
+        const char *row = clblast_row(cl, direct);
+        if (row)
+            out[n++] = (struct trial){ strrchr(row, '\t') + 1, direct };
+    }
+    while (fdit_clblast_rows[rows])
+        rows++;
+    for (int i = 0, step = 61; i < rows && n < most;
+         i++) { /* 61 and the number of rows have no common factor */
+        const char *row = fdit_clblast_rows[(int)((long)i * step % rows)],
+                   *parameters = strrchr(row, '\t') + 1;
+        bool direct = is_kernel(row, true), known = !clblast_row_fits(cl, parameters, direct);
+        for (int k = 0; k < n; k++)
+            known |= out[k].direct == direct && strcmp(out[k].parameters, parameters) == 0;
+        if (!known)
+            out[n++] = (struct trial){ parameters, direct };
+    }
+    return n;
+}
+
+static enum fdit_status tune_clblast(struct tune *t)
+{
+    enum fdit_status status = FDIT_OK;
+    static const struct gemm_config clblast = { .engine = GEMM_CLBLAST };
+    struct opencl *cl = opencl_of(t->dev);
+    struct trial *trials = NULL, *best = NULL;
+    char why[CLBLAST_TEXT], what[160];
+    double least = INFINITY;
+    int n = t->options->library_trials;
+    if (!clblast_built_in() || n < 1)
+        return FDIT_OK;
+    TRY(fdit_alloc(t->ctx, (size_t)n + 2, sizeof *trials, &trials));
+    n = choose_trials(cl, trials, n);
+    for (int i = 0; i < n; i++) {
+        double sum = 0, limit = 0;
+        snprintf(what, sizeof what, "CLBlast %s %.120s", trials[i].direct ? "direct" : "indirect",
+                 trials[i].parameters);
+        TRY(tell(t, what));
+        if (!clblast_set(t->dev, trials[i].parameters, trials[i].direct, why))
+            continue;
+        for (int k = 0; k < t->n; k++)
+            limit += t->subjects[k].seconds;
+        for (int k = 0; k < t->n && sum < least && sum < 3 * limit; k++)
+            sum += measure(t, &t->subjects[k], &clblast, t->subjects[k].seconds);
+        if (sum < least && sum < 3 * limit) {
+            least = sum;
+            best = &trials[i];
+        }
+    }
+    if (!best || !clblast_set(t->dev, best->parameters, best->direct, why)) {
+        cl->clblast.on = false;
+        goto out;
+    }
+    for (int k = 0; k < t->n; k++) {
+        struct subject *s = &t->subjects[k];
+        double seconds = measure(t, s, &clblast, s->seconds);
+        if (seconds < s->seconds * worth_a_change && agrees(t, s, &clblast, false)) {
+            s->seconds = seconds;
+            s->best = clblast;
+        }
+    }
+out:
+    fdit_free(trials);
+    return status;
+}
+
+/* -------------------------------------------------------------------------------------- the whole
+ */
+
+/* Puts the subjects' best into the table, in place of what was there for them. */
+static void keep(struct tune *t)
+{
+    struct opencl *cl = opencl_of(t->dev);
+    for (int i = 0; i < t->n; i++) {
+        const struct gemm_shape *s = &t->subjects[i].shape;
+        int at = 0;
+        for (; at < cl->n_tuned; at++)
+            if (cl->tuned[at].kind == s->kind && cl->tuned[at].plain == s->plain &&
+                cl->tuned[at].N == s->N && (cl->tuned[at].K == s->K || s->kind == GEMM_DW))
+                break;
+        if (at == TUNED)
+            continue;
+        cl->tuned[at] = (struct gemm_tuned){ .kind = s->kind,
+                                             .plain = s->plain,
+                                             .storage = s->storage,
+                                             .N = s->N,
+                                             .K = s->kind == GEMM_DW ? 0 : s->K,
+                                             .config = t->subjects[i].best };
+        cl->n_tuned += at == cl->n_tuned;
+    }
+    t->dev->info.tuned = cl->n_tuned;
+}
+
+static void report(struct tune *t)
+{
+    for (int i = 0; i < t->n && t->options->on_result; i++) {
+        const struct subject *s = &t->subjects[i];
+        char before[64], after[64];
+        gemm_config_text(&s->before, before);
+        gemm_config_text(&s->best, after);
+        struct fdit_tune_result r = { .what = s->text,
+                                      .before = before,
+                                      .after = after,
+                                      .flops = flops(&s->shape),
+                                      .seconds_before = s->seconds_before,
+                                      .seconds_after = s->seconds };
+        t->options->on_result(t->options->user, &r);
+    }
+}
+
+enum fdit_status opencl_tune(fdit_context *ctx, fdit_device *dev,
+                             const struct fdit_op_shape *shapes, size_t n,
+                             const struct fdit_tune_options *options, char **where)
+{
+    enum fdit_status status = FDIT_OK;
+    struct opencl *cl = opencl_of(dev);
+    struct gemm_config all[CANDIDATES];
+    struct tune *t = NULL;
+    TRY(fdit_alloc(ctx, 1, sizeof *t, &t));
+    *t = (struct tune){ .ctx = ctx, .dev = dev, .options = options };
+    take_shapes(t, shapes, n);
+    if (t->n == 0)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "tune: none of the products has 32 rows and columns");
+    TRY(make_buffers(t));
+    int count = candidates(cl, all), kinds[3] = { 0 }, n_kinds = 0;
+    for (int i = 0; i < t->n; i++)
+        n_kinds += kinds[t->subjects[i].shape.kind]++ == 0;
+    t->all = n_kinds * (count + (cl->is_cpu ? 2 : 0)) + (t->n - n_kinds) * FINALISTS +
+             (clblast_built_in() ? options->library_trials : 0);
+    for (int i = 0; i < t->n; i++) {
+        struct subject *s = &t->subjects[i];
+        s->best = s->before = gemm_choose(cl, &s->shape);
+        s->seconds = s->seconds_before = measure(t, s, &s->before, INFINITY);
+        TRY(fdit_device_status(ctx, dev));
+        if (!(s->seconds < INFINITY))
+            FAIL(ctx, FDIT_ERROR_DEVICE, "tune: %s does not run on %s", s->text, cl->label);
+        if (s->before.engine ==
+            GEMM_CLBLAST) { /* another set of parameters may follow: from the start */
+            s->best = gemm_default(cl, &s->shape);
+            s->seconds = measure(t, s, &s->best, INFINITY);
+        }
+    }
+    for (int kind = 0; kind < 3; kind++)
+        TRY(tune_kind(t, (enum gemm_kind)kind, all, count));
+    TRY(tune_clblast(t));
+    keep(t);
+    report(t);
+    TRY(opencl_tuned_save(ctx, dev, where));
+out:
+    if (t) {
+        fdit_free(t->wanted);
+        fdit_free(t->host);
+        fdit_buffer_free(t->y);
+        fdit_buffer_free(t->a);
+        fdit_buffer_free(t->w);
+    }
+    fdit_free(t);
+    return status;
+}

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * tuned.h: what tune.c has found for a device and its driver, kept beside the compiled programs. */
+#ifndef FDIT_HOST_OPENCL_TUNED_H
+#define FDIT_HOST_OPENCL_TUNED_H
+
+#include "state.h"
+
+/* Fills cl->tuned, and sets CLBlast up where it is used. A file that cannot be read, or parameters
+ * that are not right here any more, count as not tuned, with a warning. */
+void opencl_tuned_load(fdit_context *ctx, fdit_device *dev);
+/* FDIT_ERROR_UNSUPPORTED: there is no folder to keep it in. *path: free with fdit_free. */
+enum fdit_status opencl_tuned_save(fdit_context *ctx, const fdit_device *dev, char **path);
+
+#endif
