@@ -54,6 +54,8 @@ tests_test_ops_opencl_gpu_SOURCES = $(tests_test_ops_SOURCES)
 tests_test_ops_opencl_gpu_CPPFLAGS = $(AM_CPPFLAGS) -DTEST_OPS_OPENCL=1 \
 	'-DTEST_OPS_GEMM="block im=8 nv=4 bx=16 by=8 step=16"'
 TESTS += tests/test_opencl_engines.sh
+check_PROGRAMS += tests/test_launches
+tests_test_launches_SOURCES = tests/test_launches.c
 check_PROGRAMS += tests/test_clblast
 tests_test_clblast_SOURCES = tests/test_clblast.c
 check_PROGRAMS += tests/test_tune
