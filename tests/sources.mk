@@ -54,6 +54,13 @@ tests_test_ops_opencl_gpu_SOURCES = $(tests_test_ops_SOURCES)
 tests_test_ops_opencl_gpu_CPPFLAGS = $(AM_CPPFLAGS) -DTEST_OPS_OPENCL=1 \
 	'-DTEST_OPS_GEMM="block im=8 nv=4 bx=16 by=8 step=16"'
 TESTS += tests/test_opencl_engines.sh
+# To be preloaded, so not by libtool, which makes none with --disable-shared.
+tests/faults/opencl_faults.so: tests/faults/opencl_faults.c
+	$(AM_V_GEN)$(MKDIR_P) tests/faults && \
+	$(CC) -D_GNU_SOURCE $(OPENCL_CFLAGS) -O1 -Wall -shared -fPIC -o $@ $(srcdir)/tests/faults/opencl_faults.c -ldl
+check_DATA = tests/faults/opencl_faults.so
+CLEANFILES += tests/faults/opencl_faults.so
+TESTS += tests/test_faults.sh
 check_PROGRAMS += tests/test_launches
 tests_test_launches_SOURCES = tests/test_launches.c
 check_PROGRAMS += tests/test_clblast
@@ -74,7 +81,8 @@ tests_test_encode_SOURCES = tests/test_encode.c tests/data_fixture.c tests/data_
 	tests/model_fixture.c tests/model_fixture.h
 tests_test_encode_LDADD = $(LDADD) $(PNG_LIBS)
 TESTS += tests/test_encode_cli.sh
-EXTRA_DIST += tests/test_encode_cli.sh tests/test_opencl_engines.sh
+EXTRA_DIST += tests/test_encode_cli.sh tests/test_opencl_engines.sh tests/test_faults.sh \
+	tests/faults/opencl_faults.c
 
 fuzz_programs += tests/fuzz/fuzz_cache
 tests_fuzz_fuzz_cache_SOURCES = tests/fuzz/fuzz_cache.c tests/fuzz/fuzz.h $(fuzz_main)

@@ -64,7 +64,8 @@ static const char *advice(cl_int error)
     case CL_MEM_OBJECT_ALLOCATION_FAILURE:
     case CL_OUT_OF_RESOURCES:
     case CL_INVALID_BUFFER_SIZE:
-        return "; the device's memory is short: use a smaller batch, or 16-bit weights";
+        return "; the device's memory is short: use a smaller --batch, --weights f16 or --recompute "
+               "(--plan shows the bytes)";
     case CL_OUT_OF_HOST_MEMORY: return "; the driver found no host memory";
     case CL_DEVICE_NOT_AVAILABLE:
     case CL_INVALID_COMMAND_QUEUE:

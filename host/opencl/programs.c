@@ -66,7 +66,7 @@ static enum fdit_status build_failed(fdit_context *ctx, const struct opencl *cl,
         if (*c == '\n' || *c == '\r')
             *c = ' ';
     FAIL(ctx, FDIT_ERROR_DEVICE, "opencl, %s: its compiler refuses %s: %s (%d): %.600s", cl->label,
-         what, opencl_error_name(error), (int)error, log);
+         what, opencl_error_name(error), (int)error, *log ? log : "its log is empty");
 out:
     fdit_free(log);
     return status;

@@ -255,6 +255,20 @@ out:
 
 /* ------------------------------------------------------------------------------------ buffers */
 
+/* Puts what was to be made, and what there is already, before the device's own message. */
+static enum fdit_status not_made(fdit_context *ctx, const fdit_device *dev, enum fdit_status status,
+                                 const char *label, size_t bytes)
+{
+    char *message = NULL;
+    if (fdit_strdup(NULL, fdit_context_message(ctx), &message) != FDIT_OK)
+        return status;
+    status = fdit_fail(ctx, status, "'%s' (%.1f MB) could not be made beside the %.1f MB in use: %s",
+                       label, 1e-6 * (double)bytes,
+                       1e-6 * (double)(dev->buffer_bytes + dev->weight_bytes + dev->reserved), message);
+    fdit_free(message);
+    return status;
+}
+
 enum fdit_status fdit_buffer_new(fdit_context *ctx, fdit_device *dev, size_t bytes, const char *label,
                                  fdit_buffer **out)
 {
@@ -274,7 +288,10 @@ enum fdit_status fdit_buffer_new(fdit_context *ctx, fdit_device *dev, size_t byt
     TRY(fdit_alloc(ctx, 1, sizeof *buffer, &buffer));
     buffer->dev = dev;
     TRY(fdit_strdup(ctx, label ? label : "", &buffer->label));
-    TRY(dev->ops->buffer_new(ctx, dev, whole, &buffer->handle));
+    status = dev->ops->buffer_new(ctx, dev, whole, &buffer->handle);
+    if (status != FDIT_OK)
+        status = not_made(ctx, dev, status, buffer->label, whole);
+    TRY(status);
     buffer->bytes = whole; /* from here buffer_free gives it back */
     dev->buffer_bytes += whole;
     dev->objects_made++;
@@ -283,6 +300,9 @@ enum fdit_status fdit_buffer_new(fdit_context *ctx, fdit_device *dev, size_t byt
     if (status != FDIT_OK) {
         /* The device did nothing but this: a shortage is the caller's to report, not sticky. */
         fdit_device_clear_error(dev);
+        dev->buffer_bytes -= whole; /* not among those in use */
+        status = not_made(ctx, dev, status, buffer->label, whole);
+        dev->buffer_bytes += whole;
         goto out;
     }
     *out = buffer;
@@ -447,7 +467,13 @@ enum fdit_status fdit_weight_new(fdit_context *ctx, fdit_device *dev,
     TRY(fdit_alloc(ctx, 1, sizeof *weight, &weight));
     weight->dev = dev;
     weight->desc = *desc;
-    TRY(dev->ops->weight_new(ctx, dev, desc, data, &weight->handle));
+    status = dev->ops->weight_new(ctx, dev, desc, data, &weight->handle);
+    if (status != FDIT_OK) {
+        char label[64];
+        snprintf(label, sizeof label, "matrix of %d x %d", desc->n_out, desc->n_in);
+        status = not_made(ctx, dev, status, label, fdit_weight_bytes(dev, desc));
+    }
+    TRY(status);
     weight->bytes = fdit_weight_bytes(dev, desc);
     dev->weight_bytes += weight->bytes;
     dev->objects_made++;
