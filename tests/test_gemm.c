@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_TABLES = 6, GUARD = 64 };
+enum { MAX_TABLES = 8, GUARD = 64 };
 static const float GUARD_VALUE = -12345.5f;
 
 struct table {

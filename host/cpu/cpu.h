@@ -13,6 +13,8 @@
  *       wide       16   -mavx2 -mfma: tests only, runs the 16-wide body where there is no AVX-512
  *       avx512bf16 16   avx512 and -mavx512bf16: the products on bf16 operands alone
  *                       (gemm_bf16_kernels.c, attention_bf16_kernels.c)
+ *       amx        16   avx512bf16 and -mamx-tile -mamx-bf16: the same by tiles (gemm_amx_kernels.c,
+ *                       attention_bf16_kernels.c with attention_bf16_amx.h)
  *
  * into one libtool convenience library each (sources.mk).
  * They are written once, with the vectors of simd.h and the functions of vmath.h, contain no
@@ -39,6 +41,7 @@ enum fdit_cpu_isa {
     FDIT_CPU_AVX2,
     FDIT_CPU_AVX512,
     FDIT_CPU_AVX512BF16,
+    FDIT_CPU_AMX,
     FDIT_CPU_WIDE, /* tests only */
     FDIT_CPU_ISA_COUNT
 };

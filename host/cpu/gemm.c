@@ -34,6 +34,7 @@ enum {
     TILES_PER_THREAD = 3,     /* enough to even out a slow thread */
     PROVIDED_ROWS = 256,      /* a provider's tile */
     PROVIDED_COLUMNS = 512,
+    PREPARED_BYTES = 16 << 20, /* of an operand at a time; more only for one row of tiles */
 };
 
 static int min_int(int a, int b)
@@ -110,6 +111,31 @@ static void choose_blocks(const struct fdit_cpu *cpu, struct fdit_gemm *g)
     g->nc = round_up(divide_up(g->n, parts), nc_unit);
 }
 
+/* How many of n rows (or columns) are prepared at a time: whole tiles of `block`, a multiple of the
+ * kernels' `unit`. */
+static int prepared_part(const struct fdit_cpu_gemm_kernels *kernels, int n, int k, int block, int unit)
+{
+    size_t tile = (size_t)(block / unit) * kernels->prepared_bytes(k);
+    size_t tiles = tile < PREPARED_BYTES ? PREPARED_BYTES / tile : 1;
+    return (size_t)divide_up(n, block) <= tiles ? round_up(n, unit) : (int)tiles * block;
+}
+
+/* B must be prepared, and is not a weight that lies ready. */
+static bool prepares_b(enum fdit_gemm_b form, enum fdit_dtype b_type)
+{
+    return form != FDIT_B_PANELS || b_type != FDIT_BF16;
+}
+
+/* Room for one operand, for sizes up to these: at most PREPARED_BYTES, or one row of tiles. */
+static size_t prepared_floats(const struct fdit_cpu_gemm_kernels *kernels, int n, int k, int most,
+                              int unit)
+{
+    size_t strip = kernels->prepared_bytes(k), all = (size_t)divide_up(n, unit) * strip;
+    size_t part = (size_t)divide_up(most, unit) * strip;
+    part = part > PREPARED_BYTES ? part : PREPARED_BYTES;
+    return fdit_cpu_page_floats((all < part ? all : part) / sizeof(float));
+}
+
 static size_t workspace_of(const struct fdit_cpu *cpu, int m, int n, int k, enum fdit_gemm_b form,
                            enum fdit_dtype b_type)
 {
@@ -127,7 +153,13 @@ static size_t workspace_of(const struct fdit_cpu *cpu, int m, int n, int k, enum
     g.kc = round_up(k, kernels->nr);
     size_t few = kernels->scratch(&g);
     floats = floats > few ? floats : few;
-    return (size_t)cpu->threads * fdit_cpu_page_floats(floats) * sizeof(float);
+    floats = (size_t)cpu->threads * fdit_cpu_page_floats(floats);
+    if (kernels->prepare_a) {
+        floats += prepared_floats(kernels, m, k, round_up(kernels->mc, kernels->mr), kernels->mr);
+        /* A weight may be int8, which is not known here. */
+        floats += prepared_floats(kernels, n, k, MAX_NC + kernels->nr, kernels->nr);
+    }
+    return floats * sizeof(float);
 }
 
 size_t fdit_cpu_gemm_workspace(const struct fdit_cpu *cpu, int m, int n, int k,
@@ -143,22 +175,67 @@ size_t fdit_cpu_gemm_workspace(const struct fdit_cpu *cpu, int m, int n, int k,
     return bytes;
 }
 
+/* The tiles of rows m0 .. m1 - 1 and columns n0 .. n1 - 1, both multiples of a tile from 0 on. */
+static void run_tiles(const struct fdit_cpu *cpu, const struct fdit_gemm *g, int m0, int m1, int n0,
+                      int n1)
+{
+    const struct fdit_cpu_gemm_kernels *kernels = cpu->gemm;
+    size_t stride = fdit_cpu_page_floats(kernels->scratch(g));
+    float *workspace = cpu->workspace;
+    int rows = divide_up(m1 - m0, g->mc), columns = divide_up(n1 - n0, g->nc);
+    int tiles = rows * columns;
+#pragma omp parallel for num_threads(cpu->threads) schedule(dynamic, 1) if (tiles > 1)
+    for (int t = 0; t < tiles; t++) {
+        int m = m0 + t % rows * g->mc, n = n0 + t / rows * g->nc;
+        kernels->tile(g, m, min_int(m1, m + g->mc), n, min_int(n1, n + g->nc),
+                      workspace + (size_t)thread_id() * stride);
+    }
+}
+
+/* Prepares both operands, a part of each at a time, and runs the tiles of the parts. */
+static void run_prepared(const struct fdit_cpu *cpu, struct fdit_gemm *g)
+{
+    const struct fdit_cpu_gemm_kernels *kernels = cpu->gemm;
+    const size_t stride = fdit_cpu_page_floats(kernels->scratch(g));
+    const size_t each = kernels->prepared_bytes(g->k);
+    const bool b_too = prepares_b(g->form, g->b_type);
+    const int m_part = prepared_part(kernels, g->m, g->k, g->mc, kernels->mr);
+    const int n_part = b_too ? prepared_part(kernels, g->n, g->k, g->nc, kernels->nr) : g->n;
+    float *workspace = cpu->workspace, *a = workspace + (size_t)cpu->threads * stride;
+    char *strips = (char *)a, *panels = strips + (size_t)divide_up(m_part, kernels->mr) * each;
+    for (int n0 = 0; n0 < g->n; n0 += n_part) {
+        const int n1 = min_int(g->n, n0 + n_part), n_panels = divide_up(n1 - n0, kernels->nr);
+        if (b_too) {
+#pragma omp parallel for num_threads(cpu->threads) schedule(static) if (n_panels > 1)
+            for (int p = 0; p < n_panels; p++)
+                kernels->prepare_b(g, n0 + p * kernels->nr, panels + (size_t)p * each);
+        }
+        g->panels = b_too ? (const void *)panels : g->b;
+        g->panel_column = b_too ? n0 : 0;
+        for (int m0 = 0; m0 < g->m; m0 += m_part) {
+            const int m1 = min_int(g->m, m0 + m_part), n_strips = divide_up(m1 - m0, kernels->mr);
+            /* One part of A serves all parts of B. */
+            if (n0 == 0 || m_part < g->m) {
+#pragma omp parallel for num_threads(cpu->threads) schedule(static) if (n_strips > 1)
+                for (int s = 0; s < n_strips; s++)
+                    kernels->prepare_a(g, m0 + s * kernels->mr, strips + (size_t)s * each,
+                                       workspace + (size_t)thread_id() * stride);
+            }
+            g->strips = strips;
+            g->strip_row = m0;
+            run_tiles(cpu, g, m0, m1, n0, n1);
+        }
+    }
+}
+
 void fdit_cpu_gemm(const struct fdit_cpu *cpu, const struct fdit_gemm *wanted)
 {
     struct fdit_gemm product = *wanted;
     choose_blocks(cpu, &product);
-    const struct fdit_gemm *g = &product;
-    const struct fdit_cpu_gemm_kernels *kernels = cpu->gemm;
-    size_t stride = fdit_cpu_page_floats(kernels->scratch(g));
-    float *workspace = cpu->workspace;
-    int rows = divide_up(g->m, g->mc), columns = divide_up(g->n, g->nc);
-    int tiles = rows * columns;
-#pragma omp parallel for num_threads(cpu->threads) schedule(dynamic, 1) if (tiles > 1)
-    for (int t = 0; t < tiles; t++) {
-        int m0 = t % rows * g->mc, n0 = t / rows * g->nc;
-        kernels->tile(g, m0, min_int(g->m, m0 + g->mc), n0, min_int(g->n, n0 + g->nc),
-                      workspace + (size_t)thread_id() * stride);
-    }
+    if (cpu->gemm->prepare_a)
+        run_prepared(cpu, &product);
+    else
+        run_tiles(cpu, &product, 0, product.m, 0, product.n);
 }
 
 /* ------------------------------------------------------------------------------------- providers

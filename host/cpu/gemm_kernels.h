@@ -74,6 +74,10 @@ struct fdit_gemm {
     /* Blocking, which has no influence on the result: k in a block (a multiple of nr), rows of m
      * and columns of n in a tile. */
     int kc, mc, nc;
+    /* Operands in the kernels' order (prepare_a, prepare_b): strips from row strip_row on, panels from
+     * column panel_column on, each of prepared_bytes(k). */
+    const void *strips, *panels;
+    int strip_row, panel_column;
 };
 
 struct fdit_cpu_gemm_kernels {
@@ -89,6 +93,12 @@ struct fdit_cpu_gemm_kernels {
     size_t (*panel_bytes)(enum fdit_dtype type, int k);
     void (*pack_as)(enum fdit_dtype type, void *dst, float *scale, const float *src, size_t ld,
                     int lanes, int k);
+    /* NULL, or: the tiles read both operands prepared. Bytes of mr rows of A, or nr columns of B, with
+     * all their k (64-byte aligned); their making, from row m and column n on. FDIT_B_PANELS of
+     * FDIT_BF16 are prepared as they lie. scratch: as for a tile. */
+    size_t (*prepared_bytes)(int k);
+    void (*prepare_a)(const struct fdit_gemm *g, int m, void *strip, float *scratch);
+    void (*prepare_b)(const struct fdit_gemm *g, int n, void *panel);
     /* Floats of scratch for a tile of g->mc x g->nc. */
     size_t (*scratch)(const struct fdit_gemm *g);
     /* C's rows m0 .. m1-1, columns n0 .. n1-1; n0 and (transposed form) m0 are multiples of nr. */
@@ -106,6 +116,7 @@ extern const struct fdit_cpu_gemm_kernels fdit_cpu_gemm_kernels_avx2;
 extern const struct fdit_cpu_gemm_kernels fdit_cpu_gemm_kernels_avx512;
 extern const struct fdit_cpu_gemm_kernels fdit_cpu_gemm_kernels_wide;
 extern const struct fdit_cpu_gemm_kernels fdit_cpu_gemm_kernels_avx512bf16;
+extern const struct fdit_cpu_gemm_kernels fdit_cpu_gemm_kernels_amx;
 
 /* scale[lane] = the largest magnitude of the lane / 127, 1 for a lane of zeros. Not finite when an
  * element is not, so that a broken weight stays one. */

@@ -12,6 +12,10 @@
 #if defined(HAVE_AVX512BF16)
 #include <cpuid.h>
 #endif
+#if defined(HAVE_AMX)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 #if defined(HAVE_AVX2)
 static bool has_avx2(void)
@@ -39,6 +43,32 @@ static bool has_avx512bf16(void)
 }
 #endif
 
+#if defined(HAVE_AMX)
+/* The tile registers are 8 KB of state for each thread that uses them, so the kernel wants to be asked
+ * first. Its leave is the whole process's, threads that run already included, and asking again does no
+ * harm. Refused by kernels before Linux 5.16, and where a thread's alternate signal stack is too small.
+ * <asm/prctl.h> of older systems lacks the name. */
+static bool may_use_tiles(void)
+{
+    enum { REQUEST_PERMISSION = 0x1023, TILE_DATA = 18 };
+    return syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
+}
+
+/* cpuid 7.0, EDX bits 24 (tiles) and 22 (their products of bf16); 1, ECX bit 27: the system saves
+ * registers by xsave; xgetbv bits 17 and 18: those of the tiles too. */
+static bool has_amx(void)
+{
+    unsigned a = 0, b = 0, c = 0, d = 0, low = 0, high = 0;
+    if (!has_avx512bf16() || !__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(d & 1u << 24) ||
+        !(d & 1u << 22))
+        return false;
+    if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & 1u << 27))
+        return false;
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return (low & 3u << 17) == 3u << 17 && may_use_tiles();
+}
+#endif
+
 bool fdit_cpu_isa_get(int i, struct fdit_cpu_isa_entry *out)
 {
     const struct fdit_cpu_isa_entry entries[] = {
@@ -57,6 +87,10 @@ bool fdit_cpu_isa_get(int i, struct fdit_cpu_isa_entry *out)
         { "avx512bf16", FDIT_CPU_AVX512BF16, 16, &fdit_cpu_gemm_kernels_avx512,
           &fdit_cpu_op_kernels_avx512, &fdit_cpu_gemm_kernels_avx512bf16,
           &fdit_cpu_attention_kernels_avx512bf16, has_avx512bf16() },
+#endif
+#if defined(HAVE_AMX)
+        { "amx", FDIT_CPU_AMX, 16, &fdit_cpu_gemm_kernels_avx512, &fdit_cpu_op_kernels_avx512,
+          &fdit_cpu_gemm_kernels_amx, &fdit_cpu_attention_kernels_amx, has_amx() },
 #endif
     };
     if (i < 0 || (size_t)i >= sizeof entries / sizeof *entries)
@@ -78,8 +112,8 @@ enum fdit_status fdit_cpu_isa_choose(fdit_context *ctx, const char *name,
         if (!entry.supported)
             return fdit_fail(
                 ctx, FDIT_ERROR_UNSUPPORTED,
-                "FINEDIFFUSION_ISA=%s: this processor does not have these instructions; "
-                "unset it to take the best it has",
+                "FINEDIFFUSION_ISA=%s: this processor does not have these instructions, or the "
+                "system does not let them be used; unset it to take the best there is",
                 name);
         *out = entry;
         return FDIT_OK;
@@ -96,6 +130,9 @@ enum fdit_status fdit_cpu_isa_choose(fdit_context *ctx, const char *name,
 #endif
 #if defined(HAVE_AVX512BF16)
                      ", avx512bf16"
+#endif
+#if defined(HAVE_AMX)
+                     ", amx"
 #endif
                      ,
                      name);

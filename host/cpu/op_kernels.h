@@ -139,6 +139,7 @@ extern const struct fdit_cpu_picture_kernels fdit_cpu_picture_kernels_avx2;
 extern const struct fdit_cpu_picture_kernels fdit_cpu_picture_kernels_avx512;
 extern const struct fdit_cpu_picture_kernels fdit_cpu_picture_kernels_wide;
 extern const struct fdit_cpu_attention_kernels fdit_cpu_attention_kernels_avx512bf16;
+extern const struct fdit_cpu_attention_kernels fdit_cpu_attention_kernels_amx;
 extern const struct fdit_cpu_probe_kernels fdit_cpu_probe_kernels_generic;
 extern const struct fdit_cpu_probe_kernels fdit_cpu_probe_kernels_avx2;
 extern const struct fdit_cpu_probe_kernels fdit_cpu_probe_kernels_avx512;
