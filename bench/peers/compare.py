@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""finediffusion and PyTorch on the same problem, in turn, so that both see the same machine.
+"""finediffusion and PyTorch or tinygrad on the same problem, in turn, so that both see the same machine.
 
     compare.py --program BUILD/finediffusion 'train DiT-S/2 b4' 'sample DiT-S/2 b4' --rounds 5
     compare.py --program BUILD/finediffusion --peer eager --peer compile --peer eager-bf16 --json results
+    DEV=CL compare.py --program BUILD/finediffusion --device opencl --peer tinygrad 'train DiT-S/2 b2'
 
 Each round starts every program once for a problem, in an order that turns from round to round. The last
 column is the peer's time over ours: above 1 we are faster. Both get the same number of threads; settings
 of OpenBLAS, MKL and OpenMP are taken out of the environment. Peers run with the Python of this script
-(PyTorch has to be installed for it)."""
+(what is compared with has to be installed for it)."""
 import argparse
 import datetime
 import json
@@ -20,7 +21,7 @@ import subprocess
 import sys
 
 PEERS = {"eager": [], "compile": ["--compile"], "eager-bf16": ["--autocast", "bf16"],
-         "compile-bf16": ["--compile", "--autocast", "bf16"]}
+         "compile-bf16": ["--compile", "--autocast", "bf16"], "tinygrad": []}
 REMOVED = ("OPENBLAS_", "MKL_", "OMP_", "KMP_", "GOTO_", "BLIS_", "DNNL_", "ONEDNN_", "GOMP_")
 
 
@@ -40,9 +41,10 @@ def command_of(name, problem, args):
     if args.repetitions:
         common += ["--repetitions", str(args.repetitions)]
     if name == "finediffusion":
-        return [args.program, "bench", *common, "--device", "cpu", "--quiet",
+        return [args.program, "bench", *common, "--device", args.device, "--quiet",
                 "--precision", args.precision]
-    return [sys.executable, pathlib.Path(__file__).with_name("torch_dit.py"), *common, *PEERS[name]]
+    script = "tinygrad_dit.py" if name == "tinygrad" else "torch_dit.py"
+    return [sys.executable, pathlib.Path(__file__).with_name(script), *common, *PEERS[name]]
 
 
 def merge(results):
@@ -77,6 +79,7 @@ def main():
     parser.add_argument("problems", nargs="*", metavar="PROBLEM",
                         default=["train DiT-S/2 b4", "sample DiT-S/2 b4"])
     parser.add_argument("--program", default="./finediffusion", help="default ./finediffusion")
+    parser.add_argument("--device", default="cpu", help="ours (default cpu)")
     parser.add_argument("--peer", action="append", choices=list(PEERS), help="default eager and compile")
     parser.add_argument("--precision", choices=["f32", "bf16"], default="f32", help="of finediffusion")
     parser.add_argument("--rounds", type=int, default=3)
