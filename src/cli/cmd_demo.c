@@ -19,6 +19,8 @@ static const struct fdit_option options[] = {
                 "compare with BitFit and full fine-tuning, 8 pictures a class (some 20 minutes)"),
     FDIT_OPTION("seconds", "N", REAL, struct fdit_demo_options, seconds,
                 "time for each fine-tuning (default 90)"),
+    FDIT_OPTION("train-steps", "N", INT, struct fdit_demo_options, train_steps,
+                "steps of each fine-tuning, in place of --seconds: the same on any machine"),
     FDIT_OPTION("per-class", "N", INT, struct fdit_demo_options, per_class,
                 "generated pictures of each class (default 2, with --full 8)"),
     FDIT_OPTION("guidance", "W", REAL, struct fdit_demo_options, guidance,
@@ -144,10 +146,12 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
     fdit_device *dev = NULL;
     (void)n;
     (void)operands;
-    if (!(o->seconds > 0) || o->steps < 2 || o->per_class < 0)
+    if (!(o->seconds > 0) || o->train_steps < 0 || o->steps < 2 || o->per_class < 0)
         FAIL(cli->ctx, FDIT_ERROR_ARGUMENT,
-             "--seconds must be above 0, --steps at least 2 and --per-class at least 1");
+             "--seconds must be above 0, --train-steps not below 0, --steps at least 2 and --per-class "
+             "at least 1");
     TRY(fdit_cli_device(cli, &dev));
+    o->storage = fdit_cli_storage(cli);
     status = fdit_demo_run(cli->ctx, dev, o, &hooks, &result);
     end_progress(&w);
     TRY(status);
@@ -181,7 +185,7 @@ const struct fdit_command fdit_command_demo = {
         "  finediffusion demo --seconds 300 --per-class 8 --out better.png\n"
         "  finediffusion demo --full --json > table.json\n",
     .options = options,
-    .common = FDIT_COMMON_DEVICE | FDIT_COMMON_JSON,
+    .common = FDIT_COMMON_DEVICE | FDIT_COMMON_WEIGHTS | FDIT_COMMON_JSON,
     .most_operands = 0,
     .args_size = sizeof(struct fdit_demo_options),
     .defaults = defaults,

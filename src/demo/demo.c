@@ -237,7 +237,7 @@ static enum fdit_status sample_both(fdit_context *ctx, struct demo *d, const cha
     struct fdit_model_config config;
     struct fdit_model *m = NULL;
     struct fdit_generator *plain = NULL, *guided = NULL;
-    struct fdit_model_options o = { .batch = 2 * SAMPLE_BATCH, .storage = FDIT_F32 };
+    struct fdit_model_options o = { .batch = 2 * SAMPLE_BATCH, .storage = d->o->storage };
     uint8_t *pixels = NULL;
     size_t n = d->n_classes * (size_t)d->per_class;
     double batches = (double)((n + SAMPLE_BATCH - 1) / SAMPLE_BATCH), began = fdit_clock_seconds();
@@ -290,7 +290,7 @@ static void on_step(void *user, const struct fdit_train_progress *p)
         progress(d, (double)p->step, (double)p->steps, "step", note);
 }
 
-/* Fine-tunes with a mask for `seconds` (or `steps` when not 0) into folder/name. */
+/* Fine-tunes with a mask for `steps`, or when 0 as the options say, into folder/name. */
 static enum fdit_status tune(fdit_context *ctx, struct demo *d, const char *mask, const char *name,
                              int64_t steps, struct fdit_demo_row *row, char **delta)
 {
@@ -317,8 +317,11 @@ static enum fdit_status tune(fdit_context *ctx, struct demo *d, const char *mask
     o.ema = 0.995;
     o.table_init = FDIT_TABLE_NAMES;
     o.seed = d->o->seed;
+    o.storage = d->o->storage;
     o.workers = 1;
     o.checkpoint_every = o.preview_every = 0;
+    if (!steps)
+        steps = d->o->train_steps;
     o.steps = steps ? steps : MOST_STEPS;
     o.seconds = steps ? 0 : d->o->seconds;
     o.out = out;

@@ -12,11 +12,13 @@ struct fdit_demo_options {
     const char *run;     /* folder that keeps the training run; NULL: removed afterwards */
     bool full;           /* BitFit and full fine-tuning, too; 8 pictures a class */
     double seconds;      /* of fine-tuning */
+    int train_steps;     /* of fine-tuning, in place of seconds; 0: seconds */
     int per_class;       /* generated pictures of each class; 0: 2, full 8 */
     double guidance;     /* of SCG */
     int steps;           /* of DDIM */
     double lr;
     uint64_t seed;
+    enum fdit_dtype storage; /* of frozen weights */
 };
 struct fdit_demo_options fdit_demo_defaults(void);
 
