@@ -61,15 +61,16 @@ tests/faults/opencl_faults.so: tests/faults/opencl_faults.c
 check_DATA = tests/faults/opencl_faults.so
 CLEANFILES += tests/faults/opencl_faults.so
 TESTS += tests/test_faults.sh
+opencl_fixture = tests/opencl_fixture.c tests/opencl_fixture.h
 check_PROGRAMS += tests/test_launches
-tests_test_launches_SOURCES = tests/test_launches.c
+tests_test_launches_SOURCES = tests/test_launches.c $(opencl_fixture)
 check_PROGRAMS += tests/test_clblast
-tests_test_clblast_SOURCES = tests/test_clblast.c
+tests_test_clblast_SOURCES = tests/test_clblast.c $(opencl_fixture)
 check_PROGRAMS += tests/test_tune
-tests_test_tune_SOURCES = tests/test_tune.c tests/data_fixture.c tests/data_fixture.h
+tests_test_tune_SOURCES = tests/test_tune.c $(opencl_fixture) tests/data_fixture.c tests/data_fixture.h
 tests_test_tune_LDADD = $(LDADD) $(PNG_LIBS)
 check_PROGRAMS += tests/test_program_cache
-tests_test_program_cache_SOURCES = tests/test_program_cache.c tests/data_fixture.c tests/data_fixture.h
+tests_test_program_cache_SOURCES = tests/test_program_cache.c $(opencl_fixture) tests/data_fixture.c tests/data_fixture.h
 tests_test_program_cache_LDADD = $(LDADD) $(PNG_LIBS)
 endif
 

@@ -6,6 +6,7 @@
 #include "core/mem.h"
 #include "devices.h"
 #include "harness.h"
+#include "opencl_fixture.h"
 #include "opencl/clblast.h"
 
 #include <stdio.h>
@@ -14,19 +15,7 @@
 
 enum { DRAWN = 3 };
 static fdit_context *ctx;
-static char spec[64];
-
-static void find_device(void)
-{
-    struct fdit_device_entry *entries;
-    size_t n;
-    if (fdit_devices_list(ctx, &entries, &n) != FDIT_OK)
-        return;
-    for (size_t i = 0; i < n && !spec[0]; i++)
-        if (entries[i].usable && strncmp(entries[i].spec, "opencl", 6) == 0)
-            snprintf(spec, sizeof spec, "%s", entries[i].spec);
-    fdit_devices_list_free(entries, n);
-}
+static const char *spec;
 
 static fdit_device *open_device(void)
 {
@@ -115,13 +104,12 @@ END_TEST
 int main(void)
 {
     setenv("FINEDIFFUSION_CACHE", "", 1);
+    spec = test_opencl_device();
+    if (!spec)
+        return test_no_opencl();
+    if (!clblast_built_in())
+        return TEST_SKIP;
     ctx = fdit_context_new();
-    find_device();
-    if (!spec[0] || !clblast_built_in()) {
-        fdit_context_free(ctx);
-        fprintf(stderr, "%s\n", spec[0] ? "built without CLBlast" : "no OpenCL device");
-        return !spec[0] && getenv("FDIT_REQUIRE_DEVICES") ? EXIT_FAILURE : TEST_SKIP;
-    }
     Suite *suite = suite_create("clblast");
     TCase *tests = tcase_create(spec);
     tcase_set_timeout(tests, 0);

@@ -6,6 +6,7 @@
 #include "core/mem.h"
 #include "devices.h"
 #include "harness.h"
+#include "opencl_fixture.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,19 +14,7 @@
 
 enum { FORWARD = 8, BACKWARD = 27 }; /* at most 16 and 28 are allowed */
 static fdit_context *ctx;
-static char spec[64];
-
-static void find_device(void)
-{
-    struct fdit_device_entry *entries;
-    size_t n;
-    if (fdit_devices_list(ctx, &entries, &n) != FDIT_OK)
-        return;
-    for (size_t i = 0; i < n && !spec[0]; i++)
-        if (entries[i].usable && strncmp(entries[i].spec, "opencl", 6) == 0)
-            snprintf(spec, sizeof spec, "%s", entries[i].spec);
-    fdit_devices_list_free(entries, n);
-}
+static const char *spec;
 
 START_TEST(block)
 {
@@ -60,13 +49,10 @@ END_TEST
 int main(void)
 {
     setenv("FINEDIFFUSION_OPENCL_GEMM", "block im=8 nv=4 bx=16 by=8 step=16", 1);
+    spec = test_opencl_device();
+    if (!spec)
+        return test_no_opencl();
     ctx = fdit_context_new();
-    find_device();
-    if (!spec[0]) {
-        fdit_context_free(ctx);
-        fprintf(stderr, "no OpenCL device\n");
-        return getenv("FDIT_REQUIRE_DEVICES") ? EXIT_FAILURE : TEST_SKIP;
-    }
     Suite *suite = suite_create("launches");
     TCase *tests = tcase_create(spec);
     tcase_set_timeout(tests, 0);

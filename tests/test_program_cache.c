@@ -5,6 +5,7 @@
 #include "data_fixture.h"
 #include "devices.h"
 #include "harness.h"
+#include "opencl_fixture.h"
 #include "opencl/opencl.h"
 
 #include <dirent.h>
@@ -17,21 +18,7 @@ enum { ROWS = 40, WIDTH = 24 };
 
 static fdit_context *ctx;
 static char *folder, programs[512];
-static char spec[64]; /* of the first usable OpenCL device */
-
-static void find_device(void)
-{
-    struct fdit_device_entry *entries;
-    size_t n;
-    fdit_context *own = fdit_context_new();
-    if (fdit_devices_list(own, &entries, &n) == FDIT_OK) {
-        for (size_t i = 0; i < n && !spec[0]; i++)
-            if (entries[i].usable && strncmp(entries[i].spec, "opencl", 6) == 0)
-                snprintf(spec, sizeof spec, "%s", entries[i].spec);
-        fdit_devices_list_free(entries, n);
-    }
-    fdit_context_free(own);
-}
+static const char *spec;
 
 static void setup(void)
 {
@@ -226,14 +213,9 @@ END_TEST
 
 int main(void)
 {
-    find_device();
-    if (!spec[0]) {
-        if (getenv("FDIT_REQUIRE_DEVICES")) {
-            fprintf(stderr, "no OpenCL device\n");
-            return EXIT_FAILURE;
-        }
-        return TEST_SKIP;
-    }
+    spec = test_opencl_device();
+    if (!spec)
+        return test_no_opencl();
     Suite *suite = suite_create("program cache");
     TCase *tests = tcase_create(spec);
     tcase_set_timeout(tests, 0);

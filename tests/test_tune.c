@@ -6,6 +6,7 @@
 #include "data_fixture.h"
 #include "devices.h"
 #include "harness.h"
+#include "opencl_fixture.h"
 #include "model/model.h"
 
 #include <dirent.h>
@@ -15,7 +16,8 @@
 
 enum { SAMPLES = 2, ROWS = 32, IN = 48, OUT = 64 };
 static fdit_context *ctx;
-static char *folder, spec[64];
+static char *folder;
+static const char *spec; /* of the device */
 
 static const struct fdit_op_shape shapes[] = {
     { .op = FDIT_OP_LINEAR, .samples = SAMPLES, .rows = ROWS, .n_in = IN, .n_out = OUT },
@@ -24,20 +26,6 @@ static const struct fdit_op_shape shapes[] = {
     { .op = FDIT_OP_NORM, .samples = SAMPLES, .rows = ROWS, .n_out = OUT },
 };
 enum { SHAPES = 4, PRODUCTS = 2 }; /* one row a sample is not tuned */
-
-static void find_device(void)
-{
-    struct fdit_device_entry *entries;
-    fdit_context *own = fdit_context_new();
-    size_t n;
-    if (fdit_devices_list(own, &entries, &n) == FDIT_OK) {
-        for (size_t i = 0; i < n && !spec[0]; i++)
-            if (entries[i].usable && strncmp(entries[i].spec, "opencl", 6) == 0)
-                snprintf(spec, sizeof spec, "%s", entries[i].spec);
-        fdit_devices_list_free(entries, n);
-    }
-    fdit_context_free(own);
-}
 
 static int warnings;
 static void on_log(void *user, enum fdit_log_level level, const char *message)
@@ -270,11 +258,9 @@ END_TEST
 int main(void)
 {
     unsetenv("FINEDIFFUSION_DEVICE");
-    find_device();
-    if (!spec[0]) {
-        fprintf(stderr, "no OpenCL device\n");
-        return getenv("FDIT_REQUIRE_DEVICES") ? EXIT_FAILURE : TEST_SKIP;
-    }
+    spec = test_opencl_device();
+    if (!spec)
+        return test_no_opencl();
     Suite *suite = suite_create("tune");
     TCase *tests = tcase_create(spec);
     tcase_set_timeout(tests, 0);
