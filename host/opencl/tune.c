@@ -443,9 +443,10 @@ enum fdit_status opencl_tune(fdit_context *ctx, fdit_device *dev,
     struct tune *t = NULL;
     TRY(fdit_alloc(ctx, 1, sizeof *t, &t));
     *t = (struct tune){ .ctx = ctx, .dev = dev, .options = options };
+    TRY(opencl_tuned_path(ctx, dev, where)); /* before the minutes that it takes */
     take_shapes(t, shapes, n);
     if (t->n == 0)
-        FAIL(ctx, FDIT_ERROR_ARGUMENT, "tune: none of the products has 32 rows and columns");
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "none of the products has 32 rows and columns");
     TRY(make_buffers(t));
     int count = candidates(cl, all), kinds[3] = { 0 }, n_kinds = 0;
     for (int i = 0; i < t->n; i++)
@@ -458,7 +459,7 @@ enum fdit_status opencl_tune(fdit_context *ctx, fdit_device *dev,
         s->seconds = s->seconds_before = measure(t, s, &s->before, INFINITY);
         TRY(fdit_device_status(ctx, dev));
         if (!(s->seconds < INFINITY))
-            FAIL(ctx, FDIT_ERROR_DEVICE, "tune: %s does not run on %s", s->text, cl->label);
+            FAIL(ctx, FDIT_ERROR_DEVICE, "%s does not run on %s", s->text, cl->label);
         if (s->before.engine ==
             GEMM_CLBLAST) { /* another set of parameters may follow: from the start */
             s->best = gemm_default(cl, &s->shape);
@@ -470,7 +471,7 @@ enum fdit_status opencl_tune(fdit_context *ctx, fdit_device *dev,
     TRY(tune_clblast(t));
     keep(t);
     report(t);
-    TRY(opencl_tuned_save(ctx, dev, where));
+    TRY(opencl_tuned_save(ctx, dev, *where));
 out:
     if (t) {
         fdit_free(t->wanted);

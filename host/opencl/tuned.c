@@ -117,18 +117,22 @@ out:
     fdit_free(path);
 }
 
-enum fdit_status opencl_tuned_save(fdit_context *ctx, const fdit_device *dev, char **path)
+enum fdit_status opencl_tuned_path(fdit_context *ctx, const fdit_device *dev, char **path)
+{
+    if (path_of(opencl_of(dev), true, path) == FDIT_OK)
+        return FDIT_OK;
+    return fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED,
+                     "no folder to keep it in: FINEDIFFUSION_CACHE is set to nothing, or the folder "
+                     "cannot be made, or others may write to it");
+}
+
+enum fdit_status opencl_tuned_save(fdit_context *ctx, const fdit_device *dev, const char *path)
 {
     enum fdit_status status = FDIT_OK;
     const struct opencl *cl = opencl_of(dev);
     char *text = NULL;
     bool clblast = false;
     size_t room = (size_t)(cl->n_tuned + 4) * 256, n;
-    if (path_of(cl, true, path) != FDIT_OK)
-        FAIL(ctx, FDIT_ERROR_UNSUPPORTED,
-             "no folder to keep it in: FINEDIFFUSION_CACHE is set to nothing, or the folder cannot "
-             "be made, or "
-             "others may write to it");
     TRY(fdit_alloc(ctx, room, 1, &text));
     for (int i = 0; i < cl->n_tuned; i++)
         clblast |= cl->tuned[i].config.engine == GEMM_CLBLAST;
@@ -144,7 +148,7 @@ enum fdit_status opencl_tuned_save(fdit_context *ctx, const fdit_device *dev, ch
                               t->K, config);
     }
     n += (size_t)snprintf(text + n, room - n, "end %d\n", cl->n_tuned);
-    TRY(fdit_file_write(ctx, *path, false, text, n));
+    TRY(fdit_file_write(ctx, path, false, text, n));
 out:
     fdit_free(text);
     return status;

@@ -155,8 +155,9 @@ const struct fdit_command fdit_command_tune = {
         "GPUs. What is fastest, and computes the same, is kept for this device and driver in\n"
         "the cache folder ($FINEDIFFUSION_CACHE, else ~/.cache/finediffusion) and used from\n"
         "then on; `finediffusion devices` says whether a device is tuned. PROBLEM is a model\n"
-        "in the words of bench; the default is fine-tuning DiT-S/2 and DiT-XL/2. Ctrl-C keeps\n"
-        "nothing. `finediffusion bench` before and after shows what a step gains.",
+        "in the words of bench; the default is fine-tuning DiT-S/2 and DiT-XL/2, in float32. It\n"
+        "takes minutes; Ctrl-C keeps nothing. `finediffusion bench` before and after shows what a\n"
+        "step gains.",
     .examples =
         "  finediffusion tune --device gpu\n"
         "  finediffusion tune --device opencl:0:0 'train full DiT-B/2 b8' 'sample DiT-B/2 b4'\n"
