@@ -4,6 +4,7 @@
 #include "gemm.h"
 
 #include "core/mem.h"
+#include "core/status.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -327,9 +328,28 @@ int gemm_shapes_of(const struct fdit_op_shape *op, struct gemm_shape out[2])
     return out[0].plain ? 1 : 2;
 }
 
+/* What computes a product, for --verbose, once a shape. */
+static void say_choice(struct opencl *cl, const struct gemm_shape *s)
+{
+    static const char *const names[] = { "forward", "dX", "dW" };
+    const int said[] = { (int)s->kind, s->M, s->N, s->K };
+    char text[64];
+    for (int i = 0; i < cl->n_chosen; i++)
+        if (memcmp(cl->chosen[i], said, sizeof said) == 0)
+            return;
+    if (cl->n_chosen == TUNED)
+        return;
+    memcpy(cl->chosen[cl->n_chosen++], said, sizeof said);
+    struct gemm_config c = gemm_choose(cl, s);
+    gemm_config_text(&c, text);
+    fdit_log(cl->ctx, FDIT_LOG_INFO, "%s: %s %dx%dx%d by %s%s", cl->label, names[s->kind], s->M, s->N, s->K,
+             text, tuned_for(cl, s) ? " (tuned)" : "");
+}
+
 void opencl_linear_prepare(fdit_device *dev, const struct fdit_op_shape *shape)
 {
     struct gemm_shape s = shape_of(shape, shape->plain || shape->op == FDIT_OP_LINEAR_DW);
+    say_choice(opencl_of(dev), &s);
     gemm_prepare(dev, &s);
 }
 

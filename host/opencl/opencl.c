@@ -159,6 +159,7 @@ static enum fdit_status open_device(fdit_context *ctx, const struct fdit_device_
     cl->ctx = fdit_context_new();
     if (!cl->ctx)
         FAIL(ctx, FDIT_ERROR_MEMORY, "out of memory when opening an OpenCL device");
+    fdit_context_set_log(cl->ctx, ctx->log, ctx->log_user);
     cl->finish_each = finish_each && *finish_each && *finish_each != '0';
     if (forced && *forced && !gemm_config_parse(forced, &cl->gemm_forced))
         FAIL(ctx, FDIT_ERROR_ARGUMENT,

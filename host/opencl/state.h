@@ -132,6 +132,8 @@ struct opencl {
     struct gemm_config gemm_forced; /* engine GEMM_DEFAULT: none */
     struct gemm_tuned tuned[TUNED]; /* what tune found on this device: tuned.c */
     int n_tuned;
+    int chosen[TUNED][4]; /* products whose engine --verbose has named: kind, M, N, K */
+    int n_chosen;
     struct {
         bool on;        /* parameters are set, and a few products were right */
         char text[192]; /* "indirect KWG=32 ..."; empty: never asked for */
