@@ -2,7 +2,8 @@
  * test_clblast.c: products by CLBlast with the parameters of other people's GPUs. clblast_set
  * compares products of whole and ragged sizes, at offsets, both ways round, with sums in double;
  * here it does so for rows of the table: a few, which FDIT_TEST_SEED draws, or with
- * FDIT_CLBLAST_ALL=1 each set that fits the device. */
+ * FDIT_CLBLAST_ALL=1 each set that fits the device (FDIT_CLBLAST_FROM: from this row on, counted
+ * from 0; all take an hour on PoCL). */
 #include "core/mem.h"
 #include "devices.h"
 #include "harness.h"
@@ -74,12 +75,12 @@ START_TEST(rows)
 {
     fdit_device *dev = open_device();
     struct test_rng rng = test_rng_new("clblast");
-    const char *all = getenv("FDIT_CLBLAST_ALL");
+    const char *all = getenv("FDIT_CLBLAST_ALL"), *from = getenv("FDIT_CLBLAST_FROM");
     char why[CLBLAST_TEXT] = "";
     int n = 0, tried = 0, wrong = 0, left_out = 0;
     while (fdit_clblast_rows[n])
         n++;
-    for (int i = 0; all && *all == '1' ? i < n : tried < DRAWN; i++) {
+    for (int i = all && from ? atoi(from) : 0; all && *all == '1' ? i < n : tried < DRAWN; i++) {
         int at = all && *all == '1' ? i : test_int(&rng, n);
         const char *row = fdit_clblast_rows[at], *parameters = strrchr(row, '\t') + 1;
         bool direct = strncmp(row, "XgemmDirect", 11) == 0, known = false;
