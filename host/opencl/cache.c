@@ -2,14 +2,18 @@
  * cache.c: compiled programs on the disk.
  *
  * Folder  $FINEDIFFUSION_CACHE, else $XDG_CACHE_HOME/finediffusion, else ~/.cache/finediffusion; in
- * it "opencl", made with mode 0700. FINEDIFFUSION_CACHE set to nothing: no cache. A folder of
- * another user, or one that others may write, is not used: what lies in it runs on the device. Key
- * two 64-bit hashes over the format's version, source, options, and the names and versions of
- *         platform, device and driver. The name of a file is the key, 32 hex digits and ".bin".
+ *         it "opencl", made with mode 0700. FINEDIFFUSION_CACHE set to nothing: no cache. A folder
+ *         of another user, or one that others may write, is not used: what lies in it runs on the
+ *         device.
+ *
+ * Key     two 64-bit hashes over the format's version, source, options, and the names and versions
+ *         of platform, device and driver. The name of a file is the key, 32 hex digits and ".bin".
+ *
  * Layout  a head of five u64 of this machine: magic, key (2), bytes of the binary, their hash; then
- * the binary as CL_PROGRAM_BINARIES gives it. Races   a file is written beside its place and
- * renamed: a reader sees a whole file or none. Two that write the same key write the same program,
- * and the last stays. Nothing is locked.
+ *         the binary as CL_PROGRAM_BINARIES gives it.
+ *
+ * Races   a file is written beside its place and renamed: a reader sees a whole file or none. Two
+ *         that write the same key write the same program, and the last stays. Nothing is locked.
  *
  * Any failure is a miss: the program is then built from source, and the file replaced. NVIDIA's
  * driver is left alone: its "binary" is PTX, which it compiles anew at each load unless it finds

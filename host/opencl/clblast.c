@@ -32,8 +32,7 @@ bool clblast_built_in(void)
     return true;
 }
 
-/* ------------------------------------------------------------------------------------- the table
- */
+/* ------------------------------------------------------------------------------------ the table */
 
 /* Field `i` of a row; returns its length. */
 static size_t field(const char *row, int i, const char **out)
@@ -146,8 +145,7 @@ bool clblast_row_fits(const struct opencl *cl, const char *parameters, bool dire
     return items > 0 && items <= cl->group_items && floats * sizeof(float) <= cl->local_bytes;
 }
 
-/* -------------------------------------------------------------------------------------- products
- */
+/* ------------------------------------------------------------------------------------- products */
 
 static const char *error_text(CLBlastStatusCode code)
 {
@@ -251,8 +249,7 @@ void clblast_run(fdit_device *dev, const struct clblast_product *p)
         launch_foreign_end(dev, wanted, "CLBlast");
 }
 
-/* ------------------------------------------------------------------------------------ parameters
- */
+/* ----------------------------------------------------------------------------------- parameters */
 
 static bool override(const struct opencl *cl, const char *kernel, const char *parameters)
 {
@@ -290,8 +287,8 @@ static float number(size_t i, unsigned salt)
     return (float)(x % 2001u) / 1000.0f - 1.0f;
 }
 
-/* The largest error over the largest sum of magnitudes; 1 after a failure. `memory` holds `floats`.
- */
+/* The largest error over the largest sum of magnitudes; 1 after a failure. `memory` holds
+ * `floats`. */
 static double try_product(fdit_device *dev, const struct trial *t, fdit_buffer *memory, float *host)
 {
     struct clblast_product p = { .m = t->m,

@@ -163,15 +163,30 @@ static struct gemm_config fitted(const struct opencl *cl, const struct gemm_shap
 }
 
 /* What was tuned for the shape, NULL: nothing. A tile for many rows is no good for one. */
+bool gemm_same_product(const struct gemm_shape *a, const struct gemm_shape *b)
+{
+    return a->kind == b->kind && a->plain == b->plain && a->storage == b->storage && a->N == b->N &&
+           (a->K == b->K || a->kind == GEMM_DW);
+}
+
+int gemm_tuned_index(const struct opencl *cl, const struct gemm_shape *s)
+{
+    int i = 0;
+    for (; i < cl->n_tuned; i++) {
+        const struct gemm_tuned *t = &cl->tuned[i];
+        struct gemm_shape of = {
+            .kind = t->kind, .plain = t->plain, .storage = t->storage, .N = t->N, .K = t->K
+        };
+        if (gemm_same_product(&of, s))
+            break;
+    }
+    return i;
+}
+
 static const struct gemm_config *tuned_for(const struct opencl *cl, const struct gemm_shape *s)
 {
-    for (int i = 0; i < cl->n_tuned && !s->vectors; i++) {
-        const struct gemm_tuned *t = &cl->tuned[i];
-        if (t->kind == s->kind && t->plain == s->plain && t->storage == s->storage && t->N == s->N &&
-            (t->K == s->K || s->kind == GEMM_DW))
-            return &t->config;
-    }
-    return NULL;
+    int i = s->vectors ? cl->n_tuned : gemm_tuned_index(cl, s);
+    return i < cl->n_tuned ? &cl->tuned[i].config : NULL;
 }
 
 struct gemm_config gemm_choose(const struct opencl *cl, const struct gemm_shape *s)

@@ -32,6 +32,10 @@ struct gemm_shape {
 
 /* The configuration for a shape: forced, else tuned for its N and K, else the device's default. */
 struct gemm_config gemm_choose(const struct opencl *cl, const struct gemm_shape *shape);
+/* One configuration serves both: they differ in M at most, dW also in K, its rows. */
+bool gemm_same_product(const struct gemm_shape *a, const struct gemm_shape *b);
+/* Where cl->tuned has that product; n_tuned: it has not. */
+int gemm_tuned_index(const struct opencl *cl, const struct gemm_shape *shape);
 /* "tile im=4 nv=4 step=16", "block im=8 nv=4 bx=16 by=8 step=16", "registers im=4 vw=16 nv=4 group=8",
  * "clblast", or "default"; what is left out keeps its value. The other way is for messages and files. */
 bool gemm_config_parse(const char *text, struct gemm_config *out);

@@ -48,14 +48,7 @@ struct tune {
     int done, all;
 };
 
-/* --------------------------------------------------------------------------------------- subjects
- */
-
-static bool same(const struct gemm_shape *a, const struct gemm_shape *b)
-{
-    return a->kind == b->kind && a->plain == b->plain && a->N == b->N &&
-           (a->K == b->K || a->kind == GEMM_DW);
-}
+/* ------------------------------------------------------------------------------------- subjects */
 
 static double flops(const struct gemm_shape *s)
 {
@@ -73,7 +66,7 @@ static void take_shapes(struct tune *t, const struct fdit_op_shape *ops, size_t 
         struct subject s = { .shape = of[0] };
         bool known = of[0].M < 32 || of[0].N < 32;
         for (int k = 0; k < t->n; k++)
-            known |= same(&t->subjects[k].shape, &of[0]);
+            known |= gemm_same_product(&t->subjects[k].shape, &of[0]);
         if (known || t->n == TUNED)
             continue;
         snprintf(s.text, sizeof s.text, "%s %dx%dx%d%s", names[of[0].kind], of[0].M, of[0].N,
@@ -119,8 +112,7 @@ out:
     return status;
 }
 
-/* -------------------------------------------------------------------------------------- measuring
- */
+/* ------------------------------------------------------------------------------------ measuring */
 
 static void run(struct tune *t, const struct subject *s, const struct gemm_config *c)
 {
@@ -198,8 +190,7 @@ static enum fdit_status tell(struct tune *t, const char *what)
     return FDIT_OK;
 }
 
-/* ------------------------------------------------------------------------------------ our engines
- */
+/* ---------------------------------------------------------------------------------- our engines */
 
 static int add(struct gemm_config *out, int n, struct gemm_config c)
 {
@@ -306,8 +297,7 @@ out:
     return status;
 }
 
-/* ---------------------------------------------------------------------------------------- CLBlast
- */
+/* -------------------------------------------------------------------------------------- CLBlast */
 
 struct trial {
     const char *parameters;
@@ -330,8 +320,8 @@ static int choose_trials(const struct opencl *cl, struct trial *out, int most)
     }
     while (fdit_clblast_rows[rows])
         rows++;
-    for (int i = 0, step = 61; i < rows && n < most;
-         i++) { /* 61 and the number of rows have no common factor */
+    const int step = 61; /* has no factor in common with the number of rows: each has its turn */
+    for (int i = 0; i < rows && n < most; i++) {
         const char *row = fdit_clblast_rows[(int)((long)i * step % rows)],
                    *parameters = strrchr(row, '\t') + 1;
         bool direct = is_kernel(row, true), known = !clblast_row_fits(cl, parameters, direct);
@@ -389,8 +379,7 @@ out:
     return status;
 }
 
-/* -------------------------------------------------------------------------------------- the whole
- */
+/* ------------------------------------------------------------------------------------ the whole */
 
 /* Puts the subjects' best into the table, in place of what was there for them. */
 static void keep(struct tune *t)
@@ -398,11 +387,7 @@ static void keep(struct tune *t)
     struct opencl *cl = opencl_of(t->dev);
     for (int i = 0; i < t->n; i++) {
         const struct gemm_shape *s = &t->subjects[i].shape;
-        int at = 0;
-        for (; at < cl->n_tuned; at++)
-            if (cl->tuned[at].kind == s->kind && cl->tuned[at].plain == s->plain &&
-                cl->tuned[at].N == s->N && (cl->tuned[at].K == s->K || s->kind == GEMM_DW))
-                break;
+        int at = gemm_tuned_index(cl, s);
         if (at == TUNED)
             continue;
         cl->tuned[at] = (struct gemm_tuned){ .kind = s->kind,
@@ -460,8 +445,8 @@ enum fdit_status opencl_tune(fdit_context *ctx, fdit_device *dev,
         TRY(fdit_device_status(ctx, dev));
         if (!(s->seconds < INFINITY))
             FAIL(ctx, FDIT_ERROR_DEVICE, "%s does not run on %s", s->text, cl->label);
-        if (s->before.engine ==
-            GEMM_CLBLAST) { /* another set of parameters may follow: from the start */
+        /* CLBlast may get another set of parameters: it starts anew. */
+        if (s->before.engine == GEMM_CLBLAST) {
             s->best = gemm_default(cl, &s->shape);
             s->seconds = measure(t, s, &s->best, INFINITY);
         }
