@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""finediffusion and PyTorch or tinygrad on the same problem, in turn, so that both see the same machine.
+"""finediffusion and PyTorch, OpenVINO or tinygrad on the same problem, in turn, so that both see the same machine.
 
     compare.py --program BUILD/finediffusion 'train DiT-S/2 b4' 'sample DiT-S/2 b4' --rounds 5
     compare.py --program BUILD/finediffusion --peer eager --peer compile --peer eager-bf16 --json results
@@ -21,7 +21,8 @@ import subprocess
 import sys
 
 PEERS = {"eager": [], "compile": ["--compile"], "eager-bf16": ["--autocast", "bf16"],
-         "compile-bf16": ["--compile", "--autocast", "bf16"], "tinygrad": []}
+         "compile-bf16": ["--compile", "--autocast", "bf16"], "tinygrad": [],
+         "openvino": [], "openvino-bf16": ["--precision", "bf16"]}
 REMOVED = ("OPENBLAS_", "MKL_", "OMP_", "KMP_", "GOTO_", "BLIS_", "DNNL_", "ONEDNN_", "GOMP_")
 
 
@@ -43,7 +44,8 @@ def command_of(name, problem, args):
     if name == "finediffusion":
         return [args.program, "bench", *common, "--device", args.device, "--quiet",
                 "--precision", args.precision]
-    script = "tinygrad_dit.py" if name == "tinygrad" else "torch_dit.py"
+    framework = name.split("-")[0]
+    script = f"{framework}_dit.py" if framework in ("tinygrad", "openvino") else "torch_dit.py"
     return [sys.executable, pathlib.Path(__file__).with_name(script), *common, *PEERS[name]]
 
 

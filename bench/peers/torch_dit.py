@@ -78,6 +78,11 @@ class Head(nn.Module):
         return self.linear(modulate(self.norm_final(x), shift, scale))
 
 
+def time_features(t):
+    phase = t[:, None].float() * torch.exp(torch.arange(128) * (-math.log(10000.0) / 128))
+    return torch.cat([phase.cos(), phase.sin()], dim=1)
+
+
 class DiT(nn.Module):
     def __init__(self, p):
         super().__init__()
@@ -88,12 +93,13 @@ class DiT(nn.Module):
         self.pos_embed = nn.Parameter(torch.randn(1, p.tokens, p.width) * 0.5)
         self.blocks = nn.ModuleList(Block(p.width, p.heads) for _ in range(p.depth))
         self.head = Head(p.width, p.patch, 2 * p.channels)
-        self.register_buffer("freq", torch.exp(torch.arange(128) * (-math.log(10000.0) / 128)))
 
     def forward(self, x, t, rows):
+        return self.network(x, time_features(t), rows)
+
+    def network(self, x, features, rows):
         b, g, p = len(x), self.grid, self.patch
-        phase = t[:, None].float() * self.freq
-        c = self.time(torch.cat([phase.cos(), phase.sin()], dim=1)) + self.embedding_table(rows)
+        c = self.time(features) + self.embedding_table(rows)
         x = x.reshape(b, self.channels, g, p, g, p).permute(0, 2, 4, 1, 3, 5).reshape(b, g * g, -1)
         x = self.patch_embed(x) + self.pos_embed
         for block in self.blocks:
@@ -206,6 +212,17 @@ def device_name(args):
     return torch.cuda.get_device_name() if args.device == "cuda" else "the CPU"
 
 
+def time_steps(step, repetitions):
+    """Seconds of each; 0 repetitions: until 3 and a second, at most 20."""
+    seconds = []
+    while len(seconds) < repetitions if repetitions else \
+            len(seconds) < 3 or (sum(seconds) < 1 and len(seconds) < 20):
+        began = time.perf_counter()
+        step()
+        seconds.append(time.perf_counter() - began)
+    return seconds
+
+
 def measure(text, args):
     p = Problem(text)
     torch.manual_seed(1)
@@ -216,12 +233,7 @@ def measure(text, args):
     step()
     step()  # the optimiser's state is made in the first one
     warm = time.perf_counter() - began
-    seconds = []
-    while len(seconds) < args.repetitions if args.repetitions else \
-            len(seconds) < 3 or (sum(seconds) < 1 and len(seconds) < 20):
-        began = time.perf_counter()
-        step()
-        seconds.append(time.perf_counter() - began)
+    seconds = time_steps(step, args.repetitions)
     best = min(seconds)
     how = "compiled" if args.compile else "eager"
     return {"problem": p.text, "device": f"PyTorch {torch.__version__} on {device_name(args)}, {how}",
