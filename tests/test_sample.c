@@ -132,6 +132,7 @@ static size_t run_named(fdit_device *dev, struct fdit_safetensors *st, struct na
             (struct fdit_picture_spec){ .class_id = y[i], .row = y[i], .guide_row = super[i] };
     c.n = named->o.batch = (int)n;
     model.batch = fdit_generator_model_batch(&named->o, true);
+    model.conditions = fdit_generator_conditions(&named->o, true);
     named->o.on_step = compare_step;
     named->o.user = &c;
     ck_assert_ok(ctx, fdit_checkpoint_open(ctx, path, FDIT_VALUES_RAW, &cp));
@@ -183,6 +184,80 @@ START_TEST(test_samplers)
         fdit_device_close(dev);
     }
     fdit_safetensors_close(st);
+}
+END_TEST
+
+/* A model of the fixtures that keeps so many conditions. */
+static struct fdit_model *new_model(fdit_device *dev, struct fdit_checkpoint **cp, int batch,
+                                    int conditions)
+{
+    struct fdit_model_options options = { .batch = batch, .conditions = conditions };
+    struct fdit_model_config config;
+    struct fdit_model *m = NULL;
+    char *path = test_fixture("dit.safetensors");
+    ck_assert_ok(ctx, fdit_checkpoint_open(ctx, path, FDIT_VALUES_RAW, cp));
+    ck_assert_ok(ctx, fdit_checkpoint_config(ctx, *cp, NULL, &config));
+    ck_assert_ok(ctx, fdit_model_new(ctx, dev, &config, &options, &m));
+    free(path);
+    return m;
+}
+
+enum { CONDITIONED = 3 };
+
+/* Two pictures by a generator that has room for three; returns how many numbers. */
+static size_t draw_two(fdit_device *dev, bool other, int conditions, float **x)
+{
+    struct fdit_generator_options o = { .steps = 7, .guided = true, .batch = CONDITIONED,
+                                        .guidance = { .w = 3, .t_low = 0, .t_high = 600 } };
+    struct fdit_picture_spec specs[2] = { { .seed = 5, .class_id = 1, .row = 1, .guide_row = 2 },
+                                          { .seed = 6, .class_id = 2, .row = 2, .guide_row = 0 } };
+    struct fdit_checkpoint *cp[2] = { NULL, NULL };
+    struct fdit_generator *g = NULL;
+    struct fdit_model *m = new_model(dev, &cp[0], fdit_generator_model_batch(&o, !other), conditions),
+                      *guide = other ? new_model(dev, &cp[1], o.batch, conditions) : NULL;
+    size_t picture = (size_t)m->config.channels * (size_t)m->config.input_size *
+                     (size_t)m->config.input_size;
+    *x = calloc(2 * picture, sizeof **x);
+    ck_assert_ok(ctx, fdit_generator_new(ctx, m, guide, &o, &g));
+    ck_assert_ok(ctx, fdit_model_allocate(ctx, m));
+    ck_assert_ok(ctx, fdit_model_load(ctx, m, &cp[0], 1, false, NULL));
+    if (guide) {
+        ck_assert_ok(ctx, fdit_model_allocate(ctx, guide));
+        ck_assert_ok(ctx, fdit_model_load(ctx, guide, &cp[1], 1, false, NULL));
+    }
+    fdit_generator_bind(g);
+    for (int i = 0; i < 2; i++) /* nothing of a run is left for the next */
+        ck_assert_ok(ctx, fdit_generator_run(ctx, g, specs, 2, *x));
+    fdit_generator_free(g);
+    fdit_model_free(m);
+    fdit_model_free(guide);
+    fdit_checkpoint_close(cp[0]);
+    if (cp[1])
+        fdit_checkpoint_close(cp[1]);
+    return 2 * picture;
+}
+
+/* Conditions of several steps at once change no bit: whole and ragged numbers of steps, an interval that
+ * begins in the middle of them, a guide of its own. */
+START_TEST(test_conditions)
+{
+    static const int conditions[] = { 6, 10, 13, 28, 100 };
+    const char *devices[8];
+    int n_devices = test_devices(devices);
+    for (int d = 0; d < 2 * n_devices; d++) {
+        fdit_device *dev = test_open_device(ctx, devices[d / 2], 1);
+        bool other = d & 1;
+        float *wanted, *got;
+        size_t n = draw_two(dev, other, 0, &wanted);
+        for (size_t i = 0; i < sizeof conditions / sizeof conditions[0]; i++) {
+            ck_assert_uint_eq(draw_two(dev, other, conditions[i], &got), n);
+            ck_assert_msg(!memcmp(got, wanted, n * sizeof *got), "%s, %d conditions, %s guide: other bits",
+                          devices[d / 2], conditions[i], other ? "another" : "own");
+            free(got);
+        }
+        free(wanted);
+        fdit_device_close(dev);
+    }
 }
 END_TEST
 
@@ -327,6 +402,7 @@ int main(void)
     ctx = fdit_context_new();
     tcase_set_timeout(fixtures, 0);
     tcase_add_test(fixtures, test_samplers);
+    tcase_add_test(fixtures, test_conditions);
     tcase_add_test(other, test_philox);
     tcase_add_test(other, test_torch);
     tcase_add_test(other, test_torch_fixture);

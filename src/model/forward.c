@@ -109,6 +109,12 @@ void fdit_block_forward(struct fdit_model *m, const struct fdit_block_params *p,
                                                  .gate_stride = stride, .residual = m->x });
 }
 
+static struct fdit_tensor kept_mods(const struct fdit_model *m, int block, int sample)
+{
+    size_t k = (size_t)m->options.conditions, d = (size_t)m->config.width;
+    return fdit_at(m->mods, ((size_t)block * k + (size_t)sample) * 6 * d);
+}
+
 /* What block i keeps in this pass: its own tensors, and the shared ones where only scratch is needed. */
 static struct fdit_block_saved keeps(const struct fdit_model *m, int i)
 {
@@ -122,20 +128,27 @@ static struct fdit_block_saved keeps(const struct fdit_model *m, int i)
     return s;
 }
 
-/* out = unpatchify(Linear(LN(x) (1 + scale) + shift)), (shift, scale) = Linear(SiLU(c)) */
-static void head(struct fdit_model *m, int samples)
+/* Modulations (shift, scale, ...) = Linear(SiLU(c)) of a block, and of the head. */
+static void modulations(struct fdit_model *m, const struct fdit_param *w, const struct fdit_param *b,
+                        int samples, struct fdit_tensor to)
+{
+    fdit_apply_linear(m, w, b,
+                      (struct fdit_linear_args){ .samples = samples, .rows = 1, .y = to,
+                                                 .x = m->silu_c });
+}
+
+/* out = unpatchify(Linear(LN(x) (1 + scale) + shift)), the modulations from `first` on of head_mod */
+static void head(struct fdit_model *m, int samples, int first)
 {
     const struct fdit_model_config *c = &m->config;
     const struct fdit_end_params *e = m->ends;
     int n = fdit_config_tokens(c), d = c->width;
-    fdit_apply_linear(m, e->ada_w, e->ada_b,
-                      (struct fdit_linear_args){ .samples = samples, .rows = 1, .y = m->head_mod,
-                                                 .x = m->silu_c });
+    struct fdit_tensor mod = fdit_at(m->head_mod, (size_t)first * 2 * (size_t)d);
     fdit_norm(m->dev, &(struct fdit_norm_args){ .samples = samples, .rows = n, .width = d, .y = m->u,
                                                 .x = m->x, .weight = fdit_param_value(m, e->norm_w),
                                                 .bias = fdit_param_value(m, e->norm_b),
-                                                .shift = m->head_mod,
-                                                .scale = fdit_at(m->head_mod, (size_t)d),
+                                                .shift = mod,
+                                                .scale = fdit_at(mod, (size_t)d),
                                                 .mod_stride = 2 * d, .xhat = m->head_xhat,
                                                 .rstd = m->head_rstd });
     fdit_apply_linear(m, e->linear_w, e->linear_b,
@@ -165,29 +178,58 @@ static void classifier_head(struct fdit_model *m, int samples)
                                                  .x = m->pooled });
 }
 
-void fdit_forward_block(struct fdit_model *m, int i, int samples)
+static void run_block(struct fdit_model *m, int i, struct fdit_block_saved *s, int samples)
 {
     size_t md = (size_t)samples * (size_t)fdit_config_tokens(&m->config) * (size_t)m->config.width;
+    if (fdit_has(s->x_in))
+        fdit_copy(m->dev, s->x_in, m->x, md);
+    fdit_block_forward(m, &m->blocks[i], s, samples, false);
+}
+
+void fdit_forward_block(struct fdit_model *m, int i, int samples)
+{
     struct fdit_block_saved s = keeps(m, i);
     if (m->config.kind == FDIT_MODEL_DIT)
-        fdit_apply_linear(m, m->blocks[i].ada_w, m->blocks[i].ada_b,
-                          (struct fdit_linear_args){ .samples = samples, .rows = 1, .y = s.mod,
-                                                     .x = m->silu_c });
-    if (fdit_has(s.x_in))
-        fdit_copy(m->dev, s.x_in, m->x, md);
-    fdit_block_forward(m, &m->blocks[i], &s, samples, false);
+        modulations(m, m->blocks[i].ada_w, m->blocks[i].ada_b, samples, s.mod);
+    run_block(m, i, &s, samples);
+}
+
+void fdit_condition(struct fdit_model *m, int samples)
+{
+    condition(m, samples);
+    for (int i = 0; i < m->config.depth; i++)
+        modulations(m, m->blocks[i].ada_w, m->blocks[i].ada_b, samples, kept_mods(m, i, 0));
+    modulations(m, m->ends->ada_w, m->ends->ada_b, samples, m->head_mod);
+}
+
+void fdit_forward_conditioned(struct fdit_model *m, int samples, int first)
+{
+    embed(m, samples);
+    for (int i = 0; i < m->config.depth; i++) {
+        struct fdit_block_saved s = keeps(m, i);
+        s.mod = kept_mods(m, i, first);
+        run_block(m, i, &s, samples);
+    }
+    head(m, samples, first);
 }
 
 void fdit_forward(struct fdit_model *m, int samples)
 {
+    if (m->options.conditions) {
+        fdit_condition(m, samples);
+        fdit_forward_conditioned(m, samples, 0);
+        return;
+    }
     bool dit = m->config.kind == FDIT_MODEL_DIT;
     if (dit)
         condition(m, samples);
     embed(m, samples);
     for (int i = 0; i < m->config.depth; i++)
         fdit_forward_block(m, i, samples);
-    if (dit)
-        head(m, samples);
-    else
+    if (!dit) {
         classifier_head(m, samples);
+        return;
+    }
+    modulations(m, m->ends->ada_w, m->ends->ada_b, samples, m->head_mod);
+    head(m, samples, 0);
 }

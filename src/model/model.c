@@ -112,7 +112,7 @@ static enum fdit_status plan_block(fdit_context *ctx, struct fdit_model *m, stru
     size_t b = (size_t)m->options.batch, n = (size_t)fdit_config_tokens(c), d = (size_t)c->width;
     size_t md = b * n * d;
     struct layout l = { .ctx = ctx, .m = m, .buffer = &s->buffer };
-    if ((parts & PART_MOD) && c->kind == FDIT_MODEL_DIT)
+    if ((parts & PART_MOD) && c->kind == FDIT_MODEL_DIT && !m->options.conditions)
         place(&l, &s->mod, FDIT_F32, b * 6 * d);
     if (parts & PART_X_IN)
         place(&l, &s->x_in, FDIT_F32, md);
@@ -183,6 +183,12 @@ static bool trains_matrices(const struct fdit_model *m)
     return false;
 }
 
+/* Samples whose condition is held at once. */
+static int conditions_of(const struct fdit_model *m)
+{
+    return m->options.conditions ? m->options.conditions : m->options.batch;
+}
+
 static enum fdit_status plan_tensors(fdit_context *ctx, struct fdit_model *m)
 {
     enum fdit_status status = FDIT_OK;
@@ -190,7 +196,7 @@ static enum fdit_status plan_tensors(fdit_context *ctx, struct fdit_model *m)
     bool dit = c->kind == FDIT_MODEL_DIT, train = m->options.training;
     size_t b = (size_t)m->options.batch, n = (size_t)fdit_config_tokens(c), d = (size_t)c->width;
     size_t md = b * n * d, pixels = (size_t)c->input_size * (size_t)c->input_size;
-    size_t ratio = (size_t)c->mlp_ratio;
+    size_t ratio = (size_t)c->mlp_ratio, k = (size_t)conditions_of(m);
     size_t out = dit ? b * 2 * (size_t)c->channels * pixels : b * (size_t)c->rows;
     const enum fdit_plan_kind scratch = FDIT_PLAN_SCRATCH, batch = FDIT_PLAN_BATCH;
     TRY(own(ctx, m, scratch, &m->x, FDIT_F32, md, "residual stream"));
@@ -200,14 +206,17 @@ static enum fdit_status plan_tensors(fdit_context *ctx, struct fdit_model *m)
             "patches"));
     TRY(own(ctx, m, batch, &m->input, FDIT_F32, b * (size_t)c->channels * pixels, "input"));
     TRY(own(ctx, m, batch, &m->output, FDIT_F32, out, "output"));
-    TRY(own(ctx, m, batch, &m->rows, FDIT_I32, b, dit ? "class rows" : "labels"));
+    TRY(own(ctx, m, batch, &m->rows, FDIT_I32, k, dit ? "class rows" : "labels"));
     if (dit) {
-        TRY(own(ctx, m, batch, &m->t_features, FDIT_F32, b * FDIT_TIME_FEATURES, "time features"));
-        TRY(own(ctx, m, scratch, &m->t_pre, FDIT_F32, b * d, "time embedding before SiLU"));
-        TRY(own(ctx, m, scratch, &m->t_hidden, FDIT_F32, b * d, "time embedding after SiLU"));
-        TRY(own(ctx, m, scratch, &m->c, FDIT_F32, b * d, "condition"));
-        TRY(own(ctx, m, scratch, &m->silu_c, FDIT_F32, b * d, "SiLU of the condition"));
-        TRY(own(ctx, m, scratch, &m->head_mod, FDIT_F32, b * 2 * d, "head modulation"));
+        TRY(own(ctx, m, batch, &m->t_features, FDIT_F32, k * FDIT_TIME_FEATURES, "time features"));
+        TRY(own(ctx, m, scratch, &m->t_pre, FDIT_F32, k * d, "time embedding before SiLU"));
+        TRY(own(ctx, m, scratch, &m->t_hidden, FDIT_F32, k * d, "time embedding after SiLU"));
+        TRY(own(ctx, m, scratch, &m->c, FDIT_F32, k * d, "condition"));
+        TRY(own(ctx, m, scratch, &m->silu_c, FDIT_F32, k * d, "SiLU of the condition"));
+        TRY(own(ctx, m, scratch, &m->head_mod, FDIT_F32, k * 2 * d, "head modulation"));
+        if (m->options.conditions)
+            TRY(own(ctx, m, scratch, &m->mods, FDIT_F32, (size_t)c->depth * k * 6 * d,
+                    "modulations of several passes"));
         TRY(own(ctx, m, scratch, &m->tokens_out, FDIT_F32, b * n * (size_t)fdit_config_patch_out(c),
                 "output tokens"));
     } else {
@@ -328,8 +337,13 @@ static size_t workspace(struct fdit_model *m)
     for (size_t j = 0; j < 4; j++)
         shapes[k++] = (struct fdit_op_shape){ .op = flat_ops[j], .samples = b,
                                               .n = (size_t)b * (size_t)n * (size_t)wide };
-    shapes[k++] = (struct fdit_op_shape){ .op = FDIT_OP_GATHER, .samples = b, .n_in = c->rows,
-                                          .n_out = d };
+    for (size_t i = 0; i < linears; i += 3)
+        if (shapes[i].rows == 1)
+            shapes[i].samples = conditions_of(m);
+    shapes[k++] = (struct fdit_op_shape){ .op = FDIT_OP_ACTIVATION, .samples = conditions_of(m),
+                                          .n = (size_t)conditions_of(m) * (size_t)d };
+    shapes[k++] = (struct fdit_op_shape){ .op = FDIT_OP_GATHER, .samples = conditions_of(m),
+                                          .n_in = c->rows, .n_out = d };
     shapes[k++] = (struct fdit_op_shape){ .op = FDIT_OP_SCATTER_ADD, .samples = b, .n_in = c->rows,
                                           .n_out = d };
     return fdit_device_workspace(m->dev, shapes, k);
@@ -344,13 +358,18 @@ enum fdit_status fdit_model_new(fdit_context *ctx, fdit_device *dev,
     *out = NULL;
     if (options->batch < 1)
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "model: a batch of %d; it must be at least 1", options->batch);
+    if (options->conditions && (options->training || options->conditions < options->batch ||
+                                config->kind != FDIT_MODEL_DIT))
+        FAIL(ctx, FDIT_ERROR_ARGUMENT,
+             "model: conditions of %d samples for a batch of %d; they are for the inference of a DiT and at "
+             "least a batch", options->conditions, options->batch);
     TRY(fdit_alloc(ctx, 1, sizeof *m, &m));
     m->dev = dev;
     m->config = *config;
     m->options = *options;
     TRY(fdit_params_init(ctx, config, options->mask, &m->params));
     TRY(find_roles(ctx, m));
-    TRY(fdit_alloc(ctx, (size_t)options->batch, FDIT_TIME_FEATURES * sizeof(float), &m->times));
+    TRY(fdit_alloc(ctx, (size_t)conditions_of(m), FDIT_TIME_FEATURES * sizeof(float), &m->times));
     TRY(plan_params(ctx, m));
     TRY(plan_blocks(ctx, m));
     TRY(plan_tensors(ctx, m));

@@ -29,6 +29,8 @@ struct fdit_model_options {
     bool replica;                 /* the optimiser runs elsewhere: gradients, but no moments */
     bool ema;                     /* keep EMA of the trained parameters */
     int batch;                    /* the most samples of one forward pass */
+    int conditions;               /* inference: keep the modulations of so many samples, those of several
+                                   * passes: fdit_condition. 0: each pass computes its own */
     enum fdit_recompute recompute;
     enum fdit_dtype storage;      /* of frozen matrices: FDIT_F32, ... */
     bool second_copy;             /* frozen matrices may be packed twice */
@@ -68,17 +70,20 @@ struct fdit_model {
     struct fdit_tensor dmod;             /* [B, 6 D] */
 
     struct fdit_tensor patches;          /* [M, C p p] */
-    struct fdit_tensor t_features;       /* [B, 256] */
-    struct fdit_tensor t_pre, t_hidden;  /* [B, D] */
-    struct fdit_tensor c, silu_c;        /* [B, D] */
+    /* K: options.conditions where it is set, else B. */
+    struct fdit_tensor t_features;       /* [K, 256] */
+    struct fdit_tensor t_pre, t_hidden;  /* [K, D] */
+    struct fdit_tensor c, silu_c;        /* [K, D] */
+    struct fdit_tensor mods;             /* [depth, K, 6 D] with options.conditions */
     struct fdit_tensor dsilu_c;          /* [B, D]: also dc */
-    struct fdit_tensor head_xhat, head_rstd, head_mod, head_dmod;
+    struct fdit_tensor head_xhat, head_rstd, head_dmod;
+    struct fdit_tensor head_mod;         /* [K, 2 D] */
     struct fdit_tensor tokens_out;       /* [M, p p 2C] */
     struct fdit_tensor pooled, dpooled;  /* classifier: [B, D] */
 
     /* In and out. */
     struct fdit_tensor input;            /* [B, C, S, S] */
-    struct fdit_tensor rows;             /* I32 [B]: rows of the class table; classifier: labels */
+    struct fdit_tensor rows;             /* I32 [K]: rows of the class table; classifier: labels */
     struct fdit_tensor output;           /* [B, 2C, S, S]; classifier: [B, K] */
     struct fdit_tensor doutput;          /* the same shape */
 };
@@ -114,6 +119,11 @@ void fdit_model_write_times(struct fdit_model *model, int samples, const int32_t
 /* model->output [B, 2C, S, S] (or [B, K]) from model->input, model->t_features and model->rows. Keeps the
  * activations when the model is for training. */
 void fdit_forward(struct fdit_model *model, int samples);
+/* The same in two steps, for a model with options.conditions: adaLN's matrices, a third of the weights, are
+ * read once for several passes. First the modulations of all blocks for `samples` <= conditions, from
+ * model->t_features and model->rows; then passes over those from `first` on. */
+void fdit_condition(struct fdit_model *model, int samples);
+void fdit_forward_conditioned(struct fdit_model *model, int samples, int first);
 /* Gradients of all trained parameters from model->doutput, after fdit_forward with the same samples.
  * beta 0 overwrites them, 1 accumulates. */
 void fdit_backward(struct fdit_model *model, int samples, int beta);

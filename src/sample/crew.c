@@ -40,7 +40,9 @@ static enum fdit_status plan_hand(fdit_context *ctx, struct fdit_crew *c, struct
     enum fdit_status status = FDIT_OK;
     bool other = c->subject->guide_files.n > 0;
     struct fdit_generator_options g = *options;
-    struct fdit_model_options m = { .batch = fdit_generator_model_batch(&g, !other), .storage = storage };
+    struct fdit_model_options m = { .batch = fdit_generator_model_batch(&g, !other),
+                                    .conditions = fdit_generator_conditions(&g, !other),
+                                    .storage = storage };
     g.on_step = NULL;
     TRY(fdit_model_new(ctx, h->dev, &c->subject->files.config, &m, &h->model));
     m.batch = g.batch;

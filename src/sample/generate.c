@@ -15,12 +15,31 @@ struct fdit_generator {
     fdit_buffer *buffer;
     struct fdit_tensor x, z, old;  /* [batch, C, S, S] */
     float *host;                   /* [batch, C, S, S] */
-    int32_t *rows, *times;         /* [2 batch] */
+    int32_t *rows;                 /* [2 batch] */
+    int32_t *times, *all_rows;     /* [conditions of a model, or 2 batch] */
+    int conditioned[2];            /* first step whose conditions model and guide hold; -1: none */
 };
 
 int fdit_generator_model_batch(const struct fdit_generator_options *options, bool own_guide)
 {
     return options->guided && own_guide ? 2 * options->batch : options->batch;
+}
+
+/* Samples for which a product with adaLN's matrices is about as fast as reading them, and more: from here
+ * on, looking ahead costs memory (XL/2: 0.8 MB a sample) and wins nothing. */
+enum { CONDITIONS = 64 };
+
+static int steps_of(const struct fdit_generator_options *options)
+{
+    return options->steps ? options->steps : fdit_sampler_default_steps(options->sampler.kind);
+}
+
+int fdit_generator_conditions(const struct fdit_generator_options *options, bool own_guide)
+{
+    int each = fdit_generator_model_batch(options, own_guide), steps = CONDITIONS / each;
+    if (steps > steps_of(options))
+        steps = steps_of(options);
+    return steps > 1 ? each * steps : 0;
 }
 
 enum fdit_status fdit_generator_new(fdit_context *ctx, struct fdit_model *model,
@@ -36,8 +55,7 @@ enum fdit_status fdit_generator_new(fdit_context *ctx, struct fdit_model *model,
     g->model = model;
     g->guide = guide_model ? guide_model : model;
     g->options = *options;
-    if (!g->options.steps)
-        g->options.steps = fdit_sampler_default_steps(options->sampler.kind);
+    g->options.steps = steps_of(options);
     int need = fdit_generator_model_batch(options, !guide_model);
     if (options->batch < 1 || need > model->options.batch)
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
@@ -57,7 +75,13 @@ enum fdit_status fdit_generator_new(fdit_context *ctx, struct fdit_model *model,
     TRY(fdit_noise_new(ctx, options->noise, options->batch, g->picture, options->guided, &g->noise));
     TRY(fdit_alloc(ctx, b * g->picture, sizeof(float), &g->host));
     TRY(fdit_alloc(ctx, 2 * b, sizeof(int32_t), &g->rows));
-    TRY(fdit_alloc(ctx, 2 * b, sizeof(int32_t), &g->times));
+    size_t most = 2 * b;
+    for (int i = 0; i < 2; i++) {
+        size_t conditions = (size_t)(i ? g->guide : g->model)->options.conditions;
+        most = conditions > most ? conditions : most;
+    }
+    TRY(fdit_alloc(ctx, most, sizeof(int32_t), &g->times));
+    TRY(fdit_alloc(ctx, most, sizeof(int32_t), &g->all_rows));
     g->x = (struct fdit_tensor){ NULL, 0, FDIT_F32 };
     g->z = fdit_at(g->x, padded);
     g->old = fdit_at(g->z, padded);
@@ -86,6 +110,7 @@ void fdit_generator_free(struct fdit_generator *g)
     fdit_free(g->host);
     fdit_free(g->rows);
     fdit_free(g->times);
+    fdit_free(g->all_rows);
     fdit_free(g);
 }
 
@@ -108,35 +133,54 @@ static void write_noise(struct fdit_generator *g, const struct fdit_noise *noise
     fdit_write(g->model->dev, to, g->host, (size_t)n * g->picture);
 }
 
-static void write_inputs(struct fdit_generator *g, struct fdit_model *m, int first, int n, int32_t t)
+/* The network's output for step k of n samples with the class rows `rows`; model->input is there. `room` >= n
+ * samples have a condition in each step. A model that holds conditions gets those of as many steps as it
+ * can at once. */
+static void run_network(struct fdit_generator *g, struct fdit_model *m, const int32_t *rows, int n,
+                        int room, int k)
 {
-    for (int i = 0; i < n; i++)
-        g->times[i] = t;
-    fdit_model_write_times(m, n, g->times);
-    fdit_write(m->dev, m->rows, g->rows + first, (size_t)n);
+    int ahead = m->options.conditions / room, first = ahead ? k - k % ahead : k;
+    int *conditioned = &g->conditioned[m != g->model];
+    if (*conditioned != first) {
+        int count = 0;
+        *conditioned = first;
+        for (int i = first; i < first + (ahead ? ahead : 1) && i < g->sampler->steps; i++)
+            for (int j = 0; j < (ahead ? room : n); j++) {
+                g->times[count] = g->sampler->coef[i].t;
+                g->all_rows[count++] = rows[j];
+            }
+        fdit_model_write_times(m, count, g->times);
+        fdit_write(m->dev, m->rows, g->all_rows, (size_t)count);
+        if (ahead)
+            fdit_condition(m, count);
+    }
+    if (ahead)
+        fdit_forward_conditioned(m, n, (k - first) * room);
+    else
+        fdit_forward(m, n);
 }
 
-/* The network's outputs for both branches: cond [n, 2C, S, S], and uncond when asked. */
-static void predict(struct fdit_generator *g, int n, int32_t t, bool guided, struct fdit_tensor *cond,
+/* The network's outputs for both branches of step k: cond [n, 2C, S, S], and uncond when asked. */
+static void predict(struct fdit_generator *g, int n, int k, struct fdit_tensor *cond,
                     struct fdit_tensor *uncond)
 {
     struct fdit_model *m = g->model;
     fdit_device *dev = m->dev;
     size_t count = (size_t)n * g->picture;
-    bool both = guided && g->guide == m;
+    bool guided = g->options.guided &&
+                  fdit_guidance_active(&g->options.guidance, g->sampler->coef[k].t);
+    bool own = g->options.guided && g->guide == m, both = guided && own;
     *uncond = FDIT_NO_TENSOR;
     fdit_copy(dev, m->input, g->x, count);
     if (both)
         fdit_copy(dev, fdit_at(m->input, count), g->x, count);
-    write_inputs(g, m, 0, both ? 2 * n : n, t);
-    fdit_forward(m, both ? 2 * n : n);
+    run_network(g, m, g->rows, both ? 2 * n : n, own ? 2 * n : n, k);
     *cond = m->output;
     if (both)
         *uncond = fdit_at(m->output, 2 * count);
     else if (guided) {
         fdit_copy(dev, g->guide->input, g->x, count);
-        write_inputs(g, g->guide, n, n, t);
-        fdit_forward(g->guide, n);
+        run_network(g, g->guide, g->rows + n, n, n, k);
         *uncond = g->guide->output;
     }
 }
@@ -153,6 +197,7 @@ enum fdit_status fdit_generator_run_with(fdit_context *ctx, struct fdit_generato
         g->rows[i] = pictures[i].row;
         g->rows[n + i] = pictures[i].guide_row;
     }
+    g->conditioned[0] = g->conditioned[1] = -1;
     write_noise(g, noise, n, -1, g->x);
     fdit_fill(m->dev, g->old, (size_t)n * g->picture, 0);
     for (int k = 0; k < s->steps; k++) {
@@ -162,8 +207,7 @@ enum fdit_status fdit_generator_run_with(fdit_context *ctx, struct fdit_generato
             FAIL(ctx, FDIT_INTERRUPTED, "stopped at step %d of %d", k, s->steps);
         if (draws || (always && noise->self == g->noise))
             write_noise(g, noise, n, k, g->z);
-        int32_t t = s->coef[k].t;
-        predict(g, n, t, g->options.guided && fdit_guidance_active(guidance, t), &cond, &uncond);
+        predict(g, n, k, &cond, &uncond);
         struct fdit_sampler_args a = { .samples = n,
                                        .channels = m->config.channels,
                                        .n = g->picture / (size_t)m->config.channels,

@@ -45,6 +45,8 @@ enum fdit_status fdit_generator_new(fdit_context *ctx, struct fdit_model *model,
                                     const struct fdit_generator_options *options,
                                     struct fdit_generator **out);
 int fdit_generator_model_batch(const struct fdit_generator_options *options, bool own_guide);
+/* What its options.conditions should be, for the model and the guide's; any other value serves too. */
+int fdit_generator_conditions(const struct fdit_generator_options *options, bool own_guide);
 void fdit_generator_bind(struct fdit_generator *g);
 void fdit_generator_free(struct fdit_generator *g); /* before the model; NULL is allowed */
 

@@ -102,6 +102,7 @@ static enum fdit_status plan_models(fdit_context *ctx, struct job *j, int batch)
                                         .on_step = on_step,
                                         .user = j };
     struct fdit_model_options m = { .batch = fdit_generator_model_batch(&g, !other),
+                                    .conditions = fdit_generator_conditions(&g, !other),
                                     .storage = o->storage };
     free_models(j);
     j->batch = batch;
