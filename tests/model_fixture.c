@@ -19,7 +19,7 @@ enum fdit_dtype test_precision(void)
 
 static enum fdit_status open_device(fdit_context *ctx, const char *name, int threads, fdit_device **out)
 {
-    static const enum fdit_dtype types[] = { FDIT_F32, FDIT_BF16, FDIT_F16 };
+    static const enum fdit_dtype types[] = { FDIT_F32, FDIT_BF16, FDIT_F16, FDIT_I8 };
     char spec[64];
     struct fdit_device_options options = { .spec = spec, .threads = threads };
     snprintf(spec, sizeof spec, "%s", name);
@@ -36,14 +36,14 @@ static enum fdit_status open_device(fdit_context *ctx, const char *name, int thr
     return fdit_devices_open(ctx, &options, out);
 }
 
-static bool has_bf16(void)
+static bool has(const char *name)
 {
     fdit_context *ctx = fdit_context_new();
     fdit_device *dev = NULL;
-    bool has = open_device(ctx, "cpu+bf16", 1, &dev) == FDIT_OK;
+    bool opens = open_device(ctx, name, 1, &dev) == FDIT_OK;
     fdit_device_close(dev);
     fdit_context_free(ctx);
-    return has;
+    return opens;
 }
 
 int test_devices(const char *names[8])
@@ -51,7 +51,11 @@ int test_devices(const char *names[8])
     static char copy[256];
     const char *wanted = getenv("FDIT_TEST_DEVICE");
     int n = 0;
-    snprintf(copy, sizeof copy, "%s", wanted ? wanted : has_bf16() ? "ref,cpu,cpu+bf16" : "ref,cpu");
+    if (wanted)
+        snprintf(copy, sizeof copy, "%s", wanted);
+    else
+        snprintf(copy, sizeof copy, "ref,cpu%s%s", has("cpu+bf16") ? ",cpu+bf16" : "",
+                 has("cpu+int8") ? ",cpu+int8" : "");
     for (char *name = strtok(copy, ","); name && n < 8; name = strtok(NULL, ","))
         names[n++] = name;
     return n;
@@ -144,6 +148,9 @@ bool test_has_tolerance(const char *key)
     return tolerance(key, &absolute, &relative);
 }
 
+/* The worst tensor is at 5.8 times what bf16 is allowed: the output, NMSE 5.8e-4. */
+enum { INT8_OVER_BF16 = 12 };
+
 /* Measured on the fixtures, whose models are small and whose numbers are random: a factor of 2 to 3 above
  * the worst tensor. */
 static double bf16_tolerance(const char *key)
@@ -169,7 +176,7 @@ void test_agree_except(const char *key, const char *what, const float *got, cons
     ck_assert_msg(tolerance(key, &absolute, &relative), "tolerances.json has no row \"%s\"", key);
     if (precision != FDIT_F32) {
         /* Where the true value is 0, what it is rounded to has no relative error. */
-        double allowed = bf16_tolerance(key);
+        double allowed = bf16_tolerance(key) * (precision == FDIT_I8 ? INT8_OVER_BF16 : 1);
         struct test_error e = test_compare(got, wanted, n);
         bool nothing = sqrt(e.norm / (double)n) < 1e-7;
         ck_assert_msg(nothing || e.nmse <= allowed,

@@ -8,8 +8,8 @@
 #include "harness.h"
 #include "model/checkpoint.h"
 
-/* The devices of FDIT_TEST_DEVICE (a comma list), default "ref,cpu" and, where the processor has bf16
- * products, "cpu+bf16": behind the plus a precision. Returns how many names were set. */
+/* The devices of FDIT_TEST_DEVICE (a comma list), default "ref,cpu" and, where the processor has such
+ * products, "cpu+bf16" and "cpu+int8": behind the plus a precision. Returns how many names were set. */
 int test_devices(const char *names[8]);
 fdit_device *test_open_device(fdit_context *ctx, const char *name, int threads);
 

@@ -178,10 +178,8 @@ static double b_at(const struct problem *p, int k, int n)
 
 /* Runs g into c with `threads` threads; checks the workspace's end and the result's surroundings.
  */
-static void run(const struct fdit_cpu_gemm_kernels *kernels, int threads, const struct fdit_gemm *g,
-                float *c)
+static void run_on(struct fdit_cpu cpu, const struct fdit_gemm *g, float *c)
 {
-    struct fdit_cpu cpu = { .threads = threads, .gemm = kernels };
     size_t bytes = fdit_cpu_gemm_workspace(&cpu, g->m, g->n, g->k, g->form) / sizeof(float);
     float *workspace = guarded_scratch(bytes);
     cpu.workspace = workspace;
@@ -189,6 +187,11 @@ static void run(const struct fdit_cpu_gemm_kernels *kernels, int threads, const 
     copy.to.c = c;
     fdit_cpu_gemm(&cpu, &copy);
     guarded_free(workspace, bytes, "workspace");
+}
+static void run(const struct fdit_cpu_gemm_kernels *kernels, int threads, const struct fdit_gemm *g,
+                float *c)
+{
+    run_on((struct fdit_cpu){ .threads = threads, .gemm = kernels }, g, c);
 }
 
 static void check_product(const struct problem *p, const float *c, const char *table)
@@ -355,6 +358,119 @@ START_TEST(test_storage)
         free(wanted);
         problem_free(&p);
     }
+}
+END_TEST
+
+/* --------------------------------------------------------------------------- int8 by int8 */
+
+/* What a row of A becomes; returns its factor. */
+static float quantised(const float *row, int k, int8_t *q)
+{
+    float most = 0;
+    for (int i = 0; i < k; i++)
+        most = fmaxf(most, fabsf(row[i]));
+    float inverse = most > 1e-36f ? 127 / most : 0;
+    for (int i = 0; i < k; i++)
+        q[i] = (int8_t)lrintf(row[i] * inverse);
+    return most / 127;
+}
+
+/* Element (m, n) as the head of gemm_amx_int8_kernels.c has it: the sum is exact. */
+static double int8_element(const struct problem *p, const int8_t *row, float factor, int n)
+{
+    long sum = 0;
+    for (int k = 0; k < p->k; k++)
+        sum += row[k] * fdit_gemm_to_int8((float)b_at(p, k, n), p->g.b_scale[n]);
+    return (double)sum * factor * p->g.b_scale[n];
+}
+
+static bool int8_kernels(struct fdit_cpu *cpu)
+{
+    struct fdit_cpu_isa_entry entry;
+    for (int i = 0; fdit_cpu_isa_get(i, &entry); i++)
+        if (entry.supported && entry.gemm_int8) {
+            *cpu = (struct fdit_cpu){ .gemm = entry.gemm_bf16, .gemm_int8 = entry.gemm_int8 };
+            return true;
+        }
+    return false;
+}
+
+START_TEST(test_int8)
+{
+    struct fdit_cpu cpu;
+    struct test_rng rng = test_rng_new("int8");
+    for (size_t s = 0; int8_kernels(&cpu) && s < sizeof shapes / sizeof *shapes; s++) {
+        struct problem p;
+        problem_init(&p, cpu.gemm, FORWARD, 1, shapes[s][0], shapes[s][1], shapes[s][2], &rng);
+        problem_pack(&p, cpu.gemm, FDIT_I8);
+        if (p.rows == 1) /* a vector is left to bf16 */
+            p.g.to.rows = 2;
+        memset(p.a, 0, (size_t)p.k * sizeof *p.a); /* a row of zeros */
+        size_t size = (size_t)p.m * (size_t)p.n;
+        float *c = guarded(size);
+        int8_t *row = malloc((size_t)p.k);
+        cpu.threads = 2;
+        run_on(cpu, &p.g, c);
+        for (int m = 0; m < p.m; m++) {
+            float factor = quantised(p.a + (size_t)m * (size_t)p.k, p.k, row);
+            for (int n = 0; n < p.n; n++) {
+                double want = int8_element(&p, row, factor, n), got = c[(size_t)m * (size_t)p.n + (size_t)n];
+                ck_assert_msg(fabs(got - want) <= 4e-7 * fabs(want),
+                              "int8 %d x %d x %d: element %d, %d is %.9g, not %.9g", p.m, p.n, p.k, m, n,
+                              got, want);
+            }
+        }
+        guarded_free(c, size, "int8");
+        free(row);
+        problem_free(&p);
+    }
+}
+END_TEST
+
+/* In any blocks, by any number of threads, among any other rows; and what is not finite stays in its row. */
+START_TEST(test_int8_same_bits)
+{
+    struct fdit_cpu cpu;
+    struct test_rng rng = test_rng_new("int8, same bits");
+    if (!int8_kernels(&cpu))
+        return;
+    struct problem p;
+    problem_init(&p, cpu.gemm, FORWARD, 3, 61, 157, 803, &rng);
+    problem_pack(&p, cpu.gemm, FDIT_I8);
+    size_t n = (size_t)p.n, k = (size_t)p.k, size = (size_t)p.m * n;
+    float *wanted = floats(size), *c = floats(size);
+    cpu.threads = 1;
+    run_on(cpu, &p.g, wanted);
+    cpu.threads = 3;
+    run_on(cpu, &p.g, c);
+    ck_assert_msg(!memcmp(c, wanted, size * sizeof *c), "int8: 3 threads differ");
+    struct fdit_cpu_gemm_kernels other = *cpu.gemm_int8;
+    other.kc = other.k_unit;
+    other.mc = 3 * other.mr;
+    struct fdit_cpu blocks = cpu;
+    blocks.gemm_int8 = &other;
+    run_on(blocks, &p.g, c);
+    ck_assert_msg(!memcmp(c, wanted, size * sizeof *c), "int8: other blocks differ");
+    for (int rows = 1; rows <= p.m; rows += rows < 8 ? 1 : 37) {
+        struct fdit_gemm part = p.g;
+        int m0 = p.m - rows;
+        part.m = rows;
+        part.a = p.a + (size_t)m0 * k;
+        run_on(cpu, &part, c);
+        ck_assert_msg(!memcmp(c, wanted + (size_t)m0 * n, (size_t)rows * n * sizeof *c),
+                      "int8: %d rows from %d on differ from the same rows of %d", rows, m0, p.m);
+    }
+    p.a[5 * k + 700] = NAN;
+    p.a[40 * k + 2] = -INFINITY;
+    run_on(cpu, &p.g, c);
+    for (size_t i = 0; i < size; i++) {
+        bool broken = i / n == 5 || i / n == 40;
+        ck_assert_msg(broken ? isnan(c[i]) : c[i] == wanted[i],
+                      "int8: row %zu beside rows that are not finite", i / n);
+    }
+    free(wanted);
+    free(c);
+    problem_free(&p);
 }
 END_TEST
 
@@ -669,6 +785,8 @@ int main(void)
     tcase_add_test(c, test_same_bits);
     tcase_add_test(c, test_packed_is_plain);
     tcase_add_test(c, test_storage);
+    tcase_add_test(c, test_int8);
+    tcase_add_test(c, test_int8_same_bits);
     tcase_add_test(c, test_epilogues);
     tcase_add_test(c, test_residual_in_place);
     tcase_add_test(c, test_activations);

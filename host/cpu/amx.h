@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * amx.h: the tile registers of AMX, for the kernel files built with -mamx-tile -mamx-bf16.
  *
- * Eight registers hold 16 rows of 64 bytes each: 16 x 16 f32, or 16 rows of 32 bf16. The compilers do not
- * allocate them, so the numbers are written out. All of it is assembly that declares memory as touched:
- * the intrinsics of GCC 12 declare neither what a tile load reads nor the whole of the configuration. */
+ * Eight registers hold 16 rows of 64 bytes each: 16 x 16 f32, or 16 rows of 32 bf16 or 64 int8. The
+ * compilers do not allocate them, so the numbers are written out. All of it is assembly that declares memory
+ * as touched: the intrinsics of GCC 12 declare neither what a tile load reads nor the whole of the
+ * configuration. */
 #ifndef FDIT_CPU_AMX_H
 #define FDIT_CPU_AMX_H
 
@@ -46,5 +47,7 @@ FDIT_KERNEL void amx_end(void)
 #define AMX_ZERO(t) __asm__ volatile("tilezero %%tmm" #t : : :)
 /* c [16][16] += a b: a [16 rows][32 of k], b [16 pairs of k][16 columns][2]. */
 #define AMX_DOT(c, a, b) __asm__ volatile("tdpbf16ps %%tmm" #b ", %%tmm" #a ", %%tmm" #c : : :)
+/* The same of signed bytes, into whole numbers: a [16 rows][64 of k], b [16 fours of k][16 columns][4]. */
+#define AMX_DOT_INT8(c, a, b) __asm__ volatile("tdpbssd %%tmm" #b ", %%tmm" #a ", %%tmm" #c : : :)
 
 #endif

@@ -88,10 +88,13 @@ static enum fdit_status cpu_open(fdit_context *ctx, const struct fdit_device_opt
     cpu->op = isa.op;
     cpu->has_bf16 = isa.gemm_bf16 != NULL;
     cpu->attention = isa.op->attention;
-    if (options->precision == FDIT_BF16 && isa.gemm_bf16) {
+    cpu->has_int8 = isa.gemm_int8 != NULL;
+    if (options->precision != FDIT_F32 && isa.gemm_bf16) {
         cpu->gemm = isa.gemm_bf16;
         cpu->attention = isa.attention_bf16;
     }
+    if (options->precision == FDIT_I8)
+        cpu->gemm_int8 = isa.gemm_int8;
     if (provider) {
         cpu->provider = provider->id;
         cpu->library = provider;
@@ -151,7 +154,9 @@ static void cpu_sync(fdit_device *dev)
 
 static bool cpu_supports_precision(const fdit_device *dev, enum fdit_dtype precision)
 {
-    return precision == FDIT_F32 || (precision == FDIT_BF16 && fdit_cpu_of(dev)->has_bf16);
+    const struct fdit_cpu *cpu = fdit_cpu_of(dev);
+    return precision == FDIT_F32 || (precision == FDIT_BF16 && cpu->has_bf16) ||
+           (precision == FDIT_I8 && cpu->has_int8);
 }
 
 static size_t cpu_workspace_bytes(fdit_device *dev, const struct fdit_op_shape *shape)

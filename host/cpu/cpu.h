@@ -62,7 +62,9 @@ struct fdit_cpu {
     const struct fdit_cpu_op_kernels *op;
     const struct fdit_cpu_attention_kernels *attention;
     const struct fdit_cpu_gemm_provider *library; /* NULL: our own GEMM (gemm.h) */
-    bool has_bf16; /* the instruction set has bf16 products */
+    /* Products of int8 weights with rows turned into int8; NULL where that was not asked for. */
+    const struct fdit_cpu_gemm_kernels *gemm_int8;
+    bool has_bf16, has_int8; /* the instruction set has such products */
 
     /* Scratch of the op in progress, aligned to 4096 bytes. An op may use as many bytes as its
      * workspace function names for the shape (in total: multiply by threads where each needs its
@@ -103,6 +105,7 @@ struct fdit_cpu_isa_entry {
     /* Products on bf16 operands, NULL where the set has none. */
     const struct fdit_cpu_gemm_kernels *gemm_bf16;
     const struct fdit_cpu_attention_kernels *attention_bf16;
+    const struct fdit_cpu_gemm_kernels *gemm_int8; /* the same of int8; gemm_bf16 takes the rest */
     bool supported;
 };
 /* Entry i, or false when there are no more. From the least to the best; `wide` is not among them.

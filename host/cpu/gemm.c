@@ -37,14 +37,6 @@ enum {
     PREPARED_BYTES = 16 << 20, /* of an operand at a time; more only for one row of tiles */
 };
 
-static int min_int(int a, int b)
-{
-    return a < b ? a : b;
-}
-static int round_up(int a, int to)
-{
-    return (a + to - 1) / to * to;
-}
 static int divide_up(int a, int b)
 {
     return (a + b - 1) / b;
@@ -81,15 +73,16 @@ static bool is_normal(const struct fdit_cpu_gemm_kernels *kernels, enum fdit_gem
            kernels->precision != FDIT_F32;
 }
 
-static void choose_blocks(const struct fdit_cpu *cpu, struct fdit_gemm *g)
+static void choose_blocks(const struct fdit_cpu *cpu, const struct fdit_cpu_gemm_kernels *kernels,
+                          struct fdit_gemm *g)
 {
-    const struct fdit_cpu_gemm_kernels *kernels = cpu->gemm;
+    const int k_unit = kernels->k_unit ? kernels->k_unit : kernels->nr;
     bool normal = is_normal(kernels, g->form, g->b_type);
     int nc_unit = normal ? kernels->nr : kernels->mr;
-    g->kc = equal_parts(g->k, kernels->kc, kernels->nr);
+    g->kc = equal_parts(g->k, kernels->kc, k_unit);
     /* A few rows: one pass over each panel of the weight, at the speed of the memory. */
     if (g->m <= kernels->mr && g->form == FDIT_B_PANELS)
-        g->kc = round_up(g->k, kernels->nr);
+        g->kc = round_up(g->k, k_unit);
     bool few =
         g->m <= kernels->few && g->form != FDIT_B_PANELS && !g->a_turned && g->b_type == FDIT_F32;
     if (few)
@@ -121,9 +114,9 @@ static int prepared_part(const struct fdit_cpu_gemm_kernels *kernels, int n, int
 }
 
 /* B must be prepared, and is not a weight that lies ready. */
-static bool prepares_b(enum fdit_gemm_b form, enum fdit_dtype b_type)
+static bool prepares_b(const struct fdit_cpu_gemm_kernels *kernels, const struct fdit_gemm *g)
 {
-    return form != FDIT_B_PANELS || b_type != FDIT_BF16;
+    return g->form != FDIT_B_PANELS || g->b_type != kernels->precision;
 }
 
 /* Room for one operand, for sizes up to these: at most PREPARED_BYTES, or one row of tiles. */
@@ -176,10 +169,9 @@ size_t fdit_cpu_gemm_workspace(const struct fdit_cpu *cpu, int m, int n, int k,
 }
 
 /* The tiles of rows m0 .. m1 - 1 and columns n0 .. n1 - 1, both multiples of a tile from 0 on. */
-static void run_tiles(const struct fdit_cpu *cpu, const struct fdit_gemm *g, int m0, int m1, int n0,
-                      int n1)
+static void run_tiles(const struct fdit_cpu *cpu, const struct fdit_cpu_gemm_kernels *kernels,
+                      const struct fdit_gemm *g, int m0, int m1, int n0, int n1)
 {
-    const struct fdit_cpu_gemm_kernels *kernels = cpu->gemm;
     size_t stride = fdit_cpu_page_floats(kernels->scratch(g));
     float *workspace = cpu->workspace;
     int rows = divide_up(m1 - m0, g->mc), columns = divide_up(n1 - n0, g->nc);
@@ -193,12 +185,12 @@ static void run_tiles(const struct fdit_cpu *cpu, const struct fdit_gemm *g, int
 }
 
 /* Prepares both operands, a part of each at a time, and runs the tiles of the parts. */
-static void run_prepared(const struct fdit_cpu *cpu, struct fdit_gemm *g)
+static void run_prepared(const struct fdit_cpu *cpu, const struct fdit_cpu_gemm_kernels *kernels,
+                         struct fdit_gemm *g)
 {
-    const struct fdit_cpu_gemm_kernels *kernels = cpu->gemm;
     const size_t stride = fdit_cpu_page_floats(kernels->scratch(g));
     const size_t each = kernels->prepared_bytes(g->k);
-    const bool b_too = prepares_b(g->form, g->b_type);
+    const bool b_too = prepares_b(kernels, g);
     const int m_part = prepared_part(kernels, g->m, g->k, g->mc, kernels->mr);
     const int n_part = b_too ? prepared_part(kernels, g->n, g->k, g->nc, kernels->nr) : g->n;
     float *workspace = cpu->workspace, *a = workspace + (size_t)cpu->threads * stride;
@@ -223,19 +215,29 @@ static void run_prepared(const struct fdit_cpu *cpu, struct fdit_gemm *g)
             }
             g->strips = strips;
             g->strip_row = m0;
-            run_tiles(cpu, g, m0, m1, n0, n1);
+            run_tiles(cpu, kernels, g, m0, m1, n0, n1);
         }
     }
+}
+
+/* Conditioning vectors (a row a sample) stay out of int8: they are few, and scale whole channels. */
+static const struct fdit_cpu_gemm_kernels *kernels_for(const struct fdit_cpu *cpu,
+                                                       const struct fdit_gemm *g)
+{
+    bool int8 = cpu->gemm_int8 && g->form == FDIT_B_PANELS && g->b_type == FDIT_I8 && !g->gather &&
+                g->to.rows > 1;
+    return int8 ? cpu->gemm_int8 : cpu->gemm;
 }
 
 void fdit_cpu_gemm(const struct fdit_cpu *cpu, const struct fdit_gemm *wanted)
 {
     struct fdit_gemm product = *wanted;
-    choose_blocks(cpu, &product);
-    if (cpu->gemm->prepare_a)
-        run_prepared(cpu, &product);
+    const struct fdit_cpu_gemm_kernels *kernels = kernels_for(cpu, wanted);
+    choose_blocks(cpu, kernels, &product);
+    if (kernels->prepare_a)
+        run_prepared(cpu, kernels, &product);
     else
-        run_tiles(cpu, &product, 0, product.m, 0, product.n);
+        run_tiles(cpu, kernels, &product, 0, product.m, 0, product.n);
 }
 
 /* ------------------------------------------------------------------------------------- providers

@@ -42,7 +42,7 @@ static const uint32_t *get_panel(const struct fdit_gemm *g, int n, int nr, int k
             if (g->b_type == FDIT_BF16)
                 turn_bf16(part, (const uint32_t *)(const void *)panel + (size_t)n / 2 * NR, nr);
             else
-                turn_int8(part, (const int8_t *)panel + (size_t)n * NR, g->b_scale + k, nr);
+                turn_int8(part, (const int8_t *)panel + (size_t)n * NR, g->b_scale + k);
         }
         return to;
     }

@@ -1,29 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0
  * gemm_bf16_panels.h: panels of B in bf16, [k / 2][NR][2] of pairs of neighbouring k, for the kernel
  * files that multiply bf16 (gemm_bf16_kernels.c, gemm_amx_kernels.c): how a weight is packed, and how
- * each form of B becomes a panel. A file that includes this defines NR as 32 before. */
+ * each form of B becomes a panel. An int8 weight is stored as [k / 4][NR][4], as the products of int8
+ * want it (gemm_amx_int8_kernels.c). A file that includes this defines NR as 32 before. */
 #ifndef FDIT_CPU_GEMM_BF16_PANELS_H
 #define FDIT_CPU_GEMM_BF16_PANELS_H
 
 #include "cpu/bf16.h"
 #include "cpu/gemm_kernels.h"
 
-static int min_int(int a, int b)
-{
-    return a < b ? a : b;
-}
-static int round_up(int a, int to)
-{
-    return (a + to - 1) / to * to;
-}
-
 /* ---------------------------------------------------------------------------------------- panels
  */
 
-FDIT_KERNEL __m512 load_int8(const int8_t *p)
+/* Byte i of each four, as a number. */
+FDIT_KERNEL __m512 byte_of(__m512i fours, int i)
 {
-    return _mm512_cvtepi32_ps(
-        _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(const void *)p)));
+    __m512i high = _mm512_sllv_epi32(fours, _mm512_set1_epi32(24 - 8 * i));
+    return _mm512_cvtepi32_ps(_mm512_srai_epi32(high, 24));
 }
 
 /* transpose_16 for 8 x 8 elements of 8 bytes. */
@@ -49,15 +42,10 @@ FDIT_KERNEL void transpose_8(uint32_t *dst, size_t ldd, __m512i r[8])
     }
 }
 
-/* Pairs of k in a stored panel: k is filled up with zeros to whole blocks of 32. */
-static size_t panel_pairs(int k)
-{
-    return (size_t)round_up(k, NR) / 2;
-}
-
+/* k is filled up with zeros to whole rows of a tile register, 64 bytes. */
 static size_t panel_bytes(enum fdit_dtype type, int k)
 {
-    return panel_pairs(k) * 2 * NR * (type == FDIT_I8 ? 1 : 2);
+    return type == FDIT_I8 ? (size_t)round_up(k, 64) * NR : (size_t)round_up(k, 32) * 2 * NR;
 }
 
 /* dst [k / 2][NR] pairs from src [k][ld], its first n columns. */
@@ -96,15 +84,16 @@ static void panel_of_columns(uint32_t *dst, const float *src, size_t ld, int n, 
     }
 }
 
-/* int8 [k][NR], k rounded up to even, times a factor a column. */
+/* int8 [k / 4][NR][4] times a factor a column; dst has room for k up to a multiple of 4. */
 static void panel_of_int8(uint32_t *dst, const int8_t *src, const float *scale, int k)
 {
-    for (int i = 0; i < k; i += 2, src += 2 * NR, dst += NR)
+    for (int i = 0; i < k; i += 4, src += 4 * NR, dst += 2 * NR)
         FDIT_UNROLL
     for (int h = 0; h < NR; h += 16) {
         __m512 s = _mm512_loadu_ps(scale + h);
-        _mm512_storeu_si512(dst + h,
-                            round_pairs(load_int8(src + h) * s, load_int8(src + NR + h) * s));
+        __m512i q = _mm512_loadu_si512(src + 4 * h);
+        _mm512_storeu_si512(dst + h, round_pairs(byte_of(q, 0) * s, byte_of(q, 1) * s));
+        _mm512_storeu_si512(dst + NR + h, round_pairs(byte_of(q, 2) * s, byte_of(q, 3) * s));
     }
 }
 
@@ -128,17 +117,20 @@ static void turn_bf16(uint32_t *dst, const uint32_t *src, int columns)
         }
 }
 
-/* The same from int8 [n][32 of k], times a factor for each k. */
-static void turn_int8(uint32_t *dst, const int8_t *src, const float *scale, int columns)
+/* The same from int8 [n / 4][32 of k][4], times a factor for each k. n is a multiple of 32, so that what
+ * lies behind the last column is there, and 0. */
+static void turn_int8(uint32_t *dst, const int8_t *src, const float *scale)
 {
     __m512 a = _mm512_loadu_ps(scale), b = _mm512_loadu_ps(scale + 16);
     for (int h = 0; h < NR; h += 16) {
         __m512i r[16];
         FDIT_UNROLL
-        for (int i = 0; i < 16; i++) {
-            const int8_t *row = src + (size_t)(h + i) * NR;
-            r[i] = h + i < columns ? round_2(load_int8(row) * a, load_int8(row + 16) * b)
-                                   : _mm512_setzero_si512();
+        for (int i = 0; i < 16; i += 4) {
+            const int8_t *fours = src + (size_t)(h + i) * NR;
+            __m512i low = _mm512_loadu_si512(fours), high = _mm512_loadu_si512(fours + 64);
+            FDIT_UNROLL
+            for (int j = 0; j < 4; j++)
+                r[i + j] = round_2(byte_of(low, j) * a, byte_of(high, j) * b);
         }
         transpose_16(dst + h, NR, r);
     }
@@ -155,7 +147,7 @@ static void pack_as(enum fdit_dtype type, void *dst, float *scale, const float *
         fdit_gemm_scales(scale, NR, src, ld, lanes, k);
         for (int j = 0; j < lanes; j++)
             for (int i = 0; i < k; i++)
-                ((int8_t *)dst)[(size_t)i * NR + (size_t)j] =
+                ((int8_t *)dst)[((size_t)i / 4 * NR + (size_t)j) * 4 + (size_t)i % 4] =
                     fdit_gemm_to_int8(src[(size_t)j * ld + (size_t)i], scale[j]);
         return;
     }

@@ -324,15 +324,6 @@ static register_tile_fn *const tile_weight[MR] = { ALL_TILES(weight) };
 /* ------------------------------------------------------------------------------------ cache tiles
  */
 
-static int min_int(int a, int b)
-{
-    return a < b ? a : b;
-}
-static int round_up(int a, int to)
-{
-    return (a + to - 1) / to * to;
-}
-
 /* Decided by the block size, not by the rows of a tile: scratch must suit the last, smaller tile
  * too. */
 static bool is_few(const struct fdit_gemm *g)

@@ -25,6 +25,15 @@
 #include <math.h>
 #include <string.h>
 
+static inline int min_int(int a, int b)
+{
+    return a < b ? a : b;
+}
+static inline int round_up(int a, int to)
+{
+    return (a + to - 1) / to * to;
+}
+
 enum fdit_gemm_b {
     FDIT_B_PANELS,   /* normal: packed, [n / nr][k][nr] */
     FDIT_B_ROWS,     /* normal: plain, B(k, n) = b[k ldb + n] */
@@ -81,21 +90,22 @@ struct fdit_gemm {
 };
 
 struct fdit_cpu_gemm_kernels {
-    enum fdit_dtype precision; /* FDIT_F32, or FDIT_BF16: both operands are rounded to it */
+    enum fdit_dtype precision; /* FDIT_F32, or FDIT_BF16, FDIT_I8: both operands are rounded to it */
     int vlen, mr, nr;
     int few;    /* up to so many rows of A, B is read once and in order, whatever its form */
     int kc, mc; /* preferred blocks */
+    int k_unit; /* blocks of k are multiples of it; 0: of nr */
 
     /* Panels of packed weights. Bytes of one of k steps, and its making from `lanes` <= nr rows
-     * src[lane ld + i], i < k; missing lanes are 0. The order is [k][nr], in bf16 precision [k /
-     * 2][nr][2] for FDIT_BF16. Types: FDIT_F32 (f32 precision only), FDIT_BF16, and FDIT_I8 with
-     * scale [nr], the factor of each lane. */
+     * src[lane ld + i], i < k; missing lanes are 0. The order is [k][nr], in bf16 precision
+     * [k / 2][nr][2] for FDIT_BF16 and [k / 4][nr][4] for FDIT_I8. Types: FDIT_F32 (f32 precision
+     * only), FDIT_BF16, and FDIT_I8 with scale [nr], the factor of each lane. */
     size_t (*panel_bytes)(enum fdit_dtype type, int k);
     void (*pack_as)(enum fdit_dtype type, void *dst, float *scale, const float *src, size_t ld,
                     int lanes, int k);
     /* NULL, or: the tiles read both operands prepared. Bytes of mr rows of A, or nr columns of B, with
-     * all their k (64-byte aligned); their making, from row m and column n on. FDIT_B_PANELS of
-     * FDIT_BF16 are prepared as they lie. scratch: as for a tile. */
+     * all their k (64-byte aligned); their making, from row m and column n on. FDIT_B_PANELS of the
+     * kernels' precision are prepared as they lie. scratch: as for a tile. */
     size_t (*prepared_bytes)(int k);
     void (*prepare_a)(const struct fdit_gemm *g, int m, void *strip, float *scratch);
     void (*prepare_b)(const struct fdit_gemm *g, int n, void *panel);
@@ -117,6 +127,9 @@ extern const struct fdit_cpu_gemm_kernels fdit_cpu_gemm_kernels_avx512;
 extern const struct fdit_cpu_gemm_kernels fdit_cpu_gemm_kernels_wide;
 extern const struct fdit_cpu_gemm_kernels fdit_cpu_gemm_kernels_avx512bf16;
 extern const struct fdit_cpu_gemm_kernels fdit_cpu_gemm_kernels_amx;
+/* For products with FDIT_B_PANELS of FDIT_I8 alone, and no `gather`. The weights and the sizes (mr, nr, mc)
+ * are those of fdit_cpu_gemm_kernels_amx, which packs them. */
+extern const struct fdit_cpu_gemm_kernels fdit_cpu_gemm_int8_kernels_amx;
 
 /* scale[lane] = the largest magnitude of the lane / 127, 1 for a lane of zeros. Not finite when an
  * element is not, so that a broken weight stays one. */

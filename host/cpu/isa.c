@@ -54,13 +54,14 @@ static bool may_use_tiles(void)
     return syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
 }
 
-/* cpuid 7.0, EDX bits 24 (tiles) and 22 (their products of bf16); 1, ECX bit 27: the system saves
+/* cpuid 7.0, EDX bits 24 (tiles), 22 and 25 (their products of bf16 and of
+ * int8); 1, ECX bit 27: the system saves
  * registers by xsave; xgetbv bits 17 and 18: those of the tiles too. */
 static bool has_amx(void)
 {
     unsigned a = 0, b = 0, c = 0, d = 0, low = 0, high = 0;
     if (!has_avx512bf16() || !__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(d & 1u << 24) ||
-        !(d & 1u << 22))
+        !(d & 1u << 22) || !(d & 1u << 25))
         return false;
     if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & 1u << 27))
         return false;
@@ -73,24 +74,25 @@ bool fdit_cpu_isa_get(int i, struct fdit_cpu_isa_entry *out)
 {
     const struct fdit_cpu_isa_entry entries[] = {
         { "generic", FDIT_CPU_GENERIC, 4, &fdit_cpu_gemm_kernels_generic,
-          &fdit_cpu_op_kernels_generic, NULL, NULL, true },
+          &fdit_cpu_op_kernels_generic, NULL, NULL, NULL, true },
 #if defined(HAVE_AVX2)
         { "avx2", FDIT_CPU_AVX2, 8, &fdit_cpu_gemm_kernels_avx2, &fdit_cpu_op_kernels_avx2, NULL,
-          NULL, has_avx2() },
+          NULL, NULL, has_avx2() },
 #endif
 #if defined(HAVE_AVX512)
         { "avx512", FDIT_CPU_AVX512, 16, &fdit_cpu_gemm_kernels_avx512, &fdit_cpu_op_kernels_avx512,
-          NULL, NULL, has_avx512() },
+          NULL, NULL, NULL, has_avx512() },
 #endif
 #if defined(HAVE_AVX512BF16)
         /* The same kernels for f32, the same bits. */
         { "avx512bf16", FDIT_CPU_AVX512BF16, 16, &fdit_cpu_gemm_kernels_avx512,
           &fdit_cpu_op_kernels_avx512, &fdit_cpu_gemm_kernels_avx512bf16,
-          &fdit_cpu_attention_kernels_avx512bf16, has_avx512bf16() },
+          &fdit_cpu_attention_kernels_avx512bf16, NULL, has_avx512bf16() },
 #endif
 #if defined(HAVE_AMX)
         { "amx", FDIT_CPU_AMX, 16, &fdit_cpu_gemm_kernels_avx512, &fdit_cpu_op_kernels_avx512,
-          &fdit_cpu_gemm_kernels_amx, &fdit_cpu_attention_kernels_amx, has_amx() },
+          &fdit_cpu_gemm_kernels_amx, &fdit_cpu_attention_kernels_amx,
+          &fdit_cpu_gemm_int8_kernels_amx, has_amx() },
 #endif
     };
     if (i < 0 || (size_t)i >= sizeof entries / sizeof *entries)

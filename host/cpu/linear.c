@@ -3,7 +3,8 @@
  *
  * With our own GEMM a frozen weight is kept as packed panels that serve both directions; a
  * library's GEMM gets it as it is, if it is kept as f32. Where products are of bf16 a weight that
- * was asked for as f32 is kept as bf16 too: the products would round it to the same numbers. Rows
+ * was asked for as f32 is kept as bf16 too: the products would round it to the same numbers. The same with
+ * int8, where the products of large weights are. Rows
  * that stand for whole samples (rows = 1: conditioning vectors) always go through our own kernels:
  * libraries choose another algorithm for a handful of rows than for many. */
 #ifdef HAVE_CONFIG_H
@@ -34,9 +35,16 @@ bool fdit_cpu_supports_storage(const fdit_device *dev, enum fdit_dtype storage)
     return storage == FDIT_F32 || storage == FDIT_BF16 || storage == FDIT_I8;
 }
 
-static enum fdit_dtype type_of(const struct fdit_cpu *cpu, enum fdit_dtype storage)
+/* Below so many inputs or outputs int8 products save nothing, and what they lose is the picture itself: the
+ * patch embedding and the head. */
+enum { INT8_SIZE = 64 };
+
+static enum fdit_dtype type_of(const struct fdit_cpu *cpu, const struct fdit_weight_desc *desc)
 {
-    return storage == FDIT_F32 ? cpu->gemm->precision : storage;
+    if (desc->storage != FDIT_F32)
+        return desc->storage;
+    bool int8 = cpu->gemm_int8 && !desc->conv && desc->n_in >= INT8_SIZE && desc->n_out >= INT8_SIZE;
+    return int8 ? FDIT_I8 : cpu->gemm->precision;
 }
 
 /* Our own kernels alone collect the patches of a convolution. */
@@ -54,7 +62,7 @@ static size_t panels_of(const struct fdit_cpu *cpu, int n_out)
 size_t fdit_cpu_weight_bytes(fdit_device *dev, const struct fdit_weight_desc *desc)
 {
     const struct fdit_cpu *cpu = fdit_cpu_of(dev);
-    enum fdit_dtype type = type_of(cpu, desc->storage);
+    enum fdit_dtype type = type_of(cpu, desc);
     if (!weight_is_packed(cpu, type, desc->conv))
         return (size_t)desc->n_out * (size_t)desc->n_in * sizeof(float);
     size_t scales = type == FDIT_I8 ? (size_t)cpu->gemm->nr * sizeof(float) : 0;
@@ -73,7 +81,7 @@ enum fdit_status fdit_cpu_weight_new(fdit_context *ctx, fdit_device *dev,
              "weight of %d x %d: the CPU device keeps weights as f32, bf16 or int8, not %s",
              desc->n_out, desc->n_in, fdit_dtype_name(desc->storage));
     TRY(fdit_alloc(ctx, 1, sizeof *w, &w));
-    w->type = type_of(cpu, desc->storage);
+    w->type = type_of(cpu, desc);
     w->n_out = desc->n_out;
     w->n_in = desc->n_in;
     w->packed = weight_is_packed(cpu, w->type, desc->conv);

@@ -22,8 +22,9 @@ static double max_double(double a, double b)
 /* Floating-point operations a second of one burst on all threads. */
 static double burst(const struct fdit_cpu *cpu)
 {
+    const struct fdit_cpu_gemm_kernels *gemm = cpu->gemm_int8 ? cpu->gemm_int8 : cpu->gemm;
     double (*multiply_add)(size_t, float *) =
-        cpu->gemm->multiply_add ? cpu->gemm->multiply_add : cpu->op->probe->multiply_add;
+        gemm->multiply_add ? gemm->multiply_add : cpu->op->probe->multiply_add;
     double operations = 0, began = fdit_clock_seconds();
 #pragma omp parallel num_threads(cpu->threads) reduction(+ : operations)
     {

@@ -20,7 +20,7 @@ static const struct fdit_option device_options[] = {
                 "self-test passes, else cpu)"),
     FDIT_OPTION("threads", "N", INT, struct fdit_cli, threads,
                 "threads of the cpu device (default: all)"),
-    FDIT_OPTION("precision", "f32|bf16|f16", CHOICE, struct fdit_cli, precision,
+    FDIT_OPTION("precision", "f32|bf16|f16|int8", CHOICE, struct fdit_cli, precision,
                 "arithmetic of matrix products (default f32); refused where the device lacks it"),
     { 0 }
 };
