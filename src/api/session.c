@@ -15,10 +15,14 @@ struct fdit_session {
 };
 
 static enum fdit_status load(fdit_context *ctx, fdit_device *dev, const struct fdit_weight_files *files,
-                             int batch, struct fdit_model **out)
+                             int batch, bool both, struct fdit_model **out)
 {
     enum fdit_status status = FDIT_OK;
-    struct fdit_model_options o = { .batch = batch, .storage = FDIT_F32 };
+    /* how many steps a drawing will have is not known */
+    const struct fdit_generator_options g = { .batch = batch, .guided = true, .steps = FDIT_TRAIN_STEPS };
+    struct fdit_model_options o = { .batch = fdit_generator_model_batch(&g, both),
+                                    .conditions = fdit_generator_conditions(&g, both),
+                                    .storage = FDIT_F32 };
     TRY(fdit_model_new(ctx, dev, &files->config, &o, out));
     TRY(fdit_plan_check(ctx, &(*out)->plan, dev, dev->info.memory, "use a smaller batch"));
     TRY(fdit_model_allocate(ctx, *out));
@@ -51,9 +55,9 @@ enum fdit_status fdit_session_open(fdit_context *ctx, const struct fdit_session_
     s->has_subject = true;
     /* both branches of a guided step go through the network at once */
     bool own_guide = s->subject.guide != FDIT_GUIDE_NONE && !s->subject.guide_files.n;
-    TRY(load(ctx, s->dev, &s->subject.files, own_guide ? 2 * s->batch : s->batch, &s->model));
+    TRY(load(ctx, s->dev, &s->subject.files, s->batch, own_guide, &s->model));
     if (s->subject.guide_files.n)
-        TRY(load(ctx, s->dev, &s->subject.guide_files, s->batch, &s->guide_model));
+        TRY(load(ctx, s->dev, &s->subject.guide_files, s->batch, false, &s->guide_model));
     *out = s;
     return FDIT_OK;
 out:
