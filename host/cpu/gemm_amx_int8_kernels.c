@@ -34,20 +34,6 @@ static size_t prepared_bytes(int k)
     return (strip_words(k) + MR) * sizeof(uint32_t);
 }
 
-/* The largest magnitude of k numbers; NaN when one is not finite. */
-FDIT_KERNEL float largest(const float *row, int k)
-{
-    const __m512i magnitude = _mm512_set1_epi32(0x7fffffff);
-    __m512i most = _mm512_setzero_si512(); /* magnitudes sort as their bits, NaN and infinity highest */
-    for (int i = 0; i < k; i += 16)
-        most = _mm512_max_epi32(
-            most, _mm512_and_si512(_mm512_castps_si512(load_some(row + i, k - i)), magnitude));
-    int bits = _mm512_reduce_max_epi32(most);
-    float x;
-    memcpy(&x, &bits, sizeof x);
-    return bits < 0x7f800000 ? x : NAN;
-}
-
 static void prepare_a(const struct fdit_gemm *g, int m, void *strip, float *scratch)
 {
     uint32_t *to = strip;
@@ -57,7 +43,7 @@ static void prepare_a(const struct fdit_gemm *g, int m, void *strip, float *scra
     for (int r = 0; r < (rows > 16 ? MR : 16); r++) {
         const float *row = g->a + (size_t)(m + r) * g->lda;
         uint32_t *out = to + (r / 16) * HALF + r % 16 * 16;
-        float most = r < rows ? largest(row, g->k) : 0, inverse = most > 1e-36f ? 127 / most : 0;
+        float most = r < rows ? largest_magnitude(row, g->k) : 0, inverse = most > 1e-36f ? 127 / most : 0;
         scale[r] = most / 127;
         for (int i = 0; i < g->k; i += STEP, out += STEP_WORDS) {
             FDIT_UNROLL

@@ -139,23 +139,40 @@ static void turn_int8(uint32_t *dst, const int8_t *src, const float *scale)
 /* -------------------------------------------------------------------------------- packing a weight
  */
 
+/* dst [k / 4][NR] fours of int8 from src [NR][ld], its first `lanes` rows, k of each, over a factor a row. */
+static void panel_of_quantised(uint32_t *dst, const float *scale, const float *src, size_t ld, int lanes,
+                               int k)
+{
+    for (int i = 0; i < k; i += 64, dst += 16 * NR)
+        for (int h = 0; h < NR; h += 16) {
+            __m512i r[16];
+            for (int j = 0; j < 16; j++) {
+                const float *row = src + (size_t)(h + j) * ld + i;
+                __m512i q = _mm512_setzero_si512();
+                for (int p = 0; h + j < lanes && p < 64; p += 16) {
+                    __m512 x = load_some(row + p, k - i - p) / scale[h + j];
+                    __m128i part = _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(x));
+                    q = _mm512_mask_broadcast_i32x4(q, (__mmask16)(15 << p / 4), part);
+                }
+                r[j] = q;
+            }
+            transpose_16(dst + h, NR, r);
+        }
+}
+
 static void pack_as(enum fdit_dtype type, void *dst, float *scale, const float *src, size_t ld,
                     int lanes, int k)
 {
-    memset(dst, 0, panel_bytes(type, k));
     if (type == FDIT_I8) {
-        fdit_gemm_scales(scale, NR, src, ld, lanes, k);
-        for (int j = 0; j < lanes; j++)
-            for (int i = 0; i < k; i++)
-                ((int8_t *)dst)[((size_t)i / 4 * NR + (size_t)j) * 4 + (size_t)i % 4] =
-                    fdit_gemm_to_int8(src[(size_t)j * ld + (size_t)i], scale[j]);
+        for (int j = 0; j < NR; j++) {
+            float most = j < lanes ? largest_magnitude(src + (size_t)j * ld, k) : 0;
+            scale[j] = most == 0 ? 1.0f : most / 127.0f;
+        }
+        panel_of_quantised(dst, scale, src, ld, lanes, k);
         return;
     }
-    uint16_t *to = dst;
-    for (int j = 0; j < lanes; j++)
-        for (int i = 0; i < k; i++)
-            to[((size_t)i / 2 * NR + (size_t)j) * 2 + (size_t)i % 2] =
-                fdit_gemm_to_bf16(src[(size_t)j * ld + (size_t)i]);
+    memset((char *)dst + panel_bytes(type, k / 32 * 32), 0, panel_bytes(type, k % 32));
+    panel_of_columns(dst, src, ld, lanes, k);
 }
 
 #endif
