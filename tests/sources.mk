@@ -45,6 +45,8 @@ tests_test_image_LDADD = $(LDADD) $(PNG_LIBS)
 check_PROGRAMS += tests/test_ops
 tests_test_ops_SOURCES = tests/test_ops.c tests/op_case.c tests/op_case.h tests/ops_pointwise.c \
 	tests/ops_pointwise.h tests/ops_picture.c tests/ops_picture.h
+# Out here: what stands in a condition is only distributed where it holds.
+EXTRA_DIST += tests/test_opencl_engines.sh tests/test_faults.sh tests/faults/opencl_faults.c
 if HAVE_OPENCL
 check_PROGRAMS += tests/test_ops_opencl
 tests_test_ops_opencl_SOURCES = $(tests_test_ops_SOURCES)
@@ -82,8 +84,7 @@ tests_test_encode_SOURCES = tests/test_encode.c tests/data_fixture.c tests/data_
 	tests/model_fixture.c tests/model_fixture.h
 tests_test_encode_LDADD = $(LDADD) $(PNG_LIBS)
 TESTS += tests/test_encode_cli.sh
-EXTRA_DIST += tests/test_encode_cli.sh tests/test_opencl_engines.sh tests/test_faults.sh \
-	tests/faults/opencl_faults.c
+EXTRA_DIST += tests/test_encode_cli.sh
 
 fuzz_programs += tests/fuzz/fuzz_cache
 tests_fuzz_fuzz_cache_SOURCES = tests/fuzz/fuzz_cache.c tests/fuzz/fuzz.h $(fuzz_main)

@@ -118,6 +118,7 @@ bad 1 "--weights~f16,--weights~f32" train $tune --weights f16 --device cpu
 FINEDIFFUSION_ISA=generic
 export FINEDIFFUSION_ISA
 bad 1 "--precision~bf16,generic,--precision~f32" train $tune --precision bf16 --device cpu
+bad 1 "--precision~int8,generic,--precision~f32" train $tune --precision int8 --device cpu
 unset FINEDIFFUSION_ISA
 bad 2 "lora:4,not~in~this~version" train $tune --tune lora:4
 bad 2 "difffit,not~in~this~version" train $tune --tune difffit
