@@ -14,7 +14,8 @@
  *       avx512bf16 16   avx512 and -mavx512bf16: the products on bf16 operands alone
  *                       (gemm_bf16_kernels.c, attention_bf16_kernels.c)
  *       amx        16   avx512bf16 and -mamx-tile -mamx-bf16: the same by tiles (gemm_amx_kernels.c,
- *                       attention_bf16_kernels.c with attention_bf16_amx.h)
+ *                       attention_bf16_kernels.c with attention_bf16_amx.h), and the products of
+ *                       int8 by int8 (gemm_amx_int8_kernels.c)
  *
  * into one libtool convenience library each (sources.mk).
  * They are written once, with the vectors of simd.h and the functions of vmath.h, contain no
