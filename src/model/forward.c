@@ -109,22 +109,17 @@ void fdit_block_forward(struct fdit_model *m, const struct fdit_block_params *p,
                                                  .gate_stride = stride, .residual = m->x });
 }
 
-static struct fdit_tensor kept_mods(const struct fdit_model *m, int block, int sample)
+/* What block i keeps in a pass with the modulations from sample `first` on: its own tensors, and the shared
+ * ones where only scratch is needed. */
+static struct fdit_block_saved keeps(const struct fdit_model *m, int i, int first)
 {
-    size_t k = (size_t)m->options.conditions, d = (size_t)m->config.width;
-    return fdit_at(m->mods, ((size_t)block * k + (size_t)sample) * 6 * d);
-}
-
-/* What block i keeps in this pass: its own tensors, and the shared ones where only scratch is needed. */
-static struct fdit_block_saved keeps(const struct fdit_model *m, int i)
-{
-    if (!m->saved)
-        return m->shared;
-    struct fdit_block_saved s = m->saved[i];
+    struct fdit_block_saved s = m->saved ? m->saved[i] : m->shared;
     if (!fdit_has(s.qkv)) {
         s.qkv = m->shared.qkv;
         s.heads_out = m->shared.heads_out;
     }
+    if (m->config.kind == FDIT_MODEL_DIT)
+        s.mod = fdit_block_mods(m, i, first);
     return s;
 }
 
@@ -178,58 +173,49 @@ static void classifier_head(struct fdit_model *m, int samples)
                                                  .x = m->pooled });
 }
 
-static void run_block(struct fdit_model *m, int i, struct fdit_block_saved *s, int samples)
+static void run_block(struct fdit_model *m, int i, int samples, int first)
 {
     size_t md = (size_t)samples * (size_t)fdit_config_tokens(&m->config) * (size_t)m->config.width;
-    if (fdit_has(s->x_in))
-        fdit_copy(m->dev, s->x_in, m->x, md);
-    fdit_block_forward(m, &m->blocks[i], s, samples, false);
+    struct fdit_block_saved s = keeps(m, i, first);
+    if (fdit_has(s.x_in))
+        fdit_copy(m->dev, s.x_in, m->x, md);
+    fdit_block_forward(m, &m->blocks[i], &s, samples, false);
+}
+
+static void block_modulations(struct fdit_model *m, int i, int samples)
+{
+    modulations(m, m->blocks[i].ada_w, m->blocks[i].ada_b, samples, fdit_block_mods(m, i, 0));
 }
 
 void fdit_forward_block(struct fdit_model *m, int i, int samples)
 {
-    struct fdit_block_saved s = keeps(m, i);
     if (m->config.kind == FDIT_MODEL_DIT)
-        modulations(m, m->blocks[i].ada_w, m->blocks[i].ada_b, samples, s.mod);
-    run_block(m, i, &s, samples);
+        block_modulations(m, i, samples);
+    run_block(m, i, samples, 0);
 }
 
 void fdit_condition(struct fdit_model *m, int samples)
 {
     condition(m, samples);
     for (int i = 0; i < m->config.depth; i++)
-        modulations(m, m->blocks[i].ada_w, m->blocks[i].ada_b, samples, kept_mods(m, i, 0));
+        block_modulations(m, i, samples);
     modulations(m, m->ends->ada_w, m->ends->ada_b, samples, m->head_mod);
 }
 
 void fdit_forward_conditioned(struct fdit_model *m, int samples, int first)
 {
     embed(m, samples);
-    for (int i = 0; i < m->config.depth; i++) {
-        struct fdit_block_saved s = keeps(m, i);
-        s.mod = kept_mods(m, i, first);
-        run_block(m, i, &s, samples);
-    }
-    head(m, samples, first);
+    for (int i = 0; i < m->config.depth; i++)
+        run_block(m, i, samples, first);
+    if (m->config.kind == FDIT_MODEL_DIT)
+        head(m, samples, first);
+    else
+        classifier_head(m, samples);
 }
 
 void fdit_forward(struct fdit_model *m, int samples)
 {
-    if (m->options.conditions) {
+    if (m->config.kind == FDIT_MODEL_DIT)
         fdit_condition(m, samples);
-        fdit_forward_conditioned(m, samples, 0);
-        return;
-    }
-    bool dit = m->config.kind == FDIT_MODEL_DIT;
-    if (dit)
-        condition(m, samples);
-    embed(m, samples);
-    for (int i = 0; i < m->config.depth; i++)
-        fdit_forward_block(m, i, samples);
-    if (!dit) {
-        classifier_head(m, samples);
-        return;
-    }
-    modulations(m, m->ends->ada_w, m->ends->ada_b, samples, m->head_mod);
-    head(m, samples, 0);
+    fdit_forward_conditioned(m, samples, 0);
 }

@@ -103,7 +103,7 @@ static enum fdit_status own(fdit_context *ctx, struct fdit_model *m, enum fdit_p
 }
 
 /* What of a block is laid out where. */
-enum { PART_MOD = 1, PART_X_IN = 2, PART_BRANCHES = 4, PART_WORK = 8, PART_INNER = 16 };
+enum { PART_X_IN = 1, PART_BRANCHES = 2, PART_WORK = 4, PART_INNER = 8 };
 
 static enum fdit_status plan_block(fdit_context *ctx, struct fdit_model *m, struct fdit_block_saved *s,
                                    int parts, enum fdit_plan_kind kind, const char *label)
@@ -112,8 +112,6 @@ static enum fdit_status plan_block(fdit_context *ctx, struct fdit_model *m, stru
     size_t b = (size_t)m->options.batch, n = (size_t)fdit_config_tokens(c), d = (size_t)c->width;
     size_t md = b * n * d;
     struct layout l = { .ctx = ctx, .m = m, .buffer = &s->buffer };
-    if ((parts & PART_MOD) && c->kind == FDIT_MODEL_DIT && !m->options.conditions)
-        place(&l, &s->mod, FDIT_F32, b * 6 * d);
     if (parts & PART_X_IN)
         place(&l, &s->x_in, FDIT_F32, md);
     if (parts & PART_BRANCHES) {
@@ -141,19 +139,19 @@ static enum fdit_status plan_blocks(fdit_context *ctx, struct fdit_model *m)
 {
     enum fdit_status status = FDIT_OK;
     char *label = NULL;
-    int each = 0, once = PART_MOD | PART_WORK;
+    int each = 0, once = PART_WORK;
     if (m->options.training) {
         switch (m->options.recompute) {
         case FDIT_RECOMPUTE_NONE:
-            each = PART_MOD | PART_BRANCHES | PART_WORK | PART_INNER;
+            each = PART_BRANCHES | PART_WORK | PART_INNER;
             once = 0;
             break;
         case FDIT_RECOMPUTE_BRANCHES:
-            each = PART_MOD | PART_X_IN | PART_BRANCHES;
+            each = PART_X_IN | PART_BRANCHES;
             once = PART_WORK | PART_INNER;
             break;
         case FDIT_RECOMPUTE_BLOCK:
-            each = PART_MOD | PART_X_IN;
+            each = PART_X_IN;
             once = PART_BRANCHES | PART_WORK | PART_INNER;
             break;
         }
@@ -183,12 +181,6 @@ static bool trains_matrices(const struct fdit_model *m)
     return false;
 }
 
-/* Samples whose condition is held at once. */
-static int conditions_of(const struct fdit_model *m)
-{
-    return m->options.conditions ? m->options.conditions : m->options.batch;
-}
-
 static enum fdit_status plan_tensors(fdit_context *ctx, struct fdit_model *m)
 {
     enum fdit_status status = FDIT_OK;
@@ -196,7 +188,7 @@ static enum fdit_status plan_tensors(fdit_context *ctx, struct fdit_model *m)
     bool dit = c->kind == FDIT_MODEL_DIT, train = m->options.training;
     size_t b = (size_t)m->options.batch, n = (size_t)fdit_config_tokens(c), d = (size_t)c->width;
     size_t md = b * n * d, pixels = (size_t)c->input_size * (size_t)c->input_size;
-    size_t ratio = (size_t)c->mlp_ratio, k = (size_t)conditions_of(m);
+    size_t ratio = (size_t)c->mlp_ratio, k = (size_t)m->options.conditions;
     size_t out = dit ? b * 2 * (size_t)c->channels * pixels : b * (size_t)c->rows;
     const enum fdit_plan_kind scratch = FDIT_PLAN_SCRATCH, batch = FDIT_PLAN_BATCH;
     TRY(own(ctx, m, scratch, &m->x, FDIT_F32, md, "residual stream"));
@@ -214,9 +206,8 @@ static enum fdit_status plan_tensors(fdit_context *ctx, struct fdit_model *m)
         TRY(own(ctx, m, scratch, &m->c, FDIT_F32, k * d, "condition"));
         TRY(own(ctx, m, scratch, &m->silu_c, FDIT_F32, k * d, "SiLU of the condition"));
         TRY(own(ctx, m, scratch, &m->head_mod, FDIT_F32, k * 2 * d, "head modulation"));
-        if (m->options.conditions)
-            TRY(own(ctx, m, scratch, &m->mods, FDIT_F32, (size_t)c->depth * k * 6 * d,
-                    "modulations of several passes"));
+        TRY(own(ctx, m, train ? FDIT_PLAN_ACTIVATIONS : scratch, &m->mods, FDIT_F32,
+                (size_t)c->depth * k * 6 * d, "modulations of all blocks"));
         TRY(own(ctx, m, scratch, &m->tokens_out, FDIT_F32, b * n * (size_t)fdit_config_patch_out(c),
                 "output tokens"));
     } else {
@@ -318,6 +309,7 @@ static size_t workspace(struct fdit_model *m)
 {
     const struct fdit_model_config *c = &m->config;
     int b = m->options.batch, n = fdit_config_tokens(c), d = c->width, wide = c->mlp_ratio * d;
+    int conditions = m->options.conditions;
     static const enum fdit_op row_ops[] = { FDIT_OP_COLUMN_SUM, FDIT_OP_NORM, FDIT_OP_MODULATE,
                                             FDIT_OP_NORM_BACKWARD, FDIT_OP_GATE, FDIT_OP_GATE_BACKWARD,
                                             FDIT_OP_TOKEN_MEAN, FDIT_OP_TOKEN_MEAN_BACKWARD };
@@ -339,10 +331,10 @@ static size_t workspace(struct fdit_model *m)
                                               .n = (size_t)b * (size_t)n * (size_t)wide };
     for (size_t i = 0; i < linears; i += 3)
         if (shapes[i].rows == 1)
-            shapes[i].samples = conditions_of(m);
-    shapes[k++] = (struct fdit_op_shape){ .op = FDIT_OP_ACTIVATION, .samples = conditions_of(m),
-                                          .n = (size_t)conditions_of(m) * (size_t)d };
-    shapes[k++] = (struct fdit_op_shape){ .op = FDIT_OP_GATHER, .samples = conditions_of(m),
+            shapes[i].samples = conditions;
+    shapes[k++] = (struct fdit_op_shape){ .op = FDIT_OP_ACTIVATION, .samples = conditions,
+                                          .n = (size_t)conditions * (size_t)d };
+    shapes[k++] = (struct fdit_op_shape){ .op = FDIT_OP_GATHER, .samples = conditions,
                                           .n_in = c->rows, .n_out = d };
     shapes[k++] = (struct fdit_op_shape){ .op = FDIT_OP_SCATTER_ADD, .samples = b, .n_in = c->rows,
                                           .n_out = d };
@@ -358,8 +350,9 @@ enum fdit_status fdit_model_new(fdit_context *ctx, fdit_device *dev,
     *out = NULL;
     if (options->batch < 1)
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "model: a batch of %d; it must be at least 1", options->batch);
-    if (options->conditions && (options->training || options->conditions < options->batch ||
-                                config->kind != FDIT_MODEL_DIT))
+    int conditions = options->conditions ? options->conditions : options->batch;
+    bool several = !options->training && config->kind == FDIT_MODEL_DIT;
+    if (conditions < options->batch || (conditions > options->batch && !several))
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
              "model: conditions of %d samples for a batch of %d; they are for the inference of a DiT and at "
              "least a batch", options->conditions, options->batch);
@@ -367,9 +360,10 @@ enum fdit_status fdit_model_new(fdit_context *ctx, fdit_device *dev,
     m->dev = dev;
     m->config = *config;
     m->options = *options;
+    m->options.conditions = conditions;
     TRY(fdit_params_init(ctx, config, options->mask, &m->params));
     TRY(find_roles(ctx, m));
-    TRY(fdit_alloc(ctx, (size_t)conditions_of(m), FDIT_TIME_FEATURES * sizeof(float), &m->times));
+    TRY(fdit_alloc(ctx, (size_t)m->options.conditions, FDIT_TIME_FEATURES * sizeof(float), &m->times));
     TRY(plan_params(ctx, m));
     TRY(plan_blocks(ctx, m));
     TRY(plan_tensors(ctx, m));
@@ -406,6 +400,8 @@ enum fdit_status fdit_model_allocate(fdit_context *ctx, struct fdit_model *m)
     TRY(fdit_plan_allocate(ctx, &m->plan, m->dev));
     for (size_t i = 0; i < m->n_bindings; i++)
         m->bindings[i].tensor->buffer = *m->bindings[i].buffer;
+    for (int i = 0; m->saved && fdit_has(m->mods) && i < m->config.depth; i++)
+        m->saved[i].mod = fdit_block_mods(m, i, 0);
     TRY(fdit_device_reserve(ctx, m->dev, fdit_plan_kind_bytes(&m->plan, FDIT_PLAN_WORKSPACE)));
 out:
     return status;

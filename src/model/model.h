@@ -29,8 +29,8 @@ struct fdit_model_options {
     bool replica;                 /* the optimiser runs elsewhere: gradients, but no moments */
     bool ema;                     /* keep EMA of the trained parameters */
     int batch;                    /* the most samples of one forward pass */
-    int conditions;               /* inference: keep the modulations of so many samples, those of several
-                                   * passes: fdit_condition. 0: each pass computes its own */
+    int conditions;               /* inference: hold the modulations of so many samples, those of several
+                                   * passes: fdit_condition. 0: of a batch */
     enum fdit_recompute recompute;
     enum fdit_dtype storage;      /* of frozen matrices: FDIT_F32, ... */
     bool second_copy;             /* frozen matrices may be packed twice */
@@ -40,7 +40,7 @@ struct fdit_model_options {
 struct fdit_block_saved {
     fdit_buffer *buffer;
     struct fdit_tensor x_in;  /* [M, D] with recomputation */
-    struct fdit_tensor mod;   /* [B, 6 D] shift1 scale1 gate1 shift2 scale2 gate2 */
+    struct fdit_tensor mod;   /* of model->mods: [B, 6 D] shift1 scale1 gate1 shift2 scale2 gate2 */
     struct fdit_tensor xhat1, rstd1, qkv, lse, heads_out, attn_out;
     struct fdit_tensor xhat2, rstd2, fc1, mlp_out;
 };
@@ -70,11 +70,11 @@ struct fdit_model {
     struct fdit_tensor dmod;             /* [B, 6 D] */
 
     struct fdit_tensor patches;          /* [M, C p p] */
-    /* K: options.conditions where it is set, else B. */
+    /* K: options.conditions, at least B. */
     struct fdit_tensor t_features;       /* [K, 256] */
     struct fdit_tensor t_pre, t_hidden;  /* [K, D] */
     struct fdit_tensor c, silu_c;        /* [K, D] */
-    struct fdit_tensor mods;             /* [depth, K, 6 D] with options.conditions */
+    struct fdit_tensor mods;             /* [depth, K, 6 D] */
     struct fdit_tensor dsilu_c;          /* [B, D]: also dc */
     struct fdit_tensor head_xhat, head_rstd, head_dmod;
     struct fdit_tensor head_mod;         /* [K, 2 D] */
@@ -119,9 +119,9 @@ void fdit_model_write_times(struct fdit_model *model, int samples, const int32_t
 /* model->output [B, 2C, S, S] (or [B, K]) from model->input, model->t_features and model->rows. Keeps the
  * activations when the model is for training. */
 void fdit_forward(struct fdit_model *model, int samples);
-/* The same in two steps, for a model with options.conditions: adaLN's matrices, a third of the weights, are
- * read once for several passes. First the modulations of all blocks for `samples` <= conditions, from
- * model->t_features and model->rows; then passes over those from `first` on. */
+/* Its two parts. First the modulations of all blocks for `samples` <= options.conditions, from
+ * model->t_features and model->rows; then passes with those from `first` on. With conditions of several
+ * passes adaLN's matrices, a third of the weights, are read once for them. */
 void fdit_condition(struct fdit_model *model, int samples);
 void fdit_forward_conditioned(struct fdit_model *model, int samples, int first);
 /* Gradients of all trained parameters from model->doutput, after fdit_forward with the same samples.

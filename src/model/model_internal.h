@@ -25,6 +25,13 @@ static inline struct fdit_tensor fdit_mod_vector(struct fdit_tensor mod, int whi
     return fdit_has(mod) ? fdit_at(mod, (size_t)which * (size_t)width) : mod;
 }
 
+/* The modulations of a block from a sample on: [.., 6 D]. */
+static inline struct fdit_tensor fdit_block_mods(const struct fdit_model *m, int block, int sample)
+{
+    size_t k = (size_t)m->options.conditions;
+    return fdit_at(m->mods, ((size_t)block * k + (size_t)sample) * 6 * (size_t)m->config.width);
+}
+
 struct fdit_binding {
     struct fdit_tensor *tensor;
     fdit_buffer **buffer;

@@ -16,7 +16,7 @@ struct fdit_generator {
     struct fdit_tensor x, z, old;  /* [batch, C, S, S] */
     float *host;                   /* [batch, C, S, S] */
     int32_t *rows;                 /* [2 batch] */
-    int32_t *times, *all_rows;     /* [conditions of a model, or 2 batch] */
+    int32_t *times, *all_rows;     /* [conditions of model or guide] */
     int conditioned[2];            /* first step whose conditions model and guide hold; -1: none */
 };
 
@@ -75,13 +75,10 @@ enum fdit_status fdit_generator_new(fdit_context *ctx, struct fdit_model *model,
     TRY(fdit_noise_new(ctx, options->noise, options->batch, g->picture, options->guided, &g->noise));
     TRY(fdit_alloc(ctx, b * g->picture, sizeof(float), &g->host));
     TRY(fdit_alloc(ctx, 2 * b, sizeof(int32_t), &g->rows));
-    size_t most = 2 * b;
-    for (int i = 0; i < 2; i++) {
-        size_t conditions = (size_t)(i ? g->guide : g->model)->options.conditions;
-        most = conditions > most ? conditions : most;
-    }
-    TRY(fdit_alloc(ctx, most, sizeof(int32_t), &g->times));
-    TRY(fdit_alloc(ctx, most, sizeof(int32_t), &g->all_rows));
+    int own = g->model->options.conditions, other = g->guide->options.conditions;
+    size_t conditions = (size_t)(own > other ? own : other);
+    TRY(fdit_alloc(ctx, conditions, sizeof(int32_t), &g->times));
+    TRY(fdit_alloc(ctx, conditions, sizeof(int32_t), &g->all_rows));
     g->x = (struct fdit_tensor){ NULL, 0, FDIT_F32 };
     g->z = fdit_at(g->x, padded);
     g->old = fdit_at(g->z, padded);
@@ -134,30 +131,25 @@ static void write_noise(struct fdit_generator *g, const struct fdit_noise *noise
 }
 
 /* The network's output for step k of n samples with the class rows `rows`; model->input is there. `room` >= n
- * samples have a condition in each step. A model that holds conditions gets those of as many steps as it
- * can at once. */
+ * samples have a condition in each step, and the model gets those of as many steps as it can hold at once. */
 static void run_network(struct fdit_generator *g, struct fdit_model *m, const int32_t *rows, int n,
                         int room, int k)
 {
-    int ahead = m->options.conditions / room, first = ahead ? k - k % ahead : k;
+    int ahead = m->options.conditions / room, first = k - k % ahead;
     int *conditioned = &g->conditioned[m != g->model];
     if (*conditioned != first) {
         int count = 0;
         *conditioned = first;
-        for (int i = first; i < first + (ahead ? ahead : 1) && i < g->sampler->steps; i++)
-            for (int j = 0; j < (ahead ? room : n); j++) {
+        for (int i = first; i < first + ahead && i < g->sampler->steps; i++)
+            for (int j = 0; j < room; j++) {
                 g->times[count] = g->sampler->coef[i].t;
                 g->all_rows[count++] = rows[j];
             }
         fdit_model_write_times(m, count, g->times);
         fdit_write(m->dev, m->rows, g->all_rows, (size_t)count);
-        if (ahead)
-            fdit_condition(m, count);
+        fdit_condition(m, count);
     }
-    if (ahead)
-        fdit_forward_conditioned(m, n, (k - first) * room);
-    else
-        fdit_forward(m, n);
+    fdit_forward_conditioned(m, n, (k - first) * room);
 }
 
 /* The network's outputs for both branches of step k: cond [n, 2C, S, S], and uncond when asked. */
