@@ -20,9 +20,11 @@ import statistics
 import subprocess
 import sys
 
-PEERS = {"eager": [], "compile": ["--compile"], "eager-bf16": ["--autocast", "bf16"],
-         "compile-bf16": ["--compile", "--autocast", "bf16"], "tinygrad": [],
-         "openvino": [], "openvino-bf16": ["--precision", "bf16"]}
+PEERS = {"eager": ["torch_dit.py"], "compile": ["torch_dit.py", "--compile"],
+         "eager-bf16": ["torch_dit.py", "--autocast", "bf16"],
+         "compile-bf16": ["torch_dit.py", "--compile", "--autocast", "bf16"],
+         "openvino": ["openvino_dit.py"], "openvino-bf16": ["openvino_dit.py", "--precision", "bf16"],
+         "tinygrad": ["tinygrad_dit.py"]}
 REMOVED = ("OPENBLAS_", "MKL_", "OMP_", "KMP_", "GOTO_", "BLIS_", "DNNL_", "ONEDNN_", "GOMP_")
 
 
@@ -44,9 +46,8 @@ def command_of(name, problem, args):
     if name == "finediffusion":
         return [args.program, "bench", *common, "--device", args.device, "--quiet",
                 "--precision", args.precision]
-    framework = name.split("-")[0]
-    script = f"{framework}_dit.py" if framework in ("tinygrad", "openvino") else "torch_dit.py"
-    return [sys.executable, pathlib.Path(__file__).with_name(script), *common, *PEERS[name]]
+    script, *own = PEERS[name]
+    return [sys.executable, pathlib.Path(__file__).with_name(script), *common, *own]
 
 
 def merge(results):

@@ -10,14 +10,13 @@ torch_dit.py around the network. The shapes are fixed before compiling, and the 
 what its manual advises for this. Needs openvino 2024 or later and PyTorch 2."""
 import argparse
 import gc
-import json
-import statistics
 import sys
 import time
 
 import openvino as ov
 import torch
 
+import report
 import torch_dit
 from problem import Problem
 
@@ -65,36 +64,18 @@ def measure(text, args):
     step()
     step()
     warm = time.perf_counter() - began
-    seconds = torch_dit.time_steps(step, args.repetitions)
-    best = min(seconds)
-    return {"problem": p.text, "device": f"OpenVINO {ov.get_version()} on the CPU", "driver": "oneDNN",
-            "precision": args.precision, "weights": args.precision, "threads": threads, "batch": p.batch,
-            "seconds_min": best, "seconds_median": statistics.median(seconds),
-            "seconds_max": max(seconds), "repetitions": len(seconds),
-            "seconds_per_image": best / p.batch, "gflops": 1e-9 * p.flops() / best,
-            "flops": float(p.flops()), "peak_memory_bytes": torch_dit.memory(argparse.Namespace(device="cpu")),
-            "warmup_seconds": warm, "version": ov.get_version()}
+    return report.result(p, step, args, device=f"OpenVINO {ov.get_version()} on the CPU", driver="oneDNN",
+                         precision=args.precision, weights=args.precision, threads=threads,
+                         warmup_seconds=warm, version=ov.get_version())
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("problems", nargs="+", metavar="PROBLEM", help="'sample DiT-S/2 b4', ...")
-    parser.add_argument("--threads", type=int, help="default: OpenVINO's own choice")
+    parser = report.options(__doc__, "'sample DiT-S/2 b4'", "default: OpenVINO's own choice")
     parser.add_argument("--precision", choices=["f32", "bf16"], default="f32")
     parser.add_argument("--no-verify", dest="verify", action="store_false",
                         help="do not compare the converted model with PyTorch's first")
-    parser.add_argument("--repetitions", type=int, default=0,
-                        help="default: until 3 and a second, at most 20")
-    parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
-    results = [measure(text, args) for text in args.problems]
-    if args.json:
-        json.dump(results, sys.stdout, indent=1)
-        print()
-    else:
-        for r in results:
-            print(f"{r['problem']:36} {1e3 * r['seconds_min']:9.1f} ms  median "
-                  f"{1e3 * r['seconds_median']:9.1f} ms  {r['gflops']:8.1f} GFLOP/s")
+    report.show([measure(text, args) for text in args.problems], args.json)
 
 
 if __name__ == "__main__":

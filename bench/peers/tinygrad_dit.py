@@ -6,18 +6,14 @@ work, each step one TinyJit.
     DEV=CL tinygrad_dit.py 'train DiT-S/2 b2' 'sample DiT-S/2 b2' --json > tinygrad.json
 
 tinygrad takes its device from DEV; BEAM=N lets it search for kernels (hours). Needs tinygrad 0.14."""
-import argparse
-import json
 import math
-import resource
-import statistics
-import sys
 import time
 from importlib.metadata import version
 
 import numpy as np
 from tinygrad import Context, Device, Tensor, TinyJit, dtypes, nn
 
+import report
 from problem import MASKS, Problem
 
 
@@ -154,36 +150,15 @@ def measure(text, args):
     began = time.perf_counter()
     for _ in range(3):  # TinyJit looks at two runs before it replays
         step()
-    warm, seconds = time.perf_counter() - began, []
-    while len(seconds) < args.repetitions if args.repetitions else \
-            len(seconds) < 3 or (sum(seconds) < 1 and len(seconds) < 20):
-        began = time.perf_counter()
-        step()
-        seconds.append(time.perf_counter() - began)
-    best = min(seconds)
-    return {"problem": p.text, "device": f"tinygrad {version('tinygrad')} on {Device.DEFAULT}", "driver": "",
-            "precision": "f32", "weights": "f32", "threads": 0, "batch": p.batch, "seconds_min": best,
-            "seconds_median": statistics.median(seconds), "seconds_max": max(seconds),
-            "repetitions": len(seconds), "seconds_per_image": best / p.batch, "gflops": 1e-9 * p.flops() / best,
-            "flops": float(p.flops()), "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-            "warmup_seconds": warm, "version": version("tinygrad")}
+    warm = time.perf_counter() - began
+    return report.result(p, step, args, device=f"tinygrad {version('tinygrad')} on {Device.DEFAULT}", driver="",
+                         precision="f32", weights="f32", threads=0, warmup_seconds=warm,
+                         version=version("tinygrad"))
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("problems", nargs="+", metavar="PROBLEM", help="'train DiT-S/2 b2', ...")
-    parser.add_argument("--threads", type=int, help="taken, and left to the OpenCL driver")
-    parser.add_argument("--repetitions", type=int, default=0, help="default: until 3 and a second, at most 20")
-    parser.add_argument("--json", action="store_true")
-    args = parser.parse_args()
-    results = [measure(text, args) for text in args.problems]
-    if args.json:
-        json.dump(results, sys.stdout, indent=1)
-        print()
-    else:
-        for r in results:
-            print(f"{r['problem']:36} {1e3 * r['seconds_min']:9.1f} ms  median "
-                  f"{1e3 * r['seconds_median']:9.1f} ms  {r['gflops']:8.1f} GFLOP/s")
+    args = report.options(__doc__, "'train DiT-S/2 b2'", "taken, and left to the OpenCL driver").parse_args()
+    report.show([measure(text, args) for text in args.problems], args.json)
 
 
 if __name__ == "__main__":

@@ -12,18 +12,14 @@ runs both branches as one doubled batch, guides three of four channels, and upda
 here is slowed down on purpose: attention is scaled_dot_product_attention, the optimiser the fused or
 foreach one, the EMA one foreach call. The output has the fields of `finediffusion bench --json`, so that
 `finediffusion bench --compare` shows both. Needs PyTorch 2."""
-import argparse
-import json
 import math
-import resource
-import statistics
-import sys
 import time
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+import report
 from problem import MASKS, Problem
 
 # ------------------------------------------------------------------------------------------- the model
@@ -202,25 +198,8 @@ def make_sample(p, model, args):
     return step
 
 
-def memory(args):
-    if args.device == "cuda":
-        return torch.cuda.max_memory_allocated()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
 def device_name(args):
     return torch.cuda.get_device_name() if args.device == "cuda" else "the CPU"
-
-
-def time_steps(step, repetitions):
-    """Seconds of each; 0 repetitions: until 3 and a second, at most 20."""
-    seconds = []
-    while len(seconds) < repetitions if repetitions else \
-            len(seconds) < 3 or (sum(seconds) < 1 and len(seconds) < 20):
-        began = time.perf_counter()
-        step()
-        seconds.append(time.perf_counter() - began)
-    return seconds
 
 
 def measure(text, args):
@@ -233,46 +212,30 @@ def measure(text, args):
     step()
     step()  # the optimiser's state is made in the first one
     warm = time.perf_counter() - began
-    seconds = time_steps(step, args.repetitions)
-    best = min(seconds)
     how = "compiled" if args.compile else "eager"
-    return {"problem": p.text, "device": f"PyTorch {torch.__version__} on {device_name(args)}, {how}",
-            "driver": "cuBLAS" if args.device == "cuda" else
-                      "oneDNN" if torch.backends.mkldnn.is_available() else "no oneDNN",
-            "precision": args.autocast or ("tf32" if args.tf32 else "f32"), "weights": "f32", "threads": torch.get_num_threads(),
-            "batch": p.batch, "seconds_min": best, "seconds_median": statistics.median(seconds),
-            "seconds_max": max(seconds), "repetitions": len(seconds),
-            "seconds_per_image": best / p.batch, "gflops": 1e-9 * p.flops() / best,
-            "flops": float(p.flops()),
-            "peak_memory_bytes": memory(args),
-            "warmup_seconds": warm, "version": torch.__version__}
+    return report.result(p, step, args,
+                         device=f"PyTorch {torch.__version__} on {device_name(args)}, {how}",
+                         driver="cuBLAS" if args.device == "cuda" else
+                         "oneDNN" if torch.backends.mkldnn.is_available() else "no oneDNN",
+                         precision=args.autocast or ("tf32" if args.tf32 else "f32"), weights="f32",
+                         threads=torch.get_num_threads(), warmup_seconds=warm, version=torch.__version__,
+                         memory=torch.cuda.max_memory_allocated if args.device == "cuda" else
+                         report.peak_memory)
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("problems", nargs="+", metavar="PROBLEM", help="'train DiT-S/2 b4', ...")
-    parser.add_argument("--threads", type=int, help="threads of PyTorch (default: its own choice)")
+    parser = report.options(__doc__, "'train DiT-S/2 b4'", "threads of PyTorch (default: its own choice)")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--tf32", action="store_true", help="matrix units of NVIDIA for f32 products")
     parser.add_argument("--compile", action="store_true", help="torch.compile the network")
     parser.add_argument("--autocast", choices=["bf16"], help="arithmetic of the products")
     parser.add_argument("--adamw", choices=["fused", "foreach", "loop"], default="fused")
-    parser.add_argument("--repetitions", type=int, default=0,
-                        help="default: until 3 and a second, at most 20")
-    parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     torch.set_default_device(args.device)
     torch.backends.cuda.matmul.allow_tf32 = args.tf32
     if args.threads:
         torch.set_num_threads(args.threads)
-    results = [measure(text, args) for text in args.problems]
-    if args.json:
-        json.dump(results, sys.stdout, indent=1)
-        print()
-    else:
-        for r in results:
-            print(f"{r['problem']:36} {1e3 * r['seconds_min']:9.1f} ms  median "
-                  f"{1e3 * r['seconds_median']:9.1f} ms  {r['gflops']:8.1f} GFLOP/s")
+    report.show([measure(text, args) for text in args.problems], args.json)
 
 
 if __name__ == "__main__":
