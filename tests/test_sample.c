@@ -105,18 +105,29 @@ static void compare_step(void *user, int done, int steps)
     c->compared++;
 }
 
+/* A model of the fixtures that keeps so many conditions. */
+static struct fdit_model *new_model(fdit_device *dev, struct fdit_checkpoint **cp, int batch,
+                                    int conditions)
+{
+    struct fdit_model_options options = { .batch = batch, .conditions = conditions };
+    struct fdit_model_config config;
+    struct fdit_model *m = NULL;
+    char *path = test_fixture("dit.safetensors");
+    ck_assert_ok(ctx, fdit_checkpoint_open(ctx, path, FDIT_VALUES_RAW, cp));
+    ck_assert_ok(ctx, fdit_checkpoint_config(ctx, *cp, NULL, &config));
+    ck_assert_ok(ctx, fdit_model_new(ctx, dev, &config, &options, &m));
+    free(path);
+    return m;
+}
+
 /* Up to `most` steps of one sampler; returns how many of them were compared. */
 static size_t run_named(fdit_device *dev, struct fdit_safetensors *st, struct named *named,
                         int most)
 {
-    struct fdit_model_options model = { .batch = 4, .storage = FDIT_F32 };
     struct fdit_checkpoint *cp = NULL;
-    struct fdit_model_config config;
-    struct fdit_model *m = NULL;
     struct comparing c = { .st = st, .name = named->name, .most = most };
     struct stored s = { .pictures = 0 };
     struct fdit_noise noise = { &s, fill_stored };
-    char *path = test_fixture("dit.safetensors");
     size_t n, all;
     int32_t *y = test_ints(ctx, st, "y", &n), *super = test_ints(ctx, st, "super_row", NULL);
     float *start = test_floats(ctx, st, "x_start", &all),
@@ -131,13 +142,10 @@ static size_t run_named(fdit_device *dev, struct fdit_safetensors *st, struct na
         specs[i] =
             (struct fdit_picture_spec){ .class_id = y[i], .row = y[i], .guide_row = super[i] };
     c.n = named->o.batch = (int)n;
-    model.batch = fdit_generator_model_batch(&named->o, true);
-    model.conditions = fdit_generator_conditions(&named->o, true);
     named->o.on_step = compare_step;
     named->o.user = &c;
-    ck_assert_ok(ctx, fdit_checkpoint_open(ctx, path, FDIT_VALUES_RAW, &cp));
-    ck_assert_ok(ctx, fdit_checkpoint_config(ctx, cp, NULL, &config));
-    ck_assert_ok(ctx, fdit_model_new(ctx, dev, &config, &model, &m));
+    struct fdit_model *m = new_model(dev, &cp, fdit_generator_model_batch(&named->o, true),
+                                     fdit_generator_conditions(&named->o, true));
     ck_assert_ok(ctx, fdit_generator_new(ctx, m, NULL, &named->o, &c.g));
     ck_assert_ok(ctx, fdit_model_allocate(ctx, m));
     fdit_generator_bind(c.g);
@@ -156,7 +164,6 @@ static size_t run_named(fdit_device *dev, struct fdit_safetensors *st, struct na
     fdit_free(stored);
     free(specs);
     free(x);
-    free(path);
     return c.compared;
 }
 
@@ -186,21 +193,6 @@ START_TEST(test_samplers)
     fdit_safetensors_close(st);
 }
 END_TEST
-
-/* A model of the fixtures that keeps so many conditions. */
-static struct fdit_model *new_model(fdit_device *dev, struct fdit_checkpoint **cp, int batch,
-                                    int conditions)
-{
-    struct fdit_model_options options = { .batch = batch, .conditions = conditions };
-    struct fdit_model_config config;
-    struct fdit_model *m = NULL;
-    char *path = test_fixture("dit.safetensors");
-    ck_assert_ok(ctx, fdit_checkpoint_open(ctx, path, FDIT_VALUES_RAW, cp));
-    ck_assert_ok(ctx, fdit_checkpoint_config(ctx, *cp, NULL, &config));
-    ck_assert_ok(ctx, fdit_model_new(ctx, dev, &config, &options, &m));
-    free(path);
-    return m;
-}
 
 enum { CONDITIONED = 3 };
 

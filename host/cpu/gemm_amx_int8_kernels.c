@@ -24,20 +24,15 @@
 #define AMX_PRODUCT(c, a, b) AMX_DOT_INT8(c, a, b)
 #include "cpu/gemm_amx_tiles.h"
 
-static size_t strip_words(int k)
-{
-    return (size_t)steps_of(k) * STEP_WORDS;
-}
-
 static size_t prepared_bytes(int k)
 {
-    return (strip_words(k) + MR) * sizeof(uint32_t);
+    return (step_words(k) + MR) * sizeof(uint32_t);
 }
 
 static void prepare_a(const struct fdit_gemm *g, int m, void *strip, float *scratch)
 {
     uint32_t *to = strip;
-    float *scale = (float *)strip + strip_words(g->k);
+    float *scale = (float *)strip + step_words(g->k);
     int rows = min_int(MR, g->m - m);
     (void)scratch;
     for (int r = 0; r < (rows > 16 ? MR : 16); r++) {
@@ -59,7 +54,7 @@ static void prepare_a(const struct fdit_gemm *g, int m, void *strip, float *scra
 static void complete(const struct fdit_gemm *g, const uint32_t *strip, float *c, int m, int rows, int n,
                      int columns)
 {
-    const float *scale = (const float *)(const void *)strip + strip_words(g->k);
+    const float *scale = (const float *)(const void *)strip + step_words(g->k);
     for (int r = 0; r < rows; r++)
         FDIT_UNROLL
     for (int h = 0; h < NR; h += 16) {

@@ -76,7 +76,7 @@ static void gathered_strip(const struct fdit_gemm *g, int m, int rows, uint32_t 
 
 static size_t prepared_bytes(int k)
 {
-    return (size_t)steps_of(k) * STEP_WORDS * sizeof(uint32_t);
+    return step_words(k) * sizeof(uint32_t);
 }
 
 static void prepare_a(const struct fdit_gemm *g, int m, void *strip, float *scratch)

@@ -8,8 +8,8 @@
  *     strip of A    [steps][2][16 rows][64 bytes of k]
  *     panel of B    [steps][16][NR][4 bytes of k]
  *
- * A file that includes this defines before: MR and NR as 32, KC and MC (preferred blocks), STEP (k of a step)
- * and AMX_PRODUCT(c, a, b), the instruction. And it has two functions: */
+ * A file that includes this defines before: MR and NR as 32, STEP (k of a step) and AMX_PRODUCT(c, a, b), the
+ * instruction. And it has two functions: */
 #ifndef FDIT_CPU_GEMM_AMX_TILES_H
 #define FDIT_CPU_GEMM_AMX_TILES_H
 
@@ -29,6 +29,11 @@ static void complete(const struct fdit_gemm *g, const uint32_t *strip, float *c,
 static int steps_of(int k)
 {
     return (k + STEP - 1) / STEP;
+}
+/* Words of all steps of a strip or panel. */
+static size_t step_words(int k)
+{
+    return (size_t)steps_of(k) * STEP_WORDS;
 }
 
 /* ---------------------------------------------------------------------------------- register tiles */
@@ -104,7 +109,7 @@ FDIT_KERNEL void prefetch_panel(const uint32_t *next, int steps, int i, int piec
 static void tile(const struct fdit_gemm *g, int m0, int m1, int n0, int n1, float *scratch)
 {
     const size_t each_strip = prepared_bytes(g->k) / sizeof(uint32_t);
-    const size_t each = (size_t)steps_of(g->k) * STEP_WORDS;
+    const size_t each = step_words(g->k);
     const uint32_t *strips = (const uint32_t *)g->strips + (size_t)(m0 - g->strip_row) / MR * each_strip;
     const uint32_t *panels = (const uint32_t *)g->panels + (size_t)(n0 - g->panel_column) / NR * each;
     const size_t mc_up = (size_t)round_up(m1 - m0, MR);

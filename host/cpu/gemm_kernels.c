@@ -107,6 +107,24 @@ static size_t panel_bytes(enum fdit_dtype type, int k)
     return (size_t)k * NR * (type == FDIT_I8 ? 1 : type == FDIT_BF16 ? 2 : 4);
 }
 
+/* scale[lane] = the largest magnitude of the lane / 127, 1 for a lane of zeros. Not finite when an
+ * element is not, so that a broken weight stays one. */
+static void lane_scales(float *scale, int nr, const float *src, size_t ld, int lanes,
+                        int k)
+{
+    for (int j = 0; j < nr; j++) {
+        float most = 0;
+        for (int i = 0; j < lanes && i < k; i++) {
+            float x = fabsf(src[(size_t)j * ld + (size_t)i]);
+            if (x > most || x != x)
+                most = x;
+            if (most != most)
+                break;
+        }
+        scale[j] = most == 0 ? 1.0f : most / 127.0f;
+    }
+}
+
 static void pack_as(enum fdit_dtype type, void *dst, float *scale, const float *src, size_t ld,
                     int lanes, int k)
 {
@@ -116,7 +134,7 @@ static void pack_as(enum fdit_dtype type, void *dst, float *scale, const float *
     }
     memset(dst, 0, panel_bytes(type, k));
     if (type == FDIT_I8)
-        fdit_gemm_scales(scale, NR, src, ld, lanes, k);
+        lane_scales(scale, NR, src, ld, lanes, k);
     for (int j = 0; j < lanes; j++)
         for (int i = 0; i < k; i++) {
             size_t at = (size_t)i * NR + (size_t)j;

@@ -131,23 +131,6 @@ extern const struct fdit_cpu_gemm_kernels fdit_cpu_gemm_kernels_amx;
  * are those of fdit_cpu_gemm_kernels_amx, which packs them. */
 extern const struct fdit_cpu_gemm_kernels fdit_cpu_gemm_int8_kernels_amx;
 
-/* scale[lane] = the largest magnitude of the lane / 127, 1 for a lane of zeros. Not finite when an
- * element is not, so that a broken weight stays one. */
-static inline void fdit_gemm_scales(float *scale, int nr, const float *src, size_t ld, int lanes,
-                                    int k)
-{
-    for (int j = 0; j < nr; j++) {
-        float most = 0;
-        for (int i = 0; j < lanes && i < k; i++) {
-            float x = fabsf(src[(size_t)j * ld + (size_t)i]);
-            if (x > most || x != x)
-                most = x;
-            if (most != most)
-                break;
-        }
-        scale[j] = most == 0 ? 1.0f : most / 127.0f;
-    }
-}
 static inline int8_t fdit_gemm_to_int8(float x, float scale)
 {
     float q = x / scale;

@@ -54,9 +54,8 @@ static bool may_use_tiles(void)
     return syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
 }
 
-/* cpuid 7.0, EDX bits 24 (tiles), 22 and 25 (their products of bf16 and of
- * int8); 1, ECX bit 27: the system saves
- * registers by xsave; xgetbv bits 17 and 18: those of the tiles too. */
+/* cpuid 7.0, EDX bits 24 (tiles), 22 and 25 (their products of bf16 and of int8); 1, ECX bit 27: the
+ * system saves registers by xsave; xgetbv bits 17 and 18: those of the tiles too. */
 static bool has_amx(void)
 {
     unsigned a = 0, b = 0, c = 0, d = 0, low = 0, high = 0;
