@@ -60,6 +60,11 @@ part() { # part STEP ARGUMENT...: a run killed after the checkpoint of STEP
     code=$?
     child=
     [ -e moving/checkpoints/step-$step.safetensors ] || fail "no checkpoint of step $step (exit $code)" "$(cat stderr)"
+    # steps of a millisecond: it may have gone further, which is left to the next part and its device
+    for later in moving/checkpoints/step-*.safetensors; do
+        number=${later##*/step-}
+        [ "${number%.safetensors}" -le "$step" ] || rm "$later"
+    done
 }
 opencl=$(FINEDIFFUSION_DEVICE= "$program" devices 2>/dev/null |
     sed -n '/^opencl:/{s/ .*//p;q;}')
