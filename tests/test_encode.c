@@ -6,7 +6,9 @@
 #include "data_fixture.h"
 #include "encode/encode.h"
 #include "format/half.h"
+#include "format/picture.h"
 #include "model_fixture.h"
+#include "sample/job.h"
 #include "train/data.h"
 #include "train/run.h"
 #include "vae/vae.h"
@@ -416,6 +418,75 @@ START_TEST(training)
 }
 END_TEST
 
+/* Whether `part`, each of its pixels a square of `up`, stands somewhere in `whole`. */
+static bool shows(const struct fdit_picture *whole, const struct fdit_picture *part, int up)
+{
+    for (int top = 0; top + part->height * up <= whole->height; top++)
+        for (int left = 0; left + part->width * up <= whole->width; left++) {
+            bool same = true;
+            for (int y = 0; same && y < part->height * up; y++)
+                for (int x = 0; same && x < part->width * up; x++)
+                    same = !memcmp(whole->pixels + 3 * ((top + y) * whole->width + left + x),
+                                   part->pixels + 3 * (y / up * part->width + x / up), 3);
+            if (same)
+                return true;
+        }
+    return false;
+}
+
+/* A run on a cache decodes its previews by --vae: they are the pictures that `sample` draws with the same
+ * weights, and the run's files are those of a run without. */
+START_TEST(previews)
+{
+    struct fdit_encode_options e = job("cache");
+    struct fdit_train_summary with, without;
+    struct fdit_picture sheet, picture;
+    must(&e);
+    struct fdit_train_options o = run_options(e.out, "plain");
+    o.batch = 2;
+    o.steps = 4;
+    ck_assert_ok(ctx, fdit_train_run(ctx, dev, &o, NULL, false, &without));
+    ck_assert(!fdit_file_exists(test_path(folder, "plain/previews/step-2.png")));
+    o.out = keep(4, "run");
+    o.preview_every = 2;
+    o.preview_guidance = 3;
+    ck_assert_ok(ctx, fdit_train_run(ctx, dev, &o, NULL, false, &with));
+    ck_assert_msg(!fdit_file_exists(test_path(folder, "run/previews/step-2.png")),
+                  "latents drawn as they are");
+    o.vae = vae_path;
+    o.steps = 6; /* the autoencoder is nothing that --resume minds here */
+    o.resume = true;
+    ck_assert_ok(ctx, fdit_train_run(ctx, dev, &o, NULL, false, &with));
+    ck_assert_uint_gt(with.plan_bytes, without.plan_bytes);
+    o = run_options(e.out, "long");
+    o.batch = 2;
+    ck_assert_ok(ctx, fdit_train_run(ctx, dev, &o, NULL, false, &without));
+    same_delta("run", "long");
+    ck_assert_ok(ctx, fdit_picture_read(ctx, test_path(folder, "run/previews/step-6.png"), &sheet));
+    struct fdit_sample_options s = fdit_sample_defaults();
+    s.base = keep(2, "run/delta.safetensors");
+    s.vae = vae_path;
+    s.out = keep(3, "pictures");
+    s.per_class = 2;
+    s.sampler.kind = FDIT_SAMPLER_DDIM;
+    s.steps = 25;
+    s.guidance.w = 3;
+    s.seed = 0;
+    ck_assert_ok(ctx, fdit_sample_run(ctx, dev, &s, NULL, false, NULL));
+    for (int k = 0; k < 2 * CLASSES; k++) {
+        int c = k / 2;
+        char path[256];
+        snprintf(path, sizeof path, "%s",
+                 test_path(folder, "pictures/%c%%2Fc%d/%c%%2Fc%d-%d.png", "AAB"[c], c, "AAB"[c], c, k % 2));
+        ck_assert_ok(ctx, fdit_picture_read(ctx, path, &picture));
+        ck_assert_int_eq(picture.width, SIZE);
+        ck_assert_msg(shows(&sheet, &picture, 2), "%s is not in the sheet", path);
+        fdit_picture_fini(&picture);
+    }
+    fdit_picture_fini(&sheet);
+}
+END_TEST
+
 static void train_fails(const struct fdit_train_options *o, enum fdit_status status,
                         const char *words)
 {
@@ -433,7 +504,9 @@ START_TEST(training_refused)
     train_fails(&o, FDIT_ERROR_ARGUMENT, "finediffusion encode");
     o.vae = vae_path;
     o.data = e.out;
+    o.preview_every = 0;
     train_fails(&o, FDIT_ERROR_ARGUMENT, "encoded already");
+    o.preview_every = 2;
     o.data = e.data;
     o.channels = 3;
     train_fails(&o, FDIT_ERROR_ARGUMENT, "latents of 4 channels");
@@ -485,7 +558,7 @@ int main(void)
     const TTest *tests[] = { what_is_kept,    a_cached_epoch_is_an_uncached_one,
                              statistics,      pixels,
                              going_on,        training,
-                             training_refused };
+                             previews,        training_refused };
     for (size_t i = 0; i < sizeof tests / sizeof *tests; i++)
         tcase_add_test(tcase, tests[i]);
     suite_add_tcase(suite, tcase);

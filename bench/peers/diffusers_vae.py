@@ -4,13 +4,15 @@
 
     diffusers_vae.py make FOLDER             writes the model, a picture, latents, and what diffusers makes of them;
         FDIT_VAE_PEER=FOLDER tests/test_vae  then says how far this program is off
-    diffusers_vae.py time PROGRAM [ROUNDS]   seconds of one picture of 256 pixels, the two in turn, least of the rounds;
-        the processor's time says more on a machine that is not quiet
+    diffusers_vae.py time PROGRAM [ROUNDS [f32|bf16]]   seconds of one picture of 256 pixels, the two in turn, least
+        and median of the rounds; the processor's time says more on a machine that is not quiet. bf16 is --precision
+        bf16 here, and a model of that type there
 
 Needs torch, diffusers and safetensors. Not part of the build."""
 import json
 import os
 import resource
+import statistics
 import subprocess
 import sys
 import time
@@ -67,22 +69,24 @@ def once(f, *args):
     return time.perf_counter() - start, time.process_time() - cpu
 
 
-def ours(program, way):
+def ours(program, way, precision):
     """The same of ours: the processor's time is what more repetitions cost, as a run also verifies."""
     cpu, result = [], None
     for repetitions in (1, 3):
         before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
-        out = subprocess.run([program, "bench", f"vae {way} {SIZE}", "--device", "cpu", "--json", "--repetitions",
-                              str(repetitions)], check=True, capture_output=True, text=True).stdout
+        out = subprocess.run([program, "bench", f"vae {way} {SIZE}", "--device", "cpu", "--json", "--precision",
+                              precision, "--repetitions", str(repetitions)], check=True, capture_output=True,
+                             text=True).stdout
         cpu.append(resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before)
         result = json.loads(out)[0]
     return result["seconds_min"], (cpu[1] - cpu[0]) / 2
 
 
-def timing(program, rounds):
+def timing(program, rounds, precision):
     torch.set_num_threads(2)
-    vae = model()
-    image, z = inputs()
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    vae = model().to(dtype)
+    image, z = (x.to(dtype) for x in inputs())
     times = {}
     for k in range(rounds + 1):  # the first is a warm-up
         for way, f, x in (("encode", encode, image), ("decode", decode, z)):
@@ -93,13 +97,14 @@ def timing(program, rounds):
                 if k:
                     times.setdefault((way, "diffusers " + layout), []).append(t)
             if k:
-                times.setdefault((way, "finediffusion"), []).append(ours(program, way))
+                times.setdefault((way, "finediffusion"), []).append(ours(program, way, precision))
     for (way, who), t in sorted(times.items()):
-        print(f"{way} {SIZE}  {who:24s} least by the clock {min(x[0] for x in t):7.3f} s, of the processor "
-              f"{min(x[1] for x in t):7.3f} s")
+        clock, cpu = zip(*t)
+        print(f"{way} {SIZE} {precision}  {who:24s} by the clock {min(clock):7.3f} s, median "
+              f"{statistics.median(clock):7.3f} s; of the processor {min(cpu):7.3f} s")
 
 
 if sys.argv[1] == "make":
     make(sys.argv[2])
 else:
-    timing(sys.argv[2], int(sys.argv[3]) if len(sys.argv) > 3 else 3)
+    timing(sys.argv[2], int(sys.argv[3]) if len(sys.argv) > 3 else 3, sys.argv[4] if len(sys.argv) > 4 else "f32")

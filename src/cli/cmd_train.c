@@ -110,8 +110,8 @@ static const struct fdit_option options[] = {
     FDIT_OPTION("fit", "crop|pad", CHOICE, struct args, o.fit,
                 "how pictures become square (default crop)"),
     FDIT_OPTION("vae", "FILE", TEXT, struct args, o.vae,
-                "for a model on latents: encode pictures at every step with this autoencoder; 'encode' "
-                "once is faster"),
+                "autoencoder of a model on latents: decodes previews, and encodes pictures at every step "
+                "where DATA is no cache of latents ('encode' once is faster)"),
     FDIT_OPTION("vae-scale", "X", REAL, struct args, o.vae_scale,
                 "its scaling factor (default: as its config.json says)"),
     FDIT_OPTION("flip", "horizontal|none", CHOICE, struct args, flip,

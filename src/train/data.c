@@ -217,6 +217,16 @@ bool fdit_train_data_is_cache(const struct fdit_train_data *d)
     return d->cache != NULL;
 }
 
+const struct fdit_cache_info *fdit_train_data_cache(const struct fdit_train_data *d)
+{
+    return d->cache ? fdit_cache_info_of(d->cache) : NULL;
+}
+
+const char *fdit_train_data_path(const struct fdit_train_data *d)
+{
+    return d->options.path;
+}
+
 bool fdit_train_data_flip(const struct fdit_train_data *d)
 {
     return d->options.flip;

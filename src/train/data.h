@@ -29,6 +29,9 @@ void fdit_train_data_close(struct fdit_train_data *d); /* NULL is allowed */
 const struct fdit_taxonomy *fdit_train_data_taxonomy(const struct fdit_train_data *d);
 size_t fdit_train_data_size(const struct fdit_train_data *d);
 bool fdit_train_data_is_cache(const struct fdit_train_data *d);
+/* NULL for pictures. */
+const struct fdit_cache_info *fdit_train_data_cache(const struct fdit_train_data *d);
+const char *fdit_train_data_path(const struct fdit_train_data *d); /* as in the options */
 bool fdit_train_data_flip(const struct fdit_train_data *d); /* as asked for, and as the cache can */
 size_t fdit_train_data_item(const struct fdit_train_data *d);       /* floats */
 size_t fdit_train_data_item_bytes(const struct fdit_train_data *d); /* as a loader keeps it */

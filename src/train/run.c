@@ -5,6 +5,7 @@
 #include "core/file.h"
 #include "core/mem.h"
 #include "train/batch.h"
+#include "train/coder.h"
 #include "train/data.h"
 #include "train/fleet.h"
 #include "train/folder.h"
@@ -13,7 +14,6 @@
 #include "train/state.h"
 #include "train/step.h"
 #include "train/table.h"
-#include "vae/vae.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -26,13 +26,13 @@ enum { MOST_VALIDATION = 1024 };
 
 /* Everything a run holds, in the order of its making. */
 struct run {
-    const struct fdit_train_options *o;
+    const struct fdit_train_options *o, *made_by; /* made_by: without what leaves the result as it is */
     const struct fdit_train_hooks *hooks;
     fdit_device *dev;
     struct fdit_checkpoint *base, *start; /* start: a delta to begin from */
     struct fdit_model_config config;
     struct fdit_taxonomy *taxonomy, *known; /* known: the classes of `start` */
-    struct fdit_vae *vae; /* encodes pictures on the way; NULL: none */
+    struct fdit_coder *coder; /* NULL: none */
     struct fdit_train_data *data, *val_data;
     uint32_t *train_ids, *val_ids; /* NULL: all */
     size_t n_train, n_val;
@@ -50,7 +50,7 @@ struct run {
     float *noise;                  /* [batch, item] */
     float *val_x;                  /* [batch, item] */
     float *latents;                /* [batch, item] of pictures encoded on the way */
-    float *moments, *picture;      /* of one picture; a picture for validation */
+    float *picture;                /* for validation */
     int32_t *t, *rows;
     size_t item;
     int64_t total;                 /* steps */
@@ -91,16 +91,8 @@ static enum fdit_status open_model_files(fdit_context *ctx, struct run *r)
         if (json)
             TRY(fdit_taxonomy_parse(ctx, json, strlen(json), o->delta, NULL, &r->known));
     }
-    if (o->vae) {
-        TRY(fdit_vae_open(ctx, o->vae, &r->vae));
-        const struct fdit_vae_config *v = fdit_vae_config_of(r->vae);
-        if (v->latent_channels != r->config.channels)
-            FAIL(ctx, FDIT_ERROR_ARGUMENT, "--vae %s has latents of %d channels, the model works on %d",
-                 o->vae, v->latent_channels, r->config.channels);
-        if (o->vae_scale > 0)
-            fdit_vae_set_scale(r->vae, o->vae_scale);
-    }
-    if (!r->vae && r->config.channels != 1 && r->config.channels != 3 && !fdit_cache_is(o->data))
+    TRY(fdit_coder_open(ctx, o, &r->config, &r->coder));
+    if (!r->coder && r->config.channels != 1 && r->config.channels != 3 && !fdit_cache_is(o->data))
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
              "the model has %d channels: it works on latents; make them of %s with 'finediffusion encode' "
              "and give that as --data, or give --vae FILE to encode at every step",
@@ -127,12 +119,9 @@ static enum fdit_status open_one(fdit_context *ctx, struct run *r, const char *p
                                          .flip = o->flip,
                                          .allow_missing = allow_missing,
                                          .known = r->known };
-    if (r->vae) {
-        const struct fdit_vae_config *v = fdit_vae_config_of(r->vae);
-        d.size *= fdit_vae_factor(v);
-        d.channels = v->in_channels;
-        if (fdit_cache_is(path))
-            FAIL(ctx, FDIT_ERROR_ARGUMENT, "%s is encoded already; leave --vae out", path);
+    if (r->coder) {
+        d.size = fdit_coder_size(r->coder);
+        d.channels = fdit_coder_channels_in(r->coder);
     }
     TRY(fdit_train_data_open(ctx, &d, out));
 out:
@@ -157,6 +146,8 @@ static enum fdit_status open_data(fdit_context *ctx, struct run *r)
         TRY(open_one(ctx, r, o->validation, tax, true, &r->val_data));
         r->n_val = fdit_train_data_size(r->val_data);
     }
+    if (r->coder)
+        TRY(fdit_coder_match(ctx, r->coder, r->data));
     if (!r->train_ids)
         r->n_train = fdit_train_data_size(r->data);
     r->rule = (struct fdit_row_rule){ .taxonomy = tax, .drop = o->drop, .drop_prob = o->drop_prob };
@@ -206,25 +197,6 @@ static struct fdit_loader_options loader_options(const struct run *r)
                                          .skip_bad = r->o->skip_bad };
 }
 
-/* The autoencoder takes what the model leaves of the limit. */
-static enum fdit_status plan_encoder(fdit_context *ctx, struct run *r)
-{
-    enum fdit_status status = FDIT_OK;
-    size_t limit = r->o->memory ? r->o->memory : r->dev->info.memory;
-    size_t used = fdit_plan_device_bytes(&r->model->plan);
-    int factor = fdit_vae_factor(fdit_vae_config_of(r->vae));
-    struct fdit_vae_options v = { .height = r->config.input_size * factor,
-                                  .encode = true,
-                                  .memory = !limit ? 0 : limit > used ? limit - used : 1 };
-    TRY(fdit_vae_plan(ctx, r->vae, r->dev, &v));
-    const struct fdit_plan *plan = fdit_vae_plan_of(r->vae);
-    for (size_t i = 0; i < plan->n; i++) /* without `where`: the autoencoder makes its buffers itself */
-        TRY(fdit_plan_add(ctx, &r->model->plan, plan->list[i].kind, NULL, plan->list[i].bytes, "%s",
-                          plan->list[i].label));
-out:
-    return status;
-}
-
 /* What a delta changed and this run does not train would be in neither the base nor the result. */
 static enum fdit_status check_start(fdit_context *ctx, const struct run *r)
 {
@@ -257,6 +229,14 @@ out:
     return status;
 }
 
+/* Also a cache of pixels; latents of 1 or 3 channels are no pictures. */
+static bool works_on_pixels(const struct run *r)
+{
+    const struct fdit_cache_info *cache = fdit_train_data_cache(r->data);
+    return !r->coder && (r->config.channels == 1 || r->config.channels == 3) &&
+           !(cache && cache->kind == FDIT_CACHE_MOMENTS);
+}
+
 static enum fdit_status plan_model(fdit_context *ctx, struct run *r)
 {
     enum fdit_status status = FDIT_OK;
@@ -274,16 +254,17 @@ static enum fdit_status plan_model(fdit_context *ctx, struct run *r)
     TRY(fdit_step_new(ctx, r->model, o->accumulate, &r->step));
     TRY(fdit_fleet_new(ctx, r->model, r->step, o->accumulate, &r->fleet));
     r->model->plan.title = r->dev->next ? r->dev->info.name : NULL;
-    bool pixels = r->config.channels == 1 || r->config.channels == 3;
-    if (o->preview_every && !o->classifier && pixels && !r->vae)
-        TRY(fdit_preview_new(ctx, r->model, r->rule.taxonomy, r->guide_rank,
+    bool due = o->preview_every && o->preview_every <= r->total;
+    if (due && !o->classifier && (fdit_coder_decodes(r->coder) || works_on_pixels(r)))
+        TRY(fdit_preview_new(ctx, r->model, r->coder, r->rule.taxonomy, r->guide_rank,
                              o->drop == FDIT_DROP_EMPTY ? r->rule.empty_row : -1, o->preview_guidance,
                              &r->preview));
     TRY(fdit_plan_add(ctx, &r->model->plan, FDIT_PLAN_HOST, NULL,
                       fdit_loader_bytes(r->n_train, fdit_train_data_item_bytes(r->data),
                                         fdit_train_data_item(r->data), &l), "pictures and batches"));
-    if (r->vae)
-        TRY(plan_encoder(ctx, r));
+    if (r->coder)
+        TRY(fdit_coder_plan(ctx, r->coder, r->model, r->preview != NULL,
+                            o->memory ? o->memory : r->dev->info.memory));
     TRY(fdit_plan_add_process(ctx, &r->model->plan, r->dev));
     if (r->hooks && r->hooks->on_plan)
         r->hooks->on_plan(r->hooks->user, &r->model->plan);
@@ -323,8 +304,8 @@ static enum fdit_status load_weights(fdit_context *ctx, struct run *r)
     struct fdit_load_report report = { 0 };
     TRY(fdit_model_allocate(ctx, r->model));
     fdit_step_bind(r->step);
-    if (r->vae)
-        TRY(fdit_vae_allocate(ctx, r->vae));
+    if (r->coder)
+        TRY(fdit_coder_allocate(ctx, r->coder));
     if (r->preview)
         fdit_preview_bind(r->preview);
     if (o->from_scratch) {
@@ -419,7 +400,7 @@ static struct fdit_delta_meta delta_meta(const struct run *r)
 /* What of the options goes into files: no path, so that the same run gives the same bytes anywhere. */
 static enum fdit_status make_train_json(fdit_context *ctx, struct run *r)
 {
-    struct fdit_train_options o = *r->o;
+    struct fdit_train_options o = *r->made_by;
     o.base = o.base ? fdit_path_base(o.base) : NULL;
     o.delta = o.delta ? fdit_path_base(o.delta) : NULL;
     o.data = fdit_path_base(o.data);
@@ -447,23 +428,17 @@ out:
 
 /* ------------------------------------------------------------------ during the run */
 
-/* A sample of the latent of a picture: the one that a cache would give for this seed and position. */
-static enum fdit_status encode(fdit_context *ctx, struct run *r, const float *picture, uint64_t seed,
-                               uint64_t position, float *x)
+/* Pictures that the model takes only after the autoencoder. */
+static bool encoded_on_the_way(const struct run *r, const struct fdit_train_data *data)
 {
-    enum fdit_status status = FDIT_OK;
-    float *noise = r->moments + 2 * r->item;
-    TRY(fdit_vae_encode(ctx, r->vae, picture, r->moments));
-    fdit_vae_noise(seed, position, r->item, noise);
-    fdit_vae_sample(fdit_vae_config_of(r->vae), r->item, r->moments, r->moments + r->item, noise, x);
-out:
-    return status;
+    return r->coder && !fdit_train_data_is_cache(data);
 }
 
 static enum fdit_status validate(fdit_context *ctx, struct run *r, double *mse, double *vb)
 {
     enum fdit_status status = FDIT_OK;
     size_t n = r->n_val < MOST_VALIDATION ? r->n_val : MOST_VALIDATION, b = (size_t)r->o->batch;
+    const bool pictures = encoded_on_the_way(r, r->val_data);
     double sum_mse = 0, sum_vb = 0;
     float each_mse[64], each_vb[64];
     if (b > 64)
@@ -476,9 +451,9 @@ static enum fdit_status validate(fdit_context *ctx, struct run *r, double *mse, 
         for (size_t i = 0; i < k; i++) {
             size_t at = (done + i) * r->n_val / n, id = r->val_ids ? r->val_ids[at] : at;
             float *x = r->val_x + i * r->item;
-            TRY(fdit_train_data_fixed(ctx, r->val_data, id, r->vae ? r->picture : x));
-            if (r->vae)
-                TRY(encode(ctx, r, r->picture, 0, id, x));
+            TRY(fdit_train_data_fixed(ctx, r->val_data, id, pictures ? r->picture : x));
+            if (pictures)
+                TRY(fdit_coder_encode(ctx, r->coder, r->picture, 0, id, x));
             r->rows[i] = fdit_train_data_label(r->val_data, id);
             fdit_draw_validation(done + i, r->item, &r->t[i], r->noise + i * r->item);
         }
@@ -607,10 +582,11 @@ static enum fdit_status one_step(fdit_context *ctx, struct run *r)
         struct fdit_batch b;
         TRY(next_batch(ctx, r, &b));
         const float *x0 = b.x;
-        if (r->vae) {
+        if (encoded_on_the_way(r, r->data)) {
             size_t picture = fdit_train_data_item(r->data);
             for (size_t k = 0; k < b.n; k++)
-                TRY(encode(ctx, r, b.x + k * picture, o->seed, b.position + k, r->latents + k * r->item));
+                TRY(fdit_coder_encode(ctx, r->coder, b.x + k * picture, o->seed, b.position + k,
+                                      r->latents + k * r->item));
             x0 = r->latents;
         }
         fdit_draw_batch(&r->rule, o->seed, b.position, b.labels, b.n, r->item, r->t, r->rows, r->noise);
@@ -801,10 +777,8 @@ static enum fdit_status start(fdit_context *ctx, struct run *r)
         TRY(fdit_alloc(ctx, b * r->item, sizeof(float), &r->val_x));
         TRY(fdit_alloc(ctx, fdit_train_data_item(r->val_data), sizeof(float), &r->picture));
     }
-    if (r->vae) {
+    if (encoded_on_the_way(r, r->data))
         TRY(fdit_alloc(ctx, b * r->item, sizeof(float), &r->latents));
-        TRY(fdit_alloc(ctx, 3 * r->item, sizeof(float), &r->moments));
-    }
     TRY(load_weights(ctx, r));
     TRY(load_replicas(ctx, r));
     TRY(fdit_run_folder_init(ctx, r->o->out, &r->folder));
@@ -837,7 +811,7 @@ static void close_run(struct run *r)
     fdit_fleet_free(r->fleet);
     fdit_step_free(r->step);
     fdit_model_free(r->model);
-    fdit_vae_free(r->vae);
+    fdit_coder_free(r->coder);
     if (r->val_data != r->data)
         fdit_train_data_close(r->val_data);
     fdit_train_data_close(r->data);
@@ -847,7 +821,7 @@ static void close_run(struct run *r)
     fdit_checkpoint_close(r->start);
     void *blocks[] = { r->train_ids,    r->val_ids, r->ranks,      r->taxonomy_json, r->options_json,
                        r->fingerprint,  r->guide,   r->train_json, r->noise,         r->val_x,
-                       r->picture,      r->latents, r->moments,    r->t,             r->rows };
+                       r->picture,      r->latents, r->t,             r->rows };
     for (size_t i = 0; i < sizeof blocks / sizeof blocks[0]; i++)
         fdit_free(blocks[i]);
 }
@@ -859,8 +833,8 @@ enum fdit_status fdit_train_run(fdit_context *ctx, fdit_device *dev,
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_train_summary own;
-    struct fdit_train_options exact = *options;
-    struct run r = { .o = &exact, .hooks = hooks, .dev = dev, .folder.lock = -1,
+    struct fdit_train_options exact = *options, made_by;
+    struct run r = { .o = &exact, .made_by = &made_by, .hooks = hooks, .dev = dev, .folder.lock = -1,
                      .summary = summary ? summary : &own };
     struct fdit_delta_meta meta;
     char *path = NULL;
@@ -869,16 +843,21 @@ enum fdit_status fdit_train_run(fdit_context *ctx, fdit_device *dev,
     exact.devices = fdit_device_count(dev);
     options = &exact;
     TRY(fdit_train_check(ctx, options));
+    made_by = exact;
+    if (!fdit_coder_encodes(options)) { /* it decodes previews, which are in no file of numbers either */
+        made_by.vae = NULL;
+        made_by.vae_scale = 0;
+    }
     r.round = exact.batch * exact.devices;
     if (!plan_only)
-        TRY(check_folder(ctx, options));
+        TRY(check_folder(ctx, &made_by));
     TRY(open_model_files(ctx, &r));
     TRY(open_data(ctx, &r));
     TRY(set_total(ctx, &r));
     TRY(plan_model(ctx, &r));
     if (plan_only)
         goto out;
-    TRY(fdit_train_options_json(ctx, options, &r.options_json));
+    TRY(fdit_train_options_json(ctx, &made_by, &r.options_json));
     TRY(make_train_json(ctx, &r));
     TRY(start(ctx, &r));
     status = loop(ctx, &r);

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 fdit_sources += \
 	src/train/batch.c src/train/batch.h \
+	src/train/coder.c src/train/coder.h \
 	src/train/fleet.c src/train/fleet.h \
 	src/train/folder.c src/train/folder.h \
 	src/train/journal.c src/train/journal.h \
