@@ -78,6 +78,6 @@ const struct fdit_cpu_gemm_kernels FDIT_ISA_NAME(fdit_cpu_gemm_int8_kernels) = {
     .prepare_a = prepare_a,
     .scratch = sum_floats,
     .tile = tile,
-    .finish = finish,
+    .finish = finish_tile,
     .multiply_add = multiply_add,
 };

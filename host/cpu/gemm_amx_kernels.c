@@ -157,6 +157,6 @@ const struct fdit_cpu_gemm_kernels FDIT_ISA_NAME(fdit_cpu_gemm_kernels) = {
     .prepare_b = prepare_b,
     .scratch = scratch_floats,
     .tile = tile,
-    .finish = finish,
+    .finish = finish_tile,
     .multiply_add = multiply_add,
 };

@@ -106,6 +106,21 @@ FDIT_KERNEL void prefetch_panel(const uint32_t *next, int steps, int i, int piec
             __builtin_prefetch(next + (size_t)s * STEP_WORDS + line, 0, 2);
 }
 
+/* What the epilogue of these rows will read and write, n .. n + 31 of each. */
+FDIT_KERNEL void prefetch_epilogue(const struct fdit_gemm_epilogue *to, int m, int rows, int n)
+{
+    const float *also = to->slope_pre ? to->slope_pre : to->residual_shared ? NULL : to->residual;
+    for (int i = 0; i < rows; i++) {
+        const size_t at = (size_t)(m + i) * to->ldc + (size_t)n;
+        __builtin_prefetch(to->c + at, 1, 3);
+        __builtin_prefetch(to->c + at + 16, 1, 3);
+        if (also) {
+            __builtin_prefetch(also + at, 0, 3);
+            __builtin_prefetch(also + at + 16, 0, 3);
+        }
+    }
+}
+
 static void tile(const struct fdit_gemm *g, int m0, int m1, int n0, int n1, float *scratch)
 {
     const size_t each_strip = prepared_bytes(g->k) / sizeof(uint32_t);
@@ -129,11 +144,7 @@ static void tile(const struct fdit_gemm *g, int m0, int m1, int n0, int n1, floa
                 if (n + NR < n1)
                     prefetch_panel(panel + each, steps, (m - m0) / MR, (int)(mc_up / MR));
                 if (last)
-                    for (int j = 0; j < mr; j++) {
-                        const float *to = g->to.c + (size_t)(m + j) * g->to.ldc + n;
-                        __builtin_prefetch(to, 1, 3);
-                        __builtin_prefetch(to + 16, 1, 3);
-                    }
+                    prefetch_epilogue(&g->to, m, mr, n);
                 (mr > 16 ? tile_32 : tile_16)(steps, strip + at, panel, c, k0 == 0);
                 if (last)
                     complete(g, strip, c, m, mr, n, min_int(NR, n1 - n));
@@ -141,6 +152,7 @@ static void tile(const struct fdit_gemm *g, int m0, int m1, int n0, int n1, floa
         }
     }
     amx_end();
+    vstream_end();
 }
 
 /* ------------------------------------------------------------------------------------------- peak */

@@ -221,6 +221,7 @@ static void tile(const struct fdit_gemm *g, int m0, int m1, int n0, int n1, floa
             }
         }
     }
+    vstream_end();
 }
 
 /* Enough chains to hide the latency of the instruction. */
@@ -258,6 +259,6 @@ const struct fdit_cpu_gemm_kernels FDIT_ISA_NAME(fdit_cpu_gemm_kernels) = {
     .pack_as = pack_as,
     .scratch = scratch_floats,
     .tile = tile,
-    .finish = finish,
+    .finish = finish_tile,
     .multiply_add = multiply_add,
 };

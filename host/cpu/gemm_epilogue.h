@@ -9,7 +9,7 @@
 
 /* Where a row of the epilogue is. Absent pointers are NULL and stay so. */
 struct epilogue_row {
-    const float *bias, *gate, *residual;
+    const float *bias, *gate, *residual, *slope_pre;
     float *pre, *c;
     int in_sample; /* m mod rows */
 };
@@ -23,6 +23,8 @@ FDIT_KERNEL struct epilogue_row epilogue_begin(const struct fdit_gemm_epilogue *
         r.bias = to->bias + n;
     if (to->pre)
         r.pre = to->pre + at;
+    if (to->slope_pre)
+        r.slope_pre = to->slope_pre + at;
     if (to->gate || to->residual_shared)
         r.in_sample = m % to->rows;
     if (to->gate)
@@ -81,10 +83,20 @@ FDIT_KERNEL void epilogue_vector(const struct fdit_gemm_epilogue *to, const stru
 #undef EPILOGUE_STORE
 }
 
+/* v = act(v), or v = v * slope(x). */
+enum { NO_ACT, GELU, SILU, GELU_SLOPE, SILU_SLOPE };
+FDIT_KERNEL vf activate(int kind, vf v, vf x)
+{
+    return kind == GELU         ? vgelu(v)
+           : kind == SILU       ? vsilu(v)
+           : kind == GELU_SLOPE ? v * vgelu_slope(x)
+                                : v * vsilu_slope(x);
+}
+
 /* Rows of a register tile (n = NR) within one sample, by what is asked for; constants in the common
  * cases. BACK: the result goes back to v. */
-enum { BIAS = 1, PRE = 2, GATE = 4, RESIDUAL = 8, BETA = 16, BACK = 32 };
-FDIT_KERNEL void epilogue_tile(int what, const struct epilogue_row *r, size_t ldc, float *v,
+enum { BIAS = 1, PRE = 2, GATE = 4, RESIDUAL = 8, BETA = 16, BACK = 32, STREAM = 64 };
+FDIT_KERNEL void epilogue_tile(int what, int kind, const struct epilogue_row *r, size_t ldc, float *v,
                                size_t ldv, int rows)
 {
     FDIT_UNROLL
@@ -98,7 +110,9 @@ FDIT_KERNEL void epilogue_tile(int what, const struct epilogue_row *r, size_t ld
             if (what & BIAS)
                 x += bias;
             if (what & PRE)
-                vstore(r->pre + at, x);
+                ((what & STREAM) ? vstream : vstore)(r->pre + at, x);
+            if (kind)
+                x = activate(kind, x, kind >= GELU_SLOPE ? vload(r->slope_pre + at) : vzero());
             if (what & BACK) {
                 vstore(from, x);
                 continue;
@@ -126,7 +140,7 @@ static void epilogue_full(const struct fdit_gemm_epilogue *to, const struct epil
         what |= (r->gate ? GATE : 0) | (r->residual ? RESIDUAL : 0) | (to->beta ? BETA : 0);
     switch (what) {
 #define CASE(w)                                                                                    \
-    case (w): epilogue_tile((w), r, to->ldc, v, ldv, rows); break
+    case (w): epilogue_tile((w), NO_ACT, r, to->ldc, v, ldv, rows); break
         CASE(0);
         CASE(BIAS);
         CASE(BIAS | PRE);
@@ -136,8 +150,38 @@ static void epilogue_full(const struct fdit_gemm_epilogue *to, const struct epil
         CASE(BIAS | BACK);
         CASE(BIAS | PRE | BACK);
 #undef CASE
-    default: epilogue_tile(what, r, to->ldc, v, ldv, rows);
+    default: epilogue_tile(what, NO_ACT, r, to->ldc, v, ldv, rows);
     }
+}
+
+/* Whether there are registers enough for the constants of an activation beside the rest. */
+#ifdef __AVX512F__
+#define ONE_PASS true
+#else
+#define ONE_PASS false
+#endif
+
+/* The common cases with an activation in one pass. False: nothing was done. `pre` is read again when the pass
+ * over the network comes back, so it goes past the caches. */
+static bool epilogue_active(const struct fdit_gemm_epilogue *to, float *v, size_t ldv, int m0, int rows,
+                            int n0, int n)
+{
+    if (!ONE_PASS || n != NR || to->act != FDIT_GEMM_GELU || to->gate || to->residual || to->beta)
+        return false;
+    const struct epilogue_row r = epilogue_begin(to, m0, n0);
+    if (r.slope_pre && !r.bias && !r.pre)
+        epilogue_tile(0, GELU_SLOPE, &r, to->ldc, v, ldv, rows);
+    else if (r.slope_pre)
+        return false;
+    else if (r.bias && r.pre && can_stream(r.pre, to->ldc))
+        epilogue_tile(BIAS | PRE | STREAM, GELU, &r, to->ldc, v, ldv, rows);
+    else if (r.bias && r.pre)
+        epilogue_tile(BIAS | PRE, GELU, &r, to->ldc, v, ldv, rows);
+    else if (r.bias)
+        epilogue_tile(BIAS, GELU, &r, to->ldc, v, ldv, rows);
+    else
+        return false;
+    return true;
 }
 
 FDIT_KERNEL void epilogue_rows(const struct fdit_gemm_epilogue *to, bool before, bool after,
@@ -158,16 +202,6 @@ FDIT_KERNEL void epilogue_rows(const struct fdit_gemm_epilogue *to, bool before,
     }
 }
 
-/* v = act(v), or v = v * slope(x): one activation a loop, so that its constants stay in registers.
- */
-enum { GELU, SILU, GELU_SLOPE, SILU_SLOPE };
-FDIT_KERNEL vf activate(int kind, vf v, vf x)
-{
-    return kind == GELU         ? vgelu(v)
-           : kind == SILU       ? vsilu(v)
-           : kind == GELU_SLOPE ? v * vgelu_slope(x)
-                                : v * vsilu_slope(x);
-}
 FDIT_KERNEL void activate_floats(int kind, float *v, const float *x, int n)
 {
     int j = 0;
@@ -229,10 +263,20 @@ static void finish(const struct fdit_gemm_epilogue *to, float *v, size_t ldv, in
         epilogue_rows(to, true, true, v, ldv, m0, rows, n0, n);
         return;
     }
+    if (epilogue_active(to, v, ldv, m0, rows, n0, n))
+        return;
     if (to->bias || to->pre)
         epilogue_rows(to, true, false, v, ldv, m0, rows, n0, n);
     activate_rows(to, v, ldv, m0, rows, n0, n);
     epilogue_rows(to, false, true, v, ldv, m0, rows, n0, n);
+}
+
+/* The same for a tile by itself. */
+static void finish_tile(const struct fdit_gemm_epilogue *to, float *v, size_t ldv, int m0, int rows,
+                        int n0, int n)
+{
+    finish(to, v, ldv, m0, rows, n0, n);
+    vstream_end();
 }
 
 #endif

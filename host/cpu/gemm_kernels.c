@@ -612,6 +612,7 @@ static void tile(const struct fdit_gemm *g, int m0, int m1, int n0, int n1, floa
         tile_normal(g, m0, m1, n0, n1, scratch);
     else
         tile_transposed(g, m0, m1, n0, n1, scratch);
+    vstream_end();
 }
 
 const struct fdit_cpu_gemm_kernels FDIT_ISA_NAME(fdit_cpu_gemm_kernels) = {
@@ -626,5 +627,5 @@ const struct fdit_cpu_gemm_kernels FDIT_ISA_NAME(fdit_cpu_gemm_kernels) = {
     .pack_as = pack_as,
     .scratch = scratch_floats,
     .tile = tile,
-    .finish = finish,
+    .finish = finish_tile,
 };

@@ -5,6 +5,7 @@
 #ifndef FDIT_CPU_SIMD_H
 #define FDIT_CPU_SIMD_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -53,6 +54,26 @@ FDIT_KERNEL vf vload(const float *p)
 FDIT_KERNEL void vstore(float *p, vf v)
 {
     *(vf_mem *)p = v;
+}
+/* Past the caches, for what is read again much later. p: aligned to a vector. Whoever reads it on another
+ * thread needs vstream_end on this one first. */
+FDIT_KERNEL void vstream(float *p, vf v)
+{
+#if FDIT_VLEN == 16 && defined(__AVX512F__)
+    _mm512_stream_ps(p, (__m512)v);
+#else
+    vstore(p, v);
+#endif
+}
+FDIT_KERNEL void vstream_end(void)
+{
+#if FDIT_VLEN == 16 && defined(__AVX512F__)
+    _mm_sfence();
+#endif
+}
+FDIT_KERNEL bool can_stream(const float *p, size_t ld)
+{
+    return ((uintptr_t)p | ld * sizeof *p) % (FDIT_VLEN * sizeof *p) == 0;
 }
 FDIT_KERNEL vi viload(const int32_t *p)
 {
