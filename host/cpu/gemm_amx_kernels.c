@@ -74,6 +74,23 @@ static void gathered_strip(const struct fdit_gemm *g, int m, int rows, uint32_t 
     }
 }
 
+/* n <= 16 rows of pixels whose numbers fill whole steps, straight from the picture. */
+static void half_strip_of_taps(const struct fdit_gemm *g, int m, int n, uint32_t *to)
+{
+    const float *at[16][9];
+    const int each = g->k / 9;
+    for (int r = 0; r < n; r++)
+        g->taps(g, m + r, at[r]);
+    for (int tap = 0; tap < 9; tap++)
+        for (int i = 0; i < each; i += STEP, to += STEP_WORDS)
+            for (int r = 0; r < 16; r++) {
+                const float *row = r < n ? at[r][tap] : NULL;
+                _mm512_store_si512(to + r * 16,
+                                   row ? round_2(_mm512_loadu_ps(row + i), _mm512_loadu_ps(row + i + 16))
+                                       : _mm512_setzero_si512());
+            }
+}
+
 static size_t prepared_bytes(int k)
 {
     return step_words(k) * sizeof(uint32_t);
@@ -83,6 +100,11 @@ static void prepare_a(const struct fdit_gemm *g, int m, void *strip, float *scra
 {
     uint32_t *to = strip;
     int rows = min_int(MR, g->m - m);
+    if (g->gather && g->k / 9 % STEP == 0) {
+        for (int h = 0; h < MR && h < rows; h += 16)
+            half_strip_of_taps(g, m + h, min_int(16, rows - h), to + h * 16);
+        return;
+    }
     if (g->gather) {
         if (rows < MR)
             memset(strip, 0, prepared_bytes(g->k));

@@ -126,10 +126,10 @@ static size_t sum_floats(const struct fdit_gemm *g)
     return (size_t)round_up(g->mc, MR) * (size_t)round_up(g->nc, NR);
 }
 
-/* For the register tile i of `pieces` on a panel: its share of the next panel (NULL: none), and its rows of the
- * epilogue. */
-FDIT_KERNEL struct ahead ahead_of(const struct fdit_gemm_epilogue *to, const uint32_t *next, int steps, int i,
-                                  int pieces, int m, int rows, int n)
+/* For the register tile i of `pieces` on a panel: its share of the next panel (NULL: none), and its rows of
+ * the epilogue. */
+FDIT_KERNEL struct ahead ahead_of(const struct fdit_gemm_epilogue *to, const uint32_t *next, int steps,
+                                  int i, int pieces, int m, int rows, int n)
 {
     struct ahead f = { 0 };
     if (next) {

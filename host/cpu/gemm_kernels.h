@@ -72,6 +72,9 @@ struct fdit_gemm {
      * (picture: its arguments); `a` is then not read. FDIT_B_PANELS only. */
     void (*gather)(const struct fdit_gemm *g, int m0, int mc, int k0, int kc, float *block);
     const void *picture;
+    /* With gather: where the k / 9 numbers of each of the 9 pixels of row m lie, one behind the other; NULL:
+     * they are 0. */
+    void (*taps)(const struct fdit_gemm *g, int m, const float *at[9]);
     bool a_turned;          /* A(m, k) = a[k lda + m] instead of a[m lda + k]; normal form only */
     const void *b;          /* plain: float */
     enum fdit_dtype b_type; /* of packed panels: FDIT_F32, FDIT_BF16, FDIT_I8 */

@@ -87,6 +87,24 @@ static void collect_block(const struct fdit_gemm *g, int m0, int mc, int k0, int
     }
 }
 
+static void locate_taps(const struct fdit_gemm *g, int m, const float *at[9])
+{
+    const struct fdit_conv_args *a = g->picture;
+    const long up = a->upsample ? 1 : 0, height = (long)a->height << up, width = (long)a->width << up;
+    const int out_w = fdit_conv_width(a), line = m / out_w;
+    const float *x = fdit_cpu_f32(a->x) + (size_t)(line / a->out_height) * (size_t)a->height *
+                                              (size_t)a->width * (size_t)a->n_in;
+    const long i = (long)(line % a->out_height) * a->stride + a->first,
+               j = (long)(m % out_w) * a->stride - (a->stride == 1);
+    for (int tap = 0; tap < 9; tap++) {
+        const long row = i + tap / 3, column = j + tap % 3;
+        const bool inside = row >= 0 && row < height && column >= 0 && column < width;
+        at[tap] = !inside ? NULL
+                          : x + ((size_t)(row >> up) * (size_t)a->width + (size_t)(column >> up)) *
+                                    (size_t)a->n_in;
+    }
+}
+
 void fdit_cpu_conv(fdit_device *dev, const struct fdit_conv_args *a)
 {
     const struct fdit_cpu *cpu = fdit_cpu_of(dev);
@@ -96,6 +114,7 @@ void fdit_cpu_conv(fdit_device *dev, const struct fdit_conv_args *a)
         .n = a->n_out,
         .k = 9 * a->n_in,
         .gather = collect_block,
+        .taps = locate_taps,
         .picture = a,
         .to = {
             .c = fdit_cpu_f32(a->y),
