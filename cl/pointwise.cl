@@ -38,6 +38,26 @@ void activation_backward(__global float *dx, ulong dx_at, __global const float *
         dx[dx_at + i] = dy[dy_at + i] * act_slope(kind, x[x_at + i]);
 }
 
+/* f32 to bf16: nearest, ties to even, NaN stays NaN. And back. */
+__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1)))
+void to_bf16(__global ushort *y, ulong y_at, __global const float *x, ulong x_at, ulong n)
+{
+    size_t i = get_global_id(0);
+    if (i >= (size_t)n)
+        return;
+    uint bits = as_uint(x[x_at + i]);
+    bool nan = (bits & 0x7fffffffu) > 0x7f800000u;
+    y[y_at + i] = (ushort)(nan ? bits >> 16 | 0x40u : (bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
+}
+
+__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1)))
+void from_bf16(__global float *y, ulong y_at, __global const ushort *x, ulong x_at, ulong n)
+{
+    size_t i = get_global_id(0);
+    if (i < (size_t)n)
+        y[y_at + i] = as_float((uint)x[x_at + i] << 16);
+}
+
 __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1)))
 void axpy(__global float *y, ulong y_at, __global const float *x, ulong x_at, ulong n, float alpha,
           int beta)

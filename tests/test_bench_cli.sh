@@ -56,6 +56,7 @@ tiny="32,2,2,2 b2 size=8 classes=9"
 set -- "linear 24x20x36" "linear 6x20x36 b3" "linear_dx 24x20x36" "linear_dw 24x20x36" \
     "attention b2 n9 h3 d8" "attention_backward b2 n9 h3 d8" "block $tiny" "train $tiny" \
     "train full $tiny" "train norm recompute=block $tiny" "train recompute=branches $tiny channels=1" \
+    "train activations=bf16 $tiny" \
     "sample $tiny" "train 32,2,2,2 b1 size=8"
 good --repetitions 2 --json "$@"
 mv stdout all.json
@@ -153,6 +154,7 @@ bad 2 "model~is~missing,DiT-XL/2" "train b2"
 bad 2 "DiT-Q/2,DiT-XL/2" "train DiT-Q/2 b2"
 bad 2 "'lora:4',finediffusion" "train lora:4 DiT-S/2"
 bad 2 "'recompute=all',recompute=none" "train DiT-S/2 recompute=all"
+bad 2 'leave one out' "train DiT-S/2 recompute=block activations=bf16"
 bad 2 "'full',size=64" "sample full DiT-S/2"
 bad 2 "33,patch" "train DiT-S/2 size=33"
 bad 2 "--repetitions~-1" --repetitions -1 "linear 24x20x36"

@@ -624,6 +624,53 @@ START_TEST(fill_and_copy)
 }
 END_TEST
 
+/* Between f32 and bf16 at odd places: every bit, whatever the number. */
+START_TEST(copies_that_convert)
+{
+    fdit_context *ctx = op_devices.ctx;
+    fdit_device *devices[] = { op_devices.main, op_devices.composed };
+    static const uint32_t special[] = {
+        0,          0x80000000, 0x7f800000, 0xff800000, 0x7f800001, 0x7fffffff, 0xffc12345, 1,
+        0x807fffff, 0x3f808000, 0x3f818000, 0x3f807fff, 0x3f808001, 0x7f7fffff, 0x7f7f7fff, 0x00008000,
+    };
+    enum { N = 20011, SPECIAL = sizeof special / sizeof *special };
+    uint32_t *bits = calloc(N, sizeof *bits), *back = calloc(N, sizeof *back);
+    uint16_t *halves = calloc(N, sizeof *halves);
+    struct test_rng rng = test_rng_new("copies_that_convert");
+    for (int i = 0; i < N; i++)
+        bits[i] = i < SPECIAL ? special[i] : (uint32_t)test_bits(&rng);
+    for (int d = 0; d < 2; d++) {
+        fdit_device *dev = devices[d];
+        fdit_buffer *a, *b;
+        size_t bytes = fdit_device_workspace(dev, &(struct fdit_op_shape){ .op = FDIT_OP_COPY, .n = N }, 1);
+        ck_assert_ok(ctx, fdit_device_reserve(ctx, dev, bytes));
+        ck_assert_ok(ctx, fdit_buffer_new(ctx, dev, (N + 5) * sizeof *bits, "floats", &a));
+        ck_assert_ok(ctx, fdit_buffer_new(ctx, dev, (N + 3) * sizeof *halves, "halves", &b));
+        struct fdit_tensor f = fdit_at(fdit_tensor_of(a, FDIT_F32), 5),
+                           h = fdit_at(fdit_tensor_of(b, FDIT_BF16), 3);
+        fdit_write(dev, f, bits, N);
+        fdit_copy(dev, h, f, N);
+        ck_assert_ok(ctx, fdit_read(ctx, dev, h, halves, N));
+        for (int i = 0; i < N; i++) {
+            uint32_t x = bits[i], near = (x + 0x7fff + (x >> 16 & 1)) >> 16;
+            bool nan = (x & 0x7fffffff) > 0x7f800000;
+            bool right = nan ? (halves[i] & 0x7fff) > 0x7f80 : halves[i] == (uint16_t)near;
+            ck_assert_msg(right, "%08x became %04x", x, halves[i]);
+        }
+        fdit_fill(dev, f, N, 0);
+        fdit_copy(dev, f, h, N);
+        ck_assert_ok(ctx, fdit_read(ctx, dev, f, back, N));
+        for (int i = 0; i < N; i++)
+            ck_assert_msg(back[i] == (uint32_t)halves[i] << 16, "%04x became %08x", halves[i], back[i]);
+        fdit_buffer_free(a);
+        fdit_buffer_free(b);
+    }
+    free(bits);
+    free(back);
+    free(halves);
+}
+END_TEST
+
 /* A read sees the work queued before read_begin and none of what follows it. */
 START_TEST(reads_in_flight)
 {
@@ -662,9 +709,9 @@ static Suite *ops_suite(const char *spec)
 {
     const struct {
         const char *name;
-        const TTest *tests[3];
+        const TTest *tests[4];
     } cases[] = {
-        { "transfers", { fill_and_copy, reads_in_flight, NULL } },
+        { "transfers", { fill_and_copy, copies_that_convert, reads_in_flight, NULL } },
         { "linear", { linear_shapes, linear_options, NULL } },
         { "linear_dx", { linear_dx, NULL, NULL } },
         { "storage", { storage, NULL, NULL } },

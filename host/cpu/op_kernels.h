@@ -99,6 +99,9 @@ struct fdit_cpu_op_kernels {
     void (*axpy)(float *y, const float *x, size_t n, float alpha, int beta);
     /* y = a x + b z */
     void (*blend)(float *y, const float *x, const float *z, size_t n, float a, float b);
+    /* As fdit_copy converts. */
+    void (*to_bf16)(uint16_t *y, const float *x, size_t n);
+    void (*from_bf16)(float *y, const uint16_t *x, size_t n);
     void (*gate)(float *y, const float *residual, const float *branch, const float *gate, size_t n);
     void (*sampler)(const struct fdit_sampler_args *a, const struct fdit_cpu_sampler_piece *p);
     /* g is multiplied by `scale` first. ema may be NULL. */

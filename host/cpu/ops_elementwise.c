@@ -157,10 +157,27 @@ void fdit_cpu_fill(fdit_device *dev, struct fdit_tensor t, size_t n, float value
     }
 }
 
+static void convert(const struct fdit_cpu *cpu, struct fdit_tensor to, struct fdit_tensor from, size_t n)
+{
+    uint16_t *halves = to.type == FDIT_BF16 ? (uint16_t *)to.buffer->handle + to.offset
+                                            : (uint16_t *)from.buffer->handle + from.offset;
+    float *floats = to.type == FDIT_BF16 ? fdit_cpu_f32(from) : fdit_cpu_f32(to);
+#pragma omp parallel for num_threads(cpu->threads) schedule(static) if (n > FDIT_CPU_SERIAL)
+    for (size_t i = 0; i < n; i += PIECE)
+        if (to.type == FDIT_BF16)
+            cpu->op->to_bf16(halves + i, floats + i, piece_length(n, i));
+        else
+            cpu->op->from_bf16(floats + i, halves + i, piece_length(n, i));
+}
+
 void fdit_cpu_copy(fdit_device *dev, struct fdit_tensor to, struct fdit_tensor from, size_t n)
 {
     const struct fdit_cpu *cpu = fdit_cpu_of(dev);
     (void)cpu; /* without OpenMP its threads are not asked for */
+    if (to.type != from.type) {
+        convert(cpu, to, from, n);
+        return;
+    }
     const size_t bytes = fdit_dtype_bytes(to.type), piece = PIECE * bytes, all = n * bytes;
     char *t = (char *)to.buffer->handle + to.offset * bytes;
     const char *f = (const char *)from.buffer->handle + from.offset * bytes;

@@ -110,6 +110,10 @@ void opencl_fill(fdit_device *dev, struct fdit_tensor t, size_t n, float value)
 void opencl_copy(fdit_device *dev, struct fdit_tensor to, struct fdit_tensor from, size_t n)
 {
     size_t bytes = fdit_dtype_bytes(to.type);
+    if (to.type != from.type) {
+        opencl_convert(dev, to, from, n);
+        return;
+    }
     opencl_ok(dev,
               clEnqueueCopyBuffer(opencl_of(dev)->queue, from.buffer->handle, to.buffer->handle,
                                   from.offset * bytes, to.offset * bytes, n * bytes, 0, NULL, NULL),

@@ -286,6 +286,16 @@ void opencl_activation(fdit_device *dev, const struct fdit_activation_args *a)
     launch_run(&l, 1, (size_t[]){ a->n }, (size_t[]){ l.group });
 }
 
+void opencl_convert(fdit_device *dev, struct fdit_tensor to, struct fdit_tensor from, size_t n)
+{
+    struct launch l = launch_begin(dev, PROGRAM_POINTWISE,
+                                   to.type == FDIT_BF16 ? KERNEL_TO_BF16 : KERNEL_FROM_BF16);
+    launch_tensor(&l, to);
+    launch_tensor(&l, from);
+    launch_size(&l, n);
+    launch_run(&l, 1, (size_t[]){ n }, (size_t[]){ l.group });
+}
+
 void opencl_activation_backward(fdit_device *dev, const struct fdit_activation_backward_args *a)
 {
     struct launch l = launch_begin(dev, PROGRAM_POINTWISE, KERNEL_ACTIVATION_BACKWARD);

@@ -73,6 +73,8 @@ enum {
     KERNEL_PATCHIFY,
     KERNEL_TOKEN_MEAN_BACKWARD,
     KERNEL_DIFFUSE,
+    KERNEL_TO_BF16,
+    KERNEL_FROM_BF16,
     KERNEL_DIFFUSION_LOSS = 0,
     KERNEL_CROSS_ENTROPY,
     KERNEL_SAMPLER,
@@ -83,7 +85,7 @@ enum {
     KERNEL_GROUP_APPLY,
     KERNEL_SOFTMAX,
     KERNEL_PATCHES,
-    PROGRAM_KERNELS = 9
+    PROGRAM_KERNELS = 11
 };
 
 enum {
@@ -301,6 +303,8 @@ void opencl_cross_entropy(fdit_device *dev, const struct fdit_cross_entropy_args
 void opencl_sampler(fdit_device *dev, const struct fdit_sampler_args *a);
 void opencl_adamw(fdit_device *dev, const struct fdit_adamw_args *a);
 void opencl_sum_squares(fdit_device *dev, const struct fdit_sum_squares_args *a);
+/* f32 to bf16 or back. */
+void opencl_convert(fdit_device *dev, struct fdit_tensor to, struct fdit_tensor from, size_t n);
 void opencl_clip_scale(fdit_device *dev, const struct fdit_clip_scale_args *a);
 /* picture.c. On a processor a conv is a product of patches that are written first, as `linear` does products
  * best there; elsewhere its own kernel looks them up, from a weight that lies as [n_out][n_in]. */

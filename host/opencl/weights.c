@@ -5,6 +5,7 @@
 #include "gemm.h"
 
 #include "core/mem.h"
+#include "device/host_math.h"
 
 #include <math.h>
 #include <string.h>
@@ -34,16 +35,7 @@ size_t opencl_weight_bytes(fdit_device *dev, const struct fdit_weight_desc *desc
     return elements(cl, desc) * fdit_dtype_bytes(desc->storage);
 }
 
-/* Both round to nearest, ties to even; NaN stays NaN. */
-static uint16_t to_bf16(float x)
-{
-    uint32_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    if (isnan(x))
-        return (uint16_t)(bits >> 16 | 0x40u);
-    return (uint16_t)((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
-}
-
+/* Rounds to nearest, ties to even; NaN stays NaN. */
 static uint16_t to_f16(float x)
 {
     uint32_t bits;
@@ -78,7 +70,7 @@ static void row_scale(const float *row, int n, float *scale)
 static void store(enum fdit_dtype storage, void *to, size_t at, float x, float scale)
 {
     switch (storage) {
-    case FDIT_BF16: ((uint16_t *)to)[at] = to_bf16(x); break;
+    case FDIT_BF16: ((uint16_t *)to)[at] = fdit_host_to_bf16(x); break;
     case FDIT_F16: ((uint16_t *)to)[at] = to_f16(x); break;
     case FDIT_I8:
         ((int8_t *)to)[at] = isnan(scale) ? 1 : scale > 0 ? (int8_t)lrintf(x / scale) : 0;

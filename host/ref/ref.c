@@ -82,6 +82,14 @@ static void copy(fdit_device *dev, struct fdit_tensor to, struct fdit_tensor fro
 {
     (void)dev;
     size_t width = fdit_dtype_bytes(to.type);
+    if (to.type != from.type) {
+        for (size_t i = 0; i < n; i++)
+            if (to.type == FDIT_BF16)
+                ((uint16_t *)to.buffer->handle)[to.offset + i] = fdit_host_to_bf16(f32(from)[i]);
+            else
+                f32(to)[i] = fdit_host_from_bf16(((const uint16_t *)from.buffer->handle)[from.offset + i]);
+        return;
+    }
     memcpy((char *)to.buffer->handle + to.offset * width,
            (const char *)from.buffer->handle + from.offset * width, n * width);
 }

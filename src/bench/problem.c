@@ -117,6 +117,15 @@ static bool parse_recompute(const char *word, enum fdit_recompute *out)
     return false;
 }
 
+static bool parse_activations(const char *word, enum fdit_dtype *out)
+{
+    bool bf16 = !strcmp(word, "activations=bf16");
+    if (!bf16 && strcmp(word, "activations=f32"))
+        return false;
+    *out = bf16 ? FDIT_BF16 : FDIT_F32;
+    return true;
+}
+
 static enum fdit_status parse_model(const struct words *w, struct fdit_bench_problem *p)
 {
     static const char wanted[] =
@@ -124,7 +133,7 @@ static enum fdit_status parse_model(const struct words *w, struct fdit_bench_pro
         "samples as b2, and perhaps size=64, channels=1, classes=N (rows of the class table); "
         "block and "
         "train also what is trained (finediffusion, bitfit, norm, table, full) and "
-        "recompute=none|branches|block";
+        "recompute=none|branches|block or activations=f32|bf16";
     enum fdit_status status = FDIT_OK;
     struct fdit_model_config *c = &p->config;
     bool trains = p->kind != FDIT_BENCH_SAMPLE;
@@ -145,9 +154,13 @@ static enum fdit_status parse_model(const struct words *w, struct fdit_bench_pro
                  !numbered(word, "size=", MOST_SIZE, &c->input_size) &&
                  !numbered(word, "channels=", MOST_SIZE, &c->channels) &&
                  !numbered(word, "classes=", MOST_SIZE, &c->rows) &&
-                 !(trains && parse_recompute(word, &p->recompute)))
+                 !(trains && parse_recompute(word, &p->recompute)) &&
+                 !(trains && parse_activations(word, &p->activations)))
             TRY(refuse(w, word, wanted));
     }
+    if (p->activations != FDIT_F32 && p->recompute != FDIT_RECOMPUTE_NONE)
+        FAIL(w->ctx, FDIT_ERROR_ARGUMENT,
+             "problem '%s': activations=bf16 is for recompute=none, leave one out; %s", w->text, wanted);
     if (!c->width)
         FAIL(w->ctx, FDIT_ERROR_ARGUMENT, "problem '%s': the model is missing; %s", w->text,
              wanted);

@@ -28,6 +28,7 @@ struct fdit_bench_problem {
     struct fdit_model_config config; /* block, train, sample */
     const struct fdit_mask *mask;    /* block, train: what is trained */
     enum fdit_recompute recompute;
+    enum fdit_dtype activations;
     bool decode; /* vae: m pixels wide and high */
 };
 

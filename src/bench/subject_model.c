@@ -151,6 +151,7 @@ static enum fdit_status open_model(fdit_context *ctx, fdit_device *dev,
                                           .ema = p->kind == FDIT_BENCH_TRAIN,
                                           .batch = p->batch,
                                           .recompute = p->recompute,
+                                          .activations = p->activations,
                                           .storage = storage };
     TRY(fdit_alloc(ctx, 1, sizeof *s, &s));
     s->dev = dev;

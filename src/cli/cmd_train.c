@@ -12,7 +12,8 @@
 
 struct args {
     struct fdit_train_options o;
-    int flip; /* horizontal, none */
+    int flip;        /* horizontal, none */
+    int activations; /* f32, bf16 */
 };
 
 /* What a run's hooks need. */
@@ -91,6 +92,8 @@ static const struct fdit_option options[] = {
                      "what is trained: finediffusion (default), bitfit, norm, table or full"),
     FDIT_OPTION("recompute", "none|branches|block", CHOICE, struct args, o.recompute,
                 "what the backward pass computes again to save memory (default none)"),
+    FDIT_OPTION("activations", "f32|bf16", CHOICE, struct args, activations,
+                "type of what is kept for the backward pass (default f32); bf16 halves it"),
     FDIT_HEADING("Data"),
     FDIT_OPTION(
         "data", "DATA", TEXT, struct args, o.data,
@@ -320,6 +323,7 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
     (void)n;
     (void)operands;
     a->o.flip = a->flip == 0;
+    a->o.activations = a->activations ? FDIT_BF16 : FDIT_F32;
     a->o.memory = cli->memory;
     a->o.storage = fdit_cli_storage(cli);
     a->o.precision = fdit_cli_precision(cli);

@@ -421,7 +421,10 @@ void fdit_fill(fdit_device *dev, struct fdit_tensor t, size_t n, float value)
 void fdit_copy(fdit_device *dev, struct fdit_tensor to, struct fdit_tensor from, size_t n)
 {
     const struct fdit_dim dims[] = { FDIT_SIZE("n", n) };
-    const struct fdit_operand operands[] = { fdit_typed(fdit_out("to", to, n), from.type),
+    bool converts = (to.type == FDIT_F32 && from.type == FDIT_BF16) ||
+                    (to.type == FDIT_BF16 && from.type == FDIT_F32);
+    enum fdit_dtype type = converts ? to.type : from.type;
+    const struct fdit_operand operands[] = { fdit_typed(fdit_out("to", to, n), type),
                                              fdit_typed(fdit_in("from", from, n), from.type) };
     struct fdit_call call = FDIT_CALL(dev, FDIT_OP_COPY, dims, operands);
     if (!fdit_call_check(&call) || !fdit_call_start(&call))

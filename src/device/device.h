@@ -604,6 +604,8 @@ enum fdit_status fdit_read(fdit_context *ctx, fdit_device *dev, struct fdit_tens
 void fdit_read_begin(fdit_device *dev, struct fdit_tensor t, void *host, size_t n, int slot);
 enum fdit_status fdit_read_end(fdit_context *ctx, fdit_device *dev, int slot);
 void fdit_fill(fdit_device *dev, struct fdit_tensor t, size_t n, float value);
+/* Both of the same type; or one f32, the other bf16: rounded to the nearest, ties to even, NaN stays NaN, and
+ * back. */
 void fdit_copy(fdit_device *dev, struct fdit_tensor to, struct fdit_tensor from, size_t n);
 
 size_t fdit_weight_bytes(fdit_device *dev, const struct fdit_weight_desc *desc);

@@ -174,12 +174,17 @@ static void modulation_backward(struct fdit_model *m, const struct fdit_param *w
                                                              .beta = silu_beta });
 }
 
-/* What the backward pass of block i reads: kept, or computed again from the block's input. */
+/* What the backward pass of block i reads: kept (in bf16: widened first), or computed again from the block's
+ * input. */
 static struct fdit_block_saved recall(struct fdit_model *m, int i, int samples)
 {
     struct fdit_block_saved s = m->saved[i];
     bool branches_kept = m->options.recompute == FDIT_RECOMPUTE_BRANCHES;
     size_t md = (size_t)samples * (size_t)fdit_config_tokens(&m->config) * (size_t)m->config.width;
+    if (m->options.activations == FDIT_BF16) {
+        fdit_copy(m->dev, fdit_shared_all(m), s.rounded, m->shared_count);
+        return fdit_block_unrounded(m, i);
+    }
     if (m->options.recompute == FDIT_RECOMPUTE_NONE)
         return s;
     struct fdit_block_saved all = m->shared;

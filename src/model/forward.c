@@ -109,12 +109,24 @@ void fdit_block_forward(struct fdit_model *m, const struct fdit_block_params *p,
                                                  .gate_stride = stride, .residual = m->x });
 }
 
+struct fdit_block_saved fdit_block_unrounded(const struct fdit_model *m, int i)
+{
+    struct fdit_block_saved s = m->shared;
+    s.rstd1 = m->saved[i].rstd1;
+    s.lse = m->saved[i].lse;
+    s.rstd2 = m->saved[i].rstd2;
+    s.mod = m->saved[i].mod;
+    return s;
+}
+
 /* What block i keeps in a pass with the modulations from sample `first` on: its own tensors, and the shared
  * ones where only scratch is needed. */
 static struct fdit_block_saved keeps(const struct fdit_model *m, int i, int first)
 {
     struct fdit_block_saved s = m->saved ? m->saved[i] : m->shared;
-    if (!fdit_has(s.qkv)) {
+    if (fdit_has(s.rounded)) {
+        s = fdit_block_unrounded(m, i);
+    } else if (!fdit_has(s.qkv)) {
         s.qkv = m->shared.qkv;
         s.heads_out = m->shared.heads_out;
     }
@@ -180,6 +192,8 @@ static void run_block(struct fdit_model *m, int i, int samples, int first)
     if (fdit_has(s.x_in))
         fdit_copy(m->dev, s.x_in, m->x, md);
     fdit_block_forward(m, &m->blocks[i], &s, samples, false);
+    if (m->options.activations == FDIT_BF16)
+        fdit_copy(m->dev, m->saved[i].rounded, fdit_shared_all(m), m->shared_count);
 }
 
 static void block_modulations(struct fdit_model *m, int i, int samples)

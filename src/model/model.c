@@ -103,7 +103,7 @@ static enum fdit_status own(fdit_context *ctx, struct fdit_model *m, enum fdit_p
 }
 
 /* What of a block is laid out where. */
-enum { PART_X_IN = 1, PART_BRANCHES = 2, PART_WORK = 4, PART_INNER = 8 };
+enum { PART_X_IN = 1, PART_BRANCHES = 2, PART_WORK = 4, PART_INNER = 8, PART_SMALL = 16 };
 
 static enum fdit_status plan_block(fdit_context *ctx, struct fdit_model *m, struct fdit_block_saved *s,
                                    int parts, enum fdit_plan_kind kind, const char *label)
@@ -124,15 +124,31 @@ static enum fdit_status plan_block(fdit_context *ctx, struct fdit_model *m, stru
     }
     if (parts & PART_INNER) {
         place(&l, &s->xhat1, FDIT_F32, md);
+        place(&l, &s->xhat2, FDIT_F32, md);
+        place(&l, &s->fc1, FDIT_F32, md * (size_t)c->mlp_ratio);
+    }
+    if (parts & PART_SMALL) {
         place(&l, &s->rstd1, FDIT_F32, b * n);
         place(&l, &s->lse, FDIT_F32, b * n * (size_t)c->heads);
-        place(&l, &s->xhat2, FDIT_F32, md);
         place(&l, &s->rstd2, FDIT_F32, b * n);
-        place(&l, &s->fc1, FDIT_F32, md * (size_t)c->mlp_ratio);
     }
     if (l.status != FDIT_OK)
         return l.status;
+    if (s == &m->shared)
+        m->shared_count = l.used;
     return fdit_plan_add(ctx, &m->plan, kind, &s->buffer, l.used * sizeof(float), "%s", label);
+}
+
+/* The bf16 copy of what the shared buffer holds when the block is done. */
+static enum fdit_status plan_rounded(fdit_context *ctx, struct fdit_model *m, struct fdit_block_saved *s,
+                                     const char *label)
+{
+    struct layout l = { .ctx = ctx, .m = m, .buffer = &s->rounded_buffer };
+    place(&l, &s->rounded, FDIT_BF16, m->shared_count);
+    if (l.status != FDIT_OK)
+        return l.status;
+    return fdit_plan_add(ctx, &m->plan, FDIT_PLAN_ACTIVATIONS, l.buffer,
+                         l.used * fdit_dtype_bytes(FDIT_BF16), "%s", label);
 }
 
 static enum fdit_status plan_blocks(fdit_context *ctx, struct fdit_model *m)
@@ -140,33 +156,36 @@ static enum fdit_status plan_blocks(fdit_context *ctx, struct fdit_model *m)
     enum fdit_status status = FDIT_OK;
     char *label = NULL;
     int each = 0, once = PART_WORK;
+    const bool rounded = m->options.activations == FDIT_BF16;
     if (m->options.training) {
         switch (m->options.recompute) {
         case FDIT_RECOMPUTE_NONE:
-            each = PART_BRANCHES | PART_WORK | PART_INNER;
-            once = 0;
+            each = PART_SMALL | (rounded ? 0 : PART_BRANCHES | PART_WORK | PART_INNER);
+            once = rounded ? PART_BRANCHES | PART_WORK | PART_INNER : 0;
             break;
         case FDIT_RECOMPUTE_BRANCHES:
             each = PART_X_IN | PART_BRANCHES;
-            once = PART_WORK | PART_INNER;
+            once = PART_WORK | PART_INNER | PART_SMALL;
             break;
         case FDIT_RECOMPUTE_BLOCK:
             each = PART_X_IN;
-            once = PART_BRANCHES | PART_WORK | PART_INNER;
+            once = PART_BRANCHES | PART_WORK | PART_INNER | PART_SMALL;
             break;
         }
     }
+    if (once)
+        TRY(plan_block(ctx, m, &m->shared, once, FDIT_PLAN_SCRATCH, "activations shared by blocks"));
     if (each) {
         TRY(fdit_alloc(ctx, (size_t)m->config.depth, sizeof *m->saved, &m->saved));
         for (int i = 0; i < m->config.depth; i++) {
             TRY(fdit_strf(ctx, &label, "block %d activations", i));
             TRY(plan_block(ctx, m, &m->saved[i], each, FDIT_PLAN_ACTIVATIONS, label));
+            if (rounded)
+                TRY(plan_rounded(ctx, m, &m->saved[i], label));
             fdit_free(label);
             label = NULL;
         }
     }
-    if (once)
-        TRY(plan_block(ctx, m, &m->shared, once, FDIT_PLAN_SCRATCH, "activations shared by blocks"));
 out:
     fdit_free(label);
     return status;
@@ -316,7 +335,7 @@ static size_t workspace(struct fdit_model *m)
     static const enum fdit_op head_ops[] = { FDIT_OP_ATTENTION, FDIT_OP_ATTENTION_BACKWARD };
     static const enum fdit_op flat_ops[] = { FDIT_OP_ACTIVATION, FDIT_OP_ACTIVATION_BACKWARD,
                                              FDIT_OP_PATCHIFY, FDIT_OP_UNPATCHIFY };
-    struct fdit_op_shape shapes[80];
+    struct fdit_op_shape shapes[81];
     size_t k = (size_t)fdit_model_linears(c, b, trains_matrices(m), shapes), linears = k;
     for (size_t i = 0; i < linears; i += 3)
         shapes[k++] = (struct fdit_op_shape){ .op = FDIT_OP_COLUMN_SUM, .samples = b,
@@ -338,6 +357,8 @@ static size_t workspace(struct fdit_model *m)
                                           .n_in = c->rows, .n_out = d };
     shapes[k++] = (struct fdit_op_shape){ .op = FDIT_OP_SCATTER_ADD, .samples = b, .n_in = c->rows,
                                           .n_out = d };
+    if (m->options.activations != FDIT_F32)
+        shapes[k++] = (struct fdit_op_shape){ .op = FDIT_OP_COPY, .samples = b, .n = m->shared_count };
     return fdit_device_workspace(m->dev, shapes, k);
 }
 
@@ -356,6 +377,11 @@ enum fdit_status fdit_model_new(fdit_context *ctx, fdit_device *dev,
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
              "model: conditions of %d samples for a batch of %d; they are for the inference of a DiT and at "
              "least a batch", options->conditions, options->batch);
+    bool keeps_all = options->training && options->recompute == FDIT_RECOMPUTE_NONE;
+    if (options->activations != FDIT_F32 && (options->activations != FDIT_BF16 || !keeps_all))
+        FAIL(ctx, FDIT_ERROR_ARGUMENT,
+             "model: activations in %s; bf16 is for training, without recomputation",
+             fdit_dtype_name(options->activations));
     TRY(fdit_alloc(ctx, 1, sizeof *m, &m));
     m->dev = dev;
     m->config = *config;
@@ -381,6 +407,8 @@ void fdit_model_free(struct fdit_model *m)
         return;
     for (int i = 0; m->saved && i < m->config.depth; i++)
         fdit_buffer_free(m->saved[i].buffer);
+    for (int i = 0; m->saved && i < m->config.depth; i++)
+        fdit_buffer_free(m->saved[i].rounded_buffer);
     fdit_buffer_free(m->shared.buffer);
     for (int i = 0; i < m->n_own; i++)
         fdit_buffer_free(m->own[i]);

@@ -32,13 +32,16 @@ struct fdit_model_options {
     int conditions;               /* inference: hold the modulations of so many samples, those of several
                                    * passes: fdit_condition. 0: of a batch */
     enum fdit_recompute recompute;
+    enum fdit_dtype activations;  /* what is kept for the backward pass: FDIT_F32 (0), or FDIT_BF16, which
+                                   * needs recompute none */
     enum fdit_dtype storage;      /* of frozen matrices: FDIT_F32, ... */
     bool second_copy;             /* frozen matrices may be packed twice */
 };
 
 /* Everything one block keeps for its backward pass. Absent tensors were not planned. */
 struct fdit_block_saved {
-    fdit_buffer *buffer;
+    fdit_buffer *buffer, *rounded_buffer;
+    struct fdit_tensor rounded; /* with bf16 activations: a copy of model->shared, up to the small ones */
     struct fdit_tensor x_in;  /* [M, D] with recomputation */
     struct fdit_tensor mod;   /* of model->mods: [B, 6 D] shift1 scale1 gate1 shift2 scale2 gate2 */
     struct fdit_tensor xhat1, rstd1, qkv, lse, heads_out, attn_out;
@@ -56,7 +59,8 @@ struct fdit_model {
     struct fdit_end_params *ends;
 
     struct fdit_block_saved *saved;      /* [depth], or one that all blocks share */
-    struct fdit_block_saved shared;      /* inference and recomputation */
+    struct fdit_block_saved shared;      /* inference, recomputation, bf16 activations */
+    size_t shared_count;                 /* elements of it */
     struct fdit_binding *bindings;       /* tensors that get their buffer in fdit_model_allocate */
     size_t n_bindings, binding_capacity;
     fdit_buffer *own[32];                /* buffers of the tensors below, one each */

@@ -42,6 +42,14 @@ struct fdit_binding {
 void fdit_block_forward(struct fdit_model *m, const struct fdit_block_params *p,
                         struct fdit_block_saved *s, int samples, bool until_mlp_input);
 
+/* With bf16 activations: the shared tensors, and of block i those that stay f32. */
+struct fdit_block_saved fdit_block_unrounded(const struct fdit_model *m, int i);
+/* All of the shared tensors, [shared_count]. */
+static inline struct fdit_tensor fdit_shared_all(const struct fdit_model *m)
+{
+    return (struct fdit_tensor){ m->shared.buffer, 0, FDIT_F32 };
+}
+
 /* Block i of the forward pass, with its modulation from model->silu_c: model->x into model->x. And of the
  * backward pass, for the same samples: model->dx (gradient of the block's output) into model->dx (of its
  * input); the gradient of silu_c is added to model->dsilu_c. */

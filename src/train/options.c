@@ -98,6 +98,10 @@ enum fdit_status fdit_train_check(fdit_context *ctx, const struct fdit_train_opt
     if (!fdit_mask_find(o->tune))
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
              "--tune %s is not known; use finediffusion, bitfit, norm, table or full", o->tune);
+    if (o->activations != FDIT_F32 && o->recompute != FDIT_RECOMPUTE_NONE)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT,
+             "--activations %s: --recompute %s keeps next to none; leave out one of the two",
+             fdit_dtype_name(o->activations), fdit_recompute_name(o->recompute));
     if (o->steps <= 0 && !(o->epochs > 0))
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "--steps %lld: nothing to do; give --steps N or --epochs N, above 0",
              (long long)o->steps);
@@ -153,6 +157,7 @@ static json_t *to_json(const struct fdit_train_options *o)
     PUT("delta", text_or_null(o->delta));
     PUT("tune", json_string(o->tune));
     PUT("recompute", json_string(fdit_recompute_name(o->recompute)));
+    PUT("activations", json_string(fdit_dtype_name(o->activations)));
     PUT("weights", json_string(fdit_dtype_name(o->storage)));
     PUT("precision", json_string(fdit_dtype_name(o->precision)));
     PUT("data", text_or_null(o->data));

@@ -19,6 +19,7 @@ struct fdit_train_options {
     const char *delta;        /* start from this delta; NULL allowed */
     const char *tune;         /* name of a mask */
     enum fdit_recompute recompute;
+    enum fdit_dtype activations; /* kept for the backward pass: FDIT_F32, or FDIT_BF16 */
     enum fdit_dtype storage;  /* of frozen weights */
     enum fdit_dtype precision; /* what the device was opened for */
     /* data */

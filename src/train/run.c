@@ -246,6 +246,7 @@ static enum fdit_status plan_model(fdit_context *ctx, struct run *r)
                                     .ema = true,
                                     .batch = o->batch,
                                     .recompute = o->recompute,
+                                    .activations = o->activations,
                                     .storage = o->storage };
     struct fdit_loader_options l = loader_options(r);
     r->item = (size_t)r->config.channels * (size_t)r->config.input_size * (size_t)r->config.input_size;
