@@ -734,7 +734,7 @@ START_TEST(wrong_tensors)
         f->at->buffer = w.foreign;
         expect_failure(&w, "on another device", "another device");
         *f->at = right;
-        f->at->type = FDIT_BF16;
+        f->at->type = w.op == FDIT_OP_COPY ? FDIT_I32 : FDIT_BF16; /* copy converts bf16 */
         expect_failure(&w, "of another type", w.op == FDIT_OP_COPY ? "" : "bf16");
         *f->at = right;
         static const size_t beyond[] = { GUARD + 1, SIZE_MAX, SIZE_MAX / 4, SIZE_MAX / 4 + 2 };

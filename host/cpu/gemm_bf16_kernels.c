@@ -214,8 +214,8 @@ static void tile(const struct fdit_gemm *g, int m0, int m1, int n0, int n1, floa
                         __builtin_prefetch(to, 1, 3);
                         __builtin_prefetch(to + 16, 1, 3);
                     }
-                (g->a_turned ? tile_packed : tile_rows)[mr - 1](pairs, a_block + (size_t)i * ld, ld,
-                                                                panel, c, k0 == 0);
+                (g->a_turned ? tile_packed[mr - 1] : tile_rows[mr - 1])(pairs, a_block + (size_t)i * ld, ld,
+                                                                        panel, c, k0 == 0);
                 if (last)
                     finish(&g->to, c, NR, m0 + i, mr, n, nr);
             }

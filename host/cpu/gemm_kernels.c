@@ -460,7 +460,7 @@ static void tile_normal(const struct fdit_gemm *g, int m0, int m1, int n0, int n
                 if (last)
                     for (int j = 0; j < mr; j++)
                         __builtin_prefetch(g->to.c + (size_t)(m0 + i + j) * g->to.ldc + n, 1, 3);
-                (a.packed ? tile_packed : tile_rows)[mr - 1](kc, rows, a.ld, panel, c, k0 == 0);
+                (a.packed ? tile_packed[mr - 1] : tile_rows[mr - 1])(kc, rows, a.ld, panel, c, k0 == 0);
                 if (last)
                     finish(&g->to, c, NR, m0 + i, mr, n, nr);
             }
@@ -502,7 +502,7 @@ static void tile_transposed(const struct fdit_gemm *g, int m0, int m1, int n0, i
                     float *c = sum + (size_t)(n - n0) * NR;
                     if (k0 > 0)
                         prefetch(c + MR * NR, MR * NR);
-                    (packed ? tile_weight : tile_rows)[mr - 1](kc_up, b + (size_t)n * b_step, b_ld,
+                    (packed ? tile_weight[mr - 1] : tile_rows[mr - 1])(kc_up, b + (size_t)n * b_step, b_ld,
                                                                panel, c, k0 == 0);
                 }
             }
