@@ -43,6 +43,7 @@
 
 typedef float vf __attribute__((vector_size(FDIT_VLEN * 4)));
 typedef int32_t vi __attribute__((vector_size(FDIT_VLEN * 4)));
+typedef uint32_t vu __attribute__((vector_size(FDIT_VLEN * 4)));
 typedef float vf_mem __attribute__((vector_size(FDIT_VLEN * 4), aligned(4), may_alias));
 typedef int32_t vi_mem __attribute__((vector_size(FDIT_VLEN * 4), aligned(4), may_alias));
 

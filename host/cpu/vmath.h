@@ -86,7 +86,7 @@ FDIT_KERNEL vf vlog(vf x)
     vi tiny = (vi)(x < 1.17549435e-38f);
     vf y = vselect(tiny, x * 8388608.0f, x);
     /* y = 2^e m with m in [sqrt(1/2), sqrt(2)) */
-    vi bits = (vi)y - 0x3f3504f3;
+    vi bits = (vi)((vu)y - 0x3f3504f3u); /* wraps below 0, whose result is NaN */
     vi e = bits >> 23;
     vf m = (vf)((bits & 0x7fffff) + 0x3f3504f3);
     vf ef = __builtin_convertvector(e, vf) - (vf)(tiny & (vi)vset(23.0f));
