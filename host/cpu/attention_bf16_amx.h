@@ -11,31 +11,25 @@
 
 enum { TURNED_BLOCKS = BQ_TILE / 2 / 16 + 1, TURNED = TURNED_BLOCKS * 256 };
 
-/* Pairs of a panel: whole registers, filled up with zeros. */
-static int panel_pairs(int head_size)
-{
-    return round_up(head_size, 32) / 2;
-}
-
-/* Registers 0 .. 3 hold C, 4 and 5 operands A, 6 and 7 operands B. Of n % 16 pairs at the end, 5 and 7 hold
- * what is there: what lies behind is not theirs, and need not be finite. */
+/* Registers 0 .. 3 hold C, 4 and 5 whole operands, 6 and 7 those of the last n % 16 pairs: what
+ * lies behind them is not theirs, and need not be finite. */
 FDIT_KERNEL void begin_pairs(int n)
 {
     struct amx_config c = { .palette = 1,
                             .row_bytes = { 64, 64, 64, 64, 64, 64, 64, 64 },
                             .rows = { 16, 16, 16, 16, 16, 16, 16, 16 } };
     if (n % 16) {
-        c.row_bytes[5] = (uint16_t)(n % 16 * 4);
+        c.row_bytes[6] = (uint16_t)(n % 16 * 4);
         c.rows[7] = (uint8_t)(n % 16);
     }
     amx_configure(&c);
 }
 
-/* C [16 or 32][16 or 32] (+)= A B over n pairs, a multiple of 16 if `whole`. Element (i, k) of A is at
- * a[i lda + k], or, of blocks of 16 x 16, block (i / 16, k / 16) at a + i / 16 below + k ka. */
-FDIT_KERNEL void square(const bool two_rows, const bool two_columns, const bool whole, int n,
-                        const uint32_t *a, size_t lda, size_t ka, size_t below, const uint32_t *b,
-                        size_t bk, float *c, size_t ci, bool add)
+/* C [16 or 32][16 or 32] (+)= A B over n pairs. Element (i, k) of A is at a[i lda + k], or, of
+ * blocks of 16 x 16, block (i / 16, k / 16) at a + i / 16 below + k ka. */
+FDIT_KERNEL void square(const bool two_rows, const bool two_columns, int n, const uint32_t *a,
+                        size_t lda, size_t ka, size_t below, const uint32_t *b, size_t bk, float *c,
+                        size_t ci, bool add)
 {
     if (add) {
         AMX_LOAD(0, c, ci * 4);
@@ -51,32 +45,26 @@ FDIT_KERNEL void square(const bool two_rows, const bool two_columns, const bool 
         AMX_ZERO(2);
         AMX_ZERO(3);
     }
-/* The products of 16 pairs, or fewer: A0 and A1 (B0 and B1) may be one register. */
-#define PAIRS(A0, A1, B0, B1)                                                                      \
-    AMX_LOAD(A0, a, lda * 4);                                                                      \
-    AMX_LOAD(B0, b, bk * 4);                                                                       \
-    AMX_DOT(0, A0, B0);                                                                            \
-    if (two_columns) {                                                                             \
-        AMX_LOAD(B1, b + 16, bk * 4);                                                              \
-        AMX_DOT(1, A0, B1);                                                                        \
-    }                                                                                              \
+#define PAIRS(A, B)                                                                                \
+    AMX_LOAD(A, a, lda * 4);                                                                       \
+    AMX_LOAD(B, b, bk * 4);                                                                        \
+    AMX_DOT(0, A, B);                                                                              \
     if (two_rows) {                                                                                \
-        AMX_LOAD(A1, a + below, lda * 4);                                                          \
-        if (two_columns)                                                                           \
-            AMX_DOT(3, A1, B1);                                                                    \
-        if (two_columns && #B0[0] == #B1[0])                                                       \
-            AMX_LOAD(B0, b, bk * 4);                                                               \
-        AMX_DOT(2, A1, B0);                                                                        \
+        AMX_LOAD(A, a + below, lda * 4);                                                           \
+        AMX_DOT(2, A, B);                                                                          \
+    }                                                                                              \
+    if (two_columns) {                                                                             \
+        AMX_LOAD(B, b + 16, bk * 4);                                                               \
+        if (two_rows)                                                                              \
+            AMX_DOT(3, A, B);                                                                      \
+        AMX_LOAD(A, a, lda * 4);                                                                   \
+        AMX_DOT(1, A, B);                                                                          \
     }
     for (int k = 0; k + 16 <= n; k += 16, a += 16 * ka, b += 16 * bk) {
-        if (whole) {
-            PAIRS(4, 5, 6, 7)
-        } else {
-            PAIRS(4, 4, 6, 6)
-        }
+        PAIRS(4, 5)
     }
-    if (!whole) {
-        PAIRS(5, 5, 7, 7)
+    if (n % 16) {
+        PAIRS(6, 7)
     }
 #undef PAIRS
     AMX_STORE(0, c, ci * 4);
@@ -88,28 +76,17 @@ FDIT_KERNEL void square(const bool two_rows, const bool two_columns, const bool 
         AMX_STORE(3, c + 16 * ci + 16, ci * 4);
 }
 
-typedef void square_fn(int n, const uint32_t *a, size_t lda, size_t ka, size_t below, const uint32_t *b,
-                       size_t bk, float *c, size_t ci, bool add);
-#define SQUARE(name, two_rows, two_columns, whole)                                                 \
+#define SQUARE(name, two_rows, two_columns)                                                        \
     static __attribute__((noinline)) void name(int n, const uint32_t *a, size_t lda, size_t ka,    \
                                                size_t below, const uint32_t *b, size_t bk,         \
                                                float *c, size_t ci, bool add)                      \
     {                                                                                              \
-        square(two_rows, two_columns, whole, n, a, lda, ka, below, b, bk, c, ci, add);             \
+        square(two_rows, two_columns, n, a, lda, ka, below, b, bk, c, ci, add);                    \
     }
-SQUARE(square_16_16, false, false, true)
-SQUARE(square_16_32, false, true, true)
-SQUARE(square_32_16, true, false, true)
-SQUARE(square_32_32, true, true, true)
-SQUARE(square_16_16_ragged, false, false, false)
-SQUARE(square_16_32_ragged, false, true, false)
-SQUARE(square_32_16_ragged, true, false, false)
-SQUARE(square_32_32_ragged, true, true, false)
-/* [n % 16 != 0][two rows][two columns] */
-static square_fn *const squares[2][2][2] = {
-    { { square_16_16, square_16_32 }, { square_32_16, square_32_32 } },
-    { { square_16_16_ragged, square_16_32_ragged }, { square_32_16_ragged, square_32_32_ragged } },
-};
+SQUARE(square_16_16, false, false)
+SQUARE(square_16_32, false, true)
+SQUARE(square_32_16, true, false)
+SQUARE(square_32_32, true, true)
 
 /* Block (i, k) of 16 x 16 at to + 256 k, from element (i, k) at a[k lda + i]. */
 FDIT_KERNEL void turn_columns(uint32_t *to, const uint32_t *a, size_t lda, int n)
@@ -140,23 +117,29 @@ static void product(bool columns, int rows, int vectors, int n, const uint32_t *
             if (two)
                 turn_columns(turned + TURNED, a + i + 16, lda, n);
         }
-        for (int v = 0; v < vectors; v += 2)
-            squares[n % 16 != 0][two][v + 1 < vectors](n, from, ld, ka, below, b + v * VL, bk,
-                                                       c + (size_t)i * ci + v * VL, ci, add);
+        for (int v = 0; v < vectors; v += 2) {
+            float *to = c + (size_t)i * ci + v * VL;
+            if (v + 1 < vectors)
+                (two ? square_32_32 : square_16_32)(n, from, ld, ka, below, b + v * VL, bk, to, ci,
+                                                    add);
+            else
+                (two ? square_32_16 : square_16_16)(n, from, ld, ka, below, b + v * VL, bk, to, ci,
+                                                    add);
+        }
     }
     amx_end();
 }
 
-/* C [rows, keys rounded up to panels] = A B, B in panels of `pairs` rows (panel_pairs). */
+/* C [rows, keys rounded up to panels] = A B, B in panels of `pairs` rows. */
 static void product_panels(int rows, int keys, int pairs, const uint32_t *a, size_t lda,
                            const uint32_t *panels, float *c, size_t ci)
 {
     begin_pairs(pairs);
     for (int i = 0; i < rows; i += 32)
         for (int j = 0; j < keys; j += PANEL)
-            squares[0][i + 16 < rows][1](pairs, a + (size_t)i * lda, lda, 1, 16 * lda,
-                                         panels + (size_t)j * (size_t)pairs, PANEL,
-                                         c + (size_t)i * ci + j, ci, false);
+            (i + 16 < rows ? square_32_32 : square_16_32)(
+                pairs, a + (size_t)i * lda, lda, 1, 16 * lda, panels + (size_t)j * (size_t)pairs,
+                PANEL, c + (size_t)i * ci + j, ci, false);
     amx_end();
 }
 

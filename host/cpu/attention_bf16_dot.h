@@ -6,12 +6,6 @@
 
 #define ROW_STEP 12 /* rows of a register tile */
 
-/* Pairs of a panel. */
-static int panel_pairs(int head_size)
-{
-    return pairs_of(head_size);
-}
-
 /* C [ROW_STEP][nv] (+)= sum over k of A(i, k) B(k, .): A(i, k) = a[i ai + k ak], row k of B at b +
  * k bk. */
 FDIT_KERNEL void micro(const int nv, int n, const uint32_t *a, size_t ai, size_t ak,

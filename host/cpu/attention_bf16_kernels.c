@@ -76,7 +76,7 @@ static int row_pairs(int head_size)
 /* Keys 0 .. n-1 into panels [dh / 2][PANEL]; those that fill up the last panel are 0. */
 static void pack_panels(uint32_t *to, const float *from, size_t stride, int n, int dh)
 {
-    const int pairs = panel_pairs(dh);
+    const int pairs = pairs_of(dh);
     uint32_t part[16 * PANEL];
     for (int j = 0; j < n; j += PANEL, to += (size_t)pairs * PANEL)
         for (int d = 0; d < dh; d += 32) {
@@ -185,7 +185,7 @@ static size_t forward_layout(int rows, int dh, float *at, struct forward *f)
 {
     const size_t width = (size_t)padded(dh);
     size_t n = 0;
-    f->kt = take(at, &n, (size_t)round_up(rows, PANEL) * (size_t)panel_pairs(dh));
+    f->kt = take(at, &n, (size_t)round_up(rows, PANEL) * (size_t)pairs_of(dh));
     f->v = take(at, &n, (size_t)pairs_of(rows) * width);
     f->q = take(at, &n, (size_t)Q_TILE * (size_t)row_pairs(dh));
     f->p = take(at, &n, (size_t)Q_TILE * PAIR_STRIDE);
@@ -278,7 +278,7 @@ static void forward_tile(const struct fdit_cpu_attention_head *h, int query_tile
     for (int key = 0; key < h->rows; key += K_TILE) {
         const int keys = min_int(K_TILE, h->rows - key), columns = round_up(keys, PANEL);
         const bool first = key == 0;
-        product_panels(rows, keys, panel_pairs(dh), f.q, ld, f.kt + (size_t)key * (size_t)panel_pairs(dh),
+        product_panels(rows, keys, pairs_of(dh), f.q, ld, f.kt + (size_t)key * (size_t)pairs_of(dh),
                        f.s, S_STRIDE);
         for (int j = keys; j < columns; j++)
             for (int r = 0; r < rows; r++)
@@ -310,7 +310,7 @@ struct backward {
 
 static size_t backward_layout(int rows, int dh, float *at, struct backward *f)
 {
-    const size_t width = (size_t)padded(dh), pairs = (size_t)panel_pairs(dh);
+    const size_t width = (size_t)padded(dh), pairs = (size_t)pairs_of(dh);
     const size_t row = (size_t)row_pairs(dh);
     size_t n = 0;
     f->kt = take(at, &n, BK_TILE * pairs);
@@ -380,7 +380,7 @@ static void load_queries(const struct fdit_cpu_attention_head *h, int begin, int
 static void scores(const struct backward *f, int n, int keys, int dh, bool columns_too,
                    bool rows_too)
 {
-    const int rows = round_up(n, ROW_STEP), columns = round_up(keys, PANEL), pairs = panel_pairs(dh);
+    const int rows = round_up(n, ROW_STEP), columns = round_up(keys, PANEL), pairs = pairs_of(dh);
     const size_t ld = (size_t)row_pairs(dh);
     product_panels(rows, keys, pairs, f->q, ld, f->kt, f->s, P_STRIDE);
     product_panels(rows, keys, pairs, f->dout, ld, f->vt, f->dp, P_STRIDE);
