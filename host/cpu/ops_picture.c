@@ -42,26 +42,31 @@ size_t fdit_cpu_picture_workspace(const struct fdit_cpu *cpu, const struct fdit_
 /* -------------------------------------------------------------------------------------------- conv
  */
 
+/* The numbers of a pixel, of the enlarged picture with upsample; NULL: it lies outside, they are 0. */
+static const float *pixel(const struct fdit_conv_args *a, const float *x, long row, long column)
+{
+    const int up = a->upsample ? 1 : 0;
+    if (row < 0 || row >= (long)a->height << up || column < 0 || column >= (long)a->width << up)
+        return NULL;
+    return x + ((size_t)(row >> up) * (size_t)a->width + (size_t)(column >> up)) * (size_t)a->n_in;
+}
+
 /* Part k0 .. k0 + kc-1 of the patch whose first pixel is (i, j) of v. */
 static void collect(const struct fdit_conv_args *a, const float *x, long i, long j, size_t k0,
                     size_t kc, float *to)
 {
     const size_t n = (size_t)a->n_in;
-    const long up = a->upsample ? 1 : 0, height = (long)a->height << up,
-               width = (long)a->width << up;
-    const bool whole = !up && j >= 0 && j + 2 < width;
+    const bool whole = !a->upsample && j >= 0 && j + 2 < a->width;
     while (kc) {
         size_t tap = k0 / n, c = k0 % n;
-        long row = i + (long)(tap / 3), column = j + (long)(tap % 3);
+        const float *from = pixel(a, x, i + (long)(tap / 3), j + (long)(tap % 3));
         /* The taps of a row lie side by side, unless pixels are repeated or the border is near. */
         size_t run = (whole ? (3 - tap % 3) * n : n) - c;
         run = run < kc ? run : kc;
-        if (row < 0 || row >= height || column < 0 || column >= width)
-            memset(to, 0, run * sizeof *to);
+        if (from)
+            memcpy(to, from + c, run * sizeof *to);
         else
-            memcpy(to,
-                   x + ((size_t)(row >> up) * (size_t)a->width + (size_t)(column >> up)) * n + c,
-                   run * sizeof *to);
+            memset(to, 0, run * sizeof *to);
         to += run;
         k0 += run;
         kc -= run;
@@ -90,19 +95,13 @@ static void collect_block(const struct fdit_gemm *g, int m0, int mc, int k0, int
 static void locate_taps(const struct fdit_gemm *g, int m, const float *at[9])
 {
     const struct fdit_conv_args *a = g->picture;
-    const long up = a->upsample ? 1 : 0, height = (long)a->height << up, width = (long)a->width << up;
-    const int out_w = fdit_conv_width(a), line = m / out_w;
+    const int width = fdit_conv_width(a), line = m / width;
     const float *x = fdit_cpu_f32(a->x) + (size_t)(line / a->out_height) * (size_t)a->height *
                                               (size_t)a->width * (size_t)a->n_in;
-    const long i = (long)(line % a->out_height) * a->stride + a->first,
-               j = (long)(m % out_w) * a->stride - (a->stride == 1);
-    for (int tap = 0; tap < 9; tap++) {
-        const long row = i + tap / 3, column = j + tap % 3;
-        const bool inside = row >= 0 && row < height && column >= 0 && column < width;
-        at[tap] = !inside ? NULL
-                          : x + ((size_t)(row >> up) * (size_t)a->width + (size_t)(column >> up)) *
-                                    (size_t)a->n_in;
-    }
+    const long row = (long)(line % a->out_height) * a->stride + a->first,
+               column = (long)(m % width) * a->stride - (a->stride == 1);
+    for (int tap = 0; tap < 9; tap++)
+        at[tap] = pixel(a, x, row + tap / 3, column + tap % 3);
 }
 
 void fdit_cpu_conv(fdit_device *dev, const struct fdit_conv_args *a)
