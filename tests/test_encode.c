@@ -5,7 +5,7 @@
 #include "core/mem.h"
 #include "data_fixture.h"
 #include "encode/encode.h"
-#include "format/half.h"
+#include "core/half.h"
 #include "format/picture.h"
 #include "model_fixture.h"
 #include "sample/job.h"

@@ -7,6 +7,7 @@
 #include "config.h"
 #endif
 
+#include "core/half.h"
 #include "cpu/gemm.h"
 #include "harness.h"
 
@@ -51,10 +52,8 @@ static float *floats(size_t n)
 
 static void round_to_bf16(float *p, size_t n)
 {
-    for (size_t i = 0; i < n; i++) {
-        uint32_t u = (uint32_t)fdit_gemm_to_bf16(p[i]) << 16;
-        memcpy(&p[i], &u, sizeof u);
-    }
+    for (size_t i = 0; i < n; i++)
+        p[i] = fdit_bf16_value(fdit_bf16_of(p[i]));
 }
 
 /* n floats with guards on both sides; the pointer is to the first of the n. */

@@ -4,7 +4,7 @@
 
 #include "core/file.h"
 #include "core/mem.h"
-#include "format/half.h"
+#include "core/half.h"
 #include "format/pt.h"
 #include "format/pt_pickle.h"
 

@@ -8,6 +8,7 @@
  * second-level one. */
 #include "cpu/gemm_kernels.h"
 
+#include "core/half.h"
 #include "cpu/simd.h"
 
 #if FDIT_VLEN == 16
@@ -142,12 +143,11 @@ static void pack_as(enum fdit_dtype type, void *dst, float *scale, const float *
             if (type == FDIT_I8)
                 ((int8_t *)dst)[at] = fdit_gemm_to_int8(x, scale[j]);
             else
-                ((uint16_t *)dst)[at] = fdit_gemm_to_bf16(x);
+                ((uint16_t *)dst)[at] = fdit_bf16_of(x);
         }
 }
 
 typedef uint16_t vh __attribute__((vector_size(FDIT_VLEN * 2)));
-typedef uint32_t vu __attribute__((vector_size(FDIT_VLEN * 4)));
 typedef int8_t vb __attribute__((vector_size(FDIT_VLEN)));
 
 /* FDIT_VLEN packed numbers from place `at` on; `factor` is for int8. */

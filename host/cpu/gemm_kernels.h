@@ -139,13 +139,5 @@ static inline int8_t fdit_gemm_to_int8(float x, float scale)
     float q = x / scale;
     return (int8_t)(q >= 127 ? 127 : q <= -127 ? -127 : q == q ? lrintf(q) : 1);
 }
-static inline uint16_t fdit_gemm_to_bf16(float x)
-{
-    uint32_t u;
-    memcpy(&u, &x, sizeof u);
-    if ((u & 0x7fffffff) > 0x7f800000)
-        return (uint16_t)(u >> 16 | 0x40); /* NaN stays one */
-    return (uint16_t)((u + 0x7fff + (u >> 16 & 1)) >> 16);
-}
 
 #endif

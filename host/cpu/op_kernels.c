@@ -6,6 +6,7 @@
  * through their pointers might change the original, and every vector would load all of them again. */
 #include "cpu/op_kernels.h"
 
+#include "core/half.h"
 #include "cpu/vmath.h"
 
 #define VL FDIT_VLEN
@@ -519,23 +520,16 @@ static void gate_backward(float *dbranch, float *sum, const float *dy, const flo
     }
 }
 
-/* Plain loops without a branch: compilers make vectors of them. */
 static void to_bf16(uint16_t *y, const float *x, size_t n)
 {
-    for (size_t i = 0; i < n; i++) {
-        uint32_t bits;
-        memcpy(&bits, x + i, sizeof bits);
-        uint32_t nan = bits >> 16 | 0x40u, near = (bits + 0x7fffu + (bits >> 16 & 1u)) >> 16;
-        y[i] = (uint16_t)((bits & 0x7fffffffu) > 0x7f800000u ? nan : near);
-    }
+    for (size_t i = 0; i < n; i++)
+        y[i] = fdit_bf16_of(x[i]);
 }
 
 static void from_bf16(float *y, const uint16_t *x, size_t n)
 {
-    for (size_t i = 0; i < n; i++) {
-        uint32_t bits = (uint32_t)x[i] << 16;
-        memcpy(y + i, &bits, sizeof bits);
-    }
+    for (size_t i = 0; i < n; i++)
+        y[i] = fdit_bf16_value(x[i]);
 }
 
 const struct fdit_cpu_op_kernels FDIT_ISA_NAME(fdit_cpu_op_kernels) = {

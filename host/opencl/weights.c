@@ -4,8 +4,8 @@
  * for each of the n_out features. */
 #include "gemm.h"
 
+#include "core/half.h"
 #include "core/mem.h"
-#include "device/host_math.h"
 
 #include <math.h>
 #include <string.h>
@@ -70,7 +70,7 @@ static void row_scale(const float *row, int n, float *scale)
 static void store(enum fdit_dtype storage, void *to, size_t at, float x, float scale)
 {
     switch (storage) {
-    case FDIT_BF16: ((uint16_t *)to)[at] = fdit_host_to_bf16(x); break;
+    case FDIT_BF16: ((uint16_t *)to)[at] = fdit_bf16_of(x); break;
     case FDIT_F16: ((uint16_t *)to)[at] = to_f16(x); break;
     case FDIT_I8:
         ((int8_t *)to)[at] = isnan(scale) ? 1 : scale > 0 ? (int8_t)lrintf(x / scale) : 0;

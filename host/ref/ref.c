@@ -2,6 +2,7 @@
  * ref.c: the reference device, the yardstick of the tests: naive loops on f32 memory with double
  * accumulation (ref_kernels.inc), in the calling thread, every entry of the table. It is also the
  * smallest complete example of a back end. */
+#include "core/half.h"
 #include "core/mem.h"
 #include "device/host_math.h"
 #include "devices.h"
@@ -83,11 +84,10 @@ static void copy(fdit_device *dev, struct fdit_tensor to, struct fdit_tensor fro
     (void)dev;
     size_t width = fdit_dtype_bytes(to.type);
     if (to.type != from.type) {
-        for (size_t i = 0; i < n; i++)
-            if (to.type == FDIT_BF16)
-                ((uint16_t *)to.buffer->handle)[to.offset + i] = fdit_host_to_bf16(f32(from)[i]);
-            else
-                f32(to)[i] = fdit_host_from_bf16(((const uint16_t *)from.buffer->handle)[from.offset + i]);
+        if (to.type == FDIT_BF16)
+            fdit_f32_to_bf16(n, f32(from), (uint16_t *)to.buffer->handle + to.offset);
+        else
+            fdit_bf16_to_f32(n, (const uint16_t *)from.buffer->handle + from.offset, f32(to));
         return;
     }
     memcpy((char *)to.buffer->handle + to.offset * width,

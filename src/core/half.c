@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The two 16-bit float types. */
-#include "format/half.h"
+#include "core/half.h"
 
-#include <stdbool.h>
 #include <string.h>
 
 static uint32_t bits_of(float x)
@@ -43,11 +42,8 @@ void fdit_f32_to_f16(size_t n, const float *x, uint16_t *out)
 
 void fdit_f32_to_bf16(size_t n, const float *x, uint16_t *out)
 {
-    for (size_t i = 0; i < n; i++) {
-        uint32_t u = bits_of(x[i]);
-        bool is_nan = (u & 0x7fffffff) > 0x7f800000;
-        out[i] = (uint16_t)(is_nan ? u >> 16 | 0x40 : (u + 0x7fff + (u >> 16 & 1)) >> 16);
-    }
+    for (size_t i = 0; i < n; i++)
+        out[i] = fdit_bf16_of(x[i]);
 }
 
 /* No float32 on the way is subnormal, so flushing those to zero changes nothing. */
@@ -71,8 +67,6 @@ void fdit_f16_to_f32(size_t n, const uint16_t *x, float *out)
 
 void fdit_bf16_to_f32(size_t n, const uint16_t *x, float *out)
 {
-    for (size_t i = 0; i < n; i++) {
-        uint32_t u = (uint32_t)x[i] << 16;
-        memcpy(out + i, &u, sizeof u);
-    }
+    for (size_t i = 0; i < n; i++)
+        out[i] = fdit_bf16_value(x[i]);
 }

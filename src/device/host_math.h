@@ -6,8 +6,6 @@
 
 #include "device/device.h"
 
-#include <string.h>
-
 /* One row of modulate: y = u (1 + scale) + shift, u = xhat * weight + bias. weight and bias, shift and
  * scale may be NULL in pairs. y may be xhat. */
 void fdit_host_modulate(size_t width, float *y, const float *xhat, const float *weight,
@@ -41,22 +39,5 @@ void fdit_host_sampler(size_t n, const struct fdit_sampler_args *a, float *x_nex
 
 /* As the entry clip_scale; norm may be NULL. */
 void fdit_host_clip_scale(size_t n, const float *partial, double max_norm, float *scale, float *norm);
-
-/* To bf16 and back: nearest, ties to even, NaN stays NaN. */
-static inline uint16_t fdit_host_to_bf16(float x)
-{
-    uint32_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    if ((bits & 0x7fffffffu) > 0x7f800000u)
-        return (uint16_t)(bits >> 16 | 0x40u);
-    return (uint16_t)((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
-}
-static inline float fdit_host_from_bf16(uint16_t x)
-{
-    uint32_t bits = (uint32_t)x << 16;
-    float y;
-    memcpy(&y, &bits, sizeof y);
-    return y;
-}
 
 #endif

@@ -6,7 +6,7 @@
 #include "core/mem.h"
 #include "data/loader.h"
 #include "format/cache.h"
-#include "format/half.h"
+#include "core/half.h"
 #include "format/json.h"
 #include "vae/vae.h"
 

@@ -16,7 +16,7 @@
 #ifndef FDIT_FORMAT_SAFETENSORS_H
 #define FDIT_FORMAT_SAFETENSORS_H
 
-#include "format/half.h"
+#include "core/half.h"
 #include "format/tensor.h"
 
 struct fdit_safetensors;

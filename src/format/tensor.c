@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "format/tensor.h"
 
-#include "format/half.h"
+#include "core/half.h"
 
 #include <inttypes.h>
 #include <math.h>

@@ -3,7 +3,7 @@
 
 #include "core/mem.h"
 #include "data/split.h"
-#include "format/half.h"
+#include "core/half.h"
 #include "vae/vae.h"
 
 #include <string.h>
