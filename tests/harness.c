@@ -115,6 +115,16 @@ struct test_error test_compare(const float *got, const float *wanted, size_t n)
     return error;
 }
 
+double test_largest(const float *x, size_t n)
+{
+    double largest = 0;
+    for (size_t i = 0; i < n; i++) {
+        double v = fabs((double)x[i]); /* fmax here breaks GCC 12 for AArch64 */
+        largest = v > largest ? v : largest;
+    }
+    return largest;
+}
+
 size_t test_first_difference(const void *got, const void *wanted, size_t n, size_t element_bytes)
 {
     const char *a = got, *b = wanted;

@@ -39,6 +39,8 @@ struct test_error {
     float got, wanted;
 };
 struct test_error test_compare(const float *got, const float *wanted, size_t n);
+/* The largest magnitude, NaN passed over. */
+double test_largest(const float *x, size_t n);
 /* Index of the first element whose bits differ, n if there is none. */
 size_t test_first_difference(const void *got, const void *wanted, size_t n, size_t element_bytes);
 

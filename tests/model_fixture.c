@@ -171,7 +171,7 @@ static double bf16_tolerance(const char *key)
 void test_agree_except(const char *key, const char *what, const float *got, const float *wanted, size_t n,
                        size_t exceptions, double exception_size)
 {
-    double absolute, relative, largest = 0;
+    double absolute, relative;
     size_t off = 0;
     ck_assert_msg(tolerance(key, &absolute, &relative), "tolerances.json has no row \"%s\"", key);
     if (precision != FDIT_F32) {
@@ -185,8 +185,7 @@ void test_agree_except(const char *key, const char *what, const float *got, cons
                       (double)e.wanted);
         return;
     }
-    for (size_t i = 0; i < n; i++)
-        largest = fmax(largest, fabs((double)wanted[i]));
+    double largest = test_largest(wanted, n);
     for (size_t i = 0; i < n; i++) {
         double d = fabs((double)got[i] - (double)wanted[i]);
         bool good = d <= absolute && (largest < 1e-12 || d <= relative * largest);

@@ -34,9 +34,7 @@ tests_test_progress_SOURCES = tests/test_progress.c
 
 check_PROGRAMS += tests/test_gemm
 tests_test_gemm_SOURCES = tests/test_gemm.c
-if HAVE_AVX2
-tests_test_gemm_LDADD = libfdit_cpu_wide.la $(LDADD)
-endif
+tests_test_gemm_LDADD = $(wide_kernels) $(LDADD)
 
 check_PROGRAMS += tests/test_image
 tests_test_image_SOURCES = tests/test_image.c
@@ -145,9 +143,7 @@ tests_fuzz_fuzz_taxonomy_LDFLAGS = $(fuzz_link_flags)
 
 check_PROGRAMS += tests/test_cpu_ops
 tests_test_cpu_ops_SOURCES = tests/test_cpu_ops.c
-if HAVE_AVX2
-tests_test_cpu_ops_LDADD = libfdit_cpu_wide.la $(LDADD)
-endif
+tests_test_cpu_ops_LDADD = $(wide_kernels) $(LDADD)
 
 check_PROGRAMS += tests/test_core
 tests_test_core_SOURCES = tests/test_core.c

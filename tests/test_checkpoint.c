@@ -85,10 +85,10 @@ static int check_same(struct fdit_checkpoint *a, struct fdit_checkpoint *b, doub
         ck_assert_ok(ctx, fdit_alloc(ctx, p->count, sizeof *y, &y));
         ck_assert_ok(ctx, fdit_checkpoint_read(ctx, a, p, x));
         ck_assert_ok(ctx, fdit_checkpoint_read(ctx, b, p, y));
-        double largest = 0, off = 0;
+        double largest = test_largest(y, p->count), off = 0;
         for (size_t k = 0; k < p->count; k++) {
-            largest = fmax(largest, fabs((double)y[k]));
-            off = fmax(off, fabs((double)x[k] - y[k]));
+            double d = fabs((double)x[k] - y[k]);
+            off = d > off ? d : off;
         }
         ck_assert_msg(off <= most * largest, "%s: %s is off by %g of %g", fdit_checkpoint_path(a),
                       p->name, off, largest);

@@ -92,8 +92,10 @@ void ref_softmax(fdit_device *dev, const struct fdit_softmax_args *a)
         const float *x = f32(a->x) + r * n;
         float *y = f32(a->y) + r * n;
         double most = -INFINITY, sum = 0;
-        for (size_t i = 0; i < n; i++)
-            most = fmax(most, (double)a->scale * (double)x[i]);
+        for (size_t i = 0; i < n; i++) {
+            double v = (double)a->scale * (double)x[i]; /* fmax here breaks GCC 12 for AArch64 */
+            most = v > most ? v : most;
+        }
         for (size_t i = 0; i < n; i++)
             sum += exp((double)a->scale * (double)x[i] - most);
         for (size_t i = 0; i < n; i++)

@@ -179,8 +179,10 @@ void fdit_generic_softmax(fdit_device *dev, const struct fdit_softmax_args *a)
     for (size_t r = 0; r < (size_t)a->m && dev->status == FDIT_OK; r++) {
         double most = -INFINITY, sum = 0;
         get(dev, a->x, r * n, x, n);
-        for (size_t i = 0; i < n; i++)
-            most = fmax(most, (double)a->scale * x[i]);
+        for (size_t i = 0; i < n; i++) {
+            double v = (double)a->scale * x[i]; /* fmax here breaks GCC 12 for AArch64 */
+            most = v > most ? v : most;
+        }
         for (size_t i = 0; i < n; i++)
             sum += exp((double)a->scale * x[i] - most);
         for (size_t i = 0; i < n; i++)
