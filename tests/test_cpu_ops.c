@@ -6,6 +6,7 @@
 #include "config.h"
 #endif
 
+#include "core/mem.h"
 #include "cpu/cpu.h"
 #include "cpu/op_kernels.h"
 #include "cpu/ops.h"
@@ -13,8 +14,10 @@
 #include "harness.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { MAX_TABLES = 6 };
 struct table {
@@ -560,6 +563,44 @@ START_TEST(other_ops)
 END_TEST
 
 /* An op that finds less workspace than it needs says so and touches nothing. */
+/* What the processor is called by what the system says of it. */
+START_TEST(processor_names)
+{
+    static const struct {
+        const char *text, *name;
+    } cases[] = {
+        { "processor\t: 0\nmodel\t\t: 106\nmodel name\t: Some CPU @ 2.60GHz\nmodel name\t: Other\n",
+          "Some CPU @ 2.60GHz" },
+        { "processor\t: 0\nCPU implementer\t: 0x41\nCPU part\t: 0xd0c\nCPU revision\t: 1\n",
+          "ARM Neoverse-N1" },
+        { "CPU implementer\t: 0x41\nCPU part\t: 0xd03\n\nCPU implementer\t: 0x41\nCPU part\t: 0xd08\n",
+          "ARM Cortex-A72" },
+        { "CPU implementer\t: 0x61\nCPU part\t: 0x23\n", "ARM CPU, implementer 0x61, part 0x023" },
+        { "processor\t: 0\n", "CPU" },
+        { "", "CPU" },
+    };
+    fdit_context *ctx = fdit_context_new();
+    char path[] = "/tmp/fdit-cpuinfo-XXXXXX", *name;
+    int file = mkstemp(path);
+    ck_assert_int_ge(file, 0);
+    close(file);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        FILE *f = fopen(path, "w");
+        ck_assert_ptr_nonnull(f);
+        fputs(cases[i].text, f);
+        fclose(f);
+        ck_assert_ok(ctx, fdit_cpu_name(ctx, path, &name));
+        ck_assert_str_eq(name, cases[i].name);
+        fdit_free(name);
+    }
+    unlink(path);
+    ck_assert_ok(ctx, fdit_cpu_name(ctx, path, &name));
+    ck_assert_str_eq(name, "CPU");
+    fdit_free(name);
+    fdit_context_free(ctx);
+}
+END_TEST
+
 START_TEST(short_workspace)
 {
     fdit_context *ctx = fdit_context_new();
@@ -605,6 +646,7 @@ int main(void)
     tcase_add_test(attention, attention_nan);
     tcase_add_loop_test(rest, other_ops, 0, N_OPS);
     tcase_add_test(rest, short_workspace);
+    tcase_add_test(rest, processor_names);
     suite_add_tcase(suite, attention);
     suite_add_tcase(suite, rest);
     return test_run(suite);

@@ -39,6 +39,7 @@
 
 enum fdit_cpu_isa {
     FDIT_CPU_GENERIC,
+    FDIT_CPU_NEON,
     FDIT_CPU_AVX2,
     FDIT_CPU_AVX512,
     FDIT_CPU_AVX512BF16,
@@ -116,6 +117,10 @@ bool fdit_cpu_isa_get(int i, struct fdit_cpu_isa_entry *out);
  * this processor lacks it. */
 enum fdit_status fdit_cpu_isa_choose(fdit_context *ctx, const char *name,
                                      struct fdit_cpu_isa_entry *out);
+
+/* name.c: what the processor is called by a file like /proc/cpuinfo: "AMD EPYC 7763 64-Core Processor",
+ * "ARM Neoverse-N1"; "CPU" where the file does not say or is not there. Free with fdit_free. */
+enum fdit_status fdit_cpu_name(fdit_context *ctx, const char *cpuinfo, char **out);
 
 /* linear.c: the three products; weights. */
 void fdit_cpu_linear(fdit_device *dev, const struct fdit_linear_args *a);

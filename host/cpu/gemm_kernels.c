@@ -20,7 +20,7 @@
 #define FDIT_KC 384
 #define FDIT_MC 144
 #elif defined(__aarch64__)
-#define MR 12
+#define MR 8 /* the compilers load a register tile's scalars ahead: with more rows accumulators spill */
 #define FDIT_KC 512
 #define FDIT_MC 144
 #else
@@ -308,15 +308,15 @@ REGISTER_TILES(3)
 REGISTER_TILES(4)
 REGISTER_TILES(5)
 REGISTER_TILES(6)
-#if MR >= 12
+#if MR >= 8
 REGISTER_TILES(7)
 REGISTER_TILES(8)
+#endif
+#if MR >= 14
 REGISTER_TILES(9)
 REGISTER_TILES(10)
 REGISTER_TILES(11)
 REGISTER_TILES(12)
-#endif
-#if MR >= 14
 REGISTER_TILES(13)
 REGISTER_TILES(14)
 #endif
@@ -328,10 +328,8 @@ REGISTER_TILES(14)
 #define ALL_TILES(kind)                                                                            \
     FIRST_SIX(kind), tile_##kind##_7, tile_##kind##_8, tile_##kind##_9, tile_##kind##_10,          \
         tile_##kind##_11, tile_##kind##_12, tile_##kind##_13, tile_##kind##_14
-#elif MR == 12
-#define ALL_TILES(kind)                                                                            \
-    FIRST_SIX(kind), tile_##kind##_7, tile_##kind##_8, tile_##kind##_9, tile_##kind##_10,          \
-        tile_##kind##_11, tile_##kind##_12
+#elif MR == 8
+#define ALL_TILES(kind) FIRST_SIX(kind), tile_##kind##_7, tile_##kind##_8
 #else
 #define ALL_TILES(kind) FIRST_SIX(kind)
 #endif

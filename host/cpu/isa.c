@@ -74,6 +74,11 @@ bool fdit_cpu_isa_get(int i, struct fdit_cpu_isa_entry *out)
     const struct fdit_cpu_isa_entry entries[] = {
         { "generic", FDIT_CPU_GENERIC, 4, &fdit_cpu_gemm_kernels_generic,
           &fdit_cpu_op_kernels_generic, NULL, NULL, NULL, true },
+#if defined(__aarch64__)
+        /* Every such processor has it, so the compiler has put it into the generic kernels already. */
+        { "neon", FDIT_CPU_NEON, 4, &fdit_cpu_gemm_kernels_generic, &fdit_cpu_op_kernels_generic,
+          NULL, NULL, NULL, true },
+#endif
 #if defined(HAVE_AVX2)
         { "avx2", FDIT_CPU_AVX2, 8, &fdit_cpu_gemm_kernels_avx2, &fdit_cpu_op_kernels_avx2, NULL,
           NULL, NULL, has_avx2() },
@@ -123,6 +128,9 @@ enum fdit_status fdit_cpu_isa_choose(fdit_context *ctx, const char *name,
         return FDIT_OK;
     return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
                      "FINEDIFFUSION_ISA=%s: this build has no such kernels; it knows generic"
+#if defined(__aarch64__)
+                     ", neon"
+#endif
 #if defined(HAVE_AVX2)
                      ", avx2"
 #endif
