@@ -26,7 +26,7 @@ step_letters() {
     } > "$here/letters/taxonomy.tsv"
 }
 
-# In two runs: the rate falls to 0, then rises again. Each can be stopped and goes on.
+# In three runs: the rate falls to 0, then rises again. Each can be stopped and goes on.
 step_base() {
     "$fd" train --from-scratch --model 128,5,4,3 --size 24 --channels 1 --tune full \
         --data "$work/letters/base.tar" --val "$work/letters/base-val.tar" --flip none \
@@ -39,7 +39,13 @@ step_base() {
         --label-drop empty --batch 64 --steps "${BASE_MORE_STEPS-8500}" --lr 1e-3 --lr-schedule linear \
         --warmup 200 --betas 0.9,0.99 --clip 1 --ema 0.999 --seed 2 --workers 1 \
         --checkpoint-every 1000 --preview-guidance 2 --out "$work/base2" --resume
-    "$fd" convert "$work/base2/delta.safetensors" "$here/base.safetensors" --type f16
+    "$fd" convert "$work/base2/delta.safetensors" "$work/base2.safetensors" --type f16
+    "$fd" train --base "$work/base2.safetensors" --tune full --table-init names \
+        --data "$work/letters/base.tar" --val "$work/letters/base-val.tar" --flip none \
+        --label-drop empty --batch 64 --steps "${BASE_LAST_STEPS-34000}" --lr 1e-3 --lr-schedule linear \
+        --warmup 200 --betas 0.9,0.99 --clip 1 --ema 0.999 --seed 3 --workers 1 --precision auto \
+        --checkpoint-every 2000 --preview-guidance 2 --out "$work/base3" --resume
+    "$fd" convert "$work/base3/delta.safetensors" "$here/base.safetensors" --type f16
 }
 
 step_judge() {

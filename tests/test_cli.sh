@@ -113,6 +113,7 @@ bad 2 "--out,empty" train $tune --out ''
 bad 2 "nosuch,cpu" train $tune --device nosuch
 bad 2 "abacus,does~not~exist" train $tune --device cpu,abacus
 bad 2 "--threads~-1" train $tune --threads -1
+bad 2 "--precision~fast,bf16|f16|int8|auto" train $tune --precision fast
 bad 1 "--precision~f16,--precision~f32" train $tune --precision f16 --device cpu
 bad 1 "--weights~f16,--weights~f32" train $tune --weights f16 --device cpu
 FINEDIFFUSION_ISA=generic

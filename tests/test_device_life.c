@@ -708,6 +708,28 @@ START_TEST(devices_by_default)
 }
 END_TEST
 
+/* The fastest precision is bf16 with AMX and f32 elsewhere. */
+START_TEST(fastest_precision)
+{
+    fdit_device *dev;
+    struct fdit_device_options o = { .spec = "ref", .fastest = true };
+    ck_assert_ok(ctx, fdit_devices_open(ctx, &o, &dev));
+    ck_assert_int_eq(dev->precision, FDIT_F32);
+    fdit_device_close(dev);
+    o.spec = "cpu";
+    ck_assert_ok(ctx, fdit_devices_open(ctx, &o, &dev));
+    bool amx = !strncmp(dev->info.driver, "amx,", 4);
+    ck_assert_int_eq(dev->precision, amx ? FDIT_BF16 : FDIT_F32);
+    ck_assert(fdit_device_supports_precision(dev, dev->precision));
+    fdit_device_close(dev);
+    setenv("FINEDIFFUSION_ISA", "generic", 1);
+    ck_assert_ok(ctx, fdit_devices_open(ctx, &o, &dev));
+    ck_assert_int_eq(dev->precision, FDIT_F32);
+    fdit_device_close(dev);
+    unsetenv("FINEDIFFUSION_ISA");
+}
+END_TEST
+
 START_TEST(devices_listed)
 {
     struct fdit_device_entry *entries;
@@ -783,6 +805,7 @@ int main(void)
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, devices_by_name);
     tcase_add_test(tc, devices_by_default);
+    tcase_add_test(tc, fastest_precision);
     tcase_add_test(tc, devices_listed);
     tcase_add_test(tc, devices_without_memory);
     suite_add_tcase(suite, tc);

@@ -13,7 +13,6 @@
 #include "cpu/ops.h"
 #include "devices.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -22,31 +21,6 @@
 #endif
 
 /* ------------------------------------------------------------------------------- open and close */
-
-/* "AMD EPYC 7763 64-Core Processor", or "CPU" where the system does not say. Free with fdit_free.
- */
-static enum fdit_status cpu_name(fdit_context *ctx, char **out)
-{
-    enum fdit_status status = FDIT_OK;
-    char line[256], *name = NULL;
-    FILE *f = fopen("/proc/cpuinfo", "r");
-    while (f && !name && fgets(line, sizeof line, f)) {
-        char *colon = strchr(line, ':');
-        if (strncmp(line, "model name", 10) != 0 || !colon)
-            continue;
-        colon += 1 + strspn(colon + 1, " \t");
-        TRY(fdit_strndup(ctx, colon, strcspn(colon, "\n"), &name));
-    }
-    if (!name)
-        TRY(fdit_strdup(ctx, "CPU", &name));
-    *out = name;
-    name = NULL;
-out:
-    if (f)
-        fclose(f);
-    fdit_free(name);
-    return status;
-}
 
 static int default_threads(void)
 {
@@ -89,11 +63,14 @@ static enum fdit_status cpu_open(fdit_context *ctx, const struct fdit_device_opt
     cpu->has_bf16 = isa.gemm_bf16 != NULL;
     cpu->attention = isa.op->attention;
     cpu->has_int8 = isa.gemm_int8 != NULL;
-    if (options->precision != FDIT_F32 && isa.gemm_bf16) {
+    /* AVX-512-BF16 alone gains on some processors and loses on others; AMX gains on all. */
+    if (options->fastest && isa.isa == FDIT_CPU_AMX)
+        dev->precision = FDIT_BF16;
+    if (dev->precision != FDIT_F32 && isa.gemm_bf16) {
         cpu->gemm = isa.gemm_bf16;
         cpu->attention = isa.attention_bf16;
     }
-    if (options->precision == FDIT_I8)
+    if (dev->precision == FDIT_I8)
         cpu->gemm_int8 = isa.gemm_int8;
     if (provider) {
         cpu->provider = provider->id;
@@ -101,7 +78,7 @@ static enum fdit_status cpu_open(fdit_context *ctx, const struct fdit_device_opt
         provider->open();
         provider->version(gemm, sizeof gemm);
     }
-    TRY(cpu_name(ctx, &name));
+    TRY(fdit_cpu_name(ctx, "/proc/cpuinfo", &name));
     TRY(fdit_strf(ctx, &dev->info.name, "%s, %d thread%s", name, cpu->threads,
                   cpu->threads == 1 ? "" : "s"));
     TRY(fdit_strf(ctx, &dev->info.driver, "%s, %s", isa.name, gemm));

@@ -66,6 +66,7 @@ enum {
     FDIT_COMMON_PLAN = 4,    /* --plan, --memory */
     FDIT_COMMON_JSON = 8,    /* --json */
     FDIT_COMMON_DEVICES = 16, /* --device may name several: a chain, fdit_device.next */
+    FDIT_COMMON_FASTEST = 32, /* --precision is auto where it is not given */
 };
 
 #define FDIT_HEADING(text)                                                                         \
@@ -87,7 +88,8 @@ struct fdit_cli {
     bool quiet, verbose, json, plan;
     const char *device;             /* as typed, NULL: not given */
     int threads;                    /* 0: all */
-    int precision, weights;         /* places in f32|bf16|f16|int8; see fdit_cli_storage */
+    int precision;                  /* place in f32|bf16|f16|int8|auto; -1: not given */
+    int weights;                    /* place in f32|bf16|f16|int8; see fdit_cli_storage */
     size_t memory;                  /* 0: the device's */
     pthread_mutex_t lock;           /* of the terminal: log messages may come from workers */
     struct fdit_progress *progress; /* the live line, NULL: none */
@@ -154,10 +156,10 @@ void fdit_cli_progress_drop(struct fdit_cli *cli); /* without a last line */
 
 /* ---- common.c */
 
-/* Opens the device that the options name. Refuses --precision and --weights that it lacks. */
+/* Opens the device that the options name. Refuses --precision and --weights that it lacks. The precision
+ * is then dev->precision, the same for each of several. */
 enum fdit_status fdit_cli_device(struct fdit_cli *cli, fdit_device **out);
 enum fdit_dtype fdit_cli_storage(const struct fdit_cli *cli);   /* what --weights says */
-enum fdit_dtype fdit_cli_precision(const struct fdit_cli *cli); /* what --precision says */
 
 /* ---- help.c: `finediffusion help [TOPIC|COMMAND]`, the list of commands */
 void fdit_help_overview(FILE *to);

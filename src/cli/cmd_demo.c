@@ -26,7 +26,7 @@ static const struct fdit_option options[] = {
     FDIT_OPTION("guidance", "W", REAL, struct fdit_demo_options, guidance,
                 "scale of the superclass-conditioned guidance (default 2)"),
     FDIT_OPTION("steps", "N", INT, struct fdit_demo_options, steps, "DDIM steps (default 25)"),
-    FDIT_OPTION("lr", "X", REAL, struct fdit_demo_options, lr, "learning rate (default 8e-3)"),
+    FDIT_OPTION("lr", "X", REAL, struct fdit_demo_options, lr, "learning rate (default 1.6e-2)"),
     FDIT_OPTION("seed", "N", SEED, struct fdit_demo_options, seed, "of everything random (default 1)"),
     FDIT_OPTION("run", "DIR", TEXT, struct fdit_demo_options, run,
                 "keep the training runs in this folder (default: they are removed)"),
@@ -185,7 +185,7 @@ const struct fdit_command fdit_command_demo = {
         "  finediffusion demo --seconds 300 --per-class 8 --out better.png\n"
         "  finediffusion demo --full --json > table.json\n",
     .options = options,
-    .common = FDIT_COMMON_DEVICE | FDIT_COMMON_WEIGHTS | FDIT_COMMON_JSON,
+    .common = FDIT_COMMON_DEVICE | FDIT_COMMON_WEIGHTS | FDIT_COMMON_JSON | FDIT_COMMON_FASTEST,
     .most_operands = 0,
     .args_size = sizeof(struct fdit_demo_options),
     .defaults = defaults,

@@ -254,9 +254,9 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
     a->o.values = a->values == 0 ? FDIT_VALUES_EMA : FDIT_VALUES_RAW;
     a->o.memory = cli->memory;
     a->o.storage = fdit_cli_storage(cli);
-    a->o.precision = fdit_cli_precision(cli);
     TRY(fdit_sample_check(cli->ctx, &a->o, cli->plan));
     TRY(fdit_cli_device(cli, &dev));
+    a->o.precision = dev->precision;
     TRY(fdit_sample_run(cli->ctx, dev, &a->o, &hooks, cli->plan, &summary));
     TRY(watch.status);
     fdit_cli_progress_end(cli);

@@ -326,13 +326,13 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
     a->o.activations = a->activations ? FDIT_BF16 : FDIT_F32;
     a->o.memory = cli->memory;
     a->o.storage = fdit_cli_storage(cli);
-    a->o.precision = fdit_cli_precision(cli);
     if (cli->plan && !a->o.out)
         a->o.out = "."; /* nothing is written */
     if (a->o.steps > 0 && a->o.epochs > 0)
         FAIL(cli->ctx, FDIT_ERROR_ARGUMENT, "--steps and --epochs: give one of the two");
     TRY(fdit_train_check(cli->ctx, &a->o));
     TRY(fdit_cli_device(cli, &dev));
+    a->o.precision = dev->precision;
     TRY(fdit_train_run(cli->ctx, dev, &a->o, &hooks, cli->plan, &summary));
     TRY(watch.status);
     fdit_cli_progress_end(cli);

@@ -8,21 +8,19 @@
 
 /* In the order of --weights, which --precision shares as far as it goes. */
 static const enum fdit_dtype types[] = { FDIT_F32, FDIT_BF16, FDIT_F16, FDIT_I8 };
+enum { AUTO = sizeof types / sizeof *types };
 
 enum fdit_dtype fdit_cli_storage(const struct fdit_cli *cli)
 {
     return types[cli->weights];
 }
 
-enum fdit_dtype fdit_cli_precision(const struct fdit_cli *cli)
-{
-    return types[cli->precision];
-}
-
 enum fdit_status fdit_cli_device(struct fdit_cli *cli, fdit_device **out)
 {
     enum fdit_status status = FDIT_OK;
     fdit_device *dev = NULL;
+    unsigned common = fdit_command_find(cli->command)->common;
+    bool fastest = cli->precision == AUTO || (cli->precision < 0 && common & FDIT_COMMON_FASTEST);
     *out = NULL;
     if (cli->threads < 0)
         FAIL(cli->ctx, FDIT_ERROR_ARGUMENT, "--threads %d: give 1 or more, or leave it out for all",
@@ -32,9 +30,12 @@ enum fdit_status fdit_cli_device(struct fdit_cli *cli, fdit_device **out)
                           &(struct fdit_device_options){ .spec = cli->device,
                                                          .threads = cli->threads,
                                                          .verbose = cli->verbose,
-                                                         .precision = types[cli->precision] },
+                                                         .fastest = fastest,
+                                                         .precision = fastest || cli->precision < 0
+                                                                          ? FDIT_F32
+                                                                          : types[cli->precision] },
                           &dev));
-    if (dev->next && !(fdit_command_find(cli->command)->common & FDIT_COMMON_DEVICES))
+    if (dev->next && !(common & FDIT_COMMON_DEVICES))
         FAIL(cli->ctx, FDIT_ERROR_ARGUMENT,
              "--device %s: %s works on one device at a time; name one of them",
              cli->device ? cli->device : "of FINEDIFFUSION_DEVICE", cli->command);
@@ -43,6 +44,12 @@ enum fdit_status fdit_cli_device(struct fdit_cli *cli, fdit_device **out)
             FAIL(cli->ctx, FDIT_ERROR_UNSUPPORTED,
                  "--weights %s: %s cannot keep weights in %s; use --weights f32",
                  fdit_dtype_name(weights), d->info.name, fdit_dtype_name(weights));
+    for (const fdit_device *d = dev->next; d; d = d->next)
+        if (d->precision != dev->precision)
+            FAIL(cli->ctx, FDIT_ERROR_ARGUMENT,
+                 "--precision auto: %s for %s, %s for %s; say --precision f32",
+                 fdit_dtype_name(dev->precision), dev->info.name, fdit_dtype_name(d->precision),
+                 d->info.name);
     *out = dev;
     return FDIT_OK;
 out:

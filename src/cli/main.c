@@ -86,7 +86,7 @@ out:
 
 int main(int argc, char **argv)
 {
-    struct fdit_cli cli = { .ctx = fdit_context_new() };
+    struct fdit_cli cli = { .ctx = fdit_context_new(), .precision = -1 };
     const char *name = argc > 1 ? argv[1] : NULL;
     int code = 2;
     if (!cli.ctx) {

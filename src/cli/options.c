@@ -20,8 +20,9 @@ static const struct fdit_option device_options[] = {
                 "self-test passes, else cpu)"),
     FDIT_OPTION("threads", "N", INT, struct fdit_cli, threads,
                 "threads of the cpu device (default: all)"),
-    FDIT_OPTION("precision", "f32|bf16|f16|int8", CHOICE, struct fdit_cli, precision,
-                "arithmetic of matrix products (default f32); refused where the device lacks it"),
+    FDIT_OPTION("precision", "f32|bf16|f16|int8|auto", CHOICE, struct fdit_cli, precision,
+                "arithmetic of matrix products (default f32, of demo auto); refused where the device "
+                "lacks it; auto: bf16 on a processor with AMX, else f32"),
     { 0 }
 };
 static const struct fdit_option weights_options[] = {

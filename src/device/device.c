@@ -203,16 +203,16 @@ enum fdit_status fdit_device_open(fdit_context *ctx, const struct fdit_device_op
     TRY(fdit_alloc(ctx, dev->staging_bytes, 1, &dev->staging));
     if (!options)
         options = &defaults;
-    dev->precision = options->precision;
+    dev->precision = options->fastest ? FDIT_F32 : options->precision;
     TRY(fdit_strdup(ctx, options->spec ? options->spec : ops->name, &dev->info.spec));
     dev->info.tunable = ops->tune != NULL;
     TRY(ops->open(ctx, options, dev));
-    if (!fdit_device_supports_precision(dev, options->precision)) {
+    if (!fdit_device_supports_precision(dev, dev->precision)) {
         fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED,
                   "--precision %s: %s (%s) has no matrix products in %s; use --precision f32",
-                  fdit_dtype_name(options->precision), dev->info.name ? dev->info.name : ops->name,
+                  fdit_dtype_name(dev->precision), dev->info.name ? dev->info.name : ops->name,
                   dev->info.driver ? dev->info.driver : ops->name,
-                  fdit_dtype_name(options->precision));
+                  fdit_dtype_name(dev->precision));
         status = FDIT_ERROR_UNSUPPORTED;
         ops->close(dev);
         goto out;

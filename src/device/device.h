@@ -420,12 +420,14 @@ struct fdit_device_options {
     int threads;      /* 0: all */
     bool verbose;
     enum fdit_dtype precision; /* of the matrix products' operands: FDIT_F32 (0), FDIT_BF16, ... */
+    bool fastest;              /* instead: the fastest that training can use; dev->precision says which */
 };
 
 struct fdit_device_ops {
     const char *name; /* "ref", "cpu", "opencl" */
 
-    /* Required. open fills dev->state and dev->info (strings by fdit_strdup). */
+    /* Required. open fills dev->state and dev->info (strings by fdit_strdup). It finds the wanted precision
+     * in dev->precision, and changes it (FDIT_F32 then) when options->fastest and it knows a faster one. */
     enum fdit_status (*open)(fdit_context *ctx, const struct fdit_device_options *options,
                              fdit_device *dev);
     void (*close)(fdit_device *dev);
@@ -542,7 +544,7 @@ struct fdit_device {
     const struct fdit_device_ops *ops;
     void *state;
     struct fdit_device_info info;
-    enum fdit_dtype precision; /* of matrix products, as asked for at open */
+    enum fdit_dtype precision; /* of matrix products, from open on */
     enum fdit_status status; /* sticky */
     char *message;
     struct fdit_op_count counts[FDIT_OP_COUNT];

@@ -572,12 +572,21 @@ static enum fdit_status next_batch(fdit_context *ctx, struct run *r, struct fdit
     return status;
 }
 
+/* How many steps the run is going to have: where time ends it, by the rate so far. */
+static int64_t expected_steps(const struct run *r)
+{
+    double spent = r->train_seconds + fdit_clock_seconds() - r->since;
+    if (!(r->o->seconds > 0) || !(spent > 0))
+        return r->total;
+    return (int64_t)fmin((double)r->total, (double)(r->at.step + 1) * fmax(r->o->seconds / spent, 1));
+}
+
 static enum fdit_status one_step(fdit_context *ctx, struct run *r)
 {
     enum fdit_status status = FDIT_OK;
     const struct fdit_train_options *o = r->o;
     int64_t n = r->at.step + 1;
-    double lr = fdit_train_lr(o, n, r->total);
+    double lr = fdit_train_lr(o, n, expected_steps(r));
     uint64_t position = r->at.position; /* becomes r->at's with the whole step: a stop may come between */
     for (int i = 0; i < o->accumulate; i++) {
         struct fdit_batch b;
