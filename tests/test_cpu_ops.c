@@ -562,7 +562,6 @@ START_TEST(other_ops)
 }
 END_TEST
 
-/* An op that finds less workspace than it needs says so and touches nothing. */
 /* What the processor is called by what the system says of it. */
 START_TEST(processor_names)
 {
@@ -601,6 +600,7 @@ START_TEST(processor_names)
 }
 END_TEST
 
+/* An op that finds less workspace than it needs says so and touches nothing. */
 START_TEST(short_workspace)
 {
     fdit_context *ctx = fdit_context_new();

@@ -22,7 +22,7 @@ static const struct fdit_option device_options[] = {
                 "threads of the cpu device (default: all)"),
     FDIT_OPTION("precision", "f32|bf16|f16|int8|auto", CHOICE, struct fdit_cli, precision,
                 "arithmetic of matrix products (default f32, of demo auto); refused where the device "
-                "lacks it; auto: bf16 on a processor with AMX, else f32"),
+                "lacks it; auto: bf16 where the device is faster in it, else f32"),
     { 0 }
 };
 static const struct fdit_option weights_options[] = {
