@@ -32,6 +32,9 @@ tests_test_sampler_SOURCES = tests/test_sampler.c
 check_PROGRAMS += tests/test_progress
 tests_test_progress_SOURCES = tests/test_progress.c
 
+check_PROGRAMS += tests/test_pace
+tests_test_pace_SOURCES = tests/test_pace.c
+
 check_PROGRAMS += tests/test_gemm
 tests_test_gemm_SOURCES = tests/test_gemm.c
 tests_test_gemm_LDADD = $(wide_kernels) $(LDADD)

@@ -10,6 +10,7 @@
 #include "train/fleet.h"
 #include "train/folder.h"
 #include "train/journal.h"
+#include "train/pace.h"
 #include "train/preview.h"
 #include "train/state.h"
 #include "train/step.h"
@@ -61,8 +62,7 @@ struct run {
     struct fdit_run_folder folder;
     bool kept;                     /* there is a checkpoint or a log worth keeping in the folder */
     double pending_lr, pending_seconds;
-    double train_seconds, since, mark; /* time in training; images per second since `mark` */
-    int64_t mark_step;
+    struct fdit_pace pace;
     struct fdit_train_summary *summary;
 };
 
@@ -572,21 +572,13 @@ static enum fdit_status next_batch(fdit_context *ctx, struct run *r, struct fdit
     return status;
 }
 
-/* How many steps the run is going to have: where time ends it, by the rate so far. */
-static int64_t expected_steps(const struct run *r)
-{
-    double spent = r->train_seconds + fdit_clock_seconds() - r->since;
-    if (!(r->o->seconds > 0) || !(spent > 0))
-        return r->total;
-    return (int64_t)fmin((double)r->total, (double)(r->at.step + 1) * fmax(r->o->seconds / spent, 1));
-}
-
 static enum fdit_status one_step(fdit_context *ctx, struct run *r)
 {
     enum fdit_status status = FDIT_OK;
     const struct fdit_train_options *o = r->o;
     int64_t n = r->at.step + 1;
-    double lr = fdit_train_lr(o, n, expected_steps(r));
+    double lr = fdit_train_lr(o, n, fdit_pace_expected(&r->pace, fdit_clock_seconds(), r->at.step, r->total,
+                                                       o->seconds));
     uint64_t position = r->at.position; /* becomes r->at's with the whole step: a stop may come between */
     for (int i = 0; i < o->accumulate; i++) {
         struct fdit_batch b;
@@ -624,13 +616,9 @@ static enum fdit_status one_step(fdit_context *ctx, struct run *r)
     r->last.step = n;
     r->last.steps = r->total;
     r->pending_lr = lr;
-    r->pending_seconds = r->train_seconds + now - r->since;
-    if (now - r->mark > 2 || !(r->last.images_per_second > 0)) {
-        r->last.images_per_second = (double)(n - r->mark_step) * r->round * o->accumulate /
-                                    fmax(now - r->mark, 1e-9);
-        r->mark = now;
-        r->mark_step = n;
-    }
+    r->pending_seconds = fdit_pace_spent(&r->pace, now);
+    fdit_pace_step(&r->pace, now, n);
+    r->last.images_per_second = r->pace.rate * r->round * o->accumulate;
     fdit_fleet_report_begin(r->fleet);
     r->pending = true;
     r->summary->images += (uint64_t)r->round * (uint64_t)o->accumulate;
@@ -639,18 +627,6 @@ static enum fdit_status one_step(fdit_context *ctx, struct run *r)
         TRY(finish_report(ctx, r));
 out:
     return status;
-}
-
-/* Stops the clock of training for something else. */
-static void pause_clock(struct run *r)
-{
-    r->train_seconds += fdit_clock_seconds() - r->since;
-}
-
-static void resume_clock(struct run *r)
-{
-    r->since = r->mark = fdit_clock_seconds();
-    r->mark_step = r->at.step;
 }
 
 static bool is_due(int64_t step, int64_t every)
@@ -696,9 +672,10 @@ static enum fdit_status loop(fdit_context *ctx, struct run *r)
     enum fdit_status status = FDIT_OK;
     const struct fdit_train_options *o = r->o;
     bool saved = true;
-    resume_clock(r);
+    fdit_pace_init(&r->pace, r->at.step);
+    fdit_pace_start(&r->pace, fdit_clock_seconds(), r->at.step);
     while (r->at.step < r->total) {
-        double spent = r->train_seconds + fdit_clock_seconds() - r->since;
+        double spent = fdit_pace_spent(&r->pace, fdit_clock_seconds());
         if (fdit_stopped(ctx) || (o->seconds > 0 && spent >= o->seconds))
             break;
         status = one_step(ctx, r);
@@ -712,19 +689,19 @@ static enum fdit_status loop(fdit_context *ctx, struct run *r)
         bool preview = r->preview && is_due(r->at.step, o->preview_every);
         if (!checkpoint && !preview)
             continue;
-        pause_clock(r);
+        fdit_pace_pause(&r->pace, fdit_clock_seconds());
         TRY(finish_report(ctx, r));
         if (checkpoint) {
             TRY(save(ctx, r));
             saved = true;
         }
         status = look(ctx, r, checkpoint, preview);
-        resume_clock(r);
+        fdit_pace_start(&r->pace, fdit_clock_seconds(), r->at.step);
         if (status == FDIT_INTERRUPTED)
             break;
         TRY(status);
     }
-    pause_clock(r);
+    fdit_pace_pause(&r->pace, fdit_clock_seconds());
     TRY(finish_report(ctx, r));
     if (!saved)
         TRY(save(ctx, r));
@@ -749,7 +726,7 @@ static void summarise(struct run *r)
     double each = forward + (forward - attention) * (full ? 2 : 1) + 2 * attention;
     s->step = r->at.step;
     s->steps = r->total;
-    s->seconds = r->train_seconds;
+    s->seconds = r->pace.spent;
     s->images_per_second = s->seconds > 0 ? (double)s->images / s->seconds : 0;
     s->gflops = s->images_per_second * each / 1e9;
     if (getrusage(RUSAGE_SELF, &usage) == 0)

@@ -6,6 +6,7 @@ fdit_sources += \
 	src/train/folder.c src/train/folder.h \
 	src/train/journal.c src/train/journal.h \
 	src/train/options.c src/train/options.h \
+	src/train/pace.c src/train/pace.h \
 	src/train/preview.c src/train/preview.h \
 	src/train/run.c src/train/run.h \
 	src/train/state.c src/train/state.h \
