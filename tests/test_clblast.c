@@ -54,6 +54,39 @@ START_TEST(own_row)
 }
 END_TEST
 
+/* From the closest to the farthest; a device of no known vendor, and a CPU not of Intel's, get the row for
+ * all. */
+START_TEST(rows_of_others)
+{
+    static const struct {
+        struct clblast_identity id;
+        const char *type, *architecture, *device;
+    } cases[] = {
+        { { "GPU", "AMD", "gfx1030", "AMD Radeon RX 6800 XT" }, "GPU", "gfx1030", "AMD Radeon RX 6800 XT" },
+        { { "GPU", "AMD", "gfx1030", "a new board" }, "GPU", "gfx1030", "default" },
+        { { "GPU", "AMD", "gfx1010:sramecc-:xnack-", "a new board" }, "GPU", "gfx1010:xnack-", "default" },
+        { { "GPU", "AMD", "gfx9999", "a new board" }, "GPU", "default", "default" },
+        { { "GPU", "NVIDIA", "SM8.0", "A100-PCIE-40GB" }, "GPU", "SM8.0", "A100-PCIE-40GB" },
+        { { "GPU", "NVIDIA", "SM99.0", "a new card" }, "GPU", "default", "default" },
+        { { "GPU", "", "default", "a new make" }, "All", "default", "default" },
+        { { "CPU", "AMD", "cpu-znver9", "cpu-znver9" }, "All", "default", "default" },
+        { { "CPU", "", "default", "llvmpipe" }, "All", "default", "default" },
+    };
+    fdit_device *dev = open_device();
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        for (int direct = 0; direct < 2; direct++) {
+            const char *row = clblast_row_for(opencl_of(dev), &cases[i].id, direct);
+            char wanted[256];
+            ck_assert_msg(row != NULL, "%s %s: no row", cases[i].id.architecture, cases[i].id.device);
+            snprintf(wanted, sizeof wanted, "%s\t%s\t%s\t%s\t%s\t", direct ? "XgemmDirect" : "Xgemm",
+                     cases[i].type, strcmp(cases[i].type, "All") ? cases[i].id.vendor : "default",
+                     cases[i].architecture, cases[i].device);
+            ck_assert_msg(!strncmp(row, wanted, strlen(wanted)), "%s: %s", cases[i].id.device, row);
+        }
+    fdit_device_close(dev);
+}
+END_TEST
+
 START_TEST(bad_parameters)
 {
     static const char *const bad[] = { "", "KWG", "NOTHING=1", "KWG=32 NOTHING=1" };
@@ -116,6 +149,7 @@ int main(void)
     tcase_set_timeout(tests, 0);
     tcase_add_test(tests, table);
     tcase_add_test(tests, own_row);
+    tcase_add_test(tests, rows_of_others);
     tcase_add_test(tests, bad_parameters);
     tcase_add_test(tests, rows);
     suite_add_tcase(suite, tests);

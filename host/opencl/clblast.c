@@ -50,13 +50,8 @@ static bool field_is(const char *row, int i, const char *text)
     return strlen(text) == n && memcmp(at, text, n) == 0;
 }
 
-struct identity {
-    const char *type, *vendor;
-    char architecture[128], device[128];
-};
-
 /* As CLBlast's data base names devices. */
-static struct identity identify(const struct opencl *cl)
+static struct clblast_identity identify(const struct opencl *cl)
 {
     enum { COMPUTE_MAJOR_NV = 0x4000, COMPUTE_MINOR_NV = 0x4001, BOARD_NAME_AMD = 0x4038 };
     static const char *const vendors[][2] = {
@@ -65,9 +60,9 @@ static struct identity identify(const struct opencl *cl)
         { "ARM", "ARM" },     { "QUALCOMM", "QUALCOMM" },
         { "Apple", "Apple" }, { "Imagination", "Imagination Technologies" },
     };
-    struct identity id = { .type = cl->is_cpu ? "CPU" : "GPU",
-                           .vendor = "",
-                           .architecture = "default" };
+    struct clblast_identity id = { .type = cl->is_cpu ? "CPU" : "GPU",
+                                   .vendor = "",
+                                   .architecture = "default" };
     char text[128] = "";
     cl_uint major = 0, minor = 0;
     clGetDeviceInfo(cl->device, CL_DEVICE_VENDOR, sizeof text, text, NULL);
@@ -94,19 +89,18 @@ static bool same_architecture(const char *row, const char *name)
     return n >= base && memcmp(at, name, base) == 0 && (n == base || at[base] == ':');
 }
 
-const char *clblast_row(const struct opencl *cl, bool direct)
+const char *clblast_row_for(const struct opencl *cl, const struct clblast_identity *id, bool direct)
 {
-    struct identity id = identify(cl);
     const char *best = NULL, *parameters;
     int most = 0;
     for (const char *const *row = fdit_clblast_rows; *row; row++) {
         if (!field_is(*row, 0, direct ? "XgemmDirect" : "Xgemm"))
             continue;
-        int points = field_is(*row, 2, "All") ? 1 : 0;
-        if (field_is(*row, 1, id.type) && field_is(*row, 2, id.vendor)) {
+        int points = field_is(*row, 1, "All") ? 1 : 0;
+        if (field_is(*row, 1, id->type) && field_is(*row, 2, id->vendor)) {
             bool ours = field_is(*row, 3, "default"), any = field_is(*row, 4, "default");
-            points = field_is(*row, 4, id.device)                        ? 4
-                     : !ours && same_architecture(*row, id.architecture) ? (any ? 3 : 0)
+            points = field_is(*row, 4, id->device)                        ? 4
+                     : !ours && same_architecture(*row, id->architecture) ? (any ? 3 : 0)
                      : ours && any                                       ? 2
                                                                          : 0;
         }
@@ -117,6 +111,12 @@ const char *clblast_row(const struct opencl *cl, bool direct)
         }
     }
     return best;
+}
+
+const char *clblast_row(const struct opencl *cl, bool direct)
+{
+    struct clblast_identity id = identify(cl);
+    return clblast_row_for(cl, &id, direct);
 }
 
 static size_t value_of(const char *parameters, const char *name, size_t otherwise)
@@ -411,6 +411,13 @@ void clblast_close(struct opencl *cl)
 bool clblast_built_in(void)
 {
     return false;
+}
+const char *clblast_row_for(const struct opencl *cl, const struct clblast_identity *id, bool direct)
+{
+    (void)cl;
+    (void)id;
+    (void)direct;
+    return NULL;
 }
 const char *clblast_row(const struct opencl *cl, bool direct)
 {

@@ -23,9 +23,16 @@ struct clblast_product {
 };
 
 bool clblast_built_in(void);
-/* The row of the table for this device: its own, its architecture's, its vendor's; NULL: none fits
- * it. `direct`: of the kernel that needs no copies of its operands. */
+/* A device as CLBlast's data base names it. */
+struct clblast_identity {
+    const char *type, *vendor; /* "CPU" or "GPU"; vendor "": none that the table has */
+    char architecture[128], device[128];
+};
+/* The row of the table for this device: its own, its architecture's, its vendor's, the one for all;
+ * NULL: none fits it. `direct`: of the kernel that needs no copies of its operands. */
 const char *clblast_row(const struct opencl *cl, bool direct);
+/* The same as if it were another device, with the limits of this one. */
+const char *clblast_row_for(const struct opencl *cl, const struct clblast_identity *id, bool direct);
 /* Whether the device has the work-items and local memory that a row's parameters ask for. */
 bool clblast_row_fits(const struct opencl *cl, const char *parameters, bool direct);
 /* Makes all products run by one kernel, whatever their size, with these parameters ("KWG=32 ...";
