@@ -708,7 +708,7 @@ START_TEST(devices_by_default)
 }
 END_TEST
 
-/* The fastest precision is bf16 with AMX and f32 elsewhere. */
+/* The fastest precision is bf16 with AMX and with AMD's AVX-512-BF16, and f32 elsewhere. */
 START_TEST(fastest_precision)
 {
     fdit_device *dev;
@@ -718,8 +718,9 @@ START_TEST(fastest_precision)
     fdit_device_close(dev);
     o.spec = "cpu";
     ck_assert_ok(ctx, fdit_devices_open(ctx, &o, &dev));
-    bool amx = !strncmp(dev->info.driver, "amx,", 4);
-    ck_assert_int_eq(dev->precision, amx ? FDIT_BF16 : FDIT_F32);
+    bool fast = !strncmp(dev->info.driver, "amx,", 4) ||
+                (!strncmp(dev->info.driver, "avx512bf16,", 11) && !strncmp(dev->info.name, "AMD", 3));
+    ck_assert_int_eq(dev->precision, fast ? FDIT_BF16 : FDIT_F32);
     ck_assert(fdit_device_supports_precision(dev, dev->precision));
     fdit_device_close(dev);
     setenv("FINEDIFFUSION_ISA", "generic", 1);

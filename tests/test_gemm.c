@@ -374,7 +374,7 @@ static float quantised(const float *row, int k, int8_t *q)
     return most / 127;
 }
 
-/* Element (m, n) as the head of gemm_amx_int8_kernels.c has it: the sum is exact. */
+/* Element (m, n) as the head of gemm_int8.h has it: the sum is exact. */
 static double int8_element(const struct problem *p, const int8_t *row, float factor, int n)
 {
     long sum = 0;
@@ -383,56 +383,71 @@ static double int8_element(const struct problem *p, const int8_t *row, float fac
     return (double)sum * factor * p->g.b_scale[n];
 }
 
-static bool int8_kernels(struct fdit_cpu *cpu)
+/* The i-th set of this processor that has such products. */
+static bool int8_kernels(int i, struct fdit_cpu *cpu)
 {
     struct fdit_cpu_isa_entry entry;
-    for (int i = 0; fdit_cpu_isa_get(i, &entry); i++)
-        if (entry.supported && entry.gemm_int8) {
+    for (int k = 0; fdit_cpu_isa_get(k, &entry); k++)
+        if (entry.supported && entry.gemm_int8 && i-- == 0) {
             *cpu = (struct fdit_cpu){ .gemm = entry.gemm_bf16, .gemm_int8 = entry.gemm_int8 };
             return true;
         }
     return false;
 }
 
+/* One product against whole numbers; c gets it. */
+static void int8_product(struct fdit_cpu cpu, struct problem *p, float *c)
+{
+    int8_t *row = malloc((size_t)p->k);
+    run_on(cpu, &p->g, c);
+    for (int m = 0; m < p->m; m++) {
+        float factor = quantised(p->a + (size_t)m * (size_t)p->k, p->k, row);
+        for (int n = 0; n < p->n; n++) {
+            double want = int8_element(p, row, factor, n), got = c[(size_t)m * (size_t)p->n + (size_t)n];
+            ck_assert_msg(fabs(got - want) <= 4e-7 * fabs(want),
+                          "int8 %d x %d x %d: element %d, %d is %.9g, not %.9g", p->m, p->n, p->k, m, n, got,
+                          want);
+        }
+    }
+    free(row);
+}
+
+/* All sets give the same bits. */
 START_TEST(test_int8)
 {
     struct fdit_cpu cpu;
     struct test_rng rng = test_rng_new("int8");
-    for (size_t s = 0; int8_kernels(&cpu) && s < sizeof shapes / sizeof *shapes; s++) {
-        struct problem p;
-        problem_init(&p, cpu.gemm, FORWARD, 1, shapes[s][0], shapes[s][1], shapes[s][2], &rng);
-        problem_pack(&p, cpu.gemm, FDIT_I8);
-        if (p.rows == 1) /* a vector is left to bf16 */
-            p.g.to.rows = 2;
-        memset(p.a, 0, (size_t)p.k * sizeof *p.a); /* a row of zeros */
-        size_t size = (size_t)p.m * (size_t)p.n;
-        float *c = guarded(size);
-        int8_t *row = malloc((size_t)p.k);
-        cpu.threads = 2;
-        run_on(cpu, &p.g, c);
-        for (int m = 0; m < p.m; m++) {
-            float factor = quantised(p.a + (size_t)m * (size_t)p.k, p.k, row);
-            for (int n = 0; n < p.n; n++) {
-                double want = int8_element(&p, row, factor, n), got = c[(size_t)m * (size_t)p.n + (size_t)n];
-                ck_assert_msg(fabs(got - want) <= 4e-7 * fabs(want),
-                              "int8 %d x %d x %d: element %d, %d is %.9g, not %.9g", p.m, p.n, p.k, m, n,
-                              got, want);
-            }
+    for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
+        uint64_t seed = test_bits(&rng);
+        float *first = NULL;
+        for (int i = 0; int8_kernels(i, &cpu); i++) {
+            struct test_rng same = { seed };
+            struct problem p;
+            problem_init(&p, cpu.gemm, FORWARD, 1, shapes[s][0], shapes[s][1], shapes[s][2], &same);
+            problem_pack(&p, cpu.gemm, FDIT_I8);
+            if (p.rows == 1) /* a vector is left to bf16 */
+                p.g.to.rows = 2;
+            memset(p.a, 0, (size_t)p.k * sizeof *p.a); /* a row of zeros */
+            size_t size = (size_t)p.m * (size_t)p.n;
+            float *c = guarded(size);
+            cpu.threads = 2;
+            int8_product(cpu, &p, c);
+            if (!first)
+                memcpy(first = floats(size), c, size * sizeof *c);
+            ck_assert_msg(!memcmp(c, first, size * sizeof *c), "int8 %d x %d x %d: set %d differs", p.m, p.n,
+                          p.k, i);
+            guarded_free(c, size, "int8");
+            problem_free(&p);
         }
-        guarded_free(c, size, "int8");
-        free(row);
-        problem_free(&p);
+        free(first);
     }
 }
 END_TEST
 
 /* In any blocks, by any number of threads, among any other rows; and what is not finite stays in its row. */
-START_TEST(test_int8_same_bits)
+static void int8_same_bits(struct fdit_cpu cpu)
 {
-    struct fdit_cpu cpu;
     struct test_rng rng = test_rng_new("int8, same bits");
-    if (!int8_kernels(&cpu))
-        return;
     struct problem p;
     problem_init(&p, cpu.gemm, FORWARD, 3, 61, 157, 803, &rng);
     problem_pack(&p, cpu.gemm, FDIT_I8);
@@ -470,6 +485,13 @@ START_TEST(test_int8_same_bits)
     free(wanted);
     free(c);
     problem_free(&p);
+}
+
+START_TEST(test_int8_same_bits)
+{
+    struct fdit_cpu cpu;
+    for (int i = 0; int8_kernels(i, &cpu); i++)
+        int8_same_bits(cpu);
 }
 END_TEST
 

@@ -63,8 +63,7 @@ static enum fdit_status cpu_open(fdit_context *ctx, const struct fdit_device_opt
     cpu->has_bf16 = isa.gemm_bf16 != NULL;
     cpu->attention = isa.op->attention;
     cpu->has_int8 = isa.gemm_int8 != NULL;
-    /* AVX-512-BF16 alone gains on some processors and loses on others; AMX gains on all. */
-    if (options->fastest && isa.isa == FDIT_CPU_AMX)
+    if (options->fastest && isa.fast_bf16)
         dev->precision = FDIT_BF16;
     if (dev->precision != FDIT_F32 && isa.gemm_bf16) {
         cpu->gemm = isa.gemm_bf16;

@@ -11,8 +11,9 @@
  *       avx2        8   -mavx2 -mfma
  *       avx512     16   -mavx512f -mavx512vl -mavx512bw -mavx512dq -mfma
  *       wide       16   -mavx2 -mfma: tests only, runs the 16-wide body where there is no AVX-512
- *       avx512bf16 16   avx512 and -mavx512bf16: the products on bf16 operands alone
- *                       (gemm_bf16_kernels.c, attention_bf16_kernels.c)
+ *       avx512bf16 16   avx512 and -mavx512bf16 -mavx512vnni: the products on bf16 operands alone
+ *                       (gemm_bf16_kernels.c, attention_bf16_kernels.c), and those of int8 by int8
+ *                       (gemm_int8_kernels.c)
  *       amx        16   avx512bf16 and -mamx-tile -mamx-bf16: the same by tiles (gemm_amx_kernels.c,
  *                       attention_bf16_kernels.c with attention_bf16_amx.h), and the products of
  *                       int8 by int8 (gemm_amx_int8_kernels.c)
@@ -109,6 +110,7 @@ struct fdit_cpu_isa_entry {
     const struct fdit_cpu_attention_kernels *attention_bf16;
     const struct fdit_cpu_gemm_kernels *gemm_int8; /* the same of int8; gemm_bf16 takes the rest */
     bool supported;
+    bool fast_bf16; /* bf16 is faster than f32 in training too */
 };
 /* Entry i, or false when there are no more. From the least to the best; `wide` is not among them.
  */

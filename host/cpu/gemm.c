@@ -129,10 +129,9 @@ static size_t prepared_floats(const struct fdit_cpu_gemm_kernels *kernels, int n
     return fdit_cpu_page_floats((all < part ? all : part) / sizeof(float));
 }
 
-static size_t workspace_of(const struct fdit_cpu *cpu, int m, int n, int k, enum fdit_gemm_b form,
-                           enum fdit_dtype b_type)
+static size_t workspace_of(const struct fdit_cpu *cpu, const struct fdit_cpu_gemm_kernels *kernels, int m,
+                           int n, int k, enum fdit_gemm_b form, enum fdit_dtype b_type)
 {
-    const struct fdit_cpu_gemm_kernels *kernels = cpu->gemm;
     bool normal = is_normal(kernels, form, b_type);
     /* The largest blocks that choose_blocks can give for these or smaller sizes. */
     struct fdit_gemm g = { .form = form, .b_type = b_type, .k = k };
@@ -160,11 +159,12 @@ size_t fdit_cpu_gemm_workspace(const struct fdit_cpu *cpu, int m, int n, int k,
 {
     /* A weight for the other direction takes the transposed form, or, not kept as f32, the normal
      * one. */
-    size_t bytes = workspace_of(cpu, m, n, k, form, FDIT_F32);
-    if (form == FDIT_B_PACKED_T) {
-        size_t other = workspace_of(cpu, m, n, k, form, FDIT_BF16);
-        bytes = other > bytes ? other : bytes;
-    }
+    size_t bytes = workspace_of(cpu, cpu->gemm, m, n, k, form, FDIT_F32), other = 0;
+    if (form == FDIT_B_PACKED_T)
+        other = workspace_of(cpu, cpu->gemm, m, n, k, form, FDIT_BF16);
+    if (form == FDIT_B_PANELS && cpu->gemm_int8)
+        other = workspace_of(cpu, cpu->gemm_int8, m, n, k, form, FDIT_I8);
+    bytes = other > bytes ? other : bytes;
     return bytes;
 }
 

@@ -1,21 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
- * gemm_amx_int8_kernels.c: products of int8 weights with rows that are turned into int8 on the way
- * ("dynamic activations"), for processors with AMX (tdpbssd). Built for that set alone: see cpu.h.
- *
- *     C(m, n) = a_scale(m) b_scale(n) sum over k of Aq(m, k) Bq(k, n)
- *     a_scale(m) = the largest magnitude of row m / 127,  Aq = A / a_scale to the nearest whole number
- *
- * The sum is of whole numbers in 32 bits, exact: a row's bits depend on the row and the weight alone. The
- * largest k is 2^31 / 127^2 = 133,000. A row with a number that is not finite gives NaN throughout.
- *
- * The tiles are gemm_amx_tiles.h, with 64 k a step; a strip is followed by its a_scale [MR]. Only frozen
- * weights that are kept as int8, as they lie, for forward: gemm.c leaves all else to gemm_amx_kernels.c. */
+ * gemm_amx_int8_kernels.c: the products of gemm_int8.h for processors with AMX (tdpbssd). Built for that set
+ * alone: see cpu.h. The tiles are gemm_amx_tiles.h, with 64 k a step; a strip is followed by its a_scale
+ * [MR]. */
 #include "cpu/gemm_kernels.h"
 
-#include "cpu/bf16.h"
 #define MR 32
 #define NR 32
-#include "cpu/gemm_epilogue.h"
+#include "cpu/gemm_int8.h"
 
 /* 24 KB of a panel, as in gemm_amx_kernels.c. */
 #define KC 768
@@ -38,14 +29,13 @@ static void prepare_a(const struct fdit_gemm *g, int m, void *strip, float *scra
     for (int r = 0; r < (rows > 16 ? MR : 16); r++) {
         const float *row = g->a + (size_t)(m + r) * g->lda;
         uint32_t *out = to + (r / 16) * HALF + r % 16 * 16;
-        float most = r < rows ? largest_magnitude(row, g->k) : 0, inverse = most > 1e-36f ? 127 / most : 0;
-        scale[r] = most / 127;
+        float inverse = 0;
+        scale[r] = r < rows ? row_scale(row, g->k, &inverse) : 0;
         for (int i = 0; i < g->k; i += STEP, out += STEP_WORDS) {
             FDIT_UNROLL
             for (int h = 0; h < STEP; h += 16) {
                 __m512 x = r < rows ? load_some(row + i + h, g->k - i - h) : _mm512_setzero_ps();
-                __m512i q = _mm512_cvtps_epi32(x * inverse);
-                _mm_store_si128((__m128i *)(void *)((int8_t *)out + h), _mm512_cvtsepi32_epi8(q));
+                _mm_store_si128((__m128i *)(void *)((int8_t *)out + h), to_int8(x, inverse));
             }
         }
     }
@@ -54,14 +44,7 @@ static void prepare_a(const struct fdit_gemm *g, int m, void *strip, float *scra
 static void complete(const struct fdit_gemm *g, const uint32_t *strip, float *c, int m, int rows, int n,
                      int columns)
 {
-    const float *scale = (const float *)(const void *)strip + step_words(g->k);
-    for (int r = 0; r < rows; r++)
-        FDIT_UNROLL
-    for (int h = 0; h < NR; h += 16) {
-        float *at = c + (size_t)r * NR + h;
-        __m512 sum = _mm512_cvtepi32_ps(_mm512_loadu_si512(at));
-        _mm512_storeu_ps(at, sum * (_mm512_loadu_ps(g->b_scale + n + h) * scale[r]));
-    }
+    scale_sums(c, rows, NULL, (const float *)(const void *)strip + step_words(g->k), g->b_scale + n);
     finish(&g->to, c, NR, m, rows, n, columns);
 }
 

@@ -15,6 +15,12 @@
 #include "cpu/gemm_bf16_panels.h"
 #include "cpu/gemm_epilogue.h"
 
+#define DOT(acc, x, b) _mm512_dpbf16_ps(acc, (__m512bh)(x), (__m512bh)(b))
+#include "cpu/gemm_dot_tiles.h"
+
+REGISTER_TILES(rows, lda, 1)
+REGISTER_TILES(packed, 1, MR)
+
 #define KC 1152
 #define MC 168
 
@@ -48,76 +54,6 @@ static const uint32_t *get_panel(const struct fdit_gemm *g, int n, int nr, int k
     }
     return to;
 }
-
-/* -------------------------------------------------------------------------------- register tiles
- */
-
-/* c [mr][NR] = (first ? 0 : c) + the sum of the pair products a[i row_step + l step] panel[l][.].
- */
-FDIT_KERNEL void register_tile(int mr, int pairs, const uint32_t *a, size_t row_step, size_t step,
-                               const uint32_t *panel, float *c, bool first)
-{
-    __m512 acc[MR][2];
-    FDIT_UNROLL
-    for (int i = 0; i < mr; i++) {
-        acc[i][0] = first ? _mm512_setzero_ps() : _mm512_loadu_ps(c + i * NR);
-        acc[i][1] = first ? _mm512_setzero_ps() : _mm512_loadu_ps(c + i * NR + 16);
-    }
-    FDIT_UNROLL_4
-    for (int l = 0; l < pairs; l++) {
-        __m512bh b0 = (__m512bh)_mm512_loadu_si512(panel);
-        __m512bh b1 = (__m512bh)_mm512_loadu_si512(panel + 16);
-        FDIT_UNROLL
-        for (int i = 0; i < mr; i++) {
-            __m512bh x = (__m512bh)_mm512_set1_epi32((int)a[(size_t)i * row_step]);
-            acc[i][0] = _mm512_dpbf16_ps(acc[i][0], x, b0);
-            acc[i][1] = _mm512_dpbf16_ps(acc[i][1], x, b1);
-        }
-        a += step;
-        panel += NR;
-    }
-    FDIT_UNROLL
-    for (int i = 0; i < mr; i++) {
-        _mm512_storeu_ps(c + i * NR, acc[i][0]);
-        _mm512_storeu_ps(c + i * NR + 16, acc[i][1]);
-    }
-}
-
-/* Rows lda apart, or [pairs][MR] (lda 0). */
-typedef void register_tile_fn(int pairs, const uint32_t *a, size_t lda, const uint32_t *panel,
-                              float *c, bool first);
-#define REGISTER_TILE(mr)                                                                          \
-    static void tile_rows_##mr(int pairs, const uint32_t *a, size_t lda, const uint32_t *panel,    \
-                               float *c, bool first)                                               \
-    {                                                                                              \
-        register_tile(mr, pairs, a, lda, 1, panel, c, first);                                      \
-    }                                                                                              \
-    static void tile_packed_##mr(int pairs, const uint32_t *a, size_t lda, const uint32_t *panel,  \
-                                 float *c, bool first)                                             \
-    {                                                                                              \
-        (void)lda;                                                                                 \
-        register_tile(mr, pairs, a, 1, MR, panel, c, first);                                       \
-    }
-REGISTER_TILE(1)
-REGISTER_TILE(2)
-REGISTER_TILE(3)
-REGISTER_TILE(4)
-REGISTER_TILE(5)
-REGISTER_TILE(6)
-REGISTER_TILE(7)
-REGISTER_TILE(8)
-REGISTER_TILE(9)
-REGISTER_TILE(10)
-REGISTER_TILE(11)
-REGISTER_TILE(12)
-REGISTER_TILE(13)
-REGISTER_TILE(14)
-#define ALL_TILES(kind)                                                                            \
-    tile_##kind##_1, tile_##kind##_2, tile_##kind##_3, tile_##kind##_4, tile_##kind##_5,           \
-        tile_##kind##_6, tile_##kind##_7, tile_##kind##_8, tile_##kind##_9, tile_##kind##_10,      \
-        tile_##kind##_11, tile_##kind##_12, tile_##kind##_13, tile_##kind##_14
-static register_tile_fn *const tile_rows[MR] = { ALL_TILES(rows) };
-static register_tile_fn *const tile_packed[MR] = { ALL_TILES(packed) };
 
 /* ------------------------------------------------------------------------------------ cache tiles
  */
@@ -173,18 +109,6 @@ static void block_of_a(const struct fdit_gemm *g, uint32_t *block, float *collec
     }
 }
 
-/* A piece of the panel that comes after this one, where it lies ready. */
-FDIT_KERNEL void prefetch_panel(const struct fdit_gemm *g, const uint32_t *panel, int pairs, int i,
-                                int pieces)
-{
-    int size = (pairs + pieces - 1) / pieces, end = min_int(pairs, (i + 1) * size);
-    const char *next = (const char *)panel + panel_bytes(FDIT_BF16, g->k);
-    for (int l = i * size; l < end; l++) {
-        __builtin_prefetch(next + (size_t)l * NR * 4, 0, 2);
-        __builtin_prefetch(next + (size_t)l * NR * 4 + 64, 0, 2);
-    }
-}
-
 static void tile(const struct fdit_gemm *g, int m0, int m1, int n0, int n1, float *scratch)
 {
     int mc = m1 - m0;
@@ -207,13 +131,10 @@ static void tile(const struct fdit_gemm *g, int m0, int m1, int n0, int n1, floa
                 int mr = min_int(MR, mc - i);
                 float *c = one_block ? sums : sum + (size_t)i * NR;
                 if (in_place && n + NR < n1)
-                    prefetch_panel(g, panel, pairs, i / MR, (int)(mc_up / MR));
+                    fetch_part((const char *)panel + panel_bytes(FDIT_BF16, g->k), pairs, i / MR,
+                               (int)(mc_up / MR));
                 if (last)
-                    for (int j = 0; j < mr; j++) {
-                        const float *to = g->to.c + (size_t)(m0 + i + j) * g->to.ldc + n;
-                        __builtin_prefetch(to, 1, 3);
-                        __builtin_prefetch(to + 16, 1, 3);
-                    }
+                    fetch_rows(&g->to, m0 + i, mr, n);
                 (g->a_turned ? tile_packed[mr - 1] : tile_rows[mr - 1])(pairs, a_block + (size_t)i * ld, ld,
                                                                         panel, c, k0 == 0);
                 if (last)

@@ -2,7 +2,7 @@
  * gemm_bf16_panels.h: panels of B in bf16, [k / 2][NR][2] of pairs of neighbouring k, for the kernel
  * files that multiply bf16 (gemm_bf16_kernels.c, gemm_amx_kernels.c): how a weight is packed, and how
  * each form of B becomes a panel. An int8 weight is stored as [k / 4][NR][4], as the products of int8
- * want it (gemm_amx_int8_kernels.c). A file that includes this defines NR as 32 before. */
+ * want it (gemm_int8.h). A file that includes this defines NR as 32 before. */
 #ifndef FDIT_CPU_GEMM_BF16_PANELS_H
 #define FDIT_CPU_GEMM_BF16_PANELS_H
 

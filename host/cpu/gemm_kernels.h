@@ -130,8 +130,9 @@ extern const struct fdit_cpu_gemm_kernels fdit_cpu_gemm_kernels_avx512;
 extern const struct fdit_cpu_gemm_kernels fdit_cpu_gemm_kernels_wide;
 extern const struct fdit_cpu_gemm_kernels fdit_cpu_gemm_kernels_avx512bf16;
 extern const struct fdit_cpu_gemm_kernels fdit_cpu_gemm_kernels_amx;
-/* For products with FDIT_B_PANELS of FDIT_I8 alone, and no `gather`. The weights and the sizes (mr, nr, mc)
- * are those of fdit_cpu_gemm_kernels_amx, which packs them. */
+/* For products with FDIT_B_PANELS of FDIT_I8 alone, and no `gather`. The weights and nr are those of the
+ * set's kernels of bf16, which pack them. */
+extern const struct fdit_cpu_gemm_kernels fdit_cpu_gemm_int8_kernels_avx512bf16;
 extern const struct fdit_cpu_gemm_kernels fdit_cpu_gemm_int8_kernels_amx;
 
 static inline int8_t fdit_gemm_to_int8(float x, float scale)

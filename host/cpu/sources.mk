@@ -4,13 +4,14 @@
 # compiler can build for the set; HAVE_ONEDNN or HAVE_CBLAS when configure chose that provider.
 cpu_kernel_sources += host/cpu/gemm_kernels.c host/cpu/gemm_kernels.h host/cpu/simd.h host/cpu/vmath.h
 cpu_kernel_sources += host/cpu/gemm_epilogue.h
-# Built for AVX-512-BF16 alone.
+# Built for AVX-512-BF16, with VNNI, alone.
 cpu_bf16_sources += host/cpu/gemm_bf16_kernels.c host/cpu/gemm_epilogue.h host/cpu/gemm_kernels.h
 cpu_bf16_sources += host/cpu/attention_bf16_kernels.c host/cpu/op_kernels.h host/cpu/bf16.h
+cpu_bf16_sources += host/cpu/gemm_int8_kernels.c host/cpu/gemm_int8.h host/cpu/gemm_dot_tiles.h
 cpu_bf16_sources += host/cpu/simd.h host/cpu/vmath.h host/cpu/gemm_bf16_panels.h host/cpu/attention_bf16_dot.h
 # Built for AMX alone.
 cpu_amx_sources += host/cpu/attention_bf16_kernels.c host/cpu/attention_bf16_amx.h
-cpu_amx_sources += host/cpu/gemm_amx_int8_kernels.c host/cpu/gemm_amx_tiles.h
+cpu_amx_sources += host/cpu/gemm_amx_int8_kernels.c host/cpu/gemm_int8.h host/cpu/gemm_amx_tiles.h
 cpu_amx_sources += host/cpu/gemm_amx_kernels.c host/cpu/amx.h host/cpu/gemm_bf16_panels.h
 cpu_amx_sources += host/cpu/gemm_epilogue.h host/cpu/gemm_kernels.h host/cpu/op_kernels.h
 cpu_amx_sources += host/cpu/bf16.h host/cpu/simd.h host/cpu/vmath.h

@@ -229,10 +229,9 @@ const struct fdit_command fdit_command_bench = {
         "table); recompute=branches or block, or activations=bf16 (what is kept for the backward\n"
         "pass); size=64, channels=1, classes=N (rows of the table).\n"
         "\n"
-        "Flops: 2mnk a product, 18 inputs outputs a pixel of a convolution, 4 N^2 D for attention and "
-        "8 N^2 D for its backward; what is "
-        "computed\n"
-        "again to save memory does not count. Without a problem a list of seven is measured.",
+        "Flops: 2mnk a product, 18 inputs outputs a pixel of a convolution, 4 N^2 D for attention\n"
+        "and 8 N^2 D for its backward; what is computed again to save memory does not count.\n"
+        "Without a problem a list of seven is measured.",
     .examples = "  finediffusion bench\n"
                 "  finediffusion bench 'train DiT-S/2 b4' 'sample DiT-S/2 b4' --profile\n"
                 "  finediffusion bench 'linear 512x4608x1152' --threads 1 --json > one.json\n"

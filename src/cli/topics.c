@@ -154,7 +154,7 @@ static const char devices[] =
     "lacks is refused. bf16 computes matrix products and attention in bf16, adding up\n"
     "in f32; int8 does so with the large frozen matrices in int8 (a scale a feature)\n"
     "and turns what they are multiplied with into int8 row by row: the fastest way to\n"
-    "sample on a CPU with AMX. `finediffusion devices` shows what there is.\n";
+    "sample on a CPU that has it. `finediffusion devices` shows what there is.\n";
 
 static const char random_numbers[] =
     "Random numbers\n"
