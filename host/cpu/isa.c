@@ -35,18 +35,19 @@ static bool has_avx512(void)
 #endif
 
 #if defined(HAVE_AVX512BF16)
-/* cpuid 7.1, EAX bit 5; the compilers' own check of it is younger than the instructions. All that have it have
- * products of int8, VNNI, too. */
+/* cpuid 7.1, EAX bit 5; the compilers' own check of it is younger than the instructions. All that
+ * have it have products of int8, VNNI, too. */
 static bool has_avx512bf16(void)
 {
     unsigned a = 0, b = 0, c = 0, d = 0;
-    return has_avx512() && __builtin_cpu_supports("avx512vnni") && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 1u << 5);
+    return has_avx512() && __builtin_cpu_supports("avx512vnni") &&
+           __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 1u << 5);
 }
 #endif
 
 #if defined(HAVE_AVX512BF16)
-/* Measured: training DiT-S/2 in bf16 takes 0.57 of float32's time on AMD's Zen 5, which starts two vdpbf16ps a
- * cycle, and 1.1 on Intel's Emerald Rapids, which starts one and has AMX instead. */
+/* Measured: training DiT-S/2 in bf16 takes 0.57 of float32's time on AMD's Zen 5, which starts two
+ * vdpbf16ps a cycle, and 1.1 on Intel's Emerald Rapids, which starts one and has AMX instead. */
 static bool is_amd(void)
 {
     __builtin_cpu_init();
