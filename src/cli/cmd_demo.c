@@ -25,8 +25,9 @@ static const struct fdit_option options[] = {
                 "generated pictures of each class (default 2, with --full 8)"),
     FDIT_OPTION("guidance", "W", REAL, struct fdit_demo_options, guidance,
                 "scale of the superclass-conditioned guidance (default 2)"),
-    FDIT_OPTION("steps", "N", INT, struct fdit_demo_options, steps, "DDIM steps (default 25)"),
-    FDIT_OPTION("lr", "X", REAL, struct fdit_demo_options, lr, "learning rate (default 1.6e-2)"),
+    FDIT_OPTION("steps", "N", INT, struct fdit_demo_options, steps,
+                "steps of DDIM with eta 1 (default 25)"),
+    FDIT_OPTION("lr", "X", REAL, struct fdit_demo_options, lr, "learning rate (default 1e-2)"),
     FDIT_OPTION("seed", "N", SEED, struct fdit_demo_options, seed, "of everything random (default 1)"),
     FDIT_OPTION("run", "DIR", TEXT, struct fdit_demo_options, run,
                 "keep the training runs in this folder (default: they are removed)"),
@@ -66,7 +67,7 @@ static void on_progress(void *user, double done, double total, const char *unit,
 static void percent(size_t right, size_t n, char out[24])
 {
     double p = n ? (double)right / (double)n : 0, error = n ? sqrt(p * (1 - p) / (double)n) : 0;
-    snprintf(out, 24, "%3.0f +-%.1f", 100 * p, 100 * error);
+    snprintf(out, 24, "%5.1f +-%.1f", 100 * p, 100 * error);
 }
 
 static void print_scores(FILE *f, const char *name, const struct fdit_judge_score *s)

@@ -38,7 +38,7 @@ struct demo {
 struct fdit_demo_options fdit_demo_defaults(void)
 {
     return (struct fdit_demo_options){ .out = "demo.png", .seconds = 90, .guidance = 2, .steps = 25,
-                                       .lr = 1.6e-2, .seed = 1 };
+                                       .lr = 1e-2, .seed = 1 };
 }
 
 static void phase(struct demo *d, const char *text)
@@ -161,7 +161,9 @@ static void on_sampler_step(void *user, int done, int steps)
 static enum fdit_status new_generator(fdit_context *ctx, struct demo *d, struct fdit_model *m, bool guided,
                                       struct watch *w, struct fdit_generator **out)
 {
-    struct fdit_generator_options o = { .sampler = { .kind = FDIT_SAMPLER_DDIM },
+    /* eta 1: fresh noise in every step mends what the one before spoilt. Of 880 pictures at w = 2, of the
+     * same weights, it drew 60 % with the right letter and style, eta 0 drew 48 %. */
+    struct fdit_generator_options o = { .sampler = { .kind = FDIT_SAMPLER_DDIM, .eta = 1 },
                                         .steps = d->o->steps,
                                         .guidance = FDIT_GUIDANCE_DEFAULT,
                                         .guided = guided,
@@ -308,7 +310,7 @@ static enum fdit_status tune(fdit_context *ctx, struct demo *d, const char *mask
     o.superclass = "letter";
     o.tune = mask;
     o.flip = false;
-    o.batch = 64;
+    o.batch = 32; /* more steps in the same time than with 64, and a little better for it */
     /* the rates that suit each: a full set of weights wants a far smaller one */
     o.lr = !strcmp(mask, "full") ? d->o->lr / 16 : d->o->lr;
     o.schedule = FDIT_LR_LINEAR; /* measured against constant: more of the right letters and styles */
