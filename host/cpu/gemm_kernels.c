@@ -5,7 +5,8 @@
  * Tunables, per vector width: MR rows in a register tile (MR x 2 accumulators, 2 vectors of the
  * panel and a broadcast must fit the registers: 16, or 32 with AVX-512 and on AArch64); KC, so that
  * a panel [KC][NR] stays in the first-level cache; MC, so that MC x KC floats stay in the
- * second-level one. */
+ * second-level one. With AVX-512 panels come from the second-level cache, a megabyte and more: a register tile
+ * reads 9 bytes of one a cycle, and C goes by less often. */
 #include "cpu/gemm_kernels.h"
 
 #include "core/half.h"
@@ -13,8 +14,10 @@
 
 #if FDIT_VLEN == 16
 #define MR 14
-#define FDIT_KC 256
-#define FDIT_MC 168
+/* On a Zen 5 products take 3 to 10 % less time than with 256 and 168 (512 x 4608 x 1152: 10.8 ms after 11.5),
+ * linear_dw 4 % more. */
+#define FDIT_KC 1536
+#define FDIT_MC 84
 #elif FDIT_VLEN == 8
 #define MR 6
 #define FDIT_KC 384
