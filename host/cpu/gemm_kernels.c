@@ -5,8 +5,8 @@
  * Tunables, per vector width: MR rows in a register tile (MR x 2 accumulators, 2 vectors of the
  * panel and a broadcast must fit the registers: 16, or 32 with AVX-512 and on AArch64); KC, so that
  * a panel [KC][NR] stays in the first-level cache; MC, so that MC x KC floats stay in the
- * second-level one. With AVX-512 panels come from the second-level cache, a megabyte and more: a register tile
- * reads 9 bytes of one a cycle, and C goes by less often. */
+ * second-level one. With AVX-512 panels come from the second-level cache, a megabyte and more: a
+ * register tile reads 9 bytes of one a cycle, and C goes by less often. */
 #include "cpu/gemm_kernels.h"
 
 #include "core/half.h"
