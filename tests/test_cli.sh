@@ -81,6 +81,13 @@ good inspect area/base
 says stdout 'finished     yes'
 good inspect area/base/checkpoints/step-2.safetensors --json
 says stdout '"step": 2,'
+good inspect area/base --classes
+says stdout '^class	level1$'
+says stdout '^B/hand	B$'
+cp stdout area/classes.tsv
+good inspect $data --taxonomy area/classes.tsv --classes
+checks=$((checks + 1))
+cmp -s stdout area/classes.tsv || fail "--classes of data and run differ" "$(cat stdout)"
 
 # ------------------------------------------------------------------ the command line itself
 checks=$((checks + 1))
@@ -125,6 +132,10 @@ bad 2 "lora:4,not~in~this~version" train $tune --tune lora:4
 bad 2 "difffit,not~in~this~version" train $tune --tune difffit
 bad 2 "--tune~all,finediffusion" train $tune --tune all
 bad 2 "'nothing',--help" help nothing
+bad 2 "--out~area/none/x.png,no~folder~area/none,make~it" demo --out area/none/x.png
+bad 2 "--out~area~is~a~folder,give~a~file" demo --out area
+bad 2 "--report~area/none/x,make~it" selftest --tiny --report area/none/x
+bad 2 "--chart~area/none/x,make~it" bench 'linear 8x8x8' --chart area/none/x
 bad 2 "usage" inspect
 bad 2 "too~many,usage" inspect a b
 FINEDIFFUSION_DEVICE=nosuch

@@ -293,6 +293,35 @@ START_TEST(test_folders)
 }
 END_TEST
 
+/* The table that is written is read as the same classes, groups and rows. */
+START_TEST(test_to_tsv)
+{
+    static const char *const tables[] = {
+        "class\tg\tf\nb\ty\tq\na\tx\tq\nc, d\ty\tp\n",
+        "class\tg\tf\n#order g=y,x\n#order f=q,p\nb\ty\tq\na\tx\tq\nc\ty\tp\n",
+        "class\nonly\n",
+    };
+    struct fdit_taxonomy *tax, *again;
+    char *text;
+    for (size_t i = 0; i < sizeof tables / sizeof *tables; i++) {
+        tax = parse(tables[i], NULL);
+        ck_assert_ok(ctx, fdit_taxonomy_to_tsv(ctx, tax, &text));
+        again = parse(text, NULL);
+        ck_assert_msg(fdit_taxonomy_equal(tax, again), "%s", text);
+        ck_assert_msg((strstr(text, "#order") != NULL) == (i == 1), "%s", text);
+        fdit_free(text);
+        fdit_taxonomy_free(tax);
+        fdit_taxonomy_free(again);
+    }
+    static const char *const names[] = { "x/tab\there", "y/b" };
+    ck_assert_ok(ctx, fdit_taxonomy_from_folders(ctx, names, 2, NULL, &tax));
+    ck_assert_int_eq(fdit_taxonomy_to_tsv(ctx, tax, &text), FDIT_ERROR_UNSUPPORTED);
+    ck_assert_ptr_null(text);
+    ck_assert_ptr_nonnull(strstr(fdit_context_message(ctx), "a table cannot hold it"));
+    fdit_taxonomy_free(tax);
+}
+END_TEST
+
 static void selects(const struct fdit_taxonomy *tax, const char *what, size_t n,
                     const int32_t *wanted)
 {
@@ -344,7 +373,7 @@ START_TEST(test_select)
     selects_none(tax, "order=x", "no class and no RANK=GROUP \"order=x\"; the ranks are");
     selects_none(tax, "", "an empty class name");
     selects_none(tax, "mallard,,#1", "an empty class name");
-    selects_none(tax, "zzzzzzzz", "no class \"zzzzzzzz\"");
+    selects_none(tax, "zzzzzzzz", "no class \"zzzzzzzz\"; finediffusion inspect --classes lists");
     int32_t id;
     ck_assert_ok(ctx, fdit_taxonomy_class(ctx, tax, "5", &id));
     ck_assert_int_eq(id, 4);
@@ -666,6 +695,7 @@ int main(void)
     tcase_add_test(c, test_inaturalist);
     tcase_add_test(c, test_inaturalist_ranks);
     tcase_add_test(c, test_folders);
+    tcase_add_test(c, test_to_tsv);
     tcase_add_test(c, test_select);
     tcase_add_test(c, test_select_file);
     tcase_add_test(c, test_ranks);

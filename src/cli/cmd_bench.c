@@ -172,6 +172,8 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
     if (a->repetitions < 0 || a->repetitions > 1000000)
         FAIL(cli->ctx, FDIT_ERROR_ARGUMENT, "--repetitions %d: give 1 to 1000000, or leave it out",
              a->repetitions);
+    if (a->chart)
+        TRY(fdit_file_target(cli->ctx, "--chart", a->chart));
     if (a->compare)
         return compare(cli, a, n, operands);
     while (!n && fdit_bench_default_problems[count])

@@ -2,6 +2,7 @@
  * cmd_demo.c: `finediffusion demo`. */
 #include "cli/cli.h"
 
+#include "core/file.h"
 #include "core/mem.h"
 #include "demo/demo.h"
 
@@ -151,6 +152,7 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
         FAIL(cli->ctx, FDIT_ERROR_ARGUMENT,
              "--seconds must be above 0, --train-steps not below 0, --steps at least 2 and --per-class "
              "at least 1");
+    TRY(fdit_file_target(cli->ctx, "--out", o->out));
     TRY(fdit_cli_device(cli, &dev));
     o->storage = fdit_cli_storage(cli);
     status = fdit_demo_run(cli->ctx, dev, o, &hooks, &result);

@@ -20,7 +20,7 @@
 
 struct args {
     const char *model, *taxonomy, *ranks;
-    bool pictures;
+    bool pictures, classes;
 };
 
 static const struct fdit_option options[] = {
@@ -32,6 +32,8 @@ static const struct fdit_option options[] = {
     FDIT_OPTION("ranks", "A,B", TEXT, struct args, ranks, "ranks of the taxonomy (default: all)"),
     FDIT_OPTION("pictures", NULL, FLAG, struct args, pictures,
                 "decode every picture of a data set, and name all that are broken"),
+    FDIT_OPTION("classes", NULL, FLAG, struct args, classes,
+                "print the classes with their ranks instead, as a table that --taxonomy reads"),
     { 0 }
 };
 
@@ -89,8 +91,11 @@ out:
     return status;
 }
 
-static void put_taxonomy(json_t *to, const struct fdit_taxonomy *tax)
+static enum fdit_status put_taxonomy(fdit_context *ctx, const struct args *a, json_t *to,
+                                     const struct fdit_taxonomy *tax)
 {
+    enum fdit_status status = FDIT_OK;
+    char *table = NULL;
     json_t *ranks = json_array();
     for (int32_t r = 0; r < fdit_taxonomy_n_ranks(tax); r++)
         json_array_append_new(ranks, json_pack("{s:s,s:i}", "name", fdit_taxonomy_rank_name(tax, r),
@@ -98,6 +103,12 @@ static void put_taxonomy(json_t *to, const struct fdit_taxonomy *tax)
     put_number(to, "classes", (size_t)fdit_taxonomy_n_classes(tax));
     json_object_set_new(to, "ranks", ranks);
     put_number(to, "taxonomy_rows", (size_t)fdit_taxonomy_n_rows(tax));
+    if (a->classes)
+        TRY(fdit_taxonomy_to_tsv(ctx, tax, &table));
+    put_text(to, "taxonomy", table);
+out:
+    fdit_free(table);
+    return status;
 }
 
 /* ------------------------------------------------------------------ weights */
@@ -206,8 +217,8 @@ static const struct fdit_mask *mask_of(const json_t *out)
     return tune ? fdit_mask_find(tune) : NULL;
 }
 
-static enum fdit_status put_meta(fdit_context *ctx, const struct fdit_checkpoint *st, bool state,
-                                 json_t *out)
+static enum fdit_status put_meta(fdit_context *ctx, const struct args *a, const struct fdit_checkpoint *st,
+                                 bool state, json_t *out)
 {
     enum fdit_status status = FDIT_OK;
     const char *path = fdit_checkpoint_path(st), *taxonomy = fdit_checkpoint_meta(st, "taxonomy");
@@ -221,7 +232,7 @@ static enum fdit_status put_meta(fdit_context *ctx, const struct fdit_checkpoint
         TRY(put_count(ctx, out, "position", path, fdit_checkpoint_meta(st, "position")));
     if (taxonomy) {
         TRY(fdit_taxonomy_parse(ctx, taxonomy, strlen(taxonomy), path, NULL, &tax));
-        put_taxonomy(out, tax);
+        TRY(put_taxonomy(ctx, a, out, tax));
     }
 out:
     fdit_taxonomy_free(tax);
@@ -286,7 +297,7 @@ static enum fdit_status inspect_weights(struct fdit_cli *cli, const struct args 
         bytes += fdit_checkpoint_at(cp, i)->bytes;
     put_number(out, "tensors", n);
     put_number(out, "bytes", bytes);
-    TRY(put_meta(ctx, cp, state, out));
+    TRY(put_meta(ctx, a, cp, state, out));
     if (whole || !model) {
         TRY(fdit_checkpoint_config(ctx, cp, a->model, &config));
     } else {
@@ -391,7 +402,7 @@ static enum fdit_status inspect_data(struct fdit_cli *cli, const struct args *a,
     put_number(out, "most_per_class", most);
     put_number(out, "classes_without_pictures", info.missing);
     put_number(out, "other_files", info.ignored);
-    put_taxonomy(out, classes);
+    TRY(put_taxonomy(ctx, a, out, classes));
     if (info.links)
         put_number(out, "links", info.links);
     if (a->pictures)
@@ -566,7 +577,7 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
         TRY(open_run(cli->ctx, path, &config));
     if (is_cache) {
         TRY(fdit_inspect_cache(cli, path, out, &tax));
-        put_taxonomy(out, tax);
+        TRY(put_taxonomy(cli->ctx, a, out, tax));
     } else if (config)
         TRY(inspect_run(cli, a, path, config, out));
     else if (is_weights_folder(path))
@@ -575,7 +586,13 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
         TRY(inspect_data(cli, a, path, out));
     else
         TRY(inspect_weights(cli, a, path, out));
-    if (!cli->json)
+    const char *table = json_string_value(json_object_get(out, "taxonomy"));
+    if (a->classes && !table)
+        FAIL(cli->ctx, FDIT_ERROR_ARGUMENT, "--classes: %s says nothing of classes; give a delta, a run, a "
+             "cache or a data set", path);
+    if (table && !cli->json)
+        fputs(table, stdout);
+    else if (!cli->json)
         print_text(path, out);
     else if (json_dumpf(out, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(15)) == 0)
         putchar('\n');
@@ -597,6 +614,7 @@ const struct fdit_command fdit_command_inspect = {
         "Every tensor is checked for its shape and for numbers that are not finite, every\n"
         "sample of a cache for its checksum; nothing of a torch file is executed.",
     .examples = "  finediffusion inspect run/delta.safetensors\n"
+                "  finediffusion inspect run/delta.safetensors --classes > taxonomy.tsv\n"
                 "  finediffusion inspect DiT-XL-2-256x256.pt\n"
                 "  finediffusion inspect birds --taxonomy birds.tsv --pictures\n",
     .options = options,

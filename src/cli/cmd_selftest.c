@@ -63,6 +63,8 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
     const char *spoil = getenv("FINEDIFFUSION_TEST_MISCOMPUTE");
     (void)n;
     (void)operands;
+    if (a->report)
+        TRY(fdit_file_target(cli->ctx, "--report", a->report));
     TRY(open_device(cli, &dev));
     TRY(fdit_devices_open(cli->ctx, &(struct fdit_device_options){ .spec = "ref" }, &reference));
     struct fdit_selftest_options o = { .reference = reference, .tiny = a->tiny, .on_line = print_line,

@@ -427,6 +427,24 @@ void fdit_writer_abort(struct fdit_writer *w)
     fdit_free(w);
 }
 
+enum fdit_status fdit_file_target(fdit_context *ctx, const char *option, const char *path)
+{
+    enum fdit_status status = FDIT_OK;
+    char *folder = NULL;
+    if (fdit_is_folder(path))
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "%s %s is a folder; give a file", option, path);
+    TRY(fdit_path_folder(ctx, path, &folder));
+    if (!fdit_is_folder(folder))
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "%s %s: there is no folder %s; make it first", option, path,
+             folder);
+    if (access(folder, W_OK) != 0)
+        status = fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s %s: cannot write into the folder %s", option,
+                                 path, folder);
+out:
+    fdit_free(folder);
+    return status;
+}
+
 enum fdit_status fdit_file_write(fdit_context *ctx, const char *path, bool durable,
                                  const void *bytes, size_t n)
 {

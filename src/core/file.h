@@ -63,6 +63,10 @@ uint64_t fdit_writer_bytes(const struct fdit_writer *w); /* written so far */
 enum fdit_status fdit_writer_commit(fdit_context *ctx, struct fdit_writer **w);
 void fdit_writer_abort(struct fdit_writer *w); /* removes the temporary file; NULL is allowed */
 
+/* Refuses, before a long work, a path where no file could be written after it: a folder, or one in a folder
+ * that is not there or may not be written to. `option` ("--grid") begins the message. */
+enum fdit_status fdit_file_target(fdit_context *ctx, const char *option, const char *path);
+
 /* Open, write, commit. */
 enum fdit_status fdit_file_write(fdit_context *ctx, const char *path, bool durable,
                                  const void *bytes, size_t n);

@@ -106,6 +106,11 @@ enum fdit_status fdit_taxonomy_counts(fdit_context *ctx, const struct fdit_taxon
  * and "folders":[...] when classes have a second name. *text from fdit_alloc. */
 enum fdit_status fdit_taxonomy_to_json(fdit_context *ctx, const struct fdit_taxonomy *tax,
                                        char **text);
+/* The table that fdit_taxonomy_load reads: a header, #order where groups are not in the order of
+ * bytes, a line a class. A name with a tab or a line end, or a listed one with a comma:
+ * FDIT_ERROR_UNSUPPORTED. *text from fdit_alloc. */
+enum fdit_status fdit_taxonomy_to_tsv(fdit_context *ctx, const struct fdit_taxonomy *tax,
+                                      char **text);
 /* Same rows with the same names and the same groups. */
 bool fdit_taxonomy_equal(const struct fdit_taxonomy *a, const struct fdit_taxonomy *b);
 /* OK when equal, else FDIT_ERROR_FORMAT: "A and B differ: ..." with the first difference. */

@@ -557,3 +557,61 @@ out:
     fdit_free(t.bytes);
     return status;
 }
+
+/* A name as a field of a line, or, with a comma too much, of an #order. */
+static enum fdit_status put_field(fdit_context *ctx, struct text *t, const char *name, bool listed)
+{
+    if (strpbrk(name, listed ? "\t\r\n," : "\t\r\n"))
+        return fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED,
+                         "\"%.80s\" has a tab, a line end or, in a list, a comma: a table cannot hold it",
+                         name);
+    return put(ctx, t, name, strlen(name));
+}
+
+static enum fdit_status put_order(fdit_context *ctx, struct text *t, const struct fdit_tax_rank *rank)
+{
+    enum fdit_status status = FDIT_OK;
+    bool sorted = true;
+    for (size_t i = 1; i < rank->groups.n; i++)
+        sorted = sorted && strcmp(fdit_names_get(&rank->groups, i - 1), fdit_names_get(&rank->groups, i)) < 0;
+    if (sorted)
+        return FDIT_OK;
+    TRY(put(ctx, t, "#order ", 7));
+    TRY(put_field(ctx, t, rank->name, true));
+    for (size_t i = 0; i < rank->groups.n; i++) {
+        TRY(put(ctx, t, i ? "," : "=", 1));
+        TRY(put_field(ctx, t, fdit_names_get(&rank->groups, i), true));
+    }
+    TRY(put(ctx, t, "\n", 1));
+out:
+    return status;
+}
+
+enum fdit_status fdit_taxonomy_to_tsv(fdit_context *ctx, const struct fdit_taxonomy *tax, char **out)
+{
+    enum fdit_status status = FDIT_OK;
+    struct text t = { 0 };
+    *out = NULL;
+    TRY(put(ctx, &t, "class", 5));
+    for (int32_t r = 0; r < tax->n_ranks; r++) {
+        TRY(put(ctx, &t, "\t", 1));
+        TRY(put_field(ctx, &t, tax->ranks[r].name, false));
+    }
+    TRY(put(ctx, &t, "\n", 1));
+    for (int32_t r = 0; r < tax->n_ranks; r++)
+        TRY(put_order(ctx, &t, &tax->ranks[r]));
+    for (size_t c = 0; c < tax->classes.n; c++) {
+        TRY(put_field(ctx, &t, fdit_names_get(&tax->classes, c), false));
+        for (int32_t r = 0; r < tax->n_ranks; r++) {
+            size_t group = (size_t)tax->ranks[r].of[c];
+            TRY(put(ctx, &t, "\t", 1));
+            TRY(put_field(ctx, &t, fdit_names_get(&tax->ranks[r].groups, group), false));
+        }
+        TRY(put(ctx, &t, "\n", 1));
+    }
+    *out = t.bytes;
+    return FDIT_OK;
+out:
+    fdit_free(t.bytes);
+    return status;
+}

@@ -65,7 +65,7 @@ static bool contains(const char *text, size_t n, const char *part, size_t len)
 }
 
 /* "; did you mean "a" or "b"?" into text: the closest names, or those that contain what was typed;
- * nothing when none is close. */
+ * when none is close, where to find them. */
 static const char *suggest(const struct fdit_names *names, const char *s, size_t len, char *text,
                            size_t size)
 {
@@ -90,7 +90,7 @@ static const char *suggest(const struct fdit_names *names, const char *s, size_t
         ids[at] = id;
     }
     size_t used = 0;
-    text[0] = 0;
+    snprintf(text, size, "; finediffusion inspect --classes lists what there is");
     for (int i = 0; i < n; i++) {
         int more = snprintf(text + used, size - used, "%s\"%.80s\"%s",
                             !i          ? "; did you mean "

@@ -19,22 +19,6 @@ struct fdit_sample_options fdit_sample_defaults(void)
                                          .rng = FDIT_NOISE_PHILOX };
 }
 
-/* A file that will be written at the end: its folder must be there now. */
-static enum fdit_status check_target(fdit_context *ctx, const char *option, const char *path)
-{
-    enum fdit_status status = FDIT_OK;
-    char *folder = NULL;
-    if (fdit_is_folder(path))
-        FAIL(ctx, FDIT_ERROR_ARGUMENT, "%s %s is a folder; give a file", option, path);
-    TRY(fdit_path_folder(ctx, path, &folder));
-    if (!fdit_is_folder(folder))
-        FAIL(ctx, FDIT_ERROR_ARGUMENT, "%s %s: there is no folder %s; make it first", option, path,
-             folder);
-out:
-    fdit_free(folder);
-    return status;
-}
-
 static enum fdit_status check_numbers(fdit_context *ctx, const struct fdit_sample_options *o)
 {
     enum fdit_status status = FDIT_OK;
@@ -86,9 +70,9 @@ enum fdit_status fdit_sample_check(fdit_context *ctx, const struct fdit_sample_o
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
              "--grid-real %s: there is no sheet to put them on; add --grid FILE.png", o->grid_real);
     if (o->grid)
-        TRY(check_target(ctx, "--grid", o->grid));
+        TRY(fdit_file_target(ctx, "--grid", o->grid));
     if (o->latents)
-        TRY(check_target(ctx, "--latents", o->latents));
+        TRY(fdit_file_target(ctx, "--latents", o->latents));
 out:
     return status;
 }
