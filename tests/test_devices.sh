@@ -134,7 +134,7 @@ says report.txt '^finediffusion .* selftest of cpu$'
 says report.txt '^pass: attention_backward: '
 says report.txt '^-- [0-9]* passed, 0 failed$'
 cmp -s stdout report.txt || fail "the report is not what was printed"
-bad 1 "none/no/report.txt" selftest --device cpu --tiny --quiet --report none/no/report.txt
+bad 2 "none/no/report.txt" selftest --device cpu --tiny --quiet --report none/no/report.txt
 bad 2 "does~not~exist" selftest --device abacus
 
 echo "$checks checks, $failures failures"
