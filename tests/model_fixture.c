@@ -2,6 +2,7 @@
 #include "model_fixture.h"
 
 #include "core/mem.h"
+#include "cpu/cpu.h"
 #include "devices.h"
 
 #include <jansson.h>
@@ -23,7 +24,9 @@ static enum fdit_status open_device(fdit_context *ctx, const char *name, int thr
     char spec[64];
     struct fdit_device_options options = { .spec = spec, .threads = threads };
     snprintf(spec, sizeof spec, "%s", name);
-    char *plus = strchr(spec, '+');
+    char *at = strchr(spec, '@'), *plus = strchr(spec, '+');
+    if (at)
+        *at++ = '\0';
     if (plus) {
         *plus++ = '\0';
         for (size_t i = 0; i < sizeof types / sizeof *types; i++)
@@ -33,7 +36,12 @@ static enum fdit_status open_device(fdit_context *ctx, const char *name, int thr
             return fdit_fail(ctx, FDIT_ERROR_ARGUMENT, "%s: no such precision", name);
     }
     precision = options.precision;
-    return fdit_devices_open(ctx, &options, out);
+    if (at)
+        setenv("FINEDIFFUSION_ISA", at, 1);
+    enum fdit_status status = fdit_devices_open(ctx, &options, out);
+    if (at)
+        unsetenv("FINEDIFFUSION_ISA");
+    return status;
 }
 
 static bool has(const char *name)
@@ -53,9 +61,15 @@ int test_devices(const char *names[8])
     int n = 0;
     if (wanted)
         snprintf(copy, sizeof copy, "%s", wanted);
-    else
+    else {
+        struct fdit_cpu_isa_entry isa;
         snprintf(copy, sizeof copy, "ref,cpu%s%s", has("cpu+bf16") ? ",cpu+bf16" : "",
                  has("cpu+int8") ? ",cpu+int8" : "");
+        /* Products of int8 beside those of f32. */
+        for (int i = 0; fdit_cpu_isa_get(i, &isa); i++)
+            if (isa.supported && isa.gemm_int8 && !isa.gemm_bf16 && !getenv("FINEDIFFUSION_ISA"))
+                snprintf(copy + strlen(copy), sizeof copy - strlen(copy), ",cpu+int8@%s", isa.name);
+    }
     for (char *name = strtok(copy, ","); name && n < 8; name = strtok(NULL, ","))
         names[n++] = name;
     return n;

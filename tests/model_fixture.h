@@ -9,7 +9,8 @@
 #include "model/checkpoint.h"
 
 /* The devices of FDIT_TEST_DEVICE (a comma list), default "ref,cpu" and, where the processor has such
- * products, "cpu+bf16" and "cpu+int8": behind the plus a precision. Returns how many names were set. */
+ * products, "cpu+bf16" and "cpu+int8": behind the plus a precision; "cpu+int8@ISA" for each of its lesser
+ * instruction sets that has int8 but not bf16. Returns how many names were set. */
 int test_devices(const char *names[8]);
 fdit_device *test_open_device(fdit_context *ctx, const char *name, int threads);
 

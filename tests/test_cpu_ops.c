@@ -27,6 +27,15 @@ struct table {
     double nmse, gradient_nmse; /* that its attention is allowed */
 };
 
+static void add(struct table *list, int *n, struct table t)
+{
+    for (int i = 0; i < *n; i++)
+        if (list[i].kernels == t.kernels && list[i].attention == t.attention) /* of a lesser set */
+            return;
+    ck_assert_int_lt(*n, MAX_TABLES);
+    list[(*n)++] = t;
+}
+
 static int tables(struct table *out)
 {
     struct fdit_cpu_isa_entry entry;
@@ -36,14 +45,15 @@ static int tables(struct table *out)
         avx2 = avx2 || (entry.isa == FDIT_CPU_AVX2 && entry.supported);
         if (!entry.supported)
             continue;
-        out[n++] = (struct table){ entry.name, entry.op, entry.op->attention, 1e-11, 1e-11 };
-        if (entry.attention_bf16) /* the same kernels otherwise */
-            out[n - 1] = (struct table){ entry.name, entry.op, entry.attention_bf16, 1e-4, 1e-3 };
+        if (entry.attention_bf16)
+            add(out, &n, (struct table){ entry.name, entry.op, entry.attention_bf16, 1e-4, 1e-3 });
+        else
+            add(out, &n, (struct table){ entry.name, entry.op, entry.op->attention, 1e-11, 1e-11 });
     }
 #ifdef HAVE_AVX2
     if (avx2)
-        out[n++] = (struct table){ "wide", &fdit_cpu_op_kernels_wide,
-                                  fdit_cpu_op_kernels_wide.attention, 1e-11, 1e-11 };
+        add(out, &n, (struct table){ "wide", &fdit_cpu_op_kernels_wide,
+                                     fdit_cpu_op_kernels_wide.attention, 1e-11, 1e-11 });
 #endif
     (void)avx2;
     return n;

@@ -63,7 +63,7 @@ for name in "${names[@]}"; do
     *,*) one "$name" test_fleet ;;
     *)
         one "$name" test_ops_opencl
-        for suite in test_model test_sample test_gradients test_selftest; do one "$name" $suite opencl; done ;;
+        for suite in test_model test_sample test_vae test_selftest; do one "$name" $suite opencl; done ;;
     esac
 done
 echo "$passed passed, $failed failed, $skipped skipped"

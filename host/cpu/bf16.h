@@ -6,8 +6,6 @@
 
 #include "cpu/simd.h"
 
-#include <math.h>
-
 /* a in the low half, b in the high one. */
 FDIT_KERNEL __m512i round_2(__m512 a, __m512 b)
 {
@@ -59,20 +57,6 @@ FDIT_KERNEL void transpose_16(uint32_t *dst, size_t ldd, __m512i r[16])
         _mm512_storeu_si512(dst + (size_t)(8 + c) * ldd, _mm512_shuffle_i32x4(b, e, 0x88));
         _mm512_storeu_si512(dst + (size_t)(12 + c) * ldd, _mm512_shuffle_i32x4(b, e, 0xdd));
     }
-}
-
-/* The largest magnitude of k numbers; NaN when one is not finite. */
-FDIT_KERNEL float largest_magnitude(const float *row, int k)
-{
-    const __m512i magnitude = _mm512_set1_epi32(0x7fffffff);
-    __m512i most = _mm512_setzero_si512(); /* magnitudes sort as their bits, NaN and infinity highest */
-    for (int i = 0; i < k; i += 16)
-        most = _mm512_max_epi32(
-            most, _mm512_and_si512(_mm512_castps_si512(load_some(row + i, k - i)), magnitude));
-    int bits = _mm512_reduce_max_epi32(most);
-    float x;
-    memcpy(&x, &bits, sizeof x);
-    return bits < 0x7f800000 ? x : NAN;
 }
 
 #endif

@@ -11,12 +11,15 @@
  *       avx2        8   -mavx2 -mfma
  *       avx512     16   -mavx512f -mavx512vl -mavx512bw -mavx512dq -mfma
  *       wide       16   -mavx2 -mfma: tests only, runs the 16-wide body where there is no AVX-512
- *       avx512bf16 16   avx512 and -mavx512bf16 -mavx512vnni: the products on bf16 operands alone
- *                       (gemm_bf16_kernels.c, attention_bf16_kernels.c), and those of int8 by int8
- *                       (gemm_int8_kernels.c)
+ *       avx512bf16 16   avx512 and -mavx512bf16: the products on bf16 operands alone
+ *                       (gemm_bf16_kernels.c, attention_bf16_kernels.c)
  *       amx        16   avx512bf16 and -mamx-tile -mamx-bf16: the same by tiles (gemm_amx_kernels.c,
  *                       attention_bf16_kernels.c with attention_bf16_amx.h), and the products of
  *                       int8 by int8 (gemm_amx_int8_kernels.c)
+ *       avx512vnni 16   avx512 and -mavx512vnni: the products of int8 by int8 alone
+ *                       (gemm_int8_kernels.c)
+ *       avxvnni     8   avx2 and -mavxvnni: the same
+ *       neondot     4   -march=armv8.2-a+dotprod: the same
  *
  * into one libtool convenience library each (sources.mk).
  * They are written once, with the vectors of simd.h and the functions of vmath.h, contain no
@@ -41,8 +44,11 @@
 enum fdit_cpu_isa {
     FDIT_CPU_GENERIC,
     FDIT_CPU_NEON,
+    FDIT_CPU_NEONDOT,
     FDIT_CPU_AVX2,
+    FDIT_CPU_AVXVNNI,
     FDIT_CPU_AVX512,
+    FDIT_CPU_AVX512VNNI,
     FDIT_CPU_AVX512BF16,
     FDIT_CPU_AMX,
     FDIT_CPU_WIDE, /* tests only */
@@ -108,7 +114,8 @@ struct fdit_cpu_isa_entry {
     /* Products on bf16 operands, NULL where the set has none. */
     const struct fdit_cpu_gemm_kernels *gemm_bf16;
     const struct fdit_cpu_attention_kernels *attention_bf16;
-    const struct fdit_cpu_gemm_kernels *gemm_int8; /* the same of int8; gemm_bf16 takes the rest */
+    /* The same of int8; gemm_bf16, or gemm where there is none, takes the rest. */
+    const struct fdit_cpu_gemm_kernels *gemm_int8;
     bool supported;
     bool fast_bf16; /* bf16 is faster than f32 in training too */
 };

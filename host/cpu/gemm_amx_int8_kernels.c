@@ -11,7 +11,7 @@
 /* 24 KB of a panel, as in gemm_amx_kernels.c. */
 #define KC 768
 #define MC 256
-#define STEP 64
+#define STEP FDIT_INT8_STEP
 #define AMX_PRODUCT(c, a, b) AMX_DOT_INT8(c, a, b)
 #include "cpu/gemm_amx_tiles.h"
 
@@ -33,9 +33,9 @@ static void prepare_a(const struct fdit_gemm *g, int m, void *strip, float *scra
         scale[r] = r < rows ? row_scale(row, g->k, &inverse) : 0;
         for (int i = 0; i < g->k; i += STEP, out += STEP_WORDS) {
             FDIT_UNROLL
-            for (int h = 0; h < STEP; h += 16) {
-                __m512 x = r < rows ? load_some(row + i + h, g->k - i - h) : _mm512_setzero_ps();
-                _mm_store_si128((__m128i *)(void *)((int8_t *)out + h), to_int8(x, inverse));
+            for (int h = 0; h < STEP; h += FDIT_VLEN) {
+                vb x = to_int8(r < rows ? load_up_to(row + i + h, g->k - i - h) : vzero(), inverse);
+                memcpy((int8_t *)out + h, &x, sizeof x);
             }
         }
     }

@@ -15,11 +15,11 @@
 #include "cpu/gemm_bf16_panels.h"
 #include "cpu/gemm_epilogue.h"
 
-#define DOT(acc, x, b) _mm512_dpbf16_ps(acc, (__m512bh)(x), (__m512bh)(b))
+#define DOT(acc, x, b) ((vf)_mm512_dpbf16_ps((__m512)(acc), (__m512bh)(x), (__m512bh)(b)))
 #include "cpu/gemm_dot_tiles.h"
 
-REGISTER_TILES(rows, lda, 1)
-REGISTER_TILES(packed, 1, MR)
+REGISTER_TILES(rows)
+REGISTER_TILES(packed)
 
 #define KC 1152
 #define MC 168

@@ -8,6 +8,7 @@
 
 #include "cpu/bf16.h"
 #include "cpu/gemm_kernels.h"
+#include "cpu/gemm_quantise.h"
 
 /* ---------------------------------------------------------------------------------------- panels
  */
@@ -45,7 +46,7 @@ FDIT_KERNEL void transpose_8(uint32_t *dst, size_t ldd, __m512i r[8])
 /* k is filled up with zeros to whole rows of a tile register, 64 bytes. */
 static size_t panel_bytes(enum fdit_dtype type, int k)
 {
-    return type == FDIT_I8 ? (size_t)round_up(k, 64) * NR : (size_t)round_up(k, 32) * 2 * NR;
+    return type == FDIT_I8 ? (size_t)round_up(k, FDIT_INT8_STEP) * NR : (size_t)round_up(k, 32) * 2 * NR;
 }
 
 /* dst [k / 2][NR] pairs from src [k][ld], its first n columns. */
@@ -164,10 +165,7 @@ static void pack_as(enum fdit_dtype type, void *dst, float *scale, const float *
                     int lanes, int k)
 {
     if (type == FDIT_I8) {
-        for (int j = 0; j < NR; j++) {
-            float most = j < lanes ? largest_magnitude(src + (size_t)j * ld, k) : 0;
-            scale[j] = most == 0 ? 1.0f : most / 127.0f;
-        }
+        lane_scales(scale, NR, src, ld, lanes, k);
         panel_of_quantised(dst, scale, src, ld, lanes, k);
         return;
     }

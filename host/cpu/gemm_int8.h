@@ -9,13 +9,13 @@
  * are the same whatever instructions multiply. The largest k is 2^31 / 127^2 = 133,000. A row with a number
  * that is not finite gives NaN throughout.
  *
- * Only frozen weights that are kept as int8, as they lie, for forward: gemm.c leaves all else to the kernels
- * of bf16. A file that includes this defines MR and NR as for gemm_epilogue.h before. */
+ * Only frozen weights that are kept as int8, as they lie, for forward: gemm.c leaves all else to the set's
+ * other kernels. A file that includes this defines MR and NR as for gemm_epilogue.h before. */
 #ifndef FDIT_CPU_GEMM_INT8_H
 #define FDIT_CPU_GEMM_INT8_H
 
-#include "cpu/bf16.h"
 #include "cpu/gemm_kernels.h"
+#include "cpu/gemm_quantise.h"
 
 #include "cpu/gemm_epilogue.h"
 
@@ -28,9 +28,12 @@ FDIT_KERNEL float row_scale(const float *row, int k, float *inverse)
     return most / 127;
 }
 
-FDIT_KERNEL __m128i to_int8(__m512 x, float inverse)
+typedef int8_t vb __attribute__((vector_size(FDIT_VLEN)));
+/* Between -127 and 127 where x is finite; else anything, and the row's factor is NaN. */
+FDIT_KERNEL vb to_int8(vf x, float inverse)
 {
-    return _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(x * inverse));
+    const vf magic = vset(12582912.0f); /* 1.5 * 2^23: adding it rounds to an integer */
+    return __builtin_convertvector((vu)(x * inverse + magic) - (vu)magic, vb);
 }
 
 /* c [rows][NR] = the sums in it, as 32-bit whole numbers less `excess` [NR] (NULL: 0), times the factors of
@@ -39,13 +42,13 @@ FDIT_KERNEL void scale_sums(float *c, int rows, const int32_t *excess, const flo
                             const float *b_scale)
 {
     FDIT_UNROLL
-    for (int h = 0; h < NR; h += 16) {
-        const __m512i less = excess ? _mm512_loadu_si512(excess + h) : _mm512_setzero_si512();
-        const __m512 columns = _mm512_loadu_ps(b_scale + h);
+    for (int h = 0; h < NR; h += FDIT_VLEN) {
+        const vu less = excess ? (vu)viload(excess + h) : (vu)viset(0);
+        const vf columns = vload(b_scale + h);
         for (int r = 0; r < rows; r++) {
             float *at = c + (size_t)r * NR + h;
-            __m512 sum = _mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_loadu_si512(at), less));
-            _mm512_storeu_ps(at, sum * (columns * a_scale[r]));
+            vi sum = (vi)((vu)vload(at) - less);
+            vstore(at, __builtin_convertvector(sum, vf) * (columns * a_scale[r]));
         }
     }
 }

@@ -1,25 +1,44 @@
 /* SPDX-License-Identifier: Apache-2.0
- * gemm_int8_kernels.c: the products of gemm_int8.h for processors with AVX-512-VNNI (vpdpbusd) and
- * AVX-512-BF16, whose kernels take the rest. Built for that set alone: see cpu.h.
+ * gemm_int8_kernels.c: the products of gemm_int8.h for processors whose vectors multiply and add 4 int8 at a
+ * time: AVX-512-VNNI and AVX-VNNI (vpdpbusd), and the dot products of ARM v8.2 (sdot). Built for those sets
+ * alone: see cpu.h.
  *
- * The instruction multiplies numbers without a sign by numbers with one, so a row of A is kept with 128 added
+ * vpdpbusd multiplies numbers without a sign by numbers with one, so a row of A is kept there with 128 added
  * to each of its numbers, and 128 times the sum of each column of B is taken away from C at the end: sums are
  * modulo 2^32, so nothing is lost. */
 #include "cpu/gemm_kernels.h"
 
+/* Tunables: KC, so that a panel of it, and MC, so that as many rows stay beside it in the caches (36 KB and
+ * 190 KB with 16 floats in a vector, in a cache of 512 KB). The others were not measured. */
+#define KC 1152
+#if FDIT_VLEN == 16
 #define MR 14
-#define NR 32
+#define MC 168
+#elif FDIT_VLEN == 8
+#define MR 6
+#define MC 144
+#else
+#define MR 8
+#define MC 144
+#endif
+#define NR (2 * FDIT_VLEN)
 #include "cpu/gemm_int8.h"
 
-#define DOT(acc, x, b) ((__m512)_mm512_dpbusd_epi32((__m512i)(acc), x, b))
+#if defined(__ARM_FEATURE_DOTPROD)
+#define OFFSET 0
+#define DOT(acc, x, b) ((vf)vdotq_s32((int32x4_t)(acc), (int8x16_t)(x), (int8x16_t)(b)))
+#elif FDIT_VLEN == 16
+#define OFFSET 0x80
+#define DOT(acc, x, b) ((vf)_mm512_dpbusd_epi32((__m512i)(acc), (__m512i)(x), (__m512i)(b)))
+#else
+#define OFFSET 0x80
+#define DOT(acc, x, b) ((vf)_mm256_dpbusd_avx_epi32((__m256i)(acc), (__m256i)(x), (__m256i)(b)))
+#endif
 #include "cpu/gemm_dot_tiles.h"
 
-REGISTER_TILES(rows, lda, 1)
+REGISTER_TILES(rows)
 
-/* A panel of 36 KB, and as many rows as stay beside it in a cache of 512 KB. */
-#define KC 1152
-#define MC 168
-#define STEP 64 /* k is filled up to a multiple of it */
+#define STEP FDIT_INT8_STEP
 
 /* From one row of a strip to the next, in words of 4 bytes: off a power of two. */
 static size_t row_words(int k)
@@ -40,36 +59,33 @@ static size_t prepared_bytes(int k)
 
 static void prepare_a(const struct fdit_gemm *g, int m, void *strip, float *scratch)
 {
-    const __m128i offset = _mm_set1_epi8((char)0x80);
-    uint32_t *to = strip;
+    int8_t *to = strip;
     float *scale = (float *)strip + (size_t)MR * row_words(g->k);
     int rows = min_int(MR, g->m - m);
     (void)scratch;
-    for (int r = 0; r < rows; r++, to += row_words(g->k)) {
+    for (int r = 0; r < rows; r++, to += 4 * row_words(g->k)) {
         const float *row = g->a + (size_t)(m + r) * g->lda;
         float inverse;
         scale[r] = row_scale(row, g->k, &inverse);
-        for (int i = 0; i < g->k; i += 16)
-            _mm_store_si128((__m128i *)(void *)(to + i / 4),
-                            _mm_xor_si128(to_int8(load_some(row + i, g->k - i), inverse), offset));
         /* Behind the last k the weight is 0, but what is not written could be read as anything. */
-        for (int i = round_up(g->k, 16); i < round_up(g->k, STEP); i += 16)
-            _mm_store_si128((__m128i *)(void *)(to + i / 4), offset);
+        for (int i = 0; i < round_up(g->k, STEP); i += FDIT_VLEN) {
+            vb x = to_int8(load_up_to(row + i, g->k - i), inverse) ^ (int8_t)OFFSET;
+            memcpy(to + i, &x, sizeof x);
+        }
     }
 }
 
-/* excess [NR] += what the offset of A adds to a row's sums over these steps. */
+/* excess [NR] = (first ? 0 : excess) + what the offset of A adds to a row's sums over these steps. */
 static void add_excess(int32_t *excess, const uint32_t *panel, int steps, bool first)
 {
-    const __m512i offset = _mm512_set1_epi8((char)0x80);
-    __m512i a = first ? _mm512_setzero_si512() : _mm512_loadu_si512(excess);
-    __m512i b = first ? _mm512_setzero_si512() : _mm512_loadu_si512(excess + 16);
+    const vi offset = viset((int32_t)(0x01010101u * OFFSET));
+    vf a = first ? vzero() : (vf)viload(excess), b = first ? vzero() : (vf)viload(excess + FDIT_VLEN);
     for (int l = 0; l < steps; l++, panel += NR) {
-        a = _mm512_dpbusd_epi32(a, offset, _mm512_loadu_si512(panel));
-        b = _mm512_dpbusd_epi32(b, offset, _mm512_loadu_si512(panel + 16));
+        a = DOT(a, offset, viload((const int32_t *)panel));
+        b = DOT(b, offset, viload((const int32_t *)panel + FDIT_VLEN));
     }
-    _mm512_storeu_si512(excess, a);
-    _mm512_storeu_si512(excess + 16, b);
+    vistore(excess, (vi)a);
+    vistore(excess + FDIT_VLEN, (vi)b);
 }
 
 /* Partial sums, as register tiles one behind the other, and each column's excess. */
@@ -92,7 +108,8 @@ static void tile(const struct fdit_gemm *g, int m0, int m1, int n0, int n1, floa
         for (int n = n0; n < n1; n += NR) {
             const uint32_t *panel = panels + (size_t)((n - n0) / NR) * panel_each + (size_t)k0 / 4 * NR;
             float *sum = scratch + (size_t)(n - n0) * mc_up;
-            add_excess(excess + (n - n0), panel, steps, k0 == 0);
+            if (OFFSET)
+                add_excess(excess + (n - n0), panel, steps, k0 == 0);
             for (int i = 0; i < m1 - m0; i += MR) {
                 const int mr = min_int(MR, m1 - m0 - i);
                 const uint32_t *strip = strips + (size_t)(i / MR) * strip_each;
@@ -104,7 +121,7 @@ static void tile(const struct fdit_gemm *g, int m0, int m1, int n0, int n1, floa
                 tile_rows[mr - 1](steps, strip + k0 / 4, lda, panel, c, k0 == 0);
                 if (!last)
                     continue;
-                scale_sums(c, mr, excess + (n - n0), (const float *)(const void *)strip + (size_t)MR * lda,
+                scale_sums(c, mr, OFFSET ? excess + (n - n0) : NULL, (const float *)(const void *)strip + (size_t)MR * lda,
                            g->b_scale + n);
                 finish(&g->to, c, NR, m0 + i, mr, n, min_int(NR, n1 - n));
             }
@@ -113,25 +130,26 @@ static void tile(const struct fdit_gemm *g, int m0, int m1, int n0, int n1, floa
     vstream_end();
 }
 
-/* Enough chains to hide the latency of the instruction. */
-enum { CHAINS = 14 };
+/* Enough chains to hide the latency of the instruction, in the registers there are. */
+enum { CHAINS = FDIT_VLEN == 8 ? 12 : 14 };
 
 static double multiply_add(size_t rounds, float *sink)
 {
-    const __m512i factor = _mm512_set1_epi8(3), term = _mm512_set1_epi8(-5);
-    __m512i sum[CHAINS], all = _mm512_setzero_si512();
+    const vi factor = viset(0x03030303), term = viset(0x0b0b0b0b);
+    vf sum[CHAINS];
+    vu all = (vu)viset(0);
     FDIT_UNROLL
     for (int i = 0; i < CHAINS; i++)
-        sum[i] = _mm512_set1_epi32(i);
+        sum[i] = (vf)viset(i);
     for (size_t r = 0; r < rounds; r++) {
         FDIT_UNROLL
         for (int i = 0; i < CHAINS; i++)
-            sum[i] = _mm512_dpbusd_epi32(sum[i], factor, term);
+            sum[i] = DOT(sum[i], factor, term);
     }
     FDIT_UNROLL
     for (int i = 0; i < CHAINS; i++)
-        all = _mm512_add_epi32(all, sum[i]);
-    *sink = (float)_mm512_reduce_add_epi32(all);
+        all += (vu)sum[i];
+    *sink = vsum(__builtin_convertvector((vi)all, vf));
     return 8.0 * CHAINS * FDIT_VLEN;
 }
 

@@ -33,6 +33,8 @@
 #endif
 #define NR (2 * FDIT_VLEN)
 #include "cpu/gemm_epilogue.h"
+#include "cpu/gemm_quantise.h"
+#include "cpu/gemm_tile_rows.h"
 
 #define FEW 8 /* rows of A up to which B is only streamed */
 
@@ -108,25 +110,8 @@ static void unpack(float *dst, size_t ld, const float *src, int lanes, int k)
  * an int8 multiplied by its lane's factor. */
 static size_t panel_bytes(enum fdit_dtype type, int k)
 {
-    return (size_t)k * NR * (type == FDIT_I8 ? 1 : type == FDIT_BF16 ? 2 : 4);
-}
-
-/* scale[lane] = the largest magnitude of the lane / 127, 1 for a lane of zeros. Not finite when an
- * element is not, so that a broken weight stays one. */
-static void lane_scales(float *scale, int nr, const float *src, size_t ld, int lanes,
-                        int k)
-{
-    for (int j = 0; j < nr; j++) {
-        float most = 0;
-        for (int i = 0; j < lanes && i < k; i++) {
-            float x = fabsf(src[(size_t)j * ld + (size_t)i]);
-            if (x > most || x != x)
-                most = x;
-            if (most != most)
-                break;
-        }
-        scale[j] = most == 0 ? 1.0f : most / 127.0f;
-    }
+    return type == FDIT_I8 ? (size_t)round_up(k, FDIT_INT8_STEP) * NR
+                           : (size_t)k * NR * (type == FDIT_BF16 ? 2 : 4);
 }
 
 static void pack_as(enum fdit_dtype type, void *dst, float *scale, const float *src, size_t ld,
@@ -141,49 +126,41 @@ static void pack_as(enum fdit_dtype type, void *dst, float *scale, const float *
         lane_scales(scale, NR, src, ld, lanes, k);
     for (int j = 0; j < lanes; j++)
         for (int i = 0; i < k; i++) {
-            size_t at = (size_t)i * NR + (size_t)j;
             float x = src[(size_t)j * ld + (size_t)i];
             if (type == FDIT_I8)
-                ((int8_t *)dst)[at] = fdit_gemm_to_int8(x, scale[j]);
+                ((int8_t *)dst)[(size_t)(i / 4) * 4 * NR + (size_t)(4 * j + i % 4)] =
+                    fdit_gemm_to_int8(x, scale[j]);
             else
-                ((uint16_t *)dst)[at] = fdit_bf16_of(x);
+                ((uint16_t *)dst)[(size_t)i * NR + (size_t)j] = fdit_bf16_of(x);
         }
 }
 
 typedef uint16_t vh __attribute__((vector_size(FDIT_VLEN * 2)));
-typedef int8_t vb __attribute__((vector_size(FDIT_VLEN)));
 
-/* FDIT_VLEN packed numbers from place `at` on; `factor` is for int8. */
-FDIT_KERNEL vf widen(enum fdit_dtype type, const void *from, size_t at, vf factor)
-{
-    if (type == FDIT_I8) {
-        vb q;
-        memcpy(&q, (const int8_t *)from + at, sizeof q);
-        return __builtin_convertvector(q, vf) * factor;
-    }
-    vh h;
-    memcpy(&h, (const uint16_t *)from + at, sizeof h);
-    return (vf)(__builtin_convertvector(h, vu) << 16);
-}
-
-/* dst [rows][NR] = the packed rows from place `at` on; scale [NR] when int8. */
-FDIT_KERNEL void widen_rows(enum fdit_dtype type, float *dst, const void *from, size_t at, int rows,
-                            const float *scale)
-{
-    vf s0 = scale ? vload(scale) : vzero(), s1 = scale ? vload(scale + FDIT_VLEN) : vzero();
-    for (int i = 0; i < rows; i++, dst += NR, at += NR) {
-        vstore(dst, widen(type, from, at, s0));
-        vstore(dst + FDIT_VLEN, widen(type, from, at + FDIT_VLEN, s1));
-    }
-}
-
+/* dst [rows][NR] = the packed rows of bf16 from place `at` on. */
 static void widen_bf16(float *dst, const void *from, size_t at, int rows)
 {
-    widen_rows(FDIT_BF16, dst, from, at, rows, NULL);
+    for (size_t end = at + (size_t)rows * NR; at < end; at += FDIT_VLEN, dst += FDIT_VLEN) {
+        vh h;
+        memcpy(&h, (const uint16_t *)from + at, sizeof h);
+        vstore(dst, (vf)(__builtin_convertvector(h, vu) << 16));
+    }
 }
-static void widen_int8(float *dst, const void *from, size_t at, int rows, const float *scale)
+
+/* dst [rows][NR] from the packed rows fours [rows / 4][NR][4] times scale [NR]; there must be room for rows up
+ * to a multiple of 4. */
+static void widen_int8(float *dst, const int8_t *fours, int rows, const float *scale)
 {
-    widen_rows(FDIT_I8, dst, from, at, rows, scale);
+    const vf s0 = vload(scale), s1 = vload(scale + FDIT_VLEN);
+    for (int i = 0; i < rows; i += 4, fours += 4 * NR, dst += 4 * NR) {
+        const vu q0 = (vu)viload((const int32_t *)(const void *)fours);
+        const vu q1 = (vu)viload((const int32_t *)(const void *)(fours + 4 * FDIT_VLEN));
+        FDIT_UNROLL
+        for (int j = 0; j < 4; j++) {
+            vstore(dst + j * NR, __builtin_convertvector((vi)(q0 << (24 - 8 * j)) >> 24, vf) * s0);
+            vstore(dst + j * NR + FDIT_VLEN, __builtin_convertvector((vi)(q1 << (24 - 8 * j)) >> 24, vf) * s1);
+        }
+    }
 }
 
 /* dst [kc][NR]: a panel of B from weights that are not kept as f32, in their own direction or in the
@@ -191,23 +168,24 @@ static void widen_int8(float *dst, const void *from, size_t at, int rows, const 
 static void widen_panel(const struct fdit_gemm *g, float *dst, int n, int nr, int k0, int kc)
 {
     bool int8 = g->b_type == FDIT_I8;
+    const int8_t *packed = g->b;
     if (g->form == FDIT_B_PANELS) {
-        size_t at = (size_t)n * (size_t)g->k + (size_t)k0 * NR;
         if (int8)
-            widen_int8(dst, g->b, at, kc, g->b_scale + n);
+            widen_int8(dst, packed + (size_t)(n / NR) * panel_bytes(FDIT_I8, g->k) + (size_t)k0 * NR, kc,
+                       g->b_scale + n);
         else
-            widen_bf16(dst, g->b, at, kc);
+            widen_bf16(dst, g->b, (size_t)n * (size_t)g->k + (size_t)k0 * NR, kc);
         return;
     }
     float rows[NR * NR];
     if (nr < NR)
         memset(dst, 0, (size_t)kc * NR * sizeof *dst);
     for (int k = k0; k < k0 + kc; k += NR, dst += NR * NR) {
-        size_t at = (size_t)k * (size_t)g->n + (size_t)n * NR;
         if (int8)
-            widen_int8(rows, g->b, at, nr, g->b_scale + k);
+            widen_int8(rows, packed + (size_t)(k / NR) * panel_bytes(FDIT_I8, g->n) + (size_t)n * NR, nr,
+                       g->b_scale + k);
         else
-            widen_bf16(rows, g->b, at, nr);
+            widen_bf16(rows, g->b, (size_t)k * (size_t)g->n + (size_t)n * NR, nr);
         int steps = k0 + kc - k < NR ? k0 + kc - k : NR;
         transpose(dst, NR, rows, NR, nr, steps);
     }
@@ -288,7 +266,7 @@ FDIT_KERNEL void register_tile(int mr, int chunks, size_t chunk_step, int k, con
  * NR][n][NR]. */
 typedef void register_tile_fn(int k, const float *s, size_t ld, const float *panel, float *c,
                               bool first);
-#define REGISTER_TILES(mr)                                                                         \
+#define REGISTER_TILES(mr, none)                                                                       \
     static void tile_rows_##mr(int k, const float *s, size_t ld, const float *panel, float *c,     \
                                bool first)                                                         \
     {                                                                                              \
@@ -305,40 +283,10 @@ typedef void register_tile_fn(int k, const float *s, size_t ld, const float *pan
     {                                                                                              \
         register_tile(mr, k / NR, ld, NR, s, NR, 1, panel, c, first);                              \
     }
-REGISTER_TILES(1)
-REGISTER_TILES(2)
-REGISTER_TILES(3)
-REGISTER_TILES(4)
-REGISTER_TILES(5)
-REGISTER_TILES(6)
-#if MR >= 8
-REGISTER_TILES(7)
-REGISTER_TILES(8)
-#endif
-#if MR >= 14
-REGISTER_TILES(9)
-REGISTER_TILES(10)
-REGISTER_TILES(11)
-REGISTER_TILES(12)
-REGISTER_TILES(13)
-REGISTER_TILES(14)
-#endif
-
-#define FIRST_SIX(kind)                                                                            \
-    tile_##kind##_1, tile_##kind##_2, tile_##kind##_3, tile_##kind##_4, tile_##kind##_5,           \
-        tile_##kind##_6
-#if MR == 14
-#define ALL_TILES(kind)                                                                            \
-    FIRST_SIX(kind), tile_##kind##_7, tile_##kind##_8, tile_##kind##_9, tile_##kind##_10,          \
-        tile_##kind##_11, tile_##kind##_12, tile_##kind##_13, tile_##kind##_14
-#elif MR == 8
-#define ALL_TILES(kind) FIRST_SIX(kind), tile_##kind##_7, tile_##kind##_8
-#else
-#define ALL_TILES(kind) FIRST_SIX(kind)
-#endif
-static register_tile_fn *const tile_rows[MR] = { ALL_TILES(rows) };
-static register_tile_fn *const tile_packed[MR] = { ALL_TILES(packed) };
-static register_tile_fn *const tile_weight[MR] = { ALL_TILES(weight) };
+FOR_ROWS(REGISTER_TILES, )
+static register_tile_fn *const tile_rows[MR] = { FOR_ROWS(TILE_NAME, rows) };
+static register_tile_fn *const tile_packed[MR] = { FOR_ROWS(TILE_NAME, packed) };
+static register_tile_fn *const tile_weight[MR] = { FOR_ROWS(TILE_NAME, weight) };
 
 /* ------------------------------------------------------------------------------------ cache tiles
  */

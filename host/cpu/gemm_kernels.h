@@ -34,6 +34,8 @@ static inline int round_up(int a, int to)
     return (a + to - 1) / to * to;
 }
 
+enum { FDIT_INT8_STEP = 64 }; /* k of an int8 panel is filled up with zeros to a multiple of it */
+
 enum fdit_gemm_b {
     FDIT_B_PANELS,   /* normal: packed, [n / nr][k][nr] */
     FDIT_B_ROWS,     /* normal: plain, B(k, n) = b[k ldb + n] */
@@ -100,9 +102,9 @@ struct fdit_cpu_gemm_kernels {
     int k_unit; /* blocks of k are multiples of it; 0: of nr */
 
     /* Panels of packed weights. Bytes of one of k steps, and its making from `lanes` <= nr rows
-     * src[lane ld + i], i < k; missing lanes are 0. The order is [k][nr], in bf16 precision
-     * [k / 2][nr][2] for FDIT_BF16 and [k / 4][nr][4] for FDIT_I8. Types: FDIT_F32 (f32 precision
-     * only), FDIT_BF16, and FDIT_I8 with scale [nr], the factor of each lane. */
+     * src[lane ld + i], i < k; missing lanes are 0. The order is [k][nr], for FDIT_I8 [k / 4][nr][4] with k
+     * filled up to a multiple of FDIT_INT8_STEP, for FDIT_BF16 in bf16 precision [k / 2][nr][2]. Types:
+     * FDIT_F32 (f32 precision only), FDIT_BF16, and FDIT_I8 with scale [nr], the factor of each lane. */
     size_t (*panel_bytes)(enum fdit_dtype type, int k);
     void (*pack_as)(enum fdit_dtype type, void *dst, float *scale, const float *src, size_t ld,
                     int lanes, int k);
@@ -130,9 +132,11 @@ extern const struct fdit_cpu_gemm_kernels fdit_cpu_gemm_kernels_avx512;
 extern const struct fdit_cpu_gemm_kernels fdit_cpu_gemm_kernels_wide;
 extern const struct fdit_cpu_gemm_kernels fdit_cpu_gemm_kernels_avx512bf16;
 extern const struct fdit_cpu_gemm_kernels fdit_cpu_gemm_kernels_amx;
-/* For products with FDIT_B_PANELS of FDIT_I8 alone, and no `gather`. The weights and nr are those of the
- * set's kernels of bf16, which pack them. */
-extern const struct fdit_cpu_gemm_kernels fdit_cpu_gemm_int8_kernels_avx512bf16;
+/* For products with FDIT_B_PANELS of FDIT_I8 alone, and no `gather`. The set's other kernels, which have the
+ * same nr, pack the weights. */
+extern const struct fdit_cpu_gemm_kernels fdit_cpu_gemm_int8_kernels_neondot;
+extern const struct fdit_cpu_gemm_kernels fdit_cpu_gemm_int8_kernels_avxvnni;
+extern const struct fdit_cpu_gemm_kernels fdit_cpu_gemm_int8_kernels_avx512vnni;
 extern const struct fdit_cpu_gemm_kernels fdit_cpu_gemm_int8_kernels_amx;
 
 static inline int8_t fdit_gemm_to_int8(float x, float scale)

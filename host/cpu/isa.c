@@ -9,8 +9,11 @@
 #include "cpu/op_kernels.h"
 
 #include <string.h>
-#if defined(HAVE_AVX512BF16)
+#if defined(HAVE_AVXVNNI) || defined(HAVE_AVX512BF16)
 #include <cpuid.h>
+#endif
+#if defined(HAVE_NEONDOT)
+#include <sys/auxv.h>
 #endif
 #if defined(HAVE_AMX)
 #include <sys/syscall.h>
@@ -34,24 +37,47 @@ static bool has_avx512(void)
 }
 #endif
 
-#if defined(HAVE_AVX512BF16)
-/* cpuid 7.1, EAX bit 5; the compilers' own check of it is younger than the instructions. All that
- * have it have products of int8, VNNI, too. */
-static bool has_avx512bf16(void)
+#if defined(HAVE_AVXVNNI) || defined(HAVE_AVX512BF16)
+/* A bit of cpuid 7.1, EAX: the compilers' own checks of these are younger than the instructions. */
+static bool has_bit_of_leaf_7_1(int bit)
 {
     unsigned a = 0, b = 0, c = 0, d = 0;
-    return has_avx512() && __builtin_cpu_supports("avx512vnni") &&
-           __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 1u << 5);
+    return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> bit & 1);
 }
 #endif
-
+#if defined(HAVE_AVXVNNI)
+static bool has_avxvnni(void)
+{
+    return has_avx2() && has_bit_of_leaf_7_1(4);
+}
+#endif
+#if defined(HAVE_AVX512VNNI)
+static bool has_avx512vnni(void)
+{
+    return has_avx512() && __builtin_cpu_supports("avx512vnni");
+}
+#endif
 #if defined(HAVE_AVX512BF16)
+/* All that have it have products of int8, VNNI, too. */
+static bool has_avx512bf16(void)
+{
+    return has_avx512vnni() && has_bit_of_leaf_7_1(5);
+}
+
 /* Measured: training DiT-S/2 in bf16 takes 0.57 of float32's time on AMD's Zen 5, which starts two
  * vdpbf16ps a cycle, and 1.1 on Intel's Emerald Rapids, which starts one and has AMX instead. */
 static bool is_amd(void)
 {
     __builtin_cpu_init();
     return __builtin_cpu_is("amd");
+}
+#endif
+#if defined(HAVE_NEONDOT)
+/* <asm/hwcap.h> of older systems lacks the name. */
+static bool has_neondot(void)
+{
+    const unsigned long dot_products = 1ul << 20;
+    return getauxval(AT_HWCAP) & dot_products;
 }
 #endif
 
@@ -81,40 +107,107 @@ static bool has_amx(void)
 }
 #endif
 
-bool fdit_cpu_isa_get(int i, struct fdit_cpu_isa_entry *out)
+static bool yes(void)
 {
-    const struct fdit_cpu_isa_entry entries[] = {
-        { "generic", FDIT_CPU_GENERIC, 4, &fdit_cpu_gemm_kernels_generic,
-          &fdit_cpu_op_kernels_generic, NULL, NULL, NULL, true, false },
+    return true;
+}
+
+static const struct {
+    struct fdit_cpu_isa_entry entry;
+    bool (*supported)(void), (*fast_bf16)(void); /* asked for one entry alone: cpuid is slow in a guest */
+} sets[] = {
+    { .entry = { .name = "generic",
+                 .isa = FDIT_CPU_GENERIC,
+                 .vlen = 4,
+                 .gemm = &fdit_cpu_gemm_kernels_generic,
+                 .op = &fdit_cpu_op_kernels_generic },
+      .supported = yes },
 #if defined(__aarch64__)
-        /* Every such processor has it, so the compiler has put it into the generic kernels already. */
-        { "neon", FDIT_CPU_NEON, 4, &fdit_cpu_gemm_kernels_generic, &fdit_cpu_op_kernels_generic,
-          NULL, NULL, NULL, true, false },
+    /* Every such processor has it, so the compiler has put it into the generic kernels already. */
+    { .entry = { .name = "neon",
+                 .isa = FDIT_CPU_NEON,
+                 .vlen = 4,
+                 .gemm = &fdit_cpu_gemm_kernels_generic,
+                 .op = &fdit_cpu_op_kernels_generic },
+      .supported = yes },
+#endif
+#if defined(HAVE_NEONDOT)
+    { .entry = { .name = "neondot",
+                 .isa = FDIT_CPU_NEONDOT,
+                 .vlen = 4,
+                 .gemm = &fdit_cpu_gemm_kernels_generic,
+                 .op = &fdit_cpu_op_kernels_generic,
+                 .gemm_int8 = &fdit_cpu_gemm_int8_kernels_neondot },
+      .supported = has_neondot },
 #endif
 #if defined(HAVE_AVX2)
-        { "avx2", FDIT_CPU_AVX2, 8, &fdit_cpu_gemm_kernels_avx2, &fdit_cpu_op_kernels_avx2, NULL,
-          NULL, NULL, has_avx2(), false },
+    { .entry = { .name = "avx2",
+                 .isa = FDIT_CPU_AVX2,
+                 .vlen = 8,
+                 .gemm = &fdit_cpu_gemm_kernels_avx2,
+                 .op = &fdit_cpu_op_kernels_avx2 },
+      .supported = has_avx2 },
+#endif
+#if defined(HAVE_AVXVNNI)
+    { .entry = { .name = "avxvnni",
+                 .isa = FDIT_CPU_AVXVNNI,
+                 .vlen = 8,
+                 .gemm = &fdit_cpu_gemm_kernels_avx2,
+                 .op = &fdit_cpu_op_kernels_avx2,
+                 .gemm_int8 = &fdit_cpu_gemm_int8_kernels_avxvnni },
+      .supported = has_avxvnni },
 #endif
 #if defined(HAVE_AVX512)
-        { "avx512", FDIT_CPU_AVX512, 16, &fdit_cpu_gemm_kernels_avx512, &fdit_cpu_op_kernels_avx512,
-          NULL, NULL, NULL, has_avx512(), false },
+    { .entry = { .name = "avx512",
+                 .isa = FDIT_CPU_AVX512,
+                 .vlen = 16,
+                 .gemm = &fdit_cpu_gemm_kernels_avx512,
+                 .op = &fdit_cpu_op_kernels_avx512 },
+      .supported = has_avx512 },
+#endif
+    /* From here on the same kernels for f32, the same bits. */
+#if defined(HAVE_AVX512VNNI)
+    { .entry = { .name = "avx512vnni",
+                 .isa = FDIT_CPU_AVX512VNNI,
+                 .vlen = 16,
+                 .gemm = &fdit_cpu_gemm_kernels_avx512,
+                 .op = &fdit_cpu_op_kernels_avx512,
+                 .gemm_int8 = &fdit_cpu_gemm_int8_kernels_avx512vnni },
+      .supported = has_avx512vnni },
 #endif
 #if defined(HAVE_AVX512BF16)
-        /* The same kernels for f32, the same bits. */
-        { "avx512bf16", FDIT_CPU_AVX512BF16, 16, &fdit_cpu_gemm_kernels_avx512,
-          &fdit_cpu_op_kernels_avx512, &fdit_cpu_gemm_kernels_avx512bf16,
-          &fdit_cpu_attention_kernels_avx512bf16, &fdit_cpu_gemm_int8_kernels_avx512bf16,
-          has_avx512bf16(), is_amd() },
+    { .entry = { .name = "avx512bf16",
+                 .isa = FDIT_CPU_AVX512BF16,
+                 .vlen = 16,
+                 .gemm = &fdit_cpu_gemm_kernels_avx512,
+                 .op = &fdit_cpu_op_kernels_avx512,
+                 .gemm_bf16 = &fdit_cpu_gemm_kernels_avx512bf16,
+                 .attention_bf16 = &fdit_cpu_attention_kernels_avx512bf16,
+                 .gemm_int8 = &fdit_cpu_gemm_int8_kernels_avx512vnni },
+      .supported = has_avx512bf16,
+      .fast_bf16 = is_amd },
 #endif
 #if defined(HAVE_AMX)
-        { "amx", FDIT_CPU_AMX, 16, &fdit_cpu_gemm_kernels_avx512, &fdit_cpu_op_kernels_avx512,
-          &fdit_cpu_gemm_kernels_amx, &fdit_cpu_attention_kernels_amx,
-          &fdit_cpu_gemm_int8_kernels_amx, has_amx(), true },
+    { .entry = { .name = "amx",
+                 .isa = FDIT_CPU_AMX,
+                 .vlen = 16,
+                 .gemm = &fdit_cpu_gemm_kernels_avx512,
+                 .op = &fdit_cpu_op_kernels_avx512,
+                 .gemm_bf16 = &fdit_cpu_gemm_kernels_amx,
+                 .attention_bf16 = &fdit_cpu_attention_kernels_amx,
+                 .gemm_int8 = &fdit_cpu_gemm_int8_kernels_amx },
+      .supported = has_amx,
+      .fast_bf16 = yes },
 #endif
-    };
-    if (i < 0 || (size_t)i >= sizeof entries / sizeof *entries)
+};
+
+bool fdit_cpu_isa_get(int i, struct fdit_cpu_isa_entry *out)
+{
+    if (i < 0 || (size_t)i >= sizeof sets / sizeof *sets)
         return false;
-    *out = entries[i];
+    *out = sets[i].entry;
+    out->supported = sets[i].supported();
+    out->fast_bf16 = out->supported && sets[i].fast_bf16 && sets[i].fast_bf16();
     return true;
 }
 
@@ -144,11 +237,20 @@ enum fdit_status fdit_cpu_isa_choose(fdit_context *ctx, const char *name,
 #if defined(__aarch64__)
                      ", neon"
 #endif
+#if defined(HAVE_NEONDOT)
+                     ", neondot"
+#endif
 #if defined(HAVE_AVX2)
                      ", avx2"
 #endif
+#if defined(HAVE_AVXVNNI)
+                     ", avxvnni"
+#endif
 #if defined(HAVE_AVX512)
                      ", avx512"
+#endif
+#if defined(HAVE_AVX512VNNI)
+                     ", avx512vnni"
 #endif
 #if defined(HAVE_AVX512BF16)
                      ", avx512bf16"

@@ -153,8 +153,9 @@ static const char devices[] =
     "--precision and --weights ask for other arithmetic and storage; what the device\n"
     "lacks is refused. bf16 computes matrix products and attention in bf16, adding up\n"
     "in f32; int8 does so with the large frozen matrices in int8 (a scale a feature)\n"
-    "and turns what they are multiplied with into int8 row by row: the fastest way to\n"
-    "sample on a CPU that has it. `finediffusion devices` shows what there is.\n";
+    "and turns what they are multiplied with into int8 row by row, and the rest in\n"
+    "bf16 or, where the CPU lacks that, in f32: the fastest way to sample on a CPU\n"
+    "that has it. `finediffusion devices` shows what there is.\n";
 
 static const char random_numbers[] =
     "Random numbers\n"
