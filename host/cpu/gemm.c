@@ -116,7 +116,7 @@ static int prepared_part(const struct fdit_cpu_gemm_kernels *kernels, int n, int
 /* B must be prepared, and is not a weight that lies ready. */
 static bool prepares_b(const struct fdit_cpu_gemm_kernels *kernels, const struct fdit_gemm *g)
 {
-    return g->form != FDIT_B_PANELS || g->b_type != kernels->precision;
+    return kernels->prepare_b && (g->form != FDIT_B_PANELS || g->b_type != kernels->precision);
 }
 
 /* Room for one operand, for sizes up to these: at most PREPARED_BYTES, or one row of tiles. */
@@ -149,7 +149,8 @@ static size_t workspace_of(const struct fdit_cpu *cpu, const struct fdit_cpu_gem
     if (kernels->prepare_a) {
         floats += prepared_floats(kernels, m, k, round_up(kernels->mc, kernels->mr), kernels->mr);
         /* A weight may be int8, which is not known here. */
-        floats += prepared_floats(kernels, n, k, MAX_NC + kernels->nr, kernels->nr);
+        if (kernels->prepare_b)
+            floats += prepared_floats(kernels, n, k, MAX_NC + kernels->nr, kernels->nr);
     }
     return floats * sizeof(float);
 }

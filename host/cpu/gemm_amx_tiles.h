@@ -14,6 +14,7 @@
 #define FDIT_CPU_GEMM_AMX_TILES_H
 
 #include "cpu/amx.h"
+#include "cpu/gemm_ahead.h"
 #include "cpu/gemm_kernels.h"
 
 /* Words of 4 bytes: of a step, and of its first 16 rows. */
@@ -37,31 +38,6 @@ static size_t step_words(int k)
 }
 
 /* ---------------------------------------------------------------------------------- register tiles */
-
-/* What will be needed soon, fetched a little with each step: a burst would wait for itself. */
-struct ahead {
-    const uint32_t *panel;     /* of the columns that come next, a piece of it */
-    int lines;                 /* of it with each step */
-    const float *write, *read; /* rows that the epilogue writes and reads, NR floats of each */
-    size_t ld;
-    int rows, rows_each;       /* rows_each: with each step */
-};
-
-FDIT_KERNEL void fetch_ahead(struct ahead *f)
-{
-    for (int i = 0; i < f->lines; i++, f->panel += 16)
-        __builtin_prefetch(f->panel, 0, 2);
-    for (int i = 0; i < f->rows_each && f->rows; i++, f->rows--) {
-        __builtin_prefetch(f->write, 1, 3);
-        __builtin_prefetch(f->write + 16, 1, 3);
-        f->write += f->ld;
-        if (f->read) {
-            __builtin_prefetch(f->read, 0, 3);
-            __builtin_prefetch(f->read + 16, 0, 3);
-            f->read += f->ld;
-        }
-    }
-}
 
 /* c [MR][NR] = (first ? 0 : c) + a strip's steps times a panel's. */
 FDIT_KERNEL void tile_32(int steps, const uint32_t *a, const uint32_t *b, float *c, bool first,
@@ -126,31 +102,6 @@ static size_t sum_floats(const struct fdit_gemm *g)
     return (size_t)round_up(g->mc, MR) * (size_t)round_up(g->nc, NR);
 }
 
-/* For the register tile i of `pieces` on a panel: its share of the next panel (NULL: none), and its rows of
- * the epilogue. */
-FDIT_KERNEL struct ahead ahead_of(const struct fdit_gemm_epilogue *to, const uint32_t *next, int steps,
-                                  int i, int pieces, int m, int rows, int n)
-{
-    struct ahead f = { 0 };
-    if (next) {
-        f.lines = (STEP_WORDS / 16 + pieces - 1) / pieces;
-        int from = i * f.lines;
-        if (from + f.lines > STEP_WORDS / 16)
-            f.lines = STEP_WORDS / 16 - from;
-        f.panel = next + (size_t)steps * (size_t)from * 16;
-    }
-    if (rows) {
-        const size_t at = (size_t)m * to->ldc + (size_t)n;
-        const float *read = to->slope_pre ? to->slope_pre : to->residual_shared ? NULL : to->residual;
-        f.write = to->c + at;
-        f.read = read ? read + at : NULL;
-        f.ld = to->ldc;
-        f.rows = rows;
-        f.rows_each = (rows + steps - 1) / steps;
-    }
-    return f;
-}
-
 static void tile(const struct fdit_gemm *g, int m0, int m1, int n0, int n1, float *scratch)
 {
     const size_t each_strip = prepared_bytes(g->k) / sizeof(uint32_t);
@@ -171,8 +122,8 @@ static void tile(const struct fdit_gemm *g, int m0, int m1, int n0, int n1, floa
                 const uint32_t *strip = strips + (size_t)((m - m0) / MR) * each_strip;
                 const int mr = min_int(MR, m1 - m);
                 float *c = one_block ? scratch : sum + (size_t)(m - m0) * NR;
-                struct ahead f = ahead_of(&g->to, n + NR < n1 ? panel + each : NULL, steps, (m - m0) / MR,
-                                          (int)(mc_up / MR), m, last ? mr : 0, n);
+                struct ahead f = ahead_of(&g->to, n + NR < n1 ? panel + each : NULL, STEP_WORDS / 16, steps,
+                                          (m - m0) / MR, (int)(mc_up / MR), m, last ? mr : 0, n);
                 (mr > 16 ? tile_32 : tile_16)(steps, strip + at, panel, c, k0 == 0, &f);
                 if (last)
                     complete(g, strip, c, m, mr, n, min_int(NR, n1 - n));

@@ -21,8 +21,8 @@
 REGISTER_TILES(rows)
 REGISTER_TILES(packed)
 
-#define KC 1152
-#define MC 168
+#define KC 768
+#define MC 266
 
 /* The panel of B for columns n .. n + nr - 1 and k0 .. k0 + kc - 1, in place or in `to`. */
 static const uint32_t *get_panel(const struct fdit_gemm *g, int n, int nr, int k0, int kc,
@@ -43,86 +43,133 @@ static const uint32_t *get_panel(const struct fdit_gemm *g, int n, int nr, int k
         return to;
     case FDIT_B_PACKED_T:
         for (int k = k0; k < k0 + kc; k += NR) {
-            const char *panel = packed + (size_t)(k / NR) * panel_bytes(g->b_type, g->n);
+            const size_t each = panel_bytes(g->b_type, g->n), column = NR * (g->b_type == FDIT_BF16 ? 2 : 1);
+            const char *piece = packed + (size_t)(k / NR) * each + (size_t)n * column;
             uint32_t *part = to + (size_t)(k - k0) / 2 * NR;
+            /* the next one: no hardware follows pieces that are so far apart */
+            if (k + NR < g->k)
+                for (size_t i = 0; i < NR * column; i += 64)
+                    __builtin_prefetch(piece + each + i, 0, 3);
             if (g->b_type == FDIT_BF16)
-                turn_bf16(part, (const uint32_t *)(const void *)panel + (size_t)n / 2 * NR, nr);
+                turn_bf16(part, (const uint32_t *)(const void *)piece, nr);
             else
-                turn_int8(part, (const int8_t *)panel + (size_t)n * NR, g->b_scale + k);
+                turn_int8(part, (const int8_t *)piece, g->b_scale + k);
         }
         return to;
     }
     return to;
 }
 
-/* ------------------------------------------------------------------------------------ cache tiles
- */
+/* ------------------------------------------------------------------------------------- strips of A */
 
-/* From one row of the block of A to the next: off a power of two. */
-static size_t block_stride(int kc)
+/* From one row of a strip to the next, in pairs: off a power of two. */
+static size_t row_pairs(int k)
 {
-    return (size_t)round_up(kc, NR) / 2 + 16;
+    return (size_t)round_up(k, NR) / 2 + 16;
 }
 
-enum { GATHERED = 8 }; /* rows that are collected at a time, before they are rounded */
+/* [MR][row_pairs], or of a turned A [k / 2][MR]. */
+static size_t strip_pairs(int k)
+{
+    return MR * row_pairs(k);
+}
 
-/* Partial sums, as register tiles one behind the other; the block of A; a panel of B; collected
- * rows. */
+static size_t prepared_bytes(int k)
+{
+    return strip_pairs(k) * sizeof(uint32_t);
+}
+
+/* k numbers as pairs, 0 behind them up to a multiple of NR. */
+FDIT_KERNEL void round_row(uint32_t *to, const float *from, int k)
+{
+    int i = 0;
+    for (; i + NR <= k; i += NR)
+        _mm512_storeu_si512(to + i / 2, round_2(_mm512_loadu_ps(from + i), _mm512_loadu_ps(from + i + 16)));
+    if (i < k)
+        _mm512_storeu_si512(to + i / 2,
+                            round_2(load_some(from + i, k - i), load_some(from + i + 16, k - i - 16)));
+}
+
+enum { GATHERED = 8 }; /* rows that are collected at a time, KC numbers of each, before they are rounded */
+
+static void gathered_strip(const struct fdit_gemm *g, int m, int rows, uint32_t *to, float *collected)
+{
+    for (int k0 = 0; k0 < g->k; k0 += KC) {
+        const int kc = min_int(KC, g->k - k0);
+        for (int i = 0; i < rows; i += GATHERED) {
+            const int n = min_int(GATHERED, rows - i);
+            g->gather(g, m + i, n, k0, kc, collected);
+            for (int r = 0; r < n; r++)
+                round_row(to + (size_t)(i + r) * row_pairs(g->k) + k0 / 2,
+                          collected + (size_t)r * (size_t)kc, kc);
+        }
+    }
+}
+
+/* Rows of pixels whose numbers fill whole vectors, straight from the picture. */
+static void strip_of_taps(const struct fdit_gemm *g, int m, int rows, uint32_t *to)
+{
+    const int each = g->k / 9;
+    for (int r = 0; r < rows; r++, to += row_pairs(g->k)) {
+        const float *at[9];
+        g->taps(g, m + r, at);
+        for (int tap = 0; tap < 9; tap++) {
+            if (at[tap])
+                round_row(to + tap * each / 2, at[tap], each);
+            else
+                memset(to + tap * each / 2, 0, (size_t)each * 2);
+        }
+    }
+}
+
+static void turned_strip(const struct fdit_gemm *g, int m, int rows, uint32_t *to)
+{
+    const float *from = g->a + m;
+    for (int k = 0; k < g->k; k += 2, to += MR, from += 2 * g->lda) {
+        __m512 b = k + 1 < g->k ? load_some(from + g->lda, rows) : _mm512_setzero_ps();
+        _mm512_mask_storeu_epi32(to, (__mmask16)((1u << MR) - 1), round_pairs(load_some(from, rows), b));
+    }
+}
+
+static void prepare_a(const struct fdit_gemm *g, int m, void *strip, float *scratch)
+{
+    const int rows = min_int(MR, g->m - m);
+    uint32_t *to = strip;
+    if (g->gather && g->k / 9 % NR == 0)
+        strip_of_taps(g, m, rows, to);
+    else if (g->gather)
+        gathered_strip(g, m, rows, to, scratch);
+    else if (g->a_turned)
+        turned_strip(g, m, rows, to);
+    else
+        for (int r = 0; r < rows; r++)
+            round_row(to + (size_t)r * row_pairs(g->k), g->a + (size_t)(m + r) * g->lda, g->k);
+}
+
+/* ------------------------------------------------------------------------------------- cache tiles */
+
+/* Partial sums, as register tiles one behind the other, and a panel of B; or collected rows. */
 static size_t scratch_floats(const struct fdit_gemm *g)
 {
     size_t mc = (size_t)round_up(g->mc, MR), nc = (size_t)round_up(g->nc, NR);
-    return mc * nc + mc * block_stride(g->kc) + (size_t)round_up(g->kc, NR) * (NR / 2 + GATHERED);
-}
-
-/* Rows m0 .. m0 + mc - 1, k0 .. k0 + kc - 1 of A as pairs; behind the last k zeros up to a multiple
- * of NR. */
-static void block_of_a(const struct fdit_gemm *g, uint32_t *block, float *collected, size_t ld,
-                       int m0, int mc, int k0, int kc)
-{
-    if (g->a_turned) {
-        for (int i = 0; i < mc; i += MR) {
-            int n = min_int(MR, mc - i);
-            uint32_t *to = block + (size_t)i * ld;
-            const float *from = g->a + (size_t)k0 * g->lda + m0 + i;
-            for (int k = 0; k < kc; k += 2, to += MR, from += 2 * g->lda) {
-                __m512 b = k + 1 < kc ? load_some(from + g->lda, n) : _mm512_setzero_ps();
-                _mm512_mask_storeu_epi32(to, (__mmask16)((1u << MR) - 1),
-                                         round_pairs(load_some(from, n), b));
-            }
-        }
-        return;
-    }
-    int whole = kc / NR * NR;
-    for (int i = 0; i < mc; i++) {
-        const float *from = g->gather ? collected + (size_t)(i % GATHERED) * (size_t)kc
-                                      : g->a + (size_t)(m0 + i) * g->lda + k0;
-        if (g->gather && i % GATHERED == 0)
-            g->gather(g, m0 + i, min_int(GATHERED, mc - i), k0, kc, collected);
-        uint32_t *to = block + (size_t)i * ld;
-        for (int k = 0; k < whole; k += NR)
-            _mm512_storeu_si512(to + k / 2,
-                                round_2(_mm512_loadu_ps(from + k), _mm512_loadu_ps(from + k + 16)));
-        if (whole < kc)
-            _mm512_storeu_si512(to + whole / 2,
-                                round_2(load_some(from + whole, kc - whole),
-                                        load_some(from + whole + 16, kc - whole - 16)));
-    }
+    size_t floats = mc * nc + (size_t)round_up(g->kc, NR) * (NR / 2);
+    return floats > GATHERED * KC ? floats : GATHERED * KC;
 }
 
 static void tile(const struct fdit_gemm *g, int m0, int m1, int n0, int n1, float *scratch)
 {
-    int mc = m1 - m0;
-    size_t mc_up = (size_t)round_up(mc, MR), ld = block_stride(g->kc);
+    const int mc = m1 - m0;
+    const size_t mc_up = (size_t)round_up(mc, MR), ld = row_pairs(g->k);
+    const size_t strip_each = strip_pairs(g->k);
+    const uint32_t *strips = (const uint32_t *)g->strips + (size_t)(m0 - g->strip_row) / MR * strip_each;
     float *sums = scratch;
-    uint32_t *a_block = (uint32_t *)(void *)(sums + mc_up * (size_t)round_up(n1 - n0, NR));
-    uint32_t *b_panel = a_block + mc_up * ld;
+    uint32_t *b_panel = (uint32_t *)(void *)(sums + mc_up * (size_t)round_up(n1 - n0, NR));
     bool one_block = g->k <= g->kc, in_place = g->form == FDIT_B_PANELS && g->b_type == FDIT_BF16;
     for (int k0 = 0; k0 < g->k; k0 += g->kc) {
         int kc = min_int(g->kc, g->k - k0);
         int pairs = (g->form == FDIT_B_PACKED_T ? round_up(kc, NR) : kc + 1) / 2;
         bool last = k0 + kc == g->k;
-        block_of_a(g, a_block, (float *)(void *)(b_panel + (size_t)round_up(g->kc, NR) / 2 * NR),
-                   ld, m0, mc, k0, kc);
+        const size_t at = (size_t)k0 / 2 * (g->a_turned ? MR : 1);
         for (int n = n0; n < n1; n += NR) {
             int nr = min_int(NR, n1 - n);
             const uint32_t *panel = get_panel(g, n, nr, k0, kc, b_panel);
@@ -130,13 +177,14 @@ static void tile(const struct fdit_gemm *g, int m0, int m1, int n0, int n1, floa
             for (int i = 0; i < mc; i += MR) {
                 int mr = min_int(MR, mc - i);
                 float *c = one_block ? sums : sum + (size_t)i * NR;
-                if (in_place && n + NR < n1)
-                    fetch_part((const char *)panel + panel_bytes(FDIT_BF16, g->k), pairs, i / MR,
-                               (int)(mc_up / MR));
-                if (last)
-                    fetch_rows(&g->to, m0 + i, mr, n);
-                (g->a_turned ? tile_packed[mr - 1] : tile_rows[mr - 1])(pairs, a_block + (size_t)i * ld, ld,
-                                                                        panel, c, k0 == 0);
+                const uint32_t *strip = strips + (size_t)(i / MR) * strip_each + at;
+                const uint32_t *next = in_place && n + NR < n1
+                                           ? panel + panel_bytes(FDIT_BF16, g->k) / sizeof *panel
+                                           : NULL;
+                struct ahead f = ahead_of(&g->to, next, AHEAD_LINES, pairs / AHEAD_STEPS, i / MR,
+                                          (int)(mc_up / MR), m0 + i, last ? mr : 0, n);
+                (g->a_turned ? tile_packed[mr - 1] : tile_rows[mr - 1])(pairs, strip, ld, panel, c, k0 == 0,
+                                                                        &f);
                 if (last)
                     finish(&g->to, c, NR, m0 + i, mr, n, nr);
             }
@@ -178,6 +226,8 @@ const struct fdit_cpu_gemm_kernels FDIT_ISA_NAME(fdit_cpu_gemm_kernels) = {
     .mc = MC,
     .panel_bytes = panel_bytes,
     .pack_as = pack_as,
+    .prepared_bytes = prepared_bytes,
+    .prepare_a = prepare_a,
     .scratch = scratch_floats,
     .tile = tile,
     .finish = finish_tile,

@@ -3,18 +3,30 @@
  * 4 bytes: 2 bf16 (gemm_bf16_kernels.c), 4 int8 (gemm_int8_kernels.c). A step is one such word of A for each
  * row, and of a panel of B for each of NR columns. Sums are 32 bits, whatever they are of.
  *
- * A file that includes this defines before: MR, so that the tile, a row of B and a word of A fit the registers,
- * and NR as two vectors; and DOT(acc, x, b), the instruction, on vf, vi and vi. */
+ * A file that includes this defines before: MR, so that the tile, a row of B and a word of A fit the
+ * registers, and NR as two vectors; and DOT(acc, x, b), the instruction, on vf, vi and vi. */
 #ifndef FDIT_CPU_GEMM_DOT_TILES_H
 #define FDIT_CPU_GEMM_DOT_TILES_H
 
+#include "cpu/gemm_ahead.h"
 #include "cpu/gemm_kernels.h"
 #include "cpu/gemm_tile_rows.h"
 #include "cpu/simd.h"
 
+FDIT_KERNEL void one_step(int mr, const uint32_t *a, size_t row_step, const uint32_t *panel, vf acc[MR][2])
+{
+    const vi b0 = viload((const int32_t *)panel), b1 = viload((const int32_t *)panel + FDIT_VLEN);
+    FDIT_UNROLL
+    for (int i = 0; i < mr; i++) {
+        const vi x = viset((int32_t)a[(size_t)i * row_step]);
+        acc[i][0] = DOT(acc[i][0], x, b0);
+        acc[i][1] = DOT(acc[i][1], x, b1);
+    }
+}
+
 /* c [mr][NR] = (first ? 0 : c) + the sum of the products a[i row_step + l step] panel[l][.]. */
 FDIT_KERNEL void register_tile(int mr, int steps, const uint32_t *a, size_t row_step, size_t step,
-                               const uint32_t *panel, float *c, bool first)
+                               const uint32_t *panel, float *c, bool first, struct ahead *f)
 {
     vf acc[MR][2];
     FDIT_UNROLL
@@ -22,18 +34,15 @@ FDIT_KERNEL void register_tile(int mr, int steps, const uint32_t *a, size_t row_
         acc[i][0] = first ? vzero() : vload(c + i * NR);
         acc[i][1] = first ? vzero() : vload(c + i * NR + FDIT_VLEN);
     }
-    FDIT_UNROLL_4
-    for (int l = 0; l < steps; l++) {
-        vi b0 = viload((const int32_t *)panel), b1 = viload((const int32_t *)panel + FDIT_VLEN);
+    int l = 0;
+    for (; l + AHEAD_STEPS <= steps; l += AHEAD_STEPS, a += AHEAD_STEPS * step, panel += AHEAD_STEPS * NR) {
         FDIT_UNROLL
-        for (int i = 0; i < mr; i++) {
-            vi x = viset((int32_t)a[(size_t)i * row_step]);
-            acc[i][0] = DOT(acc[i][0], x, b0);
-            acc[i][1] = DOT(acc[i][1], x, b1);
-        }
-        a += step;
-        panel += NR;
+        for (int u = 0; u < AHEAD_STEPS; u++)
+            one_step(mr, a + (size_t)u * step, row_step, panel + u * NR, acc);
+        fetch_ahead(f);
     }
+    for (; l < steps; l++, a += step, panel += NR)
+        one_step(mr, a, row_step, panel, acc);
     FDIT_UNROLL
     for (int i = 0; i < mr; i++) {
         vstore(c + i * NR, acc[i][0]);
@@ -42,12 +51,12 @@ FDIT_KERNEL void register_tile(int mr, int steps, const uint32_t *a, size_t row_
 }
 
 typedef void register_tile_fn(int steps, const uint32_t *a, size_t lda, const uint32_t *panel,
-                              float *c, bool first);
+                              float *c, bool first, struct ahead *f);
 #define REGISTER_TILE(mr, kind)                                                                    \
     static void tile_##kind##_##mr(int steps, const uint32_t *a, size_t lda, const uint32_t *panel, \
-                                   float *c, bool first)                                           \
+                                   float *c, bool first, struct ahead *f)                          \
     {                                                                                              \
-        register_tile(mr, steps, a, ROW_STEP_##kind, STEP_##kind, panel, c, first);                \
+        register_tile(mr, steps, a, ROW_STEP_##kind, STEP_##kind, panel, c, first, f);             \
         (void)lda;                                                                                 \
     }
 /* The functions of 1 to MR rows, by the way in which the words of A lie: rows, lda apart, and packed
@@ -59,28 +68,5 @@ typedef void register_tile_fn(int steps, const uint32_t *a, size_t lda, const ui
 #define REGISTER_TILES(kind)                                                                       \
     FOR_ROWS(REGISTER_TILE, kind)                                                                  \
     static register_tile_fn *const tile_##kind[MR] = { FOR_ROWS(TILE_NAME, kind) };
-
-/* ---------------------------------------------------------------------------------------- prefetch */
-
-/* Part i of `parts` of a panel of so many steps. */
-FDIT_KERNEL void fetch_part(const char *panel, int steps, int i, int parts)
-{
-    int size = (steps + parts - 1) / parts, end = min_int(steps, (i + 1) * size);
-    for (int l = i * size; l < end; l++) {
-        FDIT_UNROLL
-    for (int at = 0; at < NR * 4; at += 64)
-        __builtin_prefetch(panel + (size_t)l * NR * 4 + at, 0, 2);
-    }
-}
-
-/* Where the epilogue is about to write. */
-FDIT_KERNEL void fetch_rows(const struct fdit_gemm_epilogue *to, int m, int rows, int n)
-{
-    for (int j = 0; j < rows; j++) {
-        const float *at = to->c + (size_t)(m + j) * to->ldc + n;
-        __builtin_prefetch(at, 1, 3);
-        __builtin_prefetch(at + NR / 2, 1, 3);
-    }
-}
 
 #endif

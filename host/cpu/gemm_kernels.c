@@ -32,6 +32,7 @@
 #define FDIT_MC 144
 #endif
 #define NR (2 * FDIT_VLEN)
+#include "cpu/gemm_ahead.h"
 #include "cpu/gemm_epilogue.h"
 #include "cpu/gemm_quantise.h"
 #include "cpu/gemm_tile_rows.h"
@@ -147,8 +148,8 @@ static void widen_bf16(float *dst, const void *from, size_t at, int rows)
     }
 }
 
-/* dst [rows][NR] from the packed rows fours [rows / 4][NR][4] times scale [NR]; there must be room for rows up
- * to a multiple of 4. */
+/* dst [rows][NR] from the packed rows fours [rows / 4][NR][4] times scale [NR]; there must be room for rows
+ * up to a multiple of 4. */
 static void widen_int8(float *dst, const int8_t *fours, int rows, const float *scale)
 {
     const vf s0 = vload(scale), s1 = vload(scale + FDIT_VLEN);
@@ -157,8 +158,9 @@ static void widen_int8(float *dst, const int8_t *fours, int rows, const float *s
         const vu q1 = (vu)viload((const int32_t *)(const void *)(fours + 4 * FDIT_VLEN));
         FDIT_UNROLL
         for (int j = 0; j < 4; j++) {
-            vstore(dst + j * NR, __builtin_convertvector((vi)(q0 << (24 - 8 * j)) >> 24, vf) * s0);
-            vstore(dst + j * NR + FDIT_VLEN, __builtin_convertvector((vi)(q1 << (24 - 8 * j)) >> 24, vf) * s1);
+            const vi b0 = (vi)(q0 << (24 - 8 * j)) >> 24, b1 = (vi)(q1 << (24 - 8 * j)) >> 24;
+            vstore(dst + j * NR, __builtin_convertvector(b0, vf) * s0);
+            vstore(dst + j * NR + FDIT_VLEN, __builtin_convertvector(b1, vf) * s1);
         }
     }
 }
@@ -222,12 +224,23 @@ static void copy_narrow(float *dst, const float *src, size_t ld, int n, int k)
 /* -------------------------------------------------------------------------------- register tiles
  */
 
+FDIT_KERNEL void one_step(int mr, const float *s, size_t row_step, const float *panel, vf acc[MR][2])
+{
+    const vf b0 = vload(panel), b1 = vload(panel + FDIT_VLEN);
+    FDIT_UNROLL
+    for (int i = 0; i < mr; i++) {
+        const vf x = vset(s[(size_t)i * row_step]);
+        acc[i][0] = vfma(x, b0, acc[i][0]);
+        acc[i][1] = vfma(x, b1, acc[i][1]);
+    }
+}
+
 /* c [mr][NR] = (first ? 0 : c) + sum over i < k of scalar(row, i) * panel[i]. The scalars are at
  * s[row row_step + i step]; with chunks > 1 this is repeated for more chunks of k, whose scalars
  * are chunk_step apart. */
 FDIT_KERNEL void register_tile(int mr, int chunks, size_t chunk_step, int k, const float *s,
                                size_t row_step, size_t step, const float *panel, float *c,
-                               bool first)
+                               bool first, struct ahead *f)
 {
     vf acc[MR][2];
     FDIT_UNROLL
@@ -241,18 +254,16 @@ FDIT_KERNEL void register_tile(int mr, int chunks, size_t chunk_step, int k, con
         if (chunk_step)
             for (int i = 0; i < mr * NR; i += 16)
                 __builtin_prefetch(s + mr * NR + i);
-        FDIT_UNROLL_4
-        for (int kk = 0; kk < k; kk++) {
-            vf b0 = vload(panel), b1 = vload(panel + FDIT_VLEN);
+        int l = 0;
+        for (; l + AHEAD_STEPS <= k; l += AHEAD_STEPS, p += AHEAD_STEPS * step, panel += AHEAD_STEPS * NR) {
             FDIT_UNROLL
-            for (int i = 0; i < mr; i++) {
-                vf x = vset(p[(size_t)i * row_step]);
-                acc[i][0] = vfma(x, b0, acc[i][0]);
-                acc[i][1] = vfma(x, b1, acc[i][1]);
-            }
-            p += step;
-            panel += NR;
+            for (int u = 0; u < AHEAD_STEPS; u++)
+                one_step(mr, p + (size_t)u * step, row_step, panel + u * NR, acc);
+            if (f)
+                fetch_ahead(f);
         }
+        for (; l < k; l++, p += step, panel += NR)
+            one_step(mr, p, row_step, panel, acc);
         s += chunk_step;
     }
     FDIT_UNROLL
@@ -265,23 +276,24 @@ FDIT_KERNEL void register_tile(int mr, int chunks, size_t chunk_step, int k, con
 /* Three ways to read the scalars: rows in place, packed [k][MR], and a packed weight [k /
  * NR][n][NR]. */
 typedef void register_tile_fn(int k, const float *s, size_t ld, const float *panel, float *c,
-                              bool first);
-#define REGISTER_TILES(mr, none)                                                                       \
+                              bool first, struct ahead *f);
+#define REGISTER_TILES(mr, none)                                                                   \
     static void tile_rows_##mr(int k, const float *s, size_t ld, const float *panel, float *c,     \
-                               bool first)                                                         \
+                               bool first, struct ahead *f)                                        \
     {                                                                                              \
-        register_tile(mr, 1, 0, k, s, ld, 1, panel, c, first);                                     \
+        register_tile(mr, 1, 0, k, s, ld, 1, panel, c, first, f);                                  \
     }                                                                                              \
     static void tile_packed_##mr(int k, const float *s, size_t ld, const float *panel, float *c,   \
-                                 bool first)                                                       \
+                                 bool first, struct ahead *f)                                      \
     {                                                                                              \
         (void)ld;                                                                                  \
-        register_tile(mr, 1, 0, k, s, 1, MR, panel, c, first);                                     \
+        register_tile(mr, 1, 0, k, s, 1, MR, panel, c, first, f);                                  \
     }                                                                                              \
     static void tile_weight_##mr(int k, const float *s, size_t ld, const float *panel, float *c,   \
-                                 bool first)                                                       \
+                                 bool first, struct ahead *f)                                      \
     {                                                                                              \
-        register_tile(mr, k / NR, ld, NR, s, NR, 1, panel, c, first);                              \
+        (void)f;                                                                                   \
+        register_tile(mr, k / NR, ld, NR, s, NR, 1, panel, c, first, NULL);                        \
     }
 FOR_ROWS(REGISTER_TILES, )
 static register_tile_fn *const tile_rows[MR] = { FOR_ROWS(TILE_NAME, rows) };
@@ -305,7 +317,7 @@ static bool is_normal(const struct fdit_gemm *g)
 
 /* Scratch of the normal form: partial sums, as register tiles one behind the other; a block of A; a
  * panel of B when it is plain. Of the transposed form: partial sums [mc / NR][nc][NR]; a block of A
- * as panels; rows of the result on their way to memory. */
+ * as panels; a piece of the result on its way to memory. */
 static size_t scratch_floats(const struct fdit_gemm *g)
 {
     size_t kc = (size_t)round_up(g->kc, NR), nc = (size_t)round_up(g->nc, NR);
@@ -316,7 +328,7 @@ static size_t scratch_floats(const struct fdit_gemm *g)
         return mc * nc + mc * kc + kc * NR; /* kc is a multiple of NR here */
     }
     size_t mc = (size_t)round_up(g->mc, NR);
-    return mc * nc + mc * kc + NR * nc;
+    return mc * nc + mc * kc + NR * NR;
 }
 
 FDIT_KERNEL void prefetch(const float *p, size_t floats)
@@ -325,21 +337,12 @@ FDIT_KERNEL void prefetch(const float *p, size_t floats)
         __builtin_prefetch(p + i, 0, 2);
 }
 
-/* Piece `i` of `pieces` of the panel of B from column n on, k0 .. k0 + kc-1. */
-static void prefetch_panel(const struct fdit_gemm *g, int n, int k0, int kc, int i, int pieces)
+/* Piece `i` of `pieces` of the rows of B that become the next panel: k0 .. k0 + kc-1 from column n on. */
+static void prefetch_rows(const struct fdit_gemm *g, int n, int k0, int kc, int i, int pieces)
 {
     int size = (kc + pieces - 1) / pieces, first = i * size, end = min_int(kc, first + size);
-    const float *b = g->b;
-    if (g->b_type != FDIT_F32)
-        return;
-    if (g->form == FDIT_B_PANELS) {
-        if (end > first)
-            prefetch(b + (size_t)n * (size_t)g->k + (size_t)(k0 + first) * NR,
-                     (size_t)(end - first) * NR);
-        return;
-    }
     for (int k = first; k < end; k++)
-        prefetch(b + (size_t)(k0 + k) * g->ldb + n, NR);
+        prefetch((const float *)g->b + (size_t)(k0 + k) * g->ldb + n, NR);
 }
 
 /* A block of A in a tile of the normal form: where the rows of a register tile are. */
@@ -402,14 +405,16 @@ static void tile_normal(const struct fdit_gemm *g, int m0, int m1, int n0, int n
                 int mr = min_int(MR, mc - i);
                 float *c = one_block ? sums : sum + (size_t)i * NR;
                 /* the next panel, a piece for each register tile of this one */
-                if (mc > MR && n + NR < n1)
-                    prefetch_panel(g, n + NR, k0, kc, i / MR, (int)(mc_up / MR));
+                const bool more = mc > MR && n + NR < n1 && g->b_type == FDIT_F32;
+                const bool packed = g->form == FDIT_B_PANELS;
+                if (more && !packed)
+                    prefetch_rows(g, n + NR, k0, kc, i / MR, (int)(mc_up / MR));
                 if (k0 > 0)
                     prefetch(c + MR * NR, MR * NR);
-                if (last)
-                    for (int j = 0; j < mr; j++)
-                        __builtin_prefetch(g->to.c + (size_t)(m0 + i + j) * g->to.ldc + n, 1, 3);
-                (a.packed ? tile_packed[mr - 1] : tile_rows[mr - 1])(kc, rows, a.ld, panel, c, k0 == 0);
+                struct ahead f = ahead_of(&g->to, more && packed ? panel + (size_t)NR * (size_t)g->k : NULL,
+                                          AHEAD_LINES, kc / AHEAD_STEPS, i / MR, (int)(mc_up / MR), m0 + i,
+                                          last ? mr : 0, n);
+                (a.packed ? tile_packed[mr - 1] : tile_rows[mr - 1])(kc, rows, a.ld, panel, c, k0 == 0, &f);
                 if (last)
                     finish(&g->to, c, NR, m0 + i, mr, n, nr);
             }
@@ -420,6 +425,12 @@ static void tile_normal(const struct fdit_gemm *g, int m0, int m1, int n0, int n
 /* Columns whose part of B is used for all rows of a tile while it is in the second-level cache. */
 enum { N_BLOCK = 16 * MR };
 
+FDIT_KERNEL void fetch_rows(const struct fdit_gemm_epilogue *to, int m, int rows, int n)
+{
+    struct ahead f = ahead_of(to, NULL, 0, 1, 0, 1, m, rows, n);
+    fetch_ahead(&f);
+}
+
 static void tile_transposed(const struct fdit_gemm *g, int m0, int m1, int n0, int n1,
                             float *scratch)
 {
@@ -427,7 +438,7 @@ static void tile_transposed(const struct fdit_gemm *g, int m0, int m1, int n0, i
     size_t mc_up = (size_t)round_up(mc, NR);
     float *sums = scratch;
     float *a_block = sums + mc_up * (size_t)nc;
-    float *rows = a_block + mc_up * (size_t)round_up(g->kc, NR);
+    float *piece = a_block + mc_up * (size_t)round_up(g->kc, NR);
     bool packed = g->form == FDIT_B_PACKED_T;
     size_t b_step = packed ? NR : g->ldb, b_ld = packed ? (size_t)g->n * NR : g->ldb;
     for (int k0 = 0; k0 < g->k; k0 += g->kc) {
@@ -452,15 +463,20 @@ static void tile_transposed(const struct fdit_gemm *g, int m0, int m1, int n0, i
                     if (k0 > 0)
                         prefetch(c + MR * NR, MR * NR);
                     (packed ? tile_weight[mr - 1] : tile_rows[mr - 1])(kc_up, b + (size_t)n * b_step, b_ld,
-                                                               panel, c, k0 == 0);
+                                                               panel, c, k0 == 0, NULL);
                 }
             }
         }
     }
     for (int i = 0; i < mc; i += NR) {
-        int mr = min_int(NR, mc - i);
-        unpack(rows, (size_t)nc, sums + (size_t)i * (size_t)nc, mr, nc);
-        finish(&g->to, rows, (size_t)nc, m0 + i, mr, n0, nc);
+        const int mr = min_int(NR, mc - i);
+        for (int n = 0; n < nc; n += NR) {
+            const int nr = min_int(NR, nc - n);
+            if (n + NR < nc)
+                fetch_rows(&g->to, m0 + i, mr, n0 + n + NR);
+            unpack(piece, NR, sums + (size_t)i * (size_t)nc + (size_t)n * NR, mr, nr);
+            finish(&g->to, piece, NR, m0 + i, mr, n0 + n, nr);
+        }
     }
 }
 
@@ -541,11 +557,12 @@ static void tile_few(const struct fdit_gemm *g, int m0, int m1, int n0, int n1, 
         for (int l = 0; l < k; l += NR)
             for (int n = 0; n < nc; n += FDIT_VLEN) {
                 int columns = min_int(FDIT_VLEN, nc - n);
-                if (g->form == FDIT_B_PACKED_T)
-                    few_turned(m, NR, columns, a + l, lda,
-                               b + (size_t)l * (size_t)g->n + (size_t)(n0 + n) * NR, NR,
-                               sums + n, ldc);
-                else
+                if (g->form == FDIT_B_PACKED_T) {
+                    const float *block = b + (size_t)l * (size_t)g->n + (size_t)(n0 + n) * NR;
+                    if (l + NR < k)
+                        prefetch(block + (size_t)NR * (size_t)g->n, NR * FDIT_VLEN);
+                    few_turned(m, NR, columns, a + l, lda, block, NR, sums + n, ldc);
+                } else
                     few_plain(m, min_int(NR, k - l), columns, a + l, lda,
                               b + (size_t)l * g->ldb + n0 + n, g->ldb, sums + n, ldc);
             }

@@ -30,8 +30,8 @@ FDIT_KERNEL float largest_magnitude(const float *row, int k)
     return bits < 0x7f800000 ? x : NAN;
 }
 
-/* scale [nr]: the largest magnitude of each of `lanes` rows src [lanes][ld], k of it, / 127; 1 for a row of zeros
- * and where there is none. Not finite when an element is not, so that a broken weight stays one. */
+/* scale [nr]: the largest magnitude of each of `lanes` rows src [lanes][ld], k of it, / 127; 1 for a row of
+ * zeros and where there is none. Not finite when an element is not, so that a broken weight stays one. */
 FDIT_KERNEL void lane_scales(float *scale, int nr, const float *src, size_t ld, int lanes, int k)
 {
     for (int j = 0; j < nr; j++) {

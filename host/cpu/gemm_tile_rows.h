@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * gemm_tile_rows.h: lists over the rows of a register tile, for the kernel files that have one function for each
- * number of rows. A file that includes this defines MR as 6, 8 or 14 before. */
+ * gemm_tile_rows.h: lists over the rows of a register tile, for the kernel files that have one function for
+ * each number of rows. A file that includes this defines MR as 6, 8 or 14 before. */
 #ifndef FDIT_CPU_GEMM_TILE_ROWS_H
 #define FDIT_CPU_GEMM_TILE_ROWS_H
 

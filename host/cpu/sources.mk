@@ -3,21 +3,22 @@
 # per instruction set, where configure found that the compiler can build for it (HAVE_AVX2 and so on);
 # HAVE_ONEDNN or HAVE_CBLAS when configure chose that provider.
 cpu_kernel_sources += host/cpu/gemm_kernels.c host/cpu/gemm_kernels.h host/cpu/simd.h host/cpu/vmath.h
-cpu_kernel_sources += host/cpu/gemm_epilogue.h host/cpu/gemm_quantise.h host/cpu/gemm_tile_rows.h
+cpu_kernel_sources += host/cpu/gemm_ahead.h host/cpu/gemm_epilogue.h host/cpu/gemm_quantise.h
+cpu_kernel_sources += host/cpu/gemm_tile_rows.h
 # Built for AVX-512-VNNI, AVX-VNNI and ARM's dot products.
 cpu_int8_sources += host/cpu/gemm_int8_kernels.c host/cpu/gemm_int8.h host/cpu/gemm_dot_tiles.h
-cpu_int8_sources += host/cpu/gemm_tile_rows.h host/cpu/gemm_quantise.h host/cpu/gemm_kernels.h
+cpu_int8_sources += host/cpu/gemm_ahead.h host/cpu/gemm_tile_rows.h host/cpu/gemm_quantise.h host/cpu/gemm_kernels.h
 cpu_int8_sources += host/cpu/gemm_epilogue.h host/cpu/simd.h host/cpu/vmath.h
 # Built for AVX-512-BF16 alone.
 cpu_bf16_sources += host/cpu/gemm_bf16_kernels.c host/cpu/gemm_epilogue.h host/cpu/gemm_kernels.h
 cpu_bf16_sources += host/cpu/attention_bf16_kernels.c host/cpu/op_kernels.h host/cpu/bf16.h
-cpu_bf16_sources += host/cpu/gemm_dot_tiles.h host/cpu/gemm_tile_rows.h host/cpu/gemm_quantise.h
+cpu_bf16_sources += host/cpu/gemm_ahead.h host/cpu/gemm_dot_tiles.h host/cpu/gemm_tile_rows.h host/cpu/gemm_quantise.h
 cpu_bf16_sources += host/cpu/simd.h host/cpu/vmath.h host/cpu/gemm_bf16_panels.h host/cpu/attention_bf16_dot.h
 # Built for AMX alone.
 cpu_amx_sources += host/cpu/attention_bf16_kernels.c host/cpu/attention_bf16_amx.h
 cpu_amx_sources += host/cpu/gemm_amx_int8_kernels.c host/cpu/gemm_int8.h host/cpu/gemm_amx_tiles.h
 cpu_amx_sources += host/cpu/gemm_amx_kernels.c host/cpu/amx.h host/cpu/gemm_bf16_panels.h
-cpu_amx_sources += host/cpu/gemm_epilogue.h host/cpu/gemm_kernels.h host/cpu/op_kernels.h
+cpu_amx_sources += host/cpu/gemm_ahead.h host/cpu/gemm_epilogue.h host/cpu/gemm_kernels.h host/cpu/op_kernels.h
 cpu_amx_sources += host/cpu/bf16.h host/cpu/simd.h host/cpu/vmath.h host/cpu/gemm_quantise.h
 cpu_kernel_sources += host/cpu/op_kernels.c host/cpu/op_kernels.h host/cpu/attention_kernels.c
 cpu_kernel_sources += host/cpu/probe_kernels.c host/cpu/picture_kernels.c
