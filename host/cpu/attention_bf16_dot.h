@@ -4,26 +4,27 @@
 #ifndef FDIT_CPU_ATTENTION_BF16_DOT_H
 #define FDIT_CPU_ATTENTION_BF16_DOT_H
 
-#define ROW_STEP 12 /* rows of a register tile */
+#define ROW_STEP 12  /* rows of a register tile of 2 vectors */
+#define ROW_STEP_3 8 /* of 3 */
 
-/* C [ROW_STEP][nv] (+)= sum over k of A(i, k) B(k, .): A(i, k) = a[i ai + k ak], row k of B at b +
- * k bk. */
-FDIT_KERNEL void micro(const int nv, int n, const uint32_t *a, size_t ai, size_t ak,
+/* C [rows][nv] (+)= sum over k of A(i, k) B(k, .): A(i, k) = a[i ai + k ak], row k of B at b + k bk. In
+ * registers are rows x nv sums, a row of B and a word of A. */
+FDIT_KERNEL void micro(const int rows, const int nv, int n, const uint32_t *a, size_t ai, size_t ak,
                        const uint32_t *b, size_t bk, float *c, size_t ci, bool add)
 {
-    __m512 acc[ROW_STEP][2];
+    __m512 acc[ROW_STEP][3];
     FDIT_UNROLL
-    for (int i = 0; i < ROW_STEP; i++)
+    for (int i = 0; i < rows; i++)
         FDIT_UNROLL
     for (int j = 0; j < nv; j++)
         acc[i][j] = add ? _mm512_loadu_ps(c + (size_t)i * ci + j * VL) : _mm512_setzero_ps();
     for (int k = 0; k < n; k++) {
-        __m512bh row[2];
+        __m512bh row[3];
         FDIT_UNROLL
         for (int j = 0; j < nv; j++)
             row[j] = (__m512bh)_mm512_loadu_si512(b + j * VL);
         FDIT_UNROLL
-        for (int i = 0; i < ROW_STEP; i++) {
+        for (int i = 0; i < rows; i++) {
             __m512bh x = (__m512bh)_mm512_set1_epi32((int)a[(size_t)i * ai]);
             FDIT_UNROLL
             for (int j = 0; j < nv; j++)
@@ -33,45 +34,44 @@ FDIT_KERNEL void micro(const int nv, int n, const uint32_t *a, size_t ai, size_t
         b += bk;
     }
     FDIT_UNROLL
-    for (int i = 0; i < ROW_STEP; i++)
+    for (int i = 0; i < rows; i++)
         FDIT_UNROLL
     for (int j = 0; j < nv; j++)
         _mm512_storeu_ps(c + (size_t)i * ci + j * VL, acc[i][j]);
 }
 
+typedef void micro_fn(int n, const uint32_t *a, size_t ld, const uint32_t *b, size_t bk, float *c, size_t ci,
+                      bool add);
 /* A along rows (ak = 1), and along columns (ai = 1). */
-#define MICRO(nv)                                                                                  \
+#define MICRO(rows, nv)                                                                            \
     static __attribute__((noinline)) void micro_rows_##nv(int n, const uint32_t *a, size_t ld,     \
                                                           const uint32_t *b, size_t bk, float *c,  \
                                                           size_t ci, bool add)                     \
     {                                                                                              \
-        micro(nv, n, a, ld, 1, b, bk, c, ci, add);                                                 \
+        micro(rows, nv, n, a, ld, 1, b, bk, c, ci, add);                                           \
     }                                                                                              \
     static __attribute__((noinline)) void micro_columns_##nv(int n, const uint32_t *a, size_t ld,  \
                                                              const uint32_t *b, size_t bk,         \
                                                              float *c, size_t ci, bool add)        \
     {                                                                                              \
-        micro(nv, n, a, 1, ld, b, bk, c, ci, add);                                                 \
+        micro(rows, nv, n, a, 1, ld, b, bk, c, ci, add);                                           \
     }
-MICRO(1)
-MICRO(2)
+MICRO(ROW_STEP, 1)
+MICRO(ROW_STEP, 2)
+MICRO(ROW_STEP_3, 3)
 
 /* C [rows, vectors * VL], rows rounded up to ROW_STEP, from n pairs along k. */
 static void product(bool columns, int rows, int vectors, int n, const uint32_t *a, size_t lda,
                     const uint32_t *b, size_t bk, float *c, size_t ci, bool add)
 {
+    static micro_fn *const micros[2][3] = { { micro_rows_1, micro_rows_2, micro_rows_3 },
+                                            { micro_columns_1, micro_columns_2, micro_columns_3 } };
     const size_t step = columns ? 1 : lda;
-    for (int v = 0; v < vectors; v += 2) {
-        const bool two = v + 1 < vectors;
-        for (int i = 0; i < rows; i += ROW_STEP) {
-            const uint32_t *from = a + (size_t)i * step;
-            float *to = c + (size_t)i * ci + v * VL;
-            if (columns)
-                (two ? micro_columns_2 : micro_columns_1)(n, from, lda, b + v * VL, bk, to, ci,
-                                                          add);
-            else
-                (two ? micro_rows_2 : micro_rows_1)(n, from, lda, b + v * VL, bk, to, ci, add);
-        }
+    for (int v = 0, nv; v < vectors; v += nv) {
+        nv = vectors - v == 3 ? 3 : min_int(2, vectors - v); /* one alone would wait for its loads */
+        for (int i = 0; i < rows; i += nv == 3 ? ROW_STEP_3 : ROW_STEP)
+            micros[columns][nv - 1](n, a + (size_t)i * step, lda, b + v * VL, bk,
+                                    c + (size_t)i * ci + v * VL, ci, add);
     }
 }
 

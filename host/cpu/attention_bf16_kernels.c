@@ -27,7 +27,7 @@
 #else
 #define Q_TILE 48
 #define BQ_TILE 48
-#define BK_TILE 128
+#define BK_TILE 256
 #endif
 #define K_TILE 256
 #define S_STRIDE (K_TILE + 16)        /* floats */
