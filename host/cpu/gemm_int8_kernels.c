@@ -130,7 +130,7 @@ static void tile(const struct fdit_gemm *g, int m0, int m1, int n0, int n1, floa
 }
 
 /* Enough chains to hide the latency of the instruction, in the registers there are. */
-enum { CHAINS = FDIT_VLEN == 8 ? 12 : 14 };
+enum { CHAINS = FDIT_VLEN == 8 ? 10 : 14 };
 
 static double multiply_add(size_t rounds, float *sink)
 {
