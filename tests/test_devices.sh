@@ -74,6 +74,19 @@ bad 2 "'opencl:0:0'~does~not~exist,OpenCL" bench "$tiny" --device opencl:0:0
 good bench "$tiny" --repetitions 1
 unset OCL_ICD_VENDORS
 
+# ------------------------------------------------------------------ the cpu device cannot be used
+FINEDIFFUSION_ISA=abacus; export FINEDIFFUSION_ISA
+good devices
+says stdout 'cannot be used: finediffusion devices --all says why'
+checks=$((checks + 1))
+grep -q '^cpu' stdout && fail "a device that cannot be used is listed" "$(cat stdout)"
+good devices --all
+says stdout 'cannot be used: FINEDIFFUSION_ISA=abacus: .* it knows generic'
+unset FINEDIFFUSION_ISA
+good devices
+checks=$((checks + 1))
+grep -q '^cpu' stdout || fail "no cpu" "$(cat stdout)"
+
 # ------------------------------------------------------------------ a device of the machine's
 good devices --json
 says stdout '"self_test": true'

@@ -185,7 +185,7 @@ static void run_tiles(const struct fdit_cpu *cpu, const struct fdit_cpu_gemm_ker
     }
 }
 
-/* Prepares both operands, a part of each at a time, and runs the tiles of the parts. */
+/* Prepares the operands, a part of each at a time, and runs the tiles of the parts. */
 static void run_prepared(const struct fdit_cpu *cpu, const struct fdit_cpu_gemm_kernels *kernels,
                          struct fdit_gemm *g)
 {

@@ -2,12 +2,12 @@
  * gemm_bf16_kernels.c: the products of gemm_kernels.h on operands rounded to bf16, added in f32,
  * for processors with AVX-512-BF16 (vdpbf16ps). Built for that set alone: see cpu.h.
  *
- * All forms run as the normal one: A is rounded to a block of rows, B comes as panels [k /
- * 2][NR][2] of pairs of neighbouring k, which is how one multiply-add takes them. A packed weight
- * is in this shape already; for the other direction (linear_dx) its blocks of 32 x 32 are turned in
- * registers, once for all rows of a tile. Each element of C is one chain of pair products over k in
- * rising order, whatever the tile, the batch and the number of threads; blocks of k only interrupt
- * it. The instruction takes denormal numbers as 0 and rounds to nearest. */
+ * All forms run as the normal one. A is rounded to strips of rows before the first tile (prepare_a), once for
+ * all threads; B comes as panels [k / 2][NR][2] of pairs of neighbouring k, which is how one multiply-add
+ * takes them. A packed weight is in this shape already; for the other direction (linear_dx) its blocks of
+ * 32 x 32 are turned in registers, once for all rows of a tile. Each element of C is one chain of pair
+ * products over k in rising order, whatever the tile, the batch and the number of threads; blocks of k only
+ * interrupt it. The instruction takes denormal numbers as 0 and rounds to nearest. */
 #include "cpu/gemm_kernels.h"
 
 #define MR 14

@@ -108,9 +108,9 @@ struct fdit_cpu_gemm_kernels {
     size_t (*panel_bytes)(enum fdit_dtype type, int k);
     void (*pack_as)(enum fdit_dtype type, void *dst, float *scale, const float *src, size_t ld,
                     int lanes, int k);
-    /* NULL, or: the tiles read both operands prepared. Bytes of mr rows of A, or nr columns of B, with
-     * all their k (64-byte aligned); their making, from row m and column n on. FDIT_B_PANELS of the
-     * kernels' precision are prepared as they lie. scratch: as for a tile. */
+    /* NULL, or: the tiles read A prepared, and with prepare_b B too. Bytes of mr rows of A, or nr columns
+     * of B, with all their k (64-byte aligned); their making, from row m and column n on. FDIT_B_PANELS of
+     * the kernels' precision are prepared as they lie. scratch: as for a tile. */
     size_t (*prepared_bytes)(int k);
     void (*prepare_a)(const struct fdit_gemm *g, int m, void *strip, float *scratch);
     void (*prepare_b)(const struct fdit_gemm *g, int n, void *panel);

@@ -153,10 +153,12 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n_operands, char 
     for (size_t i = 0; i < n; i++)
         if (a->all || strcmp(entries[i].spec, "ref"))
             TRY(try_device(cli->ctx, &entries[i], &trials[i]));
-    size_t chosen = choose(entries, trials, n);
+    size_t chosen = choose(entries, trials, n), left_out = 0;
     for (size_t i = 0; i < n; i++) {
-        if (!a->all && !trials[i].works)
+        if (!a->all && !trials[i].works) {
+            left_out += strcmp(entries[i].spec, "ref") != 0;
             continue;
+        }
         if (cli->json)
             json_array_append_new(list, to_json(entries, i, &trials[i], i == chosen));
         else
@@ -164,6 +166,9 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n_operands, char 
     }
     if (cli->json && json_dumpf(list, stdout, JSON_INDENT(1)) == 0)
         putchar('\n');
+    if (left_out && !cli->json)
+        printf("%zu %s cannot be used: finediffusion devices --all says why\n", left_out,
+               left_out == 1 ? "device" : "devices");
 out:
     for (size_t i = 0; trials && i < n; i++) {
         fdit_free(trials[i].driver);

@@ -155,7 +155,12 @@ static const char devices[] =
     "in f32; int8 does so with the large frozen matrices in int8 (a scale a feature)\n"
     "and turns what they are multiplied with into int8 row by row, and the rest in\n"
     "bf16 or, where the CPU lacks that, in f32: the fastest way to sample on a CPU\n"
-    "that has it. `finediffusion devices` shows what there is.\n";
+    "that has it. `finediffusion devices` shows what there is.\n"
+    "\n"
+    "FINEDIFFUSION_ISA names the instruction set of the cpu device, as avx2: the best\n"
+    "one is taken otherwise, and a name that is not known gets the list of all.\n"
+    "FINEDIFFUSION_GEMM names another library for its float32 products, where this\n"
+    "build has one. `finediffusion devices` shows both.\n";
 
 static const char random_numbers[] =
     "Random numbers\n"
