@@ -72,10 +72,11 @@ static float *guarded(size_t n)
         p[i] = GUARD_VALUE;
     return p + GUARD;
 }
-/* The same for large scratch: what is between the guards is not set. */
+/* The same for scratch, which is not a number before it is written. */
 static float *guarded_scratch(size_t n)
 {
     float *p = floats(n + 2 * GUARD);
+    memset(p, 0xff, (n + 2 * GUARD) * sizeof *p);
     for (int i = 0; i < GUARD; i++)
         p[i] = p[n + GUARD + (size_t)i] = GUARD_VALUE;
     return p + GUARD;
@@ -498,6 +499,44 @@ static void int8_same_bits(struct fdit_cpu cpu)
     problem_free(&p);
 }
 
+/* More rows than are prepared at a time. */
+static void rows_in_parts(struct fdit_cpu cpu, struct problem *p, enum fdit_dtype type)
+{
+    enum { ROWS = 100 };
+    problem_pack(p, cpu.gemm, type);
+    const size_t n = (size_t)p->n, size = (size_t)p->m * n;
+    float *all = floats(size), c[ROWS * 40];
+    cpu.threads = 2;
+    run_on(cpu, &p->g, all);
+    for (int m0 = 0; m0 + ROWS <= p->m; m0 += (p->m - ROWS) / 9) {
+        struct fdit_gemm part = p->g;
+        part.m = ROWS;
+        part.a = p->a + (size_t)m0 * (size_t)p->k;
+        run_on(cpu, &part, c);
+        ck_assert_msg(!memcmp(c, all + (size_t)m0 * n, ROWS * n * sizeof *c),
+                      "%s: rows from %d on of %d differ from the same alone", fdit_dtype_name(type), m0,
+                      p->m);
+    }
+    free(all);
+}
+
+START_TEST(test_parts)
+{
+    struct test_rng rng = test_rng_new("parts");
+    struct problem p;
+    struct fdit_cpu cpu;
+    struct table t[MAX_TABLES];
+    int n = tables(t);
+    problem_init(&p, &fdit_cpu_gemm_kernels_generic, FORWARD, 1, 13500, 40, 1200, &rng);
+    for (int i = 0; i < n; i++)
+        if (t[i].kernels->prepare_a)
+            rows_in_parts((struct fdit_cpu){ .gemm = t[i].kernels }, &p, FDIT_BF16);
+    for (int i = 0; int8_kernels(i, &cpu); i++)
+        rows_in_parts(cpu, &p, FDIT_I8);
+    problem_free(&p);
+}
+END_TEST
+
 START_TEST(test_int8_same_bits)
 {
     struct fdit_cpu cpu;
@@ -817,6 +856,7 @@ int main(void)
     tcase_add_test(c, test_same_bits);
     tcase_add_test(c, test_packed_is_plain);
     tcase_add_test(c, test_storage);
+    tcase_add_test(c, test_parts);
     tcase_add_test(c, test_int8);
     tcase_add_test(c, test_int8_same_bits);
     tcase_add_test(c, test_epilogues);
