@@ -19,15 +19,6 @@ FDIT_KERNEL __m512i round_pairs(__m512 a, __m512 b)
                          21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
     return _mm512_permutexvar_epi16(order, round_2(a, b));
 }
-/* The first n of 16 floats, 0 behind them; n may be beyond either end. */
-FDIT_KERNEL __m512 load_some(const float *p, int n)
-{
-    if (n >= 16)
-        return _mm512_loadu_ps(p);
-    if (n <= 0)
-        return _mm512_setzero_ps();
-    return _mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p);
-}
 /* dst [j][16] from rows r[i] of 16: element (i, j) to (j, i). dst is ldd elements a row. */
 FDIT_KERNEL void transpose_16(uint32_t *dst, size_t ldd, __m512i r[16])
 {

@@ -34,7 +34,7 @@ static void prepare_a(const struct fdit_gemm *g, int m, void *strip, float *scra
         for (int i = 0; i < g->k; i += STEP, out += STEP_WORDS) {
             FDIT_UNROLL
             for (int h = 0; h < STEP; h += FDIT_VLEN) {
-                vb x = to_int8(r < rows ? load_up_to(row + i + h, g->k - i - h) : vzero(), inverse);
+                vb x = to_int8(r < rows ? load_some(row + i + h, g->k - i - h) : vzero(), inverse);
                 memcpy((int8_t *)out + h, &x, sizeof x);
             }
         }

@@ -48,8 +48,8 @@ static void half_strip_turned(uint32_t *to, const float *from, size_t ld, int n,
         FDIT_UNROLL
         for (int p = 0; p < 16; p++) {
             const float *a = from + (size_t)(i + 2 * p) * ld;
-            r[p] = round_pairs(i + 2 * p < k ? load_some(a, n) : _mm512_setzero_ps(),
-                               i + 2 * p + 1 < k ? load_some(a + ld, n) : _mm512_setzero_ps());
+            r[p] = round_pairs(i + 2 * p < k ? load_some(a, n) : vzero(),
+                               i + 2 * p + 1 < k ? load_some(a + ld, n) : vzero());
         }
         transpose_16(to, 16, r);
     }

@@ -126,7 +126,7 @@ static void turned_strip(const struct fdit_gemm *g, int m, int rows, uint32_t *t
 {
     const float *from = g->a + m;
     for (int k = 0; k < g->k; k += 2, to += MR, from += 2 * g->lda) {
-        __m512 b = k + 1 < g->k ? load_some(from + g->lda, rows) : _mm512_setzero_ps();
+        __m512 b = k + 1 < g->k ? load_some(from + g->lda, rows) : vzero();
         _mm512_mask_storeu_epi32(to, (__mmask16)((1u << MR) - 1), round_pairs(load_some(from, rows), b));
     }
 }

@@ -59,7 +59,7 @@ static void panel_of_rows(uint32_t *dst, const float *src, size_t ld, int n, int
         for (int h = 0; h < NR; h += 16)
             _mm512_storeu_si512(dst + h,
                                 round_pairs(load_some(a + h, n - h),
-                                            two ? load_some(b + h, n - h) : _mm512_setzero_ps()));
+                                            two ? load_some(b + h, n - h) : vzero()));
     }
 }
 

@@ -69,7 +69,7 @@ static void prepare_a(const struct fdit_gemm *g, int m, void *strip, float *scra
         scale[r] = row_scale(row, g->k, &inverse);
         /* Behind the last k the weight is 0, but what is not written could be read as anything. */
         for (int i = 0; i < round_up(g->k, STEP); i += FDIT_VLEN) {
-            vb x = to_int8(load_up_to(row + i, g->k - i), inverse) ^ (int8_t)OFFSET;
+            vb x = to_int8(load_some(row + i, g->k - i), inverse) ^ (int8_t)OFFSET;
             memcpy(to + i, &x, sizeof x);
         }
     }

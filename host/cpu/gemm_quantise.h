@@ -7,18 +7,12 @@
 
 #include <math.h>
 
-/* The first n of FDIT_VLEN floats, 0 behind them; n may be beyond either end. */
-FDIT_KERNEL vf load_up_to(const float *p, int n)
-{
-    return n >= FDIT_VLEN ? vload(p) : vload_n(p, n);
-}
-
 /* The largest magnitude of k numbers; NaN when one is not finite. */
 FDIT_KERNEL float largest_magnitude(const float *row, int k)
 {
     vi most = viset(0); /* magnitudes sort as their bits, NaN and infinity highest */
     for (int i = 0; i < k; i += FDIT_VLEN) {
-        vi x = (vi)vabs(load_up_to(row + i, k - i)), larger = x > most;
+        vi x = (vi)vabs(load_some(row + i, k - i)), larger = x > most;
         most = (larger & x) | (~larger & most);
     }
     int32_t lanes[FDIT_VLEN], bits = 0;

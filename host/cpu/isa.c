@@ -8,6 +8,7 @@
 #include "cpu/gemm_kernels.h"
 #include "cpu/op_kernels.h"
 
+#include <stdio.h>
 #include <string.h>
 #if defined(HAVE_AVXVNNI) || defined(HAVE_AVX512BF16)
 #include <cpuid.h>
@@ -201,9 +202,11 @@ static const struct {
 #endif
 };
 
+enum { N_SETS = sizeof sets / sizeof *sets };
+
 bool fdit_cpu_isa_get(int i, struct fdit_cpu_isa_entry *out)
 {
-    if (i < 0 || (size_t)i >= sizeof sets / sizeof *sets)
+    if (i < 0 || i >= N_SETS)
         return false;
     *out = sets[i].entry;
     out->supported = sets[i].supported();
@@ -214,50 +217,27 @@ bool fdit_cpu_isa_get(int i, struct fdit_cpu_isa_entry *out)
 enum fdit_status fdit_cpu_isa_choose(fdit_context *ctx, const char *name,
                                      struct fdit_cpu_isa_entry *out)
 {
+    const bool any = !name || !*name;
     struct fdit_cpu_isa_entry entry;
-    bool any = !name || !*name;
-    for (int i = 0; fdit_cpu_isa_get(i, &entry); i++) {
-        if (any && entry.supported)
-            *out = entry;
-        if (any || strcmp(entry.name, name) != 0)
+    char names[128] = "";
+    for (int i = N_SETS - 1; i >= 0; i--) {
+        if (!any && strcmp(sets[i].entry.name, name) != 0)
             continue;
-        if (!entry.supported)
+        fdit_cpu_isa_get(i, &entry);
+        if (entry.supported) {
+            *out = entry;
+            return FDIT_OK;
+        }
+        if (!any)
             return fdit_fail(
                 ctx, FDIT_ERROR_UNSUPPORTED,
                 "FINEDIFFUSION_ISA=%s: this processor does not have these instructions, or the "
                 "system does not let them be used; unset it to take the best there is",
                 name);
-        *out = entry;
-        return FDIT_OK;
     }
-    if (any)
-        return FDIT_OK;
+    for (int i = 0; i < N_SETS; i++)
+        snprintf(names + strlen(names), sizeof names - strlen(names), "%s%s", i ? ", " : "",
+                 sets[i].entry.name);
     return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
-                     "FINEDIFFUSION_ISA=%s: this build has no such kernels; it knows generic"
-#if defined(__aarch64__)
-                     ", neon"
-#endif
-#if defined(HAVE_NEONDOT)
-                     ", neondot"
-#endif
-#if defined(HAVE_AVX2)
-                     ", avx2"
-#endif
-#if defined(HAVE_AVXVNNI)
-                     ", avxvnni"
-#endif
-#if defined(HAVE_AVX512)
-                     ", avx512"
-#endif
-#if defined(HAVE_AVX512VNNI)
-                     ", avx512vnni"
-#endif
-#if defined(HAVE_AVX512BF16)
-                     ", avx512bf16"
-#endif
-#if defined(HAVE_AMX)
-                     ", amx"
-#endif
-                     ,
-                     name);
+                     "FINEDIFFUSION_ISA=%s: this build has no such kernels; it knows %s", name, names);
 }

@@ -93,6 +93,17 @@ FDIT_KERNEL vf vload_n(const float *p, int n)
         part[i] = p[i];
     return vload(part);
 }
+/* The first n elements, 0 behind them; n may be beyond either end. */
+FDIT_KERNEL vf load_some(const float *p, int n)
+{
+    if (n >= FDIT_VLEN)
+        return vload(p);
+#if FDIT_VLEN == 16 && defined(__AVX512F__)
+    return n <= 0 ? (vf){ 0 } : (vf)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p);
+#else
+    return vload_n(p, n);
+#endif
+}
 FDIT_KERNEL void vstore_n(float *p, vf v, int n)
 {
     float part[FDIT_VLEN];
