@@ -191,3 +191,6 @@ tests_test_fleet_SOURCES = tests/test_fleet.c tests/data_fixture.c tests/data_fi
 
 TESTS += tests/test_data_cli.sh
 EXTRA_DIST += tests/test_data_cli.sh
+
+TESTS += tests/test_cases.sh
+EXTRA_DIST += tests/test_cases.sh
