@@ -194,3 +194,6 @@ EXTRA_DIST += tests/test_data_cli.sh
 
 TESTS += tests/test_cases.sh
 EXTRA_DIST += tests/test_cases.sh
+
+check_PROGRAMS += tests/test_kind
+tests_test_kind_SOURCES = tests/test_kind.c

@@ -13,7 +13,7 @@ case ${1-} in
 -*) sed -n '3,7s/^# \{0,1\}//p' "$0"; exit 2 ;;
 esac
 # shellcheck disable=SC2046
-[ $# -gt 0 ] || set -- $(find include src host cl tests bench tools -name '*.[ch]' -o -name '*.cl' | sort)
+[ $# -gt 0 ] || set -- $(find include src host cl tests bench tools -path tests/cases/in -prune -o \( -name '*.[ch]' -o -name '*.cl' \) -print | sort)
 
 if [ "$mode" = --fix ]; then
     clang-format -i "$@"

@@ -10,3 +10,4 @@ fdit_sources += src/format/json.c src/format/json.h \
 	src/format/tar.c src/format/tar.h src/format/tar_write.c
 fdit_sources += src/format/font.c src/format/font.h src/format/grid.c src/format/grid.h
 fdit_sources += src/format/cache.c src/format/cache.h src/format/cache_layout.h src/format/cache_write.c
+fdit_sources += src/format/kind.c src/format/kind.h
