@@ -6,74 +6,51 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
-#include <sys/file.h>
 #include <unistd.h>
 
-bool fdit_run_folder_is_empty(const char *path)
+/* Whether path has at most the empty folders that a run makes. */
+static enum fdit_status look(fdit_context *ctx, const char *path, bool *fresh)
 {
+    enum fdit_status status = FDIT_OK;
+    char *inner = NULL;
     DIR *dir = opendir(path);
-    bool empty = true;
-    for (struct dirent *e; dir && (e = readdir(dir));)
-        if (strcmp(e->d_name, ".") && strcmp(e->d_name, ".."))
-            empty = false;
+    *fresh = true;
+    for (struct dirent *e; dir && *fresh && (e = readdir(dir));) {
+        if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, ".."))
+            continue;
+        if (strcmp(e->d_name, "checkpoints") && strcmp(e->d_name, "previews")) {
+            *fresh = false;
+            break;
+        }
+        fdit_free(inner);
+        TRY(fdit_path_join(ctx, path, e->d_name, &inner));
+        if (fdit_is_folder(inner))
+            TRY(fdit_folder_clean(ctx, inner, NULL));
+        *fresh = fdit_is_folder(inner) && fdit_folder_is_empty(inner);
+    }
+out:
     if (dir)
         closedir(dir);
-    return empty;
-}
-
-static enum fdit_status lock(fdit_context *ctx, const char *path, int *out)
-{
-    *out = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (*out >= 0 && flock(*out, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK)
-        return fdit_fail(
-            ctx, FDIT_ERROR_IO,
-            "%s: another process is training there; wait for its end, or give another --out", path);
-    return FDIT_OK;
+    fdit_free(inner);
+    return status;
 }
 
 enum fdit_status fdit_run_folder_init(fdit_context *ctx, const char *path,
                                       struct fdit_run_folder *out)
 {
     enum fdit_status status = FDIT_OK;
-    struct fdit_run_folder f = { .lock = -1 };
-    char *part = NULL;
-    *out = (struct fdit_run_folder){ .lock = -1 };
-    TRY(fdit_strdup(ctx, path, &f.path));
-    f.existed = strlen(path);
-    while (f.existed > 1 && path[f.existed - 1] == '/')
-        f.existed--;
-    f.path[f.existed] = '\0';
-    while (f.existed > 0) {
-        fdit_free(part);
-        TRY(fdit_strndup(ctx, f.path, f.existed, &part));
-        if (fdit_file_exists(part))
-            break;
-        while (f.existed > 0 && f.path[f.existed - 1] != '/')
-            f.existed--;
-        while (f.existed > 1 && f.path[f.existed - 1] == '/')
-            f.existed--;
-    }
-    *out = f;
-    out->ours = f.path[f.existed] != '\0'; /* what mkdirs makes before it fails */
-    f.path = NULL;
-    TRY(fdit_mkdirs(ctx, path));
-    out->ours = false;
-    TRY(lock(ctx, path, &out->lock));
-    out->ours = fdit_run_folder_is_empty(path);
+    *out = FDIT_NO_RUN_FOLDER;
+    TRY(fdit_folder_lock(ctx, path, FDIT_FOLDER_ALONE, &out->lock));
+    TRY(look(ctx, path, &out->fresh));
 out:
-    fdit_free(part);
-    fdit_free(f.path);
     return status;
 }
 
 void fdit_run_folder_fini(struct fdit_run_folder *f)
 {
-    if (f->lock >= 0)
-        close(f->lock);
-    fdit_free(f->path);
-    *f = (struct fdit_run_folder){ .lock = -1 };
+    fdit_folder_unlock(&f->lock);
+    *f = FDIT_NO_RUN_FOLDER;
 }
 
 /* Removes the entries of folder/name whose names begin with one of the texts. */
@@ -105,18 +82,10 @@ void fdit_run_folder_undo(struct fdit_run_folder *f)
 {
     static const char *const pictures[] = { "step-" };
     static const char *const own[] = { "config.json", "log.jsonl", "events.out.tfevents." };
-    if (!f->path || !f->ours)
-        return;
-    remove_in(f->path, "checkpoints", pictures, 1);
-    remove_in(f->path, "previews", pictures, 1);
-    remove_in(f->path, "", own, 3);
-    for (size_t n = strlen(f->path); n > f->existed;) {
-        if (rmdir(f->path) && errno != ENOENT)
-            return;
-        while (n > f->existed && f->path[n - 1] != '/')
-            n--;
-        while (n > f->existed && f->path[n - 1] == '/')
-            n--;
-        f->path[n] = '\0';
+    if (f->lock.path && f->fresh) {
+        remove_in(f->lock.path, "checkpoints", pictures, 1);
+        remove_in(f->lock.path, "previews", pictures, 1);
+        remove_in(f->lock.path, "", own, 3);
     }
+    fdit_folder_remove_made(&f->lock);
 }

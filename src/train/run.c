@@ -335,25 +335,28 @@ out:
 
 /* ------------------------------------------------------------------ the folder of the run */
 
-/* Before any work: a folder that is not empty needs --resume, and --resume the same options. */
-static enum fdit_status check_folder(fdit_context *ctx, const struct fdit_train_options *o)
+/* Before any work the folder is locked, so that what is seen in it stays true: one that is not empty needs
+ * --resume, and --resume the same options. */
+static enum fdit_status check_folder(fdit_context *ctx, struct run *r)
 {
     enum fdit_status status = FDIT_OK;
+    const struct fdit_train_options *o = r->made_by;
     char *path = NULL;
     uint8_t *text = NULL;
     size_t n;
+    if (fdit_file_exists(o->out) && !fdit_is_folder(o->out))
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--out %s is a file; give a folder", o->out);
+    TRY(fdit_run_folder_init(ctx, o->out, &r->folder));
     TRY(fdit_path_join(ctx, o->out, "config.json", &path));
     if (!o->resume) {
-        if (fdit_file_exists(o->out) && !fdit_is_folder(o->out))
-            FAIL(ctx, FDIT_ERROR_ARGUMENT, "--out %s is a file; give a folder", o->out);
-        if (!fdit_run_folder_is_empty(o->out))
+        if (!r->folder.fresh)
             FAIL(ctx, FDIT_ERROR_ARGUMENT,
                  "--out %s is not empty; continue that run with --resume or choose another folder",
                  o->out);
     } else if (fdit_is_file(path)) {
         TRY(fdit_file_read_all(ctx, path, (size_t)1 << 26, &text, &n));
         TRY(fdit_train_options_compare(ctx, path, (const char *)text, n, o));
-    } else if (!fdit_run_folder_is_empty(o->out)) {
+    } else if (!r->folder.fresh) {
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "--resume: %s holds no run (no config.json)", o->out);
     }
 out:
@@ -362,26 +365,25 @@ out:
     return status;
 }
 
+/* config.json first: a run that is killed here can be resumed, one that is killed before it begun again. */
 static enum fdit_status make_folder(fdit_context *ctx, struct run *r)
 {
     enum fdit_status status = FDIT_OK;
     static const char *const names[] = { "checkpoints", "previews" };
     char *path = NULL, *text = NULL, *model = NULL;
+    TRY(fdit_config_to_json(ctx, &r->config, &model));
+    TRY(fdit_strf(ctx, &text,
+                  "{\"format\":\"finediffusion-run\",\"version\":\"%s\",\"model\":%s,\"options\":%s,"
+                  "\"steps\":%" PRId64 "}\n",
+                  fdit_version(), model, r->options_json, r->total));
+    TRY(fdit_path_join(ctx, r->o->out, "config.json", &path));
+    TRY(fdit_file_write(ctx, path, true, text, strlen(text)));
     for (size_t i = 0; i < 2; i++) {
         fdit_free(path);
         TRY(fdit_path_join(ctx, r->o->out, names[i], &path));
         TRY(fdit_mkdirs(ctx, path));
         TRY(fdit_folder_clean(ctx, path, NULL));
     }
-    TRY(fdit_folder_clean(ctx, r->o->out, NULL));
-    TRY(fdit_config_to_json(ctx, &r->config, &model));
-    TRY(fdit_strf(ctx, &text,
-                  "{\"format\":\"finediffusion-run\",\"version\":\"%s\",\"model\":%s,\"options\":%s,"
-                  "\"steps\":%" PRId64 "}\n",
-                  fdit_version(), model, r->options_json, r->total));
-    fdit_free(path);
-    TRY(fdit_path_join(ctx, r->o->out, "config.json", &path));
-    TRY(fdit_file_write(ctx, path, true, text, strlen(text)));
 out:
     fdit_free(path);
     fdit_free(text);
@@ -768,7 +770,6 @@ static enum fdit_status start(fdit_context *ctx, struct run *r)
         TRY(fdit_alloc(ctx, b * r->item, sizeof(float), &r->latents));
     TRY(load_weights(ctx, r));
     TRY(load_replicas(ctx, r));
-    TRY(fdit_run_folder_init(ctx, r->o->out, &r->folder));
     if (r->o->resume)
         TRY(resume(ctx, r));
     TRY(fdit_fleet_share(ctx, r->fleet));
@@ -821,8 +822,8 @@ enum fdit_status fdit_train_run(fdit_context *ctx, fdit_device *dev,
     enum fdit_status status = FDIT_OK;
     struct fdit_train_summary own;
     struct fdit_train_options exact = *options, made_by;
-    struct run r = { .o = &exact, .made_by = &made_by, .hooks = hooks, .dev = dev, .folder.lock = -1,
-                     .summary = summary ? summary : &own };
+    struct run r = { .o = &exact, .made_by = &made_by, .hooks = hooks, .dev = dev,
+                     .folder = FDIT_NO_RUN_FOLDER, .summary = summary ? summary : &own };
     struct fdit_delta_meta meta;
     char *path = NULL;
     *r.summary = (struct fdit_train_summary){ .first_val_mse = NAN, .first_val_vb = NAN, .val_mse = NAN,
@@ -837,7 +838,7 @@ enum fdit_status fdit_train_run(fdit_context *ctx, fdit_device *dev,
     }
     r.round = exact.batch * exact.devices;
     if (!plan_only)
-        TRY(check_folder(ctx, &made_by));
+        TRY(check_folder(ctx, &r));
     TRY(open_model_files(ctx, &r));
     TRY(open_data(ctx, &r));
     TRY(set_total(ctx, &r));
