@@ -197,3 +197,5 @@ EXTRA_DIST += tests/test_cases.sh
 
 check_PROGRAMS += tests/test_kind
 tests_test_kind_SOURCES = tests/test_kind.c
+check_PROGRAMS += tests/test_picture
+tests_test_picture_SOURCES = tests/test_picture.c

@@ -26,6 +26,7 @@
 
 #include "core/status.h"
 #include "data/taxonomy.h"
+#include "format/picture_probe.h"
 
 struct fdit_dataset;
 
@@ -83,6 +84,11 @@ enum fdit_status fdit_dataset_decode(fdit_context *ctx, const struct fdit_datase
 /* The encoded bytes of picture i, *bytes from fdit_alloc. */
 enum fdit_status fdit_dataset_read(fdit_context *ctx, const struct fdit_dataset *ds, size_t i,
                                    uint8_t **bytes, size_t *n);
+
+/* What the headers of picture i say: size, EXIF orientation, alpha, kind; a few kilobytes are read. Any number
+ * of threads at once. Errors as for decode. */
+enum fdit_status fdit_dataset_probe(fdit_context *ctx, const struct fdit_dataset *ds, size_t i,
+                                    struct fdit_picture_probe *out);
 
 /* A split that depends on (data set, fraction, seed) only. A class with pictures first .. first+n-1
  * gives round(fraction (first+n)) - round(fraction first) of them, so rounding errors do not add up

@@ -38,52 +38,24 @@ void fdit_picture_fini(struct fdit_picture *p)
     memset(p, 0, sizeof *p);
 }
 
-static bool starts_with(const uint8_t *bytes, size_t n, const char *magic, size_t length)
-{
-    return n >= length && memcmp(bytes, magic, length) == 0;
-}
-
-enum fdit_picture_format fdit_picture_sniff(const uint8_t *bytes, size_t n)
-{
-    if (starts_with(bytes, n, "\x89PNG\r\n\x1a\n", 8))
-        return FDIT_PICTURE_PNG;
-    if (starts_with(bytes, n, "\xff\xd8\xff", 3))
-        return FDIT_PICTURE_JPEG;
-    if (starts_with(bytes, n, "RIFF", 4) && n >= 12 && memcmp(bytes + 8, "WEBP", 4) == 0)
-        return FDIT_PICTURE_WEBP;
-    return FDIT_PICTURE_UNKNOWN;
-}
-
 bool fdit_picture_is_name(const char *name)
 {
     return fdit_path_has_suffix(name, ".png") || fdit_path_has_suffix(name, ".jpg") ||
            fdit_path_has_suffix(name, ".jpeg") || fdit_path_has_suffix(name, ".webp");
 }
 
-/* What people do put into such folders. */
-static const char *other_format(const uint8_t *bytes, size_t n)
+enum fdit_status fdit_picture_refuse(fdit_context *ctx, const uint8_t *bytes, size_t n, uint64_t size,
+                                     const char *name)
 {
-    if (starts_with(bytes, n, "GIF8", 4))
-        return "GIF";
-    if (starts_with(bytes, n, "BM", 2))
-        return "BMP";
-    if (starts_with(bytes, n, "II*\0", 4) || starts_with(bytes, n, "MM\0*", 4))
-        return "TIFF";
-    if (n >= 12 && memcmp(bytes + 4, "ftyp", 4) == 0)
-        return "HEIF, AVIF or a film";
-    return NULL;
-}
-
-static enum fdit_status refuse(fdit_context *ctx, const uint8_t *bytes, size_t n, const char *name)
-{
-    const char *what = other_format(bytes, n);
-    if (n == 0)
+    struct fdit_picture_kind kind = fdit_picture_kind(bytes, n);
+    if (size == 0)
         return fdit_fail(ctx, FDIT_ERROR_FORMAT, "%s: the picture is empty; get it again", name);
-    if (what)
+    if (kind.name)
         return fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED, "%s: is %s, pictures must be PNG, JPEG or "
-                         "WebP; convert it", name, what);
-    return fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED, "%s: is neither PNG nor JPEG nor WebP (%zu bytes, the "
-                     "first is 0x%02x); convert or remove it", name, n, bytes[0]);
+                         "WebP; %s", name, kind.name, kind.remedy);
+    return fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED, "%s: is neither PNG nor JPEG nor WebP (%llu bytes, the "
+                     "first is 0x%02x); convert or remove it", name, (unsigned long long)size,
+                     n ? bytes[0] : 0);
 }
 
 enum fdit_status fdit_picture_decode(fdit_context *ctx, const uint8_t *bytes, size_t n,
@@ -96,7 +68,7 @@ enum fdit_status fdit_picture_decode(fdit_context *ctx, const uint8_t *bytes, si
     case FDIT_PICTURE_WEBP: return fdit_webp_decode(ctx, bytes, n, name, out);
     case FDIT_PICTURE_UNKNOWN: break;
     }
-    return refuse(ctx, bytes, n, name);
+    return fdit_picture_refuse(ctx, bytes, n, n, name);
 }
 
 enum fdit_status fdit_picture_size(fdit_context *ctx, const uint8_t *bytes, size_t n,
@@ -109,7 +81,7 @@ enum fdit_status fdit_picture_size(fdit_context *ctx, const uint8_t *bytes, size
     case FDIT_PICTURE_WEBP: return fdit_webp_size(ctx, bytes, n, name, width, height);
     case FDIT_PICTURE_UNKNOWN: break;
     }
-    return refuse(ctx, bytes, n, name);
+    return fdit_picture_refuse(ctx, bytes, n, n, name);
 }
 
 enum fdit_status fdit_picture_read(fdit_context *ctx, const char *path, struct fdit_picture *out)

@@ -23,9 +23,21 @@ enum fdit_picture_format {
     FDIT_PICTURE_JPEG,
     FDIT_PICTURE_WEBP
 };
-enum { FDIT_PICTURE_SNIFF_BYTES = 12 };
+enum { FDIT_PICTURE_SNIFF_BYTES = 12, FDIT_PICTURE_KIND_BYTES = 512 };
 /* From the first bytes, of which FDIT_PICTURE_SNIFF_BYTES are enough. */
 enum fdit_picture_format fdit_picture_sniff(const uint8_t *bytes, size_t n);
+
+/* What a file is by its first bytes, of which FDIT_PICTURE_KIND_BYTES are enough. */
+struct fdit_picture_kind {
+    const char *name;                 /* "PNG", "HEIC", "TIFF or a camera's raw file"; NULL: no picture */
+    enum fdit_picture_format format;  /* FDIT_PICTURE_UNKNOWN: not read by this program */
+    const char *remedy;               /* of those that are not read: "convert it to PNG or JPEG" */
+};
+struct fdit_picture_kind fdit_picture_kind(const uint8_t *bytes, size_t n);
+/* FDIT_ERROR_UNSUPPORTED with the kind and its remedy, for a file that begins with these bytes and is none
+ * of the formats that are read; `size` is the whole file's. Empty: FDIT_ERROR_FORMAT. */
+enum fdit_status fdit_picture_refuse(fdit_context *ctx, const uint8_t *bytes, size_t n, uint64_t size,
+                                     const char *name);
 /* By the end of a file's name: .png, .jpg, .jpeg, .webp in any case. */
 bool fdit_picture_is_name(const char *name);
 

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * dataset_probe.c: the headers of the pictures of a data set, read where they lie. */
+#include "data/dataset_index.h"
+
+#include "core/mem.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct place {
+    int fd;
+    uint64_t offset;
+};
+
+static bool read_place(void *self, uint64_t at, void *to, size_t n)
+{
+    const struct place *p = self;
+    for (size_t done = 0; done < n;) {
+        ssize_t got = pread(p->fd, (char *)to + done, n - done, (off_t)(p->offset + at + done));
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0)
+            return false;
+        done += (size_t)got;
+    }
+    return true;
+}
+
+enum fdit_status fdit_dataset_probe(fdit_context *ctx, const struct fdit_dataset *ds, size_t i,
+                                    struct fdit_picture_probe *out)
+{
+    enum fdit_status status = FDIT_OK;
+    const struct fdit_ds_item *item = &ds->items[i];
+    uint32_t shard = ds->archives ? ds->place_shard[item->place] : 0;
+    bool spooled = ds->archives && ds->packed[shard];
+    struct place place = { .fd = ds->spool, .offset = ds->archives ? item->offset : 0 };
+    struct fdit_picture_bytes from = { .self = &place, .n = item->size, .read = read_place };
+    struct stat st;
+    char *name = NULL;
+    TRY(fdit_dataset_name(ctx, ds, i, &name));
+    if (!spooled)
+        place.fd = open(ds->archives ? fdit_names_get(&ds->shards, shard) : name, O_RDONLY | O_CLOEXEC);
+    if (place.fd < 0 || (!ds->archives && fstat(place.fd, &st)))
+        TRY(fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s", name));
+    if (!ds->archives)
+        from.n = (uint64_t)st.st_size;
+    TRY(fdit_picture_probe(ctx, &from, name, out));
+out:
+    if (!spooled && place.fd >= 0)
+        close(place.fd);
+    fdit_free(name);
+    return status;
+}
