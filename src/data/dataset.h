@@ -85,7 +85,7 @@ enum fdit_status fdit_dataset_decode(fdit_context *ctx, const struct fdit_datase
 enum fdit_status fdit_dataset_read(fdit_context *ctx, const struct fdit_dataset *ds, size_t i,
                                    uint8_t **bytes, size_t *n);
 
-/* What the headers of picture i say: size, EXIF orientation, alpha, kind; a few kilobytes are read. Any number
+/* What the headers of picture i say: size, EXIF orientation, alpha, kind; reads a few kilobytes. Any number
  * of threads at once. Errors as for decode. */
 enum fdit_status fdit_dataset_probe(fdit_context *ctx, const struct fdit_dataset *ds, size_t i,
                                     struct fdit_picture_probe *out);

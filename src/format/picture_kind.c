@@ -7,6 +7,7 @@
 #include <strings.h>
 
 #define CONVERT "convert it to PNG or JPEG"
+#define HEIF "convert it to JPEG (heif-convert)"
 
 struct magic {
     uint8_t at, length;
@@ -23,16 +24,16 @@ static const struct magic magics[] = {
     { 0, 4, "MM\0*", { "TIFF or a camera's raw file", FDIT_PICTURE_UNKNOWN, CONVERT } },
     { 0, 4, "II+\0", { "BigTIFF", FDIT_PICTURE_UNKNOWN, CONVERT } },
     { 0, 4, "MM\0+", { "BigTIFF", FDIT_PICTURE_UNKNOWN, CONVERT } },
-    { 4, 8, "ftypheic", { "HEIC", FDIT_PICTURE_UNKNOWN, "convert it to JPEG (heif-convert, or export it so)" } },
-    { 4, 8, "ftypheix", { "HEIC", FDIT_PICTURE_UNKNOWN, "convert it to JPEG (heif-convert, or export it so)" } },
-    { 4, 8, "ftyphevc", { "HEIC", FDIT_PICTURE_UNKNOWN, "convert it to JPEG (heif-convert, or export it so)" } },
-    { 4, 8, "ftypmif1", { "HEIF", FDIT_PICTURE_UNKNOWN, "convert it to JPEG (heif-convert, or export it so)" } },
-    { 4, 8, "ftypmsf1", { "HEIF", FDIT_PICTURE_UNKNOWN, "convert it to JPEG (heif-convert, or export it so)" } },
+    { 4, 8, "ftypheic", { "HEIC", FDIT_PICTURE_UNKNOWN, HEIF } },
+    { 4, 8, "ftypheix", { "HEIC", FDIT_PICTURE_UNKNOWN, HEIF } },
+    { 4, 8, "ftyphevc", { "HEIC", FDIT_PICTURE_UNKNOWN, HEIF } },
+    { 4, 8, "ftypmif1", { "HEIF", FDIT_PICTURE_UNKNOWN, HEIF } },
+    { 4, 8, "ftypmsf1", { "HEIF", FDIT_PICTURE_UNKNOWN, HEIF } },
     { 4, 8, "ftypavif", { "AVIF", FDIT_PICTURE_UNKNOWN, "convert it to PNG or JPEG (avifdec)" } },
     { 4, 8, "ftypavis", { "AVIF", FDIT_PICTURE_UNKNOWN, "convert it to PNG or JPEG (avifdec)" } },
     { 4, 7, "ftypcrx", { "a camera's raw file", FDIT_PICTURE_UNKNOWN, "export it as JPEG" } },
     { 4, 4, "ftyp", { "a film (MP4)", FDIT_PICTURE_UNKNOWN, "remove it, or save its frames as pictures" } },
-    { 0, 12, "\0\0\0\x0cJXL \r\n\x87\n", { "JPEG XL", FDIT_PICTURE_UNKNOWN, "convert it to PNG or JPEG (djxl)" } },
+    { 0, 12, "\0\0\0\x0cJXL \r\n\x87\n", { "JPEG XL", FDIT_PICTURE_UNKNOWN, "convert it to PNG (djxl)" } },
     { 0, 2, "\xff\x0a", { "JPEG XL", FDIT_PICTURE_UNKNOWN, "convert it to PNG or JPEG (djxl)" } },
     { 0, 12, "\0\0\0\x0cjP  \r\n\x87\n", { "JPEG 2000", FDIT_PICTURE_UNKNOWN, CONVERT } },
     { 0, 4, "\xff\x4f\xff\x51", { "JPEG 2000", FDIT_PICTURE_UNKNOWN, CONVERT } },
