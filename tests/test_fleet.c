@@ -11,6 +11,7 @@
 #include "harness.h"
 #include "train/run.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -79,7 +80,8 @@ struct seen {
     double loss[STEPS + 1];
     int steps;
     int stop_at;          /* asks to stop in this step */
-    int fail_at;          /* `victim` fails after it */
+    int fail_at;          /* `victim` fails after it, */
+    uint64_t fail_op;     /* in which op; 0: 7 */
     fdit_device *victim;
 };
 
@@ -92,7 +94,7 @@ static void on_step(void *user, const struct fdit_train_progress *p)
     if (p->step == s->stop_at)
         fdit_context_stop(ctx);
     if (p->step == s->fail_at)
-        s->victim->fail_op_at = 7;
+        s->victim->fail_op_at = s->fail_op ? s->fail_op : 7;
 }
 
 static struct fdit_train_options options(const char *out, int devices)
@@ -277,6 +279,38 @@ START_TEST(device_fails)
 }
 END_TEST
 
+/* Wherever in the steps behind the second the other device fails, be it while it is given new values: what is
+ * kept is called by the step that it holds, and the rest of the run makes each step once. */
+START_TEST(device_fails_anywhere)
+{
+    size_t runs = 0, kept[STEPS + 1] = { 0 };
+    for (uint64_t op = 1;; op += 1 + op / 4) {
+        struct seen seen = { .fail_at = 2, .fail_op = op };
+        char name[32];
+        snprintf(name, sizeof name, "anywhere%d", (int)op);
+        struct fdit_train_options o = options(name, 2);
+        enum fdit_status status = train(lists[0], &o, &seen);
+        if (status == FDIT_OK)
+            break; /* behind the last op */
+        int64_t step = 0;
+        ck_assert_int_eq(status, FDIT_ERROR_DEVICE);
+        const char *words = strstr(fdit_context_message(ctx), "; step ");
+        ck_assert_msg(words && sscanf(words, "; step %" SCNd64 " is kept", &step) == 1, "%s",
+                      fdit_context_message(ctx));
+        ck_assert(fdit_is_file(test_path(folder, "%s/checkpoints/step-%d.safetensors", name, (int)step)));
+        ck_assert_int_eq(seen.steps, (int)step);
+        o.resume = true;
+        seen.fail_at = 0;
+        ck_assert_ok(ctx, train(lists[0], &o, &seen));
+        ck_assert_int_eq(seen.steps, STEPS);
+        same_result(name, "several0");
+        kept[step]++;
+        runs++;
+    }
+    ck_assert(runs > 10 && kept[2] && kept[3]);
+}
+END_TEST
+
 /* A device whose memory does not suffice is named before any work; both plans are shown. */
 static void count_plans(void *user, const struct fdit_plan *plan)
 {
@@ -378,6 +412,7 @@ int main(void)
     tcase_add_test(tcase, like_one_device);
     tcase_add_test(tcase, stop_and_resume);
     tcase_add_test(tcase, device_fails);
+    tcase_add_test(tcase, device_fails_anywhere);
     tcase_add_test(tcase, plans);
     tcase_add_test(tcase, short_of_memory);
     suite_add_tcase(suite, tcase);

@@ -11,6 +11,7 @@ struct fdit_fleet {
     struct fdit_team *team;     /* NULL with one device */
     float **exchange;           /* [n][numbers]: gradients of each device, then values of the first */
     size_t numbers;             /* of all trained groups */
+    struct fdit_step_losses *losses; /* [n]: of the step, but for the first, which is read later */
     const struct fdit_micro *micro; /* of the call in progress */
 };
 
@@ -49,6 +50,7 @@ enum fdit_status fdit_fleet_new(fdit_context *ctx, struct fdit_model *first, str
     TRY(fdit_alloc(ctx, (size_t)n, sizeof *f->models, &f->models));
     TRY(fdit_alloc(ctx, (size_t)n, sizeof *f->steps, &f->steps));
     TRY(fdit_alloc(ctx, (size_t)n, sizeof *f->exchange, &f->exchange));
+    TRY(fdit_alloc(ctx, (size_t)n, sizeof *f->losses, &f->losses));
     f->models[0] = first;
     f->steps[0] = step;
     for (fdit_device *dev = first->dev->next; dev; dev = dev->next, i++)
@@ -82,6 +84,7 @@ void fdit_fleet_free(struct fdit_fleet *f)
     for (int i = 0; f->exchange && i < f->n; i++)
         fdit_free(f->exchange[i]);
     fdit_free(f->exchange);
+    fdit_free(f->losses);
     fdit_free(f->models);
     fdit_free(f->steps);
     fdit_free(f);
@@ -158,10 +161,18 @@ out:
     return status;
 }
 
+/* The losses of the others are read here, too: whatever fails on them fails before the first one changes. */
 static enum fdit_status read_gradients(fdit_context *ctx, void *user, int i)
 {
+    enum fdit_status status = FDIT_OK;
     struct fdit_fleet *f = user;
-    return transfer(ctx, f->models[i], READ_GRADIENTS, f->exchange[i]);
+    TRY(transfer(ctx, f->models[i], READ_GRADIENTS, f->exchange[i]));
+    if (i) {
+        fdit_step_report_begin(f->steps[i]);
+        TRY(fdit_step_report_end(ctx, f->steps[i], &f->losses[i]));
+    }
+out:
+    return status;
 }
 
 /* Member i adds its share of the numbers over all devices, in their order. */
@@ -238,31 +249,28 @@ enum fdit_status fdit_fleet_update(fdit_context *ctx, struct fdit_fleet *f, cons
     TRY(run_all(ctx, f, add_share));
     TRY(transfer(ctx, f->models[0], WRITE_GRADIENTS, f->exchange[0]));
     fdit_step_update(f->steps[0], o);
-    TRY(fdit_fleet_share(ctx, f));
 out:
     return status;
 }
 
 void fdit_fleet_report_begin(struct fdit_fleet *f)
 {
-    for (int i = 0; i < f->n; i++)
-        fdit_step_report_begin(f->steps[i]);
+    fdit_step_report_begin(f->steps[0]);
 }
 
 enum fdit_status fdit_fleet_report_end(fdit_context *ctx, struct fdit_fleet *f,
                                        struct fdit_step_losses *out)
 {
     enum fdit_status status = FDIT_OK;
-    struct fdit_step_losses one;
-    *out = (struct fdit_step_losses){ 0 };
+    double mse = 0, vb = 0;
+    status = fdit_step_report_end(ctx, f->steps[0], &f->losses[0]);
+    if (status != FDIT_OK)
+        return f->n == 1 ? status : blame(ctx, f, 0, status);
     for (int i = 0; i < f->n; i++) {
-        status = fdit_step_report_end(ctx, f->steps[i], &one);
-        if (status != FDIT_OK)
-            return f->n == 1 ? status : blame(ctx, f, i, status);
-        out->mse += one.mse / f->n;
-        out->vb += one.vb / f->n;
-        if (i == 0)
-            out->gradient_norm = one.gradient_norm; /* of the sum: only the first device updates */
+        mse += f->losses[i].mse / f->n;
+        vb += f->losses[i].vb / f->n;
     }
-    return status;
+    /* the norm is of the sum: only the first device updates */
+    *out = (struct fdit_step_losses){ .mse = mse, .vb = vb, .gradient_norm = f->losses[0].gradient_norm };
+    return FDIT_OK;
 }

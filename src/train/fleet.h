@@ -13,6 +13,7 @@
  *         for each micro-batch:  TRY(fdit_fleet_micro(ctx, fleet, &micro));   // samples of all devices
  *         TRY(fdit_fleet_update(ctx, fleet, &optimiser));
  *         fdit_fleet_report_begin(fleet);  ...  TRY(fdit_fleet_report_end(ctx, fleet, &losses));
+ *         TRY(fdit_fleet_share(ctx, fleet));
  *
  * With one device all of it is fdit_step_* without a thread, a copy or a wait. */
 #ifndef FDIT_TRAIN_FLEET_H
@@ -31,10 +32,13 @@ int fdit_fleet_size(const struct fdit_fleet *f);
 struct fdit_model *fdit_fleet_model(struct fdit_fleet *f, int i); /* 0: first */
 
 enum fdit_status fdit_fleet_allocate(fdit_context *ctx, struct fdit_fleet *f);
+/* The trained values of the first device to the others. A failure leaves the first as it is: with every step
+ * that was updated. Does nothing with one device. */
 enum fdit_status fdit_fleet_share(fdit_context *ctx, struct fdit_fleet *f);
 
 /* micro->samples is a multiple of the devices: each takes its part in order. A device that fails is named:
- * "device opencl:0:1 (NAME): ..."; the first device's values are then those of the last whole step. */
+ * "device opencl:0:1 (NAME): ...". Where another than the first fails, in _micro or in _update, the first
+ * device's values are those of the step before. */
 enum fdit_status fdit_fleet_micro(fdit_context *ctx, struct fdit_fleet *f, const struct fdit_micro *micro);
 enum fdit_status fdit_fleet_update(fdit_context *ctx, struct fdit_fleet *f, const struct fdit_optimiser *o);
 void fdit_fleet_report_begin(struct fdit_fleet *f);

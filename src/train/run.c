@@ -624,9 +624,12 @@ static enum fdit_status one_step(fdit_context *ctx, struct run *r)
     fdit_fleet_report_begin(r->fleet);
     r->pending = true;
     r->summary->images += (uint64_t)r->round * (uint64_t)o->accumulate;
-    /* Several devices have waited for each other anyway; so the log is whole when one of them fails. */
-    if (fdit_fleet_size(r->fleet) > 1)
+    /* Several devices have waited for each other anyway; so the log is whole when one of them fails. The step
+     * is done once the first device holds it, whether or not the others can be told. */
+    if (fdit_fleet_size(r->fleet) > 1) {
         TRY(finish_report(ctx, r));
+        TRY(fdit_fleet_share(ctx, r->fleet));
+    }
 out:
     return status;
 }
@@ -680,11 +683,12 @@ static enum fdit_status loop(fdit_context *ctx, struct run *r)
         double spent = fdit_pace_spent(&r->pace, fdit_clock_seconds());
         if (fdit_stopped(ctx) || (o->seconds > 0 && spent >= o->seconds))
             break;
+        int64_t before = r->at.step;
         status = one_step(ctx, r);
         if (status == FDIT_INTERRUPTED)
             break;
         if (status != FDIT_OK)
-            status = save_after_failure(ctx, r, saved, status);
+            status = save_after_failure(ctx, r, saved && r->at.step == before, status);
         TRY(status);
         saved = false;
         bool checkpoint = is_due(r->at.step, o->checkpoint_every) && r->at.step < r->total;
