@@ -121,6 +121,8 @@ tests_test_file_SOURCES = tests/test_file.c
 tests_test_formats_SOURCES = tests/test_formats.c
 check_PROGRAMS += tests/test_pt
 tests_test_pt_SOURCES = tests/test_pt.c
+check_PROGRAMS += tests/test_json
+tests_test_json_SOURCES = tests/test_json.c
 check_PROGRAMS += tests/test_checkpoint
 tests_test_checkpoint_SOURCES = tests/test_checkpoint.c
 # Opt-in programs against PyTorch; tests/peers/README.md.

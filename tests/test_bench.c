@@ -102,11 +102,15 @@ static enum fdit_status bench(const char *text, struct fdit_bench_result *r)
     o.reference = reference;
     enum fdit_status status = fdit_bench_run(ctx, dev, &p, &o, r);
     if (status == FDIT_OK) {
-        json_t *j = fdit_bench_json(dev, r);
+        struct fdit_json list;
+        fdit_json_begin_list(&list);
+        fdit_bench_json(dev, r, &list);
+        ck_assert_ok(ctx, fdit_json_check(ctx, &list, "results"));
+        const json_t *j = json_array_get(list.root, 0);
         ck_assert(json_is_null(json_object_get(j, "peak_gflops")));
         ck_assert(json_is_null(json_object_get(j, "peak_share")));
         ck_assert(json_is_true(json_object_get(j, "verified")));
-        json_decref(j);
+        fdit_json_fini(&list);
     }
     fdit_device_close(dev);
     fdit_device_close(reference);

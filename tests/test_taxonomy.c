@@ -150,7 +150,7 @@ START_TEST(test_refused)
     refuse("c\tg\na\xff\tx\n", NULL, "not UTF-8");
     refuse("c\tg\na\t\xed\xa0\x80\n", NULL, "not UTF-8");
     refuse("{\"a\":1}", NULL, "without \"categories\"");
-    refuse("{", NULL, "t.tsv:1");
+    refuse("{", NULL, "t.tsv: wrong JSON in line 1");
     refuse("[]", NULL, "no class");
     refuse("{\"classes\":[\"a\"],\"ranks\":[{\"name\":\"g\",\"groups\":[\"x\"],\"of\":[1]}]}", NULL,
            "class 0 is in no group of g");

@@ -3,6 +3,7 @@
 
 #include "commit.h"
 
+#include <math.h>
 #include <string.h>
 
 /* ---------------------------------------------------------------------------------------- JSON */
@@ -48,22 +49,23 @@ static uint64_t launches(const struct fdit_bench_result *r)
     return n;
 }
 
-static json_t *profile_json(const struct fdit_bench_result *r)
+static void put_profile(struct fdit_json *b, json_t *to, const struct fdit_bench_result *r)
 {
     double share[N_GROUPS];
-    json_t *j = json_object(), *ops = json_object();
+    json_t *j = fdit_json_put_object(b, to, "profile");
     profile_shares(r, share);
     for (int g = 0; g < N_GROUPS; g++)
-        json_object_set_new(j, group_names[g], json_real(share[g]));
-    for (int i = 0; i < FDIT_OP_COUNT; i++)
-        if (r->counts[i].calls)
-            json_object_set_new(ops, fdit_op_name((enum fdit_op)i),
-                                json_pack("{s:I,s:I,s:f}", "calls", (json_int_t)r->counts[i].calls,
-                                          "launches", (json_int_t)r->counts[i].launches, "seconds",
-                                          r->counts[i].seconds));
-    json_object_set_new(j, "seconds", json_real(r->profile_seconds));
-    json_object_set_new(j, "ops", ops);
-    return j;
+        fdit_json_put_real(b, j, group_names[g], share[g]);
+    fdit_json_put_real(b, j, "seconds", r->profile_seconds);
+    json_t *ops = fdit_json_put_object(b, j, "ops");
+    for (int i = 0; i < FDIT_OP_COUNT; i++) {
+        if (!r->counts[i].calls)
+            continue;
+        json_t *op = fdit_json_put_object(b, ops, fdit_op_name((enum fdit_op)i));
+        fdit_json_put_int(b, op, "calls", (int64_t)r->counts[i].calls);
+        fdit_json_put_int(b, op, "launches", (int64_t)r->counts[i].launches);
+        fdit_json_put_real(b, op, "seconds", r->counts[i].seconds);
+    }
 }
 
 static double gflops(const struct fdit_bench_result *r)
@@ -88,41 +90,47 @@ static size_t peak_memory(const struct fdit_bench_result *r)
 }
 
 /* A number that was not measured is null. */
-static json_t *real_or_null(double value)
+static void put_measured(struct fdit_json *b, json_t *to, const char *key, double value)
 {
-    return value > 0 ? json_real(value) : json_null();
+    fdit_json_put_real(b, to, key, value > 0 ? value : NAN);
 }
 
-json_t *fdit_bench_json(const fdit_device *dev, const struct fdit_bench_result *r)
+void fdit_bench_json(const fdit_device *dev, const struct fdit_bench_result *r, struct fdit_json *b)
 {
-    json_t *j = json_pack(
-        "{s:s,s:s,s:s,s:s,s:s,s:i,s:i,s:f,s:f,s:f,s:i,s:f,s:f,s:o,s:o,s:f,s:I,s:f,s:b}", "problem",
-        r->problem->text, "device", dev->info.name, "driver", dev->info.driver, "precision",
-        fdit_dtype_name(r->precision), "weights", fdit_dtype_name(r->storage), "threads",
-        r->threads, "batch", r->problem->batch, "seconds_min", r->seconds_min, "seconds_median",
-        r->seconds_median, "seconds_max", r->seconds_max, "repetitions", r->repetitions,
-        "seconds_per_image", r->seconds_min / r->problem->batch, "gflops", gflops(r), "peak_gflops",
-        real_or_null(r->peak.gflops), "peak_share", real_or_null(peak_share(r)),
-        "gbytes_per_second", gbytes(r), "peak_memory_bytes", (json_int_t)peak_memory(r),
-        "warmup_seconds", r->warmup_seconds, "verified", r->check.done);
-    if (!j)
-        return NULL;
-    json_object_set_new(j, "max_error",
-                        r->check.done ? json_real(r->check.max_error) : json_null());
-    json_object_set_new(j, "version", json_string(fdit_version()));
-    json_object_set_new(j, "commit", json_string(FDIT_COMMIT));
-    json_object_set_new(j, "flops", json_integer((json_int_t)r->flops));
-    json_object_set_new(j, "runs_per_repetition", json_integer(r->runs));
-    json_object_set_new(j, "copy_gbytes_per_second", real_or_null(r->peak.copy_gbytes));
-    json_object_set_new(j, "plan_bytes", json_integer((json_int_t)r->plan_bytes));
+    json_t *j = fdit_json_put_object(b, NULL, NULL);
+    fdit_json_put_text(b, j, "problem", r->problem->text);
+    fdit_json_put_text(b, j, "device", dev->info.name);
+    fdit_json_put_text(b, j, "driver", dev->info.driver);
+    fdit_json_put_text(b, j, "precision", fdit_dtype_name(r->precision));
+    fdit_json_put_text(b, j, "weights", fdit_dtype_name(r->storage));
+    fdit_json_put_int(b, j, "threads", r->threads);
+    fdit_json_put_int(b, j, "batch", r->problem->batch);
+    fdit_json_put_real(b, j, "seconds_min", r->seconds_min);
+    fdit_json_put_real(b, j, "seconds_median", r->seconds_median);
+    fdit_json_put_real(b, j, "seconds_max", r->seconds_max);
+    fdit_json_put_int(b, j, "repetitions", r->repetitions);
+    fdit_json_put_real(b, j, "seconds_per_image", r->seconds_min / r->problem->batch);
+    fdit_json_put_real(b, j, "gflops", gflops(r));
+    put_measured(b, j, "peak_gflops", r->peak.gflops);
+    put_measured(b, j, "peak_share", peak_share(r));
+    fdit_json_put_real(b, j, "gbytes_per_second", gbytes(r));
+    fdit_json_put_int(b, j, "peak_memory_bytes", (int64_t)peak_memory(r));
+    fdit_json_put_real(b, j, "warmup_seconds", r->warmup_seconds);
+    fdit_json_put_bool(b, j, "verified", r->check.done);
+    fdit_json_put_real(b, j, "max_error", r->check.done ? r->check.max_error : NAN);
+    fdit_json_put_text(b, j, "version", fdit_version());
+    fdit_json_put_text(b, j, "commit", FDIT_COMMIT);
+    fdit_json_put_int(b, j, "flops", (int64_t)r->flops);
+    fdit_json_put_int(b, j, "runs_per_repetition", r->runs);
+    put_measured(b, j, "copy_gbytes_per_second", r->peak.copy_gbytes);
+    fdit_json_put_int(b, j, "plan_bytes", (int64_t)r->plan_bytes);
     if (r->check.done) {
-        json_object_set_new(j, "verified_on", json_string(r->check.on));
-        json_object_set_new(j, "worst", json_string(r->check.worst));
-        json_object_set_new(j, "allowed_error", json_real(r->check.allowed));
+        fdit_json_put_text(b, j, "verified_on", r->check.on);
+        fdit_json_put_text(b, j, "worst", r->check.worst);
+        fdit_json_put_real(b, j, "allowed_error", r->check.allowed);
     }
     if (r->profiled)
-        json_object_set_new(j, "profile", profile_json(r));
-    return j;
+        put_profile(b, j, r);
 }
 
 /* --------------------------------------------------------------------------------------- table */

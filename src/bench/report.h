@@ -4,12 +4,12 @@
 #define FDIT_BENCH_REPORT_H
 
 #include "bench/bench.h"
+#include "format/json.h"
 
-#include <jansson.h>
 #include <stdio.h>
 
-/* An object with all numbers of a result; NULL when memory is short. The caller owns it. */
-json_t *fdit_bench_json(const fdit_device *dev, const struct fdit_bench_result *r);
+/* Puts an object with all numbers of a result at the end of the list. */
+void fdit_bench_json(const fdit_device *dev, const struct fdit_bench_result *r, struct fdit_json *list);
 /* The heads of the columns, and a line of the table, with the profile below it if there is one. */
 void fdit_bench_print_header(FILE *to);
 void fdit_bench_print(FILE *to, const struct fdit_bench_result *r);

@@ -32,6 +32,7 @@
 #include "core/progress.h"
 #include "core/status.h"
 #include "device/device.h"
+#include "format/json.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -153,6 +154,11 @@ void fdit_cli_progress_begin(struct fdit_cli *cli, struct fdit_progress *p, cons
 void fdit_cli_progress_update(struct fdit_cli *cli, uint64_t done, const char *note);
 void fdit_cli_progress_end(struct fdit_cli *cli);  /* both do nothing when none is there */
 void fdit_cli_progress_drop(struct fdit_cli *cli); /* without a last line */
+
+/* ---- print_json.c */
+
+/* The built value on standard output with jansson's flags, and a newline; nothing when it is not whole. */
+enum fdit_status fdit_cli_print_json(struct fdit_cli *cli, const struct fdit_json *b, size_t flags);
 
 /* ---- common.c */
 

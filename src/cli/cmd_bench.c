@@ -47,15 +47,7 @@ static void on_phase(void *user, const struct fdit_bench_problem *p, const char 
     fdit_cli_progress_update(w->cli, w->done, note);
 }
 
-static enum fdit_status print_json(struct fdit_cli *cli, const json_t *array)
-{
-    char *text = json_dumps(array, JSON_INDENT(1) | JSON_REAL_PRECISION(6));
-    if (!text)
-        return fdit_fail(cli->ctx, FDIT_ERROR_MEMORY, "out of memory for the results");
-    printf("%s\n", text);
-    free(text);
-    return FDIT_OK;
-}
+#define JSON_FLAGS (JSON_INDENT(1) | JSON_REAL_PRECISION(6))
 
 static enum fdit_status write_chart(struct fdit_cli *cli, const char *path,
                                     const struct fdit_bench_set *sets, int n)
@@ -75,16 +67,16 @@ out:
 /* Every result with the name of its file. */
 static enum fdit_status print_merged(struct fdit_cli *cli, const struct fdit_bench_set *sets, int n)
 {
-    enum fdit_status status = FDIT_OK;
-    json_t *all = json_array();
+    struct fdit_json all;
+    fdit_json_begin_list(&all);
     for (int s = 0; s < n; s++)
         for (size_t i = 0; i < json_array_size(sets[s].results); i++) {
             json_t *r = json_array_get(sets[s].results, i);
-            json_object_set_new(r, "file", json_string(sets[s].name));
-            json_array_append(all, r);
+            fdit_json_put_text(&all, r, "file", sets[s].name);
+            fdit_json_put(&all, NULL, NULL, json_incref(r));
         }
-    status = print_json(cli, all);
-    json_decref(all);
+    enum fdit_status status = fdit_cli_print_json(cli, &all, JSON_FLAGS);
+    fdit_json_fini(&all);
     return status;
 }
 
@@ -116,7 +108,7 @@ out:
 
 static enum fdit_status measure(struct fdit_cli *cli, const struct args *a, fdit_device *dev,
                                 fdit_device *reference, const struct fdit_bench_problem *problems,
-                                int n, json_t *results)
+                                int n, struct fdit_json *results)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_device_peak best = { 0 };
@@ -154,8 +146,8 @@ static enum fdit_status measure(struct fdit_cli *cli, const struct args *a, fdit
             fdit_cli_note(cli,
                           "--profile: %s works through a queue, its ops are not timed one by one",
                           dev->info.name);
-        if (json_array_append_new(results, fdit_bench_json(dev, &r)))
-            FAIL(cli->ctx, FDIT_ERROR_MEMORY, "out of memory for the results");
+        fdit_bench_json(dev, &r, results);
+        TRY(fdit_json_check(cli->ctx, results, "the results"));
     }
 out:
     return status;
@@ -167,7 +159,7 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
     const struct args *a = p;
     struct fdit_bench_problem *problems = NULL;
     fdit_device *dev = NULL, *reference = NULL;
-    json_t *results = NULL;
+    struct fdit_json results = { 0 };
     int count = n; /* 0: the list */
     if (a->repetitions < 0 || a->repetitions > 1000000)
         FAIL(cli->ctx, FDIT_ERROR_ARGUMENT, "--repetitions %d: give 1 to 1000000, or leave it out",
@@ -186,16 +178,16 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
     if (!a->no_verify)
         TRY(fdit_devices_open(cli->ctx, &(struct fdit_device_options){ .spec = "ref" },
                               &reference));
-    results = json_array();
-    TRY(measure(cli, a, dev, reference, problems, count, results));
+    fdit_json_begin_list(&results);
+    TRY(measure(cli, a, dev, reference, problems, count, &results));
     if (cli->json)
-        TRY(print_json(cli, results));
+        TRY(fdit_cli_print_json(cli, &results, JSON_FLAGS));
     if (a->chart) {
         char name[] = "finediffusion";
-        TRY(write_chart(cli, a->chart, &(struct fdit_bench_set){ name, results }, 1));
+        TRY(write_chart(cli, a->chart, &(struct fdit_bench_set){ name, results.root }, 1));
     }
 out:
-    json_decref(results);
+    fdit_json_fini(&results);
     for (int i = 0; problems && i < count; i++)
         fdit_bench_problem_fini(&problems[i]);
     fdit_free(problems);

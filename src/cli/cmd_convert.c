@@ -6,7 +6,6 @@
 #include "data/taxonomy.h"
 #include "model/convert.h"
 
-#include <jansson.h>
 #include <stddef.h>
 #include <stdlib.h>
 
@@ -85,23 +84,28 @@ out:
     return status;
 }
 
-static void print_json(const struct args *a, const struct fdit_convert_report *r)
+static enum fdit_status print_json(struct fdit_cli *cli, const struct args *a,
+                                   const struct fdit_convert_report *r)
 {
-    json_t *j = json_pack("{s:s,s:s,s:I,s:I,s:i,s:I,s:I,s:I}", "file", a->o.out, "kind",
-                          r->delta ? "delta" : "model", "tensors", (json_int_t)r->tensors,
-                          "from_delta", (json_int_t)r->from_delta, "norms_added", r->norms_added,
-                          "left_out", (json_int_t)r->left_out, "files", (json_int_t)r->files,
-                          "bytes", (json_int_t)r->bytes);
+    struct fdit_json b;
+    fdit_json_begin(&b);
+    fdit_json_put_text(&b, NULL, "file", a->o.out);
+    fdit_json_put_text(&b, NULL, "kind", r->delta ? "delta" : "model");
+    fdit_json_put_int(&b, NULL, "tensors", (int64_t)r->tensors);
+    fdit_json_put_int(&b, NULL, "from_delta", (int64_t)r->from_delta);
+    fdit_json_put_int(&b, NULL, "norms_added", r->norms_added);
+    fdit_json_put_int(&b, NULL, "left_out", (int64_t)r->left_out);
+    fdit_json_put_int(&b, NULL, "files", (int64_t)r->files);
+    fdit_json_put_int(&b, NULL, "bytes", (int64_t)r->bytes);
     if (a->o.base) {
-        json_object_set_new(j, "frozen_same", json_integer((json_int_t)r->same));
-        json_object_set_new(j, "frozen_rounded", json_integer((json_int_t)r->rounded));
-        json_object_set_new(j, "largest_difference", json_real(r->worst));
-        json_object_set_new(j, "largest_difference_in", json_string(r->worst_name));
+        fdit_json_put_int(&b, NULL, "frozen_same", (int64_t)r->same);
+        fdit_json_put_int(&b, NULL, "frozen_rounded", (int64_t)r->rounded);
+        fdit_json_put_real(&b, NULL, "largest_difference", r->worst);
+        fdit_json_put_text(&b, NULL, "largest_difference_in", r->worst_name);
     }
-    char *text = json_dumps(j, JSON_COMPACT | JSON_REAL_PRECISION(6));
-    printf("%s\n", text ? text : "{}");
-    free(text);
-    json_decref(j);
+    enum fdit_status status = fdit_cli_print_json(cli, &b, JSON_COMPACT | JSON_REAL_PRECISION(6));
+    fdit_json_fini(&b);
+    return status;
 }
 
 static void print_text(struct fdit_cli *cli, const struct args *a,
@@ -148,7 +152,7 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
     TRY(settle(cli->ctx, a, &tax, &json));
     TRY(fdit_convert(cli->ctx, &a->o, &r));
     if (cli->json)
-        print_json(a, &r);
+        TRY(print_json(cli, a, &r));
     else
         print_text(cli, a, &r);
 out:

@@ -6,7 +6,6 @@
 #include "core/mem.h"
 #include "demo/demo.h"
 
-#include <jansson.h>
 #include <math.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -105,37 +104,46 @@ static void print_table(FILE *f, const struct fdit_demo_result *r)
     print_scores(f, "real pictures of typefaces never seen", &r->real);
 }
 
-static json_t *score_json(const struct fdit_judge_score *s)
+static void put_score(struct fdit_json *b, json_t *to, const char *key, const struct fdit_judge_score *s)
 {
-    return json_pack("{s:I,s:I,s:I,s:I}", "pictures", (json_int_t)s->n, "letter",
-                     (json_int_t)s->superclass, "style", (json_int_t)s->other, "both",
-                     (json_int_t)s->both);
+    json_t *j = fdit_json_put_object(b, to, key);
+    fdit_json_put_int(b, j, "pictures", (int64_t)s->n);
+    fdit_json_put_int(b, j, "letter", (int64_t)s->superclass);
+    fdit_json_put_int(b, j, "style", (int64_t)s->other);
+    fdit_json_put_int(b, j, "both", (int64_t)s->both);
 }
 
-static void print_json(FILE *f, const struct fdit_demo_result *r)
+static void put_row(struct fdit_json *b, json_t *rows, const struct fdit_demo_row *row)
 {
-    json_t *rows = json_array();
-    for (int i = 0; i < r->n_rows; i++) {
-        const struct fdit_demo_row *row = &r->rows[i];
-        json_t *j = json_pack("{s:s,s:o,s:o}", "name", row->name, "no_guidance",
-                              score_json(&row->plain), "scg", score_json(&row->guided));
-        if (row->trained)
-            json_object_update_new(
-                j, json_pack("{s:I,s:I,s:I,s:f,s:f,s:f,s:f,s:I}", "trained",
-                             (json_int_t)row->run.trained, "parameters", (json_int_t)row->run.total,
-                             "steps", (json_int_t)row->run.step, "seconds", row->run.seconds,
-                             "images_per_second", row->run.images_per_second, "val_mse_before",
-                             row->run.first_val_mse, "val_mse", row->run.val_mse, "memory_bytes",
-                             (json_int_t)row->run.plan_bytes));
-        json_array_append_new(rows, j);
-    }
-    json_t *all = json_pack("{s:f,s:i,s:o,s:o}", "guidance", r->guidance, "per_class", r->per_class,
-                            "rows", rows, "real", score_json(&r->real));
-    char *text = json_dumps(all, JSON_INDENT(1) | JSON_REAL_PRECISION(6));
-    if (text)
-        fprintf(f, "%s\n", text);
-    free(text);
-    json_decref(all);
+    json_t *j = fdit_json_put_object(b, rows, NULL);
+    fdit_json_put_text(b, j, "name", row->name);
+    put_score(b, j, "no_guidance", &row->plain);
+    put_score(b, j, "scg", &row->guided);
+    if (!row->trained)
+        return;
+    fdit_json_put_int(b, j, "trained", (int64_t)row->run.trained);
+    fdit_json_put_int(b, j, "parameters", (int64_t)row->run.total);
+    fdit_json_put_int(b, j, "steps", (int64_t)row->run.step);
+    fdit_json_put_real(b, j, "seconds", row->run.seconds);
+    fdit_json_put_real(b, j, "images_per_second", row->run.images_per_second);
+    fdit_json_put_real(b, j, "val_mse_before", row->run.first_val_mse);
+    fdit_json_put_real(b, j, "val_mse", row->run.val_mse);
+    fdit_json_put_int(b, j, "memory_bytes", (int64_t)row->run.plan_bytes);
+}
+
+static enum fdit_status print_json(struct fdit_cli *cli, const struct fdit_demo_result *r)
+{
+    struct fdit_json b;
+    fdit_json_begin(&b);
+    fdit_json_put_real(&b, NULL, "guidance", r->guidance);
+    fdit_json_put_int(&b, NULL, "per_class", r->per_class);
+    json_t *rows = fdit_json_put_array(&b, NULL, "rows");
+    for (int i = 0; i < r->n_rows; i++)
+        put_row(&b, rows, &r->rows[i]);
+    put_score(&b, NULL, "real", &r->real);
+    enum fdit_status status = fdit_cli_print_json(cli, &b, JSON_INDENT(1) | JSON_REAL_PRECISION(6));
+    fdit_json_fini(&b);
+    return status;
 }
 
 static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operands)
@@ -159,7 +167,7 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
     end_progress(&w);
     TRY(status);
     if (cli->json)
-        print_json(stdout, &result);
+        TRY(print_json(cli, &result));
     else
         print_table(stdout, &result);
     fdit_cli_note(cli, "wrote %s: open it to see which letters came out", o->out);

@@ -5,7 +5,6 @@
 #include "core/mem.h"
 #include "devices.h"
 
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -69,13 +68,12 @@ static void print_types(const bool *has)
             printf("%s %s", n++ ? "," : "", fdit_dtype_name(types[i]));
 }
 
-static json_t *types_to_json(const bool *has)
+static void put_types(struct fdit_json *b, json_t *to, const char *key, const bool *has)
 {
-    json_t *list = json_array();
+    json_t *list = fdit_json_put_array(b, to, key);
     for (int i = 0; i < TRIED; i++)
         if (has[i])
-            json_array_append_new(list, json_string(fdit_dtype_name(types[i])));
-    return list;
+            fdit_json_put_text(b, list, NULL, fdit_dtype_name(types[i]));
 }
 
 static void print_text(const struct fdit_device_entry *list, size_t at, const struct trial *t, bool chosen)
@@ -113,17 +111,28 @@ static void print_text(const struct fdit_device_entry *list, size_t at, const st
         printf("%-12s not tuned: finediffusion tune --device %s\n", "", e->spec);
 }
 
-static json_t *to_json(const struct fdit_device_entry *list, size_t at, const struct trial *t, bool chosen)
+static void put_device(struct fdit_json *b, const struct fdit_device_entry *list, size_t at,
+                       const struct trial *t, bool chosen)
 {
     const struct fdit_device_entry *e = &list[at];
-    return json_pack("{s:s,s:s,s:b,s:b,s:b,s:I,s:I,s:I,s:b,s:s?,s:s?,s:s?,s:o,s:o,s:b,s:i,s:s?}", "spec",
-                     e->spec, "name", e->info.name, "default", chosen, "gpu", e->info.is_gpu, "usable",
-                     t->works, "memory_bytes", (json_int_t)e->info.memory, "largest_buffer_bytes",
-                     (json_int_t)e->info.max_buffer, "local_memory_bytes",
-                     (json_int_t)e->info.local_memory, "fp16", e->info.half, "driver", t->driver, "bus",
-                     e->bus, "same_as", e->same_as >= 0 ? list[e->same_as].spec : NULL, "precision",
-                     types_to_json(t->precision), "weights", types_to_json(t->storage), "self_test",
-                     t->works, "tuned_products", t->tuned, "reason", t->reason);
+    json_t *j = fdit_json_put_object(b, NULL, NULL);
+    fdit_json_put_text(b, j, "spec", e->spec);
+    fdit_json_put_text(b, j, "name", e->info.name);
+    fdit_json_put_bool(b, j, "default", chosen);
+    fdit_json_put_bool(b, j, "gpu", e->info.is_gpu);
+    fdit_json_put_bool(b, j, "usable", t->works);
+    fdit_json_put_int(b, j, "memory_bytes", (int64_t)e->info.memory);
+    fdit_json_put_int(b, j, "largest_buffer_bytes", (int64_t)e->info.max_buffer);
+    fdit_json_put_int(b, j, "local_memory_bytes", (int64_t)e->info.local_memory);
+    fdit_json_put_bool(b, j, "fp16", e->info.half);
+    fdit_json_put_text(b, j, "driver", t->driver);
+    fdit_json_put_text(b, j, "bus", e->bus);
+    fdit_json_put_text(b, j, "same_as", e->same_as >= 0 ? list[e->same_as].spec : NULL);
+    put_types(b, j, "precision", t->precision);
+    put_types(b, j, "weights", t->storage);
+    fdit_json_put_bool(b, j, "self_test", t->works);
+    fdit_json_put_int(b, j, "tuned_products", t->tuned);
+    fdit_json_put_text(b, j, "reason", t->reason);
 }
 
 /* The one that is used when none is asked for: the first GPU that works, else cpu. */
@@ -145,7 +154,8 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n_operands, char 
     struct fdit_device_entry *entries = NULL;
     struct trial *trials = NULL;
     size_t n = 0;
-    json_t *list = json_array();
+    struct fdit_json list;
+    fdit_json_begin_list(&list);
     (void)n_operands;
     (void)operands;
     TRY(fdit_devices_list(cli->ctx, &entries, &n));
@@ -160,12 +170,12 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n_operands, char 
             continue;
         }
         if (cli->json)
-            json_array_append_new(list, to_json(entries, i, &trials[i], i == chosen));
+            put_device(&list, entries, i, &trials[i], i == chosen);
         else
             print_text(entries, i, &trials[i], i == chosen);
     }
-    if (cli->json && json_dumpf(list, stdout, JSON_INDENT(1)) == 0)
-        putchar('\n');
+    if (cli->json)
+        TRY(fdit_cli_print_json(cli, &list, JSON_INDENT(1)));
     if (left_out && !cli->json)
         printf("%zu %s cannot be used: finediffusion devices --all says why\n", left_out,
                left_out == 1 ? "device" : "devices");
@@ -176,7 +186,7 @@ out:
     }
     fdit_free(trials);
     fdit_devices_list_free(entries, n);
-    json_decref(list);
+    fdit_json_fini(&list);
     return status;
 }
 

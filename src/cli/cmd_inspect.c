@@ -39,18 +39,24 @@ static const struct fdit_option options[] = {
 
 /* ------------------------------------------------------------------ parts of the answer */
 
-static void put_text(json_t *to, const char *key, const char *text)
+static void put_text(struct fdit_json *to, const char *key, const char *text)
 {
     if (text)
-        json_object_set_new(to, key, json_string(text));
+        fdit_json_put_text(to, NULL, key, text);
 }
 
-static void put_number(json_t *to, const char *key, size_t n)
+static void put_number(struct fdit_json *to, const char *key, size_t n)
 {
-    json_object_set_new(to, key, json_integer((json_int_t)n));
+    fdit_json_put_int(to, NULL, key, (int64_t)n);
 }
 
-static enum fdit_status put_parsed(fdit_context *ctx, json_t *to, const char *key, const char *path,
+static void put_copy(struct fdit_json *to, const char *key, json_t *value)
+{
+    if (value)
+        fdit_json_put(to, NULL, key, json_incref(value));
+}
+
+static enum fdit_status put_parsed(fdit_context *ctx, struct fdit_json *to, const char *key, const char *path,
                                    const char *text)
 {
     enum fdit_status status = FDIT_OK;
@@ -58,12 +64,12 @@ static enum fdit_status put_parsed(fdit_context *ctx, json_t *to, const char *ke
     if (!text || !*text)
         return FDIT_OK;
     TRY(fdit_json_parse(ctx, path, text, strlen(text), 64, &value));
-    json_object_set_new(to, key, value);
+    fdit_json_put(to, NULL, key, value);
 out:
     return status;
 }
 
-static enum fdit_status put_count(fdit_context *ctx, json_t *to, const char *key, const char *path,
+static enum fdit_status put_count(fdit_context *ctx, struct fdit_json *to, const char *key, const char *path,
                                   const char *text)
 {
     int64_t n = -1;
@@ -72,37 +78,42 @@ static enum fdit_status put_count(fdit_context *ctx, json_t *to, const char *key
                          "%s: its metadata \"%s\" is no number; the file is damaged, take an "
                          "older one",
                          path, key);
-    put_number(to, key, (size_t)n);
+    fdit_json_put_int(to, NULL, key, n);
     return FDIT_OK;
 }
 
-static enum fdit_status put_model(fdit_context *ctx, json_t *to, const struct fdit_model_config *c)
+static enum fdit_status put_model(fdit_context *ctx, struct fdit_json *to, const struct fdit_model_config *c)
 {
     enum fdit_status status = FDIT_OK;
     char *name = NULL;
     TRY(fdit_config_name(ctx, c, &name));
-    json_object_set_new(to, "model",
-                        json_pack("{s:s,s:i,s:i,s:i,s:i,s:i,s:i,s:i}", "name", name, "width",
-                                  c->width, "depth", c->depth, "heads", c->heads, "patch", c->patch,
-                                  "input_size", c->input_size, "channels", c->channels, "rows",
-                                  c->rows));
+    json_t *m = fdit_json_put_object(to, NULL, "model");
+    fdit_json_put_text(to, m, "name", name);
+    fdit_json_put_int(to, m, "width", c->width);
+    fdit_json_put_int(to, m, "depth", c->depth);
+    fdit_json_put_int(to, m, "heads", c->heads);
+    fdit_json_put_int(to, m, "patch", c->patch);
+    fdit_json_put_int(to, m, "input_size", c->input_size);
+    fdit_json_put_int(to, m, "channels", c->channels);
+    fdit_json_put_int(to, m, "rows", c->rows);
 out:
     fdit_free(name);
     return status;
 }
 
-static enum fdit_status put_taxonomy(fdit_context *ctx, const struct args *a, json_t *to,
+static enum fdit_status put_taxonomy(fdit_context *ctx, const struct args *a, struct fdit_json *to,
                                      const struct fdit_taxonomy *tax)
 {
     enum fdit_status status = FDIT_OK;
     char *table = NULL;
-    json_t *ranks = json_array();
-    for (int32_t r = 0; r < fdit_taxonomy_n_ranks(tax); r++)
-        json_array_append_new(ranks, json_pack("{s:s,s:i}", "name", fdit_taxonomy_rank_name(tax, r),
-                                               "groups", (int)fdit_taxonomy_n_groups(tax, r)));
-    put_number(to, "classes", (size_t)fdit_taxonomy_n_classes(tax));
-    json_object_set_new(to, "ranks", ranks);
-    put_number(to, "taxonomy_rows", (size_t)fdit_taxonomy_n_rows(tax));
+    fdit_json_put_int(to, NULL, "classes", fdit_taxonomy_n_classes(tax));
+    json_t *ranks = fdit_json_put_array(to, NULL, "ranks");
+    for (int32_t r = 0; r < fdit_taxonomy_n_ranks(tax); r++) {
+        json_t *rank = fdit_json_put_object(to, ranks, NULL);
+        fdit_json_put_text(to, rank, "name", fdit_taxonomy_rank_name(tax, r));
+        fdit_json_put_int(to, rank, "groups", fdit_taxonomy_n_groups(tax, r));
+    }
+    fdit_json_put_int(to, NULL, "taxonomy_rows", fdit_taxonomy_n_rows(tax));
     if (a->classes)
         TRY(fdit_taxonomy_to_tsv(ctx, tax, &table));
     put_text(to, "taxonomy", table);
@@ -177,7 +188,7 @@ out:
 static enum fdit_status check_tensors(struct fdit_cli *cli, struct fdit_checkpoint *cp,
                                       const struct fdit_model_config *config,
                                       const struct fdit_mask *mask, bool state, bool whole,
-                                      json_t *out)
+                                      struct fdit_json *out)
 {
     enum fdit_status status = FDIT_OK;
     fdit_context *ctx = cli->ctx;
@@ -218,7 +229,7 @@ static const struct fdit_mask *mask_of(const json_t *out)
 }
 
 static enum fdit_status put_meta(fdit_context *ctx, const struct args *a, const struct fdit_checkpoint *st,
-                                 bool state, json_t *out)
+                                 bool state, struct fdit_json *out)
 {
     enum fdit_status status = FDIT_OK;
     const char *path = fdit_checkpoint_path(st), *taxonomy = fdit_checkpoint_meta(st, "taxonomy");
@@ -256,7 +267,7 @@ static enum fdit_status check_rows(fdit_context *ctx, const char *path, const js
 }
 
 /* "F32", or "F32, I64" of a file with several. */
-static void put_types(const struct fdit_checkpoint *cp, json_t *out)
+static void put_types(const struct fdit_checkpoint *cp, struct fdit_json *out)
 {
     bool there[FDIT_ST_TYPES] = { 0 };
     char text[256];
@@ -273,7 +284,7 @@ static void put_types(const struct fdit_checkpoint *cp, json_t *out)
 }
 
 static enum fdit_status inspect_weights(struct fdit_cli *cli, const struct args *a,
-                                        const char *given, json_t *out)
+                                        const char *given, struct fdit_json *out)
 {
     enum fdit_status status = FDIT_OK;
     fdit_context *ctx = cli->ctx;
@@ -311,8 +322,8 @@ static enum fdit_status inspect_weights(struct fdit_cli *cli, const struct args 
     if (config.kind == FDIT_MODEL_CLASSIFIER && !state)
         put_text(out, "kind", "classifier");
     put_types(cp, out);
-    TRY(check_tensors(cli, cp, &config, mask_of(out), state, whole, out));
-    TRY(check_rows(ctx, path, out, &config));
+    TRY(check_tensors(cli, cp, &config, mask_of(out->root), state, whole, out));
+    TRY(check_rows(ctx, path, out->root, &config));
 out:
     fdit_checkpoint_close(cp);
     return status;
@@ -340,7 +351,7 @@ static bool is_weights_folder(const char *path)
 
 /* Decodes all pictures on two threads; the loader logs the name of each that is broken. */
 static enum fdit_status decode_all(struct fdit_cli *cli, const struct fdit_dataset *ds,
-                                   const char *path, json_t *out)
+                                   const char *path, struct fdit_json *out)
 {
     enum fdit_status status = FDIT_OK;
     fdit_context *ctx = cli->ctx;
@@ -374,7 +385,7 @@ out:
 }
 
 static enum fdit_status inspect_data(struct fdit_cli *cli, const struct args *a, const char *path,
-                                     json_t *out)
+                                     struct fdit_json *out)
 {
     enum fdit_status status = FDIT_OK;
     fdit_context *ctx = cli->ctx;
@@ -434,7 +445,7 @@ out:
 }
 
 static enum fdit_status inspect_run(struct fdit_cli *cli, const struct args *a, const char *path,
-                                    const json_t *config, json_t *out)
+                                    const json_t *config, struct fdit_json *out)
 {
     enum fdit_status status = FDIT_OK;
     char *newest = NULL, *delta = NULL;
@@ -445,9 +456,9 @@ static enum fdit_status inspect_run(struct fdit_cli *cli, const struct args *a, 
     put_text(out, "kind", "run");
     put_text(out, "newest_checkpoint", newest);
     if (!newest)
-        json_object_set(out, "train", json_object_get(config, "options"));
-    json_object_set(out, "steps", json_object_get(config, "steps"));
-    json_object_set_new(out, "finished", json_boolean(fdit_is_file(delta)));
+        put_copy(out, "train", json_object_get(config, "options"));
+    put_copy(out, "steps", json_object_get(config, "steps"));
+    fdit_json_put_bool(out, NULL, "finished", fdit_is_file(delta));
 out:
     fdit_free(newest);
     fdit_free(delta);
@@ -566,8 +577,10 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
 {
     enum fdit_status status = FDIT_OK;
     const struct args *a = p;
-    json_t *out = json_object(), *config = NULL;
+    struct fdit_json result, *out = &result;
+    json_t *config = NULL;
     struct fdit_taxonomy *tax = NULL;
+    fdit_json_begin(out);
     if (n != 1)
         FAIL(cli->ctx, FDIT_ERROR_ARGUMENT, "no file given; usage: finediffusion inspect FILE");
     const char *path = operands[0];
@@ -586,18 +599,19 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
         TRY(inspect_data(cli, a, path, out));
     else
         TRY(inspect_weights(cli, a, path, out));
-    const char *table = json_string_value(json_object_get(out, "taxonomy"));
+    TRY(fdit_json_check(cli->ctx, out, path));
+    const char *table = json_string_value(json_object_get(out->root, "taxonomy"));
     if (a->classes && !table)
         FAIL(cli->ctx, FDIT_ERROR_ARGUMENT, "--classes: %s says nothing of classes; give a delta, a run, a "
              "cache or a data set", path);
     if (table && !cli->json)
         fputs(table, stdout);
     else if (!cli->json)
-        print_text(path, out);
-    else if (json_dumpf(out, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(15)) == 0)
-        putchar('\n');
+        print_text(path, out->root);
+    else
+        TRY(fdit_cli_print_json(cli, out, JSON_INDENT(1) | JSON_REAL_PRECISION(15)));
 out:
-    json_decref(out);
+    fdit_json_fini(out);
     json_decref(config);
     fdit_taxonomy_free(tax);
     return status;

@@ -5,7 +5,6 @@
 #include "core/mem.h"
 #include "sample/job.h"
 
-#include <jansson.h>
 #include <inttypes.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -195,14 +194,17 @@ static void print_picture(void *user, const struct fdit_sample_picture *p)
     struct watch *w = user;
     if (!w->cli->json)
         return;
-    json_t *j = json_pack("{s:I,s:s,s:i,s:I,s:s?,s:b}", "index", (json_int_t)p->index, "class",
-                          p->class_name, "id", (int)p->id, "seed", (json_int_t)p->seed, "file",
-                          p->file, "kept", p->kept);
-    char *text = j ? json_dumps(j, JSON_COMPACT) : NULL;
-    if (text)
-        printf("%s\n", text);
-    free(text);
-    json_decref(j);
+    struct fdit_json b;
+    fdit_json_begin(&b);
+    fdit_json_put_int(&b, NULL, "index", (int64_t)p->index);
+    fdit_json_put_text(&b, NULL, "class", p->class_name);
+    fdit_json_put_int(&b, NULL, "id", p->id);
+    fdit_json_put_int(&b, NULL, "seed", (int64_t)p->seed);
+    fdit_json_put_text(&b, NULL, "file", p->file);
+    fdit_json_put_bool(&b, NULL, "kept", p->kept);
+    if (w->status == FDIT_OK)
+        w->status = fdit_cli_print_json(w->cli, &b, JSON_COMPACT);
+    fdit_json_fini(&b);
 }
 
 static void print_summary(struct fdit_cli *cli, const struct args *a, const char *devices,

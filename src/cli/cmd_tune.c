@@ -6,7 +6,6 @@
 #include "core/mem.h"
 #include "model/params.h"
 
-#include <jansson.h>
 #include <stdlib.h>
 
 struct args {
@@ -34,7 +33,7 @@ struct watch {
     struct fdit_cli *cli;
     struct fdit_progress progress;
     bool begun;
-    json_t *results;
+    struct fdit_json results;
     double before, after;
 };
 
@@ -47,6 +46,18 @@ static void on_progress(void *user, int done, int all, const char *what)
     fdit_cli_progress_update(w->cli, (uint64_t)done, what);
 }
 
+static void put_result(struct fdit_json *b, const struct fdit_tune_result *r)
+{
+    json_t *j = fdit_json_put_object(b, NULL, NULL);
+    fdit_json_put_text(b, j, "product", r->what);
+    fdit_json_put_text(b, j, "before", r->before);
+    fdit_json_put_text(b, j, "after", r->after);
+    fdit_json_put_real(b, j, "seconds_before", r->seconds_before);
+    fdit_json_put_real(b, j, "seconds_after", r->seconds_after);
+    fdit_json_put_real(b, j, "gflops_before", 1e-9 * r->flops / r->seconds_before);
+    fdit_json_put_real(b, j, "gflops_after", 1e-9 * r->flops / r->seconds_after);
+}
+
 static void on_result(void *user, const struct fdit_tune_result *r)
 {
     struct watch *w = user;
@@ -54,12 +65,7 @@ static void on_result(void *user, const struct fdit_tune_result *r)
     w->before += r->seconds_before;
     w->after += r->seconds_after;
     if (w->cli->json)
-        json_array_append_new(w->results,
-                              json_pack("{s:s,s:s,s:s,s:f,s:f,s:f,s:f}", "product", r->what,
-                                        "before", r->before, "after", r->after, "seconds_before",
-                                        r->seconds_before, "seconds_after", r->seconds_after,
-                                        "gflops_before", 1e-9 * r->flops / r->seconds_before,
-                                        "gflops_after", 1e-9 * r->flops / r->seconds_after));
+        put_result(&w->results, r);
     else
         printf("%-28s %9.1f -> %9.1f GFLOP/s  %5.2fx  %s\n", r->what,
                1e-9 * r->flops / r->seconds_before, 1e-9 * r->flops / r->seconds_after,
@@ -115,7 +121,7 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
     for (int i = 0; i < count; i++)
         TRY(add_problem(cli->ctx, n ? operands[i] : default_problems[i], shapes, &k));
     TRY(fdit_cli_device(cli, &dev));
-    w.results = json_array();
+    fdit_json_begin_list(&w.results);
     if (!cli->json && dev->info.tunable)
         printf("%s (%s)\n\n", dev->info.name, dev->info.driver);
     const struct fdit_tune_options o = {
@@ -125,11 +131,7 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
     fdit_cli_progress_drop(cli);
     TRY(status);
     if (cli->json) {
-        char *text = json_dumps(w.results, JSON_INDENT(1) | JSON_REAL_PRECISION(6));
-        if (!text)
-            FAIL(cli->ctx, FDIT_ERROR_MEMORY, "out of memory for the results");
-        printf("%s\n", text);
-        free(text);
+        TRY(fdit_cli_print_json(cli, &w.results, JSON_INDENT(1) | JSON_REAL_PRECISION(6)));
     } else {
         printf("\nall of them once: %.3g -> %.3g ms, %.2fx\n", 1e3 * w.before, 1e3 * w.after,
                w.before / w.after);
@@ -138,7 +140,7 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
                   "kept in %s, used from now on; FINEDIFFUSION_OPENCL_GEMM=default runs without it",
                   where);
 out:
-    json_decref(w.results);
+    fdit_json_fini(&w.results);
     fdit_free(where);
     fdit_free(shapes);
     fdit_device_close(dev);

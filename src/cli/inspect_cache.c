@@ -4,6 +4,7 @@
 #include "core/mem.h"
 #include "format/cache.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static enum fdit_status check_all(struct fdit_cli *cli, const struct fdit_cache *c,
@@ -28,11 +29,12 @@ out:
     return status;
 }
 
-enum fdit_status fdit_inspect_cache(struct fdit_cli *cli, const char *path, json_t *out,
+enum fdit_status fdit_inspect_cache(struct fdit_cli *cli, const char *path, struct fdit_json *out,
                                     struct fdit_taxonomy **tax)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_cache *c = NULL;
+    char type[120];
     size_t *counts = NULL, least = SIZE_MAX, most = 0;
     *tax = NULL;
     TRY(fdit_cache_open(cli->ctx, path, &c));
@@ -54,28 +56,27 @@ enum fdit_status fdit_inspect_cache(struct fdit_cli *cli, const char *path, json
         most = counts[i] > most ? counts[i] : most;
     }
     bool moments = info->kind == FDIT_CACHE_MOMENTS;
-    json_object_set_new(out, "kind", json_string("cache"));
-    json_object_set_new(out, "form", json_string(moments ? "moments" : "pixels"));
-    json_object_set_new(out, "pictures", json_integer((json_int_t)info->n));
-    json_object_set_new(out, "channels", json_integer(info->channels));
-    json_object_set_new(out, "size", json_integer(info->size));
-    json_object_set_new(out, "picture_size", json_integer(info->picture_size));
-    json_object_set_new(out, "flip", json_string(info->flip ? "horizontal" : "none"));
-    json_object_set_new(out, "fit", json_string(info->fit));
+    fdit_json_put_text(out, NULL, "kind", "cache");
+    fdit_json_put_text(out, NULL, "form", moments ? "moments" : "pixels");
+    fdit_json_put_int(out, NULL, "pictures", (int64_t)info->n);
+    fdit_json_put_int(out, NULL, "channels", info->channels);
+    fdit_json_put_int(out, NULL, "size", info->size);
+    fdit_json_put_int(out, NULL, "picture_size", info->picture_size);
+    fdit_json_put_text(out, NULL, "flip", info->flip ? "horizontal" : "none");
+    fdit_json_put_text(out, NULL, "fit", info->fit);
     if (moments) {
-        json_object_set_new(out, "scale", json_real(info->scale));
-        json_object_set_new(out, "vae", json_string(info->vae));
+        fdit_json_put_real(out, NULL, "scale", info->scale);
+        fdit_json_put_text(out, NULL, "vae", info->vae);
     }
-    json_object_set_new(out, "type",
-                        json_sprintf("%s of %d x %d x %d, of pictures of %d x %d",
-                                     moments ? "moments" : "pixels", info->channels, info->size,
-                                     info->size, info->picture_size, info->picture_size));
-    json_object_set_new(out, "shards", json_integer((json_int_t)fdit_cache_shards(c)));
-    json_object_set_new(out, "bytes", json_integer((json_int_t)fdit_cache_bytes(c)));
-    json_object_set_new(out, "least_per_class", json_integer((json_int_t)least));
-    json_object_set_new(out, "most_per_class", json_integer((json_int_t)most));
+    snprintf(type, sizeof type, "%s of %d x %d x %d, of pictures of %d x %d", moments ? "moments" : "pixels",
+             info->channels, info->size, info->size, info->picture_size, info->picture_size);
+    fdit_json_put_text(out, NULL, "type", type);
+    fdit_json_put_int(out, NULL, "shards", (int64_t)fdit_cache_shards(c));
+    fdit_json_put_int(out, NULL, "bytes", (int64_t)fdit_cache_bytes(c));
+    fdit_json_put_int(out, NULL, "least_per_class", (int64_t)least);
+    fdit_json_put_int(out, NULL, "most_per_class", (int64_t)most);
     TRY(check_all(cli, c, path));
-    json_object_set_new(out, "checksums", json_string("right"));
+    fdit_json_put_text(out, NULL, "checksums", "right");
 out:
     fdit_cache_close(c);
     fdit_free(counts);

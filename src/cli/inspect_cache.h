@@ -5,11 +5,10 @@
 
 #include "cli/cli.h"
 #include "data/taxonomy.h"
-
-#include <jansson.h>
+#include "format/json.h"
 
 /* Reads every sample and checks its checksum. *tax: free with fdit_taxonomy_free. */
-enum fdit_status fdit_inspect_cache(struct fdit_cli *cli, const char *path, json_t *out,
+enum fdit_status fdit_inspect_cache(struct fdit_cli *cli, const char *path, struct fdit_json *out,
                                     struct fdit_taxonomy **tax);
 
 #endif

@@ -8,3 +8,4 @@ fdit_sources += src/core/folder_lock.c src/core/folder_lock.h
 fdit_sources += src/core/datadir.c src/core/datadir.h
 fdit_sources += src/core/team.c src/core/team.h
 fdit_sources += src/core/half.c src/core/half.h
+fdit_sources += src/core/utf8.c src/core/utf8.h

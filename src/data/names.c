@@ -165,34 +165,6 @@ out:
     return status;
 }
 
-bool fdit_utf8_valid(const char *s, size_t n)
-{
-    const unsigned char *p = (const unsigned char *)s;
-    for (size_t i = 0; i < n;) {
-        unsigned char c = p[i];
-        if (!c)
-            return false;
-        if (c < 0x80) {
-            i++;
-            continue;
-        }
-        size_t more = c >= 0xc2 && c <= 0xdf   ? 1
-                      : (c & 0xf0) == 0xe0     ? 2
-                      : c >= 0xf0 && c <= 0xf4 ? 3
-                                               : 0;
-        if (!more || n - i <= more)
-            return false;
-        for (size_t k = 1; k <= more; k++)
-            if ((p[i + k] & 0xc0) != 0x80)
-                return false;
-        if ((c == 0xe0 && p[i + 1] < 0xa0) || (c == 0xed && p[i + 1] > 0x9f) ||
-            (c == 0xf0 && p[i + 1] < 0x90) || (c == 0xf4 && p[i + 1] > 0x8f))
-            return false;
-        i += more + 1;
-    }
-    return true;
-}
-
 void fdit_name_list_add(struct fdit_name_list *list, const char *name, const char *note)
 {
     enum { shown = 5, longest = 60 };

@@ -5,6 +5,7 @@
 #define FDIT_DATA_NAMES_H
 
 #include "core/status.h"
+#include "core/utf8.h"
 
 /* All zero is an empty set. */
 struct fdit_names {
@@ -35,9 +36,6 @@ size_t fdit_names_memory(const struct fdit_names *names);
 /* order[i] = id of the i-th name in byte order. */
 enum fdit_status fdit_names_sort(fdit_context *ctx, const struct fdit_names *names,
                                  uint32_t *order);
-
-/* Whether the n bytes are UTF-8 (no surrogates, no overlong forms) without a zero byte. */
-bool fdit_utf8_valid(const char *s, size_t n);
 
 /* Collects names for a message: `"a", "b", "c" and 12 more`. Zero it, add, read text. */
 struct fdit_name_list {

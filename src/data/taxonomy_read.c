@@ -2,9 +2,9 @@
  * Taxonomies from TSV, from iNaturalist's categories, and to and from the JSON of our own files. */
 #include "core/file.h"
 #include "core/mem.h"
+#include "format/json.h"
 #include "data/taxonomy_build.h"
 
-#include <jansson.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -400,10 +400,8 @@ static enum fdit_status parse_json(fdit_context *ctx, const char *text, size_t n
                                    const char *ranks, struct fdit_taxonomy **out)
 {
     enum fdit_status status = FDIT_OK;
-    json_error_t error;
-    json_t *root = json_loadb(text, n, JSON_REJECT_DUPLICATES, &error);
-    if (!root)
-        FAIL(ctx, FDIT_ERROR_FORMAT, "%s:%d: %s", what, error.line, error.text);
+    json_t *root = NULL;
+    TRY(fdit_json_parse(ctx, what, text, n, 16, &root));
     const json_t *categories = json_is_array(root) ? root : json_object_get(root, "categories");
     if (json_object_get(root, "classes"))
         TRY(parse_own(ctx, root, what, ranks, out));

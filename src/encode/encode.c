@@ -173,7 +173,9 @@ static enum fdit_status make_identity(fdit_context *ctx, struct job *j)
     enum fdit_status status = FDIT_OK;
     const struct fdit_cache_info *i = &j->cache.info;
     uint64_t hash = UINT64_C(0xcbf29ce484222325), vae;
-    char data[17], taxonomy[17], *name = NULL, *text = NULL;
+    char data[17], taxonomy[17], *name = NULL;
+    struct fdit_json b;
+    fdit_json_begin(&b);
     if (j->vae) {
         TRY(fdit_vae_hash(ctx, j->vae, &vae));
         snprintf(j->vae_hash, sizeof j->vae_hash, "%016" PRIx64, vae);
@@ -191,22 +193,23 @@ static enum fdit_status make_identity(fdit_context *ctx, struct job *j)
     for (const char *c = j->taxonomy_json; *c; c++)
         hash = (hash ^ (uint8_t)*c) * UINT64_C(0x100000001b3);
     snprintf(taxonomy, sizeof taxonomy, "%016" PRIx64, hash);
-    json_t *o =
-        json_pack("{s:s,s:I,s:s,s:s,s:s,s:i,s:i,s:s,s:s,s:f}", "format", "finediffusion-encode",
-                  "pictures", (json_int_t)i->n, "data", data, "classes", taxonomy, "kind",
-                  j->vae ? "moments" : "pixels", "size", i->picture_size, "channels", i->channels,
-                  "flip", i->flip ? "horizontal" : "none", "fit", i->fit, "vae-scale", i->scale);
-    if (o)
-        json_object_set_new(o, "vae", json_string(j->vae_hash));
-    text = o ? json_dumps(o, JSON_COMPACT | JSON_SORT_KEYS | JSON_REAL_PRECISION(17)) : NULL;
-    json_decref(o);
-    if (!text)
-        FAIL(ctx, FDIT_ERROR_MEMORY, "out of memory for the description of the cache");
-    TRY(fdit_strdup(ctx, text, &j->identity));
+    fdit_json_put_text(&b, NULL, "format", "finediffusion-encode");
+    fdit_json_put_int(&b, NULL, "pictures", (int64_t)i->n);
+    fdit_json_put_text(&b, NULL, "data", data);
+    fdit_json_put_text(&b, NULL, "classes", taxonomy);
+    fdit_json_put_text(&b, NULL, "kind", j->vae ? "moments" : "pixels");
+    fdit_json_put_int(&b, NULL, "size", i->picture_size);
+    fdit_json_put_int(&b, NULL, "channels", i->channels);
+    fdit_json_put_text(&b, NULL, "flip", i->flip ? "horizontal" : "none");
+    fdit_json_put_text(&b, NULL, "fit", i->fit);
+    fdit_json_put_real(&b, NULL, "vae-scale", i->scale);
+    fdit_json_put_text(&b, NULL, "vae", j->vae_hash);
+    TRY(fdit_json_end(ctx, &b, "the description of the cache",
+                      JSON_COMPACT | JSON_SORT_KEYS | JSON_REAL_PRECISION(17), &j->identity));
     j->cache.identity = j->identity;
 out:
+    fdit_json_fini(&b);
     fdit_free(name);
-    free(text);
     return status;
 }
 

@@ -99,21 +99,20 @@ static enum fdit_status compare(fdit_context *ctx, const char *path, const char 
                                 const char *is)
 {
     enum fdit_status status = FDIT_OK;
-    json_t *a = NULL, *b = json_loads(is, 0, NULL), *value;
-    char *before = NULL, *now = NULL;
+    json_t *a = NULL, *b = NULL, *value;
+    char before[200], now[200];
     const char *key;
     TRY(fdit_json_parse(ctx, path, was, n, 16, &a));
+    TRY(fdit_json_parse(ctx, path, is, strlen(is), 16, &b));
     json_object_foreach(b, key, value)
     {
         const json_t *old = json_object_get(a, key);
         if (json_equal(old, value))
             continue;
-        before = json_dumps(old ? old : json_null(), JSON_ENCODE_ANY | JSON_REAL_PRECISION(6));
-        now = json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(6));
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
              "%s: the cache there was begun with %s %s, now it is %s; choose another "
              "folder, or the options of before",
-             path, key, before ? before : "?", now ? now : "?");
+             path, key, fdit_json_show(old, before, sizeof before), fdit_json_show(value, now, sizeof now));
     }
     if (!json_equal(a, b))
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
@@ -121,8 +120,6 @@ static enum fdit_status compare(fdit_context *ctx, const char *path, const char 
 out:
     json_decref(a);
     json_decref(b);
-    free(before);
-    free(now);
     return status;
 }
 
@@ -311,31 +308,41 @@ out:
 /* ---------------------------------------------------------------------------------------- the
  * index */
 
-static char *describe(const struct fdit_cache_writer *w)
+static enum fdit_status describe(fdit_context *ctx, const struct fdit_cache_writer *w, char **out)
 {
     const struct fdit_cache_info *i = &w->job.info;
     char identity[17];
     snprintf(identity, sizeof identity, "%016" PRIx64, w->layout.identity);
-    json_t *j = json_pack("{s:s,s:s,s:i,s:i,s:i,s:b,s:s,s:f,s:f,s:s,s:s,s:I,s:I,s:s}", "format",
-                          "finediffusion-cache", "kind",
-                          i->kind == FDIT_CACHE_PIXELS ? "pixels" : "moments", "channels",
-                          i->channels, "size", i->size, "picture_size", i->picture_size, "flip",
-                          i->flip, "fit", i->fit, "scale", i->scale, "shift", i->shift, "vae",
-                          i->vae, "taxonomy", i->taxonomy, "pictures", (json_int_t)w->layout.total,
-                          "shard_pictures", (json_int_t)w->layout.per_shard, "identity", identity);
-    char *text = j ? json_dumps(j, JSON_COMPACT | JSON_REAL_PRECISION(17)) : NULL;
-    json_decref(j);
-    return text;
+    struct fdit_json b;
+    fdit_json_begin(&b);
+    fdit_json_put_text(&b, NULL, "format", "finediffusion-cache");
+    fdit_json_put_text(&b, NULL, "kind", i->kind == FDIT_CACHE_PIXELS ? "pixels" : "moments");
+    fdit_json_put_int(&b, NULL, "channels", i->channels);
+    fdit_json_put_int(&b, NULL, "size", i->size);
+    fdit_json_put_int(&b, NULL, "picture_size", i->picture_size);
+    fdit_json_put_bool(&b, NULL, "flip", i->flip);
+    fdit_json_put_text(&b, NULL, "fit", i->fit);
+    fdit_json_put_real(&b, NULL, "scale", i->scale);
+    fdit_json_put_real(&b, NULL, "shift", i->shift);
+    fdit_json_put_text(&b, NULL, "vae", i->vae);
+    fdit_json_put_text(&b, NULL, "taxonomy", i->taxonomy);
+    fdit_json_put_int(&b, NULL, "pictures", (int64_t)w->layout.total);
+    fdit_json_put_int(&b, NULL, "shard_pictures", (int64_t)w->layout.per_shard);
+    fdit_json_put_text(&b, NULL, "identity", identity);
+    enum fdit_status status =
+        fdit_json_end(ctx, &b, w->dir, JSON_COMPACT | JSON_REAL_PRECISION(17), out);
+    fdit_json_fini(&b);
+    return status;
 }
 
 enum fdit_status fdit_cache_end(fdit_context *ctx, struct fdit_cache_writer *w, size_t *bad)
 {
     enum fdit_status status = FDIT_OK;
     uint8_t *bytes = NULL;
-    char *path = NULL, *json = describe(w);
-    size_t n = 0, length = json ? strlen(json) : 0;
-    if (!json)
-        FAIL(ctx, FDIT_ERROR_MEMORY, "out of memory for the index of %s", w->dir);
+    char *path = NULL, *json = NULL;
+    size_t n = 0, length;
+    TRY(describe(ctx, w, &json));
+    length = strlen(json);
     if (w->next != w->layout.total)
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "%s: %zu of %zu pictures are there", w->dir, w->next,
              w->layout.total);
@@ -363,7 +370,7 @@ enum fdit_status fdit_cache_end(fdit_context *ctx, struct fdit_cache_writer *w, 
     TRY(fdit_path_join(ctx, w->dir, "cache.fdc", &path));
     TRY(fdit_file_write(ctx, path, true, bytes, size));
 out:
-    free(json);
+    fdit_free(json);
     fdit_free(bytes);
     fdit_free(path);
     return status;

@@ -172,7 +172,7 @@ static enum fdit_status find_header(fdit_context *ctx, const char *file, const u
 static enum fdit_status parse_header(fdit_context *ctx, const char *file, const char *text,
                                      size_t n, json_t **out)
 {
-    enum fdit_status status = fdit_json_parse(ctx, file, text, n, 8, out);
+    enum fdit_status status = fdit_json_parse_nul(ctx, file, text, n, 8, out);
     if (status == FDIT_ERROR_FORMAT)
         return fdit_fail(ctx, status, "%s in its header; the file is damaged, get it again",
                          fdit_context_message(ctx));
@@ -223,6 +223,8 @@ static enum fdit_status read_file(fdit_context *ctx, struct fdit_safetensors *st
         memcpy(more, st->tensors, st->n * sizeof *more);
     json_object_foreach(root, name, info) {
         if (strcmp(name, "__metadata__") == 0) {
+            if (json_is_null(info))
+                continue;
             TRY(check_meta(ctx, file, info));
             if (which == 0)
                 st->meta = info;

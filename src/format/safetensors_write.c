@@ -4,12 +4,14 @@
 
 #include "core/file.h"
 #include "core/mem.h"
+#include "format/json.h"
 
-#include <jansson.h>
 #include <stdio.h>
 #include <string.h>
 
 #define CHUNK 65536 /* elements */
+
+static const char header_name[] = "the header of a safetensors file";
 
 enum source { SOURCE_F32, SOURCE_RAW, SOURCE_FILL };
 
@@ -26,8 +28,8 @@ struct entry {
 };
 
 struct fdit_st_writer {
-    json_t *header; /* in the order of adding; also finds names given twice */
-    json_t *meta;   /* inside header, NULL: none yet */
+    struct fdit_json header; /* in the order of adding; also finds names given twice */
+    struct fdit_json meta;
     struct entry *entries;
     size_t n, capacity;
     uint64_t data_bytes;
@@ -39,10 +41,10 @@ enum fdit_status fdit_st_writer_new(fdit_context *ctx, struct fdit_st_writer **o
     struct fdit_st_writer *w = NULL;
     *out = NULL;
     TRY(fdit_alloc(ctx, 1, sizeof *w, &w));
-    w->header = json_object();
-    w->meta = json_object();
-    if (!w->header || !w->meta)
-        FAIL(ctx, FDIT_ERROR_MEMORY, "out of memory for the header of a safetensors file");
+    fdit_json_begin(&w->header);
+    fdit_json_begin(&w->meta);
+    TRY(fdit_json_check(ctx, &w->header, header_name));
+    TRY(fdit_json_check(ctx, &w->meta, header_name));
     *out = w;
     w = NULL;
 out:
@@ -57,20 +59,18 @@ void fdit_st_writer_free(struct fdit_st_writer *w)
     for (size_t i = 0; i < w->n; i++)
         fdit_free(w->entries[i].name);
     fdit_free(w->entries);
-    json_decref(w->header);
-    json_decref(w->meta);
+    fdit_json_fini(&w->header);
+    fdit_json_fini(&w->meta);
     fdit_free(w);
 }
 
 enum fdit_status fdit_st_writer_meta(fdit_context *ctx, struct fdit_st_writer *w, const char *key,
                                      const char *value)
 {
-    if (json_object_get(w->meta, key))
+    if (json_object_get(w->meta.root, key))
         return fdit_fail(ctx, FDIT_ERROR_ARGUMENT, "metadata %.200s is given twice", key);
-    json_t *text = json_string(value); /* NULL: no UTF-8, or memory is short */
-    if (!text || json_object_set_new(w->meta, key, text) != 0)
-        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT, "metadata %.200s is no UTF-8 text", key);
-    return FDIT_OK;
+    fdit_json_put_text(&w->meta, NULL, key, value);
+    return fdit_json_check(ctx, &w->meta, header_name);
 }
 
 static enum fdit_status measure(fdit_context *ctx, struct entry *e)
@@ -88,18 +88,18 @@ bad:;
                      fdit_st_shape_text(e->rank, e->shape, text, sizeof text));
 }
 
-static json_t *describe(const struct entry *e, uint64_t begin)
+static enum fdit_status describe(fdit_context *ctx, struct fdit_json *header, const char *name,
+                                 const struct entry *e, uint64_t begin)
 {
-    json_t *shape = json_array();
+    json_t *about = fdit_json_put_object(header, NULL, name);
+    fdit_json_put_text(header, about, "dtype", fdit_st_type_name(e->type));
+    json_t *shape = fdit_json_put_array(header, about, "shape");
     for (int i = 0; i < e->rank; i++)
-        if (shape && json_array_append_new(shape, json_integer(e->shape[i])) != 0) {
-            json_decref(shape);
-            shape = NULL;
-        }
-    if (!shape)
-        return NULL;
-    return json_pack("{s:s, s:o, s:[I, I]}", "dtype", fdit_st_type_name(e->type), "shape", shape,
-                     "data_offsets", (json_int_t)begin, (json_int_t)(begin + e->bytes));
+        fdit_json_put_int(header, shape, NULL, e->shape[i]);
+    json_t *offsets = fdit_json_put_array(header, about, "data_offsets");
+    fdit_json_put_int(header, offsets, NULL, (int64_t)begin);
+    fdit_json_put_int(header, offsets, NULL, (int64_t)(begin + e->bytes));
+    return fdit_json_check(ctx, header, header_name);
 }
 
 static enum fdit_status add(fdit_context *ctx, struct fdit_st_writer *w, const char *name, int rank,
@@ -110,7 +110,7 @@ static enum fdit_status add(fdit_context *ctx, struct fdit_st_writer *w, const c
     if (rank < 0 || rank > FDIT_ST_MAX_RANK)
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "tensor %.200s has %d dimensions, 0 to %d are possible", name,
              rank, FDIT_ST_MAX_RANK);
-    if (strcmp(name, "__metadata__") == 0 || json_object_get(w->header, name))
+    if (strcmp(name, "__metadata__") == 0 || json_object_get(w->header.root, name))
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "tensor %.200s is given twice or its name is reserved", name);
     e.rank = rank;
     if (rank)
@@ -121,8 +121,7 @@ static enum fdit_status add(fdit_context *ctx, struct fdit_st_writer *w, const c
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "tensor %.200s: its %zu bytes are too many for one file",
              name, e.bytes);
     TRY(fdit_grow(ctx, &w->entries, &w->capacity, w->n + 1, sizeof *w->entries));
-    if (json_object_set_new(w->header, name, describe(&e, w->data_bytes)) != 0)
-        FAIL(ctx, FDIT_ERROR_ARGUMENT, "tensor %.200s: the name is no UTF-8 text", name);
+    TRY(describe(ctx, &w->header, name, &e, w->data_bytes));
     w->entries[w->n++] = e;
     w->data_bytes += e.bytes;
     e.name = NULL;
@@ -163,25 +162,28 @@ static enum fdit_status header_text(fdit_context *ctx, const struct fdit_st_writ
                                     size_t *n)
 {
     enum fdit_status status = FDIT_OK;
-    json_t *all = NULL;
-    char *text = NULL;
-    size_t room;
+    struct fdit_json all;
+    char *text = NULL, *padded = NULL;
+    const char *key;
+    json_t *value;
     *out = NULL;
-    all = json_object();
-    if (!all || (json_object_size(w->meta) && json_object_set(all, "__metadata__", w->meta) != 0) ||
-        json_object_update(all, w->header) != 0)
-        FAIL(ctx, FDIT_ERROR_MEMORY, "out of memory for the header of a safetensors file");
-    room = json_dumpb(all, NULL, 0, JSON_COMPACT);
-    if (room == 0)
-        FAIL(ctx, FDIT_ERROR_MEMORY, "out of memory for the header of a safetensors file");
-    size_t padded = (room + 7) / 8 * 8;
-    TRY(fdit_alloc(ctx, padded, 1, &text));
-    memset(text, ' ', padded);
-    json_dumpb(all, text, room, JSON_COMPACT);
-    *out = text;
-    *n = padded;
+    fdit_json_begin(&all);
+    if (json_object_size(w->meta.root))
+        fdit_json_put(&all, NULL, "__metadata__", json_incref(w->meta.root));
+    json_object_foreach(w->header.root, key, value)
+    {
+        fdit_json_put(&all, NULL, key, json_incref(value));
+    }
+    TRY(fdit_json_end(ctx, &all, header_name, JSON_COMPACT, &text));
+    size_t length = strlen(text);
+    *n = (length + 7) / 8 * 8;
+    TRY(fdit_alloc(ctx, *n, 1, &padded));
+    memset(padded, ' ', *n);
+    memcpy(padded, text, length);
+    *out = padded;
 out:
-    json_decref(all);
+    fdit_json_fini(&all);
+    fdit_free(text);
     return status;
 }
 

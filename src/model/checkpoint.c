@@ -3,9 +3,9 @@
 
 #include "core/file.h"
 #include "core/mem.h"
+#include "format/json.h"
 #include "model/checkpoint_file.h"
 
-#include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -349,9 +349,10 @@ enum fdit_status fdit_checkpoint_fingerprint(fdit_context *ctx, struct fdit_chec
     enum fdit_status status = FDIT_OK;
     struct fdit_params params = { 0 };
     float *data = NULL;
-    json_t *root = json_object();
-    char *text = NULL;
+    struct fdit_json b;
+    json_t *pair;
     *out = NULL;
+    fdit_json_begin(&b);
     TRY(fdit_params_init(ctx, config, mask, &params));
     for (int i = 0; i < params.n; i++) {
         const struct fdit_param *p = &params.list[i];
@@ -362,15 +363,14 @@ enum fdit_status fdit_checkpoint_fingerprint(fdit_context *ctx, struct fdit_chec
         TRY(fdit_alloc(ctx, p->count, sizeof *data, &data));
         TRY(fdit_checkpoint_read(ctx, cp, p, data));
         summarise(data, p->count, &rms, &sum);
-        json_object_set_new(root, p->name, json_pack("[f,f]", rms, sum));
+        pair = fdit_json_put_array(&b, NULL, p->name);
+        fdit_json_put_real(&b, pair, NULL, rms);
+        fdit_json_put_real(&b, pair, NULL, sum);
     }
-    text = root ? json_dumps(root, JSON_COMPACT | JSON_SORT_KEYS | JSON_REAL_PRECISION(6)) : NULL;
-    if (!text)
-        FAIL(ctx, FDIT_ERROR_MEMORY, "out of memory for a fingerprint");
-    TRY(fdit_strdup(ctx, text, out));
+    TRY(fdit_json_end(ctx, &b, "the fingerprint",
+                      JSON_COMPACT | JSON_SORT_KEYS | JSON_REAL_PRECISION(6), out));
 out:
-    json_decref(root);
-    free(text);
+    fdit_json_fini(&b);
     fdit_free(data);
     fdit_params_fini(&params);
     return status;
@@ -380,9 +380,12 @@ enum fdit_status fdit_fingerprint_compare(fdit_context *ctx, const char *wanted,
                                           const char *delta, const char *base)
 {
     enum fdit_status status = FDIT_OK;
-    json_t *a = json_loads(wanted, 0, NULL), *b = json_loads(got, 0, NULL);
+    json_t *a = NULL, *b = NULL, *value;
     const char *key;
-    json_t *value;
+    TRY(fdit_json_parse(ctx, base, got, strlen(got), 8, &b));
+    status = fdit_json_parse(ctx, delta, wanted, strlen(wanted), 8, &a);
+    if (status == FDIT_ERROR_MEMORY)
+        goto out;
     if (!json_is_object(a))
         FAIL(ctx, FDIT_ERROR_FORMAT, "%s: its entry \"base\" is no fingerprint", delta);
     json_object_foreach(a, key, value)

@@ -2,8 +2,8 @@
 #include "model/config.h"
 
 #include "core/mem.h"
+#include "format/json.h"
 
-#include <jansson.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -126,11 +126,8 @@ enum fdit_status fdit_config_from_json(fdit_context *ctx, const char *name, cons
     enum fdit_status status = FDIT_OK;
     struct fdit_model_config c = *config;
     int head_size = 0, embeds = 0, classes = 0, groups = 0;
-    json_error_t error;
-    json_t *root = json_loadb(text, n, JSON_REJECT_DUPLICATES, &error);
-    if (!root)
-        FAIL(ctx, FDIT_ERROR_FORMAT, "%s: line %d: %s; a model's config.json is needed", name,
-             error.line, error.text);
+    json_t *root = NULL;
+    TRY(fdit_json_parse(ctx, name, text, n, 16, &root));
     if (!json_is_object(root))
         FAIL(ctx, FDIT_ERROR_FORMAT, "%s: holds no JSON object; a model's config.json is needed", name);
     TRY(get_int(ctx, name, root, "sample_size", &c.input_size));

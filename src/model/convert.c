@@ -3,10 +3,10 @@
 
 #include "core/file.h"
 #include "core/mem.h"
+#include "format/json.h"
 #include "format/pt.h"
 #include "model/delta.h"
 
-#include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -384,7 +384,7 @@ static enum fdit_status save_shards(fdit_context *ctx, struct job *j)
 {
     enum fdit_status status = FDIT_OK;
     static const char *const suffixes[] = { ".safetensors.index.json", ".index.json" };
-    json_t *index = NULL, *map;
+    struct fdit_json index = { 0 };
     char *stem = NULL, *path = NULL, *text = NULL;
     size_t n = 0, k = 0;
     uint64_t total = 0;
@@ -393,8 +393,9 @@ static enum fdit_status save_shards(fdit_context *ctx, struct job *j)
             TRY(fdit_strndup(ctx, j->o->out, strlen(j->o->out) - strlen(suffixes[i]), &stem));
     for (size_t i = 0; i < j->n_pieces; i = shard_end(j, i))
         n++;
-    index = json_pack("{s:{},s:{}}", "metadata", "weight_map");
-    map = json_object_get(index, "weight_map");
+    fdit_json_begin(&index);
+    json_t *about = fdit_json_put_object(&index, NULL, "metadata");
+    json_t *map = fdit_json_put_object(&index, NULL, "weight_map");
     for (size_t i = 0, end; i < j->n_pieces; i = end) {
         end = shard_end(j, i);
         fdit_free(path);
@@ -403,20 +404,17 @@ static enum fdit_status save_shards(fdit_context *ctx, struct job *j)
         TRY(save_safetensors(ctx, j, i, end, path));
         for (size_t m = i; m < end; m++) {
             total += bytes_of(j, m);
-            json_object_set_new(map, j->pieces[m].p->name, json_string(fdit_path_base(path)));
+            fdit_json_put_text(&index, map, j->pieces[m].p->name, fdit_path_base(path));
         }
     }
-    json_object_set_new(json_object_get(index, "metadata"), "total_size",
-                        json_integer((json_int_t)total));
-    text = index ? json_dumps(index, JSON_INDENT(1)) : NULL;
-    if (!text || json_object_size(map) != j->n_pieces)
-        FAIL(ctx, FDIT_ERROR_MEMORY, "out of memory for the index of %zu shards", n);
+    fdit_json_put_int(&index, about, "total_size", (int64_t)total);
+    TRY(fdit_json_end(ctx, &index, j->o->out, JSON_INDENT(1), &text));
     TRY(fdit_file_write(ctx, j->o->out, true, text, strlen(text)));
 out:
-    json_decref(index);
+    fdit_json_fini(&index);
     fdit_free(stem);
     fdit_free(path);
-    free(text);
+    fdit_free(text);
     return status;
 }
 

@@ -3,13 +3,13 @@
 
 #include "core/file.h"
 #include "core/mem.h"
+#include "format/json.h"
 #include "format/png.h"
 #include "format/tar.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -351,13 +351,24 @@ out:
 
 /* ------------------------------------------------------------------ the manifest */
 
-/* A JSON string with its quotes; free with free. */
-static char *quote(const char *text)
+/* A JSON object as one line. */
+static enum fdit_status describe(fdit_context *ctx, const struct fdit_album *a,
+                                 const struct fdit_request_item *item, const char *file, const char *archive,
+                                 char **out)
 {
-    json_t *j = json_string(text);
-    char *quoted = j ? json_dumps(j, JSON_ENCODE_ANY | JSON_ENSURE_ASCII) : NULL;
-    json_decref(j);
-    return quoted;
+    struct fdit_json b;
+    fdit_json_begin(&b);
+    fdit_json_put_int(&b, NULL, "index", (int64_t)item->index);
+    fdit_json_put_text(&b, NULL, "class", fdit_taxonomy_class_name(a->taxonomy, item->id));
+    fdit_json_put_int(&b, NULL, "id", item->id);
+    fdit_json_put_int(&b, NULL, "seed", (int64_t)item->seed);
+    fdit_json_put_text(&b, NULL, "file", file);
+    if (archive)
+        fdit_json_put_text(&b, NULL, "tar", archive);
+    enum fdit_status status =
+        fdit_json_end(ctx, &b, "the manifest", JSON_COMPACT | JSON_ENSURE_ASCII, out);
+    fdit_json_fini(&b);
+    return status;
 }
 
 static enum fdit_status write_line(fdit_context *ctx, const struct fdit_album *a,
@@ -365,28 +376,17 @@ static enum fdit_status write_line(fdit_context *ctx, const struct fdit_album *a
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_request_item item = fdit_request_at(a->request, p);
-    char *file = NULL, *line = NULL, *archive = NULL, *more = NULL;
-    char *name = quote(fdit_taxonomy_class_name(a->taxonomy, item.id)), *quoted = NULL;
+    char *file = NULL, *line = NULL, *archive = NULL;
     TRY(fdit_album_file(ctx, a, p, &file));
-    quoted = quote(file);
-    if (!name || !quoted)
-        FAIL(ctx, FDIT_ERROR_MEMORY, "out of memory for the manifest");
-    if (a->pictures && a->tar) {
+    if (a->pictures && a->tar)
         TRY(archive_name(ctx, a, p / FDIT_ALBUM_TAR, &archive));
-        TRY(fdit_strf(ctx, &more, ",\"tar\":\"%s\"", archive));
-    }
-    TRY(fdit_strf(
-        ctx, &line,
-        "{\"index\":%zu,\"class\":%s,\"id\":%" PRId32 ",\"seed\":%" PRIu64 ",\"file\":%s%s}\n",
-        item.index, name, item.id, item.seed, a->pictures ? quoted : "null", more ? more : ""));
+    TRY(describe(ctx, a, &item, a->pictures ? file : NULL, archive, &line));
     TRY(fdit_writer_write(ctx, w, line, strlen(line)));
+    TRY(fdit_writer_write(ctx, w, "\n", 1));
 out:
-    free(name);
-    free(quoted);
     fdit_free(file);
     fdit_free(line);
     fdit_free(archive);
-    fdit_free(more);
     return status;
 }
 

@@ -22,11 +22,11 @@ static uint64_t fnv(uint64_t hash, const void *bytes, size_t n)
     return hash;
 }
 
-static json_t *hex(uint64_t value)
+static void put_hex(struct fdit_json *b, json_t *to, const char *key, uint64_t value)
 {
     char text[17];
     snprintf(text, sizeof text, "%016" PRIx64, value);
-    return json_string(text);
+    fdit_json_put_text(b, to, key, text);
 }
 
 static uint64_t hash_request(const struct fdit_request *r)
@@ -40,35 +40,33 @@ static uint64_t hash_request(const struct fdit_request *r)
 }
 
 /* Key for key the long options of `finediffusion sample`. */
-static json_t *options_json(const struct fdit_sample_options *o, const struct fdit_subject *s,
-                            const struct fdit_request *request, int steps)
+static void put_options(struct fdit_json *b, const struct fdit_sample_options *o,
+                        const struct fdit_subject *s, const struct fdit_request *request, int steps)
 {
     char sampler[40], interval[40];
     static const char *const rngs[] = { "philox", "torch-cpu", "torch-cuda" };
     fdit_sampler_format(&o->sampler, sampler);
     snprintf(interval, sizeof interval, "%d:%d", o->guidance.t_low, o->guidance.t_high);
     bool guided = s->guide != FDIT_GUIDE_NONE;
-    json_t *j = json_object();
-    json_object_set_new(j, "guide", json_string(s->guide_text));
+    json_t *j = fdit_json_put_object(b, NULL, "options");
+    fdit_json_put_text(b, j, "guide", s->guide_text);
     if (guided) {
-        json_object_set_new(j, "guidance", json_real(o->guidance.w));
-        json_object_set_new(
-            j, "guidance-channels",
-            json_integer(fdit_guidance_channels(&o->guidance, s->files.config.channels)));
-        json_object_set_new(j, "guidance-interval", json_string(interval));
+        fdit_json_put_real(b, j, "guidance", o->guidance.w);
+        fdit_json_put_int(b, j, "guidance-channels",
+                          fdit_guidance_channels(&o->guidance, s->files.config.channels));
+        fdit_json_put_text(b, j, "guidance-interval", interval);
     }
-    json_object_set_new(j, "sampler", json_string(sampler));
-    json_object_set_new(j, "steps", json_integer(steps));
-    json_object_set_new(j, "clip-x0", json_boolean(o->clip_x0));
-    json_object_set_new(j, "seed", json_integer((json_int_t)o->seed));
-    json_object_set_new(j, "rng", json_string(rngs[o->rng]));
-    json_object_set_new(j, "weights", json_string(fdit_dtype_name(o->storage)));
+    fdit_json_put_text(b, j, "sampler", sampler);
+    fdit_json_put_int(b, j, "steps", steps);
+    fdit_json_put_bool(b, j, "clip-x0", o->clip_x0);
+    fdit_json_put_int(b, j, "seed", (int64_t)o->seed);
+    fdit_json_put_text(b, j, "rng", rngs[o->rng]);
+    fdit_json_put_text(b, j, "weights", fdit_dtype_name(o->storage));
     if (o->precision != FDIT_F32) /* absent in the files of older programs */
-        json_object_set_new(j, "precision", json_string(fdit_dtype_name(o->precision)));
-    json_object_set_new(j, "tar", json_boolean(o->tar));
+        fdit_json_put_text(b, j, "precision", fdit_dtype_name(o->precision));
+    fdit_json_put_bool(b, j, "tar", o->tar);
     if (o->tar)
-        json_object_set_new(j, "classes", hex(hash_request(request)));
-    return j;
+        put_hex(b, j, "classes", hash_request(request));
 }
 
 enum fdit_status fdit_identity_init(fdit_context *ctx, const struct fdit_sample_options *o,
@@ -79,33 +77,34 @@ enum fdit_status fdit_identity_init(fdit_context *ctx, const struct fdit_sample_
     enum fdit_status status = FDIT_OK;
     uint64_t weights = 0, guide = 0;
     char *taxonomy = NULL, *text = NULL;
-    json_t *j = json_object();
+    struct fdit_json b;
     *out = (struct fdit_identity){ .text = NULL };
+    fdit_json_begin(&b);
     TRY(fdit_weight_files_hash(ctx, &s->files, &weights));
     if (s->guide_files.n)
         TRY(fdit_weight_files_hash(ctx, &s->guide_files, &guide));
     TRY(fdit_taxonomy_to_json(ctx, s->taxonomy, &taxonomy));
-    json_object_set_new(j, "format", json_string(IDENTITY_FORMAT));
-    json_object_set_new(j, "version", json_string(IDENTITY_VERSION));
-    json_object_set_new(j, "weights", hex(weights));
-    json_object_set_new(j, "guide_weights", s->guide_files.n ? hex(guide) : json_null());
+    fdit_json_put_text(&b, NULL, "format", IDENTITY_FORMAT);
+    fdit_json_put_text(&b, NULL, "version", IDENTITY_VERSION);
+    put_hex(&b, NULL, "weights", weights);
+    if (s->guide_files.n)
+        put_hex(&b, NULL, "guide_weights", guide);
+    else
+        fdit_json_put_null(&b, NULL, "guide_weights");
     if (vae) /* without one the text is as it was before there were any */
-        json_object_set_new(j, "vae", hex(vae));
-    json_object_set_new(j, "taxonomy", hex(fnv(fnv_start, taxonomy, strlen(taxonomy))));
-    json_object_set_new(j, "options", options_json(o, s, request, steps));
-    text = json_dumps(j, JSON_COMPACT | JSON_SORT_KEYS | JSON_REAL_PRECISION(17));
-    if (!text)
-        FAIL(ctx, FDIT_ERROR_MEMORY, "out of memory for run.json");
+        put_hex(&b, NULL, "vae", vae);
+    put_hex(&b, NULL, "taxonomy", fnv(fnv_start, taxonomy, strlen(taxonomy)));
+    put_options(&b, o, s, request, steps);
+    TRY(fdit_json_end(ctx, &b, "run.json", JSON_COMPACT | JSON_SORT_KEYS | JSON_REAL_PRECISION(17), &text));
     snprintf(out->hash, sizeof out->hash, "%016" PRIx64, fnv(fnv_start, text, strlen(text)));
-    json_object_set_new(j, "hash", json_string(out->hash));
-    free(text);
-    text = json_dumps(j, JSON_INDENT(1) | JSON_SORT_KEYS | JSON_REAL_PRECISION(17));
-    if (!text)
-        FAIL(ctx, FDIT_ERROR_MEMORY, "out of memory for run.json");
+    fdit_json_put_text(&b, NULL, "hash", out->hash);
+    fdit_free(text);
+    text = NULL;
+    TRY(fdit_json_end(ctx, &b, "run.json", JSON_INDENT(1) | JSON_SORT_KEYS | JSON_REAL_PRECISION(17), &text));
     TRY(fdit_strf(ctx, &out->text, "%s\n", text));
 out:
-    json_decref(j);
-    free(text);
+    fdit_json_fini(&b);
+    fdit_free(text);
     fdit_free(taxonomy);
     return status;
 }
@@ -125,11 +124,15 @@ enum fdit_status fdit_identity_compare(fdit_context *ctx, const struct fdit_iden
     static const char *const parts[] = { "weights", "guide_weights", "vae", "taxonomy" };
     static const char *const names[] = { "weights", "weights of the guide", "autoencoder",
                                          "taxonomy" };
-    json_t *mine = json_loads(id->text, 0, NULL), *value;
-    json_t *root = json_loadb(text, n, 0, NULL);
+    json_t *mine = NULL, *root = NULL, *value;
+    const char *key;
+    char was[200], is[200];
+    TRY(fdit_json_parse(ctx, path, id->text, strlen(id->text), 16, &mine));
+    status = fdit_json_parse(ctx, path, text, n, 16, &root);
+    if (status == FDIT_ERROR_MEMORY)
+        goto out;
     const json_t *old = json_object_get(root, "options");
-    const char *hash = json_string_value(json_object_get(root, "hash")), *key;
-    char *was = NULL, *is = NULL;
+    const char *hash = json_string_value(json_object_get(root, "hash"));
     if (!hash || !json_is_object(old))
         FAIL(ctx, FDIT_ERROR_FORMAT, "%s was not written by this program; %s", path, remedy);
     if (!strcmp(hash, id->hash))
@@ -148,17 +151,13 @@ enum fdit_status fdit_identity_compare(fdit_context *ctx, const struct fdit_iden
         const json_t *before = json_object_get(old, key);
         if (json_equal(before, value) || !before) /* what is new follows from another difference */
             continue;
-        was = json_dumps(before ? before : json_null(), JSON_ENCODE_ANY | JSON_REAL_PRECISION(6));
-        is = json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(6));
         FAIL(ctx, FDIT_ERROR_FORMAT,
              "%s: the pictures there were made with --%s %s, now it is %s; %s", path, key,
-             was ? was : "?", is ? is : "?", remedy);
+             fdit_json_show(before, was, sizeof was), fdit_json_show(value, is, sizeof is), remedy);
     }
     FAIL(ctx, FDIT_ERROR_FORMAT, "%s: the pictures there were made with other options; %s", path,
          remedy);
 out:
-    free(was);
-    free(is);
     json_decref(root);
     json_decref(mine);
     return status;

@@ -2,8 +2,8 @@
 #include "train/options.h"
 
 #include "core/mem.h"
+#include "format/json.h"
 
-#include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -137,70 +137,61 @@ double fdit_train_lr(const struct fdit_train_options *o, int64_t n, int64_t tota
     return o->lr;
 }
 
-static json_t *text_or_null(const char *text)
-{
-    return text ? json_string(text) : json_null();
-}
-
 /* Key for key the long options of `finediffusion train`. Paths are here too: they name what the run was
  * made of. */
-static json_t *to_json(const struct fdit_train_options *o)
+static void to_json(const struct fdit_train_options *o, struct fdit_json *b)
 {
-    json_t *j = json_object();
-#define PUT(key, value) json_object_set_new(j, key, value)
-    PUT("base", text_or_null(o->base));
-    PUT("from-scratch", json_boolean(o->from_scratch));
-    PUT("classifier", json_boolean(o->classifier));
-    PUT("model", text_or_null(o->model));
-    PUT("size", json_integer(o->size));
-    PUT("channels", json_integer(o->channels));
-    PUT("delta", text_or_null(o->delta));
-    PUT("tune", json_string(o->tune));
-    PUT("recompute", json_string(fdit_recompute_name(o->recompute)));
-    PUT("activations", json_string(fdit_dtype_name(o->activations)));
-    PUT("weights", json_string(fdit_dtype_name(o->storage)));
-    PUT("precision", json_string(fdit_dtype_name(o->precision)));
-    PUT("data", text_or_null(o->data));
-    PUT("val", text_or_null(o->validation));
-    PUT("taxonomy", text_or_null(o->taxonomy));
-    PUT("ranks", text_or_null(o->ranks));
-    PUT("superclass", text_or_null(o->superclass));
-    PUT("superclass-train", text_or_null(o->superclass_train));
-    PUT("fit", json_string(o->fit == FDIT_FIT_CROP ? "crop" : "pad"));
-    PUT("flip", json_string(o->flip ? "horizontal" : "none"));
-    PUT("shift", json_integer(o->shift));
-    PUT("skip-bad", json_boolean(o->skip_bad));
-    PUT("vae", text_or_null(o->vae));
-    PUT("vae-scale", json_real(o->vae_scale));
-    PUT("batch", json_integer(o->batch));
-    PUT("accumulate", json_integer(o->accumulate));
-    PUT("devices", json_integer(o->devices));
-    PUT("lr", json_real(o->lr));
-    PUT("lr-schedule", json_string(fdit_lr_schedule_name(o->schedule)));
-    PUT("warmup", json_integer(o->warmup));
-    PUT("betas", json_pack("[f,f]", o->beta1, o->beta2));
-    PUT("weight-decay", json_real(o->weight_decay));
-    PUT("clip", json_real(o->clip));
-    PUT("ema", json_real(o->ema));
-    PUT("ema-exact", json_boolean(o->ema_exact));
-    PUT("label-drop", json_string(fdit_label_drop_name(o->drop)));
-    PUT("drop-prob", json_real(o->drop_prob));
-    PUT("table-init", json_string(fdit_table_init_name(o->table_init)));
-    PUT("seed", json_integer((json_int_t)o->seed));
-#undef PUT
-    return j;
+    fdit_json_begin(b);
+    fdit_json_put_text(b, NULL, "base", o->base);
+    fdit_json_put_bool(b, NULL, "from-scratch", o->from_scratch);
+    fdit_json_put_bool(b, NULL, "classifier", o->classifier);
+    fdit_json_put_text(b, NULL, "model", o->model);
+    fdit_json_put_int(b, NULL, "size", o->size);
+    fdit_json_put_int(b, NULL, "channels", o->channels);
+    fdit_json_put_text(b, NULL, "delta", o->delta);
+    fdit_json_put_text(b, NULL, "tune", o->tune);
+    fdit_json_put_text(b, NULL, "recompute", fdit_recompute_name(o->recompute));
+    fdit_json_put_text(b, NULL, "activations", fdit_dtype_name(o->activations));
+    fdit_json_put_text(b, NULL, "weights", fdit_dtype_name(o->storage));
+    fdit_json_put_text(b, NULL, "precision", fdit_dtype_name(o->precision));
+    fdit_json_put_text(b, NULL, "data", o->data);
+    fdit_json_put_text(b, NULL, "val", o->validation);
+    fdit_json_put_text(b, NULL, "taxonomy", o->taxonomy);
+    fdit_json_put_text(b, NULL, "ranks", o->ranks);
+    fdit_json_put_text(b, NULL, "superclass", o->superclass);
+    fdit_json_put_text(b, NULL, "superclass-train", o->superclass_train);
+    fdit_json_put_text(b, NULL, "fit", o->fit == FDIT_FIT_CROP ? "crop" : "pad");
+    fdit_json_put_text(b, NULL, "flip", o->flip ? "horizontal" : "none");
+    fdit_json_put_int(b, NULL, "shift", o->shift);
+    fdit_json_put_bool(b, NULL, "skip-bad", o->skip_bad);
+    fdit_json_put_text(b, NULL, "vae", o->vae);
+    fdit_json_put_real(b, NULL, "vae-scale", o->vae_scale);
+    fdit_json_put_int(b, NULL, "batch", o->batch);
+    fdit_json_put_int(b, NULL, "accumulate", o->accumulate);
+    fdit_json_put_int(b, NULL, "devices", o->devices);
+    fdit_json_put_real(b, NULL, "lr", o->lr);
+    fdit_json_put_text(b, NULL, "lr-schedule", fdit_lr_schedule_name(o->schedule));
+    fdit_json_put_int(b, NULL, "warmup", o->warmup);
+    json_t *betas = fdit_json_put_array(b, NULL, "betas");
+    fdit_json_put_real(b, betas, NULL, o->beta1);
+    fdit_json_put_real(b, betas, NULL, o->beta2);
+    fdit_json_put_real(b, NULL, "weight-decay", o->weight_decay);
+    fdit_json_put_real(b, NULL, "clip", o->clip);
+    fdit_json_put_real(b, NULL, "ema", o->ema);
+    fdit_json_put_bool(b, NULL, "ema-exact", o->ema_exact);
+    fdit_json_put_text(b, NULL, "label-drop", fdit_label_drop_name(o->drop));
+    fdit_json_put_real(b, NULL, "drop-prob", o->drop_prob);
+    fdit_json_put_text(b, NULL, "table-init", fdit_table_init_name(o->table_init));
+    fdit_json_put_int(b, NULL, "seed", (int64_t)o->seed);
 }
 
 enum fdit_status fdit_train_options_json(fdit_context *ctx, const struct fdit_train_options *o,
                                          char **out)
 {
-    json_t *j = to_json(o);
-    char *text = json_dumps(j, JSON_COMPACT | JSON_REAL_PRECISION(17));
-    json_decref(j);
-    *out = NULL;
-    enum fdit_status status = text ? fdit_strdup(ctx, text, out)
-                                   : fdit_fail(ctx, FDIT_ERROR_MEMORY, "out of memory for options");
-    free(text);
+    struct fdit_json b;
+    to_json(o, &b);
+    enum fdit_status status = fdit_json_end(ctx, &b, "options", JSON_COMPACT | JSON_REAL_PRECISION(17), out);
+    fdit_json_fini(&b);
     return status;
 }
 
@@ -230,35 +221,36 @@ enum fdit_status fdit_train_options_compare(fdit_context *ctx, const char *path,
                                             size_t n, const struct fdit_train_options *o)
 {
     enum fdit_status status = FDIT_OK;
-    json_error_t error;
     const struct fdit_train_options defaults = fdit_train_defaults();
-    json_t *root = json_loadb(text, n, 0, &error), *mine = to_json(o), *value;
-    json_t *usual = to_json(&defaults); /* of options that the run's program did not know yet */
-    char *was = NULL, *is = NULL;
+    struct fdit_json mine, usual; /* usual: of options that the run's program did not know yet */
+    json_t *root = NULL, *value;
+    char was[200], is[200];
     const char *key;
+    to_json(o, &mine);
+    to_json(&defaults, &usual);
+    TRY(fdit_json_check(ctx, &mine, "options"));
+    TRY(fdit_json_check(ctx, &usual, "options"));
+    TRY(fdit_json_parse(ctx, path, text, n, 64, &root));
     const json_t *old = json_object_get(root, "options");
     if (!json_is_object(old))
-        FAIL(ctx, FDIT_ERROR_FORMAT, "%s: is not the config.json of a run (%s); resume another folder",
-             path, root ? "it has no \"options\"" : error.text);
+        FAIL(ctx, FDIT_ERROR_FORMAT,
+             "%s: is not the config.json of a run (it has no \"options\"); resume another folder", path);
     bool other = false;
-    TRY(compare_steps(ctx, old, usual, o, &other));
-    json_object_foreach(mine, key, value) {
+    TRY(compare_steps(ctx, old, usual.root, o, &other));
+    json_object_foreach(mine.root, key, value) {
         if (!strcmp(key, "devices") || (other && (!strcmp(key, "batch") || !strcmp(key, "accumulate"))))
             continue;
-        const json_t *before = json_object_get(json_object_get(old, key) ? old : usual, key);
+        const json_t *before = json_object_get(json_object_get(old, key) ? old : usual.root, key);
         if (json_equal(before, value))
             continue;
-        was = json_dumps(before ? before : json_null(), JSON_ENCODE_ANY | JSON_REAL_PRECISION(6));
-        is = json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(6));
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
              "--resume: --%s was %s when the run began and is %s now; only steps, epochs, device, threads, "
-             "workers, intervals and --keep may change", key, was ? was : "?", is ? is : "?");
+             "workers, intervals and --keep may change", key, fdit_json_show(before, was, sizeof was),
+             fdit_json_show(value, is, sizeof is));
     }
 out:
-    free(was);
-    free(is);
     json_decref(root);
-    json_decref(mine);
-    json_decref(usual);
+    fdit_json_fini(&mine);
+    fdit_json_fini(&usual);
     return status;
 }
