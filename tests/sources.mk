@@ -118,6 +118,9 @@ tests_test_loader_SOURCES = tests/test_loader.c tests/data_fixture.c tests/data_
 
 check_PROGRAMS += tests/test_file tests/test_formats
 tests_test_file_SOURCES = tests/test_file.c
+
+check_PROGRAMS += tests/test_target
+tests_test_target_SOURCES = tests/test_target.c tests/data_fixture.c tests/data_fixture.h
 tests_test_formats_SOURCES = tests/test_formats.c
 check_PROGRAMS += tests/test_pt
 tests_test_pt_SOURCES = tests/test_pt.c

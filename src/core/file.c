@@ -87,11 +87,12 @@ static bool close_fully(int fd)
 
 /* ------------------------------------------------------------------ reading */
 
-/* On failure *fd is -1. */
-static enum fdit_status open_to_read(fdit_context *ctx, const char *path, int *fd, struct stat *st)
+/* On failure *fd is -1. flags: O_NONBLOCK where a pipe will be refused, so that nobody waits for its writer. */
+static enum fdit_status open_to_read(fdit_context *ctx, const char *path, int flags, int *fd,
+                                     struct stat *st)
 {
     enum fdit_status status = FDIT_OK;
-    *fd = open(path, O_RDONLY | O_CLOEXEC);
+    *fd = open(path, O_RDONLY | O_CLOEXEC | flags);
     if (*fd < 0)
         return fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s: cannot open the file", path);
     if (fstat(*fd, st) != 0)
@@ -112,7 +113,7 @@ enum fdit_status fdit_file_map(fdit_context *ctx, const char *path, struct fdit_
     struct stat st;
     int fd = -1;
     memset(out, 0, sizeof *out);
-    TRY(open_to_read(ctx, path, &fd, &st));
+    TRY(open_to_read(ctx, path, O_NONBLOCK, &fd, &st));
     if (!S_ISREG(st.st_mode))
         FAIL(ctx, FDIT_ERROR_IO, "%s: is no regular file; copy its contents into one first", path);
     if ((uintmax_t)st.st_size > SIZE_MAX / 2)
@@ -171,7 +172,7 @@ enum fdit_status fdit_file_read_all(fdit_context *ctx, const char *path, size_t 
     int fd = -1;
     *data = NULL;
     *size = 0;
-    TRY(open_to_read(ctx, path, &fd, &st));
+    TRY(open_to_read(ctx, path, 0, &fd, &st));
     size_t want = 4096;
     if (S_ISREG(st.st_mode)) {
         if ((uintmax_t)st.st_size > limit)
@@ -233,6 +234,16 @@ enum fdit_status fdit_file_size(fdit_context *ctx, const char *path, uint64_t *o
         return fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s: cannot read the file's size", path);
     *out = (uint64_t)st.st_size;
     return FDIT_OK;
+}
+
+enum fdit_status fdit_file_regular(fdit_context *ctx, const char *path, bool *there)
+{
+    struct stat st;
+    *there = stat(path, &st) == 0;
+    if (!*there || S_ISREG(st.st_mode))
+        return FDIT_OK;
+    return fdit_fail(ctx, FDIT_ERROR_IO, "%s: is %s where a file is needed; remove it", path,
+                     S_ISDIR(st.st_mode) ? "a folder" : "a device or a pipe");
 }
 
 enum fdit_status fdit_file_remove(fdit_context *ctx, const char *path)
@@ -456,6 +467,63 @@ enum fdit_status fdit_file_write(fdit_context *ctx, const char *path, bool durab
 out:
     fdit_writer_abort(w);
     return status;
+}
+
+/* One folder, all regular files in it, and its folders; links are not followed. */
+static bool sync_tree(int fd)
+{
+    DIR *d = fdopendir(fd);
+    bool good = d != NULL;
+    if (!d)
+        close(fd);
+    for (struct dirent *e; good && (e = readdir(d));) {
+        struct stat st;
+        if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, "..") ||
+            fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0 ||
+            !(S_ISREG(st.st_mode) || S_ISDIR(st.st_mode)))
+            continue;
+        int one = openat(dirfd(d), e->d_name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+        if (one < 0)
+            continue; /* gone, or not ours */
+        if (S_ISDIR(st.st_mode)) {
+            good = sync_tree(one);
+        } else {
+            good = sync_fully(one);
+            close(one);
+        }
+    }
+    if (!d)
+        return false;
+    good = good && sync_fully(dirfd(d));
+    int saved = errno;
+    closedir(d);
+    errno = saved;
+    return good;
+}
+
+/* With a single call where the system has one: a sync for each of many small files takes far longer. */
+enum fdit_status fdit_folder_sync(fdit_context *ctx, const char *folder)
+{
+    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) /* a folder that may be written but not read */
+        return FDIT_OK;
+#ifdef HAVE_SYNCFS
+    int result;
+    do
+        result = injected_failure() ? -1 : syncfs(fd);
+    while (result < 0 && errno == EINTR);
+    bool good = result == 0;
+    int saved = errno;
+    if (good || saved != ENOSYS)
+        close(fd);
+    else
+        good = sync_tree(fd);
+    errno = saved == ENOSYS ? errno : saved;
+#else
+    bool good = sync_tree(fd);
+#endif
+    return good ? FDIT_OK
+                : fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s: cannot be synced to the disk", folder);
 }
 
 static bool is_temporary(const char *name)

@@ -38,6 +38,9 @@ bool fdit_file_exists(const char *path); /* of any kind, links followed */
 bool fdit_is_file(const char *path);     /* a regular file, links followed */
 bool fdit_is_folder(const char *path);
 enum fdit_status fdit_file_size(fdit_context *ctx, const char *path, uint64_t *out);
+/* *there: whether a regular file is at the path (links followed). Anything else that is there, a folder or a
+ * pipe, is refused: nobody waits for the other end of a pipe that somebody put in a file's place. */
+enum fdit_status fdit_file_regular(fdit_context *ctx, const char *path, bool *there);
 /* Removes a file; one that is not there is no error. */
 enum fdit_status fdit_file_remove(fdit_context *ctx, const char *path);
 
@@ -70,6 +73,9 @@ enum fdit_status fdit_file_target(fdit_context *ctx, const char *option, const c
 /* Open, write, commit. */
 enum fdit_status fdit_file_write(fdit_context *ctx, const char *path, bool durable,
                                  const void *bytes, size_t n);
+/* Waits until all that was written in the folder and below it, by whatever process, is on the disk: for files
+ * by the thousand that were written without `durable`, before a list of them is. */
+enum fdit_status fdit_folder_sync(fdit_context *ctx, const char *folder);
 /* Removes temporary files that a killed program left in the folder; those that another process is
  * writing stay. Returns how many went through *removed (NULL allowed). */
 enum fdit_status fdit_folder_clean(fdit_context *ctx, const char *folder, size_t *removed);

@@ -5,6 +5,7 @@ fdit_sources += src/core/rng.c src/core/rng.h
 fdit_sources += src/core/clock.h src/core/progress.c src/core/progress.h
 fdit_sources += src/core/file.c src/core/file.h
 fdit_sources += src/core/folder_lock.c src/core/folder_lock.h
+fdit_sources += src/core/target.c src/core/target.h
 fdit_sources += src/core/datadir.c src/core/datadir.h
 fdit_sources += src/core/team.c src/core/team.h
 fdit_sources += src/core/half.c src/core/half.h

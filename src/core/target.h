@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * target.h: what a command writes must not be what it reads, whatever the two are called.
+ *
+ *     const struct fdit_source sources[] = { { "--base", o->base }, { "DATA", o->data } };
+ *     TRY(fdit_target_check(ctx, "--grid", o->grid, sources, 2));
+ *
+ * Files are compared by device and inode, so links, other spellings of a path and mounts do not matter. */
+#ifndef FDIT_CORE_TARGET_H
+#define FDIT_CORE_TARGET_H
+
+#include "core/status.h"
+
+struct fdit_source {
+    const char *option; /* as messages call it: "--base", "DATA" */
+    const char *path;   /* file or folder; NULL, or one that is not there: passed over */
+    bool data;          /* a data set: nothing may be written anywhere in its folder, new files neither */
+};
+
+/* FDIT_ERROR_ARGUMENT when the file at `path` is a source, a file of weights in or below the folder that
+ * is a source, or one of the parts that an index (X.safetensors.index.json) names, X-00001-of-00002.safetensors.
+ * When `path` is such an index itself, the parts that it would get are looked at as well. `path` that is not
+ * there yet hits only a data set in whose folder it would lie. NULL is allowed. */
+enum fdit_status fdit_target_check(fdit_context *ctx, const char *option, const char *path,
+                                   const struct fdit_source *sources, size_t n);
+
+/* FDIT_ERROR_ARGUMENT unless the name ends with `ending` (".png", letter case ignored); devices and pipes
+ * may be called anything. `what` is what is written: "a contact sheet". */
+enum fdit_status fdit_target_ending(fdit_context *ctx, const char *option, const char *path,
+                                    const char *ending, const char *what);
+
+#endif
