@@ -87,7 +87,7 @@ static bool close_fully(int fd)
 
 /* ------------------------------------------------------------------ reading */
 
-/* On failure *fd is -1. flags: O_NONBLOCK where a pipe will be refused, so that nobody waits for its writer. */
+/* On failure *fd is -1. flags: O_NONBLOCK where a pipe will be refused, so that nobody waits for a writer. */
 static enum fdit_status open_to_read(fdit_context *ctx, const char *path, int flags, int *fd,
                                      struct stat *st)
 {

@@ -13,12 +13,12 @@
 struct fdit_source {
     const char *option; /* as messages call it: "--base", "DATA" */
     const char *path;   /* file or folder; NULL, or one that is not there: passed over */
-    bool data;          /* a data set: nothing may be written anywhere in its folder, new files neither */
+    bool data;          /* a data set: no file may be written in its folder, nor a new one */
 };
 
-/* FDIT_ERROR_ARGUMENT when the file at `path` is a source, a file of weights in or below the folder that
- * is a source, or one of the parts that an index (X.safetensors.index.json) names, X-00001-of-00002.safetensors.
- * When `path` is such an index itself, the parts that it would get are looked at as well. `path` that is not
+/* FDIT_ERROR_ARGUMENT when the file at `path` is a source; a file of weights in or below the folder that is
+ * a source; or one of the parts that belong to an index X.safetensors.index.json, X-00001-of-00002.safetensors.
+ * When `path` is such an index itself, the parts that it would get are looked at as well. A `path` that is not
  * there yet hits only a data set in whose folder it would lie. NULL is allowed. */
 enum fdit_status fdit_target_check(fdit_context *ctx, const char *option, const char *path,
                                    const struct fdit_source *sources, size_t n);
