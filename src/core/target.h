@@ -17,8 +17,8 @@ struct fdit_source {
 };
 
 /* FDIT_ERROR_ARGUMENT when the file at `path` is a source; a file of weights in or below the folder that is
- * a source; or one of the parts that belong to an index X.safetensors.index.json, X-00001-of-00002.safetensors.
- * When `path` is such an index itself, the parts that it would get are looked at as well. A `path` that is not
+ * a source; or a part X-00001-of-00002.safetensors of the index X.safetensors.index.json that is one. When
+ * `path` is such an index itself, the parts that it would get are looked at as well. A `path` that is not
  * there yet hits only a data set in whose folder it would lie. NULL is allowed. */
 enum fdit_status fdit_target_check(fdit_context *ctx, const char *option, const char *path,
                                    const struct fdit_source *sources, size_t n);

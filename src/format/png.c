@@ -181,6 +181,8 @@ out:
 struct encoder {
     fdit_context *ctx;
     const struct fdit_picture *picture;
+    png_text *texts; /* [n_texts] */
+    int n_texts;
     enum fdit_status status;
     png_structp png;
     png_infop info;
@@ -219,6 +221,8 @@ static bool encode(struct encoder *e)
     png_set_IHDR(e->png, e->info, (png_uint_32)p->width, (png_uint_32)p->height, 8,
                  p->channels == 1 ? PNG_COLOR_TYPE_GRAY : PNG_COLOR_TYPE_RGB, PNG_INTERLACE_NONE,
                  PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
+    if (e->n_texts)
+        png_set_text(e->png, e->info, e->texts, e->n_texts);
     png_write_info(e->png, e->info);
     size_t row = (size_t)p->width * (size_t)p->channels;
     for (int y = 0; y < p->height; y++)
@@ -227,13 +231,30 @@ static bool encode(struct encoder *e)
     return true;
 }
 
-enum fdit_status fdit_png_encode(fdit_context *ctx, const struct fdit_picture *p, uint8_t **bytes,
-                                 size_t *n)
+static bool is_ascii(const char *text)
+{
+    for (; *text; text++)
+        if ((*text < 0x20 && *text != '\n') || (unsigned char)*text > 0x7e)
+            return false;
+    return true;
+}
+
+enum fdit_status fdit_png_encode_with(fdit_context *ctx, const struct fdit_picture *p,
+                                      const struct fdit_png_text *texts, size_t n_texts,
+                                      uint8_t **bytes, size_t *n)
 {
     enum fdit_status status = FDIT_OK;
     struct encoder e = { .ctx = ctx, .picture = p, .status = FDIT_OK };
     *bytes = NULL;
     *n = 0;
+    TRY(fdit_alloc(ctx, n_texts, sizeof *e.texts, &e.texts));
+    for (size_t i = 0; i < n_texts; i++) /* libpng copies them */
+        e.texts[e.n_texts++] = (png_text){
+            .compression = is_ascii(texts[i].value) ? PNG_TEXT_COMPRESSION_NONE : PNG_ITXT_COMPRESSION_NONE,
+            .key = (char *)(uintptr_t)texts[i].key,
+            .text = (char *)(uintptr_t)texts[i].value,
+            .text_length = strlen(texts[i].value)
+        };
     e.png = png_create_write_struct(PNG_LIBPNG_VER_STRING, &e, on_encode_error, on_warning);
     e.info = e.png ? png_create_info_struct(e.png) : NULL;
     if (!e.info)
@@ -248,8 +269,15 @@ enum fdit_status fdit_png_encode(fdit_context *ctx, const struct fdit_picture *p
     e.bytes = NULL;
 out:
     png_destroy_write_struct(&e.png, &e.info);
+    fdit_free(e.texts);
     fdit_free(e.bytes);
     return status;
+}
+
+enum fdit_status fdit_png_encode(fdit_context *ctx, const struct fdit_picture *p, uint8_t **bytes,
+                                 size_t *n)
+{
+    return fdit_png_encode_with(ctx, p, NULL, 0, bytes, n);
 }
 
 enum fdit_status fdit_png_write(fdit_context *ctx, const char *path, const struct fdit_picture *p)

@@ -4,7 +4,7 @@ fdit_sources += src/format/json.c src/format/json.h src/format/json_build.c \
 	src/format/pt_pickle.c src/format/pt_pickle.h src/format/pt_machine.h src/format/pt_names.c src/format/pt_zip.c src/format/pt_zip.h \
 	src/format/pt_write.c \
 	src/format/safetensors.c src/format/safetensors.h src/format/safetensors_write.c \
-	src/format/picture.c src/format/picture.h src/format/png.c src/format/png.h \
+	src/format/picture.c src/format/picture.h src/format/png.c src/format/png.h src/format/png_scan.c src/format/png_scan.h \
 	src/format/jpeg.c src/format/jpeg.h src/format/webp.c src/format/webp.h src/format/resize.c src/format/resize.h \
 	src/format/resample.c src/format/resample.h src/format/resample_x86.h \
 	src/format/tar.c src/format/tar.h src/format/tar_write.c
