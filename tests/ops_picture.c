@@ -263,7 +263,6 @@ void ops_picture_add(Suite *suite)
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         TCase *tcase = tcase_create(cases[i].name);
-        tcase_set_timeout(tcase, 0);
         for (int k = 0; k < 2 && cases[i].tests[k]; k++)
             tcase_add_test(tcase, cases[i].tests[k]);
         suite_add_tcase(suite, tcase);

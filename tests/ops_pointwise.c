@@ -582,7 +582,6 @@ void ops_pointwise_add(Suite *suite)
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         TCase *tcase = tcase_create(cases[i].name);
-        tcase_set_timeout(tcase, 0);
         tcase_add_test(tcase, cases[i].test);
         suite_add_tcase(suite, tcase);
     }

@@ -106,7 +106,6 @@ int main(void)
     ctx = fdit_context_new();
     Suite *suite = suite_create("api");
     TCase *tc = tcase_create("library");
-    tcase_set_timeout(tc, 0);
     tcase_add_test(tc, test_training);
     tcase_add_test(tc, test_drawing);
     suite_add_tcase(suite, tc);

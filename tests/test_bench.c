@@ -256,7 +256,6 @@ int main(void)
     ctx = fdit_context_new();
     Suite *suite = suite_create("bench");
     TCase *cases = tcase_create("bench");
-    tcase_set_timeout(cases, 240);
     tcase_add_loop_test(cases, test_sound, 0, 6);
     tcase_add_loop_test(cases, test_wrong, 0, (int)(sizeof wrong / sizeof *wrong));
     tcase_add_test(cases, test_allocation);

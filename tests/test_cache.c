@@ -320,7 +320,6 @@ int main(void)
 {
     Suite *suite = suite_create("cache");
     TCase *tcase = tcase_create("cache");
-    tcase_set_timeout(tcase, 0);
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, round_trip);
     tcase_add_test(tcase, killed_at_any_byte);

@@ -413,7 +413,6 @@ int main(void)
     Suite *suite = suite_create("checkpoint");
     TCase *tc = tcase_create("checkpoint");
     tcase_add_checked_fixture(tc, setup, teardown);
-    tcase_set_timeout(tc, 60);
     tcase_add_test(tc, test_layouts);
     tcase_add_test(tc, test_ema_and_raw);
     tcase_add_test(tc, test_diffusers);

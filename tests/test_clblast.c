@@ -146,7 +146,6 @@ int main(void)
     ctx = fdit_context_new();
     Suite *suite = suite_create("clblast");
     TCase *tests = tcase_create(spec);
-    tcase_set_timeout(tests, 0);
     tcase_add_test(tests, table);
     tcase_add_test(tests, own_row);
     tcase_add_test(tests, rows_of_others);

@@ -649,8 +649,6 @@ int main(void)
 {
     Suite *suite = suite_create("cpu ops");
     TCase *attention = tcase_create("attention"), *rest = tcase_create("others");
-    tcase_set_timeout(attention, 0);
-    tcase_set_timeout(rest, 0);
     tcase_add_test(attention, attention_sets);
     tcase_add_test(attention, attention_infinite_scores);
     tcase_add_test(attention, attention_nan);

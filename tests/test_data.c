@@ -796,7 +796,6 @@ int main(void)
     tcase_add_test(c, test_several_pictures_of_a_sample);
     tcase_add_test(c, test_split);
     tcase_add_test(c, test_memory);
-    tcase_set_timeout(c, 60);
     suite_add_tcase(suite, c);
     return test_run(suite);
 }

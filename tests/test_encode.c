@@ -553,7 +553,6 @@ int main(void)
 {
     Suite *suite = suite_create("encode");
     TCase *tcase = tcase_create("encode");
-    tcase_set_timeout(tcase, 0);
     tcase_add_checked_fixture(tcase, setup, teardown);
     const TTest *tests[] = { what_is_kept,    a_cached_epoch_is_an_uncached_one,
                              statistics,      pixels,

@@ -479,7 +479,6 @@ int main(void)
     Suite *suite = suite_create("file");
     TCase *t = tcase_create("file");
     tcase_add_checked_fixture(t, setup, teardown);
-    tcase_set_timeout(t, 60);
     tcase_add_test(t, test_read);
     tcase_add_test(t, test_read_a_pipe);
     tcase_add_test(t, test_writer);

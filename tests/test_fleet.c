@@ -406,7 +406,6 @@ int main(void)
         return EXIT_FAILURE;
     Suite *suite = suite_create("fleet");
     TCase *tcase = tcase_create("fleet");
-    tcase_set_timeout(tcase, 0);
     tcase_add_unchecked_fixture(tcase, make_folder, remove_folder);
     tcase_add_test(tcase, team);
     tcase_add_test(tcase, like_one_device);

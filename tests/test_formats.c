@@ -1063,7 +1063,6 @@ int main(void)
     Suite *suite = suite_create("formats");
     TCase *t = tcase_create("safetensors");
     tcase_add_checked_fixture(t, setup, teardown);
-    tcase_set_timeout(t, 60);
     tcase_add_test(t, test_half_both_ways);
     tcase_add_test(t, test_half_rounding);
     tcase_add_test(t, test_bad_safetensors);
@@ -1080,7 +1079,6 @@ int main(void)
     suite_add_tcase(suite, t);
     t = tcase_create("tar");
     tcase_add_checked_fixture(t, setup, teardown);
-    tcase_set_timeout(t, 60);
     tcase_add_test(t, test_tar_dialects);
     tcase_add_test(t, test_tar_fields);
     tcase_add_test(t, test_tar_refused);

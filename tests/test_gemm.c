@@ -851,7 +851,6 @@ int main(void)
 {
     Suite *suite = suite_create("gemm");
     TCase *c = tcase_create("gemm");
-    tcase_set_timeout(c, 0);
     tcase_add_test(c, test_products);
     tcase_add_test(c, test_same_bits);
     tcase_add_test(c, test_packed_is_plain);

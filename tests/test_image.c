@@ -717,7 +717,6 @@ int main(void)
     Suite *suite = suite_create("image");
     TCase *t = tcase_create("image");
     tcase_add_checked_fixture(t, setup, teardown);
-    tcase_set_timeout(t, 60);
     tcase_add_test(t, test_fixture_crops);
     tcase_add_test(t, test_fixture_jpegs);
     tcase_add_test(t, test_fixture_values);

@@ -55,7 +55,6 @@ int main(void)
     ctx = fdit_context_new();
     Suite *suite = suite_create("launches");
     TCase *tests = tcase_create(spec);
-    tcase_set_timeout(tests, 0);
     tcase_add_test(tests, block);
     suite_add_tcase(suite, tests);
     int result = test_run(suite);

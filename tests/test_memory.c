@@ -119,7 +119,6 @@ int main(void)
         return TEST_SKIP;
     Suite *s = suite_create("memory");
     TCase *c = tcase_create("plan");
-    tcase_set_timeout(c, 300);
     tcase_add_checked_fixture(c, set_up, tear_down);
     tcase_add_test(c, test_plan);
     suite_add_tcase(s, c);

@@ -820,7 +820,6 @@ int main(void)
         printf("device %s\n", device_name);
         Suite *s = suite_create("model");
         TCase *tc = tcase_create("fixtures");
-        tcase_set_timeout(tc, 0);
         tcase_add_checked_fixture(tc, open_device, close_device);
         tcase_add_test(tc, test_sizes);
         tcase_add_test(tc, test_forward);

@@ -726,7 +726,6 @@ static Suite *ops_suite(const char *spec)
     Suite *suite = suite_create(spec);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         TCase *tcase = tcase_create(cases[i].name);
-        tcase_set_timeout(tcase, 0);
         for (int k = 0; k < 3 && cases[i].tests[k]; k++)
             tcase_add_test(tcase, cases[i].tests[k]);
         suite_add_tcase(suite, tcase);

@@ -501,7 +501,6 @@ int main(void)
     Suite *suite = suite_create("pt");
     TCase *tc = tcase_create("pt");
     tcase_add_unchecked_fixture(tc, setup, teardown);
-    tcase_set_timeout(tc, 60);
     tcase_add_test(tc, test_types);
     tcase_add_test(tc, test_views);
     tcase_add_test(tc, test_nested);

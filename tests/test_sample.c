@@ -392,7 +392,6 @@ int main(void)
     Suite *suite = suite_create("sample");
     TCase *fixtures = tcase_create("fixtures"), *other = tcase_create("numbers");
     ctx = fdit_context_new();
-    tcase_set_timeout(fixtures, 0);
     tcase_add_test(fixtures, test_samplers);
     tcase_add_test(fixtures, test_conditions);
     tcase_add_test(other, test_philox);

@@ -161,10 +161,9 @@ cmp -s before after || fail "--plan wrote something"
 # far more pictures than any machine draws before the signal comes
 "$program" sample $both --out area/long --sampler ddpm --steps 50 --per-class 25000 --batch 2 --quiet 2>stderr &
 pid=$!
-for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+while kill -0 $pid 2>kill.err; do
     [ -d area/long/A%2Fhand ] && [ -n "$(ls area/long/A%2Fhand)" ] && break
-    kill -0 $pid 2>kill.err || break
-    sleep 1
+    sleep 0.1
 done
 kill -INT $pid
 wait $pid

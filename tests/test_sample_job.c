@@ -1100,7 +1100,6 @@ int main(void)
     Suite *suite = suite_create("sample_job");
     TCase *tc = tcase_create("jobs");
     ctx = fdit_context_new();
-    tcase_set_timeout(tc, 0);
     tcase_add_checked_fixture(tc, make_models, remove_models);
     tcase_add_test(tc, test_request);
     tcase_add_loop_test(tc, test_invariance, 0, 4);

@@ -214,7 +214,6 @@ int main(void)
         return EXIT_FAILURE;
     Suite *suite = suite_create("selftest");
     TCase *tcase = tcase_create("selftest");
-    tcase_set_timeout(tcase, 0);
     tcase_add_test(tcase, right_device);
     /* under a simulator only its device is looked at */
     if (!getenv("FDIT_TEST_DEVICE")) {

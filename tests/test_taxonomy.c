@@ -705,7 +705,6 @@ int main(void)
     tcase_add_test(c, test_names);
     tcase_add_test(c, test_utf8);
     tcase_add_test(c, test_memory);
-    tcase_set_timeout(c, 60);
     suite_add_tcase(suite, c);
     return test_run(suite);
 }

@@ -263,7 +263,6 @@ int main(void)
         return test_no_opencl();
     Suite *suite = suite_create("tune");
     TCase *tests = tcase_create(spec);
-    tcase_set_timeout(tests, 0);
     tcase_add_checked_fixture(tests, setup, teardown);
     tcase_add_test(tests, kept);
     tcase_add_test(tests, files);

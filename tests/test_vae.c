@@ -550,7 +550,6 @@ int main(void)
 {
     Suite *suite = suite_create("vae");
     TCase *tcase = tcase_create("vae");
-    tcase_set_timeout(tcase, 0);
     tcase_add_checked_fixture(tcase, setup, teardown);
     const TTest *tests[] = { trace,       against_diffusers, bands, memory,
                              interrupted, configs,           files, noise,
