@@ -6,8 +6,8 @@
 #     --print   only print the commands
 #
 # Debian, Ubuntu and their relatives (apt-get), Fedora and its relatives (dnf). As root or with sudo.
-# Exit status 1 when something that is required could not be installed; what is optional and not in the
-# archive is left out with a note.
+# Exit status 1 when something that is required is missing and could not be installed (the last line names it), 4 when
+# the package manager is not known here; what is optional and not in the archive is left out with a note.
 set -eu
 
 tests=no
@@ -16,7 +16,7 @@ for arg; do
     case $arg in
     --tests) tests=yes ;;
     --print) print=yes ;;
-    -h | --help) sed -n '3,10s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    -h | --help) sed -n '3,11s/^# \{0,1\}//p' "$0"; exit 0 ;;
     *) echo "install.sh: $arg: unknown option; see --help" >&2; exit 2 ;;
     esac
 done
@@ -27,19 +27,23 @@ if command -v apt-get >/dev/null 2>&1; then
     testing="check pocl-opencl-icd oclgrind clang libomp-dev xz-utils"
     installed() { dpkg-query -W -f '${Status}\n' "$1" 2>/dev/null | grep -q '^install ok installed'; }
     available() { apt-cache show "$1" >/dev/null 2>&1; }
-    refresh="apt-get update -q"
-    install="env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends"
+    # Without a network this has to end soon; beside another apt it may wait a while.
+    quick="-o Acquire::Retries=1 -o Acquire::http::Timeout=10 -o Acquire::https::Timeout=10 -o DPkg::Lock::Timeout=120"
+    by_hand="apt-get install"
+    refresh="apt-get update -q $quick"
+    install="env DEBIAN_FRONTEND=noninteractive apt-get install -q -y $quick --no-install-recommends"
 elif command -v dnf >/dev/null 2>&1; then
     required="gcc make autoconf automake libtool pkgconf-pkg-config zlib-devel libpng-devel jansson-devel"
     optional="libgomp onednn-devel ocl-icd-devel opencl-headers clblast-devel libjpeg-turbo-devel libwebp-devel libzip-devel"
     testing="check-devel pocl clang libomp-devel xz diffutils"
     installed() { rpm -q --whatprovides "$1" >/dev/null 2>&1; }
     available() { dnf -q list --available "$1" >/dev/null 2>&1; }
+    by_hand="dnf install"
     refresh=true
     install="dnf install -y --setopt=install_weak_deps=False"
 else
     echo "install.sh: neither apt-get nor dnf here; third_party/README.md lists what is needed" >&2
-    exit 1
+    exit 4
 fi
 [ $tests = no ] || optional="$optional $testing"
 
@@ -61,13 +65,17 @@ if [ $print = yes ]; then
     exit 0
 fi
 
+lacking() {
+    echo "install.sh: $1; what is required and missing:$missing; as root: $by_hand$missing" >&2
+    exit 1
+}
 sudo=
 if [ "$(id -u)" != 0 ]; then
-    if command -v sudo >/dev/null 2>&1; then
+    if command -v sudo >/dev/null 2>&1 && { sudo -n true 2>/dev/null || { : >/dev/tty; } 2>/dev/null; }; then
         sudo=sudo
     else
-        echo "install.sh: not root and no sudo; as root: $install$missing$wanted" >&2
-        [ -z "$missing" ] || exit 1
+        [ -z "$missing" ] || lacking "you are not root, and sudo is not there or cannot ask for a password"
+        echo "install.sh: not root and no sudo: going on without it (optional:$wanted)" >&2
         exit 0
     fi
 fi
@@ -76,10 +84,7 @@ $sudo $refresh || echo "install.sh: the package lists could not be refreshed; go
 if [ -n "$missing" ]; then
     echo "install.sh: required:$missing"
     # shellcheck disable=SC2086
-    if ! $sudo $install $missing; then
-        echo "install.sh: could not install$missing" >&2
-        exit 1
-    fi
+    $sudo $install $missing || lacking "they could not be installed (no network, or no such package?)"
 fi
 for package in $wanted; do
     if ! available "$package"; then
