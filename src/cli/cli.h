@@ -68,6 +68,8 @@ enum {
     FDIT_COMMON_JSON = 8,    /* --json */
     FDIT_COMMON_DEVICES = 16, /* --device may name several: a chain, fdit_device.next */
     FDIT_COMMON_FASTEST = 32, /* --precision is auto where it is not given */
+    FDIT_COMMON_LINE = 64,    /* never silent: a line says that it works where no phase is told; what it
+                                 writes on stdout goes through fdit_cli_print */
 };
 
 #define FDIT_HEADING(text)                                                                         \
@@ -93,7 +95,10 @@ struct fdit_cli {
     int weights;                    /* place in f32|bf16|f16|int8; see fdit_cli_storage */
     size_t memory;                  /* 0: the device's */
     pthread_mutex_t lock;           /* of the terminal: log messages may come from workers */
-    struct fdit_progress *progress; /* the live line, NULL: none */
+    struct fdit_progress *progress; /* the line that is shown: `job`, else `waiting`; NULL: none */
+    struct fdit_progress job, waiting; /* waiting: for phases outside a job */
+    bool partial;                   /* stdout stands within a line */
+    struct fdit_ticker *ticker;     /* keeps the line alive; NULL: none */
 };
 
 struct fdit_command {
@@ -147,11 +152,25 @@ void fdit_cli_log(void *user, enum fdit_log_level level, const char *message);
 void fdit_cli_error(struct fdit_cli *cli, const char *message);
 /* A line on stderr (unless --quiet), beside the progress line. No newline in format. */
 void fdit_cli_note(struct fdit_cli *cli, const char *format, ...) FDIT_PRINTF(2, 3);
-/* A progress line on stderr (none with --quiet). p must live until _end or _drop; a command that
- * fails returns with _drop, so that the error is the only line. */
-void fdit_cli_progress_begin(struct fdit_cli *cli, struct fdit_progress *p, const char *label,
-                             const char *unit, uint64_t done, uint64_t total);
+/* Results on stdout, beside the progress line: what a command with a live line prints before its end. */
+void fdit_cli_print(struct fdit_cli *cli, const char *format, ...) FDIT_PRINTF(2, 3);
+/* One line of the banner with which a long command begins, on stderr (unless --quiet):
+ *
+ *     fdit_cli_banner(cli, "device", "%s, %d threads", ...);
+ *     fdit_cli_banner(cli, "data", "%zu pictures of %zu classes", ...);
+ *
+ * gives lines of two columns, a long value in several lines. The name in at most 11 characters. With --json
+ * too: the banner is for people, the numbers stand in the last line of the JSON. */
+void fdit_cli_banner(struct fdit_cli *cli, const char *name, const char *format, ...) FDIT_PRINTF(3, 4);
+
+/* A progress line on stderr (none with --quiet); label and unit must live until _end or _drop. A command that
+ * fails returns with _drop, so that the error is the only line. Phases that the library reports through the
+ * context (core/phase.h) appear in it, and outside a job in a line of their own. */
+void fdit_cli_progress_begin(struct fdit_cli *cli, const char *label, const char *unit, uint64_t done,
+                             uint64_t total);
 void fdit_cli_progress_update(struct fdit_cli *cli, uint64_t done, const char *note);
+/* With a part of what is under way: 16 pictures after 14 of 64 steps are 3.5. */
+void fdit_cli_progress_part(struct fdit_cli *cli, uint64_t done, double part, const char *note);
 void fdit_cli_progress_end(struct fdit_cli *cli);  /* both do nothing when none is there */
 void fdit_cli_progress_drop(struct fdit_cli *cli); /* without a last line */
 
@@ -159,6 +178,12 @@ void fdit_cli_progress_drop(struct fdit_cli *cli); /* without a last line */
 
 /* The built value on standard output with jansson's flags, and a newline; nothing when it is not whole. */
 enum fdit_status fdit_cli_print_json(struct fdit_cli *cli, const struct fdit_json *b, size_t flags);
+/* ---- ticker.c */
+
+/* Phases of the library and the time that passes are shown from here on. Without memory or threads for it
+ * all goes on without. */
+void fdit_cli_line_start(struct fdit_cli *cli, bool alone);
+void fdit_cli_line_stop(struct fdit_cli *cli);
 
 /* ---- common.c */
 

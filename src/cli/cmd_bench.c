@@ -35,7 +35,6 @@ static const struct fdit_option options[] = {
 
 struct watch {
     struct fdit_cli *cli;
-    struct fdit_progress progress;
     uint64_t done;
 };
 
@@ -123,7 +122,7 @@ static enum fdit_status measure(struct fdit_cli *cli, const struct args *a, fdit
     for (int i = 0; i < n; i++) {
         struct fdit_bench_result r;
         w.done = (uint64_t)i;
-        fdit_cli_progress_begin(cli, &w.progress, "bench", "problem", w.done, (uint64_t)n);
+        fdit_cli_progress_begin(cli, "bench", "problem", w.done, (uint64_t)n);
         status = fdit_bench_run(cli->ctx, dev, &problems[i], &o, &r);
         fdit_cli_progress_drop(cli); /* before the table's next line */
         TRY(status);

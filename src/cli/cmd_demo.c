@@ -36,7 +36,6 @@ static const struct fdit_option options[] = {
 
 struct watch {
     struct fdit_cli *cli;
-    struct fdit_progress progress;
     bool running;
 };
 
@@ -57,7 +56,7 @@ static void on_progress(void *user, double done, double total, const char *unit,
 {
     struct watch *w = user;
     if (!w->running) {
-        fdit_cli_progress_begin(w->cli, &w->progress, "demo", unit, 0, (uint64_t)total);
+        fdit_cli_progress_begin(w->cli, "demo", unit, 0, (uint64_t)total);
         w->running = true;
     }
     fdit_cli_progress_update(w->cli, (uint64_t)fmin(done, total), note);

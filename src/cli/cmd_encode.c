@@ -51,7 +51,6 @@ static void defaults(void *p)
 
 struct watch {
     struct fdit_cli *cli;
-    struct fdit_progress progress;
     enum fdit_status status;
 };
 
@@ -63,10 +62,10 @@ static void print_plan(void *user, const struct fdit_plan *plan, uint64_t bytes)
         return;
     w->status = fdit_plan_text(w->cli->ctx, plan, &text);
     if (w->status == FDIT_OK && w->cli->json)
-        printf("{\"device_bytes\":%zu,\"host_bytes\":%zu,\"cache_bytes\":%" PRIu64 "}\n",
+        fdit_cli_print(w->cli, "{\"device_bytes\":%zu,\"host_bytes\":%zu,\"cache_bytes\":%" PRIu64 "}\n",
                fdit_plan_device_bytes(plan), fdit_plan_kind_bytes(plan, FDIT_PLAN_HOST), bytes);
     else if (w->status == FDIT_OK)
-        printf("%s\n%-22s %8s %12.2f\n", text, "cache on disk", "", (double)bytes / 1e6);
+        fdit_cli_print(w->cli, "%s\n%-22s %8s %12.2f\n", text, "cache on disk", "", (double)bytes / 1e6);
     fdit_free(text);
 }
 
@@ -75,7 +74,7 @@ static void print_start(void *user, size_t done, size_t total)
     struct watch *w = user;
     if (done)
         fdit_cli_note(w->cli, "going on after %zu of %zu pictures", done, total);
-    fdit_cli_progress_begin(w->cli, &w->progress, "encode", "picture", done, total);
+    fdit_cli_progress_begin(w->cli, "encode", "picture", done, total);
 }
 
 static void print_picture(void *user, size_t done, size_t total)
@@ -103,7 +102,7 @@ static void print_summary(struct fdit_cli *cli, const struct args *a,
         fdit_cli_note(cli, "%.3g pictures/s, %.1f s; peak memory %s", s->pictures_per_second,
                       s->seconds, peak);
     if (cli->json)
-        printf("{\"done\":true,\"pictures\":%zu,\"classes\":%zu,\"encoded\":%zu,\"kept\":%zu,"
+        fdit_cli_print(cli, "{\"done\":true,\"pictures\":%zu,\"classes\":%zu,\"encoded\":%zu,\"kept\":%zu,"
                "\"broken\":%zu,"
                "\"bytes\":%" PRIu64
                ",\"seconds\":%.6g,\"pictures_per_second\":%.6g,\"gflops\":%.6g,"
@@ -164,7 +163,7 @@ const struct fdit_command fdit_command_encode = {
         "  finediffusion encode letters/ letters-32 --size 32 --channels 1 --flip none\n"
         "  finediffusion train --data birds-256 --base xl.safetensors --out run --epochs 10\n",
     .options = options,
-    .common = FDIT_COMMON_DEVICE | FDIT_COMMON_PLAN | FDIT_COMMON_JSON,
+    .common = FDIT_COMMON_DEVICE | FDIT_COMMON_PLAN | FDIT_COMMON_JSON | FDIT_COMMON_LINE,
     .most_operands = 2,
     .args_size = sizeof(struct args),
     .defaults = defaults,

@@ -194,13 +194,12 @@ static enum fdit_status check_tensors(struct fdit_cli *cli, struct fdit_checkpoi
     fdit_context *ctx = cli->ctx;
     const char *path = fdit_checkpoint_path(cp);
     struct fdit_params params = { 0 };
-    struct fdit_progress progress;
     size_t numbers = 0, missing_norms = 0, n = fdit_checkpoint_tensors(cp);
     int extra;
     TRY(fdit_params_init(ctx, config, mask, &params));
     TRY(fdit_checkpoint_check(ctx, cp, &params, config->depth, &extra));
     TRY(check_params(ctx, cp, &params, whole, &numbers, &missing_norms));
-    fdit_cli_progress_begin(cli, &progress, "inspect", "tensor", 0, n);
+    fdit_cli_progress_begin(cli, "inspect", "tensor", 0, n);
     for (size_t i = 0; i < n; i++) {
         const struct fdit_st_tensor *t = fdit_checkpoint_at(cp, i);
         if (state)
@@ -356,14 +355,13 @@ static enum fdit_status decode_all(struct fdit_cli *cli, const struct fdit_datas
     enum fdit_status status = FDIT_OK;
     fdit_context *ctx = cli->ctx;
     struct fdit_loader *l = NULL;
-    struct fdit_progress progress;
     struct fdit_batch b;
     size_t n = fdit_dataset_size(ds);
     TRY(fdit_loader_open(ctx, ds, NULL, 0,
                          &(struct fdit_loader_options){
                              .batch = 1, .workers = 2, .in_order = true, .skip_bad = true, .ring = 16 },
                          &l));
-    fdit_cli_progress_begin(cli, &progress, "inspect", "picture", 0, n);
+    fdit_cli_progress_begin(cli, "inspect", "picture", 0, n);
     for (size_t i = 0; i < n; i++) {
         TRY(fdit_loader_next(ctx, l, &b));
         fdit_cli_progress_update(cli, i + 1, NULL);

@@ -18,7 +18,6 @@ struct args {
 /* What a job's hooks need. */
 struct watch {
     struct fdit_cli *cli;
-    struct fdit_progress progress;
     enum fdit_status status; /* of the plan's text */
 };
 
@@ -168,7 +167,7 @@ static void print_plan(void *user, const struct fdit_plan *plan)
     char *text = NULL;
     w->status = fdit_plan_text(w->cli->ctx, plan, &text);
     if (w->status == FDIT_OK && w->cli->plan)
-        printf("%s\n", text);
+        fdit_cli_print(w->cli, "%s\n", text);
     else if (w->status == FDIT_OK && w->cli->verbose)
         fdit_cli_note(w->cli, "%s", text);
     fdit_free(text);
@@ -177,7 +176,7 @@ static void print_plan(void *user, const struct fdit_plan *plan)
 static void print_start(void *user, size_t kept, size_t total)
 {
     struct watch *w = user;
-    fdit_cli_progress_begin(w->cli, &w->progress, "sample", "picture", kept, total);
+    fdit_cli_progress_begin(w->cli, "sample", "picture", kept, total);
 }
 
 static void print_step(void *user, size_t done, size_t total, int step, int steps)
@@ -230,8 +229,8 @@ static void print_summary(struct fdit_cli *cli, const struct args *a, const char
                       s->classes);
     if (!cli->json)
         return;
-    printf(
-        "{\"done\":true,\"classes\":%zu,\"pictures\":%zu,\"sampled\":%zu,\"kept\":%zu,\"steps\":%d,"
+    fdit_cli_print(
+        cli, "{\"done\":true,\"classes\":%zu,\"pictures\":%zu,\"sampled\":%zu,\"kept\":%zu,\"steps\":%d,"
         "\"batch\":%d,\"seconds\":%.6g,\"pictures_per_second\":%.6g,\"gflops\":%.6g,"
         "\"plan_bytes\":%zu,\"process_plan_bytes\":%zu,\"peak_bytes\":%zu}\n",
         s->classes, s->pictures, s->computed, s->kept, s->steps, s->batch, s->seconds,
@@ -296,7 +295,7 @@ const struct fdit_command fdit_command_sample = {
         "      --latents latents.safetensors --plan --memory 6G\n",
     .options = options,
     .common = FDIT_COMMON_DEVICE | FDIT_COMMON_DEVICES |
-              FDIT_COMMON_WEIGHTS | FDIT_COMMON_PLAN | FDIT_COMMON_JSON,
+              FDIT_COMMON_WEIGHTS | FDIT_COMMON_PLAN | FDIT_COMMON_JSON | FDIT_COMMON_LINE,
     .most_operands = 0,
     .args_size = sizeof(struct args),
     .defaults = defaults,

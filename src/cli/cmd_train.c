@@ -19,7 +19,6 @@ struct args {
 /* What a run's hooks need. */
 struct watch {
     struct fdit_cli *cli;
-    struct fdit_progress progress;
     enum fdit_status status; /* of the plan's text */
 };
 
@@ -184,7 +183,7 @@ static void print_plan(void *user, const struct fdit_plan *plan)
     char *text = NULL;
     w->status = fdit_plan_text(w->cli->ctx, plan, &text);
     if (w->status == FDIT_OK && w->cli->plan)
-        printf("%s\n", text);
+        fdit_cli_print(w->cli, "%s\n", text);
     else if (w->status == FDIT_OK && w->cli->verbose)
         fdit_cli_note(w->cli, "%s", text);
     fdit_free(text);
@@ -195,7 +194,7 @@ static void print_start(void *user, int64_t done, int64_t steps)
     struct watch *w = user;
     if (done > 0)
         fdit_cli_note(w->cli, "resumed at step %" PRId64 " of %" PRId64, done, steps);
-    fdit_cli_progress_begin(w->cli, &w->progress, "train", "step", (uint64_t)done, (uint64_t)steps);
+    fdit_cli_progress_begin(w->cli, "train", "step", (uint64_t)done, (uint64_t)steps);
 }
 
 static void print_step(void *user, const struct fdit_train_progress *p)
@@ -206,10 +205,9 @@ static void print_step(void *user, const struct fdit_train_progress *p)
     fdit_cli_progress_update(w->cli, (uint64_t)p->step, note);
     if (!w->cli->json)
         return;
-    printf("{\"step\":%" PRId64 ",\"loss\":%.9g,\"mse\":%.9g,\"vb\":%.9g,\"lr\":%.9g,"
+    fdit_cli_print(w->cli, "{\"step\":%" PRId64 ",\"loss\":%.9g,\"mse\":%.9g,\"vb\":%.9g,\"lr\":%.9g,"
            "\"images_per_second\":%.4g,\"seconds\":%.3f}\n",
            p->step, p->loss, p->mse, p->vb, p->lr, p->images_per_second, p->seconds);
-    fflush(stdout);
 }
 
 static void print_validation(void *user, int64_t step, double mse, double vb)
@@ -218,9 +216,8 @@ static void print_validation(void *user, int64_t step, double mse, double vb)
     fdit_cli_note(w->cli, "step %" PRId64 ": validation mse %.5f, vb %.5f", step, mse, vb);
     if (!w->cli->json)
         return;
-    printf("{\"step\":%" PRId64 ",\"val_loss\":%.9g,\"val_mse\":%.9g,\"val_vb\":%.9g}\n", step,
+    fdit_cli_print(w->cli, "{\"step\":%" PRId64 ",\"val_loss\":%.9g,\"val_mse\":%.9g,\"val_vb\":%.9g}\n", step,
            mse + vb, mse, vb);
-    fflush(stdout);
 }
 
 static void print_saved(void *user, const char *path)
@@ -230,12 +227,12 @@ static void print_saved(void *user, const char *path)
         fdit_cli_note(w->cli, "wrote %s", path);
 }
 
-static void json_number(const char *key, double value)
+static void json_number(struct fdit_cli *cli, const char *key, double value)
 {
     if (isfinite(value))
-        printf(",\"%s\":%.9g", key, value);
+        fdit_cli_print(cli, ",\"%s\":%.9g", key, value);
     else
-        printf(",\"%s\":null", key);
+        fdit_cli_print(cli, ",\"%s\":null", key);
 }
 
 /* What all devices reach together; nothing where one does not tell. */
@@ -286,24 +283,24 @@ static void print_summary(struct fdit_cli *cli, const struct args *a, const char
                       s->skipped > 1 ? "s were" : " was");
     if (!cli->json)
         return;
-    printf("{\"done\":true,\"step\":%" PRId64 ",\"steps\":%" PRId64
+    fdit_cli_print(cli, "{\"done\":true,\"step\":%" PRId64 ",\"steps\":%" PRId64
            ",\"trained\":%zu,\"parameters\":%zu,"
            "\"classes\":%zu,\"rows\":%zu,\"pictures\":%zu,\"images\":%" PRIu64
            ",\"skipped\":%" PRIu64 ",\"plan_bytes\":%zu,\"process_plan_bytes\":%zu,\"peak_bytes\":%zu",
            s->step, s->steps, s->trained, s->total, s->n_classes, s->n_rows, s->n_pictures,
            s->images, s->skipped, s->plan_bytes, s->process_plan_bytes, s->peak_bytes);
-    json_number("trained_share", share);
-    json_number("seconds", s->seconds);
-    json_number("images_per_second", s->images_per_second);
-    json_number("gflops", s->gflops);
-    json_number("peak_gflops", reach->gflops > 0 ? reach->gflops : NAN);
-    json_number("peak_share", of);
-    json_number("stall_seconds", s->stall_seconds);
-    json_number("first_val_mse", s->first_val_mse);
-    json_number("first_val_vb", s->first_val_vb);
-    json_number("val_mse", s->val_mse);
-    json_number("val_vb", s->val_vb);
-    printf("}\n");
+    json_number(cli, "trained_share", share);
+    json_number(cli, "seconds", s->seconds);
+    json_number(cli, "images_per_second", s->images_per_second);
+    json_number(cli, "gflops", s->gflops);
+    json_number(cli, "peak_gflops", reach->gflops > 0 ? reach->gflops : NAN);
+    json_number(cli, "peak_share", of);
+    json_number(cli, "stall_seconds", s->stall_seconds);
+    json_number(cli, "first_val_mse", s->first_val_mse);
+    json_number(cli, "first_val_vb", s->first_val_vb);
+    json_number(cli, "val_mse", s->val_mse);
+    json_number(cli, "val_vb", s->val_vb);
+    fdit_cli_print(cli, "}\n");
 }
 
 static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operands)
@@ -368,7 +365,7 @@ const struct fdit_command fdit_command_train = {
         "      --plan --memory 6G\n",
     .options = options,
     .common = FDIT_COMMON_DEVICE | FDIT_COMMON_DEVICES |
-              FDIT_COMMON_WEIGHTS | FDIT_COMMON_PLAN | FDIT_COMMON_JSON,
+              FDIT_COMMON_WEIGHTS | FDIT_COMMON_PLAN | FDIT_COMMON_JSON | FDIT_COMMON_LINE,
     .most_operands = 0,
     .args_size = sizeof(struct args),
     .defaults = defaults,

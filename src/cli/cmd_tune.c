@@ -31,7 +31,6 @@ static const char *const default_problems[] = { "train DiT-S/2 b4", "train DiT-X
 
 struct watch {
     struct fdit_cli *cli;
-    struct fdit_progress progress;
     bool begun;
     struct fdit_json results;
     double before, after;
@@ -41,7 +40,7 @@ static void on_progress(void *user, int done, int all, const char *what)
 {
     struct watch *w = user;
     if (!w->begun)
-        fdit_cli_progress_begin(w->cli, &w->progress, "tune", "trial", 0, (uint64_t)all);
+        fdit_cli_progress_begin(w->cli, "tune", "trial", 0, (uint64_t)all);
     w->begun = true;
     fdit_cli_progress_update(w->cli, (uint64_t)done, what);
 }

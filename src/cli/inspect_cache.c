@@ -11,9 +11,8 @@ static enum fdit_status check_all(struct fdit_cli *cli, const struct fdit_cache 
                                   const char *path)
 {
     enum fdit_status status = FDIT_OK;
-    struct fdit_progress progress;
     const struct fdit_cache_info *info = fdit_cache_info_of(c);
-    fdit_cli_progress_begin(cli, &progress, "inspect", "picture", 0, info->n);
+    fdit_cli_progress_begin(cli, "inspect", "picture", 0, info->n);
     for (size_t i = 0; i < info->n; i++) {
         const uint8_t *data;
         for (int half = 0; half < fdit_cache_halves(info); half++)

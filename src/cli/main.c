@@ -70,11 +70,13 @@ static int run_command(struct fdit_cli *cli, const struct fdit_command *command,
         fdit_options_help(command, stdout);
     } else {
         fdit_signals_install(cli->ctx);
+        fdit_cli_line_start(cli, command->common & FDIT_COMMON_LINE);
         TRY(command->run(cli, args, n, argv));
     }
+    fdit_cli_line_stop(cli);
     TRY(flush_results(cli->ctx));
 out:
-    cli->progress = NULL; /* belongs to the command, which has returned */
+    fdit_cli_line_stop(cli);
     if (status != FDIT_OK) {
         fflush(stdout);
         fdit_cli_error(cli, *fdit_context_message(cli->ctx) ? fdit_context_message(cli->ctx)

@@ -3,6 +3,8 @@
  */
 #include "cli/cli.h"
 
+#include "core/text.h"
+
 #include <stdarg.h>
 #include <string.h>
 
@@ -50,21 +52,101 @@ void fdit_cli_note(struct fdit_cli *cli, const char *format, ...)
     pthread_mutex_unlock(&cli->lock);
 }
 
-void fdit_cli_progress_begin(struct fdit_cli *cli, struct fdit_progress *p, const char *label,
-                             const char *unit, uint64_t done, uint64_t total)
+void fdit_cli_print(struct fdit_cli *cli, const char *format, ...)
 {
+    va_list args;
     pthread_mutex_lock(&cli->lock);
-    fdit_progress_begin(p, cli->quiet ? NULL : stderr, label, unit, done, total);
-    cli->progress = p;
+    if (cli->progress)
+        fdit_progress_clear(cli->progress);
+    va_start(args, format);
+    vprintf(format, args);
+    va_end(args);
+    cli->partial = format[0] && format[strlen(format) - 1] != '\n';
+    if (!cli->partial)
+        fflush(stdout);
+    pthread_mutex_unlock(&cli->lock);
+}
+
+/* ------------------------------------------------------------------ the banner */
+
+enum { BANNER_COLUMN = 14, BANNER_WIDTH = 100 };
+
+/* `text` from BANNER_COLUMN on, broken at blanks. */
+static void print_wrapped(const char *text)
+{
+    size_t column = BANNER_COLUMN;
+    while (*text) {
+        const size_t n = strcspn(text, " ");
+        if (column > BANNER_COLUMN && column + 1 + n > BANNER_WIDTH) {
+            fprintf(stderr, "\n%*s", BANNER_COLUMN, "");
+            column = BANNER_COLUMN;
+        } else if (column > BANNER_COLUMN) {
+            fputc(' ', stderr);
+            column++;
+        }
+        fprintf(stderr, "%.*s", (int)n, text);
+        column += n;
+        text += n;
+        while (*text == ' ')
+            text++;
+    }
+    fputc('\n', stderr);
+}
+
+void fdit_cli_banner(struct fdit_cli *cli, const char *name, const char *format, ...)
+{
+    char text[2048], safe[4096];
+    va_list args;
+    if (cli->quiet)
+        return;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    fdit_text_safe(safe, sizeof safe, text, FDIT_TEXT_LINE);
+    pthread_mutex_lock(&cli->lock);
+    if (cli->progress)
+        fdit_progress_clear(cli->progress);
+    fprintf(stderr, "  %-*s", BANNER_COLUMN - 2, name);
+    print_wrapped(safe);
+    pthread_mutex_unlock(&cli->lock);
+}
+
+/* ------------------------------------------------------------------ progress */
+
+void fdit_cli_progress_begin(struct fdit_cli *cli, const char *label, const char *unit, uint64_t done,
+                             uint64_t total)
+{
+    struct fdit_progress job;
+    pthread_mutex_lock(&cli->lock);
+    fdit_progress_begin(&job, cli->quiet ? NULL : stderr, label, unit, done, total);
+    if (cli->progress)
+        fdit_progress_follow(&job, cli->progress);
+    cli->job = job;
+    cli->progress = &cli->job;
     pthread_mutex_unlock(&cli->lock);
 }
 
 void fdit_cli_progress_update(struct fdit_cli *cli, uint64_t done, const char *note)
 {
+    fdit_cli_progress_part(cli, done, 0, note);
+}
+
+void fdit_cli_progress_part(struct fdit_cli *cli, uint64_t done, double part, const char *note)
+{
     pthread_mutex_lock(&cli->lock);
     if (cli->progress)
-        fdit_progress_update(cli->progress, done, note);
+        fdit_progress_update_part(cli->progress, done, part, note);
     pthread_mutex_unlock(&cli->lock);
+}
+
+/* Back to the line that shows phases outside a job. */
+static void leave(struct fdit_cli *cli)
+{
+    if (cli->progress != &cli->job)
+        return;
+    if (cli->ticker)
+        fdit_progress_follow(&cli->waiting, &cli->job);
+    cli->progress = cli->ticker ? &cli->waiting : NULL;
 }
 
 void fdit_cli_progress_end(struct fdit_cli *cli)
@@ -72,7 +154,7 @@ void fdit_cli_progress_end(struct fdit_cli *cli)
     pthread_mutex_lock(&cli->lock);
     if (cli->progress)
         fdit_progress_end(cli->progress);
-    cli->progress = NULL;
+    leave(cli);
     pthread_mutex_unlock(&cli->lock);
 }
 
@@ -81,6 +163,6 @@ void fdit_cli_progress_drop(struct fdit_cli *cli)
     pthread_mutex_lock(&cli->lock);
     if (cli->progress)
         fdit_progress_clear(cli->progress);
-    cli->progress = NULL;
+    leave(cli);
     pthread_mutex_unlock(&cli->lock);
 }

@@ -4,14 +4,12 @@
 #include "core/mem.h"
 #include "format/json.h"
 
-#include <stdio.h>
-
 enum fdit_status fdit_cli_print_json(struct fdit_cli *cli, const struct fdit_json *b, size_t flags)
 {
     enum fdit_status status = FDIT_OK;
     char *text = NULL;
     TRY(fdit_json_end(cli->ctx, b, "the results", flags, &text));
-    puts(text); /* whether standard output took it is looked at when the program ends */
+    fdit_cli_print(cli, "%s\n", text); /* whether standard output took it is looked at when the program ends */
 out:
     fdit_free(text);
     return status;

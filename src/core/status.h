@@ -23,10 +23,15 @@
 
 #include <signal.h>
 
+struct fdit_phase_event; /* core/phase.h */
+typedef void (*fdit_phase_fn)(void *user, const struct fdit_phase_event *event);
+
 struct fdit_context {
     char *message; /* NULL: none yet */
     fdit_log_fn log;
     void *log_user;
+    fdit_phase_fn phase; /* NULL: nobody waits to hear; not of a worker's context */
+    void *phase_user;
     volatile sig_atomic_t stop;
     const volatile sig_atomic_t *parent_stop; /* of a worker's context: the owner's flag, else NULL */
 };

@@ -34,3 +34,25 @@ bool fdit_utf8_valid(const char *s, size_t n)
 {
     return fdit_utf8_prefix(s, n) == n && !(n && memchr(s, 0, n));
 }
+
+int fdit_utf8_next(const char *text, uint32_t *code)
+{
+    static const uint32_t least[] = { 0, 0, 0x80, 0x800, 0x10000 };
+    const unsigned char *s = (const unsigned char *)text;
+    *code = s[0];
+    if (s[0] < 0x80)
+        return s[0] != 0;
+    int n = s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : 2;
+    if (s[0] < 0xc2 || s[0] > 0xf4)
+        return -1;
+    uint32_t c = s[0] & (0x7fu >> n);
+    for (int i = 1; i < n; i++) {
+        if ((s[i] & 0xc0) != 0x80) /* the final 0 as well */
+            return -1;
+        c = c << 6 | (s[i] & 0x3fu);
+    }
+    if (c < least[n] || c > 0x10ffff || (c >= 0xd800 && c <= 0xdfff))
+        return -1;
+    *code = c;
+    return n;
+}

@@ -2,6 +2,7 @@
  * What users type: classes, groups, ranks, and files of them. */
 #include "core/file.h"
 #include "core/mem.h"
+#include "core/text.h"
 #include "data/taxonomy_build.h"
 
 #include <stdio.h>
@@ -11,45 +12,11 @@
 
 /* ------------------------------------------------------------------ suggestions */
 
-enum { longest_compared = 100, n_suggested = 3 };
+enum { n_suggested = 3 };
 
 static unsigned char lower(char c)
 {
     return (unsigned char)(c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c);
-}
-
-/* Edits (insert, delete, replace, swap of neighbours; letter case is free) from a to b, or limit +
- * 1 as soon as it is clear that there are more than limit. */
-static int distance(const char *a, size_t na, const char *b, size_t nb, int limit)
-{
-    int rows[3][longest_compared + 1];
-    int *two = rows[0], *one = rows[1], *now = rows[2];
-    if (na > longest_compared || nb > longest_compared ||
-        (na > nb ? na - nb : nb - na) > (size_t)limit)
-        return limit + 1;
-    for (size_t j = 0; j <= nb; j++)
-        one[j] = (int)j;
-    for (size_t i = 1; i <= na; i++) {
-        int best = now[0] = (int)i;
-        for (size_t j = 1; j <= nb; j++) {
-            bool same = lower(a[i - 1]) == lower(b[j - 1]);
-            int d = one[j - 1] + !same;
-            d = one[j] + 1 < d ? one[j] + 1 : d;
-            d = now[j - 1] + 1 < d ? now[j - 1] + 1 : d;
-            if (i > 1 && j > 1 && lower(a[i - 1]) == lower(b[j - 2]) &&
-                lower(a[i - 2]) == lower(b[j - 1]) && two[j - 2] + 1 < d)
-                d = two[j - 2] + 1;
-            now[j] = d;
-            best = d < best ? d : best;
-        }
-        if (best > limit)
-            return limit + 1;
-        int *swap = two;
-        two = one;
-        one = now;
-        now = swap;
-    }
-    return one[nb];
 }
 
 static bool contains(const char *text, size_t n, const char *part, size_t len)
@@ -71,12 +38,12 @@ static const char *suggest(const struct fdit_names *names, const char *s, size_t
 {
     size_t ids[n_suggested];
     int scores[n_suggested], n = 0;
-    int limit = len < 6 ? 2 : len < 40 ? (int)(len / 3) : 13;
+    int limit = fdit_text_edits_allowed(len);
     for (size_t id = 0; id < names->n; id++) {
         const char *name = fdit_names_get(names, id);
         size_t n_name = fdit_names_length(names, id);
         int worst = n == n_suggested ? scores[n - 1] - 1 : limit;
-        int score = distance(s, len, name, n_name, worst < 0 ? 0 : worst);
+        int score = fdit_text_edits(s, len, name, n_name, worst < 0 ? 0 : worst);
         if (score > limit && len >= 3 && contains(name, n_name, s, len))
             score = limit;
         if (score > limit || (n == n_suggested && score >= scores[n - 1]))
