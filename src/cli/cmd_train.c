@@ -216,8 +216,9 @@ static void print_validation(void *user, int64_t step, double mse, double vb)
     fdit_cli_note(w->cli, "step %" PRId64 ": validation mse %.5f, vb %.5f", step, mse, vb);
     if (!w->cli->json)
         return;
-    fdit_cli_print(w->cli, "{\"step\":%" PRId64 ",\"val_loss\":%.9g,\"val_mse\":%.9g,\"val_vb\":%.9g}\n", step,
-           mse + vb, mse, vb);
+    fdit_cli_print(w->cli,
+                   "{\"step\":%" PRId64 ",\"val_loss\":%.9g,\"val_mse\":%.9g,\"val_vb\":%.9g}\n", step,
+                   mse + vb, mse, vb);
 }
 
 static void print_saved(void *user, const char *path)

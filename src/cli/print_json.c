@@ -9,7 +9,7 @@ enum fdit_status fdit_cli_print_json(struct fdit_cli *cli, const struct fdit_jso
     enum fdit_status status = FDIT_OK;
     char *text = NULL;
     TRY(fdit_json_end(cli->ctx, b, "the results", flags, &text));
-    fdit_cli_print(cli, "%s\n", text); /* whether standard output took it is looked at when the program ends */
+    fdit_cli_print(cli, "%s\n", text); /* main looks whether it was taken */
 out:
     fdit_free(text);
     return status;
