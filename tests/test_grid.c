@@ -343,7 +343,7 @@ START_TEST(test_png)
     uint8_t *png;
     size_t n;
     ck_assert_ok(ctx, fdit_png_encode(ctx, &p, &png, &n));
-    ck_assert_ok(ctx, fdit_png_decode(ctx, png, n, "sheet", &back));
+    ck_assert_ok(ctx, fdit_picture_decode(ctx, png, n, "sheet", &back));
     ck_assert(back.width == p.width && back.height == p.height);
     ck_assert(memcmp(back.pixels, p.pixels, bytes) == 0);
     const char *keep = getenv("FDIT_TEST_GRID");

@@ -4,6 +4,7 @@
 #include "core/file.h"
 #include "core/mem.h"
 #include "data/dataset.h"
+#include "format/fit.h"
 #include "format/picture.h"
 #include "format/picture_probe.h"
 #include "format/png.h"
@@ -251,6 +252,336 @@ START_TEST(test_kinds_are_named)
 }
 END_TEST
 
+/* ------------------------------------------------------------------ to the square */
+
+/* Random pixels of a colour type, EXIF, and interlacing as asked for. */
+static void random_png(struct test_rng *rng, struct bytes *b, int w, int h, int colour, int orientation, int depth)
+{
+    static const int channels[] = { 1, 0, 3, 1, 2, 0, 4 };
+    size_t row = 1 + ((size_t)w * (size_t)channels[colour] * (size_t)depth + 7) / 8, n = row * (size_t)h;
+    uint8_t tiff[64], palette[768], clear[256], *rows = malloc(n);
+    for (size_t i = 0; i < n; i++)
+        rows[i] = i % row ? (uint8_t)test_bits(rng) : 0;
+    b->n = 0;
+    header(b, (uint32_t)w, (uint32_t)h, depth, colour, 0);
+    if (colour == 3) {
+        for (int i = 0; i < 768; i++)
+            palette[i] = (uint8_t)test_bits(rng);
+        for (int i = 0; i < 256; i++)
+            clear[i] = (uint8_t)test_bits(rng);
+        chunk(b, "PLTE", palette, (size_t)3 << depth);
+        chunk(b, "tRNS", clear, (size_t)1 << (depth - 1));
+    }
+    if (orientation)
+        chunk(b, "eXIf", tiff, exif(tiff, orientation & 1, orientation));
+    data_chunk(b, rows, n);
+    chunk(b, "IEND", NULL, 0);
+    free(rows);
+}
+
+static void check_equal(const struct fdit_picture *a, const struct fdit_picture *b, const char *what)
+{
+    ck_assert_msg(a->width == b->width && a->height == b->height, "%s: %d x %d, %d x %d", what, a->width,
+                  a->height, b->width, b->height);
+    size_t n = (size_t)a->width * (size_t)a->height * 3;
+    size_t i = test_first_difference(a->pixels, b->pixels, n, 1);
+    ck_assert_msg(i == n, "%s: byte %zu is %d, wanted %d", what, i, a->pixels[i], b->pixels[i]);
+}
+
+START_TEST(test_fit_has_the_bits_of_decode_and_crop)
+{
+    struct test_rng rng = test_rng_new("fit");
+    struct bytes b = { 0 };
+    const int colours[] = { 0, 2, 3, 4, 6 };
+    for (int k = 0; k < 400; k++) {
+        int w = 1 + test_int(&rng, k % 4 ? 90 : 400), h = 1 + test_int(&rng, k % 3 ? 90 : 400);
+        int size = 1 + test_int(&rng, 20), colour = colours[k % 5];
+        bool pad = test_bits(&rng) & 1;
+        struct fdit_picture_rules rules = { .exif = k & 1, .matte = k & 2, .ground = { 10, 200, 255 } };
+        struct fdit_picture whole, want, got;
+        char what[100];
+        snprintf(what, sizeof what, "%d x %d to %d, %s, orientation %d, colour %d", w, h, size,
+                 pad ? "pad" : "crop", k % 9, colour);
+        random_png(&rng, &b, w, h, colour, k % 9, 8);
+        ck_assert_ok(ctx, fdit_picture_decode_as(ctx, b.at, b.n, "x", &rules, &whole));
+        ck_assert_ok(ctx, pad ? fdit_picture_pad(ctx, &whole, size, &want)
+                              : fdit_picture_crop(ctx, &whole, size, &want));
+        ck_assert_ok(ctx, fdit_picture_fit(ctx, b.at, b.n, "x", &rules, pad, size, &got));
+        check_equal(&got, &want, what);
+        fdit_picture_fini(&whole);
+        fdit_picture_fini(&want);
+        fdit_picture_fini(&got);
+    }
+    fdit_free(b.at);
+}
+END_TEST
+
+/* Pixel (x, y) of the turned picture, as the standard draws the eight. */
+START_TEST(test_turns)
+{
+    struct test_rng rng = test_rng_new("turns");
+    struct bytes b = { 0 };
+    enum { W = 7, H = 4 };
+    struct fdit_picture plain, turned;
+    for (int o = 1; o <= 8; o++) {
+        const struct fdit_picture_rules rules = { .exif = true };
+        random_png(&rng, &b, W, H, 2, o, 8);
+        ck_assert_ok(ctx, fdit_picture_decode(ctx, b.at, b.n, "x", &plain));
+        ck_assert_ok(ctx, fdit_picture_decode_as(ctx, b.at, b.n, "x", &rules, &turned));
+        ck_assert_int_eq(turned.width, o < 5 ? W : H);
+        for (int y = 0; y < turned.height; y++)
+            for (int x = 0; x < turned.width; x++) {
+                const int from[9][2] = { { 0 }, { x, y }, { W - 1 - x, y }, { W - 1 - x, H - 1 - y },
+                                         { x, H - 1 - y }, { y, x }, { y, H - 1 - x },
+                                         { W - 1 - y, H - 1 - x }, { W - 1 - y, x } };
+                const uint8_t *a = plain.pixels + 3 * (from[o][1] * W + from[o][0]);
+                ck_assert_msg(!memcmp(a, turned.pixels + 3 * (y * turned.width + x), 3), "%d: %d %d", o, x, y);
+            }
+        fdit_picture_fini(&plain);
+        fdit_picture_fini(&turned);
+    }
+    fdit_free(b.at);
+}
+END_TEST
+
+START_TEST(test_transparency)
+{
+    static const uint8_t palette[] = { 200, 100, 0, 1, 2, 3 }, clear[] = { 51 };
+    static const struct {
+        int colour, depth;
+        size_t n;
+        uint8_t row[9], want[3]; /* one pixel over 255, 0, 100 */
+    } cases[] = {
+        { 6, 8, 5, { 0, 10, 20, 30, 0 }, { 255, 0, 100 } },
+        { 6, 8, 5, { 0, 10, 20, 30, 255 }, { 10, 20, 30 } },
+        { 6, 8, 5, { 0, 0, 100, 255, 51 }, { 204, 20, 131 } },
+        { 4, 8, 3, { 0, 200, 128 }, { 227, 100, 150 } },
+        { 4, 16, 5, { 0, 200, 99, 128, 99 }, { 227, 100, 150 } },
+        { 6, 16, 9, { 0, 0, 9, 100, 9, 255, 9, 51, 9 }, { 204, 20, 131 } },
+        { 3, 8, 2, { 0, 0 }, { 244, 20, 80 } },
+        { 3, 1, 2, { 0, 0 }, { 244, 20, 80 } },
+        { 3, 1, 2, { 0, 0x80 }, { 1, 2, 3 } },
+        { 0, 8, 2, { 0, 7 }, { 255, 0, 100 } }, /* 7 is the transparent grey */
+        { 0, 8, 2, { 0, 8 }, { 8, 8, 8 } },
+        { 2, 8, 4, { 0, 7, 7, 7 }, { 255, 0, 100 } },
+    };
+    const struct fdit_picture_rules rules = { .matte = true, .ground = { 255, 0, 100 } };
+    struct bytes b = { 0 };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct fdit_picture p;
+        b.n = 0;
+        header(&b, 1, 1, cases[i].depth, cases[i].colour, 0);
+        if (cases[i].colour == 3) {
+            chunk(&b, "PLTE", palette, sizeof palette);
+            chunk(&b, "tRNS", clear, sizeof clear);
+        } else if (cases[i].colour < 4) {
+            chunk(&b, "tRNS", "\0\7\0\7\0\7", cases[i].colour ? 6 : 2);
+        }
+        data_chunk(&b, cases[i].row, cases[i].n);
+        chunk(&b, "IEND", NULL, 0);
+        ck_assert_ok(ctx, fdit_picture_decode_as(ctx, b.at, b.n, "x", &rules, &p));
+        for (int c = 0; c < 3; c++)
+            ck_assert_msg(p.pixels[c] == cases[i].want[c], "%zu: channel %d is %d, wanted %d", i, c, p.pixels[c],
+                          cases[i].want[c]);
+        fdit_picture_fini(&p);
+    }
+    fdit_free(b.at);
+}
+END_TEST
+
+START_TEST(test_rules_as_text)
+{
+    struct fdit_picture_rules r = fdit_picture_rules_usual();
+    char text[8];
+    static const char *const good[] = { "white", "black", "none", "#80c0ff", "#808080" };
+    static const char *const bad[] = { "", "#80c0f", "#80c0fff", "#80c0gg", "red", "White" };
+    ck_assert_str_eq(fdit_orient_text(&r), "exif");
+    ck_assert_str_eq(fdit_matte_text(&r, text), "white");
+    for (size_t i = 0; i < 5; i++) {
+        ck_assert_ok(ctx, fdit_matte_parse(ctx, "--matte", good[i], &r));
+        ck_assert_str_eq(fdit_matte_text(&r, text), good[i]);
+    }
+    ck_assert_ok(ctx, fdit_matte_parse(ctx, "--matte", "#FFFFFF", &r));
+    ck_assert_str_eq(fdit_matte_text(&r, text), "white");
+    for (size_t i = 0; i < 6; i++)
+        ck_assert_int_eq(fdit_matte_parse(ctx, "--matte", bad[i], &r), FDIT_ERROR_ARGUMENT);
+    ck_assert_ok(ctx, fdit_orient_parse(ctx, "--orient", "none", &r));
+    ck_assert_str_eq(fdit_orient_text(&r), "none");
+    ck_assert_int_eq(fdit_orient_parse(ctx, "--orient", "0", &r), FDIT_ERROR_ARGUMENT);
+}
+END_TEST
+
+/* ------------------------------------------------------------------ slight damage, whole pixels */
+
+START_TEST(test_png_damage_beside_the_pixels)
+{
+    struct test_rng rng = test_rng_new("damage");
+    struct bytes b = { 0 }, odd = { 0 };
+    struct fdit_picture want, got;
+    random_png(&rng, &b, 200, 90, 2, 0, 8);
+    ck_assert_ok(ctx, fdit_picture_decode(ctx, b.at, b.n, "x", &want));
+    for (int k = 0; k < 6; k++) {
+        odd.n = 0;
+        put(&odd, b.at, 33);
+        if (k == 0) { /* a text and a profile with wrong checksums */
+            chunk(&odd, "tEXt", "a\0b", 3);
+            odd.at[odd.n - 1] ^= 1;
+            chunk(&odd, "iCCP", "a\0\0not a profile", 16);
+            odd.at[odd.n - 2] ^= 1;
+        }
+        if (k == 1)
+            chunk(&odd, "sRGB", "\xff\xff", 2);
+        if (k == 2)
+            chunk(&odd, "gAMA", "\0\0\0\0", 4);
+        size_t at = odd.n;
+        put(&odd, b.at + 33, b.n - 33);
+        if (k == 3)
+            odd.n -= 12; /* no IEND */
+        if (k == 4)
+            put(&odd, "behind the end", 14);
+        if (k == 5) { /* a window of 256 bytes, as old writers state it */
+            ck_assert_int_eq(odd.at[at + 8], 0x78);
+            odd.at[at + 8] = 0x08;
+            odd.at[at + 9] = 0x1d;
+            size_t n = odd.n - at - 24;
+            uint32_t crc = (uint32_t)crc32(0, odd.at + at + 4, (uInt)(n + 4));
+            for (int i = 0; i < 4; i++)
+                odd.at[at + 8 + n + (size_t)i] = (uint8_t)(crc >> (24 - 8 * i));
+        }
+        ck_assert_msg(fdit_picture_decode(ctx, odd.at, odd.n, "x", &got) == FDIT_OK, "%d: %s", k,
+                      fdit_context_message(ctx));
+        check_equal(&got, &want, "damaged");
+        fdit_picture_fini(&got);
+    }
+    fdit_picture_fini(&want);
+    fdit_free(b.at);
+    fdit_free(odd.at);
+}
+END_TEST
+
+START_TEST(test_jpeg_damage_beside_the_pixels)
+{
+    char *path = test_fixture("image/rgb_300x200.jpg");
+    uint8_t *bytes;
+    size_t n;
+    struct bytes odd = { 0 };
+    struct fdit_picture want, got;
+    if (!fdit_jpeg_available())
+        goto out;
+    ck_assert_ok(ctx, fdit_file_read_all(ctx, path, 1 << 24, &bytes, &n));
+    ck_assert_ok(ctx, fdit_picture_decode(ctx, bytes, n, "x", &want));
+    for (int k = 0; k < 3; k++) {
+        odd.n = 0;
+        put(&odd, bytes, 2);
+        put(&odd, k == 0 ? "" : "\xff\xff\xff\xff", k == 0 ? 0 : 4); /* fill bytes before a marker */
+        put(&odd, bytes + 2, n - 2 - (k == 2 ? 2 : 0));              /* no EOI */
+        if (k == 0)
+            put(&odd, "behind the end", 14);
+        ck_assert_msg(fdit_picture_decode(ctx, odd.at, odd.n, "x", &got) == FDIT_OK, "%d: %s", k,
+                      fdit_context_message(ctx));
+        check_equal(&got, &want, "damaged");
+        fdit_picture_fini(&got);
+    }
+    /* pixels that are missing are missed */
+    for (size_t cut = 3; cut < 200; cut++) {
+        enum fdit_status s = fdit_picture_decode(ctx, bytes, n - cut, "x", &got);
+        ck_assert_msg(s == FDIT_ERROR_FORMAT || (s == FDIT_OK && cut < 4), "%zu bytes are missing: %d", cut, s);
+        fdit_picture_fini(&got);
+    }
+    fdit_picture_fini(&want);
+    fdit_free(bytes);
+    fdit_free(odd.at);
+out:
+    free(path);
+}
+END_TEST
+
+/* ------------------------------------------------------------------ large */
+
+START_TEST(test_refused_from_the_header)
+{
+    struct bytes b = { 0 };
+    struct fdit_picture p;
+    struct fdit_picture_rules rules = { .limit = 64 << 20 };
+    uint8_t *zeros = calloc(1, 1 << 20);
+    const struct {
+        uint32_t w, h;
+        int interlaced;
+        size_t data;
+        int size;
+        enum fdit_status want;
+        const char *word;
+    } cases[] = {
+        { 1u << 28, 1, 1, 1000, 16, FDIT_ERROR_FORMAT, "cut off" },
+        { 1u << 28, 1, 0, 1000, 16, FDIT_ERROR_FORMAT, "cut off" },
+        { 16000, 16000, 0, 1000, 16, FDIT_ERROR_FORMAT, "cut off" },
+        { 3000000, 1, 0, 1 << 20, 4096, FDIT_ERROR_FORMAT, "too narrow for the size 4096" },
+        { 1, 900000, 0, 1 << 20, 8192, FDIT_ERROR_FORMAT, "too narrow" },
+        { 6000, 6000, 1, 1 << 20, 16, FDIT_ERROR_UNSUPPORTED, "interlaced" },
+        { 600000, 100, 0, 1 << 20, 16, FDIT_ERROR_UNSUPPORTED, "memory limit" },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        b.n = 0;
+        header(&b, cases[i].w, cases[i].h, 8, 2, cases[i].interlaced);
+        chunk(&b, "IDAT", zeros, cases[i].data);
+        fdit_mem_reset_peak();
+        size_t before = fdit_mem_stats().bytes;
+        ck_assert_msg(fdit_picture_fit(ctx, b.at, b.n, "dir/it.png", &rules, false, cases[i].size, &p) ==
+                          cases[i].want, "%zu: %s", i, fdit_context_message(ctx));
+        const char *message = fdit_context_message(ctx);
+        ck_assert_msg(strstr(message, cases[i].word) && strstr(message, "dir/it.png"), "%s", message);
+        ck_assert_uint_lt(fdit_mem_stats().peak_bytes - before, 1 << 20);
+    }
+    free(zeros);
+    fdit_free(b.at);
+}
+END_TEST
+
+/* 16000 x 16000 in rows: a few megabytes. */
+START_TEST(test_rows_take_little_memory)
+{
+    struct bytes b = { 0 };
+    struct fdit_picture p;
+    enum { W = 16000, H = 2000 };
+    size_t n = (1 + 3 * (size_t)W) * H;
+    uint8_t *rows = calloc(1, n);
+    header(&b, W, H, 8, 2, 0);
+    data_chunk(&b, rows, n);
+    free(rows);
+    struct fdit_picture_probe probed = probe(b.at, b.n);
+    fdit_mem_reset_peak();
+    size_t before = fdit_mem_stats().bytes;
+    ck_assert_ok(ctx, fdit_picture_fit(ctx, b.at, b.n, "x", NULL, false, 16, &p));
+    size_t took = fdit_mem_stats().peak_bytes - before, said = fdit_picture_fit_bytes(&probed, 16);
+    ck_assert_msg(took < 4 << 20 && took < said && said < 8 << 20, "%zu taken, %zu said", took, said);
+    fdit_picture_fini(&p);
+    fdit_free(b.at);
+}
+END_TEST
+
+START_TEST(test_memory_failures_are_named)
+{
+    struct test_rng rng = test_rng_new("memory");
+    struct bytes b = { 0 };
+    const struct fdit_picture_rules rules = { .exif = true, .matte = true };
+    random_png(&rng, &b, 90, 70, 6, 6, 8);
+    bool done = false;
+    for (uint64_t k = 1; !done; k++) {
+        struct fdit_picture p;
+        fdit_mem_fail_at(k);
+        enum fdit_status s = fdit_picture_fit(ctx, b.at, b.n, "the/name", &rules, true, 9, &p);
+        fdit_mem_fail_at(0);
+        done = s == FDIT_OK;
+        const char *message = done ? "" : fdit_context_message(ctx);
+        ck_assert_msg(done || (s == FDIT_ERROR_MEMORY && strstr(message, "the/name: ") && strstr(message, "90 x 70")),
+                      "%s", message);
+        fdit_picture_fini(&p);
+        ck_assert_uint_lt(k, 1000);
+    }
+    fdit_free(b.at);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("picture");
@@ -261,6 +592,15 @@ int main(void)
     tcase_add_test(t, test_jpeg_headers);
     tcase_add_test(t, test_alpha_is_seen);
     tcase_add_test(t, test_kinds_are_named);
+    tcase_add_test(t, test_fit_has_the_bits_of_decode_and_crop);
+    tcase_add_test(t, test_turns);
+    tcase_add_test(t, test_transparency);
+    tcase_add_test(t, test_rules_as_text);
+    tcase_add_test(t, test_png_damage_beside_the_pixels);
+    tcase_add_test(t, test_jpeg_damage_beside_the_pixels);
+    tcase_add_test(t, test_refused_from_the_header);
+    tcase_add_test(t, test_rows_take_little_memory);
+    tcase_add_test(t, test_memory_failures_are_named);
     suite_add_tcase(suite, t);
     return test_run(suite);
 }

@@ -9,6 +9,7 @@
 #include "data/dataset_index.h"
 #include "data/split.h"
 #include "format/picture.h"
+#include "format/fit.h"
 #include "format/resize.h"
 
 #include <dirent.h>
@@ -572,18 +573,15 @@ enum fdit_status fdit_dataset_decode(fdit_context *ctx, const struct fdit_datase
                                      uint8_t *chw)
 {
     enum fdit_status status = FDIT_OK;
-    struct fdit_picture whole = { 0 }, square = { 0 };
+    struct fdit_picture square = { 0 };
     uint8_t *bytes = NULL;
     char *name = NULL;
     size_t n;
     int size = ds->options.size, channels = ds->options.channels;
     TRY(fdit_dataset_name(ctx, ds, i, &name));
     TRY(read_item(ctx, ds, i, name, &bytes, &n));
-    TRY(fdit_picture_decode(ctx, bytes, n, name, &whole));
-    if (ds->options.fit == FDIT_FIT_PAD)
-        TRY(fdit_picture_pad(ctx, &whole, size, &square));
-    else
-        TRY(fdit_picture_crop(ctx, &whole, size, &square));
+    TRY(fdit_picture_fit(ctx, bytes, n, name, &ds->options.rules, ds->options.fit == FDIT_FIT_PAD, size,
+                         &square));
     if (channels == 1)
         fdit_picture_grey(&square);
     size_t plane = (size_t)size * (size_t)size, step = (size_t)square.channels;
@@ -591,7 +589,6 @@ enum fdit_status fdit_dataset_decode(fdit_context *ctx, const struct fdit_datase
         for (size_t p = 0; p < plane; p++)
             chw[(size_t)c * plane + p] = square.pixels[p * step + (size_t)c];
 out:
-    fdit_picture_fini(&whole);
     fdit_picture_fini(&square);
     fdit_free(bytes);
     fdit_free(name);

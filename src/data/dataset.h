@@ -38,6 +38,7 @@ struct fdit_dataset_options {
     int size;                             /* S: pictures become S x S */
     int channels;                         /* 3 = RGB, 1 = grey */
     enum fdit_fit fit;
+    struct fdit_picture_rules rules; /* orientation, transparency, and what reading one may take */
     bool flip;          /* mirror images may be used; only kept here, nothing is mirrored */
     bool allow_missing; /* classes without a picture are counted, not refused */
     const struct fdit_taxonomy *known; /* or only those that are classes of this one; NULL: none */

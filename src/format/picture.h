@@ -41,17 +41,40 @@ enum fdit_status fdit_picture_refuse(fdit_context *ctx, const uint8_t *bytes, si
 /* By the end of a file's name: .png, .jpg, .jpeg, .webp in any case. */
 bool fdit_picture_is_name(const char *name);
 
+/* How the pixels of a file become a picture. All zero: as they are stored, alpha dropped without blending (the
+ * published pipeline's way). */
+struct fdit_picture_rules {
+    bool exif;         /* turn and mirror as EXIF says */
+    bool matte;        /* blend transparent pixels over `ground`; else alpha is dropped */
+    uint8_t ground[3]; /* RGB */
+    size_t limit;      /* bytes that reading one picture may take; 0: no limit */
+};
+/* What users get where they say nothing: turned as EXIF says, on white. */
+struct fdit_picture_rules fdit_picture_rules_usual(void);
+/* "exif" or "none"; "white", "black", "none" or "#rrggbb". `option` begins the message. */
+enum fdit_status fdit_orient_parse(fdit_context *ctx, const char *option, const char *text,
+                                   struct fdit_picture_rules *rules);
+enum fdit_status fdit_matte_parse(fdit_context *ctx, const char *option, const char *text,
+                                  struct fdit_picture_rules *rules);
+/* The same back as text. */
+const char *fdit_orient_text(const struct fdit_picture_rules *rules);
+const char *fdit_matte_text(const struct fdit_picture_rules *rules, char out[8]);
+
 /* Any PNG, JPEG or WebP to RGB (channels 3): grey is copied to the three channels, palettes are looked up,
- * alpha is dropped without blending, of 16 bits the high byte is taken, EXIF orientation and colour
- * profiles are ignored. `name` stands in messages. Broken or cut off: FDIT_ERROR_FORMAT; more than
- * 2^28 pixels: FDIT_ERROR_FORMAT before memory is allocated; JPEG in a build without libjpeg, WebP
- * in one without libwebp, or another format: FDIT_ERROR_UNSUPPORTED. */
+ * of 16 bits the high byte is taken, colour profiles are ignored; rules NULL: all zero. `name` stands in
+ * messages. Broken or cut off: FDIT_ERROR_FORMAT; more than 2^28 pixels, or fewer bytes than so many pixels can
+ * be held in: FDIT_ERROR_FORMAT before memory is allocated; JPEG in a build without libjpeg, WebP in one without
+ * libwebp, another format, or more memory than the limit: FDIT_ERROR_UNSUPPORTED; out of memory:
+ * FDIT_ERROR_MEMORY with the name and the size. */
+enum fdit_status fdit_picture_decode_as(fdit_context *ctx, const uint8_t *bytes, size_t n, const char *name,
+                                        const struct fdit_picture_rules *rules, struct fdit_picture *out);
+/* The same with rules NULL. */
 enum fdit_status fdit_picture_decode(fdit_context *ctx, const uint8_t *bytes, size_t n,
                                      const char *name, struct fdit_picture *out);
 /* Width and height from the header alone. */
 enum fdit_status fdit_picture_size(fdit_context *ctx, const uint8_t *bytes, size_t n,
                                    const char *name, int *width, int *height);
-/* Decodes a file. */
+/* Decodes a file, rules all zero. */
 enum fdit_status fdit_picture_read(fdit_context *ctx, const char *path, struct fdit_picture *out);
 
 /* Whether this build decodes them. */

@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-enum { WINDOW = 4096, LONGEST_EXIF = 1 << 16, MOST_CHUNKS = 100000 };
+enum { WINDOW = 1024, LONGEST_EXIF = 1 << 16, MOST_CHUNKS = 100000 };
 
 /* ------------------------------------------------------------------ reading at places */
 
@@ -21,6 +21,8 @@ static const uint8_t *look(struct cursor *c, uint64_t at, size_t length)
 {
     if (at > c->from->n || c->from->n - at < length)
         return NULL;
+    if (c->from->memory)
+        return c->from->memory + at;
     if (at < c->start || at + length > c->start + c->n) {
         uint64_t rest = c->from->n - at;
         c->start = at;
@@ -169,6 +171,25 @@ static bool is_frame(int marker)
     return marker >= 0xc0 && marker <= 0xcf && marker != 0xc4 && marker != 0xc8 && marker != 0xcc;
 }
 
+/* Blocks of all components of a frame header with its components at p, of which n bytes are there. */
+static uint64_t count_blocks(const uint8_t *p, size_t n, const struct fdit_picture_probe *out)
+{
+    uint32_t most_h = 1, most_v = 1;
+    uint64_t blocks = 0;
+    size_t components = n / 3;
+    for (size_t i = 0; i < components; i++) {
+        uint32_t h = p[3 * i + 1] >> 4, v = p[3 * i + 1] & 15;
+        most_h = h > most_h ? h : most_h;
+        most_v = v > most_v ? v : most_v;
+    }
+    for (size_t i = 0; i < components; i++) {
+        uint64_t w = ((uint64_t)out->width * (p[3 * i + 1] >> 4) + most_h - 1) / most_h;
+        uint64_t h = ((uint64_t)out->height * (p[3 * i + 1] & 15) + most_v - 1) / most_v;
+        blocks += (w + 7) / 8 * ((h + 7) / 8);
+    }
+    return blocks;
+}
+
 static bool probe_jpeg(struct cursor *c, struct fdit_picture_probe *out)
 {
     const uint8_t *p;
@@ -181,6 +202,8 @@ static bool probe_jpeg(struct cursor *c, struct fdit_picture_probe *out)
             at++;
         int marker = p ? *p : 0xd9;
         at += 2;
+        if (marker == 0xda && (p = look(c, at, 3)) && (out->interlaced || p[2] < out->colour))
+            out->coefficients = 64 * out->blocks;
         if (marker == 0xd9 || marker == 0xda)
             break;
         if (marker == 0 || marker == 1 || (marker >= 0xd0 && marker <= 0xd8))
@@ -195,6 +218,10 @@ static bool probe_jpeg(struct cursor *c, struct fdit_picture_probe *out)
             out->width = be16(p + 5);
             out->colour = p[7];
             out->interlaced = marker == 0xc2 || marker == 0xc6 || marker == 0xca || marker == 0xce;
+            out->arithmetic = marker >= 0xc9;
+            size_t components = 3 * (size_t)out->colour;
+            if ((p = look(c, at + 8, components)) != NULL)
+                out->blocks = count_blocks(p, components, out);
         } else if (marker == 0xe1 && length >= 8 && (p = look(c, at + 2, 6)) &&
                    !memcmp(p, "Exif\0", 5)) {
             out->orientation = exif_orientation(c, at + 2, length - 2);
@@ -202,6 +229,7 @@ static bool probe_jpeg(struct cursor *c, struct fdit_picture_probe *out)
         at += length;
     }
     out->data_bytes = c->from->n > at ? c->from->n - at : 0;
+    /* a height of 0 stands behind the first scan, which nobody writes for pictures */
     return framed && out->width && out->height;
 }
 
@@ -268,7 +296,8 @@ static bool read_memory(void *self, uint64_t at, void *to, size_t n)
 
 struct fdit_picture_bytes fdit_picture_memory(const uint8_t *bytes, size_t n)
 {
-    return (struct fdit_picture_bytes){ .self = (void *)(uintptr_t)bytes, .n = n, .read = read_memory };
+    return (struct fdit_picture_bytes){ .self = (void *)(uintptr_t)bytes, .n = n, .read = read_memory,
+                                         .memory = bytes };
 }
 
 static enum fdit_status refuse(fdit_context *ctx, struct cursor *c, const char *name)
@@ -296,8 +325,8 @@ enum fdit_status fdit_picture_probe(fdit_context *ctx, const struct fdit_picture
     }
     if (!good)
         return fdit_fail(ctx, FDIT_ERROR_FORMAT,
-                         "%s: the %s picture of %llu bytes has no header that makes sense; get it again "
-                         "or remove it",
+                         "%s: the %s picture of %llu bytes is cut off or damaged (no header that makes sense); "
+                         "get it again or remove it",
                          name, out->kind.name, (unsigned long long)from->n);
     return FDIT_OK;
 }

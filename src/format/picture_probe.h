@@ -16,6 +16,7 @@ struct fdit_picture_bytes {
     uint64_t n; /* bytes in all */
     /* n bytes from place `at` on, all inside; false: they cannot be read. */
     bool (*read)(void *self, uint64_t at, void *to, size_t n);
+    const uint8_t *memory; /* where they lie, when they are in memory; else NULL */
 };
 struct fdit_picture_bytes fdit_picture_memory(const uint8_t *bytes, size_t n);
 
@@ -27,6 +28,9 @@ struct fdit_picture_probe {
     bool animated;   /* of several frames, of which the first is taken */
     bool interlaced; /* PNG: interlaced, JPEG: progressive */
     bool lossless;   /* WebP */
+    bool arithmetic; /* JPEG: its entropy code */
+    uint64_t blocks;       /* JPEG: of 8 x 8 samples, of all components */
+    uint64_t coefficients; /* JPEG in several scans: numbers that are kept until the last; else 0 */
     int bits;        /* of a sample; PNG and JPEG */
     int colour;      /* PNG: colour type; JPEG: components */
     uint64_t data_bytes; /* that hold the pixels */

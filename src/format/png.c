@@ -9,6 +9,7 @@
 #include <png.h>
 #include <setjmp.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define MAX_SIDE 0x7fffffff
@@ -18,15 +19,19 @@
 struct decoder {
     fdit_context *ctx;
     const char *name;
+    const struct fdit_picture_rules *rules;
+    const struct fdit_row_sink *sink;
+    enum fdit_status status; /* of the sink */
     const uint8_t *bytes;
     size_t n, at;
     png_structp png;
     png_infop info;
-    uint32_t width, height;
-    struct fdit_picture picture;
-    uint8_t **rows; /* of an interlaced picture */
+    uint32_t width, height, y;
+    bool alpha;
+    uint8_t *whole, **rows; /* of an interlaced picture */
+    uint8_t *row;           /* with alpha */
     char reason[128];
-    bool cut_off;
+    bool cut_off, no_memory;
 };
 
 static PNG_NORETURN void on_error(png_structp png, png_const_charp message)
@@ -43,6 +48,21 @@ static void on_warning(png_structp png, png_const_charp message)
     (void)message; /* odd colour profiles and the like: nothing we use */
 }
 
+static png_voidp on_malloc(png_structp png, png_alloc_size_t n)
+{
+    struct decoder *d = png_get_mem_ptr(png);
+    void *p = malloc(n);
+    if (!p)
+        d->no_memory = true;
+    return p;
+}
+
+static void on_free(png_structp png, png_voidp p)
+{
+    (void)png;
+    free(p);
+}
+
 static void on_read(png_structp png, png_bytep out, size_t n)
 {
     struct decoder *d = png_get_io_ptr(png);
@@ -56,7 +76,7 @@ static void on_read(png_structp png, png_bytep out, size_t n)
 
 static bool open_decoder(struct decoder *d)
 {
-    d->png = png_create_read_struct(PNG_LIBPNG_VER_STRING, d, on_error, on_warning);
+    d->png = png_create_read_struct_2(PNG_LIBPNG_VER_STRING, d, on_error, on_warning, d, on_malloc, on_free);
     d->info = d->png ? png_create_info_struct(d->png) : NULL;
     if (!d->info)
         return false;
@@ -68,7 +88,8 @@ static void close_decoder(struct decoder *d)
 {
     png_destroy_read_struct(&d->png, &d->info, NULL);
     fdit_free(d->rows);
-    fdit_picture_fini(&d->picture);
+    fdit_free(d->whole);
+    fdit_free(d->row);
 }
 
 static bool read_header(struct decoder *d)
@@ -82,12 +103,17 @@ static bool read_header(struct decoder *d)
     png_set_chunk_malloc_max(d->png, 1 << 30); /* a long text is no reason to refuse a picture, */
     png_set_keep_unknown_chunks(d->png, PNG_HANDLE_CHUNK_NEVER, unused, sizeof unused / 5);
     png_set_keep_unknown_chunks(d->png, PNG_HANDLE_CHUNK_NEVER, NULL, 0); /* it is passed over */
+#ifdef PNG_MAXIMUM_INFLATE_WINDOW /* some writers state a smaller window than they used */
+    png_set_option(d->png, PNG_MAXIMUM_INFLATE_WINDOW, PNG_OPTION_ON);
+#endif
 #ifdef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION /* changed bytes must get past the checksums */
     png_set_crc_action(d->png, PNG_CRC_QUIET_USE, PNG_CRC_QUIET_USE);
 #endif
     png_read_info(d->png, d->info);
     d->width = png_get_image_width(d->png, d->info);
     d->height = png_get_image_height(d->png, d->info);
+    d->alpha = d->rules->matte && ((png_get_color_type(d->png, d->info) & PNG_COLOR_MASK_ALPHA) ||
+                                   png_get_valid(d->png, d->info, PNG_INFO_tRNS));
     return true;
 }
 
@@ -95,82 +121,77 @@ static bool set_transforms(struct decoder *d)
 {
     if (setjmp(png_jmpbuf(d->png)))
         return false;
-    png_set_expand(d->png);      /* palette to RGB, fewer bits to 8, a transparent colour to alpha */
-    png_set_strip_16(d->png);    /* the high byte, without rounding */
-    png_set_strip_alpha(d->png); /* not blended */
+    png_set_expand(d->png);   /* palette to RGB, fewer bits to 8, a transparent colour to alpha */
+    png_set_strip_16(d->png); /* the high byte, without rounding */
+    if (!d->alpha)
+        png_set_strip_alpha(d->png); /* not blended */
     png_set_gray_to_rgb(d->png);
     png_set_interlace_handling(d->png);
     png_read_update_info(d->png, d->info);
-    if (png_get_rowbytes(d->png, d->info) != 3 * (size_t)d->width)
+    if (png_get_rowbytes(d->png, d->info) != (d->alpha ? 4 : 3) * (size_t)d->width)
         png_error(d->png, "unknown kind of pixels");
     return true;
+}
+
+/* Row d->y with alpha at `from`, or already where the sink wants it. */
+static bool give_row(struct decoder *d, const uint8_t *from)
+{
+    if (d->alpha)
+        fdit_row_matte(d->rules, from, d->width, d->sink->row(d->sink->self, (int)d->y));
+    else if (from)
+        memcpy(d->sink->row(d->sink->self, (int)d->y), from, 3 * (size_t)d->width);
+    d->status = d->sink->done(d->sink->self, (int)d->y++);
+    return d->status == FDIT_OK;
 }
 
 static bool read_rows(struct decoder *d)
 {
     if (setjmp(png_jmpbuf(d->png)))
         return false;
-    if (d->rows) {
+    if (d->rows)
         png_read_image(d->png, d->rows);
-    } else {
-        for (uint32_t y = 0; y < d->height; y++)
-            png_read_row(d->png, d->picture.pixels + (size_t)y * 3 * d->width, NULL);
+    while (d->y < d->height) {
+        uint8_t *from = d->rows ? d->rows[d->y] : d->row;
+        if (!d->rows)
+            png_read_row(d->png, d->row ? d->row : d->sink->row(d->sink->self, (int)d->y), NULL);
+        if (!give_row(d, from))
+            return false;
     }
     return true;
 }
 
 static enum fdit_status refuse(const struct decoder *d)
 {
+    if (d->status != FDIT_OK)
+        return d->status;
+    if (d->no_memory)
+        return fdit_fail(d->ctx, FDIT_ERROR_MEMORY, "out of memory in libpng");
     return fdit_fail(d->ctx, FDIT_ERROR_FORMAT, "%s: the PNG picture of %zu bytes is %s (%s); get it "
                      "again or remove it", d->name, d->n, d->cut_off ? "cut off" : "damaged",
                      d->reason);
 }
 
-static enum fdit_status begin(struct decoder *d)
-{
-    if (!open_decoder(d))
-        return fdit_fail(d->ctx, FDIT_ERROR_MEMORY, "%s: out of memory while reading the picture",
-                         d->name);
-    if (!read_header(d))
-        return refuse(d);
-    if ((uint64_t)d->width * d->height > FDIT_PICTURE_MAX_PIXELS)
-        return fdit_fail(d->ctx, FDIT_ERROR_FORMAT, "%s: %u x %u are more than 2^28 pixels; make the "
-                         "picture smaller", d->name, d->width, d->height);
-    return FDIT_OK;
-}
-
 enum fdit_status fdit_png_decode(fdit_context *ctx, const uint8_t *bytes, size_t n, const char *name,
-                                 struct fdit_picture *out)
+                                 const struct fdit_picture_rules *rules, const struct fdit_row_sink *sink)
 {
     enum fdit_status status = FDIT_OK;
-    struct decoder d = { .ctx = ctx, .name = name, .bytes = bytes, .n = n };
-    memset(out, 0, sizeof *out);
-    TRY(begin(&d));
-    if (!set_transforms(&d))
+    struct decoder d = { .ctx = ctx, .name = name, .rules = rules, .sink = sink, .bytes = bytes, .n = n };
+    if (!open_decoder(&d))
+        FAIL(ctx, FDIT_ERROR_MEMORY, "out of memory in libpng");
+    if (!read_header(&d) || !set_transforms(&d))
         TRY(refuse(&d));
-    TRY(fdit_picture_new(ctx, (int)d.width, (int)d.height, 3, &d.picture));
+    size_t row = (d.alpha ? 4 : 3) * (size_t)d.width;
     if (png_get_interlace_type(d.png, d.info) != PNG_INTERLACE_NONE) {
+        TRY(fdit_alloc(ctx, d.height, row, &d.whole));
         TRY(fdit_alloc(ctx, d.height, sizeof *d.rows, &d.rows));
         for (size_t y = 0; y < d.height; y++)
-            d.rows[y] = d.picture.pixels + y * 3 * d.width;
+            d.rows[y] = d.whole + y * row;
+    } else if (d.alpha) {
+        TRY(fdit_alloc(ctx, row, 1, &d.row));
     }
+    TRY(sink->begin(sink->self, (int)d.width, (int)d.height));
     if (!read_rows(&d))
         TRY(refuse(&d));
-    *out = d.picture;
-    d.picture.pixels = NULL;
-out:
-    close_decoder(&d);
-    return status;
-}
-
-enum fdit_status fdit_png_size(fdit_context *ctx, const uint8_t *bytes, size_t n, const char *name,
-                               int *width, int *height)
-{
-    enum fdit_status status = FDIT_OK;
-    struct decoder d = { .ctx = ctx, .name = name, .bytes = bytes, .n = n };
-    TRY(begin(&d));
-    *width = (int)d.width;
-    *height = (int)d.height;
 out:
     close_decoder(&d);
     return status;

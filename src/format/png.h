@@ -3,13 +3,12 @@
 #ifndef FDIT_FORMAT_PNG_H
 #define FDIT_FORMAT_PNG_H
 
-#include "format/picture.h"
+#include "format/rows.h"
 
-/* See fdit_picture_decode. Bytes behind the picture's end are ignored. */
+/* Rows for the sink; of the rules only the matte counts. Bytes behind the picture's end are ignored, damage to
+ * what is no pixel is passed over. */
 enum fdit_status fdit_png_decode(fdit_context *ctx, const uint8_t *bytes, size_t n, const char *name,
-                                 struct fdit_picture *out);
-enum fdit_status fdit_png_size(fdit_context *ctx, const uint8_t *bytes, size_t n, const char *name,
-                               int *width, int *height);
+                                 const struct fdit_picture_rules *rules, const struct fdit_row_sink *sink);
 
 /* A text in a PNG file: key of 1 to 79 Latin letters, value in UTF-8. */
 struct fdit_png_text {

@@ -184,6 +184,22 @@ void fdit_axis_needs(const struct fdit_axis *a, int *lo, int *hi)
     *hi = a->first[a->n - 1] + a->taps[a->n - 1];
 }
 
+void fdit_resample_along(const struct fdit_axis *x, const uint8_t *in, int x0, uint8_t *out)
+{
+    if (have_vectors() && !atomic_load(&plain_only))
+        along_x_vectors(x, in, x0, out);
+    else
+        along_x(x, in, x0, out);
+}
+
+void fdit_resample_down(const struct fdit_axis *y, int o, const uint8_t *const *rows, size_t n, uint8_t *out)
+{
+    if (have_vectors() && !atomic_load(&plain_only))
+        along_y_vectors(y, o, rows, n, out);
+    else
+        along_y(y->weights + (size_t)o * (size_t)y->max_taps, y->taps[o], rows, 0, n, out);
+}
+
 /* ------------------------------------------------------------------ the two passes */
 
 /* Rows that were resampled along x, kept in a ring: row y is at y % size. */

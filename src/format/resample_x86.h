@@ -12,7 +12,7 @@
 
 #define FDIT_AVX2 __attribute__((target("avx2")))
 
-enum { SLACK = 16 }; /* bytes behind a row that along_x may load */
+enum { SLACK = FDIT_RESAMPLE_SLACK }; /* bytes behind a row that along_x may load */
 
 static bool have_vectors(void)
 {

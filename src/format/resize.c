@@ -4,12 +4,11 @@
 #include "format/resize.h"
 
 #include "core/mem.h"
-#include "format/resample.h"
+#include "format/chain.h"
 
 #include <math.h>
 #include <string.h>
 
-#define MAX_HALVINGS 28 /* of 2^28 pixels in a row */
 #define MAX_SIDE (1 << 30)
 
 /* ------------------------------------------------------------------ halving */
@@ -25,6 +24,24 @@ static inline void halve_rows(const uint8_t *a, const uint8_t *b, int n, const i
         }
 }
 
+/* The same along y first, as it comes when the picture is turned by a quarter. */
+static inline void halve_rows_turned(const uint8_t *a, const uint8_t *b, int n, const int c, uint8_t *out)
+{
+    for (int x = 0; x < n; x++, a += 2 * c, b += 2 * c, out += c)
+        for (int i = 0; i < c; i++) {
+            int left = (a[i] + b[i] + 1) >> 1, right = (a[i + c] + b[i + c] + 1) >> 1;
+            out[i] = (uint8_t)((left + right + 1) >> 1);
+        }
+}
+
+void fdit_halve_rows(const uint8_t *a, const uint8_t *b, int n, int c, bool turned, uint8_t *out)
+{
+    if (turned)
+        c == 3 ? halve_rows_turned(a, b, n, 3, out) : halve_rows_turned(a, b, n, 1, out);
+    else
+        c == 3 ? halve_rows(a, b, n, 3, out) : halve_rows(a, b, n, 1, out);
+}
+
 static void halve_even(const struct fdit_part *in, const struct fdit_axis *x,
                        const struct fdit_axis *y, uint8_t *out)
 {
@@ -33,29 +50,13 @@ static void halve_even(const struct fdit_part *in, const struct fdit_axis *x,
         ptrdiff_t first = (ptrdiff_t)(2 * x->lo - in->x) * in->channels;
         const uint8_t *a = fdit_part_row(in, 2 * (y->lo + i)) + first;
         const uint8_t *b = fdit_part_row(in, 2 * (y->lo + i) + 1) + first;
-        if (in->channels == 3)
-            halve_rows(a, b, x->n, 3, out);
-        else
-            halve_rows(a, b, x->n, 1, out);
+        fdit_halve_rows(a, b, x->n, in->channels, false, out);
     }
 }
 
 /* ------------------------------------------------------------------ a chain of steps */
 
-/* One step from a picture of in_w x in_h to out_w x out_h, of which columns x.lo..x.lo+x.n and rows
- * y.lo..y.lo+y.n are made. */
-struct step {
-    int in_w, in_h, out_w, out_h;
-    struct fdit_axis x, y;
-    bool even;
-};
-
-struct chain {
-    struct step steps[MAX_HALVINGS + 1];
-    int n;
-};
-
-static void chain_fini(struct chain *c)
+void fdit_chain_fini(struct fdit_chain *c)
 {
     for (int i = 0; i < c->n; i++) {
         fdit_axis_fini(&c->steps[i].x);
@@ -75,13 +76,13 @@ static int at_least_1(double side)
 
 /* Plans halvings while `side` (the short or the long one) is at least 2 size, then the bicubic
  * step. */
-static enum fdit_status chain_sizes(fdit_context *ctx, struct chain *c, int w, int h, int size,
-                                    bool long_side)
+static enum fdit_status chain_sizes(fdit_context *ctx, struct fdit_chain *c, const char *name, int w, int h,
+                                    int size, bool long_side)
 {
     c->n = 0;
     for (;;) {
         int side = (w < h) != long_side ? w : h;
-        struct step *s = &c->steps[c->n++];
+        struct fdit_chain_step *s = &c->steps[c->n++];
         s->in_w = w;
         s->in_h = h;
         if (side / 2 >= size) {
@@ -92,9 +93,8 @@ static enum fdit_status chain_sizes(fdit_context *ctx, struct chain *c, int w, i
         double scale = (double)size / side, long_out = rint((w > h ? w : h) * scale);
         if (long_out > MAX_SIDE)
             return fdit_fail(ctx, FDIT_ERROR_FORMAT,
-                             "a picture of %d x %d is too narrow for the "
-                             "size %d; remove it",
-                             c->steps[0].in_w, c->steps[0].in_h, size);
+                             "%s: a picture of %d x %d is too narrow for the size %d; cut it, or remove it",
+                             name, c->steps[0].in_w, c->steps[0].in_h, size);
         s->out_w = at_least_1(rint(w * scale)); /* half to even: the default of every thread */
         s->out_h = at_least_1(rint(h * scale));
         return FDIT_OK;
@@ -102,11 +102,11 @@ static enum fdit_status chain_sizes(fdit_context *ctx, struct chain *c, int w, i
 }
 
 /* From the last step back to the first: what each needs of the one before. */
-static enum fdit_status chain_axes(fdit_context *ctx, struct chain *c, int x, int y, int w, int h)
+static enum fdit_status chain_axes(fdit_context *ctx, struct fdit_chain *c, int x, int y, int w, int h)
 {
     enum fdit_status status = FDIT_OK;
     for (int i = c->n - 1; i >= 0; i--) {
-        struct step *s = &c->steps[i];
+        struct fdit_chain_step *s = &c->steps[i];
         enum fdit_filter filter = i == c->n - 1 ? FDIT_FILTER_BICUBIC : FDIT_FILTER_BOX;
         TRY(fdit_axis_init(ctx, &s->x, filter, s->in_w, s->out_w, x, w));
         TRY(fdit_axis_init(ctx, &s->y, filter, s->in_h, s->out_h, y, h));
@@ -121,8 +121,29 @@ out:
     return status;
 }
 
+enum fdit_status fdit_chain_check(fdit_context *ctx, const char *name, int w, int h, int size, bool pad)
+{
+    struct fdit_chain c;
+    return chain_sizes(ctx, &c, name, w, h, size, pad);
+}
+
+enum fdit_status fdit_chain_init(fdit_context *ctx, struct fdit_chain *c, const char *name, int w, int h,
+                                 int size, bool pad)
+{
+    enum fdit_status status = FDIT_OK;
+    memset(c, 0, sizeof *c);
+    TRY(chain_sizes(ctx, c, name, w, h, size, pad));
+    const struct fdit_chain_step *last = &c->steps[c->n - 1];
+    if (pad)
+        TRY(chain_axes(ctx, c, 0, 0, last->out_w, last->out_h));
+    else
+        TRY(chain_axes(ctx, c, (last->out_w - size) / 2, (last->out_h - size) / 2, size, size));
+out:
+    return status;
+}
+
 /* out [h][w][channels] of the last step's window. */
-static enum fdit_status chain_run(fdit_context *ctx, const struct chain *c,
+static enum fdit_status chain_run(fdit_context *ctx, const struct fdit_chain *c,
                                   const struct fdit_picture *in, uint8_t *out)
 {
     enum fdit_status status = FDIT_OK;
@@ -133,7 +154,7 @@ static enum fdit_status chain_run(fdit_context *ctx, const struct chain *c,
                               .row_bytes = (size_t)in->width * (size_t)channels,
                               .channels = channels };
     for (int i = 0; i < c->n; i++) {
-        const struct step *s = &c->steps[i];
+        const struct fdit_chain_step *s = &c->steps[i];
         uint8_t *to = out;
         if (i < c->n - 1) {
             TRY(fdit_alloc(ctx, (size_t)s->y.n, (size_t)s->x.n * (size_t)channels, &made));
@@ -161,7 +182,7 @@ out:
 
 /* ------------------------------------------------------------------ public */
 
-static enum fdit_status check_size(fdit_context *ctx, int size)
+enum fdit_status fdit_chain_check_size(fdit_context *ctx, int size)
 {
     if (size < 1 || (uint64_t)size * (uint64_t)size > FDIT_PICTURE_MAX_PIXELS)
         return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
@@ -197,16 +218,14 @@ enum fdit_status fdit_picture_crop(fdit_context *ctx, const struct fdit_picture 
                                    struct fdit_picture *out)
 {
     enum fdit_status status = FDIT_OK;
-    struct chain chain = { .n = 0 };
+    struct fdit_chain chain = { .n = 0 };
     memset(out, 0, sizeof *out);
-    TRY(check_size(ctx, size));
+    TRY(fdit_chain_check_size(ctx, size));
     TRY(fdit_picture_new(ctx, size, size, in->channels, out));
-    TRY(chain_sizes(ctx, &chain, in->width, in->height, size, false));
-    const struct step *last = &chain.steps[chain.n - 1];
-    TRY(chain_axes(ctx, &chain, (last->out_w - size) / 2, (last->out_h - size) / 2, size, size));
+    TRY(fdit_chain_init(ctx, &chain, "crop", in->width, in->height, size, false));
     TRY(chain_run(ctx, &chain, in, out->pixels));
 out:
-    chain_fini(&chain);
+    fdit_chain_fini(&chain);
     if (status != FDIT_OK)
         fdit_picture_fini(out);
     return status;
@@ -226,29 +245,35 @@ static void edge_colour(const uint8_t *p, int w, int h, int channels, uint8_t *c
         colour[c] = (uint8_t)((sum[c] + n / 2) / n);
 }
 
+void fdit_chain_place(const uint8_t *in, int w, int h, struct fdit_picture *out)
+{
+    uint8_t colour[3];
+    int size = out->width;
+    size_t channels = (size_t)out->channels, row = (size_t)w * channels;
+    edge_colour(in, w, h, out->channels, colour);
+    for (size_t i = 0; i < (size_t)size * (size_t)size; i++)
+        memcpy(out->pixels + i * channels, colour, channels);
+    size_t x = (size_t)(size - w) / 2, y = (size_t)(size - h) / 2;
+    for (size_t i = 0; i < (size_t)h; i++)
+        memcpy(out->pixels + ((y + i) * (size_t)size + x) * channels, in + i * row, row);
+}
+
 enum fdit_status fdit_picture_pad(fdit_context *ctx, const struct fdit_picture *in, int size,
                                   struct fdit_picture *out)
 {
     enum fdit_status status = FDIT_OK;
-    struct chain chain = { .n = 0 };
-    uint8_t *scaled = NULL, colour[3];
-    size_t channels = (size_t)in->channels;
+    struct fdit_chain chain = { .n = 0 };
+    uint8_t *scaled = NULL;
     memset(out, 0, sizeof *out);
-    TRY(check_size(ctx, size));
+    TRY(fdit_chain_check_size(ctx, size));
     TRY(fdit_picture_new(ctx, size, size, in->channels, out));
-    TRY(chain_sizes(ctx, &chain, in->width, in->height, size, true));
+    TRY(fdit_chain_init(ctx, &chain, "pad", in->width, in->height, size, true));
     int w = chain.steps[chain.n - 1].out_w, h = chain.steps[chain.n - 1].out_h;
-    TRY(chain_axes(ctx, &chain, 0, 0, w, h));
-    TRY(fdit_alloc(ctx, (size_t)h, (size_t)w * channels, &scaled));
+    TRY(fdit_alloc(ctx, (size_t)h, (size_t)w * (size_t)in->channels, &scaled));
     TRY(chain_run(ctx, &chain, in, scaled));
-    edge_colour(scaled, w, h, in->channels, colour);
-    for (size_t i = 0; i < (size_t)size * (size_t)size; i++)
-        memcpy(out->pixels + i * channels, colour, channels);
-    size_t x = (size_t)(size - w) / 2, y = (size_t)(size - h) / 2, row = (size_t)w * channels;
-    for (size_t i = 0; i < (size_t)h; i++)
-        memcpy(out->pixels + ((y + i) * (size_t)size + x) * channels, scaled + i * row, row);
+    fdit_chain_place(scaled, w, h, out);
 out:
-    chain_fini(&chain);
+    fdit_chain_fini(&chain);
     fdit_free(scaled);
     if (status != FDIT_OK)
         fdit_picture_fini(out);

@@ -12,3 +12,4 @@ fdit_sources += src/format/font.c src/format/font.h src/format/grid.c src/format
 fdit_sources += src/format/cache.c src/format/cache.h src/format/cache_layout.h src/format/cache_write.c
 fdit_sources += src/format/kind.c src/format/kind.h
 fdit_sources += src/format/picture_kind.c src/format/picture_probe.c src/format/picture_probe.h
+fdit_sources += src/format/picture_read.h src/format/rows.h src/format/chain.h src/format/fit.c src/format/fit.h
