@@ -59,7 +59,8 @@ static void cut_off(struct decoder *d)
     longjmp(d->back, 1);
 }
 
-/* Warnings about odd data: decoded as far as it goes, like everybody does; but not what is missing. */
+/* Warnings about odd data: decoded as far as it goes, like everybody does; but not what is missing.
+ */
 static void on_message(j_common_ptr jpeg, int level)
 {
     struct decoder *d = jpeg->client_data;
@@ -81,8 +82,8 @@ static void on_source(j_decompress_ptr jpeg)
     (void)jpeg;
 }
 
-/* All bytes are in memory: being asked for more means that they end too early, or that only the mark of the end
- * is missing, which is then put there; whoever misses pixels says so. */
+/* All bytes are in memory: being asked for more means that they end too early, or that only the
+ * mark of the end is missing, which is then put there; whoever misses pixels says so. */
 static boolean on_fill(j_decompress_ptr jpeg)
 {
     static const JOCTET end[2] = { 0xff, JPEG_EOI };
@@ -198,15 +199,18 @@ static enum fdit_status refuse(const struct decoder *d)
     if (d->no_memory)
         return fdit_fail(d->ctx, FDIT_ERROR_MEMORY, "out of memory in libjpeg");
     if (d->unsupported)
-        return fdit_fail(d->ctx, FDIT_ERROR_UNSUPPORTED, "%s: is a kind of JPEG that libjpeg does not read (%s); "
-                         "convert it to PNG", d->name, d->reason);
-    return fdit_fail(d->ctx, FDIT_ERROR_FORMAT, "%s: the JPEG picture of %zu bytes is %s (%s); get "
-                     "it again or remove it", d->name, d->n, d->cut_off ? "cut off" : "damaged",
-                     d->reason);
+        return fdit_fail(d->ctx, FDIT_ERROR_UNSUPPORTED,
+                         "%s: is a kind of JPEG that libjpeg does not read (%s); "
+                         "convert it to PNG",
+                         d->name, d->reason);
+    return fdit_fail(d->ctx, FDIT_ERROR_FORMAT,
+                     "%s: the JPEG picture of %zu bytes is %s (%s); get "
+                     "it again or remove it",
+                     d->name, d->n, d->cut_off ? "cut off" : "damaged", d->reason);
 }
 
-enum fdit_status fdit_jpeg_decode(fdit_context *ctx, const uint8_t *bytes, size_t n, const char *name,
-                                  const struct fdit_row_sink *sink)
+enum fdit_status fdit_jpeg_decode(fdit_context *ctx, const uint8_t *bytes, size_t n,
+                                  const char *name, const struct fdit_row_sink *sink)
 {
     enum fdit_status status = FDIT_OK;
     struct decoder d = { .ctx = ctx, .name = name, .sink = sink, .n = n };
@@ -226,15 +230,17 @@ out:
 
 #else
 
-enum fdit_status fdit_jpeg_decode(fdit_context *ctx, const uint8_t *bytes, size_t n, const char *name,
-                                  const struct fdit_row_sink *sink)
+enum fdit_status fdit_jpeg_decode(fdit_context *ctx, const uint8_t *bytes, size_t n,
+                                  const char *name, const struct fdit_row_sink *sink)
 {
     (void)bytes;
     (void)n;
     (void)sink;
-    return fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED, "%s: is JPEG, and this program was built without "
+    return fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED,
+                     "%s: is JPEG, and this program was built without "
                      "libjpeg; install libjpeg-turbo's headers and run configure again, or convert "
-                     "the pictures to PNG", name);
+                     "the pictures to PNG",
+                     name);
 }
 
 #endif

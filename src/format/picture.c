@@ -20,11 +20,12 @@ enum fdit_status fdit_picture_new(fdit_context *ctx, int width, int height, int 
     memset(out, 0, sizeof *out);
     if (width < 1 || height < 1 || (channels != 1 && channels != 3) ||
         (uint64_t)width * (uint64_t)height > FDIT_PICTURE_MAX_PIXELS)
-        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT, "a picture of %d x %d with %d channels is not "
-                         "possible; at most 2^28 pixels in 1 or 3 channels", width, height,
-                         channels);
-    enum fdit_status status = fdit_alloc(ctx, (size_t)width * (size_t)height, (size_t)channels,
-                                         &out->pixels);
+        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
+                         "a picture of %d x %d with %d channels is not "
+                         "possible; at most 2^28 pixels in 1 or 3 channels",
+                         width, height, channels);
+    enum fdit_status status =
+        fdit_alloc(ctx, (size_t)width * (size_t)height, (size_t)channels, &out->pixels);
     if (status == FDIT_OK) {
         out->width = width;
         out->height = height;
@@ -47,18 +48,21 @@ bool fdit_picture_is_name(const char *name)
            fdit_path_has_suffix(name, ".jpeg") || fdit_path_has_suffix(name, ".webp");
 }
 
-enum fdit_status fdit_picture_refuse(fdit_context *ctx, const uint8_t *bytes, size_t n, uint64_t size,
-                                     const char *name)
+enum fdit_status fdit_picture_refuse(fdit_context *ctx, const uint8_t *bytes, size_t n,
+                                     uint64_t size, const char *name)
 {
     struct fdit_picture_kind kind = fdit_picture_kind(bytes, n);
     if (size == 0)
         return fdit_fail(ctx, FDIT_ERROR_FORMAT, "%s: the picture is empty; get it again", name);
     if (kind.name)
-        return fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED, "%s: is %s, pictures must be PNG, JPEG or "
-                         "WebP; %s", name, kind.name, kind.remedy);
-    return fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED, "%s: is neither PNG nor JPEG nor WebP (%llu bytes, the "
-                     "first is 0x%02x); convert or remove it", name, (unsigned long long)size,
-                     n ? bytes[0] : 0);
+        return fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED,
+                         "%s: is %s, pictures must be PNG, JPEG or "
+                         "WebP; %s",
+                         name, kind.name, kind.remedy);
+    return fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED,
+                     "%s: is neither PNG nor JPEG nor WebP (%llu bytes, the "
+                     "first is 0x%02x); convert or remove it",
+                     name, (unsigned long long)size, n ? bytes[0] : 0);
 }
 
 /* ------------------------------------------------------------------ rules */
@@ -72,16 +76,18 @@ enum fdit_status fdit_orient_parse(fdit_context *ctx, const char *option, const 
                                    struct fdit_picture_rules *rules)
 {
     if (strcmp(text, "exif") != 0 && strcmp(text, "none") != 0)
-        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT, "%s %s: not known; give one of exif|none", option, text);
+        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT, "%s %s: not known; give one of exif|none",
+                         option, text);
     rules->exif = text[0] == 'e';
     return FDIT_OK;
 }
 
 static int digit(char c)
 {
-    return c >= '0' && c <= '9' ? c - '0'
+    return c >= '0' && c <= '9'   ? c - '0'
            : c >= 'a' && c <= 'f' ? c - 'a' + 10
-           : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                  : -1;
 }
 
 enum fdit_status fdit_matte_parse(fdit_context *ctx, const char *option, const char *text,
@@ -90,14 +96,18 @@ enum fdit_status fdit_matte_parse(fdit_context *ctx, const char *option, const c
     bool hex = text[0] == '#' && strlen(text) == 7;
     for (int i = 1; hex && i < 7; i++)
         hex = digit(text[i]) >= 0;
-    if (!hex && strcmp(text, "white") != 0 && strcmp(text, "black") != 0 && strcmp(text, "none") != 0)
-        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
-                         "%s %s: not a colour; give white, black, #rrggbb (as '#80c0ff'), or none to drop "
-                         "transparency without blending", option, text);
+    if (!hex && strcmp(text, "white") != 0 && strcmp(text, "black") != 0 &&
+        strcmp(text, "none") != 0)
+        return fdit_fail(
+            ctx, FDIT_ERROR_ARGUMENT,
+            "%s %s: not a colour; give white, black, #rrggbb (as '#80c0ff'), or none to drop "
+            "transparency without blending",
+            option, text);
     rules->matte = strcmp(text, "none") != 0;
     for (int c = 0; c < 3; c++)
         rules->ground[c] = hex ? (uint8_t)(16 * digit(text[1 + 2 * c]) + digit(text[2 + 2 * c]))
-                               : text[0] == 'w' ? 255 : 0;
+                           : text[0] == 'w' ? 255
+                                            : 0;
     return FDIT_OK;
 }
 
@@ -117,7 +127,8 @@ const char *fdit_matte_text(const struct fdit_picture_rules *rules, char out[8])
     return out;
 }
 
-void fdit_row_matte(const struct fdit_picture_rules *rules, const uint8_t *from, size_t n, uint8_t *to)
+void fdit_row_matte(const struct fdit_picture_rules *rules, const uint8_t *from, size_t n,
+                    uint8_t *to)
 {
     for (size_t i = 0; i < n; i++, from += 4, to += 3) {
         unsigned a = from[3];
@@ -130,9 +141,11 @@ void fdit_row_matte(const struct fdit_picture_rules *rules, const uint8_t *from,
 
 struct fdit_turn fdit_picture_turn(int orientation)
 {
-    return (struct fdit_turn){ .flip_x = orientation == 2 || orientation == 3 || orientation == 7 || orientation == 8,
-                               .flip_y = orientation == 3 || orientation == 4 || orientation == 6 || orientation == 7,
-                               .turned = orientation >= 5 };
+    return (struct fdit_turn){
+        .flip_x = orientation == 2 || orientation == 3 || orientation == 7 || orientation == 8,
+        .flip_y = orientation == 3 || orientation == 4 || orientation == 6 || orientation == 7,
+        .turned = orientation >= 5
+    };
 }
 
 /* ------------------------------------------------------------------ limits */
@@ -155,15 +168,17 @@ size_t fdit_picture_read_bytes(const struct fdit_picture_probe *p)
         bytes = 160 * w + (size_t)p->coefficients * 2;
         break;
     case FDIT_PICTURE_WEBP: /* libwebp: lossless all pixels as u32; alpha apart */
-        bytes = channels * pixels + (p->lossless ? 4 * pixels : 0) + (p->alpha ? pixels : 0) + 256 * w;
+        bytes =
+            channels * pixels + (p->lossless ? 4 * pixels : 0) + (p->alpha ? pixels : 0) + 256 * w;
         break;
     case FDIT_PICTURE_UNKNOWN: break;
     }
     return plus(fixed, bytes);
 }
 
-/* The fewest bytes that these pixels can be compressed to; 0: not known. Deflate makes at most 1032 bytes of
- * one. A block of a JPEG takes a bit in its first scan, and two where that is the only one. */
+/* The fewest bytes that these pixels can be compressed to; 0: not known. Deflate makes at most 1032
+ * bytes of one. A block of a JPEG takes a bit in its first scan, and two where that is the only
+ * one. */
 static uint64_t fewest_bytes(const struct fdit_picture_probe *p)
 {
     uint64_t w = p->width, h = p->height;
@@ -179,7 +194,9 @@ static uint64_t fewest_bytes(const struct fdit_picture_probe *p)
 
 static const char *layout(const struct fdit_picture_probe *p)
 {
-    return !p->interlaced ? "" : p->kind.format == FDIT_PICTURE_PNG ? "interlaced " : "progressive ";
+    return !p->interlaced                       ? ""
+           : p->kind.format == FDIT_PICTURE_PNG ? "interlaced "
+                                                : "progressive ";
 }
 
 enum fdit_status fdit_picture_read_check(fdit_context *ctx, const char *name,
@@ -188,40 +205,45 @@ enum fdit_status fdit_picture_read_check(fdit_context *ctx, const char *name,
 {
     uint64_t there = p->data_bytes < p->file_bytes ? p->data_bytes : p->file_bytes;
     if ((uint64_t)p->width * p->height > FDIT_PICTURE_MAX_PIXELS)
-        return fdit_fail(ctx, FDIT_ERROR_FORMAT, "%s: %u x %u are more than 2^28 pixels; make the "
-                         "picture smaller", name, p->width, p->height);
+        return fdit_fail(ctx, FDIT_ERROR_FORMAT,
+                         "%s: %u x %u are more than 2^28 pixels; make the "
+                         "picture smaller",
+                         name, p->width, p->height);
     if (there < fewest_bytes(p))
-        return fdit_fail(ctx, FDIT_ERROR_FORMAT, "%s: the %s picture is cut off: %llu bytes cannot hold "
-                         "%u x %u pixels; get it again or remove it", name, p->kind.name,
-                         (unsigned long long)there, p->width, p->height);
+        return fdit_fail(ctx, FDIT_ERROR_FORMAT,
+                         "%s: the %s picture is cut off: %llu bytes cannot hold "
+                         "%u x %u pixels; get it again or remove it",
+                         name, p->kind.name, (unsigned long long)there, p->width, p->height);
     if (!rules->limit || bytes <= rules->limit)
         return FDIT_OK;
-    const char *remedy = p->kind.format == FDIT_PICTURE_WEBP ? "save it as JPEG or PNG"
-                         : !p->interlaced                    ? "make it smaller"
+    const char *remedy = p->kind.format == FDIT_PICTURE_WEBP  ? "save it as JPEG or PNG"
+                         : !p->interlaced                     ? "make it smaller"
                          : p->kind.format == FDIT_PICTURE_PNG ? "save it without interlacing"
                                                               : "save it as a baseline JPEG";
-    return fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED, "%s: reading the %s%s picture of %u x %u takes %zu MiB, and "
-                     "the memory limit leaves %zu; %s, or give more --memory", name, layout(p), p->kind.name,
-                     p->width, p->height, (bytes >> 20) + 1, rules->limit >> 20, remedy);
+    return fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED,
+                     "%s: reading the %s%s picture of %u x %u takes %zu MiB, and "
+                     "the memory limit leaves %zu; %s, or give more --memory",
+                     name, layout(p), p->kind.name, p->width, p->height, (bytes >> 20) + 1,
+                     rules->limit >> 20, remedy);
 }
 
-enum fdit_status fdit_picture_read_failed(fdit_context *ctx, enum fdit_status status, const char *name,
-                                          const struct fdit_picture_probe *p)
+enum fdit_status fdit_picture_read_failed(fdit_context *ctx, enum fdit_status status,
+                                          const char *name, const struct fdit_picture_probe *p)
 {
     char prefix[64];
     if (status != FDIT_ERROR_MEMORY || !p->kind.name)
         return status;
     if (strncmp(fdit_context_message(ctx), name, strlen(name)) != 0) {
-        snprintf(prefix, sizeof prefix, "reading the %s%s picture of %u x %u", layout(p), p->kind.name, p->width,
-                 p->height);
+        snprintf(prefix, sizeof prefix, "reading the %s%s picture of %u x %u", layout(p),
+                 p->kind.name, p->width, p->height);
         fdit_fail_prefix(ctx, status, prefix);
         fdit_fail_prefix(ctx, status, name);
     }
     return status;
 }
 
-enum fdit_status fdit_picture_read_rows(fdit_context *ctx, const uint8_t *bytes, size_t n, const char *name,
-                                        const struct fdit_picture_probe *p,
+enum fdit_status fdit_picture_read_rows(fdit_context *ctx, const uint8_t *bytes, size_t n,
+                                        const char *name, const struct fdit_picture_probe *p,
                                         const struct fdit_picture_rules *rules,
                                         const struct fdit_row_sink *sink)
 {
@@ -259,8 +281,9 @@ static enum fdit_status whole_done(void *self, int y)
 {
     struct whole *w = self;
     if (w->turn.flip_x) {
-        struct fdit_picture row = { .width = w->picture.width, .height = 1, .channels = 3,
-                                    .pixels = whole_row(self, y) };
+        struct fdit_picture row = {
+            .width = w->picture.width, .height = 1, .channels = 3, .pixels = whole_row(self, y)
+        };
         fdit_picture_mirror(&row);
     }
     return FDIT_OK;
@@ -281,15 +304,18 @@ static enum fdit_status turn_whole(struct whole *w)
     return FDIT_OK;
 }
 
-enum fdit_status fdit_picture_decode_as(fdit_context *ctx, const uint8_t *bytes, size_t n, const char *name,
-                                        const struct fdit_picture_rules *rules, struct fdit_picture *out)
+enum fdit_status fdit_picture_decode_as(fdit_context *ctx, const uint8_t *bytes, size_t n,
+                                        const char *name, const struct fdit_picture_rules *rules,
+                                        struct fdit_picture *out)
 {
     enum fdit_status status = FDIT_OK;
     static const struct fdit_picture_rules plain = { .limit = 0 };
     struct fdit_picture_bytes from = fdit_picture_memory(bytes, n);
     struct fdit_picture_probe p = { .width = 0 };
     struct whole w = { .ctx = ctx };
-    struct fdit_row_sink sink = { .self = &w, .begin = whole_begin, .row = whole_row, .done = whole_done };
+    struct fdit_row_sink sink = {
+        .self = &w, .begin = whole_begin, .row = whole_row, .done = whole_done
+    };
     rules = rules ? rules : &plain;
     memset(out, 0, sizeof *out);
     TRY(fdit_picture_probe(ctx, &from, name, &p));

@@ -41,8 +41,8 @@ enum fdit_status fdit_picture_refuse(fdit_context *ctx, const uint8_t *bytes, si
 /* By the end of a file's name: .png, .jpg, .jpeg, .webp in any case. */
 bool fdit_picture_is_name(const char *name);
 
-/* How the pixels of a file become a picture. All zero: as they are stored, alpha dropped without blending (the
- * published pipeline's way). */
+/* How the pixels of a file become a picture. All zero: as they are stored, alpha dropped without blending
+ * (the published pipeline's way). */
 struct fdit_picture_rules {
     bool exif;         /* turn and mirror as EXIF says */
     bool matte;        /* blend transparent pixels over `ground`; else alpha is dropped */
@@ -62,10 +62,10 @@ const char *fdit_matte_text(const struct fdit_picture_rules *rules, char out[8])
 
 /* Any PNG, JPEG or WebP to RGB (channels 3): grey is copied to the three channels, palettes are looked up,
  * of 16 bits the high byte is taken, colour profiles are ignored; rules NULL: all zero. `name` stands in
- * messages. Broken or cut off: FDIT_ERROR_FORMAT; more than 2^28 pixels, or fewer bytes than so many pixels can
- * be held in: FDIT_ERROR_FORMAT before memory is allocated; JPEG in a build without libjpeg, WebP in one without
- * libwebp, another format, or more memory than the limit: FDIT_ERROR_UNSUPPORTED; out of memory:
- * FDIT_ERROR_MEMORY with the name and the size. */
+ * messages. Broken or cut off: FDIT_ERROR_FORMAT; more than 2^28 pixels, or fewer bytes than so many
+ * pixels can be held in: FDIT_ERROR_FORMAT before memory is allocated; JPEG in a build without libjpeg,
+ * WebP in one without libwebp, another format, or more memory than the limit: FDIT_ERROR_UNSUPPORTED; out
+ * of memory: FDIT_ERROR_MEMORY with the name and the size. */
 enum fdit_status fdit_picture_decode_as(fdit_context *ctx, const uint8_t *bytes, size_t n, const char *name,
                                         const struct fdit_picture_rules *rules, struct fdit_picture *out);
 /* The same with rules NULL. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * picture_probe.c: the headers of a picture, read from wherever its bytes lie, without the libraries
- * that decode: a few reads of the file, whatever its size. */
+ * picture_probe.c: the headers of a picture, read from wherever its bytes lie, without the
+ * libraries that decode: a few reads of the file, whatever its size. */
 #include "format/picture_probe.h"
 
 #include <string.h>
@@ -102,8 +102,8 @@ static int hex(int c)
     return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-/* EXIF as older programs kept it: tEXt "Raw profile type exif", with the bytes in hexadecimal behind two
- * lines. The beginning is enough for the directory. */
+/* EXIF as older programs kept it: tEXt "Raw profile type exif", with the bytes in hexadecimal
+ * behind two lines. The beginning is enough for the directory. */
 static int raw_profile(struct cursor *c, uint64_t at, uint64_t n)
 {
     static const char key[] = "Raw profile type exif";
@@ -171,7 +171,8 @@ static bool is_frame(int marker)
     return marker >= 0xc0 && marker <= 0xcf && marker != 0xc4 && marker != 0xc8 && marker != 0xcc;
 }
 
-/* Blocks of all components of a frame header with its components at p, of which n bytes are there. */
+/* Blocks of all components of a frame header with its components at p, of which n bytes are there.
+ */
 static uint64_t count_blocks(const uint8_t *p, size_t n, const struct fdit_picture_probe *out)
 {
     uint32_t most_h = 1, most_v = 1;
@@ -272,7 +273,8 @@ static bool probe_webp(struct cursor *c, struct fdit_picture_probe *out)
             out->width = le24(p + 4) + 1;
             out->height = le24(p + 7) + 1;
         } else if (!memcmp(tag, "EXIF", 4)) {
-            out->orientation = exif_orientation(c, body, length < LONGEST_EXIF ? length : LONGEST_EXIF);
+            out->orientation =
+                exif_orientation(c, body, length < LONGEST_EXIF ? length : LONGEST_EXIF);
         } else if (!memcmp(tag, "VP8", 3)) {
             webp_frame(c, tag, body, extended, out);
             out->data_bytes += length;
@@ -296,8 +298,9 @@ static bool read_memory(void *self, uint64_t at, void *to, size_t n)
 
 struct fdit_picture_bytes fdit_picture_memory(const uint8_t *bytes, size_t n)
 {
-    return (struct fdit_picture_bytes){ .self = (void *)(uintptr_t)bytes, .n = n, .read = read_memory,
-                                         .memory = bytes };
+    return (struct fdit_picture_bytes){
+        .self = (void *)(uintptr_t)bytes, .n = n, .read = read_memory, .memory = bytes
+    };
 }
 
 static enum fdit_status refuse(fdit_context *ctx, struct cursor *c, const char *name)
@@ -324,9 +327,10 @@ enum fdit_status fdit_picture_probe(fdit_context *ctx, const struct fdit_picture
     case FDIT_PICTURE_UNKNOWN: return refuse(ctx, &c, name);
     }
     if (!good)
-        return fdit_fail(ctx, FDIT_ERROR_FORMAT,
-                         "%s: the %s picture of %llu bytes is cut off or damaged (no header that makes sense); "
-                         "get it again or remove it",
-                         name, out->kind.name, (unsigned long long)from->n);
+        return fdit_fail(
+            ctx, FDIT_ERROR_FORMAT,
+            "%s: the %s picture of %llu bytes is cut off or damaged (no header that makes sense); "
+            "get it again or remove it",
+            name, out->kind.name, (unsigned long long)from->n);
     return FDIT_OK;
 }

@@ -43,8 +43,8 @@ enum fdit_status fdit_resample(fdit_context *ctx, const struct fdit_part *in,
                                const struct fdit_axis *x, const struct fdit_axis *y, uint8_t *out);
 
 enum { FDIT_RESAMPLE_SLACK = 16 };
-/* One row of RGB along x: out [x->n][3] from `in`, whose first pixel is number x0; FDIT_RESAMPLE_SLACK bytes behind
- * it can be read. */
+/* One row of RGB along x: out [x->n][3] from `in`, whose first pixel is number x0; FDIT_RESAMPLE_SLACK
+ * bytes behind it can be read. */
 void fdit_resample_along(const struct fdit_axis *x, const uint8_t *in, int x0, uint8_t *out);
 /* Output o - y->lo of the axis along y: n bytes from rows[0 .. taps). */
 void fdit_resample_down(const struct fdit_axis *y, int o, const uint8_t *const *rows, size_t n, uint8_t *out);

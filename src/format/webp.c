@@ -91,9 +91,9 @@ static VP8StatusCode decode_first(const uint8_t *bytes, size_t n, const struct c
         if (!frame.complete)
             code = VP8_STATUS_NOT_ENOUGH_DATA;
         else if (inside)
-            code = decode_frame(frame.fragment.bytes, frame.fragment.size, frame.width, frame.height, p,
-                                p->pixels + (size_t)frame.y_offset * p->row_bytes +
-                                    pixel * (size_t)frame.x_offset);
+            code = decode_frame(
+                frame.fragment.bytes, frame.fragment.size, frame.width, frame.height, p,
+                p->pixels + (size_t)frame.y_offset * p->row_bytes + pixel * (size_t)frame.x_offset);
         WebPDemuxReleaseIterator(&frame);
     } else if (state != WEBP_DEMUX_DONE) {
         code = VP8_STATUS_NOT_ENOUGH_DATA;
@@ -120,8 +120,9 @@ out:
     return status;
 }
 
-enum fdit_status fdit_webp_decode(fdit_context *ctx, const uint8_t *bytes, size_t n, const char *name,
-                                  const struct fdit_picture_rules *rules, const struct fdit_row_sink *sink)
+enum fdit_status fdit_webp_decode(fdit_context *ctx, const uint8_t *bytes, size_t n,
+                                  const char *name, const struct fdit_picture_rules *rules,
+                                  const struct fdit_row_sink *sink)
 {
     enum fdit_status status = FDIT_OK;
     WebPBitstreamFeatures f;
@@ -133,7 +134,8 @@ enum fdit_status fdit_webp_decode(fdit_context *ctx, const uint8_t *bytes, size_
         TRY(refuse(ctx, name, n, code));
     p.width = f.width;
     p.height = f.height;
-    p.alpha = rules->matte && (f.has_alpha || f.has_animation); /* what a frame does not cover is transparent */
+    p.alpha = rules->matte &&
+              (f.has_alpha || f.has_animation); /* what a frame does not cover is transparent */
     p.row_bytes = (p.alpha ? 4 : 3) * (size_t)f.width;
     TRY(fdit_alloc(ctx, (size_t)f.height, p.row_bytes, &p.pixels));
     code = f.has_animation ? decode_first(bytes, n, &p)
@@ -148,8 +150,9 @@ out:
 
 #else
 
-enum fdit_status fdit_webp_decode(fdit_context *ctx, const uint8_t *bytes, size_t n, const char *name,
-                                  const struct fdit_picture_rules *rules, const struct fdit_row_sink *sink)
+enum fdit_status fdit_webp_decode(fdit_context *ctx, const uint8_t *bytes, size_t n,
+                                  const char *name, const struct fdit_picture_rules *rules,
+                                  const struct fdit_row_sink *sink)
 {
     (void)bytes;
     (void)n;

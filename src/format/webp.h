@@ -5,8 +5,8 @@
 
 #include "format/rows.h"
 
-/* Rows for the sink; of the rules only the matte counts. Of an animation, the first frame on its canvas; what it
- * does not cover is transparent (black where alpha is dropped). */
+/* Rows for the sink; of the rules only the matte counts. Of an animation, the first frame on its canvas;
+ * what it does not cover is transparent (black where alpha is dropped). */
 enum fdit_status fdit_webp_decode(fdit_context *ctx, const uint8_t *bytes, size_t n, const char *name,
                                   const struct fdit_picture_rules *rules, const struct fdit_row_sink *sink);
 
