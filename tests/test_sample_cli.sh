@@ -125,7 +125,7 @@ done
 good inspect area/new --pictures --json
 checks=$((checks + 1))
 grep -q '"pictures_decoded": 12' stdout || fail "the folder is no data set of 12 pictures" "$(cat stdout)"
-bad 1 'run.json,--guidance_4.0,2.5,--overwrite' $both $out $fast --per-class 3 --seed 5 --guidance 2.5
+bad 1 'run.json,--guidance_2.0,2.5,--overwrite' $both $out $fast --per-class 3 --seed 5 --guidance 2.5
 bad 1 'weights' $base --delta area/run/checkpoints/step-2.safetensors --weights-from raw $out $fast --seed 5 \
     --per-class 3
 cp -r area/new area/copy
@@ -145,7 +145,7 @@ checks=$((checks + 1))
 diff -r area/new area/shards >difference || fail "shards make other pictures" "$(cat difference)"
 good sample $both --out area/tar $fast --per-class 3 --seed 5 --tar --quiet
 mkdir area/unpacked
-(cd area/unpacked && tar xf ../tar/pictures-00000.tar && rm ./*/*.cls && cp ../new/run.json .)
+(cd area/unpacked && tar xf ../tar/pictures-00000.tar && rm ./*/*.cls ./*/*.json __taxonomy__ && cp ../new/run.json .)
 checks=$((checks + 1))
 diff -r area/new area/unpacked >difference || fail "archives hold other pictures" "$(cat difference)"
 good inspect area/tar/pictures-00000.tar

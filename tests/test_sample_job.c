@@ -149,6 +149,8 @@ static struct fdit_sample_options job(const char *out)
     o.out = out ? keep(2, out) : NULL;
     o.steps = 3;
     o.per_class = 3;
+    o.guidance.w = 4;
+    o.clip_x0 = 0;
     return o;
 }
 
@@ -533,7 +535,7 @@ START_TEST(test_other_options)
     p.steps = 4;
     must_fail(&p, FDIT_ERROR_FORMAT, "--steps 3, now it is 4");
     p = o;
-    p.clip_x0 = true;
+    p.clip_x0 = 1;
     must_fail(&p, FDIT_ERROR_FORMAT, "--clip-x0");
     p = o;
     p.guide = "none";
@@ -715,7 +717,8 @@ START_TEST(test_tar)
     o.batch = 4;
     must(&o);
     ck_assert_ok(ctx, fdit_tar_open(ctx, test_path(folder, "tar/pictures-00000.tar"), 0, &tar));
-    ck_assert_uint_eq(fdit_tar_count(tar), 30);
+    ck_assert_uint_eq(fdit_tar_count(tar), 1 + 3 * 15);
+    ck_assert_str_eq(fdit_tar_at(tar, 0)->name, "__taxonomy__");
     for (int c = 0; c < CLASSES; c++)
         for (int k = 0; k < 3; k++) {
             char name[64], id[16];
@@ -729,6 +732,16 @@ START_TEST(test_tar)
             snprintf(id, sizeof id, "%d", c);
             ck_assert_msg(fdit_tar_find(tar, name, &at), "%s", name);
             ck_assert(!memcmp(fdit_tar_data(tar, at), id, strlen(id)));
+            snprintf(name, sizeof name, "%s/%s-%d.json", encoded[c], encoded[c], k);
+            ck_assert_msg(fdit_tar_find(tar, name, &at), "%s", name);
+            json_t *j = NULL;
+            ck_assert_ok(ctx, fdit_json_parse(ctx, name, (const char *)fdit_tar_data(tar, at),
+                                              (size_t)fdit_tar_at(tar, at)->size, 8, &j));
+            ck_assert_str_eq(json_string_value(json_object_get(j, "class")), names[c]);
+            ck_assert_int_eq(json_integer_value(json_object_get(j, "id")), c);
+            ck_assert_str_eq(json_string_value(json_object_get(json_object_get(j, "ranks"), "family")),
+                             c < 3 ? "u" : "v");
+            json_decref(j);
         }
     fdit_tar_close(tar);
     ck_assert(!is_there("tar/two"));

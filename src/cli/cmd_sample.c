@@ -13,6 +13,7 @@
 struct args {
     struct fdit_sample_options o;
     int values; /* ema, raw */
+    bool clip, no_clip;
 };
 
 /* What a job's hooks need. */
@@ -116,7 +117,7 @@ static const struct fdit_option options[] = {
         "only every N-th picture, from the I-th on (I from 0); shards may share --out"),
     FDIT_HEADING("Sampling"),
     FDIT_OPTION("guidance", "W", REAL, struct args, o.guidance.w,
-                "scale of the guidance, 1 for none (default 4)"),
+                "scale of the guidance, 1 for none (default: 2 for models of pixels, 4 on latents)"),
     FDIT_OPTION("guide", "GUIDE", TEXT, struct args, o.guide,
                 "superclass, superclass:RANK, empty, random, base, delta:FILE or none (default: as "
                 "trained)"),
@@ -128,8 +129,9 @@ static const struct fdit_option options[] = {
     FDIT_OPTION_CALL("sampler", "ddpm|ddim[:ETA]|dpm++", parse_sampler,
                      "the sampler (default ddpm)"),
     FDIT_OPTION_CALL("steps", "N", parse_steps, "its steps (default: ddpm 250, ddim 50, dpm++ 20)"),
-    FDIT_OPTION("clip-x0", NULL, FLAG, struct args, o.clip_x0,
-                "clamp the predicted picture to [-1, 1] in each step"),
+    FDIT_OPTION("clip-x0", NULL, FLAG, struct args, clip,
+                "clamp the predicted picture to [-1, 1] in each step (default for models of pixels)"),
+    FDIT_OPTION("no-clip-x0", NULL, FLAG, struct args, no_clip, "do not (default on latents)"),
     FDIT_OPTION_CALL("rng", "philox|torch-cpu|torch-cuda", parse_rng,
                      "random numbers: the program's own (default), or PyTorch's for comparison"),
     FDIT_OPTION(
@@ -206,22 +208,30 @@ static void print_picture(void *user, const struct fdit_sample_picture *p)
     fdit_json_fini(&b);
 }
 
+/* "guide superclass:genus, w = 2, x0 clipped (defaults for pixels)" */
+static void guidance_text(const struct fdit_sample_summary *s, char text[256])
+{
+    char w[40] = "";
+    if (strcmp(s->guide, "none") != 0)
+        snprintf(w, sizeof w, ", w = %g", s->w);
+    snprintf(text, 256, "%s%s%s%s%s", *w ? "guide " : "no guide", *w ? s->guide : "", w,
+             s->clip_x0 ? ", x0 clipped" : "", s->settled ? " (defaults for pixels)" : "");
+}
+
 static void print_summary(struct fdit_cli *cli, const struct args *a, const char *devices,
                           const struct fdit_sample_summary *s)
 {
-    char plan[32], whole[32], peak[32], sampler[40];
+    char plan[32], whole[32], peak[32], sampler[40], guide[256];
     fdit_format_size(s->plan_bytes, plan);
     fdit_format_size(s->process_plan_bytes, whole);
     fdit_format_size(s->peak_bytes, peak);
     fdit_sampler_format(&a->o.sampler, sampler);
     fdit_cli_note(cli, "%zu pictures of %zu classes: %zu sampled, %zu kept", s->pictures,
                   s->classes, s->computed, s->kept);
+    guidance_text(s, guide);
     if (s->computed)
-        fdit_cli_note(
-            cli,
-            "%.3g pictures/s, %.1f GFLOP/s, %.1f s with %s in %d steps, guide %s, w = %g, on %s",
-            s->pictures_per_second, s->gflops, s->seconds, sampler, s->steps, s->guide,
-            a->o.guidance.w, devices);
+        fdit_cli_note(cli, "%.3g pictures/s, %.1f GFLOP/s, %.1f s with %s in %d steps, %s, on %s",
+                      s->pictures_per_second, s->gflops, s->seconds, sampler, s->steps, guide, devices);
     fdit_cli_note(cli, "peak memory %s; planned were %s, for the device %s, batch %d", peak, whole,
                   plan, s->batch);
     if (s->sheet_classes && s->sheet_classes < s->classes)
@@ -252,6 +262,10 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
     char *devices = NULL;
     (void)n;
     (void)operands;
+    if (a->clip && a->no_clip)
+        FAIL(cli->ctx, FDIT_ERROR_ARGUMENT, "--clip-x0 and --no-clip-x0: give one of the two");
+    if (a->clip || a->no_clip)
+        a->o.clip_x0 = a->clip;
     a->o.values = a->values == 0 ? FDIT_VALUES_EMA : FDIT_VALUES_RAW;
     a->o.memory = cli->memory;
     a->o.storage = fdit_cli_storage(cli);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "sample/identity.h"
 
+#include "core/file.h"
 #include "core/mem.h"
 #include "format/json.h"
 
@@ -29,6 +30,18 @@ static void put_hex(struct fdit_json *b, json_t *to, const char *key, uint64_t v
     fdit_json_put_text(b, to, key, text);
 }
 
+/* Of the whole text so far. */
+static enum fdit_status hash_text(fdit_context *ctx, const struct fdit_json *b, char out[17])
+{
+    enum fdit_status status = FDIT_OK;
+    char *text = NULL;
+    TRY(fdit_json_end(ctx, b, "run.json", JSON_COMPACT | JSON_SORT_KEYS | JSON_REAL_PRECISION(17), &text));
+    snprintf(out, 17, "%016" PRIx64, fnv(fnv_start, text, strlen(text)));
+out:
+    fdit_free(text);
+    return status;
+}
+
 static uint64_t hash_request(const struct fdit_request *r)
 {
     uint64_t hash = fnv(fnv_start, &r->shards, sizeof r->shards);
@@ -39,9 +52,9 @@ static uint64_t hash_request(const struct fdit_request *r)
     return hash;
 }
 
-/* Key for key the long options of `finediffusion sample`. */
-static void put_options(struct fdit_json *b, const struct fdit_sample_options *o,
-                        const struct fdit_subject *s, const struct fdit_request *request, int steps)
+/* Key for key the long options of `finediffusion sample` that decide a picture of given class and seed. */
+static json_t *put_options(struct fdit_json *b, const struct fdit_sample_options *o,
+                           const struct fdit_subject *s, int steps)
 {
     char sampler[40], interval[40];
     static const char *const rngs[] = { "philox", "torch-cpu", "torch-cuda" };
@@ -58,12 +71,19 @@ static void put_options(struct fdit_json *b, const struct fdit_sample_options *o
     }
     fdit_json_put_text(b, j, "sampler", sampler);
     fdit_json_put_int(b, j, "steps", steps);
-    fdit_json_put_bool(b, j, "clip-x0", o->clip_x0);
-    fdit_json_put_int(b, j, "seed", (int64_t)o->seed);
+    fdit_json_put_bool(b, j, "clip-x0", o->clip_x0 > 0);
     fdit_json_put_text(b, j, "rng", rngs[o->rng]);
     fdit_json_put_text(b, j, "weights", fdit_dtype_name(o->storage));
     if (o->precision != FDIT_F32) /* absent in the files of older programs */
         fdit_json_put_text(b, j, "precision", fdit_dtype_name(o->precision));
+    return j;
+}
+
+/* And those that decide what is in the folder. */
+static void put_more_options(struct fdit_json *b, json_t *j, const struct fdit_sample_options *o,
+                             const struct fdit_request *request)
+{
+    fdit_json_put_int(b, j, "seed", (int64_t)o->seed);
     fdit_json_put_bool(b, j, "tar", o->tar);
     if (o->tar)
         put_hex(b, j, "classes", hash_request(request));
@@ -94,31 +114,38 @@ enum fdit_status fdit_identity_init(fdit_context *ctx, const struct fdit_sample_
     if (vae) /* without one the text is as it was before there were any */
         put_hex(&b, NULL, "vae", vae);
     put_hex(&b, NULL, "taxonomy", fnv(fnv_start, taxonomy, strlen(taxonomy)));
-    put_options(&b, o, s, request, steps);
-    TRY(fdit_json_end(ctx, &b, "run.json", JSON_COMPACT | JSON_SORT_KEYS | JSON_REAL_PRECISION(17), &text));
-    snprintf(out->hash, sizeof out->hash, "%016" PRIx64, fnv(fnv_start, text, strlen(text)));
+    json_t *list = put_options(&b, o, s, steps);
+    TRY(hash_text(ctx, &b, out->picture));
+    snprintf(out->weights, sizeof out->weights, "%016" PRIx64, weights);
+    TRY(fdit_json_dump(ctx, list, JSON_COMPACT | JSON_SORT_KEYS | JSON_REAL_PRECISION(17), &out->options));
+    put_more_options(&b, list, o, request);
+    TRY(hash_text(ctx, &b, out->before));
+    fdit_json_put_text(&b, NULL, "pictures", out->picture);
+    TRY(hash_text(ctx, &b, out->hash));
     fdit_json_put_text(&b, NULL, "hash", out->hash);
-    fdit_free(text);
-    text = NULL;
     TRY(fdit_json_end(ctx, &b, "run.json", JSON_INDENT(1) | JSON_SORT_KEYS | JSON_REAL_PRECISION(17), &text));
     TRY(fdit_strf(ctx, &out->text, "%s\n", text));
 out:
     fdit_json_fini(&b);
     fdit_free(text);
     fdit_free(taxonomy);
+    if (status != FDIT_OK)
+        fdit_identity_fini(out);
     return status;
 }
 
 void fdit_identity_fini(struct fdit_identity *id)
 {
     fdit_free(id->text);
+    fdit_free(id->options);
     *id = (struct fdit_identity){ .text = NULL };
 }
 
 static const char remedy[] = "choose another --out, or --overwrite to replace its pictures";
 
 enum fdit_status fdit_identity_compare(fdit_context *ctx, const struct fdit_identity *id,
-                                       const char *path, const char *text, size_t n)
+                                       const char *path, const char *text, size_t n, bool *older,
+                                       bool *ours)
 {
     enum fdit_status status = FDIT_OK;
     static const char *const parts[] = { "weights", "guide_weights", "vae", "taxonomy" };
@@ -127,6 +154,7 @@ enum fdit_status fdit_identity_compare(fdit_context *ctx, const struct fdit_iden
     json_t *mine = NULL, *root = NULL, *value;
     const char *key;
     char was[200], is[200];
+    *older = *ours = false;
     TRY(fdit_json_parse(ctx, path, id->text, strlen(id->text), 16, &mine));
     status = fdit_json_parse(ctx, path, text, n, 16, &root);
     if (status == FDIT_ERROR_MEMORY)
@@ -134,8 +162,10 @@ enum fdit_status fdit_identity_compare(fdit_context *ctx, const struct fdit_iden
     const json_t *old = json_object_get(root, "options");
     const char *hash = json_string_value(json_object_get(root, "hash"));
     if (!hash || !json_is_object(old))
-        FAIL(ctx, FDIT_ERROR_FORMAT, "%s was not written by this program; %s", path, remedy);
-    if (!strcmp(hash, id->hash))
+        FAIL(ctx, FDIT_ERROR_FORMAT, "%s was not written by this program; choose another --out", path);
+    *ours = true;
+    *older = !strcmp(hash, id->before);
+    if (*older || !strcmp(hash, id->hash))
         goto out;
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
         const json_t *a = json_object_get(mine, parts[i]), *b = json_object_get(root, parts[i]);
@@ -160,5 +190,34 @@ enum fdit_status fdit_identity_compare(fdit_context *ctx, const struct fdit_iden
 out:
     json_decref(root);
     json_decref(mine);
+    return status;
+}
+
+enum fdit_status fdit_identity_older_defaults(fdit_context *ctx, const char *dir, double *w, int *clip)
+{
+    enum fdit_status status = FDIT_OK;
+    char *path = NULL;
+    json_t *root = NULL;
+    bool there;
+    TRY(fdit_path_join(ctx, dir, "run.json", &path));
+    TRY(fdit_file_regular(ctx, path, &there));
+    if (!there)
+        goto out;
+    status = fdit_json_read(ctx, path, (size_t)1 << 20, 16, &root);
+    if (status == FDIT_ERROR_FORMAT)
+        status = FDIT_OK; /* not ours: refused later, by name */
+    TRY(status);
+    const char *format = json_string_value(json_object_get(root, "format"));
+    const json_t *o = json_object_get(root, "options");
+    if (!format || strcmp(format, IDENTITY_FORMAT) != 0 || json_object_get(root, "pictures"))
+        goto out;
+    const json_t *old_w = json_object_get(o, "guidance"), *old_clip = json_object_get(o, "clip-x0");
+    if (json_is_number(old_w) && json_number_value(old_w) == 4)
+        *w = 4;
+    if (json_is_false(old_clip))
+        *clip = 0;
+out:
+    json_decref(root);
+    fdit_free(path);
     return status;
 }

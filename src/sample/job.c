@@ -23,7 +23,8 @@ enum { AIM_TOKENS = 4096, AIM_PICTURES = 64 };
 
 /* Everything a job holds, in the order of its making. */
 struct job {
-    const struct fdit_sample_options *o;
+    const struct fdit_sample_options *o; /* = &options */
+    struct fdit_sample_options options;  /* with what was left to the model filled in */
     const struct fdit_sample_hooks *hooks;
     struct fdit_sample_summary *summary;
     fdit_device *dev;
@@ -36,6 +37,8 @@ struct job {
     struct fdit_vae *vae;  /* NULL: none */
     struct fdit_plan plan; /* of all three, for people and the limit */
     struct fdit_identity identity;
+    struct fdit_caption caption;
+    char *model_name, sampler_text[40];
     struct fdit_album *album;
     struct fdit_contact *contact;
     size_t item; /* numbers of one picture */
@@ -96,7 +99,7 @@ static enum fdit_status plan_models(fdit_context *ctx, struct job *j, int batch)
                                         .steps = o->steps,
                                         .guidance = o->guidance,
                                         .guided = j->subject.guide != FDIT_GUIDE_NONE,
-                                        .clip_x0 = o->clip_x0,
+                                        .clip_x0 = o->clip_x0 > 0,
                                         .batch = batch,
                                         .noise = o->rng,
                                         .on_step = on_step,
@@ -268,21 +271,85 @@ out:
     return status;
 }
 
+/* What was left to the model. A folder that an older program began goes on as it was begun. */
+static enum fdit_status settle(fdit_context *ctx, struct job *j)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_sample_options *o = &j->options;
+    bool pixels = j->decodable && !j->vae;
+    double w = NAN;
+    int clip = -1;
+    if (o->out && !o->overwrite && pixels)
+        TRY(fdit_identity_older_defaults(ctx, o->out, &w, &clip));
+    if (isnan(o->guidance.w) && !isnan(w)) {
+        o->guidance.w = w;
+        fdit_log(ctx, FDIT_LOG_WARNING, "%s was begun with --guidance %g and goes on with it", o->out, w);
+    }
+    if (o->clip_x0 < 0 && clip == 0) {
+        o->clip_x0 = 0;
+        fdit_log(ctx, FDIT_LOG_WARNING, "%s was begun without --clip-x0 and goes on so", o->out);
+    }
+    j->summary->settled = pixels && (isnan(o->guidance.w) || o->clip_x0 < 0);
+    fdit_sample_settle(o, pixels);
+    if (j->subject.guide == FDIT_GUIDE_NONE)
+        j->summary->w = 1;
+    else
+        j->summary->w = o->guidance.w;
+    j->summary->clip_x0 = o->clip_x0 > 0;
+    if (j->subject.guide != FDIT_GUIDE_NONE &&
+        (o->guidance.w > FDIT_SAMPLE_ODD_GUIDANCE || o->guidance.w < 0))
+        fdit_log(ctx, FDIT_LOG_WARNING, "--guidance %g: %s; pictures usually come from 1 to 10",
+                 o->guidance.w,
+                 o->guidance.w < 0 ? "below 0 leads away from the class"
+                                   : "so much leaves no picture");
+out:
+    return status;
+}
+
+/* Killed jobs leave temporary files beside the files that they were writing. */
+static void clean_beside(const char *path)
+{
+    char *folder = NULL;
+    if (path && fdit_path_folder(NULL, path, &folder) == FDIT_OK)
+        fdit_folder_clean(NULL, folder, NULL);
+    fdit_free(folder);
+}
+
+static enum fdit_status open_album(fdit_context *ctx, struct job *j)
+{
+    enum fdit_status status = FDIT_OK;
+    const struct fdit_sample_options *o = j->o;
+    uint64_t vae = 0;
+    if (j->vae)
+        TRY(fdit_vae_hash(ctx, j->vae, &vae));
+    TRY(fdit_album_new(ctx, o->out, &j->request, j->subject.taxonomy, j->decodable, o->tar, j->size,
+                       &j->album));
+    TRY(fdit_identity_init(ctx, o, &j->subject, &j->request, j->summary->steps, vae, &j->identity));
+    TRY(fdit_config_name(ctx, &j->subject.files.config, &j->model_name));
+    fdit_sampler_format(&o->sampler, j->sampler_text);
+    j->caption = (struct fdit_caption){ .identity = &j->identity,
+                                        .model = j->model_name,
+                                        .sampler = j->sampler_text,
+                                        .guide = j->subject.guide_text,
+                                        .w = o->guidance.w,
+                                        .clip_x0 = o->clip_x0 > 0,
+                                        .steps = j->summary->steps,
+                                        .width = j->size,
+                                        .height = j->size };
+    TRY(fdit_album_check(ctx, j->album, &j->identity, o->overwrite));
+out:
+    return status;
+}
+
 static enum fdit_status open_outputs(fdit_context *ctx, struct job *j)
 {
     enum fdit_status status = FDIT_OK;
     const struct fdit_sample_options *o = j->o;
     size_t pixels = (size_t)j->size * (size_t)j->size;
-    uint64_t vae = 0;
-    if (o->out) {
-        if (j->vae)
-            TRY(fdit_vae_hash(ctx, j->vae, &vae));
-        TRY(fdit_album_new(ctx, o->out, &j->request, j->subject.taxonomy, j->decodable, o->tar,
-                           &j->album));
-        TRY(fdit_identity_init(ctx, o, &j->subject, &j->request, j->summary->steps, vae,
-                               &j->identity));
-        TRY(fdit_album_check(ctx, j->album, &j->identity, o->overwrite));
-    }
+    if (o->out)
+        TRY(open_album(ctx, j));
+    clean_beside(o->grid);
+    clean_beside(o->latents);
     if (o->grid) {
         TRY(fdit_contact_new(ctx, &j->request, j->subject.taxonomy, j->size, j->channels,
                              o->grid_real, &j->contact));
@@ -522,7 +589,7 @@ static enum fdit_status work(fdit_context *ctx, struct job *j)
     if (needed)
         TRY(load_models(ctx, j));
     if (j->album)
-        TRY(fdit_album_begin(ctx, j->album, &j->identity));
+        TRY(fdit_album_begin(ctx, j->album, &j->identity, &j->caption));
     j->summary->kept = kept;
     j->done = j->o->latents ? 0 : j->request.n - needed;
     if (j->hooks && j->hooks->on_start)
@@ -531,8 +598,9 @@ static enum fdit_status work(fdit_context *ctx, struct job *j)
     if (needed || j->o->latents)
         status = sample_all(ctx, j);
     summarise(j, fdit_clock_seconds() - began);
+    size_t lost = j->album ? fdit_album_unfinished(j->album) : 0;
     if (status == FDIT_INTERRUPTED)
-        FAIL(ctx, status, "stopped after %zu of %zu pictures; %s", j->done, j->request.n,
+        FAIL(ctx, status, "stopped after %zu of %zu pictures; %s", j->done - lost, j->request.n,
              j->album && j->decodable ? "the same command goes on with the others"
                                       : "nothing was written");
     TRY(status);
@@ -552,6 +620,7 @@ static void close_job(struct job *j)
     fdit_album_free(j->album);
     fdit_contact_free(j->contact);
     fdit_identity_fini(&j->identity);
+    fdit_free(j->model_name);
     fdit_picture_fini(&j->picture);
     fdit_request_fini(&j->request);
     fdit_subject_close(&j->subject);
@@ -570,8 +639,9 @@ enum fdit_status fdit_sample_run(fdit_context *ctx, fdit_device *dev,
     struct fdit_sample_summary own;
     const struct fdit_sample_options *o = options;
     struct job j = {
-        .o = options, .hooks = hooks, .dev = dev, .summary = summary ? summary : &own
+        .options = *options, .hooks = hooks, .dev = dev, .summary = summary ? summary : &own
     };
+    j.o = &j.options;
     *j.summary = (struct fdit_sample_summary){ 0 };
     TRY(fdit_sample_check(ctx, options, plan_only));
     TRY(fdit_subject_open(ctx, options, &j.subject));
@@ -580,6 +650,7 @@ enum fdit_status fdit_sample_run(fdit_context *ctx, fdit_device *dev,
     const struct fdit_model_config *c = &j.subject.files.config;
     j.item = (size_t)c->channels * (size_t)c->input_size * (size_t)c->input_size;
     TRY(open_decoder(ctx, &j));
+    TRY(settle(ctx, &j));
     j.summary->classes = j.request.n_classes;
     j.summary->pictures = j.request.n;
     snprintf(j.summary->guide, sizeof j.summary->guide, "%s", j.subject.guide_text);

@@ -33,6 +33,9 @@ struct fdit_sample_summary {
     size_t computed, kept;
     int steps, batch;
     char guide[128];                             /* "superclass:genus" */
+    double w;                                    /* of the guidance; 1 with the guide "none" */
+    bool clip_x0;
+    bool settled; /* w or clip_x0 were chosen for pixels, not by the options */
     double seconds, pictures_per_second, gflops; /* of sampling alone */
     size_t plan_bytes;                           /* on the device */
     size_t process_plan_bytes;                   /* of this process: to compare with peak_bytes */

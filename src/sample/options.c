@@ -3,9 +3,11 @@
 
 #include "core/file.h"
 #include "core/mem.h"
+#include "core/target.h"
 
 #include <inttypes.h>
 #include <math.h>
+#include <string.h>
 
 struct fdit_sample_options fdit_sample_defaults(void)
 {
@@ -14,9 +16,18 @@ struct fdit_sample_options fdit_sample_defaults(void)
                                          .precision = FDIT_F32,
                                          .per_class = 1,
                                          .shards = 1,
-                                         .guidance = FDIT_GUIDANCE_DEFAULT,
+                                         .guidance = { NAN, 0, 0, 999 },
+                                         .clip_x0 = -1,
                                          .sampler = { .kind = FDIT_SAMPLER_DDPM },
                                          .rng = FDIT_NOISE_PHILOX };
+}
+
+void fdit_sample_settle(struct fdit_sample_options *o, bool pixels)
+{
+    if (isnan(o->guidance.w))
+        o->guidance.w = pixels ? 2 : 4;
+    if (o->clip_x0 < 0)
+        o->clip_x0 = pixels;
 }
 
 static enum fdit_status check_numbers(fdit_context *ctx, const struct fdit_sample_options *o)
@@ -31,13 +42,42 @@ static enum fdit_status check_numbers(fdit_context *ctx, const struct fdit_sampl
     if (o->shards < 1 || o->shard < 0 || o->shard >= o->shards)
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "--shard %d/%d: give I/N with 0 <= I < N", o->shard,
              o->shards);
-    if (!isfinite(o->guidance.w))
-        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--guidance: not a finite number; try 4, or 1 for none");
+    if (fabs(o->guidance.w) > FDIT_SAMPLE_MOST_GUIDANCE)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT,
+             "--guidance %g is out of range; pictures come from 1 (none) to about 10, at most %d is taken",
+             o->guidance.w, FDIT_SAMPLE_MOST_GUIDANCE);
     if (o->seed > (uint64_t)INT64_MAX - INT32_MAX)
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
              "--seed %" PRIu64 " is too large for pictures with seeds behind it; "
              "give at most %" PRIu64,
              o->seed, (uint64_t)INT64_MAX - INT32_MAX);
+out:
+    return status;
+}
+
+/* What is written must not be what is read. */
+static enum fdit_status check_targets(fdit_context *ctx, const struct fdit_sample_options *o)
+{
+    enum fdit_status status = FDIT_OK;
+    static const char by_delta[] = "delta:";
+    bool delta = o->guide && !strncmp(o->guide, by_delta, strlen(by_delta));
+    const struct fdit_source sources[] = {
+        { "--base", o->base, false },
+        { "--delta", o->delta, false },
+        { "--guide", delta ? o->guide + strlen(by_delta) : NULL, false },
+        { "--vae", o->vae, false },
+        { "--taxonomy", o->taxonomy, false },
+        { "--counts", o->counts, false },
+        { "--classes", o->classes && *o->classes == '@' ? o->classes + 1 : NULL, false },
+        { "--grid-real", o->grid_real, true }
+    };
+    size_t n = sizeof sources / sizeof *sources;
+    TRY(fdit_target_check(ctx, "--out", o->out, sources, n));
+    TRY(fdit_target_check(ctx, "--grid", o->grid, sources, n));
+    TRY(fdit_target_check(ctx, "--latents", o->latents, sources, n));
+    const struct fdit_source latents = { "--latents", o->latents, false };
+    if (o->grid && o->latents)
+        TRY(fdit_target_check(ctx, "--grid", o->grid, &latents, 1));
 out:
     return status;
 }
@@ -69,10 +109,15 @@ enum fdit_status fdit_sample_check(fdit_context *ctx, const struct fdit_sample_o
     if (o->grid_real && !o->grid)
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
              "--grid-real %s: there is no sheet to put them on; add --grid FILE.png", o->grid_real);
-    if (o->grid)
+    if (o->grid) {
+        TRY(fdit_target_ending(ctx, "--grid", o->grid, ".png", "a contact sheet"));
         TRY(fdit_file_target(ctx, "--grid", o->grid));
-    if (o->latents)
+    }
+    if (o->latents) {
+        TRY(fdit_target_ending(ctx, "--latents", o->latents, ".safetensors", "the file of latents"));
         TRY(fdit_file_target(ctx, "--latents", o->latents));
+    }
+    TRY(check_targets(ctx, o));
 out:
     return status;
 }

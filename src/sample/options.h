@@ -24,12 +24,12 @@ struct fdit_sample_options {
     uint64_t seed;     /* of picture 0 of each class; picture k has seed + k */
     int shard, shards; /* pictures shard, shard + shards, ... of the list */
     /* how */
-    struct fdit_guidance guidance;
+    struct fdit_guidance guidance; /* w NAN: by the model, see fdit_sample_settle */
     /* superclass[:RANK], empty, random, base, delta:FILE, none; NULL: what was trained */
     const char *guide;
     struct fdit_sampler_spec sampler;
     int steps; /* 0: the sampler's default */
-    bool clip_x0;
+    int clip_x0; /* 1: on, 0: off, -1: by the model */
     enum fdit_noise_kind rng;
     int batch;     /* pictures at once; 0: chosen by size and memory */
     size_t memory; /* limit of the plan in bytes; 0: the device's memory */
@@ -46,6 +46,12 @@ struct fdit_sample_options {
 
 /* The defaults of `finediffusion sample`. */
 struct fdit_sample_options fdit_sample_defaults(void);
+
+/* A guidance and clip_x0 that were left to the model: a model that draws pixels gets 2 and on, since with 4
+ * its numbers leave the range of pixels in many pictures, one on latents gets 4 and off. */
+void fdit_sample_settle(struct fdit_sample_options *o, bool pixels);
+
+enum { FDIT_SAMPLE_MOST_GUIDANCE = 1000, FDIT_SAMPLE_ODD_GUIDANCE = 30 };
 
 /* Refuses what cannot be, by the option's name. plan_only: nothing will be written. */
 enum fdit_status fdit_sample_check(fdit_context *ctx, const struct fdit_sample_options *o,
