@@ -381,7 +381,11 @@ START_TEST(test_refused)
     fdit_st_writer_free(w);
     ck_assert_int_eq(fdit_checkpoint_open(ctx, path, FDIT_VALUES_EMA, &cp), FDIT_ERROR_UNSUPPORTED);
     ck_assert_msg(strstr(fdit_context_message(ctx), "version 7"), "%s", fdit_context_message(ctx));
-    ck_assert_int_eq(fdit_checkpoint_open(ctx, folder, FDIT_VALUES_EMA, &cp), FDIT_ERROR_FORMAT);
+    char *empty = NULL;
+    ck_assert_ok(ctx, fdit_path_join(ctx, folder, "empty", &empty));
+    ck_assert_ok(ctx, fdit_mkdirs(ctx, empty));
+    ck_assert_int_eq(fdit_checkpoint_open(ctx, empty, FDIT_VALUES_EMA, &cp), FDIT_ERROR_FORMAT);
+    fdit_free(empty);
     ck_assert_msg(strstr(fdit_context_message(ctx), "is a folder"), "%s",
                   fdit_context_message(ctx));
     ck_assert_int_eq(fdit_checkpoint_open(ctx, in_folder("none.pt"), FDIT_VALUES_EMA, &cp),

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <zlib.h>
 
 enum { MOST_NAME = 512, MOST_DEPTH = 64, MOST_TENSORS = 1 << 18 };
 #define MOST_PICKLE ((size_t)1 << 28)
@@ -24,6 +25,7 @@ struct record {
     size_t n_key;
     const uint8_t *data;
     size_t bytes;
+    struct fdit_st_sum *sum; /* NULL: none */
 };
 
 struct fdit_pt {
@@ -35,7 +37,8 @@ struct fdit_pt {
     char *prefix;            /* "archive/" of the zip's members */
     struct fdit_pt_pickle *pickle;
     const struct fdit_pt_value *root;
-    struct record *records; /* of the zip: by member; else sorted by key */
+    struct fdit_st_sum *sums; /* of the zip's members */
+    struct record *records;   /* of the older layout, sorted by key */
     size_t n_records;
     struct fdit_st_tensor *tensors; /* order of the pickle; own name and stride */
     size_t n, capacity;
@@ -60,7 +63,16 @@ static enum fdit_status member_of(fdit_context *ctx, struct fdit_pt *pt, const c
                          "%s: %.200s is missing in the zip; the file is "
                          "damaged, get it again",
                          pt->path, name);
-    return fdit_pt_zip_member(ctx, pt->zip, i, &out->data, &out->bytes);
+    uint32_t crc = 0;
+    enum fdit_status status = fdit_pt_zip_member(ctx, pt->zip, i, &out->data, &out->bytes, &crc);
+    out->sum = NULL;
+    if (status == FDIT_OK && crc) { /* torch can be told to leave checksums out; they are 0 then */
+        out->sum = &pt->sums[i];
+        out->sum->data = out->data;
+        out->sum->bytes = out->bytes;
+        out->sum->crc = crc;
+    }
+    return status;
 }
 
 static int by_key(const void *pa, const void *pb)
@@ -76,7 +88,7 @@ static enum fdit_status find_record(fdit_context *ctx, struct fdit_pt *pt,
                                     struct record *out)
 {
     enum fdit_status status = FDIT_OK;
-    char name[256];
+    char *name = NULL;
     size_t need;
     for (size_t i = 0; i < s->n; i++)
         if ((unsigned char)s->text[i] <= 0x20 || (unsigned char)s->text[i] > 0x7e)
@@ -90,7 +102,7 @@ static enum fdit_status find_record(fdit_context *ctx, struct fdit_pt *pt,
              "is damaged, get it again",
              pt->path, tensor, s->n);
     if (pt->zip) {
-        snprintf(name, sizeof name, "%sdata/%.*s", pt->prefix, (int)s->n, s->text);
+        TRY(fdit_strf(ctx, &name, "%sdata/%.*s", pt->prefix, (int)s->n, s->text));
         TRY(member_of(ctx, pt, name, out));
     } else {
         struct record key = { .key = s->text, .n_key = s->n };
@@ -111,6 +123,7 @@ static enum fdit_status find_record(fdit_context *ctx, struct fdit_pt *pt,
              pt->path, tensor, (int)s->n, s->text, s->i, fdit_st_type_name(s->type), out->bytes);
     out->bytes = need;
 out:
+    fdit_free(name);
     return status;
 }
 
@@ -192,6 +205,7 @@ static enum fdit_status add_tensor(fdit_context *ctx, struct fdit_pt *pt, const 
              pt->path, name, text, t.n, numbers);
     t.bytes = t.n * size;
     t.data = record.data + first * size;
+    t.sum = record.sum;
     TRY(fdit_grow(ctx, &pt->tensors, &pt->capacity, pt->n + 1, sizeof *pt->tensors));
     TRY(fdit_strdup(ctx, name, &own));
     TRY(set_strides(ctx, &t, strides));
@@ -245,6 +259,8 @@ static enum fdit_status walk(fdit_context *ctx, struct fdit_pt *pt, const struct
         if (item->depth == 0 && item->kind != FDIT_PT_TENSOR)
             continue;
         size_t n = key_text(dict ? v->items[i] : &number, key, sizeof key);
+        if (n == 0 && item->kind != FDIT_PT_TENSOR)
+            continue; /* such as a tuple for a key: nothing below it can be a weight */
         if (n == 0 || used + n + 2 > MOST_NAME)
             FAIL(ctx, FDIT_ERROR_FORMAT,
                  "%s: under %.200s: a key is empty, longer than %d bytes, no "
@@ -271,12 +287,15 @@ static enum fdit_status collect(fdit_context *ctx, struct fdit_pt *pt)
 {
     enum fdit_status status = FDIT_OK;
     char name[MOST_NAME] = "";
+    if (pt->root->kind != FDIT_PT_INERT && pt->root->depth)
+        TRY(walk(ctx, pt, pt->root, name, 0, 0));
+    if (pt->n == 0)
+        TRY(fdit_pt_refuse_unknown(ctx, pt->pickle));
     if (pt->root->kind == FDIT_PT_INERT || pt->root->depth == 0)
         FAIL(ctx, FDIT_ERROR_FORMAT,
              "%s: holds no dictionary of tensors; in PyTorch save "
              "model.state_dict()",
              pt->path);
-    TRY(walk(ctx, pt, pt->root, name, 0, 0));
     if (pt->n == 0)
         FAIL(ctx, FDIT_ERROR_FORMAT, "%s: holds no tensor; is it a checkpoint?", pt->path);
     TRY(fdit_alloc(ctx, pt->n, sizeof *pt->by_name, &pt->by_name));
@@ -295,51 +314,92 @@ out:
 
 /* ------------------------------------------------------------------ the zip layout */
 
-static bool ends_with(const char *text, const char *end)
+static int by_text(const void *pa, const void *pb)
 {
-    size_t n = strlen(text), m = strlen(end);
-    return n >= m && !strcmp(text + n - m, end);
+    const char *const *a = pa, *const *b = pb;
+    return strcmp(*a, *b);
 }
 
-static enum fdit_status open_zip(fdit_context *ctx, struct fdit_pt *pt)
+/* Finds the pickle. Two members of one name, or two pickles, could be read in two ways. */
+static enum fdit_status find_pickle(fdit_context *ctx, struct fdit_pt *pt)
 {
     enum fdit_status status = FDIT_OK;
-    struct record r = { 0 };
-    const char *name, *found = NULL;
-    char member[256];
+    const char *name, **names = NULL, *found = NULL;
+    size_t n = 0, capacity = 0;
     bool script = false;
-    TRY(fdit_pt_zip_open(ctx, pt->path, pt->bytes, pt->n_bytes, &pt->zip));
-    for (size_t i = 0; (name = fdit_pt_zip_name(pt->zip, i)); i++) {
-        const char *slash = strchr(name, '/');
-        script = script || ends_with(name, "/constants.pkl");
-        if (!found && (!strcmp(name, "data.pkl") || (slash && !strcmp(slash, "/data.pkl"))))
-            found = name;
+    for (; (name = fdit_pt_zip_name(pt->zip, n)); n++) {
+        TRY(fdit_grow(ctx, &names, &capacity, n + 1, sizeof *names));
+        names[n] = name;
+        const char *last = fdit_path_base(name);
+        script = script || !strcmp(last, "constants.pkl");
+        if (strcmp(last, "data.pkl"))
+            continue;
+        if (found)
+            FAIL(ctx, FDIT_ERROR_FORMAT,
+                 "%s: is a zip with two pickles, %.100s and %.100s, where a torch file has one; the file is "
+                 "damaged or made to deceive, get it again",
+                 pt->path, found, name);
+        found = name;
     }
-    if (!found || strlen(found) > 100)
+    if (!found)
         FAIL(ctx, FDIT_ERROR_FORMAT, "%s: is a zip without data.pkl: no torch file", pt->path);
     if (script)
         FAIL(ctx, FDIT_ERROR_UNSUPPORTED,
              "%s: is a TorchScript program, not a checkpoint; load it in "
              "PyTorch and save its state_dict()",
              pt->path);
+    qsort(names, n, sizeof *names, by_text);
+    for (size_t i = 1; i < n; i++)
+        if (!strcmp(names[i - 1], names[i]))
+            FAIL(ctx, FDIT_ERROR_FORMAT, "%s: the zip has %.100s twice; the file is damaged, get it again",
+                 pt->path, names[i]);
+    TRY(fdit_alloc(ctx, n, sizeof *pt->sums, &pt->sums));
     TRY(fdit_strndup(ctx, found, strlen(found) - strlen("data.pkl"), &pt->prefix));
-    snprintf(member, sizeof member, "%sbyteorder", pt->prefix);
+out:
+    fdit_free(names);
+    return status;
+}
+
+/* A small member, whole and with the right checksum. */
+static enum fdit_status read_member(fdit_context *ctx, struct fdit_pt *pt, const char *name, struct record *r)
+{
+    enum fdit_status status = FDIT_OK;
+    char *full = NULL;
+    TRY(fdit_strf(ctx, &full, "%s%s", pt->prefix, name));
+    TRY(member_of(ctx, pt, full, r));
+    if (r->bytes > MOST_PICKLE)
+        FAIL(ctx, FDIT_ERROR_FORMAT, "%s: %s of %zu bytes is beyond the limit of %zu", pt->path, name, r->bytes,
+             MOST_PICKLE);
+    if (r->sum && (uint32_t)crc32_z(crc32_z(0, NULL, 0), r->data, r->bytes) != r->sum->crc)
+        FAIL(ctx, FDIT_ERROR_FORMAT,
+             "%s: %s does not have the checksum that the zip names; the file is damaged, get it again",
+             pt->path, name);
+out:
+    fdit_free(full);
+    return status;
+}
+
+static enum fdit_status open_zip(fdit_context *ctx, struct fdit_pt *pt)
+{
+    enum fdit_status status = FDIT_OK;
+    struct record r = { 0 };
+    char *order = NULL;
     size_t i;
-    if (fdit_pt_zip_find(pt->zip, member, &i)) {
-        TRY(fdit_pt_zip_member(ctx, pt->zip, i, &r.data, &r.bytes));
+    TRY(fdit_pt_zip_open(ctx, pt->path, pt->bytes, pt->n_bytes, &pt->zip));
+    TRY(find_pickle(ctx, pt));
+    TRY(fdit_strf(ctx, &order, "%sbyteorder", pt->prefix));
+    if (fdit_pt_zip_find(pt->zip, order, &i)) {
+        TRY(read_member(ctx, pt, "byteorder", &r));
         if (r.bytes != 6 || memcmp(r.data, "little", 6))
             FAIL(ctx, FDIT_ERROR_UNSUPPORTED,
                  "%s: was written on a big-endian machine; load it in "
                  "PyTorch on another and save it again",
                  pt->path);
     }
-    snprintf(member, sizeof member, "%sdata.pkl", pt->prefix);
-    TRY(member_of(ctx, pt, member, &r));
-    if (r.bytes > MOST_PICKLE)
-        FAIL(ctx, FDIT_ERROR_FORMAT, "%s: a pickle of %zu bytes is beyond the limit of %zu",
-             pt->path, r.bytes, MOST_PICKLE);
+    TRY(read_member(ctx, pt, "data.pkl", &r));
     TRY(fdit_pt_pickle_run(ctx, pt->pickle, r.data, r.bytes, NULL, &pt->root));
 out:
+    fdit_free(order);
     return status;
 }
 
@@ -558,6 +618,7 @@ void fdit_pt_close(struct fdit_pt *pt)
     fdit_free(pt->tensors);
     fdit_free(pt->by_name);
     fdit_free(pt->records);
+    fdit_free(pt->sums);
     fdit_free(pt->prefix);
     fdit_pt_zip_close(pt->zip);
     fdit_pt_pickle_free(pt->pickle);
@@ -624,6 +685,11 @@ bool fdit_pt_int(const struct fdit_pt *pt, const char *name, int64_t *out)
         return false;
     *out = v->i;
     return true;
+}
+
+bool fdit_pt_unknown(const struct fdit_pt *pt, char *out, size_t size)
+{
+    return fdit_pt_pickle_unknown(pt->pickle, out, size);
 }
 
 void fdit_pt_drop(const struct fdit_pt *pt, const struct fdit_st_tensor *t)

@@ -17,6 +17,7 @@ struct fdit_pt_pickle {
     const char *file;
     struct fdit_pt_value **blocks; /* of BLOCK values each */
     size_t n_blocks, blocks_capacity, n_values, n_items;
+    char unknown[164]; /* the first unknown name, "": none */
     /* of the running pickle */
     fdit_context *ctx;
     const uint8_t *bytes, *op; /* op: the instruction, for messages */

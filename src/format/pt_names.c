@@ -2,6 +2,7 @@
  * The names that a checkpoint's pickle may use, and the values that they stand for. */
 #include "format/pt_machine.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* What a name on the list stands for. */
@@ -48,6 +49,11 @@ struct global {
         { module, "int", RULE_SAME, 0 }, { module, "float", RULE_SAME, 0 },                        \
         { module, "bool", RULE_SAME, 0 }, { module, "str", RULE_SAME, 0 },                         \
         { module, "bytes", RULE_INERT, 0 }, { module, "bytearray", RULE_INERT, 0 },                \
+        { module, "long", RULE_SAME, 0 }, { module, "unicode", RULE_SAME, 0 },                     \
+        { module, "slice", RULE_INERT, 0 }, { module, "range", RULE_INERT, 0 },                    \
+        { module, "xrange", RULE_INERT, 0 }, { module, "type", RULE_INERT, 0 },                    \
+        { module, "property", RULE_INERT, 0 }, { module, "Ellipsis", RULE_INERT, 0 },              \
+        { module, "NotImplemented", RULE_INERT, 0 },                                               \
     {                                                                                              \
         module, "complex", RULE_INERT, 0                                                           \
     }
@@ -123,15 +129,44 @@ static const char *shown(const char *text, size_t n, char out[81])
     return out;
 }
 
-static enum fdit_status refuse_name(struct fdit_pt_pickle *p, const char *module, size_t n_module,
-                                    const char *name, size_t n_name)
+/* Modules whose functions act on the machine or run text: a checkpoint that names one is an attack. */
+static const char *const acting[] = {
+    "os",       "posix",    "nt",       "subprocess",  "sys",      "runpy",    "importlib", "ctypes",
+    "pty",      "socket",   "shutil",   "webbrowser",  "codeop",   "pickle",   "_pickle",   "cPickle",
+    "dill",     "marshal",  "builtins", "__builtin__", "imp",      "pip",      "pdb",       "bdb",
+    "timeit",   "cProfile", "popen2",   "asyncio",     "operator", "_operator", "urllib",   "http",
+    "requests", "ftplib",   "smtplib",  "pydoc",       "doctest",  "pkgutil",  "zipimport", "multiprocessing",
+    "signal",   "atexit",   "gc",       "linecache",   "tempfile", "cloudpickle",
+};
+
+static bool acts(const char *module, size_t n)
 {
-    char a[81], b[81];
-    return fdit_fail(p->ctx, FDIT_ERROR_UNSUPPORTED,
-                     "%s: asks for the Python object %s.%s, which is not among those of a "
-                     "checkpoint; nothing was executed. If the file can be trusted, load it in "
-                     "PyTorch and save its state_dict()",
-                     p->file, shown(module, n_module, a), shown(name, n_name, b));
+    size_t root = 0;
+    while (root < n && module[root] != '.')
+        root++;
+    for (size_t i = 0; i < sizeof acting / sizeof *acting; i++)
+        if (strlen(acting[i]) == root && !memcmp(acting[i], module, root))
+            return true;
+    return false;
+}
+
+static enum fdit_status refuse_text(fdit_context *ctx, const char *file, const char *name)
+{
+    return fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED,
+                     "%s: asks for the Python object %s, which is not among those of a checkpoint; nothing was "
+                     "executed. If the file can be trusted, load it in PyTorch and save its state_dict()",
+                     file, name);
+}
+
+bool fdit_pt_pickle_unknown(const struct fdit_pt_pickle *p, char *out, size_t size)
+{
+    snprintf(out, size, "%s", p->unknown);
+    return *p->unknown;
+}
+
+enum fdit_status fdit_pt_refuse_unknown(fdit_context *ctx, const struct fdit_pt_pickle *p)
+{
+    return *p->unknown ? refuse_text(ctx, p->file, p->unknown) : FDIT_OK;
 }
 
 /* ------------------------------------------------------------------ names, and what they build */
@@ -139,18 +174,30 @@ static enum fdit_status refuse_name(struct fdit_pt_pickle *p, const char *module
 enum fdit_status fdit_pt_push_name(struct fdit_pt_pickle *p, const char *module, size_t n_module,
                                    const char *name, size_t n_name)
 {
+    char a[81], b[81], full[164];
     for (size_t i = 0; i < sizeof pt_globals / sizeof *pt_globals; i++) {
         const struct global *g = &pt_globals[i];
         if (strlen(g->module) == n_module && strlen(g->name) == n_name &&
             !memcmp(g->module, module, n_module) && !memcmp(g->name, name, n_name))
             return fdit_pt_push_new(p, FDIT_PT_GLOBAL, (int64_t)i);
     }
-    return refuse_name(p, module, n_module, name, n_name);
+    snprintf(full, sizeof full, "%s.%s", shown(module, n_module, a), shown(name, n_name, b));
+    if (acts(module, n_module))
+        return refuse_text(p->ctx, p->file, full);
+    if (!*p->unknown)
+        memcpy(p->unknown, full, sizeof full);
+    return fdit_pt_push_new(p, FDIT_PT_GLOBAL, -1);
 }
 
 static const struct global *global_of(const struct fdit_pt_value *v)
 {
-    return v->kind == FDIT_PT_GLOBAL ? &pt_globals[v->i] : NULL;
+    return v->kind == FDIT_PT_GLOBAL && v->i >= 0 ? &pt_globals[v->i] : NULL;
+}
+
+/* An unknown name, or what came of one. */
+static bool is_unknown(const struct fdit_pt_value *v)
+{
+    return v->kind == FDIT_PT_INERT || (v->kind == FDIT_PT_GLOBAL && v->i < 0);
 }
 
 static bool is_index(const struct fdit_pt_value *v)
@@ -170,6 +217,8 @@ static enum fdit_status build_tensor(struct fdit_pt_pickle *p, const struct fdit
                                      struct fdit_pt_value **out)
 {
     enum fdit_status status = FDIT_OK;
+    if (args->n && is_unknown(args->items[0])) /* numbers of a kind that is not known */
+        return fdit_pt_value_new(p, FDIT_PT_INERT, out);
     if (args->n < 4 || args->items[0]->kind != FDIT_PT_STORAGE)
         return fdit_pt_bad(p, "a tensor without storage, offset, shape and strides");
     if (!is_index(args->items[1]))
@@ -226,11 +275,15 @@ static enum fdit_status build(struct fdit_pt_pickle *p, const struct global *g,
     case RULE_DICT: return build_dict(p, args, out);
     case RULE_TENSOR: return build_tensor(p, args, out);
     case RULE_PARAMETER:
+        if (args->n && is_unknown(args->items[0]))
+            return fdit_pt_value_new(p, FDIT_PT_INERT, out);
         if (!args->n || args->items[0]->kind != FDIT_PT_TENSOR)
             return fdit_pt_bad(p, "a parameter that is no tensor");
         *out = args->items[0];
         return FDIT_OK;
     case RULE_FROM_TYPE:
+        if (args->n && is_unknown(args->items[0]))
+            return fdit_pt_value_new(p, FDIT_PT_INERT, out);
         inner = args->n > 2 ? global_of(args->items[0]) : NULL;
         if (!inner || inner->rule == RULE_FROM_TYPE || args->items[2]->kind != FDIT_PT_TUPLE)
             return fdit_pt_bad(p, "a tensor of an unknown class");
@@ -269,6 +322,8 @@ enum fdit_status fdit_pt_reduce(struct fdit_pt_pickle *p)
     TRY(fdit_pt_pop(p, &args));
     TRY(fdit_pt_pop(p, &function));
     const struct global *g = global_of(function);
+    if (!g && is_unknown(function))
+        return fdit_pt_push_new(p, FDIT_PT_INERT, 0);
     if (!g)
         return fdit_pt_bad(p, "calls something that is no name");
     if (args->kind != FDIT_PT_TUPLE)
@@ -291,7 +346,7 @@ enum fdit_status fdit_pt_set_state(struct fdit_pt_pickle *p)
             return fdit_pt_bad(p, "attributes of an object that are no dictionary");
         TRY(fdit_pt_append(p, object, &state, 1));
     } else if (object->kind != FDIT_PT_DICT && object->kind != FDIT_PT_TENSOR &&
-               object->kind != FDIT_PT_INERT) {
+               object->kind != FDIT_PT_LIST && object->kind != FDIT_PT_TUPLE && !is_unknown(object)) {
         return fdit_pt_bad(p, "gives attributes to a value that has none");
     }
 out:
@@ -311,6 +366,8 @@ enum fdit_status fdit_pt_persistent(struct fdit_pt_pickle *p)
                          "%s: holds a whole pickled module, which is code; load it in PyTorch and "
                          "save its state_dict()",
                          p->file);
+    if (id->n > 1 && is_unknown(id->items[1])) /* of a type that is not known here */
+        return fdit_pt_push_new(p, FDIT_PT_INERT, 0);
     const struct global *g = id->n >= 5 ? global_of(id->items[1]) : NULL;
     if (!g || g->rule != RULE_STORAGE || !fdit_pt_is_text(id->items[0], "storage") ||
         id->items[2]->kind != FDIT_PT_TEXT || !is_index(id->items[4]))

@@ -385,6 +385,8 @@ static enum fdit_status append_one(struct fdit_pt_pickle *p)
     struct fdit_pt_value *v = NULL, *list = NULL;
     TRY(fdit_pt_pop(p, &v));
     TRY(fdit_pt_top(p, &list));
+    if (list->kind == FDIT_PT_INERT)
+        return FDIT_OK;
     if (list->kind != FDIT_PT_LIST)
         return fdit_pt_bad(p, "appends to something that is no list");
     TRY(fdit_pt_append(p, list, &v, 1));
@@ -400,7 +402,7 @@ static enum fdit_status append_many(struct fdit_pt_pickle *p, enum fdit_pt_kind 
     TRY(pop_mark(p, &first, &n));
     p->n_stack = first; /* the values stay behind the end until they are copied */
     TRY(fdit_pt_top(p, &to));
-    if (to->kind != kind && !(kind == FDIT_PT_LIST && to->kind == FDIT_PT_INERT))
+    if (to->kind != kind && to->kind != FDIT_PT_INERT)
         return fdit_pt_bad(p, kind == FDIT_PT_DICT ? "sets a key of something that is no dictionary"
                                                    : "appends to something that is no list");
     if (kind == FDIT_PT_DICT && n % 2)
@@ -418,6 +420,8 @@ static enum fdit_status set_item(struct fdit_pt_pickle *p)
     TRY(fdit_pt_pop(p, &pair[1]));
     TRY(fdit_pt_pop(p, &pair[0]));
     TRY(fdit_pt_top(p, &dict));
+    if (dict->kind == FDIT_PT_INERT)
+        return FDIT_OK;
     if (dict->kind != FDIT_PT_DICT)
         return fdit_pt_bad(p, "sets a key of something that is no dictionary");
     TRY(fdit_pt_append(p, dict, pair, 2));

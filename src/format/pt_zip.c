@@ -123,7 +123,7 @@ bool fdit_pt_zip_find(const struct fdit_pt_zip *z, const char *name, size_t *i)
 }
 
 enum fdit_status fdit_pt_zip_member(fdit_context *ctx, struct fdit_pt_zip *z, size_t i,
-                                    const uint8_t **data, size_t *n)
+                                    const uint8_t **data, size_t *n, uint32_t *crc)
 {
     enum fdit_status status = FDIT_OK;
     zip_file_t *f = NULL;
@@ -143,6 +143,7 @@ enum fdit_status fdit_pt_zip_member(fdit_context *ctx, struct fdit_pt_zip *z, si
             "%s: %.100s is compressed or encrypted, which torch.save does not do; load the file in "
             "PyTorch and save it again",
             z->file, name);
+    *crc = st.valid & ZIP_STAT_CRC ? st.crc : 0;
     if (st.size == 0) {
         *data = z->bytes;
         *n = 0;
@@ -200,12 +201,13 @@ bool fdit_pt_zip_find(const struct fdit_pt_zip *z, const char *name, size_t *i)
 }
 
 enum fdit_status fdit_pt_zip_member(fdit_context *ctx, struct fdit_pt_zip *z, size_t i,
-                                    const uint8_t **data, size_t *n)
+                                    const uint8_t **data, size_t *n, uint32_t *crc)
 {
     (void)z;
     (void)i;
     (void)data;
     (void)n;
+    (void)crc;
     return fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED, "this program was built without libzip");
 }
 

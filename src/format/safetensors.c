@@ -25,7 +25,7 @@ struct fdit_safetensors {
     size_t n_shards;
     struct fdit_st_tensor *tensors;        /* file order */
     const struct fdit_st_tensor **by_name; /* sorted */
-    size_t n;
+    size_t n, capacity;
     json_t *meta; /* borrowed from the first shard, NULL: none */
 };
 
@@ -209,7 +209,7 @@ static enum fdit_status read_file(fdit_context *ctx, struct fdit_safetensors *st
 {
     enum fdit_status status = FDIT_OK;
     size_t header = 0;
-    struct fdit_st_tensor *more = NULL;
+    struct fdit_st_tensor *more;
     const char *name;
     json_t *info;
     TRY(find_header(ctx, file, bytes, n, &header));
@@ -218,9 +218,8 @@ static enum fdit_status read_file(fdit_context *ctx, struct fdit_safetensors *st
     json_t *root = NULL;
     TRY(parse_header(ctx, file, (const char *)bytes + 8, header, &root));
     st->shards[which].header = root;
-    TRY(fdit_alloc(ctx, st->n + json_object_size(root), sizeof *more, &more));
-    if (st->n)
-        memcpy(more, st->tensors, st->n * sizeof *more);
+    TRY(fdit_grow(ctx, &st->tensors, &st->capacity, st->n + json_object_size(root), sizeof *more));
+    more = st->tensors;
     json_object_foreach(root, name, info) {
         if (strcmp(name, "__metadata__") == 0) {
             if (json_is_null(info))
@@ -244,12 +243,8 @@ static enum fdit_status read_file(fdit_context *ctx, struct fdit_safetensors *st
     if (count)
         qsort(more + st->n, count, sizeof *more, by_offset);
     TRY(check_layout(ctx, file, data, data_bytes, more + st->n, count));
-    fdit_free(st->tensors);
-    st->tensors = more;
     st->n += count;
-    more = NULL;
 out:
-    fdit_free(more);
     return status;
 }
 

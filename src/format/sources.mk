@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 fdit_sources += src/format/json.c src/format/json.h src/format/json_build.c \
+	src/format/weights.c src/format/weights.h \
 	src/format/tensor.c src/format/tensor.h src/format/pt.c src/format/pt.h \
 	src/format/pt_pickle.c src/format/pt_pickle.h src/format/pt_machine.h src/format/pt_names.c src/format/pt_zip.c src/format/pt_zip.h \
 	src/format/pt_write.c \

@@ -7,6 +7,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <zlib.h>
 
 #define CHUNK 4096 /* elements converted at a time */
 #define GATHER 512 /* the same with strides */
@@ -192,11 +193,27 @@ static void gather(const struct fdit_st_tensor *t, size_t first, size_t n, uint8
     }
 }
 
+enum fdit_status fdit_st_check_sum(fdit_context *ctx, const char *file, const struct fdit_st_tensor *t)
+{
+    struct fdit_st_sum *sum = t->sum;
+    if (!sum || atomic_load(&sum->right))
+        return FDIT_OK;
+    uint32_t crc = (uint32_t)crc32_z(crc32_z(0, NULL, 0), sum->data, sum->bytes);
+    if (crc != sum->crc)
+        return fdit_fail(ctx, FDIT_ERROR_FORMAT,
+                         "%s: tensor %.200s: its bytes have the checksum %08x, the file says %08x; it is "
+                         "damaged, get it again",
+                         file, t->name, (unsigned)crc, (unsigned)sum->crc);
+    atomic_store(&sum->right, true);
+    return FDIT_OK;
+}
+
 enum fdit_status fdit_st_f32(fdit_context *ctx, const char *file, const struct fdit_st_tensor *t,
                              size_t first, size_t n, float *out)
 {
     enum fdit_status status = FDIT_OK;
     TRY(check_range(ctx, file, t, first, n));
+    TRY(fdit_st_check_sum(ctx, file, t));
     if (!fdit_st_is_float(t->type))
         FAIL(ctx, FDIT_ERROR_FORMAT,
              "%s: tensor %.200s is of type %s, weights must be F32, F16, "
@@ -273,6 +290,7 @@ enum fdit_status fdit_st_check_finite(fdit_context *ctx, const char *file,
     enum fdit_status status = FDIT_OK;
     const float *floats = fdit_st_floats(t);
     float x[CHUNK];
+    TRY(fdit_st_check_sum(ctx, file, t));
     if (floats)
         return t->n ? refuse_nonfinite(ctx, file, t, 0, floats, t->n) : FDIT_OK;
     for (size_t i = 0; i < t->n || i == 0; i += CHUNK)
@@ -291,6 +309,7 @@ enum fdit_status fdit_st_i64(fdit_context *ctx, const char *file, const struct f
     bool is_unsigned = t->type == FDIT_ST_BOOL || t->type == FDIT_ST_U8 || t->type == FDIT_ST_U16 ||
                        t->type == FDIT_ST_U32 || t->type == FDIT_ST_U64;
     TRY(check_range(ctx, file, t, first, n));
+    TRY(fdit_st_check_sum(ctx, file, t));
     if (!is_signed && !is_unsigned)
         FAIL(ctx, FDIT_ERROR_FORMAT, "%s: tensor %.200s is of type %s where integers are needed",
              file, t->name, types[t->type].name);

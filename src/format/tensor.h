@@ -6,6 +6,8 @@
 
 #include "core/status.h"
 
+#include <stdatomic.h>
+
 enum fdit_st_type {
     FDIT_ST_BOOL,
     FDIT_ST_U8,
@@ -33,6 +35,15 @@ bool fdit_st_is_float(enum fdit_st_type type); /* F32, F16, BF16 or F64: what we
 
 #define FDIT_ST_MAX_RANK 16
 
+/* The checksum that a file names for some of its bytes. They are summed when the first of their numbers is
+ * read: opening a file does not read all of it. */
+struct fdit_st_sum {
+    const uint8_t *data;
+    size_t bytes;
+    uint32_t crc;      /* as in zip files */
+    atomic_bool right; /* looked at already */
+};
+
 struct fdit_st_tensor {
     const char *name;
     enum fdit_st_type type;
@@ -44,6 +55,7 @@ struct fdit_st_tensor {
     const int64_t *stride;           /* elements from one index to the next in each dimension; NULL:
                                       * the elements follow each other, the last index fastest */
     int file;                        /* which file of a sharded set, 0 otherwise */
+    struct fdit_st_sum *sum;         /* of bytes around `data`; NULL: the file has none */
 };
 
 /* "[12, 4]" or "[]" for messages, cut with "..." if `size` bytes are too few; returns text. */
@@ -54,6 +66,9 @@ const char *fdit_st_shape_text(int rank, const int64_t *shape, char *text, size_
 enum fdit_status fdit_st_check_shape(fdit_context *ctx, const char *file,
                                      const struct fdit_st_tensor *t, int rank,
                                      const int64_t *shape);
+/* FDIT_ERROR_FORMAT when the tensor's bytes are not those that the file's checksum was made of. The
+ * functions below call it. */
+enum fdit_status fdit_st_check_sum(fdit_context *ctx, const char *file, const struct fdit_st_tensor *t);
 /* Elements first..first+n (counted with the last index fastest) as float32: exact for F32, F16,
  * BF16, rounded to nearest even for F64. Any other type is refused by name. */
 enum fdit_status fdit_st_f32(fdit_context *ctx, const char *file, const struct fdit_st_tensor *t,

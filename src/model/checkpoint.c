@@ -236,12 +236,12 @@ enum fdit_status fdit_checkpoint_config(fdit_context *ctx, struct fdit_checkpoin
     if (!c.heads)
         c.heads = heads_by_args(cp, &c);
     if (!c.heads)
-        c.heads = fdit_config_usual_heads(c.width);
+        c.heads = fdit_config_usual_heads(c.width, c.depth);
     if (!c.heads)
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
-             "%s: the number of heads cannot be read off its tensors (width %d); give --model "
-             "WIDTH,DEPTH,HEADS,PATCH or put a config.json beside the file",
-             fdit_checkpoint_path(cp), c.width);
+             "%s: the number of heads cannot be read off its tensors, and no published model has width %d and "
+             "depth %d; give --model %d,%d,HEADS,%d or put a config.json beside the file",
+             fdit_checkpoint_path(cp), c.width, c.depth, c.width, c.depth, c.patch);
     TRY(fdit_config_check(ctx, &c));
     *out = c;
 out:

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * checkpoint.h: named tensors from a file, whatever its layout, and the model they belong to.
  *
- * Layouts: safetensors, also in shards, or a torch file; a flat state_dict with the public names
- * (DiT: no norm weights), a dictionary with "model" and "ema" (FineDiffusion), diffusers' names (a
+ * Layouts: safetensors or torch, also in shards (format/weights.h); a flat state_dict with the public names
+ * (DiT: no norm weights), a dictionary with "model" and "ema" (FineDiffusion) or other sets of weights, names
+ * with the marks of wrappers in any order and number (module., _orig_mod., net., ...), diffusers' names (a
  * file, or a folder with or around "transformer"), a training checkpoint of this program (the
  * public names behind "ema." and "raw."). */
 #ifndef FDIT_MODEL_CHECKPOINT_H
@@ -37,6 +38,10 @@ void fdit_checkpoint_drop(const struct fdit_checkpoint *cp, const struct fdit_st
 const char *fdit_checkpoint_layout(const struct fdit_checkpoint *cp);
 /* What stands before the names of the weights: "", "ema/", ... */
 const char *fdit_checkpoint_prefix(const struct fdit_checkpoint *cp);
+/* Whether the weights that are read are averaged ones: by the name of the set, or in a training checkpoint. */
+bool fdit_checkpoint_is_ema(const struct fdit_checkpoint *cp);
+/* Whether tensor i is among the weights, not beside them (another set, an optimiser's state). */
+bool fdit_checkpoint_in_weights(const struct fdit_checkpoint *cp, size_t i);
 /* Dimension i of the shape of a parameter, or -1. */
 int64_t fdit_checkpoint_dim(const struct fdit_checkpoint *cp, const char *param, int i);
 
@@ -60,7 +65,7 @@ enum fdit_status fdit_checkpoint_check(fdit_context *ctx, const struct fdit_chec
 /* The sizes of the model in the file, from the first of: `model_text` (what --model said, or NULL)
  * for width, depth, heads and patch; metadata; a config.json beside the file; the tensors' shapes,
  * with the heads of the model that a trainer's arguments in the file name, else those that
- * published models of this width have. What contradicts the tensors is refused. */
+ * the published model of this width and depth has. What contradicts the tensors is refused. */
 enum fdit_status fdit_checkpoint_config(fdit_context *ctx, struct fdit_checkpoint *cp,
                                         const char *model_text, struct fdit_model_config *out);
 

@@ -68,7 +68,7 @@ static const struct fdit_st_tensor *find(const struct fdit_checkpoint *cp, const
 {
     char full[FDIT_MOST_PREFIX + MOST_TENSOR_NAME];
     snprintf(full, sizeof full, "%s%s", prefix, name);
-    return cp->st ? fdit_safetensors_find(cp->st, full) : fdit_pt_find(cp->pt, full);
+    return fdit_checkpoint_tensor(cp, full);
 }
 
 int fdit_checkpoint_parts(const struct fdit_checkpoint *cp, const char *param,
@@ -94,123 +94,7 @@ bool fdit_checkpoint_computes(const struct fdit_checkpoint *cp, const char *para
     return cp->diffusers && !strcmp(param, "pos_embed") && !fdit_checkpoint_parts(cp, param, parts);
 }
 
-/* ------------------------------------------------------------------ where the weights are */
-
-/* Whether there are weights behind the prefix; says whose names they have. */
-static bool probe(struct fdit_checkpoint *cp, const char *outer, const char *inner)
-{
-    static const char *const public_names[] = { "x_embedder.proj.weight", "x_embedder.proj.bias",
-                                                "y_embedder.embedding_table.weight",
-                                                "blocks.0.mlp.fc1.weight" };
-    char prefix[FDIT_MOST_PREFIX];
-    snprintf(prefix, sizeof prefix, "%s%s", outer, inner);
-    bool found = false;
-    for (size_t i = 0; !found && i < sizeof public_names / sizeof *public_names; i++)
-        found = find(cp, prefix, public_names[i]) != NULL;
-    cp->diffusers = !found && find(cp, prefix, "pos_embed.proj.weight") &&
-                    find(cp, prefix, "transformer_blocks.0.norm1.linear.weight");
-    if (found || cp->diffusers)
-        memcpy(cp->prefix, prefix, sizeof prefix);
-    return found || cp->diffusers;
-}
-
-/* Below a key of a dictionary, with the marks that wrappers of a model leave in names. */
-static bool probe_below(struct fdit_checkpoint *cp, const char *outer)
-{
-    static const char *const inner[] = { "", "module.", "_orig_mod.", "model." };
-    for (size_t i = 0; i < sizeof inner / sizeof *inner; i++)
-        if (probe(cp, outer, inner[i]))
-            return true;
-    return false;
-}
-
-static enum fdit_status find_weights(fdit_context *ctx, struct fdit_checkpoint *cp,
-                                     enum fdit_values values)
-{
-    static const char *const ema[] = { "ema/", "model_ema/", "ema_state_dict/" };
-    static const char *const raw[] = { "model/", "state_dict/", "model_state_dict/", "" };
-    const char *format = fdit_checkpoint_meta(cp, "format");
-    if (format && !strcmp(format, "finediffusion-checkpoint")) {
-        snprintf(cp->prefix, sizeof cp->prefix, "%s", values == FDIT_VALUES_EMA ? "ema." : "raw.");
-        return FDIT_OK;
-    }
-    for (size_t i = 0; values == FDIT_VALUES_EMA && i < sizeof ema / sizeof *ema; i++)
-        if (probe_below(cp, ema[i]))
-            return FDIT_OK;
-    for (size_t i = 0; i < sizeof raw / sizeof *raw; i++)
-        if (probe_below(cp, raw[i]))
-            return FDIT_OK;
-    for (size_t i = 0; i < sizeof ema / sizeof *ema; i++)
-        if (probe_below(cp, ema[i]))
-            return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
-                             "%s: holds EMA weights only; leave out --weights-from raw",
-                             fdit_checkpoint_path(cp));
-    cp->prefix[0] = 0; /* what is missing is said when it is asked for */
-    return FDIT_OK;
-}
-
-/* ------------------------------------------------------------------ which file */
-
-/* Inside a folder, in this order. */
-static const char *const in_folders[] = {
-    "diffusion_pytorch_model.safetensors",
-    "diffusion_pytorch_model.safetensors.index.json",
-    "model.safetensors",
-    "model.safetensors.index.json",
-    "diffusion_pytorch_model.bin",
-    "pytorch_model.bin",
-};
-
-/* The file of weights that a folder means: its own, or that of the folder "transformer" in it. */
-static enum fdit_status resolve(fdit_context *ctx, const char *path, char **out)
-{
-    enum fdit_status status = FDIT_OK;
-    char *file = NULL;
-    *out = NULL;
-    if (!fdit_is_folder(path))
-        return fdit_strdup(ctx, path, out);
-    for (int below = 0; below < 2; below++)
-        for (size_t i = 0; i < sizeof in_folders / sizeof *in_folders; i++) {
-            fdit_free(file);
-            file = NULL;
-            TRY(fdit_strf(ctx, &file, "%s/%s%s", path, below ? "transformer/" : "", in_folders[i]));
-            if (fdit_is_file(file)) {
-                *out = file;
-                return FDIT_OK;
-            }
-        }
-    FAIL(
-        ctx, FDIT_ERROR_FORMAT,
-        "%s: is a folder without %s, %s or a folder transformer with one of them; give the file of "
-        "weights",
-        path, in_folders[0], in_folders[2]);
-out:
-    fdit_free(file);
-    return status;
-}
-
-/* By the content: a torch file whatever its name. */
-static enum fdit_status open_file(fdit_context *ctx, const char *path, struct fdit_checkpoint *cp)
-{
-    enum fdit_status status = FDIT_OK;
-    struct fdit_file_map map = { 0 };
-    static const char *const suffixes[] = { ".pt", ".pth", ".bin", ".ckpt" };
-    bool torch = false;
-    for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++)
-        torch = torch || fdit_path_has_suffix(path, suffixes[i]);
-    if (!torch && !fdit_path_has_suffix(path, ".json")) {
-        TRY(fdit_file_map(ctx, path, &map));
-        torch = fdit_pt_is(map.data, map.size) &&
-                (map.data[0] == 'P' || map.size < 9 || map.data[8] != '{');
-    }
-    if (torch)
-        TRY(fdit_pt_open(ctx, path, &cp->pt));
-    else
-        TRY(fdit_safetensors_open(ctx, path, &cp->st));
-out:
-    fdit_file_unmap(&map);
-    return status;
-}
+/* ------------------------------------------------------------------ opening */
 
 enum fdit_status fdit_file_version_check(fdit_context *ctx, const char *path, const char *format,
                                          const char *version)
@@ -230,18 +114,15 @@ enum fdit_status fdit_checkpoint_open(fdit_context *ctx, const char *path, enum 
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_checkpoint *cp = NULL;
-    char *file = NULL;
     *out = NULL;
     TRY(fdit_alloc(ctx, 1, sizeof *cp, &cp));
-    TRY(resolve(ctx, path, &file));
-    TRY(open_file(ctx, file, cp));
-    TRY(fdit_file_version_check(ctx, file, fdit_checkpoint_meta(cp, "format"),
+    TRY(fdit_weights_open(ctx, path, "transformer", &cp->weights));
+    TRY(fdit_file_version_check(ctx, fdit_checkpoint_path(cp), fdit_checkpoint_meta(cp, "format"),
                                 fdit_checkpoint_meta(cp, "version")));
-    TRY(find_weights(ctx, cp, values));
+    TRY(fdit_checkpoint_find_weights(ctx, cp, values));
     *out = cp;
     cp = NULL;
 out:
-    fdit_free(file);
     fdit_checkpoint_close(cp);
     return status;
 }
@@ -250,8 +131,8 @@ void fdit_checkpoint_close(struct fdit_checkpoint *cp)
 {
     if (!cp)
         return;
-    fdit_safetensors_close(cp->st);
-    fdit_pt_close(cp->pt);
+    fdit_checkpoint_free_names(cp);
+    fdit_weights_close(cp->weights);
     fdit_free(cp);
 }
 
@@ -259,44 +140,53 @@ void fdit_checkpoint_close(struct fdit_checkpoint *cp)
 
 const char *fdit_checkpoint_path(const struct fdit_checkpoint *cp)
 {
-    return cp->st ? fdit_safetensors_path(cp->st) : cp->pt ? fdit_pt_path(cp->pt) : "";
+    return fdit_weights_path(cp->weights);
 }
 
 const char *fdit_checkpoint_meta(const struct fdit_checkpoint *cp, const char *key)
 {
-    return cp->st ? fdit_safetensors_meta(cp->st, key) : NULL;
+    return fdit_weights_meta(cp->weights, key);
 }
 
 bool fdit_checkpoint_text(const struct fdit_checkpoint *cp, const char *name, char *out,
                           size_t size)
 {
-    return cp->pt && fdit_pt_text(cp->pt, name, out, size);
+    return fdit_weights_text(cp->weights, name, out, size);
 }
 
 size_t fdit_checkpoint_tensors(const struct fdit_checkpoint *cp)
 {
-    return cp->st ? fdit_safetensors_count(cp->st) : fdit_pt_count(cp->pt);
+    return fdit_weights_count(cp->weights);
 }
 
 const struct fdit_st_tensor *fdit_checkpoint_at(const struct fdit_checkpoint *cp, size_t i)
 {
-    return cp->st ? fdit_safetensors_at(cp->st, i) : fdit_pt_at(cp->pt, i);
+    return fdit_weights_at(cp->weights, i);
 }
 
 void fdit_checkpoint_drop(const struct fdit_checkpoint *cp, const struct fdit_st_tensor *t)
 {
-    if (cp->st)
-        fdit_safetensors_drop(cp->st, t);
-    else
-        fdit_pt_drop(cp->pt, t);
+    fdit_weights_drop(cp->weights, t);
 }
 
 const char *fdit_checkpoint_layout(const struct fdit_checkpoint *cp)
 {
-    return cp->diffusers    ? "diffusers DiT"
-           : !cp->pt        ? "safetensors"
-           : !cp->prefix[0] ? "torch state_dict"
-                            : "torch checkpoint";
+    return cp->diffusers                         ? "diffusers DiT"
+           : !fdit_weights_torch(cp->weights)    ? "safetensors"
+           : !cp->prefix[0]                      ? "torch state_dict"
+                                                 : "torch checkpoint";
+}
+
+bool fdit_checkpoint_is_ema(const struct fdit_checkpoint *cp)
+{
+    return cp->ema;
+}
+
+bool fdit_checkpoint_in_weights(const struct fdit_checkpoint *cp, size_t i)
+{
+    const char *name = fdit_checkpoint_plain_name(cp, i);
+    size_t prefix = strlen(cp->prefix);
+    return !strncmp(name, cp->prefix, prefix) && !strchr(name + prefix, '/');
 }
 
 const char *fdit_checkpoint_prefix(const struct fdit_checkpoint *cp)
@@ -309,11 +199,10 @@ const char *fdit_checkpoint_prefix(const struct fdit_checkpoint *cp)
 /* A copy of an embedder in a later block of diffusers must be that of the first: our model has one.
  */
 static enum fdit_status check_copy(fdit_context *ctx, const struct fdit_checkpoint *cp,
-                                   const struct fdit_st_tensor *t, bool *is_copy)
+                                   const struct fdit_st_tensor *t, const char *own, bool *is_copy)
 {
     int block = 0, used = 0;
     char name[MOST_TENSOR_NAME];
-    const char *own = t->name + strlen(cp->prefix);
     *is_copy = false;
     if (!cp->diffusers || sscanf(own, "transformer_blocks.%d.norm1.emb.%n", &block, &used) != 1 ||
         !used || block == 0)
@@ -322,6 +211,9 @@ static enum fdit_status check_copy(fdit_context *ctx, const struct fdit_checkpoi
     snprintf(name + n, sizeof name - (size_t)n, "%s", own + used);
     const struct fdit_st_tensor *first = find(cp, cp->prefix, name);
     *is_copy = first != NULL;
+    enum fdit_status status = fdit_st_check_sum(ctx, fdit_checkpoint_path(cp), t);
+    if (status != FDIT_OK)
+        return status;
     if (!first || (first->type == t->type && first->bytes == t->bytes && !first->stride &&
                    !t->stride && !memcmp(first->data, t->data, t->bytes)))
         return FDIT_OK;
@@ -339,7 +231,7 @@ enum fdit_status fdit_checkpoint_check(fdit_context *ctx, const struct fdit_chec
     const struct fdit_st_tensor *parts[FDIT_PARTS], *base;
     size_t n = fdit_checkpoint_tensors(cp), prefix = strlen(cp->prefix);
     bool *used = NULL, copy;
-    bool state = cp->st && prefix; /* a training checkpoint of ours: other sets beside */
+    bool state = !fdit_weights_torch(cp->weights) && prefix; /* a training checkpoint of ours: other sets beside */
     *extra = 0;
     if (n == 0)
         return FDIT_OK;
@@ -350,9 +242,9 @@ enum fdit_status fdit_checkpoint_check(fdit_context *ctx, const struct fdit_chec
             used[parts[k] - base] = true;
     for (size_t i = 0; i < n; i++) {
         const struct fdit_st_tensor *t = base + i;
-        if (used[i] || strncmp(t->name, cp->prefix, prefix))
+        if (used[i] || !fdit_checkpoint_in_weights(cp, i))
             continue;
-        TRY(check_copy(ctx, cp, t, &copy));
+        TRY(check_copy(ctx, cp, t, fdit_checkpoint_plain_name(cp, i) + prefix, &copy));
         if (!copy && !state)
             FAIL(ctx, FDIT_ERROR_FORMAT,
                  "%s: the tensor %.200s has no place in a DiT of depth %d; the file belongs to "

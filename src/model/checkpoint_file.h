@@ -4,18 +4,34 @@
 #ifndef FDIT_MODEL_CHECKPOINT_FILE_H
 #define FDIT_MODEL_CHECKPOINT_FILE_H
 
-#include "format/pt.h"
-#include "format/safetensors.h"
+#include "format/weights.h"
 #include "model/checkpoint.h"
 
-enum { FDIT_PARTS = 3, FDIT_MOST_PREFIX = 64 };
+enum { FDIT_PARTS = 3, FDIT_MOST_PREFIX = 512 };
+
+/* A tensor under its name without the marks of wrappers. */
+struct fdit_plain_name {
+    char *name;
+    const struct fdit_st_tensor *tensor;
+};
 
 struct fdit_checkpoint {
-    struct fdit_safetensors *st; /* one of the two is set */
-    struct fdit_pt *pt;
+    struct fdit_weights *weights;
     char prefix[FDIT_MOST_PREFIX]; /* before every name: "", "ema.", "model/", ... */
     bool diffusers;                /* the names of a diffusers DiTTransformer2DModel */
+    bool ema;                      /* the weights are averaged ones, by their prefix or kind */
+    struct fdit_plain_name *plain; /* by tensor, when a name has such marks; else NULL */
+    const struct fdit_plain_name **sorted;
 };
+
+/* The name of tensor i without marks that wrappers of a model leave in names. */
+const char *fdit_checkpoint_plain_name(const struct fdit_checkpoint *cp, size_t i);
+/* Finds out where the weights are: prefix, diffusers, ema. checkpoint_names.c */
+enum fdit_status fdit_checkpoint_find_weights(fdit_context *ctx, struct fdit_checkpoint *cp,
+                                              enum fdit_values values);
+void fdit_checkpoint_free_names(struct fdit_checkpoint *cp);
+/* The tensor of that name without marks, prefix included; NULL: none. */
+const struct fdit_st_tensor *fdit_checkpoint_tensor(const struct fdit_checkpoint *cp, const char *name);
 
 /* The tensors that, one behind the other, are the parameter: 1, or 3 for the q, k and v of
  * diffusers, of type, width and order as they lie in the file. 0 when one is missing. */

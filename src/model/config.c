@@ -88,10 +88,10 @@ enum fdit_status fdit_config_parse(fdit_context *ctx, const char *text,
                      "or WIDTH,DEPTH,HEADS,PATCH as in 384,12,6,2", text);
 }
 
-int fdit_config_usual_heads(int width)
+int fdit_config_usual_heads(int width, int depth)
 {
     for (int i = 0; i < N_USUAL; i++)
-        if (usual_sizes[i].width == width)
+        if (usual_sizes[i].width == width && usual_sizes[i].depth == depth)
             return usual_sizes[i].heads;
     return 0;
 }
@@ -120,6 +120,74 @@ static enum fdit_status get_int(fdit_context *ctx, const char *name, const json_
     return FDIT_OK;
 }
 
+static enum fdit_status unsupported(fdit_context *ctx, const char *name, const char *key, const json_t *value,
+                                    const char *only)
+{
+    char text[60];
+    return fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED, "%s: \"%s\" is %s; only %s is supported", name, key,
+                     fdit_json_show(value, text, sizeof text), only);
+}
+
+/* The keys of a diffusers transformer that say how it computes: what the code here does not do is refused. An
+ * absent key has the value that DiTTransformer2DModel gives it, which is the one here. */
+static enum fdit_status check_diffusers(fdit_context *ctx, const char *name, const json_t *root)
+{
+    static const struct {
+        const char *key, *only;
+    } texts[] = { { "activation_fn", "gelu-approximate" },
+                  { "norm_type", "ada_norm_zero" },
+                  { "attention_type", "default" } };
+    static const struct {
+        const char *key;
+        bool only;
+    } switches[] = { { "attention_bias", true },         { "norm_elementwise_affine", false },
+                     { "only_cross_attention", false },  { "double_self_attention", false },
+                     { "use_linear_projection", false }, { "use_additional_conditions", false } };
+    static const char *const nulls[] = { "cross_attention_dim", "num_vector_embeds", "caption_channels",
+                                         "interpolation_scale" };
+    const char *kind = json_string_value(json_object_get(root, "_class_name"));
+    if (kind && strcmp(kind, "DiTTransformer2DModel") && strcmp(kind, "Transformer2DModel"))
+        return fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED,
+                         "%s: is the description of a %.60s, not of a class-conditional DiT "
+                         "(DiTTransformer2DModel)%s",
+                         name, kind, strncmp(kind, "Autoencoder", 11) ? "" : "; an autoencoder is given with --vae");
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        const json_t *v = json_object_get(root, texts[i].key);
+        const char *text = json_string_value(v);
+        if (v && !json_is_null(v) && (!text || strcmp(text, texts[i].only)))
+            return unsupported(ctx, name, texts[i].key, v, texts[i].only);
+    }
+    for (size_t i = 0; i < sizeof switches / sizeof *switches; i++) {
+        const json_t *v = json_object_get(root, switches[i].key);
+        if (v && !json_is_null(v) && (!json_is_boolean(v) || json_is_true(v) != switches[i].only))
+            return unsupported(ctx, name, switches[i].key, v, switches[i].only ? "true" : "false");
+    }
+    for (size_t i = 0; i < sizeof nulls / sizeof *nulls; i++) {
+        const json_t *v = json_object_get(root, nulls[i]);
+        if (v && !json_is_null(v))
+            return unsupported(ctx, name, nulls[i], v, "null");
+    }
+    const json_t *eps = json_object_get(root, "norm_eps");
+    if (eps && !json_is_null(eps) && !(json_number_value(eps) > 0 && json_number_value(eps) < 1.1e-5))
+        return unsupported(ctx, name, "norm_eps", eps, "1e-5 or 1e-6");
+    return FDIT_OK;
+}
+
+/* The channels that come out are twice those that go in. */
+static enum fdit_status check_outputs(fdit_context *ctx, const char *name, const json_t *root, int channels)
+{
+    enum fdit_status status = FDIT_OK;
+    int out = 0;
+    TRY(get_int(ctx, name, root, "out_channels", &out));
+    if (out && channels && out != 2 * channels)
+        FAIL(ctx, FDIT_ERROR_UNSUPPORTED,
+             "%s: \"out_channels\" is %d for %d \"in_channels\"; only twice as many, noise and variance, are "
+             "supported",
+             name, out, channels);
+out:
+    return status;
+}
+
 enum fdit_status fdit_config_from_json(fdit_context *ctx, const char *name, const char *text, size_t n,
                                        struct fdit_model_config *config)
 {
@@ -130,10 +198,12 @@ enum fdit_status fdit_config_from_json(fdit_context *ctx, const char *name, cons
     TRY(fdit_json_parse(ctx, name, text, n, 16, &root));
     if (!json_is_object(root))
         FAIL(ctx, FDIT_ERROR_FORMAT, "%s: holds no JSON object; a model's config.json is needed", name);
+    TRY(check_diffusers(ctx, name, root));
     TRY(get_int(ctx, name, root, "sample_size", &c.input_size));
     TRY(get_int(ctx, name, root, "input_size", &c.input_size));
     TRY(get_int(ctx, name, root, "patch_size", &c.patch));
     TRY(get_int(ctx, name, root, "in_channels", &c.channels));
+    TRY(check_outputs(ctx, name, root, c.channels));
     TRY(get_int(ctx, name, root, "num_layers", &c.depth));
     TRY(get_int(ctx, name, root, "depth", &c.depth));
     TRY(get_int(ctx, name, root, "num_attention_heads", &c.heads));

@@ -47,8 +47,8 @@ enum fdit_status fdit_config_parse(fdit_context *ctx, const char *text,
 /* "DiT-XL/2" where one fits, else "D,L,H,P". Free with fdit_free. */
 enum fdit_status fdit_config_name(fdit_context *ctx, const struct fdit_model_config *config,
                                   char **out);
-/* The number of heads that the published sizes have at this width (and depth), or 0. */
-int fdit_config_usual_heads(int width);
+/* The number of heads that the published model of this width and depth has, or 0. */
+int fdit_config_usual_heads(int width, int depth);
 
 /* Reads a config.json: our keys (input_size, patch_size, in_channels, hidden_size, depth, num_heads,
  * mlp_ratio, table_rows) or those of a diffusers transformer (sample_size, num_layers, num_attention_heads,

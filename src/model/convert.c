@@ -137,10 +137,8 @@ static enum fdit_status open_files(fdit_context *ctx, struct job *j)
     }
     TRY(fdit_params_init(ctx, &j->config, j->mask, &j->params));
     TRY(fdit_checkpoint_check(ctx, j->in, &j->params, j->config.depth, &extra));
-    const char *prefix = fdit_checkpoint_prefix(j->in);
     for (size_t i = 0; i < fdit_checkpoint_tensors(j->in); i++)
-        j->report->left_out +=
-            strncmp(fdit_checkpoint_at(j->in, i)->name, prefix, strlen(prefix)) != 0;
+        j->report->left_out += !fdit_checkpoint_in_weights(j->in, i);
 out:
     return status;
 }

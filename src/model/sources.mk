@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 fdit_sources += \
 	src/model/backward.c \
-	src/model/checkpoint.c src/model/checkpoint_file.c src/model/checkpoint_file.h src/model/checkpoint.h \
+	src/model/checkpoint.c src/model/checkpoint_file.c src/model/checkpoint_names.c src/model/checkpoint_file.h src/model/checkpoint.h \
 	src/model/config.c src/model/config.h \
 	src/model/convert.c src/model/convert.h \
 	src/model/delta.c src/model/delta.h \

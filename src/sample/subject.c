@@ -77,7 +77,7 @@ static enum fdit_status find_sizes(fdit_context *ctx, const struct fdit_sample_o
     if (!model && said.heads && !fdit_checkpoint_meta(s->base, "model")) {
         snprintf(text, sizeof text, "%d,%d,%d,%d", said.width, said.depth, said.heads, said.patch);
         int64_t width = fdit_checkpoint_dim(s->base, "x_embedder.proj.weight", 0);
-        if (width == said.width && !fdit_config_usual_heads(said.width))
+        if (width == said.width && !fdit_config_usual_heads(said.width, said.depth))
             model = text;
     }
     TRY(fdit_checkpoint_config(ctx, s->base, model, &s->files.config));
