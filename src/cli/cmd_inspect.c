@@ -4,13 +4,16 @@
 #include "cli/cli.h"
 
 #include "cli/inspect_cache.h"
+#include "cli/inspect_file.h"
 #include "core/file.h"
 #include "core/mem.h"
 #include "data/dataset.h"
 #include "format/cache.h"
 #include "data/loader.h"
 #include "format/json.h"
+#include "format/kind.h"
 #include "format/tensor.h"
+#include "format/weights.h"
 #include "model/delta.h"
 #include "train/state.h"
 
@@ -328,22 +331,13 @@ out:
     return status;
 }
 
-/* A folder of diffusers, or the one around it. */
+/* A folder with a file of weights of a transformer in it, or in its folder "transformer". */
 static bool is_weights_folder(const char *path)
 {
-    char text[4096];
-    static const char *const below[] = { "config.json", "transformer/config.json" };
-    static const char *const weights[] = { "diffusion_pytorch_model.safetensors",
-                                           "diffusion_pytorch_model.safetensors.index.json",
-                                           "diffusion_pytorch_model.bin" };
-    for (size_t i = 0; i < 2; i++)
-        for (size_t k = 0; k < 3; k++) {
-            int n = (int)(strlen(below[i]) - strlen("config.json"));
-            snprintf(text, sizeof text, "%s/%.*s%s", path, n, below[i], weights[k]);
-            if (fdit_is_file(text))
-                return true;
-        }
-    return false;
+    char *file = NULL;
+    bool found = fdit_weights_resolve(NULL, path, "transformer", &file) == FDIT_OK && !fdit_inspect_is_vae(file);
+    fdit_free(file);
+    return found;
 }
 
 /* ------------------------------------------------------------------ data sets and runs */
@@ -497,6 +491,7 @@ static void print_counts(const json_t *out)
         { "steps", "of steps" },
         { "tensors", "tensors" },
         { "parameters", "numbers" },
+        { "lines", "lines" },
         { "pictures", "pictures" },
         { "least_per_class", "fewest" },
         { "most_per_class", "most" },
@@ -538,6 +533,8 @@ static void print_text(const char *path, const json_t *out)
         fdit_format_size((size_t)json_integer_value(v), size);
         printf("  %-12s %s, %s\n", "size", size, json_string_value(json_object_get(out, "type")));
     }
+    if ((v = json_object_get(out, "latents")))
+        line("latents", json_string_value(v));
     if ((v = json_object_get(out, "weights")))
         line("weights", json_string_value(v));
     if (json_integer_value(json_object_get(out, "norms_missing")))
@@ -562,13 +559,29 @@ static void print_text(const char *path, const json_t *out)
         line("checked", "every picture can be decoded");
 }
 
-static bool is_archive(const char *path)
+/* A list of shards, not a file. */
+static bool is_list(const char *path)
 {
-    static const char *const suffixes[] = { ".tar", ".tar.gz", ".tgz" };
-    for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++)
-        if (fdit_path_has_suffix(path, suffixes[i]))
-            return true;
-    return strpbrk(path, "{,*?[") && !fdit_file_exists(path); /* a list of shards */
+    return strpbrk(path, "{,*?[") && !fdit_file_exists(path);
+}
+
+static enum fdit_status inspect_file(struct fdit_cli *cli, const struct args *a, const char *path,
+                                     struct fdit_json *out)
+{
+    enum fdit_status status = FDIT_OK;
+    enum fdit_kind kind;
+    TRY(fdit_kind_of_file(cli->ctx, path, &kind));
+    if (fdit_kind_group(kind) == FDIT_KIND_IS_ARCHIVE)
+        return inspect_data(cli, a, path, out);
+    bool weights = fdit_kind_group(kind) == FDIT_KIND_IS_WEIGHTS || kind == FDIT_KIND_ZIP ||
+                   kind == FDIT_KIND_UNKNOWN || fdit_path_has_suffix(path, ".index.json");
+    if (weights && fdit_inspect_is_vae(path))
+        return fdit_inspect_vae(cli, path, out);
+    if (weights)
+        return inspect_weights(cli, a, path, out);
+    return fdit_inspect_other(cli, path, kind, out);
+out:
+    return status;
 }
 
 static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operands)
@@ -591,12 +604,14 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
         TRY(put_taxonomy(cli->ctx, a, out, tax));
     } else if (config)
         TRY(inspect_run(cli, a, path, config, out));
-    else if (is_weights_folder(path))
+    else if (fdit_is_folder(path) && is_weights_folder(path))
         TRY(inspect_weights(cli, a, path, out));
-    else if (fdit_is_folder(path) || is_archive(path))
+    else if (fdit_is_folder(path) && fdit_inspect_is_vae(path))
+        TRY(fdit_inspect_vae(cli, path, out));
+    else if (fdit_is_folder(path) || is_list(path))
         TRY(inspect_data(cli, a, path, out));
     else
-        TRY(inspect_weights(cli, a, path, out));
+        TRY(inspect_file(cli, a, path, out));
     TRY(fdit_json_check(cli->ctx, out, path));
     const char *table = json_string_value(json_object_get(out->root, "taxonomy"));
     if (a->classes && !table)

@@ -21,6 +21,11 @@ struct fdit_vae_config fdit_vae_config_usual(void)
                                      .scale = 0.18215 };
 }
 
+bool fdit_vae_scale_good(double scale)
+{
+    return scale >= 1e-4 && scale <= 1e4;
+}
+
 enum fdit_status fdit_vae_config_check(fdit_context *ctx, const char *name,
                                        const struct fdit_vae_config *c)
 {
@@ -46,9 +51,11 @@ enum fdit_status fdit_vae_config_check(fdit_context *ctx, const char *name,
                 "%s: block_out_channels has %d; it must be 1 to 65536 and a multiple of "
                 "norm_num_groups, %d",
                 name, c->channels[i], c->groups);
-    if (!isfinite(c->scale) || c->scale <= 0 || !isfinite(c->shift))
-        return fdit_fail(ctx, FDIT_ERROR_FORMAT, "%s: scaling_factor %g, shift_factor %g", name,
-                         c->scale, c->shift);
+    if (!fdit_vae_scale_good(c->scale) || !(fabs(c->shift) <= 1e4))
+        return fdit_fail(ctx, FDIT_ERROR_FORMAT,
+                         "%s: scaling_factor %g, shift_factor %g: a scale lies from 1e-4 to 1e4 and a shift from -1e4 "
+                         "to 1e4, so that latents have a size of about 1",
+                         name, c->scale, c->shift);
     return FDIT_OK;
 }
 

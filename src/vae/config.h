@@ -22,6 +22,8 @@ struct fdit_vae_config {
 /* The Stable Diffusion autoencoder: 128, 256, 512, 512 channels, 2 layers, 32 groups, 4 latent
  * channels, scale 0.18215. */
 struct fdit_vae_config fdit_vae_config_usual(void);
+/* Whether latents can have such a scale; also for those that caches and options name. NaN is none. */
+bool fdit_vae_scale_good(double scale);
 /* Reads the keys; absent ones have diffusers' defaults. What this program cannot compute (other
  * blocks, activations, latents_mean) is FDIT_ERROR_UNSUPPORTED by its key; sizes that no network
  * can have are FDIT_ERROR_FORMAT. `name` is for messages. */

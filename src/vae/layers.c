@@ -176,7 +176,7 @@ void fdit_vae_layers_fini(struct fdit_vae_layers *l)
 
 /* ------------------------------------------------------------------------------------ the file */
 
-enum fdit_status fdit_vae_layer_tensor(fdit_context *ctx, const struct fdit_safetensors *st,
+enum fdit_status fdit_vae_layer_tensor(fdit_context *ctx, const struct fdit_vae_file *file,
                                        const struct fdit_vae_layer *layer, const char *part,
                                        const struct fdit_st_tensor **out)
 {
@@ -184,18 +184,18 @@ enum fdit_status fdit_vae_layer_tensor(fdit_context *ctx, const struct fdit_safe
     char *name = NULL;
     const struct fdit_st_tensor *t;
     TRY(fdit_strf(ctx, &name, "%s.%s", layer->name, part));
-    t = fdit_safetensors_find(st, name);
+    t = fdit_vae_file_tensor(file, name);
     if (!t && layer->old_name) {
         fdit_free(name);
         name = NULL;
         TRY(fdit_strf(ctx, &name, "%s.%s", layer->old_name, part));
-        t = fdit_safetensors_find(st, name);
+        t = fdit_vae_file_tensor(file, name);
     }
     if (!t)
         FAIL(ctx, FDIT_ERROR_FORMAT,
              "%s: tensor %s.%s is missing; is it the AutoencoderKL that its "
              "config.json describes?",
-             fdit_safetensors_path(st), layer->name, part);
+             fdit_vae_file_path(file), layer->name, part);
     int64_t shape[4] = { layer->n_out, layer->n_in, 1, 1 };
     int rank = 1;
     if (!strcmp(part, "weight") && layer->kind != FDIT_VAE_NORM) {
@@ -203,7 +203,7 @@ enum fdit_status fdit_vae_layer_tensor(fdit_context *ctx, const struct fdit_safe
         if (layer->kind == FDIT_VAE_CONV)
             shape[2] = shape[3] = 3;
     }
-    TRY(fdit_safetensors_check_shape(ctx, st, t, rank, shape));
+    TRY(fdit_st_check_shape(ctx, fdit_vae_file_path(file), t, rank, shape));
     *out = t;
 out:
     fdit_free(name);
@@ -211,15 +211,27 @@ out:
 }
 
 enum fdit_status fdit_vae_layers_check(fdit_context *ctx, const struct fdit_vae_layers *l,
-                                       const struct fdit_safetensors *st)
+                                       const struct fdit_vae_file *file)
 {
     enum fdit_status status = FDIT_OK;
     const struct fdit_st_tensor *t;
-    for (size_t i = 0; i < l->n; i++) {
-        TRY(fdit_vae_layer_tensor(ctx, st, &l->list[i], "weight", &t));
-        TRY(fdit_vae_layer_tensor(ctx, st, &l->list[i], "bias", &t));
-    }
+    size_t n = fdit_weights_count(file->weights);
+    bool *used = NULL;
+    TRY(fdit_alloc(ctx, n, sizeof *used, &used));
+    const struct fdit_st_tensor *first = fdit_weights_at(file->weights, 0);
+    for (size_t i = 0; i < l->n; i++)
+        for (int k = 0; k < 2; k++) {
+            TRY(fdit_vae_layer_tensor(ctx, file, &l->list[i], k ? "bias" : "weight", &t));
+            used[t - first] = true;
+        }
+    for (size_t i = 0; i < n; i++)
+        if (!used[i] && fdit_vae_file_owns(file, i))
+            FAIL(ctx, FDIT_ERROR_FORMAT,
+                 "%s: tensor %.200s has no place in the AutoencoderKL that its config.json describes (levels, layers, "
+                 "attention or quant_conv); the two do not belong together",
+                 fdit_vae_file_path(file), first[i].name);
 out:
+    fdit_free(used);
     return status;
 }
 
@@ -243,7 +255,7 @@ static void turn(const struct fdit_vae_layer *layer, const float *from, float *t
 }
 
 enum fdit_status fdit_vae_layers_load(fdit_context *ctx, struct fdit_vae_layers *l,
-                                      const struct fdit_safetensors *st, fdit_device *dev,
+                                      const struct fdit_vae_file *file, fdit_device *dev,
                                       const bool wanted[2], struct fdit_tensor params)
 {
     enum fdit_status status = FDIT_OK;
@@ -262,16 +274,16 @@ enum fdit_status fdit_vae_layers_load(fdit_context *ctx, struct fdit_vae_layers 
         const struct fdit_st_tensor *weight, *bias;
         if (!wanted[layer->of_decoder])
             continue;
-        TRY(fdit_vae_layer_tensor(ctx, st, layer, "weight", &weight));
-        TRY(fdit_vae_layer_tensor(ctx, st, layer, "bias", &bias));
-        TRY(fdit_safetensors_weights(ctx, st, bias, 0, bias->n, small + layer->bias_at));
+        TRY(fdit_vae_layer_tensor(ctx, file, layer, "weight", &weight));
+        TRY(fdit_vae_layer_tensor(ctx, file, layer, "bias", &bias));
+        TRY(fdit_st_weights(ctx, fdit_vae_file_path(file), bias, 0, bias->n, small + layer->bias_at));
         if (layer->kind == FDIT_VAE_NORM) {
-            TRY(fdit_safetensors_weights(ctx, st, weight, 0, weight->n, small + layer->weight_at));
+            TRY(fdit_st_weights(ctx, fdit_vae_file_path(file), weight, 0, weight->n, small + layer->weight_at));
             continue;
         }
         struct fdit_weight_desc desc = fdit_vae_layer_desc(layer);
-        TRY(fdit_safetensors_weights(ctx, st, weight, 0, weight->n, raw));
-        fdit_safetensors_drop(st, weight);
+        TRY(fdit_st_weights(ctx, fdit_vae_file_path(file), weight, 0, weight->n, raw));
+        fdit_weights_drop(file->weights, weight);
         if (desc.conv)
             turn(layer, raw, turned);
         TRY(fdit_weight_new(ctx, dev, &desc, desc.conv ? turned : raw, &layer->weight));

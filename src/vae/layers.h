@@ -3,9 +3,9 @@
 #ifndef FDIT_VAE_LAYERS_H
 #define FDIT_VAE_LAYERS_H
 
-#include "format/safetensors.h"
 #include "model/plan.h"
 #include "vae/config.h"
+#include "vae/file.h"
 
 enum fdit_vae_layer_kind {
     FDIT_VAE_CONV,   /* 3 x 3 */
@@ -65,16 +65,17 @@ void fdit_vae_layers_fini(struct fdit_vae_layers *l); /* with the weights */
 
 /* The tensor of a layer: "weight" or "bias". FDIT_ERROR_FORMAT when it is absent or of another
  * shape. */
-enum fdit_status fdit_vae_layer_tensor(fdit_context *ctx, const struct fdit_safetensors *st,
+enum fdit_status fdit_vae_layer_tensor(fdit_context *ctx, const struct fdit_vae_file *file,
                                        const struct fdit_vae_layer *layer, const char *part,
                                        const struct fdit_st_tensor **out);
-/* All tensors are there. */
+/* All tensors are there, and the file has none of an autoencoder beside them: it is the one that the list was made
+ * for. */
 enum fdit_status fdit_vae_layers_check(fdit_context *ctx, const struct fdit_vae_layers *l,
-                                       const struct fdit_safetensors *st);
+                                       const struct fdit_vae_file *file);
 struct fdit_weight_desc fdit_vae_layer_desc(const struct fdit_vae_layer *layer);
 /* Makes the weights of the ways that are wanted, and writes the parameter buffer. */
 enum fdit_status fdit_vae_layers_load(fdit_context *ctx, struct fdit_vae_layers *l,
-                                      const struct fdit_safetensors *st, fdit_device *dev,
+                                      const struct fdit_vae_file *file, fdit_device *dev,
                                       const bool wanted[2], struct fdit_tensor params);
 
 #endif

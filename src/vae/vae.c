@@ -16,80 +16,16 @@ enum { BAND_BYTES = 8 << 20, BAND_BYTES_GPU = 64 << 20 };
 /* ----------------------------------------------------------------------------------------- opening
  */
 
-/* Dimension i of a tensor's shape, 0 when there is none. */
-static int dimension(const struct fdit_safetensors *st, const char *name, int i)
-{
-    const struct fdit_st_tensor *t = fdit_safetensors_find(st, name);
-    return t && i < t->rank && t->shape[i] <= 1 << 20 ? (int)t->shape[i] : 0;
-}
-
-/* Sizes by the tensors alone; what they do not say is that of Stable Diffusion. */
-static enum fdit_status config_from_tensors(fdit_context *ctx, const struct fdit_safetensors *st,
-                                            struct fdit_vae_config *c)
+/* The config.json beside the file; *out stays NULL when there is none. */
+static enum fdit_status find_config(fdit_context *ctx, const char *file, char **out)
 {
     enum fdit_status status = FDIT_OK;
-    char *name = NULL;
-    *c = fdit_vae_config_usual();
-    c->in_channels = dimension(st, "encoder.conv_in.weight", 1);
-    c->out_channels = dimension(st, "decoder.conv_out.weight", 0);
-    c->latent_channels = dimension(st, "decoder.conv_in.weight", 1);
-    c->attention =
-        fdit_safetensors_find(st, "encoder.mid_block.attentions.0.group_norm.weight") != NULL;
-    c->quant = fdit_safetensors_find(st, "quant_conv.weight") != NULL;
-    c->post_quant = fdit_safetensors_find(st, "post_quant_conv.weight") != NULL;
-    for (c->levels = c->layers = 0; c->levels < FDIT_VAE_LEVELS; c->levels++) {
-        TRY(fdit_strf(ctx, &name, "encoder.down_blocks.%d.resnets.0.conv1.weight", c->levels));
-        c->channels[c->levels] = dimension(st, name, 0);
-        fdit_free(name);
-        name = NULL;
-        if (!c->channels[c->levels])
-            break;
-    }
-    for (; c->layers < 16; c->layers++) {
-        TRY(fdit_strf(ctx, &name, "encoder.down_blocks.0.resnets.%d.conv1.weight", c->layers));
-        bool there = fdit_safetensors_find(st, name) != NULL;
-        fdit_free(name);
-        name = NULL;
-        if (!there)
-            break;
-    }
-    if (!c->in_channels || !c->latent_channels || !c->levels)
-        FAIL(ctx, FDIT_ERROR_FORMAT, "%s: holds no AutoencoderKL under the names of diffusers",
-             fdit_safetensors_path(st));
-    TRY(fdit_vae_config_check(ctx, fdit_safetensors_path(st), c));
-out:
-    fdit_free(name);
-    return status;
-}
-
-/* The file, and the config.json beside it (NULL: none). */
-static enum fdit_status find_files(fdit_context *ctx, const char *path, char **file, char **config)
-{
-    enum fdit_status status = FDIT_OK;
-    static const char *const names[] = { "diffusion_pytorch_model.safetensors", "model.safetensors",
-                                         "diffusion_pytorch_model.safetensors.index.json" };
     char *folder = NULL;
-    bool is_folder = fdit_is_folder(path);
-    if (is_folder)
-        TRY(fdit_strdup(ctx, path, &folder));
-    else
-        TRY(fdit_path_folder(ctx, path, &folder));
-    for (size_t i = 0; is_folder && !*file && i < sizeof names / sizeof *names; i++) {
-        TRY(fdit_path_join(ctx, folder, names[i], file));
-        if (fdit_file_exists(*file))
-            break;
-        fdit_free(*file);
-        *file = NULL;
-    }
-    if (!is_folder)
-        TRY(fdit_strdup(ctx, path, file));
-    if (!*file)
-        FAIL(ctx, FDIT_ERROR_IO, "%s: holds no %s; give the folder or the file of an AutoencoderKL",
-             path, names[0]);
-    TRY(fdit_path_join(ctx, folder, "config.json", config));
-    if (!fdit_is_file(*config)) {
-        fdit_free(*config);
-        *config = NULL;
+    TRY(fdit_path_folder(ctx, file, &folder));
+    TRY(fdit_path_join(ctx, folder, "config.json", out));
+    if (!fdit_is_file(*out)) {
+        fdit_free(*out);
+        *out = NULL;
     }
 out:
     fdit_free(folder);
@@ -100,28 +36,28 @@ enum fdit_status fdit_vae_open(fdit_context *ctx, const char *path, struct fdit_
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_vae *v = NULL;
-    char *file = NULL, *config = NULL;
+    char *config = NULL;
     uint8_t *text = NULL;
     size_t n;
     *out = NULL;
     TRY(fdit_alloc(ctx, 1, sizeof *v, &v));
-    TRY(find_files(ctx, path, &file, &config));
-    TRY(fdit_safetensors_open(ctx, file, &v->st));
+    TRY(fdit_vae_file_open(ctx, path, &v->file));
+    TRY(find_config(ctx, fdit_vae_file_path(&v->file), &config));
     if (config) {
         TRY(fdit_file_read_all(ctx, config, 1 << 20, &text, &n));
         TRY(fdit_vae_config_from_json(ctx, config, (const char *)text, n, &v->config));
+        v->file.levels = v->config.levels;
     } else {
-        TRY(config_from_tensors(ctx, v->st, &v->config));
-        fdit_log(ctx, FDIT_LOG_INFO, "%s: no config.json beside it; 32 groups, scale %g", file,
-                 v->config.scale);
+        TRY(fdit_vae_file_config(ctx, &v->file, &v->config));
+        fdit_log(ctx, FDIT_LOG_INFO, "%s: no config.json beside it; 32 groups, scale %g",
+                 fdit_vae_file_path(&v->file), v->config.scale);
     }
     TRY(fdit_vae_layers_make(ctx, &v->config, &v->layers));
-    TRY(fdit_vae_layers_check(ctx, &v->layers, v->st));
+    TRY(fdit_vae_layers_check(ctx, &v->layers, &v->file));
     *out = v;
     v = NULL;
 out:
     fdit_vae_free(v);
-    fdit_free(file);
     fdit_free(config);
     fdit_free(text);
     return status;
@@ -151,7 +87,7 @@ void fdit_vae_free(struct fdit_vae *v)
         return;
     release(v);
     fdit_vae_layers_fini(&v->layers);
-    fdit_safetensors_close(v->st);
+    fdit_vae_file_close(&v->file);
     fdit_free(v->shapes);
     fdit_free(v);
 }
@@ -190,10 +126,11 @@ enum fdit_status fdit_vae_hash(fdit_context *ctx, const struct fdit_vae *v, uint
         for (int k = 0; k < 2; k++) {
             const struct fdit_vae_layer *layer = &v->layers.list[i];
             const struct fdit_st_tensor *t;
-            TRY(fdit_vae_layer_tensor(ctx, v->st, layer, k ? "bias" : "weight", &t));
+            TRY(fdit_vae_layer_tensor(ctx, &v->file, layer, k ? "bias" : "weight", &t));
+            TRY(fdit_st_check_sum(ctx, fdit_vae_file_path(&v->file), t));
             hash = hash_bytes(hash, (const uint8_t *)layer->name, strlen(layer->name));
             hash = hash_bytes(hash, t->data, t->bytes);
-            fdit_safetensors_drop(v->st, t);
+            fdit_weights_drop(v->file.weights, t);
         }
     *out = hash;
 out:
@@ -335,7 +272,7 @@ enum fdit_status fdit_vae_allocate(fdit_context *ctx, struct fdit_vae *v)
         return FDIT_OK;
     TRY(fdit_vae_allocate_rooms(ctx, v));
     v->allocated = false; /* until the weights are there */
-    TRY(fdit_vae_layers_load(ctx, &v->layers, v->st, v->dev, wanted,
+    TRY(fdit_vae_layers_load(ctx, &v->layers, &v->file, v->dev, wanted,
                              fdit_tensor_of(v->params, FDIT_F32)));
     v->allocated = true;
 out:

@@ -18,7 +18,7 @@ enum fdit_vae_room {
 };
 
 struct fdit_vae {
-    struct fdit_safetensors *st;
+    struct fdit_vae_file file;
     struct fdit_vae_config config;
     struct fdit_vae_layers layers;
     struct fdit_vae_options options;
