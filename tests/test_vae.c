@@ -461,8 +461,8 @@ START_TEST(peer)
 }
 END_TEST
 
-/* One convolution of picture and weights so short that every sum of their products is exact in float32, and
- * they in bf16: all devices give the same numbers. */
+/* One convolution of picture and weights so short that every sum of their products is exact in
+ * float32, and they in bf16: all devices give the same numbers. */
 struct form {
     int samples, height, width, n_in, n_out, stride;
     bool upsample;
@@ -490,8 +490,10 @@ static void convolve(const char *device, const struct form *f, const float *x, c
     ck_assert_ok(ctx, fdit_buffer_new(ctx, dev, pixels * n_in * sizeof *x, "x", &from));
     ck_assert_ok(ctx, fdit_buffer_new(ctx, dev, n * sizeof *y, "y", &to));
     ck_assert_ok(ctx, fdit_weight_new(ctx, dev,
-                                      &(struct fdit_weight_desc){ .n_out = f->n_out, .n_in = 9 * f->n_in,
-                                                                  .storage = FDIT_F32, .conv = true },
+                                      &(struct fdit_weight_desc){ .n_out = f->n_out,
+                                                                  .n_in = 9 * f->n_in,
+                                                                  .storage = FDIT_F32,
+                                                                  .conv = true },
                                       w, &weight));
     ck_assert_ok(ctx, fdit_device_reserve(ctx, dev, fdit_device_workspace(dev, &shape, 1)));
     if (dev->ops == &fdit_cpu_ops) /* what is not written is not a number */
@@ -525,7 +527,8 @@ START_TEST(convolutions)
         int up = f->upsample ? 2 : 1;
         int out_h = f->height * up / f->stride, out_w = f->width * up / f->stride;
         size_t n_x = (size_t)(f->samples * f->height * f->width * f->n_in);
-        size_t n_w = (size_t)(9 * f->n_in * f->n_out), n_y = (size_t)(f->samples * out_h * out_w * f->n_out);
+        size_t n_w = (size_t)(9 * f->n_in * f->n_out),
+               n_y = (size_t)(f->samples * out_h * out_w * f->n_out);
         ck_assert(n_x <= MOST_X && n_w <= MOST_W && n_y <= 2 * MOST_Y);
         for (size_t k = 0; k < n_x || k < n_w; k++) {
             if (k < n_x)

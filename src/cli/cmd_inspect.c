@@ -59,8 +59,8 @@ static void put_copy(struct fdit_json *to, const char *key, json_t *value)
         fdit_json_put(to, NULL, key, json_incref(value));
 }
 
-static enum fdit_status put_parsed(fdit_context *ctx, struct fdit_json *to, const char *key, const char *path,
-                                   const char *text)
+static enum fdit_status put_parsed(fdit_context *ctx, struct fdit_json *to, const char *key,
+                                   const char *path, const char *text)
 {
     enum fdit_status status = FDIT_OK;
     json_t *value = NULL;
@@ -72,8 +72,8 @@ out:
     return status;
 }
 
-static enum fdit_status put_count(fdit_context *ctx, struct fdit_json *to, const char *key, const char *path,
-                                  const char *text)
+static enum fdit_status put_count(fdit_context *ctx, struct fdit_json *to, const char *key,
+                                  const char *path, const char *text)
 {
     int64_t n = -1;
     if (!text || fdit_parse_int64(ctx, key, text, &n) != FDIT_OK || n < 0)
@@ -85,7 +85,8 @@ static enum fdit_status put_count(fdit_context *ctx, struct fdit_json *to, const
     return FDIT_OK;
 }
 
-static enum fdit_status put_model(fdit_context *ctx, struct fdit_json *to, const struct fdit_model_config *c)
+static enum fdit_status put_model(fdit_context *ctx, struct fdit_json *to,
+                                  const struct fdit_model_config *c)
 {
     enum fdit_status status = FDIT_OK;
     char *name = NULL;
@@ -230,8 +231,9 @@ static const struct fdit_mask *mask_of(const json_t *out)
     return tune ? fdit_mask_find(tune) : NULL;
 }
 
-static enum fdit_status put_meta(fdit_context *ctx, const struct args *a, const struct fdit_checkpoint *st,
-                                 bool state, struct fdit_json *out)
+static enum fdit_status put_meta(fdit_context *ctx, const struct args *a,
+                                 const struct fdit_checkpoint *st, bool state,
+                                 struct fdit_json *out)
 {
     enum fdit_status status = FDIT_OK;
     const char *path = fdit_checkpoint_path(st), *taxonomy = fdit_checkpoint_meta(st, "taxonomy");
@@ -335,7 +337,8 @@ out:
 static bool is_weights_folder(const char *path)
 {
     char *file = NULL;
-    bool found = fdit_weights_resolve(NULL, path, "transformer", &file) == FDIT_OK && !fdit_inspect_is_vae(file);
+    bool found = fdit_weights_resolve(NULL, path, "transformer", &file) == FDIT_OK &&
+                 !fdit_inspect_is_vae(file);
     fdit_free(file);
     return found;
 }
@@ -615,8 +618,10 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
     TRY(fdit_json_check(cli->ctx, out, path));
     const char *table = json_string_value(json_object_get(out->root, "taxonomy"));
     if (a->classes && !table)
-        FAIL(cli->ctx, FDIT_ERROR_ARGUMENT, "--classes: %s says nothing of classes; give a delta, a run, a "
-             "cache or a data set", path);
+        FAIL(cli->ctx, FDIT_ERROR_ARGUMENT,
+             "--classes: %s says nothing of classes; give a delta, a run, a "
+             "cache or a data set",
+             path);
     if (table && !cli->json)
         fputs(table, stdout);
     else if (!cli->json)

@@ -336,7 +336,8 @@ static enum fdit_status find_pickle(fdit_context *ctx, struct fdit_pt *pt)
             continue;
         if (found)
             FAIL(ctx, FDIT_ERROR_FORMAT,
-                 "%s: is a zip with two pickles, %.100s and %.100s, where a torch file has one; the file is "
+                 "%s: is a zip with two pickles, %.100s and %.100s, where a torch file has one; "
+                 "the file is "
                  "damaged or made to deceive, get it again",
                  pt->path, found, name);
         found = name;
@@ -351,8 +352,9 @@ static enum fdit_status find_pickle(fdit_context *ctx, struct fdit_pt *pt)
     qsort(names, n, sizeof *names, by_text);
     for (size_t i = 1; i < n; i++)
         if (!strcmp(names[i - 1], names[i]))
-            FAIL(ctx, FDIT_ERROR_FORMAT, "%s: the zip has %.100s twice; the file is damaged, get it again",
-                 pt->path, names[i]);
+            FAIL(ctx, FDIT_ERROR_FORMAT,
+                 "%s: the zip has %.100s twice; the file is damaged, get it again", pt->path,
+                 names[i]);
     TRY(fdit_alloc(ctx, n, sizeof *pt->sums, &pt->sums));
     TRY(fdit_strndup(ctx, found, strlen(found) - strlen("data.pkl"), &pt->prefix));
 out:
@@ -361,15 +363,16 @@ out:
 }
 
 /* A small member, whole and with the right checksum. */
-static enum fdit_status read_member(fdit_context *ctx, struct fdit_pt *pt, const char *name, struct record *r)
+static enum fdit_status read_member(fdit_context *ctx, struct fdit_pt *pt, const char *name,
+                                    struct record *r)
 {
     enum fdit_status status = FDIT_OK;
     char *full = NULL;
     TRY(fdit_strf(ctx, &full, "%s%s", pt->prefix, name));
     TRY(member_of(ctx, pt, full, r));
     if (r->bytes > MOST_PICKLE)
-        FAIL(ctx, FDIT_ERROR_FORMAT, "%s: %s of %zu bytes is beyond the limit of %zu", pt->path, name, r->bytes,
-             MOST_PICKLE);
+        FAIL(ctx, FDIT_ERROR_FORMAT, "%s: %s of %zu bytes is beyond the limit of %zu", pt->path,
+             name, r->bytes, MOST_PICKLE);
     if (r->sum && (uint32_t)crc32_z(crc32_z(0, NULL, 0), r->data, r->bytes) != r->sum->crc)
         FAIL(ctx, FDIT_ERROR_FORMAT,
              "%s: %s does not have the checksum that the zip names; the file is damaged, get it again",

@@ -36,8 +36,8 @@ const struct fdit_st_tensor *fdit_pt_find(const struct fdit_pt *pt, const char *
 bool fdit_pt_text(const struct fdit_pt *pt, const char *name, char *out, size_t size);
 /* The whole number there. */
 bool fdit_pt_int(const struct fdit_pt *pt, const char *name, int64_t *out);
-/* The first Python object in the file whose class is not known here, "omegaconf.DictConfig"; false: none. Nothing
- * of it was executed, and no tensor inside it is among those above. */
+/* The first Python object in the file whose class is not known here, "omegaconf.DictConfig"; false:
+ * none. Nothing of it was executed, and no tensor inside it is among those above. */
 bool fdit_pt_unknown(const struct fdit_pt *pt, char *out, size_t size);
 /* Releases the resident pages of a tensor that has been copied; it can still be read. */
 void fdit_pt_drop(const struct fdit_pt *pt, const struct fdit_st_tensor *t);

@@ -131,12 +131,16 @@ static const char *shown(const char *text, size_t n, char out[81])
 
 /* Modules whose functions act on the machine or run text: a checkpoint that names one is an attack. */
 static const char *const acting[] = {
-    "os",       "posix",    "nt",       "subprocess",  "sys",      "runpy",    "importlib", "ctypes",
-    "pty",      "socket",   "shutil",   "webbrowser",  "codeop",   "pickle",   "_pickle",   "cPickle",
-    "dill",     "marshal",  "builtins", "__builtin__", "imp",      "pip",      "pdb",       "bdb",
-    "timeit",   "cProfile", "popen2",   "asyncio",     "operator", "_operator", "urllib",   "http",
-    "requests", "ftplib",   "smtplib",  "pydoc",       "doctest",  "pkgutil",  "zipimport", "multiprocessing",
-    "signal",   "atexit",   "gc",       "linecache",   "tempfile", "cloudpickle",
+    "os",          "posix",      "nt",       "subprocess", "sys",
+    "runpy",       "importlib",  "ctypes",   "pty",        "socket",
+    "shutil",      "webbrowser", "codeop",   "pickle",     "_pickle",
+    "cPickle",     "dill",       "marshal",  "builtins",   "__builtin__",
+    "imp",         "pip",        "pdb",      "bdb",        "timeit",
+    "cProfile",    "popen2",     "asyncio",  "operator",   "_operator",
+    "urllib",      "http",       "requests", "ftplib",     "smtplib",
+    "pydoc",       "doctest",    "pkgutil",  "zipimport",  "multiprocessing",
+    "signal",      "atexit",     "gc",       "linecache",  "tempfile",
+    "cloudpickle",
 };
 
 static bool acts(const char *module, size_t n)
@@ -152,10 +156,11 @@ static bool acts(const char *module, size_t n)
 
 static enum fdit_status refuse_text(fdit_context *ctx, const char *file, const char *name)
 {
-    return fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED,
-                     "%s: asks for the Python object %s, which is not among those of a checkpoint; nothing was "
-                     "executed. If the file can be trusted, load it in PyTorch and save its state_dict()",
-                     file, name);
+    return fdit_fail(
+        ctx, FDIT_ERROR_UNSUPPORTED,
+        "%s: asks for the Python object %s, which is not among those of a checkpoint; nothing was "
+        "executed. If the file can be trusted, load it in PyTorch and save its state_dict()",
+        file, name);
 }
 
 bool fdit_pt_pickle_unknown(const struct fdit_pt_pickle *p, char *out, size_t size)

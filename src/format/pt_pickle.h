@@ -2,11 +2,12 @@
  * pt_pickle.h: the pickles inside a torch file, read as data.
  *
  * A pickle is a program for a small stack machine; one of its instructions calls any Python
- * function by name. This interpreter builds plain values only: nothing is ever called. It knows the names in a
- * list (pt_globals in pt_names.c), each of which stands for a rule how to build a value. Names of functions that
- * act on the machine are refused. Any other name gives an inert value, as do calls of it and what is done to it:
- * configurations, callbacks and the like lie beside weights. Inside an inert value no weights are looked for. The
- * number of values, their nesting and the memo are bounded. */
+ * function by name. This interpreter builds plain values only: nothing is ever called. It knows the
+ * names in a list (pt_globals in pt_names.c), each of which stands for a rule how to build a value.
+ * Names of functions that act on the machine are refused. Any other name gives an inert value, as
+ * do calls of it and what is done to it: configurations, callbacks and the like lie beside weights.
+ * Inside an inert value no weights are looked for. The number of values, their nesting and the memo
+ * are bounded. */
 #ifndef FDIT_FORMAT_PT_PICKLE_H
 #define FDIT_FORMAT_PT_PICKLE_H
 
@@ -27,7 +28,8 @@ enum fdit_pt_kind {
     FDIT_PT_STORAGE, /* type; text: key of n bytes; i: elements; offset: first of them in the record
                       */
     FDIT_PT_TENSOR,  /* items: storage, shape, strides; offset: first element in the storage */
-    FDIT_PT_INERT,   /* something that has no place in a checkpoint: a device, a path, an unknown object */
+    FDIT_PT_INERT,   /* something that has no place in a checkpoint: a device, a path, an unknown
+                        object */
 };
 
 struct fdit_pt_value {
@@ -62,7 +64,8 @@ size_t fdit_pt_pickle_values(const struct fdit_pt_pickle *p); /* that all runs t
 
 /* "module.name" of the first unknown name; false: there was none. */
 bool fdit_pt_pickle_unknown(const struct fdit_pt_pickle *p, char *out, size_t size);
-/* FDIT_ERROR_UNSUPPORTED that names it, when there was one: for files in which no weights were found. */
+/* FDIT_ERROR_UNSUPPORTED that names it, when there was one: for files in which no weights were
+ * found. */
 enum fdit_status fdit_pt_refuse_unknown(fdit_context *ctx, const struct fdit_pt_pickle *p);
 
 /* Whether a TEXT value is this. */

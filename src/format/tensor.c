@@ -200,10 +200,11 @@ enum fdit_status fdit_st_check_sum(fdit_context *ctx, const char *file, const st
         return FDIT_OK;
     uint32_t crc = (uint32_t)crc32_z(crc32_z(0, NULL, 0), sum->data, sum->bytes);
     if (crc != sum->crc)
-        return fdit_fail(ctx, FDIT_ERROR_FORMAT,
-                         "%s: tensor %.200s: its bytes have the checksum %08x, the file says %08x; it is "
-                         "damaged, get it again",
-                         file, t->name, (unsigned)crc, (unsigned)sum->crc);
+        return fdit_fail(
+            ctx, FDIT_ERROR_FORMAT,
+            "%s: tensor %.200s: its bytes have the checksum %08x, the file says %08x; it is "
+            "damaged, get it again",
+            file, t->name, (unsigned)crc, (unsigned)sum->crc);
     atomic_store(&sum->right, true);
     return FDIT_OK;
 }

@@ -35,8 +35,8 @@ bool fdit_st_is_float(enum fdit_st_type type); /* F32, F16, BF16 or F64: what we
 
 #define FDIT_ST_MAX_RANK 16
 
-/* The checksum that a file names for some of its bytes. They are summed when the first of their numbers is
- * read: opening a file does not read all of it. */
+/* The checksum that a file names for some of its bytes. They are summed when the first of their
+ * numbers is read: opening a file does not read all of it. */
 struct fdit_st_sum {
     const uint8_t *data;
     size_t bytes;

@@ -52,8 +52,8 @@ static bool is_shard(const char *name)
 /* What libraries for training write beside weights. */
 static bool is_state(const char *name)
 {
-    static const char *const words[] = { "optimizer", "optim", "scheduler", "scaler", "training_args", "rng_state",
-                                         "random_states", "sampler" };
+    static const char *const words[] = { "optimizer",     "optim",     "scheduler",     "scaler",
+                                         "training_args", "rng_state", "random_states", "sampler" };
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         if (!strncmp(name, words[i], strlen(words[i])))
             return true;
@@ -66,7 +66,8 @@ static int family(const char *name)
     static const char *const torch[] = { ".bin", ".pt", ".pth", ".ckpt", ".bin.index.json" };
     if (name[0] == '.' || is_shard(name) || is_state(name))
         return 0;
-    if (fdit_path_has_suffix(name, ".safetensors") || fdit_path_has_suffix(name, ".safetensors.index.json"))
+    if (fdit_path_has_suffix(name, ".safetensors") ||
+        fdit_path_has_suffix(name, ".safetensors.index.json"))
         return 1;
     for (size_t i = 0; i < sizeof torch / sizeof *torch; i++)
         if (fdit_path_has_suffix(name, torch[i]))
@@ -101,7 +102,8 @@ out:
     return status;
 }
 
-/* The file of weights directly in a folder that has a usual name; *out stays NULL when there is none. */
+/* The file of weights directly in a folder that has a usual name; *out stays NULL when there is
+ * none. */
 static enum fdit_status usual_file(fdit_context *ctx, const char *folder, char **out)
 {
     enum fdit_status status = FDIT_OK;
@@ -137,7 +139,8 @@ static enum fdit_status only_file(fdit_context *ctx, const char *folder, char **
             TRY(consider(ctx, &c, entry->d_name));
     }
     if (c.n > 1)
-        FAIL(ctx, FDIT_ERROR_FORMAT, "%s: is a folder with %zu files of weights: %s; give one of them", folder, c.n,
+        FAIL(ctx, FDIT_ERROR_FORMAT,
+             "%s: is a folder with %zu files of weights: %s; give one of them", folder, c.n,
              c.shown);
     if (c.n)
         TRY(fdit_path_join(ctx, folder, c.name, out));
@@ -168,9 +171,10 @@ enum fdit_status fdit_weights_resolve(fdit_context *ctx, const char *path, const
         TRY(only_file(ctx, path, out));
     if (!*out)
         FAIL(ctx, FDIT_ERROR_FORMAT,
-             "%s: is a folder without a file of weights (%s, %s, ...)%s%s%s; give the file of weights", path,
-             first_names[0], first_names[4], part ? ", and so is a folder " : "", part ? part : "",
-             part ? " in it, if there is one" : "");
+             "%s: is a folder without a file of weights (%s, %s, ...)%s%s%s; give the file of "
+             "weights",
+             path, first_names[0], first_names[4], part ? ", and so is a folder " : "",
+             part ? part : "", part ? " in it, if there is one" : "");
 out:
     fdit_free(below);
     return status;
@@ -202,8 +206,8 @@ static enum fdit_status join(fdit_context *ctx, struct fdit_weights *w)
     qsort(w->by_name, w->n, sizeof *w->by_name, by_name);
     for (size_t i = 1; i < w->n; i++)
         if (!strcmp(w->by_name[i - 1]->name, w->by_name[i]->name))
-            FAIL(ctx, FDIT_ERROR_FORMAT, "%s: tensor %.200s is in two of its files; get them again", w->path,
-                 w->by_name[i]->name);
+            FAIL(ctx, FDIT_ERROR_FORMAT, "%s: tensor %.200s is in two of its files; get them again",
+                 w->path, w->by_name[i]->name);
 out:
     return status;
 }
@@ -215,7 +219,8 @@ static int by_text(const void *pa, const void *pb)
 }
 
 /* The names of the shards, sorted, each once; they point into the map. */
-static enum fdit_status shard_names(fdit_context *ctx, const char *path, json_t *map, const char ***out, size_t *n)
+static enum fdit_status shard_names(fdit_context *ctx, const char *path, json_t *map,
+                                    const char ***out, size_t *n)
 {
     enum fdit_status status = FDIT_OK;
     const char **names = NULL, *key;
@@ -227,7 +232,8 @@ static enum fdit_status shard_names(fdit_context *ctx, const char *path, json_t 
         const char *name = json_string_value(value);
         if (!name || !*name || strchr(name, '/') || !strcmp(name, ".."))
             FAIL(ctx, FDIT_ERROR_FORMAT,
-                 "%s: tensor %.200s: its file must be the name of one in the same folder; the index is damaged, "
+                 "%s: tensor %.200s: its file must be the name of one in the same folder; the "
+                 "index is damaged, "
                  "get it again",
                  path, key);
         names[count++] = name;
@@ -244,8 +250,9 @@ out:
     return status;
 }
 
-static enum fdit_status open_torch_shards(fdit_context *ctx, struct fdit_weights *w, const char *folder, json_t *map,
-                                          const char **names, size_t n)
+static enum fdit_status open_torch_shards(fdit_context *ctx, struct fdit_weights *w,
+                                          const char *folder, json_t *map, const char **names,
+                                          size_t n)
 {
     enum fdit_status status = FDIT_OK;
     char *path = NULL;
@@ -264,7 +271,8 @@ static enum fdit_status open_torch_shards(fdit_context *ctx, struct fdit_weights
         const struct fdit_st_tensor *t = fdit_weights_find(w, key);
         if (!t || strcmp(names[t->file], json_string_value(value)))
             FAIL(ctx, FDIT_ERROR_FORMAT,
-                 "%s: tensor %.200s is not in %.200s; index and files do not belong together, get them again",
+                 "%s: tensor %.200s is not in %.200s; index and files do not belong together, get "
+                 "them again",
                  w->path, key, json_string_value(value));
     }
 out:
@@ -285,7 +293,8 @@ static enum fdit_status open_index(fdit_context *ctx, struct fdit_weights *w)
     json_t *map = json_object_get(index, "weight_map");
     if (!json_is_object(map) || json_object_size(map) == 0)
         FAIL(ctx, FDIT_ERROR_FORMAT,
-             "%s: is JSON without a weight_map: no index of files of weights; give the file of weights itself",
+             "%s: is JSON without a weight_map: no index of files of weights; give the file of "
+             "weights itself",
              w->path);
     TRY(shard_names(ctx, w->path, map, &names, &n));
     TRY(fdit_path_folder(ctx, w->path, &folder));
@@ -319,7 +328,8 @@ out:
 /* A file whose first bytes decide nothing is called damaged by the reader that its name suggests. */
 static enum fdit_status open_by_name(fdit_context *ctx, struct fdit_weights *w)
 {
-    return family(fdit_path_base(w->path)) == 2 ? open_torch(ctx, w) : fdit_safetensors_open(ctx, w->path, &w->st);
+    return family(fdit_path_base(w->path)) == 2 ? open_torch(ctx, w)
+                                                : fdit_safetensors_open(ctx, w->path, &w->st);
 }
 
 static enum fdit_status open_file(fdit_context *ctx, struct fdit_weights *w)
@@ -389,12 +399,16 @@ bool fdit_weights_torch(const struct fdit_weights *w)
 
 size_t fdit_weights_count(const struct fdit_weights *w)
 {
-    return w->st ? fdit_safetensors_count(w->st) : w->n_pts == 1 && !w->tensors ? fdit_pt_count(w->pts[0]) : w->n;
+    return w->st                          ? fdit_safetensors_count(w->st)
+           : w->n_pts == 1 && !w->tensors ? fdit_pt_count(w->pts[0])
+                                          : w->n;
 }
 
 const struct fdit_st_tensor *fdit_weights_at(const struct fdit_weights *w, size_t i)
 {
-    return w->st ? fdit_safetensors_at(w->st, i) : w->tensors ? &w->tensors[i] : fdit_pt_at(w->pts[0], i);
+    return w->st        ? fdit_safetensors_at(w->st, i)
+           : w->tensors ? &w->tensors[i]
+                        : fdit_pt_at(w->pts[0], i);
 }
 
 const struct fdit_st_tensor *fdit_weights_find(const struct fdit_weights *w, const char *name)
@@ -404,7 +418,8 @@ const struct fdit_st_tensor *fdit_weights_find(const struct fdit_weights *w, con
         return fdit_safetensors_find(w->st, name);
     if (!w->tensors)
         return fdit_pt_find(w->pts[0], name);
-    const struct fdit_st_tensor *const *found = bsearch(&at, w->by_name, w->n, sizeof *w->by_name, by_name);
+    const struct fdit_st_tensor *const *found =
+        bsearch(&at, w->by_name, w->n, sizeof *w->by_name, by_name);
     return found ? *found : NULL;
 }
 

@@ -239,7 +239,8 @@ enum fdit_status fdit_checkpoint_config(fdit_context *ctx, struct fdit_checkpoin
         c.heads = fdit_config_usual_heads(c.width, c.depth);
     if (!c.heads)
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
-             "%s: the number of heads cannot be read off its tensors, and no published model has width %d and "
+             "%s: the number of heads cannot be read off its tensors, and no published model has "
+             "width %d and "
              "depth %d; give --model %d,%d,HEADS,%d or put a config.json beside the file",
              fdit_checkpoint_path(cp), c.width, c.depth, c.width, c.depth, c.patch);
     TRY(fdit_config_check(ctx, &c));
@@ -250,8 +251,8 @@ out:
 
 /* ------------------------------------------------------------------ loading */
 
-/* A parameter's numbers in `scratch`, which grows to the largest; or, without copying, where they lie in the
- * file. *mapped is then the tensor to drop after use. */
+/* A parameter's numbers in `scratch`, which grows to the largest; or, without copying, where they
+ * lie in the file. *mapped is then the tensor to drop after use. */
 static enum fdit_status numbers_of(fdit_context *ctx, struct fdit_checkpoint *cp,
                                    const struct fdit_param *p, float **scratch, size_t *capacity,
                                    const float **out, const struct fdit_st_tensor **mapped)

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  * checkpoint.h: named tensors from a file, whatever its layout, and the model they belong to.
  *
- * Layouts: safetensors or torch, also in shards (format/weights.h); a flat state_dict with the public names
- * (DiT: no norm weights), a dictionary with "model" and "ema" (FineDiffusion) or other sets of weights, names
- * with the marks of wrappers in any order and number (module., _orig_mod., net., ...), diffusers' names (a
- * file, or a folder with or around "transformer"), a training checkpoint of this program (the
- * public names behind "ema." and "raw."). */
+ * Layouts: safetensors or torch, also in shards (format/weights.h); a flat state_dict with the
+ * public names (DiT: no norm weights), a dictionary with "model" and "ema" (FineDiffusion) or other
+ * sets of weights, names with the marks of wrappers in any order and number (module., _orig_mod.,
+ * net., ...), diffusers' names (a file, or a folder with or around "transformer"), a training
+ * checkpoint of this program (the public names behind "ema." and "raw."). */
 #ifndef FDIT_MODEL_CHECKPOINT_H
 #define FDIT_MODEL_CHECKPOINT_H
 
@@ -38,7 +38,8 @@ void fdit_checkpoint_drop(const struct fdit_checkpoint *cp, const struct fdit_st
 const char *fdit_checkpoint_layout(const struct fdit_checkpoint *cp);
 /* What stands before the names of the weights: "", "ema/", ... */
 const char *fdit_checkpoint_prefix(const struct fdit_checkpoint *cp);
-/* Whether the weights that are read are averaged ones: by the name of the set, or in a training checkpoint. */
+/* Whether the weights that are read are averaged ones: by the name of the set, or in a training
+ * checkpoint. */
 bool fdit_checkpoint_is_ema(const struct fdit_checkpoint *cp);
 /* Whether tensor i is among the weights, not beside them (another set, an optimiser's state). */
 bool fdit_checkpoint_in_weights(const struct fdit_checkpoint *cp, size_t i);

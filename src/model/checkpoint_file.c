@@ -231,7 +231,8 @@ enum fdit_status fdit_checkpoint_check(fdit_context *ctx, const struct fdit_chec
     const struct fdit_st_tensor *parts[FDIT_PARTS], *base;
     size_t n = fdit_checkpoint_tensors(cp), prefix = strlen(cp->prefix);
     bool *used = NULL, copy;
-    bool state = !fdit_weights_torch(cp->weights) && prefix; /* a training checkpoint of ours: other sets beside */
+    bool state = !fdit_weights_torch(cp->weights) &&
+                 prefix; /* a training checkpoint of ours: other sets beside */
     *extra = 0;
     if (n == 0)
         return FDIT_OK;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Where in a file the weights of a DiT are. Training code wraps models (DistributedDataParallel, torch.compile,
- * Lightning, DeepSpeed, averaging) and every wrapper leaves a mark in the names; dictionaries hold several sets
- * beside each other. So the names are searched, not tried. */
+ * Where in a file the weights of a DiT are. Training code wraps models (DistributedDataParallel,
+ * torch.compile, Lightning, DeepSpeed, averaging) and every wrapper leaves a mark in the names;
+ * dictionaries hold several sets beside each other. So the names are searched, not tried. */
 #include "core/mem.h"
 #include "model/checkpoint_file.h"
 
@@ -26,8 +26,8 @@ static bool is_mark(const char *part, size_t n)
     return false;
 }
 
-/* The name without its marks into out, of as many bytes as name; whether there were any. A part is followed by a
- * dot; keys of dictionaries, which are followed by a slash, stay. */
+/* The name without its marks into out, of as many bytes as name; whether there were any. A part is
+ * followed by a dot; keys of dictionaries, which are followed by a slash, stay. */
 static bool strip(const char *name, char *out)
 {
     bool any = false;
@@ -86,9 +86,11 @@ static enum fdit_status make_plain(fdit_context *ctx, struct fdit_checkpoint *cp
     for (i = 1; i < n; i++)
         if (!strcmp(cp->sorted[i - 1]->name, cp->sorted[i]->name))
             FAIL(ctx, FDIT_ERROR_FORMAT,
-                 "%s: %.200s and %.200s are the same tensor but for the marks of wrappers; save one of the models "
+                 "%s: %.200s and %.200s are the same tensor but for the marks of wrappers; save "
+                 "one of the models "
                  "alone",
-                 fdit_checkpoint_path(cp), cp->sorted[i - 1]->tensor->name, cp->sorted[i]->tensor->name);
+                 fdit_checkpoint_path(cp), cp->sorted[i - 1]->tensor->name,
+                 cp->sorted[i]->tensor->name);
 out:
     return status;
 }
@@ -141,22 +143,27 @@ static bool has_part(const char *prefix, const char *const *words, size_t n_word
 
 static bool is_average(const char *prefix)
 {
-    static const char *const words[] = { "ema", "swa", "averaged", "average", "avg", "shadow", "polyak" };
+    static const char *const words[] = { "ema", "swa",    "averaged", "average",
+                                         "avg", "shadow", "polyak" };
     return has_part(prefix, words, sizeof words / sizeof *words);
 }
 
 /* Moments of an optimiser and networks of other kinds can have parameters' names. */
 static bool is_other(const char *prefix)
 {
-    static const char *const words[] = { "optimizer",  "optimiser",     "optim", "opt",     "grad",   "grads", "exp",
-                                         "momentum",   "discriminator", "disc",  "teacher", "repa",   "lora",  "scheduler" };
+    static const char *const words[] = { "optimizer",     "optimiser", "optim",   "opt",
+                                         "grad",          "grads",     "exp",     "momentum",
+                                         "discriminator", "disc",      "teacher", "repa",
+                                         "lora",          "scheduler" };
     return has_part(prefix, words, sizeof words / sizeof *words);
 }
 
 static int rank_of(const char *prefix)
 {
-    static const char *const known[] = { "",       "model/", "state_dict/", "model_state_dict/", "module/", "state_dict/model.",
-                                         "model.", "ema/",   "model_ema/",  "ema_state_dict/",   "ema_model." };
+    static const char *const known[] = {
+        "",       "model/", "state_dict/", "model_state_dict/", "module/",   "state_dict/model.",
+        "model.", "ema/",   "model_ema/",  "ema_state_dict/",   "ema_model."
+    };
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (!strcmp(prefix, known[i]))
             return (int)i;
@@ -173,8 +180,8 @@ static bool ends_with(const char *name, const char *end, size_t *n)
     return *n == 0 || name[*n - 1] == '.' || name[*n - 1] == '/';
 }
 
-static void add_set(const struct fdit_checkpoint *cp, const char *name, size_t n, bool diffusers, struct set *sets,
-                    size_t *n_sets)
+static void add_set(const struct fdit_checkpoint *cp, const char *name, size_t n, bool diffusers,
+                    struct set *sets, size_t *n_sets)
 {
     char block[FDIT_MOST_PREFIX + 64];
     if (n >= FDIT_MOST_PREFIX || *n_sets == MOST_SETS)
@@ -193,7 +200,8 @@ static void add_set(const struct fdit_checkpoint *cp, const char *name, size_t n
     (*n_sets)++;
 }
 
-/* All sets of weights in the file. A file that holds a part of a DiT has at least one of these names. */
+/* All sets of weights in the file. A file that holds a part of a DiT has at least one of these
+ * names. */
 static size_t find_sets(const struct fdit_checkpoint *cp, struct set *sets)
 {
     static const char *const ours[] = { "x_embedder.proj.weight", "y_embedder.embedding_table.weight",
@@ -211,8 +219,8 @@ static size_t find_sets(const struct fdit_checkpoint *cp, struct set *sets)
 }
 
 /* The best of the averaged or other sets; NULL: none. Two that are equally good are an error. */
-static enum fdit_status best(fdit_context *ctx, const struct fdit_checkpoint *cp, const struct set *sets, size_t n,
-                             bool ema, const struct set **out)
+static enum fdit_status best(fdit_context *ctx, const struct fdit_checkpoint *cp,
+                             const struct set *sets, size_t n, bool ema, const struct set **out)
 {
     const struct set *second = NULL;
     *out = NULL;
@@ -238,10 +246,12 @@ static enum fdit_status nothing(fdit_context *ctx, const struct fdit_checkpoint 
 {
     char object[200];
     if (fdit_weights_unknown(cp->weights, object, sizeof object))
-        return fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED,
-                         "%s: holds no weights of a DiT outside of the Python object %s, which is not read (nothing "
-                         "was executed); load the file in PyTorch and save the model's state_dict()",
-                         fdit_checkpoint_path(cp), object);
+        return fdit_fail(
+            ctx, FDIT_ERROR_UNSUPPORTED,
+            "%s: holds no weights of a DiT outside of the Python object %s, which is not read "
+            "(nothing "
+            "was executed); load the file in PyTorch and save the model's state_dict()",
+            fdit_checkpoint_path(cp), object);
     return FDIT_OK; /* what is missing is said when it is asked for */
 }
 

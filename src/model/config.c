@@ -120,16 +120,17 @@ static enum fdit_status get_int(fdit_context *ctx, const char *name, const json_
     return FDIT_OK;
 }
 
-static enum fdit_status unsupported(fdit_context *ctx, const char *name, const char *key, const json_t *value,
-                                    const char *only)
+static enum fdit_status unsupported(fdit_context *ctx, const char *name, const char *key,
+                                    const json_t *value, const char *only)
 {
     char text[60];
     return fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED, "%s: \"%s\" is %s; only %s is supported", name, key,
                      fdit_json_show(value, text, sizeof text), only);
 }
 
-/* The keys of a diffusers transformer that say how it computes: what the code here does not do is refused. An
- * absent key has the value that DiTTransformer2DModel gives it, which is the one here. */
+/* The keys of a diffusers transformer that say how it computes: what the code here does not do is
+ * refused. An absent key has the value that DiTTransformer2DModel gives it, which is the one here.
+ */
 static enum fdit_status check_diffusers(fdit_context *ctx, const char *name, const json_t *root)
 {
     static const struct {
@@ -150,7 +151,9 @@ static enum fdit_status check_diffusers(fdit_context *ctx, const char *name, con
         return fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED,
                          "%s: is the description of a %.60s, not of a class-conditional DiT "
                          "(DiTTransformer2DModel)%s",
-                         name, kind, strncmp(kind, "Autoencoder", 11) ? "" : "; an autoencoder is given with --vae");
+                         name, kind,
+                         strncmp(kind, "Autoencoder", 11) ? ""
+                                                          : "; an autoencoder is given with --vae");
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         const json_t *v = json_object_get(root, texts[i].key);
         const char *text = json_string_value(v);
@@ -174,14 +177,16 @@ static enum fdit_status check_diffusers(fdit_context *ctx, const char *name, con
 }
 
 /* The channels that come out are twice those that go in. */
-static enum fdit_status check_outputs(fdit_context *ctx, const char *name, const json_t *root, int channels)
+static enum fdit_status check_outputs(fdit_context *ctx, const char *name, const json_t *root,
+                                      int channels)
 {
     enum fdit_status status = FDIT_OK;
     int out = 0;
     TRY(get_int(ctx, name, root, "out_channels", &out));
     if (out && channels && out != 2 * channels)
         FAIL(ctx, FDIT_ERROR_UNSUPPORTED,
-             "%s: \"out_channels\" is %d for %d \"in_channels\"; only twice as many, noise and variance, are "
+             "%s: \"out_channels\" is %d for %d \"in_channels\"; only twice as many, noise and "
+             "variance, are "
              "supported",
              name, out, channels);
 out:

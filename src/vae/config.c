@@ -53,7 +53,8 @@ enum fdit_status fdit_vae_config_check(fdit_context *ctx, const char *name,
                 name, c->channels[i], c->groups);
     if (!fdit_vae_scale_good(c->scale) || !(fabs(c->shift) <= 1e4))
         return fdit_fail(ctx, FDIT_ERROR_FORMAT,
-                         "%s: scaling_factor %g, shift_factor %g: a scale lies from 1e-4 to 1e4 and a shift from -1e4 "
+                         "%s: scaling_factor %g, shift_factor %g: a scale lies from 1e-4 to 1e4 "
+                         "and a shift from -1e4 "
                          "to 1e4, so that latents have a size of about 1",
                          name, c->scale, c->shift);
     return FDIT_OK;

@@ -55,14 +55,15 @@ static void original_name(const struct fdit_vae_file *f, const char *name, char 
         used = 0;
         if (sscanf(name, pattern, way, &level, &block, &used) == 3 && used) {
             rename_end(name + used, end, sizeof end);
-            snprintf(out, size, "%s.%s.%d.block.%d.%s", way, blocks, up ? f->levels - 1 - level : level, block, end);
+            snprintf(out, size, "%s.%s.%d.block.%d.%s", way, blocks,
+                     up ? f->levels - 1 - level : level, block, end);
             return;
         }
         snprintf(pattern, sizeof pattern, "%%7[a-z].%s_blocks.%%d.%ssamplers.0.%%n", blocks, blocks);
         used = 0;
         if (sscanf(name, pattern, way, &level, &used) == 2 && used) {
-            snprintf(out, size, "%s.%s.%d.%ssample.%s", way, blocks, up ? f->levels - 1 - level : level, blocks,
-                     name + used);
+            snprintf(out, size, "%s.%s.%d.%ssample.%s", way, blocks,
+                     up ? f->levels - 1 - level : level, blocks, name + used);
             return;
         }
     }
@@ -119,11 +120,14 @@ bool fdit_vae_file_find(struct fdit_vae_file *f)
         memcpy(f->prefix, full, before);
         f->prefix[before] = 0;
         f->original = has(f, "encoder.mid.block_1.conv1.weight");
-        if (!has(f, "decoder.conv_in.weight") || !(f->original || has(f, "encoder.mid_block.resnets.0.conv1.weight")))
+        if (!has(f, "decoder.conv_in.weight") ||
+            !(f->original || has(f, "encoder.mid_block.resnets.0.conv1.weight")))
             continue;
         for (f->levels = 0; f->levels < FDIT_VAE_LEVELS; f->levels++) {
-            snprintf(name, sizeof name, f->original ? "encoder.down.%d.block.0.conv1.weight"
-                                                    : "encoder.down_blocks.%d.resnets.0.conv1.weight", f->levels);
+            snprintf(name, sizeof name,
+                     f->original ? "encoder.down.%d.block.0.conv1.weight"
+                                 : "encoder.down_blocks.%d.resnets.0.conv1.weight",
+                     f->levels);
             if (!has(f, name))
                 break;
         }
@@ -140,7 +144,8 @@ enum fdit_status fdit_vae_file_open(fdit_context *ctx, const char *path, struct 
     TRY(fdit_weights_open(ctx, path, "vae", &f.weights));
     if (!fdit_vae_file_find(&f))
         FAIL(ctx, FDIT_ERROR_FORMAT,
-             "%s: holds no AutoencoderKL (under the names of diffusers or those of its first code); give the folder or "
+             "%s: holds no AutoencoderKL (under the names of diffusers or those of its first "
+             "code); give the folder or "
              "the file of an autoencoder",
              fdit_weights_path(f.weights));
     *out = f;
@@ -170,7 +175,8 @@ static int dimension(const struct fdit_vae_file *f, const char *name, int i)
     return t && i < t->rank && t->shape[i] <= 1 << 20 ? (int)t->shape[i] : 0;
 }
 
-enum fdit_status fdit_vae_file_config(fdit_context *ctx, const struct fdit_vae_file *f, struct fdit_vae_config *c)
+enum fdit_status fdit_vae_file_config(fdit_context *ctx, const struct fdit_vae_file *f,
+                                      struct fdit_vae_config *c)
 {
     char name[64];
     *c = fdit_vae_config_usual();
@@ -192,9 +198,11 @@ enum fdit_status fdit_vae_file_config(fdit_context *ctx, const struct fdit_vae_f
     }
     for (int i = 0; i < c->levels; i++)
         if (c->channels[i] % c->groups)
-            return fdit_fail(ctx, FDIT_ERROR_FORMAT,
-                             "%s: an autoencoder whose number of groups its tensors do not say, and the usual %d does "
-                             "not divide its %d channels; put its config.json (with norm_num_groups) beside it",
-                             fdit_vae_file_path(f), c->groups, c->channels[i]);
+            return fdit_fail(
+                ctx, FDIT_ERROR_FORMAT,
+                "%s: an autoencoder whose number of groups its tensors do not say, and the usual "
+                "%d does "
+                "not divide its %d channels; put its config.json (with norm_num_groups) beside it",
+                fdit_vae_file_path(f), c->groups, c->channels[i]);
     return fdit_vae_config_check(ctx, fdit_vae_file_path(f), c);
 }

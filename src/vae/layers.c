@@ -227,7 +227,8 @@ enum fdit_status fdit_vae_layers_check(fdit_context *ctx, const struct fdit_vae_
     for (size_t i = 0; i < n; i++)
         if (!used[i] && fdit_vae_file_owns(file, i))
             FAIL(ctx, FDIT_ERROR_FORMAT,
-                 "%s: tensor %.200s has no place in the AutoencoderKL that its config.json describes (levels, layers, "
+                 "%s: tensor %.200s has no place in the AutoencoderKL that its config.json "
+                 "describes (levels, layers, "
                  "attention or quant_conv); the two do not belong together",
                  fdit_vae_file_path(file), first[i].name);
 out:
@@ -278,7 +279,8 @@ enum fdit_status fdit_vae_layers_load(fdit_context *ctx, struct fdit_vae_layers 
         TRY(fdit_vae_layer_tensor(ctx, file, layer, "bias", &bias));
         TRY(fdit_st_weights(ctx, fdit_vae_file_path(file), bias, 0, bias->n, small + layer->bias_at));
         if (layer->kind == FDIT_VAE_NORM) {
-            TRY(fdit_st_weights(ctx, fdit_vae_file_path(file), weight, 0, weight->n, small + layer->weight_at));
+            TRY(fdit_st_weights(ctx, fdit_vae_file_path(file), weight, 0, weight->n,
+                                small + layer->weight_at));
             continue;
         }
         struct fdit_weight_desc desc = fdit_vae_layer_desc(layer);

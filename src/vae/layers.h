@@ -68,8 +68,8 @@ void fdit_vae_layers_fini(struct fdit_vae_layers *l); /* with the weights */
 enum fdit_status fdit_vae_layer_tensor(fdit_context *ctx, const struct fdit_vae_file *file,
                                        const struct fdit_vae_layer *layer, const char *part,
                                        const struct fdit_st_tensor **out);
-/* All tensors are there, and the file has none of an autoencoder beside them: it is the one that the list was made
- * for. */
+/* All tensors are there, and the file has none of an autoencoder beside them: it is the one that
+ * the list was made for. */
 enum fdit_status fdit_vae_layers_check(fdit_context *ctx, const struct fdit_vae_layers *l,
                                        const struct fdit_vae_file *file);
 struct fdit_weight_desc fdit_vae_layer_desc(const struct fdit_vae_layer *layer);
