@@ -25,7 +25,7 @@
  *     }
  *
  * A command returns a status and prints no error: main prints `finediffusion: NAME: message` and
- * chooses the exit code: 0; 2 for FDIT_ERROR_ARGUMENT; 130 or 143 for FDIT_INTERRUPTED; else 1. */
+ * chooses the exit code: 0; 2 for FDIT_ERROR_ARGUMENT; 128 and the signal's number for FDIT_INTERRUPTED; else 1. */
 #ifndef FDIT_CLI_CLI_H
 #define FDIT_CLI_CLI_H
 
@@ -139,7 +139,8 @@ void fdit_format_size(size_t bytes, char out[32]);
 
 /* ---- signals.c */
 
-/* SIGINT and SIGTERM ask ctx to stop; a second one ends the program at once. */
+/* SIGINT, SIGTERM, SIGHUP, SIGPIPE and SIGXCPU ask ctx to stop; a second one of the first two ends the program
+ * at once. A limit of a file's size (SIGXFSZ) only makes the write fail. */
 void fdit_signals_install(fdit_context *ctx);
 int fdit_signals_caught(void); /* the number of the signal, 0: none */
 

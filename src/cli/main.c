@@ -5,6 +5,7 @@
 #include "core/mem.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <string.h>
 
 #define X(name) &fdit_command_##name,
@@ -60,7 +61,7 @@ static int run_command(struct fdit_cli *cli, const struct fdit_command *command,
     enum fdit_status status = FDIT_OK;
     void *args = NULL;
     bool help = false;
-    int n = 0;
+    int n = 0, code = 0;
     cli->command = command->name;
     TRY(fdit_alloc(cli->ctx, command->args_size ? command->args_size : 1, 1, &args));
     if (command->defaults)
@@ -74,7 +75,12 @@ static int run_command(struct fdit_cli *cli, const struct fdit_command *command,
         TRY(command->run(cli, args, n, argv));
     }
     fdit_cli_line_stop(cli);
-    TRY(flush_results(cli->ctx));
+    if (flush_results(cli->ctx) != FDIT_OK) {
+        if (fdit_signals_caught() == SIGPIPE) /* nobody reads on (| head), which is no failure of ours */
+            code = 128 + SIGPIPE;
+        else
+            status = FDIT_ERROR_IO;
+    }
 out:
     fdit_cli_line_stop(cli);
     if (status != FDIT_OK) {
@@ -83,7 +89,7 @@ out:
                                                             : fdit_status_text(status));
     }
     fdit_free(args);
-    return exit_code(status);
+    return code ? code : exit_code(status);
 }
 
 int main(int argc, char **argv)

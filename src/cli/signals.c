@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * signals.c: the first SIGINT or SIGTERM asks the work to stop after its step, a second one does
- * not ask. */
+ * signals.c: a signal that ends a program asks the work to stop after its step first. Only somebody who asks
+ * twice, with SIGINT or SIGTERM, is not kept waiting; a terminal that closes sends SIGHUP more than once, and
+ * every write to a closed pipe SIGPIPE. */
 #include "cli/cli.h"
 
 #include <signal.h>
@@ -8,24 +9,39 @@
 
 /* A handler has no argument of its own: the only state of the program outside of its stack. */
 static fdit_context *volatile target;
-static volatile sig_atomic_t caught;
+static volatile sig_atomic_t caught, asked;
 
 static void on_signal(int number)
 {
-    if (caught)
-        _exit(128 + number);
-    caught = number;
+    if (number == SIGINT || number == SIGTERM) {
+        if (asked)
+            _exit(128 + number);
+        asked = 1;
+    }
+    if (!caught)
+        caught = number;
     if (target)
         fdit_context_stop(target);
 }
 
 void fdit_signals_install(fdit_context *ctx)
 {
-    struct sigaction action = { .sa_handler = on_signal, .sa_flags = SA_RESTART };
+    /* the last ones stay ignored where they are when the program starts: nohup, pipes of some shells */
+    static const struct {
+        int number;
+        bool may_be_ignored;
+    } stops[] = { { SIGINT, false }, { SIGTERM, false }, { SIGHUP, true }, { SIGPIPE, true }, { SIGXCPU, true } };
+    struct sigaction action = { .sa_handler = on_signal, .sa_flags = SA_RESTART }, before;
     target = ctx;
     sigemptyset(&action.sa_mask);
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
+    for (size_t i = 0; i < sizeof stops / sizeof *stops; i++) {
+        bool ignored = sigaction(stops[i].number, NULL, &before) == 0 && before.sa_handler == SIG_IGN;
+        if (!ignored || !stops[i].may_be_ignored)
+            sigaction(stops[i].number, &action, NULL);
+    }
+    /* a write beyond the limit of a file's size then fails like one on a full disk */
+    action.sa_handler = SIG_IGN;
+    sigaction(SIGXFSZ, &action, NULL);
 }
 
 int fdit_signals_caught(void)

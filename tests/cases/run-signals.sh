@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+# Whatever ends a run by a signal leaves a checkpoint of the last whole step, and the exit code tells which.
+cp -R "$IN/data" d
+train() {
+    "$FD" train --from-scratch --tune full --model 32,1,2,4 --size 16 --channels 3 --batch 4 --threads 1 \
+        --device cpu --quiet --data d --steps 3000000 --checkpoint-every 1000000 --preview-every 0 "$@"
+}
+lines() { if [ -f "$1/log.jsonl" ]; then wc -l <"$1/log.jsonl"; else echo 0; fi; }
+# ended RUN CODE WANTED: with a message, a checkpoint where the message says, and the whole log before it
+ended() {
+    holds test "$2" -eq "$3"
+    holds grep -q 'stopped after step [0-9]* of 3000000; .*--resume' "$1.err"
+    step=$(sed -n 's/.*after step \([0-9]*\) of.*/\1/p' "$1.err")
+    holds test -s "$1/checkpoints/step-$step.safetensors"
+    holds test "$(lines "$1")" -eq "${step:-0}"
+}
+for signal in HUP:129 XCPU:152 INT:130 TERM:143; do
+    run=on-${signal%:*}
+    ("$FD" train --from-scratch --tune full --model 32,1,2,4 --size 16 --channels 3 --batch 4 --threads 1 \
+        --device cpu --quiet --data d --steps 3000000 --checkpoint-every 1000000 --preview-every 0 --out $run \
+        2>$run.err
+    echo $? >$run.code) &
+    child=$!
+    while [ "$(lines $run)" -lt 3 ]; do sleep 0.02; done
+    # the shell's child; twice, as a terminal that closes sends it
+    program=$(ps -o pid= --ppid $child | head -n 1)
+    kill -"${signal%:*}" $program
+    [ ${signal%:*} != HUP ] || kill -HUP $program 2>/dev/null
+    wait $child
+    ended $run "$(cat $run.code)" ${signal#*:}
+done
+# nobody reads the results any more
+{
+    train --json --out pipe 2>pipe.err
+    echo $? >pipe.code
+} | head -n 2 >/dev/null
+ended pipe "$(cat pipe.code)" 141
+{
+    train --json --out pipe --resume --steps 3000001 2>pipe.err
+    echo $? >pipe.code
+} | head -n 1 >/dev/null
+holds test "$(cat pipe.code)" -eq 141
+# a command that only prints: no word about it
+{
+    "$FD" help train 2>head.err
+    echo $? >head.code
+} | head -n 1 >/dev/null
+holds test ! -s head.err
+# what is ignored when the program starts stays ignored
+(trap '' HUP; exec "$FD" train --from-scratch --tune full --model 32,1,2,4 --size 16 --channels 3 --batch 4 --threads 1 \
+    --device cpu --quiet --data d --steps 3000000 --checkpoint-every 1000000 --preview-every 0 --out nohup) 2>nohup.err &
+child=$!
+while [ "$(lines nohup)" -lt 3 ]; do sleep 0.02; done
+kill -HUP $child
+before=$(lines nohup)
+sleep 0.3
+holds kill -0 $child
+holds test "$(lines nohup)" -gt "$before"
+kill -TERM $child
+wait $child
+holds test $? -eq 143
