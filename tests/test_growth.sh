@@ -72,7 +72,7 @@ if [ -n "$opencl" ] && "$program" bench "linear 3x4x5" --device "$opencl" --repe
     good train $tune --out whole
     part 6
     part 18 --resume --device "$opencl"
-    good train $tune --out moving --resume --verbose
+    good train $tune --out moving --resume --verbose --device cpu
     losses whole >a
     losses moving >b
     checks=$((checks + 1))
@@ -126,12 +126,29 @@ done
 draw second/delta.safetensors B/bold,A/serif pictures.new
 [ "$(find pictures.new -name '*.png' | wc -l | tr -d ' ')" = 4 ] || fail "no pictures of the new classes"
 
-# New pictures alone: the old classes go, unless a taxonomy lists them. A word about it, and both work.
+# New pictures alone: the old classes would go, so somebody has to say what shall become of them.
 rm -r more/A/mono more/A/hand
-good train $grow --out lost
-says 'first/delta.safetensors: 2 of its 2 classes (A/hand, ...) are not among.*--taxonomy'
+checks=$((checks + 1))
+"$program" train $grow --out lost 2>stderr
+[ $? = 2 ] && [ ! -e lost ] || fail "a run that loses the delta's classes is not refused with 2" "$(cat stderr)"
+says '--delta first/delta.safetensors: 2 of its 2 classes (A/hand, ...) are not among.*--old-classes keep.*--taxonomy.*--old-classes drop'
+good train $grow --out lost --old-classes drop
+says 'first/delta.safetensors: 2 of its 2 classes (A/hand, ...) are not among'
+good train $grow --out joined --old-classes keep --verbose
+says '3 of 7 rows taken over, 4 are new'
+checks=$((checks + 1))
+grep -q 'left out' stderr && fail "classes that are kept are called lost" "$(cat stderr)"
+draw joined/delta.safetensors A/hand,A/mono pictures.joined
+checks=$((checks + 1))
+diff -r pictures.first/A%2Fmono pictures.joined/A%2Fmono >out ||
+    fail "A/mono draws another picture after classes were joined" "$(cat out)"
+good train --resume joined --steps 2 --lr 1e-30
 printf 'class\tletter\nA/hand\tA\nA/mono\tA\nA/serif\tA\nB/bold\tB\nB/mono\tB\n' >all.tsv
-good train $grow --out renamed --taxonomy all.tsv
+checks=$((checks + 1))
+"$program" train $grow --out renamed --taxonomy all.tsv 2>stderr
+[ $? = 2 ] || fail "a run that loses the delta's rank is not refused with 2" "$(cat stderr)"
+says 'first/delta.safetensors: its rank "level1" is none of this run.*--old-classes drop'
+good train $grow --out renamed --taxonomy all.tsv --old-classes drop
 says 'first/delta.safetensors: its rank "level1" is none of this run, and the 1 rows of its groups are left out'
 sed '1s/letter/level1/' all.tsv >x && mv x all.tsv
 good train $grow --out third --verbose --taxonomy all.tsv

@@ -752,7 +752,8 @@ START_TEST(test_nan_gradient)
     const struct fdit_param *p = fdit_params_find(&m->params, "blocks.1.mlp.fc1.bias");
     float *before = calloc(p->count, sizeof *before), *after = calloc(p->count, sizeof *after);
     const float nan = NAN;
-    const char *bad = NULL;
+    const float huge = 3e20f; /* its square is beyond float32 */
+    struct fdit_step_bad bad;
     struct fdit_step_losses losses;
     run_loss(step, &l);
     fdit_write(dev, fdit_at(fdit_param_grad(m, p), 3), &nan, 1);
@@ -765,7 +766,13 @@ START_TEST(test_nan_gradient)
     ck_assert_ok(ctx, fdit_step_report_end(ctx, step, &losses));
     ck_assert(!isfinite(losses.gradient_norm));
     ck_assert_ok(ctx, fdit_step_find_bad(ctx, step, &bad));
-    ck_assert_str_eq(bad, p->name);
+    ck_assert_str_eq(bad.name, p->name);
+    ck_assert(!bad.finite);
+    /* all are finite, their norm is not: the one that makes it so is named, too */
+    fdit_write(dev, fdit_at(fdit_param_grad(m, p), 3), &huge, 1);
+    ck_assert_ok(ctx, fdit_step_find_bad(ctx, step, &bad));
+    ck_assert_str_eq(bad.name, p->name);
+    ck_assert(bad.finite && bad.largest == (double)huge);
     free(before);
     free(after);
     fdit_step_free(step);

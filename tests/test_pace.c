@@ -37,9 +37,12 @@ START_TEST(test_rate_is_of_the_last_seconds)
     NEAR(p.rate, 0);
     fdit_pace_step(&p, 10.5, 6); /* the first step gives one at once */
     NEAR(p.rate, 2);
-    fdit_pace_step(&p, 12.5, 16); /* not yet older than two seconds */
-    NEAR(p.rate, 2);
-    fdit_pace_step(&p, 13, 16);
+    fdit_pace_step(&p, 11, 8); /* and so does every other one of the first two seconds */
+    NEAR(p.rate, 3);
+    fdit_pace_step(&p, 12.5, 15);
+    NEAR(p.rate, 4);
+    NEAR(p.steady, 4);
+    fdit_pace_step(&p, 13, 20); /* not yet older than two seconds */
     NEAR(p.rate, 4);
     fdit_pace_pause(&p, 13);
     fdit_pace_start(&p, 1000, 16); /* a pause does not slow it */
@@ -47,6 +50,7 @@ START_TEST(test_rate_is_of_the_last_seconds)
     NEAR(p.rate, 4);
     fdit_pace_step(&p, 1002.5, 42);
     NEAR(p.rate, 10.4);
+    NEAR(p.steady, 4 + 6.4 * (1 - exp(-2.5 / 30))); /* what is left does not jump */
 }
 END_TEST
 

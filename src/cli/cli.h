@@ -25,7 +25,8 @@
  *     }
  *
  * A command returns a status and prints no error: main prints `finediffusion: NAME: message` and
- * chooses the exit code: 0; 2 for FDIT_ERROR_ARGUMENT; 128 and the signal's number for FDIT_INTERRUPTED; else 1. */
+ * chooses the exit code: 0; 2 for FDIT_ERROR_ARGUMENT; 128 and the signal's number for FDIT_INTERRUPTED;
+ * else 1. */
 #ifndef FDIT_CLI_CLI_H
 #define FDIT_CLI_CLI_H
 
@@ -52,7 +53,8 @@ enum fdit_option_kind {
 
 struct fdit_option {
     const char *name; /* without the two dashes */
-    const char *arg;  /* "FILE", "N"; NULL: takes none; a choice: "a|b|c" */
+    const char *arg;  /* "FILE", "N"; NULL: takes none; a choice: "a|b|c"; "[RUN]": may be left out (then
+                       * `parse` gets NULL) before another option or the end */
     enum fdit_option_kind kind;
     size_t offset;    /* of the value in the command's struct */
     const char *help; /* one sentence without a final dot; with the default, if there is one */
@@ -88,6 +90,8 @@ enum {
 struct fdit_cli {
     fdit_context *ctx;
     const char *command;
+    int argc;    /* the words behind the command's name, as typed: options can be read again over others */
+    char **argv;
     bool quiet, verbose, json, plan;
     const char *device;             /* as typed, NULL: not given */
     int threads;                    /* 0: all */
@@ -139,8 +143,8 @@ void fdit_format_size(size_t bytes, char out[32]);
 
 /* ---- signals.c */
 
-/* SIGINT, SIGTERM, SIGHUP, SIGPIPE and SIGXCPU ask ctx to stop; a second one of the first two ends the program
- * at once. A limit of a file's size (SIGXFSZ) only makes the write fail. */
+/* SIGINT, SIGTERM, SIGHUP, SIGPIPE and SIGXCPU ask ctx to stop; a second one of the first two ends the
+ * program at once. A limit of a file's size (SIGXFSZ) only makes the write fail. */
 void fdit_signals_install(fdit_context *ctx);
 int fdit_signals_caught(void); /* the number of the signal, 0: none */
 

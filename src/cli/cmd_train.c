@@ -2,7 +2,9 @@
  * cmd_train.c: `finediffusion train`. */
 #include "cli/cli.h"
 
+#include "core/file.h"
 #include "core/mem.h"
+#include "train/config.h"
 #include "train/run.h"
 
 #include <inttypes.h>
@@ -12,6 +14,7 @@
 
 struct args {
     struct fdit_train_options o;
+    const char *run, *config; /* --resume RUN, --config FILE */
     int flip;        /* horizontal, none */
     int activations; /* f32, bf16 */
 };
@@ -70,6 +73,43 @@ static enum fdit_status parse_tune(fdit_context *ctx, void *p, const char *value
     return FDIT_OK;
 }
 
+static enum fdit_status parse_resume(fdit_context *ctx, void *p, const char *value)
+{
+    struct args *a = p;
+    if (value && !*value)
+        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT, "--resume=: the value is empty; give the folder of a run");
+    a->o.resume = true;
+    a->run = value ? value : a->run;
+    return FDIT_OK;
+}
+
+/* Steps as a number, or time as "10m", "90s", "1.5h"; 0: neither. */
+static enum fdit_status parse_checkpoints(fdit_context *ctx, void *p, const char *value)
+{
+    enum fdit_status status = FDIT_OK;
+    struct args *a = p;
+    static const char what[] = "--checkpoint-every";
+    size_t n = strlen(value);
+    const char *units = "smh", *unit = n > 1 ? strchr(units, value[n - 1]) : NULL;
+    static const double seconds[] = { 1, 60, 3600 };
+    char *number = NULL;
+    if (!unit) {
+        TRY(fdit_parse_int64(ctx, what, value, &a->o.checkpoint_every));
+        if (a->o.checkpoint_every == 0)
+            a->o.checkpoint_seconds = 0;
+        return FDIT_OK;
+    }
+    double time = 0;
+    TRY(fdit_strndup(ctx, value, n - 1, &number));
+    TRY(fdit_parse_real(ctx, what, number, &time));
+    if (!(time > 0))
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "%s %s: give a time above 0, like 10m", what, value);
+    a->o.checkpoint_seconds = time * seconds[unit - units];
+out:
+    fdit_free(number);
+    return status;
+}
+
 static const struct fdit_option options[] = {
     FDIT_HEADING("Model"),
     FDIT_OPTION("base", "FILE", TEXT, struct args, o.base, "checkpoint to fine-tune"),
@@ -87,6 +127,10 @@ static const struct fdit_option options[] = {
     FDIT_OPTION("delta", "FILE", TEXT, struct args, o.delta,
                 "start from this delta; rows of the class table are matched by name, and its "
                 "classes in --taxonomy need no pictures"),
+    FDIT_OPTION(
+        "old-classes", "refuse|keep|drop", CHOICE, struct args, o.old_classes,
+        "with --delta, what of its classes that DATA lacks: keep adds them to those of DATA, drop goes "
+        "on without their rows (default refuse)"),
     FDIT_OPTION_CALL("tune", "MASK", parse_tune,
                      "what is trained: finediffusion (default), bitfit, norm, table or full"),
     FDIT_OPTION("recompute", "none|branches|block", CHOICE, struct args, o.recompute,
@@ -100,6 +144,8 @@ static const struct fdit_option options[] = {
         "cache that 'encode' made"),
     FDIT_OPTION("val", "DATA|FRACTION", TEXT, struct args, o.validation,
                 "validation pictures, or the share of DATA that is kept aside for it"),
+    FDIT_OPTION("val-pictures", "N", INT, struct args, o.val_pictures,
+                "validation looks at so many of them, evenly spread (default 1024; 0: all)"),
     FDIT_OPTION(
         "taxonomy", "FILE", TEXT, struct args, o.taxonomy,
         "classes and their groups: TSV or iNaturalist JSON (default: the nesting of the folders)"),
@@ -121,19 +167,16 @@ static const struct fdit_option options[] = {
     FDIT_OPTION("shift", "N", INT, struct args, o.shift,
                 "for --classifier: move pictures by up to N pixels (default 0)"),
     FDIT_OPTION("skip-bad", NULL, FLAG, struct args, o.skip_bad,
-                "leave out pictures that cannot be decoded, and count them"),
+                "leave out pictures that cannot be decoded, of training and validation, and count them"),
     FDIT_OPTION("cache-memory", "SIZE", SIZE, struct args, o.cache_bytes,
                 "memory for decoded pictures (default 1G; 0: none)"),
-    FDIT_OPTION("workers", "N", INT, struct args, o.workers,
-                "threads that decode pictures (default 2)"),
+    FDIT_OPTION("workers", "N", INT, struct args, o.workers, "threads that decode pictures (default 2)"),
     FDIT_HEADING("Optimisation"),
     FDIT_OPTION("steps", "N", INT64, struct args, o.steps, "optimiser steps"),
-    FDIT_OPTION("epochs", "N", REAL, struct args, o.epochs,
-                "passes over the data, instead of --steps"),
+    FDIT_OPTION("epochs", "N", REAL, struct args, o.epochs, "passes over the data, instead of --steps"),
     FDIT_OPTION("batch", "N", INT, struct args, o.batch,
                 "pictures of one pass on each device (default 32)"),
-    FDIT_OPTION("accumulate", "N", INT, struct args, o.accumulate,
-                "passes of one step (default 1)"),
+    FDIT_OPTION("accumulate", "N", INT, struct args, o.accumulate, "passes of one step (default 1)"),
     FDIT_OPTION("lr", "X", REAL, struct args, o.lr, "learning rate (default 1e-4)"),
     FDIT_OPTION("warmup", "N", INT64, struct args, o.warmup,
                 "steps in which the rate rises from 0 (default 0)"),
@@ -141,11 +184,9 @@ static const struct fdit_option options[] = {
                 "the rate after the warm-up (default constant)"),
     FDIT_OPTION_CALL("betas", "A,B", parse_betas, "of AdamW (default 0.9,0.999)"),
     FDIT_OPTION("weight-decay", "X", REAL, struct args, o.weight_decay, "of AdamW (default 0)"),
-    FDIT_OPTION("clip", "X", REAL, struct args, o.clip,
-                "limit of the gradient's norm (default 0: none)"),
-    FDIT_OPTION_CALL(
-        "ema", "D[:exact]", parse_ema,
-        "decay of the averaged weights (default 0.9999 with a warm-up; :exact: without)"),
+    FDIT_OPTION("clip", "X", REAL, struct args, o.clip, "limit of the gradient's norm (default 0: none)"),
+    FDIT_OPTION_CALL("ema", "D[:exact]", parse_ema,
+                     "decay of the averaged weights (default 0.9999 with a warm-up; :exact: without)"),
     FDIT_OPTION("label-drop", "superclass|empty", CHOICE, struct args, o.drop,
                 "what a dropped label becomes: its superclass (default) or one row for all"),
     FDIT_OPTION("drop-prob", "X", REAL, struct args, o.drop_prob,
@@ -155,12 +196,19 @@ static const struct fdit_option options[] = {
                 "base's rows of the same class or group name"),
     FDIT_OPTION("seed", "N", SEED, struct args, o.seed, "of everything random (default 0)"),
     FDIT_HEADING("Run"),
-    FDIT_OPTION("out", "RUN", TEXT, struct args, o.out,
-                "folder of the run; must be empty or absent"),
-    FDIT_OPTION("resume", NULL, FLAG, struct args, o.resume,
-                "continue the run in RUN from its last checkpoint"),
-    FDIT_OPTION("checkpoint-every", "N", INT64, struct args, o.checkpoint_every,
-                "steps between checkpoints (default 1000; 0: only at the end)"),
+    FDIT_OPTION("out", "RUN", TEXT, struct args, o.out, "folder of the run; must be empty or absent"),
+    FDIT_OPTION_CALL(
+        "resume", "[RUN]", parse_resume,
+        "continue the run in RUN (or --out) from its last checkpoint, with the options of its "
+        "config.json; others win where they may change"),
+    FDIT_OPTION("data-changed", NULL, FLAG, struct args, o.data_changed,
+                "with --resume: go on although pictures were added, removed or replaced"),
+    FDIT_OPTION("config", "FILE", TEXT, struct args, config,
+                "options as the config.json of a run holds them; the command line wins"),
+    FDIT_OPTION_CALL(
+        "checkpoint-every", "N|TIME", parse_checkpoints,
+        "steps between checkpoints, each with a validation (default 1000), or a time as 10m, 90s or "
+        "1h (default 10m; both may be given); 0: only at the end"),
     FDIT_OPTION("keep", "N", INT, struct args, o.keep, "checkpoints that stay (default 3; 0: all)"),
     FDIT_OPTION("preview-every", "N", INT64, struct args, o.preview_every,
                 "steps between sheets of sampled pictures (default 1000; 0: none)"),
@@ -189,12 +237,48 @@ static void print_plan(void *user, const struct fdit_plan *plan)
     fdit_free(text);
 }
 
-static void print_start(void *user, int64_t done, int64_t steps)
+static void banner_model(struct fdit_cli *cli, const struct fdit_train_banner *b)
+{
+    const struct fdit_model_config *m = b->model;
+    fdit_cli_banner(cli, "model", "width %d, depth %d, %d heads, patch %d, on %d x %d x %d%s%s", m->width,
+                    m->depth, m->heads, m->patch, m->input_size, m->input_size, m->channels,
+                    b->base ? ", from " : "", b->base ? b->base : ", from scratch");
+    fdit_cli_banner(cli, "trained", "%zu of %zu parameters (%.2f %%): %s", b->trained, b->parameters,
+                    b->parameters ? 100 * (double)b->trained / (double)b->parameters : 0, b->tune);
+}
+
+static void banner_data(struct fdit_cli *cli, const struct fdit_train_banner *b)
+{
+    fdit_cli_banner(cli, "data", "%s: %zu picture%s of %zu class%s in %zu group%s", b->data, b->pictures,
+                    b->pictures == 1 ? "" : "s", b->classes, b->classes == 1 ? "" : "es", b->groups,
+                    b->groups == 1 ? "" : "s");
+    if (b->val_all > b->val_pictures)
+        fdit_cli_banner(cli, "validation", "%zu of %zu pictures, evenly spread (--val-pictures)",
+                        b->val_pictures, b->val_all);
+    else if (b->val_all)
+        fdit_cli_banner(cli, "validation", "%zu picture%s", b->val_all, b->val_all == 1 ? "" : "s");
+}
+
+static void print_start(void *user, const struct fdit_train_banner *b)
 {
     struct watch *w = user;
-    if (done > 0)
-        fdit_cli_note(w->cli, "resumed at step %" PRId64 " of %" PRId64, done, steps);
-    fdit_cli_progress_begin(w->cli, "train", "step", (uint64_t)done, (uint64_t)steps);
+    struct fdit_cli *cli = w->cli;
+    char process[32], device[32];
+    fdit_format_size(b->process_plan_bytes, process);
+    fdit_format_size(b->plan_bytes, device);
+    fdit_cli_banner(cli, "device", "%s, %s%s%s", b->devices, fdit_dtype_name(b->precision),
+                    b->storage == FDIT_F32 ? "" : ", frozen weights in ",
+                    b->storage == FDIT_F32 ? "" : fdit_dtype_name(b->storage));
+    banner_model(cli, b);
+    banner_data(cli, b);
+    fdit_cli_banner(cli, "steps", "%" PRId64 " of %d pictures, %" PRId64 " an epoch (%.3g epochs)", b->steps,
+                    b->batch * b->accumulate * b->devices_n, b->epoch_steps,
+                    b->epoch_steps ? (double)b->steps / (double)b->epoch_steps : 0);
+    fdit_cli_banner(cli, "memory", "%s planned, for the device %s", process, device);
+    fdit_cli_banner(cli, "writes", "%s", b->out);
+    if (b->step > 0)
+        fdit_cli_note(cli, "resumed at step %" PRId64 " of %" PRId64, b->step, b->steps);
+    fdit_cli_progress_begin(cli, "train", "step", (uint64_t)b->step, (uint64_t)b->steps);
 }
 
 static void print_step(void *user, const struct fdit_train_progress *p)
@@ -304,6 +388,78 @@ static void print_summary(struct fdit_cli *cli, const struct args *a, const char
     fdit_cli_print(cli, "}\n");
 }
 
+/* ------------------------------------------------------------------ options from a file */
+
+static int place_of(enum fdit_dtype type)
+{
+    static const enum fdit_dtype types[] = { FDIT_F32, FDIT_BF16, FDIT_F16, FDIT_I8 };
+    for (int i = 0; i < 4; i++)
+        if (types[i] == type)
+            return i;
+    return -1;
+}
+
+/* Options of a file below those of the command line, which is read again over them. */
+static enum fdit_status read_config(struct fdit_cli *cli, struct args *a, const char *path,
+                                    const char *run_folder, struct fdit_train_config **config)
+{
+    enum fdit_status status = FDIT_OK;
+    struct args typed = *a;
+    bool help;
+    int n;
+    TRY(fdit_train_config_open(cli->ctx, path, config));
+    defaults(a);
+    a->run = a->config = NULL;
+    fdit_train_config_apply(*config, &a->o);
+    a->flip = !a->o.flip;
+    a->activations = a->o.activations == FDIT_BF16;
+    if (typed.o.epochs > 0)
+        a->o.steps = 0;
+    if (typed.o.steps > 0)
+        a->o.epochs = 0;
+    cli->precision = place_of(a->o.precision);
+    cli->weights = place_of(a->o.storage);
+    cli->device = a->o.device;
+    cli->threads = a->o.threads;
+    cli->memory = a->o.memory;
+    TRY(fdit_options_parse(cli, &fdit_command_train, a, cli->argc, cli->argv, &n, &help));
+    if (run_folder)
+        a->o.out = run_folder;
+    TRY(fdit_train_config_resolve(cli->ctx, *config, run_folder, &a->o));
+out:
+    return status;
+}
+
+/* --resume goes by RUN/config.json, --config by its file. */
+static enum fdit_status take_config(struct fdit_cli *cli, struct args *a, struct fdit_train_config **config)
+{
+    enum fdit_status status = FDIT_OK;
+    fdit_context *ctx = cli->ctx;
+    const char *run = a->run ? a->run : a->o.out;
+    char *path = NULL;
+    if (a->o.resume && a->config)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT,
+             "--config with --resume: the run has its own; leave one of the two out");
+    if (a->o.resume && !run)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--resume: which run? give its folder, as --resume RUN");
+    if (a->run && a->o.out && strcmp(a->run, a->o.out))
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--resume %s and --out %s are two runs; give one of them", a->run,
+             a->o.out);
+    if (a->o.resume) {
+        TRY(fdit_path_join(ctx, run, "config.json", &path));
+        if (fdit_is_file(path))
+            TRY(read_config(cli, a, path, run, config));
+        else if (!a->o.data)
+            FAIL(ctx, FDIT_ERROR_ARGUMENT, "--resume: %s holds no run (no config.json)", run);
+        a->o.out = run;
+    } else if (a->config) {
+        TRY(read_config(cli, a, a->config, NULL, config));
+    }
+out:
+    fdit_free(path);
+    return status;
+}
+
 static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operands)
 {
     enum fdit_status status = FDIT_OK;
@@ -316,13 +472,17 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
                                       .on_step = print_step,
                                       .on_validation = print_validation,
                                       .on_saved = print_saved };
+    struct fdit_train_config *config = NULL;
     fdit_device *dev = NULL;
     char *devices = NULL;
     (void)n;
     (void)operands;
+    TRY(take_config(cli, a, &config));
     a->o.flip = a->flip == 0;
     a->o.activations = a->activations ? FDIT_BF16 : FDIT_F32;
     a->o.memory = cli->memory;
+    a->o.device = cli->device;
+    a->o.threads = cli->threads;
     a->o.storage = fdit_cli_storage(cli);
     if (cli->plan && !a->o.out)
         a->o.out = "."; /* nothing is written */
@@ -336,7 +496,7 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
     fdit_cli_progress_end(cli);
     if (!cli->plan) {
         struct fdit_device_peak reach = { 0 };
-        if (!cli->quiet || cli->json) /* takes a moment: only where it is shown */
+        if ((!cli->quiet || cli->json) && !summary.nothing) /* takes a moment: only where it is shown */
             TRY(sum_peaks(cli->ctx, dev, &reach));
         TRY(fdit_device_names(cli->ctx, dev, &devices));
         print_summary(cli, a, devices, &reach, &summary);
@@ -345,13 +505,15 @@ out:
     fdit_cli_progress_drop(cli); /* watch ends here */
     fdit_free(devices);
     fdit_device_close(dev);
+    fdit_train_config_close(config);
     return status;
 }
 
 const struct fdit_command fdit_command_train = {
     .name = "train",
     .summary = "fine-tune a model, or train one from scratch",
-    .synopsis = "--base FILE --data DATA --steps N --out RUN [OPTION]...",
+    .synopsis = "--base FILE --data DATA --steps N --out RUN [OPTION]...\n"
+                "       finediffusion train --resume RUN [OPTION]...",
     .about = "Trains the biases, the LayerNorm weights and a new class table of a diffusion\n"
              "transformer (or what --tune says) on labelled pictures. RUN/delta.safetensors is\n"
              "the result; RUN also holds config.json, log.jsonl, TensorBoard events,\n"
@@ -362,6 +524,7 @@ const struct fdit_command fdit_command_train = {
         "      --tune full --data letters.tar.gz --flip none --epochs 20 --batch 32 --out base\n"
         "  finediffusion train --base base/delta.safetensors --data birds --taxonomy birds.tsv \\\n"
         "      --val 0.05 --steps 20000 --batch 8 --accumulate 4 --out run\n"
+        "  finediffusion train --resume run\n"
         "  finediffusion train --base base.safetensors --data birds --epochs 1 \\\n"
         "      --plan --memory 6G\n",
     .options = options,

@@ -63,6 +63,8 @@ static int run_command(struct fdit_cli *cli, const struct fdit_command *command,
     bool help = false;
     int n = 0, code = 0;
     cli->command = command->name;
+    cli->argc = argc;
+    cli->argv = argv;
     TRY(fdit_alloc(cli->ctx, command->args_size ? command->args_size : 1, 1, &args));
     if (command->defaults)
         command->defaults(args);

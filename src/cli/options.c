@@ -273,7 +273,10 @@ enum fdit_status fdit_options_parse(struct fdit_cli *cli, const struct fdit_comm
             *help = true;
             goto out;
         }
-        if (o->arg && !value) {
+        bool may_lack = o->arg && o->arg[0] == '[';
+        if (may_lack && !value && i + 1 < argc && argv[i + 1][0] != '-')
+            value = argv[++i];
+        if (o->arg && !value && !may_lack) {
             if (i + 1 >= argc)
                 FAIL(cli->ctx, FDIT_ERROR_ARGUMENT, "--%s needs a value: --%s %s", o->name, o->name,
                      o->arg);

@@ -30,7 +30,9 @@ void fdit_signals_install(fdit_context *ctx)
     static const struct {
         int number;
         bool may_be_ignored;
-    } stops[] = { { SIGINT, false }, { SIGTERM, false }, { SIGHUP, true }, { SIGPIPE, true }, { SIGXCPU, true } };
+    } stops[] = {
+        { SIGINT, false }, { SIGTERM, false }, { SIGHUP, true }, { SIGPIPE, true }, { SIGXCPU, true }
+    };
     struct sigaction action = { .sa_handler = on_signal, .sa_flags = SA_RESTART }, before;
     target = ctx;
     sigemptyset(&action.sa_mask);

@@ -5,3 +5,4 @@ fdit_sources += src/data/names.c src/data/names.h src/data/taxonomy.c src/data/t
 	src/data/dataset_tar.c src/data/loader.c src/data/loader.h
 fdit_sources += src/data/split.c src/data/split.h
 fdit_sources += src/data/dataset_probe.c
+fdit_sources += src/data/identity.c src/data/identity.h

@@ -48,10 +48,12 @@ enum fdit_status fdit_coder_open(fdit_context *ctx, const struct fdit_train_opti
     c->encodes = fdit_coder_encodes(o);
     c->decodes = o->preview_every > 0 && (v->out_channels == 1 || v->out_channels == 3);
     c->own_scale = o->vae_scale > 0;
-    if (!c->encodes && !c->decodes)
-        FAIL(ctx, FDIT_ERROR_ARGUMENT,
-             "%s is encoded already, and there are no previews to decode%s; leave --vae out", o->data,
-             o->preview_every ? "" : " (--preview-every 0)");
+    if (!c->encodes && !c->decodes) {
+        fdit_log(ctx, FDIT_LOG_INFO,
+                 "%s is encoded already, and there are no previews to decode%s: --vae is not used",
+                 o->data, o->preview_every ? "" : " (--preview-every 0)");
+        goto out;
+    }
     if (c->own_scale)
         fdit_vae_set_scale(c->vae, o->vae_scale);
     TRY(fdit_alloc(ctx, 3 * c->item, sizeof(float), &c->moments));
@@ -84,6 +86,11 @@ int fdit_coder_channels_in(const struct fdit_coder *c)
 int fdit_coder_channels_out(const struct fdit_coder *c)
 {
     return fdit_vae_config_of(c->vae)->out_channels;
+}
+
+enum fdit_status fdit_coder_hash(fdit_context *ctx, const struct fdit_coder *c, uint64_t *out)
+{
+    return fdit_vae_hash(ctx, c->vae, out);
 }
 
 bool fdit_coder_decodes(const struct fdit_coder *c)

@@ -11,8 +11,8 @@
 
 struct fdit_coder;
 
-/* For a model of this config; o->vae NULL: *out is NULL. One that nothing needs (all data are encoded, no
- * previews) is refused. */
+/* For a model of this config; o->vae NULL: *out is NULL, also for one that nothing needs (all data are
+ * encoded, no previews), which is told. */
 enum fdit_status fdit_coder_open(fdit_context *ctx, const struct fdit_train_options *o,
                                  const struct fdit_model_config *config, struct fdit_coder **out);
 void fdit_coder_free(struct fdit_coder *c); /* NULL is allowed */
@@ -23,6 +23,8 @@ int fdit_coder_size(const struct fdit_coder *c);
 int fdit_coder_channels_in(const struct fdit_coder *c);
 int fdit_coder_channels_out(const struct fdit_coder *c);
 bool fdit_coder_decodes(const struct fdit_coder *c); /* previews; false for NULL */
+/* See fdit_vae_hash. */
+enum fdit_status fdit_coder_hash(fdit_context *ctx, const struct fdit_coder *c, uint64_t *out);
 /* Takes the scale of the cache that the run trains on, and warns if another autoencoder made it. */
 enum fdit_status fdit_coder_match(fdit_context *ctx, struct fdit_coder *c,
                                   const struct fdit_train_data *data);

@@ -8,6 +8,8 @@
 
 #include <string.h>
 
+enum { MARKED_ITEMS = 256 };
+
 struct fdit_train_data {
     struct fdit_train_data_options options;
     struct fdit_dataset *ds;
@@ -245,6 +247,37 @@ size_t fdit_train_data_item_bytes(const struct fdit_train_data *d)
 int32_t fdit_train_data_label(const struct fdit_train_data *d, size_t i)
 {
     return d->cache ? d->ids[fdit_cache_label(d->cache, i)] : fdit_dataset_label(d->ds, i);
+}
+
+enum fdit_status fdit_train_data_name(fdit_context *ctx, const struct fdit_train_data *d, size_t i,
+                                      char **out)
+{
+    if (d->cache)
+        return fdit_strf(ctx, out, "picture %zu of %s", i, d->options.path);
+    return fdit_dataset_name(ctx, d->ds, i, out);
+}
+
+enum fdit_status fdit_train_data_marks(fdit_context *ctx, const struct fdit_train_data *d, uint64_t *marks,
+                                       fdit_looked_fn looked, void *user)
+{
+    if (!d->cache)
+        return fdit_dataset_marks(ctx, d->ds, marks, looked, user);
+    const struct fdit_cache_info *info = fdit_cache_info_of(d->cache);
+    size_t n = info->n, most = n < MARKED_ITEMS ? n : MARKED_ITEMS, read = 0;
+    for (int32_t id = 0; id < fdit_taxonomy_n_classes(d->taxonomy); id++)
+        marks[id] = FDIT_MARK_START;
+    for (size_t i = 0; i < n; i++) {
+        uint64_t *mark = &marks[fdit_train_data_label(d, i)];
+        const uint8_t *item;
+        *mark = fdit_mark_bytes(*mark, "+", 1);
+        if (read >= most || i != read * n / most)
+            continue;
+        read++;
+        /* a broken item is told when it is trained on */
+        if (fdit_cache_item(ctx, d->cache, i, false, &item) == FDIT_OK)
+            *mark = fdit_mark_bytes(*mark, item, fdit_cache_item_bytes(info));
+    }
+    return FDIT_OK;
 }
 
 enum fdit_status fdit_train_data_split(fdit_context *ctx, const struct fdit_train_data *d,

@@ -3,6 +3,7 @@
 #ifndef FDIT_TRAIN_DATA_H
 #define FDIT_TRAIN_DATA_H
 
+#include "data/identity.h"
 #include "data/loader.h"
 #include "format/cache.h"
 
@@ -36,6 +37,12 @@ bool fdit_train_data_flip(const struct fdit_train_data *d); /* as asked for, and
 size_t fdit_train_data_item(const struct fdit_train_data *d);       /* floats */
 size_t fdit_train_data_item_bytes(const struct fdit_train_data *d); /* as a loader keeps it */
 int32_t fdit_train_data_label(const struct fdit_train_data *d, size_t i);
+/* "DATA/class/file.jpg", or of a cache "picture 17 of CACHE". Free with fdit_free. */
+enum fdit_status fdit_train_data_name(fdit_context *ctx, const struct fdit_train_data *d, size_t i,
+                                      char **out);
+/* See fdit_dataset_marks; of a cache: what was encoded and how, and the contents of some of its items. */
+enum fdit_status fdit_train_data_marks(fdit_context *ctx, const struct fdit_train_data *d, uint64_t *marks,
+                                       fdit_looked_fn looked, void *user);
 /* See fdit_split. */
 enum fdit_status fdit_train_data_split(fdit_context *ctx, const struct fdit_train_data *d,
                                        double fraction, uint64_t seed, uint32_t **train,

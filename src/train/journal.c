@@ -14,11 +14,17 @@ struct fdit_journal {
     struct fdit_appender *log;
     struct fdit_tfevents *events;
     bool validated;
+    double seconds;
+    char *late; /* lines that could not be written yet */
+    size_t n_late, late_capacity;
+    bool events_failed;
 };
 
 struct cut {
     int64_t step;
+    int64_t next;   /* the step that the next line of a step must have */
     bool validated; /* a validation of that very step is kept */
+    double seconds;
 };
 
 /* Keeps the lines up to the step. Every line begins with {"step":N. */
@@ -29,25 +35,40 @@ static bool keep_line(void *user, const char *line, size_t n)
     (void)n;
     if (sscanf(line, "{\"step\":%" SCNd64, &step) != 1 || step > cut->step)
         return false;
-    cut->validated = step == cut->step && strstr(line, "\"val_loss\"");
+    bool validation = strstr(line, "\"val_loss\"") != NULL;
+    cut->validated = step == cut->step && validation;
+    if (validation)
+        return true;
+    if (step != cut->next)
+        return false;
+    cut->next++;
+    const char *seconds = strstr(line, "\"seconds\":");
+    cut->seconds = seconds ? strtod(seconds + strlen("\"seconds\":"), NULL) : cut->seconds;
     return true;
 }
 
-enum fdit_status fdit_journal_open(fdit_context *ctx, const char *run, int64_t step,
+enum fdit_status fdit_journal_open(fdit_context *ctx, const char *run, int64_t from, int64_t step,
                                    struct fdit_journal **out)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_journal *j = NULL;
-    struct cut cut = { .step = step };
+    struct cut cut = { .step = step, .next = from };
     char *path = NULL;
     uint64_t offset = 0;
     *out = NULL;
     TRY(fdit_alloc(ctx, 1, sizeof *j, &j));
     TRY(fdit_path_join(ctx, run, "log.jsonl", &path));
     TRY(fdit_file_lines(ctx, path, keep_line, &cut, &offset));
+    if (cut.next <= step)
+        FAIL(ctx, FDIT_ERROR_FORMAT,
+             "%s: the line of step %" PRId64 " is missing, and the run goes on after step %" PRId64
+             "; put the whole "
+             "log back, or take it away and a new one begins at step %" PRId64,
+             path, cut.next, step, step + 1);
     TRY(fdit_appender_open(ctx, path, offset, &j->log));
     TRY(fdit_tfevents_open(ctx, run, step ? step + 1 : 0, &j->events));
     j->validated = cut.validated;
+    j->seconds = cut.seconds;
     *out = j;
     j = NULL;
 out:
@@ -61,13 +82,48 @@ bool fdit_journal_validated(const struct fdit_journal *j)
     return j->validated;
 }
 
+double fdit_journal_seconds(const struct fdit_journal *j)
+{
+    return j->seconds;
+}
+
 enum fdit_status fdit_journal_close(fdit_context *ctx, struct fdit_journal *j)
 {
     if (!j)
         return FDIT_OK;
     enum fdit_status a = fdit_appender_close(ctx, j->log), b = fdit_tfevents_close(ctx, j->events);
+    fdit_free(j->late);
     fdit_free(j);
     return a != FDIT_OK ? a : b;
+}
+
+/* What waits, then the line; whatever cannot be written waits on. */
+static enum fdit_status put_line(fdit_context *ctx, struct fdit_journal *j, const char *line, size_t n)
+{
+    enum fdit_status status = FDIT_OK;
+    bool waiting = j->n_late > 0;
+    if (!waiting && fdit_appender_write(ctx, j->log, line, n) == FDIT_OK)
+        return FDIT_OK;
+    TRY(fdit_grow(ctx, &j->late, &j->late_capacity, j->n_late + n, 1));
+    memcpy(j->late + j->n_late, line, n);
+    j->n_late += n;
+    if (!waiting)
+        fdit_log(ctx, FDIT_LOG_WARNING, "%s; the line is kept and written later", fdit_context_message(ctx));
+    else if (fdit_appender_write(ctx, j->log, j->late, j->n_late) == FDIT_OK)
+        j->n_late = 0;
+out:
+    return status;
+}
+
+/* TensorBoard's file says nothing that the log does not: training goes on without it. */
+static enum fdit_status put_events(fdit_context *ctx, struct fdit_journal *j, enum fdit_status status)
+{
+    if (status != FDIT_ERROR_IO)
+        return status;
+    if (!j->events_failed)
+        fdit_log(ctx, FDIT_LOG_WARNING, "%s; its events are incomplete", fdit_context_message(ctx));
+    j->events_failed = true;
+    return FDIT_OK;
 }
 
 enum fdit_status fdit_journal_step(fdit_context *ctx, struct fdit_journal *j,
@@ -82,8 +138,8 @@ enum fdit_status fdit_journal_step(fdit_context *ctx, struct fdit_journal *j,
                      "{\"step\":%" PRId64 ",\"loss\":%.9g,\"mse\":%.9g,\"vb\":%.9g,\"lr\":%.9g,"
                      "\"images_per_second\":%.4g,\"seconds\":%.3f}\n",
                      s->step, s->loss, s->mse, s->vb, s->lr, s->images_per_second, s->seconds);
-    TRY(fdit_appender_write(ctx, j->log, line, (size_t)n));
-    TRY(fdit_tfevents_scalars(ctx, j->events, s->step, 5, tags, values));
+    TRY(put_line(ctx, j, line, (size_t)n));
+    TRY(put_events(ctx, j, fdit_tfevents_scalars(ctx, j->events, s->step, 5, tags, values)));
 out:
     return status;
 }
@@ -99,8 +155,8 @@ enum fdit_status fdit_journal_validation(fdit_context *ctx, struct fdit_journal 
                      "{\"step\":%" PRId64 ",\"val_loss\":%.9g,\"val_mse\":%.9g,\"val_vb\":%.9g}\n", step,
                      mse + vb, mse, vb);
     j->validated = true;
-    TRY(fdit_appender_write(ctx, j->log, line, (size_t)n));
-    TRY(fdit_tfevents_scalars(ctx, j->events, step, 3, tags, values));
+    TRY(put_line(ctx, j, line, (size_t)n));
+    TRY(put_events(ctx, j, fdit_tfevents_scalars(ctx, j->events, step, 3, tags, values)));
 out:
     return status;
 }
@@ -108,10 +164,18 @@ out:
 enum fdit_status fdit_journal_picture(fdit_context *ctx, struct fdit_journal *j, int64_t step, int width,
                                       int height, int channels, const uint8_t *png, size_t bytes)
 {
-    return fdit_tfevents_image(ctx, j->events, step, "preview", width, height, channels, png, bytes);
+    return put_events(
+        ctx, j,
+        fdit_tfevents_image(ctx, j->events, step, "preview", width, height, channels, png, bytes));
 }
 
 enum fdit_status fdit_journal_sync(fdit_context *ctx, struct fdit_journal *j)
 {
-    return fdit_appender_sync(ctx, j->log);
+    enum fdit_status status = FDIT_OK;
+    if (j->n_late)
+        TRY(fdit_appender_write(ctx, j->log, j->late, j->n_late));
+    j->n_late = 0;
+    TRY(fdit_appender_sync(ctx, j->log));
+out:
+    return status;
 }

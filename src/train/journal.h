@@ -7,9 +7,12 @@
 
 struct fdit_journal;
 
-/* Opens both. Lines of log.jsonl for steps after `step` are cut off (a resumed run writes them again). */
-enum fdit_status fdit_journal_open(fdit_context *ctx, const char *run, int64_t step,
+/* Opens both. Lines of log.jsonl for steps after `step` are cut off (a resumed run writes them again); a log
+ * that lacks one of the steps `from` to `step` is FDIT_ERROR_FORMAT, and stays as it is. */
+enum fdit_status fdit_journal_open(fdit_context *ctx, const char *run, int64_t from, int64_t step,
                                    struct fdit_journal **out);
+/* Seconds of training that the log tells of, at `step` of its opening. */
+double fdit_journal_seconds(const struct fdit_journal *j);
 /* Whether the log held a validation of `step` itself when it was opened, or got one since. */
 bool fdit_journal_validated(const struct fdit_journal *j);
 /* NULL is allowed. */
@@ -19,6 +22,8 @@ struct fdit_journal_step {
     int64_t step;
     double loss, mse, vb, lr, images_per_second, seconds;
 };
+/* A line that cannot be written (a full disk) is kept for the next time, with a warning: only _sync fails for
+ * it. */
 enum fdit_status fdit_journal_step(fdit_context *ctx, struct fdit_journal *j,
                                    const struct fdit_journal_step *s);
 /* {"step":N,"val_loss":..,"val_mse":..,"val_vb":..} */
@@ -26,7 +31,7 @@ enum fdit_status fdit_journal_validation(fdit_context *ctx, struct fdit_journal 
                                          double mse, double vb);
 enum fdit_status fdit_journal_picture(fdit_context *ctx, struct fdit_journal *j, int64_t step, int width,
                                       int height, int channels, const uint8_t *png, size_t bytes);
-/* Puts the log onto the disk: before a checkpoint is renamed into place. */
+/* Puts the log onto the disk, with the lines that were kept: before a checkpoint is renamed into place. */
 enum fdit_status fdit_journal_sync(fdit_context *ctx, struct fdit_journal *j);
 
 #endif

@@ -4,10 +4,13 @@
 #include "core/mem.h"
 #include "format/json.h"
 
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define MOST_STEPS 1e15 /* so that steps, and samples of them, stay whole numbers everywhere */
 
 struct fdit_train_options fdit_train_defaults(void)
 {
@@ -26,7 +29,9 @@ struct fdit_train_options fdit_train_defaults(void)
         .drop_prob = 0.1,
         .workers = 2,
         .cache_bytes = (size_t)1 << 30,
+        .val_pictures = 1024,
         .checkpoint_every = 1000,
+        .checkpoint_seconds = 600,
         .preview_every = 1000,
         .keep = 3,
         .preview_guidance = 4,
@@ -54,6 +59,19 @@ const char *fdit_recompute_name(enum fdit_recompute r)
 {
     static const char *const names[] = { "none", "branches", "block" };
     return names[r];
+}
+
+const char *fdit_old_classes_name(enum fdit_old_classes c)
+{
+    static const char *const names[] = { "refuse", "keep", "drop" };
+    return names[c];
+}
+
+bool fdit_train_is_fraction(const char *validation, double *fraction)
+{
+    char *end = NULL;
+    *fraction = validation ? strtod(validation, &end) : 0;
+    return validation && *validation && !*end;
 }
 
 /* As it was typed: "1048576", "0.999999999". */
@@ -114,11 +132,24 @@ enum fdit_status fdit_train_check(fdit_context *ctx, const struct fdit_train_opt
     TRY(in_range(ctx, "--clip", o->clip, 0, 1e30));
     TRY(in_range(ctx, "--ema", o->ema, 0, 1));
     TRY(in_range(ctx, "--drop-prob", o->drop_prob, 0, 1));
-    TRY(in_range(ctx, "--warmup", (double)o->warmup, 0, 1e15));
+    TRY(in_range(ctx, "--warmup", (double)o->warmup, 0, MOST_STEPS));
+    if (o->shift && !o->classifier)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--shift is of a classifier; leave it out, or add --classifier");
+    if (o->data_changed && !o->resume)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--data-changed goes with --resume; a new run takes any data");
+    if (o->old_classes != FDIT_OLD_CLASSES_REFUSE && !o->delta)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--old-classes are those of a delta; add --delta FILE");
+    TRY(in_range(ctx, "--size", o->size, 0, 1 << 16));
+    TRY(in_range(ctx, "--channels", o->channels, 0, 1 << 16));
+    TRY(in_range(ctx, "--steps", (double)o->steps, 0, MOST_STEPS));
+    TRY(in_range(ctx, "--epochs", o->epochs, 0, MOST_STEPS));
+    TRY(in_range(ctx, "--val-pictures", o->val_pictures, 0, INT_MAX));
+    TRY(in_range(ctx, "--preview-guidance", o->preview_guidance, -1e6, 1e6));
+    TRY(in_range(ctx, "--checkpoint-every: the time in minutes", o->checkpoint_seconds / 60, 0, 1e9));
     TRY(in_range(ctx, "--workers", o->workers, 0, 1024));
     TRY(in_range(ctx, "--keep", o->keep, 0, 1e9));
-    TRY(in_range(ctx, "--checkpoint-every", (double)o->checkpoint_every, 0, 1e15));
-    TRY(in_range(ctx, "--preview-every", (double)o->preview_every, 0, 1e15));
+    TRY(in_range(ctx, "--checkpoint-every", (double)o->checkpoint_every, 0, MOST_STEPS));
+    TRY(in_range(ctx, "--preview-every", (double)o->preview_every, 0, MOST_STEPS));
 out:
     return status;
 }
@@ -164,6 +195,8 @@ static void to_json(const struct fdit_train_options *o, struct fdit_json *b)
     fdit_json_put_text(b, NULL, "flip", o->flip ? "horizontal" : "none");
     fdit_json_put_int(b, NULL, "shift", o->shift);
     fdit_json_put_bool(b, NULL, "skip-bad", o->skip_bad);
+    fdit_json_put_int(b, NULL, "val-pictures", o->val_pictures);
+    fdit_json_put_text(b, NULL, "old-classes", fdit_old_classes_name(o->old_classes));
     fdit_json_put_text(b, NULL, "vae", o->vae);
     fdit_json_put_real(b, NULL, "vae-scale", o->vae_scale);
     fdit_json_put_int(b, NULL, "batch", o->batch);
@@ -195,6 +228,34 @@ enum fdit_status fdit_train_options_json(fdit_context *ctx, const struct fdit_tr
     return status;
 }
 
+enum fdit_status fdit_train_settings_json(fdit_context *ctx, const struct fdit_train_options *o,
+                                          char **out)
+{
+    struct fdit_json b;
+    fdit_json_begin(&b);
+    if (o->epochs > 0)
+        fdit_json_put_real(&b, NULL, "epochs", o->epochs);
+    else
+        fdit_json_put_int(&b, NULL, "steps", o->steps);
+    fdit_json_put_int(&b, NULL, "checkpoint-every", o->checkpoint_every);
+    fdit_json_put_real(&b, NULL, "checkpoint-seconds", o->checkpoint_seconds);
+    fdit_json_put_int(&b, NULL, "preview-every", o->preview_every);
+    fdit_json_put_real(&b, NULL, "preview-guidance", o->preview_guidance);
+    fdit_json_put_int(&b, NULL, "keep", o->keep);
+    fdit_json_put_int(&b, NULL, "workers", o->workers);
+    fdit_json_put_int(&b, NULL, "cache-memory", (int64_t)o->cache_bytes);
+    fdit_json_put_int(&b, NULL, "memory", (int64_t)o->memory);
+    if (o->vae) { /* one that only decodes previews is not among the options that decide the numbers */
+        fdit_json_put_text(&b, NULL, "vae", o->vae);
+        fdit_json_put_real(&b, NULL, "vae-scale", o->vae_scale);
+    }
+    fdit_json_put_text(&b, NULL, "device", o->device);
+    fdit_json_put_int(&b, NULL, "threads", o->threads);
+    enum fdit_status status = fdit_json_end(ctx, &b, "options", JSON_COMPACT | JSON_REAL_PRECISION(17), out);
+    fdit_json_fini(&b);
+    return status;
+}
+
 static json_int_t integer_of(const json_t *options, const json_t *usual, const char *key)
 {
     return json_integer_value(json_object_get(json_object_get(options, key) ? options : usual, key));
@@ -215,6 +276,27 @@ static enum fdit_status compare_steps(fdit_context *ctx, const json_t *old, cons
                      "--resume: a step had %lld pictures on %lld devices and has %lld on %d now; change "
                      "--batch or --accumulate so that their product over all devices is %lld",
                      (long long)was, (long long)devices, (long long)is, o->devices, (long long)was);
+}
+
+/* Files are compared by content, not by path, but not one with none. Bad pictures are skipped where they
+ * would end the run, so going on with --skip-bad gives what a run with it from the beginning gives. */
+static bool may_change(const char *key, const json_t *before, const json_t *value)
+{
+    static const char *const paths[] = { "base", "data", "delta", "vae" };
+    const char *a = json_string_value(before), *b = json_string_value(value);
+    double x = 0, y = 0;
+    if (!strcmp(key, "skip-bad"))
+        return true;
+    if (!strcmp(key, "taxonomy")) /* one and none may say the same */
+        return true;
+    if (!strcmp(key, "val") && a && b) {
+        bool share = fdit_train_is_fraction(a, &x), now = fdit_train_is_fraction(b, &y);
+        return share == now && (!share || x == y);
+    }
+    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++)
+        if (!strcmp(key, paths[i]))
+            return a && b;
+    return false;
 }
 
 enum fdit_status fdit_train_options_compare(fdit_context *ctx, const char *path, const char *text,
@@ -241,12 +323,13 @@ enum fdit_status fdit_train_options_compare(fdit_context *ctx, const char *path,
         if (!strcmp(key, "devices") || (other && (!strcmp(key, "batch") || !strcmp(key, "accumulate"))))
             continue;
         const json_t *before = json_object_get(json_object_get(old, key) ? old : usual.root, key);
-        if (json_equal(before, value))
+        if (json_equal(before, value) || may_change(key, before, value))
             continue;
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
-             "--resume: --%s was %s when the run began and is %s now; only steps, epochs, device, threads, "
-             "workers, intervals and --keep may change", key, fdit_json_show(before, was, sizeof was),
-             fdit_json_show(value, is, sizeof is));
+             "--resume: --%s was %s when the run began and is %s now; only paths, steps, epochs, device, "
+             "threads, "
+             "workers, intervals, --keep and --skip-bad may change",
+             key, fdit_json_show(before, was, sizeof was), fdit_json_show(value, is, sizeof is));
     }
 out:
     json_decref(root);

@@ -7,6 +7,8 @@
 #include "model/init.h"
 
 enum fdit_lr_schedule { FDIT_LR_CONSTANT, FDIT_LR_LINEAR, FDIT_LR_COSINE };
+/* Refuse, add them to those of the data, or go without. */
+enum fdit_old_classes { FDIT_OLD_CLASSES_REFUSE, FDIT_OLD_CLASSES_KEEP, FDIT_OLD_CLASSES_DROP };
 enum fdit_label_drop { FDIT_DROP_SUPERCLASS, FDIT_DROP_EMPTY };
 
 struct fdit_train_options {
@@ -33,6 +35,9 @@ struct fdit_train_options {
     bool flip;
     int shift;                /* classifier: pictures are moved by up to this many pixels */
     bool skip_bad;
+    int val_pictures;         /* most validation pictures, spread evenly; 0: all */
+    bool data_changed;        /* resume: the pictures may be others than at the beginning */
+    enum fdit_old_classes old_classes; /* with delta: what of its classes that the data lack */
     const char *vae;          /* autoencoder that encodes pictures on the way; NULL: a cache, or pixels */
     double vae_scale;         /* its scaling factor; 0: as its config.json says */
     /* optimisation */
@@ -55,10 +60,13 @@ struct fdit_train_options {
     int workers;
     size_t cache_bytes;       /* of decoded pictures */
     size_t memory;            /* limit of the plan in bytes, 0: the device's memory */
-    int64_t checkpoint_every, preview_every; /* 0: off; checkpoints always at the end */
+    int64_t checkpoint_every, preview_every; /* steps, 0: off; checkpoints always at the end */
+    double checkpoint_seconds; /* another checkpoint when so much time has passed since the last; 0: off */
     int keep;                 /* checkpoints that stay; 0: all */
     double preview_guidance;
     double seconds;           /* stop after this much training time; 0: no limit (demo) */
+    const char *device;       /* as it was asked for, NULL: not at all; only kept in config.json, like */
+    int threads;              /* this, 0: not asked for */
 };
 
 /* The defaults of `finediffusion train`. */
@@ -74,8 +82,13 @@ double fdit_train_lr(const struct fdit_train_options *o, int64_t n, int64_t tota
 /* One line of JSON with every option that decides the numbers, deterministic. Free with fdit_free. */
 enum fdit_status fdit_train_options_json(fdit_context *ctx, const struct fdit_train_options *o,
                                          char **out);
+/* One line of JSON with the others that a resumed run goes on with: steps, intervals, workers, device.
+ * Free with fdit_free. */
+enum fdit_status fdit_train_settings_json(fdit_context *ctx, const struct fdit_train_options *o,
+                                          char **out);
 /* The option that differs between the text of a run's config.json and o: FDIT_ERROR_ARGUMENT naming it
- * and both values; FDIT_OK when they agree. */
+ * and both values; FDIT_OK when they agree. Paths are not compared (see made_of.h), nor is what leaves
+ * the numbers as they are. */
 enum fdit_status fdit_train_options_compare(fdit_context *ctx, const char *path, const char *text,
                                             size_t n, const struct fdit_train_options *o);
 
@@ -83,5 +96,8 @@ const char *fdit_lr_schedule_name(enum fdit_lr_schedule s);
 const char *fdit_table_init_name(enum fdit_table_init t);
 const char *fdit_label_drop_name(enum fdit_label_drop d);
 const char *fdit_recompute_name(enum fdit_recompute r);
+const char *fdit_old_classes_name(enum fdit_old_classes c);
+/* Whether `validation` is a share of the data, not a data set: *fraction is then set. */
+bool fdit_train_is_fraction(const char *validation, double *fraction);
 
 #endif

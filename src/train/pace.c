@@ -4,6 +4,7 @@
 #include <math.h>
 
 #define RENEW_SECONDS 2.0
+#define STEADY_SECONDS 30.0
 
 void fdit_pace_init(struct fdit_pace *p, int64_t step)
 {
@@ -29,9 +30,16 @@ double fdit_pace_spent(const struct fdit_pace *p, double now)
 
 void fdit_pace_step(struct fdit_pace *p, double now, int64_t step)
 {
-    if (now - p->mark <= RENEW_SECONDS && p->rate > 0)
+    double elapsed = now - p->mark;
+    bool renew = elapsed > RENEW_SECONDS;
+    if (!renew && p->warm)
         return;
-    p->rate = (double)(step - p->marked) / fmax(now - p->mark, 1e-9);
+    p->rate = (double)(step - p->marked) / fmax(elapsed, 1e-9);
+    double weight = p->warm ? 1 - exp(-elapsed / STEADY_SECONDS) : 1;
+    p->steady += (p->rate - p->steady) * weight;
+    if (!renew)
+        return;
+    p->warm = true;
     p->mark = now;
     p->marked = step;
 }

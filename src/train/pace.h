@@ -4,11 +4,14 @@
 #ifndef FDIT_TRAIN_PACE_H
 #define FDIT_TRAIN_PACE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct fdit_pace {
     double spent, since;    /* time before the last start of the clock, and when that was */
     double rate, mark;      /* steps a second, 0 before the first; measured since `mark` */
+    double steady;          /* the same with a memory of half a minute: for the time that is left */
+    bool warm;              /* the first two seconds are over */
     int64_t first, marked;  /* steps done when the run began, and at `mark` */
 };
 
@@ -22,7 +25,8 @@ void fdit_pace_pause(struct fdit_pace *p, double now);
 /* Seconds in training, while the clock runs. */
 double fdit_pace_spent(const struct fdit_pace *p, double now);
 
-/* After a step, the clock running: `step` are done. The rate is renewed every two seconds. */
+/* After a step, the clock running: `step` are done. The rate is renewed every two seconds, and in the
+ * first two with every step. */
 void fdit_pace_step(struct fdit_pace *p, double now, int64_t step);
 
 /* How many steps the run will have, `step` of them done and the clock running: at most `total`, and where

@@ -3,6 +3,7 @@
 
 #include "core/file.h"
 #include "core/mem.h"
+#include "core/phase.h"
 #include "format/grid.h"
 #include "format/png.h"
 #include "sample/pixels.h"
@@ -94,6 +95,11 @@ static int32_t class_at(const struct fdit_preview *p, int k)
     return (int32_t)((int64_t)k * fdit_taxonomy_n_classes(p->taxonomy) / p->classes);
 }
 
+int fdit_preview_pictures(const struct fdit_preview *p)
+{
+    return p->classes * p->per_class;
+}
+
 static enum fdit_status sample_all(fdit_context *ctx, struct fdit_preview *p)
 {
     enum fdit_status status = FDIT_OK;
@@ -103,6 +109,7 @@ static enum fdit_status sample_all(fdit_context *ctx, struct fdit_preview *p)
     for (int done = 0; done < total;) {
         struct fdit_picture_spec specs[MOST_CLASSES * PER_CLASS];
         int n = total - done < p->batch ? total - done : p->batch;
+        fdit_phase_at(ctx, (uint64_t)done);
         for (int i = 0; i < n; i++) {
             int32_t id = class_at(p, (done + i) / p->per_class);
             int32_t guide = p->rank >= 0 ? fdit_taxonomy_superclass_row(p->taxonomy, p->rank, id)

@@ -18,11 +18,26 @@ struct fdit_train_progress {
     double loss, mse, vb, lr, images_per_second, seconds;
 };
 
-/* Called from the training thread. Each may be NULL. */
+/* What a run is, known before its first step. */
+struct fdit_train_banner {
+    const char *devices;          /* names, with " + " between */
+    enum fdit_dtype precision, storage;
+    const struct fdit_model_config *model;
+    const char *tune, *base, *data, *out, *guide; /* base NULL: from scratch; guide: what takes label drops */
+    size_t pictures, classes, groups;
+    size_t trained, parameters;
+    int64_t step, steps, epoch_steps; /* done, of; steps of a pass over the pictures */
+    int batch, accumulate, devices_n; /* a step has their product of pictures */
+    size_t val_pictures, val_all; /* looked at, of */
+    size_t plan_bytes, process_plan_bytes;
+};
+
+/* Called from the training thread. Each may be NULL. What goes on beside the steps is told by
+ * core/phase.h. */
 struct fdit_train_hooks {
     void *user;
     void (*on_plan)(void *user, const struct fdit_plan *plan);
-    void (*on_start)(void *user, int64_t done, int64_t steps);
+    void (*on_start)(void *user, const struct fdit_train_banner *banner);
     void (*on_step)(void *user, const struct fdit_train_progress *p);
     void (*on_validation)(void *user, int64_t step, double mse, double vb);
     void (*on_saved)(void *user, const char *path);
@@ -40,8 +55,11 @@ struct fdit_train_summary {
     size_t process_plan_bytes;  /* of this process: to compare with peak_bytes */
     size_t peak_bytes;          /* resident memory of the process at its highest */
     double stall_seconds;       /* the step waited for pictures */
-    uint64_t skipped;           /* broken pictures left out */
-    size_t n_classes, n_rows, n_pictures;
+    uint64_t skipped;           /* broken pictures left out, of training and validation */
+    size_t n_classes, n_rows;
+    size_t n_pictures, n_val;   /* used: without the broken ones that were found */
+    int64_t epoch_steps;        /* of one pass over the pictures */
+    bool nothing;               /* the steps were done before: nothing was left to do */
     struct fdit_op_count counts[FDIT_OP_COUNT]; /* with dev->timing */
 };
 

@@ -13,7 +13,7 @@
 
 #define STATE_FORMAT "finediffusion-checkpoint"
 
-enum { SETS = 4 };
+enum { SETS = 4, CHUNK = 1 << 16 };
 static const char *const prefixes[SETS] = { "raw.", "ema.", "m.", "v." };
 
 static fdit_buffer *set_of(const struct fdit_group *g, int set)
@@ -105,28 +105,75 @@ static enum fdit_status meta_number(fdit_context *ctx, const struct fdit_safeten
     char *end = NULL;
     errno = 0;
     unsigned long long value = text ? strtoull(text, &end, 10) : 0;
-    if (!text || errno || end == text || *end)
+    if (!text || *text < '0' || *text > '9' || errno || *end)
         return fdit_fail(ctx, FDIT_ERROR_FORMAT, "%s: its metadata \"%s\" is no number; the checkpoint is "
-                         "damaged, resume from an older one", fdit_safetensors_path(st), key);
+                         "damaged", fdit_safetensors_path(st), key);
     *out = value;
     return FDIT_OK;
 }
 
-enum fdit_status fdit_state_load(fdit_context *ctx, struct fdit_model *m, const char *path,
-                                 struct fdit_train_position *at)
+static enum fdit_status check_meta(fdit_context *ctx, const struct fdit_safetensors *st,
+                                   const struct fdit_state_wanted *wanted, struct fdit_train_position *at)
 {
     enum fdit_status status = FDIT_OK;
-    struct fdit_safetensors *st = NULL;
-    float *data = NULL;
-    uint64_t step = 0;
-    TRY(fdit_safetensors_open(ctx, path, &st));
-    const char *format = fdit_safetensors_meta(st, "format");
+    const char *path = fdit_safetensors_path(st), *format = fdit_safetensors_meta(st, "format");
+    const char *taxonomy = fdit_safetensors_meta(st, "taxonomy"), *base = fdit_safetensors_meta(st, "base");
+    struct fdit_taxonomy *classes = NULL;
+    uint64_t step = 0, position = 0;
     if (!format || strcmp(format, STATE_FORMAT))
         FAIL(ctx, FDIT_ERROR_FORMAT, "%s: is no checkpoint of a run", path);
     TRY(fdit_file_version_check(ctx, path, format, fdit_safetensors_meta(st, "version")));
     TRY(meta_number(ctx, st, "step", &step));
-    TRY(meta_number(ctx, st, "position", &at->position));
-    at->step = (int64_t)step;
+    TRY(meta_number(ctx, st, "position", &position));
+    if (step != (uint64_t)wanted->step)
+        FAIL(ctx, FDIT_ERROR_FORMAT, "%s: says that it is of step %" PRIu64 "; it was renamed or damaged",
+             path, step);
+    if (step > UINT64_MAX / wanted->group || position != step * wanted->group)
+        FAIL(ctx, FDIT_ERROR_FORMAT,
+             "%s: says that %" PRIu64 " samples were taken in %" PRIu64 " steps of %" PRIu64
+             "; it is damaged, or of "
+             "another run",
+             path, position, step, wanted->group);
+    if (wanted->taxonomy && taxonomy) {
+        TRY(fdit_taxonomy_parse(ctx, taxonomy, strlen(taxonomy), path, NULL, &classes));
+        if (fdit_taxonomy_compare(ctx, classes, path, wanted->taxonomy, "the data") != FDIT_OK)
+            TRY(fdit_fail_prefix(ctx, wanted->other, "the checkpoint has other classes"));
+    }
+    if (wanted->base && base && fdit_fingerprint_compare(ctx, base, wanted->base, path, "--base") != FDIT_OK)
+        TRY(fdit_fail_prefix(ctx, wanted->other, "the checkpoint has another base"));
+    *at = (struct fdit_train_position){ .step = wanted->step, .position = position };
+out:
+    fdit_taxonomy_free(classes);
+    return status;
+}
+
+/* Tensor t into the buffer, chunk by chunk: it is never in memory twice. */
+static enum fdit_status load_tensor(fdit_context *ctx, struct fdit_model *m,
+                                    const struct fdit_safetensors *st, const struct fdit_st_tensor *t,
+                                    struct fdit_tensor to, float *chunk)
+{
+    enum fdit_status status = FDIT_OK;
+    for (size_t at = 0; at < t->n; at += CHUNK) {
+        size_t n = t->n - at < CHUNK ? t->n - at : CHUNK;
+        TRY(fdit_safetensors_weights(ctx, st, t, at, n, chunk));
+        fdit_write(m->dev, fdit_at(to, at), chunk, n);
+        if (at / CHUNK % 64 == 63)
+            fdit_safetensors_drop(st, t);
+    }
+    fdit_safetensors_drop(st, t);
+out:
+    return status;
+}
+
+enum fdit_status fdit_state_load(fdit_context *ctx, struct fdit_model *m, const char *path,
+                                 const struct fdit_state_wanted *wanted, struct fdit_train_position *at)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_safetensors *st = NULL;
+    float *chunk = NULL;
+    TRY(fdit_safetensors_open(ctx, path, &st));
+    TRY(check_meta(ctx, st, wanted, at));
+    TRY(fdit_alloc(ctx, CHUNK, sizeof *chunk, &chunk));
     for (int set = 0; set < SETS; set++)
         for (int i = 0; i < m->params.n; i++) {
             const struct fdit_param *p = &m->params.list[i];
@@ -140,14 +187,11 @@ enum fdit_status fdit_state_load(fdit_context *ctx, struct fdit_model *m, const 
                 shape[k] = p->shape[k];
             snprintf(name, sizeof name, "%s%s", prefixes[set], p->name);
             TRY(fdit_safetensors_need(ctx, st, name, p->rank, shape, &t));
-            fdit_free(data);
-            TRY(fdit_alloc(ctx, p->count, sizeof *data, &data));
-            TRY(fdit_safetensors_weights(ctx, st, t, 0, t->n, data));
-            fdit_write(m->dev, (struct fdit_tensor){ buffer, p->offset, FDIT_F32 }, data, p->count);
+            TRY(load_tensor(ctx, m, st, t, (struct fdit_tensor){ buffer, p->offset, FDIT_F32 }, chunk));
         }
     TRY(fdit_device_status(ctx, m->dev));
 out:
-    fdit_free(data);
+    fdit_free(chunk);
     fdit_safetensors_close(st);
     return status;
 }
@@ -160,11 +204,14 @@ enum fdit_status fdit_state_path(fdit_context *ctx, const char *run, int64_t ste
 /* The step of "step-N.safetensors", or -1. */
 static int64_t step_of(const char *name)
 {
-    int64_t step;
-    int used = 0;
-    if (sscanf(name, "step-%" SCNd64 ".safetensors%n", &step, &used) != 1 || !used || name[used])
+    static const char before[] = "step-", behind[] = ".safetensors";
+    char *end = NULL;
+    errno = 0;
+    if (strncmp(name, before, sizeof before - 1) || name[sizeof before - 1] < '1' ||
+        name[sizeof before - 1] > '9')
         return -1;
-    return step;
+    long long step = strtoll(name + sizeof before - 1, &end, 10);
+    return errno || strcmp(end, behind) ? -1 : step;
 }
 
 static int ascending(const void *a, const void *b)
@@ -173,8 +220,7 @@ static int ascending(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-/* All steps with a checkpoint, rising. */
-static enum fdit_status list_steps(fdit_context *ctx, const char *run, int64_t **out, size_t *n)
+enum fdit_status fdit_state_list(fdit_context *ctx, const char *run, int64_t **out, size_t *n)
 {
     enum fdit_status status = FDIT_OK;
     char *folder = NULL;
@@ -206,7 +252,7 @@ enum fdit_status fdit_state_newest(fdit_context *ctx, const char *run, char **ou
     int64_t *steps = NULL;
     size_t n;
     *out = NULL;
-    TRY(list_steps(ctx, run, &steps, &n));
+    TRY(fdit_state_list(ctx, run, &steps, &n));
     if (n)
         TRY(fdit_state_path(ctx, run, steps[n - 1], out));
 out:
@@ -214,16 +260,19 @@ out:
     return status;
 }
 
-enum fdit_status fdit_state_prune(fdit_context *ctx, const char *run, int keep)
+enum fdit_status fdit_state_prune(fdit_context *ctx, const char *run, int64_t now, int keep)
 {
     enum fdit_status status = FDIT_OK;
     int64_t *steps = NULL;
     char *path = NULL;
-    size_t n;
-    if (keep <= 0)
-        return FDIT_OK;
-    TRY(list_steps(ctx, run, &steps, &n));
-    for (size_t i = 0; i + (size_t)keep < n; i++) {
+    size_t n, usable = 0;
+    TRY(fdit_state_list(ctx, run, &steps, &n));
+    while (usable < n && steps[usable] <= now)
+        usable++;
+    for (size_t i = 0; i < n; i++) {
+        bool old = keep > 0 && i + (size_t)keep < usable;
+        if (!old && i < usable)
+            continue;
         fdit_free(path);
         TRY(fdit_state_path(ctx, run, steps[i], &path));
         TRY(fdit_file_remove(ctx, path));

@@ -5,6 +5,7 @@
 #ifndef FDIT_TRAIN_STATE_H
 #define FDIT_TRAIN_STATE_H
 
+#include "data/taxonomy.h"
 #include "model/delta.h"
 
 struct fdit_train_position {
@@ -16,14 +17,28 @@ struct fdit_train_position {
 enum fdit_status fdit_state_save(fdit_context *ctx, const struct fdit_model *model,
                                  const struct fdit_delta_meta *meta,
                                  const struct fdit_train_position *at, const char *path);
+/* What a checkpoint must say to be of this run. NULL: not compared. */
+struct fdit_state_wanted {
+    int64_t step;         /* as its file is called */
+    uint64_t group;       /* samples of a step */
+    const struct fdit_taxonomy *taxonomy;
+    const char *base;     /* fingerprint of the frozen weights */
+    enum fdit_status other; /* for classes or a base that are others */
+};
+/* Into the model. FDIT_ERROR_FORMAT or _NUMERIC for a file that is cut off or not of this run,
+ * FDIT_ERROR_IO for one that cannot be read; the trained values of the model are then in disorder, until
+ * another one is loaded. Needs 256 KiB and no page of the file longer than it takes to copy it. */
 enum fdit_status fdit_state_load(fdit_context *ctx, struct fdit_model *model, const char *path,
-                                 struct fdit_train_position *at);
+                                 const struct fdit_state_wanted *wanted, struct fdit_train_position *at);
 
 /* RUN/checkpoints/step-N.safetensors. Free with fdit_free. */
 enum fdit_status fdit_state_path(fdit_context *ctx, const char *run, int64_t step, char **out);
+/* The steps that have one, rising; *steps from fdit_alloc. */
+enum fdit_status fdit_state_list(fdit_context *ctx, const char *run, int64_t **steps, size_t *n);
 /* The path of the newest one, NULL when there is none. */
 enum fdit_status fdit_state_newest(fdit_context *ctx, const char *run, char **out);
-/* Removes all but the newest `keep` (0: keeps all). */
-enum fdit_status fdit_state_prune(fdit_context *ctx, const char *run, int keep);
+/* Removes all but the newest `keep` (0: keeps all) up to step `now`, and those behind it: the run could
+ * not go on from them. */
+enum fdit_status fdit_state_prune(fdit_context *ctx, const char *run, int64_t now, int keep);
 
 #endif

@@ -261,22 +261,26 @@ out:
     return status;
 }
 
-static bool all_finite(const float *x, size_t n)
+/* The largest size of x's numbers; infinity when one of them is not finite. */
+static double largest_of(const float *x, size_t n)
 {
-    for (size_t i = 0; i < n; i++)
+    double largest = 0;
+    for (size_t i = 0; i < n; i++) {
         if (!isfinite(x[i]))
-            return false;
-    return true;
+            return INFINITY;
+        largest = fmax(largest, fabs((double)x[i]));
+    }
+    return largest;
 }
 
-enum fdit_status fdit_step_find_bad(fdit_context *ctx, struct fdit_step *s, const char **out)
+enum fdit_status fdit_step_find_bad(fdit_context *ctx, struct fdit_step *s, struct fdit_step_bad *out)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_model *m = s->model;
     float *data = NULL;
-    *out = NULL;
-    for (int pass = 0; pass < 2 && !*out; pass++)
-        for (int i = 0; i < m->params.n && !*out; i++) {
+    *out = (struct fdit_step_bad){ .name = "none", .finite = true, .largest = -1 };
+    for (int pass = 0; pass < 2 && out->finite; pass++)
+        for (int i = 0; i < m->params.n && out->finite; i++) {
             const struct fdit_param *p = &m->params.list[i];
             if (!p->trained)
                 continue;
@@ -286,8 +290,12 @@ enum fdit_status fdit_step_find_bad(fdit_context *ctx, struct fdit_step *s, cons
             fdit_free(data);
             TRY(fdit_alloc(ctx, p->count, sizeof *data, &data));
             TRY(fdit_read(ctx, m->dev, t, data, p->count));
-            if (!all_finite(data, p->count))
-                *out = p->name;
+            double largest = largest_of(data, p->count);
+            out->finite = isfinite(largest);
+            if (!out->finite || (pass == 0 && largest > out->largest)) {
+                out->name = p->name;
+                out->largest = largest;
+            }
         }
 out:
     fdit_free(data);

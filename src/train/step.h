@@ -61,8 +61,13 @@ enum fdit_status fdit_step_report_end(fdit_context *ctx, struct fdit_step *step,
 /* Per-sample mse and vb of micro-batch `index`, [samples] each; waits. */
 enum fdit_status fdit_step_sample_losses(fdit_context *ctx, struct fdit_step *step, int index,
                                          int samples, float *mse, float *vb);
-/* The first gradient, else parameter, that is not finite; NULL when all are. Reads everything: only
- * after a failure. *out is owned by the model. */
-enum fdit_status fdit_step_find_bad(fdit_context *ctx, struct fdit_step *step, const char **out);
+struct fdit_step_bad {
+    const char
+        *name; /* owned by the model: the first gradient, else parameter, that is not finite; when all */
+    bool finite;      /* are, the parameter with the largest number in its gradient */
+    double largest;   /* that number's size, with `finite` */
+};
+/* Reads everything: only after a failure. */
+enum fdit_status fdit_step_find_bad(fdit_context *ctx, struct fdit_step *step, struct fdit_step_bad *out);
 
 #endif

@@ -76,35 +76,6 @@ out:
     return status;
 }
 
-/* The result will not know them, which nobody should find out later. */
-static enum fdit_status warn_of_lost(fdit_context *ctx, const char *path, const struct fdit_taxonomy *old,
-                                     const struct fdit_taxonomy *taxonomy)
-{
-    enum fdit_status status = FDIT_OK;
-    int32_t *match = NULL, lost = 0, first = 0, classes = fdit_taxonomy_n_classes(old);
-    TRY(fdit_alloc(ctx, (size_t)fdit_taxonomy_n_rows(old), sizeof *match, &match));
-    fdit_taxonomy_match_rows(taxonomy, old, match);
-    for (int32_t i = classes; i-- > 0;)
-        if (match[i] < 0) {
-            first = i;
-            lost++;
-        }
-    if (lost)
-        fdit_log(ctx, FDIT_LOG_WARNING,
-                 "%s: %d of its %d classes (%s%s) are not among the classes of this run, and their rows are "
-                 "left out; to keep them give a --taxonomy that lists old and new classes",
-                 path, lost, classes, fdit_taxonomy_class_name(old, first), lost > 1 ? ", ..." : "");
-    for (int32_t k = 0; k < fdit_taxonomy_n_ranks(old); k++)
-        if (fdit_taxonomy_find_rank(taxonomy, fdit_taxonomy_rank_name(old, k)) < 0)
-            fdit_log(ctx, FDIT_LOG_WARNING,
-                     "%s: its rank \"%s\" is none of this run, and the %d rows of its groups are left out; "
-                     "to keep them name the rank so in the taxonomy",
-                     path, fdit_taxonomy_rank_name(old, k), fdit_taxonomy_n_groups(old, k));
-out:
-    fdit_free(match);
-    return status;
-}
-
 enum fdit_status fdit_table_take(fdit_context *ctx, struct fdit_model *m, struct fdit_checkpoint *delta,
                                  const struct fdit_taxonomy *old, const struct fdit_taxonomy *taxonomy)
 {
@@ -130,7 +101,6 @@ enum fdit_status fdit_table_take(fdit_context *ctx, struct fdit_model *m, struct
     TRY(fdit_model_set(ctx, m, p, table));
     fdit_log(ctx, FDIT_LOG_INFO, "%s: %d of %d rows taken over, %d are new", path, found, rows,
              rows - found);
-    TRY(warn_of_lost(ctx, path, old, taxonomy));
 out:
     fdit_free(table);
     fdit_free(match);

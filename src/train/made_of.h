@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * made_of.h: what a run is made of, by content: its classes and groups, the list of its pictures, the
+ * numbers of the files that it starts from. RUN/config.json keeps it, so that --resume notices when one of
+ * them is another than it was, and takes no offence at another path. */
+#ifndef FDIT_TRAIN_MADE_OF_H
+#define FDIT_TRAIN_MADE_OF_H
+
+#include "train/data.h"
+
+#include <jansson.h>
+
+struct fdit_made_of {
+    char *taxonomy;                  /* fdit_taxonomy_to_json */
+    size_t n_classes;
+    uint64_t *marks;                 /* [n_classes], see fdit_train_data_marks */
+    size_t *counts;                  /* [n_classes] pictures */
+    size_t pictures;
+    bool has_val, has_base, has_delta, has_vae;
+    size_t val_pictures;
+    uint64_t val, base, delta, vae;  /* marks of the validation data, hashes of the files' numbers */
+};
+
+/* Fills classes and pictures; val NULL: no validation data of their own. */
+enum fdit_status fdit_made_of_data(fdit_context *ctx, const struct fdit_train_data *data,
+                                       const struct fdit_train_data *val, fdit_looked_fn looked,
+                                       void *user, struct fdit_made_of *out);
+void fdit_made_of_fini(struct fdit_made_of *id); /* an all-zero one is allowed */
+
+/* One line of JSON, the same for the same contents. Free with fdit_free. */
+enum fdit_status fdit_made_of_json(fdit_context *ctx, const struct fdit_made_of *id, char **out);
+
+/* Names for messages: NULL where there is no such file. */
+struct fdit_made_of_names {
+    const char *run, *data, *val, *base, *delta, *vae;
+};
+/* Compares with what `was` (of fdit_made_of_json) says: FDIT_ERROR_ARGUMENT with the first difference, what
+ * it was and is, and what to do. other_data: the pictures may be others, the classes may not; *differs is
+ * then set. */
+enum fdit_status fdit_made_of_compare(fdit_context *ctx, const json_t *was, const struct fdit_made_of *is,
+                                       const struct fdit_made_of_names *names, bool other_data,
+                                       bool *differs);
+
+#endif

@@ -1,0 +1,384 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * open.c: the files, data and weights of a run, and its plan. */
+#include "train/running.h"
+
+#include "core/mem.h"
+#include "sample/subject.h"
+#include "train/growth.h"
+
+#include <string.h>
+
+enum fdit_status fdit_run_open_files(fdit_context *ctx, struct run *r)
+{
+    enum fdit_status status = FDIT_OK;
+    const struct fdit_train_options *o = r->o;
+    if (o->from_scratch) {
+        r->config.input_size = o->size ? o->size : 32;
+        r->config.channels = o->channels ? o->channels : 4;
+        r->config.kind = o->classifier ? FDIT_MODEL_CLASSIFIER : FDIT_MODEL_DIT;
+        TRY(fdit_config_parse(ctx, o->model, &r->config));
+    } else {
+        TRY(fdit_checkpoint_open(ctx, o->base, FDIT_VALUES_EMA, &r->base));
+        TRY(fdit_checkpoint_config(ctx, r->base, o->model, &r->config));
+        if (o->size && o->size != r->config.input_size)
+            FAIL(ctx, FDIT_ERROR_ARGUMENT, "--size %d: %s is made for %d; leave the option out", o->size,
+                 o->base, r->config.input_size);
+        if (o->channels && o->channels != r->config.channels)
+            FAIL(ctx, FDIT_ERROR_ARGUMENT, "--channels %d: %s is made for %d; leave the option out",
+                 o->channels, o->base, r->config.channels);
+        r->base_config = r->config;
+    }
+    if (o->delta) {
+        TRY(fdit_checkpoint_open(ctx, o->delta, FDIT_VALUES_EMA, &r->start));
+        TRY(fdit_delta_check(ctx, r->start));
+        const char *json = fdit_checkpoint_meta(r->start, "taxonomy");
+        if (json)
+            TRY(fdit_taxonomy_parse(ctx, json, strlen(json), o->delta, NULL, &r->known));
+    }
+    TRY(fdit_coder_open(ctx, o, &r->config, &r->coder));
+    if (!r->coder && r->config.channels != 1 && r->config.channels != 3 && !fdit_cache_is(o->data))
+        FAIL(ctx, FDIT_ERROR_ARGUMENT,
+             "the model has %d channels: it works on latents; make them of %s with 'finediffusion encode' "
+             "and give that as --data, or give --vae FILE to encode at every step",
+             r->config.channels, o->data);
+out:
+    return status;
+}
+
+/* Data or validation data: a cache, or pictures of the size that the model or the autoencoder takes. */
+static enum fdit_status open_one(fdit_context *ctx, struct run *r, const char *path,
+                                 const struct fdit_taxonomy *taxonomy, bool allow_missing,
+                                 struct fdit_train_data **out)
+{
+    enum fdit_status status = FDIT_OK;
+    const struct fdit_train_options *o = r->o;
+    struct fdit_train_data_options d = { .path = path,
+                                         .taxonomy = taxonomy,
+                                         .ranks = o->ranks,
+                                         .size = r->config.input_size,
+                                         .channels = r->config.channels,
+                                         .latent_size = r->config.input_size,
+                                         .latent_channels = r->config.channels,
+                                         .fit = o->fit,
+                                         .flip = o->flip,
+                                         .allow_missing = allow_missing,
+                                         .known = r->known };
+    if (r->coder) {
+        d.size = fdit_coder_size(r->coder);
+        d.channels = fdit_coder_channels_in(r->coder);
+    }
+    TRY(fdit_train_data_open(ctx, &d, out));
+out:
+    return status;
+}
+
+/* With --old-classes keep the classes of the delta join those of the data, which are then read anew. */
+static enum fdit_status open_training_data(fdit_context *ctx, struct run *r)
+{
+    enum fdit_status status = FDIT_OK;
+    const struct fdit_train_options *o = r->o;
+    struct fdit_taxonomy *all = NULL;
+    TRY(open_one(ctx, r, o->data, r->taxonomy, false, &r->data));
+    if (r->known && o->old_classes == FDIT_OLD_CLASSES_KEEP) {
+        TRY(fdit_growth_join(ctx, o->delta, r->known, fdit_train_data_taxonomy(r->data), &all));
+        fdit_train_data_close(r->data);
+        r->data = NULL;
+        fdit_taxonomy_free(r->taxonomy);
+        r->taxonomy = all;
+        TRY(open_one(ctx, r, o->data, r->taxonomy, false, &r->data));
+    }
+    /* a run that goes on has been asked, by this version or an older one */
+    if (r->known)
+        TRY(fdit_growth_check(ctx, o->delta, r->known, fdit_train_data_taxonomy(r->data),
+                              !r->before && o->old_classes != FDIT_OLD_CLASSES_DROP));
+out:
+    return status;
+}
+
+static enum fdit_status open_validation_data(fdit_context *ctx, struct run *r,
+                                             const struct fdit_taxonomy *tax)
+{
+    enum fdit_status status = FDIT_OK;
+    const struct fdit_train_options *o = r->o;
+    struct validation *v = &r->val;
+    double fraction;
+    if (fdit_train_is_fraction(o->validation, &fraction)) {
+        TRY(fdit_train_data_split(ctx, r->data, fraction, o->seed, &r->train_ids, &r->n_train, &v->ids,
+                                  &v->n));
+        v->data = r->data;
+    } else if (o->validation) {
+        TRY(open_one(ctx, r, o->validation, tax, true, &v->data));
+        v->n = fdit_train_data_size(v->data);
+    }
+    v->used = o->val_pictures && (size_t)o->val_pictures < v->n ? (size_t)o->val_pictures : v->n;
+out:
+    return status;
+}
+
+enum fdit_status fdit_run_open_data(fdit_context *ctx, struct run *r)
+{
+    enum fdit_status status = FDIT_OK;
+    const struct fdit_train_options *o = r->o;
+    if (o->taxonomy)
+        TRY(fdit_taxonomy_load(ctx, o->taxonomy, o->ranks, &r->taxonomy));
+    TRY(open_training_data(ctx, r));
+    const struct fdit_taxonomy *tax = fdit_train_data_taxonomy(r->data);
+    TRY(open_validation_data(ctx, r, tax));
+    if (r->coder)
+        TRY(fdit_coder_match(ctx, r->coder, r->data));
+    if (!r->train_ids)
+        r->n_train = fdit_train_data_size(r->data);
+    r->rule = (struct fdit_row_rule){ .taxonomy = tax, .drop = o->drop, .drop_prob = o->drop_prob };
+    r->guide_rank = -1;
+    if (o->classifier) {
+        r->rule.drop_prob = 0;
+        r->config.rows = fdit_taxonomy_n_classes(tax);
+        TRY(fdit_taxonomy_to_json(ctx, tax, &r->taxonomy_json));
+        return FDIT_OK;
+    }
+    if (o->drop == FDIT_DROP_EMPTY) {
+        r->rule.empty_row = fdit_taxonomy_n_rows(tax);
+        TRY(fdit_strdup(ctx, "empty", &r->guide));
+    } else if (o->drop_prob > 0) {
+        if (fdit_taxonomy_n_ranks(tax) == 0)
+            FAIL(ctx, FDIT_ERROR_ARGUMENT,
+                 "%s has classes but no superclasses: nest the class folders, give --taxonomy FILE, or use "
+                 "--label-drop empty", o->data);
+        TRY(fdit_taxonomy_superclass(ctx, tax, o->superclass, &r->guide_rank));
+        if (o->superclass_train) {
+            TRY(fdit_taxonomy_ranks(ctx, tax, o->superclass_train, &r->ranks, &r->rule.n_ranks));
+        } else {
+            TRY(fdit_alloc(ctx, 1, sizeof *r->ranks, &r->ranks));
+            r->ranks[0] = r->guide_rank;
+            r->rule.n_ranks = 1;
+        }
+        r->rule.ranks = r->ranks;
+        TRY(fdit_strdup(ctx, fdit_taxonomy_rank_name(tax, r->guide_rank), &r->guide));
+    } else {
+        TRY(fdit_strdup(ctx, "none", &r->guide));
+    }
+    r->config.rows = fdit_taxonomy_n_rows(tax) + (o->drop == FDIT_DROP_EMPTY ? 1 : 0);
+    TRY(fdit_taxonomy_to_json(ctx, tax, &r->taxonomy_json));
+out:
+    return status;
+}
+
+struct fdit_loader_options fdit_run_loader(const struct run *r)
+{
+    return (struct fdit_loader_options){ .batch = (size_t)r->round,
+                                         .group = (size_t)r->round * (size_t)r->o->accumulate,
+                                         .seed = r->o->seed,
+                                         .start = r->at.position,
+                                         .cache_bytes = r->o->cache_bytes,
+                                         .workers = r->o->workers,
+                                         .flip = fdit_train_data_flip(r->data),
+                                         .skip_bad = r->o->skip_bad };
+}
+
+/* What a delta changed and this run does not train would be in neither the base nor the result. */
+static enum fdit_status check_start(fdit_context *ctx, const struct run *r)
+{
+    const struct fdit_params *ps = &r->model->params;
+    for (int i = 0; r->start && i < ps->n; i++) {
+        const struct fdit_param *p = &ps->list[i];
+        if (!p->trained && p->kind != FDIT_PARAM_POS && fdit_checkpoint_has(r->start, p->name))
+            return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
+                             "--delta %s holds %s, which --tune %s does not train and the new delta would "
+                             "lack; train with the --tune of that delta, or put it into the base with "
+                             "'finediffusion convert --merge'", r->o->delta, p->name, r->o->tune);
+    }
+    return FDIT_OK;
+}
+
+/* The plans of the other devices. */
+static enum fdit_status check_replicas(fdit_context *ctx, struct run *r)
+{
+    enum fdit_status status = FDIT_OK;
+    for (int i = 1; i < fdit_fleet_size(r->fleet); i++) {
+        struct fdit_model *m = fdit_fleet_model(r->fleet, i);
+        m->plan.title = m->dev->info.name;
+        if (r->hooks && r->hooks->on_plan)
+            r->hooks->on_plan(r->hooks->user, &m->plan);
+        r->summary->plan_bytes += fdit_plan_device_bytes(&m->plan);
+        TRY(fdit_plan_check(ctx, &m->plan, m->dev, r->o->memory ? r->o->memory : m->dev->info.memory,
+                            "use a smaller --batch, --recompute branches or block, or --accumulate"));
+    }
+out:
+    return status;
+}
+
+/* Also a cache of pixels; latents of 1 or 3 channels are no pictures. */
+static bool works_on_pixels(const struct run *r)
+{
+    const struct fdit_cache_info *cache = fdit_train_data_cache(r->data);
+    return !r->coder && (r->config.channels == 1 || r->config.channels == 3) &&
+           !(cache && cache->kind == FDIT_CACHE_MOMENTS);
+}
+
+enum fdit_status fdit_run_plan(fdit_context *ctx, struct run *r)
+{
+    enum fdit_status status = FDIT_OK;
+    const struct fdit_train_options *o = r->o;
+    struct fdit_model_options m = { .mask = fdit_mask_find(o->tune),
+                                    .training = true,
+                                    .ema = true,
+                                    .batch = o->batch,
+                                    .recompute = o->recompute,
+                                    .activations = o->activations,
+                                    .storage = o->storage };
+    struct fdit_loader_options l = fdit_run_loader(r);
+    r->item = (size_t)r->config.channels * (size_t)r->config.input_size * (size_t)r->config.input_size;
+    TRY(fdit_model_new(ctx, r->dev, &r->config, &m, &r->model));
+    TRY(check_start(ctx, r));
+    TRY(fdit_step_new(ctx, r->model, o->accumulate, &r->step));
+    TRY(fdit_fleet_new(ctx, r->model, r->step, o->accumulate, &r->fleet));
+    r->model->plan.title = r->dev->next ? r->dev->info.name : NULL;
+    bool due = o->preview_every && o->preview_every <= r->total;
+    if (due && !o->classifier && (fdit_coder_decodes(r->coder) || works_on_pixels(r)))
+        TRY(fdit_preview_new(ctx, r->model, r->coder, r->rule.taxonomy, r->guide_rank,
+                             o->drop == FDIT_DROP_EMPTY ? r->rule.empty_row : -1, o->preview_guidance,
+                             &r->preview));
+    TRY(fdit_plan_add(ctx, &r->model->plan, FDIT_PLAN_HOST, NULL,
+                      fdit_loader_bytes(r->n_train, fdit_train_data_item_bytes(r->data),
+                                        fdit_train_data_item(r->data), &l), "pictures and batches"));
+    if (r->coder)
+        TRY(fdit_coder_plan(ctx, r->coder, r->model, r->preview != NULL,
+                            o->memory ? o->memory : r->dev->info.memory));
+    TRY(fdit_plan_add_process(ctx, &r->model->plan, r->dev));
+    if (r->hooks && r->hooks->on_plan)
+        r->hooks->on_plan(r->hooks->user, &r->model->plan);
+    r->summary->process_plan_bytes = fdit_plan_process_bytes(&r->model->plan);
+    r->summary->plan_bytes = fdit_plan_device_bytes(&r->model->plan);
+    r->summary->trained = fdit_params_trained(&r->model->params);
+    r->summary->total = fdit_params_total(&r->model->params);
+    r->summary->n_classes = (size_t)fdit_taxonomy_n_classes(r->rule.taxonomy);
+    r->summary->n_rows = (size_t)r->config.rows;
+    r->summary->n_pictures = r->n_train;
+    TRY(fdit_plan_check(ctx, &r->model->plan, r->dev, o->memory ? o->memory : r->dev->info.memory,
+                        "use a smaller --batch, --recompute branches or block, or --accumulate"));
+    TRY(check_replicas(ctx, r));
+out:
+    return status;
+}
+
+/* The frozen weights of the other devices; what is trained comes from the first by fdit_fleet_share. */
+static enum fdit_status load_replicas(fdit_context *ctx, struct run *r)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_checkpoint *files[2] = { r->start ? r->start : r->base, r->base };
+    TRY(fdit_fleet_allocate(ctx, r->fleet));
+    for (int i = 1; i < fdit_fleet_size(r->fleet); i++) {
+        struct fdit_model *m = fdit_fleet_model(r->fleet, i);
+        TRY(r->o->from_scratch ? fdit_model_init(ctx, m, r->o->seed)
+                               : fdit_model_load(ctx, m, files, r->start ? 2 : 1, true, NULL));
+    }
+out:
+    return status;
+}
+
+static enum fdit_status load_first(fdit_context *ctx, struct run *r)
+{
+    enum fdit_status status = FDIT_OK;
+    const struct fdit_train_options *o = r->o;
+    struct fdit_load_report report = { 0 };
+    TRY(fdit_model_allocate(ctx, r->model));
+    fdit_step_bind(r->step);
+    if (r->coder)
+        TRY(fdit_coder_allocate(ctx, r->coder));
+    if (r->preview)
+        fdit_preview_bind(r->preview);
+    if (o->from_scratch) {
+        TRY(fdit_model_init(ctx, r->model, o->seed));
+        return FDIT_OK;
+    }
+    struct fdit_checkpoint *files[2] = { r->start ? r->start : r->base, r->base };
+    TRY(fdit_model_load(ctx, r->model, files, r->start ? 2 : 1, true, &report));
+    if (report.norms_missing)
+        fdit_log(ctx, FDIT_LOG_INFO,
+                 "%s is a stock DiT without LayerNorm weights: %d scales and offsets start as 1 and 0",
+                 o->base, report.norms_missing);
+    TRY(fdit_table_start(ctx, r->model, o->table_init, r->base, r->rule.taxonomy, o->seed));
+    if (r->start)
+        TRY(fdit_table_take(ctx, r->model, r->start, r->known, r->rule.taxonomy));
+    TRY(fdit_checkpoint_fingerprint(ctx, r->base, &r->model->config, r->model->options.mask,
+                                    &r->fingerprint));
+    if (r->start) {
+        const char *wanted = fdit_checkpoint_meta(r->start, "base");
+        if (wanted)
+            TRY(fdit_fingerprint_compare(ctx, wanted, r->fingerprint, o->delta, o->base));
+    }
+out:
+    return status;
+}
+
+enum fdit_status fdit_run_load(fdit_context *ctx, struct run *r)
+{
+    enum fdit_status status = FDIT_OK;
+    size_t b = (size_t)r->round;
+    TRY(fdit_alloc(ctx, b * r->item, sizeof(float), &r->noise));
+    TRY(fdit_alloc(ctx, b, sizeof(int32_t), &r->t));
+    TRY(fdit_alloc(ctx, b, sizeof(int32_t), &r->rows));
+    TRY(fdit_run_validation_open(ctx, r));
+    if (fdit_run_encodes(r, r->data))
+        TRY(fdit_alloc(ctx, b * r->item, sizeof(float), &r->latents));
+    TRY(load_first(ctx, r));
+    TRY(load_replicas(ctx, r));
+out:
+    return status;
+}
+
+/* ------------------------------------------------------------------ what the run is made of */
+
+static void looked(void *user, size_t done, size_t total)
+{
+    (void)total;
+    fdit_phase_at(user, done);
+}
+
+/* The numbers of a file's weights, whatever its layout and type are; `rows` of the class table. */
+static enum fdit_status hash_file(fdit_context *ctx, struct run *r, struct fdit_checkpoint *file,
+                                  uint64_t *out)
+{
+    struct fdit_weight_files files = { .list = { file }, .n = 1, .config = r->base_config };
+    int64_t rows = fdit_checkpoint_dim(file, "y_embedder.embedding_table.weight", 0);
+    if (rows > 0 && rows <= INT32_MAX)
+        files.config.rows = (int)rows;
+    return fdit_weight_files_hash(ctx, &files, out);
+}
+
+static enum fdit_status hash_files(fdit_context *ctx, struct run *r)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_made_of *id = &r->identity;
+    if (r->base) {
+        id->has_base = true;
+        TRY(hash_file(ctx, r, r->base, &id->base));
+    }
+    if (r->start) {
+        id->has_delta = true;
+        TRY(hash_file(ctx, r, r->start, &id->delta));
+    }
+    if (r->made_by->vae) {
+        id->has_vae = true;
+        TRY(fdit_coder_hash(ctx, r->coder, &id->vae));
+    }
+out:
+    return status;
+}
+
+enum fdit_status fdit_run_identify(fdit_context *ctx, struct run *r)
+{
+    enum fdit_status status = FDIT_OK;
+    const struct fdit_train_data *val = r->val.data == r->data ? NULL : r->val.data;
+    fdit_phase_begin(ctx, fdit_train_data_size(r->data), "listing the pictures");
+    status = fdit_made_of_data(ctx, r->data, val, looked, ctx, &r->identity);
+    fdit_phase_end(ctx);
+    TRY(status);
+    fdit_phase_begin(ctx, 0, "comparing the weights' files");
+    status = hash_files(ctx, r);
+    fdit_phase_end(ctx);
+    TRY(status);
+    TRY(fdit_made_of_json(ctx, &r->identity, &r->identity_json));
+out:
+    return status;
+}
