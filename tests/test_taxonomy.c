@@ -4,6 +4,7 @@
 #include "core/mem.h"
 #include "data/names.h"
 #include "data/taxonomy.h"
+#include "data/spelling.h"
 #include "harness.h"
 
 #include <stdio.h>
@@ -45,6 +46,40 @@ static void refuse(const char *text, const char *ranks, const char *said)
     ck_assert_ptr_null(tax);
     ck_assert_msg(strstr(message, said) != NULL, "\"%s\" is not in \"%s\"", said, message);
     ck_assert_ptr_null(strchr(message, '\n'));
+}
+
+static void selects(const struct fdit_taxonomy *tax, const char *what, size_t n,
+                    const int32_t *wanted)
+{
+    int32_t *ids;
+    size_t got;
+    ck_assert_ok(ctx, fdit_taxonomy_select(ctx, tax, what, &ids, &got));
+    ck_assert_msg(got == n, "%s: %zu classes, not %zu", what, got, n);
+    for (size_t i = 0; i < n; i++)
+        ck_assert_msg(ids[i] == wanted[i], "%s: class %zu is %d, not %d", what, i, ids[i],
+                      wanted[i]);
+    fdit_free(ids);
+}
+
+static void selects_none(const struct fdit_taxonomy *tax, const char *what, const char *said)
+{
+    int32_t *ids;
+    size_t n;
+    ck_assert_int_eq(fdit_taxonomy_select(ctx, tax, what, &ids, &n), FDIT_ERROR_ARGUMENT);
+    ck_assert_ptr_null(ids);
+    ck_assert_msg(strstr(fdit_context_message(ctx), said) != NULL, "\"%s\" is not in \"%s\"", said,
+                  fdit_context_message(ctx));
+}
+
+#define IDS(...)                                                                                   \
+    sizeof((int32_t[]){ __VA_ARGS__ }) / sizeof(int32_t), (int32_t[])                              \
+    {                                                                                              \
+        __VA_ARGS__                                                                                \
+    }
+
+static void selects_one(const struct fdit_taxonomy *tax, const char *what, int32_t id)
+{
+    selects(tax, what, 1, (int32_t[]){ id });
 }
 
 static const char birds[] = "species\tgenus\tfamily\n"
@@ -122,6 +157,130 @@ START_TEST(test_order_lines)
     refuse("c\tg\n#order g=x,x\na\tx\n", NULL, "there twice");
     refuse("c\tg\n#order h=x\na\tx\n", NULL, "t.tsv:2");
     refuse("c\tg\n#order g=x\n#order g=x\na\tx\n", NULL, "second #order");
+}
+END_TEST
+
+/* The same table as sheets and statistics programs write it. */
+START_TEST(test_exports)
+{
+    static const char *const same[] = {
+        "species,genus\nmallard,Anas\n\"rock, paper\",Anser\n",
+        "species;genus\nmallard;Anas\nrock, paper;Anser\n",
+        "\"species\"\t\"genus\"\n\"mallard\"\t\"Anas\"\n\"rock, paper\"\t\"Anser\"\n",
+        "sep=;\r\nspecies;genus\r\nmallard;Anas\r\n\"rock, paper\";\"Anser\"\r\n",
+        "species\tgenus\rmallard\tAnas\rrock, paper\tAnser\r",
+        "\xef\xbb\xbfspecies,genus,,\nmallard ,Anas,,\n\"rock, paper\", Anser\xc2\xa0,,\n,,,\n",
+        ",species,genus\n0,mallard,Anas\n1,\"rock, paper\",Anser\n",
+        "\"\",\"species\",\"genus\"\n\"1\",\"mallard\",\"Anas\"\n\"2\",\"rock, paper\",\"Anser\"\n",
+        "species\tgenus\n1\tmallard\tAnas\n2\trock, paper\tAnser\n",
+        "species,genus\n\nmallard,Anas\n , \n\"rock, paper\",Anser",
+    };
+    struct fdit_taxonomy *wanted =
+        parse("species\tgenus\nmallard\tAnas\nrock, paper\tAnser\n", NULL);
+    for (size_t i = 0; i < sizeof same / sizeof *same; i++) {
+        struct fdit_taxonomy *tax = parse(same[i], NULL);
+        ck_assert_ok(ctx, fdit_taxonomy_compare(ctx, wanted, "wanted", tax, same[i]));
+        fdit_taxonomy_free(tax);
+    }
+    static const char utf16[] = "\xff\xfe"
+                                "c\0\t\0g\0\n\0\xe3\0\t\0\x3d\xd8\x00\xde\n";
+    struct fdit_taxonomy *tax = NULL;
+    ck_assert_ok(ctx, fdit_taxonomy_parse(ctx, utf16, sizeof utf16, "t.tsv", NULL, &tax));
+    ck_assert_str_eq(fdit_taxonomy_class_name(tax, 0), "\xc3\xa3");
+    ck_assert_str_eq(fdit_taxonomy_group_name(tax, 0, 0), "\xf0\x9f\x98\x80");
+    fdit_taxonomy_free(tax);
+    fdit_taxonomy_free(wanted);
+    tax = parse("c\tg\n\"it\"s\t\"a\"\"b\"\n\"x\t\"y\n", NULL); /* quotes that are the names' own */
+    ck_assert_str_eq(fdit_taxonomy_class_name(tax, 0), "\"it\"s");
+    ck_assert_str_eq(fdit_taxonomy_group_name(tax, 0, 1), "a\"b");
+    ck_assert_str_eq(fdit_taxonomy_class_name(tax, 1), "\"x");
+    fdit_taxonomy_free(tax);
+    refuse("c,g\na,x\nb,y,z\n", NULL,
+           "t.tsv:3: more columns (3) than the header's 2 (line 1); commas");
+    refuse("c,g\n\"a,x\nb\",y\n", NULL, "t.tsv:2: a double quote that is not closed");
+    refuse("c\tg\na\tx\n\tx\n", NULL, "t.tsv:3: no class in the first column");
+    refuse("c\tg\nP\xe3o\tx\n", NULL, "t.tsv:2: is not UTF-8");
+    refuse("c\tg\n", NULL, "names the columns; no class in it");
+    refuse("\x89PNG\r\n\x1a\n....", NULL, "t.tsv: is a PNG picture, not a taxonomy");
+}
+END_TEST
+
+/* One name for the eye is one name, or an error; never two groups. */
+START_TEST(test_spelling)
+{
+    struct fdit_taxonomy *tax = parse("c\tg\na\tx\nb\tx \nd \t x\xc2\xa0\n", NULL);
+    ck_assert_int_eq(fdit_taxonomy_n_groups(tax, 0), 1);
+    ck_assert_int_eq(fdit_taxonomy_find_class(tax, "d"), 2);
+    fdit_taxonomy_free(tax);
+    refuse("c\tg\na\tx y\nb\tx  y\n", NULL,
+           "t.tsv:3: \"x y\" and \"x  y\" (g) differ only in blanks or marks that cannot be seen");
+    refuse("c\tg\na\tx y\nb\tx\xc2\xa0y\n", NULL, "differ only in blanks");
+    refuse("c\tg\na\tx\nb\tx\xe2\x80\x8b"
+           "y\nd\txy\n",
+           NULL, "differ only in blanks");
+    refuse("c\tg\nsea  gull\tx\nsea gull\tx\n", NULL,
+           "t.tsv:3: \"sea  gull\" and \"sea gull\" (classes)");
+    if (!fdit_spelling_unicode())
+        return;
+    refuse("c\tg\na\tP\xc3\xa3o\nb\tPa\xcc\x83o\n", NULL,
+           "(g) differ only in Unicode normalisation");
+    refuse("[{\"id\":0,\"name\":\"a\",\"genus\":\"P\\u00e3o\"},{\"id\":1,\"name\":\"b\",\"genus\":"
+           "\"Pa\\u0303o\"}]",
+           "genus", "differ only in Unicode normalisation");
+    tax = parse("c\tg\nP\xc3\xa3o\tG\nb\te\xcc\x81t\xc3\xa9\n", NULL);
+    ck_assert_int_eq(fdit_taxonomy_find_class(tax, "Pa\xcc\x83o"), 0);
+    ck_assert_int_eq(fdit_taxonomy_find_group(tax, 0, "\xc3\xa9te\xcc\x81"), 1);
+    selects_one(tax, "Pa\xcc\x83o", 0);
+    selects_one(tax, "g=\xc3\xa9t\xc3\xa9", 1);
+    fdit_taxonomy_free(tax);
+}
+END_TEST
+
+/* A group is its path: one genus in two families is two. */
+START_TEST(test_homonyms)
+{
+    static const char table[] =
+        "species\tgenus\tfamily\tkingdom\n"
+        "a\tPrunella\tLamiaceae\tPlantae\nb\tPrunella\tPrunellidae\tAnimalia\n"
+        "c\tParus\tParidae\tAnimalia\nd\tPrunella\tLamiaceae\tPlantae\n";
+    struct fdit_taxonomy *tax = parse(table, "genus");
+    ck_assert_int_eq(fdit_taxonomy_n_groups(tax, 0), 3);
+    ck_assert_str_eq(fdit_taxonomy_group_name(tax, 0, 0), "Lamiaceae/Prunella");
+    ck_assert_str_eq(fdit_taxonomy_group_name(tax, 0, 1), "Parus");
+    ck_assert_int_eq(fdit_taxonomy_group(tax, 0, 0), fdit_taxonomy_group(tax, 0, 3));
+    selects_none(tax, "genus=Prunella",
+                 "the genus \"Prunella\" is several groups: \"Lamiaceae/Prunella\", "
+                 "\"Prunellidae/Prunella\"");
+    selects_one(tax, "genus=Prunellidae/Prunella", 1);
+    char *again = NULL;
+    ck_assert_ok(ctx, fdit_taxonomy_to_tsv(ctx, tax, &again)); /* and back */
+    struct fdit_taxonomy *back = parse(again, NULL);
+    ck_assert_ok(ctx, fdit_taxonomy_compare(ctx, tax, "written", back, "read"));
+    fdit_free(again);
+    fdit_taxonomy_free(back);
+    fdit_taxonomy_free(tax);
+    /* Three levels: the families are told apart first. */
+    tax = parse("#nested model,make,land\nc\tmodel\tmake\tland\n"
+                "1\tX\tA\tde\n2\tX\tA\tfr\n3\tY\tA\tde\n4\tX\tB\tde\n",
+                NULL);
+    ck_assert_int_eq(fdit_taxonomy_n_groups(tax, 0), 4);
+    ck_assert_int_eq(fdit_taxonomy_n_groups(tax, 1), 3);
+    ck_assert_int_ge(fdit_taxonomy_find_group(tax, 1, "fr/A"), 0);
+    ck_assert_int_ge(fdit_taxonomy_find_group(tax, 0, "fr/A/X"), 0);
+    fdit_taxonomy_free(tax);
+    /* Attributes beside each other are not: every style occurs with every letter. */
+    tax = parse("c\tletter\tstyle\nA1\tA\tserif\nA2\tA\tmono\nB1\tB\tserif\nB2\tB\tmono\n", NULL);
+    ck_assert_int_eq(fdit_taxonomy_n_rows(tax), 4 + 2 + 2);
+    fdit_taxonomy_free(tax);
+    tax = parse("#independent\nc\tfamily\tclass\n1\tx\ta\n2\tx\tb\n", NULL);
+    ck_assert_int_eq(fdit_taxonomy_n_groups(tax, 0), 1);
+    fdit_taxonomy_free(tax);
+    /* A rank with holes tells nothing apart. */
+    tax = parse("c\tgenus\tfamily\n1\tx\tA\n2\tx\t\n", "genus");
+    ck_assert_int_eq(fdit_taxonomy_n_groups(tax, 0), 1);
+    fdit_taxonomy_free(tax);
+    refuse("#nested g,q\nc\tg\na\tx\n", NULL, "t.tsv:1: \"#nested\" needs ranks of the header");
+    refuse("#nested g,h\n#nested h,g\nc\tg\th\na\tx\ty\n", NULL, "t.tsv:2: \"#nested\"");
 }
 END_TEST
 
@@ -223,15 +382,16 @@ START_TEST(test_inaturalist_ranks)
     static const char species[][2][8] = {
         /* rank, and its groups for the four species below, by letter */
         { "kingdom", "aaab" }, { "phylum", "aabc" }, { "class", "abcd" },
-        { "order", "abcd" },   { "family", "abcd" }, { "genus", "aacb" },
+        { "order", "abcd" },   { "family", "abcd" }, { "genus", "abcd" },
     };
     char json[4096];
     int n = snprintf(json, sizeof json, "{\"images\":[],\"categories\":[");
     for (int c = 0; c < 4; c++) {
-        n += snprintf(json + n, sizeof json - (size_t)n,
-                      "%s{\"id\":%d,\"name\":\"species %d\",\"common_name\":\"x\",\"supercategory\":"
-                      "\"%s\",\"specific_epithet\":\"y\",\"image_dir_name\":\"%05d_s\"",
-                      c ? "," : "", c, c, c < 3 ? "Birds" : "Plants", c);
+        n +=
+            snprintf(json + n, sizeof json - (size_t)n,
+                     "%s{\"id\":%d,\"name\":\"species %d\",\"common_name\":\"x\",\"supercategory\":"
+                     "\"%s\",\"specific_epithet\":\"y\",\"image_dir_name\":\"%05d_s\"",
+                     c ? "," : "", c, c, c < 3 ? "Birds" : "Plants", c);
         for (size_t r = 0; r < 6; r++)
             n += snprintf(json + n, sizeof json - (size_t)n, ",\"%s\":\"%s %c\"", species[r][0],
                           species[r][0], species[r][1][c]);
@@ -253,9 +413,10 @@ START_TEST(test_inaturalist_ranks)
         ck_assert_int_eq(fdit_taxonomy_n_groups(tax, 0), groups);
         fdit_taxonomy_free(tax);
     }
-    struct fdit_taxonomy *tax = parse(json, "family,order,class,phylum,kingdom,supercategory,genus");
+    struct fdit_taxonomy *tax =
+        parse(json, "family,order,class,phylum,kingdom,supercategory,genus");
     int32_t at = -1;
-    ck_assert_int_eq(fdit_taxonomy_n_rows(tax), 4 + 4 + 4 + 4 + 3 + 2 + 2 + 3);
+    ck_assert_int_eq(fdit_taxonomy_n_rows(tax), 4 + 4 + 4 + 4 + 3 + 2 + 2 + 4);
     ck_assert_ok(ctx, fdit_taxonomy_superclass(ctx, tax, "supercategory", &at));
     ck_assert_int_eq(at, 5);
     ck_assert_int_eq(fdit_taxonomy_superclass_row(tax, at, 3), 4 + 4 + 4 + 4 + 3 + 2);
@@ -321,35 +482,6 @@ START_TEST(test_to_tsv)
     fdit_taxonomy_free(tax);
 }
 END_TEST
-
-static void selects(const struct fdit_taxonomy *tax, const char *what, size_t n,
-                    const int32_t *wanted)
-{
-    int32_t *ids;
-    size_t got;
-    ck_assert_ok(ctx, fdit_taxonomy_select(ctx, tax, what, &ids, &got));
-    ck_assert_msg(got == n, "%s: %zu classes, not %zu", what, got, n);
-    for (size_t i = 0; i < n; i++)
-        ck_assert_msg(ids[i] == wanted[i], "%s: class %zu is %d, not %d", what, i, ids[i],
-                      wanted[i]);
-    fdit_free(ids);
-}
-
-static void selects_none(const struct fdit_taxonomy *tax, const char *what, const char *said)
-{
-    int32_t *ids;
-    size_t n;
-    ck_assert_int_eq(fdit_taxonomy_select(ctx, tax, what, &ids, &n), FDIT_ERROR_ARGUMENT);
-    ck_assert_ptr_null(ids);
-    ck_assert_msg(strstr(fdit_context_message(ctx), said) != NULL, "\"%s\" is not in \"%s\"", said,
-                  fdit_context_message(ctx));
-}
-
-#define IDS(...)                                                                                   \
-    sizeof((int32_t[]){ __VA_ARGS__ }) / sizeof(int32_t), (int32_t[])                              \
-    {                                                                                              \
-        __VA_ARGS__                                                                                \
-    }
 
 START_TEST(test_select)
 {
@@ -530,7 +662,7 @@ START_TEST(test_compare_and_match)
     ck_assert_int_eq(fdit_taxonomy_restrict(ctx, a, (int32_t[]){ 1, 1 }, 2, &c), FDIT_ERROR_FORMAT);
 
     b = parse(
-        "species\tgenus\tfamily\nhouse sparrow\tPasser\tPasseridae\n"
+        "#independent\nspecies\tgenus\tfamily\nhouse sparrow\tPasser\tPasseridae\n"
         "tree sparrow\tPasser\tAnatidae\nmallard\tAnas\tAnatidae\nrock, paper\tAnser\tAnatidae\n"
         "5\tAnas\tAnatidae\n",
         NULL);
@@ -553,11 +685,11 @@ static double time_taxonomy(int n)
     end = text + sprintf(text, "class\tgenus\tfamily\torder\n");
     for (int i = 0; i < n; i++)
         end += sprintf(end, "Genus%d species number %d\tGenus%d\tFamily%d\tOrder%d\n", i / 7, i,
-                       i / 7, i / 100, i % 11);
+                       i / 7, i / 140, i / 140 % 11);
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &start);
     struct fdit_taxonomy *tax = parse(text, NULL), *again;
     ck_assert_int_eq(fdit_taxonomy_n_classes(tax), n);
-    ck_assert_int_eq(fdit_taxonomy_n_rows(tax), n + (n + 6) / 7 + (n + 99) / 100 + 11);
+    ck_assert_int_eq(fdit_taxonomy_n_rows(tax), n + (n + 6) / 7 + (n + 139) / 140 + 11);
     for (int i = 0; i < n; i++)
         ck_assert(fdit_taxonomy_find_class(tax, fdit_taxonomy_class_name(tax, i)) == i);
     ck_assert_ok(ctx, fdit_taxonomy_to_json(ctx, tax, &json));
@@ -690,6 +822,9 @@ int main(void)
     tcase_add_test(c, test_picks);
     tcase_add_test(c, test_order_lines);
     tcase_add_test(c, test_bytes_order);
+    tcase_add_test(c, test_exports);
+    tcase_add_test(c, test_spelling);
+    tcase_add_test(c, test_homonyms);
     tcase_add_test(c, test_refused);
     tcase_add_test(c, test_many_missing);
     tcase_add_test(c, test_inaturalist);

@@ -7,6 +7,7 @@
 #include "core/mem.h"
 #include "core/rng.h"
 #include "data/dataset_index.h"
+#include "data/spelling.h"
 #include "data/split.h"
 #include "format/picture.h"
 #include "format/fit.h"
@@ -250,6 +251,29 @@ out:
     return status;
 }
 
+/* Refuses a taxonomy whose first line, taken as names of columns, is a class that is here. */
+static enum fdit_status unlike_header(fdit_context *ctx, const struct fdit_dataset *ds,
+                                      const struct fdit_names *classes)
+{
+    enum fdit_status status = FDIT_OK;
+    const char *header = fdit_taxonomy_header(ds->taxonomy);
+    char text[FDIT_SPELLING_BYTES], other[FDIT_SPELLING_BYTES];
+    size_t n = header ? fdit_spelling(header, strlen(header), text) : 0;
+    for (size_t c = 0; n && c < classes->n; c++) {
+        const char *name = fdit_names_get(classes, c);
+        if (fdit_spelling(name, fdit_names_length(classes, c), other) != n ||
+            memcmp(text, other, n))
+            continue;
+        FAIL(ctx, FDIT_ERROR_FORMAT,
+             "%s: the first line of the taxonomy names its columns, but here it is the class "
+             "\"%.200s\"; put a "
+             "line such as \"class<TAB>genus\" before it",
+             ds->root, name);
+    }
+out:
+    return status;
+}
+
 /* Numbers of `classes` become class ids of the taxonomy. */
 static enum fdit_status map_labels(fdit_context *ctx, struct fdit_dataset *ds,
                                    const struct fdit_names *classes)
@@ -272,6 +296,15 @@ static enum fdit_status map_labels(fdit_context *ctx, struct fdit_dataset *ds,
                  ds->root, fdit_names_get(classes, owner[ids[c]] - 1), fdit_names_get(classes, c));
         owner[ids[c]] = c + 1;
     }
+    if (unknown.n)
+        TRY(unlike_header(ctx, ds, classes));
+    if (unknown.n == classes->n)
+        FAIL(ctx, FDIT_ERROR_FORMAT,
+             "%s: none of its %zu class folders (%s) is in the taxonomy, whose first class is "
+             "\"%.200s\" of %zu; "
+             "give the taxonomy of these data",
+             ds->root, unknown.n, fdit_name_list_text(&unknown),
+             fdit_taxonomy_class_name(ds->taxonomy, 0), n);
     if (unknown.n)
         FAIL(ctx, FDIT_ERROR_FORMAT,
              "%s: %zu class folder%s not in the taxonomy: %s; add %s to it, or "
@@ -549,10 +582,11 @@ static enum fdit_status read_item(fdit_context *ctx, const struct fdit_dataset *
         fdit_free(*bytes);
         *bytes = NULL;
         if (!ds->archives && !fdit_file_exists(name))
-            return fdit_fail(ctx, status,
-                             "%s: is not there any more; put it back, or begin anew with the data as "
-                             "it is now",
-                             name);
+            return fdit_fail(
+                ctx, status,
+                "%s: is not there any more; put it back, or begin anew with the data as "
+                "it is now",
+                name);
     }
     return status;
 }
@@ -599,6 +633,6 @@ enum fdit_status fdit_dataset_split(fdit_context *ctx, const struct fdit_dataset
                                     double fraction, uint64_t seed, uint32_t **train,
                                     size_t *n_train, uint32_t **validation, size_t *n_validation)
 {
-    return fdit_split(ctx, ds->root, ds->first, (size_t)fdit_taxonomy_n_classes(ds->taxonomy), fraction,
-                      seed, train, n_train, validation, n_validation);
+    return fdit_split(ctx, ds->root, ds->first, (size_t)fdit_taxonomy_n_classes(ds->taxonomy),
+                      fraction, seed, train, n_train, validation, n_validation);
 }

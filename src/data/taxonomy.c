@@ -22,15 +22,19 @@ void fdit_taxonomy_free(struct fdit_taxonomy *tax)
     for (int32_t r = 0; r < tax->n_ranks; r++) {
         fdit_free(tax->ranks[r].name);
         fdit_names_fini(&tax->ranks[r].groups);
+        fdit_spellings_fini(&tax->ranks[r].spellings);
         fdit_free(tax->ranks[r].of);
     }
     fdit_free(tax->ranks);
     fdit_names_fini(&tax->classes);
     fdit_names_fini(&tax->folders);
+    fdit_spellings_fini(&tax->class_spellings);
+    fdit_spellings_fini(&tax->folder_spellings);
+    fdit_free(tax->header);
     fdit_free(tax);
 }
 
-static int32_t find_rank(const struct fdit_taxonomy *tax, const char *name, size_t len)
+int32_t fdit_tax_find_rank(const struct fdit_taxonomy *tax, const char *name, size_t len)
 {
     for (int32_t r = 0; r < tax->n_ranks; r++)
         if (strlen(tax->ranks[r].name) == len && !memcmp(tax->ranks[r].name, name, len))
@@ -55,16 +59,38 @@ enum fdit_status fdit_tax_add_rank(fdit_context *ctx, struct fdit_taxonomy *tax,
     const char *fault = name_fault(name, len);
     if (fault)
         FAIL(ctx, FDIT_ERROR_FORMAT, "%s: the name of rank %d %s", what, tax->n_ranks + 1, fault);
+    if (tax->n_ranks >= FDIT_TAX_MOST_RANKS)
+        FAIL(ctx, FDIT_ERROR_FORMAT, "%s: more than %d ranks", what, FDIT_TAX_MOST_RANKS);
     if (memchr(name, ',', len) || memchr(name, '=', len))
         FAIL(ctx, FDIT_ERROR_FORMAT,
              "%s: rank \"%.*s\" has a ',' or '=' in its name; rename the column", what, (int)len,
              name);
-    if (find_rank(tax, name, len) >= 0)
+    if (fdit_tax_find_rank(tax, name, len) >= 0)
         FAIL(ctx, FDIT_ERROR_FORMAT, "%s: rank \"%.*s\" is there twice", what, (int)len, name);
     TRY(fdit_grow(ctx, &tax->ranks, &tax->ranks_capacity, (size_t)tax->n_ranks + 1,
                   sizeof *tax->ranks));
     TRY(fdit_strndup(ctx, name, len, &tax->ranks[tax->n_ranks].name));
     tax->n_ranks++;
+out:
+    return status;
+}
+
+/* Refuses name `id` when another one looks the same. */
+static enum fdit_status check_twin(fdit_context *ctx, struct fdit_spellings *sp,
+                                   const struct fdit_names *names, size_t id, const char *what,
+                                   const char *kind)
+{
+    enum fdit_status status = FDIT_OK;
+    size_t twin;
+    TRY(fdit_spellings_add(ctx, sp, names, id, &twin));
+    if (twin == FDIT_NAMES_NONE)
+        return FDIT_OK;
+    const char *a = fdit_names_get(names, twin), *b = fdit_names_get(names, id);
+    FAIL(ctx, FDIT_ERROR_FORMAT,
+         "%s: \"%.200s\" and \"%.200s\" (%s) differ only in %s; give both one name", what, a, b,
+         kind,
+         fdit_spelling_difference(a, fdit_names_length(names, twin), b,
+                                  fdit_names_length(names, id)));
 out:
     return status;
 }
@@ -83,6 +109,8 @@ enum fdit_status fdit_tax_add_class(fdit_context *ctx, struct fdit_taxonomy *tax
     if (!added)
         FAIL(ctx, FDIT_ERROR_FORMAT, "%s: class \"%.*s\" is there twice; remove one", what,
              (int)len, name);
+    if (tax->strict)
+        TRY(check_twin(ctx, &tax->class_spellings, &tax->classes, id, what, "classes"));
     for (int32_t r = 0; r < tax->n_ranks; r++) {
         struct fdit_tax_rank *rank = &tax->ranks[r];
         TRY(fdit_grow(ctx, &rank->of, &rank->of_capacity, id + 1, sizeof *rank->of));
@@ -98,10 +126,14 @@ enum fdit_status fdit_tax_put(fdit_context *ctx, struct fdit_taxonomy *tax, cons
     enum fdit_status status = FDIT_OK;
     const char *fault = name_fault(group, len);
     size_t g;
+    bool added;
     if (fault)
         FAIL(ctx, FDIT_ERROR_FORMAT, "%s: the %s of class \"%s\" %s", what, tax->ranks[rank].name,
              fdit_names_get(&tax->classes, id), fault);
-    TRY(fdit_names_add(ctx, &tax->ranks[rank].groups, group, len, &g, NULL));
+    TRY(fdit_names_add(ctx, &tax->ranks[rank].groups, group, len, &g, &added));
+    if (added && tax->strict)
+        TRY(check_twin(ctx, &tax->ranks[rank].spellings, &tax->ranks[rank].groups, g, what,
+                       tax->ranks[rank].name));
     tax->ranks[rank].of[id] = (int32_t)g;
 out:
     return status;
@@ -217,12 +249,18 @@ static enum fdit_status finish(fdit_context *ctx, struct fdit_taxonomy *tax, con
     size_t row = tax->classes.n;
     if (!tax->classes.n)
         FAIL(ctx, FDIT_ERROR_FORMAT, "%s: no class in it", what);
+    fdit_spellings_fini(&tax->class_spellings);
+    fdit_spellings_fini(&tax->folder_spellings);
+    TRY(fdit_spellings_all(ctx, &tax->class_spellings, &tax->classes));
+    TRY(fdit_spellings_all(ctx, &tax->folder_spellings, &tax->folders));
     for (int32_t r = 0; r < tax->n_ranks; r++) {
         struct fdit_tax_rank *rank = &tax->ranks[r];
         for (size_t c = 0; c < tax->classes.n; c++)
             if (rank->of[c] < 0)
                 fdit_name_list_add(&missing, fdit_names_get(&tax->classes, c), rank->name);
         rank->first_row = (int32_t)row;
+        fdit_spellings_fini(&rank->spellings);
+        TRY(fdit_spellings_all(ctx, &rank->spellings, &rank->groups));
         row += rank->groups.n;
         if (row > INT32_MAX)
             FAIL(ctx, FDIT_ERROR_FORMAT, "%s: more than %d classes and groups", what, INT32_MAX);
@@ -245,17 +283,20 @@ enum fdit_status fdit_tax_pick(fdit_context *ctx, const struct fdit_taxonomy *dr
     TRY(fdit_tax_new(ctx, &tax));
     TRY(fdit_names_copy(ctx, &draft->classes, &tax->classes));
     TRY(fdit_names_copy(ctx, &draft->folders, &tax->folders));
-    bool none = ranks && (!*ranks || (!strcmp(ranks, "none") && find_rank(draft, "none", 4) < 0));
+    if (draft->header)
+        TRY(fdit_strdup(ctx, draft->header, &tax->header));
+    bool none =
+        ranks && (!*ranks || (!strcmp(ranks, "none") && fdit_tax_find_rank(draft, "none", 4) < 0));
     for (int32_t r = 0; !ranks && r < draft->n_ranks; r++)
         TRY(copy_rank(ctx, draft, r, tax));
     const char *at = ranks && !none ? ranks : NULL, *end = at ? at + strlen(at) : NULL, *piece;
     size_t len;
     while (fdit_tax_piece(&at, end, ',', &piece, &len)) {
-        int32_t r = find_rank(draft, piece, len);
+        int32_t r = fdit_tax_find_rank(draft, piece, len);
         if (r < 0)
             FAIL(ctx, FDIT_ERROR_ARGUMENT, "%s: no rank \"%.*s\"; there are: %s", what, (int)len,
                  piece, rank_names(draft, known, sizeof known));
-        if (find_rank(tax, piece, len) >= 0)
+        if (fdit_tax_find_rank(tax, piece, len) >= 0)
             FAIL(ctx, FDIT_ERROR_ARGUMENT, "%s: rank \"%.*s\" is picked twice", what, (int)len,
                  piece);
         TRY(copy_rank(ctx, draft, r, tax));
@@ -302,6 +343,7 @@ enum fdit_status fdit_taxonomy_from_folders(fdit_context *ctx, const char *const
     size_t depth = 0;
     *out = NULL;
     TRY(fdit_tax_new(ctx, &draft));
+    draft->strict = true;
     for (size_t i = 0; i < n; i++) {
         size_t slashes = 0;
         for (const char *c = paths[i]; *c; c++)
@@ -451,20 +493,30 @@ int32_t fdit_taxonomy_superclass_row(const struct fdit_taxonomy *tax, int32_t ra
 
 int32_t fdit_taxonomy_find_class(const struct fdit_taxonomy *tax, const char *name)
 {
-    size_t id = fdit_names_find(&tax->classes, name, strlen(name));
+    size_t len = strlen(name), id = fdit_names_find(&tax->classes, name, len);
     if (id == FDIT_NAMES_NONE)
-        id = fdit_names_find(&tax->folders, name, strlen(name));
+        id = fdit_names_find(&tax->folders, name, len);
+    if (id == FDIT_NAMES_NONE)
+        id = fdit_spellings_find(&tax->class_spellings, &tax->classes, name, len);
+    if (id == FDIT_NAMES_NONE)
+        id = fdit_spellings_find(&tax->folder_spellings, &tax->folders, name, len);
     return id == FDIT_NAMES_NONE ? -1 : (int32_t)id;
+}
+
+const char *fdit_taxonomy_header(const struct fdit_taxonomy *tax)
+{
+    return tax->header;
 }
 
 int32_t fdit_taxonomy_find_rank(const struct fdit_taxonomy *tax, const char *name)
 {
-    return find_rank(tax, name, strlen(name));
+    return fdit_tax_find_rank(tax, name, strlen(name));
 }
 
 int32_t fdit_taxonomy_find_group(const struct fdit_taxonomy *tax, int32_t rank, const char *name)
 {
-    size_t id = fdit_names_find(&tax->ranks[rank].groups, name, strlen(name));
+    size_t id = fdit_spellings_find(&tax->ranks[rank].spellings, &tax->ranks[rank].groups, name,
+                                    strlen(name));
     return id == FDIT_NAMES_NONE ? -1 : (int32_t)id;
 }
 
@@ -524,8 +576,9 @@ int32_t fdit_taxonomy_match_rows(const struct fdit_taxonomy *from, const struct 
     int32_t found = 0;
     size_t row = 0;
     for (size_t c = 0; c < to->classes.n; c++, row++) {
-        size_t id = fdit_names_find(&from->classes, fdit_names_get(&to->classes, c),
-                                    fdit_names_length(&to->classes, c));
+        size_t id = fdit_spellings_find(&from->class_spellings, &from->classes,
+                                        fdit_names_get(&to->classes, c),
+                                        fdit_names_length(&to->classes, c));
         rows[row] = id == FDIT_NAMES_NONE ? -1 : (int32_t)id;
         found += id != FDIT_NAMES_NONE;
     }
@@ -536,8 +589,9 @@ int32_t fdit_taxonomy_match_rows(const struct fdit_taxonomy *from, const struct 
             if (other < 0)
                 continue;
             size_t id =
-                fdit_names_find(&from->ranks[other].groups, fdit_names_get(&to->ranks[r].groups, g),
-                                fdit_names_length(&to->ranks[r].groups, g));
+                fdit_spellings_find(&from->ranks[other].spellings, &from->ranks[other].groups,
+                                    fdit_names_get(&to->ranks[r].groups, g),
+                                    fdit_names_length(&to->ranks[r].groups, g));
             if (id == FDIT_NAMES_NONE)
                 continue;
             rows[row] = from->ranks[other].first_row + (int32_t)id;

@@ -8,10 +8,15 @@
  *     rank 1      groups 0 .. S1-1           row = C + S0 + g
  *
  * Sources, told apart by content:
- *   TSV      first line = header: the class column, then one column per rank. Line order gives the
- *            ids. A line `#order RANK=A,B,...` anywhere orders the groups of a rank and must name
- *            each of them once; without one they are in byte order. A line starting with "# " is a
- *            comment.
+ *   table    first line = header: the class column, then one column per rank, with tabs between
+ *            them, or commas or semicolons; fields may stand in double quotes; UTF-8, or UTF-16 with
+ *            its mark. Blanks at the ends of fields do not count, columns of row numbers (R, pandas)
+ *            are passed over. Line order gives the ids. Lines that begin with
+ *            #order RANK=A,B,...   anywhere: the order of the groups of a rank, each named once;
+ *                                  without one they are in byte order
+ *            #nested A,B,...       rank A lies within B, and so on (see below)
+ *            #independent          no rank lies within another
+ *            # and a space         a comment
  *   JSON     the categories of iNaturalist (an array of objects, or an object with the array
  *            "categories"): id, name, and the ranks supercategory, kingdom, phylum, class, order,
  *            family, genus as far as categories have them. ids must be 0 .. C-1. `image_dir_name`,
@@ -24,7 +29,16 @@
  *            relative path, so "a/x" and "b/x" stay apart. Classes right in the data folder: no
  *            rank.
  *
- * A group is (rank, name): equal names in two ranks are two groups. Names are UTF-8.
+ * A group is (rank, name): equal names in two ranks are two groups. Where ranks lie within each other,
+ * a group is its path: one genus name in two families is two groups, called "Lamiaceae/Prunella" and
+ * "Prunellidae/Prunella" then, after the nearest coarser rank, picked or not. The ranks of biology
+ * (subspecies ... genus, family, order, class, phylum, kingdom, also in Latin) lie within each other
+ * unless #nested or #independent says otherwise; other ranks only by #nested, since a table alone cannot
+ * tell a homonym from attributes that stand beside each other (letter and style); where most groups lie
+ * in one group of the other rank and a few do not, there is a warning.
+ * Names are UTF-8 and keep their bytes. Two that differ only in blanks, unseen marks or Unicode
+ * normalisation (spelling.h) are an error in one table, list of categories, or folder, and the same name for
+ * whoever looks one up.
  * A taxonomy never changes after it was made: any number of threads may read it. */
 #ifndef FDIT_DATA_TAXONOMY_H
 #define FDIT_DATA_TAXONOMY_H
@@ -71,8 +85,12 @@ int32_t fdit_taxonomy_group_row(const struct fdit_taxonomy *tax, int32_t rank, i
 /* The row of the group of a class at a rank: what a label drop or a guide uses. */
 int32_t fdit_taxonomy_superclass_row(const struct fdit_taxonomy *tax, int32_t rank, int32_t id);
 
-/* -1 when there is none. A class is found by its name, else by its second name. */
+/* -1 when there is none. A class is found by its name, else by its second name, else by one that
+ * differs only in spelling (spelling.h); a group likewise. */
 int32_t fdit_taxonomy_find_class(const struct fdit_taxonomy *tax, const char *name);
+/* Of a taxonomy from a table: what stands above the class column, for the case that it should have been
+ * a class. NULL for others. */
+const char *fdit_taxonomy_header(const struct fdit_taxonomy *tax);
 int32_t fdit_taxonomy_find_rank(const struct fdit_taxonomy *tax, const char *name);
 int32_t fdit_taxonomy_find_group(const struct fdit_taxonomy *tax, int32_t rank, const char *name);
 
@@ -94,8 +112,9 @@ enum fdit_status fdit_taxonomy_class(fdit_context *ctx, const struct fdit_taxono
  */
 enum fdit_status fdit_taxonomy_select(fdit_context *ctx, const struct fdit_taxonomy *tax,
                                       const char *what, int32_t **ids, size_t *n);
-/* A file with a class and a count per line, between them a tab (or the last space): *ids and
- * *counts from fdit_alloc, *n of each. A class twice, or a count that is no number from 0 to
+/* A file with a class and a count per line, between them a tab, comma or semicolon (or the last
+ * space); names of columns in the first line are passed over: *ids and *counts from fdit_alloc, *n
+ * of each. A class twice, or a count that is no number from 0 to
  * 2^31-1: FDIT_ERROR_ARGUMENT with the line. */
 enum fdit_status fdit_taxonomy_counts(fdit_context *ctx, const struct fdit_taxonomy *tax,
                                       const char *path, int32_t **ids, int32_t **counts, size_t *n);

@@ -5,11 +5,15 @@
 #define FDIT_DATA_TAXONOMY_BUILD_H
 
 #include "data/names.h"
+#include "data/spelling.h"
 #include "data/taxonomy.h"
+
+enum { FDIT_TAX_MOST_RANKS = 255 };
 
 struct fdit_tax_rank {
     char *name;
     struct fdit_names groups;
+    struct fdit_spellings spellings; /* of the groups */
     int32_t *of; /* [classes] group, -1 = none given (only while reading a source) */
     size_t of_capacity;
     int32_t first_row;
@@ -18,10 +22,16 @@ struct fdit_tax_rank {
 struct fdit_taxonomy {
     struct fdit_names classes; /* id = class id */
     struct fdit_names folders; /* empty, or the second name of every class */
+    struct fdit_spellings class_spellings, folder_spellings;
+    char *header; /* first cell of the line that a table was taken to begin with, NULL: no table */
+    bool strict;  /* a draft: names that only differ in spelling are refused */
     int32_t n_ranks;
     struct fdit_tax_rank *ranks;
     size_t ranks_capacity;
 };
+
+/* The rank of that name, -1: none. */
+int32_t fdit_tax_find_rank(const struct fdit_taxonomy *tax, const char *name, size_t len);
 
 /* A source is read into a draft: every rank of it, groups in order of arrival, holes allowed. */
 enum fdit_status fdit_tax_new(fdit_context *ctx, struct fdit_taxonomy **out);
@@ -38,6 +48,28 @@ enum fdit_status fdit_tax_put(fdit_context *ctx, struct fdit_taxonomy *tax, cons
                               int32_t rank, size_t id, const char *group, size_t len);
 /* Groups of a rank in byte order. */
 enum fdit_status fdit_tax_sort(fdit_context *ctx, struct fdit_taxonomy *tax, int32_t rank);
+/* Which ranks of a draft lie within which: coarser[r * n_ranks + s] of s is a coarser rank than r. */
+struct fdit_tax_nesting {
+    bool *coarser;
+    bool told; /* by the source: nothing is guessed, and no warning given */
+};
+enum fdit_status fdit_tax_nesting_new(fdit_context *ctx, const struct fdit_taxonomy *draft,
+                                      struct fdit_tax_nesting *out);
+void fdit_tax_nesting_fini(struct fdit_tax_nesting *n);
+/* From the names of ranks: those of biology, from subspecies to kingdom, lie within each other. */
+void fdit_tax_nesting_biology(const struct fdit_taxonomy *draft, struct fdit_tax_nesting *n);
+/* A group is its path: one name under two groups of a coarser rank becomes two groups, called
+ * "Plantae/Prunella" and "Animalia/Prunella" after the nearest coarser rank that tells them apart. */
+enum fdit_status fdit_tax_split_homonyms(fdit_context *ctx, struct fdit_taxonomy *draft, const char *what,
+                                         const struct fdit_tax_nesting *n);
+/* Warns where a group lies in several groups of a rank of which nobody said whether it is coarser,
+ * while most do not. */
+enum fdit_status fdit_tax_warn_homonyms(fdit_context *ctx, const struct fdit_taxonomy *draft,
+                                        const char *what, const struct fdit_tax_nesting *n);
+/* A taxonomy from a table (taxonomy.h): n bytes. */
+enum fdit_status fdit_tax_parse_table(fdit_context *ctx, const char *text, size_t n, const char *what,
+                                      const char *ranks, struct fdit_taxonomy **out);
+
 /* order[i] = present id of the group that gets id i. */
 enum fdit_status fdit_tax_reorder(fdit_context *ctx, struct fdit_taxonomy *tax, int32_t rank,
                                   const uint32_t *order);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Taxonomies from TSV, from iNaturalist's categories, and to and from the JSON of our own files. */
+ * Taxonomies from iNaturalist's categories, and to and from the JSON of our own files. */
 #include "core/file.h"
 #include "core/mem.h"
 #include "format/json.h"
@@ -10,177 +10,6 @@
 
 /* A taxonomy of a million classes with long names has about this size. */
 #define LARGEST_FILE ((size_t)1 << 30)
-
-/* ------------------------------------------------------------------ TSV */
-
-struct tsv {
-    fdit_context *ctx;
-    const char *what;
-    struct fdit_taxonomy *draft;
-    const char *at, *end; /* what is left of the text */
-    size_t line;
-    struct order {
-        const char *text; /* RANK=A,B,... */
-        size_t len, line;
-    } * orders;
-    size_t n_orders, orders_capacity;
-};
-
-static bool next_line(struct tsv *t, const char **line, size_t *len)
-{
-    if (t->at >= t->end)
-        return false;
-    const char *stop = memchr(t->at, '\n', (size_t)(t->end - t->at));
-    *line = t->at;
-    *len = (size_t)((stop ? stop : t->end) - t->at);
-    t->at = stop ? stop + 1 : t->end;
-    if (*len && (*line)[*len - 1] == '\r')
-        --*len;
-    t->line++;
-    return true;
-}
-
-static enum fdit_status tsv_header(struct tsv *t, const char *line, size_t len)
-{
-    enum fdit_status status = FDIT_OK;
-    const char *at = line, *field;
-    size_t n;
-    for (size_t column = 0; fdit_tax_piece(&at, line + len, '\t', &field, &n); column++) {
-        if (column > 255)
-            FAIL(t->ctx, FDIT_ERROR_FORMAT, "%s:%zu: more than 255 ranks", t->what, t->line);
-        if (column)
-            TRY(fdit_tax_add_rank(t->ctx, t->draft, t->what, field, n));
-    }
-out:
-    return status;
-}
-
-static enum fdit_status tsv_row(struct tsv *t, const char *line, size_t len)
-{
-    enum fdit_status status = FDIT_OK;
-    const char *at = line, *field;
-    size_t n, id = t->draft->classes.n;
-    fdit_tax_piece(&at, line + len, '\t', &field, &n);
-    if (!n)
-        FAIL(t->ctx, FDIT_ERROR_FORMAT, "%s:%zu: no class in the first column", t->what, t->line);
-    status = fdit_tax_add_class(t->ctx, t->draft, t->what, field, n);
-    for (int32_t r = 0; status == FDIT_OK && fdit_tax_piece(&at, line + len, '\t', &field, &n);
-         r++) {
-        if (r >= t->draft->n_ranks)
-            FAIL(t->ctx, FDIT_ERROR_FORMAT,
-                 "%s:%zu: more columns than the %d of the header; columns are separated by tabs",
-                 t->what, t->line, t->draft->n_ranks + 1);
-        if (n)
-            status = fdit_tax_put(t->ctx, t->draft, t->what, r, id, field, n);
-    }
-out:
-    return status;
-}
-
-/* "#order RANK=A,B,...": keeps the list; groups are known at the end only. */
-static enum fdit_status tsv_order(struct tsv *t, const char *line, size_t len)
-{
-    enum fdit_status status = FDIT_OK;
-    TRY(fdit_grow(t->ctx, &t->orders, &t->orders_capacity, t->n_orders + 1, sizeof *t->orders));
-    while (len && (*line == ' ' || *line == '\t')) {
-        line++;
-        len--;
-    }
-    t->orders[t->n_orders++] = (struct order){ line, len, t->line };
-out:
-    return status;
-}
-
-static enum fdit_status apply_order(struct tsv *t, const struct order *order, bool *ordered)
-{
-    enum fdit_status status = FDIT_OK;
-    uint32_t *ids = NULL;
-    bool *seen = NULL;
-    size_t n = 0, len;
-    const char *end = order->text + order->len;
-    const char *equals = order->len ? memchr(order->text, '=', order->len) : NULL;
-    int32_t r = -1;
-    for (int32_t i = 0; equals && i < t->draft->n_ranks; i++)
-        if (strlen(t->draft->ranks[i].name) == (size_t)(equals - order->text) &&
-            !memcmp(t->draft->ranks[i].name, order->text, (size_t)(equals - order->text)))
-            r = i;
-    if (r < 0)
-        FAIL(t->ctx, FDIT_ERROR_FORMAT,
-             "%s:%zu: \"#order\" needs RANK=A,B,... with a rank of the header", t->what,
-             order->line);
-    if (ordered[r])
-        FAIL(t->ctx, FDIT_ERROR_FORMAT, "%s:%zu: a second #order of \"%s\"", t->what, order->line,
-             t->draft->ranks[r].name);
-    ordered[r] = true;
-    const struct fdit_names *groups = &t->draft->ranks[r].groups;
-    TRY(fdit_alloc(t->ctx, groups->n, sizeof *ids, &ids));
-    TRY(fdit_alloc(t->ctx, groups->n, sizeof *seen, &seen));
-    for (const char *at = equals + 1; at; at = at + len < end ? at + len + 1 : NULL) {
-        size_t id = fdit_tax_first(groups, at, end, &len);
-        if (id == FDIT_NAMES_NONE) {
-            const char *comma = at < end ? memchr(at, ',', (size_t)(end - at)) : NULL;
-            size_t shown = (size_t)((comma ? comma : end) - at);
-            FAIL(t->ctx, FDIT_ERROR_FORMAT, "%s:%zu: \"%.*s\" is the %s of no class", t->what,
-                 order->line, (int)(shown < 200 ? shown : 200), at, t->draft->ranks[r].name);
-        }
-        if (seen[id])
-            FAIL(t->ctx, FDIT_ERROR_FORMAT, "%s:%zu: \"%s\" is there twice", t->what, order->line,
-                 fdit_names_get(groups, id));
-        seen[id] = true;
-        ids[n++] = (uint32_t)id;
-    }
-    struct fdit_name_list left = { 0 };
-    for (size_t g = 0; g < groups->n; g++)
-        if (!seen[g])
-            fdit_name_list_add(&left, fdit_names_get(groups, g), NULL);
-    if (left.n)
-        FAIL(t->ctx, FDIT_ERROR_FORMAT, "%s:%zu: #order of \"%s\" leaves out %zu groups: %s",
-             t->what, order->line, t->draft->ranks[r].name, left.n, fdit_name_list_text(&left));
-    TRY(fdit_tax_reorder(t->ctx, t->draft, r, ids));
-out:
-    fdit_free(seen);
-    fdit_free(ids);
-    return status;
-}
-
-static enum fdit_status parse_tsv(fdit_context *ctx, const char *text, size_t n, const char *what,
-                                  const char *ranks, struct fdit_taxonomy **out)
-{
-    enum fdit_status status = FDIT_OK;
-    struct tsv t = { .ctx = ctx, .what = what, .at = text, .end = text + n };
-    bool header = false;
-    bool ordered[256] = { false };
-    const char *line;
-    size_t len;
-    TRY(fdit_tax_new(ctx, &t.draft));
-    while (next_line(&t, &line, &len)) {
-        if (!len)
-            continue;
-        if (memchr(line, 0, len))
-            FAIL(ctx, FDIT_ERROR_FORMAT,
-                 "%s:%zu: a zero byte; a taxonomy is text with tabs, or JSON", what, t.line);
-        if (len > 6 && !memcmp(line, "#order", 6) && (line[6] == ' ' || line[6] == '\t')) {
-            TRY(tsv_order(&t, line + 7, len - 7));
-        } else if (len > 1 && line[0] == '#' && line[1] == ' ') {
-            continue;
-        } else if (!header) {
-            TRY(tsv_header(&t, line, len));
-            header = true;
-        } else {
-            TRY(tsv_row(&t, line, len));
-        }
-    }
-    for (size_t i = 0; i < t.n_orders; i++)
-        TRY(apply_order(&t, &t.orders[i], ordered));
-    for (int32_t r = 0; r < t.draft->n_ranks; r++)
-        if (!ordered[r])
-            TRY(fdit_tax_sort(ctx, t.draft, r));
-    TRY(fdit_tax_pick(ctx, t.draft, what, ranks, out));
-out:
-    fdit_free(t.orders);
-    fdit_taxonomy_free(t.draft);
-    return status;
-}
 
 /* ------------------------------------------------------------------ iNaturalist */
 
@@ -276,9 +105,11 @@ static enum fdit_status parse_categories(fdit_context *ctx, const json_t *array,
     enum fdit_status status = FDIT_OK;
     struct fdit_taxonomy *draft = NULL;
     const json_t **list = NULL;
+    struct fdit_tax_nesting nesting = { 0 };
     size_t n = json_array_size(array);
     TRY(categories_by_id(ctx, array, what, &list));
     TRY(fdit_tax_new(ctx, &draft));
+    draft->strict = true;
     for (int r = 0; r < n_inaturalist_ranks; r++) {
         const char *key = inaturalist_ranks[r];
         bool used = false;
@@ -292,11 +123,17 @@ static enum fdit_status parse_categories(fdit_context *ctx, const json_t *array,
         TRY(fdit_tax_add_class(ctx, draft, what, name, strlen(name)));
         for (int32_t r = 0; r < draft->n_ranks; r++) {
             const json_t *group = json_object_get(list[i], draft->ranks[r].name);
-            if (json_string_length(group))
-                TRY(fdit_tax_put(ctx, draft, what, r, i, json_string_value(group),
-                                 json_string_length(group)));
+            const char *text = json_string_value(group);
+            size_t len = json_string_length(group);
+            if (text)
+                fdit_spelling_trim(&text, &len);
+            if (len)
+                TRY(fdit_tax_put(ctx, draft, what, r, i, text, len));
         }
     }
+    TRY(fdit_tax_nesting_new(ctx, draft, &nesting));
+    fdit_tax_nesting_biology(draft, &nesting);
+    TRY(fdit_tax_split_homonyms(ctx, draft, what, &nesting));
     TRY(add_folders(ctx, draft, list, n, "image_dir_name"));
     bool super = draft->n_ranks && !strcmp(draft->ranks[0].name, inaturalist_ranks[0]);
     for (int32_t r = 0; r < draft->n_ranks; r++)
@@ -304,6 +141,7 @@ static enum fdit_status parse_categories(fdit_context *ctx, const json_t *array,
     TRY(fdit_tax_pick(ctx, draft, what, !ranks && super ? inaturalist_ranks[0] : ranks, out));
 out:
     fdit_free(list);
+    fdit_tax_nesting_fini(&nesting);
     fdit_taxonomy_free(draft);
     return status;
 }
@@ -430,7 +268,7 @@ enum fdit_status fdit_taxonomy_parse(fdit_context *ctx, const char *text, size_t
         at++;
     if (at < n && (text[at] == '{' || text[at] == '['))
         return parse_json(ctx, text, n, what, ranks, out);
-    return parse_tsv(ctx, text, n, what, ranks, out);
+    return fdit_tax_parse_table(ctx, text, n, what, ranks, out);
 }
 
 enum fdit_status fdit_taxonomy_load(fdit_context *ctx, const char *path, const char *ranks,
@@ -563,7 +401,15 @@ static enum fdit_status put_field(fdit_context *ctx, struct text *t, const char 
         return fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED,
                          "\"%.80s\" has a tab, a line end or, in a list, a comma: a table cannot hold it",
                          name);
-    return put(ctx, t, name, strlen(name));
+    if (listed || (name[0] != '"' && name[0] != '#')) /* a line that begins with # says something else */
+        return put(ctx, t, name, strlen(name));
+    enum fdit_status status = FDIT_OK;
+    TRY(put(ctx, t, "\"", 1));
+    for (; *name; name++)
+        TRY(put(ctx, t, *name == '"' ? "\"\"" : name, *name == '"' ? 2 : 1));
+    TRY(put(ctx, t, "\"", 1));
+out:
+    return status;
 }
 
 static enum fdit_status put_order(fdit_context *ctx, struct text *t, const struct fdit_tax_rank *rank)

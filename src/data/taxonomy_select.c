@@ -3,6 +3,7 @@
 #include "core/file.h"
 #include "core/mem.h"
 #include "core/text.h"
+#include "data/rows.h"
 #include "data/taxonomy_build.h"
 
 #include <stdio.h>
@@ -166,6 +167,15 @@ static size_t find_class(const struct fdit_taxonomy *tax, const char *s, size_t 
     return id != FDIT_NAMES_NONE ? id : fdit_names_find(&tax->folders, s, len);
 }
 
+/* The same for one that differs in spelling only. */
+static size_t find_alike(const struct fdit_taxonomy *tax, const char *s, size_t len)
+{
+    size_t id = fdit_spellings_find(&tax->class_spellings, &tax->classes, s, len);
+    return id != FDIT_NAMES_NONE
+               ? id
+               : fdit_spellings_find(&tax->folder_spellings, &tax->folders, s, len);
+}
+
 /* "#5" or "5": true when it has that form. */
 static bool class_number(const char *s, size_t len, int64_t *id)
 {
@@ -189,6 +199,8 @@ static enum fdit_status one_class(fdit_context *ctx, const struct fdit_taxonomy 
     char hint[320];
     int64_t number_given;
     size_t id = find_class(tax, s, len);
+    if (id == FDIT_NAMES_NONE && !class_number(s, len, &number_given))
+        id = find_alike(tax, s, len);
     if (id == FDIT_NAMES_NONE) {
         if (!class_number(s, len, &number_given))
             FAIL(ctx, FDIT_ERROR_ARGUMENT, "no class \"%.*s\"%s", (int)(len < 300 ? len : 300), s,
@@ -251,16 +263,32 @@ static enum fdit_status take(struct selection *sel, const char *s, size_t len, b
         size_t n = (size_t)(equals - s);
         if (strlen(rank->name) != n || memcmp(rank->name, s, n))
             continue;
-        id = fdit_names_find(&rank->groups, equals + 1, len - n - 1);
+        id = fdit_spellings_find(&rank->spellings, &rank->groups, equals + 1, len - n - 1);
         for (size_t c = 0; id != FDIT_NAMES_NONE && c < tax->classes.n; c++)
             if (rank->of[c] == (int32_t)id)
                 choose(sel, c);
         *taken = id != FDIT_NAMES_NONE;
         return FDIT_OK;
     }
-    *taken = false;
+    id = find_alike(tax, s, len);
+    *taken = id != FDIT_NAMES_NONE;
+    if (*taken)
+        choose(sel, id);
 out:
     return status;
+}
+
+/* The groups whose path ends with this word. */
+static size_t list_same(const struct fdit_tax_rank *rank, const char *s, size_t len,
+                        struct fdit_name_list *list)
+{
+    for (size_t g = 0; g < rank->groups.n; g++) {
+        const char *name = fdit_names_get(&rank->groups, g);
+        size_t n = fdit_names_length(&rank->groups, g);
+        if (n > len && name[n - len - 1] == '/' && !memcmp(name + n - len, s, len))
+            fdit_name_list_add(list, name, NULL);
+    }
+    return list->n;
 }
 
 /* Says why an item was not taken. */
@@ -277,10 +305,16 @@ static enum fdit_status unknown(const struct selection *sel, const char *s, size
     for (int32_t r = 0; equals && r < tax->n_ranks; r++) {
         const struct fdit_tax_rank *rank = &tax->ranks[r];
         size_t n = (size_t)(equals - s);
-        if (strlen(rank->name) == n && !memcmp(rank->name, s, n))
-            return fdit_fail(sel->ctx, FDIT_ERROR_ARGUMENT, "no %s \"%.*s\"%s", rank->name, shown,
-                             equals + 1,
-                             suggest(&rank->groups, equals + 1, len - n - 1, hint, sizeof hint));
+        if (strlen(rank->name) != n || memcmp(rank->name, s, n))
+            continue;
+        struct fdit_name_list same = { 0 };
+        if (list_same(rank, equals + 1, len - n - 1, &same) > 1)
+            return fdit_fail(sel->ctx, FDIT_ERROR_ARGUMENT,
+                             "the %s \"%.*s\" is several groups: %s; give one of them", rank->name,
+                             shown, equals + 1, fdit_name_list_text(&same));
+        return fdit_fail(sel->ctx, FDIT_ERROR_ARGUMENT, "no %s \"%.*s\"%s", rank->name, shown,
+                         equals + 1,
+                         suggest(&rank->groups, equals + 1, len - n - 1, hint, sizeof hint));
     }
     if (equals) {
         struct fdit_name_list ranks = { 0 };
@@ -414,43 +448,78 @@ out:
     return status;
 }
 
+/* A line of two fields, or as it was written before tables were read: the class, and behind the
+ * last space or tab the count. */
+static bool class_and_count(const struct fdit_rows *rows, struct fdit_field *name, int64_t *count)
+{
+    if (rows->n >= 2) {
+        size_t last = rows->n - 1;
+        while (last > 1 && !rows->fields[last].len)
+            last--;
+        *name = rows->fields[0];
+        if (last > 1) /* a separator in the name itself */
+            name->len = (size_t)(rows->fields[last - 1].s + rows->fields[last - 1].len - name->s);
+        return name->len && number(rows->fields[last].s, rows->fields[last].len, count);
+    }
+    const char *s = rows->fields[0].s;
+    size_t gap = rows->fields[0].len, len = gap;
+    while (gap > 0 && s[gap - 1] != ' ')
+        gap--;
+    *name = (struct fdit_field){ s, gap ? gap - 1 : 0 };
+    return gap > 1 && number(s + gap, len - gap, count);
+}
+
+static enum fdit_status take_count(struct selection *sel, const struct fdit_rows *rows,
+                                   int32_t *given, bool first)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_field name;
+    int64_t count = 0;
+    int32_t id;
+    if (!class_and_count(rows, &name, &count)) {
+        bool header =
+            first && rows->n >= 2 &&
+            find_class(sel->tax, rows->fields[0].s, rows->fields[0].len) == FDIT_NAMES_NONE;
+        if (header)
+            return FDIT_OK;
+        FAIL(sel->ctx, FDIT_ERROR_ARGUMENT,
+             "%s:%zu: a class and a count from 0 to 2147483647 are needed, with a tab, comma or "
+             "semicolon "
+             "between them",
+             rows->what, rows->line);
+    }
+    status = one_class(sel->ctx, sel->tax, name.s, name.len, &id);
+    if (status != FDIT_OK)
+        TRY(line_error(sel->ctx, status, rows->what, rows->line));
+    if (sel->chosen[id])
+        FAIL(sel->ctx, FDIT_ERROR_ARGUMENT, "%s:%zu: class \"%s\" is there twice", rows->what,
+             rows->line, fdit_names_get(&sel->tax->classes, (size_t)id));
+    given[sel->n] = (int32_t)count;
+    choose(sel, (size_t)id);
+out:
+    return status;
+}
+
 enum fdit_status fdit_taxonomy_counts(fdit_context *ctx, const struct fdit_taxonomy *tax,
                                       const char *path, int32_t **ids, int32_t **counts, size_t *n)
 {
     enum fdit_status status = FDIT_OK;
     struct selection sel = { .ctx = ctx, .tax = tax };
+    struct fdit_rows rows = { 0 };
     int32_t *given = NULL;
-    char *text = NULL;
-    const char *line;
-    size_t size, len, number_of_line = 0;
+    uint8_t *text = NULL;
+    size_t size;
     *ids = NULL;
     *counts = NULL;
     *n = 0;
     TRY(fdit_alloc(ctx, tax->classes.n, sizeof *sel.ids, &sel.ids));
     TRY(fdit_alloc(ctx, tax->classes.n, sizeof *sel.chosen, &sel.chosen));
     TRY(fdit_alloc(ctx, tax->classes.n, sizeof *given, &given));
-    TRY(read_list(ctx, path, &text, &size));
-    const char *at = text;
-    while (list_line(&at, text + size, &number_of_line, &line, &len)) {
-        size_t gap = len;
-        while (gap > 0 && line[gap - 1] != '\t')
-            gap--;
-        for (size_t i = len; !gap && i > 0; i--)
-            gap = line[i - 1] == ' ' ? i : 0;
-        int64_t count = 0;
-        int32_t id;
-        if (gap < 2 || !number(line + gap, len - gap, &count))
-            FAIL(ctx, FDIT_ERROR_ARGUMENT,
-                 "%s:%zu: a class, a tab and a count from 0 to 2147483647 are needed", path,
-                 number_of_line);
-        status = one_class(ctx, tax, line, gap - 1, &id);
-        if (status != FDIT_OK)
-            TRY(line_error(ctx, status, path, number_of_line));
-        if (sel.chosen[id])
-            FAIL(ctx, FDIT_ERROR_ARGUMENT, "%s:%zu: class \"%s\" is there twice", path,
-                 number_of_line, fdit_names_get(&tax->classes, (size_t)id));
-        given[sel.n] = (int32_t)count;
-        choose(&sel, (size_t)id);
+    TRY(fdit_file_read_all(ctx, path, LARGEST_LIST, &text, &size));
+    TRY(fdit_rows_open(ctx, (const char *)text, size, path, "a list of classes and counts", &rows));
+    for (bool first = true; fdit_rows_next(&rows); first = false) {
+        TRY(fdit_rows_split(ctx, &rows));
+        TRY(take_count(&sel, &rows, given, first));
     }
     if (!sel.n)
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "%s: no class in it", path);
@@ -460,6 +529,7 @@ enum fdit_status fdit_taxonomy_counts(fdit_context *ctx, const struct fdit_taxon
     sel.ids = NULL;
     given = NULL;
 out:
+    fdit_rows_close(&rows);
     fdit_free(text);
     fdit_free(given);
     fdit_free(sel.ids);

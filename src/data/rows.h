@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * rows.h: tables as text, line by line: columns with tabs, commas or semicolons between them,
+ * fields in double quotes or not, as sheets and statistics programs write them. Comments and
+ * directives are the caller's: he sees each line as it is before he takes it apart. */
+#ifndef FDIT_DATA_ROWS_H
+#define FDIT_DATA_ROWS_H
+
+#include "core/status.h"
+
+struct fdit_field {
+    const char *s; /* not ended by a zero; blanks at the ends taken off */
+    size_t len;
+};
+
+struct fdit_rows {
+    const char *what; /* for messages */
+    char *text;       /* a copy in UTF-8, own */
+    const char *at, *end;
+    char line_end;
+    char separator;  /* '\t', ',' or ';'; 0: no line was taken apart yet */
+    bool given;      /* by a line "sep=;" */
+    size_t line;     /* number of the present line, from 1 */
+    const char *raw; /* the present line without its end */
+    size_t raw_len;
+    struct fdit_field *fields;
+    size_t n, capacity;
+};
+
+/* A copy of n bytes of text in UTF-8 or, with its mark, UTF-16. FDIT_ERROR_FORMAT, by name:
+ * something that is no text, or in another encoding. `wanted` is what should have been given. */
+enum fdit_status fdit_rows_open(fdit_context *ctx, const char *text, size_t n, const char *what,
+                                const char *wanted, struct fdit_rows *rows);
+void fdit_rows_close(struct fdit_rows *rows); /* all zero is allowed */
+/* The next line that is not blank; false at the end. */
+bool fdit_rows_next(struct fdit_rows *rows);
+/* The present line as fields. The first line so taken decides the separator: tabs if it has any,
+ * else whatever of commas and semicolons it has more of outside of quotes. A quote that is not
+ * closed on its line: FDIT_ERROR_FORMAT with the line. */
+enum fdit_status fdit_rows_split(fdit_context *ctx, struct fdit_rows *rows);
+/* "commas" */
+const char *fdit_rows_separator(const struct fdit_rows *rows);
+
+#endif
