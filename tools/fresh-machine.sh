@@ -92,7 +92,7 @@ inside() {
         as=()
         [ "$user" = root ] || as=(setpriv --reuid "$user" --regid "$user" --clear-groups)
         exec chroot "$root" env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME="$home/.." \
-            LANG=C.UTF-8 TERM=dumb USER="$user" ${CI:+CI=$CI} "${as[@]}" bash -c "cd \"\$1\" && eval \"\$2\"" - "$home" "$5"
+            LANG=C.UTF-8 TERM=dumb USER="$user" ${CI:+CI=$CI} ${FDIT_TEST_SEED:+FDIT_TEST_SEED=$FDIT_TEST_SEED} "${as[@]}" bash -c "cd \"\$1\" && eval \"\$2\"" - "$home" "$5"
     ' - "$root" "$home" "$user" $readonly "$1" </dev/null
 }
 
