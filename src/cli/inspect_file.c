@@ -31,13 +31,12 @@ static enum fdit_status check_numbers(struct fdit_cli *cli, const char *path, st
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_vae_file f = { 0 };
-    struct fdit_progress progress;
     size_t numbers = 0, bytes = 0, tensors = 0;
     bool types[FDIT_ST_TYPES] = { false };
     char type[64] = "";
     TRY(fdit_vae_file_open(cli->ctx, path, &f));
     size_t n = fdit_weights_count(f.weights);
-    fdit_cli_progress_begin(cli, &progress, "inspect", "tensor", 0, n);
+    fdit_cli_progress_begin(cli, "inspect", "tensor", 0, n);
     for (size_t i = 0; i < n; i++) {
         const struct fdit_st_tensor *t = fdit_weights_at(f.weights, i);
         if (!fdit_vae_file_owns(&f, i))
