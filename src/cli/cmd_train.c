@@ -337,17 +337,26 @@ out:
     return status;
 }
 
+/* NaN where it is not known, or where other programs disturbed the measurement of the peak. */
+static double share_of_peak(const struct fdit_device_peak *reach, const struct fdit_train_summary *s)
+{
+    double of = reach->gflops > 0 ? s->gflops / reach->gflops : NAN;
+    return of <= 1 ? of : NAN;
+}
+
 static void print_summary(struct fdit_cli *cli, const struct args *a, const char *devices,
                           const struct fdit_device_peak *reach, const struct fdit_train_summary *s)
 {
     char plan[32], whole[32], peak[32], of_peak[64] = "";
-    double of = reach->gflops > 0 ? s->gflops / reach->gflops : NAN;
-    if (of > 1) /* other programs disturbed the measurement of the peak */
-        of = NAN;
+    double of = share_of_peak(reach, s);
+    if (s->nothing) {
+        fdit_cli_note(cli, "%s: %" PRId64 " of %" PRId64 " steps were done before: nothing to do", a->o.out,
+                      s->step, s->steps);
+        return;
+    }
     if (isfinite(of))
         snprintf(of_peak, sizeof of_peak, " (%.0f %% of the device's %.0f)", 100 * of,
                  reach->gflops);
-    double share = s->total ? (double)s->trained / (double)s->total : 0;
     fdit_format_size(s->plan_bytes, plan);
     fdit_format_size(s->process_plan_bytes, whole);
     fdit_format_size(s->peak_bytes, peak);
@@ -356,30 +365,39 @@ static void print_summary(struct fdit_cli *cli, const struct args *a, const char
                   ", %zu pictures of %zu classes, table of %zu rows",
                   a->o.out, s->step, s->n_pictures, s->n_classes, s->n_rows);
     fdit_cli_note(cli, "trained %zu of %zu parameters (%.2f %%) on %s", s->trained, s->total,
-                  100 * share, devices);
+                  s->total ? 100 * (double)s->trained / (double)s->total : 0, devices);
     fdit_cli_note(cli,
-                  "%.2f images/s, %.1f GFLOP/s%s, %.1f s of training, %.1f s waiting for pictures",
-                  s->images_per_second, s->gflops, of_peak, s->seconds, s->stall_seconds);
+                  "%.2f images/s, %.1f GFLOP/s%s, %.1f s of training, %.1f s waiting for pictures, %.1f s "
+                  "in all",
+                  s->images_per_second, s->gflops, of_peak, s->seconds, s->stall_seconds, s->all_seconds);
     fdit_cli_note(cli, "peak memory %s; planned were %s, for the device %s", peak, whole, plan);
     if (isfinite(s->val_mse))
-        fdit_cli_note(cli, "validation mse %.5f, vb %.5f", s->val_mse, s->val_vb);
+        fdit_cli_note(cli, "validation mse %.5f, vb %.5f of %zu picture%s", s->val_mse, s->val_vb, s->n_val,
+                      s->n_val == 1 ? "" : "s");
     if (s->skipped)
         fdit_cli_note(cli, "%" PRIu64 " broken picture%s left out", s->skipped,
                       s->skipped > 1 ? "s were" : " was");
-    if (!cli->json)
-        return;
+}
+
+/* The last line of --json. */
+static void print_json_summary(struct fdit_cli *cli, const struct fdit_device_peak *reach,
+                               const struct fdit_train_summary *s)
+{
     fdit_cli_print(cli, "{\"done\":true,\"step\":%" PRId64 ",\"steps\":%" PRId64
            ",\"trained\":%zu,\"parameters\":%zu,"
            "\"classes\":%zu,\"rows\":%zu,\"pictures\":%zu,\"images\":%" PRIu64
            ",\"skipped\":%" PRIu64 ",\"plan_bytes\":%zu,\"process_plan_bytes\":%zu,\"peak_bytes\":%zu",
            s->step, s->steps, s->trained, s->total, s->n_classes, s->n_rows, s->n_pictures,
            s->images, s->skipped, s->plan_bytes, s->process_plan_bytes, s->peak_bytes);
-    json_number(cli, "trained_share", share);
+    fdit_cli_print(cli, ",\"val_pictures\":%zu,\"nothing_to_do\":%s", s->n_val,
+                   s->nothing ? "true" : "false");
+    json_number(cli, "trained_share", s->total ? (double)s->trained / (double)s->total : 0);
     json_number(cli, "seconds", s->seconds);
+    json_number(cli, "all_seconds", s->all_seconds);
     json_number(cli, "images_per_second", s->images_per_second);
     json_number(cli, "gflops", s->gflops);
     json_number(cli, "peak_gflops", reach->gflops > 0 ? reach->gflops : NAN);
-    json_number(cli, "peak_share", of);
+    json_number(cli, "peak_share", share_of_peak(reach, s));
     json_number(cli, "stall_seconds", s->stall_seconds);
     json_number(cli, "first_val_mse", s->first_val_mse);
     json_number(cli, "first_val_vb", s->first_val_vb);
@@ -500,6 +518,8 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
             TRY(sum_peaks(cli->ctx, dev, &reach));
         TRY(fdit_device_names(cli->ctx, dev, &devices));
         print_summary(cli, a, devices, &reach, &summary);
+        if (cli->json)
+            print_json_summary(cli, &reach, &summary);
     }
 out:
     fdit_cli_progress_drop(cli); /* watch ends here */

@@ -145,15 +145,15 @@ out:
 }
 
 enum fdit_status fdit_journal_validation(fdit_context *ctx, struct fdit_journal *j, int64_t step,
-                                         double mse, double vb)
+                                         double mse, double vb, size_t pictures)
 {
     enum fdit_status status = FDIT_OK;
     static const char *const tags[] = { "val_loss", "val_mse", "val_vb" };
     const float values[] = { (float)(mse + vb), (float)mse, (float)vb };
     char line[192];
     int n = snprintf(line, sizeof line,
-                     "{\"step\":%" PRId64 ",\"val_loss\":%.9g,\"val_mse\":%.9g,\"val_vb\":%.9g}\n", step,
-                     mse + vb, mse, vb);
+                     "{\"step\":%" PRId64 ",\"val_loss\":%.9g,\"val_mse\":%.9g,\"val_vb\":%.9g,"
+                     "\"val_pictures\":%zu}\n", step, mse + vb, mse, vb, pictures);
     j->validated = true;
     TRY(put_line(ctx, j, line, (size_t)n));
     TRY(put_events(ctx, j, fdit_tfevents_scalars(ctx, j->events, step, 3, tags, values)));

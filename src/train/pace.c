@@ -11,10 +11,9 @@ void fdit_pace_init(struct fdit_pace *p, int64_t step)
     *p = (struct fdit_pace){ .first = step, .marked = step };
 }
 
-void fdit_pace_start(struct fdit_pace *p, double now, int64_t step)
+void fdit_pace_start(struct fdit_pace *p, double now)
 {
-    p->since = p->mark = now;
-    p->marked = step;
+    p->since = now;
 }
 
 void fdit_pace_pause(struct fdit_pace *p, double now)
@@ -30,7 +29,7 @@ double fdit_pace_spent(const struct fdit_pace *p, double now)
 
 void fdit_pace_step(struct fdit_pace *p, double now, int64_t step)
 {
-    double elapsed = now - p->mark;
+    double spent = fdit_pace_spent(p, now), elapsed = spent - p->mark;
     bool renew = elapsed > RENEW_SECONDS;
     if (!renew && p->warm)
         return;
@@ -40,7 +39,7 @@ void fdit_pace_step(struct fdit_pace *p, double now, int64_t step)
     if (!renew)
         return;
     p->warm = true;
-    p->mark = now;
+    p->mark = spent;
     p->marked = step;
 }
 

@@ -9,7 +9,7 @@
 
 struct fdit_pace {
     double spent, since;    /* time before the last start of the clock, and when that was */
-    double rate, mark;      /* steps a second, 0 before the first; measured since `mark` */
+    double rate, mark;      /* steps a second, 0 before the first; measured since `mark` of that time */
     double steady;          /* the same with a memory of half a minute: for the time that is left */
     bool warm;              /* the first two seconds are over */
     int64_t first, marked;  /* steps done when the run began, and at `mark` */
@@ -18,8 +18,8 @@ struct fdit_pace {
 /* A run that begins, or goes on, with `step` steps done. Its clock stands. */
 void fdit_pace_init(struct fdit_pace *p, int64_t step);
 
-/* Starts the clock, with `step` steps done: at first, or after a pause. The rate stays until it is new. */
-void fdit_pace_start(struct fdit_pace *p, double now, int64_t step);
+/* Starts the clock, at first or after a pause. */
+void fdit_pace_start(struct fdit_pace *p, double now);
 void fdit_pace_pause(struct fdit_pace *p, double now);
 
 /* Seconds in training, while the clock runs. */

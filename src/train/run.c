@@ -242,7 +242,7 @@ static enum fdit_status after_step(fdit_context *ctx, struct run *r, bool *saved
         *saved = true;
     }
     status = look(ctx, r, checkpoint, preview);
-    fdit_pace_start(&r->pace, fdit_clock_seconds(), r->at.step);
+    fdit_pace_start(&r->pace, fdit_clock_seconds());
 out:
     return status;
 }
@@ -253,7 +253,7 @@ static enum fdit_status loop(fdit_context *ctx, struct run *r)
     const struct fdit_train_options *o = r->o;
     bool saved = true;
     fdit_pace_init(&r->pace, r->at.step);
-    fdit_pace_start(&r->pace, fdit_clock_seconds(), r->at.step);
+    fdit_pace_start(&r->pace, fdit_clock_seconds());
     r->saved_time = fdit_clock_seconds();
     while (r->at.step < r->total) {
         double spent = fdit_pace_spent(&r->pace, fdit_clock_seconds());
@@ -473,6 +473,7 @@ enum fdit_status fdit_train_run(fdit_context *ctx, fdit_device *dev,
     enum fdit_status status = FDIT_OK;
     struct fdit_train_summary own;
     struct fdit_train_options exact = *options, made_by;
+    const double began = fdit_clock_seconds();
     struct run r = { .o = &exact,
                      .made_by = &made_by,
                      .hooks = hooks,
@@ -507,6 +508,7 @@ enum fdit_status fdit_train_run(fdit_context *ctx, fdit_device *dev,
     TRY(start(ctx, &r));
     status = loop(ctx, &r);
     summarise(&r);
+    r.summary->all_seconds = fdit_clock_seconds() - began;
     TRY(status);
     meta = fdit_run_meta(&r);
     TRY(fdit_path_join(ctx, options->out, "delta.safetensors", &path));

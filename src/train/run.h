@@ -48,6 +48,7 @@ struct fdit_train_summary {
     int64_t step, steps;        /* reached, wanted */
     uint64_t images;            /* seen in this process */
     double seconds;             /* of training, without set-up, validation, previews and checkpoints */
+    double all_seconds;         /* with all of that */
     double images_per_second, gflops;
     double first_val_mse, first_val_vb; /* before training; NaN without validation data */
     double val_mse, val_vb;     /* at the end */

@@ -136,7 +136,8 @@ enum fdit_status fdit_run_validate(fdit_context *ctx, struct run *r)
     status = validate(ctx, r, &s->val_mse, &s->val_vb);
     fdit_phase_end(ctx);
     TRY(status);
-    TRY(fdit_journal_validation(ctx, r->journal, r->at.step, s->val_mse, s->val_vb));
+    TRY(fdit_journal_validation(ctx, r->journal, r->at.step, s->val_mse, s->val_vb,
+                                r->val.used - r->val.n_bad));
     if (r->hooks && r->hooks->on_validation)
         r->hooks->on_validation(r->hooks->user, r->at.step, s->val_mse, s->val_vb);
 out:
