@@ -24,6 +24,8 @@ static const struct fdit_option options[] = {
                 "torch: a .pt file with exactly the tensors that public code loads"),
     FDIT_OPTION("type", "f32|f16|bf16", CHOICE, struct args, type,
                 "storage of the numbers (default f32)"),
+    FDIT_OPTION("saturate", NULL, FLAG, struct args, o.saturate,
+                "numbers beyond the largest of --type become it, instead of being refused"),
     FDIT_OPTION("shard-size", "SIZE", SIZE, struct args, shard_bytes,
                 "most bytes in a file when OUT is *.index.json (default 5G)"),
     FDIT_OPTION("weights-from", "ema|raw", CHOICE, struct args, values,
@@ -97,6 +99,9 @@ static enum fdit_status print_json(struct fdit_cli *cli, const struct args *a,
     fdit_json_put_int(&b, NULL, "left_out", (int64_t)r->left_out);
     fdit_json_put_int(&b, NULL, "files", (int64_t)r->files);
     fdit_json_put_int(&b, NULL, "bytes", (int64_t)r->bytes);
+    fdit_json_put_bool(&b, NULL, "replaced", r->replaced);
+    fdit_json_put_int(&b, NULL, "saturated", (int64_t)r->saturated);
+    fdit_json_put_int(&b, NULL, "vanished", (int64_t)r->vanished);
     if (a->o.base) {
         fdit_json_put_int(&b, NULL, "frozen_same", (int64_t)r->same);
         fdit_json_put_int(&b, NULL, "frozen_rounded", (int64_t)r->rounded);
@@ -111,8 +116,14 @@ static enum fdit_status print_json(struct fdit_cli *cli, const struct args *a,
 static void print_text(struct fdit_cli *cli, const struct args *a,
                        const struct fdit_convert_report *r)
 {
-    fdit_cli_note(cli, "wrote %s: a %s of %zu tensors, %.2f MB", a->o.out,
+    fdit_cli_note(cli, "wrote %s%s: a %s of %zu tensors, %.2f MB", a->o.out,
+                  r->replaced ? " (in place of the file that was there)" : "",
                   r->delta ? "delta" : "model", r->tensors, (double)r->bytes / 1e6);
+    if (r->saturated)
+        fdit_cli_note(cli, "%zu numbers were beyond the largest of the type and became it",
+                      r->saturated);
+    if (r->vanished)
+        fdit_cli_note(cli, "%zu numbers are too small for the type and became 0", r->vanished);
     if (r->files > 1)
         fdit_cli_note(cli, "%zu files of numbers lie beside it", r->files);
     if (a->o.merge)
@@ -133,6 +144,12 @@ static void print_text(struct fdit_cli *cli, const struct args *a,
         fdit_cli_note(cli, "  at most %.2g of its size, in %s", r->worst, r->worst_name);
 }
 
+static void defaults(void *p)
+{
+    struct args *a = p;
+    a->values = -1;
+}
+
 static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operands)
 {
     enum fdit_status status = FDIT_OK;
@@ -146,7 +163,8 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
     a->o.in = operands[0];
     a->o.out = operands[1];
     a->o.type = types[a->type];
-    a->o.values = a->values ? FDIT_VALUES_RAW : FDIT_VALUES_EMA;
+    a->o.values = a->values == 1 ? FDIT_VALUES_RAW : FDIT_VALUES_EMA;
+    a->o.ema_asked = a->values == 0;
     a->o.torch_names = a->names == 1;
     a->o.shard_bytes = a->shard_bytes ? a->shard_bytes : (uint64_t)5 << 30;
     TRY(settle(cli->ctx, a, &tax, &json));
@@ -170,7 +188,8 @@ const struct fdit_command fdit_command_convert = {
         "file (.pt: a flat state_dict, or a dictionary with \"model\" and \"ema\"), a folder of\n"
         "diffusers (transformer), a checkpoint of a training run, or a delta. Nothing of a\n"
         "torch file is executed. OUT's name says what is written: *.safetensors, *.index.json\n"
-        "(shards beside it), or *.pt (a state_dict for torch.load). With --merge the delta's\n"
+        "(shards beside it), or *.pt, *.pth, *.bin, *.ckpt (a state_dict for torch.load); another\n"
+        "ending is refused, a number that --type cannot hold too. With --merge the delta's\n"
         "tensors take the place of IN's, and its taxonomy goes into OUT. With --base FILE\n"
         "--delta, OUT is the delta from FILE to IN: what the mask trains is kept, the rest must\n"
         "be the base's but for rounding, and is dropped.",
@@ -185,6 +204,7 @@ const struct fdit_command fdit_command_convert = {
     .options = options,
     .common = FDIT_COMMON_JSON,
     .most_operands = 2,
+    .defaults = defaults,
     .args_size = sizeof(struct args),
     .run = run,
 };

@@ -294,6 +294,7 @@ enum fdit_status fdit_pt_writer_save(fdit_context *ctx, struct fdit_pt_writer *w
     for (size_t i = 0; i < w->n; i++) {
         const struct entry *e = &w->entries[i];
         TRY(fill(ctx, user, i, values));
+        TRY(fdit_st_check_fits(ctx, e->name, e->type, 0, values, e->n));
         fdit_st_store(e->type, values, e->n, stored);
         snprintf(name, sizeof name, "data/%zu", i);
         TRY(write_member(ctx, w, name, stored, e->bytes));

@@ -209,9 +209,11 @@ static enum fdit_status write_entry(fdit_context *ctx, struct fdit_writer *f, co
             memcpy(stored, (const uint8_t *)e->data + first * size, n * size);
             fdit_st_swap(e->type, n, stored);
         } else if (e->source == SOURCE_F32) {
+            TRY(fdit_st_check_fits(ctx, e->name, e->type, first, (const float *)e->data + first, n));
             fdit_st_store(e->type, (const float *)e->data + first, n, stored);
         } else if (fdit_st_is_float(e->type)) {
             TRY(e->fill(ctx, e->user, first, n, values));
+            TRY(fdit_st_check_fits(ctx, e->name, e->type, first, values, n));
             fdit_st_store(e->type, values, n, stored);
         } else {
             TRY(e->fill(ctx, e->user, first, n, stored));

@@ -4,6 +4,7 @@
 #include "core/half.h"
 
 #include <inttypes.h>
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -346,6 +347,38 @@ void fdit_st_swap(enum fdit_st_type type, size_t n, uint8_t *bytes)
             bytes[a] = bytes[b];
             bytes[b] = t;
         }
+}
+
+float fdit_st_largest(enum fdit_st_type type)
+{
+    return type == FDIT_ST_F16 ? 65504.0f : type == FDIT_ST_BF16 ? 0x1.fep127f : FLT_MAX;
+}
+
+/* The least magnitude that rounds to infinity: half a step above the largest. */
+static float least_infinite(enum fdit_st_type type)
+{
+    return type == FDIT_ST_F16 ? 65520.0f : 0x1.ffp127f;
+}
+
+enum fdit_status fdit_st_check_fits(fdit_context *ctx, const char *name, enum fdit_st_type type,
+                                    size_t first, const float *x, size_t n)
+{
+    if (type != FDIT_ST_F16 && type != FDIT_ST_BF16)
+        return FDIT_OK;
+    float least = least_infinite(type), most = 0;
+    for (size_t i = 0; i < n; i++)
+        most = fabsf(x[i]) > most ? fabsf(x[i]) : most;
+    if (!(most >= least) || isinf(most))
+        return FDIT_OK;
+    size_t i = 0;
+    while (!(fabsf(x[i]) >= least))
+        i++;
+    return fdit_fail(
+        ctx, FDIT_ERROR_NUMERIC,
+        "tensor %.200s: element %zu is %g, and the largest number of %s is %g; store it in a wider "
+        "type (%sF32), or cut what is too large (convert --saturate)",
+        name, first + i, (double)x[i], fdit_st_type_name(type), (double)fdit_st_largest(type),
+        type == FDIT_ST_F16 ? "BF16 or " : "");
 }
 
 void fdit_st_store(enum fdit_st_type type, const float *x, size_t n, uint8_t *out)

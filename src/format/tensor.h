@@ -88,6 +88,12 @@ const float *fdit_st_floats(const struct fdit_st_tensor *t);
 enum fdit_status fdit_st_i64(fdit_context *ctx, const char *file, const struct fdit_st_tensor *t,
                              size_t first, size_t n, int64_t *out);
 
+/* FDIT_ERROR_NUMERIC when one of n finite floats, numbers `first`.. of the tensor of that name,
+ * would become infinite in the type. */
+enum fdit_status fdit_st_check_fits(fdit_context *ctx, const char *name, enum fdit_st_type type,
+                                    size_t first, const float *x, size_t n);
+/* The largest number of F16 or BF16; of others the largest float. */
+float fdit_st_largest(enum fdit_st_type type);
 /* n floats as a file holds them, in type F32, F16, BF16 (rounded to nearest even) or F64. `out` is
  * aligned to the type. */
 void fdit_st_store(enum fdit_st_type type, const float *x, size_t n, uint8_t *out);

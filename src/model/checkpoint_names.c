@@ -268,6 +268,7 @@ enum fdit_status fdit_checkpoint_find_weights(fdit_context *ctx, struct fdit_che
         return FDIT_OK;
     }
     TRY(make_plain(ctx, cp));
+    cp->ema = format && !strcmp(format, "finediffusion-delta"); /* that is what a run leaves */
     TRY(fdit_alloc(ctx, MOST_SETS + 1, sizeof *sets, &sets));
     size_t n = find_sets(cp, sets);
     TRY(best(ctx, cp, sets, n, true, &averaged));
@@ -281,7 +282,7 @@ enum fdit_status fdit_checkpoint_find_weights(fdit_context *ctx, struct fdit_che
     if (chosen) {
         memcpy(cp->prefix, chosen->prefix, sizeof cp->prefix);
         cp->diffusers = chosen->diffusers;
-        cp->ema = chosen->ema;
+        cp->ema = cp->ema || chosen->ema;
     }
 out:
     fdit_free(sets);

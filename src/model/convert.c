@@ -3,15 +3,16 @@
 
 #include "core/file.h"
 #include "core/mem.h"
+#include "core/target.h"
 #include "format/json.h"
 #include "format/pt.h"
 #include "model/delta.h"
+#include "model/shards.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #define TOLERANCE 1e-3 /* of frozen weights, see convert.h */
 enum { PIECE = 65536 };
@@ -36,13 +37,6 @@ struct piece {
     const struct fdit_param *p;
 };
 
-static bool same_file(const char *a, const char *b)
-{
-    struct stat x, y;
-    return a && b && stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev &&
-           x.st_ino == y.st_ino;
-}
-
 /* ------------------------------------------------------------------ reading */
 
 /* Numbers first..first+n of a parameter: from the delta, else the input, else what a LayerNorm
@@ -59,17 +53,45 @@ static enum fdit_status read_piece(fdit_context *ctx, const struct job *j,
     return FDIT_OK;
 }
 
+static enum fdit_st_type type_of(const struct job *j, const struct fdit_param *p)
+{
+    return p->kind == FDIT_PARAM_POS ? FDIT_ST_F32 : j->o->type;
+}
+
+/* What is too large for the type becomes its largest number when that was asked for; what is too
+ * small becomes 0 and is counted. */
+static void fit(const struct job *j, const struct fdit_param *p, size_t n, float *x)
+{
+    enum fdit_st_type type = type_of(j, p);
+    float largest = fdit_st_largest(type);
+    if (type != FDIT_ST_F16 && type != FDIT_ST_BF16)
+        return;
+    for (size_t i = 0; i < n; i++) {
+        j->report->vanished += type == FDIT_ST_F16 && x[i] != 0 && fabsf(x[i]) <= 0x1p-25f;
+        if (!j->o->saturate || !(fabsf(x[i]) > largest))
+            continue;
+        x[i] = copysignf(largest, x[i]);
+        j->report->saturated++;
+    }
+}
+
 static enum fdit_status fill_part(fdit_context *ctx, void *user, size_t first, size_t n, void *out)
 {
     const struct piece *piece = user;
-    return read_piece(ctx, piece->job, piece->p, first, n, out);
+    enum fdit_status status = read_piece(ctx, piece->job, piece->p, first, n, out);
+    if (status == FDIT_OK)
+        fit(piece->job, piece->p, n, out);
+    return status;
 }
 
 static enum fdit_status fill_whole(fdit_context *ctx, void *user, size_t i, float *out)
 {
     const struct job *j = user;
     const struct fdit_param *p = j->pieces[i].p;
-    return read_piece(ctx, j, p, 0, p->count, out);
+    enum fdit_status status = read_piece(ctx, j, p, 0, p->count, out);
+    if (status == FDIT_OK)
+        fit(j, p, p->count, out);
+    return status;
 }
 
 /* ------------------------------------------------------------------ the files that come in */
@@ -111,9 +133,16 @@ static enum fdit_status open_files(fdit_context *ctx, struct job *j)
     enum fdit_status status = FDIT_OK;
     const struct fdit_convert_options *o = j->o;
     int extra;
-    if (same_file(o->in, o->out) || same_file(o->merge, o->out) || same_file(o->base, o->out))
-        FAIL(ctx, FDIT_ERROR_ARGUMENT, "%s is an input; write to another file", o->out);
+    const struct fdit_source sources[] = { { .option = "IN", .path = o->in },
+                                           { .option = "--merge", .path = o->merge },
+                                           { .option = "--base", .path = o->base } };
+    TRY(fdit_target_check(ctx, "OUT", o->out, sources, 3));
     TRY(fdit_checkpoint_open(ctx, o->in, o->values, &j->in));
+    if (o->ema_asked && !fdit_checkpoint_is_ema(j->in))
+        FAIL(ctx, FDIT_ERROR_ARGUMENT,
+             "--weights-from ema: %s holds no averaged weights; leave it out, or give "
+             "--weights-from raw",
+             o->in);
     const char *format = fdit_checkpoint_meta(j->in, "format");
     bool ours = format &&
                 (!strcmp(format, FDIT_DELTA_FORMAT) || !strcmp(format, "finediffusion-checkpoint"));
@@ -309,11 +338,6 @@ out:
     return status;
 }
 
-static enum fdit_st_type type_of(const struct job *j, const struct fdit_param *p)
-{
-    return p->kind == FDIT_PARAM_POS ? FDIT_ST_F32 : j->o->type;
-}
-
 static void shape_of(const struct fdit_param *p, int64_t shape[4])
 {
     for (int k = 0; k < p->rank; k++)
@@ -378,19 +402,13 @@ static size_t shard_end(const struct job *j, size_t i)
     return i;
 }
 
-static enum fdit_status save_shards(fdit_context *ctx, struct job *j)
+static enum fdit_status write_shards(fdit_context *ctx, struct job *j, const char *stem, size_t n,
+                                     size_t *written)
 {
     enum fdit_status status = FDIT_OK;
-    static const char *const suffixes[] = { ".safetensors.index.json", ".index.json" };
     struct fdit_json index = { 0 };
-    char *stem = NULL, *path = NULL, *text = NULL;
-    size_t n = 0, k = 0;
+    char *path = NULL, *text = NULL;
     uint64_t total = 0;
-    for (size_t i = 0; i < 2 && !stem; i++)
-        if (fdit_path_has_suffix(j->o->out, suffixes[i]))
-            TRY(fdit_strndup(ctx, j->o->out, strlen(j->o->out) - strlen(suffixes[i]), &stem));
-    for (size_t i = 0; i < j->n_pieces; i = shard_end(j, i))
-        n++;
     fdit_json_begin(&index);
     json_t *about = fdit_json_put_object(&index, NULL, "metadata");
     json_t *map = fdit_json_put_object(&index, NULL, "weight_map");
@@ -398,8 +416,9 @@ static enum fdit_status save_shards(fdit_context *ctx, struct job *j)
         end = shard_end(j, i);
         fdit_free(path);
         path = NULL;
-        TRY(fdit_strf(ctx, &path, "%s-%05zu-of-%05zu.safetensors", stem, ++k, n));
+        TRY(fdit_shards_name(ctx, stem, *written + 1, n, &path));
         TRY(save_safetensors(ctx, j, i, end, path));
+        ++*written;
         for (size_t m = i; m < end; m++) {
             total += bytes_of(j, m);
             fdit_json_put_text(&index, map, j->pieces[m].p->name, fdit_path_base(path));
@@ -410,15 +429,40 @@ static enum fdit_status save_shards(fdit_context *ctx, struct job *j)
     TRY(fdit_file_write(ctx, j->o->out, true, text, strlen(text)));
 out:
     fdit_json_fini(&index);
-    fdit_free(stem);
     fdit_free(path);
     fdit_free(text);
+    return status;
+}
+
+static enum fdit_status save_shards(fdit_context *ctx, struct job *j)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_shards old = { 0 };
+    char *stem = NULL, *path = NULL;
+    size_t n = 0, written = 0;
+    for (size_t i = 0; i < j->n_pieces; i = shard_end(j, i))
+        n++;
+    TRY(fdit_shards_read(ctx, j->o->out, &old));
+    TRY(fdit_shards_stem(ctx, j->o->out, n, &stem));
+    status = write_shards(ctx, j, stem, n, &written);
+    for (size_t i = 1; status != FDIT_OK && i <= written; i++) { /* their names were free before */
+        if (fdit_shards_name(NULL, stem, i, n, &path) == FDIT_OK)
+            fdit_file_remove(NULL, path);
+        fdit_free(path);
+        path = NULL;
+    }
+    TRY(status);
+    TRY(fdit_shards_clean(ctx, j->o->out, &old));
+out:
+    fdit_shards_fini(&old);
+    fdit_free(stem);
     return status;
 }
 
 static enum fdit_status save(fdit_context *ctx, struct job *j)
 {
     static const char *const torch[] = { ".pt", ".pth", ".bin", ".ckpt" };
+    j->report->replaced = fdit_is_file(j->o->out);
     bool safe = fdit_path_has_suffix(j->o->out, ".safetensors"),
          shards = fdit_path_has_suffix(j->o->out, ".index.json"), is_torch = j->o->torch_names;
     for (size_t i = 0; i < sizeof torch / sizeof *torch; i++)
@@ -427,6 +471,19 @@ static enum fdit_status save(fdit_context *ctx, struct job *j)
         return fdit_fail(
             ctx, FDIT_ERROR_ARGUMENT,
             "%s: a delta is one safetensors file; name it so, or apply it with --merge first",
+            j->o->out);
+    if (!safe && !shards && !is_torch && fdit_file_exists(j->o->out) && !fdit_is_file(j->o->out))
+        safe = true; /* a device or pipe may be called anything */
+    if (!safe && !shards && !is_torch)
+        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
+                         "%s: its ending says nothing; give *.safetensors, *.index.json (shards of "
+                         "it), or *.pt, *.pth, "
+                         "*.bin or *.ckpt (torch)",
+                         j->o->out);
+    if (shards && fdit_path_has_suffix(j->o->out, ".bin.index.json"))
+        return fdit_fail(
+            ctx, FDIT_ERROR_ARGUMENT,
+            "%s: shards are written as safetensors; call the index *.safetensors.index.json",
             j->o->out);
     if (shards)
         return save_shards(ctx, j);

@@ -11,12 +11,14 @@
 struct fdit_convert_options {
     const char *in;
     /* *.safetensors; *.index.json: shards beside it; *.pt, *.pth, *.bin, *.ckpt, or any other name
-     * with torch_names: a torch file */
+     * with torch_names: a torch file. Other endings are refused */
     const char *out;
     const char *merge;       /* a delta, applied to `in`; NULL: none */
     const char *base;        /* `out` is the delta from here to `in`; NULL: none */
     const char *model;       /* what --model said; NULL: by the file */
     enum fdit_values values; /* of a file that holds both */
+    bool ema_asked;          /* an input without averaged weights is refused */
+    bool saturate;           /* numbers beyond the type's largest become it; else they are refused */
     enum fdit_st_type type;  /* F32, F16 or BF16; the position table stays F32 */
     bool torch_names;        /* the tensors that public code expects: no norms that `in` lacks */
     bool force;              /* differences that are refused are accepted */
@@ -35,6 +37,8 @@ struct fdit_convert_report {
     size_t files;    /* written */
     uint64_t bytes;  /* of all of them */
     bool delta;      /* `out` is a delta */
+    bool replaced;   /* there was such a file before */
+    size_t saturated, vanished; /* numbers that were cut to the largest, or became 0, for the type */
     /* with base: frozen tensors that are the base's bit for bit, and those that differ by rounding
      */
     size_t same, rounded;
@@ -44,8 +48,9 @@ struct fdit_convert_report {
 
 /* Writes the whole model under the public names, or a delta: with `base`, or when `in` is itself a
  * delta or the checkpoint of a training that froze weights. Metadata are those of the delta, else
- * of the input: model, taxonomy, guide, flip, train. Atomic (of shards, the index is written last);
- * refuses to write onto an input.
+ * of the input: model, taxonomy, guide, flip, train. Atomic, also of shards (shards.h); refuses to
+ * write onto an input. A number that the type cannot hold is FDIT_ERROR_NUMERIC with its tensor,
+ * unless `saturate`.
  *
  * With `base`, what the mask does not train must be the base's within 1e-3 of its root mean square
  * (averaging in float32 moves frozen weights in their last bits); else FDIT_ERROR_FORMAT names the

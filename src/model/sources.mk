@@ -9,4 +9,5 @@ fdit_sources += \
 	src/model/init.c src/model/init.h \
 	src/model/model.c src/model/model.h src/model/model_internal.h \
 	src/model/params.c src/model/params.h \
-	src/model/plan.c src/model/plan.h
+	src/model/plan.c src/model/plan.h \
+	src/model/shards.c src/model/shards.h

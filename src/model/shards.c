@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "model/shards.h"
+
+#include "core/file.h"
+#include "core/mem.h"
+#include "format/json.h"
+
+#include <dirent.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define MOST_INDEX ((size_t)100 << 20)
+
+enum fdit_status fdit_shards_name(fdit_context *ctx, const char *stem, size_t i, size_t n, char **out)
+{
+    return fdit_strf(ctx, out, "%s-%05zu-of-%05zu.safetensors", stem, i, n);
+}
+
+/* The path of an index without its endings. */
+static enum fdit_status plain_stem(fdit_context *ctx, const char *index, char **out)
+{
+    static const char *const endings[] = { ".safetensors.index.json", ".index.json", "" };
+    size_t i = 0;
+    while (!fdit_path_has_suffix(index, endings[i]))
+        i++;
+    return fdit_strndup(ctx, index, strlen(index) - strlen(endings[i]), out);
+}
+
+static enum fdit_status is_free(fdit_context *ctx, const char *stem, size_t n, bool *free)
+{
+    enum fdit_status status = FDIT_OK;
+    char *path = NULL;
+    *free = true;
+    for (size_t i = 1; i <= n && *free; i++) {
+        fdit_free(path);
+        path = NULL;
+        TRY(fdit_shards_name(ctx, stem, i, n, &path));
+        *free = access(path, F_OK) != 0;
+    }
+out:
+    fdit_free(path);
+    return status;
+}
+
+enum fdit_status fdit_shards_stem(fdit_context *ctx, const char *index, size_t n, char **stem)
+{
+    enum fdit_status status = FDIT_OK;
+    char *plain = NULL, *tried = NULL;
+    bool free = false;
+    *stem = NULL;
+    TRY(plain_stem(ctx, index, &plain));
+    for (int version = 1; !free; version++) {
+        fdit_free(tried);
+        tried = NULL;
+        TRY(version == 1 ? fdit_strdup(ctx, plain, &tried)
+                         : fdit_strf(ctx, &tried, "%s.v%d", plain, version));
+        TRY(is_free(ctx, tried, n, &free));
+        if (version == 100000)
+            FAIL(ctx, FDIT_ERROR_IO, "%s: its folder is full of older shards; remove them", index);
+    }
+    *stem = tried;
+    tried = NULL;
+out:
+    fdit_free(tried);
+    fdit_free(plain);
+    return status;
+}
+
+enum fdit_status fdit_shards_read(fdit_context *ctx, const char *index, struct fdit_shards *out)
+{
+    enum fdit_status status = FDIT_OK;
+    json_t *root = NULL, *value;
+    char *folder = NULL;
+    const char *key, *last = NULL;
+    if (!fdit_is_file(index))
+        return FDIT_OK;
+    status = fdit_json_read(ctx, index, MOST_INDEX, 8, &root);
+    if (status != FDIT_OK && status != FDIT_ERROR_MEMORY)
+        return FDIT_OK;
+    TRY(status);
+    TRY(fdit_path_folder(ctx, index, &folder));
+    json_object_foreach(json_object_get(root, "weight_map"), key, value)
+    {
+        const char *name = json_string_value(value);
+        if (!name || strchr(name, '/') || (last && !strcmp(last, name)))
+            continue;
+        TRY(fdit_grow(ctx, &out->paths, &out->capacity, out->n + 1, sizeof *out->paths));
+        TRY(fdit_path_join(ctx, folder, name, &out->paths[out->n]));
+        out->n++;
+        last = name;
+    }
+out:
+    fdit_free(folder);
+    json_decref(root);
+    return status;
+}
+
+void fdit_shards_fini(struct fdit_shards *s)
+{
+    for (size_t i = 0; i < s->n; i++)
+        fdit_free(s->paths[i]);
+    fdit_free(s->paths);
+    *s = (struct fdit_shards){ 0 };
+}
+
+static bool names(const struct fdit_shards *s, const char *path)
+{
+    for (size_t i = 0; i < s->n; i++)
+        if (!strcmp(fdit_path_base(s->paths[i]), fdit_path_base(path)))
+            return true;
+    return false;
+}
+
+/* All files that indices in the folder name. */
+static enum fdit_status named(fdit_context *ctx, const char *folder, struct fdit_shards *out)
+{
+    enum fdit_status status = FDIT_OK;
+    char *path = NULL;
+    DIR *dir = opendir(folder);
+    for (struct dirent *entry; dir && (entry = readdir(dir));) {
+        if (!fdit_path_has_suffix(entry->d_name, ".index.json"))
+            continue;
+        fdit_free(path);
+        path = NULL;
+        TRY(fdit_path_join(ctx, folder, entry->d_name, &path));
+        TRY(fdit_shards_read(ctx, path, out));
+    }
+out:
+    if (dir)
+        closedir(dir);
+    fdit_free(path);
+    return status;
+}
+
+/* "model.v12-00001-of-00003.safetensors" of this index's stem: only this program writes such names. */
+static bool is_numbered(const char *name, const char *stem)
+{
+    size_t n = strlen(stem);
+    unsigned version, i, of;
+    int used = 0;
+    return !strncmp(name, stem, n) &&
+           sscanf(name + n, ".v%u-%5u-of-%5u.safetensors%n", &version, &i, &of, &used) == 3 && used &&
+           !name[n + (size_t)used];
+}
+
+enum fdit_status fdit_shards_clean(fdit_context *ctx, const char *index, const struct fdit_shards *old)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_shards keep = { 0 };
+    char *folder = NULL, *plain = NULL, *path = NULL;
+    DIR *dir = NULL;
+    TRY(fdit_path_folder(ctx, index, &folder));
+    TRY(plain_stem(ctx, index, &plain));
+    TRY(named(ctx, folder, &keep)); /* the new index is one of them */
+    for (size_t i = 0; i < old->n; i++)
+        if (!names(&keep, old->paths[i]))
+            unlink(old->paths[i]);
+    dir = opendir(folder);
+    for (struct dirent *entry; dir && (entry = readdir(dir));) {
+        if (!is_numbered(entry->d_name, fdit_path_base(plain)) || names(&keep, entry->d_name))
+            continue;
+        fdit_free(path);
+        path = NULL;
+        TRY(fdit_path_join(ctx, folder, entry->d_name, &path));
+        unlink(path);
+    }
+out:
+    if (dir)
+        closedir(dir);
+    fdit_shards_fini(&keep);
+    fdit_free(path);
+    fdit_free(plain);
+    fdit_free(folder);
+    return status;
+}
