@@ -193,7 +193,11 @@ static void run_on(struct fdit_cpu cpu, const struct fdit_gemm *g, float *c)
     cpu.workspace = workspace;
     struct fdit_gemm copy = *g;
     copy.to.c = c;
+    fdit_context *ctx = fdit_context_new();
+    ck_assert_ok(ctx, fdit_cpu_threads_start(ctx, &cpu, cpu.threads));
     fdit_cpu_gemm(&cpu, &copy);
+    fdit_cpu_threads_stop(&cpu);
+    fdit_context_free(ctx);
     guarded_free(workspace, bytes, "workspace");
 }
 static void run(const struct fdit_cpu_gemm_kernels *kernels, int threads, const struct fdit_gemm *g,
@@ -751,7 +755,7 @@ END_TEST
 
 /* ----------------------------------------------------------------------------------- providers */
 
-static void check_provider(const struct fdit_cpu_gemm_provider *provider)
+static void check_provider(fdit_context *ctx, const struct fdit_cpu_gemm_provider *provider)
 {
     struct table t[MAX_TABLES];
     tables(t);
@@ -770,6 +774,7 @@ static void check_provider(const struct fdit_cpu_gemm_provider *provider)
             size_t bytes = fdit_cpu_gemm_provided_workspace(&cpu) / sizeof(float);
             float *workspace = guarded_scratch(bytes);
             cpu.workspace = workspace;
+            ck_assert_ok(ctx, fdit_cpu_threads_start(ctx, &cpu, threads));
             p.g.to.c = threads == 1 ? wanted : c;
             ck_assert(fdit_cpu_gemm_provided(&cpu, provider, &p.g));
             if (threads == 1)
@@ -787,6 +792,7 @@ static void check_provider(const struct fdit_cpu_gemm_provider *provider)
                               "%s, %s: sample %d alone differs", provider->name, form_names[form],
                               b);
             }
+            fdit_cpu_threads_stop(&cpu);
             guarded_free(workspace, bytes, "workspace");
         }
         guarded_free(wanted, size, "result");
@@ -810,7 +816,7 @@ START_TEST(test_providers)
             char version[64] = "";
             provider->version(version, sizeof version);
             ck_assert_msg(strlen(version) > 4, "%s: version \"%s\"", names[i], version);
-            check_provider(provider);
+            check_provider(ctx, provider);
         } else {
             ck_assert_int_eq(status, FDIT_ERROR_ARGUMENT);
             ck_assert_ptr_nonnull(strstr(fdit_context_message(ctx), names[i]));

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * test_runtimes.c: one OpenMP runtime in the process. Two (libgomp by the compiler and libomp by a
- * library, say) each keep a pool of threads, and both are slow. */
+ * test_runtimes.c: at most one OpenMP runtime in the process, that of a GEMM library. Each keeps a pool of
+ * threads beside ours, and two fight for the cores. */
 #include "devices.h"
 #include "harness.h"
 
@@ -35,10 +35,6 @@ START_TEST(one_openmp_runtime)
     unsigned found = mapped(runtimes, 3);
     ck_assert_msg(!(found & (found - 1)), "mapped: %s%s%s", found & 1 ? "libgomp " : "",
                   found & 2 ? "libomp " : "", found & 4 ? "libiomp5" : "");
-#ifdef HAVE_OPENMP
-    if (mapped((const char *const[]){ "/libc" }, 1)) /* not when everything is linked statically */
-        ck_assert_msg(found != 0, "built with OpenMP, but no runtime that this test knows is mapped");
-#endif
     fdit_device_close(dev);
     fdit_context_free(ctx);
 }

@@ -6,6 +6,7 @@
 
 #include "cpu/cpu.h"
 
+#include "core/limits.h"
 #include "core/mem.h"
 #include "cpu/gemm.h"
 #include "cpu/linear.h"
@@ -15,27 +16,15 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
-#ifdef _OPENMP
-#include <omp.h>
-#endif
 
 /* ------------------------------------------------------------------------------- open and close */
-
-static int default_threads(void)
-{
-#ifdef _OPENMP
-    return omp_get_max_threads();
-#else
-    return 1;
-#endif
-}
 
 static void cpu_close(fdit_device *dev)
 {
     struct fdit_cpu *cpu = fdit_cpu_of(dev);
     if (!cpu)
         return;
+    fdit_cpu_threads_stop(cpu);
     fdit_free(cpu->workspace);
     fdit_free(cpu);
     dev->state = NULL;
@@ -51,10 +40,10 @@ static enum fdit_status cpu_open(fdit_context *ctx, const struct fdit_device_opt
     char *name = NULL, gemm[64] = "own GEMM";
     TRY(fdit_alloc(ctx, 1, sizeof *cpu, &cpu));
     dev->state = cpu;
-    cpu->threads = options->threads > 0 ? options->threads : default_threads();
-#ifndef _OPENMP
-    cpu->threads = 1;
-#endif
+    struct fdit_limits limits;
+    fdit_limits_read(&(struct fdit_limits_source){ .affinity = fdit_cpu_openmp_processors() }, &limits);
+    cpu->threads = options->threads > 0 ? options->threads : limits.threads;
+    TRY(fdit_cpu_threads_start(ctx, cpu, limits.processors));
     TRY(fdit_cpu_isa_choose(ctx, getenv("FINEDIFFUSION_ISA"), &isa));
     TRY(fdit_cpu_provider_choose(ctx, getenv("FINEDIFFUSION_GEMM"), &provider));
     cpu->isa = isa.isa;
@@ -81,8 +70,7 @@ static enum fdit_status cpu_open(fdit_context *ctx, const struct fdit_device_opt
     TRY(fdit_strf(ctx, &dev->info.name, "%s, %d thread%s", name, cpu->threads,
                   cpu->threads == 1 ? "" : "s"));
     TRY(fdit_strf(ctx, &dev->info.driver, "%s, %s", isa.name, gemm));
-    long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
-    dev->info.memory = pages > 0 && page > 0 ? (size_t)pages * (size_t)page : 0;
+    dev->info.memory = limits.memory;
     dev->info.max_buffer = dev->info.memory;
     dev->info.threads = cpu->threads;
     dev->info.is_gpu = false;

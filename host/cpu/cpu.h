@@ -3,7 +3,7 @@
  *
  * Two kinds of files
  * - Driver files (cpu.c, linear.c, ops_*.c) are compiled once, with the plain flags. They read the
- *   arguments of an op, split the work over threads (OpenMP) and call kernels through a table.
+ *   arguments of an op, split the work over threads and call kernels through a table.
  * - Kernel files (gemm_kernels.c, op_kernels.c) are compiled once per instruction set, each time with
  *   -DFDIT_ISA=<name> -DFDIT_VLEN=<floats in a vector> -ffp-contract=off and
  *
@@ -22,8 +22,8 @@
  *       neondot     4   -march=armv8.2-a+dotprod: the same
  *
  * into one libtool convenience library each (sources.mk).
- * They are written once, with the vectors of simd.h and the functions of vmath.h, contain no
- * OpenMP, call no driver code, and export one object: const struct fdit_cpu_gemm_kernels
+ * They are written once, with the vectors of simd.h and the functions of vmath.h, start no
+ * threads, call no driver code, and export one object: const struct fdit_cpu_gemm_kernels
  * FDIT_ISA_NAME(fdit_cpu_gemm_kernels) = { ... }; const struct fdit_cpu_op_kernels
  * FDIT_ISA_NAME(fdit_cpu_op_kernels) = { ... }; (declared for all sets in gemm_kernels.h and
  * op_kernels.h). Everything else in them is static: an external inline function could be merged by
@@ -34,8 +34,8 @@
  * bits would depend on its place in the batch. vfma() of simd.h is fused where the set has the
  * instruction.
  *
- * Threads: `#pragma omp parallel for num_threads(cpu->threads)`, always with that clause, over
- * pieces whose arithmetic does not depend on the number of threads. Without OpenMP threads is 1. */
+ * Threads: fdit_cpu_each and fdit_cpu_range (threads.c) deal out pieces whose arithmetic depends neither on
+ * the number of threads nor on who computes them. */
 #ifndef FDIT_CPU_CPU_H
 #define FDIT_CPU_CPU_H
 
@@ -57,6 +57,7 @@ enum fdit_cpu_isa {
 
 enum fdit_cpu_provider { FDIT_GEMM_OWN, FDIT_GEMM_ONEDNN, FDIT_GEMM_CBLAS, FDIT_GEMM_COUNT };
 
+struct fdit_pool; /* core/pool.h */
 struct fdit_cpu_gemm_provider;
 struct fdit_cpu_gemm_kernels; /* gemm_kernels.h */
 struct fdit_cpu_op_kernels;   /* op_kernels.h */
@@ -65,6 +66,7 @@ struct fdit_cpu_attention_kernels;
 /* dev->state. Constant after open, but for the workspace. */
 struct fdit_cpu {
     int threads; /* >= 1 */
+    struct fdit_pool *pool;
     enum fdit_cpu_isa isa;
     enum fdit_cpu_provider provider;
     const struct fdit_cpu_gemm_kernels *gemm;
@@ -126,6 +128,29 @@ bool fdit_cpu_isa_get(int i, struct fdit_cpu_isa_entry *out);
  * this processor lacks it. */
 enum fdit_status fdit_cpu_isa_choose(fdit_context *ctx, const char *name,
                                      struct fdit_cpu_isa_entry *out);
+
+/* threads.c */
+/* Makes cpu->pool for cpu->threads; `processors` is how many of them can run at a time. */
+enum fdit_status fdit_cpu_threads_start(fdit_context *ctx, struct fdit_cpu *cpu, int processors);
+void fdit_cpu_threads_stop(struct fdit_cpu *cpu);
+/* Pieces begin .. end - 1 of `job` in thread `thread` (0 .. cpu->threads - 1), whose own scratch they may use. */
+typedef void (*fdit_cpu_pieces)(const struct fdit_cpu *cpu, const void *job, size_t begin, size_t end,
+                                int thread);
+/* All n pieces, one at a time: each is worth dealing out. */
+void fdit_cpu_each(const struct fdit_cpu *cpu, size_t n, fdit_cpu_pieces fn, const void *job);
+/* All n pieces, many at a time; by the caller alone where they are of few elements together. */
+void fdit_cpu_range(const struct fdit_cpu *cpu, size_t n, size_t elements, fdit_cpu_pieces fn,
+                    const void *job);
+
+/* Libraries of products (oneDNN, MKL, BLIS) start OpenMP threads of their own, as many as the calling thread
+ * wants; that is one in ours. Sets it for the thread that calls, returns what it was. No effect where there is
+ * no OpenMP runtime in the process. */
+int fdit_cpu_openmp_threads(int threads);
+
+/* An OpenMP runtime that was told to bind threads (OMP_PROC_BIND, OMP_PLACES, GOMP_CPU_AFFINITY) has bound the
+ * program's first one when it was loaded: the processors that it found before, for our threads, which it
+ * knows nothing of; 0: there is none, or nothing to bind. */
+int fdit_cpu_openmp_processors(void);
 
 /* name.c: what the processor is called by a file like /proc/cpuinfo: "AMD EPYC 7763 64-Core Processor",
  * "ARM Neoverse-N1"; "CPU" where the file does not say or is not there. Free with fdit_free. */

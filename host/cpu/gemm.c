@@ -6,10 +6,8 @@
 
 #include "cpu/gemm.h"
 
+#include <stdatomic.h>
 #include <string.h>
-#ifdef _OPENMP
-#include <omp.h>
-#endif
 
 /* Ours is the default: for most sizes it is faster than the libraries under the same loop, and at
  * worst 4 % slower (linear_dx, 4096 x 128 x 128: 1.88, 1.80, 2.15). One thread of an EPYC with AVX2
@@ -40,24 +38,6 @@ enum {
 static int divide_up(int a, int b)
 {
     return (a + b - 1) / b;
-}
-
-static int thread_id(void)
-{
-#ifdef _OPENMP
-    return omp_get_thread_num();
-#else
-    return 0;
-#endif
-}
-
-/* What the calling thread starts from here on has one thread, also where its own region has only
- * one. It is a setting of the region's task, gone with it. */
-static void one_thread_inside(void)
-{
-#ifdef _OPENMP
-    omp_set_num_threads(1);
-#endif
 }
 
 /* n in equal parts of at most `max`, a multiple of `unit`. */
@@ -169,20 +149,65 @@ size_t fdit_cpu_gemm_workspace(const struct fdit_cpu *cpu, int m, int n, int k,
     return bytes;
 }
 
+struct tiles {
+    const struct fdit_cpu_gemm_kernels *kernels;
+    const struct fdit_gemm *g;
+    size_t stride; /* floats of workspace a thread */
+    int m0, m1, n0, n1, rows;
+};
+
+static void tile_pieces(const struct fdit_cpu *cpu, const void *job, size_t begin, size_t end, int thread)
+{
+    const struct tiles *t = job;
+    const struct fdit_gemm *g = t->g;
+    float *own = (float *)cpu->workspace + (size_t)thread * t->stride;
+    for (int i = (int)begin; i < (int)end; i++) {
+        int m = t->m0 + i % t->rows * g->mc, n = t->n0 + i / t->rows * g->nc;
+        t->kernels->tile(g, m, min_int(t->m1, m + g->mc), n, min_int(t->n1, n + g->nc), own);
+    }
+}
+
 /* The tiles of rows m0 .. m1 - 1 and columns n0 .. n1 - 1, both multiples of a tile from 0 on. */
 static void run_tiles(const struct fdit_cpu *cpu, const struct fdit_cpu_gemm_kernels *kernels,
                       const struct fdit_gemm *g, int m0, int m1, int n0, int n1)
 {
-    size_t stride = fdit_cpu_page_floats(kernels->scratch(g));
-    float *workspace = cpu->workspace;
-    int rows = divide_up(m1 - m0, g->mc), columns = divide_up(n1 - n0, g->nc);
-    int tiles = rows * columns;
-#pragma omp parallel for num_threads(cpu->threads) schedule(dynamic, 1) if (tiles > 1)
-    for (int t = 0; t < tiles; t++) {
-        int m = m0 + t % rows * g->mc, n = n0 + t / rows * g->nc;
-        kernels->tile(g, m, min_int(m1, m + g->mc), n, min_int(n1, n + g->nc),
-                      workspace + (size_t)thread_id() * stride);
-    }
+    const struct tiles t = {
+        .kernels = kernels,
+        .g = g,
+        .stride = fdit_cpu_page_floats(kernels->scratch(g)),
+        .m0 = m0,
+        .m1 = m1,
+        .n0 = n0,
+        .n1 = n1,
+        .rows = divide_up(m1 - m0, g->mc),
+    };
+    fdit_cpu_each(cpu, (size_t)t.rows * (size_t)divide_up(n1 - n0, g->nc), tile_pieces, &t);
+}
+
+/* Strips of A or panels of B that are prepared, from row (or column) `first` on. */
+struct prepared {
+    const struct fdit_cpu_gemm_kernels *kernels;
+    const struct fdit_gemm *g;
+    size_t stride, each; /* floats of workspace a thread; bytes of a strip or panel */
+    char *to;
+    int first;
+};
+
+static void prepare_panels(const struct fdit_cpu *cpu, const void *job, size_t begin, size_t end, int thread)
+{
+    const struct prepared *p = job;
+    (void)cpu;
+    (void)thread;
+    for (size_t i = begin; i < end; i++)
+        p->kernels->prepare_b(p->g, p->first + (int)i * p->kernels->nr, p->to + i * p->each);
+}
+
+static void prepare_strips(const struct fdit_cpu *cpu, const void *job, size_t begin, size_t end, int thread)
+{
+    const struct prepared *p = job;
+    float *own = (float *)cpu->workspace + (size_t)thread * p->stride;
+    for (size_t i = begin; i < end; i++)
+        p->kernels->prepare_a(p->g, p->first + (int)i * p->kernels->mr, p->to + i * p->each, own);
 }
 
 /* Prepares the operands, a part of each at a time, and runs the tiles of the parts. */
@@ -199,9 +224,8 @@ static void run_prepared(const struct fdit_cpu *cpu, const struct fdit_cpu_gemm_
     for (int n0 = 0; n0 < g->n; n0 += n_part) {
         const int n1 = min_int(g->n, n0 + n_part), n_panels = divide_up(n1 - n0, kernels->nr);
         if (b_too) {
-#pragma omp parallel for num_threads(cpu->threads) schedule(static) if (n_panels > 1)
-            for (int p = 0; p < n_panels; p++)
-                kernels->prepare_b(g, n0 + p * kernels->nr, panels + (size_t)p * each);
+            const struct prepared p = { kernels, g, stride, each, panels, n0 };
+            fdit_cpu_range(cpu, (size_t)n_panels, SIZE_MAX, prepare_panels, &p);
         }
         g->panels = b_too ? (const void *)panels : g->b;
         g->panel_column = b_too ? n0 : 0;
@@ -209,10 +233,8 @@ static void run_prepared(const struct fdit_cpu *cpu, const struct fdit_cpu_gemm_
             const int m1 = min_int(g->m, m0 + m_part), n_strips = divide_up(m1 - m0, kernels->mr);
             /* One part of A serves all parts of B. */
             if (n0 == 0 || m_part < g->m) {
-#pragma omp parallel for num_threads(cpu->threads) schedule(static) if (n_strips > 1)
-                for (int s = 0; s < n_strips; s++)
-                    kernels->prepare_a(g, m0 + s * kernels->mr, strips + (size_t)s * each,
-                                       workspace + (size_t)thread_id() * stride);
+                const struct prepared s = { kernels, g, stride, each, strips, m0 };
+                fdit_cpu_range(cpu, (size_t)n_strips, SIZE_MAX, prepare_strips, &s);
             }
             g->strips = strips;
             g->strip_row = m0;
@@ -287,12 +309,14 @@ size_t fdit_cpu_gemm_provided_workspace(const struct fdit_cpu *cpu)
  */
 struct provided_tiles {
     int rows, parts, columns, mc, nc;
+    const struct fdit_cpu_gemm_provider *provider;
+    const struct fdit_gemm *g;
+    atomic_bool *failed;
 };
 
-static bool provided_tile(const struct fdit_cpu *cpu, const struct fdit_cpu_gemm_provider *provider,
-                          const struct fdit_gemm *g, const struct provided_tiles *tiles, int t,
-                          float *c)
+static bool provided_tile(const struct fdit_cpu *cpu, const struct provided_tiles *tiles, int t, float *c)
 {
+    const struct fdit_gemm *g = tiles->g;
     int row_tile = t / tiles->columns, n0 = t % tiles->columns * tiles->nc;
     int sample = row_tile / tiles->parts, in_sample = row_tile % tiles->parts * tiles->mc;
     int m0 = sample * tiles->rows + in_sample;
@@ -303,17 +327,27 @@ static bool provided_tile(const struct fdit_cpu *cpu, const struct fdit_cpu_gemm
     const float *a = g->a + (g->a_turned ? (size_t)m0 : (size_t)m0 * g->lda);
     const float *b = (const float *)g->b + (b_turned ? (size_t)n0 * g->ldb : (size_t)n0);
     size_t ldc = (size_t)tiles->nc;
-    if (!provider->sgemm(g->a_turned, b_turned, m, n, g->k, a, g->lda, b, g->ldb, c, ldc))
+    if (!tiles->provider->sgemm(g->a_turned, b_turned, m, n, g->k, a, g->lda, b, g->ldb, c, ldc))
         return false;
     cpu->gemm->finish(&g->to, c, ldc, m0, m, n0, n);
     return true;
+}
+
+static void provided_pieces(const struct fdit_cpu *cpu, const void *job, size_t begin, size_t end, int thread)
+{
+    const struct provided_tiles *tiles = job;
+    float *c = (float *)cpu->workspace + (size_t)thread * PROVIDED_ROWS * PROVIDED_COLUMNS;
+    for (size_t t = begin; t < end; t++)
+        if (!provided_tile(cpu, tiles, (int)t, c))
+            atomic_store(tiles->failed, true);
 }
 
 bool fdit_cpu_gemm_provided(const struct fdit_cpu *cpu,
                             const struct fdit_cpu_gemm_provider *provider,
                             const struct fdit_gemm *g)
 {
-    struct provided_tiles tiles;
+    atomic_bool failed = false;
+    struct provided_tiles tiles = { .provider = provider, .g = g, .failed = &failed };
     /* A turned A is the sum over all samples: its rows are outputs, not samples. */
     tiles.rows = g->a_turned ? g->m : g->to.rows;
     tiles.parts = divide_up(tiles.rows, PROVIDED_ROWS);
@@ -321,15 +355,8 @@ bool fdit_cpu_gemm_provided(const struct fdit_cpu *cpu,
     tiles.mc = divide_up(tiles.rows, tiles.parts);
     tiles.nc = round_up(divide_up(g->n, tiles.columns), 16);
     int count = g->m / tiles.rows * tiles.parts * tiles.columns;
-    bool failed = false;
-    float *workspace = cpu->workspace;
-#pragma omp parallel num_threads(cpu->threads) reduction(|| : failed)
-    {
-        float *c = workspace + (size_t)thread_id() * PROVIDED_ROWS * PROVIDED_COLUMNS;
-        one_thread_inside();
-#pragma omp for schedule(dynamic, 1)
-        for (int t = 0; t < count; t++)
-            failed = !provided_tile(cpu, provider, g, &tiles, t, c) || failed;
-    }
+    int before = fdit_cpu_openmp_threads(1);
+    fdit_cpu_each(cpu, (size_t)count, provided_pieces, &tiles);
+    fdit_cpu_openmp_threads(before);
     return !failed;
 }

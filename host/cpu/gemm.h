@@ -14,7 +14,8 @@ size_t fdit_cpu_gemm_workspace(const struct fdit_cpu *cpu, int m, int n, int k,
 
 /* A GEMM library, used for one tile by one thread:
  * c [m][ldc] = sum over k of a(m, k) b(k, n), row-major; a(m, k) = a[k lda + m] when a_turned, b(k,
- * n) = b[n ldb + k] when b_turned. It must not start threads of its own inside an OpenMP region. */
+ * n) = b[n ldb + k] when b_turned. It must not start threads of its own where the OpenMP setting of the
+ * calling thread is one. */
 struct fdit_cpu_gemm_provider {
     const char *name; /* for FINEDIFFUSION_GEMM */
     enum fdit_cpu_provider id;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * gemm_cblas.c: tiles by a CBLAS. OpenBLAS built with its own threads is told to use one; that
- * setting belongs to the process, there is no other. Other libraries must be sequential inside an
- * OpenMP region, as MKL and BLIS are by default. */
+ * setting belongs to the process, there is no other. MKL and BLIS do as their OpenMP runtime says for
+ * the calling thread (gemm.c). */
 #include "cpu/gemm.h"
 
 #include <cblas.h>

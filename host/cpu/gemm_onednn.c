@@ -2,8 +2,8 @@
  * gemm_onednn.c: tiles by oneDNN. dnnl_sgemm has the same form in versions 2 and 3 of its
  * interface.
  *
- * Inside a parallel region oneDNN works in the calling thread; gemm.c sees to it that it also does
- * in a region of one thread, whose number of threads for nested work it sets to 1. */
+ * oneDNN starts as many threads as its OpenMP runtime says for the calling thread; gemm.c sees to it
+ * that this is one. */
 #include "cpu/gemm.h"
 
 #include <dnnl.h>

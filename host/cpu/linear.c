@@ -69,6 +69,25 @@ size_t fdit_cpu_weight_bytes(fdit_device *dev, const struct fdit_weight_desc *de
     return panels_of(cpu, desc->n_out) * (cpu->gemm->panel_bytes(type, desc->n_in) + scales);
 }
 
+struct packing {
+    const struct fdit_cpu_weight *w;
+    const float *from;
+};
+
+static void pack_panels(const struct fdit_cpu *cpu, const void *job, size_t begin, size_t end, int thread)
+{
+    const struct packing *all = job;
+    const struct fdit_cpu_weight *w = all->w;
+    const size_t nr = (size_t)cpu->gemm->nr, n_in = (size_t)w->n_in, n_out = (size_t)w->n_out;
+    const size_t each = cpu->gemm->panel_bytes(w->type, w->n_in);
+    (void)thread;
+    for (size_t p = begin; p < end; p++) {
+        size_t lanes = n_out - p * nr < nr ? n_out - p * nr : nr;
+        cpu->gemm->pack_as(w->type, (char *)w->data + p * each, w->scale ? w->scale + p * nr : NULL,
+                           all->from + p * nr * n_in, n_in, (int)lanes, w->n_in);
+    }
+}
+
 enum fdit_status fdit_cpu_weight_new(fdit_context *ctx, fdit_device *dev,
                                      const struct fdit_weight_desc *desc, const float *data,
                                      void **handle)
@@ -88,17 +107,11 @@ enum fdit_status fdit_cpu_weight_new(fdit_context *ctx, fdit_device *dev,
     TRY(fdit_alloc_pages(ctx, fdit_cpu_weight_bytes(dev, desc), 1, &w->data));
     char *to = w->data;
     if (w->packed) {
-        int nr = cpu->gemm->nr, panels = (int)panels_of(cpu, w->n_out);
-        size_t n_in = (size_t)w->n_in, each = cpu->gemm->panel_bytes(w->type, w->n_in);
+        const size_t panels = panels_of(cpu, w->n_out);
+        const struct packing all = { .w = w, .from = data };
         if (w->type == FDIT_I8)
-            w->scale = (float *)(void *)(to + (size_t)panels * each);
-#pragma omp parallel for num_threads(cpu->threads) schedule(static)
-        for (int p = 0; p < panels; p++) {
-            int lanes = w->n_out - p * nr < nr ? w->n_out - p * nr : nr;
-            cpu->gemm->pack_as(w->type, to + (size_t)p * each,
-                               w->scale ? w->scale + (size_t)p * (size_t)nr : NULL,
-                               data + (size_t)p * (size_t)nr * n_in, n_in, lanes, w->n_in);
-        }
+            w->scale = (float *)(void *)(to + panels * cpu->gemm->panel_bytes(w->type, w->n_in));
+        fdit_cpu_range(cpu, panels, (size_t)w->n_out * (size_t)w->n_in, pack_panels, &all);
     } else {
         memcpy(to, data, fdit_cpu_weight_bytes(dev, desc));
     }

@@ -60,7 +60,4 @@ size_t fdit_cpu_op_workspace(const struct fdit_cpu *cpu, const struct fdit_op_sh
 /* The workspace, or NULL after a device error when fewer than `bytes` are reserved. */
 float *fdit_cpu_scratch(fdit_device *dev, enum fdit_op op, size_t bytes);
 
-/* Below this many elements a parallel region costs more than it saves. */
-#define FDIT_CPU_SERIAL 16384
-
 #endif

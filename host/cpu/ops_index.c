@@ -20,18 +20,15 @@ static bool rows_fit(fdit_device *dev, enum fdit_op op, const int32_t *rows, int
     return true;
 }
 
-void fdit_cpu_gather(fdit_device *dev, const struct fdit_gather_args *a)
+static void gather_rows(const struct fdit_cpu *cpu, const void *job, size_t begin, size_t end, int thread)
 {
-    const struct fdit_cpu *cpu = fdit_cpu_of(dev);
-    const size_t width = (size_t)a->width, samples = (size_t)a->samples;
+    const struct fdit_gather_args *a = job;
+    const size_t width = (size_t)a->width;
     const int32_t *rows = fdit_cpu_i32(a->rows);
     const float *table = fdit_cpu_f32(a->table);
     float *y = fdit_cpu_f32(a->y);
-    if (!rows_fit(dev, FDIT_OP_GATHER, rows, a->samples, a->n_rows))
-        return;
-#pragma omp parallel for num_threads(cpu->threads) schedule(static)                                \
-    if (samples * width > FDIT_CPU_SERIAL)
-    for (size_t b = 0; b < samples; b++) {
+    (void)thread;
+    for (size_t b = begin; b < end; b++) {
         const float *from = table + (size_t)rows[b] * width;
         if (a->beta)
             cpu->op->axpy(y + b * width, from, width, 1.0f, 1);
@@ -40,24 +37,38 @@ void fdit_cpu_gather(fdit_device *dev, const struct fdit_gather_args *a)
     }
 }
 
-void fdit_cpu_scatter_add(fdit_device *dev, const struct fdit_scatter_add_args *a)
+void fdit_cpu_gather(fdit_device *dev, const struct fdit_gather_args *a)
 {
-    const struct fdit_cpu *cpu = fdit_cpu_of(dev);
+    const size_t samples = (size_t)a->samples;
+    if (rows_fit(dev, FDIT_OP_GATHER, fdit_cpu_i32(a->rows), a->samples, a->n_rows))
+        fdit_cpu_range(fdit_cpu_of(dev), samples, samples * (size_t)a->width, gather_rows, a);
+}
+
+static void scatter_columns(const struct fdit_cpu *cpu, const void *job, size_t begin, size_t end,
+                            int thread)
+{
+    const struct fdit_scatter_add_args *a = job;
     const size_t width = (size_t)a->width, samples = (size_t)a->samples;
     const int32_t *rows = fdit_cpu_i32(a->rows);
     const float *dy = fdit_cpu_f32(a->dy);
     float *dtable = fdit_cpu_f32(a->dtable);
-    if (!rows_fit(dev, FDIT_OP_SCATTER_ADD, rows, a->samples, a->n_rows))
-        return;
-    if (!a->beta)
-        fdit_cpu_fill(dev, a->dtable, (size_t)a->n_rows * width, 0.0f);
-#pragma omp parallel for num_threads(cpu->threads) schedule(static)                                \
-    if (samples * width > FDIT_CPU_SERIAL)
-    for (size_t c = 0; c < width; c += COLUMN_BLOCK) {
+    (void)thread;
+    for (size_t c = begin * COLUMN_BLOCK; c < end * COLUMN_BLOCK; c += COLUMN_BLOCK) {
         const size_t columns = width - c < COLUMN_BLOCK ? width - c : COLUMN_BLOCK;
         for (size_t b = 0; b < samples; b++)
             cpu->op->axpy(dtable + (size_t)rows[b] * width + c, dy + b * width + c, columns, 1.0f, 1);
     }
+}
+
+void fdit_cpu_scatter_add(fdit_device *dev, const struct fdit_scatter_add_args *a)
+{
+    const size_t width = (size_t)a->width;
+    if (!rows_fit(dev, FDIT_OP_SCATTER_ADD, fdit_cpu_i32(a->rows), a->samples, a->n_rows))
+        return;
+    if (!a->beta)
+        fdit_cpu_fill(dev, a->dtable, (size_t)a->n_rows * width, 0.0f);
+    fdit_cpu_range(fdit_cpu_of(dev), (width + COLUMN_BLOCK - 1) / COLUMN_BLOCK, (size_t)a->samples * width,
+                   scatter_columns, a);
 }
 
 /* One token: p rows of p pixels for each channel, at `image` in planes of size * size. */
@@ -85,21 +96,35 @@ static void token_copy(const struct fdit_patchify_args *a, float *token, float *
         }
 }
 
-static void patch_all(fdit_device *dev, const struct fdit_patchify_args *a, bool to_token)
+struct patched {
+    const struct fdit_patchify_args *a;
+    bool to_token;
+};
+
+/* Rows of patches. */
+static void patch_rows(const struct fdit_cpu *cpu, const void *job, size_t begin, size_t end, int thread)
 {
-    const struct fdit_cpu *cpu = fdit_cpu_of(dev);
-    (void)cpu; /* without OpenMP its threads are not asked for */
+    const struct patched *all = job;
+    const struct fdit_patchify_args *a = all->a;
     const size_t p = (size_t)a->patch, size = (size_t)a->size, channels = (size_t)a->channels;
     const size_t side = size / p, plane = channels * size * size, token = channels * p * p;
     float *tokens = fdit_cpu_f32(a->tokens), *image = fdit_cpu_f32(a->image);
-#pragma omp parallel for num_threads(cpu->threads) schedule(static)                                \
-    if ((size_t)a->samples * plane > FDIT_CPU_SERIAL)
-    for (size_t i = 0; i < (size_t)a->samples * side; i++) {
+    (void)cpu;
+    (void)thread;
+    for (size_t i = begin; i < end; i++) {
         const size_t b = i / side, row = i % side;
         for (size_t column = 0; column < side; column++)
             token_copy(a, tokens + (i * side + column) * token,
-                       image + b * plane + row * p * size + column * p, to_token);
+                       image + b * plane + row * p * size + column * p, all->to_token);
     }
+}
+
+static void patch_all(fdit_device *dev, const struct fdit_patchify_args *a, bool to_token)
+{
+    const struct patched all = { .a = a, .to_token = to_token };
+    const size_t size = (size_t)a->size, samples = (size_t)a->samples;
+    fdit_cpu_range(fdit_cpu_of(dev), samples * (size / (size_t)a->patch),
+                   samples * (size_t)a->channels * size * size, patch_rows, &all);
 }
 
 void fdit_cpu_patchify(fdit_device *dev, const struct fdit_patchify_args *a)

@@ -67,17 +67,16 @@ static void first_step_loss(const struct fdit_loss_coef *k, const struct fdit_cp
     }
 }
 
-void fdit_cpu_diffusion_loss(fdit_device *dev, const struct fdit_diffusion_loss_args *a)
+static void loss_samples(const struct fdit_cpu *cpu, const void *job, size_t begin, size_t end, int thread)
 {
-    const struct fdit_cpu *cpu = fdit_cpu_of(dev);
-    const size_t n = a->n, channels = (size_t)a->channels, samples = (size_t)a->samples;
+    const struct fdit_diffusion_loss_args *a = job;
+    const size_t n = a->n, channels = (size_t)a->channels;
     const double count = (double)channels * (double)n;
     float *losses = fdit_cpu_f32(a->losses), *dout = fdit_cpu_f32(a->dout);
     const float *out = fdit_cpu_f32(a->out), *noise = fdit_cpu_f32(a->noise);
     const float *x0 = fdit_cpu_f32(a->x0), *coef = fdit_cpu_f32(a->coef);
-#pragma omp parallel for num_threads(cpu->threads) schedule(static)                                \
-    if (samples * channels * n > FDIT_CPU_SERIAL / 4)
-    for (size_t b = 0; b < samples; b++) {
+    (void)thread;
+    for (size_t b = begin; b < end; b++) {
         struct fdit_loss_coef k;
         double sums[2] = { 0, 0 };
         memcpy(&k, coef + 8 * b, sizeof k);
@@ -103,23 +102,26 @@ void fdit_cpu_diffusion_loss(fdit_device *dev, const struct fdit_diffusion_loss_
     }
 }
 
-void fdit_cpu_cross_entropy(fdit_device *dev, const struct fdit_cross_entropy_args *a)
+/* Elements of both losses cost several times those of other ops. */
+enum { COST = 4 };
+
+void fdit_cpu_diffusion_loss(fdit_device *dev, const struct fdit_diffusion_loss_args *a)
 {
-    const struct fdit_cpu *cpu = fdit_cpu_of(dev);
-    (void)cpu; /* without OpenMP its threads are not asked for */
-    const size_t classes = (size_t)a->classes, samples = (size_t)a->samples;
+    const size_t samples = (size_t)a->samples;
+    fdit_cpu_range(fdit_cpu_of(dev), samples, COST * samples * (size_t)a->channels * a->n, loss_samples, a);
+}
+
+static void entropy_samples(const struct fdit_cpu *cpu, const void *job, size_t begin, size_t end,
+                            int thread)
+{
+    const struct fdit_cross_entropy_args *a = job;
+    const size_t classes = (size_t)a->classes;
     const int32_t *labels = fdit_cpu_i32(a->labels);
     const float *logits = fdit_cpu_f32(a->logits);
     float *loss = fdit_cpu_f32(a->loss), *dlogits = fdit_cpu_f32(a->dlogits);
-    for (int b = 0; b < a->samples; b++)
-        if (labels[b] < 0 || labels[b] >= a->classes) {
-            fdit_device_fail(dev, FDIT_ERROR_DEVICE, "cross_entropy: label %d of sample %d is not in "
-                             "0..%d", (int)labels[b], b, a->classes - 1);
-            return;
-        }
-#pragma omp parallel for num_threads(cpu->threads) schedule(static)                                \
-    if (samples * classes > FDIT_CPU_SERIAL / 4)
-    for (size_t b = 0; b < samples; b++) {
+    (void)cpu;
+    (void)thread;
+    for (size_t b = begin; b < end; b++) {
         const float *x = logits + b * classes;
         const size_t label = (size_t)labels[b];
         float top = x[0]; /* a NaN that is passed over here comes back through exp */
@@ -134,4 +136,17 @@ void fdit_cpu_cross_entropy(fdit_device *dev, const struct fdit_cross_entropy_ar
             dlogits[b * classes + c] = (float)((p - (c == label ? 1.0 : 0.0)) * (double)a->scale);
         }
     }
+}
+
+void fdit_cpu_cross_entropy(fdit_device *dev, const struct fdit_cross_entropy_args *a)
+{
+    const size_t samples = (size_t)a->samples;
+    const int32_t *labels = fdit_cpu_i32(a->labels);
+    for (int b = 0; b < a->samples; b++)
+        if (labels[b] < 0 || labels[b] >= a->classes) {
+            fdit_device_fail(dev, FDIT_ERROR_DEVICE, "cross_entropy: label %d of sample %d is not in "
+                             "0..%d", (int)labels[b], b, a->classes - 1);
+            return;
+        }
+    fdit_cpu_range(fdit_cpu_of(dev), samples, COST * samples * (size_t)a->classes, entropy_samples, a);
 }

@@ -153,73 +153,113 @@ static void combine(const float *partial, size_t rows, size_t width, size_t per,
     stats[1] = (float)(1 / sqrt(m2 / count + 1e-6));
 }
 
+struct group_stats {
+    const struct fdit_group_stats_args *a;
+    float *partial; /* [B, chunks, (mean, squares), D] */
+};
+
+static void group_stats_rows(const struct fdit_cpu *cpu, const void *job, size_t begin, size_t end,
+                             int thread)
+{
+    const struct group_stats *g = job;
+    const size_t rows = (size_t)g->a->rows, width = (size_t)g->a->width, chunks = moment_chunks(rows);
+    const float *x = fdit_cpu_f32(g->a->x);
+    (void)thread;
+    for (size_t p = begin; p < end; p++) {
+        const size_t row = p % chunks * MOMENT_ROWS;
+        float *to = g->partial + p * 2 * width;
+        cpu->op->picture->moments(to, to + width, x + (p / chunks * rows + row) * width,
+                                  (int)(rows - row < MOMENT_ROWS ? rows - row : MOMENT_ROWS),
+                                  g->a->width);
+    }
+}
+
+static void group_stats_groups(const struct fdit_cpu *cpu, const void *job, size_t begin, size_t end,
+                               int thread)
+{
+    const struct group_stats *g = job;
+    const size_t rows = (size_t)g->a->rows, width = (size_t)g->a->width, groups = (size_t)g->a->groups;
+    float *stats = fdit_cpu_f32(g->a->stats);
+    (void)cpu;
+    (void)thread;
+    for (size_t i = begin; i < end; i++)
+        combine(g->partial + i / groups * moment_chunks(rows) * 2 * width, rows, width, width / groups,
+                i % groups, stats + 2 * i);
+}
+
 void fdit_cpu_group_stats(fdit_device *dev, const struct fdit_group_stats_args *a)
 {
     const struct fdit_cpu *cpu = fdit_cpu_of(dev);
     const size_t rows = (size_t)a->rows, width = (size_t)a->width, samples = (size_t)a->samples;
-    const size_t groups = (size_t)a->groups, per = width / groups, chunks = moment_chunks(rows);
-    const float *x = fdit_cpu_f32(a->x);
-    float *stats = fdit_cpu_f32(a->stats);
-    float *partial =
-        fdit_cpu_scratch(dev, FDIT_OP_GROUP_STATS, samples * chunks * 2 * width * sizeof(float));
-    if (!partial)
+    const size_t pieces = samples * moment_chunks(rows);
+    const struct group_stats g = {
+        .a = a,
+        .partial = fdit_cpu_scratch(dev, FDIT_OP_GROUP_STATS, pieces * 2 * width * sizeof(float)),
+    };
+    if (!g.partial)
         return;
-#pragma omp parallel num_threads(cpu->threads) if (samples * rows * width > FDIT_CPU_SERIAL)
-    {
-#pragma omp for schedule(static)
-        for (size_t p = 0; p < samples * chunks; p++) {
-            const size_t row = p % chunks * MOMENT_ROWS;
-            float *to = partial + p * 2 * width;
-            cpu->op->picture->moments(to, to + width, x + (p / chunks * rows + row) * width,
-                                      (int)(rows - row < MOMENT_ROWS ? rows - row : MOMENT_ROWS),
-                                      a->width);
-        }
-#pragma omp for schedule(static)
-        for (size_t i = 0; i < samples * groups; i++)
-            combine(partial + i / groups * chunks * 2 * width, rows, width, per, i % groups,
-                    stats + 2 * i);
+    fdit_cpu_range(cpu, pieces, samples * rows * width, group_stats_rows, &g);
+    fdit_cpu_range(cpu, samples * (size_t)a->groups, pieces * 2 * width, group_stats_groups, &g);
+}
+
+struct group_apply {
+    const struct fdit_group_apply_args *a;
+    float *channel; /* [B, (mean, scale), D] */
+    size_t chunk, chunks; /* rows of a piece, pieces of a sample */
+};
+
+static void group_apply_rows(const struct fdit_cpu *cpu, const void *job, size_t begin, size_t end,
+                             int thread)
+{
+    const struct group_apply *g = job;
+    const struct fdit_group_apply_args *a = g->a;
+    const size_t rows = (size_t)a->rows, width = (size_t)a->width, chunk = g->chunk;
+    const float *x = fdit_cpu_f32(a->x), *bias = fdit_cpu_f32(a->bias);
+    float *y = fdit_cpu_f32(a->y);
+    (void)thread;
+    for (size_t p = begin; p < end; p++) {
+        const size_t b = p / g->chunks, row = p % g->chunks * chunk, at = (b * rows + row) * width;
+        const float *mean = g->channel + 2 * b * width;
+        cpu->op->picture->normalise(y + at, x + at, mean, mean + width, bias,
+                                    (int)(rows - row < chunk ? rows - row : chunk), a->width, a->act);
     }
 }
 
 void fdit_cpu_group_apply(fdit_device *dev, const struct fdit_group_apply_args *a)
 {
-    const struct fdit_cpu *cpu = fdit_cpu_of(dev);
     const size_t rows = (size_t)a->rows, width = (size_t)a->width, samples = (size_t)a->samples;
     const size_t groups = (size_t)a->groups, per = width / groups;
-    const size_t chunk = APPLY_PIECE / width ? APPLY_PIECE / width : 1,
-                 chunks = (rows + chunk - 1) / chunk;
+    const size_t chunk = APPLY_PIECE / width ? APPLY_PIECE / width : 1;
     const float *stats = fdit_cpu_f32(a->stats), *weight = fdit_cpu_f32(a->weight);
-    const float *x = fdit_cpu_f32(a->x), *bias = fdit_cpu_f32(a->bias);
-    float *y = fdit_cpu_f32(a->y);
-    /* mean and scale of each channel */
-    float *channel =
-        fdit_cpu_scratch(dev, FDIT_OP_GROUP_APPLY, samples * 2 * width * sizeof(float));
-    if (!channel)
+    const struct group_apply g = {
+        .a = a,
+        .channel = fdit_cpu_scratch(dev, FDIT_OP_GROUP_APPLY, samples * 2 * width * sizeof(float)),
+        .chunk = chunk,
+        .chunks = (rows + chunk - 1) / chunk,
+    };
+    if (!g.channel)
         return;
     for (size_t b = 0; b < samples; b++)
         for (size_t c = 0; c < width; c++) {
             const float *s = stats + (b * groups + c / per) * 2;
-            channel[2 * b * width + c] = s[0];
-            channel[(2 * b + 1) * width + c] = s[1] * weight[c];
+            g.channel[2 * b * width + c] = s[0];
+            g.channel[(2 * b + 1) * width + c] = s[1] * weight[c];
         }
-#pragma omp parallel for num_threads(cpu->threads)                                                 \
-    schedule(static) if (samples * rows * width > FDIT_CPU_SERIAL)
-    for (size_t p = 0; p < samples * chunks; p++) {
-        const size_t b = p / chunks, row = p % chunks * chunk, at = (b * rows + row) * width;
-        const float *mean = channel + 2 * b * width;
-        cpu->op->picture->normalise(y + at, x + at, mean, mean + width, bias,
-                                    (int)(rows - row < chunk ? rows - row : chunk), a->width,
-                                    a->act);
-    }
+    fdit_cpu_range(fdit_cpu_of(dev), samples * g.chunks, samples * rows * width, group_apply_rows, &g);
+}
+
+static void softmax_rows(const struct fdit_cpu *cpu, const void *job, size_t begin, size_t end, int thread)
+{
+    const struct fdit_softmax_args *a = job;
+    const size_t n = (size_t)a->n;
+    float *y = fdit_cpu_f32(a->y);
+    const float *x = fdit_cpu_f32(a->x);
+    (void)thread;
+    for (size_t i = begin; i < end; i++)
+        cpu->op->picture->softmax(y + i * n, x + i * n, a->n, a->scale);
 }
 
 void fdit_cpu_softmax(fdit_device *dev, const struct fdit_softmax_args *a)
 {
-    const struct fdit_cpu *cpu = fdit_cpu_of(dev);
-    const size_t m = (size_t)a->m, n = (size_t)a->n;
-    float *y = fdit_cpu_f32(a->y);
-    const float *x = fdit_cpu_f32(a->x);
-#pragma omp parallel for num_threads(cpu->threads) schedule(static) if (m * n > FDIT_CPU_SERIAL)
-    for (size_t i = 0; i < m; i++)
-        cpu->op->picture->softmax(y + i * n, x + i * n, a->n, a->scale);
+    fdit_cpu_range(fdit_cpu_of(dev), (size_t)a->m, (size_t)a->m * (size_t)a->n, softmax_rows, a);
 }

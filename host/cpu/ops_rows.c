@@ -12,6 +12,8 @@
 
 static size_t chunks_of(int rows) { return ((size_t)rows + ROW_CHUNK - 1) / ROW_CHUNK; }
 
+static size_t blocks_of(size_t width) { return (width + COLUMN_BLOCK - 1) / COLUMN_BLOCK; }
+
 static size_t sum_chunk(size_t m)
 {
     size_t chunk = (m + SUM_PIECES - 1) / SUM_PIECES;
@@ -59,45 +61,67 @@ float *fdit_cpu_scratch(fdit_device *dev, enum fdit_op op, size_t bytes)
     return NULL;
 }
 
-void fdit_cpu_column_sum(fdit_device *dev, const struct fdit_column_sum_args *a)
+struct column_sum {
+    const struct fdit_column_sum_args *a;
+    size_t chunk, pieces; /* rows of a piece */
+    float *partial;       /* [pieces, n] */
+};
+
+static void column_sum_rows(const struct fdit_cpu *cpu, const void *job, size_t first, size_t last,
+                            int thread)
 {
-    const struct fdit_cpu *cpu = fdit_cpu_of(dev);
-    const size_t m = (size_t)a->m, n = (size_t)a->n;
-    const size_t chunk = sum_chunk(m), pieces = (m + chunk - 1) / chunk;
-    const float *dy = fdit_cpu_f32(a->dy);
-    float *db = fdit_cpu_f32(a->db);
-    float *partial = fdit_cpu_scratch(dev, FDIT_OP_COLUMN_SUM, column_sum_bytes(m, n));
-    if (!partial)
-        return;
-#pragma omp parallel num_threads(cpu->threads) if (m * n > FDIT_CPU_SERIAL)
-    {
-#pragma omp for schedule(static)
-        for (size_t p = 0; p < pieces; p++) {
-            size_t begin = p * chunk, end = begin + chunk < m ? begin + chunk : m;
-            cpu->op->sum_rows(partial + p * n, dy + begin * n, (int)(end - begin), n, n);
-        }
-#pragma omp for schedule(static)
-        for (size_t c = 0; c < n; c += COLUMN_BLOCK) {
-            float sum[COLUMN_BLOCK];
-            size_t columns = n - c < COLUMN_BLOCK ? n - c : COLUMN_BLOCK;
-            cpu->op->sum_rows(sum, partial + c, (int)pieces, n, columns);
-            for (size_t i = 0; i < columns; i++)
-                db[c + i] = a->beta ? db[c + i] + sum[i] : sum[i];
-        }
+    const struct column_sum *s = job;
+    const size_t m = (size_t)s->a->m, n = (size_t)s->a->n;
+    const float *dy = fdit_cpu_f32(s->a->dy);
+    (void)thread;
+    for (size_t p = first; p < last; p++) {
+        size_t begin = p * s->chunk, end = begin + s->chunk < m ? begin + s->chunk : m;
+        cpu->op->sum_rows(s->partial + p * n, dy + begin * n, (int)(end - begin), n, n);
     }
 }
 
-void fdit_cpu_norm(fdit_device *dev, const struct fdit_norm_args *a)
+static void column_sum_columns(const struct fdit_cpu *cpu, const void *job, size_t first, size_t last,
+                               int thread)
+{
+    const struct column_sum *s = job;
+    const size_t n = (size_t)s->a->n;
+    float *db = fdit_cpu_f32(s->a->db);
+    (void)thread;
+    for (size_t c = first * COLUMN_BLOCK; c < last * COLUMN_BLOCK; c += COLUMN_BLOCK) {
+        float sum[COLUMN_BLOCK];
+        size_t columns = n - c < COLUMN_BLOCK ? n - c : COLUMN_BLOCK;
+        cpu->op->sum_rows(sum, s->partial + c, (int)s->pieces, n, columns);
+        for (size_t i = 0; i < columns; i++)
+            db[c + i] = s->a->beta ? db[c + i] + sum[i] : sum[i];
+    }
+}
+
+void fdit_cpu_column_sum(fdit_device *dev, const struct fdit_column_sum_args *a)
 {
     const struct fdit_cpu *cpu = fdit_cpu_of(dev);
-    const size_t rows = (size_t)a->rows, m = (size_t)a->samples * rows, width = (size_t)a->width;
-    const size_t stride = (size_t)a->mod_stride;
+    const size_t m = (size_t)a->m, n = (size_t)a->n, chunk = sum_chunk(m);
+    const struct column_sum s = {
+        .a = a,
+        .chunk = chunk,
+        .pieces = (m + chunk - 1) / chunk,
+        .partial = fdit_cpu_scratch(dev, FDIT_OP_COLUMN_SUM, column_sum_bytes(m, n)),
+    };
+    if (!s.partial)
+        return;
+    fdit_cpu_range(cpu, s.pieces, m * n, column_sum_rows, &s);
+    fdit_cpu_range(cpu, blocks_of(n), s.pieces * n, column_sum_columns, &s);
+}
+
+static void norm_rows(const struct fdit_cpu *cpu, const void *job, size_t begin, size_t end, int thread)
+{
+    const struct fdit_norm_args *a = job;
+    const size_t rows = (size_t)a->rows, width = (size_t)a->width, stride = (size_t)a->mod_stride;
     float *y = fdit_cpu_f32(a->y), *xhat = fdit_cpu_f32(a->xhat), *rstd = fdit_cpu_f32(a->rstd);
     const float *x = fdit_cpu_f32(a->x), *weight = fdit_cpu_f32(a->weight);
     const float *bias = fdit_cpu_f32(a->bias);
     const float *shift = fdit_cpu_f32(a->shift), *scale = fdit_cpu_f32(a->scale);
-#pragma omp parallel for num_threads(cpu->threads) schedule(static) if (m * width > FDIT_CPU_SERIAL)
-    for (size_t i = 0; i < m; i++) {
+    (void)thread;
+    for (size_t i = begin; i < end; i++) {
         const size_t at = i * width, mod = i / rows * stride;
         const struct fdit_cpu_norm_row row = {
             .y = y ? y + at : NULL,
@@ -113,17 +137,22 @@ void fdit_cpu_norm(fdit_device *dev, const struct fdit_norm_args *a)
     }
 }
 
-void fdit_cpu_modulate(fdit_device *dev, const struct fdit_modulate_args *a)
+void fdit_cpu_norm(fdit_device *dev, const struct fdit_norm_args *a)
 {
-    const struct fdit_cpu *cpu = fdit_cpu_of(dev);
-    const size_t rows = (size_t)a->rows, m = (size_t)a->samples * rows, width = (size_t)a->width;
-    const size_t stride = (size_t)a->mod_stride;
+    const size_t m = (size_t)a->samples * (size_t)a->rows;
+    fdit_cpu_range(fdit_cpu_of(dev), m, m * (size_t)a->width, norm_rows, a);
+}
+
+static void modulate_rows(const struct fdit_cpu *cpu, const void *job, size_t begin, size_t end, int thread)
+{
+    const struct fdit_modulate_args *a = job;
+    const size_t rows = (size_t)a->rows, width = (size_t)a->width, stride = (size_t)a->mod_stride;
     float *y = fdit_cpu_f32(a->y);
     const float *xhat = fdit_cpu_f32(a->xhat), *weight = fdit_cpu_f32(a->weight);
     const float *bias = fdit_cpu_f32(a->bias);
     const float *shift = fdit_cpu_f32(a->shift), *scale = fdit_cpu_f32(a->scale);
-#pragma omp parallel for num_threads(cpu->threads) schedule(static) if (m * width > FDIT_CPU_SERIAL)
-    for (size_t i = 0; i < m; i++) {
+    (void)thread;
+    for (size_t i = begin; i < end; i++) {
         const size_t mod = i / rows * stride;
         const struct fdit_cpu_norm_row row = {
             .y = y + i * width,
@@ -136,10 +165,20 @@ void fdit_cpu_modulate(fdit_device *dev, const struct fdit_modulate_args *a)
     }
 }
 
-/* The second half of norm_backward for `columns` columns from c on: adds up the pieces of each sample
- * (partial: [B, chunks, (dy, dy xhat), D]) and the samples. */
-static void norm_backward_columns(const struct fdit_cpu *cpu, const struct fdit_norm_backward_args *a,
-                                  const float *partial, size_t c, size_t columns)
+void fdit_cpu_modulate(fdit_device *dev, const struct fdit_modulate_args *a)
+{
+    const size_t m = (size_t)a->samples * (size_t)a->rows;
+    fdit_cpu_range(fdit_cpu_of(dev), m, m * (size_t)a->width, modulate_rows, a);
+}
+
+struct norm_backward {
+    const struct fdit_norm_backward_args *a;
+    float *partial; /* [B, chunks, (dy, dy xhat), D]; NULL: no sums are wanted */
+};
+
+/* For `columns` columns from c on: adds up the pieces of each sample, and the samples. */
+static void norm_backward_block(const struct fdit_cpu *cpu, const struct fdit_norm_backward_args *a,
+                                const float *partial, size_t c, size_t columns)
 {
     const size_t width = (size_t)a->width, chunks = chunks_of(a->rows);
     float *dshift = fdit_cpu_f32(a->dshift), *dscale = fdit_cpu_f32(a->dscale);
@@ -174,111 +213,146 @@ static void norm_backward_columns(const struct fdit_cpu *cpu, const struct fdit_
         dbias[c + i] = a->beta ? dbias[c + i] + db[i] : db[i];
 }
 
+static void norm_backward_columns(const struct fdit_cpu *cpu, const void *job, size_t begin, size_t end,
+                                  int thread)
+{
+    const struct norm_backward *n = job;
+    const size_t width = (size_t)n->a->width;
+    (void)thread;
+    for (size_t c = begin * COLUMN_BLOCK; c < end * COLUMN_BLOCK; c += COLUMN_BLOCK)
+        norm_backward_block(cpu, n->a, n->partial, c, width - c < COLUMN_BLOCK ? width - c : COLUMN_BLOCK);
+}
+
+static void norm_backward_rows(const struct fdit_cpu *cpu, const void *job, size_t begin, size_t end,
+                               int thread)
+{
+    const struct norm_backward *n = job;
+    const struct fdit_norm_backward_args *a = n->a;
+    const size_t rows = (size_t)a->rows, width = (size_t)a->width, chunks = chunks_of(a->rows);
+    float *dx = fdit_cpu_f32(a->dx), *partial = n->partial;
+    const float *dy = fdit_cpu_f32(a->dy), *xhat = fdit_cpu_f32(a->xhat);
+    const float *rstd = fdit_cpu_f32(a->rstd), *weight = fdit_cpu_f32(a->weight);
+    const float *scale = fdit_cpu_f32(a->scale);
+    (void)thread;
+    for (size_t p = begin; p < end; p++) {
+        const size_t b = p / chunks, row = p % chunks * ROW_CHUNK, at = b * rows + row;
+        const struct fdit_cpu_norm_backward_rows piece = {
+            .rows = (int)(rows - row < ROW_CHUNK ? rows - row : ROW_CHUNK),
+            .width = a->width,
+            .dx = dx ? dx + at * width : NULL,
+            .accumulate = a->accumulate,
+            .dy = dy + at * width,
+            .xhat = xhat + at * width,
+            .rstd = rstd ? rstd + at : NULL,
+            .weight = weight,
+            .scale = scale ? scale + b * (size_t)a->mod_stride : NULL,
+            .sum_dy = partial ? partial + p * 2 * width : NULL,
+            .sum_dy_xhat = partial ? partial + p * 2 * width + width : NULL,
+        };
+        cpu->op->norm_backward(&piece);
+    }
+}
+
 void fdit_cpu_norm_backward(fdit_device *dev, const struct fdit_norm_backward_args *a)
 {
     const struct fdit_cpu *cpu = fdit_cpu_of(dev);
     const size_t rows = (size_t)a->rows, samples = (size_t)a->samples, width = (size_t)a->width;
-    const size_t chunks = chunks_of(a->rows);
+    const size_t pieces = samples * chunks_of(a->rows);
     const bool sums = fdit_has(a->dshift) || fdit_has(a->dscale) || fdit_has(a->dweight) ||
                       fdit_has(a->dbias);
-    float *dx = fdit_cpu_f32(a->dx), *partial = NULL;
-    const float *dy = fdit_cpu_f32(a->dy), *xhat = fdit_cpu_f32(a->xhat);
-    const float *rstd = fdit_cpu_f32(a->rstd), *weight = fdit_cpu_f32(a->weight);
-    const float *scale = fdit_cpu_f32(a->scale);
+    struct norm_backward n = { .a = a };
     if (sums) {
-        partial = fdit_cpu_scratch(dev, FDIT_OP_NORM_BACKWARD,
-                                   samples * chunks * 2 * width * sizeof(float));
-        if (!partial)
+        n.partial = fdit_cpu_scratch(dev, FDIT_OP_NORM_BACKWARD, pieces * 2 * width * sizeof(float));
+        if (!n.partial)
             return;
     }
-#pragma omp parallel num_threads(cpu->threads) if (samples * rows * width > FDIT_CPU_SERIAL)
-    {
-#pragma omp for schedule(static)
-        for (size_t p = 0; p < samples * chunks; p++) {
-            const size_t b = p / chunks, row = p % chunks * ROW_CHUNK, at = b * rows + row;
-            const struct fdit_cpu_norm_backward_rows piece = {
-                .rows = (int)(rows - row < ROW_CHUNK ? rows - row : ROW_CHUNK),
-                .width = a->width,
-                .dx = dx ? dx + at * width : NULL,
-                .accumulate = a->accumulate,
-                .dy = dy + at * width,
-                .xhat = xhat + at * width,
-                .rstd = rstd ? rstd + at : NULL,
-                .weight = weight,
-                .scale = scale ? scale + b * (size_t)a->mod_stride : NULL,
-                .sum_dy = sums ? partial + p * 2 * width : NULL,
-                .sum_dy_xhat = sums ? partial + p * 2 * width + width : NULL,
-            };
-            cpu->op->norm_backward(&piece);
-        }
-        if (sums) {
-#pragma omp for schedule(static)
-            for (size_t c = 0; c < width; c += COLUMN_BLOCK)
-                norm_backward_columns(cpu, a, partial, c,
-                                      width - c < COLUMN_BLOCK ? width - c : COLUMN_BLOCK);
-        }
-    }
+    fdit_cpu_range(cpu, pieces, samples * rows * width, norm_backward_rows, &n);
+    if (sums)
+        fdit_cpu_range(cpu, blocks_of(width), pieces * 2 * width, norm_backward_columns, &n);
+}
+
+static void gate_rows(const struct fdit_cpu *cpu, const void *job, size_t begin, size_t end, int thread)
+{
+    const struct fdit_gate_args *a = job;
+    const size_t rows = (size_t)a->rows, width = (size_t)a->width;
+    float *y = fdit_cpu_f32(a->y);
+    const float *residual = fdit_cpu_f32(a->residual), *branch = fdit_cpu_f32(a->branch);
+    const float *gate = fdit_cpu_f32(a->gate);
+    (void)thread;
+    for (size_t i = begin; i < end; i++)
+        cpu->op->gate(y + i * width, residual ? residual + i * width : NULL, branch + i * width,
+                      gate + i / rows * (size_t)a->gate_stride, width);
 }
 
 void fdit_cpu_gate(fdit_device *dev, const struct fdit_gate_args *a)
 {
-    const struct fdit_cpu *cpu = fdit_cpu_of(dev);
-    const size_t rows = (size_t)a->rows, m = (size_t)a->samples * rows, width = (size_t)a->width;
-    float *y = fdit_cpu_f32(a->y);
-    const float *residual = fdit_cpu_f32(a->residual), *branch = fdit_cpu_f32(a->branch);
+    const size_t m = (size_t)a->samples * (size_t)a->rows;
+    fdit_cpu_range(fdit_cpu_of(dev), m, m * (size_t)a->width, gate_rows, a);
+}
+
+struct gate_backward {
+    const struct fdit_gate_backward_args *a;
+    float *partial; /* [B, chunks, D]; NULL: dgate is not wanted */
+};
+
+static void gate_backward_rows(const struct fdit_cpu *cpu, const void *job, size_t begin, size_t end,
+                               int thread)
+{
+    const struct gate_backward *g = job;
+    const struct fdit_gate_backward_args *a = g->a;
+    const size_t rows = (size_t)a->rows, width = (size_t)a->width, chunks = chunks_of(a->rows);
+    float *dbranch = fdit_cpu_f32(a->dbranch);
+    const float *dy = fdit_cpu_f32(a->dy), *branch = fdit_cpu_f32(a->branch);
     const float *gate = fdit_cpu_f32(a->gate);
-#pragma omp parallel for num_threads(cpu->threads) schedule(static) if (m * width > FDIT_CPU_SERIAL)
-    for (size_t i = 0; i < m; i++)
-        cpu->op->gate(y + i * width, residual ? residual + i * width : NULL, branch + i * width,
-                      gate + i / rows * (size_t)a->gate_stride, width);
+    (void)thread;
+    for (size_t p = begin; p < end; p++) {
+        const size_t b = p / chunks, row = p % chunks * ROW_CHUNK, at = (b * rows + row) * width;
+        cpu->op->gate_backward(dbranch ? dbranch + at : NULL, g->partial ? g->partial + p * width : NULL,
+                               dy + at, branch ? branch + at : NULL,
+                               gate ? gate + b * (size_t)a->gate_stride : NULL,
+                               (int)(rows - row < ROW_CHUNK ? rows - row : ROW_CHUNK), a->width);
+    }
+}
+
+static void gate_backward_columns(const struct fdit_cpu *cpu, const void *job, size_t begin, size_t end,
+                                  int thread)
+{
+    const struct gate_backward *g = job;
+    const size_t width = (size_t)g->a->width, chunks = chunks_of(g->a->rows), blocks = blocks_of(width);
+    float *dgate = fdit_cpu_f32(g->a->dgate);
+    (void)thread;
+    for (size_t p = begin; p < end; p++) {
+        const size_t b = p / blocks, c = p % blocks * COLUMN_BLOCK;
+        cpu->op->sum_rows(dgate + b * (size_t)g->a->dgate_stride + c, g->partial + b * chunks * width + c,
+                          (int)chunks, width, width - c < COLUMN_BLOCK ? width - c : COLUMN_BLOCK);
+    }
 }
 
 void fdit_cpu_gate_backward(fdit_device *dev, const struct fdit_gate_backward_args *a)
 {
     const struct fdit_cpu *cpu = fdit_cpu_of(dev);
     const size_t rows = (size_t)a->rows, samples = (size_t)a->samples, width = (size_t)a->width;
-    const size_t chunks = chunks_of(a->rows), blocks = (width + COLUMN_BLOCK - 1) / COLUMN_BLOCK;
-    float *dbranch = fdit_cpu_f32(a->dbranch), *dgate = fdit_cpu_f32(a->dgate), *partial = NULL;
-    const float *dy = fdit_cpu_f32(a->dy), *branch = fdit_cpu_f32(a->branch);
-    const float *gate = fdit_cpu_f32(a->gate);
-    if (dgate) {
-        partial = fdit_cpu_scratch(dev, FDIT_OP_GATE_BACKWARD,
-                                   samples * chunks * width * sizeof(float));
-        if (!partial)
+    const size_t pieces = samples * chunks_of(a->rows);
+    struct gate_backward g = { .a = a };
+    if (fdit_has(a->dgate)) {
+        g.partial = fdit_cpu_scratch(dev, FDIT_OP_GATE_BACKWARD, pieces * width * sizeof(float));
+        if (!g.partial)
             return;
     }
-#pragma omp parallel num_threads(cpu->threads) if (samples * rows * width > FDIT_CPU_SERIAL)
-    {
-#pragma omp for schedule(static)
-        for (size_t p = 0; p < samples * chunks; p++) {
-            const size_t b = p / chunks, row = p % chunks * ROW_CHUNK, at = (b * rows + row) * width;
-            cpu->op->gate_backward(dbranch ? dbranch + at : NULL, dgate ? partial + p * width : NULL,
-                                   dy + at, branch ? branch + at : NULL,
-                                   gate ? gate + b * (size_t)a->gate_stride : NULL,
-                                   (int)(rows - row < ROW_CHUNK ? rows - row : ROW_CHUNK), a->width);
-        }
-        if (dgate) {
-#pragma omp for schedule(static)
-            for (size_t p = 0; p < samples * blocks; p++) {
-                const size_t b = p / blocks, c = p % blocks * COLUMN_BLOCK;
-                cpu->op->sum_rows(dgate + b * (size_t)a->dgate_stride + c,
-                                  partial + b * chunks * width + c, (int)chunks, width,
-                                  width - c < COLUMN_BLOCK ? width - c : COLUMN_BLOCK);
-            }
-        }
-    }
+    fdit_cpu_range(cpu, pieces, samples * rows * width, gate_backward_rows, &g);
+    if (g.partial)
+        fdit_cpu_range(cpu, samples * blocks_of(width), pieces * width, gate_backward_columns, &g);
 }
 
-void fdit_cpu_token_mean(fdit_device *dev, const struct fdit_token_mean_args *a)
+static void token_mean_blocks(const struct fdit_cpu *cpu, const void *job, size_t begin, size_t end,
+                              int thread)
 {
-    const struct fdit_cpu *cpu = fdit_cpu_of(dev);
-    const size_t rows = (size_t)a->rows, samples = (size_t)a->samples, width = (size_t)a->width;
-    const size_t blocks = (width + COLUMN_BLOCK - 1) / COLUMN_BLOCK;
+    const struct fdit_token_mean_args *a = job;
+    const size_t rows = (size_t)a->rows, width = (size_t)a->width, blocks = blocks_of(width);
     float *y = fdit_cpu_f32(a->y);
     const float *x = fdit_cpu_f32(a->x);
-#pragma omp parallel for num_threads(cpu->threads) schedule(static)                                \
-    if (samples * rows * width > FDIT_CPU_SERIAL)
-    for (size_t p = 0; p < samples * blocks; p++) {
+    (void)thread;
+    for (size_t p = begin; p < end; p++) {
         const size_t b = p / blocks, c = p % blocks * COLUMN_BLOCK;
         const size_t columns = width - c < COLUMN_BLOCK ? width - c : COLUMN_BLOCK;
         float part[COLUMN_BLOCK], sum[COLUMN_BLOCK] = { 0 };
@@ -293,17 +367,31 @@ void fdit_cpu_token_mean(fdit_device *dev, const struct fdit_token_mean_args *a)
     }
 }
 
-void fdit_cpu_token_mean_backward(fdit_device *dev, const struct fdit_token_mean_backward_args *a)
+void fdit_cpu_token_mean(fdit_device *dev, const struct fdit_token_mean_args *a)
 {
-    const struct fdit_cpu *cpu = fdit_cpu_of(dev);
-    (void)cpu; /* without OpenMP its threads are not asked for */
-    const size_t rows = (size_t)a->rows, m = (size_t)a->samples * rows, width = (size_t)a->width;
+    const size_t samples = (size_t)a->samples, width = (size_t)a->width;
+    fdit_cpu_range(fdit_cpu_of(dev), samples * blocks_of(width), samples * (size_t)a->rows * width,
+                   token_mean_blocks, a);
+}
+
+static void token_mean_backward_rows(const struct fdit_cpu *cpu, const void *job, size_t begin, size_t end,
+                                     int thread)
+{
+    const struct fdit_token_mean_backward_args *a = job;
+    const size_t rows = (size_t)a->rows, width = (size_t)a->width;
     float *dx = fdit_cpu_f32(a->dx);
     const float *dy = fdit_cpu_f32(a->dy);
-#pragma omp parallel for num_threads(cpu->threads) schedule(static) if (m * width > FDIT_CPU_SERIAL)
-    for (size_t i = 0; i < m; i++) {
+    (void)cpu;
+    (void)thread;
+    for (size_t i = begin; i < end; i++) {
         const float *from = dy + i / rows * width;
         for (size_t c = 0; c < width; c++)
             dx[i * width + c] = from[c] / (float)rows;
     }
+}
+
+void fdit_cpu_token_mean_backward(fdit_device *dev, const struct fdit_token_mean_backward_args *a)
+{
+    const size_t m = (size_t)a->samples * (size_t)a->rows;
+    fdit_cpu_range(fdit_cpu_of(dev), m, m * (size_t)a->width, token_mean_backward_rows, a);
 }

@@ -7,6 +7,7 @@
 
 #include "core/clock.h"
 #include "core/mem.h"
+#include "core/pool.h"
 
 #include <string.h>
 
@@ -19,35 +20,66 @@ static double max_double(double a, double b)
     return a > b ? a : b;
 }
 
+struct burst {
+    double (*multiply_add)(size_t rounds, float *sink);
+    double *operations; /* [threads], what each piece did */
+};
+
+static void burst_pieces(const struct fdit_cpu *cpu, const void *job, size_t begin, size_t end, int thread)
+{
+    const struct burst *b = job;
+    volatile float keep;
+    float sink;
+    (void)cpu;
+    (void)thread;
+    for (size_t i = begin; i < end; i++) {
+        b->operations[i] = ROUNDS * b->multiply_add(ROUNDS, &sink);
+        keep = sink;
+        (void)keep;
+    }
+}
+
 /* Floating-point operations a second of one burst on all threads. */
 static double burst(const struct fdit_cpu *cpu)
 {
     const struct fdit_cpu_gemm_kernels *gemm = cpu->gemm_int8 ? cpu->gemm_int8 : cpu->gemm;
-    double (*multiply_add)(size_t, float *) =
-        gemm->multiply_add ? gemm->multiply_add : cpu->op->probe->multiply_add;
-    double operations = 0, began = fdit_clock_seconds();
-#pragma omp parallel num_threads(cpu->threads) reduction(+ : operations)
-    {
-        volatile float keep;
-        float sink;
-        operations += ROUNDS * multiply_add(ROUNDS, &sink);
-        keep = sink;
-        (void)keep;
-    }
+    double each[FDIT_POOL_MOST_MEMBERS] = { 0 }, operations = 0;
+    const struct burst b = {
+        .multiply_add = gemm->multiply_add ? gemm->multiply_add : cpu->op->probe->multiply_add,
+        .operations = each,
+    };
+    double began = fdit_clock_seconds();
+    fdit_cpu_each(cpu, (size_t)cpu->threads, burst_pieces, &b);
     double seconds = fdit_clock_seconds() - began;
+    for (int i = 0; i < cpu->threads; i++)
+        operations += each[i];
     return seconds > 0 ? operations / seconds : 0;
+}
+
+struct copied {
+    char *to;
+    const char *from;
+    size_t part;
+};
+
+static void copy_parts(const struct fdit_cpu *cpu, const void *job, size_t begin, size_t end, int thread)
+{
+    const struct copied *c = job;
+    (void)cpu;
+    (void)thread;
+    for (size_t i = begin; i < end; i++)
+        memcpy(c->to + i * c->part, c->from + i * c->part, c->part);
 }
 
 /* Bytes read and written a second by all threads, each copying its part. */
 static double copy(const struct fdit_cpu *cpu, char *to, const char *from)
 {
-    size_t parts = (size_t)cpu->threads, part = copy_bytes / parts;
+    size_t parts = (size_t)cpu->threads;
+    const struct copied c = { .to = to, .from = from, .part = copy_bytes / parts };
     double began = fdit_clock_seconds();
-#pragma omp parallel for num_threads(cpu->threads) schedule(static)
-    for (size_t i = 0; i < parts; i++)
-        memcpy(to + i * part, from + i * part, part);
+    fdit_cpu_each(cpu, parts, copy_parts, &c);
     double seconds = fdit_clock_seconds() - began;
-    return seconds > 0 ? 2.0 * (double)(part * parts) / seconds : 0;
+    return seconds > 0 ? 2.0 * (double)(c.part * parts) / seconds : 0;
 }
 
 enum fdit_status fdit_cpu_peak(fdit_context *ctx, fdit_device *dev, struct fdit_device_peak *out)

@@ -3,6 +3,7 @@
  * accumulation (ref_kernels.inc), in the calling thread, every entry of the table. It is also the
  * smallest complete example of a back end. */
 #include "core/half.h"
+#include "core/limits.h"
 #include "core/mem.h"
 #include "device/host_math.h"
 #include "devices.h"
@@ -10,7 +11,6 @@
 #include "ref/ref_picture.h"
 
 #include <string.h>
-#include <unistd.h>
 
 /* ------------------------------------------------------------------------- memory and weights */
 
@@ -21,8 +21,9 @@ static enum fdit_status open_ref(fdit_context *ctx, const struct fdit_device_opt
     enum fdit_status status = FDIT_OK;
     TRY(fdit_strdup(ctx, "reference loops, 1 thread", &dev->info.name));
     TRY(fdit_strdup(ctx, "naive, for tests", &dev->info.driver));
-    long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
-    dev->info.memory = pages > 0 && page > 0 ? (size_t)pages * (size_t)page : 0;
+    struct fdit_limits limits;
+    fdit_limits_read(NULL, &limits);
+    dev->info.memory = limits.memory;
     dev->info.max_buffer = SIZE_MAX / 2;
     dev->info.threads = 1;
 out:

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * limits.h: how much of the machine this process may use, and what says so. Containers, batch systems and
+ * users set limits that the machine's own numbers know nothing of: whoever plans by those is killed, or
+ * waits for processors that it is not given. */
+#ifndef FDIT_CORE_LIMITS_H
+#define FDIT_CORE_LIMITS_H
+
+#include "core/status.h"
+
+struct fdit_limits {
+    int machine_processors; /* that are on line; >= 1 */
+    /* That run at a time: the smaller of the affinity mask and of the quota of the control groups, rounded
+     * up; >= 1. The quota itself, 0: none. */
+    int processors;
+    double quota;
+    /* By default: processors, or what OMP_NUM_THREADS and OMP_THREAD_LIMIT say. */
+    int threads;
+    char threads_by[160]; /* what binds: "cgroup cpu.max 1.5, /sys/fs/cgroup/a/cpu.max"; "": nothing */
+    size_t machine_memory; /* bytes; 0: not known */
+    size_t memory;         /* bytes: the smallest of the machine's, the control groups' and RLIMIT_AS, _DATA */
+    char memory_by[160];   /* as above */
+};
+
+/* Where to look. */
+struct fdit_limits_source {
+    const char *root; /* before /proc and /sys: "" outside tests, which bring files of their own */
+    int affinity;     /* processors of the mask where the caller knows better; 0: asked for */
+};
+
+/* Never fails: what cannot be read, or is no sensible number, limits nothing. */
+void fdit_limits_read(const struct fdit_limits_source *source, struct fdit_limits *out);
+
+#endif
