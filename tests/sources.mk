@@ -35,6 +35,10 @@ tests_test_progress_SOURCES = tests/test_progress.c
 check_PROGRAMS += tests/test_pace
 tests_test_pace_SOURCES = tests/test_pace.c
 
+check_PROGRAMS += tests/test_pool tests/test_limits
+tests_test_pool_SOURCES = tests/test_pool.c
+tests_test_limits_SOURCES = tests/test_limits.c
+
 check_PROGRAMS += tests/test_gemm
 tests_test_gemm_SOURCES = tests/test_gemm.c
 tests_test_gemm_LDADD = $(wide_kernels) $(LDADD)

@@ -133,7 +133,7 @@ enum fdit_status fdit_cpu_isa_choose(fdit_context *ctx, const char *name,
 /* Makes cpu->pool for cpu->threads; `processors` is how many of them can run at a time. */
 enum fdit_status fdit_cpu_threads_start(fdit_context *ctx, struct fdit_cpu *cpu, int processors);
 void fdit_cpu_threads_stop(struct fdit_cpu *cpu);
-/* Pieces begin .. end - 1 of `job` in thread `thread` (0 .. cpu->threads - 1), whose own scratch they may use. */
+/* Pieces begin .. end - 1 of `job` in thread `thread` (0 .. cpu->threads - 1), whose scratch they may use. */
 typedef void (*fdit_cpu_pieces)(const struct fdit_cpu *cpu, const void *job, size_t begin, size_t end,
                                 int thread);
 /* All n pieces, one at a time: each is worth dealing out. */
@@ -142,14 +142,14 @@ void fdit_cpu_each(const struct fdit_cpu *cpu, size_t n, fdit_cpu_pieces fn, con
 void fdit_cpu_range(const struct fdit_cpu *cpu, size_t n, size_t elements, fdit_cpu_pieces fn,
                     const void *job);
 
-/* Libraries of products (oneDNN, MKL, BLIS) start OpenMP threads of their own, as many as the calling thread
- * wants; that is one in ours. Sets it for the thread that calls, returns what it was. No effect where there is
- * no OpenMP runtime in the process. */
+/* Libraries of products (oneDNN, MKL, BLIS) start OpenMP threads of their own, as many as the calling
+ * thread wants; that is one in ours. Sets it for the thread that calls, returns what it was. No effect
+ * where there is no OpenMP runtime in the process. */
 int fdit_cpu_openmp_threads(int threads);
 
-/* An OpenMP runtime that was told to bind threads (OMP_PROC_BIND, OMP_PLACES, GOMP_CPU_AFFINITY) has bound the
- * program's first one when it was loaded: the processors that it found before, for our threads, which it
- * knows nothing of; 0: there is none, or nothing to bind. */
+/* An OpenMP runtime that was told to bind threads (OMP_PROC_BIND, OMP_PLACES, GOMP_CPU_AFFINITY) has bound
+ * the program's first one when it was loaded: the processors that it found before, for our threads, which
+ * it knows nothing of; 0: there is none, or nothing to bind. */
 int fdit_cpu_openmp_processors(void);
 
 /* name.c: what the processor is called by a file like /proc/cpuinfo: "AMD EPYC 7763 64-Core Processor",

@@ -248,5 +248,6 @@ static void copy_pieces(const struct fdit_cpu *cpu, const void *job, size_t begi
 void fdit_cpu_copy(fdit_device *dev, struct fdit_tensor to, struct fdit_tensor from, size_t n)
 {
     const struct copied c = { .to = to, .from = from, .n = n };
-    fdit_cpu_range(fdit_cpu_of(dev), pieces_of(n), n, to.type == from.type ? copy_pieces : convert_pieces, &c);
+    const bool same = to.type == from.type;
+    fdit_cpu_range(fdit_cpu_of(dev), pieces_of(n), n, same ? copy_pieces : convert_pieces, &c);
 }

@@ -352,10 +352,11 @@ static int affinity(const char *root)
         }
         return 0;
     }
-    return read_key(root, "/proc/self/status", "Cpus_allowed_list", text, sizeof text) ? count_list(text) : 0;
+    bool found = read_key(root, "/proc/self/status", "Cpus_allowed_list", text, sizeof text);
+    return found ? count_list(text) : 0;
 }
 
-/* The first number of OMP_NUM_THREADS ("4,2" is for nested regions) or OMP_THREAD_LIMIT; 0: not set to one. */
+/* The first number of OMP_NUM_THREADS ("4,2" is for nested regions) or OMP_THREAD_LIMIT; 0: not set. */
 static int threads_of(const char *variable)
 {
     const char *text = getenv(variable);

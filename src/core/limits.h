@@ -16,9 +16,9 @@ struct fdit_limits {
     /* By default: processors, or what OMP_NUM_THREADS and OMP_THREAD_LIMIT say. */
     int threads;
     char threads_by[160]; /* what binds: "cgroup cpu.max 1.5, /sys/fs/cgroup/a/cpu.max"; "": nothing */
-    size_t machine_memory; /* bytes; 0: not known */
-    size_t memory;         /* bytes: the smallest of the machine's, the control groups' and RLIMIT_AS, _DATA */
-    char memory_by[160];   /* as above */
+    /* Bytes, 0: not known: the machine's; the smallest of it, the control groups' and RLIMIT_AS, _DATA. */
+    size_t machine_memory, memory;
+    char memory_by[160]; /* as threads_by */
 };
 
 /* Where to look. */
