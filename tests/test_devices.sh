@@ -87,6 +87,48 @@ good devices
 checks=$((checks + 1))
 grep -q '^cpu' stdout || fail "no cpu" "$(cat stdout)"
 
+# ------------------------------------------------------------------ what the process may use
+(OMP_NUM_THREADS=3; export OMP_NUM_THREADS; exec "$program" devices) >stdout 2>stderr
+says stdout '^ *3 threads (of [0-9]*; OMP_NUM_THREADS)$'
+(OMP_NUM_THREADS=2,9 OMP_THREAD_LIMIT=1; export OMP_NUM_THREADS OMP_THREAD_LIMIT
+ exec "$program" devices --json) >stdout 2>stderr
+says stdout '"threads": 1,'
+says stdout '"threads_limited_by": "OMP_THREAD_LIMIT"'
+(OMP_NUM_THREADS=100000; export OMP_NUM_THREADS; exec "$program" devices) >stdout 2>stderr
+says stdout '^ *1024 threads (of [0-9]*; OMP_NUM_THREADS)$'
+(ulimit -v 3000000; OCL_ICD_VENDORS=$work/none; export OCL_ICD_VENDORS
+ exec "$program" devices) >stdout 2>stderr
+says stdout 'memory 2.9 GiB (of .*; RLIMIT_AS, ulimit -v)'
+if [ "$(nproc)" -gt 1 ] && taskset -c 0 true 2>/dev/null; then
+    taskset -c 0 "$program" devices >stdout 2>stderr
+    says stdout '^ *1 thread (of [0-9]*; affinity mask)$'
+    OMP_PROC_BIND=true "$program" devices >stdout 2>stderr # binds the first thread to one processor
+    says stdout "^cpu .*, $(nproc) threads"
+fi
+good selftest --device cpu --tiny --threads 1
+says stdout ', 1 thread$'
+bad 2 "--threads~100000,1~to~1024" bench "$tiny" --threads 100000
+bad 2 "--threads~-1,1~to~1024" bench "$tiny" --threads -1
+
+# Files of a control group laid over the mounts, as a container sees them.
+cat >contained <<'END'
+mount -t tmpfs none /sys/fs/cgroup 2>/dev/null || exit 77
+echo 536870912 >/sys/fs/cgroup/memory.max && echo '150000 100000' >/sys/fs/cgroup/cpu.max || exit 77
+OCL_ICD_VENDORS=none exec "$@"
+END
+if [ "$(nproc)" -ge 2 ] && unshare -m sh contained true 2>/dev/null; then
+    unshare -m sh contained "$program" devices >stdout 2>stderr
+    says stdout 'memory 512 MiB (of .*; cgroup memory.max, /sys/fs/cgroup/memory.max)'
+    unshare -m sh contained "$program" devices --json >stdout 2>stderr
+    says stdout '"memory_bytes": 536870912,'
+    says stdout '"memory_limited_by": "cgroup memory.max, /sys/fs/cgroup/memory.max"'
+    unshare -m sh contained "$program" train --from-scratch --tune full --model DiT-B/2 --size 256 --channels 3 \
+        --data "${FDIT_SRCDIR:?}/data/letters-test.tar.gz" --out run --batch 64 --plan >stdout 2>stderr
+    says stderr 'the limit is 537 MB (cgroup memory.max, /sys/fs/cgroup/memory.max)'
+else
+    echo "skipped: a control group's files need root and two processors"
+fi
+
 # ------------------------------------------------------------------ a device of the machine's
 good devices --json
 says stdout '"self_test": true'

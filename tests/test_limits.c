@@ -92,7 +92,7 @@ START_TEST(version_2)
     put("/proc/self/mountinfo", V2_MOUNT);
     put("/sys/fs/cgroup/cpu.max", "200000 100000\n");
     put("/sys/fs/cgroup/memory.max", "536870912\n");
-    check_limits(2, "cgroup cpu.max 2, /sys/fs/cgroup/cpu.max", 512,
+    check_limits(2, "cgroup cpu.max 2.0, /sys/fs/cgroup/cpu.max", 512,
                  "cgroup memory.max, /sys/fs/cgroup/memory.max");
     ck_assert(limits().quota == 2);
     put("/sys/fs/cgroup/cpu.max", "150000 100000\n");
@@ -121,7 +121,7 @@ START_TEST(nested_the_smallest_wins)
     put("/sys/fs/cgroup/a.slice/b c.scope/d/memory.max", "2147483648\n");
     put("/sys/fs/cgroup/other/memory.max", "1048576000\n"); /* not on our way */
     put("/sys/fs/cgroup/other/cpu.max", "100000 100000\n");
-    check_limits(3, "cgroup cpu.max 3, /sys/fs/cgroup/a.slice/cpu.max", 1024,
+    check_limits(3, "cgroup cpu.max 3.0, /sys/fs/cgroup/a.slice/cpu.max", 1024,
                  "cgroup memory.max, /sys/fs/cgroup/a.slice/b c.scope/memory.max");
 }
 END_TEST
@@ -138,7 +138,7 @@ START_TEST(version_1)
     put("/sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n"); /* none */
     put("/sys/fs/cgroup/memory/jobs/7/memory.limit_in_bytes", "2147483648\n");
     put("/sys/fs/cgroup/memory/jobs/7/step/memory.limit_in_bytes", "9223372036854771712\n");
-    check_limits(4, "cgroup cpu.cfs_quota_us 4, /sys/fs/cgroup/cpu,cpuacct/jobs/cpu.cfs_quota_us", 2048,
+    check_limits(4, "cgroup cpu.cfs_quota_us 4.0, /sys/fs/cgroup/cpu,cpuacct/jobs/cpu.cfs_quota_us", 2048,
                  "cgroup memory.limit_in_bytes, /sys/fs/cgroup/memory/jobs/7/memory.limit_in_bytes");
 }
 END_TEST
@@ -193,7 +193,7 @@ START_TEST(both_versions)
                                 "35 31 0:32 / /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory\n");
     put("/sys/fs/cgroup/unified/u/cpu.max", "500000 100000");
     put("/sys/fs/cgroup/memory/m/memory.limit_in_bytes", "1073741824");
-    check_limits(5, "cgroup cpu.max 5, /sys/fs/cgroup/unified/u/cpu.max", 1024,
+    check_limits(5, "cgroup cpu.max 5.0, /sys/fs/cgroup/unified/u/cpu.max", 1024,
                  "cgroup memory.limit_in_bytes, /sys/fs/cgroup/memory/m/memory.limit_in_bytes");
 }
 END_TEST
@@ -204,7 +204,7 @@ START_TEST(customary_places)
     machine();
     put("/sys/fs/cgroup/memory.max", "536870912\n");
     put("/sys/fs/cgroup/cpu.max", "100000 100000\n");
-    check_limits(1, "cgroup cpu.max 1, /sys/fs/cgroup/cpu.max", 512,
+    check_limits(1, "cgroup cpu.max 1.0, /sys/fs/cgroup/cpu.max", 512,
                  "cgroup memory.max, /sys/fs/cgroup/memory.max");
     machine();
     put("/proc/self/cgroup", "4:memory:/gone\n");

@@ -8,6 +8,7 @@
 
 #include "core/limits.h"
 #include "core/mem.h"
+#include "core/pool.h"
 #include "cpu/gemm.h"
 #include "cpu/linear.h"
 #include "cpu/op_kernels.h"
@@ -42,7 +43,8 @@ static enum fdit_status cpu_open(fdit_context *ctx, const struct fdit_device_opt
     dev->state = cpu;
     struct fdit_limits limits;
     fdit_limits_read(&(struct fdit_limits_source){ .affinity = fdit_cpu_openmp_processors() }, &limits);
-    cpu->threads = options->threads > 0 ? options->threads : limits.threads;
+    const int most = FDIT_POOL_MOST_MEMBERS, usual = limits.threads < most ? limits.threads : most;
+    cpu->threads = options->threads > 0 ? options->threads : usual;
     TRY(fdit_cpu_threads_start(ctx, cpu, limits.processors));
     TRY(fdit_cpu_isa_choose(ctx, getenv("FINEDIFFUSION_ISA"), &isa));
     TRY(fdit_cpu_provider_choose(ctx, getenv("FINEDIFFUSION_GEMM"), &provider));
@@ -71,6 +73,11 @@ static enum fdit_status cpu_open(fdit_context *ctx, const struct fdit_device_opt
                   cpu->threads == 1 ? "" : "s"));
     TRY(fdit_strf(ctx, &dev->info.driver, "%s, %s", isa.name, gemm));
     dev->info.memory = limits.memory;
+    dev->info.machine_memory = limits.machine_memory;
+    dev->info.machine_processors = limits.machine_processors;
+    memcpy(dev->info.memory_by, limits.memory_by, sizeof dev->info.memory_by);
+    if (options->threads <= 0)
+        memcpy(dev->info.threads_by, limits.threads_by, sizeof dev->info.threads_by);
     dev->info.max_buffer = dev->info.memory;
     dev->info.threads = cpu->threads;
     dev->info.is_gpu = false;

@@ -84,8 +84,15 @@ static void print_text(const struct fdit_device_entry *list, size_t at, const st
     fdit_format_size(e->info.max_buffer, buffer);
     fdit_format_size(e->info.local_memory, local);
     printf("%-12s %s%s\n", e->spec, e->info.name, chosen ? "  (default)" : "");
+    if (*e->info.threads_by)
+        printf("%-12s %d thread%s (of %d; %s)\n", "", e->info.threads, e->info.threads == 1 ? "" : "s",
+               e->info.machine_processors, e->info.threads_by);
     if (e->info.memory) {
         printf("%-12s memory %s", "", memory);
+        if (*e->info.memory_by) {
+            fdit_format_size(e->info.machine_memory, memory);
+            printf(" (of %s; %s)", memory, e->info.memory_by);
+        }
         if (e->info.max_buffer && e->info.max_buffer < SIZE_MAX / 4)
             printf(", largest buffer %s", buffer);
         if (e->info.local_memory)
@@ -121,6 +128,13 @@ static void put_device(struct fdit_json *b, const struct fdit_device_entry *list
     fdit_json_put_bool(b, j, "default", chosen);
     fdit_json_put_bool(b, j, "gpu", e->info.is_gpu);
     fdit_json_put_bool(b, j, "usable", t->works);
+    if (e->info.threads) {
+        fdit_json_put_int(b, j, "threads", e->info.threads);
+        fdit_json_put_int(b, j, "machine_processors", e->info.machine_processors);
+        fdit_json_put_text(b, j, "threads_limited_by", *e->info.threads_by ? e->info.threads_by : NULL);
+        fdit_json_put_int(b, j, "machine_memory_bytes", (int64_t)e->info.machine_memory);
+        fdit_json_put_text(b, j, "memory_limited_by", *e->info.memory_by ? e->info.memory_by : NULL);
+    }
     fdit_json_put_int(b, j, "memory_bytes", (int64_t)e->info.memory);
     fdit_json_put_int(b, j, "largest_buffer_bytes", (int64_t)e->info.max_buffer);
     fdit_json_put_int(b, j, "local_memory_bytes", (int64_t)e->info.local_memory);

@@ -34,7 +34,8 @@ static void print_line(void *user, const char *line)
     }
 }
 
-/* The device without the trial that fdit_devices_open makes: here its failure is what is looked for. */
+/* The device without the trial that fdit_devices_open makes of somebody else's driver: here its failure is
+ * what is looked for. */
 static enum fdit_status open_device(struct fdit_cli *cli, fdit_device **out)
 {
     enum fdit_status status = FDIT_OK;
@@ -44,7 +45,7 @@ static enum fdit_status open_device(struct fdit_cli *cli, fdit_device **out)
     *out = NULL;
     TRY(fdit_devices_list(cli->ctx, &entries, &n));
     for (size_t i = 0; spec && i < n; i++)
-        if (strcasecmp(entries[i].spec, spec) == 0) {
+        if (strcasecmp(entries[i].spec, spec) == 0 && !entries[i].info.threads) {
             TRY(fdit_devices_open_entry(cli->ctx, &entries[i], out));
             goto out;
         }

@@ -2,6 +2,7 @@
  * common.c: what the common options mean. */
 #include "cli/cli.h"
 
+#include "core/pool.h"
 #include "devices.h"
 
 #include <string.h>
@@ -22,9 +23,9 @@ enum fdit_status fdit_cli_device(struct fdit_cli *cli, fdit_device **out)
     unsigned common = fdit_command_find(cli->command)->common;
     bool fastest = cli->precision == AUTO || (cli->precision < 0 && common & FDIT_COMMON_FASTEST);
     *out = NULL;
-    if (cli->threads < 0)
-        FAIL(cli->ctx, FDIT_ERROR_ARGUMENT, "--threads %d: give 1 or more, or leave it out for all",
-             cli->threads);
+    if (cli->threads < 0 || cli->threads > FDIT_POOL_MOST_MEMBERS)
+        FAIL(cli->ctx, FDIT_ERROR_ARGUMENT, "--threads %d: give 1 to %d, or leave it out for all",
+             cli->threads, FDIT_POOL_MOST_MEMBERS);
     enum fdit_dtype weights = types[cli->weights];
     TRY(fdit_devices_open(cli->ctx,
                           &(struct fdit_device_options){ .spec = cli->device,

@@ -136,7 +136,12 @@ static const char memory[] =
 static const char devices[] =
     "Devices\n"
     "\n"
-    "--device cpu          the processor; --threads N limits its threads\n"
+    "--device cpu          the processor; --threads N limits its threads. By default\n"
+    "                      one for each processor that the program may use: what the\n"
+    "                      affinity mask, the quota of its control groups (containers),\n"
+    "                      OMP_NUM_THREADS and OMP_THREAD_LIMIT leave. Memory: what the\n"
+    "                      control groups, ulimit -v and -d leave. `devices` says\n"
+    "                      what binds\n"
     "--device gpu          the best GPU that works\n"
     "--device opencl:P:D   device D of OpenCL platform P\n"
     "--device NAME         part of a name that `finediffusion devices` shows\n"

@@ -122,7 +122,10 @@ static void bind_quota(struct fdit_limits *l, double cpus, const char *what, con
     if (whole >= l->processors)
         return;
     l->processors = whole;
-    set_text(l->threads_by, sizeof l->threads_by, "%s %.4g%s%s", what, cpus, *where ? ", " : "", where);
+    int digits = 1; /* 2.0, 0.25 */
+    for (double rest = cpus * 10; digits < 4 && rest != (double)(long long)rest; digits++)
+        rest *= 10;
+    set_text(l->threads_by, sizeof l->threads_by, "%s %.*f, %s", what, digits, cpus, where);
 }
 
 /* ------------------------------------------------------------------------------------- control groups */

@@ -15,7 +15,7 @@ struct fdit_limits {
     double quota;
     /* By default: processors, or what OMP_NUM_THREADS and OMP_THREAD_LIMIT say. */
     int threads;
-    char threads_by[160]; /* what binds: "cgroup cpu.max 1.5, /sys/fs/cgroup/a/cpu.max"; "": nothing */
+    char threads_by[160]; /* what binds: "cgroup cpu.max 1.5, /sys/fs/cgroup/cpu.max"; "": nothing */
     /* Bytes, 0: not known: the machine's; the smallest of it, the control groups' and RLIMIT_AS, _DATA. */
     size_t machine_memory, memory;
     char memory_by[160]; /* as threads_by */

@@ -401,7 +401,12 @@ struct fdit_device_info {
     char *driver;      /* for cpu: instruction set and GEMM provider: "avx2, oneDNN 2.7.2" */
     bool tunable;      /* has a tune entry */
     int tuned;         /* products that it was tuned for */
-    size_t memory;     /* total bytes */
+    size_t memory;     /* total bytes that may be used */
+    /* Where the process may not use the whole machine: what says so of threads and of memory ("": nothing),
+     * and what the machine has. For processors. */
+    char threads_by[160], memory_by[160];
+    int machine_processors;
+    size_t machine_memory;
     size_t max_buffer; /* largest single allocation */
     int threads;       /* 0 where it has no meaning */
     bool is_gpu;

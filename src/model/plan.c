@@ -112,12 +112,21 @@ enum fdit_status fdit_plan_check(fdit_context *ctx, const struct fdit_plan *plan
     }
     size_t bytes = fdit_plan_device_bytes(plan);
     if (limit && bytes > limit) {
+        const bool named = limit == dev->info.memory && *dev->info.memory_by;
+        const size_t workspace = fdit_plan_kind_bytes(plan, FDIT_PLAN_WORKSPACE);
+        char threads[96] = "";
+        /* Each thread has its own. */
+        if (dev->info.threads > 1 && workspace > bytes / 4)
+            snprintf(threads, sizeof threads,
+                     "%d threads have %.0f MB of workspace, use fewer --threads; or ", dev->info.threads,
+                     mb(workspace));
         TRY(fdit_plan_text(ctx, plan, &table));
         fdit_log(ctx, FDIT_LOG_WARNING, "%s", table);
         FAIL(ctx, FDIT_ERROR_DEVICE,
-             "the plan needs %.0f MB, the limit is %.0f MB (weights %.0f, activations %.0f); %s",
-             mb(bytes), mb(limit), mb(fdit_plan_kind_bytes(plan, FDIT_PLAN_WEIGHTS)),
-             mb(fdit_plan_kind_bytes(plan, FDIT_PLAN_ACTIVATIONS)), remedy);
+             "the plan needs %.0f MB, the limit is %.0f MB%s%s%s (weights %.0f, activations %.0f); %s%s",
+             mb(bytes), mb(limit), named ? " (" : "", named ? dev->info.memory_by : "", named ? ")" : "",
+             mb(fdit_plan_kind_bytes(plan, FDIT_PLAN_WEIGHTS)),
+             mb(fdit_plan_kind_bytes(plan, FDIT_PLAN_ACTIVATIONS)), threads, remedy);
     }
 out:
     fdit_free(table);
