@@ -116,7 +116,7 @@ START_TEST(test_rate_falls_with_time)
     o.lr = 1;
     o.schedule = FDIT_LR_LINEAR;
     fdit_pace_init(&p, 0);
-    fdit_pace_start(&p, now, 0);
+    fdit_pace_start(&p, now);
     while (fdit_pace_spent(&p, now) < 30) {
         double lr = fdit_train_lr(&o, step + 1, fdit_pace_expected(&p, now, step, 1 << 30, 30));
         ck_assert_msg(now < 15 || lr <= last, "step %d: %g after %g", (int)step, lr, last);

@@ -120,6 +120,7 @@ enum fdit_status fdit_train_check(fdit_context *ctx, const struct fdit_train_opt
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
              "--activations %s: --recompute %s keeps next to none; leave out one of the two",
              fdit_dtype_name(o->activations), fdit_recompute_name(o->recompute));
+    TRY(in_range(ctx, "--epochs", o->epochs, 0, MOST_STEPS));
     if (o->steps <= 0 && !(o->epochs > 0))
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "--steps %lld: nothing to do; give --steps N or --epochs N, above 0",
              (long long)o->steps);
@@ -142,7 +143,6 @@ enum fdit_status fdit_train_check(fdit_context *ctx, const struct fdit_train_opt
     TRY(in_range(ctx, "--size", o->size, 0, 1 << 16));
     TRY(in_range(ctx, "--channels", o->channels, 0, 1 << 16));
     TRY(in_range(ctx, "--steps", (double)o->steps, 0, MOST_STEPS));
-    TRY(in_range(ctx, "--epochs", o->epochs, 0, MOST_STEPS));
     TRY(in_range(ctx, "--val-pictures", o->val_pictures, 0, INT_MAX));
     TRY(in_range(ctx, "--preview-guidance", o->preview_guidance, -1e6, 1e6));
     TRY(in_range(ctx, "--checkpoint-every: the time in minutes", o->checkpoint_seconds / 60, 0, 1e9));

@@ -101,9 +101,10 @@ static enum fdit_status write_config(fdit_context *ctx, struct run *r)
         TRY(fdit_strf(ctx, &from, ",\"log-from\":%" PRId64, r->log_from));
     TRY(fdit_strf(ctx, &text,
                   "{\"format\":\"finediffusion-run\",\"version\":\"%s\",\"model\":%s,\"options\":%s,\n"
-                  "\"run\":%s,\"places\":%s,\"steps\":%" PRId64 ",\"checkpoints\":%s%s,\n\"made_of\":%s}\n",
+                  "\"run\":%s,\"places\":%s,\"steps\":%" PRId64 ",\"checkpoints\":%s%s,"
+                  "\"names\":%s,\n\"made_of\":%s}\n",
                   fdit_version(), model, r->options_json, settings, places, r->total,
-                  r->checkpoints ? "true" : "false", from ? from : "", r->identity_json));
+                  r->checkpoints ? "true" : "false", from ? from : "", r->names_json, r->identity_json));
     TRY(fdit_path_join(ctx, r->o->out, "config.json", &path));
     TRY(fdit_file_write(ctx, path, true, text, strlen(text)));
 out:
@@ -196,17 +197,45 @@ struct fdit_delta_meta fdit_run_meta(const struct run *r)
                                      .fingerprint = r->fingerprint };
 }
 
+/* The last name of a path, which the run's files go by: what it was called when the run began. */
+static enum fdit_status name_of(fdit_context *ctx, struct run *r, struct fdit_json *names, const char *key,
+                                const char **path)
+{
+    enum fdit_status status = FDIT_OK;
+    const json_t *before = json_object_get(json_object_get(r->before, "names"), key);
+    const json_t *option = json_object_get(json_object_get(r->before, "options"), key);
+    const char *text = json_string_value(before ? before : option);
+    char *copy = NULL;
+    if (!*path)
+        return FDIT_OK;
+    TRY(fdit_strdup(ctx, text ? text : *path, &copy));
+    for (size_t n = strlen(copy); n > 1 && copy[n - 1] == '/'; n--)
+        copy[n - 1] = '\0';
+    fdit_json_put_text(names, NULL, key, fdit_path_base(copy));
+    *path = json_string_value(json_object_get(names->root, key));
+out:
+    fdit_free(copy);
+    return status;
+}
+
 /* What of the options goes into files: no path, so that the same run gives the same bytes anywhere. */
 enum fdit_status fdit_run_make_train_json(fdit_context *ctx, struct run *r)
 {
+    enum fdit_status status = FDIT_OK;
     struct fdit_train_options o = *r->made_by;
-    o.base = o.base ? fdit_path_base(o.base) : NULL;
-    o.delta = o.delta ? fdit_path_base(o.delta) : NULL;
-    o.data = fdit_path_base(o.data);
-    o.validation = o.validation ? fdit_path_base(o.validation) : NULL;
-    o.taxonomy = o.taxonomy ? fdit_path_base(o.taxonomy) : NULL;
-    o.vae = o.vae ? fdit_path_base(o.vae) : NULL;
-    return fdit_train_options_json(ctx, &o, &r->train_json);
+    struct fdit_json names;
+    fdit_json_begin(&names);
+    TRY(name_of(ctx, r, &names, "base", &o.base));
+    TRY(name_of(ctx, r, &names, "delta", &o.delta));
+    TRY(name_of(ctx, r, &names, "data", &o.data));
+    TRY(name_of(ctx, r, &names, "val", &o.validation));
+    TRY(name_of(ctx, r, &names, "taxonomy", &o.taxonomy));
+    TRY(name_of(ctx, r, &names, "vae", &o.vae));
+    TRY(fdit_json_end(ctx, &names, "config.json", JSON_COMPACT, &r->names_json));
+    TRY(fdit_train_options_json(ctx, &o, &r->train_json));
+out:
+    fdit_json_fini(&names);
+    return status;
 }
 
 /* ------------------------------------------------------------------ going on */

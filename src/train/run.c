@@ -458,9 +458,9 @@ static void close_run(struct run *r)
     fdit_taxonomy_free(r->known);
     fdit_checkpoint_close(r->base);
     fdit_checkpoint_close(r->start);
-    void *blocks[] = { r->train_ids,   r->ranks, r->taxonomy_json, r->options_json, r->identity_json,
-                       r->fingerprint, r->guide, r->train_json,    r->noise,        r->latents,
-                       r->t,           r->rows };
+    void *blocks[] = { r->train_ids,  r->ranks,       r->taxonomy_json, r->options_json, r->identity_json,
+                       r->names_json, r->fingerprint, r->guide,         r->train_json,   r->noise,
+                       r->latents,    r->t,           r->rows };
     for (size_t i = 0; i < sizeof blocks / sizeof blocks[0]; i++)
         fdit_free(blocks[i]);
 }

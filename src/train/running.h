@@ -56,7 +56,7 @@ struct run {
     struct fdit_preview *preview;
     struct fdit_loader *loader;
     struct fdit_journal *journal;
-    char *taxonomy_json, *options_json, *identity_json, *fingerprint, *guide, *train_json;
+    char *taxonomy_json, *options_json, *identity_json, *names_json, *fingerprint, *guide, *train_json;
     float *noise;   /* [batch, item] */
     float *latents; /* [batch, item] of pictures encoded on the way */
     int32_t *t, *rows;

@@ -3,6 +3,7 @@
 
 #include "core/file.h"
 #include "core/mem.h"
+#include "format/json.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -112,7 +113,35 @@ static enum fdit_status meta_number(fdit_context *ctx, const struct fdit_safeten
     return FDIT_OK;
 }
 
+/* Sizes that the checkpoint and this model both tell of must be the same: a smaller model finds all its
+ * tensors in a deeper one. */
+static enum fdit_status check_model(fdit_context *ctx, const struct fdit_safetensors *st,
+                                    const struct fdit_model_config *config)
+{
+    enum fdit_status status = FDIT_OK;
+    const char *text = fdit_safetensors_meta(st, "model"), *path = fdit_safetensors_path(st), *key;
+    json_t *theirs = NULL, *ours = NULL, *value;
+    char *mine = NULL, a[64], b[64];
+    if (!text)
+        return FDIT_OK;
+    TRY(fdit_config_to_json(ctx, config, &mine));
+    TRY(fdit_json_parse(ctx, path, mine, strlen(mine), 8, &ours));
+    TRY(fdit_json_parse(ctx, path, text, strlen(text), 8, &theirs));
+    json_object_foreach(ours, key, value) {
+        const json_t *other = json_object_get(theirs, key);
+        if (other && !json_equal(other, value))
+            FAIL(ctx, FDIT_ERROR_FORMAT, "%s: is of another model: %s is %s, and %s in this run", path, key,
+                 fdit_json_show(other, a, sizeof a), fdit_json_show(value, b, sizeof b));
+    }
+out:
+    fdit_free(mine);
+    json_decref(ours);
+    json_decref(theirs);
+    return status;
+}
+
 static enum fdit_status check_meta(fdit_context *ctx, const struct fdit_safetensors *st,
+                                   const struct fdit_model_config *config,
                                    const struct fdit_state_wanted *wanted, struct fdit_train_position *at)
 {
     enum fdit_status status = FDIT_OK;
@@ -123,6 +152,7 @@ static enum fdit_status check_meta(fdit_context *ctx, const struct fdit_safetens
     if (!format || strcmp(format, STATE_FORMAT))
         FAIL(ctx, FDIT_ERROR_FORMAT, "%s: is no checkpoint of a run", path);
     TRY(fdit_file_version_check(ctx, path, format, fdit_safetensors_meta(st, "version")));
+    TRY(check_model(ctx, st, config));
     TRY(meta_number(ctx, st, "step", &step));
     TRY(meta_number(ctx, st, "position", &position));
     if (step != (uint64_t)wanted->step)
@@ -172,7 +202,7 @@ enum fdit_status fdit_state_load(fdit_context *ctx, struct fdit_model *m, const 
     struct fdit_safetensors *st = NULL;
     float *chunk = NULL;
     TRY(fdit_safetensors_open(ctx, path, &st));
-    TRY(check_meta(ctx, st, wanted, at));
+    TRY(check_meta(ctx, st, &m->config, wanted, at));
     TRY(fdit_alloc(ctx, CHUNK, sizeof *chunk, &chunk));
     for (int set = 0; set < SETS; set++)
         for (int i = 0; i < m->params.n; i++) {
@@ -275,7 +305,8 @@ enum fdit_status fdit_state_prune(fdit_context *ctx, const char *run, int64_t no
             continue;
         fdit_free(path);
         TRY(fdit_state_path(ctx, run, steps[i], &path));
-        TRY(fdit_file_remove(ctx, path));
+        if (fdit_file_remove(ctx, path) != FDIT_OK)
+            fdit_log(ctx, FDIT_LOG_WARNING, "%s", fdit_context_message(ctx));
     }
 out:
     fdit_free(path);
