@@ -125,6 +125,9 @@ tests_test_file_SOURCES = tests/test_file.c
 
 check_PROGRAMS += tests/test_target
 tests_test_target_SOURCES = tests/test_target.c tests/data_fixture.c tests/data_fixture.h
+
+check_PROGRAMS += tests/test_png_text
+tests_test_png_text_SOURCES = tests/test_png_text.c
 tests_test_formats_SOURCES = tests/test_formats.c
 check_PROGRAMS += tests/test_pt
 tests_test_pt_SOURCES = tests/test_pt.c

@@ -187,7 +187,7 @@ START_TEST(crashed)
 }
 END_TEST
 
-/* A damaged sample costs the rest of its shard alone. */
+/* A damaged sample costs itself alone. */
 START_TEST(repaired)
 {
     const char *dir = test_path(folder, "whole"), *other = test_path(folder, "hurt");
@@ -208,7 +208,7 @@ START_TEST(repaired)
         fill(fdit_cache_next(w), data);
         ck_assert_ok(ctx, fdit_cache_put(ctx, w, data));
     }
-    ck_assert_uint_eq(put, 2);
+    ck_assert_uint_eq(put, 1);
     ck_assert_ok(ctx, fdit_cache_end(ctx, w, &bad));
     ck_assert_uint_eq(bad, 1);
     fdit_cache_writer_free(w);
@@ -287,6 +287,72 @@ START_TEST(refused)
 }
 END_TEST
 
+/* A scale that no autoencoder has was not written by a job: everything would be noise. */
+START_TEST(scales)
+{
+    static const struct {
+        double scale, shift;
+        bool good;
+    } all[] = { { 0.18215, 0, true }, { 1.5305, 0.0609, true }, { 1, 0, true },  { 0, 0, false },
+                { -1, 0, false },     { 1e18, 0, false },       { 1e-9, 0, false }, { 1, 1e9, false } };
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        const char *dir = test_path(folder, "scale%zu", i);
+        struct fdit_cache_job job = job_of(false, identity);
+        struct fdit_cache_writer *w;
+        struct fdit_cache *c = NULL;
+        uint8_t data[2 * ITEM];
+        size_t bad;
+        job.info.scale = all[i].scale;
+        job.info.shift = all[i].shift;
+        ck_assert_ok(ctx, fdit_cache_begin(ctx, dir, &job, &w));
+        for (size_t k; (k = fdit_cache_next(w)) < N;) {
+            fill(k, data);
+            ck_assert_ok(ctx, fdit_cache_put(ctx, w, data));
+        }
+        ck_assert_ok(ctx, fdit_cache_end(ctx, w, &bad));
+        fdit_cache_writer_free(w);
+        enum fdit_status status = fdit_cache_open(ctx, dir, &c);
+        ck_assert_int_eq(status, all[i].good ? FDIT_OK : FDIT_ERROR_FORMAT);
+        ck_assert(all[i].good || strstr(fdit_context_message(ctx), "scale"));
+        fdit_cache_close(c);
+    }
+}
+END_TEST
+
+/* A record within a shard is replaced in its place; the others stay. */
+START_TEST(renewed)
+{
+    const char *dir = test_path(folder, "renewed");
+    struct fdit_cache_job job = job_of(true, identity);
+    struct fdit_cache_writer *w;
+    uint8_t data[2 * ITEM];
+    size_t bad;
+    ck_assert_ok(ctx, write_to(test_path(folder, "whole"), true, N));
+    ck_assert_ok(ctx, write_to(dir, true, N));
+    ck_assert_ok(ctx, fdit_cache_begin(ctx, dir, &job, &w));
+    ck_assert_uint_eq(fdit_cache_next(w), N);
+    uint32_t crc = fdit_cache_record_crc(w, 0);
+    fdit_cache_renew(w, N - 1);
+    fdit_cache_renew(w, 0);
+    ck_assert(!fdit_cache_has(w, 0) && fdit_cache_has(w, 1));
+    ck_assert_uint_eq(fdit_cache_next(w), 0);
+    fill(99, data);
+    ck_assert_ok(ctx, fdit_cache_put(ctx, w, data));
+    ck_assert_uint_ne(fdit_cache_record_crc(w, 0), crc);
+    ck_assert_uint_eq(fdit_cache_next(w), N - 1);
+    fdit_cache_writer_free(w); /* stopped here: goes on */
+    ck_assert_ok(ctx, fdit_cache_begin(ctx, dir, &job, &w));
+    fdit_cache_renew(w, 0);
+    fill(0, data);
+    ck_assert_ok(ctx, fdit_cache_put(ctx, w, data));
+    ck_assert_uint_eq(fdit_cache_record_crc(w, 0), crc);
+    ck_assert_uint_eq(fdit_cache_next(w), N);
+    ck_assert_ok(ctx, fdit_cache_end(ctx, w, &bad));
+    fdit_cache_writer_free(w);
+    same_files("whole", "renewed");
+}
+END_TEST
+
 /* Every write, then every allocation, fails once: an error, no leak, and the job goes on to the
  * same files. */
 START_TEST(failures)
@@ -325,6 +391,8 @@ int main(void)
     tcase_add_test(tcase, killed_at_any_byte);
     tcase_add_test(tcase, crashed);
     tcase_add_test(tcase, repaired);
+    tcase_add_test(tcase, scales);
+    tcase_add_test(tcase, renewed);
     tcase_add_test(tcase, refused);
     tcase_add_test(tcase, failures);
     suite_add_tcase(suite, tcase);

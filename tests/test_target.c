@@ -46,7 +46,7 @@ static void teardown(void)
 
 static bool refused(const char *out, const char *source, bool data)
 {
-    const struct fdit_source s[] = { { "--other", "notes.txt", false }, { "--in", source, data },
+    const struct fdit_input s[] = { { "--other", "notes.txt", false }, { "--in", source, data },
                                      { "--none", NULL, false } };
     enum fdit_status status = fdit_target_check(ctx, "--out", out, s, 3);
     if (status == FDIT_OK)

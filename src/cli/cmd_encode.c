@@ -51,6 +51,9 @@ static void defaults(void *p)
 
 struct watch {
     struct fdit_cli *cli;
+    const struct args *args;
+    const fdit_device *dev;
+    const struct fdit_encode_summary *summary;
     enum fdit_status status;
 };
 
@@ -67,6 +70,26 @@ static void print_plan(void *user, const struct fdit_plan *plan, uint64_t bytes)
     else if (w->status == FDIT_OK)
         fdit_cli_print(w->cli, "%s\n%-22s %8s %12.2f\n", text, "cache on disk", "", (double)bytes / 1e6);
     fdit_free(text);
+}
+
+static void print_begin(void *user)
+{
+    struct watch *w = user;
+    const struct fdit_encode_options *o = &w->args->o;
+    const struct fdit_encode_summary *s = w->summary;
+    char memory[32], bytes[32], *devices = NULL;
+    if (w->dev && fdit_device_names(w->cli->ctx, w->dev, &devices) == FDIT_OK)
+        fdit_cli_banner(w->cli, "device", "%s", devices);
+    fdit_free(devices);
+    fdit_format_size(s->process_plan_bytes, memory);
+    fdit_format_size((size_t)s->bytes, bytes);
+    fdit_cli_banner(w->cli, "data", "%s: %zu picture%s of %zu class%s", o->data, s->pictures,
+                    s->pictures == 1 ? "" : "s", s->classes, s->classes == 1 ? "" : "es");
+    fdit_cli_banner(w->cli, "kept", "%s of %d x %d x %d%s%s%s", o->vae ? "moments" : "pixels", s->channels,
+                    s->size, s->size, o->flip ? ", mirror images too" : "", o->vae ? ", by " : "",
+                    o->vae ? o->vae : "");
+    fdit_cli_banner(w->cli, "memory", "%s planned", memory);
+    fdit_cli_banner(w->cli, "output", "%s, %s on disk", o->out, bytes);
 }
 
 static void print_start(void *user, size_t done, size_t total)
@@ -115,11 +138,12 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
 {
     enum fdit_status status = FDIT_OK;
     struct args *a = p;
-    struct watch watch = { .cli = cli };
-    struct fdit_encode_hooks hooks = {
-        .user = &watch, .on_plan = print_plan, .on_start = print_start, .on_picture = print_picture
-    };
     struct fdit_encode_summary summary = { 0 };
+    struct watch watch = { .cli = cli, .args = a, .summary = &summary };
+    struct fdit_encode_hooks hooks = {
+        .user = &watch, .on_plan = print_plan, .on_begin = print_begin, .on_start = print_start,
+        .on_picture = print_picture
+    };
     fdit_device *dev = NULL;
     if (n != 2)
         FAIL(cli->ctx, FDIT_ERROR_ARGUMENT,
@@ -133,6 +157,7 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
     a->o.memory = cli->memory;
     if (a->o.vae)
         TRY(fdit_cli_device(cli, &dev));
+    watch.dev = dev;
     TRY(fdit_encode_run(cli->ctx, dev, &a->o, &hooks, cli->plan, &summary));
     TRY(watch.status);
     fdit_cli_progress_end(cli);
@@ -154,8 +179,8 @@ const struct fdit_command fdit_command_encode = {
         "latent (or as pixels), with classes and ranks. 'train --data OUT' draws a fresh sample "
         "of\n"
         "the latent each time and reads 16 KiB for it (256 pixels, 4 channels). A job that was\n"
-        "interrupted or killed goes on when the same command is given again; every sample has a\n"
-        "checksum.",
+        "interrupted or killed goes on when the same command is given again, and what changed since\n"
+        "(content, not dates) is encoded anew; every sample has a checksum.",
     .examples =
         "  finediffusion encode birds/ birds-256 --vae sd-vae-ft-mse --size 256\n"
         "  finediffusion encode birds.tar birds-512 --vae sd-vae-ft-mse --size 512 --flip none "

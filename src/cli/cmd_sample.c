@@ -19,6 +19,9 @@ struct args {
 /* What a job's hooks need. */
 struct watch {
     struct fdit_cli *cli;
+    const struct args *args;
+    const fdit_device *dev;
+    const struct fdit_sample_summary *summary;
     enum fdit_status status; /* of the plan's text */
 };
 
@@ -142,7 +145,7 @@ static const struct fdit_option options[] = {
                 "folder for CLASS/CLASS-SEED.png, manifest.jsonl and run.json; pictures that are "
                 "there are kept"),
     FDIT_OPTION("overwrite", NULL, FLAG, struct args, o.overwrite,
-                "make the pictures in DIR anew; those of another job go"),
+                "make the pictures in DIR anew; what another sample job left there goes, nothing else"),
     FDIT_OPTION("tar", NULL, FLAG, struct args, o.tar,
                 "WebDataset archives of 1000 pictures in DIR instead of single files"),
     FDIT_OPTION("grid", "FILE.png", TEXT, struct args, o.grid,
@@ -175,19 +178,54 @@ static void print_plan(void *user, const struct fdit_plan *plan)
     fdit_free(text);
 }
 
+/* "guide superclass:genus, w = 2, x0 clipped (defaults for pixels)" */
+static void guidance_text(const struct fdit_sample_summary *s, char text[256])
+{
+    char w[40] = "";
+    if (strcmp(s->guide, "none") != 0)
+        snprintf(w, sizeof w, ", w = %g", s->w);
+    snprintf(text, 256, "%s%s%s%s%s", *w ? "guide " : "no guide", *w ? s->guide : "", w,
+             s->clip_x0 ? ", x0 clipped" : "", s->settled ? " (defaults for pixels)" : "");
+}
+
+static void print_begin(void *user)
+{
+    struct watch *w = user;
+    const struct fdit_sample_options *o = &w->args->o;
+    const struct fdit_sample_summary *s = w->summary;
+    char *devices = NULL, sampler[40], guide[256], memory[32];
+    if (fdit_device_names(w->cli->ctx, w->dev, &devices) == FDIT_OK)
+        fdit_cli_banner(w->cli, "device", "%s", devices);
+    fdit_free(devices);
+    fdit_sampler_format(&o->sampler, sampler);
+    guidance_text(s, guide);
+    fdit_format_size(s->process_plan_bytes, memory);
+    fdit_cli_banner(w->cli, "model", "%s, %s%s%s%s%s", s->model, o->base, o->delta ? " with " : "",
+                    o->delta ? o->delta : "", o->vae ? ", decoded by " : "", o->vae ? o->vae : "");
+    fdit_cli_banner(w->cli, "pictures", "%zu of %zu class%s%s", s->pictures, s->classes,
+                    s->classes == 1 ? "" : "es", s->kept ? "; some are there already" : "");
+    fdit_cli_banner(w->cli, "sampling", "%s in %d steps, %s", sampler, s->steps, guide);
+    fdit_cli_banner(w->cli, "memory", "%s planned, batch %d", memory, s->batch);
+    fdit_cli_banner(w->cli, "output", "%s%s%s%s%s", o->out ? o->out : "", o->out && o->grid ? ", " : "",
+                    o->grid ? o->grid : "", (o->out || o->grid) && o->latents ? ", " : "",
+                    o->latents ? o->latents : "");
+}
+
 static void print_start(void *user, size_t kept, size_t total)
 {
     struct watch *w = user;
     fdit_cli_progress_begin(w->cli, "sample", "picture", kept, total);
 }
 
+/* A batch of 16 pictures after half of its steps counts as 8. */
 static void print_step(void *user, size_t done, size_t total, int step, int steps)
 {
     struct watch *w = user;
     char note[64];
     (void)total;
     snprintf(note, sizeof note, "step %d/%d", step, steps);
-    fdit_cli_progress_update(w->cli, done, step < steps ? note : NULL);
+    double part = step < steps ? (double)w->summary->in_flight * step / steps : 0;
+    fdit_cli_progress_part(w->cli, done, part, step < steps ? note : NULL);
 }
 
 static void print_picture(void *user, const struct fdit_sample_picture *p)
@@ -206,16 +244,6 @@ static void print_picture(void *user, const struct fdit_sample_picture *p)
     if (w->status == FDIT_OK)
         w->status = fdit_cli_print_json(w->cli, &b, JSON_COMPACT);
     fdit_json_fini(&b);
-}
-
-/* "guide superclass:genus, w = 2, x0 clipped (defaults for pixels)" */
-static void guidance_text(const struct fdit_sample_summary *s, char text[256])
-{
-    char w[40] = "";
-    if (strcmp(s->guide, "none") != 0)
-        snprintf(w, sizeof w, ", w = %g", s->w);
-    snprintf(text, 256, "%s%s%s%s%s", *w ? "guide " : "no guide", *w ? s->guide : "", w,
-             s->clip_x0 ? ", x0 clipped" : "", s->settled ? " (defaults for pixels)" : "");
 }
 
 static void print_summary(struct fdit_cli *cli, const struct args *a, const char *devices,
@@ -240,21 +268,25 @@ static void print_summary(struct fdit_cli *cli, const struct args *a, const char
     if (!cli->json)
         return;
     fdit_cli_print(
-        cli, "{\"done\":true,\"classes\":%zu,\"pictures\":%zu,\"sampled\":%zu,\"kept\":%zu,\"steps\":%d,"
-        "\"batch\":%d,\"seconds\":%.6g,\"pictures_per_second\":%.6g,\"gflops\":%.6g,"
+        cli,
+        "{\"done\":true,\"classes\":%zu,\"pictures\":%zu,\"sampled\":%zu,\"kept\":%zu,\"steps\":%d,"
+        "\"guidance\":%.17g,\"clip_x0\":%s,\"batch\":%d,\"seconds\":%.6g,\"pictures_per_second\":%."
+        "6g,\"gflops\":%.6g,"
         "\"plan_bytes\":%zu,\"process_plan_bytes\":%zu,\"peak_bytes\":%zu}\n",
-        s->classes, s->pictures, s->computed, s->kept, s->steps, s->batch, s->seconds,
-        s->pictures_per_second, s->gflops, s->plan_bytes, s->process_plan_bytes, s->peak_bytes);
+        s->classes, s->pictures, s->computed, s->kept, s->steps, s->w,
+        s->clip_x0 ? "true" : "false", s->batch, s->seconds, s->pictures_per_second, s->gflops,
+        s->plan_bytes, s->process_plan_bytes, s->peak_bytes);
 }
 
 static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operands)
 {
     enum fdit_status status = FDIT_OK;
     struct args *a = p;
-    struct watch watch = { .cli = cli };
     struct fdit_sample_summary summary = { 0 };
+    struct watch watch = { .cli = cli, .args = a, .summary = &summary };
     struct fdit_sample_hooks hooks = { .user = &watch,
                                        .on_plan = print_plan,
+                                       .on_begin = print_begin,
                                        .on_start = print_start,
                                        .on_step = print_step,
                                        .on_picture = print_picture };
@@ -272,6 +304,7 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
     TRY(fdit_sample_check(cli->ctx, &a->o, cli->plan));
     TRY(fdit_cli_device(cli, &dev));
     a->o.precision = dev->precision;
+    watch.dev = dev;
     TRY(fdit_sample_run(cli->ctx, dev, &a->o, &hooks, cli->plan, &summary));
     TRY(watch.status);
     fdit_cli_progress_end(cli);
@@ -295,7 +328,11 @@ const struct fdit_command fdit_command_sample = {
              "shard and\n"
              "threads change nothing. Pictures that DIR already holds are kept, so an interrupted "
              "job goes\n"
-             "on where it was; one that was made with other weights or options is refused.",
+             "on where it was (ctrl-C loses the batch under way, with --tar the archive); those that are "
+             "not whole\n"
+             "are made anew. A folder of other weights, options or files is refused. Pictures carry "
+             "as PNG\n"
+             "text how they were made.",
     .examples =
         "  finediffusion sample --base base.safetensors --delta run/delta.safetensors --out "
         "pictures \\\n"

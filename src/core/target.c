@@ -102,7 +102,7 @@ static bool below(const char *path, const struct stat *top)
 }
 
 /* Whether the file `out` (NULL: there is none yet) or its place `path` belongs to the source. */
-static bool hits(const char *path, const struct stat *out, const struct fdit_source *s,
+static bool hits(const char *path, const struct stat *out, const struct fdit_input *s,
                  const struct stat *source)
 {
     char *folder = NULL;
@@ -126,7 +126,7 @@ static bool hits(const char *path, const struct stat *out, const struct fdit_sou
 }
 
 static enum fdit_status check_one(fdit_context *ctx, const char *option, const char *path,
-                                  const struct fdit_source *s, size_t n)
+                                  const struct fdit_input *s, size_t n)
 {
     struct stat out, source;
     bool there = stat(path, &out) == 0;
@@ -141,7 +141,7 @@ static enum fdit_status check_one(fdit_context *ctx, const char *option, const c
 }
 
 enum fdit_status fdit_target_check(fdit_context *ctx, const char *option, const char *path,
-                                   const struct fdit_source *sources, size_t n)
+                                   const struct fdit_input *sources, size_t n)
 {
     enum fdit_status status = FDIT_OK;
     char *folder = NULL, *part = NULL;

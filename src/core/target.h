@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * target.h: what a command writes must not be what it reads, whatever the two are called.
  *
- *     const struct fdit_source sources[] = { { "--base", o->base }, { "DATA", o->data } };
+ *     const struct fdit_input sources[] = { { "--base", o->base }, { "DATA", o->data } };
  *     TRY(fdit_target_check(ctx, "--grid", o->grid, sources, 2));
  *
  * Files are compared by device and inode, so links, other spellings of a path and mounts do not matter. */
@@ -10,7 +10,7 @@
 
 #include "core/status.h"
 
-struct fdit_source {
+struct fdit_input {
     const char *option; /* as messages call it: "--base", "DATA" */
     const char *path;   /* file or folder; NULL, or one that is not there: passed over */
     bool data;          /* a data set: no file may be written in its folder, nor a new one */
@@ -21,7 +21,7 @@ struct fdit_source {
  * `path` is such an index itself, the parts that it would get are looked at as well. A `path` that is not
  * there yet hits only a data set in whose folder it would lie. NULL is allowed. */
 enum fdit_status fdit_target_check(fdit_context *ctx, const char *option, const char *path,
-                                   const struct fdit_source *sources, size_t n);
+                                   const struct fdit_input *sources, size_t n);
 
 /* FDIT_ERROR_ARGUMENT unless the name ends with `ending` (".png", letter case ignored); devices and pipes
  * may be called anything. `what` is what is written: "a contact sheet". */

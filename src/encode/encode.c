@@ -4,7 +4,10 @@
 #include "core/clock.h"
 #include "core/file.h"
 #include "core/mem.h"
+#include "core/phase.h"
+#include "core/target.h"
 #include "data/loader.h"
+#include "encode/sources.h"
 #include "format/cache.h"
 #include "core/half.h"
 #include "format/json.h"
@@ -28,6 +31,7 @@ struct job {
     struct fdit_loader *loader;
     struct fdit_cache_job cache;
     struct fdit_cache_writer *writer;
+    struct fdit_sources *sources;
     struct fdit_plan plan;
     int channels;        /* of pictures */
     size_t pixels, item; /* floats of a picture; numbers of one half of a record */
@@ -58,11 +62,18 @@ static enum fdit_status check(fdit_context *ctx, const struct fdit_encode_option
     if (o->vae_scale < 0 || !isfinite(o->vae_scale) || (o->vae_scale > 0 && !o->vae))
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "--vae-scale %g: give a number above 0, with --vae FILE",
              o->vae_scale);
+    if (o->vae_scale > 0 && !fdit_cache_scale_is_sensible(o->vae_scale, 0))
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--vae-scale %g is that of no autoencoder; give 0.0001 to 10000",
+             o->vae_scale);
     if (fdit_cache_is(o->data))
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
              "%s is a cache already; give the pictures that it was made from", o->data);
     if (fdit_file_exists(o->out) && !fdit_is_folder(o->out))
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "%s is a file; give a folder for the cache", o->out);
+    const struct fdit_input sources[] = { { "DATA", o->data, true },
+                                           { "--vae", o->vae, false },
+                                           { "--taxonomy", o->taxonomy, false } };
+    TRY(fdit_target_check(ctx, "OUT", o->out, sources, sizeof sources / sizeof *sources));
 out:
     return status;
 }
@@ -156,6 +167,8 @@ static enum fdit_status make_plan(fdit_context *ctx, struct job *j)
     }
     TRY(fdit_plan_add(ctx, &j->plan, FDIT_PLAN_HOST, NULL,
                       fdit_loader_bytes(j->cache.info.n, j->pixels, j->pixels, &l), "pictures"));
+    TRY(fdit_plan_add(ctx, &j->plan, FDIT_PLAN_HOST, NULL,
+                      fdit_sources_bytes(j->cache.info.n) + 6 * j->cache.info.n, "what is there"));
     TRY(fdit_plan_add_process(ctx, &j->plan, j->dev));
     j->summary->process_plan_bytes = fdit_plan_process_bytes(&j->plan);
     if (j->hooks && j->hooks->on_plan)
@@ -255,6 +268,14 @@ out:
     return status;
 }
 
+static size_t count_there(const struct job *j)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < j->cache.info.n; i++)
+        n += fdit_cache_has(j->writer, i);
+    return n;
+}
+
 /* Encodes what is not there; *broken: pictures left out. */
 static enum fdit_status encode_rest(fdit_context *ctx, struct job *j, size_t *broken)
 {
@@ -266,7 +287,7 @@ static enum fdit_status encode_rest(fdit_context *ctx, struct job *j, size_t *br
                                      .ring = 8,
                                      .in_order = true,
                                      .skip_bad = j->o->skip_bad };
-    for (; at < n; at = fdit_cache_next(j->writer)) {
+    for (size_t done = count_there(j); at < n; at = fdit_cache_next(j->writer)) {
         struct fdit_batch b;
         if (!j->loader || at != l.start) { /* the first, and behind what was there */
             fdit_loader_close(j->loader);
@@ -284,10 +305,11 @@ static enum fdit_status encode_rest(fdit_context *ctx, struct job *j, size_t *br
         if (!bad)
             TRY(encode_picture(ctx, j, b.x));
         TRY(fdit_cache_put(ctx, j->writer, bad ? NULL : j->record));
+        TRY(fdit_sources_put(ctx, j->sources, at));
         j->summary->encoded += !bad;
         *broken += bad;
         if (j->hooks && j->hooks->on_picture)
-            j->hooks->on_picture(j->hooks->user, at + 1, n);
+            j->hooks->on_picture(j->hooks->user, ++done, n);
     }
 out:
     return status;
@@ -299,9 +321,19 @@ static enum fdit_status work(fdit_context *ctx, struct job *j)
     struct rusage usage;
     size_t n = j->cache.info.n, kept, broken = 0;
     TRY(fdit_cache_begin(ctx, j->o->out, &j->cache, &j->writer));
-    kept = fdit_cache_next(j->writer);
-    if (j->vae && kept < n)
-        TRY(fdit_vae_allocate(ctx, j->vae));
+    fdit_phase_begin(ctx, 0, "looking at what is there");
+    status = fdit_sources_open(ctx, j->o->out, j->ds, j->writer, &j->sources);
+    fdit_phase_end(ctx);
+    TRY(status);
+    kept = count_there(j);
+    if (j->hooks && j->hooks->on_begin)
+        j->hooks->on_begin(j->hooks->user);
+    if (j->vae && kept < n) {
+        fdit_phase_begin(ctx, 0, "reading %s", j->o->vae);
+        status = fdit_vae_allocate(ctx, j->vae);
+        fdit_phase_end(ctx);
+        TRY(status);
+    }
     TRY(fdit_alloc(ctx, j->pixels, sizeof *j->mirrored, &j->mirrored));
     TRY(fdit_alloc(ctx, j->item, sizeof *j->moments, &j->moments));
     TRY(fdit_alloc(ctx, 2 * j->item, sizeof(uint16_t), &j->record));
@@ -313,8 +345,9 @@ static enum fdit_status work(fdit_context *ctx, struct job *j)
     if (status == FDIT_INTERRUPTED)
         FAIL(ctx, status,
              "stopped after %zu of %zu pictures; the same command goes on with the others",
-             fdit_cache_next(j->writer), n);
+             count_there(j), n);
     TRY(status);
+    TRY(fdit_sources_sync(ctx, j->sources));
     TRY(fdit_cache_end(ctx, j->writer, &j->summary->bad));
     struct fdit_encode_summary *s = j->summary;
     s->kept = n - s->encoded - broken;
@@ -347,6 +380,7 @@ enum fdit_status fdit_encode_run(fdit_context *ctx, fdit_device *dev,
     TRY(work(ctx, &j));
 out:
     fdit_loader_close(j.loader);
+    fdit_sources_close(j.sources);
     fdit_cache_writer_free(j.writer);
     fdit_plan_fini(&j.plan);
     fdit_vae_free(j.vae);

@@ -28,6 +28,8 @@ struct fdit_encode_hooks {
     void *user;
     /* The plan, and the bytes that the cache will have. */
     void (*on_plan)(void *user, const struct fdit_plan *plan, uint64_t bytes);
+    /* All is checked and about to begin: the summary has what is known then. */
+    void (*on_begin)(void *user);
     void (*on_start)(void *user, size_t done, size_t total);
     void (*on_picture)(void *user, size_t done, size_t total);
 };

@@ -6,6 +6,7 @@
 #include "core/mem.h"
 #include "format/json.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <zlib.h>
@@ -161,6 +162,11 @@ static enum fdit_status read_json(fdit_context *ctx, struct fdit_cache *c, const
     TRY(text(ctx, c, "identity", &identity));
     TRY(real(ctx, c, "scale", &c->info.scale));
     TRY(real(ctx, c, "shift", &c->info.shift));
+    if (!fdit_cache_scale_is_sensible(c->info.scale, c->info.shift))
+        FAIL(ctx, FDIT_ERROR_FORMAT,
+             "%s: \"scale\" %g and \"shift\" %g are none of an autoencoder; encode the data again into an "
+             "empty folder",
+             c->name, c->info.scale, c->info.shift);
     const json_t *flip = json_object_get(c->root, "flip");
     if (!json_is_boolean(flip))
         TRY(broken(ctx, c->name, "\"flip\" is neither true nor false"));
@@ -266,6 +272,11 @@ static bool in_folder(const char *dir, const char *name)
     return there;
 }
 
+bool fdit_cache_scale_is_sensible(double scale, double shift)
+{
+    return isfinite(scale) && scale >= 1e-4 && scale <= 1e4 && isfinite(shift) && fabs(shift) <= 1e4;
+}
+
 bool fdit_cache_is(const char *path)
 {
     if (fdit_is_folder(path))
@@ -302,13 +313,15 @@ enum fdit_status fdit_cache_open(fdit_context *ctx, const char *path, struct fdi
     char *dir = NULL, *index = NULL;
     uint8_t *bytes = NULL;
     size_t n;
+    bool there;
     *out = NULL;
     if (fdit_is_folder(path))
         TRY(fdit_strdup(ctx, path, &dir));
     else
         TRY(fdit_path_folder(ctx, path, &dir));
     TRY(fdit_path_join(ctx, dir, "cache.fdc", &index));
-    if (!fdit_is_file(index) && in_folder(dir, "encode.json"))
+    TRY(fdit_file_regular(ctx, index, &there));
+    if (!there && in_folder(dir, "encode.json"))
         FAIL(ctx, FDIT_ERROR_FORMAT,
              "%s: the cache is not finished; the same 'finediffusion encode' goes on "
              "where it stopped",

@@ -3,6 +3,7 @@
  *
  *     DIR/encode.json       what the cache is made from and with: decides whether a job may go on
  *     DIR/shard-00000.fdc   header, then the records of up to shard_pictures pictures
+ *     DIR/sources.fdc       sizes, times and contents of the pictures, see encode/sources.h
  *     DIR/encode.lock       empty: locked by the process that writes
  *     DIR/cache.fdc         the index: written last, so its presence says that the cache is whole
  *
@@ -14,8 +15,7 @@
  *
  * A shard's header is 64 bytes: "FDITSHRD", u32 version, u32 shard, u64 first picture, u32
  * pictures, u32 halves of a record, u64 item_bytes, u64 hash of encode.json, 12 zero bytes, u32
- * CRC-32. Shards grow by whole records; after a kill the last one is checked and cut behind its
- * last good record.
+ * CRC-32. Shards grow by whole records; after a kill they are checked, and bad records made anew.
  *
  * The index: "FDITCACH", u32 version, u32 bytes of JSON, u64 n, JSON, i32 labels [n], u32 places
  * [n] (numbers of the pictures in the shards, where broken ones are left out), u32 CRC-32 of all
@@ -52,6 +52,10 @@ static inline int fdit_cache_halves(const struct fdit_cache_info *i)
 {
     return i->kind == FDIT_CACHE_MOMENTS && i->flip ? 2 : 1;
 }
+
+/* Whether x = (z - shift) scale can be that of an autoencoder: known ones have 0.1 to 2, and shifts
+ * below 1. */
+bool fdit_cache_scale_is_sensible(double scale, double shift);
 
 /* ---- Reading ---- */
 
@@ -101,8 +105,11 @@ enum fdit_status fdit_cache_begin(fdit_context *ctx, const char *dir,
                                   const struct fdit_cache_job *job, struct fdit_cache_writer **out);
 size_t fdit_cache_next(
     const struct fdit_cache_writer *w); /* the first picture that is not there; n: all are */
-/* Writes that picture: halves of item_bytes; NULL: it is broken. After the last of a shard, next
- * goes on behind those that are there already. */
+bool fdit_cache_has(const struct fdit_cache_writer *w, size_t picture); /* its record is there and good */
+uint32_t fdit_cache_record_crc(const struct fdit_cache_writer *w, size_t picture); /* of one that is */
+void fdit_cache_renew(struct fdit_cache_writer *w, size_t picture); /* it is to be put again */
+/* Writes the picture `next`: halves of item_bytes; NULL: it is broken. Then next is the one behind
+ * that is not there. */
 enum fdit_status fdit_cache_put(fdit_context *ctx, struct fdit_cache_writer *w, const void *data);
 /* After the last: the index, onto the disk. *bad: broken pictures. A cache without one that can be
  * used is FDIT_ERROR_FORMAT. */

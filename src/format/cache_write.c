@@ -3,6 +3,7 @@
 #include "format/cache_layout.h"
 
 #include "core/file.h"
+#include "core/folder_lock.h"
 #include "core/mem.h"
 #include "format/json.h"
 
@@ -23,10 +24,17 @@ struct fdit_cache_writer {
     struct fdit_cache_layout layout;
     char *dir, *identity;
     int lock;
-    size_t next;
+    struct fdit_folder_lock folder;
+    bool begun;
+    size_t next;     /* the first picture that is to be put */
     uint8_t *bad;    /* [n] 1: the picture is broken */
+    uint8_t *there;  /* [n] 1: its record is good */
+    uint32_t *crcs;  /* [n] of the records that are there */
+    size_t *have;    /* [shards] records in the file, good or not */
     uint8_t *record; /* one with its trailers */
-    struct fdit_appender *shard;
+    struct fdit_appender *shard; /* number `open`; records behind the last one are appended */
+    size_t open;
+    int patch; /* the same shard, for records within it that are replaced; -1: none */
 };
 
 static struct fdit_cache_layout layout_of(const struct fdit_cache_job *job)
@@ -55,7 +63,7 @@ static bool is_ours(const char *name)
 {
     size_t n = strlen(name);
     return name[0] == '.' || !strcmp(name, "encode.json") || !strcmp(name, "cache.fdc") ||
-           !strcmp(name, "encode.lock") ||
+           !strcmp(name, "encode.lock") || !strcmp(name, "sources.fdc") ||
            (!strncmp(name, "shard-", 6) && n > 10 && !strcmp(name + n - 4, ".fdc"));
 }
 
@@ -109,6 +117,11 @@ static enum fdit_status compare(fdit_context *ctx, const char *path, const char 
         const json_t *old = json_object_get(a, key);
         if (json_equal(old, value))
             continue;
+        if (!strcmp(key, "data"))
+            FAIL(ctx, FDIT_ERROR_ARGUMENT,
+                 "%s: the cache there was begun with other pictures (their names or classes differ); choose "
+                 "another folder",
+                 path);
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
              "%s: the cache there was begun with %s %s, now it is %s; choose another "
              "folder, or the options of before",
@@ -130,8 +143,10 @@ static enum fdit_status check_identity(fdit_context *ctx, struct fdit_cache_writ
     char *path = NULL;
     uint8_t *text = NULL;
     size_t n;
+    bool there;
     TRY(fdit_path_join(ctx, w->dir, "encode.json", &path));
-    if (!fdit_is_file(path)) {
+    TRY(fdit_file_regular(ctx, path, &there));
+    if (!there) {
         TRY(fdit_file_write(ctx, path, true, w->identity, strlen(w->identity)));
         goto out;
     }
@@ -144,22 +159,21 @@ out:
     return status;
 }
 
-/* Counts the good records of shard `s`, noting the broken pictures among them; *keep: bytes to
- * keep. */
+/* Finds the good records of shard `s`, and the broken pictures among them: all are read, as their checksums
+ * say what a kill or a crash left. A bad one within the file is replaced in its place. */
 static enum fdit_status scan_shard(fdit_context *ctx, struct fdit_cache_writer *w, size_t s,
-                                   const char *path, uint64_t *keep)
+                                   const char *path)
 {
     enum fdit_status status = FDIT_OK;
     const struct fdit_cache_layout *l = &w->layout;
     struct fdit_file_map map = { 0 };
     uint8_t header[FDIT_CACHE_HEADER];
-    size_t first = s * l->per_shard, n = fdit_cache_in_shard(l, s), i = 0;
-    *keep = 0;
+    size_t first = s * l->per_shard, n = fdit_cache_in_shard(l, s);
     TRY(fdit_file_map(ctx, path, &map));
     fdit_cache_header(l, s, header);
     if (map.size < FDIT_CACHE_HEADER || memcmp(map.data, header, FDIT_CACHE_HEADER) != 0)
         goto out; /* cut off in its first bytes: begun anew */
-    for (; i < n && (map.size - FDIT_CACHE_HEADER) / l->record_bytes > i; i++) {
+    for (size_t i = 0; i < n && (map.size - FDIT_CACHE_HEADER) / l->record_bytes > i; i++) {
         const uint8_t *record = map.data + FDIT_CACHE_HEADER + i * l->record_bytes;
         bool good = true;
         int32_t label = (int32_t)fdit_get32(record + l->item_bytes + 8);
@@ -168,24 +182,26 @@ static enum fdit_status scan_shard(fdit_context *ctx, struct fdit_cache_writer *
                                                (size_t)half * (l->item_bytes + FDIT_CACHE_TRAILER),
                                            l->item_bytes, first + i, half);
         if (!good || (label != -1 && label != w->job.labels[first + i]))
-            break;
+            continue;
         w->bad[first + i] = label == -1;
+        w->there[first + i] = 1;
+        w->crcs[first + i] = fdit_get32(record + l->item_bytes);
+        w->have[s] = i + 1; /* cut behind its last good record */
     }
-    w->next = first + i;
-    *keep = FDIT_CACHE_HEADER + i * l->record_bytes;
 out:
     fdit_file_unmap(&map);
     return status;
 }
 
-static enum fdit_status open_shard(fdit_context *ctx, struct fdit_cache_writer *w, size_t s,
-                                   uint64_t keep)
+static enum fdit_status open_shard(fdit_context *ctx, struct fdit_cache_writer *w, size_t s)
 {
     enum fdit_status status = FDIT_OK;
     char *path = NULL;
     uint8_t header[FDIT_CACHE_HEADER];
+    uint64_t keep = w->have[s] ? FDIT_CACHE_HEADER + w->have[s] * w->layout.record_bytes : 0;
     TRY(fdit_cache_shard_path(ctx, w->dir, s, &path));
     TRY(fdit_appender_open(ctx, path, keep, &w->shard));
+    w->open = s;
     if (keep)
         goto out;
     fdit_cache_header(&w->layout, s, header);
@@ -195,26 +211,22 @@ out:
     return status;
 }
 
-/* Finds what is there from shard `from` on: all records are read, as their checksums say what a
- * kill or a crash left. */
-static enum fdit_status find_next(fdit_context *ctx, struct fdit_cache_writer *w, size_t from)
+/* What is there of all shards. */
+static enum fdit_status scan(fdit_context *ctx, struct fdit_cache_writer *w)
 {
     enum fdit_status status = FDIT_OK;
     char *path = NULL;
-    for (size_t s = from; s < w->layout.shards; s++) {
-        uint64_t keep;
+    bool there;
+    for (size_t s = 0; s < w->layout.shards; s++) {
         fdit_free(path);
         path = NULL;
         TRY(fdit_cache_shard_path(ctx, w->dir, s, &path));
-        w->next = s * w->layout.per_shard;
-        if (!fdit_is_file(path))
-            break;
-        TRY(scan_shard(ctx, w, s, path, &keep));
-        if (w->next == w->layout.total || w->next == (s + 1) * w->layout.per_shard)
-            continue;
-        TRY(open_shard(ctx, w, s, keep));
-        break;
+        TRY(fdit_file_regular(ctx, path, &there));
+        if (there)
+            TRY(scan_shard(ctx, w, s, path));
     }
+    while (w->next < w->layout.total && w->there[w->next])
+        w->next++;
 out:
     fdit_free(path);
     return status;
@@ -230,7 +242,8 @@ enum fdit_status fdit_cache_begin(fdit_context *ctx, const char *dir,
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "a cache of %zu pictures; 1 to %u are possible", job->info.n,
              UINT32_MAX);
     TRY(fdit_alloc(ctx, 1, sizeof *w, &w));
-    w->lock = -1;
+    w->lock = w->patch = -1;
+    w->folder = FDIT_FOLDER_UNLOCKED;
     w->job = *job;
     w->layout = layout_of(job);
     TRY(fdit_strdup(ctx, dir, &w->dir));
@@ -238,12 +251,17 @@ enum fdit_status fdit_cache_begin(fdit_context *ctx, const char *dir,
     w->layout.identity = fdit_cache_hash(w->identity);
     TRY(fdit_alloc(ctx, job->info.n, 1, &w->bad));
     TRY(fdit_alloc(ctx, w->layout.record_bytes, 1, &w->record));
-    TRY(fdit_mkdirs(ctx, dir));
-    TRY(check_folder(ctx, dir));
+    TRY(fdit_alloc(ctx, job->info.n, 1, &w->there));
+    TRY(fdit_alloc(ctx, job->info.n, sizeof *w->crcs, &w->crcs));
+    TRY(fdit_alloc(ctx, w->layout.shards, sizeof *w->have, &w->have));
+    if (fdit_is_folder(dir)) /* without its lock: what is refused anyway is not touched */
+        TRY(check_folder(ctx, dir));
+    TRY(fdit_folder_lock(ctx, dir, FDIT_FOLDER_ALONE, &w->folder));
+    TRY(check_folder(ctx, dir)); /* now nobody changes it */
     TRY(take_lock(ctx, w));
-    TRY(fdit_folder_clean(ctx, dir, NULL));
+    w->begun = true;
     TRY(check_identity(ctx, w));
-    TRY(find_next(ctx, w, 0));
+    TRY(scan(ctx, w));
     *out = w;
     w = NULL;
 out:
@@ -256,6 +274,23 @@ size_t fdit_cache_next(const struct fdit_cache_writer *w)
     return w->next;
 }
 
+bool fdit_cache_has(const struct fdit_cache_writer *w, size_t picture)
+{
+    return w->there[picture];
+}
+
+uint32_t fdit_cache_record_crc(const struct fdit_cache_writer *w, size_t picture)
+{
+    return w->crcs[picture];
+}
+
+void fdit_cache_renew(struct fdit_cache_writer *w, size_t picture)
+{
+    w->there[picture] = 0;
+    if (picture < w->next)
+        w->next = picture;
+}
+
 /* ------------------------------------------------------------------------------------------
  * records */
 
@@ -263,6 +298,16 @@ static enum fdit_status close_shard(fdit_context *ctx, struct fdit_cache_writer 
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_appender *shard = w->shard;
+    int patch = w->patch;
+    w->patch = -1;
+    if (patch >= 0) {
+        bool synced = fsync(patch) == 0 || errno == EINVAL || errno == ENOTSUP || errno == EROFS;
+        int saved = errno;
+        close(patch);
+        if (!synced)
+            return fdit_fail_errno(ctx, FDIT_ERROR_IO, saved,
+                                   "%s: shard %zu cannot be synced to the disk", w->dir, w->open);
+    }
     if (!shard)
         return FDIT_OK;
     w->shard = NULL;
@@ -274,6 +319,29 @@ static enum fdit_status close_shard(fdit_context *ctx, struct fdit_cache_writer 
     return fdit_appender_close(ctx, shard);
 }
 
+/* The record of a picture within the shard's file. */
+static enum fdit_status replace_record(fdit_context *ctx, struct fdit_cache_writer *w, size_t place)
+{
+    enum fdit_status status = FDIT_OK;
+    const struct fdit_cache_layout *l = &w->layout;
+    off_t at = (off_t)(FDIT_CACHE_HEADER + place * l->record_bytes);
+    char *path = NULL;
+    TRY(fdit_cache_shard_path(ctx, w->dir, w->open, &path));
+    if (w->patch < 0)
+        w->patch = open(path, O_WRONLY | O_CLOEXEC);
+    if (w->patch < 0)
+        TRY(fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s: cannot open for writing", path));
+    for (size_t done = 0; done < l->record_bytes;) {
+        ssize_t n = pwrite(w->patch, w->record + done, l->record_bytes - done, at + (off_t)done);
+        if (n < 0 && errno != EINTR)
+            TRY(fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s: cannot write", path));
+        done += n > 0 ? (size_t)n : 0;
+    }
+out:
+    fdit_free(path);
+    return status;
+}
+
 enum fdit_status fdit_cache_put(fdit_context *ctx, struct fdit_cache_writer *w, const void *data)
 {
     enum fdit_status status = FDIT_OK;
@@ -282,8 +350,12 @@ enum fdit_status fdit_cache_put(fdit_context *ctx, struct fdit_cache_writer *w, 
     if (picture >= l->total)
         return fdit_fail(ctx, FDIT_ERROR_ARGUMENT, "%s: all %zu pictures are there", w->dir,
                          l->total);
-    if (!w->shard)
-        TRY(open_shard(ctx, w, picture / l->per_shard, 0));
+    size_t s = picture / l->per_shard, place = picture % l->per_shard;
+    if ((w->shard || w->patch >= 0) && w->open != s)
+        TRY(close_shard(ctx, w));
+    w->open = s;
+    if (place >= w->have[s] && !w->shard)
+        TRY(open_shard(ctx, w, s));
     for (int half = 0; half < l->halves; half++) {
         uint8_t *to = w->record + (size_t)half * (l->item_bytes + FDIT_CACHE_TRAILER);
         if (data)
@@ -293,14 +365,18 @@ enum fdit_status fdit_cache_put(fdit_context *ctx, struct fdit_cache_writer *w, 
         fdit_cache_trailer(to, l->item_bytes, picture, data ? w->job.labels[picture] : -1, half,
                            to + l->item_bytes);
     }
-    TRY(fdit_appender_write(ctx, w->shard, w->record, l->record_bytes));
+    if (place < w->have[s])
+        TRY(replace_record(ctx, w, place));
+    else
+        TRY(fdit_appender_write(ctx, w->shard, w->record, l->record_bytes));
+    w->have[s] = place < w->have[s] ? w->have[s] : place + 1;
     w->bad[picture] = !data;
-    w->next++;
-    if (w->next % l->per_shard && w->next != l->total)
-        goto out;
-    TRY(close_shard(ctx, w));
-    TRY(find_next(ctx, w,
-                  picture / l->per_shard + 1)); /* whole ones may lie behind a damaged one */
+    w->there[picture] = 1;
+    w->crcs[picture] = fdit_get32(w->record + l->item_bytes);
+    while (w->next < l->total && w->there[w->next])
+        w->next++; /* whole ones may lie behind */
+    if (w->next == l->total || w->next / l->per_shard != s)
+        TRY(close_shard(ctx, w));
 out:
     return status;
 }
@@ -381,8 +457,16 @@ void fdit_cache_writer_free(struct fdit_cache_writer *w)
     if (!w)
         return;
     fdit_appender_close(NULL, w->shard);
+    if (w->patch >= 0)
+        close(w->patch);
     if (w->lock >= 0)
         close(w->lock);
+    if (!w->begun)
+        fdit_folder_remove_made(&w->folder);
+    fdit_folder_unlock(&w->folder);
+    fdit_free(w->there);
+    fdit_free(w->crcs);
+    fdit_free(w->have);
     fdit_free(w->dir);
     fdit_free(w->identity);
     fdit_free(w->bad);

@@ -4,6 +4,7 @@
 #include "core/clock.h"
 #include "core/file.h"
 #include "core/mem.h"
+#include "core/phase.h"
 #include "format/safetensors.h"
 #include "sample/album.h"
 #include "sample/contact.h"
@@ -322,10 +323,12 @@ static enum fdit_status open_album(fdit_context *ctx, struct job *j)
     uint64_t vae = 0;
     if (j->vae)
         TRY(fdit_vae_hash(ctx, j->vae, &vae));
+    fdit_phase_begin(ctx, 0, "reading %s", fdit_path_base(o->base));
+    status = fdit_identity_init(ctx, o, &j->subject, &j->request, j->summary->steps, vae, &j->identity);
+    fdit_phase_end(ctx);
+    TRY(status);
     TRY(fdit_album_new(ctx, o->out, &j->request, j->subject.taxonomy, j->decodable, o->tar, j->size,
                        &j->album));
-    TRY(fdit_identity_init(ctx, o, &j->subject, &j->request, j->summary->steps, vae, &j->identity));
-    TRY(fdit_config_name(ctx, &j->subject.files.config, &j->model_name));
     fdit_sampler_format(&o->sampler, j->sampler_text);
     j->caption = (struct fdit_caption){ .identity = &j->identity,
                                         .model = j->model_name,
@@ -336,7 +339,9 @@ static enum fdit_status open_album(fdit_context *ctx, struct job *j)
                                         .steps = j->summary->steps,
                                         .width = j->size,
                                         .height = j->size };
-    TRY(fdit_album_check(ctx, j->album, &j->identity, o->overwrite));
+    fdit_phase_begin(ctx, 0, "looking at the pictures in %s", o->out);
+    status = fdit_album_check(ctx, j->album, &j->identity, o->overwrite);
+    fdit_phase_end(ctx);
 out:
     return status;
 }
@@ -449,11 +454,20 @@ static enum fdit_status run_batch(fdit_context *ctx, struct job *j, int *n)
     }
     if (!*n)
         goto out;
+    j->summary->in_flight = (size_t)*n;
     j->rows_first = j->places[0];
     j->rows_end = j->places[*n - 1] + 1;
     TRY(fdit_crew_run(ctx, j->crew, j->generator, j->specs, *n, j->x));
-    for (int i = 0; i < *n; i++)
-        TRY(deliver(ctx, j, j->places[i], j->x + (size_t)i * j->item));
+    if (j->vae)
+        fdit_phase_begin(ctx, (uint64_t)*n, "decoding");
+    for (int i = 0; i < *n && status == FDIT_OK; i++) {
+        status = deliver(ctx, j, j->places[i], j->x + (size_t)i * j->item);
+        if (j->vae)
+            fdit_phase_at(ctx, (uint64_t)i + 1);
+    }
+    if (j->vae)
+        fdit_phase_end(ctx);
+    TRY(status);
     on_step(j, j->summary->steps, j->summary->steps); /* now with these pictures counted */
 out:
     return status;
@@ -586,11 +600,17 @@ static enum fdit_status work(fdit_context *ctx, struct job *j)
 {
     enum fdit_status status = FDIT_OK;
     size_t needed = count_needed(j), kept = j->album ? fdit_album_kept(j->album) : 0;
-    if (needed)
-        TRY(load_models(ctx, j));
+    j->summary->kept = kept;
+    if (j->hooks && j->hooks->on_begin)
+        j->hooks->on_begin(j->hooks->user);
+    if (needed) {
+        fdit_phase_begin(ctx, 0, "reading %s", fdit_path_base(j->o->base));
+        status = load_models(ctx, j);
+        fdit_phase_end(ctx);
+        TRY(status);
+    }
     if (j->album)
         TRY(fdit_album_begin(ctx, j->album, &j->identity, &j->caption));
-    j->summary->kept = kept;
     j->done = j->o->latents ? 0 : j->request.n - needed;
     if (j->hooks && j->hooks->on_start)
         j->hooks->on_start(j->hooks->user, j->done, j->request.n);
@@ -605,8 +625,12 @@ static enum fdit_status work(fdit_context *ctx, struct job *j)
                                       : "nothing was written");
     TRY(status);
     TRY(take_kept(ctx, j));
-    if (j->album)
-        TRY(fdit_album_end(ctx, j->album));
+    if (j->album) {
+        fdit_phase_begin(ctx, 0, "waiting for the disk");
+        status = fdit_album_end(ctx, j->album);
+        fdit_phase_end(ctx);
+        TRY(status);
+    }
     if (j->contact)
         TRY(write_sheet(ctx, j));
 out:
@@ -651,6 +675,8 @@ enum fdit_status fdit_sample_run(fdit_context *ctx, fdit_device *dev,
     j.item = (size_t)c->channels * (size_t)c->input_size * (size_t)c->input_size;
     TRY(open_decoder(ctx, &j));
     TRY(settle(ctx, &j));
+    TRY(fdit_config_name(ctx, c, &j.model_name));
+    snprintf(j.summary->model, sizeof j.summary->model, "%s", j.model_name);
     j.summary->classes = j.request.n_classes;
     j.summary->pictures = j.request.n;
     snprintf(j.summary->guide, sizeof j.summary->guide, "%s", j.subject.guide_text);

@@ -22,6 +22,8 @@ struct fdit_sample_picture {
 struct fdit_sample_hooks {
     void *user;
     void (*on_plan)(void *user, const struct fdit_plan *plan);
+    /* All is checked and about to begin: the summary has what is known then. */
+    void (*on_begin)(void *user);
     /* `total` pictures of this shard, of which `kept` are there already. */
     void (*on_start)(void *user, size_t kept, size_t total);
     void (*on_step)(void *user, size_t done, size_t total, int step, int steps);
@@ -29,6 +31,8 @@ struct fdit_sample_hooks {
 };
 
 struct fdit_sample_summary {
+    char model[64];           /* "DiT-S/2" */
+    size_t in_flight;         /* pictures of the batch under way */
     size_t classes, pictures; /* of the shard */
     size_t computed, kept;
     int steps, batch;

@@ -61,7 +61,7 @@ static enum fdit_status check_targets(fdit_context *ctx, const struct fdit_sampl
     enum fdit_status status = FDIT_OK;
     static const char by_delta[] = "delta:";
     bool delta = o->guide && !strncmp(o->guide, by_delta, strlen(by_delta));
-    const struct fdit_source sources[] = {
+    const struct fdit_input sources[] = {
         { "--base", o->base, false },
         { "--delta", o->delta, false },
         { "--guide", delta ? o->guide + strlen(by_delta) : NULL, false },
@@ -75,7 +75,7 @@ static enum fdit_status check_targets(fdit_context *ctx, const struct fdit_sampl
     TRY(fdit_target_check(ctx, "--out", o->out, sources, n));
     TRY(fdit_target_check(ctx, "--grid", o->grid, sources, n));
     TRY(fdit_target_check(ctx, "--latents", o->latents, sources, n));
-    const struct fdit_source latents = { "--latents", o->latents, false };
+    const struct fdit_input latents = { "--latents", o->latents, false };
     if (o->grid && o->latents)
         TRY(fdit_target_check(ctx, "--grid", o->grid, &latents, 1));
 out:
