@@ -133,7 +133,7 @@ static enum fdit_status open_files(fdit_context *ctx, struct job *j)
     enum fdit_status status = FDIT_OK;
     const struct fdit_convert_options *o = j->o;
     int extra;
-    const struct fdit_source sources[] = { { .option = "IN", .path = o->in },
+    const struct fdit_input sources[] = { { .option = "IN", .path = o->in },
                                            { .option = "--merge", .path = o->merge },
                                            { .option = "--base", .path = o->base } };
     TRY(fdit_target_check(ctx, "OUT", o->out, sources, 3));

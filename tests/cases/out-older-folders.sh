@@ -23,5 +23,5 @@ ends 0 "$FD" encode d old/cache --size 16 --device cpu
 says '1 encoded, 15 there before'
 # replaced by a job of now
 holds $S --out old/pictures --overwrite --classes gulls/a --quiet
-absent old/pictures/owls%2Fb/owls%2Fb-0.png
+absent old/pictures/owls%2Fb/owls%2Fb-0.png old/pictures/owls%2Fb/owls%2Fb-1.png
 holds grep -q '"guidance": 2.0' old/pictures/run.json
