@@ -240,6 +240,10 @@ static enum fdit_status put_meta(fdit_context *ctx, const struct args *a,
     struct fdit_taxonomy *tax = NULL;
     put_text(out, "guide", fdit_checkpoint_meta(st, "guide"));
     put_text(out, "flip", fdit_checkpoint_meta(st, "flip"));
+    put_text(out, "fingerprint", fdit_checkpoint_meta(st, "base"));
+    TRY(put_parsed(ctx, out, "validation", path, fdit_checkpoint_meta(st, "validation")));
+    if (!state && fdit_checkpoint_meta(st, "steps"))
+        TRY(put_count(ctx, out, "trained_steps", path, fdit_checkpoint_meta(st, "steps")));
     TRY(put_parsed(ctx, out, "train", path, fdit_checkpoint_meta(st, "train")));
     if (state)
         TRY(put_count(ctx, out, "step", path, fdit_checkpoint_meta(st, "step")));
@@ -491,6 +495,7 @@ static void print_counts(const json_t *out)
         const char *key, *label;
     } counts[] = {
         { "step", "step" },
+        { "trained_steps", "steps" },
         { "steps", "of steps" },
         { "tensors", "tensors" },
         { "parameters", "numbers" },
@@ -507,6 +512,32 @@ static void print_counts(const json_t *out)
         if (v)
             printf("  %-12s %" JSON_INTEGER_FORMAT "\n", counts[i].label, json_integer_value(v));
     }
+}
+
+/* The base that a delta was made from, by name and by a short form of its fingerprint, and how good
+ * it was. */
+static void print_origin(const json_t *out)
+{
+    const json_t *train = json_object_get(out, "train"), *v = json_object_get(out, "validation");
+    const char *base = json_string_value(json_object_get(train, "base"));
+    const char *print = json_string_value(json_object_get(out, "fingerprint"));
+    const char *precision = json_string_value(json_object_get(train, "precision"));
+    uint32_t hash = 2166136261u;
+    for (const char *c = print; c && *c; c++)
+        hash = (hash ^ (unsigned char)*c) * 16777619u;
+    if (base && print)
+        printf("  %-12s %s, fingerprint %08" PRIx32 "\n", "base", base, hash);
+    else if (print)
+        printf("  %-12s fingerprint %08" PRIx32 "\n", "base", hash);
+    else if (base)
+        line("base", base);
+    if (precision)
+        line("precision", precision);
+    if (v)
+        printf("  %-12s mse %g, vb %g at step %" JSON_INTEGER_FORMAT "\n", "validation",
+               json_number_value(json_object_get(v, "val_mse")),
+               json_number_value(json_object_get(v, "val_vb")),
+               json_integer_value(json_object_get(v, "step")));
 }
 
 static void print_text(const char *path, const json_t *out)
@@ -551,6 +582,7 @@ static void print_text(const char *path, const json_t *out)
         line("flip", json_string_value(v));
     if ((v = json_object_get(out, "train")))
         print_train(v);
+    print_origin(out);
     if ((v = json_object_get(out, "newest_checkpoint")))
         line("checkpoint", json_string_value(v));
     if ((v = json_object_get(out, "finished")))

@@ -49,6 +49,14 @@ out:
     return status;
 }
 
+enum fdit_status fdit_checkpoint_check_shape(fdit_context *ctx, const struct fdit_checkpoint *cp,
+                                             const struct fdit_param *p)
+{
+    const struct fdit_st_tensor *parts[FDIT_PARTS];
+    int n;
+    return fdit_checkpoint_computes(cp, p->name) ? FDIT_OK : need(ctx, cp, p, parts, &n);
+}
+
 static enum fdit_status compute_positions(fdit_context *ctx, const struct fdit_param *p,
                                           size_t first, size_t n, float *out)
 {
@@ -154,7 +162,7 @@ out:
     return status;
 }
 
-static int count_blocks(const struct fdit_checkpoint *cp)
+int fdit_checkpoint_depth(const struct fdit_checkpoint *cp)
 {
     char name[64];
     int depth = 0;
@@ -179,7 +187,7 @@ static enum fdit_status sizes_by_tensors(fdit_context *ctx, struct fdit_checkpoi
     TRY(agree(ctx, cp, "width", &c->width, fdit_checkpoint_dim(cp, patch, 0)));
     TRY(agree(ctx, cp, "number of channels", &c->channels, fdit_checkpoint_dim(cp, patch, 1)));
     TRY(agree(ctx, cp, "patch size", &c->patch, fdit_checkpoint_dim(cp, patch, 2)));
-    TRY(agree(ctx, cp, "depth", &c->depth, count_blocks(cp)));
+    TRY(agree(ctx, cp, "depth", &c->depth, fdit_checkpoint_depth(cp)));
     int64_t hidden = fdit_checkpoint_dim(cp, "blocks.0.mlp.fc1.weight", 0);
     TRY(agree(ctx, cp, "MLP ratio", &c->mlp_ratio, hidden % c->width ? -1 : hidden / c->width));
     if (c->kind == FDIT_MODEL_DIT) /* the table's height follows the file, not the description */

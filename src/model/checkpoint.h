@@ -43,6 +43,11 @@ const char *fdit_checkpoint_prefix(const struct fdit_checkpoint *cp);
 bool fdit_checkpoint_is_ema(const struct fdit_checkpoint *cp);
 /* Whether tensor i is among the weights, not beside them (another set, an optimiser's state). */
 bool fdit_checkpoint_in_weights(const struct fdit_checkpoint *cp, size_t i);
+/* Blocks of the network that the file has a part of, counted from the first. */
+int fdit_checkpoint_depth(const struct fdit_checkpoint *cp);
+/* The parameter is there with its shape; FDIT_ERROR_FORMAT. */
+enum fdit_status fdit_checkpoint_check_shape(fdit_context *ctx, const struct fdit_checkpoint *cp,
+                                             const struct fdit_param *p);
 /* Dimension i of the shape of a parameter, or -1. */
 int64_t fdit_checkpoint_dim(const struct fdit_checkpoint *cp, const char *param, int i);
 

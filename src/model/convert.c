@@ -112,22 +112,6 @@ out:
     return status;
 }
 
-/* Sizes of a delta or of a training checkpoint without the frozen weights. */
-static enum fdit_status config_of_delta(fdit_context *ctx, struct job *j)
-{
-    enum fdit_status status = FDIT_OK;
-    const char *model = fdit_checkpoint_meta(j->in, "model");
-    if (!model)
-        FAIL(ctx, FDIT_ERROR_FORMAT, "%s: its metadata do not say of what model it is", j->o->in);
-    TRY(fdit_config_from_json(ctx, j->o->in, model, strlen(model), &j->config));
-    int64_t rows = fdit_checkpoint_dim(j->in, table_name, 0);
-    if (rows > 0 && rows <= INT32_MAX)
-        j->config.rows = (int)rows;
-    TRY(fdit_config_check(ctx, &j->config));
-out:
-    return status;
-}
-
 static enum fdit_status open_files(fdit_context *ctx, struct job *j)
 {
     enum fdit_status status = FDIT_OK;
@@ -153,12 +137,13 @@ static enum fdit_status open_files(fdit_context *ctx, struct job *j)
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "--merge wants a whole model as IN; %s is %s", o->in,
              o->base ? "to become a delta by --base" : "a delta itself");
     if (j->report->delta && !o->base)
-        TRY(config_of_delta(ctx, j));
+        TRY(fdit_delta_config(ctx, j->in, &j->config));
     else
         TRY(fdit_checkpoint_config(ctx, j->in, o->model, &j->config));
     if (o->merge) {
         TRY(fdit_checkpoint_open(ctx, o->merge, o->values, &j->merge));
         TRY(fdit_delta_check(ctx, j->merge));
+        TRY(fdit_delta_match(ctx, j->merge, j->in));
         TRY(check_base(ctx, j));
         int64_t rows = fdit_checkpoint_dim(j->merge, table_name, 0);
         if (rows > 0 && rows <= INT32_MAX)
@@ -234,6 +219,27 @@ out:
     return status;
 }
 
+static enum fdit_status same_model(fdit_context *ctx, const struct job *j)
+{
+    static const char patch[] = "x_embedder.proj.weight";
+    const struct fdit_model_config *c = &j->config;
+    const struct {
+        const char *what;
+        int64_t in, base;
+    } sizes[] = { { "width", c->width, fdit_checkpoint_dim(j->base, patch, 0) },
+                  { "channels", c->channels, fdit_checkpoint_dim(j->base, patch, 1) },
+                  { "patch", c->patch, fdit_checkpoint_dim(j->base, patch, 2) },
+                  { "depth", c->depth, fdit_checkpoint_depth(j->base) } };
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        if (sizes[i].base > 0 && sizes[i].in != sizes[i].base)
+            return fdit_fail(ctx, FDIT_ERROR_FORMAT,
+                             "%s and %s are of different models: %s %lld and %lld; there is no "
+                             "delta between them",
+                             j->o->in, j->o->base, sizes[i].what, (long long)sizes[i].in,
+                             (long long)sizes[i].base);
+    return FDIT_OK;
+}
+
 static enum fdit_status open_base(fdit_context *ctx, struct job *j)
 {
     enum fdit_status status = FDIT_OK;
@@ -248,6 +254,8 @@ static enum fdit_status open_base(fdit_context *ctx, struct job *j)
              "--ranks that it was trained with",
              j->o->in, c->rows, j->o->taxonomy_rows);
     TRY(fdit_checkpoint_open(ctx, j->o->base, FDIT_VALUES_EMA, &j->base));
+    TRY(fdit_delta_refuse_as_base(ctx, j->base));
+    TRY(same_model(ctx, j));
     snprintf(said, sizeof said, "%d,%d,%d,%d", c->width, c->depth, c->heads, c->patch);
     TRY(fdit_checkpoint_config(ctx, j->base, said, &base));
     if (base.channels != c->channels || base.input_size != c->input_size ||
@@ -326,6 +334,8 @@ static enum fdit_status put_meta(fdit_context *ctx, const struct job *j, struct 
         { "train", j->train && !fdit_checkpoint_meta(from, "train")
                        ? j->train
                        : fdit_checkpoint_meta(from, "train") },
+        { "steps", fdit_checkpoint_meta(from, "steps") },
+        { "validation", fdit_checkpoint_meta(from, "validation") },
         { "base", j->fingerprint ? j->fingerprint
                   : delta        ? fdit_checkpoint_meta(from, "base")
                                  : NULL },

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * delta.h: the small file that fine-tuning leaves: the trained parameters (EMA, f32), and in its
- * metadata the class tree and the settings that sampling needs. Entries: format "finediffusion-delta",
- * version "1", model, taxonomy, guide, flip, train, base (fingerprint of the frozen weights). */
+ * metadata the class tree and the settings that sampling needs. Entries: format
+ * "finediffusion-delta", version "1", model, taxonomy, guide, flip, train, base (fingerprint of the
+ * frozen weights), and what tells people where it comes from: steps, validation (the last line of
+ * the run's log that has one). */
 #ifndef FDIT_MODEL_DELTA_H
 #define FDIT_MODEL_DELTA_H
 
@@ -16,6 +18,8 @@ struct fdit_delta_meta {
     const char *flip;        /* "horizontal" or "none" */
     const char *train;       /* JSON: mask, steps, batch, lr, ... no time, host or path */
     const char *fingerprint; /* of the base; NULL: left out (from scratch) */
+    int64_t steps;           /* that it was trained for; 0: left out */
+    const char *validation;  /* JSON; NULL: left out */
 };
 
 /* Writes the trained parameters of the model (with full masks: all of them and pos_embed, so that the
@@ -24,7 +28,19 @@ enum fdit_status fdit_delta_save(fdit_context *ctx, const struct fdit_model *mod
                                  enum fdit_values values, enum fdit_st_type type,
                                  const struct fdit_delta_meta *meta, const char *path);
 
-/* Refuses a file that is no delta. */
-enum fdit_status fdit_delta_check(fdit_context *ctx, const struct fdit_checkpoint *cp);
+/* The sizes of the model that a delta is for: its metadata, with the rows of its table. */
+enum fdit_status fdit_delta_config(fdit_context *ctx, const struct fdit_checkpoint *cp,
+                                   struct fdit_model_config *out);
+/* The one check of a delta (or a training checkpoint, which holds one) before it is used: it says
+ * of what model it is; every tensor that its mask trains is there with its shape, and no other; its
+ * table has a row for each class and group of its taxonomy, and one more with an empty label.
+ * FDIT_ERROR_FORMAT says what lacks. Numbers are checked when they are read. */
+enum fdit_status fdit_delta_check(fdit_context *ctx, struct fdit_checkpoint *cp);
+/* FDIT_ERROR_FORMAT unless both are of models of the same sizes; those that one does not say are
+ * passed over. */
+enum fdit_status fdit_delta_match(fdit_context *ctx, const struct fdit_checkpoint *delta,
+                                  const struct fdit_checkpoint *base);
+/* FDIT_ERROR_ARGUMENT when the file given as a base is a delta. */
+enum fdit_status fdit_delta_refuse_as_base(fdit_context *ctx, const struct fdit_checkpoint *cp);
 
 #endif

@@ -53,13 +53,7 @@ static enum fdit_status open_base(fdit_context *ctx, const struct fdit_sample_op
 {
     enum fdit_status status = FDIT_OK;
     TRY(fdit_checkpoint_open(ctx, o->base, o->values, &s->base));
-    const char *format = fdit_checkpoint_meta(s->base, "format");
-    bool ours = format && !strncmp(format, "finediffusion-", strlen("finediffusion-"));
-    if (ours && !fdit_checkpoint_has(s->base, "x_embedder.proj.weight"))
-        FAIL(ctx, FDIT_ERROR_ARGUMENT,
-             "--base %s holds only what fine-tuning trained; give it as --delta, and as --base the "
-             "checkpoint that it was made from",
-             o->base);
+    TRY(fdit_delta_refuse_as_base(ctx, s->base));
 out:
     return status;
 }
@@ -448,6 +442,7 @@ enum fdit_status fdit_subject_open(fdit_context *ctx, const struct fdit_sample_o
     if (o->delta) {
         TRY(fdit_checkpoint_open(ctx, o->delta, o->values, &s->delta));
         TRY(fdit_delta_check(ctx, s->delta));
+        TRY(fdit_delta_match(ctx, s->delta, s->base));
     }
     TRY(find_sizes(ctx, o, s));
     TRY(put_together(ctx, s->delta, s->base, &s->files));

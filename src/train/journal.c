@@ -108,7 +108,8 @@ static enum fdit_status put_line(fdit_context *ctx, struct fdit_journal *j, cons
     memcpy(j->late + j->n_late, line, n);
     j->n_late += n;
     if (!waiting)
-        fdit_log(ctx, FDIT_LOG_WARNING, "%s; the line is kept and written later", fdit_context_message(ctx));
+        fdit_log(ctx, FDIT_LOG_WARNING, "%s; the line is kept and written later",
+                 fdit_context_message(ctx));
     else if (fdit_appender_write(ctx, j->log, j->late, j->n_late) == FDIT_OK)
         j->n_late = 0;
 out:
@@ -161,8 +162,9 @@ out:
     return status;
 }
 
-enum fdit_status fdit_journal_picture(fdit_context *ctx, struct fdit_journal *j, int64_t step, int width,
-                                      int height, int channels, const uint8_t *png, size_t bytes)
+enum fdit_status fdit_journal_picture(fdit_context *ctx, struct fdit_journal *j, int64_t step,
+                                      int width, int height, int channels, const uint8_t *png,
+                                      size_t bytes)
 {
     return put_events(
         ctx, j,
@@ -177,5 +179,33 @@ enum fdit_status fdit_journal_sync(fdit_context *ctx, struct fdit_journal *j)
     j->n_late = 0;
     TRY(fdit_appender_sync(ctx, j->log));
 out:
+    return status;
+}
+
+struct last {
+    char line[512];
+};
+
+static bool keep_validation(void *user, const char *line, size_t n)
+{
+    struct last *last = user;
+    if (n < sizeof last->line && strstr(line, "\"val_loss\""))
+        memcpy(last->line, line, n + 1);
+    return true;
+}
+
+enum fdit_status fdit_journal_last_validation(fdit_context *ctx, const char *run, char **out)
+{
+    enum fdit_status status = FDIT_OK;
+    struct last last = { "" };
+    char *path = NULL;
+    uint64_t end = 0;
+    *out = NULL;
+    TRY(fdit_path_join(ctx, run, "log.jsonl", &path));
+    TRY(fdit_file_lines(ctx, path, keep_validation, &last, &end));
+    if (*last.line)
+        TRY(fdit_strdup(ctx, last.line, out));
+out:
+    fdit_free(path);
     return status;
 }

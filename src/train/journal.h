@@ -7,8 +7,9 @@
 
 struct fdit_journal;
 
-/* Opens both. Lines of log.jsonl for steps after `step` are cut off (a resumed run writes them again); a log
- * that lacks one of the steps `from` to `step` is FDIT_ERROR_FORMAT, and stays as it is. */
+/* Opens both. Lines of log.jsonl for steps after `step` are cut off (a resumed run writes them
+ * again); a log that lacks one of the steps `from` to `step` is FDIT_ERROR_FORMAT, and stays as it
+ * is. */
 enum fdit_status fdit_journal_open(fdit_context *ctx, const char *run, int64_t from, int64_t step,
                                    struct fdit_journal **out);
 /* Seconds of training that the log tells of, at `step` of its opening. */
@@ -22,16 +23,22 @@ struct fdit_journal_step {
     int64_t step;
     double loss, mse, vb, lr, images_per_second, seconds;
 };
-/* A line that cannot be written (a full disk) is kept for the next time, with a warning: only _sync fails for
- * it. */
+/* A line that cannot be written (a full disk) is kept for the next time, with a warning: only _sync
+ * fails for it. */
 enum fdit_status fdit_journal_step(fdit_context *ctx, struct fdit_journal *j,
                                    const struct fdit_journal_step *s);
 /* {"step":N,"val_loss":..,"val_mse":..,"val_vb":..,"val_pictures":..} */
 enum fdit_status fdit_journal_validation(fdit_context *ctx, struct fdit_journal *j, int64_t step,
                                          double mse, double vb, size_t pictures);
-enum fdit_status fdit_journal_picture(fdit_context *ctx, struct fdit_journal *j, int64_t step, int width,
-                                      int height, int channels, const uint8_t *png, size_t bytes);
-/* Puts the log onto the disk, with the lines that were kept: before a checkpoint is renamed into place. */
+enum fdit_status fdit_journal_picture(fdit_context *ctx, struct fdit_journal *j, int64_t step,
+                                      int width, int height, int channels, const uint8_t *png,
+                                      size_t bytes);
+/* Puts the log onto the disk, with the lines that were kept: before a checkpoint is renamed into
+ * place. */
 enum fdit_status fdit_journal_sync(fdit_context *ctx, struct fdit_journal *j);
+
+/* The last line of RUN/log.jsonl that has a validation, without its newline; NULL in *out: none.
+ * Read from the log, so that a run in parts says what an unbroken one does. Free with fdit_free. */
+enum fdit_status fdit_journal_last_validation(fdit_context *ctx, const char *run, char **out);
 
 #endif

@@ -19,10 +19,11 @@ enum fdit_status fdit_run_open_files(fdit_context *ctx, struct run *r)
         TRY(fdit_config_parse(ctx, o->model, &r->config));
     } else {
         TRY(fdit_checkpoint_open(ctx, o->base, FDIT_VALUES_EMA, &r->base));
+        TRY(fdit_delta_refuse_as_base(ctx, r->base));
         TRY(fdit_checkpoint_config(ctx, r->base, o->model, &r->config));
         if (o->size && o->size != r->config.input_size)
-            FAIL(ctx, FDIT_ERROR_ARGUMENT, "--size %d: %s is made for %d; leave the option out", o->size,
-                 o->base, r->config.input_size);
+            FAIL(ctx, FDIT_ERROR_ARGUMENT, "--size %d: %s is made for %d; leave the option out",
+                 o->size, o->base, r->config.input_size);
         if (o->channels && o->channels != r->config.channels)
             FAIL(ctx, FDIT_ERROR_ARGUMENT, "--channels %d: %s is made for %d; leave the option out",
                  o->channels, o->base, r->config.channels);
@@ -31,6 +32,8 @@ enum fdit_status fdit_run_open_files(fdit_context *ctx, struct run *r)
     if (o->delta) {
         TRY(fdit_checkpoint_open(ctx, o->delta, FDIT_VALUES_EMA, &r->start));
         TRY(fdit_delta_check(ctx, r->start));
+        if (r->base)
+            TRY(fdit_delta_match(ctx, r->start, r->base));
         const char *json = fdit_checkpoint_meta(r->start, "taxonomy");
         if (json)
             TRY(fdit_taxonomy_parse(ctx, json, strlen(json), o->delta, NULL, &r->known));
@@ -38,7 +41,8 @@ enum fdit_status fdit_run_open_files(fdit_context *ctx, struct run *r)
     TRY(fdit_coder_open(ctx, o, &r->config, &r->coder));
     if (!r->coder && r->config.channels != 1 && r->config.channels != 3 && !fdit_cache_is(o->data))
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
-             "the model has %d channels: it works on latents; make them of %s with 'finediffusion encode' "
+             "the model has %d channels: it works on latents; make them of %s with 'finediffusion "
+             "encode' "
              "and give that as --data, or give --vae FILE to encode at every step",
              r->config.channels, o->data);
 out:
@@ -142,8 +146,10 @@ enum fdit_status fdit_run_open_data(fdit_context *ctx, struct run *r)
     } else if (o->drop_prob > 0) {
         if (fdit_taxonomy_n_ranks(tax) == 0)
             FAIL(ctx, FDIT_ERROR_ARGUMENT,
-                 "%s has classes but no superclasses: nest the class folders, give --taxonomy FILE, or use "
-                 "--label-drop empty", o->data);
+                 "%s has classes but no superclasses: nest the class folders, give --taxonomy "
+                 "FILE, or use "
+                 "--label-drop empty",
+                 o->data);
         TRY(fdit_taxonomy_superclass(ctx, tax, o->superclass, &r->guide_rank));
         if (o->superclass_train) {
             TRY(fdit_taxonomy_ranks(ctx, tax, o->superclass_train, &r->ranks, &r->rule.n_ranks));
@@ -182,10 +188,12 @@ static enum fdit_status check_start(fdit_context *ctx, const struct run *r)
     for (int i = 0; r->start && i < ps->n; i++) {
         const struct fdit_param *p = &ps->list[i];
         if (!p->trained && p->kind != FDIT_PARAM_POS && fdit_checkpoint_has(r->start, p->name))
-            return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
-                             "--delta %s holds %s, which --tune %s does not train and the new delta would "
-                             "lack; train with the --tune of that delta, or put it into the base with "
-                             "'finediffusion convert --merge'", r->o->delta, p->name, r->o->tune);
+            return fdit_fail(
+                ctx, FDIT_ERROR_ARGUMENT,
+                "--delta %s holds %s, which --tune %s does not train and the new delta would "
+                "lack; train with the --tune of that delta, or put it into the base with "
+                "'finediffusion convert --merge'",
+                r->o->delta, p->name, r->o->tune);
     }
     return FDIT_OK;
 }
