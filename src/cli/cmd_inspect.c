@@ -10,6 +10,7 @@
 #include "data/dataset.h"
 #include "format/cache.h"
 #include "data/loader.h"
+#include "format/picture_rules.h"
 #include "format/json.h"
 #include "format/kind.h"
 #include "format/tensor.h"
@@ -23,6 +24,7 @@
 
 struct args {
     const char *model, *taxonomy, *ranks;
+    struct fdit_picture_words look;
     bool pictures, classes;
 };
 
@@ -35,6 +37,10 @@ static const struct fdit_option options[] = {
     FDIT_OPTION("ranks", "A,B", TEXT, struct args, ranks, "ranks of the taxonomy (default: all)"),
     FDIT_OPTION("pictures", NULL, FLAG, struct args, pictures,
                 "decode every picture of a data set, and name all that are broken"),
+    FDIT_OPTION("orient", "exif|none", TEXT, struct args, look.orient,
+                "of --pictures: turn them as their EXIF data say (default), or take them as they are stored"),
+    FDIT_OPTION("matte", "white|black|#rrggbb", TEXT, struct args, look.matte,
+                "of --pictures: ground behind transparent pixels (default white)"),
     FDIT_OPTION("classes", NULL, FLAG, struct args, classes,
                 "print the classes with their ranks instead, as a table that --taxonomy reads"),
     { 0 }
@@ -389,13 +395,15 @@ static enum fdit_status inspect_data(struct fdit_cli *cli, const struct args *a,
     enum fdit_status status = FDIT_OK;
     fdit_context *ctx = cli->ctx;
     struct fdit_taxonomy *tax = NULL;
+    struct fdit_picture_rules rules;
     struct fdit_dataset *ds = NULL;
     if (a->taxonomy)
         TRY(fdit_taxonomy_load(ctx, a->taxonomy, a->ranks, &tax));
+    TRY(fdit_picture_words_rules(ctx, &a->look, NULL, &rules));
     TRY(fdit_dataset_open(
         ctx, path,
-        &(struct fdit_dataset_options){
-            .taxonomy = tax, .ranks = a->ranks, .size = 8, .channels = 3, .allow_missing = true },
+        &(struct fdit_dataset_options){ .taxonomy = tax, .ranks = a->ranks, .size = 8, .channels = 3,
+                                        .rules = rules, .allow_missing = true },
         &ds));
     struct fdit_dataset_info info = fdit_dataset_info(ds);
     const struct fdit_taxonomy *classes = fdit_dataset_taxonomy(ds);

@@ -152,6 +152,10 @@ static const struct fdit_option options[] = {
                 "contact sheet: a row for each class, 100 classes and 16 pictures of each at most"),
     FDIT_OPTION("grid-real", "DATA", TEXT, struct args, o.grid_real,
                 "begin each row of the sheet with a real picture of the class from this data set"),
+    FDIT_OPTION("orient", "exif|none", TEXT, struct args, o.look.orient,
+                "of --grid-real: turn pictures as their EXIF data say (default: as the delta was trained)"),
+    FDIT_OPTION("matte", "white|black|#rrggbb", TEXT, struct args, o.look.matte,
+                "of --grid-real: ground behind transparent pixels (default: as the delta was trained)"),
     FDIT_OPTION("latents", "FILE.safetensors", TEXT, struct args, o.latents,
                 "the last x of every picture as tensor x [n, C, S, S], unscaled, in the order of "
                 "the manifest"),

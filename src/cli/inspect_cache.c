@@ -63,6 +63,8 @@ enum fdit_status fdit_inspect_cache(struct fdit_cli *cli, const char *path, stru
     fdit_json_put_int(out, NULL, "picture_size", info->picture_size);
     fdit_json_put_text(out, NULL, "flip", info->flip ? "horizontal" : "none");
     fdit_json_put_text(out, NULL, "fit", info->fit);
+    fdit_json_put_text(out, NULL, "orient", info->orient);
+    fdit_json_put_text(out, NULL, "matte", info->matte);
     if (moments) {
         fdit_json_put_real(out, NULL, "scale", info->scale);
         fdit_json_put_text(out, NULL, "vae", info->vae);

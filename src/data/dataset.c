@@ -441,6 +441,7 @@ enum fdit_status fdit_dataset_open(fdit_context *ctx, const char *path,
     ds->spool = -1;
     ds->taxonomy = options->taxonomy;
     TRY(fdit_strdup(ctx, path, &ds->root));
+    TRY(fdit_room_new(ctx, &ds->room));
     TRY(make_index(ctx, ds, &classes, &numbered));
     if (!ds->taxonomy)
         TRY(taxonomy_from(ctx, ds, &classes, numbered, options->ranks));
@@ -464,6 +465,7 @@ void fdit_dataset_close(struct fdit_dataset *ds)
         return;
     if (ds->spool >= 0)
         close(ds->spool);
+    fdit_room_free(ds->room);
     fdit_taxonomy_free(ds->made);
     fdit_names_fini(&ds->places);
     fdit_names_fini(&ds->shards);
@@ -603,6 +605,17 @@ enum fdit_status fdit_dataset_read(fdit_context *ctx, const struct fdit_dataset 
     return status;
 }
 
+/* What decoding will take; a header that makes no sense takes nothing. */
+static size_t bytes_to_decode(fdit_context *ctx, const struct fdit_dataset *ds, const uint8_t *bytes, size_t n,
+                              const char *name)
+{
+    struct fdit_picture_bytes from = fdit_picture_memory(bytes, n);
+    struct fdit_picture_probe p;
+    if (fdit_picture_probe(ctx, &from, name, &p) != FDIT_OK)
+        return 1;
+    return fdit_picture_fit_bytes(&p, ds->options.size);
+}
+
 enum fdit_status fdit_dataset_decode(fdit_context *ctx, const struct fdit_dataset *ds, size_t i,
                                      uint8_t *chw)
 {
@@ -610,10 +623,12 @@ enum fdit_status fdit_dataset_decode(fdit_context *ctx, const struct fdit_datase
     struct fdit_picture square = { 0 };
     uint8_t *bytes = NULL;
     char *name = NULL;
-    size_t n;
+    size_t n, taken = 0;
     int size = ds->options.size, channels = ds->options.channels;
     TRY(fdit_dataset_name(ctx, ds, i, &name));
     TRY(read_item(ctx, ds, i, name, &bytes, &n));
+    taken = bytes_to_decode(ctx, ds, bytes, n, name);
+    fdit_room_take(ds->room, taken);
     TRY(fdit_picture_fit(ctx, bytes, n, name, &ds->options.rules, ds->options.fit == FDIT_FIT_PAD, size,
                          &square));
     if (channels == 1)
@@ -623,6 +638,8 @@ enum fdit_status fdit_dataset_decode(fdit_context *ctx, const struct fdit_datase
         for (size_t p = 0; p < plane; p++)
             chw[(size_t)c * plane + p] = square.pixels[p * step + (size_t)c];
 out:
+    if (taken)
+        fdit_room_give(ds->room, taken);
     fdit_picture_fini(&square);
     fdit_free(bytes);
     fdit_free(name);

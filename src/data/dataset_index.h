@@ -5,6 +5,7 @@
 
 #include "data/dataset.h"
 #include "data/names.h"
+#include "data/room.h"
 
 struct fdit_ds_item {
     uint64_t name;   /* start in names: the file's name, without its folder */
@@ -35,6 +36,7 @@ struct fdit_dataset {
     size_t *first;              /* [classes + 1] */
     struct fdit_taxonomy *made; /* owned, when options.taxonomy was NULL */
     const struct fdit_taxonomy *taxonomy;
+    struct fdit_room *room; /* of all threads that read pictures at the same time */
     size_t ignored, missing, links;
     struct fdit_name_list ignored_names;
 };

@@ -3,6 +3,8 @@
 #include "data/dataset_index.h"
 
 #include "core/mem.h"
+#include "format/fit.h"
+#include "format/picture_read.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -50,6 +52,37 @@ enum fdit_status fdit_dataset_probe(fdit_context *ctx, const struct fdit_dataset
 out:
     if (!spooled && place.fd >= 0)
         close(place.fd);
+    fdit_free(name);
+    return status;
+}
+
+enum { PLAN_LOOKS = 256 }; /* pictures whose headers a plan looks at */
+
+enum fdit_status fdit_dataset_plan_reading(fdit_context *ctx, struct fdit_dataset *ds, int threads, size_t limit,
+                                           bool skip_bad, size_t *bytes)
+{
+    enum fdit_status status = FDIT_OK;
+    size_t looks = ds->n < PLAN_LOOKS ? ds->n : PLAN_LOOKS, most = 0, all;
+    struct fdit_picture_rules rules = { .limit = limit };
+    char *name = NULL;
+    for (size_t k = 0; k < looks; k++) {
+        struct fdit_picture_probe p;
+        size_t i = k * ds->n / looks;
+        if (fdit_dataset_probe(ctx, ds, i, &p) != FDIT_OK)
+            continue;
+        size_t one = fdit_picture_fit_bytes(&p, ds->options.size);
+        if (limit && one > limit && !skip_bad) {
+            TRY(fdit_dataset_name(ctx, ds, i, &name));
+            TRY(fdit_picture_read_check(ctx, name, &p, &rules, one));
+        }
+        most = one > most && !(limit && one > limit) ? one : most;
+    }
+    if (!fdit_mul(most, threads > 1 ? (size_t)threads : 1, &all) || (limit && all > limit))
+        all = limit ? limit : SIZE_MAX;
+    ds->options.rules.limit = limit;
+    fdit_room_set(ds->room, all);
+    *bytes = all;
+out:
     fdit_free(name);
     return status;
 }

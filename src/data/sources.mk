@@ -4,6 +4,6 @@ fdit_sources += src/data/names.c src/data/names.h src/data/taxonomy.c src/data/t
 	src/data/dataset.c src/data/dataset.h src/data/dataset_index.h src/data/dataset_folder.c \
 	src/data/dataset_tar.c src/data/loader.c src/data/loader.h
 fdit_sources += src/data/split.c src/data/split.h
-fdit_sources += src/data/dataset_probe.c
 fdit_sources += src/data/identity.c src/data/identity.h
 fdit_sources += src/data/rows.c src/data/rows.h src/data/spelling.c src/data/spelling.h
+fdit_sources += src/data/dataset_probe.c src/data/room.c src/data/room.h

@@ -37,6 +37,9 @@ struct job {
     size_t pixels, item; /* floats of a picture; numbers of one half of a record */
     int32_t *labels;
     char *taxonomy_json, *identity;
+    struct fdit_picture_rules rules;
+    bool noted;    /* the cache's encode.json names them, or shall do so */
+    char matte[8];
     char vae_hash[17];
     float *mirrored, *moments;
     uint8_t *record; /* both halves */
@@ -81,11 +84,40 @@ out:
 /* ----------------------------------------------------------------------------------------- opening
  */
 
+/* What was asked for; else what the job had that goes on in this folder; else the usual. A job of a time before
+ * there was a choice does not name it. */
+static enum fdit_status choose_rules(fdit_context *ctx, struct job *j)
+{
+    enum fdit_status status = FDIT_OK;
+    const struct fdit_encode_options *o = j->o;
+    struct fdit_picture_notes notes = { NULL, NULL };
+    struct fdit_picture_words file = { NULL, NULL };
+    char *path = NULL;
+    uint8_t *text = NULL;
+    size_t n = 0;
+    j->noted = true;
+    TRY(fdit_path_join(ctx, o->out, "encode.json", &path));
+    if (fdit_is_file(path)) {
+        TRY(fdit_file_read_all(ctx, path, (size_t)1 << 26, &text, &n));
+        TRY(fdit_picture_notes_read(ctx, path, (const char *)text, n, &notes));
+        file = fdit_picture_notes_words(&notes);
+        j->noted = strstr((const char *)text, "\"orient\"") != NULL || o->look.orient || o->look.matte;
+    }
+    TRY(fdit_picture_words_rules(ctx, &o->look, &file, &j->rules));
+    j->noted = j->noted || j->rules.exif || j->rules.matte;
+out:
+    fdit_picture_notes_fini(&notes);
+    fdit_free(path);
+    fdit_free(text);
+    return status;
+}
+
 static enum fdit_status open_data(fdit_context *ctx, struct job *j)
 {
     enum fdit_status status = FDIT_OK;
     const struct fdit_encode_options *o = j->o;
     j->channels = o->channels;
+    TRY(choose_rules(ctx, j));
     if (o->vae) {
         TRY(fdit_vae_open(ctx, o->vae, &j->vae));
         j->channels = fdit_vae_config_of(j->vae)->in_channels;
@@ -102,6 +134,7 @@ static enum fdit_status open_data(fdit_context *ctx, struct job *j)
                                       .size = o->size,
                                       .channels = j->channels,
                                       .fit = o->fit,
+                                      .rules = j->rules,
                                       .flip = o->flip,
                                       .allow_missing = true };
     TRY(fdit_dataset_open(ctx, o->data, &d, &j->ds));
@@ -128,6 +161,8 @@ static void describe(struct job *j)
                                    .picture_size = o->size,
                                    .flip = o->flip,
                                    .fit = o->fit == FDIT_FIT_PAD ? "pad" : "crop",
+                                   .orient = fdit_orient_text(&j->rules),
+                                   .matte = fdit_matte_text(&j->rules, j->matte),
                                    .scale = 1,
                                    .vae = "",
                                    .taxonomy = j->taxonomy_json,
@@ -156,7 +191,7 @@ static enum fdit_status make_plan(fdit_context *ctx, struct job *j)
     enum fdit_status status = FDIT_OK;
     const struct fdit_encode_options *o = j->o;
     struct fdit_loader_options l = { .batch = 1, .workers = o->workers, .ring = 8 };
-    size_t limit = o->memory ? o->memory : j->dev ? j->dev->info.memory : 0;
+    size_t limit = o->memory ? o->memory : j->dev ? j->dev->info.memory : 0, reading;
     if (j->vae) {
         struct fdit_vae_options v = { .height = o->size, .encode = true, .memory = limit };
         TRY(fdit_vae_plan(ctx, j->vae, j->dev, &v));
@@ -170,6 +205,10 @@ static enum fdit_status make_plan(fdit_context *ctx, struct job *j)
     TRY(fdit_plan_add(ctx, &j->plan, FDIT_PLAN_HOST, NULL,
                       fdit_sources_bytes(j->cache.info.n) + 6 * j->cache.info.n, "what is there"));
     TRY(fdit_plan_add_process(ctx, &j->plan, j->dev));
+    size_t rest = fdit_plan_room(&j->plan, limit);
+    TRY(fdit_dataset_plan_reading(ctx, j->ds, o->workers, rest, o->skip_bad, &reading));
+    TRY(fdit_plan_add(ctx, &j->plan, FDIT_PLAN_HOST, NULL, reading, "decoding, %d worker%s",
+                      o->workers > 1 ? o->workers : 1, o->workers > 1 ? "s" : ""));
     j->summary->process_plan_bytes = fdit_plan_process_bytes(&j->plan);
     if (j->hooks && j->hooks->on_plan)
         j->hooks->on_plan(j->hooks->user, &j->plan, j->summary->bytes);
@@ -215,6 +254,10 @@ static enum fdit_status make_identity(fdit_context *ctx, struct job *j)
     fdit_json_put_int(&b, NULL, "channels", i->channels);
     fdit_json_put_text(&b, NULL, "flip", i->flip ? "horizontal" : "none");
     fdit_json_put_text(&b, NULL, "fit", i->fit);
+    if (j->noted) {
+        fdit_json_put_text(&b, NULL, "orient", i->orient);
+        fdit_json_put_text(&b, NULL, "matte", i->matte);
+    }
     fdit_json_put_real(&b, NULL, "vae-scale", i->scale);
     fdit_json_put_text(&b, NULL, "vae", j->vae_hash);
     TRY(fdit_json_end(ctx, &b, "the description of the cache",

@@ -5,6 +5,7 @@
 #define FDIT_ENCODE_ENCODE_H
 
 #include "data/dataset.h"
+#include "format/picture_rules.h"
 #include "model/plan.h"
 
 struct fdit_encode_options {
@@ -14,6 +15,7 @@ struct fdit_encode_options {
     int size;         /* of the pictures */
     int channels;     /* of pixels: 1 or 3; an autoencoder knows its own */
     enum fdit_fit fit;
+    struct fdit_picture_words look; /* --orient and --matte; a job that goes on keeps what it had */
     bool flip;             /* mirror images, too */
     const char *taxonomy;  /* file; NULL: folders */
     const char *ranks;     /* picked ranks; NULL: all */

@@ -157,6 +157,10 @@ static enum fdit_status read_json(fdit_context *ctx, struct fdit_cache *c, const
     TRY(number(ctx, c, "pictures", 1, UINT32_MAX, &total));
     TRY(number(ctx, c, "shard_pictures", 1, UINT32_MAX, &per_shard));
     TRY(text(ctx, c, "fit", &c->info.fit));
+    c->info.orient = json_string_value(json_object_get(c->root, "orient"));
+    c->info.matte = json_string_value(json_object_get(c->root, "matte"));
+    c->info.orient = c->info.orient ? c->info.orient : "none"; /* as it was before there was a choice */
+    c->info.matte = c->info.matte ? c->info.matte : "none";
     TRY(text(ctx, c, "vae", &c->info.vae));
     TRY(text(ctx, c, "taxonomy", &c->info.taxonomy));
     TRY(text(ctx, c, "identity", &identity));

@@ -37,6 +37,8 @@ struct fdit_cache_info {
     int picture_size;     /* of the pictures that were encoded */
     bool flip;            /* mirror images may be used (moments: they are there) */
     const char *fit;      /* "crop" or "pad" */
+    const char *orient;   /* "exif" or "none"; NULL when writing: "none" */
+    const char *matte;    /* "white", "black", "#rrggbb" or "none"; likewise */
     double scale, shift;  /* moments: x = (z - shift) scale */
     const char *vae;      /* moments: hash of the autoencoder, hexadecimal; else "" */
     const char *taxonomy; /* JSON of fdit_taxonomy_to_json */

@@ -398,6 +398,8 @@ static enum fdit_status describe(fdit_context *ctx, const struct fdit_cache_writ
     fdit_json_put_int(&b, NULL, "picture_size", i->picture_size);
     fdit_json_put_bool(&b, NULL, "flip", i->flip);
     fdit_json_put_text(&b, NULL, "fit", i->fit);
+    fdit_json_put_text(&b, NULL, "orient", i->orient ? i->orient : "none");
+    fdit_json_put_text(&b, NULL, "matte", i->matte ? i->matte : "none");
     fdit_json_put_real(&b, NULL, "scale", i->scale);
     fdit_json_put_real(&b, NULL, "shift", i->shift);
     fdit_json_put_text(&b, NULL, "vae", i->vae);

@@ -14,3 +14,4 @@ fdit_sources += src/format/cache.c src/format/cache.h src/format/cache_layout.h 
 fdit_sources += src/format/kind.c src/format/kind.h
 fdit_sources += src/format/picture_kind.c src/format/picture_probe.c src/format/picture_probe.h
 fdit_sources += src/format/picture_read.h src/format/rows.h src/format/chain.h src/format/fit.c src/format/fit.h
+fdit_sources += src/format/picture_rules.c src/format/picture_rules.h

@@ -98,6 +98,12 @@ static double mb(size_t bytes)
     return (double)bytes / 1e6;
 }
 
+size_t fdit_plan_room(const struct fdit_plan *plan, size_t limit)
+{
+    size_t all = fdit_plan_process_bytes(plan), least = limit / 8;
+    return limit > all && limit - all > least ? limit - all : least;
+}
+
 enum fdit_status fdit_plan_check(fdit_context *ctx, const struct fdit_plan *plan,
                                  const fdit_device *dev, size_t limit, const char *remedy)
 {

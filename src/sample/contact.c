@@ -23,11 +23,13 @@ struct fdit_contact {
     bool *there;                /* [rows, lead + columns] */
 };
 
-static enum fdit_status take_real(fdit_context *ctx, struct fdit_contact *c, const char *path)
+static enum fdit_status take_real(fdit_context *ctx, struct fdit_contact *c, const char *path,
+                                  const struct fdit_picture_rules *rules)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_dataset_options o = {
-        .taxonomy = c->taxonomy, .size = c->size, .channels = c->channels, .allow_missing = true
+        .taxonomy = c->taxonomy, .size = c->size, .channels = c->channels, .rules = *rules,
+        .allow_missing = true
     };
     struct fdit_dataset *data = NULL;
     uint8_t *chw = NULL;
@@ -52,7 +54,8 @@ out:
 
 enum fdit_status fdit_contact_new(fdit_context *ctx, const struct fdit_request *request,
                                   const struct fdit_taxonomy *taxonomy, int size, int channels,
-                                  const char *real, struct fdit_contact **out)
+                                  const char *real, const struct fdit_picture_rules *rules,
+                                  struct fdit_contact **out)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_contact *c = NULL;
@@ -75,7 +78,7 @@ enum fdit_status fdit_contact_new(fdit_context *ctx, const struct fdit_request *
     TRY(fdit_alloc(ctx, c->rows, each, &c->pixels));
     TRY(fdit_alloc(ctx, c->rows * (c->lead + c->columns), sizeof *c->there, &c->there));
     if (real)
-        TRY(take_real(ctx, c, real));
+        TRY(take_real(ctx, c, real, rules));
     *out = c;
     return FDIT_OK;
 out:

@@ -12,11 +12,12 @@ enum { FDIT_CONTACT_ROWS = 100, FDIT_CONTACT_COLUMNS = 16 };
 
 struct fdit_contact;
 
-/* Pictures of side `size`. real: a data set (NULL: none) whose classes are all in the taxonomy.
+/* Pictures of side `size`. real: a data set (NULL: none) whose classes are all in the taxonomy, read by `rules`.
  * request and taxonomy must outlive the sheet. Free with fdit_contact_free. */
 enum fdit_status fdit_contact_new(fdit_context *ctx, const struct fdit_request *request,
                                   const struct fdit_taxonomy *taxonomy, int size, int channels,
-                                  const char *real, struct fdit_contact **out);
+                                  const char *real, const struct fdit_picture_rules *rules,
+                                  struct fdit_contact **out);
 void fdit_contact_free(struct fdit_contact *c); /* NULL is allowed */
 bool fdit_contact_wants(const struct fdit_contact *c, const struct fdit_request_item *item);
 /* Keeps a copy; RGB pictures are taken as grey where the sheet is grey. One of another size is

@@ -343,6 +343,20 @@ static enum fdit_status open_album(fdit_context *ctx, struct job *j)
     status = fdit_album_check(ctx, j->album, &j->identity, o->overwrite);
     fdit_phase_end(ctx);
 out:
+/* Real pictures beside sampled ones look as those that the model was trained on. */
+static enum fdit_status choose_rules(fdit_context *ctx, const struct job *j, struct fdit_picture_rules *out)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_picture_notes notes = { NULL, NULL };
+    const struct fdit_checkpoint *file = j->subject.files.list[0];
+    const char *train = fdit_checkpoint_meta(file, "train");
+    struct fdit_picture_words words;
+    if (train)
+        TRY(fdit_picture_notes_read(ctx, fdit_checkpoint_path(file), train, strlen(train), &notes));
+    words = fdit_picture_notes_words(&notes);
+    TRY(fdit_picture_words_rules(ctx, &j->o->look, &words, out));
+out:
+    fdit_picture_notes_fini(&notes);
     return status;
 }
 
@@ -356,8 +370,10 @@ static enum fdit_status open_outputs(fdit_context *ctx, struct job *j)
     clean_beside(o->grid);
     clean_beside(o->latents);
     if (o->grid) {
+        struct fdit_picture_rules rules;
+        TRY(choose_rules(ctx, j, &rules));
         TRY(fdit_contact_new(ctx, &j->request, j->subject.taxonomy, j->size, j->channels,
-                             o->grid_real, &j->contact));
+                             o->grid_real, &rules, &j->contact));
         j->summary->sheet_classes = fdit_contact_rows(j->contact);
     }
     if (j->decodable)

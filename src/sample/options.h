@@ -4,6 +4,7 @@
 #define FDIT_SAMPLE_OPTIONS_H
 
 #include "data/dataset.h"
+#include "format/picture_rules.h"
 #include "sample/generate.h"
 
 struct fdit_sample_options {
@@ -40,6 +41,7 @@ struct fdit_sample_options {
     const char *latents;   /* safetensors file of the last x; NULL: none */
     const char *grid;      /* PNG file of a contact sheet; NULL: none */
     const char *grid_real; /* data set whose pictures head the sheet's rows; NULL: none */
+    struct fdit_picture_words look; /* of those pictures: --orient and --matte */
     const char *vae;       /* decoder of latents: file or folder of an AutoencoderKL; NULL: none */
     double vae_scale;      /* its scaling factor; 0: as its config.json says */
 };
