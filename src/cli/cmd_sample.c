@@ -149,7 +149,8 @@ static const struct fdit_option options[] = {
     FDIT_OPTION("tar", NULL, FLAG, struct args, o.tar,
                 "WebDataset archives of 1000 pictures in DIR instead of single files"),
     FDIT_OPTION("grid", "FILE.png", TEXT, struct args, o.grid,
-                "contact sheet: a row for each class, 100 classes and 16 pictures of each at most"),
+                "contact sheet: a row for each class with up to 16 pictures; more than 100 classes make pages, "
+                "FILE-1.png, FILE-2.png, ..."),
     FDIT_OPTION("grid-real", "DATA", TEXT, struct args, o.grid_real,
                 "begin each row of the sheet with a real picture of the class from this data set"),
     FDIT_OPTION("orient", "exif|none", TEXT, struct args, o.look.orient,
@@ -266,6 +267,9 @@ static void print_summary(struct fdit_cli *cli, const struct args *a, const char
                       s->pictures_per_second, s->gflops, s->seconds, sampler, s->steps, guide, devices);
     fdit_cli_note(cli, "peak memory %s; planned were %s, for the device %s, batch %d", peak, whole,
                   plan, s->batch);
+    if (s->sheet_pages > 1)
+        fdit_cli_note(cli, "the sheet has %zu pages: %s with -1 to -%zu before its ending", s->sheet_pages,
+                      a->o.grid, s->sheet_pages);
     if (s->sheet_classes && s->sheet_classes < s->classes)
         fdit_cli_note(cli, "%s shows the first %zu of %zu classes", a->o.grid, s->sheet_classes,
                       s->classes);

@@ -1,158 +1,310 @@
-/* SPDX-License-Identifier: Apache-2.0
- * font.c: the glyphs, and drawing them. */
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "format/font.h"
 
-/* clang-format off */
-const uint8_t fdit_font_glyphs[FDIT_FONT_GLYPHS][FDIT_FONT_ROWS] = {
-    { 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00 }, /* space */
-    { 0x04, 0x04, 0x04, 0x04, 0x04, 0x00, 0x04, 0x00, 0x00 }, /* ! */
-    { 0x0a, 0x0a, 0x0a, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00 }, /* " */
-    { 0x0a, 0x0a, 0x1f, 0x0a, 0x1f, 0x0a, 0x0a, 0x00, 0x00 }, /* # */
-    { 0x04, 0x0f, 0x14, 0x0e, 0x05, 0x1e, 0x04, 0x00, 0x00 }, /* $ */
-    { 0x18, 0x19, 0x02, 0x04, 0x08, 0x13, 0x03, 0x00, 0x00 }, /* % */
-    { 0x0c, 0x12, 0x14, 0x08, 0x15, 0x12, 0x0d, 0x00, 0x00 }, /* & */
-    { 0x04, 0x04, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00 }, /* ' */
-    { 0x02, 0x04, 0x04, 0x04, 0x04, 0x04, 0x02, 0x00, 0x00 }, /* ( */
-    { 0x08, 0x04, 0x04, 0x04, 0x04, 0x04, 0x08, 0x00, 0x00 }, /* ) */
-    { 0x00, 0x04, 0x15, 0x0e, 0x15, 0x04, 0x00, 0x00, 0x00 }, /* * */
-    { 0x00, 0x04, 0x04, 0x1f, 0x04, 0x04, 0x00, 0x00, 0x00 }, /* + */
-    { 0x00, 0x00, 0x00, 0x00, 0x00, 0x06, 0x06, 0x02, 0x04 }, /* , */
-    { 0x00, 0x00, 0x00, 0x1f, 0x00, 0x00, 0x00, 0x00, 0x00 }, /* - */
-    { 0x00, 0x00, 0x00, 0x00, 0x00, 0x0c, 0x0c, 0x00, 0x00 }, /* . */
-    { 0x01, 0x01, 0x02, 0x04, 0x08, 0x10, 0x10, 0x00, 0x00 }, /* / */
-    { 0x0e, 0x11, 0x13, 0x15, 0x19, 0x11, 0x0e, 0x00, 0x00 }, /* 0 */
-    { 0x04, 0x0c, 0x04, 0x04, 0x04, 0x04, 0x0e, 0x00, 0x00 }, /* 1 */
-    { 0x0e, 0x11, 0x01, 0x02, 0x04, 0x08, 0x1f, 0x00, 0x00 }, /* 2 */
-    { 0x0e, 0x11, 0x01, 0x06, 0x01, 0x11, 0x0e, 0x00, 0x00 }, /* 3 */
-    { 0x02, 0x06, 0x0a, 0x12, 0x1f, 0x02, 0x02, 0x00, 0x00 }, /* 4 */
-    { 0x1f, 0x10, 0x1e, 0x01, 0x01, 0x11, 0x0e, 0x00, 0x00 }, /* 5 */
-    { 0x06, 0x08, 0x10, 0x1e, 0x11, 0x11, 0x0e, 0x00, 0x00 }, /* 6 */
-    { 0x1f, 0x01, 0x01, 0x02, 0x04, 0x04, 0x04, 0x00, 0x00 }, /* 7 */
-    { 0x0e, 0x11, 0x11, 0x0e, 0x11, 0x11, 0x0e, 0x00, 0x00 }, /* 8 */
-    { 0x0e, 0x11, 0x11, 0x0f, 0x01, 0x02, 0x0c, 0x00, 0x00 }, /* 9 */
-    { 0x00, 0x0c, 0x0c, 0x00, 0x0c, 0x0c, 0x00, 0x00, 0x00 }, /* : */
-    { 0x00, 0x0c, 0x0c, 0x00, 0x0c, 0x0c, 0x04, 0x08, 0x00 }, /* ; */
-    { 0x02, 0x04, 0x08, 0x10, 0x08, 0x04, 0x02, 0x00, 0x00 }, /* < */
-    { 0x00, 0x00, 0x1f, 0x00, 0x1f, 0x00, 0x00, 0x00, 0x00 }, /* = */
-    { 0x08, 0x04, 0x02, 0x01, 0x02, 0x04, 0x08, 0x00, 0x00 }, /* > */
-    { 0x0e, 0x11, 0x01, 0x02, 0x04, 0x00, 0x04, 0x00, 0x00 }, /* ? */
-    { 0x0e, 0x11, 0x17, 0x15, 0x17, 0x10, 0x0e, 0x00, 0x00 }, /* @ */
-    { 0x0e, 0x11, 0x11, 0x1f, 0x11, 0x11, 0x11, 0x00, 0x00 }, /* A */
-    { 0x1e, 0x11, 0x11, 0x1e, 0x11, 0x11, 0x1e, 0x00, 0x00 }, /* B */
-    { 0x0e, 0x11, 0x10, 0x10, 0x10, 0x11, 0x0e, 0x00, 0x00 }, /* C */
-    { 0x1e, 0x11, 0x11, 0x11, 0x11, 0x11, 0x1e, 0x00, 0x00 }, /* D */
-    { 0x1f, 0x10, 0x10, 0x1e, 0x10, 0x10, 0x1f, 0x00, 0x00 }, /* E */
-    { 0x1f, 0x10, 0x10, 0x1e, 0x10, 0x10, 0x10, 0x00, 0x00 }, /* F */
-    { 0x0e, 0x11, 0x10, 0x17, 0x11, 0x11, 0x0f, 0x00, 0x00 }, /* G */
-    { 0x11, 0x11, 0x11, 0x1f, 0x11, 0x11, 0x11, 0x00, 0x00 }, /* H */
-    { 0x0e, 0x04, 0x04, 0x04, 0x04, 0x04, 0x0e, 0x00, 0x00 }, /* I */
-    { 0x07, 0x02, 0x02, 0x02, 0x02, 0x12, 0x0c, 0x00, 0x00 }, /* J */
-    { 0x11, 0x12, 0x14, 0x18, 0x14, 0x12, 0x11, 0x00, 0x00 }, /* K */
-    { 0x10, 0x10, 0x10, 0x10, 0x10, 0x10, 0x1f, 0x00, 0x00 }, /* L */
-    { 0x11, 0x1b, 0x15, 0x15, 0x11, 0x11, 0x11, 0x00, 0x00 }, /* M */
-    { 0x11, 0x19, 0x15, 0x15, 0x13, 0x11, 0x11, 0x00, 0x00 }, /* N */
-    { 0x0e, 0x11, 0x11, 0x11, 0x11, 0x11, 0x0e, 0x00, 0x00 }, /* O */
-    { 0x1e, 0x11, 0x11, 0x1e, 0x10, 0x10, 0x10, 0x00, 0x00 }, /* P */
-    { 0x0e, 0x11, 0x11, 0x11, 0x15, 0x12, 0x0d, 0x00, 0x00 }, /* Q */
-    { 0x1e, 0x11, 0x11, 0x1e, 0x14, 0x12, 0x11, 0x00, 0x00 }, /* R */
-    { 0x0f, 0x10, 0x10, 0x0e, 0x01, 0x01, 0x1e, 0x00, 0x00 }, /* S */
-    { 0x1f, 0x04, 0x04, 0x04, 0x04, 0x04, 0x04, 0x00, 0x00 }, /* T */
-    { 0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x0e, 0x00, 0x00 }, /* U */
-    { 0x11, 0x11, 0x11, 0x11, 0x11, 0x0a, 0x04, 0x00, 0x00 }, /* V */
-    { 0x11, 0x11, 0x11, 0x15, 0x15, 0x1b, 0x11, 0x00, 0x00 }, /* W */
-    { 0x11, 0x11, 0x0a, 0x04, 0x0a, 0x11, 0x11, 0x00, 0x00 }, /* X */
-    { 0x11, 0x11, 0x0a, 0x04, 0x04, 0x04, 0x04, 0x00, 0x00 }, /* Y */
-    { 0x1f, 0x01, 0x02, 0x04, 0x08, 0x10, 0x1f, 0x00, 0x00 }, /* Z */
-    { 0x06, 0x04, 0x04, 0x04, 0x04, 0x04, 0x06, 0x00, 0x00 }, /* [ */
-    { 0x10, 0x10, 0x08, 0x04, 0x02, 0x01, 0x01, 0x00, 0x00 }, /* backslash */
-    { 0x0c, 0x04, 0x04, 0x04, 0x04, 0x04, 0x0c, 0x00, 0x00 }, /* ] */
-    { 0x04, 0x0a, 0x11, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00 }, /* ^ */
-    { 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x1f, 0x00 }, /* _ */
-    { 0x08, 0x04, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00 }, /* ` */
-    { 0x00, 0x00, 0x0e, 0x01, 0x0f, 0x11, 0x0f, 0x00, 0x00 }, /* a */
-    { 0x10, 0x10, 0x1e, 0x11, 0x11, 0x11, 0x1e, 0x00, 0x00 }, /* b */
-    { 0x00, 0x00, 0x0e, 0x10, 0x10, 0x10, 0x0e, 0x00, 0x00 }, /* c */
-    { 0x01, 0x01, 0x0f, 0x11, 0x11, 0x11, 0x0f, 0x00, 0x00 }, /* d */
-    { 0x00, 0x00, 0x0e, 0x11, 0x1f, 0x10, 0x0e, 0x00, 0x00 }, /* e */
-    { 0x06, 0x08, 0x1e, 0x08, 0x08, 0x08, 0x08, 0x00, 0x00 }, /* f */
-    { 0x00, 0x00, 0x0f, 0x11, 0x11, 0x11, 0x0f, 0x01, 0x0e }, /* g */
-    { 0x10, 0x10, 0x1e, 0x11, 0x11, 0x11, 0x11, 0x00, 0x00 }, /* h */
-    { 0x04, 0x00, 0x0c, 0x04, 0x04, 0x04, 0x0e, 0x00, 0x00 }, /* i */
-    { 0x02, 0x00, 0x06, 0x02, 0x02, 0x02, 0x02, 0x12, 0x0c }, /* j */
-    { 0x10, 0x10, 0x12, 0x14, 0x18, 0x14, 0x12, 0x00, 0x00 }, /* k */
-    { 0x0c, 0x04, 0x04, 0x04, 0x04, 0x04, 0x0e, 0x00, 0x00 }, /* l */
-    { 0x00, 0x00, 0x1a, 0x15, 0x15, 0x15, 0x15, 0x00, 0x00 }, /* m */
-    { 0x00, 0x00, 0x1e, 0x11, 0x11, 0x11, 0x11, 0x00, 0x00 }, /* n */
-    { 0x00, 0x00, 0x0e, 0x11, 0x11, 0x11, 0x0e, 0x00, 0x00 }, /* o */
-    { 0x00, 0x00, 0x1e, 0x11, 0x11, 0x11, 0x1e, 0x10, 0x10 }, /* p */
-    { 0x00, 0x00, 0x0f, 0x11, 0x11, 0x11, 0x0f, 0x01, 0x01 }, /* q */
-    { 0x00, 0x00, 0x16, 0x19, 0x10, 0x10, 0x10, 0x00, 0x00 }, /* r */
-    { 0x00, 0x00, 0x0f, 0x10, 0x0e, 0x01, 0x1e, 0x00, 0x00 }, /* s */
-    { 0x08, 0x08, 0x1e, 0x08, 0x08, 0x08, 0x06, 0x00, 0x00 }, /* t */
-    { 0x00, 0x00, 0x11, 0x11, 0x11, 0x11, 0x0f, 0x00, 0x00 }, /* u */
-    { 0x00, 0x00, 0x11, 0x11, 0x11, 0x0a, 0x04, 0x00, 0x00 }, /* v */
-    { 0x00, 0x00, 0x11, 0x15, 0x15, 0x15, 0x0a, 0x00, 0x00 }, /* w */
-    { 0x00, 0x00, 0x11, 0x0a, 0x04, 0x0a, 0x11, 0x00, 0x00 }, /* x */
-    { 0x00, 0x00, 0x11, 0x11, 0x11, 0x11, 0x0f, 0x01, 0x0e }, /* y */
-    { 0x00, 0x00, 0x1f, 0x02, 0x04, 0x08, 0x1f, 0x00, 0x00 }, /* z */
-    { 0x03, 0x04, 0x04, 0x0c, 0x04, 0x04, 0x03, 0x00, 0x00 }, /* { */
-    { 0x04, 0x04, 0x04, 0x04, 0x04, 0x04, 0x04, 0x00, 0x00 }, /* | */
-    { 0x18, 0x04, 0x04, 0x06, 0x04, 0x04, 0x18, 0x00, 0x00 }, /* } */
-    { 0x00, 0x00, 0x08, 0x15, 0x02, 0x00, 0x00, 0x00, 0x00 }, /* ~ */
+#include "core/mem.h"
+#include "format/font_data.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <zlib.h>
+
+struct glyph {
+    uint16_t code;
+    uint8_t advance;
+    int8_t left, top;
+    uint8_t width, height;
+    const uint8_t *pixels;
 };
-/* clang-format on */
 
-/* The character at *text as the font shows it, and the text moved behind it; 0 at the end. */
-static char next_char(const char **text)
+struct pair {
+    uint16_t base, mark, composed;
+};
+
+struct fdit_font {
+    uint8_t *bytes;
+    struct glyph *glyphs;
+    struct pair *pairs;
+    size_t n_glyphs, n_pairs;
+    int dot, ascent, line; /* dot: side of a pixel of the font */
+};
+
+enum { UNKNOWN = 0xfffd };
+
+/* ------------------------------------------------------------------ the data */
+
+static unsigned u16(const uint8_t *p)
 {
-    const unsigned char *p = (const unsigned char *)*text;
-    if (*p == '\0')
-        return '\0';
-    const char c = *p >= 32 && *p < 127 ? (char)*p : '?';
-    if (*p >= 0xC0) {
-        while ((p[1] & 0xC0) == 0x80)
-            p++;
-    }
-    *text = (const char *)(p + 1);
-    return c;
+    return p[0] | (unsigned)p[1] << 8;
 }
 
-size_t fdit_font_ascii(const char *text, char *out, size_t most)
+static enum fdit_status unpack(fdit_context *ctx, struct fdit_font *f)
 {
-    size_t n = 0;
-    for (char c = next_char(&text); c != '\0'; c = next_char(&text)) {
-        if (n < most)
-            out[n] = c;
-        n++;
-    }
-    out[n < most ? n : most] = '\0';
-    return n;
+    enum fdit_status status = FDIT_OK;
+    uint8_t *packed = NULL;
+    uLongf n = (uLongf)fdit_font_bytes;
+    TRY(fdit_alloc(ctx, fdit_font_packed + 8, 1, &packed));
+    TRY(fdit_alloc(ctx, fdit_font_bytes, 1, &f->bytes));
+    for (size_t i = 0; i < fdit_font_packed; i++)
+        packed[i] = (uint8_t)(fdit_font_words[i / 8] >> (8 * (i % 8)));
+    if (uncompress(f->bytes, &n, packed, (uLong)fdit_font_packed) != Z_OK || n != fdit_font_bytes)
+        FAIL(ctx, FDIT_ERROR_MEMORY, "out of memory for the letters of a sheet");
+out:
+    fdit_free(packed);
+    return status;
 }
 
-/* The part of a square that is inside the picture. */
-static void fill_dot(struct fdit_picture *p, int x, int y, int scale, const uint8_t colour[3])
+/* The letters at `at`; *end is behind them. */
+static enum fdit_status take_size(fdit_context *ctx, struct fdit_font *f, const uint8_t *at, const uint8_t **end)
 {
-    for (int row = y < 0 ? 0 : y; row < y + scale && row < p->height; row++) {
-        for (int column = x < 0 ? 0 : x; column < x + scale && column < p->width; column++) {
+    fdit_free(f->glyphs);
+    f->glyphs = NULL;
+    f->ascent = at[1];
+    f->line = at[2];
+    f->n_glyphs = u16(at + 4);
+    enum fdit_status status = fdit_alloc(ctx, f->n_glyphs, sizeof *f->glyphs, &f->glyphs);
+    if (status != FDIT_OK)
+        return status;
+    at += 6;
+    for (size_t i = 0; i < f->n_glyphs; i++) {
+        struct glyph *g = &f->glyphs[i];
+        *g = (struct glyph){ .code = (uint16_t)u16(at), .advance = at[2], .left = (int8_t)at[3],
+                             .top = (int8_t)at[4], .width = at[5], .height = at[6], .pixels = at + 7 };
+        at += 7 + ((size_t)g->width * g->height + 1) / 2;
+    }
+    *end = at;
+    return FDIT_OK;
+}
+
+enum fdit_status fdit_font_new(fdit_context *ctx, int scale, struct fdit_font **out)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_font *f = NULL;
+    const uint8_t *at, *wanted;
+    *out = NULL;
+    TRY(fdit_alloc(ctx, 1, sizeof *f, &f));
+    TRY(unpack(ctx, f));
+    at = wanted = f->bytes + 2;
+    for (unsigned i = 0; i < u16(f->bytes); i++) {
+        if (i < (unsigned)scale)
+            wanted = at;
+        TRY(take_size(ctx, f, at, &at));
+    }
+    f->n_pairs = u16(at);
+    TRY(fdit_alloc(ctx, f->n_pairs, sizeof *f->pairs, &f->pairs));
+    for (size_t i = 0; i < f->n_pairs; i++)
+        f->pairs[i] = (struct pair){ (uint16_t)u16(at + 2 + 6 * i), (uint16_t)u16(at + 4 + 6 * i),
+                                     (uint16_t)u16(at + 6 + 6 * i) };
+    TRY(take_size(ctx, f, wanted, &at));
+    f->dot = scale < 4 ? 1 : scale / 2;
+    *out = f;
+    return FDIT_OK;
+out:
+    fdit_font_free(f);
+    return status;
+}
+
+void fdit_font_free(struct fdit_font *f)
+{
+    if (!f)
+        return;
+    fdit_free(f->bytes);
+    fdit_free(f->glyphs);
+    fdit_free(f->pairs);
+    fdit_free(f);
+}
+
+static const struct glyph *find(const struct fdit_font *f, uint32_t code)
+{
+    size_t lo = 0, hi = f->n_glyphs;
+    while (lo < hi) {
+        size_t mid = (lo + hi) / 2;
+        if (f->glyphs[mid].code < code)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo < f->n_glyphs && f->glyphs[lo].code == code ? &f->glyphs[lo] : NULL;
+}
+
+/* ------------------------------------------------------------------ text */
+
+static uint32_t decode(const char *text, size_t n, size_t *length)
+{
+    const unsigned char *p = (const unsigned char *)text;
+    static const uint32_t least[] = { 0, 0, 0x80, 0x800, 0x10000 };
+    size_t k = p[0] < 0x80 ? 1 : p[0] >= 0xf0 ? 4 : p[0] >= 0xe0 ? 3 : p[0] >= 0xc2 ? 2 : 0;
+    uint32_t code = k < 2 ? p[0] : p[0] & (0x7fu >> k);
+    *length = 1;
+    if (k == 0 || k > n)
+        return UNKNOWN;
+    for (size_t i = 1; i < k; i++) {
+        if ((p[i] & 0xc0) != 0x80)
+            return UNKNOWN;
+        code = code << 6 | (p[i] & 0x3f);
+    }
+    if (code < least[k] || code > 0x10ffff || (code >= 0xd800 && code < 0xe000))
+        return UNKNOWN;
+    *length = k;
+    return code;
+}
+
+static uint32_t compose(const struct fdit_font *f, uint32_t base, uint32_t mark)
+{
+    size_t lo = 0, hi = f->n_pairs;
+    while (lo < hi) {
+        size_t mid = (lo + hi) / 2;
+        const struct pair *p = &f->pairs[mid];
+        if (p->base < base || (p->base == base && p->mark < mark))
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo < f->n_pairs && f->pairs[lo].base == base && f->pairs[lo].mark == mark ? f->pairs[lo].composed : 0;
+}
+
+static bool is_mark(uint32_t code)
+{
+    return code >= 0x300 && code < 0x370;
+}
+
+/* Control characters and those that show nothing: joiners, marks of direction, variants of emoji. */
+static bool is_silent(uint32_t code)
+{
+    return (code >= 0x200b && code <= 0x200f) || (code >= 0x202a && code <= 0x202e) || code == 0xfeff ||
+           (code >= 0xfe00 && code <= 0xfe0f) || code == 0xad;
+}
+
+/* The letter that begins at *at, composed with the marks that can be; *at moves behind it. 0 at the end. */
+static uint32_t next_letter(const struct fdit_font *f, const char *text, size_t n, size_t *at)
+{
+    size_t length;
+    if (*at >= n)
+        return 0;
+    uint32_t code = decode(text + *at, n - *at, &length);
+    *at += length;
+    if (code < 0x20 || code == 0x7f)
+        code = UNKNOWN;
+    while (*at < n) {
+        uint32_t mark = decode(text + *at, n - *at, &length), both = is_mark(mark) ? compose(f, code, mark) : 0;
+        if (!both)
+            break;
+        code = both;
+        *at += length;
+    }
+    return code;
+}
+
+static const struct glyph *glyph_of(const struct fdit_font *f, uint32_t code)
+{
+    const struct glyph *g = find(f, code);
+    if (is_silent(code))
+        return NULL;
+    return g ? g : find(f, 0x25a1);
+}
+
+int fdit_font_line(const struct fdit_font *f)
+{
+    return f->line * f->dot;
+}
+
+int64_t fdit_font_width(const struct fdit_font *f, const char *text, size_t n)
+{
+    int64_t width = 0;
+    size_t at = 0;
+    for (uint32_t code; (code = next_letter(f, text, n, &at)) != 0;) {
+        const struct glyph *g = glyph_of(f, code);
+        width += g ? g->advance : 0;
+    }
+    return width * f->dot;
+}
+
+size_t fdit_font_fits(const struct fdit_font *f, const char *text, int64_t width)
+{
+    size_t n = strlen(text), at = 0, good = 0;
+    int64_t sum = 0;
+    for (uint32_t code; (code = next_letter(f, text, n, &at)) != 0;) {
+        const struct glyph *g = glyph_of(f, code);
+        sum += g ? g->advance : 0;
+        if (sum * f->dot > width)
+            break;
+        good = at;
+    }
+    return good;
+}
+
+bool fdit_font_has(const struct fdit_font *f, const char *text, size_t n)
+{
+    size_t at = 0;
+    for (uint32_t code; (code = next_letter(f, text, n, &at)) != 0;)
+        if (code == UNKNOWN || (!is_silent(code) && !find(f, code)))
+            return false;
+    return true;
+}
+
+static void draw_dot(struct fdit_picture *p, int x, int y, int dot, unsigned cover, const uint8_t colour[3])
+{
+    for (int row = y < 0 ? 0 : y; row < y + dot && row < p->height; row++)
+        for (int column = x < 0 ? 0 : x; column < x + dot && column < p->width; column++) {
             uint8_t *pixel =
                 p->pixels + ((size_t)row * (size_t)p->width + (size_t)column) * (size_t)p->channels;
             for (int c = 0; c < p->channels; c++)
-                pixel[c] = colour[c];
+                pixel[c] = (uint8_t)((pixel[c] * (15 - cover) + colour[c] * cover + 7) / 15);
         }
+}
+
+static void draw_glyph(const struct fdit_font *f, struct fdit_picture *p, int x, int y, const uint8_t colour[3],
+                       const struct glyph *g)
+{
+    for (int i = 0; i < g->width * g->height; i++) {
+        unsigned cover = g->pixels[i / 2] >> (i % 2 * 4) & 15;
+        if (cover)
+            draw_dot(p, x + (g->left + i % g->width) * f->dot, y + (g->top + i / g->width) * f->dot, f->dot,
+                     cover, colour);
     }
 }
 
-void fdit_font_draw(struct fdit_picture *p, int x, int y, int scale, const uint8_t colour[3],
-                    const char *text)
+void fdit_font_draw(const struct fdit_font *f, struct fdit_picture *p, int x, int y, const uint8_t colour[3],
+                    const char *text, size_t n)
 {
-    for (char c = next_char(&text); c != '\0' && x < p->width; c = next_char(&text)) {
-        const uint8_t *glyph = fdit_font_glyphs[c - 32];
-        for (int row = 0; row < FDIT_FONT_ROWS; row++) {
-            for (int column = 0; column < 5; column++) {
-                if (glyph[row] >> (4 - column) & 1)
-                    fill_dot(p, x + column * scale, y + row * scale, scale, colour);
-            }
-        }
-        x += FDIT_FONT_WIDTH * scale;
+    size_t at = 0;
+    int64_t pen = x;
+    for (uint32_t code; pen < p->width && (code = next_letter(f, text, n, &at)) != 0;) {
+        const struct glyph *g = glyph_of(f, code);
+        if (!g)
+            continue;
+        draw_glyph(f, p, (int)pen, y, colour, g);
+        pen += g->advance * f->dot;
     }
+}
+
+/* ------------------------------------------------------------------ labels */
+
+enum fdit_status fdit_font_label(fdit_context *ctx, const struct fdit_font *f, const char *text, int32_t id,
+                                 char **out)
+{
+    enum fdit_status status = FDIT_OK;
+    size_t n = strlen(text), k = 0;
+    char *made = NULL;
+    *out = NULL;
+    if (fdit_font_has(f, text, n))
+        return fdit_strdup(ctx, text, out);
+    TRY(fdit_alloc(ctx, n + 24, 1, &made));
+    if (id >= 0)
+        k = (size_t)snprintf(made, 16, "#%d", (int)id);
+    for (size_t at = 0; at < n;) {
+        size_t word = strcspn(text + at, " /_");
+        if (word && fdit_font_has(f, text + at, word)) {
+            if (k)
+                made[k++] = ' ';
+            memcpy(made + k, text + at, word);
+            k += word;
+        }
+        at += word + (at + word < n);
+    }
+    made[k] = '\0';
+    *out = made;
+    made = NULL;
+out:
+    fdit_free(made);
+    return status;
 }

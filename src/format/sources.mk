@@ -9,7 +9,7 @@ fdit_sources += src/format/json.c src/format/json.h src/format/json_build.c \
 	src/format/jpeg.c src/format/jpeg.h src/format/webp.c src/format/webp.h src/format/resize.c src/format/resize.h \
 	src/format/resample.c src/format/resample.h src/format/resample_x86.h \
 	src/format/tar.c src/format/tar.h src/format/tar_write.c
-fdit_sources += src/format/font.c src/format/font.h src/format/grid.c src/format/grid.h
+fdit_sources += src/format/font.c src/format/font.h src/format/font_data.c src/format/font_data.h src/format/grid.c src/format/grid.h
 fdit_sources += src/format/cache.c src/format/cache.h src/format/cache_layout.h src/format/cache_write.c
 fdit_sources += src/format/kind.c src/format/kind.h
 fdit_sources += src/format/picture_kind.c src/format/picture_probe.c src/format/picture_probe.h

@@ -375,6 +375,7 @@ static enum fdit_status open_outputs(fdit_context *ctx, struct job *j)
         TRY(fdit_contact_new(ctx, &j->request, j->subject.taxonomy, j->size, j->channels,
                              o->grid_real, &rules, &j->contact));
         j->summary->sheet_classes = fdit_contact_rows(j->contact);
+        j->summary->sheet_pages = fdit_contact_pages(j->contact);
     }
     if (j->decodable)
         TRY(fdit_picture_new(ctx, j->size, j->size, j->channels, &j->picture));
@@ -581,12 +582,13 @@ static enum fdit_status write_sheet(fdit_context *ctx, struct job *j)
     char sampler[40], *model = NULL, *title = NULL;
     fdit_sampler_format(&j->o->sampler, sampler);
     TRY(fdit_config_name(ctx, &j->subject.files.config, &model));
-    if (j->subject.guide == FDIT_GUIDE_NONE)
-        TRY(fdit_strf(ctx, &title, "%s, %s, %d steps, no guidance", model, sampler,
-                      j->summary->steps));
-    else
-        TRY(fdit_strf(ctx, &title, "%s, %s, %d steps, guide %s, w = %g", model, sampler,
-                      j->summary->steps, j->subject.guide_text, j->o->guidance.w));
+    TRY(fdit_contact_title(ctx,
+                           &(struct fdit_contact_title){
+                               .base = j->o->base, .delta = j->o->delta, .model = model, .sampler = sampler,
+                               .guide = j->subject.guide == FDIT_GUIDE_NONE ? NULL : j->subject.guide_text,
+                               .precision = fdit_dtype_name(j->o->precision), .steps = j->summary->steps,
+                               .w = j->o->guidance.w, .clip_x0 = j->o->clip_x0 },
+                           &title));
     TRY(fdit_contact_write(ctx, j->contact, title, j->o->grid));
 out:
     fdit_free(model);

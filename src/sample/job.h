@@ -44,7 +44,7 @@ struct fdit_sample_summary {
     size_t plan_bytes;                           /* on the device */
     size_t process_plan_bytes;                   /* of this process: to compare with peak_bytes */
     size_t peak_bytes;                           /* resident memory of the process at its highest */
-    size_t sheet_classes;                        /* rows of the contact sheet */
+    size_t sheet_classes, sheet_pages;           /* rows of the contact sheet, of so many pages */
     int norms_missing; /* a stock DiT: scales and offsets taken as 1 and 0 */
 };
 
