@@ -343,6 +343,9 @@ static enum fdit_status open_album(fdit_context *ctx, struct job *j)
     status = fdit_album_check(ctx, j->album, &j->identity, o->overwrite);
     fdit_phase_end(ctx);
 out:
+    return status;
+}
+
 /* Real pictures beside sampled ones look as those that the model was trained on. */
 static enum fdit_status choose_rules(fdit_context *ctx, const struct job *j, struct fdit_picture_rules *out)
 {
@@ -587,7 +590,7 @@ static enum fdit_status write_sheet(fdit_context *ctx, struct job *j)
                                .base = j->o->base, .delta = j->o->delta, .model = model, .sampler = sampler,
                                .guide = j->subject.guide == FDIT_GUIDE_NONE ? NULL : j->subject.guide_text,
                                .precision = fdit_dtype_name(j->o->precision), .steps = j->summary->steps,
-                               .w = j->o->guidance.w, .clip_x0 = j->o->clip_x0 },
+                               .w = j->o->guidance.w, .clip_x0 = j->o->clip_x0 > 0 },
                            &title));
     TRY(fdit_contact_write(ctx, j->contact, title, j->o->grid));
 out:

@@ -59,6 +59,8 @@ static const struct field {
     { "superclass", TEXT, AT(superclass), NULL, 0 },
     { "superclass-train", TEXT, AT(superclass_train), NULL, 0 },
     { "fit", FIT, AT(fit), NULL, 0 },
+    { "orient", TEXT, AT(look.orient), NULL, 0 },
+    { "matte", TEXT, AT(look.matte), NULL, 0 },
     { "flip", MIRROR, AT(flip), NULL, 0 },
     { "shift", INT, AT(shift), NULL, 0 },
     { "skip-bad", FLAG, AT(skip_bad), NULL, 0 },

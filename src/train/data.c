@@ -159,6 +159,7 @@ static enum fdit_status open_pictures(fdit_context *ctx, struct fdit_train_data 
                                             .size = o->size,
                                             .channels = o->channels,
                                             .fit = o->fit,
+                                            .rules = o->rules,
                                             .flip = o->flip,
                                             .allow_missing = o->allow_missing,
                                             .known = o->known };
@@ -227,6 +228,13 @@ const struct fdit_cache_info *fdit_train_data_cache(const struct fdit_train_data
 const char *fdit_train_data_path(const struct fdit_train_data *d)
 {
     return d->options.path;
+}
+
+enum fdit_status fdit_train_data_plan_reading(fdit_context *ctx, struct fdit_train_data *d, int threads,
+                                              size_t limit, bool skip_bad, size_t *bytes)
+{
+    *bytes = 0;
+    return d->cache ? FDIT_OK : fdit_dataset_plan_reading(ctx, d->ds, threads, limit, skip_bad, bytes);
 }
 
 bool fdit_train_data_flip(const struct fdit_train_data *d)

@@ -15,6 +15,7 @@ struct fdit_train_data_options {
     int latent_size, latent_channels; /* of what the model is given: as size and channels, unless
                                        * pictures are encoded on the way */
     enum fdit_fit fit;
+    struct fdit_picture_rules rules;
     bool flip;
     bool allow_missing; /* classes without a picture */
     const struct fdit_taxonomy *known; /* of which classes of this one; NULL: of none */
@@ -33,6 +34,9 @@ bool fdit_train_data_is_cache(const struct fdit_train_data *d);
 /* NULL for pictures. */
 const struct fdit_cache_info *fdit_train_data_cache(const struct fdit_train_data *d);
 const char *fdit_train_data_path(const struct fdit_train_data *d); /* as in the options */
+/* For the plan: see fdit_dataset_plan_reading; of a cache 0. */
+enum fdit_status fdit_train_data_plan_reading(fdit_context *ctx, struct fdit_train_data *d, int threads,
+                                              size_t limit, bool skip_bad, size_t *bytes);
 bool fdit_train_data_flip(const struct fdit_train_data *d); /* as asked for, and as the cache can */
 size_t fdit_train_data_item(const struct fdit_train_data *d);       /* floats */
 size_t fdit_train_data_item_bytes(const struct fdit_train_data *d); /* as a loader keeps it */

@@ -64,6 +64,7 @@ static enum fdit_status open_one(fdit_context *ctx, struct run *r, const char *p
                                          .latent_size = r->config.input_size,
                                          .latent_channels = r->config.channels,
                                          .fit = o->fit,
+                                         .rules = o->rules,
                                          .flip = o->flip,
                                          .allow_missing = allow_missing,
                                          .known = r->known };
@@ -223,6 +224,25 @@ static bool works_on_pixels(const struct run *r)
            !(cache && cache->kind == FDIT_CACHE_MOMENTS);
 }
 
+/* Pictures are decoded by the workers, and by this thread for validation. */
+static enum fdit_status plan_reading(fdit_context *ctx, struct run *r)
+{
+    enum fdit_status status = FDIT_OK;
+    const struct fdit_train_options *o = r->o;
+    struct fdit_plan *plan = &r->model->plan;
+    bool apart = r->val.data && r->val.data != r->data, same = r->val.data == r->data;
+    size_t room = fdit_plan_room(plan, o->memory ? o->memory : r->dev->info.memory), bytes, more = 0;
+    int workers = o->workers > 1 ? o->workers : 1;
+    if (apart)
+        TRY(fdit_train_data_plan_reading(ctx, r->val.data, 1, room / 2, o->skip_bad, &more));
+    TRY(fdit_train_data_plan_reading(ctx, r->data, workers + (same && o->workers > 0), room - more, o->skip_bad,
+                                     &bytes));
+    TRY(fdit_plan_add(ctx, plan, FDIT_PLAN_HOST, NULL, bytes + more, "decoding, %d worker%s%s", workers,
+                      workers > 1 ? "s" : "", r->val.data ? ", validation" : ""));
+out:
+    return status;
+}
+
 enum fdit_status fdit_run_plan(fdit_context *ctx, struct run *r)
 {
     enum fdit_status status = FDIT_OK;
@@ -253,6 +273,7 @@ enum fdit_status fdit_run_plan(fdit_context *ctx, struct run *r)
         TRY(fdit_coder_plan(ctx, r->coder, r->model, r->preview != NULL,
                             o->memory ? o->memory : r->dev->info.memory));
     TRY(fdit_plan_add_process(ctx, &r->model->plan, r->dev));
+    TRY(plan_reading(ctx, r));
     if (r->hooks && r->hooks->on_plan)
         r->hooks->on_plan(r->hooks->user, &r->model->plan);
     r->summary->process_plan_bytes = fdit_plan_process_bytes(&r->model->plan);

@@ -192,6 +192,8 @@ static void to_json(const struct fdit_train_options *o, struct fdit_json *b)
     fdit_json_put_text(b, NULL, "superclass", o->superclass);
     fdit_json_put_text(b, NULL, "superclass-train", o->superclass_train);
     fdit_json_put_text(b, NULL, "fit", o->fit == FDIT_FIT_CROP ? "crop" : "pad");
+    fdit_json_put_text(b, NULL, "orient", o->look.orient);
+    fdit_json_put_text(b, NULL, "matte", o->look.matte);
     fdit_json_put_text(b, NULL, "flip", o->flip ? "horizontal" : "none");
     fdit_json_put_int(b, NULL, "shift", o->shift);
     fdit_json_put_bool(b, NULL, "skip-bad", o->skip_bad);
@@ -303,12 +305,13 @@ enum fdit_status fdit_train_options_compare(fdit_context *ctx, const char *path,
                                             size_t n, const struct fdit_train_options *o)
 {
     enum fdit_status status = FDIT_OK;
-    const struct fdit_train_options defaults = fdit_train_defaults();
+    struct fdit_train_options defaults = fdit_train_defaults();
     struct fdit_json mine, usual; /* usual: of options that the run's program did not know yet */
     json_t *root = NULL, *value;
     char was[200], is[200];
     const char *key;
     to_json(o, &mine);
+    defaults.look = (struct fdit_picture_words){ "none", "none" }; /* as it was before there was a choice */
     to_json(&defaults, &usual);
     TRY(fdit_json_check(ctx, &mine, "options"));
     TRY(fdit_json_check(ctx, &usual, "options"));

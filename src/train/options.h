@@ -4,6 +4,7 @@
 #define FDIT_TRAIN_OPTIONS_H
 
 #include "data/dataset.h"
+#include "format/picture_rules.h"
 #include "model/init.h"
 
 enum fdit_lr_schedule { FDIT_LR_CONSTANT, FDIT_LR_LINEAR, FDIT_LR_COSINE };
@@ -32,6 +33,8 @@ struct fdit_train_options {
     const char *superclass;   /* rank that takes the drops; NULL: the first */
     const char *superclass_train; /* "all" or "A,B": shares the drops equally; NULL: superclass alone */
     enum fdit_fit fit;
+    struct fdit_picture_words look;  /* --orient and --matte; NULL: see look.h */
+    struct fdit_picture_rules rules; /* the same for those who read; fdit_train_run fills it in */
     bool flip;
     int shift;                /* classifier: pictures are moved by up to this many pixels */
     bool skip_bad;

@@ -223,8 +223,13 @@ enum fdit_status fdit_run_make_train_json(fdit_context *ctx, struct run *r)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_train_options o = *r->made_by;
+    const struct fdit_cache_info *cache = fdit_train_data_cache(r->data);
     struct fdit_json names;
     fdit_json_begin(&names);
+    if (cache) { /* what decided how the pictures look */
+        o.look.orient = cache->orient;
+        o.look.matte = cache->matte;
+    }
     TRY(name_of(ctx, r, &names, "base", &o.base));
     TRY(name_of(ctx, r, &names, "delta", &o.delta));
     TRY(name_of(ctx, r, &names, "data", &o.data));

@@ -4,6 +4,7 @@
 #include "core/clock.h"
 #include "core/file.h"
 #include "core/mem.h"
+#include "train/look.h"
 #include "train/running.h"
 
 #include <inttypes.h>
@@ -517,6 +518,7 @@ enum fdit_status fdit_train_run(fdit_context *ctx, fdit_device *dev,
                      .log_from = 1,
                      .passing = -1,
                      .summary = summary ? summary : &own };
+    struct fdit_train_look look = { .notes = { NULL, NULL } };
     struct fdit_delta_meta meta;
     char *path = NULL, *validation = NULL;
     *r.summary = (struct fdit_train_summary){ .first_val_mse = NAN, .first_val_vb = NAN, .val_mse = NAN,
@@ -524,6 +526,7 @@ enum fdit_status fdit_train_run(fdit_context *ctx, fdit_device *dev,
     exact.devices = fdit_device_count(dev);
     options = &exact;
     TRY(fdit_train_check(ctx, options));
+    TRY(fdit_train_look_settle(ctx, &exact, &look));
     made_by = exact;
     if (!fdit_coder_encodes(
             options)) { /* it decodes previews, which are in no file of numbers either */
@@ -557,6 +560,7 @@ enum fdit_status fdit_train_run(fdit_context *ctx, fdit_device *dev,
 out:
     fdit_free(validation);
     fdit_free(path);
+    fdit_train_look_fini(&look);
     close_run(&r);
     if (status != FDIT_OK && !r.kept)
         fdit_run_folder_undo(&r.folder);

@@ -20,3 +20,4 @@ fdit_sources += \
 	src/train/tfevents.c src/train/tfevents.h \
 	src/train/validate.c
 fdit_sources += src/train/data.c src/train/data.h
+fdit_sources += src/train/look.c src/train/look.h
