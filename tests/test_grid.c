@@ -25,68 +25,118 @@ static void teardown(void)
 
 static const uint8_t black[3] = { 0, 0, 0 };
 
-START_TEST(test_glyphs)
+static struct fdit_font *font_of(int scale)
 {
-    for (int c = 33; c < 127; c++) {
-        int dots = 0;
-        for (int row = 0; row < FDIT_FONT_ROWS; row++) {
-            ck_assert_uint_lt(fdit_font_glyphs[c - 32][row], 32);
-            for (int bit = 0; bit < 5; bit++)
-                dots += fdit_font_glyphs[c - 32][row] >> bit & 1;
+    struct fdit_font *f;
+    ck_assert_ok(ctx, fdit_font_new(ctx, scale, &f));
+    return f;
+}
+
+static size_t dark(const struct fdit_picture *p)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < (size_t)p->width * (size_t)p->height; i++)
+        n += p->pixels[3 * i] < 128;
+    return n;
+}
+
+/* The text alone, on white. */
+static struct fdit_picture written(const struct fdit_font *f, const char *text, const uint8_t colour[3])
+{
+    struct fdit_picture p;
+    int64_t width = fdit_font_width(f, text, strlen(text));
+    ck_assert_ok(ctx, fdit_picture_new(ctx, width > 0 ? (int)width : 1, fdit_font_line(f), 3, &p));
+    memset(p.pixels, 255, (size_t)p.width * (size_t)p.height * 3);
+    fdit_font_draw(f, &p, 0, 0, colour, text, strlen(text));
+    return p;
+}
+
+static bool same_picture(const struct fdit_picture *a, const struct fdit_picture *b)
+{
+    return a->width == b->width && a->height == b->height &&
+           !memcmp(a->pixels, b->pixels, (size_t)a->width * (size_t)a->height * 3);
+}
+
+/* Letters of many languages: each shows something, and no two look alike. */
+START_TEST(test_letters)
+{
+    static const char *const letters[] = { "a", "b", "W", "0", "%", "é", "ß", "ø", "ł", "ž", "ğ", "ț", "ż", "ő", "ñ",
+                                           "ấ", "ữ", "α", "ώ", "Ω", "ж", "Ё", "ї", "ћ", "–", "’", "♀", "♂", "×", "†" };
+    enum { N = sizeof letters / sizeof *letters };
+    for (int scale = 1; scale <= 4; scale++) {
+        struct fdit_font *f = font_of(scale);
+        struct fdit_picture p[N];
+        for (size_t i = 0; i < N; i++) {
+            ck_assert_msg(fdit_font_has(f, letters[i], strlen(letters[i])), "%s", letters[i]);
+            p[i] = written(f, letters[i], black);
+            ck_assert_msg(dark(&p[i]) >= 3, "%s at %d", letters[i], scale);
+            for (size_t k = 0; k < i; k++)
+                ck_assert_msg(!same_picture(&p[i], &p[k]), "%s looks like %s", letters[i], letters[k]);
         }
-        ck_assert_msg(dots >= 2 && dots <= 24, "'%c' has %d dots", c, dots);
-        for (int other = 32; other < c; other++)
-            ck_assert_msg(
-                memcmp(fdit_font_glyphs[c - 32], fdit_font_glyphs[other - 32], FDIT_FONT_ROWS) != 0,
-                "'%c' looks like '%c'", c, other);
-        /* capitals and digits stand on the base line and keep out of the descenders */
-        if ((c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9')) {
-            ck_assert(fdit_font_glyphs[c - 32][0] != 0 && fdit_font_glyphs[c - 32][6] != 0);
-            ck_assert(fdit_font_glyphs[c - 32][7] == 0 && fdit_font_glyphs[c - 32][8] == 0);
-        }
+        for (size_t i = 0; i < N; i++)
+            fdit_picture_fini(&p[i]);
+        fdit_font_free(f);
     }
-    for (int row = 0; row < FDIT_FONT_ROWS; row++)
-        ck_assert_uint_eq(fdit_font_glyphs[0][row], 0);
 }
 END_TEST
 
-/* The letter L, dot by dot, at scale 2 and at the picture's edges. */
+/* A letter and its mark are the letter that has it. */
+START_TEST(test_marks)
+{
+    static const char *const pairs[][2] = { { "e\xcc\x81", "é" }, { "Z\xcc\x8c", "Ž" }, { "a\xcc\x82\xcc\x81", "ấ" },
+                                            { "\xd0\xb8\xcc\x86", "й" }, { "\xce\xb1\xcc\x81", "ά" } };
+    struct fdit_font *f = font_of(1);
+    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
+        struct fdit_picture a = written(f, pairs[i][0], black), b = written(f, pairs[i][1], black);
+        ck_assert_msg(same_picture(&a, &b), "%s", pairs[i][1]);
+        fdit_picture_fini(&a);
+        fdit_picture_fini(&b);
+    }
+    ck_assert_int_eq(fdit_font_width(f, "x\xcc\xa8", 3), fdit_font_width(f, "x", 1)); /* drawn over it */
+    ck_assert(fdit_font_has(f, "x\xcc\xa8", 3));
+    ck_assert_uint_eq(fdit_font_fits(f, "e\xcc\x81", fdit_font_width(f, "e", 1)), 3); /* never apart */
+    fdit_font_free(f);
+}
+END_TEST
+
 START_TEST(test_drawing_text)
 {
     struct fdit_picture p;
+    struct fdit_font *f = font_of(7);
     ck_assert_ok(ctx, fdit_picture_new(ctx, 30, 24, 3, &p));
-    memset(p.pixels, 255, (size_t)30 * 24 * 3);
-    fdit_font_draw(&p, 3, 2, 2, black, "L");
-    for (int y = 0; y < 24; y++) {
-        for (int x = 0; x < 30; x++) {
-            const bool stem = x >= 3 && x < 5 && y >= 2 && y < 16;
-            const bool foot = x >= 3 && x < 13 && y >= 14 && y < 16;
-            ck_assert_msg((p.pixels[(y * 30 + x) * 3] == 0) == (stem || foot), "(%d, %d)", x, y);
-        }
-    }
-    fdit_font_draw(&p, -7, -5, 3, black, "WWWWWWWWWW");
-    fdit_font_draw(&p, 25, 20, 3, black, "WW");
-    fdit_font_draw(&p, 500, 500, 3, black, "W");
-    fdit_font_draw(&p, -500, -500, 3, black, "W");
+    fdit_font_draw(f, &p, -7, -5, black, "WWWWWWWWWW", 10);
+    fdit_font_draw(f, &p, 25, 20, black, "WW", 2);
+    fdit_font_draw(f, &p, 500, 500, black, "W", 1);
+    fdit_font_draw(f, &p, -500, -500, black, "\xff\xc3\xe2\x82\xed\xa0\x80\xf8", 8);
     fdit_picture_fini(&p);
+    fdit_font_free(f);
 }
 END_TEST
 
-START_TEST(test_ascii)
+START_TEST(test_names_without_letters)
 {
-    char out[11];
-    ck_assert_uint_eq(fdit_font_ascii("plain", out, 10), 5);
-    ck_assert_str_eq(out, "plain");
-    ck_assert_uint_eq(fdit_font_ascii("a longer text", out, 10), 13);
-    ck_assert_str_eq(out, "a longer t");
-    ck_assert_uint_eq(fdit_font_ascii("\xC3\xA4rger\t\xE2\x82\xAC", out, 10), 7);
-    ck_assert_str_eq(out, "?rger??");
-    ck_assert_uint_eq(fdit_font_ascii("\x80\xC3", out, 10), 2);
-    ck_assert_str_eq(out, "??");
-    ck_assert_uint_eq(fdit_font_ascii("", out, 10), 0);
-    ck_assert_str_eq(out, "");
-    ck_assert_uint_eq(fdit_font_ascii("abc", out, 0), 3);
-    ck_assert_str_eq(out, "");
+    static const struct {
+        const char *text;
+        int32_t id;
+        const char *want;
+    } cases[] = {
+        { "plain", 3, "plain" },
+        { "Việt/Chim sẻ", 3, "Việt/Chim sẻ" },
+        { "\xe4\xb8\xad\xe6\x96\x87/\xe9\xb8\x9f", 7, "#7" },
+        { "Turdus \xe9\xb8\xab", 12, "#12 Turdus" },
+        { "\xd8\xb7\xd8\xa7\xd8\xa6\xd8\xb1", 0, "#0" },
+        { "bird \xf0\x9f\x90\xa6 two", 5, "#5 bird two" },
+        { "\xff\xfe", 1, "#1" },
+        { "\xe9\xb8\x9f", -1, "" },
+    };
+    struct fdit_font *f = font_of(1);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char *out;
+        ck_assert_ok(ctx, fdit_font_label(ctx, f, cases[i].text, cases[i].id, &out));
+        ck_assert_str_eq(out, cases[i].want);
+        fdit_free(out);
+    }
+    fdit_font_free(f);
 }
 END_TEST
 
@@ -132,7 +182,7 @@ static void check_cells(int channels, int upscale)
             pixels[k][i] = (uint8_t)test_int(&random, 256);
         cells[k] = pixels[k];
     }
-    const struct fdit_grid_group group = { "heading", ROWS, COLUMNS, rows, columns, cells };
+    const struct fdit_grid_group group = { "heading", ROWS, COLUMNS, rows, columns, cells, NULL, NULL };
     const struct fdit_grid grid = { .title = "title",
                                     .size = SIZE,
                                     .channels = channels,
@@ -161,35 +211,36 @@ START_TEST(test_cells)
 }
 END_TEST
 
-/* What a sheet of one cell shows beside the cell: the words are there, letter by letter. */
-static bool shows(const struct fdit_picture *p, const char *word, int scale)
+/* Whether the words are in the sheet, to the pixel. */
+static bool shows(const struct fdit_picture *p, const char *word, int scale, const uint8_t colour[3])
 {
-    const int width = (int)strlen(word) * FDIT_FONT_WIDTH * scale - scale;
-    const int height = FDIT_FONT_ROWS * scale;
-    for (int y = 0; y + height <= p->height; y++) {
-        for (int x = 0; x + width <= p->width; x++) {
+    struct fdit_font *f = font_of(scale);
+    struct fdit_picture w = written(f, word, colour);
+    bool found = false;
+    for (int y = 0; !found && y + w.height <= p->height; y++)
+        for (int x = 0; !found && x + w.width <= p->width; x++) {
             bool same = true;
-            for (int k = 0; same && k < width * height; k++) {
-                int row = k / width / scale, column = k % width / scale;
-                int letter = column / FDIT_FONT_WIDTH, dot = column % FDIT_FONT_WIDTH;
-                bool want = dot < 5 && fdit_font_glyphs[word[letter] - 32][row] >> (4 - dot) & 1;
-                bool got = p->pixels[((y + k / width) * p->width + x + k % width) * 3] < 128;
-                same = want == got;
-            }
-            if (same)
-                return true;
+            for (int row = 0; same && row < w.height; row++)
+                same = !memcmp(p->pixels + 3 * ((y + row) * p->width + x), w.pixels + 3 * row * w.width,
+                               3 * (size_t)w.width);
+            found = same;
         }
-    }
-    return false;
+    fdit_picture_fini(&w);
+    fdit_font_free(f);
+    return found;
 }
+
+static const uint8_t ink[3] = { 28, 28, 32 }, blue[3] = { 16, 64, 128 };
 
 START_TEST(test_labels)
 {
-    static const char *const row[] = { "aptenodytes_patagonicus" };
+    static const char *const row[] = { "aptenodytes_patagonicus", "\xe9\xb8\x9f Turdus" };
+    static const char *const above[] = { "A rank", NULL };
     static const char *const column[] = { "an old, old column label" };
-    const uint8_t *cell[] = { NULL };
-    const struct fdit_grid_group group = { "A group of birds", 1, 1, row, column, cell };
-    struct fdit_grid grid = { .title = "Everything",
+    static const int32_t ids[] = { 4, 11 };
+    const uint8_t *cell[] = { NULL, NULL };
+    struct fdit_grid_group group = { "A group of birds", 2, 1, row, column, cell, above, ids };
+    struct fdit_grid grid = { .title = "Everything \xc3\xa9\xc3\xa0",
                               .size = 66,
                               .channels = 3,
                               .label_chars = 14,
@@ -197,19 +248,36 @@ START_TEST(test_labels)
                               .groups = &group };
     struct fdit_picture p;
     ck_assert_ok(ctx, fdit_grid_draw(ctx, &grid, &p));
-    ck_assert(shows(&p, "Everything", 2));
-    ck_assert(shows(&p, "A group of birds", 1));
-    ck_assert(shows(&p, "aptenodytes_", 1));
-    ck_assert(shows(&p, "patagonicus", 1));
-    ck_assert(shows(&p, "an old, old", 1));
-    ck_assert(shows(&p, "column", 1));
-    ck_assert(!shows(&p, "column label", 1));
+    ck_assert(shows(&p, "Everything \xc3\xa9\xc3\xa0", 2, ink));
+    ck_assert(shows(&p, "A group of birds", 1, blue));
+    ck_assert(shows(&p, "A rank", 1, blue));
+    ck_assert(shows(&p, "aptenodytes_", 1, ink));
+    ck_assert(shows(&p, "patagonicus", 1, ink));
+    ck_assert(shows(&p, "#11 Turdus", 1, ink));
+    ck_assert(shows(&p, "an old, old", 1, ink));
     fdit_picture_fini(&p);
 
-    /* one line is left for the label: it ends in three dots */
-    grid.size = 21;
+    /* small cells: rows become as high as their labels, and words stay whole */
+    grid.size = 16;
     ck_assert_ok(ctx, fdit_grid_draw(ctx, &grid, &p));
-    ck_assert(shows(&p, "aptenodytes...", 1));
+    ck_assert(shows(&p, "aptenodytes_", 1, ink));
+    ck_assert(shows(&p, "patagonicus", 1, ink));
+    fdit_picture_fini(&p);
+}
+END_TEST
+
+/* A title is wrapped, and a sheet of one small picture made wide enough for it. */
+START_TEST(test_long_titles)
+{
+    const uint8_t *cell[] = { NULL };
+    const struct fdit_grid_group group = { NULL, 1, 1, NULL, NULL, cell, NULL, NULL };
+    const struct fdit_grid grid = { .title = "run/delta.safetensors on base.safetensors: DiT-S/2, ddim, 50 steps, "
+                                             "guide superclass:genus, w = 2, clip-x0, the very last words",
+                                    .size = 8, .channels = 3, .n_groups = 1, .groups = &group };
+    struct fdit_picture p;
+    ck_assert_ok(ctx, fdit_grid_draw(ctx, &grid, &p));
+    ck_assert(shows(&p, "run/delta.safetensors on", 2, ink));
+    ck_assert(shows(&p, "last words", 2, ink));
     fdit_picture_fini(&p);
 }
 END_TEST
@@ -227,7 +295,7 @@ START_TEST(test_bands)
         memset(pixels[k], 40 + 60 * k, SIZE * SIZE);
         pixels[k][3] = 1;
         cells[k] = pixels[k];
-        groups[k] = (struct fdit_grid_group){ "same", 1, 1, NULL, NULL, &cells[k] };
+        groups[k] = (struct fdit_grid_group){ "same", 1, 1, NULL, NULL, &cells[k], NULL, NULL };
     }
     const struct fdit_grid grid = {
         .size = SIZE, .channels = 1, .across = 2, .n_groups = 3, .groups = groups
@@ -251,7 +319,7 @@ START_TEST(test_odd_sizes)
             const char *text = label + sizeof label - 1 - length;
             const uint8_t *cells[2] = { NULL, NULL };
             const char *const labels[2] = { text, NULL };
-            const struct fdit_grid_group group = { text, 1, 2, labels, labels, cells };
+            const struct fdit_grid_group group = { text, 1, 2, labels, labels, cells, NULL, NULL };
             const struct fdit_grid grid = { .title = text,
                                             .size = size,
                                             .channels = 1,
@@ -275,8 +343,8 @@ END_TEST
 
 START_TEST(test_refusals)
 {
-    const struct fdit_grid_group huge = { NULL, 1u << 20, 1u << 20, NULL, NULL, NULL };
-    const struct fdit_grid_group absurd = { NULL, SIZE_MAX, 1, NULL, NULL, NULL };
+    const struct fdit_grid_group huge = { NULL, 1u << 20, 1u << 20, NULL, NULL, NULL, NULL, NULL };
+    const struct fdit_grid_group absurd = { NULL, SIZE_MAX, 1, NULL, NULL, NULL, NULL, NULL };
     const struct fdit_grid bad[] = {
         { .size = 0, .channels = 3 },
         { .size = -1, .channels = 3 },
@@ -324,9 +392,9 @@ START_TEST(test_png)
         cells[k] = k == 4 ? NULL : pixels[k];
     }
     const struct fdit_grid_group groups[3] = {
-        { "Birds", 2, 3, rows, columns, cells },
-        { "The quick brown fox jumps over the lazy dog", 1, 3, NULL, columns, cells },
-        { "!\"#$%&'()*+,-./0123456789:;<=>?@[\\]^_`{|}~", 2, 2, rows, NULL, cells },
+        { "Birds", 2, 3, rows, columns, cells, NULL, NULL },
+        { "The quick brown fox jumps over the lazy dog", 1, 3, NULL, columns, cells, NULL, NULL },
+        { "!\"#$%&'()*+,-./0123456789:;<=>?@[\\]^_`{|}~", 2, 2, rows, NULL, cells, NULL, NULL },
     };
     const struct fdit_grid grid = { .title =
                                         "Guidance 4, dpm++ 20 steps: ABCDEFGHIJKLMNOPQRSTUVWXYZ",
@@ -361,14 +429,16 @@ int main(void)
     Suite *suite = suite_create("grid");
     TCase *font = tcase_create("font");
     tcase_add_checked_fixture(font, setup, teardown);
-    tcase_add_test(font, test_glyphs);
+    tcase_add_test(font, test_letters);
+    tcase_add_test(font, test_marks);
     tcase_add_test(font, test_drawing_text);
-    tcase_add_test(font, test_ascii);
+    tcase_add_test(font, test_names_without_letters);
     suite_add_tcase(suite, font);
     TCase *sheet = tcase_create("sheet");
     tcase_add_checked_fixture(sheet, setup, teardown);
     tcase_add_test(sheet, test_cells);
     tcase_add_test(sheet, test_labels);
+    tcase_add_test(sheet, test_long_titles);
     tcase_add_test(sheet, test_bands);
     tcase_add_test(sheet, test_odd_sizes);
     tcase_add_test(sheet, test_refusals);

@@ -100,7 +100,8 @@ static double mb(size_t bytes)
 
 size_t fdit_plan_room(const struct fdit_plan *plan, size_t limit)
 {
-    size_t all = fdit_plan_process_bytes(plan), least = limit / 8;
+    size_t all = fdit_plan_process_bytes(plan), usual = (size_t)16 << 20;
+    size_t least = limit / 8 > usual || !limit ? limit / 8 : usual;
     return limit > all && limit - all > least ? limit - all : least;
 }
 
