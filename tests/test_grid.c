@@ -41,7 +41,8 @@ static size_t dark(const struct fdit_picture *p)
 }
 
 /* The text alone, on white. */
-static struct fdit_picture written(const struct fdit_font *f, const char *text, const uint8_t colour[3])
+static struct fdit_picture written(const struct fdit_font *f, const char *text,
+                                   const uint8_t colour[3])
 {
     struct fdit_picture p;
     int64_t width = fdit_font_width(f, text, strlen(text));
@@ -60,8 +61,9 @@ static bool same_picture(const struct fdit_picture *a, const struct fdit_picture
 /* Letters of many languages: each shows something, and no two look alike. */
 START_TEST(test_letters)
 {
-    static const char *const letters[] = { "a", "b", "W", "0", "%", "é", "ß", "ø", "ł", "ž", "ğ", "ț", "ż", "ő", "ñ",
-                                           "ấ", "ữ", "α", "ώ", "Ω", "ж", "Ё", "ї", "ћ", "–", "’", "♀", "♂", "×", "†" };
+    static const char *const letters[] = { "a", "b", "W", "0", "%", "é", "ß", "ø", "ł", "ž",
+                                           "ğ", "ț", "ż", "ő", "ñ", "ấ", "ữ", "α", "ώ", "Ω",
+                                           "ж", "Ё", "ї", "ћ", "–", "’", "♀", "♂", "×", "†" };
     enum { N = sizeof letters / sizeof *letters };
     for (int scale = 1; scale <= 4; scale++) {
         struct fdit_font *f = font_of(scale);
@@ -71,7 +73,8 @@ START_TEST(test_letters)
             p[i] = written(f, letters[i], black);
             ck_assert_msg(dark(&p[i]) >= 3, "%s at %d", letters[i], scale);
             for (size_t k = 0; k < i; k++)
-                ck_assert_msg(!same_picture(&p[i], &p[k]), "%s looks like %s", letters[i], letters[k]);
+                ck_assert_msg(!same_picture(&p[i], &p[k]), "%s looks like %s", letters[i],
+                              letters[k]);
         }
         for (size_t i = 0; i < N; i++)
             fdit_picture_fini(&p[i]);
@@ -83,8 +86,11 @@ END_TEST
 /* A letter and its mark are the letter that has it. */
 START_TEST(test_marks)
 {
-    static const char *const pairs[][2] = { { "e\xcc\x81", "é" }, { "Z\xcc\x8c", "Ž" }, { "a\xcc\x82\xcc\x81", "ấ" },
-                                            { "\xd0\xb8\xcc\x86", "й" }, { "\xce\xb1\xcc\x81", "ά" } };
+    static const char *const pairs[][2] = { { "e\xcc\x81", "é" },
+                                            { "Z\xcc\x8c", "Ž" },
+                                            { "a\xcc\x82\xcc\x81", "ấ" },
+                                            { "\xd0\xb8\xcc\x86", "й" },
+                                            { "\xce\xb1\xcc\x81", "ά" } };
     struct fdit_font *f = font_of(1);
     for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
         struct fdit_picture a = written(f, pairs[i][0], black), b = written(f, pairs[i][1], black);
@@ -92,9 +98,11 @@ START_TEST(test_marks)
         fdit_picture_fini(&a);
         fdit_picture_fini(&b);
     }
-    ck_assert_int_eq(fdit_font_width(f, "x\xcc\xa8", 3), fdit_font_width(f, "x", 1)); /* drawn over it */
+    ck_assert_int_eq(fdit_font_width(f, "x\xcc\xa8", 3),
+                     fdit_font_width(f, "x", 1)); /* drawn over it */
     ck_assert(fdit_font_has(f, "x\xcc\xa8", 3));
-    ck_assert_uint_eq(fdit_font_fits(f, "e\xcc\x81", fdit_font_width(f, "e", 1)), 3); /* never apart */
+    ck_assert_uint_eq(fdit_font_fits(f, "e\xcc\x81", fdit_font_width(f, "e", 1)),
+                      3); /* never apart */
     fdit_font_free(f);
 }
 END_TEST
@@ -182,7 +190,8 @@ static void check_cells(int channels, int upscale)
             pixels[k][i] = (uint8_t)test_int(&random, 256);
         cells[k] = pixels[k];
     }
-    const struct fdit_grid_group group = { "heading", ROWS, COLUMNS, rows, columns, cells, NULL, NULL };
+    const struct fdit_grid_group group = { "heading", ROWS,  COLUMNS, rows,
+                                           columns,   cells, NULL,    NULL };
     const struct fdit_grid grid = { .title = "title",
                                     .size = SIZE,
                                     .channels = channels,
@@ -212,7 +221,8 @@ START_TEST(test_cells)
 END_TEST
 
 /* Whether the words are in the sheet, to the pixel. */
-static bool shows(const struct fdit_picture *p, const char *word, int scale, const uint8_t colour[3])
+static bool shows(const struct fdit_picture *p, const char *word, int scale,
+                  const uint8_t colour[3])
 {
     struct fdit_font *f = font_of(scale);
     struct fdit_picture w = written(f, word, colour);
@@ -221,8 +231,8 @@ static bool shows(const struct fdit_picture *p, const char *word, int scale, con
         for (int x = 0; !found && x + w.width <= p->width; x++) {
             bool same = true;
             for (int row = 0; same && row < w.height; row++)
-                same = !memcmp(p->pixels + 3 * ((y + row) * p->width + x), w.pixels + 3 * row * w.width,
-                               3 * (size_t)w.width);
+                same = !memcmp(p->pixels + 3 * ((y + row) * p->width + x),
+                               w.pixels + 3 * row * w.width, 3 * (size_t)w.width);
             found = same;
         }
     fdit_picture_fini(&w);
@@ -271,9 +281,14 @@ START_TEST(test_long_titles)
 {
     const uint8_t *cell[] = { NULL };
     const struct fdit_grid_group group = { NULL, 1, 1, NULL, NULL, cell, NULL, NULL };
-    const struct fdit_grid grid = { .title = "run/delta.safetensors on base.safetensors: DiT-S/2, ddim, 50 steps, "
-                                             "guide superclass:genus, w = 2, clip-x0, the very last words",
-                                    .size = 8, .channels = 3, .n_groups = 1, .groups = &group };
+    const struct fdit_grid grid = {
+        .title = "run/delta.safetensors on base.safetensors: DiT-S/2, ddim, 50 steps, "
+                 "guide superclass:genus, w = 2, clip-x0, the very last words",
+        .size = 8,
+        .channels = 3,
+        .n_groups = 1,
+        .groups = &group
+    };
     struct fdit_picture p;
     ck_assert_ok(ctx, fdit_grid_draw(ctx, &grid, &p));
     ck_assert(shows(&p, "run/delta.safetensors on", 2, ink));

@@ -32,8 +32,8 @@ static const struct fdit_option options[] = {
     FDIT_OPTION("orient", "exif|none", TEXT, struct args, o.look.orient,
                 "turn pictures as their EXIF data say, or take them as they are stored (default exif)"),
     FDIT_OPTION("matte", "white|black|#rrggbb", TEXT, struct args, o.look.matte,
-                "ground behind transparent pixels; none: drop transparency without blending, as the published "
-                "pipeline does (default white)"),
+                "ground behind transparent pixels; none: drop transparency without blending, as "
+                "the published pipeline does (default white)"),
     FDIT_OPTION("flip", "horizontal|none", CHOICE, struct args, flip,
                 "mirror images, too; none halves a cache of moments (default horizontal)"),
     FDIT_HEADING("Data"),

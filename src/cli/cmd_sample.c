@@ -149,8 +149,8 @@ static const struct fdit_option options[] = {
     FDIT_OPTION("tar", NULL, FLAG, struct args, o.tar,
                 "WebDataset archives of 1000 pictures in DIR instead of single files"),
     FDIT_OPTION("grid", "FILE.png", TEXT, struct args, o.grid,
-                "contact sheet: a row for each class with up to 16 pictures; more than 100 classes make pages, "
-                "FILE-1.png, FILE-2.png, ..."),
+                "contact sheet: a row for each class with up to 16 pictures; more than 100 classes make "
+                "pages, FILE-1.png, FILE-2.png, ..."),
     FDIT_OPTION("grid-real", "DATA", TEXT, struct args, o.grid_real,
                 "begin each row of the sheet with a real picture of the class from this data set"),
     FDIT_OPTION("orient", "exif|none", TEXT, struct args, o.look.orient,

@@ -166,8 +166,8 @@ static const struct fdit_option options[] = {
                 "turn pictures as their EXIF data say, or take them as they are stored (default exif; with "
                 "--delta: as it was trained)"),
     FDIT_OPTION("matte", "white|black|#rrggbb", TEXT, struct args, o.look.matte,
-                "ground behind transparent pixels; none: drop transparency without blending, as the published "
-                "pipeline does (default white; with --delta: as it was trained)"),
+                "ground behind transparent pixels; none: drop transparency without blending, as "
+                "the published pipeline does (default white; with --delta: as it was trained)"),
     FDIT_OPTION("flip", "horizontal|none", CHOICE, struct args, flip,
                 "mirror half of the pictures (default horizontal)"),
     FDIT_OPTION("shift", "N", INT, struct args, o.shift,

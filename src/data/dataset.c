@@ -606,8 +606,8 @@ enum fdit_status fdit_dataset_read(fdit_context *ctx, const struct fdit_dataset 
 }
 
 /* What decoding will take; a header that makes no sense takes nothing. */
-static size_t bytes_to_decode(fdit_context *ctx, const struct fdit_dataset *ds, const uint8_t *bytes, size_t n,
-                              const char *name)
+static size_t bytes_to_decode(fdit_context *ctx, const struct fdit_dataset *ds, const uint8_t *bytes,
+                              size_t n, const char *name)
 {
     struct fdit_picture_bytes from = fdit_picture_memory(bytes, n);
     struct fdit_picture_probe p;

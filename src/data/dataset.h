@@ -91,13 +91,13 @@ enum fdit_status fdit_dataset_read(fdit_context *ctx, const struct fdit_dataset 
 enum fdit_status fdit_dataset_probe(fdit_context *ctx, const struct fdit_dataset *ds, size_t i,
                                     struct fdit_picture_probe *out);
 
-/* Memory that `threads` (0: one) threads take while they read and decode pictures, for the plan: by the headers
- * of some pictures, evenly spread. From now on all threads together stay within *bytes; a picture that needs more
- * is read while nobody else reads. limit (0: none) is the most that *bytes may be; a picture that needs more
- * is refused when it is read, and now if it is among those looked at, but for skip_bad. Broken headers are left
- * to those who read. Before any thread reads. */
-enum fdit_status fdit_dataset_plan_reading(fdit_context *ctx, struct fdit_dataset *ds, int threads, size_t limit,
-                                           bool skip_bad, size_t *bytes);
+/* Memory that `threads` (0: one) threads take while they read and decode pictures, for the plan: by the
+ * headers of some pictures, evenly spread. From now on all threads together stay within *bytes; a picture
+ * that needs more is read while nobody else reads. limit (0: none) is the most that *bytes may be; a
+ * picture that needs more is refused when it is read, and now if it is among those looked at, but for
+ * skip_bad. Broken headers are left to those who read. Before any thread reads. */
+enum fdit_status fdit_dataset_plan_reading(fdit_context *ctx, struct fdit_dataset *ds, int threads,
+                                           size_t limit, bool skip_bad, size_t *bytes);
 
 /* A split that depends on (data set, fraction, seed) only. A class with pictures first .. first+n-1
  * gives round(fraction (first+n)) - round(fraction first) of them, so rounding errors do not add up

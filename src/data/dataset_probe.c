@@ -43,7 +43,8 @@ enum fdit_status fdit_dataset_probe(fdit_context *ctx, const struct fdit_dataset
     char *name = NULL;
     TRY(fdit_dataset_name(ctx, ds, i, &name));
     if (!spooled)
-        place.fd = open(ds->archives ? fdit_names_get(&ds->shards, shard) : name, O_RDONLY | O_CLOEXEC);
+        place.fd =
+            open(ds->archives ? fdit_names_get(&ds->shards, shard) : name, O_RDONLY | O_CLOEXEC);
     if (place.fd < 0 || (!ds->archives && fstat(place.fd, &st)))
         TRY(fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s", name));
     if (!ds->archives)
@@ -58,8 +59,8 @@ out:
 
 enum { PLAN_LOOKS = 256 }; /* pictures whose headers a plan looks at */
 
-enum fdit_status fdit_dataset_plan_reading(fdit_context *ctx, struct fdit_dataset *ds, int threads, size_t limit,
-                                           bool skip_bad, size_t *bytes)
+enum fdit_status fdit_dataset_plan_reading(fdit_context *ctx, struct fdit_dataset *ds, int threads,
+                                           size_t limit, bool skip_bad, size_t *bytes)
 {
     enum fdit_status status = FDIT_OK;
     size_t looks = ds->n < PLAN_LOOKS ? ds->n : PLAN_LOOKS, most = 0, all;

@@ -90,12 +90,14 @@ enum fdit_status fdit_sheet_write(fdit_context *ctx, const struct fdit_sheet *s,
     for (size_t i = 0; i < columns; i++)
         column_labels[i] = fdit_taxonomy_group_name(s->taxonomy, 1, (int32_t)i);
     fill_cells(s, rows, columns, side, pixels, cells);
-    snprintf(title, sizeof title, "REAL (tinted), BEFORE / fine-tuned: NO GUIDANCE, SCG w = %g", guidance);
+    snprintf(title, sizeof title,
+             "Each cell, above: a real letter (tinted), the base before; below: fine-tuned, without "
+             "guidance and guided by its superclass (w = %g)", guidance);
     struct fdit_grid_group group = { .n_rows = rows, .n_columns = columns, .row_labels = row_labels,
                                      .column_labels = column_labels, .cells = cells };
     TRY(fdit_grid_draw(ctx,
                        &(struct fdit_grid){ .title = title, .size = side, .channels = RGB, .upscale = 2,
-                                            .text_scale = 2, .label_chars = 3, .n_groups = 1,
+                                            .text_scale = 1, .label_chars = 8, .n_groups = 1,
                                             .groups = &group },
                        &sheet));
     TRY(fdit_png_write(ctx, path, &sheet));

@@ -84,8 +84,8 @@ out:
 /* ----------------------------------------------------------------------------------------- opening
  */
 
-/* What was asked for; else what the job had that goes on in this folder; else the usual. A job of a time before
- * there was a choice does not name it. */
+/* What was asked for; else what the job had that goes on in this folder; else the usual. A job of a time
+ * before there was a choice does not name it. */
 static enum fdit_status choose_rules(fdit_context *ctx, struct job *j)
 {
     enum fdit_status status = FDIT_OK;

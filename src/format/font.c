@@ -54,7 +54,8 @@ out:
 }
 
 /* The letters at `at`; *end is behind them. */
-static enum fdit_status take_size(fdit_context *ctx, struct fdit_font *f, const uint8_t *at, const uint8_t **end)
+static enum fdit_status take_size(fdit_context *ctx, struct fdit_font *f, const uint8_t *at,
+                                  const uint8_t **end)
 {
     fdit_free(f->glyphs);
     f->glyphs = NULL;
@@ -67,8 +68,13 @@ static enum fdit_status take_size(fdit_context *ctx, struct fdit_font *f, const 
     at += 6;
     for (size_t i = 0; i < f->n_glyphs; i++) {
         struct glyph *g = &f->glyphs[i];
-        *g = (struct glyph){ .code = (uint16_t)u16(at), .advance = at[2], .left = (int8_t)at[3],
-                             .top = (int8_t)at[4], .width = at[5], .height = at[6], .pixels = at + 7 };
+        *g = (struct glyph){ .code = (uint16_t)u16(at),
+                             .advance = at[2],
+                             .left = (int8_t)at[3],
+                             .top = (int8_t)at[4],
+                             .width = at[5],
+                             .height = at[6],
+                             .pixels = at + 7 };
         at += 7 + ((size_t)g->width * g->height + 1) / 2;
     }
     *end = at;
@@ -159,7 +165,9 @@ static uint32_t compose(const struct fdit_font *f, uint32_t base, uint32_t mark)
         else
             hi = mid;
     }
-    return lo < f->n_pairs && f->pairs[lo].base == base && f->pairs[lo].mark == mark ? f->pairs[lo].composed : 0;
+    return lo < f->n_pairs && f->pairs[lo].base == base && f->pairs[lo].mark == mark
+               ? f->pairs[lo].composed
+               : 0;
 }
 
 static bool is_mark(uint32_t code)
@@ -167,14 +175,16 @@ static bool is_mark(uint32_t code)
     return code >= 0x300 && code < 0x370;
 }
 
-/* Control characters and those that show nothing: joiners, marks of direction, variants of emoji. */
+/* Control characters and those that show nothing: joiners, marks of direction, variants of emoji.
+ */
 static bool is_silent(uint32_t code)
 {
-    return (code >= 0x200b && code <= 0x200f) || (code >= 0x202a && code <= 0x202e) || code == 0xfeff ||
-           (code >= 0xfe00 && code <= 0xfe0f) || code == 0xad;
+    return (code >= 0x200b && code <= 0x200f) || (code >= 0x202a && code <= 0x202e) ||
+           code == 0xfeff || (code >= 0xfe00 && code <= 0xfe0f) || code == 0xad;
 }
 
-/* The letter that begins at *at, composed with the marks that can be; *at moves behind it. 0 at the end. */
+/* The letter that begins at *at, composed with the marks that can be; *at moves behind it. 0 at the
+ * end. */
 static uint32_t next_letter(const struct fdit_font *f, const char *text, size_t n, size_t *at)
 {
     size_t length;
@@ -185,7 +195,8 @@ static uint32_t next_letter(const struct fdit_font *f, const char *text, size_t 
     if (code < 0x20 || code == 0x7f)
         code = UNKNOWN;
     while (*at < n) {
-        uint32_t mark = decode(text + *at, n - *at, &length), both = is_mark(mark) ? compose(f, code, mark) : 0;
+        uint32_t mark = decode(text + *at, n - *at, &length),
+                 both = is_mark(mark) ? compose(f, code, mark) : 0;
         if (!both)
             break;
         code = both;
@@ -241,7 +252,8 @@ bool fdit_font_has(const struct fdit_font *f, const char *text, size_t n)
     return true;
 }
 
-static void draw_dot(struct fdit_picture *p, int x, int y, int dot, unsigned cover, const uint8_t colour[3])
+static void draw_dot(struct fdit_picture *p, int x, int y, int dot, unsigned cover,
+                     const uint8_t colour[3])
 {
     for (int row = y < 0 ? 0 : y; row < y + dot && row < p->height; row++)
         for (int column = x < 0 ? 0 : x; column < x + dot && column < p->width; column++) {
@@ -252,19 +264,19 @@ static void draw_dot(struct fdit_picture *p, int x, int y, int dot, unsigned cov
         }
 }
 
-static void draw_glyph(const struct fdit_font *f, struct fdit_picture *p, int x, int y, const uint8_t colour[3],
-                       const struct glyph *g)
+static void draw_glyph(const struct fdit_font *f, struct fdit_picture *p, int x, int y,
+                       const uint8_t colour[3], const struct glyph *g)
 {
     for (int i = 0; i < g->width * g->height; i++) {
         unsigned cover = g->pixels[i / 2] >> (i % 2 * 4) & 15;
         if (cover)
-            draw_dot(p, x + (g->left + i % g->width) * f->dot, y + (g->top + i / g->width) * f->dot, f->dot,
-                     cover, colour);
+            draw_dot(p, x + (g->left + i % g->width) * f->dot, y + (g->top + i / g->width) * f->dot,
+                     f->dot, cover, colour);
     }
 }
 
-void fdit_font_draw(const struct fdit_font *f, struct fdit_picture *p, int x, int y, const uint8_t colour[3],
-                    const char *text, size_t n)
+void fdit_font_draw(const struct fdit_font *f, struct fdit_picture *p, int x, int y,
+                    const uint8_t colour[3], const char *text, size_t n)
 {
     size_t at = 0;
     int64_t pen = x;
@@ -279,8 +291,8 @@ void fdit_font_draw(const struct fdit_font *f, struct fdit_picture *p, int x, in
 
 /* ------------------------------------------------------------------ labels */
 
-enum fdit_status fdit_font_label(fdit_context *ctx, const struct fdit_font *f, const char *text, int32_t id,
-                                 char **out)
+enum fdit_status fdit_font_label(fdit_context *ctx, const struct fdit_font *f, const char *text,
+                                 int32_t id, char **out)
 {
     enum fdit_status status = FDIT_OK;
     size_t n = strlen(text), k = 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * grid.h: a contact sheet: groups of square pictures with a heading each, row labels at the left,
- * column labels on top, and a title over all. Labels are wrapped between words; those that are too long even so
- * end in an ellipsis. */
+ * column labels on top, and a title over all. Labels are wrapped between words; those that are too
+ * long even so end in an ellipsis. */
 #ifndef FDIT_FORMAT_GRID_H
 #define FDIT_FORMAT_GRID_H
 
@@ -15,19 +15,21 @@ struct fdit_grid_group {
     /* [n_rows * n_columns], row by row: pixels [size][size][channels]; NULL: an empty grey square
      */
     const uint8_t *const *cells;
-    const char *const *row_headings; /* [n_rows]: a line with a rule before the row; NULL: none; an entry
-                                        may be NULL */
-    const int32_t *row_ids; /* [n_rows]: shown as #id where the font lacks a label's letters; NULL: not */
+    const char *const *row_headings; /* [n_rows]: a line with a rule before the row; NULL: none; an
+                                        entry may be NULL */
+    const int32_t
+        *row_ids; /* [n_rows]: shown as #id where the font lacks a label's letters; NULL: not */
 };
 
 struct fdit_grid {
     const char *title;  /* NULL: none */
     int size, channels; /* of the pictures; channels 1 or 3 */
     int upscale;        /* each pixel becomes a square of this side; 0 = 1 */
-    int text_scale;     /* size of the letters, see font.h; 0: 2 for cells of 128 pixels or more, else 1 */
-    int label_chars;    /* widest row label in letters of usual width, 1 .. 120; 0 = 20. A longer word widens it
-                           up to twice that */
-    size_t across;      /* groups beside each other before the next band begins; 0 = 1 */
+    int text_scale; /* size of the letters, see font.h; 0: 2 for cells of 128 pixels or more, else 1
+                     */
+    int label_chars; /* widest row label in letters of usual width, 1 .. 120; 0 = 20. A longer word
+                        widens it up to twice that */
+    size_t across;   /* groups beside each other before the next band begins; 0 = 1 */
     size_t n_groups;
     const struct fdit_grid_group *groups;
 };

@@ -5,7 +5,8 @@
 #include "format/json.h"
 
 enum fdit_status fdit_picture_words_rules(fdit_context *ctx, const struct fdit_picture_words *typed,
-                                          const struct fdit_picture_words *file, struct fdit_picture_rules *out)
+                                          const struct fdit_picture_words *file,
+                                          struct fdit_picture_rules *out)
 {
     enum fdit_status status = FDIT_OK;
     const char *orient = typed->orient ? typed->orient : file ? file->orient : NULL;
@@ -32,8 +33,8 @@ static enum fdit_status note(fdit_context *ctx, const json_t *root, const char *
     return fdit_strdup(ctx, text ? text : "none", out);
 }
 
-enum fdit_status fdit_picture_notes_read(fdit_context *ctx, const char *name, const char *json, size_t n,
-                                         struct fdit_picture_notes *out)
+enum fdit_status fdit_picture_notes_read(fdit_context *ctx, const char *name, const char *json,
+                                         size_t n, struct fdit_picture_notes *out)
 {
     enum fdit_status status = FDIT_OK;
     json_t *root = NULL;

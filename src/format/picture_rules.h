@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * picture_rules.h: --orient and --matte as they were typed, and what files say where nothing was. */
+ * picture_rules.h: --orient and --matte as they were typed, and what files say where nothing was.
+ */
 #ifndef FDIT_FORMAT_PICTURE_RULES_H
 #define FDIT_FORMAT_PICTURE_RULES_H
 
@@ -12,16 +13,17 @@ struct fdit_picture_words {
 
 /* What was typed, else what `file` says, else exif and white; each by itself. */
 enum fdit_status fdit_picture_words_rules(fdit_context *ctx, const struct fdit_picture_words *typed,
-                                          const struct fdit_picture_words *file, struct fdit_picture_rules *out);
+                                          const struct fdit_picture_words *file,
+                                          struct fdit_picture_rules *out);
 
-/* The keys "orient" and "matte" of a JSON object (a delta's `train`, encode.json), as texts of their own;
- * an object without them was made when pictures were taken as they are stored: "none". Text that is no
- * object: NULL both. Free with fdit_picture_notes_fini. */
+/* The keys "orient" and "matte" of a JSON object (a delta's `train`, encode.json), as texts of
+ * their own; an object without them was made when pictures were taken as they are stored: "none".
+ * Text that is no object: NULL both. Free with fdit_picture_notes_fini. */
 struct fdit_picture_notes {
     char *orient, *matte;
 };
-enum fdit_status fdit_picture_notes_read(fdit_context *ctx, const char *name, const char *json, size_t n,
-                                         struct fdit_picture_notes *out);
+enum fdit_status fdit_picture_notes_read(fdit_context *ctx, const char *name, const char *json,
+                                         size_t n, struct fdit_picture_notes *out);
 void fdit_picture_notes_fini(struct fdit_picture_notes *n);
 static inline struct fdit_picture_words fdit_picture_notes_words(const struct fdit_picture_notes *n)
 {

@@ -51,8 +51,9 @@ enum fdit_status fdit_plan_add_process(fdit_context *ctx, struct fdit_plan *plan
 size_t fdit_plan_device_bytes(const struct fdit_plan *plan);
 size_t fdit_plan_process_bytes(const struct fdit_plan *plan);
 size_t fdit_plan_kind_bytes(const struct fdit_plan *plan, enum fdit_plan_kind kind);
-/* What a limit leaves beside the plan for pictures that are decoded; at least an eighth of the limit and 16 MiB,
- * which usual pictures get by with: whether the rest of the plan is within the limit others say. limit 0: 0, none. */
+/* What a limit leaves beside the plan for pictures that are decoded; at least an eighth of the limit and
+ * 16 MiB, which usual pictures get by with: whether the rest of the plan is within the limit others say.
+ * limit 0: 0, none. */
 size_t fdit_plan_room(const struct fdit_plan *plan, size_t limit);
 /* FDIT_ERROR_DEVICE with the table's sums when the plan exceeds `limit` bytes (0: no limit) or an entry
  * exceeds the device's largest buffer; `remedy` ends the message ("use a smaller --batch"). */

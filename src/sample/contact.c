@@ -32,10 +32,11 @@ static enum fdit_status take_real(fdit_context *ctx, struct fdit_contact *c, con
                                   const struct fdit_picture_rules *rules)
 {
     enum fdit_status status = FDIT_OK;
-    struct fdit_dataset_options o = {
-        .taxonomy = c->taxonomy, .size = c->size, .channels = c->channels, .rules = *rules,
-        .allow_missing = true
-    };
+    struct fdit_dataset_options o = { .taxonomy = c->taxonomy,
+                                      .size = c->size,
+                                      .channels = c->channels,
+                                      .rules = *rules,
+                                      .allow_missing = true };
     struct fdit_dataset *data = NULL;
     uint8_t *chw = NULL;
     size_t plane = (size_t)c->size * (size_t)c->size, channels = (size_t)c->channels;
@@ -63,7 +64,8 @@ static enum fdit_status order_rows(fdit_context *ctx, struct fdit_contact *c)
     enum fdit_status status = FDIT_OK;
     const struct fdit_taxonomy *tax = c->taxonomy;
     size_t n = c->request->n_classes, rows = 0;
-    size_t *first = NULL, *next = NULL; /* of a group: its first place, of a place: the next one of its group */
+    size_t *first = NULL,
+           *next = NULL; /* of a group: its first place, of a place: the next one of its group */
     size_t *last = NULL;
     TRY(fdit_alloc(ctx, n, sizeof *c->row_of, &c->row_of));
     TRY(fdit_alloc(ctx, n, sizeof *c->class_at, &c->class_at));
@@ -181,7 +183,8 @@ size_t fdit_contact_pages(const struct fdit_contact *c)
     return (c->rows + FDIT_CONTACT_ROWS - 1) / FDIT_CONTACT_ROWS;
 }
 
-enum fdit_status fdit_contact_file(fdit_context *ctx, const char *path, size_t i, size_t pages, char **out)
+enum fdit_status fdit_contact_file(fdit_context *ctx, const char *path, size_t i, size_t pages,
+                                   char **out)
 {
     const char *base = fdit_path_base(path), *dot = strrchr(base, '.');
     size_t stem = dot && dot > base ? (size_t)(dot - path) : strlen(path);
@@ -201,16 +204,18 @@ static const char *short_name(const char *path)
     return at;
 }
 
-enum fdit_status fdit_contact_title(fdit_context *ctx, const struct fdit_contact_title *t, char **out)
+enum fdit_status fdit_contact_title(fdit_context *ctx, const struct fdit_contact_title *t,
+                                    char **out)
 {
     enum fdit_status status = FDIT_OK;
     char *guide = NULL;
     if (t->guide)
         TRY(fdit_strf(ctx, &guide, "guide %s, w = %g", t->guide, t->w));
-    TRY(fdit_strf(ctx, out, "%s%s%s: %s, %s, %d steps, %s%s%s%s", short_name(t->delta ? t->delta : t->base),
-                  t->delta ? " on " : "", t->delta ? short_name(t->base) : "", t->model, t->sampler, t->steps,
-                  guide ? guide : "no guidance", t->clip_x0 ? ", clip-x0" : "", t->precision ? ", " : "",
-                  t->precision ? t->precision : ""));
+    TRY(fdit_strf(ctx, out, "%s%s%s: %s, %s, %d steps, %s%s%s%s",
+                  short_name(t->delta ? t->delta : t->base), t->delta ? " on " : "",
+                  t->delta ? short_name(t->base) : "", t->model, t->sampler, t->steps,
+                  guide ? guide : "no guidance", t->clip_x0 ? ", clip-x0" : "",
+                  t->precision ? ", " : "", t->precision ? t->precision : ""));
 out:
     fdit_free(guide);
     return status;
@@ -255,7 +260,9 @@ static const char *label_row(const struct fdit_contact *c, size_t r)
         return name;
     group = fdit_taxonomy_group_name(c->taxonomy, 0, fdit_taxonomy_group(c->taxonomy, 0, id));
     size_t n = strlen(group);
-    return strncmp(name, group, n) == 0 && name[n] && strchr("/ _-", name[n]) && name[n + 1] ? name + n + 1 : name;
+    return strncmp(name, group, n) == 0 && name[n] && strchr("/ _-", name[n]) && name[n + 1]
+               ? name + n + 1
+               : name;
 }
 
 static const char *group_of_row(const struct fdit_contact *c, size_t r)
@@ -276,8 +283,9 @@ static enum fdit_status heading_of_row(fdit_context *ctx, const struct fdit_cont
 }
 
 /* Rows first .. first + n as one sheet. */
-static enum fdit_status write_page(fdit_context *ctx, const struct fdit_contact *c, size_t first, size_t n,
-                                   const char *const *column_labels, const char *title, const char *path)
+static enum fdit_status write_page(fdit_context *ctx, const struct fdit_contact *c, size_t first,
+                                   size_t n, const char *const *column_labels, const char *title,
+                                   const char *path)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_grid_group groups[MOST_ACROSS];
@@ -300,17 +308,19 @@ static enum fdit_status write_page(fdit_context *ctx, const struct fdit_contact 
         rows[r] = label_row(c, first + r);
         ids[r] = c->request->ids[c->class_at[first + r]];
         /* once for each group, and again at the top of a band */
-        if (c->grouped && (r % each == 0 || group_of_row(c, first + r) != group_of_row(c, first + r - 1)))
+        if (c->grouped &&
+            (r % each == 0 || group_of_row(c, first + r) != group_of_row(c, first + r - 1)))
             TRY(heading_of_row(ctx, c, font, first + r, &headings[r]));
     }
     for (size_t r = 0; r < n; r += each)
-        groups[bands++] = (struct fdit_grid_group){ .n_rows = n - r < each ? n - r : each,
-                                                    .n_columns = across_columns,
-                                                    .row_labels = rows + r,
-                                                    .row_ids = ids + r,
-                                                    .row_headings = (const char *const *)headings + r,
-                                                    .column_labels = column_labels,
-                                                    .cells = cells + r * across_columns };
+        groups[bands++] =
+            (struct fdit_grid_group){ .n_rows = n - r < each ? n - r : each,
+                                      .n_columns = across_columns,
+                                      .row_labels = rows + r,
+                                      .row_ids = ids + r,
+                                      .row_headings = (const char *const *)headings + r,
+                                      .column_labels = column_labels,
+                                      .cells = cells + r * across_columns };
     TRY(fdit_grid_draw(ctx,
                        &(struct fdit_grid){ .title = title,
                                             .size = c->size,
@@ -348,8 +358,8 @@ enum fdit_status fdit_contact_write(fdit_context *ctx, const struct fdit_contact
         fdit_free(file);
         whole = file = NULL;
         if (pages > 1 || c->rows < all)
-            TRY(fdit_strf(ctx, &whole, "%s; classes %zu to %zu of %zu, page %zu of %zu", title, first + 1,
-                          first + n, all, i + 1, pages));
+            TRY(fdit_strf(ctx, &whole, "%s; classes %zu to %zu of %zu, page %zu of %zu", title,
+                          first + 1, first + n, all, i + 1, pages));
         TRY(fdit_contact_file(ctx, path, i, pages, &file));
         TRY(write_page(ctx, c, first, n, column_labels, whole ? whole : title, file));
     }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * contact.h: the contact sheet of a job: a row for each class, its pictures k = 0, 1, ... beside each other, and
- * before them, if asked, a real picture of the class. Classes of one group stand under its name. More than
- * FDIT_CONTACT_ROWS classes make several pages: sheet-1.png, sheet-2.png, ... Of very long requests the beginning
- * is shown. */
+ * contact.h: the contact sheet of a job: a row for each class, its pictures k = 0, 1, ... beside
+ * each other, and before them, if asked, a real picture of the class. Classes of one group stand
+ * under its name. More than FDIT_CONTACT_ROWS classes make several pages: sheet-1.png, sheet-2.png,
+ * ... Of very long requests the beginning is shown. */
 #ifndef FDIT_SAMPLE_CONTACT_H
 #define FDIT_SAMPLE_CONTACT_H
 
@@ -13,8 +13,8 @@ enum { FDIT_CONTACT_ROWS = 100 /* of a page */, FDIT_CONTACT_COLUMNS = 16 };
 
 struct fdit_contact;
 
-/* Pictures of side `size`. real: a data set (NULL: none) whose classes are all in the taxonomy, read by `rules`.
- * request and taxonomy must outlive the sheet. Free with fdit_contact_free. */
+/* Pictures of side `size`. real: a data set (NULL: none) whose classes are all in the taxonomy,
+ * read by `rules`. request and taxonomy must outlive the sheet. Free with fdit_contact_free. */
 enum fdit_status fdit_contact_new(fdit_context *ctx, const struct fdit_request *request,
                                   const struct fdit_taxonomy *taxonomy, int size, int channels,
                                   const char *real, const struct fdit_picture_rules *rules,
@@ -26,14 +26,16 @@ bool fdit_contact_wants(const struct fdit_contact *c, const struct fdit_request_
 enum fdit_status fdit_contact_put(fdit_context *ctx, struct fdit_contact *c,
                                   const struct fdit_request_item *item,
                                   const struct fdit_picture *p);
-/* Draws and writes the PNG at `path`, or its pages. The number of classes shown is in the title when it is not
- * all. */
+/* Draws and writes the PNG at `path`, or its pages. The number of classes shown is in the title
+ * when it is not all. */
 enum fdit_status fdit_contact_write(fdit_context *ctx, const struct fdit_contact *c,
                                     const char *title, const char *path);
-size_t fdit_contact_rows(const struct fdit_contact *c);  /* classes shown */
+size_t fdit_contact_rows(const struct fdit_contact *c); /* classes shown */
 size_t fdit_contact_pages(const struct fdit_contact *c);
-/* The file of page i from 0 of `pages`: "sheet.png" for a single one, else "sheet-1.png". Free with fdit_free. */
-enum fdit_status fdit_contact_file(fdit_context *ctx, const char *path, size_t i, size_t pages, char **out);
+/* The file of page i from 0 of `pages`: "sheet.png" for a single one, else "sheet-1.png". Free with
+ * fdit_free. */
+enum fdit_status fdit_contact_file(fdit_context *ctx, const char *path, size_t i, size_t pages,
+                                   char **out);
 
 /* The first line of a sheet: which weights, how sampled. guide NULL: none. */
 struct fdit_contact_title {
@@ -42,6 +44,7 @@ struct fdit_contact_title {
     double w;
     bool clip_x0;
 };
-enum fdit_status fdit_contact_title(fdit_context *ctx, const struct fdit_contact_title *t, char **out);
+enum fdit_status fdit_contact_title(fdit_context *ctx, const struct fdit_contact_title *t,
+                                    char **out);
 
 #endif

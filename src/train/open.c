@@ -235,8 +235,8 @@ static enum fdit_status plan_reading(fdit_context *ctx, struct run *r)
     int workers = o->workers > 1 ? o->workers : 1;
     if (apart)
         TRY(fdit_train_data_plan_reading(ctx, r->val.data, 1, room / 2, o->skip_bad, &more));
-    TRY(fdit_train_data_plan_reading(ctx, r->data, workers + (same && o->workers > 0), room - more, o->skip_bad,
-                                     &bytes));
+    TRY(fdit_train_data_plan_reading(ctx, r->data, workers + (same && o->workers > 0), room - more,
+                                     o->skip_bad, &bytes));
     TRY(fdit_plan_add(ctx, plan, FDIT_PLAN_HOST, NULL, bytes + more, "decoding, %d worker%s%s", workers,
                       workers > 1 ? "s" : "", r->val.data ? ", validation" : ""));
 out:

@@ -8,6 +8,10 @@
 #include "format/png.h"
 #include "sample/pixels.h"
 
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
 /* Models on latents are large: a sheet of them must not take longer than a few steps of training. */
 enum { MOST_CLASSES = 8, PER_CLASS = 4, PER_CLASS_LATENT = 2, STEPS = 25 };
 
@@ -17,6 +21,8 @@ struct fdit_preview {
     const struct fdit_taxonomy *taxonomy;
     struct fdit_generator *generator;
     int32_t rank, empty_row;
+    bool guided;
+    double guidance;
     int classes, per_class, batch;
     int size, channels;       /* of a picture */
     float *x;                 /* [batch, C, S, S] as the model has it */
@@ -61,6 +67,8 @@ enum fdit_status fdit_preview_new(fdit_context *ctx, struct fdit_model *model,
                                               .clip_x0 = !coder,
                                               .batch = p->batch };
     options.guidance.w = guidance;
+    p->guided = guided && guidance != 1;
+    p->guidance = guidance;
     TRY(fdit_generator_new(ctx, model, NULL, &options, &p->generator));
     TRY(fdit_alloc(ctx, (size_t)p->batch * item, sizeof(float), &p->x));
     if (coder)
@@ -132,11 +140,15 @@ out:
     return status;
 }
 
-enum fdit_status fdit_preview_write(fdit_context *ctx, struct fdit_preview *p, const char *path,
-                                    int *width, int *height, uint8_t **png, size_t *bytes)
+enum fdit_status fdit_preview_write(fdit_context *ctx, struct fdit_preview *p, int64_t step,
+                                    const char *path, int *width, int *height, uint8_t **png,
+                                    size_t *bytes)
 {
     enum fdit_status status = FDIT_OK;
+    static const char *const seeds[PER_CLASS] = { "seed 0", "seed 1", "seed 2", "seed 3" };
     const char *labels[MOST_CLASSES];
+    int32_t ids[MOST_CLASSES];
+    char title[128];
     const uint8_t *cells[MOST_CLASSES * PER_CLASS];
     struct fdit_picture sheet = { 0 };
     *png = NULL;
@@ -145,13 +157,19 @@ enum fdit_status fdit_preview_write(fdit_context *ctx, struct fdit_preview *p, c
     p->model->values = FDIT_VALUES_RAW;
     TRY(status);
     for (int i = 0; i < p->classes; i++)
-        labels[i] = fdit_taxonomy_class_name(p->taxonomy, class_at(p, i));
+        labels[i] = fdit_taxonomy_class_name(p->taxonomy, ids[i] = class_at(p, i));
     for (int i = 0; i < p->classes * p->per_class; i++)
         cells[i] = p->pixels + (size_t)i * numbers(p);
     struct fdit_grid_group group = { .n_rows = (size_t)p->classes, .n_columns = (size_t)p->per_class,
-                                     .row_labels = labels, .cells = cells };
+                                     .row_labels = labels, .column_labels = seeds, .row_ids = ids,
+                                     .cells = cells };
+    snprintf(title, sizeof title, "step %" PRId64 ": ddim, %d steps, ", step, STEPS);
+    if (p->guided)
+        snprintf(title + strlen(title), 64, "w = %g%s", p->guidance, p->coder ? "" : ", clip-x0");
+    else
+        snprintf(title + strlen(title), 64, "no guidance%s", p->coder ? "" : ", clip-x0");
     TRY(fdit_grid_draw(ctx,
-                       &(struct fdit_grid){ .size = p->size, .channels = p->channels,
+                       &(struct fdit_grid){ .title = title, .size = p->size, .channels = p->channels,
                                             .upscale = p->size < 64 ? 2 : 1, .n_groups = 1,
                                             .groups = &group },
                        &sheet));

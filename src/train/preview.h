@@ -19,9 +19,11 @@ enum fdit_status fdit_preview_new(fdit_context *ctx, struct fdit_model *model,
 void fdit_preview_bind(struct fdit_preview *p);
 void fdit_preview_free(struct fdit_preview *p); /* before the model; NULL is allowed */
 int fdit_preview_pictures(const struct fdit_preview *p); /* on a sheet */
-/* Samples with the EMA values and writes the sheet; counts its pictures for the phase that its caller began.
- * *png (from fdit_alloc) are the file's bytes. FDIT_ERROR_IO: only the file could not be written. */
-enum fdit_status fdit_preview_write(fdit_context *ctx, struct fdit_preview *p, const char *path,
-                                    int *width, int *height, uint8_t **png, size_t *bytes);
+/* Samples with the EMA values and writes the sheet, which names the step; counts its pictures for the phase
+ * that its caller began. *png (from fdit_alloc) are the file's bytes. FDIT_ERROR_IO: only the file could
+ * not be written. */
+enum fdit_status fdit_preview_write(fdit_context *ctx, struct fdit_preview *p, int64_t step,
+                                    const char *path, int *width, int *height, uint8_t **png,
+                                    size_t *bytes);
 
 #endif

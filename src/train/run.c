@@ -34,7 +34,7 @@ static enum fdit_status write_preview(fdit_context *ctx, struct run *r)
     int width, height;
     TRY(preview_path(ctx, r, &path));
     fdit_phase_begin(ctx, (uint64_t)fdit_preview_pictures(r->preview), PREVIEWING);
-    status = fdit_preview_write(ctx, r->preview, path, &width, &height, &png, &bytes);
+    status = fdit_preview_write(ctx, r->preview, r->at.step, path, &width, &height, &png, &bytes);
     fdit_phase_end(ctx);
     if (status == FDIT_ERROR_IO) {
         fdit_log(ctx, FDIT_LOG_WARNING, "%s; the training goes on without this preview",
