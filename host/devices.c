@@ -15,17 +15,20 @@
 struct backend {
     const struct fdit_device_ops *ops;
     /* Its devices, usable or not; NULL: exactly one, named like the table. */
-    enum fdit_status (*list)(fdit_context *ctx, struct fdit_device_entry **out, size_t *n);
+    enum fdit_status (*list)(fdit_context *ctx, bool gpus, struct fdit_device_entry **out, size_t *n);
+    enum fdit_status (*try_out)(fdit_context *ctx, struct fdit_device_entry *e);
 };
 
 static const struct backend backends[] = {
-    { &fdit_cpu_ops, NULL },
-    { &fdit_ref_ops, NULL },
+    { &fdit_cpu_ops, NULL, NULL },
+    { &fdit_ref_ops, NULL, NULL },
 #if HAVE_OPENCL
-    { &fdit_opencl_ops, fdit_opencl_list },
+    { &fdit_opencl_ops, fdit_opencl_list, fdit_opencl_try },
 #endif
 };
 enum { N_BACKENDS = sizeof backends / sizeof *backends };
+
+static const char variable[] = "FINEDIFFUSION_DEVICE";
 
 #if HAVE_OPENCL
 static const char no_drivers[] = "no OpenCL driver is installed";
@@ -48,6 +51,7 @@ void fdit_devices_list_free(struct fdit_device_entry *entries, size_t n)
         fdit_free(entries[i].info.driver);
         fdit_free(entries[i].note);
         fdit_free(entries[i].bus);
+        fdit_free(entries[i].said);
     }
     fdit_free(entries);
 }
@@ -96,12 +100,12 @@ out:
     return status;
 }
 
-static enum fdit_status add_listed(fdit_context *ctx, struct candidates *c, size_t backend)
+static enum fdit_status add_listed(fdit_context *ctx, struct candidates *c, size_t backend, bool gpus)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_device_entry *found = NULL;
     size_t n = 0;
-    TRY(backends[backend].list(ctx, &found, &n));
+    TRY(backends[backend].list(ctx, gpus, &found, &n));
     if (n == 0)
         goto out;
     TRY(reserve_entries(ctx, c, n));
@@ -117,11 +121,12 @@ out:
     return status;
 }
 
-static enum fdit_status list_all(fdit_context *ctx, struct candidates *c)
+/* gpus: of the drivers only GPUs are of interest. */
+static enum fdit_status list_all(fdit_context *ctx, struct candidates *c, bool gpus)
 {
     enum fdit_status status = FDIT_OK;
     for (size_t i = 0; i < N_BACKENDS; i++)
-        TRY(backends[i].list ? add_listed(ctx, c, i) : add_single(ctx, c, i));
+        TRY(backends[i].list ? add_listed(ctx, c, i, gpus) : add_single(ctx, c, i));
 out:
     return status;
 }
@@ -129,7 +134,7 @@ out:
 enum fdit_status fdit_devices_list(fdit_context *ctx, struct fdit_device_entry **out, size_t *n)
 {
     struct candidates c = { 0 };
-    enum fdit_status status = list_all(ctx, &c);
+    enum fdit_status status = list_all(ctx, &c, false);
     *out = NULL;
     *n = 0;
     if (status != FDIT_OK) {
@@ -144,8 +149,9 @@ enum fdit_status fdit_devices_list(fdit_context *ctx, struct fdit_device_entry *
 
 /* ----------------------------------------------------------------------------------- by name */
 
-/* "cpu (AMD EPYC), opencl:0:0 (...)" */
-static enum fdit_status describe(fdit_context *ctx, const struct candidates *c, char **out)
+/* "cpu (AMD EPYC), opencl:0:0 (...)"; `only`: those of which only[i] is true, NULL: all, with what
+ * is missing. */
+static enum fdit_status describe(fdit_context *ctx, const struct candidates *c, const bool *only, char **out)
 {
     enum fdit_status status = FDIT_OK;
     char *text = NULL, *longer;
@@ -154,12 +160,15 @@ static enum fdit_status describe(fdit_context *ctx, const struct candidates *c, 
     for (size_t i = 0; i < c->n; i++) {
         const struct fdit_device_entry *e = &c->entries[i];
         drivers = drivers || backends[c->backend[i]].list;
-        TRY(fdit_strf(ctx, &longer, "%s%s%s (%s)%s", text, i ? ", " : "", e->spec, e->info.name,
-                      e->usable ? "" : " unusable"));
+        if ((only && !only[i]) || e->fine)
+            continue;
+        bool why = e->is_driver && !only;
+        TRY(fdit_strf(ctx, &longer, "%s%s%s (%s%s%s)%s", text, *text ? ", " : "", e->spec, e->info.name,
+                      why ? ": " : "", why ? e->note : "", e->usable ? "" : " unusable"));
         fdit_free(text);
         text = longer;
     }
-    if (!drivers) {
+    if (!drivers && !only) {
         TRY(fdit_strf(ctx, &longer, "%s; %s", text, no_drivers));
         fdit_free(text);
         text = longer;
@@ -180,30 +189,32 @@ static bool contains(const char *text, const char *part)
     return false;
 }
 
-/* How many entries the name means, the first of them in *out. Its own spec and the name of a back end mean
- * one: the first usable of the back end. Part of a name means all that have it, but a card once, and those
- * that cannot be used only when nothing else has it. */
-static size_t match(const struct candidates *c, const char *spec, size_t *out)
+/* How many entries the name means, the first of them in *out, all in meant [n]. Its own spec and
+ * the name of a back end mean one: the first usable of the back end. Part of a name means all that
+ * have it, but a card once, and those that cannot be used only when nothing else has it. */
+static size_t match(const struct candidates *c, const char *spec, bool *meant, size_t *out)
 {
     size_t n = 0;
+    memset(meant, 0, c->n * sizeof *meant);
     for (size_t i = 0; i < c->n; i++)
-        if (strcasecmp(c->entries[i].spec, spec) == 0) {
+        if (strcasecmp(c->entries[i].spec, spec) == 0 && !c->entries[i].fine) {
             *out = i;
-            return 1;
+            return meant[i] = 1;
         }
     for (size_t i = 0; i < c->n; i++)
         if (c->entries[i].usable && strcasecmp(backends[c->backend[i]].ops->name, spec) == 0) {
             *out = i;
-            return 1;
+            return meant[i] = 1;
         }
     for (int usable = 1; *spec && usable >= 0 && n == 0; usable--)
         for (size_t i = 0; i < c->n; i++) {
             const struct fdit_device_entry *e = &c->entries[i];
-            if (e->usable != usable || !contains(e->info.name, spec))
+            if (e->usable != usable || e->fine || !contains(e->info.name, spec))
                 continue;
             if (e->same_as >= 0 && contains(c->entries[e->same_as].info.name, spec) &&
                 c->entries[e->same_as].usable)
                 continue;
+            meant[i] = true;
             if (n++ == 0)
                 *out = i;
         }
@@ -214,8 +225,10 @@ static enum fdit_status find(fdit_context *ctx, const struct candidates *c, cons
 {
     enum fdit_status status = FDIT_OK;
     char *what = NULL;
-    size_t matches = match(c, spec, out);
-    TRY(describe(ctx, c, &what));
+    bool *meant = NULL;
+    TRY(fdit_alloc(ctx, c->n + 1, sizeof *meant, &meant));
+    size_t matches = match(c, spec, meant, out);
+    TRY(describe(ctx, c, matches ? meant : NULL, &what));
     if (matches == 0)
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "device '%s' does not exist; there are: %s", spec, what);
     if (matches > 1)
@@ -225,23 +238,44 @@ static enum fdit_status find(fdit_context *ctx, const struct candidates *c, cons
         FAIL(ctx, FDIT_ERROR_UNSUPPORTED, "device '%s' (%s) cannot be used: %s; use another, --device cpu "
              "works everywhere", spec, c->entries[*out].info.name, c->entries[*out].note);
 out:
+    fdit_free(meant);
     fdit_free(what);
     return status;
 }
 
 /* ----------------------------------------------------------------------------------- opening */
 
-enum fdit_status fdit_devices_open_entry(fdit_context *ctx, const struct fdit_device_entry *e,
-                                         fdit_device **out)
+enum fdit_status fdit_devices_open_entry(fdit_context *ctx, struct fdit_device_entry *e,
+                                         const struct fdit_device_options *options, fdit_device **out)
 {
-    struct fdit_device_options options = { .spec = e->spec };
+    static const struct fdit_device_options usual = { 0 };
+    enum fdit_status status = FDIT_OK;
+    struct fdit_device_options exact = options ? *options : usual;
+    exact.spec = e->spec;
     *out = NULL;
     for (size_t i = 0; e->usable && i < N_BACKENDS; i++) {
         size_t n = strlen(backends[i].ops->name);
-        if (!strncmp(e->spec, backends[i].ops->name, n) && (!e->spec[n] || e->spec[n] == ':'))
-            return fdit_device_open(ctx, backends[i].ops, &options, out);
+        if (strncmp(e->spec, backends[i].ops->name, n) != 0 || (e->spec[n] && e->spec[n] != ':'))
+            continue;
+        if (backends[i].try_out)
+            TRY(backends[i].try_out(ctx, e));
+        if (e->usable)
+            return fdit_device_open(ctx, backends[i].ops, &exact, out);
     }
-    return fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED, "%s", e->note);
+    status = fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED, "%s", e->note);
+out:
+    return status;
+}
+
+int fdit_devices_helper(int argc, char **argv)
+{
+#if HAVE_OPENCL
+    return fdit_opencl_helper(argc, argv);
+#else
+    (void)argc;
+    (void)argv;
+    return 2;
+#endif
 }
 
 enum fdit_status fdit_devices_selftest(fdit_context *ctx, fdit_device *dev, const char *spec)
@@ -269,11 +303,15 @@ static enum fdit_status open_tried(fdit_context *ctx, const struct candidates *c
                                    const struct fdit_device_options *options, fdit_device **out)
 {
     enum fdit_status status = FDIT_OK;
-    struct fdit_device_options exact = *options;
-    exact.spec = c->entries[i].spec;
-    TRY(fdit_device_open(ctx, backends[c->backend[i]].ops, &exact, out));
+    struct fdit_device_entry *e = &c->entries[i];
+    status = fdit_devices_open_entry(ctx, e, options, out);
+    if (!e->usable && status == FDIT_ERROR_UNSUPPORTED) /* in the words of fdit_devices_selftest */
+        FAIL(ctx, FDIT_ERROR_DEVICE, "%s (%s, driver %s) is not used: %s; update its driver or use another "
+             "device, --device cpu works everywhere", e->spec, e->info.name,
+             e->info.driver && *e->info.driver ? e->info.driver : "unknown", e->note);
+    TRY(status);
     if (backends[c->backend[i]].list) /* somebody else's compiler */
-        TRY(fdit_devices_selftest(ctx, *out, exact.spec));
+        TRY(fdit_devices_selftest(ctx, *out, e->spec));
     return FDIT_OK;
 out:
     fdit_device_close(*out);
@@ -291,15 +329,24 @@ static enum fdit_status open_gpu(fdit_context *ctx, const struct candidates *c,
         if (!c->entries[i].info.is_gpu || !c->entries[i].usable)
             continue;
         status = open_tried(ctx, c, i, options, out);
-        if (status == FDIT_OK || status == FDIT_ERROR_MEMORY)
+        if (status == FDIT_OK || status == FDIT_ERROR_MEMORY || status == FDIT_INTERRUPTED)
             return status;
         fdit_log(ctx, FDIT_LOG_WARNING, "%s", fdit_context_message(ctx));
     }
-    TRY(describe(ctx, c, &what));
+    TRY(describe(ctx, c, NULL, &what));
     FAIL(ctx, FDIT_ERROR_UNSUPPORTED, "no GPU can be used; use --device cpu; there are: %s", what);
 out:
     fdit_free(what);
     return status;
+}
+
+/* A driver that was just found to be bad might be the one of the user's GPU. */
+static void warn_of_drivers(fdit_context *ctx, const struct candidates *c)
+{
+    for (size_t i = 0; i < c->n; i++)
+        if (c->entries[i].is_driver && !c->entries[i].fine && c->entries[i].fresh)
+            fdit_log(ctx, FDIT_LOG_WARNING, "%s is left out: %s; `finediffusion devices --all` looks again",
+                     c->entries[i].info.name, c->entries[i].note);
 }
 
 /* One name, not a list. `all` is filled when it is first needed: drivers may be slow to start. */
@@ -316,12 +363,14 @@ static enum fdit_status open_one(fdit_context *ctx, struct candidates *all,
             return fdit_device_open(ctx, backends[i].ops, &exact, out);
         }
     if (!all->n)
-        TRY(list_all(ctx, all));
+        TRY(list_all(ctx, all, !spec));
     if (spec && strcasecmp(spec, "gpu") != 0) {
         TRY(find(ctx, all, spec, &i));
         TRY(open_tried(ctx, all, i, options, out));
         return FDIT_OK;
     }
+    if (!spec)
+        warn_of_drivers(ctx, all);
     status = open_gpu(ctx, all, options, out);
     if (status == FDIT_ERROR_UNSUPPORTED && !spec) {
         exact.spec = fdit_cpu_ops.name;
@@ -352,10 +401,13 @@ enum fdit_status fdit_devices_open(fdit_context *ctx, const struct fdit_device_o
     char *name = NULL;
     fdit_device *first = NULL, **last = &first;
     *out = NULL;
-    if (!list || !*list)
-        list = getenv("FINEDIFFUSION_DEVICE");
-    if (!list || !*list)
+    bool from_environment = !list || !*list;
+    if (from_environment)
+        list = getenv(variable);
+    if (!list || !*list) {
         list = NULL;
+        from_environment = false;
+    }
     do {
         size_t length = list ? strcspn(list, ",") : 0;
         fdit_free(name);
@@ -373,8 +425,63 @@ enum fdit_status fdit_devices_open(fdit_context *ctx, const struct fdit_device_o
     *out = first;
     first = NULL;
 out:
+    if (status != FDIT_OK && from_environment)
+        status = fdit_fail_prefix(ctx, status, variable);
     fdit_device_close(first);
     fdit_free(name);
     candidates_free(&all);
+    return status;
+}
+
+enum fdit_status fdit_devices_default(fdit_context *ctx, const struct fdit_device_entry *entries,
+                                      const bool *works, size_t n, bool *is_default)
+{
+    enum fdit_status status = FDIT_OK;
+    const char *list = getenv(variable);
+    struct candidates c = { .n = n };
+    char *name = NULL;
+    size_t i;
+    memset(is_default, 0, n * sizeof *is_default);
+    TRY(fdit_alloc(ctx, n + 1, sizeof *c.entries, &c.entries));
+    TRY(fdit_alloc(ctx, n + 1, sizeof *c.backend, &c.backend));
+    memcpy(c.entries, entries, n * sizeof *entries);
+    for (i = 0; i < n; i++)
+        for (c.backend[i] = 0; c.backend[i] + 1 < N_BACKENDS; c.backend[i]++) {
+            const char *own = backends[c.backend[i]].ops->name;
+            if (strncmp(entries[i].spec, own, strlen(own)) == 0)
+                break;
+        }
+    while (list && *list) {
+        size_t length = strcspn(list, ",");
+        fdit_free(name);
+        TRY(fdit_strndup(ctx, list, length, &name));
+        list += length + (list[length] == ',');
+        if (strcasecmp(name, "gpu") == 0) {
+            for (i = 0; i < n && !(entries[i].info.is_gpu && works[i] && entries[i].same_as < 0); i++) {
+            }
+            if (i == n)
+                FAIL(ctx, FDIT_ERROR_UNSUPPORTED, "no GPU can be used");
+        } else {
+            TRY(find(ctx, &c, name, &i));
+        }
+        is_default[i] = true;
+    }
+    if (name)
+        goto out;
+    for (i = 0; i < n && !(entries[i].info.is_gpu && works[i]); i++) {
+    }
+    for (size_t k = 0; i == n && k < n; k++)
+        if (strcmp(entries[k].spec, fdit_cpu_ops.name) == 0) {
+            is_default[k] = true;
+            goto out;
+        }
+    if (i < n)
+        is_default[i] = true;
+out:
+    if (status != FDIT_OK)
+        status = fdit_fail_prefix(ctx, status, variable);
+    fdit_free(name);
+    fdit_free(c.entries);
+    fdit_free(c.backend);
     return status;
 }

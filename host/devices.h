@@ -22,14 +22,28 @@ struct fdit_device_entry {
     struct fdit_device_info info;
     char *note;    /* instruction set, GEMM provider, or why it cannot be used */
     char *bus;     /* where the card sits, "0000:01:00.0"; NULL: not known */
+    char *said;    /* what its driver printed while it was tried out; NULL or "": nothing */
     int same_as;   /* an earlier entry that is the same card under another driver; -1: none */
     bool usable;
+    bool is_driver; /* no device but a driver, about which `note` says something; never usable */
+    bool fine;      /* a driver that is used all the same */
+    bool fresh;     /* a driver that was looked at just now */
 };
 enum fdit_status fdit_devices_list(fdit_context *ctx, struct fdit_device_entry **out, size_t *n);
 void fdit_devices_list_free(struct fdit_device_entry *entries, size_t n);
-/* Opens the entry's device without trying it out, and tries it out. */
-enum fdit_status fdit_devices_open_entry(fdit_context *ctx, const struct fdit_device_entry *entry,
-                                         fdit_device **out);
+/* Opens the entry's device without computing anything, in the given way (NULL: as usual). A driver
+ * is tried out in another process first, where there is one for that (fdit_context.helper): what
+ * ruins that process fails here with FDIT_ERROR_UNSUPPORTED, and entry->note says why. */
+enum fdit_status fdit_devices_open_entry(fdit_context *ctx, struct fdit_device_entry *entry,
+                                         const struct fdit_device_options *options, fdit_device **out);
+/* Which entries the default is: what FINEDIFFUSION_DEVICE names, else the best GPU for which
+ * works[i], else cpu. is_default [n]. FDIT_ERROR_ARGUMENT: the variable names none of them, or too
+ * many. */
+enum fdit_status fdit_devices_default(fdit_context *ctx, const struct fdit_device_entry *entries,
+                                      const bool *works, size_t n, bool *is_default);
+/* The process that looks at drivers: called by main when its first argument is --helper, with what follows.
+ * Returns the exit status. */
+int fdit_devices_helper(int argc, char **argv);
 enum fdit_status fdit_devices_selftest(fdit_context *ctx, fdit_device *dev, const char *spec);
 
 #endif

@@ -11,10 +11,9 @@
  *     {
  *         fdit_context *ctx = fdit_context_new();
  *         fdit_session *s = NULL;
- *         struct fdit_session_options o = { .base = "base.safetensors", .delta = "delta.safetensors" };
- *         struct fdit_draw_options how = FDIT_DRAW_DEFAULTS;
- *         if (fdit_session_open(ctx, &o, &s) != FDIT_OK) {
- *             fprintf(stderr, "%s\n", fdit_context_message(ctx));
+ *         struct fdit_session_options o = { .base = "base.safetensors", .delta =
+ * "delta.safetensors" }; struct fdit_draw_options how = FDIT_DRAW_DEFAULTS; if
+ * (fdit_session_open(ctx, &o, &s) != FDIT_OK) { fprintf(stderr, "%s\n", fdit_context_message(ctx));
  *             return 1;
  *         }
  *         int32_t classes[4] = { 0, 0, 1, 1 };
@@ -30,10 +29,16 @@
  *         fdit_context_free(ctx);
  *     }
  *
- * Rules. Functions return a status, results through pointers; the text of a failure is in the context.
- * Strings that are passed in are copied or used during the call only. What a function makes is freed by
- * the function that its comment names. Nothing is printed, nothing ends the process. One thread at a
- * time may use an object; different contexts and sessions are independent. */
+ * Rules. Functions return a status, results through pointers; the text of a failure is in the
+ * context. Strings that are passed in are copied or used during the call only. What a function
+ * makes is freed by the function that its comment names. Nothing is printed, nothing ends the
+ * process. One thread at a time may use an object; different contexts and sessions are independent.
+ *
+ * Drivers. OpenCL drivers are loaded into the process that uses them, and may crash, hang or print
+ * there. The program `finediffusion` looks at them in processes of its own first. The library has
+ * no program to start: it does so where FINEDIFFUSION_HELPER holds the path of a `finediffusion` of
+ * the same version, and loads what is installed otherwise; with the device "cpu" no driver is
+ * touched. */
 #ifndef FINEDIFFUSION_H
 #define FINEDIFFUSION_H
 
@@ -68,7 +73,8 @@ enum fdit_status {
 /* "out of memory", "input or output error", ...; never NULL, static. */
 const char *fdit_status_text(enum fdit_status status);
 
-enum fdit_log_level { FDIT_LOG_ERROR, FDIT_LOG_WARNING, FDIT_LOG_INFO, FDIT_LOG_DEBUG };
+/* NOTE: what a user who waits would want to know; the others in order of weight. */
+enum fdit_log_level { FDIT_LOG_ERROR, FDIT_LOG_WARNING, FDIT_LOG_INFO, FDIT_LOG_DEBUG, FDIT_LOG_NOTE };
 
 /* Receives one message without a newline. The library never prints by itself. */
 typedef void (*fdit_log_fn)(void *user, enum fdit_log_level level, const char *message);

@@ -51,7 +51,8 @@ check_PROGRAMS += tests/test_ops
 tests_test_ops_SOURCES = tests/test_ops.c tests/op_case.c tests/op_case.h tests/ops_pointwise.c \
 	tests/ops_pointwise.h tests/ops_picture.c tests/ops_picture.h
 # Out here: what stands in a condition is only distributed where it holds.
-EXTRA_DIST += tests/test_opencl_engines.sh tests/test_faults.sh tests/faults/opencl_faults.c
+EXTRA_DIST += tests/test_opencl_engines.sh tests/test_faults.sh tests/faults/opencl_faults.c \
+	tests/test_drivers.sh tests/faults/driver.c
 if HAVE_OPENCL
 check_PROGRAMS += tests/test_ops_opencl
 tests_test_ops_opencl_SOURCES = $(tests_test_ops_SOURCES)
@@ -65,9 +66,12 @@ TESTS += tests/test_opencl_engines.sh
 tests/faults/opencl_faults.so: tests/faults/opencl_faults.c
 	$(AM_V_GEN)$(MKDIR_P) tests/faults && \
 	$(CC) -D_GNU_SOURCE $(OPENCL_CFLAGS) -O1 -Wall -shared -fPIC -o $@ $(srcdir)/tests/faults/opencl_faults.c -ldl
-check_DATA = tests/faults/opencl_faults.so
-CLEANFILES += tests/faults/opencl_faults.so
-TESTS += tests/test_faults.sh
+tests/faults/driver.so: tests/faults/driver.c
+	$(AM_V_GEN)$(MKDIR_P) tests/faults && \
+	$(CC) -D_GNU_SOURCE $(OPENCL_CFLAGS) -O1 -Wall -shared -fPIC -o $@ $(srcdir)/tests/faults/driver.c -ldl
+check_DATA = tests/faults/opencl_faults.so tests/faults/driver.so
+CLEANFILES += $(check_DATA)
+TESTS += tests/test_faults.sh tests/test_drivers.sh
 opencl_fixture = tests/opencl_fixture.c tests/opencl_fixture.h
 check_PROGRAMS += tests/test_launches
 tests_test_launches_SOURCES = tests/test_launches.c $(opencl_fixture)

@@ -59,8 +59,30 @@ good bench "$tiny" --repetitions 1
 says stdout 'reference loops'
 good bench "$tiny" --repetitions 1 --device cpu
 FINEDIFFUSION_DEVICE=abacus
-bad 2 "'abacus'~does~not~exist" bench "$tiny"
+bad 2 "FINEDIFFUSION_DEVICE:~device~'abacus'~does~not~exist" bench "$tiny"
+good devices
+says stderr "FINEDIFFUSION_DEVICE: device 'abacus' does not exist"
+checks=$((checks + 1))
+grep -q '(default)' stdout && fail "a default although there is none" "$(cat stdout)"
+FINEDIFFUSION_DEVICE=ref,cpu
+good devices --all
+checks=$((checks + 1))
+[ "$(grep -c '(default)' stdout)" = 2 ] || fail "two devices are the default" "$(cat stdout)"
+FINEDIFFUSION_DEVICE=reference
+good devices --all
+says stdout '^ref .*(default)'
+FINEDIFFUSION_DEVICE=cpu,
+bad 2 "FINEDIFFUSION_DEVICE:,a~name~is~missing" sample --base x --out y
 unset FINEDIFFUSION_DEVICE
+# as many as it says, and no others
+bad 2 "'thread'~means,name~one~of" bench "$tiny" --device thread
+checks=$((checks + 1))
+said=$(sed -n "s/.*means \([0-9]*\) devices.*/\1/p" stderr)
+[ "$(sed 's/.*name one of: //' stderr | grep -o '[^,]*([^)]*)' | grep -c thread)" = "$said" ] &&
+    [ "$(sed 's/.*name one of: //' stderr | grep -oE '(cpu|ref|opencl:[0-9:]*) \(' | wc -l)" = "$said" ] ||
+    fail "not $said devices" "$(cat stderr)"
+good selftest --device cpu --tiny --threads 1
+says stdout '1 thread'
 
 # ------------------------------------------------------------------ no OpenCL at all
 OCL_ICD_VENDORS=$work/none; export OCL_ICD_VENDORS
@@ -77,7 +99,7 @@ unset OCL_ICD_VENDORS
 # ------------------------------------------------------------------ the cpu device cannot be used
 FINEDIFFUSION_ISA=abacus; export FINEDIFFUSION_ISA
 good devices
-says stdout 'cannot be used: finediffusion devices --all says why'
+says stdout '^[0-9]* more cannot be used: finediffusion devices --all says why'
 checks=$((checks + 1))
 grep -q '^cpu' stdout && fail "a device that cannot be used is listed" "$(cat stdout)"
 good devices --all

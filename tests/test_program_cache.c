@@ -47,7 +47,7 @@ static void run(float *out, int *hits, int *stores)
     ck_assert_ok(ctx, fdit_devices_list(ctx, &entries, &n));
     while (strcmp(entries[at].spec, spec) != 0)
         at++;
-    ck_assert_ok(ctx, fdit_devices_open_entry(ctx, &entries[at], &dev));
+    ck_assert_ok(ctx, fdit_devices_open_entry(ctx, &entries[at], NULL, &dev));
     ck_assert_ok(ctx, fdit_buffer_new(ctx, dev, sizeof in, "numbers", &buffer));
     struct fdit_tensor t = fdit_tensor_of(buffer, FDIT_F32);
     fdit_write(dev, t, in, ROWS * WIDTH);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * platforms.c: the walk over all platforms and devices, and which one a name means. */
+#include "drivers.h"
 #include "opencl.h"
 #include "state.h"
 
@@ -37,13 +38,26 @@ out:
     return status;
 }
 
-static enum fdit_status walk(fdit_context *ctx, visit_fn visit, void *user)
+enum fdit_status opencl_count_platforms(fdit_context *ctx, int *out)
+{
+    cl_uint n = 0;
+    (void)ctx;
+    *out = clGetPlatformIDs(0, NULL, &n) == CL_SUCCESS ? (int)n : 0;
+    return FDIT_OK;
+}
+
+/* gpus: drivers without a GPU are not even loaded where nothing else makes them be. */
+static enum fdit_status walk(fdit_context *ctx, bool gpus, visit_fn visit, void *user)
 {
     enum fdit_status status = FDIT_OK;
     cl_platform_id *platforms = NULL;
     cl_device_id *devices = NULL;
     cl_uint n_platforms = 0, n_devices = 0;
     cl_int error;
+    bool any = false;
+    TRY(drivers_admit(ctx, gpus, &any));
+    if (!any)
+        return FDIT_OK;
     /* Without any driver the loader answers with an error of its own. */
     if (clGetPlatformIDs(0, NULL, &n_platforms) != CL_SUCCESS || n_platforms == 0)
         return FDIT_OK;
@@ -307,11 +321,37 @@ static void find_twins(struct listing *list)
             }
 }
 
-enum fdit_status fdit_opencl_list(fdit_context *ctx, struct fdit_device_entry **out, size_t *n)
+/* Drivers that were left out, and those that print. */
+static enum fdit_status add_drivers(fdit_context *ctx, struct listing *list)
+{
+    enum fdit_status status = FDIT_OK;
+    size_t n;
+    const struct driver *d = drivers_known(&n);
+    for (size_t i = 0; i < n; i++, d++) {
+        if (d->good ? !*d->note : d->implied && strncmp(d->note, "it has no platform", 18) == 0)
+            continue;
+        TRY(fdit_grow(ctx, &list->entries, &list->capacity, list->n + 1, sizeof *list->entries));
+        struct fdit_device_entry *e = &list->entries[list->n++];
+        *e = (struct fdit_device_entry){
+            .same_as = -1, .is_driver = true, .fine = d->good, .fresh = d->fresh
+        };
+        TRY(fdit_strdup(ctx, d->name, &e->spec));
+        TRY(fdit_strf(ctx, &e->info.name, "OpenCL driver %s%s%s%s", d->icd ? d->icd : d->library,
+                      d->icd ? " (" : "", d->icd ? d->library : "", d->icd ? ")" : ""));
+        TRY(fdit_strdup(ctx, "", &e->info.driver));
+        TRY(fdit_strdup(ctx, d->note, &e->note));
+    }
+out:
+    return status;
+}
+
+enum fdit_status fdit_opencl_list(fdit_context *ctx, bool gpus, struct fdit_device_entry **out, size_t *n)
 {
     struct listing list = { 0 };
-    enum fdit_status status = walk(ctx, add_entry, &list);
+    enum fdit_status status = walk(ctx, gpus, add_entry, &list);
     find_twins(&list);
+    if (status == FDIT_OK)
+        status = add_drivers(ctx, &list);
     fdit_free(list.scores);
     if (status != FDIT_OK) {
         fdit_devices_list_free(list.entries, list.n);
@@ -360,7 +400,7 @@ enum fdit_status opencl_find(fdit_context *ctx, const char *spec, cl_platform_id
     char rest;
     if (spec && sscanf(spec, "opencl:%d:%d%c", &s.p, &s.d, &rest) != 2)
         s.p = s.d = -1;
-    TRY(walk(ctx, consider, &s));
+    TRY(walk(ctx, false, consider, &s));
     if (!s.score)
         FAIL(ctx, FDIT_ERROR_UNSUPPORTED,
              "no OpenCL device answers to '%s'; `finediffusion devices` "
@@ -373,5 +413,25 @@ enum fdit_status opencl_find(fdit_context *ctx, const char *spec, cl_platform_id
     *platform = s.platform;
     *device = s.device;
 out:
+    return status;
+}
+
+enum fdit_status fdit_opencl_try(fdit_context *ctx, struct fdit_device_entry *e)
+{
+    enum fdit_status status = FDIT_OK;
+    char *why = NULL, *said = NULL;
+    TRY(drivers_try(ctx, e->spec, e->info.name, e->info.driver, &why, &said));
+    if (why) {
+        fdit_free(e->note);
+        e->note = why;
+        why = NULL;
+        e->usable = false;
+    }
+    fdit_free(e->said);
+    e->said = said;
+    said = NULL;
+out:
+    fdit_free(why);
+    fdit_free(said);
     return status;
 }

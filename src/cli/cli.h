@@ -30,6 +30,7 @@
 #ifndef FDIT_CLI_CLI_H
 #define FDIT_CLI_CLI_H
 
+#include "cli/results.h"
 #include "core/progress.h"
 #include "core/status.h"
 #include "device/device.h"

@@ -33,15 +33,15 @@ struct trial {
 };
 
 /* Fails only when memory is short: a device that does not work is a result. */
-static enum fdit_status try_device(fdit_context *ctx, const struct fdit_device_entry *e,
+static enum fdit_status try_device(fdit_context *ctx, struct fdit_device_entry *e,
                                    struct trial *t)
 {
     enum fdit_status status = FDIT_OK;
     fdit_device *dev = NULL;
-    enum fdit_status tried = fdit_devices_open_entry(ctx, e, &dev);
+    enum fdit_status tried = fdit_devices_open_entry(ctx, e, NULL, &dev);
     if (tried == FDIT_OK)
         tried = fdit_devices_selftest(ctx, dev, e->spec);
-    if (tried == FDIT_ERROR_MEMORY)
+    if (tried == FDIT_ERROR_MEMORY || tried == FDIT_INTERRUPTED)
         TRY(tried);
     t->works = tried == FDIT_OK;
     if (!t->works)
@@ -76,6 +76,12 @@ static void put_types(struct fdit_json *b, json_t *to, const char *key, const bo
             fdit_json_put_text(b, list, NULL, fdit_dtype_name(types[i]));
 }
 
+static void print_driver(const struct fdit_device_entry *e)
+{
+    printf("%-12s %s\n", e->spec, e->info.name);
+    printf("%-12s %s: %s\n", "", e->fine ? "is used; it prints" : "cannot be used", e->note);
+}
+
 static void print_text(const struct fdit_device_entry *list, size_t at, const struct trial *t, bool chosen)
 {
     const struct fdit_device_entry *e = &list[at];
@@ -107,6 +113,8 @@ static void print_text(const struct fdit_device_entry *list, size_t at, const st
         printf("%-12s cannot be used: %s\n", "", t->reason);
         return;
     }
+    if (e->said && *e->said)
+        printf("%-12s its driver prints: %s\n", "", e->said);
     printf("%-12s precision", "");
     print_types(t->precision);
     printf("; weights");
@@ -128,6 +136,12 @@ static void put_device(struct fdit_json *b, const struct fdit_device_entry *list
     fdit_json_put_bool(b, j, "default", chosen);
     fdit_json_put_bool(b, j, "gpu", e->info.is_gpu);
     fdit_json_put_bool(b, j, "usable", t->works);
+    fdit_json_put_text(b, j, "prints", e->fine ? e->note : e->said && *e->said ? e->said : NULL);
+    if (e->is_driver) {
+        fdit_json_put_bool(b, j, "driver_used", e->fine);
+        fdit_json_put_text(b, j, "reason", e->fine ? NULL : e->note);
+        return;
+    }
     if (e->info.threads) {
         fdit_json_put_int(b, j, "threads", e->info.threads);
         fdit_json_put_int(b, j, "machine_processors", e->info.machine_processors);
@@ -149,56 +163,57 @@ static void put_device(struct fdit_json *b, const struct fdit_device_entry *list
     fdit_json_put_text(b, j, "reason", t->reason);
 }
 
-/* The one that is used when none is asked for: the first GPU that works, else cpu. */
-static size_t choose(const struct fdit_device_entry *e, const struct trial *t, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        if (e[i].info.is_gpu && t[i].works && e[i].same_as < 0)
-            return i;
-    for (size_t i = 0; i < n; i++)
-        if (!strcmp(e[i].spec, "cpu"))
-            return i;
-    return n;
-}
-
 static enum fdit_status run(struct fdit_cli *cli, void *p, int n_operands, char **operands)
 {
     enum fdit_status status = FDIT_OK;
     const struct args *a = p;
     struct fdit_device_entry *entries = NULL;
     struct trial *trials = NULL;
-    size_t n = 0;
+    bool *works = NULL, *is_default = NULL;
+    size_t n = 0, left_out = 0;
     struct fdit_json list;
     fdit_json_begin_list(&list);
     (void)n_operands;
     (void)operands;
+    cli->ctx->look_again = a->all;
     TRY(fdit_devices_list(cli->ctx, &entries, &n));
     TRY(fdit_alloc(cli->ctx, n, sizeof *trials, &trials));
-    for (size_t i = 0; i < n; i++)
-        if (a->all || strcmp(entries[i].spec, "ref"))
-            TRY(try_device(cli->ctx, &entries[i], &trials[i]));
-    size_t chosen = choose(entries, trials, n), left_out = 0;
+    TRY(fdit_alloc(cli->ctx, n + 1, sizeof *works, &works));
+    TRY(fdit_alloc(cli->ctx, n + 1, sizeof *is_default, &is_default));
     for (size_t i = 0; i < n; i++) {
-        if (!a->all && !trials[i].works) {
-            left_out += strcmp(entries[i].spec, "ref") != 0;
+        if (!entries[i].is_driver && (a->all || strcmp(entries[i].spec, "ref")))
+            TRY(try_device(cli->ctx, &entries[i], &trials[i]));
+        works[i] = trials[i].works;
+    }
+    enum fdit_status found = fdit_devices_default(cli->ctx, entries, works, n, is_default);
+    if (found == FDIT_ERROR_MEMORY)
+        TRY(found);
+    if (found != FDIT_OK) /* the list is what helps then */
+        fdit_log(cli->ctx, FDIT_LOG_WARNING, "%s", fdit_context_message(cli->ctx));
+    for (size_t i = 0; i < n; i++) {
+        bool shown = a->all || trials[i].works;
+        left_out += !shown && strcmp(entries[i].spec, "ref") != 0 && !entries[i].fine;
+        if (!shown)
             continue;
-        }
         if (cli->json)
-            put_device(&list, entries, i, &trials[i], i == chosen);
+            put_device(&list, entries, i, &trials[i], is_default[i]);
+        else if (entries[i].is_driver)
+            print_driver(&entries[i]);
         else
-            print_text(entries, i, &trials[i], i == chosen);
+            print_text(entries, i, &trials[i], is_default[i]);
     }
     if (cli->json)
         TRY(fdit_cli_print_json(cli, &list, JSON_INDENT(1)));
     if (left_out && !cli->json)
-        printf("%zu %s cannot be used: finediffusion devices --all says why\n", left_out,
-               left_out == 1 ? "device" : "devices");
+        printf("%zu more cannot be used: finediffusion devices --all says why\n", left_out);
 out:
     for (size_t i = 0; trials && i < n; i++) {
         fdit_free(trials[i].driver);
         fdit_free(trials[i].reason);
     }
     fdit_free(trials);
+    fdit_free(works);
+    fdit_free(is_default);
     fdit_devices_list_free(entries, n);
     fdit_json_fini(&list);
     return status;
@@ -210,7 +225,8 @@ const struct fdit_command fdit_command_devices = {
     .synopsis = "[--all]",
     .about = "Lists the devices that --device can name, with memory, driver, what their weights\n"
              "can be stored as, and the result of a short self-test. With --all also drivers\n"
-             "without hardware, and why a device cannot be used.",
+             "that crash, hang, print or lack hardware (each is looked at anew, in a process of\n"
+             "its own), and why a device cannot be used.",
     .examples = "  finediffusion devices\n"
                 "  finediffusion devices --all --json\n",
     .options = options,

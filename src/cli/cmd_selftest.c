@@ -42,11 +42,12 @@ static enum fdit_status open_device(struct fdit_cli *cli, fdit_device **out)
     struct fdit_device_entry *entries = NULL;
     size_t n = 0;
     const char *spec = cli->device ? cli->device : getenv("FINEDIFFUSION_DEVICE");
+    const struct fdit_device_options o = { .threads = cli->threads, .verbose = cli->verbose };
     *out = NULL;
     TRY(fdit_devices_list(cli->ctx, &entries, &n));
     for (size_t i = 0; spec && i < n; i++)
-        if (strcasecmp(entries[i].spec, spec) == 0 && !entries[i].info.threads) {
-            TRY(fdit_devices_open_entry(cli->ctx, &entries[i], out));
+        if (strcasecmp(entries[i].spec, spec) == 0) {
+            TRY(fdit_devices_open_entry(cli->ctx, &entries[i], &o, out));
             goto out;
         }
     TRY(fdit_cli_device(cli, out));

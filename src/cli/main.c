@@ -3,10 +3,12 @@
 #include "cli/cli.h"
 
 #include "core/mem.h"
+#include "devices.h"
 
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
+#include <unistd.h>
 
 #define X(name) &fdit_command_##name,
 static const struct fdit_command *const commands[] = {
@@ -94,8 +96,20 @@ out:
     return code ? code : exit_code(status);
 }
 
+/* This program again, for looking at drivers; NULL where the system does not say where it lies. */
+static const char *own_file(char **argv)
+{
+    static const char file[] = "/proc/self/exe";
+    if (access(file, X_OK) == 0)
+        return file;
+    return argv[0] && strchr(argv[0], '/') && access(argv[0], X_OK) == 0 ? argv[0] : NULL;
+}
+
 int main(int argc, char **argv)
 {
+    if (argc > 1 && !strcmp(argv[1], "--helper"))
+        return fdit_devices_helper(argc - 2, argv + 2);
+    fdit_results_begin();
     struct fdit_cli cli = { .ctx = fdit_context_new(), .precision = -1 };
     const char *name = argc > 1 ? argv[1] : NULL;
     int code = 2;
@@ -103,6 +117,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "finediffusion: out of memory\n");
         return 1;
     }
+    cli.ctx->helper = own_file(argv);
     pthread_mutex_init(&cli.lock, NULL);
     fdit_context_set_log(cli.ctx, fdit_cli_log, &cli);
     const struct fdit_command *command = name ? fdit_command_find(name) : NULL;

@@ -26,7 +26,9 @@ void fdit_cli_log(void *user, enum fdit_log_level level, const char *message)
             fdit_cli_note(cli, "%s", message);
         return;
     }
-    if (level <= FDIT_LOG_WARNING)
+    if (level == FDIT_LOG_NOTE)
+        fdit_cli_note(cli, "%s", message);
+    else if (level <= FDIT_LOG_WARNING)
         line(cli, "warning: ", message);
     else if (cli->verbose)
         line(cli, "", message);

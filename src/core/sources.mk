@@ -6,6 +6,7 @@ fdit_sources += src/core/clock.h src/core/progress.c src/core/progress.h
 fdit_sources += src/core/file.c src/core/file.h
 fdit_sources += src/core/folder_lock.c src/core/folder_lock.h
 fdit_sources += src/core/target.c src/core/target.h
+fdit_sources += src/core/child.c src/core/child.h
 fdit_sources += src/core/datadir.c src/core/datadir.h
 fdit_sources += src/core/team.c src/core/team.h
 fdit_sources += src/core/pool.c src/core/pool.h src/core/limits.c src/core/limits.h

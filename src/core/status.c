@@ -33,6 +33,8 @@ fdit_context *fdit_context_child(const fdit_context *parent)
         ctx->log = parent->log;
         ctx->log_user = parent->log_user;
         ctx->parent_stop = parent->parent_stop ? parent->parent_stop : &parent->stop;
+        ctx->helper = parent->helper;
+        ctx->look_again = parent->look_again;
     }
     return ctx;
 }

@@ -34,6 +34,8 @@ struct fdit_context {
     void *phase_user;
     volatile sig_atomic_t stop;
     const volatile sig_atomic_t *parent_stop; /* of a worker's context: the owner's flag, else NULL */
+    const char *helper; /* a program of this version that looks at drivers in its own process; NULL: none */
+    bool look_again;    /* what is known about drivers from an earlier look is not believed */
 };
 
 /* The only control-flow macros. Both need a local `enum fdit_status status` and a label `out`. */

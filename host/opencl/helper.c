@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * helper.c: the other side of admit.c: what runs in the process that drivers may ruin. Lines to
+ * descriptor 3:
+ *
+ *     finediffusion VERSION
+ *     phase when it is loaded         (what comes next; the last one says where it ended)
+ *     file PATH                       (of the library)
+ *     platform                        (for each)
+ *     gpu                             (for each)
+ *     failed TEXT                     (found without a crash)
+ *     end                             (what follows are the ends of drivers) */
+#include "opencl.h"
+
+#include "core/child.h"
+#include "core/mem.h"
+#include "selftest/cases.h"
+
+#include <dlfcn.h>
+#include <link.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static void say(const char *word, const char *text)
+{
+    char line[2048];
+    int n = snprintf(line, sizeof line - 1, "%s%s%s", word, *text ? " " : "", text);
+    if (n >= (int)sizeof line - 1)
+        n = (int)sizeof line - 2;
+    for (int i = 0; i < n; i++)
+        if (line[i] == '\n' || line[i] == '\r')
+            line[i] = ' ';
+    line[n++] = '\n';
+    if (write(FDIT_CHILD_REPLY, line, (size_t)n) != n)
+        _exit(1);
+}
+
+/* The loaders pass over a library that cannot be loaded; here its reason is wanted. */
+static bool load_library(const char *library)
+{
+    struct link_map *map = NULL;
+    void *handle = dlopen(library, RTLD_LAZY | RTLD_LOCAL);
+    if (!handle) {
+        const char *why = dlerror();
+        char text[1024];
+        snprintf(text, sizeof text, "its library cannot be loaded: %s", why ? why : library);
+        say("failed", text);
+        return false;
+    }
+    if (dlinfo(handle, RTLD_DI_LINKMAP, &map) == 0 && map && map->l_name && *map->l_name)
+        say("file", map->l_name);
+    return true;
+}
+
+static int look(fdit_context *ctx, const char *library)
+{
+    struct fdit_device_entry *entries = NULL;
+    size_t n = 0;
+    int platforms = 0;
+    say("phase", "when it is loaded");
+    if (library && !load_library(library)) {
+        say("end", "");
+        return 0;
+    }
+    say("phase", "when its platforms are asked for");
+    enum fdit_status status = opencl_count_platforms(ctx, &platforms);
+    for (int i = 0; i < platforms; i++)
+        say("platform", "");
+    say("phase", "when its devices are asked for");
+    if (status == FDIT_OK)
+        status = fdit_opencl_list(ctx, false, &entries, &n);
+    for (size_t i = 0; i < n; i++)
+        if (entries[i].info.is_gpu)
+            say("gpu", "");
+    fdit_devices_list_free(entries, n);
+    if (status != FDIT_OK)
+        say("failed", fdit_context_message(ctx));
+    return 0;
+}
+
+static int try_out(fdit_context *ctx, const char *spec)
+{
+    fdit_device *dev = NULL, *reference = NULL;
+    say("phase", "when it is opened");
+    enum fdit_status status = fdit_device_open(ctx, &fdit_opencl_ops,
+                                               &(struct fdit_device_options){ .spec = spec }, &dev);
+    say("phase", "when it compiles and computes the self-test");
+    if (status == FDIT_OK)
+        status = fdit_device_open(ctx, &fdit_ref_ops, NULL, &reference);
+    if (status == FDIT_OK)
+        status = fdit_selftest_quick(ctx, reference, dev, false);
+    if (status != FDIT_OK)
+        say("failed", fdit_context_message(ctx));
+    say("phase", "when it is closed");
+    fdit_device_close(reference);
+    fdit_device_close(dev);
+    return 0;
+}
+
+int fdit_opencl_helper(int argc, char **argv)
+{
+    fdit_context *ctx = fdit_context_new();
+    int code = 2;
+    fdit_child_begin(argc > 1 ? atoi(argv[1]) + 5 : 60);
+    say("finediffusion", fdit_version());
+    if (ctx && argc >= 2 && strcmp(argv[0], "drivers") == 0)
+        code = look(ctx, argc > 2 ? argv[2] : NULL);
+    else if (ctx && argc == 3 && strcmp(argv[0], "try") == 0)
+        code = try_out(ctx, argv[2]);
+    fdit_context_free(ctx);
+    if (code == 0)
+        say("end", "");
+    return code;
+}

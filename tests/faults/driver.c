@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * driver.c: an OpenCL driver that misbehaves on demand, over a real one (FDIT_CL_REAL, a library),
+ * or over none:
+ *
+ *     FDIT_CL_DRIVER="WHERE:WHAT"
+ *     WHERE  load, platforms, devices, build, run, end (when the program ends)
+ *     WHAT   abort, segv, exit, hang, print (and goes on), print-on (to standard output, without an
+ * end), child (leaves a process behind that keeps its output open, and aborts)
+ *
+ * "build" and "run" need a real driver: their entries in its table of functions are replaced. */
+#define CL_TARGET_OPENCL_VERSION 120
+#define CL_USE_DEPRECATED_OPENCL_1_2_APIS
+#include <CL/cl_icd.h>
+
+#include <dlfcn.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+static void misbehave(const char *where)
+{
+    const char *fault = getenv("FDIT_CL_DRIVER");
+    size_t n = strlen(where);
+    if (!fault || strncmp(fault, where, n) != 0 || fault[n] != ':')
+        return;
+    const char *what = fault + n + 1;
+    if (!strcmp(what, "child") && fork() == 0)
+        for (;;)
+            pause();
+    if (!strcmp(what, "abort") || !strcmp(what, "child"))
+        abort();
+    if (!strcmp(what, "segv"))
+        raise(SIGSEGV);
+    if (!strcmp(what, "exit"))
+        _exit(0);
+    if (!strcmp(what, "hang"))
+        for (;;)
+            pause();
+    if (!strcmp(what, "print"))
+        printf("driver: a word at %s\n", where);
+    while (!strcmp(what, "print-on"))
+        printf("driver: %s %s %s %s\n", where, where, where, where);
+}
+
+__attribute__((constructor)) static void begin(void)
+{
+    misbehave("load");
+}
+
+__attribute__((destructor)) static void end(void)
+{
+    misbehave("end");
+}
+
+/* A platform of an object has its driver's table of functions as its first member. */
+struct platform {
+    struct _cl_icd_dispatch *functions;
+};
+
+static cl_int (*real_devices)(cl_platform_id, cl_device_type, cl_uint, cl_device_id *, cl_uint *);
+static cl_int (*real_build)(cl_program, cl_uint, const cl_device_id *, const char *,
+                            void(CL_CALLBACK *)(cl_program, void *), void *);
+static cl_int (*real_run)(cl_command_queue, cl_kernel, cl_uint, const size_t *, const size_t *,
+                          const size_t *, cl_uint, const cl_event *, cl_event *);
+
+static cl_int devices(cl_platform_id p, cl_device_type type, cl_uint n, cl_device_id *list,
+                      cl_uint *found)
+{
+    misbehave("devices");
+    return real_devices(p, type, n, list, found);
+}
+
+static cl_int build(cl_program program, cl_uint n, const cl_device_id *list, const char *options,
+                    void(CL_CALLBACK *notify)(cl_program, void *), void *user)
+{
+    misbehave("build");
+    return real_build(program, n, list, options, notify, user);
+}
+
+static cl_int run(cl_command_queue queue, cl_kernel kernel, cl_uint dimensions,
+                  const size_t *offset, const size_t *global, const size_t *local, cl_uint n,
+                  const cl_event *wait, cl_event *event)
+{
+    misbehave("run");
+    return real_run(queue, kernel, dimensions, offset, global, local, n, wait, event);
+}
+
+static void *real_function(const char *name)
+{
+    static void *library;
+    const char *file = getenv("FDIT_CL_REAL");
+    void *(*find)(const char *);
+    if (!library && file)
+        library = dlopen(file, RTLD_NOW | RTLD_LOCAL);
+    if (!library)
+        return NULL;
+    void *symbol = dlsym(library, name);
+    if (symbol)
+        return symbol;
+    symbol = dlsym(library, "clGetExtensionFunctionAddress");
+    memcpy(&find, &symbol, sizeof find);
+    return symbol ? find(name) : NULL;
+}
+
+static void replace(struct _cl_icd_dispatch *f)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), from = (uintptr_t)f / page * page;
+    if (f->clBuildProgram == build ||
+        mprotect((void *)from, (uintptr_t)(f + 1) - from, PROT_READ | PROT_WRITE) != 0)
+        return;
+    real_devices = f->clGetDeviceIDs;
+    real_build = f->clBuildProgram;
+    real_run = f->clEnqueueNDRangeKernel;
+    f->clGetDeviceIDs = devices;
+    f->clBuildProgram = build;
+    f->clEnqueueNDRangeKernel = run;
+}
+
+__attribute__((visibility("default"))) cl_int
+clIcdGetPlatformIDsKHR(cl_uint n, cl_platform_id *list, cl_uint *found)
+{
+    void *symbol = real_function("clIcdGetPlatformIDsKHR");
+    cl_int (*real)(cl_uint, cl_platform_id *, cl_uint *);
+    cl_uint count = 0;
+    misbehave("platforms");
+    if (!symbol)
+        return -1001; /* CL_PLATFORM_NOT_FOUND_KHR */
+    memcpy(&real, &symbol, sizeof real);
+    cl_int error = real(n, list, &count);
+    for (cl_uint i = 0; error == CL_SUCCESS && list && i < count && i < n; i++)
+        replace(((struct platform *)list[i])->functions);
+    if (found)
+        *found = count;
+    return error;
+}
+
+__attribute__((visibility("default"))) void *clGetExtensionFunctionAddress(const char *name)
+{
+    if (strcmp(name, "clIcdGetPlatformIDsKHR") == 0)
+        return (void *)(uintptr_t)clIcdGetPlatformIDsKHR;
+    return real_function(name);
+}
+
+__attribute__((visibility("default"))) cl_int
+clGetPlatformInfo(cl_platform_id p, cl_platform_info what, size_t n, void *value, size_t *bytes)
+{
+    return p ? ((struct platform *)p)->functions->clGetPlatformInfo(p, what, n, value, bytes)
+             : CL_INVALID_PLATFORM;
+}

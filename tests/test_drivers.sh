@@ -1,0 +1,253 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# Drivers that abort, crash, end the program, hang, print or cannot be loaded (tests/faults/driver.c): each costs a
+# line in `devices --all`, none of them the job; good ones beside them stay; what is known is remembered, and looked
+# at again when asked or when the driver's file has changed.
+set -u
+program=${FDIT_PROGRAM:?} source=${FDIT_SRCDIR:?}
+driver=$PWD/tests/faults/driver.so
+[ -e "$driver" ] || { echo "built without OpenCL"; exit 77; }
+LC_ALL=C OMP_WAIT_POLICY=passive
+export LC_ALL OMP_WAIT_POLICY
+unset FINEDIFFUSION_DEVICE FINEDIFFUSION_OPENCL_GEMM OCL_ICD_VENDORS OCL_ICD_FILENAMES FINEDIFFUSION_DRIVER_SECONDS
+work=$(mktemp -d) || exit 99
+trap 'rm -rf "$work"' EXIT
+trap 'exit 130' INT TERM
+cd "$work" || exit 99
+mkdir tmp
+FINEDIFFUSION_CACHE=$work/cache TMPDIR=$work/tmp
+export FINEDIFFUSION_CACHE TMPDIR
+checks=0 failures=0
+tiny="linear 3x4x5"
+
+fail() {
+    failures=$((failures + 1))
+    echo "FAIL: $fault: $1"
+    shift
+    for part; do echo "    $part"; done
+}
+# ends CODE ARGUMENT...: the program
+ends() {
+    wanted=$1
+    shift
+    checks=$((checks + 1))
+    "$program" "$@" >out 2>err </dev/null
+    got=$?
+    [ "$got" = "$wanted" ] || fail "exit $got instead of $wanted: $*" "$(tail -n 3 err)"
+}
+says() { # FILE PATTERN
+    checks=$((checks + 1))
+    grep -qE "$2" "$1" || fail "no '$2' in $1:" "$(cat "$1")"
+}
+lacks() {
+    checks=$((checks + 1))
+    ! grep -qE "$2" "$1" || fail "'$2' is in $1:" "$(cat "$1")"
+}
+one_line() {
+    checks=$((checks + 1))
+    [ "$(wc -l <err)" -eq 1 ] || fail "not one line" "$(cat err)"
+}
+kept() { find cache -name '*.driver' | wc -l; }
+
+# ------------------------------------------------------------------ alone, on top of nothing
+mkdir alone
+echo "$driver" >alone/bad.icd
+OCL_ICD_VENDORS=$work/alone
+export OCL_ICD_VENDORS
+fault=none
+ends 0 devices --all
+says out 'cannot be used: it has no platform'
+ends 0 devices
+says out '1 more cannot be used'
+
+# bad FAULT WORDS: what is said about it, and what works all the same
+bad() {
+    fault=$1
+    FDIT_CL_DRIVER=$1
+    export FDIT_CL_DRIVER
+    ends 0 devices --all --json
+    says out "$2"
+    says out '"spec": "cpu"'
+    lacks out '"spec": "opencl'
+    checks=$((checks + 1))
+    [ "$(head -c 1 out)" = '[' ] || fail "something is before the JSON" "$(head -n 3 out)"
+    lacks err .
+    ends 0 bench "$tiny" --repetitions 1 # on the CPU; what is known is not told again
+    lacks err .
+    ends 0 bench "$tiny" --repetitions 1 --device cpu
+    ends 1 bench "$tiny" --device opencl
+    says err "$2"
+    says err "device 'opencl'.*bad.icd.*--device cpu works everywhere"
+    one_line
+    ends 1 bench "$tiny" --device bad.icd
+    one_line
+    ends 1 bench "$tiny" --device gpu
+    says err "no GPU can be used.*bad.icd.*$2"
+    one_line
+    ends 2 bench "$tiny" --device opencl:0:0
+    one_line
+    unset FDIT_CL_DRIVER
+}
+bad load:abort 'it aborts \(signal 6, .*\) when it is loaded'
+bad load:exit 'it ends the program \(exit status 0\) when it is loaded'
+bad platforms:segv 'it crashes \(signal 11, .*\) when its platforms are asked for'
+bad platforms:child 'it aborts .* when its platforms are asked for'
+bad platforms:print 'it has no platform; it says: driver: a word at platforms'
+bad end:abort 'it aborts .* when the program ends'
+FINEDIFFUSION_DRIVER_SECONDS=1
+export FINEDIFFUSION_DRIVER_SECONDS
+bad platforms:hang 'it does not answer within 1 seconds when its platforms are asked for'
+bad load:print-on 'it does not answer within 1 seconds when it is loaded; it says: driver: load'
+unset FINEDIFFUSION_DRIVER_SECONDS
+
+# Found for the first time: one warning, and the CPU; then it is known; then the file changes.
+fault=remembered
+rm -rf cache
+FDIT_CL_DRIVER=load:segv
+export FDIT_CL_DRIVER
+ends 0 bench "$tiny" --repetitions 1
+says err 'warning: OpenCL driver .*bad.icd.* is left out: it crashes'
+one_line
+ends 0 bench "$tiny" --repetitions 1
+lacks err .
+cp "$driver" copy.so
+echo "$work/copy.so" >alone/bad.icd
+ends 0 bench "$tiny" --repetitions 1
+says err 'warning: .*copy.so'
+touch -d '2020-01-01' copy.so
+ends 0 bench "$tiny" --repetitions 1
+says err 'warning: .*copy.so'
+ends 0 bench "$tiny" --repetitions 1
+lacks err .
+unset FDIT_CL_DRIVER
+n=$(kept)
+ends 0 bench "$tiny" --repetitions 1 --device cpu # looks at nothing
+checks=$((checks + 1))
+[ "$(kept)" = "$n" ] || fail "--device cpu looks at drivers"
+
+# Without a cache it works as well.
+fault='no cache'
+FDIT_CL_DRIVER=load:abort FINEDIFFUSION_CACHE='' ends 0 bench "$tiny" --repetitions 1
+FDIT_CL_DRIVER=load:abort FINEDIFFUSION_CACHE=/dev/null/none ends 0 bench "$tiny" --repetitions 1
+
+# A stop request while a driver hangs.
+fault='stopped'
+checks=$((checks + 1))
+FDIT_CL_DRIVER=load:hang FINEDIFFUSION_CACHE='' "$program" bench "$tiny" --device opencl >out 2>err &
+pid=$!
+sleep 1
+kill -TERM $pid
+wait $pid
+got=$?
+[ $got = 143 ] || fail "exit $got" "$(cat err)"
+
+# What is no library.
+fault=files
+mkdir broken
+: >broken/empty.icd
+echo /nonexistent/library.so >broken/missing.icd
+echo "$source/tests/test_drivers.sh" >broken/text.icd
+ln -s nowhere broken/dangling.icd
+printf 'a line without an end' >broken/unnamed.icd
+OCL_ICD_VENDORS=$work/broken ends 0 devices --all
+says out '^empty.icd'
+says out 'its file names no library'
+says out 'library.so: cannot open shared object'
+says out 'invalid ELF header|file too short|not.*ELF'
+says out '^dangling.icd'
+OCL_ICD_VENDORS=$work/broken ends 0 bench "$tiny" --repetitions 1
+OCL_ICD_VENDORS=$work/nowhere ends 0 devices --all --json
+
+# ------------------------------------------------------------------ over and beside a good one
+unset OCL_ICD_VENDORS
+fault='the real one'
+ends 0 devices --all
+real=
+for icd in /etc/OpenCL/vendors/*pocl*.icd; do
+    [ -e "$icd" ] && read -r real <"$icd"
+done
+if [ -n "$real" ] && grep -q '^opencl:' out; then
+    mkdir both
+    echo "$real" >both/good.icd
+    echo "$driver" >both/bad.icd
+    OCL_ICD_VENDORS=$work/both
+    export OCL_ICD_VENDORS
+    for what in load:abort platforms:segv; do
+        fault="beside a good one: $what"
+        FDIT_CL_DRIVER=$what
+        export FDIT_CL_DRIVER
+        ends 0 devices --all
+        says out '^opencl:0:0 '
+        says out '^bad.icd '
+        ends 0 bench "$tiny" --repetitions 1 --device opencl:0:0
+        ends 0 bench "$tiny" --repetitions 1 --device 'Portable Computing'
+        lacks err .
+        unset FDIT_CL_DRIVER
+    done
+    OCL_ICD_VENDORS=$work/alone FDIT_CL_REAL=$real
+    export FDIT_CL_REAL
+    fault='over a real one'
+    ends 0 devices --all
+    says out '^opencl:0:0 '
+    lacks out 'bad.icd'
+    # refused FAULT WORDS: lists, and does not compute
+    refused() {
+        fault=$1
+        FDIT_CL_DRIVER=$1
+        export FDIT_CL_DRIVER
+        ends 0 devices --all
+        says out '^opencl:0:0 '
+        says out "cannot be used: $2"
+        ends 0 bench "$tiny" --repetitions 1
+        ends 1 bench "$tiny" --device opencl
+        says err "opencl:0:0 .*is not used: $2"
+        one_line
+        ends 1 selftest --tiny --device opencl:0:0
+        one_line
+        unset FDIT_CL_DRIVER
+    }
+    refused build:abort 'it aborts .* when it compiles and computes the self-test'
+    refused build:exit 'it ends the program'
+    refused run:segv 'it crashes'
+    FINEDIFFUSION_DRIVER_SECONDS=6
+    export FINEDIFFUSION_DRIVER_SECONDS
+    refused run:hang 'it does not answer within 6 seconds'
+    says err .
+    unset FINEDIFFUSION_DRIVER_SECONDS
+    for where in load devices build; do
+        fault="$where:print"
+        FDIT_CL_DRIVER=$where:print
+        export FDIT_CL_DRIVER
+        rm -rf cache
+        ends 0 devices --all --json
+        says out "\"prints\": \"driver: a word at $where\""
+        lacks out '^driver'
+        ends 0 bench "$tiny" --repetitions 1 --device opencl --json
+        lacks out '^driver'
+        unset FDIT_CL_DRIVER
+    done
+    # A processor's driver is not loaded where only a GPU would be taken.
+    fault='not loaded'
+    ends 0 bench "$tiny" --repetitions 1
+    FDIT_CL_DRIVER=load:print ends 0 devices
+    FDIT_CL_DRIVER=load:print ends 0 bench "$tiny" --repetitions 1
+    lacks err 'driver: a word'
+    unset OCL_ICD_VENDORS
+    # PoCL aborts where there is no /sys.
+    if [ "$(id -u)" = 0 ] && unshare -m true 2>/dev/null; then
+        fault='without /sys'
+        checks=$((checks + 1))
+        unshare -m sh -c 'mount -t tmpfs none /sys && "$0" bench "$1" --repetitions 1 && "$0" devices --all' \
+            "$program" "$tiny" >out 2>err || fail "exit $?" "$(cat err)"
+        says out '^cpu '
+        ends 0 bench "$tiny" --repetitions 1 --device opencl # here all is as it was
+    fi
+else
+    echo "no PoCL: drivers that work were not tried"
+fi
+
+fault=end
+checks=$((checks + 1))
+[ -z "$(ls tmp)" ] || fail "something stays in the temporary folder" "$(ls tmp)"
+echo "100%: Checks: $checks, Failures: $failures, Errors: 0"
+[ $failures = 0 ]
