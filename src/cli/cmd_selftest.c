@@ -46,7 +46,7 @@ static enum fdit_status open_device(struct fdit_cli *cli, fdit_device **out)
     *out = NULL;
     TRY(fdit_devices_list(cli->ctx, &entries, &n));
     for (size_t i = 0; spec && i < n; i++)
-        if (strcasecmp(entries[i].spec, spec) == 0) {
+        if (strcasecmp(entries[i].spec, spec) == 0 && !entries[i].info.threads) {
             TRY(fdit_devices_open_entry(cli->ctx, &entries[i], &o, out));
             goto out;
         }

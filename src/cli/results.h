@@ -18,8 +18,10 @@ void fdit_results_begin(void);
 #undef putchar
 #undef puts
 #undef printf
+#undef vprintf
 #define stdout fdit_results
 #define printf(...) fprintf(fdit_results, __VA_ARGS__)
+#define vprintf(format, args) vfprintf(fdit_results, (format), (args))
 #define putchar(c) putc((c), fdit_results)
 #define puts(text) fprintf(fdit_results, "%s\n", (text))
 
