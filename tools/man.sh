@@ -94,8 +94,10 @@ set to nothing: none
 .B TMPDIR
 where a .tar.gz data set is unpacked while it is in use (default /var/tmp)
 .SH SIGNALS
-The first SIGINT or SIGTERM ends the work after the current step, with a checkpoint; a second one ends the
-program at once.
+The first SIGINT, SIGTERM, SIGHUP or SIGXCPU, or a pipe that nobody reads any more (SIGPIPE), ends the work after the
+current step, with a checkpoint; a second SIGINT or SIGTERM ends the program at once.
+SIGHUP and SIGPIPE that are ignored when the program starts (nohup) stay ignored.
+A limit of the size of files makes a write fail, as a full disk does.
 Either way the run continues with
 .BR \-\-resume .
 .SH EXIT STATUS
@@ -109,8 +111,8 @@ failure: a file, a device, memory, a number that is not finite
 .B 2
 wrong usage: an option or argument
 .TP
-.BR 130 ", " 143
-stopped by SIGINT, SIGTERM
+.BR 130 ", " 143 ", " 129 ", " 141 ", " 152
+stopped by SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGXCPU
 .PP
 A failure is told in one line on standard error:
 .BR "finediffusion: COMMAND: " "what, which, numbers; remedy."

@@ -329,7 +329,11 @@ static enum fdit_status tune(fdit_context *ctx, struct demo *d, const char *mask
     o.seconds = steps ? 0 : d->o->seconds;
     o.out = out;
     d->phase_seconds = o.seconds;
-    TRY(fdit_train_run(ctx, d->dev, &o, &hooks, false, &row->run));
+    status = fdit_train_run(ctx, d->dev, &o, &hooks, false, &row->run);
+    if (status == FDIT_INTERRUPTED) /* nothing of it stays to go on with */
+        status = fdit_fail(ctx, status,
+                           "stopped while it trained; the demo begins anew when it is called again");
+    TRY(status);
     row->trained = true;
     TRY(fdit_path_join(ctx, out, "delta.safetensors", delta));
 out:

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * state.h: training checkpoints: RUN/checkpoints/step-N.safetensors with raw and EMA values and both
- * moments ("raw.", "ema.", "m.", "v." before the names), the step and the position in the data. All
- * random numbers are functions of seed and position, so there is no other state. */
+ * moments ("raw.", "ema.", "m.", "v." before the names), a sum over them, the step and the position in
+ * the data. All random numbers are functions of seed and position, so there is no other state. */
 #ifndef FDIT_TRAIN_STATE_H
 #define FDIT_TRAIN_STATE_H
 

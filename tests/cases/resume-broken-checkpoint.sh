@@ -24,6 +24,11 @@ ends 0 small_run --data d --steps 17 --keep 0 --out run --resume
 says "warning: $newest: .*; going back to"
 again && head -c "$(wc -c <$newest)" /dev/zero >x && cp x $newest && goes_on
 again && echo '<html>not found</html>' >$newest && goes_on
+# one number is another
+again && printf '\077' | dd of=$newest bs=1 seek=$(($(wc -c <$newest) - 4001)) conv=notrunc 2>/dev/null
+ends 0 small_run --data d --steps 20 --keep 0 --out run --resume
+says "warning: $newest: .*; going back to the checkpoint before it, of step 15"
+holds cmp whole/delta.safetensors run/delta.safetensors
 # of another step, or of another run
 again && cp run/checkpoints/step-10.safetensors $newest && goes_on
 ends 0 small_run --data d --steps 20 --model 32,2,2,4 --out deeper
