@@ -225,10 +225,10 @@ START_TEST(test_nested)
     refuse(folder, &(struct fdit_dataset_options){ .size = 8, .channels = 3, .ranks = "level2" },
            FDIT_ERROR_ARGUMENT, "no rank \"level2\"");
     test_picture(ctx, folder, "birds/9.png", 10, 3);
-    refuse(folder, &plain, FDIT_ERROR_FORMAT, "pictures beside class folders: \"birds\"");
+    refuse(folder, &plain, FDIT_ERROR_FORMAT, "pictures beside class folders: \"birds/9.png\"");
     ck_assert_int_eq(unlink(test_path(folder, "birds/9.png")), 0);
     test_picture(ctx, folder, "fungi/1.png", 10, 3);
-    refuse(folder, &plain, FDIT_ERROR_FORMAT, "1 missing: class (rank) \"fungi\" (level1)");
+    refuse(folder, &plain, FDIT_ERROR_FORMAT, "but \"fungi\" lies higher; move such into a group folder");
 }
 END_TEST
 
@@ -346,7 +346,7 @@ START_TEST(test_refused)
     test_picture(ctx, folder, "loose.png", 10, 1);
     refuse(folder, &plain, FDIT_ERROR_FORMAT, "1 picture and no class folder");
     test_file(ctx, folder, "file.txt", "x", 1);
-    refuse(test_path(folder, "file.txt"), &plain, FDIT_ERROR_FORMAT, "neither a folder");
+    refuse(test_path(folder, "file.txt"), &plain, FDIT_ERROR_FORMAT, "is a text, not a data set");
     test_picture(ctx, folder, "a/1.png", 10, 1);
     ck_assert_int_eq(mkdir(test_path(folder, "empty"), 0700), 0);
     refuse(folder, &plain, FDIT_ERROR_FORMAT, "1 class folder without a picture: \"empty\"");
@@ -594,7 +594,7 @@ START_TEST(test_junk)
     ck_assert_uint_eq(fdit_dataset_info(ds).ignored, 2);
     check_name(ds, 0, "owl/1.PNG");
     check_name(ds, 2, "tit/2.png");
-    expect_logged("2 files are no picture of a class and left out: ");
+    expect_logged("2 files are no picture of a class and left out (");
     expect_logged("\"Thumbs.db\"");
     expect_logged("1 link to nowhere left out: \"gone.png\"");
     ck_assert_int_eq(unlink(test_path(folder, "d/owl/1.PNG")), 0);
@@ -660,7 +660,7 @@ START_TEST(test_shard_lists)
     }
     refuse(test_path(folder, "shards/{a,b}.tar"), &plain, FDIT_ERROR_IO, "a.tar: no such file");
     refuse(test_path(folder, "shards/x*.tar"), &plain, FDIT_ERROR_IO, "no file has such a name");
-    refuse(test_path(folder, "{1,2}.png"), &plain, FDIT_ERROR_FORMAT, "must be .tar");
+    refuse(test_path(folder, "{1,2}.png"), &plain, FDIT_ERROR_FORMAT, "is a PNG picture, not a data set");
     refuse(test_path(folder, "shards/{000.tar"), &plain, FDIT_ERROR_IO, "no such file");
     /* a name that has such characters is itself */
     ck_assert_int_eq(
@@ -695,7 +695,7 @@ START_TEST(test_several_pictures_of_a_sample)
     ck_assert_ok(ctx, fdit_tar_writer_add(ctx, w, "b.cls", "0", 1));
     ck_assert_ok(ctx, fdit_tar_writer_commit(ctx, &w));
     refuse(test_path(folder, "y.tar"), &plain, FDIT_ERROR_FORMAT,
-           "one of 2 pictures of this sample");
+           "1 sample with several pictures, and it is not clear which is meant: \"b\"");
 }
 END_TEST
 

@@ -20,7 +20,7 @@ fail() {
     for part; do echo "    $part"; done
 }
 # bad WORDS COMMAND ARGUMENT...: exit 1 or 2; the last line on stderr is "finediffusion: COMMAND: " with
-# WORDS in it, those before are warnings; nothing on stdout, no folder "new".
+# WORDS in it, those before are warnings; nothing on stdout (but what inspect reports), no folder "new".
 bad() {
     words=$1
     shift
@@ -33,7 +33,7 @@ bad() {
     *) fail "no '$words' in the message of: $*" "$(cat stderr)" ;;
     esac
     [ "$(grep -vc ": warning: " stderr)" = 1 ] || fail "more than one line: $*" "$(cat stderr)"
-    [ ! -s stdout ] || fail "output: $*" "$(cat stdout)"
+    [ "$1" = inspect ] || [ ! -s stdout ] || fail "output: $*" "$(cat stdout)"
     [ ! -e new ] || fail "left behind: $*" "$(ls -R new)"
 }
 good() {
@@ -136,7 +136,7 @@ bad 'a link to a folder above it' inspect folders
 rm folders/鳥/up
 mkdir flat nothing
 cp "$pictures/rgb.png" flat
-bad 'no class folder; put the pictures of each class into a folder of its own' inspect flat
+bad 'no class folder ("rgb.png"); put the pictures of each class into a folder of its own' inspect flat
 bad 'nothing: no picture in it' train $train --data nothing --out new
 bad 'missing: no such file or folder' train $train --data missing --out new
 bad 'use a smaller batch' train $train --data data --batch 64 --out new
@@ -167,7 +167,8 @@ for name in outside no_end; do
     cp "$source/tests/corpus/tar/$name.tar" .
 done
 bad 'outside of the archive' inspect outside.tar
-bad 'without its end mark' inspect no_end.tar
+good inspect no_end.tar --quick
+says stderr 'no_end.tar: the archive has no end mark'
 head -c 3000 data.tar >cut.tar
 bad 'cut' inspect cut.tar
 head -c 500 data.tgz >cut.tgz

@@ -4,6 +4,7 @@
 #include "cli/cli.h"
 
 #include "cli/inspect_cache.h"
+#include "cli/inspect_data.h"
 #include "cli/inspect_file.h"
 #include "core/file.h"
 #include "core/mem.h"
@@ -25,7 +26,7 @@
 struct args {
     const char *model, *taxonomy, *ranks;
     struct fdit_picture_words look;
-    bool pictures, classes;
+    bool pictures, classes, quick, list;
 };
 
 static const struct fdit_option options[] = {
@@ -41,8 +42,13 @@ static const struct fdit_option options[] = {
                 "of --pictures: turn them as their EXIF data say (default), or take them as they are stored"),
     FDIT_OPTION("matte", "white|black|#rrggbb", TEXT, struct args, look.matte,
                 "of --pictures: ground behind transparent pixels (default white)"),
+    FDIT_OPTION("quick", NULL, FLAG, struct args, quick,
+                "of a data set only names and counts: no picture is opened"),
+    FDIT_OPTION("list", NULL, FLAG, struct args, list,
+                "name every file of a data set that is left out, broken or there twice"),
     FDIT_OPTION("classes", NULL, FLAG, struct args, classes,
-                "print the classes with their ranks instead, as a table that --taxonomy reads"),
+                "print the classes with their ranks instead, as a table that --taxonomy reads (of a "
+                "data set also the pictures of each)"),
     { 0 }
 };
 
@@ -355,79 +361,22 @@ static bool is_weights_folder(const char *path)
 
 /* ------------------------------------------------------------------ data sets and runs */
 
-/* Decodes all pictures on two threads; the loader logs the name of each that is broken. */
-static enum fdit_status decode_all(struct fdit_cli *cli, const struct fdit_dataset *ds,
-                                   const char *path, struct fdit_json *out)
-{
-    enum fdit_status status = FDIT_OK;
-    fdit_context *ctx = cli->ctx;
-    struct fdit_loader *l = NULL;
-    struct fdit_batch b;
-    size_t n = fdit_dataset_size(ds);
-    TRY(fdit_loader_open(ctx, ds, NULL, 0,
-                         &(struct fdit_loader_options){
-                             .batch = 1, .workers = 2, .in_order = true, .skip_bad = true, .ring = 16 },
-                         &l));
-    fdit_cli_progress_begin(cli, "inspect", "picture", 0, n);
-    for (size_t i = 0; i < n; i++) {
-        TRY(fdit_loader_next(ctx, l, &b));
-        fdit_cli_progress_update(cli, i + 1, NULL);
-        if (fdit_stopped(ctx))
-            FAIL(ctx, FDIT_INTERRUPTED, "%s: stopped after %zu of %zu pictures", path, i + 1, n);
-    }
-    size_t broken = (size_t)fdit_loader_stats(l).skipped;
-    fdit_cli_progress_end(cli);
-    if (broken)
-        FAIL(ctx, FDIT_ERROR_FORMAT,
-             "%s: %zu of %zu pictures cannot be decoded; get them again or remove them, or train "
-             "with --skip-bad",
-             path, broken, n);
-    put_number(out, "pictures_decoded", n);
-out:
-    fdit_cli_progress_drop(cli);
-    fdit_loader_close(l);
-    return status;
-}
-
 static enum fdit_status inspect_data(struct fdit_cli *cli, const struct args *a, const char *path,
-                                     struct fdit_json *out)
+                                     struct fdit_json *out, bool *usable)
 {
     enum fdit_status status = FDIT_OK;
-    fdit_context *ctx = cli->ctx;
-    struct fdit_taxonomy *tax = NULL;
     struct fdit_picture_rules rules;
-    struct fdit_dataset *ds = NULL;
-    if (a->taxonomy)
-        TRY(fdit_taxonomy_load(ctx, a->taxonomy, a->ranks, &tax));
-    TRY(fdit_picture_words_rules(ctx, &a->look, NULL, &rules));
-    TRY(fdit_dataset_open(
-        ctx, path,
-        &(struct fdit_dataset_options){ .taxonomy = tax, .ranks = a->ranks, .size = 8, .channels = 3,
-                                        .rules = rules, .allow_missing = true },
-        &ds));
-    struct fdit_dataset_info info = fdit_dataset_info(ds);
-    const struct fdit_taxonomy *classes = fdit_dataset_taxonomy(ds);
-    size_t least = SIZE_MAX, most = 0;
-    for (int32_t i = 0; i < fdit_taxonomy_n_classes(classes); i++) {
-        size_t n = fdit_dataset_class_count(ds, i);
-        least = n < least ? n : least;
-        most = n > most ? n : most;
-    }
-    put_text(out, "kind", "data set");
-    put_text(out, "form", info.kind);
-    put_number(out, "pictures", info.n);
-    put_number(out, "least_per_class", least);
-    put_number(out, "most_per_class", most);
-    put_number(out, "classes_without_pictures", info.missing);
-    put_number(out, "other_files", info.ignored);
-    TRY(put_taxonomy(ctx, a, out, classes));
-    if (info.links)
-        put_number(out, "links", info.links);
-    if (a->pictures)
-        TRY(decode_all(cli, ds, path, out));
+    TRY(fdit_picture_words_rules(cli->ctx, &a->look, NULL, &rules));
+    TRY(fdit_inspect_data(cli, path,
+                             &(struct fdit_inspect_data){ .taxonomy = a->taxonomy,
+                                                          .ranks = a->ranks,
+                                                          .rules = &rules,
+                                                          .pictures = a->pictures,
+                                                          .classes = a->classes,
+                                                          .quick = a->quick,
+                                                          .list = a->list },
+                             out, usable));
 out:
-    fdit_dataset_close(ds);
-    fdit_taxonomy_free(tax);
     return status;
 }
 
@@ -510,6 +459,7 @@ static void print_counts(const json_t *out)
         { "lines", "lines" },
         { "pictures", "pictures" },
         { "least_per_class", "fewest" },
+        { "median_per_class", "median" },
         { "most_per_class", "most" },
         { "classes", "classes" },
         { "other_files", "other files" },
@@ -548,7 +498,7 @@ static void print_origin(const json_t *out)
                json_integer_value(json_object_get(v, "step")));
 }
 
-static void print_text(const char *path, const json_t *out)
+static void print_text(struct fdit_cli *cli, const char *path, const json_t *out)
 {
     const json_t *m = json_object_get(out, "model"), *ranks = json_object_get(out, "ranks"), *v;
     size_t i;
@@ -598,7 +548,8 @@ static void print_text(const char *path, const json_t *out)
              json_is_true(v) ? "yes, delta.safetensors is there" : "no; continue with --resume");
     if (json_object_get(out, "checksums"))
         line("checked", "every sample has the right checksum");
-    if (json_object_get(out, "pictures_decoded"))
+    fdit_inspect_data_print(cli, out);
+    if (json_object_get(out, "pictures_decoded") && !json_object_get(out, "broken"))
         line("checked", "every picture can be decoded");
 }
 
@@ -609,13 +560,13 @@ static bool is_list(const char *path)
 }
 
 static enum fdit_status inspect_file(struct fdit_cli *cli, const struct args *a, const char *path,
-                                     struct fdit_json *out)
+                                     struct fdit_json *out, bool *usable)
 {
     enum fdit_status status = FDIT_OK;
     enum fdit_kind kind;
     TRY(fdit_kind_of_file(cli->ctx, path, &kind));
     if (fdit_kind_group(kind) == FDIT_KIND_IS_ARCHIVE)
-        return inspect_data(cli, a, path, out);
+        return inspect_data(cli, a, path, out, usable);
     bool weights = fdit_kind_group(kind) == FDIT_KIND_IS_WEIGHTS || kind == FDIT_KIND_ZIP ||
                    kind == FDIT_KIND_UNKNOWN || fdit_path_has_suffix(path, ".index.json");
     if (weights && fdit_inspect_is_vae(path))
@@ -634,6 +585,7 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
     struct fdit_json result, *out = &result;
     json_t *config = NULL;
     struct fdit_taxonomy *tax = NULL;
+    bool usable = true;
     fdit_json_begin(out);
     if (n != 1)
         FAIL(cli->ctx, FDIT_ERROR_ARGUMENT, "no file given; usage: finediffusion inspect FILE");
@@ -652,12 +604,12 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
     else if (fdit_is_folder(path) && fdit_inspect_is_vae(path))
         TRY(fdit_inspect_vae(cli, path, out));
     else if (fdit_is_folder(path) || is_list(path))
-        TRY(inspect_data(cli, a, path, out));
+        TRY(inspect_data(cli, a, path, out, &usable));
     else
-        TRY(inspect_file(cli, a, path, out));
+        TRY(inspect_file(cli, a, path, out, &usable));
     TRY(fdit_json_check(cli->ctx, out, path));
     const char *table = json_string_value(json_object_get(out->root, "taxonomy"));
-    if (a->classes && !table)
+    if (a->classes && !table && usable)
         FAIL(cli->ctx, FDIT_ERROR_ARGUMENT,
              "--classes: %s says nothing of classes; give a delta, a run, a "
              "cache or a data set",
@@ -665,9 +617,18 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
     if (table && !cli->json)
         fputs(table, stdout);
     else if (!cli->json)
-        print_text(path, out->root);
+        print_text(cli, path, out->root);
     else
         TRY(fdit_cli_print_json(cli, out, JSON_INDENT(1) | JSON_REAL_PRECISION(15)));
+    if (!usable) {
+        const json_t *problems = json_object_get(out->root, "problems");
+        size_t count = json_array_size(problems);
+        const char *first = json_string_value(json_array_get(problems, 0));
+        if (count == 1)
+            FAIL(cli->ctx, FDIT_ERROR_FORMAT, "%s", first);
+        FAIL(cli->ctx, FDIT_ERROR_FORMAT, "%s: %zu problems, all in the report; the first: %s", path, count,
+             first);
+    }
 out:
     fdit_json_fini(out);
     json_decref(config);

@@ -7,4 +7,4 @@ fdit_cli_sources += src/cli/cmd_demo.c
 fdit_cli_sources += src/cli/cmd_convert.c
 fdit_cli_sources += src/cli/cmd_sample.c
 fdit_cli_sources += src/cli/cmd_bench.c src/cli/cmd_tune.c
-fdit_cli_sources += src/cli/cmd_encode.c src/cli/inspect_cache.c src/cli/inspect_cache.h src/cli/inspect_file.c src/cli/inspect_file.h
+fdit_cli_sources += src/cli/cmd_encode.c src/cli/inspect_cache.c src/cli/inspect_cache.h src/cli/inspect_data.c src/cli/inspect_data.h src/cli/inspect_file.c src/cli/inspect_file.h

@@ -775,3 +775,34 @@ out:
     fdit_free(text);
     return status;
 }
+
+enum fdit_status fdit_path_decode(fdit_context *ctx, const char *text, char **out)
+{
+    enum fdit_status status = FDIT_OK;
+    char *name = NULL, *again = NULL;
+    size_t n = 0;
+    TRY(fdit_strdup(ctx, text, &name));
+    for (const char *at = text; *at; at++) {
+        unsigned byte;
+        char digits[3] = { at[1], at[1] ? at[2] : 0, 0 };
+        if (*at != '%' || !is_hex((unsigned char)digits[0]) || !is_hex((unsigned char)digits[1]) ||
+            sscanf(digits, "%2x", &byte) != 1 || !byte) {
+            name[n++] = *at;
+            continue;
+        }
+        name[n++] = (char)byte;
+        at += 2;
+    }
+    name[n] = 0;
+    TRY(fdit_path_encode(ctx, name, &again));
+    if (strcmp(again, text)) /* not by fdit_path_encode, or its hash: a name as it is */
+        TRY(fdit_strdup(ctx, text, out));
+    else {
+        *out = name;
+        name = NULL;
+    }
+out:
+    fdit_free(again);
+    fdit_free(name);
+    return status;
+}

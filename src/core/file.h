@@ -122,6 +122,9 @@ bool fdit_path_has_suffix(const char *path, const char *suffix); /* letter case 
  * character's border to at most 182 bytes and "%~" and 16 hex digits of the name's 64-bit FNV-1a hash
  * follow. */
 enum fdit_status fdit_path_encode(fdit_context *ctx, const char *name, char **out);
+/* The name of which fdit_path_encode makes exactly `text`; text itself when there is none (also for one
+ * that was cut). A text without any %XX decodes to itself. */
+enum fdit_status fdit_path_decode(fdit_context *ctx, const char *text, char **out);
 
 /* ---- Tests ---- */
 

@@ -18,10 +18,96 @@
 #include <fcntl.h>
 #include <glob.h>
 #include <math.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+/* ------------------------------------------------------------------ what is found */
+
+static enum fdit_status keep_text(fdit_context *ctx, struct fdit_ds_texts *texts,
+                                  const char *format, va_list args)
+{
+    enum fdit_status status = FDIT_OK;
+    char line[2048];
+    vsnprintf(line, sizeof line, format, args);
+    TRY(fdit_grow(ctx, &texts->list, &texts->capacity, texts->n + 1, sizeof *texts->list));
+    TRY(fdit_strdup(ctx, line, &texts->list[texts->n]));
+    texts->n++;
+out:
+    return status;
+}
+
+enum fdit_status fdit_ds_problem(fdit_context *ctx, struct fdit_dataset *ds, const char *format,
+                                 ...)
+{
+    va_list args;
+    va_start(args, format);
+    enum fdit_status status = keep_text(ctx, &ds->problems, format, args);
+    va_end(args);
+    return status;
+}
+
+enum fdit_status fdit_ds_note(fdit_context *ctx, struct fdit_dataset *ds, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    enum fdit_status status = keep_text(ctx, &ds->notes, format, args);
+    va_end(args);
+    if (status == FDIT_OK)
+        fdit_log(ctx, FDIT_LOG_WARNING, "%s", ds->notes.list[ds->notes.n - 1]);
+    return status;
+}
+
+enum fdit_status fdit_ds_ignore(fdit_context *ctx, struct fdit_dataset *ds, const char *folder,
+                                const char *name, enum fdit_kind kind)
+{
+    enum fdit_status status = FDIT_OK;
+    char *whole = NULL;
+    size_t id;
+    ds->ignored++;
+    ds->kinds[kind]++;
+    fdit_name_list_add(&ds->ignored_names, name, NULL);
+    if (!ds->options.survey)
+        return FDIT_OK;
+    TRY(fdit_path_join(ctx, folder, name, &whole));
+    TRY(fdit_names_add(ctx, &ds->left_out, whole, strlen(whole), &id, NULL));
+out:
+    fdit_free(whole);
+    return status;
+}
+
+const char *fdit_ds_kinds_text(const size_t *kinds, enum fdit_kind_group group, char *text,
+                               size_t size)
+{
+    size_t used = 0;
+    text[0] = 0;
+    for (int k = 0; k < FDIT_KIND_COUNT; k++) {
+        if (!kinds[k] ||
+            (group != FDIT_KIND_IS_OTHER && fdit_kind_group((enum fdit_kind)k) != group))
+            continue;
+        int n = snprintf(text + used, size - used, "%s%zu %s", used ? ", " : "", kinds[k],
+                         fdit_kind_word((enum fdit_kind)k));
+        if (n < 0 || (size_t)n >= size - used) {
+            text[used] = 0;
+            break;
+        }
+        used += (size_t)n;
+    }
+    return text;
+}
+
+/* Fails with the first problem and the number of the others. */
+static enum fdit_status fail_with_problems(fdit_context *ctx, const struct fdit_dataset *ds)
+{
+    size_t more = ds->problems.n - 1;
+    if (!more)
+        return fdit_fail(ctx, FDIT_ERROR_FORMAT, "%s", ds->problems.list[0]);
+    return fdit_fail(ctx, FDIT_ERROR_FORMAT,
+                     "%s (and %zu more problem%s: finediffusion inspect lists them)",
+                     ds->problems.list[0], more, more > 1 ? "s" : "");
+}
 
 /* ------------------------------------------------------------------ which files */
 
@@ -69,27 +155,29 @@ static const char *part_end(const char *s)
     return s;
 }
 
-static enum fdit_status expand_part(fdit_context *ctx, const char *part, struct fdit_names *out);
+/* Braces multiply: names that come out, and the steps to them, are counted. */
+enum { most_shards = 100000, most_braces = 64 };
+
+static enum fdit_status expand_part(fdit_context *ctx, const char *part, struct fdit_names *out,
+                                    size_t *budget);
 
 /* `part` with the braces at open..close (on the brackets) replaced by `by`, expanded further. */
 static enum fdit_status expand_with(fdit_context *ctx, const char *part, const char *open,
                                     const char *close, const char *by, size_t by_len,
-                                    struct fdit_names *out)
+                                    struct fdit_names *out, size_t *budget)
 {
     enum fdit_status status = FDIT_OK;
     char *name = NULL;
     TRY(fdit_strf(ctx, &name, "%.*s%.*s%s", (int)(open - part), part, (int)by_len, by, close + 1));
-    TRY(expand_part(ctx, name, out));
+    TRY(expand_part(ctx, name, out, budget));
 out:
     fdit_free(name);
     return status;
 }
 
-enum { most_shards = 100000 };
-
 /* {000..041} and {a,b,c}, as a shell has them; other braces stay. */
 static enum fdit_status expand_braces(fdit_context *ctx, const char *part, const char *open,
-                                      const char *close, struct fdit_names *out)
+                                      const char *close, struct fdit_names *out, size_t *budget)
 {
     enum fdit_status status = FDIT_OK;
     int low_end = 0, high_end = 0;
@@ -102,28 +190,33 @@ static enum fdit_status expand_braces(fdit_context *ctx, const char *part, const
         for (unsigned i = low; i <= high; i++) {
             char number[16];
             int n = snprintf(number, sizeof number, "%0*u", low_end - 1, i);
-            TRY(expand_with(ctx, part, open, close, number, (size_t)n, out));
+            TRY(expand_with(ctx, part, open, close, number, (size_t)n, out, budget));
         }
         return FDIT_OK;
     }
     for (const char *at = open + 1, *end; at <= close; at = end + 1) {
         const char *comma = memchr(at, ',', (size_t)(close - at));
         end = comma ? comma : close;
-        TRY(expand_with(ctx, part, open, close, at, (size_t)(end - at), out));
+        TRY(expand_with(ctx, part, open, close, at, (size_t)(end - at), out, budget));
     }
 out:
     return status;
 }
 
 /* One part of a list: braces, then * ? [, else a name. */
-static enum fdit_status expand_part(fdit_context *ctx, const char *part, struct fdit_names *out)
+static enum fdit_status expand_part(fdit_context *ctx, const char *part, struct fdit_names *out,
+                                    size_t *budget)
 {
     enum fdit_status status = FDIT_OK;
     const char *open = strchr(part, '{'), *close = open ? strchr(open, '}') : NULL;
     size_t id;
+    *budget -= *budget > 0;
+    if (!*budget)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "%.200s: the braces give more than %d names", part,
+             most_shards);
     if (close && (memchr(open, ',', (size_t)(close - open)) || strstr(open, "..")))
-        return expand_braces(ctx, part, open, close, out);
-    if (out->n >= most_shards)
+        return expand_braces(ctx, part, open, close, out, budget);
+    if (out->n >= most_shards || !*budget)
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "%s: more than %d shards", part, most_shards);
     if (!strpbrk(part, "*?[") || fdit_file_exists(part))
         return fdit_names_add(ctx, out, part, strlen(part), &id, NULL);
@@ -140,18 +233,40 @@ out:
     return status;
 }
 
+/* By content, whatever the name; what is no archive is told for what it is. */
+static enum fdit_status check_archive(fdit_context *ctx, const char *path)
+{
+    enum fdit_status status = FDIT_OK;
+    enum fdit_kind kind;
+    TRY(fdit_kind_of_file(ctx, path, &kind));
+    bool unclear = kind == FDIT_KIND_UNKNOWN || kind == FDIT_KIND_EMPTY || kind == FDIT_KIND_ZEROS;
+    if (kind != FDIT_KIND_TAR && kind != FDIT_KIND_TAR_GZ && !(unclear && is_archive_name(path)) &&
+        !(kind == FDIT_KIND_GZIP && is_archive_name(path)))
+        TRY(fdit_kind_refuse(
+            ctx, path, kind, "a data set",
+            "a folder with a sub-folder per class, or a .tar, .tar.gz or .tgz of one, is needed"));
+out:
+    return status;
+}
+
 /* "a-{000..041}.tar,b-*.tar" to its names; none when it is no such list. */
 static enum fdit_status expand_list(fdit_context *ctx, const char *list, struct fdit_names *out)
 {
     enum fdit_status status = FDIT_OK;
     char *part = NULL;
+    size_t budget = 2 * most_shards, braces = 0;
     if (!strpbrk(list, ",{*?["))
         return FDIT_OK;
+    for (const char *c = list; *c; c++)
+        braces += *c == '{';
+    if (braces > most_braces)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "%.200s...: %zu braces, at most %d", list, braces,
+             most_braces);
     for (const char *at = list, *end; *at; at = *end ? end + 1 : end) {
         end = part_end(at);
         TRY(fdit_strndup(ctx, at, (size_t)(end - at), &part));
         if (*part)
-            TRY(expand_part(ctx, part, out));
+            TRY(expand_part(ctx, part, out, &budget));
         fdit_free(part);
         part = NULL;
     }
@@ -159,8 +274,7 @@ static enum fdit_status expand_list(fdit_context *ctx, const char *list, struct 
         const char *name = fdit_names_get(out, i);
         if (!fdit_file_exists(name))
             FAIL(ctx, FDIT_ERROR_IO, "%s: no such file, but %s names it", name, list);
-        if (!is_archive_name(name) || fdit_is_folder(name))
-            FAIL(ctx, FDIT_ERROR_FORMAT, "%s: several files must be .tar, .tar.gz or .tgz", name);
+        TRY(check_archive(ctx, name));
     }
 out:
     fdit_free(part);
@@ -195,10 +309,7 @@ static enum fdit_status make_index(fdit_context *ctx, struct fdit_dataset *ds,
     if (fdit_is_folder(ds->root)) {
         TRY(folder_shards(ctx, ds->root, &shards));
     } else if (fdit_file_exists(ds->root)) {
-        if (!is_archive_name(ds->root))
-            FAIL(ctx, FDIT_ERROR_FORMAT,
-                 "%s: neither a folder with a sub-folder per class nor a .tar, .tar.gz or .tgz",
-                 ds->root);
+        TRY(check_archive(ctx, ds->root));
         TRY(fdit_names_add(ctx, &shards, ds->root, strlen(ds->root), &id, NULL));
     } else {
         TRY(expand_list(ctx, ds->root, &shards));
@@ -209,18 +320,131 @@ static enum fdit_status make_index(fdit_context *ctx, struct fdit_dataset *ds,
         TRY(index_archives(ctx, ds, &shards, classes, numbered));
     else
         TRY(fdit_ds_index_folder(ctx, ds, classes));
-    if (!ds->n)
-        FAIL(ctx, FDIT_ERROR_FORMAT,
-             "%s: no picture in it; a folder with a sub-folder of PNG, JPEG or WebP files per "
-             "class is "
-             "needed",
-             ds->root);
+    if (!ds->n && !ds->problems.n) {
+        char text[200];
+        fdit_ds_kinds_text(ds->kinds, FDIT_KIND_IS_OTHER, text, sizeof text);
+        TRY(fdit_ds_problem(
+            ctx, ds,
+            "%s: no picture in it%s%s%s; a folder with a sub-folder of PNG, JPEG or WebP files per "
+            "class is needed",
+            ds->root, *text ? " (but " : "", text, *text ? ")" : ""));
+    }
 out:
     fdit_names_fini(&shards);
     return status;
 }
 
 /* ------------------------------------------------------------------ labels and order */
+
+static enum fdit_status decode_parts(fdit_context *ctx, const char *path, char **out)
+{
+    enum fdit_status status = FDIT_OK;
+    char *part = NULL, *clear = NULL, *whole = NULL, *longer = NULL;
+    for (const char *at = path; at; at = strchr(at, '/') ? strchr(at, '/') + 1 : NULL) {
+        TRY(fdit_strndup(ctx, at, strcspn(at, "/"), &part));
+        TRY(fdit_path_decode(ctx, part, &clear));
+        TRY(fdit_strf(ctx, &longer, "%s%s%s", whole ? whole : "", whole ? "/" : "", clear));
+        fdit_free(whole);
+        fdit_free(part);
+        fdit_free(clear);
+        whole = longer;
+        part = clear = longer = NULL;
+    }
+    *out = whole;
+    whole = NULL;
+out:
+    fdit_free(part);
+    fdit_free(clear);
+    fdit_free(whole);
+    return status;
+}
+
+/* Folders that `sample` wrote carry class names as fdit_path_encode makes them: "Elfus%2Fscout".
+ * They are decoded where no class of the taxonomy has the encoded name. */
+static enum fdit_status decode_names(fdit_context *ctx, const struct fdit_dataset *ds,
+                                     struct fdit_names *classes)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_names decoded = { 0 };
+    char *name = NULL;
+    size_t id;
+    bool added, any = false;
+    for (size_t c = 0; c < classes->n; c++)
+        any = any || strchr(fdit_names_get(classes, c), '%');
+    if (!any)
+        return FDIT_OK;
+    for (size_t c = 0; c < classes->n; c++) {
+        const char *raw = fdit_names_get(classes, c);
+        if (ds->taxonomy && fdit_taxonomy_find_class(ds->taxonomy, raw) >= 0)
+            TRY(fdit_strdup(ctx, raw, &name));
+        else
+            TRY(decode_parts(ctx, raw, &name));
+        TRY(fdit_names_add(ctx, &decoded, name, strlen(name), &id, &added));
+        if (!added)
+            FAIL(ctx, FDIT_ERROR_FORMAT,
+                 "%s: two folders are the class \"%.200s\", one of them as \"%.200s\"", ds->root,
+                 name, raw);
+        fdit_free(name);
+        name = NULL;
+    }
+    fdit_names_fini(classes);
+    *classes = decoded;
+    decoded = (struct fdit_names){ 0 };
+out:
+    fdit_free(name);
+    fdit_names_fini(&decoded);
+    return status;
+}
+
+static size_t depth_of(const char *path)
+{
+    size_t n = 1;
+    for (; *path; path++)
+        n += *path == '/';
+    return n;
+}
+
+/* Class folders that lie higher or deeper than most: groups at each level need equal depths. */
+static enum fdit_status check_depths(fdit_context *ctx, struct fdit_dataset *ds,
+                                     const struct fdit_names *classes, bool *uneven)
+{
+    enum fdit_status status = FDIT_OK;
+    enum { deepest = 101 };
+    size_t counts[deepest] = { 0 }, usual = 1;
+    struct fdit_name_list higher = { 0 }, deeper = { 0 };
+    const char *example = "";
+    for (size_t c = 0; c < classes->n; c++) {
+        size_t depth = depth_of(fdit_names_get(classes, c));
+        counts[depth < deepest ? depth : deepest - 1]++;
+    }
+    for (size_t d = 1; d < deepest; d++)
+        usual = counts[d] >= counts[usual] ? d : usual;
+    for (size_t c = 0; c < classes->n; c++) {
+        const char *name = fdit_names_get(classes, c);
+        size_t depth = depth_of(name);
+        if (depth == usual)
+            example = name;
+        else
+            fdit_name_list_add(depth < usual ? &higher : &deeper, name, NULL);
+    }
+    *uneven = higher.n + deeper.n > 0;
+    if (*uneven && !ds->mixed)
+        TRY(fdit_ds_problem(
+            ctx, ds,
+            "%s: class folders at different depths: most lie as \"%.100s\", but %s%s%s%s%s%s; move "
+            "%s, or give --ranks none to do without groups",
+            ds->root, example, higher.n ? fdit_name_list_text(&higher) : "",
+            higher.n > 1 ? " lie higher"
+            : higher.n   ? " lies higher"
+                         : "",
+            higher.n && deeper.n ? ", and " : "", deeper.n ? fdit_name_list_text(&deeper) : "",
+            deeper.n > 1 ? " lie deeper"
+            : deeper.n   ? " lies deeper"
+                         : "",
+            "", higher.n ? "such into a group folder" : "such a level up"));
+out:
+    return status;
+}
 
 static enum fdit_status taxonomy_from(fdit_context *ctx, struct fdit_dataset *ds,
                                       const struct fdit_names *classes, bool numbered,
@@ -229,10 +453,18 @@ static enum fdit_status taxonomy_from(fdit_context *ctx, struct fdit_dataset *ds
     enum fdit_status status = FDIT_OK;
     uint32_t *order = NULL;
     const char **paths = NULL;
+    bool uneven = false;
     if (numbered) {
         int32_t most = 0;
         for (size_t i = 0; i < ds->n; i++)
             most = ds->items[i].label > most ? ds->items[i].label : most;
+        if (most > 200000 &&
+            (size_t)most / 64 > ds->n) /* a table row for each: one wrong number is costly */
+            FAIL(ctx, FDIT_ERROR_FORMAT,
+                 "class id %d, with %zu pictures in all; ids count from 0, so that would be %d "
+                 "classes; correct the "
+                 ".cls, or give a --taxonomy",
+                 most, ds->n, most + 1);
         TRY(fdit_taxonomy_from_count(ctx, (size_t)most + 1, &ds->made));
     } else {
         TRY(fdit_alloc(ctx, classes->n, sizeof *order, &order));
@@ -240,7 +472,9 @@ static enum fdit_status taxonomy_from(fdit_context *ctx, struct fdit_dataset *ds
         TRY(fdit_names_sort(ctx, classes, order));
         for (size_t i = 0; i < classes->n; i++)
             paths[i] = fdit_names_get(classes, order[i]);
-        TRY(fdit_taxonomy_from_folders(ctx, paths, classes->n, ranks, &ds->made));
+        if (!ranks)
+            TRY(check_depths(ctx, ds, classes, &uneven));
+        TRY(fdit_taxonomy_from_folders(ctx, paths, classes->n, uneven ? "none" : ranks, &ds->made));
     }
     ds->taxonomy = ds->made;
 out:
@@ -274,6 +508,16 @@ out:
     return status;
 }
 
+/* Takes out pictures of no class, which a survey has. */
+static void drop_items(struct fdit_dataset *ds)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < ds->n; i++)
+        if (ds->items[i].label >= 0)
+            ds->items[kept++] = ds->items[i];
+    ds->n = kept;
+}
+
 /* Numbers of `classes` become class ids of the taxonomy. */
 static enum fdit_status map_labels(fdit_context *ctx, struct fdit_dataset *ds,
                                    const struct fdit_names *classes)
@@ -292,45 +536,52 @@ static enum fdit_status map_labels(fdit_context *ctx, struct fdit_dataset *ds,
             continue;
         }
         if (owner[ids[c]])
-            FAIL(ctx, FDIT_ERROR_FORMAT, "%s: the folders \"%s\" and \"%s\" are the same class",
-                 ds->root, fdit_names_get(classes, owner[ids[c]] - 1), fdit_names_get(classes, c));
+            TRY(fdit_ds_problem(
+                ctx, ds, "%s: the folders \"%.200s\" and \"%.200s\" are the same class", ds->root,
+                fdit_names_get(classes, owner[ids[c]] - 1), fdit_names_get(classes, c)));
         owner[ids[c]] = c + 1;
     }
-    if (unknown.n)
+    if (unknown.n && !ds->problems.n)
         TRY(unlike_header(ctx, ds, classes));
-    if (unknown.n == classes->n)
-        FAIL(ctx, FDIT_ERROR_FORMAT,
-             "%s: none of its %zu class folders (%s) is in the taxonomy, whose first class is "
-             "\"%.200s\" of %zu; "
-             "give the taxonomy of these data",
-             ds->root, unknown.n, fdit_name_list_text(&unknown),
-             fdit_taxonomy_class_name(ds->taxonomy, 0), n);
-    if (unknown.n)
-        FAIL(ctx, FDIT_ERROR_FORMAT,
-             "%s: %zu class folder%s not in the taxonomy: %s; add %s to it, or "
-             "remove %s",
-             ds->root, unknown.n, unknown.n > 1 ? "s are" : " is", fdit_name_list_text(&unknown),
-             unknown.n > 1 ? "them" : "it", unknown.n > 1 ? "the folders" : "the folder");
+    if (unknown.n && unknown.n == classes->n)
+        TRY(fdit_ds_problem(
+            ctx, ds,
+            "%s: none of its %zu class folders (%s) is in the taxonomy, whose first class is "
+            "\"%.200s\" of %zu; give the taxonomy of these data",
+            ds->root, unknown.n, fdit_name_list_text(&unknown),
+            fdit_taxonomy_class_name(ds->taxonomy, 0), n));
+    else if (unknown.n)
+        TRY(fdit_ds_problem(
+            ctx, ds, "%s: %zu class folder%s not in the taxonomy: %s; add %s to it, or remove %s",
+            ds->root, unknown.n, unknown.n > 1 ? "s are" : " is", fdit_name_list_text(&unknown),
+            unknown.n > 1 ? "them" : "it", unknown.n > 1 ? "the folders" : "the folder"));
     for (size_t i = 0; i < ds->n; i++)
         ds->items[i].label = ids[ds->items[i].label];
+    drop_items(ds);
 out:
     fdit_free(owner);
     fdit_free(ids);
     return status;
 }
 
-static enum fdit_status check_ids(fdit_context *ctx, const struct fdit_dataset *ds)
+static enum fdit_status check_ids(fdit_context *ctx, struct fdit_dataset *ds)
 {
     enum fdit_status status = FDIT_OK;
     int32_t n = fdit_taxonomy_n_classes(ds->taxonomy);
     char *name = NULL;
+    bool told = false;
     for (size_t i = 0; i < ds->n; i++) {
         if (ds->items[i].label < n)
             continue;
-        TRY(fdit_dataset_name(ctx, ds, i, &name));
-        FAIL(ctx, FDIT_ERROR_FORMAT, "%s: class id %d, but the taxonomy has %d classes", name,
-             ds->items[i].label, n);
+        if (!told) {
+            TRY(fdit_dataset_name(ctx, ds, i, &name));
+            TRY(fdit_ds_problem(ctx, ds, "%s: class id %d, but the taxonomy has %d classes", name,
+                                ds->items[i].label, n));
+        }
+        told = true;
+        ds->items[i].label = -1;
     }
+    drop_items(ds);
 out:
     fdit_free(name);
     return status;
@@ -374,6 +625,27 @@ static void sort_items(struct fdit_dataset *ds)
         ds->items[i].name -= (uintptr_t)ds->names;
 }
 
+static enum fdit_status note_left_out(fdit_context *ctx, struct fdit_dataset *ds)
+{
+    enum fdit_status status = FDIT_OK;
+    char text[300], unread[200];
+    fdit_ds_kinds_text(ds->kinds, FDIT_KIND_IS_OTHER, text, sizeof text);
+    fdit_ds_kinds_text(ds->kinds, FDIT_KIND_IS_OTHER_PICTURE, unread, sizeof unread);
+    if (ds->ignored)
+        TRY(fdit_ds_note(ctx, ds,
+                         "%s: %zu file%s no picture of a class and left out (%s): %s%s%s%s",
+                         ds->root, ds->ignored, ds->ignored > 1 ? "s are" : " is", text,
+                         fdit_name_list_text(&ds->ignored_names), *unread ? "; " : "", unread,
+                         *unread ? " cannot be read; convert them to PNG or JPEG" : ""));
+    if (ds->links)
+        TRY(fdit_ds_note(ctx, ds,
+                         "%s: %zu link%s left out; tar packs what links lead to with --dereference "
+                         "--hard-dereference",
+                         ds->root, ds->links, ds->links > 1 ? "s are" : " is"));
+out:
+    return status;
+}
+
 static enum fdit_status count_classes(fdit_context *ctx, struct fdit_dataset *ds, bool numbered)
 {
     enum fdit_status status = FDIT_OK;
@@ -392,22 +664,15 @@ static enum fdit_status count_classes(fdit_context *ctx, struct fdit_dataset *ds
         ds->first[c + 1] += ds->first[c];
     }
     if (missing.n && !ds->options.allow_missing && !(numbered && ds->made))
-        FAIL(ctx, FDIT_ERROR_FORMAT,
-             "%s: %zu of %zu classes of the taxonomy have no picture: %s; add "
-             "pictures, or take the classes out of the taxonomy",
-             ds->root, missing.n, n, fdit_name_list_text(&missing));
-    if (missing.n)
-        fdit_log(ctx, FDIT_LOG_WARNING, "%s: %zu of %zu classes have no picture: %s", ds->root,
-                 missing.n, n, fdit_name_list_text(&missing));
-    if (ds->ignored)
-        fdit_log(ctx, FDIT_LOG_WARNING, "%s: %zu file%s no picture of a class and left out: %s",
-                 ds->root, ds->ignored, ds->ignored > 1 ? "s are" : " is",
-                 fdit_name_list_text(&ds->ignored_names));
-    if (ds->links)
-        fdit_log(ctx, FDIT_LOG_WARNING,
-                 "%s: %zu link%s left out; tar packs what links lead to with --dereference "
-                 "--hard-dereference",
-                 ds->root, ds->links, ds->links > 1 ? "s are" : " is");
+        TRY(fdit_ds_problem(
+            ctx, ds,
+            "%s: %zu of %zu classes of the taxonomy have no picture: %s; add pictures, or take the "
+            "classes out of the taxonomy",
+            ds->root, missing.n, n, fdit_name_list_text(&missing)));
+    else if (missing.n)
+        TRY(fdit_ds_note(ctx, ds, "%s: %zu of %zu classes have no picture: %s", ds->root, missing.n,
+                         n, fdit_name_list_text(&missing)));
+    TRY(note_left_out(ctx, ds));
 out:
     return status;
 }
@@ -443,6 +708,18 @@ enum fdit_status fdit_dataset_open(fdit_context *ctx, const char *path,
     TRY(fdit_strdup(ctx, path, &ds->root));
     TRY(fdit_room_new(ctx, &ds->room));
     TRY(make_index(ctx, ds, &classes, &numbered));
+    if (!ds->n) {
+        TRY(note_left_out(ctx, ds));
+        if (!options->survey)
+            TRY(fail_with_problems(ctx, ds));
+        ds->taxonomy = NULL;
+        *out = ds;
+        return FDIT_OK;
+    }
+    if (numbered)
+        TRY(fdit_ds_name_ids(ctx, ds, options->ranks, &classes, &numbered));
+    else
+        TRY(decode_names(ctx, ds, &classes));
     if (!ds->taxonomy)
         TRY(taxonomy_from(ctx, ds, &classes, numbered, options->ranks));
     if (numbered)
@@ -451,12 +728,21 @@ enum fdit_status fdit_dataset_open(fdit_context *ctx, const char *path,
         TRY(map_labels(ctx, ds, &classes));
     sort_items(ds);
     TRY(count_classes(ctx, ds, numbered));
+    if (ds->problems.n && !options->survey)
+        TRY(fail_with_problems(ctx, ds));
     *out = ds;
     ds = NULL;
 out:
     fdit_names_fini(&classes);
     fdit_dataset_close(ds);
     return status;
+}
+
+static void free_texts(struct fdit_ds_texts *texts)
+{
+    for (size_t i = 0; i < texts->n; i++)
+        fdit_free(texts->list[i]);
+    fdit_free(texts->list);
 }
 
 void fdit_dataset_close(struct fdit_dataset *ds)
@@ -467,6 +753,13 @@ void fdit_dataset_close(struct fdit_dataset *ds)
         close(ds->spool);
     fdit_room_free(ds->room);
     fdit_taxonomy_free(ds->made);
+    fdit_taxonomy_free(ds->named);
+    fdit_taxonomy_free(ds->draft);
+    fdit_free(ds->named_text);
+    fdit_names_fini(&ds->named_ids);
+    fdit_names_fini(&ds->left_out);
+    free_texts(&ds->problems);
+    free_texts(&ds->notes);
     fdit_names_fini(&ds->places);
     fdit_names_fini(&ds->shards);
     fdit_free(ds->place_shard);
@@ -480,7 +773,7 @@ void fdit_dataset_close(struct fdit_dataset *ds)
 
 struct fdit_dataset_info fdit_dataset_info(const struct fdit_dataset *ds)
 {
-    size_t classes = (size_t)fdit_taxonomy_n_classes(ds->taxonomy);
+    size_t classes = ds->taxonomy ? (size_t)fdit_taxonomy_n_classes(ds->taxonomy) : 0;
     return (struct fdit_dataset_info){
         .kind = ds->kind,
         .n = ds->n,
@@ -496,6 +789,41 @@ struct fdit_dataset_info fdit_dataset_info(const struct fdit_dataset *ds)
                         fdit_names_memory(&ds->shards) +
                         ds->place_capacity * sizeof *ds->place_shard,
     };
+}
+
+size_t fdit_dataset_problems(const struct fdit_dataset *ds)
+{
+    return ds->problems.n;
+}
+
+const char *fdit_dataset_problem(const struct fdit_dataset *ds, size_t i)
+{
+    return ds->problems.list[i];
+}
+
+size_t fdit_dataset_notes(const struct fdit_dataset *ds)
+{
+    return ds->notes.n;
+}
+
+const char *fdit_dataset_note(const struct fdit_dataset *ds, size_t i)
+{
+    return ds->notes.list[i];
+}
+
+size_t fdit_dataset_left_out_kind(const struct fdit_dataset *ds, int kind)
+{
+    return ds->kinds[kind];
+}
+
+size_t fdit_dataset_left_out(const struct fdit_dataset *ds)
+{
+    return ds->left_out.n;
+}
+
+const char *fdit_dataset_left_out_name(const struct fdit_dataset *ds, size_t i)
+{
+    return fdit_names_get(&ds->left_out, i);
 }
 
 size_t fdit_dataset_size(const struct fdit_dataset *ds)

@@ -40,6 +40,7 @@ struct fdit_dataset_options {
     enum fdit_fit fit;
     struct fdit_picture_rules rules; /* orientation, transparency, and what reading one may take */
     bool flip;          /* mirror images may be used; only kept here, nothing is mirrored */
+    bool survey;        /* problems are gathered, see fdit_dataset_problem, and do not fail */
     bool allow_missing; /* classes without a picture are counted, not refused */
     const struct fdit_taxonomy *known; /* or only those that are classes of this one; NULL: none */
 };
@@ -56,7 +57,10 @@ struct fdit_dataset_info {
     size_t memory_bytes; /* of the index */
 };
 
-/* Makes the index; no picture is decoded. Errors name the folder: a class that is not in the
+/* Makes the index; no picture is decoded. With options.survey it also succeeds with data that could not
+ * be used, as far as they can be read: what is wrong is then listed, pictures of no valid class are
+ * left out, and a set without a picture has no taxonomy (NULL).
+ * Errors name the folder: a class that is not in the
  * taxonomy, a class folder without pictures, one that cannot be read, pictures beside class
  * folders, a .cls that is no id, no picture at all; several of a kind are counted and the first few
  * named. */
@@ -64,6 +68,16 @@ enum fdit_status fdit_dataset_open(fdit_context *ctx, const char *path,
                                    const struct fdit_dataset_options *options,
                                    struct fdit_dataset **out);
 void fdit_dataset_close(struct fdit_dataset *ds); /* NULL is allowed */
+
+/* With options.survey: sentences on what keeps the data from being used, and what is worth knowing. */
+size_t fdit_dataset_problems(const struct fdit_dataset *ds);
+const char *fdit_dataset_problem(const struct fdit_dataset *ds, size_t i);
+size_t fdit_dataset_notes(const struct fdit_dataset *ds);
+const char *fdit_dataset_note(const struct fdit_dataset *ds, size_t i);
+/* Files that were left out, by fdit_kind (kind.h), and with options.survey their names. */
+size_t fdit_dataset_left_out_kind(const struct fdit_dataset *ds, int kind);
+size_t fdit_dataset_left_out(const struct fdit_dataset *ds);
+const char *fdit_dataset_left_out_name(const struct fdit_dataset *ds, size_t i);
 
 struct fdit_dataset_info fdit_dataset_info(const struct fdit_dataset *ds);
 size_t fdit_dataset_size(const struct fdit_dataset *ds); /* number of pictures */

@@ -19,7 +19,9 @@ struct walk {
     fdit_context *ctx;
     struct fdit_dataset *ds;
     struct fdit_names *classes;
-    struct fdit_name_list empty, mixed, broken;
+    struct fdit_name_list empty, unread, shards, mixed, broken;
+    size_t kinds[FDIT_KIND_COUNT]; /* of the other files of the present folder */
+    char *picture;                 /* one of the pictures of the present folder */
     struct {
         dev_t device;
         ino_t node;
@@ -56,12 +58,6 @@ bool fdit_ds_hidden(const char *name, size_t len)
     return false;
 }
 
-void fdit_ds_ignore(struct fdit_dataset *ds, const char *name)
-{
-    ds->ignored++;
-    fdit_name_list_add(&ds->ignored_names, name, NULL);
-}
-
 enum entry { ENTRY_OTHER, ENTRY_FILE, ENTRY_FOLDER, ENTRY_BROKEN };
 
 /* What an entry is, links followed. Most file systems say it in the entry itself. */
@@ -79,17 +75,25 @@ static enum entry entry_kind(int folder, const struct dirent *e)
     return S_ISREG(st.st_mode) ? ENTRY_FILE : S_ISDIR(st.st_mode) ? ENTRY_FOLDER : ENTRY_OTHER;
 }
 
-static bool is_picture(int folder, const char *name)
+/* What a file is: of one that is called as a picture, that it is one. */
+static enum fdit_kind kind_in(int folder, const char *name)
 {
-    uint8_t head[FDIT_PICTURE_SNIFF_BYTES];
+    uint8_t head[FDIT_KIND_BYTES];
     if (fdit_picture_is_name(name))
-        return true;
+        return FDIT_KIND_PNG;
     int fd = openat(folder, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)
-        return false;
+        return FDIT_KIND_UNKNOWN;
     ssize_t n = read(fd, head, sizeof head);
     close(fd);
-    return n > 0 && fdit_picture_sniff(head, (size_t)n) != FDIT_PICTURE_UNKNOWN;
+    return n < 0 ? FDIT_KIND_UNKNOWN : fdit_kind_of_bytes(head, (size_t)n);
+}
+
+/* What `sample` writes beside its class folders. */
+static bool is_ours(const char *name)
+{
+    return !strcmp(name, "run.json") ||
+           (!strncmp(name, "manifest", 8) && fdit_path_has_suffix(name, ".jsonl"));
 }
 
 static enum fdit_status enter(struct walk *w, int fd, const char *path)
@@ -123,13 +127,20 @@ static enum fdit_status scan(struct walk *w, DIR *dir, const char *path, const c
     for (errno = 0; (e = readdir(dir)); errno = 0) {
         if (fdit_ds_hidden(e->d_name, strlen(e->d_name)))
             continue;
-        enum entry kind = entry_kind(dirfd(dir), e);
-        if (kind == ENTRY_FOLDER) {
+        enum entry entry = entry_kind(dirfd(dir), e);
+        if (entry == ENTRY_FILE && !*relative && is_ours(e->d_name))
+            continue;
+        enum fdit_kind kind = entry == ENTRY_FILE    ? kind_in(dirfd(dir), e->d_name)
+                              : entry == ENTRY_OTHER ? FDIT_KIND_SPECIAL
+                                                     : FDIT_KIND_UNKNOWN;
+        if (entry == ENTRY_FOLDER) {
             TRY(fdit_names_add(w->ctx, folders, e->d_name, strlen(e->d_name), &id, NULL));
-        } else if (kind == ENTRY_FILE && is_picture(dirfd(dir), e->d_name)) {
+        } else if (fdit_kind_group(kind) == FDIT_KIND_IS_PICTURE) {
             ++*n_pictures;
+            if (!w->picture)
+                TRY(fdit_strdup(w->ctx, e->d_name, &w->picture));
             if (!*relative) { /* beside the class folders: in no class */
-                fdit_ds_ignore(ds, e->d_name);
+                TRY(fdit_ds_ignore(w->ctx, ds, relative, e->d_name, kind));
                 continue;
             }
             if (item.label < 0) {
@@ -139,10 +150,11 @@ static enum fdit_status scan(struct walk *w, DIR *dir, const char *path, const c
                 item.place = (uint32_t)id;
             }
             TRY(fdit_ds_add(w->ctx, ds, e->d_name, &item));
-        } else if (kind == ENTRY_BROKEN && fdit_picture_is_name(e->d_name)) {
+        } else if (entry == ENTRY_BROKEN && fdit_picture_is_name(e->d_name)) {
             fdit_name_list_add(&w->broken, e->d_name, NULL);
         } else {
-            fdit_ds_ignore(ds, e->d_name);
+            w->kinds[kind]++;
+            TRY(fdit_ds_ignore(w->ctx, ds, relative, e->d_name, kind));
         }
         if (fdit_stopped(w->ctx))
             FAIL(w->ctx, FDIT_INTERRUPTED, "%s: interrupted", path);
@@ -158,26 +170,48 @@ static enum fdit_status walk_folder(struct walk *w, const char *path, const char
     enum fdit_status status = FDIT_OK;
     struct fdit_names folders = { 0 };
     char *inner = NULL, *inner_relative = NULL;
-    size_t n_pictures = 0;
+    size_t n_pictures = 0, unread = 0, archives = 0;
+    char *picture = NULL, text[24];
     int depth = w->depth;
     DIR *dir = opendir(path);
     if (!dir)
         return fdit_fail_errno(w->ctx, FDIT_ERROR_IO, errno, "%s: cannot be read", path);
     status = enter(w, dirfd(dir), path);
+    memset(w->kinds, 0, sizeof w->kinds);
     if (status == FDIT_OK)
         status = scan(w, dir, path, relative, &folders, &n_pictures);
     closedir(dir); /* before going down: one descriptor at a time */
+    picture = w->picture;
+    w->picture = NULL;
     TRY(status);
-    if (*relative && n_pictures && folders.n)
-        fdit_name_list_add(&w->mixed, relative, NULL);
-    if (*relative && !n_pictures && !folders.n)
-        fdit_name_list_add(&w->empty, relative, NULL);
+    for (int k = 0; k < FDIT_KIND_COUNT; k++) {
+        enum fdit_kind_group group = fdit_kind_group((enum fdit_kind)k);
+        unread += group == FDIT_KIND_IS_OTHER_PICTURE ? w->kinds[k] : 0;
+        archives +=
+            group == FDIT_KIND_IS_ARCHIVE || group == FDIT_KIND_IS_OTHER_ARCHIVE ? w->kinds[k] : 0;
+    }
+    if (*relative && n_pictures && folders.n) {
+        TRY(fdit_path_join(w->ctx, relative, picture, &inner));
+        fdit_name_list_add(&w->mixed, inner, NULL);
+        fdit_free(inner);
+        inner = NULL;
+    }
+    if (*relative && !n_pictures && !folders.n) {
+        if (archives)
+            fdit_name_list_add(&w->shards, relative, NULL);
+        else if (unread)
+            fdit_name_list_add(
+                &w->unread, relative,
+                fdit_ds_kinds_text(w->kinds, FDIT_KIND_IS_OTHER_PICTURE, text, sizeof text));
+        else
+            fdit_name_list_add(&w->empty, relative, NULL);
+    }
     if (!*relative && n_pictures && !folders.n)
-        FAIL(w->ctx, FDIT_ERROR_FORMAT,
-             "%s: %zu picture%s and no class folder; put the pictures of each class into a folder "
-             "of "
-             "its own",
-             path, n_pictures, n_pictures > 1 ? "s" : "");
+        TRY(fdit_ds_problem(
+            w->ctx, w->ds,
+            "%s: %zu picture%s and no class folder (\"%.100s\"%s); put the pictures of each class "
+            "into a folder of its own",
+            path, n_pictures, n_pictures > 1 ? "s" : "", picture, n_pictures > 1 ? ", ..." : ""));
     for (size_t i = 0; i < folders.n; i++) {
         const char *name = fdit_names_get(&folders, i);
         TRY(fdit_path_join(w->ctx, path, name, &inner));
@@ -189,6 +223,7 @@ static enum fdit_status walk_folder(struct walk *w, const char *path, const char
     }
 out:
     w->depth = depth;
+    fdit_free(picture);
     fdit_free(inner);
     fdit_free(inner_relative);
     fdit_names_fini(&folders);
@@ -203,19 +238,34 @@ enum fdit_status fdit_ds_index_folder(fdit_context *ctx, struct fdit_dataset *ds
     ds->kind = "folder";
     TRY(walk_folder(&w, ds->root, ""));
     if (w.broken.n)
-        fdit_log(ctx, FDIT_LOG_WARNING, "%s: %zu link%s to nowhere left out: %s", ds->root,
-                 w.broken.n, w.broken.n > 1 ? "s" : "", fdit_name_list_text(&w.broken));
+        TRY(fdit_ds_note(ctx, ds, "%s: %zu link%s to nowhere left out: %s", ds->root, w.broken.n,
+                         w.broken.n > 1 ? "s" : "", fdit_name_list_text(&w.broken)));
+    if (w.shards.n)
+        TRY(fdit_ds_problem(ctx, ds,
+                            "%s: %zu sub-folder%s with archives and no pictures: %s; give such a "
+                            "folder itself, or a "
+                            "list of archives as \"%s/*/*.tar\"",
+                            ds->root, w.shards.n, w.shards.n > 1 ? "s" : "",
+                            fdit_name_list_text(&w.shards), ds->root));
+    if (w.unread.n)
+        TRY(fdit_ds_problem(
+            ctx, ds,
+            "%s: %zu class folder%s without a picture of a kind that is read: %s; convert the "
+            "pictures to PNG or JPEG",
+            ds->root, w.unread.n, w.unread.n > 1 ? "s" : "", fdit_name_list_text(&w.unread)));
     if (w.empty.n)
-        FAIL(ctx, FDIT_ERROR_FORMAT,
-             "%s: %zu class folder%s without a picture: %s; fill or remove %s", ds->root, w.empty.n,
-             w.empty.n > 1 ? "s" : "", fdit_name_list_text(&w.empty),
-             w.empty.n > 1 ? "them" : "it");
+        TRY(fdit_ds_problem(ctx, ds,
+                            "%s: %zu class folder%s without a picture: %s; fill or remove %s",
+                            ds->root, w.empty.n, w.empty.n > 1 ? "s" : "",
+                            fdit_name_list_text(&w.empty), w.empty.n > 1 ? "them" : "it"));
+    ds->mixed = w.mixed.n > 0;
     if (w.mixed.n)
-        FAIL(
-            ctx, FDIT_ERROR_FORMAT,
+        TRY(fdit_ds_problem(
+            ctx, ds,
             "%s: %zu folder%s with pictures beside class folders: %s; move the pictures into class "
             "folders",
-            ds->root, w.mixed.n, w.mixed.n > 1 ? "s" : "", fdit_name_list_text(&w.mixed));
+            ds->root, w.mixed.n, w.mixed.n > 1 ? "s" : "", fdit_name_list_text(&w.mixed)));
 out:
+    fdit_free(w.picture);
     return status;
 }

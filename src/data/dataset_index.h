@@ -6,6 +6,8 @@
 #include "data/dataset.h"
 #include "data/names.h"
 #include "data/room.h"
+#include "data/taxonomy_build.h"
+#include "format/kind.h"
 
 struct fdit_ds_item {
     uint64_t name;   /* start in names: the file's name, without its folder */
@@ -15,11 +17,18 @@ struct fdit_ds_item {
     int32_t label;
 };
 
+/* Sentences for people. */
+struct fdit_ds_texts {
+    char **list;
+    size_t n, capacity;
+};
+
 struct fdit_dataset {
     struct fdit_dataset_options options;
     char *root;
     const char *kind;
     bool archives;
+    bool mixed; /* there are pictures beside class folders: depths must differ */
     /* Folders that hold pictures, relative to the root; in archives "N:" stands before, the number
      * of the shard. */
     struct fdit_names places;
@@ -28,7 +37,7 @@ struct fdit_dataset {
     bool *packed;             /* [shards] contents are in the spool */
     size_t place_capacity, packed_capacity;
     int spool; /* unpacked contents of .tar.gz, a file without a name; -1 = none */
-    uint64_t spool_size;
+    uint64_t spool_size, spool_limit;
     char *names;
     size_t n_names, names_capacity;
     struct fdit_ds_item *items;
@@ -39,6 +48,14 @@ struct fdit_dataset {
     struct fdit_room *room; /* of all threads that read pictures at the same time */
     size_t ignored, missing, links;
     struct fdit_name_list ignored_names;
+    size_t kinds[FDIT_KIND_COUNT]; /* of the ignored files */
+    struct fdit_names left_out;    /* their names, when options.survey */
+    struct fdit_ds_texts problems, notes;
+    /* WebDataset whose class ids have names: their taxonomy, and which of its classes an id is. */
+    struct fdit_taxonomy *named;
+    char *named_text; /* the member __taxonomy__ */
+    struct fdit_names named_ids; /* ids in digits, in the order of draft's classes; empty: they are equal */
+    struct fdit_taxonomy *draft; /* what the samples' .json say */
 };
 
 enum { FDIT_DS_LARGEST = 1 << 30 }; /* bytes of one encoded picture */
@@ -56,7 +73,25 @@ const char *fdit_ds_folder(const struct fdit_dataset *ds, size_t place);
  * systems put beside people's files (__MACOSX, @eaDir, lost+found). */
 bool fdit_ds_hidden(const char *name, size_t len);
 /* Counts a file that is no picture of a class. */
-void fdit_ds_ignore(struct fdit_dataset *ds, const char *name);
+enum fdit_status fdit_ds_ignore(fdit_context *ctx, struct fdit_dataset *ds, const char *folder,
+                                const char *name, enum fdit_kind kind);
+/* What keeps the data from being used: gathered, so that all of them can be told at once. */
+enum fdit_status fdit_ds_problem(fdit_context *ctx, struct fdit_dataset *ds, const char *format, ...)
+    FDIT_PRINTF(3, 4);
+/* What is worth knowing: a warning, which is also kept. */
+enum fdit_status fdit_ds_note(fdit_context *ctx, struct fdit_dataset *ds, const char *format, ...)
+    FDIT_PRINTF(3, 4);
+/* "1 BMP, 2 TIFF" of counts by kind, those of `group` only (FDIT_KIND_IS_OTHER: all). */
+const char *fdit_ds_kinds_text(const size_t *kinds, enum fdit_kind_group group, char *text, size_t size);
+/* The classes of a WebDataset get their names: labels, which are ids, become numbers in `classes`;
+ * *ranks_done: ds->made is the taxonomy already. */
+enum fdit_status fdit_ds_name_ids(fdit_context *ctx, struct fdit_dataset *ds, const char *ranks,
+                                  struct fdit_names *classes, bool *numbered);
+/* One member of a WebDataset that tells names: "__taxonomy__", or a sample's .json of n bytes. */
+enum fdit_status fdit_ds_take_taxonomy(fdit_context *ctx, struct fdit_dataset *ds, const char *shard,
+                                       const char *text, size_t n);
+enum fdit_status fdit_ds_take_json(fdit_context *ctx, struct fdit_dataset *ds, const char *where,
+                                   const char *text, size_t n);
 /* Adds a picture; name is copied. */
 enum fdit_status fdit_ds_add(fdit_context *ctx, struct fdit_dataset *ds, const char *name,
                              const struct fdit_ds_item *item);

@@ -11,9 +11,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
-enum { largest_id = 10000000, cls_bytes = 64 };
+enum { largest_id = 10000000, cls_bytes = 64, json_bytes = 1 << 16 };
+#define TAXONOMY_MEMBER "__taxonomy__"
+#define LARGEST_TAXONOMY ((size_t)1 << 28)
 
 struct archive {
     fdit_context *ctx;
@@ -25,8 +28,14 @@ struct archive {
     struct fdit_names keys; /* of this shard's .cls members */
     int32_t *ids;           /* [keys] */
     size_t ids_capacity;
-    char *name; /* of the present member */
-    char *text; /* names that are put together */
+    struct {
+        size_t n;
+        char first[600];
+    } without;                    /* pictures without a .cls */
+    size_t sidecars;              /* .json members */
+    struct fdit_name_list dotted; /* .cls members whose key would have a dot */
+    char *name;                   /* of the present member */
+    char *text;                   /* names that are put together */
     size_t name_capacity, text_capacity;
     uint8_t *buffer;
     size_t buffer_capacity;
@@ -75,10 +84,11 @@ static size_t key_length(const char *name)
     return dot ? (size_t)(dot - name) : strlen(name);
 }
 
-static bool is_cls(const char *name)
+/* KEY.cls and the like. */
+static bool is_field(const char *name, const char *field)
 {
     size_t key = key_length(name);
-    return !strcmp(name + key, ".cls");
+    return !strcmp(name + key, field);
 }
 
 static enum fdit_status read_fully(struct archive *a, void *out, size_t n, size_t *got)
@@ -120,6 +130,50 @@ out:
     return status;
 }
 
+/* The whole of a member of at most `most` bytes as text, into a->buffer; *n is SIZE_MAX for a
+ * longer one. */
+static enum fdit_status read_text(struct archive *a, const struct fdit_tar_member *m, size_t most,
+                                  size_t *n)
+{
+    enum fdit_status status = FDIT_OK;
+    *n = SIZE_MAX;
+    if (m->size > most)
+        return FDIT_OK;
+    TRY(fdit_grow(a->ctx, &a->buffer, &a->buffer_capacity, (size_t)m->size + 1, 1));
+    TRY(read_fully(a, a->buffer, (size_t)m->size, n));
+    a->buffer[*n] = 0;
+out:
+    return status;
+}
+
+/* What may be unpacked: FINEDIFFUSION_UNPACK_LIMIT, a number of bytes with or without K, M, G or T;
+ * else four fifths of what is free where the spool lies. */
+static enum fdit_status unpack_limit(fdit_context *ctx, struct fdit_dataset *ds)
+{
+    enum fdit_status status = FDIT_OK;
+    const char *given = getenv("FINEDIFFUSION_UNPACK_LIMIT");
+    struct statvfs about;
+    if (!given || !*given) {
+        ds->spool_limit = fstatvfs(ds->spool, &about)
+                              ? UINT64_MAX
+                              : (uint64_t)about.f_bavail * about.f_frsize / 5 * 4;
+        return FDIT_OK;
+    }
+    static const char units[] = "KMGT";
+    char *end;
+    errno = 0;
+    unsigned long long bytes = strtoull(given, &end, 10);
+    const char *unit = *end ? strchr(units, *end >= 'a' ? *end - 32 : *end) : NULL;
+    int shift = unit ? 10 * (int)(unit - units + 1) : 0;
+    if (errno || end == given || *given == '-' || (*end && (!unit || end[1])) ||
+        bytes > UINT64_MAX >> shift)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT,
+             "FINEDIFFUSION_UNPACK_LIMIT=%.40s: a number of bytes is needed, as 20G", given);
+    ds->spool_limit = (uint64_t)bytes << shift;
+out:
+    return status;
+}
+
 static enum fdit_status open_spool(fdit_context *ctx, struct fdit_dataset *ds)
 {
     enum fdit_status status = FDIT_OK;
@@ -135,6 +189,7 @@ static enum fdit_status open_spool(fdit_context *ctx, struct fdit_dataset *ds)
                             "%s: no room to unpack %s; set TMPDIR to a folder that can be written",
                             path, ds->root));
     unlink(path);
+    TRY(unpack_limit(ctx, ds));
 out:
     fdit_free(path);
     return status;
@@ -147,6 +202,14 @@ static enum fdit_status spool_member(struct archive *a, const uint8_t *head, siz
     enum fdit_status status = FDIT_OK;
     struct fdit_dataset *ds = a->ds;
     TRY(open_spool(a->ctx, ds));
+    if (ds->spool_limit - ds->spool_size < item->size)
+        FAIL(a->ctx, FDIT_ERROR_IO,
+             "%s: %ju bytes are unpacked and \"%.100s\" has %ju, more than the %ju that may be "
+             "(four fifths of what was "
+             "free, or FINEDIFFUSION_UNPACK_LIMIT); set TMPDIR to a folder with more room, or "
+             "unpack it yourself",
+             a->path, (uintmax_t)ds->spool_size, a->name, (uintmax_t)item->size,
+             (uintmax_t)ds->spool_limit);
     TRY(fdit_grow(a->ctx, &a->buffer, &a->buffer_capacity, 1 << 16, 1));
     memcpy(a->buffer, head, n_head);
     item->offset = ds->spool_size;
@@ -176,25 +239,35 @@ static enum fdit_status take_member(struct archive *a, const struct fdit_tar_mem
     struct fdit_dataset *ds = a->ds;
     struct fdit_ds_item item = { .offset = m->offset, .label = -1 };
     bool packed = ds->packed[a->shard];
-    uint8_t head[FDIT_PICTURE_SNIFF_BYTES];
+    uint8_t head[FDIT_KIND_BYTES];
     size_t n = 0, len = strlen(m->name) + 1;
+    enum fdit_kind kind = FDIT_KIND_PNG; /* by its name a picture */
     item.size = m->size > FDIT_DS_LARGEST ? (uint32_t)FDIT_DS_LARGEST + 1 : (uint32_t)m->size;
     if (hidden(m->name))
         return FDIT_OK;
     /* m->name lives until the stream moves on, and fdit_tar_stream_read may move it. */
     TRY(fdit_grow(a->ctx, &a->name, &a->name_capacity, len, 1));
     memcpy(a->name, m->name, len);
-    if (is_cls(a->name)) {
-        TRY(take_cls(a, m));
-        return FDIT_OK;
+    if (is_field(a->name, ".cls"))
+        return take_cls(a, m);
+    if (is_field(a->name, ".json") || !strcmp(a->name, TAXONOMY_MEMBER)) {
+        bool table = a->name[0] == '_' && !strchr(a->name, '.');
+        TRY(read_text(a, m, table ? LARGEST_TAXONOMY : json_bytes, &n));
+        if (n == SIZE_MAX)
+            return table ? FDIT_OK : fdit_ds_ignore(a->ctx, ds, "", a->name, FDIT_KIND_JSON);
+        a->sidecars += !table;
+        return (table ? fdit_ds_take_taxonomy : fdit_ds_take_json)(a->ctx, ds, a->name,
+                                                                   (const char *)a->buffer, n);
     }
+    if (fdit_path_has_suffix(a->name, ".cls"))
+        fdit_name_list_add(&a->dotted, a->name, NULL);
     if (!fdit_picture_is_name(a->name) || packed)
         TRY(read_fully(a, head, sizeof head, &n));
-    if (!fdit_picture_is_name(a->name) && fdit_picture_sniff(head, n) == FDIT_PICTURE_UNKNOWN) {
-        fdit_ds_ignore(ds, a->name);
-        return FDIT_OK;
-    }
-    if (packed)
+    if (!fdit_picture_is_name(a->name))
+        kind = fdit_kind_of_bytes(head, n);
+    if (fdit_kind_group(kind) != FDIT_KIND_IS_PICTURE)
+        return fdit_ds_ignore(a->ctx, ds, "", a->name, kind);
+    if (packed && item.size <= FDIT_DS_LARGEST) /* a larger one is refused when it is read */
         TRY(spool_member(a, head, n, &item));
     const char *slash = strrchr(a->name, '/');
     TRY(place_of(a, a->name, slash ? (size_t)(slash - a->name) : 0, &item.place));
@@ -223,9 +296,54 @@ static enum fdit_status key_of(struct archive *a, size_t i, size_t *id)
         a->text[before++] = '/';
     memcpy(a->text + before, name, key);
     *id = fdit_names_find(&a->keys, a->text, before + key);
-    if (*id == FDIT_NAMES_NONE)
-        FAIL(a->ctx, FDIT_ERROR_FORMAT, "%s:%.*s%s: no %.*s.cls beside it", a->path, (int)before,
-             a->text, name, (int)key, name);
+    if (*id == FDIT_NAMES_NONE && a->without.n++ == 0)
+        snprintf(a->without.first, sizeof a->without.first, "%s:%.*s%s: no %.*s.cls beside it%s",
+                 a->path, (int)(before < 200 ? before : 200), a->text, name, (int)key, name,
+                 strchr(name + key, '.') && strchr(strchr(name + key, '.') + 1, '.')
+                     ? " (the key of a sample ends at the first dot of the name)"
+                     : "");
+out:
+    return status;
+}
+
+struct sample {
+    uint32_t plain, others; /* pictures KEY.jpg, and KEY.seg.png */
+};
+
+/* Keys without a picture, and samples of which it is not clear which picture is meant. */
+static enum fdit_status check_samples(struct archive *a, const struct sample *samples)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_name_list orphans = { 0 }, unclear = { 0 };
+    for (size_t k = 0; k < a->keys.n; k++) {
+        const struct sample *s = &samples[k];
+        if (!s->plain && !s->others)
+            fdit_name_list_add(&orphans, fdit_names_get(&a->keys, k), NULL);
+        if (s->plain > 1 || (!s->plain && s->others > 1))
+            fdit_name_list_add(&unclear, fdit_names_get(&a->keys, k), NULL);
+    }
+    if (a->without.n > 1)
+        TRY(fdit_ds_problem(a->ctx, a->ds, "%s; and %zu more pictures without one",
+                            a->without.first, a->without.n - 1));
+    else if (a->without.n)
+        TRY(fdit_ds_problem(a->ctx, a->ds, "%s", a->without.first));
+    if (unclear.n)
+        TRY(fdit_ds_problem(
+            a->ctx, a->ds,
+            "%s: %zu sample%s with several pictures, and it is not clear which is meant: %s; one "
+            "must be "
+            "KEY.jpg, KEY.png or KEY.webp, and the others have a further dot, as KEY.mask.png",
+            a->path, unclear.n, unclear.n > 1 ? "s" : "", fdit_name_list_text(&unclear)));
+    if (orphans.n)
+        TRY(fdit_ds_note(a->ctx, a->ds, "%s: %zu .cls member%s without a picture: %s", a->path,
+                         orphans.n, orphans.n > 1 ? "s" : "", fdit_name_list_text(&orphans)));
+    if (a->dotted.n)
+        TRY(fdit_ds_note(a->ctx, a->ds,
+                         "%s: %zu .cls member%s not used, since the key of a sample ends at the "
+                         "first dot of the "
+                         "name: %s",
+                         a->path, a->dotted.n, a->dotted.n > 1 ? "s are" : " is",
+                         fdit_name_list_text(&a->dotted)));
 out:
     return status;
 }
@@ -236,39 +354,64 @@ static enum fdit_status label_shard(struct archive *a, size_t first)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_dataset *ds = a->ds;
-    struct count {
-        uint32_t plain, others;
-    } *counts = NULL; /* [keys] */
+    struct sample *samples = NULL; /* [keys] */
     size_t kept = first, id;
-    TRY(fdit_alloc(a->ctx, a->keys.n, sizeof *counts, &counts));
+    TRY(fdit_alloc(a->ctx, a->keys.n, sizeof *samples, &samples));
     for (size_t i = first; i < ds->n; i++) {
         TRY(key_of(a, i, &id));
-        ds->items[i].label = (int32_t)id;
+        ds->items[i].label = id == FDIT_NAMES_NONE ? -1 : (int32_t)id;
+        if (id == FDIT_NAMES_NONE)
+            continue;
         if (is_plain(ds->names + ds->items[i].name))
-            counts[id].plain++;
+            samples[id].plain++;
         else
-            counts[id].others++;
+            samples[id].others++;
     }
+    TRY(check_samples(a, samples));
     for (size_t i = first; i < ds->n; i++) {
         const char *name = ds->names + ds->items[i].name;
-        const struct count *count = &counts[ds->items[i].label];
-        if (!is_plain(name) && count->plain) {
-            fdit_ds_ignore(ds, name);
+        if (ds->items[i].label < 0)
+            continue;
+        const struct sample *sample = &samples[ds->items[i].label];
+        if (!is_plain(name) && sample->plain) {
+            TRY(fdit_ds_ignore(a->ctx, ds, fdit_ds_folder(ds, ds->items[i].place), name,
+                               FDIT_KIND_PNG));
             continue;
         }
-        if (!count->plain && count->others > 1)
-            FAIL(a->ctx, FDIT_ERROR_FORMAT,
-                 "%s:%s: one of %u pictures of this sample, and none is named %.*s.jpg, .png or "
-                 ".webp; "
-                 "name the one to use so",
-                 a->path, name, count->others, (int)key_length(name), name);
         ds->items[kept] = ds->items[i];
         ds->items[kept].label = a->ids[ds->items[i].label];
         kept++;
     }
     ds->n = kept;
 out:
-    fdit_free(counts);
+    fdit_free(samples);
+    return status;
+}
+
+/* An archive without a KEY.cls: what looks as if it should have some. */
+static enum fdit_status check_unlabelled(struct archive *a, size_t first)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_dataset *ds = a->ds;
+    bool folders = false;
+    for (size_t i = first; i < ds->n && !folders; i++)
+        folders = *fdit_ds_folder(ds, ds->items[i].place);
+    for (size_t k = 0; k < a->sidecars; k++) /* they may be anybody's */
+        ds->kinds[FDIT_KIND_JSON] += 1, ds->ignored++;
+    if (a->dotted.n && folders)
+        TRY(fdit_ds_note(a->ctx, ds,
+                         "%s: %zu .cls members have keys with a dot (%s), where the key of a "
+                         "WebDataset sample ends at "
+                         "the first dot; the classes are the folders'",
+                         a->path, a->dotted.n, fdit_name_list_text(&a->dotted)));
+    else if (a->dotted.n)
+        TRY(fdit_ds_problem(
+            a->ctx, ds,
+            "%s: the key of a WebDataset sample ends at the first dot of the file's name, so that "
+            "%s "
+            "belong%s to no sample; write other characters for the dots in the keys",
+            a->path, fdit_name_list_text(&a->dotted), a->dotted.n > 1 ? "" : "s"));
+out:
     return status;
 }
 
@@ -308,8 +451,7 @@ static enum fdit_status take_archive(fdit_context *ctx, struct fdit_dataset *ds,
     }
     ds->links += fdit_tar_stream_skipped(a.stream);
     *labelled = a.keys.n > 0;
-    if (*labelled)
-        TRY(label_shard(&a, first));
+    TRY(*labelled ? label_shard(&a, first) : check_unlabelled(&a, first));
 out:
     fdit_tar_stream_close(a.stream);
     fdit_names_fini(&a.keys);
@@ -357,14 +499,22 @@ static enum fdit_status class_folders(fdit_context *ctx, struct fdit_dataset *ds
         TRY(fdit_names_add(ctx, classes, folder + top, strlen(folder) - top, &id, NULL));
         labels[p] = (int32_t)id;
     }
+    size_t kept = 0, without = 0;
     for (size_t i = 0; i < ds->n; i++) {
         ds->items[i].label = labels[ds->items[i].place];
+        if (ds->items[i].label < 0 && !without++)
+            TRY(fdit_dataset_name(ctx, ds, i, &name));
         if (ds->items[i].label >= 0)
-            continue;
-        TRY(fdit_dataset_name(ctx, ds, i, &name));
-        FAIL(ctx, FDIT_ERROR_FORMAT, "%s: lies in no class folder and has no .cls member beside it",
-             name);
+            ds->items[kept++] = ds->items[i];
     }
+    ds->n = kept;
+    if (without == 1)
+        TRY(fdit_ds_problem(ctx, ds, "%s: lies in no class folder and has no .cls member beside it",
+                            name));
+    else if (without)
+        TRY(fdit_ds_problem(
+            ctx, ds, "%s: lies in no class folder and has no .cls member beside it, as %zu others",
+            name, without - 1));
 out:
     fdit_free(name);
     fdit_free(labels);

@@ -11,7 +11,8 @@
  *   table    first line = header: the class column, then one column per rank, with tabs between
  *            them, or commas or semicolons; fields may stand in double quotes; UTF-8, or UTF-16 with
  *            its mark. Blanks at the ends of fields do not count, columns of row numbers (R, pandas)
- *            are passed over. Line order gives the ids. Lines that begin with
+ *            and columns whose name begins with # are passed over. Line order gives the ids. Lines
+ *            that begin with
  *            #order RANK=A,B,...   anywhere: the order of the groups of a rank, each named once;
  *                                  without one they are in byte order
  *            #nested A,B,...       rank A lies within B, and so on (see below)

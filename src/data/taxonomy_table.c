@@ -26,7 +26,9 @@ struct table {
     bool independent;
     struct fdit_field *header; /* of the columns that are used: the class, then the ranks */
     size_t n_header, header_line;
-    size_t skip; /* columns before the class: numbers of rows, as R and pandas write them */
+    int32_t *rank_of; /* [columns] of the header: its rank; -1: a column whose name begins with # */
+    size_t skip;      /* columns before the class: numbers of rows, as R and pandas write them */
+    size_t shift;     /* columns that rows have more than the header */
     bool begun, doubted;
     char *place; /* "FILE:LINE" */
 };
@@ -79,8 +81,16 @@ static enum fdit_status begin(struct table *t, size_t n)
     fdit_free(t->place);
     t->place = NULL;
     TRY(fdit_strf(t->ctx, &t->place, "%s:%zu", t->what, t->header_line));
-    for (size_t c = name + 1; c < t->n_header; c++)
-        TRY(fdit_tax_add_rank(t->ctx, t->draft, t->place, t->header[c].s, t->header[c].len));
+    TRY(fdit_alloc(t->ctx, t->n_header + 1, sizeof *t->rank_of, &t->rank_of));
+    t->shift = t->skip - name;
+    for (size_t c = name + 1; c < t->n_header; c++) {
+        const struct fdit_field *f = &t->header[c];
+        t->rank_of[c + t->shift] = -1;
+        if (f->len && f->s[0] == '#') /* for people: the numbers of pictures that inspect prints */
+            continue;
+        TRY(fdit_tax_add_rank(t->ctx, t->draft, t->place, f->s, f->len));
+        t->rank_of[c + t->shift] = t->draft->n_ranks - 1;
+    }
 out:
     return status;
 }
@@ -107,7 +117,7 @@ static enum fdit_status take_row(struct table *t)
     size_t n = rows->n, id = t->draft->classes.n;
     if (!t->begun)
         TRY(begin(t, n));
-    size_t columns = t->skip + 1 + (size_t)t->draft->n_ranks;
+    size_t columns = t->n_header + t->shift;
     while (n > columns && !rows->fields[n - 1].len)
         n--;
     bool blank = true;
@@ -137,8 +147,8 @@ static enum fdit_status take_row(struct table *t)
                            rows->fields[t->skip].len));
     for (size_t c = t->skip + 1; c < n; c++) {
         const struct fdit_field *f = &rows->fields[c];
-        int32_t r = (int32_t)(c - t->skip - 1);
-        if (!f->len)
+        int32_t r = t->rank_of[c];
+        if (!f->len || r < 0)
             continue;
         doubt_header(t, f, r);
         TRY(fdit_tax_put(t->ctx, t->draft, t->place, r, id, f->s, f->len));
@@ -310,6 +320,7 @@ out:
     fdit_free(t.orders.list);
     fdit_free(t.nested.list);
     fdit_free(t.header);
+    fdit_free(t.rank_of);
     fdit_free(t.place);
     fdit_taxonomy_free(t.draft);
     return status;

@@ -4,6 +4,7 @@
 
 #include "core/file.h"
 #include "core/mem.h"
+#include "format/kind.h"
 
 #include <limits.h>
 #include <stdlib.h>
@@ -13,6 +14,10 @@
 #define BLOCK 512
 #define MAX_EXTENSION ((size_t)1 << 20) /* bytes of a long name or a pax header */
 #define MAX_RATIO 1032                  /* no deflate stream unpacks to more */
+/* Pictures are compressed already, and small files come with zeros: an honest archive unpacks to at most some
+ * twenty times its size. Looked at once so many bytes have come out. */
+#define SUSPECT_RATIO 100
+#define SUSPECT_BYTES ((uint64_t)256 << 20)
 #define DROP_BYTES ((uint64_t)64 << 20) /* of a mapped archive that may stay resident behind us */
 
 struct fdit_tar_stream {
@@ -27,6 +32,10 @@ struct fdit_tar_stream {
     uint64_t padding; /* behind it */
     uint64_t dropped; /* bytes of the map that were handed back */
     bool ended;
+    bool cut;          /* the compressed bytes end too early, or without their checksum */
+    uint64_t trailing; /* bytes behind the last gzip member */
+    bool in_member;    /* a header was read and its content not yet passed */
+    size_t headers;    /* so far */
     size_t skipped;
     char *name, *long_name; /* of the present member; from an extension header for the next one */
     bool has_size;
@@ -39,18 +48,23 @@ struct fdit_tar_stream {
 
 static enum fdit_status cut_off(fdit_context *ctx, const struct fdit_tar_stream *s)
 {
+    if (s->in_member)
+        return fdit_fail(ctx, FDIT_ERROR_FORMAT, "%s: the archive is cut off at byte %ju of its contents, "
+                         "inside of the member \"%.200s\"; get it again", s->path, (uintmax_t)s->at, s->name);
     return fdit_fail(ctx, FDIT_ERROR_FORMAT, "%s: the archive is cut off at byte %ju of its contents; "
                      "get it again", s->path, (uintmax_t)s->at);
 }
 
-/* The next gzip member, if more bytes follow; zeros may pad the end. */
+/* The next gzip member, if there is one; zeros may pad the end, and what else follows is left. */
 static enum fdit_status next_zip(fdit_context *ctx, struct fdit_tar_stream *s, bool *more)
 {
     while (s->zip.avail_in && *s->zip.next_in == 0) {
         s->zip.next_in++;
         s->zip.avail_in--;
     }
-    *more = s->zip.avail_in > 0;
+    *more = s->zip.avail_in >= 2 && s->zip.next_in[0] == 0x1f && s->zip.next_in[1] == 0x8b;
+    if (!*more)
+        s->trailing = s->n - (size_t)(s->zip.next_in - s->bytes);
     if (*more && inflateReset(&s->zip) != Z_OK)
         return fdit_fail(ctx, FDIT_ERROR_MEMORY, "%s: zlib cannot continue", s->path);
     return FDIT_OK;
@@ -82,7 +96,8 @@ static enum fdit_status unzip(fdit_context *ctx, struct fdit_tar_stream *s, uint
             if (!more)
                 break;
         } else if (result == Z_BUF_ERROR) {
-            break; /* the input ends inside a gzip member: what follows finds the archive cut off */
+            s->cut = true; /* the input ends inside a gzip member: what follows finds the archive cut off */
+            break;
         } else if (result == Z_MEM_ERROR) {
             FAIL(ctx, FDIT_ERROR_MEMORY, "%s: out of memory while unpacking", s->path);
         } else if (result != Z_OK) {
@@ -90,6 +105,11 @@ static enum fdit_status unzip(fdit_context *ctx, struct fdit_tar_stream *s, uint
                  "contents (%s); get it again", s->path, (uintmax_t)(s->at + *got),
                  s->zip.msg ? s->zip.msg : "zlib refuses it");
         }
+        uint64_t packed = (uint64_t)(s->zip.next_in - s->bytes), unpacked = s->at + *got;
+        if (unpacked > SUSPECT_BYTES && unpacked / SUSPECT_RATIO > packed)
+            FAIL(ctx, FDIT_ERROR_FORMAT, "%s: %ju compressed bytes unpack to more than %ju, over %d times as "
+                 "many, which no archive of pictures does; if it is meant so, unpack it to a folder",
+                 s->path, (uintmax_t)packed, (uintmax_t)unpacked, SUSPECT_RATIO);
     }
 out:
     return status;
@@ -372,23 +392,86 @@ static enum fdit_status check_name(fdit_context *ctx, struct fdit_tar_stream *s)
 
 /* ------------------------------------------------------------------ the stream */
 
+/* Behind the end mark: another archive that was joined to this one (*h is its first header), or the
+ * end. Compressed bytes are read to their end in any case: their checksum is there. */
+static enum fdit_status after_mark(fdit_context *ctx, struct fdit_tar_stream *s, struct header *h)
+{
+    enum fdit_status status = FDIT_OK;
+    uint64_t strange = 0;
+    size_t got;
+    for (;;) {
+        TRY(take(ctx, s, h, BLOCK, &got));
+        if (got < BLOCK)
+            break;
+        if (!strange && checksum_holds(h) && !all_zero(h))
+            return FDIT_OK;
+        if (strange || !all_zero(h))
+            strange += got;
+        if (strange && !s->zipped) {
+            strange += s->n - s->at;
+            s->at = s->n;
+            got = 0;
+            break;
+        }
+        if (fdit_stopped(ctx))
+            FAIL(ctx, FDIT_INTERRUPTED, "%s: interrupted", s->path);
+    }
+    if (s->cut)
+        TRY(cut_off(ctx, s));
+    for (size_t i = 0; i < got; i++)
+        if (((const char *)h)[i] || strange) {
+            strange += got - i;
+            break;
+        }
+    if (strange + s->trailing)
+        fdit_log(ctx, FDIT_LOG_WARNING, "%s: %ju bytes follow the archive's end mark, are no tar, "
+                 "and are not read", s->path, (uintmax_t)(strange + s->trailing));
+    s->ended = true;
+out:
+    return status;
+}
+
+/* The end of the bytes where a header or an end mark should be: killed writers and streams leave that. */
+static enum fdit_status no_mark(fdit_context *ctx, struct fdit_tar_stream *s, size_t got)
+{
+    enum fdit_status status = FDIT_OK;
+    if (got || s->cut || s->has_size || (s->long_name && s->long_name[0]))
+        TRY(cut_off(ctx, s));
+    if (!s->headers)
+        FAIL(ctx, FDIT_ERROR_FORMAT, "%s: is empty; get it again", s->path);
+    fdit_log(ctx, FDIT_LOG_WARNING, "%s: the archive has no end mark; what it has is whole and is read, but "
+             "files may be missing behind it", s->path);
+    s->ended = true;
+out:
+    return status;
+}
+
+static enum fdit_status no_header(fdit_context *ctx, const struct fdit_tar_stream *s)
+{
+    enum fdit_kind kind = s->headers ? FDIT_KIND_TAR : fdit_kind_of_bytes(s->bytes, s->n);
+    if (!s->zipped && kind != FDIT_KIND_TAR && kind != FDIT_KIND_UNKNOWN)
+        return fdit_kind_refuse(ctx, s->path, kind, "a tar archive", "get it again");
+    if (s->at < BLOCK)
+        return cut_off(ctx, s);
+    return fdit_fail(ctx, FDIT_ERROR_FORMAT, "%s: no tar header at byte %ju (wrong checksum); the archive is "
+                     "damaged or no tar file, get it again", s->path, (uintmax_t)(s->at - BLOCK));
+}
+
 static enum fdit_status next_header(fdit_context *ctx, struct fdit_tar_stream *s, struct header *h)
 {
     enum fdit_status status = FDIT_OK;
     size_t got;
     TRY(take(ctx, s, h, BLOCK, &got));
-    if (got == 0)
-        FAIL(ctx, FDIT_ERROR_FORMAT, "%s: the archive ends at byte %ju without its end mark; it is "
-             "cut off, get it again", s->path, (uintmax_t)s->at);
-    if (got < BLOCK)
-        TRY(cut_off(ctx, s));
-    if (all_zero(h)) {
-        s->ended = true;
-        return FDIT_OK;
+    if (got == 0 || (got < BLOCK && s->headers))
+        return no_mark(ctx, s, got);
+    if (got == BLOCK && all_zero(h) && (s->headers || s->n <= (size_t)20 * BLOCK)) {
+        TRY(after_mark(ctx, s, h));
+        if (s->ended)
+            return FDIT_OK;
     }
-    if (!checksum_holds(h))
-        FAIL(ctx, FDIT_ERROR_FORMAT, "%s: no tar header at byte %ju (wrong checksum); the archive is "
-             "damaged or no tar file, get it again", s->path, (uintmax_t)(s->at - BLOCK));
+    if (got < BLOCK || !checksum_holds(h))
+        TRY(no_header(ctx, s));
+    s->headers++;
 out:
     return status;
 }
@@ -439,12 +522,14 @@ static enum fdit_status use_header(fdit_context *ctx, struct fdit_tar_stream *s,
              "again without --sparse", s->path, (uintmax_t)s->at);
     if (!folder && !is_link_or_device(h->type)) { /* unknown types count as files, says POSIX */
         TRY(check_name(ctx, s));
+        s->in_member = true;
         if (!s->zipped && size > s->n - s->at)
             TRY(cut_off(ctx, s));
         if (s->zipped && size / MAX_RATIO > s->n)
             TRY(cut_off(ctx, s));
         s->left = size;
         s->padding = padding_of(size);
+        s->in_member = true;
         *found = true;
         return FDIT_OK;
     }
@@ -466,6 +551,7 @@ enum fdit_status fdit_tar_stream_next(fdit_context *ctx, struct fdit_tar_stream 
     s->left = 0;
     TRY(pass_over(ctx, s, s->padding));
     s->padding = 0;
+    s->in_member = false;
     if (s->map.data && !s->zipped && s->at - s->dropped > DROP_BYTES) {
         fdit_file_map_drop(&s->map, s->bytes + s->dropped, (size_t)(s->at - s->dropped));
         s->dropped = s->at;

@@ -2,9 +2,13 @@
  * tar.h: .tar and .tar.gz archives of pictures: ustar, GNU long names, pax (path and size).
  *
  * Only regular files come out. Folders are passed over; links, devices and pipes are passed over and
- * counted. A member whose name is absolute or has a ".." part, a wrong checksum, a sparse member, and
- * an archive without its end mark (two zero blocks; one is enough) are FDIT_ERROR_FORMAT with the
- * archive's name and the offset. "./" and doubled slashes are taken out of names. */
+ * counted. A member whose name is absolute or has a ".." part, a wrong checksum, a sparse member, and a
+ * member that is cut off are FDIT_ERROR_FORMAT with the archive's name and the offset. An archive without
+ * its end mark (two zero blocks; one is enough) is read when its last member is whole, with a warning.
+ * Archives that were joined (cat a.tar b.tar, also compressed) are read one after the other; other bytes
+ * behind the end mark are counted in a warning. Of compressed archives the checksums and lengths are
+ * compared, at the end at the latest; one that unpacks to 256 MiB and over 100 times its size is
+ * refused. "./" and doubled slashes are taken out of names. */
 #ifndef FDIT_FORMAT_TAR_H
 #define FDIT_FORMAT_TAR_H
 

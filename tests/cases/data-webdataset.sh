@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: Apache-2.0
+# Samples of a WebDataset that are not what they should be are named.
+T=$IN/tars
+ends 1 "$FD" inspect "$T/wds-mask.tar"
+says 'samples with several pictures, and it is not clear which is meant: "0", "1"'
+ends 0 "$FD" inspect "$T/wds-orphan.tar"
+says '2 .cls members without a picture: "1", "2"'
+ends 1 "$FD" inspect "$T/wds-dotkey.tar"
+says 'the key of a WebDataset sample ends at the first dot'
+needs tar
+# names of classes and ranks from the samples' .json, and from __taxonomy__
+mkdir a
+for i in 0 1; do
+    cp "$IN/data/owls/a/$i.png" a/$i.png
+    printf $((i + 5)) >a/$i.cls
+done
+printf '{"class":"tawny owl","id":5,"ranks":{"genus":"Strix"}}' >a/0.json
+printf '{"class":"x.y/z","id":6,"ranks":{"genus":"Xus"}}' >a/1.json
+tar cf named.tar -C a 0.png 0.cls 0.json 1.png 1.cls 1.json
+ends 0 "$FD" inspect named.tar --classes
+prints '^tawny owl.Strix' '^x.y/z.Xus'
+printf '{"classes":["b","owl"],"ranks":[{"name":"g","groups":["q","r"],"of":[1,0]}]}' >a/__taxonomy__
+printf 1 >a/0.cls
+tar cf own.tar -C a __taxonomy__ 0.png 0.cls 0.json
+ends 0 "$FD" inspect own.tar --classes
+prints '^owl.q.1$'
+silent '^b'
+printf 10000000 >a/0.cls
+tar cf high.tar -C a 0.png 0.cls 1.png 1.cls
+ends 1 "$FD" inspect high.tar
+says 'class id 10000000, with 2 pictures in all'
