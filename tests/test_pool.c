@@ -68,7 +68,7 @@ START_TEST(every_piece_once)
     struct count *c = calloc(1, sizeof *c);
     for (int members = 1; members <= MEMBERS; members++) {
         struct fdit_pool *pool = pool_of(members, members % 2 ? SPIN : 0);
-        for (int round = 0; round < 400; round++) {
+        for (int round = 0; round < 120; round++) {
             size_t n = (size_t)test_int(&rng, round % 4 ? 40 : MOST), grain = 1 + (size_t)test_int(&rng, 20);
             memset(c->pieces, 0, sizeof c->pieces);
             c->members = members;
@@ -77,7 +77,7 @@ START_TEST(every_piece_once)
                 ck_assert_msg(c->pieces[i] == (i < n), "%d members, %zu pieces: piece %zu came %d times",
                               members, n, i, c->pieces[i]);
             ck_assert_int_eq(c->wrong, 0);
-            if (round % 100 == 50)
+            if (round % 40 == 20)
                 nap(2); /* all asleep */
         }
         fdit_pool_free(pool);
