@@ -110,12 +110,14 @@ enum fdit_status fdit_plan_check(fdit_context *ctx, const struct fdit_plan *plan
 {
     enum fdit_status status = FDIT_OK;
     char *table = NULL;
+    const bool bound = dev->info.max_buffer == dev->info.memory && *dev->info.memory_by;
     for (size_t i = 0; i < plan->n; i++) {
         const struct fdit_plan_entry *e = &plan->list[i];
         if (e->where && dev->info.max_buffer && e->bytes > dev->info.max_buffer)
             FAIL(ctx, FDIT_ERROR_DEVICE,
-                 "%s needs one buffer of %.0f MB, %s allows %.0f MB; %s", e->label, mb(e->bytes),
-                 dev->info.name, mb(dev->info.max_buffer), remedy);
+                 "%s needs one buffer of %.0f MB, %s allows %.0f MB%s%s%s; %s", e->label, mb(e->bytes),
+                 dev->info.name, mb(dev->info.max_buffer), bound ? " (" : "",
+                 bound ? dev->info.memory_by : "", bound ? ")" : "", remedy);
     }
     size_t bytes = fdit_plan_device_bytes(plan);
     if (limit && bytes > limit) {
