@@ -25,8 +25,8 @@
  *     }
  *
  * A command returns a status and prints no error: main prints `finediffusion: NAME: message` and
- * chooses the exit code: 0; 2 for FDIT_ERROR_ARGUMENT; 128 and the signal's number for FDIT_INTERRUPTED;
- * else 1. */
+ * chooses the exit code: 0; 2 for FDIT_ERROR_ARGUMENT; 128 and the signal's number for
+ * FDIT_INTERRUPTED; else 1. */
 #ifndef FDIT_CLI_CLI_H
 #define FDIT_CLI_CLI_H
 
@@ -54,8 +54,8 @@ enum fdit_option_kind {
 
 struct fdit_option {
     const char *name; /* without the two dashes */
-    const char *arg;  /* "FILE", "N"; NULL: takes none; a choice: "a|b|c"; "[RUN]": may be left out (then
-                       * `parse` gets NULL) before another option or the end */
+    const char *arg;  /* "FILE", "N"; NULL: takes none; a choice: "a|b|c"; "[RUN]": may be left out
+                       * (then  `parse` gets NULL) before another option or the end */
     enum fdit_option_kind kind;
     size_t offset;    /* of the value in the command's struct */
     const char *help; /* one sentence without a final dot; with the default, if there is one */
@@ -91,7 +91,8 @@ enum {
 struct fdit_cli {
     fdit_context *ctx;
     const char *command;
-    int argc;    /* the words behind the command's name, as typed: options can be read again over others */
+    int argc; /* the words behind the command's name, as typed: options can be read again over
+                 others */
     char **argv;
     bool quiet, verbose, json, plan;
     const char *device;             /* as typed, NULL: not given */
@@ -158,20 +159,22 @@ void fdit_cli_log(void *user, enum fdit_log_level level, const char *message);
 void fdit_cli_error(struct fdit_cli *cli, const char *message);
 /* A line on stderr (unless --quiet), beside the progress line. No newline in format. */
 void fdit_cli_note(struct fdit_cli *cli, const char *format, ...) FDIT_PRINTF(2, 3);
-/* Results on stdout, beside the progress line: what a command with a live line prints before its end. */
+/* Results on stdout, beside the progress line: what a command with a live line prints before its
+ * end. */
 void fdit_cli_print(struct fdit_cli *cli, const char *format, ...) FDIT_PRINTF(2, 3);
 /* One line of the banner with which a long command begins, on stderr (unless --quiet):
  *
  *     fdit_cli_banner(cli, "device", "%s, %d threads", ...);
  *     fdit_cli_banner(cli, "data", "%zu pictures of %zu classes", ...);
  *
- * gives lines of two columns, a long value in several lines. The name in at most 11 characters. With --json
- * too: the banner is for people, the numbers stand in the last line of the JSON. */
+ * gives lines of two columns, a long value in several lines. The name in at most 11 characters.
+ * With --json too: the banner is for people, the numbers stand in the last line of the JSON. */
 void fdit_cli_banner(struct fdit_cli *cli, const char *name, const char *format, ...) FDIT_PRINTF(3, 4);
 
-/* A progress line on stderr (none with --quiet); label and unit must live until _end or _drop. A command that
- * fails returns with _drop, so that the error is the only line. Phases that the library reports through the
- * context (core/phase.h) appear in it, and outside a job in a line of their own. */
+/* A progress line on stderr (none with --quiet); label and unit must live until _end or _drop. A
+ * command that fails returns with _drop, so that the error is the only line. Phases that the
+ * library reports through the context (core/phase.h) appear in it, and outside a job in a line of
+ * their own. */
 void fdit_cli_progress_begin(struct fdit_cli *cli, const char *label, const char *unit, uint64_t done,
                              uint64_t total);
 void fdit_cli_progress_update(struct fdit_cli *cli, uint64_t done, const char *note);
@@ -180,21 +183,28 @@ void fdit_cli_progress_part(struct fdit_cli *cli, uint64_t done, double part, co
 void fdit_cli_progress_end(struct fdit_cli *cli);  /* both do nothing when none is there */
 void fdit_cli_progress_drop(struct fdit_cli *cli); /* without a last line */
 
+/* ---- sigbus.c */
+
+/* From here on a mapped file that becomes shorter while it is used ends the program with a message
+ * and 1. */
+void fdit_sigbus_install(void);
+
 /* ---- print_json.c */
 
-/* The built value on standard output with jansson's flags, and a newline; nothing when it is not whole. */
+/* The built value on standard output with jansson's flags, and a newline; nothing when it is not
+ * whole. */
 enum fdit_status fdit_cli_print_json(struct fdit_cli *cli, const struct fdit_json *b, size_t flags);
 /* ---- ticker.c */
 
-/* Phases of the library and the time that passes are shown from here on. Without memory or threads for it
- * all goes on without. */
+/* Phases of the library and the time that passes are shown from here on. Without memory or threads
+ * for it all goes on without. */
 void fdit_cli_line_start(struct fdit_cli *cli, bool alone);
 void fdit_cli_line_stop(struct fdit_cli *cli);
 
 /* ---- common.c */
 
-/* Opens the device that the options name. Refuses --precision and --weights that it lacks. The precision
- * is then dev->precision, the same for each of several. */
+/* Opens the device that the options name. Refuses --precision and --weights that it lacks. The
+ * precision is then dev->precision, the same for each of several. */
 enum fdit_status fdit_cli_device(struct fdit_cli *cli, fdit_device **out);
 enum fdit_dtype fdit_cli_storage(const struct fdit_cli *cli);   /* what --weights says */
 

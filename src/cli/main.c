@@ -74,13 +74,15 @@ static int run_command(struct fdit_cli *cli, const struct fdit_command *command,
     if (help) {
         fdit_options_help(command, stdout);
     } else {
+        fdit_sigbus_install();
         fdit_signals_install(cli->ctx);
         fdit_cli_line_start(cli, command->common & FDIT_COMMON_LINE);
         TRY(command->run(cli, args, n, argv));
     }
     fdit_cli_line_stop(cli);
     if (flush_results(cli->ctx) != FDIT_OK) {
-        if (fdit_signals_caught() == SIGPIPE) /* nobody reads on (| head), which is no failure of ours */
+        if (fdit_signals_caught() ==
+            SIGPIPE) /* nobody reads on (| head), which is no failure of ours */
             code = 128 + SIGPIPE;
         else
             status = FDIT_ERROR_IO;
