@@ -35,7 +35,7 @@ static const char taxonomy_tsv[] = "species\tgenus\tfamily\n"
                                    "a/b\tx\tu\n"
                                    "two\tx\tu\n"
                                    "three\ty\tu\n"
-                                   "four\ty\tv\n"
+                                   "four\ty\tu\n"
                                    "five\tz\tv\n";
 static const char by_genus[] =
     "{\"label-drop\":\"superclass\",\"drop-prob\":0.1,\"superclass\":null,"
@@ -740,7 +740,7 @@ START_TEST(test_tar)
             ck_assert_str_eq(json_string_value(json_object_get(j, "class")), names[c]);
             ck_assert_int_eq(json_integer_value(json_object_get(j, "id")), c);
             ck_assert_str_eq(json_string_value(json_object_get(json_object_get(j, "ranks"), "family")),
-                             c < 3 ? "u" : "v");
+                             c < 4 ? "u" : "v");
             json_decref(j);
         }
     fdit_tar_close(tar);
