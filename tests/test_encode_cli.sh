@@ -78,8 +78,8 @@ good train --base base/delta.safetensors --data whole --vae "$vae" --vae-scale 0
 says stderr 'is not what whole was encoded with'
 checks=$((checks + 1))
 [ -s seen/previews/step-2.png ] || fail "no preview" "$(find seen)"
-bad 2 'encoded already' train --base base/delta.safetensors --data whole --vae "$vae" --preview-every 0 \
-    --batch 4 --steps 1 --out no
+good train --base base/delta.safetensors --data whole --vae "$vae" --preview-every 0 --batch 4 --steps 1 --out no-previews
+says stderr 'encoded already.*--vae is not used'
 bad 2 'finediffusion encode' train --base base/delta.safetensors --data data --batch 4 --steps 1 --out no
 bad 2 'model works on 1 x 16 x 16' train --from-scratch --tune full --model 16,2,2,4 --size 16 --channels 1 \
     --data whole --batch 4 --steps 1 --out no
