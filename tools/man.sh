@@ -91,6 +91,10 @@ else
 .IR ~/.cache/finediffusion );
 set to nothing: none
 .TP
+.B FINEDIFFUSION_UNPACK_LIMIT
+how many bytes a .tar.gz may unpack to, with K, M, G or T behind the number (default: four fifths of what is
+free where it is unpacked).
+.TP
 .B TMPDIR
 where a .tar.gz data set is unpacked while it is in use (default /var/tmp)
 .SH SIGNALS
