@@ -56,6 +56,7 @@ static int start_thread(struct fdit_cli *cli)
     sigset_t all, before;
     pthread_attr_t attributes;
     sigfillset(&all);
+    sigdelset(&all, SIGBUS); /* of a mapped file: it belongs to the thread that reads */
     pthread_sigmask(SIG_SETMASK, &all, &before);
     pthread_attr_init(&attributes);
     pthread_attr_setstacksize(&attributes, (size_t)256 << 10);

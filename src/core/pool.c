@@ -171,6 +171,7 @@ static void start_threads(struct fdit_pool *p, int wanted)
     size_t stack = (size_t)2 << 20;
     pthread_attr_setstacksize(&attributes, stack);
     sigfillset(&all);
+    sigdelset(&all, SIGBUS); /* of a mapped file: it belongs to the thread that reads */
     pthread_sigmask(SIG_SETMASK, &all, &before);
     for (; p->started < wanted && !p->refused; p->started += !p->refused) {
         struct member *m = &p->member[p->started];

@@ -529,6 +529,7 @@ static enum fdit_status start_workers(fdit_context *ctx, struct fdit_loader *l)
     enum fdit_status status = FDIT_OK;
     sigset_t all, before;
     sigfillset(&all);
+    sigdelset(&all, SIGBUS); /* of a mapped file: it belongs to the thread that reads */
     pthread_sigmask(SIG_SETMASK, &all, &before);
     for (int i = 0; i < l->options.workers && status == FDIT_OK; i++) {
         struct worker *w = &l->workers[i];
