@@ -50,6 +50,14 @@ tests_test_image_LDADD = $(LDADD) $(PNG_LIBS)
 check_PROGRAMS += tests/test_ops
 tests_test_ops_SOURCES = tests/test_ops.c tests/op_case.c tests/op_case.h tests/ops_pointwise.c \
 	tests/ops_pointwise.h tests/ops_picture.c tests/ops_picture.h
+# To be preloaded, so not by libtool, which makes none with --disable-shared. Where it cannot be made its test is left out.
+check_DATA = tests/faults/calls.so
+tests/faults/calls.so: tests/faults/calls.c
+	$(AM_V_GEN)$(MKDIR_P) tests/faults && \
+	$(CC) -D_GNU_SOURCE -O1 -Wall -shared -fPIC -o $@ $(srcdir)/tests/faults/calls.c -ldl || : > $@
+CLEANFILES += $(check_DATA)
+TESTS += tests/test_faults_calls.sh
+EXTRA_DIST += tests/test_faults_calls.sh tests/faults/calls.c
 # Out here: what stands in a condition is only distributed where it holds.
 EXTRA_DIST += tests/test_opencl_engines.sh tests/test_faults.sh tests/faults/opencl_faults.c \
 	tests/test_drivers.sh tests/faults/driver.c
@@ -69,8 +77,7 @@ tests/faults/opencl_faults.so: tests/faults/opencl_faults.c
 tests/faults/driver.so: tests/faults/driver.c
 	$(AM_V_GEN)$(MKDIR_P) tests/faults && \
 	$(CC) -D_GNU_SOURCE $(OPENCL_CFLAGS) -O1 -Wall -shared -fPIC -o $@ $(srcdir)/tests/faults/driver.c -ldl
-check_DATA = tests/faults/opencl_faults.so tests/faults/driver.so
-CLEANFILES += $(check_DATA)
+check_DATA += tests/faults/opencl_faults.so tests/faults/driver.so
 TESTS += tests/test_faults.sh tests/test_drivers.sh
 opencl_fixture = tests/opencl_fixture.c tests/opencl_fixture.h
 check_PROGRAMS += tests/test_launches

@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * calls.c: allocations and system calls that fail on demand, to be preloaded:
+ *
+ *     FDIT_FAULT=malloc:17         the 17th malloc, calloc or realloc returns NULL
+ *     FDIT_FAULT=write:3:ENOSPC    the third write fails; "short" instead of an error: half of it is done
+ *     FDIT_FAULT_COUNT=FILE        how many calls of that kind there were, written when the program ends
+ *
+ * Kinds: malloc open read pread write pwrite fsync rename unlink mkdir ftruncate close mmap flock opendir readdir.
+ * Descriptors 0 to 2 are left alone. For glibc, whose malloc has a second name. */
+#include <dirent.h>
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+static char kind[16];
+static long wanted;
+static int error_number = EIO;
+static int halves; /* "short" */
+static atomic_long calls;
+
+__attribute__((constructor)) static void begin(void)
+{
+    static const struct {
+        const char *name;
+        int number;
+    } names[] = { { "ENOSPC", ENOSPC }, { "EIO", EIO },       { "ENOMEM", ENOMEM }, { "EACCES", EACCES },
+                  { "EMFILE", EMFILE }, { "EINTR", EINTR },   { "EDQUOT", EDQUOT }, { "EROFS", EROFS } };
+    const char *fault = getenv("FDIT_FAULT");
+    char what[16] = "";
+    if (!fault || sscanf(fault, "%15[a-z]:%ld:%15s", kind, &wanted, what) < 2)
+        kind[0] = 0;
+    halves = strcmp(what, "short") == 0;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(what, names[i].name) == 0)
+            error_number = names[i].number;
+}
+
+__attribute__((destructor)) static void end(void)
+{
+    const char *path = getenv("FDIT_FAULT_COUNT");
+    char text[32];
+    int n = snprintf(text, sizeof text, "%ld\n", atomic_load(&calls)), fd;
+    kind[0] = 0;
+    if (!path || (fd = (int)syscall(SYS_openat, AT_FDCWD, path, O_WRONLY | O_CREAT | O_TRUNC, 0644)) < 0)
+        return;
+    if (syscall(SYS_write, fd, text, n) != n)
+        _exit(99);
+    syscall(SYS_close, fd);
+}
+
+/* Counts a call of the kind, and says whether it is the one. */
+static int fails(const char *name)
+{
+    if (kind[0] != name[0] || strcmp(kind, name) != 0 || atomic_fetch_add(&calls, 1) + 1 != wanted)
+        return 0;
+    errno = error_number;
+    return 1;
+}
+
+void *__libc_malloc(size_t n);
+void *__libc_calloc(size_t n, size_t size);
+void *__libc_realloc(void *p, size_t n);
+
+void *malloc(size_t n)
+{
+    if (!fails("malloc"))
+        return __libc_malloc(n);
+    errno = ENOMEM;
+    return NULL;
+}
+
+void *calloc(size_t n, size_t size)
+{
+    if (!fails("malloc"))
+        return __libc_calloc(n, size);
+    errno = ENOMEM;
+    return NULL;
+}
+
+void *realloc(void *p, size_t n)
+{
+    if (!fails("malloc"))
+        return __libc_realloc(p, n);
+    errno = ENOMEM;
+    return NULL;
+}
+
+int open64(const char *path, int flags, ...)
+{
+    va_list args;
+    va_start(args, flags);
+    int mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(args, int) : 0;
+    va_end(args);
+    return fails("open") ? -1 : (int)syscall(SYS_openat, AT_FDCWD, path, flags, mode);
+}
+
+int open(const char *path, int flags, ...)
+{
+    va_list args;
+    va_start(args, flags);
+    int mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(args, int) : 0;
+    va_end(args);
+    return fails("open") ? -1 : (int)syscall(SYS_openat, AT_FDCWD, path, flags, mode);
+}
+
+/* What a transfer of n bytes becomes: n, half of it, or -1. */
+static ssize_t share(const char *name, int fd, size_t n)
+{
+    if (fd <= 2 || !fails(name))
+        return (ssize_t)n;
+    return halves ? (ssize_t)(n > 1 ? n / 2 : n) : -1;
+}
+
+ssize_t read(int fd, void *to, size_t n)
+{
+    ssize_t m = share("read", fd, n);
+    return m < 0 ? -1 : syscall(SYS_read, fd, to, m);
+}
+
+ssize_t write(int fd, const void *from, size_t n)
+{
+    ssize_t m = share("write", fd, n);
+    return m < 0 ? -1 : syscall(SYS_write, fd, from, m);
+}
+
+ssize_t pread64(int fd, void *to, size_t n, off64_t at)
+{
+    ssize_t m = share("pread", fd, n);
+    return m < 0 ? -1 : syscall(SYS_pread64, fd, to, m, at);
+}
+
+ssize_t pwrite64(int fd, const void *from, size_t n, off64_t at)
+{
+    ssize_t m = share("pwrite", fd, n);
+    return m < 0 ? -1 : syscall(SYS_pwrite64, fd, from, m, at);
+}
+
+int fsync(int fd)
+{
+    return fails("fsync") ? -1 : (int)syscall(SYS_fsync, fd);
+}
+
+int rename(const char *from, const char *to)
+{
+    return fails("rename") ? -1 : (int)syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, 0);
+}
+
+int unlink(const char *path)
+{
+    return fails("unlink") ? -1 : (int)syscall(SYS_unlinkat, AT_FDCWD, path, 0);
+}
+
+int mkdir(const char *path, mode_t mode)
+{
+    return fails("mkdir") ? -1 : (int)syscall(SYS_mkdirat, AT_FDCWD, path, mode);
+}
+
+int ftruncate64(int fd, off64_t n)
+{
+    return fails("ftruncate") ? -1 : (int)syscall(SYS_ftruncate, fd, n);
+}
+
+int close(int fd)
+{
+    int fault = fd > 2 && fails("close");
+    int result = (int)syscall(SYS_close, fd); /* it is closed all the same, as on Linux */
+    if (!fault)
+        return result;
+    errno = error_number;
+    return -1;
+}
+
+void *mmap64(void *at, size_t n, int protection, int flags, int fd, off64_t from)
+{
+    if (fd >= 0 && fails("mmap"))
+        return MAP_FAILED;
+    return (void *)syscall(SYS_mmap, at, n, protection, flags, fd, from);
+}
+
+int flock(int fd, int operation)
+{
+    return fails("flock") ? -1 : (int)syscall(SYS_flock, fd, operation);
+}
+
+DIR *opendir(const char *path)
+{
+    DIR *(*real)(const char *);
+    void *symbol = dlsym(RTLD_NEXT, "opendir");
+    memcpy(&real, &symbol, sizeof real);
+    return fails("opendir") ? NULL : real(path);
+}
+
+struct dirent64 *readdir64(DIR *dir)
+{
+    struct dirent64 *(*real)(DIR *);
+    void *symbol = dlsym(RTLD_NEXT, "readdir64");
+    memcpy(&real, &symbol, sizeof real);
+    return fails("readdir") ? NULL : real(dir);
+}
+
+struct dirent *readdir(DIR *dir)
+{
+    struct dirent *(*real)(DIR *);
+    void *symbol = dlsym(RTLD_NEXT, "readdir");
+    memcpy(&real, &symbol, sizeof real);
+    return fails("readdir") ? NULL : real(dir);
+}

@@ -1,0 +1,122 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# Allocations and system calls that fail (tests/faults/calls.c): for every command that reads or writes files the calls
+# of a good run are counted, then one fails in each of further runs. Such a run ends with 0 and the outputs of the good
+# run, or with 1 and one line; no output is wrong, none is half there; and the same command afterwards (train with
+# --resume) gives the outputs of the good run.
+#
+# FDIT_FAULTS_EACH=N tries N calls of a kind and command, evenly spread (0: all of them; default 1).
+# FDIT_FAULTS='convert/malloc encode/*' tries those.
+set -u
+program=${FDIT_PROGRAM:?} source=${FDIT_SRCDIR:?}
+faults=$PWD/tests/faults/calls.so
+[ -s "$faults" ] && env LD_PRELOAD="$faults" true 2>/dev/null || { echo "calls cannot be made to fail here"; exit 77; }
+nm -D "$program" 2>/dev/null | grep -q __asan_init && { echo "a sanitizer wants to be first"; exit 77; }
+LC_ALL=C OMP_WAIT_POLICY=passive FINEDIFFUSION_CACHE=
+export LC_ALL OMP_WAIT_POLICY FINEDIFFUSION_CACHE
+unset FINEDIFFUSION_DEVICE
+each=${FDIT_FAULTS_EACH:-1}
+work=$(mktemp -d) || exit 99
+trap 'rm -rf "$work"' EXIT
+trap 'exit 130' INT TERM
+cd "$work" || exit 99
+checks=0 failures=0 refused=0
+in=$source/tests/cases/in
+
+fail() {
+    failures=$((failures + 1))
+    echo "FAIL: $command, $kind $at of $calls${what:+ ($what)}: $1"
+    shift
+    for part; do echo "    $part"; done
+}
+
+common='--device cpu --threads 1 --quiet'
+# Each works in the folder $out, always the same, since paths are kept in some files; $again: as it is given after a failure.
+run() {
+    case $command in
+    train) set -- train --from-scratch --tune full --model 32,1,2,4 --size 16 --channels 3 --data "$in/data" --batch 4 \
+        --steps 2 --checkpoint-every 1 --workers 0 --preview-every 0 --out run $common ${again:+--resume} ;;
+    sample) set -- sample --base ../base.safetensors --sampler ddim --steps 2 --classes '#0,#1' --out "pictures" $common ;;
+    tar) set -- sample --base ../base.safetensors --sampler ddim --steps 2 --classes '#0,#1' --tar --out "shards" $common ;;
+    latents) set -- sample --base ../base.safetensors --sampler ddim --steps 2 --classes '#0' --out "pictures" \
+        --latents "x.safetensors" $common ;;
+    encode) set -- encode "$in/data" "cache" --size 16 $common ;;
+    convert) set -- convert ../base.safetensors "x.safetensors" --type f16 ;;
+    torch) set -- convert ../base.safetensors "x.pt" ;;
+    inspect) set -- inspect ../base.safetensors --json ;;
+    pictures) set -- inspect "$in/data" --json ;;
+    devices) set -- devices --json ;;
+    esac
+    (cd "$out" && exec timeout -k 5 120 env LD_PRELOAD="$preload" FDIT_FAULT="$fault" FDIT_FAULT_COUNT="$count" \
+        "$program" "$@") >"$out/stdout" 2>stderr </dev/null
+}
+
+# same A B: what counts of two folders
+same() {
+    # what has times in it, or what a run that goes on may lack or have besides, is no result
+    diff -rq --exclude='log.jsonl' --exclude='events.*' --exclude='stderr' --exclude='.lock' --exclude='lock' \
+        ${again:+--exclude=stdout --exclude=checkpoints} "$1" "$2" >difference 2>&1
+}
+
+try() {
+    checks=$((checks + 1))
+    fault=$kind:$at:$what preload=$faults count='' again=
+    rm -rf at && mkdir at
+    run
+    got=$?
+    case $got in
+    0) same good at || fail "exit 0, and another result" "$(cat difference)" ;;
+    1)
+        refused=$((refused + 1))
+        [ "$(wc -l <stderr)" -eq 1 ] || fail "not one line" "$(head -n 5 stderr)"
+        ;;
+    2) fail "called a mistake of the user" "$(cat stderr)" ;;
+    *) fail "exit $got" "$(cat stderr)" ;;
+    esac
+    [ $got = 0 ] && return
+    fault= preload= again=
+    [ $command = train ] && [ -e at/run/config.json ] && again=1
+    [ $command = train ] && [ -e at/run/checkpoints/step-2.safetensors ] && [ -e at/run/delta.safetensors ] && return
+    run || fail "and again: exit $?" "$(cat stderr)"
+    again=1
+    same good at || fail "and again: another result" "$(cat difference)"
+}
+
+preload='' fault='' count='' again='' out=at command=train kind='' at=0 calls=0 what=''
+mkdir at && run || { cat stderr; echo "FAIL: without a fault"; exit 1; }
+cp at/run/delta.safetensors base.safetensors
+
+for command in train sample tar latents encode convert torch inspect pictures devices; do
+    fault='' preload='' count='' again=
+    rm -rf good at && mkdir at
+    run || { fail "without a fault" "$(cat stderr)"; continue; }
+    mv at good
+    for kind_and_what in malloc open:EMFILE read:EIO read:short pread:EIO write:ENOSPC write:short pwrite:EIO fsync:EIO \
+        rename:EACCES unlink:EROFS mkdir:EDQUOT ftruncate:EIO close:EIO mmap:ENOMEM flock:EIO opendir:EMFILE; do
+        kind=${kind_and_what%%:*}
+        what=${kind_and_what#"$kind"}
+        what=${what#:}
+        wanted=no
+        for pattern in ${FDIT_FAULTS:-'*'}; do
+            case $command/$kind in $pattern) wanted=yes ;; esac
+        done
+        [ $wanted = yes ] || continue
+        fault=$kind:0 preload=$faults count=$work/calls again=
+        rm -rf at calls && mkdir at
+        run || { fail "while calls are counted" "$(cat stderr)"; continue; }
+        calls=$(cat calls)
+        tries=$each
+        [ "$tries" = 0 ] && tries=$calls
+        # more of memory, of which there are thousands; an odd start, so that not always the same are met
+        [ $kind = malloc ] && tries=$((tries * 4))
+        [ "$tries" -gt "$calls" ] && tries=$calls
+        i=0
+        while [ $i -lt "$tries" ]; do
+            at=$((calls * (2 * i + 1) / (2 * tries) + 1))
+            i=$((i + 1))
+            try
+        done
+    done
+done
+echo "$checks checks, $failures failures, $refused refused"
+[ $failures = 0 ]
