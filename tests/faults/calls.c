@@ -5,7 +5,8 @@
  *     FDIT_FAULT=write:3:ENOSPC    the third write fails; "short" instead of an error: half of it is done
  *     FDIT_FAULT_COUNT=FILE        how many calls of that kind there were, written when the program ends
  *
- * Kinds: malloc open read pread write pwrite fsync rename unlink mkdir ftruncate close mmap flock opendir readdir.
+ * Kinds: malloc open read pread write pwrite fsync rename unlink mkdir ftruncate close mmap flock
+ * opendir readdir.
  * Descriptors 0 to 2 are left alone. For glibc, whose malloc has a second name. */
 #include <dirent.h>
 #include <dlfcn.h>
