@@ -4,6 +4,7 @@
 
 #include "core/file.h"
 #include "core/mem.h"
+#include "core/phase.h"
 #include "train/config.h"
 #include "train/run.h"
 
@@ -343,6 +344,14 @@ out:
     return status;
 }
 
+static enum fdit_status measure_peaks(fdit_context *ctx, fdit_device *dev, struct fdit_device_peak *sum)
+{
+    fdit_phase_begin(ctx, 0, "measuring what the device can reach");
+    enum fdit_status status = sum_peaks(ctx, dev, sum);
+    fdit_phase_end(ctx);
+    return status;
+}
+
 /* NaN where it is not known, or where other programs disturbed the measurement of the peak. */
 static double share_of_peak(const struct fdit_device_peak *reach, const struct fdit_train_summary *s)
 {
@@ -521,7 +530,7 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
     if (!cli->plan) {
         struct fdit_device_peak reach = { 0 };
         if ((!cli->quiet || cli->json) && !summary.nothing) /* takes a moment: only where it is shown */
-            TRY(sum_peaks(cli->ctx, dev, &reach));
+            TRY(measure_peaks(cli->ctx, dev, &reach));
         TRY(fdit_device_names(cli->ctx, dev, &devices));
         print_summary(cli, a, devices, &reach, &summary);
         if (cli->json)

@@ -15,6 +15,7 @@
 #define STATE_FORMAT "finediffusion-checkpoint"
 
 enum { SETS = 4, CHUNK = 1 << 16 };
+#define MOST_STEPS UINT64_C(1000000000000000) /* as of --steps */
 static const char *const prefixes[SETS] = { "raw.", "ema.", "m.", "v." };
 
 static fdit_buffer *set_of(const struct fdit_group *g, int set)
@@ -209,7 +210,7 @@ static enum fdit_status check_meta(fdit_context *ctx, const struct fdit_safetens
     if (step != (uint64_t)wanted->step)
         FAIL(ctx, FDIT_ERROR_FORMAT, "%s: says that it is of step %" PRIu64 "; it was renamed or damaged",
              path, step);
-    if (step > UINT64_MAX / wanted->group || position != step * wanted->group)
+    if (step > MOST_STEPS || step > UINT64_MAX / wanted->group || position != step * wanted->group)
         FAIL(ctx, FDIT_ERROR_FORMAT,
              "%s: says that %" PRIu64 " samples were taken in %" PRIu64 " steps of %" PRIu64
              "; it is damaged, or of "
