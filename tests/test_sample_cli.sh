@@ -79,7 +79,7 @@ bad 1 'nothing.safetensors' $both $out --guide delta:nothing.safetensors
 bad 1 'nothing.safetensors' --base nothing.safetensors $out
 bad 1 'nothing.safetensors' $base --delta nothing.safetensors $out
 bad 2 'give_it_as_--delta' --base area/run/delta.safetensors $out
-bad 1 'area/taxonomy.tsv,no_safetensors' $base --delta area/taxonomy.tsv $out
+bad 1 'area/taxonomy.tsv,is_a_text' $base --delta area/taxonomy.tsv $out
 bad 1 'area/run/delta.safetensors' --base "$fixtures/dit.safetensors" $delta $out
 bad 2 '--ranks' $both $out --ranks letter
 bad 2 '--per-class_0' $both $out --per-class 0
@@ -105,7 +105,7 @@ bad 2 'area_is_a_folder' $both --latents area
 bad 2 '--out_area/taxonomy.tsv_is_a_file' $both --out area/taxonomy.tsv
 bad 2 '--grid-real,--grid_FILE' $both $out --grid-real area/data
 bad 1 'nowhere' $both $out --grid area/g.png --grid-real nowhere $fast
-bad 1 'vae.safetensors,cannot_open' $both $out --vae vae.safetensors
+bad 1 'vae.safetensors,No_such_file' $both $out --vae vae.safetensors
 if [ -f "$fixtures/dit.safetensors" ]; then
     bad 2 'latents,--latents' --base "$fixtures/dit.safetensors" --guide none $out
     bad 2 'does_not_say_what_can_guide,--guide_empty' --base "$fixtures/dit.safetensors" $out
