@@ -105,7 +105,8 @@ bad 2 "--foo,train~--help" train --foo 3
 bad 2 "--b~,in~full" train --b 3
 bad 2 "-x" train -x
 bad 2 "--steps,--steps~N" train --steps
-bad 2 "--resume,=yes" train --resume=yes
+bad 2 "--from-scratch,=yes" train --from-scratch=yes
+bad 2 "--resume,area/none" train --resume=area/none
 bad 2 "'word',usage" train word
 bad 2 "--steps~abc,whole~number" train $tune --steps abc
 bad 2 "--steps~1x,whole~number" train $tune --steps 1x
@@ -200,7 +201,7 @@ for pair in cut:cut~off huge:header nan:NaN missing:blocks.0.mlp.fc2 shape:[32 t
 done
 bad 1 "area/none.safetensors" inspect area/none.safetensors
 bad 1 "area/none.safetensors" train $tune --base area/none.safetensors
-bad 1 ".none,cannot~open" train $tune --delta $base.none
+bad 1 ".none,cannot~be~opened" train $tune --delta $base.none
 for file in "$fixtures"/bad/*.safetensors; do
     case $file in */ok*) continue ;; esac
     bad 1 "$(basename "$file")" inspect "$file"
@@ -248,7 +249,13 @@ checks=$((checks + 1))
 [ $? = 1 ] || fail "inspect takes a broken picture" "$(cat stdout)"
 says stderr "warning: skipped: .*$(basename "$broken")"
 says stderr '^finediffusion: inspect: area/d: 1 of '
-bad 1 "$(basename "$broken"),--skip-bad" train $dtune --steps 40 --batch 16
+# what was done before it stays, and the way on that is named works
+checks=$((checks + 1))
+"$program" train $dtune --steps 40 --batch 16 --quiet --out area/stopped 2>stderr
+[ $? = 1 ] && [ "$(wc -l <stderr)" -eq 1 ] || fail "train takes a broken picture" "$(cat stderr)"
+says stderr "$(basename "$broken").*--skip-bad"
+if [ -e area/stopped ]; then good train --resume area/stopped --skip-bad --steps 3; fi
+rm -rf area/stopped
 good train $dtune --steps 4 --batch 16 --skip-bad --out area/skipping
 says stderr "$(basename "$broken")"
 says stderr '1 broken picture'
