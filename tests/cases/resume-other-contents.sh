@@ -50,7 +50,9 @@ says '--data-changed goes with --resume'
 "$FD" inspect d --classes >t.tsv 2>/dev/null
 head -n 1 t.tsv >back.tsv
 tail -n +2 t.tsv | sed '1!G;h;$!d' >>back.tsv
-sed 's/owls$/gulls/' t.tsv >merged.tsv
+tab=$(printf '\t')
+sed "s/${tab}owls/${tab}gulls/" t.tsv >merged.tsv
+holds sh -c '! cmp -s t.tsv merged.tsv'
 ends 0 small_run --data d --taxonomy t.tsv --steps 5 --out listed
 cp -R listed kept
 cp t.tsv same.tsv
