@@ -49,7 +49,7 @@ enum fdit_status fdit_coder_open(fdit_context *ctx, const struct fdit_train_opti
     c->decodes = o->preview_every > 0 && (v->out_channels == 1 || v->out_channels == 3);
     c->own_scale = o->vae_scale > 0;
     if (!c->encodes && !c->decodes) {
-        fdit_log(ctx, FDIT_LOG_INFO,
+        fdit_log(ctx, FDIT_LOG_NOTE,
                  "%s is encoded already, and there are no previews to decode%s: --vae is not used",
                  o->data, o->preview_every ? "" : " (--preview-every 0)");
         goto out;
