@@ -31,11 +31,12 @@ static char
 /* ------------------------------------------------------------------ the model */
 
 enum { CLASSES = 5 };
-static const char taxonomy_tsv[] = "species\tgenus\tfamily\n"
+static const char taxonomy_tsv[] = "#independent\n" /* y is one group */
+                                   "species\tgenus\tfamily\n"
                                    "a/b\tx\tu\n"
                                    "two\tx\tu\n"
                                    "three\ty\tu\n"
-                                   "four\ty\tu\n"
+                                   "four\ty\tv\n"
                                    "five\tz\tv\n";
 static const char by_genus[] =
     "{\"label-drop\":\"superclass\",\"drop-prob\":0.1,\"superclass\":null,"
@@ -740,7 +741,7 @@ START_TEST(test_tar)
             ck_assert_str_eq(json_string_value(json_object_get(j, "class")), names[c]);
             ck_assert_int_eq(json_integer_value(json_object_get(j, "id")), c);
             ck_assert_str_eq(json_string_value(json_object_get(json_object_get(j, "ranks"), "family")),
-                             c < 4 ? "u" : "v");
+                             c < 3 ? "u" : "v");
             json_decref(j);
         }
     fdit_tar_close(tar);

@@ -616,7 +616,7 @@ START_TEST(test_json)
     char *text;
     ck_assert_ok(ctx, fdit_taxonomy_to_json(ctx, tax, &text));
     ck_assert_str_eq(text, "{\"classes\":[\"b\",\"a\"],\"ranks\":[{\"name\":\"g\",\"groups\":"
-                           "[\"x\",\"y\"],\"of\":[1,0]}]}");
+                           "[\"x\",\"y\"],\"of\":[1,0]}],\"paths\":true}");
     fdit_free(text);
     fdit_taxonomy_free(tax);
     /* The second names survive. */
@@ -627,6 +627,70 @@ START_TEST(test_json)
     fdit_free(text);
     fdit_taxonomy_free(read);
     fdit_taxonomy_free(tax);
+}
+END_TEST
+
+/* What version 0.1.0 wrote of tables: a group was (rank, name), blanks and all. */
+START_TEST(test_earlier)
+{
+    static const char recorded[] =
+        "{\"classes\":[\"a\",\"b\",\"c\",\"d\"],\"ranks\":["
+        "{\"name\":\"genus\",\"groups\":[\"x\",\"y\",\"z \"],\"of\":[0,1,1,2]},"
+        "{\"name\":\"family\",\"groups\":[\"F\",\"G\"],\"of\":[0,0,1,1]}]}";
+    static const char table[] = "c\tgenus\tfamily\na\tx\tF\nb\ty\tF\nc\ty\tG\nd\tz \tG\n";
+    static const char *const others[] = {
+        "c\tgenus\tfamily\na\tx\tF\nb\ty\tF\nc\tx\tG\nd\tz\tG\n",       /* another genus */
+        "c\tgenus\tfamily\na\tx\tF\nb\ty\tF\nc\ty\tF\nd\tz\tG\n",       /* another family */
+        "c\tgenus\tfamily\nb\ty\tF\na\tx\tF\nc\ty\tG\nd\tz\tG\n",       /* another order */
+        "c\tgenus\na\tx\nb\ty\nc\ty\nd\tz\n",                             /* a rank less */
+        "c\tgenus\tfamily\na\tx\tF\nb\ty\tF\nc\ty\tG\nd\tz\tG\ne\tz\tG\n", /* a class more */
+    };
+    struct fdit_taxonomy *was = parse(recorded, NULL), *is = parse(table, NULL), *again;
+    int32_t rows[16];
+    char *text;
+    ck_assert_int_eq(fdit_taxonomy_n_rows(was), 9);
+    ck_assert_int_eq(fdit_taxonomy_n_rows(is), 10);
+    ck_assert(!fdit_taxonomy_by_path(was) && fdit_taxonomy_by_path(is));
+    ck_assert(fdit_taxonomy_earlier(was, is));
+    ck_assert(!fdit_taxonomy_earlier(is, was) && !fdit_taxonomy_earlier(is, is));
+    /* Both new groups of y are the old one's row; in the other direction y is none of the new. */
+    ck_assert_int_eq(fdit_taxonomy_match_rows(was, is, rows), 10);
+    for (int32_t id = 0; id < 4; id++)
+        ck_assert_int_eq(rows[fdit_taxonomy_superclass_row(is, 0, id)],
+                         fdit_taxonomy_superclass_row(was, 0, id));
+    ck_assert_int_eq(fdit_taxonomy_match_rows(is, was, rows), 8);
+    /* What was read from an old recording is written like it, and one of today is marked. */
+    ck_assert_ok(ctx, fdit_taxonomy_to_json(ctx, was, &text));
+    ck_assert_str_eq(text, recorded);
+    fdit_free(text);
+    ck_assert_ok(ctx, fdit_taxonomy_to_json(ctx, is, &text));
+    again = parse(text, "family");
+    ck_assert(fdit_taxonomy_by_path(again));
+    fdit_free(text);
+    fdit_taxonomy_free(again);
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        again = parse(others[i], NULL);
+        ck_assert_msg(!fdit_taxonomy_earlier(was, again), "%s", others[i]);
+        fdit_taxonomy_free(again);
+    }
+    fdit_taxonomy_free(was);
+    fdit_taxonomy_free(is);
+}
+END_TEST
+
+/* Jobs that earlier versions began are known by this hash: it must not change. */
+START_TEST(test_hash)
+{
+    struct fdit_taxonomy *a = parse("c\tg\nb\ty\na\tx\n", NULL), *b;
+    uint64_t hash, other;
+    b = parse("{\"classes\":[\"b\",\"a\"],\"ranks\":[{\"name\":\"g\",\"groups\":[\"x\",\"y\"],"
+              "\"of\":[1,0]}]}", NULL);
+    ck_assert_ok(ctx, fdit_taxonomy_hash(ctx, a, &hash));
+    ck_assert_ok(ctx, fdit_taxonomy_hash(ctx, b, &other));
+    ck_assert_uint_eq(hash, other);
+    ck_assert_uint_eq(hash, UINT64_C(0x262a3b3a4af63c92));
+    fdit_taxonomy_free(a);
+    fdit_taxonomy_free(b);
 }
 END_TEST
 
@@ -835,6 +899,8 @@ int main(void)
     tcase_add_test(c, test_select_file);
     tcase_add_test(c, test_ranks);
     tcase_add_test(c, test_json);
+    tcase_add_test(c, test_earlier);
+    tcase_add_test(c, test_hash);
     tcase_add_test(c, test_compare_and_match);
     tcase_add_test(c, test_large);
     tcase_add_test(c, test_names);

@@ -283,6 +283,7 @@ enum fdit_status fdit_tax_pick(fdit_context *ctx, const struct fdit_taxonomy *dr
     TRY(fdit_tax_new(ctx, &tax));
     TRY(fdit_names_copy(ctx, &draft->classes, &tax->classes));
     TRY(fdit_names_copy(ctx, &draft->folders, &tax->folders));
+    tax->paths = draft->paths;
     if (draft->header)
         TRY(fdit_strdup(ctx, draft->header, &tax->header));
     bool none =
@@ -396,6 +397,7 @@ enum fdit_status fdit_taxonomy_restrict(fdit_context *ctx, const struct fdit_tax
     size_t folder;
     *out = NULL;
     TRY(fdit_tax_new(ctx, &t));
+    t->paths = tax->paths;
     for (int32_t r = 0; r < tax->n_ranks; r++)
         TRY(fdit_tax_add_rank(ctx, t, "taxonomy", tax->ranks[r].name, strlen(tax->ranks[r].name)));
     for (size_t i = 0; i < n; i++) {
@@ -570,11 +572,52 @@ out:
     return status;
 }
 
+static bool alike(const struct fdit_names *a, size_t i, const struct fdit_names *b, size_t k)
+{
+    char one[FDIT_SPELLING_BYTES], other[FDIT_SPELLING_BYTES];
+    size_t n = fdit_spelling(fdit_names_get(a, i), fdit_names_length(a, i), one);
+    return n == fdit_spelling(fdit_names_get(b, k), fdit_names_length(b, k), other) && !memcmp(one, other, n);
+}
+
+/* The group of an unmarked rank that became the group `name`: itself, or "y" for "F/y". */
+static size_t earlier_group(const struct fdit_tax_rank *rank, const char *name, size_t len)
+{
+    size_t id = fdit_spellings_find(&rank->spellings, &rank->groups, name, len);
+    for (size_t i = 0; i < len && id == FDIT_NAMES_NONE; i++)
+        if (name[i] == '/')
+            id = fdit_spellings_find(&rank->spellings, &rank->groups, name + i + 1, len - i - 1);
+    return id;
+}
+
+bool fdit_taxonomy_by_path(const struct fdit_taxonomy *tax)
+{
+    return tax->paths && tax->n_ranks;
+}
+
+bool fdit_taxonomy_earlier(const struct fdit_taxonomy *was, const struct fdit_taxonomy *is)
+{
+    bool same = !was->paths && is->paths && was->classes.n == is->classes.n && was->n_ranks == is->n_ranks;
+    for (size_t c = 0; same && c < was->classes.n; c++)
+        same = alike(&was->classes, c, &is->classes, c);
+    for (int32_t r = 0; same && r < was->n_ranks; r++) {
+        const struct fdit_tax_rank *a = &was->ranks[r], *b = &is->ranks[r];
+        same = !strcmp(a->name, b->name);
+        for (size_t c = 0; same && c < was->classes.n; c++) {
+            size_t group = (size_t)b->of[c];
+            size_t before = earlier_group(a, fdit_names_get(&b->groups, group),
+                                          fdit_names_length(&b->groups, group));
+            same = before != FDIT_NAMES_NONE && alike(&a->groups, before, &a->groups, (size_t)a->of[c]);
+        }
+    }
+    return same;
+}
+
 int32_t fdit_taxonomy_match_rows(const struct fdit_taxonomy *from, const struct fdit_taxonomy *to,
                                  int32_t *rows)
 {
     int32_t found = 0;
     size_t row = 0;
+    bool earlier = !from->paths && to->paths;
     for (size_t c = 0; c < to->classes.n; c++, row++) {
         size_t id = fdit_spellings_find(&from->class_spellings, &from->classes,
                                         fdit_names_get(&to->classes, c),
@@ -588,13 +631,14 @@ int32_t fdit_taxonomy_match_rows(const struct fdit_taxonomy *from, const struct 
             rows[row] = -1;
             if (other < 0)
                 continue;
-            size_t id =
-                fdit_spellings_find(&from->ranks[other].spellings, &from->ranks[other].groups,
-                                    fdit_names_get(&to->ranks[r].groups, g),
-                                    fdit_names_length(&to->ranks[r].groups, g));
+            const struct fdit_tax_rank *rank = &from->ranks[other];
+            const char *name = fdit_names_get(&to->ranks[r].groups, g);
+            size_t len = fdit_names_length(&to->ranks[r].groups, g);
+            size_t id = earlier ? earlier_group(rank, name, len)
+                                : fdit_spellings_find(&rank->spellings, &rank->groups, name, len);
             if (id == FDIT_NAMES_NONE)
                 continue;
-            rows[row] = from->ranks[other].first_row + (int32_t)id;
+            rows[row] = rank->first_row + (int32_t)id;
             found++;
         }
     }

@@ -123,9 +123,13 @@ enum fdit_status fdit_taxonomy_counts(fdit_context *ctx, const struct fdit_taxon
 /* ---- files and comparison.
  * Compact JSON, the same bytes for the same taxonomy, ASCII only:
  *     {"classes":["a","b"],"ranks":[{"name":"genus","groups":["x","y"],"of":[1,0]}]}
- * and "folders":[...] when classes have a second name. *text from fdit_alloc. */
+ * and "folders":[...] when classes have a second name, and "paths":true where the groups of a table or
+ * of categories were told apart by their paths. What is read from it has the same rows again, whatever
+ * this version would make of the table: nothing is told apart anew. *text from fdit_alloc. */
 enum fdit_status fdit_taxonomy_to_json(fdit_context *ctx, const struct fdit_taxonomy *tax,
                                        char **text);
+/* Of that text without "paths", which versions before it did not write: equal rows, equal hash. */
+enum fdit_status fdit_taxonomy_hash(fdit_context *ctx, const struct fdit_taxonomy *tax, uint64_t *out);
 /* The table that fdit_taxonomy_load reads: a header, #order where groups are not in the order of
  * bytes, a line a class. A name with a tab or a line end, or a listed one with a comma:
  * FDIT_ERROR_UNSUPPORTED. *text from fdit_alloc. */
@@ -137,8 +141,16 @@ bool fdit_taxonomy_equal(const struct fdit_taxonomy *a, const struct fdit_taxono
 enum fdit_status fdit_taxonomy_compare(fdit_context *ctx, const struct fdit_taxonomy *a,
                                        const char *name_a, const struct fdit_taxonomy *b,
                                        const char *name_b);
+/* Whether `was` is what an earlier version made of that source of which this one makes `is`: the same
+ * classes and ranks, and where a group is another one, it is "F/y" for "y", or the name without the blanks
+ * that it had. Versions before "paths" (fdit_taxonomy_to_json) took a group for (rank, name); a `was` that
+ * is of a later one, or from folders, is no earlier reading of anything that differs from it. */
+bool fdit_taxonomy_earlier(const struct fdit_taxonomy *was, const struct fdit_taxonomy *is);
+/* Whether its JSON says "paths". */
+bool fdit_taxonomy_by_path(const struct fdit_taxonomy *tax);
 /* rows[r], r < n_rows(to): the row of `from` with the same class name, or the same (rank, group),
- * else -1. Returns how many were found. */
+ * else -1. A group "F/y" of `to` that is not there is the group "y" of a `from` that an earlier version
+ * made. Returns how many were found. */
 int32_t fdit_taxonomy_match_rows(const struct fdit_taxonomy *from, const struct fdit_taxonomy *to,
                                  int32_t *rows);
 

@@ -25,6 +25,7 @@ struct fdit_taxonomy {
     struct fdit_spellings class_spellings, folder_spellings;
     char *header; /* first cell of the line that a table was taken to begin with, NULL: no table */
     bool strict;  /* a draft: names that only differ in spelling are refused */
+    bool paths;   /* read by a version that tells groups apart by their path, see taxonomy.h */
     int32_t n_ranks;
     struct fdit_tax_rank *ranks;
     size_t ranks_capacity;

@@ -110,6 +110,7 @@ static enum fdit_status parse_categories(fdit_context *ctx, const json_t *array,
     TRY(categories_by_id(ctx, array, what, &list));
     TRY(fdit_tax_new(ctx, &draft));
     draft->strict = true;
+    draft->paths = true;
     for (int r = 0; r < n_inaturalist_ranks; r++) {
         const char *key = inaturalist_ranks[r];
         bool used = false;
@@ -206,6 +207,7 @@ static enum fdit_status parse_own(fdit_context *ctx, const json_t *root, const c
         FAIL(ctx, FDIT_ERROR_FORMAT, "%s: a taxonomy needs the lists \"classes\" and \"ranks\"",
              what);
     TRY(fdit_tax_new(ctx, &draft));
+    draft->paths = json_is_true(json_object_get(root, "paths"));
     for (size_t c = 0; c < json_array_size(classes); c++) {
         const json_t *name = json_array_get(classes, c);
         if (!json_is_string(name))
@@ -358,8 +360,7 @@ out:
     return status;
 }
 
-enum fdit_status fdit_taxonomy_to_json(fdit_context *ctx, const struct fdit_taxonomy *tax,
-                                       char **out)
+static enum fdit_status to_json(fdit_context *ctx, const struct fdit_taxonomy *tax, bool marked, char **out)
 {
     enum fdit_status status = FDIT_OK;
     struct text t = { 0 };
@@ -386,11 +387,32 @@ enum fdit_status fdit_taxonomy_to_json(fdit_context *ctx, const struct fdit_taxo
         TRY(put(ctx, &t, ",\"folders\":", 11));
         TRY(put_names(ctx, &t, &tax->folders));
     }
+    if (marked && tax->paths && tax->n_ranks)
+        TRY(put(ctx, &t, ",\"paths\":true", 13));
     TRY(put(ctx, &t, "}", 1));
     *out = t.bytes;
     return FDIT_OK;
 out:
     fdit_free(t.bytes);
+    return status;
+}
+
+enum fdit_status fdit_taxonomy_to_json(fdit_context *ctx, const struct fdit_taxonomy *tax, char **out)
+{
+    return to_json(ctx, tax, true, out);
+}
+
+enum fdit_status fdit_taxonomy_hash(fdit_context *ctx, const struct fdit_taxonomy *tax, uint64_t *out)
+{
+    enum fdit_status status = FDIT_OK;
+    char *text = NULL;
+    uint64_t hash = UINT64_C(0xcbf29ce484222325);
+    TRY(to_json(ctx, tax, false, &text));
+    for (const char *c = text; *c; c++)
+        hash = (hash ^ (uint8_t)*c) * UINT64_C(0x100000001b3);
+    *out = hash;
+out:
+    fdit_free(text);
     return status;
 }
 

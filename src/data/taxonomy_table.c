@@ -300,6 +300,7 @@ enum fdit_status fdit_tax_parse_table(fdit_context *ctx, const char *text, size_
     bool ordered[FDIT_TAX_MOST_RANKS] = { false };
     TRY(fdit_tax_new(ctx, &t.draft));
     t.draft->strict = true;
+    t.draft->paths = true;
     TRY(fdit_rows_open(ctx, text, n, what,
                        "a taxonomy (a table of classes and their groups, or JSON)", &t.rows));
     while (fdit_rows_next(&t.rows))

@@ -112,6 +112,40 @@ out:
     return status;
 }
 
+/* A finished cache of an earlier version keeps its groups, where this one tells more of them apart. */
+static enum fdit_status keep_classes(fdit_context *ctx, struct job *j, struct fdit_dataset_options *d)
+{
+    enum fdit_status status = FDIT_OK;
+    const struct fdit_taxonomy *is = fdit_dataset_taxonomy(j->ds);
+    struct fdit_taxonomy *was = NULL;
+    struct fdit_cache *cache = NULL;
+    fdit_context *quiet = NULL; /* what is wrong with the cache is said by who goes on with it */
+    if (!fdit_taxonomy_by_path(is) || !fdit_cache_is(j->o->out))
+        return FDIT_OK;
+    if (!(quiet = fdit_context_child(ctx)))
+        FAIL(ctx, FDIT_ERROR_MEMORY, "out of memory");
+    if (fdit_cache_open(quiet, j->o->out, &cache) != FDIT_OK)
+        goto out;
+    const char *json = fdit_cache_info_of(cache)->taxonomy;
+    if (fdit_taxonomy_parse(quiet, json, strlen(json), j->o->out, NULL, &was) != FDIT_OK ||
+        fdit_taxonomy_equal(was, is) || !fdit_taxonomy_earlier(was, is))
+        goto out;
+    fdit_log(ctx, FDIT_LOG_WARNING,
+             "%s was made when groups of one name were one group; it keeps the %d groups that it has",
+             j->o->out, fdit_taxonomy_n_rows(was) - fdit_taxonomy_n_classes(was));
+    fdit_dataset_close(j->ds);
+    j->ds = NULL;
+    fdit_taxonomy_free(j->taxonomy);
+    d->taxonomy = j->taxonomy = was;
+    was = NULL;
+    TRY(fdit_dataset_open(ctx, j->o->data, d, &j->ds));
+out:
+    fdit_cache_close(cache);
+    fdit_taxonomy_free(was);
+    fdit_context_free(quiet);
+    return status;
+}
+
 static enum fdit_status open_data(fdit_context *ctx, struct job *j)
 {
     enum fdit_status status = FDIT_OK;
@@ -138,6 +172,7 @@ static enum fdit_status open_data(fdit_context *ctx, struct job *j)
                                       .flip = o->flip,
                                       .allow_missing = true };
     TRY(fdit_dataset_open(ctx, o->data, &d, &j->ds));
+    TRY(keep_classes(ctx, j, &d));
     struct fdit_dataset_info info = fdit_dataset_info(j->ds);
     if (info.missing)
         fdit_log(ctx, FDIT_LOG_WARNING, "%s has no picture of %zu of its classes", o->data,
@@ -241,9 +276,7 @@ static enum fdit_status make_identity(fdit_context *ctx, struct job *j)
         hash = (hash ^ (uint32_t)j->labels[k]) * UINT64_C(0x100000001b3);
     }
     snprintf(data, sizeof data, "%016" PRIx64, hash);
-    hash = UINT64_C(0xcbf29ce484222325);
-    for (const char *c = j->taxonomy_json; *c; c++)
-        hash = (hash ^ (uint8_t)*c) * UINT64_C(0x100000001b3);
+    TRY(fdit_taxonomy_hash(ctx, fdit_dataset_taxonomy(j->ds), &hash));
     snprintf(taxonomy, sizeof taxonomy, "%016" PRIx64, hash);
     fdit_json_put_text(&b, NULL, "format", "finediffusion-encode");
     fdit_json_put_int(&b, NULL, "pictures", (int64_t)i->n);

@@ -250,8 +250,8 @@ static enum fdit_status open_base(fdit_context *ctx, struct job *j)
     if (j->o->taxonomy && c->rows != j->o->taxonomy_rows && c->rows != j->o->taxonomy_rows + 1)
         FAIL(ctx, FDIT_ERROR_FORMAT,
              "%s: its class table has %d rows, the taxonomy %d classes and groups; give the "
-             "taxonomy and "
-             "--ranks that it was trained with",
+             "taxonomy and --ranks that it was trained with (where groups of one name are told apart and "
+             "were one when it was trained, write the line \"#independent\" into the taxonomy)",
              j->o->in, c->rows, j->o->taxonomy_rows);
     TRY(fdit_checkpoint_open(ctx, j->o->base, FDIT_VALUES_EMA, &j->base));
     TRY(fdit_delta_refuse_as_base(ctx, j->base));

@@ -96,14 +96,15 @@ enum fdit_status fdit_identity_init(fdit_context *ctx, const struct fdit_sample_
 {
     enum fdit_status status = FDIT_OK;
     uint64_t weights = 0, guide = 0;
-    char *taxonomy = NULL, *text = NULL;
+    uint64_t taxonomy = 0;
+    char *text = NULL;
     struct fdit_json b;
     *out = (struct fdit_identity){ .text = NULL };
     fdit_json_begin(&b);
     TRY(fdit_weight_files_hash(ctx, &s->files, &weights));
     if (s->guide_files.n)
         TRY(fdit_weight_files_hash(ctx, &s->guide_files, &guide));
-    TRY(fdit_taxonomy_to_json(ctx, s->taxonomy, &taxonomy));
+    TRY(fdit_taxonomy_hash(ctx, s->taxonomy, &taxonomy));
     fdit_json_put_text(&b, NULL, "format", IDENTITY_FORMAT);
     fdit_json_put_text(&b, NULL, "version", IDENTITY_VERSION);
     put_hex(&b, NULL, "weights", weights);
@@ -113,7 +114,7 @@ enum fdit_status fdit_identity_init(fdit_context *ctx, const struct fdit_sample_
         fdit_json_put_null(&b, NULL, "guide_weights");
     if (vae) /* without one the text is as it was before there were any */
         put_hex(&b, NULL, "vae", vae);
-    put_hex(&b, NULL, "taxonomy", fnv(fnv_start, taxonomy, strlen(taxonomy)));
+    put_hex(&b, NULL, "taxonomy", taxonomy);
     json_t *list = put_options(&b, o, s, steps);
     TRY(hash_text(ctx, &b, out->picture));
     snprintf(out->weights, sizeof out->weights, "%016" PRIx64, weights);
@@ -128,7 +129,6 @@ enum fdit_status fdit_identity_init(fdit_context *ctx, const struct fdit_sample_
 out:
     fdit_json_fini(&b);
     fdit_free(text);
-    fdit_free(taxonomy);
     if (status != FDIT_OK)
         fdit_identity_fini(out);
     return status;

@@ -171,8 +171,8 @@ static enum fdit_status open_taxonomy(fdit_context *ctx, const struct fdit_sampl
     if (o->taxonomy && s->taxonomy) {
         TRY(rank_list(ctx, s->taxonomy, &ranks));
         TRY(fdit_taxonomy_load(ctx, o->taxonomy, ranks, &file));
-        TRY(fdit_taxonomy_compare(ctx, s->taxonomy, fdit_checkpoint_path(source), file,
-                                  o->taxonomy));
+        if (!fdit_taxonomy_earlier(s->taxonomy, file))
+            TRY(fdit_taxonomy_compare(ctx, s->taxonomy, fdit_checkpoint_path(source), file, o->taxonomy));
     } else if (o->taxonomy) {
         TRY(fdit_taxonomy_load(ctx, o->taxonomy, o->ranks, &s->taxonomy));
     }
@@ -192,7 +192,8 @@ static enum fdit_status check_rows(fdit_context *ctx, const struct fdit_sample_o
     return fdit_fail(
         ctx, FDIT_ERROR_FORMAT,
         "%s: its class table has %d rows, the taxonomy %s has %d classes and %d groups; give "
-        "the taxonomy and --ranks that it was trained with",
+        "the taxonomy and --ranks that it was trained with (where groups of one name are told apart and "
+        "were one when it was trained, write the line \"#independent\" into the taxonomy)",
         fdit_checkpoint_path(s->files.list[0]), rows, o->taxonomy ? o->taxonomy : "in its metadata",
         fdit_taxonomy_n_classes(s->taxonomy), wanted - fdit_taxonomy_n_classes(s->taxonomy));
 }

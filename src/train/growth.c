@@ -34,11 +34,42 @@ out:
     return status;
 }
 
+/* A delta of an earlier version had one row where this one tells groups of one name apart. */
+static enum fdit_status split_groups(fdit_context *ctx, const char *path, const struct fdit_taxonomy *old,
+                                     const struct fdit_taxonomy *taxonomy)
+{
+    enum fdit_status status = FDIT_OK;
+    int32_t *match = NULL, split = 0, first_rank = 0, first = 0;
+    TRY(fdit_alloc(ctx, (size_t)fdit_taxonomy_n_rows(taxonomy), sizeof *match, &match));
+    fdit_taxonomy_match_rows(old, taxonomy, match);
+    for (int32_t k = fdit_taxonomy_n_ranks(taxonomy); k-- > 0;) {
+        int32_t other = fdit_taxonomy_find_rank(old, fdit_taxonomy_rank_name(taxonomy, k));
+        for (int32_t g = fdit_taxonomy_n_groups(taxonomy, k); g-- > 0;)
+            if (match[fdit_taxonomy_group_row(taxonomy, k, g)] >= 0 &&
+                fdit_taxonomy_find_group(old, other, fdit_taxonomy_group_name(taxonomy, k, g)) < 0) {
+                split++;
+                first_rank = k;
+                first = g;
+            }
+    }
+    if (split)
+        fdit_log(ctx, FDIT_LOG_WARNING,
+                 "%s was made when groups of one name were one group: %d groups (%s \"%s\"%s) are told "
+                 "apart now, and begin as the row that they had together; to keep them one, write the line "
+                 "\"#independent\" into the taxonomy", path, split,
+                 fdit_taxonomy_rank_name(taxonomy, first_rank),
+                 fdit_taxonomy_group_name(taxonomy, first_rank, first), split > 1 ? ", ..." : "");
+out:
+    fdit_free(match);
+    return status;
+}
+
 enum fdit_status fdit_growth_check(fdit_context *ctx, const char *path, const struct fdit_taxonomy *old,
                                    const struct fdit_taxonomy *taxonomy, bool refuse)
 {
     enum fdit_status status = FDIT_OK;
     TRY(lost_classes(ctx, path, old, taxonomy, refuse));
+    TRY(split_groups(ctx, path, old, taxonomy));
     for (int32_t k = 0; k < fdit_taxonomy_n_ranks(old); k++) {
         if (fdit_taxonomy_find_rank(taxonomy, fdit_taxonomy_rank_name(old, k)) >= 0)
             continue;
@@ -73,9 +104,26 @@ static void put_group(struct fdit_json *b, json_t *groups, json_t *of, json_t *k
         fdit_json_put_int(b, of, NULL, place);
 }
 
+/* used[g]: group g of old keeps a class when the classes of `added` are in the groups that it says. A group
+ * that does not, goes. */
+static void mark_used(const struct fdit_taxonomy *old, int32_t k, const struct fdit_taxonomy *added,
+                      int32_t other, bool *used)
+{
+    for (int32_t i = 0; i < fdit_taxonomy_n_classes(old); i++)
+        if (fdit_taxonomy_find_class(added, fdit_taxonomy_class_name(old, i)) < 0)
+            used[fdit_taxonomy_group(old, k, i)] = true;
+    for (int32_t g = 0; g < fdit_taxonomy_n_groups(added, other); g++) {
+        const char *name = fdit_taxonomy_group_name(added, other, g);
+        int32_t same = fdit_taxonomy_find_group(old, k, name);
+        if (same >= 0 && !strcmp(fdit_taxonomy_group_name(old, k, same), name))
+            used[same] = true;
+    }
+}
+
 /* Rank k of old, with the groups of both. known: where the place of each group is kept meanwhile. */
 static void put_rank(struct fdit_json *b, json_t *ranks, json_t *known, const struct fdit_taxonomy *old,
-                     int32_t k, const struct fdit_taxonomy *added, const int32_t *fresh, size_t n_fresh)
+                     int32_t k, const struct fdit_taxonomy *added, const int32_t *fresh, size_t n_fresh,
+                     const bool *used)
 {
     const char *name = fdit_taxonomy_rank_name(old, k);
     int32_t other = fdit_taxonomy_find_rank(added, name);
@@ -83,7 +131,8 @@ static void put_rank(struct fdit_json *b, json_t *ranks, json_t *known, const st
     fdit_json_put_text(b, rank, "name", name);
     json_t *groups = fdit_json_put_array(b, rank, "groups"), *of = fdit_json_put_array(b, rank, "of");
     for (int32_t g = 0; g < fdit_taxonomy_n_groups(old, k); g++)
-        put_group(b, groups, NULL, known, fdit_taxonomy_group_name(old, k, g));
+        if (used[g])
+            put_group(b, groups, NULL, known, fdit_taxonomy_group_name(old, k, g));
     for (int32_t i = 0; i < fdit_taxonomy_n_classes(old); i++) {
         int32_t id = fdit_taxonomy_find_class(added, fdit_taxonomy_class_name(old, i));
         put_group(b, groups, of, known,
@@ -102,6 +151,7 @@ enum fdit_status fdit_growth_join(fdit_context *ctx, const char *path, const str
     struct fdit_json b, places;
     int32_t *fresh = NULL, n_ranks = fdit_taxonomy_n_ranks(old);
     size_t n_fresh = 0;
+    bool *used = NULL;
     char *text = NULL;
     *out = NULL;
     fdit_json_begin(&b);
@@ -126,9 +176,16 @@ enum fdit_status fdit_growth_join(fdit_context *ctx, const char *path, const str
         fresh[n_fresh++] = i;
         fdit_json_put_text(&b, classes, NULL, name);
     }
-    for (int32_t k = 0; k < n_ranks; k++)
-        put_rank(&b, ranks, fdit_json_put_object(&places, NULL, fdit_taxonomy_rank_name(old, k)), old, k,
-                 added, fresh, n_fresh);
+    for (int32_t k = 0; k < n_ranks; k++) {
+        const char *name = fdit_taxonomy_rank_name(old, k);
+        fdit_free(used);
+        used = NULL;
+        TRY(fdit_alloc(ctx, (size_t)fdit_taxonomy_n_groups(old, k), sizeof *used, &used));
+        mark_used(old, k, added, fdit_taxonomy_find_rank(added, name), used);
+        put_rank(&b, ranks, fdit_json_put_object(&places, NULL, name), old, k, added, fresh, n_fresh, used);
+    }
+    if (fdit_taxonomy_by_path(old) || fdit_taxonomy_by_path(added))
+        fdit_json_put_bool(&b, NULL, "paths", true);
     TRY(fdit_json_check(ctx, &places, path));
     TRY(fdit_json_end(ctx, &b, path, JSON_COMPACT, &text));
     TRY(fdit_taxonomy_parse(ctx, text, strlen(text), path, NULL, out));
@@ -137,5 +194,6 @@ out:
     fdit_json_fini(&places);
     fdit_free(text);
     fdit_free(fresh);
+    fdit_free(used);
     return status;
 }

@@ -3,6 +3,7 @@
 #include "train/running.h"
 
 #include "core/mem.h"
+#include "format/json.h"
 #include "sample/subject.h"
 #include "train/growth.h"
 
@@ -77,6 +78,72 @@ out:
     return status;
 }
 
+/* The classes and groups that a run which goes on was begun with, NULL: it does not say. */
+static enum fdit_status recorded_taxonomy(fdit_context *ctx, const struct run *r, struct fdit_taxonomy **out)
+{
+    enum fdit_status status = FDIT_OK;
+    const json_t *noted = json_object_get(json_object_get(r->before, "made_of"), "taxonomy");
+    const char *run = r->o->out, *meta;
+    struct fdit_checkpoint *cp = NULL;
+    int64_t *steps = NULL;
+    char *text = NULL, *path = NULL;
+    size_t n = 0;
+    fdit_context *quiet = NULL; /* which checkpoints are broken is said when they are loaded */
+    *out = NULL;
+    if (noted) {
+        TRY(fdit_json_dump(ctx, noted, JSON_COMPACT, &text));
+        TRY(fdit_taxonomy_parse(ctx, text, strlen(text), run, NULL, out));
+        goto out;
+    }
+    TRY(fdit_state_list(ctx, run, &steps, &n));
+    quiet = fdit_context_child(ctx);
+    if (!quiet)
+        FAIL(ctx, FDIT_ERROR_MEMORY, "out of memory");
+    while (n-- > 0 && !*out) {
+        fdit_free(path);
+        fdit_checkpoint_close(cp);
+        path = NULL;
+        cp = NULL;
+        TRY(fdit_state_path(ctx, run, steps[n], &path));
+        if (fdit_checkpoint_open(quiet, path, FDIT_VALUES_EMA, &cp) == FDIT_OK &&
+            (meta = fdit_checkpoint_meta(cp, "taxonomy")) &&
+            fdit_taxonomy_parse(quiet, meta, strlen(meta), path, NULL, out) != FDIT_OK)
+            *out = NULL;
+    }
+out:
+    fdit_context_free(quiet);
+    fdit_checkpoint_close(cp);
+    fdit_free(steps);
+    fdit_free(path);
+    fdit_free(text);
+    return status;
+}
+
+/* A run that an earlier version began keeps its rows, also where this version tells more groups apart. */
+static enum fdit_status keep_rows(fdit_context *ctx, struct run *r)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_taxonomy *was = NULL;
+    const struct fdit_taxonomy *is = fdit_train_data_taxonomy(r->data);
+    if (!r->before || !fdit_taxonomy_by_path(is))
+        return FDIT_OK;
+    TRY(recorded_taxonomy(ctx, r, &was));
+    if (!was || fdit_taxonomy_equal(was, is) || !fdit_taxonomy_earlier(was, is))
+        goto out;
+    fdit_log(ctx, FDIT_LOG_WARNING,
+             "%s was begun when groups of one name were one group; it goes on with the %d groups that it has",
+             r->o->out, fdit_taxonomy_n_rows(was) - fdit_taxonomy_n_classes(was));
+    fdit_train_data_close(r->data);
+    r->data = NULL;
+    fdit_taxonomy_free(r->taxonomy);
+    r->taxonomy = was;
+    was = NULL;
+    TRY(open_one(ctx, r, r->o->data, r->taxonomy, false, &r->data));
+out:
+    fdit_taxonomy_free(was);
+    return status;
+}
+
 /* With --old-classes keep the classes of the delta join those of the data, which are then read anew. */
 static enum fdit_status open_training_data(fdit_context *ctx, struct run *r)
 {
@@ -92,6 +159,7 @@ static enum fdit_status open_training_data(fdit_context *ctx, struct run *r)
         r->taxonomy = all;
         TRY(open_one(ctx, r, o->data, r->taxonomy, false, &r->data));
     }
+    TRY(keep_rows(ctx, r));
     /* a run that goes on has been asked, by this version or an older one */
     if (r->known)
         TRY(fdit_growth_check(ctx, o->delta, r->known, fdit_train_data_taxonomy(r->data),
