@@ -31,6 +31,8 @@ tests_test_sampler_SOURCES = tests/test_sampler.c
 
 check_PROGRAMS += tests/test_progress
 tests_test_progress_SOURCES = tests/test_progress.c
+check_PROGRAMS += tests/test_text
+tests_test_text_SOURCES = tests/test_text.c
 
 check_PROGRAMS += tests/test_pace
 tests_test_pace_SOURCES = tests/test_pace.c

@@ -74,7 +74,7 @@ good train $scratch --data $data --steps 2 --out area/base --quiet
 base=area/base/delta.safetensors
 tune="--base $base --data $data --steps 2 --batch 4 --out area/new"
 good inspect $base
-says stdout 'width 32, depth 1, heads 2, patch 8, input 24x24 with 1 channels, table of 6 rows'
+says stdout 'width 32, depth 1, heads 2, patch 8, input 24x24 with 1 channel, table of 6 rows'
 good inspect $data --pictures --json
 says stdout '"pictures_decoded": '
 good inspect area/base
@@ -91,6 +91,28 @@ sed 's/	[^	]*$//' stdout | cmp -s - area/classes.tsv ||  # without the last colu
     fail "--classes of data and run differ" "$(cat stdout)"
 
 # ------------------------------------------------------------------ the command line itself
+# what was meant; the version in all the ways it is asked for
+meant() { # meant WORDS ARGUMENT...
+    checks=$((checks + 1))
+    expected=$1
+    shift
+    "$program" "$@" >stdout 2>stderr
+    [ $? = 2 ] && [ ! -s stdout ] && [ "$(wc -l <stderr)" = 1 ] || fail "not refused with one line: $*"
+    says stderr "$expected"
+}
+meant "'trian' is not a command of this version; did you mean train?" trian
+meant 'did you mean inspect?' inpsect x
+meant 'did you mean sample?' generate
+meant 'options follow a command' --quiet train
+meant 'did you mean taxonomy?' help taxnomy
+meant 'did you mean bench?' help benhc
+for word in --version -V version; do
+    good $word
+    says stdout "^finediffusion [0-9]"
+    says stdout '^commit  *[^ ]'
+    says stdout '^compiler  *[^ ]'
+    says stdout '^instructions  *generic'
+done
 checks=$((checks + 1))
 "$program" >stdout 2>stderr
 [ $? = 2 ] && [ ! -s stdout ] && [ "$(wc -l <stderr)" = 1 ] || fail "no command" "$(cat stderr)"
@@ -99,9 +121,14 @@ for name in convert encode eval tune selftest frobnicate; do
     checks=$((checks + 1))
     "$program" $name --help >stdout 2>stderr
     [ $? = 2 ] && [ ! -s stdout ] || fail "$name is no command, yet it is not refused with 2"
-    says stderr "'$name' is not a command of this version; see finediffusion --help"
+    says stderr "'$name' is not a command of this version; there are .*; see finediffusion --help"
 done
 bad 2 "--foo,train~--help" train --foo 3
+bad 2 "--stps,Did~you~mean~--steps?" train --stps 3
+bad 2 "--grid~is~not~known~to~train,sample" train --grid x.png
+bad 2 "-steps,two~dashes:~--steps" train -steps 3
+bad 2 "no~hyphen,write~--steps" train "$(printf '\342\200\224steps')" 3
+bad 2 "--fit~corp,did~you~mean~crop?" train $tune --fit corp
 bad 2 "--b~,in~full" train --b 3
 bad 2 "-x" train -x
 bad 2 "--steps,--steps~N" train --steps
@@ -110,6 +137,19 @@ bad 2 "--resume,area/none" train --resume=area/none
 bad 2 "'word',usage" train word
 bad 2 "--steps~abc,whole~number" train $tune --steps abc
 bad 2 "--steps~1x,whole~number" train $tune --steps 1x
+bad 2 "--steps~1e4,in~digits,10000" train $tune --steps 1e4
+bad 2 "--steps~1e16,in~digits" train $tune --steps 1e16
+bad 2 "--steps~0x10,in~digits" train $tune --steps 0x10
+bad 2 "--steps~99999999999999999999,out~of~range" train $tune --steps 99999999999999999999
+bad 2 "--lr~1e400,out~of~range" train $tune --lr 1e400
+bad 2 "--lr~1e-400,out~of~range" train $tune --lr 1e-400
+bad 2 "--lr~0x1p-3,not~a~number" train $tune --lr 0x1p-3
+bad 2 "--lr~inf,not~a~number" train $tune --lr inf
+bad 2 "--lr~0;5" train $tune --lr "0;5"
+bad 2 "--memory~0,512M" train $tune --memory 0
+bad 2 "--memory~-1,not~a~size" train $tune --memory -1
+bad 2 "--memory~99999999999T,out~of~range" train $tune --memory 99999999999T
+bad 1 "10~bytes,unit~is~missing,the~plan~needs,MiB" train $tune --memory 10 --quiet
 bad 2 "--batch~99999999999,out~of~range" train $tune --batch 99999999999
 bad 2 "--lr~fast,not~a~number" train $tune --lr fast
 bad 2 "--lr~nan,not~a~number" train $tune --lr nan
@@ -141,7 +181,9 @@ bad 2 "--chart~area/none/x,make~it" bench 'linear 8x8x8' --chart area/none/x
 bad 2 "usage" inspect
 bad 2 "too~many,usage" inspect a b
 FINEDIFFUSION_DEVICE=nosuch
-bad 2 "nosuch,cpu" train $tune
+bad 2 "FINEDIFFUSION_DEVICE=nosuch,cpu" train $tune
+FINEDIFFUSION_DEVICE=cpu,cpu
+bad 2 "FINEDIFFUSION_DEVICE=cpu,twice" train $tune
 FINEDIFFUSION_DEVICE=cpu
 
 # ------------------------------------------------------------------ options of training
@@ -167,7 +209,9 @@ bad 2 "nix,level1" train $tune --superclass-train level1,nix
 bad 2 "0.0001,larger~share" train $tune --val 0.0001
 bad 1 "limit,--batch" train $tune --memory 10K --quiet
 good train $tune --plan --memory 1G
-says stdout 'sum on the device'
+says stdout 'sum on the device  *[0-9.]* MiB$'
+good train $tune --plan --memory 1G --json
+says stdout '^{"plan":true,"device_bytes":[0-9]*,.*"limit_bytes":1073741824,.*"kinds":\['
 bad 2 "area/base,not~empty,--resume" train $tune --out area/base
 bad 2 "$base,folder" train $tune --out $base
 bad 2 "--resume,$data,config.json" train $tune --out $data --resume

@@ -43,7 +43,7 @@ topic_section() {
 
 names() { "$program" --help | sed -n "/^$1/,/^\$/s/^  \\([a-z]*\\)  *[^ ].*/\\1/p"; }
 
-version=$("$program" --version | sed 's/.* //')
+version=$("$program" --version | sed -n '1s/.* //p')
 cat <<END
 .\" SPDX-License-Identifier: Apache-2.0
 .\" Written by tools/man.sh from the program's own help.

@@ -4,6 +4,7 @@
 
 #include "core/file.h"
 #include "core/mem.h"
+#include "core/text.h"
 #include "format/json.h"
 
 #include <stdarg.h>
@@ -100,7 +101,7 @@ static void print_row(FILE *to, const struct fdit_bench_set *set, const json_t *
         snprintf(peak, sizeof peak, "%.0f %%", 100 * share);
     if (first > 0)
         snprintf(ratio, sizeof ratio, "%.2f", first / seconds);
-    fprintf(to, "  %-24.24s %10s %10s %10s %8.4g %6s %8s\n", set->name, min, median, each,
+    fdit_text_print(to, "  %-24.24s %10s %10s %10s %8.4g %6s %8s\n", set->name, min, median, each,
             number(r, "gflops"), peak, ratio);
 }
 
@@ -111,23 +112,23 @@ enum fdit_status fdit_bench_print_compared(fdit_context *ctx, FILE *to,
     const char **problems = NULL;
     size_t count = 0;
     TRY(list_problems(ctx, sets, n, &problems, &count));
-    fprintf(to, "%-26s %10s %10s %10s %8s %6s %8s\n", "", "min", "median", "per image", "GFLOP/s",
+    fdit_text_print(to, "%-26s %10s %10s %10s %8s %6s %8s\n", "", "min", "median", "per image", "GFLOP/s",
             "peak", "times");
     for (size_t p = 0; p < count; p++) {
         const json_t *first = find(&sets[0], problems[p]);
-        fprintf(to, "%s\n", problems[p]);
+        fdit_text_print(to, "%s\n", problems[p]);
         for (int s = 0; s < n; s++) {
             const json_t *r = find(&sets[s], problems[p]);
             if (r)
                 print_row(to, &sets[s], r, first ? number(first, "seconds_min") : 0);
         }
     }
-    fprintf(to, "\ntimes: how many times as fast as %s\n", sets[0].name);
+    fdit_text_print(to, "\ntimes: how many times as fast as %s\n", sets[0].name);
     for (int s = 0; s < n; s++) {
         const json_t *r = json_array_get(sets[s].results, 0);
         const char *device = json_string_value(json_object_get(r, "device"));
         const char *driver = json_string_value(json_object_get(r, "driver"));
-        fprintf(to, "%s: %s%s%s\n", sets[s].name, device ? device : "device not named",
+        fdit_text_print(to, "%s: %s%s%s\n", sets[s].name, device ? device : "device not named",
                 driver ? ", " : "", driver ? driver : "");
     }
 out:

@@ -2,6 +2,7 @@
 #include "bench/report.h"
 
 #include "commit.h"
+#include "core/text.h"
 
 #include <math.h>
 #include <string.h>
@@ -149,13 +150,13 @@ static const char columns[] = "%-36s %9s %9s %9s %9s %8s %6s %7s %9s %8s\n";
 
 void fdit_bench_print_header(FILE *to)
 {
-    fprintf(to, columns, "problem", "min", "median", "max", "per image", "GFLOP/s", "peak", "GB/s",
+    fdit_text_print(to, columns, "problem", "min", "median", "max", "per image", "GFLOP/s", "peak", "GB/s",
             "memory", "error");
 }
 
 void fdit_bench_print(FILE *to, const struct fdit_bench_result *r)
 {
-    char min[16], median[16], max[16], each[16], speed[16], share[16], rate[16], memory[24],
+    char min[16], median[16], max[16], each[16], speed[16], share[16], rate[16], memory[32],
         error[16];
     fdit_bench_format_seconds(r->seconds_min, min);
     fdit_bench_format_seconds(r->seconds_median, median);
@@ -164,22 +165,22 @@ void fdit_bench_print(FILE *to, const struct fdit_bench_result *r)
     snprintf(speed, sizeof speed, "%.4g", gflops(r));
     snprintf(share, sizeof share, peak_share(r) > 0 ? "%.0f %%" : "-", 100 * peak_share(r));
     snprintf(rate, sizeof rate, "%.3g", gbytes(r));
-    snprintf(memory, sizeof memory, "%.0f MB", 1e-6 * (double)peak_memory(r));
+    fdit_format_size(peak_memory(r), memory);
     if (r->check.done)
         snprintf(error, sizeof error, "%.1e", r->check.max_error);
     else
         strcpy(error, "-");
-    fprintf(to, columns, r->problem->text, min, median, max, each, speed, share, rate, memory,
+    fdit_text_print(to, columns, r->problem->text, min, median, max, each, speed, share, rate, memory,
             error);
     if (r->profiled) {
         double part[N_GROUPS];
         profile_shares(r, part);
-        fprintf(to, "    time:");
+        fdit_text_print(to, "    time:");
         for (int g = 0; g < N_GROUPS; g++)
-            fprintf(to, "%s %s %.1f %%", g ? "," : "", group_names[g], 100 * part[g]);
+            fdit_text_print(to, "%s %s %.1f %%", g ? "," : "", group_names[g], 100 * part[g]);
         if (launches(r))
-            fprintf(to, "; the device works %.4g ms of it, in %llu launches", 1e3 * r->profile_seconds,
-                    (unsigned long long)launches(r));
+            fdit_text_print(to, "; the device works %.4g ms of it, in %llu launches",
+                            1e3 * r->profile_seconds, (unsigned long long)launches(r));
         fputc('\n', to);
     }
     fflush(to);

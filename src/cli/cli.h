@@ -33,6 +33,7 @@
 #include "cli/results.h"
 #include "core/progress.h"
 #include "core/status.h"
+#include "core/text.h"
 #include "device/device.h"
 #include "format/json.h"
 
@@ -61,6 +62,7 @@ struct fdit_option {
     const char *help; /* one sentence without a final dot; with the default, if there is one */
     /* FDIT_OPT_PARSE: value into *args; FDIT_ERROR_ARGUMENT "--name VALUE: ...; remedy". */
     enum fdit_status (*parse)(fdit_context *ctx, void *args, const char *value);
+    double least, most; /* of a number; both 0: as far as the type goes */
 };
 
 /* Common options that a command takes; --quiet, --verbose and --help belong to all. */
@@ -83,6 +85,12 @@ enum {
     {                                                                                              \
         .name = n, .arg = a, .kind = FDIT_OPT_##k, .offset = offsetof(type, field), .help = h      \
     }
+/* A number from `low` to `high`, which messages name. */
+#define FDIT_OPTION_IN(n, a, k, type, field, low, high, h)                                         \
+    {                                                                                              \
+        .name = n, .arg = a, .kind = FDIT_OPT_##k, .offset = offsetof(type, field), .help = h,     \
+        .least = low, .most = high                                                                 \
+    }
 #define FDIT_OPTION_CALL(n, a, function, h)                                                        \
     {                                                                                              \
         .name = n, .arg = a, .kind = FDIT_OPT_PARSE, .parse = function, .help = h                  \
@@ -104,6 +112,7 @@ struct fdit_cli {
     struct fdit_progress *progress; /* the line that is shown: `job`, else `waiting`; NULL: none */
     struct fdit_progress job, waiting; /* waiting: for phases outside a job */
     bool partial;                   /* stdout stands within a line */
+    bool short_of_memory;           /* something could not be printed */
     struct fdit_ticker *ticker;     /* keeps the line alive; NULL: none */
 };
 
@@ -140,8 +149,6 @@ enum fdit_status fdit_parse_real(fdit_context *ctx, const char *what, const char
                                  double *out);
 enum fdit_status fdit_parse_size(fdit_context *ctx, const char *what, const char *text,
                                  size_t *out);
-/* "6.0 GiB", "512 MiB", "10.0 KiB" */
-void fdit_format_size(size_t bytes, char out[32]);
 
 /* ---- signals.c */
 
@@ -157,11 +164,16 @@ int fdit_signals_caught(void); /* the number of the signal, 0: none */
 void fdit_cli_log(void *user, enum fdit_log_level level, const char *message);
 /* "finediffusion: COMMAND: message" on stderr. */
 void fdit_cli_error(struct fdit_cli *cli, const char *message);
-/* A line on stderr (unless --quiet), beside the progress line. No newline in format. */
+/* A line on stderr (unless --quiet), beside the progress line. No newline in format. Here and below, what %s
+ * brings in is made safe for the terminal (fdit_text_vformat): no name out of a file needs care. */
 void fdit_cli_note(struct fdit_cli *cli, const char *format, ...) FDIT_PRINTF(2, 3);
-/* Results on stdout, beside the progress line: what a command with a live line prints before its
- * end. */
+/* Lines that are safe as they are: a plan. */
+void fdit_cli_note_table(struct fdit_cli *cli, const char *lines);
+/* Results for people on stdout, beside the progress line. Commands print with this alone: printf would bring
+ * names out of files to the terminal as they are. */
 void fdit_cli_print(struct fdit_cli *cli, const char *format, ...) FDIT_PRINTF(2, 3);
+/* The text as it is: JSON, tables that the program reads again, texts of our own. */
+void fdit_cli_print_exactly(struct fdit_cli *cli, const char *text);
 /* One line of the banner with which a long command begins, on stderr (unless --quiet):
  *
  *     fdit_cli_banner(cli, "device", "%s, %d threads", ...);
@@ -194,6 +206,13 @@ void fdit_sigbus_install(void);
 /* The built value on standard output with jansson's flags, and a newline; nothing when it is not
  * whole. */
 enum fdit_status fdit_cli_print_json(struct fdit_cli *cli, const struct fdit_json *b, size_t flags);
+/* ---- print_plan.c */
+
+struct fdit_plan;
+/* With --plan on stdout, as JSON with --json; else with --verbose on stderr. disk: bytes of the
+ * cache that will be made, 0: none. */
+enum fdit_status fdit_cli_plan(struct fdit_cli *cli, const struct fdit_plan *plan, uint64_t disk);
+
 /* ---- ticker.c */
 
 /* Phases of the library and the time that passes are shown from here on. Without memory or threads
@@ -212,5 +231,6 @@ enum fdit_dtype fdit_cli_storage(const struct fdit_cli *cli);   /* what --weight
 void fdit_help_overview(FILE *to);
 const struct fdit_command *fdit_command_find(const char *name); /* NULL: none; main.c */
 const struct fdit_command *const *fdit_commands(int *n);        /* main.c */
+const char *fdit_command_guess(const char *name); /* what may have been meant, NULL: nothing; main.c */
 
 #endif

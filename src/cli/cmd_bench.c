@@ -132,11 +132,11 @@ static enum fdit_status measure(struct fdit_cli *cli, const struct args *a, fdit
             r.peak.copy_gbytes > best.copy_gbytes ? r.peak.copy_gbytes : best.copy_gbytes;
         r.peak = best;
         if (i == 0 && !cli->json) {
-            printf("%s (%s), precision %s, weights %s", dev->info.name, dev->info.driver,
+            fdit_cli_print(cli, "%s (%s), precision %s, weights %s", dev->info.name, dev->info.driver,
                    fdit_dtype_name(o.precision), fdit_dtype_name(o.storage));
             if (best.gflops > 0)
-                printf(", peak %.4g GFLOP/s, copy %.3g GB/s", best.gflops, best.copy_gbytes);
-            printf("\n\n");
+                fdit_cli_print(cli, ", peak %.4g GFLOP/s, copy %.3g GB/s", best.gflops, best.copy_gbytes);
+            fdit_cli_print(cli, "\n\n");
             fdit_bench_print_header(stdout);
         }
         if (!cli->json)

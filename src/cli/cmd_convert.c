@@ -116,9 +116,11 @@ static enum fdit_status print_json(struct fdit_cli *cli, const struct args *a,
 static void print_text(struct fdit_cli *cli, const struct args *a,
                        const struct fdit_convert_report *r)
 {
-    fdit_cli_note(cli, "wrote %s%s: a %s of %zu tensors, %.2f MB", a->o.out,
+    char size[32];
+    fdit_format_size((size_t)r->bytes, size);
+    fdit_cli_note(cli, "wrote %s%s: a %s of %zu tensors, %s", a->o.out,
                   r->replaced ? " (in place of the file that was there)" : "",
-                  r->delta ? "delta" : "model", r->tensors, (double)r->bytes / 1e6);
+                  r->delta ? "delta" : "model", r->tensors, size);
     if (r->saturated)
         fdit_cli_note(cli, "%zu numbers were beyond the largest of the type and became it",
                       r->saturated);

@@ -80,15 +80,16 @@ static void print_scores(FILE *f, const char *name, const struct fdit_judge_scor
 
 static void print_table(FILE *f, const struct fdit_demo_result *r)
 {
-    char name[64];
-    fprintf(f, "\n%-19s %9s %7s %8s %6s %9s %9s %8s\n", "fine-tuning", "trained", "share", "steps",
+    char name[64], size[32];
+    fprintf(f, "\n%-19s %9s %7s %8s %6s %9s %9s %9s\n", "fine-tuning", "trained", "share", "steps",
             "time", "images/s", "val. mse", "memory");
     for (int i = 0; i < r->n_rows; i++) {
         const struct fdit_train_summary *s = &r->rows[i].run;
+        fdit_format_size(s->plan_bytes, size);
         if (r->rows[i].trained)
-            fprintf(f, "%-19s %9zu %6.2f%% %8lld %5.0fs %9.0f %9.4f %6.0fMB\n", r->rows[i].name,
+            fprintf(f, "%-19s %9zu %6.2f%% %8lld %5.0fs %9.0f %9.4f %9s\n", r->rows[i].name,
                     s->trained, 100 * (double)s->trained / (double)s->total, (long long)s->step,
-                    s->seconds, s->images_per_second, s->val_mse, (double)s->plan_bytes / 1e6);
+                    s->seconds, s->images_per_second, s->val_mse, size);
     }
     if (r->n_rows > 1)
         fprintf(f, "%-19s %58.4f\n", "before", r->rows[1].run.first_val_mse);

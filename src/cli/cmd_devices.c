@@ -61,11 +61,11 @@ out:
     return status;
 }
 
-static void print_types(const bool *has)
+static void print_types(struct fdit_cli *cli, const bool *has)
 {
     for (int i = 0, n = 0; i < TRIED; i++)
         if (has[i])
-            printf("%s %s", n++ ? "," : "", fdit_dtype_name(types[i]));
+            fdit_cli_print(cli, "%s %s", n++ ? "," : "", fdit_dtype_name(types[i]));
 }
 
 static void put_types(struct fdit_json *b, json_t *to, const char *key, const bool *has)
@@ -76,54 +76,57 @@ static void put_types(struct fdit_json *b, json_t *to, const char *key, const bo
             fdit_json_put_text(b, list, NULL, fdit_dtype_name(types[i]));
 }
 
-static void print_driver(const struct fdit_device_entry *e)
+static void print_driver(struct fdit_cli *cli, const struct fdit_device_entry *e)
 {
-    printf("%-12s %s\n", e->spec, e->info.name);
-    printf("%-12s %s: %s\n", "", e->fine ? "is used; it prints" : "cannot be used", e->note);
+    fdit_cli_print(cli, "%-12s %s\n", e->spec, e->info.name);
+    fdit_cli_print(cli, "%-12s %s: %s\n", "", e->fine ? "is used; it prints" : "cannot be used", e->note);
 }
 
-static void print_text(const struct fdit_device_entry *list, size_t at, const struct trial *t, bool chosen)
+static void print_text(struct fdit_cli *cli, const struct fdit_device_entry *list, size_t at,
+                       const struct trial *t, bool chosen)
 {
     const struct fdit_device_entry *e = &list[at];
     char memory[32], buffer[32], local[32];
     fdit_format_size(e->info.memory, memory);
     fdit_format_size(e->info.max_buffer, buffer);
     fdit_format_size(e->info.local_memory, local);
-    printf("%-12s %s%s\n", e->spec, e->info.name, chosen ? "  (default)" : "");
+    fdit_cli_print(cli, "%-12s %s%s\n", e->spec, e->info.name, chosen ? "  (default)" : "");
     if (*e->info.threads_by)
-        printf("%-12s %d thread%s (of %d; %s)\n", "", e->info.threads, e->info.threads == 1 ? "" : "s",
-               e->info.machine_processors, e->info.threads_by);
+        fdit_cli_print(cli, "%-12s %d thread%s (of %d; %s)\n", "", e->info.threads,
+                       e->info.threads == 1 ? "" : "s", e->info.machine_processors,
+                       e->info.threads_by);
     if (e->info.memory) {
-        printf("%-12s memory %s", "", memory);
+        fdit_cli_print(cli, "%-12s memory %s", "", memory);
         if (*e->info.memory_by) {
             fdit_format_size(e->info.machine_memory, memory);
-            printf(" (of %s; %s)", memory, e->info.memory_by);
+            fdit_cli_print(cli, " (of %s; %s)", memory, e->info.memory_by);
         }
         if (e->info.max_buffer && e->info.max_buffer < SIZE_MAX / 4)
-            printf(", largest buffer %s", buffer);
+            fdit_cli_print(cli, ", largest buffer %s", buffer);
         if (e->info.local_memory)
-            printf(", local %s", local);
-        printf("%s\n", e->info.is_gpu ? ", GPU" : "");
+            fdit_cli_print(cli, ", local %s", local);
+        fdit_cli_print(cli, "%s\n", e->info.is_gpu ? ", GPU" : "");
     }
     if (t->driver && *t->driver)
-        printf("%-12s driver %s%s\n", "", t->driver, e->info.half ? ", fp16" : "");
+        fdit_cli_print(cli, "%-12s driver %s%s\n", "", t->driver, e->info.half ? ", fp16" : "");
     if (e->same_as >= 0)
-        printf("%-12s the same card as %s (%s), which is taken first\n", "", list[e->same_as].spec, e->bus);
+        fdit_cli_print(cli, "%-12s the same card as %s (%s), which is taken first\n", "",
+                       list[e->same_as].spec, e->bus);
     if (!t->works) {
-        printf("%-12s cannot be used: %s\n", "", t->reason);
+        fdit_cli_print(cli, "%-12s cannot be used: %s\n", "", t->reason);
         return;
     }
     if (e->said && *e->said)
-        printf("%-12s its driver prints: %s\n", "", e->said);
-    printf("%-12s precision", "");
-    print_types(t->precision);
-    printf("; weights");
-    print_types(t->storage);
-    printf("; self-test passed\n");
+        fdit_cli_print(cli, "%-12s its driver prints: %s\n", "", e->said);
+    fdit_cli_print(cli, "%-12s precision", "");
+    print_types(cli, t->precision);
+    fdit_cli_print(cli, "; weights");
+    print_types(cli, t->storage);
+    fdit_cli_print(cli, "; self-test passed\n");
     if (t->tunable && t->tuned)
-        printf("%-12s tuned: %d products\n", "", t->tuned);
+        fdit_cli_print(cli, "%-12s tuned: %d products\n", "", t->tuned);
     else if (t->tunable)
-        printf("%-12s not tuned: finediffusion tune --device %s\n", "", e->spec);
+        fdit_cli_print(cli, "%-12s not tuned: finediffusion tune --device %s\n", "", e->spec);
 }
 
 static void put_device(struct fdit_json *b, const struct fdit_device_entry *list, size_t at,
@@ -198,14 +201,14 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n_operands, char 
         if (cli->json)
             put_device(&list, entries, i, &trials[i], is_default[i]);
         else if (entries[i].is_driver)
-            print_driver(&entries[i]);
+            print_driver(cli, &entries[i]);
         else
-            print_text(entries, i, &trials[i], is_default[i]);
+            print_text(cli, entries, i, &trials[i], is_default[i]);
     }
     if (cli->json)
         TRY(fdit_cli_print_json(cli, &list, JSON_INDENT(1)));
     if (left_out && !cli->json)
-        printf("%zu more cannot be used: finediffusion devices --all says why\n", left_out);
+        fdit_cli_print(cli, "%zu more cannot be used: finediffusion devices --all says why\n", left_out);
 out:
     for (size_t i = 0; trials && i < n; i++) {
         fdit_free(trials[i].driver);

@@ -65,16 +65,8 @@ struct watch {
 static void print_plan(void *user, const struct fdit_plan *plan, uint64_t bytes)
 {
     struct watch *w = user;
-    char *text = NULL;
-    if (!w->cli->plan)
-        return;
-    w->status = fdit_plan_text(w->cli->ctx, plan, &text);
-    if (w->status == FDIT_OK && w->cli->json)
-        fdit_cli_print(w->cli, "{\"device_bytes\":%zu,\"host_bytes\":%zu,\"cache_bytes\":%" PRIu64 "}\n",
-               fdit_plan_device_bytes(plan), fdit_plan_kind_bytes(plan, FDIT_PLAN_HOST), bytes);
-    else if (w->status == FDIT_OK)
-        fdit_cli_print(w->cli, "%s\n%-22s %8s %12.2f\n", text, "cache on disk", "", (double)bytes / 1e6);
-    fdit_free(text);
+    if (w->status == FDIT_OK)
+        w->status = fdit_cli_plan(w->cli, plan, bytes);
 }
 
 static void print_begin(void *user)
@@ -115,14 +107,15 @@ static void print_picture(void *user, size_t done, size_t total)
 static void print_summary(struct fdit_cli *cli, const struct args *a,
                           const struct fdit_encode_summary *s)
 {
-    char peak[32];
+    char peak[32], size[32];
     fdit_format_size(s->peak_bytes, peak);
+    fdit_format_size((size_t)s->bytes, size);
     fdit_cli_note(
         cli,
-        "%s: %zu pictures of %zu classes as %s of %d x %d x %d, %.1f MB; %zu encoded, %zu there "
+        "%s: %zu pictures of %zu classes as %s of %d x %d x %d, %s; %zu encoded, %zu there "
         "before, %zu broken",
         a->o.out, s->pictures - s->bad, s->classes, a->o.vae ? "moments" : "pixels", s->channels,
-        s->size, s->size, (double)s->bytes / 1e6, s->encoded, s->kept, s->bad);
+        s->size, s->size, size, s->encoded, s->kept, s->bad);
     if (s->encoded && a->o.vae)
         fdit_cli_note(cli, "%.3g pictures/s, %.1f GFLOP/s, %.1f s; peak memory %s",
                       s->pictures_per_second, s->gflops, s->seconds, peak);

@@ -423,30 +423,30 @@ out:
 
 /* ------------------------------------------------------------------ for people */
 
-static void line(const char *label, const char *text)
+static void line(struct fdit_cli *cli, const char *label, const char *text)
 {
-    printf("  %-12s %s\n", label, text);
+    fdit_cli_print(cli, "  %-12s %s\n", label, text);
 }
 
-static void print_train(const json_t *train)
+static void print_train(struct fdit_cli *cli, const json_t *train)
 {
     static const char *const keys[] = { "tune",       "data",        "batch",  "accumulate",
                                         "lr",         "lr-schedule", "warmup", "ema",
                                         "label-drop", "drop-prob",   "seed" };
-    printf("  %-12s", "trained with");
+    fdit_cli_print(cli, "  %-12s", "trained with");
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
         const json_t *v = json_object_get(train, keys[i]);
         if (json_is_string(v))
-            printf(" --%s %s", keys[i], json_string_value(v));
+            fdit_cli_print(cli, " --%s %s", keys[i], json_string_value(v));
         else if (json_is_integer(v))
-            printf(" --%s %" JSON_INTEGER_FORMAT, keys[i], json_integer_value(v));
+            fdit_cli_print(cli, " --%s %" JSON_INTEGER_FORMAT, keys[i], json_integer_value(v));
         else if (json_is_real(v))
-            printf(" --%s %g", keys[i], json_real_value(v));
+            fdit_cli_print(cli, " --%s %g", keys[i], json_real_value(v));
     }
-    putchar('\n');
+    fdit_cli_print(cli, "\n");
 }
 
-static void print_counts(const json_t *out)
+static void print_counts(struct fdit_cli *cli, const json_t *out)
 {
     static const struct {
         const char *key, *label;
@@ -468,13 +468,13 @@ static void print_counts(const json_t *out)
     for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
         const json_t *v = json_object_get(out, counts[i].key);
         if (v)
-            printf("  %-12s %" JSON_INTEGER_FORMAT "\n", counts[i].label, json_integer_value(v));
+            fdit_cli_print(cli, "  %-12s %" JSON_INTEGER_FORMAT "\n", counts[i].label, json_integer_value(v));
     }
 }
 
 /* The base that a delta was made from, by name and by a short form of its fingerprint, and how good
  * it was. */
-static void print_origin(const json_t *out)
+static void print_origin(struct fdit_cli *cli, const json_t *out)
 {
     const json_t *train = json_object_get(out, "train"), *v = json_object_get(out, "validation");
     const char *base = json_string_value(json_object_get(train, "base"));
@@ -484,15 +484,15 @@ static void print_origin(const json_t *out)
     for (const char *c = print; c && *c; c++)
         hash = (hash ^ (unsigned char)*c) * 16777619u;
     if (base && print)
-        printf("  %-12s %s, fingerprint %08" PRIx32 "\n", "base", base, hash);
+        fdit_cli_print(cli, "  %-12s %s, fingerprint %08" PRIx32 "\n", "base", base, hash);
     else if (print)
-        printf("  %-12s fingerprint %08" PRIx32 "\n", "base", hash);
+        fdit_cli_print(cli, "  %-12s fingerprint %08" PRIx32 "\n", "base", hash);
     else if (base)
-        line("base", base);
+        line(cli, "base", base);
     if (precision)
-        line("precision", precision);
+        line(cli, "precision", precision);
     if (v)
-        printf("  %-12s mse %g, vb %g at step %" JSON_INTEGER_FORMAT "\n", "validation",
+        fdit_cli_print(cli, "  %-12s mse %g, vb %g at step %" JSON_INTEGER_FORMAT "\n", "validation",
                json_number_value(json_object_get(v, "val_mse")),
                json_number_value(json_object_get(v, "val_vb")),
                json_integer_value(json_object_get(v, "step")));
@@ -506,51 +506,54 @@ static void print_text(struct fdit_cli *cli, const char *path, const json_t *out
     const char *form = json_string_value(json_object_get(out, "form"));
     if (!form)
         form = json_string_value(json_object_get(out, "layout"));
-    printf("%s: %s%s%s%s\n", path, json_string_value(json_object_get(out, "kind")),
+    fdit_cli_print(cli, "%s: %s%s%s%s\n", path, json_string_value(json_object_get(out, "kind")),
            form ? " (" : "", form ? form : "", form ? ")" : "");
     if (m)
-        printf("  %-12s %s: width %d, depth %d, heads %d, patch %d, input %dx%d with %d channels, "
-               "table of %d rows\n",
-               "model", json_string_value(json_object_get(m, "name")),
-               (int)json_integer_value(json_object_get(m, "width")),
-               (int)json_integer_value(json_object_get(m, "depth")),
-               (int)json_integer_value(json_object_get(m, "heads")),
-               (int)json_integer_value(json_object_get(m, "patch")),
-               (int)json_integer_value(json_object_get(m, "input_size")),
-               (int)json_integer_value(json_object_get(m, "input_size")),
-               (int)json_integer_value(json_object_get(m, "channels")),
-               (int)json_integer_value(json_object_get(m, "rows")));
-    print_counts(out);
+        fdit_cli_print(
+            cli,
+            "  %-12s %s: width %d, depth %d, heads %d, patch %d, input %dx%d with %d channels, "
+            "table of %d rows\n",
+            "model", json_string_value(json_object_get(m, "name")),
+            (int)json_integer_value(json_object_get(m, "width")),
+            (int)json_integer_value(json_object_get(m, "depth")),
+            (int)json_integer_value(json_object_get(m, "heads")),
+            (int)json_integer_value(json_object_get(m, "patch")),
+            (int)json_integer_value(json_object_get(m, "input_size")),
+            (int)json_integer_value(json_object_get(m, "input_size")),
+            (int)json_integer_value(json_object_get(m, "channels")),
+            (int)json_integer_value(json_object_get(m, "rows")));
+    print_counts(cli, out);
     if ((v = json_object_get(out, "bytes"))) {
         fdit_format_size((size_t)json_integer_value(v), size);
-        printf("  %-12s %s, %s\n", "size", size, json_string_value(json_object_get(out, "type")));
+        fdit_cli_print(cli, "  %-12s %s, %s\n", "size", size,
+                       json_string_value(json_object_get(out, "type")));
     }
     if ((v = json_object_get(out, "latents")))
-        line("latents", json_string_value(v));
+        line(cli, "latents", json_string_value(v));
     if ((v = json_object_get(out, "weights")))
-        line("weights", json_string_value(v));
+        line(cli, "weights", json_string_value(v));
     if (json_integer_value(json_object_get(out, "norms_missing")))
-        line("norms", "without weights, as in a stock DiT: scale 1 and offset 0 are meant");
+        line(cli, "norms", "without weights, as in a stock DiT: scale 1 and offset 0 are meant");
     json_array_foreach(ranks, i, v)
-        printf("  %-12s %s: %d groups\n", "rank", json_string_value(json_object_get(v, "name")),
+        fdit_cli_print(cli, "  %-12s %s: %d groups\n", "rank", json_string_value(json_object_get(v, "name")),
                (int)json_integer_value(json_object_get(v, "groups")));
     if ((v = json_object_get(out, "guide")))
-        line("guide", json_string_value(v));
+        line(cli, "guide", json_string_value(v));
     if ((v = json_object_get(out, "flip")))
-        line("flip", json_string_value(v));
+        line(cli, "flip", json_string_value(v));
     if ((v = json_object_get(out, "train")))
-        print_train(v);
-    print_origin(out);
+        print_train(cli, v);
+    print_origin(cli, out);
     if ((v = json_object_get(out, "newest_checkpoint")))
-        line("checkpoint", json_string_value(v));
+        line(cli, "checkpoint", json_string_value(v));
     if ((v = json_object_get(out, "finished")))
-        line("finished",
+        line(cli, "finished",
              json_is_true(v) ? "yes, delta.safetensors is there" : "no; continue with --resume");
     if (json_object_get(out, "checksums"))
-        line("checked", "every sample has the right checksum");
+        line(cli, "checked", "every sample has the right checksum");
     fdit_inspect_data_print(cli, out);
     if (json_object_get(out, "pictures_decoded") && !json_object_get(out, "broken"))
-        line("checked", "every picture can be decoded");
+        line(cli, "checked", "every picture can be decoded");
 }
 
 /* A list of shards, not a file. */
@@ -615,7 +618,7 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
              "cache or a data set",
              path);
     if (table && !cli->json)
-        fputs(table, stdout);
+        fdit_cli_print_exactly(cli, table);
     else if (!cli->json)
         print_text(cli, path, out->root);
     else

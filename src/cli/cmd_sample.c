@@ -174,13 +174,8 @@ static void defaults(void *p)
 static void print_plan(void *user, const struct fdit_plan *plan)
 {
     struct watch *w = user;
-    char *text = NULL;
-    w->status = fdit_plan_text(w->cli->ctx, plan, &text);
-    if (w->status == FDIT_OK && w->cli->plan)
-        fdit_cli_print(w->cli, "%s\n", text);
-    else if (w->status == FDIT_OK && w->cli->verbose)
-        fdit_cli_note(w->cli, "%s", text);
-    fdit_free(text);
+    if (w->status == FDIT_OK)
+        w->status = fdit_cli_plan(w->cli, plan, 0);
 }
 
 /* "guide superclass:genus, w = 2, x0 clipped (defaults for pixels)" */

@@ -27,10 +27,9 @@ static const struct fdit_option options[] = {
 
 static void print_line(void *user, const char *line)
 {
-    const struct fdit_cli *cli = user;
+    struct fdit_cli *cli = user;
     if (!cli->quiet || !strncmp(line, "FAIL", 4) || !strncmp(line, "-- ", 3)) {
-        printf("%s\n", line);
-        fflush(stdout);
+        fdit_cli_print(cli, "%s\n", line);
     }
 }
 

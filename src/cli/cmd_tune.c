@@ -66,7 +66,7 @@ static void on_result(void *user, const struct fdit_tune_result *r)
     if (w->cli->json)
         put_result(&w->results, r);
     else
-        printf("%-28s %9.1f -> %9.1f GFLOP/s  %5.2fx  %s\n", r->what,
+        fdit_cli_print(w->cli, "%-28s %9.1f -> %9.1f GFLOP/s  %5.2fx  %s\n", r->what,
                1e-9 * r->flops / r->seconds_before, 1e-9 * r->flops / r->seconds_after,
                r->seconds_before / r->seconds_after, r->after);
 }
@@ -122,7 +122,7 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
     TRY(fdit_cli_device(cli, &dev));
     fdit_json_begin_list(&w.results);
     if (!cli->json && dev->info.tunable)
-        printf("%s (%s)\n\n", dev->info.name, dev->info.driver);
+        fdit_cli_print(cli, "%s (%s)\n\n", dev->info.name, dev->info.driver);
     const struct fdit_tune_options o = {
         .library_trials = a->library, .on_progress = on_progress, .on_result = on_result, .user = &w
     };
@@ -132,7 +132,7 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
     if (cli->json) {
         TRY(fdit_cli_print_json(cli, &w.results, JSON_INDENT(1) | JSON_REAL_PRECISION(6)));
     } else {
-        printf("\nall of them once: %.3g -> %.3g ms, %.2fx\n", 1e3 * w.before, 1e3 * w.after,
+        fdit_cli_print(cli, "\nall of them once: %.3g -> %.3g ms, %.2fx\n", 1e3 * w.before, 1e3 * w.after,
                w.before / w.after);
     }
     fdit_cli_note(cli,

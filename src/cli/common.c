@@ -2,9 +2,11 @@
  * common.c: what the common options mean. */
 #include "cli/cli.h"
 
+#include "core/phase.h"
 #include "core/pool.h"
 #include "devices.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 /* In the order of --weights, which --precision shares as far as it goes. */
@@ -14,6 +16,18 @@ enum { AUTO = sizeof types / sizeof *types };
 enum fdit_dtype fdit_cli_storage(const struct fdit_cli *cli)
 {
     return types[cli->weights];
+}
+
+/* What was not typed here stands in the environment, and the message says so. */
+static enum fdit_status blame_environment(struct fdit_cli *cli, enum fdit_status status)
+{
+    const char *name = getenv("FINEDIFFUSION_DEVICE");
+    char prefix[128];
+    if (status == FDIT_INTERRUPTED || cli->device || !name || !*name ||
+        strstr(fdit_context_message(cli->ctx), "FINEDIFFUSION_"))
+        return status;
+    snprintf(prefix, sizeof prefix, "FINEDIFFUSION_DEVICE=%.80s", name);
+    return fdit_fail_prefix(cli->ctx, status, prefix);
 }
 
 enum fdit_status fdit_cli_device(struct fdit_cli *cli, fdit_device **out)
@@ -27,19 +41,23 @@ enum fdit_status fdit_cli_device(struct fdit_cli *cli, fdit_device **out)
         FAIL(cli->ctx, FDIT_ERROR_ARGUMENT, "--threads %d: give 1 to %d, or leave it out for all",
              cli->threads, FDIT_POOL_MOST_MEMBERS);
     enum fdit_dtype weights = types[cli->weights];
-    TRY(fdit_devices_open(cli->ctx,
-                          &(struct fdit_device_options){ .spec = cli->device,
-                                                         .threads = cli->threads,
-                                                         .verbose = cli->verbose,
-                                                         .fastest = fastest,
-                                                         .precision = fastest || cli->precision < 0
-                                                                          ? FDIT_F32
-                                                                          : types[cli->precision] },
-                          &dev));
+    const struct fdit_device_options options = {
+        .spec = cli->device,
+        .threads = cli->threads,
+        .verbose = cli->verbose,
+        .fastest = fastest,
+        .precision = fastest || cli->precision < 0 ? FDIT_F32 : types[cli->precision]
+    };
+    fdit_phase_begin(cli->ctx, 0, "opening the device");
+    status = fdit_devices_open(cli->ctx, &options, &dev);
+    fdit_phase_end(cli->ctx);
+    if (status != FDIT_OK)
+        TRY(blame_environment(cli, status));
     if (dev->next && !(common & FDIT_COMMON_DEVICES))
         FAIL(cli->ctx, FDIT_ERROR_ARGUMENT,
-             "--device %s: %s works on one device at a time; name one of them",
-             cli->device ? cli->device : "of FINEDIFFUSION_DEVICE", cli->command);
+             "%s%s: %s works on one device at a time; name one of them",
+             cli->device ? "--device " : "FINEDIFFUSION_DEVICE=",
+             cli->device ? cli->device : getenv("FINEDIFFUSION_DEVICE"), cli->command);
     for (const fdit_device *d = dev; d; d = d->next)
         if (!fdit_device_supports_storage(d, weights))
             FAIL(cli->ctx, FDIT_ERROR_UNSUPPORTED,

@@ -36,7 +36,7 @@ void fdit_help_overview(FILE *to)
         fprintf(to, "  %-10s %s\n", topics[i].name, topics[i].summary);
     fputs("\n"
           "`finediffusion COMMAND --help` lists the options of a command,\n"
-          "`finediffusion --version` says the version. Results go to standard output,\n"
+          "`finediffusion --version` says the version and how it was built. Results go to standard output,\n"
           "progress and messages to standard error. Exit status: 0 done, 1 failure,\n"
           "2 wrong usage, 130 and 143 stopped by SIGINT and SIGTERM.\n",
           to);
@@ -59,9 +59,15 @@ static enum fdit_status run(struct fdit_cli *cli, void *args, int n, char **oper
         }
     }
     const struct fdit_command *command = fdit_command_find(operands[0]);
-    if (!command)
+    if (!command) {
+        struct fdit_text_guess guess = { .typed = operands[0], .length = strlen(operands[0]) };
+        for (int i = 0; i < n_topics; i++)
+            fdit_text_consider(&guess, topics[i].name);
+        const char *meant = guess.best ? guess.best : fdit_command_guess(operands[0]);
         FAIL(cli->ctx, FDIT_ERROR_ARGUMENT,
-             "'%s' is neither a topic nor a command; see finediffusion --help", operands[0]);
+             "'%s' is neither a topic nor a command%s%s%s finediffusion --help", operands[0],
+             meant ? "; did you mean " : "", meant ? meant : "", meant ? "? See" : "; see");
+    }
     fdit_options_help(command, stdout);
 out:
     return status;

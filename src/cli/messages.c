@@ -6,16 +6,26 @@
 #include "core/text.h"
 
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 
-static void line(struct fdit_cli *cli, const char *kind, const char *message)
+/* Lines on stderr over the live line. Nobody can be told when stderr does not take them. */
+static void say(struct fdit_cli *cli, const char *before, const char *text)
 {
     pthread_mutex_lock(&cli->lock);
     if (cli->progress)
         fdit_progress_clear(cli->progress);
-    fprintf(stderr, "finediffusion: %s%s%s%s\n", cli->command ? cli->command : "",
-            cli->command ? ": " : "", kind, message);
+    fprintf(stderr, "%s%s\n", before, text);
     pthread_mutex_unlock(&cli->lock);
+}
+
+/* Messages are safe already (core/status.h); once more does not change them. */
+static void line(struct fdit_cli *cli, const char *kind, const char *message)
+{
+    char before[80];
+    snprintf(before, sizeof before, "finediffusion: %s%s%s", cli->command ? cli->command : "",
+             cli->command ? ": " : "", kind);
+    say(cli, before, message);
 }
 
 void fdit_cli_log(void *user, enum fdit_log_level level, const char *message)
@@ -23,7 +33,7 @@ void fdit_cli_log(void *user, enum fdit_log_level level, const char *message)
     struct fdit_cli *cli = user;
     if (strchr(message, '\n')) { /* a table: the memory plan that did not fit */
         if (!cli->plan)
-            fdit_cli_note(cli, "%s", message);
+            fdit_cli_note_table(cli, message);
         return;
     }
     if (level == FDIT_LOG_NOTE)
@@ -44,29 +54,45 @@ void fdit_cli_note(struct fdit_cli *cli, const char *format, ...)
     va_list args;
     if (cli->quiet)
         return;
+    va_start(args, format);
+    char *text = fdit_text_vformat(format, args);
+    va_end(args);
+    if (text)
+        say(cli, "", text);
+    free(text);
+}
+
+void fdit_cli_note_table(struct fdit_cli *cli, const char *lines)
+{
+    if (!cli->quiet)
+        say(cli, "", lines);
+}
+
+/* Whether standard output took it is looked at when the program ends. */
+void fdit_cli_print_exactly(struct fdit_cli *cli, const char *text)
+{
+    const size_t n = strlen(text);
     pthread_mutex_lock(&cli->lock);
     if (cli->progress)
         fdit_progress_clear(cli->progress);
-    va_start(args, format);
-    vfprintf(stderr, format, args);
-    va_end(args);
-    fputc('\n', stderr);
+    fputs(text, stdout);
+    cli->partial = n > 0 ? text[n - 1] != '\n' : cli->partial;
+    if (!cli->partial && cli->progress)
+        fflush(stdout);
     pthread_mutex_unlock(&cli->lock);
 }
 
 void fdit_cli_print(struct fdit_cli *cli, const char *format, ...)
 {
     va_list args;
-    pthread_mutex_lock(&cli->lock);
-    if (cli->progress)
-        fdit_progress_clear(cli->progress);
     va_start(args, format);
-    vprintf(format, args);
+    char *text = fdit_text_vformat(format, args);
     va_end(args);
-    cli->partial = format[0] && format[strlen(format) - 1] != '\n';
-    if (!cli->partial)
-        fflush(stdout);
-    pthread_mutex_unlock(&cli->lock);
+    if (text)
+        fdit_cli_print_exactly(cli, text);
+    else
+        cli->short_of_memory = true;
+    free(text);
 }
 
 /* ------------------------------------------------------------------ the banner */
@@ -97,20 +123,21 @@ static void print_wrapped(const char *text)
 
 void fdit_cli_banner(struct fdit_cli *cli, const char *name, const char *format, ...)
 {
-    char text[2048], safe[4096];
     va_list args;
     if (cli->quiet)
         return;
     va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
+    char *text = fdit_text_vformat(format, args);
     va_end(args);
-    fdit_text_safe(safe, sizeof safe, text, FDIT_TEXT_LINE);
+    if (!text)
+        return;
     pthread_mutex_lock(&cli->lock);
     if (cli->progress)
         fdit_progress_clear(cli->progress);
     fprintf(stderr, "  %-*s", BANNER_COLUMN - 2, name);
-    print_wrapped(safe);
+    print_wrapped(text);
     pthread_mutex_unlock(&cli->lock);
+    free(text);
 }
 
 /* ------------------------------------------------------------------ progress */

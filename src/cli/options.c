@@ -4,6 +4,7 @@
 #include "cli/cli.h"
 
 #include "core/mem.h"
+#include "core/text.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -31,9 +32,9 @@ static const struct fdit_option weights_options[] = {
     { 0 }
 };
 static const struct fdit_option plan_options[] = {
-    FDIT_OPTION("memory", "SIZE", SIZE, struct fdit_cli, memory,
-                "refuse to start when the plan needs more than this, as 6G or 512M (default: the "
-                "device's memory)"),
+    FDIT_OPTION_IN("memory", "SIZE", SIZE, struct fdit_cli, memory, 1, 9e18,
+                   "refuse to start when the plan needs more than this, as 6G or 512M, powers of 1024 "
+                   "(default: the device's memory)"),
     FDIT_OPTION("plan", NULL, FLAG, struct fdit_cli, plan, "print the memory plan and exit"),
     { 0 }
 };
@@ -79,15 +80,35 @@ static struct tables tables_of(const struct fdit_command *command, struct fdit_c
 
 /* ------------------------------------------------------------------ values */
 
+static bool leading_blank(const char *text)
+{
+    return *text && strchr(" \t\n\v\f\r", *text);
+}
+
+/* Says what is wrong with a whole number, as far as it can be guessed. */
+static enum fdit_status refuse_whole(fdit_context *ctx, const char *what, const char *text, bool range)
+{
+    char *end;
+    if (range)
+        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT, "%s %s: a number so %s is out of range", what, text,
+                         *text == '-' ? "small" : "large");
+    double v = strtod(text, &end);
+    if (end != text && !*end && !leading_blank(text) && !strpbrk(text, "xX") && v == floor(v) &&
+        fabs(v) < 1e15)
+        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
+                         "%s %s: a whole number is written in digits; give %.0f", what, text, v);
+    return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
+                     "%s %s: not a whole number; give one in digits, like 100", what, text);
+}
+
 enum fdit_status fdit_parse_int64(fdit_context *ctx, const char *what, const char *text,
                                   int64_t *out)
 {
     char *end;
     errno = 0;
     long long v = strtoll(text, &end, 10);
-    if (end == text || *end || errno || strchr(" \t\n", *text))
-        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
-                         "%s %s: not a whole number in range; give one like 100", what, text);
+    if (end == text || *end || errno || leading_blank(text))
+        return refuse_whole(ctx, what, text, end != text && !*end && errno == ERANGE);
     *out = v;
     return FDIT_OK;
 }
@@ -95,10 +116,15 @@ enum fdit_status fdit_parse_int64(fdit_context *ctx, const char *what, const cha
 enum fdit_status fdit_parse_real(fdit_context *ctx, const char *what, const char *text, double *out)
 {
     char *end;
+    errno = 0;
     double v = strtod(text, &end);
-    if (end == text || *end || !isfinite(v) || strchr(" \t\n", *text))
-        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT, "%s %s: not a number; give one like 0.1 or 1e-4",
-                         what, text);
+    const bool number = end != text && !*end && !leading_blank(text) && !strpbrk(text, "xXnN");
+    if (number && errno == ERANGE)
+        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT, "%s %s: a number so %s is out of range", what, text,
+                         fabs(v) > 1 ? "large" : "close to 0");
+    if (!number || !isfinite(v))
+        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT, "%s %s: not a number; give one like 0.1 or 1e-4%s",
+                         what, text, strchr(text, ',') ? ", with a point" : "");
     *out = v;
     return FDIT_OK;
 }
@@ -107,8 +133,10 @@ enum fdit_status fdit_parse_size(fdit_context *ctx, const char *what, const char
 {
     static const char units[] = "kmgtKMGT";
     char *end;
+    errno = 0;
     double v = strtod(text, &end);
-    const char *unit = *end ? strchr(units, *end) : NULL;
+    const bool range = errno == ERANGE, digits = end != text && !leading_blank(text);
+    const char *unit = digits && *end ? strchr(units, *end) : NULL;
     int power = unit ? (int)((unit - units) % 4) + 1 : 0;
     if (unit)
         end++;
@@ -117,29 +145,22 @@ enum fdit_status fdit_parse_size(fdit_context *ctx, const char *what, const char
     if (*end == 'B')
         end++;
     double bytes = ldexp(v, 10 * power);
-    if (end == text || *end || !(v >= 0) || !(bytes < 9e18) || strchr(" \t\n", *text))
+    if (!digits || *end || !(v >= 0) || strpbrk(text, "xXnN"))
         return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
                          "%s %s: not a size; give one like 6G, 512M or 1.5G", what, text);
+    if (range || !(bytes < 9e18) || bytes >= (double)SIZE_MAX)
+        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
+                         "%s %s: a size out of range; give one like 6G, 512M or 1.5G", what, text);
     *out = (size_t)bytes;
     return FDIT_OK;
-}
-
-void fdit_format_size(size_t bytes, char out[32])
-{
-    static const char *const units[] = { "KiB", "MiB", "GiB", "TiB" };
-    double v = (double)bytes / 1024;
-    int unit = 0;
-    while (v >= 1024 && unit < 3) {
-        v /= 1024;
-        unit++;
-    }
-    snprintf(out, 32, v < 100 ? "%.1f %s" : "%.0f %s", v, units[unit]);
 }
 
 static enum fdit_status parse_choice(fdit_context *ctx, const char *what, const char *choices,
                                      const char *text, int *out)
 {
-    size_t n = strlen(text);
+    const size_t n = strlen(text);
+    struct fdit_text_guess guess = { .typed = text, .length = n };
+    char word[48], meant[48] = "";
     int i = 0;
     for (const char *p = choices; p; i++) {
         const char *bar = strchr(p, '|');
@@ -148,10 +169,56 @@ static enum fdit_status parse_choice(fdit_context *ctx, const char *what, const 
             *out = i;
             return FDIT_OK;
         }
+        snprintf(word, sizeof word, "%.*s", (int)length, p);
+        const int before = guess.best ? guess.edits : INT_MAX;
+        fdit_text_consider(&guess, word);
+        if (guess.best && guess.edits < before)
+            memcpy(meant, word, sizeof word);
         p = bar ? bar + 1 : NULL;
     }
-    return fdit_fail(ctx, FDIT_ERROR_ARGUMENT, "%s %s: not known; give one of %s", what, text,
-                     choices);
+    return fdit_fail(ctx, FDIT_ERROR_ARGUMENT, "%s %s: not known; %s%s%sgive one of %s", what, text,
+                     *meant ? "did you mean " : "", meant, *meant ? "? Else " : "", choices);
+}
+
+/* The range of an option in words. */
+static enum fdit_status check_range(fdit_context *ctx, const struct fdit_option *o,
+                                    const char *text, double v)
+{
+    if ((o->least == 0 && o->most == 0) || (v >= o->least && v <= o->most))
+        return FDIT_OK;
+    if (o->kind == FDIT_OPT_SIZE)
+        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
+                         "--%s %s: nothing fits into that; give a size like 512M or 6G, "
+                         "or leave the option out",
+                         o->name, text);
+    return fdit_fail(ctx, FDIT_ERROR_ARGUMENT, "--%s %s: give a number from %.15g to %.15g", o->name, text,
+                     o->least, o->most);
+}
+
+/* Whole numbers of all widths. A text that leaves int64 is told the option's own range where it has one. */
+static enum fdit_status set_whole(fdit_context *ctx, const struct fdit_option *o, const char *what,
+                                  const char *text, void *at)
+{
+    enum fdit_status status = FDIT_OK;
+    int64_t v = 0;
+    status = fdit_parse_int64(ctx, what, text, &v);
+    if (status != FDIT_OK && o->most > 0 && text[strspn(text, "-+0123456789")] == '\0')
+        TRY(check_range(ctx, o, text, *text == '-' ? -HUGE_VAL : HUGE_VAL));
+    TRY(status);
+    TRY(check_range(ctx, o, text, (double)v));
+    if (o->kind == FDIT_OPT_INT && (v < INT_MIN || v > INT_MAX))
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "%s %s: out of range; at most %d", what, text, INT_MAX);
+    if (o->kind == FDIT_OPT_SEED && v < 0)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "%s %s: a seed is a number from 0 to %" PRId64, what,
+             text, INT64_MAX);
+    if (o->kind == FDIT_OPT_INT)
+        *(int *)at = (int)v;
+    else if (o->kind == FDIT_OPT_INT64)
+        *(int64_t *)at = v;
+    else
+        *(uint64_t *)at = (uint64_t)v;
+out:
+    return status;
 }
 
 static enum fdit_status set_value(struct fdit_cli *cli, const struct fdit_option *o, void *target,
@@ -168,34 +235,73 @@ static enum fdit_status set_value(struct fdit_cli *cli, const struct fdit_option
     case FDIT_OPT_HEADING: break;
     case FDIT_OPT_FLAG: *(bool *)at = true; break;
     case FDIT_OPT_TEXT: *(const char **)at = text; break;
-    case FDIT_OPT_REAL: TRY(fdit_parse_real(ctx, what, text, at)); break;
-    case FDIT_OPT_SIZE: TRY(fdit_parse_size(ctx, what, text, at)); break;
+    case FDIT_OPT_REAL:
+        TRY(fdit_parse_real(ctx, what, text, at));
+        TRY(check_range(ctx, o, text, *(double *)at));
+        break;
+    case FDIT_OPT_SIZE:
+        TRY(fdit_parse_size(ctx, what, text, at));
+        TRY(check_range(ctx, o, text, (double)*(size_t *)at));
+        break;
     case FDIT_OPT_CHOICE: TRY(parse_choice(ctx, what, o->arg, text, at)); break;
     case FDIT_OPT_PARSE: TRY(o->parse(ctx, target, text)); break;
     case FDIT_OPT_INT:
     case FDIT_OPT_INT64:
-    case FDIT_OPT_SEED: {
-        int64_t v = 0;
-        TRY(fdit_parse_int64(ctx, what, text, &v));
-        if (o->kind == FDIT_OPT_INT && (v < INT_MIN || v > INT_MAX))
-            FAIL(ctx, FDIT_ERROR_ARGUMENT, "%s %s: out of range; at most %d", what, text, INT_MAX);
-        if (o->kind == FDIT_OPT_SEED && v < 0)
-            FAIL(ctx, FDIT_ERROR_ARGUMENT, "%s %s: a seed is a number from 0 to %" PRId64, what,
-                 text, INT64_MAX);
-        if (o->kind == FDIT_OPT_INT)
-            *(int *)at = (int)v;
-        else if (o->kind == FDIT_OPT_INT64)
-            *(int64_t *)at = v;
-        else
-            *(uint64_t *)at = (uint64_t)v;
-        break;
-    }
+    case FDIT_OPT_SEED: TRY(set_whole(ctx, o, what, text, at)); break;
     }
 out:
     return status;
 }
 
 /* ------------------------------------------------------------------ names */
+
+/* The table entry of this very name, NULL: none. */
+static const struct fdit_option *find_exact(const struct tables *t, const char *name, size_t n)
+{
+    for (int i = 0; i < t->n; i++)
+        for (const struct fdit_option *o = t->list[i]; o->name; o++)
+            if (o->kind != FDIT_OPT_HEADING && strlen(o->name) == n && !memcmp(o->name, name, n))
+                return o;
+    return NULL;
+}
+
+/* ". Did you mean --steps?" or the command that has such an option; "" when none is close. */
+static void suggest(const struct fdit_command *command, const char *name, size_t length, char text[96])
+{
+    struct tables t = tables_of(command, NULL, NULL);
+    struct fdit_text_guess guess = { .typed = name, .length = length };
+    int n;
+    const struct fdit_command *const *all = fdit_commands(&n);
+    for (int i = 0; i < t.n; i++)
+        for (const struct fdit_option *o = t.list[i]; o->name; o++)
+            if (o->kind != FDIT_OPT_HEADING)
+                fdit_text_consider(&guess, o->name);
+    text[0] = '\0';
+    for (int i = 0; i < n && !(guess.best && guess.edits <= 1); i++) {
+        struct tables other = tables_of(all[i], NULL, NULL);
+        if (find_exact(&other, name, length)) {
+            snprintf(text, 96, " to %s (%s has it)", command->name, all[i]->name);
+            return;
+        }
+    }
+    if (guess.best)
+        snprintf(text, 96, ". Did you mean --%.60s?", guess.best);
+}
+
+/* One dash, or one of a text program. */
+static enum fdit_status refuse_dash(struct fdit_cli *cli, const struct tables *t, const char *word)
+{
+    if (word[0] != '-')
+        return fdit_fail(cli->ctx, FDIT_ERROR_ARGUMENT,
+                         "'%s' begins with a dash that is no hyphen; write --%s", word,
+                         word + 3 + strspn(word + 3, "-"));
+    const size_t n = strcspn(word + 1, "=");
+    const bool known = find_exact(t, word + 1, n);
+    return fdit_fail(
+        cli->ctx, FDIT_ERROR_ARGUMENT,
+        "option %s is not known; options begin with two dashes%s%.*s, see finediffusion %s --help",
+        word, known ? ": --" : "", known ? (int)n : 0, word + 1, cli->command);
+}
 
 /* The option that the first n bytes of `text` mean: exactly, or as the beginning of only one. */
 static enum fdit_status find(struct fdit_cli *cli, const struct tables *t, const char *text,
@@ -220,9 +326,12 @@ static enum fdit_status find(struct fdit_cli *cli, const struct tables *t, const
         }
     }
 done:
-    if (!found)
-        FAIL(cli->ctx, FDIT_ERROR_ARGUMENT,
-             "option --%.*s is not known; see finediffusion %s --help", (int)n, text, cli->command);
+    if (!found) {
+        char meant[96];
+        suggest(fdit_command_find(cli->command), text, n, meant);
+        FAIL(cli->ctx, FDIT_ERROR_ARGUMENT, "option --%.*s is not known%s%s finediffusion %s --help", (int)n,
+             text, meant, strchr(meant, '?') ? " See" : "; see", cli->command);
+    }
     if (second)
         FAIL(cli->ctx, FDIT_ERROR_ARGUMENT, "option --%.*s may mean --%s or --%s; write it in full",
              (int)n, text, found->name, second->name);
@@ -240,6 +349,8 @@ enum fdit_status fdit_options_parse(struct fdit_cli *cli, const struct fdit_comm
     bool only_operands = false;
     for (int i = 0; i < argc; i++) {
         char *word = argv[i];
+        if (!only_operands && (!strncmp(word, "\xe2\x80\x93", 3) || !strncmp(word, "\xe2\x80\x94", 3)))
+            TRY(refuse_dash(cli, &t, word));
         if (only_operands || word[0] != '-' || !word[1]) {
             if (command->most_operands >= 0 && operands >= command->most_operands)
                 FAIL(cli->ctx, FDIT_ERROR_ARGUMENT,
@@ -257,10 +368,7 @@ enum fdit_status fdit_options_parse(struct fdit_cli *cli, const struct fdit_comm
             goto out;
         }
         if (word[1] != '-')
-            FAIL(cli->ctx, FDIT_ERROR_ARGUMENT,
-                 "option %s is not known; options begin with two dashes, see finediffusion %s "
-                 "--help",
-                 word, cli->command);
+            TRY(refuse_dash(cli, &t, word));
         const struct fdit_option *o;
         void *target = NULL;
         const char *equals = strchr(word, '='), *value = equals ? equals + 1 : NULL;

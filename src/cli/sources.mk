@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-fdit_cli_sources += src/cli/main.c src/cli/cli.h src/cli/print_json.c src/cli/sigbus.c src/cli/commands.h src/cli/common.c \
+fdit_cli_sources += src/cli/main.c src/cli/cli.h src/cli/print_json.c src/cli/print_plan.c src/cli/sigbus.c src/cli/commands.h src/cli/common.c \
 	src/cli/help.c src/cli/messages.c src/cli/options.c src/cli/signals.c \
 	src/cli/results.c src/cli/results.h src/cli/ticker.c src/cli/topics.c src/cli/topics.h
 fdit_cli_sources += src/cli/cmd_devices.c src/cli/cmd_selftest.c src/cli/cmd_inspect.c src/cli/cmd_train.c

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/status.h"
 
+#include "core/text.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -76,27 +78,6 @@ void fdit_context_take_message(fdit_context *ctx, fdit_context *from)
     from->message = NULL;
 }
 
-/* A message is one line whatever names of files and classes hold. */
-static void one_line(char *text)
-{
-    for (unsigned char *c = (unsigned char *)text; *c; c++)
-        if (*c < 32 || *c == 127)
-            *c = '?';
-}
-
-/* NULL when memory is short: the status then stands without a text. */
-static char *format_message(const char *format, va_list args)
-{
-    va_list again;
-    va_copy(again, args);
-    int n = vsnprintf(NULL, 0, format, args);
-    char *text = n < 0 ? NULL : malloc((size_t)n + 1);
-    if (text)
-        vsnprintf(text, (size_t)n + 1, format, again);
-    va_end(again);
-    return text;
-}
-
 static void set_message(fdit_context *ctx, char *text)
 {
     free(ctx->message);
@@ -108,10 +89,8 @@ enum fdit_status fdit_fail(fdit_context *ctx, enum fdit_status code, const char 
     if (ctx) {
         va_list args;
         va_start(args, format);
-        char *text = format_message(format, args); /* may quote the old message */
+        char *text = fdit_text_vformat(format, args); /* may quote the old message; NULL: only the status */
         va_end(args);
-        if (text)
-            one_line(text);
         set_message(ctx, text);
     }
     return code;
@@ -124,7 +103,7 @@ enum fdit_status fdit_fail_errno(fdit_context *ctx, enum fdit_status code, int e
         return code;
     va_list args;
     va_start(args, format);
-    char *text = format_message(format, args);
+    char *text = fdit_text_vformat(format, args);
     va_end(args);
     char reason[256] = "";
 #if defined(__GLIBC__) && defined(_GNU_SOURCE)
@@ -148,9 +127,15 @@ void fdit_log(fdit_context *ctx, enum fdit_log_level level, const char *format, 
         return;
     va_list args;
     va_start(args, format);
-    char *text = format_message(format, args);
+    char *text = fdit_text_vformat(format, args);
     va_end(args);
     if (text)
         ctx->log(ctx->log_user, level, text);
     free(text);
+}
+
+void fdit_log_table(fdit_context *ctx, enum fdit_log_level level, const char *lines)
+{
+    if (ctx && ctx->log)
+        ctx->log(ctx->log_user, level, lines);
 }

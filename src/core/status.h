@@ -53,7 +53,8 @@ struct fdit_context {
 #define FDIT_PRINTF(f, a)
 #endif
 
-/* Stores the message and returns `code`. With ctx NULL only returns. */
+/* Stores the message and returns `code`. With ctx NULL only returns. Here and in fdit_log what %s brings in
+ * is made safe for a terminal and for one line (core/text.h). */
 enum fdit_status fdit_fail(fdit_context *ctx, enum fdit_status code, const char *format, ...)
     FDIT_PRINTF(3, 4);
 /* The same with ": <text of errnum>" behind it. */
@@ -63,6 +64,8 @@ enum fdit_status fdit_fail_errno(fdit_context *ctx, enum fdit_status code, int e
 enum fdit_status fdit_fail_prefix(fdit_context *ctx, enum fdit_status code, const char *prefix);
 void fdit_log(fdit_context *ctx, enum fdit_log_level level, const char *format, ...)
     FDIT_PRINTF(3, 4);
+/* A text of several lines as it stands: a table whose entries are safe. */
+void fdit_log_table(fdit_context *ctx, enum fdit_log_level level, const char *lines);
 bool fdit_stopped(const fdit_context *ctx);
 /* A context for a worker thread: same log callback (which must then be thread-safe), stops with its
  * parent. NULL when memory is short. */

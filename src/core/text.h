@@ -4,8 +4,16 @@
 #ifndef FDIT_CORE_TEXT_H
 #define FDIT_CORE_TEXT_H
 
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
+
+#if defined(__GNUC__)
+#define FDIT_TEXT_FORMAT(f, a) __attribute__((format(printf, f, a)))
+#else
+#define FDIT_TEXT_FORMAT(f, a)
+#endif
 
 enum fdit_text_keep {
     FDIT_TEXT_LINE = 0,       /* nothing: one line without tabs */
@@ -22,9 +30,29 @@ size_t fdit_text_safe(char *out, size_t size, const char *text, unsigned keep);
 /* True where fdit_text_safe would change nothing. */
 bool fdit_text_is_safe(const char *text, unsigned keep);
 
+/* Takes the escapes of fdit_text_safe, and \\ for a backslash, out of the n bytes at text, in
+ * place; what looks like none stays. Returns the bytes that are left. Where a text is to come back,
+ * every backslash has to be doubled before it is made safe. */
+size_t fdit_text_unescape(char *text, size_t n);
+
+/* printf's formatting into a text from malloc (NULL when memory is short), with three differences:
+ * what %s brings in is made safe, as a line, so that only the format itself can hold a newline; the
+ * width of %s counts columns, not bytes; and "%zu pictures of %d classes" becomes "1 picture of 1
+ * class" (pictures, classes, rows,
+ * ... as text.c lists them). Conversions: d i u o x X c s f F e E g G a A p %, lengths hh h l ll z
+ * t j. */
+char *fdit_text_vformat(const char *format, va_list args) FDIT_TEXT_FORMAT(1, 0);
+/* The same into a file: everything that people read and that may hold names out of files. False when it was
+ * not written. */
+bool fdit_text_print(FILE *to, const char *format, ...) FDIT_TEXT_FORMAT(2, 3);
+
 /* Columns that a safe text takes on a terminal: wide characters (CJK, Hangul, emoji) take two, combining
  * marks none. */
 size_t fdit_text_columns(const char *text);
+
+/* "6.0 GiB", "512 MiB", "10.0 KiB", "10 bytes": the one unit system of plans, summaries and messages, which
+ * options of sizes read (but for the blank). */
+void fdit_format_size(size_t bytes, char out[32]);
 
 /* Edits (insert, delete, replace, swap of neighbours; the case of ASCII letters is free) from a of na bytes
  * to b of nb, or limit + 1 as soon as it is clear that there are more. */

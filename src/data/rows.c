@@ -2,6 +2,7 @@
 #include "data/rows.h"
 
 #include "core/mem.h"
+#include "core/text.h"
 #include "data/spelling.h"
 #include "format/kind.h"
 
@@ -211,6 +212,8 @@ enum fdit_status fdit_rows_split(fdit_context *ctx, struct fdit_rows *r)
             f->len = (size_t)(out - f->s);
         }
         fdit_spelling_trim(&f->s, &f->len);
+        if (r->escaped)
+            f->len = fdit_text_unescape(r->text + (f->s - r->text), f->len);
         at = stop ? stop + 1 : NULL;
     }
 out:

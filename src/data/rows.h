@@ -19,6 +19,7 @@ struct fdit_rows {
     char line_end;
     char separator;  /* '\t', ',' or ';'; 0: no line was taken apart yet */
     bool given;      /* by a line "sep=;" */
+    bool escaped;    /* fields hold escapes (fdit_text_unescape): the caller saw a line that says so */
     size_t line;     /* number of the present line, from 1 */
     const char *raw; /* the present line without its end */
     size_t raw_len;

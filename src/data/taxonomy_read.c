@@ -2,6 +2,7 @@
  * Taxonomies from iNaturalist's categories, and to and from the JSON of our own files. */
 #include "core/file.h"
 #include "core/mem.h"
+#include "core/text.h"
 #include "format/json.h"
 #include "data/taxonomy_build.h"
 
@@ -290,6 +291,7 @@ out:
 struct text {
     char *bytes;
     size_t n, capacity;
+    bool escaped; /* a table with the line #escaped */
 };
 
 static enum fdit_status put(fdit_context *ctx, struct text *t, const char *s, size_t n)
@@ -417,7 +419,7 @@ out:
 }
 
 /* A name as a field of a line, or, with a comma too much, of an #order. */
-static enum fdit_status put_field(fdit_context *ctx, struct text *t, const char *name, bool listed)
+static enum fdit_status put_plain(fdit_context *ctx, struct text *t, const char *name, bool listed)
 {
     if (strpbrk(name, listed ? "\t\r\n," : "\t\r\n"))
         return fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED,
@@ -432,6 +434,47 @@ static enum fdit_status put_field(fdit_context *ctx, struct text *t, const char 
     TRY(put(ctx, t, "\"", 1));
 out:
     return status;
+}
+
+/* The same in a table with the line #escaped: nothing that moves a terminal's cursor, no tab, no line end. */
+static enum fdit_status put_field(fdit_context *ctx, struct text *t, const char *name, bool listed)
+{
+    enum fdit_status status = FDIT_OK;
+    char *doubled = NULL, *safe = NULL;
+    size_t n = 0;
+    if (!t->escaped)
+        return put_plain(ctx, t, name, listed);
+    TRY(fdit_alloc(ctx, 2 * strlen(name) + 1, 1, &doubled));
+    for (; *name; name++) {
+        doubled[n++] = *name;
+        if (*name == '\\')
+            doubled[n++] = *name;
+    }
+    n = fdit_text_safe(NULL, 0, doubled, FDIT_TEXT_LINE);
+    TRY(fdit_alloc(ctx, n + 1, 1, &safe));
+    fdit_text_safe(safe, n + 1, doubled, FDIT_TEXT_LINE);
+    TRY(put_plain(ctx, t, safe, listed));
+out:
+    fdit_free(doubled);
+    fdit_free(safe);
+    return status;
+}
+
+static bool all_safe(const struct fdit_names *names)
+{
+    bool safe = true;
+    for (size_t i = 0; safe && i < names->n; i++)
+        safe = fdit_text_is_safe(fdit_names_get(names, i), FDIT_TEXT_LINE);
+    return safe;
+}
+
+static bool needs_escapes(const struct fdit_taxonomy *tax)
+{
+    bool safe = all_safe(&tax->classes);
+    for (int32_t r = 0; r < tax->n_ranks; r++)
+        safe = safe && fdit_text_is_safe(tax->ranks[r].name, FDIT_TEXT_LINE) &&
+               all_safe(&tax->ranks[r].groups);
+    return !safe;
 }
 
 static enum fdit_status put_order(fdit_context *ctx, struct text *t, const struct fdit_tax_rank *rank)
@@ -456,8 +499,10 @@ out:
 enum fdit_status fdit_taxonomy_to_tsv(fdit_context *ctx, const struct fdit_taxonomy *tax, char **out)
 {
     enum fdit_status status = FDIT_OK;
-    struct text t = { 0 };
+    struct text t = { .escaped = needs_escapes(tax) };
     *out = NULL;
+    if (t.escaped)
+        TRY(put(ctx, &t, "#escaped\n", 9));
     TRY(put(ctx, &t, "class", 5));
     for (int32_t r = 0; r < tax->n_ranks; r++) {
         TRY(put(ctx, &t, "\t", 1));

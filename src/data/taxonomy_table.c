@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Taxonomies from tables: text with tabs, commas or semicolons. */
 #include "core/mem.h"
+#include "core/text.h"
 #include "data/rows.h"
 #include "data/taxonomy_build.h"
 
@@ -165,6 +166,8 @@ static enum fdit_status keep(struct table *t, struct directives *d, size_t word)
     size_t len = t->rows.raw_len - word;
     TRY(fdit_grow(t->ctx, &d->list, &d->capacity, d->n + 1, sizeof *d->list));
     fdit_spelling_trim(&s, &len);
+    if (t->rows.escaped)
+        len = fdit_text_unescape(t->rows.text + (s - t->rows.text), len);
     d->list[d->n++] = (struct directive){ s, len, t->rows.line };
 out:
     return status;
@@ -283,6 +286,8 @@ static enum fdit_status take_line(struct table *t)
         TRY(keep(t, &t->nested, len));
     else if (word(&t->rows, "#independent"))
         t->independent = true;
+    else if (word(&t->rows, "#escaped"))
+        t->rows.escaped = true;
     else if (word(&t->rows, "#"))
         return FDIT_OK;
     else

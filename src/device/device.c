@@ -3,6 +3,7 @@
  * ops.c. */
 #include "device/device.h"
 #include "core/mem.h"
+#include "core/text.h"
 #include "device/check.h"
 #include "device/generic.h"
 
@@ -259,12 +260,13 @@ out:
 static enum fdit_status not_made(fdit_context *ctx, const fdit_device *dev, enum fdit_status status,
                                  const char *label, size_t bytes)
 {
-    char *message = NULL;
+    char *message = NULL, size[32], used[32];
     if (fdit_strdup(NULL, fdit_context_message(ctx), &message) != FDIT_OK)
         return status;
-    status = fdit_fail(ctx, status, "'%s' (%.1f MB) could not be made beside the %.1f MB in use: %s",
-                       label, 1e-6 * (double)bytes,
-                       1e-6 * (double)(dev->buffer_bytes + dev->weight_bytes + dev->reserved), message);
+    fdit_format_size(bytes, size);
+    fdit_format_size(dev->buffer_bytes + dev->weight_bytes + dev->reserved, used);
+    status = fdit_fail(ctx, status, "'%s' (%s) could not be made beside the %s in use: %s", label, size, used,
+                       message);
     fdit_free(message);
     return status;
 }

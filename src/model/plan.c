@@ -2,6 +2,7 @@
 #include "model/plan.h"
 
 #include "core/mem.h"
+#include "core/text.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -93,11 +94,6 @@ size_t fdit_plan_process_bytes(const struct fdit_plan *plan)
            (plan->in_process ? fdit_plan_device_bytes(plan) : 0);
 }
 
-static double mb(size_t bytes)
-{
-    return (double)bytes / 1e6;
-}
-
 size_t fdit_plan_room(const struct fdit_plan *plan, size_t limit)
 {
     size_t all = fdit_plan_process_bytes(plan), usual = (size_t)16 << 20;
@@ -109,15 +105,16 @@ enum fdit_status fdit_plan_check(fdit_context *ctx, const struct fdit_plan *plan
                                  const fdit_device *dev, size_t limit, const char *remedy)
 {
     enum fdit_status status = FDIT_OK;
-    char *table = NULL;
+    char *table = NULL, need[32], has[32], weights[32], activations[32];
     const bool bound = dev->info.max_buffer == dev->info.memory && *dev->info.memory_by;
     for (size_t i = 0; i < plan->n; i++) {
         const struct fdit_plan_entry *e = &plan->list[i];
+        fdit_format_size(e->bytes, need);
+        fdit_format_size(dev->info.max_buffer, has);
         if (e->where && dev->info.max_buffer && e->bytes > dev->info.max_buffer)
-            FAIL(ctx, FDIT_ERROR_DEVICE,
-                 "%s needs one buffer of %.0f MB, %s allows %.0f MB%s%s%s; %s", e->label, mb(e->bytes),
-                 dev->info.name, mb(dev->info.max_buffer), bound ? " (" : "",
-                 bound ? dev->info.memory_by : "", bound ? ")" : "", remedy);
+            FAIL(ctx, FDIT_ERROR_DEVICE, "%s needs one buffer of %s, %s allows %s%s%s%s; %s", e->label, need,
+                 dev->info.name, has, bound ? " (" : "", bound ? dev->info.memory_by : "",
+                 bound ? ")" : "", remedy);
     }
     size_t bytes = fdit_plan_device_bytes(plan);
     if (limit && bytes > limit) {
@@ -125,17 +122,20 @@ enum fdit_status fdit_plan_check(fdit_context *ctx, const struct fdit_plan *plan
         const size_t workspace = fdit_plan_kind_bytes(plan, FDIT_PLAN_WORKSPACE);
         char threads[96] = "";
         /* Each thread has its own. */
+        fdit_format_size(workspace, need);
         if (dev->info.threads > 1 && workspace > bytes / 4)
-            snprintf(threads, sizeof threads,
-                     "%d threads have %.0f MB of workspace, use fewer --threads; or ", dev->info.threads,
-                     mb(workspace));
+            snprintf(threads, sizeof threads, "%d threads have %s of workspace, use fewer --threads; or ",
+                     dev->info.threads, need);
         TRY(fdit_plan_text(ctx, plan, &table));
-        fdit_log(ctx, FDIT_LOG_WARNING, "%s", table);
+        fdit_log_table(ctx, FDIT_LOG_WARNING, table);
+        fdit_format_size(bytes, need);
+        fdit_format_size(limit, has);
+        fdit_format_size(fdit_plan_kind_bytes(plan, FDIT_PLAN_WEIGHTS), weights);
+        fdit_format_size(fdit_plan_kind_bytes(plan, FDIT_PLAN_ACTIVATIONS), activations);
         FAIL(ctx, FDIT_ERROR_DEVICE,
-             "the plan needs %.0f MB, the limit is %.0f MB%s%s%s (weights %.0f, activations %.0f); %s%s",
-             mb(bytes), mb(limit), named ? " (" : "", named ? dev->info.memory_by : "", named ? ")" : "",
-             mb(fdit_plan_kind_bytes(plan, FDIT_PLAN_WEIGHTS)),
-             mb(fdit_plan_kind_bytes(plan, FDIT_PLAN_ACTIVATIONS)), threads, remedy);
+             "the plan needs %s, the limit is %s%s%s%s%s (weights %s, activations %s); %s%s", need, has,
+             named ? " (" : "", named ? dev->info.memory_by : "", named ? ")" : "",
+             limit < 4096 ? " (a unit is missing? 10M, 6G)" : "", weights, activations, threads, remedy);
     }
 out:
     fdit_free(table);
@@ -156,10 +156,12 @@ out:
 enum fdit_status fdit_plan_text(fdit_context *ctx, const struct fdit_plan *plan, char **out)
 {
     enum fdit_status status = FDIT_OK;
-    char *text = NULL, *longer = NULL;
+    char *text = NULL, *longer = NULL, bytes[32], most[32], title[128] = "", label[128];
     *out = NULL;
-    TRY(fdit_strf(ctx, &text, "%s%s%-22s %8s %12s  %s", plan->title ? plan->title : "",
-                  plan->title ? "\n" : "", "memory plan", "buffers", "MB", "largest"));
+    if (plan->title)
+        fdit_text_safe(title, sizeof title, plan->title, FDIT_TEXT_LINE);
+    TRY(fdit_strf(ctx, &text, "%s%s%-22s %8s %12s  %s", title, plan->title ? "\n" : "",
+                  "memory plan", "buffers", "size", "largest"));
     for (int kind = 0; kind < FDIT_PLAN_KINDS; kind++) {
         size_t n = 0, sum = 0;
         const struct fdit_plan_entry *largest = NULL;
@@ -174,18 +176,20 @@ enum fdit_status fdit_plan_text(fdit_context *ctx, const struct fdit_plan *plan,
         }
         if (!n)
             continue;
-        TRY(fdit_strf(ctx, &longer, "%s\n%-22s %8zu %12.2f  %s (%.2f)", text,
-                      fdit_plan_kind_name((enum fdit_plan_kind)kind), n, mb(sum), largest->label,
-                      mb(largest->bytes)));
+        fdit_format_size(sum, bytes);
+        fdit_format_size(largest->bytes, most);
+        fdit_text_safe(label, sizeof label, largest->label, FDIT_TEXT_LINE);
+        TRY(fdit_strf(ctx, &longer, "%s\n%-22s %8zu %12s  %s (%s)", text,
+                      fdit_plan_kind_name((enum fdit_plan_kind)kind), n, bytes, label, most));
         fdit_free(text);
         text = longer;
         longer = NULL;
     }
-    TRY(fdit_strf(ctx, &longer, "%s\n%-22s %8s %12.2f", text, "sum on the device", "",
-                  mb(fdit_plan_device_bytes(plan))));
+    fdit_format_size(fdit_plan_device_bytes(plan), bytes);
+    fdit_format_size(fdit_plan_process_bytes(plan), most);
+    TRY(fdit_strf(ctx, &longer, "%s\n%-22s %8s %12s", text, "sum on the device", "", bytes));
     if (fdit_plan_kind_bytes(plan, FDIT_PLAN_PROCESS))
-        TRY(fdit_strf(ctx, out, "%s\n%-22s %8s %12.2f", longer, "sum of the process", "",
-                      mb(fdit_plan_process_bytes(plan))));
+        TRY(fdit_strf(ctx, out, "%s\n%-22s %8s %12s", longer, "sum of the process", "", most));
     else {
         *out = longer;
         longer = NULL;

@@ -4,6 +4,7 @@
 #include "bench/bench.h"
 #include "core/clock.h"
 #include "core/mem.h"
+#include "core/text.h"
 #include "selftest/cases.h"
 
 #include <stdio.h>
@@ -210,7 +211,7 @@ static enum fdit_status run_out(fdit_context *ctx, fdit_device *dev, struct test
     fdit_buffer **pieces = NULL;
     fdit_buffer *one = NULL;
     size_t n = 0, bytes = 0, most = dev->info.max_buffer;
-    char detail[600];
+    char detail[600], given[32], has[32];
     TRY(fdit_alloc(ctx, PIECES, sizeof *pieces, &pieces));
     if (!dev->info.is_gpu) {
         if (!most || most >= SIZE_MAX / 4) {
@@ -233,12 +234,13 @@ static enum fdit_status run_out(fdit_context *ctx, fdit_device *dev, struct test
     }
     const char *what = dev->info.is_gpu ? "memory runs out" : "too large a buffer";
     if (refused == FDIT_OK) {
-        snprintf(detail, sizeof detail, "%.0f MB were given, the device says that it has %.0f",
-                 (double)bytes / 1e6, (double)dev->info.memory / 1e6);
+        fdit_format_size(bytes, given);
+        fdit_format_size(dev->info.memory, has);
+        snprintf(detail, sizeof detail, "%s were given, the device says that it has %s", given, has);
         verdict(t, false, what, detail);
     } else {
-        snprintf(detail, sizeof detail, "after %.0f MB: %.480s", (double)bytes / 1e6,
-                 fdit_context_message(ctx));
+        fdit_format_size(bytes, given);
+        snprintf(detail, sizeof detail, "after %s: %.480s", given, fdit_context_message(ctx));
         verdict(t, true, what, detail);
     }
 out:

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "build_info.h"
+
+#include "commit.h"
+#include "core/mem.h"
+#include "cpu/cpu.h"
+
+#if defined(__clang__)
+#define COMPILER "clang " __clang_version__
+#elif defined(__GNUC__)
+#define COMPILER "gcc " __VERSION__
+#else
+#define COMPILER "not known"
+#endif
+
+#if defined(HAVE_ONEDNN)
+#define PRODUCTS "own kernels; oneDNN by FINEDIFFUSION_GEMM=onednn"
+#elif defined(HAVE_CBLAS)
+#define PRODUCTS "own kernels; a CBLAS by FINEDIFFUSION_GEMM=cblas"
+#else
+#define PRODUCTS "own kernels"
+#endif
+
+#if defined(_OPENMP)
+#define THREADS "OpenMP"
+#else
+#define THREADS "one (built without OpenMP)"
+#endif
+
+#if !defined(HAVE_OPENCL)
+#define DEVICES "cpu, ref (built without OpenCL)"
+#elif defined(HAVE_CLBLAST)
+#define DEVICES "cpu, opencl (with CLBlast), ref"
+#else
+#define DEVICES "cpu, opencl (without CLBlast), ref"
+#endif
+
+#if defined(HAVE_JPEG)
+#define JPEG_TEXT ", JPEG"
+#else
+#define JPEG_TEXT ""
+#endif
+#if defined(HAVE_WEBP)
+#define WEBP_TEXT ", WebP"
+#else
+#define WEBP_TEXT ""
+#endif
+#if defined(HAVE_LIBZIP)
+#define TORCH_TEXT ", torch"
+#else
+#define TORCH_TEXT ", torch before 1.6 (built without libzip)"
+#endif
+
+enum fdit_status fdit_build_info(fdit_context *ctx, char **out)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_cpu_isa_entry isa;
+    char *names = NULL, *longer = NULL;
+    *out = NULL;
+    TRY(fdit_strdup(ctx, "", &names));
+    for (int i = 0; fdit_cpu_isa_get(i, &isa); i++) {
+        TRY(fdit_strf(ctx, &longer, "%s%s%s%s", names, i ? ", " : "", isa.name,
+                      isa.supported ? "" : " (not here)"));
+        fdit_free(names);
+        names = longer;
+        longer = NULL;
+    }
+    TRY(fdit_strf(ctx, out,
+                  "commit        " FDIT_COMMIT "\n"
+                  "compiler      " COMPILER "\n"
+                  "devices       " DEVICES "\n"
+                  "instructions  %s\n"
+                  "products      " PRODUCTS "\n"
+                  "threads       " THREADS "\n"
+                  "pictures      PNG" JPEG_TEXT WEBP_TEXT "\n"
+                  "models        safetensors" TORCH_TEXT "\n", names));
+out:
+    fdit_free(names);
+    return status;
+}
