@@ -8,6 +8,7 @@
 #include "opencl/opencl.h"
 #endif
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -35,6 +36,17 @@ static const char no_drivers[] = "no OpenCL driver is installed";
 #else
 static const char no_drivers[] = "this build has no OpenCL";
 #endif
+
+/* What was not typed here stands in the environment, and the message says so. */
+static enum fdit_status blame_variable(fdit_context *ctx, enum fdit_status status)
+{
+    char prefix[128];
+    if (status == FDIT_INTERRUPTED)
+        return status;
+    const char *value = getenv(variable);
+    snprintf(prefix, sizeof prefix, "%s=%.80s", variable, value ? value : "");
+    return fdit_fail_prefix(ctx, status, prefix);
+}
 
 /* An entry and the back end it came from. */
 struct candidates {
@@ -426,7 +438,7 @@ enum fdit_status fdit_devices_open(fdit_context *ctx, const struct fdit_device_o
     first = NULL;
 out:
     if (status != FDIT_OK && from_environment)
-        status = fdit_fail_prefix(ctx, status, variable);
+        status = blame_variable(ctx, status);
     fdit_device_close(first);
     fdit_free(name);
     candidates_free(&all);
@@ -479,7 +491,7 @@ enum fdit_status fdit_devices_default(fdit_context *ctx, const struct fdit_devic
         is_default[i] = true;
 out:
     if (status != FDIT_OK)
-        status = fdit_fail_prefix(ctx, status, variable);
+        status = blame_variable(ctx, status);
     fdit_free(name);
     fdit_free(c.entries);
     fdit_free(c.backend);

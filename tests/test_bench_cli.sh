@@ -164,7 +164,7 @@ printf '[{"problem": "linear 24x20x36"}]' >short.json
 bad 1 "short.json,result~1,seconds_min" --compare all.json short.json
 printf '{}' >object.json
 bad 1 "object.json,array" --compare object.json
-bad 1 "MB,smaller" "linear 16000000x16000000x2" --quiet
+bad 1 "TiB,smaller" "linear 16000000x16000000x2" --quiet
 bad 2 "no/such" --quiet --compare one.json --chart no/such/folder.svg
 
 echo "$checks checks, $failures failures"

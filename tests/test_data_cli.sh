@@ -98,7 +98,7 @@ head -c 100 "$pictures/rgb.png" >"broken/鳥/cut${newline}off.png"
 cp "$pictures/other.gif" broken/-dash/gif.png
 cp "$pictures/huge.png" broken/-dash/huge.png
 bad '4 of ' inspect broken --pictures
-says stderr 'cut?off.png: the PNG picture of 100 bytes is cut off'
+says stderr 'cut\noff.png: the PNG picture of 100 bytes is cut off'
 says stderr 'empty.jpg: the picture is empty'
 says stderr 'gif.png: is GIF, pictures must be PNG, JPEG or WebP; convert it'
 says stderr 'are more than 2^28 pixels; make the picture smaller'

@@ -68,7 +68,7 @@ for call in 1 2 5; do fault clFinish:$call; fault clEnqueueReadBuffer:$call; don
 # Which buffer, how large, and what to do.
 run=run.memory
 train env LD_PRELOAD="$faults" FDIT_CL_FAULT=clCreateBuffer:12 >stdout 2>stderr
-grep -Eq "'[^']+' \([0-9.]+ MB\) could not be made beside the [0-9.]+ MB in use.*--plan" stderr ||
+grep -Eq "'[^']+' \([0-9.]+ [KM]iB\) could not be made beside the [0-9.]+ [KM]iB in use.*--plan" stderr ||
     fail "the shortage does not name the buffer" "$(cat stderr)"
 
 # Where sub-buffers are denied CLBlast gets offsets, and its numbers are the same.

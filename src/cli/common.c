@@ -18,18 +18,6 @@ enum fdit_dtype fdit_cli_storage(const struct fdit_cli *cli)
     return types[cli->weights];
 }
 
-/* What was not typed here stands in the environment, and the message says so. */
-static enum fdit_status blame_environment(struct fdit_cli *cli, enum fdit_status status)
-{
-    const char *name = getenv("FINEDIFFUSION_DEVICE");
-    char prefix[128];
-    if (status == FDIT_INTERRUPTED || cli->device || !name || !*name ||
-        strstr(fdit_context_message(cli->ctx), "FINEDIFFUSION_"))
-        return status;
-    snprintf(prefix, sizeof prefix, "FINEDIFFUSION_DEVICE=%.80s", name);
-    return fdit_fail_prefix(cli->ctx, status, prefix);
-}
-
 enum fdit_status fdit_cli_device(struct fdit_cli *cli, fdit_device **out)
 {
     enum fdit_status status = FDIT_OK;
@@ -51,8 +39,7 @@ enum fdit_status fdit_cli_device(struct fdit_cli *cli, fdit_device **out)
     fdit_phase_begin(cli->ctx, 0, "opening the device");
     status = fdit_devices_open(cli->ctx, &options, &dev);
     fdit_phase_end(cli->ctx);
-    if (status != FDIT_OK)
-        TRY(blame_environment(cli, status));
+    TRY(status);
     if (dev->next && !(common & FDIT_COMMON_DEVICES))
         FAIL(cli->ctx, FDIT_ERROR_ARGUMENT,
              "%s%s: %s works on one device at a time; name one of them",

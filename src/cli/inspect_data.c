@@ -25,18 +25,14 @@ struct job {
     struct fdit_survey survey;
 };
 
-/* Names of files may be no UTF-8, which JSON cannot hold. */
+/* Names of files may be no UTF-8, which JSON cannot hold: only those are changed, to escapes. */
 static void put_clean(struct fdit_json *out, json_t *to, const char *key, const char *text)
 {
     char clean[4096];
-    size_t n = strlen(text);
-    if (n >= sizeof clean || fdit_utf8_valid(text, n)) {
-        fdit_json_put_text(out, to, key, fdit_utf8_valid(text, n) ? text : "(a very long name)");
-        return;
-    }
-    for (size_t i = 0; i <= n; i++)
-        clean[i] = (unsigned char)text[i] < 0x80 ? text[i] : '?';
-    fdit_json_put_text(out, to, key, clean);
+    const bool exact = fdit_utf8_valid(text, strlen(text));
+    if (!exact)
+        fdit_text_safe(clean, sizeof clean, text, FDIT_TEXT_LINE);
+    fdit_json_put_text(out, to, key, exact ? text : clean);
 }
 
 static void put_problem(struct job *j, const char *text)
@@ -180,12 +176,12 @@ static enum fdit_status put_table(struct job *j, const struct fdit_taxonomy *cla
         bool directive = at[0] == '#';
         memcpy(text + used, at, len);
         used += len;
-        if (header)
+        if (!directive && header)
             used += (size_t)sprintf(text + used, "\t#pictures");
         else if (!directive)
             used += (size_t)sprintf(text + used, "\t%zu", fdit_dataset_class_count(j->ds, id++));
         text[used++] = '\n';
-        header = false;
+        header = header && directive;
         at += len + (at[len] == '\n');
     }
     fdit_json_put_text(j->out, NULL, "taxonomy", text);

@@ -194,7 +194,8 @@ enum fdit_status fdit_inspect_other(struct fdit_cli *cli, const char *path, enum
     }
     status = fdit_kind_refuse(
         cli->ctx, path, kind,
-        "a checkpoint, delta, run, cache, data set or taxonomy, which inspect describes", NULL);
+        "a checkpoint, delta, run, cache, data set or taxonomy, which inspect describes",
+        "give one of those; of pictures, the folder or archive that holds them");
 out:
     json_decref(root);
     return status;

@@ -81,7 +81,7 @@ enum fdit_status fdit_rows_open(fdit_context *ctx, const char *text, size_t n, c
                      kind == FDIT_KIND_UNKNOWN || kind == FDIT_KIND_TEXT_OTHER;
         const char *zero = n ? memchr(text, 0, n) : NULL;
         if (!plain)
-            TRY(fdit_kind_refuse(ctx, what, kind, wanted, NULL));
+            TRY(fdit_kind_refuse(ctx, what, kind, wanted, "give a text file"));
         if (zero)
             FAIL(ctx, FDIT_ERROR_FORMAT, "%s: a zero byte at byte %zu: is not text, and not %s",
                  what, (size_t)(zero - text), wanted);

@@ -18,7 +18,7 @@ ends 0 sh -c '"$@" 2>&-' sh "$FD" $small --out no-error
 holds cmp whole/delta.safetensors no-error/delta.safetensors
 ends 0 sh -c '"$@" >&-' sh "$FD" $small --out no-output # nothing was to be printed
 holds cmp whole/delta.safetensors no-output/delta.safetensors
-ends 1 sh -c '"$@" >&-' sh "$FD" inspect d
+ends 1 sh -c '"$@" >&-' sh "$FD" inspect whole
 says 'standard output cannot be written'
 ends 1 sh -c '"$@" >&-' sh "$FD" --version
 says 'standard output cannot be written'

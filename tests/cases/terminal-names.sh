@@ -14,6 +14,15 @@ prints '\\x1b\[31mred' '\\u\{009b\}2J' '\\u\{202e\}gnp'
 cp out classes.tsv
 ends 0 "$FD" inspect d --taxonomy classes.tsv --classes
 holds cmp out classes.tsv
+cut -f 1,2 out >classes.tsv # a run knows no numbers of pictures
+cp "d/plain/two${rlo}gnp/$(ls "d/plain/two${rlo}gnp" | head -n 1)" "d/plain/two${rlo}gnp/zz${esc}[2J.png"
+ends 0 "$FD" inspect d --pictures --json
+prints "^   \"d/plain/two${rlo}gnp/zz.u001[Bb].2J[.]png\",\$" \
+    "^  \"picture\": \"d/g.u001[Bb].31mred/one${csi}2J/[^/]*png\"\$"
+silent "$esc"
+ends 0 "$FD" inspect d --pictures
+clean
+prints '/zz.x1b.2J[.]png = d/'
 small="train --from-scratch --tune full --model 32,1,2,8 --size 24 --channels 1 --data d --batch 2
     --preview-every 0 --device cpu --threads 1"
 ends 0 "$FD" $small --steps 2 --out "r${esc}]0;title" --verbose
