@@ -550,7 +550,25 @@ START_TEST(test_select_file)
     ck_assert(counts[0] == 3 && counts[1] == 5 && counts[2] == 0);
     fdit_free(ids);
     fdit_free(counts);
+    /* Tables as people have them: a header, commas, semicolons, quotes, blanks, a mark, line ends of DOS. */
+    static const char *const tables[] = {
+        "class,count\nmallard,3\n\"rock, paper\",5\n#1,0\n",
+        "species;n\r\nmallard;3\r\n\"rock, paper\";5\r\n#1;0\r\n",
+        "\xef\xbb\xbf" "class\tpictures\nmallard \t 3\nrock, paper\t5\n\n#1\t0\n",
+        "\"class\",\"count\"\n\"mallard\",\"3\"\n\"rock, paper\",\"5\"\n\"#1\",\"0\"\n",
+    };
+    for (size_t i = 0; i < sizeof tables / sizeof *tables; i++) {
+        rewrite(fd, tables[i]);
+        enum fdit_status status = fdit_taxonomy_counts(ctx, tax, path, &ids, &counts, &n);
+        ck_assert_msg(status == FDIT_OK, "table %zu: %s", i, fdit_context_message(ctx));
+        ck_assert_uint_eq(n, 3);
+        ck_assert(ids[0] == 2 && ids[1] == 3 && ids[2] == 1);
+        ck_assert(counts[0] == 3 && counts[1] == 5 && counts[2] == 0);
+        fdit_free(ids);
+        fdit_free(counts);
+    }
     static const char *const bad[] = {
+        "class,count\nmallard,3\nmalard,5\n", "mallard,3\nclass,count\n", "class,count\n",
         "mallard",   "mallard\t-1", "mallard\t", "mallard\t3\nmallard\t4", "mallard\t99999999999",
         "malard\t3", "\n"
     };

@@ -56,6 +56,11 @@ struct fdit_dataset {
     char *named_text; /* the member __taxonomy__ */
     struct fdit_names named_ids; /* ids in digits, in the order of draft's classes; empty: they are equal */
     struct fdit_taxonomy *draft; /* what the samples' .json say */
+    struct {
+        size_t agree, differ; /* samples whose .json has the id of its .cls, or another */
+        char first[600];      /* that differs */
+        char unclear[600];    /* what their ids and names contradict each other in */
+    } told;
 };
 
 enum { FDIT_DS_LARGEST = 1 << 30 }; /* bytes of one encoded picture */
@@ -91,7 +96,7 @@ enum fdit_status fdit_ds_name_ids(fdit_context *ctx, struct fdit_dataset *ds, co
 enum fdit_status fdit_ds_take_taxonomy(fdit_context *ctx, struct fdit_dataset *ds, const char *shard,
                                        const char *text, size_t n);
 enum fdit_status fdit_ds_take_json(fdit_context *ctx, struct fdit_dataset *ds, const char *where,
-                                   const char *text, size_t n);
+                                   const char *text, size_t n, int64_t *class_id); /* -1: it tells none */
 /* Adds a picture; name is copied. */
 enum fdit_status fdit_ds_add(fdit_context *ctx, struct fdit_dataset *ds, const char *name,
                              const struct fdit_ds_item *item);

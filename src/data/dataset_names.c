@@ -8,6 +8,7 @@
 #include "data/dataset_index.h"
 #include "format/json.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -69,13 +70,14 @@ out:
 }
 
 enum fdit_status fdit_ds_take_json(fdit_context *ctx, struct fdit_dataset *ds, const char *where,
-                                   const char *text, size_t n)
+                                   const char *text, size_t n, int64_t *class_id)
 {
     enum fdit_status status = FDIT_OK;
     json_t *root = NULL;
     char digits[24];
     size_t at;
     bool added;
+    *class_id = -1;
     fdit_context *quiet = fdit_context_child(ctx); /* other people's .json may be anything */
     if (!quiet)
         FAIL(ctx, FDIT_ERROR_MEMORY, "%s: out of memory", where);
@@ -87,14 +89,25 @@ enum fdit_status fdit_ds_take_json(fdit_context *ctx, struct fdit_dataset *ds, c
     const json_t *id = json_object_get(root, "id");
     if (parsed != FDIT_OK || !name || !json_is_integer(id) || json_integer_value(id) < 0)
         goto out;
-    snprintf(digits, sizeof digits, "%" JSON_INTEGER_FORMAT, json_integer_value(id));
+    *class_id = json_integer_value(id);
+    if (ds->told.unclear[0]) /* other people's id and class may be of something else: nothing more is taken */
+        goto out;
+    snprintf(digits, sizeof digits, "%" PRId64, *class_id);
+    at = fdit_names_find(&ds->named_ids, digits, strlen(digits));
+    const char *other = at == FDIT_NAMES_NONE ? name : fdit_names_get(&ds->draft->classes, at);
+    if (strcmp(other, name))
+        snprintf(ds->told.unclear, sizeof ds->told.unclear,
+                 "%.200s: class %s is \"%.150s\" here and \"%.150s\" in a sample before", where, digits, name,
+                 other);
+    else if (at == FDIT_NAMES_NONE && ds->draft &&
+             fdit_names_find(&ds->draft->classes, name, strlen(name)) != FDIT_NAMES_NONE)
+        snprintf(ds->told.unclear, sizeof ds->told.unclear,
+                 "%.200s: class \"%.200s\" has the id %s here and another in a sample before", where, name,
+                 digits);
+    if (ds->told.unclear[0] || at != FDIT_NAMES_NONE)
+        goto out;
     TRY(fdit_names_add(ctx, &ds->named_ids, digits, strlen(digits), &at, &added));
-    if (added)
-        TRY(add_named(ctx, ds, where, name, json_object_get(root, "ranks")));
-    else if (strcmp(fdit_names_get(&ds->draft->classes, at), name))
-        FAIL(ctx, FDIT_ERROR_FORMAT,
-             "%s: class %s is \"%.200s\" here and \"%.200s\" in a sample before", where, digits,
-             name, fdit_names_get(&ds->draft->classes, at));
+    TRY(add_named(ctx, ds, where, name, json_object_get(root, "ranks")));
 out:
     json_decref(root);
     return status;
@@ -150,6 +163,28 @@ out:
     return status;
 }
 
+/* Whether the names are of the ids that .cls members have. Most samples that say so are right, and one that
+ * differs is a mistake; where most differ, .json speaks of something else, as of the picture's number. */
+static enum fdit_status check_told(fdit_context *ctx, struct fdit_dataset *ds, bool *usable)
+{
+    enum fdit_status status = FDIT_OK;
+    size_t differ = ds->told.differ, all = differ + ds->told.agree;
+    *usable = ds->named_text || (!differ && !ds->told.unclear[0]);
+    if (differ && differ < ds->told.agree)
+        TRY(fdit_ds_problem(ctx, ds,
+                            "%s: %zu of %zu samples have another class id in .json than in .cls: %s; correct "
+                            "the one or the other", ds->root, differ, all, ds->told.first));
+    else if (differ)
+        TRY(fdit_ds_note(ctx, ds,
+                         "%s: the id in the samples' .json is not that of their .cls (%s), so the names in "
+                         ".json are not used; the classes are %s", ds->root, ds->told.first,
+                         ds->named_text ? "what __taxonomy__ calls those of .cls" : "the numbers in .cls"));
+    else if (ds->told.unclear[0])
+        TRY(fdit_ds_problem(ctx, ds, "%s", ds->told.unclear));
+out:
+    return status;
+}
+
 enum fdit_status fdit_ds_name_ids(fdit_context *ctx, struct fdit_dataset *ds, const char *ranks,
                                   struct fdit_names *classes, bool *numbered)
 {
@@ -157,8 +192,10 @@ enum fdit_status fdit_ds_name_ids(fdit_context *ctx, struct fdit_dataset *ds, co
     struct fdit_taxonomy *used = NULL;
     int32_t *ids = NULL, *named = NULL;
     size_t n = 0, nameless = 0, id;
+    bool usable;
+    TRY(check_told(ctx, ds, &usable));
     TRY(finish_draft(ctx, ds));
-    if (!ds->named)
+    if (!ds->named || !usable)
         return FDIT_OK;
     TRY(present_ids(ctx, ds, &ids, &n));
     TRY(fdit_alloc(ctx, n, sizeof *named, &named));

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,6 +29,9 @@ struct archive {
     struct fdit_names keys; /* of this shard's .cls members */
     int32_t *ids;           /* [keys] */
     size_t ids_capacity;
+    struct fdit_names told; /* of this shard's .json members that tell a class id */
+    int64_t *told_ids;      /* [told] */
+    size_t told_capacity;
     struct {
         size_t n;
         char first[600];
@@ -233,6 +237,40 @@ out:
     return status;
 }
 
+/* The .json of a sample, n bytes in a->buffer. */
+static enum fdit_status take_json(struct archive *a, size_t n)
+{
+    enum fdit_status status = FDIT_OK;
+    int64_t class_id;
+    size_t at;
+    TRY(fdit_ds_take_json(a->ctx, a->ds, a->name, (const char *)a->buffer, n, &class_id));
+    if (class_id < 0)
+        return FDIT_OK;
+    TRY(fdit_names_add(a->ctx, &a->told, a->name, key_length(a->name), &at, NULL));
+    TRY(fdit_grow(a->ctx, &a->told_ids, &a->told_capacity, at + 1, sizeof *a->told_ids));
+    a->told_ids[at] = class_id;
+out:
+    return status;
+}
+
+/* Compares what .json and .cls of this shard's samples say. */
+static void compare_told(struct archive *a)
+{
+    struct fdit_dataset *ds = a->ds;
+    for (size_t i = 0; i < a->told.n; i++) {
+        const char *key = fdit_names_get(&a->told, i);
+        size_t at = fdit_names_find(&a->keys, key, fdit_names_length(&a->told, i));
+        if (at == FDIT_NAMES_NONE)
+            continue;
+        if (a->ids[at] == a->told_ids[i])
+            ds->told.agree++;
+        else if (!ds->told.differ++)
+            snprintf(ds->told.first, sizeof ds->told.first,
+                     "%.200s: %.200s.json has %" PRId64 ", and %.40s.cls %d", a->path, key, a->told_ids[i],
+                     strrchr(key, '/') ? strrchr(key, '/') + 1 : key, (int)a->ids[at]);
+    }
+}
+
 static enum fdit_status take_member(struct archive *a, const struct fdit_tar_member *m)
 {
     enum fdit_status status = FDIT_OK;
@@ -256,8 +294,8 @@ static enum fdit_status take_member(struct archive *a, const struct fdit_tar_mem
         if (n == SIZE_MAX)
             return table ? FDIT_OK : fdit_ds_ignore(a->ctx, ds, "", a->name, FDIT_KIND_JSON);
         a->sidecars += !table;
-        return (table ? fdit_ds_take_taxonomy : fdit_ds_take_json)(a->ctx, ds, a->name,
-                                                                   (const char *)a->buffer, n);
+        return table ? fdit_ds_take_taxonomy(a->ctx, ds, a->name, (const char *)a->buffer, n)
+                     : take_json(a, n);
     }
     if (fdit_path_has_suffix(a->name, ".cls"))
         fdit_name_list_add(&a->dotted, a->name, NULL);
@@ -451,10 +489,13 @@ static enum fdit_status take_archive(fdit_context *ctx, struct fdit_dataset *ds,
     }
     ds->links += fdit_tar_stream_skipped(a.stream);
     *labelled = a.keys.n > 0;
+    compare_told(&a);
     TRY(*labelled ? label_shard(&a, first) : check_unlabelled(&a, first));
 out:
     fdit_tar_stream_close(a.stream);
     fdit_names_fini(&a.keys);
+    fdit_names_fini(&a.told);
+    fdit_free(a.told_ids);
     fdit_free(a.ids);
     fdit_free(a.name);
     fdit_free(a.text);

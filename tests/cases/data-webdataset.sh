@@ -29,3 +29,25 @@ printf 10000000 >a/0.cls
 tar cf high.tar -C a 0.png 0.cls 1.png 1.cls
 ends 1 "$FD" inspect high.tar
 says 'class id 10000000, with 2 pictures in all'
+# .json and .cls that say different ids: a mistake is named; ids of something else give no names
+mkdir j
+members=
+for i in 0 1 2 3; do
+    cp "$IN/data/owls/a/1.png" j/$i.png
+    printf $((i % 2)) >j/$i.cls
+    printf '{"class":"c%s","id":%s}' $((i % 2)) $((i % 2)) >j/$i.json
+    members="$members $i.png $i.cls $i.json"
+done
+printf '{"class":"c1","id":1}' >j/2.json
+tar cf differ.tar -C j $members
+ends 1 "$FD" inspect differ.tar
+says '1 of 4 samples have another class id in .json than in .cls: differ.tar: 2.json has 1, and 2.cls 0'
+printf '{"class":"c7","id":0}' >j/2.json
+tar cf unclear.tar -C j $members
+ends 1 "$FD" inspect unclear.tar
+says '2.json: class 0 is "c7" here and "c0" in a sample before'
+for i in 0 1 2 3; do printf '{"class":"owl","id":%s}' $((i + 90)) >j/$i.json; done
+tar cf photos.tar -C j $members
+ends 0 "$FD" inspect photos.tar --classes
+says 'the id in the samples. .json is not that of their .cls .photos.tar: 0.json has 90, and 0.cls 0.'
+prints '^0.2$' '^1.2$'
