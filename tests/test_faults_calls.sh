@@ -95,7 +95,7 @@ for command in train sample tar latents encode convert torch inspect pictures de
     run || { fail "without a fault" "$(cat stderr)"; continue; }
     mv at good
     for kind_and_what in malloc open:EMFILE read:EIO read:short pread:EIO write:ENOSPC write:short pwrite:EIO fsync:EIO \
-        rename:EACCES unlink:EROFS mkdir:EDQUOT ftruncate:EIO close:EIO mmap:ENOMEM flock:EIO opendir:EMFILE; do
+        rename:EACCES linkat:EACCES unlink:EROFS mkdir:EDQUOT ftruncate:EIO close:EIO mmap:ENOMEM flock:EIO opendir:EMFILE; do
         kind=${kind_and_what%%:*}
         what=${kind_and_what#"$kind"}
         what=${what#:}

@@ -6,7 +6,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -258,38 +257,77 @@ enum fdit_status fdit_file_remove(fdit_context *ctx, const char *path)
 struct fdit_writer {
     char *path;      /* where the file will be, links resolved */
     char *folder;    /* of path */
-    char *temporary; /* NULL: path is a device or a pipe, written directly */
+    char *temporary; /* NULL: the file has no name yet, or `direct` */
     int fd;
+    bool direct; /* path is a device or a pipe, written directly */
     bool durable, failed;
     uint64_t bytes;
     size_t filled;
     uint8_t buffer[BUFFER_BYTES];
 };
 
-/* A lock on the temporary file tells fdit_folder_clean that somebody is writing it. It belongs to the
- * open file, so it ends with the program however that ends. */
-static enum fdit_status open_temporary(fdit_context *ctx, struct fdit_writer *w)
+/* Gives `from` a name of a temporary file, or opens a new file under one where from is -1. *done: false when
+ * the file system does not let `from` have a name.
+ * A lock on the file tells fdit_folder_clean that somebody is writing it. It belongs to the open file, so it
+ * ends with the program however that ends. */
+static enum fdit_status take_name(fdit_context *ctx, struct fdit_writer *w, int from, bool *done)
 {
     enum fdit_status status = FDIT_OK;
-    for (unsigned i = 0; i < 100000; i++) {
-        TRY(fdit_strf(ctx, &w->temporary, "%s/" TEMPORARY_PREFIX "%ld-%u" TEMPORARY_SUFFIX,
-                      w->folder, (long)getpid(), i));
-        w->fd = open(w->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-        if (w->fd >= 0) {
-            flock(w->fd, LOCK_EX | LOCK_NB); /* without it the file is only cleaned up too early */
-            return FDIT_OK;
+    char *name = NULL, own[40];
+    struct stat st;
+    *done = false;
+    snprintf(own, sizeof own, "/proc/self/fd/%d", from);
+    for (unsigned i = 0; !*done && i < 100000; i++) {
+        fdit_free(name);
+        TRY(fdit_strf(ctx, &name, "%s/" TEMPORARY_PREFIX "%ld-%u" TEMPORARY_SUFFIX, w->folder,
+                      (long)getpid(), i));
+        if (from >= 0) {
+            *done = linkat(AT_FDCWD, own, AT_FDCWD, name, AT_SYMLINK_FOLLOW) == 0;
+            if (!*done && errno != EEXIST)
+                goto out;
+            continue;
         }
-        int saved = errno;
-        fdit_free(w->temporary);
-        w->temporary = NULL;
-        if (saved != EEXIST)
-            TRY(fdit_fail_errno(ctx, FDIT_ERROR_IO, saved, "%s: cannot write into its folder",
-                                w->path));
+        int fd = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        if (fd < 0 && errno != EEXIST)
+            TRY(fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s: cannot write into its folder", w->path));
+        if (fd < 0)
+            continue;
+        /* Between open and flock another program may have taken the file for one that was left. */
+        bool taken = flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+        *done = !taken && (fstat(fd, &st) != 0 || st.st_nlink > 0);
+        if (*done)
+            w->fd = fd;
+        else
+            close(fd);
     }
-    FAIL(ctx, FDIT_ERROR_IO, "%s: its folder is full of files " TEMPORARY_PREFIX "*"
-         TEMPORARY_SUFFIX "; remove those that are left over", w->path);
+    if (!*done)
+        FAIL(ctx, FDIT_ERROR_IO, "%s: its folder is full of files " TEMPORARY_PREFIX "*"
+             TEMPORARY_SUFFIX "; remove those that are left over", w->path);
+    w->temporary = name;
+    name = NULL;
 out:
+    fdit_free(name);
     return status;
+}
+
+/* A file without a name, which vanishes with the program however that ends; where the system has none of
+ * these, or could not name it later, one with a temporary name. */
+static enum fdit_status open_temporary(fdit_context *ctx, struct fdit_writer *w)
+{
+    bool done;
+#ifdef O_TMPFILE
+    char own[40];
+    w->fd = open(w->folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0666);
+    snprintf(own, sizeof own, "/proc/self/fd/%d", w->fd);
+    if (w->fd >= 0 && access(own, F_OK) == 0) {
+        flock(w->fd, LOCK_EX | LOCK_NB); /* from before the moment when it has a name */
+        return FDIT_OK;
+    }
+    if (w->fd >= 0)
+        close(w->fd);
+    w->fd = -1;
+#endif
+    return take_name(ctx, w, -1, &done);
 }
 
 enum fdit_status fdit_writer_open(fdit_context *ctx, const char *path, bool durable,
@@ -315,7 +353,10 @@ enum fdit_status fdit_writer_open(fdit_context *ctx, const char *path, bool dura
         w->fd = open(w->path, O_WRONLY | O_CLOEXEC);
         if (w->fd < 0)
             TRY(fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s: cannot open for writing", path));
+        w->direct = true;
     } else {
+        if (durable) /* what killed programs left goes when something is written there again */
+            fdit_folder_clean(NULL, w->folder, NULL);
         TRY(open_temporary(ctx, w));
     }
     *out = w;
@@ -391,6 +432,45 @@ static enum fdit_status sync_folder(fdit_context *ctx, const struct fdit_writer 
                            "%s: is complete, but its folder cannot be synced to the disk", w->path);
 }
 
+/* The contents of a file that the system does not let have a name, into one that has. */
+static enum fdit_status copy_unnamed(fdit_context *ctx, struct fdit_writer *w)
+{
+    enum fdit_status status = FDIT_OK;
+    int from = w->fd;
+    bool done;
+    w->fd = -1;
+    TRY(take_name(ctx, w, -1, &done));
+    for (off_t at = 0;;) {
+        ssize_t n = pread(from, w->buffer, BUFFER_BYTES, at);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n == 0)
+            break;
+        if (n < 0 || !write_fully(w->fd, w->buffer, (size_t)n))
+            TRY(writer_failure(ctx, w, "write"));
+        at += n;
+    }
+out:
+    close(from);
+    return status;
+}
+
+/* A complete file without a name gets a temporary one: only a rename replaces what is at the path. It is synced
+ * before, so that the name is there for a moment only, and after, because a file system may keep nothing of a
+ * file without a name. */
+static enum fdit_status give_name(fdit_context *ctx, struct fdit_writer *w)
+{
+    enum fdit_status status = FDIT_OK;
+    bool done;
+    if (w->durable && !sync_fully(w->fd))
+        TRY(writer_failure(ctx, w, "sync to the disk"));
+    TRY(take_name(ctx, w, w->fd, &done));
+    if (!done)
+        TRY(copy_unnamed(ctx, w));
+out:
+    return status;
+}
+
 enum fdit_status fdit_writer_commit(fdit_context *ctx, struct fdit_writer **writer)
 {
     enum fdit_status status = FDIT_OK;
@@ -400,6 +480,8 @@ enum fdit_status fdit_writer_commit(fdit_context *ctx, struct fdit_writer **writ
     if (w->failed)
         FAIL(ctx, FDIT_ERROR_IO, "%s: an earlier write failed; nothing was written there", w->path);
     TRY(flush(ctx, w));
+    if (!w->direct && !w->temporary)
+        TRY(give_name(ctx, w));
     if (w->durable && w->temporary && !sync_fully(w->fd))
         TRY(writer_failure(ctx, w, "sync to the disk"));
     /* Closing can report that the disk is full, so it comes before the rename; the second descriptor
@@ -659,150 +741,5 @@ enum fdit_status fdit_file_lines(fdit_context *ctx, const char *path, fdit_line_
 out:
     fdit_free(line);
     fdit_file_unmap(&map);
-    return status;
-}
-
-/* ------------------------------------------------------------------ paths */
-
-enum fdit_status fdit_mkdirs(fdit_context *ctx, const char *path)
-{
-    enum fdit_status status = FDIT_OK;
-    char *part = NULL;
-    TRY(fdit_strdup(ctx, path, &part));
-    for (size_t i = 1;; i++) {
-        if (part[i - 1] == 0)
-            break;
-        if (part[i] != '/' && part[i] != 0)
-            continue;
-        char was = part[i];
-        part[i] = 0;
-        if (mkdir(part, 0777) != 0) {
-            int saved = errno; /* EROFS, EACCES and others come before EEXIST on some systems */
-            if (!fdit_is_folder(part))
-                TRY(fdit_fail_errno(ctx, FDIT_ERROR_IO, saved == EEXIST ? ENOTDIR : saved,
-                                    "%s: cannot make the folder", part));
-        }
-        part[i] = was;
-    }
-out:
-    fdit_free(part);
-    return status;
-}
-
-enum fdit_status fdit_path_join(fdit_context *ctx, const char *a, const char *b, char **out)
-{
-    size_t n = strlen(a);
-    if (n == 0 || b[0] == '/')
-        return fdit_strdup(ctx, b, out);
-    return fdit_strf(ctx, out, a[n - 1] == '/' ? "%s%s" : "%s/%s", a, b);
-}
-
-enum fdit_status fdit_path_folder(fdit_context *ctx, const char *path, char **out)
-{
-    const char *slash = strrchr(path, '/');
-    if (!slash)
-        return fdit_strdup(ctx, ".", out);
-    return fdit_strndup(ctx, path, slash == path ? 1 : (size_t)(slash - path), out);
-}
-
-const char *fdit_path_base(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    return slash ? slash + 1 : path;
-}
-
-bool fdit_path_has_suffix(const char *path, const char *suffix)
-{
-    size_t n = strlen(path), m = strlen(suffix);
-    return n >= m && strncasecmp(path + n - m, suffix, m) == 0;
-}
-
-#define ENCODED_MAX 200
-#define ENCODED_CUT 182 /* + "%~" + 16 digits = ENCODED_MAX */
-
-static bool is_hex(unsigned char c)
-{
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
-}
-
-static bool needs_encoding(const unsigned char *s, size_t n)
-{
-    if (n == 0 || n > ENCODED_MAX || (n == 1 && s[0] == '.'))
-        return true;
-    for (size_t i = 0; i < n; i++) {
-        if (s[i] < 0x20 || s[i] == 0x7f || s[i] == '/' || (s[i] == '.' && s[i + 1] == '.'))
-            return true;
-        if (s[i] == '%' && (s[i + 1] == '~' || (is_hex(s[i + 1]) && is_hex(s[i + 2]))))
-            return true;
-    }
-    return false;
-}
-
-static bool must_escape(const unsigned char *s, size_t i, size_t n)
-{
-    if (s[i] == '.')
-        return n == 1 || s[i + 1] == '.' || (i > 0 && s[i - 1] == '.');
-    return s[i] < 0x20 || s[i] == 0x7f || s[i] == '/' || s[i] == '%';
-}
-
-enum fdit_status fdit_path_encode(fdit_context *ctx, const char *name, char **out)
-{
-    const unsigned char *s = (const unsigned char *)name;
-    size_t n = strlen(name), bytes, used = 0, cut = 0;
-    enum fdit_status status = FDIT_OK;
-    char *text = NULL;
-    if (!needs_encoding(s, n))
-        return fdit_strdup(ctx, name, out);
-    *out = NULL;
-    if (!fdit_mul(n, 3, &bytes) || !fdit_add(bytes, 32, &bytes))
-        FAIL(ctx, FDIT_ERROR_ARGUMENT, "a name of %zu bytes is too long", n);
-    TRY(fdit_alloc(ctx, bytes, 1, &text));
-    uint64_t hash = UINT64_C(0xcbf29ce484222325);
-    for (size_t i = 0; i < n; i++) {
-        hash = (hash ^ s[i]) * UINT64_C(0x100000001b3);
-        if ((s[i] & 0xc0) != 0x80 && used <= ENCODED_CUT)
-            cut = used; /* a character begins here */
-        if (must_escape(s, i, n))
-            used += (size_t)snprintf(text + used, 4, "%%%02X", (unsigned)s[i]);
-        else
-            text[used++] = (char)s[i];
-    }
-    if (used == 0 || used > ENCODED_MAX)
-        snprintf(text + cut, 19, "%%~%016llx", (unsigned long long)hash);
-    *out = text;
-    text = NULL;
-out:
-    fdit_free(text);
-    return status;
-}
-
-enum fdit_status fdit_path_decode(fdit_context *ctx, const char *text, char **out)
-{
-    enum fdit_status status = FDIT_OK;
-    char *name = NULL, *again = NULL;
-    size_t n = 0;
-    TRY(fdit_strdup(ctx, text, &name));
-    for (const char *at = text; *at; at++) {
-        unsigned byte;
-        char digits[3] = { at[1], at[1] ? at[2] : 0, 0 };
-        if (*at != '%' || !is_hex((unsigned char)digits[0]) || !is_hex((unsigned char)digits[1]) ||
-            sscanf(digits, "%2x", &byte) != 1 || !byte) {
-            name[n++] = *at;
-            continue;
-        }
-        name[n++] = (char)byte;
-        at += 2;
-    }
-    name[n] = 0;
-    TRY(fdit_path_encode(ctx, name, &again));
-    if (strcmp(again, text)) /* not by fdit_path_encode, or its hash: a name as it is */
-        TRY(fdit_strdup(ctx, text, out));
-    else {
-        *out = name;
-        name = NULL;
-    }
-out:
-    fdit_free(again);
-    fdit_free(name);
     return status;
 }

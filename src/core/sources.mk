@@ -3,7 +3,7 @@ fdit_sources += src/core/status.c src/core/status.h src/core/mem.c src/core/mem.
 	src/core/version.c
 fdit_sources += src/core/rng.c src/core/rng.h
 fdit_sources += src/core/clock.h src/core/progress.c src/core/progress.h
-fdit_sources += src/core/file.c src/core/file.h
+fdit_sources += src/core/file.c src/core/path.c src/core/file.h
 fdit_sources += src/core/folder_lock.c src/core/folder_lock.h
 fdit_sources += src/core/target.c src/core/target.h
 fdit_sources += src/core/child.c src/core/child.h

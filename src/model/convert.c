@@ -412,8 +412,10 @@ static size_t shard_end(const struct job *j, size_t i)
     return i;
 }
 
-static enum fdit_status write_shards(fdit_context *ctx, struct job *j, const char *stem, size_t n,
-                                     size_t *written)
+/* Shards get the names that the index will say when all of them are there; *written: how many are, under the
+ * one stem or the other. */
+static enum fdit_status write_shards(fdit_context *ctx, struct job *j, const struct fdit_shards_stem *stem,
+                                     size_t n, size_t *written)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_json index = { 0 };
@@ -426,9 +428,12 @@ static enum fdit_status write_shards(fdit_context *ctx, struct job *j, const cha
         end = shard_end(j, i);
         fdit_free(path);
         path = NULL;
-        TRY(fdit_shards_name(ctx, stem, *written + 1, n, &path));
+        TRY(fdit_shards_name(ctx, stem->unfinished, *written + 1, n, &path));
         TRY(save_safetensors(ctx, j, i, end, path));
         ++*written;
+        fdit_free(path);
+        path = NULL;
+        TRY(fdit_shards_name(ctx, stem->final, *written, n, &path));
         for (size_t m = i; m < end; m++) {
             total += bytes_of(j, m);
             fdit_json_put_text(&index, map, j->pieces[m].p->name, fdit_path_base(path));
@@ -436,6 +441,7 @@ static enum fdit_status write_shards(fdit_context *ctx, struct job *j, const cha
     }
     fdit_json_put_int(&index, about, "total_size", (int64_t)total);
     TRY(fdit_json_end(ctx, &index, j->o->out, JSON_INDENT(1), &text));
+    TRY(fdit_shards_publish(ctx, stem, n));
     TRY(fdit_file_write(ctx, j->o->out, true, text, strlen(text)));
 out:
     fdit_json_fini(&index);
@@ -448,24 +454,20 @@ static enum fdit_status save_shards(fdit_context *ctx, struct job *j)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_shards old = { 0 };
-    char *stem = NULL, *path = NULL;
+    struct fdit_shards_stem stem = { 0 };
     size_t n = 0, written = 0;
     for (size_t i = 0; i < j->n_pieces; i = shard_end(j, i))
         n++;
     TRY(fdit_shards_read(ctx, j->o->out, &old));
     TRY(fdit_shards_stem(ctx, j->o->out, n, &stem));
-    status = write_shards(ctx, j, stem, n, &written);
-    for (size_t i = 1; status != FDIT_OK && i <= written; i++) { /* their names were free before */
-        if (fdit_shards_name(NULL, stem, i, n, &path) == FDIT_OK)
-            fdit_file_remove(NULL, path);
-        fdit_free(path);
-        path = NULL;
-    }
+    status = write_shards(ctx, j, &stem, n, &written);
+    if (status != FDIT_OK)
+        fdit_shards_drop(&stem, written, n);
     TRY(status);
     TRY(fdit_shards_clean(ctx, j->o->out, &old));
 out:
     fdit_shards_fini(&old);
-    fdit_free(stem);
+    fdit_shards_stem_fini(&stem);
     return status;
 }
 

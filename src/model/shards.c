@@ -6,6 +6,7 @@
 #include "format/json.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -43,28 +44,66 @@ out:
     return status;
 }
 
-enum fdit_status fdit_shards_stem(fdit_context *ctx, const char *index, size_t n, char **stem)
+enum fdit_status fdit_shards_stem(fdit_context *ctx, const char *index, size_t n,
+                                  struct fdit_shards_stem *out)
 {
     enum fdit_status status = FDIT_OK;
-    char *plain = NULL, *tried = NULL;
+    char *plain = NULL;
     bool free = false;
-    *stem = NULL;
+    *out = (struct fdit_shards_stem){ 0 };
     TRY(plain_stem(ctx, index, &plain));
+    TRY(fdit_strf(ctx, &out->unfinished, "%s.v0", plain));
     for (int version = 1; !free; version++) {
-        fdit_free(tried);
-        tried = NULL;
-        TRY(version == 1 ? fdit_strdup(ctx, plain, &tried)
-                         : fdit_strf(ctx, &tried, "%s.v%d", plain, version));
-        TRY(is_free(ctx, tried, n, &free));
+        fdit_free(out->final);
+        out->final = NULL;
+        TRY(version == 1 ? fdit_strdup(ctx, plain, &out->final)
+                         : fdit_strf(ctx, &out->final, "%s.v%d", plain, version));
+        TRY(is_free(ctx, out->final, n, &free));
         if (version == 100000)
             FAIL(ctx, FDIT_ERROR_IO, "%s: its folder is full of older shards; remove them", index);
     }
-    *stem = tried;
-    tried = NULL;
 out:
-    fdit_free(tried);
+    if (status != FDIT_OK)
+        fdit_shards_stem_fini(out);
     fdit_free(plain);
     return status;
+}
+
+void fdit_shards_stem_fini(struct fdit_shards_stem *s)
+{
+    fdit_free(s->unfinished);
+    fdit_free(s->final);
+    *s = (struct fdit_shards_stem){ 0 };
+}
+
+enum fdit_status fdit_shards_publish(fdit_context *ctx, const struct fdit_shards_stem *s, size_t n)
+{
+    enum fdit_status status = FDIT_OK;
+    char *from = NULL, *to = NULL;
+    for (size_t i = 1; i <= n; i++) {
+        fdit_free(from);
+        fdit_free(to);
+        from = to = NULL;
+        TRY(fdit_shards_name(ctx, s->unfinished, i, n, &from));
+        TRY(fdit_shards_name(ctx, s->final, i, n, &to));
+        if (rename(from, to) != 0)
+            TRY(fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s: cannot put the file in place", to));
+    }
+out:
+    fdit_free(from);
+    fdit_free(to);
+    return status;
+}
+
+void fdit_shards_drop(const struct fdit_shards_stem *s, size_t written, size_t n)
+{
+    for (size_t i = 1; i <= written; i++)
+        for (int last = 0; last < 2; last++) {
+            char *path = NULL;
+            if (fdit_shards_name(NULL, last ? s->final : s->unfinished, i, n, &path) == FDIT_OK)
+                fdit_file_remove(NULL, path);
+            fdit_free(path);
+        }
 }
 
 enum fdit_status fdit_shards_read(fdit_context *ctx, const char *index, struct fdit_shards *out)

@@ -9,9 +9,19 @@
 #include "core/status.h"
 
 /* "FOLDER/model", or "FOLDER/model.v2" and so on: with "-00001-of-0000N.safetensors" behind it,
- * none of the n names is taken. `index` is "FOLDER/model.safetensors.index.json" or without the
- * first ending. Free with fdit_free. */
-enum fdit_status fdit_shards_stem(fdit_context *ctx, const char *index, size_t n, char **stem);
+ * none of the n names with `final` is taken. `index` is "FOLDER/model.safetensors.index.json" or without the
+ * first ending. */
+struct fdit_shards_stem {
+    char *unfinished; /* "model.v0": while not all of them are there; such names are ours to replace */
+    char *final;
+};
+enum fdit_status fdit_shards_stem(fdit_context *ctx, const char *index, size_t n,
+                                  struct fdit_shards_stem *out);
+void fdit_shards_stem_fini(struct fdit_shards_stem *s);
+/* Gives the n shards their final names. */
+enum fdit_status fdit_shards_publish(fdit_context *ctx, const struct fdit_shards_stem *s, size_t n);
+/* Removes the first `written` of n shards, under either name. */
+void fdit_shards_drop(const struct fdit_shards_stem *s, size_t written, size_t n);
 /* Shard i (from 1) of n. */
 enum fdit_status fdit_shards_name(fdit_context *ctx, const char *stem, size_t i, size_t n, char **out);
 

@@ -5,7 +5,7 @@
  *     FDIT_FAULT=write:3:ENOSPC    the third write fails; "short" instead of an error: half of it is done
  *     FDIT_FAULT_COUNT=FILE        how many calls of that kind there were, written when the program ends
  *
- * Kinds: malloc open read pread write pwrite fsync rename unlink mkdir ftruncate close mmap flock
+ * Kinds: malloc open read pread write pwrite fsync rename linkat unlink mkdir ftruncate close mmap flock
  * opendir readdir.
  * Descriptors 0 to 2 are left alone. For glibc, whose malloc has a second name. */
 #include <dirent.h>
@@ -153,6 +153,11 @@ int fsync(int fd)
 int rename(const char *from, const char *to)
 {
     return fails("rename") ? -1 : (int)syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, 0);
+}
+
+int linkat(int folder, const char *from, int to_folder, const char *to, int flags)
+{
+    return fails("linkat") ? -1 : (int)syscall(SYS_linkat, folder, from, to_folder, to, flags);
 }
 
 int unlink(const char *path)
