@@ -166,7 +166,7 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
     a->o.out = operands[1];
     a->o.type = types[a->type];
     a->o.values = a->values == 1 ? FDIT_VALUES_RAW : FDIT_VALUES_EMA;
-    a->o.ema_asked = a->values == 0;
+    a->o.values_asked = a->values >= 0;
     a->o.torch_names = a->names == 1;
     a->o.shard_bytes = a->shard_bytes ? a->shard_bytes : (uint64_t)5 << 30;
     TRY(settle(cli->ctx, a, &tax, &json));

@@ -166,6 +166,7 @@ static const struct fdit_option options[] = {
 static void defaults(void *p)
 {
     struct args *a = p;
+    a->values = -1;
     a->o = fdit_sample_defaults();
 }
 
@@ -301,7 +302,8 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
         FAIL(cli->ctx, FDIT_ERROR_ARGUMENT, "--clip-x0 and --no-clip-x0: give one of the two");
     if (a->clip || a->no_clip)
         a->o.clip_x0 = a->clip;
-    a->o.values = a->values == 0 ? FDIT_VALUES_EMA : FDIT_VALUES_RAW;
+    a->o.values = a->values == 1 ? FDIT_VALUES_RAW : FDIT_VALUES_EMA;
+    a->o.values_asked = a->values >= 0;
     a->o.memory = cli->memory;
     a->o.storage = fdit_cli_storage(cli);
     TRY(fdit_sample_check(cli->ctx, &a->o, cli->plan));

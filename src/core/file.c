@@ -455,9 +455,9 @@ out:
     return status;
 }
 
-/* A complete file without a name gets a temporary one: only a rename replaces what is at the path. It is synced
- * before, so that the name is there for a moment only, and after, because a file system may keep nothing of a
- * file without a name. */
+/* A complete file without a name gets a temporary one: only a rename replaces what is at the path. It is
+ * synced before, so that the name is there for a moment only, and after, because a file system may keep
+ * nothing of a file without a name. */
 static enum fdit_status give_name(fdit_context *ctx, struct fdit_writer *w)
 {
     enum fdit_status status = FDIT_OK;

@@ -48,8 +48,8 @@ enum fdit_status fdit_file_remove(fdit_context *ctx, const char *path);
 
 struct fdit_writer;
 
-/* Begins a file. Bytes go to a temporary file in the same folder, which must exist: one without a name where the
- * system has such files, so that nothing is left of a program that is killed. `durable`: the
+/* Begins a file. Bytes go to a temporary file in the same folder, which must exist: one without a name
+ * where the system has such files, so that nothing is left of a program that is killed. `durable`: the
  * commit also waits until file and folder are on the disk (checkpoints, deltas), and temporary files that
  * killed programs left in the folder are removed (fdit_folder_clean); without it only the
  * appearance of the file is atomic (pictures by the thousand). A path that is a device or a pipe is

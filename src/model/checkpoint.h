@@ -41,6 +41,10 @@ const char *fdit_checkpoint_prefix(const struct fdit_checkpoint *cp);
 /* Whether the weights that are read are averaged ones: by the name of the set, or in a training
  * checkpoint. */
 bool fdit_checkpoint_is_ema(const struct fdit_checkpoint *cp);
+/* Refuses a file whose weights are not of the kind that was asked for by name (--weights-from):
+ * FDIT_ERROR_ARGUMENT. */
+enum fdit_status fdit_checkpoint_check_kind(fdit_context *ctx, const struct fdit_checkpoint *cp,
+                                            enum fdit_values values);
 /* Whether tensor i is among the weights, not beside them (another set, an optimiser's state). */
 bool fdit_checkpoint_in_weights(const struct fdit_checkpoint *cp, size_t i);
 /* Blocks of the network that the file has a part of, counted from the first. */

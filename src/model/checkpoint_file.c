@@ -182,6 +182,21 @@ bool fdit_checkpoint_is_ema(const struct fdit_checkpoint *cp)
     return cp->ema;
 }
 
+enum fdit_status fdit_checkpoint_check_kind(fdit_context *ctx, const struct fdit_checkpoint *cp,
+                                            enum fdit_values values)
+{
+    const char *path = fdit_checkpoint_path(cp);
+    if (values == FDIT_VALUES_EMA && !cp->ema)
+        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
+                         "--weights-from ema: %s holds no averaged weights; leave it out, or give "
+                         "--weights-from raw",
+                         path);
+    if (values == FDIT_VALUES_RAW && cp->ema)
+        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
+                         "--weights-from raw: %s holds averaged weights only; leave it out", path);
+    return FDIT_OK;
+}
+
 bool fdit_checkpoint_in_weights(const struct fdit_checkpoint *cp, size_t i)
 {
     const char *name = fdit_checkpoint_plain_name(cp, i);

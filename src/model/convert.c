@@ -122,11 +122,8 @@ static enum fdit_status open_files(fdit_context *ctx, struct job *j)
                                            { .option = "--base", .path = o->base } };
     TRY(fdit_target_check(ctx, "OUT", o->out, sources, 3));
     TRY(fdit_checkpoint_open(ctx, o->in, o->values, &j->in));
-    if (o->ema_asked && !fdit_checkpoint_is_ema(j->in))
-        FAIL(ctx, FDIT_ERROR_ARGUMENT,
-             "--weights-from ema: %s holds no averaged weights; leave it out, or give "
-             "--weights-from raw",
-             o->in);
+    if (o->values_asked && !o->merge)
+        TRY(fdit_checkpoint_check_kind(ctx, j->in, o->values));
     const char *format = fdit_checkpoint_meta(j->in, "format");
     bool ours = format &&
                 (!strcmp(format, FDIT_DELTA_FORMAT) || !strcmp(format, "finediffusion-checkpoint"));
@@ -142,6 +139,8 @@ static enum fdit_status open_files(fdit_context *ctx, struct job *j)
         TRY(fdit_checkpoint_config(ctx, j->in, o->model, &j->config));
     if (o->merge) {
         TRY(fdit_checkpoint_open(ctx, o->merge, o->values, &j->merge));
+        if (o->values_asked)
+            TRY(fdit_checkpoint_check_kind(ctx, j->merge, o->values));
         TRY(fdit_delta_check(ctx, j->merge));
         TRY(fdit_delta_match(ctx, j->merge, j->in));
         TRY(check_base(ctx, j));

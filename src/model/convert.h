@@ -17,7 +17,7 @@ struct fdit_convert_options {
     const char *base;        /* `out` is the delta from here to `in`; NULL: none */
     const char *model;       /* what --model said; NULL: by the file */
     enum fdit_values values; /* of a file that holds both */
-    bool ema_asked;          /* an input without averaged weights is refused */
+    bool values_asked;       /* an input that does not hold these is refused */
     bool saturate;           /* numbers beyond the type's largest become it; else they are refused */
     enum fdit_st_type type;  /* F32, F16 or BF16; the position table stays F32 */
     bool torch_names;        /* the tensors that public code expects: no norms that `in` lacks */

@@ -12,6 +12,7 @@ struct fdit_sample_options {
     const char *base;        /* checkpoint */
     const char *delta;       /* delta or training checkpoint over it; NULL: the base as it is */
     enum fdit_values values; /* of files that hold raw and EMA weights */
+    bool values_asked;       /* a delta, or a base without one, that does not hold these is refused */
     const char *model;       /* "DiT-XL/2" or "D,L,H,P"; NULL: as the files say */
     const char *taxonomy;    /* file; NULL: as the files say */
     const char *ranks;       /* picked ranks of that file; NULL: all */

@@ -445,6 +445,8 @@ enum fdit_status fdit_subject_open(fdit_context *ctx, const struct fdit_sample_o
         TRY(fdit_delta_check(ctx, s->delta));
         TRY(fdit_delta_match(ctx, s->delta, s->base));
     }
+    if (o->values_asked)
+        TRY(fdit_checkpoint_check_kind(ctx, s->delta ? s->delta : s->base, o->values));
     TRY(find_sizes(ctx, o, s));
     TRY(put_together(ctx, s->delta, s->base, &s->files));
     TRY(open_taxonomy(ctx, o, s));

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+# Weights that are asked for by name are those, or the file is refused.
+M="--model 32,1,2,4"
+small_run --data "$IN/data" --steps 2 --out run --tune full
+newest=run/checkpoints/step-2.safetensors
+holds "$FD" convert run/delta.safetensors plain.safetensors
+holds "$FD" convert run/delta.safetensors plain.pt
+# no averaged weights
+for file in plain.safetensors plain.pt "$IN/ckpt/raw-only.pt"; do
+    ends 2 small_sample --base "$file" $M --out p --weights-from ema
+    says "--weights-from ema: .*$(basename "$file") holds no averaged weights"
+    one_line
+    ends 2 small_sample --base "$file" $M --latents l.safetensors --weights-from ema
+    ends 2 "$FD" convert "$file" o.safetensors $M --weights-from ema
+    says "holds no averaged weights"
+    absent p l.safetensors o.safetensors
+    ends 0 "$FD" convert "$file" o.safetensors $M --weights-from raw
+    ends 0 "$FD" convert "$file" o.safetensors $M
+    rm o.safetensors
+done
+ends 0 small_sample --base plain.pt $M --guide none --out p --weights-from raw
+# averaged ones only: what a run leaves
+ends 2 small_sample --base run/delta.safetensors --out q --weights-from raw
+says "--weights-from raw: run/delta.safetensors holds averaged weights only"
+ends 2 "$FD" convert run/delta.safetensors o.safetensors --weights-from raw
+says "averaged weights only"
+absent q o.safetensors
+ends 0 small_sample --base run/delta.safetensors --out q --weights-from ema
+# both
+for kind in ema raw; do
+    ends 0 small_sample --base $newest --out $kind --weights-from $kind
+    ends 0 "$FD" convert $newest $kind.safetensors --weights-from $kind
+done
+holds sh -c '! cmp -s ema.safetensors raw.safetensors'
+# the delta is what is asked for, whatever the base holds
+ends 0 "$FD" train --base plain.safetensors --data "$IN/data" --steps 2 --batch 4 --device cpu --quiet --out tuned
+ends 0 small_sample --base plain.safetensors --delta tuned/delta.safetensors --out t --weights-from ema
+ends 2 small_sample --base plain.safetensors --delta tuned/delta.safetensors --out u --weights-from raw
+says "tuned/delta.safetensors holds averaged weights only"
+ends 0 small_sample --base plain.safetensors --delta tuned/checkpoints/step-2.safetensors --out u --weights-from raw
+ends 0 "$FD" convert plain.safetensors m.safetensors --merge tuned/delta.safetensors --weights-from ema
