@@ -343,7 +343,10 @@ static enum fdit_status find_pickle(fdit_context *ctx, struct fdit_pt *pt)
         found = name;
     }
     if (!found)
-        FAIL(ctx, FDIT_ERROR_FORMAT, "%s: is a zip without data.pkl: no torch file", pt->path);
+        FAIL(ctx, FDIT_ERROR_FORMAT,
+             "%s: is a zip archive without data.pkl, not a torch file; if it holds pictures, unpack it and "
+             "give the folder as --data",
+             pt->path);
     if (script)
         FAIL(ctx, FDIT_ERROR_UNSUPPORTED,
              "%s: is a TorchScript program, not a checkpoint; load it in "

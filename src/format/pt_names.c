@@ -130,9 +130,9 @@ static const char *shown(const char *text, size_t n, char out[81])
 }
 
 /* Nothing is ever called, so no list decides what is safe. A name that is not in pt_globals becomes an inert
- * value; no weights are looked for inside one, and a file in which none are found is refused by the first such
- * name. This list only makes a plain attack visible: a checkpoint that names one of these modules, whose
- * functions act on the machine or run text, is refused whatever else it holds. */
+ * value; no weights are looked for inside one, and a file in which none are found is refused by the first
+ * such name. This list only makes a plain attack visible: a checkpoint that names one of these modules,
+ * whose functions act on the machine or run text, is refused whatever else it holds. */
 static const char *const acting[] = {
     "os",          "posix",      "nt",       "subprocess", "sys",
     "runpy",       "importlib",  "ctypes",   "pty",        "socket",
