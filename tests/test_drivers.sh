@@ -31,8 +31,9 @@ ends() {
     wanted=$1
     shift
     checks=$((checks + 1))
-    "$program" "$@" >out 2>err </dev/null
+    "$program" "$@" >out 2>all </dev/null
     got=$?
+    sed '/^bench: [0-9]* of 1 problem /d' all >err # told where a machine is busy
     [ "$got" = "$wanted" ] || fail "exit $got instead of $wanted: $*" "$(tail -n 3 err)"
 }
 says() { # FILE PATTERN
@@ -225,6 +226,52 @@ if [ -n "$real" ] && grep -q '^opencl:' out; then
         ends 0 bench "$tiny" --repetitions 1 --device opencl --json
         lacks out '^driver'
         unset FDIT_CL_DRIVER
+    done
+    # What it says of itself is not believed. claims LIE WORDS: refused with them; none: it computes all the same
+    claims() {
+        fault=$1
+        FDIT_CL_LIE=$1
+        export FDIT_CL_LIE
+        ends 0 devices --all --json
+        says out '"spec": "opencl:0:0"'
+        lacks out '_bytes": -'
+        checks=$((checks + 1))
+        iconv -f UTF-8 -t UTF-8 out >/dev/null 2>&1 || fail "the JSON is no UTF-8"
+        ends 0 devices --all
+        lacks out '[^ -~]|.{400}'
+        if [ -n "$2" ]; then
+            says out "cannot be used: $2"
+            ends 1 bench "$tiny" --device opencl:0:0
+            says err "$2"
+            one_line
+        else
+            ends 0 bench 'linear 70x80x90' --repetitions 1 --device opencl:0:0
+            lacks out '[^ -~]'
+        fi
+        unset FDIT_CL_LIE
+    }
+    most=18446744073709551615
+    claims units=0 ''
+    claims units=4294967295 ''
+    claims items=0 'work-groups of 256 are needed'
+    claims items=$most ''
+    claims buffer=0 'the driver says that no buffer can be made'
+    claims buffer=$most ''
+    claims memory=0 'the driver says that the device has no memory'
+    claims memory=$most 'the driver says that the device has more than 256 TiB'
+    claims local=0 '32 KiB of local memory are needed'
+    claims local=$most ''
+    claims align=0 ''
+    claims vector=0 ''
+    claims vector=4294967295 ''
+    for text in '' 'OpenCL' 'OpenCL ' 'OpenCL x.y' '3.0' @4096 @raw @size; do
+        claims "version=$text" 'the driver does not say which version'
+    done
+    claims 'version=OpenCL 1.1 old' 'OpenCL 1.2 is needed'
+    for text in '' @4096 @raw @size; do
+        claims "name=$text" ''
+        claims "driver=$text" ''
+        claims "platform=$text" ''
     done
     # A processor's driver is not loaded where only a GPU would be taken.
     fault='not loaded'

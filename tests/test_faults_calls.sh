@@ -54,6 +54,23 @@ run() {
         "$program" "$@") >"$out/stdout" 2>stderr </dev/null
 }
 
+# What the message blames: memory for an allocation, the system's word for a call; never the contents of a good file.
+blames() {
+    case $kind:$what in
+    malloc:*) words='memory' ;;
+    *:short) return ;; # goes on, or says that a file is shorter than it was
+    *:EMFILE) words='Too many open files' ;;
+    *:EIO) words='Input/output error' ;;
+    *:ENOSPC) words='No space left on device' ;;
+    *:EACCES) words='Permission denied' ;;
+    *:EROFS) words='Read-only file system' ;;
+    *:EDQUOT) words='[Qq]uota exceeded' ;;
+    *:ENOMEM) words='memory' ;;
+    esac
+    grep -q "$words" stderr || fail "the message does not say '$words'" "$(cat stderr)"
+    ! grep -Eiq 'damaged|corrupt|UTF-8|is not a |is no ' stderr || fail "the message blames a file" "$(cat stderr)"
+}
+
 # same A B: what counts of two folders
 same() {
     # what has times in it, or what a run that goes on may lack or have besides, is no result
@@ -72,6 +89,7 @@ try() {
     1)
         refused=$((refused + 1))
         [ "$(wc -l <stderr)" -eq 1 ] || fail "not one line" "$(head -n 5 stderr)"
+        blames
         ;;
     2) fail "called a mistake of the user" "$(cat stderr)" ;;
     *) fail "exit $got" "$(cat stderr)" ;;

@@ -68,11 +68,9 @@ enum fdit_status opencl_facts(fdit_context *ctx, fdit_device *dev, char **out)
 {
     const struct opencl *cl = opencl_of(dev);
     enum fdit_status status = FDIT_OK;
-    char *text = NULL, *longer = NULL, *value = NULL, platform[128] = "", version[128] = "";
-    if (clGetPlatformInfo(cl->platform, CL_PLATFORM_NAME, sizeof platform, platform, NULL) != CL_SUCCESS)
-        platform[0] = 0;
-    if (clGetPlatformInfo(cl->platform, CL_PLATFORM_VERSION, sizeof version, version, NULL) != CL_SUCCESS)
-        version[0] = 0;
+    char *text = NULL, *longer = NULL, *value = NULL, *platform = NULL, *version = NULL;
+    TRY(opencl_platform_text(ctx, cl->platform, CL_PLATFORM_NAME, &platform));
+    TRY(opencl_platform_text(ctx, cl->platform, CL_PLATFORM_VERSION, &version));
     TRY(fdit_strf(ctx, &text, "platform: %s, %s\n", platform, version));
     for (size_t i = 0; i < sizeof facts / sizeof *facts; i++) {
         TRY(value_of(ctx, cl->device, i, &value));
@@ -85,6 +83,8 @@ enum fdit_status opencl_facts(fdit_context *ctx, fdit_device *dev, char **out)
     *out = text;
     text = NULL;
 out:
+    fdit_free(platform);
+    fdit_free(version);
     fdit_free(value);
     fdit_free(text);
     return status;

@@ -76,11 +76,11 @@ static enum fdit_status choose_simd(fdit_context *ctx, struct opencl *cl)
     enum { SUB_GROUP_SIZES_INTEL = 0x4108 };
     enum fdit_status status = FDIT_OK;
     char *extensions = NULL;
-    size_t sizes[8], bytes = 0, least = SIZE_MAX;
+    size_t sizes[8] = { 0 }, bytes = 0, least = SIZE_MAX;
     TRY(opencl_device_text(ctx, cl->device, CL_DEVICE_EXTENSIONS, &extensions));
     if (strstr(extensions, "cl_intel_required_subgroup_size") &&
         clGetDeviceInfo(cl->device, SUB_GROUP_SIZES_INTEL, sizeof sizes, sizes, &bytes) == CL_SUCCESS)
-        for (size_t i = 0; i < bytes / sizeof *sizes; i++)
+        for (size_t i = 0; i < bytes / sizeof *sizes && i < sizeof sizes / sizeof *sizes; i++)
             least = sizes[i] < least ? sizes[i] : least;
     cl->simd = least == 16 ? 16 : 0;
 out:
@@ -94,12 +94,13 @@ static enum fdit_status describe(fdit_context *ctx, struct opencl *cl,
     enum fdit_status status = FDIT_OK;
     cl_device_type type = 0;
     size_t vendor = 0, units = 0, align = 0;
-    TRY(number(ctx, cl, CL_DEVICE_LOCAL_MEM_SIZE, &cl->local_bytes));
-    TRY(number(ctx, cl, CL_DEVICE_MAX_MEM_ALLOC_SIZE, &cl->max_buffer));
+    const struct opencl_limits limits = opencl_limits_of(cl->device);
+    cl->local_bytes = limits.local;
+    cl->max_buffer = limits.max_buffer;
+    info->memory = limits.memory;
     TRY(number(ctx, cl, CL_DEVICE_MAX_WORK_GROUP_SIZE, &cl->group_items));
     TRY(number(ctx, cl, CL_DEVICE_MEM_BASE_ADDR_ALIGN, &align));
     cl->view_align = align >= 8 ? align / 8 : 1;
-    TRY(number(ctx, cl, CL_DEVICE_GLOBAL_MEM_SIZE, &info->memory));
     TRY(opencl_status(ctx, cl,
                       clGetDeviceInfo(cl->device, CL_DEVICE_TYPE, sizeof type, &type, NULL),
                       "clGetDeviceInfo", "its type"));
@@ -112,14 +113,14 @@ static enum fdit_status describe(fdit_context *ctx, struct opencl *cl,
     TRY(number(ctx, cl, CL_DEVICE_MAX_COMPUTE_UNITS, &units));
     cl->is_nvidia = vendor == 0x10de && strncmp(cl->label, "NVIDIA ", 7) == 0;
     cl->is_intel = vendor == 0x8086 && !cl->is_cpu;
-    cl->compute_units = (int)units;
+    cl->compute_units = units < 1 ? 1 : units > 65536 ? 65536 : (int)units;
     if (cl->is_intel)
         TRY(choose_simd(ctx, cl));
     TRY(opencl_status(ctx, cl,
                       clGetDeviceInfo(cl->device, CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT,
                                       sizeof floats, &floats, NULL),
                       "clGetDeviceInfo", "its vectors"));
-    cl->vector_floats = (int)floats;
+    cl->vector_floats = floats >= 16 ? 16 : floats >= 8 ? 8 : floats >= 4 ? 4 : (int)floats;
     info->max_buffer = cl->max_buffer;
     info->local_memory = cl->local_bytes;
     info->is_gpu = (type & CL_DEVICE_TYPE_GPU) != 0;

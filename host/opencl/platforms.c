@@ -6,7 +6,6 @@
 
 #include "core/mem.h"
 
-#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -14,6 +13,8 @@
  * platform that has none, once with d -1 and what it answered. */
 typedef enum fdit_status (*visit_fn)(fdit_context *ctx, void *user, int p, int d,
                                      cl_platform_id platform, cl_device_id device, cl_int error);
+
+enum { DEVICES_MOST = 1024 };
 
 /* The devices of a platform; n 0: none, and why. */
 static enum fdit_status devices_of(fdit_context *ctx, cl_platform_id platform, cl_device_id **devices,
@@ -30,10 +31,14 @@ static enum fdit_status devices_of(fdit_context *ctx, cl_platform_id platform, c
         *n = 0;
         return FDIT_OK;
     }
+    *n = *n < DEVICES_MOST ? *n : DEVICES_MOST;
     TRY(fdit_alloc(ctx, *n, sizeof **devices, devices));
     *error = clGetDeviceIDs(platform, CL_DEVICE_TYPE_ALL, *n, *devices, NULL);
     if (*error != CL_SUCCESS)
         *n = 0;
+    for (cl_uint i = 0; i < *n; i++) /* it announced more than it has */
+        if (!(*devices)[i])
+            *n = i;
 out:
     return status;
 }
@@ -77,68 +82,29 @@ out:
     return status;
 }
 
-static void trim(char *text)
-{
-    size_t from = strspn(text, " \t"), n = strlen(text);
-    while (n > from && isspace((unsigned char)text[n - 1]))
-        n--;
-    memmove(text, text + from, n - from);
-    text[n - from] = 0;
-}
-
-enum fdit_status opencl_device_text(fdit_context *ctx, cl_device_id device, cl_device_info what,
-                                    char **out)
-{
-    enum fdit_status status = FDIT_OK;
-    char *text = NULL;
-    size_t bytes = 0;
-    if (clGetDeviceInfo(device, what, 0, NULL, &bytes) != CL_SUCCESS)
-        bytes = 0;
-    TRY(fdit_alloc(ctx, bytes + 1, 1, &text));
-    if (bytes && clGetDeviceInfo(device, what, bytes, text, NULL) != CL_SUCCESS)
-        text[0] = 0;
-    trim(text);
-    *out = text;
-out:
-    return status;
-}
-
 /* AMD's CL_DEVICE_NAME is a chip's code; cl_amd_device_attribute_query has the card's name. */
 enum { DEVICE_BOARD_NAME_AMD = 0x4038 };
-
-static void platform_name(cl_platform_id platform, char out[128])
-{
-    if (clGetPlatformInfo(platform, CL_PLATFORM_NAME, 128, out, NULL) != CL_SUCCESS)
-        out[0] = 0;
-    trim(out);
-}
 
 static enum fdit_status full_name(fdit_context *ctx, cl_platform_id platform, cl_device_id device,
                                   char **out)
 {
     enum fdit_status status = FDIT_OK;
-    char *name = NULL, *board = NULL, *extensions = NULL, where[128];
-    platform_name(platform, where);
+    char *name = NULL, *board = NULL, *extensions = NULL, *where = NULL;
+    TRY(opencl_platform_text(ctx, platform, CL_PLATFORM_NAME, &where));
     TRY(opencl_device_text(ctx, device, CL_DEVICE_NAME, &name));
     TRY(opencl_device_text(ctx, device, CL_DEVICE_EXTENSIONS, &extensions));
     if (strstr(extensions, "cl_amd_device_attribute_query"))
         TRY(opencl_device_text(ctx, device, DEVICE_BOARD_NAME_AMD, &board));
     bool more = board && *board;
-    TRY(fdit_strf(ctx, out, "%s / %s%s%s%s", where, name, more ? " (" : "", more ? board : "",
+    const char *called = *name ? name : "device without a name";
+    TRY(fdit_strf(ctx, out, "%s / %s%s%s%s", where, called, more ? " (" : "", more ? board : "",
                   more ? ")" : ""));
 out:
+    fdit_free(where);
     fdit_free(extensions);
     fdit_free(name);
     fdit_free(board);
     return status;
-}
-
-static cl_ulong ulong_of(cl_device_id device, cl_device_info what)
-{
-    cl_ulong value = 0;
-    if (clGetDeviceInfo(device, what, sizeof value, &value, NULL) != CL_SUCCESS)
-        value = 0;
-    return value;
 }
 
 static cl_device_type type_of(cl_device_id device)
@@ -149,41 +115,18 @@ static cl_device_type type_of(cl_device_id device)
     return type;
 }
 
-/* NULL, or why our kernels cannot run on it. */
-static const char *unusable(cl_device_id device)
-{
-    cl_bool available = CL_FALSE, compiler = CL_FALSE;
-    size_t items = 0;
-    char version[32] = "";
-    int major = 0, minor = 0;
-    if (clGetDeviceInfo(device, CL_DEVICE_AVAILABLE, sizeof available, &available, NULL) ||
-        clGetDeviceInfo(device, CL_DEVICE_COMPILER_AVAILABLE, sizeof compiler, &compiler, NULL) ||
-        clGetDeviceInfo(device, CL_DEVICE_MAX_WORK_GROUP_SIZE, sizeof items, &items, NULL))
-        return "the driver does not answer";
-    if (clGetDeviceInfo(device, CL_DEVICE_VERSION, sizeof version, version, NULL) == CL_SUCCESS &&
-        sscanf(version, "OpenCL %d.%d", &major, &minor) == 2 && major * 10 + minor < 12)
-        return "OpenCL 1.2 is needed";
-    if (!available)
-        return "the driver says it is not available";
-    if (!compiler)
-        return "the driver has no compiler";
-    if (items < GROUP)
-        return "work-groups of 256 are needed";
-    if (ulong_of(device, CL_DEVICE_LOCAL_MEM_SIZE) < 32768)
-        return "32 KiB of local memory are needed";
-    return NULL;
-}
-
 /* Mesa's and other layers over a driver that may be there itself. */
 static bool is_layer(cl_platform_id platform)
 {
     static const char *const layers[] = { "rusticl", "Clover", "clvk", "Portable Computing Language" };
-    char name[128];
-    platform_name(platform, name);
-    for (size_t i = 0; i < sizeof layers / sizeof *layers; i++)
-        if (strstr(name, layers[i]))
-            return true;
-    return false;
+    char *name = NULL;
+    bool found = false;
+    if (opencl_platform_text(NULL, platform, CL_PLATFORM_NAME, &name) != FDIT_OK)
+        return false;
+    for (size_t i = 0; i < sizeof layers / sizeof *layers && !found; i++)
+        found = strstr(name, layers[i]) != NULL;
+    fdit_free(name);
+    return found;
 }
 
 enum { VENDOR_NVIDIA = 0x10de, VENDOR_AMD = 0x1002 };
@@ -222,8 +165,8 @@ static enum fdit_status find_bus(fdit_context *ctx, cl_device_id device, char **
 {
     enum fdit_status status = FDIT_OK;
     char *extensions = NULL;
-    cl_uint khr[4], bus = 0, slot = 0;
-    unsigned char amd[24];
+    cl_uint khr[4] = { 0 }, bus = 0, slot = 0;
+    unsigned char amd[24] = { 0 };
     TRY(opencl_device_text(ctx, device, CL_DEVICE_EXTENSIONS, &extensions));
     if (strstr(extensions, "cl_khr_pci_bus_info") &&
         clGetDeviceInfo(device, PCI_BUS_INFO_KHR, sizeof khr, khr, NULL) == CL_SUCCESS)
@@ -244,12 +187,13 @@ static enum fdit_status describe_device(fdit_context *ctx, struct fdit_device_en
                                         cl_platform_id platform, cl_device_id device)
 {
     enum fdit_status status = FDIT_OK;
-    const char *reason = unusable(device);
+    const char *reason = opencl_unusable(device);
+    const struct opencl_limits limits = opencl_limits_of(device);
     char *extensions = NULL;
     e->usable = !reason;
-    e->info.memory = (size_t)ulong_of(device, CL_DEVICE_GLOBAL_MEM_SIZE);
-    e->info.max_buffer = (size_t)ulong_of(device, CL_DEVICE_MAX_MEM_ALLOC_SIZE);
-    e->info.local_memory = (size_t)ulong_of(device, CL_DEVICE_LOCAL_MEM_SIZE);
+    e->info.memory = limits.memory;
+    e->info.max_buffer = limits.max_buffer;
+    e->info.local_memory = limits.local;
     e->info.is_gpu = (type_of(device) & CL_DEVICE_TYPE_GPU) != 0;
     TRY(fdit_strf(ctx, &e->spec, "opencl:%d:%d", p, d));
     TRY(full_name(ctx, platform, device, &e->info.name));
@@ -271,10 +215,10 @@ static enum fdit_status describe_empty(fdit_context *ctx, struct fdit_device_ent
                                        cl_platform_id platform, cl_int error)
 {
     enum fdit_status status = FDIT_OK;
-    char name[128];
-    platform_name(platform, name);
+    char *name = NULL;
+    TRY(opencl_platform_text(ctx, platform, CL_PLATFORM_NAME, &name));
     TRY(fdit_strf(ctx, &e->spec, "opencl:%d", p));
-    TRY(fdit_strf(ctx, &e->info.name, "%s", *name ? name : "platform without a name"));
+    TRY(fdit_strdup(ctx, name, &e->info.name));
     TRY(fdit_strdup(ctx, "", &e->info.driver));
     if (error != CL_DEVICE_NOT_FOUND)
         TRY(fdit_strf(ctx, &e->note, "the platform does not list its devices: %s",
@@ -283,6 +227,7 @@ static enum fdit_status describe_empty(fdit_context *ctx, struct fdit_device_ent
         TRY(fdit_strf(ctx, &e->note, "the platform has no device%s",
                       strstr(name, "rusticl") ? "; RUSTICL_ENABLE chooses its drivers" : ""));
 out:
+    fdit_free(name);
     return status;
 }
 
@@ -381,7 +326,7 @@ static enum fdit_status consider(fdit_context *ctx, void *user, int p, int d,
     if (!device)
         return FDIT_OK;
     struct search *s = user;
-    const char *reason = unusable(device);
+    const char *reason = opencl_unusable(device);
     int score = score_of(platform, device);
     if (s->p >= 0 ? s->p != p || s->d != d : reason || score <= s->score)
         return FDIT_OK;

@@ -51,6 +51,8 @@ static const char *source_of(const char *name)
     return NULL;
 }
 
+enum { LOG_MOST = 1 << 24 };
+
 /* "linear.cl -DB_ROWS: BUILD LOG", shortened to one line that fits a message. */
 static enum fdit_status build_failed(fdit_context *ctx, const struct opencl *cl, cl_program program,
                                      cl_int error, const char *what)
@@ -58,7 +60,8 @@ static enum fdit_status build_failed(fdit_context *ctx, const struct opencl *cl,
     enum fdit_status status = FDIT_OK;
     char *log = NULL;
     size_t bytes = 0;
-    if (clGetProgramBuildInfo(program, cl->device, CL_PROGRAM_BUILD_LOG, 0, NULL, &bytes))
+    if (clGetProgramBuildInfo(program, cl->device, CL_PROGRAM_BUILD_LOG, 0, NULL, &bytes) ||
+        bytes > LOG_MOST)
         bytes = 0;
     TRY(fdit_alloc(ctx, bytes + 1, 1, &log));
     if (bytes)

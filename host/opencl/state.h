@@ -192,9 +192,22 @@ enum fdit_status opencl_status(fdit_context *ctx, struct opencl *cl, cl_int erro
  * fdit_free. */
 enum fdit_status opencl_find(fdit_context *ctx, const char *spec, cl_platform_id *platform,
                              cl_device_id *device, char **label);
-/* A string of clGetDeviceInfo, without spaces at the ends. */
+
+/* answers.c. Texts are safe lines without spaces at the ends, names cut after 120 bytes, "" where there is no
+ * answer (the name of a platform: "platform without a name"); free with fdit_free. */
 enum fdit_status opencl_device_text(fdit_context *ctx, cl_device_id device, cl_device_info what,
                                     char **out);
+enum fdit_status opencl_platform_text(fdit_context *ctx, cl_platform_id platform, cl_platform_info what,
+                                      char **out);
+/* In bytes; max_buffer at most memory; a local memory that no device has counts as the least that is needed.
+ * 0 where there is no answer. */
+enum { OPENCL_LOCAL_LEAST = 32768 };
+struct opencl_limits {
+    size_t memory, max_buffer, local;
+};
+struct opencl_limits opencl_limits_of(cl_device_id device);
+/* NULL, or why our kernels cannot run on it. */
+const char *opencl_unusable(cl_device_id device);
 
 /* facts.c: the entry of the table */
 enum fdit_status opencl_facts(fdit_context *ctx, fdit_device *dev, char **out);

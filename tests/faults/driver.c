@@ -7,6 +7,11 @@
  *     WHAT   abort, segv, exit, hang, print (and goes on), print-on (to standard output, without an
  * end), child (leaves a process behind that keeps its output open, and aborts)
  *
+ *     FDIT_CL_LIE="WHAT=VALUE"       what it says of its device, or of its platform
+ *     WHAT   units, items, buffer, memory, local, align, vector, version, name, driver, platform
+ *     VALUE  a number, or for the last four a text; @4096: so many letters; @raw: bytes that are no text;
+ *            @size: it claims to have 2^63 bytes
+ *
  * "build" and "run" need a real driver: their entries in its table of functions are replaced. */
 #define CL_TARGET_OPENCL_VERSION 120
 #define CL_USE_DEPRECATED_OPENCL_1_2_APIS
@@ -89,6 +94,77 @@ static cl_int run(cl_command_queue queue, cl_kernel kernel, cl_uint dimensions,
     return real_run(queue, kernel, dimensions, offset, global, local, n, wait, event);
 }
 
+static cl_int (*real_device_info)(cl_device_id, cl_device_info, size_t, void *, size_t *);
+static cl_int (*real_platform_info)(cl_platform_id, cl_platform_info, size_t, void *, size_t *);
+
+/* The value of the lie about `what`, or NULL. */
+static const char *lie_about(cl_uint what, int platform, size_t *width)
+{
+    static const struct {
+        const char *name;
+        cl_uint what;
+        size_t width; /* 0: a text */
+    } lies[] = { { "units", CL_DEVICE_MAX_COMPUTE_UNITS, 4 },   { "items", CL_DEVICE_MAX_WORK_GROUP_SIZE, 8 },
+                 { "buffer", CL_DEVICE_MAX_MEM_ALLOC_SIZE, 8 }, { "memory", CL_DEVICE_GLOBAL_MEM_SIZE, 8 },
+                 { "local", CL_DEVICE_LOCAL_MEM_SIZE, 8 },      { "align", CL_DEVICE_MEM_BASE_ADDR_ALIGN, 4 },
+                 { "vector", CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT, 4 },
+                 { "version", CL_DEVICE_VERSION, 0 },           { "name", CL_DEVICE_NAME, 0 },
+                 { "driver", CL_DRIVER_VERSION, 0 },            { "platform", CL_PLATFORM_NAME, 0 } };
+    const char *lie = getenv("FDIT_CL_LIE");
+    for (size_t i = 0; lie && i < sizeof lies / sizeof *lies; i++) {
+        size_t n = strlen(lies[i].name);
+        if (lies[i].what == what && (what == CL_PLATFORM_NAME) == platform &&
+            strncmp(lie, lies[i].name, n) == 0 && lie[n] == '=') {
+            *width = lies[i].width;
+            return lie + n + 1;
+        }
+    }
+    return NULL;
+}
+
+static cl_int tell(const char *lie, size_t width, size_t n, void *value, size_t *bytes)
+{
+    char text[8192] = "";
+    cl_ulong number = strtoull(lie, NULL, 0);
+    const void *from = &number;
+    if (!width) {
+        int letters = 0;
+        if (strcmp(lie, "@raw") == 0)
+            strcpy(text, "a\033[31m\xff\xc3\n\tb\xe2\x80\xae" "c");
+        else if (sscanf(lie, "@%d", &letters) == 1)
+            memset(text, 'x', (size_t)letters);
+        else if (strcmp(lie, "@size") != 0)
+            snprintf(text, sizeof text, "%s", lie);
+        from = text;
+        width = strlen(text) + 1;
+        if (strcmp(lie, "@size") == 0 && !value) {
+            *bytes = (size_t)1 << 63;
+            return CL_SUCCESS;
+        }
+    }
+    if (value && n < width)
+        return CL_INVALID_VALUE;
+    if (value)
+        memcpy(value, from, width);
+    if (bytes)
+        *bytes = width;
+    return CL_SUCCESS;
+}
+
+static cl_int device_info(cl_device_id d, cl_device_info what, size_t n, void *value, size_t *bytes)
+{
+    size_t width;
+    const char *lie = lie_about(what, 0, &width);
+    return lie ? tell(lie, width, n, value, bytes) : real_device_info(d, what, n, value, bytes);
+}
+
+static cl_int platform_info(cl_platform_id p, cl_platform_info what, size_t n, void *value, size_t *bytes)
+{
+    size_t width;
+    const char *lie = lie_about(what, 1, &width);
+    return lie ? tell(lie, width, n, value, bytes) : real_platform_info(p, what, n, value, bytes);
+}
+
 static void *real_function(const char *name)
 {
     static void *library;
@@ -115,6 +191,10 @@ static void replace(struct _cl_icd_dispatch *f)
     real_devices = f->clGetDeviceIDs;
     real_build = f->clBuildProgram;
     real_run = f->clEnqueueNDRangeKernel;
+    real_device_info = f->clGetDeviceInfo;
+    real_platform_info = f->clGetPlatformInfo;
+    f->clGetDeviceInfo = device_info;
+    f->clGetPlatformInfo = platform_info;
     f->clGetDeviceIDs = devices;
     f->clBuildProgram = build;
     f->clEnqueueNDRangeKernel = run;
