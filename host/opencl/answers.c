@@ -90,9 +90,10 @@ struct opencl_limits opencl_limits_of(cl_device_id device)
     uint64_t memory = ulong_of(device, CL_DEVICE_GLOBAL_MEM_SIZE),
              buffer = ulong_of(device, CL_DEVICE_MAX_MEM_ALLOC_SIZE),
              local = ulong_of(device, CL_DEVICE_LOCAL_MEM_SIZE);
-    /* what is refused needs no more than to be told from what is not */
+    if (memory > memory_most) /* refused; but kept in range for who shows it */
+        memory = memory_most + 1;
     return (struct opencl_limits){
-        .memory = (size_t)(memory > memory_most ? memory_most + 1 : memory),
+        .memory = (size_t)memory,
         .max_buffer = (size_t)(buffer < memory ? buffer : memory),
         .local = (size_t)(local > local_most ? OPENCL_LOCAL_LEAST : local),
     };
