@@ -43,6 +43,7 @@ struct fdit_dataset_options {
     bool survey;        /* problems are gathered, see fdit_dataset_problem, and do not fail */
     bool allow_missing; /* classes without a picture are counted, not refused */
     const struct fdit_taxonomy *known; /* or only those that are classes of this one; NULL: none */
+    size_t memory; /* what is unpacked is within it where TMPDIR lies in memory; 0: no bound but its own */
 };
 
 struct fdit_dataset_info {

@@ -38,6 +38,7 @@ struct fdit_dataset {
     size_t place_capacity, packed_capacity;
     int spool; /* unpacked contents of .tar.gz, a file without a name; -1 = none */
     uint64_t spool_size, spool_limit;
+    bool spool_in_memory; /* it lies on a tmpfs */
     char *names;
     size_t n_names, names_capacity;
     struct fdit_ds_item *items;

@@ -63,6 +63,8 @@ enum fdit_status fdit_dataset_plan_reading(fdit_context *ctx, struct fdit_datase
                                            size_t limit, bool skip_bad, size_t *bytes)
 {
     enum fdit_status status = FDIT_OK;
+    if (limit && ds->spool_in_memory) /* what is unpacked is a part of it */
+        limit = ds->spool_size < limit / 2 ? limit - (size_t)ds->spool_size : limit / 2;
     size_t looks = ds->n < PLAN_LOOKS ? ds->n : PLAN_LOOKS, most = 0, all;
     struct fdit_picture_rules rules = { .limit = limit };
     char *name = NULL;

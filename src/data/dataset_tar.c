@@ -13,9 +13,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/statvfs.h>
+#ifdef __linux__
+#include <sys/vfs.h>
+#endif
 #include <unistd.h>
 
-enum { largest_id = 10000000, cls_bytes = 64, json_bytes = 1 << 16 };
+enum { largest_id = 10000000, cls_bytes = 64, json_bytes = 1 << 16, large_in_memory = 64 << 20 };
 #define TAXONOMY_MEMBER "__taxonomy__"
 #define LARGEST_TAXONOMY ((size_t)1 << 28)
 
@@ -150,6 +153,19 @@ out:
     return status;
 }
 
+/* Whether what is written there takes memory and not a disk. */
+static bool lies_in_memory(int fd)
+{
+#ifdef __linux__
+    enum { tmpfs = 0x01021994, ramfs = 0x858458f6 - (INT64_C(1) << 32) };
+    struct statfs about;
+    return !fstatfs(fd, &about) && ((int32_t)about.f_type == tmpfs || (int32_t)about.f_type == ramfs);
+#else
+    (void)fd;
+    return false;
+#endif
+}
+
 /* What may be unpacked: FINEDIFFUSION_UNPACK_LIMIT, a number of bytes with or without K, M, G or T;
  * else four fifths of what is free where the spool lies. */
 static enum fdit_status unpack_limit(fdit_context *ctx, struct fdit_dataset *ds)
@@ -178,6 +194,14 @@ out:
     return status;
 }
 
+/* Where --memory is given and what is unpacked takes memory, it is within it. */
+static void bound_by_memory(struct fdit_dataset *ds)
+{
+    ds->spool_in_memory = lies_in_memory(ds->spool);
+    if (ds->spool_in_memory && ds->options.memory && ds->spool_limit > ds->options.memory)
+        ds->spool_limit = ds->options.memory;
+}
+
 static enum fdit_status open_spool(fdit_context *ctx, struct fdit_dataset *ds)
 {
     enum fdit_status status = FDIT_OK;
@@ -194,6 +218,7 @@ static enum fdit_status open_spool(fdit_context *ctx, struct fdit_dataset *ds)
                             path, ds->root));
     unlink(path);
     TRY(unpack_limit(ctx, ds));
+    bound_by_memory(ds);
 out:
     fdit_free(path);
     return status;
@@ -206,6 +231,12 @@ static enum fdit_status spool_member(struct archive *a, const uint8_t *head, siz
     enum fdit_status status = FDIT_OK;
     struct fdit_dataset *ds = a->ds;
     TRY(open_spool(a->ctx, ds));
+    if (ds->spool_limit - ds->spool_size < item->size && ds->spool_in_memory)
+        FAIL(a->ctx, FDIT_ERROR_MEMORY,
+             "%s: %ju bytes are unpacked into TMPDIR, which lies in memory (tmpfs), and \"%.100s\" has "
+             "%ju, more than the %ju that may be (--memory, FINEDIFFUSION_UNPACK_LIMIT, or four fifths of "
+             "what was free there); set TMPDIR to a folder on a disk, or unpack it yourself",
+             a->path, (uintmax_t)ds->spool_size, a->name, (uintmax_t)item->size, (uintmax_t)ds->spool_limit);
     if (ds->spool_limit - ds->spool_size < item->size)
         FAIL(a->ctx, FDIT_ERROR_IO,
              "%s: %ju bytes are unpacked and \"%.100s\" has %ju, more than the %ju that may be "
@@ -576,6 +607,11 @@ enum fdit_status fdit_ds_index_tar(fdit_context *ctx, struct fdit_dataset *ds,
                  paths[i - 1], paths[i]);
         *numbered = labelled;
     }
+    if (ds->spool_in_memory && ds->spool_size >= large_in_memory)
+        TRY(fdit_ds_note(ctx, ds,
+                         "%s: its %ju MB are unpacked into TMPDIR, which lies in memory (tmpfs): so much "
+                         "is taken until the end; set TMPDIR to a folder on a disk to save it",
+                         ds->root, (uintmax_t)(ds->spool_size / 1000000)));
     ds->kind = *numbered ? "webdataset" : "tar";
     if (!*numbered)
         TRY(class_folders(ctx, ds, classes));

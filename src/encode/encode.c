@@ -170,7 +170,8 @@ static enum fdit_status open_data(fdit_context *ctx, struct job *j)
                                       .fit = o->fit,
                                       .rules = j->rules,
                                       .flip = o->flip,
-                                      .allow_missing = true };
+                                      .allow_missing = true,
+                                      .memory = o->memory };
     TRY(fdit_dataset_open(ctx, o->data, &d, &j->ds));
     TRY(keep_classes(ctx, j, &d));
     struct fdit_dataset_info info = fdit_dataset_info(j->ds);

@@ -162,7 +162,8 @@ static enum fdit_status open_pictures(fdit_context *ctx, struct fdit_train_data 
                                             .rules = o->rules,
                                             .flip = o->flip,
                                             .allow_missing = o->allow_missing,
-                                            .known = o->known };
+                                            .known = o->known,
+                                            .memory = o->memory };
     TRY(fdit_dataset_open(ctx, o->path, &options, &d->ds));
     d->taxonomy = fdit_dataset_taxonomy(d->ds);
     d->item = (size_t)o->channels * (size_t)o->size * (size_t)o->size;

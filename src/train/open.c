@@ -68,7 +68,8 @@ static enum fdit_status open_one(fdit_context *ctx, struct run *r, const char *p
                                          .rules = o->rules,
                                          .flip = o->flip,
                                          .allow_missing = allow_missing,
-                                         .known = r->known };
+                                         .known = r->known,
+                                         .memory = o->memory };
     if (r->coder) {
         d.size = fdit_coder_size(r->coder);
         d.channels = fdit_coder_channels_in(r->coder);
