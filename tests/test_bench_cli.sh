@@ -165,6 +165,7 @@ bad 1 "short.json,result~1,seconds_min" --compare all.json short.json
 printf '{}' >object.json
 bad 1 "object.json,array" --compare object.json
 bad 1 "TiB,smaller" "linear 16000000x16000000x2" --quiet
+bad 2 "picture.png,.svg" --quiet --compare one.json --chart picture.png
 bad 2 "no/such" --quiet --compare one.json --chart no/such/folder.svg
 
 echo "$checks checks, $failures failures"

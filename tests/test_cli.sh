@@ -140,7 +140,7 @@ bad 2 "--steps~1x,whole~number" train $tune --steps 1x
 bad 2 "--steps~1e4,in~digits,10000" train $tune --steps 1e4
 bad 2 "--steps~1e16,in~digits" train $tune --steps 1e16
 bad 2 "--steps~0x10,in~digits" train $tune --steps 0x10
-bad 2 "--steps~99999999999999999999,out~of~range" train $tune --steps 99999999999999999999
+bad 2 "--steps~99999999999999999999,from~1~to~1000000000000000" train $tune --steps 99999999999999999999
 bad 2 "--lr~1e400,out~of~range" train $tune --lr 1e400
 bad 2 "--lr~1e-400,out~of~range" train $tune --lr 1e-400
 bad 2 "--lr~0x1p-3,not~a~number" train $tune --lr 0x1p-3
@@ -150,7 +150,7 @@ bad 2 "--memory~0,512M" train $tune --memory 0
 bad 2 "--memory~-1,not~a~size" train $tune --memory -1
 bad 2 "--memory~99999999999T,out~of~range" train $tune --memory 99999999999T
 bad 1 "10~bytes,unit~is~missing,the~plan~needs,MiB" train $tune --memory 10 --quiet
-bad 2 "--batch~99999999999,out~of~range" train $tune --batch 99999999999
+bad 2 "--batch~99999999999,from~1~to~1048576" train $tune --batch 99999999999
 bad 2 "--lr~fast,not~a~number" train $tune --lr fast
 bad 2 "--lr~nan,not~a~number" train $tune --lr nan
 bad 2 "--memory~lots,6G" train $tune --memory lots
@@ -177,7 +177,7 @@ bad 2 "'nothing',--help" help nothing
 bad 2 "--out~area/none/x.png,no~folder~area/none,make~it" demo --out area/none/x.png
 bad 2 "--out~area~is~a~folder,give~a~file" demo --out area
 bad 2 "--report~area/none/x,make~it" selftest --tiny --report area/none/x
-bad 2 "--chart~area/none/x,make~it" bench 'linear 8x8x8' --chart area/none/x
+bad 2 "--chart~area/none/x,make~it" bench 'linear 8x8x8' --chart area/none/x.svg
 bad 2 "usage" inspect
 bad 2 "too~many,usage" inspect a b
 FINEDIFFUSION_DEVICE=nosuch
@@ -192,11 +192,11 @@ bad 2 "--out,folder" train --base $base --data $data --steps 2
 bad 2 "--base,--from-scratch" train --data $data --steps 2 --out area/new
 bad 2 "--model" train --from-scratch --tune full --data $data --steps 2 --out area/new
 bad 2 "--tune~full" train --from-scratch --model DiT-S/4 --data $data --steps 2 --out area/new
-bad 2 "--steps~0,above~0" train $tune --steps 0
-bad 2 "--steps~-3,above~0" train $tune --steps -3
+bad 2 "--steps~0,from~1~to" train $tune --steps 0
+bad 2 "--steps~-3,from~1~to" train $tune --steps -3
 bad 2 "--steps,--epochs,one~of" train $tune --epochs 2
-bad 2 "--batch~0~is,from~1~to~1048576" train $tune --batch 0
-bad 2 "--keep~-3~is,from~0~to~1000000000" train $tune --keep -3
+bad 2 "--batch~0,from~1~to~1048576" train $tune --batch 0
+bad 2 "--keep~-3,from~0~to~1000000000" train $tune --keep -3
 bad 2 "number~1~is,from~0~to~0.999999999" train $tune --betas 1,0.9
 bad 2 "--batch~5000,pictures,smaller~batch" train $tune --batch 5000
 bad 2 "--batch~20,--accumulate~30,pictures" train $tune --batch 20 --accumulate 30
@@ -375,6 +375,20 @@ good devices --json
 says stdout '"spec": "cpu"'
 good devices --all
 says stdout '^cpu .*'
+
+# ------------------------------------------------------------------ the manual page
+manual=${FDIT_SRCDIR:?}/man/finediffusion.1
+checks=$((checks + 1))
+for name in $(find "$FDIT_SRCDIR/src" "$FDIT_SRCDIR/host" -name '*.c' -exec \
+    grep -hoE '(getenv|threads_of)\("[A-Z_]+"|char variable\[\] = "[A-Z_]+"' {} + | sed 's/.*"\(.*\)"/\1/' | sort -u); do
+    sed -n '/^\.SH ENVIRONMENT/,/^\.SH SIGNALS/p' "$manual" | grep -qw "$name" ||
+        fail "the variable $name is not in the ENVIRONMENT of the manual page"
+done
+checks=$((checks + 1))
+for topic in data; do
+    good help $topic
+    awk 'length > 80 { exit 1 }' stdout || fail "help $topic has a line over 80 columns" "$(awk 'length > 80' stdout)"
+done
 
 echo "$checks checks, $failures failures"
 [ $failures = 0 ]

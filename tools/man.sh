@@ -95,8 +95,49 @@ set to nothing: none
 how many bytes a .tar.gz may unpack to, with K, M, G or T behind the number (default: four fifths of what is
 free where it is unpacked).
 .TP
+.B FINEDIFFUSION_DATA
+the folder of the data that
+.B demo
+and
+.B selftest
+use, in place of the installed one
+.TP
+.B FINEDIFFUSION_DRIVER_SECONDS
+how long an OpenCL driver may take to be listed, and to be tried (default 20 and 180)
+.TP
+.BR FINEDIFFUSION_ISA ", " FINEDIFFUSION_GEMM
+the instruction set, and the library of matrix products, of the cpu device; a wrong word is answered with those
+that there are
+.TP
+.BR FINEDIFFUSION_OPENCL_GEMM ", " FINEDIFFUSION_OPENCL_SYNC
+the matrix products of OpenCL devices, and whether each kernel is waited for; to look for faults of drivers
+.TP
+.BR FINEDIFFUSION_HELPER ", " FINEDIFFUSION_TEST_MISCOMPUTE
+for tests: the program that looks at drivers, and a device whose results are spoilt to see that it is noticed
+.TP
+.BR OMP_NUM_THREADS ", " OMP_THREAD_LIMIT
+limit the threads of the cpu device where
+.B \-\-threads
+is not given
+.TP
+.B OMP_WAIT_POLICY
+passive: threads that wait sleep at once, for machines that others use too; active: they do not sleep for long
+.TP
+.BR OCL_ICD_VENDORS ", " OCL_ICD_FILENAMES ", " OPENCL_VENDOR_PATH ", " LD_LIBRARY_PATH
+where OpenCL drivers are looked for, as the OpenCL loader and the dynamic linker read them
+.TP
+.BR XDG_CACHE_HOME ", " HOME
+where the cache is when
+.B FINEDIFFUSION_CACHE
+is not set
+.TP
+.B TERM
+dumb: progress in plain lines, as where standard error is no terminal
+.TP
 .B TMPDIR
-where a .tar.gz data set is unpacked while it is in use (default /var/tmp)
+where a .tar.gz data set is unpacked while it is in use (default /var/tmp), and where
+.B demo
+works and small files for drivers are put (default /tmp)
 .SH SIGNALS
 The first SIGINT, SIGTERM, SIGHUP or SIGXCPU, or a pipe that nobody reads any more (SIGPIPE), ends the work after the
 current step, with a checkpoint; a second SIGINT or SIGTERM ends the program at once.

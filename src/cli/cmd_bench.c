@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 struct args {
     int repetitions;
@@ -19,7 +20,7 @@ struct args {
 
 static const struct fdit_option options[] = {
     FDIT_HEADING("Measuring"),
-    FDIT_OPTION("repetitions", "N", INT, struct args, repetitions,
+    FDIT_OPTION_IN("repetitions", "N", INT, struct args, repetitions, 1, 1000000,
                 "timed repetitions (default: until 3 and a second, at most 20)"),
     FDIT_OPTION("profile", NULL, FLAG, struct args, profile,
                 "where the time goes: GEMM, attention, norms, the rest (devices with threads)"),
@@ -47,6 +48,17 @@ static void on_phase(void *user, const struct fdit_bench_problem *p, const char 
 }
 
 #define JSON_FLAGS (JSON_INDENT(1) | JSON_REAL_PRECISION(6))
+
+/* Before any work: a chart that is called PNG must not hold SVG. */
+static enum fdit_status check_chart(fdit_context *ctx, const char *path)
+{
+    const char *ending = strrchr(path, '.');
+    if (!ending || strcasecmp(ending, ".svg") != 0)
+        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
+                        "--chart %s: charts are SVG; give a name that ends in .svg",
+                         path);
+    return fdit_file_target(ctx, "--chart", path);
+}
 
 static enum fdit_status write_chart(struct fdit_cli *cli, const char *path,
                                     const struct fdit_bench_set *sets, int n)
@@ -164,7 +176,7 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
         FAIL(cli->ctx, FDIT_ERROR_ARGUMENT, "--repetitions %d: give 1 to 1000000, or leave it out",
              a->repetitions);
     if (a->chart)
-        TRY(fdit_file_target(cli->ctx, "--chart", a->chart));
+        TRY(check_chart(cli->ctx, a->chart));
     if (a->compare)
         return compare(cli, a, n, operands);
     while (!n && fdit_bench_default_problems[count])

@@ -6,6 +6,7 @@
 #include "core/mem.h"
 #include "demo/demo.h"
 
+#include <limits.h>
 #include <math.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -17,17 +18,17 @@ static const struct fdit_option options[] = {
                 "the picture (default demo.png)"),
     FDIT_OPTION("full", NULL, FLAG, struct fdit_demo_options, full,
                 "compare with BitFit and full fine-tuning, 8 pictures a class (some 20 minutes)"),
-    FDIT_OPTION("seconds", "N", REAL, struct fdit_demo_options, seconds,
+    FDIT_OPTION_IN("seconds", "N", REAL, struct fdit_demo_options, seconds, 1e-3, 1e9,
                 "time for each fine-tuning (default 90)"),
-    FDIT_OPTION("train-steps", "N", INT, struct fdit_demo_options, train_steps,
+    FDIT_OPTION_IN("train-steps", "N", INT, struct fdit_demo_options, train_steps, 1, INT_MAX,
                 "steps of each fine-tuning, in place of --seconds: the same on any machine"),
-    FDIT_OPTION("per-class", "N", INT, struct fdit_demo_options, per_class,
+    FDIT_OPTION_IN("per-class", "N", INT, struct fdit_demo_options, per_class, 1, 1000,
                 "generated pictures of each class (default 2, with --full 8)"),
-    FDIT_OPTION("guidance", "W", REAL, struct fdit_demo_options, guidance,
+    FDIT_OPTION_IN("guidance", "W", REAL, struct fdit_demo_options, guidance, -1000, 1000,
                 "scale of the superclass-conditioned guidance (default 2)"),
-    FDIT_OPTION("steps", "N", INT, struct fdit_demo_options, steps,
+    FDIT_OPTION_IN("steps", "N", INT, struct fdit_demo_options, steps, 2, 1000,
                 "steps of DDIM with eta 1 (default 25)"),
-    FDIT_OPTION("lr", "X", REAL, struct fdit_demo_options, lr, "learning rate (default 1e-2)"),
+    FDIT_OPTION_IN("lr", "X", REAL, struct fdit_demo_options, lr, 0, 10, "learning rate (default 1e-2)"),
     FDIT_OPTION("seed", "N", SEED, struct fdit_demo_options, seed, "of everything random (default 1)"),
     FDIT_OPTION("run", "DIR", TEXT, struct fdit_demo_options, run,
                 "keep the training runs in this folder (default: they are removed)"),
@@ -154,12 +155,9 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
     struct fdit_demo_hooks hooks = { .user = &w, .on_phase = on_phase, .on_progress = on_progress };
     struct fdit_demo_result result = { 0 };
     fdit_device *dev = NULL;
+    char *whole = NULL;
     (void)n;
     (void)operands;
-    if (!(o->seconds > 0) || o->train_steps < 0 || o->steps < 2 || o->per_class < 0)
-        FAIL(cli->ctx, FDIT_ERROR_ARGUMENT,
-             "--seconds must be above 0, --train-steps not below 0, --steps at least 2 and --per-class "
-             "at least 1");
     TRY(fdit_file_target(cli->ctx, "--out", o->out));
     TRY(fdit_cli_device(cli, &dev));
     o->storage = fdit_cli_storage(cli);
@@ -170,8 +168,10 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
         TRY(print_json(cli, &result));
     else
         print_table(stdout, &result);
-    fdit_cli_note(cli, "wrote %s: open it to see which letters came out", o->out);
+    whole = realpath(o->out, NULL);
+    fdit_cli_note(cli, "wrote %s: open it to see which letters came out", whole ? whole : o->out);
 out:
+    free(whole);
     end_progress(&w);
     fdit_device_close(dev);
     return status;

@@ -24,7 +24,7 @@ static const struct fdit_option options[] = {
                 "its scaling factor (default: as its config.json says, 0.18215 without one)"),
     FDIT_OPTION("pixels", NULL, FLAG, struct args, pixels,
                 "keep pixels (the same as without --vae)"),
-    FDIT_OPTION("size", "S", INT, struct args, o.size, "pictures become S x S (default 256)"),
+    FDIT_OPTION_IN("size", "S", INT, struct args, o.size, 1, 8192, "pictures become S x S (default 256)"),
     FDIT_OPTION("channels", "1|3", INT, struct args, o.channels,
                 "of pixels: grey or RGB (default 3; an autoencoder knows its own)"),
     FDIT_OPTION("fit", "crop|pad", CHOICE, struct args, fit,
@@ -43,7 +43,7 @@ static const struct fdit_option options[] = {
                 "ranks that the cache keeps (default: all)"),
     FDIT_OPTION("skip-bad", NULL, FLAG, struct args, o.skip_bad,
                 "leave out pictures that are broken"),
-    FDIT_OPTION("workers", "N", INT, struct args, o.workers,
+    FDIT_OPTION_IN("workers", "N", INT, struct args, o.workers, 0, 1024,
                 "threads that decode pictures (default 2)"),
     { 0 }
 };

@@ -5,6 +5,7 @@
 #include "core/mem.h"
 #include "sample/job.h"
 
+#include <limits.h>
 #include <inttypes.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -109,10 +110,10 @@ static const struct fdit_option options[] = {
     FDIT_HEADING("Pictures"),
     FDIT_OPTION("classes", "LIST|@FILE|all|RANK=GROUP", TEXT, struct args, o.classes,
                 "classes by name, or by id as #5, with commas between (default all)"),
-    FDIT_OPTION("per-class", "N", INT, struct args, o.per_class,
+    FDIT_OPTION_IN("per-class", "N", INT, struct args, o.per_class, 1, INT_MAX,
                 "pictures of each class (default 1)"),
     FDIT_OPTION("counts", "FILE", TEXT, struct args, o.counts,
-                "lines of class and count, instead of --classes and --per-class"),
+                "lines of class, a tab, and count, instead of --classes and --per-class"),
     FDIT_OPTION("seed", "S", SEED, struct args, o.seed,
                 "picture k = 0, 1, ... of each class has seed S + k (default 0)"),
     FDIT_OPTION_CALL(
@@ -137,8 +138,7 @@ static const struct fdit_option options[] = {
     FDIT_OPTION("no-clip-x0", NULL, FLAG, struct args, no_clip, "do not (default on latents)"),
     FDIT_OPTION_CALL("rng", "philox|torch-cpu|torch-cuda", parse_rng,
                      "random numbers: the program's own (default), or PyTorch's for comparison"),
-    FDIT_OPTION(
-        "batch", "N", INT, struct args, o.batch,
+    FDIT_OPTION_IN("batch", "N", INT, struct args, o.batch, 1, 1 << 16,
         "pictures at once; changes nothing but speed and memory (default: by size and memory)"),
     FDIT_HEADING("Output"),
     FDIT_OPTION("out", "DIR", TEXT, struct args, o.out,

@@ -8,6 +8,7 @@
 #include "train/config.h"
 #include "train/run.h"
 
+#include <limits.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stddef.h>
@@ -121,10 +122,12 @@ static const struct fdit_option options[] = {
     FDIT_OPTION("model", "NAME|D,L,H,P", TEXT, struct args, o.model,
                 "size: DiT-XL/2 (XL, L, B, S with any patch), or width, depth, heads, patch "
                 "(default: what FILE says)"),
-    FDIT_OPTION("size", "S", INT, struct args, o.size,
-                "height and width of the model's input (default: the base's; from scratch 32)"),
-    FDIT_OPTION("channels", "C", INT, struct args, o.channels,
-                "channels of the model's input from scratch: 3 for colour, 1 for grey"),
+    FDIT_OPTION_IN("size", "S", INT, struct args, o.size, 1, 1 << 16,
+                "height and width of the model's input (default: the base's; from scratch the "
+                "cache's, else 32)"),
+    FDIT_OPTION_IN("channels", "C", INT, struct args, o.channels, 1, 1 << 16,
+                "channels of the model's input from scratch: 3 for colour, 1 for grey (default: the cache's, "
+                   "else 4)"),
     FDIT_OPTION("delta", "FILE", TEXT, struct args, o.delta,
                 "start from this delta; rows of the class table are matched by name, and its "
                 "classes in --taxonomy need no pictures"),
@@ -145,7 +148,7 @@ static const struct fdit_option options[] = {
         "cache that 'encode' made"),
     FDIT_OPTION("val", "DATA|FRACTION", TEXT, struct args, o.validation,
                 "validation pictures, or the share of DATA that is kept aside for it"),
-    FDIT_OPTION("val-pictures", "N", INT, struct args, o.val_pictures,
+    FDIT_OPTION_IN("val-pictures", "N", INT, struct args, o.val_pictures, 0, INT_MAX,
                 "validation looks at so many of them, evenly spread (default 1024; 0: all)"),
     FDIT_OPTION(
         "taxonomy", "FILE", TEXT, struct args, o.taxonomy,
@@ -171,21 +174,24 @@ static const struct fdit_option options[] = {
                 "the published pipeline does (default white; with --delta: as it was trained)"),
     FDIT_OPTION("flip", "horizontal|none", CHOICE, struct args, flip,
                 "mirror half of the pictures (default horizontal)"),
-    FDIT_OPTION("shift", "N", INT, struct args, o.shift,
+    FDIT_OPTION_IN("shift", "N", INT, struct args, o.shift, 0, 64,
                 "for --classifier: move pictures by up to N pixels (default 0)"),
     FDIT_OPTION("skip-bad", NULL, FLAG, struct args, o.skip_bad,
                 "leave out pictures that cannot be decoded, of training and validation, and count them"),
     FDIT_OPTION("cache-memory", "SIZE", SIZE, struct args, o.cache_bytes,
                 "memory for decoded pictures (default 1G; 0: none)"),
-    FDIT_OPTION("workers", "N", INT, struct args, o.workers, "threads that decode pictures (default 2)"),
+    FDIT_OPTION_IN("workers", "N", INT, struct args, o.workers, 0, 1024,
+                "threads that decode pictures (default 2)"),
     FDIT_HEADING("Optimisation"),
-    FDIT_OPTION("steps", "N", INT64, struct args, o.steps, "optimiser steps"),
-    FDIT_OPTION("epochs", "N", REAL, struct args, o.epochs, "passes over the data, instead of --steps"),
-    FDIT_OPTION("batch", "N", INT, struct args, o.batch,
+    FDIT_OPTION_IN("steps", "N", INT64, struct args, o.steps, 1, FDIT_TRAIN_MOST_STEPS, "optimiser steps"),
+    FDIT_OPTION_IN("epochs", "N", REAL, struct args, o.epochs, 1e-9, FDIT_TRAIN_MOST_STEPS,
+                "passes over the data, instead of --steps"),
+    FDIT_OPTION_IN("batch", "N", INT, struct args, o.batch, 1, 1 << 20,
                 "pictures of one pass on each device (default 32)"),
-    FDIT_OPTION("accumulate", "N", INT, struct args, o.accumulate, "passes of one step (default 1)"),
+    FDIT_OPTION_IN("accumulate", "N", INT, struct args, o.accumulate, 1, 1 << 20,
+                "passes of one step (default 1)"),
     FDIT_OPTION("lr", "X", REAL, struct args, o.lr, "learning rate (default 1e-4)"),
-    FDIT_OPTION("warmup", "N", INT64, struct args, o.warmup,
+    FDIT_OPTION_IN("warmup", "N", INT64, struct args, o.warmup, 0, FDIT_TRAIN_MOST_STEPS,
                 "steps in which the rate rises from 0 (default 0)"),
     FDIT_OPTION("lr-schedule", "constant|linear|cosine", CHOICE, struct args, o.schedule,
                 "the rate after the warm-up (default constant)"),
@@ -216,8 +222,9 @@ static const struct fdit_option options[] = {
         "checkpoint-every", "N|TIME", parse_checkpoints,
         "steps between checkpoints, each with a validation (default 1000), or a time as 10m, 90s or "
         "1h (default 10m; both may be given); 0: only at the end"),
-    FDIT_OPTION("keep", "N", INT, struct args, o.keep, "checkpoints that stay (default 3; 0: all)"),
-    FDIT_OPTION("preview-every", "N", INT64, struct args, o.preview_every,
+    FDIT_OPTION_IN("keep", "N", INT,
+                struct args, o.keep, 0, 1e9, "checkpoints that stay (default 3; 0: all)"),
+    FDIT_OPTION_IN("preview-every", "N", INT64, struct args, o.preview_every, 0, FDIT_TRAIN_MOST_STEPS,
                 "steps between sheets of sampled pictures (default 1000; 0: none)"),
     FDIT_OPTION("preview-guidance", "W", REAL, struct args, o.preview_guidance,
                 "of the previews (default 4)"),

@@ -20,7 +20,7 @@ static void defaults(void *p)
 
 static const struct fdit_option options[] = {
     FDIT_HEADING("Measuring"),
-    FDIT_OPTION("clblast", "N", INT, struct args, library,
+    FDIT_OPTION_IN("clblast", "N", INT, struct args, library, 0, 1000,
                 "sets of CLBlast's parameters to try (default 16, 0: leave CLBlast out)"),
     { 0 }
 };

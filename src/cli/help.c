@@ -38,7 +38,7 @@ void fdit_help_overview(FILE *to)
           "`finediffusion COMMAND --help` lists the options of a command,\n"
           "`finediffusion --version` says the version and how it was built. Results go to standard output,\n"
           "progress and messages to standard error. Exit status: 0 done, 1 failure,\n"
-          "2 wrong usage, 130 and 143 stopped by SIGINT and SIGTERM.\n",
+          "2 wrong usage, 130, 143 and 129 stopped by SIGINT, SIGTERM and SIGHUP.\n",
           to);
 }
 

@@ -4,6 +4,7 @@
 #include "cli/cli.h"
 
 #include "core/mem.h"
+#include "core/pool.h"
 #include "core/text.h"
 
 #include <errno.h>
@@ -19,7 +20,7 @@ static const struct fdit_option device_options[] = {
                 "cpu, gpu, opencl:P:D or part of a name (default: $FINEDIFFUSION_DEVICE, else the "
                 "best GPU whose "
                 "self-test passes, else cpu)"),
-    FDIT_OPTION("threads", "N", INT, struct fdit_cli, threads,
+    FDIT_OPTION_IN("threads", "N", INT, struct fdit_cli, threads, 1, FDIT_POOL_MOST_MEMBERS,
                 "threads of the cpu device (default: all)"),
     FDIT_OPTION("precision", "f32|bf16|f16|int8|auto", CHOICE, struct fdit_cli, precision,
                 "arithmetic of matrix products (default f32, of demo auto); refused where the device "
@@ -191,7 +192,7 @@ static enum fdit_status check_range(fdit_context *ctx, const struct fdit_option 
                          "--%s %s: nothing fits into that; give a size like 512M or 6G, "
                          "or leave the option out",
                          o->name, text);
-    return fdit_fail(ctx, FDIT_ERROR_ARGUMENT, "--%s %s: give a number from %.15g to %.15g", o->name, text,
+    return fdit_fail(ctx, FDIT_ERROR_ARGUMENT, "--%s %s: give a number from %.16g to %.16g", o->name, text,
                      o->least, o->most);
 }
 

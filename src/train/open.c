@@ -3,19 +3,38 @@
 #include "train/running.h"
 
 #include "core/mem.h"
+#include "format/cache.h"
 #include "format/json.h"
 #include "sample/subject.h"
 #include "train/growth.h"
 
 #include <string.h>
 
+/* The input of a model from scratch: as the options say, else as the cache that it is trained on holds. */
+static enum fdit_status input_from_scratch(fdit_context *ctx, const struct fdit_train_options *o,
+                                           struct fdit_model_config *config)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_cache *cache = NULL;
+    config->input_size = o->size ? o->size : 32;
+    config->channels = o->channels ? o->channels : 4;
+    if ((o->size && o->channels) || !o->data || !fdit_cache_is(o->data))
+        return FDIT_OK;
+    TRY(fdit_cache_open(ctx, o->data, &cache));
+    const struct fdit_cache_info *info = fdit_cache_info_of(cache);
+    config->input_size = o->size ? o->size : info->size;
+    config->channels = o->channels ? o->channels : info->channels;
+out:
+    fdit_cache_close(cache);
+    return status;
+}
+
 enum fdit_status fdit_run_open_files(fdit_context *ctx, struct run *r)
 {
     enum fdit_status status = FDIT_OK;
     const struct fdit_train_options *o = r->o;
     if (o->from_scratch) {
-        r->config.input_size = o->size ? o->size : 32;
-        r->config.channels = o->channels ? o->channels : 4;
+        TRY(input_from_scratch(ctx, o, &r->config));
         r->config.kind = o->classifier ? FDIT_MODEL_CLASSIFIER : FDIT_MODEL_DIT;
         TRY(fdit_config_parse(ctx, o->model, &r->config));
     } else {

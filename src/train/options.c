@@ -10,8 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MOST_STEPS 1e15 /* so that steps, and samples of them, stay whole numbers everywhere */
-
 struct fdit_train_options fdit_train_defaults(void)
 {
     return (struct fdit_train_options){
@@ -120,7 +118,7 @@ enum fdit_status fdit_train_check(fdit_context *ctx, const struct fdit_train_opt
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
              "--activations %s: --recompute %s keeps next to none; leave out one of the two",
              fdit_dtype_name(o->activations), fdit_recompute_name(o->recompute));
-    TRY(in_range(ctx, "--epochs", o->epochs, 0, MOST_STEPS));
+    TRY(in_range(ctx, "--epochs", o->epochs, 0, FDIT_TRAIN_MOST_STEPS));
     if (o->steps <= 0 && !(o->epochs > 0))
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "--steps %lld: nothing to do; give --steps N or --epochs N, above 0",
              (long long)o->steps);
@@ -133,7 +131,7 @@ enum fdit_status fdit_train_check(fdit_context *ctx, const struct fdit_train_opt
     TRY(in_range(ctx, "--clip", o->clip, 0, 1e30));
     TRY(in_range(ctx, "--ema", o->ema, 0, 1));
     TRY(in_range(ctx, "--drop-prob", o->drop_prob, 0, 1));
-    TRY(in_range(ctx, "--warmup", (double)o->warmup, 0, MOST_STEPS));
+    TRY(in_range(ctx, "--warmup", (double)o->warmup, 0, FDIT_TRAIN_MOST_STEPS));
     if (o->shift && !o->classifier)
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "--shift is of a classifier; leave it out, or add --classifier");
     if (o->data_changed && !o->resume)
@@ -142,14 +140,14 @@ enum fdit_status fdit_train_check(fdit_context *ctx, const struct fdit_train_opt
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "--old-classes are those of a delta; add --delta FILE");
     TRY(in_range(ctx, "--size", o->size, 0, 1 << 16));
     TRY(in_range(ctx, "--channels", o->channels, 0, 1 << 16));
-    TRY(in_range(ctx, "--steps", (double)o->steps, 0, MOST_STEPS));
+    TRY(in_range(ctx, "--steps", (double)o->steps, 0, FDIT_TRAIN_MOST_STEPS));
     TRY(in_range(ctx, "--val-pictures", o->val_pictures, 0, INT_MAX));
     TRY(in_range(ctx, "--preview-guidance", o->preview_guidance, -1e6, 1e6));
     TRY(in_range(ctx, "--checkpoint-every: the time in minutes", o->checkpoint_seconds / 60, 0, 1e9));
     TRY(in_range(ctx, "--workers", o->workers, 0, 1024));
     TRY(in_range(ctx, "--keep", o->keep, 0, 1e9));
-    TRY(in_range(ctx, "--checkpoint-every", (double)o->checkpoint_every, 0, MOST_STEPS));
-    TRY(in_range(ctx, "--preview-every", (double)o->preview_every, 0, MOST_STEPS));
+    TRY(in_range(ctx, "--checkpoint-every", (double)o->checkpoint_every, 0, FDIT_TRAIN_MOST_STEPS));
+    TRY(in_range(ctx, "--preview-every", (double)o->preview_every, 0, FDIT_TRAIN_MOST_STEPS));
 out:
     return status;
 }

@@ -7,6 +7,8 @@
 #include "format/picture_rules.h"
 #include "model/init.h"
 
+#define FDIT_TRAIN_MOST_STEPS 1e15 /* so that steps, and samples of them, stay whole numbers everywhere */
+
 enum fdit_lr_schedule { FDIT_LR_CONSTANT, FDIT_LR_LINEAR, FDIT_LR_COSINE };
 /* Refuse, add them to those of the data, or go without. */
 enum fdit_old_classes { FDIT_OLD_CLASSES_REFUSE, FDIT_OLD_CLASSES_KEEP, FDIT_OLD_CLASSES_DROP };
