@@ -6,8 +6,9 @@
 #               sets that the later steps learn from
 #     base      base.safetensors: the 52 letters without style, trained from scratch
 #     judge     judge.safetensors: a classifier of the 110 classes
+#     colour    colour.safetensors: clip art in colour (needs Debian's package openclipart-png); not among "all"
 #
-# Both trainings can be stopped and started again. FINEDIFFUSION (default finediffusion) is the program.
+# All trainings can be stopped and started again. FINEDIFFUSION (default finediffusion) is the program.
 # WORK (default ./data-work) keeps intermediate files. data/README.md says what is what.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
@@ -57,12 +58,23 @@ step_judge() {
     "$fd" convert "$work/judge/delta.safetensors" "$here/judge.safetensors" --type f16
 }
 
+step_colour() {
+    [ -d "$work/clipart" ] || "$here/../tools/clipart/make.sh" "$work/clipart"
+    "$fd" encode "$work/clipart/base" "$work/clipart-base" --size 32 --fit pad --skip-bad
+    "$fd" train --from-scratch --model 128,6,4,4 --size 32 --channels 3 --tune full --data "$work/clipart-base" --val 0.03 \
+        --label-drop empty --batch 64 --steps "${COLOUR_STEPS-3800}" --lr 1e-3 --lr-schedule linear --warmup 100 \
+        --betas 0.9,0.99 --clip 1 --ema 0.999 --seed 1 --workers 1 --checkpoint-every 250 --preview-guidance 2 \
+        --out "$work/colour" --resume
+    "$fd" convert "$work/colour/delta.safetensors" "$here/colour.safetensors" --type f16
+}
+
 [ $# -gt 0 ] || set -- letters base judge
 for step; do
     case $step in
     letters) step_letters ;;
     base) step_base ;;
     judge) step_judge ;;
+    colour) step_colour ;;
     *) echo "make-data.sh: $step: unknown step" >&2; exit 2 ;;
     esac
 done
