@@ -155,7 +155,7 @@ checks=$((checks + 1))
 [ $? = 2 ] || fail "a run that loses the delta's rank is not refused with 2" "$(cat stderr)"
 says 'first/delta.safetensors: its rank "level1" is none of this run.*--old-classes drop'
 good train $grow --out renamed --taxonomy all.tsv --old-classes drop
-says 'first/delta.safetensors: its rank "level1" is none of this run, and the 1 rows of its groups are left out'
+says 'first/delta.safetensors: its rank "level1" is none of this run, and its groups (1) are left out'
 sed '1s/letter/level1/' all.tsv >x && mv x all.tsv
 good train $grow --out third --verbose --taxonomy all.tsv
 says '3 of 7 rows taken over, 4 are new'

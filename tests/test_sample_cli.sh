@@ -85,7 +85,7 @@ bad 2 '--ranks' $both $out --ranks letter
 bad 2 '--per-class_0' $both $out --per-class 0
 bad 2 '--steps' $both $out --steps 0
 bad 2 '--steps' $both $out --steps many
-bad 2 'steps' $both $out --steps 1
+bad 2 'step' $both $out --steps 1
 bad 2 '--shard_2/2' $both $out --shard 2/2
 bad 2 '--shard_1,I/N' $both $out --shard 1
 bad 2 '--batch_-1' $both $out --batch -1

@@ -185,9 +185,14 @@ static enum fdit_status wait_for(fdit_context *ctx, const struct fdit_child *chi
     return status;
 }
 
-/* The last line that holds anything. */
-static enum fdit_status last_line(fdit_context *ctx, char *text, size_t n, char **out)
+/* The last line that holds anything; `cut`: the process was killed, so that a line without an end is half of one
+ * and the one before it is taken, if there is one. */
+static enum fdit_status last_line(fdit_context *ctx, char *text, size_t n, bool cut, char **out)
 {
+    size_t whole = n;
+    while (cut && whole && text[whole - 1] != '\n')
+        whole--;
+    n = whole ? whole : n;
     while (n && strchr(" \t\r\n.", text[n - 1])) /* the dot: it goes into a sentence */
         n--;
     size_t from = n;
@@ -231,7 +236,7 @@ enum fdit_status fdit_child_run(fdit_context *ctx, const struct fdit_child *chil
     reply[0] = said[0] = -1;
     TRY(wait_for(ctx, child, pid, e, out));
     TRY(fdit_strndup(ctx, e->reply_text, strnlen(e->reply_text, e->n_reply), &out->reply));
-    TRY(last_line(ctx, e->said_text, e->n_said, &out->said));
+    TRY(last_line(ctx, e->said_text, e->n_said, out->late, &out->said));
 out:
     if (e) {
         close_end(&e->reply);

@@ -82,7 +82,7 @@ enum fdit_status fdit_growth_check(fdit_context *ctx, const char *path, const st
                  "them --old-classes drop",
                  path, fdit_taxonomy_rank_name(old, k), fdit_taxonomy_n_groups(old, k));
         fdit_log(ctx, FDIT_LOG_WARNING,
-                 "%s: its rank \"%s\" is none of this run, and the %d rows of its groups are left out; "
+                 "%s: its rank \"%s\" is none of this run, and its groups (%d) are left out; "
                  "to keep them name the rank so in the taxonomy",
                  path, fdit_taxonomy_rank_name(old, k), fdit_taxonomy_n_groups(old, k));
     }
