@@ -185,8 +185,8 @@ static enum fdit_status wait_for(fdit_context *ctx, const struct fdit_child *chi
     return status;
 }
 
-/* The last line that holds anything; `cut`: the process was killed, so that a line without an end is half of one
- * and the one before it is taken, if there is one. */
+/* The last line that holds anything; `cut`: the process was killed, so that a line without an end is half
+ * of one, and the one before it is taken, if there is one. */
 static enum fdit_status last_line(fdit_context *ctx, char *text, size_t n, bool cut, char **out)
 {
     size_t whole = n;
