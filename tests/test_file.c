@@ -5,6 +5,8 @@
 #include "harness.h"
 
 #include <dirent.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -290,6 +292,33 @@ START_TEST(test_clean)
 }
 END_TEST
 
+static atomic_int written;
+
+static void *write_many(void *user)
+{
+    fdit_context *own = fdit_context_new();
+    int *bad = user;
+    for (int i = 0; i < 3000; i++)
+        *bad += fdit_file_write(own, in_folder("busy"), false, "new", 3) != FDIT_OK;
+    fdit_context_free(own);
+    atomic_store(&written, 1);
+    return NULL;
+}
+
+/* Another job cleans the folder while files are put in place there: it takes none of them for a left one. */
+START_TEST(test_clean_meanwhile)
+{
+    pthread_t writer;
+    int bad = 0;
+    atomic_store(&written, 0);
+    ck_assert_int_eq(pthread_create(&writer, NULL, write_many, &bad), 0);
+    while (!atomic_load(&written))
+        ck_assert_ok(ctx, fdit_folder_clean(ctx, folder, NULL));
+    pthread_join(writer, NULL);
+    ck_assert_int_eq(bad, 0);
+}
+END_TEST
+
 /* ------------------------------------------------------------------ logs */
 
 struct until {
@@ -500,6 +529,7 @@ int main(void)
     tcase_add_test(t, test_full_disk_at_every_point);
     tcase_add_test(t, test_memory_short_at_every_point);
     tcase_add_test(t, test_clean);
+    tcase_add_test(t, test_clean_meanwhile);
     tcase_add_test(t, test_log);
     tcase_add_test(t, test_mkdirs);
     tcase_add_test(t, test_paths);

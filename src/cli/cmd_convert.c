@@ -118,18 +118,21 @@ static void print_text(struct fdit_cli *cli, const struct args *a,
 {
     char size[32];
     fdit_format_size((size_t)r->bytes, size);
-    fdit_cli_note(cli, "wrote %s%s: a %s of %zu tensors, %s", a->o.out,
+    fdit_cli_note(cli, "wrote %s%s: a %s of %zu tensor%s, %s", a->o.out,
                   r->replaced ? " (in place of the file that was there)" : "",
-                  r->delta ? "delta" : "model", r->tensors, size);
+                  r->delta ? "delta" : "model", r->tensors,
+                  r->tensors == 1 ? "" : "s", size);
     if (r->saturated)
-        fdit_cli_note(cli, "%zu numbers were beyond the largest of the type and became it",
-                      r->saturated);
+        fdit_cli_note(cli, "%zu number%s beyond the largest of the type and became it",
+                      r->saturated, r->saturated == 1 ? " was" : "s were");
     if (r->vanished)
-        fdit_cli_note(cli, "%zu numbers are too small for the type and became 0", r->vanished);
+        fdit_cli_note(cli, "%zu number%s too small for the type and became 0", r->vanished,
+                      r->vanished == 1 ? " is" : "s are");
     if (r->files > 1)
         fdit_cli_note(cli, "%zu files of numbers lie beside it", r->files);
     if (a->o.merge)
-        fdit_cli_note(cli, "%zu tensors come from the delta", r->from_delta);
+        fdit_cli_note(cli, "%zu tensor%s from the delta", r->from_delta,
+                      r->from_delta == 1 ? " comes" : "s come");
     if (r->norms_added)
         fdit_cli_note(cli, "%d LayerNorm tensors that a stock DiT lacks were written as 1 and 0",
                       r->norms_added);

@@ -112,9 +112,10 @@ static void print_summary(struct fdit_cli *cli, const struct args *a,
     fdit_format_size((size_t)s->bytes, size);
     fdit_cli_note(
         cli,
-        "%s: %zu pictures of %zu classes as %s of %d x %d x %d, %s; %zu encoded, %zu there "
+        "%s: %zu picture%s of %zu class%s as %s of %d x %d x %d, %s; %zu encoded, %zu there "
         "before, %zu broken",
-        a->o.out, s->pictures - s->bad, s->classes, a->o.vae ? "moments" : "pixels", s->channels,
+        a->o.out, s->pictures - s->bad, s->pictures - s->bad == 1 ? "" : "s", s->classes,
+        s->classes == 1 ? "" : "es", a->o.vae ? "moments" : "pixels", s->channels,
         s->size, s->size, size, s->encoded, s->kept, s->bad);
     if (s->encoded && a->o.vae)
         fdit_cli_note(cli, "%.3g pictures/s, %.1f GFLOP/s, %.1f s; peak memory %s",

@@ -535,8 +535,10 @@ static void print_text(struct fdit_cli *cli, const char *path, const json_t *out
     if (json_integer_value(json_object_get(out, "norms_missing")))
         line(cli, "norms", "without weights, as in a stock DiT: scale 1 and offset 0 are meant");
     json_array_foreach(ranks, i, v)
-        fdit_cli_print(cli, "  %-12s %s: %d groups\n", "rank", json_string_value(json_object_get(v, "name")),
-               (int)json_integer_value(json_object_get(v, "groups")));
+        fdit_cli_print(cli, "  %-12s %s: %lld group%s\n", "rank",
+                       json_string_value(json_object_get(v, "name")),
+                       (long long)json_integer_value(json_object_get(v, "groups")),
+                       json_integer_value(json_object_get(v, "groups")) == 1 ? "" : "s");
     if ((v = json_object_get(out, "guide")))
         line(cli, "guide", json_string_value(v));
     if ((v = json_object_get(out, "flip")))

@@ -255,8 +255,9 @@ static void print_summary(struct fdit_cli *cli, const struct args *a, const char
     fdit_format_size(s->process_plan_bytes, whole);
     fdit_format_size(s->peak_bytes, peak);
     fdit_sampler_format(&a->o.sampler, sampler);
-    fdit_cli_note(cli, "%zu pictures of %zu classes: %zu sampled, %zu kept", s->pictures,
-                  s->classes, s->computed, s->kept);
+    fdit_cli_note(cli, "%zu picture%s of %zu class%s: %zu sampled, %zu kept", s->pictures,
+                  s->pictures == 1 ? "" : "s", s->classes, s->classes == 1 ? "" : "es",
+                  s->computed, s->kept);
     guidance_text(s, guide);
     if (s->computed)
         fdit_cli_note(cli, "%.3g pictures/s, %.1f GFLOP/s, %.1f s with %s in %d steps, %s, on %s",

@@ -379,8 +379,9 @@ static void print_summary(struct fdit_cli *cli, const struct args *a, const char
     fdit_format_size(s->peak_bytes, peak);
     fdit_cli_note(cli,
                   "%s/delta.safetensors: step %" PRId64
-                  ", %zu pictures of %zu classes, table of %zu rows",
-                  a->o.out, s->step, s->n_pictures, s->n_classes, s->n_rows);
+                  ", %zu picture%s of %zu class%s, table of %zu row%s",
+                  a->o.out, s->step, s->n_pictures, s->n_pictures == 1 ? "" : "s", s->n_classes,
+                  s->n_classes == 1 ? "" : "es", s->n_rows, s->n_rows == 1 ? "" : "s");
     fdit_cli_note(cli, "trained %zu of %zu parameters (%.2f %%) on %s", s->trained, s->total,
                   s->total ? 100 * (double)s->trained / (double)s->total : 0, devices);
     fdit_cli_note(cli,

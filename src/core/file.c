@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/file.h"
 
+#include "core/clock.h"
 #include "core/mem.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -268,6 +270,8 @@ struct fdit_writer {
 
 /* Gives `from` a name of a temporary file, or opens a new file under one where from is -1. *done: false when
  * the file system does not let `from` have a name.
+ * No name is used again (a clock counts): a program that cleans the folder may have found the name of the
+ * file before this one, and would remove this one under it.
  * A lock on the file tells fdit_folder_clean that somebody is writing it. It belongs to the open file, so it
  * ends with the program however that ends. */
 static enum fdit_status take_name(fdit_context *ctx, struct fdit_writer *w, int from, bool *done)
@@ -279,8 +283,8 @@ static enum fdit_status take_name(fdit_context *ctx, struct fdit_writer *w, int 
     snprintf(own, sizeof own, "/proc/self/fd/%d", from);
     for (unsigned i = 0; !*done && i < 100000; i++) {
         fdit_free(name);
-        TRY(fdit_strf(ctx, &name, "%s/" TEMPORARY_PREFIX "%ld-%u" TEMPORARY_SUFFIX, w->folder,
-                      (long)getpid(), i));
+        TRY(fdit_strf(ctx, &name, "%s/" TEMPORARY_PREFIX "%ld-%" PRIu64 TEMPORARY_SUFFIX,
+                      w->folder, (long)getpid(), fdit_clock_ns()));
         if (from >= 0) {
             *done = linkat(AT_FDCWD, own, AT_FDCWD, name, AT_SYMLINK_FOLLOW) == 0;
             if (!*done && errno != EEXIST)
@@ -627,7 +631,11 @@ enum fdit_status fdit_folder_clean(fdit_context *ctx, const char *folder, size_t
         int fd = openat(dirfd(dir), entry->d_name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
         if (fd < 0)
             continue;
-        if (flock(fd, LOCK_EX | LOCK_NB) == 0 && unlinkat(dirfd(dir), entry->d_name, 0) == 0)
+        /* Between open and flock the file may have got its place, and the name another file. */
+        struct stat locked, named;
+        if (flock(fd, LOCK_EX | LOCK_NB) == 0 && fstat(fd, &locked) == 0 &&
+            fstatat(dirfd(dir), entry->d_name, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
+            locked.st_ino == named.st_ino && unlinkat(dirfd(dir), entry->d_name, 0) == 0)
             n++;
         close(fd);
     }

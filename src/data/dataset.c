@@ -461,10 +461,10 @@ static enum fdit_status taxonomy_from(fdit_context *ctx, struct fdit_dataset *ds
         if (most > 200000 &&
             (size_t)most / 64 > ds->n) /* a table row for each: one wrong number is costly */
             FAIL(ctx, FDIT_ERROR_FORMAT,
-                 "class id %d, with %zu pictures in all; ids count from 0, so that would be %d "
+                 "class id %d, with %zu picture%s in all; ids count from 0, so that would be %d "
                  "classes; correct the "
                  ".cls, or give a --taxonomy",
-                 most, ds->n, most + 1);
+                 most, ds->n, ds->n == 1 ? "" : "s", most + 1);
         TRY(fdit_taxonomy_from_count(ctx, (size_t)most + 1, &ds->made));
     } else {
         TRY(fdit_alloc(ctx, classes->n, sizeof *order, &order));

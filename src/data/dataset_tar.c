@@ -585,8 +585,8 @@ static enum fdit_status class_folders(fdit_context *ctx, struct fdit_dataset *ds
                             name));
     else if (without)
         TRY(fdit_ds_problem(
-            ctx, ds, "%s: lies in no class folder and has no .cls member beside it, as %zu others",
-            name, without - 1));
+            ctx, ds, "%s: lies in no class folder and has no .cls member beside it, as %zu other%s",
+            name, without - 1, without == 2 ? "" : "s"));
 out:
     fdit_free(name);
     fdit_free(labels);
