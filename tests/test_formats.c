@@ -226,7 +226,7 @@ START_TEST(test_headers)
 {
     check_header("{}", 0, NULL);
     check_header("{}   ", 0, NULL);
-    check_header("{}", 1, "1 bytes follow");
+    check_header("{}", 1, "1 byte more than its tensors");
     check_header(" {}", 0, "JSON object");
     check_header("[]", 0, "JSON object");
     check_header("{} x", 0, "JSON");
@@ -239,7 +239,7 @@ START_TEST(test_headers)
     check_header("{\"a\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[0,2]},"
                  "\"b\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[3,4]}}", 4, "begins at 3");
     check_header("{\"a\":{\"dtype\":\"U8\",\"shape\":[3],\"data_offsets\":[0,3]}}", 4,
-                 "1 bytes follow");
+                 "1 byte more than its tensors");
     check_header("{\"a\":{\"dtype\":\"U8\",\"shape\":[3],\"data_offsets\":[0,3]}}", 2, "beyond");
     check_header("{\"a\":{\"dtype\":\"U8\",\"shape\":[3.0],\"data_offsets\":[0,3]}}", 3, "integers");
     check_header("{\"a\":{\"dtype\":\"U8\",\"shape\":3,\"data_offsets\":[0,3]}}", 3, "no shape");

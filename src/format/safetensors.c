@@ -140,7 +140,7 @@ static enum fdit_status check_layout(fdit_context *ctx, const char *file, const 
         at = begin + t[i].bytes;
     }
     if (at != data_bytes)
-        return fdit_fail(ctx, FDIT_ERROR_FORMAT, "%s: %zu bytes follow the last tensor; the file is "
+        return fdit_fail(ctx, FDIT_ERROR_FORMAT, "%s: it has %zu bytes more than its tensors; the file is "
                          "damaged, get it again", file, data_bytes - at);
     return FDIT_OK;
 }
