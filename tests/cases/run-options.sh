@@ -6,7 +6,7 @@ ends 0 small_run --data d --steps 3 --out base
 tune="$FD train --base base/delta.safetensors --data d --batch 4 --threads 1 --device cpu --quiet --steps 2 --out no"
 for option in '--channels 1:--channels 1: base/delta.safetensors is made for 3' '--size 32:--size 32: .* is made for 16' \
     '--shift 2:--shift is of a classifier' '--old-classes keep:--old-classes are those of a delta' \
-    '--val-pictures -1:--val-pictures -1 is out of range' '--keep -1:--keep -1 is out of range'; do
+    '--val-pictures -1:--val-pictures -1: give a number from' '--keep -1:--keep -1: give a number from'; do
     ends 2 $tune ${option%%:*}
     says "train: ${option#*:}" && one_line
 done
