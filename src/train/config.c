@@ -218,7 +218,13 @@ out:
 static enum fdit_status parse(fdit_context *ctx, const char *path, struct fdit_train_config *c)
 {
     enum fdit_status status = FDIT_OK;
-    TRY(fdit_json_read(ctx, path, MOST_BYTES, 64, &c->root));
+    char *message = NULL;
+    status = fdit_json_read(ctx, path, MOST_BYTES, 64, &c->root);
+    if (status == FDIT_ERROR_FORMAT) {
+        TRY(fdit_strdup(ctx, fdit_context_message(ctx), &message));
+        FAIL(ctx, FDIT_ERROR_FORMAT, "%s; correct it, or copy it from a run with the same options", message);
+    }
+    TRY(status);
     if (!json_is_object(c->root))
         FAIL(ctx, FDIT_ERROR_FORMAT, "%s: is not the config.json of a run (no object); give another file",
              path);
@@ -231,6 +237,7 @@ static enum fdit_status parse(fdit_context *ctx, const char *path, struct fdit_t
     if (!json_is_object(c->options) || (c->run && !json_is_object(c->run)))
         FAIL(ctx, FDIT_ERROR_FORMAT, "%s: \"options\" and \"run\" must be objects; correct it", path);
 out:
+    fdit_free(message);
     return status;
 }
 

@@ -72,10 +72,18 @@ bool fdit_train_is_fraction(const char *validation, double *fraction)
     return validation && *validation && !*end;
 }
 
-/* As it was typed: "1048576", "0.999999999". */
+/* As it was typed: "1048576", "0.999999999": the fewest digits that are this value. */
 static const char *number(double value, char text[32])
 {
-    snprintf(text, 32, fabs(value) < 1e16 && value == floor(value) ? "%.0f" : "%.10g", value);
+    if (fabs(value) < 1e16 && value == floor(value)) {
+        snprintf(text, 32, "%.0f", value);
+        return text;
+    }
+    for (int digits = 6; digits <= 17; digits++) {
+        snprintf(text, 32, "%.*g", digits, value);
+        if (strtod(text, NULL) == value)
+            break;
+    }
     return text;
 }
 
@@ -130,6 +138,8 @@ enum fdit_status fdit_train_check(fdit_context *ctx, const struct fdit_train_opt
     TRY(in_range(ctx, "--weight-decay", o->weight_decay, 0, 100));
     TRY(in_range(ctx, "--clip", o->clip, 0, 1e30));
     TRY(in_range(ctx, "--ema", o->ema, 0, 1));
+    if (o->ema == 1)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--ema 1: the average would never move; give less, as 0.9999");
     TRY(in_range(ctx, "--drop-prob", o->drop_prob, 0, 1));
     TRY(in_range(ctx, "--warmup", (double)o->warmup, 0, FDIT_TRAIN_MOST_STEPS));
     if (o->shift && !o->classifier)

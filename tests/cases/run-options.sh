@@ -63,3 +63,11 @@ says 'run/config.json'
 ends 0 small_run --data d --steps 6 --lr-schedule cosine --out cosine
 ends 0 small_run --data d --steps 12 --lr-schedule cosine --out cosine --resume
 says 'warning: --lr-schedule cosine: the run has 12 steps instead of 6, so the rate goes from .* \(step 6\) to'
+ends 2 small_run --data d --out no --steps 2 --ema 1.0000000001
+says '--ema 1.0000000001 is out of range' && one_line
+ends 2 small_run --data d --out no --steps 2 --ema 1
+says 'average would never move' && one_line
+cp -R base cut
+: >cut/config.json
+ends 1 "$FD" train --resume cut
+says 'cut/config.json: .*; correct it' && one_line
