@@ -46,6 +46,8 @@ run() {
     encode) set -- encode "$in/data" "cache" --size 16 $common ;;
     convert) set -- convert ../base.safetensors "x.safetensors" --type f16 ;;
     torch) set -- convert ../base.safetensors "x.pt" ;;
+    zip) set -- convert "$in/ckpt/ok.pt" "x.safetensors" --model 32,1,2,4 ;;
+    gzip) set -- inspect "$source/data/letters-test.tar.gz" --json ;;
     inspect) set -- inspect ../base.safetensors --json ;;
     pictures) set -- inspect "$in/data" --json ;;
     devices) set -- devices --json ;;
@@ -107,7 +109,7 @@ preload='' fault='' count='' again='' out=at command=train kind='' at=0 calls=0 
 mkdir at && run || { cat stderr; echo "FAIL: without a fault"; exit 1; }
 cp at/run/delta.safetensors base.safetensors
 
-for command in train sample tar latents encode convert torch inspect pictures devices; do
+for command in train sample tar latents encode convert torch zip gzip inspect pictures devices; do
     fault='' preload='' count='' again=
     rm -rf good at && mkdir at
     run || { fail "without a fault" "$(cat stderr)"; continue; }

@@ -66,7 +66,7 @@ static enum fdit_status member_of(fdit_context *ctx, struct fdit_pt *pt, const c
     uint32_t crc = 0;
     enum fdit_status status = fdit_pt_zip_member(ctx, pt->zip, i, &out->data, &out->bytes, &crc);
     out->sum = NULL;
-    if (status == FDIT_OK && crc) { /* torch can be told to leave checksums out; they are 0 then */
+    if (status == FDIT_OK && fdit_pt_zip_has_sums(pt->zip)) {
         out->sum = &pt->sums[i];
         out->sum->data = out->data;
         out->sum->bytes = out->bytes;
@@ -296,8 +296,14 @@ static enum fdit_status collect(fdit_context *ctx, struct fdit_pt *pt)
              "%s: holds no dictionary of tensors; in PyTorch save "
              "model.state_dict()",
              pt->path);
+    if (pt->n == 0 && fdit_pt_get(pt->root, "param_groups"))
+        FAIL(ctx, FDIT_ERROR_FORMAT,
+             "%s: holds the state of an optimizer and no tensor; give the file with the model's state_dict()",
+             pt->path);
     if (pt->n == 0)
-        FAIL(ctx, FDIT_ERROR_FORMAT, "%s: holds no tensor; is it a checkpoint?", pt->path);
+        FAIL(ctx, FDIT_ERROR_FORMAT,
+             "%s: holds no tensor, so it is no checkpoint; give the file with the model's state_dict()",
+             pt->path);
     TRY(fdit_alloc(ctx, pt->n, sizeof *pt->by_name, &pt->by_name));
     for (size_t i = 0; i < pt->n; i++)
         pt->by_name[i] = &pt->tensors[i];

@@ -16,8 +16,11 @@ void fdit_pt_zip_close(struct fdit_pt_zip *z); /* NULL is allowed */
 /* The name of member i, NULL behind the last. */
 const char *fdit_pt_zip_name(const struct fdit_pt_zip *z, size_t i);
 bool fdit_pt_zip_find(const struct fdit_pt_zip *z, const char *name, size_t *i);
-/* Where the bytes of a stored member lie, and their CRC-32 by the directory, 0: it names none. A
- * compressed or encrypted one is refused by name. */
+/* Whether the directory names checksums. torch can be told to leave them out, and writes 0 for every
+ * member then; a 0 among others is a checksum like any other. */
+bool fdit_pt_zip_has_sums(const struct fdit_pt_zip *z);
+/* Where the bytes of a stored member lie, and their CRC-32 by the directory. A compressed or encrypted
+ * one is refused by name. */
 enum fdit_status fdit_pt_zip_member(fdit_context *ctx, struct fdit_pt_zip *z, size_t i,
                                     const uint8_t **data, size_t *n, uint32_t *crc);
 
