@@ -253,18 +253,21 @@ static bool is_tar(const uint8_t *b, size_t n)
     return given && (given == sum || given == signed_sum);
 }
 
-static enum fdit_kind gzip_kind(const uint8_t *b, size_t n)
+/* Without memory for a look inside: *no_memory. */
+static enum fdit_kind gzip_kind(const uint8_t *b, size_t n, bool *no_memory)
 {
     uint8_t out[512];
     z_stream z = { .next_in = (Bytef *)(uintptr_t)b, /* zlib does not write there */
                    .avail_in = (uInt)(n < 1 << 16 ? n : 1 << 16),
                    .next_out = out,
                    .avail_out = sizeof out };
-    if (inflateInit2(&z, 15 + 16) != Z_OK)
-        return FDIT_KIND_GZIP;
-    int result = inflate(&z, Z_SYNC_FLUSH);
+    int result = inflateInit2(&z, 15 + 16);
+    if (result == Z_OK) {
+        result = inflate(&z, Z_SYNC_FLUSH);
+        inflateEnd(&z);
+    }
     size_t got = sizeof out - z.avail_out;
-    inflateEnd(&z);
+    *no_memory = result == Z_MEM_ERROR;
     return (result == Z_OK || result == Z_STREAM_END || result == Z_BUF_ERROR) && is_tar(out, got)
                ? FDIT_KIND_TAR_GZ
                : FDIT_KIND_GZIP;
@@ -439,8 +442,9 @@ static enum fdit_kind text_kind(const uint8_t *b, size_t n)
 
 /* ------------------------------------------------------------------ public */
 
-enum fdit_kind fdit_kind_of_bytes(const uint8_t *b, size_t n)
+static enum fdit_kind kind_of(const uint8_t *b, size_t n, bool *no_memory)
 {
+    *no_memory = false;
     if (!n)
         return FDIT_KIND_EMPTY;
     size_t look = n < FDIT_KIND_BYTES ? n : FDIT_KIND_BYTES;
@@ -458,7 +462,7 @@ enum fdit_kind fdit_kind_of_bytes(const uint8_t *b, size_t n)
     if (at(b, n, 0, "PK\3\4", 4) || at(b, n, 0, "PK\5\6", 4))
         return zip_kind(b, n);
     if (at(b, n, 0, "\x1f\x8b", 2))
-        return gzip_kind(b, n);
+        return gzip_kind(b, n, no_memory);
     if (is_tar(b, n))
         return FDIT_KIND_TAR;
     enum fdit_kind kind = weak_kind(b, n);
@@ -470,6 +474,12 @@ enum fdit_kind fdit_kind_of_bytes(const uint8_t *b, size_t n)
         if (b[i])
             return FDIT_KIND_UNKNOWN;
     return FDIT_KIND_ZEROS;
+}
+
+enum fdit_kind fdit_kind_of_bytes(const uint8_t *b, size_t n)
+{
+    bool no_memory;
+    return kind_of(b, n, &no_memory);
 }
 
 enum fdit_status fdit_kind_of_file(fdit_context *ctx, const char *path, enum fdit_kind *out)
@@ -500,7 +510,10 @@ enum fdit_status fdit_kind_of_file(fdit_context *ctx, const char *path, enum fdi
             break;
         n += (size_t)got;
     }
-    *out = fdit_kind_of_bytes(bytes, n);
+    bool no_memory;
+    *out = kind_of(bytes, n, &no_memory);
+    if (no_memory)
+        FAIL(ctx, FDIT_ERROR_MEMORY, "%s: out of memory for a look into the compressed file", path);
 out:
     if (file >= 0)
         close(file);

@@ -131,13 +131,15 @@ static enum fdit_status only_file(fdit_context *ctx, const char *folder, char **
     DIR *dir = opendir(folder);
     if (!dir)
         TRY(fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s: cannot list the folder", folder));
-    for (struct dirent *entry; (entry = readdir(dir));) {
+    for (struct dirent *entry; errno = 0, (entry = readdir(dir));) {
         fdit_free(file);
         file = NULL;
         TRY(fdit_path_join(ctx, folder, entry->d_name, &file));
         if (fdit_is_file(file))
             TRY(consider(ctx, &c, entry->d_name));
     }
+    if (errno)
+        TRY(fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s: cannot list the folder", folder));
     if (c.n > 1)
         FAIL(ctx, FDIT_ERROR_FORMAT,
              "%s: is a folder with %zu files of weights: %s; give one of them", folder, c.n,

@@ -157,7 +157,9 @@ static enum fdit_status named(fdit_context *ctx, const char *folder, struct fdit
     enum fdit_status status = FDIT_OK;
     char *path = NULL;
     DIR *dir = opendir(folder);
-    for (struct dirent *entry; dir && (entry = readdir(dir));) {
+    if (!dir) /* then it is not known what is still wanted */
+        TRY(fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s: cannot list the folder", folder));
+    for (struct dirent *entry; errno = 0, (entry = readdir(dir));) {
         if (!fdit_path_has_suffix(entry->d_name, ".index.json"))
             continue;
         fdit_free(path);
@@ -165,6 +167,8 @@ static enum fdit_status named(fdit_context *ctx, const char *folder, struct fdit
         TRY(fdit_path_join(ctx, folder, entry->d_name, &path));
         TRY(fdit_shards_read(ctx, path, out));
     }
+    if (errno)
+        TRY(fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s: cannot list the folder", folder));
 out:
     if (dir)
         closedir(dir);
@@ -196,7 +200,9 @@ enum fdit_status fdit_shards_clean(fdit_context *ctx, const char *index, const s
         if (!names(&keep, old->paths[i]))
             unlink(old->paths[i]);
     dir = opendir(folder);
-    for (struct dirent *entry; dir && (entry = readdir(dir));) {
+    if (!dir)
+        TRY(fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s: cannot list the folder", folder));
+    for (struct dirent *entry; (entry = readdir(dir));) {
         if (!is_numbered(entry->d_name, fdit_path_base(plain)) || names(&keep, entry->d_name))
             continue;
         fdit_free(path);

@@ -323,13 +323,17 @@ enum fdit_status fdit_state_list(fdit_context *ctx, const char *run, int64_t **o
     *n = 0;
     TRY(fdit_path_join(ctx, run, "checkpoints", &folder));
     dir = opendir(folder);
-    for (struct dirent *e; dir && (e = readdir(dir));) {
+    if (!dir && errno != ENOENT && errno != ENOTDIR)
+        TRY(fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s: cannot list the folder", folder));
+    for (struct dirent *e; errno = 0, dir && (e = readdir(dir));) {
         int64_t step = step_of(e->d_name);
         if (step < 0)
             continue;
         TRY(fdit_grow(ctx, out, &capacity, *n + 1, sizeof **out));
         (*out)[(*n)++] = step;
     }
+    if (errno)
+        TRY(fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s: cannot list the folder", folder));
     if (*n)
         qsort(*out, *n, sizeof **out, ascending);
 out:
