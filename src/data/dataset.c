@@ -233,6 +233,20 @@ out:
     return status;
 }
 
+static enum fdit_status refuse_archive(fdit_context *ctx, const char *path, enum fdit_kind kind)
+{
+    static const char needed[] =
+        "a folder with a sub-folder per class, or a .tar, .tar.gz or .tgz of one, is needed";
+    if (fdit_kind_group(kind) == FDIT_KIND_IS_WEIGHTS)
+        return fdit_fail(ctx, FDIT_ERROR_FORMAT,
+                         "%s: is %s, not a data set; a checkpoint is given with --base, and as --data %s",
+                         path, fdit_kind_text(kind), needed);
+    if (fdit_kind_group(kind) == FDIT_KIND_IS_OTHER_ARCHIVE)
+        return fdit_fail(ctx, FDIT_ERROR_FORMAT, "%s: is %s, not a data set; %s and give the folder", path,
+                         fdit_kind_text(kind), fdit_kind_remedy(kind));
+    return fdit_kind_refuse(ctx, path, kind, "a data set", needed);
+}
+
 /* By content, whatever the name; what is no archive is told for what it is. */
 static enum fdit_status check_archive(fdit_context *ctx, const char *path)
 {
@@ -242,9 +256,7 @@ static enum fdit_status check_archive(fdit_context *ctx, const char *path)
     bool unclear = kind == FDIT_KIND_UNKNOWN || kind == FDIT_KIND_EMPTY || kind == FDIT_KIND_ZEROS;
     if (kind != FDIT_KIND_TAR && kind != FDIT_KIND_TAR_GZ && !(unclear && is_archive_name(path)) &&
         !(kind == FDIT_KIND_GZIP && is_archive_name(path)))
-        TRY(fdit_kind_refuse(
-            ctx, path, kind, "a data set",
-            "a folder with a sub-folder per class, or a .tar, .tar.gz or .tgz of one, is needed"));
+        TRY(refuse_archive(ctx, path, kind));
 out:
     return status;
 }
@@ -300,6 +312,26 @@ out:
     return status;
 }
 
+bool fdit_ds_has_weights(const struct fdit_dataset *ds)
+{
+    for (int k = 0; k < FDIT_KIND_COUNT; k++)
+        if (ds->kinds[k] && fdit_kind_group((enum fdit_kind)k) == FDIT_KIND_IS_WEIGHTS)
+            return true;
+    return false;
+}
+
+enum fdit_status fdit_ds_no_picture(fdit_context *ctx, struct fdit_dataset *ds)
+{
+    char text[200];
+    fdit_ds_kinds_text(ds->kinds, FDIT_KIND_IS_OTHER, text, sizeof text);
+    return fdit_ds_problem(
+        ctx, ds,
+        "%s: no picture in it%s%s%s; a folder with a sub-folder of PNG, JPEG or WebP files per "
+        "class is needed%s",
+        ds->root, *text ? " (but " : "", text, *text ? ")" : "",
+        fdit_ds_has_weights(ds) ? "; a checkpoint is given with --base" : "");
+}
+
 static enum fdit_status make_index(fdit_context *ctx, struct fdit_dataset *ds,
                                    struct fdit_names *classes, bool *numbered)
 {
@@ -320,15 +352,8 @@ static enum fdit_status make_index(fdit_context *ctx, struct fdit_dataset *ds,
         TRY(index_archives(ctx, ds, &shards, classes, numbered));
     else
         TRY(fdit_ds_index_folder(ctx, ds, classes));
-    if (!ds->n && !ds->problems.n) {
-        char text[200];
-        fdit_ds_kinds_text(ds->kinds, FDIT_KIND_IS_OTHER, text, sizeof text);
-        TRY(fdit_ds_problem(
-            ctx, ds,
-            "%s: no picture in it%s%s%s; a folder with a sub-folder of PNG, JPEG or WebP files per "
-            "class is needed",
-            ds->root, *text ? " (but " : "", text, *text ? ")" : ""));
-    }
+    if (!ds->n && !ds->problems.n)
+        TRY(fdit_ds_no_picture(ctx, ds));
 out:
     fdit_names_fini(&shards);
     return status;

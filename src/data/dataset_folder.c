@@ -237,6 +237,8 @@ enum fdit_status fdit_ds_index_folder(fdit_context *ctx, struct fdit_dataset *ds
     struct walk w = { .ctx = ctx, .ds = ds, .classes = classes };
     ds->kind = "folder";
     TRY(walk_folder(&w, ds->root, ""));
+    if (!ds->n && fdit_ds_has_weights(ds)) /* a model's folder, whatever its parts lack */
+        TRY(fdit_ds_no_picture(ctx, ds));
     if (w.broken.n)
         TRY(fdit_ds_note(ctx, ds, "%s: %zu link%s to nowhere left out: %s", ds->root, w.broken.n,
                          w.broken.n > 1 ? "s" : "", fdit_name_list_text(&w.broken)));

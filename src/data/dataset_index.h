@@ -87,6 +87,10 @@ enum fdit_status fdit_ds_problem(fdit_context *ctx, struct fdit_dataset *ds, con
 /* What is worth knowing: a warning, which is also kept. */
 enum fdit_status fdit_ds_note(fdit_context *ctx, struct fdit_dataset *ds, const char *format, ...)
     FDIT_PRINTF(3, 4);
+/* Whether files of weights are among what is left out. */
+bool fdit_ds_has_weights(const struct fdit_dataset *ds);
+/* Notes that the data set holds no picture, and what is there instead. */
+enum fdit_status fdit_ds_no_picture(fdit_context *ctx, struct fdit_dataset *ds);
 /* "1 BMP, 2 TIFF" of counts by kind, those of `group` only (FDIT_KIND_IS_OTHER: all). */
 const char *fdit_ds_kinds_text(const size_t *kinds, enum fdit_kind_group group, char *text, size_t size);
 /* The classes of a WebDataset get their names: labels, which are ids, become numbers in `classes`;

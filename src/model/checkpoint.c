@@ -234,6 +234,11 @@ enum fdit_status fdit_checkpoint_config(fdit_context *ctx, struct fdit_checkpoin
         TRY(config_beside(ctx, cp, &beside));
         c.input_size = beside.input_size;
     }
+    if (model_text && meta) { /* sizes can be given, not another kind of model */
+        struct fdit_model_config own = { 0 };
+        TRY(fdit_config_from_json(ctx, fdit_checkpoint_path(cp), meta, strlen(meta), &own));
+        c.kind = own.kind;
+    }
     if (model_text)
         TRY(fdit_config_parse(ctx, model_text, &c));
     else if (meta)

@@ -241,9 +241,32 @@ static enum fdit_status best(fdit_context *ctx, const struct fdit_checkpoint *cp
                      fdit_checkpoint_path(cp), (*out)->prefix, second->prefix);
 }
 
-/* No weights: a file of a delta of other parts, or something else. */
+/* How many tensors have a name with one of the words as a part. */
+static size_t count_parts(const struct fdit_checkpoint *cp, const char *const *words, size_t n_words)
+{
+    size_t found = 0;
+    for (size_t i = 0; i < fdit_checkpoint_tensors(cp); i++) {
+        const char *name = fdit_checkpoint_plain_name(cp, i);
+        for (size_t k = 0; k < n_words; k++) {
+            const char *at = strstr(name, words[k]);
+            if (at && (at == name || strchr("./", at[-1]))) {
+                found++;
+                break;
+            }
+        }
+    }
+    return found;
+}
+
+/* No weights of a DiT: what the file holds instead. */
 static enum fdit_status nothing(fdit_context *ctx, const struct fdit_checkpoint *cp)
 {
+    static const char *const moments[] = { "exp_avg",         "momentum_buffer", "square_avg",
+                                           "optimizer/state", "optimizer_state", "max_exp_avg_sq" };
+    static const char *const coder[] = { "encoder.conv_in.", "decoder.conv_in.", "post_quant_conv.",
+                                         "quant_conv." };
+    const char *path = fdit_checkpoint_path(cp);
+    size_t n = fdit_checkpoint_tensors(cp);
     char object[200];
     if (fdit_weights_unknown(cp->weights, object, sizeof object))
         return fdit_fail(
@@ -251,8 +274,24 @@ static enum fdit_status nothing(fdit_context *ctx, const struct fdit_checkpoint 
             "%s: holds no weights of a DiT outside of the Python object %s, which is not read "
             "(nothing "
             "was executed); load the file in PyTorch and save the model's state_dict()",
-            fdit_checkpoint_path(cp), object);
-    return FDIT_OK; /* what is missing is said when it is asked for */
+            path, object);
+    if (fdit_checkpoint_meta(cp, "format")) /* a delta of other parts: what lacks is said later */
+        return FDIT_OK;
+    if (count_parts(cp, moments, sizeof moments / sizeof *moments))
+        return fdit_fail(ctx, FDIT_ERROR_FORMAT,
+                         "%s: holds the state of an optimizer and no weights of a DiT; give the file with "
+                         "the model's state_dict()",
+                         path);
+    if (count_parts(cp, coder, sizeof coder / sizeof *coder))
+        return fdit_fail(ctx, FDIT_ERROR_FORMAT,
+                         "%s: holds an autoencoder, which is given with --vae, and no weights of a DiT; give "
+                         "the file of a class-conditional DiT",
+                         path);
+    return fdit_fail(ctx, FDIT_ERROR_FORMAT,
+                     "%s: holds %zu tensor%s (%.100s%s), and no weights of a DiT; give the checkpoint of a "
+                     "class-conditional DiT",
+                     path, n, n == 1 ? "" : "s", n ? fdit_checkpoint_at(cp, 0)->name : "",
+                     n > 1 ? ", ..." : "");
 }
 
 enum fdit_status fdit_checkpoint_find_weights(fdit_context *ctx, struct fdit_checkpoint *cp,

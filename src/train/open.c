@@ -41,6 +41,8 @@ enum fdit_status fdit_run_open_files(fdit_context *ctx, struct run *r)
         TRY(fdit_checkpoint_open(ctx, o->base, FDIT_VALUES_EMA, &r->base));
         TRY(fdit_delta_refuse_as_base(ctx, r->base));
         TRY(fdit_checkpoint_config(ctx, r->base, o->model, &r->config));
+        if (r->config.kind == FDIT_MODEL_CLASSIFIER)
+            FAIL(ctx, FDIT_ERROR_ARGUMENT, "--base %s is a classifier; give a diffusion model", o->base);
         if (o->size && o->size != r->config.input_size)
             FAIL(ctx, FDIT_ERROR_ARGUMENT, "--size %d: %s is made for %d; leave the option out",
                  o->size, o->base, r->config.input_size);
