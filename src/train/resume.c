@@ -36,6 +36,27 @@ out:
     return status;
 }
 
+/* Where a folder stands in place of a checkpoint, none of that step could be written either. */
+static enum fdit_status check_checkpoints(fdit_context *ctx, const char *run)
+{
+    enum fdit_status status = FDIT_OK;
+    int64_t *steps = NULL;
+    char *path = NULL;
+    size_t n = 0;
+    TRY(fdit_state_list(ctx, run, &steps, &n));
+    while (n-- > 0) {
+        fdit_free(path);
+        TRY(fdit_state_path(ctx, run, steps[n], &path));
+        if (fdit_is_folder(path))
+            FAIL(ctx, FDIT_ERROR_ARGUMENT,
+                 "--resume: %s is a folder, where the file of a checkpoint belongs; move it away", path);
+    }
+out:
+    fdit_free(path);
+    fdit_free(steps);
+    return status;
+}
+
 enum fdit_status fdit_run_check_folder(fdit_context *ctx, struct run *r)
 {
     enum fdit_status status = FDIT_OK;
@@ -51,6 +72,7 @@ enum fdit_status fdit_run_check_folder(fdit_context *ctx, struct run *r)
                  "--out %s is not empty; continue that run with --resume or choose another folder", o->out);
     } else if (fdit_is_file(path)) {
         TRY(read_config(ctx, r, path));
+        TRY(check_checkpoints(ctx, o->out));
     } else if (!r->folder.fresh) {
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "--resume: %s holds no run (no config.json)", o->out);
     }
@@ -273,6 +295,22 @@ static bool is_broken(enum fdit_status status)
     return status == FDIT_ERROR_FORMAT || status == FDIT_ERROR_NUMERIC || status == FDIT_ERROR_IO;
 }
 
+/* Why a checkpoint cannot be used, without the remedy for files that were got from elsewhere. */
+static enum fdit_status reason(fdit_context *ctx, char **out)
+{
+    static const char remedy[] = "get it again";
+    enum fdit_status status = fdit_strdup(ctx, fdit_context_message(ctx), out);
+    if (status != FDIT_OK)
+        return status;
+    size_t n = strlen(*out), end = sizeof remedy - 1;
+    if (n <= end || strcmp(*out + n - end, remedy))
+        return FDIT_OK;
+    for (n -= end; n && strchr(" ,;", (*out)[n - 1]);)
+        n--;
+    (*out)[n] = 0;
+    return FDIT_OK;
+}
+
 /* A learning rate that falls over the whole run jumps when the run becomes longer or shorter. */
 static void warn_of_schedule(fdit_context *ctx, const struct run *r)
 {
@@ -312,7 +350,7 @@ enum fdit_status fdit_run_resume(fdit_context *ctx, struct run *r)
                                         .taxonomy = r->rule.taxonomy, .base = r->fingerprint,
                                         .other = FDIT_ERROR_FORMAT };
     int64_t *steps = NULL;
-    char *path = NULL, *newest = NULL;
+    char *path = NULL, *newest = NULL, *why = NULL;
     size_t n = 0;
     if (!json_object_get(r->before, "made_of")) /* then it is not known yet whether the data are the same */
         wanted.other = FDIT_ERROR_ARGUMENT;
@@ -333,8 +371,10 @@ enum fdit_status fdit_run_resume(fdit_context *ctx, struct run *r)
             break;
         if (!is_broken(status))
             goto out;
+        fdit_free(why);
+        TRY(reason(ctx, &why));
         if (!newest)
-            TRY(fdit_strdup(ctx, fdit_context_message(ctx), &newest));
+            TRY(fdit_strdup(ctx, why, &newest));
         if (!i)
             FAIL(ctx, FDIT_ERROR_FORMAT,
                  "--resume: none of the %zu checkpoints of %s can be used (%s); put a whole one back, or "
@@ -342,7 +382,7 @@ enum fdit_status fdit_run_resume(fdit_context *ctx, struct run *r)
                  "again with another --out",
                  n, o->out, newest);
         fdit_log(ctx, FDIT_LOG_WARNING, "%s; going back to the checkpoint before it, of step %" PRId64,
-                 fdit_context_message(ctx), steps[i - 1]);
+                 why, steps[i - 1]);
     }
     r->checkpoints = r->kept = true;
     fdit_log(ctx, FDIT_LOG_INFO, "resuming at step %" PRId64 " from %s", r->at.step, path);
@@ -351,6 +391,7 @@ enum fdit_status fdit_run_resume(fdit_context *ctx, struct run *r)
 out:
     fdit_free(path);
     fdit_free(newest);
+    fdit_free(why);
     fdit_free(steps);
     return status;
 }

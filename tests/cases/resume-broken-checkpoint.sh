@@ -12,6 +12,7 @@ again() {
 goes_on() {
     ends 0 small_run --data d --steps 20 --keep 0 --out run --resume
     says "warning: $newest: .*; going back to the checkpoint before it, of step 15"
+    silent 'get it again'
     holds cmp whole/delta.safetensors run/delta.safetensors
     holds cmp whole/checkpoints/step-20.safetensors run/checkpoints/step-20.safetensors
     holds test "$(grep -c '"loss"' run/log.jsonl)" -eq 20
@@ -19,9 +20,24 @@ goes_on() {
 again && truncate -s 9000 $newest && goes_on
 again && truncate -s 5 $newest && goes_on
 again && : >$newest && goes_on
-again && rm $newest && mkdir $newest && touch $newest/x
-ends 0 small_run --data d --steps 17 --keep 0 --out run --resume
-says "warning: $newest: .*; going back to"
+# a folder in place of a file, full or empty, the newest or one before: no checkpoint of that step could be written
+for put in 20 15; do
+    again && rm "run/checkpoints/step-$put.safetensors" && mkdir "run/checkpoints/step-$put.safetensors"
+    rm -rf before && cp -R run before
+    ends 2 small_run --data d --steps 20 --keep 0 --out run --resume
+    one_line
+    says "train: --resume: run/checkpoints/step-$put.safetensors is a folder, .*; move it away"
+    holds diff -r before run
+    touch "run/checkpoints/step-$put.safetensors/x"
+    ends 2 small_run --data d --steps 20 --keep 0 --out run --resume
+done
+# nothing of the checkpoints can be listed: that is no run without any
+if [ "$(id -u)" != 0 ]; then
+    again && chmod 0 run/checkpoints
+    ends 1 small_run --data d --steps 20 --keep 0 --out run --resume
+    says 'run/checkpoints: cannot list'
+    chmod 755 run/checkpoints
+fi
 again && head -c "$(wc -c <$newest)" /dev/zero >x && cp x $newest && goes_on
 again && echo '<html>not found</html>' >$newest && goes_on
 # one number is another
@@ -50,7 +66,7 @@ says 'going back to .* step 15' 'going back to .* step 10'
 holds cmp whole/delta.safetensors run/delta.safetensors
 again
 for file in run/checkpoints/*; do : >"$file"; done
-cp -R run before
+rm -rf before && cp -R run before
 ends 1 small_run --data d --steps 20 --out run --resume
 says 'train: --resume: none of the 4 checkpoints of run can be used .*step-20'
 holds diff -r before run
