@@ -130,6 +130,53 @@ if command -v python3 >/dev/null; then
     python3 -c 'import sys, xml.dom.minidom as x
 for f in sys.argv[1:]: x.parse(f)' chart.svg 'a & b.svg' || fail "a chart is no XML"
 fi
+
+# PNG: our own reader decodes it, it is as large as the SVG, and bars lie where the SVG says.
+is_chart() { # is_chart PNG SVG
+    size=$(sed -n '1s/.* width="\([0-9]*\)" height="\([0-9]*\)".*/\1x\2/p' "$2")
+    rm -rf look && mkdir -p look/class && cp "$1" look/class/chart.png
+    checks=$((checks + 1))
+    "$program" inspect --pictures look >inspected 2>&1 || fail "$1 is not read" "$(cat inspected)"
+    says inspected "^  sizes  *$size to $size"
+    says inspected '^  pictures  *1$'
+    command -v python3 >/dev/null || return 0
+    checks=$((checks + 1))
+    python3 - "$1" "$2" <<'P' || fail "$1 is not what $2 shows"
+import re, struct, sys, zlib
+data, at, packed = open(sys.argv[1], "rb").read(), 8, b""
+while at < len(data):
+    n, kind = struct.unpack(">I4s", data[at:at + 8])
+    if kind == b"IHDR":
+        width, height, bits, colours = struct.unpack(">IIBB", data[at + 8:at + 18])
+        assert (bits, colours) == (8, 2)
+    if kind == b"IDAT":
+        packed += data[at + 8:at + 8 + n]
+    at += 12 + n
+raw, rows, line = zlib.decompress(packed), [], bytearray(3 * width)
+for y in range(height):
+    start, above = y * (3 * width + 1), line
+    kind, line = raw[start], bytearray(raw[start + 1:start + 1 + 3 * width])
+    for i in range(3 * width):
+        a, c = (line[i - 3], above[i - 3]) if i >= 3 else (0, 0)
+        b = above[i]
+        nearest = min((abs(b - c), 0, a), (abs(a - c), 1, b), (abs(a + b - 2 * c), 2, c))[2]
+        line[i] = line[i] + [0, a, b, (a + b) // 2, nearest][kind] & 255
+    rows.append(line)
+boxes = re.findall(r'<rect x="(\d+)" y="(\d+)" width="([\d.]+)" height="(\d+)" fill="#(\w+)"',
+                   open(sys.argv[2]).read())
+assert len(boxes) >= 3
+for x, y, w, h, colour in boxes[1:]:
+    for px, py in (int(x), int(y)), (int(x) + int(float(w)) - 1, int(y) + int(h) - 1):
+        assert rows[py][3 * px:3 * px + 3].hex() == colour, (px, py, colour)
+P
+}
+good --compare all.json one.json --chart both.PNG
+is_chart both.PNG 'a & b.svg'
+good "linear 24x20x36" --repetitions 1 --no-verify --json --chart run.png
+mv stdout finediffusion.json
+says stderr '^wrote run.png$'
+good --compare finediffusion.json --chart run.svg
+is_chart run.png run.svg
 good --compare all.json one.json --json
 says stdout '"file": "one"'
 
@@ -165,8 +212,12 @@ bad 1 "short.json,result~1,seconds_min" --compare all.json short.json
 printf '{}' >object.json
 bad 1 "object.json,array" --compare object.json
 bad 1 "TiB,smaller" "linear 16000000x16000000x2" --quiet
-bad 2 "picture.png,.svg" --quiet --compare one.json --chart picture.png
+for name in picture.gif picture.jpg png chart.png.txt; do
+    bad 2 "$name,.svg~or~.png" --quiet --compare one.json --chart $name
+    bad 2 "$name,.svg~or~.png" "linear 16000000x16000000x2" --chart $name # before any work
+done
 bad 2 "no/such" --quiet --compare one.json --chart no/such/folder.svg
+bad 2 "no/such" --quiet --compare one.json --chart no/such/folder.png
 
 echo "$checks checks, $failures failures"
 [ $failures -eq 0 ]

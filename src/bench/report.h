@@ -25,12 +25,16 @@ struct fdit_bench_set {
 enum fdit_status fdit_bench_set_read(fdit_context *ctx, const char *path,
                                      struct fdit_bench_set *out);
 void fdit_bench_set_fini(struct fdit_bench_set *set);
+/* The set's first result of this problem; NULL when it has none. */
+const json_t *fdit_bench_set_find(const struct fdit_bench_set *set, const char *problem);
+double fdit_bench_number(const json_t *result, const char *key); /* 0 where there is none */
+/* All problems of all sets, in the order of their first appearance; the texts are the sets'. Free the
+ * array with fdit_free. */
+enum fdit_status fdit_bench_list_problems(fdit_context *ctx, const struct fdit_bench_set *sets, int n,
+                                          const char ***out, size_t *count);
 /* Problem by problem, the sets below each other; the last column is the first set's time over the
  * set's. */
 enum fdit_status fdit_bench_print_compared(fdit_context *ctx, FILE *to,
                                            const struct fdit_bench_set *sets, int n);
-/* The same as bars, an SVG picture: GFLOP/s, more is better. Free *svg with fdit_free. */
-enum fdit_status fdit_bench_chart(fdit_context *ctx, const struct fdit_bench_set *sets, int n,
-                                  char **svg);
 
 #endif

@@ -2,7 +2,7 @@
  * cmd_bench.c: `finediffusion bench`. */
 #include "cli/cli.h"
 
-#include "bench/report.h"
+#include "bench/chart.h"
 #include "core/file.h"
 #include "core/mem.h"
 #include "devices.h"
@@ -10,7 +10,6 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 struct args {
     int repetitions;
@@ -29,8 +28,8 @@ static const struct fdit_option options[] = {
     FDIT_HEADING("Comparing"),
     FDIT_OPTION("compare", NULL, FLAG, struct args, compare,
                 "measure nothing: the operands are files that --json wrote, shown side by side"),
-    FDIT_OPTION("chart", "FILE.svg", TEXT, struct args, chart,
-                "also draw the results as bars into this file"),
+    FDIT_OPTION("chart", "FILE", TEXT, struct args, chart,
+                "also draw the results as bars into this file, SVG or PNG by its ending (.svg, .png)"),
     { 0 }
 };
 
@@ -49,14 +48,12 @@ static void on_phase(void *user, const struct fdit_bench_problem *p, const char 
 
 #define JSON_FLAGS (JSON_INDENT(1) | JSON_REAL_PRECISION(6))
 
-/* Before any work: a chart that is called PNG must not hold SVG. */
+/* Before any work. */
 static enum fdit_status check_chart(fdit_context *ctx, const char *path)
 {
-    const char *ending = strrchr(path, '.');
-    if (!ending || strcasecmp(ending, ".svg") != 0)
+    if (fdit_chart_format_of(path) == FDIT_CHART_NONE)
         return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
-                        "--chart %s: charts are SVG; give a name that ends in .svg",
-                         path);
+                         "--chart %s: charts are SVG or PNG; give a name that ends in .svg or .png", path);
     return fdit_file_target(ctx, "--chart", path);
 }
 
@@ -64,12 +61,13 @@ static enum fdit_status write_chart(struct fdit_cli *cli, const char *path,
                                     const struct fdit_bench_set *sets, int n)
 {
     enum fdit_status status = FDIT_OK;
-    char *svg = NULL;
-    TRY(fdit_bench_chart(cli->ctx, sets, n, &svg));
-    TRY(fdit_file_write(cli->ctx, path, false, svg, strlen(svg)));
+    uint8_t *bytes = NULL;
+    size_t size = 0;
+    TRY(fdit_bench_chart(cli->ctx, sets, n, fdit_chart_format_of(path), &bytes, &size));
+    TRY(fdit_file_write(cli->ctx, path, false, bytes, size));
     fdit_cli_note(cli, "wrote %s", path);
 out:
-    fdit_free(svg);
+    fdit_free(bytes);
     return status;
 }
 

@@ -218,6 +218,11 @@ int fdit_font_line(const struct fdit_font *f)
     return f->line * f->dot;
 }
 
+int fdit_font_ascent(const struct fdit_font *f)
+{
+    return f->ascent * f->dot;
+}
+
 int64_t fdit_font_width(const struct fdit_font *f, const char *text, size_t n)
 {
     int64_t width = 0;

@@ -18,6 +18,7 @@ struct fdit_font;
 enum fdit_status fdit_font_new(fdit_context *ctx, int scale, struct fdit_font **out);
 void fdit_font_free(struct fdit_font *f);      /* NULL is allowed */
 int fdit_font_line(const struct fdit_font *f); /* pixels from one line to the next */
+int fdit_font_ascent(const struct fdit_font *f); /* from the top of a line to the feet of its letters */
 /* Pixels of the first n bytes of text, which end with a whole letter. */
 int64_t fdit_font_width(const struct fdit_font *f, const char *text, size_t n);
 /* Bytes of the longest beginning of text that is at most `width` pixels wide: whole letters with
