@@ -5,7 +5,7 @@ cp -R "$IN/data" d
     --quiet --data d --steps 300000 --checkpoint-every 1000000 --out run 2>first &
 child=$!
 i=0
-while [ ! -e run/config.json ] && [ $i -lt 500 ]; do sleep 0.02; i=$((i + 1)); done
+while [ ! -e run/config.json ] && [ $i -lt 15000 ]; do sleep 0.02; i=$((i + 1)); done
 ends 1 small_run --data d --steps 2 --seed 9 --out run
 says 'run: another process is writing there' && one_line
 ends 1 small_run --data d --steps 2 --resume --out run

@@ -16,18 +16,15 @@ ended() {
 }
 for signal in HUP:129 XCPU:152 INT:130 TERM:143; do
     run=on-${signal%:*}
-    ("$FD" train --from-scratch --tune full --model 32,1,2,4 --size 16 --channels 3 --batch 4 --threads 1 \
-        --device cpu --quiet --data d --steps 3000000 --checkpoint-every 1000000 --preview-every 0 --out $run \
-        2>$run.err
-    echo $? >$run.code) &
-    child=$!
-    while [ "$(lines $run)" -lt 3 ]; do sleep 0.02; done
-    # the shell's child; twice, as a terminal that closes sends it
-    program=$(ps -o pid= --ppid $child | head -n 1)
-    kill -"${signal%:*}" $program
+    (exec "$FD" train --from-scratch --tune full --model 32,1,2,4 --size 16 --channels 3 --batch 4 --threads 1 \
+        --device cpu --quiet --data d --steps 3000000 --checkpoint-every 1000000 --preview-every 0 --out $run) 2>$run.err &
+    program=$!
+    while kill -0 $program && [ "$(lines $run)" -lt 3 ]; do sleep 0.02; done
+    # twice, as a terminal that closes sends it
+    holds kill -"${signal%:*}" $program
     [ ${signal%:*} != HUP ] || kill -HUP $program 2>/dev/null
-    wait $child
-    ended $run "$(cat $run.code)" ${signal#*:}
+    wait $program
+    ended $run $? ${signal#*:}
 done
 # nobody reads the results any more
 {
@@ -50,7 +47,7 @@ holds test ! -s head.err
 (trap '' HUP; exec "$FD" train --from-scratch --tune full --model 32,1,2,4 --size 16 --channels 3 --batch 4 --threads 1 \
     --device cpu --quiet --data d --steps 3000000 --checkpoint-every 1000000 --preview-every 0 --out nohup) 2>nohup.err &
 child=$!
-while [ "$(lines nohup)" -lt 3 ]; do sleep 0.02; done
+while kill -0 $child && [ "$(lines nohup)" -lt 3 ]; do sleep 0.02; done
 kill -HUP $child
 before=$(lines nohup)
 sleep 0.3
