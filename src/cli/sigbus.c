@@ -7,6 +7,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <string.h>
 #include <unistd.h>
@@ -80,8 +81,12 @@ static void on_sigbus(int number, siginfo_t *info, void *context)
    rest[] =
         "the file became shorter, or cannot be read any more, while it was in use; get it whole "
         "again and start again\n";
+    /* Several workers may meet the same end: one says it, and the others wait for the end of the process. */
+    static atomic_flag said = ATOMIC_FLAG_INIT;
     (void)number;
     (void)context;
+    while (atomic_flag_test_and_set(&said))
+        pause();
     say(first, sizeof first - 1);
     find_file((uintptr_t)info->si_addr);
     say(rest, sizeof rest - 1);
@@ -90,7 +95,7 @@ static void on_sigbus(int number, siginfo_t *info, void *context)
 
 void fdit_sigbus_install(void)
 {
-    struct sigaction action = { .sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO | SA_RESETHAND };
+    struct sigaction action = { .sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO };
     sigemptyset(&action.sa_mask);
     sigaction(SIGBUS, &action, NULL);
 }
