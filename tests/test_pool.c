@@ -24,7 +24,7 @@ static fdit_context *ctx;
 static struct fdit_pool *pool_of(int members, long spin)
 {
     struct fdit_pool *pool;
-    ck_assert_ok(ctx, fdit_pool_new(ctx, members, spin, NULL, &pool));
+    ck_assert_ok(ctx, fdit_pool_new(ctx, members, spin, spin / 10, NULL, &pool));
     return pool;
 }
 
@@ -194,11 +194,11 @@ END_TEST
 START_TEST(what_cannot_be)
 {
     struct fdit_pool *pool;
-    ck_assert_int_eq(fdit_pool_new(ctx, 0, 0, NULL, &pool), FDIT_ERROR_ARGUMENT);
-    ck_assert_int_eq(fdit_pool_new(ctx, FDIT_POOL_MOST_MEMBERS + 1, 0, NULL, &pool), FDIT_ERROR_ARGUMENT);
+    ck_assert_int_eq(fdit_pool_new(ctx, 0, 0, 0, NULL, &pool), FDIT_ERROR_ARGUMENT);
+    ck_assert_int_eq(fdit_pool_new(ctx, FDIT_POOL_MOST_MEMBERS + 1, 0, 0, NULL, &pool), FDIT_ERROR_ARGUMENT);
     ck_assert_ptr_nonnull(strstr(fdit_context_message(ctx), "1 to 1024"));
     fdit_mem_fail_at(1);
-    ck_assert_int_eq(fdit_pool_new(ctx, 2, 0, NULL, &pool), FDIT_ERROR_MEMORY);
+    ck_assert_int_eq(fdit_pool_new(ctx, 2, 0, 0, NULL, &pool), FDIT_ERROR_MEMORY);
     fdit_mem_fail_at(0);
     ck_assert_ptr_null(pool);
 }

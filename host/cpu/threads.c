@@ -13,7 +13,8 @@ enum {
     SERIAL = 16384,        /* elements below which threads cost more than they save */
     LEAST_ELEMENTS = 4096, /* that are dealt out at a time */
     CHUNKS = 8,            /* of a thread's part: what is left of a slow thread's goes to the others */
-    SPIN_NS = 50000,       /* longer than what lies between two ops of a step */
+    SPIN_NS = 100000,      /* longer than what lies between two ops of a step */
+    CROWDED_NS = 5000,     /* where other programs want the processors */
     ACTIVE_NS = 10000000,
 };
 
@@ -90,17 +91,19 @@ static void begin_thread(int member)
 /* ------------------------------------------------------------------------------------- life */
 
 /* OMP_WAIT_POLICY is heeded, for those who know that nobody else uses the machine, or that somebody does. */
-static long spin_time(int threads, int processors)
+static long spin_time(int threads, int processors, long *crowded)
 {
     const char *policy = getenv("OMP_WAIT_POLICY");
-    if (threads > processors || (policy && !strcasecmp(policy, "passive")))
-        return 0;
-    return policy && !strcasecmp(policy, "active") ? ACTIVE_NS : SPIN_NS;
+    bool active = policy && !strcasecmp(policy, "active");
+    bool passive = threads > processors || (policy && !strcasecmp(policy, "passive"));
+    *crowded = active ? ACTIVE_NS : CROWDED_NS;
+    return passive ? 0 : active ? ACTIVE_NS : SPIN_NS;
 }
 
 enum fdit_status fdit_cpu_threads_start(fdit_context *ctx, struct fdit_cpu *cpu, int processors)
 {
-    return fdit_pool_new(ctx, cpu->threads, spin_time(cpu->threads, processors), begin_thread, &cpu->pool);
+    long crowded, spin = spin_time(cpu->threads, processors, &crowded);
+    return fdit_pool_new(ctx, cpu->threads, spin, crowded, begin_thread, &cpu->pool);
 }
 
 void fdit_cpu_threads_stop(struct fdit_cpu *cpu)

@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 /* What two threads write is kept apart by so many bytes: two cache lines, which are fetched together. */
@@ -33,6 +34,8 @@ struct member {
     pthread_t thread;
     sem_t wake;
     atomic_bool asleep; /* whoever turns it false owes a post of wake */
+    uint64_t looked_at; /* when it last counted, in nanoseconds, */
+    long preempted;     /* how often other programs had taken its processor until then */
 };
 
 /* The call in progress: written while nobody has joined. */
@@ -47,7 +50,8 @@ struct fdit_pool {
     int members, started; /* of started the caller is one */
     bool refused;         /* the system gave no more threads */
     pid_t process;
-    long spin;
+    long spin, spin_crowded;
+    _Atomic uint64_t crowded_until; /* by fdit_clock_ns */
     fdit_pool_setup setup;
     struct member *member;
     struct part *part;
@@ -72,6 +76,39 @@ static void sleep_on(sem_t *s)
 {
     while (sem_wait(s))
         ; /* a signal */
+}
+
+/* ----------------------------------------------------------------------------------------- other programs */
+
+/* A thread that is alone on its processor is interrupted some 20 times a second, one that shares it some
+ * hundred times. */
+#define WINDOW_NS UINT64_C(50000000) /* it counts so often */
+#define WINDOW_PREEMPTED 5           /* and is not alone from so many on, */
+#define CROWDED_NS (5 * WINDOW_NS)   /* which holds for so long */
+
+static long preemptions(void)
+{
+#ifdef RUSAGE_THREAD
+    struct rusage used;
+    if (!getrusage(RUSAGE_THREAD, &used))
+        return used.ru_nivcsw;
+#endif
+    return 0;
+}
+
+/* Until when to look for work rather than sleep, from `now` on. */
+static uint64_t spin_until(struct fdit_pool *p, struct member *m, uint64_t now)
+{
+    uint64_t elapsed = now - m->looked_at;
+    if (elapsed >= WINDOW_NS && p->spin > p->spin_crowded) {
+        long preempted = preemptions(), more = preempted - m->preempted;
+        if (m->looked_at && more > 0 && (uint64_t)more * WINDOW_NS >= WINDOW_PREEMPTED * elapsed)
+            atomic_store_explicit(&p->crowded_until, now + CROWDED_NS, memory_order_relaxed);
+        m->looked_at = now;
+        m->preempted = preempted;
+    }
+    bool crowded = now < atomic_load_explicit(&p->crowded_until, memory_order_relaxed);
+    return now + (uint64_t)(crowded ? p->spin_crowded : p->spin);
 }
 
 /* ----------------------------------------------------------------------------------------- work */
@@ -133,7 +170,7 @@ static uint64_t join_in(struct fdit_pool *p, struct member *m, uint64_t seen)
 /* Until there is another call than `seen`: looks for a while, then sleeps. */
 static uint64_t wait_for_work(struct fdit_pool *p, struct member *m, uint64_t seen)
 {
-    uint64_t round, end = p->spin ? fdit_clock_ns() + (uint64_t)p->spin : 0;
+    uint64_t round, end = p->spin ? spin_until(p, m, fdit_clock_ns()) : 0;
     for (unsigned i = 0; (round = atomic_load(&p->round)) == seen; i++) {
         if (p->spin && (i % 16 || fdit_clock_ns() < end)) {
             relax();
@@ -199,7 +236,7 @@ static void wait_for_members(struct fdit_pool *p)
     uint64_t end = 0;
     for (unsigned i = 0; atomic_load_explicit(&p->state, memory_order_acquire); i++) {
         if (p->spin && i == 0)
-            end = fdit_clock_ns() + (uint64_t)p->spin;
+            end = spin_until(p, &p->member[0], fdit_clock_ns());
         if (p->spin && (i % 16 || fdit_clock_ns() < end)) {
             relax();
             continue;
@@ -236,8 +273,8 @@ void fdit_pool_run(struct fdit_pool *p, size_t n, size_t grain, fdit_pool_fn fn,
 
 /* ----------------------------------------------------------------------------------------- life */
 
-enum fdit_status fdit_pool_new(fdit_context *ctx, int members, long spin, fdit_pool_setup setup,
-                               struct fdit_pool **out)
+enum fdit_status fdit_pool_new(fdit_context *ctx, int members, long spin, long spin_crowded,
+                               fdit_pool_setup setup, struct fdit_pool **out)
 {
     enum fdit_status status = FDIT_OK;
     const size_t n = (size_t)members;
@@ -253,6 +290,7 @@ enum fdit_status fdit_pool_new(fdit_context *ctx, int members, long spin, fdit_p
     p->started = 1;
     p->process = getpid();
     p->spin = spin;
+    p->spin_crowded = spin_crowded < spin ? spin_crowded : spin;
     p->setup = setup;
     p->member = (void *)(memory + sizeof *p);
     p->part = (void *)(memory + sizeof *p + n * sizeof(struct member));
