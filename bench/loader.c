@@ -32,23 +32,22 @@ static enum fdit_status measure(fdit_context *ctx, char **argv)
     int size = atoi(argv[2]);
     size_t batch = (size_t)atol(argv[3]), pictures = (size_t)atol(argv[5]), done = 0;
     double start = fdit_clock_seconds(), sum = 0;
-    TRY(fdit_dataset_open(ctx, argv[1],
-                          &(struct fdit_dataset_options){
-                              .size = size, .channels = 3, .flip = true, .allow_missing = true },
-                          &ds));
+    TRY(fdit_dataset_open(
+        ctx, argv[1],
+        &(struct fdit_dataset_options){ .size = size, .channels = 3, .flip = true, .allow_missing = true },
+        &ds));
     long peak;
     double opened = fdit_clock_seconds(), processor = processor_seconds(&peak);
     struct fdit_dataset_info info = fdit_dataset_info(ds);
-    TRY(fdit_loader_open(ctx, ds, NULL, 0,
-                         &(struct fdit_loader_options){
-                             .batch = batch, .seed = 1, .flip = true, .workers = atoi(argv[4]) },
-                         &l));
+    TRY(fdit_loader_open(
+        ctx, ds, NULL, 0,
+        &(struct fdit_loader_options){ .batch = batch, .seed = 1, .flip = true, .workers = atoi(argv[4]) },
+        &l));
     double seconds = 0;
     while (done < pictures) {
         TRY(fdit_loader_next(ctx, l, &b));
         size_t n = 3 * (size_t)size * (size_t)size;
-        for (size_t i = 0; i < b.n;
-             i++) /* one pixel in 64: what the consumer does is not measured */
+        for (size_t i = 0; i < b.n; i++) /* one pixel in 64: what the consumer does is not measured */
             for (size_t k = 0; k < n; k += 64)
                 sum += (double)b.x[i * n + k];
         done += b.n;

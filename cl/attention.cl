@@ -124,8 +124,8 @@ void weigh(float acc[4][COLUMNS], __local const float *p, __local float *vs, __g
                 float v0 = at[0], v1 = at[WIDTH], v2 = at[2 * WIDTH], v3 = at[3 * WIDTH];
 #pragma unroll
                 for (int i = 0; i < 4; i++)
-                    acc[i][j] = mad(pm[i].w, v3,
-                                    mad(pm[i].z, v2, mad(pm[i].y, v1, mad(pm[i].x, v0, acc[i][j]))));
+                    acc[i][j] =
+                        mad(pm[i].w, v3, mad(pm[i].z, v2, mad(pm[i].y, v1, mad(pm[i].x, v0, acc[i][j]))));
             }
         }
     }
@@ -153,23 +153,23 @@ void store_rows(__global float *to, size_t stride, float acc[4][COLUMNS], float4
                 to[(size_t)(row + i) * stride + (size_t)(tx + 16 * j)] = acc[i][j] * f[i];
 }
 
-#define POSITION                                                                                   \
-    int tx = (int)get_local_id(0), ty = (int)get_local_id(1), l = ty * BX + tx;                    \
-    int first = (int)get_group_id(0) * ROWS, h = (int)get_group_id(1), b = (int)get_group_id(2);   \
-    size_t width = (size_t)H * HEAD, stride = 3 * width;                                           \
-    size_t head = (size_t)b * (size_t)N * stride + (size_t)h * HEAD;                               \
-    size_t head_out = (size_t)b * (size_t)N * width + (size_t)h * HEAD;                            \
-    size_t stats = ((size_t)b * (size_t)H + (size_t)h) * (size_t)N;                                \
-    (void)l;                                                                                       \
+#define POSITION                                                                                             \
+    int tx = (int)get_local_id(0), ty = (int)get_local_id(1), l = ty * BX + tx;                              \
+    int first = (int)get_group_id(0) * ROWS, h = (int)get_group_id(1), b = (int)get_group_id(2);             \
+    size_t width = (size_t)H * HEAD, stride = 3 * width;                                                     \
+    size_t head = (size_t)b * (size_t)N * stride + (size_t)h * HEAD;                                         \
+    size_t head_out = (size_t)b * (size_t)N * width + (size_t)h * HEAD;                                      \
+    size_t stats = ((size_t)b * (size_t)H + (size_t)h) * (size_t)N;                                          \
+    (void)l;                                                                                                 \
     (void)stats;
 
 #ifdef FORWARD
 /* Streaming softmax: with a row's running maximum m, sum l of exp(s - m) and acc of exp(s - m) v, a tile
  * first scales l and acc by exp(m - m'). lse = m + log(l). Four items share the exponentials of a row: item
  * `part` of a row has its quads part + 4 j. */
-__kernel SUB_GROUP __attribute__((reqd_work_group_size(BX, BY, 1)))
-void attention(__global float *out, ulong out_at, __global float *lse, ulong lse_at,
-                     __global const float *qkv, ulong qkv_at, int N, int H, float scale, int has_lse)
+__kernel SUB_GROUP __attribute__((reqd_work_group_size(BX, BY, 1))) void
+attention(__global float *out, ulong out_at, __global float *lse, ulong lse_at, __global const float *qkv,
+          ulong qkv_at, int N, int H, float scale, int has_lse)
 {
     __local float pool[POOL] __attribute__((aligned(16)));
     __local float top[ROWS], sum[ROWS], shrink[ROWS], part_of[ROWS * 4];
@@ -248,9 +248,9 @@ void attention(__global float *out, ulong out_at, __global float *lse, ulong lse
 
 #ifdef DELTA
 /* delta [b, h, n] = sum over d of dout out. Eight items a row. */
-__kernel __attribute__((reqd_work_group_size(8, 32, 1)))
-void attention_delta(__global float *delta, ulong delta_at, __global const float *dout,
-                           ulong dout_at, __global const float *out, ulong out_at, int N, int H)
+__kernel __attribute__((reqd_work_group_size(8, 32, 1))) void
+attention_delta(__global float *delta, ulong delta_at, __global const float *dout, ulong dout_at,
+                __global const float *out, ulong out_at, int N, int H)
 {
     __local float s[32][9];
     int c = (int)get_local_id(0), r = (int)get_local_id(1);
@@ -270,10 +270,10 @@ void attention_delta(__global float *delta, ulong delta_at, __global const float
 
 #ifdef DQ
 /* P = exp(q k^T scale - lse), dS = P (dout v^T - delta);  dq = scale dS k. Groups own queries. */
-__kernel SUB_GROUP __attribute__((reqd_work_group_size(BX, BY, 1)))
-void attention_dq(__global float *dqkv, ulong dqkv_at, __global const float *dout, ulong dout_at,
-                        __global const float *qkv, ulong qkv_at, __global const float *lse, ulong lse_at,
-                        __global const float *delta, ulong delta_at, int N, int H, float scale)
+__kernel SUB_GROUP __attribute__((reqd_work_group_size(BX, BY, 1))) void
+attention_dq(__global float *dqkv, ulong dqkv_at, __global const float *dout, ulong dout_at,
+             __global const float *qkv, ulong qkv_at, __global const float *lse, ulong lse_at,
+             __global const float *delta, ulong delta_at, int N, int H, float scale)
 {
     __local float pool[POOL] __attribute__((aligned(16)));
     float acc[4][COLUMNS];
@@ -305,10 +305,10 @@ void attention_dq(__global float *dqkv, ulong dqkv_at, __global const float *dou
 
 #ifdef DKV
 /* dv = P^T dout, dk = scale dS^T q. Groups own keys, so that nothing is added from two places. */
-__kernel SUB_GROUP __attribute__((reqd_work_group_size(BX, BY, 1)))
-void attention_dkv(__global float *dqkv, ulong dqkv_at, __global const float *dout, ulong dout_at,
-                         __global const float *qkv, ulong qkv_at, __global const float *lse, ulong lse_at,
-                         __global const float *delta, ulong delta_at, int N, int H, float scale)
+__kernel SUB_GROUP __attribute__((reqd_work_group_size(BX, BY, 1))) void
+attention_dkv(__global float *dqkv, ulong dqkv_at, __global const float *dout, ulong dout_at,
+              __global const float *qkv, ulong qkv_at, __global const float *lse, ulong lse_at,
+              __global const float *delta, ulong delta_at, int N, int H, float scale)
 {
     __local float pool[POOL] __attribute__((aligned(16)));
     float dk[4][COLUMNS], dv[4][COLUMNS];

@@ -49,18 +49,16 @@ float total(VT v)
 /* to [part][B][H][DH][ld] = from [B][N] rows of `stride`, the parts `width` apart in a row,
  * transposed. A work-item moves VW rows of one head. */
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
-attention_transpose(__global float *to, ulong to_at, __global const float *from, ulong from_at,
-                    int N, int H, int ld, int stride, int width)
+attention_transpose(__global float *to, ulong to_at, __global const float *from, ulong from_at, int N, int H,
+                    int ld, int stride, int width)
 {
-    int n0 = (int)get_global_id(0) * VW, h = (int)get_global_id(1) % H,
-        b = (int)get_global_id(1) / H;
+    int n0 = (int)get_global_id(0) * VW, h = (int)get_global_id(1) % H, b = (int)get_global_id(1) / H;
     int part = (int)get_global_id(2), B = (int)get_global_size(1) / H;
     __global const float *p = from + from_at + (size_t)b * (size_t)N * (size_t)stride +
                               (size_t)part * (size_t)width + (size_t)h * DH;
-    __global float *q =
-        to + to_at +
-        (((size_t)part * (size_t)B + (size_t)b) * (size_t)H + (size_t)h) * DH * (size_t)ld +
-        (size_t)n0;
+    __global float *q = to + to_at +
+                        (((size_t)part * (size_t)B + (size_t)b) * (size_t)H + (size_t)h) * DH * (size_t)ld +
+                        (size_t)n0;
     for (int d = 0; d < DH; d++) {
         float t[VW];
 #pragma unroll
@@ -71,24 +69,22 @@ attention_transpose(__global float *to, ulong to_at, __global const float *from,
 }
 
 /* s [i][j] = row i of x (rows x0.., `stride` apart) times columns k0.. of xt [DH][ld] */
-#define SCORES(s, ROWS, x, xt, ld)                                                                 \
-    _Pragma("unroll") for (int i = 0; i < ROWS; i++) s[i][0] = s[i][1] = (VT)(0.0f);               \
-    for (int d = 0; d < DH; d++) {                                                                 \
-        VT c0 = VLOAD(0, (xt) + (size_t)d * (size_t)(ld)),                                         \
-           c1 = VLOAD(1, (xt) + (size_t)d * (size_t)(ld));                                         \
-        _Pragma("unroll") for (int i = 0; i < ROWS; i++)                                           \
-        {                                                                                          \
-            VT r = (VT)((x)[i][d]);                                                                \
-            s[i][0] = fma(r, c0, s[i][0]);                                                         \
-            s[i][1] = fma(r, c1, s[i][1]);                                                         \
-        }                                                                                          \
+#define SCORES(s, ROWS, x, xt, ld)                                                                           \
+    _Pragma("unroll") for (int i = 0; i < ROWS; i++) s[i][0] = s[i][1] = (VT)(0.0f);                         \
+    for (int d = 0; d < DH; d++) {                                                                           \
+        VT c0 = VLOAD(0, (xt) + (size_t)d * (size_t)(ld)), c1 = VLOAD(1, (xt) + (size_t)d * (size_t)(ld));   \
+        _Pragma("unroll") for (int i = 0; i < ROWS; i++)                                                     \
+        {                                                                                                    \
+            VT r = (VT)((x)[i][d]);                                                                          \
+            s[i][0] = fma(r, c0, s[i][0]);                                                                   \
+            s[i][1] = fma(r, c1, s[i][1]);                                                                   \
+        }                                                                                                    \
     }
 
 #ifdef FORWARD
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
-attention(__global float *out, ulong out_at, __global float *lse, ulong lse_at,
-          __global const float *qkv, ulong qkv_at, __global const float *kt, ulong kt_at, int N,
-          int H, int ld, float scale, int has_lse)
+attention(__global float *out, ulong out_at, __global float *lse, ulong lse_at, __global const float *qkv,
+          ulong qkv_at, __global const float *kt, ulong kt_at, int N, int H, int ld, float scale, int has_lse)
 {
     int first = (int)get_global_id(0) * IM, h = (int)get_global_id(1), b = (int)get_global_id(2);
     size_t width = (size_t)H * DH, stride = 3 * width, head = (size_t)b * (size_t)H + (size_t)h;
@@ -141,9 +137,8 @@ attention(__global float *out, ulong out_at, __global float *lse, ulong lse_at,
 #pragma unroll
     for (int i = 0; i < IM; i++)
         if (first + i < N) {
-            __global float *to = out + out_at +
-                                 ((size_t)b * (size_t)N + (size_t)(first + i)) * width +
-                                 (size_t)h * DH;
+            __global float *to =
+                out + out_at + ((size_t)b * (size_t)N + (size_t)(first + i)) * width + (size_t)h * DH;
 #pragma unroll
             for (int v = 0; v < DV; v++)
                 VSTORE(acc[i][v] / sum[i], v, to);
@@ -158,16 +153,14 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
 attention_dq(__global float *dqkv, ulong dqkv_at, __global const float *dout, ulong dout_at,
              __global const float *out, ulong out_at, __global const float *qkv, ulong qkv_at,
              __global const float *lse, ulong lse_at, __global float *delta, ulong delta_at,
-             __global const float *t, ulong t_at, ulong part, int N, int H, int ld, int delta_ld,
-             float scale)
+             __global const float *t, ulong t_at, ulong part, int N, int H, int ld, int delta_ld, float scale)
 {
     int first = (int)get_global_id(0) * IM, h = (int)get_global_id(1), b = (int)get_global_id(2);
     size_t width = (size_t)H * DH, stride = 3 * width, head = (size_t)b * (size_t)H + (size_t)h;
     size_t of_head = (size_t)b * (size_t)N * stride + (size_t)h * DH;
     size_t of_out = (size_t)b * (size_t)N * width + (size_t)h * DH;
     __global const float *keys = qkv + qkv_at + of_head + width;
-    __global const float *kt = t + t_at + (size_t)part + head * DH * (size_t)ld,
-                         *vt = kt + (size_t)part;
+    __global const float *kt = t + t_at + (size_t)part + head * DH * (size_t)ld, *vt = kt + (size_t)part;
     __global const float *q[IM], *o[IM];
     VT acc[IM][DV];
     float row_lse[IM], row_delta[IM];
@@ -198,8 +191,7 @@ attention_dq(__global float *dqkv, ulong dqkv_at, __global const float *dout, ul
         for (int i = 0; i < IM; i++)
 #pragma unroll
             for (int j = 0; j < 2; j++)
-                VSTORE(exp(s[i][j] * scale - (VT)(row_lse[i])) * (dp[i][j] - (VT)(row_delta[i])), j,
-                       ds[i]);
+                VSTORE(exp(s[i][j] * scale - (VT)(row_lse[i])) * (dp[i][j] - (VT)(row_delta[i])), j, ds[i]);
         for (int k = 0; k < count; k++) {
             __global const float *row = keys + (size_t)(k0 + k) * stride;
 #pragma unroll
@@ -216,19 +208,17 @@ attention_dq(__global float *dqkv, ulong dqkv_at, __global const float *dout, ul
         if (first + i < N)
 #pragma unroll
             for (int v = 0; v < DV; v++)
-                VSTORE(acc[i][v] * scale, v,
-                       dqkv + dqkv_at + of_head + (size_t)(first + i) * stride);
+                VSTORE(acc[i][v] * scale, v, dqkv + dqkv_at + of_head + (size_t)(first + i) * stride);
 }
 
 /* dk and dv. t: q, k, v and behind them dout, transposed. delta has rows of delta_ld. */
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
 attention_dkv(__global float *dqkv, ulong dqkv_at, __global const float *dout, ulong dout_at,
               __global const float *qkv, ulong qkv_at, __global const float *lse, ulong lse_at,
-              __global const float *delta, ulong delta_at, __global const float *t, ulong t_at,
-              ulong part, int N, int H, int ld, int delta_ld, float scale)
+              __global const float *delta, ulong delta_at, __global const float *t, ulong t_at, ulong part,
+              int N, int H, int ld, int delta_ld, float scale)
 {
-    int first = (int)get_global_id(0) * IM_KEYS, h = (int)get_global_id(1),
-        b = (int)get_global_id(2);
+    int first = (int)get_global_id(0) * IM_KEYS, h = (int)get_global_id(1), b = (int)get_global_id(2);
     size_t width = (size_t)H * DH, stride = 3 * width, head = (size_t)b * (size_t)H + (size_t)h;
     size_t of_head = (size_t)b * (size_t)N * stride + (size_t)h * DH;
     __global const float *queries = qkv + qkv_at + of_head;

@@ -46,11 +46,11 @@ float discretised_nll(float x, float off, float lv2, float *dlv2)
 
 /* coef [b]: is_first, log_beta, log_var, mean_eps, scale, 3 unused. One group a sample; n pixels, C
  * channels. losses [b] = mean squared error, mean bound in bits; dout = their gradient. */
-__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1)))
-void diffusion_loss(__global float *dout, ulong dout_at, __global float *losses, ulong losses_at,
-                    __global const float *out, ulong out_at, __global const float *x0, ulong x0_at,
-                    __global const float *noise, ulong noise_at, __global const float *coef,
-                    ulong coef_at, ulong n, int has_dout)
+__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
+diffusion_loss(__global float *dout, ulong dout_at, __global float *losses, ulong losses_at,
+               __global const float *out, ulong out_at, __global const float *x0, ulong x0_at,
+               __global const float *noise, ulong noise_at, __global const float *coef, ulong coef_at,
+               ulong n, int has_dout)
 {
     __local float s[GROUP];
     const float bits = 1.4426950409f; /* 1 / ln 2 */
@@ -87,10 +87,10 @@ void diffusion_loss(__global float *dout, ulong dout_at, __global float *losses,
 
 /* loss [b] = -log softmax(logits [b])[label];  dlogits = (softmax - onehot) factor. One group a
  * sample. A label that is no class gives NaN. */
-__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1)))
-void cross_entropy(__global float *loss, ulong loss_at, __global float *dlogits, ulong dlogits_at,
-                   __global const float *logits, ulong logits_at, __global const int *labels,
-                   ulong labels_at, int classes, float factor, int has_dlogits)
+__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
+cross_entropy(__global float *loss, ulong loss_at, __global float *dlogits, ulong dlogits_at,
+              __global const float *logits, ulong logits_at, __global const int *labels, ulong labels_at,
+              int classes, float factor, int has_dlogits)
 {
     __local float s[GROUP];
     int l = (int)get_local_id(0), b = (int)get_group_id(0);
@@ -111,8 +111,7 @@ void cross_entropy(__global float *loss, ulong loss_at, __global float *dlogits,
         if (k != label)
             sum += exp(logits[logits_at + row + (size_t)k] - top);
     sum = group_sum(s, sum); /* of the other classes */
-    float own = label < 0 || label >= classes ? nan(0u)
-                                              : logits[logits_at + row + (size_t)label] - top;
+    float own = label < 0 || label >= classes ? nan(0u) : logits[logits_at + row + (size_t)label] - top;
     if (l == 0) /* a sure answer has a loss near 0, whose digits log(1 + sum) would lose */
         loss[loss_at + (size_t)b] = own == 0.0f ? log1p(sum) : log(sum + exp(own)) - own;
     sum += exp(own);
@@ -130,13 +129,12 @@ void cross_entropy(__global float *loss, ulong loss_at, __global float *dlogits,
 #define LEARNED 4
 
 /* struct fdit_sampler_args says what the numbers mean. x_next may be x. (element, sample) */
-__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1)))
-void sampler(__global float *x_next, ulong x_next_at, __global const float *x, ulong x_at,
-             __global const float *cond, ulong cond_at, __global const float *uncond,
-             ulong uncond_at, __global const float *z, ulong z_at, __global float *old,
-             ulong old_at, ulong n, ulong guided, float guidance, float x0_x, float x0_eps,
-             float to_x, float to_x0, float to_eps, float to_old, float to_z, float log_beta,
-             float log_var, uint flags)
+__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
+sampler(__global float *x_next, ulong x_next_at, __global const float *x, ulong x_at,
+        __global const float *cond, ulong cond_at, __global const float *uncond, ulong uncond_at,
+        __global const float *z, ulong z_at, __global float *old, ulong old_at, ulong n, ulong guided,
+        float guidance, float x0_x, float x0_eps, float to_x, float to_x0, float to_eps, float to_old,
+        float to_z, float log_beta, float log_var, uint flags)
 {
     size_t i = get_global_id(0), b = get_global_id(1);
     if (i >= (size_t)n)

@@ -70,10 +70,10 @@
 
 __kernel __attribute__((reqd_work_group_size(16, SIDE, 1))) void
 linear(__global float *y, ulong y_at, __global const float *a, ulong a_at, __global const B_TYPE *b,
-       ulong b_at, __global const float *w_scale, ulong w_scale_at, __global const float *bias,
-       ulong bias_at, __global float *pre, ulong pre_at, __global const float *gate, ulong gate_at,
-       __global const float *residual, ulong residual_at, int M, int N, int K, int lda, int ldb,
-       int rows, int gate_stride, uint flags)
+       ulong b_at, __global const float *w_scale, ulong w_scale_at, __global const float *bias, ulong bias_at,
+       __global float *pre, ulong pre_at, __global const float *gate, ulong gate_at,
+       __global const float *residual, ulong residual_at, int M, int N, int K, int lda, int ldb, int rows,
+       int gate_stride, uint flags)
 {
     __local float as[TK][TM + 1], bs[TK][TN + 1];
     int tx = (int)get_local_id(0), ty = (int)get_local_id(1), l = ty * 16 + tx;
@@ -101,13 +101,11 @@ linear(__global float *y, ulong y_at, __global const float *a, ulong a_at, __glo
 #ifdef B_ROWS
             int n = i % TN, k = i / TN;
             bool in = n0 + n < N && k0 + k < K;
-            bs[k][n] =
-                in ? B_LOAD((size_t)(k0 + k) * (size_t)ldb + (size_t)(n0 + n), k0 + k) : 0.0f;
+            bs[k][n] = in ? B_LOAD((size_t)(k0 + k) * (size_t)ldb + (size_t)(n0 + n), k0 + k) : 0.0f;
 #else
             int k = i % TK, n = i / TK;
             bool in = n0 + n < N && k0 + k < K;
-            bs[k][n] =
-                in ? B_LOAD((size_t)(n0 + n) * (size_t)ldb + (size_t)(k0 + k), k0 + k) : 0.0f;
+            bs[k][n] = in ? B_LOAD((size_t)(n0 + n) * (size_t)ldb + (size_t)(k0 + k), k0 + k) : 0.0f;
 #endif
         }
         barrier(CLK_LOCAL_MEM_FENCE);

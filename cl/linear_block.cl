@@ -96,17 +96,16 @@ float4 act4(uint kind, float4 v)
 }
 float4 act_slope4(uint kind, float4 v)
 {
-    return (float4)(act_slope(kind, v.x), act_slope(kind, v.y), act_slope(kind, v.z),
-                    act_slope(kind, v.w));
+    return (float4)(act_slope(kind, v.x), act_slope(kind, v.y), act_slope(kind, v.z), act_slope(kind, v.w));
 }
 #endif
 
 #ifdef SLOPE
 #define ACTIVATE(T, S, v, column) v *= act_slope##S(ACT, *(__global const T *)(pre + pre_at + row + column));
 #else
-#define ACTIVATE(T, S, v, column)                                                                  \
-    if (FLAG(flags, HAS_PRE))                                                                      \
-        *(__global T *)(pre + pre_at + row + column) = v;                                          \
+#define ACTIVATE(T, S, v, column)                                                                            \
+    if (FLAG(flags, HAS_PRE))                                                                                \
+        *(__global T *)(pre + pre_at + row + column) = v;                                                    \
     v = act##S(ACT, v);
 #endif
 
@@ -116,20 +115,20 @@ float4 act_slope4(uint kind, float4 v)
 #define SCALED(T, v, n)
 #endif
 /* What is fused, for v at columns n.. of row m; T is float, or float4 with the suffix 4. */
-#define FINISH(T, S, v, n)                                                                         \
-    {                                                                                              \
-        size_t column = (size_t)(n);                                                               \
-        SCALED(T, v, n)                                                                            \
-        if (FLAG(flags, HAS_BIAS))                                                                 \
-            v += *(__global const T *)(bias + bias_at + column);                                   \
-        ACTIVATE(T, S, v, column)                                                                  \
-        if (FLAG(flags, HAS_GATE))                                                                 \
-            v *= *(__global const T *)(gate + of_sample + column);                                 \
-        if (FLAG(flags, HAS_RESIDUAL))                                                             \
-            v += *(__global const T *)(residual + shortcut + column);                              \
-        if (FLAG(flags, HAS_BETA))                                                                 \
-            v += *(__global T *)(y + y_at + row + column);                                         \
-        *(__global T *)(y + y_at + row + column) = v;                                              \
+#define FINISH(T, S, v, n)                                                                                   \
+    {                                                                                                        \
+        size_t column = (size_t)(n);                                                                         \
+        SCALED(T, v, n)                                                                                      \
+        if (FLAG(flags, HAS_BIAS))                                                                           \
+            v += *(__global const T *)(bias + bias_at + column);                                             \
+        ACTIVATE(T, S, v, column)                                                                            \
+        if (FLAG(flags, HAS_GATE))                                                                           \
+            v *= *(__global const T *)(gate + of_sample + column);                                           \
+        if (FLAG(flags, HAS_RESIDUAL))                                                                       \
+            v += *(__global const T *)(residual + shortcut + column);                                        \
+        if (FLAG(flags, HAS_BETA))                                                                           \
+            v += *(__global T *)(y + y_at + row + column);                                                   \
+        *(__global T *)(y + y_at + row + column) = v;                                                        \
     }
 
 /* Four numbers of a row (along `to`, at `i` of `n`) of `row` of `rows`; zeroes past the ends. */
@@ -162,7 +161,7 @@ float4 quad_of_b(__global const B_TYPE *b, int row, int rows, int i, int n, int 
 /* A quad along k becomes four rows of local memory, one along m or n four neighbours. A group stores the
  * quads of one row of the matrix at once, so rows 8 .. 15 of a tile that is filled in this way have their
  * columns exchanged by eights: without that, rows k and k + 8 begin in the same bank. */
-#define EXCHANGED(k) ((k) & 8)
+#define EXCHANGED(k) ((k)&8)
 #ifdef A_COLUMNS
 #define A_EXCHANGED(k) 0
 #else
@@ -182,12 +181,11 @@ void put_across(__local float *to, int ld, float4 v)
 }
 
 __kernel SUB_GROUP __attribute__((reqd_work_group_size(BX, BY, 1))) void
-linear_block(__global float *y, ulong y_at, __global const float *a, ulong a_at,
-             __global const B_TYPE *b, ulong b_at, __global const float *w_scale, ulong w_scale_at,
-             __global const float *bias, ulong bias_at, __global float *pre, ulong pre_at,
-             __global const float *gate, ulong gate_at, __global const float *residual,
-             ulong residual_at, int M, int N, int K, int lda, int ldb, int rows, int gate_stride,
-             uint flags)
+linear_block(__global float *y, ulong y_at, __global const float *a, ulong a_at, __global const B_TYPE *b,
+             ulong b_at, __global const float *w_scale, ulong w_scale_at, __global const float *bias,
+             ulong bias_at, __global float *pre, ulong pre_at, __global const float *gate, ulong gate_at,
+             __global const float *residual, ulong residual_at, int M, int N, int K, int lda, int ldb,
+             int rows, int gate_stride, uint flags)
 {
     __local float as[2][TK * LA] __attribute__((aligned(16)));
     __local float bs[2][TK * LB] __attribute__((aligned(16)));

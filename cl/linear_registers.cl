@@ -92,11 +92,10 @@ void put(VT v, __global float *p, size_t stride, int count)
 
 __kernel __attribute__((reqd_work_group_size(GROUP_M, 1, 1))) void
 linear_registers(__global float *y, ulong y_at, __global const A_ELEMENT *a, ulong a_at,
-                 __global const B_ELEMENT *b, ulong b_at, __global const float *w_scale,
-                 ulong w_scale_at, __global const float *bias, ulong bias_at, __global float *pre,
-                 ulong pre_at, __global const float *gate, ulong gate_at,
-                 __global const float *residual, ulong residual_at, int M, int N, int K, int lda,
-                 int ldb, int rows, int gate_stride, uint flags)
+                 __global const B_ELEMENT *b, ulong b_at, __global const float *w_scale, ulong w_scale_at,
+                 __global const float *bias, ulong bias_at, __global float *pre, ulong pre_at,
+                 __global const float *gate, ulong gate_at, __global const float *residual, ulong residual_at,
+                 int M, int N, int K, int lda, int ldb, int rows, int gate_stride, uint flags)
 {
 #ifdef SWAPPED
     int I = N, J = M;
@@ -184,9 +183,8 @@ linear_registers(__global float *y, ulong y_at, __global const A_ELEMENT *a, ulo
                            ? gate[gate_at + (size_t)(ml / rows) * (size_t)gate_stride + (size_t)n]
                            : 1.0f;
                 ml = FLAG(flags, RESIDUAL_SHARED) ? ml % rows : ml;
-                r[l] = FLAG(flags, HAS_RESIDUAL)
-                           ? residual[residual_at + (size_t)ml * stride + (size_t)n]
-                           : 0.0f;
+                r[l] = FLAG(flags, HAS_RESIDUAL) ? residual[residual_at + (size_t)ml * stride + (size_t)n]
+                                                 : 0.0f;
             }
             if (FLAG(flags, HAS_GATE))
                 v *= VLOAD(0, g);
@@ -194,8 +192,7 @@ linear_registers(__global float *y, ulong y_at, __global const A_ELEMENT *a, ulo
                 v += VLOAD(0, r);
 #else
             if (FLAG(flags, HAS_GATE))
-                v *= get(gate + gate_at + (size_t)(m / rows) * (size_t)gate_stride + (size_t)n, 1,
-                         count);
+                v *= get(gate + gate_at + (size_t)(m / rows) * (size_t)gate_stride + (size_t)n, 1, count);
             if (FLAG(flags, HAS_RESIDUAL)) {
                 int r = FLAG(flags, RESIDUAL_SHARED) ? m % rows : m;
                 v += get(residual + residual_at + (size_t)r * (size_t)N + (size_t)n, 1, count);

@@ -22,12 +22,11 @@ float modulated(float xhat, uint flags, __global const float *weight, __global c
     return u;
 }
 
-__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1)))
-void norm(__global float *y, ulong y_at, __global const float *x, ulong x_at,
-          __global const float *weight, ulong weight_at, __global const float *bias, ulong bias_at,
-          __global const float *shift, ulong shift_at, __global const float *scale, ulong scale_at,
-          __global float *xhat, ulong xhat_at, __global float *rstd, ulong rstd_at, int rows, int D,
-          int mod_stride, uint flags)
+__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
+norm(__global float *y, ulong y_at, __global const float *x, ulong x_at, __global const float *weight,
+     ulong weight_at, __global const float *bias, ulong bias_at, __global const float *shift, ulong shift_at,
+     __global const float *scale, ulong scale_at, __global float *xhat, ulong xhat_at, __global float *rstd,
+     ulong rstd_at, int rows, int D, int mod_stride, uint flags)
 {
     __local float s[GROUP];
     int l = (int)get_local_id(0), m = (int)get_group_id(0);
@@ -49,33 +48,31 @@ void norm(__global float *y, ulong y_at, __global const float *x, ulong x_at,
         if (FLAG(flags, HAS_XHAT))
             xhat[xhat_at + row + (size_t)d] = h;
         if (FLAG(flags, HAS_Y))
-            y[y_at + row + (size_t)d] =
-                modulated(h, flags, weight + weight_at, bias + bias_at, shift + shift_at + mod,
-                          scale + scale_at + mod, d);
+            y[y_at + row + (size_t)d] = modulated(h, flags, weight + weight_at, bias + bias_at,
+                                                  shift + shift_at + mod, scale + scale_at + mod, d);
     }
 }
 
-__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1)))
-void modulate(__global float *y, ulong y_at, __global const float *xhat, ulong xhat_at,
-              __global const float *weight, ulong weight_at, __global const float *bias,
-              ulong bias_at, __global const float *shift, ulong shift_at,
-              __global const float *scale, ulong scale_at, int rows, int D, int mod_stride,
-              uint flags)
+__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
+modulate(__global float *y, ulong y_at, __global const float *xhat, ulong xhat_at,
+         __global const float *weight, ulong weight_at, __global const float *bias, ulong bias_at,
+         __global const float *shift, ulong shift_at, __global const float *scale, ulong scale_at, int rows,
+         int D, int mod_stride, uint flags)
 {
     int m = (int)get_group_id(0);
     size_t row = (size_t)m * (size_t)D, mod = (size_t)(m / rows) * (size_t)mod_stride;
     for (int d = (int)get_local_id(0); d < D; d += GROUP)
-        y[y_at + row + (size_t)d] = modulated(xhat[xhat_at + row + (size_t)d], flags,
-                                              weight + weight_at, bias + bias_at,
-                                              shift + shift_at + mod, scale + scale_at + mod, d);
+        y[y_at + row + (size_t)d] =
+            modulated(xhat[xhat_at + row + (size_t)d], flags, weight + weight_at, bias + bias_at,
+                      shift + shift_at + mod, scale + scale_at + mod, d);
 }
 
 /* g = dy (1 + scale) w;  dx = [dx +] rstd (g - mean(g) - xhat mean(g xhat)) */
-__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1)))
-void norm_dx(__global float *dx, ulong dx_at, __global const float *dy, ulong dy_at,
-             __global const float *xhat, ulong xhat_at, __global const float *rstd, ulong rstd_at,
-             __global const float *weight, ulong weight_at, __global const float *scale,
-             ulong scale_at, int rows, int D, int mod_stride, uint flags)
+__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
+norm_dx(__global float *dx, ulong dx_at, __global const float *dy, ulong dy_at, __global const float *xhat,
+        ulong xhat_at, __global const float *rstd, ulong rstd_at, __global const float *weight,
+        ulong weight_at, __global const float *scale, ulong scale_at, int rows, int D, int mod_stride,
+        uint flags)
 {
     __local float s[GROUP];
     int l = (int)get_local_id(0), m = (int)get_group_id(0);
@@ -111,13 +108,13 @@ void norm_dx(__global float *dx, ulong dx_at, __global const float *dy, ulong dy
  *   WANT_DMOD     dshift_b = S_b;  dscale_b = w P_b + bias S_b
  *   WANT_DPARAM   dweight = beta dweight + sum_b (1 + scale_b) P_b,  dbias the same with S_b
  * One work-item a column. */
-__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1)))
-void norm_dvectors(__global float *dshift, ulong dshift_at, __global float *dscale, ulong dscale_at,
-                   __global float *dweight, ulong dweight_at, __global float *dbias, ulong dbias_at,
-                   __global const float *sums, ulong sums_at, __global const float *products,
-                   ulong products_at, __global const float *weight, ulong weight_at,
-                   __global const float *bias, ulong bias_at, __global const float *scale,
-                   ulong scale_at, int B, int D, int dmod_stride, int mod_stride, int beta, uint flags)
+__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
+norm_dvectors(__global float *dshift, ulong dshift_at, __global float *dscale, ulong dscale_at,
+              __global float *dweight, ulong dweight_at, __global float *dbias, ulong dbias_at,
+              __global const float *sums, ulong sums_at, __global const float *products, ulong products_at,
+              __global const float *weight, ulong weight_at, __global const float *bias, ulong bias_at,
+              __global const float *scale, ulong scale_at, int B, int D, int dmod_stride, int mod_stride,
+              int beta, uint flags)
 {
     int d = (int)get_global_id(0);
     if (d >= D)

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * optimiser.cl: AdamW with the running average of the parameters, in one pass. */
-__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1)))
-void adamw(__global float *p, ulong p_at, __global const float *g, ulong g_at, __global float *m,
-           ulong m_at, __global float *v, ulong v_at, __global float *ema, ulong ema_at,
-           __global const float *scale, ulong scale_at, ulong n, float decay, float beta1,
-           float rest1, float beta2, float rest2, float eps, float lr_bias1, float inv_sqrt_bias2,
-           float ema_decay, float ema_rest, int has_ema, int has_scale)
+__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
+adamw(__global float *p, ulong p_at, __global const float *g, ulong g_at, __global float *m, ulong m_at,
+      __global float *v, ulong v_at, __global float *ema, ulong ema_at, __global const float *scale,
+      ulong scale_at, ulong n, float decay, float beta1, float rest1, float beta2, float rest2, float eps,
+      float lr_bias1, float inv_sqrt_bias2, float ema_decay, float ema_rest, int has_ema, int has_scale)
 {
     size_t i = get_global_id(0);
     if (i >= (size_t)n)

@@ -25,11 +25,10 @@
 #define HAS_RESIDUAL 1
 #define UPSAMPLE 2
 
-__kernel __attribute__((reqd_work_group_size(16, 16, 1)))
-void conv(__global float *y, ulong y_at, __global const float *x, ulong x_at, __global const float *w,
-          ulong w_at, __global const float *bias, ulong bias_at, __global const float *residual,
-          ulong residual_at, int M, int N, int n_in, int H, int W, int out_h, int out_w, int first,
-          int stride, uint flags)
+__kernel __attribute__((reqd_work_group_size(16, 16, 1))) void
+conv(__global float *y, ulong y_at, __global const float *x, ulong x_at, __global const float *w, ulong w_at,
+     __global const float *bias, ulong bias_at, __global const float *residual, ulong residual_at, int M,
+     int N, int n_in, int H, int W, int out_h, int out_w, int first, int stride, uint flags)
 {
     __local float as[TK][TM + 1], bs[TK][TN + 1];
     int tx = (int)get_local_id(0), ty = (int)get_local_id(1), l = ty * 16 + tx;
@@ -100,9 +99,9 @@ void conv(__global float *y, ulong y_at, __global const float *x, ulong x_at, __
 
 /* to [pixels][9 n_in]: what each output pixel from `from` on sees. One work-item a number of a tap:
  * (n_in, 9 pixels). */
-__kernel __attribute__((reqd_work_group_size(64, 1, 1)))
-void patches(__global float *to, ulong to_at, __global const float *x, ulong x_at, ulong from, int n_in,
-             int H, int W, int out_h, int out_w, int first, int stride, uint flags)
+__kernel __attribute__((reqd_work_group_size(64, 1, 1))) void
+patches(__global float *to, ulong to_at, __global const float *x, ulong x_at, ulong from, int n_in, int H,
+        int W, int out_h, int out_w, int first, int stride, uint flags)
 {
     int c = (int)get_global_id(0), tap = (int)(get_global_id(1) % 9);
     size_t p = get_global_id(1) / 9, m = p + (size_t)from;
@@ -111,8 +110,9 @@ void patches(__global float *to, ulong to_at, __global const float *x, ulong x_a
     int column = (int)(m % (size_t)out_w) * stride - left + tap % 3;
     size_t sample = m / (size_t)out_w / (size_t)out_h;
     bool in = row >= 0 && row < H << up && column >= 0 && column < W << up;
-    size_t at = ((sample * (size_t)H + (size_t)(row >> up)) * (size_t)W + (size_t)(column >> up)) *
-                (size_t)n_in + (size_t)c;
+    size_t at =
+        ((sample * (size_t)H + (size_t)(row >> up)) * (size_t)W + (size_t)(column >> up)) * (size_t)n_in +
+        (size_t)c;
     if (c < n_in)
         to[to_at + (p * 9 + (size_t)tap) * (size_t)n_in + (size_t)c] = in ? x[x_at + at] : 0.0f;
 }
@@ -135,9 +135,9 @@ float slices_sum(__local float s[SLICES][COLUMNS], int tx, int ty, float v)
     return v;
 }
 
-__kernel __attribute__((reqd_work_group_size(COLUMNS, SLICES, 1)))
-void channel_moments(__global float *partial, ulong partial_at, __global const float *x, ulong x_at,
-                     int rows, int D, int chunks)
+__kernel __attribute__((reqd_work_group_size(COLUMNS, SLICES, 1))) void
+channel_moments(__global float *partial, ulong partial_at, __global const float *x, ulong x_at, int rows,
+                int D, int chunks)
 {
     __local float s[SLICES][COLUMNS];
     int tx = (int)get_local_id(0), ty = (int)get_local_id(1), d = (int)get_group_id(0) * COLUMNS + tx;
@@ -164,9 +164,9 @@ void channel_moments(__global float *partial, ulong partial_at, __global const f
 
 /* stats [B, groups, 2] from the moments: one work-item a group of channels, chunk after chunk (Chan, Golub
  * and LeVeque 1979). The mean is kept as a mean and what rounding left of it. */
-__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1)))
-void group_stats(__global float *stats, ulong stats_at, __global const float *partial, ulong partial_at,
-                 int n, int groups, int rows, int D, int chunks)
+__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
+group_stats(__global float *stats, ulong stats_at, __global const float *partial, ulong partial_at, int n,
+            int groups, int rows, int D, int chunks)
 {
     int i = (int)get_global_id(0), per = D / groups;
     if (i >= n)
@@ -191,11 +191,10 @@ void group_stats(__global float *stats, ulong stats_at, __global const float *pa
 }
 
 /* y = act((x - mean) rstd weight + bias): (D, rows of all samples) */
-__kernel __attribute__((reqd_work_group_size(64, 4, 1)))
-void group_apply(__global float *y, ulong y_at, __global const float *x, ulong x_at,
-                 __global const float *stats, ulong stats_at, __global const float *weight,
-                 ulong weight_at, __global const float *bias, ulong bias_at, int M, int rows, int D,
-                 int groups, uint kind)
+__kernel __attribute__((reqd_work_group_size(64, 4, 1))) void
+group_apply(__global float *y, ulong y_at, __global const float *x, ulong x_at, __global const float *stats,
+            ulong stats_at, __global const float *weight, ulong weight_at, __global const float *bias,
+            ulong bias_at, int M, int rows, int D, int groups, uint kind)
 {
     int d = (int)get_global_id(0), m = (int)get_global_id(1);
     if (d >= D || m >= M)
@@ -208,8 +207,8 @@ void group_apply(__global float *y, ulong y_at, __global const float *x, ulong x
 }
 
 /* y [m] = softmax(scale x [m]): one group a row */
-__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1)))
-void softmax(__global float *y, ulong y_at, __global const float *x, ulong x_at, int n, float scale)
+__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
+softmax(__global float *y, ulong y_at, __global const float *x, ulong x_at, int n, float scale)
 {
     __local float s[GROUP];
     int l = (int)get_local_id(0);

@@ -4,10 +4,10 @@
 #define HAS_RESIDUAL 0
 
 /* y = [residual +] gate branch;  with residual absent also the gradient: dbranch = gate dy */
-__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1)))
-void gate(__global float *y, ulong y_at, __global const float *residual, ulong residual_at,
-          __global const float *branch, ulong branch_at, __global const float *g, ulong g_at,
-          int rows, int D, int gate_stride, uint flags)
+__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
+gate(__global float *y, ulong y_at, __global const float *residual, ulong residual_at,
+     __global const float *branch, ulong branch_at, __global const float *g, ulong g_at, int rows, int D,
+     int gate_stride, uint flags)
 {
     int d = (int)get_global_id(0), m = (int)get_global_id(1);
     if (d >= D)
@@ -20,18 +20,17 @@ void gate(__global float *y, ulong y_at, __global const float *residual, ulong r
     y[y_at + at] = v;
 }
 
-__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1)))
-void activation(__global float *y, ulong y_at, __global const float *x, ulong x_at, ulong n,
-                uint kind)
+__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
+activation(__global float *y, ulong y_at, __global const float *x, ulong x_at, ulong n, uint kind)
 {
     size_t i = get_global_id(0);
     if (i < (size_t)n)
         y[y_at + i] = act(kind, x[x_at + i]);
 }
 
-__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1)))
-void activation_backward(__global float *dx, ulong dx_at, __global const float *dy, ulong dy_at,
-                         __global const float *x, ulong x_at, ulong n, uint kind)
+__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
+activation_backward(__global float *dx, ulong dx_at, __global const float *dy, ulong dy_at,
+                    __global const float *x, ulong x_at, ulong n, uint kind)
 {
     size_t i = get_global_id(0);
     if (i < (size_t)n)
@@ -39,8 +38,8 @@ void activation_backward(__global float *dx, ulong dx_at, __global const float *
 }
 
 /* f32 to bf16: nearest, ties to even, NaN stays NaN. And back. */
-__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1)))
-void to_bf16(__global ushort *y, ulong y_at, __global const float *x, ulong x_at, ulong n)
+__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
+to_bf16(__global ushort *y, ulong y_at, __global const float *x, ulong x_at, ulong n)
 {
     size_t i = get_global_id(0);
     if (i >= (size_t)n)
@@ -50,17 +49,16 @@ void to_bf16(__global ushort *y, ulong y_at, __global const float *x, ulong x_at
     y[y_at + i] = (ushort)(nan ? bits >> 16 | 0x40u : (bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
 }
 
-__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1)))
-void from_bf16(__global float *y, ulong y_at, __global const ushort *x, ulong x_at, ulong n)
+__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
+from_bf16(__global float *y, ulong y_at, __global const ushort *x, ulong x_at, ulong n)
 {
     size_t i = get_global_id(0);
     if (i < (size_t)n)
         y[y_at + i] = as_float((uint)x[x_at + i] << 16);
 }
 
-__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1)))
-void axpy(__global float *y, ulong y_at, __global const float *x, ulong x_at, ulong n, float alpha,
-          int beta)
+__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
+axpy(__global float *y, ulong y_at, __global const float *x, ulong x_at, ulong n, float alpha, int beta)
 {
     size_t i = get_global_id(0);
     if (i >= (size_t)n)
@@ -69,9 +67,9 @@ void axpy(__global float *y, ulong y_at, __global const float *x, ulong x_at, ul
     y[y_at + i] = beta ? y[y_at + i] + v : v;
 }
 
-__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1)))
-void gather(__global float *y, ulong y_at, __global const float *table, ulong table_at,
-            __global const int *rows, ulong rows_at, int n_rows, int D, int beta)
+__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
+gather(__global float *y, ulong y_at, __global const float *table, ulong table_at, __global const int *rows,
+       ulong rows_at, int n_rows, int D, int beta)
 {
     int d = (int)get_global_id(0), b = (int)get_global_id(1);
     int r = rows[rows_at + (size_t)b];
@@ -83,9 +81,9 @@ void gather(__global float *y, ulong y_at, __global const float *table, ulong ta
 }
 
 /* dtable [rows[b]] += dy [b]. The first sample of a row adds all of its samples, in order. */
-__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1)))
-void scatter_add(__global float *dtable, ulong dtable_at, __global const float *dy, ulong dy_at,
-                 __global const int *rows, ulong rows_at, int B, int n_rows, int D)
+__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
+scatter_add(__global float *dtable, ulong dtable_at, __global const float *dy, ulong dy_at,
+            __global const int *rows, ulong rows_at, int B, int n_rows, int D)
 {
     int d = (int)get_global_id(0), b = (int)get_global_id(1);
     int r = rows[rows_at + (size_t)b];
@@ -113,9 +111,10 @@ size_t in_tokens(int i, int C, int S, int p, int last)
 }
 
 /* to [.] = from [.]; back: tokens to image. n elements a sample. */
-__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1)))
-void patchify(__global float *to, ulong to_at, __global const float *from, ulong from_at, int n,
-              int C, int S, int p, int last, int back)
+__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void patchify(__global float *to, ulong to_at,
+                                                                          __global const float *from,
+                                                                          ulong from_at, int n, int C, int S,
+                                                                          int p, int last, int back)
 {
     int i = (int)get_global_id(0);
     if (i >= n)
@@ -129,9 +128,8 @@ void patchify(__global float *to, ulong to_at, __global const float *from, ulong
 }
 
 /* dx [b, n, d] = dy [b, d] / N */
-__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1)))
-void token_mean_backward(__global float *dx, ulong dx_at, __global const float *dy, ulong dy_at,
-                         int rows, int D)
+__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
+token_mean_backward(__global float *dx, ulong dx_at, __global const float *dy, ulong dy_at, int rows, int D)
 {
     int d = (int)get_global_id(0), m = (int)get_global_id(1);
     if (d < D)
@@ -140,13 +138,12 @@ void token_mean_backward(__global float *dx, ulong dx_at, __global const float *
 }
 
 /* x_t [b] = coef [b][0] x0 [b] + coef [b][1] noise [b] */
-__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1)))
-void diffuse(__global float *xt, ulong xt_at, __global const float *x0, ulong x0_at,
-             __global const float *noise, ulong noise_at, __global const float *coef, ulong coef_at,
-             ulong n)
+__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
+diffuse(__global float *xt, ulong xt_at, __global const float *x0, ulong x0_at, __global const float *noise,
+        ulong noise_at, __global const float *coef, ulong coef_at, ulong n)
 {
     size_t i = get_global_id(0), b = get_global_id(1), at = b * (size_t)n + i;
     if (i < (size_t)n)
-        xt[xt_at + at] = coef[coef_at + 2 * b] * x0[x0_at + at] +
-                         coef[coef_at + 2 * b + 1] * noise[noise_at + at];
+        xt[xt_at + at] =
+            coef[coef_at + 2 * b] * x0[x0_at + at] + coef[coef_at + 2 * b + 1] * noise[noise_at + at];
 }

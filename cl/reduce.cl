@@ -11,10 +11,10 @@
 /* For each part (a sample, or a block of rows) of `rows` rows of p [M, D]:
  *   sum_part [d] = [sum +] alpha sum over its rows of p;  product_part [d] = the same of p q.
  * Slice s of a group adds rows s, s + SLICES, ...; the slices are then added in order. */
-__kernel __attribute__((reqd_work_group_size(COLUMNS, SLICES, 1)))
-void column_sums(__global float *sum, ulong sum_at, __global float *product, ulong product_at,
-                 __global const float *p, ulong p_at, __global const float *q, ulong q_at, int M,
-                 int rows, int D, int sum_stride, int product_stride, float alpha, uint flags)
+__kernel __attribute__((reqd_work_group_size(COLUMNS, SLICES, 1))) void
+column_sums(__global float *sum, ulong sum_at, __global float *product, ulong product_at,
+            __global const float *p, ulong p_at, __global const float *q, ulong q_at, int M, int rows, int D,
+            int sum_stride, int product_stride, float alpha, uint flags)
 {
     __local float s[SLICES][COLUMNS], t[SLICES][COLUMNS];
     int tx = (int)get_local_id(0), ty = (int)get_local_id(1);
@@ -48,9 +48,10 @@ void column_sums(__global float *sum, ulong sum_at, __global float *product, ulo
 }
 
 /* partial [group] = sum of the squares of x [group * chunk .. + chunk), a last one shorter. */
-__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1)))
-void sum_squares(__global float *partial, ulong partial_at, __global const float *x, ulong x_at,
-                 ulong n, ulong chunk)
+__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void sum_squares(__global float *partial,
+                                                                             ulong partial_at,
+                                                                             __global const float *x,
+                                                                             ulong x_at, ulong n, ulong chunk)
 {
     __local float s[GROUP];
     size_t from = (size_t)get_group_id(0) * (size_t)chunk;
@@ -64,8 +65,8 @@ void sum_squares(__global float *partial, ulong partial_at, __global const float
 }
 
 /* out [0] = sum of x [0..n), one group. */
-__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1)))
-void sum_all(__global float *out, ulong out_at, __global const float *x, ulong x_at, int n)
+__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
+sum_all(__global float *out, ulong out_at, __global const float *x, ulong x_at, int n)
 {
     __local float s[GROUP];
     float sum = 0.0f;
@@ -78,10 +79,9 @@ void sum_all(__global float *out, ulong out_at, __global const float *x, ulong x
 
 /* total = sum of partial;  norm = sqrt(total);  scale = min(1, max_norm / (norm + 1e-6)), 1 when
  * max_norm is 0 or less; NaN when the total is not finite. One group. */
-__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1)))
-void clip_scale(__global float *scale, ulong scale_at, __global float *norm, ulong norm_at,
-                __global const float *partial, ulong partial_at, int n, float max_norm,
-                int has_norm)
+__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
+clip_scale(__global float *scale, ulong scale_at, __global float *norm, ulong norm_at,
+           __global const float *partial, ulong partial_at, int n, float max_norm, int has_norm)
 {
     __local float s[GROUP];
     float sum = 0.0f;

@@ -73,7 +73,8 @@ enum fdit_status fdit_build_info(fdit_context *ctx, char **out)
                   "products      " PRODUCTS "\n"
                   "threads       " THREADS "\n"
                   "pictures      PNG" JPEG_TEXT WEBP_TEXT "\n"
-                  "models        safetensors" TORCH_TEXT "\n", names));
+                  "models        safetensors" TORCH_TEXT "\n",
+                  names));
 out:
     fdit_free(names);
     return status;

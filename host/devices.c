@@ -98,8 +98,10 @@ static enum fdit_status add_single(fdit_context *ctx, struct candidates *c, size
     if (status == FDIT_ERROR_MEMORY)
         goto out;
     e->usable = status == FDIT_OK;
-    TRY(fdit_strdup(ctx, dev && dev->info.driver ? dev->info.driver
-                                                 : e->usable ? "" : fdit_context_message(ctx),
+    TRY(fdit_strdup(ctx,
+                    dev && dev->info.driver ? dev->info.driver
+                    : e->usable             ? ""
+                                            : fdit_context_message(ctx),
                     &e->note));
     if (dev) {
         e->info = dev->info;
@@ -244,11 +246,12 @@ static enum fdit_status find(fdit_context *ctx, const struct candidates *c, cons
     if (matches == 0)
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "device '%s' does not exist; there are: %s", spec, what);
     if (matches > 1)
-        FAIL(ctx, FDIT_ERROR_ARGUMENT, "device '%s' means %zu devices; name one of: %s", spec, matches,
-             what);
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "device '%s' means %zu devices; name one of: %s", spec, matches, what);
     if (!c->entries[*out].usable)
-        FAIL(ctx, FDIT_ERROR_UNSUPPORTED, "device '%s' (%s) cannot be used: %s; use another, --device cpu "
-             "works everywhere", spec, c->entries[*out].info.name, c->entries[*out].note);
+        FAIL(ctx, FDIT_ERROR_UNSUPPORTED,
+             "device '%s' (%s) cannot be used: %s; use another, --device cpu "
+             "works everywhere",
+             spec, c->entries[*out].info.name, c->entries[*out].note);
 out:
     fdit_free(meant);
     fdit_free(what);
@@ -301,9 +304,10 @@ enum fdit_status fdit_devices_selftest(fdit_context *ctx, fdit_device *dev, cons
         enum fdit_status found = status;
         char *message = NULL;
         TRY(fdit_strdup(ctx, fdit_context_message(ctx), &message));
-        status = fdit_fail(ctx, found, "%s (%s, driver %s) is not used: %s; update its driver or use another "
-                           "device, --device cpu works everywhere", spec, dev->info.name,
-                           dev->info.driver ? dev->info.driver : "unknown", message);
+        status = fdit_fail(ctx, found,
+                           "%s (%s, driver %s) is not used: %s; update its driver or use another "
+                           "device, --device cpu works everywhere",
+                           spec, dev->info.name, dev->info.driver ? dev->info.driver : "unknown", message);
         fdit_free(message);
     }
 out:
@@ -318,9 +322,10 @@ static enum fdit_status open_tried(fdit_context *ctx, const struct candidates *c
     struct fdit_device_entry *e = &c->entries[i];
     status = fdit_devices_open_entry(ctx, e, options, out);
     if (!e->usable && status == FDIT_ERROR_UNSUPPORTED) /* in the words of fdit_devices_selftest */
-        FAIL(ctx, FDIT_ERROR_DEVICE, "%s (%s, driver %s) is not used: %s; update its driver or use another "
-             "device, --device cpu works everywhere", e->spec, e->info.name,
-             e->info.driver && *e->info.driver ? e->info.driver : "unknown", e->note);
+        FAIL(ctx, FDIT_ERROR_DEVICE,
+             "%s (%s, driver %s) is not used: %s; update its driver or use another "
+             "device, --device cpu works everywhere",
+             e->spec, e->info.name, e->info.driver && *e->info.driver ? e->info.driver : "unknown", e->note);
     TRY(status);
     if (backends[c->backend[i]].list) /* somebody else's compiler */
         TRY(fdit_devices_selftest(ctx, *out, e->spec));

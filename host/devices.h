@@ -18,12 +18,12 @@ enum fdit_status fdit_devices_open(fdit_context *ctx, const struct fdit_device_o
 
 /* One line of `finediffusion devices`. Strings are owned by the entry. */
 struct fdit_device_entry {
-    char *spec;    /* what to type for --device */
+    char *spec; /* what to type for --device */
     struct fdit_device_info info;
-    char *note;    /* instruction set, GEMM provider, or why it cannot be used */
-    char *bus;     /* where the card sits, "0000:01:00.0"; NULL: not known */
-    char *said;    /* what its driver printed while it was tried out; NULL or "": nothing */
-    int same_as;   /* an earlier entry that is the same card under another driver; -1: none */
+    char *note;  /* instruction set, GEMM provider, or why it cannot be used */
+    char *bus;   /* where the card sits, "0000:01:00.0"; NULL: not known */
+    char *said;  /* what its driver printed while it was tried out; NULL or "": nothing */
+    int same_as; /* an earlier entry that is the same card under another driver; -1: none */
     bool usable;
     bool is_driver; /* no device but a driver, about which `note` says something; never usable */
     bool fine;      /* a driver that is used all the same */

@@ -119,8 +119,8 @@ int32_t fdit_session_classes(const fdit_session *s);
 const char *fdit_session_class_name(const fdit_session *s, int32_t id);
 /* -1 when there is none of that name. */
 int32_t fdit_session_find_class(const fdit_session *s, const char *name);
-int fdit_session_size(const fdit_session *s);     /* height and width of a picture (or latent) */
-int fdit_session_channels(const fdit_session *s); /* 1 grey, 3 colour, 4 latents */
+int fdit_session_size(const fdit_session *s);       /* height and width of a picture (or latent) */
+int fdit_session_channels(const fdit_session *s);   /* 1 grey, 3 colour, 4 latents */
 size_t fdit_session_numbers(const fdit_session *s); /* channels * size * size */
 
 struct fdit_draw_options {
@@ -130,7 +130,10 @@ struct fdit_draw_options {
     bool all_channels;   /* guide every channel; false: the first 3 of 4, all of 1 or 3 */
     bool clip_x0;        /* for models on pixels */
 };
-#define FDIT_DRAW_DEFAULTS { NULL, 0, 4.0, false, false }
+#define FDIT_DRAW_DEFAULTS                                                                                   \
+    {                                                                                                        \
+        NULL, 0, 4.0, false, false                                                                           \
+    }
 
 /* x [n][channels][size][size]: n pictures of these classes and seeds. A picture depends on weights, class,
  * seed and options only. FDIT_INTERRUPTED after fdit_context_stop. */
@@ -143,7 +146,7 @@ void fdit_session_pixels(const fdit_session *s, const float *x, size_t n, uint8_
 /* ------------------------------------------------------------------ fine-tuning */
 
 struct fdit_training {
-    const char *device;   /* as in fdit_session_options */
+    const char *device; /* as in fdit_session_options */
     int threads;
     const char *base;     /* checkpoint */
     const char *data;     /* folder of class folders, .tar, .tar.gz */
@@ -151,10 +154,10 @@ struct fdit_training {
     const char *tune;     /* "finediffusion", "bitfit", "norm", "table", "full"; NULL: finediffusion */
     const char *out;      /* folder of the run; OUT/delta.safetensors is the result */
     bool resume;
-    bool mirror;          /* mirror half of the pictures */
+    bool mirror; /* mirror half of the pictures */
     int64_t steps;
-    int batch;            /* 0: 32 */
-    double lr;            /* 0: 1e-4 */
+    int batch; /* 0: 32 */
+    double lr; /* 0: 1e-4 */
     uint64_t seed;
 };
 

@@ -79,8 +79,7 @@ void test_file(fdit_context *ctx, const char *folder, const char *name, const vo
     fdit_free(above);
 }
 
-void test_picture(fdit_context *ctx, const char *folder, const char *name, int side,
-                  unsigned number)
+void test_picture(fdit_context *ctx, const char *folder, const char *name, int side, unsigned number)
 {
     struct fdit_picture p;
     uint8_t *bytes;

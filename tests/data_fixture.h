@@ -14,11 +14,9 @@ const char *test_path(const char *folder, const char *format, ...) FDIT_PRINTF(2
 
 /* A PNG of side x side pixels in colours that `number` decides (and noise inside), at folder/name;
  * the folders on the way are made. */
-void test_picture(fdit_context *ctx, const char *folder, const char *name, int side,
-                  unsigned number);
+void test_picture(fdit_context *ctx, const char *folder, const char *name, int side, unsigned number);
 /* Any bytes at folder/name. */
-void test_file(fdit_context *ctx, const char *folder, const char *name, const void *bytes,
-               size_t n);
+void test_file(fdit_context *ctx, const char *folder, const char *name, const void *bytes, size_t n);
 /* n_classes folders c000, c001, ... of n_pictures pictures p00000.png, ... each; picture i of class
  * c has the number 1000 c + i. */
 void test_classes(fdit_context *ctx, const char *folder, int n_classes, int n_pictures, int side);

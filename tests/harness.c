@@ -138,9 +138,8 @@ size_t test_first_difference(const void *got, const void *wanted, size_t n, size
 
 void test_repeat_command(char *text, size_t bytes, const char *set, const char *test_case)
 {
-    snprintf(text, bytes, "FDIT_TEST_SEED=%llu %s%sCK_RUN_CASE=%s %s",
-             (unsigned long long)test_seed(), set, *set ? " " : "", test_case,
-             program_invocation_name);
+    snprintf(text, bytes, "FDIT_TEST_SEED=%llu %s%sCK_RUN_CASE=%s %s", (unsigned long long)test_seed(), set,
+             *set ? " " : "", test_case, program_invocation_name);
 }
 
 int test_run(Suite *suite)

@@ -208,8 +208,9 @@ void test_agree_except(const char *key, const char *what, const float *got, cons
         bool excused = d <= exception_size && ++off <= exceptions;
         ck_assert_msg(excused,
                       "%s: element %zu of %zu is %.9g, wanted %.9g (off by %.3g; allowed %.3g and %.3g of "
-                      "%.3g; %zu exceptions of %zu)", what, i, n, (double)got[i], (double)wanted[i], d,
-                      absolute, relative, largest, off, exceptions);
+                      "%.3g; %zu exceptions of %zu)",
+                      what, i, n, (double)got[i], (double)wanted[i], d, absolute, relative, largest, off,
+                      exceptions);
     }
 }
 

@@ -23,8 +23,7 @@ enum fdit_status op_devices_open(fdit_context *ctx, const char *spec)
     struct op_devices *d = &op_devices;
     struct fdit_device_options options = { .spec = spec }, one = { .spec = spec, .threads = 1 };
     *d = (struct op_devices){ .ctx = ctx, .spec = spec };
-    TRY(fdit_device_open(ctx, &fdit_ref_ops, &(struct fdit_device_options){ .spec = "ref" },
-                         &d->ref));
+    TRY(fdit_device_open(ctx, &fdit_ref_ops, &(struct fdit_device_options){ .spec = "ref" }, &d->ref));
     TRY(fdit_devices_open(ctx, &options, &d->main));
     if (d->main->info.threads > 1)
         TRY(fdit_device_open(ctx, d->main->ops, &one, &d->one_thread));
@@ -97,8 +96,8 @@ static void case_free(struct op_case *c)
     free(c);
 }
 
-static struct slot *add_slot(struct op_case *c, size_t field, const char *name, size_t n,
-                             int samples, size_t stride, enum slot_role role)
+static struct slot *add_slot(struct op_case *c, size_t field, const char *name, size_t n, int samples,
+                             size_t stride, enum slot_role role)
 {
     ck_assert_int_lt(c->n_slots, CASE_SLOTS);
     struct slot *s = &c->slots[c->n_slots++];
@@ -133,14 +132,14 @@ struct slot *case_inout(struct op_case *c, size_t field, const char *name, size_
     return add_slot(c, field, name, n, samples, n, SLOT_INOUT);
 }
 
-struct slot *case_in_strided(struct op_case *c, size_t field, const char *name, size_t n,
-                             int samples, int stride)
+struct slot *case_in_strided(struct op_case *c, size_t field, const char *name, size_t n, int samples,
+                             int stride)
 {
     return add_slot(c, field, name, n, samples, (size_t)stride, SLOT_IN);
 }
 
-struct slot *case_out_strided(struct op_case *c, size_t field, const char *name, size_t n,
-                              int samples, int stride)
+struct slot *case_out_strided(struct op_case *c, size_t field, const char *name, size_t n, int samples,
+                              int stride)
 {
     return add_slot(c, field, name, n, samples, (size_t)stride, SLOT_OUT);
 }
@@ -161,10 +160,11 @@ void case_weight(struct op_case *c, size_t field, int n_out, int n_in, float dev
     size_t n = (size_t)n_out * (size_t)n_in;
     c->weight = must_alloc(n * sizeof *c->weight);
     test_fill_normal(&c->rng, c->weight, n, 0, deviation);
-    c->weight_desc = (struct fdit_weight_desc){
-        .n_out = n_out, .n_in = n_in, .storage = FDIT_F32, .need_dx = c->op == FDIT_OP_LINEAR_DX,
-        .conv = c->op == FDIT_OP_CONV
-    };
+    c->weight_desc = (struct fdit_weight_desc){ .n_out = n_out,
+                                                .n_in = n_in,
+                                                .storage = FDIT_F32,
+                                                .need_dx = c->op == FDIT_OP_LINEAR_DX,
+                                                .conv = c->op == FDIT_OP_CONV };
     c->weight_field = field;
 }
 
@@ -261,8 +261,7 @@ static void lay_out(const struct op_case *c, int sample, struct run *r)
         memcpy(r->before + k, &guard_bits, sizeof guard_bits);
     for (int i = 0; i < c->n_slots; i++) {
         size_t from = sample >= 0 ? (size_t)sample * c->slots[i].sample_stride : 0;
-        memcpy(r->before + r->at[i], (const float *)c->slots[i].data + from,
-               r->n[i] * sizeof(float));
+        memcpy(r->before + r->at[i], (const float *)c->slots[i].data + from, r->n[i] * sizeof(float));
     }
 }
 
@@ -277,14 +276,13 @@ static fdit_buffer *buffer_for(fdit_device *dev, size_t n)
     if (!*buffer || (*buffer)->bytes < n * sizeof(float)) {
         fdit_buffer_free(*buffer);
         *buffer = NULL;
-        ck_assert_ok(op_devices.ctx, fdit_buffer_new(op_devices.ctx, dev, 2 * n * sizeof(float),
-                                                     "tensors", buffer));
+        ck_assert_ok(op_devices.ctx,
+                     fdit_buffer_new(op_devices.ctx, dev, 2 * n * sizeof(float), "tensors", buffer));
     }
     return *buffer;
 }
 
-static void prepare(const struct op_case *c, fdit_device *dev, int sample, union op_args *args,
-                    struct run *r)
+static void prepare(const struct op_case *c, fdit_device *dev, int sample, union op_args *args, struct run *r)
 {
     fdit_context *ctx = op_devices.ctx;
     *args = c->args;
@@ -321,8 +319,8 @@ static void check_guards(const struct op_case *c, const char *variant, const str
         if (i < c->n_slots && c->slots[i].role == SLOT_IN)
             continue;
         size_t end = i < c->n_slots ? r->at[i] : r->all;
-        size_t bad = from + test_first_difference(r->after + from, r->before + from, end - from,
-                                                  sizeof *r->after);
+        size_t bad =
+            from + test_first_difference(r->after + from, r->before + from, end - from, sizeof *r->after);
         if (bad != end) {
             int near = 0; /* the last tensor that begins before it, or the first */
             while (near + 1 < c->n_slots && r->at[near + 1] <= bad)
@@ -427,8 +425,8 @@ static void check_same_bits(const struct op_case *c, const char *variant, const 
         size_t at = test_first_difference(got, wanted, n, sizeof *got);
         if (at == n)
             continue;
-        snprintf(what, sizeof what, "%s: element %zu of %zu differs: got %.9g, before %.9g",
-                 s->name, at, n, (double)got[at], (double)wanted[at]);
+        snprintf(what, sizeof what, "%s: element %zu of %zu differs: got %.9g, before %.9g", s->name, at, n,
+                 (double)got[at], (double)wanted[at]);
         fail_case(c, variant, what);
     }
 }
@@ -514,8 +512,7 @@ void case_check(struct op_case *c)
     check_values(c, "without optional entries", &other, false);
     run_free(&other);
 
-    for (int b = 0; c->per_sample && c->args.linear.samples > 1 && b < c->args.linear.samples;
-         b++) {
+    for (int b = 0; c->per_sample && c->args.linear.samples > 1 && b < c->args.linear.samples; b++) {
         char label[64];
         snprintf(label, sizeof label, "sample %d alone", b);
         run_case(c, d->main, b, label, &other);

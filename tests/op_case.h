@@ -111,10 +111,10 @@ struct slot *case_in(struct op_case *c, size_t field, const char *name, size_t n
 struct slot *case_out(struct op_case *c, size_t field, const char *name, size_t n, int samples);
 struct slot *case_inout(struct op_case *c, size_t field, const char *name, size_t n, int samples);
 /* As case_in, case_out with the rows `stride` apart. */
-struct slot *case_in_strided(struct op_case *c, size_t field, const char *name, size_t n,
-                             int samples, int stride);
-struct slot *case_out_strided(struct op_case *c, size_t field, const char *name, size_t n,
-                              int samples, int stride);
+struct slot *case_in_strided(struct op_case *c, size_t field, const char *name, size_t n, int samples,
+                             int stride);
+struct slot *case_out_strided(struct op_case *c, size_t field, const char *name, size_t n, int samples,
+                              int stride);
 /* Row numbers 0..below-1, one a sample. */
 struct slot *case_rows(struct op_case *c, size_t field, const char *name, int samples, int below);
 void case_weight(struct op_case *c, size_t field, int n_out, int n_in, float deviation);

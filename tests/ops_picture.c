@@ -50,10 +50,10 @@ static struct op_case *conv_case(struct conv_form f)
     int up = f.upsample ? 2 : 1;
     int out_w = up * f.width / f.stride;
     int out_h = f.out_height ? f.out_height : up * f.height / f.stride;
-    struct op_case *c = case_new(
-        FDIT_OP_CONV, " %dx%dx%dx%d to %d, stride %d%s, %d rows from %d%s, residual %d", f.samples,
-        f.height, f.width, f.n_in, f.n_out, f.stride, f.upsample ? ", upsampled" : "", out_h,
-        f.first, f.bias ? ", bias" : "", f.residual);
+    struct op_case *c =
+        case_new(FDIT_OP_CONV, " %dx%dx%dx%d to %d, stride %d%s, %d rows from %d%s, residual %d", f.samples,
+                 f.height, f.width, f.n_in, f.n_out, f.stride, f.upsample ? ", upsampled" : "", out_h,
+                 f.first, f.bias ? ", bias" : "", f.residual);
     c->args.conv = (struct fdit_conv_args){ .samples = f.samples,
                                             .height = f.height,
                                             .width = f.width,
@@ -64,11 +64,9 @@ static struct op_case *conv_case(struct conv_form f)
                                             .stride = f.stride,
                                             .upsample = f.upsample };
     ck_assert_int_eq(fdit_conv_width(&c->args.conv), out_w);
-    c->shape = (struct fdit_op_shape){ .op = FDIT_OP_CONV,
-                                       .samples = f.samples,
-                                       .rows = out_h * out_w,
-                                       .n_in = f.n_in,
-                                       .n_out = f.n_out };
+    c->shape = (struct fdit_op_shape){
+        .op = FDIT_OP_CONV, .samples = f.samples, .rows = out_h * out_w, .n_in = f.n_in, .n_out = f.n_out
+    };
     c->per_sample = true;
     size_t y = mul(out_h, out_w) * (size_t)f.n_out;
     case_in(c, AT(conv, x), "x", mul(f.height, f.width) * (size_t)f.n_in, f.samples);
@@ -106,11 +104,10 @@ START_TEST(conv_bands)
     test_fill_normal(&rng, w, N * 9 * C, 0, 0.1f);
     ck_assert_ok(ctx, fdit_buffer_new(ctx, dev, sizeof x, "x", &from));
     ck_assert_ok(ctx, fdit_buffer_new(ctx, dev, sizeof whole, "y", &to));
-    ck_assert_ok(ctx,
-                 fdit_weight_new(ctx, dev,
-                                 &(struct fdit_weight_desc){
-                                     .n_out = N, .n_in = 9 * C, .storage = FDIT_F32, .conv = true },
-                                 w, &weight));
+    ck_assert_ok(ctx, fdit_weight_new(ctx, dev,
+                                      &(struct fdit_weight_desc){
+                                          .n_out = N, .n_in = 9 * C, .storage = FDIT_F32, .conv = true },
+                                      w, &weight));
     size_t bytes = fdit_device_workspace(
         dev,
         &(struct fdit_op_shape){
@@ -145,8 +142,7 @@ START_TEST(conv_bands)
         fdit_conv(dev, &b);
     }
     ck_assert_ok(ctx, fdit_read(ctx, dev, a.y, band, OUT_H * OUT_W * N));
-    ck_assert_uint_eq(test_first_difference(band, whole, OUT_H * OUT_W * N, sizeof *band),
-                      OUT_H * OUT_W * N);
+    ck_assert_uint_eq(test_first_difference(band, whole, OUT_H * OUT_W * N, sizeof *band), OUT_H * OUT_W * N);
     fdit_weight_free(weight);
     fdit_buffer_free(from);
     fdit_buffer_free(to);
@@ -168,10 +164,9 @@ enum { N_GROUP_FORMS = sizeof group_forms / sizeof *group_forms };
 
 static struct op_case *group_case(enum fdit_op op, struct group_form f, const char *more)
 {
-    struct op_case *c = case_new(op, " %dx%dx%d in %d groups, mean %g%s", f.samples, f.rows,
-                                 f.width, f.groups, (double)f.mean, more);
-    c->shape =
-        (struct fdit_op_shape){ .op = op, .samples = f.samples, .rows = f.rows, .n_out = f.width };
+    struct op_case *c = case_new(op, " %dx%dx%d in %d groups, mean %g%s", f.samples, f.rows, f.width,
+                                 f.groups, (double)f.mean, more);
+    c->shape = (struct fdit_op_shape){ .op = op, .samples = f.samples, .rows = f.rows, .n_out = f.width };
     c->per_sample = true;
     c->no_poison = mul(f.rows, f.width) > 5000;
     return c;
@@ -225,18 +220,13 @@ END_TEST
 
 START_TEST(softmax)
 {
-    static const int shapes[][2] = { { 1, 1 },  { 3, 7 },   { 2, 255 },
-                                     { 5, 64 }, { 4, 257 }, { 1, 4096 } };
+    static const int shapes[][2] = { { 1, 1 }, { 3, 7 }, { 2, 255 }, { 5, 64 }, { 4, 257 }, { 1, 4096 } };
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
         for (int in_place = 0; in_place < 2; in_place++) {
             int m = shapes[i][0], n = shapes[i][1];
-            struct op_case *c =
-                case_new(FDIT_OP_SOFTMAX, " %dx%d%s", m, n, in_place ? ", in place" : "");
-            c->args.softmax =
-                (struct fdit_softmax_args){ .m = m, .n = n, .scale = i % 2 ? 30 : -0.125f };
-            c->shape = (struct fdit_op_shape){
-                .op = FDIT_OP_SOFTMAX, .samples = 1, .rows = m, .n_out = n
-            };
+            struct op_case *c = case_new(FDIT_OP_SOFTMAX, " %dx%d%s", m, n, in_place ? ", in place" : "");
+            c->args.softmax = (struct fdit_softmax_args){ .m = m, .n = n, .scale = i % 2 ? 30 : -0.125f };
+            c->shape = (struct fdit_op_shape){ .op = FDIT_OP_SOFTMAX, .samples = 1, .rows = m, .n_out = n };
             if (in_place) {
                 case_inout(c, AT(softmax, y), "y", mul(m, n), 1)->alias = AT(softmax, x);
             } else {

@@ -43,8 +43,8 @@ START_TEST(gate)
             struct row_shape s = row_shapes[i];
             int stride = s.width + 3;
             size_t md = mul(s.rows, s.width);
-            struct op_case *c = case_new(FDIT_OP_GATE, " %dx%dx%d residual %d", s.samples, s.rows,
-                                         s.width, residual);
+            struct op_case *c =
+                case_new(FDIT_OP_GATE, " %dx%dx%d residual %d", s.samples, s.rows, s.width, residual);
             c->args.gate = (struct fdit_gate_args){
                 .samples = s.samples, .rows = s.rows, .width = s.width, .gate_stride = stride
             };
@@ -67,14 +67,12 @@ END_TEST
 START_TEST(gate_backward)
 {
     for (int i = 0; i < N_ROW_SHAPES + 1; i++)
-        for (int form = 0; form < 5;
-             form++) { /* both, dgate, dbranch, both in place, dbranch in place */
-            struct row_shape s =
-                i < N_ROW_SHAPES ? row_shapes[i] : (struct row_shape){ 2, 257, 31 };
+        for (int form = 0; form < 5; form++) { /* both, dgate, dbranch, both in place, dbranch in place */
+            struct row_shape s = i < N_ROW_SHAPES ? row_shapes[i] : (struct row_shape){ 2, 257, 31 };
             int stride = s.width + 3, dstride = 6 * s.width;
             size_t md = mul(s.rows, s.width);
-            struct op_case *c = case_new(FDIT_OP_GATE_BACKWARD, " %dx%dx%d form %d", s.samples,
-                                         s.rows, s.width, form);
+            struct op_case *c =
+                case_new(FDIT_OP_GATE_BACKWARD, " %dx%dx%d form %d", s.samples, s.rows, s.width, form);
             c->args.gate_backward = (struct fdit_gate_backward_args){
                 .samples = s.samples,
                 .rows = s.rows,
@@ -94,8 +92,7 @@ START_TEST(gate_backward)
             if (form == 0 || form == 2)
                 case_out(c, AT(gate_backward, dbranch), "dbranch", md, s.samples);
             if (form == 0 || form == 1 || form == 3)
-                case_out_strided(c, AT(gate_backward, dgate), "dgate", (size_t)s.width, s.samples,
-                                 dstride);
+                case_out_strided(c, AT(gate_backward, dgate), "dgate", (size_t)s.width, s.samples, dstride);
             c->no_poison = i != 1;
             case_check(c);
         }
@@ -111,10 +108,9 @@ START_TEST(activation)
         for (int act = FDIT_ACT_GELU_TANH; act <= FDIT_ACT_SILU; act++)
             for (int in_place = 0; in_place < 2; in_place++) {
                 size_t n = lengths[i];
-                struct op_case *c = case_new(FDIT_OP_ACTIVATION, " %zu act %d%s", n, act,
-                                             in_place ? ", in place" : "");
-                c->args.activation =
-                    (struct fdit_activation_args){ .n = n, .act = (enum fdit_act)act };
+                struct op_case *c =
+                    case_new(FDIT_OP_ACTIVATION, " %zu act %d%s", n, act, in_place ? ", in place" : "");
+                c->args.activation = (struct fdit_activation_args){ .n = n, .act = (enum fdit_act)act };
                 c->shape.n = n;
                 struct slot *x;
                 if (in_place) {
@@ -165,8 +161,7 @@ START_TEST(axpy)
         for (int beta = 0; beta < 2; beta++) {
             size_t n = lengths[i];
             struct op_case *c = case_new(FDIT_OP_AXPY, " %zu beta %d", n, beta);
-            c->args.axpy =
-                (struct fdit_axpy_args){ .n = n, .alpha = beta ? -0.3f : 1.7f, .beta = beta };
+            c->args.axpy = (struct fdit_axpy_args){ .n = n, .alpha = beta ? -0.3f : 1.7f, .beta = beta };
             c->shape.n = n;
             case_in(c, AT(axpy, x), "x", n, 0);
             if (beta)
@@ -186,8 +181,8 @@ START_TEST(gather)
         for (size_t k = 0; k < sizeof tables / sizeof *tables; k++)
             for (int beta = 0; beta < 2; beta++) {
                 int samples = row_shapes[i].samples + (int)k * 4, width = row_shapes[i].width;
-                struct op_case *c = case_new(FDIT_OP_GATHER, " %d of %dx%d beta %d", samples,
-                                             tables[k], width, beta);
+                struct op_case *c =
+                    case_new(FDIT_OP_GATHER, " %d of %dx%d beta %d", samples, tables[k], width, beta);
                 c->args.gather = (struct fdit_gather_args){
                     .samples = samples, .n_rows = tables[k], .width = width, .beta = beta
                 };
@@ -212,8 +207,8 @@ START_TEST(scatter_add)
         for (size_t k = 0; k < sizeof tables / sizeof *tables; k++)
             for (int beta = 0; beta < 2; beta++) {
                 int samples = row_shapes[i].samples + (int)k * 4, width = row_shapes[i].width;
-                struct op_case *c = case_new(FDIT_OP_SCATTER_ADD, " %d to %dx%d beta %d", samples,
-                                             tables[k], width, beta);
+                struct op_case *c =
+                    case_new(FDIT_OP_SCATTER_ADD, " %d to %dx%d beta %d", samples, tables[k], width, beta);
                 c->args.scatter_add = (struct fdit_scatter_add_args){
                     .samples = samples,
                     .n_rows = tables[k],
@@ -236,9 +231,8 @@ END_TEST
 
 static void patch_cases(enum fdit_op op)
 {
-    static const int shapes[][4] = { { 1, 1, 1, 1 },  { 2, 4, 8, 2 }, { 3, 3, 6, 3 },
-                                     { 1, 4, 32, 2 }, { 2, 1, 8, 8 }, { 1, 8, 32, 4 },
-                                     { 2, 5, 7, 7 } };
+    static const int shapes[][4] = { { 1, 1, 1, 1 }, { 2, 4, 8, 2 },  { 3, 3, 6, 3 }, { 1, 4, 32, 2 },
+                                     { 2, 1, 8, 8 }, { 1, 8, 32, 4 }, { 2, 5, 7, 7 } };
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
         for (int order = 0; order < 2; order++) {
             const int *s = shapes[i];
@@ -298,8 +292,7 @@ START_TEST(token_mean_backward)
 {
     for (int i = 0; i < N_ROW_SHAPES; i++) {
         struct row_shape s = row_shapes[i];
-        struct op_case *c =
-            case_new(FDIT_OP_TOKEN_MEAN_BACKWARD, " %dx%dx%d", s.samples, s.rows, s.width);
+        struct op_case *c = case_new(FDIT_OP_TOKEN_MEAN_BACKWARD, " %dx%dx%d", s.samples, s.rows, s.width);
         c->args.token_mean_backward = (struct fdit_token_mean_backward_args){
             .samples = s.samples,
             .rows = s.rows,
@@ -330,9 +323,8 @@ START_TEST(diffuse)
         size_t n = mul(image_shapes[i][1], image_shapes[i][2]);
         struct op_case *c = case_new(FDIT_OP_DIFFUSE, " %dx%zu", samples, n);
         c->args.diffuse = (struct fdit_diffuse_args){ .samples = samples, .n = n };
-        c->shape = (struct fdit_op_shape){ .op = FDIT_OP_DIFFUSE,
-                                           .samples = samples,
-                                           .n = n * (size_t)samples };
+        c->shape =
+            (struct fdit_op_shape){ .op = FDIT_OP_DIFFUSE, .samples = samples, .n = n * (size_t)samples };
         c->per_sample = true;
         case_in(c, AT(diffuse, x0), "x0", n, samples);
         case_in(c, AT(diffuse, noise), "noise", n, samples);
@@ -359,9 +351,8 @@ START_TEST(diffusion_loss)
             for (int dout = 0; dout < 2; dout++) {
                 int samples = image_shapes[i][0], channels = image_shapes[i][1];
                 size_t pixels = (size_t)image_shapes[i][2], n = (size_t)channels * pixels;
-                struct op_case *c =
-                    case_new(FDIT_OP_DIFFUSION_LOSS, " %dx%dx%zu step %d%s", samples, channels,
-                             pixels, step, dout ? ", gradient" : "");
+                struct op_case *c = case_new(FDIT_OP_DIFFUSION_LOSS, " %dx%dx%zu step %d%s", samples,
+                                             channels, pixels, step, dout ? ", gradient" : "");
                 c->args.diffusion_loss = (struct fdit_diffusion_loss_args){
                     .samples = samples,
                     .channels = channels,
@@ -374,8 +365,7 @@ START_TEST(diffusion_loss)
                 case_in(c, AT(diffusion_loss, out), "out", 2 * n, samples);
                 case_in(c, AT(diffusion_loss, noise), "noise", n, samples);
                 struct slot *x0 = case_in(c, AT(diffusion_loss, x0), "x0", n, samples);
-                for (size_t k = 0; k < x0->n;
-                     k++) /* pictures reach both ends, where the bins are open */
+                for (size_t k = 0; k < x0->n; k++) /* pictures reach both ends, where the bins are open */
                     ((float *)x0->data)[k] = fmaxf(-1, fminf(1, ((float *)x0->data)[k]));
                 struct slot *coef = case_in(c, AT(diffusion_loss, coef), "coef", 8, samples);
                 for (int b = 0; b < samples; b++) {
@@ -401,15 +391,13 @@ START_TEST(cross_entropy)
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
         for (int gradient = 0; gradient < 2; gradient++) {
             int samples = shapes[i][0], classes = shapes[i][1];
-            struct op_case *c = case_new(FDIT_OP_CROSS_ENTROPY, " %dx%d%s", samples, classes,
-                                         gradient ? ", gradient" : "");
-            c->args.cross_entropy = (struct fdit_cross_entropy_args){ .samples = samples,
-                                                                      .classes = classes,
-                                                                      .scale = 0.37f };
+            struct op_case *c =
+                case_new(FDIT_OP_CROSS_ENTROPY, " %dx%d%s", samples, classes, gradient ? ", gradient" : "");
+            c->args.cross_entropy =
+                (struct fdit_cross_entropy_args){ .samples = samples, .classes = classes, .scale = 0.37f };
             c->shape = shape_of(FDIT_OP_CROSS_ENTROPY, samples, 1, 0, classes);
             c->per_sample = true;
-            struct slot *logits =
-                case_in(c, AT(cross_entropy, logits), "logits", (size_t)classes, samples);
+            struct slot *logits = case_in(c, AT(cross_entropy, logits), "logits", (size_t)classes, samples);
             test_fill_normal(&c->rng, logits->data, logits->n, 0, i % 2 ? 3 : 60);
             case_rows(c, AT(cross_entropy, labels), "labels", samples, classes);
             case_out(c, AT(cross_entropy, loss), "loss", 1, samples);
@@ -428,8 +416,8 @@ START_TEST(sampler)
         for (int bits = 0; bits < 64; bits++) {
             int samples = image_shapes[i][0], channels = image_shapes[i][1];
             size_t pixels = (size_t)image_shapes[i][2], n = (size_t)channels * pixels;
-            bool uncond = bits & 1, z = bits & 2, old = bits & 4, clip = bits & 8,
-                 learned = bits & 16, in_place = bits & 32;
+            bool uncond = bits & 1, z = bits & 2, old = bits & 4, clip = bits & 8, learned = bits & 16,
+                 in_place = bits & 32;
             if (i > 1 && bits % 9 != i)
                 continue;
             struct op_case *c =
@@ -484,8 +472,8 @@ START_TEST(adamw)
     for (int i = 0; i < N_LENGTHS; i++)
         for (int bits = 0; bits < 4; bits++) {
             size_t n = lengths[i];
-            struct op_case *c = case_new(FDIT_OP_ADAMW, " %zu%s%s", n, bits & 1 ? ", ema" : "",
-                                         bits & 2 ? ", scale" : "");
+            struct op_case *c =
+                case_new(FDIT_OP_ADAMW, " %zu%s%s", n, bits & 1 ? ", ema" : "", bits & 2 ? ", scale" : "");
             c->args.adamw = (struct fdit_adamw_args){
                 .n = n,
                 .decay = i % 2 ? 0.01f : 0,
@@ -536,8 +524,8 @@ START_TEST(clip_scale)
         for (size_t k = 0; k < sizeof limits / sizeof *limits; k++)
             for (int norm_too = 0; norm_too < 2; norm_too++) {
                 int n = sizes[i];
-                struct op_case *c = case_new(FDIT_OP_CLIP_SCALE, " %d limit %g%s", n,
-                                             (double)limits[k], norm_too ? ", norm" : "");
+                struct op_case *c = case_new(FDIT_OP_CLIP_SCALE, " %d limit %g%s", n, (double)limits[k],
+                                             norm_too ? ", norm" : "");
                 c->args.clip_scale = (struct fdit_clip_scale_args){ .n = n, .max_norm = limits[k] };
                 c->shape.n = (size_t)n;
                 struct slot *partial = case_in(c, AT(clip_scale, partial), "partial", (size_t)n, 0);

@@ -12,10 +12,10 @@
 static fdit_context *ctx;
 static char folder[] = "/tmp/fdit-api-XXXXXX", base[64], run[64], delta[96];
 
-#define OK(expr)                                                                                   \
-    do {                                                                                           \
-        enum fdit_status status_ = (expr);                                                         \
-        ck_assert_msg(status_ == FDIT_OK, "%s: %s", #expr, fdit_context_message(ctx));             \
+#define OK(expr)                                                                                             \
+    do {                                                                                                     \
+        enum fdit_status status_ = (expr);                                                                   \
+        ck_assert_msg(status_ == FDIT_OK, "%s: %s", #expr, fdit_context_message(ctx));                       \
     } while (0)
 
 static void shell(const char *format, ...)
@@ -46,9 +46,17 @@ START_TEST(test_training)
     snprintf(data, sizeof data, TESTS_DIR "/../data/letters-test.tar.gz");
     shell("'%s' train --quiet --from-scratch --tune full --model 32,2,2,6 --size 24 --channels 1 "
           "--data '%s' --flip none --batch 8 --steps 2 --workers 1 --preview-every 0 --device cpu "
-          "--out %s/base", program, data, folder);
-    struct fdit_training t = { .device = "cpu", .threads = 1, .base = base, .data = data, .out = run,
-                               .steps = 3, .batch = 8, .lr = 1e-3, .seed = 5 };
+          "--out %s/base",
+          program, data, folder);
+    struct fdit_training t = { .device = "cpu",
+                               .threads = 1,
+                               .base = base,
+                               .data = data,
+                               .out = run,
+                               .steps = 3,
+                               .batch = 8,
+                               .lr = 1e-3,
+                               .seed = 5 };
     OK(fdit_train(ctx, &t, count_steps, &steps));
     ck_assert_int_eq(steps, 3);
     t.tune = "nothing";
@@ -59,8 +67,9 @@ END_TEST
 
 START_TEST(test_drawing)
 {
-    struct fdit_session_options o = { .device = "cpu", .threads = 1, .base = base, .delta = delta,
-                                      .batch = 2 };
+    struct fdit_session_options o = {
+        .device = "cpu", .threads = 1, .base = base, .delta = delta, .batch = 2
+    };
     struct fdit_draw_options how = FDIT_DRAW_DEFAULTS;
     fdit_session *s = NULL;
     OK(fdit_session_open(ctx, &o, &s));

@@ -45,15 +45,13 @@ static void spoil_linear_dw(fdit_device *dev, const struct fdit_linear_dw_args *
 static void spoil_attention(fdit_device *dev, const struct fdit_attention_args *a)
 {
     fdit_cpu_ops.attention(dev, a);
-    spoil(dev, a->out,
-          (size_t)a->samples * (size_t)a->rows * (size_t)a->heads * (size_t)a->head_size);
+    spoil(dev, a->out, (size_t)a->samples * (size_t)a->rows * (size_t)a->heads * (size_t)a->head_size);
 }
 
 static void spoil_attention_backward(fdit_device *dev, const struct fdit_attention_backward_args *a)
 {
     fdit_cpu_ops.attention_backward(dev, a);
-    spoil(dev, a->dqkv,
-          3 * (size_t)a->samples * (size_t)a->rows * (size_t)a->heads * (size_t)a->head_size);
+    spoil(dev, a->dqkv, 3 * (size_t)a->samples * (size_t)a->rows * (size_t)a->heads * (size_t)a->head_size);
 }
 
 static void spoil_norm_backward(fdit_device *dev, const struct fdit_norm_backward_args *a)
@@ -126,11 +124,9 @@ static enum fdit_status bench(const char *text, struct fdit_bench_result *r)
 
 START_TEST(test_sound)
 {
-    static const char *const problems[] = {
-        "linear 10x20x30",    "attention b2 n9 h3 d8",
-        "block full " TINY,   "train full recompute=block " TINY,
-        "train bitfit " TINY, "sample " TINY
-    };
+    static const char *const problems[] = { "linear 10x20x30",    "attention b2 n9 h3 d8",
+                                            "block full " TINY,   "train full recompute=block " TINY,
+                                            "train bitfit " TINY, "sample " TINY };
     struct fdit_bench_result r;
     broken = fdit_cpu_ops;
     ck_assert_ok(ctx, bench(problems[_i], &r));
@@ -240,8 +236,7 @@ START_TEST(test_shortage)
         status = fdit_bench_problem_parse(ctx, problems[_i], &p);
         if (status == FDIT_OK)
             status = fdit_bench_run(
-                ctx, dev, &p,
-                &(struct fdit_bench_options){ .repetitions = 1, .reference = reference }, &r);
+                ctx, dev, &p, &(struct fdit_bench_options){ .repetitions = 1, .reference = reference }, &r);
         fdit_mem_fail_at(0);
         fdit_bench_problem_fini(&p);
         ck_assert_msg(status == FDIT_OK || status == FDIT_ERROR_MEMORY, "allocation %d: %s", (int)n,
@@ -318,9 +313,8 @@ static int check_boxes(const char *svg, const struct fdit_picture *p)
         int x, y, height;
         double width;
         unsigned colour;
-        ck_assert_int_eq(sscanf(at,
-                                "<rect x=\"%d\" y=\"%d\" width=\"%lf\" height=\"%d\" fill=\"#%6x\"",
-                                &x, &y, &width, &height, &colour),
+        ck_assert_int_eq(sscanf(at, "<rect x=\"%d\" y=\"%d\" width=\"%lf\" height=\"%d\" fill=\"#%6x\"", &x,
+                                &y, &width, &height, &colour),
                          5);
         int last = x + (int)width - 1, behind = x + (int)(width + 0.999);
         ck_assert_uint_eq(colour_at(p, x, y), colour);
@@ -355,8 +349,8 @@ static int check_texts(const char *svg, const struct fdit_picture *p)
     return found;
 }
 
-#define LONG_PROBLEM                                                                           \
-    "train full recompute=block DiT-XL/2 b2 size=64 classes=10011 channels=1 and more words "  \
+#define LONG_PROBLEM                                                                                         \
+    "train full recompute=block DiT-XL/2 b2 size=64 classes=10011 channels=1 and more words "                \
     "than there is place for"
 
 START_TEST(test_chart)

@@ -82,15 +82,13 @@ out:
 
 static void same_files(const char *a, const char *b)
 {
-    static const char *const names[] = { "cache.fdc", "encode.json", "shard-00000.fdc",
-                                         "shard-00001.fdc", "shard-00002.fdc" };
+    static const char *const names[] = { "cache.fdc", "encode.json", "shard-00000.fdc", "shard-00001.fdc",
+                                         "shard-00002.fdc" };
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         uint8_t *x, *y;
         size_t n, m;
-        ck_assert_ok(
-            ctx, fdit_file_read_all(ctx, test_path(folder, "%s/%s", a, names[i]), 1 << 20, &x, &n));
-        ck_assert_ok(
-            ctx, fdit_file_read_all(ctx, test_path(folder, "%s/%s", b, names[i]), 1 << 20, &y, &m));
+        ck_assert_ok(ctx, fdit_file_read_all(ctx, test_path(folder, "%s/%s", a, names[i]), 1 << 20, &x, &n));
+        ck_assert_ok(ctx, fdit_file_read_all(ctx, test_path(folder, "%s/%s", b, names[i]), 1 << 20, &y, &m));
         ck_assert_msg(n == m && !memcmp(x, y, n), "%s differs", names[i]);
         fdit_free(x);
         fdit_free(y);
@@ -109,8 +107,7 @@ START_TEST(round_trip)
         const struct fdit_cache_info *i = fdit_cache_info_of(c);
         ck_assert(i->n == N - 1 && i->kind == FDIT_CACHE_MOMENTS && i->channels == CHANNELS &&
                   i->size == SIDE);
-        ck_assert(i->flip == flip && i->scale == 0.5 && i->shift == 0.25 &&
-                  i->picture_size == 8 * SIDE);
+        ck_assert(i->flip == flip && i->scale == 0.5 && i->shift == 0.25 && i->picture_size == 8 * SIDE);
         ck_assert_str_eq(i->taxonomy, taxonomy);
         ck_assert_str_eq(i->vae, "0123456789abcdef");
         ck_assert_uint_eq(fdit_cache_shards(c), 3);
@@ -221,16 +218,15 @@ static void expect_begin(const char *dir, const struct fdit_cache_job *job, enum
 {
     struct fdit_cache_writer *w;
     ck_assert_int_eq(fdit_cache_begin(ctx, dir, job, &w), wanted);
-    ck_assert_msg(strstr(fdit_context_message(ctx), words), "'%s' lacks '%s'",
-                  fdit_context_message(ctx), words);
+    ck_assert_msg(strstr(fdit_context_message(ctx), words), "'%s' lacks '%s'", fdit_context_message(ctx),
+                  words);
     ck_assert_ptr_null(w);
 }
 
 START_TEST(refused)
 {
     const char *dir = test_path(folder, "c");
-    struct fdit_cache_job job = job_of(true, identity),
-                          other = job_of(true, "{\"size\":32,\"vae\":\"x\"}");
+    struct fdit_cache_job job = job_of(true, identity), other = job_of(true, "{\"size\":32,\"vae\":\"x\"}");
     struct fdit_cache_writer *w;
     struct fdit_cache *c;
     ck_assert_ok(ctx, write_to(dir, true, 5));
@@ -270,8 +266,7 @@ START_TEST(refused)
     }
     /* the index: any changed byte, any length */
     fdit_free(bytes);
-    ck_assert_ok(ctx,
-                 fdit_file_read_all(ctx, test_path(folder, "c/cache.fdc"), 1 << 20, &bytes, &n));
+    ck_assert_ok(ctx, fdit_file_read_all(ctx, test_path(folder, "c/cache.fdc"), 1 << 20, &bytes, &n));
     ck_assert_ok(ctx, fdit_alloc(ctx, n, 1, &again));
     for (size_t at = 0; at < n; at++) {
         memcpy(again, bytes, n);
@@ -293,7 +288,7 @@ START_TEST(scales)
     static const struct {
         double scale, shift;
         bool good;
-    } all[] = { { 0.18215, 0, true }, { 1.5305, 0.0609, true }, { 1, 0, true },  { 0, 0, false },
+    } all[] = { { 0.18215, 0, true }, { 1.5305, 0.0609, true }, { 1, 0, true },     { 0, 0, false },
                 { -1, 0, false },     { 1e18, 0, false },       { 1e-9, 0, false }, { 1, 1e9, false } };
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         const char *dir = test_path(folder, "scale%zu", i);

@@ -90,8 +90,8 @@ static int check_same(struct fdit_checkpoint *a, struct fdit_checkpoint *b, doub
             double d = fabs((double)x[k] - y[k]);
             off = d > off ? d : off;
         }
-        ck_assert_msg(off <= most * largest, "%s: %s is off by %g of %g", fdit_checkpoint_path(a),
-                      p->name, off, largest);
+        ck_assert_msg(off <= most * largest, "%s: %s is off by %g of %g", fdit_checkpoint_path(a), p->name,
+                      off, largest);
         /* in pieces that do not fall on the borders of its parts */
         for (size_t k = 0, m; k < p->count; k += m) {
             m = p->count - k < 1000 ? p->count - k : 1000;
@@ -161,9 +161,8 @@ END_TEST
 
 START_TEST(test_diffusers)
 {
-    static const char *const paths[] = {
-        "formats/transformer", "formats", "formats/transformer/diffusion_pytorch_model.safetensors"
-    };
+    static const char *const paths[] = { "formats/transformer", "formats",
+                                         "formats/transformer/diffusion_pytorch_model.safetensors" };
     if (!has_libzip() || !test_fixture_exists("formats/transformer/config.json"))
         return;
     struct fdit_checkpoint *stock = open_fixture("stock.pt", FDIT_VALUES_EMA);
@@ -270,8 +269,7 @@ static void make_fine(const char *base, const char *out, double drift)
             data[i][k] *= (float)(1 + drift);
         for (int k = 0; k < p->rank; k++)
             shape[k] = p->shape[k];
-        ck_assert_ok(ctx,
-                     fdit_st_writer_f32(ctx, w, p->name, FDIT_ST_F32, p->rank, shape, data[i]));
+        ck_assert_ok(ctx, fdit_st_writer_f32(ctx, w, p->name, FDIT_ST_F32, p->rank, shape, data[i]));
     }
     ck_assert_ok(ctx, fdit_st_writer_save(ctx, w, out));
     fdit_st_writer_free(w);
@@ -334,8 +332,7 @@ START_TEST(test_extract_refuses)
     struct fdit_convert_options o = to(fine, in_folder("delta.safetensors"));
     o.base = base;
     ck_assert_int_eq(fdit_convert(ctx, &o, &r), FDIT_ERROR_FORMAT);
-    ck_assert_msg(strstr(fdit_context_message(ctx), "was trained, too"), "%s",
-                  fdit_context_message(ctx));
+    ck_assert_msg(strstr(fdit_context_message(ctx), "was trained, too"), "%s", fdit_context_message(ctx));
     ck_assert(!fdit_file_exists(o.out));
     o.force = true;
     ck_assert_ok(ctx, fdit_convert(ctx, &o, &r));
@@ -386,10 +383,8 @@ START_TEST(test_refused)
     ck_assert_ok(ctx, fdit_mkdirs(ctx, empty));
     ck_assert_int_eq(fdit_checkpoint_open(ctx, empty, FDIT_VALUES_EMA, &cp), FDIT_ERROR_FORMAT);
     fdit_free(empty);
-    ck_assert_msg(strstr(fdit_context_message(ctx), "is a folder"), "%s",
-                  fdit_context_message(ctx));
-    ck_assert_int_eq(fdit_checkpoint_open(ctx, in_folder("none.pt"), FDIT_VALUES_EMA, &cp),
-                     FDIT_ERROR_IO);
+    ck_assert_msg(strstr(fdit_context_message(ctx), "is a folder"), "%s", fdit_context_message(ctx));
+    ck_assert_int_eq(fdit_checkpoint_open(ctx, in_folder("none.pt"), FDIT_VALUES_EMA, &cp), FDIT_ERROR_IO);
 }
 END_TEST
 
@@ -404,8 +399,7 @@ START_TEST(test_no_memory)
         enum fdit_status status = fdit_convert(ctx, &o, &r);
         fdit_mem_fail_at(0);
         done = status == FDIT_OK;
-        ck_assert_msg(done || status == FDIT_ERROR_MEMORY, "%d: %s", status,
-                      fdit_context_message(ctx));
+        ck_assert_msg(done || status == FDIT_ERROR_MEMORY, "%d: %s", status, fdit_context_message(ctx));
         ck_assert(done || !fdit_file_exists(o.out));
     }
     free(in);

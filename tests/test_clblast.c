@@ -97,8 +97,8 @@ START_TEST(bad_parameters)
         ck_assert_uint_gt(strlen(why), 0);
         ck_assert_int_eq(dev->status, FDIT_OK);
     }
-    ck_assert(!clblast_row_fits(opencl_of(dev),
-                                "KWG=4096 SA=1 SB=1 MWG=4096 NWG=4096 MDIMC=8 NDIMC=8", false));
+    ck_assert(
+        !clblast_row_fits(opencl_of(dev), "KWG=4096 SA=1 SB=1 MWG=4096 NWG=4096 MDIMC=8 NDIMC=8", false));
     ck_assert(!clblast_row_fits(opencl_of(dev), "KWG=16 SA=0 SB=0 MDIMC=1024 NDIMC=1024", false));
     fdit_device_close(dev);
 }

@@ -52,8 +52,9 @@ static int tables(struct table *out)
     }
 #ifdef HAVE_AVX2
     if (avx2)
-        add(out, &n, (struct table){ "wide", &fdit_cpu_op_kernels_wide,
-                                     fdit_cpu_op_kernels_wide.attention, 1e-11, 1e-11 });
+        add(out, &n,
+            (struct table){ "wide", &fdit_cpu_op_kernels_wide, fdit_cpu_op_kernels_wide.attention, 1e-11,
+                            1e-11 });
 #endif
     (void)avx2;
     return n;
@@ -95,14 +96,20 @@ struct heads {
 };
 /* Around one tile of 48 queries, 128 or 256 keys; sizes below, at and off whole vectors. */
 static const struct heads head_shapes[] = {
-    { 1, 1, 1, 1 },   { 2, 3, 2, 5 },    { 1, 17, 3, 7 },   { 1, 47, 1, 24 },  { 2, 64, 2, 72 },
-    { 1, 49, 2, 33 }, { 1, 127, 1, 16 }, { 1, 129, 2, 40 }, { 1, 255, 1, 72 }, { 1, 256, 1, 64 },
+    { 1, 1, 1, 1 },   { 2, 3, 2, 5 },    { 1, 17, 3, 7 },   { 1, 47, 1, 24 },   { 2, 64, 2, 72 },
+    { 1, 49, 2, 33 }, { 1, 127, 1, 16 }, { 1, 129, 2, 40 }, { 1, 255, 1, 72 },  { 1, 256, 1, 64 },
     { 1, 257, 2, 9 }, { 1, 300, 1, 19 }, { 1, 517, 1, 8 },  { 1, 130, 1, 128 },
 };
 enum { N_HEAD_SHAPES = sizeof head_shapes / sizeof *head_shapes };
 
-static size_t out_size(struct heads s) { return (size_t)(s.samples * s.rows * s.heads * s.size); }
-static size_t lse_size(struct heads s) { return (size_t)(s.samples * s.rows * s.heads); }
+static size_t out_size(struct heads s)
+{
+    return (size_t)(s.samples * s.rows * s.heads * s.size);
+}
+static size_t lse_size(struct heads s)
+{
+    return (size_t)(s.samples * s.rows * s.heads);
+}
 
 enum { QKV, OUT, LSE, DOUT, DQKV, N_ARRAYS };
 struct attention {
@@ -128,8 +135,8 @@ static void attention_free(struct attention *p)
 /* Row n of q (part 0), k or v (1, 2) of head h of sample b, in qkv or dqkv. */
 static float *part_row(struct heads s, float *qkv, int b, int n, int part, int h)
 {
-    return qkv + (((size_t)(b * s.rows + n) * 3 + (size_t)part) * (size_t)s.heads + (size_t)h)
-               * (size_t)s.size;
+    return qkv +
+           (((size_t)(b * s.rows + n) * 3 + (size_t)part) * (size_t)s.heads + (size_t)h) * (size_t)s.size;
 }
 static float *out_row(struct heads s, float *out, int b, int n, int h)
 {
@@ -190,27 +197,43 @@ static void head_reference(struct attention *p, int b, int h)
 }
 
 /* Forward and, if asked, backward on the device; into r's OUT, LSE, DQKV. */
-static void attention_run(fdit_context *ctx, fdit_device *dev, const struct attention *p,
-                          struct attention *r, bool backward)
+static void attention_run(fdit_context *ctx, fdit_device *dev, const struct attention *p, struct attention *r,
+                          bool backward)
 {
     const struct heads s = p->shape;
     struct fdit_tensor t[N_ARRAYS];
     for (int i = 0; i < N_ARRAYS; i++)
         t[i] = upload(ctx, dev, p->a[i], p->n[i]);
     const struct fdit_op_shape shapes[2] = {
-        { .op = FDIT_OP_ATTENTION, .samples = s.samples, .rows = s.rows, .heads = s.heads,
+        { .op = FDIT_OP_ATTENTION,
+          .samples = s.samples,
+          .rows = s.rows,
+          .heads = s.heads,
           .head_size = s.size },
-        { .op = FDIT_OP_ATTENTION_BACKWARD, .samples = s.samples, .rows = s.rows, .heads = s.heads,
+        { .op = FDIT_OP_ATTENTION_BACKWARD,
+          .samples = s.samples,
+          .rows = s.rows,
+          .heads = s.heads,
           .head_size = s.size },
     };
     ck_assert_ok(ctx, fdit_device_reserve(ctx, dev, fdit_device_workspace(dev, shapes, 2)));
-    fdit_attention(dev, &(struct fdit_attention_args){ .samples = s.samples, .rows = s.rows,
-                                                       .heads = s.heads, .head_size = s.size,
-                                                       .out = t[OUT], .lse = t[LSE], .qkv = t[QKV] });
+    fdit_attention(dev, &(struct fdit_attention_args){ .samples = s.samples,
+                                                       .rows = s.rows,
+                                                       .heads = s.heads,
+                                                       .head_size = s.size,
+                                                       .out = t[OUT],
+                                                       .lse = t[LSE],
+                                                       .qkv = t[QKV] });
     if (backward)
-        fdit_attention_backward(dev, &(struct fdit_attention_backward_args){
-            .samples = s.samples, .rows = s.rows, .heads = s.heads, .head_size = s.size,
-            .dqkv = t[DQKV], .dout = t[DOUT], .qkv = t[QKV], .out = t[OUT], .lse = t[LSE] });
+        fdit_attention_backward(dev, &(struct fdit_attention_backward_args){ .samples = s.samples,
+                                                                             .rows = s.rows,
+                                                                             .heads = s.heads,
+                                                                             .head_size = s.size,
+                                                                             .dqkv = t[DQKV],
+                                                                             .dout = t[DOUT],
+                                                                             .qkv = t[QKV],
+                                                                             .out = t[OUT],
+                                                                             .lse = t[LSE] });
     for (int i = 0; i < N_ARRAYS; i++) {
         ck_assert_ok(ctx, fdit_read(ctx, dev, t[i], r->a[i], r->n[i]));
         fdit_buffer_free(t[i].buffer);
@@ -225,9 +248,9 @@ static void attention_compare(const struct attention *got, const struct attentio
     for (int i = OUT; i <= (backward ? DQKV : LSE); i++) {
         struct test_error e = test_compare(got->a[i], wanted->a[i], wanted->n[i]);
         ck_assert_msg(e.nmse < (i == DQKV ? table->gradient_nmse : table->nmse),
-                      "%s, %dx%dx%dx%d: %s: NMSE %g; worst at %zu: got %.9g, wanted %.9g",
-                      table->name, s.samples, s.rows, s.heads, s.size, names[i], e.nmse, e.worst,
-                      (double)e.got, (double)e.wanted);
+                      "%s, %dx%dx%dx%d: %s: NMSE %g; worst at %zu: got %.9g, wanted %.9g", table->name,
+                      s.samples, s.rows, s.heads, s.size, names[i], e.nmse, e.worst, (double)e.got,
+                      (double)e.wanted);
     }
 }
 
@@ -305,8 +328,7 @@ START_TEST(attention_infinite_scores)
         attention_run(ctx, dev, &p, &got, false);
         fdit_device_close(dev);
         for (size_t i = 0; i < got.n[OUT]; i++)
-            ck_assert_msg(isnan(got.a[OUT][i]), "%s: out %zu is %g", list[k].name, i,
-                          (double)got.a[OUT][i]);
+            ck_assert_msg(isnan(got.a[OUT][i]), "%s: out %zu is %g", list[k].name, i, (double)got.a[OUT][i]);
     }
     attention_free(&p);
     attention_free(&got);
@@ -338,8 +360,8 @@ START_TEST(attention_nan)
                 const bool spoiled = b == 1 && h == 1 && (part == 0 ? row == 270 : d == 4);
                 const float x = got.a[OUT][i], y = clean.a[OUT][i];
                 ck_assert_msg(spoiled ? isnan(x) : memcmp(&x, &y, sizeof x) == 0,
-                              "%s: NaN in part %d: out of sample %d, row %d, head %d, %d is %g",
-                              list[k].name, part, b, row, h, d, (double)x);
+                              "%s: NaN in part %d: out of sample %d, row %d, head %d, %d is %g", list[k].name,
+                              part, b, row, h, d, (double)x);
             }
         }
     attention_free(&p);
@@ -357,13 +379,20 @@ struct shape {
 };
 typedef void op_run(fdit_device *dev, struct shape s, const struct fdit_tensor *t);
 
-static size_t elements(struct shape s) { return (size_t)s.samples * (size_t)s.rows * (size_t)s.width; }
+static size_t elements(struct shape s)
+{
+    return (size_t)s.samples * (size_t)s.rows * (size_t)s.width;
+}
 
 static void run_norm(fdit_device *dev, struct shape s, const struct fdit_tensor *t)
 {
     for (int options = 0; options < 4; options++) {
-        struct fdit_norm_args a = { .samples = s.samples, .rows = s.rows, .width = s.width,
-                                    .y = t[options], .x = t[6], .mod_stride = 2 * s.width };
+        struct fdit_norm_args a = { .samples = s.samples,
+                                    .rows = s.rows,
+                                    .width = s.width,
+                                    .y = t[options],
+                                    .x = t[6],
+                                    .mod_stride = 2 * s.width };
         if (options & 1) {
             a.weight = t[7];
             a.bias = t[8];
@@ -376,46 +405,88 @@ static void run_norm(fdit_device *dev, struct shape s, const struct fdit_tensor 
         a.rstd = options == 3 ? t[5] : FDIT_NO_TENSOR;
         fdit_norm(dev, &a);
     }
-    fdit_modulate(dev, &(struct fdit_modulate_args){
-        .samples = s.samples, .rows = s.rows, .width = s.width, .y = t[10], .xhat = t[11],
-        .weight = t[7], .bias = t[8], .shift = t[9], .scale = fdit_at(t[9], (size_t)s.width),
-        .mod_stride = 2 * s.width });
+    fdit_modulate(dev, &(struct fdit_modulate_args){ .samples = s.samples,
+                                                     .rows = s.rows,
+                                                     .width = s.width,
+                                                     .y = t[10],
+                                                     .xhat = t[11],
+                                                     .weight = t[7],
+                                                     .bias = t[8],
+                                                     .shift = t[9],
+                                                     .scale = fdit_at(t[9], (size_t)s.width),
+                                                     .mod_stride = 2 * s.width });
 }
 
 static void run_norm_backward(fdit_device *dev, struct shape s, const struct fdit_tensor *t)
 {
     struct fdit_norm_backward_args a = {
-        .samples = s.samples, .rows = s.rows, .width = s.width, .dx = t[0], .accumulate = true,
-        .dshift = t[1], .dscale = fdit_at(t[1], (size_t)s.width), .dmod_stride = 2 * s.width,
-        .dweight = t[2], .dbias = t[3], .beta = 1, .dy = t[4], .xhat = t[5], .rstd = t[6],
-        .weight = t[7], .bias = t[8], .scale = t[9], .mod_stride = 2 * s.width,
+        .samples = s.samples,
+        .rows = s.rows,
+        .width = s.width,
+        .dx = t[0],
+        .accumulate = true,
+        .dshift = t[1],
+        .dscale = fdit_at(t[1], (size_t)s.width),
+        .dmod_stride = 2 * s.width,
+        .dweight = t[2],
+        .dbias = t[3],
+        .beta = 1,
+        .dy = t[4],
+        .xhat = t[5],
+        .rstd = t[6],
+        .weight = t[7],
+        .bias = t[8],
+        .scale = t[9],
+        .mod_stride = 2 * s.width,
     };
     fdit_norm_backward(dev, &a);
-    a = (struct fdit_norm_backward_args){ .samples = s.samples, .rows = s.rows, .width = s.width,
-                                          .dx = t[10], .dy = t[4], .xhat = t[5], .rstd = t[6] };
+    a = (struct fdit_norm_backward_args){ .samples = s.samples,
+                                          .rows = s.rows,
+                                          .width = s.width,
+                                          .dx = t[10],
+                                          .dy = t[4],
+                                          .xhat = t[5],
+                                          .rstd = t[6] };
     fdit_norm_backward(dev, &a);
 }
 
 static void run_gates(fdit_device *dev, struct shape s, const struct fdit_tensor *t)
 {
-    fdit_gate(dev, &(struct fdit_gate_args){ .samples = s.samples, .rows = s.rows, .width = s.width,
-                                             .y = t[0], .residual = t[1], .branch = t[2],
-                                             .gate = t[3], .gate_stride = s.width + 1 });
-    fdit_gate(dev, &(struct fdit_gate_args){ .samples = s.samples, .rows = s.rows, .width = s.width,
-                                             .y = t[4], .branch = t[2], .gate = t[3],
+    fdit_gate(dev, &(struct fdit_gate_args){ .samples = s.samples,
+                                             .rows = s.rows,
+                                             .width = s.width,
+                                             .y = t[0],
+                                             .residual = t[1],
+                                             .branch = t[2],
+                                             .gate = t[3],
+                                             .gate_stride = s.width + 1 });
+    fdit_gate(dev, &(struct fdit_gate_args){ .samples = s.samples,
+                                             .rows = s.rows,
+                                             .width = s.width,
+                                             .y = t[4],
+                                             .branch = t[2],
+                                             .gate = t[3],
                                              .gate_stride = s.width });
-    fdit_gate_backward(dev, &(struct fdit_gate_backward_args){
-        .samples = s.samples, .rows = s.rows, .width = s.width, .dbranch = t[5], .dgate = t[6],
-        .dgate_stride = s.width, .dy = t[7], .branch = t[2], .gate = t[3], .gate_stride = s.width });
+    fdit_gate_backward(dev, &(struct fdit_gate_backward_args){ .samples = s.samples,
+                                                               .rows = s.rows,
+                                                               .width = s.width,
+                                                               .dbranch = t[5],
+                                                               .dgate = t[6],
+                                                               .dgate_stride = s.width,
+                                                               .dy = t[7],
+                                                               .branch = t[2],
+                                                               .gate = t[3],
+                                                               .gate_stride = s.width });
 }
 
 static void run_sums(fdit_device *dev, struct shape s, const struct fdit_tensor *t)
 {
     for (int beta = 0; beta < 2; beta++)
-        fdit_column_sum(dev, &(struct fdit_column_sum_args){ .m = s.samples * s.rows, .n = s.width,
-                                                             .db = t[beta], .dy = t[2], .beta = beta });
-    fdit_token_mean(dev, &(struct fdit_token_mean_args){ .samples = s.samples, .rows = s.rows,
-                                                         .width = s.width, .y = t[3], .x = t[2] });
+        fdit_column_sum(dev,
+                        &(struct fdit_column_sum_args){
+                            .m = s.samples * s.rows, .n = s.width, .db = t[beta], .dy = t[2], .beta = beta });
+    fdit_token_mean(dev, &(struct fdit_token_mean_args){
+                             .samples = s.samples, .rows = s.rows, .width = s.width, .y = t[3], .x = t[2] });
     fdit_sum_squares(dev, &(struct fdit_sum_squares_args){ .n = elements(s), .out = t[4], .x = t[2] });
 }
 
@@ -423,27 +494,46 @@ static void run_elementwise(fdit_device *dev, struct shape s, const struct fdit_
 {
     const size_t n = elements(s);
     for (int act = FDIT_ACT_GELU_TANH; act <= FDIT_ACT_SILU; act++) {
-        fdit_activation(dev, &(struct fdit_activation_args){ .n = n, .act = (enum fdit_act)act,
-                                                             .y = t[2 * act], .x = t[0] });
-        fdit_activation_backward(dev, &(struct fdit_activation_backward_args){
-            .n = n, .act = (enum fdit_act)act, .dx = t[2 * act + 1], .dy = t[1], .x = t[0] });
+        fdit_activation(dev, &(struct fdit_activation_args){
+                                 .n = n, .act = (enum fdit_act)act, .y = t[2 * act], .x = t[0] });
+        fdit_activation_backward(
+            dev, &(struct fdit_activation_backward_args){
+                     .n = n, .act = (enum fdit_act)act, .dx = t[2 * act + 1], .dy = t[1], .x = t[0] });
     }
     for (int beta = 0; beta < 2; beta++)
-        fdit_axpy(dev, &(struct fdit_axpy_args){ .n = n, .alpha = -0.7f, .y = t[6 + beta], .x = t[1],
-                                                 .beta = beta });
+        fdit_axpy(dev, &(struct fdit_axpy_args){
+                           .n = n, .alpha = -0.7f, .y = t[6 + beta], .x = t[1], .beta = beta });
     fdit_diffuse(dev, &(struct fdit_diffuse_args){ .samples = s.samples,
                                                    .n = (size_t)s.rows * (size_t)s.width,
-                                                   .xt = t[8], .x0 = t[0], .noise = t[1], .coef = t[9] });
+                                                   .xt = t[8],
+                                                   .x0 = t[0],
+                                                   .noise = t[1],
+                                                   .coef = t[9] });
 }
 
 /* rows: pixels; width: channels. */
 static void run_sampler(fdit_device *dev, struct shape s, const struct fdit_tensor *t)
 {
     struct fdit_sampler_args a = {
-        .samples = s.samples, .channels = s.width, .n = (size_t)s.rows, .x_next = t[0], .x = t[1],
-        .cond = t[2], .uncond = t[3], .z = t[4], .guidance = 4, .guided_channels = (s.width + 1) / 2,
-        .x0_x = 1.3f, .x0_eps = -0.8f, .to_x = 0.4f, .to_x0 = 0.6f, .to_eps = 0.1f, .to_z = 1,
-        .learned = true, .log_beta = -3, .log_var = -4,
+        .samples = s.samples,
+        .channels = s.width,
+        .n = (size_t)s.rows,
+        .x_next = t[0],
+        .x = t[1],
+        .cond = t[2],
+        .uncond = t[3],
+        .z = t[4],
+        .guidance = 4,
+        .guided_channels = (s.width + 1) / 2,
+        .x0_x = 1.3f,
+        .x0_eps = -0.8f,
+        .to_x = 0.4f,
+        .to_x0 = 0.6f,
+        .to_eps = 0.1f,
+        .to_z = 1,
+        .learned = true,
+        .log_beta = -3,
+        .log_var = -4,
     };
     fdit_sampler_step(dev, &a);
     a.x_next = t[6];
@@ -459,11 +549,21 @@ static void run_sampler(fdit_device *dev, struct shape s, const struct fdit_tens
 static void run_adamw(fdit_device *dev, struct shape s, const struct fdit_tensor *t)
 {
     const size_t n = elements(s);
-    struct fdit_adamw_args a = { .n = n, .p = t[0], .g = t[1], .m = t[2], .v = t[3], .ema = t[4],
-                                 .decay = 1e-3f, .beta1 = 0.9f, .beta2 = 0.999f, .eps = 1e-8f,
-                                 .lr_bias1 = 1e-2f, .inv_sqrt_bias2 = 3, .ema_decay = 0.9f };
-    fdit_activation(dev, &(struct fdit_activation_args){ .n = n, .act = FDIT_ACT_SILU, .y = t[3],
-                                                         .x = t[5] });
+    struct fdit_adamw_args a = { .n = n,
+                                 .p = t[0],
+                                 .g = t[1],
+                                 .m = t[2],
+                                 .v = t[3],
+                                 .ema = t[4],
+                                 .decay = 1e-3f,
+                                 .beta1 = 0.9f,
+                                 .beta2 = 0.999f,
+                                 .eps = 1e-8f,
+                                 .lr_bias1 = 1e-2f,
+                                 .inv_sqrt_bias2 = 3,
+                                 .ema_decay = 0.9f };
+    fdit_activation(dev,
+                    &(struct fdit_activation_args){ .n = n, .act = FDIT_ACT_SILU, .y = t[3], .x = t[5] });
     /* v must not be negative: silu's least value is -0.28. */
     fdit_fill(dev, t[6], n, 0.3f);
     fdit_axpy(dev, &(struct fdit_axpy_args){ .n = n, .alpha = 1, .y = t[3], .x = t[6], .beta = 1 });
@@ -476,45 +576,63 @@ static void run_loss(fdit_device *dev, struct shape s, const struct fdit_tensor 
     ck_assert_int_le(s.samples, 8);
     for (int b = 0; b < s.samples; b++) {
         const struct fdit_loss_coef one = {
-            .is_first = b == 0, .log_beta = b % 2 ? -4.59919209f : -9.21034037f,
-            .log_var = b % 2 ? -4.60004974f : -9.81672514f, .mean_eps = 0.0101f, .scale = 0.25f,
+            .is_first = b == 0,
+            .log_beta = b % 2 ? -4.59919209f : -9.21034037f,
+            .log_var = b % 2 ? -4.60004974f : -9.81672514f,
+            .mean_eps = 0.0101f,
+            .scale = 0.25f,
         };
         memcpy(coef + 8 * b, &one, sizeof one);
     }
     fdit_write(dev, t[5], coef, 8 * (size_t)s.samples);
-    fdit_diffusion_loss(dev, &(struct fdit_diffusion_loss_args){
-        .samples = s.samples, .channels = s.width, .n = (size_t)s.rows, .dout = t[0], .losses = t[1],
-        .out = t[2], .x0 = t[3], .noise = t[4], .coef = t[5] });
+    fdit_diffusion_loss(dev, &(struct fdit_diffusion_loss_args){ .samples = s.samples,
+                                                                 .channels = s.width,
+                                                                 .n = (size_t)s.rows,
+                                                                 .dout = t[0],
+                                                                 .losses = t[1],
+                                                                 .out = t[2],
+                                                                 .x0 = t[3],
+                                                                 .noise = t[4],
+                                                                 .coef = t[5] });
 }
 
 static const struct {
     const char *name;
     op_run *run;
 } ops[] = {
-    { "norm and modulate", run_norm },    { "norm_backward", run_norm_backward },
-    { "gate and gate_backward", run_gates }, { "sums", run_sums },
-    { "element-wise", run_elementwise },  { "sampler", run_sampler },
-    { "adamw", run_adamw },               { "diffusion_loss", run_loss },
+    { "norm and modulate", run_norm },
+    { "norm_backward", run_norm_backward },
+    { "gate and gate_backward", run_gates },
+    { "sums", run_sums },
+    { "element-wise", run_elementwise },
+    { "sampler", run_sampler },
+    { "adamw", run_adamw },
+    { "diffusion_loss", run_loss },
 };
 enum { N_OPS = sizeof ops / sizeof *ops };
 
 static const struct shape op_shapes[] = {
-    { 1, 1, 1 }, { 2, 33, 7 }, { 3, 65, 16 }, { 1, 100, 31 }, { 2, 31, 72 }, { 4, 17, 129 },
-    { 2, 4200, 3 }, { 2, 40, 1152 },
+    { 1, 1, 1 },   { 2, 33, 7 },   { 3, 65, 16 },  { 1, 100, 31 },
+    { 2, 31, 72 }, { 4, 17, 129 }, { 2, 4200, 3 }, { 2, 40, 1152 },
 };
 enum { N_OP_SHAPES = sizeof op_shapes / sizeof *op_shapes };
 
 /* The tensors' values after the op, N_TENSORS * n floats. All begin as the same random numbers. */
-static float *op_results(fdit_context *ctx, fdit_device *dev, int op, struct shape s,
-                         const float *begin, size_t n)
+static float *op_results(fdit_context *ctx, fdit_device *dev, int op, struct shape s, const float *begin,
+                         size_t n)
 {
     struct fdit_tensor t[N_TENSORS];
     float *results = host_memory(N_TENSORS * n);
     struct fdit_op_shape shapes[FDIT_OP_COUNT];
     for (int i = 0; i < FDIT_OP_COUNT; i++)
-        shapes[i] = (struct fdit_op_shape){ .op = (enum fdit_op)i, .samples = s.samples, .rows = s.rows,
-                                            .n_in = s.width, .n_out = s.width, .heads = 1,
-                                            .head_size = s.width, .n = 2 * elements(s) };
+        shapes[i] = (struct fdit_op_shape){ .op = (enum fdit_op)i,
+                                            .samples = s.samples,
+                                            .rows = s.rows,
+                                            .n_in = s.width,
+                                            .n_out = s.width,
+                                            .heads = 1,
+                                            .head_size = s.width,
+                                            .n = 2 * elements(s) };
     ck_assert_ok(ctx, fdit_device_reserve(ctx, dev,
                                           fdit_device_workspace(dev, shapes + FDIT_OP_COLUMN_SUM,
                                                                 FDIT_OP_COUNT - FDIT_OP_COLUMN_SUM)));
@@ -536,8 +654,8 @@ START_TEST(other_ops)
     fdit_context *ctx = fdit_context_new();
     fdit_device *ref = NULL;
     struct test_rng rng = test_rng_new(ops[_i].name);
-    ck_assert_ok(ctx, fdit_device_open(ctx, &fdit_ref_ops,
-                                       &(struct fdit_device_options){ .spec = "ref" }, &ref));
+    ck_assert_ok(ctx,
+                 fdit_device_open(ctx, &fdit_ref_ops, &(struct fdit_device_options){ .spec = "ref" }, &ref));
     for (int i = 0; i < N_OP_SHAPES; i++) {
         const struct shape s = op_shapes[i];
         const size_t n = 2 * elements(s) + 64;
@@ -553,14 +671,17 @@ START_TEST(other_ops)
             }
             for (int t = 0; t < N_TENSORS; t++) {
                 struct test_error e = test_compare(got[0] + (size_t)t * n, wanted + (size_t)t * n, n);
-                ck_assert_msg(e.nmse < 1e-11, "%s on %s, %dx%dx%d, tensor %d: NMSE %g; worst at %zu: "
-                              "got %.9g, wanted %.9g", ops[_i].name, list[k].name, s.samples, s.rows,
-                              s.width, t, e.nmse, e.worst, (double)e.got, (double)e.wanted);
+                ck_assert_msg(e.nmse < 1e-11,
+                              "%s on %s, %dx%dx%d, tensor %d: NMSE %g; worst at %zu: "
+                              "got %.9g, wanted %.9g",
+                              ops[_i].name, list[k].name, s.samples, s.rows, s.width, t, e.nmse, e.worst,
+                              (double)e.got, (double)e.wanted);
             }
             size_t at = test_first_difference(got[1], got[0], N_TENSORS * n, sizeof(float));
-            ck_assert_msg(at == N_TENSORS * n, "%s on %s, %dx%dx%d: three threads differ in tensor %zu "
-                          "at %zu", ops[_i].name, list[k].name, s.samples, s.rows, s.width, at / n,
-                          at % n);
+            ck_assert_msg(at == N_TENSORS * n,
+                          "%s on %s, %dx%dx%d: three threads differ in tensor %zu "
+                          "at %zu",
+                          ops[_i].name, list[k].name, s.samples, s.rows, s.width, at / n, at % n);
             free(got[0]);
             free(got[1]);
         }
@@ -630,8 +751,9 @@ START_TEST(short_workspace)
     for (int i = 0; i < width; i++)
         ck_assert(host[i] == 1.0f);
 
-    const struct fdit_op_shape shape = { .op = FDIT_OP_COLUMN_SUM, .samples = 1, .rows = rows,
-                                         .n_out = width };
+    const struct fdit_op_shape shape = {
+        .op = FDIT_OP_COLUMN_SUM, .samples = 1, .rows = rows, .n_out = width
+    };
     ck_assert_ok(ctx, fdit_device_reserve(ctx, dev, fdit_device_workspace(dev, &shape, 1)));
     fdit_cpu_column_sum(dev, &a);
     ck_assert_ok(ctx, fdit_read(ctx, dev, db, host, (size_t)width));

@@ -56,8 +56,8 @@ static struct fdit_dataset *open_set(const char *path, const struct fdit_dataset
     return ds;
 }
 
-static void refuse(const char *path, const struct fdit_dataset_options *options,
-                   enum fdit_status wanted, const char *said)
+static void refuse(const char *path, const struct fdit_dataset_options *options, enum fdit_status wanted,
+                   const char *said)
 {
     struct fdit_dataset *ds = NULL;
     enum fdit_status status = fdit_dataset_open(ctx, path, options, &ds);
@@ -123,8 +123,8 @@ static void pack(const char *path, const char *to)
 static void check_same_set(const struct fdit_dataset *a, const struct fdit_dataset *b)
 {
     uint8_t x[8 * 8 * 3], y[8 * 8 * 3];
-    ck_assert_ok(ctx, fdit_taxonomy_compare(ctx, fdit_dataset_taxonomy(a), "A",
-                                            fdit_dataset_taxonomy(b), "B"));
+    ck_assert_ok(ctx,
+                 fdit_taxonomy_compare(ctx, fdit_dataset_taxonomy(a), "A", fdit_dataset_taxonomy(b), "B"));
     ck_assert_uint_eq(fdit_dataset_size(a), fdit_dataset_size(b));
     for (size_t i = 0; i < fdit_dataset_size(a); i++) {
         ck_assert_int_eq(fdit_dataset_label(a, i), fdit_dataset_label(b, i));
@@ -218,8 +218,7 @@ START_TEST(test_nested)
     ck_assert_int_eq(fdit_taxonomy_superclass_row(tax, 0, 1), 3);
     ck_assert_int_eq(fdit_taxonomy_superclass_row(tax, 0, 2), 4);
     fdit_dataset_close(ds);
-    ds = open_set(folder,
-                  &(struct fdit_dataset_options){ .size = 8, .channels = 3, .ranks = "none" });
+    ds = open_set(folder, &(struct fdit_dataset_options){ .size = 8, .channels = 3, .ranks = "none" });
     ck_assert_int_eq(fdit_taxonomy_n_ranks(fdit_dataset_taxonomy(ds)), 0);
     fdit_dataset_close(ds);
     refuse(folder, &(struct fdit_dataset_options){ .size = 8, .channels = 3, .ranks = "level2" },
@@ -257,9 +256,8 @@ START_TEST(test_decode)
             for (int i = 0; i < S * S; i++) {
                 const uint8_t *v = square.pixels + 3 * i;
                 for (int c = 0; c < channels; c++) {
-                    int wanted = channels == 3
-                                     ? v[c]
-                                     : (19595 * v[0] + 38470 * v[1] + 7471 * v[2] + 32768) >> 16;
+                    int wanted =
+                        channels == 3 ? v[c] : (19595 * v[0] + 38470 * v[1] + 7471 * v[2] + 32768) >> 16;
                     ck_assert_int_eq(chw[c * S * S + i], wanted);
                 }
             }
@@ -306,8 +304,7 @@ START_TEST(test_missing_classes)
     struct fdit_taxonomy *tax;
     ck_assert_ok(ctx, fdit_taxonomy_parse(ctx, tsv, strlen(tsv), "t", NULL, &tax));
     struct fdit_dataset_options o = { .size = 8, .channels = 3, .taxonomy = tax };
-    refuse(folder, &o, FDIT_ERROR_FORMAT,
-           "1 of 3 classes of the taxonomy have no picture: \"c002\"");
+    refuse(folder, &o, FDIT_ERROR_FORMAT, "1 of 3 classes of the taxonomy have no picture: \"c002\"");
     o.allow_missing = true;
     struct fdit_dataset *ds = open_set(folder, &o);
     ck_assert_uint_eq(fdit_dataset_info(ds).missing, 1);
@@ -364,8 +361,7 @@ START_TEST(test_refused)
     ck_assert_int_eq(unlink(test_path(folder, "a/up")), 0);
     test_picture(ctx, folder, "caf\xe9/1.png", 10, 1);
     refuse(folder, &plain, FDIT_ERROR_FORMAT, "is not UTF-8");
-    refuse(folder, &(struct fdit_dataset_options){ .size = 0, .channels = 3 }, FDIT_ERROR_ARGUMENT,
-           "size");
+    refuse(folder, &(struct fdit_dataset_options){ .size = 0, .channels = 3 }, FDIT_ERROR_ARGUMENT, "size");
     refuse(folder, &(struct fdit_dataset_options){ .size = 8, .channels = 2 }, FDIT_ERROR_ARGUMENT,
            "2 channels");
 }
@@ -376,8 +372,7 @@ START_TEST(test_broken_pictures)
     test_classes(ctx, folder, 1, 4, 10);
     uint8_t *bytes, chw[192];
     size_t n;
-    ck_assert_ok(
-        ctx, fdit_file_read_all(ctx, test_path(folder, "c000/p00001.png"), 1 << 20, &bytes, &n));
+    ck_assert_ok(ctx, fdit_file_read_all(ctx, test_path(folder, "c000/p00001.png"), 1 << 20, &bytes, &n));
     test_file(ctx, folder, "c000/p00001.png", bytes, n / 2);
     fdit_free(bytes);
     test_file(ctx, folder, "c000/p00002.png", "no picture at all", 17);
@@ -470,8 +465,7 @@ START_TEST(test_archive_members)
         uint8_t *bytes, *wanted;
         size_t n, n_wanted;
         ck_assert_ok(ctx, fdit_dataset_read(ctx, ds, 1, &bytes, &n));
-        ck_assert_ok(
-            ctx, fdit_file_read_all(ctx, test_path(folder, "2.png"), 1 << 20, &wanted, &n_wanted));
+        ck_assert_ok(ctx, fdit_file_read_all(ctx, test_path(folder, "2.png"), 1 << 20, &wanted, &n_wanted));
         ck_assert(n == n_wanted && !memcmp(bytes, wanted, n));
         fdit_free(bytes);
         fdit_free(wanted);
@@ -480,8 +474,7 @@ START_TEST(test_archive_members)
     ck_assert_ok(ctx, fdit_tar_writer_open(ctx, test_path(folder, "z.tar"), false, &w));
     add_picture(w, "x.png", "1.png");
     ck_assert_ok(ctx, fdit_tar_writer_commit(ctx, &w));
-    refuse(test_path(folder, "z.tar"), &plain, FDIT_ERROR_FORMAT,
-           "z.tar:x.png: lies in no class folder");
+    refuse(test_path(folder, "z.tar"), &plain, FDIT_ERROR_FORMAT, "z.tar:x.png: lies in no class folder");
 }
 END_TEST
 
@@ -491,8 +484,7 @@ static void make_shards(const char *cls)
     static const char *const ids[2][2] = { { "2", "0" }, { "0\n", "5" } };
     for (int s = 0; s < 2; s++) {
         struct fdit_tar_writer *w = NULL;
-        ck_assert_ok(ctx,
-                     fdit_tar_writer_open(ctx, test_path(folder, "shards/%03d.tar", s), false, &w));
+        ck_assert_ok(ctx, fdit_tar_writer_open(ctx, test_path(folder, "shards/%03d.tar", s), false, &w));
         for (int i = 0; i < 2; i++) {
             char name[64];
             const char *id = s && i && cls ? cls : ids[s][i];
@@ -538,21 +530,15 @@ START_TEST(test_webdataset)
 
     struct fdit_taxonomy *tax;
     ck_assert_ok(ctx, fdit_taxonomy_from_count(ctx, 5, &tax));
-    struct fdit_dataset_options o = {
-        .size = 8, .channels = 3, .taxonomy = tax, .allow_missing = true
-    };
+    struct fdit_dataset_options o = { .size = 8, .channels = 3, .taxonomy = tax, .allow_missing = true };
     refuse(shards, &o, FDIT_ERROR_FORMAT, "class id 5, but the taxonomy has 5 classes");
     fdit_taxonomy_free(tax);
 
     refuse(test_path(folder, "shards/{000..002}.tar"), &plain, FDIT_ERROR_IO, "002.tar");
     refuse(test_path(folder, "shards/{3..2}.tar"), &plain, FDIT_ERROR_ARGUMENT, "A <= B");
     static const char *const bad[] = {
-        "",
-        "x",
-        "-1",
-        "1 2",
-        "99999999999",
-        "                                                                        1"
+        "",    "x",           "-1",
+        "1 2", "99999999999", "                                                                        1"
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         make_shards(bad[i]);
@@ -663,8 +649,7 @@ START_TEST(test_shard_lists)
     refuse(test_path(folder, "{1,2}.png"), &plain, FDIT_ERROR_FORMAT, "is a PNG picture, not a data set");
     refuse(test_path(folder, "shards/{000.tar"), &plain, FDIT_ERROR_IO, "no such file");
     /* a name that has such characters is itself */
-    ck_assert_int_eq(
-        rename(test_path(folder, "shards/000.tar"), test_path(folder, "a,{1..2}*.tar")), 0);
+    ck_assert_int_eq(rename(test_path(folder, "shards/000.tar"), test_path(folder, "a,{1..2}*.tar")), 0);
     struct fdit_dataset *ds = open_set(test_path(folder, "a,{1..2}*.tar"), &plain);
     ck_assert_uint_eq(fdit_dataset_size(ds), 2);
     fdit_dataset_close(ds);

@@ -63,24 +63,18 @@ static void call(struct world *w)
     case FDIT_OP_MODULATE: fdit_modulate(w->dev, &a->modulate); break;
     case FDIT_OP_NORM_BACKWARD: fdit_norm_backward(w->dev, &a->norm_backward); break;
     case FDIT_OP_ATTENTION: fdit_attention(w->dev, &a->attention); break;
-    case FDIT_OP_ATTENTION_BACKWARD:
-        fdit_attention_backward(w->dev, &a->attention_backward);
-        break;
+    case FDIT_OP_ATTENTION_BACKWARD: fdit_attention_backward(w->dev, &a->attention_backward); break;
     case FDIT_OP_GATE: fdit_gate(w->dev, &a->gate); break;
     case FDIT_OP_GATE_BACKWARD: fdit_gate_backward(w->dev, &a->gate_backward); break;
     case FDIT_OP_ACTIVATION: fdit_activation(w->dev, &a->activation); break;
-    case FDIT_OP_ACTIVATION_BACKWARD:
-        fdit_activation_backward(w->dev, &a->activation_backward);
-        break;
+    case FDIT_OP_ACTIVATION_BACKWARD: fdit_activation_backward(w->dev, &a->activation_backward); break;
     case FDIT_OP_AXPY: fdit_axpy(w->dev, &a->axpy); break;
     case FDIT_OP_GATHER: fdit_gather(w->dev, &a->gather); break;
     case FDIT_OP_SCATTER_ADD: fdit_scatter_add(w->dev, &a->scatter_add); break;
     case FDIT_OP_PATCHIFY: fdit_patchify(w->dev, &a->patchify); break;
     case FDIT_OP_UNPATCHIFY: fdit_unpatchify(w->dev, &a->patchify); break;
     case FDIT_OP_TOKEN_MEAN: fdit_token_mean(w->dev, &a->token_mean); break;
-    case FDIT_OP_TOKEN_MEAN_BACKWARD:
-        fdit_token_mean_backward(w->dev, &a->token_mean_backward);
-        break;
+    case FDIT_OP_TOKEN_MEAN_BACKWARD: fdit_token_mean_backward(w->dev, &a->token_mean_backward); break;
     case FDIT_OP_DIFFUSE: fdit_diffuse(w->dev, &a->diffuse); break;
     case FDIT_OP_DIFFUSION_LOSS: fdit_diffusion_loss(w->dev, &a->diffusion_loss); break;
     case FDIT_OP_CROSS_ENTROPY: fdit_cross_entropy(w->dev, &a->cross_entropy); break;
@@ -98,16 +92,14 @@ static void call(struct world *w)
     }
 }
 
-static struct field *tensor(struct world *w, const char *name, struct fdit_tensor *at, int n,
-                            unsigned flags)
+static struct field *tensor(struct world *w, const char *name, struct fdit_tensor *at, int n, unsigned flags)
 {
     struct field *f = &w->fields[w->n_fields++];
     ck_assert_uint_le(w->n_fields, MAX_FIELDS);
     float *values;
     *f = (struct field){ .name = name, .at = at, .flags = flags, .n = (size_t)n };
     ck_assert_ok(w->ctx, fdit_alloc(w->ctx, f->n + GUARD, sizeof(float), &values));
-    ck_assert_ok(w->ctx, fdit_buffer_new(w->ctx, w->dev, (f->n + GUARD) * sizeof(float), name,
-                                         &f->buffer));
+    ck_assert_ok(w->ctx, fdit_buffer_new(w->ctx, w->dev, (f->n + GUARD) * sizeof(float), name, &f->buffer));
     *at = fdit_at(fdit_tensor_of(f->buffer, FDIT_F32), GUARD);
     test_fill_normal(&w->rng, values, f->n + GUARD, 0, 1);
     fdit_write(w->dev, fdit_tensor_of(f->buffer, FDIT_F32), values, f->n + GUARD);
@@ -139,10 +131,10 @@ static void big_number(struct world *w, const char *name, size_t *at, size_t val
     *at = value;
 }
 
-#define NUMBERS(w, args)                                                                           \
-    do {                                                                                           \
-        number(w, "samples", &(args)->samples, B);                                                 \
-        number(w, "rows", &(args)->rows, N);                                                       \
+#define NUMBERS(w, args)                                                                                     \
+    do {                                                                                                     \
+        number(w, "samples", &(args)->samples, B);                                                           \
+        number(w, "rows", &(args)->rows, N);                                                                 \
     } while (0)
 
 static void world_weights(struct world *w)
@@ -655,8 +647,7 @@ static void expect_failure(struct world *w, const char *what, const char *in_mes
 static void expect_success(struct world *w, const char *what)
 {
     call(w);
-    ck_assert_msg(w->dev->status == FDIT_OK, "%s, %s: %s", fdit_op_name(w->op), what,
-                  w->dev->message);
+    ck_assert_msg(w->dev->status == FDIT_OK, "%s, %s: %s", fdit_op_name(w->op), what, w->dev->message);
     remember(w);
 }
 
@@ -820,12 +811,12 @@ END_TEST
 
 /* ------------------------------------------------------- what only one op forbids or allows */
 
-#define WITH(w, place, value, what, message)                                                       \
-    do {                                                                                           \
-        __typeof__(place) right_ = (place);                                                        \
-        (place) = (value);                                                                         \
-        expect_failure(&(w), (what), (message));                                                   \
-        (place) = right_;                                                                          \
+#define WITH(w, place, value, what, message)                                                                 \
+    do {                                                                                                     \
+        __typeof__(place) right_ = (place);                                                                  \
+        (place) = (value);                                                                                   \
+        expect_failure(&(w), (what), (message));                                                             \
+        (place) = right_;                                                                                    \
     } while (0)
 
 START_TEST(linear_arguments)
@@ -868,7 +859,7 @@ START_TEST(linear_arguments)
     WITH(w, dx->weight, w.weight, "both", "weight and matrix");
     WITH(w, dx->pre, FDIT_NO_TENSOR, "no pre", "act needs pre");
     WITH(w, dx->act, FDIT_ACT_NONE, "no act", "pre is given without act");
-    WITH(w, dx->act, (enum fdit_act)-1, "act", "act is");
+    WITH(w, dx->act, (enum fdit_act) - 1, "act", "act is");
     WITH(w, dx->beta, 1, "beta with act", "act excludes beta");
     dx->matrix = FDIT_NO_TENSOR;
     WITH(w, dx->weight, w.no_dx, "weight without dx", "need_dx");

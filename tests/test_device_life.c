@@ -269,14 +269,13 @@ struct linear_case {
     bool gate, pre;
 };
 
-static void run_linear(struct linear_world *l, const struct fdit_device_ops *ops,
-                       const struct linear_case *c)
+static void run_linear(struct linear_world *l, const struct fdit_device_ops *ops, const struct linear_case *c)
 {
-    const struct fdit_op_shape shape = { .op = FDIT_OP_LINEAR, .samples = SB, .rows = SN,
-                                         .n_in = SI, .n_out = SO };
+    const struct fdit_op_shape shape = {
+        .op = FDIT_OP_LINEAR, .samples = SB, .rows = SN, .n_in = SI, .n_out = SO
+    };
     ck_assert_ok(ctx, fdit_device_open(ctx, ops, NULL, &l->dev));
-    ck_assert_ok(ctx,
-                 fdit_device_reserve(ctx, l->dev, fdit_device_workspace(l->dev, &shape, 1)));
+    ck_assert_ok(ctx, fdit_device_reserve(ctx, l->dev, fdit_device_workspace(l->dev, &shape, 1)));
     l->x = filled(l->dev, "x", SM * SI);
     l->w = filled(l->dev, "w", SO * SI);
     l->b = filled(l->dev, "b", SO);
@@ -285,8 +284,9 @@ static void run_linear(struct linear_world *l, const struct fdit_device_ops *ops
     l->y = filled(l->dev, "y", SM * SO);
     l->pre = filled(l->dev, "pre", SM * SO);
     uint64_t made = l->dev->objects_made, allocations = fdit_mem_stats().calls;
-    struct fdit_linear_args a = { .samples = SB, .rows = SN, .n_in = SI, .n_out = SO,
-                                  .act = c->act, .beta = c->beta };
+    struct fdit_linear_args a = {
+        .samples = SB, .rows = SN, .n_in = SI, .n_out = SO, .act = c->act, .beta = c->beta
+    };
     a.y = fdit_tensor_of(l->y, FDIT_F32);
     a.x = fdit_tensor_of(l->x, FDIT_F32);
     a.matrix = fdit_tensor_of(l->w, FDIT_F32);
@@ -326,8 +326,11 @@ START_TEST(composed_linear)
     ops.fuses_act = (_i & 1) != 0;
     ops.fuses_gate = (_i & 2) != 0;
     for (int k = 0; k < 3 * 4 * 2 * 2 * 2; k++) {
-        struct linear_case c = { .act = (enum fdit_act)(k % 3), .residual = k / 3 % 4,
-                                 .gate = k / 12 % 2, .pre = k / 24 % 2, .beta = k / 48 % 2 };
+        struct linear_case c = { .act = (enum fdit_act)(k % 3),
+                                 .residual = k / 3 % 4,
+                                 .gate = k / 12 % 2,
+                                 .pre = k / 24 % 2,
+                                 .beta = k / 48 % 2 };
         struct linear_world got, wanted;
         if (c.beta && (c.gate || c.residual))
             continue;
@@ -336,8 +339,8 @@ START_TEST(composed_linear)
         struct test_error y = test_compare(got.y_out, wanted.y_out, SM * SO);
         struct test_error pre = test_compare(got.pre_out, wanted.pre_out, SM * SO);
         ck_assert_msg(y.nmse < 1e-13 && pre.nmse < 1e-13,
-                      "act %d, residual %d, gate %d, pre %d, beta %d: y nmse %g, pre nmse %g",
-                      (int)c.act, c.residual, c.gate, c.pre, c.beta, y.nmse, pre.nmse);
+                      "act %d, residual %d, gate %d, pre %d, beta %d: y nmse %g, pre nmse %g", (int)c.act,
+                      c.residual, c.gate, c.pre, c.beta, y.nmse, pre.nmse);
     }
 }
 END_TEST
@@ -353,11 +356,15 @@ START_TEST(composed_linear_dx)
         ck_assert_ok(ctx, fdit_device_open(ctx, k ? &ops : &fdit_ref_ops, NULL, &dev));
         fdit_buffer *dx = filled(dev, "dx", SM * SI), *dy = filled(dev, "dy", SM * SO);
         fdit_buffer *w = filled(dev, "w", SO * SI), *pre = filled(dev, "pre", SM * SI);
-        fdit_linear_dx(dev, &(struct fdit_linear_dx_args){
-                                .samples = SB, .rows = SN, .n_in = SI, .n_out = SO,
-                                .dx = fdit_tensor_of(dx, FDIT_F32), .dy = fdit_tensor_of(dy, FDIT_F32),
-                                .matrix = fdit_tensor_of(w, FDIT_F32), .act = FDIT_ACT_GELU_TANH,
-                                .pre = fdit_tensor_of(pre, FDIT_F32) });
+        fdit_linear_dx(dev, &(struct fdit_linear_dx_args){ .samples = SB,
+                                                           .rows = SN,
+                                                           .n_in = SI,
+                                                           .n_out = SO,
+                                                           .dx = fdit_tensor_of(dx, FDIT_F32),
+                                                           .dy = fdit_tensor_of(dy, FDIT_F32),
+                                                           .matrix = fdit_tensor_of(w, FDIT_F32),
+                                                           .act = FDIT_ACT_GELU_TANH,
+                                                           .pre = fdit_tensor_of(pre, FDIT_F32) });
         ck_assert_ok(ctx, fdit_read(ctx, dev, fdit_tensor_of(dx, FDIT_F32), got[k], SM * SI));
         fdit_buffer_free(dx);
         fdit_buffer_free(dy);
@@ -381,7 +388,10 @@ START_TEST(scratch_is_missing)
         ck_assert_ok(ctx, fdit_device_open(ctx, &ops, NULL, &dev));
         fdit_buffer *x = filled(dev, "x", SM * SI), *w = filled(dev, "w", SO * SI);
         fdit_buffer *y = filled(dev, "y", SM * SO), *gate = filled(dev, "gate", SB * SO);
-        struct fdit_linear_args a = { .samples = SB, .rows = SN, .n_in = SI, .n_out = SO,
+        struct fdit_linear_args a = { .samples = SB,
+                                      .rows = SN,
+                                      .n_in = SI,
+                                      .n_out = SO,
                                       .y = fdit_tensor_of(y, FDIT_F32),
                                       .x = fdit_tensor_of(x, FDIT_F32),
                                       .matrix = fdit_tensor_of(w, FDIT_F32) };
@@ -429,8 +439,9 @@ static size_t run_optional(fdit_device *dev, float *got, size_t most)
     fdit_write(dev, fdit_tensor_of(labels, FDIT_I32), label, HB);
 #define TAKE(n) take(o, &used, (size_t)(n))
     for (int k = 0; k < 4; k++) {
-        struct fdit_modulate_args a = { .samples = HB, .rows = HN, .width = HD, .xhat = i,
-                                        .mod_stride = 6 * HD };
+        struct fdit_modulate_args a = {
+            .samples = HB, .rows = HN, .width = HD, .xhat = i, .mod_stride = 6 * HD
+        };
         a.y = TAKE(HB * HN * HD);
         if (k & 1) {
             a.weight = fdit_at(i, 1000);
@@ -444,11 +455,14 @@ static size_t run_optional(fdit_device *dev, float *got, size_t most)
     }
     fdit_token_mean(dev, &(struct fdit_token_mean_args){
                              .samples = HB, .rows = HN, .width = HD, .y = TAKE(HB * HD), .x = i });
-    fdit_token_mean_backward(dev, &(struct fdit_token_mean_backward_args){
-                                      .samples = HB, .rows = HN, .width = HD,
-                                      .dx = TAKE(HB * HN * HD), .dy = i });
-    fdit_diffuse(dev, &(struct fdit_diffuse_args){ .samples = HB, .n = HC * HD, .x0 = i,
-                                                   .noise = fdit_at(i, 500), .coef = fdit_at(i, 9),
+    fdit_token_mean_backward(dev,
+                             &(struct fdit_token_mean_backward_args){
+                                 .samples = HB, .rows = HN, .width = HD, .dx = TAKE(HB * HN * HD), .dy = i });
+    fdit_diffuse(dev, &(struct fdit_diffuse_args){ .samples = HB,
+                                                   .n = HC * HD,
+                                                   .x0 = i,
+                                                   .noise = fdit_at(i, 500),
+                                                   .coef = fdit_at(i, 9),
                                                    .xt = TAKE(HB * HC * HD) });
     struct fdit_loss_coef coef[HB] = {
         { .is_first = 1, .log_beta = -9.2f, .log_var = -9.8f, .mean_eps = 0.01f, .scale = 0.5f },
@@ -458,16 +472,25 @@ static size_t run_optional(fdit_device *dev, float *got, size_t most)
     struct fdit_tensor coefs = TAKE(HB * 8);
     fdit_write(dev, coefs, coef, HB * 8);
     for (int k = 0; k < 2; k++)
-        fdit_diffusion_loss(dev, &(struct fdit_diffusion_loss_args){
-                                     .samples = HB, .channels = 2, .n = HD, .out = i,
-                                     .x0 = fdit_at(i, 700), .noise = fdit_at(i, 1000),
-                                     .coef = coefs, .losses = TAKE(HB * 2),
-                                     .dout = k ? TAKE(HB * 4 * HD) : FDIT_NO_TENSOR });
+        fdit_diffusion_loss(
+            dev, &(struct fdit_diffusion_loss_args){ .samples = HB,
+                                                     .channels = 2,
+                                                     .n = HD,
+                                                     .out = i,
+                                                     .x0 = fdit_at(i, 700),
+                                                     .noise = fdit_at(i, 1000),
+                                                     .coef = coefs,
+                                                     .losses = TAKE(HB * 2),
+                                                     .dout = k ? TAKE(HB * 4 * HD) : FDIT_NO_TENSOR });
     for (int k = 0; k < 2; k++)
-        fdit_cross_entropy(dev, &(struct fdit_cross_entropy_args){
-                                    .samples = HB, .classes = HD, .logits = i, .scale = 0.25f,
-                                    .labels = fdit_tensor_of(labels, FDIT_I32), .loss = TAKE(HB),
-                                    .dlogits = k ? TAKE(HB * HD) : FDIT_NO_TENSOR });
+        fdit_cross_entropy(
+            dev, &(struct fdit_cross_entropy_args){ .samples = HB,
+                                                    .classes = HD,
+                                                    .logits = i,
+                                                    .scale = 0.25f,
+                                                    .labels = fdit_tensor_of(labels, FDIT_I32),
+                                                    .loss = TAKE(HB),
+                                                    .dlogits = k ? TAKE(HB * HD) : FDIT_NO_TENSOR });
     ck_assert_uint_le(used, 8192);
     ck_assert_uint_le(used, most);
     ck_assert_ok(ctx, fdit_read(ctx, dev, o, got, used));
@@ -483,10 +506,19 @@ static size_t run_sampler(fdit_device *dev, float *got, size_t most)
     struct fdit_tensor i = fdit_tensor_of(in, FDIT_F32), o = fdit_tensor_of(out, FDIT_F32);
     size_t used = 0, half = HB * HC * HD;
     for (int k = 0; k < 32; k++) {
-        struct fdit_sampler_args a = { .samples = HB, .channels = HC, .n = HD, .guidance = 3,
-                                       .guided_channels = 2, .x0_x = 1.5f, .x0_eps = -0.75f,
-                                       .to_x = 0.3f, .to_x0 = 0.4f, .to_eps = 0.5f, .to_z = 0.6f,
-                                       .log_beta = -1, .log_var = -2 };
+        struct fdit_sampler_args a = { .samples = HB,
+                                       .channels = HC,
+                                       .n = HD,
+                                       .guidance = 3,
+                                       .guided_channels = 2,
+                                       .x0_x = 1.5f,
+                                       .x0_eps = -0.75f,
+                                       .to_x = 0.3f,
+                                       .to_x0 = 0.4f,
+                                       .to_eps = 0.5f,
+                                       .to_z = 0.6f,
+                                       .log_beta = -1,
+                                       .log_var = -2 };
         a.x_next = a.x = o; /* in place */
         a.cond = i;
         if (k & 1)
@@ -502,7 +534,8 @@ static size_t run_sampler(fdit_device *dev, float *got, size_t most)
         fdit_sampler_step(dev, &a);
     }
     used = 2 * half;
-    fdit_clip_scale(dev, &(struct fdit_clip_scale_args){ .n = HD, .partial = fdit_at(i, 1),
+    fdit_clip_scale(dev, &(struct fdit_clip_scale_args){ .n = HD,
+                                                         .partial = fdit_at(i, 1),
                                                          .scale = fdit_at(o, used),
                                                          .norm = fdit_at(o, used + 1),
                                                          .max_norm = 0.5f });
@@ -546,8 +579,8 @@ START_TEST(optional_ops_on_the_host)
         ck_assert_uint_eq(run_sampler(dev, got[1], 8192), n[1]);
         for (int j = 0; j < 2; j++) {
             size_t at = test_first_difference(got[j], wanted[j], n[j], sizeof(float));
-            ck_assert_msg(at == n[j], "staging %zu, part %d, element %zu: %g, wanted %g", staging[k],
-                          j, at, got[j][at], wanted[j][at]);
+            ck_assert_msg(at == n[j], "staging %zu, part %d, element %zu: %g, wanted %g", staging[k], j, at,
+                          got[j][at], wanted[j][at]);
         }
         fdit_device_close(dev);
     }
@@ -565,16 +598,19 @@ START_TEST(host_limits)
     fdit_clip_scale(dev, &(struct fdit_clip_scale_args){ .n = 17, .partial = i, .scale = o });
     ck_assert_int_eq(fdit_device_sync(ctx, dev), FDIT_ERROR_UNSUPPORTED);
     fdit_device_clear_error(dev);
-    fdit_cross_entropy(dev, &(struct fdit_cross_entropy_args){
-                                .samples = 1, .classes = 9, .logits = i, .loss = o,
-                                .labels = fdit_tensor_of(in, FDIT_I32) });
+    fdit_cross_entropy(
+        dev,
+        &(struct fdit_cross_entropy_args){
+            .samples = 1, .classes = 9, .logits = i, .loss = o, .labels = fdit_tensor_of(in, FDIT_I32) });
     ck_assert_int_eq(fdit_device_sync(ctx, dev), FDIT_ERROR_UNSUPPORTED);
     fdit_device_clear_error(dev);
     const int32_t label = 8;
     fdit_write(dev, fdit_tensor_of(in, FDIT_I32), &label, 1);
-    fdit_cross_entropy(dev, &(struct fdit_cross_entropy_args){
-                                .samples = 1, .classes = 8, .logits = fdit_at(i, 1), .loss = o,
-                                .labels = fdit_tensor_of(in, FDIT_I32) });
+    fdit_cross_entropy(dev, &(struct fdit_cross_entropy_args){ .samples = 1,
+                                                               .classes = 8,
+                                                               .logits = fdit_at(i, 1),
+                                                               .loss = o,
+                                                               .labels = fdit_tensor_of(in, FDIT_I32) });
     ck_assert_int_eq(fdit_device_sync(ctx, dev), FDIT_ERROR_DEVICE);
     ck_assert_ptr_nonnull(strstr(fdit_context_message(ctx), "label 8"));
     fdit_device_clear_error(dev);
@@ -594,8 +630,9 @@ static enum fdit_status everything(const struct fdit_device_ops *ops)
     fdit_buffer *a = NULL, *b = NULL;
     fdit_weight *w = NULL;
     const float data[6] = { 0 };
-    const struct fdit_op_shape shape = { .op = FDIT_OP_LINEAR, .samples = 2, .rows = 3, .n_in = 3,
-                                         .n_out = 2 };
+    const struct fdit_op_shape shape = {
+        .op = FDIT_OP_LINEAR, .samples = 2, .rows = 3, .n_in = 3, .n_out = 2
+    };
     struct fdit_op_shape larger = shape;
     const struct fdit_weight_desc desc = { .n_out = 2, .n_in = 3, .storage = FDIT_F32 };
     larger.rows = 9;
@@ -678,8 +715,8 @@ START_TEST(devices_by_name)
     ck_assert_int_eq(open_named("abacus", &dev), FDIT_ERROR_ARGUMENT);
     ck_assert_ptr_null(dev);
     const char *message = fdit_context_message(ctx);
-    ck_assert_msg(strstr(message, "'abacus'") && strstr(message, "cpu (") && strstr(message, "ref ("),
-                  "%s", message);
+    ck_assert_msg(strstr(message, "'abacus'") && strstr(message, "cpu (") && strstr(message, "ref ("), "%s",
+                  message);
 }
 END_TEST
 

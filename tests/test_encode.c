@@ -80,13 +80,12 @@ static struct fdit_encode_summary must(const struct fdit_encode_options *o)
     return s;
 }
 
-static void must_fail(const struct fdit_encode_options *o, enum fdit_status status,
-                      const char *words)
+static void must_fail(const struct fdit_encode_options *o, enum fdit_status status, const char *words)
 {
     enum fdit_status got = fdit_encode_run(ctx, dev, o, NULL, false, NULL);
     ck_assert_msg(got == status, "%s: %s", fdit_status_text(got), fdit_context_message(ctx));
-    ck_assert_msg(strstr(fdit_context_message(ctx), words), "'%s' lacks '%s'",
-                  fdit_context_message(ctx), words);
+    ck_assert_msg(strstr(fdit_context_message(ctx), words), "'%s' lacks '%s'", fdit_context_message(ctx),
+                  words);
 }
 
 static struct fdit_vae *open_vae(void)
@@ -105,18 +104,15 @@ START_TEST(what_is_kept)
 {
     struct fdit_encode_options o = job("cache");
     struct fdit_encode_summary s = must(&o);
-    ck_assert(s.pictures == CLASSES * EACH && s.encoded == s.pictures && !s.bad &&
-              s.classes == CLASSES);
+    ck_assert(s.pictures == CLASSES * EACH && s.encoded == s.pictures && !s.bad && s.classes == CLASSES);
     struct fdit_cache *c;
     struct fdit_dataset *ds;
     struct fdit_vae *v = open_vae();
     ck_assert_ok(ctx, fdit_cache_open(ctx, o.out, &c));
-    ck_assert_ok(
-        ctx, fdit_dataset_open(ctx, o.data,
-                               &(struct fdit_dataset_options){ .size = SIZE, .channels = 3 }, &ds));
+    ck_assert_ok(ctx, fdit_dataset_open(ctx, o.data,
+                                        &(struct fdit_dataset_options){ .size = SIZE, .channels = 3 }, &ds));
     const struct fdit_cache_info *info = fdit_cache_info_of(c);
-    ck_assert(info->n == CLASSES * EACH && info->channels == 4 && info->size == SIZE / 8 &&
-              info->flip);
+    ck_assert(info->n == CLASSES * EACH && info->channels == 4 && info->size == SIZE / 8 && info->flip);
     ck_assert(info->scale == 0.18215 && info->picture_size == SIZE);
     char *taxonomy;
     ck_assert_ok(ctx, fdit_taxonomy_to_json(ctx, fdit_dataset_taxonomy(ds), &taxonomy));
@@ -174,8 +170,7 @@ START_TEST(a_cached_epoch_is_an_uncached_one)
     enum { EPOCHS = 3, ALL = CLASSES * EACH };
     double off = 0, size = 0;
     float seen[EPOCHS][ALL][X];
-    ck_assert(fdit_train_data_is_cache(a) && !fdit_train_data_is_cache(b) &&
-              fdit_train_data_flip(a));
+    ck_assert(fdit_train_data_is_cache(a) && !fdit_train_data_is_cache(b) && fdit_train_data_flip(a));
     ck_assert_uint_eq(fdit_train_data_item(a), X);
     ck_assert_ok(ctx, fdit_train_data_loader(ctx, a, NULL, 0, &l, &from_cache));
     ck_assert_ok(ctx, fdit_train_data_loader(ctx, b, NULL, 0, &l, &from_pictures));
@@ -262,12 +257,9 @@ START_TEST(pixels)
     o.size = 12;
     ck_assert_ok(ctx, fdit_encode_run(ctx, NULL, &o, NULL, false, &s));
     ck_assert(s.size == 12 && s.channels == 1);
-    struct fdit_train_data_options t = { .path = o.out,
-                                         .size = 12,
-                                         .channels = 1,
-                                         .latent_size = 12,
-                                         .latent_channels = 1,
-                                         .flip = true };
+    struct fdit_train_data_options t = {
+        .path = o.out, .size = 12, .channels = 1, .latent_size = 12, .latent_channels = 1, .flip = true
+    };
     struct fdit_train_data *a, *b;
     struct fdit_loader *la, *lb;
     struct fdit_loader_options l = { .batch = 3, .seed = 9, .flip = true };
@@ -376,10 +368,8 @@ static void same_delta(const char *a, const char *b)
 {
     uint8_t *x, *y;
     size_t n, m;
-    ck_assert_ok(ctx, fdit_file_read_all(ctx, test_path(folder, "%s/delta.safetensors", a), 1 << 24,
-                                         &x, &n));
-    ck_assert_ok(ctx, fdit_file_read_all(ctx, test_path(folder, "%s/delta.safetensors", b), 1 << 24,
-                                         &y, &m));
+    ck_assert_ok(ctx, fdit_file_read_all(ctx, test_path(folder, "%s/delta.safetensors", a), 1 << 24, &x, &n));
+    ck_assert_ok(ctx, fdit_file_read_all(ctx, test_path(folder, "%s/delta.safetensors", b), 1 << 24, &y, &m));
     ck_assert_msg(n == m && !memcmp(x, y, n), "%s and %s differ", a, b);
     fdit_free(x);
     fdit_free(y);
@@ -397,10 +387,9 @@ START_TEST(training)
     o = run_options(e.data, "live");
     o.vae = vae_path;
     ck_assert_ok(ctx, fdit_train_run(ctx, dev, &o, NULL, false, &live));
-    ck_assert_msg(fabs(live.val_mse - cached.val_mse) < 1e-3 * cached.val_mse, "%g and %g",
-                  live.val_mse, cached.val_mse);
-    ck_assert_double_lt(fabs(live.first_val_vb - cached.first_val_vb),
-                        1e-3 * fabs(cached.first_val_vb));
+    ck_assert_msg(fabs(live.val_mse - cached.val_mse) < 1e-3 * cached.val_mse, "%g and %g", live.val_mse,
+                  cached.val_mse);
+    ck_assert_double_lt(fabs(live.first_val_vb - cached.first_val_vb), 1e-3 * fabs(cached.first_val_vb));
     ck_assert_uint_gt(live.plan_bytes, cached.plan_bytes);
     /* resumed from a checkpoint: the same bits */
     o = run_options(e.out, "resumed");
@@ -487,13 +476,12 @@ START_TEST(previews)
 }
 END_TEST
 
-static void train_fails(const struct fdit_train_options *o, enum fdit_status status,
-                        const char *words)
+static void train_fails(const struct fdit_train_options *o, enum fdit_status status, const char *words)
 {
     enum fdit_status got = fdit_train_run(ctx, dev, o, NULL, false, NULL);
     ck_assert_msg(got == status, "%s: %s", fdit_status_text(got), fdit_context_message(ctx));
-    ck_assert_msg(strstr(fdit_context_message(ctx), words), "'%s' lacks '%s'",
-                  fdit_context_message(ctx), words);
+    ck_assert_msg(strstr(fdit_context_message(ctx), words), "'%s' lacks '%s'", fdit_context_message(ctx),
+                  words);
 }
 
 START_TEST(training_refused)
@@ -551,10 +539,10 @@ int main(void)
     Suite *suite = suite_create("encode");
     TCase *tcase = tcase_create("encode");
     tcase_add_checked_fixture(tcase, setup, teardown);
-    const TTest *tests[] = { what_is_kept,    a_cached_epoch_is_an_uncached_one,
-                             statistics,      pixels,
-                             going_on,        training,
-                             previews,        training_refused };
+    const TTest *tests[] = { what_is_kept, a_cached_epoch_is_an_uncached_one,
+                             statistics,   pixels,
+                             going_on,     training,
+                             previews,     training_refused };
     for (size_t i = 0; i < sizeof tests / sizeof *tests; i++)
         tcase_add_test(tcase, tests[i]);
     suite_add_tcase(suite, tcase);

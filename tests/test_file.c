@@ -148,7 +148,7 @@ START_TEST(test_writer)
     ck_assert_ok(ctx, fdit_writer_zeros(ctx, w, 100000));
     ck_assert_ok(ctx, fdit_writer_write(ctx, w, "", 0));
     ck_assert_uint_eq(fdit_writer_bytes(w), 100003);
-    check_contents(path, "old"); /* not before the commit */
+    check_contents(path, "old");            /* not before the commit */
     ck_assert_int_le(files_in_folder(), 2); /* one where the system has files without a name */
     ck_assert_ok(ctx, fdit_writer_commit(ctx, &w));
     ck_assert_ptr_null(w);

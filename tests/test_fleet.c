@@ -79,9 +79,9 @@ END_TEST
 struct seen {
     double loss[STEPS + 1];
     int steps;
-    int stop_at;          /* asks to stop in this step */
-    int fail_at;          /* `victim` fails after it, */
-    uint64_t fail_op;     /* in which op; 0: 7 */
+    int stop_at;      /* asks to stop in this step */
+    int fail_at;      /* `victim` fails after it, */
+    uint64_t fail_op; /* in which op; 0: 7 */
     fdit_device *victim;
 };
 
@@ -139,8 +139,8 @@ static fdit_device *open_list(const char *list)
         }
         return opened[i].dev;
     }
-    ck_assert_ok(ctx, fdit_devices_open(ctx, &(struct fdit_device_options){ .spec = list, .threads = 1 },
-                                        &dev));
+    ck_assert_ok(ctx,
+                 fdit_devices_open(ctx, &(struct fdit_device_options){ .spec = list, .threads = 1 }, &dev));
     snprintf(opened[i].list, sizeof opened[i].list, "%s", list);
     opened[i].dev = dev;
     return dev;
@@ -159,8 +159,8 @@ static enum fdit_status train(const char *list, const struct fdit_train_options 
 static uint8_t *result(const char *out, size_t *n)
 {
     uint8_t *bytes;
-    ck_assert_ok(ctx, fdit_file_read_all(ctx, test_path(folder, "%s/delta.safetensors", out),
-                                         (size_t)1 << 26, &bytes, n));
+    ck_assert_ok(ctx, fdit_file_read_all(ctx, test_path(folder, "%s/delta.safetensors", out), (size_t)1 << 26,
+                                         &bytes, n));
     return bytes;
 }
 
@@ -258,7 +258,8 @@ START_TEST(device_fails)
         ck_assert_int_eq(train(lists[i], &o, &seen), FDIT_ERROR_DEVICE);
         const char *message = fdit_context_message(ctx);
         ck_assert_msg(strstr(message, second) && strstr(message, "step 2 is kept") &&
-                          strstr(message, "--resume"), "%s", message);
+                          strstr(message, "--resume"),
+                      "%s", message);
         ck_assert(fdit_is_file(test_path(folder, "%s/checkpoints/step-2.safetensors", name)));
         o.resume = true;
         o.batch = PICTURES;
@@ -348,8 +349,8 @@ START_TEST(short_of_memory)
     for (uint64_t n = 1; status != FDIT_OK; n += 1 + n / 6) {
         fdit_mem_fail_at(n);
         fdit_device *dev = NULL;
-        status = fdit_devices_open(ctx, &(struct fdit_device_options){ .spec = "cpu,ref", .threads = 1 },
-                                   &dev);
+        status =
+            fdit_devices_open(ctx, &(struct fdit_device_options){ .spec = "cpu,ref", .threads = 1 }, &dev);
         if (status == FDIT_OK) {
             struct fdit_train_hooks hooks = { .user = &seen, .on_step = on_step };
             status = fdit_train_run(ctx, dev, &o, &hooks, false, NULL);

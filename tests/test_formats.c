@@ -176,8 +176,8 @@ START_TEST(test_bad_safetensors)
         ck_assert((status == FDIT_OK) == (st != NULL));
         if (status == FDIT_OK)
             status = load_as_model(st);
-        ck_assert_msg(status == files[i].status, "%s: %s: %s", files[i].name,
-                      fdit_status_text(status), fdit_context_message(ctx));
+        ck_assert_msg(status == files[i].status, "%s: %s: %s", files[i].name, fdit_status_text(status),
+                      fdit_context_message(ctx));
         if (status != FDIT_OK) {
             char file[64];
             snprintf(file, sizeof file, "/%s.safetensors: ", files[i].name);
@@ -231,13 +231,13 @@ START_TEST(test_headers)
     check_header("[]", 0, "JSON object");
     check_header("{} x", 0, "JSON");
     check_header("{\"a\":{\"dtype\":\"U8\",\"shape\":[3],\"data_offsets\":[0,3]}}", 3, NULL);
-    check_header("{\"a\":{\"dtype\":\"U8\",\"shape\":[3],\"data_offsets\":[0,3],\"more\":{}}}", 3,
-                 NULL);
+    check_header("{\"a\":{\"dtype\":\"U8\",\"shape\":[3],\"data_offsets\":[0,3],\"more\":{}}}", 3, NULL);
     check_header("{\"a\":{\"dtype\":\"U8\",\"shape\":[],\"data_offsets\":[0,1]}}", 1, NULL);
     check_header("{\"a\":{\"dtype\":\"F32\",\"shape\":[4,0,9],\"data_offsets\":[0,0]}}", 0, NULL);
     check_header("{\"a\":{\"dtype\":\"U8\",\"shape\":[3],\"data_offsets\":[1,4]}}", 4, "begins at 1");
     check_header("{\"a\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[0,2]},"
-                 "\"b\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[3,4]}}", 4, "begins at 3");
+                 "\"b\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[3,4]}}",
+                 4, "begins at 3");
     check_header("{\"a\":{\"dtype\":\"U8\",\"shape\":[3],\"data_offsets\":[0,3]}}", 4,
                  "1 byte more than its tensors");
     check_header("{\"a\":{\"dtype\":\"U8\",\"shape\":[3],\"data_offsets\":[0,3]}}", 2, "beyond");
@@ -246,30 +246,30 @@ START_TEST(test_headers)
     check_header("{\"a\":{\"dtype\":\"U8\",\"data_offsets\":[0,3]}}", 3, "no shape");
     check_header("{\"a\":{\"shape\":[3],\"data_offsets\":[0,3]}}", 3, "no dtype");
     check_header("{\"a\":{\"dtype\":\"U8\",\"shape\":[3]}}", 3, "data_offsets");
-    check_header("{\"a\":{\"dtype\":\"U8\",\"shape\":[3],\"data_offsets\":[0,3,3]}}", 3,
-                 "data_offsets");
-    check_header(
-        "{\"a\":{\"dtype\":\"U8\",\"shape\":[3],\"data_offsets\":[0,99999999999999999999]}}", 3,
-        "JSON");
+    check_header("{\"a\":{\"dtype\":\"U8\",\"shape\":[3],\"data_offsets\":[0,3,3]}}", 3, "data_offsets");
+    check_header("{\"a\":{\"dtype\":\"U8\",\"shape\":[3],\"data_offsets\":[0,99999999999999999999]}}", 3,
+                 "JSON");
     check_header("{\"a\":[]}", 0, "no JSON object");
     check_header("{\"a\":{\"dtype\":\"U8\",\"shape\":[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1],"
-                 "\"data_offsets\":[0,1]}}", 1, "17 dimensions");
-    check_header(
-        "{\"a\":{\"dtype\":\"F64\",\"shape\":[4611686018427387904],\"data_offsets\":[0,0]}}", 0,
-        "too large");
+                 "\"data_offsets\":[0,1]}}",
+                 1, "17 dimensions");
+    check_header("{\"a\":{\"dtype\":\"F64\",\"shape\":[4611686018427387904],\"data_offsets\":[0,0]}}", 0,
+                 "too large");
     check_header("{\"a\":{\"dtype\":\"U8\",\"shape\":[4294967296,4294967296,0],"
-                 "\"data_offsets\":[0,0]}}", 0, "too large");
+                 "\"data_offsets\":[0,0]}}",
+                 0, "too large");
     check_header("{\"__metadata__\":{\"k\":1}}", 0, "no text");
     check_header("{\"__metadata__\":[]}", 0, "__metadata__");
     check_header("{\"__metadata__\":{\"k\":\"v\"}}", 0, NULL);
-    check_header("{\"a\\u001b\":{\"dtype\":\"U8\",\"shape\":[3],\"data_offsets\":[0,3]}}", 3,
-                 "control");
+    check_header("{\"a\\u001b\":{\"dtype\":\"U8\",\"shape\":[3],\"data_offsets\":[0,3]}}", 3, "control");
     check_header("{\"a\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]},"
                  "\"b\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[0,2]},"
                  "\"c\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[2,2]},"
-                 "\"d\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[2,4]}}", 4, NULL);
+                 "\"d\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[2,4]}}",
+                 4, NULL);
     check_header("{\"a\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[0,4]},"
-                 "\"c\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[2,2]}}", 4, "lie on");
+                 "\"c\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[2,2]}}",
+                 4, "lie on");
 }
 END_TEST
 
@@ -304,8 +304,7 @@ START_TEST(test_types_to_f32)
     float got[5];
     ck_assert_ok(ctx, fdit_st_writer_new(ctx, &w));
     for (int i = 0; i < 3; i++)
-        ck_assert_ok(
-            ctx, fdit_st_writer_f32(ctx, w, fdit_st_type_name(exact[i]), exact[i], 1, shape, x));
+        ck_assert_ok(ctx, fdit_st_writer_f32(ctx, w, fdit_st_type_name(exact[i]), exact[i], 1, shape, x));
     ck_assert_ok(ctx, fdit_st_writer_f32(ctx, w, "BF16", FDIT_ST_BF16, 1, shape, x));
     ck_assert_ok(ctx, fdit_st_writer_raw(ctx, w, "wide", FDIT_ST_F64, 1, shape, wide));
     ck_assert_ok(ctx, fdit_st_writer_raw(ctx, w, "bytes", FDIT_ST_F8_E4M3, 1, shape, x));
@@ -403,8 +402,7 @@ START_TEST(test_integers)
     fdit_safetensors_close(st);
     char *path = test_fixture("dit.safetensors");
     ck_assert_ok(ctx, fdit_safetensors_open(ctx, path, &st));
-    ck_assert_int_eq(fdit_safetensors_i64(ctx, st, fdit_safetensors_at(st, 0), 0, 1, got),
-                     FDIT_ERROR_FORMAT);
+    ck_assert_int_eq(fdit_safetensors_i64(ctx, st, fdit_safetensors_at(st, 0), 0, 1, got), FDIT_ERROR_FORMAT);
     fdit_safetensors_close(st);
     free(path);
 }
@@ -500,8 +498,8 @@ START_TEST(test_writer_round_trip)
     size_t next = 0;
     float *x;
     ck_assert_ok(ctx, fdit_st_writer_new(ctx, &w));
-    ck_assert_ok(ctx, fdit_st_writer_fill(ctx, w, "big", FDIT_ST_F32, 2, (int64_t[]){ 1000, 150 },
-                                          count_up, &next));
+    ck_assert_ok(
+        ctx, fdit_st_writer_fill(ctx, w, "big", FDIT_ST_F32, 2, (int64_t[]){ 1000, 150 }, count_up, &next));
     ck_assert_ok(ctx, fdit_st_writer_f32(ctx, w, "none", FDIT_ST_F32, 2, (int64_t[]){ 0, 3 }, NULL));
     ck_assert_ok(ctx, fdit_st_writer_meta(ctx, w, "k2", "v2"));
     ck_assert_ok(ctx, fdit_st_writer_meta(ctx, w, "k1", "\xc3\xa4\n"));
@@ -512,8 +510,8 @@ START_TEST(test_writer_round_trip)
                      FDIT_ERROR_ARGUMENT);
     ck_assert_int_eq(fdit_st_writer_raw(ctx, w, "n", FDIT_ST_U8, 1, (int64_t[]){ -1 }, ""),
                      FDIT_ERROR_ARGUMENT);
-    ck_assert_int_eq(fdit_st_writer_raw(ctx, w, "n", FDIT_ST_F64, 2,
-                                        (int64_t[]){ INT64_MAX, INT64_MAX }, ""), FDIT_ERROR_ARGUMENT);
+    ck_assert_int_eq(fdit_st_writer_raw(ctx, w, "n", FDIT_ST_F64, 2, (int64_t[]){ INT64_MAX, INT64_MAX }, ""),
+                     FDIT_ERROR_ARGUMENT);
     ck_assert_int_eq(fdit_st_writer_raw(ctx, w, "n", FDIT_ST_F64, 17, NULL, ""), FDIT_ERROR_ARGUMENT);
     ck_assert_ok(ctx, fdit_st_writer_save(ctx, w, in_folder("x")));
     fdit_st_writer_free(w);
@@ -525,11 +523,9 @@ START_TEST(test_writer_round_trip)
     fdit_safetensors_meta_at(st, 1, &key, &value);
     ck_assert_str_eq(key, "k1");
     ck_assert_ok(ctx, fdit_safetensors_need(ctx, st, "big", 2, (int64_t[]){ -1, 150 }, &t));
-    ck_assert_int_eq(fdit_safetensors_need(ctx, st, "big", 2, (int64_t[]){ -1, 151 }, &t),
-                     FDIT_ERROR_FORMAT);
+    ck_assert_int_eq(fdit_safetensors_need(ctx, st, "big", 2, (int64_t[]){ -1, 151 }, &t), FDIT_ERROR_FORMAT);
     check_message("[any, 151]");
-    ck_assert_int_eq(fdit_safetensors_need(ctx, st, "big", 1, (int64_t[]){ 150000 }, &t),
-                     FDIT_ERROR_FORMAT);
+    ck_assert_int_eq(fdit_safetensors_need(ctx, st, "big", 1, (int64_t[]){ 150000 }, &t), FDIT_ERROR_FORMAT);
     t = fdit_safetensors_at(st, 0);
     ck_assert_str_eq(t->name, "big");
     ck_assert_uint_eq((uintptr_t)t->data % 8, 0);
@@ -551,8 +547,8 @@ START_TEST(test_writer_failures)
     uint8_t *bytes;
     ck_assert_ok(ctx, fdit_file_write(ctx, in_folder("x"), false, "old", 3));
     ck_assert_ok(ctx, fdit_st_writer_new(ctx, &w));
-    ck_assert_ok(ctx, fdit_st_writer_fill(ctx, w, "big", FDIT_ST_F32, 1, (int64_t[]){ 300000 },
-                                          count_up, &next));
+    ck_assert_ok(ctx,
+                 fdit_st_writer_fill(ctx, w, "big", FDIT_ST_F32, 1, (int64_t[]){ 300000 }, count_up, &next));
     ck_assert_int_eq(fdit_st_writer_save(ctx, w, in_folder("x")), FDIT_INTERRUPTED);
     fdit_st_writer_free(w);
     static float x[100000];
@@ -624,7 +620,8 @@ START_TEST(test_shards)
     write_one(in_folder("m-1.safetensors"), "b", 1);
     write_one(in_folder("m-2.safetensors"), "a", 2);
     ck_assert_ok(ctx, open_index("{\"metadata\":{\"total_size\":8},\"weight_map\":{"
-                                 "\"a\":\"m-2.safetensors\",\"b\":\"m-1.safetensors\"}}", &st));
+                                 "\"a\":\"m-2.safetensors\",\"b\":\"m-1.safetensors\"}}",
+                                 &st));
     ck_assert_uint_eq(fdit_safetensors_count(st), 2);
     const struct fdit_st_tensor *t = fdit_safetensors_find(st, "a");
     ck_assert_int_eq(t->file, 1);
@@ -634,11 +631,9 @@ START_TEST(test_shards)
     ck_assert_ok(ctx, fdit_safetensors_weights(ctx, st, fdit_safetensors_find(st, "b"), 0, 1, &x));
     ck_assert(x == 1);
     fdit_safetensors_close(st);
-    ck_assert_int_eq(open_index("{\"weight_map\":{\"a\":\"m-1.safetensors\"}}", &st),
-                     FDIT_ERROR_FORMAT);
+    ck_assert_int_eq(open_index("{\"weight_map\":{\"a\":\"m-1.safetensors\"}}", &st), FDIT_ERROR_FORMAT);
     check_message("a is not in");
-    ck_assert_int_eq(open_index("{\"weight_map\":{\"a\":\"../m-1.safetensors\"}}", &st),
-                     FDIT_ERROR_FORMAT);
+    ck_assert_int_eq(open_index("{\"weight_map\":{\"a\":\"../m-1.safetensors\"}}", &st), FDIT_ERROR_FORMAT);
     check_message("same folder");
     ck_assert_int_eq(open_index("{\"weight_map\":{\"a\":7}}", &st), FDIT_ERROR_FORMAT);
     ck_assert_int_eq(open_index("{\"weight_map\":{}}", &st), FDIT_ERROR_FORMAT);
@@ -679,8 +674,7 @@ static void put_checksum(char *h)
     snprintf(h + 148, 8, "%06o", sum);
 }
 
-static void put_member(struct archive *a, const char *name, char type, const char *text,
-                       const char *magic)
+static void put_member(struct archive *a, const char *name, char type, const char *text, const char *magic)
 {
     char h[513] = { 0 };
     size_t n = strlen(text);
@@ -764,8 +758,7 @@ START_TEST(test_tar_dialects)
         ck_assert_uint_eq(fdit_tar_memory(t), zipped ? 23 : 0);
         ck_assert(fdit_tar_find(t, "old", &i) && i == 4);
         ck_assert(fdit_tar_find(t, name, &i) && i == 2);
-        ck_assert(!fdit_tar_find(t, "link", &i) && !fdit_tar_find(t, "zzz", &i) &&
-                  !fdit_tar_find(t, "", &i));
+        ck_assert(!fdit_tar_find(t, "link", &i) && !fdit_tar_find(t, "zzz", &i) && !fdit_tar_find(t, "", &i));
         fdit_tar_close(t);
         free(a.bytes);
     }
@@ -823,8 +816,14 @@ static void check_tar_refused(struct archive *a, const char *word)
 START_TEST(test_tar_refused)
 {
     const char *outside[] = { "/etc/passwd", "../x", "a/../../x", "a/..", "", "./." };
-    const char *pax[] = { "99 path=x\n", "path=x\n", "10 pathxxx\n", "9 path=x ", "0 path=x\n",
-                          "8 path=\n", "11 size=1x\n", "30 size=99999999999999999999999\n",
+    const char *pax[] = { "99 path=x\n",
+                          "path=x\n",
+                          "10 pathxxx\n",
+                          "9 path=x ",
+                          "0 path=x\n",
+                          "8 path=\n",
+                          "11 size=1x\n",
+                          "30 size=99999999999999999999999\n",
                           "99999999999999999999 path=x\n" };
     struct archive a = { 0 };
     for (size_t i = 0; i < sizeof outside / sizeof *outside; i++) {

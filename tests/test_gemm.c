@@ -93,8 +93,8 @@ static void guarded_free(float *p, size_t n, const char *what)
 /* ------------------------------------------------------------------------------ one problem */
 
 enum form { FORWARD, FORWARD_PLAIN, DX, DX_PLAIN, DW, N_FORMS };
-static const char *const form_names[N_FORMS] = { "linear", "linear, plain", "linear_dx",
-                                                 "linear_dx, plain", "linear_dw" };
+static const char *const form_names[N_FORMS] = { "linear", "linear, plain", "linear_dx", "linear_dx, plain",
+                                                 "linear_dw" };
 
 struct problem {
     enum form form;
@@ -106,8 +106,7 @@ struct problem {
 };
 
 /* Packs b, and the factors behind it. */
-static void problem_pack(struct problem *p, const struct fdit_cpu_gemm_kernels *kernels,
-                         enum fdit_dtype type)
+static void problem_pack(struct problem *p, const struct fdit_cpu_gemm_kernels *kernels, enum fdit_dtype type)
 {
     /* W is [n_out, n_in]; panels run along n_out */
     int n_out = p->form == FORWARD ? p->n : p->k, n_in = p->form == FORWARD ? p->k : p->n;
@@ -119,15 +118,15 @@ static void problem_pack(struct problem *p, const struct fdit_cpu_gemm_kernels *
     float *scale = p->packed + (size_t)panels * bytes / sizeof(float);
     for (int i = 0; i < n_out; i += nr)
         kernels->pack_as(type, (char *)p->packed + (size_t)(i / nr) * bytes, scale + i,
-                         p->b + (size_t)i * (size_t)n_in, (size_t)n_in,
-                         n_out - i < nr ? n_out - i : nr, n_in);
+                         p->b + (size_t)i * (size_t)n_in, (size_t)n_in, n_out - i < nr ? n_out - i : nr,
+                         n_in);
     p->g.b = p->packed;
     p->g.b_type = type;
     p->g.b_scale = scale;
 }
 
-static void problem_init(struct problem *p, const struct fdit_cpu_gemm_kernels *kernels,
-                         enum form form, int samples, int rows, int n, int k, struct test_rng *rng)
+static void problem_init(struct problem *p, const struct fdit_cpu_gemm_kernels *kernels, enum form form,
+                         int samples, int rows, int n, int k, struct test_rng *rng)
 {
     memset(p, 0, sizeof *p);
     p->form = form;
@@ -179,9 +178,8 @@ static double a_at(const struct problem *p, int m, int k)
 }
 static double b_at(const struct problem *p, int k, int n)
 {
-    return p->form == FORWARD || p->form == FORWARD_PLAIN
-               ? p->b[(size_t)n * (size_t)p->k + (size_t)k]
-               : p->b[(size_t)k * (size_t)p->n + (size_t)n];
+    return p->form == FORWARD || p->form == FORWARD_PLAIN ? p->b[(size_t)n * (size_t)p->k + (size_t)k]
+                                                          : p->b[(size_t)k * (size_t)p->n + (size_t)n];
 }
 
 /* Runs g into c with `threads` threads; checks the workspace's end and the result's surroundings.
@@ -200,8 +198,7 @@ static void run_on(struct fdit_cpu cpu, const struct fdit_gemm *g, float *c)
     fdit_context_free(ctx);
     guarded_free(workspace, bytes, "workspace");
 }
-static void run(const struct fdit_cpu_gemm_kernels *kernels, int threads, const struct fdit_gemm *g,
-                float *c)
+static void run(const struct fdit_cpu_gemm_kernels *kernels, int threads, const struct fdit_gemm *g, float *c)
 {
     run_on((struct fdit_cpu){ .threads = threads, .gemm = kernels }, g, c);
 }
@@ -218,18 +215,16 @@ static void check_product(const struct problem *p, const float *c, const char *t
             }
             double got = c[(size_t)m * (size_t)p->n + (size_t)n];
             double allowed = size * 6e-8 * (2 + sqrt(p->k));
-            ck_assert_msg(fabs(got - sum) <= allowed,
-                          "%s, %s %d x %d x %d: element %d, %d is %.9g, not %.9g", table,
-                          form_names[p->form], p->m, p->n, p->k, m, n, got, sum);
+            ck_assert_msg(fabs(got - sum) <= allowed, "%s, %s %d x %d x %d: element %d, %d is %.9g, not %.9g",
+                          table, form_names[p->form], p->m, p->n, p->k, m, n, got, sum);
         }
 }
 
 static const int shapes[][3] = {
     /* m, n, k */
-    { 1, 1, 1 },    { 1, 7, 3 },     { 2, 16, 5 },    { 3, 33, 17 },   { 5, 31, 64 },
-    { 6, 16, 72 },  { 7, 17, 1 },    { 13, 1, 40 },   { 14, 32, 33 },  { 15, 65, 16 },
-    { 29, 47, 83 }, { 64, 96, 72 },  { 145, 23, 9 },  { 169, 40, 13 }, { 9, 520, 31 },
-    { 4, 72, 600 }, { 31, 19, 401 }, { 17, 9, 1153 },
+    { 1, 1, 1 },    { 1, 7, 3 },     { 2, 16, 5 },   { 3, 33, 17 },  { 5, 31, 64 },   { 6, 16, 72 },
+    { 7, 17, 1 },   { 13, 1, 40 },   { 14, 32, 33 }, { 15, 65, 16 }, { 29, 47, 83 },  { 64, 96, 72 },
+    { 145, 23, 9 }, { 169, 40, 13 }, { 9, 520, 31 }, { 4, 72, 600 }, { 31, 19, 401 }, { 17, 9, 1153 },
 };
 
 START_TEST(test_products)
@@ -241,8 +236,8 @@ START_TEST(test_products)
         for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
             for (int form = 0; form < N_FORMS; form++) {
                 struct problem p;
-                problem_init(&p, t[i].kernels, (enum form)form, 1, shapes[s][0], shapes[s][1],
-                             shapes[s][2], &rng);
+                problem_init(&p, t[i].kernels, (enum form)form, 1, shapes[s][0], shapes[s][1], shapes[s][2],
+                             &rng);
                 size_t size = (size_t)p.m * (size_t)p.n;
                 float *c = guarded(size);
                 run(t[i].kernels, 2, &p.g, c);
@@ -278,8 +273,8 @@ START_TEST(test_same_bits)
             other.kc = 2 * kernels->nr;
             other.mc = 3 * kernels->mr;
             run(&other, 2, &p.g, c);
-            ck_assert_msg(memcmp(c, wanted, size * sizeof *c) == 0, "%s, %s: other blocks differ",
-                          t[i].name, form_names[form]);
+            ck_assert_msg(memcmp(c, wanted, size * sizeof *c) == 0, "%s, %s: other blocks differ", t[i].name,
+                          form_names[form]);
             /* rows alone, and a few at a time, from different starts */
             for (int rows = 1; form != DW && rows <= p.m; rows += rows < 8 ? 1 : 37) {
                 struct fdit_gemm part = p.g;
@@ -288,8 +283,8 @@ START_TEST(test_same_bits)
                 part.a = p.a + (size_t)m0 * (size_t)p.k;
                 run(kernels, 2, &part, c);
                 ck_assert_msg(memcmp(c, wanted + (size_t)m0 * n, (size_t)rows * n * sizeof *c) == 0,
-                              "%s, %s: %d rows from %d on differ from the same rows of %d",
-                              t[i].name, form_names[form], rows, m0, p.m);
+                              "%s, %s: %d rows from %d on differ from the same rows of %d", t[i].name,
+                              form_names[form], rows, m0, p.m);
             }
             free(wanted);
             free(c);
@@ -313,8 +308,8 @@ START_TEST(test_packed_is_plain)
             float *c = floats(size), *d = floats(size);
             run(t[i].kernels, 2, &p.g, c);
             run(t[i].kernels, 2, &q.g, d);
-            ck_assert_msg(memcmp(c, d, size * sizeof *c) == 0, "%s, %s: packed and plain differ",
-                          t[i].name, form_names[form]);
+            ck_assert_msg(memcmp(c, d, size * sizeof *c) == 0, "%s, %s: packed and plain differ", t[i].name,
+                          form_names[form]);
             free(c);
             free(d);
             problem_free(&p);
@@ -364,8 +359,8 @@ START_TEST(test_storage)
         plain.form = form == FORWARD ? FDIT_B_COLUMNS : FDIT_B_ROWS;
         run(table->kernels, 1, &plain, wanted);
         ck_assert_msg(memcmp(got, wanted, all * sizeof *got) == 0,
-                      "%s, %s as %s, %d x %d x %d: not the bits of the same numbers in f32",
-                      table->name, form_names[form], fdit_dtype_name(type), p.m, p.n, p.k);
+                      "%s, %s as %s, %d x %d x %d: not the bits of the same numbers in f32", table->name,
+                      form_names[form], fdit_dtype_name(type), p.m, p.n, p.k);
         guarded_free(got, all, form_names[form]);
         free(wanted);
         problem_free(&p);
@@ -403,7 +398,7 @@ static bool int8_kernels(int i, struct fdit_cpu *cpu)
     for (int k = 0; fdit_cpu_isa_get(k, &entry); k++)
         if (entry.supported && entry.gemm_int8 && i-- == 0) {
             *cpu = (struct fdit_cpu){ .gemm = entry.gemm_bf16 ? entry.gemm_bf16 : entry.gemm,
-                                     .gemm_int8 = entry.gemm_int8 };
+                                      .gemm_int8 = entry.gemm_int8 };
             return true;
         }
     return false;
@@ -561,9 +556,7 @@ static double gelu_arg(double x)
 }
 static double act(enum fdit_gemm_act a, double x)
 {
-    return a == FDIT_GEMM_GELU   ? x * sigmoid(gelu_arg(x))
-           : a == FDIT_GEMM_SILU ? x * sigmoid(x)
-                                 : x;
+    return a == FDIT_GEMM_GELU ? x * sigmoid(gelu_arg(x)) : a == FDIT_GEMM_SILU ? x * sigmoid(x) : x;
 }
 static double slope(enum fdit_gemm_act a, double x)
 {
@@ -573,8 +566,8 @@ static double slope(enum fdit_gemm_act a, double x)
 
 /* All 2^7 choices of bias, pre, gate, residual, shared residual, beta, slope, with each activation.
  */
-static void check_epilogue(const struct table *t, enum form form, unsigned choice,
-                           enum fdit_gemm_act a, struct test_rng *rng)
+static void check_epilogue(const struct table *t, enum form form, unsigned choice, enum fdit_gemm_act a,
+                           struct test_rng *rng)
 {
     enum { SAMPLES = 3, ROWS = 5, N = 43, K = 6, M = SAMPLES * ROWS, STRIDE = N + 7 };
     struct problem p;
@@ -605,8 +598,8 @@ static void check_epilogue(const struct table *t, enum form form, unsigned choic
             for (int k = 0; k < K; k++)
                 v += a_at(&p, m, k) * b_at(&p, k, n);
             if (to->pre)
-                ck_assert_msg(fabs(pre[i] - v) <= 1e-5, "%s: pre of element %d is %g, not %g",
-                              t->name, i, pre[i], v);
+                ck_assert_msg(fabs(pre[i] - v) <= 1e-5, "%s: pre of element %d is %g, not %g", t->name, i,
+                              pre[i], v);
             v = to->slope_pre ? v * slope(a, slope_pre[i]) : act(a, v);
             if (to->gate)
                 v *= gate[m / ROWS * STRIDE + n];
@@ -634,8 +627,7 @@ START_TEST(test_epilogues)
         for (unsigned choice = 0; choice < 128; choice++)
             for (int a = FDIT_GEMM_NO_ACT; a <= FDIT_GEMM_SILU; a++)
                 if (!(choice & 64) || a != FDIT_GEMM_NO_ACT)
-                    check_epilogue(&t[i], choice % 3 ? FORWARD : DX, choice, (enum fdit_gemm_act)a,
-                                   &rng);
+                    check_epilogue(&t[i], choice % 3 ? FORWARD : DX, choice, (enum fdit_gemm_act)a, &rng);
 }
 END_TEST
 
@@ -677,19 +669,15 @@ START_TEST(test_activations)
         x[i] = (float)(i - N / 2) * (30.0f / N);
     for (int i = 0; i < n_tables; i++)
         for (int a = FDIT_GEMM_GELU; a <= FDIT_GEMM_SILU; a++) {
-            struct fdit_gemm_epilogue to = {
-                .c = y, .ldc = N, .rows = 1, .act = (enum fdit_gemm_act)a
-            };
+            struct fdit_gemm_epilogue to = { .c = y, .ldc = N, .rows = 1, .act = (enum fdit_gemm_act)a };
             memcpy(v, x, N * sizeof *v);
             t[i].kernels->finish(&to, v, N, 0, 1, 0, N);
             for (int j = 0; j < N; j++) {
                 double wanted = act(to.act, x[j]);
                 /* the argument of exp is rounded: the error of a small result is relative to it */
-                double allowed =
-                    fabs(wanted) * (3e-7 + 2.5e-7 * fabs(gelu_arg(fmin(x[j], 0)))) + 3e-37;
-                ck_assert_msg(fabs(y[j] - wanted) <= allowed,
-                              "%s: activation %d of %.9g is %.9g, not %.9g", t[i].name, a, x[j],
-                              y[j], wanted);
+                double allowed = fabs(wanted) * (3e-7 + 2.5e-7 * fabs(gelu_arg(fmin(x[j], 0)))) + 3e-37;
+                ck_assert_msg(fabs(y[j] - wanted) <= allowed, "%s: activation %d of %.9g is %.9g, not %.9g",
+                              t[i].name, a, x[j], y[j], wanted);
             }
             to.slope_pre = x;
             for (int j = 0; j < N; j++)
@@ -718,21 +706,19 @@ START_TEST(test_not_finite)
     float y[N], v[N];
     for (int i = 0; i < n_tables; i++)
         for (int a = FDIT_GEMM_GELU; a <= FDIT_GEMM_SILU; a++) {
-            struct fdit_gemm_epilogue to = {
-                .c = y, .ldc = N, .rows = 1, .act = (enum fdit_gemm_act)a
-            };
+            struct fdit_gemm_epilogue to = { .c = y, .ldc = N, .rows = 1, .act = (enum fdit_gemm_act)a };
             memcpy(v, in, sizeof v);
             t[i].kernels->finish(&to, v, N, 0, 1, 0, N);
             for (int j = 0; j < N; j++)
-                ck_assert_msg(isnan(out[j]) ? isnan(y[j]) : y[j] == out[j],
-                              "%s: activation %d of %g is %g", t[i].name, a, in[j], y[j]);
+                ck_assert_msg(isnan(out[j]) ? isnan(y[j]) : y[j] == out[j], "%s: activation %d of %g is %g",
+                              t[i].name, a, in[j], y[j]);
             to.slope_pre = in;
             for (int j = 0; j < N; j++)
                 v[j] = 1;
             t[i].kernels->finish(&to, v, N, 0, 1, 0, N);
             for (int j = 0; j < N; j++)
-                ck_assert_msg(isnan(slopes[j]) ? isnan(y[j]) : y[j] == slopes[j],
-                              "%s: slope %d at %g is %g", t[i].name, a, in[j], y[j]);
+                ck_assert_msg(isnan(slopes[j]) ? isnan(y[j]) : y[j] == slopes[j], "%s: slope %d at %g is %g",
+                              t[i].name, a, in[j], y[j]);
         }
     /* one NaN in a row of A spoils that row of the result, one in B its column, nothing else */
     struct test_rng rng = test_rng_new("not finite");
@@ -789,8 +775,7 @@ static void check_provider(fdit_context *ctx, const struct fdit_cpu_gemm_provide
                 part.to.c = c;
                 ck_assert(fdit_cpu_gemm_provided(&cpu, provider, &part));
                 ck_assert_msg(memcmp(c, wanted + (size_t)b * 70 * n, 70 * n * sizeof *c) == 0,
-                              "%s, %s: sample %d alone differs", provider->name, form_names[form],
-                              b);
+                              "%s, %s: sample %d alone differs", provider->name, form_names[form], b);
             }
             fdit_cpu_threads_stop(&cpu);
             guarded_free(workspace, bytes, "workspace");

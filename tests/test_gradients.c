@@ -102,8 +102,7 @@ static void check_added(const char *what, const double *got, const double *start
 {
     for (size_t i = 0; i < n; i++)
         ck_assert_msg(fabs(got[i] - start[i] - plain[i]) <= 1e-12 * (1 + fabs(got[i])),
-                      "%s, element %zu: %.15g is not %.15g + %.15g", what, i, got[i], start[i],
-                      plain[i]);
+                      "%s, element %zu: %.15g is not %.15g + %.15g", what, i, got[i], start[i], plain[i]);
 }
 
 /* ------------------------------------------------------------------------------- activation */
@@ -113,13 +112,12 @@ START_TEST(activation_slopes)
     for (int act = FDIT_ACT_NONE; act <= FDIT_ACT_SILU; act++) {
         for (double x = -12; x <= 12; x += 0.0625) {
             const double h = 1e-3;
-            double wanted = (8 * (ref_act((enum fdit_act)act, x + h) -
-                                  ref_act((enum fdit_act)act, x - h)) -
-                             (ref_act((enum fdit_act)act, x + 2 * h) -
-                              ref_act((enum fdit_act)act, x - 2 * h))) / (12 * h);
+            double wanted =
+                (8 * (ref_act((enum fdit_act)act, x + h) - ref_act((enum fdit_act)act, x - h)) -
+                 (ref_act((enum fdit_act)act, x + 2 * h) - ref_act((enum fdit_act)act, x - 2 * h))) /
+                (12 * h);
             double got = ref_act_slope((enum fdit_act)act, x);
-            ck_assert_msg(fabs(got - wanted) < 1e-10, "act %d at %g: %.14g, not %.14g", act, x, got,
-                          wanted);
+            ck_assert_msg(fabs(got - wanted) < 1e-10, "act %d at %g: %.14g, not %.14g", act, x, got, wanted);
         }
     }
     double x[5] = { -3, -0.5, 0, 0.7, 2 }, dy[5] = { 1, 2, 3, 4, 5 }, y[5], dx[5];
@@ -179,8 +177,7 @@ static double linear_value(const void *problem)
     const struct linear_problem *p = problem;
     double x[M * D];
     ref_activation_f64(M * D, p->before, x, p->x);
-    ref_linear_f64(B, N, D, K, p->y, x, p->w, p->bias, p->act, NULL, p->gate, K, p->residual, false,
-                   0);
+    ref_linear_f64(B, N, D, K, p->y, x, p->w, p->bias, p->act, NULL, p->gate, K, p->residual, false, 0);
     return inner(p->y, p->c, M * K);
 }
 
@@ -189,8 +186,12 @@ START_TEST(linear_gradients)
     struct pool pool = { .rng = test_rng_new("linear") };
     for (int act = FDIT_ACT_NONE; act <= FDIT_ACT_SILU; act++) {
         struct linear_problem p = {
-            .x = randoms(&pool, M * D), .w = randoms(&pool, K * D), .bias = randoms(&pool, K),
-            .c = randoms(&pool, M * K), .y = zeros(&pool, M * K), .before = (enum fdit_act)act,
+            .x = randoms(&pool, M * D),
+            .w = randoms(&pool, K * D),
+            .bias = randoms(&pool, K),
+            .c = randoms(&pool, M * K),
+            .y = zeros(&pool, M * K),
+            .before = (enum fdit_act)act,
         };
         double *dx = zeros(&pool, M * D), *dw = zeros(&pool, K * D), *db = zeros(&pool, K);
         ref_linear_dx_f64(M, D, K, dx, p.c, p.w, p.before, p.x, 0);
@@ -223,9 +224,14 @@ START_TEST(gated_linear_gradients)
 {
     struct pool pool = { .rng = test_rng_new("gated") };
     struct linear_problem p = {
-        .x = randoms(&pool, M * D), .w = randoms(&pool, K * D), .bias = randoms(&pool, K),
-        .gate = randoms(&pool, B * K), .residual = randoms(&pool, M * K),
-        .c = randoms(&pool, M * K), .y = zeros(&pool, M * K), .act = FDIT_ACT_GELU_TANH,
+        .x = randoms(&pool, M * D),
+        .w = randoms(&pool, K * D),
+        .bias = randoms(&pool, K),
+        .gate = randoms(&pool, B * K),
+        .residual = randoms(&pool, M * K),
+        .c = randoms(&pool, M * K),
+        .y = zeros(&pool, M * K),
+        .act = FDIT_ACT_GELU_TANH,
     };
     double *pre = zeros(&pool, M * K), *branch = zeros(&pool, M * K), *dz = zeros(&pool, M * K);
     double *dgate = zeros(&pool, B * K), *dx = zeros(&pool, M * D);
@@ -292,8 +298,11 @@ START_TEST(norm_gradients)
     struct pool pool = { .rng = test_rng_new("norm") };
     bool affine = _i & 1, modulated = _i & 2;
     struct norm_problem p = {
-        .x = randoms(&pool, M * D), .mod = randoms(&pool, B * STRIDE), .c = randoms(&pool, M * D),
-        .y = zeros(&pool, M * D), .modulated = modulated,
+        .x = randoms(&pool, M * D),
+        .mod = randoms(&pool, B * STRIDE),
+        .c = randoms(&pool, M * D),
+        .y = zeros(&pool, M * D),
+        .modulated = modulated,
     };
     if (affine) {
         p.weight = randoms(&pool, D);
@@ -309,8 +318,8 @@ START_TEST(norm_gradients)
     check_gradient("norm, dx", norm_value, &p, p.x, dx, M * D);
     if (modulated)
         for (int b = 0; b < B; b++)
-            check_gradient("norm, dshift and dscale", norm_value, &p, p.mod + b * STRIDE,
-                           dmod + b * STRIDE, 2 * D);
+            check_gradient("norm, dshift and dscale", norm_value, &p, p.mod + b * STRIDE, dmod + b * STRIDE,
+                           2 * D);
     if (affine) {
         check_gradient("norm, dweight", norm_value, &p, p.weight, dweight, D);
         check_gradient("norm, dbias", norm_value, &p, p.bias, dbias, D);
@@ -321,8 +330,8 @@ START_TEST(norm_gradients)
     ref_norm_backward_dx_f64(B, N, D, sum, true, p.c, xhat, rstd, p.weight, scale, STRIDE);
     check_added("norm, accumulate", sum, start, dx, M * D);
     double *more = copy_of(&pool, start, 2 * D);
-    ref_norm_backward_sums_f64(B, N, D, NULL, NULL, 0, more, more + D, 1, p.c, xhat, p.weight, p.bias,
-                               scale, STRIDE);
+    ref_norm_backward_sums_f64(B, N, D, NULL, NULL, 0, more, more + D, 1, p.c, xhat, p.weight, p.bias, scale,
+                               STRIDE);
     check_added("norm, beta, dweight", more, start, dweight, D);
     check_added("norm, beta, dbias", more + D, start + D, dbias, D);
 
@@ -397,8 +406,8 @@ START_TEST(attention_gradients)
     const double *q = p.qkv + (size_t)p.rows * token + h;
     double sum = 0;
     for (int j = 0; j < p.rows; j++)
-        sum += exp(inner(q, q + (size_t)j * token + (size_t)(p.heads * p.size), (size_t)p.size) /
-                   sqrt(p.size));
+        sum +=
+            exp(inner(q, q + (size_t)j * token + (size_t)(p.heads * p.size), (size_t)p.size) / sqrt(p.size));
     double got = lse[(size_t)((p.heads + p.heads - 1) * p.rows)];
     ck_assert_double_eq_tol(got, log(sum), 1e-12);
     pool_free(&pool);
@@ -595,12 +604,13 @@ START_TEST(likelihood_table)
             const json_t *row = json_array_get(cases, i);
             double x = (float)item(row, 0), mean = (float)item(row, 1), vb;
             /* v = 1: the log-variance is log_beta, twice the log-scale. */
-            struct fdit_loss_coef coef = { .is_first = 1, .log_beta = 2 * (float)item(row, 2),
+            struct fdit_loss_coef coef = { .is_first = 1,
+                                           .log_beta = 2 * (float)item(row, 2),
                                            .mean_eps = 1 };
             fdit_host_loss_element(&coef, x - mean, 1, x, 0, NULL, &vb, NULL, NULL);
             double nats = vb * log(2), wanted = item(row, 3);
-            ck_assert_msg(fabs(nats - wanted) <= 1e-9 * (1 + wanted), "%s %zu: %.12g, not %.12g",
-                          lists[l], i, nats, wanted);
+            ck_assert_msg(fabs(nats - wanted) <= 1e-9 * (1 + wanted), "%s %zu: %.12g, not %.12g", lists[l], i,
+                          nats, wanted);
         }
     }
     json_decref(root);
@@ -623,8 +633,8 @@ START_TEST(loss_arrays)
     fdit_host_diffusion_loss(COUNT, COUNT, &coef, eps, v, x0, noise, deps, dv, &mse, &vb);
     for (size_t at = 0; at < COUNT; at += 10) {
         size_t n = COUNT - at < 10 ? COUNT - at : 10;
-        fdit_host_diffusion_loss(n, COUNT, &coef, eps + at, v + at, x0 + at, noise + at,
-                                 parts[0] + at, parts[1] + at, &mse_parts, &vb_parts);
+        fdit_host_diffusion_loss(n, COUNT, &coef, eps + at, v + at, x0 + at, noise + at, parts[0] + at,
+                                 parts[1] + at, &mse_parts, &vb_parts);
     }
     ck_assert(mse == mse_parts && vb == vb_parts);
     ck_assert(memcmp(deps, parts[0], sizeof deps) == 0 && memcmp(dv, parts[1], sizeof dv) == 0);
@@ -679,8 +689,9 @@ START_TEST(adamw_by_hand)
     double p[2] = { 1, -2 }, g[2] = { 0.5, -0.25 }, m[2] = { 0 }, v[2] = { 0 }, ema[2] = { 3, 3 };
     double scale[1] = { 0.5 };
     double b1 = 0.875, b2 = 0.9375; /* exact in f32 */
-    struct fdit_adamw_args a = { .n = 2, .decay = 0.125f, .beta1 = (float)b1, .beta2 = (float)b2,
-                                 .eps = 0.25f, .ema_decay = 0.75f };
+    struct fdit_adamw_args a = {
+        .n = 2, .decay = 0.125f, .beta1 = (float)b1, .beta2 = (float)b2, .eps = 0.25f, .ema_decay = 0.75f
+    };
     double lr = 0.5;
     for (int t = 1; t <= 3; t++) {
         double before[2] = { p[0], p[1] }, old_m[2] = { m[0], m[1] }, old_v[2] = { v[0], v[1] };
@@ -735,9 +746,17 @@ END_TEST
 
 START_TEST(sampler_by_hand)
 {
-    struct fdit_sampler_args a = { .guidance = 4, .x0_x = 2, .x0_eps = -1, .to_x = 0.5f,
-                                   .to_x0 = 0.25f, .to_eps = 3, .to_old = 5, .to_z = 7,
-                                   .learned = true, .log_beta = -2, .log_var = -4 };
+    struct fdit_sampler_args a = { .guidance = 4,
+                                   .x0_x = 2,
+                                   .x0_eps = -1,
+                                   .to_x = 0.5f,
+                                   .to_x0 = 0.25f,
+                                   .to_eps = 3,
+                                   .to_old = 5,
+                                   .to_z = 7,
+                                   .learned = true,
+                                   .log_beta = -2,
+                                   .log_var = -4 };
     float x = 1, eps = 0.5f, v = 0.5f, eps_u = 0.25f, z = 2, old = 10, next;
     fdit_host_sampler(1, &a, &next, &x, &eps, &v, &eps_u, &z, &old);
     double e = 0.25 + 4 * 0.25, x0 = 2 - e, sd = exp(0.5 * (0.75 * -2 + 0.25 * -4));

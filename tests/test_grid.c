@@ -41,8 +41,7 @@ static size_t dark(const struct fdit_picture *p)
 }
 
 /* The text alone, on white. */
-static struct fdit_picture written(const struct fdit_font *f, const char *text,
-                                   const uint8_t colour[3])
+static struct fdit_picture written(const struct fdit_font *f, const char *text, const uint8_t colour[3])
 {
     struct fdit_picture p;
     int64_t width = fdit_font_width(f, text, strlen(text));
@@ -73,8 +72,7 @@ START_TEST(test_letters)
             p[i] = written(f, letters[i], black);
             ck_assert_msg(dark(&p[i]) >= 3, "%s at %d", letters[i], scale);
             for (size_t k = 0; k < i; k++)
-                ck_assert_msg(!same_picture(&p[i], &p[k]), "%s looks like %s", letters[i],
-                              letters[k]);
+                ck_assert_msg(!same_picture(&p[i], &p[k]), "%s looks like %s", letters[i], letters[k]);
         }
         for (size_t i = 0; i < N; i++)
             fdit_picture_fini(&p[i]);
@@ -98,11 +96,9 @@ START_TEST(test_marks)
         fdit_picture_fini(&a);
         fdit_picture_fini(&b);
     }
-    ck_assert_int_eq(fdit_font_width(f, "x\xcc\xa8", 3),
-                     fdit_font_width(f, "x", 1)); /* drawn over it */
+    ck_assert_int_eq(fdit_font_width(f, "x\xcc\xa8", 3), fdit_font_width(f, "x", 1)); /* drawn over it */
     ck_assert(fdit_font_has(f, "x\xcc\xa8", 3));
-    ck_assert_uint_eq(fdit_font_fits(f, "e\xcc\x81", fdit_font_width(f, "e", 1)),
-                      3); /* never apart */
+    ck_assert_uint_eq(fdit_font_fits(f, "e\xcc\x81", fdit_font_width(f, "e", 1)), 3); /* never apart */
     fdit_font_free(f);
 }
 END_TEST
@@ -150,8 +146,8 @@ END_TEST
 
 /* Counts the w x h squares of the sheet that show this picture, and remembers where the last one
  * is. */
-static int find(const struct fdit_picture *p, const uint8_t *cell, int size, int channels,
-                int upscale, int *at_x, int *at_y)
+static int find(const struct fdit_picture *p, const uint8_t *cell, int size, int channels, int upscale,
+                int *at_x, int *at_y)
 {
     int n = 0, side = size * upscale;
     for (int y = 0; y + side <= p->height; y++) {
@@ -159,8 +155,7 @@ static int find(const struct fdit_picture *p, const uint8_t *cell, int size, int
             bool same = true;
             for (int k = 0; same && k < side * side; k++) {
                 const uint8_t *got = p->pixels + ((y + k / side) * p->width + x + k % side) * 3;
-                const uint8_t *want =
-                    cell + (k / side / upscale * size + k % side / upscale) * channels;
+                const uint8_t *want = cell + (k / side / upscale * size + k % side / upscale) * channels;
                 for (int c = 0; c < 3; c++)
                     same = same && got[c] == want[channels == 3 ? c : 0];
             }
@@ -190,8 +185,7 @@ static void check_cells(int channels, int upscale)
             pixels[k][i] = (uint8_t)test_int(&random, 256);
         cells[k] = pixels[k];
     }
-    const struct fdit_grid_group group = { "heading", ROWS,  COLUMNS, rows,
-                                           columns,   cells, NULL,    NULL };
+    const struct fdit_grid_group group = { "heading", ROWS, COLUMNS, rows, columns, cells, NULL, NULL };
     const struct fdit_grid grid = { .title = "title",
                                     .size = SIZE,
                                     .channels = channels,
@@ -221,8 +215,7 @@ START_TEST(test_cells)
 END_TEST
 
 /* Whether the words are in the sheet, to the pixel. */
-static bool shows(const struct fdit_picture *p, const char *word, int scale,
-                  const uint8_t colour[3])
+static bool shows(const struct fdit_picture *p, const char *word, int scale, const uint8_t colour[3])
 {
     struct fdit_font *f = font_of(scale);
     struct fdit_picture w = written(f, word, colour);
@@ -231,8 +224,8 @@ static bool shows(const struct fdit_picture *p, const char *word, int scale,
         for (int x = 0; !found && x + w.width <= p->width; x++) {
             bool same = true;
             for (int row = 0; same && row < w.height; row++)
-                same = !memcmp(p->pixels + 3 * ((y + row) * p->width + x),
-                               w.pixels + 3 * row * w.width, 3 * (size_t)w.width);
+                same = !memcmp(p->pixels + 3 * ((y + row) * p->width + x), w.pixels + 3 * row * w.width,
+                               3 * (size_t)w.width);
             found = same;
         }
     fdit_picture_fini(&w);
@@ -281,14 +274,13 @@ START_TEST(test_long_titles)
 {
     const uint8_t *cell[] = { NULL };
     const struct fdit_grid_group group = { NULL, 1, 1, NULL, NULL, cell, NULL, NULL };
-    const struct fdit_grid grid = {
-        .title = "run/delta.safetensors on base.safetensors: DiT-S/2, ddim, 50 steps, "
-                 "guide superclass:genus, w = 2, clip-x0, the very last words",
-        .size = 8,
-        .channels = 3,
-        .n_groups = 1,
-        .groups = &group
-    };
+    const struct fdit_grid grid = { .title =
+                                        "run/delta.safetensors on base.safetensors: DiT-S/2, ddim, 50 steps, "
+                                        "guide superclass:genus, w = 2, clip-x0, the very last words",
+                                    .size = 8,
+                                    .channels = 3,
+                                    .n_groups = 1,
+                                    .groups = &group };
     struct fdit_picture p;
     ck_assert_ok(ctx, fdit_grid_draw(ctx, &grid, &p));
     ck_assert(shows(&p, "run/delta.safetensors on", 2, ink));
@@ -394,8 +386,7 @@ START_TEST(test_png)
     enum { SIZE = 64 };
     static uint8_t pixels[6][SIZE * SIZE * 3];
     const uint8_t *cells[6];
-    static const char *const rows[2] = { "Aptenodytes forsteri",
-                                         "Pygoscelis adeliae (Adelie penguin)" };
+    static const char *const rows[2] = { "Aptenodytes forsteri", "Pygoscelis adeliae (Adelie penguin)" };
     static const char *const columns[3] = { "seed 0", "seed 1", "real" };
     struct fdit_picture p, q, back;
     for (int k = 0; k < 6; k++) {
@@ -411,8 +402,7 @@ START_TEST(test_png)
         { "The quick brown fox jumps over the lazy dog", 1, 3, NULL, columns, cells, NULL, NULL },
         { "!\"#$%&'()*+,-./0123456789:;<=>?@[\\]^_`{|}~", 2, 2, rows, NULL, cells, NULL, NULL },
     };
-    const struct fdit_grid grid = { .title =
-                                        "Guidance 4, dpm++ 20 steps: ABCDEFGHIJKLMNOPQRSTUVWXYZ",
+    const struct fdit_grid grid = { .title = "Guidance 4, dpm++ 20 steps: ABCDEFGHIJKLMNOPQRSTUVWXYZ",
                                     .size = SIZE,
                                     .channels = 3,
                                     .across = 2,

@@ -41,12 +41,11 @@ static struct fdit_picture read_fixture(const char *name)
     return p;
 }
 
-static void check_same(const char *what, const struct fdit_picture *got,
-                       const struct fdit_picture *want)
+static void check_same(const char *what, const struct fdit_picture *got, const struct fdit_picture *want)
 {
-    ck_assert_msg(got->width == want->width && got->height == want->height &&
-                  got->channels == want->channels, "%s: %dx%dx%d, wanted %dx%dx%d", what, got->width,
-                  got->height, got->channels, want->width, want->height, want->channels);
+    ck_assert_msg(got->width == want->width && got->height == want->height && got->channels == want->channels,
+                  "%s: %dx%dx%d, wanted %dx%dx%d", what, got->width, got->height, got->channels, want->width,
+                  want->height, want->channels);
     size_t n = (size_t)got->width * (size_t)got->height * (size_t)got->channels;
     size_t i = test_first_difference(got->pixels, want->pixels, n, 1);
     ck_assert_msg(i == n, "%s: byte %zu is %d, wanted %d", what, i, i < n ? got->pixels[i] : 0,
@@ -125,8 +124,8 @@ START_TEST(test_fixture_jpegs)
         ck_assert_int_eq(got.height, want.height);
         size_t n = 3 * (size_t)got.width * (size_t)got.height;
         for (size_t i = 0; i < n; i++)
-            ck_assert_msg(abs(got.pixels[i] - want.pixels[i]) <= 4, "%s: byte %zu is %d, wanted %d",
-                          name, i, got.pixels[i], want.pixels[i]);
+            ck_assert_msg(abs(got.pixels[i] - want.pixels[i]) <= 4, "%s: byte %zu is %d, wanted %d", name, i,
+                          got.pixels[i], want.pixels[i]);
         fdit_picture_fini(&got);
         fdit_picture_fini(&want);
     }
@@ -141,8 +140,7 @@ START_TEST(test_fixture_values)
     float got[3 * 256], want[3 * 256];
     char *path = test_fixture("image/values.safetensors");
     ck_assert_ok(ctx, fdit_safetensors_open(ctx, path, &st));
-    ck_assert_ok(ctx, fdit_safetensors_need(ctx, st, "rgb_37x53.crop16", 3,
-                                            (int64_t[]){ 3, 16, 16 }, &t));
+    ck_assert_ok(ctx, fdit_safetensors_need(ctx, st, "rgb_37x53.crop16", 3, (int64_t[]){ 3, 16, 16 }, &t));
     ck_assert_ok(ctx, fdit_safetensors_weights(ctx, st, t, 0, t->n, want));
     ck_assert_ok(ctx, fdit_picture_crop(ctx, &in, 16, &crop));
     fdit_picture_to_f32(&crop, got);
@@ -169,13 +167,11 @@ static double filter_value(enum fdit_filter filter, double x)
     if (filter == FDIT_FILTER_BOX)
         return x > -0.5 && x <= 0.5;
     x = fabs(x);
-    return x < 1 ? (1.5 * x - 2.5) * x * x + 1
-                 : x < 2 ? -0.5 * (((x - 5) * x + 8) * x - 4) : 0;
+    return x < 1 ? (1.5 * x - 2.5) * x * x + 1 : x < 2 ? -0.5 * (((x - 5) * x + 8) * x - 4) : 0;
 }
 
 /* Sample o of an axis, straight from the definition, with 64-bit sums. */
-static int plain_sample(enum fdit_filter filter, int n_in, int n_out, int o, const uint8_t *in,
-                        size_t stride)
+static int plain_sample(enum fdit_filter filter, int n_in, int n_out, int o, const uint8_t *in, size_t stride)
 {
     double scale = (double)n_in / n_out, wide = fmax(scale, 1), centre = (o + 0.5) * scale, sum = 0;
     double reach = (filter == FDIT_FILTER_BOX ? 0.5 : 2) * wide;
@@ -247,8 +243,8 @@ static void plain_crop(const struct fdit_picture *from, int size, struct fdit_pi
         p = next;
     }
     double scale = (double)size / (p.width < p.height ? p.width : p.height);
-    plain_resize(&p, FDIT_FILTER_BICUBIC, (int)nearbyint(p.width * scale),
-                 (int)nearbyint(p.height * scale), &next);
+    plain_resize(&p, FDIT_FILTER_BICUBIC, (int)nearbyint(p.width * scale), (int)nearbyint(p.height * scale),
+                 &next);
     ck_assert_ok(ctx, fdit_picture_new(ctx, size, size, p.channels, out));
     size_t c = (size_t)p.channels, row = (size_t)size * c;
     int x = (next.width - size) / 2, y = (next.height - size) / 2;
@@ -295,7 +291,11 @@ END_TEST
 START_TEST(test_pad_keeps_all_and_fills_with_the_edge)
 {
     const int sizes[][4] = { /* w, h -> w, h inside 16 */
-        { 40, 20, 16, 8 }, { 5, 40, 2, 16 }, { 200, 1, 16, 1 }, { 3, 7, 7, 16 }, { 90, 90, 16, 16 }
+                             { 40, 20, 16, 8 },
+                             { 5, 40, 2, 16 },
+                             { 200, 1, 16, 1 },
+                             { 3, 7, 7, 16 },
+                             { 90, 90, 16, 16 }
     };
     struct test_rng rng = test_rng_new("pad");
     for (size_t k = 0; k < sizeof sizes / sizeof *sizes; k++) {
@@ -469,8 +469,10 @@ static void write_png(struct sink *s, int w, int h, int type, int depth, bool in
     png_byte alpha[256];
     png_structp png = png_create_write_struct(PNG_LIBPNG_VER_STRING, NULL, NULL, NULL);
     png_infop info = png_create_info_struct(png);
-    int channels = type == PNG_COLOR_TYPE_RGB ? 3 : type == PNG_COLOR_TYPE_RGB_ALPHA ? 4
-                 : type == PNG_COLOR_TYPE_GRAY_ALPHA ? 2 : 1;
+    int channels = type == PNG_COLOR_TYPE_RGB          ? 3
+                   : type == PNG_COLOR_TYPE_RGB_ALPHA  ? 4
+                   : type == PNG_COLOR_TYPE_GRAY_ALPHA ? 2
+                                                       : 1;
     s->n = 0;
     if (setjmp(png_jmpbuf(png)))
         ck_abort_msg("libpng cannot write the test picture");
@@ -490,8 +492,10 @@ static void write_png(struct sink *s, int w, int h, int type, int depth, bool in
         png_set_tRNS(png, info, NULL, 0, &clear);
     }
     png_set_gAMA(png, info, 0.2);
-    png_text text = { .compression = PNG_TEXT_COMPRESSION_NONE, .key = (char[]){ "Comment" },
-                      .text = (char[]){ "of no interest" }, .text_length = 14 };
+    png_text text = { .compression = PNG_TEXT_COMPRESSION_NONE,
+                      .key = (char[]){ "Comment" },
+                      .text = (char[]){ "of no interest" },
+                      .text_length = 14 };
     png_set_text(png, info, &text, 1);
     png_write_info(png, info);
     int passes = interlaced ? png_set_interlace_handling(png) : 1;
@@ -544,8 +548,8 @@ START_TEST(test_every_kind_of_png)
                 ck_assert_int_eq(p.height, h);
                 for (int i = 0; i < w * h * 3; i++)
                     ck_assert_msg(p.pixels[i] == wanted_byte(i / 3 % w, i / 3 / w, i % 3, type, depth),
-                                  "type %d depth %d interlaced %d: byte %d is %d, wanted %d", type,
-                                  depth, interlaced, i, p.pixels[i],
+                                  "type %d depth %d interlaced %d: byte %d is %d, wanted %d", type, depth,
+                                  interlaced, i, p.pixels[i],
                                   wanted_byte(i / 3 % w, i / 3 / w, i % 3, type, depth));
                 fdit_picture_fini(&p);
                 n++;
@@ -612,15 +616,14 @@ static void check_ramp(const char *name, int tolerance)
     struct fdit_picture p;
     snprintf(path, sizeof path, "%s/corpus/picture/%s", TESTS_DIR, name);
     ck_assert_ok(ctx, fdit_picture_read(ctx, path, &p));
-    ck_assert_msg(p.width == 12 && p.height == 10 && p.channels == 3, "%s: %dx%d", name, p.width,
-                  p.height);
+    ck_assert_msg(p.width == 12 && p.height == 10 && p.channels == 3, "%s: %dx%d", name, p.width, p.height);
     for (int y = 0; y < 10; y++)
         for (int x = 0; x < 12; x++) {
             const uint8_t *got = p.pixels + 3 * (12 * y + x);
             int want[3] = { 16 * x, 16 * y, 8 * (x + y) };
             for (int c = 0; c < 3; c++)
-                ck_assert_msg(abs(got[c] - want[c]) <= tolerance, "%s: (%d, %d) channel %d: %d, not %d",
-                              name, x, y, c, got[c], want[c]);
+                ck_assert_msg(abs(got[c] - want[c]) <= tolerance, "%s: (%d, %d) channel %d: %d, not %d", name,
+                              x, y, c, got[c], want[c]);
         }
     fdit_picture_fini(&p);
 }

@@ -61,9 +61,8 @@ static const struct {
     { FDIT_KIND_ZIP, BYTES("PK\3\4\x14\0\0\0\0\0\0\0\0\0\0\0\0\0\1\0\0\0\1\0\0\0\5\0\0\0a.pngx") },
     { FDIT_KIND_TORCH,
       BYTES("PK\3\4\x14\0\0\0\0\0\0\0\0\0\0\0\0\0\1\0\0\0\1\0\0\0\x10\0\0\0archive/data.pklx") },
-    { FDIT_KIND_TORCH,
-      BYTES("PK\3\4\x14\0\0\0\0\0\0\0\0\0\0\0\0\0\1\0\0\0\1\0\0\0\3\0\0\0a/bx"
-            "PK\3\4\x14\0\0\0\0\0\0\0\0\0\0\0\0\0\1\0\0\0\1\0\0\0\x0a\0\0\0a/data.pklx") },
+    { FDIT_KIND_TORCH, BYTES("PK\3\4\x14\0\0\0\0\0\0\0\0\0\0\0\0\0\1\0\0\0\1\0\0\0\3\0\0\0a/bx"
+                             "PK\3\4\x14\0\0\0\0\0\0\0\0\0\0\0\0\0\1\0\0\0\1\0\0\0\x0a\0\0\0a/data.pklx") },
     { FDIT_KIND_NPZ, BYTES("PK\3\4\x14\0\0\0\0\0\0\0\0\0\0\0\0\0\1\0\0\0\1\0\0\0\5\0\0\0a.npyx") },
     { FDIT_KIND_OFFICE,
       BYTES("PK\3\4\x14\0\0\0\0\0\0\0\0\0\0\0\0\0\1\0\0\0\1\0\0\0\x13\0\0\0[Content_Types].xmlx") },
@@ -79,8 +78,7 @@ static const struct {
     { FDIT_KIND_PARQUET, BYTES("PAR1\x15\4") },
     { FDIT_KIND_SQLITE, BYTES("SQLite format 3\0\x10\0") },
     { FDIT_KIND_PDF, BYTES("%PDF-1.7\n") },
-    { FDIT_KIND_LFS_POINTER,
-      BYTES("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 5\n") },
+    { FDIT_KIND_LFS_POINTER, BYTES("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 5\n") },
     { FDIT_KIND_ANNEX_POINTER, BYTES("/annex/objects/SHA256E-s5--0.pt\n") },
     { FDIT_KIND_HTML, BYTES("\n<!DOCTYPE HTML><html><body>404") },
     { FDIT_KIND_XML, BYTES("<?xml version=\"1.0\"?><Error><Code>AccessDenied</Code></Error>") },
@@ -148,10 +146,9 @@ START_TEST(test_special)
     ck_assert_int_eq(kind, FDIT_KIND_SPECIAL);
     ck_assert_int_eq(fdit_kind_of_file(ctx, path, &kind), FDIT_ERROR_IO);
     fdit_kind_refuse(ctx, "a.pt", FDIT_KIND_LFS_POINTER, "a checkpoint", "get it again");
-    ck_assert_str_eq(
-        fdit_context_message(ctx),
-        "a.pt: is a Git LFS pointer in place of the file, not a checkpoint; get the file with "
-        "\"git lfs pull\"");
+    ck_assert_str_eq(fdit_context_message(ctx),
+                     "a.pt: is a Git LFS pointer in place of the file, not a checkpoint; get the file with "
+                     "\"git lfs pull\"");
     fdit_kind_refuse(ctx, "a.pt", FDIT_KIND_TEXT, "a checkpoint", NULL);
     ck_assert_str_eq(fdit_context_message(ctx), "a.pt: is a text, not a checkpoint");
     rmdir(folder);

@@ -26,9 +26,8 @@ START_TEST(block)
     /* 256 tokens: gradients of biases are sums in two launches, as in every model of the public
      * sizes. */
     ck_assert_ok(ctx, fdit_bench_problem_parse(ctx, "block 64,1,2,2 b2", &p));
-    ck_assert_ok(
-        ctx, fdit_bench_run(ctx, dev, &p,
-                            &(struct fdit_bench_options){ .repetitions = 1, .profile = true }, &r));
+    ck_assert_ok(ctx, fdit_bench_run(ctx, dev, &p,
+                                     &(struct fdit_bench_options){ .repetitions = 1, .profile = true }, &r));
     ck_assert(r.profiled);
     for (int op = 0; op < FDIT_OP_COUNT; op++) {
         int n = (int)r.counts[op].launches;
@@ -36,8 +35,8 @@ START_TEST(block)
         if (op == FDIT_OP_LINEAR || op == FDIT_OP_NORM || op == FDIT_OP_ATTENTION)
             forward += n;
         if (n)
-            printf("%-20s %3d calls %3d launches\n", fdit_op_name((enum fdit_op)op),
-                   (int)r.counts[op].calls, n);
+            printf("%-20s %3d calls %3d launches\n", fdit_op_name((enum fdit_op)op), (int)r.counts[op].calls,
+                   n);
     }
     ck_assert_int_eq(forward, FORWARD);
     ck_assert_int_eq(all - forward, BACKWARD);

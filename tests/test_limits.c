@@ -55,21 +55,21 @@ static struct fdit_limits limits(void)
 
 static const size_t MiB = 1 << 20;
 
-#define check_limits(n, n_by, mib, mib_by)                                                         \
-    do {                                                                                           \
-        struct fdit_limits l_ = limits();                                                          \
-        ck_assert_int_eq(l_.machine_processors, 64);                                               \
-        ck_assert_uint_eq(l_.machine_memory, 65536 * MiB);                                         \
-        ck_assert_int_eq(l_.threads, n);                                                           \
-        ck_assert_str_eq(l_.threads_by, n_by);                                                     \
-        ck_assert_uint_eq(l_.memory / MiB, mib);                                                   \
-        ck_assert_str_eq(l_.memory_by, mib_by);                                                    \
+#define check_limits(n, n_by, mib, mib_by)                                                                   \
+    do {                                                                                                     \
+        struct fdit_limits l_ = limits();                                                                    \
+        ck_assert_int_eq(l_.machine_processors, 64);                                                         \
+        ck_assert_uint_eq(l_.machine_memory, 65536 * MiB);                                                   \
+        ck_assert_int_eq(l_.threads, n);                                                                     \
+        ck_assert_str_eq(l_.threads_by, n_by);                                                               \
+        ck_assert_uint_eq(l_.memory / MiB, mib);                                                             \
+        ck_assert_str_eq(l_.memory_by, mib_by);                                                              \
     } while (0)
 
 #define V2_MOUNT "30 20 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n"
-#define V1_MOUNTS                                                                                  \
-    "31 30 0:27 / /sys/fs/cgroup/systemd rw shared:9 - cgroup cgroup rw,xattr,name=systemd\n"      \
-    "32 30 0:28 / /sys/fs/cgroup/cpu,cpuacct rw shared:10 - cgroup cgroup rw,cpu,cpuacct\n"        \
+#define V1_MOUNTS                                                                                            \
+    "31 30 0:27 / /sys/fs/cgroup/systemd rw shared:9 - cgroup cgroup rw,xattr,name=systemd\n"                \
+    "32 30 0:28 / /sys/fs/cgroup/cpu,cpuacct rw shared:10 - cgroup cgroup rw,cpu,cpuacct\n"                  \
     "33 30 0:29 / /sys/fs/cgroup/memory rw shared:11 - cgroup cgroup rw,memory\n"
 
 START_TEST(no_limits)
@@ -218,8 +218,18 @@ END_TEST
 
 START_TEST(no_sensible_numbers)
 {
-    static const char *const numbers[] = { "", "\n", "max", "-1", "0", "12x", "1 000 000 000", "4095", "0x10",
-                                           "1e9", "4611686018427387904", "99999999999999999999999999" };
+    static const char *const numbers[] = { "",
+                                           "\n",
+                                           "max",
+                                           "-1",
+                                           "0",
+                                           "12x",
+                                           "1 000 000 000",
+                                           "4095",
+                                           "0x10",
+                                           "1e9",
+                                           "4611686018427387904",
+                                           "99999999999999999999999999" };
     machine();
     put("/proc/self/cgroup", "0::/\n4:memory:/\n3:cpu:/\n");
     put("/proc/self/mountinfo", V2_MOUNT V1_MOUNTS);
@@ -228,8 +238,15 @@ START_TEST(no_sensible_numbers)
         put("/sys/fs/cgroup/memory/memory.limit_in_bytes", numbers[i]);
         check_limits(64, "", 65536, "");
     }
-    static const char *const quotas[] = { "",         "max",      "100000 0", "0 100000", "-1 100000", "x y",
-                                          "100000 x", "99999999999999999999 100000", "18446744073709551615 1",
+    static const char *const quotas[] = { "",
+                                          "max",
+                                          "100000 0",
+                                          "0 100000",
+                                          "-1 100000",
+                                          "x y",
+                                          "100000 x",
+                                          "99999999999999999999 100000",
+                                          "18446744073709551615 1",
                                           "max max" };
     for (size_t i = 0; i < sizeof quotas / sizeof *quotas; i++) {
         put("/sys/fs/cgroup/cpu.max", quotas[i]);

@@ -153,9 +153,7 @@ START_TEST(test_workers)
     static const struct {
         int workers, ring;
         size_t cache;
-    } cases[] = {
-        { 1, 1, 0 }, { 3, 2, 0 }, { 8, 5, 1 << 20 }, { 2, 0, 7 * 16 + 3 }, { 0, 0, 1 << 20 }
-    };
+    } cases[] = { { 1, 1, 0 }, { 3, 2, 0 }, { 8, 5, 1 << 20 }, { 2, 0, 7 * 16 + 3 }, { 0, 0, 1 << 20 } };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         o.workers = cases[i].workers;
         o.ring = cases[i].ring;
@@ -180,9 +178,7 @@ START_TEST(test_epochs)
      * documented bit. */
     enum { n = 23, batch = 5, E = 20, epochs = 6 };
     struct fake f = { .n = n, .fails_at = SIZE_MAX };
-    struct fdit_loader_options o = {
-        .batch = batch, .seed = 12345678901234u, .flip = true, .workers = 2
-    };
+    struct fdit_loader_options o = { .batch = batch, .seed = 12345678901234u, .flip = true, .workers = 2 };
     struct shown got[E * epochs];
     struct fdit_loader *l = open_fake(&f, &o);
     ck_assert_uint_eq(take(l, E * epochs / batch, got), E * epochs);
@@ -217,9 +213,7 @@ START_TEST(test_resume)
     static const size_t batches[] = { 20, 10, 3 };
     for (size_t c = 0; c < 3; c++) {
         struct fake f = { .n = 21, .fails_at = SIZE_MAX };
-        struct fdit_loader_options o = {
-            .batch = batches[c], .seed = 5, .flip = true, .workers = 2
-        };
+        struct fdit_loader_options o = { .batch = batches[c], .seed = 5, .flip = true, .workers = 2 };
         enum { total = 30 };
         struct shown whole[total * 20], rest[total * 20];
         struct fdit_loader *l = open_fake(&f, &o);
@@ -229,8 +223,7 @@ START_TEST(test_resume)
             o.start = from * o.batch;
             l = open_fake(&f, &o);
             take(l, total - from, rest);
-            ck_assert_msg(same(whole + o.start, rest, n - o.start), "batch %zu, from %zu", o.batch,
-                          from);
+            ck_assert_msg(same(whole + o.start, rest, n - o.start), "batch %zu, from %zu", o.batch, from);
             fdit_loader_close(l);
         }
     }
@@ -366,8 +359,7 @@ START_TEST(test_errors_surface)
                 struct fdit_batch b;
                 enum fdit_status status = fdit_loader_next(ctx, l, &b);
                 ck_assert_int_eq(status, skip ? FDIT_ERROR_IO : FDIT_ERROR_FORMAT);
-                ck_assert_str_eq(fdit_context_message(ctx),
-                                 skip ? "item 13: it is gone" : "item 13: broken");
+                ck_assert_str_eq(fdit_context_message(ctx), skip ? "item 13: it is gone" : "item 13: broken");
             }
             fdit_loader_close(l);
         }
@@ -414,16 +406,14 @@ START_TEST(test_refused)
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct fdit_loader *l;
-        ck_assert_int_eq(fdit_loader_open_source(ctx, &source, NULL, 0, &bad[i], &l),
-                         FDIT_ERROR_ARGUMENT);
+        ck_assert_int_eq(fdit_loader_open_source(ctx, &source, NULL, 0, &bad[i], &l), FDIT_ERROR_ARGUMENT);
         ck_assert_ptr_null(l);
     }
     struct fdit_loader *l;
     struct fdit_loader_options o = { .batch = 11 };
     ck_assert_int_eq(fdit_loader_open_source(ctx, &source, NULL, 0, &o, &l), FDIT_ERROR_ARGUMENT);
-    ck_assert_str_eq(fdit_context_message(ctx),
-                     "a step takes 11 pictures, the data has 10; use a smaller "
-                     "--batch or --accumulate");
+    ck_assert_str_eq(fdit_context_message(ctx), "a step takes 11 pictures, the data has 10; use a smaller "
+                                                "--batch or --accumulate");
     o.batch = 2;
     uint32_t subset[] = { 3, 10 };
     ck_assert_int_eq(fdit_loader_open_source(ctx, &source, subset, 2, &o, &l), FDIT_ERROR_ARGUMENT);
@@ -456,15 +446,12 @@ START_TEST(test_memory)
         ck_assert_uint_lt(n, 1000);
     }
     /* What the plan says is what it takes, but for small structs. */
-    o = (struct fdit_loader_options){
-        .batch = 100, .workers = 3, .ring = 4, .cache_bytes = 1 << 20
-    };
+    o = (struct fdit_loader_options){ .batch = 100, .workers = 3, .ring = 4, .cache_bytes = 1 << 20 };
     struct fake large = { .n = 50000, .fails_at = SIZE_MAX };
     size_t before = fdit_mem_stats().bytes, planned = fdit_loader_bytes(large.n, 16, width, &o);
     struct fdit_loader *l = open_fake(&large, &o);
     size_t took = fdit_mem_stats().bytes - before;
-    ck_assert_msg(took >= planned - 300000 && took <= planned + 4096, "planned %zu, took %zu",
-                  planned, took);
+    ck_assert_msg(took >= planned - 300000 && took <= planned + 4096, "planned %zu, took %zu", planned, took);
     ck_assert_uint_eq(fdit_loader_stats(l).memory_bytes, planned);
     fdit_loader_close(l);
 }
@@ -558,8 +545,7 @@ START_TEST(test_pictures)
                 for (int r = 0; r < 3 * S; r++)
                     for (int x = 0; x < S; x++) {
                         float v = (float)chw[r * S + (word & 1 ? S - 1 - x : x)];
-                        ck_assert(b.x[(i * 3 * S + (size_t)r) * S + (size_t)x] ==
-                                  (v / 255.0f - 0.5f) / 0.5f);
+                        ck_assert(b.x[(i * 3 * S + (size_t)r) * S + (size_t)x] == (v / 255.0f - 0.5f) / 0.5f);
                     }
             }
         }
@@ -618,9 +604,7 @@ START_TEST(test_broken_picture)
     ck_assert_ok(ctx, fdit_dataset_open(ctx, folder, &set, &ds));
     for (int skip = 0; skip < 2; skip++) {
         struct fdit_loader *l;
-        struct fdit_loader_options o = {
-            .batch = 6, .workers = 2, .skip_bad = skip, .in_order = true
-        };
+        struct fdit_loader_options o = { .batch = 6, .workers = 2, .skip_bad = skip, .in_order = true };
         ck_assert_ok(ctx, fdit_loader_open(ctx, ds, NULL, 0, &o, &l));
         struct fdit_batch b;
         enum fdit_status status = fdit_loader_next(ctx, l, &b);

@@ -93,13 +93,15 @@ START_TEST(test_plan)
 {
     test_classes(ctx, test_path(folder, "data"), 4, 4, 40);
     check(TRAIN " --from-scratch --tune full --label-drop empty --model 256,8,4,2 --size 32 --channels 3"
-                " --out DIR/base", 200e6);
+                " --out DIR/base",
+          200e6);
     /* the checkpoint, four times the weights, is never beside the plan */
     check("train --resume DIR/base --steps 3" COMMON, 200e6);
     check(TUNE " --out DIR/fine", 150e6);
     check(TUNE " --recompute block --out DIR/block", 60e6);
     check("sample --base DIR/base/delta.safetensors --delta DIR/fine/delta.safetensors --sampler ddim"
-          " --steps 2 --per-class 2 --batch 8 --out DIR/out" COMMON, 60e6);
+          " --steps 2 --per-class 2 --batch 8 --out DIR/out" COMMON,
+          60e6);
 }
 END_TEST
 

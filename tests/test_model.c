@@ -26,8 +26,9 @@ static const struct fdit_model_options inference = { .batch = 8, .storage = FDIT
 
 static struct fdit_model_options training(const char *mask, int batch)
 {
-    return (struct fdit_model_options){ .mask = fdit_mask_find(mask), .training = true, .ema = true,
-                                        .batch = batch, .storage = FDIT_F32 };
+    return (struct fdit_model_options){
+        .mask = fdit_mask_find(mask), .training = true, .ema = true, .batch = batch, .storage = FDIT_F32
+    };
 }
 
 /* out [b, 2C, S, S] of the network. */
@@ -136,8 +137,7 @@ START_TEST(test_trace)
     size_t n;
     float *x = test_floats(ctx, st, "x", &n), *wanted = test_floats(ctx, st, "trace.out", NULL);
     int32_t *t = test_ints(ctx, st, "t", NULL), *rows = test_ints(ctx, st, "rows", NULL);
-    size_t picture = (size_t)m->config.channels * (size_t)m->config.input_size *
-                     (size_t)m->config.input_size;
+    size_t picture = (size_t)m->config.channels * (size_t)m->config.input_size * (size_t)m->config.input_size;
     float *out = calloc(2 * picture, sizeof *out);
     run(m, 1, x + 2 * picture, t + 2, rows + 2, out);
     test_agree("forward.safetensors: trace", "trace.out", out, wanted, 2 * picture);
@@ -155,8 +155,9 @@ START_TEST(test_trace)
         trace(st, s->attn_out, "trace.block%d.attn_out", i);
         trace(st, s->fc1, "trace.block%d.fc1", i);
         trace(st, s->mlp_out, "trace.block%d.mlp_out", i);
-        struct fdit_modulate_args a = { .samples = 1, .rows = fdit_config_tokens(&m->config), .width = d,
-                                        .y = m->u, .mod_stride = 6 * d };
+        struct fdit_modulate_args a = {
+            .samples = 1, .rows = fdit_config_tokens(&m->config), .width = d, .y = m->u, .mod_stride = 6 * d
+        };
         a.xhat = s->xhat1;
         a.weight = fdit_param_value(m, p->norm1_w);
         a.bias = fdit_param_value(m, p->norm1_b);
@@ -173,9 +174,10 @@ START_TEST(test_trace)
         a.scale = fdit_mod_vector(s->mod, SCALE2, d);
         fdit_modulate(dev, &a);
         trace(st, m->u, "trace.block%d.mlp_in", i);
-        fdit_activation(dev, &(struct fdit_activation_args){
-                                 .n = (size_t)a.rows * (size_t)p->fc1_w->n_out,
-                                 .act = FDIT_ACT_GELU_TANH, .y = m->wide, .x = s->fc1 });
+        fdit_activation(dev, &(struct fdit_activation_args){ .n = (size_t)a.rows * (size_t)p->fc1_w->n_out,
+                                                             .act = FDIT_ACT_GELU_TANH,
+                                                             .y = m->wide,
+                                                             .x = s->fc1 });
         trace(st, m->wide, "trace.block%d.gelu", i);
     }
     fdit_free(x);
@@ -238,14 +240,18 @@ static struct fdit_model *model_with_step(const char *file, const struct fdit_mo
 
 static void run_loss(struct fdit_step *step, const struct loss_case *l)
 {
-    fdit_step_micro(step, &(struct fdit_micro){ .samples = (int)l->b, .x0 = l->x0, .noise = l->noise,
-                                                .t = l->t, .rows = l->rows, .first = true,
+    fdit_step_micro(step, &(struct fdit_micro){ .samples = (int)l->b,
+                                                .x0 = l->x0,
+                                                .noise = l->noise,
+                                                .t = l->t,
+                                                .rows = l->rows,
+                                                .first = true,
                                                 .loss_scale = 1.0 / (double)l->b });
 }
 
 /* Compares one statistic of a matrix gradient when the file has it. Returns how many were compared. */
-static size_t compare_stat(const struct fdit_safetensors *st, const char *kind,
-                           const struct fdit_param *p, const float *grad, const char *key)
+static size_t compare_stat(const struct fdit_safetensors *st, const char *kind, const struct fdit_param *p,
+                           const float *grad, const char *key)
 {
     char name[160];
     snprintf(name, sizeof name, "grad_%s.%s", kind, p->name);
@@ -271,8 +277,7 @@ static size_t compare_stat(const struct fdit_safetensors *st, const char *kind,
     return 1;
 }
 
-static void compare_gradients(const struct fdit_model *m, const struct fdit_safetensors *st,
-                              const char *file)
+static void compare_gradients(const struct fdit_model *m, const struct fdit_safetensors *st, const char *file)
 {
     static const char *const stats[] = { "rowsum", "colsum", "first_row", "last_row" };
     const struct fdit_mask *fine = fdit_mask_find("finediffusion");
@@ -290,8 +295,7 @@ static void compare_gradients(const struct fdit_model *m, const struct fdit_safe
         snprintf(name, sizeof name, "grad.%s", p->name);
         if (fdit_safetensors_find(st, name)) {
             float *wanted = test_floats(ctx, st, name, NULL);
-            test_agree(fdit_mask_trains(fine, p->name) ? trainable : frozen, name, got, wanted,
-                       p->count);
+            test_agree(fdit_mask_trains(fine, p->name) ? trainable : frozen, name, got, wanted, p->count);
             fdit_free(wanted);
             compared++;
         }
@@ -354,8 +358,8 @@ static float *all_gradients(const struct fdit_model *m, size_t *n)
         const struct fdit_group *group = &m->params.groups[g];
         if (!group->trained)
             continue;
-        ck_assert_ok(ctx, fdit_read(ctx, dev, fdit_tensor_of(group->grad, FDIT_F32), all + at,
-                                    group->trained));
+        ck_assert_ok(ctx,
+                     fdit_read(ctx, dev, fdit_tensor_of(group->grad, FDIT_F32), all + at, group->trained));
         at += group->trained;
     }
     *n = total;
@@ -445,14 +449,17 @@ START_TEST(test_accumulation)
     struct fdit_step *step = NULL;
     struct fdit_model *m = model_with_step("dit.safetensors", &options, 2, &step);
     size_t n, half = l.b / 2;
-    size_t picture = (size_t)m->config.channels * (size_t)m->config.input_size *
-                     (size_t)m->config.input_size;
+    size_t picture = (size_t)m->config.channels * (size_t)m->config.input_size * (size_t)m->config.input_size;
     for (size_t i = 0; i < 2; i++) {
         size_t from = i * half, count = i ? l.b - half : half;
-        fdit_step_micro(step, &(struct fdit_micro){ .samples = (int)count, .x0 = l.x0 + from * picture,
-                                                    .noise = l.noise + from * picture, .t = l.t + from,
-                                                    .rows = l.rows + from, .first = i == 0,
-                                                    .index = (int)i, .loss_scale = 1.0 / (double)l.b });
+        fdit_step_micro(step, &(struct fdit_micro){ .samples = (int)count,
+                                                    .x0 = l.x0 + from * picture,
+                                                    .noise = l.noise + from * picture,
+                                                    .t = l.t + from,
+                                                    .rows = l.rows + from,
+                                                    .first = i == 0,
+                                                    .index = (int)i,
+                                                    .loss_scale = 1.0 / (double)l.b });
     }
     compare_gradients(m, l.st, "loss.safetensors");
     struct fdit_step_losses losses;
@@ -508,8 +515,7 @@ static void train_ten(const char *run, const char *mask, double lr, double decay
     struct fdit_model_options options = training(mask, b);
     struct fdit_step *step = NULL;
     struct fdit_model *m = model_with_step("dit.safetensors", &options, 1, &step);
-    size_t picture = (size_t)m->config.channels * (size_t)m->config.input_size *
-                     (size_t)m->config.input_size;
+    size_t picture = (size_t)m->config.channels * (size_t)m->config.input_size * (size_t)m->config.input_size;
     /* rows: class, or its superclass row where the label is dropped; the map is in loss.safetensors'
      * config, here derived from config.json */
     {
@@ -539,12 +545,16 @@ static void train_ten(const char *run, const char *mask, double lr, double decay
         size_t from = (size_t)k * (size_t)b;
         float mse[64], vb[64], want_mse[64], want_vb[64];
         ck_assert_int_le(b, 64);
-        fdit_step_micro(step, &(struct fdit_micro){ .samples = b, .x0 = x0 + from * picture,
-                                                    .noise = noise + from * picture, .t = t + from,
-                                                    .rows = rows + from, .first = true,
+        fdit_step_micro(step, &(struct fdit_micro){ .samples = b,
+                                                    .x0 = x0 + from * picture,
+                                                    .noise = noise + from * picture,
+                                                    .t = t + from,
+                                                    .rows = rows + from,
+                                                    .first = true,
                                                     .loss_scale = 1.0 / b });
-        fdit_step_update(step, &(struct fdit_optimiser){ .lr = lr, .beta1 = 0.9, .beta2 = 0.999,
-                                                         .eps = 1e-8, .ema_decay = decay, .n = k + 1 });
+        fdit_step_update(
+            step, &(struct fdit_optimiser){
+                      .lr = lr, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .ema_decay = decay, .n = k + 1 });
         ck_assert_ok(ctx, fdit_step_sample_losses(ctx, step, 0, b, mse, vb));
         for (int i = 0; i < b; i++) { /* [steps, (mse, vb, sum), b] */
             want_mse[i] = losses[((size_t)k * 3 + 0) * (size_t)b + (size_t)i];
@@ -561,16 +571,18 @@ static void train_ten(const char *run, const char *mask, double lr, double decay
                 const char *what;
                 fdit_buffer *buffer;
                 double excess;
-            } sets[] = { { "m", g->m, 0 }, { "v", g->v, 0 }, { "param", g->value, lr * (k + 1) },
+            } sets[] = { { "m", g->m, 0 },
+                         { "v", g->v, 0 },
+                         { "param", g->value, lr * (k + 1) },
                          { ema_name, g->ema, lr * (k + 1) * (1 - pow(decay, k + 1)) } };
             for (size_t s = 0; s < 4; s++) {
                 snprintf(name, sizeof name, "%s.step%d.%s.%s", run, k + 1, sets[s].what, p->name);
                 if (!fdit_safetensors_find(st, name))
                     continue;
                 float *wanted = test_floats(ctx, st, name, NULL), *got = calloc(p->count, sizeof *got);
-                ck_assert_ok(ctx, fdit_read(ctx, dev,
-                                            (struct fdit_tensor){ sets[s].buffer, p->offset, FDIT_F32 },
-                                            got, p->count));
+                ck_assert_ok(ctx,
+                             fdit_read(ctx, dev, (struct fdit_tensor){ sets[s].buffer, p->offset, FDIT_F32 },
+                                       got, p->count));
                 check_training_tensor(run, k + 1, sets[s].what, p->name, got, wanted, p->count,
                                       sets[s].excess * 1.001 + 1e-7);
                 fdit_free(wanted);
@@ -724,8 +736,12 @@ START_TEST(test_no_allocation)
     for (int k = 0; k < 4; k++) {
         struct fdit_step_losses losses;
         run_loss(step, &l);
-        fdit_step_update(step, &(struct fdit_optimiser){ .lr = 1e-4, .beta1 = 0.9, .beta2 = 0.999,
-                                                         .eps = 1e-8, .clip = 1, .ema_decay = 0.9,
+        fdit_step_update(step, &(struct fdit_optimiser){ .lr = 1e-4,
+                                                         .beta1 = 0.9,
+                                                         .beta2 = 0.999,
+                                                         .eps = 1e-8,
+                                                         .clip = 1,
+                                                         .ema_decay = 0.9,
                                                          .n = k + 1 });
         fdit_step_report_begin(step);
         ck_assert_ok(ctx, fdit_step_report_end(ctx, step, &losses));
@@ -758,8 +774,9 @@ START_TEST(test_nan_gradient)
     run_loss(step, &l);
     fdit_write(dev, fdit_at(fdit_param_grad(m, p), 3), &nan, 1);
     ck_assert_ok(ctx, fdit_model_get(ctx, m, p, FDIT_VALUES_RAW, before));
-    fdit_step_update(step, &(struct fdit_optimiser){ .lr = 1e-2, .beta1 = 0.9, .beta2 = 0.999,
-                                                     .eps = 1e-8, .ema_decay = 0.9, .n = 1 });
+    fdit_step_update(step,
+                     &(struct fdit_optimiser){
+                         .lr = 1e-2, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .ema_decay = 0.9, .n = 1 });
     ck_assert_ok(ctx, fdit_model_get(ctx, m, p, FDIT_VALUES_RAW, after));
     ck_assert_mem_eq(before, after, p->count * sizeof *before);
     fdit_step_report_begin(step);
@@ -832,8 +849,7 @@ int main(void)
         tcase_add_test(tc, test_forward);
         tcase_add_test(tc, test_guided);
         tcase_add_test(tc, test_trace);
-        tcase_add_loop_test(tc, test_gradients, 0,
-                            (int)(sizeof loss_cases / sizeof loss_cases[0]));
+        tcase_add_loop_test(tc, test_gradients, 0, (int)(sizeof loss_cases / sizeof loss_cases[0]));
         tcase_add_test(tc, test_recompute);
         tcase_add_test(tc, test_rounded_activations);
         tcase_add_test(tc, test_accumulation);

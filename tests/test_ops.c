@@ -60,13 +60,12 @@ struct linear_options {
 
 static struct op_case *linear_case(struct matrix_shape s, struct linear_options o)
 {
-    static const char *const residuals[] = { "", ", residual", ", shared residual",
-                                             ", residual in place" };
+    static const char *const residuals[] = { "", ", residual", ", shared residual", ", residual in place" };
     static const char *const acts[] = { "", ", gelu", ", silu" };
-    struct op_case *c = case_new(
-        FDIT_OP_LINEAR, " %dx%dx%dx%d %s%s%s%s%s%s beta %d", s.samples, s.rows, s.n_in, s.n_out,
-        o.plain ? "plain" : fdit_dtype_name(o.storage), o.bias ? ", bias" : "", acts[o.act],
-        o.pre ? ", pre" : "", o.gate ? ", gate" : "", residuals[o.residual], o.beta);
+    struct op_case *c =
+        case_new(FDIT_OP_LINEAR, " %dx%dx%dx%d %s%s%s%s%s%s beta %d", s.samples, s.rows, s.n_in, s.n_out,
+                 o.plain ? "plain" : fdit_dtype_name(o.storage), o.bias ? ", bias" : "", acts[o.act],
+                 o.pre ? ", pre" : "", o.gate ? ", gate" : "", residuals[o.residual], o.beta);
     int samples = s.samples, stride = s.n_out + 5;
     size_t y = mul(s.rows, s.n_out);
     float deviation = 1 / sqrtf((float)s.n_in);
@@ -92,8 +91,7 @@ static struct op_case *linear_case(struct matrix_shape s, struct linear_options 
     else
         case_out(c, AT(linear, y), "y", y, samples);
     if (o.plain)
-        test_fill_normal(&c->rng,
-                         case_in(c, AT(linear, matrix), "W", mul(s.n_out, s.n_in), 0)->data,
+        test_fill_normal(&c->rng, case_in(c, AT(linear, matrix), "W", mul(s.n_out, s.n_in), 0)->data,
                          mul(s.n_out, s.n_in), 0, deviation);
     else
         case_weight(c, AT(linear, weight), s.n_out, s.n_in, deviation);
@@ -145,31 +143,25 @@ START_TEST(linear_options)
                     case_check(c);
                 }
     /* The calls of the model: adaLN vectors, the branch outputs, the patch embedding. */
-    case_check(
-        linear_case((struct matrix_shape){ 3, 1, 257, 36 },
-                    (struct linear_options){ .bias = true, .act = FDIT_ACT_SILU, .pre = true }));
-    case_check(
-        linear_case((struct matrix_shape){ 2, 16, 72, 72 },
-                    (struct linear_options){
-                        .bias = true, .gate = true, .pre = true, .residual = RESIDUAL_IN_PLACE }));
+    case_check(linear_case((struct matrix_shape){ 3, 1, 257, 36 },
+                           (struct linear_options){ .bias = true, .act = FDIT_ACT_SILU, .pre = true }));
+    case_check(linear_case(
+        (struct matrix_shape){ 2, 16, 72, 72 },
+        (struct linear_options){ .bias = true, .gate = true, .pre = true, .residual = RESIDUAL_IN_PLACE }));
     case_check(linear_case((struct matrix_shape){ 2, 16, 16, 72 },
                            (struct linear_options){ .bias = true, .residual = RESIDUAL_SHARED }));
 }
 END_TEST
 
-static struct op_case *linear_dx_case(struct matrix_shape s, bool plain, enum fdit_act act,
-                                      int beta, enum fdit_dtype storage)
+static struct op_case *linear_dx_case(struct matrix_shape s, bool plain, enum fdit_act act, int beta,
+                                      enum fdit_dtype storage)
 {
-    struct op_case *c =
-        case_new(FDIT_OP_LINEAR_DX, " %dx%dx%dx%d %s act %d beta %d", s.samples, s.rows, s.n_in,
-                 s.n_out, plain ? "plain" : fdit_dtype_name(storage), (int)act, beta);
+    struct op_case *c = case_new(FDIT_OP_LINEAR_DX, " %dx%dx%dx%d %s act %d beta %d", s.samples, s.rows,
+                                 s.n_in, s.n_out, plain ? "plain" : fdit_dtype_name(storage), (int)act, beta);
     float deviation = 1 / sqrtf((float)s.n_out);
-    c->args.linear_dx = (struct fdit_linear_dx_args){ .samples = s.samples,
-                                                      .rows = s.rows,
-                                                      .n_in = s.n_in,
-                                                      .n_out = s.n_out,
-                                                      .act = act,
-                                                      .beta = beta };
+    c->args.linear_dx = (struct fdit_linear_dx_args){
+        .samples = s.samples, .rows = s.rows, .n_in = s.n_in, .n_out = s.n_out, .act = act, .beta = beta
+    };
     c->shape = shape_of(FDIT_OP_LINEAR_DX, s.samples, s.rows, s.n_in, s.n_out);
     c->shape.plain = plain;
     c->per_sample = true;
@@ -181,8 +173,7 @@ static struct op_case *linear_dx_case(struct matrix_shape s, bool plain, enum fd
         case_out(c, AT(linear_dx, dx), "dx", dx, s.samples);
     case_in(c, AT(linear_dx, dy), "dy", mul(s.rows, s.n_out), s.samples);
     if (plain)
-        test_fill_normal(&c->rng,
-                         case_in(c, AT(linear_dx, matrix), "W", mul(s.n_out, s.n_in), 0)->data,
+        test_fill_normal(&c->rng, case_in(c, AT(linear_dx, matrix), "W", mul(s.n_out, s.n_in), 0)->data,
                          mul(s.n_out, s.n_in), 0, deviation);
     else
         case_weight(c, AT(linear_dx, weight), s.n_out, s.n_in, deviation);
@@ -248,8 +239,8 @@ START_TEST(linear_dw)
     for (int i = 0; i < N_MATRIX_SHAPES; i++)
         for (int beta = 0; beta < 2; beta++) {
             struct matrix_shape s = matrix_shapes[i];
-            struct op_case *c = case_new(FDIT_OP_LINEAR_DW, " %dx%dx%dx%d beta %d", s.samples,
-                                         s.rows, s.n_in, s.n_out, beta);
+            struct op_case *c =
+                case_new(FDIT_OP_LINEAR_DW, " %dx%dx%dx%d beta %d", s.samples, s.rows, s.n_in, s.n_out, beta);
             c->args.linear_dw = (struct fdit_linear_dw_args){
                 .samples = s.samples, .rows = s.rows, .n_in = s.n_in, .n_out = s.n_out, .beta = beta
             };
@@ -311,15 +302,13 @@ START_TEST(norm)
                 continue;
             struct op_case *c =
                 case_new(FDIT_OP_NORM, " %dx%dx%d options %d", s.samples, s.rows, s.width, bits);
-            c->args.norm = (struct fdit_norm_args){ .samples = s.samples,
-                                                    .rows = s.rows,
-                                                    .width = s.width,
-                                                    .mod_stride = mod ? stride : 0 };
+            c->args.norm = (struct fdit_norm_args){
+                .samples = s.samples, .rows = s.rows, .width = s.width, .mod_stride = mod ? stride : 0
+            };
             c->shape = shape_of(FDIT_OP_NORM, s.samples, s.rows, 0, s.width);
             c->per_sample = true;
             struct slot *x = case_in(c, AT(norm, x), "x", md, s.samples);
-            test_fill_normal(&c->rng, x->data, x->n, 3,
-                             2); /* a mean that must be taken off first */
+            test_fill_normal(&c->rng, x->data, x->n, 3, 2); /* a mean that must be taken off first */
             if (bits & 1)
                 case_out(c, AT(norm, y), "y", md, s.samples);
             if (bits & 2)
@@ -348,12 +337,11 @@ START_TEST(modulate)
             struct row_shape s = row_shapes[i];
             int stride = 2 * s.width + 1;
             size_t d = (size_t)s.width, md = mul(s.rows, s.width);
-            struct op_case *c = case_new(FDIT_OP_MODULATE, " %dx%dx%d options %d", s.samples,
-                                         s.rows, s.width, bits);
-            c->args.modulate = (struct fdit_modulate_args){ .samples = s.samples,
-                                                            .rows = s.rows,
-                                                            .width = s.width,
-                                                            .mod_stride = bits & 2 ? stride : 0 };
+            struct op_case *c =
+                case_new(FDIT_OP_MODULATE, " %dx%dx%d options %d", s.samples, s.rows, s.width, bits);
+            c->args.modulate = (struct fdit_modulate_args){
+                .samples = s.samples, .rows = s.rows, .width = s.width, .mod_stride = bits & 2 ? stride : 0
+            };
             c->shape = shape_of(FDIT_OP_MODULATE, s.samples, s.rows, 0, s.width);
             c->per_sample = true;
             case_in(c, AT(modulate, xhat), "xhat", md, s.samples);
@@ -389,9 +377,8 @@ START_TEST(modulate_repeats_norm)
     test_fill_normal(&rng, host, n, 0, 1);
     ck_assert_ok(ctx, fdit_buffer_new(ctx, dev, n * sizeof *host, "norm", &buffer));
     ck_assert_ok(ctx, fdit_device_reserve(ctx, dev, fdit_device_workspace(dev, shapes, 2)));
-    struct fdit_tensor x = fdit_tensor_of(buffer, FDIT_F32), y = fdit_at(x, md),
-                       xhat = fdit_at(x, 2 * md), again = fdit_at(x, 3 * md),
-                       p = fdit_at(x, 4 * md);
+    struct fdit_tensor x = fdit_tensor_of(buffer, FDIT_F32), y = fdit_at(x, md), xhat = fdit_at(x, 2 * md),
+                       again = fdit_at(x, 3 * md), p = fdit_at(x, 4 * md);
     fdit_write(dev, x, host, n);
     fdit_norm(dev, &(struct fdit_norm_args){ .samples = B,
                                              .rows = N,
@@ -503,9 +490,8 @@ enum { N_HEADS_SHAPES = sizeof heads_shapes / sizeof *heads_shapes };
 
 static struct op_case *attention_case(struct heads_shape s, bool with_lse, float sharpness)
 {
-    struct op_case *c =
-        case_new(FDIT_OP_ATTENTION, " %dx%dx%dx%d%s sharpness %g", s.samples, s.rows, s.heads,
-                 s.head_size, with_lse ? ", lse" : "", (double)sharpness);
+    struct op_case *c = case_new(FDIT_OP_ATTENTION, " %dx%dx%dx%d%s sharpness %g", s.samples, s.rows, s.heads,
+                                 s.head_size, with_lse ? ", lse" : "", (double)sharpness);
     size_t width = mul(s.heads, s.head_size), rows = (size_t)s.rows;
     c->args.attention = (struct fdit_attention_args){
         .samples = s.samples, .rows = s.rows, .heads = s.heads, .head_size = s.head_size
@@ -545,8 +531,8 @@ START_TEST(attention_backward)
     for (int i = 0; i < N_HEADS_SHAPES; i++) {
         struct heads_shape s = heads_shapes[i];
         size_t rows = (size_t)s.rows, width = mul(s.heads, s.head_size);
-        struct op_case *c = case_new(FDIT_OP_ATTENTION_BACKWARD, " %dx%dx%dx%d", s.samples, s.rows,
-                                     s.heads, s.head_size);
+        struct op_case *c =
+            case_new(FDIT_OP_ATTENTION_BACKWARD, " %dx%dx%dx%d", s.samples, s.rows, s.heads, s.head_size);
         c->args.attention_backward = (struct fdit_attention_backward_args){
             .samples = s.samples,
             .rows = s.rows,
@@ -559,11 +545,9 @@ START_TEST(attention_backward)
                                            .heads = s.heads,
                                            .head_size = s.head_size };
         c->per_sample = true;
-        struct slot *qkv =
-            case_in(c, AT(attention_backward, qkv), "qkv", 3 * rows * width, s.samples);
+        struct slot *qkv = case_in(c, AT(attention_backward, qkv), "qkv", 3 * rows * width, s.samples);
         struct slot *out = case_in(c, AT(attention_backward, out), "out", rows * width, s.samples);
-        struct slot *lse =
-            case_in(c, AT(attention_backward, lse), "lse", mul(s.heads, s.rows), s.samples);
+        struct slot *lse = case_in(c, AT(attention_backward, lse), "lse", mul(s.heads, s.rows), s.samples);
         case_in(c, AT(attention_backward, dout), "dout", rows * width, s.samples);
         case_out(c, AT(attention_backward, dqkv), "dqkv", 3 * rows * width, s.samples);
         /* The same name gives the same random numbers: forward twice for its two outputs. */
@@ -596,8 +580,7 @@ START_TEST(fill_and_copy)
     ck_assert_ok(ctx, fdit_buffer_new(ctx, dev, ALL * sizeof *host, "b", &b));
     struct fdit_tensor ta = fdit_tensor_of(a, FDIT_F32), tb = fdit_tensor_of(b, FDIT_F32);
     ck_assert_ok(ctx, fdit_read(ctx, dev, ta, host, ALL));
-    ck_assert_uint_eq(test_first_difference(host, wanted, ALL, sizeof *host),
-                      ALL); /* new: zeroes */
+    ck_assert_uint_eq(test_first_difference(host, wanted, ALL, sizeof *host), ALL); /* new: zeroes */
     for (int k = 0; k < 60; k++) {
         int from = test_int(&rng, ALL), to = test_int(&rng, ALL), most = from > to ? from : to;
         int n = 1 + test_int(&rng, ALL - most);
@@ -614,8 +597,7 @@ START_TEST(fill_and_copy)
         ck_assert_ok(ctx, fdit_read(ctx, dev, tb, host, ALL));
         ck_assert_uint_eq(test_first_difference(host, wanted, ALL, sizeof *host), ALL);
         ck_assert_ok(ctx, fdit_read(ctx, dev, fdit_at(ta, (size_t)from), host, (size_t)n));
-        ck_assert_uint_eq(test_first_difference(host, wanted + to, (size_t)n, sizeof *host),
-                          (size_t)n);
+        ck_assert_uint_eq(test_first_difference(host, wanted + to, (size_t)n, sizeof *host), (size_t)n);
     }
     fdit_buffer_free(a);
     fdit_buffer_free(b);
@@ -693,8 +675,8 @@ START_TEST(reads_in_flight)
                 ck_assert_ok(ctx, fdit_read_end(ctx, dev, slot));
                 for (int i = 0; i < N; i++)
                     ck_assert_msg(host[slot][i] == (float)(100 * round + slot),
-                                  "%s: slot %d, element %d: got %g, wanted %d", op_devices.spec,
-                                  slot, i, (double)host[slot][i], 100 * round + slot);
+                                  "%s: slot %d, element %d: got %g, wanted %d", op_devices.spec, slot, i,
+                                  (double)host[slot][i], 100 * round + slot);
             }
         }
         fdit_buffer_free(buffer);

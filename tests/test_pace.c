@@ -62,7 +62,7 @@ START_TEST(test_expected_steps)
     ck_assert_int_eq(fdit_pace_expected(&p, 0, 0, 1000, 60), 1000); /* nothing known yet */
     ck_assert_int_eq(fdit_pace_expected(&p, 6, 30, 1000, 0), 1000); /* no limit of time */
     ck_assert_int_eq(fdit_pace_expected(&p, 6, 30, 1000, 60), 300);
-    ck_assert_int_eq(fdit_pace_expected(&p, 6, 30, 200, 60), 200);  /* the steps end it first */
+    ck_assert_int_eq(fdit_pace_expected(&p, 6, 30, 200, 60), 200); /* the steps end it first */
     ck_assert_int_eq(fdit_pace_expected(&p, 59.9, 300, 1000, 60), 301);
     ck_assert_int_eq(fdit_pace_expected(&p, 70, 300, 1000, 60), 301); /* over time: this step is the last */
     ck_assert_int_eq(fdit_pace_expected(&p, 1e-9, 1, INT64_MAX, 1e12), INT64_MAX);

@@ -92,9 +92,8 @@ static void data_chunk(struct bytes *b, const uint8_t *rows, size_t n)
 /* EXIF with an orientation, in either byte order, behind another entry. */
 static size_t exif(uint8_t out[64], bool little, int orientation)
 {
-    static const uint8_t big_end[] = { 'M', 'M', 0, '*', 0, 0,   0, 8, 0, 2, 1,    0x0f, 0,
-                                       2,   0,   0, 0,   2, 'x', 0, 0, 0, 1, 0x12, 0,    3,
-                                       0,   0,   0, 1,   0, 0,   0, 0, 0, 0, 0,    0 };
+    static const uint8_t big_end[] = { 'M', 'M', 0, '*', 0,    0, 0, 8, 0, 2, 1, 0x0f, 0, 2, 0, 0, 0, 2, 'x',
+                                       0,   0,   0, 1,   0x12, 0, 3, 0, 0, 0, 1, 0,    0, 0, 0, 0, 0, 0, 0 };
     static const uint8_t little_end[] = { 'I', 'I', '*', 0, 8, 0,   0, 0, 2, 0,    0x0f, 1, 2,
                                           0,   2,   0,   0, 0, 'x', 0, 0, 0, 0x12, 1,    3, 0,
                                           1,   0,   0,   0, 0, 0,   0, 0, 0, 0,    0,    0 };
@@ -184,8 +183,7 @@ START_TEST(test_jpeg_headers)
     for (size_t cut = 0; cut < n; cut++) { /* anything may be missing */
         struct fdit_picture_bytes from = fdit_picture_memory(bytes, cut);
         enum fdit_status s = fdit_picture_probe(ctx, &from, "cut", &p);
-        ck_assert(s == FDIT_OK || s == FDIT_ERROR_FORMAT ||
-                  (s == FDIT_ERROR_UNSUPPORTED && cut < 4));
+        ck_assert(s == FDIT_OK || s == FDIT_ERROR_FORMAT || (s == FDIT_ERROR_UNSUPPORTED && cut < 4));
     }
     fdit_free(bytes);
     free(path);
@@ -260,12 +258,10 @@ START_TEST(test_kinds_are_named)
         ck_assert_int_eq(k.format, FDIT_PICTURE_UNKNOWN);
         ck_assert_ptr_nonnull(k.remedy);
         struct fdit_picture p;
-        ck_assert_int_eq(
-            fdit_picture_decode(ctx, (const uint8_t *)kinds[i].bytes, kinds[i].n, "a/b", &p),
-            FDIT_ERROR_UNSUPPORTED);
+        ck_assert_int_eq(fdit_picture_decode(ctx, (const uint8_t *)kinds[i].bytes, kinds[i].n, "a/b", &p),
+                         FDIT_ERROR_UNSUPPORTED);
         const char *message = fdit_context_message(ctx);
-        ck_assert_msg(strstr(message, kinds[i].name) && strstr(message, k.remedy) &&
-                          strstr(message, "a/b"),
+        ck_assert_msg(strstr(message, kinds[i].name) && strstr(message, k.remedy) && strstr(message, "a/b"),
                       "%s", message);
     }
     for (size_t i = 0; i < sizeof none / sizeof *none; i++)
@@ -276,12 +272,11 @@ END_TEST
 /* ------------------------------------------------------------------ to the square */
 
 /* Random pixels of a colour type, EXIF, and interlacing as asked for. */
-static void random_png(struct test_rng *rng, struct bytes *b, int w, int h, int colour,
-                       int orientation, int depth)
+static void random_png(struct test_rng *rng, struct bytes *b, int w, int h, int colour, int orientation,
+                       int depth)
 {
     static const int channels[] = { 1, 0, 3, 1, 2, 0, 4 };
-    size_t row = 1 + ((size_t)w * (size_t)channels[colour] * (size_t)depth + 7) / 8,
-           n = row * (size_t)h;
+    size_t row = 1 + ((size_t)w * (size_t)channels[colour] * (size_t)depth + 7) / 8, n = row * (size_t)h;
     uint8_t tiff[64], palette[768], clear[256], *rows = malloc(n);
     for (size_t i = 0; i < n; i++)
         rows[i] = i % row ? (uint8_t)test_bits(rng) : 0;
@@ -302,11 +297,10 @@ static void random_png(struct test_rng *rng, struct bytes *b, int w, int h, int 
     free(rows);
 }
 
-static void check_equal(const struct fdit_picture *a, const struct fdit_picture *b,
-                        const char *what)
+static void check_equal(const struct fdit_picture *a, const struct fdit_picture *b, const char *what)
 {
-    ck_assert_msg(a->width == b->width && a->height == b->height, "%s: %d x %d, %d x %d", what,
-                  a->width, a->height, b->width, b->height);
+    ck_assert_msg(a->width == b->width && a->height == b->height, "%s: %d x %d, %d x %d", what, a->width,
+                  a->height, b->width, b->height);
     size_t n = (size_t)a->width * (size_t)a->height * 3;
     size_t i = test_first_difference(a->pixels, b->pixels, n, 1);
     ck_assert_msg(i == n, "%s: byte %zu is %d, wanted %d", what, i, a->pixels[i], b->pixels[i]);
@@ -321,9 +315,7 @@ START_TEST(test_fit_has_the_bits_of_decode_and_crop)
         int w = 1 + test_int(&rng, k % 4 ? 90 : 400), h = 1 + test_int(&rng, k % 3 ? 90 : 400);
         int size = 1 + test_int(&rng, 20), colour = colours[k % 5];
         bool pad = test_bits(&rng) & 1;
-        struct fdit_picture_rules rules = { .exif = k & 1,
-                                            .matte = k & 2,
-                                            .ground = { 10, 200, 255 } };
+        struct fdit_picture_rules rules = { .exif = k & 1, .matte = k & 2, .ground = { 10, 200, 255 } };
         struct fdit_picture whole, want, got;
         char what[100];
         snprintf(what, sizeof what, "%d x %d to %d, %s, orientation %d, colour %d", w, h, size,
@@ -367,8 +359,8 @@ START_TEST(test_turns)
                                          { W - 1 - y, H - 1 - x },
                                          { W - 1 - y, x } };
                 const uint8_t *a = plain.pixels + 3 * (from[o][1] * W + from[o][0]);
-                ck_assert_msg(!memcmp(a, turned.pixels + 3 * (y * turned.width + x), 3),
-                              "%d: %d %d", o, x, y);
+                ck_assert_msg(!memcmp(a, turned.pixels + 3 * (y * turned.width + x), 3), "%d: %d %d", o, x,
+                              y);
             }
         fdit_picture_fini(&plain);
         fdit_picture_fini(&turned);
@@ -506,9 +498,8 @@ START_TEST(test_jpeg_damage_beside_the_pixels)
     for (int k = 0; k < 3; k++) {
         odd.n = 0;
         put(&odd, bytes, 2);
-        put(&odd, k == 0 ? "" : "\xff\xff\xff\xff",
-            k == 0 ? 0 : 4);                            /* fill bytes before a marker */
-        put(&odd, bytes + 2, n - 2 - (k == 2 ? 2 : 0)); /* no EOI */
+        put(&odd, k == 0 ? "" : "\xff\xff\xff\xff", k == 0 ? 0 : 4); /* fill bytes before a marker */
+        put(&odd, bytes + 2, n - 2 - (k == 2 ? 2 : 0));              /* no EOI */
         if (k == 0)
             put(&odd, "behind the end", 14);
         ck_assert_msg(fdit_picture_decode(ctx, odd.at, odd.n, "x", &got) == FDIT_OK, "%d: %s", k,
@@ -519,8 +510,8 @@ START_TEST(test_jpeg_damage_beside_the_pixels)
     /* pixels that are missing are missed */
     for (size_t cut = 3; cut < 200; cut++) {
         enum fdit_status s = fdit_picture_decode(ctx, bytes, n - cut, "x", &got);
-        ck_assert_msg(s == FDIT_ERROR_FORMAT || (s == FDIT_OK && cut < 4),
-                      "%zu bytes are missing: %d", cut, s);
+        ck_assert_msg(s == FDIT_ERROR_FORMAT || (s == FDIT_OK && cut < 4), "%zu bytes are missing: %d", cut,
+                      s);
         fdit_picture_fini(&got);
     }
     fdit_picture_fini(&want);
@@ -561,12 +552,11 @@ START_TEST(test_refused_from_the_header)
         chunk(&b, "IDAT", zeros, cases[i].data);
         fdit_mem_reset_peak();
         size_t before = fdit_mem_stats().bytes;
-        ck_assert_msg(fdit_picture_fit(ctx, b.at, b.n, "dir/it.png", &rules, false, cases[i].size,
-                                       &p) == cases[i].want,
+        ck_assert_msg(fdit_picture_fit(ctx, b.at, b.n, "dir/it.png", &rules, false, cases[i].size, &p) ==
+                          cases[i].want,
                       "%zu: %s", i, fdit_context_message(ctx));
         const char *message = fdit_context_message(ctx);
-        ck_assert_msg(strstr(message, cases[i].word) && strstr(message, "dir/it.png"), "%s",
-                      message);
+        ck_assert_msg(strstr(message, cases[i].word) && strstr(message, "dir/it.png"), "%s", message);
         ck_assert_uint_lt(fdit_mem_stats().peak_bytes - before, 1 << 20);
     }
     free(zeros);
@@ -590,8 +580,7 @@ START_TEST(test_rows_take_little_memory)
     size_t before = fdit_mem_stats().bytes;
     ck_assert_ok(ctx, fdit_picture_fit(ctx, b.at, b.n, "x", NULL, false, 16, &p));
     size_t took = fdit_mem_stats().peak_bytes - before, said = fdit_picture_fit_bytes(&probed, 16);
-    ck_assert_msg(took < 4 << 20 && took < said && said < 8 << 20, "%zu taken, %zu said", took,
-                  said);
+    ck_assert_msg(took < 4 << 20 && took < said && said < 8 << 20, "%zu taken, %zu said", took, said);
     fdit_picture_fini(&p);
     fdit_free(b.at);
 }
@@ -611,9 +600,9 @@ START_TEST(test_memory_failures_are_named)
         fdit_mem_fail_at(0);
         done = s == FDIT_OK;
         const char *message = done ? "" : fdit_context_message(ctx);
-        ck_assert_msg(done || (s == FDIT_ERROR_MEMORY && strstr(message, "the/name: ") &&
-                               strstr(message, "90 x 70")),
-                      "%s", message);
+        ck_assert_msg(
+            done || (s == FDIT_ERROR_MEMORY && strstr(message, "the/name: ") && strstr(message, "90 x 70")),
+            "%s", message);
         fdit_picture_fini(&p);
         ck_assert_uint_lt(k, 1000);
     }

@@ -51,8 +51,8 @@ static void run(float *out, int *hits, int *stores)
     ck_assert_ok(ctx, fdit_buffer_new(ctx, dev, sizeof in, "numbers", &buffer));
     struct fdit_tensor t = fdit_tensor_of(buffer, FDIT_F32);
     fdit_write(dev, t, in, ROWS * WIDTH);
-    fdit_activation(dev, &(struct fdit_activation_args){
-                             .act = FDIT_ACT_GELU_TANH, .n = ROWS * WIDTH, .x = t, .y = t });
+    fdit_activation(
+        dev, &(struct fdit_activation_args){ .act = FDIT_ACT_GELU_TANH, .n = ROWS * WIDTH, .x = t, .y = t });
     ck_assert_ok(ctx, fdit_read(ctx, dev, t, out, ROWS * WIDTH));
     fdit_opencl_cache_counts(dev, hits, stores);
     fdit_buffer_free(buffer);
@@ -138,8 +138,7 @@ START_TEST(reused)
     run(second, &hits, &again);
     ck_assert_int_eq(hits, stores);
     ck_assert_int_eq(again, 0);
-    ck_assert_uint_eq(test_first_difference(first, second, ROWS * WIDTH, sizeof *first),
-                      ROWS * WIDTH);
+    ck_assert_uint_eq(test_first_difference(first, second, ROWS * WIDTH, sizeof *first), ROWS * WIDTH);
 }
 END_TEST
 
@@ -153,10 +152,9 @@ START_TEST(damaged)
     for (size_t i = 0; i < sizeof damages / sizeof *damages; i++) {
         each_file(damages[i]);
         run(second, &hits, &again);
-        ck_assert_msg(hits == 0 && again == stores, "damage %zu: %d taken, %d of %d written", i,
-                      hits, again, stores);
-        ck_assert_uint_eq(test_first_difference(first, second, ROWS * WIDTH, sizeof *first),
-                          ROWS * WIDTH);
+        ck_assert_msg(hits == 0 && again == stores, "damage %zu: %d taken, %d of %d written", i, hits, again,
+                      stores);
+        ck_assert_uint_eq(test_first_difference(first, second, ROWS * WIDTH, sizeof *first), ROWS * WIDTH);
     }
     run(second, &hits, &again);
     ck_assert_int_eq(hits, stores); /* replaced, and good again */

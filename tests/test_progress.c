@@ -57,8 +57,7 @@ START_TEST(test_plain_lines)
 {
     char *text = run(false, 1000, 4, 100, "loss 0.5");
     ck_assert_ptr_null(strchr(text, '\r'));
-    ck_assert_ptr_nonnull(
-        strstr(text, "train: 40 of 1000 steps (4 %), 4.00 steps/s, 4:00 left, loss 0.5\n"));
+    ck_assert_ptr_nonnull(strstr(text, "train: 40 of 1000 steps (4 %), 4.00 steps/s, 4:00 left, loss 0.5\n"));
     ck_assert_ptr_nonnull(strstr(text, "train: 400 steps in 1:40, 4.00 steps/s\n"));
     /* at 2.5 s, 5, ... 100; and the end */
     ck_assert_int_eq(count(text, '\n'), 41);
@@ -251,11 +250,9 @@ START_TEST(test_rates)
     static const struct {
         double rate;
         const char *text;
-    } cases[] = { { 152.3, "152 steps/s" },   { 12.34, "12.3 steps/s" },
-                  { 1.52, "1.52 steps/s" },   { 0.66, "0.66 steps/s" },
-                  { 0.25, "4.00 s/step" },    { 1 / 12.3, "12.3 s/step" },
-                  { 1 / 250.0, "4:10/step" }, { 0, "? steps/s" },
-                  { NAN, "? steps/s" } };
+    } cases[] = { { 152.3, "152 steps/s" },   { 12.34, "12.3 steps/s" }, { 1.52, "1.52 steps/s" },
+                  { 0.66, "0.66 steps/s" },   { 0.25, "4.00 s/step" },   { 1 / 12.3, "12.3 s/step" },
+                  { 1 / 250.0, "4:10/step" }, { 0, "? steps/s" },        { NAN, "? steps/s" } };
     for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
         char out[64];
         fdit_format_rate(cases[k].rate, "step", out);

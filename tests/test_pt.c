@@ -59,8 +59,8 @@ static void check_numbers(const struct fdit_pt *pt, const char *name, const doub
     else
         ck_assert_ok(ctx, fdit_st_weights(ctx, name, t, 0, n, x));
     for (size_t i = 0; i < n; i++)
-        ck_assert_msg((integers ? (double)k[i] : (double)x[i]) == want[i], "%s[%zu] is %g, not %g",
-                      name, i, integers ? (double)k[i] : (double)x[i], want[i]);
+        ck_assert_msg((integers ? (double)k[i] : (double)x[i]) == want[i], "%s[%zu] is %g, not %g", name, i,
+                      integers ? (double)k[i] : (double)x[i], want[i]);
     for (size_t i = 0; !integers && i < n; i++) { /* the same one at a time */
         ck_assert_ok(ctx, fdit_st_f32(ctx, name, t, i, 1, x));
         ck_assert(x[0] == (float)want[i]);
@@ -72,11 +72,10 @@ START_TEST(test_types)
     static const struct {
         const char *name;
         enum fdit_st_type type;
-    } types[] = { { "float32", FDIT_ST_F32 },   { "float16", FDIT_ST_F16 },
-                  { "bfloat16", FDIT_ST_BF16 }, { "float64", FDIT_ST_F64 },
-                  { "int64", FDIT_ST_I64 },     { "int32", FDIT_ST_I32 },
-                  { "int16", FDIT_ST_I16 },     { "int8", FDIT_ST_I8 },
-                  { "uint8", FDIT_ST_U8 },      { "bool", FDIT_ST_BOOL } };
+    } types[] = { { "float32", FDIT_ST_F32 }, { "float16", FDIT_ST_F16 }, { "bfloat16", FDIT_ST_BF16 },
+                  { "float64", FDIT_ST_F64 }, { "int64", FDIT_ST_I64 },   { "int32", FDIT_ST_I32 },
+                  { "int16", FDIT_ST_I16 },   { "int8", FDIT_ST_I8 },     { "uint8", FDIT_ST_U8 },
+                  { "bool", FDIT_ST_BOOL } };
     for (int old = has_libzip() ? 0 : 1; old < 2; old++) {
         struct fdit_pt *pt;
         ck_assert_ok(ctx, fdit_pt_open(ctx, corpus(old ? "types_old.pt" : "types.pt"), &pt));
@@ -277,16 +276,13 @@ START_TEST(test_many_ways)
     fdit_pt_pickle_free(p);
     /* as a file of the older layout it is refused before the ways are walked */
     uint8_t file[3000];
-    static const uint8_t head[] =
-        "\x80\x02\x8a\nl\xfc\x9c\x46\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.\x80\x02}.";
+    static const uint8_t head[] = "\x80\x02\x8a\nl\xfc\x9c\x46\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.\x80\x02}.";
     memcpy(file, head, sizeof head - 1);
     memcpy(file + sizeof head - 1, bytes, n);
     memcpy(file + sizeof head - 1 + n, "].", 2);
     struct fdit_pt *pt;
-    ck_assert_int_eq(fdit_pt_open_memory(ctx, "file", file, sizeof head + 1 + n, &pt),
-                     FDIT_ERROR_FORMAT);
-    ck_assert_msg(strstr(fdit_context_message(ctx), "hold each other"), "%s",
-                  fdit_context_message(ctx));
+    ck_assert_int_eq(fdit_pt_open_memory(ctx, "file", file, sizeof head + 1 + n, &pt), FDIT_ERROR_FORMAT);
+    ck_assert_msg(strstr(fdit_context_message(ctx), "hold each other"), "%s", fdit_context_message(ctx));
 }
 END_TEST
 
@@ -333,11 +329,11 @@ START_TEST(test_bad_files)
                       files[i].name, fdit_status_text(status));
         ck_assert_ptr_null(pt);
         ck_assert_msg(strstr(message, files[i].name) != NULL, "%s", message);
-        ck_assert_msg(fdit_mem_stats().peak_bytes - before < (size_t)8 << 20, "%s: %zu bytes",
-                      files[i].name, fdit_mem_stats().peak_bytes - before);
+        ck_assert_msg(fdit_mem_stats().peak_bytes - before < (size_t)8 << 20, "%s: %zu bytes", files[i].name,
+                      fdit_mem_stats().peak_bytes - before);
         for (int k = 0; k < 2 && (has_libzip() || !files[i].zip); k++)
-            ck_assert_msg(strstr(message, files[i].words[k]) != NULL, "no \"%s\" in: %s",
-                          files[i].words[k], message);
+            ck_assert_msg(strstr(message, files[i].words[k]) != NULL, "no \"%s\" in: %s", files[i].words[k],
+                          message);
         ck_assert_int_le((int)fdit_mem_stats().count, (int)live + 1); /* the message */
         free(path);
     }
@@ -377,8 +373,7 @@ static enum fdit_status write_file(const char *path, struct source *s, uint64_t 
     struct fdit_pt_writer *w = NULL;
     TRY(fdit_pt_writer_new(ctx, &w));
     for (int i = 0; i < 4; i++)
-        TRY(fdit_pt_writer_add(ctx, w, written[i].name, written[i].type, written[i].rank,
-                               written[i].shape));
+        TRY(fdit_pt_writer_add(ctx, w, written[i].name, written[i].type, written[i].rank, written[i].shape));
     TRY(fdit_pt_writer_save(ctx, w, path, fill, s, bytes));
 out:
     fdit_pt_writer_free(w);
@@ -440,8 +435,7 @@ START_TEST(test_write_fails)
         fdit_file_fail_at(0);
         if (!done) { /* nothing is left of it: the folder can go */
             ck_assert_int_eq(status, FDIT_ERROR_IO);
-            if (strstr(fdit_context_message(ctx),
-                       "is complete")) /* only the folder's sync failed */
+            if (strstr(fdit_context_message(ctx), "is complete")) /* only the folder's sync failed */
                 ck_assert_int_eq(unlink(path), 0);
             ck_assert_int_eq(rmdir(folder), 0);
             ck_assert_ok(ctx, fdit_mkdirs(ctx, folder));
@@ -458,16 +452,14 @@ START_TEST(test_write_arguments)
 {
     struct fdit_pt_writer *w;
     ck_assert_ok(ctx, fdit_pt_writer_new(ctx, &w));
-    ck_assert_int_eq(fdit_pt_writer_add(ctx, w, "x", FDIT_ST_I32, 1, (int64_t[]){ 1 }),
-                     FDIT_ERROR_ARGUMENT);
+    ck_assert_int_eq(fdit_pt_writer_add(ctx, w, "x", FDIT_ST_I32, 1, (int64_t[]){ 1 }), FDIT_ERROR_ARGUMENT);
     ck_assert_int_eq(fdit_pt_writer_add(ctx, w, "x", FDIT_ST_F32, 2, (int64_t[]){ 1, -1 }),
                      FDIT_ERROR_ARGUMENT);
-    ck_assert_int_eq(fdit_pt_writer_add(ctx, w, "x", FDIT_ST_F32, 2,
-                                        (int64_t[]){ INT64_C(1) << 40, INT64_C(1) << 40 }),
-                     FDIT_ERROR_ARGUMENT);
     ck_assert_int_eq(
-        fdit_pt_writer_add(ctx, w, "x", FDIT_ST_F32, 1, (int64_t[]){ INT64_C(1) << 30 }),
-        FDIT_ERROR_UNSUPPORTED);
+        fdit_pt_writer_add(ctx, w, "x", FDIT_ST_F32, 2, (int64_t[]){ INT64_C(1) << 40, INT64_C(1) << 40 }),
+        FDIT_ERROR_ARGUMENT);
+    ck_assert_int_eq(fdit_pt_writer_add(ctx, w, "x", FDIT_ST_F32, 1, (int64_t[]){ INT64_C(1) << 30 }),
+                     FDIT_ERROR_UNSUPPORTED);
     fdit_pt_writer_free(w);
     fdit_pt_writer_free(NULL);
 }

@@ -28,11 +28,9 @@ START_TEST(test_philox_known_answers)
     json_object_foreach(json_object_get(root, "philox4x32_10_known_answers"), question, answer)
     {
         uint32_t c[4], k[2], want[4], got[4];
+        ck_assert_int_eq(sscanf(question, "%x %x %x %x %x %x", &c[0], &c[1], &c[2], &c[3], &k[0], &k[1]), 6);
         ck_assert_int_eq(
-            sscanf(question, "%x %x %x %x %x %x", &c[0], &c[1], &c[2], &c[3], &k[0], &k[1]), 6);
-        ck_assert_int_eq(sscanf(json_string_value(answer), "%x %x %x %x", &want[0], &want[1],
-                                &want[2], &want[3]),
-                         4);
+            sscanf(json_string_value(answer), "%x %x %x %x", &want[0], &want[1], &want[2], &want[3]), 4);
         fdit_philox(c, k, got);
         ck_assert_mem_eq(got, want, sizeof got);
         fdit_philox(c, k, c);
@@ -51,8 +49,7 @@ START_TEST(test_picture_stream_is_pinned)
     float got[4];
     fdit_rng_normals(0x0123456789abcdefull, 3, 42, 5, 4, got);
     for (int i = 0; i < 4; i++)
-        ck_assert_msg(fabsf(got[i] - want[i]) <= 1e-7f, "element %d: %a, wanted %a", i + 5, got[i],
-                      want[i]);
+        ck_assert_msg(fabsf(got[i] - want[i]) <= 1e-7f, "element %d: %a, wanted %a", i + 5, got[i], want[i]);
 }
 END_TEST
 
@@ -73,8 +70,7 @@ START_TEST(test_cuts)
     fdit_rng_fill_words(&rng, start, N, words);
     fdit_rng_fill_below(&rng, start, N, 1000, below);
     for (int round = 0; round < 50; round++) {
-        size_t from = (size_t)test_int(&random, N),
-               n = (size_t)test_int(&random, N - (int)from + 1);
+        size_t from = (size_t)test_int(&random, N), n = (size_t)test_int(&random, N - (int)from + 1);
         fdit_rng_fill_normals(&rng, start + from, n, part);
         ck_assert(memcmp(part, normals + from, n * sizeof *part) == 0);
         fdit_rng_fill_uniforms(&rng, start + from, n, part);
@@ -196,16 +192,16 @@ static void compare_floats(const char *what, const float *got, const json_t *wan
 {
     for (size_t i = 0; i < json_array_size(want); i++) {
         double wanted = json_number_value(json_array_get(want, i));
-        ck_assert_msg(fabs((double)got[i] - wanted) <= tolerance, "%s [%zu]: %.9g, wanted %.9g",
-                      what, i, (double)got[i], wanted);
+        ck_assert_msg(fabs((double)got[i] - wanted) <= tolerance, "%s [%zu]: %.9g, wanted %.9g", what, i,
+                      (double)got[i], wanted);
     }
 }
 
 static void compare_integers(const char *what, const int64_t *got, const json_t *want)
 {
     for (size_t i = 0; i < json_array_size(want); i++)
-        ck_assert_msg(got[i] == json_integer_value(json_array_get(want, i)), "%s [%zu]: %lld", what,
-                      i, (long long)got[i]);
+        ck_assert_msg(got[i] == json_integer_value(json_array_get(want, i)), "%s [%zu]: %lld", what, i,
+                      (long long)got[i]);
 }
 
 /* One call of the generator as a key of the fixture names it: "randn_17", "rand_20",

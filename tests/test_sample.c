@@ -106,8 +106,7 @@ static void compare_step(void *user, int done, int steps)
 }
 
 /* A model of the fixtures that keeps so many conditions. */
-static struct fdit_model *new_model(fdit_device *dev, struct fdit_checkpoint **cp, int batch,
-                                    int conditions)
+static struct fdit_model *new_model(fdit_device *dev, struct fdit_checkpoint **cp, int batch, int conditions)
 {
     struct fdit_model_options options = { .batch = batch, .conditions = conditions };
     struct fdit_model_config config;
@@ -121,8 +120,7 @@ static struct fdit_model *new_model(fdit_device *dev, struct fdit_checkpoint **c
 }
 
 /* Up to `most` steps of one sampler; returns how many of them were compared. */
-static size_t run_named(fdit_device *dev, struct fdit_safetensors *st, struct named *named,
-                        int most)
+static size_t run_named(fdit_device *dev, struct fdit_safetensors *st, struct named *named, int most)
 {
     struct fdit_checkpoint *cp = NULL;
     struct comparing c = { .st = st, .name = named->name, .most = most };
@@ -130,8 +128,7 @@ static size_t run_named(fdit_device *dev, struct fdit_safetensors *st, struct na
     struct fdit_noise noise = { &s, fill_stored };
     size_t n, all;
     int32_t *y = test_ints(ctx, st, "y", &n), *super = test_ints(ctx, st, "super_row", NULL);
-    float *start = test_floats(ctx, st, "x_start", &all),
-          *stored = test_floats(ctx, st, "noise", &s.steps);
+    float *start = test_floats(ctx, st, "x_start", &all), *stored = test_floats(ctx, st, "noise", &s.steps);
     struct fdit_picture_spec *specs = calloc(n, sizeof *specs);
     float *x = calloc(all, sizeof *x);
     s.start = start;
@@ -139,8 +136,7 @@ static size_t run_named(fdit_device *dev, struct fdit_safetensors *st, struct na
     s.pictures = n;
     s.steps /= all;
     for (size_t i = 0; i < n; i++)
-        specs[i] =
-            (struct fdit_picture_spec){ .class_id = y[i], .row = y[i], .guide_row = super[i] };
+        specs[i] = (struct fdit_picture_spec){ .class_id = y[i], .row = y[i], .guide_row = super[i] };
     c.n = named->o.batch = (int)n;
     named->o.on_step = compare_step;
     named->o.user = &c;
@@ -152,8 +148,8 @@ static size_t run_named(fdit_device *dev, struct fdit_safetensors *st, struct na
     ck_assert_ok(ctx, fdit_model_load(ctx, m, &cp, 1, false, NULL));
     c.ctx = fdit_context_new();
     enum fdit_status status = fdit_generator_run_with(c.ctx, c.g, specs, (int)n, &noise, x);
-    ck_assert_msg(status == (most < named->o.steps ? FDIT_INTERRUPTED : FDIT_OK), "%s: %s",
-                  named->name, fdit_context_message(c.ctx));
+    ck_assert_msg(status == (most < named->o.steps ? FDIT_INTERRUPTED : FDIT_OK), "%s: %s", named->name,
+                  fdit_context_message(c.ctx));
     fdit_context_free(c.ctx);
     fdit_generator_free(c.g);
     fdit_model_free(m);
@@ -199,16 +195,16 @@ enum { CONDITIONED = 3 };
 /* Two pictures by a generator that has room for three; returns how many numbers. */
 static size_t draw_two(fdit_device *dev, bool other, int conditions, float **x)
 {
-    struct fdit_generator_options o = { .steps = 7, .guided = true, .batch = CONDITIONED,
-                                        .guidance = { .w = 3, .t_low = 0, .t_high = 600 } };
+    struct fdit_generator_options o = {
+        .steps = 7, .guided = true, .batch = CONDITIONED, .guidance = { .w = 3, .t_low = 0, .t_high = 600 }
+    };
     struct fdit_picture_spec specs[2] = { { .seed = 5, .class_id = 1, .row = 1, .guide_row = 2 },
                                           { .seed = 6, .class_id = 2, .row = 2, .guide_row = 0 } };
     struct fdit_checkpoint *cp[2] = { NULL, NULL };
     struct fdit_generator *g = NULL;
     struct fdit_model *m = new_model(dev, &cp[0], fdit_generator_model_batch(&o, !other), conditions),
                       *guide = other ? new_model(dev, &cp[1], o.batch, conditions) : NULL;
-    size_t picture = (size_t)m->config.channels * (size_t)m->config.input_size *
-                     (size_t)m->config.input_size;
+    size_t picture = (size_t)m->config.channels * (size_t)m->config.input_size * (size_t)m->config.input_size;
     *x = calloc(2 * picture, sizeof **x);
     ck_assert_ok(ctx, fdit_generator_new(ctx, m, guide, &o, &g));
     ck_assert_ok(ctx, fdit_model_allocate(ctx, m));
@@ -298,8 +294,7 @@ START_TEST(test_torch)
                 struct fdit_torch_cpu cpu;
                 struct fdit_torch_cuda cuda;
                 float got[192], wanted[2 * 192];
-                ck_assert_ok(ctx,
-                             fdit_noise_new(ctx, (enum fdit_noise_kind)kind, 2, n, guided, &np));
+                ck_assert_ok(ctx, fdit_noise_new(ctx, (enum fdit_noise_kind)kind, 2, n, guided, &np));
                 ck_assert(fdit_noise_every_step(np));
                 struct fdit_noise noise = fdit_noise_of(np);
                 fdit_noise_seed(np, 0, 41, 5);
@@ -315,8 +310,7 @@ START_TEST(test_torch)
                     else
                         fdit_torch_cuda_randn(&cuda, drawn, wanted);
                     ck_assert_msg(test_first_difference(got, wanted, n, sizeof *got) == n,
-                                  "kind %d, %zu numbers, guided %d, step %d", kind, n, guided,
-                                  step);
+                                  "kind %d, %zu numbers, guided %d, step %d", kind, n, guided, step);
                 }
                 fdit_noise_free(np);
             }
@@ -334,8 +328,7 @@ START_TEST(test_torch_fixture)
     struct fdit_noise_pictures *np = NULL;
     size_t n, all;
     ck_assert_msg(json_is_integer(seed), "%s: no sample_seed", path);
-    float *start = test_floats(ctx, st, "x_start", &n),
-          *stored = test_floats(ctx, st, "noise", &all);
+    float *start = test_floats(ctx, st, "x_start", &n), *stored = test_floats(ctx, st, "noise", &all);
     float *got = calloc(n, sizeof *got);
     ck_assert_ok(ctx, fdit_noise_new(ctx, FDIT_NOISE_TORCH_CPU, 1, n, true, &np));
     fdit_noise_seed(np, 0, (uint64_t)json_integer_value(seed), 0);
@@ -344,9 +337,8 @@ START_TEST(test_torch_fixture)
         const float *wanted = step < 0 ? start : stored + (size_t)step * n;
         noise.fill(noise.self, 0, step, got, n);
         for (size_t i = 0; i < n; i++)
-            ck_assert_msg(fabsf(got[i] - wanted[i]) < 4e-6f,
-                          "step %d, number %zu: %.9g, PyTorch has %.9g", step, i, (double)got[i],
-                          (double)wanted[i]);
+            ck_assert_msg(fabsf(got[i] - wanted[i]) < 4e-6f, "step %d, number %zu: %.9g, PyTorch has %.9g",
+                          step, i, (double)got[i], (double)wanted[i]);
     }
     fdit_noise_free(np);
     fdit_free(start);
@@ -373,9 +365,7 @@ END_TEST
 START_TEST(test_pixels)
 {
     /* clamp, (x + 1) / 2 * 255 + 0.5, cut; planes become interleaved */
-    const float x[] = {
-        -1, -2, -INFINITY, NAN, 0, 1, 7, INFINITY, 0.5f, -0.996f, -0.9961f, 0.99608f
-    };
+    const float x[] = { -1, -2, -INFINITY, NAN, 0, 1, 7, INFINITY, 0.5f, -0.996f, -0.9961f, 0.99608f };
     const uint8_t wanted[12] = { 0, 0, 0, 0, 128, 255, 255, 255, 191, 1, 0, 255 };
     uint8_t got[12];
     fdit_pixels(x, 1, 12, got);

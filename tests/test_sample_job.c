@@ -25,8 +25,7 @@
 
 static fdit_context *ctx;
 static fdit_device *dev;
-static char
-    *folder; /* base.safetensors, delta.safetensors, older.safetensors, latent.safetensors */
+static char *folder; /* base.safetensors, delta.safetensors, older.safetensors, latent.safetensors */
 
 /* ------------------------------------------------------------------ the model */
 
@@ -38,9 +37,8 @@ static const char taxonomy_tsv[] = "#independent\n" /* y is one group */
                                    "three\ty\tu\n"
                                    "four\ty\tv\n"
                                    "five\tz\tv\n";
-static const char by_genus[] =
-    "{\"label-drop\":\"superclass\",\"drop-prob\":0.1,\"superclass\":null,"
-    "\"superclass-train\":null}";
+static const char by_genus[] = "{\"label-drop\":\"superclass\",\"drop-prob\":0.1,\"superclass\":null,"
+                               "\"superclass-train\":null}";
 
 static struct fdit_model_config config_of(int channels, int rows)
 {
@@ -71,8 +69,8 @@ static void randomise(struct fdit_model *m, const char *name)
 }
 
 /* base NULL: a whole model; else a delta over it. */
-static void save_model(const char *name, const char *base, int channels, int rows,
-                       const char *train, const char *guide)
+static void save_model(const char *name, const char *base, int channels, int rows, const char *train,
+                       const char *guide)
 {
     struct fdit_model_config config = config_of(channels, rows);
     struct fdit_model_options o = { .mask = fdit_mask_find(base ? "finediffusion" : "full"),
@@ -86,11 +84,9 @@ static void save_model(const char *name, const char *base, int channels, int row
     ck_assert_ok(ctx, fdit_model_new(ctx, dev, &config, &o, &m));
     ck_assert_ok(ctx, fdit_model_allocate(ctx, m));
     if (base) {
-        ck_assert_ok(
-            ctx, fdit_taxonomy_parse(ctx, taxonomy_tsv, strlen(taxonomy_tsv), "test", NULL, &tax));
+        ck_assert_ok(ctx, fdit_taxonomy_parse(ctx, taxonomy_tsv, strlen(taxonomy_tsv), "test", NULL, &tax));
         ck_assert_ok(ctx, fdit_taxonomy_to_json(ctx, tax, &json));
-        ck_assert_ok(
-            ctx, fdit_checkpoint_open(ctx, test_path(folder, "%s", base), FDIT_VALUES_RAW, &cp));
+        ck_assert_ok(ctx, fdit_checkpoint_open(ctx, test_path(folder, "%s", base), FDIT_VALUES_RAW, &cp));
         ck_assert_ok(ctx, fdit_checkpoint_fingerprint(ctx, cp, &config, o.mask, &fingerprint));
         ck_assert_ok(ctx, fdit_model_load(ctx, m, &cp, 1, true, NULL));
         meta.taxonomy = json;
@@ -99,8 +95,8 @@ static void save_model(const char *name, const char *base, int channels, int row
         ck_assert_ok(ctx, fdit_model_init(ctx, m, 1));
     }
     randomise(m, name);
-    ck_assert_ok(ctx, fdit_delta_save(ctx, m, FDIT_VALUES_RAW, FDIT_ST_F32, &meta,
-                                      test_path(folder, "%s", name)));
+    ck_assert_ok(ctx,
+                 fdit_delta_save(ctx, m, FDIT_VALUES_RAW, FDIT_ST_F32, &meta, test_path(folder, "%s", name)));
     fdit_model_free(m);
     fdit_checkpoint_close(cp);
     fdit_taxonomy_free(tax);
@@ -176,8 +172,8 @@ static void count_picture(void *user, const struct fdit_sample_picture *p)
     s->kept += p->kept;
 }
 
-static enum fdit_status run(const struct fdit_sample_options *o,
-                            struct fdit_sample_summary *summary, struct seen *seen)
+static enum fdit_status run(const struct fdit_sample_options *o, struct fdit_sample_summary *summary,
+                            struct seen *seen)
 {
     struct seen own = { 0 };
     struct fdit_sample_hooks hooks = { .user = seen ? seen : &own,
@@ -194,12 +190,11 @@ static struct fdit_sample_summary must(const struct fdit_sample_options *o)
 }
 
 /* The job fails with this status, and its message holds these words. */
-static void must_fail(const struct fdit_sample_options *o, enum fdit_status status,
-                      const char *words)
+static void must_fail(const struct fdit_sample_options *o, enum fdit_status status, const char *words)
 {
     enum fdit_status got = run(o, NULL, NULL);
-    ck_assert_msg(got == status, "%s instead of %s: %s", fdit_status_text(got),
-                  fdit_status_text(status), fdit_context_message(ctx));
+    ck_assert_msg(got == status, "%s instead of %s: %s", fdit_status_text(got), fdit_status_text(status),
+                  fdit_context_message(ctx));
     ck_assert_msg(strstr(fdit_context_message(ctx), words) != NULL, "\"%s\" is not in: %s", words,
                   fdit_context_message(ctx));
 }
@@ -215,8 +210,7 @@ static uint8_t *bytes_of(size_t *n, const char *format, ...)
     va_end(args);
     *n = 0;
     if (fdit_is_file(test_path(folder, "%s", name)))
-        ck_assert_ok(ctx,
-                     fdit_file_read_all(ctx, test_path(folder, "%s", name), 1 << 24, &bytes, n));
+        ck_assert_ok(ctx, fdit_file_read_all(ctx, test_path(folder, "%s", name), 1 << 24, &bytes, n));
     return bytes;
 }
 
@@ -255,8 +249,7 @@ static void same_pictures(const char *a, const char *b, int per_class)
 }
 
 /* Lines of a manifest: pictures first, first + stride, ... of per_class of every class. */
-static void check_manifest(const char *file, int per_class, size_t first, size_t stride,
-                           size_t seed)
+static void check_manifest(const char *file, int per_class, size_t first, size_t stride, size_t seed)
 {
     size_t n, index = first;
     char *text = (char *)bytes_of(&n, "%s", file), *rest = text;
@@ -267,10 +260,9 @@ static void check_manifest(const char *file, int per_class, size_t first, size_t
         char path[128];
         ck_assert_msg(j && c < CLASSES, "%s: %s", file, line);
         snprintf(path, sizeof path, "%s/%s-%zu.png", encoded[c], encoded[c], seed + k);
-        ck_assert_msg(json_integer_value(json_object_get(j, "index")) == (json_int_t)index,
-                      "%s: %s", file, line);
-        ck_assert_msg(json_integer_value(json_object_get(j, "id")) == (json_int_t)c, "%s: %s", file,
+        ck_assert_msg(json_integer_value(json_object_get(j, "index")) == (json_int_t)index, "%s: %s", file,
                       line);
+        ck_assert_msg(json_integer_value(json_object_get(j, "id")) == (json_int_t)c, "%s: %s", file, line);
         ck_assert_int_eq(json_integer_value(json_object_get(j, "seed")), (json_int_t)(seed + k));
         ck_assert_str_eq(json_string_value(json_object_get(j, "class")), names[c]);
         ck_assert_str_eq(json_string_value(json_object_get(j, "file")), path);
@@ -318,10 +310,9 @@ static size_t same_rows(const struct latents *a, const struct latents *b, const 
         while (k < a->n && (a->ids[k] != b->ids[i] || a->seeds[k] != b->seeds[i]))
             k++;
         ck_assert_msg(k < a->n, "%s: class %d, seed %d is new", what, b->ids[i], b->seeds[i]);
-        size_t at =
-            test_first_difference(a->x + k * a->item, b->x + i * b->item, a->item, sizeof *a->x);
-        ck_assert_msg(at == a->item, "%s: class %d, seed %d differs in number %zu: %.9g and %.9g",
-                      what, b->ids[i], b->seeds[i], at, (double)a->x[k * a->item + at],
+        size_t at = test_first_difference(a->x + k * a->item, b->x + i * b->item, a->item, sizeof *a->x);
+        ck_assert_msg(at == a->item, "%s: class %d, seed %d differs in number %zu: %.9g and %.9g", what,
+                      b->ids[i], b->seeds[i], at, (double)a->x[k * a->item + at],
                       (double)b->x[i * b->item + at]);
     }
     return b->n;
@@ -335,16 +326,14 @@ START_TEST(test_request)
     struct fdit_request r, shard;
     static const char counts[] = "three\t2\nfive\t0\na/b\t3\n";
     static const int32_t ids[] = { 2, 2, 0, 0, 0 }, ks[] = { 0, 1, 0, 1, 2 };
-    ck_assert_ok(ctx,
-                 fdit_taxonomy_parse(ctx, taxonomy_tsv, strlen(taxonomy_tsv), "test", NULL, &tax));
+    ck_assert_ok(ctx, fdit_taxonomy_parse(ctx, taxonomy_tsv, strlen(taxonomy_tsv), "test", NULL, &tax));
     test_file(ctx, folder, "counts.txt", counts, strlen(counts));
-    ck_assert_ok(
-        ctx, fdit_request_init(ctx, tax, NULL, test_path(folder, "counts.txt"), 9, 100, 0, 1, &r));
+    ck_assert_ok(ctx, fdit_request_init(ctx, tax, NULL, test_path(folder, "counts.txt"), 9, 100, 0, 1, &r));
     ck_assert_uint_eq(r.n, 5);
     size_t seen = 0;
     for (int s = 0; s < 3; s++) {
-        ck_assert_ok(ctx, fdit_request_init(ctx, tax, NULL, test_path(folder, "counts.txt"), 9, 100,
-                                            s, 3, &shard));
+        ck_assert_ok(
+            ctx, fdit_request_init(ctx, tax, NULL, test_path(folder, "counts.txt"), 9, 100, s, 3, &shard));
         for (size_t p = 0; p < shard.n; p++, seen++) {
             struct fdit_request_item item = fdit_request_at(&shard, p);
             ck_assert_uint_eq(item.index, p * 3 + (size_t)s);
@@ -364,13 +353,11 @@ START_TEST(test_request)
     ck_assert_int_eq(fdit_request_at(&r, 4).id, 1);
     fdit_request_fini(&r);
     test_file(ctx, folder, "none.txt", "two\t0\n", 6);
-    ck_assert_int_eq(
-        fdit_request_init(ctx, tax, NULL, test_path(folder, "none.txt"), 1, 0, 0, 1, &r),
-        FDIT_ERROR_ARGUMENT);
+    ck_assert_int_eq(fdit_request_init(ctx, tax, NULL, test_path(folder, "none.txt"), 1, 0, 0, 1, &r),
+                     FDIT_ERROR_ARGUMENT);
     test_file(ctx, folder, "many.txt", "two\t2147483647\nfive\t1\n", 22);
-    ck_assert_int_eq(
-        fdit_request_init(ctx, tax, NULL, test_path(folder, "many.txt"), 1, 0, 0, 1, &r),
-        FDIT_ERROR_ARGUMENT);
+    ck_assert_int_eq(fdit_request_init(ctx, tax, NULL, test_path(folder, "many.txt"), 1, 0, 0, 1, &r),
+                     FDIT_ERROR_ARGUMENT);
     fdit_taxonomy_free(tax);
 }
 END_TEST
@@ -387,8 +374,7 @@ static void check_invariance(struct fdit_sample_options o, const char *what)
     must(&o);
     whole = read_latents(o.latents);
     for (size_t i = 0; i < whole.n; i++) /* in the order of the request */
-        ck_assert_msg(whole.ids[i] == (int32_t)(i / 3) && whole.seeds[i] == (int32_t)(i % 3), "%s",
-                      what);
+        ck_assert_msg(whole.ids[i] == (int32_t)(i / 3) && whole.seeds[i] == (int32_t)(i % 3), "%s", what);
     ck_assert_msg(memcmp(whole.x, whole.x + 3 * whole.item, whole.item * sizeof *whole.x) != 0,
                   "%s: two classes give the same picture", what);
     o.latents = keep(4, "part.safetensors");
@@ -591,9 +577,7 @@ START_TEST(test_weights_hash)
     ck_assert_ok(ctx, fdit_weight_files_hash(ctx, &s.files, &a));
     ck_assert_ok(ctx, fdit_weight_files_hash(ctx, &s.files, &b));
     ck_assert_uint_eq(a, b);
-    struct fdit_model_options m = { .mask = fdit_mask_find("full"),
-                                    .batch = 1,
-                                    .storage = FDIT_F32 };
+    struct fdit_model_options m = { .mask = fdit_mask_find("full"), .batch = 1, .storage = FDIT_F32 };
     struct fdit_model *model = NULL;
     ck_assert_ok(ctx, fdit_model_new(ctx, dev, &s.files.config, &m, &model));
     ck_assert_ok(ctx, fdit_model_allocate(ctx, model));
@@ -681,8 +665,7 @@ START_TEST(test_interrupt)
     struct seen seen = { .stop_at = 9 }; /* 3 steps and one report a batch: in the third batch */
     struct fdit_sample_summary s;
     ck_assert_int_eq(run(&o, &s, &seen), FDIT_INTERRUPTED);
-    ck_assert_msg(strstr(fdit_context_message(ctx), "8 of 15") != NULL, "%s",
-                  fdit_context_message(ctx));
+    ck_assert_msg(strstr(fdit_context_message(ctx), "8 of 15") != NULL, "%s", fdit_context_message(ctx));
     ck_assert_uint_eq(s.computed, 8);
     ck_assert(is_there("stopped/run.json"));
     ck_assert(is_there("stopped/three/three-1.png"));
@@ -1099,11 +1082,10 @@ START_TEST(test_failing_memory)
         fdit_mem_fail_at(n);
         status = run(&o, NULL, NULL);
         fdit_mem_fail_at(0);
-        ck_assert_msg(status == FDIT_OK || status == FDIT_ERROR_MEMORY, "%s: %s",
-                      fdit_status_text(status), fdit_context_message(ctx));
+        ck_assert_msg(status == FDIT_OK || status == FDIT_ERROR_MEMORY, "%s: %s", fdit_status_text(status),
+                      fdit_context_message(ctx));
         size_t now = fdit_mem_stats().count;
-        ck_assert_msg(now <= alive + 2, "allocation %" PRIu64 ": %zu blocks are lost", n,
-                      now - alive);
+        ck_assert_msg(now <= alive + 2, "allocation %" PRIu64 ": %zu blocks are lost", n, now - alive);
     }
     ck_assert_uint_gt(n, 100);
 }

@@ -70,8 +70,7 @@ static void run_rule(const struct fdit_sampler *s, network_fn network, bool clip
             double f = (v + 1) / 2;
             double sd = c->learned ? exp(0.5 * (f * c->log_beta + (1 - f) * c->log_var)) : 1;
             double z = k < s->noise_steps ? noise_of(k, i) : 0;
-            x[i] = c->to_x * x[i] + c->to_x0 * x0 + c->to_eps * eps + c->to_old * old[i] +
-                   c->to_z * sd * z;
+            x[i] = c->to_x * x[i] + c->to_x0 * x0 + c->to_eps * eps + c->to_old * old[i] + c->to_z * sd * z;
             old[i] = x0;
         }
     }
@@ -167,9 +166,7 @@ START_TEST(test_against_the_formulas)
     static const struct {
         const char *text;
         double eta;
-    } cases[] = {
-        { "ddpm", 0 }, { "ddim", 0 }, { "ddim:0.5", 0.5 }, { "ddim:1", 1 }, { "dpm++", 0 }
-    };
+    } cases[] = { { "ddpm", 0 }, { "ddim", 0 }, { "ddim:0.5", 0.5 }, { "ddim:1", 1 }, { "dpm++", 0 } };
     static const int lengths[] = { 2, 3, 7, 20, 50, 250 };
     for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
         for (size_t l = 0; l < sizeof lengths / sizeof *lengths; l++) {
@@ -253,8 +250,7 @@ START_TEST(test_deterministic_samplers_follow_the_flow)
     double ddim500 = flow_error("ddim", 500);
     double dpm20 = flow_error("dpm++", 20), dpm100 = flow_error("dpm++", 100);
     ck_assert_msg(ddim500 < 0.02, "%g", ddim500);
-    ck_assert_msg(ddim100 < 0.3 * ddim20 && ddim500 < 0.3 * ddim100, "%g %g %g", ddim20, ddim100,
-                  ddim500);
+    ck_assert_msg(ddim100 < 0.3 * ddim20 && ddim500 < 0.3 * ddim100, "%g %g %g", ddim20, ddim100, ddim500);
     ck_assert_msg(dpm20 < 0.5 * ddim20 && dpm100 < 0.5 * ddim100, "%g %g", dpm20, dpm100);
     ck_assert_msg(dpm100 < 0.02, "%g", dpm100);
 }
@@ -299,9 +295,8 @@ START_TEST(test_noise_steps_and_old)
         int steps, noise_steps;
         bool needs_old, learned;
     } cases[] = {
-        { "ddpm", 10, 9, false, true },      { "ddim", 10, 0, false, false },
-        { "ddim:0.3", 10, 9, false, false }, { "dpm++", 10, 0, true, false },
-        { "dpm++", 1, 0, true, false },      { "dpm++", 2, 0, true, false },
+        { "ddpm", 10, 9, false, true },  { "ddim", 10, 0, false, false }, { "ddim:0.3", 10, 9, false, false },
+        { "dpm++", 10, 0, true, false }, { "dpm++", 1, 0, true, false },  { "dpm++", 2, 0, true, false },
     };
     for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
         struct fdit_sampler *s = make(cases[c].text, cases[c].steps);
@@ -348,9 +343,8 @@ START_TEST(test_refused_lengths)
     static const struct {
         enum fdit_sampler_kind kind;
         int steps;
-    } cases[] = { { FDIT_SAMPLER_DDPM, 1 },  { FDIT_SAMPLER_DDPM, 1001 },
-                  { FDIT_SAMPLER_DDIM, 0 },  { FDIT_SAMPLER_DPMPP, 1000 },
-                  { FDIT_SAMPLER_DPMPP, 0 }, { FDIT_SAMPLER_DDIM, -5 } };
+    } cases[] = { { FDIT_SAMPLER_DDPM, 1 },     { FDIT_SAMPLER_DDPM, 1001 }, { FDIT_SAMPLER_DDIM, 0 },
+                  { FDIT_SAMPLER_DPMPP, 1000 }, { FDIT_SAMPLER_DPMPP, 0 },   { FDIT_SAMPLER_DDIM, -5 } };
     for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
         const struct fdit_sampler_spec spec = { cases[c].kind, 0 };
         struct fdit_sampler *s = NULL;
@@ -424,8 +418,7 @@ START_TEST(test_parse)
     }
     for (size_t k = 0; k < sizeof bad / sizeof *bad; k++) {
         struct fdit_sampler_spec spec = { FDIT_SAMPLER_DPMPP, 0.125 };
-        ck_assert_msg(fdit_sampler_parse(ctx, bad[k], &spec) == FDIT_ERROR_ARGUMENT, "\"%s\"",
-                      bad[k]);
+        ck_assert_msg(fdit_sampler_parse(ctx, bad[k], &spec) == FDIT_ERROR_ARGUMENT, "\"%s\"", bad[k]);
         ck_assert(spec.kind == FDIT_SAMPLER_DPMPP && spec.eta == 0.125);
     }
     ck_assert_int_eq(fdit_sampler_default_steps(FDIT_SAMPLER_DDPM), 250);
@@ -457,8 +450,7 @@ START_TEST(test_guidance)
     static const char *const bad[] = { "",       ":",   "5",     "5:",   ":5",   "7:6",
                                        "0:1000", "a:b", "1:2:3", "-1:5", "1: 2", "99999999999:5" };
     for (size_t k = 0; k < sizeof bad / sizeof *bad; k++)
-        ck_assert_msg(fdit_guidance_parse_interval(ctx, bad[k], &g) == FDIT_ERROR_ARGUMENT,
-                      "\"%s\"", bad[k]);
+        ck_assert_msg(fdit_guidance_parse_interval(ctx, bad[k], &g) == FDIT_ERROR_ARGUMENT, "\"%s\"", bad[k]);
     ck_assert(g.t_low == 5 && g.t_high == 5);
 
     ck_assert_ok(ctx, fdit_guidance_parse_scale(ctx, "1.5", &g));
@@ -498,15 +490,13 @@ START_TEST(test_fixture_times)
         int steps;
         if (sscanf(name, "dpmpp2m_%d.times", &steps) != 1 || strstr(name, ".times") == NULL)
             continue;
-        json_int_t at =
-            json_integer_value(json_array_get(json_object_get(entry, "data_offsets"), 0));
+        json_int_t at = json_integer_value(json_array_get(json_object_get(entry, "data_offsets"), 0));
         struct fdit_sampler *s = make("dpm++", steps);
         ck_assert_int_eq(fseek(file, (long)(8 + header_bytes) + (long)at, SEEK_SET), 0);
         for (int k = 0; k < steps; k++) {
             int64_t t = -1;
             ck_assert_uint_eq(fread(&t, sizeof t, 1, file), 1);
-            ck_assert_msg(s->coef[k].t == t, "%s [%d]: %d, wanted %d", name, k, (int)s->coef[k].t,
-                          (int)t);
+            ck_assert_msg(s->coef[k].t == t, "%s [%d]: %d, wanted %d", name, k, (int)s->coef[k].t, (int)t);
         }
         fdit_sampler_free(s);
         n++;

@@ -38,12 +38,11 @@ static double number(const json_t *object, const char *key)
 }
 
 /* Relative to the larger of the wanted value and `floor`. */
-static void close_to(const char *what, int i, double got, double wanted, double relative,
-                     double floor)
+static void close_to(const char *what, int i, double got, double wanted, double relative, double floor)
 {
     double size = fabs(wanted) > floor ? fabs(wanted) : floor;
-    ck_assert_msg(fabs(got - wanted) <= relative * size, "%s [%d]: %.17g, wanted %.17g", what, i,
-                  got, wanted);
+    ck_assert_msg(fabs(got - wanted) <= relative * size, "%s [%d]: %.17g, wanted %.17g", what, i, got,
+                  wanted);
 }
 
 START_TEST(test_abar)
@@ -75,8 +74,8 @@ START_TEST(test_respaced_times)
         ck_assert_uint_eq(json_array_size(value), (size_t)steps);
         fdit_schedule_respace(steps, t);
         for (int i = 0; i < steps; i++)
-            ck_assert_msg(t[i] == json_integer_value(json_array_get(value, (size_t)i)),
-                          "%d steps, [%d]: %d", steps, i, (int)t[i]);
+            ck_assert_msg(t[i] == json_integer_value(json_array_get(value, (size_t)i)), "%d steps, [%d]: %d",
+                          steps, i, (int)t[i]);
         n++;
     }
     ck_assert_int_ge(n, 3);
@@ -218,8 +217,7 @@ START_TEST(test_time_frequencies_are_exact)
     ck_assert_uint_eq(json_array_size(want), FDIT_TIME_FEATURES / 2);
     for (size_t i = 0; i < FDIT_TIME_FEATURES / 2; i++) {
         float wanted = (float)json_number_value(json_array_get(want, i));
-        ck_assert_msg(got[i] == wanted, "frequency %zu: %a, wanted %a", i, (double)got[i],
-                      (double)wanted);
+        ck_assert_msg(got[i] == wanted, "frequency %zu: %a, wanted %a", i, (double)got[i], (double)wanted);
     }
 }
 END_TEST
@@ -269,8 +267,8 @@ START_TEST(test_pos_embed)
     ck_assert_int_le(width, 1152);
     ck_assert_ok(ctx, fdit_pos_embed(ctx, width, 4, pos));
     for (int i = 0; i < width; i++)
-        close_to("token 1", i, (double)pos[width + i],
-                 json_number_value(json_array_get(small, (size_t)i)), 1.2e-7, 1e-3);
+        close_to("token 1", i, (double)pos[width + i], json_number_value(json_array_get(small, (size_t)i)),
+                 1.2e-7, 1e-3);
     free(pos);
 }
 END_TEST

@@ -18,8 +18,9 @@ static fdit_context *ctx;
 static fdit_device *dev;
 static char path[] = "/tmp/fdit-table-XXXXXX";
 
-static const struct fdit_model_config sizes = { .input_size = 4, .channels = 1, .patch = 2, .width = D,
-                                                .depth = 1, .heads = 2, .mlp_ratio = 4 };
+static const struct fdit_model_config sizes = {
+    .input_size = 4, .channels = 1, .patch = 2, .width = D, .depth = 1, .heads = 2, .mlp_ratio = 4
+};
 
 static struct fdit_taxonomy *parse(const char *tsv)
 {
@@ -32,8 +33,9 @@ static struct fdit_model *new_model(int rows)
 {
     struct fdit_model_config c = sizes;
     struct fdit_model *m = NULL;
-    struct fdit_model_options o = { .mask = fdit_mask_find("full"), .training = true, .ema = true,
-                                    .batch = 1, .storage = FDIT_F32 };
+    struct fdit_model_options o = {
+        .mask = fdit_mask_find("full"), .training = true, .ema = true, .batch = 1, .storage = FDIT_F32
+    };
     c.rows = rows;
     ck_assert_ok(ctx, fdit_model_new(ctx, dev, &c, &o, &m));
     ck_assert_ok(ctx, fdit_model_allocate(ctx, m));
@@ -89,8 +91,8 @@ START_TEST(test_names)
     for (int i = 0; i < 8 * D; i++) {
         int row = from[i / D];
         float wanted = row < 0 ? other[i] : (float)(10 * row) + (float)(i % D) / 100;
-        ck_assert_msg(table[i] == wanted, "row %d, column %d: %g, wanted %g", i / D, i % D,
-                      (double)table[i], (double)wanted);
+        ck_assert_msg(table[i] == wanted, "row %d, column %d: %g, wanted %g", i / D, i % D, (double)table[i],
+                      (double)wanted);
     }
     fdit_model_free(m);
     fdit_model_free(spread);
@@ -136,8 +138,7 @@ START_TEST(test_refusals)
     struct fdit_model *m = new_model(4), *small = new_model(3);
     ck_assert_int_eq(fdit_table_start(ctx, m, FDIT_TABLE_NAMES, base, tax, 0), FDIT_ERROR_FORMAT);
     ck_assert_ptr_nonnull(strstr(fdit_context_message(ctx), "--table-init base"));
-    ck_assert_int_eq(fdit_table_start(ctx, small, FDIT_TABLE_NAMES, base, tax, 0),
-                     FDIT_ERROR_ARGUMENT);
+    ck_assert_int_eq(fdit_table_start(ctx, small, FDIT_TABLE_NAMES, base, tax, 0), FDIT_ERROR_ARGUMENT);
     fdit_model_free(m);
     fdit_model_free(small);
     fdit_taxonomy_free(tax);

@@ -20,7 +20,7 @@ static void setup(void)
     ctx = fdit_context_new();
     folder = test_folder();
     static const char *const files[] = {
-        "model.safetensors", "part-00001-of-00002.safetensors", "part-00002-of-00002.safetensors",
+        "model.safetensors",           "part-00001-of-00002.safetensors",  "part-00002-of-00002.safetensors",
         "part.safetensors.index.json", "other-00001-of-00002.safetensors", "notes.txt"
     };
     ck_assert_int_eq(chdir(folder), 0);
@@ -46,8 +46,9 @@ static void teardown(void)
 
 static bool refused(const char *out, const char *source, bool data)
 {
-    const struct fdit_input s[] = { { "--other", "notes.txt", false }, { "--in", source, data },
-                                     { "--none", NULL, false } };
+    const struct fdit_input s[] = { { "--other", "notes.txt", false },
+                                    { "--in", source, data },
+                                    { "--none", NULL, false } };
     enum fdit_status status = fdit_target_check(ctx, "--out", out, s, 3);
     if (status == FDIT_OK)
         return false;

@@ -48,16 +48,14 @@ static void refuse(const char *text, const char *ranks, const char *said)
     ck_assert_ptr_null(strchr(message, '\n'));
 }
 
-static void selects(const struct fdit_taxonomy *tax, const char *what, size_t n,
-                    const int32_t *wanted)
+static void selects(const struct fdit_taxonomy *tax, const char *what, size_t n, const int32_t *wanted)
 {
     int32_t *ids;
     size_t got;
     ck_assert_ok(ctx, fdit_taxonomy_select(ctx, tax, what, &ids, &got));
     ck_assert_msg(got == n, "%s: %zu classes, not %zu", what, got, n);
     for (size_t i = 0; i < n; i++)
-        ck_assert_msg(ids[i] == wanted[i], "%s: class %zu is %d, not %d", what, i, ids[i],
-                      wanted[i]);
+        ck_assert_msg(ids[i] == wanted[i], "%s: class %zu is %d, not %d", what, i, ids[i], wanted[i]);
     fdit_free(ids);
 }
 
@@ -71,10 +69,10 @@ static void selects_none(const struct fdit_taxonomy *tax, const char *what, cons
                   fdit_context_message(ctx));
 }
 
-#define IDS(...)                                                                                   \
-    sizeof((int32_t[]){ __VA_ARGS__ }) / sizeof(int32_t), (int32_t[])                              \
-    {                                                                                              \
-        __VA_ARGS__                                                                                \
+#define IDS(...)                                                                                             \
+    sizeof((int32_t[]){ __VA_ARGS__ }) / sizeof(int32_t), (int32_t[])                                        \
+    {                                                                                                        \
+        __VA_ARGS__                                                                                          \
     }
 
 static void selects_one(const struct fdit_taxonomy *tax, const char *what, int32_t id)
@@ -175,8 +173,7 @@ START_TEST(test_exports)
         "species\tgenus\n1\tmallard\tAnas\n2\trock, paper\tAnser\n",
         "species,genus\n\nmallard,Anas\n , \n\"rock, paper\",Anser",
     };
-    struct fdit_taxonomy *wanted =
-        parse("species\tgenus\nmallard\tAnas\nrock, paper\tAnser\n", NULL);
+    struct fdit_taxonomy *wanted = parse("species\tgenus\nmallard\tAnas\nrock, paper\tAnser\n", NULL);
     for (size_t i = 0; i < sizeof same / sizeof *same; i++) {
         struct fdit_taxonomy *tax = parse(same[i], NULL);
         ck_assert_ok(ctx, fdit_taxonomy_compare(ctx, wanted, "wanted", tax, same[i]));
@@ -195,8 +192,7 @@ START_TEST(test_exports)
     ck_assert_str_eq(fdit_taxonomy_group_name(tax, 0, 1), "a\"b");
     ck_assert_str_eq(fdit_taxonomy_class_name(tax, 1), "\"x");
     fdit_taxonomy_free(tax);
-    refuse("c,g\na,x\nb,y,z\n", NULL,
-           "t.tsv:3: more columns (3) than the header's 2 (line 1); commas");
+    refuse("c,g\na,x\nb,y,z\n", NULL, "t.tsv:3: more columns (3) than the header's 2 (line 1); commas");
     refuse("c,g\n\"a,x\nb\",y\n", NULL, "t.tsv:2: a double quote that is not closed");
     refuse("c\tg\na\tx\n\tx\n", NULL, "t.tsv:3: no class in the first column");
     refuse("c\tg\nP\xe3o\tx\n", NULL, "t.tsv:2: is not UTF-8");
@@ -218,12 +214,10 @@ START_TEST(test_spelling)
     refuse("c\tg\na\tx\nb\tx\xe2\x80\x8b"
            "y\nd\txy\n",
            NULL, "differ only in blanks");
-    refuse("c\tg\nsea  gull\tx\nsea gull\tx\n", NULL,
-           "t.tsv:3: \"sea  gull\" and \"sea gull\" (classes)");
+    refuse("c\tg\nsea  gull\tx\nsea gull\tx\n", NULL, "t.tsv:3: \"sea  gull\" and \"sea gull\" (classes)");
     if (!fdit_spelling_unicode())
         return;
-    refuse("c\tg\na\tP\xc3\xa3o\nb\tPa\xcc\x83o\n", NULL,
-           "(g) differ only in Unicode normalisation");
+    refuse("c\tg\na\tP\xc3\xa3o\nb\tPa\xcc\x83o\n", NULL, "(g) differ only in Unicode normalisation");
     refuse("[{\"id\":0,\"name\":\"a\",\"genus\":\"P\\u00e3o\"},{\"id\":1,\"name\":\"b\",\"genus\":"
            "\"Pa\\u0303o\"}]",
            "genus", "differ only in Unicode normalisation");
@@ -239,10 +233,9 @@ END_TEST
 /* A group is its path: one genus in two families is two. */
 START_TEST(test_homonyms)
 {
-    static const char table[] =
-        "species\tgenus\tfamily\tkingdom\n"
-        "a\tPrunella\tLamiaceae\tPlantae\nb\tPrunella\tPrunellidae\tAnimalia\n"
-        "c\tParus\tParidae\tAnimalia\nd\tPrunella\tLamiaceae\tPlantae\n";
+    static const char table[] = "species\tgenus\tfamily\tkingdom\n"
+                                "a\tPrunella\tLamiaceae\tPlantae\nb\tPrunella\tPrunellidae\tAnimalia\n"
+                                "c\tParus\tParidae\tAnimalia\nd\tPrunella\tLamiaceae\tPlantae\n";
     struct fdit_taxonomy *tax = parse(table, "genus");
     ck_assert_int_eq(fdit_taxonomy_n_groups(tax, 0), 3);
     ck_assert_str_eq(fdit_taxonomy_group_name(tax, 0, 0), "Lamiaceae/Prunella");
@@ -287,8 +280,7 @@ END_TEST
 START_TEST(test_bytes_order)
 {
     /* Bytes, not letters: capitals first, then small letters, then what is beyond ASCII. */
-    struct fdit_taxonomy *tax =
-        parse("c\tg\n1\t\xc3\xa9\n2\tz\n3\tZ\n4\ta b\n5\ta\n6\ta-b\n", NULL);
+    struct fdit_taxonomy *tax = parse("c\tg\n1\t\xc3\xa9\n2\tz\n3\tZ\n4\ta b\n5\ta\n6\ta-b\n", NULL);
     const char *wanted[] = { "Z", "a", "a b", "a-b", "z", "\xc3\xa9" };
     for (int i = 0; i < 6; i++)
         ck_assert_str_eq(fdit_taxonomy_group_name(tax, 0, i), wanted[i]);
@@ -313,8 +305,8 @@ START_TEST(test_refused)
     refuse("[]", NULL, "no class");
     refuse("{\"classes\":[\"a\"],\"ranks\":[{\"name\":\"g\",\"groups\":[\"x\"],\"of\":[1]}]}", NULL,
            "class 0 is in no group of g");
-    refuse("{\"classes\":[\"a\"],\"ranks\":[{\"name\":\"g\",\"groups\":[\"x\",\"y\"],\"of\":[0]}]}",
-           NULL, "group \"y\" of g has no class");
+    refuse("{\"classes\":[\"a\"],\"ranks\":[{\"name\":\"g\",\"groups\":[\"x\",\"y\"],\"of\":[0]}]}", NULL,
+           "group \"y\" of g has no class");
     refuse("{\"classes\":[\"a\",\"a\"],\"ranks\":[]}", NULL, "there twice");
     refuse("{\"classes\":[\"a\"],\"ranks\":[],\"folders\":[\"x\",\"y\"]}", NULL, "2 folders");
     struct fdit_taxonomy *tax = NULL;
@@ -387,11 +379,10 @@ START_TEST(test_inaturalist_ranks)
     char json[4096];
     int n = snprintf(json, sizeof json, "{\"images\":[],\"categories\":[");
     for (int c = 0; c < 4; c++) {
-        n +=
-            snprintf(json + n, sizeof json - (size_t)n,
-                     "%s{\"id\":%d,\"name\":\"species %d\",\"common_name\":\"x\",\"supercategory\":"
-                     "\"%s\",\"specific_epithet\":\"y\",\"image_dir_name\":\"%05d_s\"",
-                     c ? "," : "", c, c, c < 3 ? "Birds" : "Plants", c);
+        n += snprintf(json + n, sizeof json - (size_t)n,
+                      "%s{\"id\":%d,\"name\":\"species %d\",\"common_name\":\"x\",\"supercategory\":"
+                      "\"%s\",\"specific_epithet\":\"y\",\"image_dir_name\":\"%05d_s\"",
+                      c ? "," : "", c, c, c < 3 ? "Birds" : "Plants", c);
         for (size_t r = 0; r < 6; r++)
             n += snprintf(json + n, sizeof json - (size_t)n, ",\"%s\":\"%s %c\"", species[r][0],
                           species[r][0], species[r][1][c]);
@@ -413,8 +404,7 @@ START_TEST(test_inaturalist_ranks)
         ck_assert_int_eq(fdit_taxonomy_n_groups(tax, 0), groups);
         fdit_taxonomy_free(tax);
     }
-    struct fdit_taxonomy *tax =
-        parse(json, "family,order,class,phylum,kingdom,supercategory,genus");
+    struct fdit_taxonomy *tax = parse(json, "family,order,class,phylum,kingdom,supercategory,genus");
     int32_t at = -1;
     ck_assert_int_eq(fdit_taxonomy_n_rows(tax), 4 + 4 + 4 + 4 + 3 + 2 + 2 + 4);
     ck_assert_ok(ctx, fdit_taxonomy_superclass(ctx, tax, "supercategory", &at));
@@ -557,7 +547,8 @@ START_TEST(test_select_file)
     static const char *const tables[] = {
         "class,count\nmallard,3\n\"rock, paper\",5\n#1,0\n",
         "species;n\r\nmallard;3\r\n\"rock, paper\";5\r\n#1;0\r\n",
-        "\xef\xbb\xbf" "class\tpictures\nmallard \t 3\nrock, paper\t5\n\n#1\t0\n",
+        "\xef\xbb\xbf"
+        "class\tpictures\nmallard \t 3\nrock, paper\t5\n\n#1\t0\n",
         "\"class\",\"count\"\n\"mallard\",\"3\"\n\"rock, paper\",\"5\"\n\"#1\",\"0\"\n",
     };
     for (size_t i = 0; i < sizeof tables / sizeof *tables; i++) {
@@ -570,15 +561,19 @@ START_TEST(test_select_file)
         fdit_free(ids);
         fdit_free(counts);
     }
-    static const char *const bad[] = {
-        "class,count\nmallard,3\nmalard,5\n", "mallard,3\nclass,count\n", "class,count\n",
-        "mallard",   "mallard\t-1", "mallard\t", "mallard\t3\nmallard\t4", "mallard\t99999999999",
-        "malard\t3", "\n"
-    };
+    static const char *const bad[] = { "class,count\nmallard,3\nmalard,5\n",
+                                       "mallard,3\nclass,count\n",
+                                       "class,count\n",
+                                       "mallard",
+                                       "mallard\t-1",
+                                       "mallard\t",
+                                       "mallard\t3\nmallard\t4",
+                                       "mallard\t99999999999",
+                                       "malard\t3",
+                                       "\n" };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         rewrite(fd, bad[i]);
-        ck_assert_int_eq(fdit_taxonomy_counts(ctx, tax, path, &ids, &counts, &n),
-                         FDIT_ERROR_ARGUMENT);
+        ck_assert_int_eq(fdit_taxonomy_counts(ctx, tax, path, &ids, &counts, &n), FDIT_ERROR_ARGUMENT);
     }
     close(fd);
     unlink(path);
@@ -605,8 +600,7 @@ START_TEST(test_ranks)
     ck_assert_ok(ctx, fdit_taxonomy_ranks(ctx, tax, "family", &ranks, &n));
     ck_assert(n == 1 && ranks[0] == 1);
     fdit_free(ranks);
-    ck_assert_int_eq(fdit_taxonomy_ranks(ctx, tax, "family,family", &ranks, &n),
-                     FDIT_ERROR_ARGUMENT);
+    ck_assert_int_eq(fdit_taxonomy_ranks(ctx, tax, "family,family", &ranks, &n), FDIT_ERROR_ARGUMENT);
     ck_assert_int_eq(fdit_taxonomy_ranks(ctx, tax, "family,x", &ranks, &n), FDIT_ERROR_ARGUMENT);
     fdit_taxonomy_free(tax);
 }
@@ -614,9 +608,8 @@ END_TEST
 
 START_TEST(test_json)
 {
-    static const char *const sources[] = {
-        birds, categories, "c\nx\ny\n", "c\tg\n\"q\\\"\t\x01\xc3\xa9\n\xf0\x9f\x90\xa6\t\x7f\n"
-    };
+    static const char *const sources[] = { birds, categories, "c\nx\ny\n",
+                                           "c\tg\n\"q\\\"\t\x01\xc3\xa9\n\xf0\x9f\x90\xa6\t\x7f\n" };
     for (size_t i = 0; i < sizeof sources / sizeof *sources; i++) {
         struct fdit_taxonomy *a = parse(sources[i], NULL), *b;
         char *text, *again;
@@ -654,16 +647,15 @@ END_TEST
 /* What version 0.1.0 wrote of tables: a group was (rank, name), blanks and all. */
 START_TEST(test_earlier)
 {
-    static const char recorded[] =
-        "{\"classes\":[\"a\",\"b\",\"c\",\"d\"],\"ranks\":["
-        "{\"name\":\"genus\",\"groups\":[\"x\",\"y\",\"z \"],\"of\":[0,1,1,2]},"
-        "{\"name\":\"family\",\"groups\":[\"F\",\"G\"],\"of\":[0,0,1,1]}]}";
+    static const char recorded[] = "{\"classes\":[\"a\",\"b\",\"c\",\"d\"],\"ranks\":["
+                                   "{\"name\":\"genus\",\"groups\":[\"x\",\"y\",\"z \"],\"of\":[0,1,1,2]},"
+                                   "{\"name\":\"family\",\"groups\":[\"F\",\"G\"],\"of\":[0,0,1,1]}]}";
     static const char table[] = "c\tgenus\tfamily\na\tx\tF\nb\ty\tF\nc\ty\tG\nd\tz \tG\n";
     static const char *const others[] = {
-        "c\tgenus\tfamily\na\tx\tF\nb\ty\tF\nc\tx\tG\nd\tz\tG\n",       /* another genus */
-        "c\tgenus\tfamily\na\tx\tF\nb\ty\tF\nc\ty\tF\nd\tz\tG\n",       /* another family */
-        "c\tgenus\tfamily\nb\ty\tF\na\tx\tF\nc\ty\tG\nd\tz\tG\n",       /* another order */
-        "c\tgenus\na\tx\nb\ty\nc\ty\nd\tz\n",                             /* a rank less */
+        "c\tgenus\tfamily\na\tx\tF\nb\ty\tF\nc\tx\tG\nd\tz\tG\n",          /* another genus */
+        "c\tgenus\tfamily\na\tx\tF\nb\ty\tF\nc\ty\tF\nd\tz\tG\n",          /* another family */
+        "c\tgenus\tfamily\nb\ty\tF\na\tx\tF\nc\ty\tG\nd\tz\tG\n",          /* another order */
+        "c\tgenus\na\tx\nb\ty\nc\ty\nd\tz\n",                              /* a rank less */
         "c\tgenus\tfamily\na\tx\tF\nb\ty\tF\nc\ty\tG\nd\tz\tG\ne\tz\tG\n", /* a class more */
     };
     struct fdit_taxonomy *was = parse(recorded, NULL), *is = parse(table, NULL), *again;
@@ -705,7 +697,8 @@ START_TEST(test_hash)
     struct fdit_taxonomy *a = parse("c\tg\nb\ty\na\tx\n", NULL), *b;
     uint64_t hash, other;
     b = parse("{\"classes\":[\"b\",\"a\"],\"ranks\":[{\"name\":\"g\",\"groups\":[\"x\",\"y\"],"
-              "\"of\":[1,0]}]}", NULL);
+              "\"of\":[1,0]}]}",
+              NULL);
     ck_assert_ok(ctx, fdit_taxonomy_hash(ctx, a, &hash));
     ck_assert_ok(ctx, fdit_taxonomy_hash(ctx, b, &other));
     ck_assert_uint_eq(hash, other);
@@ -746,15 +739,13 @@ START_TEST(test_compare_and_match)
     ck_assert_int_eq(fdit_taxonomy_restrict(ctx, a, (int32_t[]){ 5 }, 1, &c), FDIT_ERROR_ARGUMENT);
     ck_assert_int_eq(fdit_taxonomy_restrict(ctx, a, (int32_t[]){ 1, 1 }, 2, &c), FDIT_ERROR_FORMAT);
 
-    b = parse(
-        "#independent\nspecies\tgenus\tfamily\nhouse sparrow\tPasser\tPasseridae\n"
-        "tree sparrow\tPasser\tAnatidae\nmallard\tAnas\tAnatidae\nrock, paper\tAnser\tAnatidae\n"
-        "5\tAnas\tAnatidae\n",
-        NULL);
+    b = parse("#independent\nspecies\tgenus\tfamily\nhouse sparrow\tPasser\tPasseridae\n"
+              "tree sparrow\tPasser\tAnatidae\nmallard\tAnas\tAnatidae\nrock, paper\tAnser\tAnatidae\n"
+              "5\tAnas\tAnatidae\n",
+              NULL);
     ck_assert_int_eq(fdit_taxonomy_compare(ctx, a, "A", b, "B"), FDIT_ERROR_FORMAT);
-    ck_assert_str_eq(fdit_context_message(ctx),
-                     "A and B differ: the family of class \"tree sparrow\" is "
-                     "\"Passeridae\" and \"Anatidae\"");
+    ck_assert_str_eq(fdit_context_message(ctx), "A and B differ: the family of class \"tree sparrow\" is "
+                                                "\"Passeridae\" and \"Anatidae\"");
     fdit_taxonomy_free(b);
     fdit_taxonomy_free(a);
 }
@@ -769,8 +760,8 @@ static double time_taxonomy(int n)
     ck_assert_ok(ctx, fdit_alloc(ctx, (size_t)n, 100, &text));
     end = text + sprintf(text, "class\tgenus\tfamily\torder\n");
     for (int i = 0; i < n; i++)
-        end += sprintf(end, "Genus%d species number %d\tGenus%d\tFamily%d\tOrder%d\n", i / 7, i,
-                       i / 7, i / 140, i / 140 % 11);
+        end += sprintf(end, "Genus%d species number %d\tGenus%d\tFamily%d\tOrder%d\n", i / 7, i, i / 7,
+                       i / 140, i / 140 % 11);
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &start);
     struct fdit_taxonomy *tax = parse(text, NULL), *again;
     ck_assert_int_eq(fdit_taxonomy_n_classes(tax), n);
@@ -814,8 +805,7 @@ START_TEST(test_names)
         bool added;
         while (known < n && strcmp(kept[known], name))
             known++;
-        ck_assert_uint_eq(fdit_names_find(&names, name, (size_t)len),
-                          known < n ? known : FDIT_NAMES_NONE);
+        ck_assert_uint_eq(fdit_names_find(&names, name, (size_t)len), known < n ? known : FDIT_NAMES_NONE);
         ck_assert_ok(ctx, fdit_names_add(ctx, &names, name, (size_t)len, &id, &added));
         ck_assert_uint_eq(id, known);
         ck_assert_int_eq(added, known == n);

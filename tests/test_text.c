@@ -19,9 +19,15 @@ START_TEST(test_safe)
         { "\x1b]0;title\x07", "\\x1b]0;title\\x07" },
         { "tab\tline\nreturn\r", "tab\\tline\\nreturn\\r" },
         { "del\x7f", "del\\x7f" },
-        { "c1 \xc2\x9b" "31m", "c1 \\u{009b}31m" },              /* CSI as one character */
-        { "bare \x9b" "31m", "bare \\x9b31m" },                  /* CSI as one byte: no UTF-8 */
-        { "rlo \xe2\x80\xae" "txt", "rlo \\u{202e}txt" },
+        { "c1 \xc2\x9b"
+          "31m",
+          "c1 \\u{009b}31m" }, /* CSI as one character */
+        { "bare \x9b"
+          "31m",
+          "bare \\x9b31m" }, /* CSI as one byte: no UTF-8 */
+        { "rlo \xe2\x80\xae"
+          "txt",
+          "rlo \\u{202e}txt" },
         { "isolate \xe2\x81\xa6x\xe2\x81\xa9", "isolate \\u{2066}x\\u{2069}" },
         { "ls\xe2\x80\xa8ps\xe2\x80\xa9", "ls\\u{2028}ps\\u{2029}" },
         { "bom\xef\xbb\xbf", "bom\\u{feff}" },
@@ -54,9 +60,8 @@ END_TEST
 
 START_TEST(test_unescape)
 {
-    static const char *const texts[] = {
-        "", "a", "a\\n", "\x1b[2J\\", "\xe2\x80\xae\xff\n", "\\u{202e}", "\\\\"
-    };
+    static const char *const texts[] = { "",          "a",   "a\\n", "\x1b[2J\\", "\xe2\x80\xae\xff\n",
+                                         "\\u{202e}", "\\\\" };
     char doubled[64], safe[128];
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         size_t n = 0;
@@ -89,11 +94,11 @@ static char *format(const char *f, ...)
     ck_assert_ptr_nonnull(text);
     return text;
 }
-#define ck_format(expected, ...)                                                                   \
-    do {                                                                                           \
-        char *text_ = format(__VA_ARGS__);                                                         \
-        ck_assert_str_eq(text_, expected);                                                         \
-        free(text_);                                                                               \
+#define ck_format(expected, ...)                                                                             \
+    do {                                                                                                     \
+        char *text_ = format(__VA_ARGS__);                                                                   \
+        ck_assert_str_eq(text_, expected);                                                                   \
+        free(text_);                                                                                         \
     } while (0)
 
 START_TEST(test_format)
@@ -108,7 +113,7 @@ START_TEST(test_format)
     ck_format("a\\nb\nnext", "%s\nnext", "a\nb");
     ck_format("\\x1b[2J", "%s", "\x1b[2J");
     ck_format("é   |中文|", "%-4s|%4s|", "é", "中文"); /* the width counts columns */
-    ck_format("中|", "%.5s|", "中文");                  /* and no character is cut */
+    ck_format("中|", "%.5s|", "中文");                 /* and no character is cut */
     ck_format("(null)", "%s", (const char *)NULL);
     char two[2] = { 'o', 'k' }; /* no final 0 */
     ck_format("ok", "%.*s", 2, two);
@@ -133,9 +138,10 @@ START_TEST(test_sizes)
     static const struct {
         size_t bytes;
         const char *text;
-    } cases[] = { { 0, "0 bytes" },          { 1, "1 byte" },           { 1023, "1023 bytes" },
-                  { 1024, "1.0 KiB" },       { 102400, "100 KiB" },     { (1 << 20) - 1, "1.0 MiB" },
-                  { 1 << 20, "1.0 MiB" },    { (size_t)3 << 29, "1.5 GiB" } };
+    } cases[] = { { 0, "0 bytes" },       { 1, "1 byte" },
+                  { 1023, "1023 bytes" }, { 1024, "1.0 KiB" },
+                  { 102400, "100 KiB" },  { (1 << 20) - 1, "1.0 MiB" },
+                  { 1 << 20, "1.0 MiB" }, { (size_t)3 << 29, "1.5 GiB" } };
     char out[32];
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         fdit_format_size(cases[i].bytes, out);

@@ -232,8 +232,8 @@ START_TEST(test_round_trip)
     snprintf(path, sizeof path, "%s", fdit_tfevents_path(w));
     ck_assert_ok(ctx, fdit_tfevents_scalars(ctx, w, 0, 1, tags, values));
     ck_assert_ok(ctx, fdit_tfevents_scalars(ctx, w, 300, 4, tags, values));
-    ck_assert_ok(ctx, fdit_tfevents_image(ctx, w, INT64_C(5000000000), "preview", 640, 200, 3, png,
-                                          sizeof png));
+    ck_assert_ok(ctx,
+                 fdit_tfevents_image(ctx, w, INT64_C(5000000000), "preview", 640, 200, 3, png, sizeof png));
     ck_assert_ok(ctx, fdit_tfevents_image(ctx, w, 7, "empty", 1, 2, 1, NULL, 0));
     /* readable before it is closed */
     ck_assert_int_eq(read_file(path, e, 8), 5);

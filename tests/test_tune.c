@@ -69,20 +69,16 @@ static void product(fdit_device *dev, float *y)
     test_fill_normal(&rng, x, SAMPLES * ROWS * IN, 0, 1);
     test_fill_normal(&rng, w, OUT * IN, 0, 1);
     ck_assert_ok(ctx, fdit_device_reserve(ctx, dev, fdit_device_workspace(dev, shapes, SHAPES)));
-    ck_assert_ok(ctx, fdit_buffer_new(ctx, dev, sizeof x + SAMPLES * ROWS * OUT * sizeof *y, "rows",
-                                      &buffer));
     ck_assert_ok(ctx,
-                 fdit_weight_new(ctx, dev, &(struct fdit_weight_desc){ .n_in = IN, .n_out = OUT },
-                                 w, &weight));
+                 fdit_buffer_new(ctx, dev, sizeof x + SAMPLES * ROWS * OUT * sizeof *y, "rows", &buffer));
+    ck_assert_ok(
+        ctx, fdit_weight_new(ctx, dev, &(struct fdit_weight_desc){ .n_in = IN, .n_out = OUT }, w, &weight));
     struct fdit_tensor at = fdit_tensor_of(buffer, FDIT_F32), to = fdit_at(at, SAMPLES * ROWS * IN);
     fdit_write(dev, at, x, SAMPLES * ROWS * IN);
-    fdit_linear(dev, &(struct fdit_linear_args){ .samples = SAMPLES,
-                                                 .rows = ROWS,
-                                                 .n_in = IN,
-                                                 .n_out = OUT,
-                                                 .x = at,
-                                                 .y = to,
-                                                 .weight = weight });
+    fdit_linear(
+        dev,
+        &(struct fdit_linear_args){
+            .samples = SAMPLES, .rows = ROWS, .n_in = IN, .n_out = OUT, .x = at, .y = to, .weight = weight });
     ck_assert_ok(ctx, fdit_read(ctx, dev, to, y, SAMPLES * ROWS * OUT));
     fdit_weight_free(weight);
     fdit_buffer_free(buffer);
@@ -122,8 +118,7 @@ static enum fdit_status tune(fdit_device *dev, struct seen *seen, int library, c
 
 START_TEST(kept)
 {
-    static float before[SAMPLES * ROWS * OUT], after[SAMPLES * ROWS * OUT],
-        later[SAMPLES * ROWS * OUT];
+    static float before[SAMPLES * ROWS * OUT], after[SAMPLES * ROWS * OUT], later[SAMPLES * ROWS * OUT];
     struct seen seen = { 0 };
     fdit_device *dev = open_device();
     char *where = NULL;
@@ -200,9 +195,8 @@ START_TEST(files)
     dev = open_device();
     ck_assert_int_eq(dev->info.tuned, 1);
     fdit_device_close(dev);
-    rewrite(where,
-            "finediffusion tuned 1\nclblast indirect NOTHING=1\nforward weight f32 64 48 clblast\n"
-            "dx weight f32 48 64 tile im=2 nv=2 step=8\nend 2\n");
+    rewrite(where, "finediffusion tuned 1\nclblast indirect NOTHING=1\nforward weight f32 64 48 clblast\n"
+                   "dx weight f32 48 64 tile im=2 nv=2 step=8\nend 2\n");
     dev = open_device();
     ck_assert_int_eq(dev->info.tuned, 1);
     ck_assert_int_gt(warnings, 0);

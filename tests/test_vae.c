@@ -67,12 +67,10 @@ static void make(struct fdit_vae *v, fdit_device *dev, int height, int width, si
 
 /* The first `steps` of a way from x [channels, n], to `out` [channels, n]; returns the number of
  * floats. */
-static size_t first_steps(struct fdit_vae *v, int way, size_t steps, const float *x, int height,
-                          int width, int channels, float *out)
+static size_t first_steps(struct fdit_vae *v, int way, size_t steps, const float *x, int height, int width,
+                          int channels, float *out)
 {
-    struct fdit_vae_run r = {
-        .ctx = ctx, .vae = v, .height = height, .width = width, .channels = channels
-    };
+    struct fdit_vae_run r = { .ctx = ctx, .vae = v, .height = height, .width = width, .channels = channels };
     size_t n = (size_t)height * (size_t)width, all = v->layers.ways[way].n;
     float *rows;
     ck_assert_ok(ctx, fdit_alloc(ctx, 1 << 20, sizeof *rows, &rows));
@@ -84,8 +82,8 @@ static size_t first_steps(struct fdit_vae *v, int way, size_t steps, const float
     ck_assert_ok(ctx, fdit_vae_walk(&r, way));
     v->layers.ways[way].n = all;
     n = (size_t)r.height * (size_t)r.width;
-    ck_assert_ok(ctx, fdit_read(ctx, v->dev, fdit_tensor_of(v->rooms[r.at], FDIT_F32), rows,
-                                n * (size_t)r.channels));
+    ck_assert_ok(
+        ctx, fdit_read(ctx, v->dev, fdit_tensor_of(v->rooms[r.at], FDIT_F32), rows, n * (size_t)r.channels));
     for (size_t c = 0; c < (size_t)r.channels; c++)
         for (size_t i = 0; i < n; i++)
             out[c * n + i] = rows[i * (size_t)r.channels + c];
@@ -104,13 +102,11 @@ START_TEST(trace)
         int way;
         size_t steps;
     } points[] = {
-        { "trace.conv_in", 0, 1 },        { "trace.down0", 0, 4 },
-        { "trace.down1.resnet0", 0, 5 },  { "trace.down1", 0, 7 },
-        { "trace.down2", 0, 10 },         { "trace.down3", 0, 12 },
-        { "trace.mid.resnet0", 0, 13 },   { "trace.mid.attention", 0, 14 },
-        { "trace.mid.resnet1", 0, 15 },   { "trace.conv_out", 0, 16 },
-        { "trace.dec.post_quant", 1, 1 }, { "trace.dec.conv_in", 1, 2 },
-        { "trace.dec.mid", 1, 5 },        { "trace.dec.up0", 1, 9 },
+        { "trace.conv_in", 0, 1 },      { "trace.down0", 0, 4 },          { "trace.down1.resnet0", 0, 5 },
+        { "trace.down1", 0, 7 },        { "trace.down2", 0, 10 },         { "trace.down3", 0, 12 },
+        { "trace.mid.resnet0", 0, 13 }, { "trace.mid.attention", 0, 14 }, { "trace.mid.resnet1", 0, 15 },
+        { "trace.conv_out", 0, 16 },    { "trace.dec.post_quant", 1, 1 }, { "trace.dec.conv_in", 1, 2 },
+        { "trace.dec.mid", 1, 5 },      { "trace.dec.up0", 1, 9 },
     };
     const char *names[8];
     struct fdit_safetensors *st = test_open(ctx, "vae/expected.safetensors");
@@ -148,11 +144,9 @@ START_TEST(against_diffusers)
     const char *names[8], *folders[] = { "vae", "vae/old_names" };
     struct fdit_safetensors *st = test_open(ctx, "vae/expected.safetensors");
     size_t n, n_decoded, cells = H / F * (W / F) * 4;
-    float *image = test_floats(ctx, st, "image", NULL),
-          *moments = test_floats(ctx, st, "moments", &n);
+    float *image = test_floats(ctx, st, "image", NULL), *moments = test_floats(ctx, st, "moments", &n);
     float *eps = test_floats(ctx, st, "eps", NULL), *latent = test_floats(ctx, st, "latent", NULL);
-    float *z = test_floats(ctx, st, "z", NULL),
-          *decoded = test_floats(ctx, st, "decoded", &n_decoded), *got;
+    float *z = test_floats(ctx, st, "z", NULL), *decoded = test_floats(ctx, st, "decoded", &n_decoded), *got;
     ck_assert_uint_eq(n, 2 * cells);
     ck_assert_uint_eq(n_decoded, 3 * Z_H * F * Z_W * F);
     ck_assert_ok(ctx, fdit_alloc(ctx, 1 << 16, sizeof *got, &got));
@@ -166,16 +160,14 @@ START_TEST(against_diffusers)
             ck_assert(c->scale == 0.18215);
             make(v, dev, H, W, 0);
             ck_assert_ok(ctx, fdit_vae_encode(ctx, v, image, got));
-            test_agree("vae/expected.safetensors: encode: mean and log variance", names[d], got,
-                       moments, n);
+            test_agree("vae/expected.safetensors: encode: mean and log variance", names[d], got, moments, n);
             fdit_vae_sample(c, cells, moments, moments + cells, eps, got);
             test_agree("vae/expected.safetensors: sampled latent", names[d], got, latent, cells);
             make(v, dev, Z_H * F, Z_W * F, 0);
             for (size_t i = 0; i < 4 * Z_H * Z_W; i++)
                 got[i] = (float)(z[i] * c->scale);
             ck_assert_ok(ctx, fdit_vae_decode(ctx, v, got, got));
-            test_agree("vae/expected.safetensors: decoded image", names[d], got, decoded,
-                       n_decoded);
+            test_agree("vae/expected.safetensors: decoded image", names[d], got, decoded, n_decoded);
             fdit_vae_free(v);
             fdit_device_close(dev);
         }
@@ -215,8 +207,7 @@ START_TEST(bands)
         size_t flat = fdit_plan_device_bytes(fdit_vae_plan_of(v));
         ck_assert_uint_lt(flat, whole);
         ck_assert_uint_lt(v->rooms[FDIT_VAE_BAND]->bytes, (size_t)S * S * 16 * sizeof(float) / 4);
-        ck_assert_int_eq(fdit_plan_check(ctx, fdit_vae_plan_of(v), dev, 1, "use less"),
-                         FDIT_ERROR_DEVICE);
+        ck_assert_int_eq(fdit_plan_check(ctx, fdit_vae_plan_of(v), dev, 1, "use less"), FDIT_ERROR_DEVICE);
         ck_assert_ok(ctx, fdit_vae_encode(ctx, v, x, again));
         ck_assert_ok(ctx, fdit_vae_decode(ctx, v, x, picture_again));
         ck_assert_uint_eq(test_first_difference(again, moments, M, sizeof *again), M);
@@ -243,8 +234,7 @@ START_TEST(memory)
     float x[3 * 16 * 16] = { 0 };
     make(v, dev, 16, 16, 0);
     const struct fdit_plan *plan = fdit_vae_plan_of(v);
-    ck_assert_uint_eq(dev->buffer_bytes + dev->weight_bytes +
-                          fdit_plan_kind_bytes(plan, FDIT_PLAN_WORKSPACE),
+    ck_assert_uint_eq(dev->buffer_bytes + dev->weight_bytes + fdit_plan_kind_bytes(plan, FDIT_PLAN_WORKSPACE),
                       fdit_plan_device_bytes(plan));
     uint64_t calls = fdit_mem_stats().calls, objects = dev->objects_made;
     ck_assert_ok(ctx, fdit_vae_encode(ctx, v, x, x));
@@ -314,34 +304,29 @@ START_TEST(configs)
         "\"use_post_quant_conv\":false,\"scaling_factor\":1.5305,\"shift_factor\":0.0609,"
         "\"layers_per_block\":2}";
     ck_assert_ok(ctx, fdit_vae_config_from_json(ctx, "sd3", sd3, strlen(sd3), &c));
-    ck_assert(!c.quant && !c.post_quant && c.latent_channels == 16 && c.scale == 1.5305 &&
-              c.shift == 0.0609);
+    ck_assert(!c.quant && !c.post_quant && c.latent_channels == 16 && c.scale == 1.5305 && c.shift == 0.0609);
     ck_assert(c.groups == 32 && c.attention && c.levels == 4 && c.channels[3] == 512);
     expect_config("[]", FDIT_ERROR_FORMAT, "no JSON object");
     expect_config("{", FDIT_ERROR_FORMAT, "config.json");
     expect_config("{}", FDIT_ERROR_FORMAT, "block_out_channels");
     expect_config("{\"block_out_channels\":[]}", FDIT_ERROR_FORMAT, "1 to 8 numbers");
     expect_config("{\"block_out_channels\":[32,\"a\"]}", FDIT_ERROR_FORMAT, "entry 1");
-    expect_config("{\"block_out_channels\":[33]}", FDIT_ERROR_FORMAT,
-                  "multiple of norm_num_groups, 32");
+    expect_config("{\"block_out_channels\":[33]}", FDIT_ERROR_FORMAT, "multiple of norm_num_groups, 32");
     expect_config("{\"block_out_channels\":[32],\"norm_num_groups\":0}", FDIT_ERROR_FORMAT,
                   "norm_num_groups");
     expect_config("{\"block_out_channels\":[32],\"latent_channels\":-4}", FDIT_ERROR_FORMAT,
                   "latent_channels");
     expect_config("{\"block_out_channels\":[32],\"layers_per_block\":99}", FDIT_ERROR_FORMAT,
                   "layers_per_block");
-    expect_config("{\"block_out_channels\":[32],\"scaling_factor\":0}", FDIT_ERROR_FORMAT,
-                  "scaling_factor");
-    expect_config("{\"block_out_channels\":[32],\"act_fn\":\"gelu\"}", FDIT_ERROR_UNSUPPORTED,
-                  "act_fn");
+    expect_config("{\"block_out_channels\":[32],\"scaling_factor\":0}", FDIT_ERROR_FORMAT, "scaling_factor");
+    expect_config("{\"block_out_channels\":[32],\"act_fn\":\"gelu\"}", FDIT_ERROR_UNSUPPORTED, "act_fn");
     expect_config("{\"block_out_channels\":[32],\"latents_mean\":[0]}", FDIT_ERROR_UNSUPPORTED,
                   "latents_mean");
-    expect_config("{\"block_out_channels\":[32],\"use_quant_conv\":1}", FDIT_ERROR_FORMAT,
-                  "use_quant_conv");
+    expect_config("{\"block_out_channels\":[32],\"use_quant_conv\":1}", FDIT_ERROR_FORMAT, "use_quant_conv");
     expect_config("{\"block_out_channels\":[32],\"down_block_types\":[\"AttnDownEncoderBlock2D\"]}",
                   FDIT_ERROR_UNSUPPORTED, "AttnDownEncoderBlock2D");
-    expect_config("{\"_class_name\":\"VQModel\",\"block_out_channels\":[32]}",
-                  FDIT_ERROR_UNSUPPORTED, "VQModel");
+    expect_config("{\"_class_name\":\"VQModel\",\"block_out_channels\":[32]}", FDIT_ERROR_UNSUPPORTED,
+                  "VQModel");
 }
 END_TEST
 
@@ -350,8 +335,7 @@ END_TEST
 START_TEST(files)
 {
     struct fdit_vae *v = NULL;
-    char *path = test_fixture("dit.safetensors"),
-         *expected = test_fixture("vae/expected.safetensors");
+    char *path = test_fixture("dit.safetensors"), *expected = test_fixture("vae/expected.safetensors");
     char *empty = test_fixture("image");
     ck_assert_int_ne(fdit_vae_open(ctx, path, &v), FDIT_OK);
     ck_assert_ptr_null(v);
@@ -435,15 +419,14 @@ START_TEST(peer)
             double worst = 0, largest = test_largest(wanted, n);
             for (size_t i = 0; decode && i < n_z; i++)
                 got[i] = (float)(z[i] * fdit_vae_config_of(v)->scale);
-            ck_assert_ok(ctx, decode ? fdit_vae_decode(ctx, v, got, got)
-                                     : fdit_vae_encode(ctx, v, image, got));
+            ck_assert_ok(ctx,
+                         decode ? fdit_vae_decode(ctx, v, got, got) : fdit_vae_encode(ctx, v, image, got));
             for (size_t i = 0; i < n; i++) {
                 double off = fabs((double)got[i] - (double)wanted[i]);
                 worst = off > worst ? off : worst;
             }
             printf("%s, %s: largest difference %.3g of numbers up to %.3g; NMSE %.3g\n", names[d],
-                   decode ? "picture" : "moments", worst, largest,
-                   test_compare(got, wanted, n).nmse);
+                   decode ? "picture" : "moments", worst, largest, test_compare(got, wanted, n).nmse);
             ck_assert_double_lt(worst, 1e-4 * largest);
         }
         fdit_vae_free(v);
@@ -485,16 +468,16 @@ static void convolve(const char *device, const struct form *f, const float *x, c
     size_t pixels = (size_t)(f->samples * f->height * f->width), n_in = (size_t)f->n_in;
     int rows = a.out_height * fdit_conv_width(&a);
     size_t n = (size_t)(f->samples * rows * f->n_out);
-    const struct fdit_op_shape shape = { .op = FDIT_OP_CONV, .samples = f->samples, .rows = rows,
-                                         .n_in = f->n_in, .n_out = f->n_out };
+    const struct fdit_op_shape shape = {
+        .op = FDIT_OP_CONV, .samples = f->samples, .rows = rows, .n_in = f->n_in, .n_out = f->n_out
+    };
     ck_assert_ok(ctx, fdit_buffer_new(ctx, dev, pixels * n_in * sizeof *x, "x", &from));
     ck_assert_ok(ctx, fdit_buffer_new(ctx, dev, n * sizeof *y, "y", &to));
-    ck_assert_ok(ctx, fdit_weight_new(ctx, dev,
-                                      &(struct fdit_weight_desc){ .n_out = f->n_out,
-                                                                  .n_in = 9 * f->n_in,
-                                                                  .storage = FDIT_F32,
-                                                                  .conv = true },
-                                      w, &weight));
+    ck_assert_ok(
+        ctx, fdit_weight_new(ctx, dev,
+                             &(struct fdit_weight_desc){
+                                 .n_out = f->n_out, .n_in = 9 * f->n_in, .storage = FDIT_F32, .conv = true },
+                             w, &weight));
     ck_assert_ok(ctx, fdit_device_reserve(ctx, dev, fdit_device_workspace(dev, &shape, 1)));
     if (dev->ops == &fdit_cpu_ops) /* what is not written is not a number */
         memset(fdit_cpu_of(dev)->workspace, 0xff, fdit_cpu_of(dev)->workspace_bytes);
@@ -513,8 +496,8 @@ static void convolve(const char *device, const struct form *f, const float *x, c
 START_TEST(convolutions)
 {
     static const struct form forms[] = {
-        { 1, 9, 7, 32, 40, 1, false }, { 2, 5, 33, 64, 33, 1, false }, { 1, 4, 1, 32, 8, 1, false },
-        { 2, 6, 10, 96, 16, 2, false }, { 2, 3, 5, 32, 65, 1, true },  { 1, 6, 7, 20, 12, 1, false },
+        { 1, 9, 7, 32, 40, 1, false },  { 2, 5, 33, 64, 33, 1, false }, { 1, 4, 1, 32, 8, 1, false },
+        { 2, 6, 10, 96, 16, 2, false }, { 2, 3, 5, 32, 65, 1, true },   { 1, 6, 7, 20, 12, 1, false },
         { 2, 1, 40, 32, 32, 1, false },
     };
     enum { MOST_X = 2 * 5 * 33 * 64, MOST_W = 40 * 9 * 96, MOST_Y = 2 * 6 * 10 * 80 };
@@ -527,8 +510,7 @@ START_TEST(convolutions)
         int up = f->upsample ? 2 : 1;
         int out_h = f->height * up / f->stride, out_w = f->width * up / f->stride;
         size_t n_x = (size_t)(f->samples * f->height * f->width * f->n_in);
-        size_t n_w = (size_t)(9 * f->n_in * f->n_out),
-               n_y = (size_t)(f->samples * out_h * out_w * f->n_out);
+        size_t n_w = (size_t)(9 * f->n_in * f->n_out), n_y = (size_t)(f->samples * out_h * out_w * f->n_out);
         ck_assert(n_x <= MOST_X && n_w <= MOST_W && n_y <= 2 * MOST_Y);
         for (size_t k = 0; k < n_x || k < n_w; k++) {
             if (k < n_x)
@@ -542,8 +524,8 @@ START_TEST(convolutions)
                 continue; /* rounds weights by another rule */
             convolve(names[d], f, x, w, got);
             for (size_t k = 0; k < n_y; k++)
-                ck_assert_msg(got[k] == wanted[k], "%s, form %zu: y[%zu] is %g, not %g",
-                              names[d], i, k, (double)got[k], (double)wanted[k]);
+                ck_assert_msg(got[k] == wanted[k], "%s, form %zu: y[%zu] is %g, not %g", names[d], i, k,
+                              (double)got[k], (double)wanted[k]);
         }
     }
 }
@@ -554,9 +536,8 @@ int main(void)
     Suite *suite = suite_create("vae");
     TCase *tcase = tcase_create("vae");
     tcase_add_checked_fixture(tcase, setup, teardown);
-    const TTest *tests[] = { trace,       against_diffusers, bands, memory,
-                             interrupted, configs,           files, noise,
-                             peer,        convolutions };
+    const TTest *tests[] = { trace, against_diffusers, bands, memory, interrupted, configs, files, noise,
+                             peer,  convolutions };
     for (size_t i = 0; i < sizeof tests / sizeof *tests; i++)
         tcase_add_test(tcase, tests[i]);
     suite_add_tcase(suite, tcase);

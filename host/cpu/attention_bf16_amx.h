@@ -27,9 +27,8 @@ FDIT_KERNEL void begin_pairs(int n)
 
 /* C [16 or 32][16 or 32] (+)= A B over n pairs. Element (i, k) of A is at a[i lda + k], or, of
  * blocks of 16 x 16, block (i / 16, k / 16) at a + i / 16 below + k ka. */
-FDIT_KERNEL void square(const bool two_rows, const bool two_columns, int n, const uint32_t *a,
-                        size_t lda, size_t ka, size_t below, const uint32_t *b, size_t bk, float *c,
-                        size_t ci, bool add)
+FDIT_KERNEL void square(const bool two_rows, const bool two_columns, int n, const uint32_t *a, size_t lda,
+                        size_t ka, size_t below, const uint32_t *b, size_t bk, float *c, size_t ci, bool add)
 {
     if (add) {
         AMX_LOAD(0, c, ci * 4);
@@ -45,20 +44,20 @@ FDIT_KERNEL void square(const bool two_rows, const bool two_columns, int n, cons
         AMX_ZERO(2);
         AMX_ZERO(3);
     }
-#define PAIRS(A, B)                                                                                \
-    AMX_LOAD(A, a, lda * 4);                                                                       \
-    AMX_LOAD(B, b, bk * 4);                                                                        \
-    AMX_DOT(0, A, B);                                                                              \
-    if (two_rows) {                                                                                \
-        AMX_LOAD(A, a + below, lda * 4);                                                           \
-        AMX_DOT(2, A, B);                                                                          \
-    }                                                                                              \
-    if (two_columns) {                                                                             \
-        AMX_LOAD(B, b + 16, bk * 4);                                                               \
-        if (two_rows)                                                                              \
-            AMX_DOT(3, A, B);                                                                      \
-        AMX_LOAD(A, a, lda * 4);                                                                   \
-        AMX_DOT(1, A, B);                                                                          \
+#define PAIRS(A, B)                                                                                          \
+    AMX_LOAD(A, a, lda * 4);                                                                                 \
+    AMX_LOAD(B, b, bk * 4);                                                                                  \
+    AMX_DOT(0, A, B);                                                                                        \
+    if (two_rows) {                                                                                          \
+        AMX_LOAD(A, a + below, lda * 4);                                                                     \
+        AMX_DOT(2, A, B);                                                                                    \
+    }                                                                                                        \
+    if (two_columns) {                                                                                       \
+        AMX_LOAD(B, b + 16, bk * 4);                                                                         \
+        if (two_rows)                                                                                        \
+            AMX_DOT(3, A, B);                                                                                \
+        AMX_LOAD(A, a, lda * 4);                                                                             \
+        AMX_DOT(1, A, B);                                                                                    \
     }
     for (int k = 0; k + 16 <= n; k += 16, a += 16 * ka, b += 16 * bk) {
         PAIRS(4, 5)
@@ -76,12 +75,12 @@ FDIT_KERNEL void square(const bool two_rows, const bool two_columns, int n, cons
         AMX_STORE(3, c + 16 * ci + 16, ci * 4);
 }
 
-#define SQUARE(name, two_rows, two_columns)                                                        \
-    static __attribute__((noinline)) void name(int n, const uint32_t *a, size_t lda, size_t ka,    \
-                                               size_t below, const uint32_t *b, size_t bk,         \
-                                               float *c, size_t ci, bool add)                      \
-    {                                                                                              \
-        square(two_rows, two_columns, n, a, lda, ka, below, b, bk, c, ci, add);                    \
+#define SQUARE(name, two_rows, two_columns)                                                                  \
+    static __attribute__((noinline)) void name(int n, const uint32_t *a, size_t lda, size_t ka,              \
+                                               size_t below, const uint32_t *b, size_t bk, float *c,         \
+                                               size_t ci, bool add)                                          \
+    {                                                                                                        \
+        square(two_rows, two_columns, n, a, lda, ka, below, b, bk, c, ci, add);                              \
     }
 SQUARE(square_16_16, false, false)
 SQUARE(square_16_32, false, true)
@@ -110,8 +109,7 @@ static void product(bool columns, int rows, int vectors, int n, const uint32_t *
     for (int i = 0; i < rows; i += 32) {
         const bool two = i + 16 < rows;
         const uint32_t *from = columns ? turned : a + (size_t)i * lda;
-        const size_t ld = columns ? 16 : lda, ka = columns ? 16 : 1,
-                     below = columns ? TURNED : 16 * lda;
+        const size_t ld = columns ? 16 : lda, ka = columns ? 16 : 1, below = columns ? TURNED : 16 * lda;
         if (columns) {
             turn_columns(turned, a + i, lda, n);
             if (two)
@@ -120,11 +118,9 @@ static void product(bool columns, int rows, int vectors, int n, const uint32_t *
         for (int v = 0; v < vectors; v += 2) {
             float *to = c + (size_t)i * ci + v * VL;
             if (v + 1 < vectors)
-                (two ? square_32_32 : square_16_32)(n, from, ld, ka, below, b + v * VL, bk, to, ci,
-                                                    add);
+                (two ? square_32_32 : square_16_32)(n, from, ld, ka, below, b + v * VL, bk, to, ci, add);
             else
-                (two ? square_32_16 : square_16_16)(n, from, ld, ka, below, b + v * VL, bk, to, ci,
-                                                    add);
+                (two ? square_32_16 : square_16_16)(n, from, ld, ka, below, b + v * VL, bk, to, ci, add);
         }
     }
     amx_end();
@@ -137,9 +133,9 @@ static void product_panels(int rows, int keys, int pairs, const uint32_t *a, siz
     begin_pairs(pairs);
     for (int i = 0; i < rows; i += 32)
         for (int j = 0; j < keys; j += PANEL)
-            (i + 16 < rows ? square_32_32 : square_16_32)(
-                pairs, a + (size_t)i * lda, lda, 1, 16 * lda, panels + (size_t)j * (size_t)pairs,
-                PANEL, c + (size_t)i * ci + j, ci, false);
+            (i + 16 < rows ? square_32_32 : square_16_32)(pairs, a + (size_t)i * lda, lda, 1, 16 * lda,
+                                                          panels + (size_t)j * (size_t)pairs, PANEL,
+                                                          c + (size_t)i * ci + j, ci, false);
     amx_end();
 }
 

@@ -43,18 +43,16 @@ FDIT_KERNEL void micro(const int rows, const int nv, int n, const uint32_t *a, s
 typedef void micro_fn(int n, const uint32_t *a, size_t ld, const uint32_t *b, size_t bk, float *c, size_t ci,
                       bool add);
 /* A along rows (ak = 1), and along columns (ai = 1). */
-#define MICRO(rows, nv)                                                                            \
-    static __attribute__((noinline)) void micro_rows_##nv(int n, const uint32_t *a, size_t ld,     \
-                                                          const uint32_t *b, size_t bk, float *c,  \
-                                                          size_t ci, bool add)                     \
-    {                                                                                              \
-        micro(rows, nv, n, a, ld, 1, b, bk, c, ci, add);                                           \
-    }                                                                                              \
-    static __attribute__((noinline)) void micro_columns_##nv(int n, const uint32_t *a, size_t ld,  \
-                                                             const uint32_t *b, size_t bk,         \
-                                                             float *c, size_t ci, bool add)        \
-    {                                                                                              \
-        micro(rows, nv, n, a, 1, ld, b, bk, c, ci, add);                                           \
+#define MICRO(rows, nv)                                                                                      \
+    static __attribute__((noinline)) void micro_rows_##nv(                                                   \
+        int n, const uint32_t *a, size_t ld, const uint32_t *b, size_t bk, float *c, size_t ci, bool add)    \
+    {                                                                                                        \
+        micro(rows, nv, n, a, ld, 1, b, bk, c, ci, add);                                                     \
+    }                                                                                                        \
+    static __attribute__((noinline)) void micro_columns_##nv(                                                \
+        int n, const uint32_t *a, size_t ld, const uint32_t *b, size_t bk, float *c, size_t ci, bool add)    \
+    {                                                                                                        \
+        micro(rows, nv, n, a, 1, ld, b, bk, c, ci, add);                                                     \
     }
 MICRO(ROW_STEP, 1)
 MICRO(ROW_STEP, 2)
@@ -70,8 +68,8 @@ static void product(bool columns, int rows, int vectors, int n, const uint32_t *
     for (int v = 0, nv; v < vectors; v += nv) {
         nv = vectors - v == 3 ? 3 : min_int(2, vectors - v); /* one alone would wait for its loads */
         for (int i = 0; i < rows; i += nv == 3 ? ROW_STEP_3 : ROW_STEP)
-            micros[columns][nv - 1](n, a + (size_t)i * step, lda, b + v * VL, bk,
-                                    c + (size_t)i * ci + v * VL, ci, add);
+            micros[columns][nv - 1](n, a + (size_t)i * step, lda, b + v * VL, bk, c + (size_t)i * ci + v * VL,
+                                    ci, add);
     }
 }
 

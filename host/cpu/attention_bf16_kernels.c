@@ -87,9 +87,8 @@ static void pack_panels(uint32_t *to, const float *from, size_t stride, int n, i
                 FDIT_UNROLL
                 for (int i = 0; i < 16; i++) {
                     const float *row = from + (size_t)(j + h + i) * stride + d;
-                    r[i] = j + h + i < n
-                               ? round_2(load_some(row, dh - d), load_some(row + 16, dh - d - 16))
-                               : _mm512_setzero_si512();
+                    r[i] = j + h + i < n ? round_2(load_some(row, dh - d), load_some(row + 16, dh - d - 16))
+                                         : _mm512_setzero_si512();
                 }
                 transpose_16(panel + h, PANEL, r);
             }
@@ -99,8 +98,7 @@ static void pack_panels(uint32_t *to, const float *from, size_t stride, int n, i
 }
 
 /* Rows 0 .. n-1 times `scale`, as pairs along the row; up to `total` rows are 0. */
-static void pack_rows(uint32_t *to, const float *from, size_t stride, int n, int total, int dh,
-                      float scale)
+static void pack_rows(uint32_t *to, const float *from, size_t stride, int n, int total, int dh, float scale)
 {
     const int width = row_pairs(dh);
     const __m512 s = _mm512_set1_ps(scale);
@@ -108,15 +106,13 @@ static void pack_rows(uint32_t *to, const float *from, size_t stride, int n, int
         for (int d = 0; d < dh; d += 32) {
             __m512i x = _mm512_setzero_si512();
             if (r < n)
-                x = round_2(load_some(from + d, dh - d) * s,
-                            load_some(from + d + 16, dh - d - 16) * s);
+                x = round_2(load_some(from + d, dh - d) * s, load_some(from + d + 16, dh - d - 16) * s);
             _mm512_storeu_si512(to + d / 2, x);
         }
 }
 
 /* Rows 0 .. n-1 times `scale`, as pairs of rows [n / 2][padded(dh)]. */
-static void pack_row_pairs(uint32_t *to, const float *from, size_t stride, int n, int dh,
-                           float scale)
+static void pack_row_pairs(uint32_t *to, const float *from, size_t stride, int n, int dh, float scale)
 {
     const int width = padded(dh);
     const __m512 s = _mm512_set1_ps(scale);
@@ -270,16 +266,15 @@ static void forward_tile(const struct fdit_cpu_attention_head *h, int query_tile
     const size_t ld = (size_t)row_pairs(dh);
     struct forward f;
     forward_layout(h->rows, dh, scratch, &f);
-    pack_rows(f.q, h->q + (size_t)begin * h->stride, h->stride, n, Q_TILE, dh,
-              score_scale(dh) * LOG2E);
+    pack_rows(f.q, h->q + (size_t)begin * h->stride, h->stride, n, Q_TILE, dh, score_scale(dh) * LOG2E);
     for (int r = 0; r < Q_TILE; r++)
         f.m[r] = -__builtin_inff();
 
     for (int key = 0; key < h->rows; key += K_TILE) {
         const int keys = min_int(K_TILE, h->rows - key), columns = round_up(keys, PANEL);
         const bool first = key == 0;
-        product_panels(rows, keys, pairs_of(dh), f.q, ld, f.kt + (size_t)key * (size_t)pairs_of(dh),
-                       f.s, S_STRIDE);
+        product_panels(rows, keys, pairs_of(dh), f.q, ld, f.kt + (size_t)key * (size_t)pairs_of(dh), f.s,
+                       S_STRIDE);
         for (int j = keys; j < columns; j++)
             for (int r = 0; r < rows; r++)
                 f.s[(size_t)r * S_STRIDE + (size_t)j] = -__builtin_inff();
@@ -340,8 +335,7 @@ static size_t backward_floats(int rows, int head_size)
     return backward_layout(rows, head_size, NULL, &f);
 }
 
-static void load_keys(const struct fdit_cpu_attention_head *h, int begin, int n,
-                      const struct backward *f)
+static void load_keys(const struct fdit_cpu_attention_head *h, int begin, int n, const struct backward *f)
 {
     const float *k = h->k + (size_t)begin * h->stride, *v = h->v + (size_t)begin * h->stride;
     pack_panels(f->kt, k, h->stride, n, h->head_size);
@@ -351,8 +345,7 @@ static void load_keys(const struct fdit_cpu_attention_head *h, int begin, int n,
 
 /* The queries and dO in both orders, lse in units of ln 2 and delta = rowsum(dO O). delta takes the
  * dO that dP is made of: it is what makes the sum of a row of dS vanish. */
-static void load_queries(const struct fdit_cpu_attention_head *h, int begin, int n,
-                         const struct backward *f)
+static void load_queries(const struct fdit_cpu_attention_head *h, int begin, int n, const struct backward *f)
 {
     const int dh = h->head_size, rows = round_up(n, ROW_STEP);
     const float *q = h->q + (size_t)begin * h->stride;
@@ -377,8 +370,7 @@ static void load_queries(const struct fdit_cpu_attention_head *h, int begin, int
 }
 
 /* P = 2^(S - lse) and dS = P (dP - delta) for the loaded tiles, in the orders that are wanted. */
-static void scores(const struct backward *f, int n, int keys, int dh, bool columns_too,
-                   bool rows_too)
+static void scores(const struct backward *f, int n, int keys, int dh, bool columns_too, bool rows_too)
 {
     const int rows = round_up(n, ROW_STEP), columns = round_up(keys, PANEL), pairs = pairs_of(dh);
     const size_t ld = (size_t)row_pairs(dh);
@@ -399,8 +391,7 @@ static void scores(const struct backward *f, int n, int keys, int dh, bool colum
                 ds[1][i] = p1 * (_mm512_loadu_ps(dp + P_STRIDE) - delta1);
                 if (columns_too) {
                     _mm512_storeu_si512(f->p_columns + to + j + i * VL, round_pairs(p0, p1));
-                    _mm512_storeu_si512(f->ds_columns + to + j + i * VL,
-                                        round_pairs(ds[0][i], ds[1][i]));
+                    _mm512_storeu_si512(f->ds_columns + to + j + i * VL, round_pairs(ds[0][i], ds[1][i]));
                 }
             }
             if (!rows_too)
@@ -418,17 +409,14 @@ static void add_to_keys(const struct backward *f, int n, int keys, int dh, bool 
 {
     const int vectors = vectors_of(dh), pairs = pairs_of(n);
     const size_t width = (size_t)padded(dh);
-    product(true, keys, vectors, pairs, f->p_columns, P_STRIDE, f->dout_pairs, width, f->dv, width,
-            add);
-    product(true, keys, vectors, pairs, f->ds_columns, P_STRIDE, f->q_pairs, width, f->dk, width,
-            add);
+    product(true, keys, vectors, pairs, f->p_columns, P_STRIDE, f->dout_pairs, width, f->dv, width, add);
+    product(true, keys, vectors, pairs, f->ds_columns, P_STRIDE, f->q_pairs, width, f->dk, width, add);
 }
 
 static void add_to_queries(const struct backward *f, float *dq, int n, int keys, int dh, bool add)
 {
     const size_t width = (size_t)padded(dh);
-    product(false, n, vectors_of(dh), pairs_of(keys), f->ds_rows, BPAIR_STRIDE, f->k, width, dq,
-            width, add);
+    product(false, n, vectors_of(dh), pairs_of(keys), f->ds_rows, BPAIR_STRIDE, f->k, width, dq, width, add);
 }
 
 static void store_rows(float *to, size_t stride, const float *from, int n, int dh, float scale)
@@ -437,8 +425,7 @@ static void store_rows(float *to, size_t stride, const float *from, int n, int d
         store_row(to + (size_t)r * stride, from + (size_t)r * (size_t)padded(dh), dh, scale);
 }
 
-static void store_keys(const struct fdit_cpu_attention_head *h, int begin, int n,
-                       const struct backward *f)
+static void store_keys(const struct fdit_cpu_attention_head *h, int begin, int n, const struct backward *f)
 {
     store_rows(h->dk + (size_t)begin * h->stride, h->stride, f->dk, n, h->head_size, 1.0f);
     store_rows(h->dv + (size_t)begin * h->stride, h->stride, f->dv, n, h->head_size, 1.0f);
@@ -480,11 +467,9 @@ static void backward_keys(const struct fdit_cpu_attention_head *h, int key_tile,
     store_keys(h, key, keys, &f);
 }
 
-static void backward_queries(const struct fdit_cpu_attention_head *h, int query_tile,
-                             float *scratch)
+static void backward_queries(const struct fdit_cpu_attention_head *h, int query_tile, float *scratch)
 {
-    const int dh = h->head_size, query = query_tile * BQ_TILE,
-              n = min_int(BQ_TILE, h->rows - query);
+    const int dh = h->head_size, query = query_tile * BQ_TILE, n = min_int(BQ_TILE, h->rows - query);
     struct backward f;
     backward_layout(h->rows, dh, scratch, &f);
     load_queries(h, query, n, &f);

@@ -20,22 +20,34 @@
 #include "cpu/vmath.h"
 
 #define VL FDIT_VLEN
-#define PANEL (2 * VL)   /* keys in a panel of K^T or V^T */
-#define ROW_STEP 12      /* rows of tiles are padded to it: a multiple of every microkernel's rows */
+#define PANEL (2 * VL) /* keys in a panel of K^T or V^T */
+#define ROW_STEP 12    /* rows of tiles are padded to it: a multiple of every microkernel's rows */
 
-#define Q_TILE 48        /* forward: queries and keys of a tile of scores */
+#define Q_TILE 48 /* forward: queries and keys of a tile of scores */
 #define K_TILE 256
 #define S_STRIDE (K_TILE + 16) /* off a power of two, so that columns do not share a cache set */
 
-#define BQ_TILE 48       /* backward */
+#define BQ_TILE 48 /* backward */
 #define BK_TILE 128
 #define P_STRIDE (BK_TILE + 16)
 
-static int round_up(int n, int to) { return (n + to - 1) / to * to; }
-static int min_int(int a, int b) { return a < b ? a : b; }
+static int round_up(int n, int to)
+{
+    return (n + to - 1) / to * to;
+}
+static int min_int(int a, int b)
+{
+    return a < b ? a : b;
+}
 /* Vectors that hold a row of a head, and its padded length. */
-static int vectors_of(int head_size) { return (head_size + VL - 1) / VL; }
-static int padded(int head_size) { return vectors_of(head_size) * VL; }
+static int vectors_of(int head_size)
+{
+    return (head_size + VL - 1) / VL;
+}
+static int padded(int head_size)
+{
+    return vectors_of(head_size) * VL;
+}
 
 /* ------------------------------------------------------------------------------- microkernels */
 
@@ -72,16 +84,16 @@ FDIT_KERNEL void micro(const int mr, const int nv, int n, const float *a, size_t
 }
 
 /* Twelve accumulators each. One copy for A along rows (ak = 1), one for A along columns (ai = 1). */
-#define MICRO(mr, nv)                                                                              \
-    static __attribute__((noinline)) void micro_rows_##mr##x##nv(                                  \
-        int n, const float *a, size_t ai, const float *b, size_t bk, float *c, size_t ci, bool add) \
-    {                                                                                              \
-        micro(mr, nv, n, a, ai, 1, b, bk, c, ci, add);                                             \
-    }                                                                                              \
-    static __attribute__((noinline)) void micro_columns_##mr##x##nv(                               \
-        int n, const float *a, size_t ak, const float *b, size_t bk, float *c, size_t ci, bool add) \
-    {                                                                                              \
-        micro(mr, nv, n, a, 1, ak, b, bk, c, ci, add);                                             \
+#define MICRO(mr, nv)                                                                                        \
+    static __attribute__((noinline)) void micro_rows_##mr##x##nv(                                            \
+        int n, const float *a, size_t ai, const float *b, size_t bk, float *c, size_t ci, bool add)          \
+    {                                                                                                        \
+        micro(mr, nv, n, a, ai, 1, b, bk, c, ci, add);                                                       \
+    }                                                                                                        \
+    static __attribute__((noinline)) void micro_columns_##mr##x##nv(                                         \
+        int n, const float *a, size_t ak, const float *b, size_t bk, float *c, size_t ci, bool add)          \
+    {                                                                                                        \
+        micro(mr, nv, n, a, 1, ak, b, bk, c, ci, add);                                                       \
     }
 MICRO(4, 3)
 MICRO(6, 2)
@@ -92,8 +104,8 @@ typedef void micro_fn(int n, const float *a, size_t ai, const float *b, size_t b
 
 /* C [rows, vectors * VL], rows rounded up to a multiple of the microkernel's. `columns`: A is the
  * transpose of the array at a. */
-static void product(bool columns, int rows, int vectors, int n, const float *a, size_t lda,
-                    const float *b, size_t bk, float *c, size_t ci, bool add)
+static void product(bool columns, int rows, int vectors, int n, const float *a, size_t lda, const float *b,
+                    size_t bk, float *c, size_t ci, bool add)
 {
     while (vectors > 0) {
         const int nv = vectors == 1 ? 1 : vectors == 2 || vectors == 4 ? 2 : 3;
@@ -204,7 +216,10 @@ static void mask_columns(float *s, size_t stride, int rows, int n)
             s[(size_t)r * stride + (size_t)j] = -__builtin_inff();
 }
 
-static float score_scale(int head_size) { return 1.0f / __builtin_sqrtf((float)head_size); }
+static float score_scale(int head_size)
+{
+    return 1.0f / __builtin_sqrtf((float)head_size);
+}
 
 /* -------------------------------------------------------------------------------------- forward */
 
@@ -217,8 +232,14 @@ static size_t forward_layout(int rows, int dh, float *at, struct forward *f)
 {
     const size_t width = (size_t)padded(dh);
     const size_t sizes[8] = {
-        (size_t)round_up(rows, PANEL) * (size_t)dh, (size_t)rows * width, Q_TILE * width,
-        (size_t)Q_TILE * S_STRIDE, Q_TILE * width, Q_TILE, Q_TILE, Q_TILE,
+        (size_t)round_up(rows, PANEL) * (size_t)dh,
+        (size_t)rows * width,
+        Q_TILE * width,
+        (size_t)Q_TILE * S_STRIDE,
+        Q_TILE * width,
+        Q_TILE,
+        Q_TILE,
+        Q_TILE,
     };
     float **parts[8] = { &f->kt, &f->v, &f->q, &f->s, &f->o, &f->m, &f->l, &f->alpha };
     size_t total = 0;
@@ -310,8 +331,8 @@ static void forward_tile(const struct fdit_cpu_attention_head *h, int query_tile
         mask_columns(f.s, S_STRIDE, rows, keys);
         raise_maxima(&f, rows, columns);
         exponentials(&f, rows, columns, width, first);
-        product(false, n, vectors, keys, f.s, S_STRIDE, f.v + (size_t)key * (size_t)width,
-                (size_t)width, f.o, (size_t)width, !first);
+        product(false, n, vectors, keys, f.s, S_STRIDE, f.v + (size_t)key * (size_t)width, (size_t)width, f.o,
+                (size_t)width, !first);
     }
     for (int r = 0; r < n; r++)
         store_row(h->out + (size_t)(begin + r) * h->out_stride, f.o + (size_t)r * (size_t)width, dh,
@@ -325,9 +346,9 @@ static void forward_tile(const struct fdit_cpu_attention_head *h, int query_tile
 /* ------------------------------------------------------------------------------------- backward */
 
 struct backward {
-    float *kt, *vt, *k, *dk, *dv;         /* of the key tile */
+    float *kt, *vt, *k, *dk, *dv;           /* of the key tile */
     float *q, *dout, *lse, *delta, *p, *ds; /* of the query tile */
-    float *dq;                            /* of the whole head */
+    float *dq;                              /* of the whole head */
 };
 
 static size_t backward_layout(int rows, int dh, float *at, struct backward *f)
@@ -336,12 +357,21 @@ static size_t backward_layout(int rows, int dh, float *at, struct backward *f)
     /* Rounding rows up to a microkernel's lets it write a few rows more, and read a few columns more. */
     const size_t dk = (size_t)(BK_TILE + ROW_STEP) * width, p = (size_t)BQ_TILE * P_STRIDE + ROW_STEP;
     const size_t sizes[12] = {
-        (size_t)BK_TILE * (size_t)dh, (size_t)BK_TILE * (size_t)dh, BK_TILE * width, dk, dk,
-        BQ_TILE * width, BQ_TILE * width, BQ_TILE, BQ_TILE, p, p,
+        (size_t)BK_TILE * (size_t)dh,
+        (size_t)BK_TILE * (size_t)dh,
+        BK_TILE * width,
+        dk,
+        dk,
+        BQ_TILE * width,
+        BQ_TILE * width,
+        BQ_TILE,
+        BQ_TILE,
+        p,
+        p,
         (size_t)round_up(rows, BQ_TILE) * width,
     };
-    float **parts[12] = { &f->kt, &f->vt, &f->k, &f->dk, &f->dv, &f->q, &f->dout, &f->lse, &f->delta,
-                          &f->p, &f->ds, &f->dq };
+    float **parts[12] = { &f->kt,   &f->vt,  &f->k,     &f->dk, &f->dv, &f->q,
+                          &f->dout, &f->lse, &f->delta, &f->p,  &f->ds, &f->dq };
     size_t total = 0;
     for (int i = 0; i < 12; i++) {
         if (at)
@@ -357,8 +387,7 @@ static size_t backward_floats(int rows, int head_size)
     return backward_layout(rows, head_size, NULL, &f);
 }
 
-static void load_keys(const struct fdit_cpu_attention_head *h, int begin, int n,
-                      const struct backward *f)
+static void load_keys(const struct fdit_cpu_attention_head *h, int begin, int n, const struct backward *f)
 {
     const float *k = h->k + (size_t)begin * h->stride, *v = h->v + (size_t)begin * h->stride;
     pack_panels(f->kt, k, h->stride, n, h->head_size);
@@ -367,8 +396,7 @@ static void load_keys(const struct fdit_cpu_attention_head *h, int begin, int n,
 }
 
 /* The queries (times the scale), dO, lse and delta = rowsum(dO O). */
-static void load_queries(const struct fdit_cpu_attention_head *h, int begin, int n,
-                         const struct backward *f)
+static void load_queries(const struct fdit_cpu_attention_head *h, int begin, int n, const struct backward *f)
 {
     const int dh = h->head_size, rest = dh % VL, rows = round_up(n, ROW_STEP);
     copy_rows(f->q, h->q + (size_t)begin * h->stride, h->stride, n, rows, dh, score_scale(dh));
@@ -432,8 +460,7 @@ static void store_rows(float *to, size_t stride, const float *from, int n, int d
         store_row(to + (size_t)r * stride, from + (size_t)r * (size_t)padded(dh), dh, vset(scale));
 }
 
-static void store_keys(const struct fdit_cpu_attention_head *h, int begin, int n,
-                       const struct backward *f)
+static void store_keys(const struct fdit_cpu_attention_head *h, int begin, int n, const struct backward *f)
 {
     store_rows(h->dk + (size_t)begin * h->stride, h->stride, f->dk, n, h->head_size, 1.0f);
     store_rows(h->dv + (size_t)begin * h->stride, h->stride, f->dv, n, h->head_size, 1.0f);

@@ -14,9 +14,8 @@ FDIT_KERNEL __m512i round_2(__m512 a, __m512 b)
 /* Element i of a and element i of b side by side. */
 FDIT_KERNEL __m512i round_pairs(__m512 a, __m512 b)
 {
-    const __m512i order =
-        _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6,
-                         21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+    const __m512i order = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23,
+                                           7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
     return _mm512_permutexvar_epi16(order, round_2(a, b));
 }
 /* dst [j][16] from rows r[i] of 16: element (i, j) to (j, i). dst is ldd elements a row. */

@@ -69,8 +69,7 @@ static enum fdit_status cpu_open(fdit_context *ctx, const struct fdit_device_opt
         provider->version(gemm, sizeof gemm);
     }
     TRY(fdit_cpu_name(ctx, "/proc/cpuinfo", &name));
-    TRY(fdit_strf(ctx, &dev->info.name, "%s, %d thread%s", name, cpu->threads,
-                  cpu->threads == 1 ? "" : "s"));
+    TRY(fdit_strf(ctx, &dev->info.name, "%s, %d thread%s", name, cpu->threads, cpu->threads == 1 ? "" : "s"));
     TRY(fdit_strf(ctx, &dev->info.driver, "%s, %s", isa.name, gemm));
     dev->info.memory = limits.memory;
     dev->info.machine_memory = limits.machine_memory;
@@ -91,8 +90,7 @@ out:
 /* ------------------------------------------------------------------------------------- memory */
 
 /* Zeroed by writing, so every page is there when this returns. */
-static enum fdit_status cpu_buffer_new(fdit_context *ctx, fdit_device *dev, size_t bytes,
-                                       void **handle)
+static enum fdit_status cpu_buffer_new(fdit_context *ctx, fdit_device *dev, size_t bytes, void **handle)
 {
     (void)dev;
     return fdit_alloc_pages(ctx, bytes, 1, handle);
@@ -104,15 +102,13 @@ static void cpu_buffer_free(fdit_device *dev, void *handle)
     fdit_free(handle);
 }
 
-static void cpu_write(fdit_device *dev, fdit_buffer *to, size_t byte_offset, const void *host,
-                      size_t bytes)
+static void cpu_write(fdit_device *dev, fdit_buffer *to, size_t byte_offset, const void *host, size_t bytes)
 {
     (void)dev;
     memcpy((char *)to->handle + byte_offset, host, bytes);
 }
 
-static void cpu_read(fdit_device *dev, const fdit_buffer *from, size_t byte_offset, void *host,
-                     size_t bytes)
+static void cpu_read(fdit_device *dev, const fdit_buffer *from, size_t byte_offset, void *host, size_t bytes)
 {
     (void)dev;
     memcpy(host, (const char *)from->handle + byte_offset, bytes);

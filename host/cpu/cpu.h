@@ -126,8 +126,7 @@ struct fdit_cpu_isa_entry {
 bool fdit_cpu_isa_get(int i, struct fdit_cpu_isa_entry *out);
 /* The best one, or the one called `name` (NULL, "": the best): refused by name when this build or
  * this processor lacks it. */
-enum fdit_status fdit_cpu_isa_choose(fdit_context *ctx, const char *name,
-                                     struct fdit_cpu_isa_entry *out);
+enum fdit_status fdit_cpu_isa_choose(fdit_context *ctx, const char *name, struct fdit_cpu_isa_entry *out);
 
 /* threads.c */
 /* Makes cpu->pool for cpu->threads; `processors` is how many of them can run at a time. */

@@ -63,8 +63,7 @@ static void choose_blocks(const struct fdit_cpu *cpu, const struct fdit_cpu_gemm
     /* A few rows: one pass over each panel of the weight, at the speed of the memory. */
     if (g->m <= kernels->mr && g->form == FDIT_B_PANELS)
         g->kc = round_up(g->k, k_unit);
-    bool few =
-        g->m <= kernels->few && g->form != FDIT_B_PANELS && !g->a_turned && g->b_type == FDIT_F32;
+    bool few = g->m <= kernels->few && g->form != FDIT_B_PANELS && !g->a_turned && g->b_type == FDIT_F32;
     if (few)
         g->mc = kernels->few;
     else if (normal)
@@ -100,8 +99,7 @@ static bool prepares_b(const struct fdit_cpu_gemm_kernels *kernels, const struct
 }
 
 /* Room for one operand, for sizes up to these: at most PREPARED_BYTES, or one row of tiles. */
-static size_t prepared_floats(const struct fdit_cpu_gemm_kernels *kernels, int n, int k, int most,
-                              int unit)
+static size_t prepared_floats(const struct fdit_cpu_gemm_kernels *kernels, int n, int k, int most, int unit)
 {
     size_t strip = kernels->prepared_bytes(k), all = (size_t)divide_up(n, unit) * strip;
     size_t part = (size_t)divide_up(most, unit) * strip;
@@ -135,8 +133,7 @@ static size_t workspace_of(const struct fdit_cpu *cpu, const struct fdit_cpu_gem
     return floats * sizeof(float);
 }
 
-size_t fdit_cpu_gemm_workspace(const struct fdit_cpu *cpu, int m, int n, int k,
-                               enum fdit_gemm_b form)
+size_t fdit_cpu_gemm_workspace(const struct fdit_cpu *cpu, int m, int n, int k, enum fdit_gemm_b form)
 {
     /* A weight for the other direction takes the transposed form, or, not kept as f32, the normal
      * one. */
@@ -244,11 +241,10 @@ static void run_prepared(const struct fdit_cpu *cpu, const struct fdit_cpu_gemm_
 }
 
 /* Conditioning vectors (a row a sample) stay out of int8: they are few, and scale whole channels. */
-static const struct fdit_cpu_gemm_kernels *kernels_for(const struct fdit_cpu *cpu,
-                                                       const struct fdit_gemm *g)
+static const struct fdit_cpu_gemm_kernels *kernels_for(const struct fdit_cpu *cpu, const struct fdit_gemm *g)
 {
-    bool int8 = cpu->gemm_int8 && g->form == FDIT_B_PANELS && g->b_type == FDIT_I8 && !g->gather &&
-                g->to.rows > 1;
+    bool int8 =
+        cpu->gemm_int8 && g->form == FDIT_B_PANELS && g->b_type == FDIT_I8 && !g->gather && g->to.rows > 1;
     return int8 ? cpu->gemm_int8 : cpu->gemm;
 }
 
@@ -342,8 +338,7 @@ static void provided_pieces(const struct fdit_cpu *cpu, const void *job, size_t 
             atomic_store(tiles->failed, true);
 }
 
-bool fdit_cpu_gemm_provided(const struct fdit_cpu *cpu,
-                            const struct fdit_cpu_gemm_provider *provider,
+bool fdit_cpu_gemm_provided(const struct fdit_cpu *cpu, const struct fdit_cpu_gemm_provider *provider,
                             const struct fdit_gemm *g)
 {
     atomic_bool failed = false;

@@ -9,8 +9,7 @@
 /* Runs g with our own kernels; kc, mc and nc are filled in here. Uses the workspace. */
 void fdit_cpu_gemm(const struct fdit_cpu *cpu, const struct fdit_gemm *g);
 /* Bytes of workspace that suffice for every product with at most these m, n and k. */
-size_t fdit_cpu_gemm_workspace(const struct fdit_cpu *cpu, int m, int n, int k,
-                               enum fdit_gemm_b form);
+size_t fdit_cpu_gemm_workspace(const struct fdit_cpu *cpu, int m, int n, int k, enum fdit_gemm_b form);
 
 /* A GEMM library, used for one tile by one thread:
  * c [m][ldc] = sum over k of a(m, k) b(k, n), row-major; a(m, k) = a[k lda + m] when a_turned, b(k,
@@ -35,8 +34,7 @@ enum fdit_status fdit_cpu_provider_choose(fdit_context *ctx, const char *name,
 /* g by the provider, in tiles of fixed shape that do not cross samples (g->to.rows rows each), so
  * that a sample's bits depend on neither batch nor threads. B is plain: FDIT_B_ROWS or
  * FDIT_B_COLUMNS. False when the library reports a failure. */
-bool fdit_cpu_gemm_provided(const struct fdit_cpu *cpu,
-                            const struct fdit_cpu_gemm_provider *provider,
+bool fdit_cpu_gemm_provided(const struct fdit_cpu *cpu, const struct fdit_cpu_gemm_provider *provider,
                             const struct fdit_gemm *g);
 size_t fdit_cpu_gemm_provided_workspace(const struct fdit_cpu *cpu);
 

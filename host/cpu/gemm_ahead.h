@@ -17,7 +17,7 @@ struct ahead {
     int lines;                 /* of it with each step */
     const float *write, *read; /* rows that the epilogue writes and reads, NR floats of each */
     size_t ld;
-    int rows, rows_each;       /* rows_each: with each step */
+    int rows, rows_each; /* rows_each: with each step */
 };
 
 FDIT_KERNEL void fetch_ahead(struct ahead *f)
@@ -38,8 +38,8 @@ FDIT_KERNEL void fetch_ahead(struct ahead *f)
 
 /* For the register tile i of `pieces` on a panel: its share of the next panel (NULL: none), of so many cache
  * lines for each of `steps` steps, and its rows of the epilogue. */
-FDIT_KERNEL struct ahead ahead_of(const struct fdit_gemm_epilogue *to, const void *next, int lines,
-                                  int steps, int i, int pieces, int m, int rows, int n)
+FDIT_KERNEL struct ahead ahead_of(const struct fdit_gemm_epilogue *to, const void *next, int lines, int steps,
+                                  int i, int pieces, int m, int rows, int n)
 {
     struct ahead f = { 0 };
     if (next) {

@@ -67,8 +67,7 @@ static void gathered_strip(const struct fdit_gemm *g, int m, int rows, uint32_t 
                 for (int k = 0; k < kc; k += STEP) {
                     const float *row = scratch + (size_t)r * (size_t)kc + k;
                     _mm512_store_si512(to + (size_t)(k0 + k) / STEP * STEP_WORDS + (i + r) * 16,
-                                       round_2(load_some(row, kc - k),
-                                               load_some(row + 16, kc - k - 16)));
+                                       round_2(load_some(row, kc - k), load_some(row + 16, kc - k - 16)));
                 }
         }
     }
@@ -129,9 +128,7 @@ static void prepare_b(const struct fdit_gemm *g, int n, void *panel)
         memset(to + (size_t)(g->k / STEP) * STEP_WORDS, 0, STEP_WORDS * sizeof *to);
     switch (g->form) {
     case FDIT_B_ROWS: panel_of_rows(to, plain + n, g->ldb, nr, g->k); return;
-    case FDIT_B_COLUMNS:
-        panel_of_columns(to, plain + (size_t)n * g->ldb, g->ldb, nr, g->k);
-        return;
+    case FDIT_B_COLUMNS: panel_of_columns(to, plain + (size_t)n * g->ldb, g->ldb, nr, g->k); return;
     case FDIT_B_PANELS:
         packed += (size_t)(n / NR) * panel_bytes(g->b_type, g->k);
         panel_of_int8(to, (const int8_t *)packed, g->b_scale + n, g->k);

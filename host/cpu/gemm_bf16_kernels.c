@@ -25,16 +25,13 @@ REGISTER_TILES(packed)
 #define MC 266
 
 /* The panel of B for columns n .. n + nr - 1 and k0 .. k0 + kc - 1, in place or in `to`. */
-static const uint32_t *get_panel(const struct fdit_gemm *g, int n, int nr, int k0, int kc,
-                                 uint32_t *to)
+static const uint32_t *get_panel(const struct fdit_gemm *g, int n, int nr, int k0, int kc, uint32_t *to)
 {
     const float *plain = g->b;
     const char *packed = g->b;
     switch (g->form) {
     case FDIT_B_ROWS: panel_of_rows(to, plain + (size_t)k0 * g->ldb + n, g->ldb, nr, kc); return to;
-    case FDIT_B_COLUMNS:
-        panel_of_columns(to, plain + (size_t)n * g->ldb + k0, g->ldb, nr, kc);
-        return to;
+    case FDIT_B_COLUMNS: panel_of_columns(to, plain + (size_t)n * g->ldb + k0, g->ldb, nr, kc); return to;
     case FDIT_B_PANELS:
         packed += (size_t)(n / NR) * panel_bytes(g->b_type, g->k);
         if (g->b_type == FDIT_BF16)
@@ -100,8 +97,8 @@ static void gathered_strip(const struct fdit_gemm *g, int m, int rows, uint32_t 
             const int n = min_int(GATHERED, rows - i);
             g->gather(g, m + i, n, k0, kc, collected);
             for (int r = 0; r < n; r++)
-                round_row(to + (size_t)(i + r) * row_pairs(g->k) + k0 / 2,
-                          collected + (size_t)r * (size_t)kc, kc);
+                round_row(to + (size_t)(i + r) * row_pairs(g->k) + k0 / 2, collected + (size_t)r * (size_t)kc,
+                          kc);
         }
     }
 }
@@ -178,9 +175,8 @@ static void tile(const struct fdit_gemm *g, int m0, int m1, int n0, int n1, floa
                 int mr = min_int(MR, mc - i);
                 float *c = one_block ? sums : sum + (size_t)i * NR;
                 const uint32_t *strip = strips + (size_t)(i / MR) * strip_each + at;
-                const uint32_t *next = in_place && n + NR < n1
-                                           ? panel + panel_bytes(FDIT_BF16, g->k) / sizeof *panel
-                                           : NULL;
+                const uint32_t *next =
+                    in_place && n + NR < n1 ? panel + panel_bytes(FDIT_BF16, g->k) / sizeof *panel : NULL;
                 struct ahead f = ahead_of(&g->to, next, AHEAD_LINES, pairs / AHEAD_STEPS, i / MR,
                                           (int)(mc_up / MR), m0 + i, last ? mr : 0, n);
                 (g->a_turned ? tile_packed[mr - 1] : tile_rows[mr - 1])(pairs, strip, ld, panel, c, k0 == 0,
@@ -199,8 +195,7 @@ enum { CHAINS = 14 };
 static double multiply_add(size_t rounds, float *sink)
 {
     __m512 sum[CHAINS], all = _mm512_setzero_ps();
-    __m512bh factor = (__m512bh)_mm512_set1_epi32(0x3f803f7f),
-             term = (__m512bh)_mm512_set1_epi16(0x3a83);
+    __m512bh factor = (__m512bh)_mm512_set1_epi32(0x3f803f7f), term = (__m512bh)_mm512_set1_epi16(0x3a83);
     FDIT_UNROLL
     for (int i = 0; i < CHAINS; i++)
         sum[i] = _mm512_set1_ps((float)i);

@@ -57,9 +57,8 @@ static void panel_of_rows(uint32_t *dst, const float *src, size_t ld, int n, int
         bool two = i + 1 < k;
         FDIT_UNROLL
         for (int h = 0; h < NR; h += 16)
-            _mm512_storeu_si512(dst + h,
-                                round_pairs(load_some(a + h, n - h),
-                                            two ? load_some(b + h, n - h) : vzero()));
+            _mm512_storeu_si512(
+                dst + h, round_pairs(load_some(a + h, n - h), two ? load_some(b + h, n - h) : vzero()));
     }
 }
 
@@ -110,10 +109,10 @@ static void turn_bf16(uint32_t *dst, const uint32_t *src, int columns)
             __m512i r[8];
             FDIT_UNROLL
             for (int i = 0; i < 8; i++)
-                r[i] = p + i < rows
-                           ? _mm512_shuffle_epi8(
-                                 _mm512_loadu_si512(src + (size_t)(p + i) * NR + 16 * h), bytes)
-                           : _mm512_setzero_si512();
+                r[i] =
+                    p + i < rows
+                        ? _mm512_shuffle_epi8(_mm512_loadu_si512(src + (size_t)(p + i) * NR + 16 * h), bytes)
+                        : _mm512_setzero_si512();
             transpose_8(dst + (size_t)h * 8 * NR + 2 * p, NR, r);
         }
 }
@@ -161,8 +160,8 @@ static void panel_of_quantised(uint32_t *dst, const float *scale, const float *s
         }
 }
 
-static void pack_as(enum fdit_dtype type, void *dst, float *scale, const float *src, size_t ld,
-                    int lanes, int k)
+static void pack_as(enum fdit_dtype type, void *dst, float *scale, const float *src, size_t ld, int lanes,
+                    int k)
 {
     if (type == FDIT_I8) {
         lane_scales(scale, NR, src, ld, lanes, k);

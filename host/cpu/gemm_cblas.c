@@ -33,12 +33,11 @@ static void cblas_version(char *out, size_t size)
     }
 }
 
-static bool cblas_tile(bool a_turned, bool b_turned, int m, int n, int k, const float *a,
-                       size_t lda, const float *b, size_t ldb, float *c, size_t ldc)
+static bool cblas_tile(bool a_turned, bool b_turned, int m, int n, int k, const float *a, size_t lda,
+                       const float *b, size_t ldb, float *c, size_t ldc)
 {
-    cblas_sgemm(CblasRowMajor, a_turned ? CblasTrans : CblasNoTrans,
-                b_turned ? CblasTrans : CblasNoTrans, m, n, k, 1.0f, a, (int)lda, b, (int)ldb, 0.0f,
-                c, (int)ldc);
+    cblas_sgemm(CblasRowMajor, a_turned ? CblasTrans : CblasNoTrans, b_turned ? CblasTrans : CblasNoTrans, m,
+                n, k, 1.0f, a, (int)lda, b, (int)ldb, 0.0f, c, (int)ldc);
     return true;
 }
 

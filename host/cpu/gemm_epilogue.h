@@ -30,8 +30,7 @@ FDIT_KERNEL struct epilogue_row epilogue_begin(const struct fdit_gemm_epilogue *
     if (to->gate)
         r.gate = to->gate + (size_t)(m / to->rows) * to->gate_stride + n;
     if (to->residual)
-        r.residual =
-            to->residual + (to->residual_shared ? (size_t)r.in_sample * to->ldc + (size_t)n : at);
+        r.residual = to->residual + (to->residual_shared ? (size_t)r.in_sample * to->ldc + (size_t)n : at);
     return r;
 }
 
@@ -130,8 +129,8 @@ FDIT_KERNEL void epilogue_tile(int what, int kind, const struct epilogue_row *r,
     }
 }
 
-static void epilogue_full(const struct fdit_gemm_epilogue *to, const struct epilogue_row *r,
-                          bool before, bool after, float *v, size_t ldv, int rows)
+static void epilogue_full(const struct fdit_gemm_epilogue *to, const struct epilogue_row *r, bool before,
+                          bool after, float *v, size_t ldv, int rows)
 {
     int what = after ? 0 : BACK;
     if (before)
@@ -139,7 +138,7 @@ static void epilogue_full(const struct fdit_gemm_epilogue *to, const struct epil
     if (after)
         what |= (r->gate ? GATE : 0) | (r->residual ? RESIDUAL : 0) | (to->beta ? BETA : 0);
     switch (what) {
-#define CASE(w)                                                                                    \
+#define CASE(w)                                                                                              \
     case (w): epilogue_tile((w), NO_ACT, r, to->ldc, v, ldv, rows); break
         CASE(0);
         CASE(BIAS);
@@ -184,8 +183,8 @@ static bool epilogue_active(const struct fdit_gemm_epilogue *to, float *v, size_
     return true;
 }
 
-FDIT_KERNEL void epilogue_rows(const struct fdit_gemm_epilogue *to, bool before, bool after,
-                               float *v, size_t ldv, int m0, int rows, int n0, int n)
+FDIT_KERNEL void epilogue_rows(const struct fdit_gemm_epilogue *to, bool before, bool after, float *v,
+                               size_t ldv, int m0, int rows, int n0, int n)
 {
     struct epilogue_row r = epilogue_begin(to, m0, n0);
     if (n == NR && ((!to->gate && !to->residual_shared) || r.in_sample + rows <= to->rows)) {
@@ -209,8 +208,7 @@ FDIT_KERNEL void activate_floats(int kind, float *v, const float *x, int n)
         vstore(v + j, activate(kind, vload(v + j), kind >= GELU_SLOPE ? vload(x + j) : vzero()));
     if (j < n)
         vstore_n(v + j,
-                 activate(kind, vload_n(v + j, n - j),
-                          kind >= GELU_SLOPE ? vload_n(x + j, n - j) : vzero()),
+                 activate(kind, vload_n(v + j, n - j), kind >= GELU_SLOPE ? vload_n(x + j, n - j) : vzero()),
                  n - j);
 }
 static void gelu_floats(float *v, int n)
@@ -230,8 +228,8 @@ static void silu_slope_floats(float *v, const float *x, int n)
     activate_floats(SILU_SLOPE, v, x, n);
 }
 
-static void activate_rows(const struct fdit_gemm_epilogue *to, float *v, size_t ldv, int m0,
-                          int rows, int n0, int n)
+static void activate_rows(const struct fdit_gemm_epilogue *to, float *v, size_t ldv, int m0, int rows, int n0,
+                          int n)
 {
     bool gelu = to->act == FDIT_GEMM_GELU;
     if (to->slope_pre) {
@@ -256,8 +254,7 @@ static void activate_rows(const struct fdit_gemm_epilogue *to, float *v, size_t 
         (gelu ? gelu_floats : silu_floats)(v, n);
 }
 
-static void finish(const struct fdit_gemm_epilogue *to, float *v, size_t ldv, int m0, int rows,
-                   int n0, int n)
+static void finish(const struct fdit_gemm_epilogue *to, float *v, size_t ldv, int m0, int rows, int n0, int n)
 {
     if (to->act == FDIT_GEMM_NO_ACT) {
         epilogue_rows(to, true, true, v, ldv, m0, rows, n0, n);
@@ -272,8 +269,8 @@ static void finish(const struct fdit_gemm_epilogue *to, float *v, size_t ldv, in
 }
 
 /* The same for a tile by itself. */
-static void finish_tile(const struct fdit_gemm_epilogue *to, float *v, size_t ldv, int m0, int rows,
-                        int n0, int n)
+static void finish_tile(const struct fdit_gemm_epilogue *to, float *v, size_t ldv, int m0, int rows, int n0,
+                        int n)
 {
     finish(to, v, ldv, m0, rows, n0, n);
     vstream_end();

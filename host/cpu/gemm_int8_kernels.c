@@ -114,9 +114,9 @@ static void tile(const struct fdit_gemm *g, int m0, int m1, int n0, int n1, floa
                 const int mr = min_int(MR, m1 - m0 - i);
                 const uint32_t *strip = strips + (size_t)(i / MR) * strip_each;
                 float *c = one_block ? scratch : sum + (size_t)i * NR;
-                struct ahead f = ahead_of(&g->to, n + NR < n1 ? panel + panel_each : NULL, AHEAD_LINES,
-                                          steps / AHEAD_STEPS, i / MR, (int)(mc_up / MR), m0 + i,
-                                          last ? mr : 0, n);
+                struct ahead f =
+                    ahead_of(&g->to, n + NR < n1 ? panel + panel_each : NULL, AHEAD_LINES,
+                             steps / AHEAD_STEPS, i / MR, (int)(mc_up / MR), m0 + i, last ? mr : 0, n);
                 tile_rows[mr - 1](steps, strip + k0 / 4, lda, panel, c, k0 == 0, &f);
                 if (!last)
                     continue;

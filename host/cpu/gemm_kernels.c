@@ -115,8 +115,8 @@ static size_t panel_bytes(enum fdit_dtype type, int k)
                            : (size_t)k * NR * (type == FDIT_BF16 ? 2 : 4);
 }
 
-static void pack_as(enum fdit_dtype type, void *dst, float *scale, const float *src, size_t ld,
-                    int lanes, int k)
+static void pack_as(enum fdit_dtype type, void *dst, float *scale, const float *src, size_t ld, int lanes,
+                    int k)
 {
     if (type == FDIT_F32) {
         pack(dst, src, ld, lanes, k);
@@ -238,9 +238,8 @@ FDIT_KERNEL void one_step(int mr, const float *s, size_t row_step, const float *
 /* c [mr][NR] = (first ? 0 : c) + sum over i < k of scalar(row, i) * panel[i]. The scalars are at
  * s[row row_step + i step]; with chunks > 1 this is repeated for more chunks of k, whose scalars
  * are chunk_step apart. */
-FDIT_KERNEL void register_tile(int mr, int chunks, size_t chunk_step, int k, const float *s,
-                               size_t row_step, size_t step, const float *panel, float *c,
-                               bool first, struct ahead *f)
+FDIT_KERNEL void register_tile(int mr, int chunks, size_t chunk_step, int k, const float *s, size_t row_step,
+                               size_t step, const float *panel, float *c, bool first, struct ahead *f)
 {
     vf acc[MR][2];
     FDIT_UNROLL
@@ -275,25 +274,25 @@ FDIT_KERNEL void register_tile(int mr, int chunks, size_t chunk_step, int k, con
 
 /* Three ways to read the scalars: rows in place, packed [k][MR], and a packed weight [k /
  * NR][n][NR]. */
-typedef void register_tile_fn(int k, const float *s, size_t ld, const float *panel, float *c,
-                              bool first, struct ahead *f);
-#define REGISTER_TILES(mr, none)                                                                   \
-    static void tile_rows_##mr(int k, const float *s, size_t ld, const float *panel, float *c,     \
-                               bool first, struct ahead *f)                                        \
-    {                                                                                              \
-        register_tile(mr, 1, 0, k, s, ld, 1, panel, c, first, f);                                  \
-    }                                                                                              \
-    static void tile_packed_##mr(int k, const float *s, size_t ld, const float *panel, float *c,   \
-                                 bool first, struct ahead *f)                                      \
-    {                                                                                              \
-        (void)ld;                                                                                  \
-        register_tile(mr, 1, 0, k, s, 1, MR, panel, c, first, f);                                  \
-    }                                                                                              \
-    static void tile_weight_##mr(int k, const float *s, size_t ld, const float *panel, float *c,   \
-                                 bool first, struct ahead *f)                                      \
-    {                                                                                              \
-        (void)f;                                                                                   \
-        register_tile(mr, k / NR, ld, NR, s, NR, 1, panel, c, first, NULL);                        \
+typedef void register_tile_fn(int k, const float *s, size_t ld, const float *panel, float *c, bool first,
+                              struct ahead *f);
+#define REGISTER_TILES(mr, none)                                                                             \
+    static void tile_rows_##mr(int k, const float *s, size_t ld, const float *panel, float *c, bool first,   \
+                               struct ahead *f)                                                              \
+    {                                                                                                        \
+        register_tile(mr, 1, 0, k, s, ld, 1, panel, c, first, f);                                            \
+    }                                                                                                        \
+    static void tile_packed_##mr(int k, const float *s, size_t ld, const float *panel, float *c, bool first, \
+                                 struct ahead *f)                                                            \
+    {                                                                                                        \
+        (void)ld;                                                                                            \
+        register_tile(mr, 1, 0, k, s, 1, MR, panel, c, first, f);                                            \
+    }                                                                                                        \
+    static void tile_weight_##mr(int k, const float *s, size_t ld, const float *panel, float *c, bool first, \
+                                 struct ahead *f)                                                            \
+    {                                                                                                        \
+        (void)f;                                                                                             \
+        register_tile(mr, k / NR, ld, NR, s, NR, 1, panel, c, first, NULL);                                  \
     }
 FOR_ROWS(REGISTER_TILES, )
 static register_tile_fn *const tile_rows[MR] = { FOR_ROWS(TILE_NAME, rows) };
@@ -355,8 +354,7 @@ struct a_rows {
 
 /* Rows that are far apart are brought together: they would evict each other from the first-level
  * cache, all of them where the distance is a power of two. */
-static struct a_rows gather_a(const struct fdit_gemm *g, int m0, int mc, int k0, int kc,
-                              float *block)
+static struct a_rows gather_a(const struct fdit_gemm *g, int m0, int mc, int k0, int kc, float *block)
 {
     size_t step = (size_t)MR * (size_t)kc;
     if (g->gather) {
@@ -411,9 +409,9 @@ static void tile_normal(const struct fdit_gemm *g, int m0, int m1, int n0, int n
                     prefetch_rows(g, n + NR, k0, kc, i / MR, (int)(mc_up / MR));
                 if (k0 > 0)
                     prefetch(c + MR * NR, MR * NR);
-                struct ahead f = ahead_of(&g->to, more && packed ? panel + (size_t)NR * (size_t)g->k : NULL,
-                                          AHEAD_LINES, kc / AHEAD_STEPS, i / MR, (int)(mc_up / MR), m0 + i,
-                                          last ? mr : 0, n);
+                struct ahead f =
+                    ahead_of(&g->to, more && packed ? panel + (size_t)NR * (size_t)g->k : NULL, AHEAD_LINES,
+                             kc / AHEAD_STEPS, i / MR, (int)(mc_up / MR), m0 + i, last ? mr : 0, n);
                 (a.packed ? tile_packed[mr - 1] : tile_rows[mr - 1])(kc, rows, a.ld, panel, c, k0 == 0, &f);
                 if (last)
                     finish(&g->to, c, NR, m0 + i, mr, n, nr);
@@ -431,8 +429,7 @@ FDIT_KERNEL void fetch_rows(const struct fdit_gemm_epilogue *to, int m, int rows
     fetch_ahead(&f);
 }
 
-static void tile_transposed(const struct fdit_gemm *g, int m0, int m1, int n0, int n1,
-                            float *scratch)
+static void tile_transposed(const struct fdit_gemm *g, int m0, int m1, int n0, int n1, float *scratch)
 {
     int mc = m1 - m0, nc = n1 - n0;
     size_t mc_up = (size_t)round_up(mc, NR);
@@ -463,7 +460,7 @@ static void tile_transposed(const struct fdit_gemm *g, int m0, int m1, int n0, i
                     if (k0 > 0)
                         prefetch(c + MR * NR, MR * NR);
                     (packed ? tile_weight[mr - 1] : tile_rows[mr - 1])(kc_up, b + (size_t)n * b_step, b_ld,
-                                                               panel, c, k0 == 0, NULL);
+                                                                       panel, c, k0 == 0, NULL);
                 }
             }
         }
@@ -487,8 +484,8 @@ static void tile_transposed(const struct fdit_gemm *g, int m0, int m1, int n0, i
  * order in which it lies in memory, and turned in registers where k runs along its rows. */
 
 /* c [m] += sum over l < k of a[m][l] * t[l], for one vector of columns */
-FDIT_KERNEL void few_rows(int m, int k, const float *a, size_t lda, const float *t, size_t ldt,
-                          float *c, size_t ldc)
+FDIT_KERNEL void few_rows(int m, int k, const float *a, size_t lda, const float *t, size_t ldt, float *c,
+                          size_t ldc)
 {
     for (int i = 0; i < m; i++) {
         vf sum = vload(c + (size_t)i * ldc);
@@ -500,8 +497,8 @@ FDIT_KERNEL void few_rows(int m, int k, const float *a, size_t lda, const float 
 }
 
 /* k <= NR steps for n <= FDIT_VLEN columns of B from b on. */
-static void few_turned(int m, int k, int n, const float *a, size_t lda, const float *b,
-                       size_t b_step, float *c, size_t ldc)
+static void few_turned(int m, int k, int n, const float *a, size_t lda, const float *b, size_t b_step,
+                       float *c, size_t ldc)
 {
     float t[NR * FDIT_VLEN];
     if (k == NR && n == FDIT_VLEN) {
@@ -518,8 +515,8 @@ static void few_turned(int m, int k, int n, const float *a, size_t lda, const fl
     few_rows(m, k, a, lda, t, FDIT_VLEN, c, ldc);
 }
 
-static void few_plain(int m, int k, int n, const float *a, size_t lda, const float *b, size_t ldb,
-                      float *c, size_t ldc)
+static void few_plain(int m, int k, int n, const float *a, size_t lda, const float *b, size_t ldb, float *c,
+                      size_t ldc)
 {
     if (k == NR && n == FDIT_VLEN) {
         few_rows(m, NR, a, lda, b, ldb, c, ldc);
@@ -563,8 +560,8 @@ static void tile_few(const struct fdit_gemm *g, int m0, int m1, int n0, int n1, 
                         prefetch(block + (size_t)NR * (size_t)g->n, NR * FDIT_VLEN);
                     few_turned(m, NR, columns, a + l, lda, block, NR, sums + n, ldc);
                 } else
-                    few_plain(m, min_int(NR, k - l), columns, a + l, lda,
-                              b + (size_t)l * g->ldb + n0 + n, g->ldb, sums + n, ldc);
+                    few_plain(m, min_int(NR, k - l), columns, a + l, lda, b + (size_t)l * g->ldb + n0 + n,
+                              g->ldb, sums + n, ldc);
             }
     }
     finish(&g->to, sums, ldc, m0, m, n0, nc);

@@ -106,8 +106,8 @@ struct fdit_cpu_gemm_kernels {
      * filled up to a multiple of FDIT_INT8_STEP, for FDIT_BF16 in bf16 precision [k / 2][nr][2]. Types:
      * FDIT_F32 (f32 precision only), FDIT_BF16, and FDIT_I8 with scale [nr], the factor of each lane. */
     size_t (*panel_bytes)(enum fdit_dtype type, int k);
-    void (*pack_as)(enum fdit_dtype type, void *dst, float *scale, const float *src, size_t ld,
-                    int lanes, int k);
+    void (*pack_as)(enum fdit_dtype type, void *dst, float *scale, const float *src, size_t ld, int lanes,
+                    int k);
     /* NULL, or: the tiles read A prepared, and with prepare_b B too. Bytes of mr rows of A, or nr columns
      * of B, with all their k (64-byte aligned); their making, from row m and column n on. FDIT_B_PANELS of
      * the kernels' precision are prepared as they lie. scratch: as for a tile. */
@@ -120,8 +120,8 @@ struct fdit_cpu_gemm_kernels {
     void (*tile)(const struct fdit_gemm *g, int m0, int m1, int n0, int n1, float *scratch);
     /* Only the epilogue: v [rows][ldv] is C from (m0, n0) on, and is overwritten. For other GEMM
      * providers. */
-    void (*finish)(const struct fdit_gemm_epilogue *to, float *v, size_t ldv, int m0, int rows,
-                   int n0, int n);
+    void (*finish)(const struct fdit_gemm_epilogue *to, float *v, size_t ldv, int m0, int rows, int n0,
+                   int n);
     /* As in struct fdit_cpu_probe_kernels, for multiply-adds of this precision; NULL: that one. */
     double (*multiply_add)(size_t rounds, float *sink);
 };

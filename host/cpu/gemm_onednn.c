@@ -21,11 +21,11 @@ static void onednn_version(char *out, size_t size)
     snprintf(out, size, "oneDNN %d.%d.%d", v->major, v->minor, v->patch);
 }
 
-static bool onednn_sgemm(bool a_turned, bool b_turned, int m, int n, int k, const float *a,
-                         size_t lda, const float *b, size_t ldb, float *c, size_t ldc)
+static bool onednn_sgemm(bool a_turned, bool b_turned, int m, int n, int k, const float *a, size_t lda,
+                         const float *b, size_t ldb, float *c, size_t ldc)
 {
-    return dnnl_sgemm(a_turned ? 'T' : 'N', b_turned ? 'T' : 'N', m, n, k, 1.0f, a, (dnnl_dim_t)lda,
-                      b, (dnnl_dim_t)ldb, 0.0f, c, (dnnl_dim_t)ldc) == dnnl_success;
+    return dnnl_sgemm(a_turned ? 'T' : 'N', b_turned ? 'T' : 'N', m, n, k, 1.0f, a, (dnnl_dim_t)lda, b,
+                      (dnnl_dim_t)ldb, 0.0f, c, (dnnl_dim_t)ldc) == dnnl_success;
 }
 
 const struct fdit_cpu_gemm_provider fdit_cpu_onednn = {

@@ -12,8 +12,7 @@
 #elif MR == 8
 #define FOR_ROWS FOR_8_ROWS
 #elif MR == 14
-#define FOR_ROWS(f, of) \
-    FOR_8_ROWS(f, of) f(9, of) f(10, of) f(11, of) f(12, of) f(13, of) f(14, of)
+#define FOR_ROWS(f, of) FOR_8_ROWS(f, of) f(9, of) f(10, of) f(11, of) f(12, of) f(13, of) f(14, of)
 #else
 #error "register tiles have 6, 8 or 14 rows"
 #endif

@@ -98,8 +98,8 @@ static bool may_use_tiles(void)
 static bool has_amx(void)
 {
     unsigned a = 0, b = 0, c = 0, d = 0, low = 0, high = 0;
-    if (!has_avx512bf16() || !__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(d & 1u << 24) ||
-        !(d & 1u << 22) || !(d & 1u << 25))
+    if (!has_avx512bf16() || !__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(d & 1u << 24) || !(d & 1u << 22) ||
+        !(d & 1u << 25))
         return false;
     if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & 1u << 27))
         return false;
@@ -166,7 +166,7 @@ static const struct {
                  .op = &fdit_cpu_op_kernels_avx512 },
       .supported = has_avx512 },
 #endif
-    /* From here on the same kernels for f32, the same bits. */
+/* From here on the same kernels for f32, the same bits. */
 #if defined(HAVE_AVX512VNNI)
     { .entry = { .name = "avx512vnni",
                  .isa = FDIT_CPU_AVX512VNNI,
@@ -214,8 +214,7 @@ bool fdit_cpu_isa_get(int i, struct fdit_cpu_isa_entry *out)
     return true;
 }
 
-enum fdit_status fdit_cpu_isa_choose(fdit_context *ctx, const char *name,
-                                     struct fdit_cpu_isa_entry *out)
+enum fdit_status fdit_cpu_isa_choose(fdit_context *ctx, const char *name, struct fdit_cpu_isa_entry *out)
 {
     const bool any = !name || !*name;
     struct fdit_cpu_isa_entry entry;
@@ -229,11 +228,10 @@ enum fdit_status fdit_cpu_isa_choose(fdit_context *ctx, const char *name,
             return FDIT_OK;
         }
         if (!any)
-            return fdit_fail(
-                ctx, FDIT_ERROR_UNSUPPORTED,
-                "FINEDIFFUSION_ISA=%s: this processor does not have these instructions, or the "
-                "system does not let them be used; unset it to take the best there is",
-                name);
+            return fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED,
+                             "FINEDIFFUSION_ISA=%s: this processor does not have these instructions, or the "
+                             "system does not let them be used; unset it to take the best there is",
+                             name);
     }
     for (int i = 0; i < N_SETS; i++)
         snprintf(names + strlen(names), sizeof names - strlen(names), "%s%s", i ? ", " : "",

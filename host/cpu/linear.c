@@ -88,17 +88,16 @@ static void pack_panels(const struct fdit_cpu *cpu, const void *job, size_t begi
     }
 }
 
-enum fdit_status fdit_cpu_weight_new(fdit_context *ctx, fdit_device *dev,
-                                     const struct fdit_weight_desc *desc, const float *data,
-                                     void **handle)
+enum fdit_status fdit_cpu_weight_new(fdit_context *ctx, fdit_device *dev, const struct fdit_weight_desc *desc,
+                                     const float *data, void **handle)
 {
     enum fdit_status status = FDIT_OK;
     const struct fdit_cpu *cpu = fdit_cpu_of(dev);
     struct fdit_cpu_weight *w = NULL;
     if (!fdit_cpu_supports_storage(dev, desc->storage))
         FAIL(ctx, FDIT_ERROR_UNSUPPORTED,
-             "weight of %d x %d: the CPU device keeps weights as f32, bf16 or int8, not %s",
-             desc->n_out, desc->n_in, fdit_dtype_name(desc->storage));
+             "weight of %d x %d: the CPU device keeps weights as f32, bf16 or int8, not %s", desc->n_out,
+             desc->n_in, fdit_dtype_name(desc->storage));
     TRY(fdit_alloc(ctx, 1, sizeof *w, &w));
     w->type = type_of(cpu, desc);
     w->n_out = desc->n_out;
@@ -157,13 +156,11 @@ size_t fdit_cpu_linear_workspace(const struct fdit_cpu *cpu, const struct fdit_o
     bool plain = s->plain || (cpu->provider != FDIT_GEMM_OWN && cpu->gemm->precision == FDIT_F32);
     size_t own = 0, provided = 0;
     if (s->op == FDIT_OP_LINEAR) {
-        own = fdit_cpu_gemm_workspace(cpu, rows, s->n_out, s->n_in,
-                                      plain ? FDIT_B_COLUMNS : FDIT_B_PANELS);
+        own = fdit_cpu_gemm_workspace(cpu, rows, s->n_out, s->n_in, plain ? FDIT_B_COLUMNS : FDIT_B_PANELS);
         if (plain && !s->plain)
             provided = fdit_cpu_gemm_workspace(cpu, rows, s->n_out, s->n_in, FDIT_B_PANELS);
     } else if (s->op == FDIT_OP_LINEAR_DX) {
-        own = fdit_cpu_gemm_workspace(cpu, rows, s->n_in, s->n_out,
-                                      plain ? FDIT_B_ROWS : FDIT_B_PACKED_T);
+        own = fdit_cpu_gemm_workspace(cpu, rows, s->n_in, s->n_out, plain ? FDIT_B_ROWS : FDIT_B_PACKED_T);
         if (plain && !s->plain)
             provided = fdit_cpu_gemm_workspace(cpu, rows, s->n_in, s->n_out, FDIT_B_PACKED_T);
     } else

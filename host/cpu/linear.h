@@ -8,9 +8,8 @@
 
 bool fdit_cpu_supports_storage(const fdit_device *dev, enum fdit_dtype storage);
 size_t fdit_cpu_weight_bytes(fdit_device *dev, const struct fdit_weight_desc *desc);
-enum fdit_status fdit_cpu_weight_new(fdit_context *ctx, fdit_device *dev,
-                                     const struct fdit_weight_desc *desc, const float *data,
-                                     void **handle);
+enum fdit_status fdit_cpu_weight_new(fdit_context *ctx, fdit_device *dev, const struct fdit_weight_desc *desc,
+                                     const float *data, void **handle);
 void fdit_cpu_weight_free(fdit_device *dev, void *handle);
 /* A weight that was made for conv, as B of g. */
 struct fdit_gemm;

@@ -14,12 +14,10 @@ static const struct {
     unsigned implementer, part;
     const char *name;
 } arm_parts[] = {
-    { 0x41, 0xd03, "ARM Cortex-A53" },  { 0x41, 0xd05, "ARM Cortex-A55" },
-    { 0x41, 0xd07, "ARM Cortex-A57" },  { 0x41, 0xd08, "ARM Cortex-A72" },
-    { 0x41, 0xd09, "ARM Cortex-A73" },  { 0x41, 0xd0a, "ARM Cortex-A75" },
-    { 0x41, 0xd0b, "ARM Cortex-A76" },  { 0x41, 0xd0c, "ARM Neoverse-N1" },
-    { 0x41, 0xd0d, "ARM Cortex-A77" },  { 0x41, 0xd40, "ARM Neoverse-V1" },
-    { 0x41, 0xd41, "ARM Cortex-A78" },  { 0x41, 0xd44, "ARM Cortex-X1" },
+    { 0x41, 0xd03, "ARM Cortex-A53" },  { 0x41, 0xd05, "ARM Cortex-A55" },  { 0x41, 0xd07, "ARM Cortex-A57" },
+    { 0x41, 0xd08, "ARM Cortex-A72" },  { 0x41, 0xd09, "ARM Cortex-A73" },  { 0x41, 0xd0a, "ARM Cortex-A75" },
+    { 0x41, 0xd0b, "ARM Cortex-A76" },  { 0x41, 0xd0c, "ARM Neoverse-N1" }, { 0x41, 0xd0d, "ARM Cortex-A77" },
+    { 0x41, 0xd40, "ARM Neoverse-V1" }, { 0x41, 0xd41, "ARM Cortex-A78" },  { 0x41, 0xd44, "ARM Cortex-X1" },
     { 0x41, 0xd49, "ARM Neoverse-N2" }, { 0x41, 0xd4f, "ARM Neoverse-V2" },
 };
 

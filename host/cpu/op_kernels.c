@@ -11,7 +11,10 @@
 
 #define VL FDIT_VLEN
 
-FDIT_KERNEL vf ld(const float *p, bool full, int rest) { return full ? vload(p) : vload_n(p, rest); }
+FDIT_KERNEL vf ld(const float *p, bool full, int rest)
+{
+    return full ? vload(p) : vload_n(p, rest);
+}
 FDIT_KERNEL void st(float *p, vf v, bool full, int rest)
 {
     if (full)
@@ -48,8 +51,7 @@ static void activation(float *y, const float *x, size_t n, enum fdit_act act)
     }
 }
 
-static void activation_backward(float *dx, const float *dy, const float *x, size_t n,
-                                enum fdit_act act)
+static void activation_backward(float *dx, const float *dy, const float *x, size_t n, enum fdit_act act)
 {
     size_t i = 0;
     int rest = (int)(n % VL);
@@ -106,8 +108,7 @@ static void gate(float *y, const float *residual, const float *branch, const flo
             vstore(y + i, vfma(vload(g + i), vload(branch + i), vload(residual + i)));
         if (rest)
             vstore_n(y + i,
-                     vfma(vload_n(g + i, rest), vload_n(branch + i, rest),
-                          vload_n(residual + i, rest)),
+                     vfma(vload_n(g + i, rest), vload_n(branch + i, rest), vload_n(residual + i, rest)),
                      rest);
     } else {
         for (; i + VL <= n; i += VL)
@@ -184,16 +185,26 @@ FDIT_KERNEL void adamw_step(const struct adamw_state *s, size_t i, bool full, in
     }
 }
 
-static void adamw(const struct fdit_adamw_args *a, float scale, float *p, const float *g, float *m,
-                  float *v, float *ema, size_t n)
+static void adamw(const struct fdit_adamw_args *a, float scale, float *p, const float *g, float *m, float *v,
+                  float *ema, size_t n)
 {
     const struct adamw_state s = {
-        .scale = scale, .keep = 1.0f - a->decay,
-        .b1 = (float)a->beta1, .c1 = (float)(1.0 - a->beta1),
-        .b2 = (float)a->beta2, .c2 = (float)(1.0 - a->beta2),
-        .eps = a->eps, .lr = a->lr_bias1, .inv_sqrt_bias2 = a->inv_sqrt_bias2,
-        .ema = (float)a->ema_decay, .ema_new = (float)(1.0 - a->ema_decay),
-        .p = p, .m = m, .v = v, .average = ema, .g = g,
+        .scale = scale,
+        .keep = 1.0f - a->decay,
+        .b1 = (float)a->beta1,
+        .c1 = (float)(1.0 - a->beta1),
+        .b2 = (float)a->beta2,
+        .c2 = (float)(1.0 - a->beta2),
+        .eps = a->eps,
+        .lr = a->lr_bias1,
+        .inv_sqrt_bias2 = a->inv_sqrt_bias2,
+        .ema = (float)a->ema_decay,
+        .ema_new = (float)(1.0 - a->ema_decay),
+        .p = p,
+        .m = m,
+        .v = v,
+        .average = ema,
+        .g = g,
     };
     size_t i = 0;
     for (; i + VL <= n; i += VL)
@@ -227,8 +238,8 @@ static double sum_squares(const float *x, size_t n)
     return total;
 }
 
-FDIT_KERNEL void sum_rows_step(float *acc, const float *x, int rows, size_t stride, bool first,
-                               bool full, int rest)
+FDIT_KERNEL void sum_rows_step(float *acc, const float *x, int rows, size_t stride, bool first, bool full,
+                               int rest)
 {
     vf s = ld(x, full, rest);
     if (rows > 1)
@@ -242,8 +253,7 @@ FDIT_KERNEL void sum_rows_step(float *acc, const float *x, int rows, size_t stri
     st(acc, first ? s : ld(acc, full, rest) + s, full, rest);
 }
 
-FDIT_KERNEL void sum_rows_group(float *acc, const float *x, int rows, size_t stride, size_t n,
-                                bool first)
+FDIT_KERNEL void sum_rows_group(float *acc, const float *x, int rows, size_t stride, size_t n, bool first)
 {
     size_t i = 0;
     for (; i + VL <= n; i += VL)
@@ -275,8 +285,8 @@ struct loss_state {
 
 /* With d = lv2 - lv1 = f (ln beta - lv1): KL = 0.5 (-1 + d + e^-d + dm^2 e^-d e^-lv1). Not through lv2,
  * whose rounding is as large as d late in the chain. */
-FDIT_KERNEL void loss_step(const struct loss_state *s, const struct fdit_cpu_loss_piece *p, size_t i,
-                           vf *mse, vf *vb, bool full, int rest)
+FDIT_KERNEL void loss_step(const struct loss_state *s, const struct fdit_cpu_loss_piece *p, size_t i, vf *mse,
+                           vf *vb, bool full, int rest)
 {
     vf error = ld(p->eps + i, full, rest) - ld(p->noise + i, full, rest);
     vf v = ld(p->var + i, full, rest);
@@ -299,8 +309,7 @@ FDIT_KERNEL void loss_step(const struct loss_state *s, const struct fdit_cpu_los
     *vb = *vb + kl;
 }
 
-static void loss(const struct fdit_loss_coef *coef, const struct fdit_cpu_loss_piece *piece,
-                 double sums[2])
+static void loss(const struct fdit_loss_coef *coef, const struct fdit_cpu_loss_piece *piece, double sums[2])
 {
     const struct fdit_cpu_loss_piece copy = *piece, *const p = &copy;
     const float half_range = 0.5f * (coef->log_beta - coef->log_var);
@@ -381,8 +390,8 @@ FDIT_KERNEL void norm_step(const struct fdit_cpu_norm_row *r, const float *x, in
     st(r->y + i, u, full, rest);
 }
 
-FDIT_KERNEL void norm_row(const struct fdit_cpu_norm_row *r, const float *x, int n, float mean,
-                          float rstd, bool normalise, bool affine, bool modulated)
+FDIT_KERNEL void norm_row(const struct fdit_cpu_norm_row *r, const float *x, int n, float mean, float rstd,
+                          bool normalise, bool affine, bool modulated)
 {
     vf m = vset(mean), s = vset(rstd);
     int i = 0;
@@ -392,8 +401,8 @@ FDIT_KERNEL void norm_row(const struct fdit_cpu_norm_row *r, const float *x, int
         norm_step(r, x, i, m, s, normalise, affine, modulated, false, n - i);
 }
 
-FDIT_KERNEL void norm_any(const struct fdit_cpu_norm_row *r, const float *x, int n, float mean,
-                          float rstd, bool normalise)
+FDIT_KERNEL void norm_any(const struct fdit_cpu_norm_row *r, const float *x, int n, float mean, float rstd,
+                          bool normalise)
 {
     if (r->weight && r->scale)
         norm_row(r, x, n, mean, rstd, normalise, true, true);
@@ -423,8 +432,7 @@ static void modulate(const struct fdit_cpu_norm_row *row, const float *xhat, int
 }
 
 /* g = dy (1 + scale) weight */
-FDIT_KERNEL vf norm_slope(const struct fdit_cpu_norm_backward_rows *r, vf dy, int i, bool full,
-                          int rest)
+FDIT_KERNEL vf norm_slope(const struct fdit_cpu_norm_backward_rows *r, vf dy, int i, bool full, int rest)
 {
     if (r->scale)
         dy = dy * (1.0f + ld(r->scale + i, full, rest));
@@ -434,8 +442,8 @@ FDIT_KERNEL vf norm_slope(const struct fdit_cpu_norm_backward_rows *r, vf dy, in
 }
 
 FDIT_KERNEL void norm_backward_sums(const struct fdit_cpu_norm_backward_rows *r, const float *dy,
-                                    const float *xhat, int i, vf *sum_g, vf *sum_gx, bool first,
-                                    bool full, int rest)
+                                    const float *xhat, int i, vf *sum_g, vf *sum_gx, bool first, bool full,
+                                    int rest)
 {
     vf d = ld(dy + i, full, rest), x = ld(xhat + i, full, rest);
     if (r->sum_dy) {
@@ -450,9 +458,9 @@ FDIT_KERNEL void norm_backward_sums(const struct fdit_cpu_norm_backward_rows *r,
     }
 }
 
-FDIT_KERNEL void norm_backward_dx(const struct fdit_cpu_norm_backward_rows *r, float *dx,
-                                  const float *dy, const float *xhat, int i, vf rstd, vf mean_g,
-                                  vf mean_gx, bool full, int rest)
+FDIT_KERNEL void norm_backward_dx(const struct fdit_cpu_norm_backward_rows *r, float *dx, const float *dy,
+                                  const float *xhat, int i, vf rstd, vf mean_g, vf mean_gx, bool full,
+                                  int rest)
 {
     vf g = norm_slope(r, ld(dy + i, full, rest), i, full, rest);
     vf d = rstd * ((g - mean_g) - ld(xhat + i, full, rest) * mean_gx);
@@ -503,8 +511,8 @@ FDIT_KERNEL void gate_backward_step(float *dbranch, float *sum, const float *dy,
         st(dbranch, ld(g, full, rest) * d, full, rest);
 }
 
-static void gate_backward(float *dbranch, float *sum, const float *dy, const float *branch,
-                          const float *g, int rows, int width)
+static void gate_backward(float *dbranch, float *sum, const float *dy, const float *branch, const float *g,
+                          int rows, int width)
 {
     for (int row = 0; row < rows; row++) {
         size_t at = (size_t)row * (size_t)width;

@@ -14,8 +14,8 @@
 struct fdit_cpu_norm_row {
     float *y, *xhat, *rstd;
     const float *x;
-    const float *weight, *bias;  /* both or neither */
-    const float *shift, *scale;  /* both or neither */
+    const float *weight, *bias; /* both or neither */
+    const float *shift, *scale; /* both or neither */
 };
 
 /* Rows of one sample in norm_backward. */
@@ -31,7 +31,7 @@ struct fdit_cpu_norm_backward_rows {
 /* One channel of one picture in the sampler: pieces of n pixels. */
 struct fdit_cpu_sampler_piece {
     size_t n;
-    float *x_next, *old; /* old may be NULL */
+    float *x_next, *old;                         /* old may be NULL */
     const float *x, *eps, *eps_uncond, *var, *z; /* eps_uncond, z: may be NULL */
 };
 
@@ -40,7 +40,7 @@ struct fdit_cpu_loss_piece {
     size_t n;
     float *deps, *dvar; /* both or neither */
     const float *eps, *var, *noise;
-    float grad_scale;   /* scale_b / (C n) */
+    float grad_scale; /* scale_b / (C n) */
 };
 
 /* Attention. Rows of q, k, v (and of their gradients) are `stride` floats apart, rows of out and dout
@@ -49,9 +49,9 @@ struct fdit_cpu_attention_head {
     int rows, head_size;
     size_t stride, out_stride;
     const float *q, *k, *v;
-    float *out, *lse;                   /* forward: outputs, lse may be NULL */
-    const float *dout, *o_in, *lse_in;  /* backward: o_in is the forward's out */
-    float *dq, *dk, *dv;                /* backward: outputs */
+    float *out, *lse;                  /* forward: outputs, lse may be NULL */
+    const float *dout, *o_in, *lse_in; /* backward: o_in is the forward's out */
+    float *dq, *dk, *dv;               /* backward: outputs */
 };
 
 struct fdit_cpu_attention_kernels {
@@ -76,8 +76,8 @@ struct fdit_cpu_picture_kernels {
     /* Of `rows` rows of x [rows][width]: mean [width], and m2 [width] = the sum of (x - mean)^2. */
     void (*moments)(float *mean, float *m2, const float *x, int rows, int width);
     /* y = act((x - mean[c]) scale[c] + bias[c]); y may be x. */
-    void (*normalise)(float *y, const float *x, const float *mean, const float *scale,
-                      const float *bias, int rows, int width, enum fdit_act act);
+    void (*normalise)(float *y, const float *x, const float *mean, const float *scale, const float *bias,
+                      int rows, int width, enum fdit_act act);
     /* y = softmax(scale x); y may be x. */
     void (*softmax)(float *y, const float *x, int n, float scale);
 };
@@ -94,8 +94,7 @@ struct fdit_cpu_op_kernels {
 
     /* Element-wise; outputs may be an input. */
     void (*activation)(float *y, const float *x, size_t n, enum fdit_act act);
-    void (*activation_backward)(float *dx, const float *dy, const float *x, size_t n,
-                                enum fdit_act act);
+    void (*activation_backward)(float *dx, const float *dy, const float *x, size_t n, enum fdit_act act);
     void (*axpy)(float *y, const float *x, size_t n, float alpha, int beta);
     /* y = a x + b z */
     void (*blend)(float *y, const float *x, const float *z, size_t n, float a, float b);
@@ -105,24 +104,23 @@ struct fdit_cpu_op_kernels {
     void (*gate)(float *y, const float *residual, const float *branch, const float *gate, size_t n);
     void (*sampler)(const struct fdit_sampler_args *a, const struct fdit_cpu_sampler_piece *p);
     /* g is multiplied by `scale` first. ema may be NULL. */
-    void (*adamw)(const struct fdit_adamw_args *a, float scale, float *p, const float *g, float *m,
-                  float *v, float *ema, size_t n);
+    void (*adamw)(const struct fdit_adamw_args *a, float scale, float *p, const float *g, float *m, float *v,
+                  float *ema, size_t n);
 
     /* The sum of squares; f32 within 4096 elements, then double. */
     double (*sum_squares)(const float *x, size_t n);
     /* acc[c] = sum over rows of x[r * stride + c]; four rows a time. */
     void (*sum_rows)(float *acc, const float *x, int rows, size_t stride, size_t n);
     /* Adds the sums of the squared error and of the KL term (nats) to sums[0], sums[1]. */
-    void (*loss)(const struct fdit_loss_coef *coef, const struct fdit_cpu_loss_piece *p,
-                 double sums[2]);
+    void (*loss)(const struct fdit_loss_coef *coef, const struct fdit_cpu_loss_piece *p, double sums[2]);
 
     /* Rows. */
     void (*norm)(const struct fdit_cpu_norm_row *row, int width);
     void (*modulate)(const struct fdit_cpu_norm_row *row, const float *xhat, int width);
     void (*norm_backward)(const struct fdit_cpu_norm_backward_rows *r);
     /* dbranch (may be NULL, may be branch) = gate * dy; sum (may be NULL) [width] = sum of dy * branch. */
-    void (*gate_backward)(float *dbranch, float *sum, const float *dy, const float *branch,
-                          const float *gate, int rows, int width);
+    void (*gate_backward)(float *dbranch, float *sum, const float *dy, const float *branch, const float *gate,
+                          int rows, int width);
 
     const struct fdit_cpu_attention_kernels *attention;
     const struct fdit_cpu_picture_kernels *picture;

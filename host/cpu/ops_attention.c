@@ -23,8 +23,7 @@ struct attention {
     size_t *packed; /* [threads]: the head whose keys and values a thread's scratch holds */
 };
 
-static void attention_tiles(const struct fdit_cpu *cpu, const void *job, size_t begin, size_t end,
-                            int thread)
+static void attention_tiles(const struct fdit_cpu *cpu, const void *job, size_t begin, size_t end, int thread)
 {
     const struct attention *all = job;
     const struct fdit_attention_args *a = all->a;

@@ -11,8 +11,14 @@
 /* sum_squares cuts its input into at most so many pieces. */
 #define SQUARE_PIECES 256
 
-static size_t pieces_of(size_t n) { return (n + PIECE - 1) / PIECE; }
-static size_t piece_length(size_t n, size_t begin) { return n - begin < PIECE ? n - begin : PIECE; }
+static size_t pieces_of(size_t n)
+{
+    return (n + PIECE - 1) / PIECE;
+}
+static size_t piece_length(size_t n, size_t begin)
+{
+    return n - begin < PIECE ? n - begin : PIECE;
+}
 
 static void activation_pieces(const struct fdit_cpu *cpu, const void *job, size_t begin, size_t end,
                               int thread)
@@ -30,8 +36,8 @@ void fdit_cpu_activation(fdit_device *dev, const struct fdit_activation_args *a)
     fdit_cpu_range(fdit_cpu_of(dev), pieces_of(a->n), a->n, activation_pieces, a);
 }
 
-static void activation_backward_pieces(const struct fdit_cpu *cpu, const void *job, size_t begin,
-                                       size_t end, int thread)
+static void activation_backward_pieces(const struct fdit_cpu *cpu, const void *job, size_t begin, size_t end,
+                                       int thread)
 {
     const struct fdit_activation_backward_args *a = job;
     float *dx = fdit_cpu_f32(a->dx);
@@ -61,8 +67,7 @@ void fdit_cpu_axpy(fdit_device *dev, const struct fdit_axpy_args *a)
     fdit_cpu_range(fdit_cpu_of(dev), pieces_of(a->n), a->n, axpy_pieces, a);
 }
 
-static void diffuse_pieces(const struct fdit_cpu *cpu, const void *job, size_t first, size_t end,
-                           int thread)
+static void diffuse_pieces(const struct fdit_cpu *cpu, const void *job, size_t first, size_t end, int thread)
 {
     const struct fdit_diffuse_args *a = job;
     const size_t pieces = pieces_of(a->n);
@@ -72,8 +77,7 @@ static void diffuse_pieces(const struct fdit_cpu *cpu, const void *job, size_t f
     (void)thread;
     for (size_t p = first; p < end; p++) {
         const size_t b = p / pieces, begin = p % pieces * PIECE, at = b * a->n + begin;
-        cpu->op->blend(xt + at, x0 + at, noise + at, piece_length(a->n, begin), coef[2 * b],
-                       coef[2 * b + 1]);
+        cpu->op->blend(xt + at, x0 + at, noise + at, piece_length(a->n, begin), coef[2 * b], coef[2 * b + 1]);
     }
 }
 
@@ -83,8 +87,7 @@ void fdit_cpu_diffuse(fdit_device *dev, const struct fdit_diffuse_args *a)
     fdit_cpu_range(fdit_cpu_of(dev), samples * pieces_of(a->n), samples * a->n, diffuse_pieces, a);
 }
 
-static void sampler_pieces(const struct fdit_cpu *cpu, const void *job, size_t first, size_t end,
-                           int thread)
+static void sampler_pieces(const struct fdit_cpu *cpu, const void *job, size_t first, size_t end, int thread)
 {
     const struct fdit_sampler_args *a = job;
     const size_t pieces = pieces_of(a->n), channels = (size_t)a->channels;
@@ -95,7 +98,7 @@ static void sampler_pieces(const struct fdit_cpu *cpu, const void *job, size_t f
     for (size_t p = first; p < end; p++) {
         const size_t plane = p / pieces, begin = p % pieces * PIECE;
         const size_t b = plane / channels, c = plane % channels;
-        const size_t at = plane * a->n + begin;               /* in [B, C, n] */
+        const size_t at = plane * a->n + begin;                   /* in [B, C, n] */
         const size_t out = (b * 2 * channels + c) * a->n + begin; /* in [B, 2C, n] */
         const bool guided = uncond && c < (size_t)a->guided_channels;
         const struct fdit_cpu_sampler_piece piece = {
@@ -127,8 +130,7 @@ static void adamw_pieces(const struct fdit_cpu *cpu, const void *job, size_t beg
     const float scale = fdit_has(a->scale) ? *fdit_cpu_f32(a->scale) : 1.0f;
     (void)thread;
     for (size_t i = begin * PIECE; i < end * PIECE; i += PIECE)
-        cpu->op->adamw(a, scale, p + i, g + i, m + i, v + i, ema ? ema + i : NULL,
-                       piece_length(a->n, i));
+        cpu->op->adamw(a, scale, p + i, g + i, m + i, v + i, ema ? ema + i : NULL, piece_length(a->n, i));
 }
 
 void fdit_cpu_adamw(fdit_device *dev, const struct fdit_adamw_args *a)
@@ -218,8 +220,7 @@ struct copied {
     size_t n;
 };
 
-static void convert_pieces(const struct fdit_cpu *cpu, const void *job, size_t begin, size_t end,
-                           int thread)
+static void convert_pieces(const struct fdit_cpu *cpu, const void *job, size_t begin, size_t end, int thread)
 {
     const struct copied *c = job;
     const struct fdit_tensor to = c->to, from = c->from;

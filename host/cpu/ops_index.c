@@ -44,8 +44,7 @@ void fdit_cpu_gather(fdit_device *dev, const struct fdit_gather_args *a)
         fdit_cpu_range(fdit_cpu_of(dev), samples, samples * (size_t)a->width, gather_rows, a);
 }
 
-static void scatter_columns(const struct fdit_cpu *cpu, const void *job, size_t begin, size_t end,
-                            int thread)
+static void scatter_columns(const struct fdit_cpu *cpu, const void *job, size_t begin, size_t end, int thread)
 {
     const struct fdit_scatter_add_args *a = job;
     const size_t width = (size_t)a->width, samples = (size_t)a->samples;

@@ -14,8 +14,7 @@ static double normal_cdf(double z, double *slope)
 {
     const double t = tanh(SQRT_2_PI * (z + 0.044715 * z * z * z));
     /* At an infinite z the slope is 0 times infinity: the limit is 0. */
-    *slope = isinf(z) ? 0.0
-                      : 0.5 * (1.0 - t * t) * SQRT_2_PI * (1.0 + 3.0 * 0.044715 * z * z);
+    *slope = isinf(z) ? 0.0 : 0.5 * (1.0 - t * t) * SQRT_2_PI * (1.0 + 3.0 * 0.044715 * z * z);
     return 0.5 * (1.0 + t);
 }
 
@@ -111,8 +110,7 @@ void fdit_cpu_diffusion_loss(fdit_device *dev, const struct fdit_diffusion_loss_
     fdit_cpu_range(fdit_cpu_of(dev), samples, COST * samples * (size_t)a->channels * a->n, loss_samples, a);
 }
 
-static void entropy_samples(const struct fdit_cpu *cpu, const void *job, size_t begin, size_t end,
-                            int thread)
+static void entropy_samples(const struct fdit_cpu *cpu, const void *job, size_t begin, size_t end, int thread)
 {
     const struct fdit_cross_entropy_args *a = job;
     const size_t classes = (size_t)a->classes;
@@ -144,8 +142,10 @@ void fdit_cpu_cross_entropy(fdit_device *dev, const struct fdit_cross_entropy_ar
     const int32_t *labels = fdit_cpu_i32(a->labels);
     for (int b = 0; b < a->samples; b++)
         if (labels[b] < 0 || labels[b] >= a->classes) {
-            fdit_device_fail(dev, FDIT_ERROR_DEVICE, "cross_entropy: label %d of sample %d is not in "
-                             "0..%d", (int)labels[b], b, a->classes - 1);
+            fdit_device_fail(dev, FDIT_ERROR_DEVICE,
+                             "cross_entropy: label %d of sample %d is not in "
+                             "0..%d",
+                             (int)labels[b], b, a->classes - 1);
             return;
         }
     fdit_cpu_range(fdit_cpu_of(dev), samples, COST * samples * (size_t)a->classes, entropy_samples, a);

@@ -27,12 +27,10 @@ static size_t moment_chunks(size_t rows)
 size_t fdit_cpu_picture_workspace(const struct fdit_cpu *cpu, const struct fdit_op_shape *s)
 {
     const size_t samples = s->samples > 0 ? (size_t)s->samples : 1;
-    const size_t rows = s->rows > 0 ? (size_t)s->rows : 1,
-                 width = s->n_out > 0 ? (size_t)s->n_out : 1;
+    const size_t rows = s->rows > 0 ? (size_t)s->rows : 1, width = s->n_out > 0 ? (size_t)s->n_out : 1;
     switch (s->op) {
     case FDIT_OP_CONV:
-        return fdit_cpu_gemm_workspace(cpu, (int)(samples * rows), s->n_out, 9 * s->n_in,
-                                       FDIT_B_PANELS);
+        return fdit_cpu_gemm_workspace(cpu, (int)(samples * rows), s->n_out, 9 * s->n_in, FDIT_B_PANELS);
     case FDIT_OP_GROUP_STATS: return samples * moment_chunks(rows) * 2 * width * sizeof(float);
     case FDIT_OP_GROUP_APPLY: return samples * 2 * width * sizeof(float);
     default: return 0;
@@ -52,8 +50,8 @@ static const float *pixel(const struct fdit_conv_args *a, const float *x, long r
 }
 
 /* Part k0 .. k0 + kc-1 of the patch whose first pixel is (i, j) of v. */
-static void collect(const struct fdit_conv_args *a, const float *x, long i, long j, size_t k0,
-                    size_t kc, float *to)
+static void collect(const struct fdit_conv_args *a, const float *x, long i, long j, size_t k0, size_t kc,
+                    float *to)
 {
     const size_t n = (size_t)a->n_in;
     const bool whole = !a->upsample && j >= 0 && j + 2 < a->width;
@@ -96,8 +94,8 @@ static void locate_taps(const struct fdit_gemm *g, int m, const float *at[9])
 {
     const struct fdit_conv_args *a = g->picture;
     const int width = fdit_conv_width(a), line = m / width;
-    const float *x = fdit_cpu_f32(a->x) + (size_t)(line / a->out_height) * (size_t)a->height *
-                                              (size_t)a->width * (size_t)a->n_in;
+    const float *x = fdit_cpu_f32(a->x) +
+                     (size_t)(line / a->out_height) * (size_t)a->height * (size_t)a->width * (size_t)a->n_in;
     const long row = (long)(line % a->out_height) * a->stride + a->first,
                column = (long)(m % width) * a->stride - (a->stride == 1);
     for (int tap = 0; tap < 9; tap++)
@@ -136,8 +134,7 @@ void fdit_cpu_conv(fdit_device *dev, const struct fdit_conv_args *a)
 
 /* Mean and rstd of group g from the moments [chunks][2][width] of its channels: Chan, Golub and
  * LeVeque 1979, in double, chunk after chunk. */
-static void combine(const float *partial, size_t rows, size_t width, size_t per, size_t g,
-                    float *stats)
+static void combine(const float *partial, size_t rows, size_t width, size_t per, size_t g, float *stats)
 {
     double count = 0, mean = 0, m2 = 0;
     for (size_t at = 0; at < rows; at += MOMENT_ROWS, partial += 2 * width) {
@@ -169,8 +166,7 @@ static void group_stats_rows(const struct fdit_cpu *cpu, const void *job, size_t
         const size_t row = p % chunks * MOMENT_ROWS;
         float *to = g->partial + p * 2 * width;
         cpu->op->picture->moments(to, to + width, x + (p / chunks * rows + row) * width,
-                                  (int)(rows - row < MOMENT_ROWS ? rows - row : MOMENT_ROWS),
-                                  g->a->width);
+                                  (int)(rows - row < MOMENT_ROWS ? rows - row : MOMENT_ROWS), g->a->width);
     }
 }
 
@@ -204,7 +200,7 @@ void fdit_cpu_group_stats(fdit_device *dev, const struct fdit_group_stats_args *
 
 struct group_apply {
     const struct fdit_group_apply_args *a;
-    float *channel; /* [B, (mean, scale), D] */
+    float *channel;       /* [B, (mean, scale), D] */
     size_t chunk, chunks; /* rows of a piece, pieces of a sample */
 };
 

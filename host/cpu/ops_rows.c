@@ -10,9 +10,15 @@
 /* Columns that one piece of a combining pass works on. */
 #define COLUMN_BLOCK 128
 
-static size_t chunks_of(int rows) { return ((size_t)rows + ROW_CHUNK - 1) / ROW_CHUNK; }
+static size_t chunks_of(int rows)
+{
+    return ((size_t)rows + ROW_CHUNK - 1) / ROW_CHUNK;
+}
 
-static size_t blocks_of(size_t width) { return (width + COLUMN_BLOCK - 1) / COLUMN_BLOCK; }
+static size_t blocks_of(size_t width)
+{
+    return (width + COLUMN_BLOCK - 1) / COLUMN_BLOCK;
+}
 
 static size_t sum_chunk(size_t m)
 {
@@ -26,7 +32,10 @@ static size_t column_sum_bytes(size_t m, size_t n)
     return (pieces < SUM_PIECES ? pieces : SUM_PIECES) * n * sizeof(float);
 }
 
-static size_t positive(int n) { return n > 0 ? (size_t)n : 1; }
+static size_t positive(int n)
+{
+    return n > 0 ? (size_t)n : 1;
+}
 
 size_t fdit_cpu_op_workspace(const struct fdit_cpu *cpu, const struct fdit_op_shape *shape)
 {
@@ -34,20 +43,16 @@ size_t fdit_cpu_op_workspace(const struct fdit_cpu *cpu, const struct fdit_op_sh
     const int rows = shape->rows > 0 ? shape->rows : 1;
     const struct fdit_cpu_attention_kernels *attention = cpu->attention;
     switch (shape->op) {
-    case FDIT_OP_COLUMN_SUM:
-        return column_sum_bytes(samples * (size_t)rows, width);
-    case FDIT_OP_NORM_BACKWARD:
-        return samples * chunks_of(rows) * 2 * width * sizeof(float);
-    case FDIT_OP_GATE_BACKWARD:
-        return samples * chunks_of(rows) * width * sizeof(float);
+    case FDIT_OP_COLUMN_SUM: return column_sum_bytes(samples * (size_t)rows, width);
+    case FDIT_OP_NORM_BACKWARD: return samples * chunks_of(rows) * 2 * width * sizeof(float);
+    case FDIT_OP_GATE_BACKWARD: return samples * chunks_of(rows) * width * sizeof(float);
     case FDIT_OP_ATTENTION:
         return (size_t)cpu->threads * sizeof(float) *
                fdit_cpu_page_floats(attention->forward_floats(rows, shape->head_size));
     case FDIT_OP_ATTENTION_BACKWARD:
         return (size_t)cpu->threads * sizeof(float) *
                fdit_cpu_page_floats(attention->backward_floats(rows, shape->head_size));
-    default:
-        return fdit_cpu_picture_workspace(cpu, shape);
+    default: return fdit_cpu_picture_workspace(cpu, shape);
     }
 }
 
@@ -258,8 +263,8 @@ void fdit_cpu_norm_backward(fdit_device *dev, const struct fdit_norm_backward_ar
     const struct fdit_cpu *cpu = fdit_cpu_of(dev);
     const size_t rows = (size_t)a->rows, samples = (size_t)a->samples, width = (size_t)a->width;
     const size_t pieces = samples * chunks_of(a->rows);
-    const bool sums = fdit_has(a->dshift) || fdit_has(a->dscale) || fdit_has(a->dweight) ||
-                      fdit_has(a->dbias);
+    const bool sums =
+        fdit_has(a->dshift) || fdit_has(a->dscale) || fdit_has(a->dweight) || fdit_has(a->dbias);
     struct norm_backward n = { .a = a };
     if (sums) {
         n.partial = fdit_cpu_scratch(dev, FDIT_OP_NORM_BACKWARD, pieces * 2 * width * sizeof(float));

@@ -20,8 +20,8 @@ FDIT_KERNEL void st(float *p, vf v, bool full, int rest)
 }
 
 /* n vectors of columns, the last of `rest` elements unless `full`. */
-FDIT_KERNEL void moments_of(float *mean, float *m2, const float *x, int rows, size_t width, int n,
-                            bool full, int rest)
+FDIT_KERNEL void moments_of(float *mean, float *m2, const float *x, int rows, size_t width, int n, bool full,
+                            int rest)
 {
     vf sum[WIDE], square[WIDE];
     FDIT_UNROLL
@@ -74,8 +74,8 @@ FDIT_KERNEL void normalise_row(float *y, const float *x, const float *mean, cons
     }
 }
 
-static void normalise(float *y, const float *x, const float *mean, const float *scale,
-                      const float *bias, int rows, int width, enum fdit_act act)
+static void normalise(float *y, const float *x, const float *mean, const float *scale, const float *bias,
+                      int rows, int width, enum fdit_act act)
 {
     for (int r = 0; r < rows; r++, x += width, y += width) {
         if (act == FDIT_ACT_SILU)

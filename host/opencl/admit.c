@@ -55,8 +55,8 @@ static const char *helper_of(const fdit_context *ctx)
 /* ------------------------------------------------------------------------ a folder of drivers */
 
 /* A folder with an .icd file for each of the chosen. Remove it with folder_remove. */
-static enum fdit_status folder_make(fdit_context *ctx, const struct driver *list,
-                                    const bool *chosen, size_t n, char **out)
+static enum fdit_status folder_make(fdit_context *ctx, const struct driver *list, const bool *chosen,
+                                    size_t n, char **out)
 {
     enum fdit_status status = FDIT_OK;
     const char *tmp = getenv("TMPDIR");
@@ -135,28 +135,26 @@ out:
 }
 
 /* How the child ended, when it did not end well: *why, else NULL. */
-static enum fdit_status judge(fdit_context *ctx, const struct fdit_child_end *end,
-                              const struct reply *r, int seconds, char **why)
+static enum fdit_status judge(fdit_context *ctx, const struct fdit_child_end *end, const struct reply *r,
+                              int seconds, char **why)
 {
     enum fdit_status status = FDIT_OK;
     const char *when = r->ended ? "when the program ends" : r->phase,
                *before = *end->said ? "; it says: " : "";
     *why = NULL;
     if (!r->ours)
-        TRY(fdit_strf(
-            ctx, why,
-            "the program that should look at it is another version or no finediffusion%s%s", before,
-            end->said));
+        TRY(fdit_strf(ctx, why,
+                      "the program that should look at it is another version or no finediffusion%s%s", before,
+                      end->said));
     else if (end->late)
-        TRY(fdit_strf(ctx, why, "it does not answer within %d seconds %s%s%s", seconds, when,
-                      before, end->said));
+        TRY(fdit_strf(ctx, why, "it does not answer within %d seconds %s%s%s", seconds, when, before,
+                      end->said));
     else if (end->signal)
-        TRY(fdit_strf(ctx, why, "it %s (signal %d, %s) %s%s%s",
-                      end->signal == SIGABRT ? "aborts" : "crashes", end->signal,
-                      strsignal(end->signal), when, before, end->said));
+        TRY(fdit_strf(ctx, why, "it %s (signal %d, %s) %s%s%s", end->signal == SIGABRT ? "aborts" : "crashes",
+                      end->signal, strsignal(end->signal), when, before, end->said));
     else if (!r->ended || end->code > 0)
-        TRY(fdit_strf(ctx, why, "it ends the program (exit status %d) %s%s%s", end->code, when,
-                      before, end->said));
+        TRY(fdit_strf(ctx, why, "it ends the program (exit status %d) %s%s%s", end->code, when, before,
+                      end->said));
     else if (r->failed)
         TRY(fdit_strf(ctx, why, "%s%s%s", r->failed, before, end->said));
 out:
@@ -164,9 +162,9 @@ out:
 }
 
 /* Starts the helper with these arguments on the chosen drivers (all: as the environment has it). */
-static enum fdit_status start(fdit_context *ctx, const struct driver *list, const bool *chosen,
-                              size_t n, bool all, const char *const *args, int seconds,
-                              const char *words, struct fdit_child_end *end)
+static enum fdit_status start(fdit_context *ctx, const struct driver *list, const bool *chosen, size_t n,
+                              bool all, const char *const *args, int seconds, const char *words,
+                              struct fdit_child_end *end)
 {
     enum fdit_status status = FDIT_OK;
     char *folder = NULL, *variable = NULL;
@@ -188,8 +186,8 @@ out:
 }
 
 /* A look at the chosen drivers. A helper that cannot be started is a result, too. */
-static enum fdit_status look(fdit_context *ctx, const struct driver *list, const bool *chosen,
-                             size_t n, struct verdict *out)
+static enum fdit_status look(fdit_context *ctx, const struct driver *list, const bool *chosen, size_t n,
+                             struct verdict *out)
 {
     enum fdit_status status = FDIT_OK;
     size_t count = 0, one = 0;
@@ -211,8 +209,8 @@ static enum fdit_status look(fdit_context *ctx, const struct driver *list, const
     const char *args[] = { "--helper", "drivers", number,
                            count == 1 && *list[one].library ? list[one].library : NULL, NULL };
     TRY(fdit_strf(ctx, &words, "waiting for %s%s, which has %d seconds to answer",
-                  count == 1 ? "the OpenCL driver " : "the OpenCL drivers",
-                  count == 1 ? list[one].name : "", seconds));
+                  count == 1 ? "the OpenCL driver " : "the OpenCL drivers", count == 1 ? list[one].name : "",
+                  seconds));
     status = start(ctx, list, chosen, n, count == n, args, seconds, words, &end);
     if (status == FDIT_ERROR_IO) {
         TRY(fdit_strf(ctx, &out->note, "it could not be looked at: %s", fdit_context_message(ctx)));
@@ -222,8 +220,7 @@ static enum fdit_status look(fdit_context *ctx, const struct driver *list, const
     TRY(read_reply(ctx, end.reply, &r));
     TRY(judge(ctx, &end, &r, seconds, &why));
     if (!why && !r.platforms)
-        TRY(fdit_strf(ctx, &why, "it has no platform%s%s", *end.said ? "; it says: " : "",
-                      end.said));
+        TRY(fdit_strf(ctx, &why, "it has no platform%s%s", *end.said ? "; it says: " : "", end.said));
     out->good = !why;
     out->platforms = r.platforms;
     out->gpus = r.gpus;
@@ -246,8 +243,8 @@ out:
 }
 
 /* The verdict about the chosen drivers, remembered or new. */
-static enum fdit_status ask(fdit_context *ctx, const struct driver *list, const bool *chosen,
-                            size_t n, const char *where, struct verdict *out, bool *fresh)
+static enum fdit_status ask(fdit_context *ctx, const struct driver *list, const bool *chosen, size_t n,
+                            const char *where, struct verdict *out, bool *fresh)
 {
     enum fdit_status status = FDIT_OK;
     char *subject = NULL, *longer;
@@ -271,8 +268,8 @@ out:
 
 /* ------------------------------------------------------------------------ the decision */
 
-static enum fdit_status judge_each(fdit_context *ctx, struct driver *list, size_t n,
-                                   const char *where, bool *chosen)
+static enum fdit_status judge_each(fdit_context *ctx, struct driver *list, size_t n, const char *where,
+                                   bool *chosen)
 {
     enum fdit_status status = FDIT_OK;
     struct verdict v = { 0 };
@@ -297,8 +294,8 @@ out:
 
 /* Drivers that are good alone may not be so together: then they join one by one, those of GPUs
  * first. */
-static enum fdit_status judge_together(fdit_context *ctx, struct driver *list, size_t n,
-                                       const char *where, bool *chosen)
+static enum fdit_status judge_together(fdit_context *ctx, struct driver *list, size_t n, const char *where,
+                                       bool *chosen)
 {
     enum fdit_status status = FDIT_OK;
     struct verdict v = { 0 };
@@ -351,8 +348,7 @@ static enum fdit_status decide(fdit_context *ctx)
     known.all = true;
     for (size_t i = 0; i < n; i++) {
         known.all = known.all && list[i].good;
-        TRY(fdit_strf(ctx, &longer, "%s%s%s", subject, list[i].good ? "" : "left out ",
-                      list[i].identity));
+        TRY(fdit_strf(ctx, &longer, "%s%s%s", subject, list[i].good ? "" : "left out ", list[i].identity));
         fdit_free(subject);
         subject = longer;
     }
@@ -393,8 +389,7 @@ static enum fdit_status load(fdit_context *ctx)
     known.loaded = true;
 out:
     if (folder &&
-        (old_vendors ? setenv("OCL_ICD_VENDORS", old_vendors, 1) : unsetenv("OCL_ICD_VENDORS")) ==
-            0 &&
+        (old_vendors ? setenv("OCL_ICD_VENDORS", old_vendors, 1) : unsetenv("OCL_ICD_VENDORS")) == 0 &&
         old_names)
         setenv("OCL_ICD_FILENAMES", old_names, 1);
     folder_remove(folder, known.n);
@@ -438,8 +433,7 @@ const struct driver *drivers_known(size_t *n)
 
 /* ------------------------------------------------------------------------ a device */
 
-static enum fdit_status try_new(fdit_context *ctx, const char *spec, const char *name,
-                                struct verdict *out)
+static enum fdit_status try_new(fdit_context *ctx, const char *spec, const char *name, struct verdict *out)
 {
     enum fdit_status status = FDIT_OK;
     int seconds = patience(TRY_SECONDS);
@@ -467,8 +461,7 @@ static enum fdit_status try_new(fdit_context *ctx, const char *spec, const char 
     why = NULL;
 out:
     if (status == FDIT_ERROR_IO) {
-        status =
-            fdit_strf(ctx, &out->note, "it could not be looked at: %s", fdit_context_message(ctx));
+        status = fdit_strf(ctx, &out->note, "it could not be looked at: %s", fdit_context_message(ctx));
         out->good = false;
     }
     fdit_free(r.files);
@@ -479,8 +472,8 @@ out:
     return status;
 }
 
-enum fdit_status drivers_try(fdit_context *ctx, const char *spec, const char *name,
-                             const char *version, char **why, char **said)
+enum fdit_status drivers_try(fdit_context *ctx, const char *spec, const char *name, const char *version,
+                             char **why, char **said)
 {
     enum fdit_status status = FDIT_OK;
     struct verdict v = { 0 };
@@ -488,8 +481,7 @@ enum fdit_status drivers_try(fdit_context *ctx, const char *spec, const char *na
     *why = *said = NULL;
     if (known.open || !known.done)
         return FDIT_OK;
-    TRY(fdit_strf(ctx, &subject, "try %s %s %s\n%s", spec, name, version ? version : "",
-                  known.subject));
+    TRY(fdit_strf(ctx, &subject, "try %s %s %s\n%s", spec, name, version ? version : "", known.subject));
     if (ctx->look_again || !verdict_load(subject, &v)) {
         TRY(try_new(ctx, spec, name, &v));
         verdict_store(subject, &v);

@@ -25,21 +25,19 @@ static struct launch begin_registers(fdit_device *dev, int head_size, const char
     char options[160];
     int vw = vector_for(opencl_of(dev), head_size), dv = head_size / vw;
     snprintf(options, sizeof options, "-DDH=%d -DVW=%d -DIM=%d -DIM_KEYS=%d%s", head_size, vw,
-             dv <= 5 ? 4 : 2, dv <= 5 ? 2 : 1,
-             strcmp(kernel, "attention") == 0 ? " -DFORWARD" : "");
-    return launch_variant(dev, opencl_variant(dev, "attention_registers.cl", kernel, options),
-                          kernel);
+             dv <= 5 ? 4 : 2, dv <= 5 ? 2 : 1, strcmp(kernel, "attention") == 0 ? " -DFORWARD" : "");
+    return launch_variant(dev, opencl_variant(dev, "attention_registers.cl", kernel, options), kernel);
 }
 
 /* A kernel of attention.cl for `tall` groups, of 64 rows, or of 32. */
-static struct launch begin_tiles(fdit_device *dev, int head_size, bool tall, bool aligned,
-                                 const char *kernel, const char *which)
+static struct launch begin_tiles(fdit_device *dev, int head_size, bool tall, bool aligned, const char *kernel,
+                                 const char *which)
 {
     char options[200];
     if (head_size > HEAD_MAX)
         fdit_device_fail(dev, FDIT_ERROR_UNSUPPORTED, "head size %d: at most %d", head_size, HEAD_MAX);
-    snprintf(options, sizeof options, "-D%s -DHEAD=%d -DBY=%d -DUNROLL=%d%s", which, head_size,
-             tall ? 16 : 8, opencl_unroll(opencl_of(dev)), aligned ? " -DALIGNED" : "");
+    snprintf(options, sizeof options, "-D%s -DHEAD=%d -DBY=%d -DUNROLL=%d%s", which, head_size, tall ? 16 : 8,
+             opencl_unroll(opencl_of(dev)), aligned ? " -DALIGNED" : "");
     return launch_variant(dev, opencl_variant(dev, "attention.cl", kernel, options), kernel);
 }
 
@@ -76,8 +74,7 @@ size_t opencl_attention_floats(const struct opencl *cl, const struct fdit_op_sha
     bool backward = shape->op == FDIT_OP_ATTENTION_BACKWARD;
     if (shape->samples < 1 || shape->rows < 1 || shape->heads < 1 || shape->head_size < 1)
         return 0;
-    size_t heads = (size_t)shape->samples * (size_t)shape->heads,
-           ld = (size_t)gemm_ld(cl, shape->rows);
+    size_t heads = (size_t)shape->samples * (size_t)shape->heads, ld = (size_t)gemm_ld(cl, shape->rows);
     size_t copy = heads * (size_t)shape->head_size * ld;
     if (!vector_for(cl, shape->head_size))
         return backward ? heads * (size_t)shape->rows : 0;
@@ -91,8 +88,7 @@ struct heads {
     size_t part; /* floats of one transposed copy */
 };
 
-static struct heads heads_of(const struct opencl *cl, int samples, int rows, int heads,
-                             int head_size)
+static struct heads heads_of(const struct opencl *cl, int samples, int rows, int heads, int head_size)
 {
     struct heads s = { samples, rows, heads, head_size, gemm_ld(cl, rows), 0 };
     s.part = (size_t)samples * (size_t)heads * (size_t)head_size * (size_t)s.ld;
@@ -100,8 +96,8 @@ static struct heads heads_of(const struct opencl *cl, int samples, int rows, int
 }
 
 /* `parts` parts of rows of `stride` floats to the workspace, part `to` and the following. */
-static void transpose(fdit_device *dev, const struct heads *s, struct fdit_tensor from, int to,
-                      int parts, int stride)
+static void transpose(fdit_device *dev, const struct heads *s, struct fdit_tensor from, int to, int parts,
+                      int stride)
 {
     struct opencl *cl = opencl_of(dev);
     int vw = vector_for(cl, s->head_size);
@@ -113,10 +109,9 @@ static void transpose(fdit_device *dev, const struct heads *s, struct fdit_tenso
     launch_int(&l, s->ld);
     launch_int(&l, stride);
     launch_int(&l, s->heads * s->head_size);
-    launch_run(
-        &l, 3,
-        (size_t[]){ (size_t)(s->ld / vw), (size_t)s->samples * (size_t)s->heads, (size_t)parts },
-        (size_t[]){ 1, 1, 1 });
+    launch_run(&l, 3,
+               (size_t[]){ (size_t)(s->ld / vw), (size_t)s->samples * (size_t)s->heads, (size_t)parts },
+               (size_t[]){ 1, 1, 1 });
 }
 
 static void run_rows(struct launch *l, const struct heads *s, int rows_an_item)
@@ -212,8 +207,8 @@ void opencl_attention(fdit_device *dev, const struct fdit_attention_args *a)
         return;
     }
     bool tall = tall_groups(opencl_of(dev), a->samples, a->rows, a->heads);
-    struct launch l = begin_tiles(dev, a->head_size, tall, a->head_size % 4 == 0 && fours(a->qkv),
-                                  "attention", "FORWARD");
+    struct launch l =
+        begin_tiles(dev, a->head_size, tall, a->head_size % 4 == 0 && fours(a->qkv), "attention", "FORWARD");
     launch_tensor(&l, a->out);
     launch_tensor(&l, a->lse);
     launch_tensor(&l, a->qkv);

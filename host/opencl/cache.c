@@ -29,8 +29,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static const cl_ulong magic =
-    UINT64_C(0x3130304c43544446); /* "FDTCL001": the version of the format */
+static const cl_ulong magic = UINT64_C(0x3130304c43544446); /* "FDTCL001": the version of the format */
 static const size_t most_bytes = 64 << 20;
 
 struct head {
@@ -46,8 +45,7 @@ static cl_ulong hash(cl_ulong h, const void *bytes, size_t n)
     return h;
 }
 
-static const cl_ulong start = UINT64_C(0xcbf29ce484222325),
-                      other_start = UINT64_C(0x9e3779b97f4a7c15);
+static const cl_ulong start = UINT64_C(0xcbf29ce484222325), other_start = UINT64_C(0x9e3779b97f4a7c15);
 
 /* With its final zero, so that "ab", "c" is not "a", "bc". */
 static void mix(struct cache_key *key, const char *text)
@@ -56,14 +54,12 @@ static void mix(struct cache_key *key, const char *text)
     key->b = hash(key->b, text, strlen(text) + 1);
 }
 
-struct cache_key opencl_cache_key(const struct opencl *cl, const char *const parts[2],
-                                  const char *options)
+struct cache_key opencl_cache_key(const struct opencl *cl, const char *const parts[2], const char *options)
 {
     static const cl_platform_info platform[] = { CL_PLATFORM_NAME, CL_PLATFORM_VERSION };
     static const cl_device_info device[] = { CL_DEVICE_NAME, CL_DEVICE_VENDOR, CL_DEVICE_VERSION,
                                              CL_DRIVER_VERSION };
-    struct cache_key key = { hash(start, &magic, sizeof magic),
-                             hash(other_start, &magic, sizeof magic) };
+    struct cache_key key = { hash(start, &magic, sizeof magic), hash(other_start, &magic, sizeof magic) };
     char text[1024];
     for (int i = 0; i < 2; i++)
         mix(&key, parts[i]);
@@ -79,8 +75,7 @@ struct cache_key opencl_cache_key(const struct opencl *cl, const char *const par
 
 static enum fdit_status folder_of(char **out)
 {
-    const char *own = getenv("FINEDIFFUSION_CACHE"), *xdg = getenv("XDG_CACHE_HOME"),
-               *home = getenv("HOME");
+    const char *own = getenv("FINEDIFFUSION_CACHE"), *xdg = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
     if (own)
         return *own ? fdit_strf(NULL, out, "%s/opencl", own) : FDIT_ERROR_UNSUPPORTED;
     if (xdg && *xdg == '/') /* the XDG rule: one that is not absolute does not count */
@@ -132,14 +127,12 @@ cl_program opencl_cache_load(struct opencl *cl, struct cache_key key, const char
     char *path = NULL;
     size_t size = 0;
     struct head head;
-    if (cl->is_nvidia || opencl_cache_path(key, false, "bin", &path) != FDIT_OK ||
-        !fdit_is_file(path) ||
+    if (cl->is_nvidia || opencl_cache_path(key, false, "bin", &path) != FDIT_OK || !fdit_is_file(path) ||
         fdit_file_read_all(NULL, path, most_bytes, &file, &size) != FDIT_OK || size < sizeof head)
         goto out;
     memcpy(&head, file, sizeof head);
-    if (head.magic == magic && head.a == key.a && head.b == key.b &&
-        head.bytes == size - sizeof head && head.bytes > 0 &&
-        head.hash == hash(start, file + sizeof head, size - sizeof head))
+    if (head.magic == magic && head.a == key.a && head.b == key.b && head.bytes == size - sizeof head &&
+        head.bytes > 0 && head.hash == hash(start, file + sizeof head, size - sizeof head))
         program = program_from(cl, file + sizeof head, size - sizeof head, options);
 out:
     cl->cache_hits += program != NULL;
@@ -154,8 +147,7 @@ void opencl_cache_store(struct opencl *cl, struct cache_key key, cl_program prog
     char *path = NULL;
     size_t bytes = 0;
     if (cl->is_nvidia ||
-        clGetProgramInfo(program, CL_PROGRAM_BINARY_SIZES, sizeof bytes, &bytes, NULL) !=
-            CL_SUCCESS ||
+        clGetProgramInfo(program, CL_PROGRAM_BINARY_SIZES, sizeof bytes, &bytes, NULL) != CL_SUCCESS ||
         bytes == 0 || bytes > most_bytes - sizeof(struct head) ||
         opencl_cache_path(key, true, "bin", &path) != FDIT_OK ||
         fdit_alloc(NULL, bytes + sizeof(struct head), 1, &file) != FDIT_OK)

@@ -9,8 +9,7 @@ struct cache_key {
     cl_ulong a, b;
 };
 
-struct cache_key opencl_cache_key(const struct opencl *cl, const char *const parts[2],
-                                  const char *options);
+struct cache_key opencl_cache_key(const struct opencl *cl, const char *const parts[2], const char *options);
 /* The file of a key in the folder of the cache, which `make` makes where it is missing. Fails where
  * there is no cache, or a folder that others may write. Free with fdit_free. */
 enum fdit_status opencl_cache_path(struct cache_key key, bool make, const char *suffix, char **out);

@@ -101,8 +101,8 @@ const char *clblast_row_for(const struct opencl *cl, const struct clblast_identi
             bool ours = field_is(*row, 3, "default"), any = field_is(*row, 4, "default");
             points = field_is(*row, 4, id->device)                        ? 4
                      : !ours && same_architecture(*row, id->architecture) ? (any ? 3 : 0)
-                     : ours && any                                       ? 2
-                                                                         : 0;
+                     : ours && any                                        ? 2
+                                                                          : 0;
         }
         field(*row, 5, &parameters);
         if (points > most && clblast_row_fits(cl, parameters, direct)) {
@@ -134,8 +134,7 @@ bool clblast_row_fits(const struct opencl *cl, const char *parameters, bool dire
     if (direct) {
         size_t wgd = value_of(parameters, "WGD", 8);
         items = value_of(parameters, "MDIMCD", 8) * value_of(parameters, "NDIMCD", 8);
-        floats =
-            wgd * (2 * wgd + value_of(parameters, "PADA", 1) + value_of(parameters, "PADB", 1));
+        floats = wgd * (2 * wgd + value_of(parameters, "PADA", 1) + value_of(parameters, "PADB", 1));
     } else {
         items = value_of(parameters, "MDIMC", 8) * value_of(parameters, "NDIMC", 8);
         floats = value_of(parameters, "KWG", 32) *
@@ -171,9 +170,9 @@ size_t clblast_workspace(const struct opencl *cl, const struct clblast_product *
     size_t bytes = 0;
     cl_command_queue queue = cl->queue;
     pthread_mutex_lock(&calls);
-    CLBlastStatusCode code = CLBlastSGemmTempBufferSize(
-        CLBlastLayoutColMajor, transpose(p->a_transposed), transpose(p->b_transposed), p->m, p->n,
-        p->k, 0, p->lda, 0, p->ldb, 0, p->ldc, &queue, &bytes);
+    CLBlastStatusCode code = CLBlastSGemmTempBufferSize(CLBlastLayoutColMajor, transpose(p->a_transposed),
+                                                        transpose(p->b_transposed), p->m, p->n, p->k, 0,
+                                                        p->lda, 0, p->ldb, 0, p->ldc, &queue, &bytes);
     pthread_mutex_unlock(&calls);
     return code == CLBlastSuccess ? bytes : 0;
 }
@@ -206,8 +205,7 @@ static cl_mem view(struct opencl *cl, cl_mem parent, size_t *at, size_t n)
         }
     if (cl->clblast.n_views == CLBLAST_VIEWS)
         return parent;
-    cl_mem made =
-        clCreateSubBuffer(parent, CL_MEM_READ_WRITE, CL_BUFFER_CREATE_TYPE_REGION, &region, &error);
+    cl_mem made = clCreateSubBuffer(parent, CL_MEM_READ_WRITE, CL_BUFFER_CREATE_TYPE_REGION, &region, &error);
     if (error != CL_SUCCESS)
         return parent;
     cl->clblast.views[cl->clblast.n_views++] =
@@ -232,13 +230,12 @@ void clblast_run(fdit_device *dev, const struct clblast_product *p)
     pthread_mutex_lock(&calls);
     CLBlastStatusCode code =
         views ? CLBlastSgemmWithTempBuffer(CLBlastLayoutColMajor, transpose(q.a_transposed),
-                                           transpose(q.b_transposed), q.m, q.n, q.k, 1.0f, q.a, 0,
-                                           q.lda, q.b, 0, q.ldb, q.beta ? 1.0f : 0.0f, q.c, 0,
-                                           q.ldc, &cl->queue, wanted, cl->workspace)
-              : CLBlastSgemm(CLBlastLayoutColMajor, transpose(q.a_transposed),
-                             transpose(q.b_transposed), q.m, q.n, q.k, 1.0f, q.a, q.a_at, q.lda,
-                             q.b, q.b_at, q.ldb, q.beta ? 1.0f : 0.0f, q.c, q.c_at, q.ldc,
-                             &cl->queue, wanted);
+                                           transpose(q.b_transposed), q.m, q.n, q.k, 1.0f, q.a, 0, q.lda, q.b,
+                                           0, q.ldb, q.beta ? 1.0f : 0.0f, q.c, 0, q.ldc, &cl->queue, wanted,
+                                           cl->workspace)
+              : CLBlastSgemm(CLBlastLayoutColMajor, transpose(q.a_transposed), transpose(q.b_transposed), q.m,
+                             q.n, q.k, 1.0f, q.a, q.a_at, q.lda, q.b, q.b_at, q.ldb, q.beta ? 1.0f : 0.0f,
+                             q.c, q.c_at, q.ldc, &cl->queue, wanted);
     pthread_mutex_unlock(&calls);
     if (code != CLBlastSuccess)
         fdit_device_fail(dev, FDIT_ERROR_DEVICE,
@@ -314,8 +311,7 @@ static double try_product(fdit_device *dev, const struct trial *t, fdit_buffer *
     clblast_run(dev, &p);
     float *got = host + all;
     fdit_context *ctx = opencl_of(dev)->ctx;
-    if (fdit_read(ctx, dev, fdit_at(fdit_tensor_of(memory, FDIT_F32), p.c_at), got, t->m * t->n) !=
-        FDIT_OK)
+    if (fdit_read(ctx, dev, fdit_at(fdit_tensor_of(memory, FDIT_F32), p.c_at), got, t->m * t->n) != FDIT_OK)
         return 1.0;
     double worst = 0, scale = 0;
     for (size_t j = 0; j < t->n; j++)
@@ -338,22 +334,17 @@ static double try_product(fdit_device *dev, const struct trial *t, fdit_buffer *
 static bool verify(fdit_device *dev, char why[CLBLAST_TEXT])
 {
     static const struct trial trials[] = {
-        { 128, 64, 64, 0, 0, false, false, false },
-        { 128, 64, 192, 0, 1024, false, false, true },
-        { 64, 128, 64, 64, 1024, true, false, false },
-        { 128, 64, 128, 0, 1024, false, true, false },
-        { 192, 128, 64, 0, 37, true, false, true },
-        { 70, 35, 41, 6, 1024, false, false, false },
-        { 35, 70, 48, 0, 3, true, false, true },
-        { 33, 71, 19, 0, 1024, false, true, true },
+        { 128, 64, 64, 0, 0, false, false, false },    { 128, 64, 192, 0, 1024, false, false, true },
+        { 64, 128, 64, 64, 1024, true, false, false }, { 128, 64, 128, 0, 1024, false, true, false },
+        { 192, 128, 64, 0, 37, true, false, true },    { 70, 35, 41, 6, 1024, false, false, false },
+        { 35, 70, 48, 0, 3, true, false, true },       { 33, 71, 19, 0, 1024, false, true, true },
     };
     enum { FLOATS = 96 << 10 };
     struct opencl *cl = opencl_of(dev);
     fdit_buffer *memory = NULL;
     float *host = NULL;
     double worst = 0;
-    if (fdit_buffer_new(cl->ctx, dev, FLOATS * sizeof(float), "trial of CLBlast", &memory) ==
-            FDIT_OK &&
+    if (fdit_buffer_new(cl->ctx, dev, FLOATS * sizeof(float), "trial of CLBlast", &memory) == FDIT_OK &&
         fdit_alloc(cl->ctx, FLOATS, sizeof *host, &host) == FDIT_OK)
         for (size_t i = 0; i < sizeof trials / sizeof *trials; i++) {
             double error = try_product(dev, &trials[i], memory, host);
@@ -369,8 +360,7 @@ static bool verify(fdit_device *dev, char why[CLBLAST_TEXT])
         return false;
     }
     if (!(worst < 1e-5))
-        snprintf(why, CLBLAST_TEXT, "CLBlast computes wrongly here: a relative error of %.1e",
-                 worst);
+        snprintf(why, CLBLAST_TEXT, "CLBlast computes wrongly here: a relative error of %.1e", worst);
     return worst < 1e-5;
 }
 

@@ -34,10 +34,9 @@ enum { SAMPLER_UNCOND, SAMPLER_Z, SAMPLER_OLD, SAMPLER_CLIP, SAMPLER_LEARNED };
 void opencl_sampler(fdit_device *dev, const struct fdit_sampler_args *a)
 {
     size_t n = (size_t)a->channels * a->n;
-    unsigned flags = (unsigned)fdit_has(a->uncond) << SAMPLER_UNCOND |
-                     (unsigned)fdit_has(a->z) << SAMPLER_Z |
-                     (unsigned)fdit_has(a->old) << SAMPLER_OLD |
-                     (unsigned)a->clip_x0 << SAMPLER_CLIP | (unsigned)a->learned << SAMPLER_LEARNED;
+    unsigned flags = (unsigned)fdit_has(a->uncond) << SAMPLER_UNCOND | (unsigned)fdit_has(a->z) << SAMPLER_Z |
+                     (unsigned)fdit_has(a->old) << SAMPLER_OLD | (unsigned)a->clip_x0 << SAMPLER_CLIP |
+                     (unsigned)a->learned << SAMPLER_LEARNED;
     struct launch l = launch_begin(dev, PROGRAM_DIFFUSION, KERNEL_SAMPLER);
     launch_tensor(&l, a->x_next);
     launch_tensor(&l, a->x);

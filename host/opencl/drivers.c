@@ -68,8 +68,7 @@ enum fdit_status drivers_add_file(fdit_context *ctx, const char *path, char **te
         TRY(fdit_strf(ctx, &line, "%s missing\n", path));
     else
         TRY(fdit_strf(ctx, &line, "%s %llu %lld.%09ld %llu\n", path, (unsigned long long)s.st_size,
-                      (long long)s.st_mtim.tv_sec, s.st_mtim.tv_nsec,
-                      (unsigned long long)s.st_ino));
+                      (long long)s.st_mtim.tv_sec, s.st_mtim.tv_nsec, (unsigned long long)s.st_ino));
     TRY(append(ctx, text, line));
 out:
     fdit_free(line);
@@ -82,8 +81,7 @@ out:
  * besides. */
 static enum fdit_status add_library(fdit_context *ctx, const char *library, char **text)
 {
-    static const char *const folders[] = { "/usr/local/lib", "/lib64", "/usr/lib64", "/lib",
-                                           "/usr/lib" };
+    static const char *const folders[] = { "/usr/local/lib", "/lib64", "/usr/lib64", "/lib", "/usr/lib" };
     enum fdit_status status = FDIT_OK;
     const char *path = getenv("LD_LIBRARY_PATH");
     char *file = NULL;
@@ -107,8 +105,7 @@ static enum fdit_status add_library(fdit_context *ctx, const char *library, char
         if (i)
             TRY(fdit_strf(ctx, &file, "%s/%s", folders[i - 1], library));
         else if (dladdr((void *)(uintptr_t)clGetPlatformIDs, &loader) && loader.dli_fname)
-            TRY(fdit_strf(ctx, &file, "%.*s/%s",
-                          (int)(fdit_path_base(loader.dli_fname) - loader.dli_fname),
+            TRY(fdit_strf(ctx, &file, "%.*s/%s", (int)(fdit_path_base(loader.dli_fname) - loader.dli_fname),
                           loader.dli_fname, library));
         if (file && fdit_is_file(file)) {
             TRY(drivers_add_file(ctx, file, text));
@@ -145,15 +142,13 @@ out:
     return status;
 }
 
-static enum fdit_status add_icd(fdit_context *ctx, struct driver **list, size_t *n,
-                                const char *path)
+static enum fdit_status add_icd(fdit_context *ctx, struct driver **list, size_t *n, const char *path)
 {
     enum fdit_status status = FDIT_OK;
     uint8_t *text = NULL;
     size_t size = 0;
     /* One that cannot be read, or whose name is not a name, is not loaded by the loaders either. */
-    status =
-        fdit_is_file(path) ? fdit_file_read_all(ctx, path, ICD_MOST, &text, &size) : FDIT_ERROR_IO;
+    status = fdit_is_file(path) ? fdit_file_read_all(ctx, path, ICD_MOST, &text, &size) : FDIT_ERROR_IO;
     if (status == FDIT_ERROR_MEMORY)
         goto out;
     if (status != FDIT_OK)
@@ -172,8 +167,7 @@ static int by_name(const void *a, const void *b)
     return strcmp(((const struct driver *)a)->name, ((const struct driver *)b)->name);
 }
 
-static enum fdit_status add_folder(fdit_context *ctx, struct driver **list, size_t *n,
-                                   const char *folder)
+static enum fdit_status add_folder(fdit_context *ctx, struct driver **list, size_t *n, const char *folder)
 {
     enum fdit_status status = FDIT_OK;
     size_t first = *n;

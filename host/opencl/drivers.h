@@ -56,7 +56,7 @@ const struct driver *drivers_known(size_t *n);
  * that process lived through it (which does not say that it computes correctly), else what
  * happened; *said: what the driver printed meanwhile, "" when nothing. Both are freed with
  * fdit_free. */
-enum fdit_status drivers_try(fdit_context *ctx, const char *spec, const char *name,
-                             const char *version, char **why, char **said);
+enum fdit_status drivers_try(fdit_context *ctx, const char *spec, const char *name, const char *version,
+                             char **why, char **said);
 
 #endif

@@ -8,7 +8,7 @@
 const char *opencl_error_name(cl_int error)
 {
     switch (error) {
-#define NAME(e)                                                                                    \
+#define NAME(e)                                                                                              \
     case e: return #e
         NAME(CL_SUCCESS);
         NAME(CL_DEVICE_NOT_FOUND);
@@ -68,8 +68,7 @@ static const char *advice(cl_int error)
                "(--plan shows the bytes)";
     case CL_OUT_OF_HOST_MEMORY: return "; the driver found no host memory";
     case CL_DEVICE_NOT_AVAILABLE:
-    case CL_INVALID_COMMAND_QUEUE:
-        return "; the driver may have reset the device: see the system log";
+    case CL_INVALID_COMMAND_QUEUE: return "; the driver may have reset the device: see the system log";
     }
     return "";
 }
@@ -85,9 +84,8 @@ static void describe(char *text, size_t bytes, struct opencl *cl, cl_int error, 
         cl->said[0] = 0;
         atomic_flag_clear(&cl->said_lock);
     }
-    snprintf(text, bytes, "opencl, %s: %s of %s: %s (%d)%s%s%s", cl && cl->label ? cl->label : "-",
-             api, what, opencl_error_name(error), (int)error, *said ? "; the driver says: " : "",
-             said, advice(error));
+    snprintf(text, bytes, "opencl, %s: %s of %s: %s (%d)%s%s%s", cl && cl->label ? cl->label : "-", api, what,
+             opencl_error_name(error), (int)error, *said ? "; the driver says: " : "", said, advice(error));
 }
 
 bool opencl_ok(fdit_device *dev, cl_int error, const char *api, const char *what)

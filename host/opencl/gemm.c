@@ -14,15 +14,11 @@
 static struct gemm_config default_config(const struct opencl *cl, bool swap)
 {
     if (cl->is_cpu && cl->vector_floats >= 16 && swap)
-        return (
-            struct gemm_config){ .engine = GEMM_REGISTERS, .im = 8, .vw = 16, .nv = 2, .group = 8 };
+        return (struct gemm_config){ .engine = GEMM_REGISTERS, .im = 8, .vw = 16, .nv = 2, .group = 8 };
     if (!cl->is_cpu) /* of the tiles that spill nowhere (tools/isa-check.sh) the fastest on an H100 */
-        return (struct gemm_config){
-            .engine = GEMM_BLOCK, .im = 8, .nv = 4, .bx = 16, .by = 8, .step = 16
-        };
+        return (struct gemm_config){ .engine = GEMM_BLOCK, .im = 8, .nv = 4, .bx = 16, .by = 8, .step = 16 };
     if (cl->vector_floats >= 16)
-        return (
-            struct gemm_config){ .engine = GEMM_REGISTERS, .im = 4, .vw = 16, .nv = 4, .group = 8 };
+        return (struct gemm_config){ .engine = GEMM_REGISTERS, .im = 4, .vw = 16, .nv = 4, .group = 8 };
     return (struct gemm_config){
         .engine = GEMM_REGISTERS, .im = 4, .vw = cl->vector_floats >= 8 ? 8 : 4, .nv = 2, .group = 8
     };
@@ -37,8 +33,7 @@ void gemm_config_text(const struct gemm_config *c, char out[64])
     else if (c->engine == GEMM_REGISTERS)
         snprintf(out, 64, "registers im=%d vw=%d nv=%d group=%d", c->im, c->vw, c->nv, c->group);
     else if (c->engine == GEMM_BLOCK)
-        snprintf(out, 64, "block im=%d nv=%d bx=%d by=%d step=%d", c->im, c->nv, c->bx, c->by,
-                 c->step);
+        snprintf(out, 64, "block im=%d nv=%d bx=%d by=%d step=%d", c->im, c->nv, c->bx, c->by, c->step);
     else
         snprintf(out, 64, "%s", engine_names[c->engine]);
 }
@@ -55,15 +50,14 @@ static bool valid(const struct gemm_config *c)
     if (c->engine == GEMM_TILE)
         return sizes && c->step >= 4 && c->step <= 64;
     if (c->engine == GEMM_REGISTERS)
-        return sizes && (c->vw == 4 || c->vw == 8 || c->vw == 16) && c->group >= 1 &&
-               c->group <= 256;
+        return sizes && (c->vw == 4 || c->vw == 8 || c->vw == 16) && c->group >= 1 && c->group <= 256;
     if (c->engine == GEMM_BLOCK) {
         int items = c->bx * c->by, quads_a = c->by * c->im * c->step / 4,
             quads_b = c->bx * c->nv * c->step / 4;
         bool whole = items > 0 && quads_a % items == 0 && quads_b % items == 0;
         bool step = c->step == 4 || c->step == 8 || c->step == 16 || c->step == 32;
-        return sizes && c->im % 4 == 0 && c->nv % 4 == 0 && c->bx >= 1 && c->by >= 1 &&
-               items <= GROUP && step && whole && block_local_bytes(c) <= 48 << 10;
+        return sizes && c->im % 4 == 0 && c->nv % 4 == 0 && c->bx >= 1 && c->by >= 1 && items <= GROUP &&
+               step && whole && block_local_bytes(c) <= 48 << 10;
     }
     return c->engine == GEMM_CLBLAST || c->engine == GEMM_DEFAULT;
 }
@@ -141,9 +135,7 @@ struct gemm_config gemm_default(const struct opencl *cl, const struct gemm_shape
 static struct gemm_config fitted(const struct opencl *cl, const struct gemm_shape *s, struct gemm_config c,
                                  bool wanted)
 {
-    static const struct gemm_config fallback = {
-        .engine = GEMM_TILE, .im = 4, .nv = 4, .step = 16
-    };
+    static const struct gemm_config fallback = { .engine = GEMM_TILE, .im = 4, .nv = 4, .step = 16 };
     if (c.engine == GEMM_REGISTERS) {
         /* Rows of B that are not whole vectors can only be padded where they are made or kept by
          * us. */
@@ -264,16 +256,14 @@ struct block_build {
 };
 
 static const struct program_state *block_for(fdit_device *dev, const struct gemm_shape *s,
-                                             const struct gemm_config *c,
-                                             const struct block_build *b)
+                                             const struct gemm_config *c, const struct block_build *b)
 {
     char options[200];
     snprintf(options, sizeof options,
              "-DBX=%d -DBY=%d -DIM=%d -DIN=%d -DTK=%d -DUNROLL=%d -DW_TYPE=%d "
              "-DACT=%d%s%s%s%s",
-             c->bx, c->by, c->im, c->nv, c->step, opencl_unroll(opencl_of(dev)),
-             storage_number(s->storage), b->act,
-             b->slope ? " -DSLOPE" : "", b->aligned ? " -DALIGNED" : "",
+             c->bx, c->by, c->im, c->nv, c->step, opencl_unroll(opencl_of(dev)), storage_number(s->storage),
+             b->act, b->slope ? " -DSLOPE" : "", b->aligned ? " -DALIGNED" : "",
              s->kind == GEMM_DW ? " -DA_COLUMNS" : "", swapped(s) ? "" : " -DB_ROWS");
     return opencl_variant(dev, "linear_block.cl", "linear_block", options);
 }
@@ -284,13 +274,12 @@ static const struct program_state *build_for(fdit_device *dev, const struct gemm
     char options[200];
     const char *a = s->kind == GEMM_DW ? " -DA_COLUMNS" : "";
     if (c->engine == GEMM_REGISTERS) {
-        snprintf(options, sizeof options, "-DIM=%d -DVW=%d -DNV=%d -DGROUP_M=%d -DW_TYPE=%d%s%s",
-                 c->im, c->vw, c->nv, c->group, storage_number(s->storage), a,
-                 swapped(s) ? " -DSWAPPED" : "");
+        snprintf(options, sizeof options, "-DIM=%d -DVW=%d -DNV=%d -DGROUP_M=%d -DW_TYPE=%d%s%s", c->im,
+                 c->vw, c->nv, c->group, storage_number(s->storage), a, swapped(s) ? " -DSWAPPED" : "");
         return opencl_variant(dev, "linear_registers.cl", "linear_registers", options);
     }
-    snprintf(options, sizeof options, "-DITEM_M=%d -DITEM_N=%d -DTK=%d -DW_TYPE=%d%s%s", c->im,
-             c->nv, c->step, storage_number(s->storage), a, swapped(s) ? "" : " -DB_ROWS");
+    snprintf(options, sizeof options, "-DITEM_M=%d -DITEM_N=%d -DTK=%d -DW_TYPE=%d%s%s", c->im, c->nv,
+             c->step, storage_number(s->storage), a, swapped(s) ? "" : " -DB_ROWS");
     return opencl_variant(dev, "linear.cl", "linear", options);
 }
 
@@ -318,12 +307,8 @@ void gemm_prepare(fdit_device *dev, const struct gemm_shape *s)
 /* A plan does not say which of its matrices are frozen: both ways are made ready. */
 static struct gemm_shape shape_of(const struct fdit_op_shape *shape, bool plain)
 {
-    struct gemm_shape s = { .plain = plain,
-                            .vectors = shape->rows == 1,
-                            .M = shape->samples * shape->rows };
-    s.kind = shape->op == FDIT_OP_LINEAR      ? GEMM_FORWARD
-             : shape->op == FDIT_OP_LINEAR_DX ? GEMM_DX
-                                              : GEMM_DW;
+    struct gemm_shape s = { .plain = plain, .vectors = shape->rows == 1, .M = shape->samples * shape->rows };
+    s.kind = shape->op == FDIT_OP_LINEAR ? GEMM_FORWARD : shape->op == FDIT_OP_LINEAR_DX ? GEMM_DX : GEMM_DW;
     s.N = s.kind == GEMM_FORWARD ? shape->n_out : shape->n_in;
     s.K = s.kind == GEMM_FORWARD ? shape->n_in : shape->n_out;
     if (s.kind == GEMM_DW) {
@@ -428,10 +413,10 @@ static void run_tile(fdit_device *dev, const struct product *p, const struct gem
     launch_tensor(&l, p->a);
     launch_memory(&l, p->w, p->w_at);
     launch_epilogue(&l, p, s->kind == GEMM_DW ? s->M : s->K, p->ldw);
-    launch_run(&l, 2,
-               (size_t[]){ ((size_t)s->N + tile_n - 1) / tile_n * 16,
-                           ((size_t)s->M + tile_m - 1) / tile_m * side },
-               (size_t[]){ 16, side });
+    launch_run(
+        &l, 2,
+        (size_t[]){ ((size_t)s->N + tile_n - 1) / tile_n * 16, ((size_t)s->M + tile_m - 1) / tile_m * side },
+        (size_t[]){ 16, side });
 }
 
 static bool fours(struct fdit_tensor t)
@@ -446,9 +431,9 @@ static void run_block(fdit_device *dev, const struct product *p, const struct ge
     unsigned act = p->flags >> LINEAR_ACT;
     struct block_build b = {
         .aligned = lda % 4 == 0 && p->ldw % 4 == 0 && s->N % 4 == 0 &&
-                   (s->kind == GEMM_DW || s->K % 4 == 0) && p->gate_stride % 4 == 0 &&
-                   p->w_at % 4 == 0 && p->scales % 4 == 0 && fours(p->y) && fours(p->a) &&
-                   fours(p->bias) && fours(p->pre) && fours(p->gate) && fours(p->residual),
+                   (s->kind == GEMM_DW || s->K % 4 == 0) && p->gate_stride % 4 == 0 && p->w_at % 4 == 0 &&
+                   p->scales % 4 == 0 && fours(p->y) && fours(p->a) && fours(p->bias) && fours(p->pre) &&
+                   fours(p->gate) && fours(p->residual),
         .slope = p->flags >> LINEAR_SLOPE & 1u,
         .act = (int)act,
     };
@@ -499,10 +484,8 @@ static void run_registers(fdit_device *dev, const struct product *p, const struc
         launch_memory(&l, p->w, p->w_at);
         launch_epilogue(&l, p, s->kind == GEMM_DW ? s->M : s->K, p->ldw);
     }
-    launch_run(
-        &l, 2,
-        (size_t[]){ (size_t)ceil_div(rows, c->im), (size_t)ceil_div(columns, c->vw * c->nv) },
-        (size_t[]){ (size_t)c->group, 1 });
+    launch_run(&l, 2, (size_t[]){ (size_t)ceil_div(rows, c->im), (size_t)ceil_div(columns, c->vw * c->nv) },
+               (size_t[]){ (size_t)c->group, 1 });
 }
 
 /* Whether the tensor has floats of the result. */
@@ -572,8 +555,12 @@ void gemm_run(fdit_device *dev, const struct gemm_shape *s, cl_mem w, fdit_buffe
               const struct gemm_config *config)
 {
     struct opencl *cl = opencl_of(dev);
-    struct product p = { .shape = *s, .y = fdit_tensor_of(y, FDIT_F32), .a = fdit_tensor_of(a, FDIT_F32),
-                         .w = w, .ldw = matrix_ld(cl, s), .rows = 1 };
+    struct product p = { .shape = *s,
+                         .y = fdit_tensor_of(y, FDIT_F32),
+                         .a = fdit_tensor_of(a, FDIT_F32),
+                         .w = w,
+                         .ldw = matrix_ld(cl, s),
+                         .rows = 1 };
     bool clblast = config->engine == GEMM_CLBLAST;
     run_config(dev, &p, clblast ? *config : fitted(cl, s, *config, true));
 }
@@ -634,17 +621,15 @@ void opencl_linear_dx(fdit_device *dev, const struct fdit_linear_dx_args *a)
 
 void opencl_linear_dw(fdit_device *dev, const struct fdit_linear_dw_args *a)
 {
-    struct product p = { .shape = { .kind = GEMM_DW,
-                                    .plain = true,
-                                    .M = a->n_out,
-                                    .N = a->n_in,
-                                    .K = a->samples * a->rows },
-                         .rows = 1,
-                         .y = a->dw,
-                         .a = a->dy,
-                         .w = a->x.buffer->handle,
-                         .w_at = a->x.offset,
-                         .ldw = a->n_in,
-                         .flags = BIT(a->beta, LINEAR_BETA) };
+    struct product p = {
+        .shape = { .kind = GEMM_DW, .plain = true, .M = a->n_out, .N = a->n_in, .K = a->samples * a->rows },
+        .rows = 1,
+        .y = a->dw,
+        .a = a->dy,
+        .w = a->x.buffer->handle,
+        .w_at = a->x.offset,
+        .ldw = a->n_in,
+        .flags = BIT(a->beta, LINEAR_BETA)
+    };
     run_product(dev, &p);
 }

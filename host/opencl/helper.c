@@ -83,8 +83,8 @@ static int try_out(fdit_context *ctx, const char *spec)
 {
     fdit_device *dev = NULL, *reference = NULL;
     say("phase", "when it is opened");
-    enum fdit_status status = fdit_device_open(ctx, &fdit_opencl_ops,
-                                               &(struct fdit_device_options){ .spec = spec }, &dev);
+    enum fdit_status status =
+        fdit_device_open(ctx, &fdit_opencl_ops, &(struct fdit_device_options){ .spec = spec }, &dev);
     say("phase", "when it compiles and computes the self-test");
     if (status == FDIT_OK)
         status = fdit_device_open(ctx, &fdit_ref_ops, NULL, &reference);

@@ -11,11 +11,9 @@ struct launch launch_begin(fdit_device *dev, enum program program, int kernel)
                             .group = (size_t)opencl_group(opencl_of(dev), program) };
 }
 
-struct launch launch_variant(fdit_device *dev, const struct program_state *program,
-                             const char *name)
+struct launch launch_variant(fdit_device *dev, const struct program_state *program, const char *name)
 {
-    return (
-        struct launch){ .dev = dev, .kernel = program ? program->kernels[0] : NULL, .name = name };
+    return (struct launch){ .dev = dev, .kernel = program ? program->kernels[0] : NULL, .name = name };
 }
 
 static void set(struct launch *l, size_t bytes, const void *value)
@@ -102,8 +100,8 @@ void launch_run(struct launch *l, cl_uint dimensions, const size_t *items, const
     for (cl_uint i = 0; i < dimensions; i++)
         global[i] = (items[i] + local[i] - 1) / local[i] * local[i];
     cl_event *event = launch_foreign_begin(l->dev, &room);
-    cl_int error = clEnqueueNDRangeKernel(opencl_of(l->dev)->queue, l->kernel, dimensions, NULL,
-                                          global, local, 0, NULL, event);
+    cl_int error = clEnqueueNDRangeKernel(opencl_of(l->dev)->queue, l->kernel, dimensions, NULL, global,
+                                          local, 0, NULL, event);
     if (opencl_ok(l->dev, error, "clEnqueueNDRangeKernel", l->name))
         launch_foreign_end(l->dev, event, l->name);
 }

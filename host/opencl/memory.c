@@ -51,15 +51,13 @@ static char *stage(fdit_device *dev, const void *host, size_t bytes)
 }
 
 /* Small writes go through staging memory and do not wait for the queue, large ones do. */
-void opencl_write(fdit_device *dev, fdit_buffer *to, size_t byte_offset, const void *host,
-                  size_t bytes)
+void opencl_write(fdit_device *dev, fdit_buffer *to, size_t byte_offset, const void *host, size_t bytes)
 {
     struct opencl *cl = opencl_of(dev);
     cl_event event = NULL;
     char *staged = stage(dev, host, bytes);
-    cl_int error =
-        clEnqueueWriteBuffer(cl->queue, to->handle, staged ? CL_FALSE : CL_TRUE, byte_offset, bytes,
-                             staged ? staged : host, 0, NULL, staged ? &event : NULL);
+    cl_int error = clEnqueueWriteBuffer(cl->queue, to->handle, staged ? CL_FALSE : CL_TRUE, byte_offset,
+                                        bytes, staged ? staged : host, 0, NULL, staged ? &event : NULL);
     if (!opencl_ok(dev, error, "clEnqueueWriteBuffer", to->label) || !staged)
         return;
     cl_event *last = &cl->staging[cl->staging_now].last;
@@ -68,12 +66,11 @@ void opencl_write(fdit_device *dev, fdit_buffer *to, size_t byte_offset, const v
     *last = event;
 }
 
-void opencl_read(fdit_device *dev, const fdit_buffer *from, size_t byte_offset, void *host,
-                 size_t bytes)
+void opencl_read(fdit_device *dev, const fdit_buffer *from, size_t byte_offset, void *host, size_t bytes)
 {
     opencl_ok(dev,
-              clEnqueueReadBuffer(opencl_of(dev)->queue, from->handle, CL_TRUE, byte_offset, bytes,
-                                  host, 0, NULL, NULL),
+              clEnqueueReadBuffer(opencl_of(dev)->queue, from->handle, CL_TRUE, byte_offset, bytes, host, 0,
+                                  NULL, NULL),
               "clEnqueueReadBuffer", from->label);
 }
 
@@ -82,8 +79,8 @@ void opencl_read_begin(fdit_device *dev, const fdit_buffer *from, size_t byte_of
 {
     struct opencl *cl = opencl_of(dev);
     if (opencl_ok(dev,
-                  clEnqueueReadBuffer(cl->queue, from->handle, CL_FALSE, byte_offset, bytes, host,
-                                      0, NULL, &cl->reads[slot]),
+                  clEnqueueReadBuffer(cl->queue, from->handle, CL_FALSE, byte_offset, bytes, host, 0, NULL,
+                                      &cl->reads[slot]),
                   "clEnqueueReadBuffer", from->label))
         opencl_ok(dev, clFlush(cl->queue), "clFlush", from->label);
 }
@@ -131,8 +128,8 @@ void opencl_sync(fdit_device *dev)
 static size_t floats(int a, int b, int c)
 {
     size_t n;
-    if (a < 0 || b < 0 || c < 0 || !fdit_mul((size_t)a, (size_t)b, &n) ||
-        !fdit_mul(n, (size_t)c, &n) || !fdit_mul(n, sizeof(float), &n))
+    if (a < 0 || b < 0 || c < 0 || !fdit_mul((size_t)a, (size_t)b, &n) || !fdit_mul(n, (size_t)c, &n) ||
+        !fdit_mul(n, sizeof(float), &n))
         return SIZE_MAX;
     return n;
 }
@@ -182,11 +179,9 @@ size_t opencl_workspace_bytes(fdit_device *dev, const struct fdit_op_shape *shap
         long long rows = (long long)shape->samples * shape->rows;
         return floats((int)((rows + SUM_ROWS - 1) / SUM_ROWS), shape->n_out, 1);
     }
-    case FDIT_OP_NORM_BACKWARD: /* two sums a sample */
-        return floats(shape->samples, shape->n_out, 2);
+    case FDIT_OP_NORM_BACKWARD: /* two sums a sample */ return floats(shape->samples, shape->n_out, 2);
     case FDIT_OP_ATTENTION:
-    case FDIT_OP_ATTENTION_BACKWARD:
-        return opencl_attention_floats(opencl_of(dev), shape) * sizeof(float);
+    case FDIT_OP_ATTENTION_BACKWARD: return opencl_attention_floats(opencl_of(dev), shape) * sizeof(float);
     case FDIT_OP_SUM_SQUARES: return SUM_PARTS * sizeof(float);
     default: return opencl_picture_workspace(dev, shape);
     }
@@ -212,8 +207,7 @@ enum fdit_status opencl_reserve(fdit_context *ctx, fdit_device *dev, size_t byte
     cl->workspace = clCreateBuffer(cl->context, CL_MEM_READ_WRITE, bytes, NULL, &error);
     TRY(opencl_status(ctx, cl, error, "clCreateBuffer", "the workspace"));
     TRY(opencl_status(
-        ctx, cl,
-        clEnqueueFillBuffer(cl->queue, cl->workspace, &zero, sizeof zero, 0, bytes, 0, NULL, NULL),
+        ctx, cl, clEnqueueFillBuffer(cl->queue, cl->workspace, &zero, sizeof zero, 0, bytes, 0, NULL, NULL),
         "clEnqueueFillBuffer", "the workspace"));
     TRY(opencl_status(ctx, cl, clFinish(cl->queue), "clFinish", "the workspace"));
     cl->reserved = bytes;

@@ -59,8 +59,7 @@ static void state_free(struct opencl *cl)
     fdit_free(cl);
 }
 
-static enum fdit_status number(fdit_context *ctx, struct opencl *cl, cl_device_info what,
-                               size_t *out)
+static enum fdit_status number(fdit_context *ctx, struct opencl *cl, cl_device_info what, size_t *out)
 {
     cl_ulong value = 0;
     enum fdit_status status =
@@ -88,8 +87,7 @@ out:
     return status;
 }
 
-static enum fdit_status describe(fdit_context *ctx, struct opencl *cl,
-                                 struct fdit_device_info *info)
+static enum fdit_status describe(fdit_context *ctx, struct opencl *cl, struct fdit_device_info *info)
 {
     enum fdit_status status = FDIT_OK;
     cl_device_type type = 0;
@@ -101,14 +99,12 @@ static enum fdit_status describe(fdit_context *ctx, struct opencl *cl,
     TRY(number(ctx, cl, CL_DEVICE_MAX_WORK_GROUP_SIZE, &cl->group_items));
     TRY(number(ctx, cl, CL_DEVICE_MEM_BASE_ADDR_ALIGN, &align));
     cl->view_align = align >= 8 ? align / 8 : 1;
-    TRY(opencl_status(ctx, cl,
-                      clGetDeviceInfo(cl->device, CL_DEVICE_TYPE, sizeof type, &type, NULL),
+    TRY(opencl_status(ctx, cl, clGetDeviceInfo(cl->device, CL_DEVICE_TYPE, sizeof type, &type, NULL),
                       "clGetDeviceInfo", "its type"));
     cl_uint floats = 0;
     cl->is_cpu = (type & CL_DEVICE_TYPE_CPU) != 0;
     cl->group = GROUP;
-    cl->no_registers =
-        cl->gemm_forced.engine == GEMM_TILE || cl->gemm_forced.engine == GEMM_BLOCK;
+    cl->no_registers = cl->gemm_forced.engine == GEMM_TILE || cl->gemm_forced.engine == GEMM_BLOCK;
     TRY(number(ctx, cl, CL_DEVICE_VENDOR_ID, &vendor));
     TRY(number(ctx, cl, CL_DEVICE_MAX_COMPUTE_UNITS, &units));
     cl->is_nvidia = vendor == 0x10de && strncmp(cl->label, "NVIDIA ", 7) == 0;
@@ -116,10 +112,10 @@ static enum fdit_status describe(fdit_context *ctx, struct opencl *cl,
     cl->compute_units = units < 1 ? 1 : units > 65536 ? 65536 : (int)units;
     if (cl->is_intel)
         TRY(choose_simd(ctx, cl));
-    TRY(opencl_status(ctx, cl,
-                      clGetDeviceInfo(cl->device, CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT,
-                                      sizeof floats, &floats, NULL),
-                      "clGetDeviceInfo", "its vectors"));
+    TRY(opencl_status(
+        ctx, cl,
+        clGetDeviceInfo(cl->device, CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT, sizeof floats, &floats, NULL),
+        "clGetDeviceInfo", "its vectors"));
     cl->vector_floats = floats >= 16 ? 16 : floats >= 8 ? 8 : floats >= 4 ? 4 : (int)floats;
     info->max_buffer = cl->max_buffer;
     info->local_memory = cl->local_bytes;
@@ -142,8 +138,8 @@ static enum fdit_status choose_products(fdit_context *ctx, fdit_device *dev, boo
         return FDIT_OK;
     const char *row = clblast_row(cl, false), *parameters = row ? strrchr(row, '\t') + 1 : NULL;
     if (!clblast_set(dev, parameters, false, why))
-        return fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED, "FINEDIFFUSION_OPENCL_GEMM=clblast: %s: %s",
-                         cl->label, why);
+        return fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED, "FINEDIFFUSION_OPENCL_GEMM=clblast: %s: %s", cl->label,
+                         why);
     return FDIT_OK;
 }
 

@@ -37,12 +37,10 @@ static void run_sums(fdit_device *dev, const struct sums *s)
     launch_int(&l, s->sum_stride);
     launch_int(&l, s->product_stride);
     launch_float(&l, s->alpha);
-    launch_uint(&l,
-                BIT(s->sum, SUMS_SUM) | BIT(s->product, SUMS_PRODUCT) | BIT(s->beta, SUMS_BETA));
+    launch_uint(&l, BIT(s->sum, SUMS_SUM) | BIT(s->product, SUMS_PRODUCT) | BIT(s->beta, SUMS_BETA));
     size_t parts = ((size_t)s->M + (size_t)s->rows - 1) / (size_t)s->rows;
     size_t columns = l.group < 32 ? l.group : 32, slices = l.group / columns;
-    launch_run(&l, 2, (size_t[]){ (size_t)s->width, parts * slices },
-               (size_t[]){ columns, slices });
+    launch_run(&l, 2, (size_t[]){ (size_t)s->width, parts * slices }, (size_t[]){ columns, slices });
 }
 
 /* Blocks of SUM_ROWS rows to the workspace, then the blocks; the blocks depend on m alone. */
@@ -234,8 +232,8 @@ void opencl_norm_backward(fdit_device *dev, const struct fdit_norm_backward_args
 /* ------------------------------------------------------------------------------- element-wise */
 
 static void run_gate(fdit_device *dev, struct fdit_tensor y, struct fdit_tensor residual,
-                     struct fdit_tensor branch, struct fdit_tensor gate, int samples, int rows,
-                     int width, int gate_stride)
+                     struct fdit_tensor branch, struct fdit_tensor gate, int samples, int rows, int width,
+                     int gate_stride)
 {
     struct launch l = launch_begin(dev, PROGRAM_POINTWISE, KERNEL_GATE);
     launch_tensor(&l, y);
@@ -246,14 +244,12 @@ static void run_gate(fdit_device *dev, struct fdit_tensor y, struct fdit_tensor 
     launch_int(&l, width);
     launch_int(&l, gate_stride);
     launch_uint(&l, BIT(fdit_has(residual), 0));
-    launch_run(&l, 2, (size_t[]){ (size_t)width, product(samples, rows) },
-               (size_t[]){ l.group, 1 });
+    launch_run(&l, 2, (size_t[]){ (size_t)width, product(samples, rows) }, (size_t[]){ l.group, 1 });
 }
 
 void opencl_gate(fdit_device *dev, const struct fdit_gate_args *a)
 {
-    run_gate(dev, a->y, a->residual, a->branch, a->gate, a->samples, a->rows, a->width,
-             a->gate_stride);
+    run_gate(dev, a->y, a->residual, a->branch, a->gate, a->samples, a->rows, a->width, a->gate_stride);
 }
 
 /* dgate first: dbranch may overwrite branch. */
@@ -288,8 +284,8 @@ void opencl_activation(fdit_device *dev, const struct fdit_activation_args *a)
 
 void opencl_convert(fdit_device *dev, struct fdit_tensor to, struct fdit_tensor from, size_t n)
 {
-    struct launch l = launch_begin(dev, PROGRAM_POINTWISE,
-                                   to.type == FDIT_BF16 ? KERNEL_TO_BF16 : KERNEL_FROM_BF16);
+    struct launch l =
+        launch_begin(dev, PROGRAM_POINTWISE, to.type == FDIT_BF16 ? KERNEL_TO_BF16 : KERNEL_FROM_BF16);
     launch_tensor(&l, to);
     launch_tensor(&l, from);
     launch_size(&l, n);
@@ -376,8 +372,7 @@ void opencl_token_mean_backward(fdit_device *dev, const struct fdit_token_mean_b
     launch_tensor(&l, a->dy);
     launch_int(&l, a->rows);
     launch_int(&l, a->width);
-    launch_run(&l, 2, (size_t[]){ (size_t)a->width, product(a->samples, a->rows) },
-               (size_t[]){ l.group, 1 });
+    launch_run(&l, 2, (size_t[]){ (size_t)a->width, product(a->samples, a->rows) }, (size_t[]){ l.group, 1 });
 }
 
 void opencl_diffuse(fdit_device *dev, const struct fdit_diffuse_args *a)

@@ -65,26 +65,24 @@ static void run_patches(fdit_device *dev, const struct fdit_conv_args *a, size_t
 
 static void conv_by_patches(fdit_device *dev, const struct fdit_conv_args *a)
 {
-    size_t each = (size_t)a->out_height * (size_t)fdit_conv_width(a),
-           pixels = (size_t)a->samples * each;
+    size_t each = (size_t)a->out_height * (size_t)fdit_conv_width(a), pixels = (size_t)a->samples * each;
     size_t block = patch_rows(pixels, a->n_in), n_out = (size_t)a->n_out;
     struct fdit_buffer workspace = { .dev = dev, .handle = opencl_of(dev)->workspace };
     for (size_t from = 0; from < pixels && dev->status == FDIT_OK; from += block) {
         size_t n = pixels - from < block ? pixels - from : block;
         run_patches(dev, a, from, n);
         /* A sample of one pixel is a vector, alone and in a batch. */
-        opencl_linear(
-            dev, &(struct fdit_linear_args){ .samples = each == 1 ? (int)n : 1,
-                                             .rows = each == 1 ? 1 : (int)n,
-                                             .n_in = 9 * a->n_in,
-                                             .n_out = a->n_out,
-                                             .y = fdit_at(a->y, from * n_out),
-                                             .x = fdit_tensor_of(&workspace, FDIT_F32),
-                                             .weight = a->weight,
-                                             .bias = a->bias,
-                                             .residual = fdit_has(a->residual)
-                                                             ? fdit_at(a->residual, from * n_out)
-                                                             : FDIT_NO_TENSOR });
+        opencl_linear(dev, &(struct fdit_linear_args){ .samples = each == 1 ? (int)n : 1,
+                                                       .rows = each == 1 ? 1 : (int)n,
+                                                       .n_in = 9 * a->n_in,
+                                                       .n_out = a->n_out,
+                                                       .y = fdit_at(a->y, from * n_out),
+                                                       .x = fdit_tensor_of(&workspace, FDIT_F32),
+                                                       .weight = a->weight,
+                                                       .bias = a->bias,
+                                                       .residual = fdit_has(a->residual)
+                                                                       ? fdit_at(a->residual, from * n_out)
+                                                                       : FDIT_NO_TENSOR });
     }
 }
 
@@ -112,8 +110,7 @@ void opencl_conv(fdit_device *dev, const struct fdit_conv_args *a)
     launch_int(&l, out_w);
     launch_int(&l, a->first);
     launch_int(&l, a->stride);
-    launch_uint(&l, (fdit_has(a->bias) ? CONV_BIAS : 0u) |
-                        (fdit_has(a->residual) ? CONV_RESIDUAL : 0u) |
+    launch_uint(&l, (fdit_has(a->bias) ? CONV_BIAS : 0u) | (fdit_has(a->residual) ? CONV_RESIDUAL : 0u) |
                         (a->upsample ? CONV_UPSAMPLE : 0u));
     launch_run(&l, 2, (size_t[]){ columns * 16, rows * 16 }, (size_t[]){ 16, 16 });
 }

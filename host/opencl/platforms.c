@@ -11,8 +11,8 @@
 
 /* Called for each device; `p`, `d` are the numbers in "opencl:P:D", the same that other tools print. For a
  * platform that has none, once with d -1 and what it answered. */
-typedef enum fdit_status (*visit_fn)(fdit_context *ctx, void *user, int p, int d,
-                                     cl_platform_id platform, cl_device_id device, cl_int error);
+typedef enum fdit_status (*visit_fn)(fdit_context *ctx, void *user, int p, int d, cl_platform_id platform,
+                                     cl_device_id device, cl_int error);
 
 enum { DEVICES_MOST = 1024 };
 
@@ -85,8 +85,7 @@ out:
 /* AMD's CL_DEVICE_NAME is a chip's code; cl_amd_device_attribute_query has the card's name. */
 enum { DEVICE_BOARD_NAME_AMD = 0x4038 };
 
-static enum fdit_status full_name(fdit_context *ctx, cl_platform_id platform, cl_device_id device,
-                                  char **out)
+static enum fdit_status full_name(fdit_context *ctx, cl_platform_id platform, cl_device_id device, char **out)
 {
     enum fdit_status status = FDIT_OK;
     char *name = NULL, *board = NULL, *extensions = NULL, *where = NULL;
@@ -140,8 +139,7 @@ static int score_of(cl_platform_id platform, cl_device_id device)
     cl_bool unified = CL_FALSE;
     if (clGetDeviceInfo(device, CL_DEVICE_VENDOR_ID, sizeof vendor, &vendor, NULL) != CL_SUCCESS)
         vendor = 0;
-    if (clGetDeviceInfo(device, CL_DEVICE_HOST_UNIFIED_MEMORY, sizeof unified, &unified, NULL) !=
-        CL_SUCCESS)
+    if (clGetDeviceInfo(device, CL_DEVICE_HOST_UNIFIED_MEMORY, sizeof unified, &unified, NULL) != CL_SUCCESS)
         unified = CL_FALSE;
     int score = type & CL_DEVICE_TYPE_GPU ? 40 : type & CL_DEVICE_TYPE_ACCELERATOR ? 20 : 10;
     if (type & CL_DEVICE_TYPE_GPU && !unified)
@@ -221,8 +219,7 @@ static enum fdit_status describe_empty(fdit_context *ctx, struct fdit_device_ent
     TRY(fdit_strdup(ctx, name, &e->info.name));
     TRY(fdit_strdup(ctx, "", &e->info.driver));
     if (error != CL_DEVICE_NOT_FOUND)
-        TRY(fdit_strf(ctx, &e->note, "the platform does not list its devices: %s",
-                      opencl_error_name(error)));
+        TRY(fdit_strf(ctx, &e->note, "the platform does not list its devices: %s", opencl_error_name(error)));
     else
         TRY(fdit_strf(ctx, &e->note, "the platform has no device%s",
                       strstr(name, "rusticl") ? "; RUSTICL_ENABLE chooses its drivers" : ""));
@@ -231,8 +228,8 @@ out:
     return status;
 }
 
-static enum fdit_status add_entry(fdit_context *ctx, void *user, int p, int d,
-                                  cl_platform_id platform, cl_device_id device, cl_int error)
+static enum fdit_status add_entry(fdit_context *ctx, void *user, int p, int d, cl_platform_id platform,
+                                  cl_device_id device, cl_int error)
 {
     enum fdit_status status = FDIT_OK;
     struct listing *list = user;
@@ -318,8 +315,8 @@ struct search {
     const char *reason; /* of the one that was asked for by number */
 };
 
-static enum fdit_status consider(fdit_context *ctx, void *user, int p, int d,
-                                 cl_platform_id platform, cl_device_id device, cl_int error)
+static enum fdit_status consider(fdit_context *ctx, void *user, int p, int d, cl_platform_id platform,
+                                 cl_device_id device, cl_int error)
 {
     (void)ctx;
     (void)error;
@@ -352,8 +349,7 @@ enum fdit_status opencl_find(fdit_context *ctx, const char *spec, cl_platform_id
              "lists what there is, and cpu needs no driver",
              spec ? spec : "opencl");
     if (s.reason)
-        FAIL(ctx, FDIT_ERROR_UNSUPPORTED, "%s cannot be used: %s; choose another device", spec,
-             s.reason);
+        FAIL(ctx, FDIT_ERROR_UNSUPPORTED, "%s cannot be used: %s; choose another device", spec, s.reason);
     TRY(full_name(ctx, s.platform, s.device, label));
     *platform = s.platform;
     *device = s.device;

@@ -10,8 +10,8 @@ static void switch_queue(fdit_device *dev, bool on)
     cl_int error;
     if (!opencl_ok(dev, clFinish(cl->queue), "clFinish", "the queue"))
         return;
-    cl_command_queue queue = clCreateCommandQueue(cl->context, cl->device,
-                                                  on ? CL_QUEUE_PROFILING_ENABLE : 0, &error);
+    cl_command_queue queue =
+        clCreateCommandQueue(cl->context, cl->device, on ? CL_QUEUE_PROFILING_ENABLE : 0, &error);
     if (!opencl_ok(dev, error, "clCreateCommandQueue", "a queue that keeps times"))
         return;
     clReleaseCommandQueue(cl->queue);
@@ -22,8 +22,7 @@ static void switch_queue(fdit_device *dev, bool on)
 static double seconds_of(cl_event event)
 {
     cl_ulong begin = 0, end = 0;
-    if (!event ||
-        clGetEventProfilingInfo(event, CL_PROFILING_COMMAND_START, sizeof begin, &begin, NULL) ||
+    if (!event || clGetEventProfilingInfo(event, CL_PROFILING_COMMAND_START, sizeof begin, &begin, NULL) ||
         clGetEventProfilingInfo(event, CL_PROFILING_COMMAND_END, sizeof end, &end, NULL))
         return 0;
     return 1e-9 * (double)(end - begin);

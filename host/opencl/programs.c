@@ -13,31 +13,24 @@ static const struct {
     const char *kernels[PROGRAM_KERNELS];
 } programs[PROGRAM_COUNT] = {
     [PROGRAM_TRANSPOSE] = { "transpose.cl", "", { "transpose" } },
-    [PROGRAM_NORM] = { "norm.cl",
-                       "",
-                       { "norm", "modulate", "norm_dx", "norm_dvectors" } },
-    [PROGRAM_REDUCE] = { "reduce.cl",
-                         "",
-                         { "column_sums", "sum_squares", "sum_all", "clip_scale" } },
+    [PROGRAM_NORM] = { "norm.cl", "", { "norm", "modulate", "norm_dx", "norm_dvectors" } },
+    [PROGRAM_REDUCE] = { "reduce.cl", "", { "column_sums", "sum_squares", "sum_all", "clip_scale" } },
     [PROGRAM_POINTWISE] = { "pointwise.cl",
                             "",
-                            { "gate", "activation", "activation_backward", "axpy", "gather",
-                              "scatter_add", "patchify", "token_mean_backward", "diffuse", "to_bf16",
-                              "from_bf16" } },
+                            { "gate", "activation", "activation_backward", "axpy", "gather", "scatter_add",
+                              "patchify", "token_mean_backward", "diffuse", "to_bf16", "from_bf16" } },
     [PROGRAM_DIFFUSION] = { "diffusion.cl", "", { "diffusion_loss", "cross_entropy", "sampler" } },
     [PROGRAM_OPTIMISER] = { "optimiser.cl", "", { "adamw" } },
     [PROGRAM_PICTURE] = { "picture.cl",
                           "",
-                          { "conv", "channel_moments", "group_stats", "group_apply", "softmax",
-                            "patches" } },
+                          { "conv", "channel_moments", "group_stats", "group_apply", "softmax", "patches" } },
 };
 
 /* On a processor the work-items of a group are the lanes of its vectors, and every barrier costs a
  * pass over them: programs that reduce along a row use few. picture.cl is written for 256. */
 int opencl_group(const struct opencl *cl, enum program which)
 {
-    bool along_rows =
-        which == PROGRAM_NORM || which == PROGRAM_REDUCE || which == PROGRAM_DIFFUSION;
+    bool along_rows = which == PROGRAM_NORM || which == PROGRAM_REDUCE || which == PROGRAM_DIFFUSION;
     if (which == PROGRAM_PICTURE)
         return GROUP;
     return cl->is_cpu && along_rows && !cl->no_registers ? 16 : cl->group;
@@ -60,8 +53,7 @@ static enum fdit_status build_failed(fdit_context *ctx, const struct opencl *cl,
     enum fdit_status status = FDIT_OK;
     char *log = NULL;
     size_t bytes = 0;
-    if (clGetProgramBuildInfo(program, cl->device, CL_PROGRAM_BUILD_LOG, 0, NULL, &bytes) ||
-        bytes > LOG_MOST)
+    if (clGetProgramBuildInfo(program, cl->device, CL_PROGRAM_BUILD_LOG, 0, NULL, &bytes) || bytes > LOG_MOST)
         bytes = 0;
     TRY(fdit_alloc(ctx, bytes + 1, 1, &log));
     if (bytes)
@@ -69,8 +61,8 @@ static enum fdit_status build_failed(fdit_context *ctx, const struct opencl *cl,
     for (char *c = log; *c; c++)
         if (*c == '\n' || *c == '\r')
             *c = ' ';
-    FAIL(ctx, FDIT_ERROR_DEVICE, "opencl, %s: its compiler refuses %s: %s (%d): %.600s", cl->label,
-         what, opencl_error_name(error), (int)error, *log ? log : "its log is empty");
+    FAIL(ctx, FDIT_ERROR_DEVICE, "opencl, %s: its compiler refuses %s: %s (%d): %.600s", cl->label, what,
+         opencl_error_name(error), (int)error, *log ? log : "its log is empty");
 out:
     fdit_free(log);
     return status;
@@ -83,8 +75,8 @@ static bool limits_registers(const struct opencl *cl)
     return cl->is_nvidia;
 }
 
-static enum fdit_status build(fdit_context *ctx, struct opencl *cl, const char *source,
-                              const char *options, int group, cl_program *out, const char *what)
+static enum fdit_status build(fdit_context *ctx, struct opencl *cl, const char *source, const char *options,
+                              int group, cl_program *out, const char *what)
 {
     const char *parts[2] = { source_of("prelude.cl"), source_of(source) };
     enum fdit_status status = FDIT_OK;
@@ -127,20 +119,19 @@ static bool misreports_kernels(const struct opencl *cl)
 }
 
 /* A driver may find at build time that a group of the size we ask for does not fit. */
-static enum fdit_status check_kernel(fdit_context *ctx, struct opencl *cl, cl_kernel kernel,
-                                     const char *what)
+static enum fdit_status check_kernel(fdit_context *ctx, struct opencl *cl, cl_kernel kernel, const char *what)
 {
     enum fdit_status status = FDIT_OK;
     size_t items = 0;
     cl_ulong local = 0;
-    TRY(opencl_status(ctx, cl,
-                      clGetKernelWorkGroupInfo(kernel, cl->device, CL_KERNEL_WORK_GROUP_SIZE,
-                                               sizeof items, &items, NULL),
-                      "clGetKernelWorkGroupInfo", what));
-    TRY(opencl_status(ctx, cl,
-                      clGetKernelWorkGroupInfo(kernel, cl->device, CL_KERNEL_LOCAL_MEM_SIZE,
-                                               sizeof local, &local, NULL),
-                      "clGetKernelWorkGroupInfo", what));
+    TRY(opencl_status(
+        ctx, cl,
+        clGetKernelWorkGroupInfo(kernel, cl->device, CL_KERNEL_WORK_GROUP_SIZE, sizeof items, &items, NULL),
+        "clGetKernelWorkGroupInfo", what));
+    TRY(opencl_status(
+        ctx, cl,
+        clGetKernelWorkGroupInfo(kernel, cl->device, CL_KERNEL_LOCAL_MEM_SIZE, sizeof local, &local, NULL),
+        "clGetKernelWorkGroupInfo", what));
     if (!misreports_kernels(cl) && (items < GROUP || local > cl->local_bytes))
         FAIL(ctx, FDIT_ERROR_UNSUPPORTED,
              "opencl, %s: kernel %s needs groups of %d and %llu bytes of "
@@ -150,9 +141,8 @@ out:
     return status;
 }
 
-static enum fdit_status make(fdit_context *ctx, struct opencl *cl, const char *source,
-                             const char *options, int group, const char *const *kernels,
-                             struct program_state *p)
+static enum fdit_status make(fdit_context *ctx, struct opencl *cl, const char *source, const char *options,
+                             int group, const char *const *kernels, struct program_state *p)
 {
     enum fdit_status status = FDIT_OK;
     char what[256];
@@ -173,9 +163,8 @@ bool opencl_program_need(fdit_device *dev, enum program which)
     struct opencl *cl = opencl_of(dev);
     if (cl->programs[which].program || dev->status != FDIT_OK)
         return dev->status == FDIT_OK;
-    enum fdit_status status =
-        make(cl->ctx, cl, programs[which].source, programs[which].options, opencl_group(cl, which),
-             programs[which].kernels, &cl->programs[which]);
+    enum fdit_status status = make(cl->ctx, cl, programs[which].source, programs[which].options,
+                                   opencl_group(cl, which), programs[which].kernels, &cl->programs[which]);
     if (status != FDIT_OK)
         fdit_device_fail(dev, status, "%s", fdit_context_message(cl->ctx));
     return status == FDIT_OK;
@@ -202,8 +191,8 @@ static enum fdit_status add_variant(struct opencl *cl, const char *source, const
     struct variant *v = &cl->variants[cl->n_variants];
     const char *const kernels[PROGRAM_KERNELS] = { kernel };
     if (cl->n_variants == VARIANTS)
-        FAIL(cl->ctx, FDIT_ERROR_UNSUPPORTED, "opencl, %s: more than %d builds of %s", cl->label,
-             VARIANTS, source);
+        FAIL(cl->ctx, FDIT_ERROR_UNSUPPORTED, "opencl, %s: more than %d builds of %s", cl->label, VARIANTS,
+             source);
     snprintf(v->source, sizeof v->source, "%s", source);
     snprintf(v->kernel, sizeof v->kernel, "%s", kernel);
     snprintf(v->options, sizeof v->options, "%s", options);
@@ -221,8 +210,7 @@ const struct program_state *opencl_variant(fdit_device *dev, const char *source,
 {
     struct opencl *cl = opencl_of(dev);
     for (int i = 0; i < cl->n_variants; i++)
-        if (strcmp(cl->variants[i].options, options) == 0 &&
-            strcmp(cl->variants[i].kernel, kernel) == 0 &&
+        if (strcmp(cl->variants[i].options, options) == 0 && strcmp(cl->variants[i].kernel, kernel) == 0 &&
             strcmp(cl->variants[i].source, source) == 0)
             return &cl->variants[i].state;
     if (dev->status != FDIT_OK)

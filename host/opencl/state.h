@@ -97,8 +97,8 @@ enum {
     STAGING_BYTES = 4 << 20, /* of each half of the ring for writes */
     READ_SLOTS = 8,
     PROFILE_EVENTS = 64,
-    TUNED = 64,              /* shapes of products */
-    CLBLAST_VIEWS = 512,     /* tensors of a model that are given to CLBlast */
+    TUNED = 64,          /* shapes of products */
+    CLBLAST_VIEWS = 512, /* tensors of a model that are given to CLBlast */
 };
 
 struct program_state {
@@ -123,14 +123,14 @@ struct opencl {
     struct variant variants[VARIANTS];
     int n_variants;
     int cache_hits, cache_stores; /* programs from the disk, and written there: cache.c */
-    bool is_cpu;       /* the device is a processor: no local memory of its own, slow barriers */
-    int vector_floats; /* of its vector registers */
-    bool is_nvidia;    /* its own driver */
-    bool is_intel;     /* a GPU of theirs: few registers a work-item */
-    int simd;          /* lanes to ask for (SIMD of cl/prelude.cl); 0: the compiler's choice */
+    bool is_cpu;                  /* the device is a processor: no local memory of its own, slow barriers */
+    int vector_floats;            /* of its vector registers */
+    bool is_nvidia;               /* its own driver */
+    bool is_intel;                /* a GPU of theirs: few registers a work-item */
+    int simd;                     /* lanes to ask for (SIMD of cl/prelude.cl); 0: the compiler's choice */
     int compute_units;
-    int group;         /* work-items a group: GROUP of cl/prelude.cl */
-    bool no_registers; /* never the kernels for processors */
+    int group;                      /* work-items a group: GROUP of cl/prelude.cl */
+    bool no_registers;              /* never the kernels for processors */
     struct gemm_config gemm_forced; /* engine GEMM_DEFAULT: none */
     struct gemm_tuned tuned[TUNED]; /* what tune found on this device: tuned.c */
     int n_tuned;
@@ -143,7 +143,7 @@ struct opencl {
         int n_views;
     } clblast;
     size_t view_align; /* bytes, of a sub-buffer's begin */
-    cl_mem workspace;               /* `reserved` bytes */
+    cl_mem workspace;  /* `reserved` bytes */
     size_t reserved;
     cl_mem dummy; /* stands for absent tensors */
     cl_event reads[READ_SLOTS];
@@ -159,7 +159,7 @@ struct opencl {
         bool on; /* the queue is one that keeps times */
         cl_event events[PROFILE_EVENTS];
         int n;
-        double seconds;    /* of launches that are no longer in events */
+        double seconds; /* of launches that are no longer in events */
         uint64_t launches;
     } profile;
     bool finish_each; /* FINEDIFFUSION_OPENCL_SYNC: wait after each launch, to find the culprit */
@@ -195,8 +195,7 @@ enum fdit_status opencl_find(fdit_context *ctx, const char *spec, cl_platform_id
 
 /* answers.c. Texts are safe lines without spaces at the ends, names cut after 120 bytes, "" where there is no
  * answer (the name of a platform: "platform without a name"); free with fdit_free. */
-enum fdit_status opencl_device_text(fdit_context *ctx, cl_device_id device, cl_device_info what,
-                                    char **out);
+enum fdit_status opencl_device_text(fdit_context *ctx, cl_device_id device, cl_device_info what, char **out);
 enum fdit_status opencl_platform_text(fdit_context *ctx, cl_platform_id platform, cl_platform_info what,
                                       char **out);
 /* In bytes; max_buffer at most memory; a local memory that no device has counts as the least that is needed.
@@ -241,8 +240,7 @@ struct launch {
     size_t group; /* GROUP of the program's build */
 };
 struct launch launch_begin(fdit_device *dev, enum program program, int kernel);
-struct launch launch_variant(fdit_device *dev, const struct program_state *program,
-                             const char *name);
+struct launch launch_variant(fdit_device *dev, const struct program_state *program, const char *name);
 void launch_memory(struct launch *l, cl_mem memory, size_t at); /* at: in elements */
 void launch_tensor(struct launch *l, struct fdit_tensor t);     /* absent: the dummy */
 void launch_int(struct launch *l, int v);
@@ -260,13 +258,10 @@ cl_event *opencl_profile_want(fdit_device *dev);
 double opencl_busy(fdit_device *dev, uint64_t *launches);
 
 /* memory.c, weights.c: entries of the table */
-enum fdit_status opencl_buffer_new(fdit_context *ctx, fdit_device *dev, size_t bytes,
-                                   void **handle);
+enum fdit_status opencl_buffer_new(fdit_context *ctx, fdit_device *dev, size_t bytes, void **handle);
 void opencl_buffer_free(fdit_device *dev, void *handle);
-void opencl_write(fdit_device *dev, fdit_buffer *to, size_t byte_offset, const void *host,
-                  size_t bytes);
-void opencl_read(fdit_device *dev, const fdit_buffer *from, size_t byte_offset, void *host,
-                 size_t bytes);
+void opencl_write(fdit_device *dev, fdit_buffer *to, size_t byte_offset, const void *host, size_t bytes);
+void opencl_read(fdit_device *dev, const fdit_buffer *from, size_t byte_offset, void *host, size_t bytes);
 void opencl_read_begin(fdit_device *dev, const fdit_buffer *from, size_t byte_offset, void *host,
                        size_t bytes, int slot);
 void opencl_read_end(fdit_device *dev, int slot);
@@ -277,9 +272,8 @@ size_t opencl_workspace_bytes(fdit_device *dev, const struct fdit_op_shape *shap
 enum fdit_status opencl_reserve(fdit_context *ctx, fdit_device *dev, size_t bytes);
 bool opencl_supports_storage(const fdit_device *dev, enum fdit_dtype storage);
 size_t opencl_weight_bytes(fdit_device *dev, const struct fdit_weight_desc *desc);
-enum fdit_status opencl_weight_new(fdit_context *ctx, fdit_device *dev,
-                                   const struct fdit_weight_desc *desc, const float *data,
-                                   void **handle);
+enum fdit_status opencl_weight_new(fdit_context *ctx, fdit_device *dev, const struct fdit_weight_desc *desc,
+                                   const float *data, void **handle);
 void opencl_weight_free(fdit_device *dev, void *handle);
 /* Where the scales of an int8 weight begin in its buffer, in floats. */
 size_t opencl_weight_scales(const struct opencl *cl, const struct fdit_weight_desc *desc);

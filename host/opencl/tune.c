@@ -69,8 +69,8 @@ static void take_shapes(struct tune *t, const struct fdit_op_shape *ops, size_t 
             known |= gemm_same_product(&t->subjects[k].shape, &of[0]);
         if (known || t->n == TUNED)
             continue;
-        snprintf(s.text, sizeof s.text, "%s %dx%dx%d%s", names[of[0].kind], of[0].M, of[0].N,
-                 of[0].K, of[0].plain && of[0].kind != GEMM_DW ? " trained" : "");
+        snprintf(s.text, sizeof s.text, "%s %dx%dx%d%s", names[of[0].kind], of[0].M, of[0].N, of[0].K,
+                 of[0].plain && of[0].kind != GEMM_DW ? " trained" : "");
         t->subjects[t->n++] = s;
     }
 }
@@ -96,8 +96,7 @@ static enum fdit_status make_buffers(struct tune *t)
     size_t most = max_size(max_size(w, a), t->y_floats);
     TRY(fdit_buffer_new(t->ctx, t->dev, w * sizeof(float), "matrices to tune with", &t->w));
     TRY(fdit_buffer_new(t->ctx, t->dev, a * sizeof(float), "rows to tune with", &t->a));
-    TRY(fdit_buffer_new(t->ctx, t->dev, t->y_floats * sizeof(float), "results to tune with",
-                        &t->y));
+    TRY(fdit_buffer_new(t->ctx, t->dev, t->y_floats * sizeof(float), "results to tune with", &t->y));
     TRY(fdit_device_reserve(t->ctx, t->dev, scratch));
     TRY(fdit_alloc(t->ctx, most, sizeof(float), &t->host));
     TRY(fdit_alloc(t->ctx, t->y_floats, sizeof(float), &t->wanted));
@@ -128,8 +127,7 @@ static bool fine(struct tune *t)
     return false;
 }
 
-static double seconds_of(struct tune *t, const struct subject *s, const struct gemm_config *c,
-                         int runs)
+static double seconds_of(struct tune *t, const struct subject *s, const struct gemm_config *c, int runs)
 {
     double begin = fdit_clock_seconds();
     for (int i = 0; i < runs; i++)
@@ -139,8 +137,7 @@ static double seconds_of(struct tune *t, const struct subject *s, const struct g
 }
 
 /* Infinite: refused. Gives up early when the first run takes three times `hopeless`. */
-static double measure(struct tune *t, const struct subject *s, const struct gemm_config *c,
-                      double hopeless)
+static double measure(struct tune *t, const struct subject *s, const struct gemm_config *c, double hopeless)
 {
     run(t, s, c); /* builds it */
     opencl_sync(t->dev);
@@ -210,12 +207,11 @@ static int candidates(const struct opencl *cl, struct gemm_config *out)
             for (int nv = 1; nv <= 4; nv++)
                 if (im * nv >= 6 && im * nv <= 28)
                     n = add(out, n,
-                            (struct gemm_config){
-                                .engine = GEMM_REGISTERS,
-                                .im = im,
-                                .nv = nv,
-                                .group = 8,
-                                .vw = cl->vector_floats < 4 ? 4 : cl->vector_floats });
+                            (struct gemm_config){ .engine = GEMM_REGISTERS,
+                                                  .im = im,
+                                                  .nv = nv,
+                                                  .group = 8,
+                                                  .vw = cl->vector_floats < 4 ? 4 : cl->vector_floats });
         return n;
     }
     static const int sides[][2] = { { 16, 16 }, { 16, 8 }, { 8, 16 }, { 8, 8 }, { 32, 8 } };
@@ -250,8 +246,7 @@ static double try_config(struct tune *t, struct subject *s, const struct gemm_co
     return seconds;
 }
 
-static enum fdit_status tune_kind(struct tune *t, enum gemm_kind kind,
-                                  const struct gemm_config *all, int n)
+static enum fdit_status tune_kind(struct tune *t, enum gemm_kind kind, const struct gemm_config *all, int n)
 {
     enum fdit_status status = FDIT_OK;
     struct subject *largest = NULL;
@@ -418,9 +413,8 @@ static void report(struct tune *t)
     }
 }
 
-enum fdit_status opencl_tune(fdit_context *ctx, fdit_device *dev,
-                             const struct fdit_op_shape *shapes, size_t n,
-                             const struct fdit_tune_options *options, char **where)
+enum fdit_status opencl_tune(fdit_context *ctx, fdit_device *dev, const struct fdit_op_shape *shapes,
+                             size_t n, const struct fdit_tune_options *options, char **where)
 {
     enum fdit_status status = FDIT_OK;
     struct opencl *cl = opencl_of(dev);

@@ -37,9 +37,8 @@ static bool read_product(const char *line, struct gemm_tuned *out)
 {
     char kind[16], lies[16], storage[16];
     int used = 0, found = 0;
-    if (sscanf(line, "%15s %15s %15s %d %d %n", kind, lies, storage, &out->N, &out->K, &used) !=
-            5 ||
-        !used || out->N < 1 || out->K < 0)
+    if (sscanf(line, "%15s %15s %15s %d %d %n", kind, lies, storage, &out->N, &out->K, &used) != 5 || !used ||
+        out->N < 1 || out->K < 0)
         return false;
     for (int i = 0; i < 3; i++)
         if (strcmp(kind, kinds[i]) == 0) {
@@ -99,14 +98,13 @@ void opencl_tuned_load(fdit_context *ctx, fdit_device *dev)
         goto out;
     if (!read_lines(cl, (char *)text, clblast)) {
         fdit_log(ctx, FDIT_LOG_WARNING,
-                 "%s cannot be read: %s counts as not tuned; `finediffusion tune` writes it anew",
-                 path, cl->label);
+                 "%s cannot be read: %s counts as not tuned; `finediffusion tune` writes it anew", path,
+                 cl->label);
         cl->n_tuned = 0;
         goto out;
     }
     bool direct = strncmp(clblast, "direct ", 7) == 0;
-    if (*clblast &&
-        !clblast_set(dev, strchr(clblast, ' ') ? strchr(clblast, ' ') + 1 : NULL, direct, why)) {
+    if (*clblast && !clblast_set(dev, strchr(clblast, ' ') ? strchr(clblast, ' ') + 1 : NULL, direct, why)) {
         fdit_log(ctx, FDIT_LOG_WARNING, "%s: %s; its products are done without", cl->label, why);
         drop_clblast(cl);
     } else if (!*clblast) {
@@ -144,8 +142,7 @@ enum fdit_status opencl_tuned_save(fdit_context *ctx, const fdit_device *dev, co
         char config[64];
         gemm_config_text(&t->config, config);
         n += (size_t)snprintf(text + n, room - n, "%s %s %s %d %d %s\n", kinds[t->kind],
-                              t->plain ? "plain" : "weight", fdit_dtype_name(t->storage), t->N,
-                              t->K, config);
+                              t->plain ? "plain" : "weight", fdit_dtype_name(t->storage), t->N, t->K, config);
     }
     n += (size_t)snprintf(text + n, room - n, "end %d\n", cl->n_tuned);
     TRY(fdit_file_write(ctx, path, false, text, n));

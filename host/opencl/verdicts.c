@@ -75,12 +75,11 @@ bool verdict_load(const char *subject, struct verdict *out)
     bool found = false;
     *out = (struct verdict){ 0 };
     if (path_of(subject, false, &path) != FDIT_OK || !fdit_is_file(path) ||
-        fdit_file_read_all(NULL, path, MOST, &file, &size) != FDIT_OK ||
-        strlen((char *)file) != size || strncmp((char *)file, head, strlen(head)) != 0)
+        fdit_file_read_all(NULL, path, MOST, &file, &size) != FDIT_OK || strlen((char *)file) != size ||
+        strncmp((char *)file, head, strlen(head)) != 0)
         goto out;
     at = (char *)file + strlen(head);
-    if (!(line = next_line(&at)) || sscanf(line, "when %lf", &when) != 1 ||
-        !(line = next_line(&at)) ||
+    if (!(line = next_line(&at)) || sscanf(line, "when %lf", &when) != 1 || !(line = next_line(&at)) ||
         sscanf(line, "good %d platforms %d gpus %d", &good, &out->platforms, &out->gpus) != 3)
         goto out;
     age = fdit_clock_date() - when;
@@ -120,10 +119,9 @@ void verdict_store(const char *subject, const struct verdict *v)
         TRY(drivers_add_file(NULL, name, &files));
         at += length + (at[length] == '\n');
     }
-    TRY(fdit_strf(NULL, &text,
-                  "%swhen %.0f\ngood %d platforms %d gpus %d\nnote %s\nfiles %d\n%ssubject\n%s",
-                  head, fdit_clock_date(), v->good, v->platforms, v->gpus, v->note ? v->note : "",
-                  n, files ? files : "", subject));
+    TRY(fdit_strf(NULL, &text, "%swhen %.0f\ngood %d platforms %d gpus %d\nnote %s\nfiles %d\n%ssubject\n%s",
+                  head, fdit_clock_date(), v->good, v->platforms, v->gpus, v->note ? v->note : "", n,
+                  files ? files : "", subject));
     TRY(fdit_file_write(NULL, path, false, text, strlen(text)));
 out:
     fdit_free(name);

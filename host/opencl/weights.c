@@ -72,16 +72,13 @@ static void store(enum fdit_dtype storage, void *to, size_t at, float x, float s
     switch (storage) {
     case FDIT_BF16: ((uint16_t *)to)[at] = fdit_bf16_of(x); break;
     case FDIT_F16: ((uint16_t *)to)[at] = to_f16(x); break;
-    case FDIT_I8:
-        ((int8_t *)to)[at] = isnan(scale) ? 1 : scale > 0 ? (int8_t)lrintf(x / scale) : 0;
-        break;
+    case FDIT_I8: ((int8_t *)to)[at] = isnan(scale) ? 1 : scale > 0 ? (int8_t)lrintf(x / scale) : 0; break;
     default: ((float *)to)[at] = x; break;
     }
 }
 
 /* data [n_out][n_in] to [n_in][ld], square by square; the columns behind n_out stay 0. */
-static void convert(const struct opencl *cl, const struct fdit_weight_desc *desc, const float *data,
-                    void *to)
+static void convert(const struct opencl *cl, const struct fdit_weight_desc *desc, const float *data, void *to)
 {
     enum { SQUARE = 32 };
     size_t n_in = (size_t)desc->n_in, ld = (size_t)gemm_ld(cl, desc->n_out);
@@ -92,13 +89,12 @@ static void convert(const struct opencl *cl, const struct fdit_weight_desc *desc
         for (int i0 = 0; i0 < desc->n_in; i0 += SQUARE)
             for (int i = i0; i < i0 + SQUARE && i < desc->n_in; i++)
                 for (int r = r0; r < r0 + SQUARE && r < desc->n_out; r++)
-                    store(desc->storage, to, (size_t)i * ld + (size_t)r,
-                          data[(size_t)r * n_in + (size_t)i], scales ? scales[r] : 0);
+                    store(desc->storage, to, (size_t)i * ld + (size_t)r, data[(size_t)r * n_in + (size_t)i],
+                          scales ? scales[r] : 0);
 }
 
-enum fdit_status opencl_weight_new(fdit_context *ctx, fdit_device *dev,
-                                   const struct fdit_weight_desc *desc, const float *data,
-                                   void **handle)
+enum fdit_status opencl_weight_new(fdit_context *ctx, fdit_device *dev, const struct fdit_weight_desc *desc,
+                                   const float *data, void **handle)
 {
     struct opencl *cl = opencl_of(dev);
     enum fdit_status status = FDIT_OK;
@@ -110,8 +106,7 @@ enum fdit_status opencl_weight_new(fdit_context *ctx, fdit_device *dev,
         FAIL(ctx, FDIT_ERROR_DEVICE,
              "a weight of %d x %d as %s has %zu bytes; %s allows %zu in one "
              "buffer; use a smaller storage type",
-             desc->n_out, desc->n_in, fdit_dtype_name(desc->storage), bytes, cl->label,
-             cl->max_buffer);
+             desc->n_out, desc->n_in, fdit_dtype_name(desc->storage), bytes, cl->label, cl->max_buffer);
     if (desc->conv && desc->storage != FDIT_F32)
         FAIL(ctx, FDIT_ERROR_UNSUPPORTED, "the weight of a conv as %s: only f32 is possible",
              fdit_dtype_name(desc->storage));
@@ -121,11 +116,10 @@ enum fdit_status opencl_weight_new(fdit_context *ctx, fdit_device *dev,
     }
     memory = clCreateBuffer(cl->context, CL_MEM_READ_ONLY, bytes, NULL, &error);
     TRY(opencl_status(ctx, cl, error, "clCreateBuffer", "a weight"));
-    TRY(opencl_status(
-        ctx, cl,
-        clEnqueueWriteBuffer(cl->queue, memory, CL_TRUE, 0, bytes,
-                             converted ? converted : (const void *)data, 0, NULL, NULL),
-        "clEnqueueWriteBuffer", "a weight"));
+    TRY(opencl_status(ctx, cl,
+                      clEnqueueWriteBuffer(cl->queue, memory, CL_TRUE, 0, bytes,
+                                           converted ? converted : (const void *)data, 0, NULL, NULL),
+                      "clEnqueueWriteBuffer", "a weight"));
     *handle = memory;
     memory = NULL;
 out:

@@ -47,8 +47,7 @@ static void buffer_free(fdit_device *dev, void *handle)
     fdit_free(handle);
 }
 
-static void write_bytes(fdit_device *dev, fdit_buffer *to, size_t byte_offset, const void *host,
-                        size_t bytes)
+static void write_bytes(fdit_device *dev, fdit_buffer *to, size_t byte_offset, const void *host, size_t bytes)
 {
     (void)dev;
     memcpy((char *)to->handle + byte_offset, host, bytes);
@@ -106,9 +105,8 @@ static size_t weight_bytes(fdit_device *dev, const struct fdit_weight_desc *desc
     return (size_t)desc->n_out * (size_t)desc->n_in * sizeof(float);
 }
 
-static enum fdit_status weight_new(fdit_context *ctx, fdit_device *dev,
-                                   const struct fdit_weight_desc *desc, const float *data,
-                                   void **handle)
+static enum fdit_status weight_new(fdit_context *ctx, fdit_device *dev, const struct fdit_weight_desc *desc,
+                                   const float *data, void **handle)
 {
     enum fdit_status status = fdit_alloc(ctx, weight_bytes(dev, desc), 1, handle);
     if (status == FDIT_OK)
@@ -153,9 +151,9 @@ static const float *matrix(const fdit_weight *weight, struct fdit_tensor plain)
 static void linear(fdit_device *dev, const struct fdit_linear_args *a)
 {
     (void)dev;
-    ref_linear_f32(a->samples, a->rows, a->n_in, a->n_out, f32(a->y), f32(a->x),
-                   matrix(a->weight, a->matrix), f32(a->bias), a->act, f32(a->pre), f32(a->gate),
-                   a->gate_stride, f32(a->residual), a->residual_shared, a->beta);
+    ref_linear_f32(a->samples, a->rows, a->n_in, a->n_out, f32(a->y), f32(a->x), matrix(a->weight, a->matrix),
+                   f32(a->bias), a->act, f32(a->pre), f32(a->gate), a->gate_stride, f32(a->residual),
+                   a->residual_shared, a->beta);
 }
 
 static void linear_dx(fdit_device *dev, const struct fdit_linear_dx_args *a)
@@ -168,8 +166,7 @@ static void linear_dx(fdit_device *dev, const struct fdit_linear_dx_args *a)
 static void linear_dw(fdit_device *dev, const struct fdit_linear_dw_args *a)
 {
     (void)dev;
-    ref_linear_dw_f32(a->samples * a->rows, a->n_in, a->n_out, f32(a->dw), f32(a->dy), f32(a->x),
-                      a->beta);
+    ref_linear_dw_f32(a->samples * a->rows, a->n_in, a->n_out, f32(a->dw), f32(a->dy), f32(a->x), a->beta);
 }
 
 static void column_sum(fdit_device *dev, const struct fdit_column_sum_args *a)
@@ -191,8 +188,8 @@ static void modulate(fdit_device *dev, const struct fdit_modulate_args *a)
     for (int r = 0; r < a->samples * a->rows; r++) {
         size_t at = (size_t)r * (size_t)a->width;
         size_t mod = (size_t)(r / a->rows) * (size_t)a->mod_stride;
-        fdit_host_modulate((size_t)a->width, f32(a->y) + at, f32(a->xhat) + at, f32(a->weight),
-                           f32(a->bias), fdit_has(a->shift) ? f32(a->shift) + mod : NULL,
+        fdit_host_modulate((size_t)a->width, f32(a->y) + at, f32(a->xhat) + at, f32(a->weight), f32(a->bias),
+                           fdit_has(a->shift) ? f32(a->shift) + mod : NULL,
                            fdit_has(a->scale) ? f32(a->scale) + mod : NULL);
     }
 }
@@ -202,42 +199,38 @@ static void norm_backward(fdit_device *dev, const struct fdit_norm_backward_args
     (void)dev;
     if (fdit_has(a->dshift) || fdit_has(a->dweight))
         ref_norm_backward_sums_f32(a->samples, a->rows, a->width, f32(a->dshift), f32(a->dscale),
-                                   a->dmod_stride, f32(a->dweight), f32(a->dbias), a->beta,
-                                   f32(a->dy), f32(a->xhat), f32(a->weight), f32(a->bias),
-                                   f32(a->scale), a->mod_stride);
+                                   a->dmod_stride, f32(a->dweight), f32(a->dbias), a->beta, f32(a->dy),
+                                   f32(a->xhat), f32(a->weight), f32(a->bias), f32(a->scale), a->mod_stride);
     if (fdit_has(a->dx))
-        ref_norm_backward_dx_f32(a->samples, a->rows, a->width, f32(a->dx), a->accumulate,
-                                 f32(a->dy), f32(a->xhat), f32(a->rstd), f32(a->weight),
-                                 f32(a->scale), a->mod_stride);
+        ref_norm_backward_dx_f32(a->samples, a->rows, a->width, f32(a->dx), a->accumulate, f32(a->dy),
+                                 f32(a->xhat), f32(a->rstd), f32(a->weight), f32(a->scale), a->mod_stride);
 }
 
 static void attention(fdit_device *dev, const struct fdit_attention_args *a)
 {
     (void)dev;
-    ref_attention_f32(a->samples, a->rows, a->heads, a->head_size, f32(a->out), f32(a->lse),
-                      f32(a->qkv));
+    ref_attention_f32(a->samples, a->rows, a->heads, a->head_size, f32(a->out), f32(a->lse), f32(a->qkv));
 }
 
 static void attention_backward(fdit_device *dev, const struct fdit_attention_backward_args *a)
 {
     (void)dev;
-    ref_attention_backward_f32(a->samples, a->rows, a->heads, a->head_size, f32(a->dqkv),
-                               f32(a->dout), f32(a->qkv), f32(a->out), f32(a->lse));
+    ref_attention_backward_f32(a->samples, a->rows, a->heads, a->head_size, f32(a->dqkv), f32(a->dout),
+                               f32(a->qkv), f32(a->out), f32(a->lse));
 }
 
 static void gate_op(fdit_device *dev, const struct fdit_gate_args *a)
 {
     (void)dev;
-    ref_gate_f32(a->samples, a->rows, a->width, f32(a->y), f32(a->residual), f32(a->branch),
-                 f32(a->gate), a->gate_stride);
+    ref_gate_f32(a->samples, a->rows, a->width, f32(a->y), f32(a->residual), f32(a->branch), f32(a->gate),
+                 a->gate_stride);
 }
 
 static void gate_backward(fdit_device *dev, const struct fdit_gate_backward_args *a)
 {
     (void)dev;
-    ref_gate_backward_f32(a->samples, a->rows, a->width, f32(a->dbranch), f32(a->dgate),
-                          a->dgate_stride, f32(a->dy), f32(a->branch), f32(a->gate),
-                          a->gate_stride);
+    ref_gate_backward_f32(a->samples, a->rows, a->width, f32(a->dbranch), f32(a->dgate), a->dgate_stride,
+                          f32(a->dy), f32(a->branch), f32(a->gate), a->gate_stride);
 }
 
 static void activation(fdit_device *dev, const struct fdit_activation_args *a)
@@ -267,30 +260,28 @@ static void check_rows(fdit_device *dev, int bad, int samples, const int32_t *ro
 
 static void gather(fdit_device *dev, const struct fdit_gather_args *a)
 {
-    int bad = ref_gather_f32(a->samples, a->n_rows, a->width, f32(a->y), f32(a->table),
-                             i32(a->rows), a->beta);
+    int bad =
+        ref_gather_f32(a->samples, a->n_rows, a->width, f32(a->y), f32(a->table), i32(a->rows), a->beta);
     check_rows(dev, bad, a->samples, i32(a->rows), a->n_rows);
 }
 
 static void scatter_add(fdit_device *dev, const struct fdit_scatter_add_args *a)
 {
-    int bad = ref_scatter_add_f32(a->samples, a->n_rows, a->width, f32(a->dtable), f32(a->dy),
-                                  i32(a->rows), a->beta);
+    int bad = ref_scatter_add_f32(a->samples, a->n_rows, a->width, f32(a->dtable), f32(a->dy), i32(a->rows),
+                                  a->beta);
     check_rows(dev, bad, a->samples, i32(a->rows), a->n_rows);
 }
 
 static void patchify(fdit_device *dev, const struct fdit_patchify_args *a)
 {
     (void)dev;
-    ref_patchify_f32(a->samples, a->channels, a->size, a->patch, a->order, f32(a->tokens),
-                     f32(a->image));
+    ref_patchify_f32(a->samples, a->channels, a->size, a->patch, a->order, f32(a->tokens), f32(a->image));
 }
 
 static void unpatchify(fdit_device *dev, const struct fdit_patchify_args *a)
 {
     (void)dev;
-    ref_unpatchify_f32(a->samples, a->channels, a->size, a->patch, a->order, f32(a->tokens),
-                       f32(a->image));
+    ref_unpatchify_f32(a->samples, a->channels, a->size, a->patch, a->order, f32(a->tokens), f32(a->image));
 }
 
 static void token_mean(fdit_device *dev, const struct fdit_token_mean_args *a)
@@ -310,8 +301,8 @@ static void diffuse(fdit_device *dev, const struct fdit_diffuse_args *a)
     (void)dev;
     for (size_t b = 0; b < (size_t)a->samples; b++) {
         const float *coef = f32(a->coef) + 2 * b;
-        fdit_host_diffuse(a->n, f32(a->xt) + b * a->n, f32(a->x0) + b * a->n,
-                          f32(a->noise) + b * a->n, coef[0], coef[1]);
+        fdit_host_diffuse(a->n, f32(a->xt) + b * a->n, f32(a->x0) + b * a->n, f32(a->noise) + b * a->n,
+                          coef[0], coef[1]);
     }
 }
 
@@ -326,8 +317,7 @@ static void diffusion_loss(fdit_device *dev, const struct fdit_diffusion_loss_ar
         float *deps = fdit_has(a->dout) ? f32(a->dout) + 2 * b * count : NULL;
         double mse = 0, vb = 0;
         fdit_host_diffusion_loss(count, count, &coef, eps, eps + count, f32(a->x0) + b * count,
-                                 f32(a->noise) + b * count, deps, deps ? deps + count : NULL, &mse,
-                                 &vb);
+                                 f32(a->noise) + b * count, deps, deps ? deps + count : NULL, &mse, &vb);
         f32(a->losses)[2 * b] = (float)mse;
         f32(a->losses)[2 * b + 1] = (float)vb;
     }
@@ -339,13 +329,13 @@ static void cross_entropy(fdit_device *dev, const struct fdit_cross_entropy_args
     for (size_t b = 0; b < (size_t)a->samples; b++) {
         int32_t label = i32(a->labels)[b];
         if (label < 0 || label >= a->classes) {
-            fdit_device_fail(dev, FDIT_ERROR_DEVICE, "label %d of sample %zu is not below %d",
-                             (int)label, b, a->classes);
+            fdit_device_fail(dev, FDIT_ERROR_DEVICE, "label %d of sample %zu is not below %d", (int)label, b,
+                             a->classes);
             return;
         }
-        f32(a->loss)[b] = (float)fdit_host_cross_entropy(
-            classes, f32(a->logits) + b * classes, (size_t)label, a->scale,
-            fdit_has(a->dlogits) ? f32(a->dlogits) + b * classes : NULL);
+        f32(a->loss)[b] =
+            (float)fdit_host_cross_entropy(classes, f32(a->logits) + b * classes, (size_t)label, a->scale,
+                                           fdit_has(a->dlogits) ? f32(a->dlogits) + b * classes : NULL);
     }
 }
 
@@ -358,9 +348,8 @@ static void sampler(fdit_device *dev, const struct fdit_sampler_args *a)
             size_t at = (b * channels + c) * a->n, at_eps = (2 * b * channels + c) * a->n;
             bool guided = fdit_has(a->uncond) && c < (size_t)a->guided_channels;
             const float *eps = f32(a->cond) + at_eps;
-            fdit_host_sampler(a->n, a, f32(a->x_next) + at, f32(a->x) + at, eps,
-                              eps + channels * a->n, guided ? f32(a->uncond) + at_eps : NULL,
-                              fdit_has(a->z) ? f32(a->z) + at : NULL,
+            fdit_host_sampler(a->n, a, f32(a->x_next) + at, f32(a->x) + at, eps, eps + channels * a->n,
+                              guided ? f32(a->uncond) + at_eps : NULL, fdit_has(a->z) ? f32(a->z) + at : NULL,
                               fdit_has(a->old) ? f32(a->old) + at : NULL);
         }
     }

@@ -16,8 +16,7 @@ static const float *pixel(const struct fdit_conv_args *a, size_t sample, long i,
     long up = a->upsample ? 2 : 1;
     if (i < 0 || i >= up * a->height || j < 0 || j >= up * a->width)
         return NULL;
-    size_t at =
-        (sample * (size_t)a->height + (size_t)(i / up)) * (size_t)a->width + (size_t)(j / up);
+    size_t at = (sample * (size_t)a->height + (size_t)(i / up)) * (size_t)a->width + (size_t)(j / up);
     return f32(a->x) + at * (size_t)a->n_in;
 }
 

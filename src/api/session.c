@@ -84,8 +84,7 @@ int32_t fdit_session_classes(const fdit_session *s)
 
 const char *fdit_session_class_name(const fdit_session *s, int32_t id)
 {
-    return id >= 0 && id < fdit_session_classes(s) ? fdit_taxonomy_class_name(s->subject.taxonomy, id)
-                                                   : NULL;
+    return id >= 0 && id < fdit_session_classes(s) ? fdit_taxonomy_class_name(s->subject.taxonomy, id) : NULL;
 }
 
 int32_t fdit_session_find_class(const fdit_session *s, const char *name)

@@ -11,14 +11,14 @@ struct relay {
 static void on_step(void *user, const struct fdit_train_progress *p)
 {
     const struct relay *r = user;
-    r->progress(r->user, &(struct fdit_training_progress){ .step = p->step, .steps = p->steps,
+    r->progress(r->user, &(struct fdit_training_progress){ .step = p->step,
+                                                           .steps = p->steps,
                                                            .loss = p->loss,
-                                                           .images_per_second =
-                                                               p->images_per_second });
+                                                           .images_per_second = p->images_per_second });
 }
 
-enum fdit_status fdit_train(fdit_context *ctx, const struct fdit_training *t,
-                            fdit_training_fn progress, void *user)
+enum fdit_status fdit_train(fdit_context *ctx, const struct fdit_training *t, fdit_training_fn progress,
+                            void *user)
 {
     enum fdit_status status = FDIT_OK;
     fdit_device *dev = NULL;

@@ -102,8 +102,7 @@ static enum fdit_status warm_up(struct job *j)
      * clock. */
     r->runs = 1;
     if (!j->subject->prepare && last < repetition_seconds)
-        r->runs = last * MOST_RUNS > repetition_seconds ? (int)(repetition_seconds / last) + 1
-                                                        : MOST_RUNS;
+        r->runs = last * MOST_RUNS > repetition_seconds ? (int)(repetition_seconds / last) + 1 : MOST_RUNS;
 out:
     return status;
 }
@@ -128,8 +127,7 @@ static enum fdit_status repeat(struct job *j)
         objects = j->dev->objects_made - objects;
         if (allocations || objects)
             FAIL(j->ctx, FDIT_ERROR_NUMERIC,
-                 "'%s': repetition %d made %" PRIu64 " allocations and %" PRIu64
-                 " device objects, where "
+                 "'%s': repetition %d made %" PRIu64 " allocations and %" PRIu64 " device objects, where "
                  "a run must make none; please report it",
                  j->p->text, n + 1, allocations, objects);
         sum += seconds[n++];
@@ -177,8 +175,7 @@ static enum fdit_status verify(struct job *j)
              "'%s': %s on %s is off by %.2g of its size (%s), at most %.0e is right; it is not "
              "timed; try "
              "another driver or --device cpu",
-             j->p->text, check->worst, j->dev->info.name, check->max_error, check->on,
-             check->allowed);
+             j->p->text, check->worst, j->dev->info.name, check->max_error, check->on, check->allowed);
 out:
     return status;
 }
@@ -191,10 +188,8 @@ static const struct fdit_bench_subject *subject_of(enum fdit_bench_kind kind)
                                                    : &fdit_bench_model;
 }
 
-enum fdit_status fdit_bench_run(fdit_context *ctx, fdit_device *dev,
-                                const struct fdit_bench_problem *p,
-                                const struct fdit_bench_options *options,
-                                struct fdit_bench_result *out)
+enum fdit_status fdit_bench_run(fdit_context *ctx, fdit_device *dev, const struct fdit_bench_problem *p,
+                                const struct fdit_bench_options *options, struct fdit_bench_result *out)
 {
     enum fdit_status status = FDIT_OK;
     struct job j = { ctx, dev, p, options, subject_of(p->kind), out, NULL };

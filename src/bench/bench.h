@@ -43,9 +43,7 @@ struct fdit_bench_result {
 /* FDIT_ERROR_NUMERIC when the device computes something else than the reference, or makes memory or
  * device objects inside a run; FDIT_INTERRUPTED between two repetitions when ctx is asked to stop.
  */
-enum fdit_status fdit_bench_run(fdit_context *ctx, fdit_device *dev,
-                                const struct fdit_bench_problem *p,
-                                const struct fdit_bench_options *options,
-                                struct fdit_bench_result *out);
+enum fdit_status fdit_bench_run(fdit_context *ctx, fdit_device *dev, const struct fdit_bench_problem *p,
+                                const struct fdit_bench_options *options, struct fdit_bench_result *out);
 
 #endif

@@ -94,8 +94,8 @@ static double legend(const struct layout *l, struct fdit_chart_pen *pen)
         }
         if (pen) {
             pen->box(pen, &(struct fdit_chart_box){ x, y, 12, 12, colours[s % N_COLOURS], NULL, 0 });
-            pen->label(pen, &(struct fdit_chart_label){ x + 17, y + 10, false, false, SOFT_INK,
-                                                        l->texts[s] });
+            pen->label(pen,
+                       &(struct fdit_chart_label){ x + 17, y + 10, false, false, SOFT_INK, l->texts[s] });
         }
         x += need + 19;
     }
@@ -127,8 +127,7 @@ static enum fdit_status lay_out(fdit_context *ctx, struct layout *l)
             const json_t *r = json_array_get(l->sets[s].results, i);
             char text[96];
             bar_text(r, text);
-            l->width =
-                larger(l->width, l->left + ceil(bar_length(l, r)) + 6 + text_width(l, text) + MARGIN);
+            l->width = larger(l->width, l->left + ceil(bar_length(l, r)) + 6 + text_width(l, text) + MARGIN);
         }
     l->top = legend(l, NULL) + TOP - 30 - LEGEND_LINE;
     l->height = l->top + (double)l->n_bars * (BAR + GAP) + (double)l->n_problems * GROUP_GAP + 8;
@@ -140,13 +139,11 @@ static void draw(const struct layout *l, struct fdit_chart_pen *pen)
 {
     double y = l->top;
     pen->box(pen, &(struct fdit_chart_box){ 0, 0, l->width, l->height, PAPER, NULL, 0 });
-    pen->label(pen, &(struct fdit_chart_label){ MARGIN, 20, false, true, INK,
-                                                "GFLOP/s (longer is faster)" });
+    pen->label(pen, &(struct fdit_chart_label){ MARGIN, 20, false, true, INK, "GFLOP/s (longer is faster)" });
     legend(l, pen);
     for (size_t p = 0; p < l->n_problems; p++) {
         const char *problem = l->texts[(size_t)l->n + p];
-        pen->label(pen, &(struct fdit_chart_label){ l->left - 10, y + BAR - 4, true, false, INK,
-                                                    problem });
+        pen->label(pen, &(struct fdit_chart_label){ l->left - 10, y + BAR - 4, true, false, INK, problem });
         for (int s = 0; s < l->n; s++) {
             const json_t *r = fdit_bench_set_find(&l->sets[s], l->problems[p]);
             char text[96];

@@ -39,8 +39,7 @@ static void draw_label(struct fdit_chart_pen *pen, const struct fdit_chart_label
     to_rgb(l->colour, rgb);
     if (l->to_left)
         x -= (int)fdit_font_width(pen->font, l->text, n);
-    fdit_font_draw(pen->font, &pen->picture, x, (int)l->y - fdit_font_ascent(pen->font), rgb, l->text,
-                   n);
+    fdit_font_draw(pen->font, &pen->picture, x, (int)l->y - fdit_font_ascent(pen->font), rgb, l->text, n);
 }
 
 static enum fdit_status finish(struct fdit_chart_pen *pen, uint8_t **bytes, size_t *size)

@@ -53,8 +53,7 @@ static void draw_box(struct fdit_chart_pen *pen, const struct fdit_chart_box *b)
 static void draw_label(struct fdit_chart_pen *pen, const struct fdit_chart_label *l)
 {
     put(pen, "<text x=\"%.0f\" y=\"%.0f\"%s%s fill=\"#%06x\">", l->x, l->y,
-        l->title ? " font-size=\"14\"" : "", l->to_left ? " text-anchor=\"end\"" : "",
-        (unsigned)l->colour);
+        l->title ? " font-size=\"14\"" : "", l->to_left ? " text-anchor=\"end\"" : "", (unsigned)l->colour);
     put_escaped(pen, l->text);
     put(pen, "</text>\n");
 }

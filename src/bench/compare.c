@@ -11,25 +11,22 @@
 
 enum { MOST_FILE = 16 << 20 };
 
-enum fdit_status fdit_bench_set_read(fdit_context *ctx, const char *path,
-                                     struct fdit_bench_set *out)
+enum fdit_status fdit_bench_set_read(fdit_context *ctx, const char *path, struct fdit_bench_set *out)
 {
     enum fdit_status status = FDIT_OK;
     const char *base = fdit_path_base(path), *dot = strrchr(base, '.');
     *out = (struct fdit_bench_set){ 0 };
     TRY(fdit_json_read(ctx, path, MOST_FILE, 16, &out->results));
-    TRY(fdit_strndup(ctx, base, dot && dot > base ? (size_t)(dot - base) : strlen(base),
-                     &out->name));
+    TRY(fdit_strndup(ctx, base, dot && dot > base ? (size_t)(dot - base) : strlen(base), &out->name));
     if (!json_is_array(out->results) || !json_array_size(out->results))
-        FAIL(ctx, FDIT_ERROR_FORMAT, "%s: is not an array of results; write one with bench --json",
-             path);
+        FAIL(ctx, FDIT_ERROR_FORMAT, "%s: is not an array of results; write one with bench --json", path);
     for (size_t i = 0; i < json_array_size(out->results); i++) {
         const json_t *r = json_array_get(out->results, i);
         if (!json_is_string(json_object_get(r, "problem")) ||
             !(json_number_value(json_object_get(r, "seconds_min")) > 0))
             FAIL(ctx, FDIT_ERROR_FORMAT,
-                 "%s: result %zu lacks \"problem\" or \"seconds_min\"; write it with bench --json",
-                 path, i + 1);
+                 "%s: result %zu lacks \"problem\" or \"seconds_min\"; write it with bench --json", path,
+                 i + 1);
     }
     return FDIT_OK;
 out:
@@ -98,18 +95,18 @@ static void print_row(FILE *to, const struct fdit_bench_set *set, const json_t *
     if (first > 0)
         snprintf(ratio, sizeof ratio, "%.2f", first / seconds);
     fdit_text_print(to, "  %-24.24s %10s %10s %10s %8.4g %6s %8s\n", set->name, min, median, each,
-            fdit_bench_number(r, "gflops"), peak, ratio);
+                    fdit_bench_number(r, "gflops"), peak, ratio);
 }
 
-enum fdit_status fdit_bench_print_compared(fdit_context *ctx, FILE *to,
-                                           const struct fdit_bench_set *sets, int n)
+enum fdit_status fdit_bench_print_compared(fdit_context *ctx, FILE *to, const struct fdit_bench_set *sets,
+                                           int n)
 {
     enum fdit_status status = FDIT_OK;
     const char **problems = NULL;
     size_t count = 0;
     TRY(fdit_bench_list_problems(ctx, sets, n, &problems, &count));
     fdit_text_print(to, "%-26s %10s %10s %10s %8s %6s %8s\n", "", "min", "median", "per image", "GFLOP/s",
-            "peak", "times");
+                    "peak", "times");
     for (size_t p = 0; p < count; p++) {
         const json_t *first = fdit_bench_set_find(&sets[0], problems[p]);
         fdit_text_print(to, "%s\n", problems[p]);
@@ -125,7 +122,7 @@ enum fdit_status fdit_bench_print_compared(fdit_context *ctx, FILE *to,
         const char *device = json_string_value(json_object_get(r, "device"));
         const char *driver = json_string_value(json_object_get(r, "driver"));
         fdit_text_print(to, "%s: %s%s%s\n", sets[s].name, device ? device : "device not named",
-                driver ? ", " : "", driver ? driver : "");
+                        driver ? ", " : "", driver ? driver : "");
     }
 out:
     fdit_free(problems);

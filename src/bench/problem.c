@@ -18,8 +18,7 @@ const char *const fdit_bench_default_problems[] = {
 };
 
 static const char *const kinds[FDIT_BENCH_KINDS] = {
-    "linear", "linear_dx", "linear_dw", "attention", "attention_backward",
-    "block",  "train",     "sample",    "vae"
+    "linear", "linear_dx", "linear_dw", "attention", "attention_backward", "block", "train", "sample", "vae"
 };
 #define KINDS "linear, linear_dx, linear_dw, attention, attention_backward, block, train, sample and vae"
 
@@ -46,8 +45,8 @@ static bool numbered(const char *word, const char *prefix, int most, int *out)
 
 static enum fdit_status refuse(const struct words *w, const char *word, const char *wanted)
 {
-    return fdit_fail(w->ctx, FDIT_ERROR_ARGUMENT, "problem '%s': '%s' is not understood; %s",
-                     w->text, word, wanted);
+    return fdit_fail(w->ctx, FDIT_ERROR_ARGUMENT, "problem '%s': '%s' is not understood; %s", w->text, word,
+                     wanted);
 }
 
 /* "512x4608x1152" */
@@ -69,10 +68,9 @@ static bool three_sizes(const char *word, int *m, int *n, int *k)
 
 static enum fdit_status parse_linear(const struct words *w, struct fdit_bench_problem *p)
 {
-    static const char wanted[] =
-        "after linear come the sizes MxNxK (rows, columns out, columns in), as "
-        "in 'linear 512x4608x1152', and perhaps the samples they belong to, "
-        "as b2";
+    static const char wanted[] = "after linear come the sizes MxNxK (rows, columns out, columns in), as "
+                                 "in 'linear 512x4608x1152', and perhaps the samples they belong to, "
+                                 "as b2";
     if (w->n < 2)
         return refuse(w, w->list[0], wanted);
     if (!three_sizes(w->list[1], &p->m, &p->n, &p->k))
@@ -82,25 +80,22 @@ static enum fdit_status parse_linear(const struct words *w, struct fdit_bench_pr
             return refuse(w, w->list[i], wanted);
     if (p->m % p->batch)
         return fdit_fail(w->ctx, FDIT_ERROR_ARGUMENT,
-                         "problem '%s': %d rows cannot be shared by %d samples; use a multiple",
-                         w->text, p->m, p->batch);
+                         "problem '%s': %d rows cannot be shared by %d samples; use a multiple", w->text,
+                         p->m, p->batch);
     return FDIT_OK;
 }
 
 static enum fdit_status parse_attention(const struct words *w, struct fdit_bench_problem *p)
 {
-    static const char wanted[] =
-        "attention takes samples, tokens, heads and the size of a head, as in "
-        "'attention b2 n256 h16 d72'";
+    static const char wanted[] = "attention takes samples, tokens, heads and the size of a head, as in "
+                                 "'attention b2 n256 h16 d72'";
     for (int i = 1; i < w->n; i++)
         if (!numbered(w->list[i], "b", MOST_BATCH, &p->batch) &&
             !numbered(w->list[i], "n", MOST_SIZE, &p->tokens) &&
-            !numbered(w->list[i], "h", 1024, &p->heads) &&
-            !numbered(w->list[i], "d", 128, &p->head_size))
+            !numbered(w->list[i], "h", 1024, &p->heads) && !numbered(w->list[i], "d", 128, &p->head_size))
             return refuse(w, w->list[i], wanted);
     if (!p->tokens || !p->heads || !p->head_size)
-        return fdit_fail(w->ctx, FDIT_ERROR_ARGUMENT, "problem '%s': a size is missing; %s",
-                         w->text, wanted);
+        return fdit_fail(w->ctx, FDIT_ERROR_ARGUMENT, "problem '%s': a size is missing; %s", w->text, wanted);
     return FDIT_OK;
 }
 
@@ -137,11 +132,9 @@ static enum fdit_status parse_model(const struct words *w, struct fdit_bench_pro
     enum fdit_status status = FDIT_OK;
     struct fdit_model_config *c = &p->config;
     bool trains = p->kind != FDIT_BENCH_SAMPLE;
-    *c = (struct fdit_model_config){ .kind = FDIT_MODEL_DIT,
-                                     .input_size = 32,
-                                     .channels = 4,
-                                     .mlp_ratio = 4,
-                                     .rows = DEFAULT_ROWS };
+    *c = (struct fdit_model_config){
+        .kind = FDIT_MODEL_DIT, .input_size = 32, .channels = 4, .mlp_ratio = 4, .rows = DEFAULT_ROWS
+    };
     p->mask = trains ? fdit_mask_find("finediffusion") : NULL;
     for (int i = 1; i < w->n; i++) {
         const char *word = w->list[i];
@@ -162,8 +155,7 @@ static enum fdit_status parse_model(const struct words *w, struct fdit_bench_pro
         FAIL(w->ctx, FDIT_ERROR_ARGUMENT,
              "problem '%s': activations=bf16 is for recompute=none, leave one out; %s", w->text, wanted);
     if (!c->width)
-        FAIL(w->ctx, FDIT_ERROR_ARGUMENT, "problem '%s': the model is missing; %s", w->text,
-             wanted);
+        FAIL(w->ctx, FDIT_ERROR_ARGUMENT, "problem '%s': the model is missing; %s", w->text, wanted);
     TRY(fdit_config_check(w->ctx, c));
 out:
     return status;
@@ -188,8 +180,7 @@ static enum fdit_status split(struct words *w, const char *text, char **joined)
     enum fdit_status status = FDIT_OK;
     char *rest;
     TRY(fdit_strdup(w->ctx, text, &w->copy));
-    for (char *word = strtok_r(w->copy, " \t\n", &rest); word;
-         word = strtok_r(NULL, " \t\n", &rest)) {
+    for (char *word = strtok_r(w->copy, " \t\n", &rest); word; word = strtok_r(NULL, " \t\n", &rest)) {
         if (w->n == MOST_WORDS)
             FAIL(w->ctx, FDIT_ERROR_ARGUMENT,
                  "problem '%s': more than %d words; give one problem in one "
@@ -208,8 +199,7 @@ out:
     return status;
 }
 
-enum fdit_status fdit_bench_problem_parse(fdit_context *ctx, const char *text,
-                                          struct fdit_bench_problem *out)
+enum fdit_status fdit_bench_problem_parse(fdit_context *ctx, const char *text, struct fdit_bench_problem *out)
 {
     enum fdit_status status = FDIT_OK;
     struct words w = { .ctx = ctx };
@@ -219,8 +209,8 @@ enum fdit_status fdit_bench_problem_parse(fdit_context *ctx, const char *text,
     while (kind < FDIT_BENCH_KINDS && strcmp(w.list[0], kinds[kind]))
         kind++;
     if (kind == FDIT_BENCH_KINDS)
-        FAIL(ctx, FDIT_ERROR_ARGUMENT, "problem '%s': '%s' is not known; there are " KINDS,
-             out->text, w.list[0]);
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "problem '%s': '%s' is not known; there are " KINDS, out->text,
+             w.list[0]);
     out->kind = (enum fdit_bench_kind)kind;
     if (kind <= FDIT_BENCH_LINEAR_DW)
         TRY(parse_linear(&w, out));

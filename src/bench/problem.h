@@ -22,9 +22,9 @@ enum fdit_bench_kind {
 struct fdit_bench_problem {
     char *text; /* the words as typed, one space between two */
     enum fdit_bench_kind kind;
-    int batch;                    /* samples, pictures */
-    int m, n, k;                  /* linear family: rows of all samples, columns out, columns in */
-    int tokens, heads, head_size; /* attention */
+    int batch;                       /* samples, pictures */
+    int m, n, k;                     /* linear family: rows of all samples, columns out, columns in */
+    int tokens, heads, head_size;    /* attention */
     struct fdit_model_config config; /* block, train, sample */
     const struct fdit_mask *mask;    /* block, train: what is trained */
     enum fdit_recompute recompute;

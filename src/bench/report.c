@@ -151,13 +151,12 @@ static const char columns[] = "%-36s %9s %9s %9s %9s %8s %6s %7s %9s %8s\n";
 void fdit_bench_print_header(FILE *to)
 {
     fdit_text_print(to, columns, "problem", "min", "median", "max", "per image", "GFLOP/s", "peak", "GB/s",
-            "memory", "error");
+                    "memory", "error");
 }
 
 void fdit_bench_print(FILE *to, const struct fdit_bench_result *r)
 {
-    char min[16], median[16], max[16], each[16], speed[16], share[16], rate[16], memory[32],
-        error[16];
+    char min[16], median[16], max[16], each[16], speed[16], share[16], rate[16], memory[32], error[16];
     fdit_bench_format_seconds(r->seconds_min, min);
     fdit_bench_format_seconds(r->seconds_median, median);
     fdit_bench_format_seconds(r->seconds_max, max);
@@ -170,8 +169,7 @@ void fdit_bench_print(FILE *to, const struct fdit_bench_result *r)
         snprintf(error, sizeof error, "%.1e", r->check.max_error);
     else
         strcpy(error, "-");
-    fdit_text_print(to, columns, r->problem->text, min, median, max, each, speed, share, rate, memory,
-            error);
+    fdit_text_print(to, columns, r->problem->text, min, median, max, each, speed, share, rate, memory, error);
     if (r->profiled) {
         double part[N_GROUPS];
         profile_shares(r, part);

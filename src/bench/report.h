@@ -22,8 +22,7 @@ struct fdit_bench_set {
     json_t *results; /* array of objects as above; at least "problem" and "seconds_min" are there */
 };
 /* Reads what `bench --json` or a script of bench/peers wrote. FDIT_ERROR_FORMAT names the file. */
-enum fdit_status fdit_bench_set_read(fdit_context *ctx, const char *path,
-                                     struct fdit_bench_set *out);
+enum fdit_status fdit_bench_set_read(fdit_context *ctx, const char *path, struct fdit_bench_set *out);
 void fdit_bench_set_fini(struct fdit_bench_set *set);
 /* The set's first result of this problem; NULL when it has none. */
 const json_t *fdit_bench_set_find(const struct fdit_bench_set *set, const char *problem);
@@ -34,7 +33,7 @@ enum fdit_status fdit_bench_list_problems(fdit_context *ctx, const struct fdit_b
                                           const char ***out, size_t *count);
 /* Problem by problem, the sets below each other; the last column is the first set's time over the
  * set's. */
-enum fdit_status fdit_bench_print_compared(fdit_context *ctx, FILE *to,
-                                           const struct fdit_bench_set *sets, int n);
+enum fdit_status fdit_bench_print_compared(fdit_context *ctx, FILE *to, const struct fdit_bench_set *sets,
+                                           int n);
 
 #endif

@@ -8,8 +8,7 @@
 
 enum { PIECE = 8192 };
 
-void fdit_bench_numbers(uint32_t stream, size_t first, size_t n, double mean, double deviation,
-                        float *out)
+void fdit_bench_numbers(uint32_t stream, size_t first, size_t n, double mean, double deviation, float *out)
 {
     const struct fdit_rng rng = { .seed = 1, .stream = stream, .domain = FDIT_RNG_BENCH };
     const float half = (float)(deviation * sqrt(3.0)), centre = (float)mean;
@@ -22,8 +21,7 @@ void fdit_bench_numbers(uint32_t stream, size_t first, size_t n, double mean, do
     }
 }
 
-void fdit_bench_write(fdit_device *dev, struct fdit_tensor t, uint32_t stream, size_t n,
-                      double deviation)
+void fdit_bench_write(fdit_device *dev, struct fdit_tensor t, uint32_t stream, size_t n, double deviation)
 {
     float piece[PIECE];
     for (size_t i = 0; i < n; i += PIECE) {
@@ -55,8 +53,8 @@ void fdit_bench_note_error(struct fdit_bench_check *check, const char *name, dou
     snprintf(check->worst, sizeof check->worst, "%s", name);
 }
 
-void fdit_bench_compare(struct fdit_bench_check *check, const char *name, const float *got,
-                        const float *want, size_t n)
+void fdit_bench_compare(struct fdit_bench_check *check, const char *name, const float *got, const float *want,
+                        size_t n)
 {
     double difference = 0, size = 0;
     for (size_t i = 0; i < n; i++) {

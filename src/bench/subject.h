@@ -17,9 +17,8 @@ struct fdit_bench_check {
 
 struct fdit_bench_subject {
     /* Buffers, random weights and inputs; *plan_bytes on the device. */
-    enum fdit_status (*open)(fdit_context *ctx, fdit_device *dev,
-                             const struct fdit_bench_problem *p, enum fdit_dtype storage,
-                             void **out, size_t *plan_bytes);
+    enum fdit_status (*open)(fdit_context *ctx, fdit_device *dev, const struct fdit_bench_problem *p,
+                             enum fdit_dtype storage, void **out, size_t *plan_bytes);
     /* (optional) Puts back what a run changes and would change the next; not timed. */
     void (*prepare)(void *state);
     /* What is timed. Returns when it is queued, or done. */
@@ -41,18 +40,16 @@ extern const struct fdit_bench_subject fdit_bench_vae;   /* subject_vae.c */
 
 /* Numbers first .. first+n-1 of a stream: uniform with this mean and deviation, and none of them 0
  * when the mean is 0. */
-void fdit_bench_numbers(uint32_t stream, size_t first, size_t n, double mean, double deviation,
-                        float *out);
+void fdit_bench_numbers(uint32_t stream, size_t first, size_t n, double mean, double deviation, float *out);
 /* The same into n elements of a tensor, in pieces. */
-void fdit_bench_write(fdit_device *dev, struct fdit_tensor t, uint32_t stream, size_t n,
-                      double deviation);
+void fdit_bench_write(fdit_device *dev, struct fdit_tensor t, uint32_t stream, size_t n, double deviation);
 
 /* Relative error that a result may have, with weights kept in this type: rounding of the sums in
  * f32; of the weights (2^-9, 2^-12, 1/254 of the largest) in the others. */
 double fdit_bench_allowed(enum fdit_dtype storage);
 /* |got - want| over |want| in the Euclidean norm, into the check. Not finite counts as infinite. */
-void fdit_bench_compare(struct fdit_bench_check *check, const char *name, const float *got,
-                        const float *want, size_t n);
+void fdit_bench_compare(struct fdit_bench_check *check, const char *name, const float *got, const float *want,
+                        size_t n);
 /* The same with an error that the caller found. */
 void fdit_bench_note_error(struct fdit_bench_check *check, const char *name, double error);
 

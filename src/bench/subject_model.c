@@ -88,8 +88,7 @@ static size_t item_of(const struct fdit_model_config *c)
 
 static size_t stream_of(const struct model_state *s) /* numbers in the residual stream */
 {
-    return (size_t)s->p.batch * (size_t)fdit_config_tokens(&s->p.config) *
-           (size_t)s->p.config.width;
+    return (size_t)s->p.batch * (size_t)fdit_config_tokens(&s->p.config) * (size_t)s->p.config.width;
 }
 
 /* What a training step is given: host memory. */
@@ -123,18 +122,16 @@ static enum fdit_status new_generator(fdit_context *ctx, struct model_state *s,
     TRY(fdit_alloc(ctx, b * item_of(&s->p.config), sizeof(float), &s->x));
     TRY(fdit_alloc(ctx, b, sizeof *s->specs, &s->specs));
     for (size_t i = 0; i < b; i++)
-        s->specs[i] =
-            (struct fdit_picture_spec){ .seed = i,
-                                        .class_id = (int32_t)i,
-                                        .row = (int32_t)(i * 7919 % (size_t)s->p.config.rows),
-                                        .guide_row = s->p.config.rows - 1 };
+        s->specs[i] = (struct fdit_picture_spec){ .seed = i,
+                                                  .class_id = (int32_t)i,
+                                                  .row = (int32_t)(i * 7919 % (size_t)s->p.config.rows),
+                                                  .guide_row = s->p.config.rows - 1 };
 out:
     return status;
 }
 
-static enum fdit_status open_model(fdit_context *ctx, fdit_device *dev,
-                                   const struct fdit_bench_problem *p, enum fdit_dtype storage,
-                                   void **out, size_t *plan_bytes)
+static enum fdit_status open_model(fdit_context *ctx, fdit_device *dev, const struct fdit_bench_problem *p,
+                                   enum fdit_dtype storage, void **out, size_t *plan_bytes)
 {
     enum fdit_status status = FDIT_OK;
     struct model_state *s = NULL;
@@ -166,8 +163,8 @@ static enum fdit_status open_model(fdit_context *ctx, fdit_device *dev,
     else if (p->kind == FDIT_BENCH_SAMPLE)
         TRY(new_generator(ctx, s, &sampling));
     else
-        TRY(fdit_plan_add(ctx, &s->model->plan, FDIT_PLAN_BATCH, &s->fresh,
-                          2 * stream_of(s) * sizeof(float), "input of the block and a gradient"));
+        TRY(fdit_plan_add(ctx, &s->model->plan, FDIT_PLAN_BATCH, &s->fresh, 2 * stream_of(s) * sizeof(float),
+                          "input of the block and a gradient"));
     TRY(fdit_plan_check(ctx, &s->model->plan, dev, dev->info.memory,
                         "use a smaller batch or recompute=block"));
     *plan_bytes = fdit_plan_device_bytes(&s->model->plan);
@@ -182,8 +179,8 @@ static enum fdit_status open_model(fdit_context *ctx, fdit_device *dev,
         struct fdit_tensor fresh = fdit_tensor_of(s->fresh, FDIT_F32);
         fdit_bench_write(dev, fresh, STREAM_X, stream_of(s), 1);
         fdit_bench_write(dev, fdit_at(fresh, stream_of(s)), STREAM_DX, stream_of(s), 1);
-        fdit_bench_write(dev, s->model->silu_c, STREAM_SILU,
-                         (size_t)p->batch * (size_t)s->p.config.width, 0.5);
+        fdit_bench_write(dev, s->model->silu_c, STREAM_SILU, (size_t)p->batch * (size_t)s->p.config.width,
+                         0.5);
     }
     TRY(fdit_device_sync(ctx, dev));
     *out = s;
@@ -206,8 +203,7 @@ static void prepare_model(void *state)
     fdit_fill(s->dev, s->model->dsilu_c, (size_t)s->p.batch * (size_t)s->p.config.width, 0);
 }
 
-static enum fdit_status run_step(fdit_context *ctx, struct model_state *s,
-                                 struct fdit_step_losses *losses)
+static enum fdit_status run_step(fdit_context *ctx, struct model_state *s, struct fdit_step_losses *losses)
 {
     enum fdit_status status = FDIT_OK;
     fdit_step_micro(s->step, &(struct fdit_micro){ .samples = s->p.batch,
@@ -233,8 +229,7 @@ static enum fdit_status run_model(fdit_context *ctx, void *state)
         s->optimiser.n++;
         s->optimiser.ema_decay = fdit_ema_decay(0.9999, false, s->optimiser.n);
         return run_step(ctx, s, &losses);
-    case FDIT_BENCH_SAMPLE:
-        return fdit_generator_run(ctx, s->generator, s->specs, s->p.batch, s->x);
+    case FDIT_BENCH_SAMPLE: return fdit_generator_run(ctx, s->generator, s->specs, s->p.batch, s->x);
     default:
         fdit_forward_block(s->model, 0, s->p.batch);
         fdit_backward_block(s->model, 0, s->p.batch, 0);
@@ -247,8 +242,7 @@ static enum fdit_status run_model(fdit_context *ctx, void *state)
 static double recomputed_flops(const struct fdit_bench_problem *p)
 {
     const struct fdit_model_config *c = &p->config;
-    double n = fdit_config_tokens(c), d = c->width,
-           blocks = p->kind == FDIT_BENCH_BLOCK ? 1 : c->depth;
+    double n = fdit_config_tokens(c), d = c->width, blocks = p->kind == FDIT_BENCH_BLOCK ? 1 : c->depth;
     double ratio = c->mlp_ratio, attention = 4 * n * n * d, square = 2 * n * d * d;
     if (p->kind == FDIT_BENCH_SAMPLE || p->recompute == FDIT_RECOMPUTE_NONE)
         return 0;
@@ -305,13 +299,9 @@ out:
  * below them, so that rounding in those that are nearly 0 does not decide a sign. */
 static enum fdit_status compare_steps(struct pair *v)
 {
-    static const struct fdit_optimiser smooth = { .lr = 0.1,
-                                                  .beta1 = 0.9,
-                                                  .beta2 = 0.999,
-                                                  .eps = 1e-3,
-                                                  .weight_decay = 0.1,
-                                                  .ema_decay = 0.5,
-                                                  .n = 1 };
+    static const struct fdit_optimiser smooth = {
+        .lr = 0.1, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-3, .weight_decay = 0.1, .ema_decay = 0.5, .n = 1
+    };
     enum fdit_status status = FDIT_OK;
     const struct fdit_model_config *c = &v->got->p.config;
     struct fdit_step_losses a, b;
@@ -345,8 +335,7 @@ static enum fdit_status compare_blocks(struct pair *v)
         TRY(fdit_device_status(v->ctx, both[i]->dev));
     }
     TRY(compare_tensors(v, "gradient of the input", v->got->model->dx, v->want->model->dx, n));
-    TRY(compare_tensors(v, "gradient of the condition", v->got->model->dsilu_c,
-                        v->want->model->dsilu_c, bd));
+    TRY(compare_tensors(v, "gradient of the condition", v->got->model->dsilu_c, v->want->model->dsilu_c, bd));
     TRY(compare_params(v, fdit_group_block(0), fdit_group_block(0), false));
 out:
     return status;
@@ -377,8 +366,8 @@ static void make_small(struct fdit_bench_problem *p)
 }
 
 static enum fdit_status verify_model(fdit_context *ctx, fdit_device *dev, fdit_device *reference,
-                                     const struct fdit_bench_problem *whole,
-                                     enum fdit_dtype storage, struct fdit_bench_check *check)
+                                     const struct fdit_bench_problem *whole, enum fdit_dtype storage,
+                                     struct fdit_bench_check *check)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_bench_problem p = *whole;
@@ -394,8 +383,7 @@ static enum fdit_status verify_model(fdit_context *ctx, fdit_device *dev, fdit_d
                ? stream_of(v.got)
                : 2 * (size_t)p.batch * item_of(&p.config);
     for (int i = 0; i < v.got->model->params.n; i++)
-        most =
-            v.got->model->params.list[i].count > most ? v.got->model->params.list[i].count : most;
+        most = v.got->model->params.list[i].count > most ? v.got->model->params.list[i].count : most;
     TRY(fdit_alloc(ctx, most, sizeof(float), &v.a));
     TRY(fdit_alloc(ctx, most, sizeof(float), &v.b));
     TRY(p.kind == FDIT_BENCH_TRAIN    ? compare_steps(&v)

@@ -39,8 +39,8 @@ static void close_op(void *state)
     fdit_free(s);
 }
 
-static enum fdit_status new_op(fdit_context *ctx, fdit_device *dev,
-                               const struct fdit_bench_problem *p, struct op_state **out)
+static enum fdit_status new_op(fdit_context *ctx, fdit_device *dev, const struct fdit_bench_problem *p,
+                               struct op_state **out)
 {
     enum fdit_status status = fdit_alloc(ctx, 1, sizeof **out, out);
     if (status == FDIT_OK) {
@@ -50,17 +50,14 @@ static enum fdit_status new_op(fdit_context *ctx, fdit_device *dev,
     return status;
 }
 
-static enum fdit_status plan_floats(fdit_context *ctx, struct op_state *s, int i, size_t n,
-                                    const char *label)
+static enum fdit_status plan_floats(fdit_context *ctx, struct op_state *s, int i, size_t n, const char *label)
 {
-    return fdit_plan_add(ctx, &s->plan, FDIT_PLAN_BATCH, &s->buffers[i], n * sizeof(float), "%s",
-                         label);
+    return fdit_plan_add(ctx, &s->plan, FDIT_PLAN_BATCH, &s->buffers[i], n * sizeof(float), "%s", label);
 }
 
 /* Workspace, the check against the device's memory, and the buffers. */
-static enum fdit_status allocate_op(fdit_context *ctx, struct op_state *s,
-                                    const struct fdit_op_shape *shapes, size_t n,
-                                    size_t *plan_bytes)
+static enum fdit_status allocate_op(fdit_context *ctx, struct op_state *s, const struct fdit_op_shape *shapes,
+                                    size_t n, size_t *plan_bytes)
 {
     enum fdit_status status = FDIT_OK;
     size_t work = fdit_device_workspace(s->dev, shapes, n);
@@ -78,17 +75,14 @@ out:
 /* Buffers: x [m, k] or its gradient, y [m, n] or its gradient, bias [n], dw [n, k]. */
 enum { LINEAR_X, LINEAR_Y, LINEAR_BIAS, LINEAR_DW };
 
-static enum fdit_status open_linear(fdit_context *ctx, fdit_device *dev,
-                                    const struct fdit_bench_problem *p, enum fdit_dtype storage,
-                                    void **out, size_t *plan_bytes)
+static enum fdit_status open_linear(fdit_context *ctx, fdit_device *dev, const struct fdit_bench_problem *p,
+                                    enum fdit_dtype storage, void **out, size_t *plan_bytes)
 {
     enum fdit_status status = FDIT_OK;
     struct op_state *s = NULL;
     float *w = NULL;
     size_t m = (size_t)p->m, n = (size_t)p->n, k = (size_t)p->k;
-    const struct fdit_weight_desc desc = {
-        .n_out = p->n, .n_in = p->k, .storage = storage, .need_dx = true
-    };
+    const struct fdit_weight_desc desc = { .n_out = p->n, .n_in = p->k, .storage = storage, .need_dx = true };
     static const enum fdit_op ops[] = { FDIT_OP_LINEAR, FDIT_OP_LINEAR_DX, FDIT_OP_LINEAR_DW };
     const struct fdit_op_shape shape = { .op = ops[p->kind - FDIT_BENCH_LINEAR],
                                          .samples = p->batch,
@@ -102,8 +96,7 @@ static enum fdit_status open_linear(fdit_context *ctx, fdit_device *dev,
     if (p->kind == FDIT_BENCH_LINEAR_DW)
         TRY(plan_floats(ctx, s, LINEAR_DW, n * k, "dw"));
     else
-        TRY(fdit_plan_add(ctx, &s->plan, FDIT_PLAN_WEIGHTS, NULL, fdit_weight_bytes(dev, &desc),
-                          "W"));
+        TRY(fdit_plan_add(ctx, &s->plan, FDIT_PLAN_WEIGHTS, NULL, fdit_weight_bytes(dev, &desc), "W"));
     TRY(allocate_op(ctx, s, &shape, 1, plan_bytes));
     fdit_bench_write(dev, tensor(s, LINEAR_X), STREAM_X, m * k, 1);
     fdit_bench_write(dev, tensor(s, LINEAR_Y), STREAM_DY, m * n, 1);
@@ -216,11 +209,7 @@ static enum fdit_status verify_linear(fdit_context *ctx, fdit_device *dev, fdit_
     TRY(fdit_alloc(ctx, most, sizeof *g, &g));
     TRY(fdit_alloc(ctx, most, sizeof *half, &half));
     TRY(fdit_alloc(ctx, most, sizeof *want, &want));
-    TRY(fdit_read(ctx, dev,
-                  tensor(s, dw   ? LINEAR_DW
-                            : dx ? LINEAR_X
-                                 : LINEAR_Y),
-                  got, rows * columns));
+    TRY(fdit_read(ctx, dev, tensor(s, dw ? LINEAR_DW : dx ? LINEAR_X : LINEAR_Y), got, rows * columns));
     for (size_t i = 0; i < columns; i++) {
         fdit_bench_numbers(STREAM_SIGNS, i, 1, 0, 1, &sign);
         v[i] = sign > 0 ? 1 : -1;
@@ -285,16 +274,15 @@ static void forward_attention(struct op_state *s)
 
 static void backward_attention(struct op_state *s)
 {
-    fdit_attention_backward(s->dev,
-                            &(struct fdit_attention_backward_args){ .samples = s->p.batch,
-                                                                    .rows = s->p.tokens,
-                                                                    .heads = s->p.heads,
-                                                                    .head_size = s->p.head_size,
-                                                                    .dqkv = tensor(s, ATT_DQKV),
-                                                                    .dout = tensor(s, ATT_DOUT),
-                                                                    .qkv = tensor(s, ATT_QKV),
-                                                                    .out = tensor(s, ATT_OUT),
-                                                                    .lse = tensor(s, ATT_LSE) });
+    fdit_attention_backward(s->dev, &(struct fdit_attention_backward_args){ .samples = s->p.batch,
+                                                                            .rows = s->p.tokens,
+                                                                            .heads = s->p.heads,
+                                                                            .head_size = s->p.head_size,
+                                                                            .dqkv = tensor(s, ATT_DQKV),
+                                                                            .dout = tensor(s, ATT_DOUT),
+                                                                            .qkv = tensor(s, ATT_QKV),
+                                                                            .out = tensor(s, ATT_OUT),
+                                                                            .lse = tensor(s, ATT_LSE) });
 }
 
 /* Buffers and workspace without contents. */
@@ -363,8 +351,7 @@ static enum fdit_status run_attention(fdit_context *ctx, void *state)
 }
 
 /* The first and the last head of `parts` x [rows][heads][size] rows, next to each other. */
-static void pick_heads(float *to, const float *from, size_t rows, int heads, int head_size,
-                       int picked)
+static void pick_heads(float *to, const float *from, size_t rows, int heads, int head_size, int picked)
 {
     for (size_t r = 0; r < rows; r++)
         for (int h = 0; h < picked; h++) {
@@ -375,10 +362,9 @@ static void pick_heads(float *to, const float *from, size_t rows, int heads, int
 }
 
 /* The last sample, and of it the first and the last head, against the reference. */
-static enum fdit_status verify_attention(fdit_context *ctx, fdit_device *dev,
-                                         fdit_device *reference,
-                                         const struct fdit_bench_problem *whole,
-                                         enum fdit_dtype storage, struct fdit_bench_check *check)
+static enum fdit_status verify_attention(fdit_context *ctx, fdit_device *dev, fdit_device *reference,
+                                         const struct fdit_bench_problem *whole, enum fdit_dtype storage,
+                                         struct fdit_bench_check *check)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_bench_problem p = *whole, small;
@@ -421,8 +407,8 @@ static enum fdit_status verify_attention(fdit_context *ctx, fdit_device *dev,
         pick_heads(part, all, 3 * tokens, p.heads, p.head_size, small.heads);
         fdit_bench_compare(check, "dqkv", part, want, 3 * few);
     }
-    snprintf(check->on, sizeof check->on, "%d of %d heads of the last sample, %d tokens",
-             small.heads, p.heads, p.tokens);
+    snprintf(check->on, sizeof check->on, "%d of %d heads of the last sample, %d tokens", small.heads,
+             p.heads, p.tokens);
 out:
     close_op(ref);
     close_op(state);

@@ -31,8 +31,7 @@ static void close_vae(void *state)
 }
 
 /* Weights that keep activations near 1; norms near 1; every bias visible. */
-static enum fdit_status fill_weights(fdit_context *ctx, fdit_device *dev, struct fdit_vae *v,
-                                     bool decode)
+static enum fdit_status fill_weights(fdit_context *ctx, fdit_device *dev, struct fdit_vae *v, bool decode)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_vae_layers *l = &v->layers;
@@ -51,12 +50,11 @@ static enum fdit_status fill_weights(fdit_context *ctx, fdit_device *dev, struct
         uint32_t stream = STREAM_PARAM + 2 * (uint32_t)i;
         fdit_bench_numbers(stream, 0, (size_t)layer->n_out, 0, 0.1, small + layer->bias_at);
         if (layer->kind == FDIT_VAE_NORM)
-            fdit_bench_numbers(stream + 1, 0, (size_t)layer->n_out, 1, 0.1,
-                               small + layer->weight_at);
+            fdit_bench_numbers(stream + 1, 0, (size_t)layer->n_out, 1, 0.1, small + layer->weight_at);
         if (layer->kind == FDIT_VAE_NORM || layer->of_decoder != decode)
             continue;
-        fdit_bench_numbers(stream + 1, 0, (size_t)d.n_out * (size_t)d.n_in, 0,
-                           1 / sqrt((double)d.n_in), data);
+        fdit_bench_numbers(stream + 1, 0, (size_t)d.n_out * (size_t)d.n_in, 0, 1 / sqrt((double)d.n_in),
+                           data);
         TRY(fdit_weight_new(ctx, dev, &d, data, &layer->weight));
         if (fdit_stopped(ctx))
             FAIL(ctx, FDIT_INTERRUPTED, "stopped while weights were made");
@@ -69,9 +67,8 @@ out:
     return status;
 }
 
-static enum fdit_status open_config(fdit_context *ctx, fdit_device *dev,
-                                    const struct fdit_vae_config *c, int size, bool decode,
-                                    struct vae_state **out, size_t *plan_bytes)
+static enum fdit_status open_config(fdit_context *ctx, fdit_device *dev, const struct fdit_vae_config *c,
+                                    int size, bool decode, struct vae_state **out, size_t *plan_bytes)
 {
     enum fdit_status status = FDIT_OK;
     struct vae_state *s = NULL;
@@ -85,8 +82,7 @@ static enum fdit_status open_config(fdit_context *ctx, fdit_device *dev,
     TRY(fdit_vae_layers_make(ctx, c, &s->vae->layers));
     TRY(fdit_vae_plan(ctx, s->vae, dev, &o));
     *plan_bytes = fdit_plan_device_bytes(fdit_vae_plan_of(s->vae));
-    TRY(fdit_plan_check(ctx, fdit_vae_plan_of(s->vae), dev, dev->info.memory,
-                        "use a smaller picture"));
+    TRY(fdit_plan_check(ctx, fdit_vae_plan_of(s->vae), dev, dev->info.memory, "use a smaller picture"));
     TRY(fdit_vae_allocate_rooms(ctx, s->vae));
     TRY(fill_weights(ctx, dev, s->vae, decode));
     cells = pixels / (size_t)(factor * factor);
@@ -102,9 +98,8 @@ out:
     return status;
 }
 
-static enum fdit_status open_vae(fdit_context *ctx, fdit_device *dev,
-                                 const struct fdit_bench_problem *p, enum fdit_dtype storage,
-                                 void **out, size_t *plan_bytes)
+static enum fdit_status open_vae(fdit_context *ctx, fdit_device *dev, const struct fdit_bench_problem *p,
+                                 enum fdit_dtype storage, void **out, size_t *plan_bytes)
 {
     (void)storage; /* the autoencoder keeps its weights in f32 */
     struct fdit_vae_config c = fdit_vae_config_usual();

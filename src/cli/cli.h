@@ -67,33 +67,33 @@ struct fdit_option {
 
 /* Common options that a command takes; --quiet, --verbose and --help belong to all. */
 enum {
-    FDIT_COMMON_DEVICE = 1,  /* --device, --threads, --precision */
-    FDIT_COMMON_WEIGHTS = 2, /* --weights */
-    FDIT_COMMON_PLAN = 4,    /* --plan, --memory */
-    FDIT_COMMON_JSON = 8,    /* --json */
+    FDIT_COMMON_DEVICE = 1,   /* --device, --threads, --precision */
+    FDIT_COMMON_WEIGHTS = 2,  /* --weights */
+    FDIT_COMMON_PLAN = 4,     /* --plan, --memory */
+    FDIT_COMMON_JSON = 8,     /* --json */
     FDIT_COMMON_DEVICES = 16, /* --device may name several: a chain, fdit_device.next */
     FDIT_COMMON_FASTEST = 32, /* --precision is auto where it is not given */
     FDIT_COMMON_LINE = 64,    /* never silent: a line says that it works where no phase is told; what it
                                  writes on stdout goes through fdit_cli_print */
 };
 
-#define FDIT_HEADING(text)                                                                         \
-    {                                                                                              \
-        .name = text                                                                               \
+#define FDIT_HEADING(text)                                                                                   \
+    {                                                                                                        \
+        .name = text                                                                                         \
     }
-#define FDIT_OPTION(n, a, k, type, field, h)                                                       \
-    {                                                                                              \
-        .name = n, .arg = a, .kind = FDIT_OPT_##k, .offset = offsetof(type, field), .help = h      \
+#define FDIT_OPTION(n, a, k, type, field, h)                                                                 \
+    {                                                                                                        \
+        .name = n, .arg = a, .kind = FDIT_OPT_##k, .offset = offsetof(type, field), .help = h                \
     }
 /* A number from `low` to `high`, which messages name. */
-#define FDIT_OPTION_IN(n, a, k, type, field, low, high, h)                                         \
-    {                                                                                              \
-        .name = n, .arg = a, .kind = FDIT_OPT_##k, .offset = offsetof(type, field), .help = h,     \
-        .least = low, .most = high                                                                 \
+#define FDIT_OPTION_IN(n, a, k, type, field, low, high, h)                                                   \
+    {                                                                                                        \
+        .name = n, .arg = a, .kind = FDIT_OPT_##k, .offset = offsetof(type, field), .help = h, .least = low, \
+        .most = high                                                                                         \
     }
-#define FDIT_OPTION_CALL(n, a, function, h)                                                        \
-    {                                                                                              \
-        .name = n, .arg = a, .kind = FDIT_OPT_PARSE, .parse = function, .help = h                  \
+#define FDIT_OPTION_CALL(n, a, function, h)                                                                  \
+    {                                                                                                        \
+        .name = n, .arg = a, .kind = FDIT_OPT_PARSE, .parse = function, .help = h                            \
     }
 
 struct fdit_cli {
@@ -103,17 +103,17 @@ struct fdit_cli {
                  others */
     char **argv;
     bool quiet, verbose, json, plan;
-    const char *device;             /* as typed, NULL: not given */
-    int threads;                    /* 0: all */
-    int precision;                  /* place in f32|bf16|f16|int8|auto; -1: not given */
-    int weights;                    /* place in f32|bf16|f16|int8; see fdit_cli_storage */
-    size_t memory;                  /* 0: the device's */
-    pthread_mutex_t lock;           /* of the terminal: log messages may come from workers */
-    struct fdit_progress *progress; /* the line that is shown: `job`, else `waiting`; NULL: none */
+    const char *device;                /* as typed, NULL: not given */
+    int threads;                       /* 0: all */
+    int precision;                     /* place in f32|bf16|f16|int8|auto; -1: not given */
+    int weights;                       /* place in f32|bf16|f16|int8; see fdit_cli_storage */
+    size_t memory;                     /* 0: the device's */
+    pthread_mutex_t lock;              /* of the terminal: log messages may come from workers */
+    struct fdit_progress *progress;    /* the line that is shown: `job`, else `waiting`; NULL: none */
     struct fdit_progress job, waiting; /* waiting: for phases outside a job */
-    bool partial;                   /* stdout stands within a line */
-    bool short_of_memory;           /* something could not be printed */
-    struct fdit_ticker *ticker;     /* keeps the line alive; NULL: none */
+    bool partial;                      /* stdout stands within a line */
+    bool short_of_memory;              /* something could not be printed */
+    struct fdit_ticker *ticker;        /* keeps the line alive; NULL: none */
 };
 
 struct fdit_command {
@@ -138,17 +138,14 @@ struct fdit_command {
 
 /* Options into cli and args, operands to the front of argv: *n of them. *help: --help was there and
  * the rest was not looked at. An option may be shortened as long as it stays unique. */
-enum fdit_status fdit_options_parse(struct fdit_cli *cli, const struct fdit_command *command,
-                                    void *args, int argc, char **argv, int *n, bool *help);
+enum fdit_status fdit_options_parse(struct fdit_cli *cli, const struct fdit_command *command, void *args,
+                                    int argc, char **argv, int *n, bool *help);
 /* Everything --help says about a command. */
 void fdit_options_help(const struct fdit_command *command, FILE *to);
 /* Numbers as options take them; `what` begins the message: "--steps". */
-enum fdit_status fdit_parse_int64(fdit_context *ctx, const char *what, const char *text,
-                                  int64_t *out);
-enum fdit_status fdit_parse_real(fdit_context *ctx, const char *what, const char *text,
-                                 double *out);
-enum fdit_status fdit_parse_size(fdit_context *ctx, const char *what, const char *text,
-                                 size_t *out);
+enum fdit_status fdit_parse_int64(fdit_context *ctx, const char *what, const char *text, int64_t *out);
+enum fdit_status fdit_parse_real(fdit_context *ctx, const char *what, const char *text, double *out);
+enum fdit_status fdit_parse_size(fdit_context *ctx, const char *what, const char *text, size_t *out);
 
 /* ---- signals.c */
 
@@ -225,7 +222,7 @@ void fdit_cli_line_stop(struct fdit_cli *cli);
 /* Opens the device that the options name. Refuses --precision and --weights that it lacks. The
  * precision is then dev->precision, the same for each of several. */
 enum fdit_status fdit_cli_device(struct fdit_cli *cli, fdit_device **out);
-enum fdit_dtype fdit_cli_storage(const struct fdit_cli *cli);   /* what --weights says */
+enum fdit_dtype fdit_cli_storage(const struct fdit_cli *cli); /* what --weights says */
 
 /* ---- help.c: `finediffusion help [TOPIC|COMMAND]`, the list of commands */
 void fdit_help_overview(FILE *to);

@@ -20,11 +20,10 @@ struct args {
 static const struct fdit_option options[] = {
     FDIT_HEADING("Measuring"),
     FDIT_OPTION_IN("repetitions", "N", INT, struct args, repetitions, 1, 1000000,
-                "timed repetitions (default: until 3 and a second, at most 20)"),
+                   "timed repetitions (default: until 3 and a second, at most 20)"),
     FDIT_OPTION("profile", NULL, FLAG, struct args, profile,
                 "where the time goes: GEMM, attention, norms, the rest (devices with threads)"),
-    FDIT_OPTION("no-verify", NULL, FLAG, struct args, no_verify,
-                "do not compare with the reference first"),
+    FDIT_OPTION("no-verify", NULL, FLAG, struct args, no_verify, "do not compare with the reference first"),
     FDIT_HEADING("Comparing"),
     FDIT_OPTION("compare", NULL, FLAG, struct args, compare,
                 "measure nothing: the operands are files that --json wrote, shown side by side"),
@@ -57,8 +56,8 @@ static enum fdit_status check_chart(fdit_context *ctx, const char *path)
     return fdit_file_target(ctx, "--chart", path);
 }
 
-static enum fdit_status write_chart(struct fdit_cli *cli, const char *path,
-                                    const struct fdit_bench_set *sets, int n)
+static enum fdit_status write_chart(struct fdit_cli *cli, const char *path, const struct fdit_bench_set *sets,
+                                    int n)
 {
     enum fdit_status status = FDIT_OK;
     uint8_t *bytes = NULL;
@@ -116,8 +115,8 @@ out:
 /* ------------------------------------------------------------------ measuring */
 
 static enum fdit_status measure(struct fdit_cli *cli, const struct args *a, fdit_device *dev,
-                                fdit_device *reference, const struct fdit_bench_problem *problems,
-                                int n, struct fdit_json *results)
+                                fdit_device *reference, const struct fdit_bench_problem *problems, int n,
+                                struct fdit_json *results)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_device_peak best = { 0 };
@@ -138,12 +137,11 @@ static enum fdit_status measure(struct fdit_cli *cli, const struct args *a, fdit
         TRY(status);
         /* Other programs can only lower what the probe finds. */
         best.gflops = r.peak.gflops > best.gflops ? r.peak.gflops : best.gflops;
-        best.copy_gbytes =
-            r.peak.copy_gbytes > best.copy_gbytes ? r.peak.copy_gbytes : best.copy_gbytes;
+        best.copy_gbytes = r.peak.copy_gbytes > best.copy_gbytes ? r.peak.copy_gbytes : best.copy_gbytes;
         r.peak = best;
         if (i == 0 && !cli->json) {
             fdit_cli_print(cli, "%s (%s), precision %s, weights %s", dev->info.name, dev->info.driver,
-                   fdit_dtype_name(o.precision), fdit_dtype_name(o.storage));
+                           fdit_dtype_name(o.precision), fdit_dtype_name(o.storage));
             if (best.gflops > 0)
                 fdit_cli_print(cli, ", peak %.4g GFLOP/s, copy %.3g GB/s", best.gflops, best.copy_gbytes);
             fdit_cli_print(cli, "\n\n");
@@ -152,8 +150,7 @@ static enum fdit_status measure(struct fdit_cli *cli, const struct args *a, fdit
         if (!cli->json)
             fdit_bench_print(stdout, &r);
         if (i == 0 && a->profile && !r.profiled)
-            fdit_cli_note(cli,
-                          "--profile: %s works through a queue, its ops are not timed one by one",
+            fdit_cli_note(cli, "--profile: %s works through a queue, its ops are not timed one by one",
                           dev->info.name);
         fdit_bench_json(dev, &r, results);
         TRY(fdit_json_check(cli->ctx, results, "the results"));
@@ -185,8 +182,7 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
                                      &problems[i]));
     TRY(fdit_cli_device(cli, &dev));
     if (!a->no_verify)
-        TRY(fdit_devices_open(cli->ctx, &(struct fdit_device_options){ .spec = "ref" },
-                              &reference));
+        TRY(fdit_devices_open(cli->ctx, &(struct fdit_device_options){ .spec = "ref" }, &reference));
     fdit_json_begin_list(&results);
     TRY(measure(cli, a, dev, reference, problems, count, &results));
     if (cli->json)
@@ -209,32 +205,31 @@ const struct fdit_command fdit_command_bench = {
     .name = "bench",
     .summary = "measure how fast a device is, and whether it is right",
     .synopsis = "[OPTION]... [PROBLEM]... | --compare FILE...",
-    .about =
-        "Runs problems with random weights and prints seconds, GFLOP/s, the share of the peak "
-        "that\n"
-        "a loop of multiply-adds reaches, bytes a second, and memory. Each is compared with the\n"
-        "reference first (error: size of the difference over size of the numbers; steps and "
-        "blocks\n"
-        "at depth 1) and warmed up apart.\n"
-        "\n"
-        "A problem is words in quotes. Ops: 'linear MxNxK' (M rows, N outputs, K inputs; also\n"
-        "linear_dx and linear_dw for the gradients of input and weights), 'attention b2 n256 h16\n"
-        "d72' (samples, tokens, heads, size of a head; also attention_backward). Models: 'train\n"
-        "DiT-XL/2 b2' (forward, loss, backward, AdamW and EMA of a FineDiffusion step on 2 "
-        "latents\n"
-        "of 32x32x4 with a class table of 10,011 rows), 'sample DiT-S/2 b4' (a guided sampling "
-        "step\n"
-        "for 4 pictures, both branches), 'block DiT-XL/2 b2' (forward and backward of one block),\n"
-        "'vae encode 256' and 'vae decode 256' (a picture through an autoencoder of Stable "
-        "Diffusion's\n"
-        "size).\n"
-        "More words for models: what is trained, as in 'train full DiT-S/2 b4' (bitfit, norm,\n"
-        "table); recompute=branches or block, or activations=bf16 (what is kept for the backward\n"
-        "pass); size=64, channels=1, classes=N (rows of the table).\n"
-        "\n"
-        "Flops: 2mnk a product, 18 inputs outputs a pixel of a convolution, 4 N^2 D for attention\n"
-        "and 8 N^2 D for its backward; what is computed again to save memory does not count.\n"
-        "Without a problem a list of seven is measured.",
+    .about = "Runs problems with random weights and prints seconds, GFLOP/s, the share of the peak "
+             "that\n"
+             "a loop of multiply-adds reaches, bytes a second, and memory. Each is compared with the\n"
+             "reference first (error: size of the difference over size of the numbers; steps and "
+             "blocks\n"
+             "at depth 1) and warmed up apart.\n"
+             "\n"
+             "A problem is words in quotes. Ops: 'linear MxNxK' (M rows, N outputs, K inputs; also\n"
+             "linear_dx and linear_dw for the gradients of input and weights), 'attention b2 n256 h16\n"
+             "d72' (samples, tokens, heads, size of a head; also attention_backward). Models: 'train\n"
+             "DiT-XL/2 b2' (forward, loss, backward, AdamW and EMA of a FineDiffusion step on 2 "
+             "latents\n"
+             "of 32x32x4 with a class table of 10,011 rows), 'sample DiT-S/2 b4' (a guided sampling "
+             "step\n"
+             "for 4 pictures, both branches), 'block DiT-XL/2 b2' (forward and backward of one block),\n"
+             "'vae encode 256' and 'vae decode 256' (a picture through an autoencoder of Stable "
+             "Diffusion's\n"
+             "size).\n"
+             "More words for models: what is trained, as in 'train full DiT-S/2 b4' (bitfit, norm,\n"
+             "table); recompute=branches or block, or activations=bf16 (what is kept for the backward\n"
+             "pass); size=64, channels=1, classes=N (rows of the table).\n"
+             "\n"
+             "Flops: 2mnk a product, 18 inputs outputs a pixel of a convolution, 4 N^2 D for attention\n"
+             "and 8 N^2 D for its backward; what is computed again to save memory does not count.\n"
+             "Without a problem a list of seven is measured.",
     .examples = "  finediffusion bench\n"
                 "  finediffusion bench 'train DiT-S/2 b4' 'sample DiT-S/2 b4' --profile\n"
                 "  finediffusion bench 'linear 512x4608x1152' --threads 1 --json > one.json\n"

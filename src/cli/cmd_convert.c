@@ -22,8 +22,7 @@ static const struct fdit_option options[] = {
     FDIT_OPTION("merge", "DELTA", TEXT, struct args, o.merge, "apply this delta to IN"),
     FDIT_OPTION("names", "own|torch", CHOICE, struct args, names,
                 "torch: a .pt file with exactly the tensors that public code loads"),
-    FDIT_OPTION("type", "f32|f16|bf16", CHOICE, struct args, type,
-                "storage of the numbers (default f32)"),
+    FDIT_OPTION("type", "f32|f16|bf16", CHOICE, struct args, type, "storage of the numbers (default f32)"),
     FDIT_OPTION("saturate", NULL, FLAG, struct args, o.saturate,
                 "numbers beyond the largest of --type become it, instead of being refused"),
     FDIT_OPTION("shard-size", "SIZE", SIZE, struct args, shard_bytes,
@@ -48,24 +47,19 @@ static const struct fdit_option options[] = {
 };
 
 /* Options that belong together; taxonomy and mask into a->o. */
-static enum fdit_status settle(fdit_context *ctx, struct args *a, struct fdit_taxonomy **tax,
-                               char **json)
+static enum fdit_status settle(fdit_context *ctx, struct args *a, struct fdit_taxonomy **tax, char **json)
 {
     enum fdit_status status = FDIT_OK;
     if (a->delta && !a->o.base)
-        FAIL(ctx, FDIT_ERROR_ARGUMENT,
-             "--delta wants --base FILE, the model that IN was fine-tuned from");
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--delta wants --base FILE, the model that IN was fine-tuned from");
     if (a->o.base && !a->delta)
-        FAIL(ctx, FDIT_ERROR_ARGUMENT,
-             "--base is for --delta; to apply a delta to IN give --merge DELTA");
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--base is for --delta; to apply a delta to IN give --merge DELTA");
     if (a->o.base && a->o.merge)
-        FAIL(ctx, FDIT_ERROR_ARGUMENT,
-             "--merge makes a model, --delta takes one apart; give one of them");
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--merge makes a model, --delta takes one apart; give one of them");
     if (!a->o.base && (a->tune || a->taxonomy))
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "--%s is for --delta", a->tune ? "tune" : "taxonomy");
     if (!a->taxonomy && (a->ranks || a->superclass))
-        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--%s wants --taxonomy FILE",
-             a->ranks ? "ranks" : "superclass");
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--%s wants --taxonomy FILE", a->ranks ? "ranks" : "superclass");
     if (a->tune && !(a->o.mask = fdit_mask_find(a->tune)))
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
              "--tune %s: there is no such mask; finediffusion train --help lists "
@@ -113,18 +107,16 @@ static enum fdit_status print_json(struct fdit_cli *cli, const struct args *a,
     return status;
 }
 
-static void print_text(struct fdit_cli *cli, const struct args *a,
-                       const struct fdit_convert_report *r)
+static void print_text(struct fdit_cli *cli, const struct args *a, const struct fdit_convert_report *r)
 {
     char size[32];
     fdit_format_size((size_t)r->bytes, size);
     fdit_cli_note(cli, "wrote %s%s: a %s of %zu tensor%s, %s", a->o.out,
-                  r->replaced ? " (in place of the file that was there)" : "",
-                  r->delta ? "delta" : "model", r->tensors,
-                  r->tensors == 1 ? "" : "s", size);
+                  r->replaced ? " (in place of the file that was there)" : "", r->delta ? "delta" : "model",
+                  r->tensors, r->tensors == 1 ? "" : "s", size);
     if (r->saturated)
-        fdit_cli_note(cli, "%zu number%s beyond the largest of the type and became it",
-                      r->saturated, r->saturated == 1 ? " was" : "s were");
+        fdit_cli_note(cli, "%zu number%s beyond the largest of the type and became it", r->saturated,
+                      r->saturated == 1 ? " was" : "s were");
     if (r->vanished)
         fdit_cli_note(cli, "%zu number%s too small for the type and became 0", r->vanished,
                       r->vanished == 1 ? " is" : "s are");
@@ -137,9 +129,8 @@ static void print_text(struct fdit_cli *cli, const struct args *a,
         fdit_cli_note(cli, "%d LayerNorm tensors that a stock DiT lacks were written as 1 and 0",
                       r->norms_added);
     if (r->left_out)
-        fdit_cli_note(
-            cli, "%zu tensors beside the weights were left out (other weights, optimiser state)",
-            r->left_out);
+        fdit_cli_note(cli, "%zu tensors beside the weights were left out (other weights, optimiser state)",
+                      r->left_out);
     if (a->o.base)
         fdit_cli_note(cli,
                       "dropped as the base's: %zu tensors that are the same bit for bit, %zu that "
@@ -188,16 +179,15 @@ const struct fdit_command fdit_command_convert = {
     .name = "convert",
     .summary = "between torch files, safetensors and deltas; apply or extract a delta",
     .synopsis = "[OPTION]... IN OUT",
-    .about =
-        "Reads the weights in IN: safetensors (also in shards, by their *.index.json), a torch\n"
-        "file (.pt: a flat state_dict, or a dictionary with \"model\" and \"ema\"), a folder of\n"
-        "diffusers (transformer), a checkpoint of a training run, or a delta. Nothing of a\n"
-        "torch file is executed. OUT's name says what is written: *.safetensors, *.index.json\n"
-        "(shards beside it), or *.pt, *.pth, *.bin, *.ckpt (a state_dict for torch.load); another\n"
-        "ending is refused, a number that --type cannot hold too. With --merge the delta's\n"
-        "tensors take the place of IN's, and its taxonomy goes into OUT. With --base FILE\n"
-        "--delta, OUT is the delta from FILE to IN: what the mask trains is kept, the rest must\n"
-        "be the base's but for rounding, and is dropped.",
+    .about = "Reads the weights in IN: safetensors (also in shards, by their *.index.json), a torch\n"
+             "file (.pt: a flat state_dict, or a dictionary with \"model\" and \"ema\"), a folder of\n"
+             "diffusers (transformer), a checkpoint of a training run, or a delta. Nothing of a\n"
+             "torch file is executed. OUT's name says what is written: *.safetensors, *.index.json\n"
+             "(shards beside it), or *.pt, *.pth, *.bin, *.ckpt (a state_dict for torch.load); another\n"
+             "ending is refused, a number that --type cannot hold too. With --merge the delta's\n"
+             "tensors take the place of IN's, and its taxonomy goes into OUT. With --base FILE\n"
+             "--delta, OUT is the delta from FILE to IN: what the mask trains is kept, the rest must\n"
+             "be the base's but for rounding, and is dropped.",
     .examples = "  finediffusion convert DiT-XL-2-256x256.pt base.safetensors --type f16\n"
                 "  finediffusion convert base.safetensors merged.safetensors --merge "
                 "run/delta.safetensors\n"

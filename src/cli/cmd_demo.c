@@ -14,20 +14,19 @@
 
 static const struct fdit_option options[] = {
     FDIT_HEADING("Demo"),
-    FDIT_OPTION("out", "FILE.png", TEXT, struct fdit_demo_options, out,
-                "the picture (default demo.png)"),
+    FDIT_OPTION("out", "FILE.png", TEXT, struct fdit_demo_options, out, "the picture (default demo.png)"),
     FDIT_OPTION("full", NULL, FLAG, struct fdit_demo_options, full,
                 "compare with BitFit and full fine-tuning, 8 pictures a class (some 20 minutes)"),
     FDIT_OPTION_IN("seconds", "N", REAL, struct fdit_demo_options, seconds, 1e-3, 1e9,
-                "time for each fine-tuning (default 90)"),
+                   "time for each fine-tuning (default 90)"),
     FDIT_OPTION_IN("train-steps", "N", INT, struct fdit_demo_options, train_steps, 1, INT_MAX,
-                "steps of each fine-tuning, in place of --seconds: the same on any machine"),
+                   "steps of each fine-tuning, in place of --seconds: the same on any machine"),
     FDIT_OPTION_IN("per-class", "N", INT, struct fdit_demo_options, per_class, 1, 1000,
-                "generated pictures of each class (default 2, with --full 8)"),
+                   "generated pictures of each class (default 2, with --full 8)"),
     FDIT_OPTION_IN("guidance", "W", REAL, struct fdit_demo_options, guidance, -1000, 1000,
-                "scale of the superclass-conditioned guidance (default 2)"),
+                   "scale of the superclass-conditioned guidance (default 2)"),
     FDIT_OPTION_IN("steps", "N", INT, struct fdit_demo_options, steps, 2, 1000,
-                "steps of DDIM with eta 1 (default 25)"),
+                   "steps of DDIM with eta 1 (default 25)"),
     FDIT_OPTION_IN("lr", "X", REAL, struct fdit_demo_options, lr, 0, 10, "learning rate (default 1e-2)"),
     FDIT_OPTION("seed", "N", SEED, struct fdit_demo_options, seed, "of everything random (default 1)"),
     FDIT_OPTION("run", "DIR", TEXT, struct fdit_demo_options, run,
@@ -82,15 +81,15 @@ static void print_scores(FILE *f, const char *name, const struct fdit_judge_scor
 static void print_table(FILE *f, const struct fdit_demo_result *r)
 {
     char name[64], size[32];
-    fprintf(f, "\n%-19s %9s %7s %8s %6s %9s %9s %9s\n", "fine-tuning", "trained", "share", "steps",
-            "time", "images/s", "val. mse", "memory");
+    fprintf(f, "\n%-19s %9s %7s %8s %6s %9s %9s %9s\n", "fine-tuning", "trained", "share", "steps", "time",
+            "images/s", "val. mse", "memory");
     for (int i = 0; i < r->n_rows; i++) {
         const struct fdit_train_summary *s = &r->rows[i].run;
         fdit_format_size(s->plan_bytes, size);
         if (r->rows[i].trained)
-            fprintf(f, "%-19s %9zu %6.2f%% %8lld %5.0fs %9.0f %9.4f %9s\n", r->rows[i].name,
-                    s->trained, 100 * (double)s->trained / (double)s->total, (long long)s->step,
-                    s->seconds, s->images_per_second, s->val_mse, size);
+            fprintf(f, "%-19s %9zu %6.2f%% %8lld %5.0fs %9.0f %9.4f %9s\n", r->rows[i].name, s->trained,
+                    100 * (double)s->trained / (double)s->total, (long long)s->step, s->seconds,
+                    s->images_per_second, s->val_mse, size);
     }
     if (r->n_rows > 1)
         fprintf(f, "%-19s %58.4f\n", "before", r->rows[1].run.first_val_mse);
@@ -186,15 +185,13 @@ const struct fdit_command fdit_command_demo = {
     .name = "demo",
     .summary = "the whole story on built-in data in three minutes",
     .synopsis = "[--full] [--out FILE.png]",
-    .about =
-        "Fine-tunes the built-in base model, which knows the 52 Latin letters, on 110 classes\n"
-        "(11 letters x 10 typeface styles) with the FineDiffusion method, generates pictures with\n"
-        "superclass-conditioned guidance (SCG: the class against its letter), lets a classifier\n"
-        "judge them, and writes a picture of all classes.",
-    .examples =
-        "  finediffusion demo\n"
-        "  finediffusion demo --seconds 300 --per-class 8 --out better.png\n"
-        "  finediffusion demo --full --json > table.json\n",
+    .about = "Fine-tunes the built-in base model, which knows the 52 Latin letters, on 110 classes\n"
+             "(11 letters x 10 typeface styles) with the FineDiffusion method, generates pictures with\n"
+             "superclass-conditioned guidance (SCG: the class against its letter), lets a classifier\n"
+             "judge them, and writes a picture of all classes.",
+    .examples = "  finediffusion demo\n"
+                "  finediffusion demo --seconds 300 --per-class 8 --out better.png\n"
+                "  finediffusion demo --full --json > table.json\n",
     .options = options,
     .common = FDIT_COMMON_DEVICE | FDIT_COMMON_WEIGHTS | FDIT_COMMON_JSON | FDIT_COMMON_FASTEST,
     .most_operands = 0,

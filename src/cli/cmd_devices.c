@@ -33,8 +33,7 @@ struct trial {
 };
 
 /* Fails only when memory is short: a device that does not work is a result. */
-static enum fdit_status try_device(fdit_context *ctx, struct fdit_device_entry *e,
-                                   struct trial *t)
+static enum fdit_status try_device(fdit_context *ctx, struct fdit_device_entry *e, struct trial *t)
 {
     enum fdit_status status = FDIT_OK;
     fdit_device *dev = NULL;
@@ -93,8 +92,7 @@ static void print_text(struct fdit_cli *cli, const struct fdit_device_entry *lis
     fdit_cli_print(cli, "%-12s %s%s\n", e->spec, e->info.name, chosen ? "  (default)" : "");
     if (*e->info.threads_by)
         fdit_cli_print(cli, "%-12s %d thread%s (of %d; %s)\n", "", e->info.threads,
-                       e->info.threads == 1 ? "" : "s", e->info.machine_processors,
-                       e->info.threads_by);
+                       e->info.threads == 1 ? "" : "s", e->info.machine_processors, e->info.threads_by);
     if (e->info.memory) {
         fdit_cli_print(cli, "%-12s memory %s", "", memory);
         if (*e->info.memory_by) {

@@ -17,13 +17,11 @@ struct args {
 
 static const struct fdit_option options[] = {
     FDIT_HEADING("What is kept"),
-    FDIT_OPTION(
-        "vae", "FILE", TEXT, struct args, o.vae,
-        "autoencoder whose moments are kept: an AutoencoderKL's safetensors file, or its folder"),
+    FDIT_OPTION("vae", "FILE", TEXT, struct args, o.vae,
+                "autoencoder whose moments are kept: an AutoencoderKL's safetensors file, or its folder"),
     FDIT_OPTION("vae-scale", "X", REAL, struct args, o.vae_scale,
                 "its scaling factor (default: as its config.json says, 0.18215 without one)"),
-    FDIT_OPTION("pixels", NULL, FLAG, struct args, pixels,
-                "keep pixels (the same as without --vae)"),
+    FDIT_OPTION("pixels", NULL, FLAG, struct args, pixels, "keep pixels (the same as without --vae)"),
     FDIT_OPTION_IN("size", "S", INT, struct args, o.size, 1, 8192, "pictures become S x S (default 256)"),
     FDIT_OPTION("channels", "1|3", INT, struct args, o.channels,
                 "of pixels: grey or RGB (default 3; an autoencoder knows its own)"),
@@ -39,12 +37,10 @@ static const struct fdit_option options[] = {
     FDIT_HEADING("Data"),
     FDIT_OPTION("taxonomy", "FILE", TEXT, struct args, o.taxonomy,
                 "classes and their ranks (default: the folders)"),
-    FDIT_OPTION("ranks", "A,B", TEXT, struct args, o.ranks,
-                "ranks that the cache keeps (default: all)"),
-    FDIT_OPTION("skip-bad", NULL, FLAG, struct args, o.skip_bad,
-                "leave out pictures that are broken"),
+    FDIT_OPTION("ranks", "A,B", TEXT, struct args, o.ranks, "ranks that the cache keeps (default: all)"),
+    FDIT_OPTION("skip-bad", NULL, FLAG, struct args, o.skip_bad, "leave out pictures that are broken"),
     FDIT_OPTION_IN("workers", "N", INT, struct args, o.workers, 0, 1024,
-                "threads that decode pictures (default 2)"),
+                   "threads that decode pictures (default 2)"),
     { 0 }
 };
 
@@ -104,33 +100,32 @@ static void print_picture(void *user, size_t done, size_t total)
     fdit_cli_progress_update(w->cli, done, NULL);
 }
 
-static void print_summary(struct fdit_cli *cli, const struct args *a,
-                          const struct fdit_encode_summary *s)
+static void print_summary(struct fdit_cli *cli, const struct args *a, const struct fdit_encode_summary *s)
 {
     char peak[32], size[32];
     fdit_format_size(s->peak_bytes, peak);
     fdit_format_size((size_t)s->bytes, size);
-    fdit_cli_note(
-        cli,
-        "%s: %zu picture%s of %zu class%s as %s of %d x %d x %d, %s; %zu encoded, %zu there "
-        "before, %zu broken",
-        a->o.out, s->pictures - s->bad, s->pictures - s->bad == 1 ? "" : "s", s->classes,
-        s->classes == 1 ? "" : "es", a->o.vae ? "moments" : "pixels", s->channels,
-        s->size, s->size, size, s->encoded, s->kept, s->bad);
+    fdit_cli_note(cli,
+                  "%s: %zu picture%s of %zu class%s as %s of %d x %d x %d, %s; %zu encoded, %zu there "
+                  "before, %zu broken",
+                  a->o.out, s->pictures - s->bad, s->pictures - s->bad == 1 ? "" : "s", s->classes,
+                  s->classes == 1 ? "" : "es", a->o.vae ? "moments" : "pixels", s->channels, s->size, s->size,
+                  size, s->encoded, s->kept, s->bad);
     if (s->encoded && a->o.vae)
-        fdit_cli_note(cli, "%.3g pictures/s, %.1f GFLOP/s, %.1f s; peak memory %s",
-                      s->pictures_per_second, s->gflops, s->seconds, peak);
+        fdit_cli_note(cli, "%.3g pictures/s, %.1f GFLOP/s, %.1f s; peak memory %s", s->pictures_per_second,
+                      s->gflops, s->seconds, peak);
     else if (s->encoded)
-        fdit_cli_note(cli, "%.3g pictures/s, %.1f s; peak memory %s", s->pictures_per_second,
-                      s->seconds, peak);
+        fdit_cli_note(cli, "%.3g pictures/s, %.1f s; peak memory %s", s->pictures_per_second, s->seconds,
+                      peak);
     if (cli->json)
-        fdit_cli_print(cli, "{\"done\":true,\"pictures\":%zu,\"classes\":%zu,\"encoded\":%zu,\"kept\":%zu,"
-               "\"broken\":%zu,"
-               "\"bytes\":%" PRIu64
-               ",\"seconds\":%.6g,\"pictures_per_second\":%.6g,\"gflops\":%.6g,"
-               "\"plan_bytes\":%zu,\"process_plan_bytes\":%zu,\"peak_bytes\":%zu}\n",
-               s->pictures - s->bad, s->classes, s->encoded, s->kept, s->bad, s->bytes, s->seconds,
-               s->pictures_per_second, s->gflops, s->plan_bytes, s->process_plan_bytes, s->peak_bytes);
+        fdit_cli_print(cli,
+                       "{\"done\":true,\"pictures\":%zu,\"classes\":%zu,\"encoded\":%zu,\"kept\":%zu,"
+                       "\"broken\":%zu,"
+                       "\"bytes\":%" PRIu64 ",\"seconds\":%.6g,\"pictures_per_second\":%.6g,\"gflops\":%.6g,"
+                       "\"plan_bytes\":%zu,\"process_plan_bytes\":%zu,\"peak_bytes\":%zu}\n",
+                       s->pictures - s->bad, s->classes, s->encoded, s->kept, s->bad, s->bytes, s->seconds,
+                       s->pictures_per_second, s->gflops, s->plan_bytes, s->process_plan_bytes,
+                       s->peak_bytes);
 }
 
 static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operands)
@@ -139,14 +134,14 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
     struct args *a = p;
     struct fdit_encode_summary summary = { 0 };
     struct watch watch = { .cli = cli, .args = a, .summary = &summary };
-    struct fdit_encode_hooks hooks = {
-        .user = &watch, .on_plan = print_plan, .on_begin = print_begin, .on_start = print_start,
-        .on_picture = print_picture
-    };
+    struct fdit_encode_hooks hooks = { .user = &watch,
+                                       .on_plan = print_plan,
+                                       .on_begin = print_begin,
+                                       .on_start = print_start,
+                                       .on_picture = print_picture };
     fdit_device *dev = NULL;
     if (n != 2)
-        FAIL(cli->ctx, FDIT_ERROR_ARGUMENT,
-             "give the data and the folder of the cache: encode DATA OUT");
+        FAIL(cli->ctx, FDIT_ERROR_ARGUMENT, "give the data and the folder of the cache: encode DATA OUT");
     if (a->pixels && a->o.vae)
         FAIL(cli->ctx, FDIT_ERROR_ARGUMENT, "--pixels and --vae: give one of the two");
     a->o.data = operands[0];
@@ -173,19 +168,17 @@ const struct fdit_command fdit_command_encode = {
     .name = "encode",
     .summary = "make a cache of encoded pictures to train from",
     .synopsis = "[OPTION]... DATA OUT",
-    .about =
-        "Makes the folder OUT: each picture of DATA, and its mirror image, as the moments of its\n"
-        "latent (or as pixels), with classes and ranks. 'train --data OUT' draws a fresh sample "
-        "of\n"
-        "the latent each time and reads 16 KiB for it (256 pixels, 4 channels). A job that was\n"
-        "interrupted or killed goes on when the same command is given again, and what changed since\n"
-        "(content, not dates) is encoded anew; every sample has a checksum.",
-    .examples =
-        "  finediffusion encode birds/ birds-256 --vae sd-vae-ft-mse --size 256\n"
-        "  finediffusion encode birds.tar birds-512 --vae sd-vae-ft-mse --size 512 --flip none "
-        "--plan\n"
-        "  finediffusion encode letters/ letters-32 --size 32 --channels 1 --flip none\n"
-        "  finediffusion train --data birds-256 --base xl.safetensors --out run --epochs 10\n",
+    .about = "Makes the folder OUT: each picture of DATA, and its mirror image, as the moments of its\n"
+             "latent (or as pixels), with classes and ranks. 'train --data OUT' draws a fresh sample "
+             "of\n"
+             "the latent each time and reads 16 KiB for it (256 pixels, 4 channels). A job that was\n"
+             "interrupted or killed goes on when the same command is given again, and what changed since\n"
+             "(content, not dates) is encoded anew; every sample has a checksum.",
+    .examples = "  finediffusion encode birds/ birds-256 --vae sd-vae-ft-mse --size 256\n"
+                "  finediffusion encode birds.tar birds-512 --vae sd-vae-ft-mse --size 512 --flip none "
+                "--plan\n"
+                "  finediffusion encode letters/ letters-32 --size 32 --channels 1 --flip none\n"
+                "  finediffusion train --data birds-256 --base xl.safetensors --out run --epochs 10\n",
     .options = options,
     .common = FDIT_COMMON_DEVICE | FDIT_COMMON_PLAN | FDIT_COMMON_JSON | FDIT_COMMON_LINE,
     .most_operands = 2,

@@ -71,8 +71,8 @@ static void put_copy(struct fdit_json *to, const char *key, json_t *value)
         fdit_json_put(to, NULL, key, json_incref(value));
 }
 
-static enum fdit_status put_parsed(fdit_context *ctx, struct fdit_json *to, const char *key,
-                                   const char *path, const char *text)
+static enum fdit_status put_parsed(fdit_context *ctx, struct fdit_json *to, const char *key, const char *path,
+                                   const char *text)
 {
     enum fdit_status status = FDIT_OK;
     json_t *value = NULL;
@@ -84,8 +84,8 @@ out:
     return status;
 }
 
-static enum fdit_status put_count(fdit_context *ctx, struct fdit_json *to, const char *key,
-                                  const char *path, const char *text)
+static enum fdit_status put_count(fdit_context *ctx, struct fdit_json *to, const char *key, const char *path,
+                                  const char *text)
 {
     int64_t n = -1;
     if (!text || fdit_parse_int64(ctx, key, text, &n) != FDIT_OK || n < 0)
@@ -97,8 +97,7 @@ static enum fdit_status put_count(fdit_context *ctx, struct fdit_json *to, const
     return FDIT_OK;
 }
 
-static enum fdit_status put_model(fdit_context *ctx, struct fdit_json *to,
-                                  const struct fdit_model_config *c)
+static enum fdit_status put_model(fdit_context *ctx, struct fdit_json *to, const struct fdit_model_config *c)
 {
     enum fdit_status status = FDIT_OK;
     char *name = NULL;
@@ -202,9 +201,8 @@ out:
 /* Every tensor among the weights must be a parameter of the model with its shape, every float in
  * the file finite. */
 static enum fdit_status check_tensors(struct fdit_cli *cli, struct fdit_checkpoint *cp,
-                                      const struct fdit_model_config *config,
-                                      const struct fdit_mask *mask, bool state, bool whole,
-                                      struct fdit_json *out)
+                                      const struct fdit_model_config *config, const struct fdit_mask *mask,
+                                      bool state, bool whole, struct fdit_json *out)
 {
     enum fdit_status status = FDIT_OK;
     fdit_context *ctx = cli->ctx;
@@ -243,9 +241,8 @@ static const struct fdit_mask *mask_of(const json_t *out)
     return tune ? fdit_mask_find(tune) : NULL;
 }
 
-static enum fdit_status put_meta(fdit_context *ctx, const struct args *a,
-                                 const struct fdit_checkpoint *st, bool state,
-                                 struct fdit_json *out)
+static enum fdit_status put_meta(fdit_context *ctx, const struct args *a, const struct fdit_checkpoint *st,
+                                 bool state, struct fdit_json *out)
 {
     enum fdit_status status = FDIT_OK;
     const char *path = fdit_checkpoint_path(st), *taxonomy = fdit_checkpoint_meta(st, "taxonomy");
@@ -303,8 +300,8 @@ static void put_types(const struct fdit_checkpoint *cp, struct fdit_json *out)
         put_text(out, "type", text);
 }
 
-static enum fdit_status inspect_weights(struct fdit_cli *cli, const struct args *a,
-                                        const char *given, struct fdit_json *out)
+static enum fdit_status inspect_weights(struct fdit_cli *cli, const struct args *a, const char *given,
+                                        struct fdit_json *out)
 {
     enum fdit_status status = FDIT_OK;
     fdit_context *ctx = cli->ctx;
@@ -312,8 +309,7 @@ static enum fdit_status inspect_weights(struct fdit_cli *cli, const struct args 
     struct fdit_model_config config = { 0 };
     TRY(fdit_checkpoint_open(ctx, given, FDIT_VALUES_EMA, &cp));
     const char *path = fdit_checkpoint_path(cp);
-    const char *format = fdit_checkpoint_meta(cp, "format"),
-               *model = fdit_checkpoint_meta(cp, "model");
+    const char *format = fdit_checkpoint_meta(cp, "format"), *model = fdit_checkpoint_meta(cp, "model");
     bool state = format && !strcmp(format, "finediffusion-checkpoint");
     bool delta = format && !strcmp(format, FDIT_DELTA_FORMAT);
     if (state || delta)
@@ -353,8 +349,8 @@ out:
 static bool is_weights_folder(const char *path)
 {
     char *file = NULL;
-    bool found = fdit_weights_resolve(NULL, path, "transformer", &file) == FDIT_OK &&
-                 !fdit_inspect_is_vae(file);
+    bool found =
+        fdit_weights_resolve(NULL, path, "transformer", &file) == FDIT_OK && !fdit_inspect_is_vae(file);
     fdit_free(file);
     return found;
 }
@@ -368,14 +364,14 @@ static enum fdit_status inspect_data(struct fdit_cli *cli, const struct args *a,
     struct fdit_picture_rules rules;
     TRY(fdit_picture_words_rules(cli->ctx, &a->look, NULL, &rules));
     TRY(fdit_inspect_data(cli, path,
-                             &(struct fdit_inspect_data){ .taxonomy = a->taxonomy,
-                                                          .ranks = a->ranks,
-                                                          .rules = &rules,
-                                                          .pictures = a->pictures,
-                                                          .classes = a->classes,
-                                                          .quick = a->quick,
-                                                          .list = a->list },
-                             out, usable));
+                          &(struct fdit_inspect_data){ .taxonomy = a->taxonomy,
+                                                       .ranks = a->ranks,
+                                                       .rules = &rules,
+                                                       .pictures = a->pictures,
+                                                       .classes = a->classes,
+                                                       .quick = a->quick,
+                                                       .list = a->list },
+                          out, usable));
 out:
     return status;
 }
@@ -430,9 +426,8 @@ static void line(struct fdit_cli *cli, const char *label, const char *text)
 
 static void print_train(struct fdit_cli *cli, const json_t *train)
 {
-    static const char *const keys[] = { "tune",       "data",        "batch",  "accumulate",
-                                        "lr",         "lr-schedule", "warmup", "ema",
-                                        "label-drop", "drop-prob",   "seed" };
+    static const char *const keys[] = { "tune",   "data", "batch",      "accumulate", "lr",  "lr-schedule",
+                                        "warmup", "ema",  "label-drop", "drop-prob",  "seed" };
     fdit_cli_print(cli, "  %-12s", "trained with");
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
         const json_t *v = json_object_get(train, keys[i]);
@@ -493,9 +488,9 @@ static void print_origin(struct fdit_cli *cli, const json_t *out)
         line(cli, "precision", precision);
     if (v)
         fdit_cli_print(cli, "  %-12s mse %g, vb %g at step %" JSON_INTEGER_FORMAT "\n", "validation",
-               json_number_value(json_object_get(v, "val_mse")),
-               json_number_value(json_object_get(v, "val_vb")),
-               json_integer_value(json_object_get(v, "step")));
+                       json_number_value(json_object_get(v, "val_mse")),
+                       json_number_value(json_object_get(v, "val_vb")),
+                       json_integer_value(json_object_get(v, "step")));
 }
 
 static void print_text(struct fdit_cli *cli, const char *path, const json_t *out)
@@ -507,21 +502,20 @@ static void print_text(struct fdit_cli *cli, const char *path, const json_t *out
     if (!form)
         form = json_string_value(json_object_get(out, "layout"));
     fdit_cli_print(cli, "%s: %s%s%s%s\n", path, json_string_value(json_object_get(out, "kind")),
-           form ? " (" : "", form ? form : "", form ? ")" : "");
+                   form ? " (" : "", form ? form : "", form ? ")" : "");
     if (m)
-        fdit_cli_print(
-            cli,
-            "  %-12s %s: width %d, depth %d, heads %d, patch %d, input %dx%d with %d channels, "
-            "table of %d rows\n",
-            "model", json_string_value(json_object_get(m, "name")),
-            (int)json_integer_value(json_object_get(m, "width")),
-            (int)json_integer_value(json_object_get(m, "depth")),
-            (int)json_integer_value(json_object_get(m, "heads")),
-            (int)json_integer_value(json_object_get(m, "patch")),
-            (int)json_integer_value(json_object_get(m, "input_size")),
-            (int)json_integer_value(json_object_get(m, "input_size")),
-            (int)json_integer_value(json_object_get(m, "channels")),
-            (int)json_integer_value(json_object_get(m, "rows")));
+        fdit_cli_print(cli,
+                       "  %-12s %s: width %d, depth %d, heads %d, patch %d, input %dx%d with %d channels, "
+                       "table of %d rows\n",
+                       "model", json_string_value(json_object_get(m, "name")),
+                       (int)json_integer_value(json_object_get(m, "width")),
+                       (int)json_integer_value(json_object_get(m, "depth")),
+                       (int)json_integer_value(json_object_get(m, "heads")),
+                       (int)json_integer_value(json_object_get(m, "patch")),
+                       (int)json_integer_value(json_object_get(m, "input_size")),
+                       (int)json_integer_value(json_object_get(m, "input_size")),
+                       (int)json_integer_value(json_object_get(m, "channels")),
+                       (int)json_integer_value(json_object_get(m, "rows")));
     print_counts(cli, out);
     if ((v = json_object_get(out, "bytes"))) {
         fdit_format_size((size_t)json_integer_value(v), size);
@@ -534,11 +528,10 @@ static void print_text(struct fdit_cli *cli, const char *path, const json_t *out
         line(cli, "weights", json_string_value(v));
     if (json_integer_value(json_object_get(out, "norms_missing")))
         line(cli, "norms", "without weights, as in a stock DiT: scale 1 and offset 0 are meant");
-    json_array_foreach(ranks, i, v)
-        fdit_cli_print(cli, "  %-12s %s: %lld group%s\n", "rank",
-                       json_string_value(json_object_get(v, "name")),
-                       (long long)json_integer_value(json_object_get(v, "groups")),
-                       json_integer_value(json_object_get(v, "groups")) == 1 ? "" : "s");
+    json_array_foreach(ranks, i, v) fdit_cli_print(
+        cli, "  %-12s %s: %lld group%s\n", "rank", json_string_value(json_object_get(v, "name")),
+        (long long)json_integer_value(json_object_get(v, "groups")),
+        json_integer_value(json_object_get(v, "groups")) == 1 ? "" : "s");
     if ((v = json_object_get(out, "guide")))
         line(cli, "guide", json_string_value(v));
     if ((v = json_object_get(out, "flip")))
@@ -645,12 +638,11 @@ const struct fdit_command fdit_command_inspect = {
     .name = "inspect",
     .summary = "what a checkpoint, delta, run or data set is; refuses broken ones",
     .synopsis = "FILE [OPTION]...",
-    .about =
-        "Says what FILE is: a checkpoint or delta (safetensors, also in shards), a torch file\n"
-        "(.pt), a folder of diffusers, the checkpoint or the folder of a training run, a data\n"
-        "set (a folder, .tar, .tar.gz or WebDataset shards), or a cache that 'encode' made.\n"
-        "Every tensor is checked for its shape and for numbers that are not finite, every\n"
-        "sample of a cache for its checksum; nothing of a torch file is executed.",
+    .about = "Says what FILE is: a checkpoint or delta (safetensors, also in shards), a torch file\n"
+             "(.pt), a folder of diffusers, the checkpoint or the folder of a training run, a data\n"
+             "set (a folder, .tar, .tar.gz or WebDataset shards), or a cache that 'encode' made.\n"
+             "Every tensor is checked for its shape and for numbers that are not finite, every\n"
+             "sample of a cache for its checksum; nothing of a torch file is executed.",
     .examples = "  finediffusion inspect run/delta.safetensors\n"
                 "  finediffusion inspect run/delta.safetensors --classes > taxonomy.tsv\n"
                 "  finediffusion inspect DiT-XL-2-256x256.pt\n"

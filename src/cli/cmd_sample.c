@@ -105,33 +105,29 @@ static const struct fdit_option options[] = {
                 "its folder"),
     FDIT_OPTION("vae-scale", "X", REAL, struct args, o.vae_scale,
                 "its scaling factor (default: as its config.json says, 0.18215 without one)"),
-    FDIT_OPTION("force", NULL, FLAG, struct args, o.force,
-                "take a delta that was made from another base"),
+    FDIT_OPTION("force", NULL, FLAG, struct args, o.force, "take a delta that was made from another base"),
     FDIT_HEADING("Pictures"),
     FDIT_OPTION("classes", "LIST|@FILE|all|RANK=GROUP", TEXT, struct args, o.classes,
                 "classes by name, or by id as #5, with commas between (default all)"),
     FDIT_OPTION_IN("per-class", "N", INT, struct args, o.per_class, 1, INT_MAX,
-                "pictures of each class (default 1)"),
+                   "pictures of each class (default 1)"),
     FDIT_OPTION("counts", "FILE", TEXT, struct args, o.counts,
                 "lines of class, a tab, and count, instead of --classes and --per-class"),
     FDIT_OPTION("seed", "S", SEED, struct args, o.seed,
                 "picture k = 0, 1, ... of each class has seed S + k (default 0)"),
-    FDIT_OPTION_CALL(
-        "shard", "I/N", parse_shard,
-        "only every N-th picture, from the I-th on (I from 0); shards may share --out"),
+    FDIT_OPTION_CALL("shard", "I/N", parse_shard,
+                     "only every N-th picture, from the I-th on (I from 0); shards may share --out"),
     FDIT_HEADING("Sampling"),
     FDIT_OPTION("guidance", "W", REAL, struct args, o.guidance.w,
                 "scale of the guidance, 1 for none (default: 2 for models of pixels, 4 on latents)"),
     FDIT_OPTION("guide", "GUIDE", TEXT, struct args, o.guide,
                 "superclass, superclass:RANK, empty, random, base, delta:FILE or none (default: as "
                 "trained)"),
-    FDIT_OPTION_CALL(
-        "guidance-channels", "3|all", parse_channels,
-        "guided channels (default: 3 of 4 latent channels as in the public program, else all)"),
+    FDIT_OPTION_CALL("guidance-channels", "3|all", parse_channels,
+                     "guided channels (default: 3 of 4 latent channels as in the public program, else all)"),
     FDIT_OPTION_CALL("guidance-interval", "LO:HI", parse_interval,
                      "guide at steps LO <= t <= HI only (default 0:999)"),
-    FDIT_OPTION_CALL("sampler", "ddpm|ddim[:ETA]|dpm++", parse_sampler,
-                     "the sampler (default ddpm)"),
+    FDIT_OPTION_CALL("sampler", "ddpm|ddim[:ETA]|dpm++", parse_sampler, "the sampler (default ddpm)"),
     FDIT_OPTION_CALL("steps", "N", parse_steps, "its steps (default: ddpm 250, ddim 50, dpm++ 20)"),
     FDIT_OPTION("clip-x0", NULL, FLAG, struct args, clip,
                 "clamp the predicted picture to [-1, 1] in each step (default for models of pixels)"),
@@ -139,7 +135,7 @@ static const struct fdit_option options[] = {
     FDIT_OPTION_CALL("rng", "philox|torch-cpu|torch-cuda", parse_rng,
                      "random numbers: the program's own (default), or PyTorch's for comparison"),
     FDIT_OPTION_IN("batch", "N", INT, struct args, o.batch, 1, 1 << 16,
-        "pictures at once; changes nothing but speed and memory (default: by size and memory)"),
+                   "pictures at once; changes nothing but speed and memory (default: by size and memory)"),
     FDIT_HEADING("Output"),
     FDIT_OPTION("out", "DIR", TEXT, struct args, o.out,
                 "folder for CLASS/CLASS-SEED.png, manifest.jsonl and run.json; pictures that are "
@@ -256,20 +252,18 @@ static void print_summary(struct fdit_cli *cli, const struct args *a, const char
     fdit_format_size(s->peak_bytes, peak);
     fdit_sampler_format(&a->o.sampler, sampler);
     fdit_cli_note(cli, "%zu picture%s of %zu class%s: %zu sampled, %zu kept", s->pictures,
-                  s->pictures == 1 ? "" : "s", s->classes, s->classes == 1 ? "" : "es",
-                  s->computed, s->kept);
+                  s->pictures == 1 ? "" : "s", s->classes, s->classes == 1 ? "" : "es", s->computed, s->kept);
     guidance_text(s, guide);
     if (s->computed)
         fdit_cli_note(cli, "%.3g pictures/s, %.1f GFLOP/s, %.1f s with %s in %d steps, %s, on %s",
                       s->pictures_per_second, s->gflops, s->seconds, sampler, s->steps, guide, devices);
-    fdit_cli_note(cli, "peak memory %s; planned were %s, for the device %s, batch %d", peak, whole,
-                  plan, s->batch);
+    fdit_cli_note(cli, "peak memory %s; planned were %s, for the device %s, batch %d", peak, whole, plan,
+                  s->batch);
     if (s->sheet_pages > 1)
         fdit_cli_note(cli, "the sheet has %zu pages: %s with -1 to -%zu before its ending", s->sheet_pages,
                       a->o.grid, s->sheet_pages);
     if (s->sheet_classes && s->sheet_classes < s->classes)
-        fdit_cli_note(cli, "%s shows the first %zu of %zu classes", a->o.grid, s->sheet_classes,
-                      s->classes);
+        fdit_cli_note(cli, "%s shows the first %zu of %zu classes", a->o.grid, s->sheet_classes, s->classes);
     if (!cli->json)
         return;
     fdit_cli_print(
@@ -278,9 +272,9 @@ static void print_summary(struct fdit_cli *cli, const struct args *a, const char
         "\"guidance\":%.17g,\"clip_x0\":%s,\"batch\":%d,\"seconds\":%.6g,\"pictures_per_second\":%."
         "6g,\"gflops\":%.6g,"
         "\"plan_bytes\":%zu,\"process_plan_bytes\":%zu,\"peak_bytes\":%zu}\n",
-        s->classes, s->pictures, s->computed, s->kept, s->steps, s->w,
-        s->clip_x0 ? "true" : "false", s->batch, s->seconds, s->pictures_per_second, s->gflops,
-        s->plan_bytes, s->process_plan_bytes, s->peak_bytes);
+        s->classes, s->pictures, s->computed, s->kept, s->steps, s->w, s->clip_x0 ? "true" : "false",
+        s->batch, s->seconds, s->pictures_per_second, s->gflops, s->plan_bytes, s->process_plan_bytes,
+        s->peak_bytes);
 }
 
 static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operands)
@@ -351,8 +345,8 @@ const struct fdit_command fdit_command_sample = {
         "  finediffusion sample --base xl.safetensors --taxonomy birds.tsv --sampler dpm++ \\\n"
         "      --latents latents.safetensors --plan --memory 6G\n",
     .options = options,
-    .common = FDIT_COMMON_DEVICE | FDIT_COMMON_DEVICES |
-              FDIT_COMMON_WEIGHTS | FDIT_COMMON_PLAN | FDIT_COMMON_JSON | FDIT_COMMON_LINE,
+    .common = FDIT_COMMON_DEVICE | FDIT_COMMON_DEVICES | FDIT_COMMON_WEIGHTS | FDIT_COMMON_PLAN |
+              FDIT_COMMON_JSON | FDIT_COMMON_LINE,
     .most_operands = 0,
     .args_size = sizeof(struct args),
     .defaults = defaults,

@@ -20,8 +20,7 @@ static const struct fdit_option options[] = {
     FDIT_HEADING("Report"),
     FDIT_OPTION("report", "FILE", TEXT, struct args, report,
                 "write everything that is printed into this file, too"),
-    FDIT_OPTION("tiny", NULL, FLAG, struct args, tiny,
-                "smallest shapes only and no timing, for simulators"),
+    FDIT_OPTION("tiny", NULL, FLAG, struct args, tiny, "smallest shapes only and no timing, for simulators"),
     { 0 }
 };
 
@@ -68,8 +67,9 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
         TRY(fdit_file_target(cli->ctx, "--report", a->report));
     TRY(open_device(cli, &dev));
     TRY(fdit_devices_open(cli->ctx, &(struct fdit_device_options){ .spec = "ref" }, &reference));
-    struct fdit_selftest_options o = { .reference = reference, .tiny = a->tiny, .on_line = print_line,
-                                       .user = cli };
+    struct fdit_selftest_options o = {
+        .reference = reference, .tiny = a->tiny, .on_line = print_line, .user = cli
+    };
     o.spoil = spoil && strcasecmp(spoil, dev->info.spec) == 0;
     TRY(fdit_selftest_run(cli->ctx, dev, &o, &summary));
     if (a->report)

@@ -17,8 +17,8 @@
 struct args {
     struct fdit_train_options o;
     const char *run, *config; /* --resume RUN, --config FILE */
-    int flip;        /* horizontal, none */
-    int activations; /* f32, bf16 */
+    int flip;                 /* horizontal, none */
+    int activations;          /* f32, bf16 */
 };
 
 /* What a run's hooks need. */
@@ -36,8 +36,8 @@ static enum fdit_status parse_betas(fdit_context *ctx, void *p, const char *valu
     const char *comma = strchr(value, ',');
     char *first = NULL;
     if (!comma)
-        FAIL(ctx, FDIT_ERROR_ARGUMENT,
-             "--betas %s: give two numbers with a comma between, like 0.9,0.999", value);
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--betas %s: give two numbers with a comma between, like 0.9,0.999",
+             value);
     TRY(fdit_strndup(ctx, value, (size_t)(comma - value), &first));
     TRY(fdit_parse_real(ctx, "--betas", first, &a->o.beta1));
     TRY(fdit_parse_real(ctx, "--betas", comma + 1, &a->o.beta2));
@@ -53,8 +53,8 @@ static enum fdit_status parse_ema(fdit_context *ctx, void *p, const char *value)
     const char *colon = strchr(value, ':');
     char *number = NULL;
     if (colon && strcmp(colon, ":exact"))
-        FAIL(ctx, FDIT_ERROR_ARGUMENT,
-             "--ema %s: only :exact may follow the decay, like 0.9999:exact", value);
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--ema %s: only :exact may follow the decay, like 0.9999:exact",
+             value);
     TRY(fdit_strndup(ctx, value, colon ? (size_t)(colon - value) : strlen(value), &number));
     TRY(fdit_parse_real(ctx, "--ema", number, &a->o.ema));
     a->o.ema_exact = colon;
@@ -67,10 +67,9 @@ static enum fdit_status parse_tune(fdit_context *ctx, void *p, const char *value
 {
     struct args *a = p;
     if (!strcmp(value, "difffit") || !strncmp(value, "lora", 4))
-        return fdit_fail(
-            ctx, FDIT_ERROR_ARGUMENT,
-            "--tune %s: not in this version; use finediffusion, bitfit, norm, table or full",
-            value);
+        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
+                         "--tune %s: not in this version; use finediffusion, bitfit, norm, table or full",
+                         value);
     a->o.tune = value;
     return FDIT_OK;
 }
@@ -123,11 +122,12 @@ static const struct fdit_option options[] = {
                 "size: DiT-XL/2 (XL, L, B, S with any patch), or width, depth, heads, patch "
                 "(default: what FILE says)"),
     FDIT_OPTION_IN("size", "S", INT, struct args, o.size, 1, 1 << 16,
-                "height and width of the model's input (default: the base's; from scratch the "
-                "cache's, else 32)"),
-    FDIT_OPTION_IN("channels", "C", INT, struct args, o.channels, 1, 1 << 16,
-                "channels of the model's input from scratch: 3 for colour, 1 for grey (default: the cache's, "
-                   "else 4)"),
+                   "height and width of the model's input (default: the base's; from scratch the "
+                   "cache's, else 32)"),
+    FDIT_OPTION_IN(
+        "channels", "C", INT, struct args, o.channels, 1, 1 << 16,
+        "channels of the model's input from scratch: 3 for colour, 1 for grey (default: the cache's, "
+        "else 4)"),
     FDIT_OPTION("delta", "FILE", TEXT, struct args, o.delta,
                 "start from this delta; rows of the class table are matched by name, and its "
                 "classes in --taxonomy need no pictures"),
@@ -142,25 +142,22 @@ static const struct fdit_option options[] = {
     FDIT_OPTION("activations", "f32|bf16", CHOICE, struct args, activations,
                 "type of what is kept for the backward pass (default f32); bf16 halves it"),
     FDIT_HEADING("Data"),
-    FDIT_OPTION(
-        "data", "DATA", TEXT, struct args, o.data,
-        "a folder with one sub-folder per class, a .tar or .tar.gz of one, WebDataset shards, or a "
-        "cache that 'encode' made"),
+    FDIT_OPTION("data", "DATA", TEXT, struct args, o.data,
+                "a folder with one sub-folder per class, a .tar or .tar.gz of one, WebDataset shards, or a "
+                "cache that 'encode' made"),
     FDIT_OPTION("val", "DATA|FRACTION", TEXT, struct args, o.validation,
                 "validation pictures, or the share of DATA that is kept aside for it"),
     FDIT_OPTION_IN("val-pictures", "N", INT, struct args, o.val_pictures, 0, INT_MAX,
-                "validation looks at so many of them, evenly spread (default 1024; 0: all)"),
-    FDIT_OPTION(
-        "taxonomy", "FILE", TEXT, struct args, o.taxonomy,
-        "classes and their groups: TSV or iNaturalist JSON (default: the nesting of the folders)"),
+                   "validation looks at so many of them, evenly spread (default 1024; 0: all)"),
+    FDIT_OPTION("taxonomy", "FILE", TEXT, struct args, o.taxonomy,
+                "classes and their groups: TSV or iNaturalist JSON (default: the nesting of the folders)"),
     FDIT_OPTION("ranks", "A,B", TEXT, struct args, o.ranks,
                 "ranks of the taxonomy that get rows in the class table (default: all)"),
     FDIT_OPTION("superclass", "RANK", TEXT, struct args, o.superclass,
                 "rank that takes the label drops (default: the one next to the class)"),
     FDIT_OPTION("superclass-train", "all|A,B", TEXT, struct args, o.superclass_train,
                 "ranks that share the label drops equally (default: --superclass alone)"),
-    FDIT_OPTION("fit", "crop|pad", CHOICE, struct args, o.fit,
-                "how pictures become square (default crop)"),
+    FDIT_OPTION("fit", "crop|pad", CHOICE, struct args, o.fit, "how pictures become square (default crop)"),
     FDIT_OPTION("vae", "FILE", TEXT, struct args, o.vae,
                 "autoencoder of a model on latents: decodes previews, and encodes pictures at every step "
                 "where DATA is no cache of latents ('encode' once is faster)"),
@@ -175,24 +172,24 @@ static const struct fdit_option options[] = {
     FDIT_OPTION("flip", "horizontal|none", CHOICE, struct args, flip,
                 "mirror half of the pictures (default horizontal)"),
     FDIT_OPTION_IN("shift", "N", INT, struct args, o.shift, 0, 64,
-                "for --classifier: move pictures by up to N pixels (default 0)"),
+                   "for --classifier: move pictures by up to N pixels (default 0)"),
     FDIT_OPTION("skip-bad", NULL, FLAG, struct args, o.skip_bad,
                 "leave out pictures that cannot be decoded, of training and validation, and count them"),
     FDIT_OPTION("cache-memory", "SIZE", SIZE, struct args, o.cache_bytes,
                 "memory for decoded pictures (default 1G; 0: none)"),
     FDIT_OPTION_IN("workers", "N", INT, struct args, o.workers, 0, 1024,
-                "threads that decode pictures (default 2)"),
+                   "threads that decode pictures (default 2)"),
     FDIT_HEADING("Optimisation"),
     FDIT_OPTION_IN("steps", "N", INT64, struct args, o.steps, 1, FDIT_TRAIN_MOST_STEPS, "optimiser steps"),
     FDIT_OPTION_IN("epochs", "N", REAL, struct args, o.epochs, 1e-9, FDIT_TRAIN_MOST_STEPS,
-                "passes over the data, instead of --steps"),
+                   "passes over the data, instead of --steps"),
     FDIT_OPTION_IN("batch", "N", INT, struct args, o.batch, 1, 1 << 20,
-                "pictures of one pass on each device (default 32)"),
+                   "pictures of one pass on each device (default 32)"),
     FDIT_OPTION_IN("accumulate", "N", INT, struct args, o.accumulate, 1, 1 << 20,
-                "passes of one step (default 1)"),
+                   "passes of one step (default 1)"),
     FDIT_OPTION("lr", "X", REAL, struct args, o.lr, "learning rate (default 1e-4)"),
     FDIT_OPTION_IN("warmup", "N", INT64, struct args, o.warmup, 0, FDIT_TRAIN_MOST_STEPS,
-                "steps in which the rate rises from 0 (default 0)"),
+                   "steps in which the rate rises from 0 (default 0)"),
     FDIT_OPTION("lr-schedule", "constant|linear|cosine", CHOICE, struct args, o.schedule,
                 "the rate after the warm-up (default constant)"),
     FDIT_OPTION_CALL("betas", "A,B", parse_betas, "of AdamW (default 0.9,0.999)"),
@@ -202,18 +199,16 @@ static const struct fdit_option options[] = {
                      "decay of the averaged weights (default 0.9999 with a warm-up; :exact: without)"),
     FDIT_OPTION("label-drop", "superclass|empty", CHOICE, struct args, o.drop,
                 "what a dropped label becomes: its superclass (default) or one row for all"),
-    FDIT_OPTION("drop-prob", "X", REAL, struct args, o.drop_prob,
-                "share of dropped labels (default 0.1)"),
+    FDIT_OPTION("drop-prob", "X", REAL, struct args, o.drop_prob, "share of dropped labels (default 0.1)"),
     FDIT_OPTION("table-init", "normal|base|names", CHOICE, struct args, o.table_init,
                 "how the class table starts: N(0, 0.02) (default), spread like the base's, or as the "
                 "base's rows of the same class or group name"),
     FDIT_OPTION("seed", "N", SEED, struct args, o.seed, "of everything random (default 0)"),
     FDIT_HEADING("Run"),
     FDIT_OPTION("out", "RUN", TEXT, struct args, o.out, "folder of the run; must be empty or absent"),
-    FDIT_OPTION_CALL(
-        "resume", "[RUN]", parse_resume,
-        "continue the run in RUN (or --out) from its last checkpoint, with the options of its "
-        "config.json; others win where they may change"),
+    FDIT_OPTION_CALL("resume", "[RUN]", parse_resume,
+                     "continue the run in RUN (or --out) from its last checkpoint, with the options of its "
+                     "config.json; others win where they may change"),
     FDIT_OPTION("data-changed", NULL, FLAG, struct args, o.data_changed,
                 "with --resume: go on although pictures were added, removed or replaced"),
     FDIT_OPTION("config", "FILE", TEXT, struct args, config,
@@ -222,10 +217,10 @@ static const struct fdit_option options[] = {
         "checkpoint-every", "N|TIME", parse_checkpoints,
         "steps between checkpoints, each with a validation (default 1000), or a time as 10m, 90s or "
         "1h (default 10m; both may be given); 0: only at the end"),
-    FDIT_OPTION_IN("keep", "N", INT,
-                struct args, o.keep, 0, 1e9, "checkpoints that stay (default 3; 0: all)"),
+    FDIT_OPTION_IN("keep", "N", INT, struct args, o.keep, 0, 1e9,
+                   "checkpoints that stay (default 3; 0: all)"),
     FDIT_OPTION_IN("preview-every", "N", INT64, struct args, o.preview_every, 0, FDIT_TRAIN_MOST_STEPS,
-                "steps between sheets of sampled pictures (default 1000; 0: none)"),
+                   "steps between sheets of sampled pictures (default 1000; 0: none)"),
     FDIT_OPTION("preview-guidance", "W", REAL, struct args, o.preview_guidance,
                 "of the previews (default 4)"),
     { 0 }
@@ -298,9 +293,10 @@ static void print_step(void *user, const struct fdit_train_progress *p)
     fdit_cli_progress_update(w->cli, (uint64_t)p->step, note);
     if (!w->cli->json)
         return;
-    fdit_cli_print(w->cli, "{\"step\":%" PRId64 ",\"loss\":%.9g,\"mse\":%.9g,\"vb\":%.9g,\"lr\":%.9g,"
-           "\"images_per_second\":%.4g,\"seconds\":%.3f}\n",
-           p->step, p->loss, p->mse, p->vb, p->lr, p->images_per_second, p->seconds);
+    fdit_cli_print(w->cli,
+                   "{\"step\":%" PRId64 ",\"loss\":%.9g,\"mse\":%.9g,\"vb\":%.9g,\"lr\":%.9g,"
+                   "\"images_per_second\":%.4g,\"seconds\":%.3f}\n",
+                   p->step, p->loss, p->mse, p->vb, p->lr, p->images_per_second, p->seconds);
 }
 
 static void print_validation(void *user, int64_t step, double mse, double vb)
@@ -309,9 +305,8 @@ static void print_validation(void *user, int64_t step, double mse, double vb)
     fdit_cli_note(w->cli, "step %" PRId64 ": validation mse %.5f, vb %.5f", step, mse, vb);
     if (!w->cli->json)
         return;
-    fdit_cli_print(w->cli,
-                   "{\"step\":%" PRId64 ",\"val_loss\":%.9g,\"val_mse\":%.9g,\"val_vb\":%.9g}\n", step,
-                   mse + vb, mse, vb);
+    fdit_cli_print(w->cli, "{\"step\":%" PRId64 ",\"val_loss\":%.9g,\"val_mse\":%.9g,\"val_vb\":%.9g}\n",
+                   step, mse + vb, mse, vb);
 }
 
 static void print_saved(void *user, const char *path)
@@ -372,14 +367,12 @@ static void print_summary(struct fdit_cli *cli, const struct args *a, const char
         return;
     }
     if (isfinite(of))
-        snprintf(of_peak, sizeof of_peak, " (%.0f %% of the device's %.0f)", 100 * of,
-                 reach->gflops);
+        snprintf(of_peak, sizeof of_peak, " (%.0f %% of the device's %.0f)", 100 * of, reach->gflops);
     fdit_format_size(s->plan_bytes, plan);
     fdit_format_size(s->process_plan_bytes, whole);
     fdit_format_size(s->peak_bytes, peak);
     fdit_cli_note(cli,
-                  "%s/delta.safetensors: step %" PRId64
-                  ", %zu picture%s of %zu class%s, table of %zu row%s",
+                  "%s/delta.safetensors: step %" PRId64 ", %zu picture%s of %zu class%s, table of %zu row%s",
                   a->o.out, s->step, s->n_pictures, s->n_pictures == 1 ? "" : "s", s->n_classes,
                   s->n_classes == 1 ? "" : "es", s->n_rows, s->n_rows == 1 ? "" : "s");
     fdit_cli_note(cli, "trained %zu of %zu parameters (%.2f %%) on %s", s->trained, s->total,
@@ -401,12 +394,13 @@ static void print_summary(struct fdit_cli *cli, const struct args *a, const char
 static void print_json_summary(struct fdit_cli *cli, const struct fdit_device_peak *reach,
                                const struct fdit_train_summary *s)
 {
-    fdit_cli_print(cli, "{\"done\":true,\"step\":%" PRId64 ",\"steps\":%" PRId64
-           ",\"trained\":%zu,\"parameters\":%zu,"
-           "\"classes\":%zu,\"rows\":%zu,\"pictures\":%zu,\"images\":%" PRIu64
-           ",\"skipped\":%" PRIu64 ",\"plan_bytes\":%zu,\"process_plan_bytes\":%zu,\"peak_bytes\":%zu",
-           s->step, s->steps, s->trained, s->total, s->n_classes, s->n_rows, s->n_pictures,
-           s->images, s->skipped, s->plan_bytes, s->process_plan_bytes, s->peak_bytes);
+    fdit_cli_print(cli,
+                   "{\"done\":true,\"step\":%" PRId64 ",\"steps\":%" PRId64
+                   ",\"trained\":%zu,\"parameters\":%zu,"
+                   "\"classes\":%zu,\"rows\":%zu,\"pictures\":%zu,\"images\":%" PRIu64 ",\"skipped\":%" PRIu64
+                   ",\"plan_bytes\":%zu,\"process_plan_bytes\":%zu,\"peak_bytes\":%zu",
+                   s->step, s->steps, s->trained, s->total, s->n_classes, s->n_rows, s->n_pictures, s->images,
+                   s->skipped, s->plan_bytes, s->process_plan_bytes, s->peak_bytes);
     fdit_cli_print(cli, ",\"val_pictures\":%zu,\"nothing_to_do\":%s", s->n_val,
                    s->nothing ? "true" : "false");
     json_number(cli, "trained_share", s->total ? (double)s->trained / (double)s->total : 0);
@@ -557,17 +551,16 @@ const struct fdit_command fdit_command_train = {
              "the result; RUN also holds config.json, log.jsonl, TensorBoard events,\n"
              "checkpoints and previews. An interrupted run continues with --resume to the same\n"
              "bits.",
-    .examples =
-        "  finediffusion train --from-scratch --model DiT-S/4 --size 24 --channels 1 \\\n"
-        "      --tune full --data letters.tar.gz --flip none --epochs 20 --batch 32 --out base\n"
-        "  finediffusion train --base base/delta.safetensors --data birds --taxonomy birds.tsv \\\n"
-        "      --val 0.05 --steps 20000 --batch 8 --accumulate 4 --out run\n"
-        "  finediffusion train --resume run\n"
-        "  finediffusion train --base base.safetensors --data birds --epochs 1 \\\n"
-        "      --plan --memory 6G\n",
+    .examples = "  finediffusion train --from-scratch --model DiT-S/4 --size 24 --channels 1 \\\n"
+                "      --tune full --data letters.tar.gz --flip none --epochs 20 --batch 32 --out base\n"
+                "  finediffusion train --base base/delta.safetensors --data birds --taxonomy birds.tsv \\\n"
+                "      --val 0.05 --steps 20000 --batch 8 --accumulate 4 --out run\n"
+                "  finediffusion train --resume run\n"
+                "  finediffusion train --base base.safetensors --data birds --epochs 1 \\\n"
+                "      --plan --memory 6G\n",
     .options = options,
-    .common = FDIT_COMMON_DEVICE | FDIT_COMMON_DEVICES |
-              FDIT_COMMON_WEIGHTS | FDIT_COMMON_PLAN | FDIT_COMMON_JSON | FDIT_COMMON_LINE,
+    .common = FDIT_COMMON_DEVICE | FDIT_COMMON_DEVICES | FDIT_COMMON_WEIGHTS | FDIT_COMMON_PLAN |
+              FDIT_COMMON_JSON | FDIT_COMMON_LINE,
     .most_operands = 0,
     .args_size = sizeof(struct args),
     .defaults = defaults,

@@ -21,7 +21,7 @@ static void defaults(void *p)
 static const struct fdit_option options[] = {
     FDIT_HEADING("Measuring"),
     FDIT_OPTION_IN("clblast", "N", INT, struct args, library, 0, 1000,
-                "sets of CLBlast's parameters to try (default 16, 0: leave CLBlast out)"),
+                   "sets of CLBlast's parameters to try (default 16, 0: leave CLBlast out)"),
     { 0 }
 };
 
@@ -67,13 +67,13 @@ static void on_result(void *user, const struct fdit_tune_result *r)
         put_result(&w->results, r);
     else
         fdit_cli_print(w->cli, "%-28s %9.1f -> %9.1f GFLOP/s  %5.2fx  %s\n", r->what,
-               1e-9 * r->flops / r->seconds_before, 1e-9 * r->flops / r->seconds_after,
-               r->seconds_before / r->seconds_after, r->after);
+                       1e-9 * r->flops / r->seconds_before, 1e-9 * r->flops / r->seconds_after,
+                       r->seconds_before / r->seconds_after, r->after);
 }
 
 /* The products of one problem; `shapes` has room for FDIT_MODEL_LINEARS. */
-static enum fdit_status add_problem(fdit_context *ctx, const char *text,
-                                    struct fdit_op_shape *shapes, size_t *n)
+static enum fdit_status add_problem(fdit_context *ctx, const char *text, struct fdit_op_shape *shapes,
+                                    size_t *n)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_bench_problem p = { 0 };
@@ -133,10 +133,9 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
         TRY(fdit_cli_print_json(cli, &w.results, JSON_INDENT(1) | JSON_REAL_PRECISION(6)));
     } else {
         fdit_cli_print(cli, "\nall of them once: %.3g -> %.3g ms, %.2fx\n", 1e3 * w.before, 1e3 * w.after,
-               w.before / w.after);
+                       w.before / w.after);
     }
-    fdit_cli_note(cli,
-                  "kept in %s, used from now on; FINEDIFFUSION_OPENCL_GEMM=default runs without it",
+    fdit_cli_note(cli, "kept in %s, used from now on; FINEDIFFUSION_OPENCL_GEMM=default runs without it",
                   where);
 out:
     fdit_json_fini(&w.results);
@@ -150,19 +149,17 @@ const struct fdit_command fdit_command_tune = {
     .name = "tune",
     .summary = "measure a device's matrix products and keep what is fastest",
     .synopsis = "[--device SPEC] [PROBLEM]...",
-    .about =
-        "Times the matrix products of a model in every way that an OpenCL device has: the\n"
-        "program's own kernels with many tile sizes, and CLBlast with the parameters of many\n"
-        "GPUs. What is fastest, and computes the same, is kept for this device and driver in\n"
-        "the cache folder ($FINEDIFFUSION_CACHE, else ~/.cache/finediffusion) and used from\n"
-        "then on; `finediffusion devices` says whether a device is tuned. PROBLEM is a model\n"
-        "in the words of bench; the default is fine-tuning DiT-S/2 and DiT-XL/2, in float32. It\n"
-        "takes minutes; Ctrl-C keeps nothing. `finediffusion bench` before and after shows what a\n"
-        "step gains.",
-    .examples =
-        "  finediffusion tune --device gpu\n"
-        "  finediffusion tune --device opencl:0:0 'train full DiT-B/2 b8' 'sample DiT-B/2 b4'\n"
-        "  finediffusion tune --clblast 0 'train DiT-S/2 b4'\n",
+    .about = "Times the matrix products of a model in every way that an OpenCL device has: the\n"
+             "program's own kernels with many tile sizes, and CLBlast with the parameters of many\n"
+             "GPUs. What is fastest, and computes the same, is kept for this device and driver in\n"
+             "the cache folder ($FINEDIFFUSION_CACHE, else ~/.cache/finediffusion) and used from\n"
+             "then on; `finediffusion devices` says whether a device is tuned. PROBLEM is a model\n"
+             "in the words of bench; the default is fine-tuning DiT-S/2 and DiT-XL/2, in float32. It\n"
+             "takes minutes; Ctrl-C keeps nothing. `finediffusion bench` before and after shows what a\n"
+             "step gains.",
+    .examples = "  finediffusion tune --device gpu\n"
+                "  finediffusion tune --device opencl:0:0 'train full DiT-B/2 b8' 'sample DiT-B/2 b4'\n"
+                "  finediffusion tune --clblast 0 'train DiT-S/2 b4'\n",
     .options = options,
     .common = FDIT_COMMON_DEVICE | FDIT_COMMON_JSON,
     .most_operands = -1,

@@ -29,31 +29,29 @@ enum fdit_status fdit_cli_device(struct fdit_cli *cli, fdit_device **out)
         FAIL(cli->ctx, FDIT_ERROR_ARGUMENT, "--threads %d: give 1 to %d, or leave it out for all",
              cli->threads, FDIT_POOL_MOST_MEMBERS);
     enum fdit_dtype weights = types[cli->weights];
-    const struct fdit_device_options options = {
-        .spec = cli->device,
-        .threads = cli->threads,
-        .verbose = cli->verbose,
-        .fastest = fastest,
-        .precision = fastest || cli->precision < 0 ? FDIT_F32 : types[cli->precision]
-    };
+    const struct fdit_device_options options = { .spec = cli->device,
+                                                 .threads = cli->threads,
+                                                 .verbose = cli->verbose,
+                                                 .fastest = fastest,
+                                                 .precision = fastest || cli->precision < 0
+                                                                  ? FDIT_F32
+                                                                  : types[cli->precision] };
     fdit_phase_begin(cli->ctx, 0, "opening the device");
     status = fdit_devices_open(cli->ctx, &options, &dev);
     fdit_phase_end(cli->ctx);
     TRY(status);
     if (dev->next && !(common & FDIT_COMMON_DEVICES))
-        FAIL(cli->ctx, FDIT_ERROR_ARGUMENT,
-             "%s%s: %s works on one device at a time; name one of them",
+        FAIL(cli->ctx, FDIT_ERROR_ARGUMENT, "%s%s: %s works on one device at a time; name one of them",
              cli->device ? "--device " : "FINEDIFFUSION_DEVICE=",
              cli->device ? cli->device : getenv("FINEDIFFUSION_DEVICE"), cli->command);
     for (const fdit_device *d = dev; d; d = d->next)
         if (!fdit_device_supports_storage(d, weights))
             FAIL(cli->ctx, FDIT_ERROR_UNSUPPORTED,
-                 "--weights %s: %s cannot keep weights in %s; use --weights f32",
-                 fdit_dtype_name(weights), d->info.name, fdit_dtype_name(weights));
+                 "--weights %s: %s cannot keep weights in %s; use --weights f32", fdit_dtype_name(weights),
+                 d->info.name, fdit_dtype_name(weights));
     for (const fdit_device *d = dev->next; d; d = d->next)
         if (d->precision != dev->precision)
-            FAIL(cli->ctx, FDIT_ERROR_ARGUMENT,
-                 "--precision auto: %s for %s, %s for %s; say --precision f32",
+            FAIL(cli->ctx, FDIT_ERROR_ARGUMENT, "--precision auto: %s for %s, %s for %s; say --precision f32",
                  fdit_dtype_name(dev->precision), dev->info.name, fdit_dtype_name(d->precision),
                  d->info.name);
     *out = dev;

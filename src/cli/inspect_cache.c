@@ -7,8 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static enum fdit_status check_all(struct fdit_cli *cli, const struct fdit_cache *c,
-                                  const char *path)
+static enum fdit_status check_all(struct fdit_cli *cli, const struct fdit_cache *c, const char *path)
 {
     enum fdit_status status = FDIT_OK;
     const struct fdit_cache_info *info = fdit_cache_info_of(c);
@@ -19,8 +18,7 @@ static enum fdit_status check_all(struct fdit_cli *cli, const struct fdit_cache 
             TRY(fdit_cache_item(cli->ctx, c, i, half, &data));
         fdit_cli_progress_update(cli, i + 1, NULL);
         if (fdit_stopped(cli->ctx))
-            FAIL(cli->ctx, FDIT_INTERRUPTED, "%s: stopped after %zu of %zu pictures", path, i + 1,
-                 info->n);
+            FAIL(cli->ctx, FDIT_INTERRUPTED, "%s: stopped after %zu of %zu pictures", path, i + 1, info->n);
     }
     fdit_cli_progress_end(cli);
 out:

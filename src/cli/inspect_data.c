@@ -58,10 +58,9 @@ static void capture(void *user, enum fdit_log_level level, const char *message)
     struct capture *c = user;
     pthread_mutex_lock(&c->lock);
     if (level == FDIT_LOG_WARNING) {
-        c->no_memory =
-            c->no_memory ||
-            fdit_grow(NULL, &c->list, &c->capacity, c->n + 1, sizeof *c->list) != FDIT_OK ||
-            fdit_strdup(NULL, message, &c->list[c->n]) != FDIT_OK;
+        c->no_memory = c->no_memory ||
+                       fdit_grow(NULL, &c->list, &c->capacity, c->n + 1, sizeof *c->list) != FDIT_OK ||
+                       fdit_strdup(NULL, message, &c->list[c->n]) != FDIT_OK;
         c->n += !c->no_memory;
     }
     fdit_cli_log(c->cli, level, message);
@@ -79,11 +78,10 @@ static enum fdit_status decode_all(struct job *j)
     size_t n = fdit_dataset_size(j->ds);
     char *text = NULL;
     fdit_context_set_log(ctx, capture, &said);
-    TRY(fdit_loader_open(
-        ctx, j->ds, NULL, 0,
-        &(struct fdit_loader_options){
-            .batch = 1, .workers = 2, .in_order = true, .skip_bad = true, .ring = 16 },
-        &l));
+    TRY(fdit_loader_open(ctx, j->ds, NULL, 0,
+                         &(struct fdit_loader_options){
+                             .batch = 1, .workers = 2, .in_order = true, .skip_bad = true, .ring = 16 },
+                         &l));
     fdit_cli_progress_begin(j->cli, "inspect", "picture", 0, n);
     for (size_t i = 0; i < n; i++) {
         TRY(fdit_loader_next(ctx, l, &b));
@@ -218,8 +216,7 @@ static bool surveyed(void *user, size_t done)
     return true;
 }
 
-static enum fdit_status put_size(struct job *j, const char *key,
-                                 const struct fdit_survey_size *size)
+static enum fdit_status put_size(struct job *j, const char *key, const struct fdit_survey_size *size)
 {
     enum fdit_status status = FDIT_OK;
     char *name = NULL;
@@ -281,8 +278,8 @@ static enum fdit_status put_survey(struct job *j)
     for (size_t i = 0; i < s->n_unread && (i < n_shown || j->how->list); i++)
         put_problem(j, s->why[i]);
     if (s->unreadable > n_shown && !j->how->list) {
-        TRY(fdit_strf(j->cli->ctx, &text, "%s: %zu more pictures cannot be read; --list names them",
-                      j->path, s->unreadable - n_shown));
+        TRY(fdit_strf(j->cli->ctx, &text, "%s: %zu more pictures cannot be read; --list names them", j->path,
+                      s->unreadable - n_shown));
         put_problem(j, text);
     }
 out:
@@ -309,8 +306,7 @@ static void put_left_out(struct job *j)
 }
 
 enum fdit_status fdit_inspect_data(struct fdit_cli *cli, const char *path,
-                                   const struct fdit_inspect_data *how, struct fdit_json *out,
-                                   bool *usable)
+                                   const struct fdit_inspect_data *how, struct fdit_json *out, bool *usable)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_taxonomy *tax = NULL;
@@ -385,14 +381,12 @@ static void print_histogram(struct fdit_cli *cli, const json_t *list)
 
 static void print_sizes(struct fdit_cli *cli, const json_t *out)
 {
-    const json_t *smallest = json_object_get(out, "smallest"),
-                 *median = json_object_get(out, "median"),
+    const json_t *smallest = json_object_get(out, "smallest"), *median = json_object_get(out, "median"),
                  *largest = json_object_get(out, "largest");
     if (smallest)
         fdit_cli_print(cli, "  %-12s %lldx%lld to %lldx%lld, median %lldx%lld\n", "sizes",
-                       number(smallest, "width"), number(smallest, "height"),
-                       number(largest, "width"), number(largest, "height"), number(median, "width"),
-                       number(median, "height"));
+                       number(smallest, "width"), number(smallest, "height"), number(largest, "width"),
+                       number(largest, "height"), number(median, "width"), number(median, "height"));
     static const char *const keys[][3] = {
         { "rotated", "rotated", "by EXIF" },
         { "transparent", "transparent", "with an alpha channel or a transparent colour" },
@@ -400,8 +394,7 @@ static void print_sizes(struct fdit_cli *cli, const json_t *out)
     };
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
         if (number(out, keys[i][0]))
-            fdit_cli_print(cli, "  %-12s %lld %s\n", keys[i][1], number(out, keys[i][0]),
-                           keys[i][2]);
+            fdit_cli_print(cli, "  %-12s %lld %s\n", keys[i][1], number(out, keys[i][0]), keys[i][2]);
     if (number(out, "duplicates"))
         fdit_cli_print(cli, "  %-12s %lld, %lld of them in another class\n", "duplicates",
                        number(out, "duplicates"), number(out, "duplicates_in_other_classes"));
@@ -428,8 +421,7 @@ static void print_kinds(struct fdit_cli *cli, const json_t *kinds)
     const char *kind;
     json_t *n;
     json_object_foreach((json_t *)(uintptr_t)kinds, kind, n) /* jansson 2.11 has none for const */
-        fdit_cli_print(cli, "  %12s  %lld %s\n", "left out", (long long)json_integer_value(n),
-                       kind);
+        fdit_cli_print(cli, "  %12s  %lld %s\n", "left out", (long long)json_integer_value(n), kind);
 }
 
 void fdit_inspect_data_print(struct fdit_cli *cli, const json_t *out)

@@ -19,8 +19,7 @@ struct fdit_inspect_data {
 /* Puts what it finds into out; "problems" (a list of sentences) is there when the set could not be
  * used, and *usable is false then. */
 enum fdit_status fdit_inspect_data(struct fdit_cli *cli, const char *path,
-                                   const struct fdit_inspect_data *how, struct fdit_json *out,
-                                   bool *usable);
+                                   const struct fdit_inspect_data *how, struct fdit_json *out, bool *usable);
 /* Its lines for people, behind the first. */
 void fdit_inspect_data_print(struct fdit_cli *cli, const json_t *out);
 

@@ -75,8 +75,8 @@ enum fdit_status fdit_inspect_vae(struct fdit_cli *cli, const char *path, struct
     TRY(fdit_vae_open(cli->ctx, path, &v));
     const struct fdit_vae_config *c = fdit_vae_config_of(v);
     int factor = fdit_vae_factor(c);
-    snprintf(about, sizeof about, "%d channels at 1/%d of the size, scale %g%s", c->latent_channels,
-             factor, c->scale, c->shift != 0 ? " and a shift" : "");
+    snprintf(about, sizeof about, "%d channels at 1/%d of the size, scale %g%s", c->latent_channels, factor,
+             c->scale, c->shift != 0 ? " and a shift" : "");
     fdit_json_put_text(out, NULL, "kind", "autoencoder");
     fdit_json_put_text(out, NULL, "latents", about);
     json_t *j = fdit_json_put_object(out, NULL, "autoencoder");
@@ -101,11 +101,9 @@ static const char *json_kind(const json_t *root)
 {
     static const struct {
         const char *format, *kind;
-    } ours[] = {
-        { "finediffusion-run", "description of a training run (its folder can be inspected, too)" },
-        { "finediffusion-sample", "description of a sampling job" },
-        { "finediffusion-encode", "description of a cache (its folder can be inspected, too)" }
-    };
+    } ours[] = { { "finediffusion-run", "description of a training run (its folder can be inspected, too)" },
+                 { "finediffusion-sample", "description of a sampling job" },
+                 { "finediffusion-encode", "description of a cache (its folder can be inspected, too)" } };
     const char *format = json_string_value(json_object_get(root, "format"));
     const char *class_name = json_string_value(json_object_get(root, "_class_name"));
     for (size_t i = 0; format && i < sizeof ours / sizeof *ours; i++)
@@ -158,13 +156,11 @@ static bool put_lines(fdit_context *ctx, const char *path, struct fdit_json *out
     if (fdit_file_read_all(ctx, path, MOST_TEXT, &text, &n) != FDIT_OK)
         return false;
     const uint8_t *end = memchr(text, '\n', n);
-    if (end &&
-        fdit_json_parse(ctx, path, (const char *)text, (size_t)(end - text), 8, &first) == FDIT_OK)
+    if (end && fdit_json_parse(ctx, path, (const char *)text, (size_t)(end - text), 8, &first) == FDIT_OK)
         kind = json_object_get(first, "seed") && json_object_get(first, "file")
                    ? "manifest of sampled pictures"
-               : json_object_get(first, "step") && json_object_get(first, "loss")
-                   ? "log of a training run"
-                   : NULL;
+               : json_object_get(first, "step") && json_object_get(first, "loss") ? "log of a training run"
+                                                                                  : NULL;
     for (size_t i = 0; i < n; i++)
         lines += text[i] == '\n';
     if (kind) {
@@ -192,10 +188,10 @@ enum fdit_status fdit_inspect_other(struct fdit_cli *cli, const char *path, enum
         if (about || put_taxonomy(cli, path, out))
             goto out;
     }
-    status = fdit_kind_refuse(
-        cli->ctx, path, kind,
-        "a checkpoint, delta, run, cache, data set or taxonomy, which inspect describes",
-        "give one of those; of pictures, the folder or archive that holds them");
+    status =
+        fdit_kind_refuse(cli->ctx, path, kind,
+                         "a checkpoint, delta, run, cache, data set or taxonomy, which inspect describes",
+                         "give one of those; of pictures, the folder or archive that holds them");
 out:
     json_decref(root);
     return status;

@@ -50,8 +50,7 @@ static int exit_code(enum fdit_status status)
     return status == FDIT_OK ? 0 : status == FDIT_ERROR_ARGUMENT ? 2 : 1;
 }
 
-static int run_command(struct fdit_cli *cli, const struct fdit_command *command, int argc,
-                       char **argv)
+static int run_command(struct fdit_cli *cli, const struct fdit_command *command, int argc, char **argv)
 {
     enum fdit_status status = FDIT_OK;
     void *args = NULL;
@@ -76,8 +75,7 @@ static int run_command(struct fdit_cli *cli, const struct fdit_command *command,
     if (cli->short_of_memory)
         FAIL(cli->ctx, FDIT_ERROR_MEMORY, "out of memory for the results; they are not complete");
     if (flush_results(cli->ctx) != FDIT_OK) {
-        if (fdit_signals_caught() ==
-            SIGPIPE) /* nobody reads on (| head), which is no failure of ours */
+        if (fdit_signals_caught() == SIGPIPE) /* nobody reads on (| head), which is no failure of ours */
             code = 128 + SIGPIPE;
         else
             status = FDIT_ERROR_IO;
@@ -108,10 +106,10 @@ static const char *other_name(const char *name)
     static const struct {
         const char *word, *command;
     } words[] = {
-        { "finetune", "train" }, { "fine-tune", "train" },   { "fit", "train" },     { "generate", "sample" },
-        { "infer", "sample" },   { "draw", "sample" },       { "info", "inspect" },  { "show", "inspect" },
-        { "export", "convert" }, { "benchmark", "bench" },   { "test", "selftest" }, { "check", "inspect" },
-        { "cache", "encode" },   { "autotune", "tune" },     { "list", "devices" },
+        { "finetune", "train" }, { "fine-tune", "train" }, { "fit", "train" },     { "generate", "sample" },
+        { "infer", "sample" },   { "draw", "sample" },     { "info", "inspect" },  { "show", "inspect" },
+        { "export", "convert" }, { "benchmark", "bench" }, { "test", "selftest" }, { "check", "inspect" },
+        { "cache", "encode" },   { "autotune", "tune" },   { "list", "devices" },
     };
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         if (!strcmp(words[i].word, name))
@@ -137,16 +135,14 @@ static enum fdit_status unknown_command(fdit_context *ctx, const char *name)
                          "%s: options follow a command, as finediffusion train %s; see finediffusion --help",
                          name, name);
     if (guess)
-        return fdit_fail(
-            ctx, FDIT_ERROR_ARGUMENT,
-            "'%s' is not a command of this version; did you mean %s? See finediffusion --help",
-            name, guess);
+        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
+                         "'%s' is not a command of this version; did you mean %s? See finediffusion --help",
+                         name, guess);
     for (int i = 0; i < N_COMMANDS; i++)
         snprintf(list + strlen(list), sizeof list - strlen(list), "%s%s", i ? ", " : "", commands[i]->name);
-    return fdit_fail(
-        ctx, FDIT_ERROR_ARGUMENT,
-        "'%s' is not a command of this version; there are %s; see finediffusion --help", name,
-        list);
+    return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
+                     "'%s' is not a command of this version; there are %s; see finediffusion --help", name,
+                     list);
 }
 
 /* The first line stays what scripts look for. */

@@ -21,7 +21,7 @@ static const struct fdit_option device_options[] = {
                 "best GPU whose "
                 "self-test passes, else cpu)"),
     FDIT_OPTION_IN("threads", "N", INT, struct fdit_cli, threads, 1, FDIT_POOL_MOST_MEMBERS,
-                "threads of the cpu device (default: all)"),
+                   "threads of the cpu device (default: all)"),
     FDIT_OPTION("precision", "f32|bf16|f16|int8|auto", CHOICE, struct fdit_cli, precision,
                 "arithmetic of matrix products (default f32, of demo auto); refused where the device "
                 "lacks it; auto: bf16 where the device is faster in it, else f32"),
@@ -39,11 +39,10 @@ static const struct fdit_option plan_options[] = {
     FDIT_OPTION("plan", NULL, FLAG, struct fdit_cli, plan, "print the memory plan and exit"),
     { 0 }
 };
-static const struct fdit_option json_options[] = {
-    FDIT_HEADING("Messages"),
-    FDIT_OPTION("json", NULL, FLAG, struct fdit_cli, json, "results as JSON on standard output"),
-    { 0 }
-};
+static const struct fdit_option json_options[] = { FDIT_HEADING("Messages"),
+                                                   FDIT_OPTION("json", NULL, FLAG, struct fdit_cli, json,
+                                                               "results as JSON on standard output"),
+                                                   { 0 } };
 static const struct fdit_option common_options[] = {
     FDIT_HEADING("Messages"),
     FDIT_OPTION("quiet", NULL, FLAG, struct fdit_cli, quiet, "only errors and warnings on stderr"),
@@ -96,14 +95,13 @@ static enum fdit_status refuse_whole(fdit_context *ctx, const char *what, const 
     double v = strtod(text, &end);
     if (end != text && !*end && !leading_blank(text) && !strpbrk(text, "xX") && v == floor(v) &&
         fabs(v) < 1e15)
-        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
-                         "%s %s: a whole number is written in digits; give %.0f", what, text, v);
-    return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
-                     "%s %s: not a whole number; give one in digits, like 100", what, text);
+        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT, "%s %s: a whole number is written in digits; give %.0f",
+                         what, text, v);
+    return fdit_fail(ctx, FDIT_ERROR_ARGUMENT, "%s %s: not a whole number; give one in digits, like 100",
+                     what, text);
 }
 
-enum fdit_status fdit_parse_int64(fdit_context *ctx, const char *what, const char *text,
-                                  int64_t *out)
+enum fdit_status fdit_parse_int64(fdit_context *ctx, const char *what, const char *text, int64_t *out)
 {
     char *end;
     errno = 0;
@@ -124,8 +122,8 @@ enum fdit_status fdit_parse_real(fdit_context *ctx, const char *what, const char
         return fdit_fail(ctx, FDIT_ERROR_ARGUMENT, "%s %s: a number so %s is out of range", what, text,
                          fabs(v) > 1 ? "large" : "close to 0");
     if (!number || !isfinite(v))
-        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT, "%s %s: not a number; give one like 0.1 or 1e-4%s",
-                         what, text, strchr(text, ',') ? ", with a point" : "");
+        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT, "%s %s: not a number; give one like 0.1 or 1e-4%s", what,
+                         text, strchr(text, ',') ? ", with a point" : "");
     *out = v;
     return FDIT_OK;
 }
@@ -147,8 +145,8 @@ enum fdit_status fdit_parse_size(fdit_context *ctx, const char *what, const char
         end++;
     double bytes = ldexp(v, 10 * power);
     if (!digits || *end || !(v >= 0) || strpbrk(text, "xXnN"))
-        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
-                         "%s %s: not a size; give one like 6G, 512M or 1.5G", what, text);
+        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT, "%s %s: not a size; give one like 6G, 512M or 1.5G", what,
+                         text);
     if (range || !(bytes < 9e18) || bytes >= (double)SIZE_MAX)
         return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
                          "%s %s: a size out of range; give one like 6G, 512M or 1.5G", what, text);
@@ -182,8 +180,8 @@ static enum fdit_status parse_choice(fdit_context *ctx, const char *what, const 
 }
 
 /* The range of an option in words. */
-static enum fdit_status check_range(fdit_context *ctx, const struct fdit_option *o,
-                                    const char *text, double v)
+static enum fdit_status check_range(fdit_context *ctx, const struct fdit_option *o, const char *text,
+                                    double v)
 {
     if ((o->least == 0 && o->most == 0) || (v >= o->least && v <= o->most))
         return FDIT_OK;
@@ -210,8 +208,7 @@ static enum fdit_status set_whole(fdit_context *ctx, const struct fdit_option *o
     if (o->kind == FDIT_OPT_INT && (v < INT_MIN || v > INT_MAX))
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "%s %s: out of range; at most %d", what, text, INT_MAX);
     if (o->kind == FDIT_OPT_SEED && v < 0)
-        FAIL(ctx, FDIT_ERROR_ARGUMENT, "%s %s: a seed is a number from 0 to %" PRId64, what,
-             text, INT64_MAX);
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "%s %s: a seed is a number from 0 to %" PRId64, what, text, INT64_MAX);
     if (o->kind == FDIT_OPT_INT)
         *(int *)at = (int)v;
     else if (o->kind == FDIT_OPT_INT64)
@@ -300,13 +297,13 @@ static enum fdit_status refuse_dash(struct fdit_cli *cli, const struct tables *t
     const bool known = find_exact(t, word + 1, n);
     return fdit_fail(
         cli->ctx, FDIT_ERROR_ARGUMENT,
-        "option %s is not known; options begin with two dashes%s%.*s, see finediffusion %s --help",
-        word, known ? ": --" : "", known ? (int)n : 0, word + 1, cli->command);
+        "option %s is not known; options begin with two dashes%s%.*s, see finediffusion %s --help", word,
+        known ? ": --" : "", known ? (int)n : 0, word + 1, cli->command);
 }
 
 /* The option that the first n bytes of `text` mean: exactly, or as the beginning of only one. */
-static enum fdit_status find(struct fdit_cli *cli, const struct tables *t, const char *text,
-                             size_t n, const struct fdit_option **out, void **target)
+static enum fdit_status find(struct fdit_cli *cli, const struct tables *t, const char *text, size_t n,
+                             const struct fdit_option **out, void **target)
 {
     enum fdit_status status = FDIT_OK;
     const struct fdit_option *found = NULL, *second = NULL;
@@ -334,15 +331,15 @@ done:
              text, meant, strchr(meant, '?') ? " See" : "; see", cli->command);
     }
     if (second)
-        FAIL(cli->ctx, FDIT_ERROR_ARGUMENT, "option --%.*s may mean --%s or --%s; write it in full",
-             (int)n, text, found->name, second->name);
+        FAIL(cli->ctx, FDIT_ERROR_ARGUMENT, "option --%.*s may mean --%s or --%s; write it in full", (int)n,
+             text, found->name, second->name);
     *out = found;
 out:
     return status;
 }
 
-enum fdit_status fdit_options_parse(struct fdit_cli *cli, const struct fdit_command *command,
-                                    void *args, int argc, char **argv, int *n, bool *help)
+enum fdit_status fdit_options_parse(struct fdit_cli *cli, const struct fdit_command *command, void *args,
+                                    int argc, char **argv, int *n, bool *help)
 {
     enum fdit_status status = FDIT_OK;
     struct tables t = tables_of(command, cli, args);
@@ -354,9 +351,8 @@ enum fdit_status fdit_options_parse(struct fdit_cli *cli, const struct fdit_comm
             TRY(refuse_dash(cli, &t, word));
         if (only_operands || word[0] != '-' || !word[1]) {
             if (command->most_operands >= 0 && operands >= command->most_operands)
-                FAIL(cli->ctx, FDIT_ERROR_ARGUMENT,
-                     "'%s' is one word too many; usage: finediffusion %s %s", word, command->name,
-                     command->synopsis);
+                FAIL(cli->ctx, FDIT_ERROR_ARGUMENT, "'%s' is one word too many; usage: finediffusion %s %s",
+                     word, command->name, command->synopsis);
             argv[operands++] = word;
             continue;
         }
@@ -373,11 +369,9 @@ enum fdit_status fdit_options_parse(struct fdit_cli *cli, const struct fdit_comm
         const struct fdit_option *o;
         void *target = NULL;
         const char *equals = strchr(word, '='), *value = equals ? equals + 1 : NULL;
-        TRY(find(cli, &t, word + 2, equals ? (size_t)(equals - word - 2) : strlen(word + 2), &o,
-                 &target));
+        TRY(find(cli, &t, word + 2, equals ? (size_t)(equals - word - 2) : strlen(word + 2), &o, &target));
         if (!o->arg && value)
-            FAIL(cli->ctx, FDIT_ERROR_ARGUMENT, "--%s takes no value; leave out '=%s'", o->name,
-                 value);
+            FAIL(cli->ctx, FDIT_ERROR_ARGUMENT, "--%s takes no value; leave out '=%s'", o->name, value);
         if (!o->arg && !strcmp(o->name, "help")) {
             *help = true;
             goto out;
@@ -387,8 +381,7 @@ enum fdit_status fdit_options_parse(struct fdit_cli *cli, const struct fdit_comm
             value = argv[++i];
         if (o->arg && !value && !may_lack) {
             if (i + 1 >= argc)
-                FAIL(cli->ctx, FDIT_ERROR_ARGUMENT, "--%s needs a value: --%s %s", o->name, o->name,
-                     o->arg);
+                FAIL(cli->ctx, FDIT_ERROR_ARGUMENT, "--%s needs a value: --%s %s", o->name, o->name, o->arg);
             value = argv[++i];
         }
         TRY(set_value(cli, o, target, value));
@@ -437,8 +430,7 @@ void fdit_options_help(const struct fdit_command *command, FILE *to)
                     fprintf(to, "\n%s:\n", o->name);
                 continue;
             }
-            int column =
-                fprintf(to, "  --%s%s%s", o->name, o->arg ? " " : "", o->arg ? o->arg : "");
+            int column = fprintf(to, "  --%s%s%s", o->name, o->arg ? " " : "", o->arg ? o->arg : "");
             if (column >= HELP_COLUMN - 1) {
                 fputc('\n', to);
                 column = 0;

@@ -76,11 +76,10 @@ static void find_file(uintptr_t address)
 
 static void on_sigbus(int number, siginfo_t *info, void *context)
 {
-    static const char first
-        [] = "\nfinediffusion: ",
-   rest[] =
-        "the file became shorter, or cannot be read any more, while it was in use; get it whole "
-        "again and start again\n";
+    static const char
+        first[] = "\nfinediffusion: ",
+        rest[] = "the file became shorter, or cannot be read any more, while it was in use; get it whole "
+                 "again and start again\n";
     /* Several workers may meet the same end: one says it, and the others wait for the end of the process. */
     static atomic_flag said = ATOMIC_FLAG_INIT;
     (void)number;

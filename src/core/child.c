@@ -80,8 +80,7 @@ out:
     return status;
 }
 
-static int spawn(const struct fdit_child *child, char **argv, char **env, int reply, int said,
-                 pid_t *pid)
+static int spawn(const struct fdit_child *child, char **argv, char **env, int reply, int said, pid_t *pid)
 {
     posix_spawn_file_actions_t files;
     posix_spawnattr_t attributes;
@@ -98,8 +97,8 @@ static int spawn(const struct fdit_child *child, char **argv, char **env, int re
     sigfillset(&all);
     sigdelset(&all, SIGKILL);
     sigdelset(&all, SIGSTOP);
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK |
-                                              POSIX_SPAWN_SETSIGDEF);
+    posix_spawnattr_setflags(&attributes,
+                             POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
     posix_spawnattr_setpgroup(&attributes, 0);
     posix_spawnattr_setsigmask(&attributes, &none);
     posix_spawnattr_setsigdefault(&attributes, &all);
@@ -116,8 +115,7 @@ static int spawn(const struct fdit_child *child, char **argv, char **env, int re
 /* Some of what can be read now. */
 static void take(struct ends *e)
 {
-    struct pollfd p[2] = { { .fd = e->reply, .events = POLLIN },
-                           { .fd = e->said, .events = POLLIN } };
+    struct pollfd p[2] = { { .fd = e->reply, .events = POLLIN }, { .fd = e->said, .events = POLLIN } };
     /* Bounded: a child may print faster than it is read. */
     for (int round = 0; round < 256 && poll(p, 2, 0) > 0; round++) {
         char text[SAID_MOST];
@@ -146,8 +144,8 @@ static void take(struct ends *e)
     }
 }
 
-static enum fdit_status wait_for(fdit_context *ctx, const struct fdit_child *child, pid_t pid,
-                                 struct ends *e, struct fdit_child_end *out)
+static enum fdit_status wait_for(fdit_context *ctx, const struct fdit_child *child, pid_t pid, struct ends *e,
+                                 struct fdit_child_end *out)
 {
     enum fdit_status status = FDIT_OK;
     double began = fdit_clock_seconds();
@@ -168,8 +166,7 @@ static enum fdit_status wait_for(fdit_context *ctx, const struct fdit_child *chi
             noted = true;
             fdit_log(ctx, FDIT_LOG_NOTE, "%s", child->patience);
         }
-        struct pollfd p[2] = { { .fd = e->reply, .events = POLLIN },
-                               { .fd = e->said, .events = POLLIN } };
+        struct pollfd p[2] = { { .fd = e->reply, .events = POLLIN }, { .fd = e->said, .events = POLLIN } };
         /* Its end is not an event of the pipes where it left a process behind. */
         if (poll(p, 2, e->reply < 0 && e->said < 0 ? 2 : 20) > 0)
             take(e);
@@ -206,8 +203,7 @@ static enum fdit_status last_line(fdit_context *ctx, char *text, size_t n, bool 
     return fdit_strndup(ctx, text + from, n - from, out);
 }
 
-enum fdit_status fdit_child_run(fdit_context *ctx, const struct fdit_child *child,
-                                struct fdit_child_end *out)
+enum fdit_status fdit_child_run(fdit_context *ctx, const struct fdit_child *child, struct fdit_child_end *out)
 {
     enum fdit_status status = FDIT_OK;
     int reply[2] = { -1, -1 }, said[2] = { -1, -1 };

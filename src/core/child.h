@@ -11,10 +11,9 @@ enum { FDIT_CHILD_REPLY = 3 }; /* the descriptor */
 struct fdit_child {
     const char *program;     /* path; becomes argv[0], too */
     const char *const *args; /* what follows argv[0]; NULL ends the list */
-    const char *const
-        *env;       /* "NAME=VALUE", or "NAME" to take it away; NULL ends the list; may be NULL */
-    double seconds; /* then it is killed */
-    const char *patience; /* a note after three seconds, FDIT_LOG_NOTE; NULL: none */
+    const char *const *env;  /* "NAME=VALUE", or "NAME" to take it away; NULL ends the list; may be NULL */
+    double seconds;          /* then it is killed */
+    const char *patience;    /* a note after three seconds, FDIT_LOG_NOTE; NULL: none */
 };
 
 struct fdit_child_end {

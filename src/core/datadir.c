@@ -25,8 +25,10 @@ enum fdit_status fdit_data_file(fdit_context *ctx, const char *name, char **out)
         if (i == 0)
             break;
     }
-    FAIL(ctx, FDIT_ERROR_IO, "the built-in data file %s is in neither %s nor %s; set FINEDIFFUSION_DATA to "
-         "its folder", name, folders[0] ? folders[0] : FDIT_DATADIR, FDIT_SOURCE_DATADIR);
+    FAIL(ctx, FDIT_ERROR_IO,
+         "the built-in data file %s is in neither %s nor %s; set FINEDIFFUSION_DATA to "
+         "its folder",
+         name, folders[0] ? folders[0] : FDIT_DATADIR, FDIT_SOURCE_DATADIR);
 out:
     fdit_free(path);
     return status;

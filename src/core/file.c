@@ -89,8 +89,7 @@ static bool close_fully(int fd)
 /* ------------------------------------------------------------------ reading */
 
 /* On failure *fd is -1. flags: O_NONBLOCK where a pipe will be refused, so that nobody waits for a writer. */
-static enum fdit_status open_to_read(fdit_context *ctx, const char *path, int flags, int *fd,
-                                     struct stat *st)
+static enum fdit_status open_to_read(fdit_context *ctx, const char *path, int flags, int *fd, struct stat *st)
 {
     enum fdit_status status = FDIT_OK;
     *fd = open(path, O_RDONLY | O_CLOEXEC | flags);
@@ -163,8 +162,8 @@ void fdit_file_map_drop(const struct fdit_file_map *map, const void *from, size_
         madvise((void *)lo, hi - lo, MADV_DONTNEED);
 }
 
-enum fdit_status fdit_file_read_all(fdit_context *ctx, const char *path, size_t limit,
-                                    uint8_t **data, size_t *size)
+enum fdit_status fdit_file_read_all(fdit_context *ctx, const char *path, size_t limit, uint8_t **data,
+                                    size_t *size)
 {
     enum fdit_status status = FDIT_OK;
     uint8_t *bytes = NULL;
@@ -187,14 +186,13 @@ enum fdit_status fdit_file_read_all(fdit_context *ctx, const char *path, size_t 
         if (got < 0 && errno == EINTR)
             continue;
         if (got < 0)
-            TRY(fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s: cannot read after %zu bytes", path,
-                                n));
+            TRY(fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s: cannot read after %zu bytes", path, n));
         if (got == 0)
             break;
         n += (size_t)got;
         if (n > limit)
-            FAIL(ctx, FDIT_ERROR_FORMAT, "%s: has more than the %zu bytes that are allowed here",
-                 path, limit);
+            FAIL(ctx, FDIT_ERROR_FORMAT, "%s: has more than the %zu bytes that are allowed here", path,
+                 limit);
         if (n + 2 > capacity)
             want = n + n / 2 + 2;
     }
@@ -283,8 +281,8 @@ static enum fdit_status take_name(fdit_context *ctx, struct fdit_writer *w, int 
     snprintf(own, sizeof own, "/proc/self/fd/%d", from);
     for (unsigned i = 0; !*done && i < 100000; i++) {
         fdit_free(name);
-        TRY(fdit_strf(ctx, &name, "%s/" TEMPORARY_PREFIX "%ld-%" PRIu64 TEMPORARY_SUFFIX,
-                      w->folder, (long)getpid(), fdit_clock_ns()));
+        TRY(fdit_strf(ctx, &name, "%s/" TEMPORARY_PREFIX "%ld-%" PRIu64 TEMPORARY_SUFFIX, w->folder,
+                      (long)getpid(), fdit_clock_ns()));
         if (from >= 0) {
             *done = linkat(AT_FDCWD, own, AT_FDCWD, name, AT_SYMLINK_FOLLOW) == 0;
             if (!*done && errno != EEXIST)
@@ -305,8 +303,10 @@ static enum fdit_status take_name(fdit_context *ctx, struct fdit_writer *w, int 
             close(fd);
     }
     if (!*done)
-        FAIL(ctx, FDIT_ERROR_IO, "%s: its folder is full of files " TEMPORARY_PREFIX "*"
-             TEMPORARY_SUFFIX "; remove those that are left over", w->path);
+        FAIL(ctx, FDIT_ERROR_IO,
+             "%s: its folder is full of files " TEMPORARY_PREFIX "*" TEMPORARY_SUFFIX
+             "; remove those that are left over",
+             w->path);
     w->temporary = name;
     name = NULL;
 out:
@@ -334,8 +334,7 @@ static enum fdit_status open_temporary(fdit_context *ctx, struct fdit_writer *w)
     return take_name(ctx, w, -1, &done);
 }
 
-enum fdit_status fdit_writer_open(fdit_context *ctx, const char *path, bool durable,
-                                  struct fdit_writer **out)
+enum fdit_status fdit_writer_open(fdit_context *ctx, const char *path, bool durable, struct fdit_writer **out)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_writer *w = NULL;
@@ -387,8 +386,7 @@ static enum fdit_status flush(fdit_context *ctx, struct fdit_writer *w)
     return write_fully(w->fd, w->buffer, n) ? FDIT_OK : writer_failure(ctx, w, "write");
 }
 
-enum fdit_status fdit_writer_write(fdit_context *ctx, struct fdit_writer *w, const void *bytes,
-                                   size_t n)
+enum fdit_status fdit_writer_write(fdit_context *ctx, struct fdit_writer *w, const void *bytes, size_t n)
 {
     enum fdit_status status = FDIT_OK;
     if (w->failed)
@@ -532,8 +530,7 @@ enum fdit_status fdit_file_target(fdit_context *ctx, const char *option, const c
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "%s %s is a folder; give a file", option, path);
     TRY(fdit_path_folder(ctx, path, &folder));
     if (!fdit_is_folder(folder))
-        FAIL(ctx, FDIT_ERROR_ARGUMENT, "%s %s: there is no folder %s; make it first", option, path,
-             folder);
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "%s %s: there is no folder %s; make it first", option, path, folder);
     if (access(folder, W_OK) != 0)
         status = fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s %s: cannot write into the folder %s", option,
                                  path, folder);
@@ -542,8 +539,8 @@ out:
     return status;
 }
 
-enum fdit_status fdit_file_write(fdit_context *ctx, const char *path, bool durable,
-                                 const void *bytes, size_t n)
+enum fdit_status fdit_file_write(fdit_context *ctx, const char *path, bool durable, const void *bytes,
+                                 size_t n)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_writer *w = NULL;
@@ -668,12 +665,14 @@ enum fdit_status fdit_appender_open(fdit_context *ctx, const char *path, uint64_
         TRY(fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s: cannot open for appending", path));
     a->bytes = (uint64_t)st.st_size;
     if (offset != FDIT_APPEND_END && offset > a->bytes)
-        FAIL(ctx, FDIT_ERROR_FORMAT, "%s: has %ju bytes, but is to be continued at byte %ju; it "
-             "does not belong to this run", path, (uintmax_t)a->bytes, (uintmax_t)offset);
+        FAIL(ctx, FDIT_ERROR_FORMAT,
+             "%s: has %ju bytes, but is to be continued at byte %ju; it "
+             "does not belong to this run",
+             path, (uintmax_t)a->bytes, (uintmax_t)offset);
     if (offset < a->bytes) {
         if (injected_failure() || ftruncate(a->fd, (off_t)offset) != 0)
-            TRY(fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s: cannot cut the file at byte %ju",
-                                path, (uintmax_t)offset));
+            TRY(fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s: cannot cut the file at byte %ju", path,
+                                (uintmax_t)offset));
         a->bytes = offset;
     }
     *out = a;
@@ -684,15 +683,13 @@ out:
     return status;
 }
 
-enum fdit_status fdit_appender_write(fdit_context *ctx, struct fdit_appender *a, const void *bytes,
-                                     size_t n)
+enum fdit_status fdit_appender_write(fdit_context *ctx, struct fdit_appender *a, const void *bytes, size_t n)
 {
     if (!write_fully(a->fd, bytes, n)) {
         int saved = errno;
         bool cut = ftruncate(a->fd, (off_t)a->bytes) == 0;
-        return fdit_fail_errno(ctx, FDIT_ERROR_IO, saved,
-                               "%s: cannot append %zu bytes at byte %ju%s", a->path, n,
-                               (uintmax_t)a->bytes, cut ? "" : " (its last line is cut off)");
+        return fdit_fail_errno(ctx, FDIT_ERROR_IO, saved, "%s: cannot append %zu bytes at byte %ju%s",
+                               a->path, n, (uintmax_t)a->bytes, cut ? "" : " (its last line is cut off)");
     }
     a->bytes += n;
     return FDIT_OK;

@@ -31,8 +31,8 @@ void fdit_file_map_drop(const struct fdit_file_map *map, const void *from, size_
 
 /* The whole file plus one zero byte that is not counted in *size. More than `limit` bytes are
  * FDIT_ERROR_FORMAT before anything is allocated. Also for pipes. Free *data with fdit_free. */
-enum fdit_status fdit_file_read_all(fdit_context *ctx, const char *path, size_t limit,
-                                    uint8_t **data, size_t *size);
+enum fdit_status fdit_file_read_all(fdit_context *ctx, const char *path, size_t limit, uint8_t **data,
+                                    size_t *size);
 
 bool fdit_file_exists(const char *path); /* of any kind, links followed */
 bool fdit_is_file(const char *path);     /* a regular file, links followed */
@@ -57,8 +57,7 @@ struct fdit_writer;
 enum fdit_status fdit_writer_open(fdit_context *ctx, const char *path, bool durable,
                                   struct fdit_writer **out);
 /* Appends n bytes. After a failure the writer accepts nothing more and its commit fails, too. */
-enum fdit_status fdit_writer_write(fdit_context *ctx, struct fdit_writer *w, const void *bytes,
-                                   size_t n);
+enum fdit_status fdit_writer_write(fdit_context *ctx, struct fdit_writer *w, const void *bytes, size_t n);
 /* n zero bytes. */
 enum fdit_status fdit_writer_zeros(fdit_context *ctx, struct fdit_writer *w, size_t n);
 uint64_t fdit_writer_bytes(const struct fdit_writer *w); /* written so far */
@@ -73,8 +72,8 @@ void fdit_writer_abort(struct fdit_writer *w); /* removes the temporary file; NU
 enum fdit_status fdit_file_target(fdit_context *ctx, const char *option, const char *path);
 
 /* Open, write, commit. */
-enum fdit_status fdit_file_write(fdit_context *ctx, const char *path, bool durable,
-                                 const void *bytes, size_t n);
+enum fdit_status fdit_file_write(fdit_context *ctx, const char *path, bool durable, const void *bytes,
+                                 size_t n);
 /* Waits until all that was written in the folder and below it, by whatever process, is on the disk: for files
  * by the thousand that were written without `durable`, before a list of them is. */
 enum fdit_status fdit_folder_sync(fdit_context *ctx, const char *folder);
@@ -92,10 +91,9 @@ struct fdit_appender;
 enum fdit_status fdit_appender_open(fdit_context *ctx, const char *path, uint64_t offset,
                                     struct fdit_appender **out);
 /* Appends with one write call, so that lines of several processes do not mix. */
-enum fdit_status fdit_appender_write(fdit_context *ctx, struct fdit_appender *a, const void *bytes,
-                                     size_t n);
+enum fdit_status fdit_appender_write(fdit_context *ctx, struct fdit_appender *a, const void *bytes, size_t n);
 enum fdit_status fdit_appender_sync(fdit_context *ctx, struct fdit_appender *a); /* onto the disk */
-uint64_t fdit_appender_bytes(const struct fdit_appender *a); /* length of the file */
+uint64_t fdit_appender_bytes(const struct fdit_appender *a);                     /* length of the file */
 /* Closes and frees; reports a failure of close. NULL is allowed. */
 enum fdit_status fdit_appender_close(fdit_context *ctx, struct fdit_appender *a);
 
@@ -114,7 +112,7 @@ enum fdit_status fdit_mkdirs(fdit_context *ctx, const char *path);
 enum fdit_status fdit_path_join(fdit_context *ctx, const char *a, const char *b, char **out);
 /* The folder part, "." when there is none. */
 enum fdit_status fdit_path_folder(fdit_context *ctx, const char *path, char **out);
-const char *fdit_path_base(const char *path); /* behind the last slash, inside path */
+const char *fdit_path_base(const char *path);                    /* behind the last slash, inside path */
 bool fdit_path_has_suffix(const char *path, const char *suffix); /* letter case of ASCII ignored */
 
 /* A class name as one path component of at most 200 bytes; different names stay different.

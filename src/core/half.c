@@ -17,7 +17,7 @@ static uint16_t to_f16(float x)
     uint32_t u = bits_of(x), sign = u >> 16 & 0x8000, rest = u & 0x7fffffff;
     if (rest > 0x7f800000)
         return (uint16_t)(sign | 0x7e00 | (rest >> 13 & 0x1ff)); /* NaN, quiet, with its payload */
-    if (rest >= 0x477ff000) /* 65520 and more round to infinity */
+    if (rest >= 0x477ff000)                                      /* 65520 and more round to infinity */
         return (uint16_t)(sign | 0x7c00);
     if (rest < 0x33000001)
         return (uint16_t)sign;

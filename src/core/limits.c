@@ -304,8 +304,10 @@ static void read_cgroups(const char *root, struct fdit_limits *l)
         const char *point;
         enum kind kind;
     } customary[] = {
-        { "/sys/fs/cgroup", UNIFIED },        { "/sys/fs/cgroup/unified", UNIFIED },
-        { "/sys/fs/cgroup/memory", V1_MEMORY }, { "/sys/fs/cgroup/cpu", V1_CPU },
+        { "/sys/fs/cgroup", UNIFIED },
+        { "/sys/fs/cgroup/unified", UNIFIED },
+        { "/sys/fs/cgroup/memory", V1_MEMORY },
+        { "/sys/fs/cgroup/cpu", V1_CPU },
         { "/sys/fs/cgroup/cpu,cpuacct", V1_CPU },
     };
     char group[KINDS][PATH];

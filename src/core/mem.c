@@ -9,8 +9,8 @@
 #include <unistd.h>
 
 struct header {
-    size_t bytes;   /* as asked for */
-    void *start;    /* what malloc gave */
+    size_t bytes; /* as asked for */
+    void *start;  /* what malloc gave */
 };
 
 static atomic_size_t live_bytes, live_count, peak_bytes;
@@ -61,7 +61,8 @@ enum fdit_status fdit_alloc_(fdit_context *ctx, size_t n, size_t size, size_t al
     if (!start)
         return fdit_fail(ctx, FDIT_ERROR_MEMORY,
                          "out of memory: %zu bytes more are needed; free memory, or use a smaller "
-                         "batch or model", bytes);
+                         "batch or model",
+                         bytes);
     uintptr_t at = ((uintptr_t)start + sizeof(struct header) + align - 1) & ~(uintptr_t)(align - 1);
     struct header *h = (struct header *)at - 1;
     h->bytes = bytes;
@@ -81,8 +82,7 @@ void fdit_free(void *p)
     free(h->start);
 }
 
-enum fdit_status fdit_grow_(fdit_context *ctx, void **array, size_t *capacity, size_t need,
-                            size_t size)
+enum fdit_status fdit_grow_(fdit_context *ctx, void **array, size_t *capacity, size_t need, size_t size)
 {
     if (need <= *capacity && *array)
         return FDIT_OK;

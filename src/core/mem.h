@@ -10,22 +10,19 @@
  * pointer. On overflow or shortage: FDIT_ERROR_MEMORY, *out = NULL. Free with fdit_free. */
 #define fdit_alloc(ctx, n, size, out) fdit_alloc_((ctx), (n), (size), 16, (void **)(void *)(out))
 /* The same, aligned to 4096 bytes. */
-#define fdit_alloc_pages(ctx, n, size, out)                                                        \
-    fdit_alloc_((ctx), (n), (size), 4096, (void **)(void *)(out))
+#define fdit_alloc_pages(ctx, n, size, out) fdit_alloc_((ctx), (n), (size), 4096, (void **)(void *)(out))
 enum fdit_status fdit_alloc_(fdit_context *ctx, size_t n, size_t size, size_t align, void **out);
 /* Grows *array (from fdit_alloc or NULL) of *capacity elements of `size` bytes so that it holds at
  * least `need`; keeps the contents, zeroes the rest. On failure nothing changes. */
-#define fdit_grow(ctx, array, capacity, need, size)                                                \
+#define fdit_grow(ctx, array, capacity, need, size)                                                          \
     fdit_grow_((ctx), (void **)(void *)(array), (capacity), (need), (size))
-enum fdit_status fdit_grow_(fdit_context *ctx, void **array, size_t *capacity, size_t need,
-                            size_t size);
+enum fdit_status fdit_grow_(fdit_context *ctx, void **array, size_t *capacity, size_t need, size_t size);
 void fdit_free(void *p); /* NULL is allowed */
 /* A copy of the first n bytes of s with a final zero byte. */
 enum fdit_status fdit_strndup(fdit_context *ctx, const char *s, size_t n, char **out);
 enum fdit_status fdit_strdup(fdit_context *ctx, const char *s, char **out);
 /* printf into a new string. */
-enum fdit_status fdit_strf(fdit_context *ctx, char **out, const char *format, ...)
-    FDIT_PRINTF(3, 4);
+enum fdit_status fdit_strf(fdit_context *ctx, char **out, const char *format, ...) FDIT_PRINTF(3, 4);
 
 /* Checked arithmetic for sizes that come from files and options: false on overflow, *out unchanged. */
 bool fdit_mul(size_t a, size_t b, size_t *out);

@@ -38,6 +38,6 @@ void fdit_phase_end(fdit_context *ctx)
 
 void fdit_phase_ahead(fdit_context *ctx, const char *name, uint64_t times, double units)
 {
-    tell(ctx, &(struct fdit_phase_event){ .kind = FDIT_PHASE_AHEAD, .name = name, .total = times,
-                                          .units = units });
+    tell(ctx, &(struct fdit_phase_event){
+                  .kind = FDIT_PHASE_AHEAD, .name = name, .total = times, .units = units });
 }

@@ -20,9 +20,9 @@ enum fdit_phase_kind { FDIT_PHASE_BEGIN, FDIT_PHASE_AT, FDIT_PHASE_END, FDIT_PHA
 
 struct fdit_phase_event {
     enum fdit_phase_kind kind;
-    const char *name;      /* BEGIN, AHEAD: "validating"; valid during the call only */
-    uint64_t done, total;  /* BEGIN: total, 0: no count; AT: done; AHEAD: total, how often */
-    double units;          /* AHEAD: what one takes, in units of the job (steps), 0: not known */
+    const char *name;     /* BEGIN, AHEAD: "validating"; valid during the call only */
+    uint64_t done, total; /* BEGIN: total, 0: no count; AT: done; AHEAD: total, how often */
+    double units;         /* AHEAD: what one takes, in units of the job (steps), 0: not known */
 };
 
 void fdit_context_set_phase(fdit_context *ctx, fdit_phase_fn phase, void *user);

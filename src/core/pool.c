@@ -262,8 +262,13 @@ void fdit_pool_run(struct fdit_pool *p, size_t n, size_t grain, fdit_pool_fn fn,
     const int wanted = chunks < (size_t)p->members ? (int)chunks : p->members;
     if (p->started < wanted)
         start_threads(p, wanted);
-    p->call = (struct call){ .round = p->call.round + 1, .n = n, .grain = grain, .chunks = chunks,
-                             .parts = (size_t)wanted, .fn = fn, .job = job };
+    p->call = (struct call){ .round = p->call.round + 1,
+                             .n = n,
+                             .grain = grain,
+                             .chunks = chunks,
+                             .parts = (size_t)wanted,
+                             .fn = fn,
+                             .job = job };
     atomic_store_explicit(&p->state, OPEN, memory_order_release);
     announce(p, p->started < wanted ? p->started : wanted);
     work(p, 0);
@@ -281,8 +286,7 @@ enum fdit_status fdit_pool_new(fdit_context *ctx, int members, long spin, long s
     char *memory = NULL;
     *out = NULL;
     if (members < 1 || members > FDIT_POOL_MOST_MEMBERS)
-        FAIL(ctx, FDIT_ERROR_ARGUMENT, "%d threads: 1 to %d are possible", members,
-             FDIT_POOL_MOST_MEMBERS);
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "%d threads: 1 to %d are possible", members, FDIT_POOL_MOST_MEMBERS);
     size_t bytes = sizeof(struct fdit_pool) + n * (sizeof(struct member) + sizeof(struct part));
     TRY(fdit_alloc_pages(ctx, 1, bytes, &memory));
     struct fdit_pool *p = (void *)memory;

@@ -15,14 +15,14 @@
 #include <unistd.h>
 
 #define LIVE_INTERVAL 0.1
-#define TICK_INTERVAL 0.5   /* of the live line while nothing is reported */
+#define TICK_INTERVAL 0.5 /* of the live line while nothing is reported */
 #define PLAIN_LEAST 2.5
 #define PLAIN_MOST 300.0
-#define PLAIN_SHARE 48      /* of the time that has passed: 2.5 s at two minutes */
+#define PLAIN_SHARE 48 /* of the time that has passed: 2.5 s at two minutes */
 #define SAMPLE_INTERVAL 0.25
-#define MEMORY_LEAST 10.0   /* seconds after which an old rate counts 1/e; */
-#define MEMORY_SHARE 4      /* it grows with the time that has passed, so that the time left is steady, */
-#define MEMORY_MOST 600.0   /* and yet follows when the machine becomes slower */
+#define MEMORY_LEAST 10.0 /* seconds after which an old rate counts 1/e; */
+#define MEMORY_SHARE 4    /* it grows with the time that has passed, so that the time left is steady, */
+#define MEMORY_MOST 600.0 /* and yet follows when the machine becomes slower */
 #define LINE_BYTES 512
 
 /* ------------------------------------------------------------------ begin */

@@ -45,18 +45,18 @@ struct fdit_progress {
     FILE *file; /* NULL: nothing is written */
     bool live;  /* a terminal */
     int columns;
-    const char *label, *unit; /* unit NULL: no job yet, only phases */
-    bool alone;               /* without a job and a phase it says that the program works */
+    const char *label, *unit;    /* unit NULL: no job yet, only phases */
+    bool alone;                  /* without a job and a phase it says that the program works */
     uint64_t first, done, total; /* first: done at the beginning */
     double part;                 /* units of the work under way, 0 .. */
     char note[160];
-    double (*now)(void);         /* seconds; tests put their own here */
-    double began, shown;         /* when the job began; when a line was last written */
-    int drawn;                   /* columns that the live line takes now */
+    double (*now)(void); /* seconds; tests put their own here */
+    double began, shown; /* when the job began; when a line was last written */
+    int drawn;           /* columns that the live line takes now */
     /* the rate: of working time, which stands still in phases */
-    double in_phases;            /* seconds of phases since the beginning */
+    double in_phases;             /* seconds of phases since the beginning */
     double sampled, sampled_done; /* time and count of the last look */
-    double gap;                  /* between the last two looks */
+    double gap;                   /* between the last two looks */
     uint64_t samples;
     double sum_seconds, sum_units; /* faded sums; their ratio is the rate */
     struct fdit_progress_phase phases[FDIT_PHASES_DEEP];

@@ -62,8 +62,7 @@ void fdit_rng_fill_normals(const struct fdit_rng *rng, uint64_t first, size_t n,
     }
 }
 
-void fdit_rng_normals(uint64_t seed, uint32_t stream, uint32_t class_id, uint64_t first, size_t n,
-                      float *out)
+void fdit_rng_normals(uint64_t seed, uint32_t stream, uint32_t class_id, uint64_t first, size_t n, float *out)
 {
     const struct fdit_rng rng = { seed, stream, class_id, FDIT_RNG_PICTURE };
     fdit_rng_fill_normals(&rng, first, n, out);
@@ -115,8 +114,7 @@ uint32_t fdit_rng_below(const struct fdit_rng *rng, uint64_t i, uint32_t bound)
     return scale_down(words[at], words[at + 1], bound);
 }
 
-void fdit_rng_fill_below(const struct fdit_rng *rng, uint64_t first, size_t n, uint32_t bound,
-                         int32_t *out)
+void fdit_rng_fill_below(const struct fdit_rng *rng, uint64_t first, size_t n, uint32_t bound, int32_t *out)
 {
     for (size_t k = 0; k < n; k++)
         out[k] = (int32_t)fdit_rng_below(rng, first + k, bound);

@@ -63,8 +63,7 @@ void fdit_rng_fill_words(const struct fdit_rng *rng, uint64_t first, size_t n, u
  * bits, words 2i and 2i+1, so that no bound shows a bias that could be measured. */
 double fdit_rng_uniform(const struct fdit_rng *rng, uint64_t i);
 uint32_t fdit_rng_below(const struct fdit_rng *rng, uint64_t i, uint32_t bound);
-void fdit_rng_fill_below(const struct fdit_rng *rng, uint64_t first, size_t n, uint32_t bound,
-                         int32_t *out);
+void fdit_rng_fill_below(const struct fdit_rng *rng, uint64_t first, size_t n, uint32_t bound, int32_t *out);
 
 /* A permutation of 0 .. n-1 (Fisher and Yates, Durstenfeld's order: position i from n-1 down to 1
  * is swapped with below(i, i+1)). */

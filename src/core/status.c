@@ -96,8 +96,8 @@ enum fdit_status fdit_fail(fdit_context *ctx, enum fdit_status code, const char 
     return code;
 }
 
-enum fdit_status fdit_fail_errno(fdit_context *ctx, enum fdit_status code, int errnum,
-                                 const char *format, ...)
+enum fdit_status fdit_fail_errno(fdit_context *ctx, enum fdit_status code, int errnum, const char *format,
+                                 ...)
 {
     if (!ctx)
         return code;

@@ -39,11 +39,11 @@ struct fdit_context {
 };
 
 /* The only control-flow macros. Both need a local `enum fdit_status status` and a label `out`. */
-#define TRY(expr)                                                                                  \
-    do {                                                                                           \
-        status = (expr);                                                                           \
-        if (status != FDIT_OK)                                                                     \
-            goto out;                                                                              \
+#define TRY(expr)                                                                                            \
+    do {                                                                                                     \
+        status = (expr);                                                                                     \
+        if (status != FDIT_OK)                                                                               \
+            goto out;                                                                                        \
     } while (0)
 #define FAIL(ctx, code, ...) TRY(fdit_fail((ctx), (code), __VA_ARGS__))
 
@@ -58,12 +58,11 @@ struct fdit_context {
 enum fdit_status fdit_fail(fdit_context *ctx, enum fdit_status code, const char *format, ...)
     FDIT_PRINTF(3, 4);
 /* The same with ": <text of errnum>" behind it. */
-enum fdit_status fdit_fail_errno(fdit_context *ctx, enum fdit_status code, int errnum,
-                                 const char *format, ...) FDIT_PRINTF(4, 5);
+enum fdit_status fdit_fail_errno(fdit_context *ctx, enum fdit_status code, int errnum, const char *format,
+                                 ...) FDIT_PRINTF(4, 5);
 /* Puts "prefix: " before the message of the last failure; returns code. */
 enum fdit_status fdit_fail_prefix(fdit_context *ctx, enum fdit_status code, const char *prefix);
-void fdit_log(fdit_context *ctx, enum fdit_log_level level, const char *format, ...)
-    FDIT_PRINTF(3, 4);
+void fdit_log(fdit_context *ctx, enum fdit_log_level level, const char *format, ...) FDIT_PRINTF(3, 4);
 /* A text of several lines as it stands: a table whose entries are safe. */
 void fdit_log_table(fdit_context *ctx, enum fdit_log_level level, const char *lines);
 bool fdit_stopped(const fdit_context *ctx);

@@ -174,8 +174,7 @@ enum fdit_status fdit_target_ending(fdit_context *ctx, const char *option, const
                                     const char *ending, const char *what)
 {
     struct stat st;
-    if (fdit_path_has_suffix(fdit_path_base(path), ending) &&
-        strlen(fdit_path_base(path)) > strlen(ending))
+    if (fdit_path_has_suffix(fdit_path_base(path), ending) && strlen(fdit_path_base(path)) > strlen(ending))
         return FDIT_OK;
     if (stat(path, &st) == 0 && !S_ISREG(st.st_mode))
         return FDIT_OK;

@@ -70,8 +70,8 @@ enum fdit_status fdit_team_new(fdit_context *ctx, int n, struct fdit_team **out)
             FAIL(ctx, FDIT_ERROR_MEMORY, "out of memory for thread %d of %d", i, n);
         int error = i ? pthread_create(&m->thread, NULL, work, m) : 0;
         if (error) {
-            status = fdit_fail_errno(ctx, FDIT_ERROR_MEMORY, error, "thread %d of %d cannot be started", i,
-                                     n);
+            status =
+                fdit_fail_errno(ctx, FDIT_ERROR_MEMORY, error, "thread %d of %d cannot be started", i, n);
             goto out;
         }
         m->started = i > 0;

@@ -214,7 +214,7 @@ static void pad(struct output *o, size_t n)
 
 /* One conversion, as it stands in the format. */
 struct directive {
-    char text[48]; /* "%-8.3f", with * replaced by numbers */
+    char text[48];        /* "%-8.3f", with * replaced by numbers */
     int width, precision; /* -1: none */
     bool left;
     char length, conversion; /* length: 'l', 'L' for ll, 'z', 't', 'j', 'h', 'H' for hh, 0 */
@@ -362,15 +362,15 @@ static void put_real(struct output *o, const struct directive *d, va_list *args)
  * what follows, or `format` where no noun of this list stands, perhaps behind one adjective. */
 static const char *put_singular(struct output *o, const char *format)
 {
-    static const char *const adjectives[] = { " broken",  " latent", " generated",
-                                              " trained", " other",  " new" };
+    static const char *const adjectives[] = {
+        " broken", " latent", " generated", " trained", " other", " new"
+    };
     static const char *const nouns[] = {
-        "archive", "block",  "buffer",    "byte",   "channel", "checkpoint", "class",   "column",
-        "device",  "epoch",  "error",     "field",  "file",    "folder",     "group",   "head",
-        "image",   "key",    "layer",     "level",  "line",    "member",     "minute",  "model",
-        "name",    "number", "parameter", "pass",   "picture", "pixel",      "problem", "product",
-        "rank",    "row",    "sample",    "second", "shard",   "step",       "table",   "tensor",
-        "test",    "thread", "time",      "value",  "worker"
+        "archive", "block",   "buffer", "byte",    "channel", "checkpoint", "class", "column", "device",
+        "epoch",   "error",   "field",  "file",    "folder",  "group",      "head",  "image",  "key",
+        "layer",   "level",   "line",   "member",  "minute",  "model",      "name",  "number", "parameter",
+        "pass",    "picture", "pixel",  "problem", "product", "rank",       "row",   "sample", "second",
+        "shard",   "step",    "table",  "tensor",  "test",    "thread",     "time",  "value",  "worker"
     };
     const char *noun = format;
     for (size_t i = 0; i < sizeof adjectives / sizeof *adjectives; i++)
@@ -480,8 +480,7 @@ int fdit_text_edits(const char *a, size_t na, const char *b, size_t nb, int limi
 {
     int rows[3][LONGEST_COMPARED + 1];
     int *two = rows[0], *one = rows[1], *now = rows[2];
-    if (na > LONGEST_COMPARED || nb > LONGEST_COMPARED ||
-        (na > nb ? na - nb : nb - na) > (size_t)limit)
+    if (na > LONGEST_COMPARED || nb > LONGEST_COMPARED || (na > nb ? na - nb : nb - na) > (size_t)limit)
         return limit + 1;
     for (size_t j = 0; j <= nb; j++)
         one[j] = (int)j;
@@ -492,8 +491,8 @@ int fdit_text_edits(const char *a, size_t na, const char *b, size_t nb, int limi
             int d = one[j - 1] + !same;
             d = one[j] + 1 < d ? one[j] + 1 : d;
             d = now[j - 1] + 1 < d ? now[j - 1] + 1 : d;
-            if (i > 1 && j > 1 && lower(a[i - 1]) == lower(b[j - 2]) &&
-                lower(a[i - 2]) == lower(b[j - 1]) && two[j - 2] + 1 < d)
+            if (i > 1 && j > 1 && lower(a[i - 1]) == lower(b[j - 2]) && lower(a[i - 2]) == lower(b[j - 1]) &&
+                two[j - 2] + 1 < d)
                 d = two[j - 2] + 1;
             now[j] = d;
             best = d < best ? d : best;

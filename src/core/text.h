@@ -16,8 +16,8 @@
 #endif
 
 enum fdit_text_keep {
-    FDIT_TEXT_LINE = 0,       /* nothing: one line without tabs */
-    FDIT_TEXT_NEWLINES = 1,   /* a text of several lines of our own, as a table */
+    FDIT_TEXT_LINE = 0,     /* nothing: one line without tabs */
+    FDIT_TEXT_NEWLINES = 1, /* a text of several lines of our own, as a table */
     FDIT_TEXT_TABS = 2,
 };
 

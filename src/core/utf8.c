@@ -13,10 +13,7 @@ size_t fdit_utf8_prefix(const char *s, size_t n)
             i++;
             continue;
         }
-        size_t more = c >= 0xc2 && c <= 0xdf   ? 1
-                      : (c & 0xf0) == 0xe0     ? 2
-                      : c >= 0xf0 && c <= 0xf4 ? 3
-                                               : 0;
+        size_t more = c >= 0xc2 && c <= 0xdf ? 1 : (c & 0xf0) == 0xe0 ? 2 : c >= 0xf0 && c <= 0xf4 ? 3 : 0;
         if (!more || n - i <= more)
             return i;
         for (size_t k = 1; k <= more; k++)

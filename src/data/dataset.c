@@ -26,8 +26,8 @@
 
 /* ------------------------------------------------------------------ what is found */
 
-static enum fdit_status keep_text(fdit_context *ctx, struct fdit_ds_texts *texts,
-                                  const char *format, va_list args)
+static enum fdit_status keep_text(fdit_context *ctx, struct fdit_ds_texts *texts, const char *format,
+                                  va_list args)
 {
     enum fdit_status status = FDIT_OK;
     char line[2048];
@@ -39,8 +39,7 @@ out:
     return status;
 }
 
-enum fdit_status fdit_ds_problem(fdit_context *ctx, struct fdit_dataset *ds, const char *format,
-                                 ...)
+enum fdit_status fdit_ds_problem(fdit_context *ctx, struct fdit_dataset *ds, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
@@ -78,14 +77,12 @@ out:
     return status;
 }
 
-const char *fdit_ds_kinds_text(const size_t *kinds, enum fdit_kind_group group, char *text,
-                               size_t size)
+const char *fdit_ds_kinds_text(const size_t *kinds, enum fdit_kind_group group, char *text, size_t size)
 {
     size_t used = 0;
     text[0] = 0;
     for (int k = 0; k < FDIT_KIND_COUNT; k++) {
-        if (!kinds[k] ||
-            (group != FDIT_KIND_IS_OTHER && fdit_kind_group((enum fdit_kind)k) != group))
+        if (!kinds[k] || (group != FDIT_KIND_IS_OTHER && fdit_kind_group((enum fdit_kind)k) != group))
             continue;
         int n = snprintf(text + used, size - used, "%s%zu %s", used ? ", " : "", kinds[k],
                          fdit_kind_word((enum fdit_kind)k));
@@ -104,8 +101,7 @@ static enum fdit_status fail_with_problems(fdit_context *ctx, const struct fdit_
     size_t more = ds->problems.n - 1;
     if (!more)
         return fdit_fail(ctx, FDIT_ERROR_FORMAT, "%s", ds->problems.list[0]);
-    return fdit_fail(ctx, FDIT_ERROR_FORMAT,
-                     "%s (and %zu more problem%s: finediffusion inspect lists them)",
+    return fdit_fail(ctx, FDIT_ERROR_FORMAT, "%s (and %zu more problem%s: finediffusion inspect lists them)",
                      ds->problems.list[0], more, more > 1 ? "s" : "");
 }
 
@@ -162,9 +158,8 @@ static enum fdit_status expand_part(fdit_context *ctx, const char *part, struct 
                                     size_t *budget);
 
 /* `part` with the braces at open..close (on the brackets) replaced by `by`, expanded further. */
-static enum fdit_status expand_with(fdit_context *ctx, const char *part, const char *open,
-                                    const char *close, const char *by, size_t by_len,
-                                    struct fdit_names *out, size_t *budget)
+static enum fdit_status expand_with(fdit_context *ctx, const char *part, const char *open, const char *close,
+                                    const char *by, size_t by_len, struct fdit_names *out, size_t *budget)
 {
     enum fdit_status status = FDIT_OK;
     char *name = NULL;
@@ -182,8 +177,7 @@ static enum fdit_status expand_braces(fdit_context *ctx, const char *part, const
     enum fdit_status status = FDIT_OK;
     int low_end = 0, high_end = 0;
     unsigned low, high;
-    if (sscanf(open, "{%9u%n..%9u%n", &low, &low_end, &high, &high_end) == 2 &&
-        open + high_end == close) {
+    if (sscanf(open, "{%9u%n..%9u%n", &low, &low_end, &high, &high_end) == 2 && open + high_end == close) {
         if (low > high || high - low >= most_shards)
             FAIL(ctx, FDIT_ERROR_ARGUMENT, "%s: {A..B} needs A <= B and at most %d numbers", part,
                  most_shards);
@@ -212,8 +206,7 @@ static enum fdit_status expand_part(fdit_context *ctx, const char *part, struct 
     size_t id;
     *budget -= *budget > 0;
     if (!*budget)
-        FAIL(ctx, FDIT_ERROR_ARGUMENT, "%.200s: the braces give more than %d names", part,
-             most_shards);
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "%.200s: the braces give more than %d names", part, most_shards);
     if (close && (memchr(open, ',', (size_t)(close - open)) || strstr(open, "..")))
         return expand_braces(ctx, part, open, close, out, budget);
     if (out->n >= most_shards || !*budget)
@@ -272,8 +265,7 @@ static enum fdit_status expand_list(fdit_context *ctx, const char *list, struct 
     for (const char *c = list; *c; c++)
         braces += *c == '{';
     if (braces > most_braces)
-        FAIL(ctx, FDIT_ERROR_ARGUMENT, "%.200s...: %zu braces, at most %d", list, braces,
-             most_braces);
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "%.200s...: %zu braces, at most %d", list, braces, most_braces);
     for (const char *at = list, *end; *at; at = *end ? end + 1 : end) {
         end = part_end(at);
         TRY(fdit_strndup(ctx, at, (size_t)(end - at), &part));
@@ -332,8 +324,8 @@ enum fdit_status fdit_ds_no_picture(fdit_context *ctx, struct fdit_dataset *ds)
         fdit_ds_has_weights(ds) ? "; a checkpoint is given with --base" : "");
 }
 
-static enum fdit_status make_index(fdit_context *ctx, struct fdit_dataset *ds,
-                                   struct fdit_names *classes, bool *numbered)
+static enum fdit_status make_index(fdit_context *ctx, struct fdit_dataset *ds, struct fdit_names *classes,
+                                   bool *numbered)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_names shards = { 0 };
@@ -407,8 +399,7 @@ static enum fdit_status decode_names(fdit_context *ctx, const struct fdit_datase
         TRY(fdit_names_add(ctx, &decoded, name, strlen(name), &id, &added));
         if (!added)
             FAIL(ctx, FDIT_ERROR_FORMAT,
-                 "%s: two folders are the class \"%.200s\", one of them as \"%.200s\"", ds->root,
-                 name, raw);
+                 "%s: two folders are the class \"%.200s\", one of them as \"%.200s\"", ds->root, name, raw);
         fdit_free(name);
         name = NULL;
     }
@@ -472,8 +463,7 @@ out:
 }
 
 static enum fdit_status taxonomy_from(fdit_context *ctx, struct fdit_dataset *ds,
-                                      const struct fdit_names *classes, bool numbered,
-                                      const char *ranks)
+                                      const struct fdit_names *classes, bool numbered, const char *ranks)
 {
     enum fdit_status status = FDIT_OK;
     uint32_t *order = NULL;
@@ -483,8 +473,7 @@ static enum fdit_status taxonomy_from(fdit_context *ctx, struct fdit_dataset *ds
         int32_t most = 0;
         for (size_t i = 0; i < ds->n; i++)
             most = ds->items[i].label > most ? ds->items[i].label : most;
-        if (most > 200000 &&
-            (size_t)most / 64 > ds->n) /* a table row for each: one wrong number is costly */
+        if (most > 200000 && (size_t)most / 64 > ds->n) /* a table row for each: one wrong number is costly */
             FAIL(ctx, FDIT_ERROR_FORMAT,
                  "class id %d, with %zu picture%s in all; ids count from 0, so that would be %d "
                  "classes; correct the "
@@ -520,8 +509,7 @@ static enum fdit_status unlike_header(fdit_context *ctx, const struct fdit_datas
     size_t n = header ? fdit_spelling(header, strlen(header), text) : 0;
     for (size_t c = 0; n && c < classes->n; c++) {
         const char *name = fdit_names_get(classes, c);
-        if (fdit_spelling(name, fdit_names_length(classes, c), other) != n ||
-            memcmp(text, other, n))
+        if (fdit_spelling(name, fdit_names_length(classes, c), other) != n || memcmp(text, other, n))
             continue;
         FAIL(ctx, FDIT_ERROR_FORMAT,
              "%s: the first line of the taxonomy names its columns, but here it is the class "
@@ -561,24 +549,23 @@ static enum fdit_status map_labels(fdit_context *ctx, struct fdit_dataset *ds,
             continue;
         }
         if (owner[ids[c]])
-            TRY(fdit_ds_problem(
-                ctx, ds, "%s: the folders \"%.200s\" and \"%.200s\" are the same class", ds->root,
-                fdit_names_get(classes, owner[ids[c]] - 1), fdit_names_get(classes, c)));
+            TRY(fdit_ds_problem(ctx, ds, "%s: the folders \"%.200s\" and \"%.200s\" are the same class",
+                                ds->root, fdit_names_get(classes, owner[ids[c]] - 1),
+                                fdit_names_get(classes, c)));
         owner[ids[c]] = c + 1;
     }
     if (unknown.n && !ds->problems.n)
         TRY(unlike_header(ctx, ds, classes));
     if (unknown.n && unknown.n == classes->n)
-        TRY(fdit_ds_problem(
-            ctx, ds,
-            "%s: none of its %zu class folders (%s) is in the taxonomy, whose first class is "
-            "\"%.200s\" of %zu; give the taxonomy of these data",
-            ds->root, unknown.n, fdit_name_list_text(&unknown),
-            fdit_taxonomy_class_name(ds->taxonomy, 0), n));
+        TRY(fdit_ds_problem(ctx, ds,
+                            "%s: none of its %zu class folders (%s) is in the taxonomy, whose first class is "
+                            "\"%.200s\" of %zu; give the taxonomy of these data",
+                            ds->root, unknown.n, fdit_name_list_text(&unknown),
+                            fdit_taxonomy_class_name(ds->taxonomy, 0), n));
     else if (unknown.n)
         TRY(fdit_ds_problem(
-            ctx, ds, "%s: %zu class folder%s not in the taxonomy: %s; add %s to it, or remove %s",
-            ds->root, unknown.n, unknown.n > 1 ? "s are" : " is", fdit_name_list_text(&unknown),
+            ctx, ds, "%s: %zu class folder%s not in the taxonomy: %s; add %s to it, or remove %s", ds->root,
+            unknown.n, unknown.n > 1 ? "s are" : " is", fdit_name_list_text(&unknown),
             unknown.n > 1 ? "them" : "it", unknown.n > 1 ? "the folders" : "the folder"));
     for (size_t i = 0; i < ds->n; i++)
         ds->items[i].label = ids[ds->items[i].label];
@@ -657,8 +644,7 @@ static enum fdit_status note_left_out(fdit_context *ctx, struct fdit_dataset *ds
     fdit_ds_kinds_text(ds->kinds, FDIT_KIND_IS_OTHER, text, sizeof text);
     fdit_ds_kinds_text(ds->kinds, FDIT_KIND_IS_OTHER_PICTURE, unread, sizeof unread);
     if (ds->ignored)
-        TRY(fdit_ds_note(ctx, ds,
-                         "%s: %zu file%s no picture of a class and left out (%s): %s%s%s%s",
+        TRY(fdit_ds_note(ctx, ds, "%s: %zu file%s no picture of a class and left out (%s): %s%s%s%s",
                          ds->root, ds->ignored, ds->ignored > 1 ? "s are" : " is", text,
                          fdit_name_list_text(&ds->ignored_names), *unread ? "; " : "", unread,
                          *unread ? " cannot be read; convert them to PNG or JPEG" : ""));
@@ -695,8 +681,8 @@ static enum fdit_status count_classes(fdit_context *ctx, struct fdit_dataset *ds
             "classes out of the taxonomy",
             ds->root, missing.n, n, fdit_name_list_text(&missing)));
     else if (missing.n)
-        TRY(fdit_ds_note(ctx, ds, "%s: %zu of %zu classes have no picture: %s", ds->root, missing.n,
-                         n, fdit_name_list_text(&missing)));
+        TRY(fdit_ds_note(ctx, ds, "%s: %zu of %zu classes have no picture: %s", ds->root, missing.n, n,
+                         fdit_name_list_text(&missing)));
     TRY(note_left_out(ctx, ds));
 out:
     return status;
@@ -711,8 +697,7 @@ const char *fdit_ds_folder(const struct fdit_dataset *ds, size_t place)
 }
 
 enum fdit_status fdit_dataset_open(fdit_context *ctx, const char *path,
-                                   const struct fdit_dataset_options *options,
-                                   struct fdit_dataset **out)
+                                   const struct fdit_dataset_options *options, struct fdit_dataset **out)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_dataset *ds = NULL;
@@ -720,11 +705,10 @@ enum fdit_status fdit_dataset_open(fdit_context *ctx, const char *path,
     bool numbered = false;
     *out = NULL;
     if (options->size < 1 || options->size > 16384)
-        FAIL(ctx, FDIT_ERROR_ARGUMENT, "pictures of %d x %d: the size must be 1 .. 16384",
-             options->size, options->size);
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "pictures of %d x %d: the size must be 1 .. 16384", options->size,
+             options->size);
     if (options->channels != 1 && options->channels != 3)
-        FAIL(ctx, FDIT_ERROR_ARGUMENT, "pictures with %d channels: 1 (grey) or 3 (RGB)",
-             options->channels);
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "pictures with %d channels: 1 (grey) or 3 (RGB)", options->channels);
     TRY(fdit_alloc(ctx, 1, sizeof *ds, &ds));
     ds->options = *options;
     ds->options.ranks = NULL; /* the caller's text, which need not outlive this call */
@@ -811,8 +795,7 @@ struct fdit_dataset_info fdit_dataset_info(const struct fdit_dataset *ds)
         .links = ds->links,
         .memory_bytes = ds->items_capacity * sizeof *ds->items + ds->names_capacity +
                         (classes + 1) * sizeof *ds->first + fdit_names_memory(&ds->places) +
-                        fdit_names_memory(&ds->shards) +
-                        ds->place_capacity * sizeof *ds->place_shard,
+                        fdit_names_memory(&ds->shards) + ds->place_capacity * sizeof *ds->place_shard,
     };
 }
 
@@ -876,18 +859,16 @@ size_t fdit_dataset_class_count(const struct fdit_dataset *ds, int32_t id)
     return ds->first[id + 1] - ds->first[id];
 }
 
-enum fdit_status fdit_dataset_name(fdit_context *ctx, const struct fdit_dataset *ds, size_t i,
-                                   char **out)
+enum fdit_status fdit_dataset_name(fdit_context *ctx, const struct fdit_dataset *ds, size_t i, char **out)
 {
     const struct fdit_ds_item *item = &ds->items[i];
     const char *name = ds->names + item->name, *folder = fdit_ds_folder(ds, item->place);
     size_t root = strlen(ds->root);
     if (ds->archives)
-        return fdit_strf(ctx, out, "%s:%s%s%s",
-                         fdit_names_get(&ds->shards, ds->place_shard[item->place]), folder,
-                         *folder ? "/" : "", name);
-    return fdit_strf(ctx, out, "%s%s%s/%s", ds->root, root && ds->root[root - 1] == '/' ? "" : "/",
-                     folder, name);
+        return fdit_strf(ctx, out, "%s:%s%s%s", fdit_names_get(&ds->shards, ds->place_shard[item->place]),
+                         folder, *folder ? "/" : "", name);
+    return fdit_strf(ctx, out, "%s%s%s/%s", ds->root, root && ds->root[root - 1] == '/' ? "" : "/", folder,
+                     name);
 }
 
 /* The content of a member, from the archive or the spool. */
@@ -930,18 +911,16 @@ static enum fdit_status read_item(fdit_context *ctx, const struct fdit_dataset *
 {
     *bytes = NULL;
     *n = 0;
-    enum fdit_status status = ds->archives
-                                  ? read_member(ctx, ds, i, name, bytes, n)
-                                  : fdit_file_read_all(ctx, name, FDIT_DS_LARGEST, bytes, n);
+    enum fdit_status status = ds->archives ? read_member(ctx, ds, i, name, bytes, n)
+                                           : fdit_file_read_all(ctx, name, FDIT_DS_LARGEST, bytes, n);
     if (status != FDIT_OK) {
         fdit_free(*bytes);
         *bytes = NULL;
         if (!ds->archives && !fdit_file_exists(name))
-            return fdit_fail(
-                ctx, status,
-                "%s: is not there any more; put it back, or begin anew with the data as "
-                "it is now",
-                name);
+            return fdit_fail(ctx, status,
+                             "%s: is not there any more; put it back, or begin anew with the data as "
+                             "it is now",
+                             name);
     }
     return status;
 }
@@ -969,8 +948,7 @@ static size_t bytes_to_decode(fdit_context *ctx, const struct fdit_dataset *ds, 
     return fdit_picture_fit_bytes(&p, ds->options.size);
 }
 
-enum fdit_status fdit_dataset_decode(fdit_context *ctx, const struct fdit_dataset *ds, size_t i,
-                                     uint8_t *chw)
+enum fdit_status fdit_dataset_decode(fdit_context *ctx, const struct fdit_dataset *ds, size_t i, uint8_t *chw)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_picture square = { 0 };
@@ -999,10 +977,10 @@ out:
     return status;
 }
 
-enum fdit_status fdit_dataset_split(fdit_context *ctx, const struct fdit_dataset *ds,
-                                    double fraction, uint64_t seed, uint32_t **train,
-                                    size_t *n_train, uint32_t **validation, size_t *n_validation)
+enum fdit_status fdit_dataset_split(fdit_context *ctx, const struct fdit_dataset *ds, double fraction,
+                                    uint64_t seed, uint32_t **train, size_t *n_train, uint32_t **validation,
+                                    size_t *n_validation)
 {
-    return fdit_split(ctx, ds->root, ds->first, (size_t)fdit_taxonomy_n_classes(ds->taxonomy),
-                      fraction, seed, train, n_train, validation, n_validation);
+    return fdit_split(ctx, ds->root, ds->first, (size_t)fdit_taxonomy_n_classes(ds->taxonomy), fraction, seed,
+                      train, n_train, validation, n_validation);
 }

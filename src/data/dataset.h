@@ -38,10 +38,10 @@ struct fdit_dataset_options {
     int size;                             /* S: pictures become S x S */
     int channels;                         /* 3 = RGB, 1 = grey */
     enum fdit_fit fit;
-    struct fdit_picture_rules rules; /* orientation, transparency, and what reading one may take */
-    bool flip;          /* mirror images may be used; only kept here, nothing is mirrored */
-    bool survey;        /* problems are gathered, see fdit_dataset_problem, and do not fail */
-    bool allow_missing; /* classes without a picture are counted, not refused */
+    struct fdit_picture_rules rules;   /* orientation, transparency, and what reading one may take */
+    bool flip;                         /* mirror images may be used; only kept here, nothing is mirrored */
+    bool survey;                       /* problems are gathered, see fdit_dataset_problem, and do not fail */
+    bool allow_missing;                /* classes without a picture are counted, not refused */
     const struct fdit_taxonomy *known; /* or only those that are classes of this one; NULL: none */
     size_t memory; /* what is unpacked is within it where TMPDIR lies in memory; 0: no bound but its own */
 };
@@ -66,8 +66,7 @@ struct fdit_dataset_info {
  * folders, a .cls that is no id, no picture at all; several of a kind are counted and the first few
  * named. */
 enum fdit_status fdit_dataset_open(fdit_context *ctx, const char *path,
-                                   const struct fdit_dataset_options *options,
-                                   struct fdit_dataset **out);
+                                   const struct fdit_dataset_options *options, struct fdit_dataset **out);
 void fdit_dataset_close(struct fdit_dataset *ds); /* NULL is allowed */
 
 /* With options.survey: sentences on what keeps the data from being used, and what is worth knowing. */
@@ -89,8 +88,7 @@ int32_t fdit_dataset_label(const struct fdit_dataset *ds, size_t i);
 size_t fdit_dataset_class_first(const struct fdit_dataset *ds, int32_t id);
 size_t fdit_dataset_class_count(const struct fdit_dataset *ds, int32_t id);
 /* "DATA/class/file.jpg" or "shard.tar:member.jpg"; free with fdit_free. */
-enum fdit_status fdit_dataset_name(fdit_context *ctx, const struct fdit_dataset *ds, size_t i,
-                                   char **out);
+enum fdit_status fdit_dataset_name(fdit_context *ctx, const struct fdit_dataset *ds, size_t i, char **out);
 
 /* Picture i: decoded, fitted to S x S, to `channels` planes: chw [channels, S, S]. Any number of
  * threads at once, each with its own context. A broken picture: FDIT_ERROR_FORMAT or _UNSUPPORTED
@@ -119,8 +117,8 @@ enum fdit_status fdit_dataset_plan_reading(fdit_context *ctx, struct fdit_datase
  * over the classes, but never its last one; which, is the order that (seed, FDIT_RNG_SPLIT, stream
  * = class id) gives. Both lists ascend; both from fdit_alloc. fraction in (0, 1); no picture for
  * validation: FDIT_ERROR_ARGUMENT. */
-enum fdit_status fdit_dataset_split(fdit_context *ctx, const struct fdit_dataset *ds,
-                                    double fraction, uint64_t seed, uint32_t **train,
-                                    size_t *n_train, uint32_t **validation, size_t *n_validation);
+enum fdit_status fdit_dataset_split(fdit_context *ctx, const struct fdit_dataset *ds, double fraction,
+                                    uint64_t seed, uint32_t **train, size_t *n_train, uint32_t **validation,
+                                    size_t *n_validation);
 
 #endif

@@ -187,8 +187,7 @@ static enum fdit_status walk_folder(struct walk *w, const char *path, const char
     for (int k = 0; k < FDIT_KIND_COUNT; k++) {
         enum fdit_kind_group group = fdit_kind_group((enum fdit_kind)k);
         unread += group == FDIT_KIND_IS_OTHER_PICTURE ? w->kinds[k] : 0;
-        archives +=
-            group == FDIT_KIND_IS_ARCHIVE || group == FDIT_KIND_IS_OTHER_ARCHIVE ? w->kinds[k] : 0;
+        archives += group == FDIT_KIND_IS_ARCHIVE || group == FDIT_KIND_IS_OTHER_ARCHIVE ? w->kinds[k] : 0;
     }
     if (*relative && n_pictures && folders.n) {
         TRY(fdit_path_join(w->ctx, relative, picture, &inner));
@@ -200,9 +199,8 @@ static enum fdit_status walk_folder(struct walk *w, const char *path, const char
         if (archives)
             fdit_name_list_add(&w->shards, relative, NULL);
         else if (unread)
-            fdit_name_list_add(
-                &w->unread, relative,
-                fdit_ds_kinds_text(w->kinds, FDIT_KIND_IS_OTHER_PICTURE, text, sizeof text));
+            fdit_name_list_add(&w->unread, relative,
+                               fdit_ds_kinds_text(w->kinds, FDIT_KIND_IS_OTHER_PICTURE, text, sizeof text));
         else
             fdit_name_list_add(&w->empty, relative, NULL);
     }
@@ -230,8 +228,7 @@ out:
     return status;
 }
 
-enum fdit_status fdit_ds_index_folder(fdit_context *ctx, struct fdit_dataset *ds,
-                                      struct fdit_names *classes)
+enum fdit_status fdit_ds_index_folder(fdit_context *ctx, struct fdit_dataset *ds, struct fdit_names *classes)
 {
     enum fdit_status status = FDIT_OK;
     struct walk w = { .ctx = ctx, .ds = ds, .classes = classes };
@@ -247,8 +244,8 @@ enum fdit_status fdit_ds_index_folder(fdit_context *ctx, struct fdit_dataset *ds
                             "%s: %zu sub-folder%s with archives and no pictures: %s; give such a "
                             "folder itself, or a "
                             "list of archives as \"%s/*/*.tar\"",
-                            ds->root, w.shards.n, w.shards.n > 1 ? "s" : "",
-                            fdit_name_list_text(&w.shards), ds->root));
+                            ds->root, w.shards.n, w.shards.n > 1 ? "s" : "", fdit_name_list_text(&w.shards),
+                            ds->root));
     if (w.unread.n)
         TRY(fdit_ds_problem(
             ctx, ds,
@@ -256,10 +253,9 @@ enum fdit_status fdit_ds_index_folder(fdit_context *ctx, struct fdit_dataset *ds
             "pictures to PNG or JPEG",
             ds->root, w.unread.n, w.unread.n > 1 ? "s" : "", fdit_name_list_text(&w.unread)));
     if (w.empty.n)
-        TRY(fdit_ds_problem(ctx, ds,
-                            "%s: %zu class folder%s without a picture: %s; fill or remove %s",
-                            ds->root, w.empty.n, w.empty.n > 1 ? "s" : "",
-                            fdit_name_list_text(&w.empty), w.empty.n > 1 ? "them" : "it"));
+        TRY(fdit_ds_problem(ctx, ds, "%s: %zu class folder%s without a picture: %s; fill or remove %s",
+                            ds->root, w.empty.n, w.empty.n > 1 ? "s" : "", fdit_name_list_text(&w.empty),
+                            w.empty.n > 1 ? "them" : "it"));
     ds->mixed = w.mixed.n > 0;
     if (w.mixed.n)
         TRY(fdit_ds_problem(

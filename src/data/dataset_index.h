@@ -54,7 +54,7 @@ struct fdit_dataset {
     struct fdit_ds_texts problems, notes;
     /* WebDataset whose class ids have names: their taxonomy, and which of its classes an id is. */
     struct fdit_taxonomy *named;
-    char *named_text; /* the member __taxonomy__ */
+    char *named_text;            /* the member __taxonomy__ */
     struct fdit_names named_ids; /* ids in digits, in the order of draft's classes; empty: they are equal */
     struct fdit_taxonomy *draft; /* what the samples' .json say */
     struct {
@@ -68,11 +68,9 @@ enum { FDIT_DS_LARGEST = 1 << 30 }; /* bytes of one encoded picture */
 
 /* Fill places, items (labels = ids in `classes`) and classes (in any order) from a folder or from
  * archives; *numbered: labels are class ids already (WebDataset) and classes stays empty. */
-enum fdit_status fdit_ds_index_folder(fdit_context *ctx, struct fdit_dataset *ds,
-                                      struct fdit_names *classes);
-enum fdit_status fdit_ds_index_tar(fdit_context *ctx, struct fdit_dataset *ds,
-                                   const char *const *paths, size_t n_paths,
-                                   struct fdit_names *classes, bool *numbered);
+enum fdit_status fdit_ds_index_folder(fdit_context *ctx, struct fdit_dataset *ds, struct fdit_names *classes);
+enum fdit_status fdit_ds_index_tar(fdit_context *ctx, struct fdit_dataset *ds, const char *const *paths,
+                                   size_t n_paths, struct fdit_names *classes, bool *numbered);
 /* The folder of a place, without its shard. */
 const char *fdit_ds_folder(const struct fdit_dataset *ds, size_t place);
 /* What is never looked at: names with a dot in front, and what macOS, storage boxes and file

@@ -15,8 +15,8 @@
 
 enum { deepest_json = 16 };
 
-enum fdit_status fdit_ds_take_taxonomy(fdit_context *ctx, struct fdit_dataset *ds,
-                                       const char *shard, const char *text, size_t n)
+enum fdit_status fdit_ds_take_taxonomy(fdit_context *ctx, struct fdit_dataset *ds, const char *shard,
+                                       const char *text, size_t n)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_taxonomy *other = NULL;
@@ -24,8 +24,7 @@ enum fdit_status fdit_ds_take_taxonomy(fdit_context *ctx, struct fdit_dataset *d
         return FDIT_OK;
     TRY(fdit_taxonomy_parse(ctx, text, n, shard, NULL, &other));
     if (ds->named) {
-        TRY(fdit_taxonomy_compare(ctx, ds->named, "the taxonomy of the shards before", other,
-                                  shard));
+        TRY(fdit_taxonomy_compare(ctx, ds->named, "the taxonomy of the shards before", other, shard));
     } else {
         TRY(fdit_strndup(ctx, text, n, &ds->named_text));
         ds->named = other;
@@ -48,8 +47,7 @@ static enum fdit_status add_named(fdit_context *ctx, struct fdit_dataset *ds, co
         TRY(fdit_tax_new(ctx, &ds->draft));
     id = ds->draft->classes.n;
     TRY(fdit_tax_add_class(ctx, ds->draft, where, name, strlen(name)));
-    json_object_foreach((json_t *)(uintptr_t)ranks, rank,
-                        group) /* jansson 2.11 has none for const */
+    json_object_foreach((json_t *)(uintptr_t)ranks, rank, group) /* jansson 2.11 has none for const */
     {
         if (!json_string_length(group))
             continue;
@@ -62,8 +60,7 @@ static enum fdit_status add_named(fdit_context *ctx, struct fdit_dataset *ds, co
             for (size_t c = 0; c < ds->draft->classes.n; c++)
                 new->of[c] = -1;
         }
-        TRY(fdit_tax_put(ctx, ds->draft, where, r, id, json_string_value(group),
-                         json_string_length(group)));
+        TRY(fdit_tax_put(ctx, ds->draft, where, r, id, json_string_value(group), json_string_length(group)));
     }
 out:
     return status;
@@ -173,11 +170,13 @@ static enum fdit_status check_told(fdit_context *ctx, struct fdit_dataset *ds, b
     if (differ && differ < ds->told.agree)
         TRY(fdit_ds_problem(ctx, ds,
                             "%s: %zu of %zu samples have another class id in .json than in .cls: %s; correct "
-                            "the one or the other", ds->root, differ, all, ds->told.first));
+                            "the one or the other",
+                            ds->root, differ, all, ds->told.first));
     else if (differ)
         TRY(fdit_ds_note(ctx, ds,
                          "%s: the id in the samples' .json is not that of their .cls (%s), so the names in "
-                         ".json are not used; the classes are %s", ds->root, ds->told.first,
+                         ".json are not used; the classes are %s",
+                         ds->root, ds->told.first,
                          ds->named_text ? "what __taxonomy__ calls those of .cls" : "the numbers in .cls"));
     else if (ds->told.unclear[0])
         TRY(fdit_ds_problem(ctx, ds, "%s", ds->told.unclear));

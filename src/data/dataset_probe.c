@@ -43,8 +43,7 @@ enum fdit_status fdit_dataset_probe(fdit_context *ctx, const struct fdit_dataset
     char *name = NULL;
     TRY(fdit_dataset_name(ctx, ds, i, &name));
     if (!spooled)
-        place.fd =
-            open(ds->archives ? fdit_names_get(&ds->shards, shard) : name, O_RDONLY | O_CLOEXEC);
+        place.fd = open(ds->archives ? fdit_names_get(&ds->shards, shard) : name, O_RDONLY | O_CLOEXEC);
     if (place.fd < 0 || (!ds->archives && fstat(place.fd, &st)))
         TRY(fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s", name));
     if (!ds->archives)

@@ -124,9 +124,8 @@ static enum fdit_status take_cls(struct archive *a, const struct fdit_tar_member
         value = value * 10 + (at[digits] - '0');
     const char *rest = at + digits + strspn(at + digits, " \t\r\n");
     if (!digits || m->size > cls_bytes || *rest || rest != text + n || value > largest_id)
-        FAIL(a->ctx, FDIT_ERROR_FORMAT,
-             "%s:%s: a class id, digits from 0 to %d, is needed in a .cls member", a->path, a->name,
-             largest_id);
+        FAIL(a->ctx, FDIT_ERROR_FORMAT, "%s:%s: a class id, digits from 0 to %d, is needed in a .cls member",
+             a->path, a->name, largest_id);
     TRY(fdit_names_add(a->ctx, &a->keys, a->name, key_length(a->name), &id, &added));
     TRY(fdit_grow(a->ctx, &a->ids, &a->ids_capacity, id + 1, sizeof *a->ids));
     if (!added && a->ids[id] != value)
@@ -139,8 +138,7 @@ out:
 
 /* The whole of a member of at most `most` bytes as text, into a->buffer; *n is SIZE_MAX for a
  * longer one. */
-static enum fdit_status read_text(struct archive *a, const struct fdit_tar_member *m, size_t most,
-                                  size_t *n)
+static enum fdit_status read_text(struct archive *a, const struct fdit_tar_member *m, size_t most, size_t *n)
 {
     enum fdit_status status = FDIT_OK;
     *n = SIZE_MAX;
@@ -174,9 +172,8 @@ static enum fdit_status unpack_limit(fdit_context *ctx, struct fdit_dataset *ds)
     const char *given = getenv("FINEDIFFUSION_UNPACK_LIMIT");
     struct statvfs about;
     if (!given || !*given) {
-        ds->spool_limit = fstatvfs(ds->spool, &about)
-                              ? UINT64_MAX
-                              : (uint64_t)about.f_bavail * about.f_frsize / 5 * 4;
+        ds->spool_limit =
+            fstatvfs(ds->spool, &about) ? UINT64_MAX : (uint64_t)about.f_bavail * about.f_frsize / 5 * 4;
         return FDIT_OK;
     }
     static const char units[] = "KMGT";
@@ -185,8 +182,7 @@ static enum fdit_status unpack_limit(fdit_context *ctx, struct fdit_dataset *ds)
     unsigned long long bytes = strtoull(given, &end, 10);
     const char *unit = *end ? strchr(units, *end >= 'a' ? *end - 32 : *end) : NULL;
     int shift = unit ? 10 * (int)(unit - units + 1) : 0;
-    if (errno || end == given || *given == '-' || (*end && (!unit || end[1])) ||
-        bytes > UINT64_MAX >> shift)
+    if (errno || end == given || *given == '-' || (*end && (!unit || end[1])) || bytes > UINT64_MAX >> shift)
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
              "FINEDIFFUSION_UNPACK_LIMIT=%.40s: a number of bytes is needed, as 20G", given);
     ds->spool_limit = (uint64_t)bytes << shift;
@@ -209,13 +205,12 @@ static enum fdit_status open_spool(fdit_context *ctx, struct fdit_dataset *ds)
     char *path = NULL;
     if (ds->spool >= 0)
         return FDIT_OK;
-    TRY(fdit_path_join(ctx, folder && *folder ? folder : "/var/tmp", "finediffusion-XXXXXX",
-                       &path));
+    TRY(fdit_path_join(ctx, folder && *folder ? folder : "/var/tmp", "finediffusion-XXXXXX", &path));
     ds->spool = mkostemp(path, O_CLOEXEC);
     if (ds->spool < 0)
         TRY(fdit_fail_errno(ctx, FDIT_ERROR_IO, errno,
-                            "%s: no room to unpack %s; set TMPDIR to a folder that can be written",
-                            path, ds->root));
+                            "%s: no room to unpack %s; set TMPDIR to a folder that can be written", path,
+                            ds->root));
     unlink(path);
     TRY(unpack_limit(ctx, ds));
     bound_by_memory(ds);
@@ -243,8 +238,7 @@ static enum fdit_status spool_member(struct archive *a, const uint8_t *head, siz
              "(four fifths of what was "
              "free, or FINEDIFFUSION_UNPACK_LIMIT); set TMPDIR to a folder with more room, or "
              "unpack it yourself",
-             a->path, (uintmax_t)ds->spool_size, a->name, (uintmax_t)item->size,
-             (uintmax_t)ds->spool_limit);
+             a->path, (uintmax_t)ds->spool_size, a->name, (uintmax_t)item->size, (uintmax_t)ds->spool_limit);
     TRY(fdit_grow(a->ctx, &a->buffer, &a->buffer_capacity, 1 << 16, 1));
     memcpy(a->buffer, head, n_head);
     item->offset = ds->spool_size;
@@ -254,11 +248,10 @@ static enum fdit_status spool_member(struct archive *a, const uint8_t *head, siz
             if (wrote < 0 && errno == EINTR)
                 continue;
             if (wrote < 0)
-                TRY(fdit_fail_errno(
-                    a->ctx, FDIT_ERROR_IO, errno,
-                    "%s: cannot be unpacked after %llu bytes; set TMPDIR to a folder "
-                    "with more room, or unpack it yourself",
-                    a->path, (unsigned long long)ds->spool_size));
+                TRY(fdit_fail_errno(a->ctx, FDIT_ERROR_IO, errno,
+                                    "%s: cannot be unpacked after %llu bytes; set TMPDIR to a folder "
+                                    "with more room, or unpack it yourself",
+                                    a->path, (unsigned long long)ds->spool_size));
             done += (size_t)wrote;
             ds->spool_size += (uint64_t)wrote;
         }
@@ -366,8 +359,8 @@ static enum fdit_status key_of(struct archive *a, size_t i, size_t *id)
     memcpy(a->text + before, name, key);
     *id = fdit_names_find(&a->keys, a->text, before + key);
     if (*id == FDIT_NAMES_NONE && a->without.n++ == 0)
-        snprintf(a->without.first, sizeof a->without.first, "%s:%.*s%s: no %.*s.cls beside it%s",
-                 a->path, (int)(before < 200 ? before : 200), a->text, name, (int)key, name,
+        snprintf(a->without.first, sizeof a->without.first, "%s:%.*s%s: no %.*s.cls beside it%s", a->path,
+                 (int)(before < 200 ? before : 200), a->text, name, (int)key, name,
                  strchr(name + key, '.') && strchr(strchr(name + key, '.') + 1, '.')
                      ? " (the key of a sample ends at the first dot of the name)"
                      : "");
@@ -392,8 +385,8 @@ static enum fdit_status check_samples(struct archive *a, const struct sample *sa
             fdit_name_list_add(&unclear, fdit_names_get(&a->keys, k), NULL);
     }
     if (a->without.n > 1)
-        TRY(fdit_ds_problem(a->ctx, a->ds, "%s; and %zu more pictures without one",
-                            a->without.first, a->without.n - 1));
+        TRY(fdit_ds_problem(a->ctx, a->ds, "%s; and %zu more pictures without one", a->without.first,
+                            a->without.n - 1));
     else if (a->without.n)
         TRY(fdit_ds_problem(a->ctx, a->ds, "%s", a->without.first));
     if (unclear.n)
@@ -404,8 +397,8 @@ static enum fdit_status check_samples(struct archive *a, const struct sample *sa
             "KEY.jpg, KEY.png or KEY.webp, and the others have a further dot, as KEY.mask.png",
             a->path, unclear.n, unclear.n > 1 ? "s" : "", fdit_name_list_text(&unclear)));
     if (orphans.n)
-        TRY(fdit_ds_note(a->ctx, a->ds, "%s: %zu .cls member%s without a picture: %s", a->path,
-                         orphans.n, orphans.n > 1 ? "s" : "", fdit_name_list_text(&orphans)));
+        TRY(fdit_ds_note(a->ctx, a->ds, "%s: %zu .cls member%s without a picture: %s", a->path, orphans.n,
+                         orphans.n > 1 ? "s" : "", fdit_name_list_text(&orphans)));
     if (a->dotted.n)
         TRY(fdit_ds_note(a->ctx, a->ds,
                          "%s: %zu .cls member%s not used, since the key of a sample ends at the "
@@ -443,8 +436,7 @@ static enum fdit_status label_shard(struct archive *a, size_t first)
             continue;
         const struct sample *sample = &samples[ds->items[i].label];
         if (!is_plain(name) && sample->plain) {
-            TRY(fdit_ds_ignore(a->ctx, ds, fdit_ds_folder(ds, ds->items[i].place), name,
-                               FDIT_KIND_PNG));
+            TRY(fdit_ds_ignore(a->ctx, ds, fdit_ds_folder(ds, ds->items[i].place), name, FDIT_KIND_PNG));
             continue;
         }
         ds->items[kept] = ds->items[i];
@@ -551,8 +543,7 @@ static size_t common_top(const struct fdit_dataset *ds)
 }
 
 /* Classes from the folders. */
-static enum fdit_status class_folders(fdit_context *ctx, struct fdit_dataset *ds,
-                                      struct fdit_names *classes)
+static enum fdit_status class_folders(fdit_context *ctx, struct fdit_dataset *ds, struct fdit_names *classes)
 {
     enum fdit_status status = FDIT_OK;
     size_t top = common_top(ds), id;
@@ -581,21 +572,19 @@ static enum fdit_status class_folders(fdit_context *ctx, struct fdit_dataset *ds
     }
     ds->n = kept;
     if (without == 1)
-        TRY(fdit_ds_problem(ctx, ds, "%s: lies in no class folder and has no .cls member beside it",
-                            name));
+        TRY(fdit_ds_problem(ctx, ds, "%s: lies in no class folder and has no .cls member beside it", name));
     else if (without)
-        TRY(fdit_ds_problem(
-            ctx, ds, "%s: lies in no class folder and has no .cls member beside it, as %zu other%s",
-            name, without - 1, without == 2 ? "" : "s"));
+        TRY(fdit_ds_problem(ctx, ds,
+                            "%s: lies in no class folder and has no .cls member beside it, as %zu other%s",
+                            name, without - 1, without == 2 ? "" : "s"));
 out:
     fdit_free(name);
     fdit_free(labels);
     return status;
 }
 
-enum fdit_status fdit_ds_index_tar(fdit_context *ctx, struct fdit_dataset *ds,
-                                   const char *const *paths, size_t n_paths,
-                                   struct fdit_names *classes, bool *numbered)
+enum fdit_status fdit_ds_index_tar(fdit_context *ctx, struct fdit_dataset *ds, const char *const *paths,
+                                   size_t n_paths, struct fdit_names *classes, bool *numbered)
 {
     enum fdit_status status = FDIT_OK;
     ds->archives = true;
@@ -603,8 +592,8 @@ enum fdit_status fdit_ds_index_tar(fdit_context *ctx, struct fdit_dataset *ds,
         bool labelled = false;
         TRY(take_archive(ctx, ds, paths[i], &labelled));
         if (i && labelled != *numbered)
-            FAIL(ctx, FDIT_ERROR_FORMAT, "%s and %s: one has .cls members, the other has none",
-                 paths[i - 1], paths[i]);
+            FAIL(ctx, FDIT_ERROR_FORMAT, "%s and %s: one has .cls members, the other has none", paths[i - 1],
+                 paths[i]);
         *numbered = labelled;
     }
     if (ds->spool_in_memory && ds->spool_size >= large_in_memory)

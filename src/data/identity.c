@@ -73,8 +73,8 @@ out:
     return status;
 }
 
-enum fdit_status fdit_dataset_marks(fdit_context *ctx, const struct fdit_dataset *ds,
-                                    uint64_t *marks, fdit_looked_fn looked, void *user)
+enum fdit_status fdit_dataset_marks(fdit_context *ctx, const struct fdit_dataset *ds, uint64_t *marks,
+                                    fdit_looked_fn looked, void *user)
 {
     enum fdit_status status = FDIT_OK;
     uint8_t *head = NULL;

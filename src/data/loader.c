@@ -96,8 +96,8 @@ static enum fdit_status picture_read(fdit_context *ctx, void *self, size_t i, vo
     return fdit_dataset_decode(ctx, p->ds, i, item);
 }
 
-static void picture_expand(void *self, const void *item, bool mirror, uint64_t seed,
-                           uint64_t position, float *out)
+static void picture_expand(void *self, const void *item, bool mirror, uint64_t seed, uint64_t position,
+                           float *out)
 {
     const struct pictures *p = self;
     const uint8_t *v = item;
@@ -233,8 +233,7 @@ out:
 }
 
 /* The sample whose item is i into place k of the slot. */
-static enum fdit_status load(struct worker *w, struct slot *s, size_t k, size_t i,
-                             uint64_t position)
+static enum fdit_status load(struct worker *w, struct slot *s, size_t k, size_t i, uint64_t position)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_loader *l = w->loader;
@@ -413,8 +412,7 @@ static enum fdit_status check_options(fdit_context *ctx, size_t n, struct fdit_l
     if (!o->parts)
         o->parts = 1;
     if (!o->batch || !fdit_mul(o->batch, o->parts, &whole))
-        FAIL(ctx, FDIT_ERROR_ARGUMENT, "a batch of %zu pictures on %zu devices", o->batch,
-             o->parts);
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "a batch of %zu pictures on %zu devices", o->batch, o->parts);
     if (!o->group)
         o->group = whole;
     if (o->part >= o->parts || o->group % whole || o->start % whole)
@@ -426,11 +424,11 @@ static enum fdit_status check_options(fdit_context *ctx, size_t n, struct fdit_l
         FAIL(ctx, FDIT_ERROR_UNSUPPORTED, "more than %u pictures", UINT32_MAX);
     if (o->group > n)
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
-             "a step takes %zu pictures, the data has %zu; use a smaller --batch or --accumulate",
-             o->group, n);
+             "a step takes %zu pictures, the data has %zu; use a smaller --batch or --accumulate", o->group,
+             n);
     if (o->workers < 0 || o->workers > most_workers || o->ring < 0 || o->ring > most_ring)
-        FAIL(ctx, FDIT_ERROR_ARGUMENT, "%d workers and %d batches ahead: 0 .. %d and 0 .. %d",
-             o->workers, o->ring, most_workers, most_ring);
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "%d workers and %d batches ahead: 0 .. %d and 0 .. %d", o->workers,
+             o->ring, most_workers, most_ring);
     if (!o->ring)
         o->ring = default_ring;
 out:
@@ -448,17 +446,15 @@ static size_t items_in_cache(size_t n, size_t item_bytes, const struct fdit_load
     return fit < n ? fit : n;
 }
 
-size_t fdit_loader_bytes(size_t n, size_t item_bytes, size_t item_size,
-                         const struct fdit_loader_options *o)
+size_t fdit_loader_bytes(size_t n, size_t item_bytes, size_t item_size, const struct fdit_loader_options *o)
 {
     size_t workers = o->workers > 0 ? (size_t)o->workers : 1, bytes, slots, own, orders;
     if (!fdit_mul(items_in_cache(n, item_bytes, o), item_bytes, &bytes) ||
         !fdit_mul(item_size, sizeof(float), &slots) ||
-        !fdit_add(slots, sizeof(int32_t) + sizeof(uint64_t), &slots) ||
-        !fdit_mul(slots, o->batch, &slots) || !fdit_mul(slots, slot_count(o), &slots) ||
-        !fdit_mul(workers, item_bytes, &own) || !fdit_mul(n, 3 * sizeof(uint32_t) + 1, &orders) ||
-        !fdit_add(bytes, slots, &bytes) || !fdit_add(bytes, own, &bytes) ||
-        !fdit_add(bytes, orders, &bytes))
+        !fdit_add(slots, sizeof(int32_t) + sizeof(uint64_t), &slots) || !fdit_mul(slots, o->batch, &slots) ||
+        !fdit_mul(slots, slot_count(o), &slots) || !fdit_mul(workers, item_bytes, &own) ||
+        !fdit_mul(n, 3 * sizeof(uint32_t) + 1, &orders) || !fdit_add(bytes, slots, &bytes) ||
+        !fdit_add(bytes, own, &bytes) || !fdit_add(bytes, orders, &bytes))
         return SIZE_MAX;
     return bytes;
 }
@@ -488,8 +484,7 @@ static enum fdit_status make_buffers(fdit_context *ctx, struct fdit_loader *l)
     enum fdit_status status = FDIT_OK;
     size_t batch = l->options.batch, numbers;
     if (!fdit_mul(batch, l->source.item_size, &numbers))
-        FAIL(ctx, FDIT_ERROR_MEMORY, "a batch of %zu x %zu numbers is too large", batch,
-             l->source.item_size);
+        FAIL(ctx, FDIT_ERROR_MEMORY, "a batch of %zu x %zu numbers is too large", batch, l->source.item_size);
     TRY(fdit_alloc(ctx, l->n_slots, sizeof *l->slots, &l->slots));
     for (size_t i = 0; i < l->n_slots; i++) {
         struct slot *s = &l->slots[i];
@@ -536,9 +531,9 @@ static enum fdit_status start_workers(fdit_context *ctx, struct fdit_loader *l)
         int error = pthread_create(&w->thread, NULL, run, w);
         w->started = !error;
         if (error)
-            status = fdit_fail_errno(ctx, FDIT_ERROR_MEMORY, error,
-                                     "worker thread %d of %d; use a smaller --workers", i + 1,
-                                     l->options.workers);
+            status =
+                fdit_fail_errno(ctx, FDIT_ERROR_MEMORY, error,
+                                "worker thread %d of %d; use a smaller --workers", i + 1, l->options.workers);
     }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return status;
@@ -546,8 +541,7 @@ static enum fdit_status start_workers(fdit_context *ctx, struct fdit_loader *l)
 
 enum fdit_status fdit_loader_open_source(fdit_context *ctx, const struct fdit_source *source,
                                          const uint32_t *subset, size_t n,
-                                         const struct fdit_loader_options *options,
-                                         struct fdit_loader **out)
+                                         const struct fdit_loader_options *options, struct fdit_loader **out)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_loader *l = NULL;
@@ -574,8 +568,7 @@ enum fdit_status fdit_loader_open_source(fdit_context *ctx, const struct fdit_so
     }
     TRY(make_locks(ctx, l));
     TRY(make_buffers(ctx, l));
-    l->memory_bytes =
-        fdit_loader_bytes(l->n, l->source.item_bytes, l->source.item_size, &l->options);
+    l->memory_bytes = fdit_loader_bytes(l->n, l->source.item_bytes, l->source.item_size, &l->options);
     TRY(start_workers(ctx, l));
     *out = l;
     return FDIT_OK;
@@ -584,9 +577,8 @@ out:
     return status;
 }
 
-enum fdit_status fdit_loader_open(fdit_context *ctx, const struct fdit_dataset *ds,
-                                  const uint32_t *subset, size_t n,
-                                  const struct fdit_loader_options *options,
+enum fdit_status fdit_loader_open(fdit_context *ctx, const struct fdit_dataset *ds, const uint32_t *subset,
+                                  size_t n, const struct fdit_loader_options *options,
                                   struct fdit_loader **out)
 {
     enum fdit_status status = FDIT_OK;

@@ -39,8 +39,7 @@ struct fdit_source {
      */
     enum fdit_status (*read)(fdit_context *ctx, void *self, size_t i, void *item);
     /* Item to numbers, mirrored or not. seed and position: for sources that draw at random. */
-    void (*expand)(void *self, const void *item, bool mirror, uint64_t seed, uint64_t position,
-                   float *out);
+    void (*expand)(void *self, const void *item, bool mirror, uint64_t seed, uint64_t position, float *out);
     int32_t (*label)(void *self, size_t i);
     /* NULL, or reads and expands in one, for items that lie in memory already: read and expand are not called
      * and nothing is kept in the loader's cache. scratch: item_bytes of the calling thread's. */
@@ -49,8 +48,8 @@ struct fdit_source {
 };
 
 struct fdit_loader_options {
-    size_t batch; /* samples that next gives, >= 1 */
-    size_t group; /* samples of an optimiser step, over accumulation and all parts: a multiple of
+    size_t batch;       /* samples that next gives, >= 1 */
+    size_t group;       /* samples of an optimiser step, over accumulation and all parts: a multiple of
                      batch * parts; 0 = batch * parts */
     size_t part, parts; /* this loader gives samples [part * batch, (part+1) * batch) of each
                            batch * parts; parts 0 = 1 */
@@ -94,15 +93,13 @@ struct fdit_loader;
 /* Pictures of a data set: all, or the n whose indices stand in `subset` (copied). ds must outlive
  * the loader. Starts the workers. A batch or group larger than the data, a start that is no
  * multiple: FDIT_ERROR_ARGUMENT. */
-enum fdit_status fdit_loader_open(fdit_context *ctx, const struct fdit_dataset *ds,
-                                  const uint32_t *subset, size_t n,
-                                  const struct fdit_loader_options *options,
+enum fdit_status fdit_loader_open(fdit_context *ctx, const struct fdit_dataset *ds, const uint32_t *subset,
+                                  size_t n, const struct fdit_loader_options *options,
                                   struct fdit_loader **out);
 /* The same for any source (copied; what self points to must outlive the loader). */
 enum fdit_status fdit_loader_open_source(fdit_context *ctx, const struct fdit_source *source,
                                          const uint32_t *subset, size_t n,
-                                         const struct fdit_loader_options *options,
-                                         struct fdit_loader **out);
+                                         const struct fdit_loader_options *options, struct fdit_loader **out);
 /* Waits for the next batch; ends with FDIT_INTERRUPTED within 0.1 s of a stop request. A worker's
  * error is given when its batch is due, and again at every later call. */
 enum fdit_status fdit_loader_next(fdit_context *ctx, struct fdit_loader *l, struct fdit_batch *out);

@@ -55,8 +55,8 @@ out:
     return status;
 }
 
-enum fdit_status fdit_names_add(fdit_context *ctx, struct fdit_names *names, const char *s,
-                                size_t len, size_t *id, bool *added)
+enum fdit_status fdit_names_add(fdit_context *ctx, struct fdit_names *names, const char *s, size_t len,
+                                size_t *id, bool *added)
 {
     enum fdit_status status = FDIT_OK;
     size_t need;
@@ -93,8 +93,7 @@ size_t fdit_names_find(const struct fdit_names *names, const char *s, size_t len
     return names->slots[at] ? names->slots[at] - 1 : FDIT_NAMES_NONE;
 }
 
-enum fdit_status fdit_names_copy(fdit_context *ctx, const struct fdit_names *src,
-                                 struct fdit_names *dst)
+enum fdit_status fdit_names_copy(fdit_context *ctx, const struct fdit_names *src, struct fdit_names *dst)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_names copy = *src;
@@ -148,9 +147,8 @@ enum fdit_status fdit_names_sort(fdit_context *ctx, const struct fdit_names *nam
             size_t high = middle + width < names->n ? middle + width : names->n;
             size_t a = low, b = middle;
             for (size_t k = low; k < high; k++) {
-                bool left =
-                    b >= high || (a < middle && strcmp(fdit_names_get(names, from[a]),
-                                                       fdit_names_get(names, from[b])) <= 0);
+                bool left = b >= high || (a < middle && strcmp(fdit_names_get(names, from[a]),
+                                                               fdit_names_get(names, from[b])) <= 0);
                 to[k] = left ? from[a++] : from[b++];
             }
         }
@@ -174,9 +172,9 @@ void fdit_name_list_add(struct fdit_name_list *list, const char *name, const cha
     while (kept < length && kept > 0 && ((unsigned char)name[kept] & 0xc0) == 0x80)
         kept--;                                          /* not inside a character */
     size_t room = sizeof list->text - list->length - 40; /* " and N more" follows */
-    int n = snprintf(list->text + list->length, room, "%s\"%.*s%s\"%s%.20s%s",
-                     list->n > 1 ? ", " : "", (int)kept, name, kept < length ? "..." : "",
-                     note ? " (" : "", note ? note : "", note ? ")" : "");
+    int n =
+        snprintf(list->text + list->length, room, "%s\"%.*s%s\"%s%.20s%s", list->n > 1 ? ", " : "", (int)kept,
+                 name, kept < length ? "..." : "", note ? " (" : "", note ? note : "", note ? ")" : "");
     if (n <= 0 || (size_t)n >= room) {
         list->text[list->length] = 0;
         return;

@@ -20,22 +20,20 @@ struct fdit_names {
 #define FDIT_NAMES_NONE SIZE_MAX
 
 /* *id is the name's id; *added (NULL allowed) whether it is new. At most 2^31-2 names. */
-enum fdit_status fdit_names_add(fdit_context *ctx, struct fdit_names *names, const char *s,
-                                size_t len, size_t *id, bool *added);
+enum fdit_status fdit_names_add(fdit_context *ctx, struct fdit_names *names, const char *s, size_t len,
+                                size_t *id, bool *added);
 /* The id, FDIT_NAMES_NONE when it is not there. */
 size_t fdit_names_find(const struct fdit_names *names, const char *s, size_t len);
 /* Valid until the next add. */
 const char *fdit_names_get(const struct fdit_names *names, size_t id);
 size_t fdit_names_length(const struct fdit_names *names, size_t id);
 /* A copy; dst must be empty (all zero). */
-enum fdit_status fdit_names_copy(fdit_context *ctx, const struct fdit_names *src,
-                                 struct fdit_names *dst);
+enum fdit_status fdit_names_copy(fdit_context *ctx, const struct fdit_names *src, struct fdit_names *dst);
 void fdit_names_fini(struct fdit_names *names); /* frees all and makes it empty */
 size_t fdit_names_memory(const struct fdit_names *names);
 
 /* order[i] = id of the i-th name in byte order. */
-enum fdit_status fdit_names_sort(fdit_context *ctx, const struct fdit_names *names,
-                                 uint32_t *order);
+enum fdit_status fdit_names_sort(fdit_context *ctx, const struct fdit_names *names, uint32_t *order);
 
 /* Collects names for a message: `"a", "b", "c" and 12 more`. Zero it, add, read text. */
 struct fdit_name_list {

@@ -35,8 +35,8 @@ static size_t put_code(char *out, uint32_t c)
 }
 
 /* UTF-16 of n bytes behind its mark into rows->text. */
-static enum fdit_status from_utf16(fdit_context *ctx, struct fdit_rows *rows, const uint8_t *b,
-                                   size_t n, bool big, size_t *len)
+static enum fdit_status from_utf16(fdit_context *ctx, struct fdit_rows *rows, const uint8_t *b, size_t n,
+                                   bool big, size_t *len)
 {
     enum fdit_status status = FDIT_OK;
     size_t bytes, used = 0;
@@ -46,8 +46,7 @@ static enum fdit_status from_utf16(fdit_context *ctx, struct fdit_rows *rows, co
     for (size_t i = 0; i + 1 < n; i += 2) {
         uint32_t c = big ? (uint32_t)b[i] << 8 | b[i + 1] : (uint32_t)b[i + 1] << 8 | b[i];
         if (c >= 0xd800 && c < 0xdc00 && i + 3 < n) {
-            uint32_t low =
-                big ? (uint32_t)b[i + 2] << 8 | b[i + 3] : (uint32_t)b[i + 3] << 8 | b[i + 2];
+            uint32_t low = big ? (uint32_t)b[i + 2] << 8 | b[i + 3] : (uint32_t)b[i + 3] << 8 | b[i + 2];
             if (low >= 0xdc00 && low < 0xe000) {
                 c = 0x10000 + ((c - 0xd800) << 10) + (low - 0xdc00);
                 i += 2;
@@ -76,23 +75,21 @@ enum fdit_status fdit_rows_open(fdit_context *ctx, const char *text, size_t n, c
     } else {
         size_t mark = n >= 3 && !memcmp(b, "\xef\xbb\xbf", 3) ? 3 : 0;
         enum fdit_kind kind = fdit_kind_of_bytes(b, n);
-        bool plain = kind == FDIT_KIND_TEXT || kind == FDIT_KIND_EMPTY ||
-                     kind == FDIT_KIND_SCRIPT || kind == FDIT_KIND_JSON ||
-                     kind == FDIT_KIND_UNKNOWN || kind == FDIT_KIND_TEXT_OTHER;
+        bool plain = kind == FDIT_KIND_TEXT || kind == FDIT_KIND_EMPTY || kind == FDIT_KIND_SCRIPT ||
+                     kind == FDIT_KIND_JSON || kind == FDIT_KIND_UNKNOWN || kind == FDIT_KIND_TEXT_OTHER;
         const char *zero = n ? memchr(text, 0, n) : NULL;
         if (!plain)
             TRY(fdit_kind_refuse(ctx, what, kind, wanted, "give a text file"));
         if (zero)
-            FAIL(ctx, FDIT_ERROR_FORMAT, "%s: a zero byte at byte %zu: is not text, and not %s",
-                 what, (size_t)(zero - text), wanted);
+            FAIL(ctx, FDIT_ERROR_FORMAT, "%s: a zero byte at byte %zu: is not text, and not %s", what,
+                 (size_t)(zero - text), wanted);
         TRY(fdit_alloc(ctx, n - mark + 1, 1, &rows->text));
         len = n - mark;
         memcpy(rows->text, text + mark, len);
     }
     rows->at = rows->text;
     rows->end = rows->text + len;
-    rows->line_end =
-        len && !memchr(rows->text, '\n', len) && memchr(rows->text, '\r', len) ? '\r' : '\n';
+    rows->line_end = len && !memchr(rows->text, '\n', len) && memchr(rows->text, '\r', len) ? '\r' : '\n';
     if (len >= 5 && !strncmp(rows->text, "sep=", 4) && memchr("\t,;", rows->text[4], 3) &&
         (len == 5 || rows->text[5] == '\r' || rows->text[5] == '\n')) { /* what Excel looks for */
         rows->separator = rows->text[4];
@@ -197,8 +194,7 @@ enum fdit_status fdit_rows_split(fdit_context *ctx, struct fdit_rows *r)
                      "ends",
                      r->what, r->line);
         }
-        const char *stop =
-            memchr(close ? close : at, r->separator, (size_t)(end - (close ? close : at)));
+        const char *stop = memchr(close ? close : at, r->separator, (size_t)(end - (close ? close : at)));
         TRY(fdit_grow(ctx, &r->fields, &r->capacity, r->n + 1, sizeof *r->fields));
         struct fdit_field *f = &r->fields[r->n++];
         *f = (struct fdit_field){ at, (size_t)((stop ? stop : end) - at) };

@@ -26,10 +26,9 @@ static size_t blank(const char *s, size_t len, bool *unseen)
     if (p[0] != 0xe1 && p[0] != 0xe2 && p[0] != 0xe3 && p[0] != 0xef)
         return 0;
     /* U+200C and U+200D (joiners) mean something in Persian, Indic scripts and emoji */
-    *unseen =
-        code == 0x200b || code == 0x200e || code == 0x200f || code == 0x2060 || code == 0xfeff;
-    bool wide = code == 0x1680 || (code >= 0x2000 && code <= 0x200a) || code == 0x2028 ||
-                code == 0x2029 || code == 0x202f || code == 0x205f || code == 0x3000;
+    *unseen = code == 0x200b || code == 0x200e || code == 0x200f || code == 0x2060 || code == 0xfeff;
+    bool wide = code == 0x1680 || (code >= 0x2000 && code <= 0x200a) || code == 0x2028 || code == 0x2029 ||
+                code == 0x202f || code == 0x205f || code == 0x3000;
     return *unseen || wide ? 3 : 0;
 }
 
@@ -61,8 +60,7 @@ static bool is_plain(const char *s, size_t len)
     if (len && (s[0] == ' ' || s[len - 1] == ' '))
         return false;
     for (size_t i = 0; i < len; i++)
-        if ((unsigned char)s[i] >= 0x80 || (s[i] >= '\t' && s[i] <= '\r') ||
-            (s[i] == ' ' && s[i + 1] == ' '))
+        if ((unsigned char)s[i] >= 0x80 || (s[i] >= '\t' && s[i] <= '\r') || (s[i] == ' ' && s[i + 1] == ' '))
             return false;
     return true;
 }
@@ -82,8 +80,8 @@ static size_t compose(char *text, size_t n)
 #ifdef HAVE_UTF8PROC
     utf8proc_int32_t codes[FDIT_SPELLING_BYTES];
     const utf8proc_option_t options = (utf8proc_option_t)(UTF8PROC_STABLE | UTF8PROC_COMPOSE);
-    utf8proc_ssize_t count = utf8proc_decompose((const utf8proc_uint8_t *)text, (utf8proc_ssize_t)n,
-                                                codes, FDIT_SPELLING_BYTES - 1, options);
+    utf8proc_ssize_t count = utf8proc_decompose((const utf8proc_uint8_t *)text, (utf8proc_ssize_t)n, codes,
+                                                FDIT_SPELLING_BYTES - 1, options);
     if (count < 0 || count >= FDIT_SPELLING_BYTES - 1)
         return n;
     /* works in place and never makes it longer than 4 bytes a code and a zero */
@@ -163,8 +161,8 @@ out:
     return status;
 }
 
-size_t fdit_spellings_find(const struct fdit_spellings *sp, const struct fdit_names *names,
-                           const char *s, size_t len)
+size_t fdit_spellings_find(const struct fdit_spellings *sp, const struct fdit_names *names, const char *s,
+                           size_t len)
 {
     char text[FDIT_SPELLING_BYTES];
     size_t id = fdit_names_find(names, s, len);
@@ -203,7 +201,6 @@ const char *fdit_spelling_difference(const char *a, size_t na, const char *b, si
 {
     char left[FDIT_SPELLING_BYTES], right[FDIT_SPELLING_BYTES];
     size_t nl = squeeze(a, na, left), nr = squeeze(b, nb, right);
-    return nl == nr && !memcmp(left, right, nl)
-               ? "blanks or marks that cannot be seen"
-               : "Unicode normalisation (accents composed and decomposed)";
+    return nl == nr && !memcmp(left, right, nl) ? "blanks or marks that cannot be seen"
+                                                : "Unicode normalisation (accents composed and decomposed)";
 }

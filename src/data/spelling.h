@@ -34,8 +34,8 @@ enum fdit_status fdit_spellings_add(fdit_context *ctx, struct fdit_spellings *sp
 enum fdit_status fdit_spellings_all(fdit_context *ctx, struct fdit_spellings *sp,
                                     const struct fdit_names *names);
 /* The name itself, else one of the same form, else FDIT_NAMES_NONE. */
-size_t fdit_spellings_find(const struct fdit_spellings *sp, const struct fdit_names *names,
-                           const char *s, size_t len);
+size_t fdit_spellings_find(const struct fdit_spellings *sp, const struct fdit_names *names, const char *s,
+                           size_t len);
 void fdit_spellings_fini(struct fdit_spellings *sp);
 
 /* In what two twins differ, behind "differ only in": "blanks or marks that cannot be seen", or

@@ -6,9 +6,9 @@
 
 #include <math.h>
 
-enum fdit_status fdit_split(fdit_context *ctx, const char *name, const size_t *first,
-                            size_t classes, double fraction, uint64_t seed, uint32_t **train,
-                            size_t *n_train, uint32_t **validation, size_t *n_validation)
+enum fdit_status fdit_split(fdit_context *ctx, const char *name, const size_t *first, size_t classes,
+                            double fraction, uint64_t seed, uint32_t **train, size_t *n_train,
+                            uint32_t **validation, size_t *n_validation)
 {
     enum fdit_status status = FDIT_OK;
     uint32_t *order = NULL, *a = NULL, *b = NULL;
@@ -17,14 +17,14 @@ enum fdit_status fdit_split(fdit_context *ctx, const char *name, const size_t *f
     *train = *validation = NULL;
     *n_train = *n_validation = 0;
     if (!(fraction > 0 && fraction < 1))
-        FAIL(ctx, FDIT_ERROR_ARGUMENT,
-             "a share of %g of the pictures for validation: between 0 and 1", fraction);
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "a share of %g of the pictures for validation: between 0 and 1",
+             fraction);
     TRY(fdit_alloc(ctx, all, sizeof *order, &order));
     TRY(fdit_alloc(ctx, all, sizeof *held_out, &held_out));
     for (size_t c = 0; c < classes; c++) {
         size_t from = first[c], n = first[c + 1] - from;
-        size_t want = (size_t)floor(fraction * (double)(from + n) + 0.5) -
-                      (size_t)floor(fraction * (double)from + 0.5);
+        size_t want =
+            (size_t)floor(fraction * (double)(from + n) + 0.5) - (size_t)floor(fraction * (double)from + 0.5);
         if (want >= n)
             want = n ? n - 1 : 0;
         if (!want)
@@ -37,8 +37,8 @@ enum fdit_status fdit_split(fdit_context *ctx, const char *name, const size_t *f
     }
     if (!taken)
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
-             "%s: %g of %zu pictures leaves none for validation; give a larger share or other data",
-             name, fraction, all);
+             "%s: %g of %zu pictures leaves none for validation; give a larger share or other data", name,
+             fraction, all);
     TRY(fdit_alloc(ctx, all - taken, sizeof *a, &a));
     TRY(fdit_alloc(ctx, taken, sizeof *b, &b));
     for (size_t i = 0; i < all; i++) {

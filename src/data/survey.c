@@ -143,8 +143,7 @@ static enum fdit_status find_duplicates(struct work *w)
     }
     qsort(w->seen, w->n, sizeof *w->seen, by_content);
     for (size_t i = 1, first = 0; i < w->n; i++) {
-        bool same =
-            w->seen[i].bytes == w->seen[first].bytes && w->seen[i].hash == w->seen[first].hash;
+        bool same = w->seen[i].bytes == w->seen[first].bytes && w->seen[i].hash == w->seen[first].hash;
         if (same && w->out->n_pairs < FDIT_SURVEY_SHOWN)
             TRY(same_bytes(w, w->seen[first].picture, w->seen[i].picture, &same));
         if (same)
@@ -157,8 +156,8 @@ out:
     return status;
 }
 
-enum fdit_status fdit_survey_make(fdit_context *ctx, const struct fdit_dataset *ds,
-                                  fdit_survey_fn progress, void *user, struct fdit_survey *out)
+enum fdit_status fdit_survey_make(fdit_context *ctx, const struct fdit_dataset *ds, fdit_survey_fn progress,
+                                  void *user, struct fdit_survey *out)
 {
     enum fdit_status status = FDIT_OK;
     struct work w = { .ctx = ctx, .ds = ds, .progress = progress, .user = user, .out = out };

@@ -34,8 +34,8 @@ typedef bool (*fdit_survey_fn)(void *user, size_t done);
 
 /* Looks at every picture's headers, and reads whole those that have another one of their length.
  * Memory: some 40 bytes a picture. */
-enum fdit_status fdit_survey_make(fdit_context *ctx, const struct fdit_dataset *ds,
-                                  fdit_survey_fn progress, void *user, struct fdit_survey *out);
+enum fdit_status fdit_survey_make(fdit_context *ctx, const struct fdit_dataset *ds, fdit_survey_fn progress,
+                                  void *user, struct fdit_survey *out);
 void fdit_survey_fini(struct fdit_survey *s);
 
 #endif

@@ -62,13 +62,11 @@ enum fdit_status fdit_tax_add_rank(fdit_context *ctx, struct fdit_taxonomy *tax,
     if (tax->n_ranks >= FDIT_TAX_MOST_RANKS)
         FAIL(ctx, FDIT_ERROR_FORMAT, "%s: more than %d ranks", what, FDIT_TAX_MOST_RANKS);
     if (memchr(name, ',', len) || memchr(name, '=', len))
-        FAIL(ctx, FDIT_ERROR_FORMAT,
-             "%s: rank \"%.*s\" has a ',' or '=' in its name; rename the column", what, (int)len,
-             name);
+        FAIL(ctx, FDIT_ERROR_FORMAT, "%s: rank \"%.*s\" has a ',' or '=' in its name; rename the column",
+             what, (int)len, name);
     if (fdit_tax_find_rank(tax, name, len) >= 0)
         FAIL(ctx, FDIT_ERROR_FORMAT, "%s: rank \"%.*s\" is there twice", what, (int)len, name);
-    TRY(fdit_grow(ctx, &tax->ranks, &tax->ranks_capacity, (size_t)tax->n_ranks + 1,
-                  sizeof *tax->ranks));
+    TRY(fdit_grow(ctx, &tax->ranks, &tax->ranks_capacity, (size_t)tax->n_ranks + 1, sizeof *tax->ranks));
     TRY(fdit_strndup(ctx, name, len, &tax->ranks[tax->n_ranks].name));
     tax->n_ranks++;
 out:
@@ -86,11 +84,9 @@ static enum fdit_status check_twin(fdit_context *ctx, struct fdit_spellings *sp,
     if (twin == FDIT_NAMES_NONE)
         return FDIT_OK;
     const char *a = fdit_names_get(names, twin), *b = fdit_names_get(names, id);
-    FAIL(ctx, FDIT_ERROR_FORMAT,
-         "%s: \"%.200s\" and \"%.200s\" (%s) differ only in %s; give both one name", what, a, b,
-         kind,
-         fdit_spelling_difference(a, fdit_names_length(names, twin), b,
-                                  fdit_names_length(names, id)));
+    FAIL(ctx, FDIT_ERROR_FORMAT, "%s: \"%.200s\" and \"%.200s\" (%s) differ only in %s; give both one name",
+         what, a, b, kind,
+         fdit_spelling_difference(a, fdit_names_length(names, twin), b, fdit_names_length(names, id)));
 out:
     return status;
 }
@@ -107,8 +103,7 @@ enum fdit_status fdit_tax_add_class(fdit_context *ctx, struct fdit_taxonomy *tax
              tax->classes.n, (int)(len < 60 ? len : 60), name, fault);
     TRY(fdit_names_add(ctx, &tax->classes, name, len, &id, &added));
     if (!added)
-        FAIL(ctx, FDIT_ERROR_FORMAT, "%s: class \"%.*s\" is there twice; remove one", what,
-             (int)len, name);
+        FAIL(ctx, FDIT_ERROR_FORMAT, "%s: class \"%.*s\" is there twice; remove one", what, (int)len, name);
     if (tax->strict)
         TRY(check_twin(ctx, &tax->class_spellings, &tax->classes, id, what, "classes"));
     for (int32_t r = 0; r < tax->n_ranks; r++) {
@@ -120,8 +115,8 @@ out:
     return status;
 }
 
-enum fdit_status fdit_tax_put(fdit_context *ctx, struct fdit_taxonomy *tax, const char *what,
-                              int32_t rank, size_t id, const char *group, size_t len)
+enum fdit_status fdit_tax_put(fdit_context *ctx, struct fdit_taxonomy *tax, const char *what, int32_t rank,
+                              size_t id, const char *group, size_t len)
 {
     enum fdit_status status = FDIT_OK;
     const char *fault = name_fault(group, len);
@@ -179,8 +174,7 @@ out:
 
 /* ------------------------------------------------------------------ picking */
 
-bool fdit_tax_piece(const char **at, const char *end, char separator, const char **piece,
-                    size_t *len)
+bool fdit_tax_piece(const char **at, const char *end, char separator, const char **piece, size_t *len)
 {
     if (!*at)
         return false;
@@ -227,8 +221,7 @@ static enum fdit_status copy_rank(fdit_context *ctx, const struct fdit_taxonomy 
 {
     enum fdit_status status = FDIT_OK;
     const struct fdit_tax_rank *a = &from->ranks[rank];
-    TRY(fdit_grow(ctx, &to->ranks, &to->ranks_capacity, (size_t)to->n_ranks + 1,
-                  sizeof *to->ranks));
+    TRY(fdit_grow(ctx, &to->ranks, &to->ranks_capacity, (size_t)to->n_ranks + 1, sizeof *to->ranks));
     struct fdit_tax_rank *b = &to->ranks[to->n_ranks++];
     *b = (struct fdit_tax_rank){ 0 };
     TRY(fdit_strdup(ctx, a->name, &b->name));
@@ -267,14 +260,14 @@ static enum fdit_status finish(fdit_context *ctx, struct fdit_taxonomy *tax, con
     }
     if (missing.n)
         FAIL(ctx, FDIT_ERROR_FORMAT,
-             "%s: %zu missing: class (rank) %s; fill them, or pick other ranks with --ranks", what,
-             missing.n, fdit_name_list_text(&missing));
+             "%s: %zu missing: class (rank) %s; fill them, or pick other ranks with --ranks", what, missing.n,
+             fdit_name_list_text(&missing));
 out:
     return status;
 }
 
-enum fdit_status fdit_tax_pick(fdit_context *ctx, const struct fdit_taxonomy *draft,
-                               const char *what, const char *ranks, struct fdit_taxonomy **out)
+enum fdit_status fdit_tax_pick(fdit_context *ctx, const struct fdit_taxonomy *draft, const char *what,
+                               const char *ranks, struct fdit_taxonomy **out)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_taxonomy *tax = NULL;
@@ -286,8 +279,7 @@ enum fdit_status fdit_tax_pick(fdit_context *ctx, const struct fdit_taxonomy *dr
     tax->paths = draft->paths;
     if (draft->header)
         TRY(fdit_strdup(ctx, draft->header, &tax->header));
-    bool none =
-        ranks && (!*ranks || (!strcmp(ranks, "none") && fdit_tax_find_rank(draft, "none", 4) < 0));
+    bool none = ranks && (!*ranks || (!strcmp(ranks, "none") && fdit_tax_find_rank(draft, "none", 4) < 0));
     for (int32_t r = 0; !ranks && r < draft->n_ranks; r++)
         TRY(copy_rank(ctx, draft, r, tax));
     const char *at = ranks && !none ? ranks : NULL, *end = at ? at + strlen(at) : NULL, *piece;
@@ -295,11 +287,10 @@ enum fdit_status fdit_tax_pick(fdit_context *ctx, const struct fdit_taxonomy *dr
     while (fdit_tax_piece(&at, end, ',', &piece, &len)) {
         int32_t r = fdit_tax_find_rank(draft, piece, len);
         if (r < 0)
-            FAIL(ctx, FDIT_ERROR_ARGUMENT, "%s: no rank \"%.*s\"; there are: %s", what, (int)len,
-                 piece, rank_names(draft, known, sizeof known));
+            FAIL(ctx, FDIT_ERROR_ARGUMENT, "%s: no rank \"%.*s\"; there are: %s", what, (int)len, piece,
+                 rank_names(draft, known, sizeof known));
         if (fdit_tax_find_rank(tax, piece, len) >= 0)
-            FAIL(ctx, FDIT_ERROR_ARGUMENT, "%s: rank \"%.*s\" is picked twice", what, (int)len,
-                 piece);
+            FAIL(ctx, FDIT_ERROR_ARGUMENT, "%s: rank \"%.*s\" is picked twice", what, (int)len, piece);
         TRY(copy_rank(ctx, draft, r, tax));
     }
     TRY(finish(ctx, tax, what));
@@ -310,8 +301,8 @@ out:
     return status;
 }
 
-enum fdit_status fdit_taxonomy_pick(fdit_context *ctx, const struct fdit_taxonomy *tax,
-                                    const char *ranks, struct fdit_taxonomy **out)
+enum fdit_status fdit_taxonomy_pick(fdit_context *ctx, const struct fdit_taxonomy *tax, const char *ranks,
+                                    struct fdit_taxonomy **out)
 {
     return fdit_tax_pick(ctx, tax, "taxonomy", ranks, out);
 }
@@ -402,8 +393,7 @@ enum fdit_status fdit_taxonomy_restrict(fdit_context *ctx, const struct fdit_tax
         TRY(fdit_tax_add_rank(ctx, t, "taxonomy", tax->ranks[r].name, strlen(tax->ranks[r].name)));
     for (size_t i = 0; i < n; i++) {
         if (ids[i] < 0 || (size_t)ids[i] >= tax->classes.n)
-            FAIL(ctx, FDIT_ERROR_ARGUMENT, "class %d is outside of 0 .. %zu", ids[i],
-                 tax->classes.n - 1);
+            FAIL(ctx, FDIT_ERROR_ARGUMENT, "class %d is outside of 0 .. %zu", ids[i], tax->classes.n - 1);
         size_t id = (size_t)ids[i];
         TRY(fdit_tax_add_class(ctx, t, "taxonomy", fdit_names_get(&tax->classes, id),
                                fdit_names_length(&tax->classes, id)));
@@ -517,8 +507,8 @@ int32_t fdit_taxonomy_find_rank(const struct fdit_taxonomy *tax, const char *nam
 
 int32_t fdit_taxonomy_find_group(const struct fdit_taxonomy *tax, int32_t rank, const char *name)
 {
-    size_t id = fdit_spellings_find(&tax->ranks[rank].spellings, &tax->ranks[rank].groups, name,
-                                    strlen(name));
+    size_t id =
+        fdit_spellings_find(&tax->ranks[rank].spellings, &tax->ranks[rank].groups, name, strlen(name));
     return id == FDIT_NAMES_NONE ? -1 : (int32_t)id;
 }
 
@@ -529,24 +519,22 @@ bool fdit_taxonomy_equal(const struct fdit_taxonomy *a, const struct fdit_taxono
     return fdit_taxonomy_compare(NULL, a, "", b, "") == FDIT_OK;
 }
 
-static enum fdit_status compare_names(fdit_context *ctx, const struct fdit_names *a,
-                                      const char *name_a, const struct fdit_names *b,
-                                      const char *name_b, const char *kind)
+static enum fdit_status compare_names(fdit_context *ctx, const struct fdit_names *a, const char *name_a,
+                                      const struct fdit_names *b, const char *name_b, const char *kind)
 {
     if (a->n != b->n)
-        return fdit_fail(ctx, FDIT_ERROR_FORMAT, "%s and %s differ: %zu and %zu names of %s",
-                         name_a, name_b, a->n, b->n, kind);
+        return fdit_fail(ctx, FDIT_ERROR_FORMAT, "%s and %s differ: %zu and %zu names of %s", name_a, name_b,
+                         a->n, b->n, kind);
     for (size_t i = 0; i < a->n; i++)
         if (strcmp(fdit_names_get(a, i), fdit_names_get(b, i)))
             return fdit_fail(ctx, FDIT_ERROR_FORMAT,
-                             "%s and %s differ: number %zu of %s is \"%s\" and \"%s\"", name_a,
-                             name_b, i, kind, fdit_names_get(a, i), fdit_names_get(b, i));
+                             "%s and %s differ: number %zu of %s is \"%s\" and \"%s\"", name_a, name_b, i,
+                             kind, fdit_names_get(a, i), fdit_names_get(b, i));
     return FDIT_OK;
 }
 
-enum fdit_status fdit_taxonomy_compare(fdit_context *ctx, const struct fdit_taxonomy *a,
-                                       const char *name_a, const struct fdit_taxonomy *b,
-                                       const char *name_b)
+enum fdit_status fdit_taxonomy_compare(fdit_context *ctx, const struct fdit_taxonomy *a, const char *name_a,
+                                       const struct fdit_taxonomy *b, const char *name_b)
 {
     enum fdit_status status = FDIT_OK;
     char ranks_a[200], ranks_b[200];
@@ -562,9 +550,8 @@ enum fdit_status fdit_taxonomy_compare(fdit_context *ctx, const struct fdit_taxo
         TRY(compare_names(ctx, &ra->groups, name_a, &rb->groups, name_b, ra->name));
         for (size_t c = 0; c < a->classes.n; c++)
             if (ra->of[c] != rb->of[c])
-                FAIL(ctx, FDIT_ERROR_FORMAT,
-                     "%s and %s differ: the %s of class \"%s\" is \"%s\" and \"%s\"", name_a,
-                     name_b, ra->name, fdit_names_get(&a->classes, c),
+                FAIL(ctx, FDIT_ERROR_FORMAT, "%s and %s differ: the %s of class \"%s\" is \"%s\" and \"%s\"",
+                     name_a, name_b, ra->name, fdit_names_get(&a->classes, c),
                      fdit_names_get(&ra->groups, (size_t)ra->of[c]),
                      fdit_names_get(&rb->groups, (size_t)rb->of[c]));
     }
@@ -604,8 +591,8 @@ bool fdit_taxonomy_earlier(const struct fdit_taxonomy *was, const struct fdit_ta
         same = !strcmp(a->name, b->name);
         for (size_t c = 0; same && c < was->classes.n; c++) {
             size_t group = (size_t)b->of[c];
-            size_t before = earlier_group(a, fdit_names_get(&b->groups, group),
-                                          fdit_names_length(&b->groups, group));
+            size_t before =
+                earlier_group(a, fdit_names_get(&b->groups, group), fdit_names_length(&b->groups, group));
             same = before != FDIT_NAMES_NONE && alike(&a->groups, before, &a->groups, (size_t)a->of[c]);
         }
     }
@@ -620,8 +607,7 @@ int32_t fdit_taxonomy_match_rows(const struct fdit_taxonomy *from, const struct 
     bool earlier = !from->paths && to->paths;
     for (size_t c = 0; c < to->classes.n; c++, row++) {
         size_t id = fdit_spellings_find(&from->class_spellings, &from->classes,
-                                        fdit_names_get(&to->classes, c),
-                                        fdit_names_length(&to->classes, c));
+                                        fdit_names_get(&to->classes, c), fdit_names_length(&to->classes, c));
         rows[row] = id == FDIT_NAMES_NONE ? -1 : (int32_t)id;
         found += id != FDIT_NAMES_NONE;
     }

@@ -55,17 +55,16 @@ struct fdit_taxonomy;
 enum fdit_status fdit_taxonomy_load(fdit_context *ctx, const char *path, const char *ranks,
                                     struct fdit_taxonomy **out);
 /* The same from n bytes of memory; `what` names them in messages. */
-enum fdit_status fdit_taxonomy_parse(fdit_context *ctx, const char *text, size_t n,
-                                     const char *what, const char *ranks,
-                                     struct fdit_taxonomy **out);
+enum fdit_status fdit_taxonomy_parse(fdit_context *ctx, const char *text, size_t n, const char *what,
+                                     const char *ranks, struct fdit_taxonomy **out);
 /* From n folder paths with '/' between the parts, in the order of the ids. */
 enum fdit_status fdit_taxonomy_from_folders(fdit_context *ctx, const char *const *paths, size_t n,
                                             const char *ranks, struct fdit_taxonomy **out);
 /* Classes named "0" .. "n-1" and no rank: for data that has numbers only. */
 enum fdit_status fdit_taxonomy_from_count(fdit_context *ctx, size_t n, struct fdit_taxonomy **out);
 /* Other ranks of the same classes. */
-enum fdit_status fdit_taxonomy_pick(fdit_context *ctx, const struct fdit_taxonomy *tax,
-                                    const char *ranks, struct fdit_taxonomy **out);
+enum fdit_status fdit_taxonomy_pick(fdit_context *ctx, const struct fdit_taxonomy *tax, const char *ranks,
+                                    struct fdit_taxonomy **out);
 /* Only the n classes ids[0], ids[1], ..., which get the ids 0, 1, ...; groups left empty go. */
 enum fdit_status fdit_taxonomy_restrict(fdit_context *ctx, const struct fdit_taxonomy *tax,
                                         const int32_t *ids, size_t n, struct fdit_taxonomy **out);
@@ -101,24 +100,24 @@ int32_t fdit_taxonomy_find_group(const struct fdit_taxonomy *tax, int32_t rank, 
 enum fdit_status fdit_taxonomy_superclass(fdit_context *ctx, const struct fdit_taxonomy *tax,
                                           const char *name, int32_t *rank);
 /* Several ranks: `all` or "A,B". *out from fdit_alloc, *n of them, none twice. */
-enum fdit_status fdit_taxonomy_ranks(fdit_context *ctx, const struct fdit_taxonomy *tax,
-                                     const char *list, int32_t **out, size_t *n);
+enum fdit_status fdit_taxonomy_ranks(fdit_context *ctx, const struct fdit_taxonomy *tax, const char *list,
+                                     int32_t **out, size_t *n);
 /* One class: an exact name wins; then `#5` (always an id), then a number as an id. Unknown:
  * FDIT_ERROR_ARGUMENT with the closest names. */
-enum fdit_status fdit_taxonomy_class(fdit_context *ctx, const struct fdit_taxonomy *tax,
-                                     const char *name, int32_t *id);
+enum fdit_status fdit_taxonomy_class(fdit_context *ctx, const struct fdit_taxonomy *tax, const char *name,
+                                     int32_t *id);
 /* Classes: `all`, `RANK=GROUP`, a class as above, several of these with commas between, or `@file`
  * with one of these per line (blank lines are skipped). Names that hold commas are recognised.
  * Order of request; a class that is asked for again is not repeated. *ids from fdit_alloc, *n >= 1.
  */
-enum fdit_status fdit_taxonomy_select(fdit_context *ctx, const struct fdit_taxonomy *tax,
-                                      const char *what, int32_t **ids, size_t *n);
+enum fdit_status fdit_taxonomy_select(fdit_context *ctx, const struct fdit_taxonomy *tax, const char *what,
+                                      int32_t **ids, size_t *n);
 /* A file with a class and a count per line, between them a tab, comma or semicolon (or the last
  * space); names of columns in the first line are passed over: *ids and *counts from fdit_alloc, *n
  * of each. A class twice, or a count that is no number from 0 to
  * 2^31-1: FDIT_ERROR_ARGUMENT with the line. */
-enum fdit_status fdit_taxonomy_counts(fdit_context *ctx, const struct fdit_taxonomy *tax,
-                                      const char *path, int32_t **ids, int32_t **counts, size_t *n);
+enum fdit_status fdit_taxonomy_counts(fdit_context *ctx, const struct fdit_taxonomy *tax, const char *path,
+                                      int32_t **ids, int32_t **counts, size_t *n);
 
 /* ---- files and comparison.
  * Compact JSON, the same bytes for the same taxonomy, ASCII only:
@@ -126,21 +125,18 @@ enum fdit_status fdit_taxonomy_counts(fdit_context *ctx, const struct fdit_taxon
  * and "folders":[...] when classes have a second name, and "paths":true where the groups of a table or
  * of categories were told apart by their paths. What is read from it has the same rows again, whatever
  * this version would make of the table: nothing is told apart anew. *text from fdit_alloc. */
-enum fdit_status fdit_taxonomy_to_json(fdit_context *ctx, const struct fdit_taxonomy *tax,
-                                       char **text);
+enum fdit_status fdit_taxonomy_to_json(fdit_context *ctx, const struct fdit_taxonomy *tax, char **text);
 /* Of that text without "paths", which versions before it did not write: equal rows, equal hash. */
 enum fdit_status fdit_taxonomy_hash(fdit_context *ctx, const struct fdit_taxonomy *tax, uint64_t *out);
 /* The table that fdit_taxonomy_load reads: a header, #order where groups are not in the order of
  * bytes, a line a class. A name with a tab or a line end, or a listed one with a comma:
  * FDIT_ERROR_UNSUPPORTED. *text from fdit_alloc. */
-enum fdit_status fdit_taxonomy_to_tsv(fdit_context *ctx, const struct fdit_taxonomy *tax,
-                                      char **text);
+enum fdit_status fdit_taxonomy_to_tsv(fdit_context *ctx, const struct fdit_taxonomy *tax, char **text);
 /* Same rows with the same names and the same groups. */
 bool fdit_taxonomy_equal(const struct fdit_taxonomy *a, const struct fdit_taxonomy *b);
 /* OK when equal, else FDIT_ERROR_FORMAT: "A and B differ: ..." with the first difference. */
-enum fdit_status fdit_taxonomy_compare(fdit_context *ctx, const struct fdit_taxonomy *a,
-                                       const char *name_a, const struct fdit_taxonomy *b,
-                                       const char *name_b);
+enum fdit_status fdit_taxonomy_compare(fdit_context *ctx, const struct fdit_taxonomy *a, const char *name_a,
+                                       const struct fdit_taxonomy *b, const char *name_b);
 /* Whether `was` is what an earlier version made of that source of which this one makes `is`: the same
  * classes and ranks, and where a group is another one, it is "F/y" for "y", or the name without the blanks
  * that it had. Versions before "paths" (fdit_taxonomy_to_json) took a group for (rank, name); a `was` that

@@ -14,7 +14,7 @@ struct fdit_tax_rank {
     char *name;
     struct fdit_names groups;
     struct fdit_spellings spellings; /* of the groups */
-    int32_t *of; /* [classes] group, -1 = none given (only while reading a source) */
+    int32_t *of;                     /* [classes] group, -1 = none given (only while reading a source) */
     size_t of_capacity;
     int32_t first_row;
 };
@@ -45,8 +45,8 @@ enum fdit_status fdit_tax_add_rank(fdit_context *ctx, struct fdit_taxonomy *tax,
 enum fdit_status fdit_tax_add_class(fdit_context *ctx, struct fdit_taxonomy *tax, const char *what,
                                     const char *name, size_t len);
 /* Puts a class into a group of a rank, which is made when it is new. */
-enum fdit_status fdit_tax_put(fdit_context *ctx, struct fdit_taxonomy *tax, const char *what,
-                              int32_t rank, size_t id, const char *group, size_t len);
+enum fdit_status fdit_tax_put(fdit_context *ctx, struct fdit_taxonomy *tax, const char *what, int32_t rank,
+                              size_t id, const char *group, size_t len);
 /* Groups of a rank in byte order. */
 enum fdit_status fdit_tax_sort(fdit_context *ctx, struct fdit_taxonomy *tax, int32_t rank);
 /* Which ranks of a draft lie within which: coarser[r * n_ranks + s] of s is a coarser rank than r. */
@@ -75,12 +75,11 @@ enum fdit_status fdit_tax_parse_table(fdit_context *ctx, const char *text, size_
 enum fdit_status fdit_tax_reorder(fdit_context *ctx, struct fdit_taxonomy *tax, int32_t rank,
                                   const uint32_t *order);
 /* The taxonomy with the picked ranks (as taxonomy.h says), which must be filled. */
-enum fdit_status fdit_tax_pick(fdit_context *ctx, const struct fdit_taxonomy *draft,
-                               const char *what, const char *ranks, struct fdit_taxonomy **out);
+enum fdit_status fdit_tax_pick(fdit_context *ctx, const struct fdit_taxonomy *draft, const char *what,
+                               const char *ranks, struct fdit_taxonomy **out);
 
 /* The pieces of a text between separators: calls with *at = text; false at the end. */
-bool fdit_tax_piece(const char **at, const char *end, char separator, const char **piece,
-                    size_t *len);
+bool fdit_tax_piece(const char **at, const char *end, char separator, const char **piece, size_t *len);
 /* The first name of a list with commas between, which may itself hold commas: the shortest
  * beginning of s .. end that is a name and ends at a comma or the end. Its id and length;
  * FDIT_NAMES_NONE if none. */

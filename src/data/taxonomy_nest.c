@@ -59,9 +59,8 @@ void fdit_tax_nesting_biology(const struct fdit_taxonomy *draft, struct fdit_tax
     for (size_t r = 0; r < ranks; r++)
         for (size_t s = 0; s < ranks; s++)
             n->coarser[r * ranks + s] =
-                levels[r] &&
-                (levels[s] > levels[r] ||
-                 (levels[r] <= order && !strcasecmp(draft->ranks[s].name, "supercategory")));
+                levels[r] && (levels[s] > levels[r] ||
+                              (levels[r] <= order && !strcasecmp(draft->ranks[s].name, "supercategory")));
 }
 
 /* ------------------------------------------------------------------ splitting */
@@ -149,8 +148,8 @@ static const char *above_name(const struct split *s, size_t path, int32_t a)
 
 /* The name of a path of a group that has several: with the nearest coarser group that is known, and
  * with all of them when `whole`. */
-static enum fdit_status path_name(const struct split *s, const struct fdit_tax_rank *rank,
-                                  size_t path, bool whole, char **out)
+static enum fdit_status path_name(const struct split *s, const struct fdit_tax_rank *rank, size_t path,
+                                  bool whole, char **out)
 {
     enum fdit_status status = FDIT_OK;
     int32_t g = s->group_of[path];
@@ -198,8 +197,8 @@ static enum fdit_status split_rank(struct split *s, struct fdit_tax_rank *rank)
         }
         if (!added)
             FAIL(s->ctx, FDIT_ERROR_FORMAT,
-                 "%s: two groups of %s would both be called \"%.200s\"; rename one", s->what,
-                 rank->name, name);
+                 "%s: two groups of %s would both be called \"%.200s\"; rename one", s->what, rank->name,
+                 name);
         if (several)
             fdit_name_list_add(&split, name, NULL);
         place[p] = (int32_t)id;
@@ -211,8 +210,8 @@ static enum fdit_status split_rank(struct split *s, struct fdit_tax_rank *rank)
     fdit_names_fini(&rank->groups);
     rank->groups = groups;
     groups = (struct fdit_names){ 0 };
-    fdit_log(s->ctx, FDIT_LOG_INFO, "%s: equal names of %s in different groups are told apart: %s",
-             s->what, rank->name, fdit_name_list_text(&split));
+    fdit_log(s->ctx, FDIT_LOG_INFO, "%s: equal names of %s in different groups are told apart: %s", s->what,
+             rank->name, fdit_name_list_text(&split));
 out:
     fdit_free(name);
     fdit_free(place);
@@ -242,8 +241,8 @@ out:
     return status;
 }
 
-enum fdit_status fdit_tax_split_homonyms(fdit_context *ctx, struct fdit_taxonomy *draft,
-                                         const char *what, const struct fdit_tax_nesting *n)
+enum fdit_status fdit_tax_split_homonyms(fdit_context *ctx, struct fdit_taxonomy *draft, const char *what,
+                                         const struct fdit_tax_nesting *n)
 {
     enum fdit_status status = FDIT_OK;
     size_t ranks = (size_t)draft->n_ranks;
@@ -264,9 +263,8 @@ out:
  */
 
 /* Groups of rank a that lie in one group of rank b, and the others, of which *first is one. */
-static enum fdit_status count_spread(fdit_context *ctx, const struct fdit_taxonomy *draft,
-                                     int32_t a, int32_t b, size_t *one, size_t *several,
-                                     int32_t *first)
+static enum fdit_status count_spread(fdit_context *ctx, const struct fdit_taxonomy *draft, int32_t a,
+                                     int32_t b, size_t *one, size_t *several, int32_t *first)
 {
     enum fdit_status status = FDIT_OK;
     const struct fdit_tax_rank *fine = &draft->ranks[a], *coarse = &draft->ranks[b];
@@ -301,19 +299,18 @@ enum fdit_status fdit_tax_warn_homonyms(fdit_context *ctx, const struct fdit_tax
             const struct fdit_tax_rank *fine = &draft->ranks[a], *coarse = &draft->ranks[b];
             int32_t first = 0;
             if (a == b || n->coarser[(size_t)a * ranks + (size_t)b] ||
-                n->coarser[(size_t)b * ranks + (size_t)a] ||
-                !strcasecmp(fine->name, "supercategory") || fine->groups.n <= coarse->groups.n)
+                n->coarser[(size_t)b * ranks + (size_t)a] || !strcasecmp(fine->name, "supercategory") ||
+                fine->groups.n <= coarse->groups.n)
                 continue;
             TRY(count_spread(ctx, draft, a, b, &one, &several, &first));
             if (!several || one < several)
                 continue;
-            fdit_log(
-                ctx, FDIT_LOG_WARNING,
-                "%s: %s \"%.80s\" lies in several groups of %s%s, and stays one group; are they "
-                "different things with one name, write the line \"#nested %s,%s\" into it, else "
-                "\"#independent\"",
-                what, fine->name, fdit_names_get(&fine->groups, (size_t)first), coarse->name,
-                several > 1 ? ", as others do" : "", fine->name, coarse->name);
+            fdit_log(ctx, FDIT_LOG_WARNING,
+                     "%s: %s \"%.80s\" lies in several groups of %s%s, and stays one group; are they "
+                     "different things with one name, write the line \"#nested %s,%s\" into it, else "
+                     "\"#independent\"",
+                     what, fine->name, fdit_names_get(&fine->groups, (size_t)first), coarse->name,
+                     several > 1 ? ", as others do" : "", fine->name, coarse->name);
         }
 out:
     return status;

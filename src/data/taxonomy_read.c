@@ -26,8 +26,7 @@ static const char *const inaturalist_groups[] = {
 };
 enum { n_inaturalist_groups = sizeof inaturalist_groups / sizeof *inaturalist_groups };
 
-static enum fdit_status order_inaturalist(fdit_context *ctx, struct fdit_taxonomy *draft,
-                                          int32_t rank)
+static enum fdit_status order_inaturalist(fdit_context *ctx, struct fdit_taxonomy *draft, int32_t rank)
 {
     enum fdit_status status = FDIT_OK;
     uint32_t *order = NULL;
@@ -65,13 +64,12 @@ static enum fdit_status categories_by_id(fdit_context *ctx, const json_t *array,
     for (size_t i = 0; i < n; i++) {
         const json_t *category = json_array_get(array, i), *id = json_object_get(category, "id");
         if (!json_is_integer(id) || !json_string_value(json_object_get(category, "name")))
-            FAIL(ctx, FDIT_ERROR_FORMAT,
-                 "%s: category %zu has no integer \"id\" or no text \"name\"", what, i);
+            FAIL(ctx, FDIT_ERROR_FORMAT, "%s: category %zu has no integer \"id\" or no text \"name\"", what,
+                 i);
         json_int_t at = json_integer_value(id);
         if (at < 0 || (uint64_t)at >= n || list[at])
-            FAIL(ctx, FDIT_ERROR_FORMAT,
-                 "%s: id %lld %s; %zu categories must have the ids 0 .. %zu", what, (long long)at,
-                 at < 0 || (uint64_t)at >= n ? "is out of range" : "is there twice", n, n - 1);
+            FAIL(ctx, FDIT_ERROR_FORMAT, "%s: id %lld %s; %zu categories must have the ids 0 .. %zu", what,
+                 (long long)at, at < 0 || (uint64_t)at >= n ? "is out of range" : "is there twice", n, n - 1);
         list[at] = category;
     }
     *out = list;
@@ -82,8 +80,8 @@ out:
 }
 
 /* The second names: only when each class has one and no two are equal. */
-static enum fdit_status add_folders(fdit_context *ctx, struct fdit_taxonomy *draft,
-                                    const json_t *const *list, size_t n, const char *key)
+static enum fdit_status add_folders(fdit_context *ctx, struct fdit_taxonomy *draft, const json_t *const *list,
+                                    size_t n, const char *key)
 {
     enum fdit_status status = FDIT_OK;
     bool complete = true;
@@ -150,21 +148,19 @@ out:
 
 /* ------------------------------------------------------------------ our own JSON */
 
-static enum fdit_status own_rank(fdit_context *ctx, struct fdit_taxonomy *draft,
-                                 const json_t *object, const char *what)
+static enum fdit_status own_rank(fdit_context *ctx, struct fdit_taxonomy *draft, const json_t *object,
+                                 const char *what)
 {
     enum fdit_status status = FDIT_OK;
-    const json_t *name = json_object_get(object, "name"),
-                 *groups = json_object_get(object, "groups");
+    const json_t *name = json_object_get(object, "name"), *groups = json_object_get(object, "groups");
     const json_t *of = json_object_get(object, "of");
     bool *used = NULL;
     size_t id;
     bool added = true;
     if (!json_is_string(name) || !json_is_array(groups) || !json_is_array(of) ||
         json_array_size(of) != draft->classes.n)
-        FAIL(ctx, FDIT_ERROR_FORMAT,
-             "%s: rank %d needs \"name\", \"groups\", and \"of\" with %zu numbers", what,
-             draft->n_ranks, draft->classes.n);
+        FAIL(ctx, FDIT_ERROR_FORMAT, "%s: rank %d needs \"name\", \"groups\", and \"of\" with %zu numbers",
+             what, draft->n_ranks, draft->classes.n);
     TRY(fdit_tax_add_rank(ctx, draft, what, json_string_value(name), json_string_length(name)));
     struct fdit_tax_rank *rank = &draft->ranks[draft->n_ranks - 1];
     size_t n_groups = json_array_size(groups);
@@ -172,11 +168,10 @@ static enum fdit_status own_rank(fdit_context *ctx, struct fdit_taxonomy *draft,
     for (size_t g = 0; g < n_groups; g++) {
         const json_t *group = json_array_get(groups, g);
         if (json_string_length(group))
-            TRY(fdit_names_add(ctx, &rank->groups, json_string_value(group),
-                               json_string_length(group), &id, &added));
+            TRY(fdit_names_add(ctx, &rank->groups, json_string_value(group), json_string_length(group), &id,
+                               &added));
         if (!json_string_length(group) || !added)
-            FAIL(ctx, FDIT_ERROR_FORMAT, "%s: group %zu of %s has no name of its own", what, g,
-                 rank->name);
+            FAIL(ctx, FDIT_ERROR_FORMAT, "%s: group %zu of %s has no name of its own", what, g, rank->name);
     }
     TRY(fdit_grow(ctx, &rank->of, &rank->of_capacity, draft->classes.n, sizeof *rank->of));
     for (size_t c = 0; c < draft->classes.n; c++) {
@@ -196,38 +191,35 @@ out:
     return status;
 }
 
-static enum fdit_status parse_own(fdit_context *ctx, const json_t *root, const char *what,
-                                  const char *ranks, struct fdit_taxonomy **out)
+static enum fdit_status parse_own(fdit_context *ctx, const json_t *root, const char *what, const char *ranks,
+                                  struct fdit_taxonomy **out)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_taxonomy *draft = NULL;
-    const json_t *classes = json_object_get(root, "classes"),
-                 *list = json_object_get(root, "ranks");
+    const json_t *classes = json_object_get(root, "classes"), *list = json_object_get(root, "ranks");
     const json_t *folders = json_object_get(root, "folders");
     if (!json_is_array(classes) || !json_is_array(list))
-        FAIL(ctx, FDIT_ERROR_FORMAT, "%s: a taxonomy needs the lists \"classes\" and \"ranks\"",
-             what);
+        FAIL(ctx, FDIT_ERROR_FORMAT, "%s: a taxonomy needs the lists \"classes\" and \"ranks\"", what);
     TRY(fdit_tax_new(ctx, &draft));
     draft->paths = json_is_true(json_object_get(root, "paths"));
     for (size_t c = 0; c < json_array_size(classes); c++) {
         const json_t *name = json_array_get(classes, c);
         if (!json_is_string(name))
             FAIL(ctx, FDIT_ERROR_FORMAT, "%s: class %zu is no text", what, c);
-        TRY(fdit_tax_add_class(ctx, draft, what, json_string_value(name),
-                               json_string_length(name)));
+        TRY(fdit_tax_add_class(ctx, draft, what, json_string_value(name), json_string_length(name)));
     }
     for (size_t r = 0; r < json_array_size(list); r++)
         TRY(own_rank(ctx, draft, json_array_get(list, r), what));
     if (folders && json_array_size(folders) != draft->classes.n)
-        FAIL(ctx, FDIT_ERROR_FORMAT, "%s: %zu folders for %zu classes", what,
-             json_array_size(folders), draft->classes.n);
+        FAIL(ctx, FDIT_ERROR_FORMAT, "%s: %zu folders for %zu classes", what, json_array_size(folders),
+             draft->classes.n);
     for (size_t c = 0; folders && c < draft->classes.n; c++) {
         const json_t *folder = json_array_get(folders, c);
         size_t id;
         bool added = false;
         if (json_string_length(folder))
-            TRY(fdit_names_add(ctx, &draft->folders, json_string_value(folder),
-                               json_string_length(folder), &id, &added));
+            TRY(fdit_names_add(ctx, &draft->folders, json_string_value(folder), json_string_length(folder),
+                               &id, &added));
         if (!added)
             FAIL(ctx, FDIT_ERROR_FORMAT, "%s: folder %zu has no name of its own", what, c);
     }
@@ -257,9 +249,8 @@ out:
 
 /* ------------------------------------------------------------------ public */
 
-enum fdit_status fdit_taxonomy_parse(fdit_context *ctx, const char *text, size_t n,
-                                     const char *what, const char *ranks,
-                                     struct fdit_taxonomy **out)
+enum fdit_status fdit_taxonomy_parse(fdit_context *ctx, const char *text, size_t n, const char *what,
+                                     const char *ranks, struct fdit_taxonomy **out)
 {
     size_t at = 0;
     *out = NULL;
@@ -335,8 +326,7 @@ static enum fdit_status put_string(fdit_context *ctx, struct text *t, const char
             escaped[n++] = (char)code;
         } else if (code >= 0x10000) {
             uint32_t rest = code - 0x10000;
-            n = (size_t)snprintf(escaped, sizeof escaped, "\\u%04x\\u%04x",
-                                 (unsigned)(0xd800 + (rest >> 10)),
+            n = (size_t)snprintf(escaped, sizeof escaped, "\\u%04x\\u%04x", (unsigned)(0xd800 + (rest >> 10)),
                                  (unsigned)(0xdc00 + (rest & 0x3ff)));
         } else if (code < 0x20 || code >= 0x7f) {
             n = (size_t)snprintf(escaped, sizeof escaped, "\\u%04x", (unsigned)code);
@@ -472,8 +462,8 @@ static bool needs_escapes(const struct fdit_taxonomy *tax)
 {
     bool safe = all_safe(&tax->classes);
     for (int32_t r = 0; r < tax->n_ranks; r++)
-        safe = safe && fdit_text_is_safe(tax->ranks[r].name, FDIT_TEXT_LINE) &&
-               all_safe(&tax->ranks[r].groups);
+        safe =
+            safe && fdit_text_is_safe(tax->ranks[r].name, FDIT_TEXT_LINE) && all_safe(&tax->ranks[r].groups);
     return !safe;
 }
 

@@ -34,8 +34,7 @@ static bool contains(const char *text, size_t n, const char *part, size_t len)
 
 /* "; did you mean "a" or "b"?" into text: the closest names, or those that contain what was typed;
  * when none is close, where to find them. */
-static const char *suggest(const struct fdit_names *names, const char *s, size_t len, char *text,
-                           size_t size)
+static const char *suggest(const struct fdit_names *names, const char *s, size_t len, char *text, size_t size)
 {
     size_t ids[n_suggested];
     int scores[n_suggested], n = 0;
@@ -81,15 +80,14 @@ static const char *list_ranks(const struct fdit_taxonomy *tax, struct fdit_name_
     return fdit_name_list_text(list);
 }
 
-static enum fdit_status find_rank(fdit_context *ctx, const struct fdit_taxonomy *tax,
-                                  const char *name, size_t len, int32_t *rank)
+static enum fdit_status find_rank(fdit_context *ctx, const struct fdit_taxonomy *tax, const char *name,
+                                  size_t len, int32_t *rank)
 {
     struct fdit_name_list list = { 0 };
     if (!tax->n_ranks)
-        return fdit_fail(
-            ctx, FDIT_ERROR_ARGUMENT,
-            "the classes have no groups: no rank \"%.*s\"; give a --taxonomy with ranks", (int)len,
-            name);
+        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
+                         "the classes have no groups: no rank \"%.*s\"; give a --taxonomy with ranks",
+                         (int)len, name);
     for (*rank = 0; *rank < tax->n_ranks; ++*rank)
         if (strlen(tax->ranks[*rank].name) == len && !memcmp(tax->ranks[*rank].name, name, len))
             return FDIT_OK;
@@ -104,15 +102,14 @@ enum fdit_status fdit_taxonomy_superclass(fdit_context *ctx, const struct fdit_t
     if (name)
         return find_rank(ctx, tax, name, strlen(name), rank);
     if (!tax->n_ranks)
-        return fdit_fail(
-            ctx, FDIT_ERROR_ARGUMENT,
-            "the classes have no groups, so there is no superclass; give a --taxonomy with "
-            "ranks, nest the class folders, or use --label-drop empty");
+        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
+                         "the classes have no groups, so there is no superclass; give a --taxonomy with "
+                         "ranks, nest the class folders, or use --label-drop empty");
     return FDIT_OK;
 }
 
-enum fdit_status fdit_taxonomy_ranks(fdit_context *ctx, const struct fdit_taxonomy *tax,
-                                     const char *list, int32_t **out, size_t *n)
+enum fdit_status fdit_taxonomy_ranks(fdit_context *ctx, const struct fdit_taxonomy *tax, const char *list,
+                                     int32_t **out, size_t *n)
 {
     enum fdit_status status = FDIT_OK;
     int32_t *ranks = NULL, rank;
@@ -132,8 +129,8 @@ enum fdit_status fdit_taxonomy_ranks(fdit_context *ctx, const struct fdit_taxono
         TRY(find_rank(ctx, tax, piece, len, &rank));
         for (size_t i = 0; i < count; i++)
             if (ranks[i] == rank)
-                FAIL(ctx, FDIT_ERROR_ARGUMENT, "rank \"%.*s\" is there twice in \"%s\"", (int)len,
-                     piece, list);
+                FAIL(ctx, FDIT_ERROR_ARGUMENT, "rank \"%.*s\" is there twice in \"%s\"", (int)len, piece,
+                     list);
         ranks[count++] = rank;
     }
     *out = ranks;
@@ -171,9 +168,7 @@ static size_t find_class(const struct fdit_taxonomy *tax, const char *s, size_t 
 static size_t find_alike(const struct fdit_taxonomy *tax, const char *s, size_t len)
 {
     size_t id = fdit_spellings_find(&tax->class_spellings, &tax->classes, s, len);
-    return id != FDIT_NAMES_NONE
-               ? id
-               : fdit_spellings_find(&tax->folder_spellings, &tax->folders, s, len);
+    return id != FDIT_NAMES_NONE ? id : fdit_spellings_find(&tax->folder_spellings, &tax->folders, s, len);
 }
 
 /* "#5" or "5": true when it has that form. */
@@ -213,8 +208,8 @@ out:
     return status;
 }
 
-enum fdit_status fdit_taxonomy_class(fdit_context *ctx, const struct fdit_taxonomy *tax,
-                                     const char *name, int32_t *id)
+enum fdit_status fdit_taxonomy_class(fdit_context *ctx, const struct fdit_taxonomy *tax, const char *name,
+                                     int32_t *id)
 {
     return one_class(ctx, tax, name, strlen(name), id);
 }
@@ -299,9 +294,8 @@ static enum fdit_status unknown(const struct selection *sel, const char *s, size
     const char *equals = len ? memchr(s, '=', len) : NULL;
     int shown = (int)(len < 300 ? len : 300);
     if (!len)
-        return fdit_fail(
-            sel->ctx, FDIT_ERROR_ARGUMENT,
-            "an empty class name; write NAME,NAME,... or #ID or RANK=GROUP or all or @FILE");
+        return fdit_fail(sel->ctx, FDIT_ERROR_ARGUMENT,
+                         "an empty class name; write NAME,NAME,... or #ID or RANK=GROUP or all or @FILE");
     for (int32_t r = 0; equals && r < tax->n_ranks; r++) {
         const struct fdit_tax_rank *rank = &tax->ranks[r];
         size_t n = (size_t)(equals - s);
@@ -310,17 +304,15 @@ static enum fdit_status unknown(const struct selection *sel, const char *s, size
         struct fdit_name_list same = { 0 };
         if (list_same(rank, equals + 1, len - n - 1, &same) > 1)
             return fdit_fail(sel->ctx, FDIT_ERROR_ARGUMENT,
-                             "the %s \"%.*s\" is several groups: %s; give one of them", rank->name,
-                             shown, equals + 1, fdit_name_list_text(&same));
-        return fdit_fail(sel->ctx, FDIT_ERROR_ARGUMENT, "no %s \"%.*s\"%s", rank->name, shown,
-                         equals + 1,
+                             "the %s \"%.*s\" is several groups: %s; give one of them", rank->name, shown,
+                             equals + 1, fdit_name_list_text(&same));
+        return fdit_fail(sel->ctx, FDIT_ERROR_ARGUMENT, "no %s \"%.*s\"%s", rank->name, shown, equals + 1,
                          suggest(&rank->groups, equals + 1, len - n - 1, hint, sizeof hint));
     }
     if (equals) {
         struct fdit_name_list ranks = { 0 };
-        return fdit_fail(sel->ctx, FDIT_ERROR_ARGUMENT, "no class and no RANK=GROUP \"%.*s\"; %s%s",
-                         shown, s, tax->n_ranks ? "the ranks are " : "there are no ranks",
-                         list_ranks(tax, &ranks));
+        return fdit_fail(sel->ctx, FDIT_ERROR_ARGUMENT, "no class and no RANK=GROUP \"%.*s\"; %s%s", shown, s,
+                         tax->n_ranks ? "the ranks are " : "there are no ranks", list_ranks(tax, &ranks));
     }
     return fdit_fail(sel->ctx, FDIT_ERROR_ARGUMENT, "no class \"%.*s\"%s", shown, s,
                      suggest(&tax->classes, s, len, hint, sizeof hint));
@@ -391,8 +383,7 @@ static bool list_line(const char **at, const char *end, size_t *number_of_line, 
     return false;
 }
 
-static enum fdit_status line_error(fdit_context *ctx, enum fdit_status status, const char *path,
-                                   size_t line)
+static enum fdit_status line_error(fdit_context *ctx, enum fdit_status status, const char *path, size_t line)
 {
     char *said = NULL;
     if (fdit_strf(NULL, &said, "%s:%zu", path, line) == FDIT_OK)
@@ -424,8 +415,8 @@ out:
     return status;
 }
 
-enum fdit_status fdit_taxonomy_select(fdit_context *ctx, const struct fdit_taxonomy *tax,
-                                      const char *what, int32_t **ids, size_t *n)
+enum fdit_status fdit_taxonomy_select(fdit_context *ctx, const struct fdit_taxonomy *tax, const char *what,
+                                      int32_t **ids, size_t *n)
 {
     enum fdit_status status = FDIT_OK;
     struct selection sel = { .ctx = ctx, .tax = tax };
@@ -469,17 +460,16 @@ static bool class_and_count(const struct fdit_rows *rows, struct fdit_field *nam
     return gap > 1 && number(s + gap, len - gap, count);
 }
 
-static enum fdit_status take_count(struct selection *sel, const struct fdit_rows *rows,
-                                   int32_t *given, bool first)
+static enum fdit_status take_count(struct selection *sel, const struct fdit_rows *rows, int32_t *given,
+                                   bool first)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_field name;
     int64_t count = 0;
     int32_t id;
     if (!class_and_count(rows, &name, &count)) {
-        bool header =
-            first && rows->n >= 2 &&
-            find_class(sel->tax, rows->fields[0].s, rows->fields[0].len) == FDIT_NAMES_NONE;
+        bool header = first && rows->n >= 2 &&
+                      find_class(sel->tax, rows->fields[0].s, rows->fields[0].len) == FDIT_NAMES_NONE;
         if (header)
             return FDIT_OK;
         FAIL(sel->ctx, FDIT_ERROR_ARGUMENT,
@@ -492,16 +482,16 @@ static enum fdit_status take_count(struct selection *sel, const struct fdit_rows
     if (status != FDIT_OK)
         TRY(line_error(sel->ctx, status, rows->what, rows->line));
     if (sel->chosen[id])
-        FAIL(sel->ctx, FDIT_ERROR_ARGUMENT, "%s:%zu: class \"%s\" is there twice", rows->what,
-             rows->line, fdit_names_get(&sel->tax->classes, (size_t)id));
+        FAIL(sel->ctx, FDIT_ERROR_ARGUMENT, "%s:%zu: class \"%s\" is there twice", rows->what, rows->line,
+             fdit_names_get(&sel->tax->classes, (size_t)id));
     given[sel->n] = (int32_t)count;
     choose(sel, (size_t)id);
 out:
     return status;
 }
 
-enum fdit_status fdit_taxonomy_counts(fdit_context *ctx, const struct fdit_taxonomy *tax,
-                                      const char *path, int32_t **ids, int32_t **counts, size_t *n)
+enum fdit_status fdit_taxonomy_counts(fdit_context *ctx, const struct fdit_taxonomy *tax, const char *path,
+                                      int32_t **ids, int32_t **counts, size_t *n)
 {
     enum fdit_status status = FDIT_OK;
     struct selection sel = { .ctx = ctx, .tax = tax };

@@ -103,11 +103,10 @@ static void doubt_header(struct table *t, const struct fdit_field *f, int32_t r)
     if (t->doubted || strlen(name) != f->len || memcmp(name, f->s, f->len))
         return;
     t->doubted = true;
-    fdit_log(
-        t->ctx, FDIT_LOG_WARNING,
-        "%s:%zu: this line is taken as the header, but its \"%.80s\" is in column %d of line %zu "
-        "too; if it is a class already, put a line with the names of the columns before it",
-        t->what, t->header_line, name, r + 2, t->rows.line);
+    fdit_log(t->ctx, FDIT_LOG_WARNING,
+             "%s:%zu: this line is taken as the header, but its \"%.80s\" is in column %d of line %zu "
+             "too; if it is a class already, put a line with the names of the columns before it",
+             t->what, t->header_line, name, r + 2, t->rows.line);
 }
 
 static enum fdit_status take_row(struct table *t)
@@ -128,24 +127,20 @@ static enum fdit_status take_row(struct table *t)
         return FDIT_OK;
     if (t->skip && !is_number(&rows->fields[0]))
         FAIL(t->ctx, FDIT_ERROR_FORMAT,
-             "%s:%zu: the first column has numbers of rows in the lines before, but \"%.*s\" here",
-             t->what, rows->line, (int)(rows->fields[0].len < 80 ? rows->fields[0].len : 80),
-             rows->fields[0].s);
+             "%s:%zu: the first column has numbers of rows in the lines before, but \"%.*s\" here", t->what,
+             rows->line, (int)(rows->fields[0].len < 80 ? rows->fields[0].len : 80), rows->fields[0].s);
     if (n > columns)
         FAIL(t->ctx, FDIT_ERROR_FORMAT,
              "%s:%zu: more columns (%zu) than the header's %zu (line %zu); %s separate the "
              "columns, so a name that "
              "has one in it needs double quotes around it%s",
              t->what, rows->line, n, columns, t->header_line, fdit_rows_separator(rows),
-             n == columns + 1
-                 ? "; or the names of rows that R writes are in the way (row.names = FALSE)"
-                 : "");
+             n == columns + 1 ? "; or the names of rows that R writes are in the way (row.names = FALSE)"
+                              : "");
     if (n <= t->skip || !rows->fields[t->skip].len)
-        FAIL(t->ctx, FDIT_ERROR_FORMAT, "%s:%zu: no class in the first column", t->what,
-             rows->line);
+        FAIL(t->ctx, FDIT_ERROR_FORMAT, "%s:%zu: no class in the first column", t->what, rows->line);
     TRY(here(t));
-    TRY(fdit_tax_add_class(t->ctx, t->draft, t->place, rows->fields[t->skip].s,
-                           rows->fields[t->skip].len));
+    TRY(fdit_tax_add_class(t->ctx, t->draft, t->place, rows->fields[t->skip].s, rows->fields[t->skip].len));
     for (size_t c = t->skip + 1; c < n; c++) {
         const struct fdit_field *f = &rows->fields[c];
         int32_t r = t->rank_of[c];
@@ -181,12 +176,10 @@ static enum fdit_status apply_order(struct table *t, const struct directive *ord
     size_t n = 0, len;
     const char *end = order->text + order->len;
     const char *equals = order->len ? memchr(order->text, '=', order->len) : NULL;
-    int32_t r =
-        equals ? fdit_tax_find_rank(t->draft, order->text, (size_t)(equals - order->text)) : -1;
+    int32_t r = equals ? fdit_tax_find_rank(t->draft, order->text, (size_t)(equals - order->text)) : -1;
     if (r < 0)
-        FAIL(t->ctx, FDIT_ERROR_FORMAT,
-             "%s:%zu: \"#order\" needs RANK=A,B,... with a rank of the header", t->what,
-             order->line);
+        FAIL(t->ctx, FDIT_ERROR_FORMAT, "%s:%zu: \"#order\" needs RANK=A,B,... with a rank of the header",
+             t->what, order->line);
     if (ordered[r])
         FAIL(t->ctx, FDIT_ERROR_FORMAT, "%s:%zu: a second #order of \"%s\"", t->what, order->line,
              t->draft->ranks[r].name);
@@ -199,8 +192,8 @@ static enum fdit_status apply_order(struct table *t, const struct directive *ord
         if (id == FDIT_NAMES_NONE) {
             const char *comma = at < end ? memchr(at, ',', (size_t)(end - at)) : NULL;
             size_t shown = (size_t)((comma ? comma : end) - at);
-            FAIL(t->ctx, FDIT_ERROR_FORMAT, "%s:%zu: \"%.*s\" is the %s of no class", t->what,
-                 order->line, (int)(shown < 200 ? shown : 200), at, t->draft->ranks[r].name);
+            FAIL(t->ctx, FDIT_ERROR_FORMAT, "%s:%zu: \"%.*s\" is the %s of no class", t->what, order->line,
+                 (int)(shown < 200 ? shown : 200), at, t->draft->ranks[r].name);
         }
         if (seen[id])
             FAIL(t->ctx, FDIT_ERROR_FORMAT, "%s:%zu: \"%s\" is there twice", t->what, order->line,
@@ -213,8 +206,8 @@ static enum fdit_status apply_order(struct table *t, const struct directive *ord
         if (!seen[g])
             fdit_name_list_add(&left, fdit_names_get(groups, g), NULL);
     if (left.n)
-        FAIL(t->ctx, FDIT_ERROR_FORMAT, "%s:%zu: #order of \"%s\" leaves out %zu groups: %s",
-             t->what, order->line, t->draft->ranks[r].name, left.n, fdit_name_list_text(&left));
+        FAIL(t->ctx, FDIT_ERROR_FORMAT, "%s:%zu: #order of \"%s\" leaves out %zu groups: %s", t->what,
+             order->line, t->draft->ranks[r].name, left.n, fdit_name_list_text(&left));
     TRY(fdit_tax_reorder(t->ctx, t->draft, r, ids));
 out:
     fdit_free(seen);
@@ -296,9 +289,8 @@ out:
     return status;
 }
 
-enum fdit_status fdit_tax_parse_table(fdit_context *ctx, const char *text, size_t n,
-                                      const char *what, const char *ranks,
-                                      struct fdit_taxonomy **out)
+enum fdit_status fdit_tax_parse_table(fdit_context *ctx, const char *text, size_t n, const char *what,
+                                      const char *ranks, struct fdit_taxonomy **out)
 {
     enum fdit_status status = FDIT_OK;
     struct table t = { .ctx = ctx, .what = what };
@@ -306,13 +298,12 @@ enum fdit_status fdit_tax_parse_table(fdit_context *ctx, const char *text, size_
     TRY(fdit_tax_new(ctx, &t.draft));
     t.draft->strict = true;
     t.draft->paths = true;
-    TRY(fdit_rows_open(ctx, text, n, what,
-                       "a taxonomy (a table of classes and their groups, or JSON)", &t.rows));
+    TRY(fdit_rows_open(ctx, text, n, what, "a taxonomy (a table of classes and their groups, or JSON)",
+                       &t.rows));
     while (fdit_rows_next(&t.rows))
         TRY(take_line(&t));
     if (t.header && !t.begun)
-        FAIL(ctx, FDIT_ERROR_FORMAT,
-             "%s: only one line (%zu), which names the columns; no class in it", what,
+        FAIL(ctx, FDIT_ERROR_FORMAT, "%s: only one line (%zu), which names the columns; no class in it", what,
              t.header_line);
     TRY(split_names(&t));
     for (size_t i = 0; i < t.orders.n; i++)

@@ -25,20 +25,21 @@ struct demo {
     struct fdit_demo_result *result;
     fdit_device *dev;
     char *base, *train, *test, *taxonomy_file, *judge_file;
-    char *folder;                  /* all runs */
+    char *folder;                   /* all runs */
     struct fdit_taxonomy *taxonomy; /* letter and style */
     struct fdit_taxonomy *letters;  /* the letter alone: the model's classes and superclasses */
     struct fdit_judge *judge;
     struct fdit_sheet sheet;
     int per_class, phase, phases;
-    size_t n_classes, pixels;      /* S S C of a picture */
+    size_t n_classes, pixels; /* S S C of a picture */
     double phase_seconds;
 };
 
 struct fdit_demo_options fdit_demo_defaults(void)
 {
-    return (struct fdit_demo_options){ .out = "demo.png", .seconds = 90, .guidance = 2, .steps = 25,
-                                       .lr = 1e-2, .seed = 1 };
+    return (struct fdit_demo_options){
+        .out = "demo.png", .seconds = 90, .guidance = 2, .steps = 25, .lr = 1e-2, .seed = 1
+    };
 }
 
 static void phase(struct demo *d, const char *text)
@@ -83,9 +84,9 @@ static enum fdit_status make_work_folder(fdit_context *ctx, struct demo *d)
     }
     TRY(fdit_strf(ctx, &d->folder, "%s/finediffusion-demo-XXXXXX", tmp && *tmp ? tmp : "/tmp"));
     if (!mkdtemp(d->folder)) {
-        status = fdit_fail_errno(ctx, FDIT_ERROR_IO, errno,
-                                 "cannot make the folder %s; set TMPDIR to a folder with some space",
-                                 d->folder);
+        status =
+            fdit_fail_errno(ctx, FDIT_ERROR_IO, errno,
+                            "cannot make the folder %s; set TMPDIR to a folder with some space", d->folder);
         fdit_free(d->folder);
         d->folder = NULL;
     }
@@ -108,8 +109,9 @@ static enum fdit_status look_at_real(fdit_context *ctx, struct demo *d)
     struct fdit_dataset *test = NULL, *train = NULL;
     uint8_t *all = NULL, *chw = NULL;
     int32_t *labels = NULL;
-    struct fdit_dataset_options o = { .taxonomy = d->taxonomy, .size = d->sheet.size,
-                                      .channels = d->sheet.channels, .allow_missing = true };
+    struct fdit_dataset_options o = {
+        .taxonomy = d->taxonomy, .size = d->sheet.size, .channels = d->sheet.channels, .allow_missing = true
+    };
     size_t plane = (size_t)d->sheet.size * (size_t)d->sheet.size, channels = (size_t)d->sheet.channels;
     TRY(fdit_dataset_open(ctx, d->test, &o, &test));
     TRY(fdit_dataset_open(ctx, d->train, &o, &train));
@@ -176,8 +178,8 @@ static enum fdit_status new_generator(fdit_context *ctx, struct demo *d, struct 
 }
 
 /* per_class pictures of every class, pixels [n_classes * per_class, S, S, C], class after class. */
-static enum fdit_status sample(fdit_context *ctx, struct demo *d, struct fdit_generator *g,
-                               struct watch *w, uint8_t *pixels)
+static enum fdit_status sample(fdit_context *ctx, struct demo *d, struct fdit_generator *g, struct watch *w,
+                               uint8_t *pixels)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_picture_spec specs[SAMPLE_BATCH];
@@ -188,11 +190,11 @@ static enum fdit_status sample(fdit_context *ctx, struct demo *d, struct fdit_ge
         int k = n - done < SAMPLE_BATCH ? (int)(n - done) : SAMPLE_BATCH;
         for (int i = 0; i < k; i++) {
             int32_t id = (int32_t)((done + (size_t)i) / (size_t)d->per_class);
-            specs[i] = (struct fdit_picture_spec){
-                .seed = d->o->seed + (done + (size_t)i) % (size_t)d->per_class,
-                .class_id = id,
-                .row = id,
-                .guide_row = fdit_taxonomy_superclass_row(d->letters, 0, id) };
+            specs[i] =
+                (struct fdit_picture_spec){ .seed = d->o->seed + (done + (size_t)i) % (size_t)d->per_class,
+                                            .class_id = id,
+                                            .row = id,
+                                            .guide_row = fdit_taxonomy_superclass_row(d->letters, 0, id) };
         }
         TRY(fdit_generator_run(ctx, g, specs, k, x));
         for (int i = 0; i < k; i++)
@@ -331,8 +333,8 @@ static enum fdit_status tune(fdit_context *ctx, struct demo *d, const char *mask
     d->phase_seconds = o.seconds;
     status = fdit_train_run(ctx, d->dev, &o, &hooks, false, &row->run);
     if (status == FDIT_INTERRUPTED) /* nothing of it stays to go on with */
-        status = fdit_fail(ctx, status,
-                           "stopped while it trained; the demo begins anew when it is called again");
+        status =
+            fdit_fail(ctx, status, "stopped while it trained; the demo begins anew when it is called again");
     TRY(status);
     row->trained = true;
     TRY(fdit_path_join(ctx, out, "delta.safetensors", delta));
@@ -366,8 +368,7 @@ static enum fdit_status run_row(fdit_context *ctx, struct demo *d, const struct 
     TRY(tune(ctx, d, p->mask, p->folder, steps, r, &delta));
     snprintf(text, sizeof text, "sampling (%s), without guidance and with SCG", p->name);
     phase(d, text);
-    TRY(sample_both(ctx, d, delta, row, row == 1 ? d->sheet.plain : NULL,
-                    row == 1 ? d->sheet.guided : NULL));
+    TRY(sample_both(ctx, d, delta, row, row == 1 ? d->sheet.plain : NULL, row == 1 ? d->sheet.guided : NULL));
     d->result->n_rows = row + 1;
     if (d->hooks && d->hooks->on_row)
         d->hooks->on_row(d->hooks->user, d->result, row);
@@ -389,8 +390,7 @@ static void close_all(struct demo *d)
         fdit_free(texts[i]);
 }
 
-enum fdit_status fdit_demo_run(fdit_context *ctx, fdit_device *dev,
-                               const struct fdit_demo_options *options,
+enum fdit_status fdit_demo_run(fdit_context *ctx, fdit_device *dev, const struct fdit_demo_options *options,
                                const struct fdit_demo_hooks *hooks, struct fdit_demo_result *result)
 {
     enum fdit_status status = FDIT_OK;

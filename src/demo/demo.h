@@ -8,14 +8,14 @@
 #include "train/run.h"
 
 struct fdit_demo_options {
-    const char *out;     /* the picture, "demo.png" */
-    const char *run;     /* folder that keeps the training run; NULL: removed afterwards */
-    bool full;           /* BitFit and full fine-tuning, too; 8 pictures a class */
-    double seconds;      /* of fine-tuning */
-    int train_steps;     /* of fine-tuning, in place of seconds; 0: seconds */
-    int per_class;       /* generated pictures of each class; 0: 2, full 8 */
-    double guidance;     /* of SCG */
-    int steps;           /* of DDIM */
+    const char *out; /* the picture, "demo.png" */
+    const char *run; /* folder that keeps the training run; NULL: removed afterwards */
+    bool full;       /* BitFit and full fine-tuning, too; 8 pictures a class */
+    double seconds;  /* of fine-tuning */
+    int train_steps; /* of fine-tuning, in place of seconds; 0: seconds */
+    int per_class;   /* generated pictures of each class; 0: 2, full 8 */
+    double guidance; /* of SCG */
+    int steps;       /* of DDIM */
     double lr;
     uint64_t seed;
     enum fdit_dtype storage; /* of frozen weights */
@@ -26,17 +26,17 @@ enum { FDIT_DEMO_ROWS = 8 };
 
 /* One row of the table. */
 struct fdit_demo_row {
-    const char *name;              /* "FineDiffusion", "same steps: full", ... */
-    bool trained;                  /* false: before fine-tuning */
+    const char *name; /* "FineDiffusion", "same steps: full", ... */
+    bool trained;     /* false: before fine-tuning */
     struct fdit_train_summary run;
     struct fdit_judge_score plain, guided;
-    double sample_seconds;         /* of both sets */
+    double sample_seconds; /* of both sets */
 };
 
 struct fdit_demo_result {
     struct fdit_demo_row rows[FDIT_DEMO_ROWS];
     int n_rows;
-    struct fdit_judge_score real;  /* of held-out real pictures: what the judge can do at best */
+    struct fdit_judge_score real; /* of held-out real pictures: what the judge can do at best */
     double guidance;
     int per_class;
 };
@@ -51,8 +51,7 @@ struct fdit_demo_hooks {
 };
 
 /* Runs everything and writes options->out. */
-enum fdit_status fdit_demo_run(fdit_context *ctx, fdit_device *dev,
-                               const struct fdit_demo_options *options,
+enum fdit_status fdit_demo_run(fdit_context *ctx, fdit_device *dev, const struct fdit_demo_options *options,
                                const struct fdit_demo_hooks *hooks, struct fdit_demo_result *result);
 
 #endif

@@ -35,8 +35,8 @@ void fdit_sheet_fini(struct fdit_sheet *s)
 }
 
 /* Puts a picture, dark on paper of the given colour, into a cell of side x side RGB pixels. */
-static void put(const struct fdit_sheet *s, const uint8_t *picture, int x, int y,
-                const uint8_t paper[RGB], uint8_t *cell, int side)
+static void put(const struct fdit_sheet *s, const uint8_t *picture, int x, int y, const uint8_t paper[RGB],
+                uint8_t *cell, int side)
 {
     for (int row = 0; row < s->size; row++)
         for (int column = 0; column < s->size; column++)
@@ -47,8 +47,8 @@ static void put(const struct fdit_sheet *s, const uint8_t *picture, int x, int y
             }
 }
 
-static void fill_cells(const struct fdit_sheet *s, size_t rows, size_t columns, int side,
-                       uint8_t *pixels, const uint8_t **cells)
+static void fill_cells(const struct fdit_sheet *s, size_t rows, size_t columns, int side, uint8_t *pixels,
+                       const uint8_t **cells)
 {
     static const uint8_t tinted[RGB] = { 255, 226, 178 }, white[RGB] = { 255, 255, 255 };
     size_t cell = (size_t)side * (size_t)side * RGB;
@@ -92,12 +92,21 @@ enum fdit_status fdit_sheet_write(fdit_context *ctx, const struct fdit_sheet *s,
     fill_cells(s, rows, columns, side, pixels, cells);
     snprintf(title, sizeof title,
              "Each cell, above: a real letter (tinted), the base before; below: fine-tuned, without "
-             "guidance and guided by its superclass (w = %g)", guidance);
-    struct fdit_grid_group group = { .n_rows = rows, .n_columns = columns, .row_labels = row_labels,
-                                     .column_labels = column_labels, .cells = cells };
+             "guidance and guided by its superclass (w = %g)",
+             guidance);
+    struct fdit_grid_group group = { .n_rows = rows,
+                                     .n_columns = columns,
+                                     .row_labels = row_labels,
+                                     .column_labels = column_labels,
+                                     .cells = cells };
     TRY(fdit_grid_draw(ctx,
-                       &(struct fdit_grid){ .title = title, .size = side, .channels = RGB, .upscale = 2,
-                                            .text_scale = 1, .label_chars = 8, .n_groups = 1,
+                       &(struct fdit_grid){ .title = title,
+                                            .size = side,
+                                            .channels = RGB,
+                                            .upscale = 2,
+                                            .text_scale = 1,
+                                            .label_chars = 8,
+                                            .n_groups = 1,
                                             .groups = &group },
                        &sheet));
     TRY(fdit_png_write(ctx, path, &sheet));

@@ -9,16 +9,16 @@
 size_t fdit_product(long long a, long long b, long long c)
 {
     size_t n;
-    if (a < 0 || b < 0 || c < 0 || !fdit_mul((size_t)a, (size_t)b, &n) ||
-        !fdit_mul(n, (size_t)c, &n))
+    if (a < 0 || b < 0 || c < 0 || !fdit_mul((size_t)a, (size_t)b, &n) || !fdit_mul(n, (size_t)c, &n))
         return SIZE_MAX;
     return n;
 }
 
 struct fdit_operand fdit_in(const char *name, struct fdit_tensor t, size_t n)
 {
-    return (struct fdit_operand){ .name = name, .tensor = t, .rows = 1, .width = n, .stride = n,
-                                  .type = FDIT_F32, .flags = FDIT_IN };
+    return (struct fdit_operand){
+        .name = name, .tensor = t, .rows = 1, .width = n, .stride = n, .type = FDIT_F32, .flags = FDIT_IN
+    };
 }
 
 struct fdit_operand fdit_out(const char *name, struct fdit_tensor t, size_t n)
@@ -112,20 +112,20 @@ static bool check_operand(struct fdit_call *call, const struct fdit_operand *o)
     const fdit_buffer *buffer = o->tensor.buffer;
     const char *label = buffer->label ? buffer->label : "";
     if (buffer->dev != call->dev)
-        return fdit_call_fail(call, FDIT_ERROR_ARGUMENT, "%s ('%s') lies on another device, %s",
-                              o->name, label, buffer->dev->ops->name);
+        return fdit_call_fail(call, FDIT_ERROR_ARGUMENT, "%s ('%s') lies on another device, %s", o->name,
+                              label, buffer->dev->ops->name);
     if (o->tensor.type != o->type)
-        return fdit_call_fail(call, FDIT_ERROR_ARGUMENT, "%s ('%s') is %s, %s is needed", o->name,
-                              label, fdit_dtype_name(o->tensor.type), fdit_dtype_name(o->type));
+        return fdit_call_fail(call, FDIT_ERROR_ARGUMENT, "%s ('%s') is %s, %s is needed", o->name, label,
+                              fdit_dtype_name(o->tensor.type), fdit_dtype_name(o->type));
     if (o->flags & FDIT_OUT && o->rows > 1 && o->stride < o->width)
         return fdit_call_fail(call, FDIT_ERROR_ARGUMENT,
-                              "%s ('%s'): rows of %zu elements, %zu apart, overlap each other",
-                              o->name, label, o->width, o->stride);
+                              "%s ('%s'): rows of %zu elements, %zu apart, overlap each other", o->name,
+                              label, o->width, o->stride);
     if (n == SIZE_MAX || !fdit_add(o->tensor.offset, n, &end) ||
         !fdit_mul(end, fdit_dtype_bytes(o->type), &bytes) || bytes > buffer->bytes)
         return fdit_call_fail(call, FDIT_ERROR_ARGUMENT,
-                              "%s: %zu elements from element %zu do not fit into '%s' of %zu bytes",
-                              o->name, n, o->tensor.offset, label, buffer->bytes);
+                              "%s: %zu elements from element %zu do not fit into '%s' of %zu bytes", o->name,
+                              n, o->tensor.offset, label, buffer->bytes);
     return true;
 }
 
@@ -135,11 +135,9 @@ static bool may_be(const struct fdit_operand *output, const struct fdit_operand 
            (output->or_as && strcmp(output->or_as, input->name) == 0);
 }
 
-static bool check_overlap(struct fdit_call *call, const struct fdit_operand *a,
-                          const struct fdit_operand *b)
+static bool check_overlap(struct fdit_call *call, const struct fdit_operand *a, const struct fdit_operand *b)
 {
-    if (!fdit_has(a->tensor) || a->tensor.buffer != b->tensor.buffer ||
-        !((a->flags | b->flags) & FDIT_OUT))
+    if (!fdit_has(a->tensor) || a->tensor.buffer != b->tensor.buffer || !((a->flags | b->flags) & FDIT_OUT))
         return true;
     bool allowed = may_be(a, b) || may_be(b, a);
     if ((allowed && same_tensor(a, b)) || !overlap(a, b))
@@ -157,11 +155,11 @@ bool fdit_call_check(struct fdit_call *call)
     for (size_t i = 0; i < call->n_dims; i++) {
         const struct fdit_dim *d = &call->dims[i];
         if (d->value < d->min)
-            return fdit_call_fail(call, FDIT_ERROR_ARGUMENT, "%s is %lld, at least %lld is needed",
-                                  d->name, d->value, d->min);
+            return fdit_call_fail(call, FDIT_ERROR_ARGUMENT, "%s is %lld, at least %lld is needed", d->name,
+                                  d->value, d->min);
         if (d->value > d->max)
-            return fdit_call_fail(call, FDIT_ERROR_ARGUMENT, "%s is %lld, at most %lld is allowed",
-                                  d->name, d->value, d->max);
+            return fdit_call_fail(call, FDIT_ERROR_ARGUMENT, "%s is %lld, at most %lld is allowed", d->name,
+                                  d->value, d->max);
     }
     for (size_t i = 0; i < call->n_operands; i++)
         if (!check_operand(call, &call->operands[i]))
@@ -193,8 +191,8 @@ bool fdit_call_fail(const struct fdit_call *call, enum fdit_status status, const
     vsnprintf(reason, sizeof reason, format, args);
     va_end(args);
     describe(call, numbers, sizeof numbers);
-    fdit_device_fail(call->dev, status, "%s on %s (%s): %s", call->name, call->dev->ops->name,
-                     numbers, reason);
+    fdit_device_fail(call->dev, status, "%s on %s (%s): %s", call->name, call->dev->ops->name, numbers,
+                     reason);
     return false;
 }
 

@@ -96,8 +96,7 @@ enum fdit_status fdit_device_status(fdit_context *ctx, const fdit_device *dev)
 {
     if (dev->status == FDIT_OK)
         return FDIT_OK;
-    return fdit_fail(ctx, dev->status, "%s",
-                     dev->message ? dev->message : fdit_status_text(dev->status));
+    return fdit_fail(ctx, dev->status, "%s", dev->message ? dev->message : fdit_status_text(dev->status));
 }
 
 void fdit_device_clear_error(fdit_device *dev)
@@ -134,10 +133,10 @@ out:
 static enum fdit_status check_table(fdit_context *ctx, const struct fdit_device_ops *ops)
 {
     enum fdit_status status = FDIT_OK;
-#define NEED(entry)                                                                                \
-    if (!ops->entry)                                                                               \
-        FAIL(ctx, FDIT_ERROR_UNSUPPORTED, "device %s: its table lacks the required entry %s",      \
-             ops->name ? ops->name : "without a name", #entry)
+#define NEED(entry)                                                                                          \
+    if (!ops->entry)                                                                                         \
+    FAIL(ctx, FDIT_ERROR_UNSUPPORTED, "device %s: its table lacks the required entry %s",                    \
+         ops->name ? ops->name : "without a name", #entry)
     NEED(name);
     NEED(open);
     NEED(close);
@@ -212,8 +211,7 @@ enum fdit_status fdit_device_open(fdit_context *ctx, const struct fdit_device_op
         fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED,
                   "--precision %s: %s (%s) has no matrix products in %s; use --precision f32",
                   fdit_dtype_name(dev->precision), dev->info.name ? dev->info.name : ops->name,
-                  dev->info.driver ? dev->info.driver : ops->name,
-                  fdit_dtype_name(dev->precision));
+                  dev->info.driver ? dev->info.driver : ops->name, fdit_dtype_name(dev->precision));
         status = FDIT_ERROR_UNSUPPORTED;
         ops->close(dev);
         goto out;
@@ -286,7 +284,8 @@ enum fdit_status fdit_buffer_new(fdit_context *ctx, fdit_device *dev, size_t byt
     if (dev->info.max_buffer && whole > dev->info.max_buffer)
         FAIL(ctx, FDIT_ERROR_DEVICE,
              "'%s' needs %zu bytes in one piece, %s allows %zu; use a smaller batch or model, or "
-             "another device", label ? label : "", whole, dev->ops->name, dev->info.max_buffer);
+             "another device",
+             label ? label : "", whole, dev->ops->name, dev->info.max_buffer);
     TRY(fdit_alloc(ctx, 1, sizeof *buffer, &buffer));
     buffer->dev = dev;
     TRY(fdit_strdup(ctx, label ? label : "", &buffer->label));
@@ -339,8 +338,13 @@ static bool transfer_begins(struct fdit_call *call, const void *host)
 static struct fdit_call transfer(fdit_device *dev, const char *name, const struct fdit_dim *n,
                                  const struct fdit_operand *operand)
 {
-    return (struct fdit_call){ .dev = dev, .op = FDIT_OP_COUNT, .name = name, .dims = n,
-                               .n_dims = 1, .operands = operand, .n_operands = 1 };
+    return (struct fdit_call){ .dev = dev,
+                               .op = FDIT_OP_COUNT,
+                               .name = name,
+                               .dims = n,
+                               .n_dims = 1,
+                               .operands = operand,
+                               .n_operands = 1 };
 }
 
 void fdit_write(fdit_device *dev, struct fdit_tensor t, const void *host, size_t n)
@@ -355,8 +359,7 @@ void fdit_write(fdit_device *dev, struct fdit_tensor t, const void *host, size_t
     fdit_call_end(&call, 0, 0);
 }
 
-enum fdit_status fdit_read(fdit_context *ctx, fdit_device *dev, struct fdit_tensor t, void *host,
-                           size_t n)
+enum fdit_status fdit_read(fdit_context *ctx, fdit_device *dev, struct fdit_tensor t, void *host, size_t n)
 {
     const struct fdit_dim dim = FDIT_SIZE("n", n);
     const struct fdit_operand from = fdit_typed(fdit_in("the tensor", t, n), t.type);
@@ -373,13 +376,11 @@ enum { READ_SLOTS = 8 };
 
 void fdit_read_begin(fdit_device *dev, struct fdit_tensor t, void *host, size_t n, int slot)
 {
-    const struct fdit_dim dims[] = { FDIT_SIZE("n", n),
-                                     FDIT_RANGE("slot", slot, 0, READ_SLOTS - 1) };
+    const struct fdit_dim dims[] = { FDIT_SIZE("n", n), FDIT_RANGE("slot", slot, 0, READ_SLOTS - 1) };
     const struct fdit_operand from = fdit_typed(fdit_in("the tensor", t, n), t.type);
     struct fdit_call call = transfer(dev, "read_begin", dims, &from);
     call.n_dims = 2;
-    if (dev->status == FDIT_OK && slot >= 0 && slot < READ_SLOTS &&
-        dev->reads_in_flight & 1u << slot) {
+    if (dev->status == FDIT_OK && slot >= 0 && slot < READ_SLOTS && dev->reads_in_flight & 1u << slot) {
         fdit_call_fail(&call, FDIT_ERROR_ARGUMENT, "a read is in flight in this slot");
         return;
     }
@@ -423,8 +424,8 @@ void fdit_fill(fdit_device *dev, struct fdit_tensor t, size_t n, float value)
 void fdit_copy(fdit_device *dev, struct fdit_tensor to, struct fdit_tensor from, size_t n)
 {
     const struct fdit_dim dims[] = { FDIT_SIZE("n", n) };
-    bool converts = (to.type == FDIT_F32 && from.type == FDIT_BF16) ||
-                    (to.type == FDIT_BF16 && from.type == FDIT_F32);
+    bool converts =
+        (to.type == FDIT_F32 && from.type == FDIT_BF16) || (to.type == FDIT_BF16 && from.type == FDIT_F32);
     enum fdit_dtype type = converts ? to.type : from.type;
     const struct fdit_operand operands[] = { fdit_typed(fdit_out("to", to, n), type),
                                              fdit_typed(fdit_in("from", from, n), from.type) };
@@ -454,17 +455,16 @@ bool fdit_device_supports_precision(const fdit_device *dev, enum fdit_dtype prec
     return precision == FDIT_F32;
 }
 
-enum fdit_status fdit_weight_new(fdit_context *ctx, fdit_device *dev,
-                                 const struct fdit_weight_desc *desc, const float *data,
-                                 fdit_weight **out)
+enum fdit_status fdit_weight_new(fdit_context *ctx, fdit_device *dev, const struct fdit_weight_desc *desc,
+                                 const float *data, fdit_weight **out)
 {
     enum fdit_status status = FDIT_OK;
     fdit_weight *weight = NULL;
     *out = NULL;
     TRY(fdit_device_status(ctx, dev));
     if (desc->n_out < 1 || desc->n_in < 1 || !data)
-        FAIL(ctx, FDIT_ERROR_ARGUMENT, "weight of %d x %d on %s: %s", desc->n_out, desc->n_in,
-             dev->ops->name, data ? "both numbers must be at least 1" : "the data are missing");
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "weight of %d x %d on %s: %s", desc->n_out, desc->n_in, dev->ops->name,
+             data ? "both numbers must be at least 1" : "the data are missing");
     if (!fdit_device_supports_storage(dev, desc->storage))
         FAIL(ctx, FDIT_ERROR_UNSUPPORTED,
              "%s cannot keep weights as %s; use --weights f32, or another device", dev->ops->name,
@@ -506,8 +506,8 @@ enum fdit_status fdit_device_tune(fdit_context *ctx, fdit_device *dev, const str
     *where = NULL;
     if (!dev->ops->tune)
         return fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED,
-                         "%s (%s) has nothing to tune: it finds its blocking by itself",
-                         dev->info.spec, dev->info.name ? dev->info.name : dev->ops->name);
+                         "%s (%s) has nothing to tune: it finds its blocking by itself", dev->info.spec,
+                         dev->info.name ? dev->info.name : dev->ops->name);
     return dev->ops->tune(ctx, dev, shapes, n, options, where);
 }
 

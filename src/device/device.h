@@ -47,7 +47,10 @@ static inline struct fdit_tensor fdit_at(struct fdit_tensor t, size_t elements)
     t.offset += elements;
     return t;
 }
-static inline bool fdit_has(struct fdit_tensor t) { return t.buffer != NULL; }
+static inline bool fdit_has(struct fdit_tensor t)
+{
+    return t.buffer != NULL;
+}
 
 /* ---------------------------------------------------------------------------------- arguments */
 
@@ -60,10 +63,10 @@ struct fdit_linear_args {
     struct fdit_tensor y, x;
     const fdit_weight *weight;
     struct fdit_tensor matrix;
-    struct fdit_tensor bias;     /* optional [n_out] */
+    struct fdit_tensor bias; /* optional [n_out] */
     enum fdit_act act;
-    struct fdit_tensor pre;      /* optional out [M, n_out]: x W^T + b, before act, gate and residual */
-    struct fdit_tensor gate;     /* optional: row b starts at gate + b * gate_stride, n_out long */
+    struct fdit_tensor pre;  /* optional out [M, n_out]: x W^T + b, before act, gate and residual */
+    struct fdit_tensor gate; /* optional: row b starts at gate + b * gate_stride, n_out long */
     int gate_stride;
     struct fdit_tensor residual; /* optional [M, n_out], or [N, n_out] with residual_shared */
     bool residual_shared;        /* the same residual rows for every sample (position table) */
@@ -329,9 +332,9 @@ struct fdit_sampler_args {
 struct fdit_adamw_args {
     size_t n;
     struct fdit_tensor p, g, m, v;
-    struct fdit_tensor ema;   /* optional */
-    struct fdit_tensor scale; /* optional [1] */
-    float decay; /* lr * weight_decay */
+    struct fdit_tensor ema;         /* optional */
+    struct fdit_tensor scale;       /* optional [1] */
+    float decay;                    /* lr * weight_decay */
     double beta1, beta2, ema_decay; /* float64: 1 - 0.999f is off by 1.3e-5 */
     float eps, lr_bias1, inv_sqrt_bias2;
 };
@@ -362,13 +365,39 @@ struct fdit_weight_desc {
 
 /* What workspace_bytes is asked about: the op and its largest shape. */
 enum fdit_op {
-    FDIT_OP_LINEAR, FDIT_OP_LINEAR_DX, FDIT_OP_LINEAR_DW, FDIT_OP_COLUMN_SUM, FDIT_OP_NORM,
-    FDIT_OP_MODULATE, FDIT_OP_NORM_BACKWARD, FDIT_OP_ATTENTION, FDIT_OP_ATTENTION_BACKWARD,
-    FDIT_OP_GATE, FDIT_OP_GATE_BACKWARD, FDIT_OP_ACTIVATION, FDIT_OP_ACTIVATION_BACKWARD, FDIT_OP_AXPY,
-    FDIT_OP_GATHER, FDIT_OP_SCATTER_ADD, FDIT_OP_PATCHIFY, FDIT_OP_UNPATCHIFY, FDIT_OP_TOKEN_MEAN,
-    FDIT_OP_TOKEN_MEAN_BACKWARD, FDIT_OP_DIFFUSE, FDIT_OP_DIFFUSION_LOSS, FDIT_OP_CROSS_ENTROPY,
-    FDIT_OP_SAMPLER, FDIT_OP_ADAMW, FDIT_OP_SUM_SQUARES, FDIT_OP_CLIP_SCALE, FDIT_OP_FILL, FDIT_OP_COPY,
-    FDIT_OP_CONV, FDIT_OP_GROUP_STATS, FDIT_OP_GROUP_APPLY, FDIT_OP_SOFTMAX,
+    FDIT_OP_LINEAR,
+    FDIT_OP_LINEAR_DX,
+    FDIT_OP_LINEAR_DW,
+    FDIT_OP_COLUMN_SUM,
+    FDIT_OP_NORM,
+    FDIT_OP_MODULATE,
+    FDIT_OP_NORM_BACKWARD,
+    FDIT_OP_ATTENTION,
+    FDIT_OP_ATTENTION_BACKWARD,
+    FDIT_OP_GATE,
+    FDIT_OP_GATE_BACKWARD,
+    FDIT_OP_ACTIVATION,
+    FDIT_OP_ACTIVATION_BACKWARD,
+    FDIT_OP_AXPY,
+    FDIT_OP_GATHER,
+    FDIT_OP_SCATTER_ADD,
+    FDIT_OP_PATCHIFY,
+    FDIT_OP_UNPATCHIFY,
+    FDIT_OP_TOKEN_MEAN,
+    FDIT_OP_TOKEN_MEAN_BACKWARD,
+    FDIT_OP_DIFFUSE,
+    FDIT_OP_DIFFUSION_LOSS,
+    FDIT_OP_CROSS_ENTROPY,
+    FDIT_OP_SAMPLER,
+    FDIT_OP_ADAMW,
+    FDIT_OP_SUM_SQUARES,
+    FDIT_OP_CLIP_SCALE,
+    FDIT_OP_FILL,
+    FDIT_OP_COPY,
+    FDIT_OP_CONV,
+    FDIT_OP_GROUP_STATS,
+    FDIT_OP_GROUP_APPLY,
+    FDIT_OP_SOFTMAX,
     FDIT_OP_COUNT
 };
 const char *fdit_op_name(enum fdit_op op); /* "linear", "linear_dx", ... */
@@ -376,11 +405,11 @@ const char *fdit_op_name(enum fdit_op op); /* "linear", "linear_dx", ... */
 struct fdit_op_shape {
     enum fdit_op op;
     int samples, rows;
-    int n_in, n_out;         /* linear family; conv (rows: pixels of y a sample); norm, gate, column_sum,
+    int n_in, n_out;      /* linear family; conv (rows: pixels of y a sample); norm, gate, column_sum,
                               * group_*: n_out = width */
-    int heads, head_size;    /* attention */
-    bool plain;              /* linear, linear_dx: a plain f32 matrix instead of a weight object */
-    size_t n;                /* element-wise ops */
+    int heads, head_size; /* attention */
+    bool plain;           /* linear, linear_dx: a plain f32 matrix instead of a weight object */
+    size_t n;             /* element-wise ops */
 };
 
 /* What a device found for one product: what it was computed with before and is now, seconds of both. */
@@ -396,12 +425,12 @@ struct fdit_tune_options {
 };
 
 struct fdit_device_info {
-    char *spec;        /* what --device calls it: "opencl:0:1" */
-    char *name;        /* "AMD EPYC, 2 threads" */
-    char *driver;      /* for cpu: instruction set and GEMM provider: "avx2, oneDNN 2.7.2" */
-    bool tunable;      /* has a tune entry */
-    int tuned;         /* products that it was tuned for */
-    size_t memory;     /* total bytes that may be used */
+    char *spec;    /* what --device calls it: "opencl:0:1" */
+    char *name;    /* "AMD EPYC, 2 threads" */
+    char *driver;  /* for cpu: instruction set and GEMM provider: "avx2, oneDNN 2.7.2" */
+    bool tunable;  /* has a tune entry */
+    int tuned;     /* products that it was tuned for */
+    size_t memory; /* total bytes that may be used */
     /* Where the process may not use the whole machine: what says so of threads and of memory ("": nothing),
      * and what the machine has. For processors. */
     char threads_by[160], memory_by[160];
@@ -433,8 +462,7 @@ struct fdit_device_ops {
 
     /* Required. open fills dev->state and dev->info (strings by fdit_strdup). It finds the wanted precision
      * in dev->precision, and changes it (FDIT_F32 then) when options->fastest and it knows a faster one. */
-    enum fdit_status (*open)(fdit_context *ctx, const struct fdit_device_options *options,
-                             fdit_device *dev);
+    enum fdit_status (*open)(fdit_context *ctx, const struct fdit_device_options *options, fdit_device *dev);
     void (*close)(fdit_device *dev);
     enum fdit_status (*buffer_new)(fdit_context *ctx, fdit_device *dev, size_t bytes, void **handle);
     void (*buffer_free)(fdit_device *dev, void *handle);
@@ -461,8 +489,8 @@ struct fdit_device_ops {
 
     /* Weights. weight_bytes is exact and asked before any allocation. data: f32 [n_out, n_in]. */
     size_t (*weight_bytes)(fdit_device *dev, const struct fdit_weight_desc *desc);
-    enum fdit_status (*weight_new)(fdit_context *ctx, fdit_device *dev,
-                                   const struct fdit_weight_desc *desc, const float *data, void **handle);
+    enum fdit_status (*weight_new)(fdit_context *ctx, fdit_device *dev, const struct fdit_weight_desc *desc,
+                                   const float *data, void **handle);
     void (*weight_free)(fdit_device *dev, void *handle);
     /* Whether the device can keep weights in this storage type / run GEMMs in this precision. */
     bool (*supports_storage)(const fdit_device *dev, enum fdit_dtype storage);
@@ -504,15 +532,15 @@ struct fdit_device_ops {
     void (*sum_squares)(fdit_device *dev, const struct fdit_sum_squares_args *a);
 
     /* Optional ops: NULL means composed in generic.c, from required ops or on the host. */
-    void (*modulate)(fdit_device *dev, const struct fdit_modulate_args *a);             /* host */
-    void (*token_mean)(fdit_device *dev, const struct fdit_token_mean_args *a);         /* host */
+    void (*modulate)(fdit_device *dev, const struct fdit_modulate_args *a);     /* host */
+    void (*token_mean)(fdit_device *dev, const struct fdit_token_mean_args *a); /* host */
     void (*token_mean_backward)(fdit_device *dev, const struct fdit_token_mean_backward_args *a);
     void (*diffuse)(fdit_device *dev, const struct fdit_diffuse_args *a);               /* host */
     void (*diffusion_loss)(fdit_device *dev, const struct fdit_diffusion_loss_args *a); /* host */
     void (*cross_entropy)(fdit_device *dev, const struct fdit_cross_entropy_args *a);   /* host */
     void (*sampler)(fdit_device *dev, const struct fdit_sampler_args *a);               /* host */
     void (*clip_scale)(fdit_device *dev, const struct fdit_clip_scale_args *a);         /* host */
-    void (*conv)(fdit_device *dev, const struct fdit_conv_args *a); /* host, linear */
+    void (*conv)(fdit_device *dev, const struct fdit_conv_args *a);                     /* host, linear */
     void (*group_stats)(fdit_device *dev, const struct fdit_group_stats_args *a);       /* host */
     void (*group_apply)(fdit_device *dev, const struct fdit_group_apply_args *a);       /* host */
     void (*softmax)(fdit_device *dev, const struct fdit_softmax_args *a);               /* host */
@@ -527,7 +555,7 @@ struct fdit_buffer {
     fdit_device *dev;
     void *handle; /* the back end's */
     size_t bytes;
-    char *label;  /* for messages: "block 3 activations" */
+    char *label; /* for messages: "block 3 activations" */
 };
 
 struct fdit_weight {
@@ -550,25 +578,24 @@ struct fdit_device {
     void *state;
     struct fdit_device_info info;
     enum fdit_dtype precision; /* of matrix products, from open on */
-    enum fdit_status status; /* sticky */
+    enum fdit_status status;   /* sticky */
     char *message;
     struct fdit_op_count counts[FDIT_OP_COUNT];
-    bool timing;             /* count seconds */
-    size_t reserved;         /* workspace bytes */
+    bool timing;                       /* count seconds */
+    size_t reserved;                   /* workspace bytes */
     size_t buffer_bytes, weight_bytes; /* alive */
-    uint64_t objects_made;   /* buffers, weights, reserves so far: a step must not raise it */
-    uint64_t fail_op_at;     /* tests: the n-th op from now fails, once */
-    void *staging;           /* host scratch of generic.c, of fixed size: it works in chunks */
+    uint64_t objects_made;             /* buffers, weights, reserves so far: a step must not raise it */
+    uint64_t fail_op_at;               /* tests: the n-th op from now fails, once */
+    void *staging;                     /* host scratch of generic.c, of fixed size: it works in chunks */
     size_t staging_bytes;
-    fdit_buffer *scratch;    /* only where linear or conv is composed: of the largest, by reserve */
-    size_t scratch_need;     /* what the last fdit_device_workspace found for it */
+    fdit_buffer *scratch;     /* only where linear or conv is composed: of the largest, by reserve */
+    size_t scratch_need;      /* what the last fdit_device_workspace found for it */
     unsigned reads_in_flight; /* bit per slot of read_begin */
-    fdit_device *next;       /* a further device of the same job; closed with this one */
+    fdit_device *next;        /* a further device of the same job; closed with this one */
 };
 
 /* Back ends report a failure of the op in progress. The first one stays. */
-void fdit_device_fail(fdit_device *dev, enum fdit_status status, const char *format, ...)
-    FDIT_PRINTF(3, 4);
+void fdit_device_fail(fdit_device *dev, enum fdit_status status, const char *format, ...) FDIT_PRINTF(3, 4);
 
 /* ----------------------------------------------------------------- what src/ calls: the wrappers */
 
@@ -606,8 +633,7 @@ static inline struct fdit_tensor fdit_tensor_of(fdit_buffer *buffer, enum fdit_d
 }
 /* n elements of t's type; host memory has the same type. */
 void fdit_write(fdit_device *dev, struct fdit_tensor t, const void *host, size_t n);
-enum fdit_status fdit_read(fdit_context *ctx, fdit_device *dev, struct fdit_tensor t, void *host,
-                           size_t n);
+enum fdit_status fdit_read(fdit_context *ctx, fdit_device *dev, struct fdit_tensor t, void *host, size_t n);
 void fdit_read_begin(fdit_device *dev, struct fdit_tensor t, void *host, size_t n, int slot);
 enum fdit_status fdit_read_end(fdit_context *ctx, fdit_device *dev, int slot);
 void fdit_fill(fdit_device *dev, struct fdit_tensor t, size_t n, float value);
@@ -616,9 +642,8 @@ void fdit_fill(fdit_device *dev, struct fdit_tensor t, size_t n, float value);
 void fdit_copy(fdit_device *dev, struct fdit_tensor to, struct fdit_tensor from, size_t n);
 
 size_t fdit_weight_bytes(fdit_device *dev, const struct fdit_weight_desc *desc);
-enum fdit_status fdit_weight_new(fdit_context *ctx, fdit_device *dev,
-                                 const struct fdit_weight_desc *desc, const float *data,
-                                 fdit_weight **out);
+enum fdit_status fdit_weight_new(fdit_context *ctx, fdit_device *dev, const struct fdit_weight_desc *desc,
+                                 const float *data, fdit_weight **out);
 void fdit_weight_free(fdit_weight *weight);
 bool fdit_device_supports_storage(const fdit_device *dev, enum fdit_dtype storage);
 bool fdit_device_supports_precision(const fdit_device *dev, enum fdit_dtype precision);

@@ -14,8 +14,8 @@ size_t fdit_generic_scratch(const fdit_device *dev, const struct fdit_op_shape *
 {
     size_t bytes;
     if (shape->op == FDIT_OP_CONV && !dev->ops->conv && shape->n_in > 0) {
-        size_t patches = fdit_generic_conv_patches(fdit_product(shape->samples, shape->rows, 1),
-                                                   (size_t)shape->n_in);
+        size_t patches =
+            fdit_generic_conv_patches(fdit_product(shape->samples, shape->rows, 1), (size_t)shape->n_in);
         return patches * 9 * (size_t)shape->n_in * sizeof(float);
     }
     if ((dev->ops->fuses_act && dev->ops->fuses_gate) || shape->op != FDIT_OP_LINEAR || shape->samples < 1 ||
@@ -41,7 +41,8 @@ static struct fdit_tensor scratch(fdit_device *dev, size_t n)
         return fdit_tensor_of(dev->scratch, FDIT_F32);
     fdit_device_fail(dev, FDIT_ERROR_DEVICE,
                      "a scratch of %zu floats is needed, %zu are reserved; this shape was not in "
-                     "fdit_device_workspace", n, there);
+                     "fdit_device_workspace",
+                     n, there);
     return FDIT_NO_TENSOR;
 }
 
@@ -57,11 +58,10 @@ static void linear_then_act(fdit_device *dev, const struct fdit_linear_args *a, 
     l.y = fdit_has(a->pre) ? a->pre : branch;
     l.pre = FDIT_NO_TENSOR;
     dev->ops->linear(dev, &l);
-    dev->ops->activation(dev, &(struct fdit_activation_args){
-                                  .n = n, .act = a->act, .y = branch, .x = l.y });
+    dev->ops->activation(dev, &(struct fdit_activation_args){ .n = n, .act = a->act, .y = branch, .x = l.y });
     if (a->beta)
-        dev->ops->axpy(dev, &(struct fdit_axpy_args){
-                                .n = n, .alpha = 1, .y = a->y, .x = branch, .beta = 1 });
+        dev->ops->axpy(dev,
+                       &(struct fdit_axpy_args){ .n = n, .alpha = 1, .y = a->y, .x = branch, .beta = 1 });
 }
 
 /* y += residual, the same rows for every sample where it is shared. */
@@ -70,24 +70,27 @@ static void add_residual(fdit_device *dev, const struct fdit_linear_args *a, siz
     int parts = a->residual_shared ? a->samples : 1;
     size_t part = n / (size_t)parts;
     for (int b = 0; b < parts; b++)
-        dev->ops->axpy(dev, &(struct fdit_axpy_args){ .n = part, .alpha = 1,
-                                                      .y = fdit_at(a->y, (size_t)b * part),
-                                                      .x = a->residual, .beta = 1 });
+        dev->ops->axpy(
+            dev,
+            &(struct fdit_axpy_args){
+                .n = part, .alpha = 1, .y = fdit_at(a->y, (size_t)b * part), .x = a->residual, .beta = 1 });
 }
 
 /* y = [residual +] gate * branch. */
-static void add_gated(fdit_device *dev, const struct fdit_linear_args *a, struct fdit_tensor branch,
-                      size_t n)
+static void add_gated(fdit_device *dev, const struct fdit_linear_args *a, struct fdit_tensor branch, size_t n)
 {
     int parts = a->residual_shared ? a->samples : 1;
     size_t part = n / (size_t)parts;
     for (int b = 0; b < parts; b++)
-        dev->ops->gate(dev, &(struct fdit_gate_args){
-                                .samples = a->samples / parts, .rows = a->rows, .width = a->n_out,
-                                .y = fdit_at(a->y, (size_t)b * part), .residual = a->residual,
-                                .branch = fdit_at(branch, (size_t)b * part),
-                                .gate = fdit_at(a->gate, (size_t)b * (size_t)a->gate_stride),
-                                .gate_stride = a->gate_stride });
+        dev->ops->gate(dev,
+                       &(struct fdit_gate_args){ .samples = a->samples / parts,
+                                                 .rows = a->rows,
+                                                 .width = a->n_out,
+                                                 .y = fdit_at(a->y, (size_t)b * part),
+                                                 .residual = a->residual,
+                                                 .branch = fdit_at(branch, (size_t)b * part),
+                                                 .gate = fdit_at(a->gate, (size_t)b * (size_t)a->gate_stride),
+                                                 .gate_stride = a->gate_stride });
 }
 
 void fdit_generic_linear(fdit_device *dev, const struct fdit_linear_args *a)
@@ -137,8 +140,7 @@ void fdit_generic_linear(fdit_device *dev, const struct fdit_linear_args *a)
     if (fdit_has(a->gate))
         add_gated(dev, a, branch, n);
     else
-        ops->axpy(dev, &(struct fdit_axpy_args){
-                           .n = n, .alpha = 1, .y = a->y, .x = branch, .beta = 1 });
+        ops->axpy(dev, &(struct fdit_axpy_args){ .n = n, .alpha = 1, .y = a->y, .x = branch, .beta = 1 });
 }
 
 void fdit_generic_linear_dx(fdit_device *dev, const struct fdit_linear_dx_args *a)
@@ -151,10 +153,12 @@ void fdit_generic_linear_dx(fdit_device *dev, const struct fdit_linear_dx_args *
     l.act = FDIT_ACT_NONE;
     l.pre = FDIT_NO_TENSOR;
     dev->ops->linear_dx(dev, &l);
-    dev->ops->activation_backward(
-        dev, &(struct fdit_activation_backward_args){
-                 .n = (size_t)a->samples * (size_t)a->rows * (size_t)a->n_in, .act = a->act,
-                 .dx = a->dx, .dy = a->dx, .x = a->pre });
+    dev->ops->activation_backward(dev, &(struct fdit_activation_backward_args){
+                                           .n = (size_t)a->samples * (size_t)a->rows * (size_t)a->n_in,
+                                           .act = a->act,
+                                           .dx = a->dx,
+                                           .dy = a->dx,
+                                           .x = a->pre });
 }
 
 /* ----------------------------------------------------------------------- on the host, in chunks */
@@ -176,8 +180,8 @@ static float *part(const struct staging *s, size_t i)
 }
 
 /* The first n floats from element `from` of t into part i, which it returns; NULL where t is absent. */
-static float *get(fdit_device *dev, const struct staging *s, size_t i, struct fdit_tensor t,
-                  size_t from, size_t n)
+static float *get(fdit_device *dev, const struct staging *s, size_t i, struct fdit_tensor t, size_t from,
+                  size_t n)
 {
     if (!fdit_has(t))
         return NULL;
@@ -239,8 +243,7 @@ void fdit_generic_token_mean(fdit_device *dev, const struct fdit_token_mean_args
     }
 }
 
-void fdit_generic_token_mean_backward(fdit_device *dev,
-                                      const struct fdit_token_mean_backward_args *a)
+void fdit_generic_token_mean_backward(fdit_device *dev, const struct fdit_token_mean_backward_args *a)
 {
     struct staging s = staging(dev, 1);
     size_t width = (size_t)a->width, rows = (size_t)a->rows;
@@ -279,8 +282,7 @@ void fdit_generic_diffusion_loss(fdit_device *dev, const struct fdit_diffusion_l
     for (size_t b = 0; b < (size_t)a->samples; b++) {
         struct fdit_loss_coef coef;
         double mse = 0, vb = 0;
-        dev->ops->read(dev, a->coef.buffer, (a->coef.offset + 8 * b) * sizeof(float), &coef,
-                       sizeof coef);
+        dev->ops->read(dev, a->coef.buffer, (a->coef.offset + 8 * b) * sizeof(float), &coef, sizeof coef);
         for (size_t from = 0; from < count && dev->status == FDIT_OK; from += s.size) {
             size_t n = least(s.size, count - from), at = b * count + from;
             size_t at_eps = 2 * b * count + from, at_v = at_eps + count;
@@ -305,25 +307,23 @@ void fdit_generic_cross_entropy(fdit_device *dev, const struct fdit_cross_entrop
     struct staging s = staging(dev, 2);
     size_t classes = (size_t)a->classes;
     if (classes > s.size) {
-        fdit_device_fail(dev, FDIT_ERROR_UNSUPPORTED,
-                         "%zu classes, at most %zu are possible on the host", classes, s.size);
+        fdit_device_fail(dev, FDIT_ERROR_UNSUPPORTED, "%zu classes, at most %zu are possible on the host",
+                         classes, s.size);
         return;
     }
     for (size_t b = 0; b < (size_t)a->samples && dev->status == FDIT_OK; b++) {
         int32_t label;
-        dev->ops->read(dev, a->labels.buffer, (a->labels.offset + b) * sizeof label, &label,
-                       sizeof label);
+        dev->ops->read(dev, a->labels.buffer, (a->labels.offset + b) * sizeof label, &label, sizeof label);
         const float *logits = get(dev, &s, 0, a->logits, b * classes, classes);
         if (dev->status != FDIT_OK)
             return;
         if (label < 0 || (size_t)label >= classes) {
-            fdit_device_fail(dev, FDIT_ERROR_DEVICE, "label %d of sample %zu is not below %zu",
-                             (int)label, b, classes);
+            fdit_device_fail(dev, FDIT_ERROR_DEVICE, "label %d of sample %zu is not below %zu", (int)label, b,
+                             classes);
             return;
         }
         float *dlogits = fdit_has(a->dlogits) ? part(&s, 1) : NULL;
-        float loss = (float)fdit_host_cross_entropy(classes, logits, (size_t)label, a->scale,
-                                                    dlogits);
+        float loss = (float)fdit_host_cross_entropy(classes, logits, (size_t)label, a->scale, dlogits);
         put(dev, a->loss, b, &loss, 1);
         if (dlogits)
             put(dev, a->dlogits, b * classes, dlogits, classes);
@@ -343,8 +343,7 @@ void fdit_generic_sampler(fdit_device *dev, const struct fdit_sampler_args *a)
                 size_t at_eps = (2 * b * channels + c) * a->n + from;
                 float *x = get(dev, &s, 0, a->x, at, n);
                 const float *eps = get(dev, &s, 1, a->cond, at_eps, n);
-                const float *v = a->learned ? get(dev, &s, 2, a->cond, at_eps + channels * a->n, n)
-                                            : NULL;
+                const float *v = a->learned ? get(dev, &s, 2, a->cond, at_eps + channels * a->n, n) : NULL;
                 const float *eps_u = guided ? get(dev, &s, 3, a->uncond, at_eps, n) : NULL;
                 const float *z = get(dev, &s, 4, a->z, at, n);
                 float *old = get(dev, &s, 5, a->old, at, n);

@@ -22,8 +22,7 @@ void fdit_generic_linear_dx(fdit_device *dev, const struct fdit_linear_dx_args *
 
 void fdit_generic_modulate(fdit_device *dev, const struct fdit_modulate_args *a);
 void fdit_generic_token_mean(fdit_device *dev, const struct fdit_token_mean_args *a);
-void fdit_generic_token_mean_backward(fdit_device *dev,
-                                      const struct fdit_token_mean_backward_args *a);
+void fdit_generic_token_mean_backward(fdit_device *dev, const struct fdit_token_mean_backward_args *a);
 void fdit_generic_diffuse(fdit_device *dev, const struct fdit_diffuse_args *a);
 void fdit_generic_diffusion_loss(fdit_device *dev, const struct fdit_diffusion_loss_args *a);
 void fdit_generic_cross_entropy(fdit_device *dev, const struct fdit_cross_entropy_args *a);

@@ -57,8 +57,7 @@ static void patch(fdit_device *dev, const struct fdit_conv_args *a, size_t p, fl
                 memset(to, 0, n * sizeof *to);
                 continue;
             }
-            size_t at = (sample * (size_t)a->height + (size_t)(i / up)) * (size_t)a->width +
-                        (size_t)(j / up);
+            size_t at = (sample * (size_t)a->height + (size_t)(i / up)) * (size_t)a->width + (size_t)(j / up);
             get(dev, a->x, at * n, to, n);
         }
 }
@@ -155,8 +154,7 @@ void fdit_generic_group_apply(fdit_device *dev, const struct fdit_group_apply_ar
                 for (size_t r = b * (size_t)a->rows; r < (b + 1) * (size_t)a->rows; r++) {
                     get(dev, a->x, r * width + c, x, n);
                     for (size_t i = 0; i < n; i++)
-                        x[i] = (float)activate(a->act, ((double)x[i] - stats[0]) * stats[1] * w[i] +
-                                                           bias[i]);
+                        x[i] = (float)activate(a->act, ((double)x[i] - stats[0]) * stats[1] * w[i] + bias[i]);
                     put(dev, a->y, r * width + c, x, n);
                 }
             }
@@ -171,8 +169,7 @@ void fdit_generic_softmax(fdit_device *dev, const struct fdit_softmax_args *a)
     size_t n = (size_t)a->n;
     float *x = dev->staging;
     if (n > dev->staging_bytes / sizeof(float)) {
-        fdit_device_fail(dev, FDIT_ERROR_UNSUPPORTED,
-                         "rows of %zu, at most %zu are possible on the host", n,
+        fdit_device_fail(dev, FDIT_ERROR_UNSUPPORTED, "rows of %zu, at most %zu are possible on the host", n,
                          dev->staging_bytes / sizeof(float));
         return;
     }

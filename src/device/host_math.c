@@ -3,8 +3,8 @@
 
 #include <math.h>
 
-void fdit_host_modulate(size_t width, float *y, const float *xhat, const float *weight,
-                        const float *bias, const float *shift, const float *scale)
+void fdit_host_modulate(size_t width, float *y, const float *xhat, const float *weight, const float *bias,
+                        const float *shift, const float *scale)
 {
     for (size_t d = 0; d < width; d++) {
         double u = weight ? (double)xhat[d] * weight[d] + bias[d] : xhat[d];
@@ -66,9 +66,8 @@ static double discretised_nll(double x, double off, double lv2, double *dlv2)
     return -log(mass);
 }
 
-void fdit_host_loss_element(const struct fdit_loss_coef *coef, double eps, double v, double x0,
-                            double noise, double *mse, double *vb, double *dmse_deps,
-                            double *dvb_dv)
+void fdit_host_loss_element(const struct fdit_loss_coef *coef, double eps, double v, double x0, double noise,
+                            double *mse, double *vb, double *dmse_deps, double *dvb_dv)
 {
     const double bits = 1.0 / 0.69314718055994530942; /* 1 / ln 2 */
     double lv1 = coef->log_var, f = 0.5 * (v + 1);
@@ -93,15 +92,14 @@ void fdit_host_loss_element(const struct fdit_loss_coef *coef, double eps, doubl
         *dvb_dv = dlv2 * bits * 0.5 * ((double)coef->log_beta - lv1);
 }
 
-void fdit_host_diffusion_loss(size_t n, size_t count, const struct fdit_loss_coef *coef,
-                              const float *eps, const float *v, const float *x0, const float *noise,
-                              float *deps, float *dv, double *mse, double *vb)
+void fdit_host_diffusion_loss(size_t n, size_t count, const struct fdit_loss_coef *coef, const float *eps,
+                              const float *v, const float *x0, const float *noise, float *deps, float *dv,
+                              double *mse, double *vb)
 {
     double mean = 1.0 / (double)count, scale = coef->scale * mean;
     for (size_t i = 0; i < n; i++) {
         double error2, bound, d_error2, d_bound;
-        fdit_host_loss_element(coef, eps[i], v[i], x0[i], noise[i], &error2, &bound, &d_error2,
-                               &d_bound);
+        fdit_host_loss_element(coef, eps[i], v[i], x0[i], noise[i], &error2, &bound, &d_error2, &d_bound);
         *mse += error2 * mean;
         *vb += bound * mean;
         if (deps) {
@@ -128,8 +126,7 @@ double fdit_host_cross_entropy(size_t classes, const float *logits, size_t label
 }
 
 void fdit_host_sampler(size_t n, const struct fdit_sampler_args *a, float *x_next, const float *x,
-                       const float *eps, const float *v, const float *eps_u, const float *z,
-                       float *old)
+                       const float *eps, const float *v, const float *eps_u, const float *z, float *old)
 {
     for (size_t i = 0; i < n; i++) {
         double e = eps_u ? eps_u[i] + (double)a->guidance * ((double)eps[i] - eps_u[i]) : eps[i];

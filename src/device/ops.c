@@ -18,17 +18,17 @@ static bool both_or_neither(const struct fdit_call *call, struct fdit_tensor a, 
 {
     if (fdit_has(a) == fdit_has(b))
         return true;
-    return fdit_call_fail(call, FDIT_ERROR_ARGUMENT, "%s and %s: both or neither, only %s is given",
-                          a_name, b_name, fdit_has(a) ? a_name : b_name);
+    return fdit_call_fail(call, FDIT_ERROR_ARGUMENT, "%s and %s: both or neither, only %s is given", a_name,
+                          b_name, fdit_has(a) ? a_name : b_name);
 }
 
 /* The frozen weight or the plain matrix, exactly one, and the weight's shape. */
-static bool check_matrix(const struct fdit_call *call, const fdit_weight *weight,
-                         struct fdit_tensor matrix, int n_out, int n_in)
+static bool check_matrix(const struct fdit_call *call, const fdit_weight *weight, struct fdit_tensor matrix,
+                         int n_out, int n_in)
 {
     if ((weight != NULL) == fdit_has(matrix))
-        return need(call, false, weight ? "weight and matrix are both given"
-                                        : "neither weight nor matrix is given");
+        return need(call, false,
+                    weight ? "weight and matrix are both given" : "neither weight nor matrix is given");
     if (!weight)
         return true;
     if (weight->dev != call->dev)
@@ -65,10 +65,9 @@ void fdit_linear(fdit_device *dev, const struct fdit_linear_args *a)
         fdit_optional(fdit_in("matrix", a->matrix, fdit_product(a->n_out, a->n_in, 1))),
         fdit_optional(fdit_in("bias", a->bias, fdit_product(a->n_out, 1, 1))),
         fdit_optional(fdit_out("pre", a->pre, out)),
-        fdit_optional(fdit_strided(fdit_in("gate", a->gate, 0), a->samples, a->n_out,
-                                   a->gate_stride)),
-        fdit_optional(fdit_in("residual", a->residual,
-                              a->residual_shared ? fdit_product(a->rows, a->n_out, 1) : out)),
+        fdit_optional(fdit_strided(fdit_in("gate", a->gate, 0), a->samples, a->n_out, a->gate_stride)),
+        fdit_optional(
+            fdit_in("residual", a->residual, a->residual_shared ? fdit_product(a->rows, a->n_out, 1) : out)),
     };
     struct fdit_call call = FDIT_CALL(dev, FDIT_OP_LINEAR, dims, operands);
     if (!fdit_call_check(&call) || !check_matrix(&call, a->weight, a->matrix, a->n_out, a->n_in) ||
@@ -100,8 +99,7 @@ void fdit_linear_dx(fdit_device *dev, const struct fdit_linear_dx_args *a)
     };
     struct fdit_call call = FDIT_CALL(dev, FDIT_OP_LINEAR_DX, dims, operands);
     if (!fdit_call_check(&call) || !check_matrix(&call, a->weight, a->matrix, a->n_out, a->n_in) ||
-        !need(&call, !a->weight || a->weight->desc.need_dx,
-              "the weight was made without need_dx") ||
+        !need(&call, !a->weight || a->weight->desc.need_dx, "the weight was made without need_dx") ||
         !need(&call, !a->act || fdit_has(a->pre), "act needs pre, the activation's argument") ||
         !need(&call, a->act || !fdit_has(a->pre), "pre is given without act") ||
         !need(&call, !a->act || !a->beta, "act excludes beta 1") || !fdit_call_start(&call))
@@ -114,9 +112,8 @@ void fdit_linear_dx(fdit_device *dev, const struct fdit_linear_dx_args *a)
 void fdit_linear_dw(fdit_device *dev, const struct fdit_linear_dw_args *a)
 {
     const struct fdit_dim dims[] = {
-        FDIT_SIZE("samples", a->samples), FDIT_SIZE("rows", a->rows),
-        FDIT_SIZE("n_in", a->n_in),       FDIT_SIZE("n_out", a->n_out),
-        FDIT_RANGE("beta", a->beta, 0, 1),
+        FDIT_SIZE("samples", a->samples), FDIT_SIZE("rows", a->rows),        FDIT_SIZE("n_in", a->n_in),
+        FDIT_SIZE("n_out", a->n_out),     FDIT_RANGE("beta", a->beta, 0, 1),
     };
     const struct fdit_operand operands[] = {
         fdit_inout("dw", a->dw, fdit_product(a->n_out, a->n_in, 1), a->beta),
@@ -165,10 +162,8 @@ void fdit_norm(fdit_device *dev, const struct fdit_norm_args *a)
         fdit_in("x", a->x, all),
         fdit_optional(fdit_in("weight", a->weight, width)),
         fdit_optional(fdit_in("bias", a->bias, width)),
-        fdit_optional(fdit_strided(fdit_in("shift", a->shift, 0), a->samples, a->width,
-                                   a->mod_stride)),
-        fdit_optional(fdit_strided(fdit_in("scale", a->scale, 0), a->samples, a->width,
-                                   a->mod_stride)),
+        fdit_optional(fdit_strided(fdit_in("shift", a->shift, 0), a->samples, a->width, a->mod_stride)),
+        fdit_optional(fdit_strided(fdit_in("scale", a->scale, 0), a->samples, a->width, a->mod_stride)),
         fdit_optional(fdit_out("xhat", a->xhat, all)),
         fdit_optional(fdit_out("rstd", a->rstd, fdit_product(a->samples, a->rows, 1))),
     };
@@ -198,10 +193,8 @@ void fdit_modulate(fdit_device *dev, const struct fdit_modulate_args *a)
         fdit_in("xhat", a->xhat, all),
         fdit_optional(fdit_in("weight", a->weight, width)),
         fdit_optional(fdit_in("bias", a->bias, width)),
-        fdit_optional(fdit_strided(fdit_in("shift", a->shift, 0), a->samples, a->width,
-                                   a->mod_stride)),
-        fdit_optional(fdit_strided(fdit_in("scale", a->scale, 0), a->samples, a->width,
-                                   a->mod_stride)),
+        fdit_optional(fdit_strided(fdit_in("shift", a->shift, 0), a->samples, a->width, a->mod_stride)),
+        fdit_optional(fdit_strided(fdit_in("scale", a->scale, 0), a->samples, a->width, a->mod_stride)),
     };
     struct fdit_call call = FDIT_CALL(dev, FDIT_OP_MODULATE, dims, operands);
     if (!fdit_call_check(&call) || !both_or_neither(&call, a->weight, "weight", a->bias, "bias") ||
@@ -225,10 +218,8 @@ void fdit_norm_backward(fdit_device *dev, const struct fdit_norm_backward_args *
     size_t width = fdit_product(a->width, 1, 1);
     const struct fdit_operand operands[] = {
         fdit_optional(fdit_inout("dx", a->dx, all, a->accumulate)),
-        fdit_optional(fdit_strided(fdit_out("dshift", a->dshift, 0), a->samples, a->width,
-                                   a->dmod_stride)),
-        fdit_optional(fdit_strided(fdit_out("dscale", a->dscale, 0), a->samples, a->width,
-                                   a->dmod_stride)),
+        fdit_optional(fdit_strided(fdit_out("dshift", a->dshift, 0), a->samples, a->width, a->dmod_stride)),
+        fdit_optional(fdit_strided(fdit_out("dscale", a->dscale, 0), a->samples, a->width, a->dmod_stride)),
         fdit_optional(fdit_inout("dweight", a->dweight, width, a->beta)),
         fdit_optional(fdit_inout("dbias", a->dbias, width, a->beta)),
         fdit_in("dy", a->dy, all),
@@ -236,12 +227,10 @@ void fdit_norm_backward(fdit_device *dev, const struct fdit_norm_backward_args *
         fdit_optional(fdit_in("rstd", a->rstd, fdit_product(a->samples, a->rows, 1))),
         fdit_optional(fdit_in("weight", a->weight, width)),
         fdit_optional(fdit_in("bias", a->bias, width)),
-        fdit_optional(fdit_strided(fdit_in("scale", a->scale, 0), a->samples, a->width,
-                                   a->mod_stride)),
+        fdit_optional(fdit_strided(fdit_in("scale", a->scale, 0), a->samples, a->width, a->mod_stride)),
     };
     struct fdit_call call = FDIT_CALL(dev, FDIT_OP_NORM_BACKWARD, dims, operands);
-    if (!fdit_call_check(&call) ||
-        !both_or_neither(&call, a->dshift, "dshift", a->dscale, "dscale") ||
+    if (!fdit_call_check(&call) || !both_or_neither(&call, a->dshift, "dshift", a->dscale, "dscale") ||
         !both_or_neither(&call, a->dweight, "dweight", a->dbias, "dbias") ||
         !need(&call, fdit_has(a->dx) || fdit_has(a->dshift) || fdit_has(a->dweight),
               "none of dx, dshift and dscale, dweight and dbias is given") ||
@@ -340,21 +329,16 @@ void fdit_gate_backward(fdit_device *dev, const struct fdit_gate_backward_args *
     size_t all = fdit_product(a->samples, a->rows, a->width);
     const struct fdit_operand operands[] = {
         fdit_may_be(fdit_optional(fdit_out("dbranch", a->dbranch, all)), "branch"),
-        fdit_optional(fdit_strided(fdit_out("dgate", a->dgate, 0), a->samples, a->width,
-                                   a->dgate_stride)),
+        fdit_optional(fdit_strided(fdit_out("dgate", a->dgate, 0), a->samples, a->width, a->dgate_stride)),
         fdit_in("dy", a->dy, all),
         fdit_optional(fdit_in("branch", a->branch, all)),
-        fdit_optional(fdit_strided(fdit_in("gate", a->gate, 0), a->samples, a->width,
-                                   a->gate_stride)),
+        fdit_optional(fdit_strided(fdit_in("gate", a->gate, 0), a->samples, a->width, a->gate_stride)),
     };
     struct fdit_call call = FDIT_CALL(dev, FDIT_OP_GATE_BACKWARD, dims, operands);
     if (!fdit_call_check(&call) ||
-        !need(&call, fdit_has(a->dbranch) || fdit_has(a->dgate),
-              "neither dbranch nor dgate is given") ||
-        !need(&call, fdit_has(a->gate) || !fdit_has(a->dbranch),
-              "gate is missing, dbranch needs it") ||
-        !need(&call, fdit_has(a->branch) || !fdit_has(a->dgate),
-              "branch is missing, dgate needs it") ||
+        !need(&call, fdit_has(a->dbranch) || fdit_has(a->dgate), "neither dbranch nor dgate is given") ||
+        !need(&call, fdit_has(a->gate) || !fdit_has(a->dbranch), "gate is missing, dbranch needs it") ||
+        !need(&call, fdit_has(a->branch) || !fdit_has(a->dgate), "branch is missing, dgate needs it") ||
         !fdit_call_start(&call))
         return;
     dev->ops->gate_backward(dev, a);
@@ -474,8 +458,7 @@ static void patches(fdit_device *dev, const struct fdit_patchify_args *a, enum f
         forward ? fdit_in("image", a->image, all) : fdit_out("image", a->image, all),
     };
     struct fdit_call call = FDIT_CALL(dev, op, dims, operands);
-    if (!fdit_call_check(&call) ||
-        !need(&call, a->size % a->patch == 0, "size is no multiple of patch") ||
+    if (!fdit_call_check(&call) || !need(&call, a->size % a->patch == 0, "size is no multiple of patch") ||
         !fdit_call_start(&call))
         return;
     (forward ? dev->ops->patchify : dev->ops->unpatchify)(dev, a);
@@ -524,8 +507,8 @@ void fdit_token_mean_backward(fdit_device *dev, const struct fdit_token_mean_bac
     struct fdit_call call = FDIT_CALL(dev, FDIT_OP_TOKEN_MEAN_BACKWARD, dims, operands);
     if (!fdit_call_check(&call) || !fdit_call_start(&call))
         return;
-    (dev->ops->token_mean_backward ? dev->ops->token_mean_backward
-                                   : fdit_generic_token_mean_backward)(dev, a);
+    (dev->ops->token_mean_backward ? dev->ops->token_mean_backward : fdit_generic_token_mean_backward)(dev,
+                                                                                                       a);
     fdit_call_end(&call, 0, 0);
 }
 

@@ -10,17 +10,16 @@ static bool check_conv(const struct fdit_call *call, const struct fdit_conv_args
 {
     const fdit_weight *w = a->weight;
     if (fdit_conv_width(a) < 1)
-        return fdit_call_fail(call, FDIT_ERROR_ARGUMENT,
-                              "a picture %d wide has nothing at stride %d", a->width, a->stride);
+        return fdit_call_fail(call, FDIT_ERROR_ARGUMENT, "a picture %d wide has nothing at stride %d",
+                              a->width, a->stride);
     if (!w)
         return fdit_call_fail(call, FDIT_ERROR_ARGUMENT, "the weight is missing");
     if (w->dev != call->dev)
         return fdit_call_fail(call, FDIT_ERROR_ARGUMENT, "the weight lies on another device, %s",
                               w->dev->ops->name);
     if (!w->desc.conv || w->desc.n_out != a->n_out || w->desc.n_in != 9 * a->n_in)
-        return fdit_call_fail(call, FDIT_ERROR_ARGUMENT,
-                              "the weight is %d x %d%s, not %d x %d for a conv", w->desc.n_out,
-                              w->desc.n_in, w->desc.conv ? "" : " for a linear", a->n_out,
+        return fdit_call_fail(call, FDIT_ERROR_ARGUMENT, "the weight is %d x %d%s, not %d x %d for a conv",
+                              w->desc.n_out, w->desc.n_in, w->desc.conv ? "" : " for a linear", a->n_out,
                               9 * a->n_in);
     return true;
 }
@@ -58,8 +57,8 @@ static bool check_groups(const struct fdit_call *call, int width, int groups)
 {
     if (width % groups == 0)
         return true;
-    return fdit_call_fail(call, FDIT_ERROR_ARGUMENT, "%d channels cannot be cut into %d groups",
-                          width, groups);
+    return fdit_call_fail(call, FDIT_ERROR_ARGUMENT, "%d channels cannot be cut into %d groups", width,
+                          groups);
 }
 
 void fdit_group_stats(fdit_device *dev, const struct fdit_group_stats_args *a)
@@ -75,8 +74,7 @@ void fdit_group_stats(fdit_device *dev, const struct fdit_group_stats_args *a)
         fdit_in("x", a->x, fdit_product(a->samples, a->rows, a->width)),
     };
     struct fdit_call call = FDIT_CALL(dev, FDIT_OP_GROUP_STATS, dims, operands);
-    if (!fdit_call_check(&call) || !check_groups(&call, a->width, a->groups) ||
-        !fdit_call_start(&call))
+    if (!fdit_call_check(&call) || !check_groups(&call, a->width, a->groups) || !fdit_call_start(&call))
         return;
     (dev->ops->group_stats ? dev->ops->group_stats : fdit_generic_group_stats)(dev, a);
     fdit_call_end(&call, 0, 0);
@@ -100,8 +98,7 @@ void fdit_group_apply(fdit_device *dev, const struct fdit_group_apply_args *a)
         fdit_in("bias", a->bias, width),
     };
     struct fdit_call call = FDIT_CALL(dev, FDIT_OP_GROUP_APPLY, dims, operands);
-    if (!fdit_call_check(&call) || !check_groups(&call, a->width, a->groups) ||
-        !fdit_call_start(&call))
+    if (!fdit_call_check(&call) || !check_groups(&call, a->width, a->groups) || !fdit_call_start(&call))
         return;
     (dev->ops->group_apply ? dev->ops->group_apply : fdit_generic_group_apply)(dev, a);
     fdit_call_end(&call, 0, 0);

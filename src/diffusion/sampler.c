@@ -25,8 +25,7 @@ static bool read_number(const char *text, double *out)
     return true;
 }
 
-enum fdit_status fdit_sampler_parse(fdit_context *ctx, const char *text,
-                                    struct fdit_sampler_spec *out)
+enum fdit_status fdit_sampler_parse(fdit_context *ctx, const char *text, struct fdit_sampler_spec *out)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_sampler_spec spec = { FDIT_SAMPLER_DDPM, 0 };
@@ -40,11 +39,9 @@ enum fdit_status fdit_sampler_parse(fdit_context *ctx, const char *text,
     } else if (strncmp(text, "ddim:", 5) == 0) {
         spec.kind = FDIT_SAMPLER_DDIM;
         if (!read_number(text + 5, &spec.eta) || spec.eta < 0 || spec.eta > 1)
-            FAIL(ctx, FDIT_ERROR_ARGUMENT, "sampler \"%s\": eta must be a number from 0 to 1",
-                 text);
+            FAIL(ctx, FDIT_ERROR_ARGUMENT, "sampler \"%s\": eta must be a number from 0 to 1", text);
     } else {
-        FAIL(ctx, FDIT_ERROR_ARGUMENT,
-             "unknown sampler \"%s\"; choose ddpm, ddim, ddim:ETA or dpm++", text);
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "unknown sampler \"%s\"; choose ddpm, ddim, ddim:ETA or dpm++", text);
     }
     *out = spec;
 out:
@@ -150,8 +147,8 @@ static void fill_dpmpp(struct fdit_sampler *sampler)
     sampler->needs_old = true;
 }
 
-enum fdit_status fdit_sampler_new(fdit_context *ctx, const struct fdit_sampler_spec *spec,
-                                  int steps, struct fdit_sampler **out)
+enum fdit_status fdit_sampler_new(fdit_context *ctx, const struct fdit_sampler_spec *spec, int steps,
+                                  struct fdit_sampler **out)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_sampler *s = NULL;
@@ -162,8 +159,8 @@ enum fdit_status fdit_sampler_new(fdit_context *ctx, const struct fdit_sampler_s
     if (steps < fewest || steps > most) {
         char name[40];
         fdit_sampler_format(spec, name);
-        FAIL(ctx, FDIT_ERROR_ARGUMENT, "%d steps with sampler %s; choose %d to %d", steps, name,
-             fewest, most);
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "%d steps with sampler %s; choose %d to %d", steps, name, fewest,
+             most);
     }
     TRY(fdit_alloc(ctx, 1, sizeof *s, &s));
     TRY(fdit_alloc(ctx, (size_t)steps, sizeof *s->coef, &s->coef));
@@ -188,8 +185,7 @@ void fdit_sampler_free(struct fdit_sampler *sampler)
     fdit_free(sampler);
 }
 
-void fdit_sampler_set_args(const struct fdit_sampler *sampler, int k,
-                           struct fdit_sampler_args *args)
+void fdit_sampler_set_args(const struct fdit_sampler *sampler, int k, struct fdit_sampler_args *args)
 {
     const struct fdit_sampler_coef *c = &sampler->coef[k];
     args->x0_x = (float)c->x0_x;
@@ -204,27 +200,24 @@ void fdit_sampler_set_args(const struct fdit_sampler *sampler, int k,
     args->log_var = (float)c->log_var;
 }
 
-enum fdit_status fdit_guidance_parse_scale(fdit_context *ctx, const char *text,
-                                           struct fdit_guidance *g)
+enum fdit_status fdit_guidance_parse_scale(fdit_context *ctx, const char *text, struct fdit_guidance *g)
 {
     double w = 0;
     if (!read_number(text, &w) || fabs(w) > 1e6)
-        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
-                         "guidance \"%s\" is not a number; try 4, or 1 for none", text);
+        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT, "guidance \"%s\" is not a number; try 4, or 1 for none",
+                         text);
     g->w = w;
     return FDIT_OK;
 }
 
-enum fdit_status fdit_guidance_parse_channels(fdit_context *ctx, const char *text,
-                                              struct fdit_guidance *g)
+enum fdit_status fdit_guidance_parse_channels(fdit_context *ctx, const char *text, struct fdit_guidance *g)
 {
     if (strcmp(text, "3") == 0)
         g->channels = 3;
     else if (strcmp(text, "all") == 0)
         g->channels = -1;
     else
-        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT, "guidance channels \"%s\"; choose 3 or all",
-                         text);
+        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT, "guidance channels \"%s\"; choose 3 or all", text);
     return FDIT_OK;
 }
 
@@ -243,15 +236,13 @@ static const char *read_time(const char *text, char stop, int *out)
     return text + 1;
 }
 
-enum fdit_status fdit_guidance_parse_interval(fdit_context *ctx, const char *text,
-                                              struct fdit_guidance *g)
+enum fdit_status fdit_guidance_parse_interval(fdit_context *ctx, const char *text, struct fdit_guidance *g)
 {
     int low = 0, high = 0;
     const char *rest = read_time(text, ':', &low);
     if (rest == NULL || read_time(rest, '\0', &high) == NULL || low > high)
         return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
-                         "guidance interval \"%s\"; write LO:HI with 0 <= LO <= HI <= %d", text,
-                         T - 1);
+                         "guidance interval \"%s\"; write LO:HI with 0 <= LO <= HI <= %d", text, T - 1);
     g->t_low = low;
     g->t_high = high;
     return FDIT_OK;

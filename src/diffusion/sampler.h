@@ -23,8 +23,7 @@ struct fdit_sampler_spec {
 };
 
 /* Reads "ddpm", "ddim", "ddim:ETA" or "dpm++"; FDIT_ERROR_ARGUMENT otherwise. */
-enum fdit_status fdit_sampler_parse(fdit_context *ctx, const char *text,
-                                    struct fdit_sampler_spec *out);
+enum fdit_status fdit_sampler_parse(fdit_context *ctx, const char *text, struct fdit_sampler_spec *out);
 /* The text that fdit_sampler_parse reads back to the same spec. */
 void fdit_sampler_format(const struct fdit_sampler_spec *spec, char out[40]);
 /* ddpm 250, ddim 50, dpm++ 20. */
@@ -50,15 +49,14 @@ struct fdit_sampler {
 
 /* FDIT_ERROR_ARGUMENT when steps is outside 2 .. 1000 (ddpm, ddim) or 1 .. 999 (dpm++).
  * Free with fdit_sampler_free. */
-enum fdit_status fdit_sampler_new(fdit_context *ctx, const struct fdit_sampler_spec *spec,
-                                  int steps, struct fdit_sampler **out);
+enum fdit_status fdit_sampler_new(fdit_context *ctx, const struct fdit_sampler_spec *spec, int steps,
+                                  struct fdit_sampler **out);
 void fdit_sampler_free(struct fdit_sampler *sampler); /* NULL is allowed */
 
 /* Sets the scalars of step k in `args` (x0_x .. to_z, learned, log_beta, log_var) and nothing else.
  * Where to_z is 0 args->z may be absent; where to_old is 0 (step 0) args->old is written but its
  * old contents must be finite. */
-void fdit_sampler_set_args(const struct fdit_sampler *sampler, int k,
-                           struct fdit_sampler_args *args);
+void fdit_sampler_set_args(const struct fdit_sampler *sampler, int k, struct fdit_sampler_args *args);
 
 /* Classifier-free guidance: eps = eps_u + w (eps - eps_u) in the first `channels` channels, at
  * steps with t_low <= t <= t_high. */
@@ -70,14 +68,11 @@ struct fdit_guidance {
 #define FDIT_GUIDANCE_DEFAULT ((struct fdit_guidance){ 4.0, 0, 0, 999 })
 
 /* A scale: any finite number. */
-enum fdit_status fdit_guidance_parse_scale(fdit_context *ctx, const char *text,
-                                           struct fdit_guidance *g);
+enum fdit_status fdit_guidance_parse_scale(fdit_context *ctx, const char *text, struct fdit_guidance *g);
 /* "3" or "all". */
-enum fdit_status fdit_guidance_parse_channels(fdit_context *ctx, const char *text,
-                                              struct fdit_guidance *g);
+enum fdit_status fdit_guidance_parse_channels(fdit_context *ctx, const char *text, struct fdit_guidance *g);
 /* "LO:HI", whole numbers, 0 <= LO <= HI <= 999. */
-enum fdit_status fdit_guidance_parse_interval(fdit_context *ctx, const char *text,
-                                              struct fdit_guidance *g);
+enum fdit_status fdit_guidance_parse_interval(fdit_context *ctx, const char *text, struct fdit_guidance *g);
 /* How many of a model's `channels` latent channels are guided. */
 int fdit_guidance_channels(const struct fdit_guidance *g, int channels);
 /* Whether the step at network time t needs the guide's prediction: false outside the interval and

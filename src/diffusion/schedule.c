@@ -89,8 +89,7 @@ void fdit_schedule_diffuse_coef(const struct fdit_schedule *s, int i, float out[
     out[1] = (float)sqrt(1 - s->abar[i]);
 }
 
-void fdit_schedule_loss_coef(const struct fdit_schedule *s, int i, double scale,
-                             struct fdit_loss_coef *out)
+void fdit_schedule_loss_coef(const struct fdit_schedule *s, int i, double scale, struct fdit_loss_coef *out)
 {
     *out = (struct fdit_loss_coef){
         .is_first = i == 0 ? 1.0f : 0.0f,
@@ -147,8 +146,7 @@ enum fdit_status fdit_pos_embed(fdit_context *ctx, int width, int grid, float *o
 
     if (width < 4 || width % 4 != 0 || grid < 1)
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
-             "position table of width %d on a grid of %d; the width must be a multiple of 4", width,
-             grid);
+             "position table of width %d on a grid of %d; the width must be a multiple of 4", width, grid);
     const size_t half = (size_t)width / 2, side = (size_t)grid;
     TRY(fdit_alloc(ctx, side * half, sizeof *axis, &axis));
     axis_table(width, grid, axis);

@@ -41,8 +41,7 @@ void fdit_schedule_diffuse_coef(const struct fdit_schedule *s, int i, float out[
 
 /* A row of fdit_diffusion_loss_args.coef. scale: weight of the sample, 1/B for a batch mean. The
  * two posterior means differ by c_x0 (x0 - x0_pred) = c_x0 sqrt(1/abar - 1) (eps_pred - noise). */
-void fdit_schedule_loss_coef(const struct fdit_schedule *s, int i, double scale,
-                             struct fdit_loss_coef *out);
+void fdit_schedule_loss_coef(const struct fdit_schedule *s, int i, double scale, struct fdit_loss_coef *out);
 
 /* f_i = exp(-ln(10000) i / 128), every step in float32 as PyTorch does it: these exact numbers
  * decide the phase, which reaches 999 rad. */

@@ -141,8 +141,8 @@ void fdit_torch_cuda_randn(struct fdit_torch_cuda *rng, size_t n, float *out)
 
     while (at < n) {
         for (uint64_t i = 0; i < grid && at + i < n; i++) {
-            const uint32_t counter[4] = { (uint32_t)rng->blocks, (uint32_t)(rng->blocks >> 32),
-                                          (uint32_t)i, (uint32_t)(i >> 32) };
+            const uint32_t counter[4] = { (uint32_t)rng->blocks, (uint32_t)(rng->blocks >> 32), (uint32_t)i,
+                                          (uint32_t)(i >> 32) };
             uint32_t words[4];
             double normals[4];
             fdit_philox(counter, key, words);

@@ -38,7 +38,7 @@ struct job {
     int32_t *labels;
     char *taxonomy_json, *identity;
     struct fdit_picture_rules rules;
-    bool noted;    /* the cache's encode.json names them, or shall do so */
+    bool noted; /* the cache's encode.json names them, or shall do so */
     char matte[8];
     char vae_hash[17];
     float *mirrored, *moments;
@@ -54,8 +54,7 @@ static enum fdit_status check(fdit_context *ctx, const struct fdit_encode_option
 {
     enum fdit_status status = FDIT_OK;
     if (!o->data || !o->out)
-        FAIL(ctx, FDIT_ERROR_ARGUMENT,
-             "give the data and the folder of the cache: encode DATA OUT");
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "give the data and the folder of the cache: encode DATA OUT");
     if (o->size < 1 || o->size > 8192)
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "--size %d is out of range; give 1 to 8192", o->size);
     if (o->channels != 1 && o->channels != 3)
@@ -69,13 +68,13 @@ static enum fdit_status check(fdit_context *ctx, const struct fdit_encode_option
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "--vae-scale %g is that of no autoencoder; give 0.0001 to 10000",
              o->vae_scale);
     if (fdit_cache_is(o->data))
-        FAIL(ctx, FDIT_ERROR_ARGUMENT,
-             "%s is a cache already; give the pictures that it was made from", o->data);
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "%s is a cache already; give the pictures that it was made from",
+             o->data);
     if (fdit_file_exists(o->out) && !fdit_is_folder(o->out))
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "%s is a file; give a folder for the cache", o->out);
     const struct fdit_input sources[] = { { "DATA", o->data, true },
-                                           { "--vae", o->vae, false },
-                                           { "--taxonomy", o->taxonomy, false } };
+                                          { "--vae", o->vae, false },
+                                          { "--taxonomy", o->taxonomy, false } };
     TRY(fdit_target_check(ctx, "OUT", o->out, sources, sizeof sources / sizeof *sources));
 out:
     return status;
@@ -158,8 +157,8 @@ static enum fdit_status open_data(fdit_context *ctx, struct job *j)
         if (o->vae_scale > 0)
             fdit_vae_set_scale(j->vae, o->vae_scale);
         if (j->channels != 1 && j->channels != 3)
-            FAIL(ctx, FDIT_ERROR_ARGUMENT,
-                 "--vae %s takes pictures of %d channels; files have 1 or 3", o->vae, j->channels);
+            FAIL(ctx, FDIT_ERROR_ARGUMENT, "--vae %s takes pictures of %d channels; files have 1 or 3",
+                 o->vae, j->channels);
     }
     if (o->taxonomy)
         TRY(fdit_taxonomy_load(ctx, o->taxonomy, o->ranks, &j->taxonomy));
@@ -176,8 +175,7 @@ static enum fdit_status open_data(fdit_context *ctx, struct job *j)
     TRY(keep_classes(ctx, j, &d));
     struct fdit_dataset_info info = fdit_dataset_info(j->ds);
     if (info.missing)
-        fdit_log(ctx, FDIT_LOG_WARNING, "%s has no picture of %zu of its classes", o->data,
-                 info.missing);
+        fdit_log(ctx, FDIT_LOG_WARNING, "%s has no picture of %zu of its classes", o->data, info.missing);
     j->pixels = (size_t)j->channels * (size_t)o->size * (size_t)o->size;
     TRY(fdit_taxonomy_to_json(ctx, fdit_dataset_taxonomy(j->ds), &j->taxonomy_json));
     TRY(fdit_alloc(ctx, info.n, sizeof *j->labels, &j->labels));
@@ -233,8 +231,8 @@ static enum fdit_status make_plan(fdit_context *ctx, struct job *j)
         TRY(fdit_vae_plan(ctx, j->vae, j->dev, &v));
         const struct fdit_plan *plan = fdit_vae_plan_of(j->vae);
         for (size_t i = 0; i < plan->n; i++)
-            TRY(fdit_plan_add(ctx, &j->plan, plan->list[i].kind, plan->list[i].where,
-                              plan->list[i].bytes, "%s", plan->list[i].label));
+            TRY(fdit_plan_add(ctx, &j->plan, plan->list[i].kind, plan->list[i].where, plan->list[i].bytes,
+                              "%s", plan->list[i].label));
     }
     TRY(fdit_plan_add(ctx, &j->plan, FDIT_PLAN_HOST, NULL,
                       fdit_loader_bytes(j->cache.info.n, j->pixels, j->pixels, &l), "pictures"));
@@ -306,8 +304,7 @@ out:
 /* ---------------------------------------------------------------------------------------- encoding
  */
 
-static enum fdit_status encode_half(fdit_context *ctx, struct job *j, const float *picture,
-                                    uint8_t *to)
+static enum fdit_status encode_half(fdit_context *ctx, struct job *j, const float *picture, uint8_t *to)
 {
     enum fdit_status status = FDIT_OK;
     TRY(fdit_vae_encode(ctx, j->vae, picture, j->moments));
@@ -316,8 +313,7 @@ static enum fdit_status encode_half(fdit_context *ctx, struct job *j, const floa
         if (i >= j->item / 2)
             j->moments[i] = j->moments[i] < -30 ? -30 : j->moments[i] > 20 ? 20 : j->moments[i];
         if (!(fabsf(j->moments[i]) < 65504))
-            FAIL(ctx, FDIT_ERROR_NUMERIC,
-                 "a moment is %g, which f16 cannot hold; check the autoencoder",
+            FAIL(ctx, FDIT_ERROR_NUMERIC, "a moment is %g, which f16 cannot hold; check the autoencoder",
                  (double)j->moments[i]);
     }
     fdit_f32_to_f16(j->item, j->moments, (uint16_t *)(void *)to);
@@ -375,8 +371,7 @@ static enum fdit_status encode_rest(fdit_context *ctx, struct job *j, size_t *br
         l.start++;
         status = fdit_loader_next(ctx, j->loader, &b);
         if ((status == FDIT_ERROR_FORMAT || status == FDIT_ERROR_UNSUPPORTED) && !j->o->skip_bad)
-            FAIL(ctx, status, "%s; or leave out such pictures with --skip-bad",
-                 fdit_context_message(ctx));
+            FAIL(ctx, status, "%s; or leave out such pictures with --skip-bad", fdit_context_message(ctx));
         TRY(status);
         bool bad = b.index[0] != at; /* replaced by a good one */
         if (!bad)
@@ -420,8 +415,7 @@ static enum fdit_status work(fdit_context *ctx, struct job *j)
     status = encode_rest(ctx, j, &broken);
     j->summary->seconds = fdit_clock_seconds() - began;
     if (status == FDIT_INTERRUPTED)
-        FAIL(ctx, status,
-             "stopped after %zu of %zu pictures; the same command goes on with the others",
+        FAIL(ctx, status, "stopped after %zu of %zu pictures; the same command goes on with the others",
              count_there(j), n);
     TRY(status);
     TRY(fdit_sources_sync(ctx, j->sources));
@@ -430,16 +424,15 @@ static enum fdit_status work(fdit_context *ctx, struct job *j)
     s->kept = n - s->encoded - broken;
     s->pictures_per_second = s->seconds > 0 ? (double)s->encoded / s->seconds : 0;
     if (j->vae)
-        s->gflops = s->pictures_per_second * fdit_vae_flops(j->vae, false) *
-                    (j->cache.info.flip ? 2 : 1) / 1e9;
+        s->gflops =
+            s->pictures_per_second * fdit_vae_flops(j->vae, false) * (j->cache.info.flip ? 2 : 1) / 1e9;
     if (getrusage(RUSAGE_SELF, &usage) == 0)
         s->peak_bytes = (size_t)usage.ru_maxrss * 1024;
 out:
     return status;
 }
 
-enum fdit_status fdit_encode_run(fdit_context *ctx, fdit_device *dev,
-                                 const struct fdit_encode_options *o,
+enum fdit_status fdit_encode_run(fdit_context *ctx, fdit_device *dev, const struct fdit_encode_options *o,
                                  const struct fdit_encode_hooks *hooks, bool plan_only,
                                  struct fdit_encode_summary *summary)
 {

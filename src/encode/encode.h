@@ -16,13 +16,13 @@ struct fdit_encode_options {
     int channels;     /* of pixels: 1 or 3; an autoencoder knows its own */
     enum fdit_fit fit;
     struct fdit_picture_words look; /* --orient and --matte; a job that goes on keeps what it had */
-    bool flip;             /* mirror images, too */
-    const char *taxonomy;  /* file; NULL: folders */
-    const char *ranks;     /* picked ranks; NULL: all */
-    bool skip_bad;         /* broken pictures are left out, instead of ending the job */
-    int workers;           /* threads that decode; 0: none */
-    size_t memory;         /* limit of the plan in bytes; 0: the device's memory */
-    size_t shard_pictures; /* 0: as the cache likes it (tests) */
+    bool flip;                      /* mirror images, too */
+    const char *taxonomy;           /* file; NULL: folders */
+    const char *ranks;              /* picked ranks; NULL: all */
+    bool skip_bad;                  /* broken pictures are left out, instead of ending the job */
+    int workers;                    /* threads that decode; 0: none */
+    size_t memory;                  /* limit of the plan in bytes; 0: the device's memory */
+    size_t shard_pictures;          /* 0: as the cache likes it (tests) */
 };
 struct fdit_encode_options fdit_encode_defaults(void);
 
@@ -46,8 +46,7 @@ struct fdit_encode_summary {
 
 /* plan_only: makes the plan, calls on_plan, and returns. FDIT_INTERRUPTED between two pictures when
  * ctx is asked to stop. Pixels need no device: dev may be NULL without a VAE. */
-enum fdit_status fdit_encode_run(fdit_context *ctx, fdit_device *dev,
-                                 const struct fdit_encode_options *o,
+enum fdit_status fdit_encode_run(fdit_context *ctx, fdit_device *dev, const struct fdit_encode_options *o,
                                  const struct fdit_encode_hooks *hooks, bool plan_only,
                                  struct fdit_encode_summary *summary);
 

@@ -46,8 +46,7 @@ static bool take(const char *path, struct stamp *out)
 
 /* Of picture i's file, or of the archive in front of the colon. Zeros when there is none to look
  * at. */
-static enum fdit_status stamp_of(fdit_context *ctx, struct fdit_sources *s, size_t i,
-                                 struct stamp *out)
+static enum fdit_status stamp_of(fdit_context *ctx, struct fdit_sources *s, size_t i, struct stamp *out)
 {
     enum fdit_status status = FDIT_OK;
     char *name = NULL;
@@ -77,8 +76,7 @@ out:
 }
 
 /* FNV-1a of the encoded bytes, never 0. */
-static enum fdit_status content_of(fdit_context *ctx, const struct fdit_sources *s, size_t i,
-                                   uint64_t *out)
+static enum fdit_status content_of(fdit_context *ctx, const struct fdit_sources *s, size_t i, uint64_t *out)
 {
     enum fdit_status status = FDIT_OK;
     uint64_t hash = UINT64_C(0xcbf29ce484222325);
@@ -128,14 +126,13 @@ out:
 }
 
 /* Whether the record was made from the picture as it is now. */
-static enum fdit_status is_same(fdit_context *ctx, struct fdit_sources *s, size_t i,
-                                const uint8_t *entry, bool *same)
+static enum fdit_status is_same(fdit_context *ctx, struct fdit_sources *s, size_t i, const uint8_t *entry,
+                                bool *same)
 {
     enum fdit_status status = FDIT_OK;
     const struct stamp *now = &s->stamps[i];
     uint64_t was = fdit_get64(entry + 16), is = 0;
-    *same = fdit_get64(entry + 24) == 1 &&
-            fdit_get32(entry + 32) == fdit_cache_record_crc(s->writer, i);
+    *same = fdit_get64(entry + 24) == 1 && fdit_get32(entry + 32) == fdit_cache_record_crc(s->writer, i);
     if (!*same || (fdit_get64(entry) == now->size && fdit_get64(entry + 8) == (uint64_t)now->time))
         return FDIT_OK;
     if (was)
@@ -147,8 +144,7 @@ out:
     return status;
 }
 
-static enum fdit_status check(fdit_context *ctx, struct fdit_sources *s, const uint8_t *old,
-                              size_t n_old)
+static enum fdit_status check(fdit_context *ctx, struct fdit_sources *s, const uint8_t *old, size_t n_old)
 {
     enum fdit_status status = FDIT_OK;
     size_t n = fdit_dataset_size(s->ds), changed = 0;
@@ -158,8 +154,7 @@ static enum fdit_status check(fdit_context *ctx, struct fdit_sources *s, const u
         bool same = true;
         TRY(stamp_of(ctx, s, i, &s->stamps[i]));
         if (fdit_stopped(ctx))
-            FAIL(ctx, FDIT_INTERRUPTED,
-                 "stopped while looking at the pictures; nothing was changed");
+            FAIL(ctx, FDIT_INTERRUPTED, "stopped while looking at the pictures; nothing was changed");
         if (!fdit_cache_has(s->writer, i))
             continue;
         if (!old)
@@ -181,9 +176,8 @@ out:
     return status;
 }
 
-enum fdit_status fdit_sources_open(fdit_context *ctx, const char *dir,
-                                   const struct fdit_dataset *ds, struct fdit_cache_writer *writer,
-                                   struct fdit_sources **out)
+enum fdit_status fdit_sources_open(fdit_context *ctx, const char *dir, const struct fdit_dataset *ds,
+                                   struct fdit_cache_writer *writer, struct fdit_sources **out)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_sources *s = NULL;

@@ -20,13 +20,12 @@ struct fdit_sources;
  * holds: those that changed are marked with fdit_cache_renew. A cache of a program that kept no
  * such file is taken as it is. ds and writer must outlive it. Warns of what changed, with the first
  * name. */
-enum fdit_status fdit_sources_open(fdit_context *ctx, const char *dir,
-                                   const struct fdit_dataset *ds, struct fdit_cache_writer *writer,
-                                   struct fdit_sources **out);
+enum fdit_status fdit_sources_open(fdit_context *ctx, const char *dir, const struct fdit_dataset *ds,
+                                   struct fdit_cache_writer *writer, struct fdit_sources **out);
 /* After fdit_cache_put of picture i. */
 enum fdit_status fdit_sources_put(fdit_context *ctx, struct fdit_sources *s, size_t i);
 enum fdit_status fdit_sources_sync(fdit_context *ctx, struct fdit_sources *s); /* onto the disk */
 void fdit_sources_close(struct fdit_sources *s);                               /* NULL is allowed */
-size_t fdit_sources_bytes(size_t n); /* memory for n pictures */
+size_t fdit_sources_bytes(size_t n);                                           /* memory for n pictures */
 
 #endif

@@ -69,8 +69,8 @@ static int32_t largest(const float *x, int n)
     return best;
 }
 
-enum fdit_status fdit_judge_classify(fdit_context *ctx, struct fdit_judge *j, const uint8_t *pixels,
-                                     size_t n, int32_t *out)
+enum fdit_status fdit_judge_classify(fdit_context *ctx, struct fdit_judge *j, const uint8_t *pixels, size_t n,
+                                     int32_t *out)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_model *m = j->model;
@@ -106,8 +106,7 @@ static bool same_group(const struct fdit_judge *j, int32_t got, const struct fdi
 }
 
 enum fdit_status fdit_judge_score(fdit_context *ctx, struct fdit_judge *j, const uint8_t *pixels,
-                                  const int32_t *wanted, size_t n,
-                                  const struct fdit_taxonomy *taxonomy,
+                                  const int32_t *wanted, size_t n, const struct fdit_taxonomy *taxonomy,
                                   struct fdit_judge_score *out)
 {
     enum fdit_status status = FDIT_OK;

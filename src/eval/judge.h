@@ -14,8 +14,8 @@ enum fdit_status fdit_judge_open(fdit_context *ctx, fdit_device *dev, const char
 void fdit_judge_close(struct fdit_judge *judge); /* before the device; NULL is allowed */
 const struct fdit_taxonomy *fdit_judge_taxonomy(const struct fdit_judge *judge);
 /* out [n]: the most likely class of each picture; pixels [n, S, S, C], 8 bits. */
-enum fdit_status fdit_judge_classify(fdit_context *ctx, struct fdit_judge *judge,
-                                     const uint8_t *pixels, size_t n, int32_t *out);
+enum fdit_status fdit_judge_classify(fdit_context *ctx, struct fdit_judge *judge, const uint8_t *pixels,
+                                     size_t n, int32_t *out);
 
 /* How many of n pictures are what they should be. `wanted` are classes of `taxonomy`, which must have the
  * judge's class names; superclass and the second rank are compared by group. */
@@ -26,8 +26,7 @@ struct fdit_judge_score {
     size_t both;       /* the class itself */
 };
 enum fdit_status fdit_judge_score(fdit_context *ctx, struct fdit_judge *judge, const uint8_t *pixels,
-                                  const int32_t *wanted, size_t n,
-                                  const struct fdit_taxonomy *taxonomy,
+                                  const int32_t *wanted, size_t n, const struct fdit_taxonomy *taxonomy,
                                   struct fdit_judge_score *out);
 
 #endif

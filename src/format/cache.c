@@ -42,8 +42,7 @@ size_t fdit_cache_in_shard(const struct fdit_cache_layout *l, size_t shard)
     return l->total - first < l->per_shard ? l->total - first : l->per_shard;
 }
 
-void fdit_cache_header(const struct fdit_cache_layout *l, size_t shard,
-                       uint8_t out[FDIT_CACHE_HEADER])
+void fdit_cache_header(const struct fdit_cache_layout *l, size_t shard, uint8_t out[FDIT_CACHE_HEADER])
 {
     memset(out, 0, FDIT_CACHE_HEADER);
     memcpy(out, "FDITSHRD", 8);
@@ -57,8 +56,8 @@ void fdit_cache_header(const struct fdit_cache_layout *l, size_t shard,
     fdit_put32(out + 60, fdit_cache_crc(0, out, 60));
 }
 
-void fdit_cache_trailer(const uint8_t *data, size_t item_bytes, size_t picture, int32_t label,
-                        bool mirror, uint8_t out[FDIT_CACHE_TRAILER])
+void fdit_cache_trailer(const uint8_t *data, size_t item_bytes, size_t picture, int32_t label, bool mirror,
+                        uint8_t out[FDIT_CACHE_TRAILER])
 {
     fdit_put32(out + 4, (uint32_t)picture);
     fdit_put32(out + 8, (uint32_t)label);
@@ -69,10 +68,8 @@ void fdit_cache_trailer(const uint8_t *data, size_t item_bytes, size_t picture, 
 bool fdit_cache_half_is_good(const uint8_t *data, size_t item_bytes, size_t picture, bool mirror)
 {
     const uint8_t *trailer = data + item_bytes;
-    return fdit_get32(trailer + 4) == (uint32_t)picture &&
-           fdit_get32(trailer + 12) == (uint32_t)mirror &&
-           fdit_get32(trailer) ==
-               fdit_cache_crc(fdit_cache_crc(0, data, item_bytes), trailer + 4, 12);
+    return fdit_get32(trailer + 4) == (uint32_t)picture && fdit_get32(trailer + 12) == (uint32_t)mirror &&
+           fdit_get32(trailer) == fdit_cache_crc(fdit_cache_crc(0, data, item_bytes), trailer + 4, 12);
 }
 
 enum fdit_status fdit_cache_shard_path(fdit_context *ctx, const char *dir, size_t shard, char **out)
@@ -96,8 +93,8 @@ struct fdit_cache {
 
 static enum fdit_status broken(fdit_context *ctx, const char *name, const char *what)
 {
-    return fdit_fail(ctx, FDIT_ERROR_FORMAT, "%s: %s; encode the data again into an empty folder",
-                     name, what);
+    return fdit_fail(ctx, FDIT_ERROR_FORMAT, "%s: %s; encode the data again into an empty folder", name,
+                     what);
 }
 
 static enum fdit_status number(fdit_context *ctx, const struct fdit_cache *c, const char *key,
@@ -113,8 +110,7 @@ static enum fdit_status number(fdit_context *ctx, const struct fdit_cache *c, co
                      c->name, key, (long long)least, (long long)most);
 }
 
-static enum fdit_status text(fdit_context *ctx, const struct fdit_cache *c, const char *key,
-                             const char **out)
+static enum fdit_status text(fdit_context *ctx, const struct fdit_cache *c, const char *key, const char **out)
 {
     *out = json_string_value(json_object_get(c->root, key));
     return *out ? FDIT_OK
@@ -124,8 +120,7 @@ static enum fdit_status text(fdit_context *ctx, const struct fdit_cache *c, cons
                             c->name, key);
 }
 
-static enum fdit_status real(fdit_context *ctx, const struct fdit_cache *c, const char *key,
-                             double *out)
+static enum fdit_status real(fdit_context *ctx, const struct fdit_cache *c, const char *key, double *out)
 {
     const json_t *item = json_object_get(c->root, key);
     *out = json_number_value(item);
@@ -136,8 +131,7 @@ static enum fdit_status real(fdit_context *ctx, const struct fdit_cache *c, cons
                                             c->name, key);
 }
 
-static enum fdit_status read_json(fdit_context *ctx, struct fdit_cache *c, const uint8_t *bytes,
-                                  size_t n)
+static enum fdit_status read_json(fdit_context *ctx, struct fdit_cache *c, const uint8_t *bytes, size_t n)
 {
     enum fdit_status status = FDIT_OK;
     const char *kind, *format, *identity;
@@ -195,8 +189,8 @@ out:
     return status;
 }
 
-enum fdit_status fdit_cache_parse(fdit_context *ctx, const char *name, const uint8_t *bytes,
-                                  size_t n, struct fdit_cache **out)
+enum fdit_status fdit_cache_parse(fdit_context *ctx, const char *name, const uint8_t *bytes, size_t n,
+                                  struct fdit_cache **out)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_cache *c = NULL;
@@ -231,8 +225,7 @@ enum fdit_status fdit_cache_parse(fdit_context *ctx, const char *name, const uin
     for (size_t i = 0; i < c->info.n; i++) {
         c->labels[i] = (int32_t)fdit_get32(labels + 4 * i);
         c->places[i] = fdit_get32(places + 4 * i);
-        if (c->labels[i] < 0 || c->places[i] >= c->layout.total ||
-            (i && c->places[i] <= c->places[i - 1]))
+        if (c->labels[i] < 0 || c->places[i] >= c->layout.total || (i && c->places[i] <= c->places[i - 1]))
             FAIL(ctx, FDIT_ERROR_FORMAT,
                  "%s: picture %zu has label %d and place %u of %zu; encode the data again "
                  "into an empty folder",
@@ -245,9 +238,8 @@ out:
     return status;
 }
 
-enum fdit_status fdit_cache_check_shard(fdit_context *ctx, const struct fdit_cache *c,
-                                        const char *name, size_t shard, const uint8_t *bytes,
-                                        size_t n)
+enum fdit_status fdit_cache_check_shard(fdit_context *ctx, const struct fdit_cache *c, const char *name,
+                                        size_t shard, const uint8_t *bytes, size_t n)
 {
     uint8_t header[FDIT_CACHE_HEADER];
     size_t wanted;
@@ -386,21 +378,19 @@ int32_t fdit_cache_label(const struct fdit_cache *c, size_t i)
     return c->labels[i];
 }
 
-enum fdit_status fdit_cache_item(fdit_context *ctx, const struct fdit_cache *c, size_t i,
-                                 bool mirror, const uint8_t **out)
+enum fdit_status fdit_cache_item(fdit_context *ctx, const struct fdit_cache *c, size_t i, bool mirror,
+                                 const uint8_t **out)
 {
     const struct fdit_cache_layout *l = &c->layout;
     size_t place = c->places[i], shard = place / l->per_shard;
-    const uint8_t *data = c->shards[shard].data + FDIT_CACHE_HEADER +
-                          place % l->per_shard * l->record_bytes +
+    const uint8_t *data = c->shards[shard].data + FDIT_CACHE_HEADER + place % l->per_shard * l->record_bytes +
                           (mirror ? l->item_bytes + FDIT_CACHE_TRAILER : 0);
     *out = data;
     if (fdit_cache_half_is_good(data, l->item_bytes, place, mirror) &&
         (int32_t)fdit_get32(data + l->item_bytes + 8) == c->labels[i])
         return FDIT_OK;
-    return fdit_fail(
-        ctx, FDIT_ERROR_FORMAT,
-        "%s: picture %zu%s is damaged (checksum); the same 'finediffusion encode' again "
-        "makes it anew",
-        c->shards[shard].path, place, mirror ? ", mirrored," : "");
+    return fdit_fail(ctx, FDIT_ERROR_FORMAT,
+                     "%s: picture %zu%s is damaged (checksum); the same 'finediffusion encode' again "
+                     "makes it anew",
+                     c->shards[shard].path, place, mirror ? ", mirrored," : "");
 }

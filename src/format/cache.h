@@ -74,20 +74,18 @@ void fdit_cache_close(struct fdit_cache *c); /* NULL is allowed */
 const struct fdit_cache_info *fdit_cache_info_of(const struct fdit_cache *c);
 const char *fdit_cache_path(const struct fdit_cache *c);
 size_t fdit_cache_shards(const struct fdit_cache *c);
-uint64_t fdit_cache_bytes(const struct fdit_cache *c); /* of all files */
-int32_t fdit_cache_label(const struct fdit_cache *c,
-                         size_t i); /* class id in the cache's taxonomy */
+uint64_t fdit_cache_bytes(const struct fdit_cache *c);          /* of all files */
+int32_t fdit_cache_label(const struct fdit_cache *c, size_t i); /* class id in the cache's taxonomy */
 /* Picture i: its data, mapped, after its checksum was found right; mirror: of the mirror image,
  * which must be there. FDIT_ERROR_FORMAT names file and picture. */
-enum fdit_status fdit_cache_item(fdit_context *ctx, const struct fdit_cache *c, size_t i,
-                                 bool mirror, const uint8_t **out);
+enum fdit_status fdit_cache_item(fdit_context *ctx, const struct fdit_cache *c, size_t i, bool mirror,
+                                 const uint8_t **out);
 /* The checks of the index and of a shard's header, for n bytes in memory. Of the index only the
  * numbers are kept: *out with shards closed (fdit_cache_item must not be called). */
-enum fdit_status fdit_cache_parse(fdit_context *ctx, const char *name, const uint8_t *bytes,
-                                  size_t n, struct fdit_cache **out);
-enum fdit_status fdit_cache_check_shard(fdit_context *ctx, const struct fdit_cache *c,
-                                        const char *name, size_t shard, const uint8_t *bytes,
-                                        size_t n);
+enum fdit_status fdit_cache_parse(fdit_context *ctx, const char *name, const uint8_t *bytes, size_t n,
+                                  struct fdit_cache **out);
+enum fdit_status fdit_cache_check_shard(fdit_context *ctx, const struct fdit_cache *c, const char *name,
+                                        size_t shard, const uint8_t *bytes, size_t n);
 
 /* ---- Writing ---- */
 
@@ -96,20 +94,20 @@ struct fdit_cache_writer;
 struct fdit_cache_job {
     struct fdit_cache_info info; /* n: all pictures */
     const int32_t *labels;       /* [n], must outlive the writer */
-    const char *identity;  /* one line of JSON: an object whose keys are named when they differ */
-    size_t shard_pictures; /* 0: 4096 */
+    const char *identity;        /* one line of JSON: an object whose keys are named when they differ */
+    size_t shard_pictures;       /* 0: 4096 */
 };
 
 /* Begins a cache, or goes on with the one in `dir`: FDIT_ERROR_ARGUMENT names the key in which its
  * encode.json differs; a folder with other files in it is refused, and one in which another process
  * writes. */
-enum fdit_status fdit_cache_begin(fdit_context *ctx, const char *dir,
-                                  const struct fdit_cache_job *job, struct fdit_cache_writer **out);
-size_t fdit_cache_next(
-    const struct fdit_cache_writer *w); /* the first picture that is not there; n: all are */
+enum fdit_status fdit_cache_begin(fdit_context *ctx, const char *dir, const struct fdit_cache_job *job,
+                                  struct fdit_cache_writer **out);
+size_t
+fdit_cache_next(const struct fdit_cache_writer *w); /* the first picture that is not there; n: all are */
 bool fdit_cache_has(const struct fdit_cache_writer *w, size_t picture); /* its record is there and good */
 uint32_t fdit_cache_record_crc(const struct fdit_cache_writer *w, size_t picture); /* of one that is */
-void fdit_cache_renew(struct fdit_cache_writer *w, size_t picture); /* it is to be put again */
+void fdit_cache_renew(struct fdit_cache_writer *w, size_t picture);                /* it is to be put again */
 /* Writes the picture `next`: halves of item_bytes; NULL: it is broken. Then next is the one behind
  * that is not there. */
 enum fdit_status fdit_cache_put(fdit_context *ctx, struct fdit_cache_writer *w, const void *data);

@@ -38,15 +38,13 @@ uint32_t fdit_cache_crc(uint32_t crc, const void *bytes, size_t n); /* CRC-32 of
 uint64_t fdit_cache_hash(const char *text);                         /* FNV-1a */
 /* Pictures of a shard. */
 size_t fdit_cache_in_shard(const struct fdit_cache_layout *l, size_t shard);
-void fdit_cache_header(const struct fdit_cache_layout *l, size_t shard,
-                       uint8_t out[FDIT_CACHE_HEADER]);
+void fdit_cache_header(const struct fdit_cache_layout *l, size_t shard, uint8_t out[FDIT_CACHE_HEADER]);
 /* The trailer of one half of picture `picture`. */
-void fdit_cache_trailer(const uint8_t *data, size_t item_bytes, size_t picture, int32_t label,
-                        bool mirror, uint8_t out[FDIT_CACHE_TRAILER]);
+void fdit_cache_trailer(const uint8_t *data, size_t item_bytes, size_t picture, int32_t label, bool mirror,
+                        uint8_t out[FDIT_CACHE_TRAILER]);
 /* Whether data and the trailer behind them belong together, and to this half. */
 bool fdit_cache_half_is_good(const uint8_t *data, size_t item_bytes, size_t picture, bool mirror);
 /* DIR/shard-00000.fdc; free with fdit_free. */
-enum fdit_status fdit_cache_shard_path(fdit_context *ctx, const char *dir, size_t shard,
-                                       char **out);
+enum fdit_status fdit_cache_shard_path(fdit_context *ctx, const char *dir, size_t shard, char **out);
 
 #endif

@@ -26,12 +26,12 @@ struct fdit_cache_writer {
     int lock;
     struct fdit_folder_lock folder;
     bool begun;
-    size_t next;     /* the first picture that is to be put */
-    uint8_t *bad;    /* [n] 1: the picture is broken */
-    uint8_t *there;  /* [n] 1: its record is good */
-    uint32_t *crcs;  /* [n] of the records that are there */
-    size_t *have;    /* [shards] records in the file, good or not */
-    uint8_t *record; /* one with its trailers */
+    size_t next;                 /* the first picture that is to be put */
+    uint8_t *bad;                /* [n] 1: the picture is broken */
+    uint8_t *there;              /* [n] 1: its record is good */
+    uint32_t *crcs;              /* [n] of the records that are there */
+    size_t *have;                /* [shards] records in the file, good or not */
+    uint8_t *record;             /* one with its trailers */
     struct fdit_appender *shard; /* number `open`; records behind the last one are appended */
     size_t open;
     int patch; /* the same shard, for records within it that are replaced; -1: none */
@@ -42,8 +42,7 @@ static struct fdit_cache_layout layout_of(const struct fdit_cache_job *job)
     struct fdit_cache_layout l = { .item_bytes = fdit_cache_item_bytes(&job->info),
                                    .halves = fdit_cache_halves(&job->info),
                                    .total = job->info.n,
-                                   .per_shard =
-                                       job->shard_pictures ? job->shard_pictures : DEFAULT_SHARD };
+                                   .per_shard = job->shard_pictures ? job->shard_pictures : DEFAULT_SHARD };
     l.record_bytes = (size_t)l.halves * (l.item_bytes + FDIT_CACHE_TRAILER);
     l.shards = (l.total + l.per_shard - 1) / l.per_shard;
     return l;
@@ -162,8 +161,7 @@ out:
 
 /* Finds the good records of shard `s`, and the broken pictures among them: all are read, as their checksums
  * say what a kill or a crash left. A bad one within the file is replaced in its place. */
-static enum fdit_status scan_shard(fdit_context *ctx, struct fdit_cache_writer *w, size_t s,
-                                   const char *path)
+static enum fdit_status scan_shard(fdit_context *ctx, struct fdit_cache_writer *w, size_t s, const char *path)
 {
     enum fdit_status status = FDIT_OK;
     const struct fdit_cache_layout *l = &w->layout;
@@ -179,8 +177,7 @@ static enum fdit_status scan_shard(fdit_context *ctx, struct fdit_cache_writer *
         bool good = true;
         int32_t label = (int32_t)fdit_get32(record + l->item_bytes + 8);
         for (int half = 0; half < l->halves && good; half++)
-            good = fdit_cache_half_is_good(record +
-                                               (size_t)half * (l->item_bytes + FDIT_CACHE_TRAILER),
+            good = fdit_cache_half_is_good(record + (size_t)half * (l->item_bytes + FDIT_CACHE_TRAILER),
                                            l->item_bytes, first + i, half);
         if (!good || (label != -1 && label != w->job.labels[first + i]))
             continue;
@@ -233,8 +230,8 @@ out:
     return status;
 }
 
-enum fdit_status fdit_cache_begin(fdit_context *ctx, const char *dir,
-                                  const struct fdit_cache_job *job, struct fdit_cache_writer **out)
+enum fdit_status fdit_cache_begin(fdit_context *ctx, const char *dir, const struct fdit_cache_job *job,
+                                  struct fdit_cache_writer **out)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_cache_writer *w = NULL;
@@ -306,8 +303,8 @@ static enum fdit_status close_shard(fdit_context *ctx, struct fdit_cache_writer 
         int saved = errno;
         close(patch);
         if (!synced)
-            return fdit_fail_errno(ctx, FDIT_ERROR_IO, saved,
-                                   "%s: shard %zu cannot be synced to the disk", w->dir, w->open);
+            return fdit_fail_errno(ctx, FDIT_ERROR_IO, saved, "%s: shard %zu cannot be synced to the disk",
+                                   w->dir, w->open);
     }
     if (!shard)
         return FDIT_OK;
@@ -349,8 +346,7 @@ enum fdit_status fdit_cache_put(fdit_context *ctx, struct fdit_cache_writer *w, 
     const struct fdit_cache_layout *l = &w->layout;
     size_t picture = w->next;
     if (picture >= l->total)
-        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT, "%s: all %zu pictures are there", w->dir,
-                         l->total);
+        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT, "%s: all %zu pictures are there", w->dir, l->total);
     size_t s = picture / l->per_shard, place = picture % l->per_shard;
     if ((w->shard || w->patch >= 0) && w->open != s)
         TRY(close_shard(ctx, w));
@@ -408,8 +404,7 @@ static enum fdit_status describe(fdit_context *ctx, const struct fdit_cache_writ
     fdit_json_put_int(&b, NULL, "pictures", (int64_t)w->layout.total);
     fdit_json_put_int(&b, NULL, "shard_pictures", (int64_t)w->layout.per_shard);
     fdit_json_put_text(&b, NULL, "identity", identity);
-    enum fdit_status status =
-        fdit_json_end(ctx, &b, w->dir, JSON_COMPACT | JSON_REAL_PRECISION(17), out);
+    enum fdit_status status = fdit_json_end(ctx, &b, w->dir, JSON_COMPACT | JSON_REAL_PRECISION(17), out);
     fdit_json_fini(&b);
     return status;
 }
@@ -423,8 +418,7 @@ enum fdit_status fdit_cache_end(fdit_context *ctx, struct fdit_cache_writer *w, 
     TRY(describe(ctx, w, &json));
     length = strlen(json);
     if (w->next != w->layout.total)
-        FAIL(ctx, FDIT_ERROR_ARGUMENT, "%s: %zu of %zu pictures are there", w->dir, w->next,
-             w->layout.total);
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "%s: %zu of %zu pictures are there", w->dir, w->next, w->layout.total);
     TRY(close_shard(ctx, w));
     for (size_t i = 0; i < w->layout.total; i++)
         n += !w->bad[i];

@@ -25,11 +25,10 @@ struct fdit_chain {
 /* The steps for w x h pixels and a square of `size`, as fdit_picture_crop or (pad) fdit_picture_pad
  * says; each makes only what the next one needs. name stands in messages. FDIT_ERROR_FORMAT: too
  * narrow. End with fdit_chain_fini in any case. */
-enum fdit_status fdit_chain_init(fdit_context *ctx, struct fdit_chain *c, const char *name, int w,
-                                 int h, int size, bool pad);
+enum fdit_status fdit_chain_init(fdit_context *ctx, struct fdit_chain *c, const char *name, int w, int h,
+                                 int size, bool pad);
 /* Only whether they are possible, without taking memory. */
-enum fdit_status fdit_chain_check(fdit_context *ctx, const char *name, int w, int h, int size,
-                                  bool pad);
+enum fdit_status fdit_chain_check(fdit_context *ctx, const char *name, int w, int h, int size, bool pad);
 void fdit_chain_fini(struct fdit_chain *c);
 /* pad: places the scaled picture `in` [h][w][channels] into the square `out`. */
 void fdit_chain_place(const uint8_t *in, int w, int h, struct fdit_picture *out);

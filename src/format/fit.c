@@ -49,8 +49,7 @@ static void make_output(const struct fit *f, struct stage *s, int o, uint8_t *to
     int first = down->first[o], taps = down->taps[o];
     if (s->even) {
         size_t from = 3 * (size_t)(2 * along->lo - s->in_first);
-        fdit_halve_rows(ring_row(s, first) + from, ring_row(s, first + 1) + from, along->n, 3,
-                        f->turned, to);
+        fdit_halve_rows(ring_row(s, first) + from, ring_row(s, first + 1) + from, along->n, 3, f->turned, to);
     } else if (f->turned) {
         for (int k = 0; k < taps; k++)
             s->taps[k] = ring_row(s, first + k);
@@ -60,8 +59,7 @@ static void make_output(const struct fit *f, struct stage *s, int o, uint8_t *to
         size_t bytes = 3 * (size_t)along->n;
         for (int k = 0; k < taps; k++) {
             s->taps[k] = s->made + (size_t)k * bytes;
-            fdit_resample_along(along, ring_row(s, first + k), s->in_first,
-                                s->made + (size_t)k * bytes);
+            fdit_resample_along(along, ring_row(s, first + k), s->in_first, s->made + (size_t)k * bytes);
         }
         fdit_resample_down(down, o, s->taps, bytes, to);
     }
@@ -158,9 +156,8 @@ static enum fdit_status sink_begin(void *self, int width, int height)
     const struct fdit_chain_step *last = &f->chain.steps[f->chain.n - 1];
     int lo, hi;
     if (width != f->width || height != f->height)
-        FAIL(f->ctx, FDIT_ERROR_FORMAT,
-             "%s: the header says %d x %d, the pixels are %d x %d; get it again", f->name, f->width,
-             f->height, width, height);
+        FAIL(f->ctx, FDIT_ERROR_FORMAT, "%s: the header says %d x %d, the pixels are %d x %d; get it again",
+             f->name, f->width, f->height, width, height);
     f->n = f->chain.n - 1;
     for (int i = 0; i < f->n; i++)
         TRY(stage_init(f->ctx, f, i));
@@ -244,18 +241,16 @@ size_t fdit_picture_fit_bytes(const struct fdit_picture_probe *p, int size)
     return fdit_picture_read_bytes(p) + sink_bytes(p->width, p->height, size);
 }
 
-enum fdit_status fdit_picture_fit(fdit_context *ctx, const uint8_t *bytes, size_t n,
-                                  const char *name, const struct fdit_picture_rules *rules,
-                                  bool pad, int size, struct fdit_picture *out)
+enum fdit_status fdit_picture_fit(fdit_context *ctx, const uint8_t *bytes, size_t n, const char *name,
+                                  const struct fdit_picture_rules *rules, bool pad, int size,
+                                  struct fdit_picture *out)
 {
     enum fdit_status status = FDIT_OK;
     static const struct fdit_picture_rules plain = { .limit = 0 };
     struct fdit_picture_bytes from = fdit_picture_memory(bytes, n);
     struct fdit_picture_probe p = { .width = 0 };
     struct fit f = { .ctx = ctx, .name = name };
-    struct fdit_row_sink sink = {
-        .self = &f, .begin = sink_begin, .row = sink_row, .done = sink_done
-    };
+    struct fdit_row_sink sink = { .self = &f, .begin = sink_begin, .row = sink_row, .done = sink_done };
     rules = rules ? rules : &plain;
     memset(out, 0, sizeof *out);
     TRY(fdit_chain_check_size(ctx, size));

@@ -11,9 +11,9 @@
  * rows and for the square, an interlaced PNG, a progressive JPEG and a WebP also for the whole
  * picture. Errors as of those functions; a picture that is too narrow, or whose reading would take
  * more than rules->limit, is refused from its header. */
-enum fdit_status fdit_picture_fit(fdit_context *ctx, const uint8_t *bytes, size_t n,
-                                  const char *name, const struct fdit_picture_rules *rules,
-                                  bool pad, int size, struct fdit_picture *out);
+enum fdit_status fdit_picture_fit(fdit_context *ctx, const uint8_t *bytes, size_t n, const char *name,
+                                  const struct fdit_picture_rules *rules, bool pad, int size,
+                                  struct fdit_picture *out);
 
 /* Bytes that fdit_picture_fit takes at the most for a picture with these headers, its file
  * included; SIZE_MAX on overflow. */

@@ -165,9 +165,8 @@ static uint32_t compose(const struct fdit_font *f, uint32_t base, uint32_t mark)
         else
             hi = mid;
     }
-    return lo < f->n_pairs && f->pairs[lo].base == base && f->pairs[lo].mark == mark
-               ? f->pairs[lo].composed
-               : 0;
+    return lo < f->n_pairs && f->pairs[lo].base == base && f->pairs[lo].mark == mark ? f->pairs[lo].composed
+                                                                                     : 0;
 }
 
 static bool is_mark(uint32_t code)
@@ -179,8 +178,8 @@ static bool is_mark(uint32_t code)
  */
 static bool is_silent(uint32_t code)
 {
-    return (code >= 0x200b && code <= 0x200f) || (code >= 0x202a && code <= 0x202e) ||
-           code == 0xfeff || (code >= 0xfe00 && code <= 0xfe0f) || code == 0xad;
+    return (code >= 0x200b && code <= 0x200f) || (code >= 0x202a && code <= 0x202e) || code == 0xfeff ||
+           (code >= 0xfe00 && code <= 0xfe0f) || code == 0xad;
 }
 
 /* The letter that begins at *at, composed with the marks that can be; *at moves behind it. 0 at the
@@ -257,8 +256,7 @@ bool fdit_font_has(const struct fdit_font *f, const char *text, size_t n)
     return true;
 }
 
-static void draw_dot(struct fdit_picture *p, int x, int y, int dot, unsigned cover,
-                     const uint8_t colour[3])
+static void draw_dot(struct fdit_picture *p, int x, int y, int dot, unsigned cover, const uint8_t colour[3])
 {
     for (int row = y < 0 ? 0 : y; row < y + dot && row < p->height; row++)
         for (int column = x < 0 ? 0 : x; column < x + dot && column < p->width; column++) {
@@ -275,13 +273,13 @@ static void draw_glyph(const struct fdit_font *f, struct fdit_picture *p, int x,
     for (int i = 0; i < g->width * g->height; i++) {
         unsigned cover = g->pixels[i / 2] >> (i % 2 * 4) & 15;
         if (cover)
-            draw_dot(p, x + (g->left + i % g->width) * f->dot, y + (g->top + i / g->width) * f->dot,
-                     f->dot, cover, colour);
+            draw_dot(p, x + (g->left + i % g->width) * f->dot, y + (g->top + i / g->width) * f->dot, f->dot,
+                     cover, colour);
     }
 }
 
-void fdit_font_draw(const struct fdit_font *f, struct fdit_picture *p, int x, int y,
-                    const uint8_t colour[3], const char *text, size_t n)
+void fdit_font_draw(const struct fdit_font *f, struct fdit_picture *p, int x, int y, const uint8_t colour[3],
+                    const char *text, size_t n)
 {
     size_t at = 0;
     int64_t pen = x;
@@ -296,8 +294,8 @@ void fdit_font_draw(const struct fdit_font *f, struct fdit_picture *p, int x, in
 
 /* ------------------------------------------------------------------ labels */
 
-enum fdit_status fdit_font_label(fdit_context *ctx, const struct fdit_font *f, const char *text,
-                                 int32_t id, char **out)
+enum fdit_status fdit_font_label(fdit_context *ctx, const struct fdit_font *f, const char *text, int32_t id,
+                                 char **out)
 {
     enum fdit_status status = FDIT_OK;
     size_t n = strlen(text), k = 0;

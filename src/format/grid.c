@@ -7,13 +7,7 @@
 
 #include <string.h>
 
-enum {
-    LINES_MOST = 8,
-    COLUMN_LABEL_LINES = 2,
-    ROW_LABEL_LINES = 3,
-    TITLE_LINES = 4,
-    TITLE_CHARS = 60
-};
+enum { LINES_MOST = 8, COLUMN_LABEL_LINES = 2, ROW_LABEL_LINES = 3, TITLE_LINES = 4, TITLE_CHARS = 60 };
 #define SIDE_MOST (INT64_C(1) << 28)
 #define ELLIPSIS "\xe2\x80\xa6"
 
@@ -54,8 +48,7 @@ static size_t break_at(const char *text, size_t n)
 
 /* Fits a text into `most` lines of `width` pixels; an ellipsis ends the last if something is left
  * out. */
-static void wrap(const struct fdit_font *f, const char *text, int64_t width, int most,
-                 struct text *out)
+static void wrap(const struct fdit_font *f, const char *text, int64_t width, int most, struct text *out)
 {
     out->n = 0;
     if (text == NULL || width < 1 || most < 1)
@@ -94,8 +87,8 @@ static void draw_line(const struct fdit_font *f, struct fdit_picture *p, int x, 
 {
     fdit_font_draw(f, p, x, y, colour, t->line[k].at, t->line[k].n);
     if (t->line[k].cut)
-        fdit_font_draw(f, p, x + (int)fdit_font_width(f, t->line[k].at, t->line[k].n), y, colour,
-                       ELLIPSIS, 3);
+        fdit_font_draw(f, p, x + (int)fdit_font_width(f, t->line[k].at, t->line[k].n), y, colour, ELLIPSIS,
+                       3);
 }
 
 static int64_t larger(int64_t a, int64_t b)
@@ -175,16 +168,16 @@ static const char *row_heading(const struct fdit_grid_group *g, size_t r)
 }
 
 /* A row is as high as its cells, or its label. */
-static int row_height(const struct layout *l, const struct fdit_grid *grid,
-                      const struct fdit_grid_group *g, size_t r, int64_t left)
+static int row_height(const struct layout *l, const struct fdit_grid *grid, const struct fdit_grid_group *g,
+                      size_t r, int64_t left)
 {
     struct text text;
     wrap(l->font, label_of(l, grid, g, r), left - 4 * l->scale, ROW_LABEL_LINES, &text);
     return (int)larger(l->cell, text.n * l->line);
 }
 
-static void group_size(const struct layout *l, const struct fdit_grid *grid,
-                       const struct fdit_grid_group *g, int64_t *width, int64_t *height)
+static void group_size(const struct layout *l, const struct fdit_grid *grid, const struct fdit_grid_group *g,
+                       int64_t *width, int64_t *height)
 {
     const int64_t pitch = l->cell + l->gap, left = label_width(l, grid, g);
     *width = left + (g->n_columns > 0 ? (int64_t)g->n_columns * pitch - l->gap : 0);
@@ -201,8 +194,7 @@ static void group_size(const struct layout *l, const struct fdit_grid *grid,
 
 /* ------------------------------------------------------------------ drawing */
 
-static void fill(struct fdit_picture *p, int x, int y, int width, int height,
-                 const uint8_t colour[3])
+static void fill(struct fdit_picture *p, int x, int y, int width, int height, const uint8_t colour[3])
 {
     for (int row = y; row < y + height; row++) {
         uint8_t *pixel = p->pixels + ((size_t)row * (size_t)p->width + (size_t)x) * 3;
@@ -239,9 +231,8 @@ static void draw_heading(struct fdit_picture *p, int x, int y, int width, const 
     fill(p, x, y + l->line, width, l->scale, rule);
 }
 
-static void draw_group(struct fdit_picture *p, int x, int y, int width,
-                       const struct fdit_grid *grid, const struct layout *l,
-                       const struct fdit_grid_group *g)
+static void draw_group(struct fdit_picture *p, int x, int y, int width, const struct fdit_grid *grid,
+                       const struct layout *l, const struct fdit_grid_group *g)
 {
     const int pitch = l->cell + l->gap, lines = column_label_lines(l, g);
     const int64_t labels = label_width(l, grid, g);
@@ -256,8 +247,8 @@ static void draw_group(struct fdit_picture *p, int x, int y, int width,
         wrap(l->font, g->column_labels[c], l->cell, COLUMN_LABEL_LINES, &text);
         for (int k = 0; k < text.n; k++) {
             const int indent = (l->cell - (int)line_width(l->font, &text, k)) / 2;
-            draw_line(l->font, p, left + (int)c * pitch + indent,
-                      y + (lines - text.n + k) * l->line, ink, &text, k);
+            draw_line(l->font, p, left + (int)c * pitch + indent, y + (lines - text.n + k) * l->line, ink,
+                      &text, k);
         }
     }
     y += lines * l->line;
@@ -269,8 +260,7 @@ static void draw_group(struct fdit_picture *p, int x, int y, int width,
         }
         wrap(l->font, label_of(l, grid, g, r), labels - 4 * l->scale, ROW_LABEL_LINES, &text);
         for (int k = 0; k < text.n; k++)
-            draw_line(l->font, p, x, y + (height - text.n * l->line) / 2 + k * l->line, ink, &text,
-                      k);
+            draw_line(l->font, p, x, y + (height - text.n * l->line) / 2 + k * l->line, ink, &text, k);
         for (size_t c = 0; c < g->n_columns; c++)
             draw_cell(p, left + (int)c * pitch, y + (height - l->cell) / 2, grid, l,
                       g->cells[r * g->n_columns + c]);
@@ -278,8 +268,8 @@ static void draw_group(struct fdit_picture *p, int x, int y, int width,
     }
 }
 
-static int64_t draw_title(const struct fdit_grid *grid, const struct layout *l,
-                          struct fdit_picture *p, int64_t width)
+static int64_t draw_title(const struct fdit_grid *grid, const struct layout *l, struct fdit_picture *p,
+                          int64_t width)
 {
     struct text text;
     wrap(l->title_font, grid->title, width, TITLE_LINES, &text);
@@ -289,8 +279,8 @@ static int64_t draw_title(const struct fdit_grid *grid, const struct layout *l,
 }
 
 /* One pass over the bands of groups from y on: measures them (p NULL) or draws them. */
-static void each_band(const struct fdit_grid *grid, const struct layout *l, struct fdit_picture *p,
-                      int64_t y, int64_t *widest, int64_t *bottom)
+static void each_band(const struct fdit_grid *grid, const struct layout *l, struct fdit_picture *p, int64_t y,
+                      int64_t *widest, int64_t *bottom)
 {
     *widest = 0;
     for (size_t first = 0; first < grid->n_groups; first += (size_t)l->across) {
@@ -323,18 +313,17 @@ static enum fdit_status check(fdit_context *ctx, const struct fdit_grid *grid, s
     if (l->scale < 1 || l->scale > 64 || chars < 1 || chars > 120)
         return fdit_fail(
             ctx, FDIT_ERROR_ARGUMENT,
-            "contact sheet: letters of size %d, row labels of %d letters; 1 to 64 and 1 to 120 fit",
-            l->scale, chars);
+            "contact sheet: letters of size %d, row labels of %d letters; 1 to 64 and 1 to 120 fit", l->scale,
+            chars);
     l->gap = l->cell >= 32 ? 2 * l->scale : l->scale;
     l->margin = 6 * l->scale;
     l->across = grid->across == 0 ? 1 : grid->across > 1 << 20 ? 1 << 20 : (int)grid->across;
     for (size_t k = 0; k < grid->n_groups; k++) {
         const struct fdit_grid_group *g = &grid->groups[k];
-        if (g->n_rows > SIDE_MOST || g->n_columns > SIDE_MOST ||
-            g->n_rows * g->n_columns > SIDE_MOST)
+        if (g->n_rows > SIDE_MOST || g->n_columns > SIDE_MOST || g->n_rows * g->n_columns > SIDE_MOST)
             return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
-                             "contact sheet: group %zu has %zu x %zu pictures; show fewer", k,
-                             g->n_rows, g->n_columns);
+                             "contact sheet: group %zu has %zu x %zu pictures; show fewer", k, g->n_rows,
+                             g->n_columns);
     }
     enum fdit_status status = fdit_font_new(ctx, l->scale, &l->font);
     if (status == FDIT_OK)
@@ -348,8 +337,7 @@ static enum fdit_status check(fdit_context *ctx, const struct fdit_grid *grid, s
 }
 
 /* Row labels with numbers in place of what the font lacks. */
-static enum fdit_status make_labels(fdit_context *ctx, const struct fdit_grid *grid,
-                                    struct layout *l)
+static enum fdit_status make_labels(fdit_context *ctx, const struct fdit_grid *grid, struct layout *l)
 {
     enum fdit_status status = FDIT_OK;
     TRY(fdit_alloc(ctx, grid->n_groups, sizeof *l->labels, &l->labels));
@@ -379,8 +367,7 @@ static void layout_fini(const struct fdit_grid *grid, struct layout *l)
     fdit_font_free(l->title_font);
 }
 
-enum fdit_status fdit_grid_draw(fdit_context *ctx, const struct fdit_grid *grid,
-                                struct fdit_picture *out)
+enum fdit_status fdit_grid_draw(fdit_context *ctx, const struct fdit_grid *grid, struct fdit_picture *out)
 {
     enum fdit_status status = FDIT_OK;
     struct layout l = { .labels = NULL };

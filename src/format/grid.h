@@ -17,26 +17,24 @@ struct fdit_grid_group {
     const uint8_t *const *cells;
     const char *const *row_headings; /* [n_rows]: a line with a rule before the row; NULL: none; an
                                         entry may be NULL */
-    const int32_t
-        *row_ids; /* [n_rows]: shown as #id where the font lacks a label's letters; NULL: not */
+    const int32_t *row_ids; /* [n_rows]: shown as #id where the font lacks a label's letters; NULL: not */
 };
 
 struct fdit_grid {
     const char *title;  /* NULL: none */
     int size, channels; /* of the pictures; channels 1 or 3 */
     int upscale;        /* each pixel becomes a square of this side; 0 = 1 */
-    int text_scale; /* size of the letters, see font.h; 0: 2 for cells of 128 pixels or more, else 1
+    int text_scale;     /* size of the letters, see font.h; 0: 2 for cells of 128 pixels or more, else 1
                      */
-    int label_chars; /* widest row label in letters of usual width, 1 .. 120; 0 = 20. A longer word
+    int label_chars;    /* widest row label in letters of usual width, 1 .. 120; 0 = 20. A longer word
                         widens it up to twice that */
-    size_t across;   /* groups beside each other before the next band begins; 0 = 1 */
+    size_t across;      /* groups beside each other before the next band begins; 0 = 1 */
     size_t n_groups;
     const struct fdit_grid_group *groups;
 };
 
 /* Draws an RGB picture on white. FDIT_ERROR_ARGUMENT for sizes that make no sense or a sheet of
  * more than 2^28 pixels. Free with fdit_picture_fini. */
-enum fdit_status fdit_grid_draw(fdit_context *ctx, const struct fdit_grid *grid,
-                                struct fdit_picture *out);
+enum fdit_status fdit_grid_draw(fdit_context *ctx, const struct fdit_grid *grid, struct fdit_picture *out);
 
 #endif

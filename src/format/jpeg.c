@@ -209,8 +209,8 @@ static enum fdit_status refuse(const struct decoder *d)
                      d->name, d->n, d->cut_off ? "cut off" : "damaged", d->reason);
 }
 
-enum fdit_status fdit_jpeg_decode(fdit_context *ctx, const uint8_t *bytes, size_t n,
-                                  const char *name, const struct fdit_row_sink *sink)
+enum fdit_status fdit_jpeg_decode(fdit_context *ctx, const uint8_t *bytes, size_t n, const char *name,
+                                  const struct fdit_row_sink *sink)
 {
     enum fdit_status status = FDIT_OK;
     struct decoder d = { .ctx = ctx, .name = name, .sink = sink, .n = n };
@@ -230,8 +230,8 @@ out:
 
 #else
 
-enum fdit_status fdit_jpeg_decode(fdit_context *ctx, const uint8_t *bytes, size_t n,
-                                  const char *name, const struct fdit_row_sink *sink)
+enum fdit_status fdit_jpeg_decode(fdit_context *ctx, const uint8_t *bytes, size_t n, const char *name,
+                                  const struct fdit_row_sink *sink)
 {
     (void)bytes;
     (void)n;

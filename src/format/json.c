@@ -45,16 +45,17 @@ static enum fdit_status check_shape(fdit_context *ctx, const char *name, const c
         } else if (c == '[' || c == '{') {
             values++;
             if (++depth > max_depth)
-                return fdit_fail(ctx, FDIT_ERROR_FORMAT, "%s: JSON nested deeper than %d brackets "
-                                 "at byte %zu", name, max_depth, i);
+                return fdit_fail(ctx, FDIT_ERROR_FORMAT,
+                                 "%s: JSON nested deeper than %d brackets "
+                                 "at byte %zu",
+                                 name, max_depth, i);
         } else if (c == ']' || c == '}') {
             depth--;
         } else if (c == ',' || c == ':') {
             values++;
         }
         if (values > MAX_VALUES)
-            return fdit_fail(ctx, FDIT_ERROR_FORMAT, "%s: JSON with more than %d values", name,
-                             MAX_VALUES);
+            return fdit_fail(ctx, FDIT_ERROR_FORMAT, "%s: JSON with more than %d values", name, MAX_VALUES);
     }
     return FDIT_OK;
 }

@@ -18,11 +18,10 @@ static const struct {
     enum fdit_kind_group group;
     const char *text, *word, *remedy;
 } kinds[FDIT_KIND_COUNT] = {
-    [FDIT_KIND_UNKNOWN] = { FDIT_KIND_IS_OTHER, "of no kind that is known here", "of unknown kind",
-                            NULL },
+    [FDIT_KIND_UNKNOWN] = { FDIT_KIND_IS_OTHER, "of no kind that is known here", "of unknown kind", NULL },
     [FDIT_KIND_EMPTY] = { FDIT_KIND_IS_OTHER, "empty", "empty", "get it again" },
-    [FDIT_KIND_ZEROS] = { FDIT_KIND_IS_OTHER, "nothing but zero bytes at its beginning",
-                          "of zero bytes", "it was never written or copied whole; get it again" },
+    [FDIT_KIND_ZEROS] = { FDIT_KIND_IS_OTHER, "nothing but zero bytes at its beginning", "of zero bytes",
+                          "it was never written or copied whole; get it again" },
     [FDIT_KIND_FOLDER] = { FDIT_KIND_IS_OTHER, "a folder", "folder", NULL },
     [FDIT_KIND_SPECIAL] = { FDIT_KIND_IS_OTHER, "a pipe, socket or device", "pipe or device",
                             "give a regular file" },
@@ -44,10 +43,8 @@ static const struct {
     [FDIT_KIND_HDR] = { FDIT_KIND_IS_OTHER_PICTURE, "a Radiance HDR picture", "HDR", CONVERT },
     [FDIT_KIND_QOI] = { FDIT_KIND_IS_OTHER_PICTURE, "a QOI picture", "QOI", CONVERT },
     [FDIT_KIND_DDS] = { FDIT_KIND_IS_OTHER_PICTURE, "a DDS texture", "DDS", CONVERT },
-    [FDIT_KIND_RAW] = { FDIT_KIND_IS_OTHER_PICTURE, "a camera's raw picture", "camera raw",
-                        CONVERT },
-    [FDIT_KIND_VIDEO] = { FDIT_KIND_IS_OTHER_PICTURE, "a film", "film",
-                          "take single pictures out of it" },
+    [FDIT_KIND_RAW] = { FDIT_KIND_IS_OTHER_PICTURE, "a camera's raw picture", "camera raw", CONVERT },
+    [FDIT_KIND_VIDEO] = { FDIT_KIND_IS_OTHER_PICTURE, "a film", "film", "take single pictures out of it" },
     [FDIT_KIND_AUDIO] = { FDIT_KIND_IS_OTHER, "a sound", "sound", NULL },
     [FDIT_KIND_TAR] = { FDIT_KIND_IS_ARCHIVE, "a tar archive", "tar", NULL },
     [FDIT_KIND_TAR_GZ] = { FDIT_KIND_IS_ARCHIVE, "a tar.gz archive", "tar.gz", NULL },
@@ -66,23 +63,18 @@ static const struct {
                          "unpack it with \"lzip -d\" or \"tar xf\"" },
     [FDIT_KIND_COMPRESS] = { FDIT_KIND_IS_OTHER_ARCHIVE, "a file of compress (.Z)", ".Z",
                              "unpack it with \"gzip -d\"" },
-    [FDIT_KIND_ZIP] = { FDIT_KIND_IS_OTHER_ARCHIVE, "a zip archive", "zip",
-                        "unpack it with \"unzip\"" },
-    [FDIT_KIND_7Z] = { FDIT_KIND_IS_OTHER_ARCHIVE, "a 7z archive", "7z",
-                       "unpack it with \"7z x\"" },
-    [FDIT_KIND_RAR] = { FDIT_KIND_IS_OTHER_ARCHIVE, "a RAR archive", "RAR",
-                        "unpack it with \"unrar x\"" },
+    [FDIT_KIND_ZIP] = { FDIT_KIND_IS_OTHER_ARCHIVE, "a zip archive", "zip", "unpack it with \"unzip\"" },
+    [FDIT_KIND_7Z] = { FDIT_KIND_IS_OTHER_ARCHIVE, "a 7z archive", "7z", "unpack it with \"7z x\"" },
+    [FDIT_KIND_RAR] = { FDIT_KIND_IS_OTHER_ARCHIVE, "a RAR archive", "RAR", "unpack it with \"unrar x\"" },
     [FDIT_KIND_CAB] = { FDIT_KIND_IS_OTHER_ARCHIVE, "a cabinet archive", "CAB",
                         "unpack it with \"cabextract\"" },
-    [FDIT_KIND_AR] = { FDIT_KIND_IS_OTHER_ARCHIVE, "an ar archive", "ar",
-                       "unpack it with \"ar x\"" },
+    [FDIT_KIND_AR] = { FDIT_KIND_IS_OTHER_ARCHIVE, "an ar archive", "ar", "unpack it with \"ar x\"" },
     [FDIT_KIND_SAFETENSORS] = { FDIT_KIND_IS_WEIGHTS, "a safetensors file", "safetensors", NULL },
     [FDIT_KIND_TORCH] = { FDIT_KIND_IS_WEIGHTS, "a torch file", "torch", NULL },
-    [FDIT_KIND_TORCH_LEGACY] = { FDIT_KIND_IS_WEIGHTS, "a torch file (of before version 1.6)",
-                                 "torch", NULL },
+    [FDIT_KIND_TORCH_LEGACY] = { FDIT_KIND_IS_WEIGHTS, "a torch file (of before version 1.6)", "torch",
+                                 NULL },
     [FDIT_KIND_PICKLE] = { FDIT_KIND_IS_WEIGHTS, "a Python pickle", "pickle", NULL },
-    [FDIT_KIND_HDF5] = { FDIT_KIND_IS_OTHER_WEIGHTS, "an HDF5 file (Keras .h5, MATLAB .mat)",
-                         "HDF5", NULL },
+    [FDIT_KIND_HDF5] = { FDIT_KIND_IS_OTHER_WEIGHTS, "an HDF5 file (Keras .h5, MATLAB .mat)", "HDF5", NULL },
     [FDIT_KIND_NPY] = { FDIT_KIND_IS_OTHER_WEIGHTS, "a NumPy array (.npy)", "NumPy", NULL },
     [FDIT_KIND_NPZ] = { FDIT_KIND_IS_OTHER_WEIGHTS, "NumPy arrays (.npz)", "NumPy", NULL },
     [FDIT_KIND_GGUF] = { FDIT_KIND_IS_OTHER_WEIGHTS, "a GGUF or GGML model", "GGUF", NULL },
@@ -95,8 +87,8 @@ static const struct {
     [FDIT_KIND_SQLITE] = { FDIT_KIND_IS_OTHER, "an SQLite data base", "SQLite", NULL },
     [FDIT_KIND_LMDB] = { FDIT_KIND_IS_OTHER, "an LMDB data base", "LMDB",
                          "write its pictures into a folder per class" },
-    [FDIT_KIND_OFFICE] = { FDIT_KIND_IS_OTHER, "an office document (xlsx, ods, docx)",
-                           "office document", "save the sheet as CSV in UTF-8" },
+    [FDIT_KIND_OFFICE] = { FDIT_KIND_IS_OTHER, "an office document (xlsx, ods, docx)", "office document",
+                           "save the sheet as CSV in UTF-8" },
     [FDIT_KIND_OLE] = { FDIT_KIND_IS_OTHER, "an old office document (xls, doc)", "office document",
                         "save the sheet as CSV in UTF-8" },
     [FDIT_KIND_PDF] = { FDIT_KIND_IS_OTHER, "a PDF document", "PDF", NULL },
@@ -111,8 +103,7 @@ static const struct {
     [FDIT_KIND_JSON] = { FDIT_KIND_IS_TEXT, "a JSON text", "JSON", NULL },
     [FDIT_KIND_SCRIPT] = { FDIT_KIND_IS_TEXT, "a script", "script", NULL },
     [FDIT_KIND_TEXT] = { FDIT_KIND_IS_TEXT, "a text", "text", NULL },
-    [FDIT_KIND_UTF16] = { FDIT_KIND_IS_TEXT, "a text in UTF-16 or UTF-32", "UTF-16",
-                          "save it as UTF-8" },
+    [FDIT_KIND_UTF16] = { FDIT_KIND_IS_TEXT, "a text in UTF-16 or UTF-32", "UTF-16", "save it as UTF-8" },
     [FDIT_KIND_TEXT_OTHER] = { FDIT_KIND_IS_TEXT, "a text in an encoding other than UTF-8", "text",
                                "save it as UTF-8" },
     [FDIT_KIND_PROGRAM] = { FDIT_KIND_IS_OTHER, "a program or library", "program", NULL },
@@ -143,8 +134,8 @@ enum fdit_status fdit_kind_refuse(fdit_context *ctx, const char *path, enum fdit
 {
     if (kinds[kind].remedy)
         remedy = kinds[kind].remedy;
-    return fdit_fail(ctx, FDIT_ERROR_FORMAT, "%s: is %s, not %s%s%s", path, kinds[kind].text,
-                     wanted, remedy ? "; " : "", remedy ? remedy : "");
+    return fdit_fail(ctx, FDIT_ERROR_FORMAT, "%s: is %s, not %s%s%s", path, kinds[kind].text, wanted,
+                     remedy ? "; " : "", remedy ? remedy : "");
 }
 
 /* ------------------------------------------------------------------ signatures */
@@ -295,8 +286,7 @@ static enum fdit_kind zip_kind(const uint8_t *b, size_t n)
             return FDIT_KIND_TORCH;
         if (ends_with(name, len, ".npy"))
             return FDIT_KIND_NPZ;
-        if (ends_with(name, len, "[Content_Types].xml") ||
-            (len == 8 && !memcmp(name, "mimetype", 8)))
+        if (ends_with(name, len, "[Content_Types].xml") || (len == 8 && !memcmp(name, "mimetype", 8)))
             return FDIT_KIND_OFFICE;
         from += 30 + len + extra + little(b + from + 18);
     }
@@ -329,8 +319,8 @@ static enum fdit_kind media_kind(const uint8_t *b, size_t n)
  */
 static enum fdit_kind weak_kind(const uint8_t *b, size_t n)
 {
-    if (at(b, n, 0, "BM", 2) && n >= 26 && !b[6] && !b[7] && !b[8] && !b[9] &&
-        little(b + 14) >= 12 && little(b + 14) <= 256)
+    if (at(b, n, 0, "BM", 2) && n >= 26 && !b[6] && !b[7] && !b[8] && !b[9] && little(b + 14) >= 12 &&
+        little(b + 14) <= 256)
         return FDIT_KIND_BMP;
     if (n >= 22 && !b[0] && !b[1] && (b[2] == 1 || b[2] == 2) && !b[3] && b[4] && !b[5] && !b[9])
         return FDIT_KIND_ICO;
@@ -341,14 +331,12 @@ static enum fdit_kind weak_kind(const uint8_t *b, size_t n)
         return FDIT_KIND_PROGRAM;
     if (n >= 4 && b[0] == 0xff && (b[1] & 0xe6) == 0xe2 && (b[2] & 0xf0) != 0xf0)
         return FDIT_KIND_AUDIO; /* a frame of MP3 */
-    if (n > 9 && b[8] == '{' && !b[4] && !b[5] && !b[6] && !b[7] && little(b) >= 2 &&
-        little(b) <= 1u << 30)
+    if (n > 9 && b[8] == '{' && !b[4] && !b[5] && !b[6] && !b[7] && little(b) >= 2 && little(b) <= 1u << 30)
         return FDIT_KIND_SAFETENSORS;
-    if (n >= 4 && b[0] == 0x80 && b[1] >= 2 && b[1] <= 5 &&
-        memchr("\x95}](cKJMUXqNC\x8a\x8c", b[2], 15))
+    if (n >= 4 && b[0] == 0x80 && b[1] >= 2 && b[1] <= 5 && memchr("\x95}](cKJMUXqNC\x8a\x8c", b[2], 15))
         return FDIT_KIND_PICKLE;
-    if (n >= 16 && b[0] == 8 && b[1] <= 32 && b[2] == 0x12 && b[3] >= 3 && b[3] < 32 &&
-        b[4] >= 'a' && b[4] <= 'z')
+    if (n >= 16 && b[0] == 8 && b[1] <= 32 && b[2] == 0x12 && b[3] >= 3 && b[3] < 32 && b[4] >= 'a' &&
+        b[4] <= 'z')
         return FDIT_KIND_ONNX; /* protobuf: ir_version, producer_name */
     return FDIT_KIND_UNKNOWN;
 }
@@ -410,9 +398,8 @@ static enum fdit_kind text_kind(const uint8_t *b, size_t n)
             return FDIT_KIND_UNKNOWN;
     }
     if (even || odd) /* Latin text in UTF-16 without a mark: every other byte is zero */
-        return n >= 4 && ((!even && odd * 10 > n * 4) || (!odd && even * 10 > n * 4))
-                   ? FDIT_KIND_UTF16
-                   : FDIT_KIND_UNKNOWN;
+        return n >= 4 && ((!even && odd * 10 > n * 4) || (!odd && even * 10 > n * 4)) ? FDIT_KIND_UTF16
+                                                                                      : FDIT_KIND_UNKNOWN;
     if (!is_utf8(b, n)) /* of 8-bit encodings most letters are ASCII still, but for those of other
                            scripts */
         return n >= 16 && high * 10 < n * 9 ? FDIT_KIND_TEXT_OTHER : FDIT_KIND_UNKNOWN;

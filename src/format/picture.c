@@ -24,8 +24,7 @@ enum fdit_status fdit_picture_new(fdit_context *ctx, int width, int height, int 
                          "a picture of %d x %d with %d channels is not "
                          "possible; at most 2^28 pixels in 1 or 3 channels",
                          width, height, channels);
-    enum fdit_status status =
-        fdit_alloc(ctx, (size_t)width * (size_t)height, (size_t)channels, &out->pixels);
+    enum fdit_status status = fdit_alloc(ctx, (size_t)width * (size_t)height, (size_t)channels, &out->pixels);
     if (status == FDIT_OK) {
         out->width = width;
         out->height = height;
@@ -48,8 +47,8 @@ bool fdit_picture_is_name(const char *name)
            fdit_path_has_suffix(name, ".jpeg") || fdit_path_has_suffix(name, ".webp");
 }
 
-enum fdit_status fdit_picture_refuse(fdit_context *ctx, const uint8_t *bytes, size_t n,
-                                     uint64_t size, const char *name)
+enum fdit_status fdit_picture_refuse(fdit_context *ctx, const uint8_t *bytes, size_t n, uint64_t size,
+                                     const char *name)
 {
     struct fdit_picture_kind kind = fdit_picture_kind(bytes, n);
     if (size == 0)
@@ -76,8 +75,7 @@ enum fdit_status fdit_orient_parse(fdit_context *ctx, const char *option, const 
                                    struct fdit_picture_rules *rules)
 {
     if (strcmp(text, "exif") != 0 && strcmp(text, "none") != 0)
-        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT, "%s %s: not known; give one of exif|none",
-                         option, text);
+        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT, "%s %s: not known; give one of exif|none", option, text);
     rules->exif = text[0] == 'e';
     return FDIT_OK;
 }
@@ -96,16 +94,14 @@ enum fdit_status fdit_matte_parse(fdit_context *ctx, const char *option, const c
     bool hex = text[0] == '#' && strlen(text) == 7;
     for (int i = 1; hex && i < 7; i++)
         hex = digit(text[i]) >= 0;
-    if (!hex && strcmp(text, "white") != 0 && strcmp(text, "black") != 0 &&
-        strcmp(text, "none") != 0)
-        return fdit_fail(
-            ctx, FDIT_ERROR_ARGUMENT,
-            "%s %s: not a colour; give white, black, #rrggbb (as '#80c0ff'), or none to drop "
-            "transparency without blending",
-            option, text);
+    if (!hex && strcmp(text, "white") != 0 && strcmp(text, "black") != 0 && strcmp(text, "none") != 0)
+        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
+                         "%s %s: not a colour; give white, black, #rrggbb (as '#80c0ff'), or none to drop "
+                         "transparency without blending",
+                         option, text);
     rules->matte = strcmp(text, "none") != 0;
     for (int c = 0; c < 3; c++)
-        rules->ground[c] = hex ? (uint8_t)(16 * digit(text[1 + 2 * c]) + digit(text[2 + 2 * c]))
+        rules->ground[c] = hex              ? (uint8_t)(16 * digit(text[1 + 2 * c]) + digit(text[2 + 2 * c]))
                            : text[0] == 'w' ? 255
                                             : 0;
     return FDIT_OK;
@@ -127,8 +123,7 @@ const char *fdit_matte_text(const struct fdit_picture_rules *rules, char out[8])
     return out;
 }
 
-void fdit_row_matte(const struct fdit_picture_rules *rules, const uint8_t *from, size_t n,
-                    uint8_t *to)
+void fdit_row_matte(const struct fdit_picture_rules *rules, const uint8_t *from, size_t n, uint8_t *to)
 {
     for (size_t i = 0; i < n; i++, from += 4, to += 3) {
         unsigned a = from[3];
@@ -168,8 +163,7 @@ size_t fdit_picture_read_bytes(const struct fdit_picture_probe *p)
         bytes = 160 * w + (size_t)p->coefficients * 2;
         break;
     case FDIT_PICTURE_WEBP: /* libwebp: lossless all pixels as u32; alpha apart */
-        bytes =
-            channels * pixels + (p->lossless ? 4 * pixels : 0) + (p->alpha ? pixels : 0) + 256 * w;
+        bytes = channels * pixels + (p->lossless ? 4 * pixels : 0) + (p->alpha ? pixels : 0) + 256 * w;
         break;
     case FDIT_PICTURE_UNKNOWN: break;
     }
@@ -194,9 +188,7 @@ static uint64_t fewest_bytes(const struct fdit_picture_probe *p)
 
 static const char *layout(const struct fdit_picture_probe *p)
 {
-    return !p->interlaced                       ? ""
-           : p->kind.format == FDIT_PICTURE_PNG ? "interlaced "
-                                                : "progressive ";
+    return !p->interlaced ? "" : p->kind.format == FDIT_PICTURE_PNG ? "interlaced " : "progressive ";
 }
 
 enum fdit_status fdit_picture_read_check(fdit_context *ctx, const char *name,
@@ -227,23 +219,23 @@ enum fdit_status fdit_picture_read_check(fdit_context *ctx, const char *name,
                      rules->limit >> 20, remedy);
 }
 
-enum fdit_status fdit_picture_read_failed(fdit_context *ctx, enum fdit_status status,
-                                          const char *name, const struct fdit_picture_probe *p)
+enum fdit_status fdit_picture_read_failed(fdit_context *ctx, enum fdit_status status, const char *name,
+                                          const struct fdit_picture_probe *p)
 {
     char prefix[64];
     if (status != FDIT_ERROR_MEMORY || !p->kind.name)
         return status;
     if (strncmp(fdit_context_message(ctx), name, strlen(name)) != 0) {
-        snprintf(prefix, sizeof prefix, "reading the %s%s picture of %u x %u", layout(p),
-                 p->kind.name, p->width, p->height);
+        snprintf(prefix, sizeof prefix, "reading the %s%s picture of %u x %u", layout(p), p->kind.name,
+                 p->width, p->height);
         fdit_fail_prefix(ctx, status, prefix);
         fdit_fail_prefix(ctx, status, name);
     }
     return status;
 }
 
-enum fdit_status fdit_picture_read_rows(fdit_context *ctx, const uint8_t *bytes, size_t n,
-                                        const char *name, const struct fdit_picture_probe *p,
+enum fdit_status fdit_picture_read_rows(fdit_context *ctx, const uint8_t *bytes, size_t n, const char *name,
+                                        const struct fdit_picture_probe *p,
                                         const struct fdit_picture_rules *rules,
                                         const struct fdit_row_sink *sink)
 {
@@ -304,18 +296,15 @@ static enum fdit_status turn_whole(struct whole *w)
     return FDIT_OK;
 }
 
-enum fdit_status fdit_picture_decode_as(fdit_context *ctx, const uint8_t *bytes, size_t n,
-                                        const char *name, const struct fdit_picture_rules *rules,
-                                        struct fdit_picture *out)
+enum fdit_status fdit_picture_decode_as(fdit_context *ctx, const uint8_t *bytes, size_t n, const char *name,
+                                        const struct fdit_picture_rules *rules, struct fdit_picture *out)
 {
     enum fdit_status status = FDIT_OK;
     static const struct fdit_picture_rules plain = { .limit = 0 };
     struct fdit_picture_bytes from = fdit_picture_memory(bytes, n);
     struct fdit_picture_probe p = { .width = 0 };
     struct whole w = { .ctx = ctx };
-    struct fdit_row_sink sink = {
-        .self = &w, .begin = whole_begin, .row = whole_row, .done = whole_done
-    };
+    struct fdit_row_sink sink = { .self = &w, .begin = whole_begin, .row = whole_row, .done = whole_done };
     rules = rules ? rules : &plain;
     memset(out, 0, sizeof *out);
     TRY(fdit_picture_probe(ctx, &from, name, &p));
@@ -332,14 +321,14 @@ out:
     return fdit_picture_read_failed(ctx, status, name, &p);
 }
 
-enum fdit_status fdit_picture_decode(fdit_context *ctx, const uint8_t *bytes, size_t n,
-                                     const char *name, struct fdit_picture *out)
+enum fdit_status fdit_picture_decode(fdit_context *ctx, const uint8_t *bytes, size_t n, const char *name,
+                                     struct fdit_picture *out)
 {
     return fdit_picture_decode_as(ctx, bytes, n, name, NULL, out);
 }
 
-enum fdit_status fdit_picture_size(fdit_context *ctx, const uint8_t *bytes, size_t n,
-                                   const char *name, int *width, int *height)
+enum fdit_status fdit_picture_size(fdit_context *ctx, const uint8_t *bytes, size_t n, const char *name,
+                                   int *width, int *height)
 {
     static const struct fdit_picture_rules plain = { .limit = 0 };
     struct fdit_picture_bytes from = fdit_picture_memory(bytes, n);

@@ -17,21 +17,16 @@ enum fdit_status fdit_picture_new(fdit_context *ctx, int width, int height, int 
                                   struct fdit_picture *out);
 void fdit_picture_fini(struct fdit_picture *p); /* frees the pixels, zeroes the struct; NULL allowed */
 
-enum fdit_picture_format {
-    FDIT_PICTURE_UNKNOWN,
-    FDIT_PICTURE_PNG,
-    FDIT_PICTURE_JPEG,
-    FDIT_PICTURE_WEBP
-};
+enum fdit_picture_format { FDIT_PICTURE_UNKNOWN, FDIT_PICTURE_PNG, FDIT_PICTURE_JPEG, FDIT_PICTURE_WEBP };
 enum { FDIT_PICTURE_SNIFF_BYTES = 12, FDIT_PICTURE_KIND_BYTES = 512 };
 /* From the first bytes, of which FDIT_PICTURE_SNIFF_BYTES are enough. */
 enum fdit_picture_format fdit_picture_sniff(const uint8_t *bytes, size_t n);
 
 /* What a file is by its first bytes, of which FDIT_PICTURE_KIND_BYTES are enough. */
 struct fdit_picture_kind {
-    const char *name;                 /* "PNG", "HEIC", "TIFF or a camera's raw file"; NULL: no picture */
-    enum fdit_picture_format format;  /* FDIT_PICTURE_UNKNOWN: not read by this program */
-    const char *remedy;               /* of those that are not read: "convert it to PNG or JPEG" */
+    const char *name;                /* "PNG", "HEIC", "TIFF or a camera's raw file"; NULL: no picture */
+    enum fdit_picture_format format; /* FDIT_PICTURE_UNKNOWN: not read by this program */
+    const char *remedy;              /* of those that are not read: "convert it to PNG or JPEG" */
 };
 struct fdit_picture_kind fdit_picture_kind(const uint8_t *bytes, size_t n);
 /* FDIT_ERROR_UNSUPPORTED with the kind and its remedy, for a file that begins with these bytes and is none
@@ -69,11 +64,11 @@ const char *fdit_matte_text(const struct fdit_picture_rules *rules, char out[8])
 enum fdit_status fdit_picture_decode_as(fdit_context *ctx, const uint8_t *bytes, size_t n, const char *name,
                                         const struct fdit_picture_rules *rules, struct fdit_picture *out);
 /* The same with rules NULL. */
-enum fdit_status fdit_picture_decode(fdit_context *ctx, const uint8_t *bytes, size_t n,
-                                     const char *name, struct fdit_picture *out);
+enum fdit_status fdit_picture_decode(fdit_context *ctx, const uint8_t *bytes, size_t n, const char *name,
+                                     struct fdit_picture *out);
 /* Width and height from the header alone. */
-enum fdit_status fdit_picture_size(fdit_context *ctx, const uint8_t *bytes, size_t n,
-                                   const char *name, int *width, int *height);
+enum fdit_status fdit_picture_size(fdit_context *ctx, const uint8_t *bytes, size_t n, const char *name,
+                                   int *width, int *height);
 /* Decodes a file, rules all zero. */
 enum fdit_status fdit_picture_read(fdit_context *ctx, const char *path, struct fdit_picture *out);
 

@@ -32,14 +32,8 @@ static const struct magic magics[] = {
     { 4, 8, "ftypavif", { "AVIF", FDIT_PICTURE_UNKNOWN, "convert it to PNG or JPEG (avifdec)" } },
     { 4, 8, "ftypavis", { "AVIF", FDIT_PICTURE_UNKNOWN, "convert it to PNG or JPEG (avifdec)" } },
     { 4, 7, "ftypcrx", { "a camera's raw file", FDIT_PICTURE_UNKNOWN, "export it as JPEG" } },
-    { 4,
-      4,
-      "ftyp",
-      { "a film (MP4)", FDIT_PICTURE_UNKNOWN, "remove it, or save its frames as pictures" } },
-    { 0,
-      12,
-      "\0\0\0\x0cJXL \r\n\x87\n",
-      { "JPEG XL", FDIT_PICTURE_UNKNOWN, "convert it to PNG (djxl)" } },
+    { 4, 4, "ftyp", { "a film (MP4)", FDIT_PICTURE_UNKNOWN, "remove it, or save its frames as pictures" } },
+    { 0, 12, "\0\0\0\x0cJXL \r\n\x87\n", { "JPEG XL", FDIT_PICTURE_UNKNOWN, "convert it to PNG (djxl)" } },
     { 0, 2, "\xff\x0a", { "JPEG XL", FDIT_PICTURE_UNKNOWN, "convert it to PNG or JPEG (djxl)" } },
     { 0, 12, "\0\0\0\x0cjP  \r\n\x87\n", { "JPEG 2000", FDIT_PICTURE_UNKNOWN, CONVERT } },
     { 0, 4, "\xff\x4f\xff\x51", { "JPEG 2000", FDIT_PICTURE_UNKNOWN, CONVERT } },
@@ -112,8 +106,7 @@ struct fdit_picture_kind fdit_picture_kind(const uint8_t *bytes, size_t n)
     if (is_ico(bytes, n))
         return (struct fdit_picture_kind){ "ICO", FDIT_PICTURE_UNKNOWN, CONVERT };
     if (is_svg(bytes, n < FDIT_PICTURE_KIND_BYTES ? n : FDIT_PICTURE_KIND_BYTES))
-        return (struct fdit_picture_kind){ "SVG", FDIT_PICTURE_UNKNOWN,
-                                           "save it as PNG (rsvg-convert)" };
+        return (struct fdit_picture_kind){ "SVG", FDIT_PICTURE_UNKNOWN, "save it as PNG (rsvg-convert)" };
     return none;
 }
 

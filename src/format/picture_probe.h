@@ -24,9 +24,9 @@ struct fdit_picture_probe {
     struct fdit_picture_kind kind; /* .name "PNG", "JPEG", "WebP" */
     uint32_t width, height;        /* as they are stored: orientations 5 to 8 exchange them */
     int orientation;               /* EXIF: 1 (as stored, also where nothing is said) to 8 */
-    bool alpha;    /* has an alpha channel or a transparent colour; its pixels may be opaque all the
+    bool alpha;            /* has an alpha channel or a transparent colour; its pixels may be opaque all the
                       same */
-    bool animated; /* of several frames, of which the first is taken */
+    bool animated;         /* of several frames, of which the first is taken */
     bool interlaced;       /* PNG: interlaced, JPEG: progressive */
     bool lossless;         /* WebP */
     bool arithmetic;       /* JPEG: its entropy code */

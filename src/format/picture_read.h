@@ -21,12 +21,12 @@ size_t fdit_picture_read_bytes(const struct fdit_picture_probe *p);
 enum fdit_status fdit_picture_read_check(fdit_context *ctx, const char *name,
                                          const struct fdit_picture_probe *p,
                                          const struct fdit_picture_rules *rules, size_t bytes);
-enum fdit_status fdit_picture_read_rows(fdit_context *ctx, const uint8_t *bytes, size_t n,
-                                        const char *name, const struct fdit_picture_probe *p,
+enum fdit_status fdit_picture_read_rows(fdit_context *ctx, const uint8_t *bytes, size_t n, const char *name,
+                                        const struct fdit_picture_probe *p,
                                         const struct fdit_picture_rules *rules,
                                         const struct fdit_row_sink *sink);
 /* Puts name and size before the message of FDIT_ERROR_MEMORY; returns status. */
-enum fdit_status fdit_picture_read_failed(fdit_context *ctx, enum fdit_status status,
-                                          const char *name, const struct fdit_picture_probe *p);
+enum fdit_status fdit_picture_read_failed(fdit_context *ctx, enum fdit_status status, const char *name,
+                                          const struct fdit_picture_probe *p);
 
 #endif

@@ -33,8 +33,8 @@ static enum fdit_status note(fdit_context *ctx, const json_t *root, const char *
     return fdit_strdup(ctx, text ? text : "none", out);
 }
 
-enum fdit_status fdit_picture_notes_read(fdit_context *ctx, const char *name, const char *json,
-                                         size_t n, struct fdit_picture_notes *out)
+enum fdit_status fdit_picture_notes_read(fdit_context *ctx, const char *name, const char *json, size_t n,
+                                         struct fdit_picture_notes *out)
 {
     enum fdit_status status = FDIT_OK;
     json_t *root = NULL;

@@ -22,8 +22,8 @@ enum fdit_status fdit_picture_words_rules(fdit_context *ctx, const struct fdit_p
 struct fdit_picture_notes {
     char *orient, *matte;
 };
-enum fdit_status fdit_picture_notes_read(fdit_context *ctx, const char *name, const char *json,
-                                         size_t n, struct fdit_picture_notes *out);
+enum fdit_status fdit_picture_notes_read(fdit_context *ctx, const char *name, const char *json, size_t n,
+                                         struct fdit_picture_notes *out);
 void fdit_picture_notes_fini(struct fdit_picture_notes *n);
 static inline struct fdit_picture_words fdit_picture_notes_words(const struct fdit_picture_notes *n)
 {

@@ -166,9 +166,10 @@ static enum fdit_status refuse(const struct decoder *d)
         return d->status;
     if (d->no_memory)
         return fdit_fail(d->ctx, FDIT_ERROR_MEMORY, "out of memory in libpng");
-    return fdit_fail(d->ctx, FDIT_ERROR_FORMAT, "%s: the PNG picture of %zu bytes is %s (%s); get it "
-                     "again or remove it", d->name, d->n, d->cut_off ? "cut off" : "damaged",
-                     d->reason);
+    return fdit_fail(d->ctx, FDIT_ERROR_FORMAT,
+                     "%s: the PNG picture of %zu bytes is %s (%s); get it "
+                     "again or remove it",
+                     d->name, d->n, d->cut_off ? "cut off" : "damaged", d->reason);
 }
 
 enum fdit_status fdit_png_decode(fdit_context *ctx, const uint8_t *bytes, size_t n, const char *name,
@@ -261,8 +262,8 @@ static bool is_ascii(const char *text)
 }
 
 enum fdit_status fdit_png_encode_with(fdit_context *ctx, const struct fdit_picture *p,
-                                      const struct fdit_png_text *texts, size_t n_texts,
-                                      uint8_t **bytes, size_t *n)
+                                      const struct fdit_png_text *texts, size_t n_texts, uint8_t **bytes,
+                                      size_t *n)
 {
     enum fdit_status status = FDIT_OK;
     struct encoder e = { .ctx = ctx, .picture = p, .status = FDIT_OK };
@@ -270,20 +271,19 @@ enum fdit_status fdit_png_encode_with(fdit_context *ctx, const struct fdit_pictu
     *n = 0;
     TRY(fdit_alloc(ctx, n_texts, sizeof *e.texts, &e.texts));
     for (size_t i = 0; i < n_texts; i++) /* libpng copies them */
-        e.texts[e.n_texts++] = (png_text){
-            .compression = is_ascii(texts[i].value) ? PNG_TEXT_COMPRESSION_NONE : PNG_ITXT_COMPRESSION_NONE,
-            .key = (char *)(uintptr_t)texts[i].key,
-            .text = (char *)(uintptr_t)texts[i].value,
-            .text_length = strlen(texts[i].value)
-        };
+        e.texts[e.n_texts++] =
+            (png_text){ .compression =
+                            is_ascii(texts[i].value) ? PNG_TEXT_COMPRESSION_NONE : PNG_ITXT_COMPRESSION_NONE,
+                        .key = (char *)(uintptr_t)texts[i].key,
+                        .text = (char *)(uintptr_t)texts[i].value,
+                        .text_length = strlen(texts[i].value) };
     e.png = png_create_write_struct(PNG_LIBPNG_VER_STRING, &e, on_encode_error, on_warning);
     e.info = e.png ? png_create_info_struct(e.png) : NULL;
     if (!e.info)
         FAIL(ctx, FDIT_ERROR_MEMORY, "out of memory while writing a PNG picture");
     if (!encode(&e)) {
         TRY(e.status);
-        FAIL(ctx, FDIT_ERROR_MEMORY, "a picture of %d x %d cannot be written as PNG", p->width,
-             p->height);
+        FAIL(ctx, FDIT_ERROR_MEMORY, "a picture of %d x %d cannot be written as PNG", p->width, p->height);
     }
     *bytes = e.bytes;
     *n = e.n;
@@ -295,8 +295,7 @@ out:
     return status;
 }
 
-enum fdit_status fdit_png_encode(fdit_context *ctx, const struct fdit_picture *p, uint8_t **bytes,
-                                 size_t *n)
+enum fdit_status fdit_png_encode(fdit_context *ctx, const struct fdit_picture *p, uint8_t **bytes, size_t *n)
 {
     return fdit_png_encode_with(ctx, p, NULL, 0, bytes, n);
 }

@@ -17,12 +17,11 @@ struct fdit_png_text {
 
 /* An 8-bit grey or RGB file. The same picture gives the same bytes on one machine. Free *bytes with
  * fdit_free. */
-enum fdit_status fdit_png_encode(fdit_context *ctx, const struct fdit_picture *p, uint8_t **bytes,
-                                 size_t *n);
+enum fdit_status fdit_png_encode(fdit_context *ctx, const struct fdit_picture *p, uint8_t **bytes, size_t *n);
 /* The same with texts before the pixels: tEXt chunks, iTXt where a value is not plain ASCII. */
 enum fdit_status fdit_png_encode_with(fdit_context *ctx, const struct fdit_picture *p,
-                                      const struct fdit_png_text *texts, size_t n_texts,
-                                      uint8_t **bytes, size_t *n);
+                                      const struct fdit_png_text *texts, size_t n_texts, uint8_t **bytes,
+                                      size_t *n);
 /* Encodes and writes atomically, without waiting for the disk. */
 enum fdit_status fdit_png_write(fdit_context *ctx, const char *path, const struct fdit_picture *p);
 

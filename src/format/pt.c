@@ -54,8 +54,7 @@ static size_t most_visits(const struct fdit_pt *pt)
 
 /* ------------------------------------------------------------------ storages */
 
-static enum fdit_status member_of(fdit_context *ctx, struct fdit_pt *pt, const char *name,
-                                  struct record *out)
+static enum fdit_status member_of(fdit_context *ctx, struct fdit_pt *pt, const char *name, struct record *out)
 {
     size_t i;
     if (!fdit_pt_zip_find(pt->zip, name, &i))
@@ -83,9 +82,8 @@ static int by_key(const void *pa, const void *pb)
 }
 
 /* Where the numbers of a storage lie; checks that there are as many as it says. */
-static enum fdit_status find_record(fdit_context *ctx, struct fdit_pt *pt,
-                                    const struct fdit_pt_value *s, const char *tensor,
-                                    struct record *out)
+static enum fdit_status find_record(fdit_context *ctx, struct fdit_pt *pt, const struct fdit_pt_value *s,
+                                    const char *tensor, struct record *out)
 {
     enum fdit_status status = FDIT_OK;
     char *name = NULL;
@@ -191,8 +189,7 @@ static enum fdit_status add_tensor(fdit_context *ctx, struct fdit_pt *pt, const 
     fdit_st_shape_text(t.rank, t.shape, text, sizeof text);
     TRY(find_record(ctx, pt, storage, name, &record));
     numbers = record.bytes / size;
-    if (!measure(&t, strides, &last) ||
-        !fdit_add((size_t)storage->offset, (size_t)v->offset, &first) ||
+    if (!measure(&t, strides, &last) || !fdit_add((size_t)storage->offset, (size_t)v->offset, &first) ||
         !fdit_add(first, last, &last) || (t.n && last >= numbers) || first > numbers)
         FAIL(ctx, FDIT_ERROR_FORMAT,
              "%s: tensor %.200s of shape %s reaches outside its storage of %zu "
@@ -236,14 +233,13 @@ static size_t key_text(const struct fdit_pt_value *key, char *out, size_t size)
 }
 
 /* name[0..used) leads to v. */
-static enum fdit_status walk(fdit_context *ctx, struct fdit_pt *pt, const struct fdit_pt_value *v,
-                             char *name, size_t used, int depth)
+static enum fdit_status walk(fdit_context *ctx, struct fdit_pt *pt, const struct fdit_pt_value *v, char *name,
+                             size_t used, int depth)
 {
     enum fdit_status status = FDIT_OK;
     if (depth > MOST_DEPTH || pt->visits++ > most_visits(pt) || pt->n == MOST_TENSORS)
         return fdit_fail(ctx, FDIT_ERROR_FORMAT,
-                         "%s: lists and dictionaries that hold each other; no checkpoint has them",
-                         pt->path);
+                         "%s: lists and dictionaries that hold each other; no checkpoint has them", pt->path);
     if (v->kind == FDIT_PT_TENSOR)
         return add_tensor(ctx, pt, used ? name : "(the only one)", v);
     if (v->kind == FDIT_PT_OBJECT)
@@ -361,9 +357,8 @@ static enum fdit_status find_pickle(fdit_context *ctx, struct fdit_pt *pt)
     qsort(names, n, sizeof *names, by_text);
     for (size_t i = 1; i < n; i++)
         if (!strcmp(names[i - 1], names[i]))
-            FAIL(ctx, FDIT_ERROR_FORMAT,
-                 "%s: the zip has %.100s twice; the file is damaged, get it again", pt->path,
-                 names[i]);
+            FAIL(ctx, FDIT_ERROR_FORMAT, "%s: the zip has %.100s twice; the file is damaged, get it again",
+                 pt->path, names[i]);
     TRY(fdit_alloc(ctx, n, sizeof *pt->sums, &pt->sums));
     TRY(fdit_strndup(ctx, found, strlen(found) - strlen("data.pkl"), &pt->prefix));
 out:
@@ -372,16 +367,15 @@ out:
 }
 
 /* A small member, whole and with the right checksum. */
-static enum fdit_status read_member(fdit_context *ctx, struct fdit_pt *pt, const char *name,
-                                    struct record *r)
+static enum fdit_status read_member(fdit_context *ctx, struct fdit_pt *pt, const char *name, struct record *r)
 {
     enum fdit_status status = FDIT_OK;
     char *full = NULL;
     TRY(fdit_strf(ctx, &full, "%s%s", pt->prefix, name));
     TRY(member_of(ctx, pt, full, r));
     if (r->bytes > MOST_PICKLE)
-        FAIL(ctx, FDIT_ERROR_FORMAT, "%s: %s of %zu bytes is beyond the limit of %zu", pt->path,
-             name, r->bytes, MOST_PICKLE);
+        FAIL(ctx, FDIT_ERROR_FORMAT, "%s: %s of %zu bytes is beyond the limit of %zu", pt->path, name,
+             r->bytes, MOST_PICKLE);
     if (r->sum && (uint32_t)crc32_z(crc32_z(0, NULL, 0), r->data, r->bytes) != r->sum->crc)
         FAIL(ctx, FDIT_ERROR_FORMAT,
              "%s: %s does not have the checksum that the zip names; the file is damaged, get it again",
@@ -422,8 +416,8 @@ static enum fdit_status next_pickle(fdit_context *ctx, struct fdit_pt *pt, size_
 {
     enum fdit_status status = FDIT_OK;
     size_t used = 0, left = pt->n_bytes - *at;
-    TRY(fdit_pt_pickle_run(ctx, pt->pickle, pt->bytes + *at,
-                           left < MOST_PICKLE ? left : MOST_PICKLE, &used, out));
+    TRY(fdit_pt_pickle_run(ctx, pt->pickle, pt->bytes + *at, left < MOST_PICKLE ? left : MOST_PICKLE, &used,
+                           out));
     *at += used;
 out:
     return status;
@@ -441,8 +435,7 @@ static enum fdit_status find_storages(fdit_context *ctx, const struct fdit_pt *p
     enum fdit_status status = FDIT_OK;
     if (depth > MOST_DEPTH || s->visits++ > s->limit)
         return fdit_fail(ctx, FDIT_ERROR_FORMAT,
-                         "%s: lists and dictionaries that hold each other; no checkpoint has them",
-                         pt->path);
+                         "%s: lists and dictionaries that hold each other; no checkpoint has them", pt->path);
     if (v->kind == FDIT_PT_TENSOR) {
         TRY(fdit_grow(ctx, &s->list, &s->capacity, s->n + 1, sizeof *s->list));
         s->list[s->n++] = v->items[0];
@@ -457,8 +450,7 @@ out:
 static int by_storage(const void *pa, const void *pb)
 {
     const struct fdit_pt_value *const *a = pa, *const *b = pb;
-    struct record x = { .key = (*a)->text, .n_key = (*a)->n },
-                  y = { .key = (*b)->text, .n_key = (*b)->n };
+    struct record x = { .key = (*a)->text, .n_key = (*a)->n }, y = { .key = (*b)->text, .n_key = (*b)->n };
     return by_key(&x, &y);
 }
 
@@ -472,8 +464,8 @@ static int by_storage_key(const void *pa, const void *pb)
 
 /* Behind the pickles: for each key of the list the number of elements in 8 bytes, then the
  * elements. */
-static enum fdit_status find_numbers(fdit_context *ctx, struct fdit_pt *pt,
-                                     const struct fdit_pt_value *keys, size_t at)
+static enum fdit_status find_numbers(fdit_context *ctx, struct fdit_pt *pt, const struct fdit_pt_value *keys,
+                                     size_t at)
 {
     enum fdit_status status = FDIT_OK;
     struct storages s = { .limit = most_visits(pt) };
@@ -490,9 +482,7 @@ static enum fdit_status find_numbers(fdit_context *ctx, struct fdit_pt *pt,
         const struct fdit_pt_value *k = keys->items[i];
         struct record r = { .key = k->text, .n_key = k->n };
         const struct fdit_pt_value **known =
-            k->kind == FDIT_PT_TEXT && s.n
-                ? bsearch(&r, s.list, s.n, sizeof *s.list, by_storage_key)
-                : NULL;
+            k->kind == FDIT_PT_TEXT && s.n ? bsearch(&r, s.list, s.n, sizeof *s.list, by_storage_key) : NULL;
         uint64_t n = 0;
         if (!known)
             FAIL(ctx, FDIT_ERROR_FORMAT,
@@ -508,12 +498,10 @@ static enum fdit_status find_numbers(fdit_context *ctx, struct fdit_pt *pt,
             n = n << 8 | pt->bytes[at + (size_t)b];
         at += 8;
         if (n != (uint64_t)(*known)->i ||
-            !fdit_mul((size_t)n, fdit_st_type_bytes((*known)->type), &r.bytes) ||
-            r.bytes > pt->n_bytes - at)
+            !fdit_mul((size_t)n, fdit_st_type_bytes((*known)->type), &r.bytes) || r.bytes > pt->n_bytes - at)
             FAIL(ctx, FDIT_ERROR_FORMAT,
                  "%s: storage %zu of %zu has %" PRIu64 " numbers, its tensors "
-                 "say %" PRId64
-                 ", and %zu bytes are left; the file is cut off or damaged, get it again",
+                 "say %" PRId64 ", and %zu bytes are left; the file is cut off or damaged, get it again",
                  pt->path, i, keys->n, n, (*known)->i, pt->n_bytes - at);
         r.data = pt->bytes + at;
         at += r.bytes;
@@ -583,8 +571,8 @@ out:
     return status;
 }
 
-enum fdit_status fdit_pt_open_memory(fdit_context *ctx, const char *name, const uint8_t *bytes,
-                                     size_t n, struct fdit_pt **out)
+enum fdit_status fdit_pt_open_memory(fdit_context *ctx, const char *name, const uint8_t *bytes, size_t n,
+                                     struct fdit_pt **out)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_pt *pt = NULL;

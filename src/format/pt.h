@@ -23,8 +23,8 @@ bool fdit_pt_is(const uint8_t *bytes, size_t n);
 
 enum fdit_status fdit_pt_open(fdit_context *ctx, const char *path, struct fdit_pt **out);
 /* The same for n bytes in memory, which must outlive the result; `name` stands in messages. */
-enum fdit_status fdit_pt_open_memory(fdit_context *ctx, const char *name, const uint8_t *bytes,
-                                     size_t n, struct fdit_pt **out);
+enum fdit_status fdit_pt_open_memory(fdit_context *ctx, const char *name, const uint8_t *bytes, size_t n,
+                                     struct fdit_pt **out);
 void fdit_pt_close(struct fdit_pt *pt); /* NULL is allowed */
 
 const char *fdit_pt_path(const struct fdit_pt *pt);
@@ -49,8 +49,7 @@ struct fdit_pt_writer;
 /* Begins a file that torch.load(weights_only=True) reads as an OrderedDict of contiguous float
  * tensors: the caller gives all names first, then the numbers in the same order. */
 enum fdit_status fdit_pt_writer_new(fdit_context *ctx, struct fdit_pt_writer **out);
-void fdit_pt_writer_free(
-    struct fdit_pt_writer *w); /* removes an unfinished file; NULL is allowed */
+void fdit_pt_writer_free(struct fdit_pt_writer *w); /* removes an unfinished file; NULL is allowed */
 /* type: F32, F16, BF16 or F64. */
 enum fdit_status fdit_pt_writer_add(fdit_context *ctx, struct fdit_pt_writer *w, const char *name,
                                     enum fdit_st_type type, int rank, const int64_t *shape);

@@ -27,47 +27,47 @@ struct global {
     enum fdit_st_type type; /* of storages and dtypes; FDIT_ST_TYPES: counted in bytes */
 };
 
-#define STORAGES(module)                                                                           \
-    { module, "FloatStorage", RULE_STORAGE, FDIT_ST_F32 },                                         \
-        { module, "HalfStorage", RULE_STORAGE, FDIT_ST_F16 },                                      \
-        { module, "BFloat16Storage", RULE_STORAGE, FDIT_ST_BF16 },                                 \
-        { module, "DoubleStorage", RULE_STORAGE, FDIT_ST_F64 },                                    \
-        { module, "LongStorage", RULE_STORAGE, FDIT_ST_I64 },                                      \
-        { module, "IntStorage", RULE_STORAGE, FDIT_ST_I32 },                                       \
-        { module, "ShortStorage", RULE_STORAGE, FDIT_ST_I16 },                                     \
-        { module, "CharStorage", RULE_STORAGE, FDIT_ST_I8 },                                       \
-        { module, "ByteStorage", RULE_STORAGE, FDIT_ST_U8 },                                       \
-        { module, "BoolStorage", RULE_STORAGE, FDIT_ST_BOOL },                                     \
-        { module, "ComplexFloatStorage", RULE_STORAGE, FDIT_ST_C64 },                              \
-    {                                                                                              \
-        module, "UntypedStorage", RULE_STORAGE, FDIT_ST_TYPES                                      \
+#define STORAGES(module)                                                                                     \
+    { module, "FloatStorage", RULE_STORAGE, FDIT_ST_F32 },                                                   \
+        { module, "HalfStorage", RULE_STORAGE, FDIT_ST_F16 },                                                \
+        { module, "BFloat16Storage", RULE_STORAGE, FDIT_ST_BF16 },                                           \
+        { module, "DoubleStorage", RULE_STORAGE, FDIT_ST_F64 },                                              \
+        { module, "LongStorage", RULE_STORAGE, FDIT_ST_I64 },                                                \
+        { module, "IntStorage", RULE_STORAGE, FDIT_ST_I32 },                                                 \
+        { module, "ShortStorage", RULE_STORAGE, FDIT_ST_I16 },                                               \
+        { module, "CharStorage", RULE_STORAGE, FDIT_ST_I8 },                                                 \
+        { module, "ByteStorage", RULE_STORAGE, FDIT_ST_U8 },                                                 \
+        { module, "BoolStorage", RULE_STORAGE, FDIT_ST_BOOL },                                               \
+        { module, "ComplexFloatStorage", RULE_STORAGE, FDIT_ST_C64 },                                        \
+    {                                                                                                        \
+        module, "UntypedStorage", RULE_STORAGE, FDIT_ST_TYPES                                                \
     }
-#define BUILTINS(module)                                                                           \
-    { module, "object", RULE_INERT, 0 }, { module, "set", RULE_SAME, 0 },                          \
-        { module, "frozenset", RULE_SAME, 0 }, { module, "list", RULE_SAME, 0 },                   \
-        { module, "tuple", RULE_SAME, 0 }, { module, "dict", RULE_DICT, 0 },                       \
-        { module, "int", RULE_SAME, 0 }, { module, "float", RULE_SAME, 0 },                        \
-        { module, "bool", RULE_SAME, 0 }, { module, "str", RULE_SAME, 0 },                         \
-        { module, "bytes", RULE_INERT, 0 }, { module, "bytearray", RULE_INERT, 0 },                \
-        { module, "long", RULE_SAME, 0 }, { module, "unicode", RULE_SAME, 0 },                     \
-        { module, "slice", RULE_INERT, 0 }, { module, "range", RULE_INERT, 0 },                    \
-        { module, "xrange", RULE_INERT, 0 }, { module, "type", RULE_INERT, 0 },                    \
-        { module, "property", RULE_INERT, 0 }, { module, "Ellipsis", RULE_INERT, 0 },              \
-        { module, "NotImplemented", RULE_INERT, 0 },                                               \
-    {                                                                                              \
-        module, "complex", RULE_INERT, 0                                                           \
+#define BUILTINS(module)                                                                                     \
+    { module, "object", RULE_INERT, 0 }, { module, "set", RULE_SAME, 0 },                                    \
+        { module, "frozenset", RULE_SAME, 0 }, { module, "list", RULE_SAME, 0 },                             \
+        { module, "tuple", RULE_SAME, 0 }, { module, "dict", RULE_DICT, 0 },                                 \
+        { module, "int", RULE_SAME, 0 }, { module, "float", RULE_SAME, 0 },                                  \
+        { module, "bool", RULE_SAME, 0 }, { module, "str", RULE_SAME, 0 },                                   \
+        { module, "bytes", RULE_INERT, 0 }, { module, "bytearray", RULE_INERT, 0 },                          \
+        { module, "long", RULE_SAME, 0 }, { module, "unicode", RULE_SAME, 0 },                               \
+        { module, "slice", RULE_INERT, 0 }, { module, "range", RULE_INERT, 0 },                              \
+        { module, "xrange", RULE_INERT, 0 }, { module, "type", RULE_INERT, 0 },                              \
+        { module, "property", RULE_INERT, 0 }, { module, "Ellipsis", RULE_INERT, 0 },                        \
+        { module, "NotImplemented", RULE_INERT, 0 },                                                         \
+    {                                                                                                        \
+        module, "complex", RULE_INERT, 0                                                                     \
     }
-#define PATHS(module)                                                                              \
-    { module, "Path", RULE_INERT, 0 }, { module, "PurePath", RULE_INERT, 0 },                      \
-        { module, "PosixPath", RULE_INERT, 0 }, { module, "PurePosixPath", RULE_INERT, 0 },        \
-        { module, "WindowsPath", RULE_INERT, 0 },                                                  \
-    {                                                                                              \
-        module, "PureWindowsPath", RULE_INERT, 0                                                   \
+#define PATHS(module)                                                                                        \
+    { module, "Path", RULE_INERT, 0 }, { module, "PurePath", RULE_INERT, 0 },                                \
+        { module, "PosixPath", RULE_INERT, 0 }, { module, "PurePosixPath", RULE_INERT, 0 },                  \
+        { module, "WindowsPath", RULE_INERT, 0 },                                                            \
+    {                                                                                                        \
+        module, "PureWindowsPath", RULE_INERT, 0                                                             \
     }
-#define NUMPY(module)                                                                              \
-    { module, "scalar", RULE_INERT, 0 },                                                           \
-    {                                                                                              \
-        module, "_reconstruct", RULE_INERT, 0                                                      \
+#define NUMPY(module)                                                                                        \
+    { module, "scalar", RULE_INERT, 0 },                                                                     \
+    {                                                                                                        \
+        module, "_reconstruct", RULE_INERT, 0                                                                \
     }
 
 static const struct global pt_globals[] = {
@@ -233,8 +233,7 @@ static enum fdit_status build_tensor(struct fdit_pt_pickle *p, const struct fdit
         return fdit_pt_bad(p, "a tensor whose offset in its storage is negative or no number");
     if (!are_indices(args->items[2]) || !are_indices(args->items[3]) ||
         args->items[2]->n != args->items[3]->n)
-        return fdit_pt_bad(
-            p, "a tensor whose shape and strides are no such lists of at most 16 numbers");
+        return fdit_pt_bad(p, "a tensor whose shape and strides are no such lists of at most 16 numbers");
     TRY(fdit_pt_value_new(p, FDIT_PT_TENSOR, out));
     struct fdit_pt_value *t = *out, *parts[] = { args->items[0], args->items[2], args->items[3] };
     t->offset = args->items[1]->i;
@@ -311,15 +310,15 @@ static enum fdit_status build(struct fdit_pt_pickle *p, const struct global *g,
     case RULE_OBJECT: return fdit_pt_value_new(p, FDIT_PT_OBJECT, out);
     case RULE_RECONSTRUCTOR:
         inner = args->n ? global_of(args->items[0]) : NULL;
-        return fdit_pt_value_new(
-            p, inner && inner->rule == RULE_OBJECT ? FDIT_PT_OBJECT : FDIT_PT_INERT, out);
+        return fdit_pt_value_new(p, inner && inner->rule == RULE_OBJECT ? FDIT_PT_OBJECT : FDIT_PT_INERT,
+                                 out);
     case RULE_INERT: return fdit_pt_value_new(p, FDIT_PT_INERT, out);
     case RULE_STORAGE:
     case RULE_DTYPE: break;
     }
     return fdit_fail(p->ctx, FDIT_ERROR_FORMAT,
-                     "%s: calls %s.%s, which is a type; the file is damaged or no checkpoint",
-                     p->file, g->module, g->name);
+                     "%s: calls %s.%s, which is a type; the file is damaged or no checkpoint", p->file,
+                     g->module, g->name);
 }
 
 /* function, arguments -> value; both taken from the stack. */

@@ -15,16 +15,14 @@
 
 enum fdit_status fdit_pt_bad(struct fdit_pt_pickle *p, const char *what)
 {
-    return fdit_fail(
-        p->ctx, FDIT_ERROR_FORMAT,
-        "%s: %s (pickle, byte %zu); the file is damaged or no checkpoint, get it again", p->file,
-        what, p->op ? (size_t)(p->op - p->bytes) : p->at);
+    return fdit_fail(p->ctx, FDIT_ERROR_FORMAT,
+                     "%s: %s (pickle, byte %zu); the file is damaged or no checkpoint, get it again", p->file,
+                     what, p->op ? (size_t)(p->op - p->bytes) : p->at);
 }
 
 /* ------------------------------------------------------------------ values */
 
-enum fdit_status fdit_pt_pickle_new(fdit_context *ctx, const char *file,
-                                    struct fdit_pt_pickle **out)
+enum fdit_status fdit_pt_pickle_new(fdit_context *ctx, const char *file, struct fdit_pt_pickle **out)
 {
     enum fdit_status status = fdit_alloc(ctx, 1, sizeof **out, out);
     if (status == FDIT_OK)
@@ -56,9 +54,8 @@ enum fdit_status fdit_pt_value_new(struct fdit_pt_pickle *p, enum fdit_pt_kind k
 {
     enum fdit_status status = FDIT_OK;
     if (p->n_values == MOST_VALUES)
-        return fdit_fail(p->ctx, FDIT_ERROR_FORMAT,
-                         "%s: describes more than %d values; no checkpoint does", p->file,
-                         MOST_VALUES);
+        return fdit_fail(p->ctx, FDIT_ERROR_FORMAT, "%s: describes more than %d values; no checkpoint does",
+                         p->file, MOST_VALUES);
     if (p->n_values == p->n_blocks * BLOCK) {
         TRY(fdit_grow(p->ctx, &p->blocks, &p->blocks_capacity, p->n_blocks + 1, sizeof *p->blocks));
         TRY(fdit_alloc(p->ctx, BLOCK, sizeof **p->blocks, &p->blocks[p->n_blocks]));
@@ -67,8 +64,8 @@ enum fdit_status fdit_pt_value_new(struct fdit_pt_pickle *p, enum fdit_pt_kind k
     *out = &p->blocks[p->n_values / BLOCK][p->n_values % BLOCK];
     p->n_values++;
     (*out)->kind = kind;
-    (*out)->depth = kind == FDIT_PT_TUPLE || kind == FDIT_PT_LIST || kind == FDIT_PT_DICT ||
-                    kind == FDIT_PT_OBJECT;
+    (*out)->depth =
+        kind == FDIT_PT_TUPLE || kind == FDIT_PT_LIST || kind == FDIT_PT_DICT || kind == FDIT_PT_OBJECT;
 out:
     return status;
 }
@@ -95,8 +92,8 @@ out:
     return status;
 }
 
-static enum fdit_status push_text(struct fdit_pt_pickle *p, enum fdit_pt_kind kind,
-                                  const uint8_t *text, size_t n)
+static enum fdit_status push_text(struct fdit_pt_pickle *p, enum fdit_pt_kind kind, const uint8_t *text,
+                                  size_t n)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_pt_value *v = NULL;
@@ -147,19 +144,17 @@ enum fdit_status fdit_pt_append(struct fdit_pt_pickle *p, struct fdit_pt_value *
     enum fdit_status status = FDIT_OK;
     if (n > MOST_VALUES - p->n_items)
         return fdit_fail(p->ctx, FDIT_ERROR_FORMAT,
-                         "%s: its lists hold more than %d values; no checkpoint's do", p->file,
-                         MOST_VALUES);
+                         "%s: its lists hold more than %d values; no checkpoint's do", p->file, MOST_VALUES);
     for (size_t i = 0; i < n; i++) {
         if (values[i] == to)
             return fdit_pt_bad(p, "a list or dictionary holds itself");
         if (values[i]->depth + 1 > to->depth)
             to->depth = values[i]->depth + 1;
         if (to->depth > MOST_DEPTH)
-            return fdit_fail(
-                p->ctx, FDIT_ERROR_FORMAT,
-                "%s: lists or dictionaries nested deeper than %d levels; no checkpoint "
-                "has them",
-                p->file, MOST_DEPTH);
+            return fdit_fail(p->ctx, FDIT_ERROR_FORMAT,
+                             "%s: lists or dictionaries nested deeper than %d levels; no checkpoint "
+                             "has them",
+                             p->file, MOST_DEPTH);
     }
     TRY(fdit_grow(p->ctx, &to->items, &to->capacity, to->n + n, sizeof *to->items));
     if (n)
@@ -171,8 +166,7 @@ out:
 }
 
 /* Replaces the n values from stack[first] by a container of them. */
-static enum fdit_status gather(struct fdit_pt_pickle *p, enum fdit_pt_kind kind, size_t first,
-                               size_t n)
+static enum fdit_status gather(struct fdit_pt_pickle *p, enum fdit_pt_kind kind, size_t first, size_t n)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_pt_value *v = NULL;
@@ -228,8 +222,7 @@ static enum fdit_status take_line(struct fdit_pt_pickle *p, const uint8_t **out,
     return FDIT_OK;
 }
 
-static enum fdit_status take_text(struct fdit_pt_pickle *p, size_t length_bytes,
-                                  enum fdit_pt_kind kind)
+static enum fdit_status take_text(struct fdit_pt_pickle *p, size_t length_bytes, enum fdit_pt_kind kind)
 {
     enum fdit_status status = FDIT_OK;
     const uint8_t *text = NULL;
@@ -364,8 +357,7 @@ static enum fdit_status call_mark(struct fdit_pt_pickle *p, bool name_on_stack)
         if (!p->n_marks)
             return fdit_pt_bad(p, "takes a mark that is not there");
         first = p->marks[p->n_marks - 1];
-        memmove(p->stack + first + 1, p->stack + first,
-                (p->n_stack - 1 - first) * sizeof *p->stack);
+        memmove(p->stack + first + 1, p->stack + first, (p->n_stack - 1 - first) * sizeof *p->stack);
         p->stack[first] = g;
     }
     TRY(pop_mark(p, &first, &n));
@@ -488,8 +480,7 @@ static enum fdit_status step_number(struct fdit_pt_pickle *p, uint8_t op)
     case 'M': TRY(take_number(p, 2, &v)); break;
     case 'J':
         TRY(take_number(p, 4, &v));
-        return fdit_pt_push_new(p, FDIT_PT_INT,
-                                v >> 31 ? (int64_t)v - (INT64_C(1) << 32) : (int64_t)v);
+        return fdit_pt_push_new(p, FDIT_PT_INT, v >> 31 ? (int64_t)v - (INT64_C(1) << 32) : (int64_t)v);
     case 'I':
     case 'L': return take_text_number(p, false);
     case 'F': return take_text_number(p, true);
@@ -556,11 +547,10 @@ static enum fdit_status step_stack(struct fdit_pt_pickle *p, uint8_t op)
     switch (op) {
     case '(':
         if (p->n_marks == MOST_MARKS)
-            return fdit_fail(
-                p->ctx, FDIT_ERROR_FORMAT,
-                "%s: lists or dictionaries nested deeper than %d levels; no checkpoint "
-                "has them",
-                p->file, MOST_MARKS);
+            return fdit_fail(p->ctx, FDIT_ERROR_FORMAT,
+                             "%s: lists or dictionaries nested deeper than %d levels; no checkpoint "
+                             "has them",
+                             p->file, MOST_MARKS);
         p->marks[p->n_marks++] = p->n_stack;
         return FDIT_OK;
     case '0':
@@ -611,8 +601,7 @@ static enum fdit_status step_object(struct fdit_pt_pickle *p, uint8_t op)
         return fdit_pt_reduce(p);
     case 'b': return fdit_pt_set_state(p);
     case 'Q': return fdit_pt_persistent(p);
-    case 'P':
-        return fdit_pt_bad(p, "an outside reference in the text form, which torch does not write");
+    case 'P': return fdit_pt_bad(p, "an outside reference in the text form, which torch does not write");
     case 0x82:
     case 0x83:
     case 0x84:
@@ -650,9 +639,8 @@ static enum fdit_status step(struct fdit_pt_pickle *p, uint8_t op)
     return fdit_pt_bad(p, what);
 }
 
-enum fdit_status fdit_pt_pickle_run(fdit_context *ctx, struct fdit_pt_pickle *p,
-                                    const uint8_t *bytes, size_t n, size_t *used,
-                                    const struct fdit_pt_value **out)
+enum fdit_status fdit_pt_pickle_run(fdit_context *ctx, struct fdit_pt_pickle *p, const uint8_t *bytes,
+                                    size_t n, size_t *used, const struct fdit_pt_value **out)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_pt_value *v = NULL;

@@ -50,15 +50,13 @@ struct fdit_pt_value {
 struct fdit_pt_pickle;
 
 /* `file` stands in messages and must live as long; texts of values lie in the pickles' bytes. */
-enum fdit_status fdit_pt_pickle_new(fdit_context *ctx, const char *file,
-                                    struct fdit_pt_pickle **out);
+enum fdit_status fdit_pt_pickle_new(fdit_context *ctx, const char *file, struct fdit_pt_pickle **out);
 void fdit_pt_pickle_free(struct fdit_pt_pickle *p); /* and all its values; NULL is allowed */
 /* Runs one pickle at the beginning of the n bytes; *used of them (NULL allowed). The value lives as
  * long as p. FDIT_ERROR_FORMAT says what is wrong and at which byte; a name that is not in the list
  * is FDIT_ERROR_UNSUPPORTED. */
-enum fdit_status fdit_pt_pickle_run(fdit_context *ctx, struct fdit_pt_pickle *p,
-                                    const uint8_t *bytes, size_t n, size_t *used,
-                                    const struct fdit_pt_value **out);
+enum fdit_status fdit_pt_pickle_run(fdit_context *ctx, struct fdit_pt_pickle *p, const uint8_t *bytes,
+                                    size_t n, size_t *used, const struct fdit_pt_value **out);
 
 size_t fdit_pt_pickle_values(const struct fdit_pt_pickle *p); /* that all runs together have made */
 

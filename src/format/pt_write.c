@@ -65,8 +65,8 @@ enum fdit_status fdit_pt_writer_add(fdit_context *ctx, struct fdit_pt_writer *w,
     enum fdit_status status = FDIT_OK;
     struct entry e = { .type = type, .rank = rank, .n = 1 };
     if (rank < 0 || rank > FDIT_ST_MAX_RANK || !fdit_st_is_float(type) || w->n == MOST_TENSORS)
-        FAIL(ctx, FDIT_ERROR_ARGUMENT, "tensor %.200s: %d dimensions of %s cannot be written", name,
-             rank, fdit_st_type_name(type));
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "tensor %.200s: %d dimensions of %s cannot be written", name, rank,
+             fdit_st_type_name(type));
     for (int i = 0; i < rank; i++) {
         e.shape[i] = shape[i];
         if (shape[i] < 0 || !fdit_mul(e.n, (size_t)shape[i], &e.n))
@@ -145,8 +145,7 @@ out:
     return status;
 }
 
-static enum fdit_status put_tensor(fdit_context *ctx, struct text *t, const struct entry *e,
-                                   size_t i)
+static enum fdit_status put_tensor(fdit_context *ctx, struct text *t, const struct entry *e, size_t i)
 {
     enum fdit_status status = FDIT_OK;
     int64_t stride[FDIT_ST_MAX_RANK], step = 1;

@@ -62,9 +62,9 @@ static zip_int64_t source(void *user, void *data, zip_uint64_t length, zip_sourc
     case ZIP_SOURCE_CLOSE:
     case ZIP_SOURCE_FREE: return 0;
     case ZIP_SOURCE_SUPPORTS:
-        return zip_source_make_command_bitmap(
-            ZIP_SOURCE_OPEN, ZIP_SOURCE_READ, ZIP_SOURCE_STAT, ZIP_SOURCE_SEEK, ZIP_SOURCE_TELL,
-            ZIP_SOURCE_ERROR, ZIP_SOURCE_CLOSE, ZIP_SOURCE_FREE, ZIP_SOURCE_SUPPORTS, -1);
+        return zip_source_make_command_bitmap(ZIP_SOURCE_OPEN, ZIP_SOURCE_READ, ZIP_SOURCE_STAT,
+                                              ZIP_SOURCE_SEEK, ZIP_SOURCE_TELL, ZIP_SOURCE_ERROR,
+                                              ZIP_SOURCE_CLOSE, ZIP_SOURCE_FREE, ZIP_SOURCE_SUPPORTS, -1);
     default: zip_error_set(&z->error, ZIP_ER_OPNOTSUPP, 0); return -1;
     }
 }
@@ -104,8 +104,8 @@ static bool no_memory(zip_error_t *error)
     return errno == ENOMEM || zip_error_code_zip(error) == ZIP_ER_MEMORY;
 }
 
-enum fdit_status fdit_pt_zip_open(fdit_context *ctx, const char *file, const uint8_t *bytes,
-                                  size_t n, struct fdit_pt_zip **out)
+enum fdit_status fdit_pt_zip_open(fdit_context *ctx, const char *file, const uint8_t *bytes, size_t n,
+                                  struct fdit_pt_zip **out)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_pt_zip *z = NULL;
@@ -173,26 +173,25 @@ bool fdit_pt_zip_find(const struct fdit_pt_zip *z, const char *name, size_t *i)
     return true;
 }
 
-enum fdit_status fdit_pt_zip_member(fdit_context *ctx, struct fdit_pt_zip *z, size_t i,
-                                    const uint8_t **data, size_t *n, uint32_t *crc)
+enum fdit_status fdit_pt_zip_member(fdit_context *ctx, struct fdit_pt_zip *z, size_t i, const uint8_t **data,
+                                    size_t *n, uint32_t *crc)
 {
     enum fdit_status status = FDIT_OK;
     zip_file_t *f = NULL;
     zip_stat_t st;
     uint8_t first;
     const char *name = fdit_pt_zip_name(z, i);
-    const zip_uint64_t need = ZIP_STAT_SIZE | ZIP_STAT_COMP_SIZE | ZIP_STAT_COMP_METHOD |
-                              ZIP_STAT_ENCRYPTION_METHOD | ZIP_STAT_CRC;
+    const zip_uint64_t need =
+        ZIP_STAT_SIZE | ZIP_STAT_COMP_SIZE | ZIP_STAT_COMP_METHOD | ZIP_STAT_ENCRYPTION_METHOD | ZIP_STAT_CRC;
     if (!name || zip_stat_index(z->zip, i, 0, &st) != 0 || (st.valid & need) != need)
         FAIL(ctx, FDIT_ERROR_FORMAT,
-             "%s: member %zu of the zip has no sizes or checksum; the file is damaged, get it again",
-             z->file, i);
+             "%s: member %zu of the zip has no sizes or checksum; the file is damaged, get it again", z->file,
+             i);
     if (st.comp_method != ZIP_CM_STORE || st.encryption_method != ZIP_EM_NONE)
-        FAIL(
-            ctx, FDIT_ERROR_UNSUPPORTED,
-            "%s: %.100s is compressed or encrypted, which torch.save does not do; load the file in "
-            "PyTorch and save it again",
-            z->file, name);
+        FAIL(ctx, FDIT_ERROR_UNSUPPORTED,
+             "%s: %.100s is compressed or encrypted, which torch.save does not do; load the file in "
+             "PyTorch and save it again",
+             z->file, name);
     *crc = st.crc;
     if (st.size == 0) {
         *data = z->bytes;
@@ -204,8 +203,8 @@ enum fdit_status fdit_pt_zip_member(fdit_context *ctx, struct fdit_pt_zip *z, si
     f = zip_fopen_index(z->zip, i, ZIP_FL_COMPRESSED);
     if (!f && no_memory(zip_get_error(z->zip)))
         FAIL(ctx, FDIT_ERROR_MEMORY, "%s: out of memory while reading %.100s", z->file, name);
-    if (!f || zip_fread(f, &first, 1) != 1 || st.comp_size != st.size ||
-        st.size > z->size - z->read_at || z->bytes[z->read_at] != first)
+    if (!f || zip_fread(f, &first, 1) != 1 || st.comp_size != st.size || st.size > z->size - z->read_at ||
+        z->bytes[z->read_at] != first)
         FAIL(ctx, FDIT_ERROR_FORMAT,
              "%s: %.100s is not where the zip's directory says, or not whole; "
              "the file is damaged, get it again",
@@ -220,17 +219,16 @@ out:
 
 #else
 
-enum fdit_status fdit_pt_zip_open(fdit_context *ctx, const char *file, const uint8_t *bytes,
-                                  size_t n, struct fdit_pt_zip **out)
+enum fdit_status fdit_pt_zip_open(fdit_context *ctx, const char *file, const uint8_t *bytes, size_t n,
+                                  struct fdit_pt_zip **out)
 {
     (void)bytes;
     (void)n;
     *out = NULL;
-    return fdit_fail(
-        ctx, FDIT_ERROR_UNSUPPORTED,
-        "%s: is a torch file in a zip, and this program was built without libzip; build it "
-        "with libzip-dev, or save the tensors as safetensors",
-        file);
+    return fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED,
+                     "%s: is a torch file in a zip, and this program was built without libzip; build it "
+                     "with libzip-dev, or save the tensors as safetensors",
+                     file);
 }
 
 void fdit_pt_zip_close(struct fdit_pt_zip *z)
@@ -259,8 +257,8 @@ bool fdit_pt_zip_find(const struct fdit_pt_zip *z, const char *name, size_t *i)
     return false;
 }
 
-enum fdit_status fdit_pt_zip_member(fdit_context *ctx, struct fdit_pt_zip *z, size_t i,
-                                    const uint8_t **data, size_t *n, uint32_t *crc)
+enum fdit_status fdit_pt_zip_member(fdit_context *ctx, struct fdit_pt_zip *z, size_t i, const uint8_t **data,
+                                    size_t *n, uint32_t *crc)
 {
     (void)z;
     (void)i;

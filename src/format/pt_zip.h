@@ -10,8 +10,8 @@ struct fdit_pt_zip;
 
 /* `file` stands in messages; it and the bytes must outlive the result. Without libzip:
  * FDIT_ERROR_UNSUPPORTED. */
-enum fdit_status fdit_pt_zip_open(fdit_context *ctx, const char *file, const uint8_t *bytes,
-                                  size_t n, struct fdit_pt_zip **out);
+enum fdit_status fdit_pt_zip_open(fdit_context *ctx, const char *file, const uint8_t *bytes, size_t n,
+                                  struct fdit_pt_zip **out);
 void fdit_pt_zip_close(struct fdit_pt_zip *z); /* NULL is allowed */
 /* The name of member i, NULL behind the last. */
 const char *fdit_pt_zip_name(const struct fdit_pt_zip *z, size_t i);
@@ -21,7 +21,7 @@ bool fdit_pt_zip_find(const struct fdit_pt_zip *z, const char *name, size_t *i);
 bool fdit_pt_zip_has_sums(const struct fdit_pt_zip *z);
 /* Where the bytes of a stored member lie, and their CRC-32 by the directory. A compressed or encrypted
  * one is refused by name. */
-enum fdit_status fdit_pt_zip_member(fdit_context *ctx, struct fdit_pt_zip *z, size_t i,
-                                    const uint8_t **data, size_t *n, uint32_t *crc);
+enum fdit_status fdit_pt_zip_member(fdit_context *ctx, struct fdit_pt_zip *z, size_t i, const uint8_t **data,
+                                    size_t *n, uint32_t *crc);
 
 #endif

@@ -104,8 +104,7 @@ static void along_x_grey(const struct fdit_axis *a, const uint8_t *in, int x0, u
 }
 
 /* Bytes i..n of one output row along y, from `taps` rows. */
-static void along_y(const int32_t *w, int taps, const uint8_t *const *rows, size_t i, size_t n,
-                    uint8_t *out)
+static void along_y(const int32_t *w, int taps, const uint8_t *const *rows, size_t i, size_t n, uint8_t *out)
 {
     enum { piece = 64 };
     for (; i < n; i += piece) {
@@ -153,8 +152,8 @@ void fdit_resample_plain(bool plain)
     atomic_store(&plain_only, plain);
 }
 
-enum fdit_status fdit_axis_init(fdit_context *ctx, struct fdit_axis *a, enum fdit_filter filter,
-                                int n_in, int n_out, int lo, int n)
+enum fdit_status fdit_axis_init(fdit_context *ctx, struct fdit_axis *a, enum fdit_filter filter, int n_in,
+                                int n_out, int lo, int n)
 {
     enum fdit_status status = FDIT_OK;
     double scale = (double)n_in / n_out, *w = NULL;
@@ -235,8 +234,8 @@ static const uint8_t *ring_row(struct ring *r, int y)
     return r->bytes + (size_t)(y % r->size) * r->row_bytes;
 }
 
-enum fdit_status fdit_resample(fdit_context *ctx, const struct fdit_part *in,
-                               const struct fdit_axis *x, const struct fdit_axis *y, uint8_t *out)
+enum fdit_status fdit_resample(fdit_context *ctx, const struct fdit_part *in, const struct fdit_axis *x,
+                               const struct fdit_axis *y, uint8_t *out)
 {
     enum fdit_status status = FDIT_OK;
     struct ring ring = { .in = in,

@@ -19,8 +19,8 @@ struct fdit_axis {
 };
 
 /* Outputs lo..lo+n of an axis that goes from n_in to n_out samples. */
-enum fdit_status fdit_axis_init(fdit_context *ctx, struct fdit_axis *a, enum fdit_filter filter,
-                                int n_in, int n_out, int lo, int n);
+enum fdit_status fdit_axis_init(fdit_context *ctx, struct fdit_axis *a, enum fdit_filter filter, int n_in,
+                                int n_out, int lo, int n);
 void fdit_axis_fini(struct fdit_axis *a);
 /* The samples lo..hi that outputs of the axis need. */
 void fdit_axis_needs(const struct fdit_axis *a, int *lo, int *hi);
@@ -39,8 +39,8 @@ static inline const uint8_t *fdit_part_row(const struct fdit_part *p, int y)
 }
 
 /* out: [y->n][x->n][channels]. */
-enum fdit_status fdit_resample(fdit_context *ctx, const struct fdit_part *in,
-                               const struct fdit_axis *x, const struct fdit_axis *y, uint8_t *out);
+enum fdit_status fdit_resample(fdit_context *ctx, const struct fdit_part *in, const struct fdit_axis *x,
+                               const struct fdit_axis *y, uint8_t *out);
 
 enum { FDIT_RESAMPLE_SLACK = 16 };
 /* One row of RGB along x: out [x->n][3] from `in`, whose first pixel is number x0; FDIT_RESAMPLE_SLACK

@@ -42,8 +42,7 @@ static enum fdit_status split_weights(fdit_context *ctx, struct fdit_axis *a)
 
 /* One row of RGB along x; 16 bytes behind the row can be read. Four pixels at a time: the channels
  * of pixels 0 and 1 side by side in the lower half, those of 2 and 3 in the upper. */
-FDIT_AVX2 static void along_x_vectors(const struct fdit_axis *a, const uint8_t *in, int x0,
-                                      uint8_t *out)
+FDIT_AVX2 static void along_x_vectors(const struct fdit_axis *a, const uint8_t *in, int x0, uint8_t *out)
 {
     const __m256i pairs =
         _mm256_setr_epi8(0, -1, 3, -1, 1, -1, 4, -1, 2, -1, 5, -1, -1, -1, -1, -1, /* pixels 0, 1 */
@@ -57,17 +56,15 @@ FDIT_AVX2 static void along_x_vectors(const struct fdit_axis *a, const uint8_t *
         const uint8_t *p = in + 3 * (ptrdiff_t)(a->first[o] - x0);
         __m256i hi = _mm256_setzero_si256(), lo = hi;
         for (int k = 0; k < a->taps[o]; k += 4, p += 12) {
-            __m256i w = _mm256_broadcastsi128_si256(
-                _mm_loadu_si128((const __m128i *)(const void *)(split + 2 * k)));
+            __m256i w =
+                _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(const void *)(split + 2 * k)));
             __m256i v = _mm256_shuffle_epi8(
-                _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(const void *)p)),
-                pairs);
+                _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(const void *)p)), pairs);
             hi = _mm256_add_epi32(hi, _mm256_madd_epi16(v, _mm256_permutevar8x32_epi32(w, high)));
             lo = _mm256_add_epi32(lo, _mm256_madd_epi16(v, _mm256_permutevar8x32_epi32(w, low)));
         }
         __m256i both = _mm256_add_epi32(_mm256_slli_epi32(hi, 12), lo);
-        __m128i sum =
-            _mm_add_epi32(_mm256_castsi256_si128(both), _mm256_extracti128_si256(both, 1));
+        __m128i sum = _mm_add_epi32(_mm256_castsi256_si128(both), _mm256_extracti128_si256(both, 1));
         sum = _mm_srai_epi32(_mm_add_epi32(sum, half), FDIT_WEIGHT_BITS);
         sum = _mm_packs_epi32(sum, sum);
         int32_t rgb = _mm_cvtsi128_si32(_mm_packus_epi16(sum, sum));
@@ -80,18 +77,17 @@ FDIT_AVX2 static void along_x_vectors(const struct fdit_axis *a, const uint8_t *
 
 /* Adds two taps of 8 values to hi and lo: `rows` holds the bytes of one row and of the other, in
  * turn. */
-#define FDIT_ADD_PAIR(i, rows)                                                                     \
-    do {                                                                                           \
-        hi[i] = _mm256_add_epi32(hi[i], _mm256_madd_epi16((rows), w_hi));                          \
-        lo[i] = _mm256_add_epi32(lo[i], _mm256_madd_epi16((rows), w_lo));                          \
+#define FDIT_ADD_PAIR(i, rows)                                                                               \
+    do {                                                                                                     \
+        hi[i] = _mm256_add_epi32(hi[i], _mm256_madd_epi16((rows), w_hi));                                    \
+        lo[i] = _mm256_add_epi32(lo[i], _mm256_madd_epi16((rows), w_lo));                                    \
     } while (0)
 
 /* One output row along y; split: the groups of this output. */
-FDIT_AVX2 static void along_y_split(const int16_t *split, int taps, const uint8_t *const *rows,
-                                    size_t n, uint8_t *out)
+FDIT_AVX2 static void along_y_split(const int16_t *split, int taps, const uint8_t *const *rows, size_t n,
+                                    uint8_t *out)
 {
-    const __m256i half = _mm256_set1_epi32(1 << (FDIT_WEIGHT_BITS - 1)),
-                  zero = _mm256_setzero_si256();
+    const __m256i half = _mm256_set1_epi32(1 << (FDIT_WEIGHT_BITS - 1)), zero = _mm256_setzero_si256();
     for (size_t i = 0; i + 32 <= n; i += 32) {
         __m256i hi[4] = { zero, zero, zero, zero }, lo[4] = { zero, zero, zero, zero };
         for (int k = 0; k < taps; k += 2) {
@@ -102,9 +98,8 @@ FDIT_AVX2 static void along_y_split(const int16_t *split, int taps, const uint8_
             memcpy(&pair, group + 4, 4);
             __m256i w_lo = _mm256_set1_epi32(pair);
             __m256i a = _mm256_loadu_si256((const __m256i *)(const void *)(rows[k] + i));
-            __m256i b = k + 1 < taps
-                            ? _mm256_loadu_si256((const __m256i *)(const void *)(rows[k + 1] + i))
-                            : zero;
+            __m256i b =
+                k + 1 < taps ? _mm256_loadu_si256((const __m256i *)(const void *)(rows[k + 1] + i)) : zero;
             __m256i left = _mm256_unpacklo_epi8(a, b), right = _mm256_unpackhi_epi8(a, b);
             FDIT_ADD_PAIR(0, _mm256_unpacklo_epi8(left, zero));
             FDIT_ADD_PAIR(1, _mm256_unpackhi_epi8(left, zero));

@@ -42,8 +42,8 @@ void fdit_halve_rows(const uint8_t *a, const uint8_t *b, int n, int c, bool turn
         c == 3 ? halve_rows(a, b, n, 3, out) : halve_rows(a, b, n, 1, out);
 }
 
-static void halve_even(const struct fdit_part *in, const struct fdit_axis *x,
-                       const struct fdit_axis *y, uint8_t *out)
+static void halve_even(const struct fdit_part *in, const struct fdit_axis *x, const struct fdit_axis *y,
+                       uint8_t *out)
 {
     size_t row_bytes = (size_t)x->n * (size_t)in->channels;
     for (int i = 0; i < y->n; i++, out += row_bytes) {
@@ -193,8 +193,7 @@ enum fdit_status fdit_chain_check_size(fdit_context *ctx, int size)
 }
 
 enum fdit_status fdit_picture_resize(fdit_context *ctx, const struct fdit_picture *in,
-                                     enum fdit_filter filter, int width, int height,
-                                     struct fdit_picture *out)
+                                     enum fdit_filter filter, int width, int height, struct fdit_picture *out)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_axis x = { 0 }, y = { 0 };
@@ -318,8 +317,8 @@ void fdit_picture_to_f32(const struct fdit_picture *p, float *out)
             out[c * n + i] = value[p->pixels[i * channels + c]];
 }
 
-enum fdit_status fdit_picture_from_f32(fdit_context *ctx, const float *x, int channels, int height,
-                                       int width, struct fdit_picture *out)
+enum fdit_status fdit_picture_from_f32(fdit_context *ctx, const float *x, int channels, int height, int width,
+                                       struct fdit_picture *out)
 {
     enum fdit_status status = fdit_picture_new(ctx, width, height, channels, out);
     if (status != FDIT_OK)

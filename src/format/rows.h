@@ -16,7 +16,6 @@ struct fdit_row_sink {
 
 /* n pixels with alpha over the rules' ground, or without it where the rules say so:
  * (v a + g (255 - a)) / 255, rounded. `to` may be `from`. */
-void fdit_row_matte(const struct fdit_picture_rules *rules, const uint8_t *from, size_t n,
-                    uint8_t *to);
+void fdit_row_matte(const struct fdit_picture_rules *rules, const uint8_t *from, size_t n, uint8_t *to);
 
 #endif

@@ -31,23 +31,26 @@ struct fdit_safetensors {
 
 /* ------------------------------------------------------------------ the header */
 
-static enum fdit_status bad_tensor(fdit_context *ctx, const char *file, const char *name,
-                                   const char *what)
+static enum fdit_status bad_tensor(fdit_context *ctx, const char *file, const char *name, const char *what)
 {
-    return fdit_fail(ctx, FDIT_ERROR_FORMAT, "%s: tensor %.200s: %s; the file is damaged, get it "
-                     "again", file, name, what);
+    return fdit_fail(ctx, FDIT_ERROR_FORMAT,
+                     "%s: tensor %.200s: %s; the file is damaged, get it "
+                     "again",
+                     file, name, what);
 }
 
-static enum fdit_status read_type(fdit_context *ctx, const char *file, const char *name,
-                                  const json_t *value, enum fdit_st_type *out)
+static enum fdit_status read_type(fdit_context *ctx, const char *file, const char *name, const json_t *value,
+                                  enum fdit_st_type *out)
 {
     const char *text = json_string_value(value);
     if (!text)
         return bad_tensor(ctx, file, name, "has no dtype");
     if (fdit_st_type_find(text, out))
         return FDIT_OK;
-    return fdit_fail(ctx, FDIT_ERROR_FORMAT, "%s: tensor %.200s: unknown type %.40s; convert it to "
-                     "F32, F16 or BF16", file, name, text);
+    return fdit_fail(ctx, FDIT_ERROR_FORMAT,
+                     "%s: tensor %.200s: unknown type %.40s; convert it to "
+                     "F32, F16 or BF16",
+                     file, name, text);
 }
 
 static enum fdit_status read_shape(fdit_context *ctx, const char *file, const json_t *value,
@@ -57,8 +60,10 @@ static enum fdit_status read_shape(fdit_context *ctx, const char *file, const js
         return bad_tensor(ctx, file, t->name, "has no shape");
     size_t rank = json_array_size(value);
     if (rank > FDIT_ST_MAX_RANK)
-        return fdit_fail(ctx, FDIT_ERROR_FORMAT, "%s: tensor %.200s: has %zu dimensions, more than "
-                         "%d are not supported", file, t->name, rank, FDIT_ST_MAX_RANK);
+        return fdit_fail(ctx, FDIT_ERROR_FORMAT,
+                         "%s: tensor %.200s: has %zu dimensions, more than "
+                         "%d are not supported",
+                         file, t->name, rank, FDIT_ST_MAX_RANK);
     t->rank = (int)rank;
     t->n = 1;
     bool overflow = false;
@@ -68,44 +73,48 @@ static enum fdit_status read_shape(fdit_context *ctx, const char *file, const js
             return bad_tensor(ctx, file, t->name, "its shape is no list of integers");
         t->shape[i] = json_integer_value(side);
         if (t->shape[i] < 0)
-            return fdit_fail(ctx, FDIT_ERROR_FORMAT, "%s: tensor %.200s: dimension %zu of its shape "
-                             "is negative (%lld); the file is damaged, get it again", file, t->name,
-                             i, (long long)t->shape[i]);
+            return fdit_fail(ctx, FDIT_ERROR_FORMAT,
+                             "%s: tensor %.200s: dimension %zu of its shape "
+                             "is negative (%lld); the file is damaged, get it again",
+                             file, t->name, i, (long long)t->shape[i]);
         if ((uint64_t)t->shape[i] > SIZE_MAX || !fdit_mul(t->n, (size_t)t->shape[i], &t->n))
             overflow = true;
     }
     if (overflow || !fdit_mul(t->n, fdit_st_type_bytes(t->type), &t->bytes)) {
         char text[128];
-        return fdit_fail(ctx, FDIT_ERROR_FORMAT, "%s: tensor %.200s: its shape %s is too large; the "
-                         "file is damaged, get it again", file, t->name,
-                         fdit_st_shape_text(t->rank, t->shape, text, sizeof text));
+        return fdit_fail(ctx, FDIT_ERROR_FORMAT,
+                         "%s: tensor %.200s: its shape %s is too large; the "
+                         "file is damaged, get it again",
+                         file, t->name, fdit_st_shape_text(t->rank, t->shape, text, sizeof text));
     }
     return FDIT_OK;
 }
 
 /* data: what follows the header, data_bytes of it. */
 static enum fdit_status read_offsets(fdit_context *ctx, const char *file, const json_t *value,
-                                     const uint8_t *data, size_t data_bytes,
-                                     struct fdit_st_tensor *t)
+                                     const uint8_t *data, size_t data_bytes, struct fdit_st_tensor *t)
 {
     const json_t *first = json_array_get(value, 0), *last = json_array_get(value, 1);
     if (json_array_size(value) != 2 || !json_is_integer(first) || !json_is_integer(last))
         return bad_tensor(ctx, file, t->name, "data_offsets are no two integers");
     json_int_t begin = json_integer_value(first), end = json_integer_value(last);
     if (begin < 0 || end < begin)
-        return fdit_fail(ctx, FDIT_ERROR_FORMAT, "%s: tensor %.200s: data_offsets %lld to %lld are "
-                         "no range; the file is damaged, get it again", file, t->name,
-                         (long long)begin, (long long)end);
+        return fdit_fail(ctx, FDIT_ERROR_FORMAT,
+                         "%s: tensor %.200s: data_offsets %lld to %lld are "
+                         "no range; the file is damaged, get it again",
+                         file, t->name, (long long)begin, (long long)end);
     if ((uint64_t)end > data_bytes)
-        return fdit_fail(ctx, FDIT_ERROR_FORMAT, "%s: tensor %.200s: data_offsets %lld to %lld are "
+        return fdit_fail(ctx, FDIT_ERROR_FORMAT,
+                         "%s: tensor %.200s: data_offsets %lld to %lld are "
                          "beyond the %zu bytes of numbers in the file; it is cut off or damaged, "
-                         "get it again", file, t->name, (long long)begin, (long long)end,
-                         data_bytes);
+                         "get it again",
+                         file, t->name, (long long)begin, (long long)end, data_bytes);
     if ((uint64_t)(end - begin) != t->bytes) {
         char text[128];
-        return fdit_fail(ctx, FDIT_ERROR_FORMAT, "%s: tensor %.200s: shape %s of %s needs %zu bytes, "
-                         "data_offsets give %lld; the file is damaged, get it again", file, t->name,
-                         fdit_st_shape_text(t->rank, t->shape, text, sizeof text),
+        return fdit_fail(ctx, FDIT_ERROR_FORMAT,
+                         "%s: tensor %.200s: shape %s of %s needs %zu bytes, "
+                         "data_offsets give %lld; the file is damaged, get it again",
+                         file, t->name, fdit_st_shape_text(t->rank, t->shape, text, sizeof text),
                          fdit_st_type_name(t->type), t->bytes, (long long)(end - begin));
     }
     t->data = data + begin;
@@ -130,47 +139,57 @@ static enum fdit_status check_layout(fdit_context *ctx, const char *file, const 
     for (size_t i = 0; i < n; i++) {
         size_t begin = (size_t)(t[i].data - data);
         if (begin < at)
-            return fdit_fail(ctx, FDIT_ERROR_FORMAT, "%s: tensor %.200s: its bytes from %zu lie on "
+            return fdit_fail(ctx, FDIT_ERROR_FORMAT,
+                             "%s: tensor %.200s: its bytes from %zu lie on "
                              "those of %.200s, which end at %zu; the file is damaged, get it again",
                              file, t[i].name, begin, t[i - 1].name, at);
         if (begin > at)
-            return fdit_fail(ctx, FDIT_ERROR_FORMAT, "%s: tensor %.200s: begins at %zu, but the "
-                             "bytes before it end at %zu; the file is damaged, get it again", file,
-                             t[i].name, begin, at);
+            return fdit_fail(ctx, FDIT_ERROR_FORMAT,
+                             "%s: tensor %.200s: begins at %zu, but the "
+                             "bytes before it end at %zu; the file is damaged, get it again",
+                             file, t[i].name, begin, at);
         at = begin + t[i].bytes;
     }
     if (at != data_bytes)
-        return fdit_fail(ctx, FDIT_ERROR_FORMAT, "%s: it has %zu bytes more than its tensors; the file is "
-                         "damaged, get it again", file, data_bytes - at);
+        return fdit_fail(ctx, FDIT_ERROR_FORMAT,
+                         "%s: it has %zu bytes more than its tensors; the file is "
+                         "damaged, get it again",
+                         file, data_bytes - at);
     return FDIT_OK;
 }
 
-static enum fdit_status find_header(fdit_context *ctx, const char *file, const uint8_t *bytes,
-                                    size_t n, size_t *header)
+static enum fdit_status find_header(fdit_context *ctx, const char *file, const uint8_t *bytes, size_t n,
+                                    size_t *header)
 {
     uint64_t length = 0;
     if (n < 8)
-        return fdit_fail(ctx, FDIT_ERROR_FORMAT, "%s: is no safetensors file: it has %zu bytes, the "
-                         "length field alone has 8; get it again", file, n);
+        return fdit_fail(ctx, FDIT_ERROR_FORMAT,
+                         "%s: is no safetensors file: it has %zu bytes, the "
+                         "length field alone has 8; get it again",
+                         file, n);
     for (int i = 7; i >= 0; i--)
         length = length << 8 | bytes[i];
     if (length > n - 8)
-        return fdit_fail(ctx, FDIT_ERROR_FORMAT, "%s: the header should have %ju bytes, but %zu "
-                         "follow; the file is cut off or no safetensors file, get it again", file,
-                         (uintmax_t)length, n - 8);
+        return fdit_fail(ctx, FDIT_ERROR_FORMAT,
+                         "%s: the header should have %ju bytes, but %zu "
+                         "follow; the file is cut off or no safetensors file, get it again",
+                         file, (uintmax_t)length, n - 8);
     if (length > MAX_HEADER)
-        return fdit_fail(ctx, FDIT_ERROR_FORMAT, "%s: a header of %ju bytes is beyond the format's "
-                         "limit of %d; the file is damaged, get it again", file, (uintmax_t)length,
-                         MAX_HEADER);
+        return fdit_fail(ctx, FDIT_ERROR_FORMAT,
+                         "%s: a header of %ju bytes is beyond the format's "
+                         "limit of %d; the file is damaged, get it again",
+                         file, (uintmax_t)length, MAX_HEADER);
     if (length == 0 || bytes[8] != '{')
-        return fdit_fail(ctx, FDIT_ERROR_FORMAT, "%s: the header is no JSON object; the file is "
-                         "damaged or no safetensors file, get it again", file);
+        return fdit_fail(ctx, FDIT_ERROR_FORMAT,
+                         "%s: the header is no JSON object; the file is "
+                         "damaged or no safetensors file, get it again",
+                         file);
     *header = (size_t)length;
     return FDIT_OK;
 }
 
-static enum fdit_status parse_header(fdit_context *ctx, const char *file, const char *text,
-                                     size_t n, json_t **out)
+static enum fdit_status parse_header(fdit_context *ctx, const char *file, const char *text, size_t n,
+                                     json_t **out)
 {
     enum fdit_status status = fdit_json_parse_nul(ctx, file, text, n, 8, out);
     if (status == FDIT_ERROR_FORMAT)
@@ -184,12 +203,17 @@ static enum fdit_status check_meta(fdit_context *ctx, const char *file, json_t *
     const char *key;
     json_t *value;
     if (!json_is_object(meta))
-        return fdit_fail(ctx, FDIT_ERROR_FORMAT, "%s: __metadata__ is no JSON object; the file is "
-                         "damaged, get it again", file);
-    json_object_foreach(meta, key, value) {
+        return fdit_fail(ctx, FDIT_ERROR_FORMAT,
+                         "%s: __metadata__ is no JSON object; the file is "
+                         "damaged, get it again",
+                         file);
+    json_object_foreach(meta, key, value)
+    {
         if (!json_is_string(value))
-            return fdit_fail(ctx, FDIT_ERROR_FORMAT, "%s: __metadata__ %.200s is no text; the file "
-                             "is damaged, get it again", file, key);
+            return fdit_fail(ctx, FDIT_ERROR_FORMAT,
+                             "%s: __metadata__ %.200s is no text; the file "
+                             "is damaged, get it again",
+                             file, key);
     }
     return FDIT_OK;
 }
@@ -220,7 +244,8 @@ static enum fdit_status read_file(fdit_context *ctx, struct fdit_safetensors *st
     st->shards[which].header = root;
     TRY(fdit_grow(ctx, &st->tensors, &st->capacity, st->n + json_object_size(root), sizeof *more));
     more = st->tensors;
-    json_object_foreach(root, name, info) {
+    json_object_foreach(root, name, info)
+    {
         if (strcmp(name, "__metadata__") == 0) {
             if (json_is_null(info))
                 continue;
@@ -264,15 +289,14 @@ static enum fdit_status index_names(fdit_context *ctx, struct fdit_safetensors *
         qsort(st->by_name, st->n, sizeof *st->by_name, by_name);
     for (size_t i = 1; i < st->n; i++)
         if (strcmp(st->by_name[i - 1]->name, st->by_name[i]->name) == 0)
-            FAIL(ctx, FDIT_ERROR_FORMAT, "%s: tensor %.200s is in two of its files; get them again",
-                 st->path, st->by_name[i]->name);
+            FAIL(ctx, FDIT_ERROR_FORMAT, "%s: tensor %.200s is in two of its files; get them again", st->path,
+                 st->by_name[i]->name);
 out:
     return status;
 }
 
-enum fdit_status fdit_safetensors_open_memory(fdit_context *ctx, const char *name,
-                                              const uint8_t *bytes, size_t n,
-                                              struct fdit_safetensors **out)
+enum fdit_status fdit_safetensors_open_memory(fdit_context *ctx, const char *name, const uint8_t *bytes,
+                                              size_t n, struct fdit_safetensors **out)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_safetensors *st = NULL;
@@ -299,19 +323,22 @@ static int by_text(const void *pa, const void *pb)
 }
 
 /* The distinct file names of the weight map, sorted; they point into the map. */
-static enum fdit_status shard_names(fdit_context *ctx, const char *path, json_t *map,
-                                    const char ***out, size_t *n)
+static enum fdit_status shard_names(fdit_context *ctx, const char *path, json_t *map, const char ***out,
+                                    size_t *n)
 {
     enum fdit_status status = FDIT_OK;
     const char **names = NULL, *key;
     size_t count = 0, distinct = 0;
     json_t *value;
     TRY(fdit_alloc(ctx, json_object_size(map), sizeof *names, &names));
-    json_object_foreach(map, key, value) {
+    json_object_foreach(map, key, value)
+    {
         const char *name = json_string_value(value);
         if (!name || !*name || strchr(name, '/') || strcmp(name, "..") == 0)
-            FAIL(ctx, FDIT_ERROR_FORMAT, "%s: tensor %.200s: its file must be the name of one in "
-                 "the same folder; the index is damaged, get it again", path, key);
+            FAIL(ctx, FDIT_ERROR_FORMAT,
+                 "%s: tensor %.200s: its file must be the name of one in "
+                 "the same folder; the index is damaged, get it again",
+                 path, key);
         names[count++] = name;
     }
     if (count)
@@ -327,17 +354,19 @@ out:
     return status;
 }
 
-static enum fdit_status check_weight_map(fdit_context *ctx, const struct fdit_safetensors *st,
-                                         json_t *map, const char **names)
+static enum fdit_status check_weight_map(fdit_context *ctx, const struct fdit_safetensors *st, json_t *map,
+                                         const char **names)
 {
     const char *key;
     json_t *value;
-    json_object_foreach(map, key, value) {
+    json_object_foreach(map, key, value)
+    {
         const struct fdit_st_tensor *t = fdit_safetensors_find(st, key);
         if (!t || strcmp(names[t->file], json_string_value(value)) != 0)
-            return fdit_fail(ctx, FDIT_ERROR_FORMAT, "%s: tensor %.200s is not in %.200s; index and "
-                             "files do not belong together, get them again", st->path, key,
-                             json_string_value(value));
+            return fdit_fail(ctx, FDIT_ERROR_FORMAT,
+                             "%s: tensor %.200s is not in %.200s; index and "
+                             "files do not belong together, get them again",
+                             st->path, key, json_string_value(value));
     }
     return FDIT_OK;
 }
@@ -352,8 +381,7 @@ static enum fdit_status open_shards(fdit_context *ctx, struct fdit_safetensors *
     TRY(fdit_json_read(ctx, st->path, MAX_HEADER, 8, &index));
     json_t *map = json_object_get(index, "weight_map");
     if (!json_is_object(map) || json_object_size(map) == 0)
-        FAIL(ctx, FDIT_ERROR_FORMAT, "%s: has no weight_map; it is no index of safetensors files",
-             st->path);
+        FAIL(ctx, FDIT_ERROR_FORMAT, "%s: has no weight_map; it is no index of safetensors files", st->path);
     TRY(shard_names(ctx, st->path, map, &names, &n));
     TRY(fdit_path_folder(ctx, st->path, &folder));
     TRY(fdit_alloc(ctx, n, sizeof *st->shards, &st->shards));
@@ -375,8 +403,7 @@ out:
     return status;
 }
 
-enum fdit_status fdit_safetensors_open(fdit_context *ctx, const char *path,
-                                       struct fdit_safetensors **out)
+enum fdit_status fdit_safetensors_open(fdit_context *ctx, const char *path, struct fdit_safetensors **out)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_safetensors *st = NULL;
@@ -431,8 +458,7 @@ const struct fdit_st_tensor *fdit_safetensors_at(const struct fdit_safetensors *
     return &st->tensors[i];
 }
 
-const struct fdit_st_tensor *fdit_safetensors_find(const struct fdit_safetensors *st,
-                                                   const char *name)
+const struct fdit_st_tensor *fdit_safetensors_find(const struct fdit_safetensors *st, const char *name)
 {
     size_t lo = 0, hi = st->n;
     while (lo < hi) {
@@ -469,20 +495,20 @@ void fdit_safetensors_meta_at(const struct fdit_safetensors *st, size_t i, const
 }
 
 enum fdit_status fdit_safetensors_check_shape(fdit_context *ctx, const struct fdit_safetensors *st,
-                                              const struct fdit_st_tensor *t, int rank,
-                                              const int64_t *shape)
+                                              const struct fdit_st_tensor *t, int rank, const int64_t *shape)
 {
     return fdit_st_check_shape(ctx, st->path, t, rank, shape);
 }
 
-enum fdit_status fdit_safetensors_need(fdit_context *ctx, const struct fdit_safetensors *st,
-                                       const char *name, int rank, const int64_t *shape,
-                                       const struct fdit_st_tensor **out)
+enum fdit_status fdit_safetensors_need(fdit_context *ctx, const struct fdit_safetensors *st, const char *name,
+                                       int rank, const int64_t *shape, const struct fdit_st_tensor **out)
 {
     *out = fdit_safetensors_find(st, name);
     if (!*out)
-        return fdit_fail(ctx, FDIT_ERROR_FORMAT, "%s: tensor %.200s is missing among its %zu; is it "
-                         "a checkpoint of this kind of model?", st->path, name, st->n);
+        return fdit_fail(ctx, FDIT_ERROR_FORMAT,
+                         "%s: tensor %.200s is missing among its %zu; is it "
+                         "a checkpoint of this kind of model?",
+                         st->path, name, st->n);
     return fdit_safetensors_check_shape(ctx, st, *out, rank, shape);
 }
 
@@ -492,15 +518,13 @@ void fdit_safetensors_drop(const struct fdit_safetensors *st, const struct fdit_
 }
 
 enum fdit_status fdit_safetensors_f32(fdit_context *ctx, const struct fdit_safetensors *st,
-                                      const struct fdit_st_tensor *t, size_t first, size_t n,
-                                      float *out)
+                                      const struct fdit_st_tensor *t, size_t first, size_t n, float *out)
 {
     return fdit_st_f32(ctx, st->path, t, first, n, out);
 }
 
 enum fdit_status fdit_safetensors_weights(fdit_context *ctx, const struct fdit_safetensors *st,
-                                          const struct fdit_st_tensor *t, size_t first, size_t n,
-                                          float *out)
+                                          const struct fdit_st_tensor *t, size_t first, size_t n, float *out)
 {
     return fdit_st_weights(ctx, st->path, t, first, n, out);
 }
@@ -512,8 +536,7 @@ enum fdit_status fdit_safetensors_check_finite(fdit_context *ctx, const struct f
 }
 
 enum fdit_status fdit_safetensors_i64(fdit_context *ctx, const struct fdit_safetensors *st,
-                                      const struct fdit_st_tensor *t, size_t first, size_t n,
-                                      int64_t *out)
+                                      const struct fdit_st_tensor *t, size_t first, size_t n, int64_t *out)
 {
     return fdit_st_i64(ctx, st->path, t, first, n, out);
 }

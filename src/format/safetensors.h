@@ -22,12 +22,10 @@
 struct fdit_safetensors;
 
 /* Maps the file. A path that ends in ".index.json" opens all shards it names (files beside it). */
-enum fdit_status fdit_safetensors_open(fdit_context *ctx, const char *path,
-                                       struct fdit_safetensors **out);
+enum fdit_status fdit_safetensors_open(fdit_context *ctx, const char *path, struct fdit_safetensors **out);
 /* The same for n bytes in memory, which must outlive the result; `name` stands in messages. */
-enum fdit_status fdit_safetensors_open_memory(fdit_context *ctx, const char *name,
-                                              const uint8_t *bytes, size_t n,
-                                              struct fdit_safetensors **out);
+enum fdit_status fdit_safetensors_open_memory(fdit_context *ctx, const char *name, const uint8_t *bytes,
+                                              size_t n, struct fdit_safetensors **out);
 void fdit_safetensors_close(struct fdit_safetensors *st); /* NULL is allowed */
 
 const char *fdit_safetensors_path(const struct fdit_safetensors *st);
@@ -44,25 +42,20 @@ void fdit_safetensors_meta_at(const struct fdit_safetensors *st, size_t i, const
 
 /* The tensor of that name; absent or of another shape is FDIT_ERROR_FORMAT. rank -1: any shape; an
  * entry of -1 allows any size of that dimension. */
-enum fdit_status fdit_safetensors_need(fdit_context *ctx, const struct fdit_safetensors *st,
-                                       const char *name, int rank, const int64_t *shape,
-                                       const struct fdit_st_tensor **out);
+enum fdit_status fdit_safetensors_need(fdit_context *ctx, const struct fdit_safetensors *st, const char *name,
+                                       int rank, const int64_t *shape, const struct fdit_st_tensor **out);
 /* Fails with a message for a tensor that is there but has another shape than wanted. */
 enum fdit_status fdit_safetensors_check_shape(fdit_context *ctx, const struct fdit_safetensors *st,
-                                              const struct fdit_st_tensor *t, int rank,
-                                              const int64_t *shape);
+                                              const struct fdit_st_tensor *t, int rank, const int64_t *shape);
 /* The functions of tensor.h with the path of the set. */
 enum fdit_status fdit_safetensors_f32(fdit_context *ctx, const struct fdit_safetensors *st,
-                                      const struct fdit_st_tensor *t, size_t first, size_t n,
-                                      float *out);
+                                      const struct fdit_st_tensor *t, size_t first, size_t n, float *out);
 enum fdit_status fdit_safetensors_weights(fdit_context *ctx, const struct fdit_safetensors *st,
-                                          const struct fdit_st_tensor *t, size_t first, size_t n,
-                                          float *out);
+                                          const struct fdit_st_tensor *t, size_t first, size_t n, float *out);
 enum fdit_status fdit_safetensors_check_finite(fdit_context *ctx, const struct fdit_safetensors *st,
                                                const struct fdit_st_tensor *t);
 enum fdit_status fdit_safetensors_i64(fdit_context *ctx, const struct fdit_safetensors *st,
-                                      const struct fdit_st_tensor *t, size_t first, size_t n,
-                                      int64_t *out);
+                                      const struct fdit_st_tensor *t, size_t first, size_t n, int64_t *out);
 /* Releases the resident pages of a tensor that has been copied; it can still be read. */
 void fdit_safetensors_drop(const struct fdit_safetensors *st, const struct fdit_st_tensor *t);
 
@@ -84,12 +77,10 @@ enum fdit_status fdit_st_writer_f32(fdit_context *ctx, struct fdit_st_writer *w,
                                     const float *data);
 /* A tensor whose elements lie in memory as they are stored (in host byte order). */
 enum fdit_status fdit_st_writer_raw(fdit_context *ctx, struct fdit_st_writer *w, const char *name,
-                                    enum fdit_st_type type, int rank, const int64_t *shape,
-                                    const void *data);
+                                    enum fdit_st_type type, int rank, const int64_t *shape, const void *data);
 /* Gives elements first..first+n of a tensor while the file is written: as float if `type` is F32, F16,
  * BF16 or F64, else in the type itself. Called in order with chunks of at most 65536. */
-typedef enum fdit_status (*fdit_st_fill)(fdit_context *ctx, void *user, size_t first, size_t n,
-                                         void *out);
+typedef enum fdit_status (*fdit_st_fill)(fdit_context *ctx, void *user, size_t first, size_t n, void *out);
 enum fdit_status fdit_st_writer_fill(fdit_context *ctx, struct fdit_st_writer *w, const char *name,
                                      enum fdit_st_type type, int rank, const int64_t *shape,
                                      fdit_st_fill fill, void *user);

@@ -108,8 +108,8 @@ static enum fdit_status add(fdit_context *ctx, struct fdit_st_writer *w, const c
     enum fdit_status status = FDIT_OK;
     e.name = NULL;
     if (rank < 0 || rank > FDIT_ST_MAX_RANK)
-        FAIL(ctx, FDIT_ERROR_ARGUMENT, "tensor %.200s has %d dimensions, 0 to %d are possible", name,
-             rank, FDIT_ST_MAX_RANK);
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "tensor %.200s has %d dimensions, 0 to %d are possible", name, rank,
+             FDIT_ST_MAX_RANK);
     if (strcmp(name, "__metadata__") == 0 || json_object_get(w->header.root, name))
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "tensor %.200s is given twice or its name is reserved", name);
     e.rank = rank;
@@ -118,8 +118,8 @@ static enum fdit_status add(fdit_context *ctx, struct fdit_st_writer *w, const c
     TRY(fdit_strdup(ctx, name, &e.name));
     TRY(measure(ctx, &e));
     if (e.bytes > INT64_MAX - w->data_bytes)
-        FAIL(ctx, FDIT_ERROR_ARGUMENT, "tensor %.200s: its %zu bytes are too many for one file",
-             name, e.bytes);
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "tensor %.200s: its %zu bytes are too many for one file", name,
+             e.bytes);
     TRY(fdit_grow(ctx, &w->entries, &w->capacity, w->n + 1, sizeof *w->entries));
     TRY(describe(ctx, &w->header, name, &e, w->data_bytes));
     w->entries[w->n++] = e;
@@ -131,22 +131,20 @@ out:
 }
 
 enum fdit_status fdit_st_writer_f32(fdit_context *ctx, struct fdit_st_writer *w, const char *name,
-                                    enum fdit_st_type type, int rank, const int64_t *shape,
-                                    const float *data)
+                                    enum fdit_st_type type, int rank, const int64_t *shape, const float *data)
 {
     if (!fdit_st_is_float(type))
-        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT, "tensor %.200s: float32 numbers cannot be stored "
-                         "as %s", name, fdit_st_type_name(type));
-    return add(ctx, w, name, rank, shape,
-               (struct entry){ .type = type, .source = SOURCE_F32, .data = data });
+        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
+                         "tensor %.200s: float32 numbers cannot be stored "
+                         "as %s",
+                         name, fdit_st_type_name(type));
+    return add(ctx, w, name, rank, shape, (struct entry){ .type = type, .source = SOURCE_F32, .data = data });
 }
 
 enum fdit_status fdit_st_writer_raw(fdit_context *ctx, struct fdit_st_writer *w, const char *name,
-                                    enum fdit_st_type type, int rank, const int64_t *shape,
-                                    const void *data)
+                                    enum fdit_st_type type, int rank, const int64_t *shape, const void *data)
 {
-    return add(ctx, w, name, rank, shape,
-               (struct entry){ .type = type, .source = SOURCE_RAW, .data = data });
+    return add(ctx, w, name, rank, shape, (struct entry){ .type = type, .source = SOURCE_RAW, .data = data });
 }
 
 enum fdit_status fdit_st_writer_fill(fdit_context *ctx, struct fdit_st_writer *w, const char *name,
@@ -158,8 +156,7 @@ enum fdit_status fdit_st_writer_fill(fdit_context *ctx, struct fdit_st_writer *w
 }
 
 /* The header's text padded with spaces to a multiple of 8. */
-static enum fdit_status header_text(fdit_context *ctx, const struct fdit_st_writer *w, char **out,
-                                    size_t *n)
+static enum fdit_status header_text(fdit_context *ctx, const struct fdit_st_writer *w, char **out, size_t *n)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_json all;

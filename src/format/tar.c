@@ -49,10 +49,14 @@ struct fdit_tar_stream {
 static enum fdit_status cut_off(fdit_context *ctx, const struct fdit_tar_stream *s)
 {
     if (s->in_member)
-        return fdit_fail(ctx, FDIT_ERROR_FORMAT, "%s: the archive is cut off at byte %ju of its contents, "
-                         "inside of the member \"%.200s\"; get it again", s->path, (uintmax_t)s->at, s->name);
-    return fdit_fail(ctx, FDIT_ERROR_FORMAT, "%s: the archive is cut off at byte %ju of its contents; "
-                     "get it again", s->path, (uintmax_t)s->at);
+        return fdit_fail(ctx, FDIT_ERROR_FORMAT,
+                         "%s: the archive is cut off at byte %ju of its contents, "
+                         "inside of the member \"%.200s\"; get it again",
+                         s->path, (uintmax_t)s->at, s->name);
+    return fdit_fail(ctx, FDIT_ERROR_FORMAT,
+                     "%s: the archive is cut off at byte %ju of its contents; "
+                     "get it again",
+                     s->path, (uintmax_t)s->at);
 }
 
 /* The next gzip member, if there is one; zeros may pad the end, and what else follows is left. */
@@ -101,13 +105,15 @@ static enum fdit_status unzip(fdit_context *ctx, struct fdit_tar_stream *s, uint
         } else if (result == Z_MEM_ERROR) {
             FAIL(ctx, FDIT_ERROR_MEMORY, "%s: out of memory while unpacking", s->path);
         } else if (result != Z_OK) {
-            FAIL(ctx, FDIT_ERROR_FORMAT, "%s: the compressed archive is damaged at byte %ju of its "
-                 "contents (%s); get it again", s->path, (uintmax_t)(s->at + *got),
-                 s->zip.msg ? s->zip.msg : "zlib refuses it");
+            FAIL(ctx, FDIT_ERROR_FORMAT,
+                 "%s: the compressed archive is damaged at byte %ju of its "
+                 "contents (%s); get it again",
+                 s->path, (uintmax_t)(s->at + *got), s->zip.msg ? s->zip.msg : "zlib refuses it");
         }
         uint64_t packed = (uint64_t)(s->zip.next_in - s->bytes), unpacked = s->at + *got;
         if (unpacked > SUSPECT_BYTES && unpacked / SUSPECT_RATIO > packed)
-            FAIL(ctx, FDIT_ERROR_FORMAT, "%s: %ju compressed bytes unpack to more than %ju, over %d times as "
+            FAIL(ctx, FDIT_ERROR_FORMAT,
+                 "%s: %ju compressed bytes unpack to more than %ju, over %d times as "
                  "many, which no archive of pictures does; if it is meant so, unpack it to a folder",
                  s->path, (uintmax_t)packed, (uintmax_t)unpacked, SUSPECT_RATIO);
     }
@@ -116,8 +122,7 @@ out:
 }
 
 /* Fewer than n only at the end of the archive. */
-static enum fdit_status take(fdit_context *ctx, struct fdit_tar_stream *s, void *out, size_t n,
-                             size_t *got)
+static enum fdit_status take(fdit_context *ctx, struct fdit_tar_stream *s, void *out, size_t n, size_t *got)
 {
     enum fdit_status status = FDIT_OK;
     *got = 0;
@@ -171,8 +176,8 @@ static uint64_t padding_of(uint64_t size)
 /* ------------------------------------------------------------------ one header */
 
 struct header {
-    char name[100], mode[8], uid[8], gid[8], size[12], mtime[12], checksum[8], type, link[100],
-        magic[6], version[2], user[32], group[32], major[8], minor[8], prefix[155], padding[12];
+    char name[100], mode[8], uid[8], gid[8], size[12], mtime[12], checksum[8], type, link[100], magic[6],
+        version[2], user[32], group[32], major[8], minor[8], prefix[155], padding[12];
 };
 _Static_assert(sizeof(struct header) == BLOCK, "a header is one block");
 
@@ -241,8 +246,10 @@ static enum fdit_status read_extension(fdit_context *ctx, struct fdit_tar_stream
 {
     enum fdit_status status = FDIT_OK;
     if (size > MAX_EXTENSION)
-        FAIL(ctx, FDIT_ERROR_FORMAT, "%s: an extended header of %ju bytes at byte %ju is too long; "
-             "the archive is damaged, get it again", s->path, (uintmax_t)size, (uintmax_t)s->at);
+        FAIL(ctx, FDIT_ERROR_FORMAT,
+             "%s: an extended header of %ju bytes at byte %ju is too long; "
+             "the archive is damaged, get it again",
+             s->path, (uintmax_t)size, (uintmax_t)s->at);
     if (!s->zipped && size > s->n - s->at)
         TRY(cut_off(ctx, s));
     TRY(fdit_grow(ctx, &s->extension, &s->extension_room, (size_t)size + 1, 1));
@@ -253,8 +260,7 @@ out:
     return status;
 }
 
-static enum fdit_status set_text(fdit_context *ctx, char **text, size_t *room, const char *from,
-                                 size_t n)
+static enum fdit_status set_text(fdit_context *ctx, char **text, size_t *room, const char *from, size_t n)
 {
     enum fdit_status status = FDIT_OK;
     TRY(fdit_grow(ctx, text, room, n + 1, 1));
@@ -266,8 +272,10 @@ out:
 
 static enum fdit_status bad_pax(fdit_context *ctx, const struct fdit_tar_stream *s)
 {
-    return fdit_fail(ctx, FDIT_ERROR_FORMAT, "%s: the pax header before byte %ju is wrong; the "
-                     "archive is damaged, get it again", s->path, (uintmax_t)s->at);
+    return fdit_fail(ctx, FDIT_ERROR_FORMAT,
+                     "%s: the pax header before byte %ju is wrong; the "
+                     "archive is damaged, get it again",
+                     s->path, (uintmax_t)s->at);
 }
 
 static bool is_key(const char *key, size_t n, const char *want)
@@ -294,8 +302,10 @@ static enum fdit_status pax_record(fdit_context *ctx, struct fdit_tar_stream *s,
         s->long_size = v;
     }
     if (key_n > 11 && memcmp(key, "GNU.sparse.", 11) == 0)
-        return fdit_fail(ctx, FDIT_ERROR_FORMAT, "%s: the member at byte %ju is sparse; pack the "
-                         "archive again without --sparse", s->path, (uintmax_t)s->at);
+        return fdit_fail(ctx, FDIT_ERROR_FORMAT,
+                         "%s: the member at byte %ju is sparse; pack the "
+                         "archive again without --sparse",
+                         s->path, (uintmax_t)s->at);
     return FDIT_OK;
 }
 
@@ -349,8 +359,7 @@ static bool tidy_name(char *name)
     return out != name;
 }
 
-static enum fdit_status member_name(fdit_context *ctx, struct fdit_tar_stream *s,
-                                    const struct header *h)
+static enum fdit_status member_name(fdit_context *ctx, struct fdit_tar_stream *s, const struct header *h)
 {
     enum fdit_status status = FDIT_OK;
     if (s->long_name && s->long_name[0]) {
@@ -384,7 +393,8 @@ static enum fdit_status check_name(fdit_context *ctx, struct fdit_tar_stream *s)
     char shown[201];
     printable(s->name, shown, sizeof shown);
     if (!tidy_name(s->name))
-        return fdit_fail(ctx, FDIT_ERROR_FORMAT, "%s: the member \"%s\" before byte %ju lies outside "
+        return fdit_fail(ctx, FDIT_ERROR_FORMAT,
+                         "%s: the member \"%s\" before byte %ju lies outside "
                          "of the archive's root; pack the archive again with relative names",
                          s->path, shown, (uintmax_t)s->at);
     return FDIT_OK;
@@ -424,8 +434,10 @@ static enum fdit_status after_mark(fdit_context *ctx, struct fdit_tar_stream *s,
             break;
         }
     if (strange + s->trailing)
-        fdit_log(ctx, FDIT_LOG_WARNING, "%s: %ju bytes follow the archive's end mark, are no tar, "
-                 "and are not read", s->path, (uintmax_t)(strange + s->trailing));
+        fdit_log(ctx, FDIT_LOG_WARNING,
+                 "%s: %ju bytes follow the archive's end mark, are no tar, "
+                 "and are not read",
+                 s->path, (uintmax_t)(strange + s->trailing));
     s->ended = true;
 out:
     return status;
@@ -439,8 +451,10 @@ static enum fdit_status no_mark(fdit_context *ctx, struct fdit_tar_stream *s, si
         TRY(cut_off(ctx, s));
     if (!s->headers)
         FAIL(ctx, FDIT_ERROR_FORMAT, "%s: is empty; get it again", s->path);
-    fdit_log(ctx, FDIT_LOG_WARNING, "%s: the archive has no end mark; what it has is whole and is read, but "
-             "files may be missing behind it", s->path);
+    fdit_log(ctx, FDIT_LOG_WARNING,
+             "%s: the archive has no end mark; what it has is whole and is read, but "
+             "files may be missing behind it",
+             s->path);
     s->ended = true;
 out:
     return status;
@@ -453,8 +467,10 @@ static enum fdit_status no_header(fdit_context *ctx, const struct fdit_tar_strea
         return fdit_kind_refuse(ctx, s->path, kind, "a tar archive", "get it again");
     if (s->at < BLOCK)
         return cut_off(ctx, s);
-    return fdit_fail(ctx, FDIT_ERROR_FORMAT, "%s: no tar header at byte %ju (wrong checksum); the archive is "
-                     "damaged or no tar file, get it again", s->path, (uintmax_t)(s->at - BLOCK));
+    return fdit_fail(ctx, FDIT_ERROR_FORMAT,
+                     "%s: no tar header at byte %ju (wrong checksum); the archive is "
+                     "damaged or no tar file, get it again",
+                     s->path, (uintmax_t)(s->at - BLOCK));
 }
 
 static enum fdit_status next_header(fdit_context *ctx, struct fdit_tar_stream *s, struct header *h)
@@ -489,14 +505,16 @@ static bool is_link_or_device(char type)
 }
 
 /* Sets left and padding when the header is a regular file's; else passes over the member. */
-static enum fdit_status use_header(fdit_context *ctx, struct fdit_tar_stream *s,
-                                   const struct header *h, bool *found)
+static enum fdit_status use_header(fdit_context *ctx, struct fdit_tar_stream *s, const struct header *h,
+                                   bool *found)
 {
     enum fdit_status status = FDIT_OK;
     uint64_t size = 0;
     if (!parse_number(h->size, sizeof h->size, &size))
-        FAIL(ctx, FDIT_ERROR_FORMAT, "%s: the header at byte %ju has no valid size; the archive is "
-             "damaged, get it again", s->path, (uintmax_t)(s->at - BLOCK));
+        FAIL(ctx, FDIT_ERROR_FORMAT,
+             "%s: the header at byte %ju has no valid size; the archive is "
+             "damaged, get it again",
+             s->path, (uintmax_t)(s->at - BLOCK));
     if (h->type == 'x' || h->type == 'L') {
         TRY(read_extension(ctx, s, size));
         if (h->type == 'x')
@@ -518,8 +536,10 @@ static enum fdit_status use_header(fdit_context *ctx, struct fdit_tar_stream *s,
     size_t n = strlen(s->name);
     bool folder = h->type == '5' || ((h->type == 0 || h->type == '0') && n && s->name[n - 1] == '/');
     if (h->type == 'S')
-        FAIL(ctx, FDIT_ERROR_FORMAT, "%s: the member before byte %ju is sparse; pack the archive "
-             "again without --sparse", s->path, (uintmax_t)s->at);
+        FAIL(ctx, FDIT_ERROR_FORMAT,
+             "%s: the member before byte %ju is sparse; pack the archive "
+             "again without --sparse",
+             s->path, (uintmax_t)s->at);
     if (!folder && !is_link_or_device(h->type)) { /* unknown types count as files, says POSIX */
         TRY(check_name(ctx, s));
         s->in_member = true;
@@ -568,8 +588,8 @@ out:
     return status;
 }
 
-enum fdit_status fdit_tar_stream_read(fdit_context *ctx, struct fdit_tar_stream *s, void *out,
-                                      size_t n, size_t *got)
+enum fdit_status fdit_tar_stream_read(fdit_context *ctx, struct fdit_tar_stream *s, void *out, size_t n,
+                                      size_t *got)
 {
     enum fdit_status status = FDIT_OK;
     size_t want = n < s->left ? n : (size_t)s->left;
@@ -598,9 +618,8 @@ static enum fdit_status begin(fdit_context *ctx, struct fdit_tar_stream *s)
     return FDIT_OK;
 }
 
-enum fdit_status fdit_tar_stream_open_memory(fdit_context *ctx, const char *name,
-                                             const uint8_t *bytes, size_t n,
-                                             struct fdit_tar_stream **out)
+enum fdit_status fdit_tar_stream_open_memory(fdit_context *ctx, const char *name, const uint8_t *bytes,
+                                             size_t n, struct fdit_tar_stream **out)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_tar_stream *s = NULL;
@@ -617,8 +636,7 @@ out:
     return status;
 }
 
-enum fdit_status fdit_tar_stream_open(fdit_context *ctx, const char *path,
-                                      struct fdit_tar_stream **out)
+enum fdit_status fdit_tar_stream_open(fdit_context *ctx, const char *path, struct fdit_tar_stream **out)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_file_map map = { 0 };
@@ -662,15 +680,16 @@ struct fdit_tar {
     size_t *by_name;
 };
 
-static enum fdit_status keep_content(fdit_context *ctx, struct fdit_tar *t, struct entry *e,
-                                     size_t limit)
+static enum fdit_status keep_content(fdit_context *ctx, struct fdit_tar *t, struct entry *e, size_t limit)
 {
     enum fdit_status status = FDIT_OK;
     size_t got;
     if (e->member.size > limit - t->memory)
-        FAIL(ctx, FDIT_ERROR_MEMORY, "%s: the unpacked pictures need more than %zu bytes of memory "
+        FAIL(ctx, FDIT_ERROR_MEMORY,
+             "%s: the unpacked pictures need more than %zu bytes of memory "
              "(%zu so far, the next has %ju); unpack the archive to .tar or a folder, or allow more "
-             "memory", t->stream->path, limit, t->memory, (uintmax_t)e->member.size);
+             "memory",
+             t->stream->path, limit, t->memory, (uintmax_t)e->member.size);
     TRY(fdit_alloc(ctx, (size_t)e->member.size, 1, &e->own));
     TRY(fdit_tar_stream_read(ctx, t->stream, e->own, (size_t)e->member.size, &got));
     t->memory += got;
@@ -746,8 +765,7 @@ out:
     return status;
 }
 
-enum fdit_status fdit_tar_open(fdit_context *ctx, const char *path, size_t limit,
-                               struct fdit_tar **out)
+enum fdit_status fdit_tar_open(fdit_context *ctx, const char *path, size_t limit, struct fdit_tar **out)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_tar_stream *s = NULL;
@@ -758,8 +776,8 @@ out:
     return status;
 }
 
-enum fdit_status fdit_tar_open_memory(fdit_context *ctx, const char *name, const uint8_t *bytes,
-                                      size_t n, size_t limit, struct fdit_tar **out)
+enum fdit_status fdit_tar_open_memory(fdit_context *ctx, const char *name, const uint8_t *bytes, size_t n,
+                                      size_t limit, struct fdit_tar **out)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_tar_stream *s = NULL;

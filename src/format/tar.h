@@ -24,19 +24,17 @@ struct fdit_tar_member {
 
 struct fdit_tar_stream;
 
-enum fdit_status fdit_tar_stream_open(fdit_context *ctx, const char *path,
-                                      struct fdit_tar_stream **out);
+enum fdit_status fdit_tar_stream_open(fdit_context *ctx, const char *path, struct fdit_tar_stream **out);
 /* The same for n bytes in memory, which must outlive the stream. */
-enum fdit_status fdit_tar_stream_open_memory(fdit_context *ctx, const char *name,
-                                             const uint8_t *bytes, size_t n,
-                                             struct fdit_tar_stream **out);
+enum fdit_status fdit_tar_stream_open_memory(fdit_context *ctx, const char *name, const uint8_t *bytes,
+                                             size_t n, struct fdit_tar_stream **out);
 /* The next regular file; what is left of the one before is passed over. *found is false at the end.
  * member->name lives until the next call. */
 enum fdit_status fdit_tar_stream_next(fdit_context *ctx, struct fdit_tar_stream *s,
                                       struct fdit_tar_member *member, bool *found);
 /* Up to n bytes of the present member; *got is 0 at its end only. */
-enum fdit_status fdit_tar_stream_read(fdit_context *ctx, struct fdit_tar_stream *s, void *out,
-                                      size_t n, size_t *got);
+enum fdit_status fdit_tar_stream_read(fdit_context *ctx, struct fdit_tar_stream *s, void *out, size_t n,
+                                      size_t *got);
 size_t fdit_tar_stream_skipped(const struct fdit_tar_stream *s); /* links and the like so far */
 void fdit_tar_stream_close(struct fdit_tar_stream *s);           /* NULL is allowed */
 
@@ -46,10 +44,9 @@ struct fdit_tar;
 
 /* .tar: the file is mapped, `limit` does not matter. .tar.gz: the members are unpacked into memory; if
  * their contents need more than `limit` bytes: FDIT_ERROR_MEMORY that names both numbers. */
-enum fdit_status fdit_tar_open(fdit_context *ctx, const char *path, size_t limit,
-                               struct fdit_tar **out);
-enum fdit_status fdit_tar_open_memory(fdit_context *ctx, const char *name, const uint8_t *bytes,
-                                      size_t n, size_t limit, struct fdit_tar **out);
+enum fdit_status fdit_tar_open(fdit_context *ctx, const char *path, size_t limit, struct fdit_tar **out);
+enum fdit_status fdit_tar_open_memory(fdit_context *ctx, const char *name, const uint8_t *bytes, size_t n,
+                                      size_t limit, struct fdit_tar **out);
 void fdit_tar_close(struct fdit_tar *t); /* NULL is allowed */
 size_t fdit_tar_count(const struct fdit_tar *t);
 /* Member i in the archive's order; a name can occur twice (then the later one counts). */

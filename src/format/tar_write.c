@@ -80,8 +80,7 @@ static enum fdit_status pax_record(fdit_context *ctx, char **out, const char *ke
     return fdit_strf(ctx, out, "%zu %s=%s\n", length, key, value);
 }
 
-static enum fdit_status write_pax(fdit_context *ctx, struct fdit_writer *f, const char *name,
-                                  uint64_t size)
+static enum fdit_status write_pax(fdit_context *ctx, struct fdit_writer *f, const char *name, uint64_t size)
 {
     enum fdit_status status = FDIT_OK;
     char *path = NULL, *bytes = NULL, *all = NULL, number[24];
@@ -129,8 +128,8 @@ enum fdit_status fdit_tar_writer_add(fdit_context *ctx, struct fdit_tar_writer *
     if (cut == SIZE_MAX)
         TRY(write_header(ctx, w->file, name, NAME_BYTES, NULL, 0, '0', n));
     else
-        TRY(write_header(ctx, w->file, cut ? name + cut + 1 : name, cut ? length - cut - 1 : length,
-                         name, cut, '0', n));
+        TRY(write_header(ctx, w->file, cut ? name + cut + 1 : name, cut ? length - cut - 1 : length, name,
+                         cut, '0', n));
     TRY(fdit_writer_write(ctx, w->file, bytes, n));
     TRY(pad(ctx, w->file, n));
 out:

@@ -50,8 +50,7 @@ bool fdit_st_type_find(const char *name, enum fdit_st_type *out)
 
 bool fdit_st_is_float(enum fdit_st_type type)
 {
-    return type == FDIT_ST_F32 || type == FDIT_ST_F16 || type == FDIT_ST_BF16 ||
-           type == FDIT_ST_F64;
+    return type == FDIT_ST_F32 || type == FDIT_ST_F16 || type == FDIT_ST_BF16 || type == FDIT_ST_F64;
 }
 
 const char *fdit_st_shape_text(int rank, const int64_t *shape, char *text, size_t size)
@@ -81,8 +80,8 @@ const char *fdit_st_shape_text(int rank, const int64_t *shape, char *text, size_
     return text;
 }
 
-enum fdit_status fdit_st_check_shape(fdit_context *ctx, const char *file,
-                                     const struct fdit_st_tensor *t, int rank, const int64_t *shape)
+enum fdit_status fdit_st_check_shape(fdit_context *ctx, const char *file, const struct fdit_st_tensor *t,
+                                     int rank, const int64_t *shape)
 {
     bool same = rank < 0 || rank == t->rank;
     for (int i = 0; same && i < rank; i++)
@@ -99,8 +98,8 @@ enum fdit_status fdit_st_check_shape(fdit_context *ctx, const char *file,
 
 /* ------------------------------------------------------------------ numbers */
 
-static enum fdit_status check_range(fdit_context *ctx, const char *file,
-                                    const struct fdit_st_tensor *t, size_t first, size_t n)
+static enum fdit_status check_range(fdit_context *ctx, const char *file, const struct fdit_st_tensor *t,
+                                    size_t first, size_t n)
 {
     if (first > t->n || n > t->n - first)
         return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
@@ -201,11 +200,10 @@ enum fdit_status fdit_st_check_sum(fdit_context *ctx, const char *file, const st
         return FDIT_OK;
     uint32_t crc = (uint32_t)crc32_z(crc32_z(0, NULL, 0), sum->data, sum->bytes);
     if (crc != sum->crc)
-        return fdit_fail(
-            ctx, FDIT_ERROR_FORMAT,
-            "%s: tensor %.200s: its bytes have the checksum %08x, the file says %08x; it is "
-            "damaged, get it again",
-            file, t->name, (unsigned)crc, (unsigned)sum->crc);
+        return fdit_fail(ctx, FDIT_ERROR_FORMAT,
+                         "%s: tensor %.200s: its bytes have the checksum %08x, the file says %08x; it is "
+                         "damaged, get it again",
+                         file, t->name, (unsigned)crc, (unsigned)sum->crc);
     atomic_store(&sum->right, true);
     return FDIT_OK;
 }
@@ -247,9 +245,8 @@ static bool all_finite(const float *x, size_t n)
     return !(any >> 31);
 }
 
-static enum fdit_status refuse_nonfinite(fdit_context *ctx, const char *file,
-                                         const struct fdit_st_tensor *t, size_t first,
-                                         const float *x, size_t n)
+static enum fdit_status refuse_nonfinite(fdit_context *ctx, const char *file, const struct fdit_st_tensor *t,
+                                         size_t first, const float *x, size_t n)
 {
     if (all_finite(x, n))
         return FDIT_OK;
@@ -265,8 +262,8 @@ static enum fdit_status refuse_nonfinite(fdit_context *ctx, const char *file,
                      file, t->name, first + i, t->n, isnan(x[i]) ? "NaN" : "infinity", bad);
 }
 
-enum fdit_status fdit_st_weights(fdit_context *ctx, const char *file,
-                                 const struct fdit_st_tensor *t, size_t first, size_t n, float *out)
+enum fdit_status fdit_st_weights(fdit_context *ctx, const char *file, const struct fdit_st_tensor *t,
+                                 size_t first, size_t n, float *out)
 {
     enum fdit_status status = FDIT_OK;
     for (size_t i = 0; i < n || i == 0; i += CHUNK) { /* checked while it is in the cache */
@@ -281,13 +278,12 @@ out:
 const float *fdit_st_floats(const struct fdit_st_tensor *t)
 {
     const void *data = t->data;
-    bool plain = t->type == FDIT_ST_F32 && !t->stride && little_endian() &&
-                 (uintptr_t)data % sizeof(float) == 0;
+    bool plain =
+        t->type == FDIT_ST_F32 && !t->stride && little_endian() && (uintptr_t)data % sizeof(float) == 0;
     return plain ? data : NULL;
 }
 
-enum fdit_status fdit_st_check_finite(fdit_context *ctx, const char *file,
-                                      const struct fdit_st_tensor *t)
+enum fdit_status fdit_st_check_finite(fdit_context *ctx, const char *file, const struct fdit_st_tensor *t)
 {
     enum fdit_status status = FDIT_OK;
     const float *floats = fdit_st_floats(t);
@@ -306,15 +302,15 @@ enum fdit_status fdit_st_i64(fdit_context *ctx, const char *file, const struct f
 {
     enum fdit_status status = FDIT_OK;
     int bytes = types[t->type].bytes;
-    bool is_signed = t->type == FDIT_ST_I8 || t->type == FDIT_ST_I16 || t->type == FDIT_ST_I32 ||
-                     t->type == FDIT_ST_I64;
+    bool is_signed =
+        t->type == FDIT_ST_I8 || t->type == FDIT_ST_I16 || t->type == FDIT_ST_I32 || t->type == FDIT_ST_I64;
     bool is_unsigned = t->type == FDIT_ST_BOOL || t->type == FDIT_ST_U8 || t->type == FDIT_ST_U16 ||
                        t->type == FDIT_ST_U32 || t->type == FDIT_ST_U64;
     TRY(check_range(ctx, file, t, first, n));
     TRY(fdit_st_check_sum(ctx, file, t));
     if (!is_signed && !is_unsigned)
-        FAIL(ctx, FDIT_ERROR_FORMAT, "%s: tensor %.200s is of type %s where integers are needed",
-             file, t->name, types[t->type].name);
+        FAIL(ctx, FDIT_ERROR_FORMAT, "%s: tensor %.200s is of type %s where integers are needed", file,
+             t->name, types[t->type].name);
     for (size_t i = 0; i < n; i++) {
         uint8_t raw[8];
         if (t->stride)
@@ -325,8 +321,8 @@ enum fdit_status fdit_st_i64(fdit_context *ctx, const char *file, const struct f
         if (is_signed && v >> (8 * bytes - 1))
             v |= bytes == 8 ? 0 : ~UINT64_C(0) << (8 * bytes);
         else if (v > INT64_MAX)
-            FAIL(ctx, FDIT_ERROR_FORMAT, "%s: tensor %.200s: element %zu is %ju, beyond 2^63 - 1",
-                 file, t->name, first + i, (uintmax_t)v);
+            FAIL(ctx, FDIT_ERROR_FORMAT, "%s: tensor %.200s: element %zu is %ju, beyond 2^63 - 1", file,
+                 t->name, first + i, (uintmax_t)v);
         memcpy(out + i, &v, sizeof v);
     }
 out:
@@ -360,8 +356,8 @@ static float least_infinite(enum fdit_st_type type)
     return type == FDIT_ST_F16 ? 65520.0f : 0x1.ffp127f;
 }
 
-enum fdit_status fdit_st_check_fits(fdit_context *ctx, const char *name, enum fdit_st_type type,
-                                    size_t first, const float *x, size_t n)
+enum fdit_status fdit_st_check_fits(fdit_context *ctx, const char *name, enum fdit_st_type type, size_t first,
+                                    const float *x, size_t n)
 {
     if (type != FDIT_ST_F16 && type != FDIT_ST_BF16)
         return FDIT_OK;

@@ -63,9 +63,8 @@ const char *fdit_st_shape_text(int rank, const int64_t *shape, char *text, size_
 
 /* Fails with FDIT_ERROR_FORMAT when the shape is another. rank -1: any; an entry of -1 allows any
  * size of that dimension. */
-enum fdit_status fdit_st_check_shape(fdit_context *ctx, const char *file,
-                                     const struct fdit_st_tensor *t, int rank,
-                                     const int64_t *shape);
+enum fdit_status fdit_st_check_shape(fdit_context *ctx, const char *file, const struct fdit_st_tensor *t,
+                                     int rank, const int64_t *shape);
 /* FDIT_ERROR_FORMAT when the tensor's bytes are not those that the file's checksum was made of. The
  * functions below call it. */
 enum fdit_status fdit_st_check_sum(fdit_context *ctx, const char *file, const struct fdit_st_tensor *t);
@@ -75,12 +74,10 @@ enum fdit_status fdit_st_f32(fdit_context *ctx, const char *file, const struct f
                              size_t first, size_t n, float *out);
 /* The same, and NaN or infinity is FDIT_ERROR_NUMERIC with the tensor's name and the element. An
  * F64 number beyond the range of float32 counts as infinity. */
-enum fdit_status fdit_st_weights(fdit_context *ctx, const char *file,
-                                 const struct fdit_st_tensor *t, size_t first, size_t n,
-                                 float *out);
+enum fdit_status fdit_st_weights(fdit_context *ctx, const char *file, const struct fdit_st_tensor *t,
+                                 size_t first, size_t n, float *out);
 /* Only the check for finite numbers, without keeping them. */
-enum fdit_status fdit_st_check_finite(fdit_context *ctx, const char *file,
-                                      const struct fdit_st_tensor *t);
+enum fdit_status fdit_st_check_finite(fdit_context *ctx, const char *file, const struct fdit_st_tensor *t);
 /* The numbers where they lie, when they are float32 in this machine's order, aligned and without
  * strides; else NULL. */
 const float *fdit_st_floats(const struct fdit_st_tensor *t);
@@ -90,8 +87,8 @@ enum fdit_status fdit_st_i64(fdit_context *ctx, const char *file, const struct f
 
 /* FDIT_ERROR_NUMERIC when one of n finite floats, numbers `first`.. of the tensor of that name,
  * would become infinite in the type. */
-enum fdit_status fdit_st_check_fits(fdit_context *ctx, const char *name, enum fdit_st_type type,
-                                    size_t first, const float *x, size_t n);
+enum fdit_status fdit_st_check_fits(fdit_context *ctx, const char *name, enum fdit_st_type type, size_t first,
+                                    const float *x, size_t n);
 /* The largest number of F16 or BF16; of others the largest float. */
 float fdit_st_largest(enum fdit_st_type type);
 /* n floats as a file holds them, in type F32, F16, BF16 (rounded to nearest even) or F64. `out` is

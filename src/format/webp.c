@@ -36,8 +36,8 @@ static enum fdit_status refuse(fdit_context *ctx, const char *name, size_t n, VP
         return fdit_fail(ctx, FDIT_ERROR_MEMORY, "out of memory in libwebp");
     bool cut_off = code == VP8_STATUS_SUSPENDED || code == VP8_STATUS_NOT_ENOUGH_DATA;
     return fdit_fail(ctx, FDIT_ERROR_FORMAT,
-                     "%s: the WebP picture of %zu bytes is %s (%s); get it again or remove it",
-                     name, n, cut_off ? "cut off" : "damaged", reason_of(code));
+                     "%s: the WebP picture of %zu bytes is %s (%s); get it again or remove it", name, n,
+                     cut_off ? "cut off" : "damaged", reason_of(code));
 }
 
 /* Pixels of the canvas: RGB, or RGBA where alpha is to be blended. */
@@ -81,19 +81,17 @@ static VP8StatusCode decode_first(const uint8_t *bytes, size_t n, const struct c
     WebPIterator frame;
     memset(&frame, 0, sizeof frame);
     if (!demuxer)
-        return state == WEBP_DEMUX_PARSE_ERROR ? VP8_STATUS_BITSTREAM_ERROR
-                                               : VP8_STATUS_NOT_ENOUGH_DATA;
+        return state == WEBP_DEMUX_PARSE_ERROR ? VP8_STATUS_BITSTREAM_ERROR : VP8_STATUS_NOT_ENOUGH_DATA;
     if (WebPDemuxGetFrame(demuxer, 1, &frame)) {
         size_t pixel = p->alpha ? 4 : 3;
-        bool inside = frame.x_offset >= 0 && frame.y_offset >= 0 && frame.width > 0 &&
-                      frame.height > 0 && frame.width <= p->width - frame.x_offset &&
-                      frame.height <= p->height - frame.y_offset;
+        bool inside = frame.x_offset >= 0 && frame.y_offset >= 0 && frame.width > 0 && frame.height > 0 &&
+                      frame.width <= p->width - frame.x_offset && frame.height <= p->height - frame.y_offset;
         if (!frame.complete)
             code = VP8_STATUS_NOT_ENOUGH_DATA;
         else if (inside)
-            code = decode_frame(
-                frame.fragment.bytes, frame.fragment.size, frame.width, frame.height, p,
-                p->pixels + (size_t)frame.y_offset * p->row_bytes + pixel * (size_t)frame.x_offset);
+            code = decode_frame(frame.fragment.bytes, frame.fragment.size, frame.width, frame.height, p,
+                                p->pixels + (size_t)frame.y_offset * p->row_bytes +
+                                    pixel * (size_t)frame.x_offset);
         WebPDemuxReleaseIterator(&frame);
     } else if (state != WEBP_DEMUX_DONE) {
         code = VP8_STATUS_NOT_ENOUGH_DATA;
@@ -120,9 +118,8 @@ out:
     return status;
 }
 
-enum fdit_status fdit_webp_decode(fdit_context *ctx, const uint8_t *bytes, size_t n,
-                                  const char *name, const struct fdit_picture_rules *rules,
-                                  const struct fdit_row_sink *sink)
+enum fdit_status fdit_webp_decode(fdit_context *ctx, const uint8_t *bytes, size_t n, const char *name,
+                                  const struct fdit_picture_rules *rules, const struct fdit_row_sink *sink)
 {
     enum fdit_status status = FDIT_OK;
     WebPBitstreamFeatures f;
@@ -134,8 +131,8 @@ enum fdit_status fdit_webp_decode(fdit_context *ctx, const uint8_t *bytes, size_
         TRY(refuse(ctx, name, n, code));
     p.width = f.width;
     p.height = f.height;
-    p.alpha = rules->matte &&
-              (f.has_alpha || f.has_animation); /* what a frame does not cover is transparent */
+    p.alpha =
+        rules->matte && (f.has_alpha || f.has_animation); /* what a frame does not cover is transparent */
     p.row_bytes = (p.alpha ? 4 : 3) * (size_t)f.width;
     TRY(fdit_alloc(ctx, (size_t)f.height, p.row_bytes, &p.pixels));
     code = f.has_animation ? decode_first(bytes, n, &p)
@@ -150,9 +147,8 @@ out:
 
 #else
 
-enum fdit_status fdit_webp_decode(fdit_context *ctx, const uint8_t *bytes, size_t n,
-                                  const char *name, const struct fdit_picture_rules *rules,
-                                  const struct fdit_row_sink *sink)
+enum fdit_status fdit_webp_decode(fdit_context *ctx, const uint8_t *bytes, size_t n, const char *name,
+                                  const struct fdit_picture_rules *rules, const struct fdit_row_sink *sink)
 {
     (void)bytes;
     (void)n;

@@ -66,8 +66,7 @@ static int family(const char *name)
     static const char *const torch[] = { ".bin", ".pt", ".pth", ".ckpt", ".bin.index.json" };
     if (name[0] == '.' || is_shard(name) || is_state(name))
         return 0;
-    if (fdit_path_has_suffix(name, ".safetensors") ||
-        fdit_path_has_suffix(name, ".safetensors.index.json"))
+    if (fdit_path_has_suffix(name, ".safetensors") || fdit_path_has_suffix(name, ".safetensors.index.json"))
         return 1;
     for (size_t i = 0; i < sizeof torch / sizeof *torch; i++)
         if (fdit_path_has_suffix(name, torch[i]))
@@ -141,9 +140,8 @@ static enum fdit_status only_file(fdit_context *ctx, const char *folder, char **
     if (errno)
         TRY(fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s: cannot list the folder", folder));
     if (c.n > 1)
-        FAIL(ctx, FDIT_ERROR_FORMAT,
-             "%s: is a folder with %zu files of weights: %s; give one of them", folder, c.n,
-             c.shown);
+        FAIL(ctx, FDIT_ERROR_FORMAT, "%s: is a folder with %zu files of weights: %s; give one of them",
+             folder, c.n, c.shown);
     if (c.n)
         TRY(fdit_path_join(ctx, folder, c.name, out));
 out:
@@ -175,8 +173,8 @@ enum fdit_status fdit_weights_resolve(fdit_context *ctx, const char *path, const
         FAIL(ctx, FDIT_ERROR_FORMAT,
              "%s: is a folder without a file of weights (%s, %s, ...)%s%s%s; give the file of "
              "weights",
-             path, first_names[0], first_names[4], part ? ", and so is a folder " : "",
-             part ? part : "", part ? " in it, if there is one" : "");
+             path, first_names[0], first_names[4], part ? ", and so is a folder " : "", part ? part : "",
+             part ? " in it, if there is one" : "");
 out:
     fdit_free(below);
     return status;
@@ -208,8 +206,8 @@ static enum fdit_status join(fdit_context *ctx, struct fdit_weights *w)
     qsort(w->by_name, w->n, sizeof *w->by_name, by_name);
     for (size_t i = 1; i < w->n; i++)
         if (!strcmp(w->by_name[i - 1]->name, w->by_name[i]->name))
-            FAIL(ctx, FDIT_ERROR_FORMAT, "%s: tensor %.200s is in two of its files; get them again",
-                 w->path, w->by_name[i]->name);
+            FAIL(ctx, FDIT_ERROR_FORMAT, "%s: tensor %.200s is in two of its files; get them again", w->path,
+                 w->by_name[i]->name);
 out:
     return status;
 }
@@ -221,8 +219,8 @@ static int by_text(const void *pa, const void *pb)
 }
 
 /* The names of the shards, sorted, each once; they point into the map. */
-static enum fdit_status shard_names(fdit_context *ctx, const char *path, json_t *map,
-                                    const char ***out, size_t *n)
+static enum fdit_status shard_names(fdit_context *ctx, const char *path, json_t *map, const char ***out,
+                                    size_t *n)
 {
     enum fdit_status status = FDIT_OK;
     const char **names = NULL, *key;
@@ -252,9 +250,8 @@ out:
     return status;
 }
 
-static enum fdit_status open_torch_shards(fdit_context *ctx, struct fdit_weights *w,
-                                          const char *folder, json_t *map, const char **names,
-                                          size_t n)
+static enum fdit_status open_torch_shards(fdit_context *ctx, struct fdit_weights *w, const char *folder,
+                                          json_t *map, const char **names, size_t n)
 {
     enum fdit_status status = FDIT_OK;
     char *path = NULL;
@@ -408,9 +405,7 @@ size_t fdit_weights_count(const struct fdit_weights *w)
 
 const struct fdit_st_tensor *fdit_weights_at(const struct fdit_weights *w, size_t i)
 {
-    return w->st        ? fdit_safetensors_at(w->st, i)
-           : w->tensors ? &w->tensors[i]
-                        : fdit_pt_at(w->pts[0], i);
+    return w->st ? fdit_safetensors_at(w->st, i) : w->tensors ? &w->tensors[i] : fdit_pt_at(w->pts[0], i);
 }
 
 const struct fdit_st_tensor *fdit_weights_find(const struct fdit_weights *w, const char *name)
@@ -420,8 +415,7 @@ const struct fdit_st_tensor *fdit_weights_find(const struct fdit_weights *w, con
         return fdit_safetensors_find(w->st, name);
     if (!w->tensors)
         return fdit_pt_find(w->pts[0], name);
-    const struct fdit_st_tensor *const *found =
-        bsearch(&at, w->by_name, w->n, sizeof *w->by_name, by_name);
+    const struct fdit_st_tensor *const *found = bsearch(&at, w->by_name, w->n, sizeof *w->by_name, by_name);
     return found ? *found : NULL;
 }
 

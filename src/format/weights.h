@@ -24,8 +24,7 @@ struct fdit_weights;
  * weights in it (diffusion_pytorch_model.fp16.safetensors); else the same in its sub-folder `part`
  * ("transformer", "vae"; NULL: none). FDIT_ERROR_FORMAT when there is none, or which of several is
  * meant is not clear. Free with fdit_free. */
-enum fdit_status fdit_weights_resolve(fdit_context *ctx, const char *path, const char *part,
-                                      char **out);
+enum fdit_status fdit_weights_resolve(fdit_context *ctx, const char *path, const char *part, char **out);
 
 /* fdit_weights_resolve, then opens what it finds. */
 enum fdit_status fdit_weights_open(fdit_context *ctx, const char *path, const char *part,

@@ -17,19 +17,23 @@ void fdit_apply_linear_dx(struct fdit_model *m, const struct fdit_param *w, stru
 
 /* db += column sums of dy;  dW += dy^T x, each when trained. x absent: it was not rebuilt because W is
  * frozen. */
-static void linear_param_grads(struct fdit_model *m, const struct fdit_param *w,
-                               const struct fdit_param *b, int samples, int rows,
-                               struct fdit_tensor dy, struct fdit_tensor x, int beta)
+static void linear_param_grads(struct fdit_model *m, const struct fdit_param *w, const struct fdit_param *b,
+                               int samples, int rows, struct fdit_tensor dy, struct fdit_tensor x, int beta)
 {
     if (b->trained)
-        fdit_column_sum(m->dev, &(struct fdit_column_sum_args){ .m = samples * rows, .n = w->n_out,
-                                                                .db = fdit_param_grad(m, b), .dy = dy,
-                                                                .beta = beta });
+        fdit_column_sum(
+            m->dev,
+            &(struct fdit_column_sum_args){
+                .m = samples * rows, .n = w->n_out, .db = fdit_param_grad(m, b), .dy = dy, .beta = beta });
     if (w->trained)
-        fdit_linear_dw(m->dev, &(struct fdit_linear_dw_args){ .samples = samples, .rows = rows,
-                                                              .n_in = w->n_in, .n_out = w->n_out,
-                                                              .dw = fdit_param_grad(m, w), .dy = dy,
-                                                              .x = x, .beta = beta });
+        fdit_linear_dw(m->dev, &(struct fdit_linear_dw_args){ .samples = samples,
+                                                              .rows = rows,
+                                                              .n_in = w->n_in,
+                                                              .n_out = w->n_out,
+                                                              .dw = fdit_param_grad(m, w),
+                                                              .dy = dy,
+                                                              .x = x,
+                                                              .beta = beta });
 }
 
 static struct fdit_tensor grad_or_none(const struct fdit_model *m, const struct fdit_param *p)
@@ -49,37 +53,38 @@ static struct fdit_tensor rebuild_u(struct fdit_model *m, const struct norm_site
 {
     fdit_modulate(m->dev, &(struct fdit_modulate_args){ .samples = samples,
                                                         .rows = fdit_config_tokens(&m->config),
-                                                        .width = m->config.width, .y = m->u,
+                                                        .width = m->config.width,
+                                                        .y = m->u,
                                                         .xhat = s->xhat,
                                                         .weight = fdit_param_value(m, s->weight),
                                                         .bias = fdit_param_value(m, s->bias),
-                                                        .shift = s->shift, .scale = s->scale,
+                                                        .shift = s->shift,
+                                                        .scale = s->scale,
                                                         .mod_stride = s->mod_stride });
     return m->u;
 }
 
-static void norm_backward(struct fdit_model *m, const struct norm_site *s, int samples,
-                          struct fdit_tensor dy, bool accumulate, int beta)
+static void norm_backward(struct fdit_model *m, const struct norm_site *s, int samples, struct fdit_tensor dy,
+                          bool accumulate, int beta)
 {
-    fdit_norm_backward(m->dev, &(struct fdit_norm_backward_args){
-                                   .samples = samples,
-                                   .rows = fdit_config_tokens(&m->config),
-                                   .width = m->config.width,
-                                   .dx = m->dx,
-                                   .accumulate = accumulate,
-                                   .dshift = s->dshift,
-                                   .dscale = s->dscale,
-                                   .dmod_stride = s->mod_stride,
-                                   .dweight = grad_or_none(m, s->weight),
-                                   .dbias = grad_or_none(m, s->bias),
-                                   .beta = beta,
-                                   .dy = dy,
-                                   .xhat = s->xhat,
-                                   .rstd = s->rstd,
-                                   .weight = fdit_param_value(m, s->weight),
-                                   .bias = fdit_param_value(m, s->bias),
-                                   .scale = s->scale,
-                                   .mod_stride = s->mod_stride });
+    fdit_norm_backward(m->dev, &(struct fdit_norm_backward_args){ .samples = samples,
+                                                                  .rows = fdit_config_tokens(&m->config),
+                                                                  .width = m->config.width,
+                                                                  .dx = m->dx,
+                                                                  .accumulate = accumulate,
+                                                                  .dshift = s->dshift,
+                                                                  .dscale = s->dscale,
+                                                                  .dmod_stride = s->mod_stride,
+                                                                  .dweight = grad_or_none(m, s->weight),
+                                                                  .dbias = grad_or_none(m, s->bias),
+                                                                  .beta = beta,
+                                                                  .dy = dy,
+                                                                  .xhat = s->xhat,
+                                                                  .rstd = s->rstd,
+                                                                  .weight = fdit_param_value(m, s->weight),
+                                                                  .bias = fdit_param_value(m, s->bias),
+                                                                  .scale = s->scale,
+                                                                  .mod_stride = s->mod_stride });
 }
 
 /* x' = x + gate * branch: the gradient of the branch, in m->du, or dx itself where there is no gate. */
@@ -89,11 +94,16 @@ static struct fdit_tensor branch_gradient(struct fdit_model *m, int samples, str
     int d = m->config.width;
     if (!fdit_has(gate))
         return m->dx;
-    fdit_gate_backward(m->dev, &(struct fdit_gate_backward_args){
-                                   .samples = samples, .rows = fdit_config_tokens(&m->config),
-                                   .width = d, .dbranch = m->du, .dgate = dgate,
-                                   .dgate_stride = 6 * d, .dy = m->dx, .branch = branch, .gate = gate,
-                                   .gate_stride = 6 * d });
+    fdit_gate_backward(m->dev, &(struct fdit_gate_backward_args){ .samples = samples,
+                                                                  .rows = fdit_config_tokens(&m->config),
+                                                                  .width = d,
+                                                                  .dbranch = m->du,
+                                                                  .dgate = dgate,
+                                                                  .dgate_stride = 6 * d,
+                                                                  .dy = m->dx,
+                                                                  .branch = branch,
+                                                                  .gate = gate,
+                                                                  .gate_stride = 6 * d });
     return m->du;
 }
 
@@ -112,21 +122,24 @@ static void mlp_backward(struct fdit_model *m, const struct fdit_block_params *p
                               fdit_mod_vector(m->dmod, SHIFT2, d),
                               fdit_mod_vector(m->dmod, SCALE2, d),
                               6 * d };
-    struct fdit_tensor dy =
-        branch_gradient(m, samples, s->mlp_out, fdit_mod_vector(s->mod, GATE2, d),
-                        fdit_mod_vector(m->dmod, GATE2, d));
+    struct fdit_tensor dy = branch_gradient(m, samples, s->mlp_out, fdit_mod_vector(s->mod, GATE2, d),
+                                            fdit_mod_vector(m->dmod, GATE2, d));
     if (p->fc2_w->trained)
-        fdit_activation(m->dev, &(struct fdit_activation_args){ .n = wide, .act = FDIT_ACT_GELU_TANH,
-                                                                .y = m->wide, .x = s->fc1 });
+        fdit_activation(m->dev, &(struct fdit_activation_args){
+                                    .n = wide, .act = FDIT_ACT_GELU_TANH, .y = m->wide, .x = s->fc1 });
     linear_param_grads(m, p->fc2_w, p->fc2_b, samples, n, dy, m->wide, beta);
     fdit_apply_linear_dx(m, p->fc2_w,
-                         (struct fdit_linear_dx_args){ .samples = samples, .rows = n, .dx = m->dwide,
-                                                       .dy = dy, .act = FDIT_ACT_GELU_TANH,
+                         (struct fdit_linear_dx_args){ .samples = samples,
+                                                       .rows = n,
+                                                       .dx = m->dwide,
+                                                       .dy = dy,
+                                                       .act = FDIT_ACT_GELU_TANH,
                                                        .pre = s->fc1 });
     struct fdit_tensor u = p->fc1_w->trained ? rebuild_u(m, &norm, samples) : FDIT_NO_TENSOR;
     linear_param_grads(m, p->fc1_w, p->fc1_b, samples, n, m->dwide, u, beta);
-    fdit_apply_linear_dx(m, p->fc1_w, (struct fdit_linear_dx_args){ .samples = samples, .rows = n,
-                                                                    .dx = m->du, .dy = m->dwide });
+    fdit_apply_linear_dx(
+        m, p->fc1_w,
+        (struct fdit_linear_dx_args){ .samples = samples, .rows = n, .dx = m->du, .dy = m->dwide });
     norm_backward(m, &norm, samples, m->du, true, beta);
 }
 
@@ -144,34 +157,38 @@ static void attention_backward(struct fdit_model *m, const struct fdit_block_par
                               fdit_mod_vector(m->dmod, SHIFT1, d),
                               fdit_mod_vector(m->dmod, SCALE1, d),
                               6 * d };
-    struct fdit_tensor dy =
-        branch_gradient(m, samples, s->attn_out, fdit_mod_vector(s->mod, GATE1, d),
-                        fdit_mod_vector(m->dmod, GATE1, d));
+    struct fdit_tensor dy = branch_gradient(m, samples, s->attn_out, fdit_mod_vector(s->mod, GATE1, d),
+                                            fdit_mod_vector(m->dmod, GATE1, d));
     linear_param_grads(m, p->proj_w, p->proj_b, samples, n, dy, s->heads_out, beta);
     /* m->u is free here and takes the gradient of the heads; rebuild_u comes after it. */
-    fdit_apply_linear_dx(
-        m, p->proj_w,
-        (struct fdit_linear_dx_args){ .samples = samples, .rows = n, .dx = m->u, .dy = dy });
-    fdit_attention_backward(m->dev, &(struct fdit_attention_backward_args){
-                                        .samples = samples, .rows = n, .heads = m->config.heads,
-                                        .head_size = d / m->config.heads, .dqkv = m->dwide,
-                                        .dout = m->u, .qkv = s->qkv, .out = s->heads_out,
-                                        .lse = s->lse });
+    fdit_apply_linear_dx(m, p->proj_w,
+                         (struct fdit_linear_dx_args){ .samples = samples, .rows = n, .dx = m->u, .dy = dy });
+    fdit_attention_backward(m->dev, &(struct fdit_attention_backward_args){ .samples = samples,
+                                                                            .rows = n,
+                                                                            .heads = m->config.heads,
+                                                                            .head_size = d / m->config.heads,
+                                                                            .dqkv = m->dwide,
+                                                                            .dout = m->u,
+                                                                            .qkv = s->qkv,
+                                                                            .out = s->heads_out,
+                                                                            .lse = s->lse });
     struct fdit_tensor u = p->qkv_w->trained ? rebuild_u(m, &norm, samples) : FDIT_NO_TENSOR;
     linear_param_grads(m, p->qkv_w, p->qkv_b, samples, n, m->dwide, u, beta);
-    fdit_apply_linear_dx(m, p->qkv_w, (struct fdit_linear_dx_args){ .samples = samples, .rows = n,
-                                                                    .dx = m->du, .dy = m->dwide });
+    fdit_apply_linear_dx(
+        m, p->qkv_w,
+        (struct fdit_linear_dx_args){ .samples = samples, .rows = n, .dx = m->du, .dy = m->dwide });
     norm_backward(m, &norm, samples, m->du, true, beta);
 }
 
 /* mod = Linear(silu_c): d silu_c accumulates over all blocks and the head. */
-static void modulation_backward(struct fdit_model *m, const struct fdit_param *w,
-                                const struct fdit_param *b, int samples, int beta, int silu_beta)
+static void modulation_backward(struct fdit_model *m, const struct fdit_param *w, const struct fdit_param *b,
+                                int samples, int beta, int silu_beta)
 {
     linear_param_grads(m, w, b, samples, 1, m->dmod, m->silu_c, beta);
-    fdit_apply_linear_dx(m, w, (struct fdit_linear_dx_args){ .samples = samples, .rows = 1,
-                                                             .dx = m->dsilu_c, .dy = m->dmod,
-                                                             .beta = silu_beta });
+    fdit_apply_linear_dx(
+        m, w,
+        (struct fdit_linear_dx_args){
+            .samples = samples, .rows = 1, .dx = m->dsilu_c, .dy = m->dmod, .beta = silu_beta });
 }
 
 /* What the backward pass of block i reads: kept (in bf16: widened first), or computed again from the block's
@@ -204,20 +221,24 @@ static void head_backward(struct fdit_model *m, int samples, int beta)
     const struct fdit_model_config *c = &m->config;
     const struct fdit_end_params *e = m->ends;
     int n = fdit_config_tokens(c), d = c->width;
-    struct norm_site norm = { e->norm_w, e->norm_b, m->head_xhat, m->head_rstd, m->head_mod,
-                              fdit_at(m->head_mod, (size_t)d), m->dmod, fdit_at(m->dmod, (size_t)d),
+    struct norm_site norm = { e->norm_w,    e->norm_b,
+                              m->head_xhat, m->head_rstd,
+                              m->head_mod,  fdit_at(m->head_mod, (size_t)d),
+                              m->dmod,      fdit_at(m->dmod, (size_t)d),
                               2 * d };
     /* out = unpatchify(tokens_out) */
-    fdit_patchify(m->dev, &(struct fdit_patchify_args){ .samples = samples, .channels = 2 * c->channels,
-                                                        .size = c->input_size, .patch = c->patch,
+    fdit_patchify(m->dev, &(struct fdit_patchify_args){ .samples = samples,
+                                                        .channels = 2 * c->channels,
+                                                        .size = c->input_size,
+                                                        .patch = c->patch,
                                                         .order = FDIT_PATCH_CHANNEL_LAST,
                                                         .tokens = m->tokens_out,
                                                         .image = m->doutput });
     struct fdit_tensor u = e->linear_w->trained ? rebuild_u(m, &norm, samples) : FDIT_NO_TENSOR;
     linear_param_grads(m, e->linear_w, e->linear_b, samples, n, m->tokens_out, u, beta);
-    fdit_apply_linear_dx(m, e->linear_w, (struct fdit_linear_dx_args){ .samples = samples, .rows = n,
-                                                                       .dx = m->du,
-                                                                       .dy = m->tokens_out });
+    fdit_apply_linear_dx(
+        m, e->linear_w,
+        (struct fdit_linear_dx_args){ .samples = samples, .rows = n, .dx = m->du, .dy = m->tokens_out });
     norm_backward(m, &norm, samples, m->du, false, beta);
     modulation_backward(m, e->ada_w, e->ada_b, samples, beta, 0);
 }
@@ -226,15 +247,16 @@ static void classifier_head_backward(struct fdit_model *m, int samples, int beta
 {
     const struct fdit_end_params *e = m->ends;
     int n = fdit_config_tokens(&m->config), d = m->config.width;
-    struct norm_site norm = { .weight = e->norm_w, .bias = e->norm_b, .xhat = m->head_xhat,
-                              .rstd = m->head_rstd };
+    struct norm_site norm = {
+        .weight = e->norm_w, .bias = e->norm_b, .xhat = m->head_xhat, .rstd = m->head_rstd
+    };
     linear_param_grads(m, e->linear_w, e->linear_b, samples, 1, m->doutput, m->pooled, beta);
-    fdit_apply_linear_dx(m, e->linear_w, (struct fdit_linear_dx_args){ .samples = samples, .rows = 1,
-                                                                       .dx = m->dpooled,
-                                                                       .dy = m->doutput });
-    fdit_token_mean_backward(m->dev, &(struct fdit_token_mean_backward_args){
-                                         .samples = samples, .rows = n, .width = d, .dx = m->du,
-                                         .dy = m->dpooled });
+    fdit_apply_linear_dx(
+        m, e->linear_w,
+        (struct fdit_linear_dx_args){ .samples = samples, .rows = 1, .dx = m->dpooled, .dy = m->doutput });
+    fdit_token_mean_backward(m->dev,
+                             &(struct fdit_token_mean_backward_args){
+                                 .samples = samples, .rows = n, .width = d, .dx = m->du, .dy = m->dpooled });
     norm_backward(m, &norm, samples, m->du, false, beta);
 }
 
@@ -244,21 +266,25 @@ static void condition_backward(struct fdit_model *m, int samples, int beta)
     const struct fdit_end_params *e = m->ends;
     int d = m->config.width;
     struct fdit_tensor dc = m->dsilu_c, dt = m->head_mod; /* head_mod is done with: [B, 2D] of scratch */
-    fdit_activation_backward(m->dev, &(struct fdit_activation_backward_args){
-                                         .n = (size_t)samples * (size_t)d, .act = FDIT_ACT_SILU,
-                                         .dx = dc, .dy = m->dsilu_c, .x = m->c });
+    fdit_activation_backward(
+        m->dev,
+        &(struct fdit_activation_backward_args){
+            .n = (size_t)samples * (size_t)d, .act = FDIT_ACT_SILU, .dx = dc, .dy = m->dsilu_c, .x = m->c });
     if (e->table->trained)
-        fdit_scatter_add(m->dev, &(struct fdit_scatter_add_args){
-                                     .samples = samples, .n_rows = m->config.rows, .width = d,
-                                     .dtable = fdit_param_grad(m, e->table), .dy = dc,
-                                     .rows = m->rows, .beta = beta });
+        fdit_scatter_add(m->dev, &(struct fdit_scatter_add_args){ .samples = samples,
+                                                                  .n_rows = m->config.rows,
+                                                                  .width = d,
+                                                                  .dtable = fdit_param_grad(m, e->table),
+                                                                  .dy = dc,
+                                                                  .rows = m->rows,
+                                                                  .beta = beta });
     linear_param_grads(m, e->t2_w, e->t2_b, samples, 1, dc, m->t_hidden, beta);
     if (!e->t0_b->trained && !e->t0_w->trained)
         return;
-    fdit_apply_linear_dx(m, e->t2_w, (struct fdit_linear_dx_args){ .samples = samples, .rows = 1,
-                                                                   .dx = dt, .dy = dc,
-                                                                   .act = FDIT_ACT_SILU,
-                                                                   .pre = m->t_pre });
+    fdit_apply_linear_dx(
+        m, e->t2_w,
+        (struct fdit_linear_dx_args){
+            .samples = samples, .rows = 1, .dx = dt, .dy = dc, .act = FDIT_ACT_SILU, .pre = m->t_pre });
     linear_param_grads(m, e->t0_w, e->t0_b, samples, 1, dt, m->t_features, beta);
 }
 
@@ -282,8 +308,8 @@ void fdit_backward(struct fdit_model *m, int samples, int beta)
     for (int i = m->config.depth - 1; i >= 0; i--)
         fdit_backward_block(m, i, samples, beta);
     /* x = patches W^T + b + pos */
-    linear_param_grads(m, e->patch_w, e->patch_b, samples, fdit_config_tokens(&m->config), m->dx,
-                       m->patches, beta);
+    linear_param_grads(m, e->patch_w, e->patch_b, samples, fdit_config_tokens(&m->config), m->dx, m->patches,
+                       beta);
     if (dit)
         condition_backward(m, samples, beta);
 }

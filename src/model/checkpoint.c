@@ -28,8 +28,7 @@ int64_t fdit_checkpoint_dim(const struct fdit_checkpoint *cp, const char *param,
 /* ------------------------------------------------------------------ numbers */
 
 /* The tensors of a parameter with the shape that the model wants; *n of them. */
-static enum fdit_status need(fdit_context *ctx, const struct fdit_checkpoint *cp,
-                             const struct fdit_param *p,
+static enum fdit_status need(fdit_context *ctx, const struct fdit_checkpoint *cp, const struct fdit_param *p,
                              const struct fdit_st_tensor *parts[FDIT_PARTS], int *n)
 {
     enum fdit_status status = FDIT_OK;
@@ -57,8 +56,8 @@ enum fdit_status fdit_checkpoint_check_shape(fdit_context *ctx, const struct fdi
     return fdit_checkpoint_computes(cp, p->name) ? FDIT_OK : need(ctx, cp, p, parts, &n);
 }
 
-static enum fdit_status compute_positions(fdit_context *ctx, const struct fdit_param *p,
-                                          size_t first, size_t n, float *out)
+static enum fdit_status compute_positions(fdit_context *ctx, const struct fdit_param *p, size_t first,
+                                          size_t n, float *out)
 {
     enum fdit_status status = FDIT_OK;
     float *table = NULL;
@@ -72,8 +71,7 @@ out:
 }
 
 enum fdit_status fdit_checkpoint_read_part(fdit_context *ctx, struct fdit_checkpoint *cp,
-                                           const struct fdit_param *p, size_t first, size_t n,
-                                           float *out)
+                                           const struct fdit_param *p, size_t first, size_t n, float *out)
 {
     enum fdit_status status = FDIT_OK;
     const struct fdit_st_tensor *parts[FDIT_PARTS];
@@ -103,19 +101,17 @@ enum fdit_status fdit_checkpoint_read(fdit_context *ctx, struct fdit_checkpoint 
     return fdit_checkpoint_read_part(ctx, cp, p, 0, p->count, out);
 }
 
-enum fdit_status fdit_checkpoint_read_rows(fdit_context *ctx, struct fdit_checkpoint *cp, int first,
-                                           int n, int width, float *out)
+enum fdit_status fdit_checkpoint_read_rows(fdit_context *ctx, struct fdit_checkpoint *cp, int first, int n,
+                                           int width, float *out)
 {
     static const char name[] = "y_embedder.embedding_table.weight";
     const struct fdit_st_tensor *parts[FDIT_PARTS], *t;
     if (!fdit_checkpoint_parts(cp, name, parts))
-        return fdit_fail(ctx, FDIT_ERROR_FORMAT, "%s: the tensor %s is missing",
-                         fdit_checkpoint_path(cp), name);
+        return fdit_fail(ctx, FDIT_ERROR_FORMAT, "%s: the tensor %s is missing", fdit_checkpoint_path(cp),
+                         name);
     t = parts[0];
-    if (t->rank != 2 || t->shape[1] != width || first < 0 || n < 0 ||
-        t->shape[0] < (int64_t)first + n)
-        return fdit_fail(ctx, FDIT_ERROR_FORMAT,
-                         "%s: the class table has no rows %d to %d of width %d",
+    if (t->rank != 2 || t->shape[1] != width || first < 0 || n < 0 || t->shape[0] < (int64_t)first + n)
+        return fdit_fail(ctx, FDIT_ERROR_FORMAT, "%s: the class table has no rows %d to %d of width %d",
                          fdit_checkpoint_path(cp), first, first + n - 1, width);
     return fdit_st_weights(ctx, fdit_checkpoint_path(cp), t, (size_t)first * (size_t)width,
                            (size_t)n * (size_t)width, out);
@@ -128,16 +124,14 @@ static enum fdit_status agree(fdit_context *ctx, const struct fdit_checkpoint *c
                               int *known, int64_t from_tensors)
 {
     if (from_tensors < 1 || from_tensors > 1000000000)
-        return fdit_fail(
-            ctx, FDIT_ERROR_FORMAT,
-            "%s: its tensors give no %s; is this the checkpoint of a class-conditional DiT?",
-            fdit_checkpoint_path(cp), what);
+        return fdit_fail(ctx, FDIT_ERROR_FORMAT,
+                         "%s: its tensors give no %s; is this the checkpoint of a class-conditional DiT?",
+                         fdit_checkpoint_path(cp), what);
     if (*known && *known != from_tensors)
-        return fdit_fail(
-            ctx, FDIT_ERROR_FORMAT,
-            "%s: the %s is %d by --model, metadata or config.json, but %lld by the tensors; "
-            "correct the description",
-            fdit_checkpoint_path(cp), what, *known, (long long)from_tensors);
+        return fdit_fail(ctx, FDIT_ERROR_FORMAT,
+                         "%s: the %s is %d by --model, metadata or config.json, but %lld by the tensors; "
+                         "correct the description",
+                         fdit_checkpoint_path(cp), what, *known, (long long)from_tensors);
     *known = (int)from_tensors;
     return FDIT_OK;
 }
@@ -223,8 +217,8 @@ static int heads_by_args(const struct fdit_checkpoint *cp, const struct fdit_mod
     return said.width == c->width && said.depth == c->depth ? said.heads : 0;
 }
 
-enum fdit_status fdit_checkpoint_config(fdit_context *ctx, struct fdit_checkpoint *cp,
-                                        const char *model_text, struct fdit_model_config *out)
+enum fdit_status fdit_checkpoint_config(fdit_context *ctx, struct fdit_checkpoint *cp, const char *model_text,
+                                        struct fdit_model_config *out)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_model_config c = { 0 };
@@ -266,9 +260,9 @@ out:
 
 /* A parameter's numbers in `scratch`, which grows to the largest; or, without copying, where they
  * lie in the file. *mapped is then the tensor to drop after use. */
-static enum fdit_status numbers_of(fdit_context *ctx, struct fdit_checkpoint *cp,
-                                   const struct fdit_param *p, float **scratch, size_t *capacity,
-                                   const float **out, const struct fdit_st_tensor **mapped)
+static enum fdit_status numbers_of(fdit_context *ctx, struct fdit_checkpoint *cp, const struct fdit_param *p,
+                                   float **scratch, size_t *capacity, const float **out,
+                                   const struct fdit_st_tensor **mapped)
 {
     enum fdit_status status = FDIT_OK;
     const struct fdit_st_tensor *parts[FDIT_PARTS];
@@ -381,8 +375,8 @@ enum fdit_status fdit_checkpoint_fingerprint(fdit_context *ctx, struct fdit_chec
         fdit_json_put_real(&b, pair, NULL, rms);
         fdit_json_put_real(&b, pair, NULL, sum);
     }
-    TRY(fdit_json_end(ctx, &b, "the fingerprint",
-                      JSON_COMPACT | JSON_SORT_KEYS | JSON_REAL_PRECISION(6), out));
+    TRY(fdit_json_end(ctx, &b, "the fingerprint", JSON_COMPACT | JSON_SORT_KEYS | JSON_REAL_PRECISION(6),
+                      out));
 out:
     fdit_json_fini(&b);
     fdit_free(data);
@@ -412,11 +406,10 @@ enum fdit_status fdit_fingerprint_compare(fdit_context *ctx, const char *wanted,
         /* The signed sum of n numbers of size rms is about rms: that is its scale. */
         double most = 1e-3 * (rms > rms2 ? rms : rms2) + 1e-12;
         if (!other || fabs(rms - rms2) > most || fabs(sum - sum2) > 30 * most)
-            FAIL(
-                ctx, FDIT_ERROR_FORMAT,
-                "%s was made from another base than %s: %s differs (rms %.6g, here %.6g); give the "
-                "right --base, or --force to go on",
-                delta, base, key, rms, rms2);
+            FAIL(ctx, FDIT_ERROR_FORMAT,
+                 "%s was made from another base than %s: %s differs (rms %.6g, here %.6g); give the "
+                 "right --base, or --force to go on",
+                 delta, base, key, rms, rms2);
     }
 out:
     json_decref(a);

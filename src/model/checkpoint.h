@@ -61,11 +61,10 @@ enum fdit_status fdit_checkpoint_read(fdit_context *ctx, struct fdit_checkpoint 
                                       const struct fdit_param *p, float *out);
 /* Numbers first..first+n of it. */
 enum fdit_status fdit_checkpoint_read_part(fdit_context *ctx, struct fdit_checkpoint *cp,
-                                           const struct fdit_param *p, size_t first, size_t n,
-                                           float *out);
+                                           const struct fdit_param *p, size_t first, size_t n, float *out);
 /* Rows first..first+n-1 of the class table, whatever its height. */
-enum fdit_status fdit_checkpoint_read_rows(fdit_context *ctx, struct fdit_checkpoint *cp, int first,
-                                           int n, int width, float *out);
+enum fdit_status fdit_checkpoint_read_rows(fdit_context *ctx, struct fdit_checkpoint *cp, int first, int n,
+                                           int width, float *out);
 
 /* Refuses tensors among the weights that are no parameter of the list. In a training checkpoint
  * they are only counted. */
@@ -76,8 +75,8 @@ enum fdit_status fdit_checkpoint_check(fdit_context *ctx, const struct fdit_chec
  * for width, depth, heads and patch; metadata; a config.json beside the file; the tensors' shapes,
  * with the heads of the model that a trainer's arguments in the file name, else those that
  * the published model of this width and depth has. What contradicts the tensors is refused. */
-enum fdit_status fdit_checkpoint_config(fdit_context *ctx, struct fdit_checkpoint *cp,
-                                        const char *model_text, struct fdit_model_config *out);
+enum fdit_status fdit_checkpoint_config(fdit_context *ctx, struct fdit_checkpoint *cp, const char *model_text,
+                                        struct fdit_model_config *out);
 
 /* What fdit_model_load found. */
 struct fdit_load_report {

@@ -22,8 +22,7 @@ static const struct {
     { "x_embedder.proj.", { "pos_embed.proj." } },
     { "t_embedder.mlp.0.", { "transformer_blocks.0.norm1.emb.timestep_embedder.linear_1." } },
     { "t_embedder.mlp.2.", { "transformer_blocks.0.norm1.emb.timestep_embedder.linear_2." } },
-    { "y_embedder.embedding_table.",
-      { "transformer_blocks.0.norm1.emb.class_embedder.embedding_table." } },
+    { "y_embedder.embedding_table.", { "transformer_blocks.0.norm1.emb.class_embedder.embedding_table." } },
     { "final_layer.adaLN_modulation.1.", { "proj_out_1." } },
     { "final_layer.linear.", { "proj_out_2." } },
     { "pos_embed", { "pos_embed.pos_embed" } },
@@ -148,8 +147,7 @@ const char *fdit_checkpoint_meta(const struct fdit_checkpoint *cp, const char *k
     return fdit_weights_meta(cp->weights, key);
 }
 
-bool fdit_checkpoint_text(const struct fdit_checkpoint *cp, const char *name, char *out,
-                          size_t size)
+bool fdit_checkpoint_text(const struct fdit_checkpoint *cp, const char *name, char *out, size_t size)
 {
     return fdit_weights_text(cp->weights, name, out, size);
 }
@@ -171,10 +169,10 @@ void fdit_checkpoint_drop(const struct fdit_checkpoint *cp, const struct fdit_st
 
 const char *fdit_checkpoint_layout(const struct fdit_checkpoint *cp)
 {
-    return cp->diffusers                         ? "diffusers DiT"
-           : !fdit_weights_torch(cp->weights)    ? "safetensors"
-           : !cp->prefix[0]                      ? "torch state_dict"
-                                                 : "torch checkpoint";
+    return cp->diffusers                      ? "diffusers DiT"
+           : !fdit_weights_torch(cp->weights) ? "safetensors"
+           : !cp->prefix[0]                   ? "torch state_dict"
+                                              : "torch checkpoint";
 }
 
 bool fdit_checkpoint_is_ema(const struct fdit_checkpoint *cp)
@@ -219,8 +217,8 @@ static enum fdit_status check_copy(fdit_context *ctx, const struct fdit_checkpoi
     int block = 0, used = 0;
     char name[MOST_TENSOR_NAME];
     *is_copy = false;
-    if (!cp->diffusers || sscanf(own, "transformer_blocks.%d.norm1.emb.%n", &block, &used) != 1 ||
-        !used || block == 0)
+    if (!cp->diffusers || sscanf(own, "transformer_blocks.%d.norm1.emb.%n", &block, &used) != 1 || !used ||
+        block == 0)
         return FDIT_OK;
     int n = snprintf(name, sizeof name, diffusers_embedding, 0);
     snprintf(name + n, sizeof name - (size_t)n, "%s", own + used);
@@ -229,14 +227,13 @@ static enum fdit_status check_copy(fdit_context *ctx, const struct fdit_checkpoi
     enum fdit_status status = fdit_st_check_sum(ctx, fdit_checkpoint_path(cp), t);
     if (status != FDIT_OK)
         return status;
-    if (!first || (first->type == t->type && first->bytes == t->bytes && !first->stride &&
-                   !t->stride && !memcmp(first->data, t->data, t->bytes)))
+    if (!first || (first->type == t->type && first->bytes == t->bytes && !first->stride && !t->stride &&
+                   !memcmp(first->data, t->data, t->bytes)))
         return FDIT_OK;
-    return fdit_fail(
-        ctx, FDIT_ERROR_UNSUPPORTED,
-        "%s: %.200s differs from that of block 0: a DiT has one embedder of time and class "
-        "for all blocks",
-        fdit_checkpoint_path(cp), t->name);
+    return fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED,
+                     "%s: %.200s differs from that of block 0: a DiT has one embedder of time and class "
+                     "for all blocks",
+                     fdit_checkpoint_path(cp), t->name);
 }
 
 enum fdit_status fdit_checkpoint_check(fdit_context *ctx, const struct fdit_checkpoint *cp,
@@ -246,8 +243,8 @@ enum fdit_status fdit_checkpoint_check(fdit_context *ctx, const struct fdit_chec
     const struct fdit_st_tensor *parts[FDIT_PARTS], *base;
     size_t n = fdit_checkpoint_tensors(cp), prefix = strlen(cp->prefix);
     bool *used = NULL, copy;
-    bool state = !fdit_weights_torch(cp->weights) &&
-                 prefix; /* a training checkpoint of ours: other sets beside */
+    bool state =
+        !fdit_weights_torch(cp->weights) && prefix; /* a training checkpoint of ours: other sets beside */
     *extra = 0;
     if (n == 0)
         return FDIT_OK;

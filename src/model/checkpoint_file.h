@@ -40,7 +40,6 @@ int fdit_checkpoint_parts(const struct fdit_checkpoint *cp, const char *param,
 /* diffusers does not store the position table; it is computed. */
 bool fdit_checkpoint_computes(const struct fdit_checkpoint *cp, const char *param);
 /* A whole number or text from the dictionary beside the weights ("args/model"). */
-bool fdit_checkpoint_text(const struct fdit_checkpoint *cp, const char *name, char *out,
-                          size_t size);
+bool fdit_checkpoint_text(const struct fdit_checkpoint *cp, const char *name, char *out, size_t size);
 
 #endif

@@ -12,11 +12,8 @@
 /* ------------------------------------------------------------------ names without marks */
 
 /* Parts of names that wrappers put in anywhere and that no name of a DiT has. */
-static const char *const marks[] = { "_orig_mod",
-                                     "module",
-                                     "_fsdp_wrapped_module",
-                                     "_checkpoint_wrapped_module",
-                                     "_forward_module" };
+static const char *const marks[] = { "_orig_mod", "module", "_fsdp_wrapped_module",
+                                     "_checkpoint_wrapped_module", "_forward_module" };
 
 static bool is_mark(const char *part, size_t n)
 {
@@ -89,8 +86,7 @@ static enum fdit_status make_plain(fdit_context *ctx, struct fdit_checkpoint *cp
                  "%s: %.200s and %.200s are the same tensor but for the marks of wrappers; save "
                  "one of the models "
                  "alone",
-                 fdit_checkpoint_path(cp), cp->sorted[i - 1]->tensor->name,
-                 cp->sorted[i]->tensor->name);
+                 fdit_checkpoint_path(cp), cp->sorted[i - 1]->tensor->name, cp->sorted[i]->tensor->name);
 out:
     return status;
 }
@@ -143,18 +139,16 @@ static bool has_part(const char *prefix, const char *const *words, size_t n_word
 
 static bool is_average(const char *prefix)
 {
-    static const char *const words[] = { "ema", "swa",    "averaged", "average",
-                                         "avg", "shadow", "polyak" };
+    static const char *const words[] = { "ema", "swa", "averaged", "average", "avg", "shadow", "polyak" };
     return has_part(prefix, words, sizeof words / sizeof *words);
 }
 
 /* Moments of an optimiser and networks of other kinds can have parameters' names. */
 static bool is_other(const char *prefix)
 {
-    static const char *const words[] = { "optimizer",     "optimiser", "optim",   "opt",
-                                         "grad",          "grads",     "exp",     "momentum",
-                                         "discriminator", "disc",      "teacher", "repa",
-                                         "lora",          "scheduler" };
+    static const char *const words[] = { "optimizer", "optimiser", "optim",    "opt",           "grad",
+                                         "grads",     "exp",       "momentum", "discriminator", "disc",
+                                         "teacher",   "repa",      "lora",     "scheduler" };
     return has_part(prefix, words, sizeof words / sizeof *words);
 }
 
@@ -219,8 +213,8 @@ static size_t find_sets(const struct fdit_checkpoint *cp, struct set *sets)
 }
 
 /* The best of the averaged or other sets; NULL: none. Two that are equally good are an error. */
-static enum fdit_status best(fdit_context *ctx, const struct fdit_checkpoint *cp,
-                             const struct set *sets, size_t n, bool ema, const struct set **out)
+static enum fdit_status best(fdit_context *ctx, const struct fdit_checkpoint *cp, const struct set *sets,
+                             size_t n, bool ema, const struct set **out)
 {
     const struct set *second = NULL;
     *out = NULL;
@@ -269,12 +263,11 @@ static enum fdit_status nothing(fdit_context *ctx, const struct fdit_checkpoint 
     size_t n = fdit_checkpoint_tensors(cp);
     char object[200];
     if (fdit_weights_unknown(cp->weights, object, sizeof object))
-        return fdit_fail(
-            ctx, FDIT_ERROR_UNSUPPORTED,
-            "%s: holds no weights of a DiT outside of the Python object %s, which is not read "
-            "(nothing "
-            "was executed); load the file in PyTorch and save the model's state_dict()",
-            path, object);
+        return fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED,
+                         "%s: holds no weights of a DiT outside of the Python object %s, which is not read "
+                         "(nothing "
+                         "was executed); load the file in PyTorch and save the model's state_dict()",
+                         path, object);
     if (fdit_checkpoint_meta(cp, "format")) /* a delta of other parts: what lacks is said later */
         return FDIT_OK;
     if (count_parts(cp, moments, sizeof moments / sizeof *moments))

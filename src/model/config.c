@@ -40,15 +40,16 @@ enum fdit_status fdit_config_check(fdit_context *ctx, const struct fdit_model_co
     if (c->input_size % c->patch)
         return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
                          "model: an input of %d x %d cannot be cut into patches of %d; choose a "
-                         "multiple of the patch size", c->input_size, c->input_size, c->patch);
+                         "multiple of the patch size",
+                         c->input_size, c->input_size, c->patch);
     if (c->width % c->heads)
         return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
                          "model: width %d is not divisible by %d heads; give the right number with "
-                         "--model WIDTH,DEPTH,HEADS,PATCH", c->width, c->heads);
+                         "--model WIDTH,DEPTH,HEADS,PATCH",
+                         c->width, c->heads);
     if (c->width % 4)
         return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
-                         "model: width %d is not a multiple of 4, which the position table needs",
-                         c->width);
+                         "model: width %d is not a multiple of 4, which the position table needs", c->width);
     if (c->width / c->heads > 128)
         return fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED,
                          "model: heads of %d columns (width %d, %d heads); at most 128 are supported",
@@ -56,8 +57,7 @@ enum fdit_status fdit_config_check(fdit_context *ctx, const struct fdit_model_co
     return FDIT_OK;
 }
 
-enum fdit_status fdit_config_parse(fdit_context *ctx, const char *text,
-                                   struct fdit_model_config *config)
+enum fdit_status fdit_config_parse(fdit_context *ctx, const char *text, struct fdit_model_config *config)
 {
     int used = 0, patch;
     for (int i = 0; i < N_USUAL; i++) {
@@ -85,7 +85,8 @@ enum fdit_status fdit_config_parse(fdit_context *ctx, const char *text,
     }
     return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
                      "model \"%s\" is not known; use DiT-XL/2, DiT-L/4, DiT-B/2, DiT-S/8 and the like, "
-                     "or WIDTH,DEPTH,HEADS,PATCH as in 384,12,6,2", text);
+                     "or WIDTH,DEPTH,HEADS,PATCH as in 384,12,6,2",
+                     text);
 }
 
 int fdit_config_usual_heads(int width, int depth)
@@ -106,22 +107,22 @@ enum fdit_status fdit_config_name(fdit_context *ctx, const struct fdit_model_con
 }
 
 /* Leaves *value alone when the key is absent. */
-static enum fdit_status get_int(fdit_context *ctx, const char *name, const json_t *root,
-                                const char *key, int *value)
+static enum fdit_status get_int(fdit_context *ctx, const char *name, const json_t *root, const char *key,
+                                int *value)
 {
     const json_t *item = json_object_get(root, key);
     if (!item || json_is_null(item))
         return FDIT_OK;
     double number = json_is_number(item) ? json_number_value(item) : -1;
     if (number < 0 || number > INT_MAX || number != (double)(int)number)
-        return fdit_fail(ctx, FDIT_ERROR_FORMAT,
-                         "%s: \"%s\" must be a whole number from 0 to %d", name, key, INT_MAX);
+        return fdit_fail(ctx, FDIT_ERROR_FORMAT, "%s: \"%s\" must be a whole number from 0 to %d", name, key,
+                         INT_MAX);
     *value = (int)number;
     return FDIT_OK;
 }
 
-static enum fdit_status unsupported(fdit_context *ctx, const char *name, const char *key,
-                                    const json_t *value, const char *only)
+static enum fdit_status unsupported(fdit_context *ctx, const char *name, const char *key, const json_t *value,
+                                    const char *only)
 {
     char text[60];
     return fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED, "%s: \"%s\" is %s; only %s is supported", name, key,
@@ -152,8 +153,7 @@ static enum fdit_status check_diffusers(fdit_context *ctx, const char *name, con
                          "%s: is the description of a %.60s, not of a class-conditional DiT "
                          "(DiTTransformer2DModel)%s",
                          name, kind,
-                         strncmp(kind, "Autoencoder", 11) ? ""
-                                                          : "; an autoencoder is given with --vae");
+                         strncmp(kind, "Autoencoder", 11) ? "" : "; an autoencoder is given with --vae");
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         const json_t *v = json_object_get(root, texts[i].key);
         const char *text = json_string_value(v);
@@ -177,8 +177,7 @@ static enum fdit_status check_diffusers(fdit_context *ctx, const char *name, con
 }
 
 /* The channels that come out are twice those that go in. */
-static enum fdit_status check_outputs(fdit_context *ctx, const char *name, const json_t *root,
-                                      int channels)
+static enum fdit_status check_outputs(fdit_context *ctx, const char *name, const json_t *root, int channels)
 {
     enum fdit_status status = FDIT_OK;
     int out = 0;
@@ -241,8 +240,8 @@ enum fdit_status fdit_config_to_json(fdit_context *ctx, const struct fdit_model_
                      "{\"kind\":\"%s\",\"input_size\":%d,\"patch_size\":%d,\"in_channels\":%d,"
                      "\"hidden_size\":%d,\"depth\":%d,\"num_heads\":%d,\"mlp_ratio\":%d,"
                      "\"table_rows\":%d}",
-                     c->kind == FDIT_MODEL_DIT ? "dit" : "classifier", c->input_size, c->patch,
-                     c->channels, c->width, c->depth, c->heads, c->mlp_ratio, c->rows);
+                     c->kind == FDIT_MODEL_DIT ? "dit" : "classifier", c->input_size, c->patch, c->channels,
+                     c->width, c->depth, c->heads, c->mlp_ratio, c->rows);
 }
 
 double fdit_config_forward_flops(const struct fdit_model_config *c)

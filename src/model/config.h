@@ -42,11 +42,9 @@ enum fdit_status fdit_config_check(fdit_context *ctx, const struct fdit_model_co
 
 /* "DiT-XL/2" (XL, L, B, S with patch 1..8) or "D,L,H,P" (width, depth, heads, patch) into width, depth,
  * heads, patch; the rest stays as it is, mlp_ratio becomes 4 when 0. Else FDIT_ERROR_ARGUMENT. */
-enum fdit_status fdit_config_parse(fdit_context *ctx, const char *text,
-                                   struct fdit_model_config *config);
+enum fdit_status fdit_config_parse(fdit_context *ctx, const char *text, struct fdit_model_config *config);
 /* "DiT-XL/2" where one fits, else "D,L,H,P". Free with fdit_free. */
-enum fdit_status fdit_config_name(fdit_context *ctx, const struct fdit_model_config *config,
-                                  char **out);
+enum fdit_status fdit_config_name(fdit_context *ctx, const struct fdit_model_config *config, char **out);
 /* The number of heads that the published model of this width and depth has, or 0. */
 int fdit_config_usual_heads(int width, int depth);
 
@@ -57,8 +55,7 @@ int fdit_config_usual_heads(int width, int depth);
 enum fdit_status fdit_config_from_json(fdit_context *ctx, const char *name, const char *text, size_t n,
                                        struct fdit_model_config *config);
 /* One line of JSON with our keys; deterministic. Free with fdit_free. */
-enum fdit_status fdit_config_to_json(fdit_context *ctx, const struct fdit_model_config *config,
-                                     char **out);
+enum fdit_status fdit_config_to_json(fdit_context *ctx, const struct fdit_model_config *config, char **out);
 
 /* Multiply-add operations of one forward pass of one picture, times two. */
 double fdit_config_forward_flops(const struct fdit_model_config *config);

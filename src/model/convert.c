@@ -41,8 +41,8 @@ struct piece {
 
 /* Numbers first..first+n of a parameter: from the delta, else the input, else what a LayerNorm
  * without weights means. */
-static enum fdit_status read_piece(fdit_context *ctx, const struct job *j,
-                                   const struct fdit_param *p, size_t first, size_t n, float *out)
+static enum fdit_status read_piece(fdit_context *ctx, const struct job *j, const struct fdit_param *p,
+                                   size_t first, size_t n, float *out)
 {
     if (j->merge && fdit_checkpoint_has(j->merge, p->name))
         return fdit_checkpoint_read_part(ctx, j->merge, p, first, n, out);
@@ -118,15 +118,14 @@ static enum fdit_status open_files(fdit_context *ctx, struct job *j)
     const struct fdit_convert_options *o = j->o;
     int extra;
     const struct fdit_input sources[] = { { .option = "IN", .path = o->in },
-                                           { .option = "--merge", .path = o->merge },
-                                           { .option = "--base", .path = o->base } };
+                                          { .option = "--merge", .path = o->merge },
+                                          { .option = "--base", .path = o->base } };
     TRY(fdit_target_check(ctx, "OUT", o->out, sources, 3));
     TRY(fdit_checkpoint_open(ctx, o->in, o->values, &j->in));
     if (o->values_asked && !o->merge)
         TRY(fdit_checkpoint_check_kind(ctx, j->in, o->values));
     const char *format = fdit_checkpoint_meta(j->in, "format");
-    bool ours = format &&
-                (!strcmp(format, FDIT_DELTA_FORMAT) || !strcmp(format, "finediffusion-checkpoint"));
+    bool ours = format && (!strcmp(format, FDIT_DELTA_FORMAT) || !strcmp(format, "finediffusion-checkpoint"));
     if (ours)
         TRY(fdit_delta_check(ctx, j->in));
     j->report->delta = o->base || (ours && !fdit_checkpoint_has(j->in, "x_embedder.proj.weight"));
@@ -159,8 +158,8 @@ out:
 /* ------------------------------------------------------------------ against a base */
 
 /* Root mean squares of b and of a - b; whether all bits agree. */
-static enum fdit_status compare(fdit_context *ctx, const struct job *j, const struct fdit_param *p,
-                                float *a, float *b, double *rms, double *difference, bool *same)
+static enum fdit_status compare(fdit_context *ctx, const struct job *j, const struct fdit_param *p, float *a,
+                                float *b, double *rms, double *difference, bool *same)
 {
     enum fdit_status status = FDIT_OK;
     double squares = 0, differences = 0;
@@ -257,11 +256,9 @@ static enum fdit_status open_base(fdit_context *ctx, struct job *j)
     TRY(same_model(ctx, j));
     snprintf(said, sizeof said, "%d,%d,%d,%d", c->width, c->depth, c->heads, c->patch);
     TRY(fdit_checkpoint_config(ctx, j->base, said, &base));
-    if (base.channels != c->channels || base.input_size != c->input_size ||
-        base.mlp_ratio != c->mlp_ratio)
-        FAIL(ctx, FDIT_ERROR_FORMAT,
-             "%s is a model for %dx%dx%d, %s for %dx%dx%d: no delta between them", j->o->in,
-             c->input_size, c->input_size, c->channels, j->o->base, base.input_size,
+    if (base.channels != c->channels || base.input_size != c->input_size || base.mlp_ratio != c->mlp_ratio)
+        FAIL(ctx, FDIT_ERROR_FORMAT, "%s is a model for %dx%dx%d, %s for %dx%dx%d: no delta between them",
+             j->o->in, c->input_size, c->input_size, c->channels, j->o->base, base.input_size,
              base.input_size, base.channels);
     for (int i = 0; i < j->params.n; i++)
         if (j->params.list[i].trained && !fdit_checkpoint_has(j->in, j->params.list[i].name))
@@ -271,10 +268,9 @@ static enum fdit_status open_base(fdit_context *ctx, struct job *j)
     TRY(check_frozen(ctx, j));
     TRY(fdit_checkpoint_fingerprint(ctx, j->base, &j->config, j->mask, &j->fingerprint));
     if (!j->o->taxonomy && !carried)
-        fdit_log(
-            ctx, FDIT_LOG_WARNING,
-            "%s does not name its classes, so the delta will not either; --taxonomy FILE says them",
-            j->o->in);
+        fdit_log(ctx, FDIT_LOG_WARNING,
+                 "%s does not name its classes, so the delta will not either; --taxonomy FILE says them",
+                 j->o->in);
     TRY(fdit_strf(ctx, &j->train, "{\"tune\":\"%s\"}", j->mask->name));
 out:
     return status;
@@ -284,8 +280,7 @@ out:
 
 static bool is_written(const struct job *j, const struct fdit_param *p)
 {
-    bool there =
-        fdit_checkpoint_has(j->in, p->name) || (j->merge && fdit_checkpoint_has(j->merge, p->name));
+    bool there = fdit_checkpoint_has(j->in, p->name) || (j->merge && fdit_checkpoint_has(j->merge, p->name));
     if (j->base)
         return p->trained;
     if (j->report->delta)
@@ -305,8 +300,7 @@ static enum fdit_status choose(fdit_context *ctx, struct job *j)
                 continue;
             bool merged = j->merge && fdit_checkpoint_has(j->merge, p->name);
             r->from_delta += merged;
-            r->norms_added +=
-                !merged && p->kind == FDIT_PARAM_NORM && !fdit_checkpoint_has(j->in, p->name);
+            r->norms_added += !merged && p->kind == FDIT_PARAM_NORM && !fdit_checkpoint_has(j->in, p->name);
             j->pieces[j->n_pieces++] = (struct piece){ j, p };
         }
     r->tensors = j->n_pieces;
@@ -330,9 +324,8 @@ static enum fdit_status put_meta(fdit_context *ctx, const struct job *j, struct 
         { "taxonomy", j->o->taxonomy ? j->o->taxonomy : fdit_checkpoint_meta(from, "taxonomy") },
         { "guide", j->o->guide ? j->o->guide : fdit_checkpoint_meta(from, "guide") },
         { "flip", fdit_checkpoint_meta(from, "flip") },
-        { "train", j->train && !fdit_checkpoint_meta(from, "train")
-                       ? j->train
-                       : fdit_checkpoint_meta(from, "train") },
+        { "train",
+          j->train && !fdit_checkpoint_meta(from, "train") ? j->train : fdit_checkpoint_meta(from, "train") },
         { "steps", fdit_checkpoint_meta(from, "steps") },
         { "validation", fdit_checkpoint_meta(from, "validation") },
         { "base", j->fingerprint ? j->fingerprint
@@ -354,8 +347,8 @@ static void shape_of(const struct fdit_param *p, int64_t shape[4])
 }
 
 /* Pieces first..last as one safetensors file. */
-static enum fdit_status save_safetensors(fdit_context *ctx, struct job *j, size_t first,
-                                         size_t last, const char *path)
+static enum fdit_status save_safetensors(fdit_context *ctx, struct job *j, size_t first, size_t last,
+                                         const char *path)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_st_writer *w = NULL;
@@ -365,8 +358,7 @@ static enum fdit_status save_safetensors(fdit_context *ctx, struct job *j, size_
     for (size_t i = first; i < last; i++) {
         const struct fdit_param *p = j->pieces[i].p;
         shape_of(p, shape);
-        TRY(fdit_st_writer_fill(ctx, w, p->name, type_of(j, p), p->rank, shape, fill_part,
-                                &j->pieces[i]));
+        TRY(fdit_st_writer_fill(ctx, w, p->name, type_of(j, p), p->rank, shape, fill_part, &j->pieces[i]));
     }
     j->report->bytes += fdit_st_writer_bytes(w);
     j->report->files++;
@@ -482,10 +474,9 @@ static enum fdit_status save(fdit_context *ctx, struct job *j)
     for (size_t i = 0; i < sizeof torch / sizeof *torch; i++)
         is_torch = is_torch || fdit_path_has_suffix(j->o->out, torch[i]);
     if (j->report->delta && ((is_torch && !safe) || shards))
-        return fdit_fail(
-            ctx, FDIT_ERROR_ARGUMENT,
-            "%s: a delta is one safetensors file; name it so, or apply it with --merge first",
-            j->o->out);
+        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
+                         "%s: a delta is one safetensors file; name it so, or apply it with --merge first",
+                         j->o->out);
     if (!safe && !shards && !is_torch && fdit_file_exists(j->o->out) && !fdit_is_file(j->o->out))
         safe = true; /* a device or pipe may be called anything */
     if (!safe && !shards && !is_torch)
@@ -495,14 +486,12 @@ static enum fdit_status save(fdit_context *ctx, struct job *j)
                          "*.bin or *.ckpt (torch)",
                          j->o->out);
     if (shards && fdit_path_has_suffix(j->o->out, ".bin.index.json"))
-        return fdit_fail(
-            ctx, FDIT_ERROR_ARGUMENT,
-            "%s: shards are written as safetensors; call the index *.safetensors.index.json",
-            j->o->out);
+        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
+                         "%s: shards are written as safetensors; call the index *.safetensors.index.json",
+                         j->o->out);
     if (shards)
         return save_shards(ctx, j);
-    return is_torch && !safe ? save_torch(ctx, j)
-                             : save_safetensors(ctx, j, 0, j->n_pieces, j->o->out);
+    return is_torch && !safe ? save_torch(ctx, j) : save_safetensors(ctx, j, 0, j->n_pieces, j->o->out);
 }
 
 /* ------------------------------------------------------------------ all of it */

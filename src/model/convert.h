@@ -32,12 +32,12 @@ struct fdit_convert_options {
 
 struct fdit_convert_report {
     size_t tensors, from_delta;
-    int norms_added; /* scales and offsets that a stock DiT lacks, written as 1 and 0 */
-    size_t left_out; /* tensors of the input beside its weights: other sets, optimiser state */
-    size_t files;    /* written */
-    uint64_t bytes;  /* of all of them */
-    bool delta;      /* `out` is a delta */
-    bool replaced;   /* there was such a file before */
+    int norms_added;            /* scales and offsets that a stock DiT lacks, written as 1 and 0 */
+    size_t left_out;            /* tensors of the input beside its weights: other sets, optimiser state */
+    size_t files;               /* written */
+    uint64_t bytes;             /* of all of them */
+    bool delta;                 /* `out` is a delta */
+    bool replaced;              /* there was such a file before */
     size_t saturated, vanished; /* numbers that were cut to the largest, or became 0, for the type */
     /* with base: frozen tensors that are the base's bit for bit, and those that differ by rounding
      */

@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static enum fdit_status put_meta(fdit_context *ctx, struct fdit_st_writer *w,
-                                 const struct fdit_model *m, const struct fdit_delta_meta *meta)
+static enum fdit_status put_meta(fdit_context *ctx, struct fdit_st_writer *w, const struct fdit_model *m,
+                                 const struct fdit_delta_meta *meta)
 {
     enum fdit_status status = FDIT_OK;
     char *model = NULL, steps[24];
@@ -19,10 +19,16 @@ static enum fdit_status put_meta(fdit_context *ctx, struct fdit_st_writer *w,
     const struct {
         const char *key, *value;
     } entries[] = {
-        { "format", FDIT_DELTA_FORMAT }, { "version", FDIT_FILE_VERSION }, { "model", model },
-        { "taxonomy", meta->taxonomy },  { "guide", meta->guide },          { "flip", meta->flip },
-        { "train", meta->train },        { "base", meta->fingerprint },
-        { "steps", meta->steps ? steps : NULL }, { "validation", meta->validation },
+        { "format", FDIT_DELTA_FORMAT },
+        { "version", FDIT_FILE_VERSION },
+        { "model", model },
+        { "taxonomy", meta->taxonomy },
+        { "guide", meta->guide },
+        { "flip", meta->flip },
+        { "train", meta->train },
+        { "base", meta->fingerprint },
+        { "steps", meta->steps ? steps : NULL },
+        { "validation", meta->validation },
     };
     for (size_t i = 0; i < sizeof entries / sizeof entries[0]; i++)
         if (entries[i].value)
@@ -44,9 +50,8 @@ static enum fdit_status fill(fdit_context *ctx, void *user, size_t first, size_t
     return fdit_read(ctx, r->dev, fdit_at(r->t, first), out, n);
 }
 
-enum fdit_status fdit_delta_save(fdit_context *ctx, const struct fdit_model *m,
-                                 enum fdit_values values, enum fdit_st_type type,
-                                 const struct fdit_delta_meta *meta, const char *path)
+enum fdit_status fdit_delta_save(fdit_context *ctx, const struct fdit_model *m, enum fdit_values values,
+                                 enum fdit_st_type type, const struct fdit_delta_meta *meta, const char *path)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_st_writer *w = NULL;
@@ -142,8 +147,8 @@ out:
 
 /* Rows that a taxonomy in metadata (fdit_taxonomy_to_json) stands for; each rank names a group for
  * each class. */
-static enum fdit_status count_rows(fdit_context *ctx, const char *path, const char *text,
-                                   bool classes_only, int64_t *out)
+static enum fdit_status count_rows(fdit_context *ctx, const char *path, const char *text, bool classes_only,
+                                   int64_t *out)
 {
     enum fdit_status status = FDIT_OK;
     json_t *root = NULL, *rank;
@@ -197,8 +202,8 @@ enum fdit_status fdit_delta_check(fdit_context *ctx, struct fdit_checkpoint *cp)
     if (!state && (!format || strcmp(format, FDIT_DELTA_FORMAT)))
         FAIL(ctx, FDIT_ERROR_FORMAT,
              "%s: is no delta (metadata \"format\" is %s%s%s); give the delta.safetensors of a "
-             "run", fdit_checkpoint_path(cp), format ? "\"" : "", format ? format : "missing",
-             format ? "\"" : "");
+             "run",
+             fdit_checkpoint_path(cp), format ? "\"" : "", format ? format : "missing", format ? "\"" : "");
     TRY(fdit_delta_config(ctx, cp, &config));
     TRY(find_mask(ctx, cp, &mask));
     TRY(check_tensors(ctx, cp, &config, mask));
@@ -238,9 +243,8 @@ enum fdit_status fdit_delta_refuse_as_base(fdit_context *ctx, const struct fdit_
     bool ours = format && !strncmp(format, "finediffusion-", strlen("finediffusion-"));
     if (!ours || fdit_checkpoint_has(cp, "x_embedder.proj.weight"))
         return FDIT_OK;
-    return fdit_fail(
-        ctx, FDIT_ERROR_ARGUMENT,
-        "--base %s holds only what fine-tuning trained; give it as --delta, and as --base the "
-        "checkpoint that it was made from",
-        fdit_checkpoint_path(cp));
+    return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
+                     "--base %s holds only what fine-tuning trained; give it as --delta, and as --base the "
+                     "checkpoint that it was made from",
+                     fdit_checkpoint_path(cp));
 }

@@ -24,9 +24,9 @@ struct fdit_delta_meta {
 
 /* Writes the trained parameters of the model (with full masks: all of them and pos_embed, so that the
  * file is a checkpoint by itself) atomically. type: F32, or F16 and BF16 for a smaller base file. */
-enum fdit_status fdit_delta_save(fdit_context *ctx, const struct fdit_model *model,
-                                 enum fdit_values values, enum fdit_st_type type,
-                                 const struct fdit_delta_meta *meta, const char *path);
+enum fdit_status fdit_delta_save(fdit_context *ctx, const struct fdit_model *model, enum fdit_values values,
+                                 enum fdit_st_type type, const struct fdit_delta_meta *meta,
+                                 const char *path);
 
 /* The sizes of the model that a delta is for: its metadata, with the rows of its table. */
 enum fdit_status fdit_delta_config(fdit_context *ctx, const struct fdit_checkpoint *cp,

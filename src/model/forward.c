@@ -23,18 +23,24 @@ static void condition(struct fdit_model *m, int samples)
     const struct fdit_end_params *e = m->ends;
     size_t bd = (size_t)samples * (size_t)m->config.width;
     fdit_apply_linear(m, e->t0_w, e->t0_b,
-                      (struct fdit_linear_args){ .samples = samples, .rows = 1, .y = m->t_hidden,
-                                                 .x = m->t_features, .act = FDIT_ACT_SILU,
+                      (struct fdit_linear_args){ .samples = samples,
+                                                 .rows = 1,
+                                                 .y = m->t_hidden,
+                                                 .x = m->t_features,
+                                                 .act = FDIT_ACT_SILU,
                                                  .pre = m->t_pre });
-    fdit_apply_linear(m, e->t2_w, e->t2_b,
-                      (struct fdit_linear_args){ .samples = samples, .rows = 1, .y = m->c,
-                                                 .x = m->t_hidden });
-    fdit_gather(m->dev, &(struct fdit_gather_args){ .samples = samples, .n_rows = m->config.rows,
-                                                    .width = m->config.width, .y = m->c,
+    fdit_apply_linear(
+        m, e->t2_w, e->t2_b,
+        (struct fdit_linear_args){ .samples = samples, .rows = 1, .y = m->c, .x = m->t_hidden });
+    fdit_gather(m->dev, &(struct fdit_gather_args){ .samples = samples,
+                                                    .n_rows = m->config.rows,
+                                                    .width = m->config.width,
+                                                    .y = m->c,
                                                     .table = fdit_param_value(m, e->table),
-                                                    .rows = m->rows, .beta = 1 });
-    fdit_activation(m->dev, &(struct fdit_activation_args){ .n = bd, .act = FDIT_ACT_SILU,
-                                                            .y = m->silu_c, .x = m->c });
+                                                    .rows = m->rows,
+                                                    .beta = 1 });
+    fdit_activation(
+        m->dev, &(struct fdit_activation_args){ .n = bd, .act = FDIT_ACT_SILU, .y = m->silu_c, .x = m->c });
 }
 
 /* x = patches W^T + b + pos    [B, N, D] */
@@ -42,71 +48,105 @@ static void embed(struct fdit_model *m, int samples)
 {
     const struct fdit_model_config *c = &m->config;
     const struct fdit_end_params *e = m->ends;
-    fdit_patchify(m->dev, &(struct fdit_patchify_args){ .samples = samples, .channels = c->channels,
-                                                        .size = c->input_size, .patch = c->patch,
+    fdit_patchify(m->dev, &(struct fdit_patchify_args){ .samples = samples,
+                                                        .channels = c->channels,
+                                                        .size = c->input_size,
+                                                        .patch = c->patch,
                                                         .order = FDIT_PATCH_CHANNEL_FIRST,
-                                                        .tokens = m->patches, .image = m->input });
+                                                        .tokens = m->patches,
+                                                        .image = m->input });
     fdit_apply_linear(m, e->patch_w, e->patch_b,
-                      (struct fdit_linear_args){ .samples = samples, .rows = fdit_config_tokens(c),
-                                                 .y = m->x, .x = m->patches,
+                      (struct fdit_linear_args){ .samples = samples,
+                                                 .rows = fdit_config_tokens(c),
+                                                 .y = m->x,
+                                                 .x = m->patches,
                                                  .residual = fdit_param_value(m, e->pos),
                                                  .residual_shared = true });
 }
 
-void fdit_block_forward(struct fdit_model *m, const struct fdit_block_params *p,
-                        struct fdit_block_saved *s, int samples, bool until_mlp_input)
+void fdit_block_forward(struct fdit_model *m, const struct fdit_block_params *p, struct fdit_block_saved *s,
+                        int samples, bool until_mlp_input)
 {
     int n = fdit_config_tokens(&m->config), d = m->config.width, stride = 6 * d;
     struct fdit_tensor gate1 = fdit_mod_vector(s->mod, GATE1, d), gate2 = fdit_mod_vector(s->mod, GATE2, d);
 
     /* u = LN1(x) (1 + scale1) + shift1;  q, k, v = Linear(u) */
-    fdit_norm(m->dev, &(struct fdit_norm_args){ .samples = samples, .rows = n, .width = d, .y = m->u,
-                                                .x = m->x, .weight = fdit_param_value(m, p->norm1_w),
+    fdit_norm(m->dev, &(struct fdit_norm_args){ .samples = samples,
+                                                .rows = n,
+                                                .width = d,
+                                                .y = m->u,
+                                                .x = m->x,
+                                                .weight = fdit_param_value(m, p->norm1_w),
                                                 .bias = fdit_param_value(m, p->norm1_b),
                                                 .shift = fdit_mod_vector(s->mod, SHIFT1, d),
                                                 .scale = fdit_mod_vector(s->mod, SCALE1, d),
-                                                .mod_stride = stride, .xhat = s->xhat1,
+                                                .mod_stride = stride,
+                                                .xhat = s->xhat1,
                                                 .rstd = s->rstd1 });
     fdit_apply_linear(m, p->qkv_w, p->qkv_b,
                       (struct fdit_linear_args){ .samples = samples, .rows = n, .y = s->qkv, .x = m->u });
-    fdit_attention(m->dev, &(struct fdit_attention_args){ .samples = samples, .rows = n,
+    fdit_attention(m->dev, &(struct fdit_attention_args){ .samples = samples,
+                                                          .rows = n,
                                                           .heads = m->config.heads,
                                                           .head_size = d / m->config.heads,
-                                                          .out = s->heads_out, .lse = s->lse,
+                                                          .out = s->heads_out,
+                                                          .lse = s->lse,
                                                           .qkv = s->qkv });
     /* x += gate1 * Linear(heads) */
     if (until_mlp_input)
-        fdit_gate(m->dev, &(struct fdit_gate_args){ .samples = samples, .rows = n, .width = d, .y = m->x,
-                                                    .residual = m->x, .branch = s->attn_out,
-                                                    .gate = gate1, .gate_stride = stride });
+        fdit_gate(m->dev, &(struct fdit_gate_args){ .samples = samples,
+                                                    .rows = n,
+                                                    .width = d,
+                                                    .y = m->x,
+                                                    .residual = m->x,
+                                                    .branch = s->attn_out,
+                                                    .gate = gate1,
+                                                    .gate_stride = stride });
     else
         fdit_apply_linear(m, p->proj_w, p->proj_b,
-                          (struct fdit_linear_args){ .samples = samples, .rows = n, .y = m->x,
-                                                     .x = s->heads_out, .pre = s->attn_out,
-                                                     .gate = gate1, .gate_stride = stride,
+                          (struct fdit_linear_args){ .samples = samples,
+                                                     .rows = n,
+                                                     .y = m->x,
+                                                     .x = s->heads_out,
+                                                     .pre = s->attn_out,
+                                                     .gate = gate1,
+                                                     .gate_stride = stride,
                                                      .residual = m->x });
 
     /* u = LN2(x) (1 + scale2) + shift2;  x += gate2 * Linear(GELU(Linear(u))) */
-    fdit_norm(m->dev, &(struct fdit_norm_args){ .samples = samples, .rows = n, .width = d, .y = m->u,
-                                                .x = m->x, .weight = fdit_param_value(m, p->norm2_w),
+    fdit_norm(m->dev, &(struct fdit_norm_args){ .samples = samples,
+                                                .rows = n,
+                                                .width = d,
+                                                .y = m->u,
+                                                .x = m->x,
+                                                .weight = fdit_param_value(m, p->norm2_w),
                                                 .bias = fdit_param_value(m, p->norm2_b),
                                                 .shift = fdit_mod_vector(s->mod, SHIFT2, d),
                                                 .scale = fdit_mod_vector(s->mod, SCALE2, d),
-                                                .mod_stride = stride, .xhat = s->xhat2,
+                                                .mod_stride = stride,
+                                                .xhat = s->xhat2,
                                                 .rstd = s->rstd2 });
     if (until_mlp_input) {
         fdit_apply_linear(m, p->fc1_w, p->fc1_b,
-                          (struct fdit_linear_args){ .samples = samples, .rows = n, .y = s->fc1,
-                                                     .x = m->u });
+                          (struct fdit_linear_args){ .samples = samples, .rows = n, .y = s->fc1, .x = m->u });
         return;
     }
     fdit_apply_linear(m, p->fc1_w, p->fc1_b,
-                      (struct fdit_linear_args){ .samples = samples, .rows = n, .y = m->wide, .x = m->u,
-                                                 .act = FDIT_ACT_GELU_TANH, .pre = s->fc1 });
+                      (struct fdit_linear_args){ .samples = samples,
+                                                 .rows = n,
+                                                 .y = m->wide,
+                                                 .x = m->u,
+                                                 .act = FDIT_ACT_GELU_TANH,
+                                                 .pre = s->fc1 });
     fdit_apply_linear(m, p->fc2_w, p->fc2_b,
-                      (struct fdit_linear_args){ .samples = samples, .rows = n, .y = m->x, .x = m->wide,
-                                                 .pre = s->mlp_out, .gate = gate2,
-                                                 .gate_stride = stride, .residual = m->x });
+                      (struct fdit_linear_args){ .samples = samples,
+                                                 .rows = n,
+                                                 .y = m->x,
+                                                 .x = m->wide,
+                                                 .pre = s->mlp_out,
+                                                 .gate = gate2,
+                                                 .gate_stride = stride,
+                                                 .residual = m->x });
 }
 
 struct fdit_block_saved fdit_block_unrounded(const struct fdit_model *m, int i)
@@ -140,8 +180,7 @@ static void modulations(struct fdit_model *m, const struct fdit_param *w, const 
                         int samples, struct fdit_tensor to)
 {
     fdit_apply_linear(m, w, b,
-                      (struct fdit_linear_args){ .samples = samples, .rows = 1, .y = to,
-                                                 .x = m->silu_c });
+                      (struct fdit_linear_args){ .samples = samples, .rows = 1, .y = to, .x = m->silu_c });
 }
 
 /* out = unpatchify(Linear(LN(x) (1 + scale) + shift)), the modulations from `first` on of head_mod */
@@ -151,19 +190,25 @@ static void head(struct fdit_model *m, int samples, int first)
     const struct fdit_end_params *e = m->ends;
     int n = fdit_config_tokens(c), d = c->width;
     struct fdit_tensor mod = fdit_at(m->head_mod, (size_t)first * 2 * (size_t)d);
-    fdit_norm(m->dev, &(struct fdit_norm_args){ .samples = samples, .rows = n, .width = d, .y = m->u,
-                                                .x = m->x, .weight = fdit_param_value(m, e->norm_w),
+    fdit_norm(m->dev, &(struct fdit_norm_args){ .samples = samples,
+                                                .rows = n,
+                                                .width = d,
+                                                .y = m->u,
+                                                .x = m->x,
+                                                .weight = fdit_param_value(m, e->norm_w),
                                                 .bias = fdit_param_value(m, e->norm_b),
                                                 .shift = mod,
                                                 .scale = fdit_at(mod, (size_t)d),
-                                                .mod_stride = 2 * d, .xhat = m->head_xhat,
+                                                .mod_stride = 2 * d,
+                                                .xhat = m->head_xhat,
                                                 .rstd = m->head_rstd });
-    fdit_apply_linear(m, e->linear_w, e->linear_b,
-                      (struct fdit_linear_args){ .samples = samples, .rows = n, .y = m->tokens_out,
-                                                 .x = m->u });
+    fdit_apply_linear(
+        m, e->linear_w, e->linear_b,
+        (struct fdit_linear_args){ .samples = samples, .rows = n, .y = m->tokens_out, .x = m->u });
     fdit_unpatchify(m->dev, &(struct fdit_patchify_args){ .samples = samples,
                                                           .channels = 2 * c->channels,
-                                                          .size = c->input_size, .patch = c->patch,
+                                                          .size = c->input_size,
+                                                          .patch = c->patch,
                                                           .order = FDIT_PATCH_CHANNEL_LAST,
                                                           .tokens = m->tokens_out,
                                                           .image = m->output });
@@ -174,15 +219,20 @@ static void classifier_head(struct fdit_model *m, int samples)
 {
     const struct fdit_end_params *e = m->ends;
     int n = fdit_config_tokens(&m->config), d = m->config.width;
-    fdit_norm(m->dev, &(struct fdit_norm_args){ .samples = samples, .rows = n, .width = d, .y = m->u,
-                                                .x = m->x, .weight = fdit_param_value(m, e->norm_w),
+    fdit_norm(m->dev, &(struct fdit_norm_args){ .samples = samples,
+                                                .rows = n,
+                                                .width = d,
+                                                .y = m->u,
+                                                .x = m->x,
+                                                .weight = fdit_param_value(m, e->norm_w),
                                                 .bias = fdit_param_value(m, e->norm_b),
-                                                .xhat = m->head_xhat, .rstd = m->head_rstd });
-    fdit_token_mean(m->dev, &(struct fdit_token_mean_args){ .samples = samples, .rows = n, .width = d,
-                                                            .y = m->pooled, .x = m->u });
-    fdit_apply_linear(m, e->linear_w, e->linear_b,
-                      (struct fdit_linear_args){ .samples = samples, .rows = 1, .y = m->output,
-                                                 .x = m->pooled });
+                                                .xhat = m->head_xhat,
+                                                .rstd = m->head_rstd });
+    fdit_token_mean(m->dev, &(struct fdit_token_mean_args){
+                                .samples = samples, .rows = n, .width = d, .y = m->pooled, .x = m->u });
+    fdit_apply_linear(
+        m, e->linear_w, e->linear_b,
+        (struct fdit_linear_args){ .samples = samples, .rows = 1, .y = m->output, .x = m->pooled });
 }
 
 static void run_block(struct fdit_model *m, int i, int samples, int first)

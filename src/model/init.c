@@ -34,23 +34,19 @@ static void fill_xavier(const struct fdit_param *p, uint64_t seed, float *data)
         data[i] = most * (2 * data[i] - 1);
 }
 
-static enum fdit_status initial(fdit_context *ctx, const struct fdit_model *m,
-                                const struct fdit_param *p, uint64_t seed, float *data)
+static enum fdit_status initial(fdit_context *ctx, const struct fdit_model *m, const struct fdit_param *p,
+                                uint64_t seed, float *data)
 {
     bool last = !strncmp(p->name, "final_layer.linear", 18);
     switch (p->kind) {
     case FDIT_PARAM_POS:
         return fdit_pos_embed(ctx, m->config.width, m->config.input_size / m->config.patch, data);
-    case FDIT_PARAM_TABLE:
-        fill_normal(p, seed, 0.02f, data);
-        return FDIT_OK;
+    case FDIT_PARAM_TABLE: fill_normal(p, seed, 0.02f, data); return FDIT_OK;
     case FDIT_PARAM_NORM:
         for (size_t i = 0; i < p->count; i++)
             data[i] = strstr(p->name, ".weight") ? 1.0f : 0.0f;
         return FDIT_OK;
-    case FDIT_PARAM_BIAS:
-        memset(data, 0, p->count * sizeof *data);
-        return FDIT_OK;
+    case FDIT_PARAM_BIAS: memset(data, 0, p->count * sizeof *data); return FDIT_OK;
     case FDIT_PARAM_MATRIX:
         if (!strncmp(p->name, "t_embedder", 10) || (last && m->config.kind == FDIT_MODEL_CLASSIFIER))
             fill_normal(p, seed, 0.02f, data);
@@ -79,9 +75,8 @@ out:
     return status;
 }
 
-enum fdit_status fdit_model_init_table(fdit_context *ctx, struct fdit_model *m,
-                                       enum fdit_table_init how, struct fdit_checkpoint *base,
-                                       uint64_t seed)
+enum fdit_status fdit_model_init_table(fdit_context *ctx, struct fdit_model *m, enum fdit_table_init how,
+                                       struct fdit_checkpoint *base, uint64_t seed)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_param *p = fdit_params_find(&m->params, "y_embedder.embedding_table.weight");

@@ -17,8 +17,7 @@ enum fdit_table_init {
     FDIT_TABLE_NAMES,  /* the base's rows of the same names: train/table.h */
 };
 /* The class table alone; base is read for FDIT_TABLE_BASE only. */
-enum fdit_status fdit_model_init_table(fdit_context *ctx, struct fdit_model *model,
-                                       enum fdit_table_init how, struct fdit_checkpoint *base,
-                                       uint64_t seed);
+enum fdit_status fdit_model_init_table(fdit_context *ctx, struct fdit_model *model, enum fdit_table_init how,
+                                       struct fdit_checkpoint *base, uint64_t seed);
 
 #endif

@@ -23,13 +23,20 @@ static enum fdit_status find_roles(fdit_context *ctx, struct fdit_model *m)
         size_t at;
     } roles[] = {
 #define ROLE(suffix, field) { suffix, offsetof(struct fdit_block_params, field) }
-        ROLE("norm1.weight", norm1_w),         ROLE("norm1.bias", norm1_b),
-        ROLE("attn.qkv.weight", qkv_w),        ROLE("attn.qkv.bias", qkv_b),
-        ROLE("attn.proj.weight", proj_w),      ROLE("attn.proj.bias", proj_b),
-        ROLE("norm2.weight", norm2_w),         ROLE("norm2.bias", norm2_b),
-        ROLE("mlp.fc1.weight", fc1_w),         ROLE("mlp.fc1.bias", fc1_b),
-        ROLE("mlp.fc2.weight", fc2_w),         ROLE("mlp.fc2.bias", fc2_b),
-        ROLE("adaLN_modulation.1.weight", ada_w), ROLE("adaLN_modulation.1.bias", ada_b),
+        ROLE("norm1.weight", norm1_w),
+        ROLE("norm1.bias", norm1_b),
+        ROLE("attn.qkv.weight", qkv_w),
+        ROLE("attn.qkv.bias", qkv_b),
+        ROLE("attn.proj.weight", proj_w),
+        ROLE("attn.proj.bias", proj_b),
+        ROLE("norm2.weight", norm2_w),
+        ROLE("norm2.bias", norm2_b),
+        ROLE("mlp.fc1.weight", fc1_w),
+        ROLE("mlp.fc1.bias", fc1_b),
+        ROLE("mlp.fc2.weight", fc2_w),
+        ROLE("mlp.fc2.bias", fc2_b),
+        ROLE("adaLN_modulation.1.weight", ada_w),
+        ROLE("adaLN_modulation.1.bias", ada_b),
 #undef ROLE
     };
     for (int i = 0; i < ps->n; i++) {
@@ -78,22 +85,21 @@ static void place(struct layout *l, struct fdit_tensor *t, enum fdit_dtype type,
     if (l->status != FDIT_OK)
         return;
     if (!fdit_add(l->used, (count + ALIGN - 1) / ALIGN * ALIGN, &next)) {
-        l->status = fdit_fail(l->ctx, FDIT_ERROR_MEMORY, "model: the plan is too large; use a smaller "
+        l->status = fdit_fail(l->ctx, FDIT_ERROR_MEMORY,
+                              "model: the plan is too large; use a smaller "
                               "batch");
         return;
     }
     *t = (struct fdit_tensor){ NULL, l->used, type };
     l->used = next;
-    l->status = fdit_grow(l->ctx, &m->bindings, &m->binding_capacity, m->n_bindings + 1,
-                          sizeof *m->bindings);
+    l->status = fdit_grow(l->ctx, &m->bindings, &m->binding_capacity, m->n_bindings + 1, sizeof *m->bindings);
     if (l->status == FDIT_OK)
         m->bindings[m->n_bindings++] = (struct fdit_binding){ t, l->buffer };
 }
 
 /* A tensor with a buffer of its own, named in the plan. */
 static enum fdit_status own(fdit_context *ctx, struct fdit_model *m, enum fdit_plan_kind kind,
-                            struct fdit_tensor *t, enum fdit_dtype type, size_t count,
-                            const char *label)
+                            struct fdit_tensor *t, enum fdit_dtype type, size_t count, const char *label)
 {
     struct layout l = { .ctx = ctx, .m = m, .buffer = &m->own[m->n_own++] };
     place(&l, t, type, count);
@@ -147,8 +153,8 @@ static enum fdit_status plan_rounded(fdit_context *ctx, struct fdit_model *m, st
     place(&l, &s->rounded, FDIT_BF16, m->shared_count);
     if (l.status != FDIT_OK)
         return l.status;
-    return fdit_plan_add(ctx, &m->plan, FDIT_PLAN_ACTIVATIONS, l.buffer,
-                         l.used * fdit_dtype_bytes(FDIT_BF16), "%s", label);
+    return fdit_plan_add(ctx, &m->plan, FDIT_PLAN_ACTIVATIONS, l.buffer, l.used * fdit_dtype_bytes(FDIT_BF16),
+                         "%s", label);
 }
 
 static enum fdit_status plan_blocks(fdit_context *ctx, struct fdit_model *m)
@@ -213,8 +219,7 @@ static enum fdit_status plan_tensors(fdit_context *ctx, struct fdit_model *m)
     TRY(own(ctx, m, scratch, &m->x, FDIT_F32, md, "residual stream"));
     TRY(own(ctx, m, scratch, &m->u, FDIT_F32, md, "branch input"));
     TRY(own(ctx, m, scratch, &m->wide, FDIT_F32, md * ratio, "MLP activation"));
-    TRY(own(ctx, m, scratch, &m->patches, FDIT_F32, b * n * (size_t)fdit_config_patch_in(c),
-            "patches"));
+    TRY(own(ctx, m, scratch, &m->patches, FDIT_F32, b * n * (size_t)fdit_config_patch_in(c), "patches"));
     TRY(own(ctx, m, batch, &m->input, FDIT_F32, b * (size_t)c->channels * pixels, "input"));
     TRY(own(ctx, m, batch, &m->output, FDIT_F32, out, "output"));
     TRY(own(ctx, m, batch, &m->rows, FDIT_I32, k, dit ? "class rows" : "labels"));
@@ -251,10 +256,10 @@ out:
     return status;
 }
 
-static void weight_desc(const struct fdit_model *m, const struct fdit_param *p,
-                        struct fdit_weight_desc *desc)
+static void weight_desc(const struct fdit_model *m, const struct fdit_param *p, struct fdit_weight_desc *desc)
 {
-    *desc = (struct fdit_weight_desc){ .n_out = p->n_out, .n_in = p->n_in,
+    *desc = (struct fdit_weight_desc){ .n_out = p->n_out,
+                                       .n_in = p->n_in,
                                        .storage = m->options.storage,
                                        .need_dx = m->options.training && p->need_dx,
                                        .second_copy = m->options.second_copy };
@@ -288,14 +293,11 @@ static enum fdit_status plan_params(fdit_context *ctx, struct fdit_model *m)
             TRY(fdit_plan_add(ctx, plan, FDIT_PLAN_EMA, &group->ema, bytes, "%s %d EMA", what, g));
         if (!m->options.training)
             continue;
-        TRY(fdit_plan_add(ctx, plan, FDIT_PLAN_GRADIENTS, &group->grad, bytes, "%s %d gradients", what,
-                          g));
+        TRY(fdit_plan_add(ctx, plan, FDIT_PLAN_GRADIENTS, &group->grad, bytes, "%s %d gradients", what, g));
         if (m->options.replica)
             continue;
-        TRY(fdit_plan_add(ctx, plan, FDIT_PLAN_OPTIMISER, &group->m, bytes, "%s %d first moments",
-                          what, g));
-        TRY(fdit_plan_add(ctx, plan, FDIT_PLAN_OPTIMISER, &group->v, bytes, "%s %d second moments",
-                          what, g));
+        TRY(fdit_plan_add(ctx, plan, FDIT_PLAN_OPTIMISER, &group->m, bytes, "%s %d first moments", what, g));
+        TRY(fdit_plan_add(ctx, plan, FDIT_PLAN_OPTIMISER, &group->v, bytes, "%s %d second moments", what, g));
     }
 out:
     return status;
@@ -309,16 +311,26 @@ int fdit_model_linears(const struct fdit_model_config *c, int batch, bool plain,
     const struct {
         int rows, n_in, n_out;
     } linears[] = {
-        { n, fdit_config_patch_in(c), d }, { 1, FDIT_TIME_FEATURES, d }, { 1, d, d },
-        { 1, d, 6 * d }, { 1, d, 2 * d }, { n, d, 3 * d }, { n, d, d }, { n, d, wide },
-        { n, wide, d }, { c->kind == FDIT_MODEL_DIT ? n : 1, d, head },
+        { n, fdit_config_patch_in(c), d },
+        { 1, FDIT_TIME_FEATURES, d },
+        { 1, d, d },
+        { 1, d, 6 * d },
+        { 1, d, 2 * d },
+        { n, d, 3 * d },
+        { n, d, d },
+        { n, d, wide },
+        { n, wide, d },
+        { c->kind == FDIT_MODEL_DIT ? n : 1, d, head },
     };
     static const enum fdit_op ops[] = { FDIT_OP_LINEAR, FDIT_OP_LINEAR_DX, FDIT_OP_LINEAR_DW };
     int k = 0;
     for (size_t i = 0; i < sizeof linears / sizeof linears[0]; i++)
         for (size_t j = 0; j < 3; j++)
-            out[k++] = (struct fdit_op_shape){ .op = ops[j], .samples = batch, .rows = linears[i].rows,
-                                               .n_in = linears[i].n_in, .n_out = linears[i].n_out,
+            out[k++] = (struct fdit_op_shape){ .op = ops[j],
+                                               .samples = batch,
+                                               .rows = linears[i].rows,
+                                               .n_in = linears[i].n_in,
+                                               .n_out = linears[i].n_out,
                                                .plain = plain };
     return k;
 }
@@ -329,8 +341,9 @@ static size_t workspace(struct fdit_model *m)
     const struct fdit_model_config *c = &m->config;
     int b = m->options.batch, n = fdit_config_tokens(c), d = c->width, wide = c->mlp_ratio * d;
     int conditions = m->options.conditions;
-    static const enum fdit_op row_ops[] = { FDIT_OP_COLUMN_SUM, FDIT_OP_NORM, FDIT_OP_MODULATE,
-                                            FDIT_OP_NORM_BACKWARD, FDIT_OP_GATE, FDIT_OP_GATE_BACKWARD,
+    static const enum fdit_op row_ops[] = { FDIT_OP_COLUMN_SUM, FDIT_OP_NORM,
+                                            FDIT_OP_MODULATE,   FDIT_OP_NORM_BACKWARD,
+                                            FDIT_OP_GATE,       FDIT_OP_GATE_BACKWARD,
                                             FDIT_OP_TOKEN_MEAN, FDIT_OP_TOKEN_MEAN_BACKWARD };
     static const enum fdit_op head_ops[] = { FDIT_OP_ATTENTION, FDIT_OP_ATTENTION_BACKWARD };
     static const enum fdit_op flat_ops[] = { FDIT_OP_ACTIVATION, FDIT_OP_ACTIVATION_BACKWARD,
@@ -338,32 +351,35 @@ static size_t workspace(struct fdit_model *m)
     struct fdit_op_shape shapes[81];
     size_t k = (size_t)fdit_model_linears(c, b, trains_matrices(m), shapes), linears = k;
     for (size_t i = 0; i < linears; i += 3)
-        shapes[k++] = (struct fdit_op_shape){ .op = FDIT_OP_COLUMN_SUM, .samples = b,
-                                              .rows = shapes[i].rows, .n_out = shapes[i].n_out };
+        shapes[k++] = (struct fdit_op_shape){
+            .op = FDIT_OP_COLUMN_SUM, .samples = b, .rows = shapes[i].rows, .n_out = shapes[i].n_out
+        };
     for (size_t j = 0; j < sizeof row_ops / sizeof row_ops[0]; j++)
         shapes[k++] = (struct fdit_op_shape){ .op = row_ops[j], .samples = b, .rows = n, .n_out = d };
     for (size_t j = 0; j < 2; j++)
-        shapes[k++] = (struct fdit_op_shape){ .op = head_ops[j], .samples = b, .rows = n,
-                                              .heads = c->heads, .head_size = d / c->heads };
+        shapes[k++] = (struct fdit_op_shape){
+            .op = head_ops[j], .samples = b, .rows = n, .heads = c->heads, .head_size = d / c->heads
+        };
     for (size_t j = 0; j < 4; j++)
-        shapes[k++] = (struct fdit_op_shape){ .op = flat_ops[j], .samples = b,
+        shapes[k++] = (struct fdit_op_shape){ .op = flat_ops[j],
+                                              .samples = b,
                                               .n = (size_t)b * (size_t)n * (size_t)wide };
     for (size_t i = 0; i < linears; i += 3)
         if (shapes[i].rows == 1)
             shapes[i].samples = conditions;
-    shapes[k++] = (struct fdit_op_shape){ .op = FDIT_OP_ACTIVATION, .samples = conditions,
+    shapes[k++] = (struct fdit_op_shape){ .op = FDIT_OP_ACTIVATION,
+                                          .samples = conditions,
                                           .n = (size_t)conditions * (size_t)d };
-    shapes[k++] = (struct fdit_op_shape){ .op = FDIT_OP_GATHER, .samples = conditions,
-                                          .n_in = c->rows, .n_out = d };
-    shapes[k++] = (struct fdit_op_shape){ .op = FDIT_OP_SCATTER_ADD, .samples = b, .n_in = c->rows,
-                                          .n_out = d };
+    shapes[k++] =
+        (struct fdit_op_shape){ .op = FDIT_OP_GATHER, .samples = conditions, .n_in = c->rows, .n_out = d };
+    shapes[k++] =
+        (struct fdit_op_shape){ .op = FDIT_OP_SCATTER_ADD, .samples = b, .n_in = c->rows, .n_out = d };
     if (m->options.activations != FDIT_F32)
         shapes[k++] = (struct fdit_op_shape){ .op = FDIT_OP_COPY, .samples = b, .n = m->shared_count };
     return fdit_device_workspace(m->dev, shapes, k);
 }
 
-enum fdit_status fdit_model_new(fdit_context *ctx, fdit_device *dev,
-                                const struct fdit_model_config *config,
+enum fdit_status fdit_model_new(fdit_context *ctx, fdit_device *dev, const struct fdit_model_config *config,
                                 const struct fdit_model_options *options, struct fdit_model **out)
 {
     enum fdit_status status = FDIT_OK;
@@ -376,7 +392,8 @@ enum fdit_status fdit_model_new(fdit_context *ctx, fdit_device *dev,
     if (conditions < options->batch || (conditions > options->batch && !several))
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
              "model: conditions of %d samples for a batch of %d; they are for the inference of a DiT and at "
-             "least a batch", options->conditions, options->batch);
+             "least a batch",
+             options->conditions, options->batch);
     bool keeps_all = options->training && options->recompute == FDIT_RECOMPUTE_NONE;
     if (options->activations != FDIT_F32 && (options->activations != FDIT_BF16 || !keeps_all))
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
@@ -440,9 +457,7 @@ out:
 struct fdit_tensor fdit_param_value(const struct fdit_model *m, const struct fdit_param *p)
 {
     const struct fdit_group *g = &m->params.groups[p->group];
-    fdit_buffer *buffer = !p->trained                       ? g->fixed
-                          : m->values == FDIT_VALUES_EMA    ? g->ema
-                                                            : g->value;
+    fdit_buffer *buffer = !p->trained ? g->fixed : m->values == FDIT_VALUES_EMA ? g->ema : g->value;
     return (struct fdit_tensor){ buffer, p->offset, FDIT_F32 };
 }
 
@@ -472,8 +487,8 @@ enum fdit_status fdit_model_set(fdit_context *ctx, struct fdit_model *m, struct 
     return fdit_device_status(ctx, m->dev);
 }
 
-enum fdit_status fdit_model_get(fdit_context *ctx, const struct fdit_model *m,
-                                const struct fdit_param *p, enum fdit_values values, float *data)
+enum fdit_status fdit_model_get(fdit_context *ctx, const struct fdit_model *m, const struct fdit_param *p,
+                                enum fdit_values values, float *data)
 {
     const struct fdit_group *g = &m->params.groups[p->group];
     if (!p->trained && p->kind == FDIT_PARAM_MATRIX)

@@ -32,18 +32,18 @@ struct fdit_model_options {
     int conditions;               /* inference: hold the modulations of so many samples, those of several
                                    * passes: fdit_condition. 0: of a batch */
     enum fdit_recompute recompute;
-    enum fdit_dtype activations;  /* what is kept for the backward pass: FDIT_F32 (0), or FDIT_BF16, which
+    enum fdit_dtype activations; /* what is kept for the backward pass: FDIT_F32 (0), or FDIT_BF16, which
                                    * needs recompute none */
-    enum fdit_dtype storage;      /* of frozen matrices: FDIT_F32, ... */
-    bool second_copy;             /* frozen matrices may be packed twice */
+    enum fdit_dtype storage;     /* of frozen matrices: FDIT_F32, ... */
+    bool second_copy;            /* frozen matrices may be packed twice */
 };
 
 /* Everything one block keeps for its backward pass. Absent tensors were not planned. */
 struct fdit_block_saved {
     fdit_buffer *buffer, *rounded_buffer;
     struct fdit_tensor rounded; /* with bf16 activations: a copy of model->shared, up to the small ones */
-    struct fdit_tensor x_in;  /* [M, D] with recomputation */
-    struct fdit_tensor mod;   /* of model->mods: [B, 6 D] shift1 scale1 gate1 shift2 scale2 gate2 */
+    struct fdit_tensor x_in;    /* [M, D] with recomputation */
+    struct fdit_tensor mod;     /* of model->mods: [B, 6 D] shift1 scale1 gate1 shift2 scale2 gate2 */
     struct fdit_tensor xhat1, rstd1, qkv, lse, heads_out, attn_out;
     struct fdit_tensor xhat2, rstd2, fc1, mlp_out;
 };
@@ -54,48 +54,47 @@ struct fdit_model {
     struct fdit_model_options options;
     struct fdit_params params;
     struct fdit_plan plan;
-    enum fdit_values values;   /* which set the forward pass uses */
+    enum fdit_values values;          /* which set the forward pass uses */
     struct fdit_block_params *blocks; /* [depth] pointers into params, see model_internal.h */
     struct fdit_end_params *ends;
 
-    struct fdit_block_saved *saved;      /* [depth], or one that all blocks share */
-    struct fdit_block_saved shared;      /* inference, recomputation, bf16 activations */
-    size_t shared_count;                 /* elements of it */
-    struct fdit_binding *bindings;       /* tensors that get their buffer in fdit_model_allocate */
+    struct fdit_block_saved *saved; /* [depth], or one that all blocks share */
+    struct fdit_block_saved shared; /* inference, recomputation, bf16 activations */
+    size_t shared_count;            /* elements of it */
+    struct fdit_binding *bindings;  /* tensors that get their buffer in fdit_model_allocate */
     size_t n_bindings, binding_capacity;
-    fdit_buffer *own[32];                /* buffers of the tensors below, one each */
+    fdit_buffer *own[32]; /* buffers of the tensors below, one each */
     int n_own;
-    float *times;                        /* host, [B, 256] */
-    struct fdit_tensor x;                /* [M, D] residual stream */
-    struct fdit_tensor u;                /* [M, D] modulated input of a branch */
-    struct fdit_tensor wide;             /* [M, R D] activation of fc1 */
-    struct fdit_tensor dx, du;           /* [M, D] */
-    struct fdit_tensor dwide;            /* [M, max(R, 3) D] */
-    struct fdit_tensor dmod;             /* [B, 6 D] */
+    float *times;              /* host, [B, 256] */
+    struct fdit_tensor x;      /* [M, D] residual stream */
+    struct fdit_tensor u;      /* [M, D] modulated input of a branch */
+    struct fdit_tensor wide;   /* [M, R D] activation of fc1 */
+    struct fdit_tensor dx, du; /* [M, D] */
+    struct fdit_tensor dwide;  /* [M, max(R, 3) D] */
+    struct fdit_tensor dmod;   /* [B, 6 D] */
 
-    struct fdit_tensor patches;          /* [M, C p p] */
+    struct fdit_tensor patches; /* [M, C p p] */
     /* K: options.conditions, at least B. */
-    struct fdit_tensor t_features;       /* [K, 256] */
-    struct fdit_tensor t_pre, t_hidden;  /* [K, D] */
-    struct fdit_tensor c, silu_c;        /* [K, D] */
-    struct fdit_tensor mods;             /* [depth, K, 6 D] */
-    struct fdit_tensor dsilu_c;          /* [B, D]: also dc */
+    struct fdit_tensor t_features;      /* [K, 256] */
+    struct fdit_tensor t_pre, t_hidden; /* [K, D] */
+    struct fdit_tensor c, silu_c;       /* [K, D] */
+    struct fdit_tensor mods;            /* [depth, K, 6 D] */
+    struct fdit_tensor dsilu_c;         /* [B, D]: also dc */
     struct fdit_tensor head_xhat, head_rstd, head_dmod;
-    struct fdit_tensor head_mod;         /* [K, 2 D] */
-    struct fdit_tensor tokens_out;       /* [M, p p 2C] */
-    struct fdit_tensor pooled, dpooled;  /* classifier: [B, D] */
+    struct fdit_tensor head_mod;        /* [K, 2 D] */
+    struct fdit_tensor tokens_out;      /* [M, p p 2C] */
+    struct fdit_tensor pooled, dpooled; /* classifier: [B, D] */
 
     /* In and out. */
-    struct fdit_tensor input;            /* [B, C, S, S] */
-    struct fdit_tensor rows;             /* I32 [K]: rows of the class table; classifier: labels */
-    struct fdit_tensor output;           /* [B, 2C, S, S]; classifier: [B, K] */
-    struct fdit_tensor doutput;          /* the same shape */
+    struct fdit_tensor input;   /* [B, C, S, S] */
+    struct fdit_tensor rows;    /* I32 [K]: rows of the class table; classifier: labels */
+    struct fdit_tensor output;  /* [B, 2C, S, S]; classifier: [B, K] */
+    struct fdit_tensor doutput; /* the same shape */
 };
 
 /* Sizes, parameter list and plan; allocates nothing on the device. The caller adds its own entries to
  * (*out)->plan before fdit_model_allocate, if it has any. */
-enum fdit_status fdit_model_new(fdit_context *ctx, fdit_device *dev,
-                                const struct fdit_model_config *config,
+enum fdit_status fdit_model_new(fdit_context *ctx, fdit_device *dev, const struct fdit_model_config *config,
                                 const struct fdit_model_options *options, struct fdit_model **out);
 void fdit_model_free(struct fdit_model *model);
 /* The linear layers of a model as ops: for each of the ten, forward, dX and dW, in this order. `plain`: the
@@ -111,8 +110,8 @@ enum fdit_status fdit_model_set(fdit_context *ctx, struct fdit_model *model, str
                                 const float *data);
 /* Reads a trained parameter or frozen vector back; frozen matrices cannot be read:
  * FDIT_ERROR_UNSUPPORTED. */
-enum fdit_status fdit_model_get(fdit_context *ctx, const struct fdit_model *model,
-                                const struct fdit_param *p, enum fdit_values values, float *data);
+enum fdit_status fdit_model_get(fdit_context *ctx, const struct fdit_model *model, const struct fdit_param *p,
+                                enum fdit_values values, float *data);
 /* The tensor of a trained parameter: its value, gradient, ... */
 struct fdit_tensor fdit_param_value(const struct fdit_model *model, const struct fdit_param *p);
 struct fdit_tensor fdit_param_grad(const struct fdit_model *model, const struct fdit_param *p);

@@ -39,8 +39,8 @@ struct fdit_binding {
 
 /* Forward of one block from model->x into model->x; keeps into s what its tensors are there for.
  * `until_mlp_input` stops before proj and fc2 (recomputation with kept branch outputs). */
-void fdit_block_forward(struct fdit_model *m, const struct fdit_block_params *p,
-                        struct fdit_block_saved *s, int samples, bool until_mlp_input);
+void fdit_block_forward(struct fdit_model *m, const struct fdit_block_params *p, struct fdit_block_saved *s,
+                        int samples, bool until_mlp_input);
 
 /* With bf16 activations: the shared tensors, and of block i those that stay f32. */
 struct fdit_block_saved fdit_block_unrounded(const struct fdit_model *m, int i);
@@ -59,7 +59,6 @@ void fdit_backward_block(struct fdit_model *m, int i, int samples, int beta);
 /* linear with a parameter as the matrix, frozen or trained. */
 void fdit_apply_linear(struct fdit_model *m, const struct fdit_param *w, const struct fdit_param *b,
                        struct fdit_linear_args a);
-void fdit_apply_linear_dx(struct fdit_model *m, const struct fdit_param *w,
-                          struct fdit_linear_dx_args a);
+void fdit_apply_linear_dx(struct fdit_model *m, const struct fdit_param *w, struct fdit_linear_dx_args a);
 
 #endif

@@ -28,8 +28,7 @@ static const struct fdit_mask_rule rules_full[] = { { "", "pos_embed" } };
 
 #define RULES(r) (r), sizeof(r) / sizeof((r)[0])
 static const struct fdit_mask masks[] = {
-    { "finediffusion", "class table, biases and norms (the paper's choice)",
-      RULES(rules_finediffusion) },
+    { "finediffusion", "class table, biases and norms (the paper's choice)", RULES(rules_finediffusion) },
     { "bitfit", "class table and biases", RULES(rules_bitfit) },
     { "norm", "class table and norms", RULES(rules_norm) },
     { "table", "class table only", RULES(rules_table) },
@@ -80,16 +79,19 @@ static void add(struct builder *b, enum fdit_param_kind kind, const char *name, 
     if (b->status != FDIT_OK)
         return;
     struct fdit_param *p = &ps->list[ps->n];
-    *p = (struct fdit_param){ .kind = kind, .group = b->group, .rank = rank, .need_dx = need_dx,
-                              .shape = { s0, s1, s2, s3 }, .count = 1 };
+    *p = (struct fdit_param){ .kind = kind,
+                              .group = b->group,
+                              .rank = rank,
+                              .need_dx = need_dx,
+                              .shape = { s0, s1, s2, s3 },
+                              .count = 1 };
     b->status = fdit_strf(b->ctx, &p->name, "%s%s", b->prefix, name);
     if (b->status != FDIT_OK)
         return;
     ps->n++;
     for (int i = 0; i < rank; i++)
         if (!fdit_mul(p->count, (size_t)p->shape[i], &p->count)) {
-            b->status = fdit_fail(b->ctx, FDIT_ERROR_ARGUMENT,
-                                  "model: parameter %s is too large", p->name);
+            b->status = fdit_fail(b->ctx, FDIT_ERROR_ARGUMENT, "model: parameter %s is too large", p->name);
             return;
         }
     if (kind == FDIT_PARAM_MATRIX) {

@@ -27,7 +27,7 @@ struct fdit_param {
     int group;
     int rank, shape[4];
     size_t count;
-    int n_out, n_in;     /* matrices */
+    int n_out, n_in; /* matrices */
     bool trained;
     bool need_dx;        /* the backward pass multiplies by it */
     size_t offset;       /* elements, in the group's trained or frozen buffer */
@@ -35,18 +35,33 @@ struct fdit_param {
 };
 
 struct fdit_group {
-    size_t trained, frozen; /* elements with padding; 0: no such buffer */
+    size_t trained, frozen;                  /* elements with padding; 0: no such buffer */
     fdit_buffer *value, *grad, *m, *v, *ema; /* trained */
     fdit_buffer *fixed;                      /* frozen vectors */
 };
 
 /* Indices of the groups: 0 embedders, 1 + i block i, then head, table, positions. */
 enum { FDIT_GROUP_EMBED = 0 };
-static inline int fdit_group_block(int block) { return 1 + block; }
-static inline int fdit_group_head(const struct fdit_model_config *c) { return 1 + c->depth; }
-static inline int fdit_group_table(const struct fdit_model_config *c) { return 2 + c->depth; }
-static inline int fdit_group_pos(const struct fdit_model_config *c) { return 3 + c->depth; }
-static inline int fdit_group_count(const struct fdit_model_config *c) { return 4 + c->depth; }
+static inline int fdit_group_block(int block)
+{
+    return 1 + block;
+}
+static inline int fdit_group_head(const struct fdit_model_config *c)
+{
+    return 1 + c->depth;
+}
+static inline int fdit_group_table(const struct fdit_model_config *c)
+{
+    return 2 + c->depth;
+}
+static inline int fdit_group_pos(const struct fdit_model_config *c)
+{
+    return 3 + c->depth;
+}
+static inline int fdit_group_count(const struct fdit_model_config *c)
+{
+    return 4 + c->depth;
+}
 
 /* Which parameters are trained: those whose name matches a rule, that is, contains `has` and does not
  * contain `lacks` (NULL: no condition). */

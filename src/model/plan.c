@@ -71,8 +71,7 @@ size_t fdit_plan_kind_bytes(const struct fdit_plan *plan, enum fdit_plan_kind ki
     return sum;
 }
 
-enum fdit_status fdit_plan_add_process(fdit_context *ctx, struct fdit_plan *plan,
-                                       const fdit_device *dev)
+enum fdit_status fdit_plan_add_process(fdit_context *ctx, struct fdit_plan *plan, const fdit_device *dev)
 {
     plan->in_process = dev && !dev->info.is_gpu;
     return fdit_plan_add(ctx, plan, FDIT_PLAN_PROCESS, NULL, fdit_mem_resident(),
@@ -101,8 +100,8 @@ size_t fdit_plan_room(const struct fdit_plan *plan, size_t limit)
     return limit > all && limit - all > least ? limit - all : least;
 }
 
-enum fdit_status fdit_plan_check(fdit_context *ctx, const struct fdit_plan *plan,
-                                 const fdit_device *dev, size_t limit, const char *remedy)
+enum fdit_status fdit_plan_check(fdit_context *ctx, const struct fdit_plan *plan, const fdit_device *dev,
+                                 size_t limit, const char *remedy)
 {
     enum fdit_status status = FDIT_OK;
     char *table = NULL, need[32], has[32], weights[32], activations[32];
@@ -113,8 +112,8 @@ enum fdit_status fdit_plan_check(fdit_context *ctx, const struct fdit_plan *plan
         fdit_format_size(dev->info.max_buffer, has);
         if (e->where && dev->info.max_buffer && e->bytes > dev->info.max_buffer)
             FAIL(ctx, FDIT_ERROR_DEVICE, "%s needs one buffer of %s, %s allows %s%s%s%s; %s", e->label, need,
-                 dev->info.name, has, bound ? " (" : "", bound ? dev->info.memory_by : "",
-                 bound ? ")" : "", remedy);
+                 dev->info.name, has, bound ? " (" : "", bound ? dev->info.memory_by : "", bound ? ")" : "",
+                 remedy);
     }
     size_t bytes = fdit_plan_device_bytes(plan);
     if (limit && bytes > limit) {
@@ -147,8 +146,7 @@ enum fdit_status fdit_plan_allocate(fdit_context *ctx, const struct fdit_plan *p
     enum fdit_status status = FDIT_OK;
     for (size_t i = 0; i < plan->n; i++)
         if (plan->list[i].where && !*plan->list[i].where)
-            TRY(fdit_buffer_new(ctx, dev, plan->list[i].bytes, plan->list[i].label,
-                                plan->list[i].where));
+            TRY(fdit_buffer_new(ctx, dev, plan->list[i].bytes, plan->list[i].label, plan->list[i].where));
 out:
     return status;
 }
@@ -160,8 +158,8 @@ enum fdit_status fdit_plan_text(fdit_context *ctx, const struct fdit_plan *plan,
     *out = NULL;
     if (plan->title)
         fdit_text_safe(title, sizeof title, plan->title, FDIT_TEXT_LINE);
-    TRY(fdit_strf(ctx, &text, "%s%s%-22s %8s %12s  %s", title, plan->title ? "\n" : "",
-                  "memory plan", "buffers", "size", "largest"));
+    TRY(fdit_strf(ctx, &text, "%s%s%-22s %8s %12s  %s", title, plan->title ? "\n" : "", "memory plan",
+                  "buffers", "size", "largest"));
     for (int kind = 0; kind < FDIT_PLAN_KINDS; kind++) {
         size_t n = 0, sum = 0;
         const struct fdit_plan_entry *largest = NULL;

@@ -7,10 +7,10 @@
 #include "device/device.h"
 
 enum fdit_plan_kind {
-    FDIT_PLAN_WEIGHTS,     /* frozen */
-    FDIT_PLAN_TRAINED,     /* trained values */
+    FDIT_PLAN_WEIGHTS, /* frozen */
+    FDIT_PLAN_TRAINED, /* trained values */
     FDIT_PLAN_GRADIENTS,
-    FDIT_PLAN_OPTIMISER,   /* both moments */
+    FDIT_PLAN_OPTIMISER, /* both moments */
     FDIT_PLAN_EMA,
     FDIT_PLAN_ACTIVATIONS, /* kept for the backward pass */
     FDIT_PLAN_SCRATCH,     /* shared by the blocks */
@@ -24,7 +24,7 @@ const char *fdit_plan_kind_name(enum fdit_plan_kind kind);
 
 struct fdit_plan_entry {
     enum fdit_plan_kind kind;
-    char *label;         /* "block 3 activations" */
+    char *label; /* "block 3 activations" */
     size_t bytes;
     fdit_buffer **where; /* the buffer to make, NULL when something else allocates it */
 };
@@ -39,13 +39,11 @@ struct fdit_plan {
 void fdit_plan_fini(struct fdit_plan *plan);
 /* Adds an entry; bytes 0 adds nothing. */
 enum fdit_status fdit_plan_add(fdit_context *ctx, struct fdit_plan *plan, enum fdit_plan_kind kind,
-                               fdit_buffer **where, size_t bytes, const char *label, ...)
-    FDIT_PRINTF(6, 7);
+                               fdit_buffer **where, size_t bytes, const char *label, ...) FDIT_PRINTF(6, 7);
 /* Takes the entry of a buffer out, when its owner goes before the plan. */
 void fdit_plan_forget(struct fdit_plan *plan, fdit_buffer **where);
 /* Adds what the process holds at this moment, as the last entry before anything is allocated. */
-enum fdit_status fdit_plan_add_process(fdit_context *ctx, struct fdit_plan *plan,
-                                       const fdit_device *dev);
+enum fdit_status fdit_plan_add_process(fdit_context *ctx, struct fdit_plan *plan, const fdit_device *dev);
 /* Sum over the kinds that are on the device; of what the process will hold at the most (without the
  * device's part where that has memory of its own); and of one kind. */
 size_t fdit_plan_device_bytes(const struct fdit_plan *plan);
@@ -57,8 +55,8 @@ size_t fdit_plan_kind_bytes(const struct fdit_plan *plan, enum fdit_plan_kind ki
 size_t fdit_plan_room(const struct fdit_plan *plan, size_t limit);
 /* FDIT_ERROR_DEVICE with the table's sums when the plan exceeds `limit` bytes (0: no limit) or an entry
  * exceeds the device's largest buffer; `remedy` ends the message ("use a smaller --batch"). */
-enum fdit_status fdit_plan_check(fdit_context *ctx, const struct fdit_plan *plan,
-                                 const fdit_device *dev, size_t limit, const char *remedy);
+enum fdit_status fdit_plan_check(fdit_context *ctx, const struct fdit_plan *plan, const fdit_device *dev,
+                                 size_t limit, const char *remedy);
 /* Makes the buffers of all entries with `where`. On failure those made stay with their owners. */
 enum fdit_status fdit_plan_allocate(fdit_context *ctx, const struct fdit_plan *plan, fdit_device *dev);
 /* The table for people: one line a kind with its largest buffer, then the sums. Free with fdit_free. */

@@ -37,19 +37,22 @@ out:
     return status;
 }
 
-enum fdit_status fdit_album_new(fdit_context *ctx, const char *dir,
-                                const struct fdit_request *request,
-                                const struct fdit_taxonomy *taxonomy, bool pictures, bool tar,
-                                int size, struct fdit_album **out)
+enum fdit_status fdit_album_new(fdit_context *ctx, const char *dir, const struct fdit_request *request,
+                                const struct fdit_taxonomy *taxonomy, bool pictures, bool tar, int size,
+                                struct fdit_album **out)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_album *a = NULL;
     *out = NULL;
     TRY(fdit_alloc(ctx, 1, sizeof *a, &a));
-    *a = (struct fdit_album){
-        .dir = dir, .request = request, .taxonomy = taxonomy, .pictures = pictures, .tar = tar,
-        .size = size, .claim_fd = -1, .lock = FDIT_FOLDER_UNLOCKED
-    };
+    *a = (struct fdit_album){ .dir = dir,
+                              .request = request,
+                              .taxonomy = taxonomy,
+                              .pictures = pictures,
+                              .tar = tar,
+                              .size = size,
+                              .claim_fd = -1,
+                              .lock = FDIT_FOLDER_UNLOCKED };
     TRY(fdit_alloc(ctx, request->n_classes, sizeof *a->names, &a->names));
     for (size_t i = 0; i < request->n_classes; i++) {
         TRY(fdit_path_encode(ctx, fdit_taxonomy_class_name(taxonomy, request->ids[i]), &a->names[i]));
@@ -91,16 +94,15 @@ void fdit_album_free(struct fdit_album *a)
 
 /* ------------------------------------------------------------------ names */
 
-enum fdit_status fdit_album_member(fdit_context *ctx, const struct fdit_album *a, size_t p,
-                               const char *end, char **out)
+enum fdit_status fdit_album_member(fdit_context *ctx, const struct fdit_album *a, size_t p, const char *end,
+                                   char **out)
 {
     struct fdit_request_item item = fdit_request_at(a->request, p);
     const char *name = a->names[item.place];
     return fdit_strf(ctx, out, "%s/%s-%" PRIu64 "%s", name, name, item.seed, end);
 }
 
-enum fdit_status fdit_album_file(fdit_context *ctx, const struct fdit_album *a, size_t p,
-                                 char **out)
+enum fdit_status fdit_album_file(fdit_context *ctx, const struct fdit_album *a, size_t p, char **out)
 {
     return fdit_album_member(ctx, a, p, ".png", out);
 }
@@ -112,8 +114,7 @@ void fdit_album_shard_text(const struct fdit_album *a, char text[48])
         snprintf(text, 48, ".%d-of-%d", a->request->shard, a->request->shards);
 }
 
-static enum fdit_status archive_name(fdit_context *ctx, const struct fdit_album *a, size_t number,
-                                     char **out)
+static enum fdit_status archive_name(fdit_context *ctx, const struct fdit_album *a, size_t number, char **out)
 {
     char shard[48];
     fdit_album_shard_text(a, shard);
@@ -124,8 +125,7 @@ enum fdit_status fdit_album_path(fdit_context *ctx, const struct fdit_album *a, 
 {
     enum fdit_status status = FDIT_OK;
     char *name = NULL;
-    TRY(a->tar ? archive_name(ctx, a, p / FDIT_ALBUM_TAR, &name)
-               : fdit_album_file(ctx, a, p, &name));
+    TRY(a->tar ? archive_name(ctx, a, p / FDIT_ALBUM_TAR, &name) : fdit_album_file(ctx, a, p, &name));
     TRY(fdit_path_join(ctx, a->dir, name, out));
 out:
     fdit_free(name);
@@ -144,8 +144,7 @@ static enum fdit_status make_folder(fdit_context *ctx, struct fdit_album *a, siz
     TRY(fdit_path_join(ctx, a->dir, a->names[place], &path));
     if (a->overwrite && lstat(path, &st) == 0 && S_ISLNK(st.st_mode))
         FAIL(ctx, FDIT_ERROR_IO,
-             "--overwrite: %s is a link; what lies behind it is not replaced, remove the link",
-             path);
+             "--overwrite: %s is a link; what lies behind it is not replaced, remove the link", path);
     TRY(fdit_mkdirs(ctx, path));
     TRY(fdit_folder_clean(ctx, path, NULL));
     a->made = place + 1;
@@ -284,10 +283,9 @@ enum fdit_status fdit_album_get(fdit_context *ctx, const struct fdit_album *a, s
     TRY(fdit_album_file(ctx, a, p, &name));
     TRY(fdit_tar_open(ctx, path, 0, &archive));
     if (!fdit_tar_find(archive, name, &at))
-        FAIL(ctx, FDIT_ERROR_FORMAT, "%s: %s is missing in it; remove the archive and run again",
-             path, name);
-    TRY(fdit_picture_decode(ctx, fdit_tar_data(archive, at), (size_t)fdit_tar_at(archive, at)->size,
-                            name, out));
+        FAIL(ctx, FDIT_ERROR_FORMAT, "%s: %s is missing in it; remove the archive and run again", path, name);
+    TRY(fdit_picture_decode(ctx, fdit_tar_data(archive, at), (size_t)fdit_tar_at(archive, at)->size, name,
+                            out));
 out:
     fdit_tar_close(archive);
     fdit_free(path);
@@ -311,14 +309,13 @@ static enum fdit_status describe(fdit_context *ctx, const struct fdit_album *a,
     fdit_json_put_text(&b, NULL, "file", file);
     if (archive)
         fdit_json_put_text(&b, NULL, "tar", archive);
-    enum fdit_status status =
-        fdit_json_end(ctx, &b, "the manifest", JSON_COMPACT | JSON_ENSURE_ASCII, out);
+    enum fdit_status status = fdit_json_end(ctx, &b, "the manifest", JSON_COMPACT | JSON_ENSURE_ASCII, out);
     fdit_json_fini(&b);
     return status;
 }
 
-static enum fdit_status write_line(fdit_context *ctx, const struct fdit_album *a,
-                                   struct fdit_writer *w, size_t p)
+static enum fdit_status write_line(fdit_context *ctx, const struct fdit_album *a, struct fdit_writer *w,
+                                   size_t p)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_request_item item = fdit_request_at(a->request, p);

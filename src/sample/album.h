@@ -28,10 +28,9 @@ struct fdit_album;
 /* Names only; nothing is read or written. Pictures of `size` pixels a side. `dir`, request and taxonomy must
  * outlive the album. `pictures` false: the manifest alone, whose "file" is null (latents). Free with
  * fdit_album_free. */
-enum fdit_status fdit_album_new(fdit_context *ctx, const char *dir,
-                                const struct fdit_request *request,
-                                const struct fdit_taxonomy *taxonomy, bool pictures, bool tar,
-                                int size, struct fdit_album **out);
+enum fdit_status fdit_album_new(fdit_context *ctx, const char *dir, const struct fdit_request *request,
+                                const struct fdit_taxonomy *taxonomy, bool pictures, bool tar, int size,
+                                struct fdit_album **out);
 /* Gives the folder back: an unfinished archive goes, and so does a folder that was made for a job which
  * then wrote nothing. NULL is allowed. */
 void fdit_album_free(struct fdit_album *a);
@@ -41,19 +40,18 @@ void fdit_album_free(struct fdit_album *a);
  * there (another shard of the same job may). FDIT_ERROR_FORMAT when it holds anything but a sample
  * job's files, and, unless `overwrite`, when they were made with something else than `id`. Writes
  * no file but the lock. */
-enum fdit_status fdit_album_check(fdit_context *ctx, struct fdit_album *a,
-                                  const struct fdit_identity *id, bool overwrite);
+enum fdit_status fdit_album_check(fdit_context *ctx, struct fdit_album *a, const struct fdit_identity *id,
+                                  bool overwrite);
 /* Writes run.json. When the folder's pictures were made with something else (and check was told to
  * overwrite), those that the former job's manifests name, or that say so themselves, go first. Pictures
  * carry texts as in `caption`, which must outlive the album. */
-enum fdit_status fdit_album_begin(fdit_context *ctx, struct fdit_album *a,
-                                  const struct fdit_identity *id, const struct fdit_caption *caption);
+enum fdit_status fdit_album_begin(fdit_context *ctx, struct fdit_album *a, const struct fdit_identity *id,
+                                  const struct fdit_caption *caption);
 /* picture p of the shard is there, to be kept */
 bool fdit_album_has(const struct fdit_album *a, size_t p);
 size_t fdit_album_kept(const struct fdit_album *a); /* how many are */
 /* Path of picture p as in the manifest; free with fdit_free. */
-enum fdit_status fdit_album_file(fdit_context *ctx, const struct fdit_album *a, size_t p,
-                                 char **out);
+enum fdit_status fdit_album_file(fdit_context *ctx, const struct fdit_album *a, size_t p, char **out);
 
 /* Puts picture p there. Archives want rising p. One that is there already stays as it is. */
 enum fdit_status fdit_album_put(fdit_context *ctx, struct fdit_album *a, size_t p,

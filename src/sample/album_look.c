@@ -22,8 +22,8 @@ static const size_t most_picture = (size_t)1 << 30, most_run = (size_t)1 << 20;
 
 /* ------------------------------------------------------------------ whose folder it is */
 
-static enum fdit_status read_run(fdit_context *ctx, const struct fdit_album *a, char **path,
-                                 char **text, size_t *n)
+static enum fdit_status read_run(fdit_context *ctx, const struct fdit_album *a, char **path, char **text,
+                                 size_t *n)
 {
     enum fdit_status status = FDIT_OK;
     bool there;
@@ -55,8 +55,7 @@ static enum fdit_status check_strange(fdit_context *ctx, const struct fdit_album
 }
 
 /* Sets replace and older; refuses what may not be written to. */
-static enum fdit_status check_run(fdit_context *ctx, struct fdit_album *a,
-                                  const struct fdit_identity *id)
+static enum fdit_status check_run(fdit_context *ctx, struct fdit_album *a, const struct fdit_identity *id)
 {
     enum fdit_status status = FDIT_OK;
     char *path = NULL, *text = NULL;
@@ -109,8 +108,7 @@ static enum fdit_status claim_shard(fdit_context *ctx, struct fdit_album *a)
             TRY(busy(ctx, a));
         }
         /* another process may have removed it between the two */
-        if (fstat(a->claim_fd, &held) == 0 && stat(a->claim, &there) == 0 &&
-            held.st_ino == there.st_ino)
+        if (fstat(a->claim_fd, &held) == 0 && stat(a->claim, &there) == 0 && held.st_ino == there.st_ino)
             break;
         close(a->claim_fd);
         a->claim_fd = -1;
@@ -124,8 +122,7 @@ static enum fdit_status take_folder(fdit_context *ctx, struct fdit_album *a)
 {
     enum fdit_status status = FDIT_OK;
     bool parts = a->request->shards > 1;
-    status =
-        fdit_folder_lock(ctx, a->dir, parts ? FDIT_FOLDER_TOGETHER : FDIT_FOLDER_ALONE, &a->lock);
+    status = fdit_folder_lock(ctx, a->dir, parts ? FDIT_FOLDER_TOGETHER : FDIT_FOLDER_ALONE, &a->lock);
     if (status != FDIT_OK)
         return fdit_fail_prefix(ctx, status, "--out");
     if (parts)
@@ -143,20 +140,19 @@ struct odd {
 };
 
 /* Whether the n bytes are picture p of this job. */
-static enum fdit_status is_kept(fdit_context *ctx, const struct fdit_album *a,
-                                const struct fdit_identity *id, size_t p, const uint8_t *bytes,
-                                size_t n, const char *name, struct odd *odd, bool *kept)
+static enum fdit_status is_kept(fdit_context *ctx, const struct fdit_album *a, const struct fdit_identity *id,
+                                size_t p, const uint8_t *bytes, size_t n, const char *name, struct odd *odd,
+                                bool *kept)
 {
     struct fdit_request_item item = fdit_request_at(a->request, p);
     struct fdit_png_scan scan;
-    bool whole = fdit_png_scan(bytes, n, FDIT_CAPTION_KEY, &scan) &&
-                 scan.width == (uint32_t)a->size && scan.height == (uint32_t)a->size;
+    bool whole = fdit_png_scan(bytes, n, FDIT_CAPTION_KEY, &scan) && scan.width == (uint32_t)a->size &&
+                 scan.height == (uint32_t)a->size;
     /* without a text: only programs that wrote none, and they wrote another run.json */
     bool ours =
-        whole &&
-        (scan.text ? fdit_caption_is(scan.text, scan.text_n, id->picture,
-                                     fdit_taxonomy_class_name(a->taxonomy, item.id), item.seed)
-                   : a->older);
+        whole && (scan.text ? fdit_caption_is(scan.text, scan.text_n, id->picture,
+                                              fdit_taxonomy_class_name(a->taxonomy, item.id), item.seed)
+                            : a->older);
     *kept = ours;
     if (ours)
         return FDIT_OK;
@@ -165,8 +161,8 @@ static enum fdit_status is_kept(fdit_context *ctx, const struct fdit_album *a,
     return odd->first ? FDIT_OK : fdit_strdup(ctx, name, &odd->first);
 }
 
-static enum fdit_status look_at_file(fdit_context *ctx, struct fdit_album *a,
-                                     const struct fdit_identity *id, size_t p, struct odd *odd)
+static enum fdit_status look_at_file(fdit_context *ctx, struct fdit_album *a, const struct fdit_identity *id,
+                                     size_t p, struct odd *odd)
 {
     enum fdit_status status = FDIT_OK;
     char *path = NULL;
@@ -187,8 +183,8 @@ out:
 
 /* Whether the archive holds picture p and its class. */
 static enum fdit_status look_into(fdit_context *ctx, const struct fdit_album *a,
-                                  const struct fdit_identity *id, const struct fdit_tar *tar,
-                                  size_t p, struct odd *odd, bool *kept)
+                                  const struct fdit_identity *id, const struct fdit_tar *tar, size_t p,
+                                  struct odd *odd, bool *kept)
 {
     enum fdit_status status = FDIT_OK;
     char *png = NULL, *cls = NULL, number[16];
@@ -205,8 +201,7 @@ static enum fdit_status look_into(fdit_context *ctx, const struct fdit_album *a,
             TRY(fdit_strdup(ctx, png, &odd->first));
         goto out;
     }
-    TRY(is_kept(ctx, a, id, p, fdit_tar_data(tar, i), (size_t)fdit_tar_at(tar, i)->size, png, odd,
-                kept));
+    TRY(is_kept(ctx, a, id, p, fdit_tar_data(tar, i), (size_t)fdit_tar_at(tar, i)->size, png, odd, kept));
 out:
     fdit_free(png);
     fdit_free(cls);
@@ -243,16 +238,15 @@ out:
     return status;
 }
 
-static enum fdit_status look(fdit_context *ctx, struct fdit_album *a,
-                             const struct fdit_identity *id)
+static enum fdit_status look(fdit_context *ctx, struct fdit_album *a, const struct fdit_identity *id)
 {
     enum fdit_status status = FDIT_OK;
     struct odd odd = { 0 };
     size_t n = a->request->n, step = a->tar ? FDIT_ALBUM_TAR : 1;
     for (size_t p = 0; a->pictures && p < n; p += step) {
         if (fdit_stopped(ctx))
-            FAIL(ctx, FDIT_INTERRUPTED,
-                 "stopped while looking at the pictures in %s; nothing was changed", a->dir);
+            FAIL(ctx, FDIT_INTERRUPTED, "stopped while looking at the pictures in %s; nothing was changed",
+                 a->dir);
         if (a->tar)
             TRY(look_at_archive(ctx, a, id, p, n - p < step ? n : p + step, &odd));
         else
@@ -261,19 +255,18 @@ static enum fdit_status look(fdit_context *ctx, struct fdit_album *a,
     for (size_t p = 0; p < n; p++)
         a->kept += a->have[p];
     if (odd.broken)
-        fdit_log(ctx, FDIT_LOG_WARNING, "%s: %zu picture%s not whole and made anew, the first: %s",
-                 a->dir, odd.broken, odd.broken == 1 ? " is" : "s are", odd.first);
+        fdit_log(ctx, FDIT_LOG_WARNING, "%s: %zu picture%s not whole and made anew, the first: %s", a->dir,
+                 odd.broken, odd.broken == 1 ? " is" : "s are", odd.first);
     else if (odd.others)
-        fdit_log(ctx, FDIT_LOG_WARNING,
-                 "%s: %zu picture%s of another job and made anew, the first: %s", a->dir,
-                 odd.others, odd.others == 1 ? " is" : "s are", odd.first);
+        fdit_log(ctx, FDIT_LOG_WARNING, "%s: %zu picture%s of another job and made anew, the first: %s",
+                 a->dir, odd.others, odd.others == 1 ? " is" : "s are", odd.first);
 out:
     fdit_free(odd.first);
     return status;
 }
 
-enum fdit_status fdit_album_check(fdit_context *ctx, struct fdit_album *a,
-                                  const struct fdit_identity *id, bool overwrite)
+enum fdit_status fdit_album_check(fdit_context *ctx, struct fdit_album *a, const struct fdit_identity *id,
+                                  bool overwrite)
 {
     enum fdit_status status = FDIT_OK;
     a->overwrite = overwrite;
@@ -325,8 +318,7 @@ out:
     return status;
 }
 
-enum fdit_status fdit_album_begin(fdit_context *ctx, struct fdit_album *a,
-                                  const struct fdit_identity *id,
+enum fdit_status fdit_album_begin(fdit_context *ctx, struct fdit_album *a, const struct fdit_identity *id,
                                   const struct fdit_caption *caption)
 {
     enum fdit_status status = FDIT_OK;

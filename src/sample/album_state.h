@@ -31,11 +31,10 @@ struct fdit_album {
 };
 
 /* album.c; results are freed with fdit_free */
-enum fdit_status fdit_album_member(fdit_context *ctx, const struct fdit_album *a, size_t p,
-                                   const char *end, char **out);
+enum fdit_status fdit_album_member(fdit_context *ctx, const struct fdit_album *a, size_t p, const char *end,
+                                   char **out);
 /* The file of picture p, or of the archive that holds it. */
-enum fdit_status fdit_album_path(fdit_context *ctx, const struct fdit_album *a, size_t p,
-                                 char **out);
+enum fdit_status fdit_album_path(fdit_context *ctx, const struct fdit_album *a, size_t p, char **out);
 /* ".I-of-N" in file names, "" without shards. */
 void fdit_album_shard_text(const struct fdit_album *a, char text[48]);
 

@@ -107,8 +107,7 @@ static bool take_line(void *user, const char *line, size_t n)
     if (m->ours && archive) {
         if (m->tar && fdit_album_is_archive(archive) && is_regular(m->folder, archive))
             m->status = remove_file(m->ctx, m->folder, archive);
-    } else if (m->ours && file &&
-               split_file(file, (uint64_t)json_integer_value(seed), folder, &name)) {
+    } else if (m->ours && file && split_file(file, (uint64_t)json_integer_value(seed), folder, &name)) {
         int inner = open_folder(m->folder, folder);
         if (inner >= 0 && is_regular(inner, name))
             m->status = remove_file(m->ctx, inner, name);
@@ -121,8 +120,8 @@ static bool take_line(void *user, const char *line, size_t n)
 }
 
 /* The pictures that a manifest names, then the manifest. */
-static enum fdit_status sweep_manifest(fdit_context *ctx, const char *dir, int folder,
-                                       const char *name, bool tar)
+static enum fdit_status sweep_manifest(fdit_context *ctx, const char *dir, int folder, const char *name,
+                                       bool tar)
 {
     enum fdit_status status = FDIT_OK;
     struct named m = { .ctx = ctx, .folder = folder, .tar = tar };
@@ -146,16 +145,15 @@ static bool is_picture_of(const char *folder, const char *file, uint64_t *seed)
 {
     size_t n = strlen(folder);
     char again[32];
-    if (strncmp(file, folder, n) != 0 || file[n] != '-' ||
-        sscanf(file + n + 1, "%" SCNu64, seed) != 1)
+    if (strncmp(file, folder, n) != 0 || file[n] != '-' || sscanf(file + n + 1, "%" SCNu64, seed) != 1)
         return false;
     snprintf(again, sizeof again, "%" PRIu64 ".png", *seed);
     return !strcmp(file + n + 1, again);
 }
 
 /* Whether the picture says that the job made it for this folder. */
-static enum fdit_status says_so(fdit_context *ctx, const char *dir, const char *folder,
-                                const char *file, const char *run, bool *yes)
+static enum fdit_status says_so(fdit_context *ctx, const char *dir, const char *folder, const char *file,
+                                const char *run, bool *yes)
 {
     enum fdit_status status = FDIT_OK;
     char *inner = NULL, *path = NULL, *encoded = NULL;

@@ -15,8 +15,8 @@ static enum fdit_status quoted(fdit_context *ctx, const char *value, char **out)
     return fdit_strf(ctx, out, strpbrk(value, ",:\"\n") ? "\"%s\"" : "%s", value);
 }
 
-static enum fdit_status parameters(fdit_context *ctx, const struct fdit_caption *c,
-                                   const char *class_name, int32_t id, uint64_t seed, char **out)
+static enum fdit_status parameters(fdit_context *ctx, const struct fdit_caption *c, const char *class_name,
+                                   int32_t id, uint64_t seed, char **out)
 {
     enum fdit_status status = FDIT_OK;
     char *model = NULL, *guide = NULL, *sampler = NULL, scale[32] = "";
@@ -25,12 +25,11 @@ static enum fdit_status parameters(fdit_context *ctx, const struct fdit_caption 
     TRY(quoted(ctx, c->sampler, &sampler));
     if (strcmp(c->guide, "none") != 0)
         snprintf(scale, sizeof scale, "CFG scale: %g, ", c->w);
-    TRY(fdit_strf(
-        ctx, out,
-        "%s\nSteps: %d, Sampler: %s, %sSeed: %" PRIu64 ", Size: %dx%d, Model hash: %s, Model: %s, "
-        "Guide: %s, Clip x0: %s, Class id: %" PRId32 ", Version: finediffusion %s",
-        class_name, c->steps, sampler, scale, seed, c->width, c->height, c->identity->weights,
-        model, guide, c->clip_x0 ? "on" : "off", id, fdit_version()));
+    TRY(fdit_strf(ctx, out,
+                  "%s\nSteps: %d, Sampler: %s, %sSeed: %" PRIu64 ", Size: %dx%d, Model hash: %s, Model: %s, "
+                  "Guide: %s, Clip x0: %s, Class id: %" PRId32 ", Version: finediffusion %s",
+                  class_name, c->steps, sampler, scale, seed, c->width, c->height, c->identity->weights,
+                  model, guide, c->clip_x0 ? "on" : "off", id, fdit_version()));
 out:
     fdit_free(model);
     fdit_free(guide);
@@ -38,8 +37,8 @@ out:
     return status;
 }
 
-static enum fdit_status own_text(fdit_context *ctx, const struct fdit_caption *c,
-                                 const char *class_name, int32_t id, uint64_t seed, char **out)
+static enum fdit_status own_text(fdit_context *ctx, const struct fdit_caption *c, const char *class_name,
+                                 int32_t id, uint64_t seed, char **out)
 {
     enum fdit_status status = FDIT_OK;
     json_t *options = NULL;
@@ -51,20 +50,17 @@ static enum fdit_status own_text(fdit_context *ctx, const struct fdit_caption *c
     fdit_json_put_text(&b, NULL, "model", c->model);
     fdit_json_put_text(&b, NULL, "weights", c->identity->weights);
     fdit_json_put_text(&b, NULL, "run", c->identity->picture);
-    TRY(fdit_json_parse(ctx, "options", c->identity->options, strlen(c->identity->options), 8,
-                        &options));
+    TRY(fdit_json_parse(ctx, "options", c->identity->options, strlen(c->identity->options), 8, &options));
     fdit_json_put(&b, NULL, "options", options);
     fdit_json_put_text(&b, NULL, "version", fdit_version());
-    TRY(fdit_json_end(ctx, &b, "the text of a picture", JSON_COMPACT | JSON_REAL_PRECISION(17),
-                      out));
+    TRY(fdit_json_end(ctx, &b, "the text of a picture", JSON_COMPACT | JSON_REAL_PRECISION(17), out));
 out:
     fdit_json_fini(&b);
     return status;
 }
 
-enum fdit_status fdit_caption_make(fdit_context *ctx, const struct fdit_caption *c,
-                                   const char *class_name, int32_t id, uint64_t seed,
-                                   struct fdit_caption_texts *out)
+enum fdit_status fdit_caption_make(fdit_context *ctx, const struct fdit_caption *c, const char *class_name,
+                                   int32_t id, uint64_t seed, struct fdit_caption_texts *out)
 {
     enum fdit_status status = FDIT_OK;
     memset(out, 0, sizeof *out);
@@ -88,8 +84,7 @@ void fdit_caption_fini(struct fdit_caption_texts *texts)
     memset(texts, 0, sizeof *texts);
 }
 
-bool fdit_caption_is(const char *text, size_t n, const char *run, const char *class_name,
-                     uint64_t seed)
+bool fdit_caption_is(const char *text, size_t n, const char *run, const char *class_name, uint64_t seed)
 {
     json_t *root = NULL;
     if (!text || n > 1 << 20 || fdit_json_parse(NULL, "", text, n, 16, &root) != FDIT_OK)
@@ -97,9 +92,8 @@ bool fdit_caption_is(const char *text, size_t n, const char *run, const char *cl
     const char *by = json_string_value(json_object_get(root, "run"));
     const char *of = json_string_value(json_object_get(root, "class"));
     const json_t *number = json_object_get(root, "seed");
-    bool same =
-        by && of && json_is_integer(number) && !strcmp(by, run) &&
-        (!class_name || (!strcmp(of, class_name) && (uint64_t)json_integer_value(number) == seed));
+    bool same = by && of && json_is_integer(number) && !strcmp(by, run) &&
+                (!class_name || (!strcmp(of, class_name) && (uint64_t)json_integer_value(number) == seed));
     json_decref(root);
     return same;
 }

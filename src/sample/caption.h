@@ -29,14 +29,12 @@ struct fdit_caption_texts {
     struct fdit_png_text list[FDIT_CAPTION_TEXTS];
     char *owned[3];
 };
-enum fdit_status fdit_caption_make(fdit_context *ctx, const struct fdit_caption *c,
-                                   const char *class_name, int32_t id, uint64_t seed,
-                                   struct fdit_caption_texts *out);
+enum fdit_status fdit_caption_make(fdit_context *ctx, const struct fdit_caption *c, const char *class_name,
+                                   int32_t id, uint64_t seed, struct fdit_caption_texts *out);
 void fdit_caption_fini(struct fdit_caption_texts *texts);
 
 /* Whether the text of the key FDIT_CAPTION_KEY (n bytes) is that of this class and seed, made by a
  * job whose run.json has this under "pictures". class_name NULL: of whatever class and seed. */
-bool fdit_caption_is(const char *text, size_t n, const char *run, const char *class_name,
-                     uint64_t seed);
+bool fdit_caption_is(const char *text, size_t n, const char *run, const char *class_name, uint64_t seed);
 
 #endif

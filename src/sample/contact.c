@@ -113,11 +113,9 @@ enum fdit_status fdit_contact_new(fdit_context *ctx, const struct fdit_request *
     size_t most = 0;
     *out = NULL;
     TRY(fdit_alloc(ctx, 1, sizeof *c, &c));
-    *c = (struct fdit_contact){ .request = request,
-                                .taxonomy = taxonomy,
-                                .size = size,
-                                .channels = channels,
-                                .lead = real ? 1 : 0 };
+    *c = (struct fdit_contact){
+        .request = request, .taxonomy = taxonomy, .size = size, .channels = channels, .lead = real ? 1 : 0
+    };
     c->picture = (size_t)size * (size_t)size * (size_t)channels;
     for (size_t i = 0; i < request->n_classes; i++)
         if (request->first[i + 1] - request->first[i] > most)
@@ -155,18 +153,16 @@ bool fdit_contact_wants(const struct fdit_contact *c, const struct fdit_request_
 }
 
 enum fdit_status fdit_contact_put(fdit_context *ctx, struct fdit_contact *c,
-                                  const struct fdit_request_item *item,
-                                  const struct fdit_picture *p)
+                                  const struct fdit_request_item *item, const struct fdit_picture *p)
 {
     size_t at = c->row_of[item->place] * (c->lead + c->columns) + c->lead + (size_t)item->k;
     size_t from = (size_t)p->channels, to = (size_t)c->channels;
     if (p->width != c->size || p->height != c->size || from < to)
         return fdit_fail(ctx, FDIT_ERROR_FORMAT,
-                         "contact sheet: the picture of class %s with seed %" PRIu64
-                         " has %d x %d pixels "
+                         "contact sheet: the picture of class %s with seed %" PRIu64 " has %d x %d pixels "
                          "instead of %d x %d; use --overwrite",
-                         fdit_taxonomy_class_name(c->taxonomy, item->id), item->seed, p->width,
-                         p->height, c->size, c->size);
+                         fdit_taxonomy_class_name(c->taxonomy, item->id), item->seed, p->width, p->height,
+                         c->size, c->size);
     for (size_t i = 0; i < c->picture; i++)
         c->pixels[at * c->picture + i] = p->pixels[i / to * from + i % to];
     c->there[at] = true;
@@ -183,8 +179,7 @@ size_t fdit_contact_pages(const struct fdit_contact *c)
     return (c->rows + FDIT_CONTACT_ROWS - 1) / FDIT_CONTACT_ROWS;
 }
 
-enum fdit_status fdit_contact_file(fdit_context *ctx, const char *path, size_t i, size_t pages,
-                                   char **out)
+enum fdit_status fdit_contact_file(fdit_context *ctx, const char *path, size_t i, size_t pages, char **out)
 {
     const char *base = fdit_path_base(path), *dot = strrchr(base, '.');
     size_t stem = dot && dot > base ? (size_t)(dot - path) : strlen(path);
@@ -204,18 +199,16 @@ static const char *short_name(const char *path)
     return at;
 }
 
-enum fdit_status fdit_contact_title(fdit_context *ctx, const struct fdit_contact_title *t,
-                                    char **out)
+enum fdit_status fdit_contact_title(fdit_context *ctx, const struct fdit_contact_title *t, char **out)
 {
     enum fdit_status status = FDIT_OK;
     char *guide = NULL;
     if (t->guide)
         TRY(fdit_strf(ctx, &guide, "guide %s, w = %g", t->guide, t->w));
-    TRY(fdit_strf(ctx, out, "%s%s%s: %s, %s, %d steps, %s%s%s%s",
-                  short_name(t->delta ? t->delta : t->base), t->delta ? " on " : "",
-                  t->delta ? short_name(t->base) : "", t->model, t->sampler, t->steps,
-                  guide ? guide : "no guidance", t->clip_x0 ? ", clip-x0" : "",
-                  t->precision ? ", " : "", t->precision ? t->precision : ""));
+    TRY(fdit_strf(ctx, out, "%s%s%s: %s, %s, %d steps, %s%s%s%s", short_name(t->delta ? t->delta : t->base),
+                  t->delta ? " on " : "", t->delta ? short_name(t->base) : "", t->model, t->sampler, t->steps,
+                  guide ? guide : "no guidance", t->clip_x0 ? ", clip-x0" : "", t->precision ? ", " : "",
+                  t->precision ? t->precision : ""));
 out:
     fdit_free(guide);
     return status;
@@ -239,8 +232,7 @@ static size_t choose_across(const struct fdit_contact *c, size_t rows, int upsca
 }
 
 /* Labels of the columns: "real", then seeds. */
-static enum fdit_status label_columns(fdit_context *ctx, const struct fdit_contact *c,
-                                      char **labels)
+static enum fdit_status label_columns(fdit_context *ctx, const struct fdit_contact *c, char **labels)
 {
     enum fdit_status status = FDIT_OK;
     if (c->lead)
@@ -260,9 +252,8 @@ static const char *label_row(const struct fdit_contact *c, size_t r)
         return name;
     group = fdit_taxonomy_group_name(c->taxonomy, 0, fdit_taxonomy_group(c->taxonomy, 0, id));
     size_t n = strlen(group);
-    return strncmp(name, group, n) == 0 && name[n] && strchr("/ _-", name[n]) && name[n + 1]
-               ? name + n + 1
-               : name;
+    return strncmp(name, group, n) == 0 && name[n] && strchr("/ _-", name[n]) && name[n + 1] ? name + n + 1
+                                                                                             : name;
 }
 
 static const char *group_of_row(const struct fdit_contact *c, size_t r)
@@ -283,9 +274,8 @@ static enum fdit_status heading_of_row(fdit_context *ctx, const struct fdit_cont
 }
 
 /* Rows first .. first + n as one sheet. */
-static enum fdit_status write_page(fdit_context *ctx, const struct fdit_contact *c, size_t first,
-                                   size_t n, const char *const *column_labels, const char *title,
-                                   const char *path)
+static enum fdit_status write_page(fdit_context *ctx, const struct fdit_contact *c, size_t first, size_t n,
+                                   const char *const *column_labels, const char *title, const char *path)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_grid_group groups[MOST_ACROSS];
@@ -308,19 +298,17 @@ static enum fdit_status write_page(fdit_context *ctx, const struct fdit_contact 
         rows[r] = label_row(c, first + r);
         ids[r] = c->request->ids[c->class_at[first + r]];
         /* once for each group, and again at the top of a band */
-        if (c->grouped &&
-            (r % each == 0 || group_of_row(c, first + r) != group_of_row(c, first + r - 1)))
+        if (c->grouped && (r % each == 0 || group_of_row(c, first + r) != group_of_row(c, first + r - 1)))
             TRY(heading_of_row(ctx, c, font, first + r, &headings[r]));
     }
     for (size_t r = 0; r < n; r += each)
-        groups[bands++] =
-            (struct fdit_grid_group){ .n_rows = n - r < each ? n - r : each,
-                                      .n_columns = across_columns,
-                                      .row_labels = rows + r,
-                                      .row_ids = ids + r,
-                                      .row_headings = (const char *const *)headings + r,
-                                      .column_labels = column_labels,
-                                      .cells = cells + r * across_columns };
+        groups[bands++] = (struct fdit_grid_group){ .n_rows = n - r < each ? n - r : each,
+                                                    .n_columns = across_columns,
+                                                    .row_labels = rows + r,
+                                                    .row_ids = ids + r,
+                                                    .row_headings = (const char *const *)headings + r,
+                                                    .column_labels = column_labels,
+                                                    .cells = cells + r * across_columns };
     TRY(fdit_grid_draw(ctx,
                        &(struct fdit_grid){ .title = title,
                                             .size = c->size,
@@ -341,8 +329,8 @@ out:
     return status;
 }
 
-enum fdit_status fdit_contact_write(fdit_context *ctx, const struct fdit_contact *c,
-                                    const char *title, const char *path)
+enum fdit_status fdit_contact_write(fdit_context *ctx, const struct fdit_contact *c, const char *title,
+                                    const char *path)
 {
     enum fdit_status status = FDIT_OK;
     char *columns[1 + FDIT_CONTACT_COLUMNS] = { NULL }, *whole = NULL, *file = NULL;
@@ -358,8 +346,8 @@ enum fdit_status fdit_contact_write(fdit_context *ctx, const struct fdit_contact
         fdit_free(file);
         whole = file = NULL;
         if (pages > 1 || c->rows < all)
-            TRY(fdit_strf(ctx, &whole, "%s; classes %zu to %zu of %zu, page %zu of %zu", title,
-                          first + 1, first + n, all, i + 1, pages));
+            TRY(fdit_strf(ctx, &whole, "%s; classes %zu to %zu of %zu, page %zu of %zu", title, first + 1,
+                          first + n, all, i + 1, pages));
         TRY(fdit_contact_file(ctx, path, i, pages, &file));
         TRY(write_page(ctx, c, first, n, column_labels, whole ? whole : title, file));
     }

@@ -24,18 +24,16 @@ bool fdit_contact_wants(const struct fdit_contact *c, const struct fdit_request_
 /* Keeps a copy; RGB pictures are taken as grey where the sheet is grey. One of another size is
  * refused. */
 enum fdit_status fdit_contact_put(fdit_context *ctx, struct fdit_contact *c,
-                                  const struct fdit_request_item *item,
-                                  const struct fdit_picture *p);
+                                  const struct fdit_request_item *item, const struct fdit_picture *p);
 /* Draws and writes the PNG at `path`, or its pages. The number of classes shown is in the title
  * when it is not all. */
-enum fdit_status fdit_contact_write(fdit_context *ctx, const struct fdit_contact *c,
-                                    const char *title, const char *path);
+enum fdit_status fdit_contact_write(fdit_context *ctx, const struct fdit_contact *c, const char *title,
+                                    const char *path);
 size_t fdit_contact_rows(const struct fdit_contact *c); /* classes shown */
 size_t fdit_contact_pages(const struct fdit_contact *c);
 /* The file of page i from 0 of `pages`: "sheet.png" for a single one, else "sheet-1.png". Free with
  * fdit_free. */
-enum fdit_status fdit_contact_file(fdit_context *ctx, const char *path, size_t i, size_t pages,
-                                   char **out);
+enum fdit_status fdit_contact_file(fdit_context *ctx, const char *path, size_t i, size_t pages, char **out);
 
 /* The first line of a sheet: which weights, how sampled. guide NULL: none. */
 struct fdit_contact_title {
@@ -44,7 +42,6 @@ struct fdit_contact_title {
     double w;
     bool clip_x0;
 };
-enum fdit_status fdit_contact_title(fdit_context *ctx, const struct fdit_contact_title *t,
-                                    char **out);
+enum fdit_status fdit_contact_title(fdit_context *ctx, const struct fdit_contact_title *t, char **out);
 
 #endif

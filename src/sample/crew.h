@@ -14,7 +14,7 @@ struct fdit_crew;
 enum fdit_status fdit_crew_new(fdit_context *ctx, fdit_device *first, const struct fdit_subject *subject,
                                const struct fdit_generator_options *options, enum fdit_dtype storage,
                                struct fdit_crew **out);
-void fdit_crew_free(struct fdit_crew *c); /* NULL is allowed */
+void fdit_crew_free(struct fdit_crew *c);         /* NULL is allowed */
 int fdit_crew_devices(const struct fdit_crew *c); /* the first one included */
 /* Of device i >= 1; owned by the crew, with the device's name as title. */
 const struct fdit_plan *fdit_crew_plan(const struct fdit_crew *c, int i);

@@ -11,13 +11,13 @@ struct fdit_generator {
     struct fdit_sampler *sampler;
     struct fdit_noise_pictures *noise;
     int guided_channels;
-    size_t picture;                /* C S S */
+    size_t picture; /* C S S */
     fdit_buffer *buffer;
-    struct fdit_tensor x, z, old;  /* [batch, C, S, S] */
-    float *host;                   /* [batch, C, S, S] */
-    int32_t *rows;                 /* [2 batch] */
-    int32_t *times, *all_rows;     /* [conditions of model or guide] */
-    int conditioned[2];            /* first step whose conditions model and guide hold; -1: none */
+    struct fdit_tensor x, z, old; /* [batch, C, S, S] */
+    float *host;                  /* [batch, C, S, S] */
+    int32_t *rows;                /* [2 batch] */
+    int32_t *times, *all_rows;    /* [conditions of model or guide] */
+    int conditioned[2];           /* first step whose conditions model and guide hold; -1: none */
 };
 
 int fdit_generator_model_batch(const struct fdit_generator_options *options, bool own_guide)
@@ -44,8 +44,7 @@ int fdit_generator_conditions(const struct fdit_generator_options *options, bool
 
 enum fdit_status fdit_generator_new(fdit_context *ctx, struct fdit_model *model,
                                     struct fdit_model *guide_model,
-                                    const struct fdit_generator_options *options,
-                                    struct fdit_generator **out)
+                                    const struct fdit_generator_options *options, struct fdit_generator **out)
 {
     enum fdit_status status = FDIT_OK;
     const struct fdit_model_config *c = &model->config;
@@ -60,14 +59,16 @@ enum fdit_status fdit_generator_new(fdit_context *ctx, struct fdit_model *model,
     if (options->batch < 1 || need > model->options.batch)
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
              "sampling %d pictures at once needs a model for %d samples, it has room for %d; use a smaller "
-             "--batch", options->batch, need, model->options.batch);
-    if (guide_model && (guide_model->config.channels != c->channels ||
-                        guide_model->config.input_size != c->input_size ||
-                        guide_model->options.batch < options->batch))
+             "--batch",
+             options->batch, need, model->options.batch);
+    if (guide_model &&
+        (guide_model->config.channels != c->channels || guide_model->config.input_size != c->input_size ||
+         guide_model->options.batch < options->batch))
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
              "the guide's model has %d channels of %d x %d, the sampled one %d of %d x %d; use a guide of "
-             "the same family", guide_model->config.channels, guide_model->config.input_size,
-             guide_model->config.input_size, c->channels, c->input_size, c->input_size);
+             "the same family",
+             guide_model->config.channels, guide_model->config.input_size, guide_model->config.input_size,
+             c->channels, c->input_size, c->input_size);
     TRY(fdit_sampler_new(ctx, &options->sampler, g->options.steps, &g->sampler));
     g->guided_channels = fdit_guidance_channels(&options->guidance, c->channels);
     g->picture = (size_t)c->channels * (size_t)c->input_size * (size_t)c->input_size;
@@ -132,8 +133,8 @@ static void write_noise(struct fdit_generator *g, const struct fdit_noise *noise
 
 /* The network's output for step k of n samples with the class rows `rows`; model->input is there. `room` >= n
  * samples have a condition in each step, and the model gets those of as many steps as it can hold at once. */
-static void run_network(struct fdit_generator *g, struct fdit_model *m, const int32_t *rows, int n,
-                        int room, int k)
+static void run_network(struct fdit_generator *g, struct fdit_model *m, const int32_t *rows, int n, int room,
+                        int k)
 {
     int ahead = m->options.conditions / room, first = k - k % ahead;
     int *conditioned = &g->conditioned[m != g->model];
@@ -159,8 +160,7 @@ static void predict(struct fdit_generator *g, int n, int k, struct fdit_tensor *
     struct fdit_model *m = g->model;
     fdit_device *dev = m->dev;
     size_t count = (size_t)n * g->picture;
-    bool guided = g->options.guided &&
-                  fdit_guidance_active(&g->options.guidance, g->sampler->coef[k].t);
+    bool guided = g->options.guided && fdit_guidance_active(&g->options.guidance, g->sampler->coef[k].t);
     bool own = g->options.guided && g->guide == m, both = guided && own;
     *uncond = FDIT_NO_TENSOR;
     fdit_copy(dev, m->input, g->x, count);

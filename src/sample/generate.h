@@ -18,11 +18,11 @@
 
 struct fdit_generator_options {
     struct fdit_sampler_spec sampler;
-    int steps;                    /* 0: the sampler's default */
+    int steps;                     /* 0: the sampler's default */
     struct fdit_guidance guidance; /* w = 1: no guide is asked */
-    bool guided;                  /* false: the class alone */
+    bool guided;                   /* false: the class alone */
     bool clip_x0;
-    int batch;                    /* the most pictures of one run */
+    int batch; /* the most pictures of one run */
     enum fdit_noise_kind noise;
     /* Called after each step of a run with (user, steps done, steps); may be NULL. */
     void (*on_step)(void *user, int done, int steps);

@@ -90,9 +90,8 @@ static void put_more_options(struct fdit_json *b, json_t *j, const struct fdit_s
 }
 
 enum fdit_status fdit_identity_init(fdit_context *ctx, const struct fdit_sample_options *o,
-                                    const struct fdit_subject *s,
-                                    const struct fdit_request *request, int steps,
-                                    uint64_t vae, struct fdit_identity *out)
+                                    const struct fdit_subject *s, const struct fdit_request *request,
+                                    int steps, uint64_t vae, struct fdit_identity *out)
 {
     enum fdit_status status = FDIT_OK;
     uint64_t weights = 0, guide = 0;
@@ -143,14 +142,12 @@ void fdit_identity_fini(struct fdit_identity *id)
 
 static const char remedy[] = "choose another --out, or --overwrite to replace its pictures";
 
-enum fdit_status fdit_identity_compare(fdit_context *ctx, const struct fdit_identity *id,
-                                       const char *path, const char *text, size_t n, bool *older,
-                                       bool *ours)
+enum fdit_status fdit_identity_compare(fdit_context *ctx, const struct fdit_identity *id, const char *path,
+                                       const char *text, size_t n, bool *older, bool *ours)
 {
     enum fdit_status status = FDIT_OK;
     static const char *const parts[] = { "weights", "guide_weights", "vae", "taxonomy" };
-    static const char *const names[] = { "weights", "weights of the guide", "autoencoder",
-                                         "taxonomy" };
+    static const char *const names[] = { "weights", "weights of the guide", "autoencoder", "taxonomy" };
     json_t *mine = NULL, *root = NULL, *value;
     const char *key;
     char was[200], is[200];
@@ -181,12 +178,10 @@ enum fdit_status fdit_identity_compare(fdit_context *ctx, const struct fdit_iden
         const json_t *before = json_object_get(old, key);
         if (json_equal(before, value) || !before) /* what is new follows from another difference */
             continue;
-        FAIL(ctx, FDIT_ERROR_FORMAT,
-             "%s: the pictures there were made with --%s %s, now it is %s; %s", path, key,
-             fdit_json_show(before, was, sizeof was), fdit_json_show(value, is, sizeof is), remedy);
+        FAIL(ctx, FDIT_ERROR_FORMAT, "%s: the pictures there were made with --%s %s, now it is %s; %s", path,
+             key, fdit_json_show(before, was, sizeof was), fdit_json_show(value, is, sizeof is), remedy);
     }
-    FAIL(ctx, FDIT_ERROR_FORMAT, "%s: the pictures there were made with other options; %s", path,
-         remedy);
+    FAIL(ctx, FDIT_ERROR_FORMAT, "%s: the pictures there were made with other options; %s", path, remedy);
 out:
     json_decref(root);
     json_decref(mine);

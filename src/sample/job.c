@@ -31,19 +31,18 @@ struct job {
     fdit_device *dev;
     struct fdit_subject subject;
     struct fdit_request request;
-    struct fdit_model *model,
-        *guide_model; /* the second one only where the guide is another model */
+    struct fdit_model *model, *guide_model; /* the second one only where the guide is another model */
     struct fdit_generator *generator;
     struct fdit_crew *crew; /* the further devices */
-    struct fdit_vae *vae;  /* NULL: none */
-    struct fdit_plan plan; /* of all three, for people and the limit */
+    struct fdit_vae *vae;   /* NULL: none */
+    struct fdit_plan plan;  /* of all three, for people and the limit */
     struct fdit_identity identity;
     struct fdit_caption caption;
     char *model_name, sampler_text[40];
     struct fdit_album *album;
     struct fdit_contact *contact;
-    size_t item; /* numbers of one picture */
-    int batch, round; /* pictures of a device at once; of all devices */
+    size_t item;        /* numbers of one picture */
+    int batch, round;   /* pictures of a device at once; of all devices */
     bool decodable;     /* x is a picture, or becomes one */
     int size, channels; /* of pictures */
     float *x;           /* [round, item] */
@@ -78,8 +77,8 @@ static void free_models(struct job *j)
     j->plan = (struct fdit_plan){ 0 };
 }
 
-static enum fdit_status add_plan(fdit_context *ctx, struct fdit_plan *sum,
-                                 const struct fdit_plan *part, const char *prefix)
+static enum fdit_status add_plan(fdit_context *ctx, struct fdit_plan *sum, const struct fdit_plan *part,
+                                 const char *prefix)
 {
     enum fdit_status status = FDIT_OK;
     for (size_t i = 0; i < part->n; i++) {
@@ -189,8 +188,7 @@ static enum fdit_status make_plan(fdit_context *ctx, struct job *j)
     j->summary->plan_bytes = fdit_plan_device_bytes(&j->plan);
     j->summary->batch = batch;
     j->summary->steps = fdit_generator_steps(j->generator);
-    TRY(fdit_plan_check(ctx, &j->plan, j->dev, limit,
-                        "use a smaller --batch, or --weights in 16 bits"));
+    TRY(fdit_plan_check(ctx, &j->plan, j->dev, limit, "use a smaller --batch, or --weights in 16 bits"));
     TRY(check_crew(ctx, j));
 out:
     return status;
@@ -301,8 +299,7 @@ static enum fdit_status settle(fdit_context *ctx, struct job *j)
         (o->guidance.w > FDIT_SAMPLE_ODD_GUIDANCE || o->guidance.w < 0))
         fdit_log(ctx, FDIT_LOG_WARNING, "--guidance %g: %s; pictures usually come from 1 to 10",
                  o->guidance.w,
-                 o->guidance.w < 0 ? "below 0 leads away from the class"
-                                   : "so much leaves no picture");
+                 o->guidance.w < 0 ? "below 0 leads away from the class" : "so much leaves no picture");
 out:
     return status;
 }
@@ -375,8 +372,8 @@ static enum fdit_status open_outputs(fdit_context *ctx, struct job *j)
     if (o->grid) {
         struct fdit_picture_rules rules;
         TRY(choose_rules(ctx, j, &rules));
-        TRY(fdit_contact_new(ctx, &j->request, j->subject.taxonomy, j->size, j->channels,
-                             o->grid_real, &rules, &j->contact));
+        TRY(fdit_contact_new(ctx, &j->request, j->subject.taxonomy, j->size, j->channels, o->grid_real,
+                             &rules, &j->contact));
         j->summary->sheet_classes = fdit_contact_rows(j->contact);
         j->summary->sheet_pages = fdit_contact_pages(j->contact);
     }
@@ -437,8 +434,7 @@ static enum fdit_status deliver(fdit_context *ctx, struct job *j, size_t p, cons
     for (size_t i = 0; i < j->item; i++)
         if (!isfinite(x[i]))
             FAIL(ctx, FDIT_ERROR_NUMERIC,
-                 "class %s, seed %" PRIu64
-                 ": number %zu of the result is not finite; check the weights "
+                 "class %s, seed %" PRIu64 ": number %zu of the result is not finite; check the weights "
                  "(finediffusion inspect), or use a smaller --guidance",
                  fdit_taxonomy_class_name(j->subject.taxonomy, item.id), item.seed, i);
     if (j->decodable) {
@@ -494,8 +490,7 @@ out:
 }
 
 /* Numbers first..first+n-1 of all rows, which are sampled while the file is written. */
-static enum fdit_status fill_latents(fdit_context *ctx, void *user, size_t first, size_t n,
-                                     void *out)
+static enum fdit_status fill_latents(fdit_context *ctx, void *user, size_t first, size_t n, void *out)
 {
     enum fdit_status status = FDIT_OK;
     struct job *j = user;
@@ -587,10 +582,15 @@ static enum fdit_status write_sheet(fdit_context *ctx, struct job *j)
     TRY(fdit_config_name(ctx, &j->subject.files.config, &model));
     TRY(fdit_contact_title(ctx,
                            &(struct fdit_contact_title){
-                               .base = j->o->base, .delta = j->o->delta, .model = model, .sampler = sampler,
+                               .base = j->o->base,
+                               .delta = j->o->delta,
+                               .model = model,
+                               .sampler = sampler,
                                .guide = j->subject.guide == FDIT_GUIDE_NONE ? NULL : j->subject.guide_text,
-                               .precision = fdit_dtype_name(j->o->precision), .steps = j->summary->steps,
-                               .w = j->o->guidance.w, .clip_x0 = j->o->clip_x0 > 0 },
+                               .precision = fdit_dtype_name(j->o->precision),
+                               .steps = j->summary->steps,
+                               .w = j->o->guidance.w,
+                               .clip_x0 = j->o->clip_x0 > 0 },
                            &title));
     TRY(fdit_contact_write(ctx, j->contact, title, j->o->grid));
 out:
@@ -642,8 +642,7 @@ static enum fdit_status work(fdit_context *ctx, struct job *j)
     size_t lost = j->album ? fdit_album_unfinished(j->album) : 0;
     if (status == FDIT_INTERRUPTED)
         FAIL(ctx, status, "stopped after %zu of %zu pictures; %s", j->done - lost, j->request.n,
-             j->album && j->decodable ? "the same command goes on with the others"
-                                      : "nothing was written");
+             j->album && j->decodable ? "the same command goes on with the others" : "nothing was written");
     TRY(status);
     TRY(take_kept(ctx, j));
     if (j->album) {
@@ -683,15 +682,13 @@ enum fdit_status fdit_sample_run(fdit_context *ctx, fdit_device *dev,
     enum fdit_status status = FDIT_OK;
     struct fdit_sample_summary own;
     const struct fdit_sample_options *o = options;
-    struct job j = {
-        .options = *options, .hooks = hooks, .dev = dev, .summary = summary ? summary : &own
-    };
+    struct job j = { .options = *options, .hooks = hooks, .dev = dev, .summary = summary ? summary : &own };
     j.o = &j.options;
     *j.summary = (struct fdit_sample_summary){ 0 };
     TRY(fdit_sample_check(ctx, options, plan_only));
     TRY(fdit_subject_open(ctx, options, &j.subject));
-    TRY(fdit_request_init(ctx, j.subject.taxonomy, o->classes, o->counts, o->per_class, o->seed,
-                          o->shard, o->shards, &j.request));
+    TRY(fdit_request_init(ctx, j.subject.taxonomy, o->classes, o->counts, o->per_class, o->seed, o->shard,
+                          o->shards, &j.request));
     const struct fdit_model_config *c = &j.subject.files.config;
     j.item = (size_t)c->channels * (size_t)c->input_size * (size_t)c->input_size;
     TRY(open_decoder(ctx, &j));

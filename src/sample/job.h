@@ -36,16 +36,16 @@ struct fdit_sample_summary {
     size_t classes, pictures; /* of the shard */
     size_t computed, kept;
     int steps, batch;
-    char guide[128];                             /* "superclass:genus" */
-    double w;                                    /* of the guidance; 1 with the guide "none" */
+    char guide[128]; /* "superclass:genus" */
+    double w;        /* of the guidance; 1 with the guide "none" */
     bool clip_x0;
-    bool settled; /* w or clip_x0 were chosen for pixels, not by the options */
+    bool settled;                                /* w or clip_x0 were chosen for pixels, not by the options */
     double seconds, pictures_per_second, gflops; /* of sampling alone */
     size_t plan_bytes;                           /* on the device */
     size_t process_plan_bytes;                   /* of this process: to compare with peak_bytes */
     size_t peak_bytes;                           /* resident memory of the process at its highest */
     size_t sheet_classes, sheet_pages;           /* rows of the contact sheet, of so many pages */
-    int norms_missing; /* a stock DiT: scales and offsets taken as 1 and 0 */
+    int norms_missing;                           /* a stock DiT: scales and offsets taken as 1 and 0 */
 };
 
 /* Does what the options say. Until weights are loaded nothing is written. When ctx is asked to

@@ -32,8 +32,8 @@ enum fdit_status fdit_noise_parse(fdit_context *ctx, const char *text, enum fdit
             *out = (enum fdit_noise_kind)i;
             return FDIT_OK;
         }
-    return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
-                     "--rng %s is not known; use philox, torch-cpu or torch-cuda", text);
+    return fdit_fail(ctx, FDIT_ERROR_ARGUMENT, "--rng %s is not known; use philox, torch-cpu or torch-cuda",
+                     text);
 }
 
 enum fdit_status fdit_noise_new(fdit_context *ctx, enum fdit_noise_kind kind, int pictures, size_t n,

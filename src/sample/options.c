@@ -34,14 +34,12 @@ static enum fdit_status check_numbers(fdit_context *ctx, const struct fdit_sampl
 {
     enum fdit_status status = FDIT_OK;
     if (o->per_class < 1)
-        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--per-class %d: nothing to do; give 1 or more",
-             o->per_class);
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--per-class %d: nothing to do; give 1 or more", o->per_class);
     if (o->batch < 0 || o->batch > 1 << 16)
-        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--batch %d is out of range; give 1 to %d, or leave it out",
-             o->batch, 1 << 16);
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--batch %d is out of range; give 1 to %d, or leave it out", o->batch,
+             1 << 16);
     if (o->shards < 1 || o->shard < 0 || o->shard >= o->shards)
-        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--shard %d/%d: give I/N with 0 <= I < N", o->shard,
-             o->shards);
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--shard %d/%d: give I/N with 0 <= I < N", o->shard, o->shards);
     if (fabs(o->guidance.w) > FDIT_SAMPLE_MOST_GUIDANCE)
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
              "--guidance %g is out of range; pictures come from 1 (none) to about 10, at most %d is taken",
@@ -61,16 +59,15 @@ static enum fdit_status check_targets(fdit_context *ctx, const struct fdit_sampl
     enum fdit_status status = FDIT_OK;
     static const char by_delta[] = "delta:";
     bool delta = o->guide && !strncmp(o->guide, by_delta, strlen(by_delta));
-    const struct fdit_input sources[] = {
-        { "--base", o->base, false },
-        { "--delta", o->delta, false },
-        { "--guide", delta ? o->guide + strlen(by_delta) : NULL, false },
-        { "--vae", o->vae, false },
-        { "--taxonomy", o->taxonomy, false },
-        { "--counts", o->counts, false },
-        { "--classes", o->classes && *o->classes == '@' ? o->classes + 1 : NULL, false },
-        { "--grid-real", o->grid_real, true }
-    };
+    const struct fdit_input sources[] = { { "--base", o->base, false },
+                                          { "--delta", o->delta, false },
+                                          { "--guide", delta ? o->guide + strlen(by_delta) : NULL, false },
+                                          { "--vae", o->vae, false },
+                                          { "--taxonomy", o->taxonomy, false },
+                                          { "--counts", o->counts, false },
+                                          { "--classes",
+                                            o->classes && *o->classes == '@' ? o->classes + 1 : NULL, false },
+                                          { "--grid-real", o->grid_real, true } };
     size_t n = sizeof sources / sizeof *sources;
     TRY(fdit_target_check(ctx, "--out", o->out, sources, n));
     TRY(fdit_target_check(ctx, "--grid", o->grid, sources, n));
@@ -82,8 +79,7 @@ out:
     return status;
 }
 
-enum fdit_status fdit_sample_check(fdit_context *ctx, const struct fdit_sample_options *o,
-                                   bool plan_only)
+enum fdit_status fdit_sample_check(fdit_context *ctx, const struct fdit_sample_options *o, bool plan_only)
 {
     enum fdit_status status = FDIT_OK;
     if (!o->base)

@@ -9,16 +9,16 @@
 
 struct fdit_sample_options {
     /* weights and classes */
-    const char *base;        /* checkpoint */
-    const char *delta;       /* delta or training checkpoint over it; NULL: the base as it is */
-    enum fdit_values values; /* of files that hold raw and EMA weights */
-    bool values_asked;       /* a delta, or a base without one, that does not hold these is refused */
-    const char *model;       /* "DiT-XL/2" or "D,L,H,P"; NULL: as the files say */
-    const char *taxonomy;    /* file; NULL: as the files say */
-    const char *ranks;       /* picked ranks of that file; NULL: all */
-    enum fdit_dtype storage; /* of the weights */
+    const char *base;          /* checkpoint */
+    const char *delta;         /* delta or training checkpoint over it; NULL: the base as it is */
+    enum fdit_values values;   /* of files that hold raw and EMA weights */
+    bool values_asked;         /* a delta, or a base without one, that does not hold these is refused */
+    const char *model;         /* "DiT-XL/2" or "D,L,H,P"; NULL: as the files say */
+    const char *taxonomy;      /* file; NULL: as the files say */
+    const char *ranks;         /* picked ranks of that file; NULL: all */
+    enum fdit_dtype storage;   /* of the weights */
     enum fdit_dtype precision; /* what the device was opened for */
-    bool force;              /* take a delta that was made from another base */
+    bool force;                /* take a delta that was made from another base */
     /* what is drawn */
     const char *classes; /* see fdit_taxonomy_select; NULL: all */
     const char *counts;  /* file of classes and counts, instead of classes and per_class */
@@ -30,7 +30,7 @@ struct fdit_sample_options {
     /* superclass[:RANK], empty, random, base, delta:FILE, none; NULL: what was trained */
     const char *guide;
     struct fdit_sampler_spec sampler;
-    int steps; /* 0: the sampler's default */
+    int steps;   /* 0: the sampler's default */
     int clip_x0; /* 1: on, 0: off, -1: by the model */
     enum fdit_noise_kind rng;
     int batch;     /* pictures at once; 0: chosen by size and memory */
@@ -39,12 +39,12 @@ struct fdit_sample_options {
     const char *out; /* folder of the pictures; NULL: none are written */
     bool tar;        /* archives in the folder instead of single files */
     bool overwrite;
-    const char *latents;   /* safetensors file of the last x; NULL: none */
-    const char *grid;      /* PNG file of a contact sheet; NULL: none */
-    const char *grid_real; /* data set whose pictures head the sheet's rows; NULL: none */
+    const char *latents;            /* safetensors file of the last x; NULL: none */
+    const char *grid;               /* PNG file of a contact sheet; NULL: none */
+    const char *grid_real;          /* data set whose pictures head the sheet's rows; NULL: none */
     struct fdit_picture_words look; /* of those pictures: --orient and --matte */
-    const char *vae;       /* decoder of latents: file or folder of an AutoencoderKL; NULL: none */
-    double vae_scale;      /* its scaling factor; 0: as its config.json says */
+    const char *vae;                /* decoder of latents: file or folder of an AutoencoderKL; NULL: none */
+    double vae_scale;               /* its scaling factor; 0: as its config.json says */
 };
 
 /* The defaults of `finediffusion sample`. */
@@ -57,7 +57,6 @@ void fdit_sample_settle(struct fdit_sample_options *o, bool pixels);
 enum { FDIT_SAMPLE_MOST_GUIDANCE = 1000, FDIT_SAMPLE_ODD_GUIDANCE = 30 };
 
 /* Refuses what cannot be, by the option's name. plan_only: nothing will be written. */
-enum fdit_status fdit_sample_check(fdit_context *ctx, const struct fdit_sample_options *o,
-                                   bool plan_only);
+enum fdit_status fdit_sample_check(fdit_context *ctx, const struct fdit_sample_options *o, bool plan_only);
 
 #endif

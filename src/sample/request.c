@@ -4,15 +4,14 @@
 #include "core/mem.h"
 
 enum fdit_status fdit_request_init(fdit_context *ctx, const struct fdit_taxonomy *taxonomy,
-                                   const char *classes, const char *counts, int per_class,
-                                   uint64_t seed, int shard, int shards, struct fdit_request *out)
+                                   const char *classes, const char *counts, int per_class, uint64_t seed,
+                                   int shard, int shards, struct fdit_request *out)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_request r = { .shard = shard, .shards = shards, .seed = seed };
     int32_t *numbers = NULL;
     status = counts ? fdit_taxonomy_counts(ctx, taxonomy, counts, &r.ids, &numbers, &r.n_classes)
-                    : fdit_taxonomy_select(ctx, taxonomy, classes ? classes : "all", &r.ids,
-                                           &r.n_classes);
+                    : fdit_taxonomy_select(ctx, taxonomy, classes ? classes : "all", &r.ids, &r.n_classes);
     if (status != FDIT_OK)
         TRY(fdit_fail_prefix(ctx, status, counts ? "--counts" : "--classes"));
     TRY(fdit_alloc(ctx, r.n_classes + 1, sizeof *r.first, &r.first));

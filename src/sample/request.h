@@ -28,8 +28,8 @@ struct fdit_request_item {
  * taxonomy.h. A total of 0, or of 2^31 or more: FDIT_ERROR_ARGUMENT. Free with
  * fdit_request_fini. */
 enum fdit_status fdit_request_init(fdit_context *ctx, const struct fdit_taxonomy *taxonomy,
-                                   const char *classes, const char *counts, int per_class,
-                                   uint64_t seed, int shard, int shards, struct fdit_request *out);
+                                   const char *classes, const char *counts, int per_class, uint64_t seed,
+                                   int shard, int shards, struct fdit_request *out);
 void fdit_request_fini(struct fdit_request *r);
 /* Picture p < n of this shard. */
 struct fdit_request_item fdit_request_at(const struct fdit_request *r, size_t p);

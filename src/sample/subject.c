@@ -21,30 +21,25 @@ static enum fdit_status sizes_of_delta(fdit_context *ctx, const struct fdit_chec
 {
     const char *meta = fdit_checkpoint_meta(delta, "model");
     *c = (struct fdit_model_config){ 0 };
-    return meta ? fdit_config_from_json(ctx, fdit_checkpoint_path(delta), meta, strlen(meta), c)
-                : FDIT_OK;
+    return meta ? fdit_config_from_json(ctx, fdit_checkpoint_path(delta), meta, strlen(meta), c) : FDIT_OK;
 }
 
 static enum fdit_status check_sizes(fdit_context *ctx, const struct fdit_checkpoint *delta,
-                                    const struct fdit_model_config *d,
-                                    const struct fdit_checkpoint *base,
+                                    const struct fdit_model_config *d, const struct fdit_checkpoint *base,
                                     const struct fdit_model_config *b)
 {
     const struct {
         const char *what;
         int delta, base;
-    } sizes[] = {
-        { "width", d->width, b->width },          { "depth", d->depth, b->depth },
-        { "heads", d->heads, b->heads },          { "patch", d->patch, b->patch },
-        { "channels", d->channels, b->channels }, { "input size", d->input_size, b->input_size }
-    };
+    } sizes[] = { { "width", d->width, b->width },          { "depth", d->depth, b->depth },
+                  { "heads", d->heads, b->heads },          { "patch", d->patch, b->patch },
+                  { "channels", d->channels, b->channels }, { "input size", d->input_size, b->input_size } };
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
         if (sizes[i].delta && sizes[i].delta != sizes[i].base)
-            return fdit_fail(
-                ctx, FDIT_ERROR_FORMAT,
-                "%s is for a model of %s %d, %s has %s %d; give the base that it was made from",
-                fdit_checkpoint_path(delta), sizes[i].what, sizes[i].delta,
-                fdit_checkpoint_path(base), sizes[i].what, sizes[i].base);
+            return fdit_fail(ctx, FDIT_ERROR_FORMAT,
+                             "%s is for a model of %s %d, %s has %s %d; give the base that it was made from",
+                             fdit_checkpoint_path(delta), sizes[i].what, sizes[i].delta,
+                             fdit_checkpoint_path(base), sizes[i].what, sizes[i].base);
     return FDIT_OK;
 }
 
@@ -76,8 +71,7 @@ static enum fdit_status find_sizes(fdit_context *ctx, const struct fdit_sample_o
     }
     TRY(fdit_checkpoint_config(ctx, s->base, model, &s->files.config));
     if (s->files.config.kind == FDIT_MODEL_CLASSIFIER)
-        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--base %s is a classifier; give a diffusion model",
-             o->base);
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--base %s is a classifier; give a diffusion model", o->base);
     if (s->delta)
         TRY(check_sizes(ctx, s->delta, &said, s->base, &s->files.config));
 out:
@@ -96,16 +90,15 @@ static enum fdit_status put_together(fdit_context *ctx, struct fdit_checkpoint *
     if (rows < 1 && delta)
         rows = fdit_checkpoint_dim(base, table_name, 0);
     if (rows < 1 || rows > INT32_MAX)
-        return fdit_fail(ctx, FDIT_ERROR_FORMAT, "%s: has no class table",
-                         fdit_checkpoint_path(f->list[0]));
+        return fdit_fail(ctx, FDIT_ERROR_FORMAT, "%s: has no class table", fdit_checkpoint_path(f->list[0]));
     f->config.rows = (int)rows;
     return FDIT_OK;
 }
 
 /* The base must be the one that the delta was made from. */
 static enum fdit_status check_base(fdit_context *ctx, const struct fdit_sample_options *o,
-                                   const struct fdit_subject *s,
-                                   const struct fdit_checkpoint *delta, char **fingerprint)
+                                   const struct fdit_subject *s, const struct fdit_checkpoint *delta,
+                                   char **fingerprint)
 {
     enum fdit_status status = FDIT_OK;
     const char *wanted = fdit_checkpoint_meta(delta, "base");
@@ -151,8 +144,7 @@ static enum fdit_status carried_taxonomy(fdit_context *ctx, const struct fdit_ch
 {
     const char *json = cp ? fdit_checkpoint_meta(cp, "taxonomy") : NULL;
     *out = NULL;
-    return json ? fdit_taxonomy_parse(ctx, json, strlen(json), fdit_checkpoint_path(cp), NULL, out)
-                : FDIT_OK;
+    return json ? fdit_taxonomy_parse(ctx, json, strlen(json), fdit_checkpoint_path(cp), NULL, out) : FDIT_OK;
 }
 
 static enum fdit_status open_taxonomy(fdit_context *ctx, const struct fdit_sample_options *o,
@@ -209,13 +201,11 @@ struct trained {
     int32_t usual; /* the rank that guides unless another is named, -1: none */
 };
 
-static enum fdit_status read_trained(fdit_context *ctx, const struct fdit_subject *s,
-                                     struct trained *t)
+static enum fdit_status read_trained(fdit_context *ctx, const struct fdit_subject *s, struct trained *t)
 {
     enum fdit_status status = FDIT_OK;
     const struct fdit_checkpoint *cp = s->delta ? s->delta : s->base;
-    const char *text = fdit_checkpoint_meta(cp, "train"),
-               *guide = fdit_checkpoint_meta(cp, "guide");
+    const char *text = fdit_checkpoint_meta(cp, "train"), *guide = fdit_checkpoint_meta(cp, "guide");
     json_t *root = NULL;
     *t = (struct trained){ .usual = -1 };
     if (!text || !s->named)
@@ -249,8 +239,7 @@ out:
 }
 
 /* What --guide can be, for messages: "superclass:genus, superclass:family, random or none". */
-static void list_guides(const struct fdit_subject *s, const struct trained *t, char *text,
-                        size_t size)
+static void list_guides(const struct fdit_subject *s, const struct trained *t, char *text, size_t size)
 {
     size_t used = 0;
     text[0] = 0;
@@ -263,8 +252,8 @@ static void list_guides(const struct fdit_subject *s, const struct trained *t, c
         snprintf(text + used, size - used, "random or none");
 }
 
-static enum fdit_status guide_by_rank(fdit_context *ctx, const char *wanted,
-                                      const struct trained *t, struct fdit_subject *s)
+static enum fdit_status guide_by_rank(fdit_context *ctx, const char *wanted, const struct trained *t,
+                                      struct fdit_subject *s)
 {
     enum fdit_status status = FDIT_OK;
     char list[400];
@@ -286,17 +275,14 @@ static enum fdit_status guide_by_rank(fdit_context *ctx, const char *wanted,
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
              "--guide superclass:%s: %s was trained without dropping labels to this rank; trained "
              "guides: %s",
-             fdit_taxonomy_rank_name(s->taxonomy, s->rank), fdit_checkpoint_path(s->files.list[0]),
-             list);
+             fdit_taxonomy_rank_name(s->taxonomy, s->rank), fdit_checkpoint_path(s->files.list[0]), list);
     s->guide = FDIT_GUIDE_SUPERCLASS;
-    TRY(fdit_strf(ctx, &s->guide_text, "superclass:%s",
-                  fdit_taxonomy_rank_name(s->taxonomy, s->rank)));
+    TRY(fdit_strf(ctx, &s->guide_text, "superclass:%s", fdit_taxonomy_rank_name(s->taxonomy, s->rank)));
 out:
     return status;
 }
 
-static enum fdit_status guide_by_empty(fdit_context *ctx, const struct trained *t,
-                                       struct fdit_subject *s)
+static enum fdit_status guide_by_empty(fdit_context *ctx, const struct trained *t, struct fdit_subject *s)
 {
     enum fdit_status status = FDIT_OK;
     char list[400];
@@ -345,10 +331,9 @@ static enum fdit_status guide_by_model(fdit_context *ctx, const struct fdit_samp
     struct fdit_model_config said;
     s->guide_files.config = s->files.config;
     if (!path && !s->delta)
-        FAIL(
-            ctx, FDIT_ERROR_ARGUMENT,
-            "--guide base: without --delta the base is the sampled model itself; give a --delta or "
-            "another guide");
+        FAIL(ctx, FDIT_ERROR_ARGUMENT,
+             "--guide base: without --delta the base is the sampled model itself; give a --delta or "
+             "another guide");
     if (path) {
         TRY(fdit_checkpoint_open(ctx, path, o->values, &s->guide_delta));
         TRY(fdit_delta_check(ctx, s->guide_delta));
@@ -414,8 +399,7 @@ static enum fdit_status choose_guide(fdit_context *ctx, const struct fdit_sample
         TRY(guide_by_model(ctx, o, g + strlen(delta), s, fingerprint));
     } else if (!strcmp(g, "random")) {
         if (fdit_taxonomy_n_classes(s->taxonomy) < 2)
-            FAIL(ctx, FDIT_ERROR_ARGUMENT,
-                 "--guide random: there is no other class; use --guide none");
+            FAIL(ctx, FDIT_ERROR_ARGUMENT, "--guide random: there is no other class; use --guide none");
         s->guide = FDIT_GUIDE_RANDOM;
         TRY(fdit_strdup(ctx, g, &s->guide_text));
     } else if (!strcmp(g, "none")) {
@@ -452,8 +436,7 @@ enum fdit_status fdit_subject_open(fdit_context *ctx, const struct fdit_sample_o
     TRY(open_taxonomy(ctx, o, s));
     if (!s->named) { /* classes are numbers; the empty row is none of them */
         bool empty = o->guide && !strcmp(o->guide, "empty");
-        TRY(fdit_taxonomy_from_count(ctx, (size_t)s->files.config.rows - (empty ? 1 : 0),
-                                     &s->taxonomy));
+        TRY(fdit_taxonomy_from_count(ctx, (size_t)s->files.config.rows - (empty ? 1 : 0), &s->taxonomy));
     }
     TRY(check_rows(ctx, o, s));
     if (s->delta)
@@ -477,15 +460,12 @@ void fdit_subject_close(struct fdit_subject *s)
     *s = (struct fdit_subject){ 0 };
 }
 
-struct fdit_picture_spec fdit_subject_picture(const struct fdit_subject *s, int32_t id,
-                                              uint64_t seed)
+struct fdit_picture_spec fdit_subject_picture(const struct fdit_subject *s, int32_t id, uint64_t seed)
 {
     struct fdit_picture_spec p = { .seed = seed, .class_id = id, .row = id, .guide_row = id };
     switch (s->guide) {
     case FDIT_GUIDE_NONE: break;
-    case FDIT_GUIDE_SUPERCLASS:
-        p.guide_row = fdit_taxonomy_superclass_row(s->taxonomy, s->rank, id);
-        break;
+    case FDIT_GUIDE_SUPERCLASS: p.guide_row = fdit_taxonomy_superclass_row(s->taxonomy, s->rank, id); break;
     case FDIT_GUIDE_EMPTY: p.guide_row = s->files.config.rows - 1; break;
     case FDIT_GUIDE_RANDOM: {
         struct fdit_rng rng = { .seed = seed, .id = (uint32_t)id, .domain = FDIT_RNG_GUIDE };

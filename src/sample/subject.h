@@ -42,8 +42,7 @@ enum fdit_status fdit_subject_open(fdit_context *ctx, const struct fdit_sample_o
 void fdit_subject_close(struct fdit_subject *s);
 
 /* Rows and random stream of a picture. A random guide depends on class and seed alone. */
-struct fdit_picture_spec fdit_subject_picture(const struct fdit_subject *s, int32_t id,
-                                              uint64_t seed);
+struct fdit_picture_spec fdit_subject_picture(const struct fdit_subject *s, int32_t id, uint64_t seed);
 
 /* A 64-bit hash of every parameter that a model would take from these files, so that the same
  * weights have the same hash whether they lie in one file or in two. Reads them all. */

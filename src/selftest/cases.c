@@ -35,8 +35,12 @@ static struct size size_of(int variant)
 
 static struct fdit_op_shape shape_of(enum fdit_op op, const struct size *z)
 {
-    return (struct fdit_op_shape){ .op = op, .samples = z->b, .rows = z->n, .n_in = z->in,
-                                   .n_out = z->out, .n = z->x > z->y ? z->x : z->y };
+    return (struct fdit_op_shape){ .op = op,
+                                   .samples = z->b,
+                                   .rows = z->n,
+                                   .n_in = z->in,
+                                   .n_out = z->out,
+                                   .n = z->x > z->y ? z->x : z->y };
 }
 
 static void scale(struct fdit_probe_slot *s, float by, float plus)
@@ -68,21 +72,23 @@ static void linear(struct fdit_probe *p, fdit_context *ctx, int variant, const s
 {
     struct size z = size_of(variant);
     enum fdit_dtype storage;
-    bool plain = matrix_kind(variant, dev, &storage), gate = variant % 3 == 2,
-         residual = variant % 3 != 0;
+    bool plain = matrix_kind(variant, dev, &storage), gate = variant % 3 == 2, residual = variant % 3 != 0;
     fdit_probe_begin(p, ctx, FDIT_OP_LINEAR, "%dx%dx%dx%d %s%s%s", z.b, z.n, z.in, z.out,
                      plain ? "plain" : fdit_dtype_name(storage), gate ? " gate" : "",
                      residual ? " residual" : "");
     p->shape = shape_of(FDIT_OP_LINEAR, &z);
     p->shape.plain = plain;
-    p->args.linear = (struct fdit_linear_args){ .samples = z.b, .rows = z.n, .n_in = z.in, .n_out = z.out,
+    p->args.linear = (struct fdit_linear_args){ .samples = z.b,
+                                                .rows = z.n,
+                                                .n_in = z.in,
+                                                .n_out = z.out,
                                                 .act = (enum fdit_act)(variant % 3),
                                                 .gate_stride = gate ? z.out : 0 };
     fdit_probe_in(p, AT(linear, x), "x", z.x);
     fdit_probe_in(p, AT(linear, bias), "bias", (size_t)z.out);
     if (plain)
-        scale(fdit_probe_in(p, AT(linear, matrix), "W", (size_t)z.in * (size_t)z.out),
-              1 / sqrtf((float)z.in), 0);
+        scale(fdit_probe_in(p, AT(linear, matrix), "W", (size_t)z.in * (size_t)z.out), 1 / sqrtf((float)z.in),
+              0);
     else
         fdit_probe_weight(p, AT(linear, weight), z.out, z.in, storage);
     fdit_probe_out(p, AT(linear, y), "y", z.y);
@@ -102,8 +108,11 @@ static void linear_dx(struct fdit_probe *p, fdit_context *ctx, int variant, cons
                      plain ? "plain" : fdit_dtype_name(storage), act ? " GELU" : "");
     p->shape = shape_of(FDIT_OP_LINEAR_DX, &z);
     p->shape.plain = plain;
-    p->args.linear_dx = (struct fdit_linear_dx_args){ .samples = z.b, .rows = z.n, .n_in = z.in,
-                                                      .n_out = z.out, .beta = !act,
+    p->args.linear_dx = (struct fdit_linear_dx_args){ .samples = z.b,
+                                                      .rows = z.n,
+                                                      .n_in = z.in,
+                                                      .n_out = z.out,
+                                                      .beta = !act,
                                                       .act = act ? FDIT_ACT_GELU_TANH : FDIT_ACT_NONE };
     fdit_probe_in(p, AT(linear_dx, dy), "dy", z.y);
     if (plain)
@@ -126,8 +135,9 @@ static void linear_dw(struct fdit_probe *p, fdit_context *ctx, int variant, cons
     (void)dev;
     fdit_probe_begin(p, ctx, FDIT_OP_LINEAR_DW, "%dx%dx%dx%d", z.b, z.n, z.in, z.out);
     p->shape = shape_of(FDIT_OP_LINEAR_DW, &z);
-    p->args.linear_dw = (struct fdit_linear_dw_args){ .samples = z.b, .rows = z.n, .n_in = z.in,
-                                                      .n_out = z.out, .beta = variant % 2 };
+    p->args.linear_dw = (struct fdit_linear_dw_args){
+        .samples = z.b, .rows = z.n, .n_in = z.in, .n_out = z.out, .beta = variant % 2
+    };
     fdit_probe_in(p, AT(linear_dw, dy), "dy", z.y);
     fdit_probe_in(p, AT(linear_dw, x), "x", z.x);
     if (variant % 2)
@@ -161,8 +171,7 @@ static void norm(struct fdit_probe *p, fdit_context *ctx, int variant, const str
     p->shape = shape_of(FDIT_OP_NORM, &z);
     p->shape.n_out = z.in;
     p->allowed = 1e-10;
-    p->args.norm = (struct fdit_norm_args){ .samples = z.b, .rows = z.n, .width = z.in,
-                                            .mod_stride = z.in };
+    p->args.norm = (struct fdit_norm_args){ .samples = z.b, .rows = z.n, .width = z.in, .mod_stride = z.in };
     fdit_probe_in(p, AT(norm, x), "x", z.x);
     fdit_probe_in(p, AT(norm, weight), "weight", d);
     fdit_probe_in(p, AT(norm, bias), "bias", d);
@@ -181,8 +190,8 @@ static void modulate(struct fdit_probe *p, fdit_context *ctx, int variant, const
     fdit_probe_begin(p, ctx, FDIT_OP_MODULATE, "%dx%dx%d", z.b, z.n, z.in);
     p->shape = shape_of(FDIT_OP_MODULATE, &z);
     p->shape.n_out = z.in;
-    p->args.modulate = (struct fdit_modulate_args){ .samples = z.b, .rows = z.n, .width = z.in,
-                                                    .mod_stride = z.in };
+    p->args.modulate =
+        (struct fdit_modulate_args){ .samples = z.b, .rows = z.n, .width = z.in, .mod_stride = z.in };
     fdit_probe_in(p, AT(modulate, xhat), "xhat", z.x);
     fdit_probe_in(p, AT(modulate, weight), "weight", d);
     fdit_probe_in(p, AT(modulate, bias), "bias", d);
@@ -191,8 +200,7 @@ static void modulate(struct fdit_probe *p, fdit_context *ctx, int variant, const
     fdit_probe_out(p, AT(modulate, y), "y", z.x);
 }
 
-static void norm_backward(struct fdit_probe *p, fdit_context *ctx, int variant,
-                          const struct fdit_device *dev)
+static void norm_backward(struct fdit_probe *p, fdit_context *ctx, int variant, const struct fdit_device *dev)
 {
     struct size z = size_of(variant);
     size_t d = (size_t)z.in, vectors = (size_t)z.b * d;
@@ -201,9 +209,13 @@ static void norm_backward(struct fdit_probe *p, fdit_context *ctx, int variant,
     p->shape = shape_of(FDIT_OP_NORM_BACKWARD, &z);
     p->shape.n_out = z.in;
     p->allowed = 1e-10;
-    p->args.norm_backward = (struct fdit_norm_backward_args){ .samples = z.b, .rows = z.n, .width = z.in,
-                                                              .accumulate = true, .dmod_stride = z.in,
-                                                              .beta = 1, .mod_stride = z.in };
+    p->args.norm_backward = (struct fdit_norm_backward_args){ .samples = z.b,
+                                                              .rows = z.n,
+                                                              .width = z.in,
+                                                              .accumulate = true,
+                                                              .dmod_stride = z.in,
+                                                              .beta = 1,
+                                                              .mod_stride = z.in };
     fdit_probe_in(p, AT(norm_backward, dy), "dy", z.x);
     fdit_probe_in(p, AT(norm_backward, xhat), "xhat", z.x);
     make_positive(fdit_probe_in(p, AT(norm_backward, rstd), "rstd", z.m));
@@ -231,11 +243,12 @@ static void attention(struct fdit_probe *p, fdit_context *ctx, int variant, cons
     size_t rows = (size_t)s[0] * (size_t)s[1], d = (size_t)s[2] * (size_t)s[3];
     (void)dev;
     fdit_probe_begin(p, ctx, FDIT_OP_ATTENTION, "%dx%dx%dx%d", s[0], s[1], s[2], s[3]);
-    p->shape = (struct fdit_op_shape){ .op = FDIT_OP_ATTENTION, .samples = s[0], .rows = s[1],
-                                       .heads = s[2], .head_size = s[3] };
+    p->shape = (struct fdit_op_shape){
+        .op = FDIT_OP_ATTENTION, .samples = s[0], .rows = s[1], .heads = s[2], .head_size = s[3]
+    };
     p->allowed = 1e-10;
-    p->args.attention = (struct fdit_attention_args){ .samples = s[0], .rows = s[1], .heads = s[2],
-                                                      .head_size = s[3] };
+    p->args.attention =
+        (struct fdit_attention_args){ .samples = s[0], .rows = s[1], .heads = s[2], .head_size = s[3] };
     fdit_probe_in(p, AT(attention, qkv), "qkv", 3 * rows * d);
     fdit_probe_out(p, AT(attention, out), "out", rows * d);
     fdit_probe_out(p, AT(attention, lse), "lse", rows * (size_t)s[2]);
@@ -249,8 +262,9 @@ static void attention_backward(struct fdit_probe *p, fdit_context *ctx, int vari
     size_t rows = (size_t)s[0] * (size_t)s[1], d = (size_t)s[2] * (size_t)s[3];
     (void)dev;
     fdit_probe_begin(p, ctx, FDIT_OP_ATTENTION_BACKWARD, "%dx%dx%dx%d", s[0], s[1], s[2], s[3]);
-    p->shape = (struct fdit_op_shape){ .op = FDIT_OP_ATTENTION_BACKWARD, .samples = s[0], .rows = s[1],
-                                       .heads = s[2], .head_size = s[3] };
+    p->shape = (struct fdit_op_shape){
+        .op = FDIT_OP_ATTENTION_BACKWARD, .samples = s[0], .rows = s[1], .heads = s[2], .head_size = s[3]
+    };
     p->allowed = 1e-9;
     p->args.attention_backward = (struct fdit_attention_backward_args){
         .samples = s[0], .rows = s[1], .heads = s[2], .head_size = s[3]
@@ -287,8 +301,7 @@ static void gate(struct fdit_probe *p, fdit_context *ctx, int variant, const str
     (void)dev;
     fdit_probe_begin(p, ctx, FDIT_OP_GATE, "%dx%dx%d", z.b, z.n, z.in);
     p->shape = shape_of(FDIT_OP_GATE, &z);
-    p->args.gate = (struct fdit_gate_args){ .samples = z.b, .rows = z.n, .width = z.in,
-                                            .gate_stride = z.in };
+    p->args.gate = (struct fdit_gate_args){ .samples = z.b, .rows = z.n, .width = z.in, .gate_stride = z.in };
     fdit_probe_in(p, AT(gate, branch), "branch", z.x);
     fdit_probe_in(p, AT(gate, gate), "gate", (size_t)z.b * (size_t)z.in);
     if (variant % 2) { /* in place: y is the residual */
@@ -300,8 +313,7 @@ static void gate(struct fdit_probe *p, fdit_context *ctx, int variant, const str
     }
 }
 
-static void gate_backward(struct fdit_probe *p, fdit_context *ctx, int variant,
-                          const struct fdit_device *dev)
+static void gate_backward(struct fdit_probe *p, fdit_context *ctx, int variant, const struct fdit_device *dev)
 {
     struct size z = size_of(variant);
     size_t vectors = (size_t)z.b * (size_t)z.in;
@@ -309,8 +321,9 @@ static void gate_backward(struct fdit_probe *p, fdit_context *ctx, int variant,
     fdit_probe_begin(p, ctx, FDIT_OP_GATE_BACKWARD, "%dx%dx%d", z.b, z.n, z.in);
     p->shape = shape_of(FDIT_OP_GATE_BACKWARD, &z);
     p->shape.n_out = z.in;
-    p->args.gate_backward = (struct fdit_gate_backward_args){ .samples = z.b, .rows = z.n, .width = z.in,
-                                                              .gate_stride = z.in, .dgate_stride = z.in };
+    p->args.gate_backward = (struct fdit_gate_backward_args){
+        .samples = z.b, .rows = z.n, .width = z.in, .gate_stride = z.in, .dgate_stride = z.in
+    };
     fdit_probe_in(p, AT(gate_backward, dy), "dy", z.x);
     fdit_probe_in(p, AT(gate_backward, branch), "branch", z.x);
     fdit_probe_in(p, AT(gate_backward, gate), "gate", vectors);
@@ -361,26 +374,26 @@ static void gather(struct fdit_probe *p, fdit_context *ctx, int variant, const s
     int rows = z.out + 1;
     (void)dev;
     fdit_probe_begin(p, ctx, FDIT_OP_GATHER, "%zu of %dx%d", z.m, rows, z.in);
-    p->shape = (struct fdit_op_shape){ .op = FDIT_OP_GATHER, .samples = (int)z.m, .n_in = rows,
-                                       .n_out = z.in };
-    p->args.gather = (struct fdit_gather_args){ .samples = (int)z.m, .n_rows = rows, .width = z.in,
-                                                .beta = 1 };
+    p->shape =
+        (struct fdit_op_shape){ .op = FDIT_OP_GATHER, .samples = (int)z.m, .n_in = rows, .n_out = z.in };
+    p->args.gather =
+        (struct fdit_gather_args){ .samples = (int)z.m, .n_rows = rows, .width = z.in, .beta = 1 };
     fdit_probe_rows(p, AT(gather, rows), "rows", z.m, rows);
     fdit_probe_in(p, AT(gather, table), "table", (size_t)rows * (size_t)z.in);
     fdit_probe_inout(p, AT(gather, y), "y", z.x);
 }
 
-static void scatter_add(struct fdit_probe *p, fdit_context *ctx, int variant,
-                        const struct fdit_device *dev)
+static void scatter_add(struct fdit_probe *p, fdit_context *ctx, int variant, const struct fdit_device *dev)
 {
     struct size z = size_of(variant);
     int rows = z.out / 3 + 1; /* several samples of a row */
     (void)dev;
     fdit_probe_begin(p, ctx, FDIT_OP_SCATTER_ADD, "%zu to %dx%d", z.m, rows, z.in);
-    p->shape = (struct fdit_op_shape){ .op = FDIT_OP_SCATTER_ADD, .samples = (int)z.m, .n_in = rows,
-                                       .n_out = z.in };
-    p->args.scatter_add = (struct fdit_scatter_add_args){ .samples = (int)z.m, .n_rows = rows,
-                                                          .width = z.in, .beta = variant % 2 };
+    p->shape =
+        (struct fdit_op_shape){ .op = FDIT_OP_SCATTER_ADD, .samples = (int)z.m, .n_in = rows, .n_out = z.in };
+    p->args.scatter_add = (struct fdit_scatter_add_args){
+        .samples = (int)z.m, .n_rows = rows, .width = z.in, .beta = variant % 2
+    };
     fdit_probe_rows(p, AT(scatter_add, rows), "rows", z.m, rows);
     fdit_probe_in(p, AT(scatter_add, dy), "dy", z.x);
     if (variant % 2)
@@ -391,7 +404,7 @@ static void scatter_add(struct fdit_probe *p, fdit_context *ctx, int variant,
 
 /* samples, channels, size, patch */
 static const int images[N_SHAPES][4] = {
-    { 1, 1, 1, 1 }, { 2, 3, 4, 2 }, { 1, 4, 6, 3 },  { 3, 1, 10, 5 },
+    { 1, 1, 1, 1 }, { 2, 3, 4, 2 },  { 1, 4, 6, 3 },  { 3, 1, 10, 5 },
     { 2, 4, 8, 2 }, { 1, 3, 24, 4 }, { 2, 4, 32, 2 }, { 1, 8, 32, 4 },
 };
 
@@ -402,10 +415,12 @@ static void patches(struct fdit_probe *p, fdit_context *ctx, int variant, enum f
     fdit_probe_begin(p, ctx, op, "%dx%dx%dx%d", s[0], s[1], s[2], s[3]);
     p->shape = (struct fdit_op_shape){ .op = op, .samples = s[0], .n = n };
     p->allowed = 0;
-    p->args.patchify = (struct fdit_patchify_args){
-        .samples = s[0], .channels = s[1], .size = s[2], .patch = s[3],
-        .order = variant % 2 ? FDIT_PATCH_CHANNEL_LAST : FDIT_PATCH_CHANNEL_FIRST
-    };
+    p->args.patchify = (struct fdit_patchify_args){ .samples = s[0],
+                                                    .channels = s[1],
+                                                    .size = s[2],
+                                                    .patch = s[3],
+                                                    .order = variant % 2 ? FDIT_PATCH_CHANNEL_LAST
+                                                                         : FDIT_PATCH_CHANNEL_FIRST };
     size_t tokens = AT(patchify, tokens), image = AT(patchify, image);
     bool forward = op == FDIT_OP_PATCHIFY;
     fdit_probe_in(p, forward ? image : tokens, "from", n);
@@ -444,8 +459,8 @@ static void token_mean_backward(struct fdit_probe *p, fdit_context *ctx, int var
     fdit_probe_begin(p, ctx, FDIT_OP_TOKEN_MEAN_BACKWARD, "%dx%dx%d", z.b, z.n, z.in);
     p->shape = shape_of(FDIT_OP_TOKEN_MEAN_BACKWARD, &z);
     p->shape.n_out = z.in;
-    p->args.token_mean_backward = (struct fdit_token_mean_backward_args){ .samples = z.b, .rows = z.n,
-                                                                          .width = z.in };
+    p->args.token_mean_backward =
+        (struct fdit_token_mean_backward_args){ .samples = z.b, .rows = z.n, .width = z.in };
     fdit_probe_in(p, AT(token_mean_backward, dy), "dy", (size_t)z.b * (size_t)z.in);
     fdit_probe_out(p, AT(token_mean_backward, dx), "dx", z.x);
 }
@@ -481,8 +496,8 @@ static void diffusion_loss(struct fdit_probe *p, fdit_context *ctx, int variant,
     fdit_probe_begin(p, ctx, FDIT_OP_DIFFUSION_LOSS, "%dx%dx%zu", s[0], s[1], pixels);
     p->shape = (struct fdit_op_shape){ .op = FDIT_OP_DIFFUSION_LOSS, .samples = s[0], .n = 2 * n * b };
     p->allowed = 1e-9;
-    p->args.diffusion_loss = (struct fdit_diffusion_loss_args){ .samples = s[0], .channels = s[1],
-                                                                .n = pixels };
+    p->args.diffusion_loss =
+        (struct fdit_diffusion_loss_args){ .samples = s[0], .channels = s[1], .n = pixels };
     fdit_probe_in(p, AT(diffusion_loss, out), "out", 2 * n * b);
     fdit_probe_in(p, AT(diffusion_loss, noise), "noise", n * b);
     struct fdit_probe_slot *x0 = fdit_probe_in(p, AT(diffusion_loss, x0), "x0", n * b);
@@ -498,17 +513,16 @@ static void diffusion_loss(struct fdit_probe *p, fdit_context *ctx, int variant,
     fdit_probe_out(p, AT(diffusion_loss, dout), "dout", 2 * n * b);
 }
 
-static void cross_entropy(struct fdit_probe *p, fdit_context *ctx, int variant,
-                          const struct fdit_device *dev)
+static void cross_entropy(struct fdit_probe *p, fdit_context *ctx, int variant, const struct fdit_device *dev)
 {
     struct size z = size_of(variant);
     (void)dev;
     fdit_probe_begin(p, ctx, FDIT_OP_CROSS_ENTROPY, "%zux%d", z.m, z.out);
-    p->shape = (struct fdit_op_shape){ .op = FDIT_OP_CROSS_ENTROPY, .samples = (int)z.m, .rows = 1,
-                                       .n_out = z.out };
+    p->shape =
+        (struct fdit_op_shape){ .op = FDIT_OP_CROSS_ENTROPY, .samples = (int)z.m, .rows = 1, .n_out = z.out };
     p->allowed = 1e-10;
-    p->args.cross_entropy = (struct fdit_cross_entropy_args){ .samples = (int)z.m, .classes = z.out,
-                                                              .scale = 0.37f };
+    p->args.cross_entropy =
+        (struct fdit_cross_entropy_args){ .samples = (int)z.m, .classes = z.out, .scale = 0.37f };
     scale(fdit_probe_in(p, AT(cross_entropy, logits), "logits", z.y), 3, 0);
     fdit_probe_rows(p, AT(cross_entropy, labels), "labels", z.m, z.out);
     fdit_probe_out(p, AT(cross_entropy, loss), "loss", z.m);
@@ -522,12 +536,22 @@ static void sampler(struct fdit_probe *p, fdit_context *ctx, int variant, const 
     (void)dev;
     fdit_probe_begin(p, ctx, FDIT_OP_SAMPLER, "%dx%dx%zu", s[0], s[1], pixels);
     p->shape = (struct fdit_op_shape){ .op = FDIT_OP_SAMPLER, .samples = s[0], .n = n };
-    p->args.sampler = (struct fdit_sampler_args){
-        .samples = s[0], .channels = s[1], .n = pixels, .guidance = 4,
-        .guided_channels = s[1] > 3 ? 3 : s[1], .x0_x = 1.25f, .x0_eps = -0.75f, .clip_x0 = variant % 2,
-        .to_x = 0.6f, .to_x0 = 0.3f, .to_eps = 0.1f, .to_old = -0.2f, .to_z = 0.4f, .learned = true,
-        .log_beta = -4.5f, .log_var = -4.6f
-    };
+    p->args.sampler = (struct fdit_sampler_args){ .samples = s[0],
+                                                  .channels = s[1],
+                                                  .n = pixels,
+                                                  .guidance = 4,
+                                                  .guided_channels = s[1] > 3 ? 3 : s[1],
+                                                  .x0_x = 1.25f,
+                                                  .x0_eps = -0.75f,
+                                                  .clip_x0 = variant % 2,
+                                                  .to_x = 0.6f,
+                                                  .to_x0 = 0.3f,
+                                                  .to_eps = 0.1f,
+                                                  .to_old = -0.2f,
+                                                  .to_z = 0.4f,
+                                                  .learned = true,
+                                                  .log_beta = -4.5f,
+                                                  .log_var = -4.6f };
     struct fdit_probe_slot *x = fdit_probe_inout(p, AT(sampler, x), "x", n);
     x->alias = AT(sampler, x_next);
     x->has_alias = true;
@@ -544,8 +568,13 @@ static void adamw(struct fdit_probe *p, fdit_context *ctx, int variant, const st
     fdit_probe_begin(p, ctx, FDIT_OP_ADAMW, "%zu", z.x);
     p->shape = shape_of(FDIT_OP_ADAMW, &z);
     p->allowed = 1e-10;
-    p->args.adamw = (struct fdit_adamw_args){ .n = z.x, .decay = 1e-4f, .beta1 = 0.9, .beta2 = 0.999,
-                                              .ema_decay = 0.9999, .eps = 1e-8f, .lr_bias1 = 1e-2f,
+    p->args.adamw = (struct fdit_adamw_args){ .n = z.x,
+                                              .decay = 1e-4f,
+                                              .beta1 = 0.9,
+                                              .beta2 = 0.999,
+                                              .ema_decay = 0.9999,
+                                              .eps = 1e-8f,
+                                              .lr_bias1 = 1e-2f,
                                               .inv_sqrt_bias2 = 1.5f };
     fdit_probe_inout(p, AT(adamw, p), "p", z.x);
     fdit_probe_in(p, AT(adamw, g), "g", z.x);
@@ -582,7 +611,7 @@ static void clip_scale(struct fdit_probe *p, fdit_context *ctx, int variant, con
 
 /* samples, height, width, channels in and out, stride; upsampled where the variant is odd and stride 1 */
 static const int convs[N_SHAPES][6] = {
-    { 1, 1, 1, 1, 1, 1 },  { 2, 3, 5, 3, 7, 1 },    { 1, 4, 6, 5, 4, 2 },    { 1, 5, 3, 9, 17, 1 },
+    { 1, 1, 1, 1, 1, 1 },   { 2, 3, 5, 3, 7, 1 },   { 1, 4, 6, 5, 4, 2 },     { 1, 5, 3, 9, 17, 1 },
     { 1, 8, 8, 16, 33, 1 }, { 1, 7, 5, 72, 40, 1 }, { 2, 16, 16, 64, 64, 2 }, { 1, 17, 13, 31, 67, 1 },
 };
 
@@ -595,11 +624,17 @@ static void conv(struct fdit_probe *p, fdit_context *ctx, int variant, const str
     (void)dev;
     fdit_probe_begin(p, ctx, FDIT_OP_CONV, "%dx%dx%dx%d to %d stride %d%s", s[0], s[1], s[2], s[3], s[4],
                      s[5], upsample ? " upsampled" : "");
-    p->shape = (struct fdit_op_shape){ .op = FDIT_OP_CONV, .samples = s[0], .rows = height * width,
-                                       .n_in = s[3], .n_out = s[4] };
-    p->args.conv = (struct fdit_conv_args){ .samples = s[0], .height = s[1], .width = s[2], .n_in = s[3],
-                                            .n_out = s[4], .out_height = height,
-                                            .first = s[5] == 2 ? 0 : -1, .stride = s[5],
+    p->shape = (struct fdit_op_shape){
+        .op = FDIT_OP_CONV, .samples = s[0], .rows = height * width, .n_in = s[3], .n_out = s[4]
+    };
+    p->args.conv = (struct fdit_conv_args){ .samples = s[0],
+                                            .height = s[1],
+                                            .width = s[2],
+                                            .n_in = s[3],
+                                            .n_out = s[4],
+                                            .out_height = height,
+                                            .first = s[5] == 2 ? 0 : -1,
+                                            .stride = s[5],
                                             .upsample = upsample };
     fdit_probe_in(p, AT(conv, x), "x", (size_t)s[0] * (size_t)s[1] * (size_t)s[2] * (size_t)s[3]);
     fdit_probe_in(p, AT(conv, bias), "bias", (size_t)s[4]);
@@ -611,7 +646,7 @@ static void conv(struct fdit_probe *p, fdit_context *ctx, int variant, const str
 
 /* samples, rows, width, groups */
 static const int groups[N_SHAPES][4] = {
-    { 1, 1, 2, 1 },   { 2, 5, 6, 3 },    { 1, 9, 32, 32 },    { 1, 33, 64, 4 },
+    { 1, 1, 2, 1 },    { 2, 5, 6, 3 },    { 1, 9, 32, 32 },     { 1, 33, 64, 4 },
     { 2, 64, 96, 32 }, { 1, 257, 72, 8 }, { 1, 1024, 128, 32 }, { 1, 63, 512, 32 },
 };
 
@@ -620,11 +655,11 @@ static void group_stats(struct fdit_probe *p, fdit_context *ctx, int variant, co
     const int *s = groups[variant % N_SHAPES];
     (void)dev;
     fdit_probe_begin(p, ctx, FDIT_OP_GROUP_STATS, "%dx%dx%d in %d", s[0], s[1], s[2], s[3]);
-    p->shape = (struct fdit_op_shape){ .op = FDIT_OP_GROUP_STATS, .samples = s[0], .rows = s[1],
-                                       .n_out = s[2] };
+    p->shape =
+        (struct fdit_op_shape){ .op = FDIT_OP_GROUP_STATS, .samples = s[0], .rows = s[1], .n_out = s[2] };
     p->allowed = 1e-10;
-    p->args.group_stats = (struct fdit_group_stats_args){ .samples = s[0], .rows = s[1], .width = s[2],
-                                                          .groups = s[3] };
+    p->args.group_stats =
+        (struct fdit_group_stats_args){ .samples = s[0], .rows = s[1], .width = s[2], .groups = s[3] };
     fdit_probe_in(p, AT(group_stats, x), "x", (size_t)s[0] * (size_t)s[1] * (size_t)s[2]);
     fdit_probe_out(p, AT(group_stats, stats), "stats", 2 * (size_t)s[0] * (size_t)s[3]);
 }
@@ -635,10 +670,11 @@ static void group_apply(struct fdit_probe *p, fdit_context *ctx, int variant, co
     size_t n = (size_t)s[0] * (size_t)s[1] * (size_t)s[2];
     (void)dev;
     fdit_probe_begin(p, ctx, FDIT_OP_GROUP_APPLY, "%dx%dx%d in %d", s[0], s[1], s[2], s[3]);
-    p->shape = (struct fdit_op_shape){ .op = FDIT_OP_GROUP_APPLY, .samples = s[0], .rows = s[1],
-                                       .n_out = s[2] };
-    p->args.group_apply = (struct fdit_group_apply_args){ .samples = s[0], .rows = s[1], .width = s[2],
-                                                          .groups = s[3], .act = FDIT_ACT_SILU };
+    p->shape =
+        (struct fdit_op_shape){ .op = FDIT_OP_GROUP_APPLY, .samples = s[0], .rows = s[1], .n_out = s[2] };
+    p->args.group_apply = (struct fdit_group_apply_args){
+        .samples = s[0], .rows = s[1], .width = s[2], .groups = s[3], .act = FDIT_ACT_SILU
+    };
     fdit_probe_in(p, AT(group_apply, x), "x", n);
     make_positive(fdit_probe_in(p, AT(group_apply, stats), "stats", 2 * (size_t)s[0] * (size_t)s[3]));
     fdit_probe_in(p, AT(group_apply, weight), "weight", (size_t)s[2]);
@@ -666,8 +702,8 @@ static const struct family {
     int variants; /* the shapes, and more where options go through a longer cycle */
     void (*make)(struct fdit_probe *p, fdit_context *ctx, int variant, const struct fdit_device *dev);
 } families[] = {
-    { FDIT_OP_LINEAR, KINDS * N_SHAPES, linear },
-    { FDIT_OP_LINEAR_DX, KINDS * N_SHAPES, linear_dx },
+    { FDIT_OP_LINEAR, KINDS *N_SHAPES, linear },
+    { FDIT_OP_LINEAR_DX, KINDS *N_SHAPES, linear_dx },
     { FDIT_OP_LINEAR_DW, N_SHAPES, linear_dw },
     { FDIT_OP_COLUMN_SUM, N_SHAPES, column_sum },
     { FDIT_OP_NORM, N_SHAPES, norm },
@@ -714,8 +750,7 @@ enum fdit_status fdit_selftest_ops(fdit_context *ctx, fdit_device *reference, fd
             struct fdit_probe p;
             struct fdit_probe_result result;
             if (fdit_stopped(ctx))
-                return fdit_fail(ctx, FDIT_INTERRUPTED, "stopped before %s",
-                                 fdit_op_name(families[f].op));
+                return fdit_fail(ctx, FDIT_INTERRUPTED, "stopped before %s", fdit_op_name(families[f].op));
             if (tiny && v % N_SHAPES >= TINY)
                 continue;
             families[f].make(&p, ctx, v, dev);

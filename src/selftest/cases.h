@@ -6,8 +6,7 @@
 #include "selftest/probe.h"
 
 /* Called after each case. */
-typedef void (*fdit_selftest_fn)(void *user, const struct fdit_probe *p,
-                                 const struct fdit_probe_result *r);
+typedef void (*fdit_selftest_fn)(void *user, const struct fdit_probe *p, const struct fdit_probe_result *r);
 
 /* All ops but fill and copy, which every case uses. tiny: shapes for a simulator. Fails only for reasons
  * that are not the device's: memory, a stop request. */
@@ -17,7 +16,6 @@ int fdit_selftest_families(void); /* how many ops that are */
 
 /* A few of the cases, in milliseconds once the kernels are compiled: FDIT_ERROR_DEVICE "self-test: ..." when
  * the device computes wrongly. spoil: tests make it do so. */
-enum fdit_status fdit_selftest_quick(fdit_context *ctx, fdit_device *reference, fdit_device *dev,
-                                     bool spoil);
+enum fdit_status fdit_selftest_quick(fdit_context *ctx, fdit_device *reference, fdit_device *dev, bool spoil);
 
 #endif

@@ -107,8 +107,9 @@ void fdit_probe_weight(struct fdit_probe *p, size_t field, int n_out, int n_in, 
             int q = i == r % n_in ? 127 : (int)fdit_rng_below(&rng, at, 255) - 127;
             p->weight[at] = (float)q / 256;
         }
-    p->desc = (struct fdit_weight_desc){ .n_out = n_out, .n_in = n_in, .storage = storage,
-                                         .need_dx = p->op == FDIT_OP_LINEAR_DX };
+    p->desc = (struct fdit_weight_desc){
+        .n_out = n_out, .n_in = n_in, .storage = storage, .need_dx = p->op == FDIT_OP_LINEAR_DX
+    };
     p->weight_field = field;
 }
 

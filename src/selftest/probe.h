@@ -57,8 +57,8 @@ struct fdit_probe_slot {
     bool has_alias;
     enum fdit_probe_role role;
     enum fdit_dtype type;
-    size_t n, at;        /* elements, place in the image */
-    float *data;         /* [n]; outputs: what shows that nothing was written */
+    size_t n, at; /* elements, place in the image */
+    float *data;  /* [n]; outputs: what shows that nothing was written */
 };
 
 enum { FDIT_PROBE_SLOTS = 14, FDIT_PROBE_GUARD = 61 };
@@ -71,14 +71,14 @@ struct fdit_probe {
     struct fdit_op_shape shape; /* for the workspace */
     struct fdit_probe_slot slots[FDIT_PROBE_SLOTS];
     int n_slots;
-    char text[128];      /* "gate 2x9x65" */
-    double allowed;      /* of each output: sum (got - wanted)^2 <= allowed (1 + sum wanted^2) */
-    float *weight;       /* frozen matrix of a linear op, exact in every storage type */
+    char text[128]; /* "gate 2x9x65" */
+    double allowed; /* of each output: sum (got - wanted)^2 <= allowed (1 + sum wanted^2) */
+    float *weight;  /* frozen matrix of a linear op, exact in every storage type */
     struct fdit_weight_desc desc;
     size_t weight_field;
-    size_t total;        /* elements of the image */
+    size_t total; /* elements of the image */
     uint64_t seed;
-    float spoil;         /* tests: added to the first input, on the device alone */
+    float spoil; /* tests: added to the first input, on the device alone */
 };
 
 struct fdit_probe_result {

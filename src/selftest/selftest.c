@@ -117,8 +117,7 @@ static void on_case(void *user, const struct fdit_probe *p, const struct fdit_pr
 
 /* ------------------------------------------------------------------ speed */
 
-static enum fdit_status time_problem(fdit_context *ctx, fdit_device *dev, struct test *t,
-                                     const char *words)
+static enum fdit_status time_problem(fdit_context *ctx, fdit_device *dev, struct test *t, const char *words)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_bench_problem problem = { 0 };
@@ -258,8 +257,7 @@ static enum fdit_status memory(fdit_context *ctx, fdit_device *dev, struct test 
     status = fdit_selftest_quick(ctx, t->o->reference, dev, t->o->spoil);
     if (status == FDIT_ERROR_MEMORY)
         return status;
-    verdict(t, status == FDIT_OK, "computes afterwards",
-            status == FDIT_OK ? "" : fdit_context_message(ctx));
+    verdict(t, status == FDIT_OK, "computes afterwards", status == FDIT_OK ? "" : fdit_context_message(ctx));
     fdit_device_clear_error(dev);
     status = FDIT_OK;
 out:

@@ -7,8 +7,9 @@
 /* One stream a sample: the position is 64 bits wide and takes stream and id. */
 static struct fdit_rng stream(uint64_t seed, uint64_t position, enum fdit_rng_domain domain)
 {
-    return (struct fdit_rng){ .seed = seed, .stream = (uint32_t)position,
-                              .id = (uint32_t)(position >> 32), .domain = domain };
+    return (struct fdit_rng){
+        .seed = seed, .stream = (uint32_t)position, .id = (uint32_t)(position >> 32), .domain = domain
+    };
 }
 
 int32_t fdit_row_of(const struct fdit_row_rule *rule, int32_t label, uint64_t seed, uint64_t position)
@@ -23,8 +24,7 @@ int32_t fdit_row_of(const struct fdit_row_rule *rule, int32_t label, uint64_t se
 }
 
 void fdit_draw_batch(const struct fdit_row_rule *rule, uint64_t seed, uint64_t position,
-                     const int32_t *labels, size_t n, size_t item, int32_t *t, int32_t *rows,
-                     float *noise)
+                     const int32_t *labels, size_t n, size_t item, int32_t *t, int32_t *rows, float *noise)
 {
     for (size_t i = 0; i < n; i++) {
         struct fdit_rng times = stream(seed, position + i, FDIT_RNG_TIME);

@@ -15,7 +15,7 @@ struct fdit_row_rule {
     double drop_prob;
     const int32_t *ranks; /* superclass: the drops are shared equally by these */
     size_t n_ranks;
-    int32_t empty_row;    /* of FDIT_DROP_EMPTY */
+    int32_t empty_row; /* of FDIT_DROP_EMPTY */
 };
 
 /* The row of a sample: its class, or with probability drop_prob what takes the drops. Never changes the
@@ -24,8 +24,7 @@ int32_t fdit_row_of(const struct fdit_row_rule *rule, int32_t label, uint64_t se
 
 /* t [n] uniform in 0..999, noise [n, item] normal, rows [n], for samples position .. position+n-1. */
 void fdit_draw_batch(const struct fdit_row_rule *rule, uint64_t seed, uint64_t position,
-                     const int32_t *labels, size_t n, size_t item, int32_t *t, int32_t *rows,
-                     float *noise);
+                     const int32_t *labels, size_t n, size_t item, int32_t *t, int32_t *rows, float *noise);
 /* out [n, C, S, S]: each picture of x moved by up to `most` pixels along both axes and multiplied by 0.8
  * to 1 towards its corner's colour; what comes in at the edges is the edge. For classifiers. */
 void fdit_shift_batch(uint64_t seed, uint64_t position, const float *x, size_t n, int channels, int size,

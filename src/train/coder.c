@@ -50,8 +50,8 @@ enum fdit_status fdit_coder_open(fdit_context *ctx, const struct fdit_train_opti
     c->own_scale = o->vae_scale > 0;
     if (!c->encodes && !c->decodes) {
         fdit_log(ctx, FDIT_LOG_NOTE,
-                 "%s is encoded already, and there are no previews to decode%s: --vae is not used",
-                 o->data, o->preview_every ? "" : " (--preview-every 0)");
+                 "%s is encoded already, and there are no previews to decode%s: --vae is not used", o->data,
+                 o->preview_every ? "" : " (--preview-every 0)");
         goto out;
     }
     if (c->own_scale)
@@ -98,8 +98,7 @@ bool fdit_coder_decodes(const struct fdit_coder *c)
     return c && c->decodes;
 }
 
-enum fdit_status fdit_coder_match(fdit_context *ctx, struct fdit_coder *c,
-                                  const struct fdit_train_data *data)
+enum fdit_status fdit_coder_match(fdit_context *ctx, struct fdit_coder *c, const struct fdit_train_data *data)
 {
     enum fdit_status status = FDIT_OK;
     const struct fdit_cache_info *info = fdit_train_data_cache(data);
@@ -128,7 +127,9 @@ enum fdit_status fdit_coder_plan(fdit_context *ctx, struct fdit_coder *c, struct
     struct fdit_vae_options v = { .height = c->size,
                                   .encode = c->encodes,
                                   .decode = decode,
-                                  .memory = !limit ? 0 : limit > used ? limit - used : 1 };
+                                  .memory = !limit         ? 0
+                                            : limit > used ? limit - used
+                                                           : 1 };
     c->used = c->encodes || decode;
     if (!c->used)
         return FDIT_OK;

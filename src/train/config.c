@@ -25,11 +25,26 @@ enum kind { TEXT, FLAG, INT, INT64, SIZE, REAL, SEED, MIRROR, BETAS, FIT, DTYPE,
 
 /* How an enumeration is written. */
 typedef const char *(*name_fn)(int value);
-static const char *schedule_name(int v) { return fdit_lr_schedule_name((enum fdit_lr_schedule)v); }
-static const char *table_name(int v) { return fdit_table_init_name((enum fdit_table_init)v); }
-static const char *drop_name(int v) { return fdit_label_drop_name((enum fdit_label_drop)v); }
-static const char *recompute_name(int v) { return fdit_recompute_name((enum fdit_recompute)v); }
-static const char *old_name(int v) { return fdit_old_classes_name((enum fdit_old_classes)v); }
+static const char *schedule_name(int v)
+{
+    return fdit_lr_schedule_name((enum fdit_lr_schedule)v);
+}
+static const char *table_name(int v)
+{
+    return fdit_table_init_name((enum fdit_table_init)v);
+}
+static const char *drop_name(int v)
+{
+    return fdit_label_drop_name((enum fdit_label_drop)v);
+}
+static const char *recompute_name(int v)
+{
+    return fdit_recompute_name((enum fdit_recompute)v);
+}
+static const char *old_name(int v)
+{
+    return fdit_old_classes_name((enum fdit_old_classes)v);
+}
 
 #define AT(field) offsetof(struct fdit_train_options, field)
 static const struct field {
@@ -160,9 +175,7 @@ static bool set_value(const struct field *f, const json_t *value, struct fdit_tr
         *(const char **)at = text;
         return true;
     case FLAG: *(bool *)at = json_is_true(value); return json_is_boolean(value);
-    case INT:
-        *(int *)at = (int)n;
-        return json_is_integer(value) && n >= INT_MIN && n <= INT_MAX;
+    case INT: *(int *)at = (int)n; return json_is_integer(value) && n >= INT_MIN && n <= INT_MAX;
     case INT64: *(int64_t *)at = n; return json_is_integer(value);
     case SIZE: *(size_t *)at = (size_t)n; return json_is_integer(value) && n >= 0;
     case SEED: *(uint64_t *)at = (uint64_t)n; return json_is_integer(value) && n >= 0;
@@ -199,11 +212,12 @@ static enum fdit_status check_object(fdit_context *ctx, const char *path, json_t
     char text[64];
     const char *key;
     json_t *value;
-    json_object_foreach(object, key, value) {
+    json_object_foreach(object, key, value)
+    {
         const struct field *f = find(key);
         if (!f)
-            FAIL(ctx, FDIT_ERROR_FORMAT,
-                 "%s: \"%s\" is no option of train; is the file of a newer version?", path, key);
+            FAIL(ctx, FDIT_ERROR_FORMAT, "%s: \"%s\" is no option of train; is the file of a newer version?",
+                 path, key);
         if (set_value(f, value, &scratch))
             continue;
         FAIL(ctx, FDIT_ERROR_FORMAT, "%s: \"%s\" cannot be %s; correct it", path, key,
@@ -241,8 +255,7 @@ out:
     return status;
 }
 
-enum fdit_status fdit_train_config_open(fdit_context *ctx, const char *path,
-                                        struct fdit_train_config **out)
+enum fdit_status fdit_train_config_open(fdit_context *ctx, const char *path, struct fdit_train_config **out)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_train_config *c = NULL;
@@ -289,7 +302,8 @@ void fdit_train_config_apply(const struct fdit_train_config *c, struct fdit_trai
     const char *key;
     json_t *value;
     for (size_t i = 0; i < 2; i++)
-        json_object_foreach(objects[i], key, value) {
+        json_object_foreach(objects[i], key, value)
+        {
             set_value(find(key), value, o);
         }
     /* runs of older versions say only how many steps they had */
@@ -424,7 +438,7 @@ enum fdit_status fdit_train_config_resolve(fdit_context *ctx, struct fdit_train_
     enum fdit_status status = FDIT_OK;
     const struct {
         const char *key, **at;
-    } paths[MOST_PATHS] = { { "base", &o->base },   { "delta", &o->delta },       { "data", &o->data },
+    } paths[MOST_PATHS] = { { "base", &o->base },      { "delta", &o->delta },       { "data", &o->data },
                             { "val", &o->validation }, { "taxonomy", &o->taxonomy }, { "vae", &o->vae } };
     char *whole = NULL;
     double share;

@@ -11,8 +11,7 @@ struct fdit_train_config;
 /* Reads the file and checks that every value is of its option's kind and in the range of its type:
  * FDIT_ERROR_FORMAT names what is not. The options of a run ("options", "run"), or an object of options by
  * itself. */
-enum fdit_status fdit_train_config_open(fdit_context *ctx, const char *path,
-                                        struct fdit_train_config **out);
+enum fdit_status fdit_train_config_open(fdit_context *ctx, const char *path, struct fdit_train_config **out);
 void fdit_train_config_close(struct fdit_train_config *c); /* NULL is allowed */
 /* Puts all that the file says into o; texts belong to c. */
 void fdit_train_config_apply(const struct fdit_train_config *c, struct fdit_train_options *o);

@@ -65,8 +65,8 @@ out:
     return status;
 }
 
-static enum fdit_status cache_sample(fdit_context *ctx, void *self, size_t i, bool mirror,
-                                     uint64_t seed, uint64_t position, void *scratch, float *out)
+static enum fdit_status cache_sample(fdit_context *ctx, void *self, size_t i, bool mirror, uint64_t seed,
+                                     uint64_t position, void *scratch, float *out)
 {
     const struct fdit_train_data *d = self;
     if (fdit_cache_info_of(d->cache)->kind == FDIT_CACHE_PIXELS)
@@ -92,8 +92,8 @@ static enum fdit_status check_cache(fdit_context *ctx, const struct fdit_train_d
     return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
                      "%s holds %s of %d x %d x %d, the model works on %d x %d x %d; encode "
                      "the pictures for this model",
-                     o->path, i->kind == FDIT_CACHE_MOMENTS ? "latents" : "pixels", i->channels,
-                     i->size, i->size, o->latent_channels, o->latent_size, o->latent_size);
+                     o->path, i->kind == FDIT_CACHE_MOMENTS ? "latents" : "pixels", i->channels, i->size,
+                     i->size, o->latent_channels, o->latent_size, o->latent_size);
 }
 
 /* The classes of the cache among those of the run, and where each begins. */
@@ -113,8 +113,8 @@ static enum fdit_status match_classes(fdit_context *ctx, struct fdit_train_data 
         const char *name = fdit_taxonomy_class_name(all, (int32_t)c);
         d->ids[c] = o->taxonomy ? fdit_taxonomy_find_class(o->taxonomy, name) : (int32_t)c;
         if (d->ids[c] < 0)
-            FAIL(ctx, FDIT_ERROR_ARGUMENT, "%s has pictures of class %s, which the taxonomy lacks",
-                 o->path, name);
+            FAIL(ctx, FDIT_ERROR_ARGUMENT, "%s has pictures of class %s, which the taxonomy lacks", o->path,
+                 name);
         d->first[c] = at;
         for (; at < n && fdit_cache_label(d->cache, at) == (int32_t)c; at++)
             ;
@@ -172,8 +172,7 @@ out:
     return status;
 }
 
-enum fdit_status fdit_train_data_open(fdit_context *ctx,
-                                      const struct fdit_train_data_options *options,
+enum fdit_status fdit_train_data_open(fdit_context *ctx, const struct fdit_train_data_options *options,
                                       struct fdit_train_data **out)
 {
     enum fdit_status status = FDIT_OK;
@@ -289,19 +288,18 @@ enum fdit_status fdit_train_data_marks(fdit_context *ctx, const struct fdit_trai
     return FDIT_OK;
 }
 
-enum fdit_status fdit_train_data_split(fdit_context *ctx, const struct fdit_train_data *d,
-                                       double fraction, uint64_t seed, uint32_t **train,
-                                       size_t *n_train, uint32_t **validation, size_t *n_validation)
+enum fdit_status fdit_train_data_split(fdit_context *ctx, const struct fdit_train_data *d, double fraction,
+                                       uint64_t seed, uint32_t **train, size_t *n_train,
+                                       uint32_t **validation, size_t *n_validation)
 {
     if (d->cache)
-        return fdit_split(ctx, d->options.path, d->first, d->classes, fraction, seed, train,
-                          n_train, validation, n_validation);
+        return fdit_split(ctx, d->options.path, d->first, d->classes, fraction, seed, train, n_train,
+                          validation, n_validation);
     return fdit_dataset_split(ctx, d->ds, fraction, seed, train, n_train, validation, n_validation);
 }
 
-enum fdit_status fdit_train_data_loader(fdit_context *ctx, struct fdit_train_data *d,
-                                        const uint32_t *subset, size_t n,
-                                        const struct fdit_loader_options *options,
+enum fdit_status fdit_train_data_loader(fdit_context *ctx, struct fdit_train_data *d, const uint32_t *subset,
+                                        size_t n, const struct fdit_loader_options *options,
                                         struct fdit_loader **out)
 {
     if (!d->cache)
@@ -315,8 +313,7 @@ enum fdit_status fdit_train_data_loader(fdit_context *ctx, struct fdit_train_dat
     return fdit_loader_open_source(ctx, &source, subset, n, options, out);
 }
 
-enum fdit_status fdit_train_data_fixed(fdit_context *ctx, struct fdit_train_data *d, size_t i,
-                                       float *out)
+enum fdit_status fdit_train_data_fixed(fdit_context *ctx, struct fdit_train_data *d, size_t i, float *out)
 {
     enum fdit_status status = FDIT_OK;
     if (d->cache)

@@ -11,13 +11,13 @@ struct fdit_train_data_options {
     const char *path;
     const struct fdit_taxonomy *taxonomy; /* NULL: the data's own; must outlive the data */
     const char *ranks;                    /* picked ranks of the data's own; NULL: all */
-    int size, channels;               /* of an item: of pictures, or of the latents of a cache */
-    int latent_size, latent_channels; /* of what the model is given: as size and channels, unless
+    int size, channels;                   /* of an item: of pictures, or of the latents of a cache */
+    int latent_size, latent_channels;     /* of what the model is given: as size and channels, unless
                                        * pictures are encoded on the way */
     enum fdit_fit fit;
     struct fdit_picture_rules rules;
     bool flip;
-    bool allow_missing; /* classes without a picture */
+    bool allow_missing;                /* classes without a picture */
     size_t memory;                     /* see fdit_dataset_options */
     const struct fdit_taxonomy *known; /* of which classes of this one; NULL: of none */
 };
@@ -25,8 +25,7 @@ struct fdit_train_data_options {
 struct fdit_train_data;
 
 /* A cache must hold what the model is given; its classes must all be in the taxonomy. */
-enum fdit_status fdit_train_data_open(fdit_context *ctx,
-                                      const struct fdit_train_data_options *options,
+enum fdit_status fdit_train_data_open(fdit_context *ctx, const struct fdit_train_data_options *options,
                                       struct fdit_train_data **out);
 void fdit_train_data_close(struct fdit_train_data *d); /* NULL is allowed */
 const struct fdit_taxonomy *fdit_train_data_taxonomy(const struct fdit_train_data *d);
@@ -38,7 +37,7 @@ const char *fdit_train_data_path(const struct fdit_train_data *d); /* as in the 
 /* For the plan: see fdit_dataset_plan_reading; of a cache 0. */
 enum fdit_status fdit_train_data_plan_reading(fdit_context *ctx, struct fdit_train_data *d, int threads,
                                               size_t limit, bool skip_bad, size_t *bytes);
-bool fdit_train_data_flip(const struct fdit_train_data *d); /* as asked for, and as the cache can */
+bool fdit_train_data_flip(const struct fdit_train_data *d);         /* as asked for, and as the cache can */
 size_t fdit_train_data_item(const struct fdit_train_data *d);       /* floats */
 size_t fdit_train_data_item_bytes(const struct fdit_train_data *d); /* as a loader keeps it */
 int32_t fdit_train_data_label(const struct fdit_train_data *d, size_t i);
@@ -49,16 +48,13 @@ enum fdit_status fdit_train_data_name(fdit_context *ctx, const struct fdit_train
 enum fdit_status fdit_train_data_marks(fdit_context *ctx, const struct fdit_train_data *d, uint64_t *marks,
                                        fdit_looked_fn looked, void *user);
 /* See fdit_split. */
-enum fdit_status fdit_train_data_split(fdit_context *ctx, const struct fdit_train_data *d,
-                                       double fraction, uint64_t seed, uint32_t **train,
-                                       size_t *n_train, uint32_t **validation,
-                                       size_t *n_validation);
-enum fdit_status fdit_train_data_loader(fdit_context *ctx, struct fdit_train_data *d,
-                                        const uint32_t *subset, size_t n,
-                                        const struct fdit_loader_options *options,
+enum fdit_status fdit_train_data_split(fdit_context *ctx, const struct fdit_train_data *d, double fraction,
+                                       uint64_t seed, uint32_t **train, size_t *n_train,
+                                       uint32_t **validation, size_t *n_validation);
+enum fdit_status fdit_train_data_loader(fdit_context *ctx, struct fdit_train_data *d, const uint32_t *subset,
+                                        size_t n, const struct fdit_loader_options *options,
                                         struct fdit_loader **out);
 /* Item i, not mirrored, always with the same noise: for validation. */
-enum fdit_status fdit_train_data_fixed(fdit_context *ctx, struct fdit_train_data *d, size_t i,
-                                       float *out);
+enum fdit_status fdit_train_data_fixed(fdit_context *ctx, struct fdit_train_data *d, size_t i, float *out);
 
 #endif

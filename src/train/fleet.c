@@ -6,13 +6,13 @@
 
 struct fdit_fleet {
     int n;
-    struct fdit_model **models; /* [n]; the first is not ours */
-    struct fdit_step **steps;   /* [n]; likewise */
-    struct fdit_team *team;     /* NULL with one device */
-    float **exchange;           /* [n][numbers]: gradients of each device, then values of the first */
-    size_t numbers;             /* of all trained groups */
+    struct fdit_model **models;      /* [n]; the first is not ours */
+    struct fdit_step **steps;        /* [n]; likewise */
+    struct fdit_team *team;          /* NULL with one device */
+    float **exchange;                /* [n][numbers]: gradients of each device, then values of the first */
+    size_t numbers;                  /* of all trained groups */
     struct fdit_step_losses *losses; /* [n]: of the step, but for the first, which is read later */
-    const struct fdit_micro *micro; /* of the call in progress */
+    const struct fdit_micro *micro;  /* of the call in progress */
 };
 
 int fdit_fleet_size(const struct fdit_fleet *f)
@@ -258,8 +258,7 @@ void fdit_fleet_report_begin(struct fdit_fleet *f)
     fdit_step_report_begin(f->steps[0]);
 }
 
-enum fdit_status fdit_fleet_report_end(fdit_context *ctx, struct fdit_fleet *f,
-                                       struct fdit_step_losses *out)
+enum fdit_status fdit_fleet_report_end(fdit_context *ctx, struct fdit_fleet *f, struct fdit_step_losses *out)
 {
     enum fdit_status status = FDIT_OK;
     double mse = 0, vb = 0;

@@ -42,7 +42,6 @@ enum fdit_status fdit_fleet_share(fdit_context *ctx, struct fdit_fleet *f);
 enum fdit_status fdit_fleet_micro(fdit_context *ctx, struct fdit_fleet *f, const struct fdit_micro *micro);
 enum fdit_status fdit_fleet_update(fdit_context *ctx, struct fdit_fleet *f, const struct fdit_optimiser *o);
 void fdit_fleet_report_begin(struct fdit_fleet *f);
-enum fdit_status fdit_fleet_report_end(fdit_context *ctx, struct fdit_fleet *f,
-                                       struct fdit_step_losses *out);
+enum fdit_status fdit_fleet_report_end(fdit_context *ctx, struct fdit_fleet *f, struct fdit_step_losses *out);
 
 #endif

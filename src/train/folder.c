@@ -36,8 +36,7 @@ out:
     return status;
 }
 
-enum fdit_status fdit_run_folder_init(fdit_context *ctx, const char *path,
-                                      struct fdit_run_folder *out)
+enum fdit_status fdit_run_folder_init(fdit_context *ctx, const char *path, struct fdit_run_folder *out)
 {
     enum fdit_status status = FDIT_OK;
     *out = FDIT_NO_RUN_FOLDER;

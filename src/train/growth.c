@@ -28,7 +28,8 @@ static enum fdit_status lost_classes(fdit_context *ctx, const char *path, const 
     if (lost)
         fdit_log(ctx, FDIT_LOG_WARNING,
                  "%s: %d of its %d classes (%s%s) are not among the classes of this run, and their rows are "
-                 "left out", path, lost, classes, name, more);
+                 "left out",
+                 path, lost, classes, name, more);
 out:
     fdit_free(match);
     return status;
@@ -56,8 +57,8 @@ static enum fdit_status split_groups(fdit_context *ctx, const char *path, const 
         fdit_log(ctx, FDIT_LOG_WARNING,
                  "%s was made when groups of one name were one group: %d groups (%s \"%s\"%s) are told "
                  "apart now, and begin as the row that they had together; to keep them one, write the line "
-                 "\"#independent\" into the taxonomy", path, split,
-                 fdit_taxonomy_rank_name(taxonomy, first_rank),
+                 "\"#independent\" into the taxonomy",
+                 path, split, fdit_taxonomy_rank_name(taxonomy, first_rank),
                  fdit_taxonomy_group_name(taxonomy, first_rank, first), split > 1 ? ", ..." : "");
 out:
     fdit_free(match);

@@ -108,8 +108,7 @@ static enum fdit_status put_line(fdit_context *ctx, struct fdit_journal *j, cons
     memcpy(j->late + j->n_late, line, n);
     j->n_late += n;
     if (!waiting)
-        fdit_log(ctx, FDIT_LOG_WARNING, "%s; the line is kept and written later",
-                 fdit_context_message(ctx));
+        fdit_log(ctx, FDIT_LOG_WARNING, "%s; the line is kept and written later", fdit_context_message(ctx));
     else if (fdit_appender_write(ctx, j->log, j->late, j->n_late) == FDIT_OK)
         j->n_late = 0;
 out:
@@ -145,8 +144,8 @@ out:
     return status;
 }
 
-enum fdit_status fdit_journal_validation(fdit_context *ctx, struct fdit_journal *j, int64_t step,
-                                         double mse, double vb, size_t pictures)
+enum fdit_status fdit_journal_validation(fdit_context *ctx, struct fdit_journal *j, int64_t step, double mse,
+                                         double vb, size_t pictures)
 {
     enum fdit_status status = FDIT_OK;
     static const char *const tags[] = { "val_loss", "val_mse", "val_vb" };
@@ -154,7 +153,8 @@ enum fdit_status fdit_journal_validation(fdit_context *ctx, struct fdit_journal 
     char line[192];
     int n = snprintf(line, sizeof line,
                      "{\"step\":%" PRId64 ",\"val_loss\":%.9g,\"val_mse\":%.9g,\"val_vb\":%.9g,"
-                     "\"val_pictures\":%zu}\n", step, mse + vb, mse, vb, pictures);
+                     "\"val_pictures\":%zu}\n",
+                     step, mse + vb, mse, vb, pictures);
     j->validated = true;
     TRY(put_line(ctx, j, line, (size_t)n));
     TRY(put_events(ctx, j, fdit_tfevents_scalars(ctx, j->events, step, 3, tags, values)));
@@ -162,13 +162,11 @@ out:
     return status;
 }
 
-enum fdit_status fdit_journal_picture(fdit_context *ctx, struct fdit_journal *j, int64_t step,
-                                      int width, int height, int channels, const uint8_t *png,
-                                      size_t bytes)
+enum fdit_status fdit_journal_picture(fdit_context *ctx, struct fdit_journal *j, int64_t step, int width,
+                                      int height, int channels, const uint8_t *png, size_t bytes)
 {
     return put_events(
-        ctx, j,
-        fdit_tfevents_image(ctx, j->events, step, "preview", width, height, channels, png, bytes));
+        ctx, j, fdit_tfevents_image(ctx, j->events, step, "preview", width, height, channels, png, bytes));
 }
 
 enum fdit_status fdit_journal_sync(fdit_context *ctx, struct fdit_journal *j)

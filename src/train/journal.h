@@ -28,11 +28,10 @@ struct fdit_journal_step {
 enum fdit_status fdit_journal_step(fdit_context *ctx, struct fdit_journal *j,
                                    const struct fdit_journal_step *s);
 /* {"step":N,"val_loss":..,"val_mse":..,"val_vb":..,"val_pictures":..} */
-enum fdit_status fdit_journal_validation(fdit_context *ctx, struct fdit_journal *j, int64_t step,
-                                         double mse, double vb, size_t pictures);
-enum fdit_status fdit_journal_picture(fdit_context *ctx, struct fdit_journal *j, int64_t step,
-                                      int width, int height, int channels, const uint8_t *png,
-                                      size_t bytes);
+enum fdit_status fdit_journal_validation(fdit_context *ctx, struct fdit_journal *j, int64_t step, double mse,
+                                         double vb, size_t pictures);
+enum fdit_status fdit_journal_picture(fdit_context *ctx, struct fdit_journal *j, int64_t step, int width,
+                                      int height, int channels, const uint8_t *png, size_t bytes);
 /* Puts the log onto the disk, with the lines that were kept: before a checkpoint is renamed into
  * place. */
 enum fdit_status fdit_journal_sync(fdit_context *ctx, struct fdit_journal *j);

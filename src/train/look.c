@@ -20,8 +20,7 @@ static enum fdit_status of_run(fdit_context *ctx, const struct fdit_train_option
     if (!fdit_is_file(path))
         goto out;
     TRY(fdit_json_read(ctx, path, (size_t)1 << 30, 64, &root));
-    TRY(fdit_json_dump(ctx, json_object_get(root, "options"), JSON_COMPACT | JSON_ENCODE_ANY,
-                       &text));
+    TRY(fdit_json_dump(ctx, json_object_get(root, "options"), JSON_COMPACT | JSON_ENCODE_ANY, &text));
     TRY(fdit_picture_notes_read(ctx, path, text, strlen(text), notes));
 out:
     json_decref(root);
@@ -56,9 +55,8 @@ enum fdit_status fdit_train_look_settle(fdit_context *ctx, struct fdit_train_opt
     if (!typed && !kept->notes.orient && o->delta) {
         TRY(of_delta(ctx, o, &kept->notes));
         if (kept->notes.orient && !fdit_cache_is(o->data))
-            fdit_log(ctx, FDIT_LOG_INFO,
-                     "%s was trained with --orient %s --matte %s, and so is this run", o->delta,
-                     kept->notes.orient, kept->notes.matte);
+            fdit_log(ctx, FDIT_LOG_INFO, "%s was trained with --orient %s --matte %s, and so is this run",
+                     o->delta, kept->notes.orient, kept->notes.matte);
     }
     words = fdit_picture_notes_words(&kept->notes);
     TRY(fdit_picture_words_rules(ctx, &o->look, &words, &o->rules));

@@ -26,14 +26,14 @@ out:
 }
 
 enum fdit_status fdit_made_of_data(fdit_context *ctx, const struct fdit_train_data *data,
-                                       const struct fdit_train_data *val, fdit_looked_fn looked,
-                                       void *user, struct fdit_made_of *out)
+                                   const struct fdit_train_data *val, fdit_looked_fn looked, void *user,
+                                   struct fdit_made_of *out)
 {
     enum fdit_status status = FDIT_OK;
     const struct fdit_taxonomy *tax = fdit_train_data_taxonomy(data);
     *out = (struct fdit_made_of){ .n_classes = (size_t)fdit_taxonomy_n_classes(tax),
-                                   .pictures = fdit_train_data_size(data),
-                                   .has_val = val != NULL };
+                                  .pictures = fdit_train_data_size(data),
+                                  .has_val = val != NULL };
     TRY(fdit_taxonomy_to_json(ctx, tax, &out->taxonomy));
     TRY(fdit_alloc(ctx, out->n_classes, sizeof *out->marks, &out->marks));
     TRY(fdit_alloc(ctx, out->n_classes, sizeof *out->counts, &out->counts));
@@ -132,7 +132,8 @@ static enum fdit_status compare_classes(fdit_context *ctx, const json_t *was, co
     TRY(fdit_strdup(ctx, fdit_context_message(ctx), &message));
     status = fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
                        "--resume: the classes are not those that the run began with: %s; give the data and "
-                       "--taxonomy of its beginning, or begin a new run with --delta", message);
+                       "--taxonomy of its beginning, or begin a new run with --delta",
+                       message);
 out:
     fdit_free(text);
     fdit_free(message);
@@ -170,10 +171,12 @@ static enum fdit_status compare_pictures(fdit_context *ctx, const json_t *was, c
     if (before != now)
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
              "--resume: %s has other pictures than when the run began: %zu of %zu classes differ, %s had %lu "
-             "and has %lu; %s", names->data, differ, is->n_classes, class, before, now, advice);
+             "and has %lu; %s",
+             names->data, differ, is->n_classes, class, before, now, advice);
     FAIL(ctx, FDIT_ERROR_ARGUMENT,
          "--resume: %s has other pictures than when the run began: %zu of %zu classes differ, of %s names or "
-         "contents; %s", names->data, differ, is->n_classes, class, advice);
+         "contents; %s",
+         names->data, differ, is->n_classes, class, advice);
 out:
     fdit_taxonomy_free(tax);
     return status;
@@ -196,12 +199,12 @@ static enum fdit_status compare_file(fdit_context *ctx, const json_t *was, const
         return FDIT_OK;
     return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
                      "--resume: --%s %s holds other numbers than the file that the run began with (%s then, "
-                     "%016" PRIx64 " now); give that one", option, name, json_string_value(old), is);
+                     "%016" PRIx64 " now); give that one",
+                     option, name, json_string_value(old), is);
 }
 
 enum fdit_status fdit_made_of_compare(fdit_context *ctx, const json_t *was, const struct fdit_made_of *is,
-                                       const struct fdit_made_of_names *names, bool other_data,
-                                       bool *differs)
+                                      const struct fdit_made_of_names *names, bool other_data, bool *differs)
 {
     enum fdit_status status = FDIT_OK;
     const json_t *val = json_object_get(was, "val");

@@ -10,20 +10,20 @@
 #include <jansson.h>
 
 struct fdit_made_of {
-    char *taxonomy;                  /* fdit_taxonomy_to_json */
+    char *taxonomy; /* fdit_taxonomy_to_json */
     size_t n_classes;
-    uint64_t *marks;                 /* [n_classes], see fdit_train_data_marks */
-    size_t *counts;                  /* [n_classes] pictures */
+    uint64_t *marks; /* [n_classes], see fdit_train_data_marks */
+    size_t *counts;  /* [n_classes] pictures */
     size_t pictures;
     bool has_val, has_base, has_delta, has_vae;
     size_t val_pictures;
-    uint64_t val, base, delta, vae;  /* marks of the validation data, hashes of the files' numbers */
+    uint64_t val, base, delta, vae; /* marks of the validation data, hashes of the files' numbers */
 };
 
 /* Fills classes and pictures; val NULL: no validation data of their own. */
 enum fdit_status fdit_made_of_data(fdit_context *ctx, const struct fdit_train_data *data,
-                                       const struct fdit_train_data *val, fdit_looked_fn looked,
-                                       void *user, struct fdit_made_of *out);
+                                   const struct fdit_train_data *val, fdit_looked_fn looked, void *user,
+                                   struct fdit_made_of *out);
 void fdit_made_of_fini(struct fdit_made_of *id); /* an all-zero one is allowed */
 
 /* One line of JSON, the same for the same contents. Free with fdit_free. */
@@ -37,7 +37,6 @@ struct fdit_made_of_names {
  * it was and is, and what to do. other_data: the pictures may be others, the classes may not; *differs is
  * then set. */
 enum fdit_status fdit_made_of_compare(fdit_context *ctx, const json_t *was, const struct fdit_made_of *is,
-                                       const struct fdit_made_of_names *names, bool other_data,
-                                       bool *differs);
+                                      const struct fdit_made_of_names *names, bool other_data, bool *differs);
 
 #endif

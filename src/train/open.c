@@ -44,8 +44,8 @@ enum fdit_status fdit_run_open_files(fdit_context *ctx, struct run *r)
         if (r->config.kind == FDIT_MODEL_CLASSIFIER)
             FAIL(ctx, FDIT_ERROR_ARGUMENT, "--base %s is a classifier; give a diffusion model", o->base);
         if (o->size && o->size != r->config.input_size)
-            FAIL(ctx, FDIT_ERROR_ARGUMENT, "--size %d: %s is made for %d; leave the option out",
-                 o->size, o->base, r->config.input_size);
+            FAIL(ctx, FDIT_ERROR_ARGUMENT, "--size %d: %s is made for %d; leave the option out", o->size,
+                 o->base, r->config.input_size);
         if (o->channels && o->channels != r->config.channels)
             FAIL(ctx, FDIT_ERROR_ARGUMENT, "--channels %d: %s is made for %d; leave the option out",
                  o->channels, o->base, r->config.channels);
@@ -279,12 +279,11 @@ static enum fdit_status check_start(fdit_context *ctx, const struct run *r)
     for (int i = 0; r->start && i < ps->n; i++) {
         const struct fdit_param *p = &ps->list[i];
         if (!p->trained && p->kind != FDIT_PARAM_POS && fdit_checkpoint_has(r->start, p->name))
-            return fdit_fail(
-                ctx, FDIT_ERROR_ARGUMENT,
-                "--delta %s holds %s, which --tune %s does not train and the new delta would "
-                "lack; train with the --tune of that delta, or put it into the base with "
-                "'finediffusion convert --merge'",
-                r->o->delta, p->name, r->o->tune);
+            return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
+                             "--delta %s holds %s, which --tune %s does not train and the new delta would "
+                             "lack; train with the --tune of that delta, or put it into the base with "
+                             "'finediffusion convert --merge'",
+                             r->o->delta, p->name, r->o->tune);
     }
     return FDIT_OK;
 }
@@ -356,9 +355,10 @@ enum fdit_status fdit_run_plan(fdit_context *ctx, struct run *r)
         TRY(fdit_preview_new(ctx, r->model, r->coder, r->rule.taxonomy, r->guide_rank,
                              o->drop == FDIT_DROP_EMPTY ? r->rule.empty_row : -1, o->preview_guidance,
                              &r->preview));
-    TRY(fdit_plan_add(ctx, &r->model->plan, FDIT_PLAN_HOST, NULL,
-                      fdit_loader_bytes(r->n_train, fdit_train_data_item_bytes(r->data),
-                                        fdit_train_data_item(r->data), &l), "pictures and batches"));
+    TRY(fdit_plan_add(
+        ctx, &r->model->plan, FDIT_PLAN_HOST, NULL,
+        fdit_loader_bytes(r->n_train, fdit_train_data_item_bytes(r->data), fdit_train_data_item(r->data), &l),
+        "pictures and batches"));
     if (r->coder)
         TRY(fdit_coder_plan(ctx, r->coder, r->model, r->preview != NULL,
                             o->memory ? o->memory : r->dev->info.memory));

@@ -87,8 +87,7 @@ static const char *number(double value, char text[32])
     return text;
 }
 
-static enum fdit_status in_range(fdit_context *ctx, const char *option, double value, double low,
-                                 double high)
+static enum fdit_status in_range(fdit_context *ctx, const char *option, double value, double low, double high)
 {
     if (value >= low && value <= high)
         return FDIT_OK;
@@ -115,8 +114,7 @@ enum fdit_status fdit_train_check(fdit_context *ctx, const struct fdit_train_opt
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "--classifier starts from nothing; add --from-scratch");
     TRY(in_range(ctx, "--shift", o->shift, 0, 64));
     if (o->from_scratch && !o->model)
-        FAIL(ctx, FDIT_ERROR_ARGUMENT,
-             "--from-scratch needs --model DiT-S/2 (or WIDTH,DEPTH,HEADS,PATCH)");
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--from-scratch needs --model DiT-S/2 (or WIDTH,DEPTH,HEADS,PATCH)");
     if (o->from_scratch && strcmp(o->tune, "full"))
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "--from-scratch trains every weight; add --tune full");
     if (!fdit_mask_find(o->tune))
@@ -228,8 +226,7 @@ static void to_json(const struct fdit_train_options *o, struct fdit_json *b)
     fdit_json_put_int(b, NULL, "seed", (int64_t)o->seed);
 }
 
-enum fdit_status fdit_train_options_json(fdit_context *ctx, const struct fdit_train_options *o,
-                                         char **out)
+enum fdit_status fdit_train_options_json(fdit_context *ctx, const struct fdit_train_options *o, char **out)
 {
     struct fdit_json b;
     to_json(o, &b);
@@ -238,8 +235,7 @@ enum fdit_status fdit_train_options_json(fdit_context *ctx, const struct fdit_tr
     return status;
 }
 
-enum fdit_status fdit_train_settings_json(fdit_context *ctx, const struct fdit_train_options *o,
-                                          char **out)
+enum fdit_status fdit_train_settings_json(fdit_context *ctx, const struct fdit_train_options *o, char **out)
 {
     struct fdit_json b;
     fdit_json_begin(&b);
@@ -309,8 +305,8 @@ static bool may_change(const char *key, const json_t *before, const json_t *valu
     return false;
 }
 
-enum fdit_status fdit_train_options_compare(fdit_context *ctx, const char *path, const char *text,
-                                            size_t n, const struct fdit_train_options *o)
+enum fdit_status fdit_train_options_compare(fdit_context *ctx, const char *path, const char *text, size_t n,
+                                            const struct fdit_train_options *o)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_train_options defaults = fdit_train_defaults();
@@ -330,7 +326,8 @@ enum fdit_status fdit_train_options_compare(fdit_context *ctx, const char *path,
              "%s: is not the config.json of a run (it has no \"options\"); resume another folder", path);
     bool other = false;
     TRY(compare_steps(ctx, old, usual.root, o, &other));
-    json_object_foreach(mine.root, key, value) {
+    json_object_foreach(mine.root, key, value)
+    {
         if (!strcmp(key, "devices") || (other && (!strcmp(key, "batch") || !strcmp(key, "accumulate"))))
             continue;
         const json_t *before = json_object_get(json_object_get(old, key) ? old : usual.root, key);

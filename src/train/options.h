@@ -16,40 +16,40 @@ enum fdit_label_drop { FDIT_DROP_SUPERCLASS, FDIT_DROP_EMPTY };
 
 struct fdit_train_options {
     /* the model */
-    const char *base;         /* checkpoint; NULL with from_scratch */
+    const char *base; /* checkpoint; NULL with from_scratch */
     bool from_scratch;
-    bool classifier;          /* train a classifier of the classes instead; needs from_scratch */
-    const char *model;        /* "DiT-XL/2" or "D,L,H,P"; needed from scratch, else NULL allowed */
-    int size, channels;       /* of the input; 0: from the base (from scratch: 32 and 4) */
-    const char *delta;        /* start from this delta; NULL allowed */
-    const char *tune;         /* name of a mask */
+    bool classifier;    /* train a classifier of the classes instead; needs from_scratch */
+    const char *model;  /* "DiT-XL/2" or "D,L,H,P"; needed from scratch, else NULL allowed */
+    int size, channels; /* of the input; 0: from the base (from scratch: 32 and 4) */
+    const char *delta;  /* start from this delta; NULL allowed */
+    const char *tune;   /* name of a mask */
     enum fdit_recompute recompute;
     enum fdit_dtype activations; /* kept for the backward pass: FDIT_F32, or FDIT_BF16 */
-    enum fdit_dtype storage;  /* of frozen weights */
-    enum fdit_dtype precision; /* what the device was opened for */
+    enum fdit_dtype storage;     /* of frozen weights */
+    enum fdit_dtype precision;   /* what the device was opened for */
     /* data */
     const char *data;
-    const char *validation;   /* NULL, a data set, or a fraction as text */
-    const char *taxonomy;     /* file; NULL: folders */
-    const char *ranks;        /* picked ranks; NULL: all */
-    const char *superclass;   /* rank that takes the drops; NULL: the first */
+    const char *validation;       /* NULL, a data set, or a fraction as text */
+    const char *taxonomy;         /* file; NULL: folders */
+    const char *ranks;            /* picked ranks; NULL: all */
+    const char *superclass;       /* rank that takes the drops; NULL: the first */
     const char *superclass_train; /* "all" or "A,B": shares the drops equally; NULL: superclass alone */
     enum fdit_fit fit;
     struct fdit_picture_words look;  /* --orient and --matte; NULL: see look.h */
     struct fdit_picture_rules rules; /* the same for those who read; fdit_train_run fills it in */
     bool flip;
-    int shift;                /* classifier: pictures are moved by up to this many pixels */
+    int shift; /* classifier: pictures are moved by up to this many pixels */
     bool skip_bad;
-    int val_pictures;         /* most validation pictures, spread evenly; 0: all */
-    bool data_changed;        /* resume: the pictures may be others than at the beginning */
+    int val_pictures;                  /* most validation pictures, spread evenly; 0: all */
+    bool data_changed;                 /* resume: the pictures may be others than at the beginning */
     enum fdit_old_classes old_classes; /* with delta: what of its classes that the data lack */
-    const char *vae;          /* autoencoder that encodes pictures on the way; NULL: a cache, or pixels */
-    double vae_scale;         /* its scaling factor; 0: as its config.json says */
+    const char *vae;  /* autoencoder that encodes pictures on the way; NULL: a cache, or pixels */
+    double vae_scale; /* its scaling factor; 0: as its config.json says */
     /* optimisation */
-    int64_t steps;            /* optimiser steps; 0 with epochs */
+    int64_t steps; /* optimiser steps; 0 with epochs */
     double epochs;
-    int batch, accumulate;    /* of one device; a step has their product times `devices` pictures */
-    int devices;              /* fdit_train_run fills it in */
+    int batch, accumulate; /* of one device; a step has their product times `devices` pictures */
+    int devices;           /* fdit_train_run fills it in */
     double lr, beta1, beta2, weight_decay, clip;
     int64_t warmup;
     enum fdit_lr_schedule schedule;
@@ -63,15 +63,15 @@ struct fdit_train_options {
     const char *out;
     bool resume;
     int workers;
-    size_t cache_bytes;       /* of decoded pictures */
-    size_t memory;            /* limit of the plan in bytes, 0: the device's memory */
+    size_t cache_bytes;                      /* of decoded pictures */
+    size_t memory;                           /* limit of the plan in bytes, 0: the device's memory */
     int64_t checkpoint_every, preview_every; /* steps, 0: off; checkpoints always at the end */
     double checkpoint_seconds; /* another checkpoint when so much time has passed since the last; 0: off */
-    int keep;                 /* checkpoints that stay; 0: all */
+    int keep;                  /* checkpoints that stay; 0: all */
     double preview_guidance;
-    double seconds;           /* stop after this much training time; 0: no limit (demo) */
-    const char *device;       /* as it was asked for, NULL: not at all; only kept in config.json, like */
-    int threads;              /* this, 0: not asked for */
+    double seconds;     /* stop after this much training time; 0: no limit (demo) */
+    const char *device; /* as it was asked for, NULL: not at all; only kept in config.json, like */
+    int threads;        /* this, 0: not asked for */
 };
 
 /* The defaults of `finediffusion train`. */
@@ -85,17 +85,15 @@ enum fdit_status fdit_train_check(fdit_context *ctx, const struct fdit_train_opt
 double fdit_train_lr(const struct fdit_train_options *o, int64_t n, int64_t total);
 
 /* One line of JSON with every option that decides the numbers, deterministic. Free with fdit_free. */
-enum fdit_status fdit_train_options_json(fdit_context *ctx, const struct fdit_train_options *o,
-                                         char **out);
+enum fdit_status fdit_train_options_json(fdit_context *ctx, const struct fdit_train_options *o, char **out);
 /* One line of JSON with the others that a resumed run goes on with: steps, intervals, workers, device.
  * Free with fdit_free. */
-enum fdit_status fdit_train_settings_json(fdit_context *ctx, const struct fdit_train_options *o,
-                                          char **out);
+enum fdit_status fdit_train_settings_json(fdit_context *ctx, const struct fdit_train_options *o, char **out);
 /* The option that differs between the text of a run's config.json and o: FDIT_ERROR_ARGUMENT naming it
  * and both values; FDIT_OK when they agree. Paths are not compared (see made_of.h), nor is what leaves
  * the numbers as they are. */
-enum fdit_status fdit_train_options_compare(fdit_context *ctx, const char *path, const char *text,
-                                            size_t n, const struct fdit_train_options *o);
+enum fdit_status fdit_train_options_compare(fdit_context *ctx, const char *path, const char *text, size_t n,
+                                            const struct fdit_train_options *o);
 
 const char *fdit_lr_schedule_name(enum fdit_lr_schedule s);
 const char *fdit_table_init_name(enum fdit_table_init t);

@@ -43,8 +43,7 @@ void fdit_pace_step(struct fdit_pace *p, double now, int64_t step)
     p->marked = step;
 }
 
-int64_t fdit_pace_expected(const struct fdit_pace *p, double now, int64_t step, int64_t total,
-                           double limit)
+int64_t fdit_pace_expected(const struct fdit_pace *p, double now, int64_t step, int64_t total, double limit)
 {
     double spent = fdit_pace_spent(p, now), done = (double)(step - p->first);
     if (!(limit > 0) || !(spent > 0) || step <= p->first)

@@ -8,11 +8,11 @@
 #include <stdint.h>
 
 struct fdit_pace {
-    double spent, since;    /* time before the last start of the clock, and when that was */
-    double rate, mark;      /* steps a second, 0 before the first; measured since `mark` of that time */
-    double steady;          /* the same with a memory of half a minute: for the time that is left */
-    bool warm;              /* the first two seconds are over */
-    int64_t first, marked;  /* steps done when the run began, and at `mark` */
+    double spent, since;   /* time before the last start of the clock, and when that was */
+    double rate, mark;     /* steps a second, 0 before the first; measured since `mark` of that time */
+    double steady;         /* the same with a memory of half a minute: for the time that is left */
+    bool warm;             /* the first two seconds are over */
+    int64_t first, marked; /* steps done when the run began, and at `mark` */
 };
 
 /* A run that begins, or goes on, with `step` steps done. Its clock stands. */
@@ -31,7 +31,6 @@ void fdit_pace_step(struct fdit_pace *p, double now, int64_t step);
 
 /* How many steps the run will have, `step` of them done and the clock running: at most `total`, and where
  * `limit` seconds (0: none) end it, what the rate so far gives until then. Never less than step + 1. */
-int64_t fdit_pace_expected(const struct fdit_pace *p, double now, int64_t step, int64_t total,
-                           double limit);
+int64_t fdit_pace_expected(const struct fdit_pace *p, double now, int64_t step, int64_t total, double limit);
 
 #endif

@@ -24,10 +24,10 @@ struct fdit_preview {
     bool guided;
     double guidance;
     int classes, per_class, batch;
-    int size, channels;       /* of a picture */
-    float *x;                 /* [batch, C, S, S] as the model has it */
-    float *decoded;           /* [channels, size, size] of one; NULL: is in x */
-    uint8_t *pixels;          /* [classes * per_class, size, size, channels] */
+    int size, channels; /* of a picture */
+    float *x;           /* [batch, C, S, S] as the model has it */
+    float *decoded;     /* [channels, size, size] of one; NULL: is in x */
+    uint8_t *pixels;    /* [classes * per_class, size, size, channels] */
 };
 
 /* Numbers of one picture. */
@@ -36,10 +36,9 @@ static size_t numbers(const struct fdit_preview *p)
     return (size_t)p->channels * (size_t)p->size * (size_t)p->size;
 }
 
-enum fdit_status fdit_preview_new(fdit_context *ctx, struct fdit_model *model,
-                                  struct fdit_coder *coder, const struct fdit_taxonomy *taxonomy,
-                                  int32_t rank, int32_t empty_row, double guidance,
-                                  struct fdit_preview **out)
+enum fdit_status fdit_preview_new(fdit_context *ctx, struct fdit_model *model, struct fdit_coder *coder,
+                                  const struct fdit_taxonomy *taxonomy, int32_t rank, int32_t empty_row,
+                                  double guidance, struct fdit_preview **out)
 {
     enum fdit_status status = FDIT_OK;
     const struct fdit_model_config *c = &model->config;
@@ -120,10 +119,11 @@ static enum fdit_status sample_all(fdit_context *ctx, struct fdit_preview *p)
         fdit_phase_at(ctx, (uint64_t)done);
         for (int i = 0; i < n; i++) {
             int32_t id = class_at(p, (done + i) / p->per_class);
-            int32_t guide = p->rank >= 0 ? fdit_taxonomy_superclass_row(p->taxonomy, p->rank, id)
-                                         : p->empty_row;
+            int32_t guide =
+                p->rank >= 0 ? fdit_taxonomy_superclass_row(p->taxonomy, p->rank, id) : p->empty_row;
             specs[i] = (struct fdit_picture_spec){ .seed = (uint64_t)((done + i) % p->per_class),
-                                                   .class_id = id, .row = id,
+                                                   .class_id = id,
+                                                   .row = id,
                                                    .guide_row = guide >= 0 ? guide : id };
         }
         TRY(fdit_generator_run(ctx, p->generator, specs, n, p->x));
@@ -140,9 +140,8 @@ out:
     return status;
 }
 
-enum fdit_status fdit_preview_write(fdit_context *ctx, struct fdit_preview *p, int64_t step,
-                                    const char *path, int *width, int *height, uint8_t **png,
-                                    size_t *bytes)
+enum fdit_status fdit_preview_write(fdit_context *ctx, struct fdit_preview *p, int64_t step, const char *path,
+                                    int *width, int *height, uint8_t **png, size_t *bytes)
 {
     enum fdit_status status = FDIT_OK;
     static const char *const seeds[PER_CLASS] = { "seed 0", "seed 1", "seed 2", "seed 3" };
@@ -160,8 +159,11 @@ enum fdit_status fdit_preview_write(fdit_context *ctx, struct fdit_preview *p, i
         labels[i] = fdit_taxonomy_class_name(p->taxonomy, ids[i] = class_at(p, i));
     for (int i = 0; i < p->classes * p->per_class; i++)
         cells[i] = p->pixels + (size_t)i * numbers(p);
-    struct fdit_grid_group group = { .n_rows = (size_t)p->classes, .n_columns = (size_t)p->per_class,
-                                     .row_labels = labels, .column_labels = seeds, .row_ids = ids,
+    struct fdit_grid_group group = { .n_rows = (size_t)p->classes,
+                                     .n_columns = (size_t)p->per_class,
+                                     .row_labels = labels,
+                                     .column_labels = seeds,
+                                     .row_ids = ids,
                                      .cells = cells };
     snprintf(title, sizeof title, "step %" PRId64 ": ddim, %d steps, ", step, STEPS);
     if (p->guided)
@@ -169,8 +171,11 @@ enum fdit_status fdit_preview_write(fdit_context *ctx, struct fdit_preview *p, i
     else
         snprintf(title + strlen(title), 64, "no guidance%s", p->coder ? "" : ", clip-x0");
     TRY(fdit_grid_draw(ctx,
-                       &(struct fdit_grid){ .title = title, .size = p->size, .channels = p->channels,
-                                            .upscale = p->size < 64 ? 2 : 1, .n_groups = 1,
+                       &(struct fdit_grid){ .title = title,
+                                            .size = p->size,
+                                            .channels = p->channels,
+                                            .upscale = p->size < 64 ? 2 : 1,
+                                            .n_groups = 1,
                                             .groups = &group },
                        &sheet));
     *width = sheet.width;

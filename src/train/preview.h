@@ -12,18 +12,16 @@ struct fdit_preview;
 /* For a model on pixels (1 or 3 channels), coder NULL, or on latents, which the coder decodes (it must
  * outlive this); before fdit_model_allocate. rank: the superclass that guides, -1: none. empty_row: the guide
  * when there is an empty label, -1: none. */
-enum fdit_status fdit_preview_new(fdit_context *ctx, struct fdit_model *model,
-                                  struct fdit_coder *coder, const struct fdit_taxonomy *taxonomy,
-                                  int32_t rank, int32_t empty_row, double guidance,
-                                  struct fdit_preview **out);
+enum fdit_status fdit_preview_new(fdit_context *ctx, struct fdit_model *model, struct fdit_coder *coder,
+                                  const struct fdit_taxonomy *taxonomy, int32_t rank, int32_t empty_row,
+                                  double guidance, struct fdit_preview **out);
 void fdit_preview_bind(struct fdit_preview *p);
-void fdit_preview_free(struct fdit_preview *p); /* before the model; NULL is allowed */
+void fdit_preview_free(struct fdit_preview *p);          /* before the model; NULL is allowed */
 int fdit_preview_pictures(const struct fdit_preview *p); /* on a sheet */
 /* Samples with the EMA values and writes the sheet, which names the step; counts its pictures for the phase
  * that its caller began. *png (from fdit_alloc) are the file's bytes. FDIT_ERROR_IO: only the file could
  * not be written. */
-enum fdit_status fdit_preview_write(fdit_context *ctx, struct fdit_preview *p, int64_t step,
-                                    const char *path, int *width, int *height, uint8_t **png,
-                                    size_t *bytes);
+enum fdit_status fdit_preview_write(fdit_context *ctx, struct fdit_preview *p, int64_t step, const char *path,
+                                    int *width, int *height, uint8_t **png, size_t *bytes);
 
 #endif

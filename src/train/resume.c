@@ -98,14 +98,18 @@ enum fdit_status fdit_run_check_identity(fdit_context *ctx, struct run *r)
         return FDIT_OK;
     }
     TRY(fdit_made_of_compare(ctx, was, &r->identity,
-                              &(struct fdit_made_of_names){ .run = o->out, .data = o->data,
-                                                             .val = o->validation, .base = o->base,
-                                                             .delta = o->delta, .vae = o->vae },
-                              o->data_changed, &differs));
+                             &(struct fdit_made_of_names){ .run = o->out,
+                                                           .data = o->data,
+                                                           .val = o->validation,
+                                                           .base = o->base,
+                                                           .delta = o->delta,
+                                                           .vae = o->vae },
+                             o->data_changed, &differs));
     if (differs)
         fdit_log(ctx, FDIT_LOG_WARNING,
                  "%s has other pictures than when the run began: from here on it is not what an unbroken run "
-                 "would be", o->data);
+                 "would be",
+                 o->data);
 out:
     return status;
 }
@@ -347,7 +351,8 @@ enum fdit_status fdit_run_resume(fdit_context *ctx, struct run *r)
     enum fdit_status status = FDIT_OK;
     const struct fdit_train_options *o = r->o;
     struct fdit_state_wanted wanted = { .group = (uint64_t)r->round * (uint64_t)o->accumulate,
-                                        .taxonomy = r->rule.taxonomy, .base = r->fingerprint,
+                                        .taxonomy = r->rule.taxonomy,
+                                        .base = r->fingerprint,
                                         .other = FDIT_ERROR_FORMAT };
     int64_t *steps = NULL;
     char *path = NULL, *newest = NULL, *why = NULL;
@@ -381,8 +386,8 @@ enum fdit_status fdit_run_resume(fdit_context *ctx, struct run *r)
                  "begin "
                  "again with another --out",
                  n, o->out, newest);
-        fdit_log(ctx, FDIT_LOG_WARNING, "%s; going back to the checkpoint before it, of step %" PRId64,
-                 why, steps[i - 1]);
+        fdit_log(ctx, FDIT_LOG_WARNING, "%s; going back to the checkpoint before it, of step %" PRId64, why,
+                 steps[i - 1]);
     }
     r->checkpoints = r->kept = true;
     fdit_log(ctx, FDIT_LOG_INFO, "resuming at step %" PRId64 " from %s", r->at.step, path);

@@ -66,8 +66,7 @@ static enum fdit_status fail_not_finite(fdit_context *ctx, struct run *r, bool l
              "is %.3g, in %s); the last good checkpoint is %s; use a lower --lr or --clip 1",
              r->last.step, bad.largest, bad.name, newest ? newest : "none");
     FAIL(ctx, FDIT_ERROR_NUMERIC,
-         "step %" PRId64
-         ": %s is not finite (%s%s); the last good checkpoint is %s; use a lower --lr or "
+         "step %" PRId64 ": %s is not finite (%s%s); the last good checkpoint is %s; use a lower --lr or "
          "--clip 1",
          r->last.step, loss_is ? "the gradient" : "the loss",
          bad.finite ? "every weight and gradient is, the largest gradient is in " : "", bad.name,
@@ -95,8 +94,10 @@ static enum fdit_status finish_report(fdit_context *ctx, struct run *r)
     r->last.lr = r->pending_lr;
     r->last.seconds = r->pending_seconds;
     TRY(fdit_journal_step(ctx, r->journal,
-                          &(struct fdit_journal_step){ .step = r->last.step, .loss = loss,
-                                                       .mse = losses.mse, .vb = losses.vb,
+                          &(struct fdit_journal_step){ .step = r->last.step,
+                                                       .loss = loss,
+                                                       .mse = losses.mse,
+                                                       .vb = losses.vb,
                                                        .lr = r->pending_lr,
                                                        .images_per_second = r->last.images_per_second,
                                                        .seconds = r->pending_seconds }));
@@ -110,8 +111,7 @@ enum fdit_status fdit_run_bad_picture(fdit_context *ctx, const struct run *r, en
 {
     if ((found != FDIT_ERROR_FORMAT && found != FDIT_ERROR_UNSUPPORTED) || r->o->skip_bad)
         return found;
-    return fdit_fail(ctx, found, "%s; or leave out such pictures with --skip-bad",
-                     fdit_context_message(ctx));
+    return fdit_fail(ctx, found, "%s; or leave out such pictures with --skip-bad", fdit_context_message(ctx));
 }
 
 static enum fdit_status next_batch(fdit_context *ctx, struct run *r, struct fdit_batch *b)
@@ -126,8 +126,7 @@ static enum fdit_status one_step(fdit_context *ctx, struct run *r)
     int64_t n = r->at.step + 1;
     double lr = fdit_train_lr(
         o, n, fdit_pace_expected(&r->pace, fdit_clock_seconds(), r->at.step, r->total, o->seconds));
-    uint64_t position =
-        r->at.position; /* becomes r->at's with the whole step: a stop may come between */
+    uint64_t position = r->at.position; /* becomes r->at's with the whole step: a stop may come between */
     for (int i = 0; i < o->accumulate; i++) {
         struct fdit_batch b;
         TRY(next_batch(ctx, r, &b));
@@ -145,28 +144,26 @@ static enum fdit_status one_step(fdit_context *ctx, struct run *r)
                              o->shift, r->noise);
             x0 = r->noise;
         }
-        TRY(fdit_fleet_micro(
-            ctx, r->fleet,
-            &(struct fdit_micro){ .samples = (int)b.n,
-                                  .x0 = x0,
-                                  .noise = r->noise,
-                                  .t = r->t,
-                                  .rows = r->rows,
-                                  .first = i == 0,
-                                  .index = i,
-                                  .loss_scale = 1.0 / (r->round * o->accumulate) }));
+        TRY(fdit_fleet_micro(ctx, r->fleet,
+                             &(struct fdit_micro){ .samples = (int)b.n,
+                                                   .x0 = x0,
+                                                   .noise = r->noise,
+                                                   .t = r->t,
+                                                   .rows = r->rows,
+                                                   .first = i == 0,
+                                                   .index = i,
+                                                   .loss_scale = 1.0 / (r->round * o->accumulate) }));
         position = b.next;
     }
-    TRY(fdit_fleet_update(
-        ctx, r->fleet,
-        &(struct fdit_optimiser){ .lr = lr,
-                                  .beta1 = o->beta1,
-                                  .beta2 = o->beta2,
-                                  .eps = 1e-8,
-                                  .weight_decay = o->weight_decay,
-                                  .clip = o->clip,
-                                  .ema_decay = fdit_ema_decay(o->ema, o->ema_exact, n),
-                                  .n = n }));
+    TRY(fdit_fleet_update(ctx, r->fleet,
+                          &(struct fdit_optimiser){ .lr = lr,
+                                                    .beta1 = o->beta1,
+                                                    .beta2 = o->beta2,
+                                                    .eps = 1e-8,
+                                                    .weight_decay = o->weight_decay,
+                                                    .clip = o->clip,
+                                                    .ema_decay = fdit_ema_decay(o->ema, o->ema_exact, n),
+                                                    .n = n }));
     TRY(finish_report(ctx, r));
     double now = fdit_clock_seconds();
     r->at.step = n;
@@ -219,8 +216,7 @@ static enum fdit_status save_after_failure(fdit_context *ctx, struct run *r, boo
     char *message = NULL;
     bool other_device = found == FDIT_ERROR_DEVICE && fdit_fleet_size(r->fleet) > 1;
     bool picture = found == FDIT_ERROR_FORMAT || found == FDIT_ERROR_UNSUPPORTED;
-    if ((!other_device && !picture && found != FDIT_ERROR_IO) || r->dev->status != FDIT_OK ||
-        r->at.step == 0)
+    if ((!other_device && !picture && found != FDIT_ERROR_IO) || r->dev->status != FDIT_OK || r->at.step == 0)
         return found;
     TRY(fdit_strdup(ctx, fdit_context_message(ctx), &message));
     status = finish_report(ctx, r);
@@ -230,11 +226,11 @@ static enum fdit_status save_after_failure(fdit_context *ctx, struct run *r, boo
         status = fdit_fail(ctx, found, "%s", message);
         goto out;
     }
-    const char *how =
-        other_device ? "with --resume and the other devices"
-        : picture ? "with --resume --skip-bad, or with --resume --data-changed after the picture "
-                    "was replaced or removed"
-                  : "with --resume";
+    const char *how = other_device ? "with --resume and the other devices"
+                      : picture
+                          ? "with --resume --skip-bad, or with --resume --data-changed after the picture "
+                            "was replaced or removed"
+                          : "with --resume";
     status = fdit_fail(ctx, found, "%s; step %" PRId64 " is kept: go on %s", message, r->at.step, how);
 out:
     fdit_free(message);
@@ -249,8 +245,8 @@ static enum fdit_status after_step(fdit_context *ctx, struct run *r, bool *saved
     bool inside = r->at.step < r->total;
     bool checkpoint = is_due(r->at.step, o->checkpoint_every) && inside;
     bool preview = r->preview && is_due(r->at.step, o->preview_every);
-    bool late = o->checkpoint_seconds > 0 && inside &&
-                fdit_clock_seconds() - r->saved_time >= o->checkpoint_seconds;
+    bool late =
+        o->checkpoint_seconds > 0 && inside && fdit_clock_seconds() - r->saved_time >= o->checkpoint_seconds;
     if (!checkpoint && !preview && !late)
         return FDIT_OK;
     fdit_pace_pause(&r->pace, fdit_clock_seconds());
@@ -339,12 +335,11 @@ static enum fdit_status set_total(fdit_context *ctx, struct run *r)
     const struct fdit_train_options *o = r->o;
     size_t group = (size_t)r->round * (size_t)o->accumulate;
     if (group > r->n_train)
-        return fdit_fail(
-            ctx, FDIT_ERROR_ARGUMENT,
-            "--batch %d times --accumulate %d%s is more than the %zu pictures of %s; use a "
-            "smaller batch",
-            o->batch, o->accumulate, o->devices > 1 ? " on several devices" : "", r->n_train,
-            o->data);
+        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
+                         "--batch %d times --accumulate %d%s is more than the %zu pictures of %s; use a "
+                         "smaller batch",
+                         o->batch, o->accumulate, o->devices > 1 ? " on several devices" : "", r->n_train,
+                         o->data);
     double per_epoch = (double)(r->n_train / group), steps = ceil(o->epochs * per_epoch);
     if (o->steps <= 0 && !(steps <= MOST_STEPS))
         return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
@@ -399,32 +394,32 @@ static enum fdit_status tell_start(fdit_context *ctx, struct run *r)
     if (!r->hooks || !r->hooks->on_start)
         return FDIT_OK;
     TRY(fdit_device_names(ctx, r->dev, &devices));
-    r->hooks->on_start(r->hooks->user, &(struct fdit_train_banner){
-                                           .devices = devices,
-                                           .precision = r->dev->precision,
-                                           .storage = o->storage,
-                                           .model = &r->config,
-                                           .tune = o->tune,
-                                           .base = o->base,
-                                           .data = o->data,
-                                           .out = o->out,
-                                           .guide = r->guide,
-                                           .pictures = r->n_train,
-                                           .classes = s->n_classes,
-                                           .groups = (size_t)(fdit_taxonomy_n_rows(tax) -
-                                                              fdit_taxonomy_n_classes(tax)),
-                                           .trained = s->trained,
-                                           .parameters = s->total,
-                                           .step = r->at.step,
-                                           .steps = r->total,
-                                           .epoch_steps = s->epoch_steps,
-                                           .batch = o->batch,
-                                           .accumulate = o->accumulate,
-                                           .devices_n = o->devices,
-                                           .val_pictures = r->val.used,
-                                           .val_all = r->val.n,
-                                           .plan_bytes = s->plan_bytes,
-                                           .process_plan_bytes = s->process_plan_bytes });
+    r->hooks->on_start(r->hooks->user,
+                       &(struct fdit_train_banner){
+                           .devices = devices,
+                           .precision = r->dev->precision,
+                           .storage = o->storage,
+                           .model = &r->config,
+                           .tune = o->tune,
+                           .base = o->base,
+                           .data = o->data,
+                           .out = o->out,
+                           .guide = r->guide,
+                           .pictures = r->n_train,
+                           .classes = s->n_classes,
+                           .groups = (size_t)(fdit_taxonomy_n_rows(tax) - fdit_taxonomy_n_classes(tax)),
+                           .trained = s->trained,
+                           .parameters = s->total,
+                           .step = r->at.step,
+                           .steps = r->total,
+                           .epoch_steps = s->epoch_steps,
+                           .batch = o->batch,
+                           .accumulate = o->accumulate,
+                           .devices_n = o->devices,
+                           .val_pictures = r->val.used,
+                           .val_all = r->val.n,
+                           .plan_bytes = s->plan_bytes,
+                           .process_plan_bytes = s->process_plan_bytes });
 out:
     fdit_free(devices);
     return status;
@@ -464,8 +459,7 @@ static enum fdit_status start(fdit_context *ctx, struct run *r)
     if (!r->before)
         TRY(fdit_journal_open(ctx, r->o->out, r->log_from, r->at.step, &r->journal));
     struct fdit_loader_options l = fdit_run_loader(r);
-    TRY(fdit_train_data_loader(ctx, r->data, r->train_ids, r->train_ids ? r->n_train : 0, &l,
-                               &r->loader));
+    TRY(fdit_train_data_loader(ctx, r->data, r->train_ids, r->train_ids ? r->n_train : 0, &l, &r->loader));
     TRY(tell_start(ctx, r));
     tell_phases_ahead(ctx, r);
     TRY(make_up(ctx, r));
@@ -501,8 +495,7 @@ static void close_run(struct run *r)
         fdit_free(blocks[i]);
 }
 
-enum fdit_status fdit_train_run(fdit_context *ctx, fdit_device *dev,
-                                const struct fdit_train_options *options,
+enum fdit_status fdit_train_run(fdit_context *ctx, fdit_device *dev, const struct fdit_train_options *options,
                                 const struct fdit_train_hooks *hooks, bool plan_only,
                                 struct fdit_train_summary *summary)
 {
@@ -521,15 +514,15 @@ enum fdit_status fdit_train_run(fdit_context *ctx, fdit_device *dev,
     struct fdit_train_look look = { .notes = { NULL, NULL } };
     struct fdit_delta_meta meta;
     char *path = NULL, *validation = NULL;
-    *r.summary = (struct fdit_train_summary){ .first_val_mse = NAN, .first_val_vb = NAN, .val_mse = NAN,
-                                              .val_vb = NAN };
+    *r.summary = (struct fdit_train_summary){
+        .first_val_mse = NAN, .first_val_vb = NAN, .val_mse = NAN, .val_vb = NAN
+    };
     exact.devices = fdit_device_count(dev);
     options = &exact;
     TRY(fdit_train_check(ctx, options));
     TRY(fdit_train_look_settle(ctx, &exact, &look));
     made_by = exact;
-    if (!fdit_coder_encodes(
-            options)) { /* it decodes previews, which are in no file of numbers either */
+    if (!fdit_coder_encodes(options)) { /* it decodes previews, which are in no file of numbers either */
         made_by.vae = NULL;
         made_by.vae_scale = 0;
     }

@@ -20,7 +20,7 @@ struct fdit_train_progress {
 
 /* What a run is, known before its first step. */
 struct fdit_train_banner {
-    const char *devices;          /* names, with " + " between */
+    const char *devices; /* names, with " + " between */
     enum fdit_dtype precision, storage;
     const struct fdit_model_config *model;
     const char *tune, *base, *data, *out, *guide; /* base NULL: from scratch; guide: what takes label drops */
@@ -28,7 +28,7 @@ struct fdit_train_banner {
     size_t trained, parameters;
     int64_t step, steps, epoch_steps; /* done, of; steps of a pass over the pictures */
     int batch, accumulate, devices_n; /* a step has their product of pictures */
-    size_t val_pictures, val_all; /* looked at, of */
+    size_t val_pictures, val_all;     /* looked at, of */
     size_t plan_bytes, process_plan_bytes;
 };
 
@@ -44,30 +44,29 @@ struct fdit_train_hooks {
 };
 
 struct fdit_train_summary {
-    size_t trained, total;      /* parameters */
-    int64_t step, steps;        /* reached, wanted */
-    uint64_t images;            /* seen in this process */
-    double seconds;             /* of training, without set-up, validation, previews and checkpoints */
-    double all_seconds;         /* with all of that */
+    size_t trained, total; /* parameters */
+    int64_t step, steps;   /* reached, wanted */
+    uint64_t images;       /* seen in this process */
+    double seconds;        /* of training, without set-up, validation, previews and checkpoints */
+    double all_seconds;    /* with all of that */
     double images_per_second, gflops;
     double first_val_mse, first_val_vb; /* before training; NaN without validation data */
-    double val_mse, val_vb;     /* at the end */
-    size_t plan_bytes;          /* on the device */
-    size_t process_plan_bytes;  /* of this process: to compare with peak_bytes */
-    size_t peak_bytes;          /* resident memory of the process at its highest */
-    double stall_seconds;       /* the step waited for pictures */
-    uint64_t skipped;           /* broken pictures left out, of training and validation */
+    double val_mse, val_vb;             /* at the end */
+    size_t plan_bytes;                  /* on the device */
+    size_t process_plan_bytes;          /* of this process: to compare with peak_bytes */
+    size_t peak_bytes;                  /* resident memory of the process at its highest */
+    double stall_seconds;               /* the step waited for pictures */
+    uint64_t skipped;                   /* broken pictures left out, of training and validation */
     size_t n_classes, n_rows;
-    size_t n_pictures, n_val;   /* used: without the broken ones that were found */
-    int64_t epoch_steps;        /* of one pass over the pictures */
-    bool nothing;               /* the steps were done before: nothing was left to do */
+    size_t n_pictures, n_val;                   /* used: without the broken ones that were found */
+    int64_t epoch_steps;                        /* of one pass over the pictures */
+    bool nothing;                               /* the steps were done before: nothing was left to do */
     struct fdit_op_count counts[FDIT_OP_COUNT]; /* with dev->timing */
 };
 
 /* Runs to the end, or to FDIT_INTERRUPTED with a checkpoint when ctx is asked to stop. plan_only: makes
  * the plan, calls on_plan, and returns. */
-enum fdit_status fdit_train_run(fdit_context *ctx, fdit_device *dev,
-                                const struct fdit_train_options *options,
+enum fdit_status fdit_train_run(fdit_context *ctx, fdit_device *dev, const struct fdit_train_options *options,
                                 const struct fdit_train_hooks *hooks, bool plan_only,
                                 struct fdit_train_summary *summary);
 

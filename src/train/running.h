@@ -26,8 +26,8 @@ struct validation {
     size_t n, used;               /* pictures, and how many of them are looked at */
     bool *bad;                    /* [used] cannot be decoded, found so far (--skip-bad) */
     size_t n_bad;
-    float *x;                     /* [batch, item] */
-    float *picture;               /* one, where it goes through the autoencoder */
+    float *x;       /* [batch, item] */
+    float *picture; /* one, where it goes through the autoencoder */
 };
 
 /* In the order of their making. */
@@ -36,13 +36,13 @@ struct run {
     const struct fdit_train_hooks *hooks;
     fdit_device *dev;
     struct fdit_run_folder folder;
-    json_t *before;               /* what config.json says of a run that goes on, NULL: it begins */
+    json_t *before;                       /* what config.json says of a run that goes on, NULL: it begins */
     struct fdit_checkpoint *base, *start; /* start: a delta to begin from */
     struct fdit_model_config config, base_config;
     struct fdit_taxonomy *taxonomy, *known; /* known: the classes of `start` */
-    struct fdit_coder *coder; /* NULL: none */
+    struct fdit_coder *coder;               /* NULL: none */
     struct fdit_train_data *data;
-    uint32_t *train_ids;      /* NULL: all */
+    uint32_t *train_ids; /* NULL: all */
     size_t n_train;
     struct validation val;
     int32_t *ranks;
@@ -63,11 +63,11 @@ struct run {
     size_t item;
     int64_t total; /* steps */
     struct fdit_train_position at;
-    int64_t resumed_at;           /* the step that the run began at */
-    int64_t log_from;             /* the first step that log.jsonl has */
-    bool checkpoints;             /* the run has written one, in this process or before */
-    int64_t passing;              /* step of a checkpoint that goes with the next one; -1: none */
-    double saved_time;            /* when the last checkpoint was written */
+    int64_t resumed_at; /* the step that the run began at */
+    int64_t log_from;   /* the first step that log.jsonl has */
+    bool checkpoints;   /* the run has written one, in this process or before */
+    int64_t passing;    /* step of a checkpoint that goes with the next one; -1: none */
+    double saved_time;  /* when the last checkpoint was written */
     struct fdit_train_progress last;
     bool pending; /* a report is on its way */
     bool kept;    /* there is a checkpoint or a log worth keeping in the folder */

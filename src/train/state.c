@@ -75,8 +75,8 @@ static enum fdit_status sum_of_model(fdit_context *ctx, const struct fdit_model 
             fdit_buffer *buffer = set_of(&m->params.groups[p->group], set);
             for (size_t at = 0; p->trained && buffer && at < p->count; at += CHUNK) {
                 size_t n = p->count - at < CHUNK ? p->count - at : CHUNK;
-                TRY(fdit_read(ctx, m->dev, (struct fdit_tensor){ buffer, p->offset + at, FDIT_F32 },
-                              chunk, n));
+                TRY(fdit_read(ctx, m->dev, (struct fdit_tensor){ buffer, p->offset + at, FDIT_F32 }, chunk,
+                              n));
                 sum_add(&sum, chunk, n);
             }
         }
@@ -86,9 +86,8 @@ out:
     return status;
 }
 
-static enum fdit_status put_meta(fdit_context *ctx, struct fdit_st_writer *w,
-                                 const struct fdit_model *m, const struct fdit_delta_meta *meta,
-                                 const struct fdit_train_position *at)
+static enum fdit_status put_meta(fdit_context *ctx, struct fdit_st_writer *w, const struct fdit_model *m,
+                                 const struct fdit_delta_meta *meta, const struct fdit_train_position *at)
 {
     enum fdit_status status = FDIT_OK;
     char *model = NULL, *step = NULL, *position = NULL, sum[17];
@@ -99,10 +98,17 @@ static enum fdit_status put_meta(fdit_context *ctx, struct fdit_st_writer *w,
     const struct {
         const char *key, *value;
     } entries[] = {
-        { "format", STATE_FORMAT },     { "version", FDIT_FILE_VERSION }, { "model", model },
-        { "taxonomy", meta->taxonomy }, { "guide", meta->guide },     { "flip", meta->flip },
-        { "train", meta->train },       { "base", meta->fingerprint }, { "step", step },
-        { "position", position },       { "sum", sum },
+        { "format", STATE_FORMAT },
+        { "version", FDIT_FILE_VERSION },
+        { "model", model },
+        { "taxonomy", meta->taxonomy },
+        { "guide", meta->guide },
+        { "flip", meta->flip },
+        { "train", meta->train },
+        { "base", meta->fingerprint },
+        { "step", step },
+        { "position", position },
+        { "sum", sum },
     };
     for (size_t i = 0; i < sizeof entries / sizeof entries[0]; i++)
         if (entries[i].value)
@@ -115,8 +121,8 @@ out:
 }
 
 enum fdit_status fdit_state_save(fdit_context *ctx, const struct fdit_model *m,
-                                 const struct fdit_delta_meta *meta,
-                                 const struct fdit_train_position *at, const char *path)
+                                 const struct fdit_delta_meta *meta, const struct fdit_train_position *at,
+                                 const char *path)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_st_writer *w = NULL;
@@ -151,16 +157,18 @@ out:
     return status;
 }
 
-static enum fdit_status meta_number(fdit_context *ctx, const struct fdit_safetensors *st,
-                                    const char *key, uint64_t *out)
+static enum fdit_status meta_number(fdit_context *ctx, const struct fdit_safetensors *st, const char *key,
+                                    uint64_t *out)
 {
     const char *text = fdit_safetensors_meta(st, key);
     char *end = NULL;
     errno = 0;
     unsigned long long value = text ? strtoull(text, &end, 10) : 0;
     if (!text || *text < '0' || *text > '9' || errno || *end)
-        return fdit_fail(ctx, FDIT_ERROR_FORMAT, "%s: its metadata \"%s\" is no number; the checkpoint is "
-                         "damaged", fdit_safetensors_path(st), key);
+        return fdit_fail(ctx, FDIT_ERROR_FORMAT,
+                         "%s: its metadata \"%s\" is no number; the checkpoint is "
+                         "damaged",
+                         fdit_safetensors_path(st), key);
     *out = value;
     return FDIT_OK;
 }
@@ -179,7 +187,8 @@ static enum fdit_status check_model(fdit_context *ctx, const struct fdit_safeten
     TRY(fdit_config_to_json(ctx, config, &mine));
     TRY(fdit_json_parse(ctx, path, mine, strlen(mine), 8, &ours));
     TRY(fdit_json_parse(ctx, path, text, strlen(text), 8, &theirs));
-    json_object_foreach(ours, key, value) {
+    json_object_foreach(ours, key, value)
+    {
         const json_t *other = json_object_get(theirs, key);
         if (other && !json_equal(other, value))
             FAIL(ctx, FDIT_ERROR_FORMAT, "%s: is of another model: %s is %s, and %s in this run", path, key,
@@ -273,8 +282,7 @@ enum fdit_status fdit_state_load(fdit_context *ctx, struct fdit_model *m, const 
                 shape[k] = p->shape[k];
             snprintf(name, sizeof name, "%s%s", prefixes[set], p->name);
             TRY(fdit_safetensors_need(ctx, st, name, p->rank, shape, &t));
-            TRY(load_tensor(ctx, m, st, t, (struct fdit_tensor){ buffer, p->offset, FDIT_F32 }, chunk,
-                            &sum));
+            TRY(load_tensor(ctx, m, st, t, (struct fdit_tensor){ buffer, p->offset, FDIT_F32 }, chunk, &sum));
         }
     TRY(fdit_device_status(ctx, m->dev));
     sum_text(&sum, got);

@@ -15,14 +15,14 @@ struct fdit_train_position {
 
 /* Written durably under a temporary name first: a run killed at any moment leaves the last one whole. */
 enum fdit_status fdit_state_save(fdit_context *ctx, const struct fdit_model *model,
-                                 const struct fdit_delta_meta *meta,
-                                 const struct fdit_train_position *at, const char *path);
+                                 const struct fdit_delta_meta *meta, const struct fdit_train_position *at,
+                                 const char *path);
 /* What a checkpoint must say to be of this run. NULL: not compared. */
 struct fdit_state_wanted {
-    int64_t step;         /* as its file is called */
-    uint64_t group;       /* samples of a step */
+    int64_t step;   /* as its file is called */
+    uint64_t group; /* samples of a step */
     const struct fdit_taxonomy *taxonomy;
-    const char *base;     /* fingerprint of the frozen weights */
+    const char *base;       /* fingerprint of the frozen weights */
     enum fdit_status other; /* for classes or a base that are others */
 };
 /* Into the model. FDIT_ERROR_FORMAT or _NUMERIC for a file that is cut off or not of this run,

@@ -14,15 +14,15 @@ struct fdit_step {
     struct fdit_schedule *schedule;
     int micros;
     fdit_buffer *inputs, *small;
-    struct fdit_tensor x0, noise;                 /* [B, C, S, S] */
-    struct fdit_tensor diffuse_coef, loss_coef;   /* [B, 2], [B, 8] */
-    struct fdit_tensor losses;                    /* [micros, B, 2] */
-    struct fdit_tensor partial, scale, norm;      /* [groups], [1], [1] */
-    float *host_coef;                             /* [B, 8] */
-    float *host_losses;                           /* [micros, B, 2] */
+    struct fdit_tensor x0, noise;               /* [B, C, S, S] */
+    struct fdit_tensor diffuse_coef, loss_coef; /* [B, 2], [B, 8] */
+    struct fdit_tensor losses;                  /* [micros, B, 2] */
+    struct fdit_tensor partial, scale, norm;    /* [groups], [1], [1] */
+    float *host_coef;                           /* [B, 8] */
+    float *host_losses;                         /* [micros, B, 2] */
     float host_norm;
-    int *samples;                                 /* [micros] of the step in progress */
-    int *reported;                                /* [micros] of the step being read */
+    int *samples;  /* [micros] of the step in progress */
+    int *reported; /* [micros] of the step being read */
 };
 
 /* Losses b of a micro-batch: (mse, vb) pairs, or one cross entropy each. */
@@ -63,10 +63,10 @@ enum fdit_status fdit_step_new(fdit_context *ctx, struct fdit_model *model, int 
     s->partial = fdit_at(s->losses, aligned((size_t)micros * b * 2));
     s->scale = fdit_at(s->partial, aligned((size_t)model->params.n_groups));
     s->norm = fdit_at(s->scale, 1024);
-    TRY(fdit_plan_add(ctx, &model->plan, FDIT_PLAN_BATCH, &s->inputs,
-                      2 * aligned(pixels) * sizeof(float), "pictures and noise"));
-    TRY(fdit_plan_add(ctx, &model->plan, FDIT_PLAN_BATCH, &s->small,
-                      (s->norm.offset + 1024) * sizeof(float), "coefficients and losses"));
+    TRY(fdit_plan_add(ctx, &model->plan, FDIT_PLAN_BATCH, &s->inputs, 2 * aligned(pixels) * sizeof(float),
+                      "pictures and noise"));
+    TRY(fdit_plan_add(ctx, &model->plan, FDIT_PLAN_BATCH, &s->small, (s->norm.offset + 1024) * sizeof(float),
+                      "coefficients and losses"));
     *out = s;
     return FDIT_OK;
 out:
@@ -119,18 +119,25 @@ static void forward_and_loss(struct fdit_step *s, const struct fdit_micro *in, b
     fdit_write(m->dev, s->loss_coef, s->host_coef, LOSS_COEF * b);
     fdit_write(m->dev, m->rows, in->rows, b);
     fdit_model_write_times(m, in->samples, in->t);
-    fdit_diffuse(m->dev, &(struct fdit_diffuse_args){ .samples = in->samples, .n = picture,
-                                                      .xt = m->input, .x0 = s->x0, .noise = s->noise,
+    fdit_diffuse(m->dev, &(struct fdit_diffuse_args){ .samples = in->samples,
+                                                      .n = picture,
+                                                      .xt = m->input,
+                                                      .x0 = s->x0,
+                                                      .noise = s->noise,
                                                       .coef = s->diffuse_coef });
     fdit_forward(m, in->samples);
     s->samples[in->index] = in->samples;
-    fdit_diffusion_loss(m->dev, &(struct fdit_diffusion_loss_args){
-                                    .samples = in->samples, .channels = c->channels, .n = n,
-                                    .dout = with_gradient ? m->doutput : FDIT_NO_TENSOR,
-                                    .losses = fdit_at(s->losses, (size_t)in->index *
-                                                                     (size_t)m->options.batch * 2),
-                                    .out = m->output, .x0 = s->x0, .noise = s->noise,
-                                    .coef = s->loss_coef });
+    fdit_diffusion_loss(m->dev,
+                        &(struct fdit_diffusion_loss_args){
+                            .samples = in->samples,
+                            .channels = c->channels,
+                            .n = n,
+                            .dout = with_gradient ? m->doutput : FDIT_NO_TENSOR,
+                            .losses = fdit_at(s->losses, (size_t)in->index * (size_t)m->options.batch * 2),
+                            .out = m->output,
+                            .x0 = s->x0,
+                            .noise = s->noise,
+                            .coef = s->loss_coef });
 }
 
 /* Logits and cross entropy of a classifier; in->rows are the labels. The second loss is 0. */
@@ -143,13 +150,15 @@ static void classify_and_loss(struct fdit_step *s, const struct fdit_micro *in, 
     fdit_write(m->dev, m->rows, in->rows, b);
     fdit_forward(m, in->samples);
     s->samples[in->index] = in->samples;
-    fdit_cross_entropy(m->dev, &(struct fdit_cross_entropy_args){
-                                   .samples = in->samples, .classes = c->rows,
-                                   .loss = fdit_at(s->losses, (size_t)in->index *
-                                                                  (size_t)m->options.batch * 2),
-                                   .dlogits = with_gradient ? m->doutput : FDIT_NO_TENSOR,
-                                   .logits = m->output, .labels = m->rows,
-                                   .scale = (float)in->loss_scale });
+    fdit_cross_entropy(m->dev,
+                       &(struct fdit_cross_entropy_args){
+                           .samples = in->samples,
+                           .classes = c->rows,
+                           .loss = fdit_at(s->losses, (size_t)in->index * (size_t)m->options.batch * 2),
+                           .dlogits = with_gradient ? m->doutput : FDIT_NO_TENSOR,
+                           .logits = m->output,
+                           .labels = m->rows,
+                           .scale = (float)in->loss_scale });
 }
 
 static void losses_of(struct fdit_step *s, const struct fdit_micro *in, bool with_gradient)
@@ -187,29 +196,30 @@ void fdit_step_update(struct fdit_step *s, const struct fdit_optimiser *o)
                                          .n = m->params.groups[g].trained,
                                          .out = fdit_at(s->partial, (size_t)used++),
                                          .x = fdit_tensor_of(m->params.groups[g].grad, FDIT_F32) });
-    fdit_clip_scale(m->dev, &(struct fdit_clip_scale_args){ .n = used, .scale = s->scale,
-                                                            .norm = s->norm, .partial = s->partial,
+    fdit_clip_scale(m->dev, &(struct fdit_clip_scale_args){ .n = used,
+                                                            .scale = s->scale,
+                                                            .norm = s->norm,
+                                                            .partial = s->partial,
                                                             .max_norm = (float)o->clip });
     for (int g = 0; g < m->params.n_groups; g++) {
         const struct fdit_group *group = &m->params.groups[g];
         if (!group->trained)
             continue;
-        fdit_adamw(m->dev,
-                   &(struct fdit_adamw_args){
-                       .n = group->trained,
-                       .p = fdit_tensor_of(group->value, FDIT_F32),
-                       .g = fdit_tensor_of(group->grad, FDIT_F32),
-                       .m = fdit_tensor_of(group->m, FDIT_F32),
-                       .v = fdit_tensor_of(group->v, FDIT_F32),
-                       .ema = group->ema ? fdit_tensor_of(group->ema, FDIT_F32) : FDIT_NO_TENSOR,
-                       .scale = s->scale,
-                       .decay = (float)(o->lr * o->weight_decay),
-                       .beta1 = o->beta1,
-                       .beta2 = o->beta2,
-                       .eps = (float)o->eps,
-                       .lr_bias1 = (float)(o->lr / (1 - pow(o->beta1, (double)o->n))),
-                       .inv_sqrt_bias2 = (float)(1 / sqrt(1 - pow(o->beta2, (double)o->n))),
-                       .ema_decay = o->ema_decay });
+        fdit_adamw(m->dev, &(struct fdit_adamw_args){
+                               .n = group->trained,
+                               .p = fdit_tensor_of(group->value, FDIT_F32),
+                               .g = fdit_tensor_of(group->grad, FDIT_F32),
+                               .m = fdit_tensor_of(group->m, FDIT_F32),
+                               .v = fdit_tensor_of(group->v, FDIT_F32),
+                               .ema = group->ema ? fdit_tensor_of(group->ema, FDIT_F32) : FDIT_NO_TENSOR,
+                               .scale = s->scale,
+                               .decay = (float)(o->lr * o->weight_decay),
+                               .beta1 = o->beta1,
+                               .beta2 = o->beta2,
+                               .eps = (float)o->eps,
+                               .lr_bias1 = (float)(o->lr / (1 - pow(o->beta1, (double)o->n))),
+                               .inv_sqrt_bias2 = (float)(1 / sqrt(1 - pow(o->beta2, (double)o->n))),
+                               .ema_decay = o->ema_decay });
     }
 }
 
@@ -218,12 +228,11 @@ void fdit_step_report_begin(struct fdit_step *s)
     struct fdit_device *dev = s->model->dev;
     memcpy(s->reported, s->samples, (size_t)s->micros * sizeof(int));
     fdit_read_begin(dev, s->norm, &s->host_norm, 1, NORM_SLOT);
-    fdit_read_begin(dev, s->losses, s->host_losses,
-                    (size_t)s->micros * (size_t)s->model->options.batch * 2, LOSS_SLOT);
+    fdit_read_begin(dev, s->losses, s->host_losses, (size_t)s->micros * (size_t)s->model->options.batch * 2,
+                    LOSS_SLOT);
 }
 
-enum fdit_status fdit_step_report_end(fdit_context *ctx, struct fdit_step *s,
-                                      struct fdit_step_losses *out)
+enum fdit_status fdit_step_report_end(fdit_context *ctx, struct fdit_step *s, struct fdit_step_losses *out)
 {
     enum fdit_status status = FDIT_OK;
     double mse = 0, vb = 0, n = 0;
@@ -238,14 +247,13 @@ enum fdit_status fdit_step_report_end(fdit_context *ctx, struct fdit_step *s,
             vb += one_vb;
             n++;
         }
-    *out = (struct fdit_step_losses){ .mse = mse / n, .vb = vb / n,
-                                      .gradient_norm = (double)s->host_norm };
+    *out = (struct fdit_step_losses){ .mse = mse / n, .vb = vb / n, .gradient_norm = (double)s->host_norm };
 out:
     return status;
 }
 
-enum fdit_status fdit_step_sample_losses(fdit_context *ctx, struct fdit_step *s, int index,
-                                         int samples, float *mse, float *vb)
+enum fdit_status fdit_step_sample_losses(fdit_context *ctx, struct fdit_step *s, int index, int samples,
+                                         float *mse, float *vb)
 {
     enum fdit_status status = FDIT_OK;
     size_t first = (size_t)index * (size_t)s->model->options.batch * 2;

@@ -59,13 +59,13 @@ void fdit_step_report_begin(struct fdit_step *step);
 enum fdit_status fdit_step_report_end(fdit_context *ctx, struct fdit_step *step,
                                       struct fdit_step_losses *out);
 /* Per-sample mse and vb of micro-batch `index`, [samples] each; waits. */
-enum fdit_status fdit_step_sample_losses(fdit_context *ctx, struct fdit_step *step, int index,
-                                         int samples, float *mse, float *vb);
+enum fdit_status fdit_step_sample_losses(fdit_context *ctx, struct fdit_step *step, int index, int samples,
+                                         float *mse, float *vb);
 struct fdit_step_bad {
     const char
-        *name; /* owned by the model: the first gradient, else parameter, that is not finite; when all */
-    bool finite;      /* are, the parameter with the largest number in its gradient */
-    double largest;   /* that number's size, with `finite` */
+        *name;      /* owned by the model: the first gradient, else parameter, that is not finite; when all */
+    bool finite;    /* are, the parameter with the largest number in its gradient */
+    double largest; /* that number's size, with `finite` */
 };
 /* Reads everything: only after a failure. */
 enum fdit_status fdit_step_find_bad(fdit_context *ctx, struct fdit_step *step, struct fdit_step_bad *out);

@@ -24,8 +24,8 @@ static int32_t row_in_base(const struct fdit_taxonomy *tax, const struct fdit_ta
     return -1;
 }
 
-static enum fdit_status copy_by_name(fdit_context *ctx, struct fdit_model *m,
-                                     struct fdit_checkpoint *base, const struct fdit_taxonomy *taxonomy)
+static enum fdit_status copy_by_name(fdit_context *ctx, struct fdit_model *m, struct fdit_checkpoint *base,
+                                     const struct fdit_taxonomy *taxonomy)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_param *p = fdit_params_find(&m->params, "y_embedder.embedding_table.weight");
@@ -99,8 +99,7 @@ enum fdit_status fdit_table_take(fdit_context *ctx, struct fdit_model *m, struct
     if (m->config.rows == rows + 1 && fdit_checkpoint_dim(delta, p->name, 0) == old_rows + 1)
         TRY(fdit_checkpoint_read_rows(ctx, delta, old_rows, 1, m->config.width, table + (size_t)rows * d));
     TRY(fdit_model_set(ctx, m, p, table));
-    fdit_log(ctx, FDIT_LOG_INFO, "%s: %d of %d rows taken over, %d are new", path, found, rows,
-             rows - found);
+    fdit_log(ctx, FDIT_LOG_INFO, "%s: %d of %d rows taken over, %d are new", path, found, rows, rows - found);
 out:
     fdit_free(table);
     fdit_free(match);

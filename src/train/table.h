@@ -17,8 +17,7 @@ enum fdit_status fdit_table_start(fdit_context *ctx, struct fdit_model *model, e
  * does the empty row if both have one; all others stay as they are. Classes and ranks that the new table
  * lacks are named in a warning. `old`: the class tree of the delta; NULL, when it carries none, is
  * refused. */
-enum fdit_status fdit_table_take(fdit_context *ctx, struct fdit_model *model,
-                                 struct fdit_checkpoint *delta, const struct fdit_taxonomy *old,
-                                 const struct fdit_taxonomy *taxonomy);
+enum fdit_status fdit_table_take(fdit_context *ctx, struct fdit_model *model, struct fdit_checkpoint *delta,
+                                 const struct fdit_taxonomy *old, const struct fdit_taxonomy *taxonomy);
 
 #endif

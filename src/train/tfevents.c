@@ -40,9 +40,8 @@ enum { HEADER_BYTES = 12, CRC_BYTES = 4 };
 
 /* Remainders of four bits; polynomial 0x82f63b78 (reflected). */
 static const uint32_t crc_table[16] = {
-    0x00000000u, 0x105ec76fu, 0x20bd8edeu, 0x30e349b1u, 0x417b1dbcu, 0x5125dad3u,
-    0x61c69362u, 0x7198540du, 0x82f63b78u, 0x92a8fc17u, 0xa24bb5a6u, 0xb21572c9u,
-    0xc38d26c4u, 0xd3d3e1abu, 0xe330a81au, 0xf36e6f75u,
+    0x00000000u, 0x105ec76fu, 0x20bd8edeu, 0x30e349b1u, 0x417b1dbcu, 0x5125dad3u, 0x61c69362u, 0x7198540du,
+    0x82f63b78u, 0x92a8fc17u, 0xa24bb5a6u, 0xb21572c9u, 0xc38d26c4u, 0xd3d3e1abu, 0xe330a81au, 0xf36e6f75u,
 };
 
 uint32_t fdit_crc32c(const void *bytes, size_t n)
@@ -123,8 +122,7 @@ static void put_bytes(struct fdit_tfevents *w, int field, const void *bytes, siz
 }
 
 /* Starts an event of `step` with room for `body` bytes behind wall time and step. */
-static enum fdit_status begin_record(fdit_context *ctx, struct fdit_tfevents *w, int64_t step,
-                                     size_t body)
+static enum fdit_status begin_record(fdit_context *ctx, struct fdit_tfevents *w, int64_t step, size_t body)
 {
     enum fdit_status status = FDIT_OK;
     const double date = fdit_clock_date();
@@ -217,8 +215,8 @@ const char *fdit_tfevents_path(const struct fdit_tfevents *w)
     return w->path;
 }
 
-enum fdit_status fdit_tfevents_scalars(fdit_context *ctx, struct fdit_tfevents *w, int64_t step,
-                                       size_t n, const char *const *tags, const float *values)
+enum fdit_status fdit_tfevents_scalars(fdit_context *ctx, struct fdit_tfevents *w, int64_t step, size_t n,
+                                       const char *const *tags, const float *values)
 {
     enum fdit_status status = FDIT_OK;
     size_t summary = 0;
@@ -244,16 +242,15 @@ out:
 }
 
 enum fdit_status fdit_tfevents_image(fdit_context *ctx, struct fdit_tfevents *w, int64_t step,
-                                     const char *tag, int width, int height, int channels,
-                                     const uint8_t *png, size_t bytes)
+                                     const char *tag, int width, int height, int channels, const uint8_t *png,
+                                     size_t bytes)
 {
     enum fdit_status status = FDIT_OK;
     const uint64_t h = (uint64_t)height, wide = (uint64_t)width, colours = (uint64_t)channels;
     const size_t tag_bytes = strlen(tag);
     const size_t numbers = 3 + varint_bytes(h) + varint_bytes(wide) + varint_bytes(colours);
     const size_t image = numbers + delimited_bytes(IMAGE_ENCODED, bytes);
-    const size_t value =
-        delimited_bytes(VALUE_TAG, tag_bytes) + delimited_bytes(VALUE_IMAGE, image);
+    const size_t value = delimited_bytes(VALUE_TAG, tag_bytes) + delimited_bytes(VALUE_IMAGE, image);
     const size_t summary = delimited_bytes(SUMMARY_VALUE, value);
 
     TRY(begin_record(ctx, w, step, delimited_bytes(EVENT_SUMMARY, summary)));

@@ -20,12 +20,12 @@ const char *fdit_tfevents_path(const struct fdit_tfevents *w);
 
 /* n values at one step, in one event. Values that are not finite are written as they are. Readers
  * see an event when the call returns. */
-enum fdit_status fdit_tfevents_scalars(fdit_context *ctx, struct fdit_tfevents *w, int64_t step,
-                                       size_t n, const char *const *tags, const float *values);
+enum fdit_status fdit_tfevents_scalars(fdit_context *ctx, struct fdit_tfevents *w, int64_t step, size_t n,
+                                       const char *const *tags, const float *values);
 /* A PNG file of `bytes` bytes. */
 enum fdit_status fdit_tfevents_image(fdit_context *ctx, struct fdit_tfevents *w, int64_t step,
-                                     const char *tag, int width, int height, int channels,
-                                     const uint8_t *png, size_t bytes);
+                                     const char *tag, int width, int height, int channels, const uint8_t *png,
+                                     size_t bytes);
 /* Closes and frees, also after a failure. NULL is allowed. */
 enum fdit_status fdit_tfevents_close(fdit_context *ctx, struct fdit_tfevents *w);
 

@@ -89,8 +89,10 @@ static enum fdit_status validate_batch(fdit_context *ctx, struct run *r, size_t 
     }
     if (!k)
         return FDIT_OK;
-    fdit_step_evaluate(r->step, &(struct fdit_micro){ .samples = (int)k, .x0 = v->x, .noise = r->noise,
-                                                      .t = r->t, .rows = r->rows, .loss_scale = 1 });
+    fdit_step_evaluate(
+        r->step,
+        &(struct fdit_micro){
+            .samples = (int)k, .x0 = v->x, .noise = r->noise, .t = r->t, .rows = r->rows, .loss_scale = 1 });
     TRY(fdit_step_sample_losses(ctx, r->step, 0, (int)k, mse, vb));
     for (size_t i = 0; i < k; i++) {
         sums->mse += (double)mse[i];
@@ -115,8 +117,7 @@ static enum fdit_status validate(fdit_context *ctx, struct run *r, double *mse, 
     }
     if (!sums.n)
         FAIL(ctx, FDIT_ERROR_FORMAT,
-             "none of the %zu validation pictures can be decoded; give other ones with --val",
-             r->val.used);
+             "none of the %zu validation pictures can be decoded; give other ones with --val", r->val.used);
     *mse = sums.mse / (double)sums.n;
     *vb = sums.vb / (double)sums.n;
 out:

@@ -26,8 +26,7 @@ bool fdit_vae_scale_good(double scale)
     return scale >= 1e-4 && scale <= 1e4;
 }
 
-enum fdit_status fdit_vae_config_check(fdit_context *ctx, const char *name,
-                                       const struct fdit_vae_config *c)
+enum fdit_status fdit_vae_config_check(fdit_context *ctx, const char *name, const struct fdit_vae_config *c)
 {
     const struct {
         const char *key;
@@ -42,15 +41,14 @@ enum fdit_status fdit_vae_config_check(fdit_context *ctx, const char *name,
     };
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
         if (sizes[i].value < 1 || sizes[i].value > sizes[i].most)
-            return fdit_fail(ctx, FDIT_ERROR_FORMAT, "%s: %s is %d, it must be 1 to %d", name,
-                             sizes[i].key, sizes[i].value, sizes[i].most);
+            return fdit_fail(ctx, FDIT_ERROR_FORMAT, "%s: %s is %d, it must be 1 to %d", name, sizes[i].key,
+                             sizes[i].value, sizes[i].most);
     for (int i = 0; i < c->levels; i++)
         if (c->channels[i] < 1 || c->channels[i] > 65536 || c->channels[i] % c->groups)
-            return fdit_fail(
-                ctx, FDIT_ERROR_FORMAT,
-                "%s: block_out_channels has %d; it must be 1 to 65536 and a multiple of "
-                "norm_num_groups, %d",
-                name, c->channels[i], c->groups);
+            return fdit_fail(ctx, FDIT_ERROR_FORMAT,
+                             "%s: block_out_channels has %d; it must be 1 to 65536 and a multiple of "
+                             "norm_num_groups, %d",
+                             name, c->channels[i], c->groups);
     if (!fdit_vae_scale_good(c->scale) || !(fabs(c->shift) <= 1e4))
         return fdit_fail(ctx, FDIT_ERROR_FORMAT,
                          "%s: scaling_factor %g, shift_factor %g: a scale lies from 1e-4 to 1e4 "
@@ -60,22 +58,20 @@ enum fdit_status fdit_vae_config_check(fdit_context *ctx, const char *name,
     return FDIT_OK;
 }
 
-static enum fdit_status get_int(fdit_context *ctx, const char *name, const json_t *root,
-                                const char *key, int *out)
+static enum fdit_status get_int(fdit_context *ctx, const char *name, const json_t *root, const char *key,
+                                int *out)
 {
     const json_t *item = json_object_get(root, key);
     if (!item || json_is_null(item))
         return FDIT_OK;
-    if (!json_is_integer(item) || json_integer_value(item) < 0 ||
-        json_integer_value(item) > 1 << 20)
-        return fdit_fail(ctx, FDIT_ERROR_FORMAT, "%s: %s is no number from 0 to %d", name, key,
-                         1 << 20);
+    if (!json_is_integer(item) || json_integer_value(item) < 0 || json_integer_value(item) > 1 << 20)
+        return fdit_fail(ctx, FDIT_ERROR_FORMAT, "%s: %s is no number from 0 to %d", name, key, 1 << 20);
     *out = (int)json_integer_value(item);
     return FDIT_OK;
 }
 
-static enum fdit_status get_real(fdit_context *ctx, const char *name, const json_t *root,
-                                 const char *key, double *out)
+static enum fdit_status get_real(fdit_context *ctx, const char *name, const json_t *root, const char *key,
+                                 double *out)
 {
     const json_t *item = json_object_get(root, key);
     if (!item || json_is_null(item))
@@ -86,8 +82,8 @@ static enum fdit_status get_real(fdit_context *ctx, const char *name, const json
     return FDIT_OK;
 }
 
-static enum fdit_status get_bool(fdit_context *ctx, const char *name, const json_t *root,
-                                 const char *key, bool *out)
+static enum fdit_status get_bool(fdit_context *ctx, const char *name, const json_t *root, const char *key,
+                                 bool *out)
 {
     const json_t *item = json_object_get(root, key);
     if (!item || json_is_null(item))
@@ -99,8 +95,8 @@ static enum fdit_status get_bool(fdit_context *ctx, const char *name, const json
 }
 
 /* An array of nothing but `wanted`, as long as there are levels; absent is right. */
-static enum fdit_status only_blocks(fdit_context *ctx, const char *name, const json_t *root,
-                                    const char *key, const char *wanted, int levels)
+static enum fdit_status only_blocks(fdit_context *ctx, const char *name, const json_t *root, const char *key,
+                                    const char *wanted, int levels)
 {
     const json_t *list = json_object_get(root, key);
     size_t i;
@@ -108,15 +104,14 @@ static enum fdit_status only_blocks(fdit_context *ctx, const char *name, const j
     if (!list || json_is_null(list))
         return FDIT_OK;
     if (!json_is_array(list) || json_array_size(list) != (size_t)levels)
-        return fdit_fail(ctx, FDIT_ERROR_FORMAT, "%s: %s must have %d entries, one a level", name,
-                         key, levels);
+        return fdit_fail(ctx, FDIT_ERROR_FORMAT, "%s: %s must have %d entries, one a level", name, key,
+                         levels);
     json_array_foreach(list, i, item)
     {
         const char *text = json_string_value(item);
         if (!text || strcmp(text, wanted) != 0)
-            return fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED,
-                             "%s: %s has '%.40s'; only %s is supported", name, key,
-                             text ? text : "?", wanted);
+            return fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED, "%s: %s has '%.40s'; only %s is supported", name,
+                             key, text ? text : "?", wanted);
     }
     return FDIT_OK;
 }
@@ -127,18 +122,15 @@ static enum fdit_status read_levels(fdit_context *ctx, const char *name, const j
     const json_t *list = json_object_get(root, "block_out_channels");
     size_t i;
     json_t *item;
-    if (!json_is_array(list) || json_array_size(list) < 1 ||
-        json_array_size(list) > FDIT_VAE_LEVELS)
-        return fdit_fail(
-            ctx, FDIT_ERROR_FORMAT,
-            "%s: block_out_channels must be a list of 1 to %d numbers; is it the config.json "
-            "of an AutoencoderKL?",
-            name, FDIT_VAE_LEVELS);
+    if (!json_is_array(list) || json_array_size(list) < 1 || json_array_size(list) > FDIT_VAE_LEVELS)
+        return fdit_fail(ctx, FDIT_ERROR_FORMAT,
+                         "%s: block_out_channels must be a list of 1 to %d numbers; is it the config.json "
+                         "of an AutoencoderKL?",
+                         name, FDIT_VAE_LEVELS);
     c->levels = (int)json_array_size(list);
     json_array_foreach(list, i, item)
     {
-        if (!json_is_integer(item) || json_integer_value(item) < 1 ||
-            json_integer_value(item) > 65536)
+        if (!json_is_integer(item) || json_integer_value(item) < 1 || json_integer_value(item) > 65536)
             return fdit_fail(ctx, FDIT_ERROR_FORMAT,
                              "%s: block_out_channels: entry %zu is no number from "
                              "1 to 65536",
@@ -148,8 +140,8 @@ static enum fdit_status read_levels(fdit_context *ctx, const char *name, const j
     return FDIT_OK;
 }
 
-enum fdit_status fdit_vae_config_from_json(fdit_context *ctx, const char *name, const char *text,
-                                           size_t n, struct fdit_vae_config *out)
+enum fdit_status fdit_vae_config_from_json(fdit_context *ctx, const char *name, const char *text, size_t n,
+                                           struct fdit_vae_config *out)
 {
     enum fdit_status status = FDIT_OK;
     json_t *root = NULL;
@@ -160,8 +152,7 @@ enum fdit_status fdit_vae_config_from_json(fdit_context *ctx, const char *name, 
         FAIL(ctx, FDIT_ERROR_FORMAT, "%s: holds no JSON object", name);
     const char *kind = json_string_value(json_object_get(root, "_class_name"));
     if (kind && strcmp(kind, "AutoencoderKL") != 0)
-        FAIL(ctx, FDIT_ERROR_UNSUPPORTED, "%s: a %.40s; only AutoencoderKL is supported", name,
-             kind);
+        FAIL(ctx, FDIT_ERROR_UNSUPPORTED, "%s: a %.40s; only AutoencoderKL is supported", name, kind);
     const char *act = json_string_value(json_object_get(root, "act_fn"));
     if (act && strcmp(act, "silu") != 0 && strcmp(act, "swish") != 0)
         FAIL(ctx, FDIT_ERROR_UNSUPPORTED, "%s: act_fn '%.40s'; only silu is supported", name, act);

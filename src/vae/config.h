@@ -27,13 +27,11 @@ bool fdit_vae_scale_good(double scale);
 /* Reads the keys; absent ones have diffusers' defaults. What this program cannot compute (other
  * blocks, activations, latents_mean) is FDIT_ERROR_UNSUPPORTED by its key; sizes that no network
  * can have are FDIT_ERROR_FORMAT. `name` is for messages. */
-enum fdit_status fdit_vae_config_from_json(fdit_context *ctx, const char *name, const char *text,
-                                           size_t n, struct fdit_vae_config *out);
+enum fdit_status fdit_vae_config_from_json(fdit_context *ctx, const char *name, const char *text, size_t n,
+                                           struct fdit_vae_config *out);
 /* Refuses sizes out of range, by key. */
-enum fdit_status fdit_vae_config_check(fdit_context *ctx, const char *name,
-                                       const struct fdit_vae_config *c);
-static inline int
-fdit_vae_factor(const struct fdit_vae_config *c) /* pixels a latent cell, each way */
+enum fdit_status fdit_vae_config_check(fdit_context *ctx, const char *name, const struct fdit_vae_config *c);
+static inline int fdit_vae_factor(const struct fdit_vae_config *c) /* pixels a latent cell, each way */
 {
     return 1 << (c->levels - 1);
 }

@@ -55,15 +55,15 @@ static void original_name(const struct fdit_vae_file *f, const char *name, char 
         used = 0;
         if (sscanf(name, pattern, way, &level, &block, &used) == 3 && used) {
             rename_end(name + used, end, sizeof end);
-            snprintf(out, size, "%s.%s.%d.block.%d.%s", way, blocks,
-                     up ? f->levels - 1 - level : level, block, end);
+            snprintf(out, size, "%s.%s.%d.block.%d.%s", way, blocks, up ? f->levels - 1 - level : level,
+                     block, end);
             return;
         }
         snprintf(pattern, sizeof pattern, "%%7[a-z].%s_blocks.%%d.%ssamplers.0.%%n", blocks, blocks);
         used = 0;
         if (sscanf(name, pattern, way, &level, &used) == 2 && used) {
-            snprintf(out, size, "%s.%s.%d.%ssample.%s", way, blocks,
-                     up ? f->levels - 1 - level : level, blocks, name + used);
+            snprintf(out, size, "%s.%s.%d.%ssample.%s", way, blocks, up ? f->levels - 1 - level : level,
+                     blocks, name + used);
             return;
         }
     }

@@ -16,8 +16,8 @@ struct maker {
     bool decoder;
 };
 
-static int layer(struct maker *m, enum fdit_vae_layer_kind kind, int n_out, int n_in,
-                 const char *prefix, const char *name, const char *old)
+static int layer(struct maker *m, enum fdit_vae_layer_kind kind, int n_out, int n_in, const char *prefix,
+                 const char *name, const char *old)
 {
     struct fdit_vae_layers *l = m->l;
     if (m->status != FDIT_OK)
@@ -26,9 +26,7 @@ static int layer(struct maker *m, enum fdit_vae_layer_kind kind, int n_out, int 
     if (m->status != FDIT_OK)
         return -1;
     struct fdit_vae_layer *at = &l->list[l->n];
-    *at = (struct fdit_vae_layer){
-        .kind = kind, .of_decoder = m->decoder, .n_in = n_in, .n_out = n_out
-    };
+    *at = (struct fdit_vae_layer){ .kind = kind, .of_decoder = m->decoder, .n_in = n_in, .n_out = n_out };
     m->status = fdit_strf(m->ctx, &at->name, "%s%s", prefix, name);
     l->n++;
     if (m->status == FDIT_OK && old)
@@ -103,8 +101,7 @@ static void encoder(struct maker *m, const struct fdit_vae_config *c)
 {
     char prefix[64];
     int n = c->channels[0];
-    step(m, FDIT_VAE_STEP_CONV,
-         layer(m, FDIT_VAE_CONV, n, c->in_channels, "encoder", ".conv_in", NULL));
+    step(m, FDIT_VAE_STEP_CONV, layer(m, FDIT_VAE_CONV, n, c->in_channels, "encoder", ".conv_in", NULL));
     for (int i = 0; i < c->levels; i++) {
         for (int j = 0; j < c->layers; j++) {
             snprintf(prefix, sizeof prefix, "encoder.down_blocks.%d.resnets.%d", i, j);
@@ -120,8 +117,8 @@ static void encoder(struct maker *m, const struct fdit_vae_config *c)
     end(m, 2 * c->latent_channels, n, "encoder");
     if (c->quant)
         step(m, FDIT_VAE_STEP_LINEAR,
-             layer(m, FDIT_VAE_LINEAR, 2 * c->latent_channels, 2 * c->latent_channels, "quant_conv",
-                   "", NULL));
+             layer(m, FDIT_VAE_LINEAR, 2 * c->latent_channels, 2 * c->latent_channels, "quant_conv", "",
+                   NULL));
 }
 
 static void decoder(struct maker *m, const struct fdit_vae_config *c)
@@ -130,10 +127,8 @@ static void decoder(struct maker *m, const struct fdit_vae_config *c)
     int n = c->channels[c->levels - 1];
     if (c->post_quant)
         step(m, FDIT_VAE_STEP_LINEAR,
-             layer(m, FDIT_VAE_LINEAR, c->latent_channels, c->latent_channels, "post_quant_conv",
-                   "", NULL));
-    step(m, FDIT_VAE_STEP_CONV,
-         layer(m, FDIT_VAE_CONV, n, c->latent_channels, "decoder", ".conv_in", NULL));
+             layer(m, FDIT_VAE_LINEAR, c->latent_channels, c->latent_channels, "post_quant_conv", "", NULL));
+    step(m, FDIT_VAE_STEP_CONV, layer(m, FDIT_VAE_CONV, n, c->latent_channels, "decoder", ".conv_in", NULL));
     middle(m, c, "decoder");
     for (int i = 0; i < c->levels; i++) {
         int n_out = c->channels[c->levels - 1 - i];
@@ -239,10 +234,9 @@ out:
 struct fdit_weight_desc fdit_vae_layer_desc(const struct fdit_vae_layer *layer)
 {
     bool conv = layer->kind == FDIT_VAE_CONV;
-    return (struct fdit_weight_desc){ .n_out = layer->n_out,
-                                      .n_in = conv ? 9 * layer->n_in : layer->n_in,
-                                      .storage = FDIT_F32,
-                                      .conv = conv };
+    return (struct fdit_weight_desc){
+        .n_out = layer->n_out, .n_in = conv ? 9 * layer->n_in : layer->n_in, .storage = FDIT_F32, .conv = conv
+    };
 }
 
 /* [n_out][n_in][3][3] to [n_out][3][3][n_in] */

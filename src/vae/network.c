@@ -34,20 +34,16 @@ static void remember(struct fdit_vae_run *r, struct fdit_op_shape shape, double 
     struct fdit_vae *v = r->vae;
     r->flops += flops;
     if (r->status == FDIT_OK)
-        r->status =
-            fdit_grow(r->ctx, &v->shapes, &v->shape_capacity, v->n_shapes + 1, sizeof *v->shapes);
+        r->status = fdit_grow(r->ctx, &v->shapes, &v->shape_capacity, v->n_shapes + 1, sizeof *v->shapes);
     if (r->status == FDIT_OK)
         v->shapes[v->n_shapes++] = shape;
 }
 
 static struct fdit_op_shape shape_of(enum fdit_op op, int rows, int n_in, int n_out)
 {
-    return (struct fdit_op_shape){ .op = op,
-                                   .samples = 1,
-                                   .rows = rows,
-                                   .n_in = n_in,
-                                   .n_out = n_out,
-                                   .n = (size_t)rows * (size_t)n_out };
+    return (struct fdit_op_shape){
+        .op = op, .samples = 1, .rows = rows, .n_in = n_in, .n_out = n_out, .n = (size_t)rows * (size_t)n_out
+    };
 }
 
 static void conv(struct fdit_vae_run *r, int layer, struct fdit_conv_args a)
@@ -63,12 +59,11 @@ static void conv(struct fdit_vae_run *r, int layer, struct fdit_conv_args a)
         return;
     }
     int pixels = a.out_height * fdit_conv_width(&a);
-    remember(r, shape_of(FDIT_OP_CONV, pixels, l->n_in, l->n_out),
-             18.0 * pixels * l->n_in * l->n_out);
+    remember(r, shape_of(FDIT_OP_CONV, pixels, l->n_in, l->n_out), 18.0 * pixels * l->n_in * l->n_out);
 }
 
-static void linear(struct fdit_vae_run *r, int layer, int rows, struct fdit_tensor y,
-                   struct fdit_tensor x, struct fdit_tensor residual)
+static void linear(struct fdit_vae_run *r, int layer, int rows, struct fdit_tensor y, struct fdit_tensor x,
+                   struct fdit_tensor residual)
 {
     const struct fdit_vae_layer *l = layer_of(r, layer);
     if (!r->dry)
@@ -82,8 +77,7 @@ static void linear(struct fdit_vae_run *r, int layer, int rows, struct fdit_tens
                                                              .bias = param(r, l->bias_at),
                                                              .residual = residual });
     else
-        remember(r, shape_of(FDIT_OP_LINEAR, rows, l->n_in, l->n_out),
-                 2.0 * rows * l->n_in * l->n_out);
+        remember(r, shape_of(FDIT_OP_LINEAR, rows, l->n_in, l->n_out), 2.0 * rows * l->n_in * l->n_out);
 }
 
 static void stats(struct fdit_vae_run *r, struct fdit_tensor x, int rows, int width)
@@ -91,34 +85,31 @@ static void stats(struct fdit_vae_run *r, struct fdit_tensor x, int rows, int wi
     int groups = r->vae->config.groups;
     struct fdit_tensor to = room(r, FDIT_VAE_STATS, 2 * (size_t)groups);
     if (!r->dry)
-        fdit_group_stats(r->vae->dev, &(struct fdit_group_stats_args){ .samples = 1,
-                                                                       .rows = rows,
-                                                                       .width = width,
-                                                                       .groups = groups,
-                                                                       .stats = to,
-                                                                       .x = x });
+        fdit_group_stats(
+            r->vae->dev,
+            &(struct fdit_group_stats_args){
+                .samples = 1, .rows = rows, .width = width, .groups = groups, .stats = to, .x = x });
     else
         remember(r, shape_of(FDIT_OP_GROUP_STATS, rows, 0, width), 0);
 }
 
-static void apply(struct fdit_vae_run *r, int norm, int rows, struct fdit_tensor y,
-                  struct fdit_tensor x, enum fdit_act act)
+static void apply(struct fdit_vae_run *r, int norm, int rows, struct fdit_tensor y, struct fdit_tensor x,
+                  enum fdit_act act)
 {
     const struct fdit_vae_layer *l = layer_of(r, norm);
     int groups = r->vae->config.groups;
     struct fdit_tensor from = room(r, FDIT_VAE_STATS, 2 * (size_t)groups);
     if (!r->dry)
-        fdit_group_apply(r->vae->dev,
-                         &(struct fdit_group_apply_args){ .samples = 1,
-                                                          .rows = rows,
-                                                          .width = l->n_out,
-                                                          .groups = groups,
-                                                          .y = y,
-                                                          .x = x,
-                                                          .stats = from,
-                                                          .weight = param(r, l->weight_at),
-                                                          .bias = param(r, l->bias_at),
-                                                          .act = act });
+        fdit_group_apply(r->vae->dev, &(struct fdit_group_apply_args){ .samples = 1,
+                                                                       .rows = rows,
+                                                                       .width = l->n_out,
+                                                                       .groups = groups,
+                                                                       .y = y,
+                                                                       .x = x,
+                                                                       .stats = from,
+                                                                       .weight = param(r, l->weight_at),
+                                                                       .bias = param(r, l->bias_at),
+                                                                       .act = act });
     else
         remember(r, shape_of(FDIT_OP_GROUP_APPLY, rows, 0, l->n_out), 0);
 }
@@ -146,19 +137,17 @@ static int band_rows(const struct fdit_vae_run *r, size_t floats, int more)
 }
 
 /* y = conv(SiLU(norm(x))) [+ residual], band after band; the statistics are there. */
-static void norm_conv(struct fdit_vae_run *r, int norm, int layer, struct fdit_tensor y,
-                      struct fdit_tensor x, struct fdit_tensor residual)
+static void norm_conv(struct fdit_vae_run *r, int norm, int layer, struct fdit_tensor y, struct fdit_tensor x,
+                      struct fdit_tensor residual)
 {
     const struct fdit_vae_layer *l = layer_of(r, layer);
-    size_t in_row = (size_t)r->width * (size_t)l->n_in,
-           out_row = (size_t)r->width * (size_t)l->n_out;
+    size_t in_row = (size_t)r->width * (size_t)l->n_in, out_row = (size_t)r->width * (size_t)l->n_out;
     int step = band_rows(r, in_row, 2);
     struct fdit_tensor band = room(r, FDIT_VAE_BAND, (size_t)least(step + 2, r->height) * in_row);
     for (int row = 0; row < r->height; row += step) {
         int rows = least(step, r->height - row);
         int above = row ? row - 1 : 0, below = least(row + rows + 1, r->height);
-        apply(r, norm, (below - above) * r->width, band, at(r, x, (size_t)above * in_row),
-              FDIT_ACT_SILU);
+        apply(r, norm, (below - above) * r->width, band, at(r, x, (size_t)above * in_row), FDIT_ACT_SILU);
         conv(r, layer,
              (struct fdit_conv_args){
                  .height = below - above,
@@ -168,9 +157,8 @@ static void norm_conv(struct fdit_vae_run *r, int norm, int layer, struct fdit_t
                  .stride = 1,
                  .y = at(r, y, (size_t)row * out_row),
                  .x = band,
-                 .residual = r->dry || !fdit_has(residual)
-                                 ? FDIT_NO_TENSOR
-                                 : fdit_at(residual, (size_t)row * out_row),
+                 .residual = r->dry || !fdit_has(residual) ? FDIT_NO_TENSOR
+                                                           : fdit_at(residual, (size_t)row * out_row),
              });
     }
 }
@@ -179,13 +167,11 @@ static void norm_conv(struct fdit_vae_run *r, int norm, int layer, struct fdit_t
 static void shortcut(struct fdit_vae_run *r, int layer, struct fdit_tensor x)
 {
     const struct fdit_vae_layer *l = layer_of(r, layer);
-    size_t in_row = (size_t)r->width * (size_t)l->n_in,
-           out_row = (size_t)r->width * (size_t)l->n_out;
+    size_t in_row = (size_t)r->width * (size_t)l->n_in, out_row = (size_t)r->width * (size_t)l->n_out;
     int step = band_rows(r, out_row, 0), bands = (r->height + step - 1) / step;
     struct fdit_tensor band = room(r, FDIT_VAE_BAND, (size_t)step * out_row);
     for (int i = 0; i < bands; i++) {
-        int row = (l->n_out > l->n_in ? bands - 1 - i : i) * step,
-            rows = least(step, r->height - row);
+        int row = (l->n_out > l->n_in ? bands - 1 - i : i) * step, rows = least(step, r->height - row);
         linear(r, layer, rows * r->width, band, at(r, x, (size_t)row * in_row), FDIT_NO_TENSOR);
         if (!r->dry)
             fdit_copy(r->vae->dev, fdit_at(x, (size_t)row * out_row), band, (size_t)rows * out_row);
@@ -230,8 +216,7 @@ static void residual(struct fdit_vae_run *r, const struct fdit_vae_residual *s)
 {
     int pixels = r->height * r->width, n_out = layer_of(r, s->conv1)->n_out;
     int most = n_out > r->channels ? n_out : r->channels;
-    struct fdit_tensor x = room(r, r->at, floats(r, most)),
-                       h = room(r, other(r->at), floats(r, n_out));
+    struct fdit_tensor x = room(r, r->at, floats(r, most)), h = room(r, other(r->at), floats(r, n_out));
     stats(r, x, pixels, r->channels);
     norm_conv(r, s->norm1, s->conv1, h, x, FDIT_NO_TENSOR);
     stats(r, h, pixels, n_out);
@@ -276,11 +261,9 @@ static void attention(struct fdit_vae_run *r, const struct fdit_vae_attention *s
                                                      .y = scores,
                                                      .x = fdit_at(q, from),
                                                      .matrix = k });
-        fdit_softmax(dev, &(struct fdit_softmax_args){ .m = rows,
-                                                       .n = n,
-                                                       .y = scores,
-                                                       .x = scores,
-                                                       .scale = (float)(1 / sqrt((double)c)) });
+        fdit_softmax(
+            dev, &(struct fdit_softmax_args){
+                     .m = rows, .n = n, .y = scores, .x = scores, .scale = (float)(1 / sqrt((double)c)) });
         fdit_linear_dx(dev, &(struct fdit_linear_dx_args){ .samples = 1,
                                                            .rows = rows,
                                                            .n_in = c,
@@ -305,16 +288,14 @@ static void take(struct fdit_vae_run *r, const struct fdit_vae_step *s)
         x = room(r, r->at, floats(r, r->channels));
         r->at = other(r->at);
         r->channels = layer_of(r, s->layer)->n_out;
-        linear(r, s->layer, r->height * r->width, room(r, r->at, floats(r, r->channels)), x,
-               FDIT_NO_TENSOR);
+        linear(r, s->layer, r->height * r->width, room(r, r->at, floats(r, r->channels)), x, FDIT_NO_TENSOR);
         break;
     case FDIT_VAE_STEP_END:
         x = room(r, r->at, floats(r, r->channels));
         stats(r, x, r->height * r->width, r->channels);
         r->at = other(r->at);
         r->channels = layer_of(r, s->layer)->n_out;
-        norm_conv(r, s->residual.norm1, s->layer, room(r, r->at, floats(r, r->channels)), x,
-                  FDIT_NO_TENSOR);
+        norm_conv(r, s->residual.norm1, s->layer, room(r, r->at, floats(r, r->channels)), x, FDIT_NO_TENSOR);
         break;
     }
 }

@@ -177,8 +177,7 @@ out:
     return status;
 }
 
-static enum fdit_status fill_plan(fdit_context *ctx, struct fdit_vae *v,
-                                  const size_t need[FDIT_VAE_ROOMS])
+static enum fdit_status fill_plan(fdit_context *ctx, struct fdit_vae *v, const size_t need[FDIT_VAE_ROOMS])
 {
     enum fdit_status status = FDIT_OK;
     static const char *const labels[FDIT_VAE_ROOMS] = { "VAE picture", "VAE second picture",
@@ -193,20 +192,18 @@ static enum fdit_status fill_plan(fdit_context *ctx, struct fdit_vae *v,
             weights += fdit_weight_bytes(v->dev, &desc);
     }
     TRY(fdit_plan_add(ctx, &v->plan, FDIT_PLAN_WEIGHTS, NULL, weights, "VAE weights"));
-    TRY(fdit_plan_add(ctx, &v->plan, FDIT_PLAN_WEIGHTS, &v->params,
-                      v->layers.params * sizeof(float), "VAE norms and biases"));
+    TRY(fdit_plan_add(ctx, &v->plan, FDIT_PLAN_WEIGHTS, &v->params, v->layers.params * sizeof(float),
+                      "VAE norms and biases"));
     for (int i = 0; i < FDIT_VAE_ROOMS; i++)
-        TRY(fdit_plan_add(ctx, &v->plan, FDIT_PLAN_SCRATCH, &v->rooms[i], need[i] * sizeof(float),
-                          "%s", labels[i]));
+        TRY(fdit_plan_add(ctx, &v->plan, FDIT_PLAN_SCRATCH, &v->rooms[i], need[i] * sizeof(float), "%s",
+                          labels[i]));
     TRY(fdit_plan_add(ctx, &v->plan, FDIT_PLAN_WORKSPACE, NULL, v->workspace, "VAE workspace"));
-    size_t channels =
-        (size_t)(v->config.in_channels > v->config.out_channels ? v->config.in_channels
-                                                                : v->config.out_channels);
+    size_t channels = (size_t)(v->config.in_channels > v->config.out_channels ? v->config.in_channels
+                                                                              : v->config.out_channels);
     largest = pixels_of(v, false) * channels;
     v->host_floats = 2 * pixels_of(v, true) * (size_t)v->config.latent_channels;
     v->host_floats = largest > v->host_floats ? largest : v->host_floats;
-    TRY(fdit_plan_add(ctx, &v->plan, FDIT_PLAN_HOST, NULL, v->host_floats * sizeof(float),
-                      "VAE transfer"));
+    TRY(fdit_plan_add(ctx, &v->plan, FDIT_PLAN_HOST, NULL, v->host_floats * sizeof(float), "VAE transfer"));
 out:
     return status;
 }
@@ -218,8 +215,8 @@ enum fdit_status fdit_vae_plan(fdit_context *ctx, struct fdit_vae *v, fdit_devic
     size_t need[FDIT_VAE_ROOMS];
     int factor = fdit_vae_factor(&v->config);
     int height = options->height, width = options->width ? options->width : height;
-    if (height < factor || height % factor || height > 1 << 13 || width < factor ||
-        width % factor || width > 1 << 13)
+    if (height < factor || height % factor || height > 1 << 13 || width < factor || width % factor ||
+        width > 1 << 13)
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
              "the autoencoder takes pictures of %d to %d pixels, multiples of %d; "
              "not %d x %d",
@@ -233,8 +230,7 @@ enum fdit_status fdit_vae_plan(fdit_context *ctx, struct fdit_vae *v, fdit_devic
     for (;;) {
         TRY(dry_runs(ctx, v, need));
         TRY(fill_plan(ctx, v, need));
-        if (!options->memory || fdit_plan_device_bytes(&v->plan) <= options->memory ||
-            v->band_floats < 1024)
+        if (!options->memory || fdit_plan_device_bytes(&v->plan) <= options->memory || v->band_floats < 1024)
             break;
         v->band_floats /= 2;
         v->score_floats /= 2;
@@ -272,8 +268,7 @@ enum fdit_status fdit_vae_allocate(fdit_context *ctx, struct fdit_vae *v)
         return FDIT_OK;
     TRY(fdit_vae_allocate_rooms(ctx, v));
     v->allocated = false; /* until the weights are there */
-    TRY(fdit_vae_layers_load(ctx, &v->layers, &v->file, v->dev, wanted,
-                             fdit_tensor_of(v->params, FDIT_F32)));
+    TRY(fdit_vae_layers_load(ctx, &v->layers, &v->file, v->dev, wanted, fdit_tensor_of(v->params, FDIT_F32)));
     v->allocated = true;
 out:
     return status;
@@ -297,26 +292,23 @@ static void from_rows(const float *from, size_t channels, size_t n, float *to)
             to[c * n + i] = from[i * channels + c];
 }
 
-static enum fdit_status pass(fdit_context *ctx, struct fdit_vae *v, int way, int channels,
-                             int out_channels, float *out)
+static enum fdit_status pass(fdit_context *ctx, struct fdit_vae *v, int way, int channels, int out_channels,
+                             float *out)
 {
     enum fdit_status status = FDIT_OK;
     size_t in = pixels_of(v, way), n = pixels_of(v, !way);
     struct fdit_vae_run r = { .ctx = ctx, .vae = v, .channels = channels };
     r.height = height_of(v, way);
     r.width = width_of(v, way);
-    fdit_write(v->dev, fdit_tensor_of(v->rooms[FDIT_VAE_A], FDIT_F32), v->host,
-               in * (size_t)channels);
+    fdit_write(v->dev, fdit_tensor_of(v->rooms[FDIT_VAE_A], FDIT_F32), v->host, in * (size_t)channels);
     TRY(fdit_vae_walk(&r, way));
-    TRY(fdit_read(ctx, v->dev, fdit_tensor_of(v->rooms[r.at], FDIT_F32), v->host,
-                  n * (size_t)out_channels));
+    TRY(fdit_read(ctx, v->dev, fdit_tensor_of(v->rooms[r.at], FDIT_F32), v->host, n * (size_t)out_channels));
     from_rows(v->host, (size_t)out_channels, n, out);
 out:
     return status;
 }
 
-enum fdit_status fdit_vae_encode(fdit_context *ctx, struct fdit_vae *v, const float *picture,
-                                 float *moments)
+enum fdit_status fdit_vae_encode(fdit_context *ctx, struct fdit_vae *v, const float *picture, float *moments)
 {
     const struct fdit_vae_config *c = &v->config;
     if (!v->allocated || !v->options.encode)
@@ -325,8 +317,7 @@ enum fdit_status fdit_vae_encode(fdit_context *ctx, struct fdit_vae *v, const fl
     return pass(ctx, v, 0, c->in_channels, 2 * c->latent_channels, moments);
 }
 
-enum fdit_status fdit_vae_decode(fdit_context *ctx, struct fdit_vae *v, const float *x,
-                                 float *picture)
+enum fdit_status fdit_vae_decode(fdit_context *ctx, struct fdit_vae *v, const float *x, float *picture)
 {
     const struct fdit_vae_config *c = &v->config;
     if (!v->allocated || !v->options.decode)
@@ -335,8 +326,8 @@ enum fdit_status fdit_vae_decode(fdit_context *ctx, struct fdit_vae *v, const fl
     return pass(ctx, v, 1, c->latent_channels, c->out_channels, picture);
 }
 
-void fdit_vae_sample(const struct fdit_vae_config *c, size_t n, const float *mean,
-                     const float *logvar, const float *noise, float *x)
+void fdit_vae_sample(const struct fdit_vae_config *c, size_t n, const float *mean, const float *logvar,
+                     const float *noise, float *x)
 {
     for (size_t i = 0; i < n; i++) {
         double l = logvar[i] < -30 ? -30 : logvar[i] > 20 ? 20 : logvar[i];

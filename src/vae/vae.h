@@ -30,7 +30,7 @@ struct fdit_vae;
 struct fdit_vae_options {
     int height, width;   /* of pictures: multiples of the factor; width 0: the same */
     bool encode, decode; /* which halves are wanted */
-    size_t memory; /* bytes that the plan should keep to, by flatter bands; 0: no limit. A plan that
+    size_t memory;       /* bytes that the plan should keep to, by flatter bands; 0: no limit. A plan that
                     * cannot stays larger: fdit_plan_check refuses it */
 };
 
@@ -57,12 +57,11 @@ enum fdit_status fdit_vae_allocate(fdit_context *ctx, struct fdit_vae *vae);
 enum fdit_status fdit_vae_encode(fdit_context *ctx, struct fdit_vae *vae, const float *picture,
                                  float *moments);
 /* x [L, h, w] as models see it -> picture [out_channels, H, W], about [-1, 1], not clamped. */
-enum fdit_status fdit_vae_decode(fdit_context *ctx, struct fdit_vae *vae, const float *x,
-                                 float *picture);
+enum fdit_status fdit_vae_decode(fdit_context *ctx, struct fdit_vae *vae, const float *x, float *picture);
 
 /* n numbers of x from moments: x = (mean + exp(clamp(logvar, -30, 20) / 2) noise - shift) scale. */
-void fdit_vae_sample(const struct fdit_vae_config *c, size_t n, const float *mean,
-                     const float *logvar, const float *noise, float *x);
+void fdit_vae_sample(const struct fdit_vae_config *c, size_t n, const float *mean, const float *logvar,
+                     const float *noise, float *x);
 /* The noise of training sample `position` of a run with this seed: a fresh one each time. */
 void fdit_vae_noise(uint64_t seed, uint64_t position, size_t n, float *out);
 

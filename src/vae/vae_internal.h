@@ -26,8 +26,7 @@ struct fdit_vae {
     struct fdit_plan plan;
     bool allocated;
     fdit_buffer *params, *rooms[FDIT_VAE_ROOMS];
-    size_t band_floats,
-        score_floats; /* aims for the two rooms; one row is made to fit in any case */
+    size_t band_floats, score_floats; /* aims for the two rooms; one row is made to fit in any case */
     size_t workspace;
     struct fdit_op_shape *shapes; /* of the ops that a walk runs */
     size_t n_shapes, shape_capacity;

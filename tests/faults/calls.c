@@ -33,8 +33,8 @@ __attribute__((constructor)) static void begin(void)
     static const struct {
         const char *name;
         int number;
-    } names[] = { { "ENOSPC", ENOSPC }, { "EIO", EIO },       { "ENOMEM", ENOMEM }, { "EACCES", EACCES },
-                  { "EMFILE", EMFILE }, { "EINTR", EINTR },   { "EDQUOT", EDQUOT }, { "EROFS", EROFS } };
+    } names[] = { { "ENOSPC", ENOSPC }, { "EIO", EIO },     { "ENOMEM", ENOMEM }, { "EACCES", EACCES },
+                  { "EMFILE", EMFILE }, { "EINTR", EINTR }, { "EDQUOT", EDQUOT }, { "EROFS", EROFS } };
     const char *fault = getenv("FDIT_FAULT");
     char what[16] = "";
     if (!fault || sscanf(fault, "%15[a-z]:%ld:%15s", kind, &wanted, what) < 2)

@@ -72,8 +72,7 @@ static cl_int (*real_build)(cl_program, cl_uint, const cl_device_id *, const cha
 static cl_int (*real_run)(cl_command_queue, cl_kernel, cl_uint, const size_t *, const size_t *,
                           const size_t *, cl_uint, const cl_event *, cl_event *);
 
-static cl_int devices(cl_platform_id p, cl_device_type type, cl_uint n, cl_device_id *list,
-                      cl_uint *found)
+static cl_int devices(cl_platform_id p, cl_device_type type, cl_uint n, cl_device_id *list, cl_uint *found)
 {
     misbehave("devices");
     return real_devices(p, type, n, list, found);
@@ -86,9 +85,8 @@ static cl_int build(cl_program program, cl_uint n, const cl_device_id *list, con
     return real_build(program, n, list, options, notify, user);
 }
 
-static cl_int run(cl_command_queue queue, cl_kernel kernel, cl_uint dimensions,
-                  const size_t *offset, const size_t *global, const size_t *local, cl_uint n,
-                  const cl_event *wait, cl_event *event)
+static cl_int run(cl_command_queue queue, cl_kernel kernel, cl_uint dimensions, const size_t *offset,
+                  const size_t *global, const size_t *local, cl_uint n, const cl_event *wait, cl_event *event)
 {
     misbehave("run");
     return real_run(queue, kernel, dimensions, offset, global, local, n, wait, event);
@@ -104,12 +102,17 @@ static const char *lie_about(cl_uint what, int platform, size_t *width)
         const char *name;
         cl_uint what;
         size_t width; /* 0: a text */
-    } lies[] = { { "units", CL_DEVICE_MAX_COMPUTE_UNITS, 4 },   { "items", CL_DEVICE_MAX_WORK_GROUP_SIZE, 8 },
-                 { "buffer", CL_DEVICE_MAX_MEM_ALLOC_SIZE, 8 }, { "memory", CL_DEVICE_GLOBAL_MEM_SIZE, 8 },
-                 { "local", CL_DEVICE_LOCAL_MEM_SIZE, 8 },      { "align", CL_DEVICE_MEM_BASE_ADDR_ALIGN, 4 },
+    } lies[] = { { "units", CL_DEVICE_MAX_COMPUTE_UNITS, 4 },
+                 { "items", CL_DEVICE_MAX_WORK_GROUP_SIZE, 8 },
+                 { "buffer", CL_DEVICE_MAX_MEM_ALLOC_SIZE, 8 },
+                 { "memory", CL_DEVICE_GLOBAL_MEM_SIZE, 8 },
+                 { "local", CL_DEVICE_LOCAL_MEM_SIZE, 8 },
+                 { "align", CL_DEVICE_MEM_BASE_ADDR_ALIGN, 4 },
                  { "vector", CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT, 4 },
-                 { "version", CL_DEVICE_VERSION, 0 },           { "name", CL_DEVICE_NAME, 0 },
-                 { "driver", CL_DRIVER_VERSION, 0 },            { "platform", CL_PLATFORM_NAME, 0 } };
+                 { "version", CL_DEVICE_VERSION, 0 },
+                 { "name", CL_DEVICE_NAME, 0 },
+                 { "driver", CL_DRIVER_VERSION, 0 },
+                 { "platform", CL_PLATFORM_NAME, 0 } };
     const char *lie = getenv("FDIT_CL_LIE");
     for (size_t i = 0; lie && i < sizeof lies / sizeof *lies; i++) {
         size_t n = strlen(lies[i].name);
@@ -130,7 +133,8 @@ static cl_int tell(const char *lie, size_t width, size_t n, void *value, size_t 
     if (!width) {
         int letters = 0;
         if (strcmp(lie, "@raw") == 0)
-            strcpy(text, "a\033[31m\xff\xc3\n\tb\xe2\x80\xae" "c");
+            strcpy(text, "a\033[31m\xff\xc3\n\tb\xe2\x80\xae"
+                         "c");
         else if (sscanf(lie, "@%d", &letters) == 1)
             memset(text, 'x', (size_t)letters);
         else if (strcmp(lie, "@size") != 0)
@@ -200,8 +204,8 @@ static void replace(struct _cl_icd_dispatch *f)
     f->clEnqueueNDRangeKernel = run;
 }
 
-__attribute__((visibility("default"))) cl_int
-clIcdGetPlatformIDsKHR(cl_uint n, cl_platform_id *list, cl_uint *found)
+__attribute__((visibility("default"))) cl_int clIcdGetPlatformIDsKHR(cl_uint n, cl_platform_id *list,
+                                                                     cl_uint *found)
 {
     void *symbol = real_function("clIcdGetPlatformIDsKHR");
     cl_int (*real)(cl_uint, cl_platform_id *, cl_uint *);
@@ -225,8 +229,8 @@ __attribute__((visibility("default"))) void *clGetExtensionFunctionAddress(const
     return real_function(name);
 }
 
-__attribute__((visibility("default"))) cl_int
-clGetPlatformInfo(cl_platform_id p, cl_platform_info what, size_t n, void *value, size_t *bytes)
+__attribute__((visibility("default"))) cl_int clGetPlatformInfo(cl_platform_id p, cl_platform_info what,
+                                                                size_t n, void *value, size_t *bytes)
 {
     return p ? ((struct platform *)p)->functions->clGetPlatformInfo(p, what, n, value, bytes)
              : CL_INVALID_PLATFORM;

@@ -28,8 +28,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
             for (size_t i = 0; i < info->n; i++)
                 FUZZ_CHECK(fdit_cache_label(c, i) >= 0);
             for (size_t shard = 0; shard < 3; shard++)
-                FUZZ_CHECK(fdit_cache_check_shard(ctx, c, "shard", shard, bytes, n) != FDIT_OK ||
-                           n > 64);
+                FUZZ_CHECK(fdit_cache_check_shard(ctx, c, "shard", shard, bytes, n) != FDIT_OK || n > 64);
         }
         fdit_cache_close(c);
     }

@@ -11,8 +11,8 @@
 enum { MOST = 256 };
 
 /* What holds for every tensor of a file that was accepted. */
-static void check_tensor(fdit_context *ctx, const struct fdit_pt *pt, size_t i,
-                         const uint8_t *bytes, size_t n)
+static void check_tensor(fdit_context *ctx, const struct fdit_pt *pt, size_t i, const uint8_t *bytes,
+                         size_t n)
 {
     const struct fdit_st_tensor *t = fdit_pt_at(pt, i);
     size_t size = fdit_st_type_bytes(t->type), last = 0;

@@ -9,8 +9,8 @@
 enum { MOST = 256 };
 
 /* What holds for every tensor of a file that was accepted. */
-static void check_tensor(fdit_context *ctx, const struct fdit_safetensors *st, size_t i,
-                         const uint8_t *bytes, size_t n)
+static void check_tensor(fdit_context *ctx, const struct fdit_safetensors *st, size_t i, const uint8_t *bytes,
+                         size_t n)
 {
     const struct fdit_st_tensor *t = fdit_safetensors_at(st, i);
     FUZZ_CHECK(fdit_safetensors_find(st, t->name) == t);

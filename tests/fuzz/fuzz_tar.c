@@ -13,8 +13,7 @@ static void check_name(const char *name)
     FUZZ_CHECK(*name && *name != '/');
     for (;;) {
         size_t n = strcspn(name, "/");
-        FUZZ_CHECK(n > 0 && !(n == 1 && name[0] == '.') &&
-                   !(n == 2 && name[0] == '.' && name[1] == '.'));
+        FUZZ_CHECK(n > 0 && !(n == 1 && name[0] == '.') && !(n == 2 && name[0] == '.' && name[1] == '.'));
         if (!name[n])
             return;
         name += n + 1;

@@ -23,8 +23,7 @@ static void check_rows(const struct fdit_taxonomy *tax)
         for (int32_t c = 0; c < classes; c++) {
             int32_t g = fdit_taxonomy_group(tax, r, c);
             FUZZ_CHECK(g >= 0 && g < groups);
-            FUZZ_CHECK(fdit_taxonomy_superclass_row(tax, r, c) ==
-                       fdit_taxonomy_group_row(tax, r, g));
+            FUZZ_CHECK(fdit_taxonomy_superclass_row(tax, r, c) == fdit_taxonomy_group_row(tax, r, g));
         }
     }
     FUZZ_CHECK(fdit_taxonomy_n_rows(tax) == row);

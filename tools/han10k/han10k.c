@@ -173,8 +173,7 @@ static bool draw(FT_Face face, unsigned long code, uint8_t *out)
     FT_UInt glyph = FT_Get_Char_Index(face, code);
     memset(out, 0, (size_t)size * (size_t)size);
     if (!glyph || FT_Load_Glyph(face, glyph, FT_LOAD_NO_HINTING | FT_LOAD_NO_BITMAP) ||
-        face->glyph->format != FT_GLYPH_FORMAT_OUTLINE ||
-        FT_Render_Glyph(face->glyph, FT_RENDER_MODE_NORMAL))
+        face->glyph->format != FT_GLYPH_FORMAT_OUTLINE || FT_Render_Glyph(face->glyph, FT_RENDER_MODE_NORMAL))
         return false;
     const FT_Bitmap *b = &face->glyph->bitmap;
     int x0 = (size - (int)b->width) / 2, y0 = (size - (int)b->rows) / 2;
@@ -284,8 +283,8 @@ static void write_lists(const char *folder)
     f = create(folder, "faces.tsv");
     fprintf(f, "family\tindex\tset\tpictures\n");
     for (int i = 0; i < n_faces; i++)
-        fprintf(f, "%s\t%d\t%s\t%ld\n", faces[i].family, faces[i].index,
-                faces[i].test ? "test" : "train", faces[i].pictures);
+        fprintf(f, "%s\t%d\t%s\t%ld\n", faces[i].family, faces[i].index, faces[i].test ? "test" : "train",
+                faces[i].pictures);
     finish(f, "faces.tsv", false);
 }
 

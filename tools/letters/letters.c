@@ -190,8 +190,8 @@ static void find_faces(uint64_t seed)
 {
     FcPattern *all = need(FcPatternCreate());
     FcObjectSet *objects =
-        need(FcObjectSetBuild(FC_FILE, FC_INDEX, FC_FAMILY, FC_STYLE, FC_FULLNAME, FC_WEIGHT,
-                              FC_SLANT, FC_WIDTH, FC_SPACING, FC_VARIABLE, (char *)NULL));
+        need(FcObjectSetBuild(FC_FILE, FC_INDEX, FC_FAMILY, FC_STYLE, FC_FULLNAME, FC_WEIGHT, FC_SLANT,
+                              FC_WIDTH, FC_SPACING, FC_VARIABLE, (char *)NULL));
     FcFontSet *set = need(FcFontList(NULL, all, objects));
     faces = need(calloc((size_t)set->nfont + 1, sizeof *faces));
     for (int i = 0; i < set->nfont; i++) {
@@ -242,8 +242,7 @@ static FT_Outline *outline(FT_Face face, char c, FT_BBox *box)
     FT_UInt glyph = FT_Get_Char_Index(face, (FT_ULong)(unsigned char)c);
     if (!glyph || FT_Load_Glyph(face, glyph, FT_LOAD_NO_HINTING | FT_LOAD_NO_BITMAP) ||
         face->glyph->format != FT_GLYPH_FORMAT_OUTLINE || !face->glyph->outline.n_points ||
-        FT_Outline_Get_BBox(&face->glyph->outline, box) || box->xMax <= box->xMin ||
-        box->yMax <= box->yMin)
+        FT_Outline_Get_BBox(&face->glyph->outline, box) || box->xMax <= box->xMin || box->yMax <= box->yMin)
         return NULL;
     return &face->glyph->outline;
 }
@@ -258,8 +257,7 @@ static bool draw(FT_Library lib, FT_Outline *o, const FT_BBox *box, int side, ui
                          .num_grays = 256,
                          .pixel_mode = FT_PIXEL_MODE_GRAY };
     memset(pixels, 0, (size_t)side * (size_t)side);
-    FT_Outline_Translate(o, side * 32 - (box->xMin + box->xMax) / 2,
-                         side * 32 - (box->yMin + box->yMax) / 2);
+    FT_Outline_Translate(o, side * 32 - (box->xMin + box->xMax) / 2, side * 32 - (box->yMin + box->yMax) / 2);
     return !FT_Outline_Get_Bitmap(lib, o, &bitmap);
 }
 
@@ -427,8 +425,7 @@ static size_t collect(int letter, int style, bool test, size_t most, struct pick
     size_t n = 0, kept = 0;
     for (size_t i = 0; i < n_faces; i++) {
         const struct face *f = &faces[i];
-        if (f->out || !f->ink[letter] || f->entry->test != test ||
-            (style >= 0 && f->style != style))
+        if (f->out || !f->ink[letter] || f->entry->test != test || (style >= 0 && f->style != style))
             continue;
         if (letters[letter] >= 'a' && f->small_caps > 0.85)
             continue;
@@ -436,8 +433,7 @@ static size_t collect(int letter, int style, bool test, size_t most, struct pick
     }
     qsort(out, n, sizeof *out, by_family);
     for (size_t i = 0; i < n; i++)
-        out[i].round =
-            i && !strcmp(out[i - 1].face->family, out[i].face->family) ? out[i - 1].round + 1 : 0;
+        out[i].round = i && !strcmp(out[i - 1].face->family, out[i].face->family) ? out[i - 1].round + 1 : 0;
     qsort(out, n, sizeof *out, by_round);
     for (size_t i = 0; i < n && kept < most; i++) {
         bool again = false;
@@ -548,8 +544,7 @@ static void slug(const char *s, char *out, size_t n)
     out[k] = 0;
 }
 
-static size_t write_class(FILE *tar, const char *class, int letter, int style, bool test,
-                          size_t most)
+static size_t write_class(FILE *tar, const char *class, int letter, int style, bool test, size_t most)
 {
     struct pick *picks = need(calloc(n_faces + 1, sizeof *picks));
     size_t n = collect(letter, style, test, most, picks);
@@ -601,8 +596,7 @@ static void write_base(const char *dir, const char *name, bool test, FILE *count
     FILE *tar = open_tar(dir, name);
     for (int i = 0; i < LETTERS; i++) {
         const char class[2] = { letters[i] };
-        fprintf(counts, "%s\t%s\t%zu\n", name, class,
-                write_class(tar, class, i, -1, test, NO_LIMIT));
+        fprintf(counts, "%s\t%s\t%zu\n", name, class, write_class(tar, class, i, -1, test, NO_LIMIT));
     }
     close_tar(tar);
 }
@@ -659,8 +653,8 @@ int main(int argc, char **argv)
         die("cannot write %s", dump);
     for (size_t i = 0; i < n_faces && (list || dump); i++) {
         const struct face *f = &faces[i];
-        printf("%s\t%s\t%g\t%g\t%g\t%g\t%.3f\t%.3f\t%.3f\t%s\t%s\t%s\t%d\n", f->family, f->full,
-               f->weight, f->slant, f->width, f->spacing, f->stem, f->wide, f->small_caps,
+        printf("%s\t%s\t%g\t%g\t%g\t%g\t%.3f\t%.3f\t%.3f\t%s\t%s\t%s\t%d\n", f->family, f->full, f->weight,
+               f->slant, f->width, f->spacing, f->stem, f->wide, f->small_caps,
                f->style >= 0 ? style_names[f->style] : "-",
                f->out                     ? f->out
                : f->style < 0 && f->doubt ? f->doubt
