@@ -153,14 +153,14 @@ void store_rows(__global float *to, size_t stride, float acc[4][COLUMNS], float4
                 to[(size_t)(row + i) * stride + (size_t)(tx + 16 * j)] = acc[i][j] * f[i];
 }
 
-#define POSITION                                                                                             \
-    int tx = (int)get_local_id(0), ty = (int)get_local_id(1), l = ty * BX + tx;                              \
-    int first = (int)get_group_id(0) * ROWS, h = (int)get_group_id(1), b = (int)get_group_id(2);             \
-    size_t width = (size_t)H * HEAD, stride = 3 * width;                                                     \
-    size_t head = (size_t)b * (size_t)N * stride + (size_t)h * HEAD;                                         \
-    size_t head_out = (size_t)b * (size_t)N * width + (size_t)h * HEAD;                                      \
-    size_t stats = ((size_t)b * (size_t)H + (size_t)h) * (size_t)N;                                          \
-    (void)l;                                                                                                 \
+#define POSITION                                                                                 \
+    int tx = (int)get_local_id(0), ty = (int)get_local_id(1), l = ty * BX + tx;                  \
+    int first = (int)get_group_id(0) * ROWS, h = (int)get_group_id(1), b = (int)get_group_id(2); \
+    size_t width = (size_t)H * HEAD, stride = 3 * width;                                         \
+    size_t head = (size_t)b * (size_t)N * stride + (size_t)h * HEAD;                             \
+    size_t head_out = (size_t)b * (size_t)N * width + (size_t)h * HEAD;                          \
+    size_t stats = ((size_t)b * (size_t)H + (size_t)h) * (size_t)N;                              \
+    (void)l;                                                                                     \
     (void)stats;
 
 #ifdef FORWARD

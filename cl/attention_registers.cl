@@ -69,16 +69,16 @@ attention_transpose(__global float *to, ulong to_at, __global const float *from,
 }
 
 /* s [i][j] = row i of x (rows x0.., `stride` apart) times columns k0.. of xt [DH][ld] */
-#define SCORES(s, ROWS, x, xt, ld)                                                                           \
-    _Pragma("unroll") for (int i = 0; i < ROWS; i++) s[i][0] = s[i][1] = (VT)(0.0f);                         \
-    for (int d = 0; d < DH; d++) {                                                                           \
-        VT c0 = VLOAD(0, (xt) + (size_t)d * (size_t)(ld)), c1 = VLOAD(1, (xt) + (size_t)d * (size_t)(ld));   \
-        _Pragma("unroll") for (int i = 0; i < ROWS; i++)                                                     \
-        {                                                                                                    \
-            VT r = (VT)((x)[i][d]);                                                                          \
-            s[i][0] = fma(r, c0, s[i][0]);                                                                   \
-            s[i][1] = fma(r, c1, s[i][1]);                                                                   \
-        }                                                                                                    \
+#define SCORES(s, ROWS, x, xt, ld)                                                                         \
+    _Pragma("unroll") for (int i = 0; i < ROWS; i++) s[i][0] = s[i][1] = (VT)(0.0f);                       \
+    for (int d = 0; d < DH; d++) {                                                                         \
+        VT c0 = VLOAD(0, (xt) + (size_t)d * (size_t)(ld)), c1 = VLOAD(1, (xt) + (size_t)d * (size_t)(ld)); \
+        _Pragma("unroll") for (int i = 0; i < ROWS; i++)                                                   \
+        {                                                                                                  \
+            VT r = (VT)((x)[i][d]);                                                                        \
+            s[i][0] = fma(r, c0, s[i][0]);                                                                 \
+            s[i][1] = fma(r, c1, s[i][1]);                                                                 \
+        }                                                                                                  \
     }
 
 #ifdef FORWARD

@@ -103,9 +103,9 @@ float4 act_slope4(uint kind, float4 v)
 #ifdef SLOPE
 #define ACTIVATE(T, S, v, column) v *= act_slope##S(ACT, *(__global const T *)(pre + pre_at + row + column));
 #else
-#define ACTIVATE(T, S, v, column)                                                                            \
-    if (FLAG(flags, HAS_PRE))                                                                                \
-        *(__global T *)(pre + pre_at + row + column) = v;                                                    \
+#define ACTIVATE(T, S, v, column)                         \
+    if (FLAG(flags, HAS_PRE))                             \
+        *(__global T *)(pre + pre_at + row + column) = v; \
     v = act##S(ACT, v);
 #endif
 
@@ -115,20 +115,20 @@ float4 act_slope4(uint kind, float4 v)
 #define SCALED(T, v, n)
 #endif
 /* What is fused, for v at columns n.. of row m; T is float, or float4 with the suffix 4. */
-#define FINISH(T, S, v, n)                                                                                   \
-    {                                                                                                        \
-        size_t column = (size_t)(n);                                                                         \
-        SCALED(T, v, n)                                                                                      \
-        if (FLAG(flags, HAS_BIAS))                                                                           \
-            v += *(__global const T *)(bias + bias_at + column);                                             \
-        ACTIVATE(T, S, v, column)                                                                            \
-        if (FLAG(flags, HAS_GATE))                                                                           \
-            v *= *(__global const T *)(gate + of_sample + column);                                           \
-        if (FLAG(flags, HAS_RESIDUAL))                                                                       \
-            v += *(__global const T *)(residual + shortcut + column);                                        \
-        if (FLAG(flags, HAS_BETA))                                                                           \
-            v += *(__global T *)(y + y_at + row + column);                                                   \
-        *(__global T *)(y + y_at + row + column) = v;                                                        \
+#define FINISH(T, S, v, n)                                            \
+    {                                                                 \
+        size_t column = (size_t)(n);                                  \
+        SCALED(T, v, n)                                               \
+        if (FLAG(flags, HAS_BIAS))                                    \
+            v += *(__global const T *)(bias + bias_at + column);      \
+        ACTIVATE(T, S, v, column)                                     \
+        if (FLAG(flags, HAS_GATE))                                    \
+            v *= *(__global const T *)(gate + of_sample + column);    \
+        if (FLAG(flags, HAS_RESIDUAL))                                \
+            v += *(__global const T *)(residual + shortcut + column); \
+        if (FLAG(flags, HAS_BETA))                                    \
+            v += *(__global T *)(y + y_at + row + column);            \
+        *(__global T *)(y + y_at + row + column) = v;                 \
     }
 
 /* Four numbers of a row (along `to`, at `i` of `n`) of `row` of `rows`; zeroes past the ends. */

@@ -130,9 +130,9 @@ struct fdit_draw_options {
     bool all_channels;   /* guide every channel; false: the first 3 of 4, all of 1 or 3 */
     bool clip_x0;        /* for models on pixels */
 };
-#define FDIT_DRAW_DEFAULTS                                                                                   \
-    {                                                                                                        \
-        NULL, 0, 4.0, false, false                                                                           \
+#define FDIT_DRAW_DEFAULTS         \
+    {                              \
+        NULL, 0, 4.0, false, false \
     }
 
 /* x [n][channels][size][size]: n pictures of these classes and seeds. A picture depends on weights, class,

@@ -3,8 +3,8 @@
 
 #include "core/file.h"
 #include "core/mem.h"
-#include "format/picture.h"
-#include "format/png.h"
+#include "picture/picture.h"
+#include "picture/png.h"
 #include "harness.h"
 
 #include <dirent.h>

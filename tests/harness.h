@@ -51,11 +51,11 @@ int test_run(Suite *suite);
 void test_repeat_command(char *text, size_t bytes, const char *set, const char *test_case);
 
 /* Fails the test with the context's message. */
-#define ck_assert_ok(ctx, expr)                                                                              \
-    do {                                                                                                     \
-        enum fdit_status status_ = (expr);                                                                   \
-        ck_assert_msg(status_ == FDIT_OK, "%s: %s: %s", #expr, fdit_status_text(status_),                    \
-                      fdit_context_message(ctx));                                                            \
+#define ck_assert_ok(ctx, expr)                                                           \
+    do {                                                                                  \
+        enum fdit_status status_ = (expr);                                                \
+        ck_assert_msg(status_ == FDIT_OK, "%s: %s: %s", #expr, fdit_status_text(status_), \
+                      fdit_context_message(ctx));                                         \
     } while (0)
 
 #endif

@@ -30,7 +30,7 @@ tests_test_schedule_SOURCES = tests/test_schedule.c
 tests_test_sampler_SOURCES = tests/test_sampler.c
 
 check_PROGRAMS += tests/test_progress
-tests_test_progress_SOURCES = tests/test_progress.c
+tests_test_progress_SOURCES = tests/test_progress.c src/cli/progress.c src/cli/progress.h
 check_PROGRAMS += tests/test_text
 tests_test_text_SOURCES = tests/test_text.c
 
@@ -198,21 +198,21 @@ check_PROGRAMS += tests/test_memory
 tests_test_memory_SOURCES = tests/test_memory.c tests/data_fixture.c tests/data_fixture.h
 tests_test_memory_LDADD = $(LDADD) $(PNG_LIBS)
 
-check_PROGRAMS += tests/test_table
-tests_test_table_SOURCES = tests/test_table.c
+check_PROGRAMS += tests/test_class_table
+tests_test_class_table_SOURCES = tests/test_class_table.c
 
 check_PROGRAMS += tests/test_bench
 tests_test_bench_SOURCES = tests/test_bench.c
-TESTS += tests/test_bench_cli.sh
-EXTRA_DIST += tests/test_bench_cli.sh
+TESTS += tests/test_bench_cli.sh tests/test_layers.sh
+EXTRA_DIST += tests/test_bench_cli.sh tests/test_layers.sh
 
 check_PROGRAMS += tests/test_selftest
 tests_test_selftest_SOURCES = tests/test_selftest.c
 TESTS += tests/test_devices.sh
 EXTRA_DIST += tests/test_devices.sh
 
-check_PROGRAMS += tests/test_fleet
-tests_test_fleet_SOURCES = tests/test_fleet.c tests/data_fixture.c tests/data_fixture.h
+check_PROGRAMS += tests/test_replicas
+tests_test_replicas_SOURCES = tests/test_replicas.c tests/data_fixture.c tests/data_fixture.h
 
 TESTS += tests/test_data_cli.sh
 EXTRA_DIST += tests/test_data_cli.sh

@@ -12,10 +12,10 @@
 static fdit_context *ctx;
 static char folder[] = "/tmp/fdit-api-XXXXXX", base[64], run[64], delta[96];
 
-#define OK(expr)                                                                                             \
-    do {                                                                                                     \
-        enum fdit_status status_ = (expr);                                                                   \
-        ck_assert_msg(status_ == FDIT_OK, "%s: %s", #expr, fdit_context_message(ctx));                       \
+#define OK(expr)                                                                       \
+    do {                                                                               \
+        enum fdit_status status_ = (expr);                                             \
+        ck_assert_msg(status_ == FDIT_OK, "%s: %s", #expr, fdit_context_message(ctx)); \
     } while (0)
 
 static void shell(const char *format, ...)

@@ -6,7 +6,7 @@
 #include "bench/chart.h"
 #include "core/mem.h"
 #include "devices.h"
-#include "format/picture.h"
+#include "picture/picture.h"
 #include "harness.h"
 
 #include <stdlib.h>
@@ -349,8 +349,8 @@ static int check_texts(const char *svg, const struct fdit_picture *p)
     return found;
 }
 
-#define LONG_PROBLEM                                                                                         \
-    "train full recompute=block DiT-XL/2 b2 size=64 classes=10011 channels=1 and more words "                \
+#define LONG_PROBLEM                                                                          \
+    "train full recompute=block DiT-XL/2 b2 size=64 classes=10011 channels=1 and more words " \
     "than there is place for"
 
 START_TEST(test_chart)

@@ -4,8 +4,8 @@
 #include "core/mem.h"
 #include "data/dataset.h"
 #include "data_fixture.h"
-#include "format/png.h"
-#include "format/resize.h"
+#include "picture/png.h"
+#include "picture/resize.h"
 #include "format/tar.h"
 #include "harness.h"
 

@@ -131,10 +131,10 @@ static void big_number(struct world *w, const char *name, size_t *at, size_t val
     *at = value;
 }
 
-#define NUMBERS(w, args)                                                                                     \
-    do {                                                                                                     \
-        number(w, "samples", &(args)->samples, B);                                                           \
-        number(w, "rows", &(args)->rows, N);                                                                 \
+#define NUMBERS(w, args)                           \
+    do {                                           \
+        number(w, "samples", &(args)->samples, B); \
+        number(w, "rows", &(args)->rows, N);       \
     } while (0)
 
 static void world_weights(struct world *w)
@@ -811,12 +811,12 @@ END_TEST
 
 /* ------------------------------------------------------- what only one op forbids or allows */
 
-#define WITH(w, place, value, what, message)                                                                 \
-    do {                                                                                                     \
-        __typeof__(place) right_ = (place);                                                                  \
-        (place) = (value);                                                                                   \
-        expect_failure(&(w), (what), (message));                                                             \
-        (place) = right_;                                                                                    \
+#define WITH(w, place, value, what, message)     \
+    do {                                         \
+        __typeof__(place) right_ = (place);      \
+        (place) = (value);                       \
+        expect_failure(&(w), (what), (message)); \
+        (place) = right_;                        \
     } while (0)
 
 START_TEST(linear_arguments)

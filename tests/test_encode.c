@@ -6,10 +6,10 @@
 #include "data_fixture.h"
 #include "encode/encode.h"
 #include "core/half.h"
-#include "format/picture.h"
+#include "picture/picture.h"
 #include "model_fixture.h"
 #include "sample/job.h"
-#include "train/data.h"
+#include "train/source.h"
 #include "train/run.h"
 #include "vae/vae.h"
 
@@ -142,17 +142,17 @@ START_TEST(what_is_kept)
 }
 END_TEST
 
-static struct fdit_train_data *open_data(const char *path, bool flip)
+static struct fdit_train_source *open_data(const char *path, bool flip)
 {
     bool cache = fdit_cache_is(path);
-    struct fdit_train_data_options o = { .path = path,
-                                         .size = cache ? SIZE / 8 : SIZE,
-                                         .channels = cache ? 4 : 3,
-                                         .latent_size = SIZE / 8,
-                                         .latent_channels = 4,
-                                         .flip = flip };
-    struct fdit_train_data *d;
-    ck_assert_ok(ctx, fdit_train_data_open(ctx, &o, &d));
+    struct fdit_train_source_options o = { .path = path,
+                                           .size = cache ? SIZE / 8 : SIZE,
+                                           .channels = cache ? 4 : 3,
+                                           .latent_size = SIZE / 8,
+                                           .latent_channels = 4,
+                                           .flip = flip };
+    struct fdit_train_source *d;
+    ck_assert_ok(ctx, fdit_train_source_open(ctx, &o, &d));
     return d;
 }
 
@@ -163,17 +163,17 @@ START_TEST(a_cached_epoch_is_an_uncached_one)
 {
     struct fdit_encode_options o = job("cache");
     must(&o);
-    struct fdit_train_data *a = open_data(o.out, true), *b = open_data(o.data, true);
+    struct fdit_train_source *a = open_data(o.out, true), *b = open_data(o.data, true);
     struct fdit_vae *v = open_vae();
     struct fdit_loader_options l = { .batch = 4, .seed = 5, .flip = true, .workers = 2 };
     struct fdit_loader *from_cache, *from_pictures;
     enum { EPOCHS = 3, ALL = CLASSES * EACH };
     double off = 0, size = 0;
     float seen[EPOCHS][ALL][X];
-    ck_assert(fdit_train_data_is_cache(a) && !fdit_train_data_is_cache(b) && fdit_train_data_flip(a));
-    ck_assert_uint_eq(fdit_train_data_item(a), X);
-    ck_assert_ok(ctx, fdit_train_data_loader(ctx, a, NULL, 0, &l, &from_cache));
-    ck_assert_ok(ctx, fdit_train_data_loader(ctx, b, NULL, 0, &l, &from_pictures));
+    ck_assert(fdit_train_source_is_cache(a) && !fdit_train_source_is_cache(b) && fdit_train_source_flip(a));
+    ck_assert_uint_eq(fdit_train_source_item(a), X);
+    ck_assert_ok(ctx, fdit_train_source_loader(ctx, a, NULL, 0, &l, &from_cache));
+    ck_assert_ok(ctx, fdit_train_source_loader(ctx, b, NULL, 0, &l, &from_pictures));
     for (int step = 0; step < EPOCHS * ALL / 4; step++) {
         struct fdit_batch x, y;
         ck_assert_ok(ctx, fdit_loader_next(ctx, from_cache, &x));
@@ -198,8 +198,8 @@ START_TEST(a_cached_epoch_is_an_uncached_one)
         ck_assert_uint_lt(test_first_difference(seen[0][i], seen[1][i], X, sizeof(float)), 3);
     fdit_loader_close(from_cache);
     fdit_loader_close(from_pictures);
-    fdit_train_data_close(a);
-    fdit_train_data_close(b);
+    fdit_train_source_close(a);
+    fdit_train_source_close(b);
     fdit_vae_free(v);
 }
 END_TEST
@@ -210,7 +210,7 @@ START_TEST(statistics)
     struct fdit_encode_options o = job("cache");
     o.flip = false;
     must(&o);
-    struct fdit_train_data *d = open_data(o.out, true);
+    struct fdit_train_source *d = open_data(o.out, true);
     struct fdit_loader_options l = { .batch = 1, .seed = 3, .flip = true };
     const uint32_t one = 7;
     enum { DRAWS = 2000 };
@@ -219,9 +219,9 @@ START_TEST(statistics)
     const uint8_t *data;
     float moments[2 * X];
     double sum[X] = { 0 }, square[X] = { 0 }, z = 0, ratio = 0;
-    ck_assert(!fdit_train_data_flip(d)); /* the cache has no mirror images */
-    l.flip = fdit_train_data_flip(d);
-    ck_assert_ok(ctx, fdit_train_data_loader(ctx, d, &one, 1, &l, &loader));
+    ck_assert(!fdit_train_source_flip(d)); /* the cache has no mirror images */
+    l.flip = fdit_train_source_flip(d);
+    ck_assert_ok(ctx, fdit_train_source_loader(ctx, d, &one, 1, &l, &loader));
     for (int i = 0; i < DRAWS; i++) {
         struct fdit_batch b;
         ck_assert_ok(ctx, fdit_loader_next(ctx, loader, &b));
@@ -244,7 +244,7 @@ START_TEST(statistics)
     ck_assert_msg(ratio > 0.95 && ratio < 1.05, "the variances are off by a factor of %g", ratio);
     fdit_cache_close(c);
     fdit_loader_close(loader);
-    fdit_train_data_close(d);
+    fdit_train_source_close(d);
 }
 END_TEST
 
@@ -257,18 +257,18 @@ START_TEST(pixels)
     o.size = 12;
     ck_assert_ok(ctx, fdit_encode_run(ctx, NULL, &o, NULL, false, &s));
     ck_assert(s.size == 12 && s.channels == 1);
-    struct fdit_train_data_options t = {
+    struct fdit_train_source_options t = {
         .path = o.out, .size = 12, .channels = 1, .latent_size = 12, .latent_channels = 1, .flip = true
     };
-    struct fdit_train_data *a, *b;
+    struct fdit_train_source *a, *b;
     struct fdit_loader *la, *lb;
     struct fdit_loader_options l = { .batch = 3, .seed = 9, .flip = true };
-    ck_assert_ok(ctx, fdit_train_data_open(ctx, &t, &a));
+    ck_assert_ok(ctx, fdit_train_source_open(ctx, &t, &a));
     t.path = o.data;
-    ck_assert_ok(ctx, fdit_train_data_open(ctx, &t, &b));
-    ck_assert(fdit_train_data_flip(a));
-    ck_assert_ok(ctx, fdit_train_data_loader(ctx, a, NULL, 0, &l, &la));
-    ck_assert_ok(ctx, fdit_train_data_loader(ctx, b, NULL, 0, &l, &lb));
+    ck_assert_ok(ctx, fdit_train_source_open(ctx, &t, &b));
+    ck_assert(fdit_train_source_flip(a));
+    ck_assert_ok(ctx, fdit_train_source_loader(ctx, a, NULL, 0, &l, &la));
+    ck_assert_ok(ctx, fdit_train_source_loader(ctx, b, NULL, 0, &l, &lb));
     for (int i = 0; i < 6; i++) {
         struct fdit_batch x, y;
         ck_assert_ok(ctx, fdit_loader_next(ctx, la, &x));
@@ -278,8 +278,8 @@ START_TEST(pixels)
     }
     fdit_loader_close(la);
     fdit_loader_close(lb);
-    fdit_train_data_close(a);
-    fdit_train_data_close(b);
+    fdit_train_source_close(a);
+    fdit_train_source_close(b);
 }
 END_TEST
 
@@ -322,17 +322,17 @@ START_TEST(going_on)
     o.skip_bad = true;
     s = must(&o);
     ck_assert(s.bad == 1 && s.encoded + s.kept == 11 && s.kept == 5);
-    struct fdit_train_data *d = open_data(o.out, true);
-    ck_assert_uint_eq(fdit_train_data_size(d), 11);
-    ck_assert_int_eq(fdit_train_data_label(d, 5), 1);
+    struct fdit_train_source *d = open_data(o.out, true);
+    ck_assert_uint_eq(fdit_train_source_size(d), 11);
+    ck_assert_int_eq(fdit_train_source_label(d, 5), 1);
     uint32_t *train, *val;
     size_t n_train, n_val;
-    ck_assert_ok(ctx, fdit_train_data_split(ctx, d, 0.3, 1, &train, &n_train, &val, &n_val));
+    ck_assert_ok(ctx, fdit_train_source_split(ctx, d, 0.3, 1, &train, &n_train, &val, &n_val));
     ck_assert_uint_eq(n_train + n_val, 11);
     ck_assert_uint_eq(n_val, 3);
     fdit_free(train);
     fdit_free(val);
-    fdit_train_data_close(d);
+    fdit_train_source_close(d);
     o = job("odd");
     o.size = 30;
     must_fail(&o, FDIT_ERROR_ARGUMENT, "multiples of 8");
@@ -506,15 +506,15 @@ START_TEST(training_refused)
     test_file(ctx, folder, "order.tsv", "class\tgroup\nB/c2\ty\nA/c1\tx\nA/c0\tx\n", 33);
     struct fdit_taxonomy *tax;
     ck_assert_ok(ctx, fdit_taxonomy_load(ctx, test_path(folder, "order.tsv"), NULL, &tax));
-    struct fdit_train_data_options t = {
+    struct fdit_train_source_options t = {
         .path = e.out, .taxonomy = tax, .latent_size = SIZE / 8, .latent_channels = 4
     };
-    struct fdit_train_data *d;
-    ck_assert_ok(ctx, fdit_train_data_open(ctx, &t, &d));
-    ck_assert_int_eq(fdit_train_data_label(d, 0), 2);
-    ck_assert_int_eq(fdit_train_data_label(d, EACH), 1);
-    ck_assert_int_eq(fdit_train_data_label(d, 2 * EACH), 0);
-    fdit_train_data_close(d);
+    struct fdit_train_source *d;
+    ck_assert_ok(ctx, fdit_train_source_open(ctx, &t, &d));
+    ck_assert_int_eq(fdit_train_source_label(d, 0), 2);
+    ck_assert_int_eq(fdit_train_source_label(d, EACH), 1);
+    ck_assert_int_eq(fdit_train_source_label(d, 2 * EACH), 0);
+    fdit_train_source_close(d);
     fdit_taxonomy_free(tax);
     /* an unfinished cache, and a damaged sample */
     ck_assert_int_eq(unlink(test_path(folder, "cache/cache.fdc")), 0);

@@ -3,10 +3,6 @@
  * 16-wide body on vectors of 8), every form of the operands, every epilogue, against sums in
  * double; the same bits for any batch, blocking and number of threads; no write outside the result
  * and the workspace. */
-#ifdef HAVE_CONFIG_H
-#include "config.h"
-#endif
-
 #include "core/half.h"
 #include "cpu/gemm.h"
 #include "harness.h"

@@ -2,9 +2,9 @@
  * test_grid.c: contact sheets: where pictures and letters land, what is refused. The environment
  * variable FDIT_TEST_GRID=FILE.png keeps a sheet to look at. */
 #include "core/mem.h"
-#include "format/font.h"
-#include "format/grid.h"
-#include "format/png.h"
+#include "picture/font.h"
+#include "picture/grid.h"
+#include "picture/png.h"
 #include "harness.h"
 
 #include <stdlib.h>

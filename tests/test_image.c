@@ -2,10 +2,10 @@
  * test_image.c: decoding, resampling bit for bit, and the way from bytes to numbers and back. */
 #include "core/file.h"
 #include "core/mem.h"
-#include "format/picture.h"
-#include "format/png.h"
-#include "format/resample.h"
-#include "format/resize.h"
+#include "picture/picture.h"
+#include "picture/png.h"
+#include "picture/resample.h"
+#include "picture/resize.h"
 #include "format/safetensors.h"
 #include "harness.h"
 

@@ -55,21 +55,21 @@ static struct fdit_limits limits(void)
 
 static const size_t MiB = 1 << 20;
 
-#define check_limits(n, n_by, mib, mib_by)                                                                   \
-    do {                                                                                                     \
-        struct fdit_limits l_ = limits();                                                                    \
-        ck_assert_int_eq(l_.machine_processors, 64);                                                         \
-        ck_assert_uint_eq(l_.machine_memory, 65536 * MiB);                                                   \
-        ck_assert_int_eq(l_.threads, n);                                                                     \
-        ck_assert_str_eq(l_.threads_by, n_by);                                                               \
-        ck_assert_uint_eq(l_.memory / MiB, mib);                                                             \
-        ck_assert_str_eq(l_.memory_by, mib_by);                                                              \
+#define check_limits(n, n_by, mib, mib_by)                 \
+    do {                                                   \
+        struct fdit_limits l_ = limits();                  \
+        ck_assert_int_eq(l_.machine_processors, 64);       \
+        ck_assert_uint_eq(l_.machine_memory, 65536 * MiB); \
+        ck_assert_int_eq(l_.threads, n);                   \
+        ck_assert_str_eq(l_.threads_by, n_by);             \
+        ck_assert_uint_eq(l_.memory / MiB, mib);           \
+        ck_assert_str_eq(l_.memory_by, mib_by);            \
     } while (0)
 
 #define V2_MOUNT "30 20 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n"
-#define V1_MOUNTS                                                                                            \
-    "31 30 0:27 / /sys/fs/cgroup/systemd rw shared:9 - cgroup cgroup rw,xattr,name=systemd\n"                \
-    "32 30 0:28 / /sys/fs/cgroup/cpu,cpuacct rw shared:10 - cgroup cgroup rw,cpu,cpuacct\n"                  \
+#define V1_MOUNTS                                                                             \
+    "31 30 0:27 / /sys/fs/cgroup/systemd rw shared:9 - cgroup cgroup rw,xattr,name=systemd\n" \
+    "32 30 0:28 / /sys/fs/cgroup/cpu,cpuacct rw shared:10 - cgroup cgroup rw,cpu,cpuacct\n"   \
     "33 30 0:29 / /sys/fs/cgroup/memory rw shared:11 - cgroup cgroup rw,memory\n"
 
 START_TEST(no_limits)

@@ -4,11 +4,11 @@
 #include "core/file.h"
 #include "core/mem.h"
 #include "data/dataset.h"
-#include "format/fit.h"
-#include "format/picture.h"
-#include "format/picture_probe.h"
-#include "format/png.h"
-#include "format/resize.h"
+#include "picture/fit.h"
+#include "picture/picture.h"
+#include "picture/picture_probe.h"
+#include "picture/png.h"
+#include "picture/resize.h"
 #include "harness.h"
 
 #include <stdio.h>

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * test_png_text.c: texts in PNG files, and whether a file is whole. */
 #include "core/mem.h"
-#include "format/picture.h"
-#include "format/png.h"
-#include "format/png_scan.h"
+#include "picture/picture.h"
+#include "picture/png.h"
+#include "picture/png_scan.h"
 #include "harness.h"
 
 #include <string.h>

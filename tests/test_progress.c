@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * test_progress.c: what the progress line says, on a clock of the test's own. */
-#include "core/progress.h"
+#include "cli/progress.h"
 #include "harness.h"
 
 #include <math.h>

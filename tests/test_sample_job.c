@@ -10,7 +10,7 @@
 #include "model/delta.h"
 #include "model/init.h"
 #include "model_fixture.h"
-#include "sample/contact.h"
+#include "sample/contact_sheet.h"
 #include "sample/job.h"
 #include "sample/pixels.h"
 #include "sample/request.h"
@@ -1003,11 +1003,11 @@ START_TEST(test_sheet)
     struct fdit_sample_options o = job(NULL);
     struct fdit_picture sheet = { 0 }, plain = { 0 };
     /* no folder: only what the sheet shows is computed */
-    o.per_class = FDIT_CONTACT_COLUMNS + 4;
+    o.per_class = FDIT_CONTACT_SHEET_COLUMNS + 4;
     o.grid = keep(3, "sheet.png");
     struct fdit_sample_summary s = must(&o);
-    ck_assert_uint_eq(s.pictures, CLASSES * (FDIT_CONTACT_COLUMNS + 4));
-    ck_assert_uint_eq(s.computed, CLASSES * FDIT_CONTACT_COLUMNS);
+    ck_assert_uint_eq(s.pictures, CLASSES * (FDIT_CONTACT_SHEET_COLUMNS + 4));
+    ck_assert_uint_eq(s.computed, CLASSES * FDIT_CONTACT_SHEET_COLUMNS);
     ck_assert_uint_eq(s.sheet_classes, CLASSES);
     ck_assert_ok(ctx, fdit_picture_read(ctx, o.grid, &plain));
     for (int c = 0; c < CLASSES; c++) {

@@ -5,7 +5,7 @@
 #include "core/mem.h"
 #include "devices.h"
 #include "harness.h"
-#include "selftest/cases.h"
+#include "device/cases.h"
 #include "selftest/selftest.h"
 
 #include <math.h>

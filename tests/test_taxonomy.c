@@ -69,10 +69,10 @@ static void selects_none(const struct fdit_taxonomy *tax, const char *what, cons
                   fdit_context_message(ctx));
 }
 
-#define IDS(...)                                                                                             \
-    sizeof((int32_t[]){ __VA_ARGS__ }) / sizeof(int32_t), (int32_t[])                                        \
-    {                                                                                                        \
-        __VA_ARGS__                                                                                          \
+#define IDS(...)                                                      \
+    sizeof((int32_t[]){ __VA_ARGS__ }) / sizeof(int32_t), (int32_t[]) \
+    {                                                                 \
+        __VA_ARGS__                                                   \
     }
 
 static void selects_one(const struct fdit_taxonomy *tax, const char *what, int32_t id)

@@ -94,11 +94,11 @@ static char *format(const char *f, ...)
     ck_assert_ptr_nonnull(text);
     return text;
 }
-#define ck_format(expected, ...)                                                                             \
-    do {                                                                                                     \
-        char *text_ = format(__VA_ARGS__);                                                                   \
-        ck_assert_str_eq(text_, expected);                                                                   \
-        free(text_);                                                                                         \
+#define ck_format(expected, ...)           \
+    do {                                   \
+        char *text_ = format(__VA_ARGS__); \
+        ck_assert_str_eq(text_, expected); \
+        free(text_);                       \
     } while (0)
 
 START_TEST(test_format)

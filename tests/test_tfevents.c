@@ -4,7 +4,7 @@
 #include "core/file.h"
 #include "core/mem.h"
 #include "harness.h"
-#include "train/tfevents.h"
+#include "format/tfevents.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -60,7 +60,7 @@ for name in "${names[@]}"; do
         export FINEDIFFUSION_OPENCL_GEMM="block im=8 nv=4 bx=16 by=8 step=16"
         one oclgrind test_selftest opencl
         unset FINEDIFFUSION_OPENCL_GEMM ;;
-    *,*) one "$name" test_fleet ;;
+    *,*) one "$name" test_replicas ;;
     *)
         one "$name" test_ops_opencl
         for suite in test_model test_sample test_vae test_selftest; do one "$name" $suite opencl; done ;;

@@ -37,9 +37,9 @@ FDIT_KERNEL void amx_end(void)
 }
 
 /* Register t from, or to, 16 rows of 64 bytes at p, `stride` bytes apart. */
-#define AMX_LOAD(t, p, stride)                                                                               \
+#define AMX_LOAD(t, p, stride) \
     __asm__ volatile("tileloadd (%0,%1,1), %%tmm" #t : : "r"(p), "r"((size_t)(stride)) : "memory")
-#define AMX_STORE(t, p, stride)                                                                              \
+#define AMX_STORE(t, p, stride) \
     __asm__ volatile("tilestored %%tmm" #t ", (%0,%1,1)" : : "r"(p), "r"((size_t)(stride)) : "memory")
 #define AMX_ZERO(t) __asm__ volatile("tilezero %%tmm" #t : : :)
 /* c [16][16] += a b: a [16 rows][32 of k], b [16 pairs of k][16 columns][2]. */

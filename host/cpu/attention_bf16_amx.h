@@ -44,20 +44,20 @@ FDIT_KERNEL void square(const bool two_rows, const bool two_columns, int n, cons
         AMX_ZERO(2);
         AMX_ZERO(3);
     }
-#define PAIRS(A, B)                                                                                          \
-    AMX_LOAD(A, a, lda * 4);                                                                                 \
-    AMX_LOAD(B, b, bk * 4);                                                                                  \
-    AMX_DOT(0, A, B);                                                                                        \
-    if (two_rows) {                                                                                          \
-        AMX_LOAD(A, a + below, lda * 4);                                                                     \
-        AMX_DOT(2, A, B);                                                                                    \
-    }                                                                                                        \
-    if (two_columns) {                                                                                       \
-        AMX_LOAD(B, b + 16, bk * 4);                                                                         \
-        if (two_rows)                                                                                        \
-            AMX_DOT(3, A, B);                                                                                \
-        AMX_LOAD(A, a, lda * 4);                                                                             \
-        AMX_DOT(1, A, B);                                                                                    \
+#define PAIRS(A, B)                      \
+    AMX_LOAD(A, a, lda * 4);             \
+    AMX_LOAD(B, b, bk * 4);              \
+    AMX_DOT(0, A, B);                    \
+    if (two_rows) {                      \
+        AMX_LOAD(A, a + below, lda * 4); \
+        AMX_DOT(2, A, B);                \
+    }                                    \
+    if (two_columns) {                   \
+        AMX_LOAD(B, b + 16, bk * 4);     \
+        if (two_rows)                    \
+            AMX_DOT(3, A, B);            \
+        AMX_LOAD(A, a, lda * 4);         \
+        AMX_DOT(1, A, B);                \
     }
     for (int k = 0; k + 16 <= n; k += 16, a += 16 * ka, b += 16 * bk) {
         PAIRS(4, 5)
@@ -75,12 +75,12 @@ FDIT_KERNEL void square(const bool two_rows, const bool two_columns, int n, cons
         AMX_STORE(3, c + 16 * ci + 16, ci * 4);
 }
 
-#define SQUARE(name, two_rows, two_columns)                                                                  \
-    static __attribute__((noinline)) void name(int n, const uint32_t *a, size_t lda, size_t ka,              \
-                                               size_t below, const uint32_t *b, size_t bk, float *c,         \
-                                               size_t ci, bool add)                                          \
-    {                                                                                                        \
-        square(two_rows, two_columns, n, a, lda, ka, below, b, bk, c, ci, add);                              \
+#define SQUARE(name, two_rows, two_columns)                                                          \
+    static __attribute__((noinline)) void name(int n, const uint32_t *a, size_t lda, size_t ka,      \
+                                               size_t below, const uint32_t *b, size_t bk, float *c, \
+                                               size_t ci, bool add)                                  \
+    {                                                                                                \
+        square(two_rows, two_columns, n, a, lda, ka, below, b, bk, c, ci, add);                      \
     }
 SQUARE(square_16_16, false, false)
 SQUARE(square_16_32, false, true)

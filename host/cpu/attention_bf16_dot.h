@@ -43,16 +43,16 @@ FDIT_KERNEL void micro(const int rows, const int nv, int n, const uint32_t *a, s
 typedef void micro_fn(int n, const uint32_t *a, size_t ld, const uint32_t *b, size_t bk, float *c, size_t ci,
                       bool add);
 /* A along rows (ak = 1), and along columns (ai = 1). */
-#define MICRO(rows, nv)                                                                                      \
-    static __attribute__((noinline)) void micro_rows_##nv(                                                   \
-        int n, const uint32_t *a, size_t ld, const uint32_t *b, size_t bk, float *c, size_t ci, bool add)    \
-    {                                                                                                        \
-        micro(rows, nv, n, a, ld, 1, b, bk, c, ci, add);                                                     \
-    }                                                                                                        \
-    static __attribute__((noinline)) void micro_columns_##nv(                                                \
-        int n, const uint32_t *a, size_t ld, const uint32_t *b, size_t bk, float *c, size_t ci, bool add)    \
-    {                                                                                                        \
-        micro(rows, nv, n, a, 1, ld, b, bk, c, ci, add);                                                     \
+#define MICRO(rows, nv)                                                                                   \
+    static __attribute__((noinline)) void micro_rows_##nv(                                                \
+        int n, const uint32_t *a, size_t ld, const uint32_t *b, size_t bk, float *c, size_t ci, bool add) \
+    {                                                                                                     \
+        micro(rows, nv, n, a, ld, 1, b, bk, c, ci, add);                                                  \
+    }                                                                                                     \
+    static __attribute__((noinline)) void micro_columns_##nv(                                             \
+        int n, const uint32_t *a, size_t ld, const uint32_t *b, size_t bk, float *c, size_t ci, bool add) \
+    {                                                                                                     \
+        micro(rows, nv, n, a, 1, ld, b, bk, c, ci, add);                                                  \
     }
 MICRO(ROW_STEP, 1)
 MICRO(ROW_STEP, 2)

@@ -84,16 +84,16 @@ FDIT_KERNEL void micro(const int mr, const int nv, int n, const float *a, size_t
 }
 
 /* Twelve accumulators each. One copy for A along rows (ak = 1), one for A along columns (ai = 1). */
-#define MICRO(mr, nv)                                                                                        \
-    static __attribute__((noinline)) void micro_rows_##mr##x##nv(                                            \
-        int n, const float *a, size_t ai, const float *b, size_t bk, float *c, size_t ci, bool add)          \
-    {                                                                                                        \
-        micro(mr, nv, n, a, ai, 1, b, bk, c, ci, add);                                                       \
-    }                                                                                                        \
-    static __attribute__((noinline)) void micro_columns_##mr##x##nv(                                         \
-        int n, const float *a, size_t ak, const float *b, size_t bk, float *c, size_t ci, bool add)          \
-    {                                                                                                        \
-        micro(mr, nv, n, a, 1, ak, b, bk, c, ci, add);                                                       \
+#define MICRO(mr, nv)                                                                               \
+    static __attribute__((noinline)) void micro_rows_##mr##x##nv(                                   \
+        int n, const float *a, size_t ai, const float *b, size_t bk, float *c, size_t ci, bool add) \
+    {                                                                                               \
+        micro(mr, nv, n, a, ai, 1, b, bk, c, ci, add);                                              \
+    }                                                                                               \
+    static __attribute__((noinline)) void micro_columns_##mr##x##nv(                                \
+        int n, const float *a, size_t ak, const float *b, size_t bk, float *c, size_t ci, bool add) \
+    {                                                                                               \
+        micro(mr, nv, n, a, 1, ak, b, bk, c, ci, add);                                              \
     }
 MICRO(4, 3)
 MICRO(6, 2)

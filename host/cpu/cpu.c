@@ -1,9 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
  * cpu.c: opening and closing the CPU device, its memory, and the table of its ops. */
-#ifdef HAVE_CONFIG_H
-#include "config.h"
-#endif
-
 #include "cpu/cpu.h"
 
 #include "core/limits.h"

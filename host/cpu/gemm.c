@@ -1,9 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
  * gemm.c: blocking and the loop over tiles. */
-#ifdef HAVE_CONFIG_H
-#include "config.h"
-#endif
-
 #include "cpu/gemm.h"
 
 #include <stdatomic.h>

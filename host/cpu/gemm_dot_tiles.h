@@ -52,12 +52,12 @@ FDIT_KERNEL void register_tile(int mr, int steps, const uint32_t *a, size_t row_
 
 typedef void register_tile_fn(int steps, const uint32_t *a, size_t lda, const uint32_t *panel, float *c,
                               bool first, struct ahead *f);
-#define REGISTER_TILE(mr, kind)                                                                              \
-    static void tile_##kind##_##mr(int steps, const uint32_t *a, size_t lda, const uint32_t *panel,          \
-                                   float *c, bool first, struct ahead *f)                                    \
-    {                                                                                                        \
-        register_tile(mr, steps, a, ROW_STEP_##kind, STEP_##kind, panel, c, first, f);                       \
-        (void)lda;                                                                                           \
+#define REGISTER_TILE(mr, kind)                                                                     \
+    static void tile_##kind##_##mr(int steps, const uint32_t *a, size_t lda, const uint32_t *panel, \
+                                   float *c, bool first, struct ahead *f)                           \
+    {                                                                                               \
+        register_tile(mr, steps, a, ROW_STEP_##kind, STEP_##kind, panel, c, first, f);              \
+        (void)lda;                                                                                  \
     }
 /* The functions of 1 to MR rows, by the way in which the words of A lie: rows, lda apart, and packed
  * [step][MR]. */
@@ -65,8 +65,8 @@ typedef void register_tile_fn(int steps, const uint32_t *a, size_t lda, const ui
 #define STEP_rows 1
 #define ROW_STEP_packed 1
 #define STEP_packed MR
-#define REGISTER_TILES(kind)                                                                                 \
-    FOR_ROWS(REGISTER_TILE, kind)                                                                            \
+#define REGISTER_TILES(kind)      \
+    FOR_ROWS(REGISTER_TILE, kind) \
     static register_tile_fn *const tile_##kind[MR] = { FOR_ROWS(TILE_NAME, kind) };
 
 #endif

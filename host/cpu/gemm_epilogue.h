@@ -138,7 +138,7 @@ static void epilogue_full(const struct fdit_gemm_epilogue *to, const struct epil
     if (after)
         what |= (r->gate ? GATE : 0) | (r->residual ? RESIDUAL : 0) | (to->beta ? BETA : 0);
     switch (what) {
-#define CASE(w)                                                                                              \
+#define CASE(w) \
     case (w): epilogue_tile((w), NO_ACT, r, to->ldc, v, ldv, rows); break
         CASE(0);
         CASE(BIAS);

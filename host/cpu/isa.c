@@ -1,9 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
  * isa.c: which instruction sets this build has kernels for, and which of them the processor has. */
-#ifdef HAVE_CONFIG_H
-#include "config.h"
-#endif
-
 #include "cpu/cpu.h"
 #include "cpu/gemm_kernels.h"
 #include "cpu/op_kernels.h"

@@ -7,10 +7,6 @@
  * int8, where the products of large weights are. Rows
  * that stand for whole samples (rows = 1: conditioning vectors) always go through our own kernels:
  * libraries choose another algorithm for a handful of rows than for many. */
-#ifdef HAVE_CONFIG_H
-#include "config.h"
-#endif
-
 #include "cpu/linear.h"
 
 #include "core/mem.h"

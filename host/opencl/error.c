@@ -8,7 +8,7 @@
 const char *opencl_error_name(cl_int error)
 {
     switch (error) {
-#define NAME(e)                                                                                              \
+#define NAME(e) \
     case e: return #e
         NAME(CL_SUCCESS);
         NAME(CL_DEVICE_NOT_FOUND);

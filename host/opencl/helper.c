@@ -13,7 +13,7 @@
 
 #include "core/child.h"
 #include "core/mem.h"
-#include "selftest/cases.h"
+#include "device/cases.h"
 
 #include <dlfcn.h>
 #include <link.h>

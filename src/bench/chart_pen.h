@@ -4,7 +4,7 @@
 #ifndef FDIT_BENCH_CHART_PEN_H
 #define FDIT_BENCH_CHART_PEN_H
 
-#include "format/font.h"
+#include "picture/font.h"
 
 struct fdit_chart_box {
     double x, y, width, height; /* only the width may have a fraction */

@@ -2,7 +2,7 @@
  * chart_png.c: a chart as pixels: boxes, and text in the letters of font.h. */
 #include "bench/chart_pen.h"
 
-#include "format/png.h"
+#include "picture/png.h"
 
 #include <string.h>
 

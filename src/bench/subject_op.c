@@ -3,7 +3,7 @@
 #include "bench/subject.h"
 
 #include "core/mem.h"
-#include "model/plan.h"
+#include "device/plan.h"
 
 #include <math.h>
 #include <stdio.h>

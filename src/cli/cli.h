@@ -31,7 +31,7 @@
 #define FDIT_CLI_CLI_H
 
 #include "cli/results.h"
-#include "core/progress.h"
+#include "cli/progress.h"
 #include "core/status.h"
 #include "core/text.h"
 #include "device/device.h"
@@ -77,13 +77,13 @@ enum {
                                  writes on stdout goes through fdit_cli_print */
 };
 
-#define FDIT_HEADING(text)                                                                                   \
-    {                                                                                                        \
-        .name = text                                                                                         \
+#define FDIT_HEADING(text) \
+    {                      \
+        .name = text       \
     }
-#define FDIT_OPTION(n, a, k, type, field, h)                                                                 \
-    {                                                                                                        \
-        .name = n, .arg = a, .kind = FDIT_OPT_##k, .offset = offsetof(type, field), .help = h                \
+#define FDIT_OPTION(n, a, k, type, field, h)                                                  \
+    {                                                                                         \
+        .name = n, .arg = a, .kind = FDIT_OPT_##k, .offset = offsetof(type, field), .help = h \
     }
 /* A number from `low` to `high`, which messages name. */
 #define FDIT_OPTION_IN(n, a, k, type, field, low, high, h)                                                   \
@@ -91,9 +91,9 @@ enum {
         .name = n, .arg = a, .kind = FDIT_OPT_##k, .offset = offsetof(type, field), .help = h, .least = low, \
         .most = high                                                                                         \
     }
-#define FDIT_OPTION_CALL(n, a, function, h)                                                                  \
-    {                                                                                                        \
-        .name = n, .arg = a, .kind = FDIT_OPT_PARSE, .parse = function, .help = h                            \
+#define FDIT_OPTION_CALL(n, a, function, h)                                       \
+    {                                                                             \
+        .name = n, .arg = a, .kind = FDIT_OPT_PARSE, .parse = function, .help = h \
     }
 
 struct fdit_cli {

@@ -11,7 +11,7 @@
 #include "data/dataset.h"
 #include "format/cache.h"
 #include "data/loader.h"
-#include "format/picture_rules.h"
+#include "picture/picture_rules.h"
 #include "format/json.h"
 #include "format/kind.h"
 #include "format/tensor.h"

@@ -4,7 +4,7 @@
 
 #include "core/mem.h"
 #include "format/json.h"
-#include "model/plan.h"
+#include "device/plan.h"
 
 static void put_kind(struct fdit_json *b, json_t *kinds, const struct fdit_plan *plan,
                      enum fdit_plan_kind kind)

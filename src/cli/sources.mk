@@ -1,10 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
-fdit_cli_sources += src/cli/main.c src/cli/cli.h src/cli/print_json.c src/cli/print_plan.c src/cli/sigbus.c src/cli/commands.h src/cli/common.c \
-	src/cli/help.c src/cli/messages.c src/cli/options.c src/cli/signals.c \
-	src/cli/results.c src/cli/results.h src/cli/ticker.c src/cli/topics.c src/cli/topics.h
-fdit_cli_sources += src/cli/cmd_devices.c src/cli/cmd_selftest.c src/cli/cmd_inspect.c src/cli/cmd_train.c
-fdit_cli_sources += src/cli/cmd_demo.c
-fdit_cli_sources += src/cli/cmd_convert.c
-fdit_cli_sources += src/cli/cmd_sample.c
-fdit_cli_sources += src/cli/cmd_bench.c src/cli/cmd_tune.c
-fdit_cli_sources += src/cli/cmd_encode.c src/cli/inspect_cache.c src/cli/inspect_cache.h src/cli/inspect_data.c src/cli/inspect_data.h src/cli/inspect_file.c src/cli/inspect_file.h
+fdit_cli_sources += \
+	src/cli/cli.h \
+	src/cli/cmd_bench.c \
+	src/cli/cmd_convert.c \
+	src/cli/cmd_demo.c \
+	src/cli/cmd_devices.c \
+	src/cli/cmd_encode.c \
+	src/cli/cmd_inspect.c \
+	src/cli/cmd_sample.c \
+	src/cli/cmd_selftest.c \
+	src/cli/cmd_train.c \
+	src/cli/cmd_tune.c \
+	src/cli/commands.h \
+	src/cli/common.c \
+	src/cli/help.c \
+	src/cli/inspect_cache.c src/cli/inspect_cache.h \
+	src/cli/inspect_data.c src/cli/inspect_data.h \
+	src/cli/inspect_file.c src/cli/inspect_file.h \
+	src/cli/main.c \
+	src/cli/messages.c \
+	src/cli/options.c \
+	src/cli/print_json.c \
+	src/cli/print_plan.c \
+	src/cli/progress.c src/cli/progress.h \
+	src/cli/results.c src/cli/results.h \
+	src/cli/sigbus.c \
+	src/cli/signals.c \
+	src/cli/ticker.c \
+	src/cli/topics.c src/cli/topics.h

@@ -14,7 +14,7 @@
 enum fdit_status fdit_alloc_(fdit_context *ctx, size_t n, size_t size, size_t align, void **out);
 /* Grows *array (from fdit_alloc or NULL) of *capacity elements of `size` bytes so that it holds at
  * least `need`; keeps the contents, zeroes the rest. On failure nothing changes. */
-#define fdit_grow(ctx, array, capacity, need, size)                                                          \
+#define fdit_grow(ctx, array, capacity, need, size) \
     fdit_grow_((ctx), (void **)(void *)(array), (capacity), (need), (size))
 enum fdit_status fdit_grow_(fdit_context *ctx, void **array, size_t *capacity, size_t need, size_t size);
 void fdit_free(void *p); /* NULL is allowed */

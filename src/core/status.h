@@ -39,11 +39,11 @@ struct fdit_context {
 };
 
 /* The only control-flow macros. Both need a local `enum fdit_status status` and a label `out`. */
-#define TRY(expr)                                                                                            \
-    do {                                                                                                     \
-        status = (expr);                                                                                     \
-        if (status != FDIT_OK)                                                                               \
-            goto out;                                                                                        \
+#define TRY(expr)              \
+    do {                       \
+        status = (expr);       \
+        if (status != FDIT_OK) \
+            goto out;          \
     } while (0)
 #define FAIL(ctx, code, ...) TRY(fdit_fail((ctx), (code), __VA_ARGS__))
 

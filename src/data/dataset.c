@@ -9,9 +9,9 @@
 #include "data/dataset_index.h"
 #include "data/spelling.h"
 #include "data/split.h"
-#include "format/picture.h"
-#include "format/fit.h"
-#include "format/resize.h"
+#include "picture/picture.h"
+#include "picture/fit.h"
+#include "picture/resize.h"
 
 #include <dirent.h>
 #include <errno.h>

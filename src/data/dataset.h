@@ -26,7 +26,7 @@
 
 #include "core/status.h"
 #include "data/taxonomy.h"
-#include "format/picture_probe.h"
+#include "picture/picture_probe.h"
 
 struct fdit_dataset;
 

@@ -3,7 +3,7 @@
 #include "core/file.h"
 #include "core/mem.h"
 #include "data/dataset_index.h"
-#include "format/picture.h"
+#include "picture/picture.h"
 
 #include <dirent.h>
 #include <errno.h>

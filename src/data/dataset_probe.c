@@ -3,8 +3,8 @@
 #include "data/dataset_index.h"
 
 #include "core/mem.h"
-#include "format/fit.h"
-#include "format/picture_read.h"
+#include "picture/fit.h"
+#include "picture/picture_read.h"
 
 #include <errno.h>
 #include <fcntl.h>

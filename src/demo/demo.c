@@ -8,7 +8,7 @@
 #include "demo/sheet.h"
 #include "sample/generate.h"
 #include "sample/pixels.h"
-#include "train/table.h"
+#include "train/class_table.h"
 
 #include <errno.h>
 #include <ftw.h>
@@ -259,7 +259,7 @@ static enum fdit_status sample_both(fdit_context *ctx, struct demo *d, const cha
     fdit_generator_bind(guided);
     TRY(fdit_model_load(ctx, m, delta ? files : files + 1, delta ? 2 : 1, !delta, NULL));
     if (!delta)
-        TRY(fdit_table_start(ctx, m, FDIT_TABLE_NAMES, files[1], d->letters, d->o->seed));
+        TRY(fdit_class_table_start(ctx, m, FDIT_TABLE_NAMES, files[1], d->letters, d->o->seed));
     TRY(fdit_alloc(ctx, n, d->pixels, &pixels));
     TRY(sample(ctx, d, plain, &w, pixels));
     TRY(score(ctx, d, pixels, &r->plain));

@@ -2,8 +2,8 @@
 #include "demo/sheet.h"
 
 #include "core/mem.h"
-#include "format/grid.h"
-#include "format/png.h"
+#include "picture/grid.h"
+#include "picture/png.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -22,13 +22,13 @@ struct fdit_dim {
     const char *name;
     long long value, min, max;
 };
-#define FDIT_SIZE(label, v)                                                                                  \
-    {                                                                                                        \
-        (label), (long long)(v), 1, LLONG_MAX                                                                \
+#define FDIT_SIZE(label, v)                   \
+    {                                         \
+        (label), (long long)(v), 1, LLONG_MAX \
     }
-#define FDIT_RANGE(label, v, least, most)                                                                    \
-    {                                                                                                        \
-        (label), (long long)(v), (least), (most)                                                             \
+#define FDIT_RANGE(label, v, least, most)        \
+    {                                            \
+        (label), (long long)(v), (least), (most) \
     }
 
 enum { FDIT_IN = 1, FDIT_OUT = 2, FDIT_OPTIONAL = 4 };
@@ -54,10 +54,10 @@ struct fdit_call {
     size_t n_operands;
     double started; /* seconds, when dev->timing */
 };
-#define FDIT_CALL(device, which, dims_, operands_)                                                           \
-    {                                                                                                        \
-        (device), (which), fdit_op_name(which), (dims_), sizeof(dims_) / sizeof *(dims_), (operands_),       \
-            sizeof(operands_) / sizeof *(operands_), 0                                                       \
+#define FDIT_CALL(device, which, dims_, operands_)                                                     \
+    {                                                                                                  \
+        (device), (which), fdit_op_name(which), (dims_), sizeof(dims_) / sizeof *(dims_), (operands_), \
+            sizeof(operands_) / sizeof *(operands_), 0                                                 \
     }
 
 /* a * b * c; SIZE_MAX when a factor is negative or the product does not fit, which then fails the

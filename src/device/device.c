@@ -133,9 +133,9 @@ out:
 static enum fdit_status check_table(fdit_context *ctx, const struct fdit_device_ops *ops)
 {
     enum fdit_status status = FDIT_OK;
-#define NEED(entry)                                                                                          \
-    if (!ops->entry)                                                                                         \
-    FAIL(ctx, FDIT_ERROR_UNSUPPORTED, "device %s: its table lacks the required entry %s",                    \
+#define NEED(entry)                                                                       \
+    if (!ops->entry)                                                                      \
+    FAIL(ctx, FDIT_ERROR_UNSUPPORTED, "device %s: its table lacks the required entry %s", \
          ops->name ? ops->name : "without a name", #entry)
     NEED(name);
     NEED(open);

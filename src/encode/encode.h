@@ -5,8 +5,8 @@
 #define FDIT_ENCODE_ENCODE_H
 
 #include "data/dataset.h"
-#include "format/picture_rules.h"
-#include "model/plan.h"
+#include "picture/picture_rules.h"
+#include "device/plan.h"
 
 struct fdit_encode_options {
     const char *data, *out;

@@ -27,47 +27,47 @@ struct global {
     enum fdit_st_type type; /* of storages and dtypes; FDIT_ST_TYPES: counted in bytes */
 };
 
-#define STORAGES(module)                                                                                     \
-    { module, "FloatStorage", RULE_STORAGE, FDIT_ST_F32 },                                                   \
-        { module, "HalfStorage", RULE_STORAGE, FDIT_ST_F16 },                                                \
-        { module, "BFloat16Storage", RULE_STORAGE, FDIT_ST_BF16 },                                           \
-        { module, "DoubleStorage", RULE_STORAGE, FDIT_ST_F64 },                                              \
-        { module, "LongStorage", RULE_STORAGE, FDIT_ST_I64 },                                                \
-        { module, "IntStorage", RULE_STORAGE, FDIT_ST_I32 },                                                 \
-        { module, "ShortStorage", RULE_STORAGE, FDIT_ST_I16 },                                               \
-        { module, "CharStorage", RULE_STORAGE, FDIT_ST_I8 },                                                 \
-        { module, "ByteStorage", RULE_STORAGE, FDIT_ST_U8 },                                                 \
-        { module, "BoolStorage", RULE_STORAGE, FDIT_ST_BOOL },                                               \
-        { module, "ComplexFloatStorage", RULE_STORAGE, FDIT_ST_C64 },                                        \
-    {                                                                                                        \
-        module, "UntypedStorage", RULE_STORAGE, FDIT_ST_TYPES                                                \
+#define STORAGES(module)                                              \
+    { module, "FloatStorage", RULE_STORAGE, FDIT_ST_F32 },            \
+        { module, "HalfStorage", RULE_STORAGE, FDIT_ST_F16 },         \
+        { module, "BFloat16Storage", RULE_STORAGE, FDIT_ST_BF16 },    \
+        { module, "DoubleStorage", RULE_STORAGE, FDIT_ST_F64 },       \
+        { module, "LongStorage", RULE_STORAGE, FDIT_ST_I64 },         \
+        { module, "IntStorage", RULE_STORAGE, FDIT_ST_I32 },          \
+        { module, "ShortStorage", RULE_STORAGE, FDIT_ST_I16 },        \
+        { module, "CharStorage", RULE_STORAGE, FDIT_ST_I8 },          \
+        { module, "ByteStorage", RULE_STORAGE, FDIT_ST_U8 },          \
+        { module, "BoolStorage", RULE_STORAGE, FDIT_ST_BOOL },        \
+        { module, "ComplexFloatStorage", RULE_STORAGE, FDIT_ST_C64 }, \
+    {                                                                 \
+        module, "UntypedStorage", RULE_STORAGE, FDIT_ST_TYPES         \
     }
-#define BUILTINS(module)                                                                                     \
-    { module, "object", RULE_INERT, 0 }, { module, "set", RULE_SAME, 0 },                                    \
-        { module, "frozenset", RULE_SAME, 0 }, { module, "list", RULE_SAME, 0 },                             \
-        { module, "tuple", RULE_SAME, 0 }, { module, "dict", RULE_DICT, 0 },                                 \
-        { module, "int", RULE_SAME, 0 }, { module, "float", RULE_SAME, 0 },                                  \
-        { module, "bool", RULE_SAME, 0 }, { module, "str", RULE_SAME, 0 },                                   \
-        { module, "bytes", RULE_INERT, 0 }, { module, "bytearray", RULE_INERT, 0 },                          \
-        { module, "long", RULE_SAME, 0 }, { module, "unicode", RULE_SAME, 0 },                               \
-        { module, "slice", RULE_INERT, 0 }, { module, "range", RULE_INERT, 0 },                              \
-        { module, "xrange", RULE_INERT, 0 }, { module, "type", RULE_INERT, 0 },                              \
-        { module, "property", RULE_INERT, 0 }, { module, "Ellipsis", RULE_INERT, 0 },                        \
-        { module, "NotImplemented", RULE_INERT, 0 },                                                         \
-    {                                                                                                        \
-        module, "complex", RULE_INERT, 0                                                                     \
+#define BUILTINS(module)                                                              \
+    { module, "object", RULE_INERT, 0 }, { module, "set", RULE_SAME, 0 },             \
+        { module, "frozenset", RULE_SAME, 0 }, { module, "list", RULE_SAME, 0 },      \
+        { module, "tuple", RULE_SAME, 0 }, { module, "dict", RULE_DICT, 0 },          \
+        { module, "int", RULE_SAME, 0 }, { module, "float", RULE_SAME, 0 },           \
+        { module, "bool", RULE_SAME, 0 }, { module, "str", RULE_SAME, 0 },            \
+        { module, "bytes", RULE_INERT, 0 }, { module, "bytearray", RULE_INERT, 0 },   \
+        { module, "long", RULE_SAME, 0 }, { module, "unicode", RULE_SAME, 0 },        \
+        { module, "slice", RULE_INERT, 0 }, { module, "range", RULE_INERT, 0 },       \
+        { module, "xrange", RULE_INERT, 0 }, { module, "type", RULE_INERT, 0 },       \
+        { module, "property", RULE_INERT, 0 }, { module, "Ellipsis", RULE_INERT, 0 }, \
+        { module, "NotImplemented", RULE_INERT, 0 },                                  \
+    {                                                                                 \
+        module, "complex", RULE_INERT, 0                                              \
     }
-#define PATHS(module)                                                                                        \
-    { module, "Path", RULE_INERT, 0 }, { module, "PurePath", RULE_INERT, 0 },                                \
-        { module, "PosixPath", RULE_INERT, 0 }, { module, "PurePosixPath", RULE_INERT, 0 },                  \
-        { module, "WindowsPath", RULE_INERT, 0 },                                                            \
-    {                                                                                                        \
-        module, "PureWindowsPath", RULE_INERT, 0                                                             \
+#define PATHS(module)                                                                       \
+    { module, "Path", RULE_INERT, 0 }, { module, "PurePath", RULE_INERT, 0 },               \
+        { module, "PosixPath", RULE_INERT, 0 }, { module, "PurePosixPath", RULE_INERT, 0 }, \
+        { module, "WindowsPath", RULE_INERT, 0 },                                           \
+    {                                                                                       \
+        module, "PureWindowsPath", RULE_INERT, 0                                            \
     }
-#define NUMPY(module)                                                                                        \
-    { module, "scalar", RULE_INERT, 0 },                                                                     \
-    {                                                                                                        \
-        module, "_reconstruct", RULE_INERT, 0                                                                \
+#define NUMPY(module)                         \
+    { module, "scalar", RULE_INERT, 0 },      \
+    {                                         \
+        module, "_reconstruct", RULE_INERT, 0 \
     }
 
 static const struct global pt_globals[] = {

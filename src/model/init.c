@@ -75,8 +75,9 @@ out:
     return status;
 }
 
-enum fdit_status fdit_model_init_table(fdit_context *ctx, struct fdit_model *m, enum fdit_table_init how,
-                                       struct fdit_checkpoint *base, uint64_t seed)
+enum fdit_status fdit_model_init_table(fdit_context *ctx, struct fdit_model *m,
+                                       enum fdit_class_table_init how, struct fdit_checkpoint *base,
+                                       uint64_t seed)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_param *p = fdit_params_find(&m->params, "y_embedder.embedding_table.weight");

@@ -11,13 +11,14 @@
 enum fdit_status fdit_model_init(fdit_context *ctx, struct fdit_model *model, uint64_t seed);
 
 /* How the rows of a new class table start. */
-enum fdit_table_init {
+enum fdit_class_table_init {
     FDIT_TABLE_NORMAL, /* N(0, 0.02) */
     FDIT_TABLE_BASE,   /* N(mean, spread) of each column of the base's table */
-    FDIT_TABLE_NAMES,  /* the base's rows of the same names: train/table.h */
+    FDIT_TABLE_NAMES,  /* the base's rows of the same names: train/class_table.h */
 };
 /* The class table alone; base is read for FDIT_TABLE_BASE only. */
-enum fdit_status fdit_model_init_table(fdit_context *ctx, struct fdit_model *model, enum fdit_table_init how,
-                                       struct fdit_checkpoint *base, uint64_t seed);
+enum fdit_status fdit_model_init_table(fdit_context *ctx, struct fdit_model *model,
+                                       enum fdit_class_table_init how, struct fdit_checkpoint *base,
+                                       uint64_t seed);
 
 #endif

@@ -12,7 +12,7 @@
 #define FDIT_MODEL_MODEL_H
 
 #include "model/params.h"
-#include "model/plan.h"
+#include "device/plan.h"
 
 /* What the backward pass rebuilds instead of keeping. */
 enum fdit_recompute {

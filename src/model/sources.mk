@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 fdit_sources += \
 	src/model/backward.c \
-	src/model/checkpoint.c src/model/checkpoint_file.c src/model/checkpoint_names.c src/model/checkpoint_file.h src/model/checkpoint.h \
+	src/model/checkpoint.c src/model/checkpoint.h \
+	src/model/checkpoint_file.c src/model/checkpoint_file.h \
+	src/model/checkpoint_names.c \
 	src/model/config.c src/model/config.h \
 	src/model/convert.c src/model/convert.h \
 	src/model/delta.c src/model/delta.h \
 	src/model/forward.c \
 	src/model/init.c src/model/init.h \
-	src/model/model.c src/model/model.h src/model/model_internal.h \
+	src/model/model.c src/model/model.h \
+	src/model/model_internal.h \
 	src/model/params.c src/model/params.h \
-	src/model/plan.c src/model/plan.h \
 	src/model/shards.c src/model/shards.h

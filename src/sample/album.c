@@ -4,7 +4,7 @@
 #include "core/file.h"
 #include "core/mem.h"
 #include "format/json.h"
-#include "format/png.h"
+#include "picture/png.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -18,7 +18,7 @@
 #ifndef FDIT_SAMPLE_ALBUM_H
 #define FDIT_SAMPLE_ALBUM_H
 
-#include "format/picture.h"
+#include "picture/picture.h"
 #include "sample/caption.h"
 
 enum { FDIT_ALBUM_TAR = 1000 };

@@ -5,7 +5,7 @@
 #include "core/file.h"
 #include "core/mem.h"
 #include "format/json.h"
-#include "format/png_scan.h"
+#include "picture/png_scan.h"
 
 #include <dirent.h>
 #include <errno.h>

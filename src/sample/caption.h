@@ -9,7 +9,7 @@
 #ifndef FDIT_SAMPLE_CAPTION_H
 #define FDIT_SAMPLE_CAPTION_H
 
-#include "format/png.h"
+#include "picture/png.h"
 #include "sample/identity.h"
 
 #define FDIT_CAPTION_KEY "finediffusion"

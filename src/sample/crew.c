@@ -2,7 +2,7 @@
 #include "sample/crew.h"
 
 #include "core/mem.h"
-#include "core/team.h"
+#include "core/threads.h"
 
 struct hand {
     fdit_device *dev;
@@ -15,7 +15,7 @@ struct fdit_crew {
     const struct fdit_subject *subject;
     int n;
     struct hand *hands; /* [n]; the first has only its device */
-    struct fdit_team *team;
+    struct fdit_threads *team;
     /* the run in progress */
     const struct fdit_picture_spec *pictures;
     int todo;
@@ -86,7 +86,7 @@ void fdit_crew_free(struct fdit_crew *c)
 {
     if (!c)
         return;
-    fdit_team_free(c->team);
+    fdit_threads_free(c->team);
     for (int i = 1; i < c->n; i++) {
         fdit_generator_free(c->hands[i].generator);
         fdit_model_free(c->hands[i].model);
@@ -127,7 +127,7 @@ enum fdit_status fdit_crew_load(fdit_context *ctx, struct fdit_crew *c)
             TRY(fdit_model_load(ctx, h->guide, g->list, g->n, false, NULL));
     }
     if (c->n > 1)
-        TRY(fdit_team_new(ctx, c->n, &c->team));
+        TRY(fdit_threads_new(ctx, c->n, &c->team));
 out:
     return status;
 }
@@ -155,7 +155,7 @@ enum fdit_status fdit_crew_run(fdit_context *ctx, struct fdit_crew *c, struct fd
     c->pictures = pictures;
     c->todo = n;
     c->x = x;
-    enum fdit_status found = fdit_team_run(ctx, c->team, run_part, c, &failed);
+    enum fdit_status found = fdit_threads_run(ctx, c->team, run_part, c, &failed);
     if (found == FDIT_OK || found == FDIT_ERROR_MEMORY || found == FDIT_INTERRUPTED)
         return found;
     const fdit_device *dev = c->hands[failed].dev;

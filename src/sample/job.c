@@ -7,7 +7,7 @@
 #include "core/phase.h"
 #include "format/safetensors.h"
 #include "sample/album.h"
-#include "sample/contact.h"
+#include "sample/contact_sheet.h"
 #include "sample/crew.h"
 #include "sample/pixels.h"
 #include "vae/vae.h"
@@ -40,7 +40,7 @@ struct job {
     struct fdit_caption caption;
     char *model_name, sampler_text[40];
     struct fdit_album *album;
-    struct fdit_contact *contact;
+    struct fdit_contact_sheet *contact;
     size_t item;        /* numbers of one picture */
     int batch, round;   /* pictures of a device at once; of all devices */
     bool decodable;     /* x is a picture, or becomes one */
@@ -372,10 +372,10 @@ static enum fdit_status open_outputs(fdit_context *ctx, struct job *j)
     if (o->grid) {
         struct fdit_picture_rules rules;
         TRY(choose_rules(ctx, j, &rules));
-        TRY(fdit_contact_new(ctx, &j->request, j->subject.taxonomy, j->size, j->channels, o->grid_real,
-                             &rules, &j->contact));
-        j->summary->sheet_classes = fdit_contact_rows(j->contact);
-        j->summary->sheet_pages = fdit_contact_pages(j->contact);
+        TRY(fdit_contact_sheet_new(ctx, &j->request, j->subject.taxonomy, j->size, j->channels, o->grid_real,
+                                   &rules, &j->contact));
+        j->summary->sheet_classes = fdit_contact_sheet_rows(j->contact);
+        j->summary->sheet_pages = fdit_contact_sheet_pages(j->contact);
     }
     if (j->decodable)
         TRY(fdit_picture_new(ctx, j->size, j->size, j->channels, &j->picture));
@@ -395,7 +395,7 @@ static bool is_needed(const struct job *j, size_t p)
     if (j->album)
         return !fdit_album_has(j->album, p);
     struct fdit_request_item item = fdit_request_at(&j->request, p);
-    return fdit_contact_wants(j->contact, &item);
+    return fdit_contact_sheet_wants(j->contact, &item);
 }
 
 static size_t count_needed(const struct job *j)
@@ -444,8 +444,8 @@ static enum fdit_status deliver(fdit_context *ctx, struct job *j, size_t p, cons
                     j->picture.pixels);
         if (j->album)
             TRY(fdit_album_put(ctx, j->album, p, &j->picture));
-        if (j->contact && fdit_contact_wants(j->contact, &item))
-            TRY(fdit_contact_put(ctx, j->contact, &item, &j->picture));
+        if (j->contact && fdit_contact_sheet_wants(j->contact, &item))
+            TRY(fdit_contact_sheet_put(ctx, j->contact, &item, &j->picture));
     }
     j->summary->computed++;
     j->done++;
@@ -562,9 +562,9 @@ static enum fdit_status take_kept(fdit_context *ctx, struct job *j)
         if (!fdit_album_has(j->album, p))
             continue;
         struct fdit_request_item item = fdit_request_at(&j->request, p);
-        if (j->contact && fdit_contact_wants(j->contact, &item)) {
+        if (j->contact && fdit_contact_sheet_wants(j->contact, &item)) {
             TRY(fdit_album_get(ctx, j->album, p, &picture));
-            TRY(fdit_contact_put(ctx, j->contact, &item, &picture));
+            TRY(fdit_contact_sheet_put(ctx, j->contact, &item, &picture));
             fdit_picture_fini(&picture);
         }
         TRY(report(ctx, j, p, true));
@@ -580,19 +580,20 @@ static enum fdit_status write_sheet(fdit_context *ctx, struct job *j)
     char sampler[40], *model = NULL, *title = NULL;
     fdit_sampler_format(&j->o->sampler, sampler);
     TRY(fdit_config_name(ctx, &j->subject.files.config, &model));
-    TRY(fdit_contact_title(ctx,
-                           &(struct fdit_contact_title){
-                               .base = j->o->base,
-                               .delta = j->o->delta,
-                               .model = model,
-                               .sampler = sampler,
-                               .guide = j->subject.guide == FDIT_GUIDE_NONE ? NULL : j->subject.guide_text,
-                               .precision = fdit_dtype_name(j->o->precision),
-                               .steps = j->summary->steps,
-                               .w = j->o->guidance.w,
-                               .clip_x0 = j->o->clip_x0 > 0 },
-                           &title));
-    TRY(fdit_contact_write(ctx, j->contact, title, j->o->grid));
+    TRY(fdit_contact_sheet_title(
+        ctx,
+        &(struct fdit_contact_sheet_title){
+            .base = j->o->base,
+            .delta = j->o->delta,
+            .model = model,
+            .sampler = sampler,
+            .guide = j->subject.guide == FDIT_GUIDE_NONE ? NULL : j->subject.guide_text,
+            .precision = fdit_dtype_name(j->o->precision),
+            .steps = j->summary->steps,
+            .w = j->o->guidance.w,
+            .clip_x0 = j->o->clip_x0 > 0 },
+        &title));
+    TRY(fdit_contact_sheet_write(ctx, j->contact, title, j->o->grid));
 out:
     fdit_free(model);
     fdit_free(title);
@@ -662,7 +663,7 @@ static void close_job(struct job *j)
     free_models(j);
     fdit_vae_free(j->vae);
     fdit_album_free(j->album);
-    fdit_contact_free(j->contact);
+    fdit_contact_sheet_free(j->contact);
     fdit_identity_fini(&j->identity);
     fdit_free(j->model_name);
     fdit_picture_fini(&j->picture);

@@ -4,7 +4,7 @@
 #define FDIT_SAMPLE_OPTIONS_H
 
 #include "data/dataset.h"
-#include "format/picture_rules.h"
+#include "picture/picture_rules.h"
 #include "sample/generate.h"
 
 struct fdit_sample_options {

@@ -10,5 +10,5 @@ fdit_sources += \
 	src/sample/album.c src/sample/album.h src/sample/album_state.h \
 	src/sample/album_look.c src/sample/album_sweep.c \
 	src/sample/caption.c src/sample/caption.h \
-	src/sample/contact.c src/sample/contact.h src/sample/crew.c src/sample/crew.h \
+	src/sample/contact_sheet.c src/sample/contact_sheet.h src/sample/crew.c src/sample/crew.h \
 	src/sample/job.c src/sample/job.h

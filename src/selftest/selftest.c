@@ -5,7 +5,7 @@
 #include "core/clock.h"
 #include "core/mem.h"
 #include "core/text.h"
-#include "selftest/cases.h"
+#include "device/cases.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -31,7 +31,7 @@ static const char *schedule_name(int v)
 }
 static const char *table_name(int v)
 {
-    return fdit_table_init_name((enum fdit_table_init)v);
+    return fdit_class_table_init_name((enum fdit_class_table_init)v);
 }
 static const char *drop_name(int v)
 {
@@ -151,7 +151,7 @@ static void set_choice(const struct field *f, void *at, int value)
     if (f->name == schedule_name)
         SET_ENUM(enum fdit_lr_schedule, value);
     else if (f->name == table_name)
-        SET_ENUM(enum fdit_table_init, value);
+        SET_ENUM(enum fdit_class_table_init, value);
     else if (f->name == drop_name)
         SET_ENUM(enum fdit_label_drop, value);
     else if (f->name == recompute_name)

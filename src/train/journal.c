@@ -3,7 +3,7 @@
 
 #include "core/file.h"
 #include "core/mem.h"
-#include "train/tfevents.h"
+#include "format/tfevents.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -11,37 +11,37 @@
 
 /* ------------------------------------------------------------------ making */
 
-static enum fdit_status mark_whole(fdit_context *ctx, const struct fdit_train_data *data,
+static enum fdit_status mark_whole(fdit_context *ctx, const struct fdit_train_source *data,
                                    fdit_looked_fn looked, void *user, uint64_t *out)
 {
     enum fdit_status status = FDIT_OK;
-    size_t n = (size_t)fdit_taxonomy_n_classes(fdit_train_data_taxonomy(data));
+    size_t n = (size_t)fdit_taxonomy_n_classes(fdit_train_source_taxonomy(data));
     uint64_t *marks = NULL;
     TRY(fdit_alloc(ctx, n, sizeof *marks, &marks));
-    TRY(fdit_train_data_marks(ctx, data, marks, looked, user));
+    TRY(fdit_train_source_marks(ctx, data, marks, looked, user));
     *out = fdit_mark_bytes(FDIT_MARK_START, marks, n * sizeof *marks);
 out:
     fdit_free(marks);
     return status;
 }
 
-enum fdit_status fdit_made_of_data(fdit_context *ctx, const struct fdit_train_data *data,
-                                   const struct fdit_train_data *val, fdit_looked_fn looked, void *user,
+enum fdit_status fdit_made_of_data(fdit_context *ctx, const struct fdit_train_source *data,
+                                   const struct fdit_train_source *val, fdit_looked_fn looked, void *user,
                                    struct fdit_made_of *out)
 {
     enum fdit_status status = FDIT_OK;
-    const struct fdit_taxonomy *tax = fdit_train_data_taxonomy(data);
+    const struct fdit_taxonomy *tax = fdit_train_source_taxonomy(data);
     *out = (struct fdit_made_of){ .n_classes = (size_t)fdit_taxonomy_n_classes(tax),
-                                  .pictures = fdit_train_data_size(data),
+                                  .pictures = fdit_train_source_size(data),
                                   .has_val = val != NULL };
     TRY(fdit_taxonomy_to_json(ctx, tax, &out->taxonomy));
     TRY(fdit_alloc(ctx, out->n_classes, sizeof *out->marks, &out->marks));
     TRY(fdit_alloc(ctx, out->n_classes, sizeof *out->counts, &out->counts));
     for (size_t i = 0; i < out->pictures; i++)
-        out->counts[fdit_train_data_label(data, i)]++;
-    TRY(fdit_train_data_marks(ctx, data, out->marks, looked, user));
+        out->counts[fdit_train_source_label(data, i)]++;
+    TRY(fdit_train_source_marks(ctx, data, out->marks, looked, user));
     if (val) {
-        out->val_pictures = fdit_train_data_size(val);
+        out->val_pictures = fdit_train_source_size(val);
         TRY(mark_whole(ctx, val, looked, user, &out->val));
     }
 out:

@@ -5,14 +5,14 @@
 #ifndef FDIT_TRAIN_MADE_OF_H
 #define FDIT_TRAIN_MADE_OF_H
 
-#include "train/data.h"
+#include "train/source.h"
 
 #include <jansson.h>
 
 struct fdit_made_of {
     char *taxonomy; /* fdit_taxonomy_to_json */
     size_t n_classes;
-    uint64_t *marks; /* [n_classes], see fdit_train_data_marks */
+    uint64_t *marks; /* [n_classes], see fdit_train_source_marks */
     size_t *counts;  /* [n_classes] pictures */
     size_t pictures;
     bool has_val, has_base, has_delta, has_vae;
@@ -21,8 +21,8 @@ struct fdit_made_of {
 };
 
 /* Fills classes and pictures; val NULL: no validation data of their own. */
-enum fdit_status fdit_made_of_data(fdit_context *ctx, const struct fdit_train_data *data,
-                                   const struct fdit_train_data *val, fdit_looked_fn looked, void *user,
+enum fdit_status fdit_made_of_data(fdit_context *ctx, const struct fdit_train_source *data,
+                                   const struct fdit_train_source *val, fdit_looked_fn looked, void *user,
                                    struct fdit_made_of *out);
 void fdit_made_of_fini(struct fdit_made_of *id); /* an all-zero one is allowed */
 

@@ -60,7 +60,7 @@ enum fdit_status fdit_run_open_files(fdit_context *ctx, struct run *r)
         if (json)
             TRY(fdit_taxonomy_parse(ctx, json, strlen(json), o->delta, NULL, &r->known));
     }
-    TRY(fdit_coder_open(ctx, o, &r->config, &r->coder));
+    TRY(fdit_autoencoder_open(ctx, o, &r->config, &r->coder));
     if (!r->coder && r->config.channels != 1 && r->config.channels != 3 && !fdit_cache_is(o->data))
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
              "the model has %d channels: it works on latents; make them of %s with 'finediffusion "
@@ -74,28 +74,28 @@ out:
 /* Data or validation data: a cache, or pictures of the size that the model or the autoencoder takes. */
 static enum fdit_status open_one(fdit_context *ctx, struct run *r, const char *path,
                                  const struct fdit_taxonomy *taxonomy, bool allow_missing,
-                                 struct fdit_train_data **out)
+                                 struct fdit_train_source **out)
 {
     enum fdit_status status = FDIT_OK;
     const struct fdit_train_options *o = r->o;
-    struct fdit_train_data_options d = { .path = path,
-                                         .taxonomy = taxonomy,
-                                         .ranks = o->ranks,
-                                         .size = r->config.input_size,
-                                         .channels = r->config.channels,
-                                         .latent_size = r->config.input_size,
-                                         .latent_channels = r->config.channels,
-                                         .fit = o->fit,
-                                         .rules = o->rules,
-                                         .flip = o->flip,
-                                         .allow_missing = allow_missing,
-                                         .known = r->known,
-                                         .memory = o->memory };
+    struct fdit_train_source_options d = { .path = path,
+                                           .taxonomy = taxonomy,
+                                           .ranks = o->ranks,
+                                           .size = r->config.input_size,
+                                           .channels = r->config.channels,
+                                           .latent_size = r->config.input_size,
+                                           .latent_channels = r->config.channels,
+                                           .fit = o->fit,
+                                           .rules = o->rules,
+                                           .flip = o->flip,
+                                           .allow_missing = allow_missing,
+                                           .known = r->known,
+                                           .memory = o->memory };
     if (r->coder) {
-        d.size = fdit_coder_size(r->coder);
-        d.channels = fdit_coder_channels_in(r->coder);
+        d.size = fdit_autoencoder_size(r->coder);
+        d.channels = fdit_autoencoder_channels_in(r->coder);
     }
-    TRY(fdit_train_data_open(ctx, &d, out));
+    TRY(fdit_train_source_open(ctx, &d, out));
 out:
     return status;
 }
@@ -146,7 +146,7 @@ static enum fdit_status keep_rows(fdit_context *ctx, struct run *r)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_taxonomy *was = NULL;
-    const struct fdit_taxonomy *is = fdit_train_data_taxonomy(r->data);
+    const struct fdit_taxonomy *is = fdit_train_source_taxonomy(r->data);
     if (!r->before || !fdit_taxonomy_by_path(is))
         return FDIT_OK;
     TRY(recorded_taxonomy(ctx, r, &was));
@@ -155,7 +155,7 @@ static enum fdit_status keep_rows(fdit_context *ctx, struct run *r)
     fdit_log(ctx, FDIT_LOG_WARNING,
              "%s was begun when groups of one name were one group; it goes on with the %d groups that it has",
              r->o->out, fdit_taxonomy_n_rows(was) - fdit_taxonomy_n_classes(was));
-    fdit_train_data_close(r->data);
+    fdit_train_source_close(r->data);
     r->data = NULL;
     fdit_taxonomy_free(r->taxonomy);
     r->taxonomy = was;
@@ -174,8 +174,8 @@ static enum fdit_status open_training_data(fdit_context *ctx, struct run *r)
     struct fdit_taxonomy *all = NULL;
     TRY(open_one(ctx, r, o->data, r->taxonomy, false, &r->data));
     if (r->known && o->old_classes == FDIT_OLD_CLASSES_KEEP) {
-        TRY(fdit_growth_join(ctx, o->delta, r->known, fdit_train_data_taxonomy(r->data), &all));
-        fdit_train_data_close(r->data);
+        TRY(fdit_growth_join(ctx, o->delta, r->known, fdit_train_source_taxonomy(r->data), &all));
+        fdit_train_source_close(r->data);
         r->data = NULL;
         fdit_taxonomy_free(r->taxonomy);
         r->taxonomy = all;
@@ -184,7 +184,7 @@ static enum fdit_status open_training_data(fdit_context *ctx, struct run *r)
     TRY(keep_rows(ctx, r));
     /* a run that goes on has been asked, by this version or an older one */
     if (r->known)
-        TRY(fdit_growth_check(ctx, o->delta, r->known, fdit_train_data_taxonomy(r->data),
+        TRY(fdit_growth_check(ctx, o->delta, r->known, fdit_train_source_taxonomy(r->data),
                               !r->before && o->old_classes != FDIT_OLD_CLASSES_DROP));
 out:
     return status;
@@ -198,12 +198,12 @@ static enum fdit_status open_validation_data(fdit_context *ctx, struct run *r,
     struct validation *v = &r->val;
     double fraction;
     if (fdit_train_is_fraction(o->validation, &fraction)) {
-        TRY(fdit_train_data_split(ctx, r->data, fraction, o->seed, &r->train_ids, &r->n_train, &v->ids,
-                                  &v->n));
+        TRY(fdit_train_source_split(ctx, r->data, fraction, o->seed, &r->train_ids, &r->n_train, &v->ids,
+                                    &v->n));
         v->data = r->data;
     } else if (o->validation) {
         TRY(open_one(ctx, r, o->validation, tax, true, &v->data));
-        v->n = fdit_train_data_size(v->data);
+        v->n = fdit_train_source_size(v->data);
     }
     v->used = o->val_pictures && (size_t)o->val_pictures < v->n ? (size_t)o->val_pictures : v->n;
 out:
@@ -217,12 +217,12 @@ enum fdit_status fdit_run_open_data(fdit_context *ctx, struct run *r)
     if (o->taxonomy)
         TRY(fdit_taxonomy_load(ctx, o->taxonomy, o->ranks, &r->taxonomy));
     TRY(open_training_data(ctx, r));
-    const struct fdit_taxonomy *tax = fdit_train_data_taxonomy(r->data);
+    const struct fdit_taxonomy *tax = fdit_train_source_taxonomy(r->data);
     TRY(open_validation_data(ctx, r, tax));
     if (r->coder)
-        TRY(fdit_coder_match(ctx, r->coder, r->data));
+        TRY(fdit_autoencoder_match(ctx, r->coder, r->data));
     if (!r->train_ids)
-        r->n_train = fdit_train_data_size(r->data);
+        r->n_train = fdit_train_source_size(r->data);
     r->rule = (struct fdit_row_rule){ .taxonomy = tax, .drop = o->drop, .drop_prob = o->drop_prob };
     r->guide_rank = -1;
     if (o->classifier) {
@@ -268,7 +268,7 @@ struct fdit_loader_options fdit_run_loader(const struct run *r)
                                          .start = r->at.position,
                                          .cache_bytes = r->o->cache_bytes,
                                          .workers = r->o->workers,
-                                         .flip = fdit_train_data_flip(r->data),
+                                         .flip = fdit_train_source_flip(r->data),
                                          .skip_bad = r->o->skip_bad };
 }
 
@@ -292,8 +292,8 @@ static enum fdit_status check_start(fdit_context *ctx, const struct run *r)
 static enum fdit_status check_replicas(fdit_context *ctx, struct run *r)
 {
     enum fdit_status status = FDIT_OK;
-    for (int i = 1; i < fdit_fleet_size(r->fleet); i++) {
-        struct fdit_model *m = fdit_fleet_model(r->fleet, i);
+    for (int i = 1; i < fdit_replicas_size(r->fleet); i++) {
+        struct fdit_model *m = fdit_replicas_model(r->fleet, i);
         m->plan.title = m->dev->info.name;
         if (r->hooks && r->hooks->on_plan)
             r->hooks->on_plan(r->hooks->user, &m->plan);
@@ -308,7 +308,7 @@ out:
 /* Also a cache of pixels; latents of 1 or 3 channels are no pictures. */
 static bool works_on_pixels(const struct run *r)
 {
-    const struct fdit_cache_info *cache = fdit_train_data_cache(r->data);
+    const struct fdit_cache_info *cache = fdit_train_source_cache(r->data);
     return !r->coder && (r->config.channels == 1 || r->config.channels == 3) &&
            !(cache && cache->kind == FDIT_CACHE_MOMENTS);
 }
@@ -323,9 +323,9 @@ static enum fdit_status plan_reading(fdit_context *ctx, struct run *r)
     size_t room = fdit_plan_room(plan, o->memory ? o->memory : r->dev->info.memory), bytes, more = 0;
     int workers = o->workers > 1 ? o->workers : 1;
     if (apart)
-        TRY(fdit_train_data_plan_reading(ctx, r->val.data, 1, room / 2, o->skip_bad, &more));
-    TRY(fdit_train_data_plan_reading(ctx, r->data, workers + (same && o->workers > 0), room - more,
-                                     o->skip_bad, &bytes));
+        TRY(fdit_train_source_plan_reading(ctx, r->val.data, 1, room / 2, o->skip_bad, &more));
+    TRY(fdit_train_source_plan_reading(ctx, r->data, workers + (same && o->workers > 0), room - more,
+                                       o->skip_bad, &bytes));
     TRY(fdit_plan_add(ctx, plan, FDIT_PLAN_HOST, NULL, bytes + more, "decoding, %d worker%s%s", workers,
                       workers > 1 ? "s" : "", r->val.data ? ", validation" : ""));
 out:
@@ -348,20 +348,20 @@ enum fdit_status fdit_run_plan(fdit_context *ctx, struct run *r)
     TRY(fdit_model_new(ctx, r->dev, &r->config, &m, &r->model));
     TRY(check_start(ctx, r));
     TRY(fdit_step_new(ctx, r->model, o->accumulate, &r->step));
-    TRY(fdit_fleet_new(ctx, r->model, r->step, o->accumulate, &r->fleet));
+    TRY(fdit_replicas_new(ctx, r->model, r->step, o->accumulate, &r->fleet));
     r->model->plan.title = r->dev->next ? r->dev->info.name : NULL;
     bool due = o->preview_every && o->preview_every <= r->total;
-    if (due && !o->classifier && (fdit_coder_decodes(r->coder) || works_on_pixels(r)))
+    if (due && !o->classifier && (fdit_autoencoder_decodes(r->coder) || works_on_pixels(r)))
         TRY(fdit_preview_new(ctx, r->model, r->coder, r->rule.taxonomy, r->guide_rank,
                              o->drop == FDIT_DROP_EMPTY ? r->rule.empty_row : -1, o->preview_guidance,
                              &r->preview));
-    TRY(fdit_plan_add(
-        ctx, &r->model->plan, FDIT_PLAN_HOST, NULL,
-        fdit_loader_bytes(r->n_train, fdit_train_data_item_bytes(r->data), fdit_train_data_item(r->data), &l),
-        "pictures and batches"));
+    TRY(fdit_plan_add(ctx, &r->model->plan, FDIT_PLAN_HOST, NULL,
+                      fdit_loader_bytes(r->n_train, fdit_train_source_item_bytes(r->data),
+                                        fdit_train_source_item(r->data), &l),
+                      "pictures and batches"));
     if (r->coder)
-        TRY(fdit_coder_plan(ctx, r->coder, r->model, r->preview != NULL,
-                            o->memory ? o->memory : r->dev->info.memory));
+        TRY(fdit_autoencoder_plan(ctx, r->coder, r->model, r->preview != NULL,
+                                  o->memory ? o->memory : r->dev->info.memory));
     TRY(fdit_plan_add_process(ctx, &r->model->plan, r->dev));
     TRY(plan_reading(ctx, r));
     if (r->hooks && r->hooks->on_plan)
@@ -380,14 +380,14 @@ out:
     return status;
 }
 
-/* The frozen weights of the other devices; what is trained comes from the first by fdit_fleet_share. */
+/* The frozen weights of the other devices; what is trained comes from the first by fdit_replicas_share. */
 static enum fdit_status load_replicas(fdit_context *ctx, struct run *r)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_checkpoint *files[2] = { r->start ? r->start : r->base, r->base };
-    TRY(fdit_fleet_allocate(ctx, r->fleet));
-    for (int i = 1; i < fdit_fleet_size(r->fleet); i++) {
-        struct fdit_model *m = fdit_fleet_model(r->fleet, i);
+    TRY(fdit_replicas_allocate(ctx, r->fleet));
+    for (int i = 1; i < fdit_replicas_size(r->fleet); i++) {
+        struct fdit_model *m = fdit_replicas_model(r->fleet, i);
         TRY(r->o->from_scratch ? fdit_model_init(ctx, m, r->o->seed)
                                : fdit_model_load(ctx, m, files, r->start ? 2 : 1, true, NULL));
     }
@@ -403,7 +403,7 @@ static enum fdit_status load_first(fdit_context *ctx, struct run *r)
     TRY(fdit_model_allocate(ctx, r->model));
     fdit_step_bind(r->step);
     if (r->coder)
-        TRY(fdit_coder_allocate(ctx, r->coder));
+        TRY(fdit_autoencoder_allocate(ctx, r->coder));
     if (r->preview)
         fdit_preview_bind(r->preview);
     if (o->from_scratch) {
@@ -416,9 +416,9 @@ static enum fdit_status load_first(fdit_context *ctx, struct run *r)
         fdit_log(ctx, FDIT_LOG_INFO,
                  "%s is a stock DiT without LayerNorm weights: %d scales and offsets start as 1 and 0",
                  o->base, report.norms_missing);
-    TRY(fdit_table_start(ctx, r->model, o->table_init, r->base, r->rule.taxonomy, o->seed));
+    TRY(fdit_class_table_start(ctx, r->model, o->table_init, r->base, r->rule.taxonomy, o->seed));
     if (r->start)
-        TRY(fdit_table_take(ctx, r->model, r->start, r->known, r->rule.taxonomy));
+        TRY(fdit_class_table_take(ctx, r->model, r->start, r->known, r->rule.taxonomy));
     TRY(fdit_checkpoint_fingerprint(ctx, r->base, &r->model->config, r->model->options.mask,
                                     &r->fingerprint));
     if (r->start) {
@@ -479,7 +479,7 @@ static enum fdit_status hash_files(fdit_context *ctx, struct run *r)
     }
     if (r->made_by->vae) {
         id->has_vae = true;
-        TRY(fdit_coder_hash(ctx, r->coder, &id->vae));
+        TRY(fdit_autoencoder_hash(ctx, r->coder, &id->vae));
     }
 out:
     return status;
@@ -488,8 +488,8 @@ out:
 enum fdit_status fdit_run_identify(fdit_context *ctx, struct run *r)
 {
     enum fdit_status status = FDIT_OK;
-    const struct fdit_train_data *val = r->val.data == r->data ? NULL : r->val.data;
-    fdit_phase_begin(ctx, fdit_train_data_size(r->data), "listing the pictures");
+    const struct fdit_train_source *val = r->val.data == r->data ? NULL : r->val.data;
+    fdit_phase_begin(ctx, fdit_train_source_size(r->data), "listing the pictures");
     status = fdit_made_of_data(ctx, r->data, val, looked, ctx, &r->identity);
     fdit_phase_end(ctx);
     TRY(status);

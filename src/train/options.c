@@ -42,7 +42,7 @@ const char *fdit_lr_schedule_name(enum fdit_lr_schedule s)
     return names[s];
 }
 
-const char *fdit_table_init_name(enum fdit_table_init t)
+const char *fdit_class_table_init_name(enum fdit_class_table_init t)
 {
     static const char *const names[] = { "normal", "base", "names" };
     return names[t];
@@ -222,7 +222,7 @@ static void to_json(const struct fdit_train_options *o, struct fdit_json *b)
     fdit_json_put_bool(b, NULL, "ema-exact", o->ema_exact);
     fdit_json_put_text(b, NULL, "label-drop", fdit_label_drop_name(o->drop));
     fdit_json_put_real(b, NULL, "drop-prob", o->drop_prob);
-    fdit_json_put_text(b, NULL, "table-init", fdit_table_init_name(o->table_init));
+    fdit_json_put_text(b, NULL, "table-init", fdit_class_table_init_name(o->table_init));
     fdit_json_put_int(b, NULL, "seed", (int64_t)o->seed);
 }
 

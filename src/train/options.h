@@ -4,7 +4,7 @@
 #define FDIT_TRAIN_OPTIONS_H
 
 #include "data/dataset.h"
-#include "format/picture_rules.h"
+#include "picture/picture_rules.h"
 #include "model/init.h"
 
 #define FDIT_TRAIN_MOST_STEPS 1e15 /* so that steps, and samples of them, stay whole numbers everywhere */
@@ -57,7 +57,7 @@ struct fdit_train_options {
     bool ema_exact;
     enum fdit_label_drop drop;
     double drop_prob;
-    enum fdit_table_init table_init;
+    enum fdit_class_table_init table_init;
     uint64_t seed;
     /* the run */
     const char *out;
@@ -96,7 +96,7 @@ enum fdit_status fdit_train_options_compare(fdit_context *ctx, const char *path,
                                             const struct fdit_train_options *o);
 
 const char *fdit_lr_schedule_name(enum fdit_lr_schedule s);
-const char *fdit_table_init_name(enum fdit_table_init t);
+const char *fdit_class_table_init_name(enum fdit_class_table_init t);
 const char *fdit_label_drop_name(enum fdit_label_drop d);
 const char *fdit_recompute_name(enum fdit_recompute r);
 const char *fdit_old_classes_name(enum fdit_old_classes c);

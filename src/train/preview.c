@@ -4,8 +4,8 @@
 #include "core/file.h"
 #include "core/mem.h"
 #include "core/phase.h"
-#include "format/grid.h"
-#include "format/png.h"
+#include "picture/grid.h"
+#include "picture/png.h"
 #include "sample/pixels.h"
 
 #include <inttypes.h>
@@ -17,7 +17,7 @@ enum { MOST_CLASSES = 8, PER_CLASS = 4, PER_CLASS_LATENT = 2, STEPS = 25 };
 
 struct fdit_preview {
     struct fdit_model *model;
-    struct fdit_coder *coder; /* NULL: the model works on pixels */
+    struct fdit_autoencoder *coder; /* NULL: the model works on pixels */
     const struct fdit_taxonomy *taxonomy;
     struct fdit_generator *generator;
     int32_t rank, empty_row;
@@ -36,7 +36,7 @@ static size_t numbers(const struct fdit_preview *p)
     return (size_t)p->channels * (size_t)p->size * (size_t)p->size;
 }
 
-enum fdit_status fdit_preview_new(fdit_context *ctx, struct fdit_model *model, struct fdit_coder *coder,
+enum fdit_status fdit_preview_new(fdit_context *ctx, struct fdit_model *model, struct fdit_autoencoder *coder,
                                   const struct fdit_taxonomy *taxonomy, int32_t rank, int32_t empty_row,
                                   double guidance, struct fdit_preview **out)
 {
@@ -49,8 +49,8 @@ enum fdit_status fdit_preview_new(fdit_context *ctx, struct fdit_model *model, s
     TRY(fdit_alloc(ctx, 1, sizeof *p, &p));
     p->model = model;
     p->coder = coder;
-    p->size = coder ? fdit_coder_size(coder) : c->input_size;
-    p->channels = coder ? fdit_coder_channels_out(coder) : c->channels;
+    p->size = coder ? fdit_autoencoder_size(coder) : c->input_size;
+    p->channels = coder ? fdit_autoencoder_channels_out(coder) : c->channels;
     p->per_class = coder ? PER_CLASS_LATENT : PER_CLASS;
     p->taxonomy = taxonomy;
     p->rank = rank;
@@ -130,7 +130,7 @@ static enum fdit_status sample_all(fdit_context *ctx, struct fdit_preview *p)
         for (int i = 0; i < n; i++) {
             const float *x = p->x + (size_t)i * item;
             if (p->coder)
-                TRY(fdit_coder_decode(ctx, p->coder, x, p->decoded));
+                TRY(fdit_autoencoder_decode(ctx, p->coder, x, p->decoded));
             fdit_pixels(p->coder ? p->decoded : x, p->channels, (size_t)p->size * (size_t)p->size,
                         p->pixels + (size_t)(done + i) * numbers(p));
         }

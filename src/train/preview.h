@@ -5,14 +5,14 @@
 
 #include "data/taxonomy.h"
 #include "sample/generate.h"
-#include "train/coder.h"
+#include "train/autoencoder.h"
 
 struct fdit_preview;
 
 /* For a model on pixels (1 or 3 channels), coder NULL, or on latents, which the coder decodes (it must
  * outlive this); before fdit_model_allocate. rank: the superclass that guides, -1: none. empty_row: the guide
  * when there is an empty label, -1: none. */
-enum fdit_status fdit_preview_new(fdit_context *ctx, struct fdit_model *model, struct fdit_coder *coder,
+enum fdit_status fdit_preview_new(fdit_context *ctx, struct fdit_model *model, struct fdit_autoencoder *coder,
                                   const struct fdit_taxonomy *taxonomy, int32_t rank, int32_t empty_row,
                                   double guidance, struct fdit_preview **out);
 void fdit_preview_bind(struct fdit_preview *p);

@@ -218,7 +218,7 @@ struct fdit_delta_meta fdit_run_meta(const struct run *r)
 {
     return (struct fdit_delta_meta){ .taxonomy = r->taxonomy_json,
                                      .guide = r->guide,
-                                     .flip = fdit_train_data_flip(r->data) ? "horizontal" : "none",
+                                     .flip = fdit_train_source_flip(r->data) ? "horizontal" : "none",
                                      .train = r->train_json,
                                      .fingerprint = r->fingerprint };
 }
@@ -249,7 +249,7 @@ enum fdit_status fdit_run_make_train_json(fdit_context *ctx, struct run *r)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_train_options o = *r->made_by;
-    const struct fdit_cache_info *cache = fdit_train_data_cache(r->data);
+    const struct fdit_cache_info *cache = fdit_train_source_cache(r->data);
     struct fdit_json names;
     fdit_json_begin(&names);
     if (cache) { /* what decided how the pictures look */

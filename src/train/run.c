@@ -14,9 +14,9 @@
 
 #define MOST_STEPS 1e15 /* as of --steps */
 
-bool fdit_run_encodes(const struct run *r, const struct fdit_train_data *data)
+bool fdit_run_encodes(const struct run *r, const struct fdit_train_source *data)
 {
-    return r->coder && !fdit_train_data_is_cache(data);
+    return r->coder && !fdit_train_source_is_cache(data);
 }
 
 static enum fdit_status preview_path(fdit_context *ctx, const struct run *r, char **out)
@@ -84,7 +84,7 @@ static enum fdit_status finish_report(fdit_context *ctx, struct run *r)
     if (!r->pending)
         return FDIT_OK;
     r->pending = false;
-    TRY(fdit_fleet_report_end(ctx, r->fleet, &losses));
+    TRY(fdit_replicas_report_end(ctx, r->fleet, &losses));
     double loss = losses.mse + losses.vb;
     if (!isfinite(loss) || !isfinite(losses.gradient_norm))
         TRY(fail_not_finite(ctx, r, isfinite(loss)));
@@ -132,10 +132,10 @@ static enum fdit_status one_step(fdit_context *ctx, struct run *r)
         TRY(next_batch(ctx, r, &b));
         const float *x0 = b.x;
         if (fdit_run_encodes(r, r->data)) {
-            size_t picture = fdit_train_data_item(r->data);
+            size_t picture = fdit_train_source_item(r->data);
             for (size_t k = 0; k < b.n; k++)
-                TRY(fdit_coder_encode(ctx, r->coder, b.x + k * picture, o->seed, b.position + k,
-                                      r->latents + k * r->item));
+                TRY(fdit_autoencoder_encode(ctx, r->coder, b.x + k * picture, o->seed, b.position + k,
+                                            r->latents + k * r->item));
             x0 = r->latents;
         }
         fdit_draw_batch(&r->rule, o->seed, b.position, b.labels, b.n, r->item, r->t, r->rows, r->noise);
@@ -144,26 +144,26 @@ static enum fdit_status one_step(fdit_context *ctx, struct run *r)
                              o->shift, r->noise);
             x0 = r->noise;
         }
-        TRY(fdit_fleet_micro(ctx, r->fleet,
-                             &(struct fdit_micro){ .samples = (int)b.n,
-                                                   .x0 = x0,
-                                                   .noise = r->noise,
-                                                   .t = r->t,
-                                                   .rows = r->rows,
-                                                   .first = i == 0,
-                                                   .index = i,
-                                                   .loss_scale = 1.0 / (r->round * o->accumulate) }));
+        TRY(fdit_replicas_micro(ctx, r->fleet,
+                                &(struct fdit_micro){ .samples = (int)b.n,
+                                                      .x0 = x0,
+                                                      .noise = r->noise,
+                                                      .t = r->t,
+                                                      .rows = r->rows,
+                                                      .first = i == 0,
+                                                      .index = i,
+                                                      .loss_scale = 1.0 / (r->round * o->accumulate) }));
         position = b.next;
     }
-    TRY(fdit_fleet_update(ctx, r->fleet,
-                          &(struct fdit_optimiser){ .lr = lr,
-                                                    .beta1 = o->beta1,
-                                                    .beta2 = o->beta2,
-                                                    .eps = 1e-8,
-                                                    .weight_decay = o->weight_decay,
-                                                    .clip = o->clip,
-                                                    .ema_decay = fdit_ema_decay(o->ema, o->ema_exact, n),
-                                                    .n = n }));
+    TRY(fdit_replicas_update(ctx, r->fleet,
+                             &(struct fdit_optimiser){ .lr = lr,
+                                                       .beta1 = o->beta1,
+                                                       .beta2 = o->beta2,
+                                                       .eps = 1e-8,
+                                                       .weight_decay = o->weight_decay,
+                                                       .clip = o->clip,
+                                                       .ema_decay = fdit_ema_decay(o->ema, o->ema_exact, n),
+                                                       .n = n }));
     TRY(finish_report(ctx, r));
     double now = fdit_clock_seconds();
     r->at.step = n;
@@ -174,15 +174,15 @@ static enum fdit_status one_step(fdit_context *ctx, struct run *r)
     r->pending_seconds = fdit_journal_seconds(r->journal) + fdit_pace_spent(&r->pace, now);
     fdit_pace_step(&r->pace, now, n);
     r->last.images_per_second = r->pace.rate * r->round * o->accumulate;
-    fdit_fleet_report_begin(r->fleet);
+    fdit_replicas_report_begin(r->fleet);
     r->pending = true;
     r->summary->images += (uint64_t)r->round * (uint64_t)o->accumulate;
     /* Several devices have waited for each other anyway; so the log is whole when one of them
      * fails. The step is done once the first device holds it, whether or not the others can be
      * told. */
-    if (fdit_fleet_size(r->fleet) > 1) {
+    if (fdit_replicas_size(r->fleet) > 1) {
         TRY(finish_report(ctx, r));
-        TRY(fdit_fleet_share(ctx, r->fleet));
+        TRY(fdit_replicas_share(ctx, r->fleet));
     }
 out:
     return status;
@@ -214,7 +214,7 @@ static enum fdit_status save_after_failure(fdit_context *ctx, struct run *r, boo
 {
     enum fdit_status status = FDIT_OK;
     char *message = NULL;
-    bool other_device = found == FDIT_ERROR_DEVICE && fdit_fleet_size(r->fleet) > 1;
+    bool other_device = found == FDIT_ERROR_DEVICE && fdit_replicas_size(r->fleet) > 1;
     bool picture = found == FDIT_ERROR_FORMAT || found == FDIT_ERROR_UNSUPPORTED;
     if ((!other_device && !picture && found != FDIT_ERROR_IO) || r->dev->status != FDIT_OK || r->at.step == 0)
         return found;
@@ -450,7 +450,7 @@ static enum fdit_status start(fdit_context *ctx, struct run *r)
     TRY(fdit_run_check_identity(ctx, r));
     if (r->o->resume)
         TRY(fdit_run_resume(ctx, r));
-    TRY(fdit_fleet_share(ctx, r->fleet));
+    TRY(fdit_replicas_share(ctx, r->fleet));
     r->resumed_at = r->at.step;
     r->summary->nothing = r->at.step > 0 && r->at.step >= r->total;
     if (r->before) /* a log that does not fit is refused before anything is written */
@@ -459,7 +459,7 @@ static enum fdit_status start(fdit_context *ctx, struct run *r)
     if (!r->before)
         TRY(fdit_journal_open(ctx, r->o->out, r->log_from, r->at.step, &r->journal));
     struct fdit_loader_options l = fdit_run_loader(r);
-    TRY(fdit_train_data_loader(ctx, r->data, r->train_ids, r->train_ids ? r->n_train : 0, &l, &r->loader));
+    TRY(fdit_train_source_loader(ctx, r->data, r->train_ids, r->train_ids ? r->n_train : 0, &l, &r->loader));
     TRY(tell_start(ctx, r));
     tell_phases_ahead(ctx, r);
     TRY(make_up(ctx, r));
@@ -476,12 +476,12 @@ static void close_run(struct run *r)
     fdit_loader_close(r->loader);
     fdit_journal_close(NULL, r->journal);
     fdit_preview_free(r->preview);
-    fdit_fleet_free(r->fleet);
+    fdit_replicas_free(r->fleet);
     fdit_step_free(r->step);
     fdit_model_free(r->model);
-    fdit_coder_free(r->coder);
+    fdit_autoencoder_free(r->coder);
     fdit_run_validation_close(r);
-    fdit_train_data_close(r->data);
+    fdit_train_source_close(r->data);
     fdit_made_of_fini(&r->identity);
     json_decref(r->before);
     fdit_taxonomy_free(r->taxonomy);
@@ -522,7 +522,8 @@ enum fdit_status fdit_train_run(fdit_context *ctx, fdit_device *dev, const struc
     TRY(fdit_train_check(ctx, options));
     TRY(fdit_train_look_settle(ctx, &exact, &look));
     made_by = exact;
-    if (!fdit_coder_encodes(options)) { /* it decodes previews, which are in no file of numbers either */
+    if (!fdit_autoencoder_encodes(
+            options)) { /* it decodes previews, which are in no file of numbers either */
         made_by.vae = NULL;
         made_by.vae_scale = 0;
     }

@@ -6,10 +6,10 @@
 
 #include "core/phase.h"
 #include "train/batch.h"
-#include "train/coder.h"
-#include "train/data.h"
-#include "train/fleet.h"
-#include "train/folder.h"
+#include "train/autoencoder.h"
+#include "train/source.h"
+#include "train/replicas.h"
+#include "train/run_folder.h"
 #include "train/made_of.h"
 #include "train/journal.h"
 #include "train/pace.h"
@@ -17,14 +17,14 @@
 #include "train/run.h"
 #include "train/state.h"
 #include "train/step.h"
-#include "train/table.h"
+#include "train/class_table.h"
 
 /* The pictures that a run is validated with. */
 struct validation {
-    struct fdit_train_data *data; /* NULL: none */
-    uint32_t *ids;                /* of data; NULL: all */
-    size_t n, used;               /* pictures, and how many of them are looked at */
-    bool *bad;                    /* [used] cannot be decoded, found so far (--skip-bad) */
+    struct fdit_train_source *data; /* NULL: none */
+    uint32_t *ids;                  /* of data; NULL: all */
+    size_t n, used;                 /* pictures, and how many of them are looked at */
+    bool *bad;                      /* [used] cannot be decoded, found so far (--skip-bad) */
     size_t n_bad;
     float *x;       /* [batch, item] */
     float *picture; /* one, where it goes through the autoencoder */
@@ -40,8 +40,8 @@ struct run {
     struct fdit_checkpoint *base, *start; /* start: a delta to begin from */
     struct fdit_model_config config, base_config;
     struct fdit_taxonomy *taxonomy, *known; /* known: the classes of `start` */
-    struct fdit_coder *coder;               /* NULL: none */
-    struct fdit_train_data *data;
+    struct fdit_autoencoder *coder;         /* NULL: none */
+    struct fdit_train_source *data;
     uint32_t *train_ids; /* NULL: all */
     size_t n_train;
     struct validation val;
@@ -51,8 +51,8 @@ struct run {
     struct fdit_made_of identity;
     struct fdit_model *model;
     struct fdit_step *step;
-    struct fdit_fleet *fleet; /* model and step, and those of the other devices */
-    int round;                /* pictures of a pass on all devices */
+    struct fdit_replicas *fleet; /* model and step, and those of the other devices */
+    int round;                   /* pictures of a pass on all devices */
     struct fdit_preview *preview;
     struct fdit_loader *loader;
     struct fdit_journal *journal;
@@ -81,7 +81,7 @@ struct run {
 #define PREVIEWING "drawing the preview"
 #define SAVING "writing the checkpoint"
 /* Pictures that the model takes only after the autoencoder. */
-bool fdit_run_encodes(const struct run *r, const struct fdit_train_data *data);
+bool fdit_run_encodes(const struct run *r, const struct fdit_train_source *data);
 /* A picture that cannot be decoded is told with what may be done about it. */
 enum fdit_status fdit_run_bad_picture(fdit_context *ctx, const struct run *r, enum fdit_status found);
 

@@ -17,7 +17,7 @@ enum fdit_status fdit_run_validation_open(fdit_context *ctx, struct run *r)
         return FDIT_OK;
     TRY(fdit_alloc(ctx, v->used, sizeof *v->bad, &v->bad));
     TRY(fdit_alloc(ctx, (size_t)r->round * r->item, sizeof(float), &v->x));
-    TRY(fdit_alloc(ctx, fdit_train_data_item(v->data), sizeof(float), &v->picture));
+    TRY(fdit_alloc(ctx, fdit_train_source_item(v->data), sizeof(float), &v->picture));
 out:
     return status;
 }
@@ -25,7 +25,7 @@ out:
 void fdit_run_validation_close(struct run *r)
 {
     if (r->val.data != r->data)
-        fdit_train_data_close(r->val.data);
+        fdit_train_source_close(r->val.data);
     fdit_free(r->val.ids);
     fdit_free(r->val.bad);
     fdit_free(r->val.x);
@@ -49,7 +49,7 @@ static enum fdit_status read_picture(fdit_context *ctx, struct run *r, size_t i,
     *bad = v->bad[i];
     if (*bad)
         return FDIT_OK;
-    status = fdit_train_data_fixed(ctx, v->data, id, pictures ? v->picture : x);
+    status = fdit_train_source_fixed(ctx, v->data, id, pictures ? v->picture : x);
     if (status == FDIT_ERROR_FORMAT || status == FDIT_ERROR_UNSUPPORTED) {
         if (!r->o->skip_bad)
             return fdit_run_bad_picture(ctx, r, status);
@@ -60,7 +60,7 @@ static enum fdit_status read_picture(fdit_context *ctx, struct run *r, size_t i,
     }
     TRY(status);
     if (pictures)
-        TRY(fdit_coder_encode(ctx, r->coder, v->picture, 0, id, x));
+        TRY(fdit_autoencoder_encode(ctx, r->coder, v->picture, 0, id, x));
 out:
     return status;
 }
@@ -83,7 +83,7 @@ static enum fdit_status validate_batch(fdit_context *ctx, struct run *r, size_t 
         TRY(read_picture(ctx, r, *next, v->x + k * r->item, &bad));
         if (bad)
             continue;
-        r->rows[k] = fdit_train_data_label(v->data, id_of(v, *next));
+        r->rows[k] = fdit_train_source_label(v->data, id_of(v, *next));
         fdit_draw_validation(*next, r->item, &r->t[k], r->noise + k * r->item);
         k++;
     }

@@ -3,7 +3,7 @@
 #ifndef FDIT_VAE_LAYERS_H
 #define FDIT_VAE_LAYERS_H
 
-#include "model/plan.h"
+#include "device/plan.h"
 #include "vae/config.h"
 #include "vae/file.h"
 

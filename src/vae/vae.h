@@ -22,7 +22,7 @@
 #ifndef FDIT_VAE_VAE_H
 #define FDIT_VAE_VAE_H
 
-#include "model/plan.h"
+#include "device/plan.h"
 #include "vae/config.h"
 
 struct fdit_vae;

@@ -2,8 +2,8 @@
 #include "fuzz.h"
 
 #include "core/mem.h"
-#include "format/picture.h"
-#include "format/resize.h"
+#include "picture/picture.h"
+#include "picture/resize.h"
 
 /* A header alone can ask for 2^28 pixels: allowed, but too slow here. */
 #define MOST_PIXELS 100000

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""make.py DejaVuSans.ttf >src/format/font_data.c: the letters of contact sheets, with Pillow.
+"""make.py DejaVuSans.ttf >src/picture/font_data.c: the letters of contact sheets, with Pillow.
 
 Only who changes the set of letters needs it. The font is Debian's fonts-dejavu-core 2.37; its licence allows
 this use and stands in third_party/README.md. Packed with zlib, numbers little-endian:

@@ -7,7 +7,7 @@
  * [SIZE, SIZE, 3] bytes. compare.py beside it runs this against Pillow; `make tools/pictures/crop`
  * builds it. */
 #include "core/mem.h"
-#include "format/resize.h"
+#include "picture/resize.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * probe.h: one call of one op as data, to be made on two devices and compared.
+ *
+ *     struct fdit_probe p;
+ *     fdit_probe_begin(&p, ctx, FDIT_OP_GATE, "%dx%d", b, n);
+ *     p.args.gate = (struct fdit_gate_args){ .samples = b, .rows = n, .width = d, .gate_stride = d };
+ *     fdit_probe_in(&p, offsetof(struct fdit_gate_args, branch), "branch", b * n * d);
+ *     fdit_probe_out(&p, offsetof(struct fdit_gate_args, y), "y", b * n * d);
+ *     TRY(fdit_probe_check(&p, reference, dev, &result));
+ *     fdit_probe_end(&p);
+ *
+ * All tensors lie in one buffer at odd distances, with NaNs between them: what reads outside spoils a
+ * result, what writes outside is seen. Random numbers are a function of op and text. */
+#ifndef FDIT_DEVICE_PROBE_H
+#define FDIT_DEVICE_PROBE_H
+
+#include "device/device.h"
+
+union fdit_probe_args {
+    struct fdit_linear_args linear;
+    struct fdit_linear_dx_args linear_dx;
+    struct fdit_linear_dw_args linear_dw;
+    struct fdit_column_sum_args column_sum;
+    struct fdit_norm_args norm;
+    struct fdit_modulate_args modulate;
+    struct fdit_norm_backward_args norm_backward;
+    struct fdit_attention_args attention;
+    struct fdit_attention_backward_args attention_backward;
+    struct fdit_gate_args gate;
+    struct fdit_gate_backward_args gate_backward;
+    struct fdit_activation_args activation;
+    struct fdit_activation_backward_args activation_backward;
+    struct fdit_axpy_args axpy;
+    struct fdit_gather_args gather;
+    struct fdit_scatter_add_args scatter_add;
+    struct fdit_patchify_args patchify;
+    struct fdit_token_mean_args token_mean;
+    struct fdit_token_mean_backward_args token_mean_backward;
+    struct fdit_diffuse_args diffuse;
+    struct fdit_diffusion_loss_args diffusion_loss;
+    struct fdit_cross_entropy_args cross_entropy;
+    struct fdit_sampler_args sampler;
+    struct fdit_adamw_args adamw;
+    struct fdit_sum_squares_args sum_squares;
+    struct fdit_clip_scale_args clip_scale;
+    struct fdit_conv_args conv;
+    struct fdit_group_stats_args group_stats;
+    struct fdit_group_apply_args group_apply;
+    struct fdit_softmax_args softmax;
+};
+
+enum fdit_probe_role { FDIT_PROBE_IN, FDIT_PROBE_OUT, FDIT_PROBE_INOUT };
+
+struct fdit_probe_slot {
+    const char *name;
+    size_t field, alias; /* offsets in the arguments; alias: a second argument with this tensor */
+    bool has_alias;
+    enum fdit_probe_role role;
+    enum fdit_dtype type;
+    size_t n, at; /* elements, place in the image */
+    float *data;  /* [n]; outputs: what shows that nothing was written */
+};
+
+enum { FDIT_PROBE_SLOTS = 14, FDIT_PROBE_GUARD = 61 };
+
+struct fdit_probe {
+    fdit_context *ctx;
+    enum fdit_status status; /* sticks: only _check returns it */
+    enum fdit_op op;
+    union fdit_probe_args args;
+    struct fdit_op_shape shape; /* for the workspace */
+    struct fdit_probe_slot slots[FDIT_PROBE_SLOTS];
+    int n_slots;
+    char text[128]; /* "gate 2x9x65" */
+    double allowed; /* of each output: sum (got - wanted)^2 <= allowed (1 + sum wanted^2) */
+    float *weight;  /* frozen matrix of a linear op, exact in every storage type */
+    struct fdit_weight_desc desc;
+    size_t weight_field;
+    size_t total; /* elements of the image */
+    uint64_t seed;
+    float spoil; /* tests: added to the first input, on the device alone */
+};
+
+struct fdit_probe_result {
+    bool passed;
+    double error;     /* the largest sum (got - wanted)^2 / (1 + sum wanted^2) of the outputs */
+    double seconds;   /* on the device, launch included, the compilation of kernels too */
+    char reason[512]; /* what was wrong, "" */
+};
+
+void fdit_probe_begin(struct fdit_probe *p, fdit_context *ctx, enum fdit_op op, const char *format, ...)
+    FDIT_PRINTF(4, 5);
+void fdit_probe_end(struct fdit_probe *p);
+/* Tensors of n floats; inputs are N(0, 1). The slot may be changed until _check; after a failure it is
+ * a place where writing does no harm, with data NULL. */
+struct fdit_probe_slot *fdit_probe_in(struct fdit_probe *p, size_t field, const char *name, size_t n);
+struct fdit_probe_slot *fdit_probe_out(struct fdit_probe *p, size_t field, const char *name, size_t n);
+struct fdit_probe_slot *fdit_probe_inout(struct fdit_probe *p, size_t field, const char *name, size_t n);
+/* Row numbers 0..below-1 as FDIT_I32. */
+void fdit_probe_rows(struct fdit_probe *p, size_t field, const char *name, size_t n, int below);
+/* A frozen matrix whose numbers every storage type holds exactly. */
+void fdit_probe_weight(struct fdit_probe *p, size_t field, int n_out, int n_in, enum fdit_dtype storage);
+
+/* Makes the call on `reference` (with its storage f32) and on `dev`. A device that fails or differs is a
+ * result, not an error; its sticky error is taken. *wanted (optional) becomes the reference's image,
+ * freed by fdit_free. */
+enum fdit_status fdit_probe_check(struct fdit_probe *p, fdit_device *reference, fdit_device *dev,
+                                  struct fdit_probe_result *out, float **wanted);
+
+#endif

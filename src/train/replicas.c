@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "train/replicas.h"
+
+#include "core/mem.h"
+#include "core/threads.h"
+
+struct fdit_replicas {
+    int n;
+    struct fdit_model **models;      /* [n]; the first is not ours */
+    struct fdit_step **steps;        /* [n]; likewise */
+    struct fdit_threads *team;       /* NULL with one device */
+    float **exchange;                /* [n][numbers]: gradients of each device, then values of the first */
+    size_t numbers;                  /* of all trained groups */
+    struct fdit_step_losses *losses; /* [n]: of the step, but for the first, which is read later */
+    const struct fdit_micro *micro;  /* of the call in progress */
+};
+
+int fdit_replicas_size(const struct fdit_replicas *f)
+{
+    return f->n;
+}
+
+struct fdit_model *fdit_replicas_model(struct fdit_replicas *f, int i)
+{
+    return f->models[i];
+}
+
+static enum fdit_status add_replica(fdit_context *ctx, struct fdit_replicas *f, int i, fdit_device *dev,
+                                    int micros)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_model_options o = f->models[0]->options;
+    o.ema = false;
+    o.replica = true;
+    TRY(fdit_model_new(ctx, dev, &f->models[0]->config, &o, &f->models[i]));
+    TRY(fdit_step_new(ctx, f->models[i], micros, &f->steps[i]));
+out:
+    return status;
+}
+
+enum fdit_status fdit_replicas_new(fdit_context *ctx, struct fdit_model *first, struct fdit_step *step,
+                                   int micros, struct fdit_replicas **out)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_replicas *f = NULL;
+    int n = fdit_device_count(first->dev), i = 1;
+    *out = NULL;
+    TRY(fdit_alloc(ctx, 1, sizeof *f, &f));
+    f->n = n;
+    TRY(fdit_alloc(ctx, (size_t)n, sizeof *f->models, &f->models));
+    TRY(fdit_alloc(ctx, (size_t)n, sizeof *f->steps, &f->steps));
+    TRY(fdit_alloc(ctx, (size_t)n, sizeof *f->exchange, &f->exchange));
+    TRY(fdit_alloc(ctx, (size_t)n, sizeof *f->losses, &f->losses));
+    f->models[0] = first;
+    f->steps[0] = step;
+    for (fdit_device *dev = first->dev->next; dev; dev = dev->next, i++)
+        TRY(add_replica(ctx, f, i, dev, micros));
+    for (int g = 0; g < first->params.n_groups; g++)
+        f->numbers += first->params.groups[g].trained; /* with what aligns the tensors */
+    if (n > 1) {
+        size_t bytes;
+        if (!fdit_mul((size_t)n * sizeof(float), f->numbers, &bytes))
+            bytes = SIZE_MAX;
+        TRY(fdit_plan_add(ctx, &first->plan, FDIT_PLAN_HOST, NULL, bytes, "exchange of gradients"));
+    }
+    *out = f;
+    return FDIT_OK;
+out:
+    fdit_replicas_free(f);
+    return status;
+}
+
+void fdit_replicas_free(struct fdit_replicas *f)
+{
+    if (!f)
+        return;
+    fdit_threads_free(f->team);
+    for (int i = 1; i < f->n; i++) {
+        if (f->steps)
+            fdit_step_free(f->steps[i]);
+        if (f->models)
+            fdit_model_free(f->models[i]);
+    }
+    for (int i = 0; f->exchange && i < f->n; i++)
+        fdit_free(f->exchange[i]);
+    fdit_free(f->exchange);
+    fdit_free(f->losses);
+    fdit_free(f->models);
+    fdit_free(f->steps);
+    fdit_free(f);
+}
+
+/* Names the device that failed before its message. */
+static enum fdit_status blame(fdit_context *ctx, struct fdit_replicas *f, int member, enum fdit_status status)
+{
+    enum fdit_status found = status;
+    const fdit_device *dev = f->models[member]->dev;
+    char *message = NULL;
+    if (status == FDIT_ERROR_MEMORY || status == FDIT_INTERRUPTED)
+        return status;
+    TRY(fdit_strdup(ctx, fdit_context_message(ctx), &message));
+    status = fdit_fail(ctx, found, "device %s (%s): %s", dev->info.spec, dev->info.name, message);
+out:
+    fdit_free(message);
+    return status;
+}
+
+static enum fdit_status run_all(fdit_context *ctx, struct fdit_replicas *f, fdit_threads_fn fn)
+{
+    int member;
+    enum fdit_status status = fdit_threads_run(ctx, f->team, fn, f, &member);
+    return status == FDIT_OK ? FDIT_OK : blame(ctx, f, member, status);
+}
+
+static enum fdit_status allocate_one(fdit_context *ctx, void *user, int i)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_replicas *f = user;
+    TRY(fdit_alloc(ctx, f->numbers, sizeof(float), &f->exchange[i]));
+    if (i) {
+        TRY(fdit_model_allocate(ctx, f->models[i]));
+        fdit_step_bind(f->steps[i]);
+    }
+out:
+    return status;
+}
+
+enum fdit_status fdit_replicas_allocate(fdit_context *ctx, struct fdit_replicas *f)
+{
+    enum fdit_status status = FDIT_OK;
+    if (f->n == 1)
+        return FDIT_OK;
+    TRY(fdit_threads_new(ctx, f->n, &f->team));
+    TRY(run_all(ctx, f, allocate_one));
+out:
+    return status;
+}
+
+/* ------------------------------------------------------------------ the exchange */
+
+enum direction { READ_GRADIENTS, WRITE_GRADIENTS, READ_VALUES, WRITE_VALUES };
+
+/* All trained groups of a model from or to host memory, in the order of the list. */
+static enum fdit_status transfer(fdit_context *ctx, struct fdit_model *m, enum direction way, float *host)
+{
+    enum fdit_status status = FDIT_OK;
+    for (int g = 0; g < m->params.n_groups; g++) {
+        const struct fdit_group *group = &m->params.groups[g];
+        bool gradients = way == READ_GRADIENTS || way == WRITE_GRADIENTS;
+        if (!group->trained)
+            continue;
+        struct fdit_tensor t = fdit_tensor_of(gradients ? group->grad : group->value, FDIT_F32);
+        if (way == READ_GRADIENTS || way == READ_VALUES)
+            TRY(fdit_read(ctx, m->dev, t, host, group->trained));
+        else
+            fdit_write(m->dev, t, host, group->trained);
+        host += group->trained;
+    }
+    status = fdit_device_status(ctx, m->dev);
+out:
+    return status;
+}
+
+/* The losses of the others are read here, too: whatever fails on them fails before the first one changes. */
+static enum fdit_status read_gradients(fdit_context *ctx, void *user, int i)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_replicas *f = user;
+    TRY(transfer(ctx, f->models[i], READ_GRADIENTS, f->exchange[i]));
+    if (i) {
+        fdit_step_report_begin(f->steps[i]);
+        TRY(fdit_step_report_end(ctx, f->steps[i], &f->losses[i]));
+    }
+out:
+    return status;
+}
+
+/* Member i adds its share of the numbers over all devices, in their order. */
+static enum fdit_status add_share(fdit_context *ctx, void *user, int i)
+{
+    struct fdit_replicas *f = user;
+    size_t share = (f->numbers + (size_t)f->n - 1) / (size_t)f->n, from = share * (size_t)i;
+    size_t end = from + share < f->numbers ? from + share : f->numbers;
+    (void)ctx;
+    for (int d = 1; d < f->n; d++)
+        for (size_t k = from; k < end; k++)
+            f->exchange[0][k] += f->exchange[d][k];
+    return FDIT_OK;
+}
+
+static enum fdit_status write_values(fdit_context *ctx, void *user, int i)
+{
+    struct fdit_replicas *f = user;
+    return i ? transfer(ctx, f->models[i], WRITE_VALUES, f->exchange[0]) : FDIT_OK;
+}
+
+enum fdit_status fdit_replicas_share(fdit_context *ctx, struct fdit_replicas *f)
+{
+    enum fdit_status status = FDIT_OK;
+    if (f->n == 1)
+        return FDIT_OK;
+    status = transfer(ctx, f->models[0], READ_VALUES, f->exchange[0]);
+    if (status != FDIT_OK)
+        return blame(ctx, f, 0, status);
+    TRY(run_all(ctx, f, write_values));
+out:
+    return status;
+}
+
+/* ------------------------------------------------------------------ a step */
+
+static enum fdit_status micro_part(fdit_context *ctx, void *user, int i)
+{
+    struct fdit_replicas *f = user;
+    const struct fdit_model_config *c = &f->models[0]->config;
+    struct fdit_micro part = *f->micro;
+    size_t item = (size_t)c->channels * (size_t)c->input_size * (size_t)c->input_size;
+    part.samples /= f->n;
+    size_t first = (size_t)i * (size_t)part.samples;
+    part.x0 += first * item;
+    part.noise = part.noise ? part.noise + first * item : NULL;
+    part.t += first;
+    part.rows += first;
+    fdit_step_micro(f->steps[i], &part);
+    return fdit_device_status(ctx, f->models[i]->dev);
+}
+
+enum fdit_status fdit_replicas_micro(fdit_context *ctx, struct fdit_replicas *f,
+                                     const struct fdit_micro *micro)
+{
+    enum fdit_status status = FDIT_OK;
+    if (f->n == 1) {
+        fdit_step_micro(f->steps[0], micro);
+        return FDIT_OK; /* a failure sticks to the device, and the report has it */
+    }
+    f->micro = micro;
+    TRY(run_all(ctx, f, micro_part));
+out:
+    return status;
+}
+
+enum fdit_status fdit_replicas_update(fdit_context *ctx, struct fdit_replicas *f,
+                                      const struct fdit_optimiser *o)
+{
+    enum fdit_status status = FDIT_OK;
+    if (f->n == 1) {
+        fdit_step_update(f->steps[0], o);
+        return FDIT_OK;
+    }
+    TRY(run_all(ctx, f, read_gradients));
+    TRY(run_all(ctx, f, add_share));
+    TRY(transfer(ctx, f->models[0], WRITE_GRADIENTS, f->exchange[0]));
+    fdit_step_update(f->steps[0], o);
+out:
+    return status;
+}
+
+void fdit_replicas_report_begin(struct fdit_replicas *f)
+{
+    fdit_step_report_begin(f->steps[0]);
+}
+
+enum fdit_status fdit_replicas_report_end(fdit_context *ctx, struct fdit_replicas *f,
+                                          struct fdit_step_losses *out)
+{
+    enum fdit_status status = FDIT_OK;
+    double mse = 0, vb = 0;
+    status = fdit_step_report_end(ctx, f->steps[0], &f->losses[0]);
+    if (status != FDIT_OK)
+        return f->n == 1 ? status : blame(ctx, f, 0, status);
+    for (int i = 0; i < f->n; i++) {
+        mse += f->losses[i].mse / f->n;
+        vb += f->losses[i].vb / f->n;
+    }
+    /* the norm is of the sum: only the first device updates */
+    *out = (struct fdit_step_losses){ .mse = mse, .vb = vb, .gradient_norm = f->losses[0].gradient_norm };
+    return FDIT_OK;
+}

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * replicas.h: one training step on one or several devices at once: data parallel. Every device has the whole
+ * network and takes an equal part of each batch; gradients meet on the host, are added in the order of the
+ * devices, and go to the first one, which alone has optimiser and EMA; the new values go back to all. So all
+ * devices compute with the same bits, whatever they are, and a run's state is the first device's.
+ *
+ *     TRY(fdit_replicas_new(ctx, model, step, micros, &fleet));  // the devices behind model->dev->next
+ *     ... plans: fdit_replicas_model(fleet, i)->plan ...
+ *     TRY(fdit_replicas_allocate(ctx, fleet));                   // all but the first model's buffers
+ *     ... weights into every model ...
+ *     TRY(fdit_replicas_share(ctx, fleet));                      // trained values of the first to the others
+ *     for each step:
+ *         for each micro-batch:  TRY(fdit_replicas_micro(ctx, fleet, &micro));   // samples of all devices
+ *         TRY(fdit_replicas_update(ctx, fleet, &optimiser));
+ *         fdit_replicas_report_begin(fleet);  ...  TRY(fdit_replicas_report_end(ctx, fleet, &losses));
+ *         TRY(fdit_replicas_share(ctx, fleet));
+ *
+ * With one device all of it is fdit_step_* without a thread, a copy or a wait. */
+#ifndef FDIT_TRAIN_REPLICAS_H
+#define FDIT_TRAIN_REPLICAS_H
+
+#include "train/step.h"
+
+struct fdit_replicas;
+
+/* `first` is for training and not yet allocated; `step` is its own, which stays the caller's. Adds what the
+ * exchange needs on the host to first's plan. */
+enum fdit_status fdit_replicas_new(fdit_context *ctx, struct fdit_model *first, struct fdit_step *step,
+                                   int micros, struct fdit_replicas **out);
+void fdit_replicas_free(struct fdit_replicas *f); /* before `first` and `step`; NULL is allowed */
+int fdit_replicas_size(const struct fdit_replicas *f);
+struct fdit_model *fdit_replicas_model(struct fdit_replicas *f, int i); /* 0: first */
+
+enum fdit_status fdit_replicas_allocate(fdit_context *ctx, struct fdit_replicas *f);
+/* The trained values of the first device to the others. A failure leaves the first as it is: with every step
+ * that was updated. Does nothing with one device. */
+enum fdit_status fdit_replicas_share(fdit_context *ctx, struct fdit_replicas *f);
+
+/* micro->samples is a multiple of the devices: each takes its part in order. A device that fails is named:
+ * "device opencl:0:1 (NAME): ...". Where another than the first fails, in _micro or in _update, the first
+ * device's values are those of the step before. */
+enum fdit_status fdit_replicas_micro(fdit_context *ctx, struct fdit_replicas *f,
+                                     const struct fdit_micro *micro);
+enum fdit_status fdit_replicas_update(fdit_context *ctx, struct fdit_replicas *f,
+                                      const struct fdit_optimiser *o);
+void fdit_replicas_report_begin(struct fdit_replicas *f);
+enum fdit_status fdit_replicas_report_end(fdit_context *ctx, struct fdit_replicas *f,
+                                          struct fdit_step_losses *out);
+
+#endif

@@ -1,0 +1,69 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# Dependencies point one way: a folder includes only what stands above it in this list, src never includes a
+# device's headers, and CL's headers are in host/opencl alone.
+set -u
+cd "${FDIT_SRCDIR:-$(dirname "$0")/..}" || exit 99
+checks=0 failures=0
+fail() { failures=$((failures + 1)); echo "FAIL: $1"; }
+
+# Folders of src, from the bottom up; those of one line do not know each other.
+layers='core
+format device
+picture diffusion
+data
+model vae
+eval encode
+sample
+train
+demo bench api
+selftest
+cli'
+rank_of() { echo "$layers" | awk -v folder="$1" '{ for (i = 1; i <= NF; i++) if ($i == folder) print NR }'; }
+
+for folder in src/*/; do
+    folder=$(basename "$folder")
+    own=$(rank_of "$folder")
+    checks=$((checks + 1))
+    [ -n "$own" ] || { fail "src/$folder has no place in the list of this test"; continue; }
+    for file in src/"$folder"/*.[ch]; do
+        checks=$((checks + 1))
+        for include in $(sed -n 's/^# *include "\([^"]*\)".*/\1/p' "$file"); do
+            case $include in
+            finediffusion.h | commit.h | build_info.h) continue ;; # the last two are made by make
+            devices.h) # what opens a device by its name
+                [ "$own" -ge "$(rank_of api)" ] || fail "$file includes devices.h: only api and above open devices"
+                continue ;;
+            */*) ;;
+            *) fail "$file includes \"$include\" without its folder"; continue ;;
+            esac
+            other=${include%%/*}
+            rank=$(rank_of "$other")
+            if [ -z "$rank" ]; then
+                fail "$file includes $include: not a folder of src"
+            elif [ "$other" != "$folder" ] && [ "$rank" -ge "$own" ]; then
+                fail "$file includes $include: src/$other is not below src/$folder"
+            fi
+        done
+    done
+done
+
+# A device knows core, the device interface and itself.
+for file in host/*/*.[ch] host/*/*.inc; do
+    own=$(basename "$(dirname "$file")")
+    checks=$((checks + 1))
+    for include in $(sed -n 's/^# *include "\([^"]*\)".*/\1/p' "$file"); do
+        case $include in
+        core/* | device/* | "$own"/* | finediffusion.h | devices.h) ;;
+        *) [ -f "host/$own/$include" ] || fail "$file includes $include: a device knows core, device and itself" ;;
+        esac
+    done
+done
+
+checks=$((checks + 1))
+for file in $(grep -l -E '^# *include [<"](CL/|clblast)' src/*/*.[ch] host/*.[ch] host/*/*.[ch] include/*.h); do
+    case $file in host/opencl/*) ;; *) fail "$file includes headers of OpenCL" ;; esac
+done
+
+echo "$checks checks, $failures failures"
+[ $failures -eq 0 ]

@@ -1,0 +1,424 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * test_replicas.c: several devices at once. Training with the same pictures a step is the same training on
+ * one device and on several (to rounding), repeats bit by bit, goes on with other devices, and keeps what
+ * is whole when a device fails or a stop is asked for. Runs on the CPU device, the reference loops and,
+ * where there are any, OpenCL devices. */
+#include "core/file.h"
+#include "core/mem.h"
+#include "core/threads.h"
+#include "data_fixture.h"
+#include "devices.h"
+#include "harness.h"
+#include "train/run.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static fdit_context *ctx;
+static char *folder;
+static char lists[4][64]; /* what to run on: "cpu,ref", "cpu,opencl:0:0", ... */
+static int n_lists;
+
+enum { STEPS = 4, PICTURES = 8 };
+
+/* ------------------------------------------------------------------ a team */
+
+struct counts {
+    atomic_int each[5];
+    int fails; /* this member, and those above it */
+};
+
+static enum fdit_status count(fdit_context *own, void *user, int member)
+{
+    struct counts *c = user;
+    c->each[member]++;
+    return member < c->fails ? FDIT_OK : fdit_fail(own, FDIT_ERROR_IO, "member %d", member);
+}
+
+START_TEST(team)
+{
+    struct fdit_threads *t;
+    for (int n = 1; n <= 5; n++) {
+        struct counts c = { .fails = 5 };
+        int failed;
+        ck_assert_ok(ctx, fdit_threads_new(ctx, n, &t));
+        for (int round = 1; round <= 200; round++) {
+            ck_assert_ok(ctx, fdit_threads_run(ctx, t, count, &c, &failed));
+            ck_assert_int_eq(failed, -1);
+            for (int i = 0; i < 5; i++)
+                ck_assert_int_eq(c.each[i], i < n ? round : 0);
+        }
+        c.fails = n / 2;
+        ck_assert_int_eq(fdit_threads_run(ctx, t, count, &c, &failed), FDIT_ERROR_IO);
+        ck_assert_int_eq(failed, n / 2); /* the lowest */
+        char words[16];
+        snprintf(words, sizeof words, "member %d", n / 2);
+        ck_assert_str_eq(fdit_context_message(ctx), words);
+        fdit_threads_free(t);
+    }
+    fdit_threads_free(NULL);
+    size_t before = fdit_mem_stats().count;
+    enum fdit_status status = FDIT_ERROR_MEMORY;
+    for (uint64_t at = 1; status != FDIT_OK; at++) {
+        fdit_mem_fail_at(at);
+        status = fdit_threads_new(ctx, 3, &t);
+        fdit_mem_fail_at(0);
+        ck_assert(status == FDIT_OK || status == FDIT_ERROR_MEMORY);
+    }
+    fdit_threads_free(t);
+    ck_assert_uint_eq(fdit_mem_stats().count, before);
+}
+END_TEST
+
+/* ------------------------------------------------------------------ training */
+
+struct seen {
+    double loss[STEPS + 1];
+    int steps;
+    int stop_at;      /* asks to stop in this step */
+    int fail_at;      /* `victim` fails after it, */
+    uint64_t fail_op; /* in which op; 0: 7 */
+    fdit_device *victim;
+};
+
+static void on_step(void *user, const struct fdit_train_progress *p)
+{
+    struct seen *s = user;
+    ck_assert_int_le(p->step, STEPS);
+    s->loss[p->step] = p->loss;
+    s->steps++;
+    if (p->step == s->stop_at)
+        fdit_context_stop(ctx);
+    if (p->step == s->fail_at)
+        s->victim->fail_op_at = s->fail_op ? s->fail_op : 7;
+}
+
+static struct fdit_train_options options(const char *out, int devices)
+{
+    static char data[4096], run[4096];
+    struct fdit_train_options o = fdit_train_defaults();
+    snprintf(data, sizeof data, "%s", test_path(folder, "data"));
+    snprintf(run, sizeof run, "%s", test_path(folder, "%s", out));
+    o.from_scratch = true;
+    o.tune = "full";
+    o.model = "16,2,2,4";
+    o.size = 8;
+    o.channels = 1;
+    o.data = data;
+    o.drop = FDIT_DROP_EMPTY;
+    o.steps = STEPS;
+    o.batch = PICTURES / devices;
+    o.lr = 1e-3;
+    o.clip = 1;
+    o.workers = 0;
+    o.preview_every = 0;
+    o.out = run;
+    return o;
+}
+
+/* Opened once: some drivers compile for a minute each time. */
+static struct {
+    char list[64];
+    fdit_device *dev;
+} opened[6];
+
+static fdit_device *open_list(const char *list)
+{
+    fdit_device *dev;
+    size_t i = 0;
+    while (opened[i].dev && strcmp(opened[i].list, list))
+        i++;
+    if (opened[i].dev) {
+        for (dev = opened[i].dev; dev; dev = dev->next) {
+            fdit_device_clear_error(dev);
+            dev->fail_op_at = 0;
+        }
+        return opened[i].dev;
+    }
+    ck_assert_ok(ctx,
+                 fdit_devices_open(ctx, &(struct fdit_device_options){ .spec = list, .threads = 1 }, &dev));
+    snprintf(opened[i].list, sizeof opened[i].list, "%s", list);
+    opened[i].dev = dev;
+    return dev;
+}
+
+static enum fdit_status train(const char *list, const struct fdit_train_options *o, struct seen *seen)
+{
+    struct fdit_train_hooks hooks = { .user = seen, .on_step = on_step };
+    fdit_device *dev = open_list(list);
+    seen->victim = dev->next;
+    enum fdit_status status = fdit_train_run(ctx, dev, o, &hooks, false, NULL);
+    return status;
+}
+
+/* The result's bytes; free with fdit_free. */
+static uint8_t *result(const char *out, size_t *n)
+{
+    uint8_t *bytes;
+    ck_assert_ok(ctx, fdit_file_read_all(ctx, test_path(folder, "%s/delta.safetensors", out), (size_t)1 << 26,
+                                         &bytes, n));
+    return bytes;
+}
+
+static void same_result(const char *a, const char *b)
+{
+    size_t n, m;
+    uint8_t *x = result(a, &n), *y = result(b, &m);
+    ck_assert_msg(n == m && memcmp(x, y, n) == 0, "%s and %s differ", a, b);
+    fdit_free(x);
+    fdit_free(y);
+}
+
+static void close_losses(const struct seen *got, const struct seen *wanted, int from, const char *what)
+{
+    for (int i = from; i <= STEPS; i++)
+        ck_assert_msg(fabs(got->loss[i] - wanted->loss[i]) <= 2e-5 * fabs(wanted->loss[i]),
+                      "%s: step %d: loss %.9g, not %.9g", what, i, got->loss[i], wanted->loss[i]);
+}
+
+static struct seen alone; /* one device, all pictures of a step at once */
+
+START_TEST(like_one_device)
+{
+    struct fdit_train_options o = options("alone", 1);
+    ck_assert_ok(ctx, train("cpu", &o, &alone));
+    ck_assert_int_eq(alone.steps, STEPS);
+    ck_assert(alone.loss[1] > 0 && fabs(alone.loss[1] - alone.loss[STEPS]) > 1e-3);
+    for (int i = 0; i < n_lists; i++) {
+        struct seen seen = { 0 }, again = { 0 };
+        char first[32], second[32];
+        snprintf(first, sizeof first, "several%d", i);
+        snprintf(second, sizeof second, "again%d", i);
+        o = options(first, 2);
+        ck_assert_ok(ctx, train(lists[i], &o, &seen));
+        close_losses(&seen, &alone, 1, lists[i]);
+        o = options(second, 2);
+        ck_assert_ok(ctx, train(lists[i], &o, &again));
+        same_result(first, second);
+        /* with accumulation: the same pictures in two passes */
+        snprintf(first, sizeof first, "passes%d", i);
+        o = options(first, 4);
+        o.accumulate = 2;
+        seen = (struct seen){ 0 };
+        ck_assert_ok(ctx, train(lists[i], &o, &seen));
+        close_losses(&seen, &alone, 1, "two passes");
+    }
+}
+END_TEST
+
+START_TEST(stop_and_resume)
+{
+    for (int i = 0; i < n_lists; i++) {
+        struct seen seen = { .stop_at = 2 };
+        char name[32], whole[32];
+        snprintf(name, sizeof name, "stopped%d", i);
+        snprintf(whole, sizeof whole, "several%d", i);
+        struct fdit_train_options o = options(name, 2);
+        ck_assert_int_eq(train(lists[i], &o, &seen), FDIT_INTERRUPTED);
+        fdit_context_free(ctx); /* a stop request stays for good */
+        ctx = fdit_context_new();
+        ck_assert(fdit_is_file(test_path(folder, "%s/checkpoints/step-2.safetensors", name)));
+        ck_assert(!fdit_file_exists(test_path(folder, "%s/delta.safetensors", name)));
+        o.resume = true;
+        seen.stop_at = 0;
+        ck_assert_ok(ctx, train(lists[i], &o, &seen));
+        same_result(name, whole);
+
+        /* on other devices: as many pictures a step as before, or not at all */
+        snprintf(name, sizeof name, "moved%d", i);
+        o = options(name, 2);
+        seen = (struct seen){ .stop_at = 2 };
+        ck_assert_int_eq(train(lists[i], &o, &seen), FDIT_INTERRUPTED);
+        fdit_context_free(ctx);
+        ctx = fdit_context_new();
+        o.resume = true;
+        seen.stop_at = 0;
+        ck_assert_int_eq(train("cpu", &o, &seen), FDIT_ERROR_ARGUMENT);
+        ck_assert_msg(strstr(fdit_context_message(ctx), "a step had 8 pictures on 2 devices and has 4 on 1"),
+                      "%s", fdit_context_message(ctx));
+        o.batch = PICTURES;
+        ck_assert_ok(ctx, train("cpu", &o, &seen));
+        close_losses(&seen, &alone, 1, "moved to one device");
+    }
+}
+END_TEST
+
+START_TEST(device_fails)
+{
+    for (int i = 0; i < n_lists; i++) {
+        struct seen seen = { .fail_at = 2 };
+        char name[32];
+        const char *second = strchr(lists[i], ',') + 1;
+        snprintf(name, sizeof name, "failed%d", i);
+        struct fdit_train_options o = options(name, 2);
+        ck_assert_int_eq(train(lists[i], &o, &seen), FDIT_ERROR_DEVICE);
+        const char *message = fdit_context_message(ctx);
+        ck_assert_msg(strstr(message, second) && strstr(message, "step 2 is kept") &&
+                          strstr(message, "--resume"),
+                      "%s", message);
+        ck_assert(fdit_is_file(test_path(folder, "%s/checkpoints/step-2.safetensors", name)));
+        o.resume = true;
+        o.batch = PICTURES;
+        seen.fail_at = 0;
+        ck_assert_ok(ctx, train("cpu", &o, &seen));
+        ck_assert_int_eq(seen.steps, STEPS); /* none twice, none left out */
+        close_losses(&seen, &alone, 1, "after a failure");
+        /* before the first step there is nothing to keep */
+        snprintf(name, sizeof name, "early%d", i);
+        o = options(name, 2);
+        struct fdit_train_hooks none = { 0 };
+        fdit_device *dev = open_list(lists[i]);
+        dev->next->fail_op_at = 1;
+        enum fdit_status status = fdit_train_run(ctx, dev, &o, &none, false, NULL);
+        ck_assert_int_eq(status, FDIT_ERROR_DEVICE);
+        ck_assert(!fdit_file_exists(test_path(folder, "%s/config.json", name)));
+    }
+}
+END_TEST
+
+/* Wherever in the steps behind the second the other device fails, be it while it is given new values: what is
+ * kept is called by the step that it holds, and the rest of the run makes each step once. */
+START_TEST(device_fails_anywhere)
+{
+    size_t runs = 0, kept[STEPS + 1] = { 0 };
+    for (uint64_t op = 1;; op += 1 + op / 4) {
+        struct seen seen = { .fail_at = 2, .fail_op = op };
+        char name[32];
+        snprintf(name, sizeof name, "anywhere%d", (int)op);
+        struct fdit_train_options o = options(name, 2);
+        enum fdit_status status = train(lists[0], &o, &seen);
+        if (status == FDIT_OK)
+            break; /* behind the last op */
+        int64_t step = 0;
+        ck_assert_int_eq(status, FDIT_ERROR_DEVICE);
+        const char *words = strstr(fdit_context_message(ctx), "; step ");
+        ck_assert_msg(words && sscanf(words, "; step %" SCNd64 " is kept", &step) == 1, "%s",
+                      fdit_context_message(ctx));
+        ck_assert(fdit_is_file(test_path(folder, "%s/checkpoints/step-%d.safetensors", name, (int)step)));
+        ck_assert_int_eq(seen.steps, (int)step);
+        o.resume = true;
+        seen.fail_at = 0;
+        ck_assert_ok(ctx, train(lists[0], &o, &seen));
+        ck_assert_int_eq(seen.steps, STEPS);
+        same_result(name, "several0");
+        kept[step]++;
+        runs++;
+    }
+    ck_assert(runs > 10 && kept[2] && kept[3]);
+}
+END_TEST
+
+/* A device whose memory does not suffice is named before any work; both plans are shown. */
+static void count_plans(void *user, const struct fdit_plan *plan)
+{
+    ck_assert_ptr_nonnull(plan->title);
+    ++*(int *)user;
+}
+
+START_TEST(plans)
+{
+    struct fdit_train_options o = options("plans", 2);
+    struct fdit_train_summary summary;
+    int n = 0;
+    struct fdit_train_hooks hooks = { .user = &n, .on_plan = count_plans };
+    fdit_device *dev = open_list("cpu,ref");
+    ck_assert_ok(ctx, fdit_train_run(ctx, dev, &o, &hooks, true, &summary));
+    ck_assert_int_eq(n, 2);
+    o.memory = 1000;
+    ck_assert_int_eq(fdit_train_run(ctx, dev, &o, &hooks, true, &summary), FDIT_ERROR_DEVICE);
+    o.memory = 0;
+    size_t memory = dev->next->info.memory;
+    dev->next->info.memory = 1000;
+    ck_assert_int_eq(fdit_train_run(ctx, dev, &o, &hooks, true, &summary), FDIT_ERROR_DEVICE);
+    dev->next->info.memory = memory;
+    ck_assert(!fdit_file_exists(o.out));
+}
+END_TEST
+
+START_TEST(short_of_memory)
+{
+    struct fdit_train_options o = options("short", 2);
+    struct seen seen = { 0 };
+    enum fdit_status status = FDIT_ERROR_MEMORY;
+    o.steps = 1;
+    size_t before = fdit_mem_stats().count;
+    for (uint64_t n = 1; status != FDIT_OK; n += 1 + n / 6) {
+        fdit_mem_fail_at(n);
+        fdit_device *dev = NULL;
+        status =
+            fdit_devices_open(ctx, &(struct fdit_device_options){ .spec = "cpu,ref", .threads = 1 }, &dev);
+        if (status == FDIT_OK) {
+            struct fdit_train_hooks hooks = { .user = &seen, .on_step = on_step };
+            status = fdit_train_run(ctx, dev, &o, &hooks, false, NULL);
+        }
+        fdit_mem_fail_at(0);
+        fdit_device_close(dev);
+        ck_assert_uint_eq(fdit_mem_stats().count, before);
+        ck_assert_msg(status == FDIT_OK || status == FDIT_ERROR_MEMORY, "allocation %d: %s", (int)n,
+                      fdit_context_message(ctx));
+        if (status != FDIT_OK)
+            ck_assert(!fdit_file_exists(test_path(folder, "short/delta.safetensors")));
+        o.resume = fdit_is_file(test_path(folder, "short/config.json"));
+    }
+}
+END_TEST
+
+/* cpu,ref; cpu with an OpenCL device; two OpenCL devices of different platforms. */
+static enum fdit_status find_lists(void)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_device_entry *entries = NULL;
+    const char *first = NULL;
+    size_t n = 0;
+    snprintf(lists[n_lists++], sizeof lists[0], "cpu,ref");
+    TRY(fdit_devices_list(ctx, &entries, &n));
+    for (size_t i = 0; i < n && n_lists < 4; i++) {
+        if (!entries[i].usable || strncmp(entries[i].spec, "opencl:", 7))
+            continue;
+        snprintf(lists[n_lists++], sizeof lists[0], "%s,%s", first ? first : "cpu", entries[i].spec);
+        first = first ? first : entries[i].spec;
+    }
+    fdit_devices_list_free(entries, n);
+    for (int i = 0; i < n_lists; i++)
+        printf("%s\n", lists[i]);
+out:
+    return status;
+}
+
+static void make_folder(void)
+{
+    folder = test_folder();
+    test_classes(ctx, test_path(folder, "data"), 4, 6, 12);
+}
+
+static void remove_folder(void)
+{
+    test_folder_remove(folder);
+}
+
+int main(void)
+{
+    ctx = fdit_context_new();
+    if (find_lists() != FDIT_OK)
+        return EXIT_FAILURE;
+    Suite *suite = suite_create("fleet");
+    TCase *tcase = tcase_create("fleet");
+    tcase_add_unchecked_fixture(tcase, make_folder, remove_folder);
+    tcase_add_test(tcase, team);
+    tcase_add_test(tcase, like_one_device);
+    tcase_add_test(tcase, stop_and_resume);
+    tcase_add_test(tcase, device_fails);
+    tcase_add_test(tcase, device_fails_anywhere);
+    tcase_add_test(tcase, plans);
+    tcase_add_test(tcase, short_of_memory);
+    suite_add_tcase(suite, tcase);
+    int result = test_run(suite);
+    for (size_t i = 0; opened[i].dev; i++)
+        fdit_device_close(opened[i].dev);
+    fdit_context_free(ctx);
+    return result;
+}
