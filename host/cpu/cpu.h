@@ -100,12 +100,6 @@ static inline int32_t *fdit_cpu_i32(struct fdit_tensor t)
     return t.buffer ? (int32_t *)t.buffer->handle + t.offset : NULL;
 }
 
-/* n rounded up to a multiple of 1024 floats: pieces of the workspace keep page alignment. */
-static inline size_t fdit_cpu_page_floats(size_t n)
-{
-    return (n + 1023) / 1024 * 1024;
-}
-
 /* isa.c: one entry per instruction set of this build. `supported`: this processor has it. */
 struct fdit_cpu_isa_entry {
     const char *name; /* "avx2" */

@@ -2,6 +2,8 @@
  * gemm.c: blocking and the loop over tiles. */
 #include "cpu/gemm.h"
 
+#include "core/mem.h"
+
 #include <stdatomic.h>
 #include <string.h>
 
@@ -100,7 +102,7 @@ static size_t prepared_floats(const struct fdit_cpu_gemm_kernels *kernels, int n
     size_t strip = kernels->prepared_bytes(k), all = (size_t)divide_up(n, unit) * strip;
     size_t part = (size_t)divide_up(most, unit) * strip;
     part = part > PREPARED_BYTES ? part : PREPARED_BYTES;
-    return fdit_cpu_page_floats((all < part ? all : part) / sizeof(float));
+    return fdit_page_floats((all < part ? all : part) / sizeof(float));
 }
 
 static size_t workspace_of(const struct fdit_cpu *cpu, const struct fdit_cpu_gemm_kernels *kernels, int m,
@@ -119,7 +121,7 @@ static size_t workspace_of(const struct fdit_cpu *cpu, const struct fdit_cpu_gem
     g.kc = round_up(k, kernels->nr);
     size_t few = kernels->scratch(&g);
     floats = floats > few ? floats : few;
-    floats = (size_t)cpu->threads * fdit_cpu_page_floats(floats);
+    floats = (size_t)cpu->threads * fdit_page_floats(floats);
     if (kernels->prepare_a) {
         floats += prepared_floats(kernels, m, k, round_up(kernels->mc, kernels->mr), kernels->mr);
         /* A weight may be int8, which is not known here. */
@@ -167,7 +169,7 @@ static void run_tiles(const struct fdit_cpu *cpu, const struct fdit_cpu_gemm_ker
     const struct tiles t = {
         .kernels = kernels,
         .g = g,
-        .stride = fdit_cpu_page_floats(kernels->scratch(g)),
+        .stride = fdit_page_floats(kernels->scratch(g)),
         .m0 = m0,
         .m1 = m1,
         .n0 = n0,
@@ -207,7 +209,7 @@ static void prepare_strips(const struct fdit_cpu *cpu, const void *job, size_t b
 static void run_prepared(const struct fdit_cpu *cpu, const struct fdit_cpu_gemm_kernels *kernels,
                          struct fdit_gemm *g)
 {
-    const size_t stride = fdit_cpu_page_floats(kernels->scratch(g));
+    const size_t stride = fdit_page_floats(kernels->scratch(g));
     const size_t each = kernels->prepared_bytes(g->k);
     const bool b_too = prepares_b(kernels, g);
     const int m_part = prepared_part(kernels, g->m, g->k, g->mc, kernels->mr);

@@ -3,6 +3,7 @@
 #include "cpu/op_kernels.h"
 #include "cpu/ops.h"
 
+#include "core/mem.h"
 #include "core/pool.h"
 
 /* Head i % H of sample i / H of qkv [B, N, 3, H, dh]: offset of its first query. */
@@ -62,7 +63,7 @@ void fdit_cpu_attention(fdit_device *dev, const struct fdit_attention_args *a)
     size_t packed[FDIT_POOL_MOST_MEMBERS];
     struct attention all = {
         .a = a,
-        .each = fdit_cpu_page_floats(kernels->forward_floats(a->rows, a->head_size)),
+        .each = fdit_page_floats(kernels->forward_floats(a->rows, a->head_size)),
         .tiles = (rows + tile - 1) / tile,
         .packed = packed,
     };
@@ -129,7 +130,7 @@ void fdit_cpu_attention_backward(fdit_device *dev, const struct fdit_attention_b
     const size_t heads = (size_t)a->samples * (size_t)a->heads;
     struct attention_backward all = {
         .a = a,
-        .each = fdit_cpu_page_floats(kernels->backward_floats(a->rows, a->head_size)),
+        .each = fdit_page_floats(kernels->backward_floats(a->rows, a->head_size)),
         /* Sharing a head among threads costs 7 products in place of 5, and gives the same bits. */
         .pieces = heads >= threads ? 1 : k_tiles + q_tiles,
         .k_tiles = k_tiles,

@@ -3,6 +3,8 @@
 #include "cpu/op_kernels.h"
 #include "cpu/ops.h"
 
+#include "core/mem.h"
+
 /* Rows of a sample that one piece of norm_backward and gate_backward adds up. */
 #define ROW_CHUNK 32
 /* column_sum cuts its M rows into at most so many pieces, of at least ROW_CHUNK rows. */
@@ -48,10 +50,10 @@ size_t fdit_cpu_op_workspace(const struct fdit_cpu *cpu, const struct fdit_op_sh
     case FDIT_OP_GATE_BACKWARD: return samples * chunks_of(rows) * width * sizeof(float);
     case FDIT_OP_ATTENTION:
         return (size_t)cpu->threads * sizeof(float) *
-               fdit_cpu_page_floats(attention->forward_floats(rows, shape->head_size));
+               fdit_page_floats(attention->forward_floats(rows, shape->head_size));
     case FDIT_OP_ATTENTION_BACKWARD:
         return (size_t)cpu->threads * sizeof(float) *
-               fdit_cpu_page_floats(attention->backward_floats(rows, shape->head_size));
+               fdit_page_floats(attention->backward_floats(rows, shape->head_size));
     default: return fdit_cpu_picture_workspace(cpu, shape);
     }
 }

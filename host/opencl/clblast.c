@@ -302,8 +302,8 @@ static double try_product(fdit_device *dev, const struct trial *t, fdit_buffer *
     p.ldc = t->m;
     size_t a_floats = p.lda * (t->a_transposed ? t->m : t->k), b_floats = t->k * t->n;
     p.a_at = t->at;
-    p.b_at = (p.a_at + a_floats + 1023) / 1024 * 1024 + t->at;
-    p.c_at = (p.b_at + b_floats + 1023) / 1024 * 1024 + t->at;
+    p.b_at = fdit_page_floats(p.a_at + a_floats) + t->at;
+    p.c_at = fdit_page_floats(p.b_at + b_floats) + t->at;
     size_t all = p.c_at + t->m * t->n;
     for (size_t i = 0; i < all; i++)
         host[i] = number(i, (unsigned)t->m);

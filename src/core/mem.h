@@ -24,6 +24,13 @@ enum fdit_status fdit_strdup(fdit_context *ctx, const char *s, char **out);
 /* printf into a new string. */
 enum fdit_status fdit_strf(fdit_context *ctx, char **out, const char *format, ...) FDIT_PRINTF(3, 4);
 
+/* n floats rounded up to whole pages of 4096 bytes: the parts of one buffer begin on pages of their own. */
+static inline size_t fdit_page_floats(size_t n)
+{
+    const size_t page = 4096 / sizeof(float);
+    return (n + page - 1) / page * page;
+}
+
 /* Checked arithmetic for sizes that come from files and options: false on overflow, *out unchanged. */
 bool fdit_mul(size_t a, size_t b, size_t *out);
 bool fdit_add(size_t a, size_t b, size_t *out);

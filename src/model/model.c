@@ -6,8 +6,6 @@
 
 #include <string.h>
 
-enum { ALIGN = 4096 / sizeof(float) };
-
 /* ------------------------------------------------------------------ parameters by role */
 
 static enum fdit_status find_roles(fdit_context *ctx, struct fdit_model *m)
@@ -84,7 +82,7 @@ static void place(struct layout *l, struct fdit_tensor *t, enum fdit_dtype type,
     size_t next;
     if (l->status != FDIT_OK)
         return;
-    if (!fdit_add(l->used, (count + ALIGN - 1) / ALIGN * ALIGN, &next)) {
+    if (!fdit_add(l->used, fdit_page_floats(count), &next)) {
         l->status = fdit_fail(l->ctx, FDIT_ERROR_MEMORY,
                               "model: the plan is too large; use a smaller "
                               "batch");

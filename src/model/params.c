@@ -6,8 +6,6 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { ALIGN = 4096 / sizeof(float) };
-
 static const struct fdit_mask_rule rules_finediffusion[] = {
     { "y_embedder.embedding_table.weight", NULL },
     { "bias", NULL },
@@ -104,7 +102,7 @@ static void add(struct builder *b, enum fdit_param_kind kind, const char *name, 
     if (!p->trained && kind == FDIT_PARAM_MATRIX)
         return;
     p->offset = *used;
-    *used += (p->count + ALIGN - 1) / ALIGN * ALIGN;
+    *used += fdit_page_floats(p->count);
 }
 
 static void matrix(struct builder *b, const char *name, bool need_dx, int n_out, int n_in)

@@ -72,7 +72,7 @@ enum fdit_status fdit_generator_new(fdit_context *ctx, struct fdit_model *model,
     TRY(fdit_sampler_new(ctx, &options->sampler, g->options.steps, &g->sampler));
     g->guided_channels = fdit_guidance_channels(&options->guidance, c->channels);
     g->picture = (size_t)c->channels * (size_t)c->input_size * (size_t)c->input_size;
-    size_t b = (size_t)options->batch, padded = (b * g->picture + 1023) / 1024 * 1024;
+    size_t b = (size_t)options->batch, padded = fdit_page_floats(b * g->picture);
     TRY(fdit_noise_new(ctx, options->noise, options->batch, g->picture, options->guided, &g->noise));
     TRY(fdit_alloc(ctx, b * g->picture, sizeof(float), &g->host));
     TRY(fdit_alloc(ctx, 2 * b, sizeof(int32_t), &g->rows));

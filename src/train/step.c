@@ -33,11 +33,6 @@ static void pair_of(const struct fdit_step *s, const float *losses, int b, doubl
     *vb = dit ? (double)losses[2 * b + 1] : 0;
 }
 
-static size_t aligned(size_t elements)
-{
-    return (elements + 1023) / 1024 * 1024;
-}
-
 enum fdit_status fdit_step_new(fdit_context *ctx, struct fdit_model *model, int micros,
                                struct fdit_step **out)
 {
@@ -56,17 +51,17 @@ enum fdit_status fdit_step_new(fdit_context *ctx, struct fdit_model *model, int 
     TRY(fdit_alloc(ctx, (size_t)micros, sizeof(int), &s->samples));
     TRY(fdit_alloc(ctx, (size_t)micros, sizeof(int), &s->reported));
     s->x0 = (struct fdit_tensor){ NULL, 0, FDIT_F32 };
-    s->noise = fdit_at(s->x0, aligned(pixels));
+    s->noise = fdit_at(s->x0, fdit_page_floats(pixels));
     s->diffuse_coef = s->x0;
-    s->loss_coef = fdit_at(s->diffuse_coef, aligned(2 * b));
-    s->losses = fdit_at(s->loss_coef, aligned(LOSS_COEF * b));
-    s->partial = fdit_at(s->losses, aligned((size_t)micros * b * 2));
-    s->scale = fdit_at(s->partial, aligned((size_t)model->params.n_groups));
-    s->norm = fdit_at(s->scale, 1024);
-    TRY(fdit_plan_add(ctx, &model->plan, FDIT_PLAN_BATCH, &s->inputs, 2 * aligned(pixels) * sizeof(float),
-                      "pictures and noise"));
-    TRY(fdit_plan_add(ctx, &model->plan, FDIT_PLAN_BATCH, &s->small, (s->norm.offset + 1024) * sizeof(float),
-                      "coefficients and losses"));
+    s->loss_coef = fdit_at(s->diffuse_coef, fdit_page_floats(2 * b));
+    s->losses = fdit_at(s->loss_coef, fdit_page_floats(LOSS_COEF * b));
+    s->partial = fdit_at(s->losses, fdit_page_floats((size_t)micros * b * 2));
+    s->scale = fdit_at(s->partial, fdit_page_floats((size_t)model->params.n_groups));
+    s->norm = fdit_at(s->scale, fdit_page_floats(1));
+    TRY(fdit_plan_add(ctx, &model->plan, FDIT_PLAN_BATCH, &s->inputs,
+                      2 * fdit_page_floats(pixels) * sizeof(float), "pictures and noise"));
+    TRY(fdit_plan_add(ctx, &model->plan, FDIT_PLAN_BATCH, &s->small,
+                      (s->norm.offset + fdit_page_floats(1)) * sizeof(float), "coefficients and losses"));
     *out = s;
     return FDIT_OK;
 out:
