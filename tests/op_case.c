@@ -30,18 +30,8 @@ enum fdit_status op_devices_open(fdit_context *ctx, const char *spec)
     d->composed_ops = *d->main->ops;
     d->composed_ops.read_begin = NULL;
     d->composed_ops.read_end = NULL;
-    d->composed_ops.modulate = NULL;
-    d->composed_ops.token_mean = NULL;
-    d->composed_ops.token_mean_backward = NULL;
-    d->composed_ops.diffuse = NULL;
-    d->composed_ops.diffusion_loss = NULL;
-    d->composed_ops.cross_entropy = NULL;
-    d->composed_ops.sampler = NULL;
-    d->composed_ops.clip_scale = NULL;
-    d->composed_ops.conv = NULL;
-    d->composed_ops.group_stats = NULL;
-    d->composed_ops.group_apply = NULL;
-    d->composed_ops.softmax = NULL;
+#define OPTIONAL_OP(entry, ENUM, arguments) d->composed_ops.entry = NULL;
+#include "device/op_list.h"
     d->composed_ops.fuses_act = false;
     d->composed_ops.fuses_gate = false;
     d->composed_ops.fuses_act_backward = false;
@@ -170,44 +160,6 @@ void case_weight(struct op_case *c, size_t field, int n_out, int n_in, float dev
 
 /* ------------------------------------------------------------------------------- running one */
 
-static void call(fdit_device *dev, enum fdit_op op, const union op_args *a)
-{
-    switch (op) {
-    case FDIT_OP_LINEAR: fdit_linear(dev, &a->linear); break;
-    case FDIT_OP_LINEAR_DX: fdit_linear_dx(dev, &a->linear_dx); break;
-    case FDIT_OP_LINEAR_DW: fdit_linear_dw(dev, &a->linear_dw); break;
-    case FDIT_OP_COLUMN_SUM: fdit_column_sum(dev, &a->column_sum); break;
-    case FDIT_OP_NORM: fdit_norm(dev, &a->norm); break;
-    case FDIT_OP_MODULATE: fdit_modulate(dev, &a->modulate); break;
-    case FDIT_OP_NORM_BACKWARD: fdit_norm_backward(dev, &a->norm_backward); break;
-    case FDIT_OP_ATTENTION: fdit_attention(dev, &a->attention); break;
-    case FDIT_OP_ATTENTION_BACKWARD: fdit_attention_backward(dev, &a->attention_backward); break;
-    case FDIT_OP_GATE: fdit_gate(dev, &a->gate); break;
-    case FDIT_OP_GATE_BACKWARD: fdit_gate_backward(dev, &a->gate_backward); break;
-    case FDIT_OP_ACTIVATION: fdit_activation(dev, &a->activation); break;
-    case FDIT_OP_ACTIVATION_BACKWARD: fdit_activation_backward(dev, &a->activation_backward); break;
-    case FDIT_OP_AXPY: fdit_axpy(dev, &a->axpy); break;
-    case FDIT_OP_GATHER: fdit_gather(dev, &a->gather); break;
-    case FDIT_OP_SCATTER_ADD: fdit_scatter_add(dev, &a->scatter_add); break;
-    case FDIT_OP_PATCHIFY: fdit_patchify(dev, &a->patchify); break;
-    case FDIT_OP_UNPATCHIFY: fdit_unpatchify(dev, &a->patchify); break;
-    case FDIT_OP_TOKEN_MEAN: fdit_token_mean(dev, &a->token_mean); break;
-    case FDIT_OP_TOKEN_MEAN_BACKWARD: fdit_token_mean_backward(dev, &a->token_mean_backward); break;
-    case FDIT_OP_DIFFUSE: fdit_diffuse(dev, &a->diffuse); break;
-    case FDIT_OP_DIFFUSION_LOSS: fdit_diffusion_loss(dev, &a->diffusion_loss); break;
-    case FDIT_OP_CROSS_ENTROPY: fdit_cross_entropy(dev, &a->cross_entropy); break;
-    case FDIT_OP_SAMPLER: fdit_sampler_step(dev, &a->sampler); break;
-    case FDIT_OP_ADAMW: fdit_adamw(dev, &a->adamw); break;
-    case FDIT_OP_SUM_SQUARES: fdit_sum_squares(dev, &a->sum_squares); break;
-    case FDIT_OP_CLIP_SCALE: fdit_clip_scale(dev, &a->clip_scale); break;
-    case FDIT_OP_CONV: fdit_conv(dev, &a->conv); break;
-    case FDIT_OP_GROUP_STATS: fdit_group_stats(dev, &a->group_stats); break;
-    case FDIT_OP_GROUP_APPLY: fdit_group_apply(dev, &a->group_apply); break;
-    case FDIT_OP_SOFTMAX: fdit_softmax(dev, &a->softmax); break;
-    default: ck_abort_msg("no such call: op %d", (int)op);
-    }
-}
-
 /* One run: all tensors in one buffer, each between guards, in slot order. */
 struct run {
     fdit_buffer *buffer; /* the device's, of op_devices: used again by the next run */
@@ -282,7 +234,8 @@ static fdit_buffer *buffer_for(fdit_device *dev, size_t n)
     return *buffer;
 }
 
-static void prepare(const struct op_case *c, fdit_device *dev, int sample, union op_args *args, struct run *r)
+static void prepare(const struct op_case *c, fdit_device *dev, int sample, union fdit_op_args *args,
+                    struct run *r)
 {
     fdit_context *ctx = op_devices.ctx;
     *args = c->args;
@@ -340,10 +293,10 @@ static void run_case(const struct op_case *c, fdit_device *dev, int sample, cons
                      struct run *r)
 {
     char what[512];
-    union op_args args;
+    union fdit_op_args args;
     prepare(c, dev, sample, &args, r);
     uint64_t objects = dev->objects_made, allocations = fdit_mem_stats().calls;
-    call(dev, c->op, &args);
+    fdit_op_call(dev, c->op, &args);
     objects = dev->objects_made - objects;
     allocations = fdit_mem_stats().calls - allocations;
     enum fdit_status status =

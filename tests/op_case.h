@@ -15,39 +15,6 @@
 #include "device/device.h"
 #include "harness.h"
 
-union op_args {
-    struct fdit_linear_args linear;
-    struct fdit_linear_dx_args linear_dx;
-    struct fdit_linear_dw_args linear_dw;
-    struct fdit_column_sum_args column_sum;
-    struct fdit_norm_args norm;
-    struct fdit_modulate_args modulate;
-    struct fdit_norm_backward_args norm_backward;
-    struct fdit_attention_args attention;
-    struct fdit_attention_backward_args attention_backward;
-    struct fdit_gate_args gate;
-    struct fdit_gate_backward_args gate_backward;
-    struct fdit_activation_args activation;
-    struct fdit_activation_backward_args activation_backward;
-    struct fdit_axpy_args axpy;
-    struct fdit_gather_args gather;
-    struct fdit_scatter_add_args scatter_add;
-    struct fdit_patchify_args patchify;
-    struct fdit_token_mean_args token_mean;
-    struct fdit_token_mean_backward_args token_mean_backward;
-    struct fdit_diffuse_args diffuse;
-    struct fdit_diffusion_loss_args diffusion_loss;
-    struct fdit_cross_entropy_args cross_entropy;
-    struct fdit_sampler_args sampler;
-    struct fdit_adamw_args adamw;
-    struct fdit_sum_squares_args sum_squares;
-    struct fdit_clip_scale_args clip_scale;
-    struct fdit_conv_args conv;
-    struct fdit_group_stats_args group_stats;
-    struct fdit_group_apply_args group_apply;
-    struct fdit_softmax_args softmax;
-};
-
 enum slot_role { SLOT_IN, SLOT_OUT, SLOT_INOUT };
 
 /* One tensor argument. A sample's part starts at sample * sample_stride and is sample_n long;
@@ -69,7 +36,7 @@ enum { CASE_SLOTS = 16, CASE_GUARD = 64 };
 
 struct op_case {
     enum fdit_op op;
-    union op_args args;
+    union fdit_op_args args;
     struct fdit_op_shape shape;
     struct slot slots[CASE_SLOTS];
     int n_slots;

@@ -421,8 +421,8 @@ START_TEST(sampler)
             if (i > 1 && bits % 9 != i)
                 continue;
             struct op_case *c =
-                case_new(FDIT_OP_SAMPLER, " %dx%dx%zu options %d", samples, channels, pixels, bits);
-            c->args.sampler = (struct fdit_sampler_args){
+                case_new(FDIT_OP_SAMPLER_STEP, " %dx%dx%zu options %d", samples, channels, pixels, bits);
+            c->args.sampler_step = (struct fdit_sampler_step_args){
                 .samples = samples,
                 .channels = channels,
                 .n = pixels,
@@ -440,22 +440,22 @@ START_TEST(sampler)
                 .log_beta = -1.5f,
                 .log_var = -2.5f,
             };
-            c->shape = (struct fdit_op_shape){ .op = FDIT_OP_SAMPLER,
+            c->shape = (struct fdit_op_shape){ .op = FDIT_OP_SAMPLER_STEP,
                                                .samples = samples,
                                                .n = 2 * n * (size_t)samples };
             c->per_sample = true;
-            case_in(c, AT(sampler, cond), "cond", 2 * n, samples);
+            case_in(c, AT(sampler_step, cond), "cond", 2 * n, samples);
             if (uncond)
-                case_in(c, AT(sampler, uncond), "uncond", 2 * n, samples);
+                case_in(c, AT(sampler_step, uncond), "uncond", 2 * n, samples);
             if (z)
-                case_in(c, AT(sampler, z), "z", n, samples);
+                case_in(c, AT(sampler_step, z), "z", n, samples);
             if (old)
-                case_inout(c, AT(sampler, old), "old", n, samples);
+                case_inout(c, AT(sampler_step, old), "old", n, samples);
             if (in_place) {
-                case_inout(c, AT(sampler, x_next), "x", n, samples)->alias = AT(sampler, x);
+                case_inout(c, AT(sampler_step, x_next), "x", n, samples)->alias = AT(sampler_step, x);
             } else {
-                case_in(c, AT(sampler, x), "x", n, samples);
-                case_out(c, AT(sampler, x_next), "x_next", n, samples);
+                case_in(c, AT(sampler_step, x), "x", n, samples);
+                case_out(c, AT(sampler_step, x_next), "x_next", n, samples);
             }
             c->tolerance = 1e-10;
             c->no_poison = i != 0;

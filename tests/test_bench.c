@@ -75,11 +75,11 @@ static void no_scatter(fdit_device *dev, const struct fdit_scatter_add_args *a)
 }
 
 /* Leaves the guide out. */
-static void unguided(fdit_device *dev, const struct fdit_sampler_args *a)
+static void unguided(fdit_device *dev, const struct fdit_sampler_step_args *a)
 {
-    struct fdit_sampler_args alone = *a;
+    struct fdit_sampler_step_args alone = *a;
     alone.uncond = FDIT_NO_TENSOR;
-    fdit_cpu_ops.sampler(dev, &alone);
+    fdit_cpu_ops.sampler_step(dev, &alone);
 }
 
 static void allocating_gate(fdit_device *dev, const struct fdit_gate_backward_args *a)
@@ -169,7 +169,7 @@ static void break_scatter(void)
 }
 static void break_sampler(void)
 {
-    broken.sampler = unguided;
+    broken.sampler_step = unguided;
 }
 
 static const struct {

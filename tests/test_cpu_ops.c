@@ -510,7 +510,7 @@ static void run_elementwise(fdit_device *dev, struct shape s, const struct fdit_
 /* rows: pixels; width: channels. */
 static void run_sampler(fdit_device *dev, struct shape s, const struct fdit_tensor *t)
 {
-    struct fdit_sampler_args a = {
+    struct fdit_sampler_step_args a = {
         .samples = s.samples,
         .channels = s.width,
         .n = (size_t)s.rows,

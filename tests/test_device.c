@@ -37,7 +37,7 @@ struct world {
     fdit_buffer *foreign; /* of the other device */
     fdit_weight *weight, *no_dx, *foreign_weight, *wrong_weight;
     enum fdit_op op;
-    union op_args a;
+    union fdit_op_args a;
     struct {
         struct fdit_tensor to, from;
         size_t n;
@@ -53,42 +53,10 @@ static const int B = 2, N = 3, D = 4, K = 5; /* samples, rows, width, n_out */
 
 static void call(struct world *w)
 {
-    union op_args *a = &w->a;
     switch (w->op) {
-    case FDIT_OP_LINEAR: fdit_linear(w->dev, &a->linear); break;
-    case FDIT_OP_LINEAR_DX: fdit_linear_dx(w->dev, &a->linear_dx); break;
-    case FDIT_OP_LINEAR_DW: fdit_linear_dw(w->dev, &a->linear_dw); break;
-    case FDIT_OP_COLUMN_SUM: fdit_column_sum(w->dev, &a->column_sum); break;
-    case FDIT_OP_NORM: fdit_norm(w->dev, &a->norm); break;
-    case FDIT_OP_MODULATE: fdit_modulate(w->dev, &a->modulate); break;
-    case FDIT_OP_NORM_BACKWARD: fdit_norm_backward(w->dev, &a->norm_backward); break;
-    case FDIT_OP_ATTENTION: fdit_attention(w->dev, &a->attention); break;
-    case FDIT_OP_ATTENTION_BACKWARD: fdit_attention_backward(w->dev, &a->attention_backward); break;
-    case FDIT_OP_GATE: fdit_gate(w->dev, &a->gate); break;
-    case FDIT_OP_GATE_BACKWARD: fdit_gate_backward(w->dev, &a->gate_backward); break;
-    case FDIT_OP_ACTIVATION: fdit_activation(w->dev, &a->activation); break;
-    case FDIT_OP_ACTIVATION_BACKWARD: fdit_activation_backward(w->dev, &a->activation_backward); break;
-    case FDIT_OP_AXPY: fdit_axpy(w->dev, &a->axpy); break;
-    case FDIT_OP_GATHER: fdit_gather(w->dev, &a->gather); break;
-    case FDIT_OP_SCATTER_ADD: fdit_scatter_add(w->dev, &a->scatter_add); break;
-    case FDIT_OP_PATCHIFY: fdit_patchify(w->dev, &a->patchify); break;
-    case FDIT_OP_UNPATCHIFY: fdit_unpatchify(w->dev, &a->patchify); break;
-    case FDIT_OP_TOKEN_MEAN: fdit_token_mean(w->dev, &a->token_mean); break;
-    case FDIT_OP_TOKEN_MEAN_BACKWARD: fdit_token_mean_backward(w->dev, &a->token_mean_backward); break;
-    case FDIT_OP_DIFFUSE: fdit_diffuse(w->dev, &a->diffuse); break;
-    case FDIT_OP_DIFFUSION_LOSS: fdit_diffusion_loss(w->dev, &a->diffusion_loss); break;
-    case FDIT_OP_CROSS_ENTROPY: fdit_cross_entropy(w->dev, &a->cross_entropy); break;
-    case FDIT_OP_SAMPLER: fdit_sampler_step(w->dev, &a->sampler); break;
-    case FDIT_OP_ADAMW: fdit_adamw(w->dev, &a->adamw); break;
-    case FDIT_OP_SUM_SQUARES: fdit_sum_squares(w->dev, &a->sum_squares); break;
-    case FDIT_OP_CLIP_SCALE: fdit_clip_scale(w->dev, &a->clip_scale); break;
-    case FDIT_OP_CONV: fdit_conv(w->dev, &a->conv); break;
-    case FDIT_OP_GROUP_STATS: fdit_group_stats(w->dev, &a->group_stats); break;
-    case FDIT_OP_GROUP_APPLY: fdit_group_apply(w->dev, &a->group_apply); break;
-    case FDIT_OP_SOFTMAX: fdit_softmax(w->dev, &a->softmax); break;
     case FDIT_OP_FILL: fdit_fill(w->dev, w->transfer.to, w->transfer.n, 3.0f); break;
     case FDIT_OP_COPY: fdit_copy(w->dev, w->transfer.to, w->transfer.from, w->transfer.n); break;
-    case FDIT_OP_COUNT: ck_abort_msg("no such op");
+    default: fdit_op_call(w->dev, w->op, &w->a);
     }
 }
 
@@ -418,7 +386,7 @@ static void setup_cross_entropy(struct world *w)
 
 static void setup_sampler(struct world *w)
 {
-    struct fdit_sampler_args *a = &w->a.sampler;
+    struct fdit_sampler_step_args *a = &w->a.sampler_step;
     number(w, "samples", &a->samples, B);
     number(w, "channels", &a->channels, 3);
     big_number(w, "n", &a->n, 4);
@@ -562,7 +530,7 @@ static const setup_fn setups[FDIT_OP_COUNT] = {
     [FDIT_OP_DIFFUSE] = setup_diffuse,
     [FDIT_OP_DIFFUSION_LOSS] = setup_diffusion_loss,
     [FDIT_OP_CROSS_ENTROPY] = setup_cross_entropy,
-    [FDIT_OP_SAMPLER] = setup_sampler,
+    [FDIT_OP_SAMPLER_STEP] = setup_sampler,
     [FDIT_OP_ADAMW] = setup_adamw,
     [FDIT_OP_SUM_SQUARES] = setup_sum_squares,
     [FDIT_OP_CLIP_SCALE] = setup_clip_scale,
@@ -1002,8 +970,8 @@ START_TEST(other_arguments)
         world_free(&w);
     }
 
-    world_init(&w, FDIT_OP_SAMPLER);
-    struct fdit_sampler_args *s = &w.a.sampler;
+    world_init(&w, FDIT_OP_SAMPLER_STEP);
+    struct fdit_sampler_step_args *s = &w.a.sampler_step;
     WITH(w, s->guided_channels, 4, "channels", "guided_channels is 4");
     WITH(w, s->guided_channels, -1, "channels", "guided_channels is -1");
     WITH(w, s->x0_eps, 0, "clip", "x0_eps");

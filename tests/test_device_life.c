@@ -44,12 +44,22 @@ END_TEST
 
 START_TEST(incomplete_table)
 {
-    struct fdit_device_ops ops = fdit_ref_ops;
-    fdit_device *dev;
-    ops.gather = NULL;
-    ck_assert_int_eq(fdit_device_open(ctx, &ops, NULL, &dev), FDIT_ERROR_UNSUPPORTED);
-    ck_assert_ptr_null(dev);
-    ck_assert_ptr_nonnull(strstr(fdit_context_message(ctx), "gather"));
+    static const struct {
+        const char *name;
+        size_t at;
+    } required[] = {
+#define REQUIRED_OP(entry, ENUM, arguments) { #entry, offsetof(struct fdit_device_ops, entry) },
+#include "device/op_list.h"
+        { "weight_new", offsetof(struct fdit_device_ops, weight_new) },
+    };
+    for (size_t i = 0; i < sizeof required / sizeof *required; i++) {
+        struct fdit_device_ops ops = fdit_ref_ops;
+        fdit_device *dev;
+        memset((char *)&ops + required[i].at, 0, sizeof ops.linear);
+        ck_assert_int_eq(fdit_device_open(ctx, &ops, NULL, &dev), FDIT_ERROR_UNSUPPORTED);
+        ck_assert_ptr_null(dev);
+        ck_assert_ptr_nonnull(strstr(fdit_context_message(ctx), required[i].name));
+    }
     fdit_device_close(NULL);
     fdit_buffer_free(NULL);
     fdit_weight_free(NULL);
@@ -506,19 +516,19 @@ static size_t run_sampler(fdit_device *dev, float *got, size_t most)
     struct fdit_tensor i = fdit_tensor_of(in, FDIT_F32), o = fdit_tensor_of(out, FDIT_F32);
     size_t used = 0, half = HB * HC * HD;
     for (int k = 0; k < 32; k++) {
-        struct fdit_sampler_args a = { .samples = HB,
-                                       .channels = HC,
-                                       .n = HD,
-                                       .guidance = 3,
-                                       .guided_channels = 2,
-                                       .x0_x = 1.5f,
-                                       .x0_eps = -0.75f,
-                                       .to_x = 0.3f,
-                                       .to_x0 = 0.4f,
-                                       .to_eps = 0.5f,
-                                       .to_z = 0.6f,
-                                       .log_beta = -1,
-                                       .log_var = -2 };
+        struct fdit_sampler_step_args a = { .samples = HB,
+                                            .channels = HC,
+                                            .n = HD,
+                                            .guidance = 3,
+                                            .guided_channels = 2,
+                                            .x0_x = 1.5f,
+                                            .x0_eps = -0.75f,
+                                            .to_x = 0.3f,
+                                            .to_x0 = 0.4f,
+                                            .to_eps = 0.5f,
+                                            .to_z = 0.6f,
+                                            .log_beta = -1,
+                                            .log_var = -2 };
         a.x_next = a.x = o; /* in place */
         a.cond = i;
         if (k & 1)
@@ -549,14 +559,8 @@ static size_t run_sampler(fdit_device *dev, float *got, size_t most)
 static struct fdit_device_ops without_optional(void)
 {
     struct fdit_device_ops ops = fdit_ref_ops;
-    ops.modulate = NULL;
-    ops.token_mean = NULL;
-    ops.token_mean_backward = NULL;
-    ops.diffuse = NULL;
-    ops.diffusion_loss = NULL;
-    ops.cross_entropy = NULL;
-    ops.sampler = NULL;
-    ops.clip_scale = NULL;
+#define OPTIONAL_OP(entry, ENUM, arguments) ops.entry = NULL;
+#include "device/op_list.h"
     return ops;
 }
 

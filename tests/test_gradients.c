@@ -746,19 +746,19 @@ END_TEST
 
 START_TEST(sampler_by_hand)
 {
-    struct fdit_sampler_args a = { .guidance = 4,
-                                   .x0_x = 2,
-                                   .x0_eps = -1,
-                                   .to_x = 0.5f,
-                                   .to_x0 = 0.25f,
-                                   .to_eps = 3,
-                                   .to_old = 5,
-                                   .to_z = 7,
-                                   .learned = true,
-                                   .log_beta = -2,
-                                   .log_var = -4 };
+    struct fdit_sampler_step_args a = { .guidance = 4,
+                                        .x0_x = 2,
+                                        .x0_eps = -1,
+                                        .to_x = 0.5f,
+                                        .to_x0 = 0.25f,
+                                        .to_eps = 3,
+                                        .to_old = 5,
+                                        .to_z = 7,
+                                        .learned = true,
+                                        .log_beta = -2,
+                                        .log_var = -4 };
     float x = 1, eps = 0.5f, v = 0.5f, eps_u = 0.25f, z = 2, old = 10, next;
-    fdit_host_sampler(1, &a, &next, &x, &eps, &v, &eps_u, &z, &old);
+    fdit_host_sampler_step(1, &a, &next, &x, &eps, &v, &eps_u, &z, &old);
     double e = 0.25 + 4 * 0.25, x0 = 2 - e, sd = exp(0.5 * (0.75 * -2 + 0.25 * -4));
     ck_assert_float_eq_tol(next, (float)(0.5 + 0.25 * x0 + 3 * e + 50 + 14 * sd), 1e-4f);
     ck_assert_float_eq(old, (float)x0);
@@ -766,9 +766,9 @@ START_TEST(sampler_by_hand)
     a.learned = false;
     a.to_old = 0;
     eps = -3;
-    fdit_host_sampler(1, &a, &x, &x, &eps, NULL, NULL, NULL, &old); /* in place, no guide, no noise */
-    ck_assert_float_eq(old, 1);                                     /* 2 + 3, clipped */
-    ck_assert_float_eq_tol(x, 0.5f + 0.25f + 3 * 1, 1e-5f);         /* eps = (1 - 2) / -1 */
+    fdit_host_sampler_step(1, &a, &x, &x, &eps, NULL, NULL, NULL, &old); /* in place, no guide, no noise */
+    ck_assert_float_eq(old, 1);                                          /* 2 + 3, clipped */
+    ck_assert_float_eq_tol(x, 0.5f + 0.25f + 3 * 1, 1e-5f);              /* eps = (1 - 2) / -1 */
     float xt[2];
     const float x0s[2] = { 1, 2 }, noise[2] = { 10, 20 };
     fdit_host_diffuse(2, xt, x0s, noise, 0.5, 0.25);

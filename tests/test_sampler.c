@@ -53,7 +53,7 @@ static void start(double x[N])
         x[i] = (double)z[i];
 }
 
-/* The rule of fdit_sampler_args in double. */
+/* The rule of fdit_sampler_step_args in double. */
 static void run_rule(const struct fdit_sampler *s, network_fn network, bool clip, double x[N])
 {
     double old[N] = { 0 };
@@ -380,7 +380,7 @@ END_TEST
 START_TEST(test_set_args)
 {
     struct fdit_sampler *s = make("ddpm", 20);
-    struct fdit_sampler_args args = { .samples = 3, .channels = 4, .n = 5, .guidance = 7 };
+    struct fdit_sampler_step_args args = { .samples = 3, .channels = 4, .n = 5, .guidance = 7 };
     const struct fdit_sampler_coef *c = &s->coef[4];
     fdit_sampler_set_args(s, 4, &args);
     ck_assert(args.samples == 3 && args.channels == 4 && args.n == 5 && args.guidance == 7);

@@ -118,7 +118,7 @@ static void gate(float *y, const float *residual, const float *branch, const flo
     }
 }
 
-FDIT_KERNEL void sampler_step(const struct fdit_sampler_args *a, const struct fdit_cpu_sampler_piece *p,
+FDIT_KERNEL void sampler_step(const struct fdit_sampler_step_args *a, const struct fdit_cpu_sampler_piece *p,
                               size_t i, bool full, int rest)
 {
     vf x = ld(p->x + i, full, rest), eps = ld(p->eps + i, full, rest);
@@ -152,9 +152,9 @@ FDIT_KERNEL void sampler_step(const struct fdit_sampler_args *a, const struct fd
     st(p->x_next + i, next, full, rest);
 }
 
-static void sampler(const struct fdit_sampler_args *args, const struct fdit_cpu_sampler_piece *piece)
+static void sampler(const struct fdit_sampler_step_args *args, const struct fdit_cpu_sampler_piece *piece)
 {
-    const struct fdit_sampler_args a = *args;
+    const struct fdit_sampler_step_args a = *args;
     const struct fdit_cpu_sampler_piece p = *piece;
     size_t i = 0;
     for (; i + VL <= p.n; i += VL)

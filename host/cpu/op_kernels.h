@@ -102,7 +102,7 @@ struct fdit_cpu_op_kernels {
     void (*to_bf16)(uint16_t *y, const float *x, size_t n);
     void (*from_bf16)(float *y, const uint16_t *x, size_t n);
     void (*gate)(float *y, const float *residual, const float *branch, const float *gate, size_t n);
-    void (*sampler)(const struct fdit_sampler_args *a, const struct fdit_cpu_sampler_piece *p);
+    void (*sampler)(const struct fdit_sampler_step_args *a, const struct fdit_cpu_sampler_piece *p);
     /* g is multiplied by `scale` first. ema may be NULL. */
     void (*adamw)(const struct fdit_adamw_args *a, float scale, float *p, const float *g, float *m, float *v,
                   float *ema, size_t n);

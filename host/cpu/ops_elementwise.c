@@ -89,7 +89,7 @@ void fdit_cpu_diffuse(fdit_device *dev, const struct fdit_diffuse_args *a)
 
 static void sampler_pieces(const struct fdit_cpu *cpu, const void *job, size_t first, size_t end, int thread)
 {
-    const struct fdit_sampler_args *a = job;
+    const struct fdit_sampler_step_args *a = job;
     const size_t pieces = pieces_of(a->n), channels = (size_t)a->channels;
     float *x_next = fdit_cpu_f32(a->x_next), *old = fdit_cpu_f32(a->old);
     const float *x = fdit_cpu_f32(a->x), *z = fdit_cpu_f32(a->z);
@@ -115,7 +115,7 @@ static void sampler_pieces(const struct fdit_cpu *cpu, const void *job, size_t f
     }
 }
 
-void fdit_cpu_sampler(fdit_device *dev, const struct fdit_sampler_args *a)
+void fdit_cpu_sampler_step(fdit_device *dev, const struct fdit_sampler_step_args *a)
 {
     const size_t planes = (size_t)a->samples * (size_t)a->channels;
     fdit_cpu_range(fdit_cpu_of(dev), planes * pieces_of(a->n), planes * a->n, sampler_pieces, a);

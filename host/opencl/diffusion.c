@@ -31,7 +31,7 @@ void opencl_cross_entropy(fdit_device *dev, const struct fdit_cross_entropy_args
 
 enum { SAMPLER_UNCOND, SAMPLER_Z, SAMPLER_OLD, SAMPLER_CLIP, SAMPLER_LEARNED };
 
-void opencl_sampler(fdit_device *dev, const struct fdit_sampler_args *a)
+void opencl_sampler_step(fdit_device *dev, const struct fdit_sampler_step_args *a)
 {
     size_t n = (size_t)a->channels * a->n;
     unsigned flags = (unsigned)fdit_has(a->uncond) << SAMPLER_UNCOND | (unsigned)fdit_has(a->z) << SAMPLER_Z |

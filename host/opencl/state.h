@@ -284,35 +284,8 @@ size_t opencl_linear_workspace(fdit_device *dev, const struct fdit_op_shape *sha
 size_t opencl_attention_floats(const struct opencl *cl, const struct fdit_op_shape *shape);
 void opencl_attention_programs(fdit_device *dev, const struct fdit_op_shape *shape, bool backward);
 
-void opencl_linear(fdit_device *dev, const struct fdit_linear_args *a);
-void opencl_linear_dx(fdit_device *dev, const struct fdit_linear_dx_args *a);
-void opencl_linear_dw(fdit_device *dev, const struct fdit_linear_dw_args *a);
-void opencl_column_sum(fdit_device *dev, const struct fdit_column_sum_args *a);
-void opencl_norm(fdit_device *dev, const struct fdit_norm_args *a);
-void opencl_modulate(fdit_device *dev, const struct fdit_modulate_args *a);
-void opencl_norm_backward(fdit_device *dev, const struct fdit_norm_backward_args *a);
-void opencl_attention(fdit_device *dev, const struct fdit_attention_args *a);
-void opencl_attention_backward(fdit_device *dev, const struct fdit_attention_backward_args *a);
-void opencl_gate(fdit_device *dev, const struct fdit_gate_args *a);
-void opencl_gate_backward(fdit_device *dev, const struct fdit_gate_backward_args *a);
-void opencl_activation(fdit_device *dev, const struct fdit_activation_args *a);
-void opencl_activation_backward(fdit_device *dev, const struct fdit_activation_backward_args *a);
-void opencl_axpy(fdit_device *dev, const struct fdit_axpy_args *a);
-void opencl_gather(fdit_device *dev, const struct fdit_gather_args *a);
-void opencl_scatter_add(fdit_device *dev, const struct fdit_scatter_add_args *a);
-void opencl_patchify(fdit_device *dev, const struct fdit_patchify_args *a);
-void opencl_unpatchify(fdit_device *dev, const struct fdit_patchify_args *a);
-void opencl_token_mean(fdit_device *dev, const struct fdit_token_mean_args *a);
-void opencl_token_mean_backward(fdit_device *dev, const struct fdit_token_mean_backward_args *a);
-void opencl_diffuse(fdit_device *dev, const struct fdit_diffuse_args *a);
-void opencl_diffusion_loss(fdit_device *dev, const struct fdit_diffusion_loss_args *a);
-void opencl_cross_entropy(fdit_device *dev, const struct fdit_cross_entropy_args *a);
-void opencl_sampler(fdit_device *dev, const struct fdit_sampler_args *a);
-void opencl_adamw(fdit_device *dev, const struct fdit_adamw_args *a);
-void opencl_sum_squares(fdit_device *dev, const struct fdit_sum_squares_args *a);
 /* f32 to bf16 or back. */
 void opencl_convert(fdit_device *dev, struct fdit_tensor to, struct fdit_tensor from, size_t n);
-void opencl_clip_scale(fdit_device *dev, const struct fdit_clip_scale_args *a);
 /* picture.c. On a processor a conv is a product of patches that are written first, as `linear` does products
  * best there; elsewhere its own kernel looks them up, from a weight that lies as [n_out][n_in]. */
 static inline bool opencl_conv_by_patches(const struct opencl *cl)
@@ -323,10 +296,9 @@ static inline bool opencl_weight_is_plain(const struct opencl *cl, const struct 
 {
     return desc->conv && !opencl_conv_by_patches(cl);
 }
-void opencl_conv(fdit_device *dev, const struct fdit_conv_args *a);
-void opencl_group_stats(fdit_device *dev, const struct fdit_group_stats_args *a);
-void opencl_group_apply(fdit_device *dev, const struct fdit_group_apply_args *a);
-void opencl_softmax(fdit_device *dev, const struct fdit_softmax_args *a);
+#define OP(entry, ENUM, arguments) void opencl_##entry(fdit_device *dev, const struct fdit_##arguments *a);
+#include "device/op_list.h"
+
 size_t opencl_picture_workspace(const fdit_device *dev, const struct fdit_op_shape *shape);
 void opencl_conv_prepare(fdit_device *dev, const struct fdit_op_shape *shape);
 

@@ -8,7 +8,7 @@
 #include "device/host_math.h"
 #include "devices.h"
 #include "ref/ref_math.h"
-#include "ref/ref_picture.h"
+#include "ref/ref_ops.h"
 
 #include <string.h>
 
@@ -148,7 +148,7 @@ static const float *matrix(const fdit_weight *weight, struct fdit_tensor plain)
     return weight ? (const float *)weight->handle : f32(plain);
 }
 
-static void linear(fdit_device *dev, const struct fdit_linear_args *a)
+void ref_linear(fdit_device *dev, const struct fdit_linear_args *a)
 {
     (void)dev;
     ref_linear_f32(a->samples, a->rows, a->n_in, a->n_out, f32(a->y), f32(a->x), matrix(a->weight, a->matrix),
@@ -156,33 +156,33 @@ static void linear(fdit_device *dev, const struct fdit_linear_args *a)
                    a->residual_shared, a->beta);
 }
 
-static void linear_dx(fdit_device *dev, const struct fdit_linear_dx_args *a)
+void ref_linear_dx(fdit_device *dev, const struct fdit_linear_dx_args *a)
 {
     (void)dev;
     ref_linear_dx_f32(a->samples * a->rows, a->n_in, a->n_out, f32(a->dx), f32(a->dy),
                       matrix(a->weight, a->matrix), a->act, f32(a->pre), a->beta);
 }
 
-static void linear_dw(fdit_device *dev, const struct fdit_linear_dw_args *a)
+void ref_linear_dw(fdit_device *dev, const struct fdit_linear_dw_args *a)
 {
     (void)dev;
     ref_linear_dw_f32(a->samples * a->rows, a->n_in, a->n_out, f32(a->dw), f32(a->dy), f32(a->x), a->beta);
 }
 
-static void column_sum(fdit_device *dev, const struct fdit_column_sum_args *a)
+void ref_column_sum(fdit_device *dev, const struct fdit_column_sum_args *a)
 {
     (void)dev;
     ref_column_sum_f32(a->m, a->n, f32(a->db), f32(a->dy), a->beta);
 }
 
-static void norm(fdit_device *dev, const struct fdit_norm_args *a)
+void ref_norm(fdit_device *dev, const struct fdit_norm_args *a)
 {
     (void)dev;
     ref_norm_f32(a->samples, a->rows, a->width, f32(a->y), f32(a->x), f32(a->weight), f32(a->bias),
                  f32(a->shift), f32(a->scale), a->mod_stride, f32(a->xhat), f32(a->rstd));
 }
 
-static void modulate(fdit_device *dev, const struct fdit_modulate_args *a)
+void ref_modulate(fdit_device *dev, const struct fdit_modulate_args *a)
 {
     (void)dev;
     for (int r = 0; r < a->samples * a->rows; r++) {
@@ -194,7 +194,7 @@ static void modulate(fdit_device *dev, const struct fdit_modulate_args *a)
     }
 }
 
-static void norm_backward(fdit_device *dev, const struct fdit_norm_backward_args *a)
+void ref_norm_backward(fdit_device *dev, const struct fdit_norm_backward_args *a)
 {
     (void)dev;
     if (fdit_has(a->dshift) || fdit_has(a->dweight))
@@ -206,46 +206,46 @@ static void norm_backward(fdit_device *dev, const struct fdit_norm_backward_args
                                  f32(a->xhat), f32(a->rstd), f32(a->weight), f32(a->scale), a->mod_stride);
 }
 
-static void attention(fdit_device *dev, const struct fdit_attention_args *a)
+void ref_attention(fdit_device *dev, const struct fdit_attention_args *a)
 {
     (void)dev;
     ref_attention_f32(a->samples, a->rows, a->heads, a->head_size, f32(a->out), f32(a->lse), f32(a->qkv));
 }
 
-static void attention_backward(fdit_device *dev, const struct fdit_attention_backward_args *a)
+void ref_attention_backward(fdit_device *dev, const struct fdit_attention_backward_args *a)
 {
     (void)dev;
     ref_attention_backward_f32(a->samples, a->rows, a->heads, a->head_size, f32(a->dqkv), f32(a->dout),
                                f32(a->qkv), f32(a->out), f32(a->lse));
 }
 
-static void gate_op(fdit_device *dev, const struct fdit_gate_args *a)
+void ref_gate(fdit_device *dev, const struct fdit_gate_args *a)
 {
     (void)dev;
     ref_gate_f32(a->samples, a->rows, a->width, f32(a->y), f32(a->residual), f32(a->branch), f32(a->gate),
                  a->gate_stride);
 }
 
-static void gate_backward(fdit_device *dev, const struct fdit_gate_backward_args *a)
+void ref_gate_backward(fdit_device *dev, const struct fdit_gate_backward_args *a)
 {
     (void)dev;
     ref_gate_backward_f32(a->samples, a->rows, a->width, f32(a->dbranch), f32(a->dgate), a->dgate_stride,
                           f32(a->dy), f32(a->branch), f32(a->gate), a->gate_stride);
 }
 
-static void activation(fdit_device *dev, const struct fdit_activation_args *a)
+void ref_activation(fdit_device *dev, const struct fdit_activation_args *a)
 {
     (void)dev;
     ref_activation_f32(a->n, a->act, f32(a->y), f32(a->x));
 }
 
-static void activation_backward(fdit_device *dev, const struct fdit_activation_backward_args *a)
+void ref_activation_backward(fdit_device *dev, const struct fdit_activation_backward_args *a)
 {
     (void)dev;
     ref_activation_backward_f32(a->n, a->act, f32(a->dx), f32(a->dy), f32(a->x));
 }
 
-static void axpy(fdit_device *dev, const struct fdit_axpy_args *a)
+void ref_axpy(fdit_device *dev, const struct fdit_axpy_args *a)
 {
     (void)dev;
     ref_axpy_f32(a->n, a->alpha, f32(a->y), f32(a->x), a->beta);
@@ -258,45 +258,45 @@ static void check_rows(fdit_device *dev, int bad, int samples, const int32_t *ro
                          (int)rows[bad], bad, n_rows);
 }
 
-static void gather(fdit_device *dev, const struct fdit_gather_args *a)
+void ref_gather(fdit_device *dev, const struct fdit_gather_args *a)
 {
     int bad =
         ref_gather_f32(a->samples, a->n_rows, a->width, f32(a->y), f32(a->table), i32(a->rows), a->beta);
     check_rows(dev, bad, a->samples, i32(a->rows), a->n_rows);
 }
 
-static void scatter_add(fdit_device *dev, const struct fdit_scatter_add_args *a)
+void ref_scatter_add(fdit_device *dev, const struct fdit_scatter_add_args *a)
 {
     int bad = ref_scatter_add_f32(a->samples, a->n_rows, a->width, f32(a->dtable), f32(a->dy), i32(a->rows),
                                   a->beta);
     check_rows(dev, bad, a->samples, i32(a->rows), a->n_rows);
 }
 
-static void patchify(fdit_device *dev, const struct fdit_patchify_args *a)
+void ref_patchify(fdit_device *dev, const struct fdit_patchify_args *a)
 {
     (void)dev;
     ref_patchify_f32(a->samples, a->channels, a->size, a->patch, a->order, f32(a->tokens), f32(a->image));
 }
 
-static void unpatchify(fdit_device *dev, const struct fdit_patchify_args *a)
+void ref_unpatchify(fdit_device *dev, const struct fdit_patchify_args *a)
 {
     (void)dev;
     ref_unpatchify_f32(a->samples, a->channels, a->size, a->patch, a->order, f32(a->tokens), f32(a->image));
 }
 
-static void token_mean(fdit_device *dev, const struct fdit_token_mean_args *a)
+void ref_token_mean(fdit_device *dev, const struct fdit_token_mean_args *a)
 {
     (void)dev;
     ref_token_mean_f32(a->samples, a->rows, a->width, f32(a->y), f32(a->x));
 }
 
-static void token_mean_backward(fdit_device *dev, const struct fdit_token_mean_backward_args *a)
+void ref_token_mean_backward(fdit_device *dev, const struct fdit_token_mean_backward_args *a)
 {
     (void)dev;
     ref_token_mean_backward_f32(a->samples, a->rows, a->width, f32(a->dx), f32(a->dy));
 }
 
-static void diffuse(fdit_device *dev, const struct fdit_diffuse_args *a)
+void ref_diffuse(fdit_device *dev, const struct fdit_diffuse_args *a)
 {
     (void)dev;
     for (size_t b = 0; b < (size_t)a->samples; b++) {
@@ -306,7 +306,7 @@ static void diffuse(fdit_device *dev, const struct fdit_diffuse_args *a)
     }
 }
 
-static void diffusion_loss(fdit_device *dev, const struct fdit_diffusion_loss_args *a)
+void ref_diffusion_loss(fdit_device *dev, const struct fdit_diffusion_loss_args *a)
 {
     (void)dev;
     size_t count = (size_t)a->channels * a->n;
@@ -323,7 +323,7 @@ static void diffusion_loss(fdit_device *dev, const struct fdit_diffusion_loss_ar
     }
 }
 
-static void cross_entropy(fdit_device *dev, const struct fdit_cross_entropy_args *a)
+void ref_cross_entropy(fdit_device *dev, const struct fdit_cross_entropy_args *a)
 {
     size_t classes = (size_t)a->classes;
     for (size_t b = 0; b < (size_t)a->samples; b++) {
@@ -339,7 +339,7 @@ static void cross_entropy(fdit_device *dev, const struct fdit_cross_entropy_args
     }
 }
 
-static void sampler(fdit_device *dev, const struct fdit_sampler_args *a)
+void ref_sampler_step(fdit_device *dev, const struct fdit_sampler_step_args *a)
 {
     (void)dev;
     size_t channels = (size_t)a->channels;
@@ -348,26 +348,27 @@ static void sampler(fdit_device *dev, const struct fdit_sampler_args *a)
             size_t at = (b * channels + c) * a->n, at_eps = (2 * b * channels + c) * a->n;
             bool guided = fdit_has(a->uncond) && c < (size_t)a->guided_channels;
             const float *eps = f32(a->cond) + at_eps;
-            fdit_host_sampler(a->n, a, f32(a->x_next) + at, f32(a->x) + at, eps, eps + channels * a->n,
-                              guided ? f32(a->uncond) + at_eps : NULL, fdit_has(a->z) ? f32(a->z) + at : NULL,
-                              fdit_has(a->old) ? f32(a->old) + at : NULL);
+            fdit_host_sampler_step(a->n, a, f32(a->x_next) + at, f32(a->x) + at, eps, eps + channels * a->n,
+                                   guided ? f32(a->uncond) + at_eps : NULL,
+                                   fdit_has(a->z) ? f32(a->z) + at : NULL,
+                                   fdit_has(a->old) ? f32(a->old) + at : NULL);
         }
     }
 }
 
-static void adamw(fdit_device *dev, const struct fdit_adamw_args *a)
+void ref_adamw(fdit_device *dev, const struct fdit_adamw_args *a)
 {
     (void)dev;
     ref_adamw_f32(a, f32(a->p), f32(a->g), f32(a->m), f32(a->v), f32(a->ema), f32(a->scale));
 }
 
-static void sum_squares(fdit_device *dev, const struct fdit_sum_squares_args *a)
+void ref_sum_squares(fdit_device *dev, const struct fdit_sum_squares_args *a)
 {
     (void)dev;
     f32(a->out)[0] = (float)ref_sum_squares_f32(a->n, f32(a->x));
 }
 
-static void clip_scale(fdit_device *dev, const struct fdit_clip_scale_args *a)
+void ref_clip_scale(fdit_device *dev, const struct fdit_clip_scale_args *a)
 {
     (void)dev;
     fdit_host_clip_scale((size_t)a->n, f32(a->partial), a->max_norm, f32(a->scale), f32(a->norm));
@@ -390,37 +391,8 @@ const struct fdit_device_ops fdit_ref_ops = {
     .supports_storage = supports_storage,
     .workspace_bytes = workspace_bytes,
     .reserve = reserve,
-    .linear = linear,
-    .linear_dx = linear_dx,
-    .linear_dw = linear_dw,
-    .column_sum = column_sum,
-    .norm = norm,
-    .norm_backward = norm_backward,
-    .attention = attention,
-    .attention_backward = attention_backward,
-    .gate = gate_op,
-    .gate_backward = gate_backward,
-    .activation = activation,
-    .activation_backward = activation_backward,
-    .axpy = axpy,
-    .gather = gather,
-    .scatter_add = scatter_add,
-    .patchify = patchify,
-    .unpatchify = unpatchify,
-    .adamw = adamw,
-    .sum_squares = sum_squares,
-    .modulate = modulate,
-    .token_mean = token_mean,
-    .token_mean_backward = token_mean_backward,
-    .diffuse = diffuse,
-    .diffusion_loss = diffusion_loss,
-    .cross_entropy = cross_entropy,
-    .sampler = sampler,
-    .clip_scale = clip_scale,
-    .conv = ref_conv,
-    .group_stats = ref_group_stats,
-    .group_apply = ref_group_apply,
-    .softmax = ref_softmax,
+#define OP(entry, ENUM, arguments) .entry = ref_##entry,
+#include "device/op_list.h"
     .fuses_act = true,
     .fuses_gate = true,
     .fuses_act_backward = true,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "ref/ref_picture.h"
+#include "ref/ref_ops.h"
 
 #include "ref/ref_math.h"
 

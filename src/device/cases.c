@@ -8,7 +8,7 @@
 #include <math.h>
 #include <string.h>
 
-#define AT(kind, field) (offsetof(union fdit_probe_args, kind) + offsetof(struct fdit_##kind##_args, field))
+#define AT(kind, field) (offsetof(union fdit_op_args, kind) + offsetof(struct fdit_##kind##_args, field))
 
 /* samples, rows, n_in, n_out: single elements, primes, one more and one less than a tile, the width of
  * DiT-XL/2's heads. The first TINY are small enough for a simulator. */
@@ -534,31 +534,31 @@ static void sampler(struct fdit_probe *p, fdit_context *ctx, int variant, const 
     const int *s = images[variant % N_SHAPES];
     size_t pixels = (size_t)s[2] * (size_t)s[2], n = (size_t)s[0] * (size_t)s[1] * pixels;
     (void)dev;
-    fdit_probe_begin(p, ctx, FDIT_OP_SAMPLER, "%dx%dx%zu", s[0], s[1], pixels);
-    p->shape = (struct fdit_op_shape){ .op = FDIT_OP_SAMPLER, .samples = s[0], .n = n };
-    p->args.sampler = (struct fdit_sampler_args){ .samples = s[0],
-                                                  .channels = s[1],
-                                                  .n = pixels,
-                                                  .guidance = 4,
-                                                  .guided_channels = s[1] > 3 ? 3 : s[1],
-                                                  .x0_x = 1.25f,
-                                                  .x0_eps = -0.75f,
-                                                  .clip_x0 = variant % 2,
-                                                  .to_x = 0.6f,
-                                                  .to_x0 = 0.3f,
-                                                  .to_eps = 0.1f,
-                                                  .to_old = -0.2f,
-                                                  .to_z = 0.4f,
-                                                  .learned = true,
-                                                  .log_beta = -4.5f,
-                                                  .log_var = -4.6f };
-    struct fdit_probe_slot *x = fdit_probe_inout(p, AT(sampler, x), "x", n);
-    x->alias = AT(sampler, x_next);
+    fdit_probe_begin(p, ctx, FDIT_OP_SAMPLER_STEP, "%dx%dx%zu", s[0], s[1], pixels);
+    p->shape = (struct fdit_op_shape){ .op = FDIT_OP_SAMPLER_STEP, .samples = s[0], .n = n };
+    p->args.sampler_step = (struct fdit_sampler_step_args){ .samples = s[0],
+                                                            .channels = s[1],
+                                                            .n = pixels,
+                                                            .guidance = 4,
+                                                            .guided_channels = s[1] > 3 ? 3 : s[1],
+                                                            .x0_x = 1.25f,
+                                                            .x0_eps = -0.75f,
+                                                            .clip_x0 = variant % 2,
+                                                            .to_x = 0.6f,
+                                                            .to_x0 = 0.3f,
+                                                            .to_eps = 0.1f,
+                                                            .to_old = -0.2f,
+                                                            .to_z = 0.4f,
+                                                            .learned = true,
+                                                            .log_beta = -4.5f,
+                                                            .log_var = -4.6f };
+    struct fdit_probe_slot *x = fdit_probe_inout(p, AT(sampler_step, x), "x", n);
+    x->alias = AT(sampler_step, x_next);
     x->has_alias = true;
-    fdit_probe_in(p, AT(sampler, cond), "cond", 2 * n);
-    fdit_probe_in(p, AT(sampler, uncond), "uncond", 2 * n);
-    fdit_probe_in(p, AT(sampler, z), "z", n);
-    fdit_probe_inout(p, AT(sampler, old), "old", n);
+    fdit_probe_in(p, AT(sampler_step, cond), "cond", 2 * n);
+    fdit_probe_in(p, AT(sampler_step, uncond), "uncond", 2 * n);
+    fdit_probe_in(p, AT(sampler_step, z), "z", n);
+    fdit_probe_inout(p, AT(sampler_step, old), "old", n);
 }
 
 static void adamw(struct fdit_probe *p, fdit_context *ctx, int variant, const struct fdit_device *dev)
@@ -725,7 +725,7 @@ static const struct family {
     { FDIT_OP_DIFFUSE, N_SHAPES, diffuse },
     { FDIT_OP_DIFFUSION_LOSS, N_SHAPES, diffusion_loss },
     { FDIT_OP_CROSS_ENTROPY, N_SHAPES, cross_entropy },
-    { FDIT_OP_SAMPLER, N_SHAPES, sampler },
+    { FDIT_OP_SAMPLER_STEP, N_SHAPES, sampler },
     { FDIT_OP_ADAMW, N_SHAPES, adamw },
     { FDIT_OP_SUM_SQUARES, N_SHAPES, sum_squares },
     { FDIT_OP_CLIP_SCALE, N_SHAPES, clip_scale },

@@ -37,43 +37,13 @@ const char *fdit_dtype_name(enum fdit_dtype type)
 
 const char *fdit_op_name(enum fdit_op op)
 {
-    switch (op) {
-    case FDIT_OP_LINEAR: return "linear";
-    case FDIT_OP_LINEAR_DX: return "linear_dx";
-    case FDIT_OP_LINEAR_DW: return "linear_dw";
-    case FDIT_OP_COLUMN_SUM: return "column_sum";
-    case FDIT_OP_NORM: return "norm";
-    case FDIT_OP_MODULATE: return "modulate";
-    case FDIT_OP_NORM_BACKWARD: return "norm_backward";
-    case FDIT_OP_ATTENTION: return "attention";
-    case FDIT_OP_ATTENTION_BACKWARD: return "attention_backward";
-    case FDIT_OP_GATE: return "gate";
-    case FDIT_OP_GATE_BACKWARD: return "gate_backward";
-    case FDIT_OP_ACTIVATION: return "activation";
-    case FDIT_OP_ACTIVATION_BACKWARD: return "activation_backward";
-    case FDIT_OP_AXPY: return "axpy";
-    case FDIT_OP_GATHER: return "gather";
-    case FDIT_OP_SCATTER_ADD: return "scatter_add";
-    case FDIT_OP_PATCHIFY: return "patchify";
-    case FDIT_OP_UNPATCHIFY: return "unpatchify";
-    case FDIT_OP_TOKEN_MEAN: return "token_mean";
-    case FDIT_OP_TOKEN_MEAN_BACKWARD: return "token_mean_backward";
-    case FDIT_OP_DIFFUSE: return "diffuse";
-    case FDIT_OP_DIFFUSION_LOSS: return "diffusion_loss";
-    case FDIT_OP_CROSS_ENTROPY: return "cross_entropy";
-    case FDIT_OP_SAMPLER: return "sampler";
-    case FDIT_OP_ADAMW: return "adamw";
-    case FDIT_OP_SUM_SQUARES: return "sum_squares";
-    case FDIT_OP_CLIP_SCALE: return "clip_scale";
-    case FDIT_OP_FILL: return "fill";
-    case FDIT_OP_COPY: return "copy";
-    case FDIT_OP_CONV: return "conv";
-    case FDIT_OP_GROUP_STATS: return "group_stats";
-    case FDIT_OP_GROUP_APPLY: return "group_apply";
-    case FDIT_OP_SOFTMAX: return "softmax";
-    case FDIT_OP_COUNT: break;
-    }
-    return "an unknown op";
+    static const char *const names[FDIT_OP_COUNT] = {
+#define OP(entry, ENUM, arguments) [FDIT_OP_##ENUM] = #entry,
+#include "device/op_list.h"
+        [FDIT_OP_FILL] = "fill",
+        [FDIT_OP_COPY] = "copy",
+    };
+    return (unsigned)op < FDIT_OP_COUNT ? names[op] : "an unknown op";
 }
 
 /* --------------------------------------------------------------------------------- the error */
@@ -153,25 +123,8 @@ static enum fdit_status check_table(fdit_context *ctx, const struct fdit_device_
     NEED(supports_storage);
     NEED(workspace_bytes);
     NEED(reserve);
-    NEED(linear);
-    NEED(linear_dx);
-    NEED(linear_dw);
-    NEED(column_sum);
-    NEED(norm);
-    NEED(norm_backward);
-    NEED(attention);
-    NEED(attention_backward);
-    NEED(gate);
-    NEED(gate_backward);
-    NEED(activation);
-    NEED(activation_backward);
-    NEED(axpy);
-    NEED(gather);
-    NEED(scatter_add);
-    NEED(patchify);
-    NEED(unpatchify);
-    NEED(adamw);
-    NEED(sum_squares);
+#define REQUIRED_OP(entry, ENUM, arguments) NEED(entry);
+#include "device/op_list.h"
 #undef NEED
 out:
     return status;

@@ -311,7 +311,7 @@ struct fdit_cross_entropy_args {
  *   sd = learned ? exp(0.5 (f log_beta + (1-f) log_var)), f = (v+1)/2 : 1;
  *   x' = to_x x + to_x0 x0 + to_eps eps + to_old old + to_z sd z;  then old = x0 (when old is present).
  * x' may be x. z absent: to_z is 0. */
-struct fdit_sampler_args {
+struct fdit_sampler_step_args {
     int samples, channels;
     size_t n;
     struct fdit_tensor x_next, x, cond, uncond, z, old;
@@ -353,6 +353,11 @@ struct fdit_clip_scale_args {
     float max_norm;
 };
 
+union fdit_op_args {
+#define OP(entry, ENUM, arguments) struct fdit_##arguments entry;
+#include "device/op_list.h"
+};
+
 /* ----------------------------------------------------------------------------------- the table */
 
 struct fdit_weight_desc {
@@ -365,39 +370,10 @@ struct fdit_weight_desc {
 
 /* What workspace_bytes is asked about: the op and its largest shape. */
 enum fdit_op {
-    FDIT_OP_LINEAR,
-    FDIT_OP_LINEAR_DX,
-    FDIT_OP_LINEAR_DW,
-    FDIT_OP_COLUMN_SUM,
-    FDIT_OP_NORM,
-    FDIT_OP_MODULATE,
-    FDIT_OP_NORM_BACKWARD,
-    FDIT_OP_ATTENTION,
-    FDIT_OP_ATTENTION_BACKWARD,
-    FDIT_OP_GATE,
-    FDIT_OP_GATE_BACKWARD,
-    FDIT_OP_ACTIVATION,
-    FDIT_OP_ACTIVATION_BACKWARD,
-    FDIT_OP_AXPY,
-    FDIT_OP_GATHER,
-    FDIT_OP_SCATTER_ADD,
-    FDIT_OP_PATCHIFY,
-    FDIT_OP_UNPATCHIFY,
-    FDIT_OP_TOKEN_MEAN,
-    FDIT_OP_TOKEN_MEAN_BACKWARD,
-    FDIT_OP_DIFFUSE,
-    FDIT_OP_DIFFUSION_LOSS,
-    FDIT_OP_CROSS_ENTROPY,
-    FDIT_OP_SAMPLER,
-    FDIT_OP_ADAMW,
-    FDIT_OP_SUM_SQUARES,
-    FDIT_OP_CLIP_SCALE,
+#define OP(entry, ENUM, arguments) FDIT_OP_##ENUM,
+#include "device/op_list.h"
     FDIT_OP_FILL,
     FDIT_OP_COPY,
-    FDIT_OP_CONV,
-    FDIT_OP_GROUP_STATS,
-    FDIT_OP_GROUP_APPLY,
-    FDIT_OP_SOFTMAX,
     FDIT_OP_COUNT
 };
 const char *fdit_op_name(enum fdit_op op); /* "linear", "linear_dx", ... */
@@ -510,40 +486,9 @@ struct fdit_device_ops {
     enum fdit_status (*tune)(fdit_context *ctx, fdit_device *dev, const struct fdit_op_shape *shapes,
                              size_t n, const struct fdit_tune_options *options, char **where);
 
-    /* Required ops. */
-    void (*linear)(fdit_device *dev, const struct fdit_linear_args *a);
-    void (*linear_dx)(fdit_device *dev, const struct fdit_linear_dx_args *a);
-    void (*linear_dw)(fdit_device *dev, const struct fdit_linear_dw_args *a);
-    void (*column_sum)(fdit_device *dev, const struct fdit_column_sum_args *a);
-    void (*norm)(fdit_device *dev, const struct fdit_norm_args *a);
-    void (*norm_backward)(fdit_device *dev, const struct fdit_norm_backward_args *a);
-    void (*attention)(fdit_device *dev, const struct fdit_attention_args *a);
-    void (*attention_backward)(fdit_device *dev, const struct fdit_attention_backward_args *a);
-    void (*gate)(fdit_device *dev, const struct fdit_gate_args *a);
-    void (*gate_backward)(fdit_device *dev, const struct fdit_gate_backward_args *a);
-    void (*activation)(fdit_device *dev, const struct fdit_activation_args *a);
-    void (*activation_backward)(fdit_device *dev, const struct fdit_activation_backward_args *a);
-    void (*axpy)(fdit_device *dev, const struct fdit_axpy_args *a);
-    void (*gather)(fdit_device *dev, const struct fdit_gather_args *a);
-    void (*scatter_add)(fdit_device *dev, const struct fdit_scatter_add_args *a);
-    void (*patchify)(fdit_device *dev, const struct fdit_patchify_args *a);
-    void (*unpatchify)(fdit_device *dev, const struct fdit_patchify_args *a);
-    void (*adamw)(fdit_device *dev, const struct fdit_adamw_args *a);
-    void (*sum_squares)(fdit_device *dev, const struct fdit_sum_squares_args *a);
-
-    /* Optional ops: NULL means composed in generic.c, from required ops or on the host. */
-    void (*modulate)(fdit_device *dev, const struct fdit_modulate_args *a);     /* host */
-    void (*token_mean)(fdit_device *dev, const struct fdit_token_mean_args *a); /* host */
-    void (*token_mean_backward)(fdit_device *dev, const struct fdit_token_mean_backward_args *a);
-    void (*diffuse)(fdit_device *dev, const struct fdit_diffuse_args *a);               /* host */
-    void (*diffusion_loss)(fdit_device *dev, const struct fdit_diffusion_loss_args *a); /* host */
-    void (*cross_entropy)(fdit_device *dev, const struct fdit_cross_entropy_args *a);   /* host */
-    void (*sampler)(fdit_device *dev, const struct fdit_sampler_args *a);               /* host */
-    void (*clip_scale)(fdit_device *dev, const struct fdit_clip_scale_args *a);         /* host */
-    void (*conv)(fdit_device *dev, const struct fdit_conv_args *a);                     /* host, linear */
-    void (*group_stats)(fdit_device *dev, const struct fdit_group_stats_args *a);       /* host */
-    void (*group_apply)(fdit_device *dev, const struct fdit_group_apply_args *a);       /* host */
-    void (*softmax)(fdit_device *dev, const struct fdit_softmax_args *a);               /* host */
+    /* The ops. Optional ones may be NULL. */
+#define OP(entry, ENUM, arguments) void (*entry)(fdit_device * dev, const struct fdit_##arguments *a);
+#include "device/op_list.h"
     /* Which of the fused arguments linear and linear_dx take themselves; the rest is composed of
      * activation, gate, axpy by the wrappers. */
     bool fuses_act, fuses_gate, fuses_act_backward;
@@ -656,37 +601,9 @@ enum fdit_status fdit_device_tune(fdit_context *ctx, fdit_device *dev, const str
                                   size_t n, const struct fdit_tune_options *options, char **where);
 enum fdit_status fdit_device_reserve(fdit_context *ctx, fdit_device *dev, size_t bytes);
 
-void fdit_linear(fdit_device *dev, const struct fdit_linear_args *a);
-void fdit_linear_dx(fdit_device *dev, const struct fdit_linear_dx_args *a);
-void fdit_linear_dw(fdit_device *dev, const struct fdit_linear_dw_args *a);
-void fdit_column_sum(fdit_device *dev, const struct fdit_column_sum_args *a);
-void fdit_norm(fdit_device *dev, const struct fdit_norm_args *a);
-void fdit_modulate(fdit_device *dev, const struct fdit_modulate_args *a);
-void fdit_norm_backward(fdit_device *dev, const struct fdit_norm_backward_args *a);
-void fdit_attention(fdit_device *dev, const struct fdit_attention_args *a);
-void fdit_attention_backward(fdit_device *dev, const struct fdit_attention_backward_args *a);
-void fdit_gate(fdit_device *dev, const struct fdit_gate_args *a);
-void fdit_gate_backward(fdit_device *dev, const struct fdit_gate_backward_args *a);
-void fdit_activation(fdit_device *dev, const struct fdit_activation_args *a);
-void fdit_activation_backward(fdit_device *dev, const struct fdit_activation_backward_args *a);
-void fdit_axpy(fdit_device *dev, const struct fdit_axpy_args *a);
-void fdit_gather(fdit_device *dev, const struct fdit_gather_args *a);
-void fdit_scatter_add(fdit_device *dev, const struct fdit_scatter_add_args *a);
-void fdit_patchify(fdit_device *dev, const struct fdit_patchify_args *a);
-void fdit_unpatchify(fdit_device *dev, const struct fdit_patchify_args *a);
-void fdit_token_mean(fdit_device *dev, const struct fdit_token_mean_args *a);
-void fdit_token_mean_backward(fdit_device *dev, const struct fdit_token_mean_backward_args *a);
-void fdit_diffuse(fdit_device *dev, const struct fdit_diffuse_args *a);
-void fdit_diffusion_loss(fdit_device *dev, const struct fdit_diffusion_loss_args *a);
-void fdit_cross_entropy(fdit_device *dev, const struct fdit_cross_entropy_args *a);
-void fdit_sampler_step(fdit_device *dev, const struct fdit_sampler_args *a);
-void fdit_adamw(fdit_device *dev, const struct fdit_adamw_args *a);
-void fdit_sum_squares(fdit_device *dev, const struct fdit_sum_squares_args *a);
-void fdit_clip_scale(fdit_device *dev, const struct fdit_clip_scale_args *a);
-/* ops_picture.c */
-void fdit_conv(fdit_device *dev, const struct fdit_conv_args *a);
-void fdit_group_stats(fdit_device *dev, const struct fdit_group_stats_args *a);
-void fdit_group_apply(fdit_device *dev, const struct fdit_group_apply_args *a);
-void fdit_softmax(fdit_device *dev, const struct fdit_softmax_args *a);
+#define OP(entry, ENUM, arguments) void fdit_##entry(fdit_device *dev, const struct fdit_##arguments *a);
+#include "device/op_list.h"
+/* The call as data: a->entry is what fdit_<entry> of this op takes. Nothing for fill and copy. */
+void fdit_op_call(fdit_device *dev, enum fdit_op op, const union fdit_op_args *a);
 
 #endif

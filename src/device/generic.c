@@ -330,7 +330,7 @@ void fdit_generic_cross_entropy(fdit_device *dev, const struct fdit_cross_entrop
     }
 }
 
-void fdit_generic_sampler(fdit_device *dev, const struct fdit_sampler_args *a)
+void fdit_generic_sampler_step(fdit_device *dev, const struct fdit_sampler_step_args *a)
 {
     struct staging s = staging(dev, 6);
     size_t channels = (size_t)a->channels;
@@ -347,7 +347,7 @@ void fdit_generic_sampler(fdit_device *dev, const struct fdit_sampler_args *a)
                 const float *eps_u = guided ? get(dev, &s, 3, a->uncond, at_eps, n) : NULL;
                 const float *z = get(dev, &s, 4, a->z, at, n);
                 float *old = get(dev, &s, 5, a->old, at, n);
-                fdit_host_sampler(n, a, x, x, eps, v, eps_u, z, old);
+                fdit_host_sampler_step(n, a, x, x, eps, v, eps_u, z, old);
                 put(dev, a->x_next, at, x, n);
                 if (old)
                     put(dev, a->old, at, old, n);

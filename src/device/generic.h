@@ -20,19 +20,9 @@ struct fdit_op_shape fdit_generic_shape(const fdit_device *dev, const struct fdi
 void fdit_generic_linear(fdit_device *dev, const struct fdit_linear_args *a);
 void fdit_generic_linear_dx(fdit_device *dev, const struct fdit_linear_dx_args *a);
 
-void fdit_generic_modulate(fdit_device *dev, const struct fdit_modulate_args *a);
-void fdit_generic_token_mean(fdit_device *dev, const struct fdit_token_mean_args *a);
-void fdit_generic_token_mean_backward(fdit_device *dev, const struct fdit_token_mean_backward_args *a);
-void fdit_generic_diffuse(fdit_device *dev, const struct fdit_diffuse_args *a);
-void fdit_generic_diffusion_loss(fdit_device *dev, const struct fdit_diffusion_loss_args *a);
-void fdit_generic_cross_entropy(fdit_device *dev, const struct fdit_cross_entropy_args *a);
-void fdit_generic_sampler(fdit_device *dev, const struct fdit_sampler_args *a);
-void fdit_generic_clip_scale(fdit_device *dev, const struct fdit_clip_scale_args *a);
-/* generic_picture.c */
-void fdit_generic_conv(fdit_device *dev, const struct fdit_conv_args *a);
-void fdit_generic_group_stats(fdit_device *dev, const struct fdit_group_stats_args *a);
-void fdit_generic_group_apply(fdit_device *dev, const struct fdit_group_apply_args *a);
-void fdit_generic_softmax(fdit_device *dev, const struct fdit_softmax_args *a);
+#define OPTIONAL_OP(entry, ENUM, arguments) \
+    void fdit_generic_##entry(fdit_device *dev, const struct fdit_##arguments *a);
+#include "device/op_list.h"
 /* Patches that the composed conv makes at once. */
 size_t fdit_generic_conv_patches(size_t pixels, size_t n_in);
 

@@ -125,8 +125,8 @@ double fdit_host_cross_entropy(size_t classes, const float *logits, size_t label
     return loss;
 }
 
-void fdit_host_sampler(size_t n, const struct fdit_sampler_args *a, float *x_next, const float *x,
-                       const float *eps, const float *v, const float *eps_u, const float *z, float *old)
+void fdit_host_sampler_step(size_t n, const struct fdit_sampler_step_args *a, float *x_next, const float *x,
+                            const float *eps, const float *v, const float *eps_u, const float *z, float *old)
 {
     for (size_t i = 0; i < n; i++) {
         double e = eps_u ? eps_u[i] + (double)a->guidance * ((double)eps[i] - eps_u[i]) : eps[i];

@@ -32,8 +32,8 @@ double fdit_host_cross_entropy(size_t classes, const float *logits, size_t label
 
 /* n elements of one channel. a: the numbers of the step, its tensors are not looked at. eps_u is NULL in
  * a channel without guidance; v is read only when a->learned; z and old may be NULL. x_next may be x. */
-void fdit_host_sampler(size_t n, const struct fdit_sampler_args *a, float *x_next, const float *x,
-                       const float *eps, const float *v, const float *eps_u, const float *z, float *old);
+void fdit_host_sampler_step(size_t n, const struct fdit_sampler_step_args *a, float *x_next, const float *x,
+                            const float *eps, const float *v, const float *eps_u, const float *z, float *old);
 
 /* As the entry clip_scale; norm may be NULL. */
 void fdit_host_clip_scale(size_t n, const float *partial, double max_norm, float *scale, float *norm);

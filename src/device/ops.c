@@ -6,6 +6,19 @@
 
 #include <math.h>
 
+/* clang-format off */
+void fdit_op_call(fdit_device *dev, enum fdit_op op, const union fdit_op_args *a)
+{
+    switch (op) {
+#define OP(entry, ENUM, arguments) case FDIT_OP_##ENUM: fdit_##entry(dev, &a->entry); break;
+#include "device/op_list.h"
+    case FDIT_OP_FILL:
+    case FDIT_OP_COPY:
+    case FDIT_OP_COUNT: break;
+    }
+}
+/* clang-format on */
+
 enum { MAX_HEAD_SIZE = 128 };
 
 static bool need(const struct fdit_call *call, bool condition, const char *reason)
@@ -584,7 +597,7 @@ void fdit_cross_entropy(fdit_device *dev, const struct fdit_cross_entropy_args *
     fdit_call_end(&call, 0, 0);
 }
 
-void fdit_sampler_step(fdit_device *dev, const struct fdit_sampler_args *a)
+void fdit_sampler_step(fdit_device *dev, const struct fdit_sampler_step_args *a)
 {
     const struct fdit_dim dims[] = {
         FDIT_SIZE("samples", a->samples),
@@ -603,16 +616,16 @@ void fdit_sampler_step(fdit_device *dev, const struct fdit_sampler_args *a)
         fdit_optional(fdit_in("z", a->z, half)),
         fdit_optional(fdit_inout("old", a->old, half, 1)),
     };
-    struct fdit_call call = FDIT_CALL(dev, FDIT_OP_SAMPLER, dims, operands);
+    struct fdit_call call = FDIT_CALL(dev, FDIT_OP_SAMPLER_STEP, dims, operands);
     if (!fdit_call_check(&call) ||
         !need(&call, a->to_old == 0 || fdit_has(a->old), "to_old is not 0 and old is missing") ||
         !need(&call, !a->clip_x0 || a->x0_eps != 0, "clip_x0 needs x0_eps other than 0") ||
         !fdit_call_start(&call))
         return;
-    struct fdit_sampler_args b = *a;
+    struct fdit_sampler_step_args b = *a;
     if (!fdit_has(b.z))
         b.to_z = 0;
-    (dev->ops->sampler ? dev->ops->sampler : fdit_generic_sampler)(dev, &b);
+    (dev->ops->sampler_step ? dev->ops->sampler_step : fdit_generic_sampler_step)(dev, &b);
     fdit_call_end(&call, 0, 0);
 }
 

@@ -115,45 +115,7 @@ void fdit_probe_weight(struct fdit_probe *p, size_t field, int n_out, int n_in, 
 
 /* ----------------------------------------------------------------------------- running it */
 
-static void call(fdit_device *dev, enum fdit_op op, const union fdit_probe_args *a)
-{
-    switch (op) {
-    case FDIT_OP_LINEAR: fdit_linear(dev, &a->linear); break;
-    case FDIT_OP_LINEAR_DX: fdit_linear_dx(dev, &a->linear_dx); break;
-    case FDIT_OP_LINEAR_DW: fdit_linear_dw(dev, &a->linear_dw); break;
-    case FDIT_OP_COLUMN_SUM: fdit_column_sum(dev, &a->column_sum); break;
-    case FDIT_OP_NORM: fdit_norm(dev, &a->norm); break;
-    case FDIT_OP_MODULATE: fdit_modulate(dev, &a->modulate); break;
-    case FDIT_OP_NORM_BACKWARD: fdit_norm_backward(dev, &a->norm_backward); break;
-    case FDIT_OP_ATTENTION: fdit_attention(dev, &a->attention); break;
-    case FDIT_OP_ATTENTION_BACKWARD: fdit_attention_backward(dev, &a->attention_backward); break;
-    case FDIT_OP_GATE: fdit_gate(dev, &a->gate); break;
-    case FDIT_OP_GATE_BACKWARD: fdit_gate_backward(dev, &a->gate_backward); break;
-    case FDIT_OP_ACTIVATION: fdit_activation(dev, &a->activation); break;
-    case FDIT_OP_ACTIVATION_BACKWARD: fdit_activation_backward(dev, &a->activation_backward); break;
-    case FDIT_OP_AXPY: fdit_axpy(dev, &a->axpy); break;
-    case FDIT_OP_GATHER: fdit_gather(dev, &a->gather); break;
-    case FDIT_OP_SCATTER_ADD: fdit_scatter_add(dev, &a->scatter_add); break;
-    case FDIT_OP_PATCHIFY: fdit_patchify(dev, &a->patchify); break;
-    case FDIT_OP_UNPATCHIFY: fdit_unpatchify(dev, &a->patchify); break;
-    case FDIT_OP_TOKEN_MEAN: fdit_token_mean(dev, &a->token_mean); break;
-    case FDIT_OP_TOKEN_MEAN_BACKWARD: fdit_token_mean_backward(dev, &a->token_mean_backward); break;
-    case FDIT_OP_DIFFUSE: fdit_diffuse(dev, &a->diffuse); break;
-    case FDIT_OP_DIFFUSION_LOSS: fdit_diffusion_loss(dev, &a->diffusion_loss); break;
-    case FDIT_OP_CROSS_ENTROPY: fdit_cross_entropy(dev, &a->cross_entropy); break;
-    case FDIT_OP_SAMPLER: fdit_sampler_step(dev, &a->sampler); break;
-    case FDIT_OP_ADAMW: fdit_adamw(dev, &a->adamw); break;
-    case FDIT_OP_SUM_SQUARES: fdit_sum_squares(dev, &a->sum_squares); break;
-    case FDIT_OP_CLIP_SCALE: fdit_clip_scale(dev, &a->clip_scale); break;
-    case FDIT_OP_CONV: fdit_conv(dev, &a->conv); break;
-    case FDIT_OP_GROUP_STATS: fdit_group_stats(dev, &a->group_stats); break;
-    case FDIT_OP_GROUP_APPLY: fdit_group_apply(dev, &a->group_apply); break;
-    case FDIT_OP_SOFTMAX: fdit_softmax(dev, &a->softmax); break;
-    default: break; /* fill and copy: every buffer and every sampler step use them */
-    }
-}
-
-static void set_tensor(union fdit_probe_args *a, size_t field, struct fdit_tensor t)
+static void set_tensor(union fdit_op_args *a, size_t field, struct fdit_tensor t)
 {
     memcpy((char *)a + field, &t, sizeof t);
 }
@@ -163,7 +125,7 @@ static enum fdit_status run(struct fdit_probe *p, fdit_device *dev, enum fdit_dt
                             float **after, double *seconds)
 {
     enum fdit_status status = FDIT_OK;
-    union fdit_probe_args args = p->args;
+    union fdit_op_args args = p->args;
     fdit_buffer *buffer = NULL;
     fdit_weight *weight = NULL;
     struct fdit_weight_desc desc = p->desc;
@@ -190,7 +152,7 @@ static enum fdit_status run(struct fdit_probe *p, fdit_device *dev, enum fdit_dt
     }
     TRY(fdit_device_reserve(p->ctx, dev, fdit_device_workspace(dev, &p->shape, 1)));
     double began = fdit_clock_seconds();
-    call(dev, p->op, &args);
+    fdit_op_call(dev, p->op, &args);
     TRY(fdit_device_sync(p->ctx, dev));
     *seconds = fdit_clock_seconds() - began;
     TRY(fdit_read(p->ctx, dev, fdit_tensor_of(buffer, FDIT_F32), image, p->total));

@@ -6,7 +6,7 @@ fdit_sources += \
 	src/device/generic.c src/device/generic.h \
 	src/device/generic_picture.c \
 	src/device/host_math.c src/device/host_math.h \
-	src/device/ops.c \
+	src/device/op_list.h src/device/ops.c \
 	src/device/ops_picture.c \
 	src/device/plan.c src/device/plan.h \
 	src/device/probe.c src/device/probe.h

@@ -185,7 +185,7 @@ void fdit_sampler_free(struct fdit_sampler *sampler)
     fdit_free(sampler);
 }
 
-void fdit_sampler_set_args(const struct fdit_sampler *sampler, int k, struct fdit_sampler_args *args)
+void fdit_sampler_set_args(const struct fdit_sampler *sampler, int k, struct fdit_sampler_step_args *args)
 {
     const struct fdit_sampler_coef *c = &sampler->coef[k];
     args->x0_x = (float)c->x0_x;

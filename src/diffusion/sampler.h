@@ -29,7 +29,7 @@ void fdit_sampler_format(const struct fdit_sampler_spec *spec, char out[40]);
 /* ddpm 250, ddim 50, dpm++ 20. */
 int fdit_sampler_default_steps(enum fdit_sampler_kind kind);
 
-/* One step in float64, in the letters of fdit_sampler_args. */
+/* One step in float64, in the letters of fdit_sampler_step_args. */
 struct fdit_sampler_coef {
     int32_t t; /* what the network is told */
     double x0_x, x0_eps;
@@ -42,7 +42,7 @@ struct fdit_sampler_coef {
 struct fdit_sampler {
     struct fdit_sampler_spec spec;
     int steps;
-    bool needs_old;  /* x0 of the step before is used: give fdit_sampler_args.old a buffer */
+    bool needs_old;  /* x0 of the step before is used: give fdit_sampler_step_args.old a buffer */
     int noise_steps; /* steps 0 .. noise_steps-1 add noise, the others none */
     struct fdit_sampler_coef *coef;
 };
@@ -56,7 +56,7 @@ void fdit_sampler_free(struct fdit_sampler *sampler); /* NULL is allowed */
 /* Sets the scalars of step k in `args` (x0_x .. to_z, learned, log_beta, log_var) and nothing else.
  * Where to_z is 0 args->z may be absent; where to_old is 0 (step 0) args->old is written but its
  * old contents must be finite. */
-void fdit_sampler_set_args(const struct fdit_sampler *sampler, int k, struct fdit_sampler_args *args);
+void fdit_sampler_set_args(const struct fdit_sampler *sampler, int k, struct fdit_sampler_step_args *args);
 
 /* Classifier-free guidance: eps = eps_u + w (eps - eps_u) in the first `channels` channels, at
  * steps with t_low <= t <= t_high. */

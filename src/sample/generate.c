@@ -200,18 +200,18 @@ enum fdit_status fdit_generator_run_with(fdit_context *ctx, struct fdit_generato
         if (draws || (always && noise->self == g->noise))
             write_noise(g, noise, n, k, g->z);
         predict(g, n, k, &cond, &uncond);
-        struct fdit_sampler_args a = { .samples = n,
-                                       .channels = m->config.channels,
-                                       .n = g->picture / (size_t)m->config.channels,
-                                       .x_next = g->x,
-                                       .x = g->x,
-                                       .cond = cond,
-                                       .uncond = uncond,
-                                       .z = draws ? g->z : FDIT_NO_TENSOR,
-                                       .old = s->needs_old ? g->old : FDIT_NO_TENSOR,
-                                       .guidance = (float)guidance->w,
-                                       .guided_channels = g->guided_channels,
-                                       .clip_x0 = g->options.clip_x0 };
+        struct fdit_sampler_step_args a = { .samples = n,
+                                            .channels = m->config.channels,
+                                            .n = g->picture / (size_t)m->config.channels,
+                                            .x_next = g->x,
+                                            .x = g->x,
+                                            .cond = cond,
+                                            .uncond = uncond,
+                                            .z = draws ? g->z : FDIT_NO_TENSOR,
+                                            .old = s->needs_old ? g->old : FDIT_NO_TENSOR,
+                                            .guidance = (float)guidance->w,
+                                            .guided_channels = g->guided_channels,
+                                            .clip_x0 = g->options.clip_x0 };
         fdit_sampler_set_args(s, k, &a);
         fdit_sampler_step(m->dev, &a);
         TRY(fdit_device_status(ctx, m->dev));
