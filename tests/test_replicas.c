@@ -339,6 +339,69 @@ START_TEST(plans)
 }
 END_TEST
 
+/* As all but the first of processes that train together: the same steps, and not a trace of them. */
+static void told(void *user, const struct fdit_train_banner *banner)
+{
+    (void)banner;
+    ++*(int *)user;
+}
+
+static void told_step(void *user, const struct fdit_train_progress *p)
+{
+    (void)p;
+    ++*(int *)user;
+}
+
+static void told_validation(void *user, int64_t step, double mse, double vb)
+{
+    (void)step, (void)mse, (void)vb;
+    ++*(int *)user;
+}
+
+static void told_path(void *user, const char *path)
+{
+    (void)path;
+    ++*(int *)user;
+}
+
+START_TEST(nothing_given_out)
+{
+    int calls = 0;
+    struct fdit_train_options o = options("silent", 1);
+    struct fdit_train_summary summary;
+    struct fdit_train_hooks hooks = { .user = &calls,
+                                      .on_start = told,
+                                      .on_step = told_step,
+                                      .on_validation = told_validation,
+                                      .on_saved = told_path };
+    fdit_device *dev = open_list("cpu");
+    o.validation = "0.25";
+    o.checkpoint_every = 2;
+    o.preview_every = 2;
+    o.batch = 4;
+    for (int silent = 1; silent >= 0; silent--) {
+        size_t before = fdit_mem_stats().count;
+        hooks.silent = silent;
+        ck_assert_ok(ctx, fdit_train_run(ctx, dev, &o, &hooks, false, &summary));
+        ck_assert_uint_eq(fdit_mem_stats().count, before);
+        ck_assert_int_eq(summary.step, STEPS);
+        ck_assert_uint_eq(summary.images, STEPS * 4);
+        ck_assert_int_eq(!silent, fdit_file_exists(o.out));
+        ck_assert_int_eq(!silent, isfinite(summary.val_mse));
+        ck_assert_int_eq(calls, silent ? 0 : 1 + STEPS + 3 + 3); /* validations 0, 2, 4; saved 2, 4, delta */
+    }
+    /* another process of the same run goes on with what the first one wrote, and leaves it alone */
+    ck_assert_int_eq(remove(test_path(folder, "silent/delta.safetensors")), 0);
+    o.resume = hooks.silent = true;
+    o.steps = STEPS + 2;
+    ck_assert_ok(ctx, fdit_train_run(ctx, dev, &o, &hooks, false, &summary));
+    ck_assert_int_eq(summary.step, STEPS + 2);
+    ck_assert_uint_eq(summary.images, 2 * 4);
+    ck_assert(!fdit_file_exists(test_path(folder, "silent/delta.safetensors")));
+    ck_assert(!fdit_file_exists(test_path(folder, "silent/checkpoints/step-6.safetensors")));
+}
+END_TEST
+
 START_TEST(short_of_memory)
 {
     struct fdit_train_options o = options("short", 2);
@@ -414,6 +477,7 @@ int main(void)
     tcase_add_test(tcase, device_fails);
     tcase_add_test(tcase, device_fails_anywhere);
     tcase_add_test(tcase, plans);
+    tcase_add_test(tcase, nothing_given_out);
     tcase_add_test(tcase, short_of_memory);
     suite_add_tcase(suite, tcase);
     int result = test_run(suite);

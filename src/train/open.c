@@ -10,6 +10,8 @@
 
 #include <string.h>
 
+#define SMALLER "use a smaller --batch, --recompute branches or block, or --accumulate"
+
 /* The input of a model from scratch: as the options say, else as the cache that it is trained on holds. */
 static enum fdit_status input_from_scratch(fdit_context *ctx, const struct fdit_train_options *o,
                                            struct fdit_model_config *config)
@@ -195,15 +197,19 @@ static enum fdit_status open_validation_data(fdit_context *ctx, struct run *r,
 {
     enum fdit_status status = FDIT_OK;
     const struct fdit_train_options *o = r->o;
-    struct validation *v = &r->val;
+    struct fdit_validation *v = &r->output.val;
     double fraction;
     if (fdit_train_is_fraction(o->validation, &fraction)) {
         TRY(fdit_train_source_split(ctx, r->data, fraction, o->seed, &r->train_ids, &r->n_train, &v->ids,
                                     &v->n));
         v->data = r->data;
-    } else if (o->validation) {
+    } else if (o->validation && r->output.run) {
         TRY(open_one(ctx, r, o->validation, tax, true, &v->data));
         v->n = fdit_train_source_size(v->data);
+    }
+    if (!r->output.run) { /* the pictures that a split kept apart are not trained on here either */
+        fdit_run_validation_close(r);
+        *v = (struct fdit_validation){ .data = NULL };
     }
     v->used = o->val_pictures && (size_t)o->val_pictures < v->n ? (size_t)o->val_pictures : v->n;
 out:
@@ -295,11 +301,11 @@ static enum fdit_status check_replicas(fdit_context *ctx, struct run *r)
     for (int i = 1; i < fdit_replicas_size(r->fleet); i++) {
         struct fdit_model *m = fdit_replicas_model(r->fleet, i);
         m->plan.title = m->dev->info.name;
-        if (r->hooks && r->hooks->on_plan)
-            r->hooks->on_plan(r->hooks->user, &m->plan);
+        if (r->output.hooks.on_plan)
+            r->output.hooks.on_plan(r->output.hooks.user, &m->plan);
         r->summary->plan_bytes += fdit_plan_device_bytes(&m->plan);
         TRY(fdit_plan_check(ctx, &m->plan, m->dev, r->o->memory ? r->o->memory : m->dev->info.memory,
-                            "use a smaller --batch, --recompute branches or block, or --accumulate"));
+                            SMALLER));
     }
 out:
     return status;
@@ -319,15 +325,15 @@ static enum fdit_status plan_reading(fdit_context *ctx, struct run *r)
     enum fdit_status status = FDIT_OK;
     const struct fdit_train_options *o = r->o;
     struct fdit_plan *plan = &r->model->plan;
-    bool apart = r->val.data && r->val.data != r->data, same = r->val.data == r->data;
+    bool apart = r->output.val.data && r->output.val.data != r->data, same = r->output.val.data == r->data;
     size_t room = fdit_plan_room(plan, o->memory ? o->memory : r->dev->info.memory), bytes, more = 0;
     int workers = o->workers > 1 ? o->workers : 1;
     if (apart)
-        TRY(fdit_train_source_plan_reading(ctx, r->val.data, 1, room / 2, o->skip_bad, &more));
+        TRY(fdit_train_source_plan_reading(ctx, r->output.val.data, 1, room / 2, o->skip_bad, &more));
     TRY(fdit_train_source_plan_reading(ctx, r->data, workers + (same && o->workers > 0), room - more,
                                        o->skip_bad, &bytes));
     TRY(fdit_plan_add(ctx, plan, FDIT_PLAN_HOST, NULL, bytes + more, "decoding, %d worker%s%s", workers,
-                      workers > 1 ? "s" : "", r->val.data ? ", validation" : ""));
+                      workers > 1 ? "s" : "", r->output.val.data ? ", validation" : ""));
 out:
     return status;
 }
@@ -351,21 +357,21 @@ enum fdit_status fdit_run_plan(fdit_context *ctx, struct run *r)
     TRY(fdit_replicas_new(ctx, r->model, r->step, o->accumulate, &r->fleet));
     r->model->plan.title = r->dev->next ? r->dev->info.name : NULL;
     bool due = o->preview_every && o->preview_every <= r->total;
-    if (due && !o->classifier && (fdit_autoencoder_decodes(r->coder) || works_on_pixels(r)))
+    if (due && r->output.run && !o->classifier && (fdit_autoencoder_decodes(r->coder) || works_on_pixels(r)))
         TRY(fdit_preview_new(ctx, r->model, r->coder, r->rule.taxonomy, r->guide_rank,
                              o->drop == FDIT_DROP_EMPTY ? r->rule.empty_row : -1, o->preview_guidance,
-                             &r->preview));
+                             &r->output.preview));
     TRY(fdit_plan_add(ctx, &r->model->plan, FDIT_PLAN_HOST, NULL,
                       fdit_loader_bytes(r->n_train, fdit_train_source_item_bytes(r->data),
                                         fdit_train_source_item(r->data), &l),
                       "pictures and batches"));
     if (r->coder)
-        TRY(fdit_autoencoder_plan(ctx, r->coder, r->model, r->preview != NULL,
+        TRY(fdit_autoencoder_plan(ctx, r->coder, r->model, r->output.preview != NULL,
                                   o->memory ? o->memory : r->dev->info.memory));
     TRY(fdit_plan_add_process(ctx, &r->model->plan, r->dev));
     TRY(plan_reading(ctx, r));
-    if (r->hooks && r->hooks->on_plan)
-        r->hooks->on_plan(r->hooks->user, &r->model->plan);
+    if (r->output.hooks.on_plan)
+        r->output.hooks.on_plan(r->output.hooks.user, &r->model->plan);
     r->summary->process_plan_bytes = fdit_plan_process_bytes(&r->model->plan);
     r->summary->plan_bytes = fdit_plan_device_bytes(&r->model->plan);
     r->summary->trained = fdit_params_trained(&r->model->params);
@@ -373,8 +379,7 @@ enum fdit_status fdit_run_plan(fdit_context *ctx, struct run *r)
     r->summary->n_classes = (size_t)fdit_taxonomy_n_classes(r->rule.taxonomy);
     r->summary->n_rows = (size_t)r->config.rows;
     r->summary->n_pictures = r->n_train;
-    TRY(fdit_plan_check(ctx, &r->model->plan, r->dev, o->memory ? o->memory : r->dev->info.memory,
-                        "use a smaller --batch, --recompute branches or block, or --accumulate"));
+    TRY(fdit_plan_check(ctx, &r->model->plan, r->dev, o->memory ? o->memory : r->dev->info.memory, SMALLER));
     TRY(check_replicas(ctx, r));
 out:
     return status;
@@ -404,8 +409,8 @@ static enum fdit_status load_first(fdit_context *ctx, struct run *r)
     fdit_step_bind(r->step);
     if (r->coder)
         TRY(fdit_autoencoder_allocate(ctx, r->coder));
-    if (r->preview)
-        fdit_preview_bind(r->preview);
+    if (r->output.preview)
+        fdit_preview_bind(r->output.preview);
     if (o->from_scratch) {
         TRY(fdit_model_init(ctx, r->model, o->seed));
         return FDIT_OK;
@@ -488,7 +493,7 @@ out:
 enum fdit_status fdit_run_identify(fdit_context *ctx, struct run *r)
 {
     enum fdit_status status = FDIT_OK;
-    const struct fdit_train_source *val = r->val.data == r->data ? NULL : r->val.data;
+    const struct fdit_train_source *val = r->output.val.data == r->data ? NULL : r->output.val.data;
     fdit_phase_begin(ctx, fdit_train_source_size(r->data), "listing the pictures");
     status = fdit_made_of_data(ctx, r->data, val, looked, ctx, &r->identity);
     fdit_phase_end(ctx);

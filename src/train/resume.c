@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * resume.c: the folder of a run: config.json, and how a run goes on with what stands in it. */
+ * resume.c: how a run goes on with what stands in its folder. */
 #include "train/running.h"
 
-#include "core/clock.h"
 #include "core/file.h"
 #include "core/mem.h"
 #include "format/json.h"
@@ -25,11 +24,11 @@ static enum fdit_status read_config(fdit_context *ctx, struct run *r, const char
     TRY(fdit_file_read_all(ctx, path, MOST_CONFIG, &text, &n));
     TRY(fdit_train_options_compare(ctx, path, (const char *)text, n, r->made_by));
     TRY(fdit_json_parse(ctx, path, (const char *)text, n, 64, &r->before));
-    r->checkpoints = json_is_true(json_object_get(r->before, "checkpoints"));
+    r->output.checkpoints = json_is_true(json_object_get(r->before, "checkpoints"));
     const json_t *from = json_object_get(r->before, "log-from");
     if (from && (!json_is_integer(from) || json_integer_value(from) < 1))
         FAIL(ctx, FDIT_ERROR_FORMAT, "%s: \"log-from\" must be a whole number above 0; correct it", path);
-    r->log_from = from ? json_integer_value(from) : 1;
+    r->output.log_from = from ? json_integer_value(from) : 1;
 out:
     fdit_free(text);
     fdit_train_config_close(config);
@@ -64,16 +63,17 @@ enum fdit_status fdit_run_check_folder(fdit_context *ctx, struct run *r)
     char *path = NULL;
     if (fdit_file_exists(o->out) && !fdit_is_folder(o->out))
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "--out %s is a file; give a folder", o->out);
-    TRY(fdit_run_folder_init(ctx, o->out, &r->folder));
+    if (r->output.run)
+        TRY(fdit_run_folder_init(ctx, o->out, &r->output.folder));
     TRY(fdit_path_join(ctx, o->out, "config.json", &path));
     if (!o->resume) {
-        if (!r->folder.fresh)
+        if (r->output.run && !r->output.folder.fresh)
             FAIL(ctx, FDIT_ERROR_ARGUMENT,
                  "--out %s is not empty; continue that run with --resume or choose another folder", o->out);
     } else if (fdit_is_file(path)) {
         TRY(read_config(ctx, r, path));
         TRY(check_checkpoints(ctx, o->out));
-    } else if (!r->folder.fresh) {
+    } else if (r->output.run && !r->output.folder.fresh) {
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "--resume: %s holds no run (no config.json)", o->out);
     }
 out:
@@ -112,115 +112,6 @@ enum fdit_status fdit_run_check_identity(fdit_context *ctx, struct run *r)
                  o->data);
 out:
     return status;
-}
-
-/* ------------------------------------------------------------------ the folder */
-
-static enum fdit_status write_config(fdit_context *ctx, struct run *r)
-{
-    enum fdit_status status = FDIT_OK;
-    char *path = NULL, *text = NULL, *model = NULL, *settings = NULL, *places = NULL, *from = NULL;
-    TRY(fdit_config_to_json(ctx, &r->config, &model));
-    TRY(fdit_train_settings_json(ctx, r->o, &settings));
-    TRY(fdit_train_config_places(ctx, r->o->out, &places));
-    if (r->log_from > 1)
-        TRY(fdit_strf(ctx, &from, ",\"log-from\":%" PRId64, r->log_from));
-    TRY(fdit_strf(ctx, &text,
-                  "{\"format\":\"finediffusion-run\",\"version\":\"%s\",\"model\":%s,\"options\":%s,\n"
-                  "\"run\":%s,\"places\":%s,\"steps\":%" PRId64 ",\"checkpoints\":%s%s,"
-                  "\"names\":%s,\n\"made_of\":%s}\n",
-                  fdit_version(), model, r->options_json, settings, places, r->total,
-                  r->checkpoints ? "true" : "false", from ? from : "", r->names_json, r->identity_json));
-    TRY(fdit_path_join(ctx, r->o->out, "config.json", &path));
-    TRY(fdit_file_write(ctx, path, true, text, strlen(text)));
-out:
-    fdit_free(path);
-    fdit_free(text);
-    fdit_free(model);
-    fdit_free(settings);
-    fdit_free(places);
-    fdit_free(from);
-    return status;
-}
-
-enum fdit_status fdit_run_make_folder(fdit_context *ctx, struct run *r)
-{
-    enum fdit_status status = FDIT_OK;
-    static const char *const names[] = { "checkpoints", "previews" };
-    char *path = NULL;
-    TRY(write_config(ctx, r));
-    for (size_t i = 0; i < 2; i++) {
-        fdit_free(path);
-        TRY(fdit_path_join(ctx, r->o->out, names[i], &path));
-        TRY(fdit_mkdirs(ctx, path));
-        TRY(fdit_folder_clean(ctx, path, NULL));
-    }
-out:
-    fdit_free(path);
-    return status;
-}
-
-/* A checkpoint that cannot be written ends a run; what is kept, and how to go on, stands behind the
- * reason. */
-static enum fdit_status tell_how_to_go_on(fdit_context *ctx, const struct run *r)
-{
-    enum fdit_status status = FDIT_OK;
-    char *newest = NULL, *message = NULL;
-    TRY(fdit_strdup(ctx, fdit_context_message(ctx), &message));
-    TRY(fdit_state_newest(ctx, r->o->out, &newest));
-    if (newest)
-        status = fdit_fail(ctx, FDIT_ERROR_IO, "%s; make room, then train --resume %s goes on from %s",
-                           message, r->o->out, newest);
-    else
-        status = fdit_fail(ctx, FDIT_ERROR_IO, "%s; make room and begin again", message);
-out:
-    fdit_free(newest);
-    fdit_free(message);
-    return status;
-}
-
-enum fdit_status fdit_run_save(fdit_context *ctx, struct run *r, bool passing)
-{
-    enum fdit_status status = FDIT_OK;
-    struct fdit_delta_meta meta = fdit_run_meta(r);
-    char *path = NULL, *before = NULL;
-    TRY(fdit_state_path(ctx, r->o->out, r->at.step, &path));
-    fdit_phase_begin(ctx, 0, SAVING);
-    status = fdit_journal_sync(ctx, r->journal);
-    if (status == FDIT_OK)
-        status = fdit_state_save(ctx, r->model, &meta, &r->at, path);
-    fdit_phase_end(ctx);
-    if (status == FDIT_ERROR_IO)
-        TRY(tell_how_to_go_on(ctx, r));
-    TRY(status);
-    r->kept = true;
-    r->saved_time = fdit_clock_seconds();
-    if (!r->checkpoints) {
-        r->checkpoints = true;
-        TRY(write_config(ctx, r));
-    }
-    if (r->passing > 0 && r->passing < r->at.step) {
-        TRY(fdit_state_path(ctx, r->o->out, r->passing, &before));
-        TRY(fdit_file_remove(ctx, before));
-    }
-    r->passing = passing ? r->at.step : -1;
-    if (!passing)
-        TRY(fdit_state_prune(ctx, r->o->out, r->at.step, r->o->keep));
-    if (r->hooks && r->hooks->on_saved)
-        r->hooks->on_saved(r->hooks->user, path);
-out:
-    fdit_free(path);
-    fdit_free(before);
-    return status;
-}
-
-struct fdit_delta_meta fdit_run_meta(const struct run *r)
-{
-    return (struct fdit_delta_meta){ .taxonomy = r->taxonomy_json,
-                                     .guide = r->guide,
-                                     .flip = fdit_train_source_flip(r->data) ? "horizontal" : "none",
-                                     .train = r->train_json,
-                                     .fingerprint = r->fingerprint };
 }
 
 /* The last name of a path, which the run's files go by: what it was called when the run began. */
@@ -281,7 +172,7 @@ static enum fdit_status no_checkpoint(fdit_context *ctx, struct run *r)
     TRY(fdit_path_join(ctx, r->o->out, "log.jsonl", &log));
     if (fdit_file_exists(log))
         TRY(fdit_file_size(ctx, log, &bytes));
-    if (r->checkpoints || (bytes && !fdit_is_folder(folder)))
+    if (r->output.checkpoints || (bytes && !fdit_is_folder(folder)))
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
              "--resume: %s has written checkpoints, but none is in %s; put one back, or begin again with "
              "another "
@@ -337,9 +228,9 @@ static enum fdit_status check_log(fdit_context *ctx, struct run *r)
     char *log = NULL;
     TRY(fdit_path_join(ctx, r->o->out, "log.jsonl", &log));
     if (!fdit_file_exists(log)) {
-        r->log_from = r->at.step + 1;
+        r->output.log_from = r->at.step + 1;
         fdit_log(ctx, FDIT_LOG_WARNING, "%s is not there any more: a new one begins at step %" PRId64, log,
-                 r->log_from);
+                 r->output.log_from);
     }
 out:
     fdit_free(log);
@@ -362,7 +253,7 @@ enum fdit_status fdit_run_resume(fdit_context *ctx, struct run *r)
     TRY(fdit_state_list(ctx, o->out, &steps, &n));
     if (!n) {
         TRY(no_checkpoint(ctx, r));
-        r->log_from = 1;
+        r->output.log_from = 1;
         goto out;
     }
     for (size_t i = n; i-- > 0;) {
@@ -389,7 +280,7 @@ enum fdit_status fdit_run_resume(fdit_context *ctx, struct run *r)
         fdit_log(ctx, FDIT_LOG_WARNING, "%s; going back to the checkpoint before it, of step %" PRId64, why,
                  steps[i - 1]);
     }
-    r->checkpoints = r->kept = true;
+    r->output.checkpoints = r->output.kept = true;
     fdit_log(ctx, FDIT_LOG_INFO, "resuming at step %" PRId64 " from %s", r->at.step, path);
     TRY(check_log(ctx, r));
     warn_of_schedule(ctx, r);

@@ -32,7 +32,7 @@ struct fdit_train_banner {
     size_t plan_bytes, process_plan_bytes;
 };
 
-/* Called from the training thread. Each may be NULL. What goes on beside the steps is told by
+/* Called from the training thread. Each function may be NULL. What goes on beside the steps is told by
  * core/phase.h. */
 struct fdit_train_hooks {
     void *user;
@@ -41,6 +41,7 @@ struct fdit_train_hooks {
     void (*on_step)(void *user, const struct fdit_train_progress *p);
     void (*on_validation)(void *user, int64_t step, double mse, double vb);
     void (*on_saved)(void *user, const char *path);
+    bool silent; /* tells only the plan, writes nothing: all but the first of processes that train together */
 };
 
 struct fdit_train_summary {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * running.h: everything a run holds, for the files that it is made of: open.c (files, data, plan, weights),
- * resume.c (the folder and what stands in it), validate.c, and run.c, which trains. Others use run.h. */
+ * running.h: everything a run holds, for the files that it is made of: run.c (sets up, and calls the others),
+ * open.c (files, data, plan, weights), resume.c (what stands in the folder already), run_loop.c (trains),
+ * run_output.c and validate.c (what it writes and tells). Others use run.h. */
 #ifndef FDIT_TRAIN_RUNNING_H
 #define FDIT_TRAIN_RUNNING_H
 
@@ -20,22 +21,42 @@
 #include "train/class_table.h"
 
 /* The pictures that a run is validated with. */
-struct validation {
+struct fdit_validation {
     struct fdit_train_source *data; /* NULL: none */
     uint32_t *ids;                  /* of data; NULL: all */
     size_t n, used;                 /* pictures, and how many of them are looked at */
     bool *bad;                      /* [used] cannot be decoded, found so far (--skip-bad) */
     size_t n_bad;
-    float *x;       /* [batch, item] */
-    float *picture; /* one, where it goes through the autoencoder */
+    float *x;        /* [batch, item] */
+    float *picture;  /* one, where it goes through the autoencoder */
+    float *mse, *vb; /* [batch] losses */
 };
+
+/* All that a run writes and tells while it goes. Of processes that train together only the first has any: the
+ * others hold FDIT_NO_RUN_OUTPUT, with which every call of run_output.c and validate.c does nothing. */
+struct fdit_run_output {
+    const char *run;               /* the folder; NULL: none, nothing is written */
+    struct fdit_train_hooks hooks; /* who is told; NULL functions: nobody */
+    struct fdit_run_folder folder;
+    struct fdit_journal *journal;
+    struct fdit_preview *preview; /* NULL: none */
+    struct fdit_validation val;
+    int64_t resumed_at; /* the step that the run began at */
+    int64_t log_from;   /* the first step that log.jsonl has */
+    bool checkpoints;   /* the run has written one, in this process or before */
+    bool kept;          /* there is a checkpoint or a log worth keeping in the folder */
+    int64_t passing;    /* step of a checkpoint that goes with the next one; -1: none */
+    double saved_time;  /* when the last checkpoint was written */
+};
+
+#define FDIT_NO_RUN_OUTPUT \
+    ((struct fdit_run_output){ .folder = FDIT_NO_RUN_FOLDER, .log_from = 1, .passing = -1 })
 
 /* In the order of their making. */
 struct run {
     const struct fdit_train_options *o, *made_by; /* made_by: without what leaves the result as it is */
-    const struct fdit_train_hooks *hooks;
     fdit_device *dev;
-    struct fdit_run_folder folder;
+    struct fdit_run_output output;
     json_t *before;                       /* what config.json says of a run that goes on, NULL: it begins */
     struct fdit_checkpoint *base, *start; /* start: a delta to begin from */
     struct fdit_model_config config, base_config;
@@ -44,7 +65,6 @@ struct run {
     struct fdit_train_source *data;
     uint32_t *train_ids; /* NULL: all */
     size_t n_train;
-    struct validation val;
     int32_t *ranks;
     struct fdit_row_rule rule;
     int32_t guide_rank;
@@ -53,9 +73,7 @@ struct run {
     struct fdit_step *step;
     struct fdit_replicas *fleet; /* model and step, and those of the other devices */
     int round;                   /* pictures of a pass on all devices */
-    struct fdit_preview *preview;
     struct fdit_loader *loader;
-    struct fdit_journal *journal;
     char *taxonomy_json, *options_json, *identity_json, *names_json, *fingerprint, *guide, *train_json;
     float *noise;   /* [batch, item] */
     float *latents; /* [batch, item] of pictures encoded on the way */
@@ -63,23 +81,12 @@ struct run {
     size_t item;
     int64_t total; /* steps */
     struct fdit_train_position at;
-    int64_t resumed_at; /* the step that the run began at */
-    int64_t log_from;   /* the first step that log.jsonl has */
-    bool checkpoints;   /* the run has written one, in this process or before */
-    int64_t passing;    /* step of a checkpoint that goes with the next one; -1: none */
-    double saved_time;  /* when the last checkpoint was written */
-    struct fdit_train_progress last;
-    bool pending; /* a report is on its way */
-    bool kept;    /* there is a checkpoint or a log worth keeping in the folder */
-    double pending_lr, pending_seconds;
+    struct fdit_train_progress last; /* what is known of the last step; its losses come with the report */
+    bool pending;                    /* that report is on its way */
     struct fdit_pace pace;
     struct fdit_train_summary *summary;
 };
 
-/* Phases that come again and again, for the time that is left. */
-#define VALIDATING "validating"
-#define PREVIEWING "drawing the preview"
-#define SAVING "writing the checkpoint"
 /* Pictures that the model takes only after the autoencoder. */
 bool fdit_run_encodes(const struct run *r, const struct fdit_train_source *data);
 /* A picture that cannot be decoded is told with what may be done about it. */
@@ -100,20 +107,44 @@ struct fdit_loader_options fdit_run_loader(const struct run *r);
 enum fdit_status fdit_run_check_folder(fdit_context *ctx, struct run *r);
 /* After fdit_run_identify: files and data are what they were when the run began. */
 enum fdit_status fdit_run_check_identity(fdit_context *ctx, struct run *r);
-/* config.json first: a run that is killed here can be resumed, one that is killed before it begun again. */
-enum fdit_status fdit_run_make_folder(fdit_context *ctx, struct run *r);
 /* The newest checkpoint that is whole and that the log reaches: into r->at and the model. */
 enum fdit_status fdit_run_resume(fdit_context *ctx, struct run *r);
-/* A checkpoint of the step that was reached. passing: one between those of --checkpoint-every, because
- * much time has passed; it goes with the next one, so that what stays does not depend on the speed. */
-enum fdit_status fdit_run_save(fdit_context *ctx, struct run *r, bool passing);
 enum fdit_status fdit_run_make_train_json(fdit_context *ctx, struct run *r);
-struct fdit_delta_meta fdit_run_meta(const struct run *r);
 
-/* ---- validate.c */
+/* ---- run_loop.c */
+/* From r->at to the last step, or to FDIT_INTERRUPTED with the last whole step in a checkpoint. */
+enum fdit_status fdit_run_loop(fdit_context *ctx, struct run *r);
+
+/* ---- run_output.c: nothing of it happens with an empty output */
+/* The folder's files and the log; tells the caller what the run is and what lies ahead; makes up for what an
+ * interrupted run did not come to. config.json first: a run that is killed here can be resumed, one that is
+ * killed before it begun again. */
+enum fdit_status fdit_run_output_begin(fdit_context *ctx, struct run *r);
+/* r->last, complete: into the log and to the caller. r->last.seconds are those of this process, and get those
+ * before it added. */
+enum fdit_status fdit_run_output_step(fdit_context *ctx, struct run *r);
+/* What the step that was reached calls for, by the intervals of the options and by the clock. */
+struct fdit_run_due {
+    bool checkpoint, late, preview; /* late: a checkpoint between those of --checkpoint-every, for its time */
+};
+struct fdit_run_due fdit_run_output_due(const struct run *r);
+/* Gives that out: the checkpoint first, then what looks at the step, which may take long: a stop request ends
+ * it with FDIT_INTERRUPTED and nothing lost. *saved: the step has its checkpoint. */
+enum fdit_status fdit_run_output_due_now(fdit_context *ctx, struct run *r, struct fdit_run_due due,
+                                         bool *saved);
+/* A checkpoint of the step that was reached. passing: it goes with the next one, so that what stays does not
+ * depend on the speed. */
+enum fdit_status fdit_run_output_save(fdit_context *ctx, struct run *r, bool passing);
+/* The last step is in a checkpoint: log on the disk, RUN/delta.safetensors. */
+enum fdit_status fdit_run_output_end(fdit_context *ctx, struct run *r);
+/* A failed run leaves nothing behind that a second try would stumble over. */
+void fdit_run_output_close(struct run *r, bool failed);
+
+#define FDIT_VALIDATING "validating" /* the phase, for the time that is left */
+/* ---- validate.c: nothing of it happens without validation pictures */
 enum fdit_status fdit_run_validation_open(fdit_context *ctx, struct run *r);
 void fdit_run_validation_close(struct run *r);
-/* Validates the step that was reached, into log and summary; nothing without validation pictures. */
+/* Validates the step that was reached, into log and summary. */
 enum fdit_status fdit_run_validate(fdit_context *ctx, struct run *r);
 
 #endif

@@ -16,6 +16,7 @@ fdit_sources += \
 	src/train/resume.c \
 	src/train/run.c src/train/run.h \
 	src/train/run_folder.c src/train/run_folder.h \
+	src/train/run_loop.c src/train/run_output.c \
 	src/train/running.h \
 	src/train/source.c src/train/source.h \
 	src/train/state.c src/train/state.h \

@@ -7,16 +7,17 @@
 
 #include <inttypes.h>
 
-enum { MOST_AT_ONCE = 64 };
-
 enum fdit_status fdit_run_validation_open(fdit_context *ctx, struct run *r)
 {
     enum fdit_status status = FDIT_OK;
-    struct validation *v = &r->val;
+    struct fdit_validation *v = &r->output.val;
+    size_t batch = (size_t)r->o->batch;
     if (!v->data)
         return FDIT_OK;
     TRY(fdit_alloc(ctx, v->used, sizeof *v->bad, &v->bad));
-    TRY(fdit_alloc(ctx, (size_t)r->round * r->item, sizeof(float), &v->x));
+    TRY(fdit_alloc(ctx, batch * r->item, sizeof(float), &v->x));
+    TRY(fdit_alloc(ctx, batch, sizeof(float), &v->mse));
+    TRY(fdit_alloc(ctx, batch, sizeof(float), &v->vb));
     TRY(fdit_alloc(ctx, fdit_train_source_item(v->data), sizeof(float), &v->picture));
 out:
     return status;
@@ -24,16 +25,16 @@ out:
 
 void fdit_run_validation_close(struct run *r)
 {
-    if (r->val.data != r->data)
-        fdit_train_source_close(r->val.data);
-    fdit_free(r->val.ids);
-    fdit_free(r->val.bad);
-    fdit_free(r->val.x);
-    fdit_free(r->val.picture);
+    struct fdit_validation *v = &r->output.val;
+    if (v->data != r->data)
+        fdit_train_source_close(v->data);
+    void *blocks[] = { v->ids, v->bad, v->x, v->picture, v->mse, v->vb };
+    for (size_t i = 0; i < sizeof blocks / sizeof blocks[0]; i++)
+        fdit_free(blocks[i]);
 }
 
 /* Picture i of those that are looked at, which are spread evenly. */
-static size_t id_of(const struct validation *v, size_t i)
+static size_t id_of(const struct fdit_validation *v, size_t i)
 {
     size_t at = i * v->n / v->used;
     return v->ids ? v->ids[at] : at;
@@ -43,7 +44,7 @@ static size_t id_of(const struct validation *v, size_t i)
 static enum fdit_status read_picture(fdit_context *ctx, struct run *r, size_t i, float *x, bool *bad)
 {
     enum fdit_status status = FDIT_OK;
-    struct validation *v = &r->val;
+    struct fdit_validation *v = &r->output.val;
     size_t id = id_of(v, i);
     const bool pictures = fdit_run_encodes(r, v->data);
     *bad = v->bad[i];
@@ -70,15 +71,13 @@ struct sums {
     size_t n;
 };
 
-/* Up to `most` pictures from *next on that can be decoded; *next moves on. */
-static enum fdit_status validate_batch(fdit_context *ctx, struct run *r, size_t most, size_t *next,
-                                       struct sums *sums)
+/* A batch of pictures from *next on that can be decoded; *next moves on. */
+static enum fdit_status validate_batch(fdit_context *ctx, struct run *r, size_t *next, struct sums *sums)
 {
     enum fdit_status status = FDIT_OK;
-    struct validation *v = &r->val;
-    float mse[MOST_AT_ONCE], vb[MOST_AT_ONCE];
+    struct fdit_validation *v = &r->output.val;
     size_t k = 0;
-    for (; *next < v->used && k < most; ++*next) {
+    for (; *next < v->used && k < (size_t)r->o->batch; ++*next) {
         bool bad;
         TRY(read_picture(ctx, r, *next, v->x + k * r->item, &bad));
         if (bad)
@@ -93,10 +92,10 @@ static enum fdit_status validate_batch(fdit_context *ctx, struct run *r, size_t 
         r->step,
         &(struct fdit_micro){
             .samples = (int)k, .x0 = v->x, .noise = r->noise, .t = r->t, .rows = r->rows, .loss_scale = 1 });
-    TRY(fdit_step_sample_losses(ctx, r->step, 0, (int)k, mse, vb));
+    TRY(fdit_step_sample_losses(ctx, r->step, 0, (int)k, v->mse, v->vb));
     for (size_t i = 0; i < k; i++) {
-        sums->mse += (double)mse[i];
-        sums->vb += (double)vb[i];
+        sums->mse += (double)v->mse[i];
+        sums->vb += (double)v->vb[i];
     }
     sums->n += k;
 out:
@@ -106,18 +105,18 @@ out:
 static enum fdit_status validate(fdit_context *ctx, struct run *r, double *mse, double *vb)
 {
     enum fdit_status status = FDIT_OK;
-    size_t most = (size_t)r->o->batch < MOST_AT_ONCE ? (size_t)r->o->batch : MOST_AT_ONCE;
     struct sums sums = { 0 };
     r->model->values = FDIT_VALUES_EMA;
-    for (size_t next = 0; next < r->val.used;) {
+    for (size_t next = 0; next < r->output.val.used;) {
         if (fdit_stopped(ctx))
             FAIL(ctx, FDIT_INTERRUPTED, "stopped during the validation of step %" PRId64, r->at.step);
         fdit_phase_at(ctx, next);
-        TRY(validate_batch(ctx, r, most, &next, &sums));
+        TRY(validate_batch(ctx, r, &next, &sums));
     }
     if (!sums.n)
         FAIL(ctx, FDIT_ERROR_FORMAT,
-             "none of the %zu validation pictures can be decoded; give other ones with --val", r->val.used);
+             "none of the %zu validation pictures can be decoded; give other ones with --val",
+             r->output.val.used);
     *mse = sums.mse / (double)sums.n;
     *vb = sums.vb / (double)sums.n;
 out:
@@ -129,18 +128,18 @@ enum fdit_status fdit_run_validate(fdit_context *ctx, struct run *r)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_train_summary *s = r->summary;
-    if (!r->val.data)
+    if (!r->output.val.data)
         return FDIT_OK;
-    if (r->at.step == r->resumed_at && fdit_journal_validated(r->journal))
+    if (r->at.step == r->output.resumed_at && fdit_journal_validated(r->output.journal))
         return FDIT_OK; /* resumed behind the validation: its line stands in the log already */
-    fdit_phase_begin(ctx, r->val.used, VALIDATING);
+    fdit_phase_begin(ctx, r->output.val.used, FDIT_VALIDATING);
     status = validate(ctx, r, &s->val_mse, &s->val_vb);
     fdit_phase_end(ctx);
     TRY(status);
-    TRY(fdit_journal_validation(ctx, r->journal, r->at.step, s->val_mse, s->val_vb,
-                                r->val.used - r->val.n_bad));
-    if (r->hooks && r->hooks->on_validation)
-        r->hooks->on_validation(r->hooks->user, r->at.step, s->val_mse, s->val_vb);
+    TRY(fdit_journal_validation(ctx, r->output.journal, r->at.step, s->val_mse, s->val_vb,
+                                r->output.val.used - r->output.val.n_bad));
+    if (r->output.hooks.on_validation)
+        r->output.hooks.on_validation(r->output.hooks.user, r->at.step, s->val_mse, s->val_vb);
 out:
     return status;
 }

@@ -1,0 +1,360 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * run_output.c: what a run writes and tells while it goes: folder, log, checkpoints, previews, the delta. */
+#include "train/running.h"
+
+#include "core/clock.h"
+#include "core/file.h"
+#include "core/mem.h"
+#include "train/config.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#define PREVIEWING "drawing the preview" /* phases that come again and again, for the time that is left */
+#define SAVING "writing the checkpoint"
+
+/* ------------------------------------------------------------------ the folder */
+
+static enum fdit_status write_config(fdit_context *ctx, struct run *r)
+{
+    enum fdit_status status = FDIT_OK;
+    char *path = NULL, *text = NULL, *model = NULL, *settings = NULL, *places = NULL, *from = NULL;
+    TRY(fdit_config_to_json(ctx, &r->config, &model));
+    TRY(fdit_train_settings_json(ctx, r->o, &settings));
+    TRY(fdit_train_config_places(ctx, r->output.run, &places));
+    if (r->output.log_from > 1)
+        TRY(fdit_strf(ctx, &from, ",\"log-from\":%" PRId64, r->output.log_from));
+    TRY(fdit_strf(ctx, &text,
+                  "{\"format\":\"finediffusion-run\",\"version\":\"%s\",\"model\":%s,\"options\":%s,\n"
+                  "\"run\":%s,\"places\":%s,\"steps\":%" PRId64 ",\"checkpoints\":%s%s,"
+                  "\"names\":%s,\n\"made_of\":%s}\n",
+                  fdit_version(), model, r->options_json, settings, places, r->total,
+                  r->output.checkpoints ? "true" : "false", from ? from : "", r->names_json,
+                  r->identity_json));
+    TRY(fdit_path_join(ctx, r->output.run, "config.json", &path));
+    TRY(fdit_file_write(ctx, path, true, text, strlen(text)));
+out:
+    fdit_free(path);
+    fdit_free(text);
+    fdit_free(model);
+    fdit_free(settings);
+    fdit_free(places);
+    fdit_free(from);
+    return status;
+}
+
+static enum fdit_status make_folder(fdit_context *ctx, struct run *r)
+{
+    enum fdit_status status = FDIT_OK;
+    static const char *const names[] = { "checkpoints", "previews" };
+    char *path = NULL;
+    TRY(write_config(ctx, r));
+    for (size_t i = 0; i < 2; i++) {
+        fdit_free(path);
+        TRY(fdit_path_join(ctx, r->output.run, names[i], &path));
+        TRY(fdit_mkdirs(ctx, path));
+        TRY(fdit_folder_clean(ctx, path, NULL));
+    }
+out:
+    fdit_free(path);
+    return status;
+}
+
+static struct fdit_delta_meta meta_of(const struct run *r)
+{
+    return (struct fdit_delta_meta){ .taxonomy = r->taxonomy_json,
+                                     .guide = r->guide,
+                                     .flip = fdit_train_source_flip(r->data) ? "horizontal" : "none",
+                                     .train = r->train_json,
+                                     .fingerprint = r->fingerprint };
+}
+
+/* ------------------------------------------------------------------ checkpoints */
+
+/* A checkpoint that cannot be written ends a run; what is kept, and how to go on, stands behind the
+ * reason. */
+static enum fdit_status tell_how_to_go_on(fdit_context *ctx, const struct run *r)
+{
+    enum fdit_status status = FDIT_OK;
+    char *newest = NULL, *message = NULL;
+    TRY(fdit_strdup(ctx, fdit_context_message(ctx), &message));
+    TRY(fdit_state_newest(ctx, r->output.run, &newest));
+    if (newest)
+        status = fdit_fail(ctx, FDIT_ERROR_IO, "%s; make room, then train --resume %s goes on from %s",
+                           message, r->output.run, newest);
+    else
+        status = fdit_fail(ctx, FDIT_ERROR_IO, "%s; make room and begin again", message);
+out:
+    fdit_free(newest);
+    fdit_free(message);
+    return status;
+}
+
+enum fdit_status fdit_run_output_save(fdit_context *ctx, struct run *r, bool passing)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_delta_meta meta = meta_of(r);
+    struct fdit_run_output *out = &r->output;
+    char *path = NULL, *before = NULL;
+    if (!out->run)
+        return FDIT_OK;
+    TRY(fdit_state_path(ctx, out->run, r->at.step, &path));
+    fdit_phase_begin(ctx, 0, SAVING);
+    status = fdit_journal_sync(ctx, out->journal);
+    if (status == FDIT_OK)
+        status = fdit_state_save(ctx, r->model, &meta, &r->at, path);
+    fdit_phase_end(ctx);
+    if (status == FDIT_ERROR_IO)
+        TRY(tell_how_to_go_on(ctx, r));
+    TRY(status);
+    out->kept = true;
+    out->saved_time = fdit_clock_seconds();
+    if (!out->checkpoints) {
+        out->checkpoints = true;
+        TRY(write_config(ctx, r));
+    }
+    if (out->passing > 0 && out->passing < r->at.step) {
+        TRY(fdit_state_path(ctx, out->run, out->passing, &before));
+        TRY(fdit_file_remove(ctx, before));
+    }
+    out->passing = passing ? r->at.step : -1;
+    if (!passing)
+        TRY(fdit_state_prune(ctx, out->run, r->at.step, r->o->keep));
+    if (out->hooks.on_saved)
+        out->hooks.on_saved(out->hooks.user, path);
+out:
+    fdit_free(path);
+    fdit_free(before);
+    return status;
+}
+
+/* ------------------------------------------------------------------ what a step is looked at with */
+
+static enum fdit_status preview_path(fdit_context *ctx, const struct run *r, char **path)
+{
+    return fdit_strf(ctx, path, "%s/previews/step-%" PRId64 ".png", r->output.run, r->at.step);
+}
+
+/* Pictures for the eye: where they cannot be written the training goes on. */
+static enum fdit_status write_preview(fdit_context *ctx, struct run *r)
+{
+    enum fdit_status status = FDIT_OK;
+    char *path = NULL;
+    uint8_t *png = NULL;
+    size_t bytes;
+    int width, height;
+    TRY(preview_path(ctx, r, &path));
+    fdit_phase_begin(ctx, (uint64_t)fdit_preview_pictures(r->output.preview), PREVIEWING);
+    status = fdit_preview_write(ctx, r->output.preview, r->at.step, path, &width, &height, &png, &bytes);
+    fdit_phase_end(ctx);
+    if (status == FDIT_ERROR_IO) {
+        fdit_log(ctx, FDIT_LOG_WARNING, "%s; the training goes on without this preview",
+                 fdit_context_message(ctx));
+        status = FDIT_OK;
+        goto out;
+    }
+    TRY(status);
+    TRY(fdit_journal_picture(ctx, r->output.journal, r->at.step, width, height, 3, png, bytes));
+out:
+    fdit_free(path);
+    fdit_free(png);
+    return status;
+}
+
+static bool is_due(int64_t step, int64_t every)
+{
+    return every > 0 && step % every == 0;
+}
+
+struct fdit_run_due fdit_run_output_due(const struct run *r)
+{
+    const struct fdit_train_options *o = r->o;
+    const struct fdit_run_output *out = &r->output;
+    bool inside = r->at.step < r->total; /* the end has its checkpoint anyway */
+    double waited = fdit_clock_seconds() - out->saved_time;
+    if (!out->run)
+        return (struct fdit_run_due){ 0 };
+    return (struct fdit_run_due){
+        .checkpoint = is_due(r->at.step, o->checkpoint_every) && inside,
+        .late = o->checkpoint_seconds > 0 && inside && waited >= o->checkpoint_seconds,
+        .preview = out->preview && is_due(r->at.step, o->preview_every),
+    };
+}
+
+enum fdit_status fdit_run_output_due_now(fdit_context *ctx, struct run *r, struct fdit_run_due due,
+                                         bool *saved)
+{
+    enum fdit_status status = FDIT_OK;
+    if (due.checkpoint || due.late) {
+        TRY(fdit_run_output_save(ctx, r, !due.checkpoint));
+        *saved = true;
+    }
+    if (due.checkpoint) /* a resumed run makes up for it */
+        TRY(fdit_run_validate(ctx, r));
+    if (due.preview)
+        TRY(write_preview(ctx, r));
+out:
+    return status;
+}
+
+enum fdit_status fdit_run_output_step(fdit_context *ctx, struct run *r)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_run_output *out = &r->output;
+    if (!out->run)
+        return FDIT_OK;
+    r->last.seconds += fdit_journal_seconds(out->journal);
+    TRY(fdit_journal_step(ctx, out->journal,
+                          &(struct fdit_journal_step){ .step = r->last.step,
+                                                       .loss = r->last.loss,
+                                                       .mse = r->last.mse,
+                                                       .vb = r->last.vb,
+                                                       .lr = r->last.lr,
+                                                       .images_per_second = r->last.images_per_second,
+                                                       .seconds = r->last.seconds }));
+    if (out->hooks.on_step)
+        out->hooks.on_step(out->hooks.user, &r->last);
+out:
+    return status;
+}
+
+/* ------------------------------------------------------------------ beginning and end */
+
+/* How many multiples of `every` are in (from, to]. */
+static uint64_t times(int64_t from, int64_t to, int64_t every)
+{
+    return every > 0 && to > from ? (uint64_t)(to / every - from / every) : 0;
+}
+
+/* For the time that is left. A validation is forward passes, a third of training; a preview draws
+ * each of its pictures in 25 steps of two passes. */
+static void tell_phases_ahead(fdit_context *ctx, const struct run *r)
+{
+    const struct fdit_train_options *o = r->o;
+    double step = 3.0 * r->round * o->accumulate;
+    uint64_t checkpoints = times(r->at.step, r->total - 1, o->checkpoint_every) + 1;
+    if (r->at.step >= r->total)
+        return;
+    if (r->output.val.data)
+        fdit_phase_ahead(ctx, FDIT_VALIDATING, checkpoints + (r->at.step == 0),
+                         (double)r->output.val.used / step);
+    if (r->output.preview)
+        fdit_phase_ahead(ctx, PREVIEWING, times(r->at.step, r->total, o->preview_every),
+                         50 * fdit_preview_pictures(r->output.preview) / step);
+    fdit_phase_ahead(ctx, SAVING, checkpoints, 0);
+}
+
+/* What is known before the first step. */
+static enum fdit_status tell_start(fdit_context *ctx, struct run *r)
+{
+    enum fdit_status status = FDIT_OK;
+    const struct fdit_train_options *o = r->o;
+    const struct fdit_train_summary *s = r->summary;
+    const struct fdit_taxonomy *tax = r->rule.taxonomy;
+    char *devices = NULL;
+    if (!r->output.hooks.on_start)
+        return FDIT_OK;
+    TRY(fdit_device_names(ctx, r->dev, &devices));
+    r->output.hooks.on_start(r->output.hooks.user,
+                             &(struct fdit_train_banner){
+                                 .devices = devices,
+                                 .precision = r->dev->precision,
+                                 .storage = o->storage,
+                                 .model = &r->config,
+                                 .tune = o->tune,
+                                 .base = o->base,
+                                 .data = o->data,
+                                 .out = o->out,
+                                 .guide = r->guide,
+                                 .pictures = r->n_train,
+                                 .classes = s->n_classes,
+                                 .groups = (size_t)(fdit_taxonomy_n_rows(tax) - fdit_taxonomy_n_classes(tax)),
+                                 .trained = s->trained,
+                                 .parameters = s->total,
+                                 .step = r->at.step,
+                                 .steps = r->total,
+                                 .epoch_steps = s->epoch_steps,
+                                 .batch = o->batch,
+                                 .accumulate = o->accumulate,
+                                 .devices_n = o->devices,
+                                 .val_pictures = r->output.val.used,
+                                 .val_all = r->output.val.n,
+                                 .plan_bytes = s->plan_bytes,
+                                 .process_plan_bytes = s->process_plan_bytes });
+out:
+    fdit_free(devices);
+    return status;
+}
+
+/* What an interrupted run did not come to at the step of its checkpoint. */
+static enum fdit_status make_up(fdit_context *ctx, struct run *r)
+{
+    enum fdit_status status = FDIT_OK;
+    const struct fdit_train_options *o = r->o;
+    char *path = NULL;
+    if (is_due(r->at.step, o->checkpoint_every ? o->checkpoint_every : INT64_MAX) &&
+        (r->at.step == 0 || !fdit_journal_validated(r->output.journal)))
+        TRY(fdit_run_validate(ctx, r));
+    TRY(preview_path(ctx, r, &path));
+    if (r->output.preview && r->at.step > 0 && is_due(r->at.step, o->preview_every) &&
+        !fdit_file_exists(path))
+        TRY(write_preview(ctx, r));
+out:
+    fdit_free(path);
+    return status;
+}
+
+enum fdit_status fdit_run_output_begin(fdit_context *ctx, struct run *r)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_run_output *out = &r->output;
+    out->resumed_at = r->at.step;
+    out->saved_time = fdit_clock_seconds();
+    if (!out->run)
+        return FDIT_OK;
+    if (r->before) /* a log that does not fit is refused before anything is written */
+        TRY(fdit_journal_open(ctx, out->run, out->log_from, r->at.step, &out->journal));
+    TRY(make_folder(ctx, r));
+    if (!r->before)
+        TRY(fdit_journal_open(ctx, out->run, out->log_from, r->at.step, &out->journal));
+    TRY(tell_start(ctx, r));
+    tell_phases_ahead(ctx, r);
+    TRY(make_up(ctx, r));
+    out->saved_time = fdit_clock_seconds();
+out:
+    return status;
+}
+
+enum fdit_status fdit_run_output_end(fdit_context *ctx, struct run *r)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_run_output *out = &r->output;
+    struct fdit_delta_meta meta = meta_of(r);
+    char *path = NULL, *validation = NULL;
+    if (!out->run)
+        return FDIT_OK;
+    TRY(fdit_journal_sync(ctx, out->journal));
+    meta.steps = r->at.step;
+    TRY(fdit_journal_last_validation(ctx, out->run, &validation));
+    meta.validation = validation;
+    TRY(fdit_path_join(ctx, out->run, "delta.safetensors", &path));
+    TRY(fdit_delta_save(ctx, r->model, FDIT_VALUES_EMA, FDIT_ST_F32, &meta, path));
+    if (out->hooks.on_saved)
+        out->hooks.on_saved(out->hooks.user, path);
+out:
+    fdit_free(validation);
+    fdit_free(path);
+    return status;
+}
+
+void fdit_run_output_close(struct run *r, bool failed)
+{
+    struct fdit_run_output *out = &r->output;
+    fdit_journal_close(NULL, out->journal);
+    fdit_preview_free(out->preview);
+    fdit_run_validation_close(r);
+    if (failed && !out->kept)
+        fdit_run_folder_undo(&out->folder);
+    fdit_run_folder_fini(&out->folder);
+    *out = FDIT_NO_RUN_OUTPUT;
+}
