@@ -34,6 +34,9 @@ tests_test_progress_SOURCES = tests/test_progress.c src/cli/progress.c src/cli/p
 check_PROGRAMS += tests/test_text
 tests_test_text_SOURCES = tests/test_text.c
 
+check_PROGRAMS += tests/test_options
+tests_test_options_SOURCES = tests/test_options.c
+
 check_PROGRAMS += tests/test_pace
 tests_test_pace_SOURCES = tests/test_pace.c
 

@@ -32,6 +32,7 @@
 
 #include "cli/results.h"
 #include "cli/progress.h"
+#include "core/option_table.h"
 #include "core/status.h"
 #include "core/text.h"
 #include "device/device.h"
@@ -39,31 +40,6 @@
 
 #include <pthread.h>
 #include <stdio.h>
-
-enum fdit_option_kind {
-    FDIT_OPT_HEADING, /* the name heads the options that follow */
-    FDIT_OPT_FLAG,    /* bool: true */
-    FDIT_OPT_TEXT,    /* const char *: as typed, never empty */
-    FDIT_OPT_INT,     /* int */
-    FDIT_OPT_INT64,   /* int64_t */
-    FDIT_OPT_SEED,    /* uint64_t: 0 .. 2^63 - 1 */
-    FDIT_OPT_REAL,    /* double: finite, "1e-4" */
-    FDIT_OPT_SIZE,    /* size_t bytes: "6G", "512M", "1.5g", "4096"; powers of 1024 */
-    FDIT_OPT_CHOICE,  /* int or enum: place in arg, "crop|pad" */
-    FDIT_OPT_PARSE,   /* by `parse` */
-};
-
-struct fdit_option {
-    const char *name; /* without the two dashes */
-    const char *arg;  /* "FILE", "N"; NULL: takes none; a choice: "a|b|c"; "[RUN]": may be left out
-                       * (then  `parse` gets NULL) before another option or the end */
-    enum fdit_option_kind kind;
-    size_t offset;    /* of the value in the command's struct */
-    const char *help; /* one sentence without a final dot; with the default, if there is one */
-    /* FDIT_OPT_PARSE: value into *args; FDIT_ERROR_ARGUMENT "--name VALUE: ...; remedy". */
-    enum fdit_status (*parse)(fdit_context *ctx, void *args, const char *value);
-    double least, most; /* of a number; both 0: as far as the type goes */
-};
 
 /* Common options that a command takes; --quiet, --verbose and --help belong to all. */
 enum {
@@ -77,19 +53,15 @@ enum {
                                  writes on stdout goes through fdit_cli_print */
 };
 
-#define FDIT_HEADING(text) \
-    {                      \
-        .name = text       \
-    }
-#define FDIT_OPTION(n, a, k, type, field, h)                                                  \
-    {                                                                                         \
-        .name = n, .arg = a, .kind = FDIT_OPT_##k, .offset = offsetof(type, field), .help = h \
+/* A row (core/option_table.h) of which only what is typed and its help matter. */
+#define FDIT_OPTION(n, a, k, type, field, h)             \
+    {                                                    \
+        FDIT_OPTION_ROW(k, n, a, type, field), .help = h \
     }
 /* A number from `low` to `high`, which messages name. */
-#define FDIT_OPTION_IN(n, a, k, type, field, low, high, h)                                                   \
-    {                                                                                                        \
-        .name = n, .arg = a, .kind = FDIT_OPT_##k, .offset = offsetof(type, field), .help = h, .least = low, \
-        .most = high                                                                                         \
+#define FDIT_OPTION_IN(n, a, k, type, field, low, high, h)                      \
+    {                                                                           \
+        FDIT_OPTION_ROW(k, n, a, type, field), FDIT_RANGE(low, high), .help = h \
     }
 #define FDIT_OPTION_CALL(n, a, function, h)                                       \
     {                                                                             \
@@ -118,15 +90,17 @@ struct fdit_cli {
 
 struct fdit_command {
     const char *name;
-    const char *summary;  /* half a line for the list of commands */
-    const char *synopsis; /* what follows the name: "[OPTION]... FILE" */
-    const char *about;    /* a paragraph for --help, lines of at most 80 columns */
-    const char *examples; /* lines that can be typed as they stand, each with two spaces before */
-    const struct fdit_option *options; /* ends with a zero entry; NULL: none of its own */
+    const char *summary;           /* half a line for the list of commands */
+    const char *synopsis;          /* what follows the name: "[OPTION]... FILE" */
+    const char *about;             /* a paragraph for --help, lines of at most 80 columns */
+    const char *examples;          /* lines that can be typed as they stand, each with two spaces before */
+    const struct fdit_option *job; /* the table of the job's own options, whose struct begins that of the
+                                        * command; NULL: none */
+    const struct fdit_option *options; /* what only the command knows; ends with a zero entry; NULL: none */
     unsigned common;                   /* FDIT_COMMON_... */
     int most_operands;                 /* -1: any number */
     size_t args_size;                  /* of the struct that offsets refer to */
-    void (*defaults)(void *args);      /* fills it before parsing; NULL: all zero */
+    void (*defaults)(void *args);      /* fills it before parsing; NULL: zero, then the tables' defaults */
     enum fdit_status (*run)(struct fdit_cli *cli, void *args, int n, char **operands);
 };
 
@@ -136,16 +110,14 @@ struct fdit_command {
 
 /* ---- options.c */
 
+/* What holds where nothing is typed, into args that are all zero. */
+void fdit_command_defaults(const struct fdit_command *command, void *args);
 /* Options into cli and args, operands to the front of argv: *n of them. *help: --help was there and
  * the rest was not looked at. An option may be shortened as long as it stays unique. */
 enum fdit_status fdit_options_parse(struct fdit_cli *cli, const struct fdit_command *command, void *args,
                                     int argc, char **argv, int *n, bool *help);
 /* Everything --help says about a command. */
 void fdit_options_help(const struct fdit_command *command, FILE *to);
-/* Numbers as options take them; `what` begins the message: "--steps". */
-enum fdit_status fdit_parse_int64(fdit_context *ctx, const char *what, const char *text, int64_t *out);
-enum fdit_status fdit_parse_real(fdit_context *ctx, const char *what, const char *text, double *out);
-enum fdit_status fdit_parse_size(fdit_context *ctx, const char *what, const char *text, size_t *out);
 
 /* ---- signals.c */
 

@@ -17,8 +17,6 @@
 struct args {
     struct fdit_train_options o;
     const char *run, *config; /* --resume RUN, --config FILE */
-    int flip;                 /* horizontal, none */
-    int activations;          /* f32, bf16 */
 };
 
 /* What a run's hooks need. */
@@ -28,51 +26,6 @@ struct watch {
 };
 
 /* ------------------------------------------------------------------ options */
-
-static enum fdit_status parse_betas(fdit_context *ctx, void *p, const char *value)
-{
-    enum fdit_status status = FDIT_OK;
-    struct args *a = p;
-    const char *comma = strchr(value, ',');
-    char *first = NULL;
-    if (!comma)
-        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--betas %s: give two numbers with a comma between, like 0.9,0.999",
-             value);
-    TRY(fdit_strndup(ctx, value, (size_t)(comma - value), &first));
-    TRY(fdit_parse_real(ctx, "--betas", first, &a->o.beta1));
-    TRY(fdit_parse_real(ctx, "--betas", comma + 1, &a->o.beta2));
-out:
-    fdit_free(first);
-    return status;
-}
-
-static enum fdit_status parse_ema(fdit_context *ctx, void *p, const char *value)
-{
-    enum fdit_status status = FDIT_OK;
-    struct args *a = p;
-    const char *colon = strchr(value, ':');
-    char *number = NULL;
-    if (colon && strcmp(colon, ":exact"))
-        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--ema %s: only :exact may follow the decay, like 0.9999:exact",
-             value);
-    TRY(fdit_strndup(ctx, value, colon ? (size_t)(colon - value) : strlen(value), &number));
-    TRY(fdit_parse_real(ctx, "--ema", number, &a->o.ema));
-    a->o.ema_exact = colon;
-out:
-    fdit_free(number);
-    return status;
-}
-
-static enum fdit_status parse_tune(fdit_context *ctx, void *p, const char *value)
-{
-    struct args *a = p;
-    if (!strcmp(value, "difffit") || !strncmp(value, "lora", 4))
-        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
-                         "--tune %s: not in this version; use finediffusion, bitfit, norm, table or full",
-                         value);
-    a->o.tune = value;
-    return FDIT_OK;
-}
 
 static enum fdit_status parse_resume(fdit_context *ctx, void *p, const char *value)
 {
@@ -84,153 +37,15 @@ static enum fdit_status parse_resume(fdit_context *ctx, void *p, const char *val
     return FDIT_OK;
 }
 
-/* Steps as a number, or time as "10m", "90s", "1.5h"; 0: neither. */
-static enum fdit_status parse_checkpoints(fdit_context *ctx, void *p, const char *value)
-{
-    enum fdit_status status = FDIT_OK;
-    struct args *a = p;
-    static const char what[] = "--checkpoint-every";
-    size_t n = strlen(value);
-    const char *units = "smh", *unit = n > 1 ? strchr(units, value[n - 1]) : NULL;
-    static const double seconds[] = { 1, 60, 3600 };
-    char *number = NULL;
-    if (!unit) {
-        TRY(fdit_parse_int64(ctx, what, value, &a->o.checkpoint_every));
-        if (a->o.checkpoint_every == 0)
-            a->o.checkpoint_seconds = 0;
-        return FDIT_OK;
-    }
-    double time = 0;
-    TRY(fdit_strndup(ctx, value, n - 1, &number));
-    TRY(fdit_parse_real(ctx, what, number, &time));
-    if (!(time > 0))
-        FAIL(ctx, FDIT_ERROR_ARGUMENT, "%s %s: give a time above 0, like 10m", what, value);
-    a->o.checkpoint_seconds = time * seconds[unit - units];
-out:
-    fdit_free(number);
-    return status;
-}
-
+/* Beside those of the job (train/options.h). */
 static const struct fdit_option options[] = {
-    FDIT_HEADING("Model"),
-    FDIT_OPTION("base", "FILE", TEXT, struct args, o.base, "checkpoint to fine-tune"),
-    FDIT_OPTION("from-scratch", NULL, FLAG, struct args, o.from_scratch,
-                "start from random weights instead; needs --model and --tune full"),
-    FDIT_OPTION("classifier", NULL, FLAG, struct args, o.classifier,
-                "train a classifier of the same blocks instead; with --from-scratch"),
-    FDIT_OPTION("model", "NAME|D,L,H,P", TEXT, struct args, o.model,
-                "size: DiT-XL/2 (XL, L, B, S with any patch), or width, depth, heads, patch "
-                "(default: what FILE says)"),
-    FDIT_OPTION_IN("size", "S", INT, struct args, o.size, 1, 1 << 16,
-                   "height and width of the model's input (default: the base's; from scratch the "
-                   "cache's, else 32)"),
-    FDIT_OPTION_IN(
-        "channels", "C", INT, struct args, o.channels, 1, 1 << 16,
-        "channels of the model's input from scratch: 3 for colour, 1 for grey (default: the cache's, "
-        "else 4)"),
-    FDIT_OPTION("delta", "FILE", TEXT, struct args, o.delta,
-                "start from this delta; rows of the class table are matched by name, and its "
-                "classes in --taxonomy need no pictures"),
-    FDIT_OPTION(
-        "old-classes", "refuse|keep|drop", CHOICE, struct args, o.old_classes,
-        "with --delta, what of its classes that DATA lacks: keep adds them to those of DATA, drop goes "
-        "on without their rows (default refuse)"),
-    FDIT_OPTION_CALL("tune", "MASK", parse_tune,
-                     "what is trained: finediffusion (default), bitfit, norm, table or full"),
-    FDIT_OPTION("recompute", "none|branches|block", CHOICE, struct args, o.recompute,
-                "what the backward pass computes again to save memory (default none)"),
-    FDIT_OPTION("activations", "f32|bf16", CHOICE, struct args, activations,
-                "type of what is kept for the backward pass (default f32); bf16 halves it"),
-    FDIT_HEADING("Data"),
-    FDIT_OPTION("data", "DATA", TEXT, struct args, o.data,
-                "a folder with one sub-folder per class, a .tar or .tar.gz of one, WebDataset shards, or a "
-                "cache that 'encode' made"),
-    FDIT_OPTION("val", "DATA|FRACTION", TEXT, struct args, o.validation,
-                "validation pictures, or the share of DATA that is kept aside for it"),
-    FDIT_OPTION_IN("val-pictures", "N", INT, struct args, o.val_pictures, 0, INT_MAX,
-                   "validation looks at so many of them, evenly spread (default 1024; 0: all)"),
-    FDIT_OPTION("taxonomy", "FILE", TEXT, struct args, o.taxonomy,
-                "classes and their groups: TSV or iNaturalist JSON (default: the nesting of the folders)"),
-    FDIT_OPTION("ranks", "A,B", TEXT, struct args, o.ranks,
-                "ranks of the taxonomy that get rows in the class table (default: all)"),
-    FDIT_OPTION("superclass", "RANK", TEXT, struct args, o.superclass,
-                "rank that takes the label drops (default: the one next to the class)"),
-    FDIT_OPTION("superclass-train", "all|A,B", TEXT, struct args, o.superclass_train,
-                "ranks that share the label drops equally (default: --superclass alone)"),
-    FDIT_OPTION("fit", "crop|pad", CHOICE, struct args, o.fit, "how pictures become square (default crop)"),
-    FDIT_OPTION("vae", "FILE", TEXT, struct args, o.vae,
-                "autoencoder of a model on latents: decodes previews, and encodes pictures at every step "
-                "where DATA is no cache of latents ('encode' once is faster)"),
-    FDIT_OPTION("vae-scale", "X", REAL, struct args, o.vae_scale,
-                "its scaling factor (default: as its config.json says)"),
-    FDIT_OPTION("orient", "exif|none", TEXT, struct args, o.look.orient,
-                "turn pictures as their EXIF data say, or take them as they are stored (default exif; with "
-                "--delta: as it was trained)"),
-    FDIT_OPTION("matte", "white|black|#rrggbb", TEXT, struct args, o.look.matte,
-                "ground behind transparent pixels; none: drop transparency without blending, as "
-                "the published pipeline does (default white; with --delta: as it was trained)"),
-    FDIT_OPTION("flip", "horizontal|none", CHOICE, struct args, flip,
-                "mirror half of the pictures (default horizontal)"),
-    FDIT_OPTION_IN("shift", "N", INT, struct args, o.shift, 0, 64,
-                   "for --classifier: move pictures by up to N pixels (default 0)"),
-    FDIT_OPTION("skip-bad", NULL, FLAG, struct args, o.skip_bad,
-                "leave out pictures that cannot be decoded, of training and validation, and count them"),
-    FDIT_OPTION("cache-memory", "SIZE", SIZE, struct args, o.cache_bytes,
-                "memory for decoded pictures (default 1G; 0: none)"),
-    FDIT_OPTION_IN("workers", "N", INT, struct args, o.workers, 0, 1024,
-                   "threads that decode pictures (default 2)"),
-    FDIT_HEADING("Optimisation"),
-    FDIT_OPTION_IN("steps", "N", INT64, struct args, o.steps, 1, FDIT_TRAIN_MOST_STEPS, "optimiser steps"),
-    FDIT_OPTION_IN("epochs", "N", REAL, struct args, o.epochs, 1e-9, FDIT_TRAIN_MOST_STEPS,
-                   "passes over the data, instead of --steps"),
-    FDIT_OPTION_IN("batch", "N", INT, struct args, o.batch, 1, 1 << 20,
-                   "pictures of one pass on each device (default 32)"),
-    FDIT_OPTION_IN("accumulate", "N", INT, struct args, o.accumulate, 1, 1 << 20,
-                   "passes of one step (default 1)"),
-    FDIT_OPTION("lr", "X", REAL, struct args, o.lr, "learning rate (default 1e-4)"),
-    FDIT_OPTION_IN("warmup", "N", INT64, struct args, o.warmup, 0, FDIT_TRAIN_MOST_STEPS,
-                   "steps in which the rate rises from 0 (default 0)"),
-    FDIT_OPTION("lr-schedule", "constant|linear|cosine", CHOICE, struct args, o.schedule,
-                "the rate after the warm-up (default constant)"),
-    FDIT_OPTION_CALL("betas", "A,B", parse_betas, "of AdamW (default 0.9,0.999)"),
-    FDIT_OPTION("weight-decay", "X", REAL, struct args, o.weight_decay, "of AdamW (default 0)"),
-    FDIT_OPTION("clip", "X", REAL, struct args, o.clip, "limit of the gradient's norm (default 0: none)"),
-    FDIT_OPTION_CALL("ema", "D[:exact]", parse_ema,
-                     "decay of the averaged weights (default 0.9999 with a warm-up; :exact: without)"),
-    FDIT_OPTION("label-drop", "superclass|empty", CHOICE, struct args, o.drop,
-                "what a dropped label becomes: its superclass (default) or one row for all"),
-    FDIT_OPTION("drop-prob", "X", REAL, struct args, o.drop_prob, "share of dropped labels (default 0.1)"),
-    FDIT_OPTION("table-init", "normal|base|names", CHOICE, struct args, o.table_init,
-                "how the class table starts: N(0, 0.02) (default), spread like the base's, or as the "
-                "base's rows of the same class or group name"),
-    FDIT_OPTION("seed", "N", SEED, struct args, o.seed, "of everything random (default 0)"),
-    FDIT_HEADING("Run"),
-    FDIT_OPTION("out", "RUN", TEXT, struct args, o.out, "folder of the run; must be empty or absent"),
     FDIT_OPTION_CALL("resume", "[RUN]", parse_resume,
                      "continue the run in RUN (or --out) from its last checkpoint, with the options of its "
                      "config.json; others win where they may change"),
-    FDIT_OPTION("data-changed", NULL, FLAG, struct args, o.data_changed,
-                "with --resume: go on although pictures were added, removed or replaced"),
     FDIT_OPTION("config", "FILE", TEXT, struct args, config,
                 "options as the config.json of a run holds them; the command line wins"),
-    FDIT_OPTION_CALL(
-        "checkpoint-every", "N|TIME", parse_checkpoints,
-        "steps between checkpoints, each with a validation (default 1000), or a time as 10m, 90s or "
-        "1h (default 10m; both may be given); 0: only at the end"),
-    FDIT_OPTION_IN("keep", "N", INT, struct args, o.keep, 0, 1e9,
-                   "checkpoints that stay (default 3; 0: all)"),
-    FDIT_OPTION_IN("preview-every", "N", INT64, struct args, o.preview_every, 0, FDIT_TRAIN_MOST_STEPS,
-                   "steps between sheets of sampled pictures (default 1000; 0: none)"),
-    FDIT_OPTION("preview-guidance", "W", REAL, struct args, o.preview_guidance,
-                "of the previews (default 4)"),
     { 0 }
 };
-
-static void defaults(void *p)
-{
-    struct args *a = p;
-    a->o = fdit_train_defaults();
-}
 
 /* ------------------------------------------------------------------ what a run says */
 
@@ -438,11 +253,9 @@ static enum fdit_status read_config(struct fdit_cli *cli, struct args *a, const 
     bool help;
     int n;
     TRY(fdit_train_config_open(cli->ctx, path, config));
-    defaults(a);
-    a->run = a->config = NULL;
+    *a = (struct args){ .run = NULL };
+    fdit_command_defaults(&fdit_command_train, a);
     fdit_train_config_apply(*config, &a->o);
-    a->flip = !a->o.flip;
-    a->activations = a->o.activations == FDIT_BF16;
     if (typed.o.epochs > 0)
         a->o.steps = 0;
     if (typed.o.steps > 0)
@@ -508,8 +321,6 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
     (void)n;
     (void)operands;
     TRY(take_config(cli, a, &config));
-    a->o.flip = a->flip == 0;
-    a->o.activations = a->activations ? FDIT_BF16 : FDIT_F32;
     a->o.memory = cli->memory;
     a->o.device = cli->device;
     a->o.threads = cli->threads;
@@ -558,11 +369,11 @@ const struct fdit_command fdit_command_train = {
                 "  finediffusion train --resume run\n"
                 "  finediffusion train --base base.safetensors --data birds --epochs 1 \\\n"
                 "      --plan --memory 6G\n",
+    .job = fdit_train_option_table,
     .options = options,
     .common = FDIT_COMMON_DEVICE | FDIT_COMMON_DEVICES | FDIT_COMMON_WEIGHTS | FDIT_COMMON_PLAN |
               FDIT_COMMON_JSON | FDIT_COMMON_LINE,
     .most_operands = 0,
     .args_size = sizeof(struct args),
-    .defaults = defaults,
     .run = run,
 };

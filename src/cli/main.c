@@ -60,8 +60,7 @@ static int run_command(struct fdit_cli *cli, const struct fdit_command *command,
     cli->argc = argc;
     cli->argv = argv;
     TRY(fdit_alloc(cli->ctx, command->args_size ? command->args_size : 1, 1, &args));
-    if (command->defaults)
-        command->defaults(args);
+    fdit_command_defaults(command, args);
     TRY(fdit_options_parse(cli, command, args, argc, argv, &n, &help));
     if (help) {
         fdit_options_help(command, stdout);

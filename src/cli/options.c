@@ -51,7 +51,7 @@ static const struct fdit_option common_options[] = {
     { 0 }
 };
 
-enum { MOST_TABLES = 6 };
+enum { MOST_TABLES = 7 };
 struct tables {
     const struct fdit_option *list[MOST_TABLES];
     void *target[MOST_TABLES];
@@ -69,6 +69,7 @@ static void add_table(struct tables *t, const struct fdit_option *list, void *ta
 static struct tables tables_of(const struct fdit_command *command, struct fdit_cli *cli, void *args)
 {
     struct tables t = { .n = 0 };
+    add_table(&t, command->job, args);
     add_table(&t, command->options, args);
     add_table(&t, command->common & FDIT_COMMON_DEVICE ? device_options : NULL, cli);
     add_table(&t, command->common & FDIT_COMMON_WEIGHTS ? weights_options : NULL, cli);
@@ -78,179 +79,6 @@ static struct tables tables_of(const struct fdit_command *command, struct fdit_c
     return t;
 }
 
-/* ------------------------------------------------------------------ values */
-
-static bool leading_blank(const char *text)
-{
-    return *text && strchr(" \t\n\v\f\r", *text);
-}
-
-/* Says what is wrong with a whole number, as far as it can be guessed. */
-static enum fdit_status refuse_whole(fdit_context *ctx, const char *what, const char *text, bool range)
-{
-    char *end;
-    if (range)
-        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT, "%s %s: a number so %s is out of range", what, text,
-                         *text == '-' ? "small" : "large");
-    double v = strtod(text, &end);
-    if (end != text && !*end && !leading_blank(text) && !strpbrk(text, "xX") && v == floor(v) &&
-        fabs(v) < 1e15)
-        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT, "%s %s: a whole number is written in digits; give %.0f",
-                         what, text, v);
-    return fdit_fail(ctx, FDIT_ERROR_ARGUMENT, "%s %s: not a whole number; give one in digits, like 100",
-                     what, text);
-}
-
-enum fdit_status fdit_parse_int64(fdit_context *ctx, const char *what, const char *text, int64_t *out)
-{
-    char *end;
-    errno = 0;
-    long long v = strtoll(text, &end, 10);
-    if (end == text || *end || errno || leading_blank(text))
-        return refuse_whole(ctx, what, text, end != text && !*end && errno == ERANGE);
-    *out = v;
-    return FDIT_OK;
-}
-
-enum fdit_status fdit_parse_real(fdit_context *ctx, const char *what, const char *text, double *out)
-{
-    char *end;
-    errno = 0;
-    double v = strtod(text, &end);
-    const bool number = end != text && !*end && !leading_blank(text) && !strpbrk(text, "xXnN");
-    if (number && errno == ERANGE)
-        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT, "%s %s: a number so %s is out of range", what, text,
-                         fabs(v) > 1 ? "large" : "close to 0");
-    if (!number || !isfinite(v))
-        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT, "%s %s: not a number; give one like 0.1 or 1e-4%s", what,
-                         text, strchr(text, ',') ? ", with a point" : "");
-    *out = v;
-    return FDIT_OK;
-}
-
-enum fdit_status fdit_parse_size(fdit_context *ctx, const char *what, const char *text, size_t *out)
-{
-    static const char units[] = "kmgtKMGT";
-    char *end;
-    errno = 0;
-    double v = strtod(text, &end);
-    const bool range = errno == ERANGE, digits = end != text && !leading_blank(text);
-    const char *unit = digits && *end ? strchr(units, *end) : NULL;
-    int power = unit ? (int)((unit - units) % 4) + 1 : 0;
-    if (unit)
-        end++;
-    if (unit && *end == 'i')
-        end++;
-    if (*end == 'B')
-        end++;
-    double bytes = ldexp(v, 10 * power);
-    if (!digits || *end || !(v >= 0) || strpbrk(text, "xXnN"))
-        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT, "%s %s: not a size; give one like 6G, 512M or 1.5G", what,
-                         text);
-    if (range || !(bytes < 9e18) || bytes >= (double)SIZE_MAX)
-        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
-                         "%s %s: a size out of range; give one like 6G, 512M or 1.5G", what, text);
-    *out = (size_t)bytes;
-    return FDIT_OK;
-}
-
-static enum fdit_status parse_choice(fdit_context *ctx, const char *what, const char *choices,
-                                     const char *text, int *out)
-{
-    const size_t n = strlen(text);
-    struct fdit_text_guess guess = { .typed = text, .length = n };
-    char word[48], meant[48] = "";
-    int i = 0;
-    for (const char *p = choices; p; i++) {
-        const char *bar = strchr(p, '|');
-        size_t length = bar ? (size_t)(bar - p) : strlen(p);
-        if (length == n && !memcmp(p, text, n)) {
-            *out = i;
-            return FDIT_OK;
-        }
-        snprintf(word, sizeof word, "%.*s", (int)length, p);
-        const int before = guess.best ? guess.edits : INT_MAX;
-        fdit_text_consider(&guess, word);
-        if (guess.best && guess.edits < before)
-            memcpy(meant, word, sizeof word);
-        p = bar ? bar + 1 : NULL;
-    }
-    return fdit_fail(ctx, FDIT_ERROR_ARGUMENT, "%s %s: not known; %s%s%sgive one of %s", what, text,
-                     *meant ? "did you mean " : "", meant, *meant ? "? Else " : "", choices);
-}
-
-/* The range of an option in words. */
-static enum fdit_status check_range(fdit_context *ctx, const struct fdit_option *o, const char *text,
-                                    double v)
-{
-    if ((o->least == 0 && o->most == 0) || (v >= o->least && v <= o->most))
-        return FDIT_OK;
-    if (o->kind == FDIT_OPT_SIZE)
-        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
-                         "--%s %s: nothing fits into that; give a size like 512M or 6G, "
-                         "or leave the option out",
-                         o->name, text);
-    return fdit_fail(ctx, FDIT_ERROR_ARGUMENT, "--%s %s: give a number from %.16g to %.16g", o->name, text,
-                     o->least, o->most);
-}
-
-/* Whole numbers of all widths. A text that leaves int64 is told the option's own range where it has one. */
-static enum fdit_status set_whole(fdit_context *ctx, const struct fdit_option *o, const char *what,
-                                  const char *text, void *at)
-{
-    enum fdit_status status = FDIT_OK;
-    int64_t v = 0;
-    status = fdit_parse_int64(ctx, what, text, &v);
-    if (status != FDIT_OK && o->most > 0 && text[strspn(text, "-+0123456789")] == '\0')
-        TRY(check_range(ctx, o, text, *text == '-' ? -HUGE_VAL : HUGE_VAL));
-    TRY(status);
-    TRY(check_range(ctx, o, text, (double)v));
-    if (o->kind == FDIT_OPT_INT && (v < INT_MIN || v > INT_MAX))
-        FAIL(ctx, FDIT_ERROR_ARGUMENT, "%s %s: out of range; at most %d", what, text, INT_MAX);
-    if (o->kind == FDIT_OPT_SEED && v < 0)
-        FAIL(ctx, FDIT_ERROR_ARGUMENT, "%s %s: a seed is a number from 0 to %" PRId64, what, text, INT64_MAX);
-    if (o->kind == FDIT_OPT_INT)
-        *(int *)at = (int)v;
-    else if (o->kind == FDIT_OPT_INT64)
-        *(int64_t *)at = v;
-    else
-        *(uint64_t *)at = (uint64_t)v;
-out:
-    return status;
-}
-
-static enum fdit_status set_value(struct fdit_cli *cli, const struct fdit_option *o, void *target,
-                                  const char *text)
-{
-    enum fdit_status status = FDIT_OK;
-    fdit_context *ctx = cli->ctx;
-    void *at = (char *)target + o->offset;
-    char what[64];
-    snprintf(what, sizeof what, "--%s", o->name);
-    if (text && !*text)
-        FAIL(ctx, FDIT_ERROR_ARGUMENT, "%s: the value is empty; give %s", what, o->arg);
-    switch (o->kind) {
-    case FDIT_OPT_HEADING: break;
-    case FDIT_OPT_FLAG: *(bool *)at = true; break;
-    case FDIT_OPT_TEXT: *(const char **)at = text; break;
-    case FDIT_OPT_REAL:
-        TRY(fdit_parse_real(ctx, what, text, at));
-        TRY(check_range(ctx, o, text, *(double *)at));
-        break;
-    case FDIT_OPT_SIZE:
-        TRY(fdit_parse_size(ctx, what, text, at));
-        TRY(check_range(ctx, o, text, (double)*(size_t *)at));
-        break;
-    case FDIT_OPT_CHOICE: TRY(parse_choice(ctx, what, o->arg, text, at)); break;
-    case FDIT_OPT_PARSE: TRY(o->parse(ctx, target, text)); break;
-    case FDIT_OPT_INT:
-    case FDIT_OPT_INT64:
-    case FDIT_OPT_SEED: TRY(set_whole(ctx, o, what, text, at)); break;
-    }
-out:
-    return status;
-}
-
 /* ------------------------------------------------------------------ names */
 
 /* The table entry of this very name, NULL: none. */
@@ -258,7 +86,7 @@ static const struct fdit_option *find_exact(const struct tables *t, const char *
 {
     for (int i = 0; i < t->n; i++)
         for (const struct fdit_option *o = t->list[i]; o->name; o++)
-            if (o->kind != FDIT_OPT_HEADING && strlen(o->name) == n && !memcmp(o->name, name, n))
+            if (o->help && strlen(o->name) == n && !memcmp(o->name, name, n))
                 return o;
     return NULL;
 }
@@ -272,7 +100,7 @@ static void suggest(const struct fdit_command *command, const char *name, size_t
     const struct fdit_command *const *all = fdit_commands(&n);
     for (int i = 0; i < t.n; i++)
         for (const struct fdit_option *o = t.list[i]; o->name; o++)
-            if (o->kind != FDIT_OPT_HEADING)
+            if (o->help)
                 fdit_text_consider(&guess, o->name);
     text[0] = '\0';
     for (int i = 0; i < n && !(guess.best && guess.edits <= 1); i++) {
@@ -309,7 +137,7 @@ static enum fdit_status find(struct fdit_cli *cli, const struct tables *t, const
     const struct fdit_option *found = NULL, *second = NULL;
     for (int i = 0; i < t->n; i++) {
         for (const struct fdit_option *o = t->list[i]; o->name; o++) {
-            if (o->kind == FDIT_OPT_HEADING || n == 0 || strncmp(o->name, text, n))
+            if (!o->help || n == 0 || strncmp(o->name, text, n))
                 continue;
             bool exact = strlen(o->name) == n;
             if (exact || !found) {
@@ -336,6 +164,15 @@ done:
     *out = found;
 out:
     return status;
+}
+
+void fdit_command_defaults(const struct fdit_command *command, void *args)
+{
+    static const struct fdit_option none[] = { { 0 } };
+    fdit_options_defaults(command->job ? command->job : none, args);
+    fdit_options_defaults(command->options ? command->options : none, args);
+    if (command->defaults)
+        command->defaults(args);
 }
 
 enum fdit_status fdit_options_parse(struct fdit_cli *cli, const struct fdit_command *command, void *args,
@@ -384,7 +221,7 @@ enum fdit_status fdit_options_parse(struct fdit_cli *cli, const struct fdit_comm
                 FAIL(cli->ctx, FDIT_ERROR_ARGUMENT, "--%s needs a value: --%s %s", o->name, o->name, o->arg);
             value = argv[++i];
         }
-        TRY(set_value(cli, o, target, value));
+        TRY(fdit_option_set(cli->ctx, o, target, value));
     }
     *n = operands;
 out:
@@ -419,6 +256,7 @@ void fdit_options_help(const struct fdit_command *command, FILE *to)
 {
     struct tables t = tables_of(command, NULL, NULL);
     bool messages = false;
+    char help[1024];
     fprintf(to, "usage: finediffusion %s%s%s\n\n%s\n", command->name, *command->synopsis ? " " : "",
             command->synopsis, command->about);
     for (int i = 0; i < t.n; i++) {
@@ -430,12 +268,15 @@ void fdit_options_help(const struct fdit_command *command, FILE *to)
                     fprintf(to, "\n%s:\n", o->name);
                 continue;
             }
+            if (!o->help)
+                continue;
             int column = fprintf(to, "  --%s%s%s", o->name, o->arg ? " " : "", o->arg ? o->arg : "");
             if (column >= HELP_COLUMN - 1) {
                 fputc('\n', to);
                 column = 0;
             }
-            wrapped(to, column, o->help);
+            fdit_option_help(o, help, sizeof help);
+            wrapped(to, column, help);
         }
     }
     if (command->examples)

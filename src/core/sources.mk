@@ -8,6 +8,7 @@ fdit_sources += \
 	src/core/half.c src/core/half.h \
 	src/core/limits.c src/core/limits.h \
 	src/core/mem.c src/core/mem.h \
+	src/core/option_table.c src/core/option_table.h \
 	src/core/path.c \
 	src/core/phase.c src/core/phase.h \
 	src/core/pool.c src/core/pool.h \

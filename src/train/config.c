@@ -3,206 +3,28 @@
 
 #include "core/file.h"
 #include "core/mem.h"
-#include "format/json.h"
+#include "format/option_json.h"
 
 #include <errno.h>
 #include <inttypes.h>
-#include <limits.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { MOST_PATHS = 6, MOST_BYTES = 1 << 30 };
+enum { MOST_BYTES = 1 << 30 };
 
 struct fdit_train_config {
     json_t *root, *options, *run; /* the last two belong to root; run NULL: none */
     char *cwd, *out;              /* where the run was begun; NULL: not known */
-    char *found[MOST_PATHS];      /* of _resolve */
+    char **found;                 /* of _resolve, one for each row of the table; NULL: the path as it is */
 };
 
-enum kind { TEXT, FLAG, INT, INT64, SIZE, REAL, SEED, MIRROR, BETAS, FIT, DTYPE, CHOICE };
-
-/* How an enumeration is written. */
-typedef const char *(*name_fn)(int value);
-static const char *schedule_name(int v)
+/* The row of a key that such a file may hold; NULL: none. */
+static const struct fdit_option *find(const char *key)
 {
-    return fdit_lr_schedule_name((enum fdit_lr_schedule)v);
-}
-static const char *table_name(int v)
-{
-    return fdit_class_table_init_name((enum fdit_class_table_init)v);
-}
-static const char *drop_name(int v)
-{
-    return fdit_label_drop_name((enum fdit_label_drop)v);
-}
-static const char *recompute_name(int v)
-{
-    return fdit_recompute_name((enum fdit_recompute)v);
-}
-static const char *old_name(int v)
-{
-    return fdit_old_classes_name((enum fdit_old_classes)v);
-}
-
-#define AT(field) offsetof(struct fdit_train_options, field)
-static const struct field {
-    const char *key;
-    enum kind kind;
-    size_t at;
-    name_fn name;
-    int n; /* of a CHOICE */
-} fields[] = {
-    { "base", TEXT, AT(base), NULL, 0 },
-    { "from-scratch", FLAG, AT(from_scratch), NULL, 0 },
-    { "classifier", FLAG, AT(classifier), NULL, 0 },
-    { "model", TEXT, AT(model), NULL, 0 },
-    { "size", INT, AT(size), NULL, 0 },
-    { "channels", INT, AT(channels), NULL, 0 },
-    { "delta", TEXT, AT(delta), NULL, 0 },
-    { "tune", TEXT, AT(tune), NULL, 0 },
-    { "recompute", CHOICE, AT(recompute), recompute_name, 3 },
-    { "activations", DTYPE, AT(activations), NULL, 0 },
-    { "weights", DTYPE, AT(storage), NULL, 0 },
-    { "precision", DTYPE, AT(precision), NULL, 0 },
-    { "data", TEXT, AT(data), NULL, 0 },
-    { "val", TEXT, AT(validation), NULL, 0 },
-    { "val-pictures", INT, AT(val_pictures), NULL, 0 },
-    { "taxonomy", TEXT, AT(taxonomy), NULL, 0 },
-    { "ranks", TEXT, AT(ranks), NULL, 0 },
-    { "superclass", TEXT, AT(superclass), NULL, 0 },
-    { "superclass-train", TEXT, AT(superclass_train), NULL, 0 },
-    { "fit", FIT, AT(fit), NULL, 0 },
-    { "orient", TEXT, AT(look.orient), NULL, 0 },
-    { "matte", TEXT, AT(look.matte), NULL, 0 },
-    { "flip", MIRROR, AT(flip), NULL, 0 },
-    { "shift", INT, AT(shift), NULL, 0 },
-    { "skip-bad", FLAG, AT(skip_bad), NULL, 0 },
-    { "old-classes", CHOICE, AT(old_classes), old_name, 3 },
-    { "vae", TEXT, AT(vae), NULL, 0 },
-    { "vae-scale", REAL, AT(vae_scale), NULL, 0 },
-    { "batch", INT, AT(batch), NULL, 0 },
-    { "accumulate", INT, AT(accumulate), NULL, 0 },
-    { "devices", INT, AT(devices), NULL, 0 },
-    { "lr", REAL, AT(lr), NULL, 0 },
-    { "lr-schedule", CHOICE, AT(schedule), schedule_name, 3 },
-    { "warmup", INT64, AT(warmup), NULL, 0 },
-    { "betas", BETAS, AT(beta1), NULL, 0 },
-    { "weight-decay", REAL, AT(weight_decay), NULL, 0 },
-    { "clip", REAL, AT(clip), NULL, 0 },
-    { "ema", REAL, AT(ema), NULL, 0 },
-    { "ema-exact", FLAG, AT(ema_exact), NULL, 0 },
-    { "label-drop", CHOICE, AT(drop), drop_name, 2 },
-    { "drop-prob", REAL, AT(drop_prob), NULL, 0 },
-    { "table-init", CHOICE, AT(table_init), table_name, 3 },
-    { "seed", SEED, AT(seed), NULL, 0 },
-    { "steps", INT64, AT(steps), NULL, 0 },
-    { "epochs", REAL, AT(epochs), NULL, 0 },
-    { "checkpoint-every", INT64, AT(checkpoint_every), NULL, 0 },
-    { "checkpoint-seconds", REAL, AT(checkpoint_seconds), NULL, 0 },
-    { "preview-every", INT64, AT(preview_every), NULL, 0 },
-    { "preview-guidance", REAL, AT(preview_guidance), NULL, 0 },
-    { "keep", INT, AT(keep), NULL, 0 },
-    { "workers", INT, AT(workers), NULL, 0 },
-    { "cache-memory", SIZE, AT(cache_bytes), NULL, 0 },
-    { "memory", SIZE, AT(memory), NULL, 0 },
-    { "device", TEXT, AT(device), NULL, 0 },
-    { "threads", INT, AT(threads), NULL, 0 },
-};
-enum { N_FIELDS = sizeof fields / sizeof *fields };
-
-static const struct field *find(const char *key)
-{
-    for (size_t i = 0; i < N_FIELDS; i++)
-        if (!strcmp(fields[i].key, key))
-            return &fields[i];
-    return NULL;
-}
-
-/* ------------------------------------------------------------------ values */
-
-static bool dtype_of(const char *text, enum fdit_dtype *out)
-{
-    static const enum fdit_dtype types[] = { FDIT_F32, FDIT_BF16, FDIT_F16, FDIT_I8 };
-    for (size_t i = 0; text && i < sizeof types / sizeof *types; i++)
-        if (!strcmp(text, fdit_dtype_name(types[i]))) {
-            *out = types[i];
-            return true;
-        }
-    return false;
-}
-
-static bool choice_of(const struct field *f, const char *text, int *out)
-{
-    for (int i = 0; text && i < f->n; i++)
-        if (!strcmp(text, f->name(i))) {
-            *out = i;
-            return true;
-        }
-    return false;
-}
-
-/* Enumerations are stored as the compiler wants them; an int of the same value is written through a copy. */
-#define SET_ENUM(type, value) (*(type *)at = (type)(value))
-
-static void set_choice(const struct field *f, void *at, int value)
-{
-    if (f->name == schedule_name)
-        SET_ENUM(enum fdit_lr_schedule, value);
-    else if (f->name == table_name)
-        SET_ENUM(enum fdit_class_table_init, value);
-    else if (f->name == drop_name)
-        SET_ENUM(enum fdit_label_drop, value);
-    else if (f->name == recompute_name)
-        SET_ENUM(enum fdit_recompute, value);
-    else
-        SET_ENUM(enum fdit_old_classes, value);
-}
-
-/* Puts a value into its option; false where it is not of its kind. null: the option was not given. */
-static bool set_value(const struct field *f, const json_t *value, struct fdit_train_options *o)
-{
-    void *at = (char *)o + f->at;
-    const char *text = json_string_value(value);
-    json_int_t n = json_integer_value(value);
-    enum fdit_dtype type = FDIT_F32;
-    int choice = 0;
-    switch (f->kind) {
-    case TEXT:
-        if (!json_is_null(value) && !text)
-            return false;
-        *(const char **)at = text;
-        return true;
-    case FLAG: *(bool *)at = json_is_true(value); return json_is_boolean(value);
-    case INT: *(int *)at = (int)n; return json_is_integer(value) && n >= INT_MIN && n <= INT_MAX;
-    case INT64: *(int64_t *)at = n; return json_is_integer(value);
-    case SIZE: *(size_t *)at = (size_t)n; return json_is_integer(value) && n >= 0;
-    case SEED: *(uint64_t *)at = (uint64_t)n; return json_is_integer(value) && n >= 0;
-    case REAL: *(double *)at = json_number_value(value); return json_is_number(value);
-    case FIT:
-        SET_ENUM(enum fdit_fit, text && !strcmp(text, "pad") ? FDIT_FIT_PAD : FDIT_FIT_CROP);
-        return text && (!strcmp(text, "crop") || !strcmp(text, "pad"));
-    case MIRROR:
-        *(bool *)at = text && !strcmp(text, "horizontal");
-        return text && (!strcmp(text, "horizontal") || !strcmp(text, "none"));
-    case BETAS:
-        o->beta1 = json_number_value(json_array_get(value, 0));
-        o->beta2 = json_number_value(json_array_get(value, 1));
-        return json_array_size(value) == 2 && json_is_number(json_array_get(value, 0)) &&
-               json_is_number(json_array_get(value, 1));
-    case DTYPE:
-        if (!dtype_of(text, &type))
-            return false;
-        SET_ENUM(enum fdit_dtype, type);
-        return true;
-    case CHOICE:
-        if (!choice_of(f, text, &choice))
-            return false;
-        set_choice(f, at, choice);
-        return true;
-    }
-    return false;
+    const struct fdit_option *row = fdit_option_find(fdit_train_option_table, key);
+    return row && row->keep != FDIT_KEEP_NOT ? row : NULL;
 }
 
 static enum fdit_status check_object(fdit_context *ctx, const char *path, json_t *object)
@@ -214,11 +36,11 @@ static enum fdit_status check_object(fdit_context *ctx, const char *path, json_t
     json_t *value;
     json_object_foreach(object, key, value)
     {
-        const struct field *f = find(key);
-        if (!f)
+        const struct fdit_option *row = find(key);
+        if (!row)
             FAIL(ctx, FDIT_ERROR_FORMAT, "%s: \"%s\" is no option of train; is the file of a newer version?",
                  path, key);
-        if (set_value(f, value, &scratch))
+        if (fdit_option_take(row, value, &scratch))
             continue;
         FAIL(ctx, FDIT_ERROR_FORMAT, "%s: \"%s\" cannot be %s; correct it", path, key,
              fdit_json_show(value, text, sizeof text));
@@ -260,7 +82,11 @@ enum fdit_status fdit_train_config_open(fdit_context *ctx, const char *path, str
     enum fdit_status status = FDIT_OK;
     struct fdit_train_config *c = NULL;
     *out = NULL;
+    size_t rows = 0;
+    while (fdit_train_option_table[rows].name)
+        rows++;
     TRY(fdit_alloc(ctx, 1, sizeof *c, &c));
+    TRY(fdit_alloc(ctx, rows, sizeof *c->found, &c->found));
     TRY(parse(ctx, path, c));
     TRY(check_object(ctx, path, c->options));
     if (c->run)
@@ -290,8 +116,9 @@ void fdit_train_config_close(struct fdit_train_config *c)
     json_decref(c->root);
     fdit_free(c->cwd);
     fdit_free(c->out);
-    for (int i = 0; i < MOST_PATHS; i++)
+    for (size_t i = 0; c->found && fdit_train_option_table[i].name; i++)
         fdit_free(c->found[i]);
+    fdit_free(c->found);
     fdit_free(c);
 }
 
@@ -304,7 +131,7 @@ void fdit_train_config_apply(const struct fdit_train_config *c, struct fdit_trai
     for (size_t i = 0; i < 2; i++)
         json_object_foreach(objects[i], key, value)
         {
-            set_value(find(key), value, o);
+            fdit_option_take(find(key), value, o);
         }
     /* runs of older versions say only how many steps they had */
     if (!c->run && c->options != c->root && json_is_integer(steps))
@@ -436,22 +263,22 @@ enum fdit_status fdit_train_config_resolve(fdit_context *ctx, struct fdit_train_
                                            struct fdit_train_options *o)
 {
     enum fdit_status status = FDIT_OK;
-    const struct {
-        const char *key, **at;
-    } paths[MOST_PATHS] = { { "base", &o->base },      { "delta", &o->delta },       { "data", &o->data },
-                            { "val", &o->validation }, { "taxonomy", &o->taxonomy }, { "vae", &o->vae } };
     char *whole = NULL;
     double share;
     if (run)
         TRY(whole_path(ctx, run, &whole));
-    for (int i = 0; i < MOST_PATHS; i++) {
-        const char *text = json_string_value(json_object_get(c->options, paths[i].key));
-        const char *other = json_string_value(json_object_get(c->run, paths[i].key));
-        if (!*paths[i].at || (*paths[i].at != text && *paths[i].at != other) || c->found[i])
+    for (const struct fdit_option *row = fdit_train_option_table; row->name; row++) {
+        if (!row->path)
             continue;
-        if (!strcmp(paths[i].key, "val") && fdit_train_is_fraction(*paths[i].at, &share))
+        const char **at = (const char **)((char *)o + row->offset);
+        const char *text = json_string_value(json_object_get(c->options, row->name));
+        const char *other = json_string_value(json_object_get(c->run, row->name));
+        char **found = &c->found[row - fdit_train_option_table];
+        if (!*at || (*at != text && *at != other) || *found)
             continue;
-        TRY(resolve_one(ctx, c, whole, paths[i].key, paths[i].at, &c->found[i]));
+        if (at == &o->validation && fdit_train_is_fraction(*at, &share))
+            continue;
+        TRY(resolve_one(ctx, c, whole, row->name, at, found));
     }
 out:
     fdit_free(whole);

@@ -2,67 +2,269 @@
 #include "train/options.h"
 
 #include "core/mem.h"
-#include "format/json.h"
+#include "core/pool.h"
+#include "format/option_json.h"
 
 #include <limits.h>
 #include <math.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#define MOST_SECONDS 6e10 /* between two checkpoints */
+
+/* ------------------------------------------------------------------ what is typed in a way of its own */
+
+/* "0.9999", "0.9999:exact" */
+static enum fdit_status parse_ema(fdit_context *ctx, void *args, const char *value)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_train_options *o = args;
+    const char *colon = strchr(value, ':');
+    char decay[64];
+    if (colon && (strcmp(colon, ":exact") || (size_t)(colon - value) >= sizeof decay))
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--ema %s: only :exact may follow the decay, like 0.9999:exact",
+             value);
+    snprintf(decay, sizeof decay, "%.*s", colon ? (int)(colon - value) : 0, value);
+    TRY(fdit_parse_real(ctx, "--ema", colon ? decay : value, &o->ema));
+    o->ema_exact = colon;
+out:
+    return status;
+}
+
+static enum fdit_status parse_tune(fdit_context *ctx, void *args, const char *value)
+{
+    struct fdit_train_options *o = args;
+    if (!strcmp(value, "difffit") || !strncmp(value, "lora", 4))
+        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
+                         "--tune %s: not in this version; use finediffusion, bitfit, norm, table or full",
+                         value);
+    o->tune = value;
+    return FDIT_OK;
+}
+
+/* Steps as a number, or time as "10m", "90s", "1.5h". */
+static enum fdit_status parse_interval(fdit_context *ctx, struct fdit_train_options *o, const char *value)
+{
+    enum fdit_status status = FDIT_OK;
+    static const char what[] = "--checkpoint-every", units[] = "smh";
+    static const double seconds[] = { 1, 60, 3600 };
+    const size_t n = strlen(value);
+    const char *unit = n > 1 ? strchr(units, value[n - 1]) : NULL;
+    char number[64];
+    double time = 0;
+    if (!unit) {
+        TRY(fdit_parse_int64(ctx, what, value, &o->checkpoint_every));
+        if (o->checkpoint_every == 0)
+            o->checkpoint_seconds = 0;
+        goto out;
+    }
+    snprintf(number, sizeof number, "%.*s", (int)n - 1, value);
+    TRY(fdit_parse_real(ctx, what, number, &time));
+    o->checkpoint_seconds = time * seconds[unit - units];
+    if (!(time > 0) || o->checkpoint_seconds > MOST_SECONDS)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "%s %s: give a time above 0 and up to %gh, like 10m", what, value,
+             MOST_SECONDS / 3600);
+out:
+    return status;
+}
+
+static enum fdit_status parse_checkpoints(fdit_context *ctx, void *args, const char *value)
+{
+    enum fdit_status status = FDIT_OK;
+    const char *comma = strchr(value, ',');
+    char first[64];
+    if (comma) {
+        snprintf(first, sizeof first, "%.*s", (int)(comma - value), value);
+        TRY(parse_interval(ctx, args, first));
+    }
+    TRY(parse_interval(ctx, args, comma ? comma + 1 : value));
+out:
+    return status;
+}
+
+/* ------------------------------------------------------------------ the table */
+
+static bool has_epochs(const void *args)
+{
+    return ((const struct fdit_train_options *)args)->epochs > 0;
+}
+
+static bool has_steps(const void *args)
+{
+    return !has_epochs(args);
+}
+
+static bool has_vae(const void *args)
+{
+    return ((const struct fdit_train_options *)args)->vae != NULL;
+}
+
+static const int types[] = { FDIT_F32, FDIT_BF16, FDIT_F16, FDIT_I8 };
+
+#define ROW(kind, name, arg, field) FDIT_OPTION_ROW(kind, name, arg, struct fdit_train_options, field)
+/* Whether an option decides the result, and so may not change when a run goes on. */
+#define RESULT .keep = FDIT_KEEP_RESULT
+#define FILES .keep = FDIT_KEEP_CONTENT, .path = true /* that decide the result by what they hold */
+#define NOTED .keep = FDIT_KEEP_NOTE                  /* beside those, but may change */
+#define SETTING .keep = FDIT_KEEP_RUN
+
+/* In the order in which config.json holds them. Those without help belong to files, or to the options that
+ * all commands share. */
+const struct fdit_option fdit_train_option_table[] = {
+    FDIT_HEADING("Model"),
+    { ROW(TEXT, "base", "FILE", base), FILES, .help = "checkpoint to fine-tune" },
+    { ROW(FLAG, "from-scratch", NULL, from_scratch), RESULT,
+      .help = "start from random weights instead; needs --model and --tune full" },
+    { ROW(FLAG, "classifier", NULL, classifier), RESULT,
+      .help = "train a classifier of the same blocks instead; with --from-scratch" },
+    { ROW(TEXT, "model", "NAME|D,L,H,P", model), RESULT, .note = ": what FILE says",
+      .help = "size: DiT-XL/2 (XL, L, B, S with any patch), or width, depth, heads, patch" },
+    { ROW(INT, "size", "S", size), FDIT_RANGE(1, 1 << 16), RESULT,
+      .note = ": the base's; from scratch the cache's, else 32",
+      .help = "height and width of the model's input" },
+    { ROW(INT, "channels", "C", channels), FDIT_RANGE(1, 1 << 16), RESULT, .note = ": the cache's, else 4",
+      .help = "channels of the model's input from scratch: 3 for colour, 1 for grey" },
+    { ROW(TEXT, "delta", "FILE", delta), FILES,
+      .help =
+          "start from this delta; rows of the class table are matched by name, and its classes in --taxonomy "
+          "need no pictures" },
+    { ROW(TEXT, "tune", "MASK", tune), RESULT, .parse = parse_tune, .usual = "finediffusion",
+      .help = "what is trained: finediffusion, bitfit, norm, table or full" },
+    { ROW(CHOICE, "recompute", "none|branches|block", recompute), RESULT, .usual = "none",
+      .help = "what the backward pass computes again to save memory" },
+    { ROW(CHOICE, "activations", "f32|bf16", activations), RESULT, .values = types, .usual = "f32",
+      .help = "type of what is kept for the backward pass; bf16 halves it" },
+    { ROW(CHOICE, "weights", "f32|bf16|f16|int8", storage), RESULT, .values = types, .usual = "f32" },
+    { ROW(CHOICE, "precision", "f32|bf16|f16|int8", precision), RESULT, .values = types, .usual = "f32" },
+
+    FDIT_HEADING("Data"),
+    { ROW(TEXT, "data", "DATA", data), FILES,
+      .help = "a folder with one sub-folder per class, a .tar or .tar.gz of one, WebDataset shards, or a "
+              "cache that "
+              "'encode' made" },
+    { ROW(TEXT, "val", "DATA|FRACTION", validation), FILES,
+      .help = "validation pictures, or the share of DATA that is kept aside for it" },
+    { ROW(TEXT, "taxonomy", "FILE", taxonomy), NOTED,
+      .path = true, /* its classes are compared, see made_of.h */
+      .note = ": the nesting of the folders", .help = "classes and their groups: TSV or iNaturalist JSON" },
+    { ROW(TEXT, "ranks", "A,B", ranks), RESULT, .note = ": all",
+      .help = "ranks of the taxonomy that get rows in the class table" },
+    { ROW(TEXT, "superclass", "RANK", superclass), RESULT, .note = ": the one next to the class",
+      .help = "rank that takes the label drops" },
+    { ROW(TEXT, "superclass-train", "all|A,B", superclass_train), RESULT, .note = ": --superclass alone",
+      .help = "ranks that share the label drops equally" },
+    { ROW(CHOICE, "fit", "crop|pad", fit), RESULT, .usual = "crop", .help = "how pictures become square" },
+    { ROW(TEXT, "orient", "exif|none", look.orient), RESULT, .note = " exif; with --delta: as it was trained",
+      .help = "turn pictures as their EXIF data say, or take them as they are stored" },
+    { ROW(TEXT, "matte", "white|black|#rrggbb", look.matte), RESULT,
+      .note = " white; with --delta: as it was trained",
+      .help = "ground behind transparent pixels; none: drop transparency without blending, as the published "
+              "pipeline does" },
+    { ROW(SWITCH, "flip", "horizontal|none", flip), RESULT, .usual = "horizontal",
+      .help = "mirror half of the pictures" },
+    { ROW(INT, "shift", "N", shift), FDIT_RANGE(0, 64), RESULT, .usual = "0",
+      .help = "for --classifier: move pictures by up to N pixels" },
+    /* a broken picture would end the run, so leaving it out from here on changes nothing that was done */
+    { ROW(FLAG, "skip-bad", NULL, skip_bad), NOTED,
+      .help = "leave out pictures that cannot be decoded, of training and validation, and count them" },
+    { ROW(INT, "val-pictures", "N", val_pictures), FDIT_RANGE(0, INT_MAX), RESULT, .usual = "1024",
+      .note = "; 0: all", .help = "validation looks at so many of them, evenly spread" },
+    { ROW(CHOICE, "old-classes", "refuse|keep|drop", old_classes), RESULT, .usual = "refuse",
+      .help =
+          "with --delta, what of its classes that DATA lacks: keep adds them to those of DATA, drop goes on "
+          "without their rows" },
+    { ROW(TEXT, "vae", "FILE", vae), FILES,
+      .help = "autoencoder of a model on latents: decodes previews, and encodes pictures at every step where "
+              "DATA is "
+              "no cache of latents ('encode' once is faster)" },
+    { ROW(REAL, "vae-scale", "X", vae_scale), RESULT, .note = ": as its config.json says",
+      .help = "its scaling factor" },
+
+    FDIT_HEADING("Optimisation"),
+    { ROW(INT64, "steps", "N", steps), FDIT_RANGE(1, FDIT_TRAIN_MOST_STEPS), SETTING, .kept = has_steps,
+      .help = "optimiser steps" },
+    { ROW(REAL, "epochs", "N", epochs), FDIT_RANGE(1e-9, FDIT_TRAIN_MOST_STEPS), SETTING, .kept = has_epochs,
+      .help = "passes over the data, instead of --steps" },
+    { ROW(INT, "batch", "N", batch), FDIT_RANGE(1, 1 << 20), RESULT, .usual = "32",
+      .help = "pictures of one pass on each device" },
+    { ROW(INT, "accumulate", "N", accumulate), FDIT_RANGE(1, 1 << 20), RESULT, .usual = "1",
+      .help = "passes of one step" },
+    { ROW(INT, "devices", "N", devices), FDIT_RANGE(1, INT_MAX), NOTED, .usual = "1" },
+    { ROW(REAL, "lr", "X", lr), FDIT_RANGE(0, 10), RESULT, .usual = "1e-4", .help = "learning rate" },
+    { ROW(CHOICE, "lr-schedule", "constant|linear|cosine", schedule), RESULT, .usual = "constant",
+      .help = "the rate after the warm-up" },
+    { ROW(INT64, "warmup", "N", warmup), FDIT_RANGE(0, FDIT_TRAIN_MOST_STEPS), RESULT, .usual = "0",
+      .help = "steps in which the rate rises from 0" },
+    { ROW(REALS, "betas", "A,B", beta1), FDIT_RANGE(0, 0.999999999), RESULT, .usual = "0.9,0.999",
+      .help = "of AdamW" },
+    { ROW(REAL, "weight-decay", "X", weight_decay), FDIT_RANGE(0, 100), RESULT, .usual = "0",
+      .help = "of AdamW" },
+    { ROW(REAL, "clip", "X", clip), FDIT_RANGE(0, 1e30), RESULT, .usual = "0", .note = ": none",
+      .help = "limit of the gradient's norm" },
+    { ROW(REAL, "ema", "D[:exact]", ema), FDIT_RANGE(0, 1), RESULT, .parse = parse_ema, .usual = "0.9999",
+      .note = ", with a warm-up; :exact: without", .help = "decay of the averaged weights" },
+    { ROW(FLAG, "ema-exact", NULL, ema_exact), RESULT },
+    { ROW(CHOICE, "label-drop", "superclass|empty", drop), RESULT, .usual = "superclass",
+      .help = "what a dropped label becomes: its superclass, or one row for all" },
+    { ROW(REAL, "drop-prob", "X", drop_prob), FDIT_RANGE(0, 1), RESULT, .usual = "0.1",
+      .help = "share of dropped labels" },
+    { ROW(CHOICE, "table-init", "normal|base|names", table_init), RESULT, .usual = "normal",
+      .help = "how the class table starts: N(0, 0.02), spread like the base's, or as the base's rows of the "
+              "same class "
+              "or group name" },
+    { ROW(SEED, "seed", "N", seed), RESULT, .usual = "0", .help = "of everything random" },
+
+    FDIT_HEADING("Run"),
+    { ROW(TEXT, "out", "RUN", out), .help = "folder of the run; must be empty or absent" },
+    { ROW(INT64, "checkpoint-every", "N|TIME", checkpoint_every), FDIT_RANGE(0, FDIT_TRAIN_MOST_STEPS),
+      SETTING, .parse = parse_checkpoints, .usual = "1000,10m",
+      .note = ": what comes first; 0: only at the end",
+      .help = "steps between checkpoints, each with a validation, or a time as 10m, 90s or 1h, or both" },
+    { ROW(REAL, "checkpoint-seconds", "X", checkpoint_seconds), FDIT_RANGE(0, MOST_SECONDS), SETTING },
+    { ROW(INT64, "preview-every", "N", preview_every), FDIT_RANGE(0, FDIT_TRAIN_MOST_STEPS), SETTING,
+      .usual = "1000", .note = "; 0: none", .help = "steps between sheets of sampled pictures" },
+    { ROW(REAL, "preview-guidance", "W", preview_guidance), FDIT_RANGE(-1e6, 1e6), SETTING, .usual = "4",
+      .help = "of the previews" },
+    { ROW(INT, "keep", "N", keep), FDIT_RANGE(0, 1e9), SETTING, .usual = "3", .note = "; 0: all",
+      .help = "checkpoints that stay" },
+    { ROW(INT, "workers", "N", workers), FDIT_RANGE(0, 1024), SETTING, .usual = "2",
+      .help = "threads that decode pictures" },
+    { ROW(SIZE, "cache-memory", "SIZE", cache_bytes), SETTING, .usual = "1G", .note = "; 0: none",
+      .help = "memory for decoded pictures" },
+    { ROW(SIZE, "memory", "SIZE", memory), SETTING },
+    /* an autoencoder that only decodes previews is not among what decides the result */
+    { ROW(TEXT, "vae", "FILE", vae), SETTING, .kept = has_vae },
+    { ROW(REAL, "vae-scale", "X", vae_scale), SETTING, .kept = has_vae },
+    { ROW(TEXT, "device", "SPEC", device), SETTING },
+    { ROW(INT, "threads", "N", threads), FDIT_RANGE(1, FDIT_POOL_MOST_MEMBERS), SETTING },
+    { ROW(FLAG, "data-changed", NULL, data_changed),
+      .help = "with --resume: go on although pictures were added, removed or replaced" },
+    { ROW(FLAG, "resume", NULL, resume) },
+    { 0 }
+};
+
+_Static_assert(offsetof(struct fdit_train_options, beta2) ==
+                   offsetof(struct fdit_train_options, beta1) + sizeof(double),
+               "the row of --betas reads two numbers in a row");
+
 struct fdit_train_options fdit_train_defaults(void)
 {
-    return (struct fdit_train_options){
-        .tune = "finediffusion",
-        .storage = FDIT_F32,
-        .precision = FDIT_F32,
-        .flip = true,
-        .batch = 32,
-        .accumulate = 1,
-        .devices = 1,
-        .lr = 1e-4,
-        .beta1 = 0.9,
-        .beta2 = 0.999,
-        .ema = 0.9999,
-        .drop_prob = 0.1,
-        .workers = 2,
-        .cache_bytes = (size_t)1 << 30,
-        .val_pictures = 1024,
-        .checkpoint_every = 1000,
-        .checkpoint_seconds = 600,
-        .preview_every = 1000,
-        .keep = 3,
-        .preview_guidance = 4,
-    };
+    struct fdit_train_options o = { .base = NULL };
+    fdit_options_defaults(fdit_train_option_table, &o);
+    return o;
 }
 
-const char *fdit_lr_schedule_name(enum fdit_lr_schedule s)
+enum fdit_status fdit_train_options_set(fdit_context *ctx, struct fdit_train_options *o, const char *name,
+                                        const char *value)
 {
-    static const char *const names[] = { "constant", "linear", "cosine" };
-    return names[s];
+    return fdit_options_set(ctx, fdit_train_option_table, o, name, value);
 }
 
-const char *fdit_class_table_init_name(enum fdit_class_table_init t)
+const char *fdit_train_option_word(const struct fdit_train_options *o, const char *name, char out[32])
 {
-    static const char *const names[] = { "normal", "base", "names" };
-    return names[t];
-}
-
-const char *fdit_label_drop_name(enum fdit_label_drop d)
-{
-    return d == FDIT_DROP_SUPERCLASS ? "superclass" : "empty";
-}
-
-const char *fdit_recompute_name(enum fdit_recompute r)
-{
-    static const char *const names[] = { "none", "branches", "block" };
-    return names[r];
-}
-
-const char *fdit_old_classes_name(enum fdit_old_classes c)
-{
-    static const char *const names[] = { "refuse", "keep", "drop" };
-    return names[c];
+    return fdit_option_word(fdit_option_find(fdit_train_option_table, name), o, out);
 }
 
 bool fdit_train_is_fraction(const char *validation, double *fraction)
@@ -72,37 +274,12 @@ bool fdit_train_is_fraction(const char *validation, double *fraction)
     return validation && *validation && !*end;
 }
 
-/* As it was typed: "1048576", "0.999999999": the fewest digits that are this value. */
-static const char *number(double value, char text[32])
-{
-    if (fabs(value) < 1e16 && value == floor(value)) {
-        snprintf(text, 32, "%.0f", value);
-        return text;
-    }
-    for (int digits = 6; digits <= 17; digits++) {
-        snprintf(text, 32, "%.*g", digits, value);
-        if (strtod(text, NULL) == value)
-            break;
-    }
-    return text;
-}
+/* ------------------------------------------------------------------ what does not go together */
 
-static enum fdit_status in_range(fdit_context *ctx, const char *option, double value, double low, double high)
-{
-    if (value >= low && value <= high)
-        return FDIT_OK;
-    char a[32], b[32], c[32];
-    return fdit_fail(ctx, FDIT_ERROR_ARGUMENT, "%s %s is out of range; it must be from %s to %s", option,
-                     number(value, a), number(low, b), number(high, c));
-}
-
-enum fdit_status fdit_train_check(fdit_context *ctx, const struct fdit_train_options *o)
+static enum fdit_status check_model(fdit_context *ctx, const struct fdit_train_options *o)
 {
     enum fdit_status status = FDIT_OK;
-    if (!o->data)
-        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--data is missing; give a folder with one sub-folder per class");
-    if (!o->out)
-        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--out is missing; give a folder for the run");
+    char word[32];
     if (!o->base == !o->from_scratch)
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "give either --base FILE or --from-scratch");
     if (o->vae_scale < 0 || !isfinite(o->vae_scale) || (o->vae_scale > 0 && !o->vae))
@@ -112,7 +289,6 @@ enum fdit_status fdit_train_check(fdit_context *ctx, const struct fdit_train_opt
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "--vae: a classifier works on pixels; leave the option out");
     if (o->classifier && !o->from_scratch)
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "--classifier starts from nothing; add --from-scratch");
-    TRY(in_range(ctx, "--shift", o->shift, 0, 64));
     if (o->from_scratch && !o->model)
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "--from-scratch needs --model DiT-S/2 (or WIDTH,DEPTH,HEADS,PATCH)");
     if (o->from_scratch && strcmp(o->tune, "full"))
@@ -123,39 +299,31 @@ enum fdit_status fdit_train_check(fdit_context *ctx, const struct fdit_train_opt
     if (o->activations != FDIT_F32 && o->recompute != FDIT_RECOMPUTE_NONE)
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
              "--activations %s: --recompute %s keeps next to none; leave out one of the two",
-             fdit_dtype_name(o->activations), fdit_recompute_name(o->recompute));
-    TRY(in_range(ctx, "--epochs", o->epochs, 0, FDIT_TRAIN_MOST_STEPS));
+             fdit_dtype_name(o->activations), fdit_train_option_word(o, "recompute", word));
+out:
+    return status;
+}
+
+enum fdit_status fdit_train_check(fdit_context *ctx, const struct fdit_train_options *o)
+{
+    enum fdit_status status = FDIT_OK;
+    if (!o->data)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--data is missing; give a folder with one sub-folder per class");
+    if (!o->out)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--out is missing; give a folder for the run");
+    TRY(check_model(ctx, o));
+    TRY(fdit_options_check(ctx, fdit_train_option_table, o));
     if (o->steps <= 0 && !(o->epochs > 0))
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "--steps %lld: nothing to do; give --steps N or --epochs N, above 0",
              (long long)o->steps);
-    TRY(in_range(ctx, "--batch", o->batch, 1, 1 << 20));
-    TRY(in_range(ctx, "--accumulate", o->accumulate, 1, 1 << 20));
-    TRY(in_range(ctx, "--lr", o->lr, 0, 10));
-    TRY(in_range(ctx, "--betas: the first number", o->beta1, 0, 0.999999999));
-    TRY(in_range(ctx, "--betas: the second number", o->beta2, 0, 0.999999999));
-    TRY(in_range(ctx, "--weight-decay", o->weight_decay, 0, 100));
-    TRY(in_range(ctx, "--clip", o->clip, 0, 1e30));
-    TRY(in_range(ctx, "--ema", o->ema, 0, 1));
     if (o->ema == 1)
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "--ema 1: the average would never move; give less, as 0.9999");
-    TRY(in_range(ctx, "--drop-prob", o->drop_prob, 0, 1));
-    TRY(in_range(ctx, "--warmup", (double)o->warmup, 0, FDIT_TRAIN_MOST_STEPS));
     if (o->shift && !o->classifier)
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "--shift is of a classifier; leave it out, or add --classifier");
     if (o->data_changed && !o->resume)
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "--data-changed goes with --resume; a new run takes any data");
     if (o->old_classes != FDIT_OLD_CLASSES_REFUSE && !o->delta)
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "--old-classes are those of a delta; add --delta FILE");
-    TRY(in_range(ctx, "--size", o->size, 0, 1 << 16));
-    TRY(in_range(ctx, "--channels", o->channels, 0, 1 << 16));
-    TRY(in_range(ctx, "--steps", (double)o->steps, 0, FDIT_TRAIN_MOST_STEPS));
-    TRY(in_range(ctx, "--val-pictures", o->val_pictures, 0, INT_MAX));
-    TRY(in_range(ctx, "--preview-guidance", o->preview_guidance, -1e6, 1e6));
-    TRY(in_range(ctx, "--checkpoint-every: the time in minutes", o->checkpoint_seconds / 60, 0, 1e9));
-    TRY(in_range(ctx, "--workers", o->workers, 0, 1024));
-    TRY(in_range(ctx, "--keep", o->keep, 0, 1e9));
-    TRY(in_range(ctx, "--checkpoint-every", (double)o->checkpoint_every, 0, FDIT_TRAIN_MOST_STEPS));
-    TRY(in_range(ctx, "--preview-every", (double)o->preview_every, 0, FDIT_TRAIN_MOST_STEPS));
 out:
     return status;
 }
@@ -174,93 +342,30 @@ double fdit_train_lr(const struct fdit_train_options *o, int64_t n, int64_t tota
     return o->lr;
 }
 
-/* Key for key the long options of `finediffusion train`. Paths are here too: they name what the run was
- * made of. */
-static void to_json(const struct fdit_train_options *o, struct fdit_json *b)
+/* ------------------------------------------------------------------ config.json */
+
+static enum fdit_status json_of(fdit_context *ctx, const struct fdit_train_options *o,
+                                enum fdit_option_keep first, enum fdit_option_keep last, char **out)
 {
-    fdit_json_begin(b);
-    fdit_json_put_text(b, NULL, "base", o->base);
-    fdit_json_put_bool(b, NULL, "from-scratch", o->from_scratch);
-    fdit_json_put_bool(b, NULL, "classifier", o->classifier);
-    fdit_json_put_text(b, NULL, "model", o->model);
-    fdit_json_put_int(b, NULL, "size", o->size);
-    fdit_json_put_int(b, NULL, "channels", o->channels);
-    fdit_json_put_text(b, NULL, "delta", o->delta);
-    fdit_json_put_text(b, NULL, "tune", o->tune);
-    fdit_json_put_text(b, NULL, "recompute", fdit_recompute_name(o->recompute));
-    fdit_json_put_text(b, NULL, "activations", fdit_dtype_name(o->activations));
-    fdit_json_put_text(b, NULL, "weights", fdit_dtype_name(o->storage));
-    fdit_json_put_text(b, NULL, "precision", fdit_dtype_name(o->precision));
-    fdit_json_put_text(b, NULL, "data", o->data);
-    fdit_json_put_text(b, NULL, "val", o->validation);
-    fdit_json_put_text(b, NULL, "taxonomy", o->taxonomy);
-    fdit_json_put_text(b, NULL, "ranks", o->ranks);
-    fdit_json_put_text(b, NULL, "superclass", o->superclass);
-    fdit_json_put_text(b, NULL, "superclass-train", o->superclass_train);
-    fdit_json_put_text(b, NULL, "fit", o->fit == FDIT_FIT_CROP ? "crop" : "pad");
-    fdit_json_put_text(b, NULL, "orient", o->look.orient);
-    fdit_json_put_text(b, NULL, "matte", o->look.matte);
-    fdit_json_put_text(b, NULL, "flip", o->flip ? "horizontal" : "none");
-    fdit_json_put_int(b, NULL, "shift", o->shift);
-    fdit_json_put_bool(b, NULL, "skip-bad", o->skip_bad);
-    fdit_json_put_int(b, NULL, "val-pictures", o->val_pictures);
-    fdit_json_put_text(b, NULL, "old-classes", fdit_old_classes_name(o->old_classes));
-    fdit_json_put_text(b, NULL, "vae", o->vae);
-    fdit_json_put_real(b, NULL, "vae-scale", o->vae_scale);
-    fdit_json_put_int(b, NULL, "batch", o->batch);
-    fdit_json_put_int(b, NULL, "accumulate", o->accumulate);
-    fdit_json_put_int(b, NULL, "devices", o->devices);
-    fdit_json_put_real(b, NULL, "lr", o->lr);
-    fdit_json_put_text(b, NULL, "lr-schedule", fdit_lr_schedule_name(o->schedule));
-    fdit_json_put_int(b, NULL, "warmup", o->warmup);
-    json_t *betas = fdit_json_put_array(b, NULL, "betas");
-    fdit_json_put_real(b, betas, NULL, o->beta1);
-    fdit_json_put_real(b, betas, NULL, o->beta2);
-    fdit_json_put_real(b, NULL, "weight-decay", o->weight_decay);
-    fdit_json_put_real(b, NULL, "clip", o->clip);
-    fdit_json_put_real(b, NULL, "ema", o->ema);
-    fdit_json_put_bool(b, NULL, "ema-exact", o->ema_exact);
-    fdit_json_put_text(b, NULL, "label-drop", fdit_label_drop_name(o->drop));
-    fdit_json_put_real(b, NULL, "drop-prob", o->drop_prob);
-    fdit_json_put_text(b, NULL, "table-init", fdit_class_table_init_name(o->table_init));
-    fdit_json_put_int(b, NULL, "seed", (int64_t)o->seed);
+    struct fdit_json b;
+    fdit_json_begin(&b);
+    fdit_options_put(&b, NULL, fdit_train_option_table, first, last, o);
+    enum fdit_status status = fdit_json_end(ctx, &b, "options", JSON_COMPACT | JSON_REAL_PRECISION(17), out);
+    fdit_json_fini(&b);
+    return status;
 }
 
 enum fdit_status fdit_train_options_json(fdit_context *ctx, const struct fdit_train_options *o, char **out)
 {
-    struct fdit_json b;
-    to_json(o, &b);
-    enum fdit_status status = fdit_json_end(ctx, &b, "options", JSON_COMPACT | JSON_REAL_PRECISION(17), out);
-    fdit_json_fini(&b);
-    return status;
+    return json_of(ctx, o, FDIT_KEEP_RESULT, FDIT_KEEP_NOTE, out);
 }
 
 enum fdit_status fdit_train_settings_json(fdit_context *ctx, const struct fdit_train_options *o, char **out)
 {
-    struct fdit_json b;
-    fdit_json_begin(&b);
-    if (o->epochs > 0)
-        fdit_json_put_real(&b, NULL, "epochs", o->epochs);
-    else
-        fdit_json_put_int(&b, NULL, "steps", o->steps);
-    fdit_json_put_int(&b, NULL, "checkpoint-every", o->checkpoint_every);
-    fdit_json_put_real(&b, NULL, "checkpoint-seconds", o->checkpoint_seconds);
-    fdit_json_put_int(&b, NULL, "preview-every", o->preview_every);
-    fdit_json_put_real(&b, NULL, "preview-guidance", o->preview_guidance);
-    fdit_json_put_int(&b, NULL, "keep", o->keep);
-    fdit_json_put_int(&b, NULL, "workers", o->workers);
-    fdit_json_put_int(&b, NULL, "cache-memory", (int64_t)o->cache_bytes);
-    fdit_json_put_int(&b, NULL, "memory", (int64_t)o->memory);
-    if (o->vae) { /* one that only decodes previews is not among the options that decide the numbers */
-        fdit_json_put_text(&b, NULL, "vae", o->vae);
-        fdit_json_put_real(&b, NULL, "vae-scale", o->vae_scale);
-    }
-    fdit_json_put_text(&b, NULL, "device", o->device);
-    fdit_json_put_int(&b, NULL, "threads", o->threads);
-    enum fdit_status status = fdit_json_end(ctx, &b, "options", JSON_COMPACT | JSON_REAL_PRECISION(17), out);
-    fdit_json_fini(&b);
-    return status;
+    return json_of(ctx, o, FDIT_KEEP_RUN, FDIT_KEEP_RUN, out);
 }
+
+/* ------------------------------------------------------------------ going on */
 
 static json_int_t integer_of(const json_t *options, const json_t *usual, const char *key)
 {
@@ -284,25 +389,39 @@ static enum fdit_status compare_steps(fdit_context *ctx, const json_t *old, cons
                      (long long)was, (long long)devices, (long long)is, o->devices, (long long)was);
 }
 
-/* Files are compared by content, not by path, but not one with none. Bad pictures are skipped where they
- * would end the run, so going on with --skip-bad gives what a run with it from the beginning gives. */
-static bool may_change(const char *key, const json_t *before, const json_t *value)
+/* Whether a run may go on with `value` where it began with `before`: files are compared by what they hold,
+ * so another path may do, but not one in place of none. */
+static bool may_change(const struct fdit_option *row, const json_t *before, const json_t *value)
 {
-    static const char *const paths[] = { "base", "data", "delta", "vae" };
     const char *a = json_string_value(before), *b = json_string_value(value);
     double x = 0, y = 0;
-    if (!strcmp(key, "skip-bad"))
-        return true;
-    if (!strcmp(key, "taxonomy")) /* one and none may say the same */
-        return true;
-    if (!strcmp(key, "val") && a && b) {
+    if (row->keep != FDIT_KEEP_CONTENT)
+        return row->keep != FDIT_KEEP_RESULT;
+    if (row->offset == offsetof(struct fdit_train_options, validation) && a && b) {
         bool share = fdit_train_is_fraction(a, &x), now = fdit_train_is_fraction(b, &y);
         return share == now && (!share || x == y);
     }
-    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++)
-        if (!strcmp(key, paths[i]))
-            return a && b;
-    return false;
+    return a && b;
+}
+
+static enum fdit_status compare_rows(fdit_context *ctx, const json_t *old, const json_t *usual,
+                                     const json_t *mine, bool other_devices)
+{
+    char was[200], is[200];
+    for (const struct fdit_option *row = fdit_train_option_table; row->name; row++) {
+        const json_t *value = json_object_get(mine, row->name);
+        const json_t *before = json_object_get(json_object_get(old, row->name) ? old : usual, row->name);
+        if (!value || json_equal(before, value) || may_change(row, before, value))
+            continue;
+        if (other_devices && (!strcmp(row->name, "batch") || !strcmp(row->name, "accumulate")))
+            continue;
+        return fdit_fail(
+            ctx, FDIT_ERROR_ARGUMENT,
+            "--resume: --%s was %s when the run began and is %s now; only paths, steps, epochs, device, "
+            "threads, workers, intervals, --keep and --skip-bad may change",
+            row->name, fdit_json_show(before, was, sizeof was), fdit_json_show(value, is, sizeof is));
+    }
+    return FDIT_OK;
 }
 
 enum fdit_status fdit_train_options_compare(fdit_context *ctx, const char *path, const char *text, size_t n,
@@ -311,12 +430,13 @@ enum fdit_status fdit_train_options_compare(fdit_context *ctx, const char *path,
     enum fdit_status status = FDIT_OK;
     struct fdit_train_options defaults = fdit_train_defaults();
     struct fdit_json mine, usual; /* usual: of options that the run's program did not know yet */
-    json_t *root = NULL, *value;
-    char was[200], is[200];
-    const char *key;
-    to_json(o, &mine);
+    json_t *root = NULL;
+    bool other = false;
+    fdit_json_begin(&mine);
+    fdit_json_begin(&usual);
     defaults.look = (struct fdit_picture_words){ "none", "none" }; /* as it was before there was a choice */
-    to_json(&defaults, &usual);
+    fdit_options_put(&mine, NULL, fdit_train_option_table, FDIT_KEEP_RESULT, FDIT_KEEP_NOTE, o);
+    fdit_options_put(&usual, NULL, fdit_train_option_table, FDIT_KEEP_RESULT, FDIT_KEEP_NOTE, &defaults);
     TRY(fdit_json_check(ctx, &mine, "options"));
     TRY(fdit_json_check(ctx, &usual, "options"));
     TRY(fdit_json_parse(ctx, path, text, n, 64, &root));
@@ -324,21 +444,8 @@ enum fdit_status fdit_train_options_compare(fdit_context *ctx, const char *path,
     if (!json_is_object(old))
         FAIL(ctx, FDIT_ERROR_FORMAT,
              "%s: is not the config.json of a run (it has no \"options\"); resume another folder", path);
-    bool other = false;
     TRY(compare_steps(ctx, old, usual.root, o, &other));
-    json_object_foreach(mine.root, key, value)
-    {
-        if (!strcmp(key, "devices") || (other && (!strcmp(key, "batch") || !strcmp(key, "accumulate"))))
-            continue;
-        const json_t *before = json_object_get(json_object_get(old, key) ? old : usual.root, key);
-        if (json_equal(before, value) || may_change(key, before, value))
-            continue;
-        FAIL(ctx, FDIT_ERROR_ARGUMENT,
-             "--resume: --%s was %s when the run began and is %s now; only paths, steps, epochs, device, "
-             "threads, "
-             "workers, intervals, --keep and --skip-bad may change",
-             key, fdit_json_show(before, was, sizeof was), fdit_json_show(value, is, sizeof is));
-    }
+    TRY(compare_rows(ctx, old, usual.root, mine.root, other));
 out:
     json_decref(root);
     fdit_json_fini(&mine);

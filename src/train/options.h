@@ -3,6 +3,7 @@
 #ifndef FDIT_TRAIN_OPTIONS_H
 #define FDIT_TRAIN_OPTIONS_H
 
+#include "core/option_table.h"
 #include "data/dataset.h"
 #include "picture/picture_rules.h"
 #include "model/init.h"
@@ -74,8 +75,21 @@ struct fdit_train_options {
     int threads;        /* this, 0: not asked for */
 };
 
+/* A row for each option: name, kind, range, default, whether it decides the result, help. Texts of
+ * `--help`, config.json, what a resumed run compares, and fdit_train_options_set come from it. */
+extern const struct fdit_option fdit_train_option_table[];
+
 /* The defaults of `finediffusion train`. */
 struct fdit_train_options fdit_train_defaults(void);
+
+/* Sets an option by its name, as it would be typed: (ctx, &o, "clip", "1"); a flag takes "true" or
+ * "false". FDIT_ERROR_ARGUMENT names the option, the value and what is possible. `value` must live as long
+ * as the options: a text is not copied. */
+enum fdit_status fdit_train_options_set(fdit_context *ctx, struct fdit_train_options *o, const char *name,
+                                        const char *value);
+
+/* The word of an option that is a choice: "cosine" for "lr-schedule". Returns out. */
+const char *fdit_train_option_word(const struct fdit_train_options *o, const char *name, char out[32]);
 
 /* Refuses what cannot be, by the option's name. */
 enum fdit_status fdit_train_check(fdit_context *ctx, const struct fdit_train_options *o);
@@ -95,11 +109,6 @@ enum fdit_status fdit_train_settings_json(fdit_context *ctx, const struct fdit_t
 enum fdit_status fdit_train_options_compare(fdit_context *ctx, const char *path, const char *text, size_t n,
                                             const struct fdit_train_options *o);
 
-const char *fdit_lr_schedule_name(enum fdit_lr_schedule s);
-const char *fdit_class_table_init_name(enum fdit_class_table_init t);
-const char *fdit_label_drop_name(enum fdit_label_drop d);
-const char *fdit_recompute_name(enum fdit_recompute r);
-const char *fdit_old_classes_name(enum fdit_old_classes c);
 /* Whether `validation` is a share of the data, not a data set: *fraction is then set. */
 bool fdit_train_is_fraction(const char *validation, double *fraction);
 

@@ -147,12 +147,9 @@ enum fdit_status fdit_run_make_train_json(fdit_context *ctx, struct run *r)
         o.look.orient = cache->orient;
         o.look.matte = cache->matte;
     }
-    TRY(name_of(ctx, r, &names, "base", &o.base));
-    TRY(name_of(ctx, r, &names, "delta", &o.delta));
-    TRY(name_of(ctx, r, &names, "data", &o.data));
-    TRY(name_of(ctx, r, &names, "val", &o.validation));
-    TRY(name_of(ctx, r, &names, "taxonomy", &o.taxonomy));
-    TRY(name_of(ctx, r, &names, "vae", &o.vae));
+    for (const struct fdit_option *row = fdit_train_option_table; row->name; row++)
+        if (row->path)
+            TRY(name_of(ctx, r, &names, row->name, (const char **)((char *)&o + row->offset)));
     TRY(fdit_json_end(ctx, &names, "config.json", JSON_COMPACT, &r->names_json));
     TRY(fdit_train_options_json(ctx, &o, &r->train_json));
 out:
@@ -211,14 +208,15 @@ static void warn_of_schedule(fdit_context *ctx, const struct run *r)
 {
     int64_t before = json_integer_value(json_object_get(r->before, "steps"));
     const struct fdit_train_options *o = r->o;
+    char word[32];
     if (o->schedule == FDIT_LR_CONSTANT || before == r->total || r->at.step >= r->total || !before)
         return;
     fdit_log(ctx, FDIT_LOG_WARNING,
              "--lr-schedule %s: the run has %" PRId64 " steps instead of %" PRId64
              ", so the rate goes from %.3g "
              "(step %" PRId64 ") to %.3g",
-             fdit_lr_schedule_name(o->schedule), r->total, before, fdit_train_lr(o, r->at.step, before),
-             r->at.step, fdit_train_lr(o, r->at.step + 1, r->total));
+             fdit_train_option_word(o, "lr-schedule", word), r->total, before,
+             fdit_train_lr(o, r->at.step, before), r->at.step, fdit_train_lr(o, r->at.step + 1, r->total));
 }
 
 /* A log that was put away: a new one begins, and config.json says where. */
