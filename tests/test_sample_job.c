@@ -14,7 +14,7 @@
 #include "sample/job.h"
 #include "sample/pixels.h"
 #include "sample/request.h"
-#include "sample/subject.h"
+#include "sample/painter.h"
 #include "vae/vae.h"
 
 #include <inttypes.h>
@@ -571,9 +571,9 @@ END_TEST
 START_TEST(test_weights_hash)
 {
     struct fdit_sample_options o = job(NULL);
-    struct fdit_subject s, t;
+    struct fdit_sample_source s, t;
     uint64_t a = 0, b = 0, c = 0;
-    ck_assert_ok(ctx, fdit_subject_open(ctx, &o, &s));
+    ck_assert_ok(ctx, fdit_sample_source_open(ctx, &o, &s));
     ck_assert_ok(ctx, fdit_weight_files_hash(ctx, &s.files, &a));
     ck_assert_ok(ctx, fdit_weight_files_hash(ctx, &s.files, &b));
     ck_assert_uint_eq(a, b);
@@ -598,14 +598,14 @@ START_TEST(test_weights_hash)
     fdit_model_free(model);
     o.delta = NULL;
     o.base = keep(3, "merged.safetensors");
-    ck_assert_ok(ctx, fdit_subject_open(ctx, &o, &t));
+    ck_assert_ok(ctx, fdit_sample_source_open(ctx, &o, &t));
     ck_assert_ok(ctx, fdit_weight_files_hash(ctx, &t.files, &b));
-    fdit_subject_close(&t);
+    fdit_sample_source_close(&t);
     o.base = keep(3, "changed.safetensors");
-    ck_assert_ok(ctx, fdit_subject_open(ctx, &o, &t));
+    ck_assert_ok(ctx, fdit_sample_source_open(ctx, &o, &t));
     ck_assert_ok(ctx, fdit_weight_files_hash(ctx, &t.files, &c));
-    fdit_subject_close(&t);
-    fdit_subject_close(&s);
+    fdit_sample_source_close(&t);
+    fdit_sample_source_close(&s);
     ck_assert_uint_eq(a, b);
     ck_assert_uint_ne(a, c);
 }
@@ -757,65 +757,65 @@ END_TEST
 START_TEST(test_guides)
 {
     struct fdit_sample_options o = job(NULL);
-    struct fdit_subject s;
+    struct fdit_sample_source s;
     struct fdit_picture_spec p;
-    ck_assert_ok(ctx, fdit_subject_open(ctx, &o, &s));
-    ck_assert_str_eq(s.guide_text, "superclass:genus");
-    p = fdit_subject_picture(&s, 3, 7);
+    ck_assert_ok(ctx, fdit_sample_source_open(ctx, &o, &s));
+    ck_assert_str_eq(s.guide.text, "superclass:genus");
+    p = fdit_sample_source_picture(&s, 3, 7);
     ck_assert_int_eq(p.row, 3);
     ck_assert_int_eq(p.guide_row, CLASSES + 1); /* y */
     ck_assert_uint_eq(p.seed, 7);
-    fdit_subject_close(&s);
+    fdit_sample_source_close(&s);
     o.guide = "superclass:family";
-    ck_assert_int_eq(fdit_subject_open(ctx, &o, &s), FDIT_ERROR_ARGUMENT);
+    ck_assert_int_eq(fdit_sample_source_open(ctx, &o, &s), FDIT_ERROR_ARGUMENT);
     ck_assert_ptr_nonnull(strstr(fdit_context_message(ctx), "trained guides: superclass:genus"));
     o.guide = "superclass:order";
-    ck_assert_int_eq(fdit_subject_open(ctx, &o, &s), FDIT_ERROR_ARGUMENT);
+    ck_assert_int_eq(fdit_sample_source_open(ctx, &o, &s), FDIT_ERROR_ARGUMENT);
     o.guide = "empty";
-    ck_assert_int_eq(fdit_subject_open(ctx, &o, &s), FDIT_ERROR_ARGUMENT);
+    ck_assert_int_eq(fdit_sample_source_open(ctx, &o, &s), FDIT_ERROR_ARGUMENT);
     o.guide = "nonsense";
-    ck_assert_int_eq(fdit_subject_open(ctx, &o, &s), FDIT_ERROR_ARGUMENT);
+    ck_assert_int_eq(fdit_sample_source_open(ctx, &o, &s), FDIT_ERROR_ARGUMENT);
     /* another class, by class and seed alone, and all others in turn */
     o.guide = "random";
-    ck_assert_ok(ctx, fdit_subject_open(ctx, &o, &s));
+    ck_assert_ok(ctx, fdit_sample_source_open(ctx, &o, &s));
     bool hit[CLASSES] = { false };
     for (uint64_t seed = 0; seed < 200; seed++) {
-        p = fdit_subject_picture(&s, 2, seed);
+        p = fdit_sample_source_picture(&s, 2, seed);
         ck_assert(p.guide_row >= 0 && p.guide_row < CLASSES && p.guide_row != 2);
-        ck_assert_int_eq(fdit_subject_picture(&s, 2, seed).guide_row, p.guide_row);
+        ck_assert_int_eq(fdit_sample_source_picture(&s, 2, seed).guide_row, p.guide_row);
         hit[p.guide_row] = true;
     }
     ck_assert(hit[0] && hit[1] && hit[3] && hit[4]);
-    fdit_subject_close(&s);
+    fdit_sample_source_close(&s);
     o.guide = "base";
-    ck_assert_ok(ctx, fdit_subject_open(ctx, &o, &s));
-    ck_assert_int_eq(s.guide_files.config.rows, 4);
-    ck_assert_int_eq(fdit_subject_picture(&s, 2, 0).guide_row, 3);
-    fdit_subject_close(&s);
+    ck_assert_ok(ctx, fdit_sample_source_open(ctx, &o, &s));
+    ck_assert_int_eq(s.guide.files.config.rows, 4);
+    ck_assert_int_eq(fdit_sample_source_picture(&s, 2, 0).guide_row, 3);
+    fdit_sample_source_close(&s);
     o.delta = NULL;
-    ck_assert_int_eq(fdit_subject_open(ctx, &o, &s), FDIT_ERROR_ARGUMENT);
+    ck_assert_int_eq(fdit_sample_source_open(ctx, &o, &s), FDIT_ERROR_ARGUMENT);
     char text[4200];
     snprintf(text, sizeof text, "delta:%s", test_path(folder, "older.safetensors"));
     o = job(NULL);
     o.guide = text;
-    ck_assert_ok(ctx, fdit_subject_open(ctx, &o, &s));
-    ck_assert_int_eq(fdit_subject_picture(&s, 2, 0).guide_row, 2);
-    fdit_subject_close(&s);
+    ck_assert_ok(ctx, fdit_sample_source_open(ctx, &o, &s));
+    ck_assert_int_eq(fdit_sample_source_picture(&s, 2, 0).guide_row, 2);
+    fdit_sample_source_close(&s);
     /* defaults of other trainings */
     o = job(NULL);
     o.delta = keep(3, "empty.safetensors");
-    ck_assert_ok(ctx, fdit_subject_open(ctx, &o, &s));
-    ck_assert_str_eq(s.guide_text, "empty");
-    ck_assert_int_eq(fdit_subject_picture(&s, 2, 0).guide_row, CLASSES + 5);
-    fdit_subject_close(&s);
+    ck_assert_ok(ctx, fdit_sample_source_open(ctx, &o, &s));
+    ck_assert_str_eq(s.guide.text, "empty");
+    ck_assert_int_eq(fdit_sample_source_picture(&s, 2, 0).guide_row, CLASSES + 5);
+    fdit_sample_source_close(&s);
     o.guide = "superclass";
-    ck_assert_int_eq(fdit_subject_open(ctx, &o, &s), FDIT_ERROR_ARGUMENT);
+    ck_assert_int_eq(fdit_sample_source_open(ctx, &o, &s), FDIT_ERROR_ARGUMENT);
     ck_assert_ptr_nonnull(strstr(fdit_context_message(ctx), "trained guides: empty"));
     o.guide = NULL;
     o.delta = keep(3, "plain.safetensors");
-    ck_assert_ok(ctx, fdit_subject_open(ctx, &o, &s));
-    ck_assert_str_eq(s.guide_text, "none");
-    fdit_subject_close(&s);
+    ck_assert_ok(ctx, fdit_sample_source_open(ctx, &o, &s));
+    ck_assert_str_eq(s.guide.text, "none");
+    fdit_sample_source_close(&s);
 }
 END_TEST
 

@@ -5,7 +5,7 @@
 
 #include "core/mem.h"
 #include "model/model_internal.h"
-#include "sample/generate.h"
+#include "sample/painter.h"
 #include "train/step.h"
 
 #include <math.h>
@@ -22,7 +22,8 @@ struct model_state {
     struct fdit_bench_problem p;
     struct fdit_model *model;
     struct fdit_step *step;           /* train */
-    struct fdit_generator *generator; /* sample */
+    struct fdit_sample_source source; /* sample: the sizes alone */
+    struct fdit_painter *painter;     /* sample: has the model */
     float *pictures, *noise;          /* train: [batch, C, S, S] */
     float *x;                         /* sample: [batch, C, S, S] */
     int32_t *t, *rows;                /* [batch] */
@@ -37,9 +38,11 @@ static void close_model(void *state)
     if (!s)
         return;
     fdit_step_free(s->step);
-    fdit_generator_free(s->generator);
     fdit_buffer_free(s->fresh);
-    fdit_model_free(s->model);
+    if (s->painter)
+        fdit_painter_free(s->painter);
+    else
+        fdit_model_free(s->model);
     fdit_free(s->pictures);
     fdit_free(s->noise);
     fdit_free(s->x);
@@ -113,12 +116,23 @@ out:
 
 /* One step of order 1 from t = 999, both branches: noise drawn, network, sampler, picture read
  * back. */
-static enum fdit_status new_generator(fdit_context *ctx, struct model_state *s,
-                                      const struct fdit_generator_options *options)
+static enum fdit_status plan_sampling(fdit_context *ctx, struct model_state *s, enum fdit_dtype storage)
 {
     enum fdit_status status = FDIT_OK;
     size_t b = (size_t)s->p.batch;
-    TRY(fdit_generator_new(ctx, s->model, NULL, options, &s->generator));
+    const struct fdit_generator_options how = {
+        .sampler = { .kind = FDIT_SAMPLER_DPMPP },
+        .steps = 1,
+        .guidance = FDIT_GUIDANCE_DEFAULT,
+        .guided = true,
+        .batch = s->p.batch,
+        .noise = FDIT_NOISE_PHILOX,
+    };
+    s->source.files.config = s->p.config;
+    TRY(fdit_painter_new(ctx, s->dev, &s->source, &(struct fdit_painter_options){ .storage = storage },
+                         &s->painter));
+    TRY(fdit_painter_plan(ctx, s->painter, &how, 0));
+    s->model = fdit_painter_model(s->painter);
     TRY(fdit_alloc(ctx, b * item_of(&s->p.config), sizeof(float), &s->x));
     TRY(fdit_alloc(ctx, b, sizeof *s->specs, &s->specs));
     for (size_t i = 0; i < b; i++)
@@ -130,52 +144,49 @@ out:
     return status;
 }
 
-static enum fdit_status open_model(fdit_context *ctx, fdit_device *dev, const struct fdit_bench_problem *p,
-                                   enum fdit_dtype storage, void **out, size_t *plan_bytes)
+/* A block or a whole step of training. */
+static enum fdit_status plan_training(fdit_context *ctx, struct model_state *s, enum fdit_dtype storage)
 {
     enum fdit_status status = FDIT_OK;
-    struct model_state *s = NULL;
-    const struct fdit_generator_options sampling = {
-        .sampler = { .kind = FDIT_SAMPLER_DPMPP },
-        .steps = 1,
-        .guidance = FDIT_GUIDANCE_DEFAULT,
-        .guided = true,
-        .batch = p->batch,
-        .noise = FDIT_NOISE_PHILOX,
-    };
+    const struct fdit_bench_problem *p = &s->p;
     struct fdit_model_options options = { .mask = p->mask,
-                                          .training = p->kind != FDIT_BENCH_SAMPLE,
+                                          .training = true,
                                           .ema = p->kind == FDIT_BENCH_TRAIN,
                                           .batch = p->batch,
                                           .recompute = p->recompute,
                                           .activations = p->activations,
                                           .storage = storage };
-    TRY(fdit_alloc(ctx, 1, sizeof *s, &s));
-    s->dev = dev;
-    s->p = *p;
     if (p->kind == FDIT_BENCH_BLOCK)
         s->p.config.depth = s->p.config.rows = 1;
-    if (p->kind == FDIT_BENCH_SAMPLE)
-        options.batch = fdit_generator_model_batch(&sampling, true);
-    TRY(fdit_model_new(ctx, dev, &s->p.config, &options, &s->model));
+    TRY(fdit_model_new(ctx, s->dev, &p->config, &options, &s->model));
     if (p->kind == FDIT_BENCH_TRAIN)
         TRY(fdit_step_new(ctx, s->model, 1, &s->step));
-    else if (p->kind == FDIT_BENCH_SAMPLE)
-        TRY(new_generator(ctx, s, &sampling));
     else
         TRY(fdit_plan_add(ctx, &s->model->plan, FDIT_PLAN_BATCH, &s->fresh, 2 * stream_of(s) * sizeof(float),
                           "input of the block and a gradient"));
-    TRY(fdit_plan_check(ctx, &s->model->plan, dev, dev->info.memory,
-                        "use a smaller batch or recompute=block"));
-    *plan_bytes = fdit_plan_device_bytes(&s->model->plan);
-    TRY(fdit_model_allocate(ctx, s->model));
+out:
+    return status;
+}
+
+static enum fdit_status open_model(fdit_context *ctx, fdit_device *dev, const struct fdit_bench_problem *p,
+                                   enum fdit_dtype storage, void **out, size_t *plan_bytes)
+{
+    enum fdit_status status = FDIT_OK;
+    struct model_state *s = NULL;
+    bool sampling = p->kind == FDIT_BENCH_SAMPLE;
+    TRY(fdit_alloc(ctx, 1, sizeof *s, &s));
+    s->dev = dev;
+    s->p = *p;
+    TRY(sampling ? plan_sampling(ctx, s, storage) : plan_training(ctx, s, storage));
+    const struct fdit_plan *plan = sampling ? fdit_painter_plan_of(s->painter, 0) : &s->model->plan;
+    TRY(fdit_plan_check(ctx, plan, dev, dev->info.memory, "use a smaller batch or recompute=block"));
+    *plan_bytes = fdit_plan_device_bytes(plan);
+    TRY(sampling ? fdit_painter_allocate(ctx, s->painter) : fdit_model_allocate(ctx, s->model));
     TRY(fill_params(ctx, s->model));
     if (s->step) {
         fdit_step_bind(s->step);
         TRY(fill_batch(ctx, s));
-    } else if (s->generator) {
-        fdit_generator_bind(s->generator);
-    } else {
+    } else if (!sampling) {
         struct fdit_tensor fresh = fdit_tensor_of(s->fresh, FDIT_F32);
         fdit_bench_write(dev, fresh, STREAM_X, stream_of(s), 1);
         fdit_bench_write(dev, fdit_at(fresh, stream_of(s)), STREAM_DX, stream_of(s), 1);
@@ -229,7 +240,7 @@ static enum fdit_status run_model(fdit_context *ctx, void *state)
         s->optimiser.n++;
         s->optimiser.ema_decay = fdit_ema_decay(0.9999, false, s->optimiser.n);
         return run_step(ctx, s, &losses);
-    case FDIT_BENCH_SAMPLE: return fdit_generator_run(ctx, s->generator, s->specs, s->p.batch, s->x);
+    case FDIT_BENCH_SAMPLE: return fdit_painter_draw(ctx, s->painter, s->specs, (size_t)s->p.batch, s->x);
     default:
         fdit_forward_block(s->model, 0, s->p.batch);
         fdit_backward_block(s->model, 0, s->p.batch, 0);

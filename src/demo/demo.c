@@ -6,8 +6,7 @@
 #include "core/file.h"
 #include "core/mem.h"
 #include "demo/sheet.h"
-#include "sample/generate.h"
-#include "sample/pixels.h"
+#include "sample/painter.h"
 #include "train/class_table.h"
 
 #include <errno.h>
@@ -159,48 +158,46 @@ static void on_sampler_step(void *user, int done, int steps)
     progress(w->d, w->before + done, w->total, "step", NULL);
 }
 
-/* The loop for pictures with or without guidance; before fdit_model_allocate. */
-static enum fdit_status new_generator(fdit_context *ctx, struct demo *d, struct fdit_model *m, bool guided,
-                                      struct watch *w, struct fdit_generator **out)
+/* How pictures are drawn, with or without guidance. */
+static struct fdit_generator_options way(const struct demo *d, bool guided, struct watch *w)
 {
     /* eta 1: fresh noise in every step mends what the one before spoilt. Of 880 pictures at w = 2, of the
      * same weights, it drew 60 % with the right letter and style, eta 0 drew 48 %. */
-    struct fdit_generator_options o = { .sampler = { .kind = FDIT_SAMPLER_DDIM, .eta = 1 },
-                                        .steps = d->o->steps,
-                                        .guidance = FDIT_GUIDANCE_DEFAULT,
-                                        .guided = guided,
-                                        .clip_x0 = true,
-                                        .batch = SAMPLE_BATCH,
-                                        .on_step = on_sampler_step,
-                                        .user = w };
-    o.guidance.w = d->o->guidance;
-    return fdit_generator_new(ctx, m, NULL, &o, out);
+    struct fdit_generator_options how = { .sampler = { .kind = FDIT_SAMPLER_DDIM, .eta = 1 },
+                                          .steps = d->o->steps,
+                                          .guidance = FDIT_GUIDANCE_DEFAULT,
+                                          .guided = guided,
+                                          .clip_x0 = true,
+                                          .batch = SAMPLE_BATCH,
+                                          .on_step = on_sampler_step,
+                                          .user = w };
+    how.guidance.w = d->o->guidance;
+    return how;
 }
 
 /* per_class pictures of every class, pixels [n_classes * per_class, S, S, C], class after class. */
-static enum fdit_status sample(fdit_context *ctx, struct demo *d, struct fdit_generator *g, struct watch *w,
-                               uint8_t *pixels)
+static enum fdit_status sample(fdit_context *ctx, struct demo *d, struct fdit_painter *p, bool guided,
+                               struct watch *w, uint8_t *pixels)
 {
     enum fdit_status status = FDIT_OK;
+    const struct fdit_guide guide = { .kind = FDIT_GUIDE_SUPERCLASS };
+    const struct fdit_generator_options how = way(d, guided, w);
     struct fdit_picture_spec specs[SAMPLE_BATCH];
     float *x = NULL;
     size_t n = d->n_classes * (size_t)d->per_class;
+    TRY(fdit_painter_set(ctx, p, &how));
     TRY(fdit_alloc(ctx, SAMPLE_BATCH * d->pixels, sizeof *x, &x));
     for (size_t done = 0; done < n;) {
         int k = n - done < SAMPLE_BATCH ? (int)(n - done) : SAMPLE_BATCH;
         for (int i = 0; i < k; i++) {
             int32_t id = (int32_t)((done + (size_t)i) / (size_t)d->per_class);
-            specs[i] =
-                (struct fdit_picture_spec){ .seed = d->o->seed + (done + (size_t)i) % (size_t)d->per_class,
-                                            .class_id = id,
-                                            .row = id,
-                                            .guide_row = fdit_taxonomy_superclass_row(d->letters, 0, id) };
+            uint64_t seed = d->o->seed + (done + (size_t)i) % (size_t)d->per_class;
+            specs[i] = fdit_guide_picture(&guide, d->letters, id, seed);
         }
-        TRY(fdit_generator_run(ctx, g, specs, k, x));
+        TRY(fdit_painter_draw(ctx, p, specs, (size_t)k, x));
         for (int i = 0; i < k; i++)
-            fdit_pixels(x + (size_t)i * d->pixels, d->sheet.channels,
-                        (size_t)d->sheet.size * (size_t)d->sheet.size,
-                        pixels + (done + (size_t)i) * d->pixels);
+            TRY(fdit_painter_decode(ctx, p, x + (size_t)i * d->pixels,
+                                    pixels + (done + (size_t)i) * d->pixels));
         done += (size_t)k;
         w->before += d->o->steps;
     }
@@ -237,45 +234,41 @@ static enum fdit_status sample_both(fdit_context *ctx, struct demo *d, const cha
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_demo_row *r = &d->result->rows[row];
-    struct fdit_checkpoint *files[2] = { NULL, NULL };
-    struct fdit_model_config config;
-    struct fdit_model *m = NULL;
-    struct fdit_generator *plain = NULL, *guided = NULL;
-    struct fdit_model_options o = { .batch = 2 * SAMPLE_BATCH, .storage = d->o->storage };
+    struct fdit_sample_source source = { .taxonomy = d->letters };
+    struct fdit_weight_files *files = &source.files;
+    struct fdit_painter *p = NULL;
+    const struct fdit_painter_options o = { .storage = d->o->storage, .new_table = !delta };
     uint8_t *pixels = NULL;
     size_t n = d->n_classes * (size_t)d->per_class;
     double batches = (double)((n + SAMPLE_BATCH - 1) / SAMPLE_BATCH), began = fdit_clock_seconds();
     struct watch w = { .d = d, .total = 2 * batches * d->o->steps };
-    TRY(fdit_checkpoint_open(ctx, d->base, FDIT_VALUES_EMA, &files[1]));
-    TRY(fdit_checkpoint_config(ctx, files[1], NULL, &config));
-    config.rows = fdit_taxonomy_n_rows(d->letters);
+    const struct fdit_generator_options how = way(d, true, &w);
+    TRY(fdit_checkpoint_open(ctx, d->base, FDIT_VALUES_EMA, &source.base));
     if (delta)
-        TRY(fdit_checkpoint_open(ctx, delta, FDIT_VALUES_EMA, &files[0]));
-    TRY(fdit_model_new(ctx, d->dev, &config, &o, &m));
-    TRY(new_generator(ctx, d, m, false, &w, &plain));
-    TRY(new_generator(ctx, d, m, true, &w, &guided));
-    TRY(fdit_model_allocate(ctx, m));
-    fdit_generator_bind(plain);
-    fdit_generator_bind(guided);
-    TRY(fdit_model_load(ctx, m, delta ? files : files + 1, delta ? 2 : 1, !delta, NULL));
+        TRY(fdit_checkpoint_open(ctx, delta, FDIT_VALUES_EMA, &source.delta));
+    TRY(fdit_checkpoint_config(ctx, source.base, NULL, &files->config));
+    TRY(fdit_weight_files_join(ctx, source.delta, source.base, files));
+    files->config.rows = fdit_taxonomy_n_rows(d->letters); /* before training, the table is to come */
+    TRY(fdit_painter_new(ctx, d->dev, &source, &o, &p));
+    TRY(fdit_painter_plan(ctx, p, &how, 0));
+    TRY(fdit_painter_load(ctx, p, NULL));
     if (!delta)
-        TRY(fdit_class_table_start(ctx, m, FDIT_TABLE_NAMES, files[1], d->letters, d->o->seed));
+        TRY(fdit_class_table_start(ctx, fdit_painter_model(p), FDIT_TABLE_NAMES, source.base, d->letters,
+                                   d->o->seed));
     TRY(fdit_alloc(ctx, n, d->pixels, &pixels));
-    TRY(sample(ctx, d, plain, &w, pixels));
+    TRY(sample(ctx, d, p, false, &w, pixels));
     TRY(score(ctx, d, pixels, &r->plain));
     if (plain_panel)
         keep_first(d, pixels, plain_panel);
-    TRY(sample(ctx, d, guided, &w, pixels));
+    TRY(sample(ctx, d, p, true, &w, pixels));
     TRY(score(ctx, d, pixels, &r->guided));
     if (guided_panel)
         keep_first(d, pixels, guided_panel);
     r->sample_seconds = fdit_clock_seconds() - began;
 out:
-    fdit_generator_free(plain);
-    fdit_generator_free(guided);
-    fdit_model_free(m);
-    fdit_checkpoint_close(files[0]);
-    fdit_checkpoint_close(files[1]);
+    fdit_painter_free(p);
+    fdit_checkpoint_close(source.delta);
+    fdit_checkpoint_close(source.base);
     fdit_free(pixels);
     return status;
 }

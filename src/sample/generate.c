@@ -6,8 +6,9 @@
 #include <string.h>
 
 struct fdit_generator {
-    struct fdit_model *model, *guide; /* guide: the model itself, or another one */
-    struct fdit_generator_options options;
+    struct fdit_model *model, *guide;      /* guide: the model itself, or another one */
+    struct fdit_generator_options options; /* with the number of steps */
+    int batch;                             /* room of the buffers */
     struct fdit_sampler *sampler;
     struct fdit_noise_pictures *noise;
     int guided_channels;
@@ -42,6 +43,34 @@ int fdit_generator_conditions(const struct fdit_generator_options *options, bool
     return steps > 1 ? each * steps : 0;
 }
 
+enum fdit_status fdit_generator_set(fdit_context *ctx, struct fdit_generator *g,
+                                    const struct fdit_generator_options *options)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_sampler *sampler = NULL;
+    struct fdit_noise_pictures *noise = NULL;
+    int need = fdit_generator_model_batch(options, g->guide == g->model);
+    if (options->batch < 1 || options->batch > g->batch || need > g->model->options.batch)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT,
+             "sampling %d pictures at once needs a model for %d samples, it has room for %d; use a smaller "
+             "--batch",
+             options->batch, need, g->model->options.batch);
+    TRY(fdit_sampler_new(ctx, &options->sampler, steps_of(options), &sampler));
+    TRY(fdit_noise_new(ctx, options->noise, options->batch, g->picture, options->guided, &noise));
+    fdit_sampler_free(g->sampler);
+    fdit_noise_free(g->noise);
+    g->sampler = sampler;
+    g->noise = noise;
+    g->options = *options;
+    g->options.steps = steps_of(options);
+    g->guided_channels = fdit_guidance_channels(&options->guidance, g->model->config.channels);
+    return FDIT_OK;
+out:
+    fdit_sampler_free(sampler);
+    fdit_noise_free(noise);
+    return status;
+}
+
 enum fdit_status fdit_generator_new(fdit_context *ctx, struct fdit_model *model,
                                     struct fdit_model *guide_model,
                                     const struct fdit_generator_options *options, struct fdit_generator **out)
@@ -53,14 +82,8 @@ enum fdit_status fdit_generator_new(fdit_context *ctx, struct fdit_model *model,
     TRY(fdit_alloc(ctx, 1, sizeof *g, &g));
     g->model = model;
     g->guide = guide_model ? guide_model : model;
-    g->options = *options;
-    g->options.steps = steps_of(options);
-    int need = fdit_generator_model_batch(options, !guide_model);
-    if (options->batch < 1 || need > model->options.batch)
-        FAIL(ctx, FDIT_ERROR_ARGUMENT,
-             "sampling %d pictures at once needs a model for %d samples, it has room for %d; use a smaller "
-             "--batch",
-             options->batch, need, model->options.batch);
+    g->batch = options->batch;
+    g->picture = (size_t)c->channels * (size_t)c->input_size * (size_t)c->input_size;
     if (guide_model &&
         (guide_model->config.channels != c->channels || guide_model->config.input_size != c->input_size ||
          guide_model->options.batch < options->batch))
@@ -69,11 +92,8 @@ enum fdit_status fdit_generator_new(fdit_context *ctx, struct fdit_model *model,
              "the same family",
              guide_model->config.channels, guide_model->config.input_size, guide_model->config.input_size,
              c->channels, c->input_size, c->input_size);
-    TRY(fdit_sampler_new(ctx, &options->sampler, g->options.steps, &g->sampler));
-    g->guided_channels = fdit_guidance_channels(&options->guidance, c->channels);
-    g->picture = (size_t)c->channels * (size_t)c->input_size * (size_t)c->input_size;
+    TRY(fdit_generator_set(ctx, g, options));
     size_t b = (size_t)options->batch, padded = fdit_page_floats(b * g->picture);
-    TRY(fdit_noise_new(ctx, options->noise, options->batch, g->picture, options->guided, &g->noise));
     TRY(fdit_alloc(ctx, b * g->picture, sizeof(float), &g->host));
     TRY(fdit_alloc(ctx, 2 * b, sizeof(int32_t), &g->rows));
     int own = g->model->options.conditions, other = g->guide->options.conditions;

@@ -44,6 +44,10 @@ enum fdit_status fdit_generator_new(fdit_context *ctx, struct fdit_model *model,
                                     struct fdit_model *guide_model,
                                     const struct fdit_generator_options *options,
                                     struct fdit_generator **out);
+/* Another way to sample for the runs that follow: everything but what decides the memory, so the batch may
+ * only be smaller and `guided` needs a model that was made for it. On failure the way stays. */
+enum fdit_status fdit_generator_set(fdit_context *ctx, struct fdit_generator *g,
+                                    const struct fdit_generator_options *options);
 int fdit_generator_model_batch(const struct fdit_generator_options *options, bool own_guide);
 /* What its options.conditions should be, for the model and the guide's; any other value serves too. */
 int fdit_generator_conditions(const struct fdit_generator_options *options, bool own_guide);

@@ -54,15 +54,15 @@ static uint64_t hash_request(const struct fdit_request *r)
 
 /* Key for key the long options of `finediffusion sample` that decide a picture of given class and seed. */
 static json_t *put_options(struct fdit_json *b, const struct fdit_sample_options *o,
-                           const struct fdit_subject *s, int steps)
+                           const struct fdit_sample_source *s, int steps)
 {
     char sampler[40], interval[40];
     static const char *const rngs[] = { "philox", "torch-cpu", "torch-cuda" };
     fdit_sampler_format(&o->sampler, sampler);
     snprintf(interval, sizeof interval, "%d:%d", o->guidance.t_low, o->guidance.t_high);
-    bool guided = s->guide != FDIT_GUIDE_NONE;
+    bool guided = s->guide.kind != FDIT_GUIDE_NONE;
     json_t *j = fdit_json_put_object(b, NULL, "options");
-    fdit_json_put_text(b, j, "guide", s->guide_text);
+    fdit_json_put_text(b, j, "guide", s->guide.text);
     if (guided) {
         fdit_json_put_real(b, j, "guidance", o->guidance.w);
         fdit_json_put_int(b, j, "guidance-channels",
@@ -90,7 +90,7 @@ static void put_more_options(struct fdit_json *b, json_t *j, const struct fdit_s
 }
 
 enum fdit_status fdit_identity_init(fdit_context *ctx, const struct fdit_sample_options *o,
-                                    const struct fdit_subject *s, const struct fdit_request *request,
+                                    const struct fdit_sample_source *s, const struct fdit_request *request,
                                     int steps, uint64_t vae, struct fdit_identity *out)
 {
     enum fdit_status status = FDIT_OK;
@@ -101,13 +101,13 @@ enum fdit_status fdit_identity_init(fdit_context *ctx, const struct fdit_sample_
     *out = (struct fdit_identity){ .text = NULL };
     fdit_json_begin(&b);
     TRY(fdit_weight_files_hash(ctx, &s->files, &weights));
-    if (s->guide_files.n)
-        TRY(fdit_weight_files_hash(ctx, &s->guide_files, &guide));
+    if (s->guide.files.n)
+        TRY(fdit_weight_files_hash(ctx, &s->guide.files, &guide));
     TRY(fdit_taxonomy_hash(ctx, s->taxonomy, &taxonomy));
     fdit_json_put_text(&b, NULL, "format", IDENTITY_FORMAT);
     fdit_json_put_text(&b, NULL, "version", IDENTITY_VERSION);
     put_hex(&b, NULL, "weights", weights);
-    if (s->guide_files.n)
+    if (s->guide.files.n)
         put_hex(&b, NULL, "guide_weights", guide);
     else
         fdit_json_put_null(&b, NULL, "guide_weights");

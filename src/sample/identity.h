@@ -10,7 +10,7 @@
 #define FDIT_SAMPLE_IDENTITY_H
 
 #include "sample/request.h"
-#include "sample/subject.h"
+#include "sample/source.h"
 
 struct fdit_identity {
     char hash[17];    /* of all the rest, hexadecimal */
@@ -25,8 +25,9 @@ struct fdit_identity {
  * With o->tar the request belongs to it, too,
  * since archives hold many pictures. Free with fdit_identity_fini. */
 enum fdit_status fdit_identity_init(fdit_context *ctx, const struct fdit_sample_options *o,
-                                    const struct fdit_subject *subject, const struct fdit_request *request,
-                                    int steps, uint64_t vae, struct fdit_identity *out);
+                                    const struct fdit_sample_source *source,
+                                    const struct fdit_request *request, int steps, uint64_t vae,
+                                    struct fdit_identity *out);
 void fdit_identity_fini(struct fdit_identity *id);
 /* FDIT_OK when the n bytes of the run.json at `path` say the same; *older: in the words of a
  * program that wrote no texts into pictures. Else FDIT_ERROR_FORMAT that names the first

@@ -8,9 +8,7 @@
 #include "format/safetensors.h"
 #include "sample/album.h"
 #include "sample/contact_sheet.h"
-#include "sample/crew.h"
-#include "sample/pixels.h"
-#include "vae/vae.h"
+#include "sample/painter.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -18,35 +16,23 @@
 #include <string.h>
 #include <sys/resource.h>
 
-/* Tokens of one pass and pictures of one batch that --batch 0 aims at: enough rows for the matrix
- * products to run at full speed, with little memory. */
-enum { AIM_TOKENS = 4096, AIM_PICTURES = 64 };
-
 /* Everything a job holds, in the order of its making. */
 struct job {
     const struct fdit_sample_options *o; /* = &options */
     struct fdit_sample_options options;  /* with what was left to the model filled in */
     const struct fdit_sample_hooks *hooks;
     struct fdit_sample_summary *summary;
-    fdit_device *dev;
-    struct fdit_subject subject;
+    struct fdit_sample_source source;
     struct fdit_request request;
-    struct fdit_model *model, *guide_model; /* the second one only where the guide is another model */
-    struct fdit_generator *generator;
-    struct fdit_crew *crew; /* the further devices */
-    struct fdit_vae *vae;   /* NULL: none */
-    struct fdit_plan plan;  /* of all three, for people and the limit */
+    struct fdit_painter *painter;
     struct fdit_identity identity;
     struct fdit_caption caption;
     char *model_name, sampler_text[40];
     struct fdit_album *album;
     struct fdit_contact_sheet *contact;
-    size_t item;        /* numbers of one picture */
-    int batch, round;   /* pictures of a device at once; of all devices */
-    bool decodable;     /* x is a picture, or becomes one */
-    int size, channels; /* of pictures */
-    float *x;           /* [round, item] */
-    float *decoded;     /* [channels, size, size] */
+    size_t item; /* elements of x of one picture */
+    int round;   /* pictures of all devices at once */
+    float *x;    /* [round, item] */
     struct fdit_picture picture;
     struct fdit_picture_spec *specs; /* [round] */
     size_t *places;                  /* [round]: pictures of the shard */
@@ -64,132 +50,32 @@ static void on_step(void *user, int step, int steps)
         j->hooks->on_step(j->hooks->user, j->done, j->request.n, step, steps);
 }
 
-static void free_models(struct job *j)
-{
-    fdit_crew_free(j->crew);
-    j->crew = NULL;
-    fdit_generator_free(j->generator);
-    fdit_model_free(j->model);
-    fdit_model_free(j->guide_model);
-    fdit_plan_fini(&j->plan);
-    j->generator = NULL;
-    j->model = j->guide_model = NULL;
-    j->plan = (struct fdit_plan){ 0 };
-}
-
-static enum fdit_status add_plan(fdit_context *ctx, struct fdit_plan *sum, const struct fdit_plan *part,
-                                 const char *prefix)
-{
-    enum fdit_status status = FDIT_OK;
-    for (size_t i = 0; i < part->n; i++) {
-        const struct fdit_plan_entry *e = &part->list[i];
-        TRY(fdit_plan_add(ctx, sum, e->kind, e->where, e->bytes, "%s%s", prefix, e->label));
-    }
-out:
-    return status;
-}
-
-/* Models and generator for a batch, without memory on the device yet. */
-static enum fdit_status plan_models(fdit_context *ctx, struct job *j, int batch)
-{
-    enum fdit_status status = FDIT_OK;
-    const struct fdit_sample_options *o = j->o;
-    bool other = j->subject.guide_files.n > 0;
-    struct fdit_generator_options g = { .sampler = o->sampler,
-                                        .steps = o->steps,
-                                        .guidance = o->guidance,
-                                        .guided = j->subject.guide != FDIT_GUIDE_NONE,
-                                        .clip_x0 = o->clip_x0 > 0,
-                                        .batch = batch,
-                                        .noise = o->rng,
-                                        .on_step = on_step,
-                                        .user = j };
-    struct fdit_model_options m = { .batch = fdit_generator_model_batch(&g, !other),
-                                    .conditions = fdit_generator_conditions(&g, !other),
-                                    .storage = o->storage };
-    free_models(j);
-    j->batch = batch;
-    TRY(fdit_model_new(ctx, j->dev, &j->subject.files.config, &m, &j->model));
-    m.batch = batch;
-    if (other)
-        TRY(fdit_model_new(ctx, j->dev, &j->subject.guide_files.config, &m, &j->guide_model));
-    TRY(fdit_generator_new(ctx, j->model, j->guide_model, &g, &j->generator));
-    TRY(add_plan(ctx, &j->plan, &j->model->plan, ""));
-    if (other)
-        TRY(add_plan(ctx, &j->plan, &j->guide_model->plan, "guide: "));
-    if (j->vae)
-        TRY(add_plan(ctx, &j->plan, fdit_vae_plan_of(j->vae), ""));
-    TRY(fdit_crew_new(ctx, j->dev, &j->subject, &g, o->storage, &j->crew));
-    j->round = batch * fdit_crew_devices(j->crew);
-    TRY(fdit_plan_add(ctx, &j->plan, FDIT_PLAN_HOST, NULL, (size_t)j->round * j->item * sizeof(float),
-                      "pictures of a batch"));
-out:
-    return status;
-}
-
-/* The decoder, planned to take what a batch of one leaves of the limit. */
-static enum fdit_status plan_decoder(fdit_context *ctx, struct job *j, size_t limit)
-{
-    enum fdit_status status = FDIT_OK;
-    struct fdit_vae_options o = { .height = j->size, .decode = true };
-    TRY(fdit_vae_plan(ctx, j->vae, j->dev, &o));
-    TRY(plan_models(ctx, j, 1));
-    size_t all = fdit_plan_device_bytes(&j->plan);
-    size_t decoder = fdit_plan_device_bytes(fdit_vae_plan_of(j->vae));
-    if (!limit || all <= limit)
-        goto out;
-    o.memory = limit > all - decoder ? limit - (all - decoder) : 1;
-    TRY(fdit_vae_plan(ctx, j->vae, j->dev, &o));
-out:
-    return status;
-}
-
-/* The plans of the other devices. */
-static enum fdit_status check_crew(fdit_context *ctx, struct job *j)
-{
-    enum fdit_status status = FDIT_OK;
-    for (int i = 1; i < fdit_crew_devices(j->crew); i++) {
-        const struct fdit_plan *plan = fdit_crew_plan(j->crew, i);
-        const fdit_device *dev = fdit_crew_device(j->crew, i);
-        if (j->hooks && j->hooks->on_plan)
-            j->hooks->on_plan(j->hooks->user, plan);
-        j->summary->plan_bytes += fdit_plan_device_bytes(plan);
-        TRY(fdit_plan_check(ctx, plan, dev, j->o->memory ? j->o->memory : dev->info.memory,
-                            "use a smaller --batch, or --weights in 16 bits"));
-    }
-out:
-    return status;
-}
-
 /* The batch as asked for, or the largest sensible one that fits. */
 static enum fdit_status make_plan(fdit_context *ctx, struct job *j)
 {
     enum fdit_status status = FDIT_OK;
-    size_t limit = j->o->memory ? j->o->memory : j->dev->info.memory;
-    int batch = j->o->batch;
-    if (!batch) {
-        batch = AIM_TOKENS / fdit_config_tokens(&j->subject.files.config);
-        batch = batch < 1 ? 1 : batch > AIM_PICTURES ? AIM_PICTURES : batch;
+    const struct fdit_sample_options *o = j->o;
+    struct fdit_generator_options how = { .sampler = o->sampler,
+                                          .steps = o->steps,
+                                          .guidance = o->guidance,
+                                          .guided = j->source.guide.kind != FDIT_GUIDE_NONE,
+                                          .clip_x0 = o->clip_x0 > 0,
+                                          .batch = o->batch,
+                                          .noise = o->rng,
+                                          .on_step = on_step,
+                                          .user = j };
+    TRY(fdit_painter_plan(ctx, j->painter, &how, j->request.n ? j->request.n : 1));
+    j->summary->process_plan_bytes = fdit_plan_process_bytes(fdit_painter_plan_of(j->painter, 0));
+    j->summary->batch = fdit_painter_batch(j->painter);
+    j->summary->steps = fdit_painter_steps(j->painter);
+    j->round = fdit_painter_round(j->painter);
+    for (int i = 0; i < fdit_painter_devices(j->painter); i++) {
+        const struct fdit_plan *plan = fdit_painter_plan_of(j->painter, i);
+        if (j->hooks && j->hooks->on_plan)
+            j->hooks->on_plan(j->hooks->user, plan);
+        j->summary->plan_bytes += fdit_plan_device_bytes(plan);
+        TRY(fdit_painter_check(ctx, j->painter, i));
     }
-    if ((size_t)batch > j->request.n)
-        batch = j->request.n > 0 ? (int)j->request.n : 1;
-    if (j->vae)
-        TRY(plan_decoder(ctx, j, limit));
-    TRY(plan_models(ctx, j, batch));
-    while (!j->o->batch && batch > 1 && limit && fdit_plan_device_bytes(&j->plan) > limit) {
-        batch /= 2;
-        TRY(plan_models(ctx, j, batch));
-    }
-    j->plan.title = j->dev->next ? j->dev->info.name : NULL;
-    TRY(fdit_plan_add_process(ctx, &j->plan, j->dev));
-    j->summary->process_plan_bytes = fdit_plan_process_bytes(&j->plan);
-    if (j->hooks && j->hooks->on_plan)
-        j->hooks->on_plan(j->hooks->user, &j->plan);
-    j->summary->plan_bytes = fdit_plan_device_bytes(&j->plan);
-    j->summary->batch = batch;
-    j->summary->steps = fdit_generator_steps(j->generator);
-    TRY(fdit_plan_check(ctx, &j->plan, j->dev, limit, "use a smaller --batch, or --weights in 16 bits"));
-    TRY(check_crew(ctx, j));
 out:
     return status;
 }
@@ -197,20 +83,9 @@ out:
 static enum fdit_status load_models(fdit_context *ctx, struct job *j)
 {
     enum fdit_status status = FDIT_OK;
-    const struct fdit_weight_files *f = &j->subject.files, *g = &j->subject.guide_files;
+    const struct fdit_weight_files *f = &j->source.files;
     struct fdit_load_report report = { 0 };
-    TRY(fdit_model_allocate(ctx, j->model));
-    if (j->guide_model)
-        TRY(fdit_model_allocate(ctx, j->guide_model));
-    fdit_generator_bind(j->generator);
-    if (j->vae)
-        TRY(fdit_vae_allocate(ctx, j->vae));
-    double start = fdit_clock_seconds();
-    TRY(fdit_model_load(ctx, j->model, f->list, f->n, false, &report));
-    if (j->guide_model)
-        TRY(fdit_model_load(ctx, j->guide_model, g->list, g->n, false, NULL));
-    fdit_log(ctx, FDIT_LOG_INFO, "weights loaded in %.2f s", fdit_clock_seconds() - start);
-    TRY(fdit_crew_load(ctx, j->crew));
+    TRY(fdit_painter_load(ctx, j->painter, &report));
     j->summary->norms_missing = report.norms_missing;
     if (report.norms_missing)
         fdit_log(ctx, FDIT_LOG_INFO,
@@ -226,8 +101,8 @@ out:
 static enum fdit_status check_outputs(fdit_context *ctx, const struct job *j)
 {
     const struct fdit_sample_options *o = j->o;
-    int channels = j->subject.files.config.channels;
-    if (j->decodable)
+    int channels = j->source.files.config.channels;
+    if (fdit_painter_decodes(j->painter))
         return FDIT_OK;
     if (!o->latents)
         return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
@@ -242,40 +117,12 @@ static enum fdit_status check_outputs(fdit_context *ctx, const struct job *j)
     return FDIT_OK;
 }
 
-/* Opens the autoencoder and says what pictures come out. */
-static enum fdit_status open_decoder(fdit_context *ctx, struct job *j)
-{
-    enum fdit_status status = FDIT_OK;
-    const struct fdit_model_config *c = &j->subject.files.config;
-    j->size = c->input_size;
-    j->channels = c->channels;
-    j->decodable = c->channels == 1 || c->channels == 3;
-    if (!j->o->vae)
-        goto out;
-    TRY(fdit_vae_open(ctx, j->o->vae, &j->vae));
-    const struct fdit_vae_config *v = fdit_vae_config_of(j->vae);
-    if (v->latent_channels != c->channels)
-        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--vae %s has latents of %d channels, %s works on %d%s", j->o->vae,
-             v->latent_channels, j->o->base, c->channels,
-             j->decodable ? ", pixels: leave --vae out" : "; give the autoencoder that it was trained with");
-    if (v->out_channels != 1 && v->out_channels != 3)
-        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--vae %s makes pictures of %d channels; a PNG has 1 or 3", j->o->vae,
-             v->out_channels);
-    if (j->o->vae_scale > 0)
-        fdit_vae_set_scale(j->vae, j->o->vae_scale);
-    j->size = c->input_size * fdit_vae_factor(v);
-    j->channels = v->out_channels;
-    j->decodable = true;
-out:
-    return status;
-}
-
 /* What was left to the model. A folder that an older program began goes on as it was begun. */
 static enum fdit_status settle(fdit_context *ctx, struct job *j)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_sample_options *o = &j->options;
-    bool pixels = j->decodable && !j->vae;
+    bool pixels = fdit_painter_decodes(j->painter) && !fdit_painter_vae(j->painter);
     double w = NAN;
     int clip = -1;
     if (o->out && !o->overwrite && pixels)
@@ -290,12 +137,12 @@ static enum fdit_status settle(fdit_context *ctx, struct job *j)
     }
     j->summary->settled = pixels && (isnan(o->guidance.w) || o->clip_x0 < 0);
     fdit_sample_settle(o, pixels);
-    if (j->subject.guide == FDIT_GUIDE_NONE)
+    if (j->source.guide.kind == FDIT_GUIDE_NONE)
         j->summary->w = 1;
     else
         j->summary->w = o->guidance.w;
     j->summary->clip_x0 = o->clip_x0 > 0;
-    if (j->subject.guide != FDIT_GUIDE_NONE &&
+    if (j->source.guide.kind != FDIT_GUIDE_NONE &&
         (o->guidance.w > FDIT_SAMPLE_ODD_GUIDANCE || o->guidance.w < 0))
         fdit_log(ctx, FDIT_LOG_WARNING, "--guidance %g: %s; pictures usually come from 1 to 10",
                  o->guidance.w,
@@ -317,25 +164,27 @@ static enum fdit_status open_album(fdit_context *ctx, struct job *j)
 {
     enum fdit_status status = FDIT_OK;
     const struct fdit_sample_options *o = j->o;
+    const struct fdit_vae *decoder = fdit_painter_vae(j->painter);
+    int size = fdit_painter_size(j->painter);
     uint64_t vae = 0;
-    if (j->vae)
-        TRY(fdit_vae_hash(ctx, j->vae, &vae));
+    if (decoder)
+        TRY(fdit_vae_hash(ctx, decoder, &vae));
     fdit_phase_begin(ctx, 0, "reading %s", fdit_path_base(o->base));
-    status = fdit_identity_init(ctx, o, &j->subject, &j->request, j->summary->steps, vae, &j->identity);
+    status = fdit_identity_init(ctx, o, &j->source, &j->request, j->summary->steps, vae, &j->identity);
     fdit_phase_end(ctx);
     TRY(status);
-    TRY(fdit_album_new(ctx, o->out, &j->request, j->subject.taxonomy, j->decodable, o->tar, j->size,
-                       &j->album));
+    TRY(fdit_album_new(ctx, o->out, &j->request, j->source.taxonomy, fdit_painter_decodes(j->painter), o->tar,
+                       size, &j->album));
     fdit_sampler_format(&o->sampler, j->sampler_text);
     j->caption = (struct fdit_caption){ .identity = &j->identity,
                                         .model = j->model_name,
                                         .sampler = j->sampler_text,
-                                        .guide = j->subject.guide_text,
+                                        .guide = j->source.guide.text,
                                         .w = o->guidance.w,
                                         .clip_x0 = o->clip_x0 > 0,
                                         .steps = j->summary->steps,
-                                        .width = j->size,
-                                        .height = j->size };
+                                        .width = size,
+                                        .height = size };
     fdit_phase_begin(ctx, 0, "looking at the pictures in %s", o->out);
     status = fdit_album_check(ctx, j->album, &j->identity, o->overwrite);
     fdit_phase_end(ctx);
@@ -348,7 +197,7 @@ static enum fdit_status choose_rules(fdit_context *ctx, const struct job *j, str
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_picture_notes notes = { NULL, NULL };
-    const struct fdit_checkpoint *file = j->subject.files.list[0];
+    const struct fdit_checkpoint *file = j->source.files.list[0];
     const char *train = fdit_checkpoint_meta(file, "train");
     struct fdit_picture_words words;
     if (train)
@@ -364,7 +213,7 @@ static enum fdit_status open_outputs(fdit_context *ctx, struct job *j)
 {
     enum fdit_status status = FDIT_OK;
     const struct fdit_sample_options *o = j->o;
-    size_t pixels = (size_t)j->size * (size_t)j->size;
+    int size = fdit_painter_size(j->painter), channels = fdit_painter_channels(j->painter);
     if (o->out)
         TRY(open_album(ctx, j));
     clean_beside(o->grid);
@@ -372,15 +221,13 @@ static enum fdit_status open_outputs(fdit_context *ctx, struct job *j)
     if (o->grid) {
         struct fdit_picture_rules rules;
         TRY(choose_rules(ctx, j, &rules));
-        TRY(fdit_contact_sheet_new(ctx, &j->request, j->subject.taxonomy, j->size, j->channels, o->grid_real,
-                                   &rules, &j->contact));
+        TRY(fdit_contact_sheet_new(ctx, &j->request, j->source.taxonomy, size, channels, o->grid_real, &rules,
+                                   &j->contact));
         j->summary->sheet_classes = fdit_contact_sheet_rows(j->contact);
         j->summary->sheet_pages = fdit_contact_sheet_pages(j->contact);
     }
-    if (j->decodable)
-        TRY(fdit_picture_new(ctx, j->size, j->size, j->channels, &j->picture));
-    if (j->vae)
-        TRY(fdit_alloc(ctx, pixels * (size_t)j->channels, sizeof *j->decoded, &j->decoded));
+    if (fdit_painter_decodes(j->painter))
+        TRY(fdit_picture_new(ctx, size, size, channels, &j->picture));
     TRY(fdit_alloc(ctx, (size_t)j->round * j->item, sizeof *j->x, &j->x));
     TRY(fdit_alloc(ctx, (size_t)j->round, sizeof *j->specs, &j->specs));
     TRY(fdit_alloc(ctx, (size_t)j->round, sizeof *j->places, &j->places));
@@ -413,12 +260,12 @@ static enum fdit_status report(fdit_context *ctx, struct job *j, size_t p, bool 
     char *file = NULL;
     if (!j->hooks || !j->hooks->on_picture)
         return FDIT_OK;
-    if (j->album && j->decodable)
+    if (j->album && fdit_painter_decodes(j->painter))
         TRY(fdit_album_file(ctx, j->album, p, &file));
     struct fdit_sample_picture picture = {
         .index = item.index, .id = item.id, .seed = item.seed, .file = file, .kept = kept
     };
-    picture.class_name = fdit_taxonomy_class_name(j->subject.taxonomy, item.id);
+    picture.class_name = fdit_taxonomy_class_name(j->source.taxonomy, item.id);
     j->hooks->on_picture(j->hooks->user, &picture);
 out:
     fdit_free(file);
@@ -436,12 +283,9 @@ static enum fdit_status deliver(fdit_context *ctx, struct job *j, size_t p, cons
             FAIL(ctx, FDIT_ERROR_NUMERIC,
                  "class %s, seed %" PRIu64 ": number %zu of the result is not finite; check the weights "
                  "(finediffusion inspect), or use a smaller --guidance",
-                 fdit_taxonomy_class_name(j->subject.taxonomy, item.id), item.seed, i);
-    if (j->decodable) {
-        if (j->vae)
-            TRY(fdit_vae_decode(ctx, j->vae, x, j->decoded));
-        fdit_pixels(j->vae ? j->decoded : x, j->channels, (size_t)j->size * (size_t)j->size,
-                    j->picture.pixels);
+                 fdit_taxonomy_class_name(j->source.taxonomy, item.id), item.seed, i);
+    if (fdit_painter_decodes(j->painter)) {
+        TRY(fdit_painter_decode(ctx, j->painter, x, j->picture.pixels));
         if (j->album)
             TRY(fdit_album_put(ctx, j->album, p, &j->picture));
         if (j->contact && fdit_contact_sheet_wants(j->contact, &item))
@@ -466,22 +310,23 @@ static enum fdit_status run_batch(fdit_context *ctx, struct job *j, int *n)
             continue;
         struct fdit_request_item item = fdit_request_at(&j->request, j->next);
         j->places[*n] = j->next;
-        j->specs[(*n)++] = fdit_subject_picture(&j->subject, item.id, item.seed);
+        j->specs[(*n)++] = fdit_sample_source_picture(&j->source, item.id, item.seed);
     }
     if (!*n)
         goto out;
     j->summary->in_flight = (size_t)*n;
     j->rows_first = j->places[0];
     j->rows_end = j->places[*n - 1] + 1;
-    TRY(fdit_crew_run(ctx, j->crew, j->generator, j->specs, *n, j->x));
-    if (j->vae)
+    TRY(fdit_painter_draw(ctx, j->painter, j->specs, (size_t)*n, j->x));
+    const bool decoding = fdit_painter_vae(j->painter) != NULL;
+    if (decoding)
         fdit_phase_begin(ctx, (uint64_t)*n, "decoding");
     for (int i = 0; i < *n && status == FDIT_OK; i++) {
         status = deliver(ctx, j, j->places[i], j->x + (size_t)i * j->item);
-        if (j->vae)
+        if (decoding)
             fdit_phase_at(ctx, (uint64_t)i + 1);
     }
-    if (j->vae)
+    if (decoding)
         fdit_phase_end(ctx);
     TRY(status);
     on_step(j, j->summary->steps, j->summary->steps); /* now with these pictures counted */
@@ -514,7 +359,7 @@ out:
 static enum fdit_status write_latents(fdit_context *ctx, struct job *j)
 {
     enum fdit_status status = FDIT_OK;
-    const struct fdit_model_config *c = &j->subject.files.config;
+    const struct fdit_model_config *c = &j->source.files.config;
     struct fdit_st_writer *w = NULL;
     int64_t *ids = NULL, *seeds = NULL, rows = (int64_t)j->request.n;
     const int64_t shape[4] = { rows, c->channels, c->input_size, c->input_size };
@@ -579,7 +424,7 @@ static enum fdit_status write_sheet(fdit_context *ctx, struct job *j)
     enum fdit_status status = FDIT_OK;
     char sampler[40], *model = NULL, *title = NULL;
     fdit_sampler_format(&j->o->sampler, sampler);
-    TRY(fdit_config_name(ctx, &j->subject.files.config, &model));
+    TRY(fdit_config_name(ctx, &j->source.files.config, &model));
     TRY(fdit_contact_sheet_title(
         ctx,
         &(struct fdit_contact_sheet_title){
@@ -587,7 +432,7 @@ static enum fdit_status write_sheet(fdit_context *ctx, struct job *j)
             .delta = j->o->delta,
             .model = model,
             .sampler = sampler,
-            .guide = j->subject.guide == FDIT_GUIDE_NONE ? NULL : j->subject.guide_text,
+            .guide = j->source.guide.kind == FDIT_GUIDE_NONE ? NULL : j->source.guide.text,
             .precision = fdit_dtype_name(j->o->precision),
             .steps = j->summary->steps,
             .w = j->o->guidance.w,
@@ -604,9 +449,9 @@ static void summarise(struct job *j, double seconds)
 {
     struct fdit_sample_summary *s = j->summary;
     struct rusage usage;
-    double forward = fdit_config_forward_flops(&j->subject.files.config), passes = s->steps;
+    double forward = fdit_config_forward_flops(&j->source.files.config), passes = s->steps;
     struct fdit_sampler *sampler = NULL;
-    if (j->subject.guide != FDIT_GUIDE_NONE &&
+    if (j->source.guide.kind != FDIT_GUIDE_NONE &&
         fdit_sampler_new(NULL, &j->o->sampler, s->steps, &sampler) == FDIT_OK)
         for (int k = 0; k < s->steps; k++)
             passes += fdit_guidance_active(&j->o->guidance, sampler->coef[k].t);
@@ -643,7 +488,8 @@ static enum fdit_status work(fdit_context *ctx, struct job *j)
     size_t lost = j->album ? fdit_album_unfinished(j->album) : 0;
     if (status == FDIT_INTERRUPTED)
         FAIL(ctx, status, "stopped after %zu of %zu pictures; %s", j->done - lost, j->request.n,
-             j->album && j->decodable ? "the same command goes on with the others" : "nothing was written");
+             j->album && fdit_painter_decodes(j->painter) ? "the same command goes on with the others"
+                                                          : "nothing was written");
     TRY(status);
     TRY(take_kept(ctx, j));
     if (j->album) {
@@ -660,17 +506,15 @@ out:
 
 static void close_job(struct job *j)
 {
-    free_models(j);
-    fdit_vae_free(j->vae);
+    fdit_painter_free(j->painter);
     fdit_album_free(j->album);
     fdit_contact_sheet_free(j->contact);
     fdit_identity_fini(&j->identity);
     fdit_free(j->model_name);
     fdit_picture_fini(&j->picture);
     fdit_request_fini(&j->request);
-    fdit_subject_close(&j->subject);
+    fdit_sample_source_close(&j->source);
     fdit_free(j->x);
-    fdit_free(j->decoded);
     fdit_free(j->specs);
     fdit_free(j->places);
 }
@@ -683,22 +527,25 @@ enum fdit_status fdit_sample_run(fdit_context *ctx, fdit_device *dev,
     enum fdit_status status = FDIT_OK;
     struct fdit_sample_summary own;
     const struct fdit_sample_options *o = options;
-    struct job j = { .options = *options, .hooks = hooks, .dev = dev, .summary = summary ? summary : &own };
+    struct job j = { .options = *options, .hooks = hooks, .summary = summary ? summary : &own };
     j.o = &j.options;
     *j.summary = (struct fdit_sample_summary){ 0 };
     TRY(fdit_sample_check(ctx, options, plan_only));
-    TRY(fdit_subject_open(ctx, options, &j.subject));
-    TRY(fdit_request_init(ctx, j.subject.taxonomy, o->classes, o->counts, o->per_class, o->seed, o->shard,
+    TRY(fdit_sample_source_open(ctx, options, &j.source));
+    TRY(fdit_request_init(ctx, j.source.taxonomy, o->classes, o->counts, o->per_class, o->seed, o->shard,
                           o->shards, &j.request));
-    const struct fdit_model_config *c = &j.subject.files.config;
-    j.item = (size_t)c->channels * (size_t)c->input_size * (size_t)c->input_size;
-    TRY(open_decoder(ctx, &j));
+    TRY(fdit_painter_new(
+        ctx, dev, &j.source,
+        &(struct fdit_painter_options){
+            .storage = o->storage, .vae = o->vae, .vae_scale = o->vae_scale, .memory = o->memory },
+        &j.painter));
+    j.item = fdit_painter_item(j.painter);
     TRY(settle(ctx, &j));
-    TRY(fdit_config_name(ctx, c, &j.model_name));
+    TRY(fdit_config_name(ctx, &j.source.files.config, &j.model_name));
     snprintf(j.summary->model, sizeof j.summary->model, "%s", j.model_name);
     j.summary->classes = j.request.n_classes;
     j.summary->pictures = j.request.n;
-    snprintf(j.summary->guide, sizeof j.summary->guide, "%s", j.subject.guide_text);
+    snprintf(j.summary->guide, sizeof j.summary->guide, "%s", j.source.guide.text);
     if (!plan_only)
         TRY(check_outputs(ctx, &j));
     TRY(make_plan(ctx, &j));

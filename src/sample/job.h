@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * job.h: pictures by the thousand: from options to a folder, archives, a sheet, a file of latents.
  *
- * The modules below it: options.h, request.h (which pictures), subject.h (weights, classes, guide),
- * identity.h (what decides their bits), generate.h (the loop), album.h and contact.h (files). */
+ * The modules below it: options.h, request.h (which pictures), source.h (weights, classes, guide),
+ * painter.h (the model that draws), identity.h (what decides their bits), album.h and contact_sheet.h
+ * (files). */
 #ifndef FDIT_SAMPLE_JOB_H
 #define FDIT_SAMPLE_JOB_H
 

@@ -5,10 +5,12 @@ fdit_sources += \
 	src/sample/pixels.c src/sample/pixels.h \
 	src/sample/options.c src/sample/options.h \
 	src/sample/request.c src/sample/request.h \
-	src/sample/subject.c src/sample/subject.h \
+	src/sample/weight_files.c src/sample/weight_files.h \
+	src/sample/guide.c src/sample/guide.h src/sample/source.c src/sample/source.h \
+	src/sample/painter.c src/sample/painter.h \
 	src/sample/identity.c src/sample/identity.h \
 	src/sample/album.c src/sample/album.h src/sample/album_state.h \
 	src/sample/album_look.c src/sample/album_sweep.c \
 	src/sample/caption.c src/sample/caption.h \
-	src/sample/contact_sheet.c src/sample/contact_sheet.h src/sample/crew.c src/sample/crew.h \
+	src/sample/contact_sheet.c src/sample/contact_sheet.h \
 	src/sample/job.c src/sample/job.h

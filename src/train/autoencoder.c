@@ -83,11 +83,6 @@ int fdit_autoencoder_channels_in(const struct fdit_autoencoder *c)
     return fdit_vae_config_of(c->vae)->in_channels;
 }
 
-int fdit_autoencoder_channels_out(const struct fdit_autoencoder *c)
-{
-    return fdit_vae_config_of(c->vae)->out_channels;
-}
-
 enum fdit_status fdit_autoencoder_hash(fdit_context *ctx, const struct fdit_autoencoder *c, uint64_t *out)
 {
     return fdit_vae_hash(ctx, c->vae, out);
@@ -160,8 +155,7 @@ out:
     return status;
 }
 
-enum fdit_status fdit_autoencoder_decode(fdit_context *ctx, struct fdit_autoencoder *c, const float *x,
-                                         float *picture)
+struct fdit_vae *fdit_autoencoder_vae(const struct fdit_autoencoder *c)
 {
-    return fdit_vae_decode(ctx, c->vae, x, picture);
+    return c ? c->vae : NULL;
 }

@@ -18,10 +18,9 @@ enum fdit_status fdit_autoencoder_open(fdit_context *ctx, const struct fdit_trai
 void fdit_autoencoder_free(struct fdit_autoencoder *c); /* NULL is allowed */
 /* Whether pictures of these options' data are encoded on the way; false for NULL. */
 bool fdit_autoencoder_encodes(const struct fdit_train_options *o);
-/* Height and width, and channels, of the pictures. */
+/* Height and width, and channels, of the pictures that it encodes. */
 int fdit_autoencoder_size(const struct fdit_autoencoder *c);
 int fdit_autoencoder_channels_in(const struct fdit_autoencoder *c);
-int fdit_autoencoder_channels_out(const struct fdit_autoencoder *c);
 bool fdit_autoencoder_decodes(const struct fdit_autoencoder *c); /* previews; false for NULL */
 /* See fdit_vae_hash. */
 enum fdit_status fdit_autoencoder_hash(fdit_context *ctx, const struct fdit_autoencoder *c, uint64_t *out);
@@ -40,8 +39,7 @@ enum fdit_status fdit_autoencoder_allocate(fdit_context *ctx,
  * position. */
 enum fdit_status fdit_autoencoder_encode(fdit_context *ctx, struct fdit_autoencoder *c, const float *picture,
                                          uint64_t seed, uint64_t position, float *x);
-/* x -> picture [C, H, W], about [-1, 1]. */
-enum fdit_status fdit_autoencoder_decode(fdit_context *ctx, struct fdit_autoencoder *c, const float *x,
-                                         float *picture);
+/* What decodes; NULL for NULL. */
+struct fdit_vae *fdit_autoencoder_vae(const struct fdit_autoencoder *c);
 
 #endif

@@ -5,7 +5,7 @@
 #include "core/mem.h"
 #include "format/cache.h"
 #include "format/json.h"
-#include "sample/subject.h"
+#include "sample/weight_files.h"
 #include "train/growth.h"
 
 #include <string.h>
@@ -319,6 +319,23 @@ static bool works_on_pixels(const struct run *r)
            !(cache && cache->kind == FDIT_CACHE_MOMENTS);
 }
 
+/* Previews are guided by what takes the label drops. */
+static enum fdit_status plan_preview(fdit_context *ctx, struct run *r)
+{
+    const struct fdit_train_options *o = r->o;
+    struct fdit_guide guide = { .rank = r->guide_rank, .empty_row = r->rule.empty_row };
+    if (!r->output.run || !o->preview_every || o->preview_every > r->total || o->classifier)
+        return FDIT_OK;
+    if (!fdit_autoencoder_decodes(r->coder) && !works_on_pixels(r))
+        return FDIT_OK;
+    if (r->guide_rank >= 0)
+        guide.kind = FDIT_GUIDE_SUPERCLASS;
+    else if (o->drop == FDIT_DROP_EMPTY)
+        guide.kind = FDIT_GUIDE_EMPTY;
+    return fdit_preview_new(ctx, r->model, fdit_autoencoder_vae(r->coder), r->rule.taxonomy, &guide,
+                            o->preview_guidance, &r->output.preview);
+}
+
 /* Pictures are decoded by the workers, and by this thread for validation. */
 static enum fdit_status plan_reading(fdit_context *ctx, struct run *r)
 {
@@ -356,11 +373,7 @@ enum fdit_status fdit_run_plan(fdit_context *ctx, struct run *r)
     TRY(fdit_step_new(ctx, r->model, o->accumulate, &r->step));
     TRY(fdit_replicas_new(ctx, r->model, r->step, o->accumulate, &r->fleet));
     r->model->plan.title = r->dev->next ? r->dev->info.name : NULL;
-    bool due = o->preview_every && o->preview_every <= r->total;
-    if (due && r->output.run && !o->classifier && (fdit_autoencoder_decodes(r->coder) || works_on_pixels(r)))
-        TRY(fdit_preview_new(ctx, r->model, r->coder, r->rule.taxonomy, r->guide_rank,
-                             o->drop == FDIT_DROP_EMPTY ? r->rule.empty_row : -1, o->preview_guidance,
-                             &r->output.preview));
+    TRY(plan_preview(ctx, r));
     TRY(fdit_plan_add(ctx, &r->model->plan, FDIT_PLAN_HOST, NULL,
                       fdit_loader_bytes(r->n_train, fdit_train_source_item_bytes(r->data),
                                         fdit_train_source_item(r->data), &l),

@@ -4,16 +4,14 @@
 #define FDIT_TRAIN_PREVIEW_H
 
 #include "data/taxonomy.h"
-#include "sample/generate.h"
-#include "train/autoencoder.h"
+#include "sample/painter.h"
 
 struct fdit_preview;
 
-/* For a model on pixels (1 or 3 channels), coder NULL, or on latents, which the coder decodes (it must
- * outlive this); before fdit_model_allocate. rank: the superclass that guides, -1: none. empty_row: the guide
- * when there is an empty label, -1: none. */
-enum fdit_status fdit_preview_new(fdit_context *ctx, struct fdit_model *model, struct fdit_autoencoder *coder,
-                                  const struct fdit_taxonomy *taxonomy, int32_t rank, int32_t empty_row,
+/* For a model on pixels (1 or 3 channels), vae NULL, or on latents, which the vae decodes (it must
+ * outlive this); before fdit_model_allocate. guide: a superclass, an empty row, or none. */
+enum fdit_status fdit_preview_new(fdit_context *ctx, struct fdit_model *model, struct fdit_vae *vae,
+                                  const struct fdit_taxonomy *taxonomy, const struct fdit_guide *guide,
                                   double guidance, struct fdit_preview **out);
 void fdit_preview_bind(struct fdit_preview *p);
 void fdit_preview_free(struct fdit_preview *p);          /* before the model; NULL is allowed */

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "sample/source.h"
+
+#include "core/mem.h"
+#include "model/delta.h"
+
+#include <string.h>
+
+/* "genus,family" of a taxonomy; "none" without ranks. */
+static enum fdit_status rank_list(fdit_context *ctx, const struct fdit_taxonomy *tax, char **out)
+{
+    enum fdit_status status = FDIT_OK;
+    char *text = NULL, *longer = NULL;
+    int32_t n = fdit_taxonomy_n_ranks(tax);
+    TRY(fdit_strdup(ctx, n ? fdit_taxonomy_rank_name(tax, 0) : "none", &text));
+    for (int32_t r = 1; r < n; r++) {
+        TRY(fdit_strf(ctx, &longer, "%s,%s", text, fdit_taxonomy_rank_name(tax, r)));
+        fdit_free(text);
+        text = longer;
+        longer = NULL;
+    }
+    *out = text;
+    text = NULL;
+out:
+    fdit_free(text);
+    return status;
+}
+
+static enum fdit_status open_taxonomy(fdit_context *ctx, const struct fdit_sample_options *o,
+                                      struct fdit_sample_source *s)
+{
+    enum fdit_status status = FDIT_OK;
+    const struct fdit_checkpoint *source = s->delta ? s->delta : s->base;
+    struct fdit_taxonomy *file = NULL;
+    char *ranks = NULL;
+    TRY(fdit_guide_taxonomy(ctx, source, &s->taxonomy));
+    s->named = s->taxonomy || o->taxonomy;
+    if (o->ranks && (s->taxonomy || !o->taxonomy))
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--ranks %s: %s; leave it out", o->ranks,
+             s->taxonomy ? "the weights carry their taxonomy, whose ranks are fixed"
+                         : "there is no --taxonomy FILE to pick them from");
+    if (o->taxonomy && s->taxonomy) {
+        TRY(rank_list(ctx, s->taxonomy, &ranks));
+        TRY(fdit_taxonomy_load(ctx, o->taxonomy, ranks, &file));
+        if (!fdit_taxonomy_earlier(s->taxonomy, file))
+            TRY(fdit_taxonomy_compare(ctx, s->taxonomy, fdit_checkpoint_path(source), file, o->taxonomy));
+    } else if (o->taxonomy) {
+        TRY(fdit_taxonomy_load(ctx, o->taxonomy, o->ranks, &s->taxonomy));
+    }
+out:
+    fdit_taxonomy_free(file);
+    fdit_free(ranks);
+    return status;
+}
+
+/* The table has a row for each class and group, and perhaps one for the empty label. */
+static enum fdit_status check_rows(fdit_context *ctx, const struct fdit_sample_options *o,
+                                   const struct fdit_sample_source *s)
+{
+    int rows = s->files.config.rows, wanted = fdit_taxonomy_n_rows(s->taxonomy);
+    if (rows == wanted || rows == wanted + 1)
+        return FDIT_OK;
+    return fdit_fail(
+        ctx, FDIT_ERROR_FORMAT,
+        "%s: its class table has %d rows, the taxonomy %s has %d classes and %d groups; give "
+        "the taxonomy and --ranks that it was trained with (where groups of one name are told apart and "
+        "were one when it was trained, write the line \"#independent\" into the taxonomy)",
+        fdit_checkpoint_path(s->files.list[0]), rows, o->taxonomy ? o->taxonomy : "in its metadata",
+        fdit_taxonomy_n_classes(s->taxonomy), wanted - fdit_taxonomy_n_classes(s->taxonomy));
+}
+
+enum fdit_status fdit_sample_source_open(fdit_context *ctx, const struct fdit_sample_options *o,
+                                         struct fdit_sample_source *s)
+{
+    enum fdit_status status = FDIT_OK;
+    char *fingerprint = NULL;
+    *s = (struct fdit_sample_source){ .guide.rank = -1 };
+    TRY(fdit_checkpoint_open(ctx, o->base, o->values, &s->base));
+    TRY(fdit_delta_refuse_as_base(ctx, s->base));
+    if (o->delta) {
+        TRY(fdit_checkpoint_open(ctx, o->delta, o->values, &s->delta));
+        TRY(fdit_delta_check(ctx, s->delta));
+        TRY(fdit_delta_match(ctx, s->delta, s->base));
+    }
+    if (o->values_asked)
+        TRY(fdit_checkpoint_check_kind(ctx, s->delta ? s->delta : s->base, o->values));
+    TRY(fdit_weight_files_sizes(ctx, s->base, s->delta, o->model, &s->files.config));
+    TRY(fdit_weight_files_join(ctx, s->delta, s->base, &s->files));
+    TRY(open_taxonomy(ctx, o, s));
+    if (!s->named) { /* classes are numbers; the empty row is none of them */
+        bool empty = o->guide && !strcmp(o->guide, "empty");
+        TRY(fdit_taxonomy_from_count(ctx, (size_t)s->files.config.rows - (empty ? 1 : 0), &s->taxonomy));
+    }
+    TRY(check_rows(ctx, o, s));
+    if (s->delta)
+        TRY(fdit_weight_files_check_base(ctx, s->delta, s->base, &s->files.config, o->force, &fingerprint));
+    TRY(fdit_guide_choose(ctx, o, s, &fingerprint, &s->guide));
+out:
+    fdit_free(fingerprint);
+    if (status != FDIT_OK)
+        fdit_sample_source_close(s);
+    return status;
+}
+
+void fdit_sample_source_close(struct fdit_sample_source *s)
+{
+    fdit_guide_fini(&s->guide);
+    fdit_checkpoint_close(s->base);
+    fdit_checkpoint_close(s->delta);
+    fdit_taxonomy_free(s->taxonomy);
+    *s = (struct fdit_sample_source){ 0 };
+}
+
+struct fdit_picture_spec fdit_sample_source_picture(const struct fdit_sample_source *s, int32_t id,
+                                                    uint64_t seed)
+{
+    return fdit_guide_picture(&s->guide, s->taxonomy, id, seed);
+}
