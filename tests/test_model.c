@@ -31,7 +31,14 @@ static struct fdit_model_options training(const char *mask, int batch)
     };
 }
 
-/* out [b, 2C, S, S] of the network. */
+/* Numbers that the network gives for a picture. */
+static size_t outputs_of(const struct fdit_model *m)
+{
+    size_t pixels = (size_t)m->config.input_size * (size_t)m->config.input_size;
+    return (size_t)fdit_config_out_channels(&m->config) * pixels;
+}
+
+/* out [b, O, S, S] of the network. */
 static void run(struct fdit_model *m, int b, const float *x, const int32_t *t, const int32_t *rows,
                 float *out)
 {
@@ -41,7 +48,7 @@ static void run(struct fdit_model *m, int b, const float *x, const int32_t *t, c
     fdit_write(m->dev, m->rows, rows, (size_t)b);
     fdit_model_write_times(m, b, t);
     fdit_forward(m, b);
-    ck_assert_ok(ctx, fdit_read(ctx, m->dev, m->output, out, (size_t)b * 2 * picture));
+    ck_assert_ok(ctx, fdit_read(ctx, m->dev, m->output, out, (size_t)b * outputs_of(m)));
 }
 
 /* ------------------------------------------------------------------ forward */
@@ -79,9 +86,8 @@ START_TEST(test_guided)
     float *x = test_floats(ctx, st, "guided.x", NULL);
     int32_t *t = test_ints(ctx, st, "guided.t", &b), *y = test_ints(ctx, st, "guided.y", NULL);
     int32_t *super = test_ints(ctx, st, "guided.super_row", NULL);
-    int channels = m->config.channels;
     size_t pixels = (size_t)m->config.input_size * (size_t)m->config.input_size;
-    size_t each = 2 * (size_t)channels * pixels, n = b * each;
+    size_t each = outputs_of(m), n = b * each;
     float *cond = calloc(n, sizeof *cond), *uncond = calloc(n, sizeof *uncond);
     run(m, (int)b, x, t, y, cond);
     run(m, (int)b, x, t, super, uncond);
@@ -138,16 +144,16 @@ START_TEST(test_trace)
     float *x = test_floats(ctx, st, "x", &n), *wanted = test_floats(ctx, st, "trace.out", NULL);
     int32_t *t = test_ints(ctx, st, "t", NULL), *rows = test_ints(ctx, st, "rows", NULL);
     size_t picture = (size_t)m->config.channels * (size_t)m->config.input_size * (size_t)m->config.input_size;
-    float *out = calloc(2 * picture, sizeof *out);
+    float *out = calloc(outputs_of(m), sizeof *out);
     run(m, 1, x + 2 * picture, t + 2, rows + 2, out);
-    test_agree("forward.safetensors: trace", "trace.out", out, wanted, 2 * picture);
+    test_agree("forward.safetensors: trace", "trace.out", out, wanted, outputs_of(m));
     trace(st, m->t_features, "trace.t_feat");
     trace(st, m->c, "trace.c");
     trace(st, m->head_mod, "trace.final.adaLN");
     trace(st, m->tokens_out, "trace.final.linear");
     for (int i = 0; i < m->config.depth; i++) {
         const struct fdit_block_saved *s = &m->saved[i];
-        const struct fdit_block_params *p = &m->blocks[i];
+        const struct fdit_block_layers *l = &m->params.blocks[i];
         int d = m->config.width;
         trace(st, s->mod, "trace.block%d.adaLN", i);
         trace(st, s->qkv, "trace.block%d.qkv", i);
@@ -159,8 +165,8 @@ START_TEST(test_trace)
             .samples = 1, .rows = fdit_config_tokens(&m->config), .width = d, .y = m->u, .mod_stride = 6 * d
         };
         a.xhat = s->xhat1;
-        a.weight = fdit_param_value(m, p->norm1_w);
-        a.bias = fdit_param_value(m, p->norm1_b);
+        a.weight = fdit_param_value(m, l->norm1.weight);
+        a.bias = fdit_param_value(m, l->norm1.bias);
         fdit_modulate(dev, &a);
         trace(st, m->u, "trace.block%d.norm1", i);
         a.shift = fdit_mod_vector(s->mod, SHIFT1, d);
@@ -168,16 +174,17 @@ START_TEST(test_trace)
         fdit_modulate(dev, &a);
         trace(st, m->u, "trace.block%d.attn_in", i);
         a.xhat = s->xhat2;
-        a.weight = fdit_param_value(m, p->norm2_w);
-        a.bias = fdit_param_value(m, p->norm2_b);
+        a.weight = fdit_param_value(m, l->norm2.weight);
+        a.bias = fdit_param_value(m, l->norm2.bias);
         a.shift = fdit_mod_vector(s->mod, SHIFT2, d);
         a.scale = fdit_mod_vector(s->mod, SCALE2, d);
         fdit_modulate(dev, &a);
         trace(st, m->u, "trace.block%d.mlp_in", i);
-        fdit_activation(dev, &(struct fdit_activation_args){ .n = (size_t)a.rows * (size_t)p->fc1_w->n_out,
-                                                             .act = FDIT_ACT_GELU_TANH,
-                                                             .y = m->wide,
-                                                             .x = s->fc1 });
+        fdit_activation(dev,
+                        &(struct fdit_activation_args){ .n = (size_t)a.rows * (size_t)l->fc1.weight->n_out,
+                                                        .act = FDIT_ACT_GELU_TANH,
+                                                        .y = m->wide,
+                                                        .x = s->fc1 });
         trace(st, m->wide, "trace.block%d.gelu", i);
     }
     fdit_free(x);
@@ -418,8 +425,7 @@ START_TEST(test_rounded_activations)
             struct fdit_model *m = model_with_step("dit.safetensors", &options, 1, &step);
             run_loss(step, &l);
             got[i] = all_gradients(m, &n);
-            n_out = l.b * 2 * (size_t)m->config.channels * (size_t)m->config.input_size *
-                    (size_t)m->config.input_size;
+            n_out = l.b * outputs_of(m);
             output[i] = calloc(n_out, sizeof **output);
             ck_assert_ok(ctx, fdit_read(ctx, dev, m->output, output[i], n_out));
             kept[i] = fdit_plan_kind_bytes(&m->plan, FDIT_PLAN_ACTIVATIONS) -
@@ -725,6 +731,85 @@ START_TEST(test_sizes)
 }
 END_TEST
 
+/* The roles of a layer, each missing in turn: an error that names it. */
+static void check_missing(const struct fdit_model_config *c, struct fdit_params *params, struct fdit_layer *l,
+                          const char *where, const char *role)
+{
+    struct fdit_param **const parts[2] = { &l->weight, &l->bias };
+    for (int i = 0; i < 2; i++) {
+        char name[64];
+        struct fdit_param *const p = *parts[i];
+        ck_assert_msg(p != NULL, "%s has no %s", where, role);
+        *parts[i] = NULL;
+        ck_assert_int_eq(fdit_params_check(ctx, c, params), FDIT_ERROR_UNSUPPORTED);
+        snprintf(name, sizeof name, "%s has no parameter for %s.%s;", where, role, i ? "bias" : "weight");
+        ck_assert_msg(strstr(fdit_context_message(ctx), name), "\"%s\" lacks \"%s\"",
+                      fdit_context_message(ctx), name);
+        *parts[i] = p;
+        ck_assert_ok(ctx, fdit_params_check(ctx, c, params));
+    }
+}
+
+START_TEST(test_roles)
+{
+    for (int kind = FDIT_MODEL_DIT; kind <= FDIT_MODEL_CLASSIFIER; kind++) {
+        struct fdit_model_config c = {
+            .kind = (enum fdit_model_kind)kind, .input_size = 8, .channels = 3, .rows = 5
+        };
+        struct fdit_params params;
+        const bool dit = kind == FDIT_MODEL_DIT;
+        ck_assert_ok(ctx, fdit_config_parse(ctx, "16,2,2,4", &c));
+        ck_assert_ok(ctx, fdit_params_init(ctx, &c, NULL, &params));
+#define IN_BLOCK(name, in_classifier) \
+    if (dit || in_classifier)         \
+        check_missing(&c, &params, &params.blocks[1].name, "block 1", #name);
+#define OUTSIDE(name, in_classifier) \
+    if (dit || in_classifier)        \
+        check_missing(&c, &params, &params.ends.name, "the network", #name);
+        FDIT_BLOCK_ROLES(IN_BLOCK)
+        FDIT_END_ROLES(OUTSIDE)
+#undef IN_BLOCK
+#undef OUTSIDE
+        ck_assert(params.blocks[0].qkv.weight == fdit_params_find(&params, "blocks.0.attn.qkv.weight"));
+        ck_assert(params.blocks[1].fc2.bias == fdit_params_find(&params, "blocks.1.mlp.fc2.bias"));
+        ck_assert(params.ends.table == fdit_params_find(&params, "y_embedder.embedding_table.weight"));
+        ck_assert((params.ends.table != NULL) == dit);
+        params.ends.pos = NULL;
+        ck_assert_int_eq(fdit_params_check(ctx, &c, &params), FDIT_ERROR_UNSUPPORTED);
+        fdit_params_fini(&params);
+    }
+}
+END_TEST
+
+/* The plan counts blocks from 0 in every kind of memory, and names the rest. */
+START_TEST(test_plan_labels)
+{
+    struct fdit_model_config c = { .input_size = 8, .channels = 3, .rows = 5 };
+    struct fdit_model_options options = training("full", 1);
+    struct fdit_model *m = NULL;
+    bool blocks[FDIT_PLAN_KINDS][2] = { { false } };
+    int table = 0;
+    ck_assert_ok(ctx, fdit_config_parse(ctx, "16,2,2,4", &c));
+    ck_assert_ok(ctx, fdit_model_new(ctx, dev, &c, &options, &m));
+    for (size_t i = 0; i < m->plan.n; i++) {
+        const struct fdit_plan_entry *e = &m->plan.list[i];
+        const char *at = strstr(e->label, "block ");
+        if (at) {
+            int block = atoi(at + strlen("block "));
+            ck_assert_msg(block >= 0 && block < 2, "\"%s\" of 2 blocks", e->label);
+            blocks[e->kind][block] = true;
+        }
+        table += strstr(e->label, "the class table") != NULL;
+    }
+    for (int block = 0; block < 2; block++)
+        ck_assert(blocks[FDIT_PLAN_TRAINED][block] && blocks[FDIT_PLAN_GRADIENTS][block] &&
+                  blocks[FDIT_PLAN_OPTIMISER][block] && blocks[FDIT_PLAN_EMA][block] &&
+                  blocks[FDIT_PLAN_ACTIVATIONS][block]);
+    ck_assert_int_eq(table, 5); /* parameters, gradients, two moments, averages */
+    fdit_model_free(m);
+}
+END_TEST
+
 /* Nothing is made or allocated by steps after the first. */
 START_TEST(test_no_allocation)
 {
@@ -846,6 +931,8 @@ int main(void)
         TCase *tc = tcase_create("fixtures");
         tcase_add_checked_fixture(tc, open_device, close_device);
         tcase_add_test(tc, test_sizes);
+        tcase_add_test(tc, test_roles);
+        tcase_add_test(tc, test_plan_labels);
         tcase_add_test(tc, test_forward);
         tcase_add_test(tc, test_guided);
         tcase_add_test(tc, test_trace);

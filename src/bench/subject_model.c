@@ -4,7 +4,7 @@
 #include "bench/subject.h"
 
 #include "core/mem.h"
-#include "model/model_internal.h"
+#include "model/model.h"
 #include "sample/painter.h"
 #include "train/step.h"
 
@@ -87,6 +87,11 @@ out:
 static size_t item_of(const struct fdit_model_config *c)
 {
     return (size_t)c->channels * (size_t)c->input_size * (size_t)c->input_size;
+}
+
+static size_t output_of(const struct model_state *s) /* numbers that the network gives for the batch */
+{
+    return (size_t)s->p.batch * (size_t)fdit_config_outputs(&s->p.config) * item_of(&s->p.config);
 }
 
 static size_t stream_of(const struct model_state *s) /* numbers in the residual stream */
@@ -319,8 +324,7 @@ static enum fdit_status compare_steps(struct pair *v)
     v->got->optimiser = v->want->optimiser = smooth;
     TRY(run_step(v->ctx, v->got, &a));
     TRY(run_step(v->ctx, v->want, &b));
-    TRY(compare_tensors(v, "output", v->got->model->output, v->want->model->output,
-                        2 * (size_t)v->got->p.batch * item_of(c)));
+    TRY(compare_tensors(v, "output", v->got->model->output, v->want->model->output, output_of(v->got)));
     fdit_bench_note_error(v->check, "mse", fabs(a.mse - b.mse) / fabs(b.mse));
     fdit_bench_note_error(v->check, "vb", fabs(a.vb - b.vb) / fabs(b.vb));
     fdit_bench_note_error(v->check, "norm of the gradient",
@@ -390,9 +394,7 @@ static enum fdit_status verify_model(fdit_context *ctx, fdit_device *dev, fdit_d
     TRY(open_model(ctx, reference, &p, FDIT_F32, &want, &ignored));
     v.got = got;
     v.want = want;
-    most = stream_of(v.got) > 2 * (size_t)p.batch * item_of(&p.config)
-               ? stream_of(v.got)
-               : 2 * (size_t)p.batch * item_of(&p.config);
+    most = stream_of(v.got) > output_of(v.got) ? stream_of(v.got) : output_of(v.got);
     for (int i = 0; i < v.got->model->params.n; i++)
         most = v.got->model->params.list[i].count > most ? v.got->model->params.list[i].count : most;
     TRY(fdit_alloc(ctx, most, sizeof(float), &v.a));

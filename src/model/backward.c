@@ -1,39 +1,109 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The backward pass: forward.c read from the bottom up, each forward line quoted. Gradients of frozen
- * matrices are not computed (dX only); those of trained parameters obey `beta`. dx is the gradient of the
- * residual stream, updated in place from the head down to the patches. */
+ * The backward pass: a function for each of forward.c's, from the last line of it to the first. Gradients of
+ * frozen matrices are not computed (dX only); those of trained parameters obey `beta`. model->dx is the
+ * gradient of the residual stream, updated in place from the final layer down to the patches.
+ *
+ * Gradients that live only for a moment lie in scratch of the forward pass (model.c, share): dheads in u,
+ * dtokens in tokens_out, dt in head_mod. So u is rebuilt only when dheads has been used. */
 #include "model/model_internal.h"
 
-void fdit_apply_linear_dx(struct fdit_model *m, const struct fdit_param *w, struct fdit_linear_dx_args a)
+/* ------------------------------------------------------------------ ops on a site */
+
+/* dx = dy W;  in `a` also: times act'(pre), added to dx. */
+static void apply_dx(struct fdit_model *m, const struct fdit_layer *l, int n, struct fdit_linear_dx_args a)
 {
-    a.n_in = w->n_in;
-    a.n_out = w->n_out;
-    if (w->trained)
-        a.matrix = fdit_param_value(m, w);
+    a.samples = n;
+    a.rows = l->rows;
+    a.n_in = l->weight->n_in;
+    a.n_out = l->weight->n_out;
+    if (l->weight->trained)
+        a.matrix = fdit_param_value(m, l->weight);
     else
-        a.weight = w->weight;
+        a.weight = l->weight->weight;
     fdit_linear_dx(m->dev, &a);
 }
 
-/* db += column sums of dy;  dW += dy^T x, each when trained. x absent: it was not rebuilt because W is
- * frozen. */
-static void linear_param_grads(struct fdit_model *m, const struct fdit_param *w, const struct fdit_param *b,
-                               int samples, int rows, struct fdit_tensor dy, struct fdit_tensor x, int beta)
+/* y = Linear(x): dx = dy W */
+static void linear_dx(struct fdit_model *m, const struct fdit_layer *l, struct fdit_tensor dy,
+                      struct fdit_tensor dx, int n)
 {
-    if (b->trained)
-        fdit_column_sum(
-            m->dev,
-            &(struct fdit_column_sum_args){
-                .m = samples * rows, .n = w->n_out, .db = fdit_param_grad(m, b), .dy = dy, .beta = beta });
-    if (w->trained)
-        fdit_linear_dw(m->dev, &(struct fdit_linear_dw_args){ .samples = samples,
-                                                              .rows = rows,
-                                                              .n_in = w->n_in,
-                                                              .n_out = w->n_out,
-                                                              .dw = fdit_param_grad(m, w),
+    apply_dx(m, l, n, (struct fdit_linear_dx_args){ .dx = dx, .dy = dy });
+}
+
+/* y = Linear(act(pre)): dpre = (dy W) act'(pre) */
+static void linear_act_dx(struct fdit_model *m, const struct fdit_layer *l, struct fdit_tensor dy,
+                          enum fdit_act act, struct fdit_tensor pre, struct fdit_tensor dpre, int n)
+{
+    apply_dx(m, l, n, (struct fdit_linear_dx_args){ .dx = dpre, .dy = dy, .act = act, .pre = pre });
+}
+
+/* y = Linear(x): db = column sums of dy, dW = dy^T x, each when trained. x may be absent when W is frozen. */
+static void linear_dw(struct fdit_model *m, const struct fdit_layer *l, struct fdit_tensor dy,
+                      struct fdit_tensor x, int n, int beta)
+{
+    if (l->bias->trained)
+        fdit_column_sum(m->dev, &(struct fdit_column_sum_args){ .m = n * l->rows,
+                                                                .n = l->weight->n_out,
+                                                                .db = fdit_param_grad(m, l->bias),
+                                                                .dy = dy,
+                                                                .beta = beta });
+    if (l->weight->trained)
+        fdit_linear_dw(m->dev, &(struct fdit_linear_dw_args){ .samples = n,
+                                                              .rows = l->rows,
+                                                              .n_in = l->weight->n_in,
+                                                              .n_out = l->weight->n_out,
+                                                              .dw = fdit_param_grad(m, l->weight),
                                                               .dy = dy,
                                                               .x = x,
                                                               .beta = beta });
+}
+
+/* x += gate branch: dbranch = gate dx, dgate = sum over tokens of dx branch. Without a gate dbranch is dx. */
+static void gate_backward(struct fdit_model *m, const struct fdit_gate_site *s, int n)
+{
+    if (fdit_has(s->gate))
+        fdit_gate_backward(m->dev, &(struct fdit_gate_backward_args){ .samples = n,
+                                                                      .rows = fdit_config_tokens(&m->config),
+                                                                      .width = m->config.width,
+                                                                      .dbranch = s->dbranch,
+                                                                      .dgate = s->dgate,
+                                                                      .dgate_stride = s->stride,
+                                                                      .dy = m->dx,
+                                                                      .branch = s->branch,
+                                                                      .gate = s->gate,
+                                                                      .gate_stride = s->stride });
+}
+
+/* u = LN(x) (1 + scale) + shift, again from xhat, where the gradient of the weight behind it needs it. */
+static struct fdit_tensor rebuild_u(struct fdit_model *m, const struct fdit_norm_site *s,
+                                    const struct fdit_layer *behind, int n)
+{
+    if (!behind->weight->trained)
+        return FDIT_NO_TENSOR;
+    fdit_modulate(m->dev, &(struct fdit_modulate_args){ .samples = n,
+                                                        .rows = s->layer->rows,
+                                                        .width = m->config.width,
+                                                        .y = m->u,
+                                                        .xhat = s->xhat,
+                                                        .weight = fdit_param_value(m, s->layer->weight),
+                                                        .bias = fdit_param_value(m, s->layer->bias),
+                                                        .shift = s->shift,
+                                                        .scale = s->scale,
+                                                        .mod_stride = s->stride });
+    return m->u;
+}
+
+/* wide = GELU(fc1_out), again, where the gradient of fc2's weight needs it. */
+static struct fdit_tensor rebuild_wide(struct fdit_model *m, const struct fdit_block_site *b, int n)
+{
+    if (!b->fc2->weight->trained)
+        return FDIT_NO_TENSOR;
+    fdit_activation(m->dev, &(struct fdit_activation_args){ .n = (size_t)n * (size_t)b->fc2->rows *
+                                                                 (size_t)b->fc2->weight->n_in,
+                                                            .act = FDIT_ACT_GELU_TANH,
+                                                            .y = m->wide,
+                                                            .x = b->fc1_out });
+    return m->wide;
 }
 
 static struct fdit_tensor grad_or_none(const struct fdit_model *m, const struct fdit_param *p)
@@ -41,275 +111,217 @@ static struct fdit_tensor grad_or_none(const struct fdit_model *m, const struct 
     return p->trained ? fdit_param_grad(m, p) : FDIT_NO_TENSOR;
 }
 
-/* The shapes, statistics and parameters of one LayerNorm with its modulation. */
-struct norm_site {
-    const struct fdit_param *weight, *bias;
-    struct fdit_tensor xhat, rstd, shift, scale, dshift, dscale;
-    int mod_stride;
-};
-
-/* u = LN(x) (1 + scale) + shift, from what is kept. */
-static struct fdit_tensor rebuild_u(struct fdit_model *m, const struct norm_site *s, int samples)
+/* u = LN(x) (1 + scale) + shift, from du: dshift, dscale, dweight, dbias, and dx or what is added to it. */
+static void norm_backward(struct fdit_model *m, const struct fdit_norm_site *s, bool add_to_dx, int n,
+                          int beta)
 {
-    fdit_modulate(m->dev, &(struct fdit_modulate_args){ .samples = samples,
-                                                        .rows = fdit_config_tokens(&m->config),
-                                                        .width = m->config.width,
-                                                        .y = m->u,
-                                                        .xhat = s->xhat,
-                                                        .weight = fdit_param_value(m, s->weight),
-                                                        .bias = fdit_param_value(m, s->bias),
-                                                        .shift = s->shift,
-                                                        .scale = s->scale,
-                                                        .mod_stride = s->mod_stride });
-    return m->u;
-}
-
-static void norm_backward(struct fdit_model *m, const struct norm_site *s, int samples, struct fdit_tensor dy,
-                          bool accumulate, int beta)
-{
-    fdit_norm_backward(m->dev, &(struct fdit_norm_backward_args){ .samples = samples,
-                                                                  .rows = fdit_config_tokens(&m->config),
+    const struct fdit_param *weight = s->layer->weight, *bias = s->layer->bias;
+    fdit_norm_backward(m->dev, &(struct fdit_norm_backward_args){ .samples = n,
+                                                                  .rows = s->layer->rows,
                                                                   .width = m->config.width,
                                                                   .dx = m->dx,
-                                                                  .accumulate = accumulate,
+                                                                  .accumulate = add_to_dx,
                                                                   .dshift = s->dshift,
                                                                   .dscale = s->dscale,
-                                                                  .dmod_stride = s->mod_stride,
-                                                                  .dweight = grad_or_none(m, s->weight),
-                                                                  .dbias = grad_or_none(m, s->bias),
+                                                                  .dmod_stride = s->stride,
+                                                                  .dweight = grad_or_none(m, weight),
+                                                                  .dbias = grad_or_none(m, bias),
                                                                   .beta = beta,
-                                                                  .dy = dy,
+                                                                  .dy = m->du,
                                                                   .xhat = s->xhat,
                                                                   .rstd = s->rstd,
-                                                                  .weight = fdit_param_value(m, s->weight),
-                                                                  .bias = fdit_param_value(m, s->bias),
+                                                                  .weight = fdit_param_value(m, weight),
+                                                                  .bias = fdit_param_value(m, bias),
                                                                   .scale = s->scale,
-                                                                  .mod_stride = s->mod_stride });
+                                                                  .mod_stride = s->stride });
 }
 
-/* x' = x + gate * branch: the gradient of the branch, in m->du, or dx itself where there is no gate. */
-static struct fdit_tensor branch_gradient(struct fdit_model *m, int samples, struct fdit_tensor branch,
-                                          struct fdit_tensor gate, struct fdit_tensor dgate)
+/* heads = softmax(q k^T / sqrt dh) v */
+static void attention_backward(struct fdit_model *m, const struct fdit_block_site *b,
+                               struct fdit_tensor dheads, struct fdit_tensor dqkv, int n)
 {
-    int d = m->config.width;
-    if (!fdit_has(gate))
-        return m->dx;
-    fdit_gate_backward(m->dev, &(struct fdit_gate_backward_args){ .samples = samples,
-                                                                  .rows = fdit_config_tokens(&m->config),
-                                                                  .width = d,
-                                                                  .dbranch = m->du,
-                                                                  .dgate = dgate,
-                                                                  .dgate_stride = 6 * d,
-                                                                  .dy = m->dx,
-                                                                  .branch = branch,
-                                                                  .gate = gate,
-                                                                  .gate_stride = 6 * d });
-    return m->du;
+    fdit_attention_backward(
+        m->dev, &(struct fdit_attention_backward_args){ .samples = n,
+                                                        .rows = fdit_config_tokens(&m->config),
+                                                        .heads = m->config.heads,
+                                                        .head_size = m->config.width / m->config.heads,
+                                                        .dqkv = dqkv,
+                                                        .dout = dheads,
+                                                        .qkv = b->qkv_out,
+                                                        .out = b->heads_out,
+                                                        .lse = b->lse });
 }
 
-/* x += gate2 * Linear(GELU(Linear(LN2(x) (1 + scale2) + shift2))) */
-static void mlp_backward(struct fdit_model *m, const struct fdit_block_params *p,
-                         const struct fdit_block_saved *s, int samples, int beta)
+/* c += table[row] */
+static void add_class_backward(struct fdit_model *m, struct fdit_tensor dc, int n, int beta)
 {
-    int n = fdit_config_tokens(&m->config), d = m->config.width;
-    size_t wide = (size_t)samples * (size_t)n * (size_t)p->fc1_w->n_out;
-    struct norm_site norm = { p->norm2_w,
-                              p->norm2_b,
-                              s->xhat2,
-                              s->rstd2,
-                              fdit_mod_vector(s->mod, SHIFT2, d),
-                              fdit_mod_vector(s->mod, SCALE2, d),
-                              fdit_mod_vector(m->dmod, SHIFT2, d),
-                              fdit_mod_vector(m->dmod, SCALE2, d),
-                              6 * d };
-    struct fdit_tensor dy = branch_gradient(m, samples, s->mlp_out, fdit_mod_vector(s->mod, GATE2, d),
-                                            fdit_mod_vector(m->dmod, GATE2, d));
-    if (p->fc2_w->trained)
-        fdit_activation(m->dev, &(struct fdit_activation_args){
-                                    .n = wide, .act = FDIT_ACT_GELU_TANH, .y = m->wide, .x = s->fc1 });
-    linear_param_grads(m, p->fc2_w, p->fc2_b, samples, n, dy, m->wide, beta);
-    fdit_apply_linear_dx(m, p->fc2_w,
-                         (struct fdit_linear_dx_args){ .samples = samples,
-                                                       .rows = n,
-                                                       .dx = m->dwide,
-                                                       .dy = dy,
-                                                       .act = FDIT_ACT_GELU_TANH,
-                                                       .pre = s->fc1 });
-    struct fdit_tensor u = p->fc1_w->trained ? rebuild_u(m, &norm, samples) : FDIT_NO_TENSOR;
-    linear_param_grads(m, p->fc1_w, p->fc1_b, samples, n, m->dwide, u, beta);
-    fdit_apply_linear_dx(
-        m, p->fc1_w,
-        (struct fdit_linear_dx_args){ .samples = samples, .rows = n, .dx = m->du, .dy = m->dwide });
-    norm_backward(m, &norm, samples, m->du, true, beta);
+    const struct fdit_param *table = m->params.ends.table;
+    if (table->trained)
+        fdit_scatter_add(m->dev, &(struct fdit_scatter_add_args){ .samples = n,
+                                                                  .n_rows = m->config.rows,
+                                                                  .width = m->config.width,
+                                                                  .dtable = fdit_param_grad(m, table),
+                                                                  .dy = dc,
+                                                                  .rows = m->rows,
+                                                                  .beta = beta });
 }
 
-/* x += gate1 * Linear(Attention(Linear(LN1(x) (1 + scale1) + shift1))) */
-static void attention_backward(struct fdit_model *m, const struct fdit_block_params *p,
-                               const struct fdit_block_saved *s, int samples, int beta)
+/* silu_c = SiLU(c), in place of its gradient */
+static struct fdit_tensor silu_backward(struct fdit_model *m, int n)
 {
-    int n = fdit_config_tokens(&m->config), d = m->config.width;
-    struct norm_site norm = { p->norm1_w,
-                              p->norm1_b,
-                              s->xhat1,
-                              s->rstd1,
-                              fdit_mod_vector(s->mod, SHIFT1, d),
-                              fdit_mod_vector(s->mod, SCALE1, d),
-                              fdit_mod_vector(m->dmod, SHIFT1, d),
-                              fdit_mod_vector(m->dmod, SCALE1, d),
-                              6 * d };
-    struct fdit_tensor dy = branch_gradient(m, samples, s->attn_out, fdit_mod_vector(s->mod, GATE1, d),
-                                            fdit_mod_vector(m->dmod, GATE1, d));
-    linear_param_grads(m, p->proj_w, p->proj_b, samples, n, dy, s->heads_out, beta);
-    /* m->u is free here and takes the gradient of the heads; rebuild_u comes after it. */
-    fdit_apply_linear_dx(m, p->proj_w,
-                         (struct fdit_linear_dx_args){ .samples = samples, .rows = n, .dx = m->u, .dy = dy });
-    fdit_attention_backward(m->dev, &(struct fdit_attention_backward_args){ .samples = samples,
-                                                                            .rows = n,
-                                                                            .heads = m->config.heads,
-                                                                            .head_size = d / m->config.heads,
-                                                                            .dqkv = m->dwide,
-                                                                            .dout = m->u,
-                                                                            .qkv = s->qkv,
-                                                                            .out = s->heads_out,
-                                                                            .lse = s->lse });
-    struct fdit_tensor u = p->qkv_w->trained ? rebuild_u(m, &norm, samples) : FDIT_NO_TENSOR;
-    linear_param_grads(m, p->qkv_w, p->qkv_b, samples, n, m->dwide, u, beta);
-    fdit_apply_linear_dx(
-        m, p->qkv_w,
-        (struct fdit_linear_dx_args){ .samples = samples, .rows = n, .dx = m->du, .dy = m->dwide });
-    norm_backward(m, &norm, samples, m->du, true, beta);
+    const size_t bd = (size_t)n * (size_t)m->config.width;
+    fdit_activation_backward(
+        m->dev, &(struct fdit_activation_backward_args){
+                    .n = bd, .act = FDIT_ACT_SILU, .dx = m->dsilu_c, .dy = m->dsilu_c, .x = m->c });
+    return m->dsilu_c;
 }
 
-/* mod = Linear(silu_c): d silu_c accumulates over all blocks and the head. */
-static void modulation_backward(struct fdit_model *m, const struct fdit_param *w, const struct fdit_param *b,
-                                int samples, int beta, int silu_beta)
+static void unpatchify_backward(struct fdit_model *m, int n)
 {
-    linear_param_grads(m, w, b, samples, 1, m->dmod, m->silu_c, beta);
-    fdit_apply_linear_dx(
-        m, w,
-        (struct fdit_linear_dx_args){
-            .samples = samples, .rows = 1, .dx = m->dsilu_c, .dy = m->dmod, .beta = silu_beta });
+    const struct fdit_model_config *c = &m->config;
+    fdit_patchify(m->dev, &(struct fdit_patchify_args){ .samples = n,
+                                                        .channels = fdit_config_out_channels(c),
+                                                        .size = c->input_size,
+                                                        .patch = c->patch,
+                                                        .order = FDIT_PATCH_CHANNEL_LAST,
+                                                        .tokens = m->dtokens,
+                                                        .image = m->doutput });
 }
+
+static void token_mean_backward(struct fdit_model *m, int n)
+{
+    fdit_token_mean_backward(m->dev,
+                             &(struct fdit_token_mean_backward_args){ .samples = n,
+                                                                      .rows = fdit_config_tokens(&m->config),
+                                                                      .width = m->config.width,
+                                                                      .dx = m->du,
+                                                                      .dy = m->dpooled });
+}
+
+/* ------------------------------------------------------------------ the network */
+
+/* c = Linear(SiLU(Linear(features(t)))) + table[row];  silu_c = SiLU(c) */
+static void condition_backward(struct fdit_model *m, int n, int beta)
+{
+    const struct fdit_end_layers *e = &m->params.ends;
+    const struct fdit_tensor dc = silu_backward(m, n);
+    add_class_backward(m, dc, n, beta);
+    linear_dw(m, &e->t2, dc, m->t_hidden, n, beta);
+    if (!e->t0.bias->trained && !e->t0.weight->trained)
+        return;
+    linear_act_dx(m, &e->t2, dc, FDIT_ACT_SILU, m->t_pre, m->dt, n);
+    linear_dw(m, &e->t0, m->dt, m->t_features, n, beta);
+}
+
+/* x = patches W^T + b + pos */
+static void embed_backward(struct fdit_model *m, int n, int beta)
+{
+    linear_dw(m, &m->params.ends.patch, m->dx, m->patches, n, beta);
+}
+
+static void attention_branch_backward(struct fdit_model *m, const struct fdit_block_site *b, int n, int beta)
+{
+    const struct fdit_tensor dbranch = b->gate1.dbranch, dqkv = m->dwide;
+    gate_backward(m, &b->gate1, n); /* x += gate1 Linear(heads) */
+    linear_dw(m, b->proj, dbranch, b->heads_out, n, beta);
+    linear_dx(m, b->proj, dbranch, m->dheads, n);
+    attention_backward(m, b, m->dheads, dqkv, n); /* heads = softmax(q k^T / sqrt dh) v */
+    linear_dw(m, b->qkv, dqkv, rebuild_u(m, &b->norm1, b->qkv, n), n, beta); /* q, k, v = Linear(u) */
+    linear_dx(m, b->qkv, dqkv, m->du, n);
+    norm_backward(m, &b->norm1, true, n, beta); /* u = LN1(x) (1 + scale1) + shift1 */
+}
+
+static void mlp_branch_backward(struct fdit_model *m, const struct fdit_block_site *b, int n, int beta)
+{
+    const struct fdit_tensor dbranch = b->gate2.dbranch, dfc1 = m->dwide;
+    gate_backward(m, &b->gate2, n); /* x += gate2 Linear(wide) */
+    linear_dw(m, b->fc2, dbranch, rebuild_wide(m, b, n), n, beta);
+    linear_act_dx(m, b->fc2, dbranch, FDIT_ACT_GELU_TANH, b->fc1_out, dfc1, n);
+    linear_dw(m, b->fc1, dfc1, rebuild_u(m, &b->norm2, b->fc1, n), n, beta); /* wide = GELU(Linear(u)) */
+    linear_dx(m, b->fc1, dfc1, m->du, n);
+    norm_backward(m, &b->norm2, true, n, beta); /* u = LN2(x) (1 + scale2) + shift2 */
+}
+
+/* (shift, scale, ..) = Linear(silu_c): dsilu_c is the sum over all blocks and the final layer. */
+static void modulations_backward(struct fdit_model *m, const struct fdit_layer *ada, int silu_beta, int n,
+                                 int beta)
+{
+    linear_dw(m, ada, m->dmod, m->silu_c, n, beta);
+    apply_dx(m, ada, n, (struct fdit_linear_dx_args){ .dx = m->dsilu_c, .dy = m->dmod, .beta = silu_beta });
+}
+
+/* out = unpatchify(Linear(LN(x) (1 + scale) + shift)) */
+static void final_layer_backward(struct fdit_model *m, int n, int beta)
+{
+    const struct fdit_norm_site site = fdit_final_norm_of(m, 0);
+    const struct fdit_layer *l = &m->params.ends.linear;
+    unpatchify_backward(m, n);
+    linear_dw(m, l, m->dtokens, rebuild_u(m, &site, l, n), n, beta);
+    linear_dx(m, l, m->dtokens, m->du, n);
+    norm_backward(m, &site, false, n, beta);
+    modulations_backward(m, &m->params.ends.ada, 0, n, beta);
+}
+
+/* logits = Linear(mean over tokens of LN(x)) */
+static void classifier_head_backward(struct fdit_model *m, int n, int beta)
+{
+    const struct fdit_norm_site site = fdit_final_norm_of(m, 0);
+    linear_dw(m, &m->params.ends.linear, m->doutput, m->pooled, n, beta);
+    linear_dx(m, &m->params.ends.linear, m->doutput, m->dpooled, n);
+    token_mean_backward(m, n);
+    norm_backward(m, &site, false, n, beta);
+}
+
+/* ------------------------------------------------------------------ passes */
 
 /* What the backward pass of block i reads: kept (in bf16: widened first), or computed again from the block's
  * input. */
-static struct fdit_block_saved recall(struct fdit_model *m, int i, int samples)
+static struct fdit_block_site recall(struct fdit_model *m, int i, int n)
 {
     struct fdit_block_saved s = m->saved[i];
-    bool branches_kept = m->options.recompute == FDIT_RECOMPUTE_BRANCHES;
-    size_t md = (size_t)samples * (size_t)fdit_config_tokens(&m->config) * (size_t)m->config.width;
+    size_t md = (size_t)n * (size_t)fdit_config_tokens(&m->config) * (size_t)m->config.width;
     if (m->options.activations == FDIT_BF16) {
         fdit_copy(m->dev, fdit_shared_all(m), s.rounded, m->shared_count);
-        return fdit_block_unrounded(m, i);
+        s = fdit_block_unrounded(m, i);
+        return fdit_block_site_of(m, i, &s);
     }
     if (m->options.recompute == FDIT_RECOMPUTE_NONE)
-        return s;
+        return fdit_block_site_of(m, i, &s);
     struct fdit_block_saved all = m->shared;
+    const bool branches_kept = m->options.recompute == FDIT_RECOMPUTE_BRANCHES;
     all.mod = s.mod;
-    all.x_in = s.x_in;
     if (branches_kept) {
         all.attn_out = s.attn_out;
         all.mlp_out = s.mlp_out;
     }
+    const struct fdit_block_site block = fdit_block_site_of(m, i, &all);
     fdit_copy(m->dev, m->x, s.x_in, md);
-    fdit_block_forward(m, &m->blocks[i], &all, samples, branches_kept);
-    return all;
-}
-
-static void head_backward(struct fdit_model *m, int samples, int beta)
-{
-    const struct fdit_model_config *c = &m->config;
-    const struct fdit_end_params *e = m->ends;
-    int n = fdit_config_tokens(c), d = c->width;
-    struct norm_site norm = { e->norm_w,    e->norm_b,
-                              m->head_xhat, m->head_rstd,
-                              m->head_mod,  fdit_at(m->head_mod, (size_t)d),
-                              m->dmod,      fdit_at(m->dmod, (size_t)d),
-                              2 * d };
-    /* out = unpatchify(tokens_out) */
-    fdit_patchify(m->dev, &(struct fdit_patchify_args){ .samples = samples,
-                                                        .channels = 2 * c->channels,
-                                                        .size = c->input_size,
-                                                        .patch = c->patch,
-                                                        .order = FDIT_PATCH_CHANNEL_LAST,
-                                                        .tokens = m->tokens_out,
-                                                        .image = m->doutput });
-    struct fdit_tensor u = e->linear_w->trained ? rebuild_u(m, &norm, samples) : FDIT_NO_TENSOR;
-    linear_param_grads(m, e->linear_w, e->linear_b, samples, n, m->tokens_out, u, beta);
-    fdit_apply_linear_dx(
-        m, e->linear_w,
-        (struct fdit_linear_dx_args){ .samples = samples, .rows = n, .dx = m->du, .dy = m->tokens_out });
-    norm_backward(m, &norm, samples, m->du, false, beta);
-    modulation_backward(m, e->ada_w, e->ada_b, samples, beta, 0);
-}
-
-static void classifier_head_backward(struct fdit_model *m, int samples, int beta)
-{
-    const struct fdit_end_params *e = m->ends;
-    int n = fdit_config_tokens(&m->config), d = m->config.width;
-    struct norm_site norm = {
-        .weight = e->norm_w, .bias = e->norm_b, .xhat = m->head_xhat, .rstd = m->head_rstd
-    };
-    linear_param_grads(m, e->linear_w, e->linear_b, samples, 1, m->doutput, m->pooled, beta);
-    fdit_apply_linear_dx(
-        m, e->linear_w,
-        (struct fdit_linear_dx_args){ .samples = samples, .rows = 1, .dx = m->dpooled, .dy = m->doutput });
-    fdit_token_mean_backward(m->dev,
-                             &(struct fdit_token_mean_backward_args){
-                                 .samples = samples, .rows = n, .width = d, .dx = m->du, .dy = m->dpooled });
-    norm_backward(m, &norm, samples, m->du, false, beta);
-}
-
-/* c = Linear(SiLU(Linear(features))) + table[row];  silu_c = SiLU(c) */
-static void condition_backward(struct fdit_model *m, int samples, int beta)
-{
-    const struct fdit_end_params *e = m->ends;
-    int d = m->config.width;
-    struct fdit_tensor dc = m->dsilu_c, dt = m->head_mod; /* head_mod is done with: [B, 2D] of scratch */
-    fdit_activation_backward(
-        m->dev,
-        &(struct fdit_activation_backward_args){
-            .n = (size_t)samples * (size_t)d, .act = FDIT_ACT_SILU, .dx = dc, .dy = m->dsilu_c, .x = m->c });
-    if (e->table->trained)
-        fdit_scatter_add(m->dev, &(struct fdit_scatter_add_args){ .samples = samples,
-                                                                  .n_rows = m->config.rows,
-                                                                  .width = d,
-                                                                  .dtable = fdit_param_grad(m, e->table),
-                                                                  .dy = dc,
-                                                                  .rows = m->rows,
-                                                                  .beta = beta });
-    linear_param_grads(m, e->t2_w, e->t2_b, samples, 1, dc, m->t_hidden, beta);
-    if (!e->t0_b->trained && !e->t0_w->trained)
-        return;
-    fdit_apply_linear_dx(
-        m, e->t2_w,
-        (struct fdit_linear_dx_args){
-            .samples = samples, .rows = 1, .dx = dt, .dy = dc, .act = FDIT_ACT_SILU, .pre = m->t_pre });
-    linear_param_grads(m, e->t0_w, e->t0_b, samples, 1, dt, m->t_features, beta);
+    if (branches_kept)
+        fdit_block_rebuild(m, &block, n);
+    else
+        fdit_block_forward(m, &block, n);
+    return block;
 }
 
 void fdit_backward_block(struct fdit_model *m, int i, int samples, int beta)
 {
-    struct fdit_block_saved s = recall(m, i, samples);
-    mlp_backward(m, &m->blocks[i], &s, samples, beta);
-    attention_backward(m, &m->blocks[i], &s, samples, beta);
+    const struct fdit_block_site block = recall(m, i, samples);
+    mlp_branch_backward(m, &block, samples, beta);
+    attention_branch_backward(m, &block, samples, beta);
     if (m->config.kind == FDIT_MODEL_DIT)
-        modulation_backward(m, m->blocks[i].ada_w, m->blocks[i].ada_b, samples, beta, 1);
+        modulations_backward(m, &m->params.blocks[i].ada, 1, samples, beta);
 }
 
 void fdit_backward(struct fdit_model *m, int samples, int beta)
 {
-    const struct fdit_end_params *e = m->ends;
-    bool dit = m->config.kind == FDIT_MODEL_DIT;
+    const bool dit = m->config.kind == FDIT_MODEL_DIT;
     if (dit)
-        head_backward(m, samples, beta);
+        final_layer_backward(m, samples, beta);
     else
         classifier_head_backward(m, samples, beta);
     for (int i = m->config.depth - 1; i >= 0; i--)
         fdit_backward_block(m, i, samples, beta);
-    /* x = patches W^T + b + pos */
-    linear_param_grads(m, e->patch_w, e->patch_b, samples, fdit_config_tokens(&m->config), m->dx, m->patches,
-                       beta);
+    embed_backward(m, samples, beta);
     if (dit)
         condition_backward(m, samples, beta);
 }

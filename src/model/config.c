@@ -176,18 +176,17 @@ static enum fdit_status check_diffusers(fdit_context *ctx, const char *name, con
     return FDIT_OK;
 }
 
-/* The channels that come out are twice those that go in. */
-static enum fdit_status check_outputs(fdit_context *ctx, const char *name, const json_t *root, int channels)
+/* The channels that come out: fdit_config_out_channels. */
+static enum fdit_status check_outputs(fdit_context *ctx, const char *name, const json_t *root,
+                                      const struct fdit_model_config *c)
 {
     enum fdit_status status = FDIT_OK;
     int out = 0;
     TRY(get_int(ctx, name, root, "out_channels", &out));
-    if (out && channels && out != 2 * channels)
+    if (out && c->channels && out != fdit_config_out_channels(c))
         FAIL(ctx, FDIT_ERROR_UNSUPPORTED,
-             "%s: \"out_channels\" is %d for %d \"in_channels\"; only twice as many, noise and "
-             "variance, are "
-             "supported",
-             name, out, channels);
+             "%s: \"out_channels\" is %d for %d \"in_channels\"; only %d, noise and variance, are supported",
+             name, out, c->channels, fdit_config_out_channels(c));
 out:
     return status;
 }
@@ -207,7 +206,7 @@ enum fdit_status fdit_config_from_json(fdit_context *ctx, const char *name, cons
     TRY(get_int(ctx, name, root, "input_size", &c.input_size));
     TRY(get_int(ctx, name, root, "patch_size", &c.patch));
     TRY(get_int(ctx, name, root, "in_channels", &c.channels));
-    TRY(check_outputs(ctx, name, root, c.channels));
+    TRY(check_outputs(ctx, name, root, &c));
     TRY(get_int(ctx, name, root, "num_layers", &c.depth));
     TRY(get_int(ctx, name, root, "depth", &c.depth));
     TRY(get_int(ctx, name, root, "num_attention_heads", &c.heads));

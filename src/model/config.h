@@ -32,9 +32,20 @@ static inline int fdit_config_patch_in(const struct fdit_model_config *c)
 {
     return c->channels * c->patch * c->patch;
 }
+/* What a DiT predicts of each channel: the noise, and the value v that sets the variance. */
+static inline int fdit_config_outputs(const struct fdit_model_config *c)
+{
+    (void)c;
+    return 2;
+}
+static inline int
+fdit_config_out_channels(const struct fdit_model_config *c) /* of a DiT's output [B, .., S, S] */
+{
+    return fdit_config_outputs(c) * c->channels;
+}
 static inline int fdit_config_patch_out(const struct fdit_model_config *c)
 {
-    return 2 * c->channels * c->patch * c->patch;
+    return fdit_config_out_channels(c) * c->patch * c->patch;
 }
 
 /* Refuses sizes that no network can have, naming the size and what it must be. */

@@ -1,153 +1,226 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The forward pass, line by line as in doc/DESIGN.md, "The network". Letters: B samples, N tokens, D width,
- * M = B N. Every call below queues one op on the device. */
+ * M = B N. First the ops on a site, each one call to the device; then the network made of them, which
+ * backward.c mirrors function by function. n: samples of this pass. */
 #include "model/model_internal.h"
 
-void fdit_apply_linear(struct fdit_model *m, const struct fdit_param *w, const struct fdit_param *b,
-                       struct fdit_linear_args a)
+/* ------------------------------------------------------------------ ops on a site */
+
+/* The op of a linear layer; the caller's `a` says what is fused. */
+static void apply(struct fdit_model *m, const struct fdit_layer *l, int n, struct fdit_linear_args a)
 {
-    a.n_in = w->n_in;
-    a.n_out = w->n_out;
-    if (w->trained)
-        a.matrix = fdit_param_value(m, w);
+    a.samples = n;
+    a.rows = l->rows;
+    a.n_in = l->weight->n_in;
+    a.n_out = l->weight->n_out;
+    if (l->weight->trained)
+        a.matrix = fdit_param_value(m, l->weight);
     else
-        a.weight = w->weight;
-    if (b)
-        a.bias = fdit_param_value(m, b);
+        a.weight = l->weight->weight;
+    a.bias = fdit_param_value(m, l->bias);
     fdit_linear(m->dev, &a);
 }
 
-/* c = Linear(SiLU(Linear(features(t)))) + table[row];  silu_c = SiLU(c)    [B, D] */
-static void condition(struct fdit_model *m, int samples)
+/* y = Linear(x) */
+static void linear(struct fdit_model *m, const struct fdit_layer *l, struct fdit_tensor x,
+                   struct fdit_tensor y, int n)
 {
-    const struct fdit_end_params *e = m->ends;
-    size_t bd = (size_t)samples * (size_t)m->config.width;
-    fdit_apply_linear(m, e->t0_w, e->t0_b,
-                      (struct fdit_linear_args){ .samples = samples,
-                                                 .rows = 1,
-                                                 .y = m->t_hidden,
-                                                 .x = m->t_features,
-                                                 .act = FDIT_ACT_SILU,
-                                                 .pre = m->t_pre });
-    fdit_apply_linear(
-        m, e->t2_w, e->t2_b,
-        (struct fdit_linear_args){ .samples = samples, .rows = 1, .y = m->c, .x = m->t_hidden });
-    fdit_gather(m->dev, &(struct fdit_gather_args){ .samples = samples,
+    apply(m, l, n, (struct fdit_linear_args){ .y = y, .x = x });
+}
+
+/* y = act(pre), pre = Linear(x) */
+static void linear_act(struct fdit_model *m, const struct fdit_layer *l, struct fdit_tensor x,
+                       enum fdit_act act, struct fdit_tensor pre, struct fdit_tensor y, int n)
+{
+    apply(m, l, n, (struct fdit_linear_args){ .y = y, .x = x, .act = act, .pre = pre });
+}
+
+/* x += gate branch, branch = Linear(in) */
+static void add_branch(struct fdit_model *m, const struct fdit_layer *l, struct fdit_tensor in,
+                       const struct fdit_gate_site *s, int n)
+{
+    apply(m, l, n,
+          (struct fdit_linear_args){ .y = m->x,
+                                     .x = in,
+                                     .pre = s->branch,
+                                     .gate = s->gate,
+                                     .gate_stride = s->stride,
+                                     .residual = m->x });
+}
+
+/* x += gate branch, with the branch that is kept */
+static void add_kept_branch(struct fdit_model *m, const struct fdit_gate_site *s, int n)
+{
+    fdit_gate(m->dev, &(struct fdit_gate_args){ .samples = n,
+                                                .rows = fdit_config_tokens(&m->config),
+                                                .width = m->config.width,
+                                                .y = m->x,
+                                                .residual = m->x,
+                                                .branch = s->branch,
+                                                .gate = s->gate,
+                                                .gate_stride = s->stride });
+}
+
+/* u = LN(x) (1 + scale) + shift */
+static void norm(struct fdit_model *m, const struct fdit_norm_site *s, int n)
+{
+    fdit_norm(m->dev, &(struct fdit_norm_args){ .samples = n,
+                                                .rows = s->layer->rows,
+                                                .width = m->config.width,
+                                                .y = m->u,
+                                                .x = m->x,
+                                                .weight = fdit_param_value(m, s->layer->weight),
+                                                .bias = fdit_param_value(m, s->layer->bias),
+                                                .shift = s->shift,
+                                                .scale = s->scale,
+                                                .mod_stride = s->stride,
+                                                .xhat = s->xhat,
+                                                .rstd = s->rstd });
+}
+
+/* heads = softmax(q k^T / sqrt dh) v */
+static void attention(struct fdit_model *m, const struct fdit_block_site *b, int n)
+{
+    fdit_attention(m->dev, &(struct fdit_attention_args){ .samples = n,
+                                                          .rows = fdit_config_tokens(&m->config),
+                                                          .heads = m->config.heads,
+                                                          .head_size = m->config.width / m->config.heads,
+                                                          .out = b->heads_out,
+                                                          .lse = b->lse,
+                                                          .qkv = b->qkv_out });
+}
+
+/* c += table[row] */
+static void add_class(struct fdit_model *m, int n)
+{
+    fdit_gather(m->dev, &(struct fdit_gather_args){ .samples = n,
                                                     .n_rows = m->config.rows,
                                                     .width = m->config.width,
                                                     .y = m->c,
-                                                    .table = fdit_param_value(m, e->table),
+                                                    .table = fdit_param_value(m, m->params.ends.table),
                                                     .rows = m->rows,
                                                     .beta = 1 });
-    fdit_activation(
-        m->dev, &(struct fdit_activation_args){ .n = bd, .act = FDIT_ACT_SILU, .y = m->silu_c, .x = m->c });
 }
 
-/* x = patches W^T + b + pos    [B, N, D] */
-static void embed(struct fdit_model *m, int samples)
+/* silu_c = SiLU(c) */
+static void silu(struct fdit_model *m, int n)
+{
+    fdit_activation(m->dev, &(struct fdit_activation_args){ .n = (size_t)n * (size_t)m->config.width,
+                                                            .act = FDIT_ACT_SILU,
+                                                            .y = m->silu_c,
+                                                            .x = m->c });
+}
+
+static void patchify(struct fdit_model *m, int n)
 {
     const struct fdit_model_config *c = &m->config;
-    const struct fdit_end_params *e = m->ends;
-    fdit_patchify(m->dev, &(struct fdit_patchify_args){ .samples = samples,
+    fdit_patchify(m->dev, &(struct fdit_patchify_args){ .samples = n,
                                                         .channels = c->channels,
                                                         .size = c->input_size,
                                                         .patch = c->patch,
                                                         .order = FDIT_PATCH_CHANNEL_FIRST,
                                                         .tokens = m->patches,
                                                         .image = m->input });
-    fdit_apply_linear(m, e->patch_w, e->patch_b,
-                      (struct fdit_linear_args){ .samples = samples,
-                                                 .rows = fdit_config_tokens(c),
-                                                 .y = m->x,
-                                                 .x = m->patches,
-                                                 .residual = fdit_param_value(m, e->pos),
-                                                 .residual_shared = true });
 }
 
-void fdit_block_forward(struct fdit_model *m, const struct fdit_block_params *p, struct fdit_block_saved *s,
-                        int samples, bool until_mlp_input)
+static void unpatchify(struct fdit_model *m, int n)
 {
-    int n = fdit_config_tokens(&m->config), d = m->config.width, stride = 6 * d;
-    struct fdit_tensor gate1 = fdit_mod_vector(s->mod, GATE1, d), gate2 = fdit_mod_vector(s->mod, GATE2, d);
-
-    /* u = LN1(x) (1 + scale1) + shift1;  q, k, v = Linear(u) */
-    fdit_norm(m->dev, &(struct fdit_norm_args){ .samples = samples,
-                                                .rows = n,
-                                                .width = d,
-                                                .y = m->u,
-                                                .x = m->x,
-                                                .weight = fdit_param_value(m, p->norm1_w),
-                                                .bias = fdit_param_value(m, p->norm1_b),
-                                                .shift = fdit_mod_vector(s->mod, SHIFT1, d),
-                                                .scale = fdit_mod_vector(s->mod, SCALE1, d),
-                                                .mod_stride = stride,
-                                                .xhat = s->xhat1,
-                                                .rstd = s->rstd1 });
-    fdit_apply_linear(m, p->qkv_w, p->qkv_b,
-                      (struct fdit_linear_args){ .samples = samples, .rows = n, .y = s->qkv, .x = m->u });
-    fdit_attention(m->dev, &(struct fdit_attention_args){ .samples = samples,
-                                                          .rows = n,
-                                                          .heads = m->config.heads,
-                                                          .head_size = d / m->config.heads,
-                                                          .out = s->heads_out,
-                                                          .lse = s->lse,
-                                                          .qkv = s->qkv });
-    /* x += gate1 * Linear(heads) */
-    if (until_mlp_input)
-        fdit_gate(m->dev, &(struct fdit_gate_args){ .samples = samples,
-                                                    .rows = n,
-                                                    .width = d,
-                                                    .y = m->x,
-                                                    .residual = m->x,
-                                                    .branch = s->attn_out,
-                                                    .gate = gate1,
-                                                    .gate_stride = stride });
-    else
-        fdit_apply_linear(m, p->proj_w, p->proj_b,
-                          (struct fdit_linear_args){ .samples = samples,
-                                                     .rows = n,
-                                                     .y = m->x,
-                                                     .x = s->heads_out,
-                                                     .pre = s->attn_out,
-                                                     .gate = gate1,
-                                                     .gate_stride = stride,
-                                                     .residual = m->x });
-
-    /* u = LN2(x) (1 + scale2) + shift2;  x += gate2 * Linear(GELU(Linear(u))) */
-    fdit_norm(m->dev, &(struct fdit_norm_args){ .samples = samples,
-                                                .rows = n,
-                                                .width = d,
-                                                .y = m->u,
-                                                .x = m->x,
-                                                .weight = fdit_param_value(m, p->norm2_w),
-                                                .bias = fdit_param_value(m, p->norm2_b),
-                                                .shift = fdit_mod_vector(s->mod, SHIFT2, d),
-                                                .scale = fdit_mod_vector(s->mod, SCALE2, d),
-                                                .mod_stride = stride,
-                                                .xhat = s->xhat2,
-                                                .rstd = s->rstd2 });
-    if (until_mlp_input) {
-        fdit_apply_linear(m, p->fc1_w, p->fc1_b,
-                          (struct fdit_linear_args){ .samples = samples, .rows = n, .y = s->fc1, .x = m->u });
-        return;
-    }
-    fdit_apply_linear(m, p->fc1_w, p->fc1_b,
-                      (struct fdit_linear_args){ .samples = samples,
-                                                 .rows = n,
-                                                 .y = m->wide,
-                                                 .x = m->u,
-                                                 .act = FDIT_ACT_GELU_TANH,
-                                                 .pre = s->fc1 });
-    fdit_apply_linear(m, p->fc2_w, p->fc2_b,
-                      (struct fdit_linear_args){ .samples = samples,
-                                                 .rows = n,
-                                                 .y = m->x,
-                                                 .x = m->wide,
-                                                 .pre = s->mlp_out,
-                                                 .gate = gate2,
-                                                 .gate_stride = stride,
-                                                 .residual = m->x });
+    const struct fdit_model_config *c = &m->config;
+    fdit_unpatchify(m->dev, &(struct fdit_patchify_args){ .samples = n,
+                                                          .channels = fdit_config_out_channels(c),
+                                                          .size = c->input_size,
+                                                          .patch = c->patch,
+                                                          .order = FDIT_PATCH_CHANNEL_LAST,
+                                                          .tokens = m->tokens_out,
+                                                          .image = m->output });
 }
+
+/* pooled = mean over tokens of u */
+static void token_mean(struct fdit_model *m, int n)
+{
+    fdit_token_mean(m->dev, &(struct fdit_token_mean_args){ .samples = n,
+                                                            .rows = fdit_config_tokens(&m->config),
+                                                            .width = m->config.width,
+                                                            .y = m->pooled,
+                                                            .x = m->u });
+}
+
+/* ------------------------------------------------------------------ the network */
+
+/* c = Linear(SiLU(Linear(features(t)))) + table[row];  silu_c = SiLU(c)    [B, D] */
+static void condition(struct fdit_model *m, int n)
+{
+    const struct fdit_end_layers *e = &m->params.ends;
+    linear_act(m, &e->t0, m->t_features, FDIT_ACT_SILU, m->t_pre, m->t_hidden, n);
+    linear(m, &e->t2, m->t_hidden, m->c, n);
+    add_class(m, n);
+    silu(m, n);
+}
+
+/* x = patches W^T + b + pos    [B, N, D] */
+static void embed(struct fdit_model *m, int n)
+{
+    const struct fdit_end_layers *e = &m->params.ends;
+    patchify(m, n);
+    apply(m, &e->patch, n,
+          (struct fdit_linear_args){
+              .y = m->x, .x = m->patches, .residual = fdit_param_value(m, e->pos), .residual_shared = true });
+}
+
+static void attention_heads(struct fdit_model *m, const struct fdit_block_site *b, int n)
+{
+    norm(m, &b->norm1, n);                  /* u = LN1(x) (1 + scale1) + shift1 */
+    linear(m, b->qkv, m->u, b->qkv_out, n); /* q, k, v = Linear(u) */
+    attention(m, b, n);                     /* heads = softmax(q k^T / sqrt dh) v */
+}
+
+static void attention_branch(struct fdit_model *m, const struct fdit_block_site *b, int n)
+{
+    attention_heads(m, b, n);
+    add_branch(m, b->proj, b->heads_out, &b->gate1, n); /* x += gate1 Linear(heads) */
+}
+
+static void mlp_branch(struct fdit_model *m, const struct fdit_block_site *b, int n)
+{
+    const enum fdit_act gelu = FDIT_ACT_GELU_TANH;
+    norm(m, &b->norm2, n);                                     /* u = LN2(x) (1 + scale2) + shift2 */
+    linear_act(m, b->fc1, m->u, gelu, b->fc1_out, m->wide, n); /* wide = GELU(Linear(u)) */
+    add_branch(m, b->fc2, m->wide, &b->gate2, n);              /* x += gate2 Linear(wide) */
+}
+
+void fdit_block_forward(struct fdit_model *m, const struct fdit_block_site *b, int n)
+{
+    attention_branch(m, b, n);
+    mlp_branch(m, b, n);
+}
+
+void fdit_block_rebuild(struct fdit_model *m, const struct fdit_block_site *b, int n)
+{
+    attention_heads(m, b, n);
+    add_kept_branch(m, &b->gate1, n);
+    norm(m, &b->norm2, n);
+    linear(m, b->fc1, m->u, b->fc1_out, n);
+}
+
+/* out = unpatchify(Linear(LN(x) (1 + scale) + shift)) */
+static void final_layer(struct fdit_model *m, int n, int first)
+{
+    const struct fdit_norm_site site = fdit_final_norm_of(m, first);
+    norm(m, &site, n);
+    linear(m, &m->params.ends.linear, m->u, m->tokens_out, n);
+    unpatchify(m, n);
+}
+
+/* logits = Linear(mean over tokens of LN(x)) */
+static void classifier_head(struct fdit_model *m, int n)
+{
+    const struct fdit_norm_site site = fdit_final_norm_of(m, 0);
+    norm(m, &site, n);
+    token_mean(m, n);
+    linear(m, &m->params.ends.linear, m->pooled, m->output, n);
+}
+
+/* ------------------------------------------------------------------ passes */
 
 struct fdit_block_saved fdit_block_unrounded(const struct fdit_model *m, int i)
 {
@@ -175,80 +248,22 @@ static struct fdit_block_saved keeps(const struct fdit_model *m, int i, int firs
     return s;
 }
 
-/* Modulations (shift, scale, ...) = Linear(SiLU(c)) of a block, and of the head. */
-static void modulations(struct fdit_model *m, const struct fdit_param *w, const struct fdit_param *b,
-                        int samples, struct fdit_tensor to)
+static void run_block(struct fdit_model *m, int i, int n, int first)
 {
-    fdit_apply_linear(m, w, b,
-                      (struct fdit_linear_args){ .samples = samples, .rows = 1, .y = to, .x = m->silu_c });
-}
-
-/* out = unpatchify(Linear(LN(x) (1 + scale) + shift)), the modulations from `first` on of head_mod */
-static void head(struct fdit_model *m, int samples, int first)
-{
-    const struct fdit_model_config *c = &m->config;
-    const struct fdit_end_params *e = m->ends;
-    int n = fdit_config_tokens(c), d = c->width;
-    struct fdit_tensor mod = fdit_at(m->head_mod, (size_t)first * 2 * (size_t)d);
-    fdit_norm(m->dev, &(struct fdit_norm_args){ .samples = samples,
-                                                .rows = n,
-                                                .width = d,
-                                                .y = m->u,
-                                                .x = m->x,
-                                                .weight = fdit_param_value(m, e->norm_w),
-                                                .bias = fdit_param_value(m, e->norm_b),
-                                                .shift = mod,
-                                                .scale = fdit_at(mod, (size_t)d),
-                                                .mod_stride = 2 * d,
-                                                .xhat = m->head_xhat,
-                                                .rstd = m->head_rstd });
-    fdit_apply_linear(
-        m, e->linear_w, e->linear_b,
-        (struct fdit_linear_args){ .samples = samples, .rows = n, .y = m->tokens_out, .x = m->u });
-    fdit_unpatchify(m->dev, &(struct fdit_patchify_args){ .samples = samples,
-                                                          .channels = 2 * c->channels,
-                                                          .size = c->input_size,
-                                                          .patch = c->patch,
-                                                          .order = FDIT_PATCH_CHANNEL_LAST,
-                                                          .tokens = m->tokens_out,
-                                                          .image = m->output });
-}
-
-/* logits = Linear(mean over tokens of LN(x)) */
-static void classifier_head(struct fdit_model *m, int samples)
-{
-    const struct fdit_end_params *e = m->ends;
-    int n = fdit_config_tokens(&m->config), d = m->config.width;
-    fdit_norm(m->dev, &(struct fdit_norm_args){ .samples = samples,
-                                                .rows = n,
-                                                .width = d,
-                                                .y = m->u,
-                                                .x = m->x,
-                                                .weight = fdit_param_value(m, e->norm_w),
-                                                .bias = fdit_param_value(m, e->norm_b),
-                                                .xhat = m->head_xhat,
-                                                .rstd = m->head_rstd });
-    fdit_token_mean(m->dev, &(struct fdit_token_mean_args){
-                                .samples = samples, .rows = n, .width = d, .y = m->pooled, .x = m->u });
-    fdit_apply_linear(
-        m, e->linear_w, e->linear_b,
-        (struct fdit_linear_args){ .samples = samples, .rows = 1, .y = m->output, .x = m->pooled });
-}
-
-static void run_block(struct fdit_model *m, int i, int samples, int first)
-{
-    size_t md = (size_t)samples * (size_t)fdit_config_tokens(&m->config) * (size_t)m->config.width;
-    struct fdit_block_saved s = keeps(m, i, first);
+    size_t md = (size_t)n * (size_t)fdit_config_tokens(&m->config) * (size_t)m->config.width;
+    const struct fdit_block_saved s = keeps(m, i, first);
+    const struct fdit_block_site block = fdit_block_site_of(m, i, &s);
     if (fdit_has(s.x_in))
         fdit_copy(m->dev, s.x_in, m->x, md);
-    fdit_block_forward(m, &m->blocks[i], &s, samples, false);
+    fdit_block_forward(m, &block, n);
     if (m->options.activations == FDIT_BF16)
         fdit_copy(m->dev, m->saved[i].rounded, fdit_shared_all(m), m->shared_count);
 }
 
-static void block_modulations(struct fdit_model *m, int i, int samples)
+/* mod = (shift1, scale1, gate1, shift2, scale2, gate2) = Linear(silu_c) */
+static void block_modulations(struct fdit_model *m, int i, int n)
 {
-    modulations(m, m->blocks[i].ada_w, m->blocks[i].ada_b, samples, fdit_block_mods(m, i, 0));
+    linear(m, &m->params.blocks[i].ada, m->silu_c, fdit_block_mods(m, i, 0), n);
 }
 
 void fdit_forward_block(struct fdit_model *m, int i, int samples)
@@ -263,7 +278,7 @@ void fdit_condition(struct fdit_model *m, int samples)
     condition(m, samples);
     for (int i = 0; i < m->config.depth; i++)
         block_modulations(m, i, samples);
-    modulations(m, m->ends->ada_w, m->ends->ada_b, samples, m->head_mod);
+    linear(m, &m->params.ends.ada, m->silu_c, m->head_mod, samples); /* (shift, scale) of the final layer */
 }
 
 void fdit_forward_conditioned(struct fdit_model *m, int samples, int first)
@@ -272,7 +287,7 @@ void fdit_forward_conditioned(struct fdit_model *m, int samples, int first)
     for (int i = 0; i < m->config.depth; i++)
         run_block(m, i, samples, first);
     if (m->config.kind == FDIT_MODEL_DIT)
-        head(m, samples, first);
+        final_layer(m, samples, first);
     else
         classifier_head(m, samples);
 }

@@ -6,65 +6,6 @@
 
 #include <string.h>
 
-/* ------------------------------------------------------------------ parameters by role */
-
-static enum fdit_status find_roles(fdit_context *ctx, struct fdit_model *m)
-{
-    enum fdit_status status = FDIT_OK;
-    const struct fdit_params *ps = &m->params;
-    struct fdit_end_params *e;
-    TRY(fdit_alloc(ctx, (size_t)m->config.depth, sizeof *m->blocks, &m->blocks));
-    TRY(fdit_alloc(ctx, 1, sizeof *m->ends, &m->ends));
-    e = m->ends;
-    const struct {
-        const char *suffix;
-        size_t at;
-    } roles[] = {
-#define ROLE(suffix, field) { suffix, offsetof(struct fdit_block_params, field) }
-        ROLE("norm1.weight", norm1_w),
-        ROLE("norm1.bias", norm1_b),
-        ROLE("attn.qkv.weight", qkv_w),
-        ROLE("attn.qkv.bias", qkv_b),
-        ROLE("attn.proj.weight", proj_w),
-        ROLE("attn.proj.bias", proj_b),
-        ROLE("norm2.weight", norm2_w),
-        ROLE("norm2.bias", norm2_b),
-        ROLE("mlp.fc1.weight", fc1_w),
-        ROLE("mlp.fc1.bias", fc1_b),
-        ROLE("mlp.fc2.weight", fc2_w),
-        ROLE("mlp.fc2.bias", fc2_b),
-        ROLE("adaLN_modulation.1.weight", ada_w),
-        ROLE("adaLN_modulation.1.bias", ada_b),
-#undef ROLE
-    };
-    for (int i = 0; i < ps->n; i++) {
-        struct fdit_param *p = &ps->list[i];
-        int block = p->group - fdit_group_block(0);
-        if (block < 0 || block >= m->config.depth)
-            continue;
-        const char *suffix = strchr(p->name + strlen("blocks."), '.') + 1;
-        for (size_t r = 0; r < sizeof roles / sizeof roles[0]; r++)
-            if (!strcmp(suffix, roles[r].suffix))
-                memcpy((char *)&m->blocks[block] + roles[r].at, &p, sizeof p);
-    }
-    e->pos = fdit_params_find(ps, "pos_embed");
-    e->patch_w = fdit_params_find(ps, "x_embedder.proj.weight");
-    e->patch_b = fdit_params_find(ps, "x_embedder.proj.bias");
-    e->t0_w = fdit_params_find(ps, "t_embedder.mlp.0.weight");
-    e->t0_b = fdit_params_find(ps, "t_embedder.mlp.0.bias");
-    e->t2_w = fdit_params_find(ps, "t_embedder.mlp.2.weight");
-    e->t2_b = fdit_params_find(ps, "t_embedder.mlp.2.bias");
-    e->table = fdit_params_find(ps, "y_embedder.embedding_table.weight");
-    e->norm_w = fdit_params_find(ps, "final_layer.norm_final.weight");
-    e->norm_b = fdit_params_find(ps, "final_layer.norm_final.bias");
-    e->linear_w = fdit_params_find(ps, "final_layer.linear.weight");
-    e->linear_b = fdit_params_find(ps, "final_layer.linear.bias");
-    e->ada_w = fdit_params_find(ps, "final_layer.adaLN_modulation.1.weight");
-    e->ada_b = fdit_params_find(ps, "final_layer.adaLN_modulation.1.bias");
-out:
-    return status;
-}
-
 /* ------------------------------------------------------------------ the plan */
 
 /* Lays out the tensors of one buffer; `status` sticks. */
@@ -83,27 +24,48 @@ static void place(struct layout *l, struct fdit_tensor *t, enum fdit_dtype type,
     if (l->status != FDIT_OK)
         return;
     if (!fdit_add(l->used, fdit_page_floats(count), &next)) {
-        l->status = fdit_fail(l->ctx, FDIT_ERROR_MEMORY,
-                              "model: the plan is too large; use a smaller "
-                              "batch");
+        l->status = fdit_fail(l->ctx, FDIT_ERROR_MEMORY, "model: the plan is too large; use a smaller batch");
         return;
     }
     *t = (struct fdit_tensor){ NULL, l->used, type };
     l->used = next;
     l->status = fdit_grow(l->ctx, &m->bindings, &m->binding_capacity, m->n_bindings + 1, sizeof *m->bindings);
     if (l->status == FDIT_OK)
-        m->bindings[m->n_bindings++] = (struct fdit_binding){ t, l->buffer };
+        m->bindings[m->n_bindings++] = (struct fdit_binding){ t, l->buffer, count };
 }
 
 /* A tensor with a buffer of its own, named in the plan. */
 static enum fdit_status own(fdit_context *ctx, struct fdit_model *m, enum fdit_plan_kind kind,
                             struct fdit_tensor *t, enum fdit_dtype type, size_t count, const char *label)
 {
+    if (m->n_own == FDIT_MODEL_TENSORS)
+        return fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED, "model: no room for %s among its %d tensors; raise %s",
+                         label, m->n_own, "FDIT_MODEL_TENSORS");
     struct layout l = { .ctx = ctx, .m = m, .buffer = &m->own[m->n_own++] };
     place(&l, t, type, count);
     if (l.status != FDIT_OK)
         return l.status;
     return fdit_plan_add(ctx, &m->plan, kind, l.buffer, l.used * sizeof(float), "%s", label);
+}
+
+/* A tensor of `count` elements in the room of `owner`, which is not in use while this one is. */
+static enum fdit_status share(fdit_context *ctx, struct fdit_model *m, struct fdit_tensor *t,
+                              const struct fdit_tensor *owner, size_t count, const char *label)
+{
+    enum fdit_status status = FDIT_OK;
+    const struct fdit_binding *of = NULL;
+    for (size_t i = 0; i < m->n_bindings; i++)
+        if (m->bindings[i].tensor == owner)
+            of = &m->bindings[i];
+    if (!of || of->count < count)
+        FAIL(ctx, FDIT_ERROR_UNSUPPORTED, "model: the %s is to share a room of %zu numbers and has %zu",
+             label, of ? of->count : 0, count);
+    struct fdit_binding shared = { t, of->buffer, count };
+    *t = *owner;
+    TRY(fdit_grow(ctx, &m->bindings, &m->binding_capacity, m->n_bindings + 1, sizeof *m->bindings));
+    m->bindings[m->n_bindings++] = shared;
+out:
+    return status;
 }
 
 /* What of a block is laid out where. */
@@ -182,7 +144,7 @@ static enum fdit_status plan_blocks(fdit_context *ctx, struct fdit_model *m)
     if (each) {
         TRY(fdit_alloc(ctx, (size_t)m->config.depth, sizeof *m->saved, &m->saved));
         for (int i = 0; i < m->config.depth; i++) {
-            TRY(fdit_strf(ctx, &label, "block %d activations", i));
+            TRY(fdit_strf(ctx, &label, "activations of block %d", i));
             TRY(plan_block(ctx, m, &m->saved[i], each, FDIT_PLAN_ACTIVATIONS, label));
             if (rounded)
                 TRY(plan_rounded(ctx, m, &m->saved[i], label));
@@ -212,7 +174,7 @@ static enum fdit_status plan_tensors(fdit_context *ctx, struct fdit_model *m)
     size_t b = (size_t)m->options.batch, n = (size_t)fdit_config_tokens(c), d = (size_t)c->width;
     size_t md = b * n * d, pixels = (size_t)c->input_size * (size_t)c->input_size;
     size_t ratio = (size_t)c->mlp_ratio, k = (size_t)m->options.conditions;
-    size_t out = dit ? b * 2 * (size_t)c->channels * pixels : b * (size_t)c->rows;
+    size_t out = b * (dit ? (size_t)fdit_config_out_channels(c) * pixels : (size_t)c->rows);
     const enum fdit_plan_kind scratch = FDIT_PLAN_SCRATCH, batch = FDIT_PLAN_BATCH;
     TRY(own(ctx, m, scratch, &m->x, FDIT_F32, md, "residual stream"));
     TRY(own(ctx, m, scratch, &m->u, FDIT_F32, md, "branch input"));
@@ -244,7 +206,11 @@ static enum fdit_status plan_tensors(fdit_context *ctx, struct fdit_model *m)
     TRY(own(ctx, m, scratch, &m->head_xhat, FDIT_F32, md, "head norm"));
     TRY(own(ctx, m, scratch, &m->head_rstd, FDIT_F32, b * n, "head norm deviations"));
     TRY(own(ctx, m, batch, &m->doutput, FDIT_F32, out, "gradient of the output"));
+    TRY(share(ctx, m, &m->dheads, &m->u, md, "gradient of the heads"));
     if (dit) {
+        TRY(share(ctx, m, &m->dtokens, &m->tokens_out, b * n * (size_t)fdit_config_patch_out(c),
+                  "gradient of the output tokens"));
+        TRY(share(ctx, m, &m->dt, &m->head_mod, b * d, "gradient of the time embedding"));
         TRY(own(ctx, m, scratch, &m->dmod, FDIT_F32, b * 6 * d, "gradient of a modulation"));
         TRY(own(ctx, m, scratch, &m->dsilu_c, FDIT_F32, b * d, "gradient of the condition"));
     } else {
@@ -259,44 +225,59 @@ static void weight_desc(const struct fdit_model *m, const struct fdit_param *p, 
     *desc = (struct fdit_weight_desc){ .n_out = p->n_out,
                                        .n_in = p->n_in,
                                        .storage = m->options.storage,
-                                       .need_dx = m->options.training && p->need_dx,
-                                       .second_copy = m->options.second_copy };
+                                       .need_dx = m->options.training && p->need_dx };
+}
+
+static size_t matrix_bytes(const struct fdit_model *m, int group)
+{
+    size_t bytes = 0;
+    for (int i = 0; i < m->params.n; i++) {
+        const struct fdit_param *p = &m->params.list[i];
+        struct fdit_weight_desc desc;
+        if (p->group != group || p->trained || p->kind != FDIT_PARAM_MATRIX)
+            continue;
+        weight_desc(m, p, &desc);
+        bytes += fdit_weight_bytes(m->dev, &desc);
+    }
+    return bytes;
+}
+
+static enum fdit_status plan_group(fdit_context *ctx, struct fdit_model *m, int g)
+{
+    struct fdit_group *group = &m->params.groups[g];
+    const bool training = m->options.training, optimiser = training && !m->options.replica;
+    const size_t trained = group->trained * sizeof(float);
+    const struct {
+        bool wanted;
+        enum fdit_plan_kind kind;
+        fdit_buffer **where;
+        size_t bytes;
+        const char *what;
+    } parts[] = {
+        { true, FDIT_PLAN_WEIGHTS, NULL, matrix_bytes(m, g), "matrices" },
+        { true, FDIT_PLAN_WEIGHTS, &group->fixed, group->frozen * sizeof(float), "biases, norms and tables" },
+        { true, FDIT_PLAN_TRAINED, &group->value, trained, "parameters" },
+        { m->options.ema, FDIT_PLAN_EMA, &group->ema, trained, "averages" },
+        { training, FDIT_PLAN_GRADIENTS, &group->grad, trained, "gradients" },
+        { optimiser, FDIT_PLAN_OPTIMISER, &group->m, trained, "first moments" },
+        { optimiser, FDIT_PLAN_OPTIMISER, &group->v, trained, "second moments" },
+    };
+    enum fdit_status status = FDIT_OK;
+    char name[FDIT_GROUP_NAME];
+    fdit_group_name(&m->config, g, name);
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
+        if (parts[i].wanted)
+            TRY(fdit_plan_add(ctx, &m->plan, parts[i].kind, parts[i].where, parts[i].bytes, "%s of %s",
+                              parts[i].what, name));
+out:
+    return status;
 }
 
 static enum fdit_status plan_params(fdit_context *ctx, struct fdit_model *m)
 {
     enum fdit_status status = FDIT_OK;
-    struct fdit_plan *plan = &m->plan;
-    for (int g = 0; g < m->params.n_groups; g++) {
-        struct fdit_group *group = &m->params.groups[g];
-        size_t bytes = group->trained * sizeof(float), matrices = 0;
-        const char *what = g == FDIT_GROUP_EMBED               ? "embedders"
-                           : g == fdit_group_head(&m->config)  ? "head"
-                           : g == fdit_group_table(&m->config) ? "class table"
-                           : g == fdit_group_pos(&m->config)   ? "positions"
-                                                               : "block";
-        for (int i = 0; i < m->params.n; i++) {
-            const struct fdit_param *p = &m->params.list[i];
-            struct fdit_weight_desc desc;
-            if (p->group != g || p->trained || p->kind != FDIT_PARAM_MATRIX)
-                continue;
-            weight_desc(m, p, &desc);
-            matrices += fdit_weight_bytes(m->dev, &desc);
-        }
-        TRY(fdit_plan_add(ctx, plan, FDIT_PLAN_WEIGHTS, NULL, matrices, "%s %d matrices", what, g));
-        TRY(fdit_plan_add(ctx, plan, FDIT_PLAN_WEIGHTS, &group->fixed, group->frozen * sizeof(float),
-                          "%s %d vectors", what, g));
-        TRY(fdit_plan_add(ctx, plan, FDIT_PLAN_TRAINED, &group->value, bytes, "%s %d values", what, g));
-        if (m->options.ema)
-            TRY(fdit_plan_add(ctx, plan, FDIT_PLAN_EMA, &group->ema, bytes, "%s %d EMA", what, g));
-        if (!m->options.training)
-            continue;
-        TRY(fdit_plan_add(ctx, plan, FDIT_PLAN_GRADIENTS, &group->grad, bytes, "%s %d gradients", what, g));
-        if (m->options.replica)
-            continue;
-        TRY(fdit_plan_add(ctx, plan, FDIT_PLAN_OPTIMISER, &group->m, bytes, "%s %d first moments", what, g));
-        TRY(fdit_plan_add(ctx, plan, FDIT_PLAN_OPTIMISER, &group->v, bytes, "%s %d second moments", what, g));
-    }
+    for (int g = 0; g < m->params.n_groups; g++)
+        TRY(plan_group(ctx, m, g));
 out:
     return status;
 }
@@ -333,12 +314,40 @@ int fdit_model_linears(const struct fdit_model_config *c, int batch, bool plain,
     return k;
 }
 
-/* The largest workspace of all ops that forward and backward will call. */
-static size_t workspace(struct fdit_model *m)
+/* Shapes of ops; `status` sticks. */
+struct shape_list {
+    fdit_context *ctx;
+    enum fdit_status status;
+    struct fdit_op_shape *list;
+    size_t n, capacity;
+};
+
+static void add_shape(struct shape_list *l, struct fdit_op_shape shape)
 {
-    const struct fdit_model_config *c = &m->config;
-    int b = m->options.batch, n = fdit_config_tokens(c), d = c->width, wide = c->mlp_ratio * d;
-    int conditions = m->options.conditions;
+    if (l->status == FDIT_OK)
+        l->status = fdit_grow(l->ctx, &l->list, &l->capacity, l->n + 1, sizeof *l->list);
+    if (l->status == FDIT_OK)
+        l->list[l->n++] = shape;
+}
+
+/* The linear layers (those on one vector a sample: of all conditions) and the sums for their biases. */
+static void add_linears(struct shape_list *l, const struct fdit_model *m)
+{
+    struct fdit_op_shape linears[FDIT_MODEL_LINEARS];
+    const int b = m->options.batch, k = fdit_model_linears(&m->config, b, trains_matrices(m), linears);
+    for (int i = 0; i < k; i++) {
+        struct fdit_op_shape s = linears[i];
+        if (s.op == FDIT_OP_LINEAR)
+            add_shape(l, (struct fdit_op_shape){
+                             .op = FDIT_OP_COLUMN_SUM, .samples = b, .rows = s.rows, .n_out = s.n_out });
+        if (s.op == FDIT_OP_LINEAR && s.rows == 1)
+            s.samples = m->options.conditions;
+        add_shape(l, s);
+    }
+}
+
+static void add_blocks_ops(struct shape_list *l, const struct fdit_model *m)
+{
     static const enum fdit_op row_ops[] = { FDIT_OP_COLUMN_SUM, FDIT_OP_NORM,
                                             FDIT_OP_MODULATE,   FDIT_OP_NORM_BACKWARD,
                                             FDIT_OP_GATE,       FDIT_OP_GATE_BACKWARD,
@@ -346,35 +355,39 @@ static size_t workspace(struct fdit_model *m)
     static const enum fdit_op head_ops[] = { FDIT_OP_ATTENTION, FDIT_OP_ATTENTION_BACKWARD };
     static const enum fdit_op flat_ops[] = { FDIT_OP_ACTIVATION, FDIT_OP_ACTIVATION_BACKWARD,
                                              FDIT_OP_PATCHIFY, FDIT_OP_UNPATCHIFY };
-    struct fdit_op_shape shapes[81];
-    size_t k = (size_t)fdit_model_linears(c, b, trains_matrices(m), shapes), linears = k;
-    for (size_t i = 0; i < linears; i += 3)
-        shapes[k++] = (struct fdit_op_shape){
-            .op = FDIT_OP_COLUMN_SUM, .samples = b, .rows = shapes[i].rows, .n_out = shapes[i].n_out
-        };
-    for (size_t j = 0; j < sizeof row_ops / sizeof row_ops[0]; j++)
-        shapes[k++] = (struct fdit_op_shape){ .op = row_ops[j], .samples = b, .rows = n, .n_out = d };
-    for (size_t j = 0; j < 2; j++)
-        shapes[k++] = (struct fdit_op_shape){
-            .op = head_ops[j], .samples = b, .rows = n, .heads = c->heads, .head_size = d / c->heads
-        };
-    for (size_t j = 0; j < 4; j++)
-        shapes[k++] = (struct fdit_op_shape){ .op = flat_ops[j],
-                                              .samples = b,
-                                              .n = (size_t)b * (size_t)n * (size_t)wide };
-    for (size_t i = 0; i < linears; i += 3)
-        if (shapes[i].rows == 1)
-            shapes[i].samples = conditions;
-    shapes[k++] = (struct fdit_op_shape){ .op = FDIT_OP_ACTIVATION,
-                                          .samples = conditions,
-                                          .n = (size_t)conditions * (size_t)d };
-    shapes[k++] =
-        (struct fdit_op_shape){ .op = FDIT_OP_GATHER, .samples = conditions, .n_in = c->rows, .n_out = d };
-    shapes[k++] =
-        (struct fdit_op_shape){ .op = FDIT_OP_SCATTER_ADD, .samples = b, .n_in = c->rows, .n_out = d };
+    const struct fdit_model_config *c = &m->config;
+    const int b = m->options.batch, n = fdit_config_tokens(c), d = c->width;
+    const size_t wide = (size_t)b * (size_t)n * (size_t)c->mlp_ratio * (size_t)d;
+    for (size_t i = 0; i < sizeof row_ops / sizeof row_ops[0]; i++)
+        add_shape(l, (struct fdit_op_shape){ .op = row_ops[i], .samples = b, .rows = n, .n_out = d });
+    for (size_t i = 0; i < sizeof head_ops / sizeof head_ops[0]; i++)
+        add_shape(
+            l,
+            (struct fdit_op_shape){
+                .op = head_ops[i], .samples = b, .rows = n, .heads = c->heads, .head_size = d / c->heads });
+    for (size_t i = 0; i < sizeof flat_ops / sizeof flat_ops[0]; i++)
+        add_shape(l, (struct fdit_op_shape){ .op = flat_ops[i], .samples = b, .n = wide });
+}
+
+/* The largest workspace of all ops that forward and backward will call. */
+static enum fdit_status workspace(fdit_context *ctx, struct fdit_model *m, size_t *bytes)
+{
+    const struct fdit_model_config *c = &m->config;
+    const int b = m->options.batch, k = m->options.conditions, d = c->width;
+    struct shape_list l = { .ctx = ctx };
+    add_linears(&l, m);
+    add_blocks_ops(&l, m);
+    add_shape(&l,
+              (struct fdit_op_shape){ .op = FDIT_OP_ACTIVATION, .samples = k, .n = (size_t)k * (size_t)d });
+    add_shape(&l, (struct fdit_op_shape){ .op = FDIT_OP_GATHER, .samples = k, .n_in = c->rows, .n_out = d });
+    add_shape(&l,
+              (struct fdit_op_shape){ .op = FDIT_OP_SCATTER_ADD, .samples = b, .n_in = c->rows, .n_out = d });
     if (m->options.activations != FDIT_F32)
-        shapes[k++] = (struct fdit_op_shape){ .op = FDIT_OP_COPY, .samples = b, .n = m->shared_count };
-    return fdit_device_workspace(m->dev, shapes, k);
+        add_shape(&l, (struct fdit_op_shape){ .op = FDIT_OP_COPY, .samples = b, .n = m->shared_count });
+    if (l.status == FDIT_OK)
+        *bytes = fdit_device_workspace(m->dev, l.list, l.n);
+    fdit_free(l.list);
+    return l.status;
 }
 
 enum fdit_status fdit_model_new(fdit_context *ctx, fdit_device *dev, const struct fdit_model_config *config,
@@ -382,6 +395,7 @@ enum fdit_status fdit_model_new(fdit_context *ctx, fdit_device *dev, const struc
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_model *m = NULL;
+    size_t workspace_bytes = 0;
     *out = NULL;
     if (options->batch < 1)
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "model: a batch of %d; it must be at least 1", options->batch);
@@ -403,12 +417,12 @@ enum fdit_status fdit_model_new(fdit_context *ctx, fdit_device *dev, const struc
     m->options = *options;
     m->options.conditions = conditions;
     TRY(fdit_params_init(ctx, config, options->mask, &m->params));
-    TRY(find_roles(ctx, m));
     TRY(fdit_alloc(ctx, (size_t)m->options.conditions, FDIT_TIME_FEATURES * sizeof(float), &m->times));
     TRY(plan_params(ctx, m));
     TRY(plan_blocks(ctx, m));
     TRY(plan_tensors(ctx, m));
-    TRY(fdit_plan_add(ctx, &m->plan, FDIT_PLAN_WORKSPACE, NULL, workspace(m), "workspace of the ops"));
+    TRY(workspace(ctx, m, &workspace_bytes));
+    TRY(fdit_plan_add(ctx, &m->plan, FDIT_PLAN_WORKSPACE, NULL, workspace_bytes, "workspace of the ops"));
     *out = m;
     return FDIT_OK;
 out:
@@ -431,8 +445,6 @@ void fdit_model_free(struct fdit_model *m)
     fdit_plan_fini(&m->plan);
     fdit_free(m->saved);
     fdit_free(m->bindings);
-    fdit_free(m->blocks);
-    fdit_free(m->ends);
     fdit_free(m->times);
     fdit_free(m);
 }

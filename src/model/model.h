@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
  * model.h: the network on a device.
  *
- *     struct fdit_model *m;
+ *     struct fdit_model *m = NULL;
  *     TRY(fdit_model_new(ctx, dev, &config, &options, &m));    // sizes and the plan, no memory yet
  *     TRY(fdit_model_allocate(ctx, m));                        // everything, once
- *     TRY(fdit_model_load_checkpoint(ctx, m, file, ...));      // load.h; or fdit_model_init (init.h)
- *     fdit_forward(m, &(struct fdit_forward_args){ .samples = 4, ... });
+ *     TRY(fdit_model_load(ctx, m, &checkpoint, 1, false, NULL)); // checkpoint.h; or fdit_model_init (init.h)
+ *     fdit_write(dev, m->input, pictures, 4 * picture);
+ *     fdit_write(dev, m->rows, rows, 4);
+ *     fdit_model_write_times(m, 4, times);
+ *     fdit_forward(m, 4);
+ *     TRY(fdit_read(ctx, dev, m->output, out, 4 * output));
  *
  * With options.training the forward pass keeps what the backward pass needs. */
 #ifndef FDIT_MODEL_MODEL_H
@@ -35,7 +39,6 @@ struct fdit_model_options {
     enum fdit_dtype activations; /* what is kept for the backward pass: FDIT_F32 (0), or FDIT_BF16, which
                                    * needs recompute none */
     enum fdit_dtype storage;     /* of frozen matrices: FDIT_F32, ... */
-    bool second_copy;            /* frozen matrices may be packed twice */
 };
 
 /* Everything one block keeps for its backward pass. Absent tensors were not planned. */
@@ -48,22 +51,22 @@ struct fdit_block_saved {
     struct fdit_tensor xhat2, rstd2, fc1, mlp_out;
 };
 
+enum { FDIT_MODEL_TENSORS = 32 }; /* at the most, with a buffer of their own */
+
 struct fdit_model {
     fdit_device *dev;
     struct fdit_model_config config;
     struct fdit_model_options options;
     struct fdit_params params;
     struct fdit_plan plan;
-    enum fdit_values values;          /* which set the forward pass uses */
-    struct fdit_block_params *blocks; /* [depth] pointers into params, see model_internal.h */
-    struct fdit_end_params *ends;
+    enum fdit_values values; /* which set the forward pass uses */
 
     struct fdit_block_saved *saved; /* [depth], or one that all blocks share */
     struct fdit_block_saved shared; /* inference, recomputation, bf16 activations */
     size_t shared_count;            /* elements of it */
     struct fdit_binding *bindings;  /* tensors that get their buffer in fdit_model_allocate */
     size_t n_bindings, binding_capacity;
-    fdit_buffer *own[32]; /* buffers of the tensors below, one each */
+    fdit_buffer *own[FDIT_MODEL_TENSORS]; /* buffers of the tensors below, one each */
     int n_own;
     float *times;              /* host, [B, 256] */
     struct fdit_tensor x;      /* [M, D] residual stream */
@@ -73,6 +76,11 @@ struct fdit_model {
     struct fdit_tensor dwide;  /* [M, max(R, 3) D] */
     struct fdit_tensor dmod;   /* [B, 6 D] */
 
+    /* Gradients that live for a moment, in the room of a tensor that is free then. */
+    struct fdit_tensor dheads;  /* [M, D] in u: of the heads' output */
+    struct fdit_tensor dtokens; /* in tokens_out: of it */
+    struct fdit_tensor dt;      /* [B, D] in head_mod: of the time embedding before SiLU */
+
     struct fdit_tensor patches; /* [M, C p p] */
     /* K: options.conditions, at least B. */
     struct fdit_tensor t_features;      /* [K, 256] */
@@ -80,15 +88,15 @@ struct fdit_model {
     struct fdit_tensor c, silu_c;       /* [K, D] */
     struct fdit_tensor mods;            /* [depth, K, 6 D] */
     struct fdit_tensor dsilu_c;         /* [B, D]: also dc */
-    struct fdit_tensor head_xhat, head_rstd, head_dmod;
+    struct fdit_tensor head_xhat, head_rstd;
     struct fdit_tensor head_mod;        /* [K, 2 D] */
-    struct fdit_tensor tokens_out;      /* [M, p p 2C] */
+    struct fdit_tensor tokens_out;      /* [M, p p O], O: fdit_config_out_channels */
     struct fdit_tensor pooled, dpooled; /* classifier: [B, D] */
 
     /* In and out. */
     struct fdit_tensor input;   /* [B, C, S, S] */
     struct fdit_tensor rows;    /* I32 [K]: rows of the class table; classifier: labels */
-    struct fdit_tensor output;  /* [B, 2C, S, S]; classifier: [B, K] */
+    struct fdit_tensor output;  /* [B, O, S, S]; classifier: [B, K] */
     struct fdit_tensor doutput; /* the same shape */
 };
 
@@ -119,7 +127,7 @@ struct fdit_tensor fdit_param_grad(const struct fdit_model *model, const struct 
 /* Puts the 256 time features of each sample's step t[b] on the device. */
 void fdit_model_write_times(struct fdit_model *model, int samples, const int32_t *t);
 
-/* model->output [B, 2C, S, S] (or [B, K]) from model->input, model->t_features and model->rows. Keeps the
+/* model->output [B, O, S, S] (or [B, K]) from model->input, model->t_features and model->rows. Keeps the
  * activations when the model is for training. */
 void fdit_forward(struct fdit_model *model, int samples);
 /* Its two parts. First the modulations of all blocks for `samples` <= options.conditions, from
@@ -130,5 +138,11 @@ void fdit_forward_conditioned(struct fdit_model *model, int samples, int first);
 /* Gradients of all trained parameters from model->doutput, after fdit_forward with the same samples.
  * beta 0 overwrites them, 1 accumulates. */
 void fdit_backward(struct fdit_model *model, int samples, int beta);
+
+/* Block i alone, with its modulations from model->silu_c: model->x into model->x. And backward, for the same
+ * samples: model->dx (gradient of the block's output) into model->dx (of its input); the gradient of silu_c
+ * is added to model->dsilu_c. */
+void fdit_forward_block(struct fdit_model *model, int i, int samples);
+void fdit_backward_block(struct fdit_model *model, int i, int samples, int beta);
 
 #endif

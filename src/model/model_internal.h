@@ -1,22 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
- * model_internal.h: what model.c, forward.c and backward.c share. */
+ * model_internal.h: what model.c, forward.c and backward.c share: the sites of the network, that is, a layer
+ * with the tensors that it works on. */
 #ifndef FDIT_MODEL_MODEL_INTERNAL_H
 #define FDIT_MODEL_MODEL_INTERNAL_H
 
 #include "model/model.h"
 
-struct fdit_block_params {
-    struct fdit_param *norm1_w, *norm1_b, *qkv_w, *qkv_b, *proj_w, *proj_b;
-    struct fdit_param *norm2_w, *norm2_b, *fc1_w, *fc1_b, *fc2_w, *fc2_b;
-    struct fdit_param *ada_w, *ada_b; /* NULL in a classifier */
-};
-
-struct fdit_end_params {
-    struct fdit_param *pos, *patch_w, *patch_b, *t0_w, *t0_b, *t2_w, *t2_b, *table;
-    struct fdit_param *norm_w, *norm_b, *linear_w, *linear_b, *ada_w, *ada_b;
-};
-
-/* The modulation vectors inside a row of `mod`, in the order of the adaLN output. */
+/* The modulation vectors inside a row of `mod`, in the order of the adaLN output; the final layer has the
+ * first two. */
 enum { SHIFT1, SCALE1, GATE1, SHIFT2, SCALE2, GATE2 };
 
 /* One of the six; absent in a classifier, whose blocks have no modulation. */
@@ -35,12 +26,45 @@ static inline struct fdit_tensor fdit_block_mods(const struct fdit_model *m, int
 struct fdit_binding {
     struct fdit_tensor *tensor;
     fdit_buffer **buffer;
+    size_t count; /* elements that there is room for */
 };
 
-/* Forward of one block from model->x into model->x; keeps into s what its tensors are there for.
- * `until_mlp_input` stops before proj and fc2 (recomputation with kept branch outputs). */
-void fdit_block_forward(struct fdit_model *m, const struct fdit_block_params *p, struct fdit_block_saved *s,
-                        int samples, bool until_mlp_input);
+/* y = (xhat w + b) (1 + scale) + shift, xhat = (x - mean) rstd */
+struct fdit_norm_site {
+    const struct fdit_layer *layer;
+    struct fdit_tensor shift, scale, dshift,
+        dscale; /* a row a sample, `stride` apart; absent in a classifier */
+    int stride;
+    struct fdit_tensor xhat, rstd; /* [M, D] and [M], kept for the backward pass; absent without one */
+};
+
+/* x += gate * branch */
+struct fdit_gate_site {
+    struct fdit_tensor gate, dgate; /* a row a sample, `stride` apart; absent in a classifier */
+    int stride;
+    struct fdit_tensor branch;  /* [M, D], kept for the backward pass; absent without one */
+    struct fdit_tensor dbranch; /* [M, D], its gradient: model->du, or without a gate model->dx itself */
+};
+
+/* A block in one pass: its layers, and where their results go. */
+struct fdit_block_site {
+    struct fdit_norm_site norm1, norm2;
+    const struct fdit_layer *qkv, *proj, *fc1, *fc2;
+    struct fdit_tensor qkv_out, lse, heads_out; /* [M, 3 D], [B, H, N], [M, D] */
+    struct fdit_tensor fc1_out;                 /* [M, R D] before GELU; absent without a backward pass */
+    struct fdit_gate_site gate1, gate2;
+};
+
+/* Block i with these tensors, and the final layer's norm with the modulations from sample `first` on. */
+struct fdit_block_site fdit_block_site_of(const struct fdit_model *m, int i,
+                                          const struct fdit_block_saved *s);
+struct fdit_norm_site fdit_final_norm_of(const struct fdit_model *m, int first);
+
+/* One block, model->x into model->x. */
+void fdit_block_forward(struct fdit_model *m, const struct fdit_block_site *b, int samples);
+/* The same as far as its backward pass needs it when the outputs of both branches are kept: without proj, fc2
+ * and GELU. model->x is then the input of the second branch. */
+void fdit_block_rebuild(struct fdit_model *m, const struct fdit_block_site *b, int samples);
 
 /* With bf16 activations: the shared tensors, and of block i those that stay f32. */
 struct fdit_block_saved fdit_block_unrounded(const struct fdit_model *m, int i);
@@ -49,16 +73,5 @@ static inline struct fdit_tensor fdit_shared_all(const struct fdit_model *m)
 {
     return (struct fdit_tensor){ m->shared.buffer, 0, FDIT_F32 };
 }
-
-/* Block i of the forward pass, with its modulation from model->silu_c: model->x into model->x. And of the
- * backward pass, for the same samples: model->dx (gradient of the block's output) into model->dx (of its
- * input); the gradient of silu_c is added to model->dsilu_c. */
-void fdit_forward_block(struct fdit_model *m, int i, int samples);
-void fdit_backward_block(struct fdit_model *m, int i, int samples, int beta);
-
-/* linear with a parameter as the matrix, frozen or trained. */
-void fdit_apply_linear(struct fdit_model *m, const struct fdit_param *w, const struct fdit_param *b,
-                       struct fdit_linear_args a);
-void fdit_apply_linear_dx(struct fdit_model *m, const struct fdit_param *w, struct fdit_linear_dx_args a);
 
 #endif

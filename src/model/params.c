@@ -56,6 +56,21 @@ bool fdit_mask_trains(const struct fdit_mask *mask, const char *param)
     return false;
 }
 
+void fdit_group_name(const struct fdit_model_config *c, int group, char out[FDIT_GROUP_NAME])
+{
+    const char *name = group == FDIT_GROUP_EMBED      ? "the embedders"
+                       : group == fdit_group_head(c)  ? "the final layer"
+                       : group == fdit_group_table(c) ? "the class table"
+                       : group == fdit_group_pos(c)   ? "the position table"
+                                                      : NULL;
+    if (name)
+        snprintf(out, FDIT_GROUP_NAME, "%s", name);
+    else
+        snprintf(out, FDIT_GROUP_NAME, "block %d", group - fdit_group_block(0));
+}
+
+/* ------------------------------------------------------------------ the list */
+
 /* Collects the list; `status` sticks so that the list below reads as a table. */
 struct builder {
     fdit_context *ctx;
@@ -63,38 +78,40 @@ struct builder {
     const struct fdit_mask *mask;
     struct fdit_params *params;
     size_t capacity;
+    struct fdit_param ***roles; /* [n] where a pointer to each goes when the list no longer moves */
+    size_t role_capacity;
     int group;
     char prefix[32];
 };
 
-static void add(struct builder *b, enum fdit_param_kind kind, const char *name, bool need_dx, int rank,
-                int s0, int s1, int s2, int s3)
+static void add(struct builder *b, struct fdit_param **role, enum fdit_param_kind kind, bool need_dx,
+                const int shape[4], const char *name, const char *part)
 {
     struct fdit_params *ps = b->params;
-    if (b->status != FDIT_OK)
-        return;
-    b->status = fdit_grow(b->ctx, &ps->list, &b->capacity, (size_t)ps->n + 1, sizeof *ps->list);
+    size_t need = (size_t)ps->n + 1;
+    if (b->status == FDIT_OK)
+        b->status = fdit_grow(b->ctx, &ps->list, &b->capacity, need, sizeof *ps->list);
+    if (b->status == FDIT_OK)
+        b->status = fdit_grow(b->ctx, &b->roles, &b->role_capacity, need, sizeof *b->roles);
     if (b->status != FDIT_OK)
         return;
     struct fdit_param *p = &ps->list[ps->n];
-    *p = (struct fdit_param){ .kind = kind,
-                              .group = b->group,
-                              .rank = rank,
-                              .need_dx = need_dx,
-                              .shape = { s0, s1, s2, s3 },
-                              .count = 1 };
-    b->status = fdit_strf(b->ctx, &p->name, "%s%s", b->prefix, name);
+    *p = (struct fdit_param){ .kind = kind, .group = b->group, .need_dx = need_dx, .count = 1 };
+    b->roles[ps->n] = role;
+    b->status = fdit_strf(b->ctx, &p->name, "%s%s%s", b->prefix, name, part);
     if (b->status != FDIT_OK)
         return;
     ps->n++;
-    for (int i = 0; i < rank; i++)
-        if (!fdit_mul(p->count, (size_t)p->shape[i], &p->count)) {
+    for (; p->rank < 4 && shape[p->rank]; p->rank++) {
+        p->shape[p->rank] = shape[p->rank];
+        if (!fdit_mul(p->count, (size_t)shape[p->rank], &p->count)) {
             b->status = fdit_fail(b->ctx, FDIT_ERROR_ARGUMENT, "model: parameter %s is too large", p->name);
             return;
         }
+    }
     if (kind == FDIT_PARAM_MATRIX) {
-        p->n_out = s0;
-        p->n_in = (int)(p->count / (size_t)s0);
+        p->n_out = shape[0];
+        p->n_in = (int)(p->count / (size_t)shape[0]);
     }
     p->trained = fdit_mask_trains(b->mask, p->name);
     struct fdit_group *g = &ps->groups[b->group];
@@ -105,84 +122,143 @@ static void add(struct builder *b, enum fdit_param_kind kind, const char *name, 
     *used += fdit_page_floats(p->count);
 }
 
-static void matrix(struct builder *b, const char *name, bool need_dx, int n_out, int n_in)
+static void layer(struct builder *b, struct fdit_layer *l, int rows, const char *name, bool need_dx,
+                  const int shape[4])
 {
-    add(b, FDIT_PARAM_MATRIX, name, need_dx, 2, n_out, n_in, 0, 0);
+    l->rows = rows;
+    add(b, &l->weight, FDIT_PARAM_MATRIX, need_dx, shape, name, ".weight");
+    add(b, &l->bias, FDIT_PARAM_BIAS, false, (int[4]){ shape[0] }, name, ".bias");
 }
 
-static void vector(struct builder *b, enum fdit_param_kind kind, const char *name, int n)
+/* Layers through which a gradient goes on to what is before them; `rows` as in struct fdit_layer. */
+static void linear(struct builder *b, struct fdit_layer *l, int rows, const char *name, int n_out, int n_in)
 {
-    add(b, kind, name, false, 1, n, 0, 0, 0);
+    layer(b, l, rows, name, true, (int[4]){ n_out, n_in });
 }
 
-static void add_block(struct builder *b, const struct fdit_model_config *c)
+/* A layer on an input of the network, which needs no gradient. */
+static void first_linear(struct builder *b, struct fdit_layer *l, int rows, const char *name,
+                         const int shape[4])
 {
-    int d = c->width, hidden = c->mlp_ratio * d;
-    vector(b, FDIT_PARAM_NORM, "norm1.weight", d);
-    vector(b, FDIT_PARAM_NORM, "norm1.bias", d);
-    matrix(b, "attn.qkv.weight", true, 3 * d, d);
-    vector(b, FDIT_PARAM_BIAS, "attn.qkv.bias", 3 * d);
-    matrix(b, "attn.proj.weight", true, d, d);
-    vector(b, FDIT_PARAM_BIAS, "attn.proj.bias", d);
-    vector(b, FDIT_PARAM_NORM, "norm2.weight", d);
-    vector(b, FDIT_PARAM_NORM, "norm2.bias", d);
-    matrix(b, "mlp.fc1.weight", true, hidden, d);
-    vector(b, FDIT_PARAM_BIAS, "mlp.fc1.bias", hidden);
-    matrix(b, "mlp.fc2.weight", true, d, hidden);
-    vector(b, FDIT_PARAM_BIAS, "mlp.fc2.bias", d);
-    if (c->kind == FDIT_MODEL_DIT) {
-        matrix(b, "adaLN_modulation.1.weight", true, 6 * d, d);
-        vector(b, FDIT_PARAM_BIAS, "adaLN_modulation.1.bias", 6 * d);
-    }
+    layer(b, l, rows, name, false, shape);
+}
+
+static void norm(struct builder *b, struct fdit_layer *l, int rows, const char *name, int width)
+{
+    l->rows = rows;
+    add(b, &l->weight, FDIT_PARAM_NORM, false, (int[4]){ width }, name, ".weight");
+    add(b, &l->bias, FDIT_PARAM_NORM, false, (int[4]){ width }, name, ".bias");
+}
+
+static void add_block(struct builder *b, const struct fdit_model_config *c, struct fdit_block_layers *l)
+{
+    const int n = fdit_config_tokens(c), d = c->width, hidden = c->mlp_ratio * d;
+    norm(b, &l->norm1, n, "norm1", d);
+    linear(b, &l->qkv, n, "attn.qkv", 3 * d, d);
+    linear(b, &l->proj, n, "attn.proj", d, d);
+    norm(b, &l->norm2, n, "norm2", d);
+    linear(b, &l->fc1, n, "mlp.fc1", hidden, d);
+    linear(b, &l->fc2, n, "mlp.fc2", d, hidden);
+    if (c->kind == FDIT_MODEL_DIT)
+        linear(b, &l->ada, 1, "adaLN_modulation.1", 6 * d, d);
 }
 
 static void add_all(struct builder *b, const struct fdit_model_config *c)
 {
-    int d = c->width;
+    struct fdit_end_layers *e = &b->params->ends;
+    const int n = fdit_config_tokens(c), d = c->width;
+    const bool dit = c->kind == FDIT_MODEL_DIT;
     b->group = fdit_group_pos(c);
-    add(b, FDIT_PARAM_POS, "pos_embed", false, 3, 1, fdit_config_tokens(c), d, 0);
+    add(b, &e->pos, FDIT_PARAM_POS, false, (int[4]){ 1, n, d }, "pos_embed", "");
     b->group = FDIT_GROUP_EMBED;
-    add(b, FDIT_PARAM_MATRIX, "x_embedder.proj.weight", false, 4, d, c->channels, c->patch, c->patch);
-    vector(b, FDIT_PARAM_BIAS, "x_embedder.proj.bias", d);
-    if (c->kind == FDIT_MODEL_DIT) {
-        matrix(b, "t_embedder.mlp.0.weight", false, d, FDIT_TIME_FEATURES);
-        vector(b, FDIT_PARAM_BIAS, "t_embedder.mlp.0.bias", d);
-        matrix(b, "t_embedder.mlp.2.weight", true, d, d);
-        vector(b, FDIT_PARAM_BIAS, "t_embedder.mlp.2.bias", d);
+    first_linear(b, &e->patch, n, "x_embedder.proj", (int[4]){ d, c->channels, c->patch, c->patch });
+    if (dit) {
+        first_linear(b, &e->t0, 1, "t_embedder.mlp.0", (int[4]){ d, FDIT_TIME_FEATURES });
+        linear(b, &e->t2, 1, "t_embedder.mlp.2", d, d);
         b->group = fdit_group_table(c);
-        add(b, FDIT_PARAM_TABLE, "y_embedder.embedding_table.weight", false, 2, c->rows, d, 0, 0);
+        add(b, &e->table, FDIT_PARAM_TABLE, false, (int[4]){ c->rows, d }, "y_embedder.embedding_table",
+            ".weight");
     }
     for (int i = 0; i < c->depth; i++) {
         b->group = fdit_group_block(i);
         snprintf(b->prefix, sizeof b->prefix, "blocks.%d.", i);
-        add_block(b, c);
+        add_block(b, c, &b->params->blocks[i]);
     }
     b->group = fdit_group_head(c);
     snprintf(b->prefix, sizeof b->prefix, "final_layer.");
-    vector(b, FDIT_PARAM_NORM, "norm_final.weight", d);
-    vector(b, FDIT_PARAM_NORM, "norm_final.bias", d);
-    int n_out = c->kind == FDIT_MODEL_DIT ? fdit_config_patch_out(c) : c->rows;
-    matrix(b, "linear.weight", true, n_out, d);
-    vector(b, FDIT_PARAM_BIAS, "linear.bias", n_out);
-    if (c->kind == FDIT_MODEL_DIT) {
-        matrix(b, "adaLN_modulation.1.weight", true, 2 * d, d);
-        vector(b, FDIT_PARAM_BIAS, "adaLN_modulation.1.bias", 2 * d);
+    norm(b, &e->norm, n, "norm_final", d);
+    linear(b, &e->linear, dit ? n : 1, "linear", dit ? fdit_config_patch_out(c) : c->rows, d);
+    if (dit)
+        linear(b, &e->ada, 1, "adaLN_modulation.1", 2 * d, d);
+}
+
+/* ------------------------------------------------------------------ roles */
+
+static enum fdit_status check_role(fdit_context *ctx, const char *where, const char *role, const char *part,
+                                   const struct fdit_param *p)
+{
+    if (p)
+        return FDIT_OK;
+    return fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED,
+                     "model: %s has no parameter for %s%s; params.c must list it for this kind of model",
+                     where, role, part);
+}
+
+static enum fdit_status check_layer(fdit_context *ctx, const char *where, const char *role,
+                                    const struct fdit_layer *l)
+{
+    enum fdit_status status = FDIT_OK;
+    TRY(check_role(ctx, where, role, ".weight", l->weight));
+    TRY(check_role(ctx, where, role, ".bias", l->bias));
+out:
+    return status;
+}
+
+enum fdit_status fdit_params_check(fdit_context *ctx, const struct fdit_model_config *c,
+                                   const struct fdit_params *params)
+{
+    enum fdit_status status = FDIT_OK;
+    const bool dit = c->kind == FDIT_MODEL_DIT;
+    char block[FDIT_GROUP_NAME];
+#define IN_BLOCK(name, in_classifier) \
+    if (dit || in_classifier)         \
+        TRY(check_layer(ctx, block, #name, &params->blocks[i].name));
+#define OUTSIDE(name, in_classifier) \
+    if (dit || in_classifier)        \
+        TRY(check_layer(ctx, "the network", #name, &params->ends.name));
+    for (int i = 0; i < c->depth; i++) {
+        fdit_group_name(c, fdit_group_block(i), block);
+        FDIT_BLOCK_ROLES(IN_BLOCK)
     }
+    FDIT_END_ROLES(OUTSIDE)
+#undef IN_BLOCK
+#undef OUTSIDE
+    TRY(check_role(ctx, "the network", "pos", "", params->ends.pos));
+    if (dit)
+        TRY(check_role(ctx, "the network", "table", "", params->ends.table));
+out:
+    return status;
 }
 
 enum fdit_status fdit_params_init(fdit_context *ctx, const struct fdit_model_config *config,
                                   const struct fdit_mask *mask, struct fdit_params *out)
 {
     enum fdit_status status = FDIT_OK;
-    struct fdit_params params = { .n_groups = fdit_group_count(config) };
-    TRY(fdit_config_check(ctx, config));
-    TRY(fdit_alloc(ctx, (size_t)params.n_groups, sizeof *params.groups, &params.groups));
+    struct fdit_params params = { .n_groups = 0 };
     struct builder b = { .ctx = ctx, .mask = mask, .params = &params };
+    TRY(fdit_config_check(ctx, config));
+    TRY(fdit_alloc(ctx, (size_t)fdit_group_count(config), sizeof *params.groups, &params.groups));
+    params.n_groups = fdit_group_count(config);
+    TRY(fdit_alloc(ctx, (size_t)config->depth, sizeof *params.blocks, &params.blocks));
     add_all(&b, config);
     TRY(b.status);
+    for (int i = 0; i < params.n; i++)
+        *b.roles[i] = &params.list[i];
+    TRY(fdit_params_check(ctx, config, &params));
     *out = params;
-    return FDIT_OK;
+    params = (struct fdit_params){ 0 };
 out:
+    fdit_free(b.roles);
     fdit_params_fini(&params);
     return status;
 }
@@ -201,6 +277,7 @@ void fdit_params_fini(struct fdit_params *params)
     }
     fdit_free(params->list);
     fdit_free(params->groups);
+    fdit_free(params->blocks);
     *params = (struct fdit_params){ 0 };
 }
 

@@ -62,6 +62,45 @@ static inline int fdit_group_count(const struct fdit_model_config *c)
 {
     return 4 + c->depth;
 }
+/* "block 0", "the class table", ...: for people. */
+enum { FDIT_GROUP_NAME = 32 };
+void fdit_group_name(const struct fdit_model_config *c, int group, char out[FDIT_GROUP_NAME]);
+
+/* A layer by its role in the network: a Linear (weight [n_out, n_in], bias [n_out]) or a LayerNorm (both
+ * [D]). */
+struct fdit_layer {
+    struct fdit_param *weight, *bias;
+    int rows; /* that a sample has where the layer is: its tokens, or 1 */
+};
+
+/* The roles of a block's layers and of the others: ROLE(name, whether a classifier has it, too; else it is
+ * empty there). The structs and the check that none is missing are made of these lists; what each is called
+ * in a file and how large it is stands in params.c. */
+#define FDIT_BLOCK_ROLES(ROLE) \
+    ROLE(norm1, true)          \
+    ROLE(qkv, true)            \
+    ROLE(proj, true)           \
+    ROLE(norm2, true)          \
+    ROLE(fc1, true)            \
+    ROLE(fc2, true)            \
+    ROLE(ada, false)
+#define FDIT_END_ROLES(ROLE) \
+    ROLE(patch, true)        \
+    ROLE(t0, false)          \
+    ROLE(t2, false)          \
+    ROLE(norm, true)         \
+    ROLE(linear, true)       \
+    ROLE(ada, false)
+
+#define FDIT_ROLE_FIELD(name, in_classifier) struct fdit_layer name;
+struct fdit_block_layers {
+    FDIT_BLOCK_ROLES(FDIT_ROLE_FIELD)
+};
+struct fdit_end_layers {
+    FDIT_END_ROLES(FDIT_ROLE_FIELD)
+    struct fdit_param *pos, *table; /* table: NULL in a classifier */
+};
+#undef FDIT_ROLE_FIELD
 
 /* Which parameters are trained: those whose name matches a rule, that is, contains `has` and does not
  * contain `lacks` (NULL: no condition). */
@@ -85,12 +124,18 @@ struct fdit_params {
     int n;
     struct fdit_group *groups;
     int n_groups;
+    struct fdit_block_layers *blocks; /* [depth] the same parameters by their roles */
+    struct fdit_end_layers ends;
 };
 
-/* Builds the list of a model of these sizes; mask NULL trains nothing. Free with fdit_params_fini. */
+/* Builds the list of a model of these sizes and its roles; mask NULL trains nothing. Free with
+ * fdit_params_fini. */
 enum fdit_status fdit_params_init(fdit_context *ctx, const struct fdit_model_config *config,
                                   const struct fdit_mask *mask, struct fdit_params *out);
 void fdit_params_fini(struct fdit_params *params);
+/* FDIT_ERROR_UNSUPPORTED, naming it, when a role that such a model needs has no parameter. */
+enum fdit_status fdit_params_check(fdit_context *ctx, const struct fdit_model_config *config,
+                                   const struct fdit_params *params);
 /* NULL when there is none. */
 struct fdit_param *fdit_params_find(const struct fdit_params *params, const char *name);
 /* Numbers in trained parameters and in all of them, the position table included. */

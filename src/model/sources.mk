@@ -12,4 +12,5 @@ fdit_sources += \
 	src/model/model.c src/model/model.h \
 	src/model/model_internal.h \
 	src/model/params.c src/model/params.h \
-	src/model/shards.c src/model/shards.h
+	src/model/shards.c src/model/shards.h \
+	src/model/sites.c

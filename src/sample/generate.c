@@ -173,7 +173,7 @@ static void run_network(struct fdit_generator *g, struct fdit_model *m, const in
     fdit_forward_conditioned(m, n, (k - first) * room);
 }
 
-/* The network's outputs for both branches of step k: cond [n, 2C, S, S], and uncond when asked. */
+/* The network's outputs for both branches of step k: cond [n, O, S, S] (model.h), and uncond when asked. */
 static void predict(struct fdit_generator *g, int n, int k, struct fdit_tensor *cond,
                     struct fdit_tensor *uncond)
 {
@@ -189,7 +189,7 @@ static void predict(struct fdit_generator *g, int n, int k, struct fdit_tensor *
     run_network(g, m, g->rows, both ? 2 * n : n, own ? 2 * n : n, k);
     *cond = m->output;
     if (both)
-        *uncond = fdit_at(m->output, 2 * count);
+        *uncond = fdit_at(m->output, (size_t)fdit_config_outputs(&m->config) * count);
     else if (guided) {
         fdit_copy(dev, g->guide->input, g->x, count);
         run_network(g, g->guide, g->rows + n, n, n, k);
