@@ -2,8 +2,10 @@
  * test_options.c: tables of options: defaults, ranges, words, JSON, and what a resumed run may change. */
 #include "core/mem.h"
 #include "core/option_table.h"
+#include "encode/encode.h"
 #include "format/option_json.h"
 #include "harness.h"
+#include "sample/options.h"
 #include "train/options.h"
 
 #include <locale.h>
@@ -280,6 +282,41 @@ START_TEST(test_train_table)
 }
 END_TEST
 
+START_TEST(test_sample_table)
+{
+    struct fdit_sample_options o = fdit_sample_defaults(), other = fdit_sample_defaults();
+    ck_assert(o.values == FDIT_VALUES_EMA && !o.values_asked && o.storage == FDIT_F32 && o.per_class == 1);
+    ck_assert(o.seed == 0 && o.shard == 0 && o.shards == 1 && isnan(o.guidance.w) &&
+              o.guidance.channels == 0);
+    ck_assert(o.guidance.t_low == 0 && o.guidance.t_high == 999 && o.sampler.kind == FDIT_SAMPLER_DDPM);
+    ck_assert(o.steps == 0 && o.clip_x0 == -1 && o.rng == FDIT_NOISE_PHILOX && o.batch == 0 && !o.tar);
+    check_table(fdit_sample_option_table, &o);
+    o.guidance = (struct fdit_guidance){ 3, 3, 100, 900 };
+    ck_assert_int_eq(fdit_options_set(ctx, fdit_sample_option_table, &o, "sampler", "ddim:0.25"), FDIT_OK);
+    ck_assert_int_eq(fdit_options_set(ctx, fdit_sample_option_table, &o, "clip-x0", "true"), FDIT_OK);
+    ck_fails(fdit_options_set(ctx, fdit_sample_option_table, &o, "no-clip-x0", NULL), "give one of the two");
+    ck_fails(fdit_options_set(ctx, fdit_sample_option_table, &o, "weights-from", "best"), "one of ema|raw");
+    ck_fails(fdit_options_set(ctx, fdit_sample_option_table, &o, "steps", "1001"), "from 1 to 1000");
+    check_round_trip(fdit_sample_option_table, &o, &other);
+    ck_assert(other.sampler.eta == 0.25 && other.guidance.t_high == 900 && other.guidance.channels == 3);
+    ck_assert_int_eq(other.clip_x0, 1);
+    o.guidance.w = 4;
+    o.per_class = 0;
+    o.base = o.out = "x";
+    ck_fails(fdit_sample_check(ctx, &o, false), "--per-class 0 is out of range");
+}
+END_TEST
+
+START_TEST(test_encode_table)
+{
+    struct fdit_encode_options o = fdit_encode_defaults(), other = { 0 };
+    check_table(fdit_encode_option_table, &o);
+    check_round_trip(fdit_encode_option_table, &o, &other);
+    ck_assert(o.size == 256 && o.channels == 3 && o.fit == FDIT_FIT_CROP && o.flip && o.workers == 2);
+    ck_assert(o.vae_scale == 0 && !o.skip_bad && o.memory == 0);
+}
+END_TEST
+
 START_TEST(test_train_set)
 {
     struct fdit_train_options o = fdit_train_defaults();
@@ -317,6 +354,7 @@ static void change(const struct fdit_option *o, struct fdit_train_options *optio
     case FDIT_OPT_FLAG:
     case FDIT_OPT_SWITCH: *(bool *)at = !*(bool *)at; break;
     case FDIT_OPT_TEXT: *(const char **)at = "another"; break;
+    case FDIT_OPT_MAYBE:
     case FDIT_OPT_INT: *(int *)at += 1; break;
     case FDIT_OPT_INT64: *(int64_t *)at += 1; break;
     case FDIT_OPT_SEED: *(uint64_t *)at += 1; break;
@@ -382,6 +420,8 @@ int main(void)
     tcase_add_test(kinds, test_locale);
     tcase_add_test(kinds, test_json);
     tcase_add_test(tables, test_train_table);
+    tcase_add_test(tables, test_sample_table);
+    tcase_add_test(tables, test_encode_table);
     tcase_add_test(tables, test_train_set);
     tcase_add_test(tables, test_train_compare);
     suite_add_tcase(suite, kinds);

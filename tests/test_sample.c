@@ -6,6 +6,7 @@
 #include "diffusion/torch_rng.h"
 #include "model_fixture.h"
 #include "sample/generate.h"
+#include "sample/options.h"
 #include "sample/pixels.h"
 
 #include <jansson.h>
@@ -352,10 +353,11 @@ END_TEST
 
 START_TEST(test_parse)
 {
-    enum fdit_noise_kind kind;
-    ck_assert_ok(ctx, fdit_noise_parse(ctx, "torch-cuda", &kind));
-    ck_assert_int_eq(kind, FDIT_NOISE_TORCH_CUDA);
-    ck_assert_int_eq(fdit_noise_parse(ctx, "torch", &kind), FDIT_ERROR_ARGUMENT);
+    struct fdit_sample_options o = fdit_sample_defaults();
+    ck_assert_ok(ctx, fdit_options_set(ctx, fdit_sample_option_table, &o, "rng", "torch-cuda"));
+    ck_assert_int_eq(o.rng, FDIT_NOISE_TORCH_CUDA);
+    ck_assert_int_eq(fdit_options_set(ctx, fdit_sample_option_table, &o, "rng", "torch"),
+                     FDIT_ERROR_ARGUMENT);
     ck_assert_ptr_nonnull(strstr(fdit_context_message(ctx), "torch-cpu"));
 }
 END_TEST

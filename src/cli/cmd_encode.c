@@ -11,44 +11,7 @@
 
 struct args {
     struct fdit_encode_options o;
-    int fit, flip;
-    bool pixels;
 };
-
-static const struct fdit_option options[] = {
-    FDIT_HEADING("What is kept"),
-    FDIT_OPTION("vae", "FILE", TEXT, struct args, o.vae,
-                "autoencoder whose moments are kept: an AutoencoderKL's safetensors file, or its folder"),
-    FDIT_OPTION("vae-scale", "X", REAL, struct args, o.vae_scale,
-                "its scaling factor (default: as its config.json says, 0.18215 without one)"),
-    FDIT_OPTION("pixels", NULL, FLAG, struct args, pixels, "keep pixels (the same as without --vae)"),
-    FDIT_OPTION_IN("size", "S", INT, struct args, o.size, 1, 8192, "pictures become S x S (default 256)"),
-    FDIT_OPTION("channels", "1|3", INT, struct args, o.channels,
-                "of pixels: grey or RGB (default 3; an autoencoder knows its own)"),
-    FDIT_OPTION("fit", "crop|pad", CHOICE, struct args, fit,
-                "cut a square out of the middle, or keep all and fill the edges (default crop)"),
-    FDIT_OPTION("orient", "exif|none", TEXT, struct args, o.look.orient,
-                "turn pictures as their EXIF data say, or take them as they are stored (default exif)"),
-    FDIT_OPTION("matte", "white|black|#rrggbb", TEXT, struct args, o.look.matte,
-                "ground behind transparent pixels; none: drop transparency without blending, as "
-                "the published pipeline does (default white)"),
-    FDIT_OPTION("flip", "horizontal|none", CHOICE, struct args, flip,
-                "mirror images, too; none halves a cache of moments (default horizontal)"),
-    FDIT_HEADING("Data"),
-    FDIT_OPTION("taxonomy", "FILE", TEXT, struct args, o.taxonomy,
-                "classes and their ranks (default: the folders)"),
-    FDIT_OPTION("ranks", "A,B", TEXT, struct args, o.ranks, "ranks that the cache keeps (default: all)"),
-    FDIT_OPTION("skip-bad", NULL, FLAG, struct args, o.skip_bad, "leave out pictures that are broken"),
-    FDIT_OPTION_IN("workers", "N", INT, struct args, o.workers, 0, 1024,
-                   "threads that decode pictures (default 2)"),
-    { 0 }
-};
-
-static void defaults(void *p)
-{
-    struct args *a = p;
-    a->o = fdit_encode_defaults();
-}
 
 struct watch {
     struct fdit_cli *cli;
@@ -142,12 +105,8 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
     fdit_device *dev = NULL;
     if (n != 2)
         FAIL(cli->ctx, FDIT_ERROR_ARGUMENT, "give the data and the folder of the cache: encode DATA OUT");
-    if (a->pixels && a->o.vae)
-        FAIL(cli->ctx, FDIT_ERROR_ARGUMENT, "--pixels and --vae: give one of the two");
     a->o.data = operands[0];
     a->o.out = operands[1];
-    a->o.fit = a->fit ? FDIT_FIT_PAD : FDIT_FIT_CROP;
-    a->o.flip = a->flip == 0;
     a->o.memory = cli->memory;
     if (a->o.vae)
         TRY(fdit_cli_device(cli, &dev));
@@ -179,10 +138,9 @@ const struct fdit_command fdit_command_encode = {
                 "--plan\n"
                 "  finediffusion encode letters/ letters-32 --size 32 --channels 1 --flip none\n"
                 "  finediffusion train --data birds-256 --base xl.safetensors --out run --epochs 10\n",
-    .options = options,
+    .job = fdit_encode_option_table,
     .common = FDIT_COMMON_DEVICE | FDIT_COMMON_PLAN | FDIT_COMMON_JSON | FDIT_COMMON_LINE,
     .most_operands = 2,
     .args_size = sizeof(struct args),
-    .defaults = defaults,
     .run = run,
 };

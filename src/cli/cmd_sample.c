@@ -13,8 +13,6 @@
 
 struct args {
     struct fdit_sample_options o;
-    int values; /* ema, raw */
-    bool clip, no_clip;
 };
 
 /* What a job's hooks need. */
@@ -26,143 +24,9 @@ struct watch {
     enum fdit_status status; /* of the plan's text */
 };
 
-/* ------------------------------------------------------------------ options */
-
-static enum fdit_status parse_channels(fdit_context *ctx, void *p, const char *value)
-{
-    struct args *a = p;
-    return fdit_guidance_parse_channels(ctx, value, &a->o.guidance);
-}
-
-static enum fdit_status parse_interval(fdit_context *ctx, void *p, const char *value)
-{
-    struct args *a = p;
-    return fdit_guidance_parse_interval(ctx, value, &a->o.guidance);
-}
-
-static enum fdit_status parse_sampler(fdit_context *ctx, void *p, const char *value)
-{
-    struct args *a = p;
-    return fdit_sampler_parse(ctx, value, &a->o.sampler);
-}
-
-static enum fdit_status parse_rng(fdit_context *ctx, void *p, const char *value)
-{
-    struct args *a = p;
-    return fdit_noise_parse(ctx, value, &a->o.rng);
-}
-
-static enum fdit_status parse_steps(fdit_context *ctx, void *p, const char *value)
-{
-    enum fdit_status status = FDIT_OK;
-    struct args *a = p;
-    int64_t steps = 0;
-    TRY(fdit_parse_int64(ctx, "--steps", value, &steps));
-    if (steps < 1 || steps > 1000)
-        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--steps %s: give 1 to 1000", value);
-    a->o.steps = (int)steps;
-out:
-    return status;
-}
-
-static enum fdit_status parse_shard(fdit_context *ctx, void *p, const char *value)
-{
-    enum fdit_status status = FDIT_OK;
-    struct args *a = p;
-    const char *slash = strchr(value, '/');
-    char *first = NULL;
-    int64_t i = 0, n = 0;
-    if (!slash)
-        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--shard %s: give I/N with I from 0, as 0/4", value);
-    TRY(fdit_strndup(ctx, value, (size_t)(slash - value), &first));
-    TRY(fdit_parse_int64(ctx, "--shard", first, &i));
-    TRY(fdit_parse_int64(ctx, "--shard", slash + 1, &n));
-    if (n < 1 || n > INT32_MAX || i < 0 || i >= n)
-        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--shard %s: give I/N with 0 <= I < N", value);
-    a->o.shard = (int)i;
-    a->o.shards = (int)n;
-out:
-    fdit_free(first);
-    return status;
-}
-
-static const struct fdit_option options[] = {
-    FDIT_HEADING("Model"),
-    FDIT_OPTION("base", "FILE", TEXT, struct args, o.base,
-                "checkpoint: the base of --delta, or a whole model"),
-    FDIT_OPTION("delta", "FILE", TEXT, struct args, o.delta,
-                "delta.safetensors of a run, or one of its checkpoints"),
-    FDIT_OPTION("weights-from", "ema|raw", CHOICE, struct args, values,
-                "which weights of a file that holds both (default ema)"),
-    FDIT_OPTION("model", "SIZE", TEXT, struct args, o.model,
-                "DiT-XL/2 ... or WIDTH,DEPTH,HEADS,PATCH (default: from the files)"),
-    FDIT_OPTION("taxonomy", "FILE", TEXT, struct args, o.taxonomy,
-                "classes and their groups, for weights that do not carry them"),
-    FDIT_OPTION("ranks", "A,B", TEXT, struct args, o.ranks,
-                "ranks of the taxonomy that have rows in the class table (default: all)"),
-    FDIT_OPTION("vae", "FILE", TEXT, struct args, o.vae,
-                "autoencoder that turns latents into pictures: an AutoencoderKL's safetensors file, or "
-                "its folder"),
-    FDIT_OPTION("vae-scale", "X", REAL, struct args, o.vae_scale,
-                "its scaling factor (default: as its config.json says, 0.18215 without one)"),
-    FDIT_OPTION("force", NULL, FLAG, struct args, o.force, "take a delta that was made from another base"),
-    FDIT_HEADING("Pictures"),
-    FDIT_OPTION("classes", "LIST|@FILE|all|RANK=GROUP", TEXT, struct args, o.classes,
-                "classes by name, or by id as #5, with commas between (default all)"),
-    FDIT_OPTION_IN("per-class", "N", INT, struct args, o.per_class, 1, INT_MAX,
-                   "pictures of each class (default 1)"),
-    FDIT_OPTION("counts", "FILE", TEXT, struct args, o.counts,
-                "lines of class, a tab, and count, instead of --classes and --per-class"),
-    FDIT_OPTION("seed", "S", SEED, struct args, o.seed,
-                "picture k = 0, 1, ... of each class has seed S + k (default 0)"),
-    FDIT_OPTION_CALL("shard", "I/N", parse_shard,
-                     "only every N-th picture, from the I-th on (I from 0); shards may share --out"),
-    FDIT_HEADING("Sampling"),
-    FDIT_OPTION("guidance", "W", REAL, struct args, o.guidance.w,
-                "scale of the guidance, 1 for none (default: 2 for models of pixels, 4 on latents)"),
-    FDIT_OPTION("guide", "GUIDE", TEXT, struct args, o.guide,
-                "superclass, superclass:RANK, empty, random, base, delta:FILE or none (default: as "
-                "trained)"),
-    FDIT_OPTION_CALL("guidance-channels", "3|all", parse_channels,
-                     "guided channels (default: 3 of 4 latent channels as in the public program, else all)"),
-    FDIT_OPTION_CALL("guidance-interval", "LO:HI", parse_interval,
-                     "guide at steps LO <= t <= HI only (default 0:999)"),
-    FDIT_OPTION_CALL("sampler", "ddpm|ddim[:ETA]|dpm++", parse_sampler, "the sampler (default ddpm)"),
-    FDIT_OPTION_CALL("steps", "N", parse_steps, "its steps (default: ddpm 250, ddim 50, dpm++ 20)"),
-    FDIT_OPTION("clip-x0", NULL, FLAG, struct args, clip,
-                "clamp the predicted picture to [-1, 1] in each step (default for models of pixels)"),
-    FDIT_OPTION("no-clip-x0", NULL, FLAG, struct args, no_clip, "do not (default on latents)"),
-    FDIT_OPTION_CALL("rng", "philox|torch-cpu|torch-cuda", parse_rng,
-                     "random numbers: the program's own (default), or PyTorch's for comparison"),
-    FDIT_OPTION_IN("batch", "N", INT, struct args, o.batch, 1, 1 << 16,
-                   "pictures at once; changes nothing but speed and memory (default: by size and memory)"),
-    FDIT_HEADING("Output"),
-    FDIT_OPTION("out", "DIR", TEXT, struct args, o.out,
-                "folder for CLASS/CLASS-SEED.png, manifest.jsonl and run.json; pictures that are "
-                "there are kept"),
-    FDIT_OPTION("overwrite", NULL, FLAG, struct args, o.overwrite,
-                "make the pictures in DIR anew; what another sample job left there goes, nothing else"),
-    FDIT_OPTION("tar", NULL, FLAG, struct args, o.tar,
-                "WebDataset archives of 1000 pictures in DIR instead of single files"),
-    FDIT_OPTION("grid", "FILE.png", TEXT, struct args, o.grid,
-                "contact sheet: a row for each class with up to 16 pictures; more than 100 classes make "
-                "pages, FILE-1.png, FILE-2.png, ..."),
-    FDIT_OPTION("grid-real", "DATA", TEXT, struct args, o.grid_real,
-                "begin each row of the sheet with a real picture of the class from this data set"),
-    FDIT_OPTION("orient", "exif|none", TEXT, struct args, o.look.orient,
-                "of --grid-real: turn pictures as their EXIF data say (default: as the delta was trained)"),
-    FDIT_OPTION("matte", "white|black|#rrggbb", TEXT, struct args, o.look.matte,
-                "of --grid-real: ground behind transparent pixels (default: as the delta was trained)"),
-    FDIT_OPTION("latents", "FILE.safetensors", TEXT, struct args, o.latents,
-                "the last x of every picture as tensor x [n, C, S, S], unscaled, in the order of "
-                "the manifest"),
-    { 0 }
-};
-
 static void defaults(void *p)
 {
     struct args *a = p;
-    a->values = -1;
     a->o = fdit_sample_defaults();
 }
 
@@ -293,12 +157,6 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
     char *devices = NULL;
     (void)n;
     (void)operands;
-    if (a->clip && a->no_clip)
-        FAIL(cli->ctx, FDIT_ERROR_ARGUMENT, "--clip-x0 and --no-clip-x0: give one of the two");
-    if (a->clip || a->no_clip)
-        a->o.clip_x0 = a->clip;
-    a->o.values = a->values == 1 ? FDIT_VALUES_RAW : FDIT_VALUES_EMA;
-    a->o.values_asked = a->values >= 0;
     a->o.memory = cli->memory;
     a->o.storage = fdit_cli_storage(cli);
     TRY(fdit_sample_check(cli->ctx, &a->o, cli->plan));
@@ -344,7 +202,7 @@ const struct fdit_command fdit_command_sample = {
         "      --out pictures\n"
         "  finediffusion sample --base xl.safetensors --taxonomy birds.tsv --sampler dpm++ \\\n"
         "      --latents latents.safetensors --plan --memory 6G\n",
-    .options = options,
+    .job = fdit_sample_option_table,
     .common = FDIT_COMMON_DEVICE | FDIT_COMMON_DEVICES | FDIT_COMMON_WEIGHTS | FDIT_COMMON_PLAN |
               FDIT_COMMON_JSON | FDIT_COMMON_LINE,
     .most_operands = 0,

@@ -232,6 +232,7 @@ static int numbers_of(const struct fdit_option *o, const void *args, double out[
     case FDIT_OPT_SWITCH:
     case FDIT_OPT_TEXT:
     case FDIT_OPT_CHOICE:
+    case FDIT_OPT_MAYBE:
     case FDIT_OPT_PARSE: return 0;
     }
     return 0;
@@ -316,6 +317,7 @@ enum fdit_status fdit_option_set(fdit_context *ctx, const struct fdit_option *o,
 {
     enum fdit_status status = FDIT_OK;
     void *at = (char *)args + o->offset;
+    bool yes = true;
     char what[64];
     snprintf(what, sizeof what, "--%s", o->name);
     if (text ? !*text : o->arg && *o->arg != '[')
@@ -330,6 +332,10 @@ enum fdit_status fdit_option_set(fdit_context *ctx, const struct fdit_option *o,
     case FDIT_OPT_HEADING:
     case FDIT_OPT_PARSE: break;
     case FDIT_OPT_FLAG: TRY(set_flag(ctx, what, text, at)); break;
+    case FDIT_OPT_MAYBE:
+        TRY(set_flag(ctx, what, text, &yes));
+        *(int *)at = yes;
+        break;
     case FDIT_OPT_TEXT: *(const char **)at = text; break;
     case FDIT_OPT_REAL:
         TRY(fdit_parse_real(ctx, what, text, at));

@@ -40,7 +40,8 @@ enum fdit_option_kind {
     FDIT_OPT_REALS,   /* double[2]: "0.9,0.999" */
     FDIT_OPT_SIZE,    /* size_t bytes: "6G", "512M", "1.5g", "4096"; powers of 1024 */
     FDIT_OPT_CHOICE,  /* int or enum: place in `arg`, "crop|pad", or what `values` says of the place */
-    FDIT_OPT_PARSE,   /* no value of its own: all is done by `parse` */
+    FDIT_OPT_MAYBE,   /* int: -1 not given, 0 no, 1 yes; typed as a flag */
+    FDIT_OPT_PARSE,   /* all is done by `parse`; in files it is the text of `format`, if there is one */
 };
 
 /* Where a job keeps an option, and whether a job that goes on may change it. */
@@ -49,7 +50,7 @@ enum fdit_option_keep {
     FDIT_KEEP_RESULT,  /* decides the result: must stay */
     FDIT_KEEP_CONTENT, /* a file that decides it: another path may hold the same, none may not */
     FDIT_KEEP_NOTE,    /* kept beside those, but may change */
-    FDIT_KEEP_RUN,     /* how the job runs: kept apart from those, may change */
+    FDIT_KEEP_RUN,     /* kept apart: how the job runs, or what else its folder is for */
 };
 
 struct fdit_option {
@@ -72,6 +73,7 @@ struct fdit_option {
     /* Reads what is typed in place of the kind's own way: value into *args, or FDIT_ERROR_ARGUMENT "--name
      * VALUE: ...; remedy". */
     enum fdit_status (*parse)(fdit_context *ctx, void *args, const char *value);
+    void (*format)(const void *args, char out[40]); /* the text that `parse` reads back */
 };
 
 /* Parts of a row; a table names its struct once, in a macro of its own (see above). */

@@ -10,7 +10,7 @@
 #include "encode/sources.h"
 #include "format/cache.h"
 #include "core/half.h"
-#include "format/json.h"
+#include "format/option_json.h"
 #include "vae/vae.h"
 
 #include <inttypes.h>
@@ -45,22 +45,16 @@ struct job {
     uint8_t *record; /* both halves */
 };
 
-struct fdit_encode_options fdit_encode_defaults(void)
-{
-    return (struct fdit_encode_options){ .size = 256, .channels = 3, .flip = true, .workers = 2 };
-}
-
 static enum fdit_status check(fdit_context *ctx, const struct fdit_encode_options *o)
 {
     enum fdit_status status = FDIT_OK;
     if (!o->data || !o->out)
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "give the data and the folder of the cache: encode DATA OUT");
-    if (o->size < 1 || o->size > 8192)
-        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--size %d is out of range; give 1 to 8192", o->size);
+    TRY(fdit_options_check(ctx, fdit_encode_option_table, o));
+    if (o->pixels && o->vae)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--pixels and --vae: give one of the two");
     if (o->channels != 1 && o->channels != 3)
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "--channels %d: pictures have 1 (grey) or 3", o->channels);
-    if (o->workers < 0 || o->workers > 1024)
-        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--workers %d is out of range; give 0 to 1024", o->workers);
     if (o->vae_scale < 0 || !isfinite(o->vae_scale) || (o->vae_scale > 0 && !o->vae))
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "--vae-scale %g: give a number above 0, with --vae FILE",
              o->vae_scale);
@@ -282,16 +276,12 @@ static enum fdit_status make_identity(fdit_context *ctx, struct job *j)
     fdit_json_put_text(&b, NULL, "data", data);
     fdit_json_put_text(&b, NULL, "classes", taxonomy);
     fdit_json_put_text(&b, NULL, "kind", j->vae ? "moments" : "pixels");
-    fdit_json_put_int(&b, NULL, "size", i->picture_size);
-    fdit_json_put_int(&b, NULL, "channels", i->channels);
-    fdit_json_put_text(&b, NULL, "flip", i->flip ? "horizontal" : "none");
-    fdit_json_put_text(&b, NULL, "fit", i->fit);
-    if (j->noted) {
-        fdit_json_put_text(&b, NULL, "orient", i->orient);
-        fdit_json_put_text(&b, NULL, "matte", i->matte);
-    }
-    fdit_json_put_real(&b, NULL, "vae-scale", i->scale);
-    fdit_json_put_text(&b, NULL, "vae", j->vae_hash);
+    struct fdit_encode_options settled = *j->o; /* what was left to the autoencoder and the cache filled in */
+    settled.channels = i->channels;
+    settled.vae = j->vae_hash;
+    settled.vae_scale = i->scale;
+    settled.look = (struct fdit_picture_words){ j->noted ? i->orient : NULL, j->noted ? i->matte : NULL };
+    fdit_options_put(&b, NULL, fdit_encode_option_table, FDIT_KEEP_RESULT, FDIT_KEEP_RESULT, &settled);
     TRY(fdit_json_end(ctx, &b, "the description of the cache",
                       JSON_COMPACT | JSON_SORT_KEYS | JSON_REAL_PRECISION(17), &j->identity));
     j->cache.identity = j->identity;

@@ -4,6 +4,7 @@
 #ifndef FDIT_ENCODE_ENCODE_H
 #define FDIT_ENCODE_ENCODE_H
 
+#include "core/option_table.h"
 #include "data/dataset.h"
 #include "picture/picture_rules.h"
 #include "device/plan.h"
@@ -12,6 +13,7 @@ struct fdit_encode_options {
     const char *data, *out;
     const char *vae;  /* NULL: pixels */
     double vae_scale; /* 0: as its config.json says */
+    bool pixels;      /* says that there is no vae */
     int size;         /* of the pictures */
     int channels;     /* of pixels: 1 or 3; an autoencoder knows its own */
     enum fdit_fit fit;
@@ -24,6 +26,8 @@ struct fdit_encode_options {
     size_t memory;                  /* limit of the plan in bytes; 0: the device's memory */
     size_t shard_pictures;          /* 0: as the cache likes it (tests) */
 };
+/* A row for each option (core/option_table.h): what is typed, `--help`, and their part of encode.json. */
+extern const struct fdit_option fdit_encode_option_table[];
 struct fdit_encode_options fdit_encode_defaults(void);
 
 struct fdit_encode_hooks {

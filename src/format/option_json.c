@@ -6,11 +6,17 @@
 void fdit_option_put(struct fdit_json *b, json_t *to, const struct fdit_option *o, const void *args)
 {
     const void *at = (const char *)args + o->offset;
-    char word[32];
+    char word[40];
     json_t *list;
     switch (o->kind) {
-    case FDIT_OPT_HEADING:
-    case FDIT_OPT_PARSE: break;
+    case FDIT_OPT_HEADING: break;
+    case FDIT_OPT_PARSE:
+        if (!o->format)
+            break;
+        o->format(args, word);
+        fdit_json_put_text(b, to, o->name, word);
+        break;
+    case FDIT_OPT_MAYBE: fdit_json_put_bool(b, to, o->name, *(const int *)at > 0); break;
     case FDIT_OPT_FLAG: fdit_json_put_bool(b, to, o->name, *(const bool *)at); break;
     case FDIT_OPT_TEXT: fdit_json_put_text(b, to, o->name, *(const char *const *)at); break;
     case FDIT_OPT_INT: fdit_json_put_int(b, to, o->name, *(const int *)at); break;
@@ -50,8 +56,9 @@ bool fdit_option_take(const struct fdit_option *o, const json_t *value, void *ar
     const char *text = json_string_value(value);
     const json_int_t n = json_integer_value(value);
     switch (o->kind) {
-    case FDIT_OPT_HEADING:
-    case FDIT_OPT_PARSE: return false;
+    case FDIT_OPT_HEADING: return false;
+    case FDIT_OPT_PARSE: return o->format && text && o->parse(NULL, args, text) == FDIT_OK;
+    case FDIT_OPT_MAYBE: *(int *)at = json_is_true(value); return json_is_boolean(value);
     case FDIT_OPT_TEXT:
         if (!json_is_null(value) && !text)
             return false;

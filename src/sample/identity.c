@@ -3,7 +3,7 @@
 
 #include "core/file.h"
 #include "core/mem.h"
-#include "format/json.h"
+#include "format/option_json.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -52,39 +52,22 @@ static uint64_t hash_request(const struct fdit_request *r)
     return hash;
 }
 
-/* Key for key the long options of `finediffusion sample` that decide a picture of given class and seed. */
-static json_t *put_options(struct fdit_json *b, const struct fdit_sample_options *o,
-                           const struct fdit_sample_source *s, int steps)
+/* The options that decide a picture of given class and seed, with what was left to the model settled. */
+static struct fdit_sample_options settled(const struct fdit_sample_options *o,
+                                          const struct fdit_sample_source *s, int steps)
 {
-    char sampler[40], interval[40];
-    static const char *const rngs[] = { "philox", "torch-cpu", "torch-cuda" };
-    fdit_sampler_format(&o->sampler, sampler);
-    snprintf(interval, sizeof interval, "%d:%d", o->guidance.t_low, o->guidance.t_high);
-    bool guided = s->guide.kind != FDIT_GUIDE_NONE;
-    json_t *j = fdit_json_put_object(b, NULL, "options");
-    fdit_json_put_text(b, j, "guide", s->guide.text);
-    if (guided) {
-        fdit_json_put_real(b, j, "guidance", o->guidance.w);
-        fdit_json_put_int(b, j, "guidance-channels",
-                          fdit_guidance_channels(&o->guidance, s->files.config.channels));
-        fdit_json_put_text(b, j, "guidance-interval", interval);
-    }
-    fdit_json_put_text(b, j, "sampler", sampler);
-    fdit_json_put_int(b, j, "steps", steps);
-    fdit_json_put_bool(b, j, "clip-x0", o->clip_x0 > 0);
-    fdit_json_put_text(b, j, "rng", rngs[o->rng]);
-    fdit_json_put_text(b, j, "weights", fdit_dtype_name(o->storage));
-    if (o->precision != FDIT_F32) /* absent in the files of older programs */
-        fdit_json_put_text(b, j, "precision", fdit_dtype_name(o->precision));
-    return j;
+    struct fdit_sample_options all = *o;
+    all.guide = s->guide.text;
+    all.guidance.channels = fdit_guidance_channels(&o->guidance, s->files.config.channels);
+    all.steps = steps;
+    return all;
 }
 
 /* And those that decide what is in the folder. */
 static void put_more_options(struct fdit_json *b, json_t *j, const struct fdit_sample_options *o,
                              const struct fdit_request *request)
 {
-    fdit_json_put_int(b, j, "seed", (int64_t)o->seed);
-    fdit_json_put_bool(b, j, "tar", o->tar);
+    fdit_options_put(b, j, fdit_sample_option_table, FDIT_KEEP_RUN, FDIT_KEEP_RUN, o);
     if (o->tar)
         put_hex(b, j, "classes", hash_request(request));
 }
@@ -114,7 +97,9 @@ enum fdit_status fdit_identity_init(fdit_context *ctx, const struct fdit_sample_
     if (vae) /* without one the text is as it was before there were any */
         put_hex(&b, NULL, "vae", vae);
     put_hex(&b, NULL, "taxonomy", taxonomy);
-    json_t *list = put_options(&b, o, s, steps);
+    const struct fdit_sample_options all = settled(o, s, steps);
+    json_t *list = fdit_json_put_object(&b, NULL, "options");
+    fdit_options_put(&b, list, fdit_sample_option_table, FDIT_KEEP_RESULT, FDIT_KEEP_RESULT, &all);
     TRY(hash_text(ctx, &b, out->picture));
     snprintf(out->weights, sizeof out->weights, "%016" PRIx64, weights);
     TRY(fdit_json_dump(ctx, list, JSON_COMPACT | JSON_SORT_KEYS | JSON_REAL_PRECISION(17), &out->options));

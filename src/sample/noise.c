@@ -23,19 +23,6 @@ struct fdit_noise_pictures {
     float *both; /* [2, n]: one torch call for both halves of the published program's batch */
 };
 
-static const char *const names[] = { "philox", "torch-cpu", "torch-cuda" };
-
-enum fdit_status fdit_noise_parse(fdit_context *ctx, const char *text, enum fdit_noise_kind *out)
-{
-    for (int i = 0; i < 3; i++)
-        if (!strcmp(text, names[i])) {
-            *out = (enum fdit_noise_kind)i;
-            return FDIT_OK;
-        }
-    return fdit_fail(ctx, FDIT_ERROR_ARGUMENT, "--rng %s is not known; use philox, torch-cpu or torch-cuda",
-                     text);
-}
-
 enum fdit_status fdit_noise_new(fdit_context *ctx, enum fdit_noise_kind kind, int pictures, size_t n,
                                 bool guided, struct fdit_noise_pictures **out)
 {

@@ -20,8 +20,6 @@ struct fdit_noise {
 
 struct fdit_noise_pictures; /* the state of the sources below */
 
-/* Reads "philox", "torch-cpu" or "torch-cuda". */
-enum fdit_status fdit_noise_parse(fdit_context *ctx, const char *text, enum fdit_noise_kind *out);
 /* For up to `pictures` pictures of n numbers. Parity with the published procedure: each step draws for
  * both halves of the doubled batch when `guided`, and the second half is thrown away. */
 enum fdit_status fdit_noise_new(fdit_context *ctx, enum fdit_noise_kind kind, int pictures, size_t n,

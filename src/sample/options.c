@@ -6,20 +6,197 @@
 #include "core/target.h"
 
 #include <inttypes.h>
+#include <limits.h>
 #include <math.h>
+#include <stddef.h>
+#include <stdio.h>
 #include <string.h>
+
+/* ------------------------------------------------------------------ what is typed in a way of its own */
+
+static enum fdit_status parse_values(fdit_context *ctx, void *args, const char *value)
+{
+    struct fdit_sample_options *o = args;
+    const bool raw = !strcmp(value, "raw");
+    if (!raw && strcmp(value, "ema"))
+        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT, "--weights-from %s: not known; give one of ema|raw",
+                         value);
+    o->values = raw ? FDIT_VALUES_RAW : FDIT_VALUES_EMA;
+    o->values_asked = true;
+    return FDIT_OK;
+}
+
+static enum fdit_status parse_channels(fdit_context *ctx, void *args, const char *value)
+{
+    return fdit_guidance_parse_channels(ctx, value, &((struct fdit_sample_options *)args)->guidance);
+}
+
+static enum fdit_status parse_interval(fdit_context *ctx, void *args, const char *value)
+{
+    return fdit_guidance_parse_interval(ctx, value, &((struct fdit_sample_options *)args)->guidance);
+}
+
+static void format_interval(const void *args, char out[40])
+{
+    const struct fdit_sample_options *o = args;
+    snprintf(out, 40, "%d:%d", o->guidance.t_low, o->guidance.t_high);
+}
+
+static enum fdit_status parse_sampler(fdit_context *ctx, void *args, const char *value)
+{
+    return fdit_sampler_parse(ctx, value, &((struct fdit_sample_options *)args)->sampler);
+}
+
+static void format_sampler(const void *args, char out[40])
+{
+    fdit_sampler_format(&((const struct fdit_sample_options *)args)->sampler, out);
+}
+
+static enum fdit_status parse_shard(fdit_context *ctx, void *args, const char *value)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_sample_options *o = args;
+    const char *slash = strchr(value, '/');
+    char first[32];
+    int64_t i = 0, n = 0;
+    if (!slash || (size_t)(slash - value) >= sizeof first)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--shard %s: give I/N with I from 0, as 0/4", value);
+    snprintf(first, sizeof first, "%.*s", (int)(slash - value), value);
+    TRY(fdit_parse_int64(ctx, "--shard", first, &i));
+    TRY(fdit_parse_int64(ctx, "--shard", slash + 1, &n));
+    if (n < 1 || n > INT32_MAX || i < 0 || i >= n)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--shard %s: give I/N with 0 <= I < N", value);
+    o->shard = (int)i;
+    o->shards = (int)n;
+out:
+    return status;
+}
+
+/* --clip-x0 and --no-clip-x0 are two words for one value. */
+static enum fdit_status set_clip(fdit_context *ctx, struct fdit_sample_options *o, bool on)
+{
+    if (o->clip_x0 == !on)
+        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT, "--clip-x0 and --no-clip-x0: give one of the two");
+    o->clip_x0 = on;
+    return FDIT_OK;
+}
+
+static enum fdit_status parse_clip(fdit_context *ctx, void *args, const char *value)
+{
+    return set_clip(ctx, args, !value || strcmp(value, "false") != 0);
+}
+
+static enum fdit_status parse_no_clip(fdit_context *ctx, void *args, const char *value)
+{
+    return set_clip(ctx, args, value && !strcmp(value, "false"));
+}
+
+/* ------------------------------------------------------------------ the table */
+
+static bool has_precision(const void *args) /* f32 is absent, as in the files of older programs */
+{
+    return ((const struct fdit_sample_options *)args)->precision != FDIT_F32;
+}
+
+static bool has_guide(const void *args)
+{
+    const struct fdit_sample_options *o = args;
+    return !o->guide || strcmp(o->guide, "none") != 0;
+}
+
+static const int types[] = { FDIT_F32, FDIT_BF16, FDIT_F16, FDIT_I8 };
+
+#define ROW(kind, name, arg, field) FDIT_OPTION_ROW(kind, name, arg, struct fdit_sample_options, field)
+#define PICTURE .keep = FDIT_KEEP_RESULT /* decides a picture of given class and seed */
+#define FOLDER .keep = FDIT_KEEP_RUN     /* decides what is in the folder */
+
+/* Those without help are the options that all commands share. */
+const struct fdit_option fdit_sample_option_table[] = {
+    FDIT_HEADING("Model"),
+    { ROW(TEXT, "base", "FILE", base), .help = "checkpoint: the base of --delta, or a whole model" },
+    { ROW(TEXT, "delta", "FILE", delta), .help = "delta.safetensors of a run, or one of its checkpoints" },
+    { ROW(PARSE, "weights-from", "ema|raw", values), .parse = parse_values, .note = " ema",
+      .help = "which weights of a file that holds both" },
+    { ROW(TEXT, "model", "SIZE", model), .note = ": from the files",
+      .help = "DiT-XL/2 ... or WIDTH,DEPTH,HEADS,PATCH" },
+    { ROW(TEXT, "taxonomy", "FILE", taxonomy),
+      .help = "classes and their groups, for weights that do not carry them" },
+    { ROW(TEXT, "ranks", "A,B", ranks), .note = ": all",
+      .help = "ranks of the taxonomy that have rows in the class table" },
+    { ROW(TEXT, "vae", "FILE", vae), .help = "autoencoder that turns latents into pictures: an "
+                                             "AutoencoderKL's safetensors file, or its folder" },
+    { ROW(REAL, "vae-scale", "X", vae_scale), .note = ": as its config.json says, 0.18215 without one",
+      .help = "its scaling factor" },
+    { ROW(FLAG, "force", NULL, force), .help = "take a delta that was made from another base" },
+    { ROW(CHOICE, "weights", "f32|bf16|f16|int8", storage), PICTURE, .values = types, .usual = "f32" },
+    { ROW(CHOICE, "precision", "f32|bf16|f16|int8", precision), PICTURE, .values = types, .usual = "f32",
+      .kept = has_precision },
+
+    FDIT_HEADING("Pictures"),
+    { ROW(TEXT, "classes", "LIST|@FILE|all|RANK=GROUP", classes), .note = " all",
+      .help = "classes by name, or by id as #5, with commas between" },
+    { ROW(INT, "per-class", "N", per_class), FDIT_RANGE(1, INT_MAX), .usual = "1",
+      .help = "pictures of each class" },
+    { ROW(TEXT, "counts", "FILE", counts),
+      .help = "lines of class, a tab, and count, instead of --classes and --per-class" },
+    { ROW(SEED, "seed", "S", seed), FOLDER, .usual = "0",
+      .help = "picture k = 0, 1, ... of each class has seed S + k" },
+    { ROW(PARSE, "shard", "I/N", shard), .parse = parse_shard, .usual = "0/1",
+      .help = "only every N-th picture, from the I-th on (I from 0); shards may share --out" },
+
+    FDIT_HEADING("Sampling"),
+    { ROW(TEXT, "guide", "GUIDE", guide), PICTURE, .note = ": as trained",
+      .help = "superclass, superclass:RANK, empty, random, base, delta:FILE or none" },
+    { ROW(REAL, "guidance", "W", guidance.w), PICTURE, .kept = has_guide,
+      .note = ": 2 for models of pixels, 4 on latents", .help = "scale of the guidance, 1 for none" },
+    { ROW(INT, "guidance-channels", "3|all", guidance.channels), PICTURE, .kept = has_guide,
+      .parse = parse_channels, .note = ": 3 of 4 latent channels as in the public program, else all",
+      .help = "guided channels" },
+    { ROW(PARSE, "guidance-interval", "LO:HI", guidance.t_low), PICTURE, .kept = has_guide,
+      .parse = parse_interval, .format = format_interval, .usual = "0:999",
+      .help = "guide at steps LO <= t <= HI only" },
+    { ROW(PARSE, "sampler", "ddpm|ddim[:ETA]|dpm++", sampler), PICTURE, .parse = parse_sampler,
+      .format = format_sampler, .usual = "ddpm", .help = "the sampler" },
+    { ROW(INT, "steps", "N", steps), FDIT_RANGE(1, 1000), PICTURE, .note = ": ddpm 250, ddim 50, dpm++ 20",
+      .help = "its steps" },
+    { ROW(MAYBE, "clip-x0", NULL, clip_x0), PICTURE, .parse = parse_clip, .note = " for models of pixels",
+      .help = "clamp the predicted picture to [-1, 1] in each step" },
+    { ROW(PARSE, "no-clip-x0", NULL, clip_x0), .parse = parse_no_clip, .note = " on latents",
+      .help = "do not" },
+    { ROW(CHOICE, "rng", "philox|torch-cpu|torch-cuda", rng), PICTURE, .usual = "philox",
+      .help = "random numbers: the program's own, or PyTorch's for comparison" },
+    { ROW(INT, "batch", "N", batch), FDIT_RANGE(1, 1 << 16), .note = ": by size and memory",
+      .help = "pictures at once; changes nothing but speed and memory" },
+
+    FDIT_HEADING("Output"),
+    { ROW(TEXT, "out", "DIR", out),
+      .help =
+          "folder for CLASS/CLASS-SEED.png, manifest.jsonl and run.json; pictures that are there are kept" },
+    { ROW(FLAG, "overwrite", NULL, overwrite),
+      .help = "make the pictures in DIR anew; what another sample job left there goes, nothing else" },
+    { ROW(FLAG, "tar", NULL, tar), FOLDER,
+      .help = "WebDataset archives of 1000 pictures in DIR instead of single files" },
+    { ROW(TEXT, "grid", "FILE.png", grid),
+      .help = "contact sheet: a row for each class with up to 16 pictures; more than 100 classes make pages, "
+              "FILE-1.png, FILE-2.png, ..." },
+    { ROW(TEXT, "grid-real", "DATA", grid_real),
+      .help = "begin each row of the sheet with a real picture of the class from this data set" },
+    { ROW(TEXT, "orient", "exif|none", look.orient), .note = ": as the delta was trained",
+      .help = "of --grid-real: turn pictures as their EXIF data say" },
+    { ROW(TEXT, "matte", "white|black|#rrggbb", look.matte), .note = ": as the delta was trained",
+      .help = "of --grid-real: ground behind transparent pixels" },
+    { ROW(TEXT, "latents", "FILE.safetensors", latents),
+      .help =
+          "the last x of every picture as tensor x [n, C, S, S], unscaled, in the order of the manifest" },
+    { ROW(SIZE, "memory", "SIZE", memory) },
+    { 0 }
+};
 
 struct fdit_sample_options fdit_sample_defaults(void)
 {
-    return (struct fdit_sample_options){ .values = FDIT_VALUES_EMA,
-                                         .storage = FDIT_F32,
-                                         .precision = FDIT_F32,
-                                         .per_class = 1,
-                                         .shards = 1,
-                                         .guidance = { NAN, 0, 0, 999 },
-                                         .clip_x0 = -1,
-                                         .sampler = { .kind = FDIT_SAMPLER_DDPM },
-                                         .rng = FDIT_NOISE_PHILOX };
+    struct fdit_sample_options o = { .values = FDIT_VALUES_EMA, .guidance.w = NAN, .clip_x0 = -1 };
+    fdit_options_defaults(fdit_sample_option_table, &o);
+    return o;
 }
 
 void fdit_sample_settle(struct fdit_sample_options *o, bool pixels)
@@ -33,11 +210,7 @@ void fdit_sample_settle(struct fdit_sample_options *o, bool pixels)
 static enum fdit_status check_numbers(fdit_context *ctx, const struct fdit_sample_options *o)
 {
     enum fdit_status status = FDIT_OK;
-    if (o->per_class < 1)
-        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--per-class %d: nothing to do; give 1 or more", o->per_class);
-    if (o->batch < 0 || o->batch > 1 << 16)
-        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--batch %d is out of range; give 1 to %d, or leave it out", o->batch,
-             1 << 16);
+    TRY(fdit_options_check(ctx, fdit_sample_option_table, o));
     if (o->shards < 1 || o->shard < 0 || o->shard >= o->shards)
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "--shard %d/%d: give I/N with 0 <= I < N", o->shard, o->shards);
     if (fabs(o->guidance.w) > FDIT_SAMPLE_MOST_GUIDANCE)

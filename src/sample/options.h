@@ -3,6 +3,7 @@
 #ifndef FDIT_SAMPLE_OPTIONS_H
 #define FDIT_SAMPLE_OPTIONS_H
 
+#include "core/option_table.h"
 #include "data/dataset.h"
 #include "picture/picture_rules.h"
 #include "sample/generate.h"
@@ -46,6 +47,10 @@ struct fdit_sample_options {
     const char *vae;                /* decoder of latents: file or folder of an AutoencoderKL; NULL: none */
     double vae_scale;               /* its scaling factor; 0: as its config.json says */
 };
+
+/* A row for each option (core/option_table.h): what is typed, `--help`, and the options in run.json.
+ * FDIT_KEEP_RESULT decides a picture of given class and seed, FDIT_KEEP_RUN what else is in the folder. */
+extern const struct fdit_option fdit_sample_option_table[];
 
 /* The defaults of `finediffusion sample`. */
 struct fdit_sample_options fdit_sample_defaults(void);

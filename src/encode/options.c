@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "encode/encode.h"
+
+#include <stddef.h>
+
+static bool has_look(const void *args) /* caches of before there was a choice do not name it */
+{
+    return ((const struct fdit_encode_options *)args)->look.orient != NULL;
+}
+
+#define ROW(kind, name, arg, field) FDIT_OPTION_ROW(kind, name, arg, struct fdit_encode_options, field)
+#define RESULT .keep = FDIT_KEEP_RESULT
+
+const struct fdit_option fdit_encode_option_table[] = {
+    FDIT_HEADING("What is kept"),
+    { ROW(TEXT, "vae", "FILE", vae), RESULT,
+      .help = "autoencoder whose moments are kept: an AutoencoderKL's safetensors file, or its folder" },
+    { ROW(REAL, "vae-scale", "X", vae_scale), RESULT,
+      .note = ": as its config.json says, 0.18215 without one", .help = "its scaling factor" },
+    { ROW(FLAG, "pixels", NULL, pixels), .help = "keep pixels (the same as without --vae)" },
+    { ROW(INT, "size", "S", size), FDIT_RANGE(1, 8192), RESULT, .usual = "256",
+      .help = "pictures become S x S" },
+    { ROW(INT, "channels", "1|3", channels), RESULT, .usual = "3", .note = "; an autoencoder knows its own",
+      .help = "of pixels: grey or RGB" },
+    { ROW(CHOICE, "fit", "crop|pad", fit), RESULT, .usual = "crop",
+      .help = "cut a square out of the middle, or keep all and fill the edges" },
+    { ROW(TEXT, "orient", "exif|none", look.orient), RESULT, .kept = has_look, .note = " exif",
+      .help = "turn pictures as their EXIF data say, or take them as they are stored" },
+    { ROW(TEXT, "matte", "white|black|#rrggbb", look.matte), RESULT, .kept = has_look, .note = " white",
+      .help = "ground behind transparent pixels; none: drop transparency without blending, as the published "
+              "pipeline does" },
+    { ROW(SWITCH, "flip", "horizontal|none", flip), RESULT, .usual = "horizontal",
+      .help = "mirror images, too; none halves a cache of moments" },
+
+    FDIT_HEADING("Data"),
+    { ROW(TEXT, "taxonomy", "FILE", taxonomy), .note = ": the folders", .help = "classes and their ranks" },
+    { ROW(TEXT, "ranks", "A,B", ranks), .note = ": all", .help = "ranks that the cache keeps" },
+    { ROW(FLAG, "skip-bad", NULL, skip_bad), .help = "leave out pictures that are broken" },
+    { ROW(INT, "workers", "N", workers), FDIT_RANGE(0, 1024), .usual = "2",
+      .help = "threads that decode pictures" },
+    { ROW(SIZE, "memory", "SIZE", memory) },
+    { 0 }
+};
+
+struct fdit_encode_options fdit_encode_defaults(void)
+{
+    struct fdit_encode_options o = { .data = NULL };
+    fdit_options_defaults(fdit_encode_option_table, &o);
+    return o;
+}
