@@ -3,6 +3,7 @@
  * the table below. */
 #include "devices.h"
 #include "core/mem.h"
+#include "device/backend.h"
 #include "device/cases.h"
 #if HAVE_OPENCL
 #include "opencl/opencl.h"

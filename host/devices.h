@@ -5,14 +5,16 @@
 
 #include "device/device.h"
 
+struct fdit_device_ops; /* device/backend.h */
+
 extern const struct fdit_device_ops fdit_ref_ops; /* host/ref/ref.c */
 extern const struct fdit_device_ops fdit_cpu_ops; /* host/cpu/cpu.c */
 
 /* Opens the device that `options->spec` names: "cpu", "ref", "gpu" (the best), "opencl:P:D", part of a name;
- * NULL: FINEDIFFUSION_DEVICE, else the best GPU, else cpu. Several with commas between become a chain,
- * (*out)->next. What a driver computes is tried first (fdit_selftest_quick): a device that computes wrongly
- * is refused by name when it was asked for, and passed over when it was not. An unknown, ambiguous or
- * unusable name fails with what there is. */
+ * NULL: FINEDIFFUSION_DEVICE, else the best GPU, else cpu. Several with commas between become a chain
+ * (fdit_device_next). What a driver computes is tried first (fdit_selftest_quick): a device that computes
+ * wrongly is refused by name when it was asked for, and passed over when it was not. An unknown, ambiguous
+ * or unusable name fails with what there is. */
 enum fdit_status fdit_devices_open(fdit_context *ctx, const struct fdit_device_options *options,
                                    fdit_device **out);
 

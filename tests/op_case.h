@@ -12,7 +12,7 @@
 #ifndef FDIT_TESTS_OP_CASE_H
 #define FDIT_TESTS_OP_CASE_H
 
-#include "device/device.h"
+#include "device/backend.h"
 #include "harness.h"
 
 enum slot_role { SLOT_IN, SLOT_OUT, SLOT_INOUT };

@@ -2,6 +2,7 @@
  * test_bench.c: a device that computes wrongly is found out before it is timed, and so is one that
  * makes memory inside a run. Each case breaks one op of the CPU device in one place. Charts hold the
  * same boxes and texts as SVG and as PNG. */
+#include "device/backend.h"
 #include "bench/bench.h"
 #include "bench/chart.h"
 #include "core/mem.h"

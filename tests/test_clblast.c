@@ -4,6 +4,7 @@
  * here it does so for rows of the table: a few, which FDIT_TEST_SEED draws, or with
  * FDIT_CLBLAST_ALL=1 each set that fits the device (FDIT_CLBLAST_FROM: from this row on, counted
  * from 0; all take an hour on PoCL). */
+#include "device/backend.h"
 #include "core/mem.h"
 #include "devices.h"
 #include "harness.h"

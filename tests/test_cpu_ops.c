@@ -2,6 +2,7 @@
  * test_cpu_ops.c: what only the CPU device has, of the ops outside the linear family: kernels for several
  * instruction sets (all that this processor can run, and the 16-wide body on vectors of 8), sharing of an
  * attention head among threads, tiles. test_ops.c tests the same ops through the best set alone. */
+#include "device/backend.h"
 #include "core/mem.h"
 #include "cpu/cpu.h"
 #include "cpu/op_kernels.h"

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * test_device_life.c: opening and closing, buffers and weights, transfers, shortages, and the ops that a
  * device leaves to generic.c. Uses tables made from ref's: with entries removed, or that fail. */
+#include "device/backend.h"
 #include "core/mem.h"
 #include "device/generic.h"
 #include "devices.h"
@@ -60,6 +61,12 @@ START_TEST(incomplete_table)
         ck_assert_ptr_null(dev);
         ck_assert_ptr_nonnull(strstr(fdit_context_message(ctx), required[i].name));
     }
+    struct fdit_device_ops other = fdit_ref_ops; /* of another version of the interface */
+    fdit_device *dev;
+    other.version++;
+    ck_assert_int_eq(fdit_device_open(ctx, &other, NULL, &dev), FDIT_ERROR_UNSUPPORTED);
+    ck_assert_ptr_null(dev);
+    ck_assert_ptr_nonnull(strstr(fdit_context_message(ctx), "version 2"));
     fdit_device_close(NULL);
     fdit_buffer_free(NULL);
     fdit_weight_free(NULL);

@@ -156,7 +156,7 @@ good devices --json
 says stdout '"self_test": true'
 opencl=$(sed -n 's/^ *"spec": "\(opencl:[0-9]*:[0-9]*\)",*$/\1/p' stdout | head -n 1)
 if [ -n "$opencl" ]; then
-    says stdout '"local_memory_bytes": [1-9]'
+    says stdout '"capabilities": "local memory [1-9]'
     good bench "$tiny" --repetitions 1 --device "$opencl"
     name=$("$program" devices | sed -n "s/^$opencl  *\(.*\)\$/\1/p" | sed 's/  (default)$//')
     good bench "$tiny" --repetitions 1 --device "$name"

@@ -31,6 +31,9 @@ for folder in src/*/; do
         for include in $(sed -n 's/^# *include "\([^"]*\)".*/\1/p' "$file"); do
             case $include in
             finediffusion.h | commit.h | build_info.h) continue ;; # the last two are made by make
+            device/backend.h)
+                [ "$folder" = device ] || fail "$file includes $include: only src/device and host know back ends"
+                continue ;;
             devices.h) # what opens a device by its name
                 [ "$own" -ge "$(rank_of api)" ] || fail "$file includes devices.h: only api and above open devices"
                 continue ;;

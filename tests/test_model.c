@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The network against the PyTorch fixtures on every device: outputs, intermediate results, losses, the
  * gradient of every parameter by name, ten optimiser steps, and properties that need no reference. */
+#include "device/backend.h"
 #include "core/mem.h"
 #include "model/model_internal.h"
 #include "model_fixture.h"

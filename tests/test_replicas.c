@@ -3,6 +3,7 @@
  * one device and on several (to rounding), repeats bit by bit, goes on with other devices, and keeps what
  * is whole when a device fails or a stop is asked for. Runs on the CPU device, the reference loops and,
  * where there are any, OpenCL devices. */
+#include "device/backend.h"
 #include "core/file.h"
 #include "core/mem.h"
 #include "core/threads.h"

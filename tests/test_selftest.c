@@ -2,6 +2,7 @@
  * test_selftest.c: the self-test passes on devices that are right (FDIT_TEST_DEVICE; cpu) on tiny shapes, and
  * finds each kind of wrong one: another number, a NaN, a write beside the output, a changed input, an op that
  * fails. Each case breaks one entry of the CPU device. */
+#include "device/backend.h"
 #include "core/mem.h"
 #include "devices.h"
 #include "harness.h"

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * test_tune.c: tuning a device. What is kept is found again by the next process, changes no bit
  * where our own kernels compute, and counts as nothing where its file is damaged. */
+#include "device/backend.h"
 #include "core/file.h"
 #include "core/mem.h"
 #include "data_fixture.h"
@@ -122,17 +123,17 @@ START_TEST(kept)
     struct seen seen = { 0 };
     fdit_device *dev = open_device();
     char *where = NULL;
-    ck_assert_int_eq(dev->info.tuned, 0);
+    ck_assert_int_eq(fdit_device_tuned(dev), 0);
     product(dev, before);
     ck_assert_ok(ctx, tune(dev, &seen, 0, &where));
     ck_assert_int_eq(seen.results, PRODUCTS);
     ck_assert_int_gt(seen.trials, 8);
-    ck_assert_int_eq(dev->info.tuned, PRODUCTS);
+    ck_assert_int_eq(fdit_device_tuned(dev), PRODUCTS);
     ck_assert(fdit_is_file(where));
     product(dev, after);
     fdit_device_close(dev);
     dev = open_device();
-    ck_assert_int_eq(dev->info.tuned, PRODUCTS);
+    ck_assert_int_eq(fdit_device_tuned(dev), PRODUCTS);
     product(dev, later);
     fdit_device_close(dev);
     ck_assert_uint_eq(test_first_difference(before, after, SAMPLES * ROWS * OUT, sizeof *after),
@@ -141,7 +142,7 @@ START_TEST(kept)
                       SAMPLES * ROWS * OUT);
     setenv("FINEDIFFUSION_OPENCL_GEMM", "default", 1);
     dev = open_device();
-    ck_assert_int_eq(dev->info.tuned, 0);
+    ck_assert_int_eq(fdit_device_tuned(dev), 0);
     fdit_device_close(dev);
     ck_assert_int_eq(warnings, 0);
     fdit_free(where);
@@ -179,26 +180,26 @@ START_TEST(files)
         warnings = 0;
         rewrite(where, bad[i]);
         dev = open_device();
-        ck_assert_msg(dev->info.tuned == 0 && warnings > 0, "file %zu", i);
+        ck_assert_msg(fdit_device_tuned(dev) == 0 && warnings > 0, "file %zu", i);
         fdit_device_close(dev);
     }
     /* Cut anywhere, it is not half of it. */
     for (size_t cut = 0; cut + 1 < size; cut += 1 + size / 16) {
         ck_assert_ok(ctx, fdit_file_write(ctx, where, false, good, cut));
         dev = open_device();
-        ck_assert_msg(dev->info.tuned == 0, "cut at %zu", cut);
+        ck_assert_msg(fdit_device_tuned(dev) == 0, "cut at %zu", cut);
         fdit_device_close(dev);
     }
     warnings = 0; /* CLBlast's product without its parameters */
     rewrite(where, "finediffusion tuned 1\nforward weight f32 64 48 clblast\n"
                    "dx weight f32 48 64 tile im=2 nv=2 step=8\nend 2\n");
     dev = open_device();
-    ck_assert_int_eq(dev->info.tuned, 1);
+    ck_assert_int_eq(fdit_device_tuned(dev), 1);
     fdit_device_close(dev);
     rewrite(where, "finediffusion tuned 1\nclblast indirect NOTHING=1\nforward weight f32 64 48 clblast\n"
                    "dx weight f32 48 64 tile im=2 nv=2 step=8\nend 2\n");
     dev = open_device();
-    ck_assert_int_eq(dev->info.tuned, 1);
+    ck_assert_int_eq(fdit_device_tuned(dev), 1);
     ck_assert_int_gt(warnings, 0);
     fdit_device_close(dev);
     fdit_free(good);
@@ -213,7 +214,7 @@ START_TEST(interrupted)
     char *where = NULL;
     ck_assert_int_eq(tune(dev, &seen, 0, &where), FDIT_INTERRUPTED);
     ck_assert_int_eq(seen.results, 0);
-    ck_assert_int_eq(dev->info.tuned, 0);
+    ck_assert_int_eq(fdit_device_tuned(dev), 0);
     fdit_free(where);
     fdit_device_close(dev);
 }

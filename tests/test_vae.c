@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The autoencoder against the fixtures (a small AutoencoderKL of diffusers in both spellings), in
  * bands, under failing memory, and on broken files. */
+#include "device/backend.h"
 #include "core/file.h"
 #include "core/mem.h"
 #include "cpu/cpu.h"

@@ -148,6 +148,7 @@ static enum fdit_status cpu_reserve(fdit_context *ctx, fdit_device *dev, size_t 
 }
 
 const struct fdit_device_ops fdit_cpu_ops = {
+    .version = FDIT_BACKEND_VERSION,
     .name = "cpu",
     .open = cpu_open,
     .close = cpu_close,

@@ -39,7 +39,7 @@
 #ifndef FDIT_CPU_CPU_H
 #define FDIT_CPU_CPU_H
 
-#include "device/device.h"
+#include "device/backend.h"
 
 enum fdit_cpu_isa {
     FDIT_CPU_GENERIC,

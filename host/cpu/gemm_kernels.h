@@ -20,7 +20,7 @@
 #ifndef FDIT_CPU_GEMM_KERNELS_H
 #define FDIT_CPU_GEMM_KERNELS_H
 
-#include "device/device.h"
+#include "device/backend.h"
 
 #include <math.h>
 #include <string.h>

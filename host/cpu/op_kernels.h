@@ -8,7 +8,7 @@
 #ifndef FDIT_CPU_OP_KERNELS_H
 #define FDIT_CPU_OP_KERNELS_H
 
-#include "device/device.h"
+#include "device/backend.h"
 
 /* One row of norm or modulate; NULL where the op's tensor is absent. */
 struct fdit_cpu_norm_row {

@@ -118,7 +118,6 @@ static enum fdit_status describe(fdit_context *ctx, struct opencl *cl, struct fd
         "clGetDeviceInfo", "its vectors"));
     cl->vector_floats = floats >= 16 ? 16 : floats >= 8 ? 8 : floats >= 4 ? 4 : (int)floats;
     info->max_buffer = cl->max_buffer;
-    info->local_memory = cl->local_bytes;
     info->is_gpu = (type & CL_DEVICE_TYPE_GPU) != 0;
     TRY(fdit_strdup(ctx, cl->label, &info->name));
     TRY(opencl_device_text(ctx, cl->device, CL_DRIVER_VERSION, &info->driver));
@@ -133,7 +132,6 @@ static enum fdit_status choose_products(fdit_context *ctx, fdit_device *dev, boo
     char why[CLBLAST_TEXT];
     if (!forced)
         opencl_tuned_load(ctx, dev);
-    dev->info.tuned = cl->n_tuned;
     if (cl->gemm_forced.engine != GEMM_CLBLAST)
         return FDIT_OK;
     const char *row = clblast_row(cl, false), *parameters = row ? strrchr(row, '\t') + 1 : NULL;
@@ -196,10 +194,17 @@ void fdit_opencl_cache_counts(const fdit_device *dev, int *hits, int *stores)
     *stores = opencl_of(dev)->cache_stores;
 }
 
+static int opencl_tuned(const fdit_device *dev)
+{
+    return opencl_of(dev)->n_tuned;
+}
+
 const struct fdit_device_ops fdit_opencl_ops = {
+    .version = FDIT_BACKEND_VERSION,
     .name = "opencl",
     .open = open_device,
     .tune = opencl_tune,
+    .tuned = opencl_tuned,
     .close = close_device,
     .buffer_new = opencl_buffer_new,
     .buffer_free = opencl_buffer_free,

@@ -3,7 +3,7 @@
 #ifndef FDIT_HOST_OPENCL_OPENCL_H
 #define FDIT_HOST_OPENCL_OPENCL_H
 
-#include "device/device.h"
+#include "device/backend.h"
 #include "devices.h"
 
 extern const struct fdit_device_ops fdit_opencl_ops;

@@ -5,6 +5,7 @@
 #include "state.h"
 
 #include "core/mem.h"
+#include "core/text.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -187,17 +188,18 @@ static enum fdit_status describe_device(fdit_context *ctx, struct fdit_device_en
     enum fdit_status status = FDIT_OK;
     const char *reason = opencl_unusable(device);
     const struct opencl_limits limits = opencl_limits_of(device);
-    char *extensions = NULL;
+    char *extensions = NULL, local[32];
     e->usable = !reason;
     e->info.memory = limits.memory;
     e->info.max_buffer = limits.max_buffer;
-    e->info.local_memory = limits.local;
     e->info.is_gpu = (type_of(device) & CL_DEVICE_TYPE_GPU) != 0;
     TRY(fdit_strf(ctx, &e->spec, "opencl:%d:%d", p, d));
     TRY(full_name(ctx, platform, device, &e->info.name));
     TRY(opencl_device_text(ctx, device, CL_DRIVER_VERSION, &e->info.driver));
     TRY(opencl_device_text(ctx, device, CL_DEVICE_EXTENSIONS, &extensions));
-    e->info.half = strstr(extensions, "cl_khr_fp16") != NULL;
+    fdit_format_size(limits.local, local);
+    snprintf(e->info.capabilities, sizeof e->info.capabilities, "local memory %s%s", local,
+             strstr(extensions, "cl_khr_fp16") ? ", fp16" : "");
     TRY(find_bus(ctx, device, &e->bus));
     if (reason)
         TRY(fdit_strdup(ctx, reason, &e->note));

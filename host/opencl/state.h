@@ -6,7 +6,7 @@
 #define CL_TARGET_OPENCL_VERSION 120
 #include <CL/cl.h>
 
-#include "device/device.h"
+#include "device/backend.h"
 
 #include <stdatomic.h>
 

@@ -393,7 +393,6 @@ static void keep(struct tune *t)
                                              .config = t->subjects[i].best };
         cl->n_tuned += at == cl->n_tuned;
     }
-    t->dev->info.tuned = cl->n_tuned;
 }
 
 static void report(struct tune *t)

@@ -375,6 +375,7 @@ void ref_clip_scale(fdit_device *dev, const struct fdit_clip_scale_args *a)
 }
 
 const struct fdit_device_ops fdit_ref_ops = {
+    .version = FDIT_BACKEND_VERSION,
     .name = "ref",
     .open = open_ref,
     .close = close_ref,

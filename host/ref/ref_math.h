@@ -7,7 +7,7 @@
 #ifndef FDIT_HOST_REF_MATH_H
 #define FDIT_HOST_REF_MATH_H
 
-#include "device/device.h"
+#include "device/backend.h"
 
 double ref_act(enum fdit_act act, double x);
 double ref_act_slope(enum fdit_act act, double x);

@@ -3,7 +3,7 @@
 #ifndef FDIT_HOST_REF_OPS_H
 #define FDIT_HOST_REF_OPS_H
 
-#include "device/device.h"
+#include "device/backend.h"
 
 #define OP(entry, ENUM, arguments) void ref_##entry(fdit_device *dev, const struct fdit_##arguments *a);
 #include "device/op_list.h"

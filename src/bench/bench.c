@@ -89,8 +89,8 @@ static enum fdit_status warm_up(struct job *j)
     TRY(timed(j, 1, &last));
     r->warmup_seconds = last;
     for (int i = 0; i < FDIT_OP_COUNT; i++) {
-        r->flops += j->dev->counts[i].flops;
-        r->bytes += j->dev->counts[i].bytes;
+        r->flops += fdit_device_counts(j->dev)[i].flops;
+        r->bytes += fdit_device_counts(j->dev)[i].bytes;
     }
     if (j->subject->recomputed)
         r->flops -= j->subject->recomputed(j->p);
@@ -121,10 +121,10 @@ static enum fdit_status repeat(struct job *j)
     int wanted = j->o->repetitions, n = 0;
     TRY(fdit_alloc(j->ctx, (size_t)(wanted ? wanted : MOST), sizeof *seconds, &seconds));
     while (wanted ? n < wanted : n < LEAST || (sum < enough_seconds && n < MOST)) {
-        uint64_t allocations = fdit_mem_stats().calls, objects = j->dev->objects_made;
+        uint64_t allocations = fdit_mem_stats().calls, objects = fdit_device_objects_made(j->dev);
         TRY(timed(j, r->runs, &seconds[n]));
         allocations = fdit_mem_stats().calls - allocations;
-        objects = j->dev->objects_made - objects;
+        objects = fdit_device_objects_made(j->dev) - objects;
         if (allocations || objects)
             FAIL(j->ctx, FDIT_ERROR_NUMERIC,
                  "'%s': repetition %d made %" PRIu64 " allocations and %" PRIu64 " device objects, where "
@@ -147,14 +147,14 @@ out:
 static enum fdit_status profile(struct job *j)
 {
     enum fdit_status status = FDIT_OK;
-    if (!j->dev->info.threads && !j->dev->ops->busy)
+    if (!fdit_device_can_time(j->dev))
         return FDIT_OK;
     fdit_device_reset_counts(j->dev);
-    j->dev->timing = true;
+    fdit_device_set_timing(j->dev, true);
     status = timed(j, 1, &j->r->profile_seconds);
-    j->dev->timing = false;
-    memcpy(j->r->counts, j->dev->counts, sizeof j->r->counts);
-    if (j->dev->ops->busy) { /* waiting after each op is no part of a step */
+    fdit_device_set_timing(j->dev, false);
+    memcpy(j->r->counts, fdit_device_counts(j->dev), sizeof j->r->counts);
+    if (fdit_device_has_queue(j->dev)) { /* waiting after each op is no part of a step */
         j->r->profile_seconds = 0;
         for (int i = 0; i < FDIT_OP_COUNT; i++)
             j->r->profile_seconds += j->r->counts[i].seconds;
@@ -175,7 +175,8 @@ static enum fdit_status verify(struct job *j)
              "'%s': %s on %s is off by %.2g of its size (%s), at most %.0e is right; it is not "
              "timed; try "
              "another driver or --device cpu",
-             j->p->text, check->worst, j->dev->info.name, check->max_error, check->on, check->allowed);
+             j->p->text, check->worst, fdit_device_info(j->dev)->name, check->max_error, check->on,
+             check->allowed);
 out:
     return status;
 }
@@ -196,7 +197,7 @@ enum fdit_status fdit_bench_run(fdit_context *ctx, fdit_device *dev, const struc
     *out = (struct fdit_bench_result){ .problem = p,
                                        .precision = options->precision,
                                        .storage = options->storage,
-                                       .threads = dev->info.threads };
+                                       .threads = fdit_device_info(dev)->threads };
     if (options->reference) {
         phase(&j, "verifying");
         TRY(verify(&j));

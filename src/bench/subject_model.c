@@ -184,7 +184,8 @@ static enum fdit_status open_model(fdit_context *ctx, fdit_device *dev, const st
     s->p = *p;
     TRY(sampling ? plan_sampling(ctx, s, storage) : plan_training(ctx, s, storage));
     const struct fdit_plan *plan = sampling ? fdit_painter_plan_of(s->painter, 0) : &s->model->plan;
-    TRY(fdit_plan_check(ctx, plan, dev, dev->info.memory, "use a smaller batch or recompute=block"));
+    TRY(fdit_plan_check(ctx, plan, dev, fdit_device_info(dev)->memory,
+                        "use a smaller batch or recompute=block"));
     *plan_bytes = fdit_plan_device_bytes(plan);
     TRY(sampling ? fdit_painter_allocate(ctx, s->painter) : fdit_model_allocate(ctx, s->model));
     TRY(fill_params(ctx, s->model));

@@ -62,7 +62,7 @@ static enum fdit_status allocate_op(fdit_context *ctx, struct op_state *s, const
     enum fdit_status status = FDIT_OK;
     size_t work = fdit_device_workspace(s->dev, shapes, n);
     TRY(fdit_plan_add(ctx, &s->plan, FDIT_PLAN_WORKSPACE, NULL, work, "workspace of the op"));
-    TRY(fdit_plan_check(ctx, &s->plan, s->dev, s->dev->info.memory, "use a smaller problem"));
+    TRY(fdit_plan_check(ctx, &s->plan, s->dev, fdit_device_info(s->dev)->memory, "use a smaller problem"));
     TRY(fdit_plan_allocate(ctx, &s->plan, s->dev));
     TRY(fdit_device_reserve(ctx, s->dev, work));
     *plan_bytes = fdit_plan_device_bytes(&s->plan);

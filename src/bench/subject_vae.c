@@ -82,7 +82,8 @@ static enum fdit_status open_config(fdit_context *ctx, fdit_device *dev, const s
     TRY(fdit_vae_layers_make(ctx, c, &s->vae->layers));
     TRY(fdit_vae_plan(ctx, s->vae, dev, &o));
     *plan_bytes = fdit_plan_device_bytes(fdit_vae_plan_of(s->vae));
-    TRY(fdit_plan_check(ctx, fdit_vae_plan_of(s->vae), dev, dev->info.memory, "use a smaller picture"));
+    TRY(fdit_plan_check(ctx, fdit_vae_plan_of(s->vae), dev, fdit_device_info(dev)->memory,
+                        "use a smaller picture"));
     TRY(fdit_vae_allocate_rooms(ctx, s->vae));
     TRY(fill_weights(ctx, dev, s->vae, decode));
     cells = pixels / (size_t)(factor * factor);

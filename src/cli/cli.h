@@ -192,7 +192,7 @@ void fdit_cli_line_stop(struct fdit_cli *cli);
 /* ---- common.c */
 
 /* Opens the device that the options name. Refuses --precision and --weights that it lacks. The
- * precision is then dev->precision, the same for each of several. */
+ * precision is then fdit_device_precision of it, the same for each of several. */
 enum fdit_status fdit_cli_device(struct fdit_cli *cli, fdit_device **out);
 enum fdit_dtype fdit_cli_storage(const struct fdit_cli *cli); /* what --weights says */
 

@@ -121,7 +121,7 @@ static enum fdit_status measure(struct fdit_cli *cli, const struct args *a, fdit
     enum fdit_status status = FDIT_OK;
     struct fdit_device_peak best = { 0 };
     struct watch w = { .cli = cli };
-    const struct fdit_bench_options o = { .precision = dev->precision,
+    const struct fdit_bench_options o = { .precision = fdit_device_precision(dev),
                                           .storage = fdit_cli_storage(cli),
                                           .repetitions = a->repetitions,
                                           .profile = a->profile,
@@ -140,8 +140,9 @@ static enum fdit_status measure(struct fdit_cli *cli, const struct args *a, fdit
         best.copy_gbytes = r.peak.copy_gbytes > best.copy_gbytes ? r.peak.copy_gbytes : best.copy_gbytes;
         r.peak = best;
         if (i == 0 && !cli->json) {
-            fdit_cli_print(cli, "%s (%s), precision %s, weights %s", dev->info.name, dev->info.driver,
-                           fdit_dtype_name(o.precision), fdit_dtype_name(o.storage));
+            fdit_cli_print(cli, "%s (%s), precision %s, weights %s", fdit_device_info(dev)->name,
+                           fdit_device_info(dev)->driver, fdit_dtype_name(o.precision),
+                           fdit_dtype_name(o.storage));
             if (best.gflops > 0)
                 fdit_cli_print(cli, ", peak %.4g GFLOP/s, copy %.3g GB/s", best.gflops, best.copy_gbytes);
             fdit_cli_print(cli, "\n\n");
@@ -151,7 +152,7 @@ static enum fdit_status measure(struct fdit_cli *cli, const struct args *a, fdit
             fdit_bench_print(stdout, &r);
         if (i == 0 && a->profile && !r.profiled)
             fdit_cli_note(cli, "--profile: %s works through a queue, its ops are not timed one by one",
-                          dev->info.name);
+                          fdit_device_info(dev)->name);
         fdit_bench_json(dev, &r, results);
         TRY(fdit_json_check(cli->ctx, results, "the results"));
     }

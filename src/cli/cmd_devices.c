@@ -50,11 +50,11 @@ static enum fdit_status try_device(fdit_context *ctx, struct fdit_device_entry *
         t->precision[i] = fdit_device_supports_precision(dev, types[i]);
     }
     if (dev) {
-        t->tunable = dev->info.tunable;
-        t->tuned = dev->info.tuned;
+        t->tunable = fdit_device_info(dev)->tunable;
+        t->tuned = fdit_device_tuned(dev);
     }
-    if (dev && dev->info.driver)
-        TRY(fdit_strdup(ctx, dev->info.driver, &t->driver));
+    if (dev && fdit_device_info(dev)->driver)
+        TRY(fdit_strdup(ctx, fdit_device_info(dev)->driver, &t->driver));
 out:
     fdit_device_close(dev);
     return status;
@@ -85,10 +85,9 @@ static void print_text(struct fdit_cli *cli, const struct fdit_device_entry *lis
                        const struct trial *t, bool chosen)
 {
     const struct fdit_device_entry *e = &list[at];
-    char memory[32], buffer[32], local[32];
+    char memory[32], buffer[32];
     fdit_format_size(e->info.memory, memory);
     fdit_format_size(e->info.max_buffer, buffer);
-    fdit_format_size(e->info.local_memory, local);
     fdit_cli_print(cli, "%-12s %s%s\n", e->spec, e->info.name, chosen ? "  (default)" : "");
     if (*e->info.threads_by)
         fdit_cli_print(cli, "%-12s %d thread%s (of %d; %s)\n", "", e->info.threads,
@@ -101,12 +100,12 @@ static void print_text(struct fdit_cli *cli, const struct fdit_device_entry *lis
         }
         if (e->info.max_buffer && e->info.max_buffer < SIZE_MAX / 4)
             fdit_cli_print(cli, ", largest buffer %s", buffer);
-        if (e->info.local_memory)
-            fdit_cli_print(cli, ", local %s", local);
+        if (*e->info.capabilities)
+            fdit_cli_print(cli, ", %s", e->info.capabilities);
         fdit_cli_print(cli, "%s\n", e->info.is_gpu ? ", GPU" : "");
     }
     if (t->driver && *t->driver)
-        fdit_cli_print(cli, "%-12s driver %s%s\n", "", t->driver, e->info.half ? ", fp16" : "");
+        fdit_cli_print(cli, "%-12s driver %s\n", "", t->driver);
     if (e->same_as >= 0)
         fdit_cli_print(cli, "%-12s the same card as %s (%s), which is taken first\n", "",
                        list[e->same_as].spec, e->bus);
@@ -152,8 +151,7 @@ static void put_device(struct fdit_json *b, const struct fdit_device_entry *list
     }
     fdit_json_put_int(b, j, "memory_bytes", (int64_t)e->info.memory);
     fdit_json_put_int(b, j, "largest_buffer_bytes", (int64_t)e->info.max_buffer);
-    fdit_json_put_int(b, j, "local_memory_bytes", (int64_t)e->info.local_memory);
-    fdit_json_put_bool(b, j, "fp16", e->info.half);
+    fdit_json_put_text(b, j, "capabilities", *e->info.capabilities ? e->info.capabilities : NULL);
     fdit_json_put_text(b, j, "driver", t->driver);
     fdit_json_put_text(b, j, "bus", e->bus);
     fdit_json_put_text(b, j, "same_as", e->same_as >= 0 ? list[e->same_as].spec : NULL);

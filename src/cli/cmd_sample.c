@@ -161,7 +161,7 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
     a->o.storage = fdit_cli_storage(cli);
     TRY(fdit_sample_check(cli->ctx, &a->o, cli->plan));
     TRY(fdit_cli_device(cli, &dev));
-    a->o.precision = dev->precision;
+    a->o.precision = fdit_device_precision(dev);
     watch.dev = dev;
     TRY(fdit_sample_run(cli->ctx, dev, &a->o, &hooks, cli->plan, &summary));
     TRY(watch.status);

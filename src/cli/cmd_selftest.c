@@ -40,7 +40,7 @@ static enum fdit_status open_device(struct fdit_cli *cli, fdit_device **out)
     struct fdit_device_entry *entries = NULL;
     size_t n = 0;
     const char *spec = cli->device ? cli->device : getenv("FINEDIFFUSION_DEVICE");
-    const struct fdit_device_options o = { .threads = cli->threads, .verbose = cli->verbose };
+    const struct fdit_device_options o = { .threads = cli->threads };
     *out = NULL;
     TRY(fdit_devices_list(cli->ctx, &entries, &n));
     for (size_t i = 0; spec && i < n; i++)
@@ -70,14 +70,15 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
     struct fdit_selftest_options o = {
         .reference = reference, .tiny = a->tiny, .on_line = print_line, .user = cli
     };
-    o.spoil = spoil && strcasecmp(spoil, dev->info.spec) == 0;
+    o.spoil = spoil && strcasecmp(spoil, fdit_device_info(dev)->spec) == 0;
     TRY(fdit_selftest_run(cli->ctx, dev, &o, &summary));
     if (a->report)
         TRY(fdit_file_write(cli->ctx, a->report, false, summary.report, strlen(summary.report)));
     if (summary.failed)
         FAIL(cli->ctx, FDIT_ERROR_NUMERIC,
-             "%s (%s, driver %s): %d of %d checks failed; do not trust its results%s%s", dev->info.spec,
-             dev->info.name, dev->info.driver, summary.failed, summary.passed + summary.failed,
+             "%s (%s, driver %s): %d of %d checks failed; do not trust its results%s%s",
+             fdit_device_info(dev)->spec, fdit_device_info(dev)->name, fdit_device_info(dev)->driver,
+             summary.failed, summary.passed + summary.failed,
              a->report ? ", and send " : "; --report FILE keeps this text to send",
              a->report ? a->report : "");
 out:

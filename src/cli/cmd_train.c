@@ -144,7 +144,7 @@ static enum fdit_status sum_peaks(fdit_context *ctx, fdit_device *dev, struct fd
 {
     enum fdit_status status = FDIT_OK;
     bool all = true;
-    for (; dev; dev = dev->next) {
+    for (; dev; dev = fdit_device_next(dev)) {
         struct fdit_device_peak one = { 0 };
         TRY(fdit_device_peak(ctx, dev, &one));
         all = all && one.gflops > 0;
@@ -331,7 +331,7 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
         FAIL(cli->ctx, FDIT_ERROR_ARGUMENT, "--steps and --epochs: give one of the two");
     TRY(fdit_train_check(cli->ctx, &a->o));
     TRY(fdit_cli_device(cli, &dev));
-    a->o.precision = dev->precision;
+    a->o.precision = fdit_device_precision(dev);
     TRY(fdit_train_run(cli->ctx, dev, &a->o, &hooks, cli->plan, &summary));
     TRY(watch.status);
     fdit_cli_progress_end(cli);

@@ -121,8 +121,8 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
         TRY(add_problem(cli->ctx, n ? operands[i] : default_problems[i], shapes, &k));
     TRY(fdit_cli_device(cli, &dev));
     fdit_json_begin_list(&w.results);
-    if (!cli->json && dev->info.tunable)
-        fdit_cli_print(cli, "%s (%s)\n\n", dev->info.name, dev->info.driver);
+    if (!cli->json && fdit_device_info(dev)->tunable)
+        fdit_cli_print(cli, "%s (%s)\n\n", fdit_device_info(dev)->name, fdit_device_info(dev)->driver);
     const struct fdit_tune_options o = {
         .library_trials = a->library, .on_progress = on_progress, .on_result = on_result, .user = &w
     };

@@ -31,7 +31,6 @@ enum fdit_status fdit_cli_device(struct fdit_cli *cli, fdit_device **out)
     enum fdit_dtype weights = types[cli->weights];
     const struct fdit_device_options options = { .spec = cli->device,
                                                  .threads = cli->threads,
-                                                 .verbose = cli->verbose,
                                                  .fastest = fastest,
                                                  .precision = fastest || cli->precision < 0
                                                                   ? FDIT_F32
@@ -40,20 +39,20 @@ enum fdit_status fdit_cli_device(struct fdit_cli *cli, fdit_device **out)
     status = fdit_devices_open(cli->ctx, &options, &dev);
     fdit_phase_end(cli->ctx);
     TRY(status);
-    if (dev->next && !(common & FDIT_COMMON_DEVICES))
+    if (fdit_device_next(dev) && !(common & FDIT_COMMON_DEVICES))
         FAIL(cli->ctx, FDIT_ERROR_ARGUMENT, "%s%s: %s works on one device at a time; name one of them",
              cli->device ? "--device " : "FINEDIFFUSION_DEVICE=",
              cli->device ? cli->device : getenv("FINEDIFFUSION_DEVICE"), cli->command);
-    for (const fdit_device *d = dev; d; d = d->next)
+    for (const fdit_device *d = dev; d; d = fdit_device_next(d))
         if (!fdit_device_supports_storage(d, weights))
             FAIL(cli->ctx, FDIT_ERROR_UNSUPPORTED,
                  "--weights %s: %s cannot keep weights in %s; use --weights f32", fdit_dtype_name(weights),
-                 d->info.name, fdit_dtype_name(weights));
-    for (const fdit_device *d = dev->next; d; d = d->next)
-        if (d->precision != dev->precision)
+                 fdit_device_info(d)->name, fdit_dtype_name(weights));
+    for (const fdit_device *d = fdit_device_next(dev); d; d = fdit_device_next(d))
+        if (fdit_device_precision(d) != fdit_device_precision(dev))
             FAIL(cli->ctx, FDIT_ERROR_ARGUMENT, "--precision auto: %s for %s, %s for %s; say --precision f32",
-                 fdit_dtype_name(dev->precision), dev->info.name, fdit_dtype_name(d->precision),
-                 d->info.name);
+                 fdit_dtype_name(fdit_device_precision(dev)), fdit_device_info(dev)->name,
+                 fdit_dtype_name(fdit_device_precision(d)), fdit_device_info(d)->name);
     *out = dev;
     return FDIT_OK;
 out:

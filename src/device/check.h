@@ -13,7 +13,7 @@
 #ifndef FDIT_DEVICE_CHECK_H
 #define FDIT_DEVICE_CHECK_H
 
-#include "device/device.h"
+#include "device/backend.h"
 
 #include <limits.h>
 

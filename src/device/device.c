@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * device.c: the life of devices, buffers and weights, transfers, the sticky error. The ops are in
  * ops.c. */
-#include "device/device.h"
+#include "device/backend.h"
 #include "core/mem.h"
 #include "core/text.h"
 #include "device/check.h"
@@ -82,6 +82,74 @@ enum fdit_status fdit_device_sync(fdit_context *ctx, fdit_device *dev)
     return fdit_device_status(ctx, dev);
 }
 
+/* ------------------------------------------------------------------------------- what it says */
+
+fdit_device *fdit_device_next(const fdit_device *dev)
+{
+    return dev->next;
+}
+
+int fdit_device_count(const fdit_device *dev)
+{
+    int n = 0;
+    for (; dev; dev = dev->next)
+        n++;
+    return n;
+}
+
+const struct fdit_device_info *fdit_device_info(const fdit_device *dev)
+{
+    return &dev->info;
+}
+
+enum fdit_dtype fdit_device_precision(const fdit_device *dev)
+{
+    return dev->precision;
+}
+
+int fdit_device_tuned(const fdit_device *dev)
+{
+    return dev->ops->tuned ? dev->ops->tuned(dev) : 0;
+}
+
+bool fdit_device_failed(const fdit_device *dev)
+{
+    return dev->status != FDIT_OK;
+}
+
+const struct fdit_op_count *fdit_device_counts(const fdit_device *dev)
+{
+    return dev->counts;
+}
+
+void fdit_device_set_timing(fdit_device *dev, bool timing)
+{
+    dev->timing = timing;
+}
+
+bool fdit_device_has_queue(const fdit_device *dev)
+{
+    return dev->ops->busy != NULL;
+}
+
+bool fdit_device_can_time(const fdit_device *dev)
+{
+    return dev->info.threads || fdit_device_has_queue(dev);
+}
+
+uint64_t fdit_device_objects_made(const fdit_device *dev)
+{
+    return dev->objects_made;
+}
+
+enum fdit_status fdit_device_facts(fdit_context *ctx, fdit_device *dev, char **out)
+{
+    if (dev->ops->facts)
+        return dev->ops->facts(ctx, dev, out);
+    return fdit_strf(ctx, out, "driver: %s\nmemory, bytes: %zu\n", dev->info.driver ? dev->info.driver : "",
+                     dev->info.memory);
+}
+
 void fdit_device_reset_counts(fdit_device *dev)
 {
     memset(dev->counts, 0, sizeof dev->counts);
@@ -103,6 +171,9 @@ out:
 static enum fdit_status check_table(fdit_context *ctx, const struct fdit_device_ops *ops)
 {
     enum fdit_status status = FDIT_OK;
+    if (ops->version != FDIT_BACKEND_VERSION)
+        FAIL(ctx, FDIT_ERROR_UNSUPPORTED, "device %s was written for version %d of the interface, this is %d",
+             ops->name ? ops->name : "without a name", ops->version, FDIT_BACKEND_VERSION);
 #define NEED(entry)                                                                       \
     if (!ops->entry)                                                                      \
     FAIL(ctx, FDIT_ERROR_UNSUPPORTED, "device %s: its table lacks the required entry %s", \

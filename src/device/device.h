@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * device.h: what a device can do. A back end is one `static const struct fdit_device_ops` table
- * (host/<name>/<name>.c); code in src/ calls the wrappers at the end of this file, never the table.
+ * device.h: what a device can do, for those who compute on it. How a back end is made: backend.h.
  *
  * Rules that hold for every op
  * - Tensors are buffer + element offset + type, contiguous, row-major. Shapes are in the arguments.
@@ -358,17 +357,15 @@ union fdit_op_args {
 #include "device/op_list.h"
 };
 
-/* ----------------------------------------------------------------------------------- the table */
+/* ----------------------------------------------------------------- weights, shapes, information */
 
 struct fdit_weight_desc {
     int n_out, n_in;
     enum fdit_dtype storage; /* how the device keeps it; host data is always f32 */
     bool need_dx;            /* linear_dx will be called on it */
-    bool second_copy;        /* the plan has room for a second packing, if the device gains by one */
     bool conv;               /* for conv: n_in = 9 channels */
 };
 
-/* What workspace_bytes is asked about: the op and its largest shape. */
 enum fdit_op {
 #define OP(entry, ENUM, arguments) FDIT_OP_##ENUM,
 #include "device/op_list.h"
@@ -378,6 +375,7 @@ enum fdit_op {
 };
 const char *fdit_op_name(enum fdit_op op); /* "linear", "linear_dx", ... */
 
+/* What the workspace is asked about: the op and its largest shape. */
 struct fdit_op_shape {
     enum fdit_op op;
     int samples, rows;
@@ -405,7 +403,6 @@ struct fdit_device_info {
     char *name;    /* "AMD EPYC, 2 threads" */
     char *driver;  /* for cpu: instruction set and GEMM provider: "avx2, oneDNN 2.7.2" */
     bool tunable;  /* has a tune entry */
-    int tuned;     /* products that it was tuned for */
     size_t memory; /* total bytes that may be used */
     /* Where the process may not use the whole machine: what says so of threads and of memory ("": nothing),
      * and what the machine has. For processors. */
@@ -415,8 +412,7 @@ struct fdit_device_info {
     size_t max_buffer; /* largest single allocation */
     int threads;       /* 0 where it has no meaning */
     bool is_gpu;
-    bool half;           /* computes in half precision (cl_khr_fp16); storage needs no such thing */
-    size_t local_memory; /* bytes that a group of work-items shares; 0 where it has no meaning */
+    char capabilities[64]; /* for people: "local memory 64 kB, fp16"; "": nothing to say */
 };
 
 /* What the device was measured to reach; 0: not known. */
@@ -426,88 +422,10 @@ struct fdit_device_peak {
 };
 
 struct fdit_device_options {
-    const char *spec; /* "cpu", "ref", "opencl:0:1", ...: what the user typed */
-    int threads;      /* 0: all */
-    bool verbose;
+    const char *spec;          /* "cpu", "ref", "opencl:0:1", ...: what the user typed */
+    int threads;               /* 0: all */
     enum fdit_dtype precision; /* of the matrix products' operands: FDIT_F32 (0), FDIT_BF16, ... */
-    bool fastest;              /* instead: the fastest that training can use; dev->precision says which */
-};
-
-struct fdit_device_ops {
-    const char *name; /* "ref", "cpu", "opencl" */
-
-    /* Required. open fills dev->state and dev->info (strings by fdit_strdup). It finds the wanted precision
-     * in dev->precision, and changes it (FDIT_F32 then) when options->fastest and it knows a faster one. */
-    enum fdit_status (*open)(fdit_context *ctx, const struct fdit_device_options *options, fdit_device *dev);
-    void (*close)(fdit_device *dev);
-    enum fdit_status (*buffer_new)(fdit_context *ctx, fdit_device *dev, size_t bytes, void **handle);
-    void (*buffer_free)(fdit_device *dev, void *handle);
-    void (*write)(fdit_device *dev, fdit_buffer *to, size_t byte_offset, const void *host, size_t bytes);
-    void (*read)(fdit_device *dev, const fdit_buffer *from, size_t byte_offset, void *host, size_t bytes);
-    void (*fill)(fdit_device *dev, struct fdit_tensor t, size_t n, float value);
-    void (*copy)(fdit_device *dev, struct fdit_tensor to, struct fdit_tensor from, size_t n);
-    void (*sync)(fdit_device *dev);
-
-    /* (optional; default: a blocking read at read_begin, read_end does nothing) A read that completes by
-     * read_end; `slot` is 0..7, one read in flight a slot. */
-    void (*read_begin)(fdit_device *dev, const fdit_buffer *from, size_t byte_offset, void *host,
-                       size_t bytes, int slot);
-    void (*read_end)(fdit_device *dev, int slot);
-    /* (optional; default: not known) Measures *out, in less than a second. */
-    enum fdit_status (*peak)(fdit_context *ctx, fdit_device *dev, struct fdit_device_peak *out);
-    /* (optional; default: name, driver, memory) What a report about the device says: lines "key: value".
-     * Free with fdit_free. */
-    enum fdit_status (*facts)(fdit_context *ctx, fdit_device *dev, char **out);
-
-    /* (optional; default: the time from call to return) While dev->timing: seconds that the device worked on
-     * what was queued since the last call of this, which it waits for; *launches: how many pieces. */
-    double (*busy)(fdit_device *dev, uint64_t *launches);
-
-    /* Weights. weight_bytes is exact and asked before any allocation. data: f32 [n_out, n_in]. */
-    size_t (*weight_bytes)(fdit_device *dev, const struct fdit_weight_desc *desc);
-    enum fdit_status (*weight_new)(fdit_context *ctx, fdit_device *dev, const struct fdit_weight_desc *desc,
-                                   const float *data, void **handle);
-    void (*weight_free)(fdit_device *dev, void *handle);
-    /* Whether the device can keep weights in this storage type / run GEMMs in this precision. */
-    bool (*supports_storage)(const fdit_device *dev, enum fdit_dtype storage);
-    /* (optional; default: f32 only) Asked after open, which finds the wanted one in dev->precision: the
-     * products of linear, linear_dx, linear_dw and attention round their operands to it and add in f32. */
-    bool (*supports_precision)(const fdit_device *dev, enum fdit_dtype precision);
-
-    /* Scratch that an op of this shape needs beyond its arguments; the device gets the largest of all by
-     * reserve, once, before the first op (and again if a larger plan follows). */
-    size_t (*workspace_bytes)(fdit_device *dev, const struct fdit_op_shape *shape);
-    enum fdit_status (*reserve)(fdit_context *ctx, fdit_device *dev, size_t bytes);
-
-    /* (optional) Measures the products of these ops in every way it knows, uses the fastest from
-     * now on, and keeps them for later processes; *where: the file, free with fdit_free.
-     * FDIT_INTERRUPTED when the context is asked to stop: nothing is kept. Weights made before lie
-     * as they did. */
-    enum fdit_status (*tune)(fdit_context *ctx, fdit_device *dev, const struct fdit_op_shape *shapes,
-                             size_t n, const struct fdit_tune_options *options, char **where);
-
-    /* The ops. Optional ones may be NULL. */
-#define OP(entry, ENUM, arguments) void (*entry)(fdit_device * dev, const struct fdit_##arguments *a);
-#include "device/op_list.h"
-    /* Which of the fused arguments linear and linear_dx take themselves; the rest is composed of
-     * activation, gate, axpy by the wrappers. */
-    bool fuses_act, fuses_gate, fuses_act_backward;
-};
-
-/* ------------------------------------------------- what back ends see (host/) */
-
-struct fdit_buffer {
-    fdit_device *dev;
-    void *handle; /* the back end's */
-    size_t bytes;
-    char *label; /* for messages: "block 3 activations" */
-};
-
-struct fdit_weight {
-    fdit_device *dev;
-    void *handle;
-    struct fdit_weight_desc desc;
-    size_t bytes;
+    bool fastest; /* instead: the fastest that training can use; fdit_device_precision says which */
 };
 
 /* Counted by the wrappers for every op. Flops: linear 2 m n k a pass, conv 18 n_in n_out a pixel of y,
@@ -518,52 +436,36 @@ struct fdit_op_count {
     double flops, bytes, seconds;
 };
 
-struct fdit_device {
-    const struct fdit_device_ops *ops;
-    void *state;
-    struct fdit_device_info info;
-    enum fdit_dtype precision; /* of matrix products, from open on */
-    enum fdit_status status;   /* sticky */
-    char *message;
-    struct fdit_op_count counts[FDIT_OP_COUNT];
-    bool timing;                       /* count seconds */
-    size_t reserved;                   /* workspace bytes */
-    size_t buffer_bytes, weight_bytes; /* alive */
-    uint64_t objects_made;             /* buffers, weights, reserves so far: a step must not raise it */
-    uint64_t fail_op_at;               /* tests: the n-th op from now fails, once */
-    void *staging;                     /* host scratch of generic.c, of fixed size: it works in chunks */
-    size_t staging_bytes;
-    fdit_buffer *scratch;     /* only where linear or conv is composed: of the largest, by reserve */
-    size_t scratch_need;      /* what the last fdit_device_workspace found for it */
-    unsigned reads_in_flight; /* bit per slot of read_begin */
-    fdit_device *next;        /* a further device of the same job; closed with this one */
-};
+/* ----------------------------------------------------------------------------------- the calls */
 
-/* Back ends report a failure of the op in progress. The first one stays. */
-void fdit_device_fail(fdit_device *dev, enum fdit_status status, const char *format, ...) FDIT_PRINTF(3, 4);
-
-/* ----------------------------------------------------------------- what src/ calls: the wrappers */
-
-/* The ops table is chosen by host/devices.c (fdit_devices_open); tests may pass a table themselves. A
- * precision that the device lacks is refused by name. */
-enum fdit_status fdit_device_open(fdit_context *ctx, const struct fdit_device_ops *ops,
-                                  const struct fdit_device_options *options, fdit_device **out);
+/* Devices are opened by name: fdit_devices_open (host/devices.h). */
 void fdit_device_close(fdit_device *dev); /* and those after it; NULL is allowed; all buffers must be freed
                                              before */
-static inline int fdit_device_count(const fdit_device *dev) /* of the chain */
-{
-    int n = 0;
-    for (; dev; dev = dev->next)
-        n++;
-    return n;
-}
+fdit_device *fdit_device_next(const fdit_device *dev); /* of the chain; NULL: the last */
+int fdit_device_count(const fdit_device *dev);         /* of the chain */
+const struct fdit_device_info *fdit_device_info(const fdit_device *dev);
+enum fdit_dtype fdit_device_precision(const fdit_device *dev); /* of matrix products, from open on */
+/* Products that it was tuned for, by fdit_device_tune now or earlier. */
+int fdit_device_tuned(const fdit_device *dev);
 /* "A + B": the names of a chain, for people. Free with fdit_free. */
 enum fdit_status fdit_device_names(fdit_context *ctx, const fdit_device *dev, char **out);
 enum fdit_status fdit_device_sync(fdit_context *ctx, fdit_device *dev);
 /* The sticky status without waiting. */
 enum fdit_status fdit_device_status(fdit_context *ctx, const fdit_device *dev);
 void fdit_device_clear_error(fdit_device *dev); /* tests */
+bool fdit_device_failed(const fdit_device *dev);
+/* [FDIT_OP_COUNT], since the last reset. */
+const struct fdit_op_count *fdit_device_counts(const fdit_device *dev);
 void fdit_device_reset_counts(fdit_device *dev);
+/* Whether seconds are counted: each op then waits for its end. Worth something where fdit_device_can_time. */
+void fdit_device_set_timing(fdit_device *dev, bool timing);
+bool fdit_device_can_time(const fdit_device *dev);
+/* It has a queue and measures the work in it: the time of an op has no part in the time of a step. */
+bool fdit_device_has_queue(const fdit_device *dev);
+/* Buffers, weights and reserves so far: a step must not raise it. */
+uint64_t fdit_device_objects_made(const fdit_device *dev);
+/* What a report about the device says: lines "key: value". Free with fdit_free. */
+enum fdit_status fdit_device_facts(fdit_context *ctx, fdit_device *dev, char **out);
 /* Measures what the device can reach, by loops of its own; all 0 where it has none. Takes memory for the
  * copy while it runs. */
 enum fdit_status fdit_device_peak(fdit_context *ctx, fdit_device *dev, struct fdit_device_peak *out);

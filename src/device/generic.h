@@ -4,7 +4,7 @@
 #ifndef FDIT_DEVICE_GENERIC_H
 #define FDIT_DEVICE_GENERIC_H
 
-#include "device/device.h"
+#include "device/backend.h"
 
 /* Bytes of dev->staging: host scratch, made at open. */
 enum { FDIT_GENERIC_STAGING = 1 << 20 };

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "device/plan.h"
+#include "device/backend.h"
 
 #include "core/mem.h"
 #include "core/text.h"

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 fdit_sources += \
+	src/device/backend.h \
 	src/device/cases.c src/device/cases.h \
 	src/device/check.c src/device/check.h \
 	src/device/device.c src/device/device.h \

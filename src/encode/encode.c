@@ -219,7 +219,7 @@ static enum fdit_status make_plan(fdit_context *ctx, struct job *j)
     enum fdit_status status = FDIT_OK;
     const struct fdit_encode_options *o = j->o;
     struct fdit_loader_options l = { .batch = 1, .workers = o->workers, .ring = 8 };
-    size_t limit = o->memory ? o->memory : j->dev ? j->dev->info.memory : 0, reading;
+    size_t limit = o->memory ? o->memory : j->dev ? fdit_device_info(j->dev)->memory : 0, reading;
     if (j->vae) {
         struct fdit_vae_options v = { .height = o->size, .encode = true, .memory = limit };
         TRY(fdit_vae_plan(ctx, j->vae, j->dev, &v));

@@ -96,7 +96,7 @@ enum fdit_status fdit_painter_new(fdit_context *ctx, fdit_device *first,
     p->options = *options;
     TRY(describe(ctx, p, &source->files.config));
     TRY(fdit_alloc(ctx, (size_t)fdit_device_count(first), sizeof *p->replicas, &p->replicas));
-    for (fdit_device *dev = first; dev; dev = dev->next)
+    for (fdit_device *dev = first; dev; dev = fdit_device_next(dev))
         p->replicas[p->n++].dev = dev;
     *out = p;
     return FDIT_OK;
@@ -181,7 +181,7 @@ static enum fdit_status plan_replica(fdit_context *ctx, struct fdit_painter *p, 
     if (other)
         TRY(fdit_model_new(ctx, r->dev, &guide->config, &m, &r->guide));
     TRY(fdit_generator_new(ctx, r->model, r->guide, how, &r->generator));
-    r->plan.title = p->n > 1 ? r->dev->info.name : NULL;
+    r->plan.title = p->n > 1 ? fdit_device_info(r->dev)->name : NULL;
     TRY(add_plan(ctx, &r->plan, &r->model->plan, ""));
     if (other)
         TRY(add_plan(ctx, &r->plan, &r->guide->plan, "guide: "));
@@ -210,7 +210,7 @@ out:
 
 static size_t limit_of(const struct fdit_painter *p, int i)
 {
-    return p->options.memory ? p->options.memory : p->replicas[i].dev->info.memory;
+    return p->options.memory ? p->options.memory : fdit_device_info(p->replicas[i].dev)->memory;
 }
 
 /* The decoder, planned to take what a batch of one leaves of the limit. */
@@ -378,8 +378,8 @@ static enum fdit_status draw_round(fdit_context *ctx, struct fdit_painter *p, st
         return found;
     const fdit_device *dev = p->replicas[failed].dev;
     TRY(fdit_strdup(ctx, fdit_context_message(ctx), &message));
-    status = fdit_fail(ctx, found, "device %s (%s): %s; go on with the other devices", dev->info.spec,
-                       dev->info.name, message);
+    status = fdit_fail(ctx, found, "device %s (%s): %s; go on with the other devices",
+                       fdit_device_info(dev)->spec, fdit_device_info(dev)->name, message);
 out:
     fdit_free(message);
     return status;

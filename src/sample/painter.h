@@ -32,8 +32,8 @@ struct fdit_painter_options {
     bool new_table;          /* fdit_painter_load leaves the class table to the caller */
 };
 
-/* `source` (its `files`, and `guide.files` where the guide is another model) and the devices behind
- * first->next must outlive it. FDIT_ERROR_ARGUMENT when the autoencoder is not for this model. */
+/* `source` (its `files`, and `guide.files` where the guide is another model) and the devices
+ * behind the first must outlive it. FDIT_ERROR_ARGUMENT when the autoencoder is not for this model. */
 enum fdit_status fdit_painter_new(fdit_context *ctx, fdit_device *first,
                                   const struct fdit_sample_source *source,
                                   const struct fdit_painter_options *options, struct fdit_painter **out);

@@ -62,21 +62,16 @@ static enum fdit_status facts(fdit_context *ctx, fdit_device *dev, struct test *
     enum fdit_status status = FDIT_OK;
     struct utsname host;
     char *text = NULL;
-    say(t, "finediffusion %s selftest of %s", fdit_version(), dev->info.spec);
+    say(t, "finediffusion %s selftest of %s", fdit_version(), fdit_device_info(dev)->spec);
     if (uname(&host) == 0)
         say(t, "host: %s %s %s", host.sysname, host.release, host.machine);
-    say(t, "name: %s", dev->info.name);
-    if (dev->ops->facts) {
-        TRY(dev->ops->facts(ctx, dev, &text));
-        for (char *line = text, *end; *line; line = end + 1) {
-            end = line + strcspn(line, "\n");
-            say(t, "%.*s", (int)(end - line), line);
-            if (!*end)
-                break;
-        }
-    } else {
-        say(t, "driver: %s", dev->info.driver ? dev->info.driver : "");
-        say(t, "memory, bytes: %zu", dev->info.memory);
+    say(t, "name: %s", fdit_device_info(dev)->name);
+    TRY(fdit_device_facts(ctx, dev, &text));
+    for (char *line = text, *end; *line; line = end + 1) {
+        end = line + strcspn(line, "\n");
+        say(t, "%.*s", (int)(end - line), line);
+        if (!*end)
+            break;
     }
 out:
     fdit_free(text);
@@ -209,10 +204,10 @@ static enum fdit_status run_out(fdit_context *ctx, fdit_device *dev, struct test
     enum fdit_status status = FDIT_OK, refused = FDIT_OK;
     fdit_buffer **pieces = NULL;
     fdit_buffer *one = NULL;
-    size_t n = 0, bytes = 0, most = dev->info.max_buffer;
+    size_t n = 0, bytes = 0, most = fdit_device_info(dev)->max_buffer;
     char detail[600], given[32], has[32];
     TRY(fdit_alloc(ctx, PIECES, sizeof *pieces, &pieces));
-    if (!dev->info.is_gpu) {
+    if (!fdit_device_info(dev)->is_gpu) {
         if (!most || most >= SIZE_MAX / 4) {
             say(t, "memory: no limit to try, it is the host's");
             goto out;
@@ -220,7 +215,8 @@ static enum fdit_status run_out(fdit_context *ctx, fdit_device *dev, struct test
         refused = fdit_buffer_new(ctx, dev, most + 4, "one buffer too large", &one);
     }
     size_t piece = most && most < (size_t)256 << 20 ? most : (size_t)256 << 20;
-    while (dev->info.is_gpu && refused == FDIT_OK && n < PIECES && bytes / 2 <= dev->info.memory) {
+    while (fdit_device_info(dev)->is_gpu && refused == FDIT_OK && n < PIECES &&
+           bytes / 2 <= fdit_device_info(dev)->memory) {
         char label[48];
         if (fdit_stopped(ctx))
             FAIL(ctx, FDIT_INTERRUPTED, "stopped while memory ran out");
@@ -231,10 +227,10 @@ static enum fdit_status run_out(fdit_context *ctx, fdit_device *dev, struct test
             bytes += piece;
         }
     }
-    const char *what = dev->info.is_gpu ? "memory runs out" : "too large a buffer";
+    const char *what = fdit_device_info(dev)->is_gpu ? "memory runs out" : "too large a buffer";
     if (refused == FDIT_OK) {
         fdit_format_size(bytes, given);
-        fdit_format_size(dev->info.memory, has);
+        fdit_format_size(fdit_device_info(dev)->memory, has);
         snprintf(detail, sizeof detail, "%s were given, the device says that it has %s", given, has);
         verdict(t, false, what, detail);
     } else {

@@ -300,12 +300,12 @@ static enum fdit_status check_replicas(fdit_context *ctx, struct run *r)
     enum fdit_status status = FDIT_OK;
     for (int i = 1; i < fdit_replicas_size(r->fleet); i++) {
         struct fdit_model *m = fdit_replicas_model(r->fleet, i);
-        m->plan.title = m->dev->info.name;
+        m->plan.title = fdit_device_info(m->dev)->name;
         if (r->output.hooks.on_plan)
             r->output.hooks.on_plan(r->output.hooks.user, &m->plan);
         r->summary->plan_bytes += fdit_plan_device_bytes(&m->plan);
-        TRY(fdit_plan_check(ctx, &m->plan, m->dev, r->o->memory ? r->o->memory : m->dev->info.memory,
-                            SMALLER));
+        TRY(fdit_plan_check(ctx, &m->plan, m->dev,
+                            r->o->memory ? r->o->memory : fdit_device_info(m->dev)->memory, SMALLER));
     }
 out:
     return status;
@@ -343,7 +343,8 @@ static enum fdit_status plan_reading(fdit_context *ctx, struct run *r)
     const struct fdit_train_options *o = r->o;
     struct fdit_plan *plan = &r->model->plan;
     bool apart = r->output.val.data && r->output.val.data != r->data, same = r->output.val.data == r->data;
-    size_t room = fdit_plan_room(plan, o->memory ? o->memory : r->dev->info.memory), bytes, more = 0;
+    size_t room = fdit_plan_room(plan, o->memory ? o->memory : fdit_device_info(r->dev)->memory), bytes,
+           more = 0;
     int workers = o->workers > 1 ? o->workers : 1;
     if (apart)
         TRY(fdit_train_source_plan_reading(ctx, r->output.val.data, 1, room / 2, o->skip_bad, &more));
@@ -372,7 +373,7 @@ enum fdit_status fdit_run_plan(fdit_context *ctx, struct run *r)
     TRY(check_start(ctx, r));
     TRY(fdit_step_new(ctx, r->model, o->accumulate, &r->step));
     TRY(fdit_replicas_new(ctx, r->model, r->step, o->accumulate, &r->fleet));
-    r->model->plan.title = r->dev->next ? r->dev->info.name : NULL;
+    r->model->plan.title = fdit_device_next(r->dev) ? fdit_device_info(r->dev)->name : NULL;
     TRY(plan_preview(ctx, r));
     TRY(fdit_plan_add(ctx, &r->model->plan, FDIT_PLAN_HOST, NULL,
                       fdit_loader_bytes(r->n_train, fdit_train_source_item_bytes(r->data),
@@ -380,7 +381,7 @@ enum fdit_status fdit_run_plan(fdit_context *ctx, struct run *r)
                       "pictures and batches"));
     if (r->coder)
         TRY(fdit_autoencoder_plan(ctx, r->coder, r->model, r->output.preview != NULL,
-                                  o->memory ? o->memory : r->dev->info.memory));
+                                  o->memory ? o->memory : fdit_device_info(r->dev)->memory));
     TRY(fdit_plan_add_process(ctx, &r->model->plan, r->dev));
     TRY(plan_reading(ctx, r));
     if (r->output.hooks.on_plan)
@@ -392,7 +393,8 @@ enum fdit_status fdit_run_plan(fdit_context *ctx, struct run *r)
     r->summary->n_classes = (size_t)fdit_taxonomy_n_classes(r->rule.taxonomy);
     r->summary->n_rows = (size_t)r->config.rows;
     r->summary->n_pictures = r->n_train;
-    TRY(fdit_plan_check(ctx, &r->model->plan, r->dev, o->memory ? o->memory : r->dev->info.memory, SMALLER));
+    TRY(fdit_plan_check(ctx, &r->model->plan, r->dev,
+                        o->memory ? o->memory : fdit_device_info(r->dev)->memory, SMALLER));
     TRY(check_replicas(ctx, r));
 out:
     return status;

@@ -53,7 +53,7 @@ enum fdit_status fdit_replicas_new(fdit_context *ctx, struct fdit_model *first, 
     TRY(fdit_alloc(ctx, (size_t)n, sizeof *f->losses, &f->losses));
     f->models[0] = first;
     f->steps[0] = step;
-    for (fdit_device *dev = first->dev->next; dev; dev = dev->next, i++)
+    for (fdit_device *dev = fdit_device_next(first->dev); dev; dev = fdit_device_next(dev), i++)
         TRY(add_replica(ctx, f, i, dev, micros));
     for (int g = 0; g < first->params.n_groups; g++)
         f->numbers += first->params.groups[g].trained; /* with what aligns the tensors */
@@ -99,7 +99,8 @@ static enum fdit_status blame(fdit_context *ctx, struct fdit_replicas *f, int me
     if (status == FDIT_ERROR_MEMORY || status == FDIT_INTERRUPTED)
         return status;
     TRY(fdit_strdup(ctx, fdit_context_message(ctx), &message));
-    status = fdit_fail(ctx, found, "device %s (%s): %s", dev->info.spec, dev->info.name, message);
+    status = fdit_fail(ctx, found, "device %s (%s): %s", fdit_device_info(dev)->spec,
+                       fdit_device_info(dev)->name, message);
 out:
     fdit_free(message);
     return status;

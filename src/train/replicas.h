@@ -4,7 +4,7 @@
  * devices, and go to the first one, which alone has optimiser and EMA; the new values go back to all. So all
  * devices compute with the same bits, whatever they are, and a run's state is the first device's.
  *
- *     TRY(fdit_replicas_new(ctx, model, step, micros, &fleet));  // the devices behind model->dev->next
+ *     TRY(fdit_replicas_new(ctx, model, step, micros, &fleet));  // the devices behind model->dev
  *     ... plans: fdit_replicas_model(fleet, i)->plan ...
  *     TRY(fdit_replicas_allocate(ctx, fleet));                   // all but the first model's buffers
  *     ... weights into every model ...

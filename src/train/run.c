@@ -93,7 +93,7 @@ static void summarise(struct run *r)
     s->n_pictures = r->n_train - (size_t)s->skipped;
     s->n_val = r->output.val.used - r->output.val.n_bad;
     s->skipped += r->output.val.n_bad;
-    memcpy(s->counts, r->dev->counts, sizeof s->counts);
+    memcpy(s->counts, fdit_device_counts(r->dev), sizeof s->counts);
 }
 
 static void close_run(struct run *r, bool failed)

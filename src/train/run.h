@@ -62,7 +62,7 @@ struct fdit_train_summary {
     size_t n_pictures, n_val;                   /* used: without the broken ones that were found */
     int64_t epoch_steps;                        /* of one pass over the pictures */
     bool nothing;                               /* the steps were done before: nothing was left to do */
-    struct fdit_op_count counts[FDIT_OP_COUNT]; /* with dev->timing */
+    struct fdit_op_count counts[FDIT_OP_COUNT]; /* with fdit_device_set_timing */
 };
 
 /* Runs to the end, or to FDIT_INTERRUPTED with a checkpoint when ctx is asked to stop. plan_only: makes

@@ -166,7 +166,8 @@ static enum fdit_status save_after_failure(fdit_context *ctx, struct run *r, boo
     char *message = NULL;
     bool other_device = found == FDIT_ERROR_DEVICE && fdit_replicas_size(r->fleet) > 1;
     bool picture = found == FDIT_ERROR_FORMAT || found == FDIT_ERROR_UNSUPPORTED;
-    if ((!other_device && !picture && found != FDIT_ERROR_IO) || r->dev->status != FDIT_OK || r->at.step == 0)
+    if ((!other_device && !picture && found != FDIT_ERROR_IO) || fdit_device_failed(r->dev) ||
+        r->at.step == 0)
         return found;
     TRY(fdit_strdup(ctx, fdit_context_message(ctx), &message));
     status = finish_report(ctx, r);

@@ -258,7 +258,7 @@ static enum fdit_status tell_start(fdit_context *ctx, struct run *r)
     r->output.hooks.on_start(r->output.hooks.user,
                              &(struct fdit_train_banner){
                                  .devices = devices,
-                                 .precision = r->dev->precision,
+                                 .precision = fdit_device_precision(r->dev),
                                  .storage = o->storage,
                                  .model = &r->config,
                                  .tune = o->tune,

@@ -225,7 +225,7 @@ enum fdit_status fdit_vae_plan(fdit_context *ctx, struct fdit_vae *v, fdit_devic
     v->dev = dev;
     v->options = *options;
     v->options.width = width;
-    v->band_floats = (dev->info.is_gpu ? BAND_BYTES_GPU : BAND_BYTES) / sizeof(float);
+    v->band_floats = (fdit_device_info(dev)->is_gpu ? BAND_BYTES_GPU : BAND_BYTES) / sizeof(float);
     v->score_floats = v->band_floats;
     for (;;) {
         TRY(dry_runs(ctx, v, need));
