@@ -122,12 +122,6 @@ cross_entropy(__global float *loss, ulong loss_at, __global float *dlogits, ulon
         }
 }
 
-#define HAS_UNCOND 0
-#define HAS_Z 1
-#define HAS_OLD 2
-#define CLIP_X0 3
-#define LEARNED 4
-
 /* struct fdit_sampler_args says what the numbers mean. x_next may be x. (element, sample) */
 __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
 sampler(__global float *x_next, ulong x_next_at, __global const float *x, ulong x_at,
@@ -141,23 +135,23 @@ sampler(__global float *x_next, ulong x_next_at, __global const float *x, ulong 
         return;
     size_t at = b * (size_t)n + i, pair = 2 * b * (size_t)n + i;
     float e = cond[cond_at + pair], xi = x[x_at + at];
-    if (FLAG(flags, HAS_UNCOND) && i < (size_t)guided) {
+    if (FLAG(flags, SAMPLER_UNCOND) && i < (size_t)guided) {
         float u = uncond[uncond_at + pair];
         e = u + guidance * (e - u);
     }
     float x0 = x0_x * xi + x0_eps * e;
-    if (FLAG(flags, CLIP_X0)) {
+    if (FLAG(flags, SAMPLER_CLIP_X0)) {
         x0 = x0 < -1.0f ? -1.0f : x0 > 1.0f ? 1.0f : x0;
         e = (x0 - x0_x * xi) / x0_eps;
     }
     float to = to_x * xi + to_x0 * x0 + to_eps * e;
-    if (FLAG(flags, HAS_OLD)) {
+    if (FLAG(flags, SAMPLER_OLD)) {
         to += to_old * old[old_at + at];
         old[old_at + at] = x0;
     }
-    if (FLAG(flags, HAS_Z)) {
+    if (FLAG(flags, SAMPLER_Z)) {
         float sd = 1.0f;
-        if (FLAG(flags, LEARNED)) {
+        if (FLAG(flags, SAMPLER_LEARNED)) {
             float f = 0.5f * (cond[cond_at + pair + (size_t)n] + 1.0f);
             sd = exp(0.5f * (f * log_beta + (1.0f - f) * log_var));
         }

@@ -1,14 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * epilogue.cl: what linear.cl fuses into a product, for products that CLBlast has left in y [M, N]. */
-#define HAS_BIAS 1
-#define HAS_PRE 2
-#define HAS_GATE 3
-#define HAS_RESIDUAL 4
-#define RESIDUAL_SHARED 5
-#define HAS_SLOPE 6
-#define ACT_SHIFT 8
 
-/* y = residual + gate act(y + bias), y + bias also to `pre`; or, HAS_SLOPE, y *= act'(pre).
+/* y = residual + gate act(y + bias), y + bias also to `pre`; or, LINEAR_SLOPE, y *= act'(pre).
  * `rows` rows a sample, whose gates are gate_stride apart; a shared residual is one sample's [rows, N]. */
 __kernel void epilogue(__global float *y, ulong y_at, __global const float *bias, ulong bias_at,
                        __global float *pre, ulong pre_at, __global const float *gate, ulong gate_at,
@@ -19,21 +12,21 @@ __kernel void epilogue(__global float *y, ulong y_at, __global const float *bias
     if (m >= M || n >= N)
         return;
     size_t at = (size_t)m * (size_t)N + (size_t)n;
-    uint kind = flags >> ACT_SHIFT;
+    uint kind = flags >> LINEAR_ACT;
     float v = y[y_at + at];
-    if (FLAG(flags, HAS_SLOPE)) {
+    if (FLAG(flags, LINEAR_SLOPE)) {
         y[y_at + at] = v * act_slope(kind, pre[pre_at + at]);
         return;
     }
-    if (FLAG(flags, HAS_BIAS))
+    if (FLAG(flags, LINEAR_BIAS))
         v += bias[bias_at + (size_t)n];
-    if (FLAG(flags, HAS_PRE))
+    if (FLAG(flags, LINEAR_PRE))
         pre[pre_at + at] = v;
     v = act(kind, v);
-    if (FLAG(flags, HAS_GATE))
+    if (FLAG(flags, LINEAR_GATE))
         v *= gate[gate_at + (size_t)(m / rows) * (size_t)gate_stride + (size_t)n];
-    if (FLAG(flags, HAS_RESIDUAL)) {
-        size_t r = FLAG(flags, RESIDUAL_SHARED) ? (size_t)(m % rows) : (size_t)m;
+    if (FLAG(flags, LINEAR_RESIDUAL)) {
+        size_t r = FLAG(flags, LINEAR_SHARED) ? (size_t)(m % rows) : (size_t)m;
         v += residual[residual_at + r * (size_t)N + (size_t)n];
     }
     y[y_at + at] = v;

@@ -41,15 +41,6 @@
 #define TM (SIDE * ITEM_M)
 #define TN (16 * ITEM_N)
 
-#define HAS_BETA 0
-#define HAS_BIAS 1
-#define HAS_PRE 2
-#define HAS_GATE 3
-#define HAS_RESIDUAL 4
-#define RESIDUAL_SHARED 5
-#define HAS_SLOPE 6 /* multiply by act'(pre) */
-#define ACT_SHIFT 8
-
 #if W_TYPE == 0
 #define B_TYPE float
 #define B_LOAD(at, k) b[b_at + (at)]
@@ -126,7 +117,7 @@ linear(__global float *y, ulong y_at, __global const float *a, ulong a_at, __glo
         barrier(CLK_LOCAL_MEM_FENCE);
     }
 
-    uint kind = flags >> ACT_SHIFT;
+    uint kind = flags >> LINEAR_ACT;
     for (int i = 0; i < ITEM_M; i++)
         for (int j = 0; j < ITEM_N; j++) {
             int m = m0 + ty + SIDE * i, n = n0 + tx + 16 * j;
@@ -137,22 +128,22 @@ linear(__global float *y, ulong y_at, __global const float *a, ulong a_at, __glo
 #if W_TYPE == 3 && defined(B_ROWS)
             v *= w_scale[w_scale_at + (size_t)n];
 #endif
-            if (FLAG(flags, HAS_BIAS))
+            if (FLAG(flags, LINEAR_BIAS))
                 v += bias[bias_at + (size_t)n];
-            if (FLAG(flags, HAS_SLOPE)) {
+            if (FLAG(flags, LINEAR_SLOPE)) {
                 v *= act_slope(kind, pre[pre_at + at]);
             } else {
-                if (FLAG(flags, HAS_PRE))
+                if (FLAG(flags, LINEAR_PRE))
                     pre[pre_at + at] = v;
                 v = act(kind, v);
             }
-            if (FLAG(flags, HAS_GATE))
+            if (FLAG(flags, LINEAR_GATE))
                 v *= gate[gate_at + (size_t)(m / rows) * (size_t)gate_stride + (size_t)n];
-            if (FLAG(flags, HAS_RESIDUAL)) {
-                int r = FLAG(flags, RESIDUAL_SHARED) ? m % rows : m;
+            if (FLAG(flags, LINEAR_RESIDUAL)) {
+                int r = FLAG(flags, LINEAR_SHARED) ? m % rows : m;
                 v += residual[residual_at + (size_t)r * (size_t)N + (size_t)n];
             }
-            if (FLAG(flags, HAS_BETA))
+            if (FLAG(flags, LINEAR_BETA))
                 v += y[y_at + at];
             y[y_at + at] = v;
         }

@@ -80,13 +80,6 @@
 #define B_FOUR(at) convert_float4(*(__global const char4 *)(b + (at)))
 #endif
 
-#define HAS_BETA 0
-#define HAS_BIAS 1
-#define HAS_PRE 2
-#define HAS_GATE 3
-#define HAS_RESIDUAL 4
-#define RESIDUAL_SHARED 5
-
 #ifdef ALIGNED
 /* One by one: exp of a vector rounds otherwise than exp of a number in some libraries (PoCL's), and few
  * rows are computed by linear.cl. */
@@ -104,7 +97,7 @@ float4 act_slope4(uint kind, float4 v)
 #define ACTIVATE(T, S, v, column) v *= act_slope##S(ACT, *(__global const T *)(pre + pre_at + row + column));
 #else
 #define ACTIVATE(T, S, v, column)                         \
-    if (FLAG(flags, HAS_PRE))                             \
+    if (FLAG(flags, LINEAR_PRE))                          \
         *(__global T *)(pre + pre_at + row + column) = v; \
     v = act##S(ACT, v);
 #endif
@@ -119,14 +112,14 @@ float4 act_slope4(uint kind, float4 v)
     {                                                                 \
         size_t column = (size_t)(n);                                  \
         SCALED(T, v, n)                                               \
-        if (FLAG(flags, HAS_BIAS))                                    \
+        if (FLAG(flags, LINEAR_BIAS))                                 \
             v += *(__global const T *)(bias + bias_at + column);      \
         ACTIVATE(T, S, v, column)                                     \
-        if (FLAG(flags, HAS_GATE))                                    \
+        if (FLAG(flags, LINEAR_GATE))                                 \
             v *= *(__global const T *)(gate + of_sample + column);    \
-        if (FLAG(flags, HAS_RESIDUAL))                                \
+        if (FLAG(flags, LINEAR_RESIDUAL))                             \
             v += *(__global const T *)(residual + shortcut + column); \
-        if (FLAG(flags, HAS_BETA))                                    \
+        if (FLAG(flags, LINEAR_BETA))                                 \
             v += *(__global T *)(y + y_at + row + column);            \
         *(__global T *)(y + y_at + row + column) = v;                 \
     }
@@ -285,7 +278,7 @@ linear_block(__global float *y, ulong y_at, __global const float *a, ulong a_at,
         int m = m0 + 4 * ty + i / 4 * 4 * BY + i % 4;
         size_t row = (size_t)m * (size_t)N;
         size_t of_sample = gate_at + (size_t)(m / rows) * (size_t)gate_stride;
-        size_t shortcut = residual_at + (size_t)(FLAG(flags, RESIDUAL_SHARED) ? m % rows : m) * (size_t)N;
+        size_t shortcut = residual_at + (size_t)(FLAG(flags, LINEAR_SHARED) ? m % rows : m) * (size_t)N;
 #pragma unroll
         for (int j = 0; j < IN / 4; j++) {
             int n = n0 + 4 * tx + 4 * BX * j;

@@ -25,15 +25,6 @@
 #define VSTORE CAT(vstore, VW)
 ACTIVATIONS(VT, _v)
 
-#define HAS_BETA 0
-#define HAS_BIAS 1
-#define HAS_PRE 2
-#define HAS_GATE 3
-#define HAS_RESIDUAL 4
-#define RESIDUAL_SHARED 5
-#define HAS_SLOPE 6
-#define ACT_SHIFT 8
-
 #if W_TYPE == 0
 #define W_ELEMENT float
 #define W_NUMBER(p, i) (p)[i]
@@ -143,7 +134,7 @@ linear_registers(__global float *y, ulong y_at, __global const A_ELEMENT *a, ulo
         }
     }
 
-    uint kind = flags >> ACT_SHIFT;
+    uint kind = flags >> LINEAR_ACT;
 #pragma unroll
     for (int i = 0; i < IM; i++)
 #pragma unroll
@@ -155,7 +146,7 @@ linear_registers(__global float *y, ulong y_at, __global const A_ELEMENT *a, ulo
 #ifdef SWAPPED
             int m = column, n = row;
             size_t stride = (size_t)N;
-            if (FLAG(flags, HAS_BIAS))
+            if (FLAG(flags, LINEAR_BIAS))
                 v += (VT)(bias[bias_at + (size_t)n]);
 #else
             int m = row, n = column;
@@ -163,14 +154,14 @@ linear_registers(__global float *y, ulong y_at, __global const A_ELEMENT *a, ulo
 #if W_TYPE == 3
             v *= get(w_scale + w_scale_at + n, 1, count);
 #endif
-            if (FLAG(flags, HAS_BIAS))
+            if (FLAG(flags, LINEAR_BIAS))
                 v += get(bias + bias_at + n, 1, count);
 #endif
             size_t first = (size_t)m * (size_t)N + (size_t)n;
-            if (FLAG(flags, HAS_SLOPE)) {
+            if (FLAG(flags, LINEAR_SLOPE)) {
                 v *= act_slope_v(kind, get(pre + pre_at + first, stride, count));
             } else {
-                if (FLAG(flags, HAS_PRE))
+                if (FLAG(flags, LINEAR_PRE))
                     put(v, pre + pre_at + first, stride, count);
                 v = act_v(kind, v);
             }
@@ -179,26 +170,26 @@ linear_registers(__global float *y, ulong y_at, __global const A_ELEMENT *a, ulo
 #pragma unroll
             for (int l = 0; l < VW; l++) {
                 int ml = min(m + l, M - 1);
-                g[l] = FLAG(flags, HAS_GATE)
+                g[l] = FLAG(flags, LINEAR_GATE)
                            ? gate[gate_at + (size_t)(ml / rows) * (size_t)gate_stride + (size_t)n]
                            : 1.0f;
-                ml = FLAG(flags, RESIDUAL_SHARED) ? ml % rows : ml;
-                r[l] = FLAG(flags, HAS_RESIDUAL) ? residual[residual_at + (size_t)ml * stride + (size_t)n]
-                                                 : 0.0f;
+                ml = FLAG(flags, LINEAR_SHARED) ? ml % rows : ml;
+                r[l] = FLAG(flags, LINEAR_RESIDUAL) ? residual[residual_at + (size_t)ml * stride + (size_t)n]
+                                                    : 0.0f;
             }
-            if (FLAG(flags, HAS_GATE))
+            if (FLAG(flags, LINEAR_GATE))
                 v *= VLOAD(0, g);
-            if (FLAG(flags, HAS_RESIDUAL))
+            if (FLAG(flags, LINEAR_RESIDUAL))
                 v += VLOAD(0, r);
 #else
-            if (FLAG(flags, HAS_GATE))
+            if (FLAG(flags, LINEAR_GATE))
                 v *= get(gate + gate_at + (size_t)(m / rows) * (size_t)gate_stride + (size_t)n, 1, count);
-            if (FLAG(flags, HAS_RESIDUAL)) {
-                int r = FLAG(flags, RESIDUAL_SHARED) ? m % rows : m;
+            if (FLAG(flags, LINEAR_RESIDUAL)) {
+                int r = FLAG(flags, LINEAR_SHARED) ? m % rows : m;
                 v += get(residual + residual_at + (size_t)r * (size_t)N + (size_t)n, 1, count);
             }
 #endif
-            if (FLAG(flags, HAS_BETA))
+            if (FLAG(flags, LINEAR_BETA))
                 v += get(y + y_at + first, stride, count);
             put(v, y + y_at + first, stride, count);
         }

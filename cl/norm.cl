@@ -1,23 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
  * norm.cl: layer norm with modulation, and the part of its backward pass that works along a row.
  * One group a row, GROUP work-items stride over its D elements; sums are fixed trees. */
-#define HAS_WEIGHT 0 /* and bias */
-#define HAS_MOD 1    /* shift and scale */
-#define HAS_Y 2
-#define HAS_XHAT 3
-#define HAS_RSTD 4
-#define ACCUMULATE 5
-#define WANT_DMOD 6
-#define WANT_DPARAM 7
 
 /* u = xhat w + bias;  y = u (1 + scale) + shift */
 float modulated(float xhat, uint flags, __global const float *weight, __global const float *bias,
                 __global const float *shift, __global const float *scale, int d)
 {
     float u = xhat;
-    if (FLAG(flags, HAS_WEIGHT))
+    if (FLAG(flags, NORM_WEIGHT))
         u = u * weight[d] + bias[d];
-    if (FLAG(flags, HAS_MOD))
+    if (FLAG(flags, NORM_MOD))
         u = u * (1.0f + scale[d]) + shift[d];
     return u;
 }
@@ -41,13 +33,13 @@ norm(__global float *y, ulong y_at, __global const float *x, ulong x_at, __globa
         sum += c * c;
     }
     float r = 1.0f / sqrt(group_sum(s, sum) / (float)D + 1e-6f);
-    if (FLAG(flags, HAS_RSTD) && l == 0)
+    if (FLAG(flags, NORM_RSTD) && l == 0)
         rstd[rstd_at + (size_t)m] = r;
     for (int d = l; d < D; d += GROUP) {
         float h = (x[x_at + row + (size_t)d] - mean) * r;
-        if (FLAG(flags, HAS_XHAT))
+        if (FLAG(flags, NORM_XHAT))
             xhat[xhat_at + row + (size_t)d] = h;
-        if (FLAG(flags, HAS_Y))
+        if (FLAG(flags, NORM_Y))
             y[y_at + row + (size_t)d] = modulated(h, flags, weight + weight_at, bias + bias_at,
                                                   shift + shift_at + mod, scale + scale_at + mod, d);
     }
@@ -81,9 +73,9 @@ norm_dx(__global float *dx, ulong dx_at, __global const float *dy, ulong dy_at, 
     float sum = 0.0f, sum_h = 0.0f;
     for (int d = l; d < D; d += GROUP) {
         float g = dy[dy_at + row + (size_t)d];
-        if (FLAG(flags, HAS_MOD))
+        if (FLAG(flags, NORM_MOD))
             g *= 1.0f + scale[mod + (size_t)d];
-        if (FLAG(flags, HAS_WEIGHT))
+        if (FLAG(flags, NORM_WEIGHT))
             g *= weight[weight_at + (size_t)d];
         sum += g;
         sum_h += g * xhat[xhat_at + row + (size_t)d];
@@ -93,20 +85,20 @@ norm_dx(__global float *dx, ulong dx_at, __global const float *dy, ulong dy_at, 
     float r = rstd[rstd_at + (size_t)m];
     for (int d = l; d < D; d += GROUP) {
         float g = dy[dy_at + row + (size_t)d];
-        if (FLAG(flags, HAS_MOD))
+        if (FLAG(flags, NORM_MOD))
             g *= 1.0f + scale[mod + (size_t)d];
-        if (FLAG(flags, HAS_WEIGHT))
+        if (FLAG(flags, NORM_WEIGHT))
             g *= weight[weight_at + (size_t)d];
         float v = r * (g - mean - xhat[xhat_at + row + (size_t)d] * mean_h);
-        if (FLAG(flags, ACCUMULATE))
+        if (FLAG(flags, NORM_ACCUMULATE))
             v += dx[dx_at + row + (size_t)d];
         dx[dx_at + row + (size_t)d] = v;
     }
 }
 
 /* From the sums over a sample's rows, S_b = sum dy and P_b = sum dy xhat, [B, D] each:
- *   WANT_DMOD     dshift_b = S_b;  dscale_b = w P_b + bias S_b
- *   WANT_DPARAM   dweight = beta dweight + sum_b (1 + scale_b) P_b,  dbias the same with S_b
+ *   NORM_WANT_DMOD     dshift_b = S_b;  dscale_b = w P_b + bias S_b
+ *   NORM_WANT_DPARAM   dweight = beta dweight + sum_b (1 + scale_b) P_b,  dbias the same with S_b
  * One work-item a column. */
 __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
 norm_dvectors(__global float *dshift, ulong dshift_at, __global float *dscale, ulong dscale_at,
@@ -120,7 +112,7 @@ norm_dvectors(__global float *dshift, ulong dshift_at, __global float *dscale, u
     if (d >= D)
         return;
     float dw = 0.0f, db = 0.0f, w = 1.0f, c = 0.0f;
-    if (FLAG(flags, HAS_WEIGHT)) {
+    if (FLAG(flags, NORM_WEIGHT)) {
         w = weight[weight_at + (size_t)d];
         c = bias[bias_at + (size_t)d];
     }
@@ -128,16 +120,16 @@ norm_dvectors(__global float *dshift, ulong dshift_at, __global float *dscale, u
     for (int b = 0; b < B; b++) {
         size_t at = (size_t)b * (size_t)D + (size_t)d, to = (size_t)b * (size_t)dmod_stride + (size_t)d;
         float sum = sums[sums_at + at], product = products[products_at + at], s = 1.0f;
-        if (FLAG(flags, WANT_DMOD)) {
+        if (FLAG(flags, NORM_WANT_DMOD)) {
             dshift[dshift_at + to] = sum;
             dscale[dscale_at + to] = w * product + c * sum;
         }
-        if (FLAG(flags, HAS_MOD))
+        if (FLAG(flags, NORM_MOD))
             s += scale[scale_at + (size_t)b * (size_t)mod_stride + (size_t)d];
         dw += s * product;
         db += s * sum;
     }
-    if (!FLAG(flags, WANT_DPARAM))
+    if (!FLAG(flags, NORM_WANT_DPARAM))
         return;
     if (beta) {
         dw += dweight[dweight_at + (size_t)d];

@@ -21,10 +21,6 @@
 #define TK 16
 #define A_ROWS (TM * TK / GROUP) /* rows of A that a work-item loads */
 
-#define HAS_BIAS 0
-#define HAS_RESIDUAL 1
-#define UPSAMPLE 2
-
 __kernel __attribute__((reqd_work_group_size(16, 16, 1))) void
 conv(__global float *y, ulong y_at, __global const float *x, ulong x_at, __global const float *w, ulong w_at,
      __global const float *bias, ulong bias_at, __global const float *residual, ulong residual_at, int M,
@@ -33,7 +29,7 @@ conv(__global float *y, ulong y_at, __global const float *x, ulong x_at, __globa
     __local float as[TK][TM + 1], bs[TK][TN + 1];
     int tx = (int)get_local_id(0), ty = (int)get_local_id(1), l = ty * 16 + tx;
     int m0 = (int)get_group_id(1) * TM, n0 = (int)get_group_id(0) * TN, K = 9 * n_in;
-    int up = FLAG(flags, UPSAMPLE) ? 1 : 0, vh = H << up, vw = W << up, left = stride == 1 ? 1 : 0;
+    int up = FLAG(flags, CONV_UPSAMPLE) ? 1 : 0, vh = H << up, vw = W << up, left = stride == 1 ? 1 : 0;
     /* The first pixel of v that each of the rows sees, and where its sample begins; rows behind the last
      * see nothing. */
     int ri[A_ROWS], rj[A_ROWS];
@@ -89,9 +85,9 @@ conv(__global float *y, ulong y_at, __global const float *x, ulong x_at, __globa
                 continue;
             size_t at = (size_t)m * (size_t)N + (size_t)n;
             float v = acc[i][j];
-            if (FLAG(flags, HAS_BIAS))
+            if (FLAG(flags, CONV_BIAS))
                 v += bias[bias_at + (size_t)n];
-            if (FLAG(flags, HAS_RESIDUAL))
+            if (FLAG(flags, CONV_RESIDUAL))
                 v += residual[residual_at + at];
             y[y_at + at] = v;
         }
@@ -105,7 +101,7 @@ patches(__global float *to, ulong to_at, __global const float *x, ulong x_at, ul
 {
     int c = (int)get_global_id(0), tap = (int)(get_global_id(1) % 9);
     size_t p = get_global_id(1) / 9, m = p + (size_t)from;
-    int up = FLAG(flags, UPSAMPLE) ? 1 : 0, left = stride == 1 ? 1 : 0;
+    int up = FLAG(flags, CONV_UPSAMPLE) ? 1 : 0, left = stride == 1 ? 1 : 0;
     int row = (int)(m / (size_t)out_w % (size_t)out_h) * stride + first + tap / 3;
     int column = (int)(m % (size_t)out_w) * stride - left + tap % 3;
     size_t sample = m / (size_t)out_w / (size_t)out_h;

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * pointwise.cl: one work-item an element. Two-dimensional ranges are (element of a row, row or
  * sample). Pointers may name the same buffer where the entry of device.h allows it. */
-#define HAS_RESIDUAL 0
 
 /* y = [residual +] gate branch;  with residual absent also the gradient: dbranch = gate dy */
 __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
@@ -15,7 +14,7 @@ gate(__global float *y, ulong y_at, __global const float *residual, ulong residu
     size_t at = (size_t)m * (size_t)D + (size_t)d;
     float v = g[g_at + (size_t)(m / rows) * (size_t)gate_stride + (size_t)d];
     v *= branch[branch_at + at];
-    if (FLAG(flags, HAS_RESIDUAL))
+    if (FLAG(flags, GATE_RESIDUAL))
         v += residual[residual_at + at];
     y[y_at + at] = v;
 }

@@ -7,6 +7,8 @@
  * - A row of per-sample vectors (gate, shift, scale) starts at sample * stride.
  * - Every work-item reaches every barrier: ragged edges load zeroes and skip stores.
  * - GROUP work-items a group (32 .. 256, a power of two), at most 32 KiB of local memory. */
+#include "flags.h"
+
 #ifndef GROUP
 #define GROUP 256
 #endif

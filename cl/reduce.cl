@@ -4,10 +4,6 @@
 #define COLUMNS (GROUP < 32 ? GROUP : 32)
 #define SLICES (GROUP / COLUMNS)
 
-#define HAS_SUM 0
-#define HAS_PRODUCT 1
-#define HAS_BETA 2
-
 /* For each part (a sample, or a block of rows) of `rows` rows of p [M, D]:
  *   sum_part [d] = [sum +] alpha sum over its rows of p;  product_part [d] = the same of p q.
  * Slice s of a group adds rows s, s + SLICES, ...; the slices are then added in order. */
@@ -27,7 +23,7 @@ column_sums(__global float *sum, ulong sum_at, __global float *product, ulong pr
             size_t at = (size_t)m * (size_t)D + (size_t)d;
             float v = p[p_at + at];
             a += v;
-            if (FLAG(flags, HAS_PRODUCT))
+            if (FLAG(flags, SUMS_PRODUCT))
                 b += v * q[q_at + at];
         }
     }
@@ -41,9 +37,9 @@ column_sums(__global float *sum, ulong sum_at, __global float *product, ulong pr
         b += t[i][tx];
     }
     size_t to = sum_at + (size_t)part * (size_t)sum_stride + (size_t)d;
-    if (FLAG(flags, HAS_SUM))
-        sum[to] = FLAG(flags, HAS_BETA) ? sum[to] + alpha * a : alpha * a;
-    if (FLAG(flags, HAS_PRODUCT))
+    if (FLAG(flags, SUMS_SUM))
+        sum[to] = FLAG(flags, SUMS_BETA) ? sum[to] + alpha * a : alpha * a;
+    if (FLAG(flags, SUMS_PRODUCT))
         product[product_at + (size_t)part * (size_t)product_stride + (size_t)d] = alpha * b;
 }
 

@@ -4,12 +4,12 @@
 cl_files = cl/prelude.cl cl/attention.cl cl/attention_registers.cl cl/diffusion.cl cl/epilogue.cl cl/linear.cl cl/linear_block.cl \
 	cl/linear_registers.cl cl/norm.cl \
 	cl/optimiser.cl cl/picture.cl cl/pointwise.cl cl/reduce.cl cl/transpose.cl
-EXTRA_DIST += $(cl_files) cl/embed.awk
+EXTRA_DIST += $(cl_files) cl/flags.h cl/embed.awk
 
 if HAVE_OPENCL
 nodist_libfdit_all_la_SOURCES += cl/embedded.c
 CLEANFILES += cl/embedded.c
 endif
-cl/embedded.c: $(cl_files) cl/embed.awk
+cl/embedded.c: $(cl_files) cl/flags.h cl/embed.awk
 	$(AM_V_GEN)$(MKDIR_P) cl && \
 	$(AWK) -f $(srcdir)/cl/embed.awk $(cl_files:%=$(srcdir)/%) > $@.tmp && mv $@.tmp $@

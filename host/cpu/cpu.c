@@ -124,13 +124,7 @@ static bool cpu_supports_precision(const fdit_device *dev, enum fdit_dtype preci
 
 static size_t cpu_workspace_bytes(fdit_device *dev, const struct fdit_op_shape *shape)
 {
-    const struct fdit_cpu *cpu = fdit_cpu_of(dev);
-    switch (shape->op) {
-    case FDIT_OP_LINEAR:
-    case FDIT_OP_LINEAR_DX:
-    case FDIT_OP_LINEAR_DW: return fdit_cpu_linear_workspace(cpu, shape);
-    default: return fdit_cpu_op_workspace(cpu, shape);
-    }
+    return fdit_cpu_op_workspace(fdit_cpu_of(dev), shape);
 }
 
 static enum fdit_status cpu_reserve(fdit_context *ctx, fdit_device *dev, size_t bytes)

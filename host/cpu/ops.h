@@ -14,9 +14,11 @@
 void fdit_cpu_fill(fdit_device *dev, struct fdit_tensor t, size_t n, float value);
 void fdit_cpu_copy(fdit_device *dev, struct fdit_tensor to, struct fdit_tensor from, size_t n);
 
+size_t fdit_cpu_rows_workspace(const struct fdit_op_shape *shape);
 size_t fdit_cpu_picture_workspace(const struct fdit_cpu *cpu, const struct fdit_op_shape *shape);
 
-/* Bytes of workspace that one of these ops needs for the shape; 0 for most. Of the shape it reads
+/* workspace.c */
+/* Bytes of workspace that an op needs for the shape; 0 for most. Of the shape it reads
  * samples, rows and n_out (the width) for column_sum, norm_backward and gate_backward; samples, rows,
  * heads and head_size for attention. Never falls when a size grows. */
 size_t fdit_cpu_op_workspace(const struct fdit_cpu *cpu, const struct fdit_op_shape *shape);

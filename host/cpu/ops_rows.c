@@ -39,33 +39,16 @@ static size_t positive(int n)
     return n > 0 ? (size_t)n : 1;
 }
 
-size_t fdit_cpu_op_workspace(const struct fdit_cpu *cpu, const struct fdit_op_shape *shape)
+size_t fdit_cpu_rows_workspace(const struct fdit_op_shape *shape)
 {
     const size_t samples = positive(shape->samples), width = positive(shape->n_out);
     const int rows = shape->rows > 0 ? shape->rows : 1;
-    const struct fdit_cpu_attention_kernels *attention = cpu->attention;
     switch (shape->op) {
     case FDIT_OP_COLUMN_SUM: return column_sum_bytes(samples * (size_t)rows, width);
     case FDIT_OP_NORM_BACKWARD: return samples * chunks_of(rows) * 2 * width * sizeof(float);
     case FDIT_OP_GATE_BACKWARD: return samples * chunks_of(rows) * width * sizeof(float);
-    case FDIT_OP_ATTENTION:
-        return (size_t)cpu->threads * sizeof(float) *
-               fdit_page_floats(attention->forward_floats(rows, shape->head_size));
-    case FDIT_OP_ATTENTION_BACKWARD:
-        return (size_t)cpu->threads * sizeof(float) *
-               fdit_page_floats(attention->backward_floats(rows, shape->head_size));
-    default: return fdit_cpu_picture_workspace(cpu, shape);
+    default: return 0;
     }
-}
-
-float *fdit_cpu_scratch(fdit_device *dev, enum fdit_op op, size_t bytes)
-{
-    const struct fdit_cpu *cpu = fdit_cpu_of(dev);
-    if (bytes <= cpu->workspace_bytes)
-        return cpu->workspace;
-    fdit_device_fail(dev, FDIT_ERROR_DEVICE, "%s needs %zu bytes of workspace, %zu are reserved",
-                     fdit_op_name(op), bytes, cpu->workspace_bytes);
-    return NULL;
 }
 
 struct column_sum {

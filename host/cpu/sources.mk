@@ -26,7 +26,7 @@ fdit_sources += host/cpu/cpu.c host/cpu/cpu.h host/cpu/isa.c host/cpu/name.c
 fdit_sources += host/cpu/linear.c host/cpu/linear.h host/cpu/gemm.c host/cpu/gemm.h
 fdit_sources += host/cpu/ops.h host/cpu/ops_rows.c host/cpu/ops_attention.c host/cpu/ops_elementwise.c
 fdit_sources += host/cpu/ops_index.c host/cpu/ops_loss.c host/cpu/probe.c
-fdit_sources += host/cpu/ops_picture.c host/cpu/threads.c
+fdit_sources += host/cpu/ops_picture.c host/cpu/threads.c host/cpu/workspace.c
 if HAVE_ONEDNN
 fdit_sources += host/cpu/gemm_onednn.c
 endif

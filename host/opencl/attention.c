@@ -37,7 +37,7 @@ static struct launch begin_tiles(fdit_device *dev, int head_size, bool tall, boo
     if (head_size > HEAD_MAX)
         fdit_device_fail(dev, FDIT_ERROR_UNSUPPORTED, "head size %d: at most %d", head_size, HEAD_MAX);
     snprintf(options, sizeof options, "-D%s -DHEAD=%d -DBY=%d -DUNROLL=%d%s", which, head_size, tall ? 16 : 8,
-             opencl_unroll(opencl_of(dev)), aligned ? " -DALIGNED" : "");
+             opencl_of(dev)->quirks.unroll, aligned ? " -DALIGNED" : "");
     return launch_variant(dev, opencl_variant(dev, "attention.cl", kernel, options), kernel);
 }
 

@@ -15,9 +15,8 @@
  * Races   a file is written beside its place and renamed: a reader sees a whole file or none. Two
  *         that write the same key write the same program, and the last stays. Nothing is locked.
  *
- * Any failure is a miss: the program is then built from source, and the file replaced. NVIDIA's
- * driver is left alone: its "binary" is PTX, which it compiles anew at each load unless it finds
- * the source in its own cache. */
+ * Any failure is a miss: the program is then built from source, and the file replaced. A driver
+ * with a cache of its own is left alone (quirks.c). */
 #include "cache.h"
 
 #include "core/file.h"
@@ -127,8 +126,9 @@ cl_program opencl_cache_load(struct opencl *cl, struct cache_key key, const char
     char *path = NULL;
     size_t size = 0;
     struct head head;
-    if (cl->is_nvidia || opencl_cache_path(key, false, "bin", &path) != FDIT_OK || !fdit_is_file(path) ||
-        fdit_file_read_all(NULL, path, most_bytes, &file, &size) != FDIT_OK || size < sizeof head)
+    if (cl->quirks.has_own_cache || opencl_cache_path(key, false, "bin", &path) != FDIT_OK ||
+        !fdit_is_file(path) || fdit_file_read_all(NULL, path, most_bytes, &file, &size) != FDIT_OK ||
+        size < sizeof head)
         goto out;
     memcpy(&head, file, sizeof head);
     if (head.magic == magic && head.a == key.a && head.b == key.b && head.bytes == size - sizeof head &&
@@ -146,7 +146,7 @@ void opencl_cache_store(struct opencl *cl, struct cache_key key, cl_program prog
     unsigned char *file = NULL, *binary;
     char *path = NULL;
     size_t bytes = 0;
-    if (cl->is_nvidia ||
+    if (cl->quirks.has_own_cache ||
         clGetProgramInfo(program, CL_PROGRAM_BINARY_SIZES, sizeof bytes, &bytes, NULL) != CL_SUCCESS ||
         bytes == 0 || bytes > most_bytes - sizeof(struct head) ||
         opencl_cache_path(key, true, "bin", &path) != FDIT_OK ||

@@ -29,14 +29,12 @@ void opencl_cross_entropy(fdit_device *dev, const struct fdit_cross_entropy_args
     launch_run(&l, 1, (size_t[]){ (size_t)a->samples * l.group }, (size_t[]){ l.group });
 }
 
-enum { SAMPLER_UNCOND, SAMPLER_Z, SAMPLER_OLD, SAMPLER_CLIP, SAMPLER_LEARNED };
-
 void opencl_sampler_step(fdit_device *dev, const struct fdit_sampler_step_args *a)
 {
     size_t n = (size_t)a->channels * a->n;
-    unsigned flags = (unsigned)fdit_has(a->uncond) << SAMPLER_UNCOND | (unsigned)fdit_has(a->z) << SAMPLER_Z |
-                     (unsigned)fdit_has(a->old) << SAMPLER_OLD | (unsigned)a->clip_x0 << SAMPLER_CLIP |
-                     (unsigned)a->learned << SAMPLER_LEARNED;
+    unsigned flags = BIT(fdit_has(a->uncond), SAMPLER_UNCOND) | BIT(fdit_has(a->z), SAMPLER_Z) |
+                     BIT(fdit_has(a->old), SAMPLER_OLD) | BIT(a->clip_x0, SAMPLER_CLIP_X0) |
+                     BIT(a->learned, SAMPLER_LEARNED);
     struct launch l = launch_begin(dev, PROGRAM_DIFFUSION, KERNEL_SAMPLER);
     launch_tensor(&l, a->x_next);
     launch_tensor(&l, a->x);

@@ -262,7 +262,7 @@ static const struct program_state *block_for(fdit_device *dev, const struct gemm
     snprintf(options, sizeof options,
              "-DBX=%d -DBY=%d -DIM=%d -DIN=%d -DTK=%d -DUNROLL=%d -DW_TYPE=%d "
              "-DACT=%d%s%s%s%s",
-             c->bx, c->by, c->im, c->nv, c->step, opencl_unroll(opencl_of(dev)), storage_number(s->storage),
+             c->bx, c->by, c->im, c->nv, c->step, opencl_of(dev)->quirks.unroll, storage_number(s->storage),
              b->act, b->slope ? " -DSLOPE" : "", b->aligned ? " -DALIGNED" : "",
              s->kind == GEMM_DW ? " -DA_COLUMNS" : "", swapped(s) ? "" : " -DB_ROWS");
     return opencl_variant(dev, "linear_block.cl", "linear_block", options);
@@ -363,18 +363,6 @@ size_t opencl_linear_workspace(fdit_device *dev, const struct fdit_op_shape *sha
 }
 
 /* -------------------------------------------------------------------------------------- calls */
-
-enum {
-    LINEAR_BETA,
-    LINEAR_BIAS,
-    LINEAR_PRE,
-    LINEAR_GATE,
-    LINEAR_RESIDUAL,
-    LINEAR_SHARED,
-    LINEAR_SLOPE,
-    LINEAR_ACT = 8
-};
-#define BIT(condition, bit) ((condition) ? 1u << (bit) : 0u)
 
 struct product {
     struct gemm_shape shape;

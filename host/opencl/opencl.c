@@ -4,6 +4,7 @@
 #include "clblast.h"
 #include "opencl.h"
 #include "gemm.h"
+#include "quirks.h"
 #include "state.h"
 #include "tune.h"
 #include "tuned.h"
@@ -91,7 +92,7 @@ static enum fdit_status describe(fdit_context *ctx, struct opencl *cl, struct fd
 {
     enum fdit_status status = FDIT_OK;
     cl_device_type type = 0;
-    size_t vendor = 0, units = 0, align = 0;
+    size_t units = 0, align = 0;
     const struct opencl_limits limits = opencl_limits_of(cl->device);
     cl->local_bytes = limits.local;
     cl->max_buffer = limits.max_buffer;
@@ -105,12 +106,10 @@ static enum fdit_status describe(fdit_context *ctx, struct opencl *cl, struct fd
     cl->is_cpu = (type & CL_DEVICE_TYPE_CPU) != 0;
     cl->group = GROUP;
     cl->no_registers = cl->gemm_forced.engine == GEMM_TILE || cl->gemm_forced.engine == GEMM_BLOCK;
-    TRY(number(ctx, cl, CL_DEVICE_VENDOR_ID, &vendor));
     TRY(number(ctx, cl, CL_DEVICE_MAX_COMPUTE_UNITS, &units));
-    cl->is_nvidia = vendor == 0x10de && strncmp(cl->label, "NVIDIA ", 7) == 0;
-    cl->is_intel = vendor == 0x8086 && !cl->is_cpu;
+    opencl_quirks_find(cl);
     cl->compute_units = units < 1 ? 1 : units > 65536 ? 65536 : (int)units;
-    if (cl->is_intel)
+    if (cl->quirks.choose_simd)
         TRY(choose_simd(ctx, cl));
     TRY(opencl_status(
         ctx, cl,

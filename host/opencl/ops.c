@@ -2,16 +2,12 @@
  * ops.c: the ops except attention. The bits of `flags` are named in the kernel's file. */
 #include "state.h"
 
-#define BIT(condition, bit) ((condition) ? 1u << (bit) : 0u)
-
 static size_t product(int a, int b)
 {
     return (size_t)a * (size_t)b;
 }
 
 /* --------------------------------------------------------------------------------------- sums */
-
-enum { SUMS_SUM, SUMS_PRODUCT, SUMS_BETA };
 
 struct sums {
     cl_mem sum, product; /* either NULL */
@@ -118,17 +114,6 @@ void opencl_clip_scale(fdit_device *dev, const struct fdit_clip_scale_args *a)
 }
 
 /* --------------------------------------------------------------------------------------- norm */
-
-enum {
-    NORM_WEIGHT,
-    NORM_MOD,
-    NORM_Y,
-    NORM_XHAT,
-    NORM_RSTD,
-    NORM_ACCUMULATE,
-    NORM_WANT_DMOD,
-    NORM_WANT_DPARAM
-};
 
 void opencl_norm(fdit_device *dev, const struct fdit_norm_args *a)
 {
@@ -243,7 +228,7 @@ static void run_gate(fdit_device *dev, struct fdit_tensor y, struct fdit_tensor 
     launch_int(&l, rows);
     launch_int(&l, width);
     launch_int(&l, gate_stride);
-    launch_uint(&l, BIT(fdit_has(residual), 0));
+    launch_uint(&l, BIT(fdit_has(residual), GATE_RESIDUAL));
     launch_run(&l, 2, (size_t[]){ (size_t)width, product(samples, rows) }, (size_t[]){ l.group, 1 });
 }
 

@@ -2,7 +2,6 @@
  * picture.c: calls of cl/picture.cl. */
 #include "gemm.h"
 
-enum { CONV_BIAS = 1, CONV_RESIDUAL = 2, CONV_UPSAMPLE = 4 };
 enum { CONV_TILE = 64, MOMENT_ROWS = 128, PATCH_FLOATS = 4 << 20, PATCH_GROUP = 64 };
 
 static size_t moment_chunks(int rows)
@@ -59,7 +58,7 @@ static void run_patches(fdit_device *dev, const struct fdit_conv_args *a, size_t
     launch_int(&l, fdit_conv_width(a));
     launch_int(&l, a->first);
     launch_int(&l, a->stride);
-    launch_uint(&l, a->upsample ? CONV_UPSAMPLE : 0u);
+    launch_uint(&l, BIT(a->upsample, CONV_UPSAMPLE));
     launch_run(&l, 2, (size_t[]){ (size_t)a->n_in, 9 * n }, (size_t[]){ PATCH_GROUP, 1 });
 }
 
@@ -110,8 +109,8 @@ void opencl_conv(fdit_device *dev, const struct fdit_conv_args *a)
     launch_int(&l, out_w);
     launch_int(&l, a->first);
     launch_int(&l, a->stride);
-    launch_uint(&l, (fdit_has(a->bias) ? CONV_BIAS : 0u) | (fdit_has(a->residual) ? CONV_RESIDUAL : 0u) |
-                        (a->upsample ? CONV_UPSAMPLE : 0u));
+    launch_uint(&l, BIT(fdit_has(a->bias), CONV_BIAS) | BIT(fdit_has(a->residual), CONV_RESIDUAL) |
+                        BIT(a->upsample, CONV_UPSAMPLE));
     launch_run(&l, 2, (size_t[]){ columns * 16, rows * 16 }, (size_t[]){ 16, 16 });
 }
 

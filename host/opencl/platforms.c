@@ -2,6 +2,7 @@
  * platforms.c: the walk over all platforms and devices, and which one a name means. */
 #include "drivers.h"
 #include "opencl.h"
+#include "quirks.h"
 #include "state.h"
 
 #include "core/mem.h"
@@ -115,18 +116,13 @@ static cl_device_type type_of(cl_device_id device)
     return type;
 }
 
-/* Mesa's and other layers over a driver that may be there itself. */
 static bool is_layer(cl_platform_id platform)
 {
-    static const char *const layers[] = { "rusticl", "Clover", "clvk", "Portable Computing Language" };
     char *name = NULL;
-    bool found = false;
-    if (opencl_platform_text(NULL, platform, CL_PLATFORM_NAME, &name) != FDIT_OK)
-        return false;
-    for (size_t i = 0; i < sizeof layers / sizeof *layers && !found; i++)
-        found = strstr(name, layers[i]) != NULL;
+    bool layer =
+        opencl_platform_text(NULL, platform, CL_PLATFORM_NAME, &name) == FDIT_OK && opencl_is_layer(name);
     fdit_free(name);
-    return found;
+    return layer;
 }
 
 enum { VENDOR_NVIDIA = 0x10de, VENDOR_AMD = 0x1002 };
@@ -223,8 +219,7 @@ static enum fdit_status describe_empty(fdit_context *ctx, struct fdit_device_ent
     if (error != CL_DEVICE_NOT_FOUND)
         TRY(fdit_strf(ctx, &e->note, "the platform does not list its devices: %s", opencl_error_name(error)));
     else
-        TRY(fdit_strf(ctx, &e->note, "the platform has no device%s",
-                      strstr(name, "rusticl") ? "; RUSTICL_ENABLE chooses its drivers" : ""));
+        TRY(fdit_strf(ctx, &e->note, "the platform has no device%s", opencl_why_no_devices(name)));
 out:
     fdit_free(name);
     return status;

@@ -8,23 +8,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#define KERNEL_NAME(name, text) text,
+#define PROGRAM_ROW(name, file, list) [PROGRAM_##name] = { file, { list(KERNEL_NAME) } },
 static const struct {
-    const char *source, *options;
+    const char *source;
     const char *kernels[PROGRAM_KERNELS];
-} programs[PROGRAM_COUNT] = {
-    [PROGRAM_TRANSPOSE] = { "transpose.cl", "", { "transpose" } },
-    [PROGRAM_NORM] = { "norm.cl", "", { "norm", "modulate", "norm_dx", "norm_dvectors" } },
-    [PROGRAM_REDUCE] = { "reduce.cl", "", { "column_sums", "sum_squares", "sum_all", "clip_scale" } },
-    [PROGRAM_POINTWISE] = { "pointwise.cl",
-                            "",
-                            { "gate", "activation", "activation_backward", "axpy", "gather", "scatter_add",
-                              "patchify", "token_mean_backward", "diffuse", "to_bf16", "from_bf16" } },
-    [PROGRAM_DIFFUSION] = { "diffusion.cl", "", { "diffusion_loss", "cross_entropy", "sampler" } },
-    [PROGRAM_OPTIMISER] = { "optimiser.cl", "", { "adamw" } },
-    [PROGRAM_PICTURE] = { "picture.cl",
-                          "",
-                          { "conv", "channel_moments", "group_stats", "group_apply", "softmax", "patches" } },
-};
+} programs[PROGRAM_COUNT] = { OPENCL_PROGRAMS(PROGRAM_ROW) };
 
 /* On a processor the work-items of a group are the lanes of its vectors, and every barrier costs a
  * pass over them: programs that reduce along a row use few. picture.cl is written for 256. */
@@ -68,13 +57,6 @@ out:
     return status;
 }
 
-/* With 128 registers two groups of 256 fit a multiprocessor of NVIDIA's; its compiler would take a few more
- * and leave room for one. */
-static bool limits_registers(const struct opencl *cl)
-{
-    return cl->is_nvidia;
-}
-
 static enum fdit_status build(fdit_context *ctx, struct opencl *cl, const char *source, const char *options,
                               int group, cl_program *out, const char *what)
 {
@@ -87,8 +69,7 @@ static enum fdit_status build(fdit_context *ctx, struct opencl *cl, const char *
     /* Drivers without the first option compile as 1.2 anyway. */
     for (int attempt = 0; attempt < 2; attempt++) {
         snprintf(all, sizeof all, "%s%s-DGROUP=%d %s%s%s", attempt ? "" : "-cl-std=CL1.2 ",
-                 limits_registers(cl) ? "-cl-nv-maxrregcount=128 " : "", group,
-                 cl->is_cpu ? "-DON_CPU=1 " : "", simd, options);
+                 cl->quirks.options, group, cl->is_cpu ? "-DON_CPU=1 " : "", simd, options);
         struct cache_key key = opencl_cache_key(cl, parts, all);
         *out = opencl_cache_load(cl, key, all);
         if (*out)
@@ -110,14 +91,6 @@ out:
     return status;
 }
 
-/* Mesa's rusticl answers these two questions wrongly (22.3.6, llvmpipe): the size of a group with
- * the size of a sub-group, 32, and local memory with twice what the kernel declares. A launch that
- * does not fit fails there all the same. */
-static bool misreports_kernels(const struct opencl *cl)
-{
-    return strncmp(cl->label, "rusticl ", 8) == 0;
-}
-
 /* A driver may find at build time that a group of the size we ask for does not fit. */
 static enum fdit_status check_kernel(fdit_context *ctx, struct opencl *cl, cl_kernel kernel, const char *what)
 {
@@ -132,7 +105,7 @@ static enum fdit_status check_kernel(fdit_context *ctx, struct opencl *cl, cl_ke
         ctx, cl,
         clGetKernelWorkGroupInfo(kernel, cl->device, CL_KERNEL_LOCAL_MEM_SIZE, sizeof local, &local, NULL),
         "clGetKernelWorkGroupInfo", what));
-    if (!misreports_kernels(cl) && (items < GROUP || local > cl->local_bytes))
+    if (!cl->quirks.misreports_kernels && (items < GROUP || local > cl->local_bytes))
         FAIL(ctx, FDIT_ERROR_UNSUPPORTED,
              "opencl, %s: kernel %s needs groups of %d and %llu bytes of "
              "local memory; the device allows %zu and %zu; use another device",
@@ -163,8 +136,8 @@ bool opencl_program_need(fdit_device *dev, enum program which)
     struct opencl *cl = opencl_of(dev);
     if (cl->programs[which].program || dev->status != FDIT_OK)
         return dev->status == FDIT_OK;
-    enum fdit_status status = make(cl->ctx, cl, programs[which].source, programs[which].options,
-                                   opencl_group(cl, which), programs[which].kernels, &cl->programs[which]);
+    enum fdit_status status = make(cl->ctx, cl, programs[which].source, "", opencl_group(cl, which),
+                                   programs[which].kernels, &cl->programs[which]);
     if (status != FDIT_OK)
         fdit_device_fail(dev, status, "%s", fdit_context_message(cl->ctx));
     return status == FDIT_OK;

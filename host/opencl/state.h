@@ -6,7 +6,9 @@
 #define CL_TARGET_OPENCL_VERSION 120
 #include <CL/cl.h>
 
+#include "cl/flags.h"
 #include "device/backend.h"
+#include "programs.h"
 
 #include <stdatomic.h>
 
@@ -15,18 +17,6 @@ struct cl_source {
     const char *name, *text;
 };
 extern const struct cl_source fdit_cl_sources[]; /* ends with a NULL name; made by cl/embed.awk */
-
-/* A program is a file and its options; kernels.c has the table. */
-enum program {
-    PROGRAM_TRANSPOSE,
-    PROGRAM_NORM,
-    PROGRAM_REDUCE,
-    PROGRAM_POINTWISE,
-    PROGRAM_DIFFUSION,
-    PROGRAM_OPTIMISER,
-    PROGRAM_PICTURE,
-    PROGRAM_COUNT
-};
 
 enum gemm_kind { GEMM_FORWARD, GEMM_DX, GEMM_DW };
 enum gemm_engine { GEMM_DEFAULT, GEMM_TILE, GEMM_REGISTERS, GEMM_CLBLAST, GEMM_BLOCK };
@@ -53,41 +43,6 @@ struct clblast_view {
     size_t at, bytes;
 };
 
-/* Kernels of a program, in the order of its table entry. */
-enum {
-    KERNEL_TRANSPOSE = 0,
-    KERNEL_NORM = 0,
-    KERNEL_MODULATE,
-    KERNEL_NORM_DX,
-    KERNEL_NORM_DVECTORS,
-    KERNEL_COLUMN_SUMS = 0,
-    KERNEL_SUM_SQUARES,
-    KERNEL_SUM_ALL,
-    KERNEL_CLIP_SCALE,
-    KERNEL_GATE = 0,
-    KERNEL_ACTIVATION,
-    KERNEL_ACTIVATION_BACKWARD,
-    KERNEL_AXPY,
-    KERNEL_GATHER,
-    KERNEL_SCATTER_ADD,
-    KERNEL_PATCHIFY,
-    KERNEL_TOKEN_MEAN_BACKWARD,
-    KERNEL_DIFFUSE,
-    KERNEL_TO_BF16,
-    KERNEL_FROM_BF16,
-    KERNEL_DIFFUSION_LOSS = 0,
-    KERNEL_CROSS_ENTROPY,
-    KERNEL_SAMPLER,
-    KERNEL_ADAMW = 0,
-    KERNEL_CONV = 0,
-    KERNEL_CHANNEL_MOMENTS,
-    KERNEL_GROUP_STATS,
-    KERNEL_GROUP_APPLY,
-    KERNEL_SOFTMAX,
-    KERNEL_PATCHES,
-    PROGRAM_KERNELS = 11
-};
-
 enum {
     GROUP = 256,             /* work-items a group: cl/prelude.cl */
     VARIANTS = 160,          /* builds of the products */
@@ -112,6 +67,15 @@ struct variant {
     struct program_state state;
 };
 
+/* What is done differently for this driver: quirks.c says why. */
+struct opencl_quirks {
+    int unroll;          /* UNROLL of linear_block.cl and attention.cl: what compilers keep in registers */
+    const char *options; /* for its compiler, with a blank after each */
+    bool has_own_cache;  /* of built programs: ours is not used */
+    bool choose_simd;    /* ask for the lanes of a hardware thread */
+    bool misreports_kernels; /* its answers about a kernel's groups and local memory are not believed */
+};
+
 struct opencl {
     fdit_context *ctx; /* takes the messages of programs that are built outside of open */
     cl_platform_id platform;
@@ -125,9 +89,8 @@ struct opencl {
     int cache_hits, cache_stores; /* programs from the disk, and written there: cache.c */
     bool is_cpu;                  /* the device is a processor: no local memory of its own, slow barriers */
     int vector_floats;            /* of its vector registers */
-    bool is_nvidia;               /* its own driver */
-    bool is_intel;                /* a GPU of theirs: few registers a work-item */
-    int simd;                     /* lanes to ask for (SIMD of cl/prelude.cl); 0: the compiler's choice */
+    struct opencl_quirks quirks;
+    int simd; /* lanes to ask for (SIMD of cl/prelude.cl); 0: the compiler's choice */
     int compute_units;
     int group;                      /* work-items a group: GROUP of cl/prelude.cl */
     bool no_registers;              /* never the kernels for processors */
@@ -173,11 +136,7 @@ static inline struct opencl *opencl_of(const fdit_device *dev)
     return dev->state;
 }
 
-/* UNROLL of linear_block.cl and attention.cl: what compilers keep in registers (tools/isa-check.sh). */
-static inline int opencl_unroll(const struct opencl *cl)
-{
-    return cl->is_intel ? 2 : cl->is_nvidia ? 8 : 4;
-}
+#define BIT(condition, bit) ((condition) ? 1u << (bit) : 0u) /* of cl/flags.h */
 
 /* error.c */
 const char *opencl_error_name(cl_int error);
