@@ -86,7 +86,7 @@ diffusion_loss(__global float *dout, ulong dout_at, __global float *losses, ulon
 }
 
 /* loss [b] = -log softmax(logits [b])[label];  dlogits = (softmax - onehot) factor. One group a
- * sample. A label that is no class gives NaN. */
+ * sample. A label that is not a class gives NaN. */
 __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
 cross_entropy(__global float *loss, ulong loss_at, __global float *dlogits, ulong dlogits_at,
               __global const float *logits, ulong logits_at, __global const int *labels, ulong labels_at,

@@ -128,7 +128,7 @@ says 'a & b.svg' '>one</text>'
 if command -v python3 >/dev/null; then
     checks=$((checks + 1))
     python3 -c 'import sys, xml.dom.minidom as x
-for f in sys.argv[1:]: x.parse(f)' chart.svg 'a & b.svg' || fail "a chart is no XML"
+for f in sys.argv[1:]: x.parse(f)' chart.svg 'a & b.svg' || fail "a chart is not XML"
 fi
 
 # PNG: our own reader decodes it, it is as large as the SVG, and bars lie where the SVG says.

@@ -339,7 +339,7 @@ START_TEST(test_extract_refuses)
     o.force = false;
     o.out = in_folder("delta.pt");
     make_fine(base, fine, 0);
-    ck_assert_int_eq(fdit_convert(ctx, &o, &r), FDIT_ERROR_ARGUMENT); /* a delta is no torch file */
+    ck_assert_int_eq(fdit_convert(ctx, &o, &r), FDIT_ERROR_ARGUMENT); /* a delta is not a torch file */
     o.out = base;
     ck_assert_int_eq(fdit_convert(ctx, &o, &r), FDIT_ERROR_ARGUMENT); /* an input */
     o.out = in_folder("delta.safetensors");

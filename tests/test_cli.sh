@@ -120,7 +120,7 @@ for name in convert encode eval tune selftest frobnicate; do
     "$program" --help | grep -q "^  $name " && continue
     checks=$((checks + 1))
     "$program" $name --help >stdout 2>stderr
-    [ $? = 2 ] && [ ! -s stdout ] || fail "$name is no command, yet it is not refused with 2"
+    [ $? = 2 ] && [ ! -s stdout ] || fail "$name is not a command, yet it is not refused with 2"
     says stderr "'$name' is not a command of this version; there are .*; see finediffusion --help"
 done
 bad 2 "--foo,train~--help" train --foo 3
@@ -217,7 +217,7 @@ bad 2 "$base,folder" train $tune --out $base
 bad 2 "--resume,$data,config.json" train $tune --out $data --resume
 bad 2 "--lr,0.0001,0.5" train $scratch --data $data --steps 3 --out area/base --resume --lr 0.5
 
-# ------------------------------------------------------------------ files that are no checkpoints
+# ------------------------------------------------------------------ files that are not checkpoints
 put() { # put FILE OFFSET: bytes of stdin into the file
     dd of="$1" bs=1 seek="$2" conv=notrunc 2>/dev/null
 }

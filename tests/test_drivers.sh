@@ -142,7 +142,7 @@ wait $pid
 got=$?
 [ $got = 143 ] || fail "exit $got" "$(cat err)"
 
-# What is no library.
+# What is not a library.
 fault=files
 mkdir broken
 : >broken/empty.icd
@@ -236,7 +236,7 @@ if [ -n "$real" ] && grep -q '^opencl:' out; then
         says out '"spec": "opencl:0:0"'
         lacks out '_bytes": -'
         checks=$((checks + 1))
-        iconv -f UTF-8 -t UTF-8 out >/dev/null 2>&1 || fail "the JSON is no UTF-8"
+        iconv -f UTF-8 -t UTF-8 out >/dev/null 2>&1 || fail "the JSON is not UTF-8"
         ends 0 devices --all
         lacks out '[^ -~]|.{400}'
         if [ -n "$2" ]; then

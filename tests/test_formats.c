@@ -907,7 +907,7 @@ START_TEST(test_tar_cut_anywhere)
 }
 END_TEST
 
-/* Archives joined by cat are one; a missing end mark is no loss; the checksum of gzip counts. */
+/* Archives joined by cat are one; a missing end mark is not a loss; the checksum of gzip counts. */
 START_TEST(test_tar_ends)
 {
     for (int zipped = 0; zipped < 2; zipped++) {

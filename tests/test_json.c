@@ -252,7 +252,7 @@ START_TEST(test_no_text)
     fdit_json_put_text(&b, NULL, "more", "x");
     ck_assert_int_eq(fdit_json_end(ctx, &b, "run.json", 0, &text), FDIT_ERROR_ARGUMENT);
     ck_assert_str_eq(fdit_context_message(ctx),
-                     "run.json: the text of \"note\" is no UTF-8 and cannot be written");
+                     "run.json: the text of \"note\" is not UTF-8 and cannot be written");
     fdit_json_fini(&b);
 }
 END_TEST

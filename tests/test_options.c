@@ -361,7 +361,7 @@ static void change(const struct fdit_option *o, struct fdit_train_options *optio
     case FDIT_OPT_SIZE: *(size_t *)at += 1; break;
     case FDIT_OPT_REAL: *(double *)at += 0.5; break;
     case FDIT_OPT_REALS: ((double *)at)[1] *= 0.5; break;
-    case FDIT_OPT_CHOICE: /* the last word is no default */
+    case FDIT_OPT_CHOICE: /* the last word is not a default */
         text = strrchr(o->arg, '|') + 1;
         ck_assert_int_eq(fdit_option_set(ctx, o, options, text), FDIT_OK);
         ck_assert_str_eq(fdit_option_word(o, options, word), text);

@@ -124,7 +124,7 @@ for file in $(sed 's/.*"file":"\([^"]*\)".*/\1/' area/new/manifest.jsonl); do
 done
 good inspect area/new --pictures --json
 checks=$((checks + 1))
-grep -q '"pictures_decoded": 12' stdout || fail "the folder is no data set of 12 pictures" "$(cat stdout)"
+grep -q '"pictures_decoded": 12' stdout || fail "the folder is not a data set of 12 pictures" "$(cat stdout)"
 bad 1 'run.json,--guidance_2.0,2.5,--overwrite' $both $out $fast --per-class 3 --seed 5 --guidance 2.5
 bad 1 'weights' $base --delta area/run/checkpoints/step-2.safetensors --weights-from raw $out $fast --seed 5 \
     --per-class 3

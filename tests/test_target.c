@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * test_target.c: outputs never hit an input, however the paths are written; endings; what is no file. */
+ * test_target.c: outputs never hit an input, however the paths are written; endings; what is not a file. */
 #include "core/file.h"
 #include "core/mem.h"
 #include "core/target.h"

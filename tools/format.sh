@@ -31,6 +31,7 @@ LC_ALL=C.UTF-8 awk '
 function bad(what) { printf "%s:%d: %s\n", FILENAME, FNR, what; errors++ }
 FNR == 1 && $0 !~ /SPDX-License-Identifier: Apache-2.0/ { bad("the first line has no licence") }
 length($0) > 110 { bad(length($0) " columns") }
+/(is|was) no [a-z]/ && !/([Tt]here|[Ww]here) (is|was) no|(is|was) no (longer|such|faster|slower|better)/ { bad("\"is no X\": say \"is not an X\"") }
 /\t/ { bad("a tab") }
 /[ \r]$/ { bad("white space at the end of the line") }
 FNR == 1201 { bad("more than 1200 lines") }

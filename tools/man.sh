@@ -132,7 +132,7 @@ where the cache is when
 is not set
 .TP
 .B TERM
-dumb: progress in plain lines, as where standard error is no terminal
+dumb: progress in plain lines, as where standard error is not a terminal
 .TP
 .B TMPDIR
 where a .tar.gz data set is unpacked while it is in use (default /var/tmp), and where

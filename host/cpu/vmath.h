@@ -74,7 +74,7 @@ FDIT_KERNEL vf vtanh(vf x)
     return vcopysign(t / (t + 2.0f), x);
 }
 
-/* 1 / (1 + e^-x); 0 where that is no normal float. */
+/* 1 / (1 + e^-x); 0 where that is not a normal float. */
 FDIT_KERNEL vf vsigmoid(vf x)
 {
     return 1.0f / (1.0f + vexp_coarse(-x));

@@ -154,7 +154,7 @@ static struct gemm_config fitted(const struct opencl *cl, const struct gemm_shap
     return c;
 }
 
-/* What was tuned for the shape, NULL: nothing. A tile for many rows is no good for one. */
+/* What was tuned for the shape, NULL: nothing. A tile for many rows is not good for one. */
 bool gemm_same_product(const struct gemm_shape *a, const struct gemm_shape *b)
 {
     return a->kind == b->kind && a->plain == b->plain && a->storage == b->storage && a->N == b->N &&

@@ -9,7 +9,7 @@
 extern const struct fdit_device_ops fdit_opencl_ops;
 
 /* An entry for every device of every platform, usable or not, GPUs first, and behind them drivers that were
- * left out or print. No platform is no error. gpus: drivers are not loaded when none of them has a GPU. */
+ * left out or print. No platform is not an error. gpus: they are not loaded when none has a GPU. */
 enum fdit_status fdit_opencl_list(fdit_context *ctx, bool gpus, struct fdit_device_entry **out, size_t *n);
 /* Tries the entry's device out in another process (drivers.h): what ruins that makes it unusable,
  * with a note; what is printed there goes to e->said. */

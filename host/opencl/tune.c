@@ -118,7 +118,7 @@ static void run(struct tune *t, const struct subject *s, const struct gemm_confi
     gemm_run(t->dev, &s->shape, t->w->handle, t->a, t->y, c);
 }
 
-/* Whether the device still works; a configuration that it refuses is no error of the tuner. */
+/* Whether the device still works; a configuration that it refuses is not an error of the tuner. */
 static bool fine(struct tune *t)
 {
     if (t->dev->status == FDIT_OK)

@@ -154,7 +154,7 @@ static enum fdit_status profile(struct job *j)
     status = timed(j, 1, &j->r->profile_seconds);
     fdit_device_set_timing(j->dev, false);
     memcpy(j->r->counts, fdit_device_counts(j->dev), sizeof j->r->counts);
-    if (fdit_device_has_queue(j->dev)) { /* waiting after each op is no part of a step */
+    if (fdit_device_has_queue(j->dev)) { /* waiting after each op is not part of a step */
         j->r->profile_seconds = 0;
         for (int i = 0; i < FDIT_OP_COUNT; i++)
             j->r->profile_seconds += j->r->counts[i].seconds;

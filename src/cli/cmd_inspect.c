@@ -90,7 +90,7 @@ static enum fdit_status put_count(fdit_context *ctx, struct fdit_json *to, const
     int64_t n = -1;
     if (!text || fdit_parse_int64(ctx, key, text, &n) != FDIT_OK || n < 0)
         return fdit_fail(ctx, FDIT_ERROR_FORMAT,
-                         "%s: its metadata \"%s\" is no number; the file is damaged, take an "
+                         "%s: its metadata \"%s\" is not a number; the file is damaged, take an "
                          "older one",
                          path, key);
     fdit_json_put_int(to, NULL, key, n);

@@ -74,7 +74,7 @@ static int run_command(struct fdit_cli *cli, const struct fdit_command *command,
     if (cli->short_of_memory)
         FAIL(cli->ctx, FDIT_ERROR_MEMORY, "out of memory for the results; they are not complete");
     if (flush_results(cli->ctx) != FDIT_OK) {
-        if (fdit_signals_caught() == SIGPIPE) /* nobody reads on (| head), which is no failure of ours */
+        if (fdit_signals_caught() == SIGPIPE) /* nobody reads on (| head), which is not a failure of ours */
             code = 128 + SIGPIPE;
         else
             status = FDIT_ERROR_IO;

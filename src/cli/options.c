@@ -119,7 +119,7 @@ static enum fdit_status refuse_dash(struct fdit_cli *cli, const struct tables *t
 {
     if (word[0] != '-')
         return fdit_fail(cli->ctx, FDIT_ERROR_ARGUMENT,
-                         "'%s' begins with a dash that is no hyphen; write --%s", word,
+                         "'%s' begins with a dash that is not a hyphen; write --%s", word,
                          word + 3 + strspn(word + 3, "-"));
     const size_t n = strcspn(word + 1, "=");
     const bool known = find_exact(t, word + 1, n);

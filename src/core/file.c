@@ -65,7 +65,7 @@ static bool write_fully(int fd, const uint8_t *bytes, size_t n)
     return true;
 }
 
-/* Some file systems cannot sync this kind of file; that is no loss of data. */
+/* Some file systems cannot sync this kind of file; that is not a loss of data. */
 static bool sync_fully(int fd)
 {
     int result;
@@ -115,7 +115,7 @@ enum fdit_status fdit_file_map(fdit_context *ctx, const char *path, struct fdit_
     memset(out, 0, sizeof *out);
     TRY(open_to_read(ctx, path, O_NONBLOCK, &fd, &st));
     if (!S_ISREG(st.st_mode))
-        FAIL(ctx, FDIT_ERROR_IO, "%s: is no regular file; copy its contents into one first", path);
+        FAIL(ctx, FDIT_ERROR_IO, "%s: is not a regular file; copy its contents into one first", path);
     if ((uintmax_t)st.st_size > SIZE_MAX / 2)
         FAIL(ctx, FDIT_ERROR_IO, "%s: %jd bytes are too many for this machine's addresses", path,
              (intmax_t)st.st_size);

@@ -67,7 +67,7 @@ static bool number_of(const char *text, unsigned long long *out)
     return !errno && !*end;
 }
 
-/* How many numbers "0-3,8,10-11" names; 0: it is no such list. */
+/* How many numbers "0-3,8,10-11" names; 0: it is not such a list. */
 static int count_list(const char *text)
 {
     long n = 0;

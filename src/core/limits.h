@@ -27,7 +27,7 @@ struct fdit_limits_source {
     int affinity;     /* processors of the mask where the caller knows better; 0: asked for */
 };
 
-/* Never fails: what cannot be read, or is no sensible number, limits nothing. */
+/* Never fails: what cannot be read, or is not a sensible number, limits nothing. */
 void fdit_limits_read(const struct fdit_limits_source *source, struct fdit_limits *out);
 
 #endif

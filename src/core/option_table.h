@@ -100,7 +100,7 @@ enum fdit_status fdit_options_set(fdit_context *ctx, const struct fdit_option *t
                                   const char *name, const char *text);
 
 /* Refuses the first number of the table that is out of its range, by the option's name. Zero where there
- * is no default means that the option was not given, and is allowed. */
+ * is not a default means that the option was not given, and is allowed. */
 enum fdit_status fdit_options_check(fdit_context *ctx, const struct fdit_option *table, const void *args);
 
 /* The value of a choice or switch as it is typed; NULL where the value is none of them. */

@@ -26,7 +26,7 @@ static bool is_part(const char *name, const char *stem, size_t n)
     return first && !strncmp(of, "-of-", 4) && strspn(of + 4, "0123456789") > 0;
 }
 
-/* The length of X in X.safetensors.index.json or X.bin.index.json; 0: the path is no index. */
+/* The length of X in X.safetensors.index.json or X.bin.index.json; 0: the path is not an index. */
 static size_t stem_of(const char *base)
 {
     static const char *const ends[] = { index_end, ".bin.index.json", ".index.json" };

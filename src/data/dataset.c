@@ -113,7 +113,7 @@ static bool is_archive_name(const char *name)
            fdit_path_has_suffix(name, ".tgz");
 }
 
-/* The archives of a folder that holds no sub-folder; none at all is no error. */
+/* The archives of a folder that holds no sub-folder; none at all is not an error. */
 static enum fdit_status folder_shards(fdit_context *ctx, const char *path, struct fdit_names *out)
 {
     enum fdit_status status = FDIT_OK;
@@ -240,7 +240,7 @@ static enum fdit_status refuse_archive(fdit_context *ctx, const char *path, enum
     return fdit_kind_refuse(ctx, path, kind, "a data set", needed);
 }
 
-/* By content, whatever the name; what is no archive is told for what it is. */
+/* By content, whatever the name; what is not an archive is told for what it is. */
 static enum fdit_status check_archive(fdit_context *ctx, const char *path)
 {
     enum fdit_status status = FDIT_OK;
@@ -254,7 +254,7 @@ out:
     return status;
 }
 
-/* "a-{000..041}.tar,b-*.tar" to its names; none when it is no such list. */
+/* "a-{000..041}.tar,b-*.tar" to its names; none when it is not such a list. */
 static enum fdit_status expand_list(fdit_context *ctx, const char *list, struct fdit_names *out)
 {
     enum fdit_status status = FDIT_OK;

@@ -53,7 +53,7 @@ struct fdit_dataset_info {
     enum fdit_fit fit;
     bool flip;
     size_t missing;      /* classes without a picture */
-    size_t ignored;      /* files that are no pictures */
+    size_t ignored;      /* files that are not pictures */
     size_t links;        /* in archives */
     size_t memory_bytes; /* of the index */
 };
@@ -63,7 +63,7 @@ struct fdit_dataset_info {
  * left out, and a set without a picture has no taxonomy (NULL).
  * Errors name the folder: a class that is not in the
  * taxonomy, a class folder without pictures, one that cannot be read, pictures beside class
- * folders, a .cls that is no id, no picture at all; several of a kind are counted and the first few
+ * folders, a .cls that is not an id, no picture at all; several of a kind are counted and the first few
  * named. */
 enum fdit_status fdit_dataset_open(fdit_context *ctx, const char *path,
                                    const struct fdit_dataset_options *options, struct fdit_dataset **out);

@@ -76,7 +76,7 @@ const char *fdit_ds_folder(const struct fdit_dataset *ds, size_t place);
 /* What is never looked at: names with a dot in front, and what macOS, storage boxes and file
  * systems put beside people's files (__MACOSX, @eaDir, lost+found). */
 bool fdit_ds_hidden(const char *name, size_t len);
-/* Counts a file that is no picture of a class. */
+/* Counts a file that is not a picture of a class. */
 enum fdit_status fdit_ds_ignore(fdit_context *ctx, struct fdit_dataset *ds, const char *folder,
                                 const char *name, enum fdit_kind kind);
 /* What keeps the data from being used: gathered, so that all of them can be told at once. */

@@ -28,7 +28,7 @@ struct fdit_rows {
 };
 
 /* A copy of n bytes of text in UTF-8 or, with its mark, UTF-16. FDIT_ERROR_FORMAT, by name:
- * something that is no text, or in another encoding. `wanted` is what should have been given. */
+ * something that is not text, or in another encoding. `wanted` is what should have been given. */
 enum fdit_status fdit_rows_open(fdit_context *ctx, const char *text, size_t n, const char *what,
                                 const char *wanted, struct fdit_rows *rows);
 void fdit_rows_close(struct fdit_rows *rows); /* all zero is allowed */

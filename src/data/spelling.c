@@ -74,7 +74,7 @@ bool fdit_spelling_unicode(void)
 #endif
 }
 
-/* NFC in place; what does not fit or is no UTF-8 stays. */
+/* NFC in place; what does not fit or is not UTF-8 stays. */
 static size_t compose(char *text, size_t n)
 {
 #ifdef HAVE_UTF8PROC

@@ -11,7 +11,7 @@
 enum { FDIT_SPELLING_BYTES = 4096 };
 
 /* The name in its canonical form (Unicode NFC, blanks as above) into out; returns its length. Equal
- * for twins. A name that does not fit or is no UTF-8 is taken as it is, cut to the room. A build
+ * for twins. A name that does not fit or is not UTF-8 is taken as it is, cut to the room. A build
  * without utf8proc composes nothing. */
 size_t fdit_spelling(const char *s, size_t len, char out[FDIT_SPELLING_BYTES]);
 /* Whether this build knows composed and decomposed letters as the same. */
@@ -30,7 +30,7 @@ struct fdit_spellings {
  * FDIT_NAMES_NONE; then the first stays the one that is found. */
 enum fdit_status fdit_spellings_add(fdit_context *ctx, struct fdit_spellings *sp,
                                     const struct fdit_names *names, size_t id, size_t *twin);
-/* All of names; twins are no matter. sp must be empty. */
+/* All of names; twins do not matter. sp must be empty. */
 enum fdit_status fdit_spellings_all(fdit_context *ctx, struct fdit_spellings *sp,
                                     const struct fdit_names *names);
 /* The name itself, else one of the same form, else FDIT_NAMES_NONE. */

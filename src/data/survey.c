@@ -93,7 +93,7 @@ static uint64_t hash_of(const uint8_t *bytes, size_t n)
     return h;
 }
 
-/* Whether pictures a and b have the same bytes: equal hashes alone are no proof. */
+/* Whether pictures a and b have the same bytes: equal hashes alone are not proof. */
 static enum fdit_status same_bytes(struct work *w, size_t a, size_t b, bool *same)
 {
     enum fdit_status status = FDIT_OK;

@@ -114,7 +114,7 @@ enum fdit_status fdit_taxonomy_select(fdit_context *ctx, const struct fdit_taxon
                                       int32_t **ids, size_t *n);
 /* A file with a class and a count per line, between them a tab, comma or semicolon (or the last
  * space); names of columns in the first line are passed over: *ids and *counts from fdit_alloc, *n
- * of each. A class twice, or a count that is no number from 0 to
+ * of each. A class twice, or a count that is not a number from 0 to
  * 2^31-1: FDIT_ERROR_ARGUMENT with the line. */
 enum fdit_status fdit_taxonomy_counts(fdit_context *ctx, const struct fdit_taxonomy *tax, const char *path,
                                       int32_t **ids, int32_t **counts, size_t *n);
@@ -140,7 +140,7 @@ enum fdit_status fdit_taxonomy_compare(fdit_context *ctx, const struct fdit_taxo
 /* Whether `was` is what an earlier version made of that source of which this one makes `is`: the same
  * classes and ranks, and where a group is another one, it is "F/y" for "y", or the name without the blanks
  * that it had. Versions before "paths" (fdit_taxonomy_to_json) took a group for (rank, name); a `was` that
- * is of a later one, or from folders, is no earlier reading of anything that differs from it. */
+ * is of a later one, or from folders, is not an earlier reading of anything that differs from it. */
 bool fdit_taxonomy_earlier(const struct fdit_taxonomy *was, const struct fdit_taxonomy *is);
 /* Whether its JSON says "paths". */
 bool fdit_taxonomy_by_path(const struct fdit_taxonomy *tax);

@@ -205,7 +205,7 @@ static enum fdit_status parse_own(fdit_context *ctx, const json_t *root, const c
     for (size_t c = 0; c < json_array_size(classes); c++) {
         const json_t *name = json_array_get(classes, c);
         if (!json_is_string(name))
-            FAIL(ctx, FDIT_ERROR_FORMAT, "%s: class %zu is no text", what, c);
+            FAIL(ctx, FDIT_ERROR_FORMAT, "%s: class %zu is not text", what, c);
         TRY(fdit_tax_add_class(ctx, draft, what, json_string_value(name), json_string_length(name)));
     }
     for (size_t r = 0; r < json_array_size(list); r++)

@@ -471,7 +471,7 @@ static void patches(fdit_device *dev, const struct fdit_patchify_args *a, enum f
         forward ? fdit_in("image", a->image, all) : fdit_out("image", a->image, all),
     };
     struct fdit_call call = FDIT_CALL(dev, op, dims, operands);
-    if (!fdit_call_check(&call) || !need(&call, a->size % a->patch == 0, "size is no multiple of patch") ||
+    if (!fdit_call_check(&call) || !need(&call, a->size % a->patch == 0, "size is not a multiple of patch") ||
         !fdit_call_start(&call))
         return;
     (forward ? dev->ops->patchify : dev->ops->unpatchify)(dev, a);

@@ -25,7 +25,7 @@ enum fdit_status fdit_judge_open(fdit_context *ctx, fdit_device *dev, const char
     TRY(fdit_checkpoint_config(ctx, cp, NULL, &config));
     const char *json = fdit_checkpoint_meta(cp, "taxonomy");
     if (config.kind != FDIT_MODEL_CLASSIFIER || !json)
-        FAIL(ctx, FDIT_ERROR_FORMAT, "%s is no classifier; make one with train --classifier", path);
+        FAIL(ctx, FDIT_ERROR_FORMAT, "%s is not a classifier; make one with train --classifier", path);
     TRY(fdit_taxonomy_parse(ctx, json, strlen(json), path, NULL, &j->taxonomy));
     if (fdit_taxonomy_n_classes(j->taxonomy) != config.rows)
         FAIL(ctx, FDIT_ERROR_FORMAT, "%s tells %d classes apart, its taxonomy has %d", path, config.rows,

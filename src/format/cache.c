@@ -105,7 +105,7 @@ static enum fdit_status number(fdit_context *ctx, const struct fdit_cache *c, co
     if (json_is_integer(item) && *out >= least && *out <= most)
         return FDIT_OK;
     return fdit_fail(ctx, FDIT_ERROR_FORMAT,
-                     "%s: \"%s\" is no number from %lld to %lld; encode the data again "
+                     "%s: \"%s\" is not a number from %lld to %lld; encode the data again "
                      "into an empty folder",
                      c->name, key, (long long)least, (long long)most);
 }
@@ -126,7 +126,7 @@ static enum fdit_status real(fdit_context *ctx, const struct fdit_cache *c, cons
     *out = json_number_value(item);
     return json_is_number(item) ? FDIT_OK
                                 : fdit_fail(ctx, FDIT_ERROR_FORMAT,
-                                            "%s: \"%s\" is no number; encode the data "
+                                            "%s: \"%s\" is not a number; encode the data "
                                             "again into an empty folder",
                                             c->name, key);
 }
@@ -178,7 +178,7 @@ static enum fdit_status read_json(fdit_context *ctx, struct fdit_cache *c, const
     for (end = (char *)(uintptr_t)identity; *end; end++) { /* 16 hexadecimal digits */
         const char *digits = "0123456789abcdef", *at = strchr(digits, *end);
         if (!at || end - identity >= 16)
-            TRY(broken(ctx, c->name, "\"identity\" is no hash"));
+            TRY(broken(ctx, c->name, "\"identity\" is not a hash"));
         c->layout.identity = c->layout.identity << 4 | (uint64_t)(at - digits);
     }
     c->layout.item_bytes = fdit_cache_item_bytes(&c->info);
@@ -199,7 +199,7 @@ enum fdit_status fdit_cache_parse(fdit_context *ctx, const char *name, const uin
     TRY(fdit_strdup(ctx, name, &c->name));
     if (n < 28 || memcmp(bytes, "FDITCACH", 8) != 0)
         FAIL(ctx, FDIT_ERROR_FORMAT,
-             "%s: is no index of a cache; give the folder that 'finediffusion encode' "
+             "%s: is not an index of a cache; give the folder that 'finediffusion encode' "
              "made",
              name);
     uint32_t version = fdit_get32(bytes + 8);
@@ -245,7 +245,7 @@ enum fdit_status fdit_cache_check_shard(fdit_context *ctx, const struct fdit_cac
     size_t wanted;
     fdit_cache_header(&c->layout, shard, header);
     if (n < FDIT_CACHE_HEADER || memcmp(bytes, "FDITSHRD", 8) != 0)
-        return broken(ctx, name, "is no part of a cache");
+        return broken(ctx, name, "is not part of a cache");
     if (memcmp(bytes, header, FDIT_CACHE_HEADER) != 0)
         return broken(ctx, name, "does not belong to the index beside it");
     if (!fdit_mul(fdit_cache_in_shard(&c->layout, shard), c->layout.record_bytes, &wanted) ||

@@ -43,7 +43,7 @@ enum fdit_status fdit_json_read(fdit_context *ctx, const char *path, size_t limi
 struct fdit_json {
     json_t *root;
     bool no_memory;
-    char no_text[64]; /* where a text is no UTF-8; "": nowhere */
+    char no_text[64]; /* where a text is not UTF-8; "": nowhere */
 };
 
 void fdit_json_begin(struct fdit_json *b);      /* the root is an object */
@@ -63,7 +63,7 @@ void fdit_json_put_null(struct fdit_json *b, json_t *to, const char *key);
 /* A value of jansson's; the reference is taken. NULL counts as memory that was short. */
 void fdit_json_put(struct fdit_json *b, json_t *to, const char *key, json_t *value);
 
-/* Whether all was put: FDIT_ERROR_MEMORY, or FDIT_ERROR_ARGUMENT for a text that is no UTF-8; `what` (a file)
+/* Whether all was put: FDIT_ERROR_MEMORY, or FDIT_ERROR_ARGUMENT for text that is not UTF-8; `what` (a file)
  * begins the message. */
 enum fdit_status fdit_json_check(fdit_context *ctx, const struct fdit_json *b, const char *what);
 /* The text of a value with jansson's flags; free with fdit_free. Short memory is the only failure. */

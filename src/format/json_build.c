@@ -101,8 +101,8 @@ enum fdit_status fdit_json_check(fdit_context *ctx, const struct fdit_json *b, c
         return fdit_fail(ctx, FDIT_ERROR_MEMORY, "%s: out of memory while it was put together; free memory",
                          what);
     if (*b->no_text)
-        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT, "%s: the text of \"%s\" is no UTF-8 and cannot be written",
-                         what, b->no_text);
+        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
+                         "%s: the text of \"%s\" is not UTF-8 and cannot be written", what, b->no_text);
     return FDIT_OK;
 }
 

@@ -39,7 +39,7 @@ enum fdit_kind {
     FDIT_KIND_TAR,
     FDIT_KIND_TAR_GZ,
     /* archives and compressed files that are not */
-    FDIT_KIND_GZIP, /* of something that is no tar */
+    FDIT_KIND_GZIP, /* of something that is not tar */
     FDIT_KIND_XZ,
     FDIT_KIND_BZIP2,
     FDIT_KIND_ZSTD,

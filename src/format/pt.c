@@ -298,7 +298,7 @@ static enum fdit_status collect(fdit_context *ctx, struct fdit_pt *pt)
              pt->path);
     if (pt->n == 0)
         FAIL(ctx, FDIT_ERROR_FORMAT,
-             "%s: holds no tensor, so it is no checkpoint; give the file with the model's state_dict()",
+             "%s: holds no tensor, so it is not a checkpoint; give the file with the model's state_dict()",
              pt->path);
     TRY(fdit_alloc(ctx, pt->n, sizeof *pt->by_name, &pt->by_name));
     for (size_t i = 0; i < pt->n; i++)
@@ -563,7 +563,7 @@ static enum fdit_status open_bytes(fdit_context *ctx, struct fdit_pt *pt)
         TRY(open_legacy(ctx, pt));
     else
         FAIL(ctx, FDIT_ERROR_FORMAT,
-             "%s: is no torch file: it begins neither as a zip nor as a pickle "
+             "%s: is not a torch file: it begins neither as a zip nor as a pickle "
              "does; get it again",
              pt->path);
     TRY(collect(ctx, pt));

@@ -233,7 +233,7 @@ static enum fdit_status build_tensor(struct fdit_pt_pickle *p, const struct fdit
         return fdit_pt_bad(p, "a tensor whose offset in its storage is negative or no number");
     if (!are_indices(args->items[2]) || !are_indices(args->items[3]) ||
         args->items[2]->n != args->items[3]->n)
-        return fdit_pt_bad(p, "a tensor whose shape and strides are no such lists of at most 16 numbers");
+        return fdit_pt_bad(p, "a tensor whose shape and strides are not such lists of at most 16 numbers");
     TRY(fdit_pt_value_new(p, FDIT_PT_TENSOR, out));
     struct fdit_pt_value *t = *out, *parts[] = { args->items[0], args->items[2], args->items[3] };
     t->offset = args->items[1]->i;
@@ -285,7 +285,7 @@ static enum fdit_status build(struct fdit_pt_pickle *p, const struct global *g,
         if (args->n && is_unknown(args->items[0]))
             return fdit_pt_value_new(p, FDIT_PT_INERT, out);
         if (!args->n || args->items[0]->kind != FDIT_PT_TENSOR)
-            return fdit_pt_bad(p, "a parameter that is no tensor");
+            return fdit_pt_bad(p, "a parameter that is not a tensor");
         *out = args->items[0];
         return FDIT_OK;
     case RULE_FROM_TYPE:
@@ -332,7 +332,7 @@ enum fdit_status fdit_pt_reduce(struct fdit_pt_pickle *p)
     if (!g && is_unknown(function))
         return fdit_pt_push_new(p, FDIT_PT_INERT, 0);
     if (!g)
-        return fdit_pt_bad(p, "calls something that is no name");
+        return fdit_pt_bad(p, "calls something that is not a name");
     if (args->kind != FDIT_PT_TUPLE)
         return fdit_pt_bad(p, "calls a name with something else than a tuple");
     TRY(build(p, g, args, &v));
@@ -350,7 +350,7 @@ enum fdit_status fdit_pt_set_state(struct fdit_pt_pickle *p)
     TRY(fdit_pt_top(p, &object));
     if (object->kind == FDIT_PT_OBJECT) {
         if (state->kind != FDIT_PT_DICT || object->n)
-            return fdit_pt_bad(p, "attributes of an object that are no dictionary");
+            return fdit_pt_bad(p, "attributes of an object that are not a dictionary");
         TRY(fdit_pt_append(p, object, &state, 1));
     } else if (object->kind != FDIT_PT_DICT && object->kind != FDIT_PT_TENSOR &&
                object->kind != FDIT_PT_LIST && object->kind != FDIT_PT_TUPLE && !is_unknown(object)) {
@@ -367,7 +367,7 @@ enum fdit_status fdit_pt_persistent(struct fdit_pt_pickle *p)
     struct fdit_pt_value *id = NULL, *v = NULL;
     TRY(fdit_pt_pop(p, &id));
     if (id->kind != FDIT_PT_TUPLE || id->n < 1)
-        return fdit_pt_bad(p, "an outside reference that is no tuple");
+        return fdit_pt_bad(p, "an outside reference that is not a tuple");
     if (fdit_pt_is_text(id->items[0], "module"))
         return fdit_fail(p->ctx, FDIT_ERROR_UNSUPPORTED,
                          "%s: holds a whole pickled module, which is code; load it in PyTorch and "
@@ -378,7 +378,7 @@ enum fdit_status fdit_pt_persistent(struct fdit_pt_pickle *p)
     const struct global *g = id->n >= 5 ? global_of(id->items[1]) : NULL;
     if (!g || g->rule != RULE_STORAGE || !fdit_pt_is_text(id->items[0], "storage") ||
         id->items[2]->kind != FDIT_PT_TEXT || !is_index(id->items[4]))
-        return fdit_pt_bad(p, "an outside reference that is no storage of numbers");
+        return fdit_pt_bad(p, "an outside reference that is not a storage of numbers");
     TRY(fdit_pt_value_new(p, FDIT_PT_STORAGE, &v));
     v->type = g->type == FDIT_ST_TYPES ? FDIT_ST_U8 : g->type;
     v->untyped = g->type == FDIT_ST_TYPES;

@@ -340,7 +340,7 @@ static enum fdit_status stack_global(struct fdit_pt_pickle *p)
     TRY(fdit_pt_pop(p, &name));
     TRY(fdit_pt_pop(p, &module));
     if (module->kind != FDIT_PT_TEXT || name->kind != FDIT_PT_TEXT)
-        return fdit_pt_bad(p, "a name that is no text");
+        return fdit_pt_bad(p, "a name that is not text");
     TRY(fdit_pt_push_name(p, module->text, module->n, name->text, name->n));
 out:
     return status;
@@ -380,7 +380,7 @@ static enum fdit_status append_one(struct fdit_pt_pickle *p)
     if (list->kind == FDIT_PT_INERT)
         return FDIT_OK;
     if (list->kind != FDIT_PT_LIST)
-        return fdit_pt_bad(p, "appends to something that is no list");
+        return fdit_pt_bad(p, "appends to something that is not a list");
     TRY(fdit_pt_append(p, list, &v, 1));
 out:
     return status;
@@ -395,8 +395,8 @@ static enum fdit_status append_many(struct fdit_pt_pickle *p, enum fdit_pt_kind 
     p->n_stack = first; /* the values stay behind the end until they are copied */
     TRY(fdit_pt_top(p, &to));
     if (to->kind != kind && to->kind != FDIT_PT_INERT)
-        return fdit_pt_bad(p, kind == FDIT_PT_DICT ? "sets a key of something that is no dictionary"
-                                                   : "appends to something that is no list");
+        return fdit_pt_bad(p, kind == FDIT_PT_DICT ? "sets a key of something that is not a dictionary"
+                                                   : "appends to something that is not a list");
     if (kind == FDIT_PT_DICT && n % 2)
         return fdit_pt_bad(p, "a dictionary has a key without a value");
     if (to->kind == kind)
@@ -415,7 +415,7 @@ static enum fdit_status set_item(struct fdit_pt_pickle *p)
     if (dict->kind == FDIT_PT_INERT)
         return FDIT_OK;
     if (dict->kind != FDIT_PT_DICT)
-        return fdit_pt_bad(p, "sets a key of something that is no dictionary");
+        return fdit_pt_bad(p, "sets a key of something that is not a dictionary");
     TRY(fdit_pt_append(p, dict, pair, 2));
 out:
     return status;
@@ -454,10 +454,10 @@ static enum fdit_status take_memo(struct fdit_pt_pickle *p, size_t size, bool se
         size_t n = 0;
         TRY(take_line(p, &line, &n));
         if (n == 0 || n > 9)
-            return fdit_pt_bad(p, "a memo entry that is no number");
+            return fdit_pt_bad(p, "a memo entry that is not a number");
         for (size_t k = 0; k < n; k++) {
             if (line[k] < '0' || line[k] > '9')
-                return fdit_pt_bad(p, "a memo entry that is no number");
+                return fdit_pt_bad(p, "a memo entry that is not a number");
             i = 10 * i + (uint64_t)(line[k] - '0');
         }
     }
@@ -635,7 +635,7 @@ static enum fdit_status step(struct fdit_pt_pickle *p, uint8_t op)
                op, 15))
         return step_object(p, op);
     char what[64];
-    snprintf(what, sizeof what, "the byte 0x%02x is no instruction", op);
+    snprintf(what, sizeof what, "the byte 0x%02x is not an instruction", op);
     return fdit_pt_bad(p, what);
 }
 

@@ -70,7 +70,7 @@ static enum fdit_status read_shape(fdit_context *ctx, const char *file, const js
     for (size_t i = 0; i < rank; i++) {
         const json_t *side = json_array_get(value, i);
         if (!json_is_integer(side))
-            return bad_tensor(ctx, file, t->name, "its shape is no list of integers");
+            return bad_tensor(ctx, file, t->name, "its shape is not a list of integers");
         t->shape[i] = json_integer_value(side);
         if (t->shape[i] < 0)
             return fdit_fail(ctx, FDIT_ERROR_FORMAT,
@@ -96,7 +96,7 @@ static enum fdit_status read_offsets(fdit_context *ctx, const char *file, const 
 {
     const json_t *first = json_array_get(value, 0), *last = json_array_get(value, 1);
     if (json_array_size(value) != 2 || !json_is_integer(first) || !json_is_integer(last))
-        return bad_tensor(ctx, file, t->name, "data_offsets are no two integers");
+        return bad_tensor(ctx, file, t->name, "data_offsets must be two integers");
     json_int_t begin = json_integer_value(first), end = json_integer_value(last);
     if (begin < 0 || end < begin)
         return fdit_fail(ctx, FDIT_ERROR_FORMAT,
@@ -164,7 +164,7 @@ static enum fdit_status find_header(fdit_context *ctx, const char *file, const u
     uint64_t length = 0;
     if (n < 8)
         return fdit_fail(ctx, FDIT_ERROR_FORMAT,
-                         "%s: is no safetensors file: it has %zu bytes, the "
+                         "%s: is not a safetensors file: it has %zu bytes, the "
                          "length field alone has 8; get it again",
                          file, n);
     for (int i = 7; i >= 0; i--)
@@ -181,7 +181,7 @@ static enum fdit_status find_header(fdit_context *ctx, const char *file, const u
                          file, (uintmax_t)length, MAX_HEADER);
     if (length == 0 || bytes[8] != '{')
         return fdit_fail(ctx, FDIT_ERROR_FORMAT,
-                         "%s: the header is no JSON object; the file is "
+                         "%s: the header is not a JSON object; the file is "
                          "damaged or no safetensors file, get it again",
                          file);
     *header = (size_t)length;
@@ -204,14 +204,14 @@ static enum fdit_status check_meta(fdit_context *ctx, const char *file, json_t *
     json_t *value;
     if (!json_is_object(meta))
         return fdit_fail(ctx, FDIT_ERROR_FORMAT,
-                         "%s: __metadata__ is no JSON object; the file is "
+                         "%s: __metadata__ is not a JSON object; the file is "
                          "damaged, get it again",
                          file);
     json_object_foreach(meta, key, value)
     {
         if (!json_is_string(value))
             return fdit_fail(ctx, FDIT_ERROR_FORMAT,
-                             "%s: __metadata__ %.200s is no text; the file "
+                             "%s: __metadata__ %.200s is not text; the file "
                              "is damaged, get it again",
                              file, key);
     }
@@ -260,7 +260,7 @@ static enum fdit_status read_file(fdit_context *ctx, struct fdit_safetensors *st
         t->name = name;
         t->file = (int)which;
         if (!json_is_object(info))
-            TRY(bad_tensor(ctx, file, name, "its entry in the header is no JSON object"));
+            TRY(bad_tensor(ctx, file, name, "its entry in the header is not a JSON object"));
         TRY(read_type(ctx, file, name, json_object_get(info, "dtype"), &t->type));
         TRY(read_shape(ctx, file, json_object_get(info, "shape"), t));
         TRY(read_offsets(ctx, file, json_object_get(info, "data_offsets"), data, data_bytes, t));
@@ -381,7 +381,8 @@ static enum fdit_status open_shards(fdit_context *ctx, struct fdit_safetensors *
     TRY(fdit_json_read(ctx, st->path, MAX_HEADER, 8, &index));
     json_t *map = json_object_get(index, "weight_map");
     if (!json_is_object(map) || json_object_size(map) == 0)
-        FAIL(ctx, FDIT_ERROR_FORMAT, "%s: has no weight_map; it is no index of safetensors files", st->path);
+        FAIL(ctx, FDIT_ERROR_FORMAT, "%s: has no weight_map; it is not an index of safetensors files",
+             st->path);
     TRY(shard_names(ctx, st->path, map, &names, &n));
     TRY(fdit_path_folder(ctx, st->path, &folder));
     TRY(fdit_alloc(ctx, n, sizeof *st->shards, &st->shards));

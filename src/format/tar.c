@@ -435,7 +435,7 @@ static enum fdit_status after_mark(fdit_context *ctx, struct fdit_tar_stream *s,
         }
     if (strange + s->trailing)
         fdit_log(ctx, FDIT_LOG_WARNING,
-                 "%s: %ju bytes follow the archive's end mark, are no tar, "
+                 "%s: %ju bytes follow the archive's end mark, are not tar, "
                  "and are not read",
                  s->path, (uintmax_t)(strange + s->trailing));
     s->ended = true;

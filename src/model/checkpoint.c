@@ -395,7 +395,7 @@ enum fdit_status fdit_fingerprint_compare(fdit_context *ctx, const char *wanted,
     if (status == FDIT_ERROR_MEMORY)
         goto out;
     if (!json_is_object(a))
-        FAIL(ctx, FDIT_ERROR_FORMAT, "%s: its entry \"base\" is no fingerprint", delta);
+        FAIL(ctx, FDIT_ERROR_FORMAT, "%s: its entry \"base\" is not a fingerprint", delta);
     json_object_foreach(a, key, value)
     {
         const json_t *other = json_object_get(b, key);

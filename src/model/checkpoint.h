@@ -66,7 +66,7 @@ enum fdit_status fdit_checkpoint_read_part(fdit_context *ctx, struct fdit_checkp
 enum fdit_status fdit_checkpoint_read_rows(fdit_context *ctx, struct fdit_checkpoint *cp, int first, int n,
                                            int width, float *out);
 
-/* Refuses tensors among the weights that are no parameter of the list. In a training checkpoint
+/* Refuses tensors among the weights that are not a parameter of the list. In a training checkpoint
  * they are only counted. */
 enum fdit_status fdit_checkpoint_check(fdit_context *ctx, const struct fdit_checkpoint *cp,
                                        const struct fdit_params *params, int depth, int *extra);

@@ -455,7 +455,7 @@ static enum fdit_status save_shards(fdit_context *ctx, struct job *j)
     if (status != FDIT_OK)
         fdit_shards_drop(&stem, written, n);
     TRY(status);
-    /* The new set is whole: what cannot be taken away beside it is no failure. */
+    /* The new set is whole: what cannot be taken away beside it is not a failure. */
     if (fdit_shards_clean(ctx, j->o->out, &old) != FDIT_OK)
         fdit_log(ctx, FDIT_LOG_WARNING, "%s is written; shards of an older one may be left beside it",
                  j->o->out);

@@ -201,7 +201,7 @@ enum fdit_status fdit_delta_check(fdit_context *ctx, struct fdit_checkpoint *cp)
     bool state = format && !strcmp(format, "finediffusion-checkpoint"); /* holds the delta, too */
     if (!state && (!format || strcmp(format, FDIT_DELTA_FORMAT)))
         FAIL(ctx, FDIT_ERROR_FORMAT,
-             "%s: is no delta (metadata \"format\" is %s%s%s); give the delta.safetensors of a "
+             "%s: is not a delta (metadata \"format\" is %s%s%s); give the delta.safetensors of a "
              "run",
              fdit_checkpoint_path(cp), format ? "\"" : "", format ? format : "missing", format ? "\"" : "");
     TRY(fdit_delta_config(ctx, cp, &config));

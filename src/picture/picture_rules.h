@@ -18,7 +18,7 @@ enum fdit_status fdit_picture_words_rules(fdit_context *ctx, const struct fdit_p
 
 /* The keys "orient" and "matte" of a JSON object (a delta's `train`, encode.json), as texts of
  * their own; an object without them was made when pictures were taken as they are stored: "none".
- * Text that is no object: NULL both. Free with fdit_picture_notes_fini. */
+ * Text that is not an object: NULL both. Free with fdit_picture_notes_fini. */
 struct fdit_picture_notes {
     char *orient, *matte;
 };

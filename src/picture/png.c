@@ -100,7 +100,7 @@ static bool read_header(struct decoder *d)
                                      "sBIT\0sCAL\0sPLT\0sRGB\0tEXt\0tIME\0zTXt";
     /* our own limit on the area gives the better message */
     png_set_user_limits(d->png, MAX_SIDE, MAX_SIDE);
-    png_set_chunk_malloc_max(d->png, 1 << 30); /* a long text is no reason to refuse a picture, */
+    png_set_chunk_malloc_max(d->png, 1 << 30); /* a long text is not a reason to refuse a picture, */
     png_set_keep_unknown_chunks(d->png, PNG_HANDLE_CHUNK_NEVER, unused, sizeof unused / 5);
     png_set_keep_unknown_chunks(d->png, PNG_HANDLE_CHUNK_NEVER, NULL, 0); /* it is passed over */
 #ifdef PNG_MAXIMUM_INFLATE_WINDOW /* some writers state a smaller window than they used */

@@ -6,7 +6,7 @@
 #include "picture/rows.h"
 
 /* Rows for the sink; of the rules only the matte counts. Bytes behind the picture's end are ignored,
- * damage to what is no pixel is passed over. */
+ * damage to what is not pixels is passed over. */
 enum fdit_status fdit_png_decode(fdit_context *ctx, const uint8_t *bytes, size_t n, const char *name,
                                  const struct fdit_picture_rules *rules, const struct fdit_row_sink *sink);
 

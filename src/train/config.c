@@ -38,8 +38,8 @@ static enum fdit_status check_object(fdit_context *ctx, const char *path, json_t
     {
         const struct fdit_option *row = find(key);
         if (!row)
-            FAIL(ctx, FDIT_ERROR_FORMAT, "%s: \"%s\" is no option of train; is the file of a newer version?",
-                 path, key);
+            FAIL(ctx, FDIT_ERROR_FORMAT,
+                 "%s: \"%s\" is not an option of train; is the file of a newer version?", path, key);
         if (fdit_option_take(row, value, &scratch))
             continue;
         FAIL(ctx, FDIT_ERROR_FORMAT, "%s: \"%s\" cannot be %s; correct it", path, key,

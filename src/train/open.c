@@ -311,7 +311,7 @@ out:
     return status;
 }
 
-/* Also a cache of pixels; latents of 1 or 3 channels are no pictures. */
+/* Also a cache of pixels; latents of 1 or 3 channels are not pictures. */
 static bool works_on_pixels(const struct run *r)
 {
     const struct fdit_cache_info *cache = fdit_train_source_cache(r->data);

@@ -166,7 +166,7 @@ static enum fdit_status meta_number(fdit_context *ctx, const struct fdit_safeten
     unsigned long long value = text ? strtoull(text, &end, 10) : 0;
     if (!text || *text < '0' || *text > '9' || errno || *end)
         return fdit_fail(ctx, FDIT_ERROR_FORMAT,
-                         "%s: its metadata \"%s\" is no number; the checkpoint is "
+                         "%s: its metadata \"%s\" is not a number; the checkpoint is "
                          "damaged",
                          fdit_safetensors_path(st), key);
     *out = value;
@@ -211,7 +211,7 @@ static enum fdit_status check_meta(fdit_context *ctx, const struct fdit_safetens
     struct fdit_taxonomy *classes = NULL;
     uint64_t step = 0, position = 0;
     if (!format || strcmp(format, STATE_FORMAT))
-        FAIL(ctx, FDIT_ERROR_FORMAT, "%s: is no checkpoint of a run", path);
+        FAIL(ctx, FDIT_ERROR_FORMAT, "%s: is not a checkpoint of a run", path);
     TRY(fdit_file_version_check(ctx, path, format, fdit_safetensors_meta(st, "version")));
     TRY(check_model(ctx, st, config));
     TRY(meta_number(ctx, st, "step", &step));

@@ -65,7 +65,7 @@ static enum fdit_status get_int(fdit_context *ctx, const char *name, const json_
     if (!item || json_is_null(item))
         return FDIT_OK;
     if (!json_is_integer(item) || json_integer_value(item) < 0 || json_integer_value(item) > 1 << 20)
-        return fdit_fail(ctx, FDIT_ERROR_FORMAT, "%s: %s is no number from 0 to %d", name, key, 1 << 20);
+        return fdit_fail(ctx, FDIT_ERROR_FORMAT, "%s: %s is not a number from 0 to %d", name, key, 1 << 20);
     *out = (int)json_integer_value(item);
     return FDIT_OK;
 }
@@ -77,7 +77,7 @@ static enum fdit_status get_real(fdit_context *ctx, const char *name, const json
     if (!item || json_is_null(item))
         return FDIT_OK;
     if (!json_is_number(item))
-        return fdit_fail(ctx, FDIT_ERROR_FORMAT, "%s: %s is no number", name, key);
+        return fdit_fail(ctx, FDIT_ERROR_FORMAT, "%s: %s is not a number", name, key);
     *out = json_number_value(item);
     return FDIT_OK;
 }
@@ -132,7 +132,7 @@ static enum fdit_status read_levels(fdit_context *ctx, const char *name, const j
     {
         if (!json_is_integer(item) || json_integer_value(item) < 1 || json_integer_value(item) > 65536)
             return fdit_fail(ctx, FDIT_ERROR_FORMAT,
-                             "%s: block_out_channels: entry %zu is no number from "
+                             "%s: block_out_channels: entry %zu is not a number from "
                              "1 to 65536",
                              name, i);
         c->channels[i] = (int)json_integer_value(item);

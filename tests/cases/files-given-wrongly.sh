@@ -55,7 +55,7 @@ wrong_base "$O/pictures.zip" 'is a zip archive without data.pkl, not a torch fil
 for file in optimizer.pt opt-inside.pt sgd.pt optimizer-new.pt; do
     wrong_base "$O/$file" "$file: holds the state of an optimizer and no (weights of a DiT|tensor); give the file with the model's state_dict\\(\\)"
 done
-wrong_base "$O/scheduler.pt" "holds no tensor, so it is no checkpoint; give the file with the model's state_dict"
+wrong_base "$O/scheduler.pt" "holds no tensor, so it is not a checkpoint; give the file with the model's state_dict"
 wrong_base "$O/resnet.pt" 'holds 3 tensors \(conv1.weight, ...\), and no weights of a DiT; give the checkpoint of a class-conditional DiT'
 for command in "convert $IN/ckpt/vae-ldm-names.ckpt out.safetensors" "sample --base $IN/ckpt/vae-ldm-names.safetensors --out pictures"; do
     ends 1 "$FD" $command

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# Files that are no weights, or of a model that is computed in another way, are refused for what they are.
+# Files that are not weights, or of a model that is computed in another way, are refused for what they are.
 M="--model 32,1,2,4"
 ends 1 "$FD" convert "$IN/ckpt/lfs-pointer.safetensors" out.safetensors $M
 says "Git LFS pointer" "git lfs pull"

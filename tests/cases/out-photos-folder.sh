@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# A folder full of somebody's files is no place for pictures or caches.
+# A folder full of somebody's files is not a place for pictures or caches.
 small_run --data "$IN/data" --steps 2 --out run
 S="small_sample --base run/delta.safetensors"
 cp -r "$IN/data" photos

@@ -31,7 +31,7 @@ for put in 20 15; do
     touch "run/checkpoints/step-$put.safetensors/x"
     ends 2 small_run --data d --steps 20 --keep 0 --out run --resume
 done
-# nothing of the checkpoints can be listed: that is no run without any
+# nothing of the checkpoints can be listed: that is not a run without any
 if [ "$(id -u)" != 0 ]; then
     again && chmod 0 run/checkpoints
     ends 1 small_run --data d --steps 20 --keep 0 --out run --resume
@@ -51,7 +51,7 @@ ends 0 small_run --data d --steps 20 --model 32,2,2,4 --out deeper
 again && cp deeper/checkpoints/step-20.safetensors $newest && goes_on
 again && sed 's/"step":"20"/"step":"-1"/; s/"position":"80"/"position":"800"/' $newest >x && truncate -s "$(wc -c <$newest)" x &&
     cp x $newest && goes_on
-# names with numbers that no run has are no checkpoints, or broken ones
+# names with numbers that no run has are not checkpoints, or broken ones
 again
 for name in 9223372036854775807 99999999999999999999 -1 007 '3x'; do
     cp $newest "run/checkpoints/step-$name.safetensors"
