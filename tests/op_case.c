@@ -158,6 +158,42 @@ void case_weight(struct op_case *c, size_t field, int n_out, int n_in, float dev
     c->weight_field = field;
 }
 
+struct op_case *case_shared(enum fdit_op op, int variant)
+{
+    struct fdit_probe p;
+    ck_assert_ok(op_devices.ctx,
+                 fdit_case_make(op_devices.ctx, &p, op, variant, op_devices.ref, op_devices.main));
+    struct op_case *c = case_new(op, "%s", p.text + strlen(fdit_op_name(op)));
+    c->args = p.args;
+    c->shape = p.shape;
+    c->tolerance = p.allowed;
+    c->per_sample = p.per_sample;
+    c->has_limits = true;
+    c->no_poison = !fdit_case_is_tiny(variant);
+    size_t samples = p.per_sample ? (size_t)p.args.linear.samples : 1;
+    for (int i = 0; i < p.n_slots; i++) {
+        const struct fdit_probe_slot *from = &p.slots[i];
+        bool each = p.per_sample && !from->shared;
+        struct slot *s =
+            add_slot(c, from->field, from->name, each ? from->n / samples : from->n, each ? (int)samples : 0,
+                     each ? from->n / samples : 0, (enum slot_role)from->role);
+        ck_assert_uint_eq(s->n, from->n);
+        memcpy(s->data, from->data, s->n * sizeof(float));
+        s->type = from->type;
+        s->alias = from->has_alias ? from->alias : NO_FIELD;
+        s->over_batch = from->shared && from->role != FDIT_PROBE_IN;
+    }
+    if (p.weight) {
+        size_t n = (size_t)p.desc.n_out * (size_t)p.desc.n_in;
+        c->weight = must_alloc(n * sizeof *c->weight);
+        memcpy(c->weight, p.weight, n * sizeof *c->weight);
+        c->weight_desc = p.desc;
+        c->weight_field = p.weight_field;
+    }
+    fdit_probe_end(&p);
+    return c;
+}
+
 /* ------------------------------------------------------------------------------- running one */
 
 /* One run: all tensors in one buffer, each between guards, in slot order. */

@@ -13,6 +13,7 @@
 #define FDIT_TESTS_OP_CASE_H
 
 #include "device/backend.h"
+#include "device/cases.h"
 #include "harness.h"
 
 enum slot_role { SLOT_IN, SLOT_OUT, SLOT_INOUT };
@@ -85,6 +86,9 @@ struct slot *case_out_strided(struct op_case *c, size_t field, const char *name,
 /* Row numbers 0..below-1, one a sample. */
 struct slot *case_rows(struct op_case *c, size_t field, const char *name, int samples, int below);
 void case_weight(struct op_case *c, size_t field, int n_out, int n_in, float deviation);
+
+/* The shared case of an op (device/cases.h), with what every device promises. */
+struct op_case *case_shared(enum fdit_op op, int variant);
 
 /* All comparisons of the header comment; fails the running test. Frees c. */
 void case_check(struct op_case *c);

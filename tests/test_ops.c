@@ -684,6 +684,14 @@ START_TEST(reads_in_flight)
 }
 END_TEST
 
+/* The case that every op has. What follows by hand above and in ops_*.c are further options of single ops. */
+START_TEST(shared_cases)
+{
+    for (int v = 0; v < fdit_case_variants((enum fdit_op)_i); v++)
+        case_check(case_shared((enum fdit_op)_i, v));
+}
+END_TEST
+
 /* -------------------------------------------------------------------------------------- the suite
  */
 
@@ -712,6 +720,9 @@ static Suite *ops_suite(const char *spec)
             tcase_add_test(tcase, cases[i].tests[k]);
         suite_add_tcase(suite, tcase);
     }
+    TCase *every = tcase_create("every op");
+    tcase_add_loop_test(every, shared_cases, 0, FDIT_OP_COUNT);
+    suite_add_tcase(suite, every);
     ops_pointwise_add(suite);
     ops_picture_add(suite);
     return suite;

@@ -93,6 +93,14 @@ void fdit_probe_rows(struct fdit_probe *p, size_t field, const char *name, size_
     }
 }
 
+void fdit_probe_sizes(struct fdit_probe *p, const struct fdit_probe_size *sizes)
+{
+    while (sizes->name && p->n_sizes < FDIT_PROBE_SIZES)
+        p->sizes[p->n_sizes++] = *sizes++;
+    if (sizes->name && p->status == FDIT_OK)
+        p->status = fdit_fail(p->ctx, FDIT_ERROR_ARGUMENT, "%s: too many sizes", p->text);
+}
+
 void fdit_probe_weight(struct fdit_probe *p, size_t field, int n_out, int n_in, enum fdit_dtype storage)
 {
     struct fdit_rng rng = { .seed = p->seed, .stream = 98 };

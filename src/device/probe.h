@@ -22,13 +22,21 @@ struct fdit_probe_slot {
     const char *name;
     size_t field, alias; /* offsets in the arguments; alias: a second argument with this tensor */
     bool has_alias;
+    bool optional, shared; /* shared: of all samples, not a part a sample */
+    const char *may_be;    /* of an output: the inputs that it may be, "dy x"; NULL: none */
     enum fdit_probe_role role;
     enum fdit_dtype type;
     size_t n, at; /* elements, place in the image */
     float *data;  /* [n]; outputs: what shows that nothing was written */
 };
 
-enum { FDIT_PROBE_SLOTS = 14, FDIT_PROBE_GUARD = 61 };
+enum { FDIT_PROBE_SLOTS = 14, FDIT_PROBE_SIZES = 10, FDIT_PROBE_GUARD = 61 };
+
+struct fdit_probe_size {
+    const char *name;
+    size_t field;
+    bool wide; /* size_t, else int */
+};
 
 struct fdit_probe {
     fdit_context *ctx;
@@ -38,9 +46,12 @@ struct fdit_probe {
     struct fdit_op_shape shape; /* for the workspace */
     struct fdit_probe_slot slots[FDIT_PROBE_SLOTS];
     int n_slots;
-    char text[128]; /* "gate 2x9x65" */
-    double allowed; /* of each output: sum (got - wanted)^2 <= allowed (1 + sum wanted^2) */
-    float *weight;  /* frozen matrix of a linear op, exact in every storage type */
+    struct fdit_probe_size sizes[FDIT_PROBE_SIZES]; /* arguments that are at least 1 */
+    int n_sizes;
+    bool per_sample; /* the arguments begin with `int samples`, which do not know each other */
+    char text[128];  /* "gate 2x9x65" */
+    double allowed;  /* of each output: sum (got - wanted)^2 <= allowed (1 + sum wanted^2) */
+    float *weight;   /* frozen matrix of a linear op, exact in every storage type */
     struct fdit_weight_desc desc;
     size_t weight_field;
     size_t total; /* elements of the image */
@@ -65,6 +76,8 @@ struct fdit_probe_slot *fdit_probe_out(struct fdit_probe *p, size_t field, const
 struct fdit_probe_slot *fdit_probe_inout(struct fdit_probe *p, size_t field, const char *name, size_t n);
 /* Row numbers 0..below-1 as FDIT_I32. */
 void fdit_probe_rows(struct fdit_probe *p, size_t field, const char *name, size_t n, int below);
+/* Which arguments are sizes, up to one without a name. */
+void fdit_probe_sizes(struct fdit_probe *p, const struct fdit_probe_size *sizes);
 /* A frozen matrix whose numbers every storage type holds exactly. */
 void fdit_probe_weight(struct fdit_probe *p, size_t field, int n_out, int n_in, enum fdit_dtype storage);
 

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 fdit_sources += \
 	src/device/backend.h \
+	src/device/case_parts.h \
 	src/device/cases.c src/device/cases.h \
+	src/device/cases_picture.c \
 	src/device/check.c src/device/check.h \
 	src/device/device.c src/device/device.h \
 	src/device/generic.c src/device/generic.h \

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * cases_picture.c: calls of the ops on pictures as rows of channels. */
+#include "device/case_parts.h"
+
+/* samples, height, width, channels in and out, stride; upsampled where the variant is odd and stride 1 */
+static const int convs[N_SHAPES + 1][6] = {
+    { 1, 1, 1, 1, 1, 1 },     { 2, 3, 5, 3, 7, 1 },     { 1, 4, 6, 5, 4, 2 },
+    { 1, 5, 3, 9, 17, 1 },    { 1, 8, 8, 16, 33, 1 },   { 1, 7, 5, 72, 40, 1 },
+    { 2, 16, 16, 64, 64, 2 }, { 1, 17, 13, 31, 67, 1 }, { 2, 2, 3, 2, 3, 1 },
+};
+
+void fdit_case_conv(struct fdit_probe *p, const struct fdit_case_on *on, int variant)
+{
+    const int *s = convs[shape_at(variant)];
+    bool upsample = variant % 2 && s[5] == 1;
+    int up = upsample ? 2 : 1, height = up * s[1] / s[5], width = up * s[2] / s[5];
+    size_t y = (size_t)s[0] * (size_t)height * (size_t)width * (size_t)s[4];
+    fdit_probe_begin(p, on->ctx, FDIT_OP_CONV, "%dx%dx%dx%d to %d stride %d%s", s[0], s[1], s[2], s[3], s[4],
+                     s[5], upsample ? " upsampled" : "");
+    p->shape = (struct fdit_op_shape){
+        .op = FDIT_OP_CONV, .samples = s[0], .rows = height * width, .n_in = s[3], .n_out = s[4]
+    };
+    p->args.conv = (struct fdit_conv_args){ .samples = s[0],
+                                            .height = s[1],
+                                            .width = s[2],
+                                            .n_in = s[3],
+                                            .n_out = s[4],
+                                            .out_height = height,
+                                            .first = s[5] == 2 ? 0 : -1,
+                                            .stride = s[5],
+                                            .upsample = upsample };
+    SIZES(p, SIZE(conv, samples), SIZE(conv, height), SIZE(conv, width), SIZE(conv, n_in), SIZE(conv, n_out),
+          SIZE(conv, out_height), SIZE(conv, stride));
+    p->per_sample = true;
+    fdit_probe_in(p, AT(conv, x), "x", (size_t)s[0] * (size_t)s[1] * (size_t)s[2] * (size_t)s[3]);
+    optional(shared(fdit_probe_in(p, AT(conv, bias), "bias", (size_t)s[4])));
+    optional(fdit_probe_in(p, AT(conv, residual), "residual", y));
+    may_be(fdit_probe_out(p, AT(conv, y), "y", y), "residual");
+    fdit_probe_weight(p, AT(conv, weight), s[4], 9 * s[3], FDIT_F32);
+    p->desc.conv = true;
+}
+
+/* samples, rows, width, groups */
+static const int groups[N_SHAPES + 1][4] = {
+    { 1, 1, 2, 1 },    { 2, 5, 6, 3 },       { 1, 9, 32, 32 },   { 1, 33, 64, 4 }, { 2, 64, 96, 32 },
+    { 1, 257, 72, 8 }, { 1, 1024, 128, 32 }, { 1, 63, 512, 32 }, { 2, 3, 4, 2 },
+};
+
+void fdit_case_group_stats(struct fdit_probe *p, const struct fdit_case_on *on, int variant)
+{
+    const int *s = groups[shape_at(variant)];
+    fdit_probe_begin(p, on->ctx, FDIT_OP_GROUP_STATS, "%dx%dx%d in %d", s[0], s[1], s[2], s[3]);
+    p->shape =
+        (struct fdit_op_shape){ .op = FDIT_OP_GROUP_STATS, .samples = s[0], .rows = s[1], .n_out = s[2] };
+    p->allowed = 1e-10;
+    p->args.group_stats =
+        (struct fdit_group_stats_args){ .samples = s[0], .rows = s[1], .width = s[2], .groups = s[3] };
+    SIZES(p, SIZE(group_stats, samples), SIZE(group_stats, rows), SIZE(group_stats, width),
+          SIZE(group_stats, groups));
+    p->per_sample = true;
+    fdit_probe_in(p, AT(group_stats, x), "x", (size_t)s[0] * (size_t)s[1] * (size_t)s[2]);
+    fdit_probe_out(p, AT(group_stats, stats), "stats", 2 * (size_t)s[0] * (size_t)s[3]);
+}
+
+void fdit_case_group_apply(struct fdit_probe *p, const struct fdit_case_on *on, int variant)
+{
+    const int *s = groups[shape_at(variant)];
+    size_t n = (size_t)s[0] * (size_t)s[1] * (size_t)s[2];
+    fdit_probe_begin(p, on->ctx, FDIT_OP_GROUP_APPLY, "%dx%dx%d in %d", s[0], s[1], s[2], s[3]);
+    p->shape =
+        (struct fdit_op_shape){ .op = FDIT_OP_GROUP_APPLY, .samples = s[0], .rows = s[1], .n_out = s[2] };
+    p->args.group_apply = (struct fdit_group_apply_args){
+        .samples = s[0], .rows = s[1], .width = s[2], .groups = s[3], .act = FDIT_ACT_SILU
+    };
+    SIZES(p, SIZE(group_apply, samples), SIZE(group_apply, rows), SIZE(group_apply, width),
+          SIZE(group_apply, groups));
+    p->per_sample = true;
+    fdit_probe_in(p, AT(group_apply, x), "x", n);
+    make_positive(fdit_probe_in(p, AT(group_apply, stats), "stats", 2 * (size_t)s[0] * (size_t)s[3]));
+    shared(fdit_probe_in(p, AT(group_apply, weight), "weight", (size_t)s[2]));
+    shared(fdit_probe_in(p, AT(group_apply, bias), "bias", (size_t)s[2]));
+    may_be(fdit_probe_out(p, AT(group_apply, y), "y", n), "x");
+}
