@@ -17,8 +17,21 @@ command_section() {
         gsub(/-/, "\\-", s)
         return s ~ /^[.\047]/ ? "\\&" s : s
     }
-    NR == 1 { sub(/^usage: finediffusion [a-z]+ ?/, "")
-              printf ".SS %s\n.B finediffusion %s\n%s\n.PP\n", name, name, text($0); next }
+    # the usage, to the first empty line
+    !about && /^$/ { about = 1; print ".PP"; next }
+    !about {
+        sub(/^usage: /, ""); sub(/^ +/, "")
+        command = index($0, "finediffusion " name) == 1
+        if (command) {
+            printf NR == 1 ? ".SS %s\n" : ".br\n", name
+            printf ".B finediffusion %s\n", name
+            sub(/^finediffusion [a-z]+ ?/, "") }
+        print text($0); next }
+    # a table stands as it is
+    /^$/ && table { print ".fi"; table = 0 }
+    /^  / && !options && !examples {
+        if (!table) { print ".nf"; table = 1 }
+        print text($0); next }
     /^Examples:$/ { print ".PP\nExamples:\n.nf"; examples = 1; next }
     examples { print text($0); next }
     /^[A-Z][A-Za-z ]*:$/ { printf ".PP\n.I %s\n", $0; options = 1; next }
@@ -30,7 +43,7 @@ command_section() {
         if (at) { rest = substr(line, at); sub(/^ +/, "", rest); print text(rest) }
         next }
     /^ +/ { sub(/^ +/, ""); print text($0); next }
-    /^$/ { if (!options && NR > 2) print ".PP"; next }
+    /^$/ { if (!options) print ".PP"; next }
     { print text($0) }
     END { if (examples) print ".fi" }'
 }

@@ -90,9 +90,11 @@ struct fdit_cli {
 
 struct fdit_command {
     const char *name;
-    const char *summary;           /* half a line for the list of commands */
-    const char *synopsis;          /* what follows the name: "[OPTION]... FILE" */
-    const char *about;             /* a paragraph for --help, lines of at most 80 columns */
+    const char *summary;  /* half a line for the list of commands */
+    const char *synopsis; /* what follows the name: "[OPTION]... FILE" */
+    /* For --help: a line for each paragraph, which is then set to 80 columns; a line that begins with a blank
+     * stays as it is. */
+    const char *about;
     const char *examples;          /* lines that can be typed as they stand, each with two spaces before */
     const struct fdit_option *job; /* the table of the job's own options, whose struct begins that of the
                                         * command; NULL: none */

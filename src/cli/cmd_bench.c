@@ -20,15 +20,16 @@ struct args {
 static const struct fdit_option options[] = {
     FDIT_HEADING("Measuring"),
     FDIT_OPTION_IN("repetitions", "N", INT, struct args, repetitions, 1, 1000000,
-                   "timed repetitions (default: until 3 and a second, at most 20)"),
+                   "timed repetitions (default: at least 3 and one second, at most 20)"),
     FDIT_OPTION("profile", NULL, FLAG, struct args, profile,
-                "where the time goes: GEMM, attention, norms, the rest (devices with threads)"),
-    FDIT_OPTION("no-verify", NULL, FLAG, struct args, no_verify, "do not compare with the reference first"),
+                "show where the time goes: GEMM, attention, norms, the rest"),
+    FDIT_OPTION("no-verify", NULL, FLAG, struct args, no_verify,
+                "do not compare with the reference implementation first"),
     FDIT_HEADING("Comparing"),
     FDIT_OPTION("compare", NULL, FLAG, struct args, compare,
-                "measure nothing: the operands are files that --json wrote, shown side by side"),
+                "measure nothing; show files written with --json side by side"),
     FDIT_OPTION("chart", "FILE", TEXT, struct args, chart,
-                "also draw the results as bars into this file, SVG or PNG by its ending (.svg, .png)"),
+                "also draw the results as a bar chart, SVG or PNG by the ending of FILE"),
     { 0 }
 };
 
@@ -204,33 +205,32 @@ out:
 
 const struct fdit_command fdit_command_bench = {
     .name = "bench",
-    .summary = "measure how fast a device is, and whether it is right",
+    .summary = "measure how fast a device is, and check its results",
     .synopsis = "[OPTION]... [PROBLEM]... | --compare FILE...",
-    .about = "Runs problems with random weights and prints seconds, GFLOP/s, the share of the peak "
-             "that\n"
-             "a loop of multiply-adds reaches, bytes a second, and memory. Each is compared with the\n"
-             "reference first (error: size of the difference over size of the numbers; steps and "
-             "blocks\n"
-             "at depth 1) and warmed up apart.\n"
-             "\n"
-             "A problem is words in quotes. Ops: 'linear MxNxK' (M rows, N outputs, K inputs; also\n"
-             "linear_dx and linear_dw for the gradients of input and weights), 'attention b2 n256 h16\n"
-             "d72' (samples, tokens, heads, size of a head; also attention_backward). Models: 'train\n"
-             "DiT-XL/2 b2' (forward, loss, backward, AdamW and EMA of a FineDiffusion step on 2 "
-             "latents\n"
-             "of 32x32x4 with a class table of 10,011 rows), 'sample DiT-S/2 b4' (a guided sampling "
-             "step\n"
-             "for 4 pictures, both branches), 'block DiT-XL/2 b2' (forward and backward of one block),\n"
-             "'vae encode 256' and 'vae decode 256' (a picture through an autoencoder of Stable "
-             "Diffusion's\n"
-             "size).\n"
-             "More words for models: what is trained, as in 'train full DiT-S/2 b4' (bitfit, norm,\n"
-             "table); recompute=branches or block, or activations=bf16 (what is kept for the backward\n"
-             "pass); size=64, channels=1, classes=N (rows of the table).\n"
-             "\n"
-             "Flops: 2mnk a product, 18 inputs outputs a pixel of a convolution, 4 N^2 D for attention\n"
-             "and 8 N^2 D for its backward; what is computed again to save memory does not count.\n"
-             "Without a problem a list of seven is measured.",
+    .about = "Measures each PROBLEM with random weights and prints the time, GFLOP/s, the share of the "
+             "peak (which a loop of multiply-adds reaches), bytes per second, and memory. Before that, "
+             "the result is compared with the reference implementation: the error is the size of the "
+             "difference divided by the size of the values. Training steps and blocks are compared at "
+             "depth 1. Without a PROBLEM, a list of seven is measured.\n\n"
+             "A PROBLEM is a few words, in quotes:\n\n"
+             "  'linear MxNxK'              matrix product with M rows, N outputs, K inputs;\n"
+             "                              linear_dx and linear_dw: the gradients of its\n"
+             "                              input and of its weights\n"
+             "  'attention b2 n256 h16 d72' 2 samples, 256 tokens, 16 heads of size 72; also\n"
+             "                              attention_backward\n"
+             "  'block DiT-XL/2 b2'         forward and backward pass of one block\n"
+             "  'train DiT-XL/2 b2'         a FineDiffusion step (forward, loss, backward,\n"
+             "                              AdamW, EMA) on 2 latents of 32x32x4, with 10,011\n"
+             "                              rows in the class table\n"
+             "  'sample DiT-S/2 b4'         a guided sampling step for 4 pictures\n"
+             "  'vae encode 256'            a picture of 256 x 256 through an autoencoder of\n"
+             "                              Stable Diffusion's size; also 'vae decode 256'\n\n"
+             "More words for models: what is trained, as in 'train full DiT-S/2 b4' (bitfit, norm, "
+             "table); recompute=branches or recompute=block; activations=bf16; size=64, channels=1, "
+             "classes=N (rows of the class table).\n\n"
+             "FLOPs are counted as 2 M N K for a matrix product, 18 x inputs x outputs per pixel of a "
+             "convolution, 4 N^2 D for attention and 8 N^2 D for its backward pass. What is computed "
+             "twice to save memory is counted once.",
     .examples = "  finediffusion bench\n"
                 "  finediffusion bench 'train DiT-S/2 b4' 'sample DiT-S/2 b4' --profile\n"
                 "  finediffusion bench 'linear 512x4608x1152' --threads 1 --json > one.json\n"

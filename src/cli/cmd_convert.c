@@ -21,28 +21,29 @@ static const struct fdit_option options[] = {
     FDIT_HEADING("Conversion"),
     FDIT_OPTION("merge", "DELTA", TEXT, struct args, o.merge, "apply this delta to IN"),
     FDIT_OPTION("names", "own|torch", CHOICE, struct args, names,
-                "torch: a .pt file with exactly the tensors that public code loads"),
-    FDIT_OPTION("type", "f32|f16|bf16", CHOICE, struct args, type, "storage of the numbers (default f32)"),
+                "torch: write a .pt file with exactly the tensors that public code loads"),
+    FDIT_OPTION("type", "f32|f16|bf16", CHOICE, struct args, type,
+                "type in which the numbers are stored (default f32)"),
     FDIT_OPTION("saturate", NULL, FLAG, struct args, o.saturate,
-                "numbers beyond the largest of --type become it, instead of being refused"),
+                "replace numbers too large for --type by its largest, instead of refusing them"),
     FDIT_OPTION("shard-size", "SIZE", SIZE, struct args, shard_bytes,
-                "most bytes in a file when OUT is *.index.json (default 5G)"),
+                "largest size of a shard when OUT is *.index.json (default 5G)"),
     FDIT_OPTION("weights-from", "ema|raw", CHOICE, struct args, values,
                 "which weights of a file that has both (default ema)"),
     FDIT_OPTION("model", "NAME|D,L,H,P", TEXT, struct args, o.model,
                 "size of the model (default: what IN says)"),
     FDIT_OPTION("force", NULL, FLAG, struct args, o.force,
-                "merge a delta of another base, or drop differences beyond rounding"),
+                "merge a delta made from another base, or drop differences larger than rounding"),
     FDIT_HEADING("A delta from a fine-tuned model"),
-    FDIT_OPTION("base", "FILE", TEXT, struct args, o.base, "what IN was fine-tuned from"),
-    FDIT_OPTION("delta", NULL, FLAG, struct args, delta, "write what IN changes in --base"),
+    FDIT_OPTION("base", "FILE", TEXT, struct args, o.base, "checkpoint from which IN was fine-tuned"),
+    FDIT_OPTION("delta", NULL, FLAG, struct args, delta, "write a delta: what IN changes in --base"),
     FDIT_OPTION("tune", "MASK", TEXT, struct args, tune,
-                "what was trained (default finediffusion; see train --tune)"),
+                "which parameters were trained (default finediffusion; see train --tune)"),
     FDIT_OPTION("taxonomy", "FILE", TEXT, struct args, taxonomy,
                 "names of the classes, for a file that does not carry them"),
     FDIT_OPTION("ranks", "A,B", TEXT, struct args, ranks, "ranks of the taxonomy (default: all)"),
     FDIT_OPTION("superclass", "RANK", TEXT, struct args, superclass,
-                "rank that took the label drops (default: next to the class)"),
+                "rank whose group replaced dropped labels (default: the one next to the class)"),
     { 0 }
 };
 
@@ -177,23 +178,24 @@ out:
 
 const struct fdit_command fdit_command_convert = {
     .name = "convert",
-    .summary = "between torch files, safetensors and deltas; apply or extract a delta",
+    .summary = "convert PyTorch files, safetensors and deltas; apply a delta",
     .synopsis = "[OPTION]... IN OUT",
-    .about = "Reads the weights in IN: safetensors (also in shards, by their *.index.json), a torch\n"
-             "file (.pt: a flat state_dict, or a dictionary with \"model\" and \"ema\"), a folder of\n"
-             "diffusers (transformer), a checkpoint of a training run, or a delta. Nothing of a\n"
-             "torch file is executed. OUT's name says what is written: *.safetensors, *.index.json\n"
-             "(shards beside it), or *.pt, *.pth, *.bin, *.ckpt (a state_dict for torch.load); another\n"
-             "ending is refused, a number that --type cannot hold too. With --merge the delta's\n"
-             "tensors take the place of IN's, and its taxonomy goes into OUT. With --base FILE\n"
-             "--delta, OUT is the delta from FILE to IN: what the mask trains is kept, the rest must\n"
-             "be the base's but for rounding, and is dropped.",
+    .about = "Converts the weights in IN: safetensors (also in shards, by their *.index.json), a "
+             "PyTorch file (.pt: a plain state_dict, or a dictionary with \"model\" and \"ema\"), a "
+             "diffusers folder, a checkpoint of a training run, or a delta. Code in a PyTorch file is "
+             "never executed.\n\n"
+             "The name of OUT decides the format: *.safetensors, *.index.json (the shards are written "
+             "beside it), or *.pt, *.pth, *.bin or *.ckpt (a state_dict for torch.load). Other endings "
+             "are refused, and so are numbers too large for --type.\n\n"
+             "--merge DELTA applies a delta: its tensors replace those of IN, and its taxonomy goes "
+             "into OUT. --base FILE --delta does the reverse: OUT becomes the delta that turns FILE "
+             "into IN. It holds the parameters that --tune names; all others must equal those of FILE "
+             "up to rounding.",
     .examples = "  finediffusion convert DiT-XL-2-256x256.pt base.safetensors --type f16\n"
-                "  finediffusion convert base.safetensors merged.safetensors --merge "
-                "run/delta.safetensors\n"
-                "  finediffusion convert 0100000.pt delta.safetensors --base DiT-XL-2-256x256.pt "
-                "--delta \\\n"
-                "      --taxonomy birds.tsv\n"
+                "  finediffusion convert base.safetensors merged.safetensors \\\n"
+                "      --merge run/delta.safetensors\n"
+                "  finediffusion convert 0100000.pt delta.safetensors --delta \\\n"
+                "      --base DiT-XL-2-256x256.pt --taxonomy birds.tsv\n"
                 "  finediffusion convert base.pt fine.pt --merge delta.safetensors --names torch\n"
                 "  finediffusion convert base.pt model.safetensors.index.json --shard-size 1G\n",
     .options = options,

@@ -14,23 +14,24 @@
 
 static const struct fdit_option options[] = {
     FDIT_HEADING("Demo"),
-    FDIT_OPTION("out", "FILE.png", TEXT, struct fdit_demo_options, out, "the picture (default demo.png)"),
+    FDIT_OPTION("out", "FILE.png", TEXT, struct fdit_demo_options, out,
+                "where the picture goes (default demo.png)"),
     FDIT_OPTION("full", NULL, FLAG, struct fdit_demo_options, full,
-                "compare with BitFit and full fine-tuning, 8 pictures a class (some 20 minutes)"),
+                "also compare with BitFit and full fine-tuning, 8 pictures per class (about 20 minutes)"),
     FDIT_OPTION_IN("seconds", "N", REAL, struct fdit_demo_options, seconds, 1e-3, 1e9,
                    "time for each fine-tuning (default 90)"),
     FDIT_OPTION_IN("train-steps", "N", INT, struct fdit_demo_options, train_steps, 1, INT_MAX,
-                   "steps of each fine-tuning, in place of --seconds: the same on any machine"),
+                   "steps of each fine-tuning instead of --seconds: the same result on any machine"),
     FDIT_OPTION_IN("per-class", "N", INT, struct fdit_demo_options, per_class, 1, 1000,
-                   "generated pictures of each class (default 2, with --full 8)"),
+                   "pictures drawn of each class (default 2; 8 with --full)"),
     FDIT_OPTION_IN("guidance", "W", REAL, struct fdit_demo_options, guidance, -1000, 1000,
                    "scale of the superclass-conditioned guidance (default 2)"),
     FDIT_OPTION_IN("steps", "N", INT, struct fdit_demo_options, steps, 2, 1000,
-                   "steps of DDIM with eta 1 (default 25)"),
+                   "steps of the sampler, DDIM with eta 1 (default 25)"),
     FDIT_OPTION_IN("lr", "X", REAL, struct fdit_demo_options, lr, 0, 10, "learning rate (default 1e-2)"),
-    FDIT_OPTION("seed", "N", SEED, struct fdit_demo_options, seed, "of everything random (default 1)"),
+    FDIT_OPTION("seed", "N", SEED, struct fdit_demo_options, seed, "seed of all random numbers (default 1)"),
     FDIT_OPTION("run", "DIR", TEXT, struct fdit_demo_options, run,
-                "keep the training runs in this folder (default: they are removed)"),
+                "keep the training runs in this folder (default: they are deleted)"),
     { 0 }
 };
 
@@ -183,12 +184,12 @@ static void defaults(void *args)
 
 const struct fdit_command fdit_command_demo = {
     .name = "demo",
-    .summary = "the whole story on built-in data in three minutes",
+    .summary = "the whole method on built-in data in three minutes",
     .synopsis = "[--full] [--out FILE.png]",
-    .about = "Fine-tunes the built-in base model, which knows the 52 Latin letters, on 110 classes\n"
-             "(11 letters x 10 typeface styles) with the FineDiffusion method, generates pictures with\n"
-             "superclass-conditioned guidance (SCG: the class against its letter), lets a classifier\n"
-             "judge them, and writes a picture of all classes.",
+    .about = "Shows the whole method on built-in data: it fine-tunes a base model that knows the 52 "
+             "Latin letters on 110 classes (11 letters in 10 typeface styles), draws pictures with "
+             "superclass-conditioned guidance (the class against its letter), lets a classifier judge "
+             "them, and writes a picture of all classes.",
     .examples = "  finediffusion demo\n"
                 "  finediffusion demo --seconds 300 --per-class 8 --out better.png\n"
                 "  finediffusion demo --full --json > table.json\n",

@@ -16,7 +16,7 @@ struct args {
 static const struct fdit_option options[] = {
     FDIT_HEADING("List"),
     FDIT_OPTION("all", NULL, FLAG, struct args, all,
-                "also those that cannot be used, with the reason, and the slow reference loops"),
+                "also list those that cannot be used, with the reason, and the slow reference device"),
     { 0 }
 };
 
@@ -220,12 +220,12 @@ out:
 
 const struct fdit_command fdit_command_devices = {
     .name = "devices",
-    .summary = "list what there is to compute on, tried out",
+    .summary = "list usable devices and test each one",
     .synopsis = "[--all]",
-    .about = "Lists the devices that --device can name, with memory, driver, what their weights\n"
-             "can be stored as, and the result of a short self-test. With --all also drivers\n"
-             "that crash, hang, print or lack hardware (each is looked at anew, in a process of\n"
-             "its own), and why a device cannot be used.",
+    .about = "Lists the devices that --device can name: their memory, their driver, the types in which "
+             "they can store weights, and the result of a short self-test. --all also lists drivers "
+             "and devices that cannot be used, and says why: the driver crashes, hangs, prints text or "
+             "finds no hardware, for example. Each driver is examined in a process of its own.",
     .examples = "  finediffusion devices\n"
                 "  finediffusion devices --all --json\n",
     .options = options,

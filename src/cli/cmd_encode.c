@@ -127,17 +127,20 @@ const struct fdit_command fdit_command_encode = {
     .name = "encode",
     .summary = "make a cache of encoded pictures to train from",
     .synopsis = "[OPTION]... DATA OUT",
-    .about = "Makes the folder OUT: each picture of DATA, and its mirror image, as the moments of its\n"
-             "latent (or as pixels), with classes and ranks. 'train --data OUT' draws a fresh sample "
-             "of\n"
-             "the latent each time and reads 16 KiB for it (256 pixels, 4 channels). A job that was\n"
-             "interrupted or killed goes on when the same command is given again, and what changed since\n"
-             "(content, not dates) is encoded anew; every sample has a checksum.",
+    .about = "Encodes every picture of DATA, and its mirror image, into the folder OUT, together with "
+             "the classes and ranks. With --vae it keeps the mean and variance of the latent (its "
+             "moments), else the pixels. 'train --data OUT' then draws a new latent sample from the "
+             "moments each time, and reads only 16 KiB per picture (256 x 256 pixels, 4 latent "
+             "channels).\n\n"
+             "Give the same command again to continue a job that was interrupted. Pictures whose "
+             "content has changed since then are encoded again; their dates do not matter. Every "
+             "sample has a checksum.",
     .examples = "  finediffusion encode birds/ birds-256 --vae sd-vae-ft-mse --size 256\n"
-                "  finediffusion encode birds.tar birds-512 --vae sd-vae-ft-mse --size 512 --flip none "
-                "--plan\n"
+                "  finediffusion encode birds.tar birds-512 --vae sd-vae-ft-mse --size 512 \\\n"
+                "      --flip none --plan\n"
                 "  finediffusion encode letters/ letters-32 --size 32 --channels 1 --flip none\n"
-                "  finediffusion train --data birds-256 --base xl.safetensors --out run --epochs 10\n",
+                "  finediffusion train --data birds-256 --base xl.safetensors --epochs 10 \\\n"
+                "      --out run\n",
     .job = fdit_encode_option_table,
     .common = FDIT_COMMON_DEVICE | FDIT_COMMON_PLAN | FDIT_COMMON_JSON | FDIT_COMMON_LINE,
     .most_operands = 2,

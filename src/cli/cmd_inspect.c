@@ -39,16 +39,16 @@ static const struct fdit_option options[] = {
     FDIT_OPTION("pictures", NULL, FLAG, struct args, pictures,
                 "decode every picture of a data set, and name all that are broken"),
     FDIT_OPTION("orient", "exif|none", TEXT, struct args, look.orient,
-                "of --pictures: turn them as their EXIF data say (default), or take them as they are stored"),
+                "with --pictures: turn them as their EXIF data say (default), or leave them as stored"),
     FDIT_OPTION("matte", "white|black|#rrggbb", TEXT, struct args, look.matte,
-                "of --pictures: ground behind transparent pixels (default white)"),
+                "with --pictures: background of transparent pixels (default white)"),
     FDIT_OPTION("quick", NULL, FLAG, struct args, quick,
-                "of a data set only names and counts: no picture is opened"),
+                "of a data set, look only at names and counts; open no picture"),
     FDIT_OPTION("list", NULL, FLAG, struct args, list,
-                "name every file of a data set that is left out, broken or there twice"),
+                "name every file of a data set that is left out, broken or a duplicate"),
     FDIT_OPTION("classes", NULL, FLAG, struct args, classes,
-                "print the classes with their ranks instead, as a table that --taxonomy reads (of a "
-                "data set also the pictures of each)"),
+                "instead print the classes with their ranks, as a table that --taxonomy reads (for a "
+                "data set also the number of pictures of each)"),
     { 0 }
 };
 
@@ -636,13 +636,13 @@ out:
 
 const struct fdit_command fdit_command_inspect = {
     .name = "inspect",
-    .summary = "what a checkpoint, delta, run or data set is; refuses broken ones",
+    .summary = "describe and check a checkpoint, delta, run or data set",
     .synopsis = "FILE [OPTION]...",
-    .about = "Says what FILE is: a checkpoint or delta (safetensors, also in shards), a torch file\n"
-             "(.pt), a folder of diffusers, the checkpoint or the folder of a training run, a data\n"
-             "set (a folder, .tar, .tar.gz or WebDataset shards), or a cache that 'encode' made.\n"
-             "Every tensor is checked for its shape and for numbers that are not finite, every\n"
-             "sample of a cache for its checksum; nothing of a torch file is executed.",
+    .about = "Describes FILE: a checkpoint or delta (safetensors, also in shards), a PyTorch file "
+             "(.pt), a diffusers folder, a training run or one of its checkpoints, a data set (a "
+             "folder, .tar, .tar.gz or WebDataset shards), or a cache made by 'encode'.\n\n"
+             "Every tensor is checked for its shape and for values that are not finite, every sample "
+             "of a cache for its checksum. Code in a PyTorch file is never executed.",
     .examples = "  finediffusion inspect run/delta.safetensors\n"
                 "  finediffusion inspect run/delta.safetensors --classes > taxonomy.tsv\n"
                 "  finediffusion inspect DiT-XL-2-256x256.pt\n"

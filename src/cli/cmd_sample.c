@@ -180,28 +180,22 @@ const struct fdit_command fdit_command_sample = {
     .name = "sample",
     .summary = "draw pictures of classes",
     .synopsis = "--base FILE [--delta FILE] --out DIR [OPTION]...",
-    .about = "Draws pictures of the classes of a model, each guided by its superclass or by what "
-             "--guide\n"
-             "says. A picture depends on weights, class, seed and options alone: batch, order, "
-             "shard and\n"
-             "threads change nothing. Pictures that DIR already holds are kept, so an interrupted "
-             "job goes\n"
-             "on where it was (ctrl-C loses the batch under way, with --tar the archive); those that are "
-             "not whole\n"
-             "are made anew. A folder of other weights, options or files is refused. Pictures carry "
-             "as PNG\n"
-             "text how they were made.",
-    .examples =
-        "  finediffusion sample --base base.safetensors --delta run/delta.safetensors --out "
-        "pictures \\\n"
-        "      --classes parus-major,genus=Turdus --per-class 4 --sampler ddim --grid sheet.png\n"
-        "  finediffusion sample --base base.safetensors --delta run/delta.safetensors --out fid "
-        "\\\n"
-        "      --per-class 50 --shard 0/4 --tar\n"
-        "  finediffusion sample --base xl.safetensors --delta run/delta.safetensors --vae sd-vae-ft-mse \\\n"
-        "      --out pictures\n"
-        "  finediffusion sample --base xl.safetensors --taxonomy birds.tsv --sampler dpm++ \\\n"
-        "      --latents latents.safetensors --plan --memory 6G\n",
+    .about = "Draws pictures of a model's classes. Each is guided by its superclass, or by what "
+             "--guide says. A picture depends only on weights, class, seed and options: batch size, "
+             "order, --shard and --threads do not change it.\n\n"
+             "Pictures that are already in DIR are kept, so the same command continues an interrupted "
+             "job; incomplete files are drawn again. Ctrl-C loses the batch in progress (with --tar, "
+             "the archive in progress). A DIR whose pictures were made with other weights, options or "
+             "files is refused. The text fields of every PNG say how it was made.",
+    .examples = "  finediffusion sample --base base.safetensors --delta run/delta.safetensors \\\n"
+                "      --classes parus-major,genus=Turdus --per-class 4 --sampler ddim \\\n"
+                "      --out pictures --grid sheet.png\n"
+                "  finediffusion sample --base base.safetensors --delta run/delta.safetensors \\\n"
+                "      --per-class 50 --shard 0/4 --tar --out fid\n"
+                "  finediffusion sample --base xl.safetensors --delta run/delta.safetensors \\\n"
+                "      --vae sd-vae-ft-mse --out pictures\n"
+                "  finediffusion sample --base xl.safetensors --taxonomy birds.tsv \\\n"
+                "      --sampler dpm++ --latents latents.safetensors --plan --memory 6G\n",
     .job = fdit_sample_option_table,
     .common = FDIT_COMMON_DEVICE | FDIT_COMMON_DEVICES | FDIT_COMMON_WEIGHTS | FDIT_COMMON_PLAN |
               FDIT_COMMON_JSON | FDIT_COMMON_LINE,

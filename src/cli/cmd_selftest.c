@@ -19,8 +19,9 @@ struct args {
 static const struct fdit_option options[] = {
     FDIT_HEADING("Report"),
     FDIT_OPTION("report", "FILE", TEXT, struct args, report,
-                "write everything that is printed into this file, too"),
-    FDIT_OPTION("tiny", NULL, FLAG, struct args, tiny, "smallest shapes only and no timing, for simulators"),
+                "also write everything that is printed into this file"),
+    FDIT_OPTION("tiny", NULL, FLAG, struct args, tiny,
+                "use only the smallest shapes and measure no times, for simulators"),
     { 0 }
 };
 
@@ -90,12 +91,13 @@ out:
 
 const struct fdit_command fdit_command_selftest = {
     .name = "selftest",
-    .summary = "try a device out, and write down what is found",
+    .summary = "test a device and write a report",
     .synopsis = "[--device SPEC] [--report FILE]",
-    .about = "Prints what a device says about itself, compares every operation with plain loops on\n"
-             "shapes that do not divide evenly, measures products, attention, launches and\n"
-             "transfers, and lets its memory run out. The exit status is 1 when anything is wrong.\n"
-             "On hardware that nobody has tried yet, FILE is what to send.",
+    .about = "Tests a device and writes a report: what the device says about itself, every operation "
+             "compared with plain loops on shapes that do not divide evenly, timings of matrix "
+             "products, attention, kernel launches and transfers, and what happens when its memory "
+             "runs out. The exit status is 1 if anything is wrong. From a device that nobody has "
+             "tested yet, the file of --report is what the developers need.",
     .examples = "  finediffusion selftest --device gpu --report selftest.txt\n"
                 "  finediffusion selftest --device cpu --tiny\n",
     .options = options,

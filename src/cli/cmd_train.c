@@ -40,10 +40,10 @@ static enum fdit_status parse_resume(fdit_context *ctx, void *p, const char *val
 /* Beside those of the job (train/options.h). */
 static const struct fdit_option options[] = {
     FDIT_OPTION_CALL("resume", "[RUN]", parse_resume,
-                     "continue the run in RUN (or --out) from its last checkpoint, with the options of its "
-                     "config.json; others win where they may change"),
+                     "continue the run in RUN (or --out) from its last checkpoint, with the options in its "
+                     "config.json; options given here replace those that may change"),
     FDIT_OPTION("config", "FILE", TEXT, struct args, config,
-                "options as the config.json of a run holds them; the command line wins"),
+                "read options from the config.json of a run (or a file like it); the command line wins"),
     { 0 }
 };
 
@@ -355,17 +355,20 @@ out:
 const struct fdit_command fdit_command_train = {
     .name = "train",
     .summary = "fine-tune a model, or train one from scratch",
-    .synopsis = "--base FILE --data DATA --steps N --out RUN [OPTION]...\n"
+    .synopsis = "--base FILE --data DATA --steps N --out RUN\n"
+                "           [OPTION]...\n"
                 "       finediffusion train --resume RUN [OPTION]...",
-    .about = "Trains the biases, the LayerNorm weights and a new class table of a diffusion\n"
-             "transformer (or what --tune says) on labelled pictures. RUN/delta.safetensors is\n"
-             "the result; RUN also holds config.json, log.jsonl, TensorBoard events,\n"
-             "checkpoints and previews. An interrupted run continues with --resume to the same\n"
-             "bits.",
+    .about = "Fine-tunes a diffusion transformer on labelled pictures. By default it trains the "
+             "biases, the LayerNorm weights and a new class table; --tune chooses other parameters. "
+             "The result is RUN/delta.safetensors. RUN also holds config.json, log.jsonl, TensorBoard "
+             "events, checkpoints and previews (see 'finediffusion help files').\n\n"
+             "An interrupted run continues with --resume, and ends with the same bits as one that was "
+             "never interrupted.",
     .examples = "  finediffusion train --from-scratch --model DiT-S/4 --size 24 --channels 1 \\\n"
-                "      --tune full --data letters.tar.gz --flip none --epochs 20 --batch 32 --out base\n"
-                "  finediffusion train --base base/delta.safetensors --data birds --taxonomy birds.tsv \\\n"
-                "      --val 0.05 --steps 20000 --batch 8 --accumulate 4 --out run\n"
+                "      --tune full --data letters.tar.gz --flip none --epochs 20 --out base\n"
+                "  finediffusion train --base base/delta.safetensors --data birds \\\n"
+                "      --taxonomy birds.tsv --val 0.05 --steps 20000 --batch 8 --accumulate 4 \\\n"
+                "      --out run\n"
                 "  finediffusion train --resume run\n"
                 "  finediffusion train --base base.safetensors --data birds --epochs 1 \\\n"
                 "      --plan --memory 6G\n",

@@ -21,7 +21,7 @@ static void defaults(void *p)
 static const struct fdit_option options[] = {
     FDIT_HEADING("Measuring"),
     FDIT_OPTION_IN("clblast", "N", INT, struct args, library, 0, 1000,
-                   "sets of CLBlast's parameters to try (default 16, 0: leave CLBlast out)"),
+                   "sets of CLBlast parameters to try (default 16; 0: leave out CLBlast)"),
     { 0 }
 };
 
@@ -147,18 +147,18 @@ out:
 
 const struct fdit_command fdit_command_tune = {
     .name = "tune",
-    .summary = "measure a device's matrix products and keep what is fastest",
+    .summary = "find and store the fastest matrix products for a device",
     .synopsis = "[--device SPEC] [PROBLEM]...",
-    .about = "Times the matrix products of a model in every way that an OpenCL device has: the\n"
-             "program's own kernels with many tile sizes, and CLBlast with the parameters of many\n"
-             "GPUs. What is fastest, and computes the same, is kept for this device and driver in\n"
-             "the cache folder ($FINEDIFFUSION_CACHE, else ~/.cache/finediffusion) and used from\n"
-             "then on; `finediffusion devices` says whether a device is tuned. PROBLEM is a model\n"
-             "in the words of bench; the default is fine-tuning DiT-S/2 and DiT-XL/2, in float32. It\n"
-             "takes minutes; Ctrl-C keeps nothing. `finediffusion bench` before and after shows what a\n"
-             "step gains.",
+    .about = "Times the matrix products of a model in every way that an OpenCL device offers: the "
+             "program's own kernels with many tile sizes, and CLBlast with the parameters of many "
+             "GPUs. The fastest way that gives the right result is stored for this device and driver "
+             "in the cache folder ($FINEDIFFUSION_CACHE, else ~/.cache/finediffusion) and used from "
+             "then on.\n\n"
+             "PROBLEM is a model in the words of 'bench'; the default is fine-tuning DiT-S/2 and "
+             "DiT-XL/2 in float32. This takes minutes; Ctrl-C stores nothing. 'finediffusion devices' "
+             "shows which devices are tuned, 'finediffusion bench' before and after shows the gain.",
     .examples = "  finediffusion tune --device gpu\n"
-                "  finediffusion tune --device opencl:0:0 'train full DiT-B/2 b8' 'sample DiT-B/2 b4'\n"
+                "  finediffusion tune --device opencl:0:0 'train full DiT-B/2 b8'\n"
                 "  finediffusion tune --clblast 0 'train DiT-S/2 b4'\n",
     .options = options,
     .common = FDIT_COMMON_DEVICE | FDIT_COMMON_JSON,

@@ -25,7 +25,8 @@ void fdit_help_overview(FILE *to)
           "A first run, on a folder BIRDS/GENUS/SPECIES/*.jpg and a checkpoint of a model\n"
           "on pixels, base.safetensors:\n"
           "  finediffusion inspect BIRDS\n"
-          "  finediffusion train --base base.safetensors --data BIRDS --steps 1000 --out run\n"
+          "  finediffusion train --base base.safetensors --data BIRDS --steps 1000 \\\n"
+          "      --out run\n"
           "  finediffusion sample --base base.safetensors --delta run/delta.safetensors \\\n"
           "      --classes all --per-class 4 --out pictures --grid sheet.png\n"
           "`finediffusion demo` shows it all on built-in data.\n"
@@ -35,10 +36,11 @@ void fdit_help_overview(FILE *to)
     for (int i = 0; i < n_topics; i++)
         fprintf(to, "  %-10s %s\n", topics[i].name, topics[i].summary);
     fputs("\n"
-          "`finediffusion COMMAND --help` lists the options of a command,\n"
-          "`finediffusion --version` says the version and how it was built. Results go to standard output,\n"
-          "progress and messages to standard error. Exit status: 0 done, 1 failure,\n"
-          "2 wrong usage, 130, 143 and 129 stopped by SIGINT, SIGTERM and SIGHUP.\n",
+          "`finediffusion COMMAND --help` lists the options of a command.\n"
+          "`finediffusion --version` says the version and how it was built.\n"
+          "Results go to standard output, progress and messages to standard error.\n"
+          "Exit status: 0 done, 1 failure, 2 wrong usage, 130, 143 and 129 stopped by\n"
+          "SIGINT, SIGTERM and SIGHUP.\n",
           to);
 }
 

@@ -17,36 +17,37 @@
 static const struct fdit_option device_options[] = {
     FDIT_HEADING("Device"),
     FDIT_OPTION("device", "SPEC", TEXT, struct fdit_cli, device,
-                "cpu, gpu, opencl:P:D or part of a name (default: $FINEDIFFUSION_DEVICE, else the "
-                "best GPU whose "
-                "self-test passes, else cpu)"),
+                "cpu, gpu, opencl:P:D or part of a name (default: $FINEDIFFUSION_DEVICE, else the best GPU "
+                "whose self-test passes, else cpu)"),
     FDIT_OPTION_IN("threads", "N", INT, struct fdit_cli, threads, 1, FDIT_POOL_MOST_MEMBERS,
                    "threads of the cpu device (default: all)"),
     FDIT_OPTION("precision", "f32|bf16|f16|int8|auto", CHOICE, struct fdit_cli, precision,
-                "arithmetic of matrix products (default f32, of demo auto); refused where the device "
-                "lacks it; auto: bf16 where the device is faster in it, else f32"),
+                "arithmetic of matrix products; refused if the device lacks it; auto: bf16 if the device is "
+                "faster in it, else f32 (default f32; auto for demo)"),
     { 0 }
 };
 static const struct fdit_option weights_options[] = {
     FDIT_OPTION("weights", "f32|bf16|f16|int8", CHOICE, struct fdit_cli, weights,
-                "storage of frozen weights (default f32); refused where the device lacks it"),
+                "type in which frozen weights are stored; refused if the device lacks it (default f32)"),
     { 0 }
 };
 static const struct fdit_option plan_options[] = {
-    FDIT_OPTION_IN("memory", "SIZE", SIZE, struct fdit_cli, memory, 1, 9e18,
-                   "refuse to start when the plan needs more than this, as 6G or 512M, powers of 1024 "
-                   "(default: the device's memory)"),
+    FDIT_OPTION_IN(
+        "memory", "SIZE", SIZE, struct fdit_cli, memory, 1, 9e18,
+        "refuse to start if the plan needs more, for example 6G or 512M, powers of 1024 (default: the "
+        "device's memory)"),
     FDIT_OPTION("plan", NULL, FLAG, struct fdit_cli, plan, "print the memory plan and exit"),
     { 0 }
 };
 static const struct fdit_option json_options[] = { FDIT_HEADING("Messages"),
                                                    FDIT_OPTION("json", NULL, FLAG, struct fdit_cli, json,
-                                                               "results as JSON on standard output"),
+                                                               "print results as JSON on standard output"),
                                                    { 0 } };
 static const struct fdit_option common_options[] = {
     FDIT_HEADING("Messages"),
-    FDIT_OPTION("quiet", NULL, FLAG, struct fdit_cli, quiet, "only errors and warnings on stderr"),
-    FDIT_OPTION("verbose", NULL, FLAG, struct fdit_cli, verbose, "say more on stderr"),
+    FDIT_OPTION("quiet", NULL, FLAG, struct fdit_cli, quiet,
+                "print only errors and warnings on standard error"),
+    FDIT_OPTION("verbose", NULL, FLAG, struct fdit_cli, verbose, "print more on standard error"),
     FDIT_OPTION("help", NULL, FLAG, struct fdit_cli, quiet, "print this text and exit"),
     { 0 }
 };
@@ -232,23 +233,38 @@ out:
 
 enum { HELP_COLUMN = 30, HELP_WIDTH = 80 };
 
-/* `text` from column HELP_COLUMN on, broken at spaces. */
-static void wrapped(FILE *to, int column, const char *text)
+/* The n bytes at text in lines of `width` columns from column `indent` on, broken at blanks. `column` is
+ * where the first line stands already. */
+static void wrapped(FILE *to, size_t column, size_t indent, const char *text, size_t n)
+{
+    while (n > 0) {
+        const size_t room = HELP_WIDTH - indent;
+        size_t take = n;
+        if (take > room) {
+            take = room;
+            while (take > 0 && text[take] != ' ')
+                take--;
+            if (take == 0)
+                take = strcspn(text, " ");
+        }
+        take = take < n ? take : n;
+        fprintf(to, "%*s%.*s\n", column < indent ? (int)(indent - column) : 0, "", (int)take, text);
+        column = 0;
+        for (text += take, n -= take; n > 0 && *text == ' '; n--)
+            text++;
+    }
+}
+
+/* A text of one line for each paragraph; lines that begin with a blank stay as they are. */
+static void paragraphs(FILE *to, const char *text)
 {
     while (*text) {
-        size_t room = HELP_WIDTH - HELP_COLUMN, n = strlen(text);
-        if (n > room) {
-            n = room;
-            while (n > 0 && text[n] != ' ')
-                n--;
-            if (n == 0)
-                n = strcspn(text, " ");
-        }
-        fprintf(to, "%*s%.*s\n", column < HELP_COLUMN ? HELP_COLUMN - column : 0, "", (int)n, text);
-        column = 0;
-        text += n;
-        while (*text == ' ')
-            text++;
+        const size_t n = strcspn(text, "\n");
+        if (n == 0 || *text == ' ')
+            fprintf(to, "%.*s\n", (int)n, text);
+        else
+            wrapped(to, 0, 0, text, n);
+        text += n + (text[n] == '\n');
     }
 }
 
@@ -257,8 +273,9 @@ void fdit_options_help(const struct fdit_command *command, FILE *to)
     struct tables t = tables_of(command, NULL, NULL);
     bool messages = false;
     char help[1024];
-    fprintf(to, "usage: finediffusion %s%s%s\n\n%s\n", command->name, *command->synopsis ? " " : "",
-            command->synopsis, command->about);
+    fprintf(to, "usage: finediffusion %s%s%s\n\n", command->name, *command->synopsis ? " " : "",
+            command->synopsis);
+    paragraphs(to, command->about);
     for (int i = 0; i < t.n; i++) {
         for (const struct fdit_option *o = t.list[i]; o->name; o++) {
             if (o->kind == FDIT_OPT_HEADING) {
@@ -276,7 +293,7 @@ void fdit_options_help(const struct fdit_command *command, FILE *to)
                 column = 0;
             }
             fdit_option_help(o, help, sizeof help);
-            wrapped(to, column, help);
+            wrapped(to, (size_t)column, HELP_COLUMN, help, strlen(help));
         }
     }
     if (command->examples)

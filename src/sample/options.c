@@ -117,17 +117,18 @@ const struct fdit_option fdit_sample_option_table[] = {
     { ROW(TEXT, "delta", "FILE", delta), .help = "delta.safetensors of a run, or one of its checkpoints" },
     { ROW(PARSE, "weights-from", "ema|raw", values), .parse = parse_values, .note = " ema",
       .help = "which weights of a file that holds both" },
-    { ROW(TEXT, "model", "SIZE", model), .note = ": from the files",
-      .help = "DiT-XL/2 ... or WIDTH,DEPTH,HEADS,PATCH" },
+    { ROW(TEXT, "model", "NAME|D,L,H,P", model), .note = ": from the files",
+      .help = "size: DiT-XL/2 (or another), or width, depth, heads and patch size" },
     { ROW(TEXT, "taxonomy", "FILE", taxonomy),
       .help = "classes and their groups, for weights that do not carry them" },
     { ROW(TEXT, "ranks", "A,B", ranks), .note = ": all",
-      .help = "ranks of the taxonomy that have rows in the class table" },
-    { ROW(TEXT, "vae", "FILE", vae), .help = "autoencoder that turns latents into pictures: an "
-                                             "AutoencoderKL's safetensors file, or its folder" },
+      .help = "ranks of the taxonomy whose groups have rows in the class table" },
+    { ROW(TEXT, "vae", "FILE", vae),
+      .help = "autoencoder that turns latents into pictures: the safetensors file of an AutoencoderKL, or "
+              "its folder" },
     { ROW(REAL, "vae-scale", "X", vae_scale), .note = ": as its config.json says, 0.18215 without one",
-      .help = "its scaling factor" },
-    { ROW(FLAG, "force", NULL, force), .help = "take a delta that was made from another base" },
+      .help = "scaling factor of the autoencoder" },
+    { ROW(FLAG, "force", NULL, force), .help = "accept a delta that was made from another base" },
     { ROW(CHOICE, "weights", "f32|bf16|f16|int8", storage), PICTURE, .values = types, .usual = "f32" },
     { ROW(CHOICE, "precision", "f32|bf16|f16|int8", precision), PICTURE, .values = types, .usual = "f32",
       .kept = has_precision },
@@ -138,56 +139,56 @@ const struct fdit_option fdit_sample_option_table[] = {
     { ROW(INT, "per-class", "N", per_class), FDIT_RANGE(1, INT_MAX), .usual = "1",
       .help = "pictures of each class" },
     { ROW(TEXT, "counts", "FILE", counts),
-      .help = "lines of class, a tab, and count, instead of --classes and --per-class" },
+      .help = "file with a class, a tab and a count in each line, instead of --classes and --per-class" },
     { ROW(SEED, "seed", "S", seed), FOLDER, .usual = "0",
-      .help = "picture k = 0, 1, ... of each class has seed S + k" },
+      .help = "picture k = 0, 1, ... of each class has the seed S + k" },
     { ROW(PARSE, "shard", "I/N", shard), .parse = parse_shard, .usual = "0/1",
-      .help = "only every N-th picture, from the I-th on (I from 0); shards may share --out" },
+      .help = "draw only every N-th picture, beginning with number I (from 0); shards may share --out" },
 
     FDIT_HEADING("Sampling"),
     { ROW(TEXT, "guide", "GUIDE", guide), PICTURE, .note = ": as trained",
-      .help = "superclass, superclass:RANK, empty, random, base, delta:FILE or none" },
+      .help = "what guides: superclass, superclass:RANK, empty, random, base, delta:FILE or none" },
     { ROW(REAL, "guidance", "W", guidance.w), PICTURE, .kept = has_guide,
-      .note = ": 2 for models of pixels, 4 on latents", .help = "scale of the guidance, 1 for none" },
+      .note = ": 2 for models of pixels, 4 on latents", .help = "guidance scale; 1: no guidance" },
     { ROW(INT, "guidance-channels", "3|all", guidance.channels), PICTURE, .kept = has_guide,
       .parse = parse_channels, .note = ": 3 of 4 latent channels as in the public program, else all",
-      .help = "guided channels" },
+      .help = "channels that are guided" },
     { ROW(PARSE, "guidance-interval", "LO:HI", guidance.t_low), PICTURE, .kept = has_guide,
       .parse = parse_interval, .format = format_interval, .usual = "0:999",
-      .help = "guide at steps LO <= t <= HI only" },
+      .help = "guide only at times LO <= t <= HI" },
     { ROW(PARSE, "sampler", "ddpm|ddim[:ETA]|dpm++", sampler), PICTURE, .parse = parse_sampler,
       .format = format_sampler, .usual = "ddpm", .help = "the sampler" },
     { ROW(INT, "steps", "N", steps), FDIT_RANGE(1, 1000), PICTURE, .note = ": ddpm 250, ddim 50, dpm++ 20",
-      .help = "its steps" },
+      .help = "steps of the sampler" },
     { ROW(MAYBE, "clip-x0", NULL, clip_x0), PICTURE, .parse = parse_clip, .note = " for models of pixels",
-      .help = "clamp the predicted picture to [-1, 1] in each step" },
+      .help = "clamp the predicted picture to [-1, 1] at each step" },
     { ROW(PARSE, "no-clip-x0", NULL, clip_x0), .parse = parse_no_clip, .note = " on latents",
-      .help = "do not" },
+      .help = "do not clamp it" },
     { ROW(CHOICE, "rng", "philox|torch-cpu|torch-cuda", rng), PICTURE, .usual = "philox",
-      .help = "random numbers: the program's own, or PyTorch's for comparison" },
+      .help = "random number generator: the program's own, or PyTorch's for comparison" },
     { ROW(INT, "batch", "N", batch), FDIT_RANGE(1, 1 << 16), .note = ": by size and memory",
-      .help = "pictures at once; changes nothing but speed and memory" },
+      .help = "pictures drawn at once; changes only speed and memory" },
 
     FDIT_HEADING("Output"),
     { ROW(TEXT, "out", "DIR", out),
       .help =
-          "folder for CLASS/CLASS-SEED.png, manifest.jsonl and run.json; pictures that are there are kept" },
+          "folder for CLASS/CLASS-SEED.png, manifest.jsonl and run.json; pictures already there are kept" },
     { ROW(FLAG, "overwrite", NULL, overwrite),
-      .help = "make the pictures in DIR anew; what another sample job left there goes, nothing else" },
+      .help = "draw the pictures in DIR again; deletes what another sample job left there, nothing else" },
     { ROW(FLAG, "tar", NULL, tar), FOLDER,
-      .help = "WebDataset archives of 1000 pictures in DIR instead of single files" },
+      .help = "write WebDataset archives of 1000 pictures to DIR instead of single files" },
     { ROW(TEXT, "grid", "FILE.png", grid),
-      .help = "contact sheet: a row for each class with up to 16 pictures; more than 100 classes make pages, "
-              "FILE-1.png, FILE-2.png, ..." },
+      .help = "contact sheet with a row of up to 16 pictures for each class; more than 100 classes make "
+              "pages, FILE-1.png, FILE-2.png, ..." },
     { ROW(TEXT, "grid-real", "DATA", grid_real),
       .help = "begin each row of the sheet with a real picture of the class from this data set" },
     { ROW(TEXT, "orient", "exif|none", look.orient), .note = ": as the delta was trained",
-      .help = "of --grid-real: turn pictures as their EXIF data say" },
+      .help = "for --grid-real: turn pictures upright as their EXIF data say, or leave them as stored" },
     { ROW(TEXT, "matte", "white|black|#rrggbb", look.matte), .note = ": as the delta was trained",
-      .help = "of --grid-real: ground behind transparent pixels" },
+      .help = "for --grid-real: background of transparent pixels" },
     { ROW(TEXT, "latents", "FILE.safetensors", latents),
-      .help =
-          "the last x of every picture as tensor x [n, C, S, S], unscaled, in the order of the manifest" },
+      .help = "file for the final latents of all pictures: tensor x [n, C, S, S], unscaled, in the order of "
+              "the manifest" },
     { ROW(SIZE, "memory", "SIZE", memory) },
     { 0 }
 };
@@ -219,8 +220,7 @@ static enum fdit_status check_numbers(fdit_context *ctx, const struct fdit_sampl
              o->guidance.w, FDIT_SAMPLE_MOST_GUIDANCE);
     if (o->seed > (uint64_t)INT64_MAX - INT32_MAX)
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
-             "--seed %" PRIu64 " is too large for pictures with seeds behind it; "
-             "give at most %" PRIu64,
+             "--seed %" PRIu64 " is too large for pictures with seeds behind it; give at most %" PRIu64,
              o->seed, (uint64_t)INT64_MAX - INT32_MAX);
 out:
     return status;
@@ -268,8 +268,7 @@ enum fdit_status fdit_sample_check(fdit_context *ctx, const struct fdit_sample_o
         goto out;
     if (!o->out && !o->latents && !o->grid)
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
-             "nowhere to put pictures; give --out DIR, --grid FILE.png or --latents "
-             "FILE.safetensors");
+             "nowhere to put pictures; give --out DIR, --grid FILE.png or --latents FILE.safetensors");
     if (!o->out && (o->tar || o->overwrite))
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "--%s is about the folder of the pictures; give --out DIR",
              o->tar ? "tar" : "overwrite");

@@ -118,69 +118,65 @@ const struct fdit_option fdit_train_option_table[] = {
     { ROW(FLAG, "from-scratch", NULL, from_scratch), RESULT,
       .help = "start from random weights instead; needs --model and --tune full" },
     { ROW(FLAG, "classifier", NULL, classifier), RESULT,
-      .help = "train a classifier of the same blocks instead; with --from-scratch" },
+      .help = "train a classifier with the same blocks instead; needs --from-scratch" },
     { ROW(TEXT, "model", "NAME|D,L,H,P", model), RESULT, .note = ": what FILE says",
-      .help = "size: DiT-XL/2 (XL, L, B, S with any patch), or width, depth, heads, patch" },
+      .help = "size: DiT-XL/2 (XL, L, B or S with any patch size), or width, depth, heads and patch size" },
     { ROW(INT, "size", "S", size), FDIT_RANGE(1, 1 << 16), RESULT,
       .note = ": the base's; from scratch the cache's, else 32",
       .help = "height and width of the model's input" },
     { ROW(INT, "channels", "C", channels), FDIT_RANGE(1, 1 << 16), RESULT, .note = ": the cache's, else 4",
-      .help = "channels of the model's input from scratch: 3 for colour, 1 for grey" },
+      .help = "channels of the model's input, with --from-scratch: 3 for colour, 1 for grey" },
     { ROW(TEXT, "delta", "FILE", delta), FILES,
-      .help =
-          "start from this delta; rows of the class table are matched by name, and its classes in --taxonomy "
-          "need no pictures" },
+      .help = "start from this delta: rows of the class table are matched by name, and its classes need no "
+              "pictures if --taxonomy lists them" },
     { ROW(TEXT, "tune", "MASK", tune), RESULT, .parse = parse_tune, .usual = "finediffusion",
-      .help = "what is trained: finediffusion, bitfit, norm, table or full" },
+      .help = "which parameters are trained: finediffusion, bitfit, norm, table or full" },
     { ROW(CHOICE, "recompute", "none|branches|block", recompute), RESULT, .usual = "none",
-      .help = "what the backward pass computes again to save memory" },
+      .help = "what the backward pass recomputes to save memory" },
     { ROW(CHOICE, "activations", "f32|bf16", activations), RESULT, .values = types, .usual = "f32",
-      .help = "type of what is kept for the backward pass; bf16 halves it" },
+      .help = "type of the activations kept for the backward pass; bf16 halves their memory" },
     { ROW(CHOICE, "weights", "f32|bf16|f16|int8", storage), RESULT, .values = types, .usual = "f32" },
     { ROW(CHOICE, "precision", "f32|bf16|f16|int8", precision), RESULT, .values = types, .usual = "f32" },
 
     FDIT_HEADING("Data"),
     { ROW(TEXT, "data", "DATA", data), FILES,
       .help = "a folder with one sub-folder per class, a .tar or .tar.gz of one, WebDataset shards, or a "
-              "cache that "
-              "'encode' made" },
+              "cache made by 'encode'" },
     { ROW(TEXT, "val", "DATA|FRACTION", validation), FILES,
-      .help = "validation pictures, or the share of DATA that is kept aside for it" },
+      .help = "validation pictures, or the share of DATA kept aside for validation" },
     { ROW(TEXT, "taxonomy", "FILE", taxonomy), NOTED,
       .path = true, /* its classes are compared, see made_of.h */
       .note = ": the nesting of the folders", .help = "classes and their groups: TSV or iNaturalist JSON" },
     { ROW(TEXT, "ranks", "A,B", ranks), RESULT, .note = ": all",
-      .help = "ranks of the taxonomy that get rows in the class table" },
+      .help = "ranks of the taxonomy whose groups get rows in the class table" },
     { ROW(TEXT, "superclass", "RANK", superclass), RESULT, .note = ": the one next to the class",
-      .help = "rank that takes the label drops" },
+      .help = "rank whose group replaces a dropped label" },
     { ROW(TEXT, "superclass-train", "all|A,B", superclass_train), RESULT, .note = ": --superclass alone",
-      .help = "ranks that share the label drops equally" },
+      .help = "ranks that share the dropped labels equally" },
     { ROW(CHOICE, "fit", "crop|pad", fit), RESULT, .usual = "crop", .help = "how pictures become square" },
     { ROW(TEXT, "orient", "exif|none", look.orient), RESULT, .note = " exif; with --delta: as it was trained",
-      .help = "turn pictures as their EXIF data say, or take them as they are stored" },
+      .help = "turn pictures upright as their EXIF data say, or leave them as stored" },
     { ROW(TEXT, "matte", "white|black|#rrggbb", look.matte), RESULT,
       .note = " white; with --delta: as it was trained",
-      .help = "ground behind transparent pixels; none: drop transparency without blending, as the published "
-              "pipeline does" },
+      .help = "background of transparent pixels; none: ignore transparency, as the published pipeline "
+              "does" },
     { ROW(SWITCH, "flip", "horizontal|none", flip), RESULT, .usual = "horizontal",
-      .help = "mirror half of the pictures" },
+      .help = "mirror half of the samples, or none" },
     { ROW(INT, "shift", "N", shift), FDIT_RANGE(0, 64), RESULT, .usual = "0",
-      .help = "for --classifier: move pictures by up to N pixels" },
+      .help = "with --classifier: move pictures at random by up to N pixels" },
     /* a broken picture would end the run, so leaving it out from here on changes nothing that was done */
     { ROW(FLAG, "skip-bad", NULL, skip_bad), NOTED,
-      .help = "leave out pictures that cannot be decoded, of training and validation, and count them" },
+      .help = "leave out pictures that cannot be decoded, and count them" },
     { ROW(INT, "val-pictures", "N", val_pictures), FDIT_RANGE(0, INT_MAX), RESULT, .usual = "1024",
-      .note = "; 0: all", .help = "validation looks at so many of them, evenly spread" },
+      .note = "; 0: all", .help = "how many validation pictures are used, evenly spread" },
     { ROW(CHOICE, "old-classes", "refuse|keep|drop", old_classes), RESULT, .usual = "refuse",
-      .help =
-          "with --delta, what of its classes that DATA lacks: keep adds them to those of DATA, drop goes on "
-          "without their rows" },
+      .help = "with --delta, if DATA lacks some of its classes: keep adds them to those of DATA, drop leaves "
+              "out their rows, refuse stops" },
     { ROW(TEXT, "vae", "FILE", vae), FILES,
-      .help = "autoencoder of a model on latents: decodes previews, and encodes pictures at every step where "
-              "DATA is "
-              "no cache of latents ('encode' once is faster)" },
+      .help = "autoencoder of a model on latents: decodes previews and, unless DATA is a cache of "
+              "latents, encodes pictures at every step (encoding once with 'encode' is faster)" },
     { ROW(REAL, "vae-scale", "X", vae_scale), RESULT, .note = ": as its config.json says",
-      .help = "its scaling factor" },
+      .help = "scaling factor of the autoencoder" },
 
     FDIT_HEADING("Optimisation"),
     { ROW(INT64, "steps", "N", steps), FDIT_RANGE(1, FDIT_TRAIN_MOST_STEPS), SETTING, .kept = has_steps,
@@ -188,47 +184,46 @@ const struct fdit_option fdit_train_option_table[] = {
     { ROW(REAL, "epochs", "N", epochs), FDIT_RANGE(1e-9, FDIT_TRAIN_MOST_STEPS), SETTING, .kept = has_epochs,
       .help = "passes over the data, instead of --steps" },
     { ROW(INT, "batch", "N", batch), FDIT_RANGE(1, 1 << 20), RESULT, .usual = "32",
-      .help = "pictures of one pass on each device" },
+      .help = "pictures per pass and device" },
     { ROW(INT, "accumulate", "N", accumulate), FDIT_RANGE(1, 1 << 20), RESULT, .usual = "1",
-      .help = "passes of one step" },
+      .help = "passes per optimiser step" },
     { ROW(INT, "devices", "N", devices), FDIT_RANGE(1, INT_MAX), NOTED, .usual = "1" },
     { ROW(REAL, "lr", "X", lr), FDIT_RANGE(0, 10), RESULT, .usual = "1e-4", .help = "learning rate" },
     { ROW(CHOICE, "lr-schedule", "constant|linear|cosine", schedule), RESULT, .usual = "constant",
-      .help = "the rate after the warm-up" },
+      .help = "learning rate after the warm-up" },
     { ROW(INT64, "warmup", "N", warmup), FDIT_RANGE(0, FDIT_TRAIN_MOST_STEPS), RESULT, .usual = "0",
-      .help = "steps in which the rate rises from 0" },
+      .help = "steps over which the learning rate rises from 0" },
     { ROW(REALS, "betas", "A,B", beta1), FDIT_RANGE(0, 0.999999999), RESULT, .usual = "0.9,0.999",
-      .help = "of AdamW" },
+      .help = "decay of AdamW's two moments" },
     { ROW(REAL, "weight-decay", "X", weight_decay), FDIT_RANGE(0, 100), RESULT, .usual = "0",
-      .help = "of AdamW" },
+      .help = "weight decay of AdamW" },
     { ROW(REAL, "clip", "X", clip), FDIT_RANGE(0, 1e30), RESULT, .usual = "0", .note = ": none",
-      .help = "limit of the gradient's norm" },
+      .help = "limit of the gradient norm" },
     { ROW(REAL, "ema", "D[:exact]", ema), FDIT_RANGE(0, 1), RESULT, .parse = parse_ema, .usual = "0.9999",
-      .note = ", with a warm-up; :exact: without", .help = "decay of the averaged weights" },
+      .note = ", with a warm-up; :exact: without", .help = "decay of the moving average of the weights" },
     { ROW(FLAG, "ema-exact", NULL, ema_exact), RESULT },
     { ROW(CHOICE, "label-drop", "superclass|empty", drop), RESULT, .usual = "superclass",
-      .help = "what a dropped label becomes: its superclass, or one row for all" },
+      .help = "what replaces a dropped label: its superclass, or one empty row for all" },
     { ROW(REAL, "drop-prob", "X", drop_prob), FDIT_RANGE(0, 1), RESULT, .usual = "0.1",
-      .help = "share of dropped labels" },
+      .help = "share of the labels that are dropped" },
     { ROW(CHOICE, "table-init", "normal|base|names", table_init), RESULT, .usual = "normal",
-      .help = "how the class table starts: N(0, 0.02), spread like the base's, or as the base's rows of the "
-              "same class "
-              "or group name" },
-    { ROW(SEED, "seed", "N", seed), RESULT, .usual = "0", .help = "of everything random" },
+      .help = "how the class table starts: from N(0, 0.02), with the spread of the base's table, or from "
+              "the base's rows of the same names" },
+    { ROW(SEED, "seed", "N", seed), RESULT, .usual = "0", .help = "seed of all random numbers" },
 
     FDIT_HEADING("Run"),
-    { ROW(TEXT, "out", "RUN", out), .help = "folder of the run; must be empty or absent" },
+    { ROW(TEXT, "out", "RUN", out), .help = "folder of the run; must be empty or not exist yet" },
     { ROW(INT64, "checkpoint-every", "N|TIME", checkpoint_every), FDIT_RANGE(0, FDIT_TRAIN_MOST_STEPS),
-      SETTING, .parse = parse_checkpoints, .usual = "1000,10m",
-      .note = ": what comes first; 0: only at the end",
-      .help = "steps between checkpoints, each with a validation, or a time as 10m, 90s or 1h, or both" },
+      SETTING, .parse = parse_checkpoints, .usual = "1000,10m", .note = ": both; 0: only at the end",
+      .help = "steps between checkpoints, each with a validation, or a time such as 10m, 90s or 1h, or "
+              "both" },
     { ROW(REAL, "checkpoint-seconds", "X", checkpoint_seconds), FDIT_RANGE(0, MOST_SECONDS), SETTING },
     { ROW(INT64, "preview-every", "N", preview_every), FDIT_RANGE(0, FDIT_TRAIN_MOST_STEPS), SETTING,
-      .usual = "1000", .note = "; 0: none", .help = "steps between sheets of sampled pictures" },
+      .usual = "1000", .note = "; 0: none", .help = "steps between previews, sheets of sampled pictures" },
     { ROW(REAL, "preview-guidance", "W", preview_guidance), FDIT_RANGE(-1e6, 1e6), SETTING, .usual = "4",
-      .help = "of the previews" },
+      .help = "guidance scale of the previews" },
     { ROW(INT, "keep", "N", keep), FDIT_RANGE(0, 1e9), SETTING, .usual = "3", .note = "; 0: all",
-      .help = "checkpoints that stay" },
+      .help = "checkpoints that are kept" },
     { ROW(INT, "workers", "N", workers), FDIT_RANGE(0, 1024), SETTING, .usual = "2",
       .help = "threads that decode pictures" },
     { ROW(SIZE, "cache-memory", "SIZE", cache_bytes), SETTING, .usual = "1G", .note = "; 0: none",
@@ -240,7 +235,7 @@ const struct fdit_option fdit_train_option_table[] = {
     { ROW(TEXT, "device", "SPEC", device), SETTING },
     { ROW(INT, "threads", "N", threads), FDIT_RANGE(1, FDIT_POOL_MOST_MEMBERS), SETTING },
     { ROW(FLAG, "data-changed", NULL, data_changed),
-      .help = "with --resume: go on although pictures were added, removed or replaced" },
+      .help = "with --resume: continue although pictures were added, removed or replaced" },
     { ROW(FLAG, "resume", NULL, resume) },
     { 0 }
 };
@@ -415,11 +410,11 @@ static enum fdit_status compare_rows(fdit_context *ctx, const json_t *old, const
             continue;
         if (other_devices && (!strcmp(row->name, "batch") || !strcmp(row->name, "accumulate")))
             continue;
-        return fdit_fail(
-            ctx, FDIT_ERROR_ARGUMENT,
-            "--resume: --%s was %s when the run began and is %s now; only paths, steps, epochs, device, "
-            "threads, workers, intervals, --keep and --skip-bad may change",
-            row->name, fdit_json_show(before, was, sizeof was), fdit_json_show(value, is, sizeof is));
+        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
+                         "--resume: --%s was %s when the run began and is %s now; only paths, steps, epochs, "
+                         "device, threads, workers, intervals, --keep and --skip-bad may change",
+                         row->name, fdit_json_show(before, was, sizeof was),
+                         fdit_json_show(value, is, sizeof is));
     }
     return FDIT_OK;
 }
