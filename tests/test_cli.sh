@@ -127,7 +127,7 @@ bad 2 "--foo,train~--help" train --foo 3
 bad 2 "--stps,Did~you~mean~--steps?" train --stps 3
 bad 2 "--grid~is~not~known~to~train,sample" train --grid x.png
 bad 2 "-steps,two~dashes:~--steps" train -steps 3
-bad 2 "no~hyphen,write~--steps" train "$(printf '\342\200\224steps')" 3
+bad 2 "not~a~hyphen,write~--steps" train "$(printf '\342\200\224steps')" 3
 bad 2 "--fit~corp,did~you~mean~crop?" train $tune --fit corp
 bad 2 "--b~,in~full" train --b 3
 bad 2 "-x" train -x
