@@ -11,7 +11,7 @@ fail() { failures=$((failures + 1)); echo "FAIL: $1"; }
 layers='core
 format device
 picture diffusion
-data
+data net
 model vae
 eval encode
 sample

@@ -7,7 +7,8 @@
 #include "cpu/cpu.h"
 #include "devices.h"
 #include "model_fixture.h"
-#include "vae/vae_internal.h"
+#include "net/net_internal.h"
+#include "vae/vae.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -66,48 +67,62 @@ static void make(struct fdit_vae *v, fdit_device *dev, int height, int width, si
     ck_assert_ok(ctx, fdit_vae_allocate(ctx, v));
 }
 
-/* The first `steps` of a way from x [channels, n], to `out` [channels, n]; returns the number of
+/* A pass from x [channels, n] as far as the layer of this name, to `out` [channels, n]; returns the number of
  * floats. */
-static size_t first_steps(struct fdit_vae *v, int way, size_t steps, const float *x, int height, int width,
-                          int channels, float *out)
+static size_t as_far_as(struct fdit_vae *v, int pass, const char *layer, const float *x, float *out)
 {
-    struct fdit_vae_run r = { .ctx = ctx, .vae = v, .height = height, .width = width, .channels = channels };
-    size_t n = (size_t)height * (size_t)width, all = v->layers.ways[way].n;
+    struct fdit_net *net = fdit_vae_net(v);
+    const struct fdit_net_pass *p = &net->passes[pass];
+    struct fdit_net_walk w = { .ctx = ctx, .net = net };
+    size_t end = p->first;
+    while (end < p->end &&
+           (net->steps[end].layer < 0 || strcmp(net->layers[net->steps[end].layer].name, layer)))
+        end++;
+    ck_assert_msg(end < p->end, "no layer %s", layer);
+    const struct fdit_net_picture *from = &net->pictures[p->input], *to = &net->pictures[net->steps[end].out];
+    size_t channels = (size_t)from->channels, n = fdit_net_floats(from) / channels;
     float *rows;
     ck_assert_ok(ctx, fdit_alloc(ctx, 1 << 20, sizeof *rows, &rows));
-    for (size_t c = 0; c < (size_t)channels; c++)
+    for (size_t c = 0; c < channels; c++)
         for (size_t i = 0; i < n; i++)
-            rows[i * (size_t)channels + c] = x[c * n + i];
-    fdit_write(v->dev, fdit_tensor_of(v->rooms[FDIT_VAE_A], FDIT_F32), rows, n * (size_t)channels);
-    v->layers.ways[way].n = steps;
-    ck_assert_ok(ctx, fdit_vae_walk(&r, way));
-    v->layers.ways[way].n = all;
-    n = (size_t)r.height * (size_t)r.width;
-    ck_assert_ok(
-        ctx, fdit_read(ctx, v->dev, fdit_tensor_of(v->rooms[r.at], FDIT_F32), rows, n * (size_t)r.channels));
-    for (size_t c = 0; c < (size_t)r.channels; c++)
+            rows[i * channels + c] = x[c * n + i];
+    fdit_write(net->dev, fdit_tensor_of(net->rooms[from->room].buffer, FDIT_F32), rows, n * channels);
+    ck_assert_ok(ctx, fdit_net_walk(&w, p, end + 1));
+    channels = (size_t)to->channels;
+    n = fdit_net_floats(to) / channels;
+    ck_assert_ok(ctx, fdit_read(ctx, net->dev, fdit_tensor_of(net->rooms[to->room].buffer, FDIT_F32), rows,
+                                n * channels));
+    for (size_t c = 0; c < channels; c++)
         for (size_t i = 0; i < n; i++)
-            out[c * n + i] = rows[i * (size_t)r.channels + c];
+            out[c * n + i] = rows[i * channels + c];
     fdit_free(rows);
-    return n * (size_t)r.channels;
+    return n * channels;
 }
 
 static const char tolerance_blocks[] = "vae/expected.safetensors: block outputs";
 
 START_TEST(trace)
 {
-    /* How many steps of the encoder, or of the decoder, give each of them: 4 levels of 2 (3)
-     * blocks. */
+    /* Behind which layer each of them is: 4 levels of 2 (3) blocks. */
     static const struct {
         const char *name;
-        int way;
-        size_t steps;
+        int pass;
+        const char *layer;
     } points[] = {
-        { "trace.conv_in", 0, 1 },      { "trace.down0", 0, 4 },          { "trace.down1.resnet0", 0, 5 },
-        { "trace.down1", 0, 7 },        { "trace.down2", 0, 10 },         { "trace.down3", 0, 12 },
-        { "trace.mid.resnet0", 0, 13 }, { "trace.mid.attention", 0, 14 }, { "trace.mid.resnet1", 0, 15 },
-        { "trace.conv_out", 0, 16 },    { "trace.dec.post_quant", 1, 1 }, { "trace.dec.conv_in", 1, 2 },
-        { "trace.dec.mid", 1, 5 },      { "trace.dec.up0", 1, 9 },
+        { "trace.conv_in", FDIT_VAE_ENCODER, "encoder.conv_in" },
+        { "trace.down0", FDIT_VAE_ENCODER, "encoder.down_blocks.0.downsamplers.0.conv" },
+        { "trace.down1.resnet0", FDIT_VAE_ENCODER, "encoder.down_blocks.1.resnets.0.conv2" },
+        { "trace.down1", FDIT_VAE_ENCODER, "encoder.down_blocks.1.downsamplers.0.conv" },
+        { "trace.down2", FDIT_VAE_ENCODER, "encoder.down_blocks.2.downsamplers.0.conv" },
+        { "trace.down3", FDIT_VAE_ENCODER, "encoder.down_blocks.3.resnets.1.conv2" },
+        { "trace.mid.resnet0", FDIT_VAE_ENCODER, "encoder.mid_block.resnets.0.conv2" },
+        { "trace.mid.attention", FDIT_VAE_ENCODER, "encoder.mid_block.attentions.0.to_out.0" },
+        { "trace.mid.resnet1", FDIT_VAE_ENCODER, "encoder.mid_block.resnets.1.conv2" },
+        { "trace.conv_out", FDIT_VAE_ENCODER, "encoder.conv_out" },
+        { "trace.dec.post_quant", FDIT_VAE_DECODER, "post_quant_conv" },
+        { "trace.dec.conv_in", FDIT_VAE_DECODER, "decoder.conv_in" },
+        { "trace.dec.mid", FDIT_VAE_DECODER, "decoder.mid_block.resnets.1.conv2" },
+        { "trace.dec.up0", FDIT_VAE_DECODER, "decoder.up_blocks.0.upsamplers.0.conv" },
     };
     const char *names[8];
     struct fdit_safetensors *st = test_open(ctx, "vae/expected.safetensors");
@@ -119,12 +134,12 @@ START_TEST(trace)
         struct fdit_vae *v = open_fixture("vae");
         make(v, dev, H, W, 0);
         for (size_t i = 0; i < sizeof points / sizeof *points; i++) {
-            size_t n, made;
+            size_t n;
             float *wanted = test_floats(ctx, st, points[i].name, &n);
-            if (points[i].way)
-                made = first_steps(v, 1, points[i].steps, z, Z_H, Z_W, 4, got);
-            else
-                made = first_steps(v, 0, points[i].steps, image, H, W, 3, got);
+            const bool decoder = points[i].pass == FDIT_VAE_DECODER;
+            if (decoder && points[i - 1].pass == FDIT_VAE_ENCODER)
+                make(v, dev, Z_H * F, Z_W * F, 0);
+            size_t made = as_far_as(v, points[i].pass, points[i].layer, decoder ? z : image, got);
             ck_assert_msg(made == n, "%s: %zu numbers, not %zu", points[i].name, made, n);
             test_agree(tolerance_blocks, points[i].name, got, wanted, n);
             fdit_free(wanted);
@@ -207,7 +222,8 @@ START_TEST(bands)
         make(v, dev, S, S, 1); /* cannot be met: the flattest bands */
         size_t flat = fdit_plan_device_bytes(fdit_vae_plan_of(v));
         ck_assert_uint_lt(flat, whole);
-        ck_assert_uint_lt(v->rooms[FDIT_VAE_BAND]->bytes, (size_t)S * S * 16 * sizeof(float) / 4);
+        ck_assert_uint_lt(fdit_vae_net(v)->scratch[FDIT_NET_BAND].buffer->bytes,
+                          (size_t)S * S * 16 * sizeof(float) / 4);
         ck_assert_int_eq(fdit_plan_check(ctx, fdit_vae_plan_of(v), dev, 1, "use less"), FDIT_ERROR_DEVICE);
         ck_assert_ok(ctx, fdit_vae_encode(ctx, v, x, again));
         ck_assert_ok(ctx, fdit_vae_decode(ctx, v, x, picture_again));

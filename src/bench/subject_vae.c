@@ -5,7 +5,7 @@
 #include "bench/subject.h"
 
 #include "core/mem.h"
-#include "vae/vae_internal.h"
+#include "vae/vae.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -31,40 +31,19 @@ static void close_vae(void *state)
 }
 
 /* Weights that keep activations near 1; norms near 1; every bias visible. */
-static enum fdit_status fill_weights(fdit_context *ctx, fdit_device *dev, struct fdit_vae *v, bool decode)
+static enum fdit_status random_weights(fdit_context *ctx, void *user, const struct fdit_net_layer *layer,
+                                       size_t i, enum fdit_net_part part, float *to)
 {
-    enum fdit_status status = FDIT_OK;
-    struct fdit_vae_layers *l = &v->layers;
-    float *data = NULL, *small = NULL;
-    size_t largest = l->params;
-    for (size_t i = 0; i < l->n; i++) {
-        struct fdit_weight_desc d = fdit_vae_layer_desc(&l->list[i]);
-        size_t n = (size_t)d.n_out * (size_t)d.n_in;
-        largest = l->list[i].kind != FDIT_VAE_NORM && n > largest ? n : largest;
-    }
-    TRY(fdit_alloc(ctx, largest, sizeof *data, &data));
-    TRY(fdit_alloc(ctx, l->params, sizeof *small, &small));
-    for (size_t i = 0; i < l->n; i++) {
-        struct fdit_vae_layer *layer = &l->list[i];
-        struct fdit_weight_desc d = fdit_vae_layer_desc(layer);
-        uint32_t stream = STREAM_PARAM + 2 * (uint32_t)i;
-        fdit_bench_numbers(stream, 0, (size_t)layer->n_out, 0, 0.1, small + layer->bias_at);
-        if (layer->kind == FDIT_VAE_NORM)
-            fdit_bench_numbers(stream + 1, 0, (size_t)layer->n_out, 1, 0.1, small + layer->weight_at);
-        if (layer->kind == FDIT_VAE_NORM || layer->of_decoder != decode)
-            continue;
-        fdit_bench_numbers(stream + 1, 0, (size_t)d.n_out * (size_t)d.n_in, 0, 1 / sqrt((double)d.n_in),
-                           data);
-        TRY(fdit_weight_new(ctx, dev, &d, data, &layer->weight));
-        if (fdit_stopped(ctx))
-            FAIL(ctx, FDIT_INTERRUPTED, "stopped while weights were made");
-    }
-    fdit_write(dev, fdit_tensor_of(v->params, FDIT_F32), small, l->params);
-    TRY(fdit_device_sync(ctx, dev));
-out:
-    fdit_free(data);
-    fdit_free(small);
-    return status;
+    const uint32_t stream = STREAM_PARAM + 2 * (uint32_t)i;
+    const size_t n = fdit_net_part_floats(layer, part);
+    (void)user;
+    if (part == FDIT_NET_BIAS)
+        fdit_bench_numbers(stream, 0, n, 0, 0.1, to);
+    else if (layer->kind == FDIT_NET_NORM)
+        fdit_bench_numbers(stream + 1, 0, n, 1, 0.1, to);
+    else
+        fdit_bench_numbers(stream + 1, 0, n, 0, 1 / sqrt((double)n / layer->n_out), to);
+    return fdit_stopped(ctx) ? fdit_fail(ctx, FDIT_INTERRUPTED, "stopped while weights were made") : FDIT_OK;
 }
 
 static enum fdit_status open_config(fdit_context *ctx, fdit_device *dev, const struct fdit_vae_config *c,
@@ -77,15 +56,13 @@ static enum fdit_status open_config(fdit_context *ctx, fdit_device *dev, const s
     int factor = fdit_vae_factor(c);
     TRY(fdit_alloc(ctx, 1, sizeof *s, &s));
     s->decode = decode;
-    TRY(fdit_alloc(ctx, 1, sizeof *s->vae, &s->vae));
-    s->vae->config = *c;
-    TRY(fdit_vae_layers_make(ctx, c, &s->vae->layers));
+    TRY(fdit_vae_new(ctx, c, &s->vae));
     TRY(fdit_vae_plan(ctx, s->vae, dev, &o));
     *plan_bytes = fdit_plan_device_bytes(fdit_vae_plan_of(s->vae));
     TRY(fdit_plan_check(ctx, fdit_vae_plan_of(s->vae), dev, fdit_device_info(dev)->memory,
                         "use a smaller picture"));
-    TRY(fdit_vae_allocate_rooms(ctx, s->vae));
-    TRY(fill_weights(ctx, dev, s->vae, decode));
+    TRY(fdit_net_allocate(ctx, fdit_vae_net(s->vae)));
+    TRY(fdit_net_load(ctx, fdit_vae_net(s->vae), random_weights, NULL));
     cells = pixels / (size_t)(factor * factor);
     s->n_in = decode ? cells * (size_t)c->latent_channels : pixels * (size_t)c->in_channels;
     s->n_out = decode ? pixels * (size_t)c->out_channels : 2 * cells * (size_t)c->latent_channels;

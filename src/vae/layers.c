@@ -1,294 +1,173 @@
-/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-License-Identifier: Apache-2.0
+ * layers.c: AutoencoderKL of diffusers, layer by layer in the order of its file's names. */
 #include "vae/layers.h"
 
-#include "core/mem.h"
-
 #include <stdio.h>
-#include <string.h>
 
-/* ------------------------------------------------------------------------------------ the list */
-
-/* Makes the list; the first failure stays in `status`. */
+/* A layer's name is its prefix and what it is called there. */
 struct maker {
-    fdit_context *ctx;
-    enum fdit_status status;
-    struct fdit_vae_layers *l;
-    bool decoder;
+    struct fdit_net *net;
+    const struct fdit_vae_config *c;
 };
 
-static int layer(struct maker *m, enum fdit_vae_layer_kind kind, int n_out, int n_in, const char *prefix,
-                 const char *name, const char *old)
+static int norm_layer(const struct maker *m, int channels, const char *prefix, const char *name)
 {
-    struct fdit_vae_layers *l = m->l;
-    if (m->status != FDIT_OK)
-        return -1;
-    m->status = fdit_grow(m->ctx, &l->list, &l->capacity, l->n + 1, sizeof *l->list);
-    if (m->status != FDIT_OK)
-        return -1;
-    struct fdit_vae_layer *at = &l->list[l->n];
-    *at = (struct fdit_vae_layer){ .kind = kind, .of_decoder = m->decoder, .n_in = n_in, .n_out = n_out };
-    m->status = fdit_strf(m->ctx, &at->name, "%s%s", prefix, name);
-    l->n++;
-    if (m->status == FDIT_OK && old)
-        m->status = fdit_strf(m->ctx, &at->old_name, "%s%s", prefix, old);
-    if (kind == FDIT_VAE_NORM) {
-        at->weight_at = l->params;
-        l->params += (size_t)n_out;
+    char full[128];
+    snprintf(full, sizeof full, "%s%s", prefix, name);
+    return fdit_net_add_norm(m->net, channels, m->c->groups, full, NULL);
+}
+
+/* `old`: what earlier files call it after the prefix, or NULL. */
+static int conv_layer(const struct maker *m, int n_out, int n_in, int kernel, const char *prefix,
+                      const char *name, const char *old)
+{
+    char full[128], alias[128];
+    snprintf(full, sizeof full, "%s%s", prefix, name);
+    snprintf(alias, sizeof alias, "%s%s", prefix, old ? old : "");
+    return fdit_net_add_conv(m->net, n_out, n_in, kernel, full, old ? alias : NULL);
+}
+
+/* y = conv(x) of a layer of its own */
+static fdit_net_id conv(const struct maker *m, fdit_net_id x, int n_out, int n_in, const char *prefix,
+                        const char *name)
+{
+    const int layer = conv_layer(m, n_out, n_in, 3, prefix, name, NULL);
+    return fdit_net_conv(m->net, x, &(struct fdit_net_conv){ .layer = layer });
+}
+
+static fdit_net_id linear(const struct maker *m, fdit_net_id x, int n_out, int n_in, const char *name)
+{
+    const int layer = conv_layer(m, n_out, n_in, 1, name, "", NULL);
+    return fdit_net_conv(m->net, x, &(struct fdit_net_conv){ .layer = layer });
+}
+
+/* y = conv(SiLU(norm(x))) + add */
+static fdit_net_id norm_conv(const struct maker *m, fdit_net_id x, int norm, int layer, fdit_net_id add)
+{
+    return fdit_net_conv(
+        m->net, x,
+        &(struct fdit_net_conv){
+            .layer = layer, .has_norm = true, .norm = norm, .act = FDIT_ACT_SILU, .add = add });
+}
+
+/* h = conv1(SiLU(norm1(x)));  y = conv2(SiLU(norm2(h))) + shortcut(x) */
+static fdit_net_id residual(const struct maker *m, fdit_net_id x, int n_out, int n_in, const char *prefix)
+{
+    const int norm1 = norm_layer(m, n_in, prefix, ".norm1");
+    const int conv1 = conv_layer(m, n_out, n_in, 3, prefix, ".conv1", NULL);
+    const int norm2 = norm_layer(m, n_out, prefix, ".norm2");
+    const int conv2 = conv_layer(m, n_out, n_out, 3, prefix, ".conv2", NULL);
+    const fdit_net_id h = norm_conv(m, x, norm1, conv1, 0);
+    if (n_out != n_in) {
+        const int shortcut = conv_layer(m, n_out, n_in, 1, prefix, ".conv_shortcut", NULL);
+        x = fdit_net_conv(m->net, x, &(struct fdit_net_conv){ .layer = shortcut });
     }
-    at->bias_at = l->params;
-    l->params += (size_t)n_out;
-    return (int)l->n - 1;
+    return norm_conv(m, h, norm2, conv2, x);
 }
 
-/* NULL after a failure. */
-static struct fdit_vae_step *step(struct maker *m, enum fdit_vae_step_kind kind, int at)
+/* u = norm(x);  y = to_out(softmax(q k^T / sqrt(C)) v) + x;  q, k, v = to_q(u), to_k(u), to_v(u) */
+static fdit_net_id attention(const struct maker *m, fdit_net_id x, int n, const char *prefix)
 {
-    struct fdit_vae_way *w = &m->l->ways[m->decoder];
-    if (m->status == FDIT_OK)
-        m->status = fdit_grow(m->ctx, &w->list, &w->capacity, w->n + 1, sizeof *w->list);
-    if (m->status != FDIT_OK)
-        return NULL;
-    w->list[w->n] = (struct fdit_vae_step){ .kind = kind, .layer = at };
-    return &w->list[w->n++];
+    static const char *const names[4][2] = {
+        { "to_q", "query" }, { "to_k", "key" }, { "to_v", "value" }, { "to_out.0", "proj_attn" }
+    };
+    const int norm = norm_layer(m, n, prefix, "group_norm");
+    int layers[4];
+    fdit_net_id qkv[3];
+    for (int i = 0; i < 4; i++)
+        layers[i] = conv_layer(m, n, n, 1, prefix, names[i][0], names[i][1]);
+    const fdit_net_id u = fdit_net_norm(m->net, x, norm, FDIT_ACT_NONE);
+    for (int i = 0; i < 3; i++)
+        qkv[i] = fdit_net_conv(m->net, u, &(struct fdit_net_conv){ .layer = layers[i] });
+    const fdit_net_id heads = fdit_net_attend(m->net, qkv[0], qkv[1], qkv[2]);
+    return fdit_net_conv(m->net, heads, &(struct fdit_net_conv){ .layer = layers[3], .add = x });
 }
 
-static void residual(struct maker *m, int n_out, int n_in, const char *prefix)
+static fdit_net_id middle(const struct maker *m, fdit_net_id x, const char *way)
 {
-    struct fdit_vae_residual r = { .shortcut = -1 };
-    r.norm1 = layer(m, FDIT_VAE_NORM, n_in, n_in, prefix, ".norm1", NULL);
-    r.conv1 = layer(m, FDIT_VAE_CONV, n_out, n_in, prefix, ".conv1", NULL);
-    r.norm2 = layer(m, FDIT_VAE_NORM, n_out, n_out, prefix, ".norm2", NULL);
-    r.conv2 = layer(m, FDIT_VAE_CONV, n_out, n_out, prefix, ".conv2", NULL);
-    if (n_out != n_in)
-        r.shortcut = layer(m, FDIT_VAE_LINEAR, n_out, n_in, prefix, ".conv_shortcut", NULL);
-    struct fdit_vae_step *s = step(m, FDIT_VAE_STEP_RESIDUAL, -1);
-    if (s)
-        s->residual = r;
-}
-
-static void middle(struct maker *m, const struct fdit_vae_config *c, const char *way)
-{
+    const int n = m->c->channels[m->c->levels - 1];
     char prefix[64];
-    int n = c->channels[c->levels - 1];
     snprintf(prefix, sizeof prefix, "%s.mid_block.resnets.0", way);
-    residual(m, n, n, prefix);
-    if (c->attention) {
+    x = residual(m, x, n, n, prefix);
+    if (m->c->attention) {
         snprintf(prefix, sizeof prefix, "%s.mid_block.attentions.0.", way);
-        struct fdit_vae_attention a;
-        a.norm = layer(m, FDIT_VAE_NORM, n, n, prefix, "group_norm", NULL);
-        a.q = layer(m, FDIT_VAE_LINEAR, n, n, prefix, "to_q", "query");
-        a.k = layer(m, FDIT_VAE_LINEAR, n, n, prefix, "to_k", "key");
-        a.v = layer(m, FDIT_VAE_LINEAR, n, n, prefix, "to_v", "value");
-        a.out = layer(m, FDIT_VAE_LINEAR, n, n, prefix, "to_out.0", "proj_attn");
-        struct fdit_vae_step *s = step(m, FDIT_VAE_STEP_ATTENTION, -1);
-        if (s)
-            s->attention = a;
+        x = attention(m, x, n, prefix);
     }
     snprintf(prefix, sizeof prefix, "%s.mid_block.resnets.1", way);
-    residual(m, n, n, prefix);
+    return residual(m, x, n, n, prefix);
 }
 
-static void end(struct maker *m, int n_out, int n_in, const char *way)
+static fdit_net_id end(const struct maker *m, fdit_net_id x, int n_out, int n_in, const char *way)
 {
-    int norm = layer(m, FDIT_VAE_NORM, n_in, n_in, way, ".conv_norm_out", NULL);
-    int conv = layer(m, FDIT_VAE_CONV, n_out, n_in, way, ".conv_out", NULL);
-    struct fdit_vae_step *s = step(m, FDIT_VAE_STEP_END, conv);
-    if (s)
-        s->residual.norm1 = norm;
+    const int norm = norm_layer(m, n_in, way, ".conv_norm_out");
+    const int layer = conv_layer(m, n_out, n_in, 3, way, ".conv_out", NULL);
+    return norm_conv(m, x, norm, layer, 0);
 }
 
-static void encoder(struct maker *m, const struct fdit_vae_config *c)
+static void encoder(const struct maker *m)
 {
+    const struct fdit_vae_config *c = m->c;
     char prefix[64];
     int n = c->channels[0];
-    step(m, FDIT_VAE_STEP_CONV, layer(m, FDIT_VAE_CONV, n, c->in_channels, "encoder", ".conv_in", NULL));
+    fdit_net_id x = fdit_net_begin(m->net, "encoder", c->in_channels);
+    x = conv(m, x, n, c->in_channels, "encoder", ".conv_in");
     for (int i = 0; i < c->levels; i++) {
         for (int j = 0; j < c->layers; j++) {
             snprintf(prefix, sizeof prefix, "encoder.down_blocks.%d.resnets.%d", i, j);
-            residual(m, c->channels[i], n, prefix);
+            x = residual(m, x, c->channels[i], n, prefix);
             n = c->channels[i];
         }
         if (i + 1 == c->levels)
             break;
         snprintf(prefix, sizeof prefix, "encoder.down_blocks.%d.downsamplers.0.", i);
-        step(m, FDIT_VAE_STEP_DOWN, layer(m, FDIT_VAE_CONV, n, n, prefix, "conv", NULL));
+        const int down = conv_layer(m, n, n, 3, prefix, "conv", NULL);
+        x = fdit_net_conv(m->net, x, &(struct fdit_net_conv){ .layer = down, .stride = 2 });
     }
-    middle(m, c, "encoder");
-    end(m, 2 * c->latent_channels, n, "encoder");
+    x = middle(m, x, "encoder");
+    x = end(m, x, 2 * c->latent_channels, n, "encoder");
     if (c->quant)
-        step(m, FDIT_VAE_STEP_LINEAR,
-             layer(m, FDIT_VAE_LINEAR, 2 * c->latent_channels, 2 * c->latent_channels, "quant_conv", "",
-                   NULL));
+        x = linear(m, x, 2 * c->latent_channels, 2 * c->latent_channels, "quant_conv");
+    fdit_net_end(m->net, x);
 }
 
-static void decoder(struct maker *m, const struct fdit_vae_config *c)
+static void decoder(const struct maker *m)
 {
+    const struct fdit_vae_config *c = m->c;
     char prefix[64];
     int n = c->channels[c->levels - 1];
+    fdit_net_id x = fdit_net_begin(m->net, "decoder", c->latent_channels);
     if (c->post_quant)
-        step(m, FDIT_VAE_STEP_LINEAR,
-             layer(m, FDIT_VAE_LINEAR, c->latent_channels, c->latent_channels, "post_quant_conv", "", NULL));
-    step(m, FDIT_VAE_STEP_CONV, layer(m, FDIT_VAE_CONV, n, c->latent_channels, "decoder", ".conv_in", NULL));
-    middle(m, c, "decoder");
+        x = linear(m, x, c->latent_channels, c->latent_channels, "post_quant_conv");
+    x = conv(m, x, n, c->latent_channels, "decoder", ".conv_in");
+    x = middle(m, x, "decoder");
     for (int i = 0; i < c->levels; i++) {
-        int n_out = c->channels[c->levels - 1 - i];
+        const int n_out = c->channels[c->levels - 1 - i];
         for (int j = 0; j < c->layers + 1; j++) {
             snprintf(prefix, sizeof prefix, "decoder.up_blocks.%d.resnets.%d", i, j);
-            residual(m, n_out, n, prefix);
+            x = residual(m, x, n_out, n, prefix);
             n = n_out;
         }
         if (i + 1 == c->levels)
             break;
         snprintf(prefix, sizeof prefix, "decoder.up_blocks.%d.upsamplers.0.", i);
-        step(m, FDIT_VAE_STEP_UP, layer(m, FDIT_VAE_CONV, n, n, prefix, "conv", NULL));
+        const int up = conv_layer(m, n, n, 3, prefix, "conv", NULL);
+        x = fdit_net_conv(m->net, x, &(struct fdit_net_conv){ .layer = up, .upsample = true });
     }
-    end(m, c->out_channels, n, "decoder");
+    fdit_net_end(m->net, end(m, x, c->out_channels, n, "decoder"));
 }
 
-enum fdit_status fdit_vae_layers_make(fdit_context *ctx, const struct fdit_vae_config *c,
-                                      struct fdit_vae_layers *out)
-{
-    *out = (struct fdit_vae_layers){ 0 };
-    struct maker m = { .ctx = ctx, .l = out };
-    encoder(&m, c);
-    m.decoder = true;
-    decoder(&m, c);
-    return m.status;
-}
-
-void fdit_vae_layers_fini(struct fdit_vae_layers *l)
-{
-    for (size_t i = 0; i < l->n; i++) {
-        fdit_free(l->list[i].name);
-        fdit_free(l->list[i].old_name);
-        fdit_weight_free(l->list[i].weight);
-    }
-    fdit_free(l->list);
-    fdit_free(l->ways[0].list);
-    fdit_free(l->ways[1].list);
-    *l = (struct fdit_vae_layers){ 0 };
-}
-
-/* ------------------------------------------------------------------------------------ the file */
-
-enum fdit_status fdit_vae_layer_tensor(fdit_context *ctx, const struct fdit_vae_file *file,
-                                       const struct fdit_vae_layer *layer, const char *part,
-                                       const struct fdit_st_tensor **out)
+enum fdit_status fdit_vae_describe(fdit_context *ctx, const struct fdit_vae_config *c, struct fdit_net **out)
 {
     enum fdit_status status = FDIT_OK;
-    char *name = NULL;
-    const struct fdit_st_tensor *t;
-    TRY(fdit_strf(ctx, &name, "%s.%s", layer->name, part));
-    t = fdit_vae_file_tensor(file, name);
-    if (!t && layer->old_name) {
-        fdit_free(name);
-        name = NULL;
-        TRY(fdit_strf(ctx, &name, "%s.%s", layer->old_name, part));
-        t = fdit_vae_file_tensor(file, name);
-    }
-    if (!t)
-        FAIL(ctx, FDIT_ERROR_FORMAT,
-             "%s: tensor %s.%s is missing; is it the AutoencoderKL that its "
-             "config.json describes?",
-             fdit_vae_file_path(file), layer->name, part);
-    int64_t shape[4] = { layer->n_out, layer->n_in, 1, 1 };
-    int rank = 1;
-    if (!strcmp(part, "weight") && layer->kind != FDIT_VAE_NORM) {
-        rank = layer->kind == FDIT_VAE_LINEAR && t->rank == 2 ? 2 : 4;
-        if (layer->kind == FDIT_VAE_CONV)
-            shape[2] = shape[3] = 3;
-    }
-    TRY(fdit_st_check_shape(ctx, fdit_vae_file_path(file), t, rank, shape));
-    *out = t;
+    struct maker m = { .c = c };
+    *out = NULL;
+    TRY(fdit_net_new(ctx, "autoencoder", &m.net));
+    encoder(&m);
+    decoder(&m);
+    TRY(fdit_net_status(m.net));
+    *out = m.net;
+    m.net = NULL;
 out:
-    fdit_free(name);
-    return status;
-}
-
-enum fdit_status fdit_vae_layers_check(fdit_context *ctx, const struct fdit_vae_layers *l,
-                                       const struct fdit_vae_file *file)
-{
-    enum fdit_status status = FDIT_OK;
-    const struct fdit_st_tensor *t;
-    size_t n = fdit_weights_count(file->weights);
-    bool *used = NULL;
-    TRY(fdit_alloc(ctx, n, sizeof *used, &used));
-    const struct fdit_st_tensor *first = fdit_weights_at(file->weights, 0);
-    for (size_t i = 0; i < l->n; i++)
-        for (int k = 0; k < 2; k++) {
-            TRY(fdit_vae_layer_tensor(ctx, file, &l->list[i], k ? "bias" : "weight", &t));
-            used[t - first] = true;
-        }
-    for (size_t i = 0; i < n; i++)
-        if (!used[i] && fdit_vae_file_owns(file, i))
-            FAIL(ctx, FDIT_ERROR_FORMAT,
-                 "%s: tensor %.200s has no place in the AutoencoderKL that its config.json "
-                 "describes (levels, layers, "
-                 "attention or quant_conv); the two do not belong together",
-                 fdit_vae_file_path(file), first[i].name);
-out:
-    fdit_free(used);
-    return status;
-}
-
-struct fdit_weight_desc fdit_vae_layer_desc(const struct fdit_vae_layer *layer)
-{
-    bool conv = layer->kind == FDIT_VAE_CONV;
-    return (struct fdit_weight_desc){
-        .n_out = layer->n_out, .n_in = conv ? 9 * layer->n_in : layer->n_in, .storage = FDIT_F32, .conv = conv
-    };
-}
-
-/* [n_out][n_in][3][3] to [n_out][3][3][n_in] */
-static void turn(const struct fdit_vae_layer *layer, const float *from, float *to)
-{
-    size_t n_in = (size_t)layer->n_in;
-    for (size_t o = 0; o < (size_t)layer->n_out; o++, from += 9 * n_in, to += 9 * n_in)
-        for (size_t c = 0; c < n_in; c++)
-            for (size_t tap = 0; tap < 9; tap++)
-                to[tap * n_in + c] = from[c * 9 + tap];
-}
-
-enum fdit_status fdit_vae_layers_load(fdit_context *ctx, struct fdit_vae_layers *l,
-                                      const struct fdit_vae_file *file, fdit_device *dev,
-                                      const bool wanted[2], struct fdit_tensor params)
-{
-    enum fdit_status status = FDIT_OK;
-    float *small = NULL, *raw = NULL, *turned = NULL;
-    size_t largest = 1;
-    for (size_t i = 0; i < l->n; i++) {
-        struct fdit_weight_desc d = fdit_vae_layer_desc(&l->list[i]);
-        size_t n = (size_t)d.n_out * (size_t)d.n_in;
-        largest = l->list[i].kind != FDIT_VAE_NORM && n > largest ? n : largest;
-    }
-    TRY(fdit_alloc(ctx, l->params, sizeof *small, &small));
-    TRY(fdit_alloc(ctx, largest, sizeof *raw, &raw));
-    TRY(fdit_alloc(ctx, largest, sizeof *turned, &turned));
-    for (size_t i = 0; i < l->n; i++) {
-        struct fdit_vae_layer *layer = &l->list[i];
-        const struct fdit_st_tensor *weight, *bias;
-        if (!wanted[layer->of_decoder])
-            continue;
-        TRY(fdit_vae_layer_tensor(ctx, file, layer, "weight", &weight));
-        TRY(fdit_vae_layer_tensor(ctx, file, layer, "bias", &bias));
-        TRY(fdit_st_weights(ctx, fdit_vae_file_path(file), bias, 0, bias->n, small + layer->bias_at));
-        if (layer->kind == FDIT_VAE_NORM) {
-            TRY(fdit_st_weights(ctx, fdit_vae_file_path(file), weight, 0, weight->n,
-                                small + layer->weight_at));
-            continue;
-        }
-        struct fdit_weight_desc desc = fdit_vae_layer_desc(layer);
-        TRY(fdit_st_weights(ctx, fdit_vae_file_path(file), weight, 0, weight->n, raw));
-        fdit_weights_drop(file->weights, weight);
-        if (desc.conv)
-            turn(layer, raw, turned);
-        TRY(fdit_weight_new(ctx, dev, &desc, desc.conv ? turned : raw, &layer->weight));
-    }
-    fdit_write(dev, params, small, l->params);
-    TRY(fdit_device_sync(ctx, dev));
-out:
-    fdit_free(small);
-    fdit_free(raw);
-    fdit_free(turned);
+    fdit_net_free(m.net);
     return status;
 }

@@ -1,20 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0
  * vae.c: opening, planning and the two ways through. */
-#include "vae/vae_internal.h"
+#include "vae/vae.h"
 
 #include "core/file.h"
 #include "core/mem.h"
 #include "core/rng.h"
+#include "vae/layers.h"
 
 #include <math.h>
 #include <string.h>
 
-/* Aims of bands and of rows of scores: what stays in a processor's last-level cache; on a GPU
- * enough rows to keep it busy. */
-enum { BAND_BYTES = 8 << 20, BAND_BYTES_GPU = 64 << 20 };
+struct fdit_vae {
+    struct fdit_vae_file file; /* of fdit_vae_open */
+    struct fdit_vae_config config;
+    struct fdit_net *net;
+    struct fdit_vae_options options;
+    bool allocated;
+};
 
-/* ----------------------------------------------------------------------------------------- opening
- */
+/* ------------------------------------------------------------------ opening */
 
 /* The config.json beside the file; *out stays NULL when there is none. */
 static enum fdit_status find_config(fdit_context *ctx, const char *file, char **out)
@@ -52,8 +56,8 @@ enum fdit_status fdit_vae_open(fdit_context *ctx, const char *path, struct fdit_
         fdit_log(ctx, FDIT_LOG_INFO, "%s: no config.json beside it; 32 groups, scale %g",
                  fdit_vae_file_path(&v->file), v->config.scale);
     }
-    TRY(fdit_vae_layers_make(ctx, &v->config, &v->layers));
-    TRY(fdit_vae_layers_check(ctx, &v->layers, &v->file));
+    TRY(fdit_vae_describe(ctx, &v->config, &v->net));
+    TRY(fdit_vae_check_file(ctx, v->net, &v->file));
     *out = v;
     v = NULL;
 out:
@@ -63,33 +67,33 @@ out:
     return status;
 }
 
-static void release(struct fdit_vae *v)
+enum fdit_status fdit_vae_new(fdit_context *ctx, const struct fdit_vae_config *config, struct fdit_vae **out)
 {
-    for (size_t i = 0; i < v->layers.n; i++) {
-        fdit_weight_free(v->layers.list[i].weight);
-        v->layers.list[i].weight = NULL;
-    }
-    for (int i = 0; i < FDIT_VAE_ROOMS; i++) {
-        fdit_buffer_free(v->rooms[i]);
-        v->rooms[i] = NULL;
-    }
-    fdit_buffer_free(v->params);
-    v->params = NULL;
-    fdit_plan_fini(&v->plan);
-    fdit_free(v->host);
-    v->host = NULL;
-    v->allocated = false;
+    enum fdit_status status = FDIT_OK;
+    struct fdit_vae *v = NULL;
+    *out = NULL;
+    TRY(fdit_alloc(ctx, 1, sizeof *v, &v));
+    v->config = *config;
+    TRY(fdit_vae_describe(ctx, &v->config, &v->net));
+    *out = v;
+    v = NULL;
+out:
+    fdit_vae_free(v);
+    return status;
 }
 
 void fdit_vae_free(struct fdit_vae *v)
 {
     if (!v)
         return;
-    release(v);
-    fdit_vae_layers_fini(&v->layers);
+    fdit_net_free(v->net);
     fdit_vae_file_close(&v->file);
-    fdit_free(v->shapes);
     fdit_free(v);
+}
+
+struct fdit_net *fdit_vae_net(struct fdit_vae *v)
+{
+    return v->net;
 }
 
 const struct fdit_vae_config *fdit_vae_config_of(const struct fdit_vae *v)
@@ -122,11 +126,11 @@ enum fdit_status fdit_vae_hash(fdit_context *ctx, const struct fdit_vae *v, uint
     uint64_t hash = UINT64_C(0xcbf29ce484222325);
     double numbers[3] = { v->config.groups, v->config.scale, v->config.shift };
     hash = hash_bytes(hash, (const uint8_t *)numbers, sizeof numbers);
-    for (size_t i = 0; i < v->layers.n; i++)
-        for (int k = 0; k < 2; k++) {
-            const struct fdit_vae_layer *layer = &v->layers.list[i];
+    for (size_t i = 0; i < fdit_net_layers(v->net); i++)
+        for (int part = FDIT_NET_WEIGHT; part <= FDIT_NET_BIAS; part++) {
+            const struct fdit_net_layer *layer = fdit_net_layer(v->net, i);
             const struct fdit_st_tensor *t;
-            TRY(fdit_vae_layer_tensor(ctx, &v->file, layer, k ? "bias" : "weight", &t));
+            TRY(fdit_vae_layer_tensor(ctx, &v->file, layer, (enum fdit_net_part)part, &t));
             TRY(fdit_st_check_sum(ctx, fdit_vae_file_path(&v->file), t));
             hash = hash_bytes(hash, (const uint8_t *)layer->name, strlen(layer->name));
             hash = hash_bytes(hash, t->data, t->bytes);
@@ -137,82 +141,12 @@ out:
     return status;
 }
 
-/* ---------------------------------------------------------------------------------------- the plan
- */
-
-/* Of pictures, or of latents. */
-static int height_of(const struct fdit_vae *v, bool latents)
-{
-    return latents ? v->options.height / fdit_vae_factor(&v->config) : v->options.height;
-}
-static int width_of(const struct fdit_vae *v, bool latents)
-{
-    return latents ? v->options.width / fdit_vae_factor(&v->config) : v->options.width;
-}
-static size_t pixels_of(const struct fdit_vae *v, bool latents)
-{
-    return (size_t)height_of(v, latents) * (size_t)width_of(v, latents);
-}
-
-/* What both ways need with the present aims, into `need`. */
-static enum fdit_status dry_runs(fdit_context *ctx, struct fdit_vae *v, size_t need[FDIT_VAE_ROOMS])
-{
-    enum fdit_status status = FDIT_OK;
-    memset(need, 0, FDIT_VAE_ROOMS * sizeof *need);
-    v->n_shapes = 0;
-    for (int way = 0; way < 2; way++) {
-        if (!(way ? v->options.decode : v->options.encode))
-            continue;
-        struct fdit_vae_run r = { .ctx = ctx, .vae = v, .dry = true };
-        r.height = height_of(v, way);
-        r.width = width_of(v, way);
-        r.channels = way ? v->config.latent_channels : v->config.in_channels;
-        TRY(fdit_vae_walk(&r, way));
-        v->flops[way] = r.flops;
-        for (int i = 0; i < FDIT_VAE_ROOMS; i++)
-            need[i] = r.need[i] > need[i] ? r.need[i] : need[i];
-    }
-    v->workspace = fdit_device_workspace(v->dev, v->shapes, v->n_shapes);
-out:
-    return status;
-}
-
-static enum fdit_status fill_plan(fdit_context *ctx, struct fdit_vae *v, const size_t need[FDIT_VAE_ROOMS])
-{
-    enum fdit_status status = FDIT_OK;
-    static const char *const labels[FDIT_VAE_ROOMS] = { "VAE picture", "VAE second picture",
-                                                        "VAE band",    "VAE attention",
-                                                        "VAE scores",  "VAE statistics" };
-    size_t weights = 0, largest = 0;
-    fdit_plan_fini(&v->plan);
-    for (size_t i = 0; i < v->layers.n; i++) {
-        const struct fdit_vae_layer *l = &v->layers.list[i];
-        struct fdit_weight_desc desc = fdit_vae_layer_desc(l);
-        if (l->kind != FDIT_VAE_NORM && (l->of_decoder ? v->options.decode : v->options.encode))
-            weights += fdit_weight_bytes(v->dev, &desc);
-    }
-    TRY(fdit_plan_add(ctx, &v->plan, FDIT_PLAN_WEIGHTS, NULL, weights, "VAE weights"));
-    TRY(fdit_plan_add(ctx, &v->plan, FDIT_PLAN_WEIGHTS, &v->params, v->layers.params * sizeof(float),
-                      "VAE norms and biases"));
-    for (int i = 0; i < FDIT_VAE_ROOMS; i++)
-        TRY(fdit_plan_add(ctx, &v->plan, FDIT_PLAN_SCRATCH, &v->rooms[i], need[i] * sizeof(float), "%s",
-                          labels[i]));
-    TRY(fdit_plan_add(ctx, &v->plan, FDIT_PLAN_WORKSPACE, NULL, v->workspace, "VAE workspace"));
-    size_t channels = (size_t)(v->config.in_channels > v->config.out_channels ? v->config.in_channels
-                                                                              : v->config.out_channels);
-    largest = pixels_of(v, false) * channels;
-    v->host_floats = 2 * pixels_of(v, true) * (size_t)v->config.latent_channels;
-    v->host_floats = largest > v->host_floats ? largest : v->host_floats;
-    TRY(fdit_plan_add(ctx, &v->plan, FDIT_PLAN_HOST, NULL, v->host_floats * sizeof(float), "VAE transfer"));
-out:
-    return status;
-}
+/* ------------------------------------------------------------------ the plan */
 
 enum fdit_status fdit_vae_plan(fdit_context *ctx, struct fdit_vae *v, fdit_device *dev,
                                const struct fdit_vae_options *options)
 {
     enum fdit_status status = FDIT_OK;
-    size_t need[FDIT_VAE_ROOMS];
     int factor = fdit_vae_factor(&v->config);
     int height = options->height, width = options->width ? options->width : height;
     if (height < factor || height % factor || height > 1 << 13 || width < factor || width % factor ||
@@ -221,109 +155,54 @@ enum fdit_status fdit_vae_plan(fdit_context *ctx, struct fdit_vae *v, fdit_devic
              "the autoencoder takes pictures of %d to %d pixels, multiples of %d; "
              "not %d x %d",
              factor, 1 << 13, factor, height, width);
-    release(v);
-    v->dev = dev;
     v->options = *options;
     v->options.width = width;
-    v->band_floats = (fdit_device_info(dev)->is_gpu ? BAND_BYTES_GPU : BAND_BYTES) / sizeof(float);
-    v->score_floats = v->band_floats;
-    for (;;) {
-        TRY(dry_runs(ctx, v, need));
-        TRY(fill_plan(ctx, v, need));
-        if (!options->memory || fdit_plan_device_bytes(&v->plan) <= options->memory || v->band_floats < 1024)
-            break;
-        v->band_floats /= 2;
-        v->score_floats /= 2;
-    }
+    v->allocated = false;
+    fdit_net_want(v->net, FDIT_VAE_ENCODER, options->encode ? height : 0, options->encode ? width : 0);
+    fdit_net_want(v->net, FDIT_VAE_DECODER, options->decode ? height / factor : 0,
+                  options->decode ? width / factor : 0);
+    TRY(fdit_net_plan(ctx, v->net, dev, options->memory));
 out:
     return status;
 }
 
 const struct fdit_plan *fdit_vae_plan_of(const struct fdit_vae *v)
 {
-    return &v->plan;
+    return fdit_net_plan_of(v->net);
 }
 
 double fdit_vae_flops(const struct fdit_vae *v, bool decode)
 {
-    return v->flops[decode];
-}
-
-enum fdit_status fdit_vae_allocate_rooms(fdit_context *ctx, struct fdit_vae *v)
-{
-    enum fdit_status status = FDIT_OK;
-    TRY(fdit_plan_allocate(ctx, &v->plan, v->dev));
-    TRY(fdit_alloc(ctx, v->host_floats, sizeof *v->host, &v->host));
-    TRY(fdit_device_reserve(ctx, v->dev, fdit_device_workspace(v->dev, v->shapes, v->n_shapes)));
-    v->allocated = true;
-out:
-    return status;
+    return fdit_net_flops(v->net, decode ? FDIT_VAE_DECODER : FDIT_VAE_ENCODER);
 }
 
 enum fdit_status fdit_vae_allocate(fdit_context *ctx, struct fdit_vae *v)
 {
     enum fdit_status status = FDIT_OK;
-    const bool wanted[2] = { v->options.encode, v->options.decode };
     if (v->allocated)
         return FDIT_OK;
-    TRY(fdit_vae_allocate_rooms(ctx, v));
-    v->allocated = false; /* until the weights are there */
-    TRY(fdit_vae_layers_load(ctx, &v->layers, &v->file, v->dev, wanted, fdit_tensor_of(v->params, FDIT_F32)));
+    TRY(fdit_net_allocate(ctx, v->net));
+    TRY(fdit_net_load(ctx, v->net, fdit_vae_read_layer, &v->file));
     v->allocated = true;
 out:
     return status;
 }
 
-/* ------------------------------------------------------------------------------------ the two ways
- */
-
-/* to [n, channels] = a from + b, from [channels, n]; and back. */
-static void to_rows(const float *from, size_t channels, size_t n, double a, double b, float *to)
-{
-    for (size_t c = 0; c < channels; c++)
-        for (size_t i = 0; i < n; i++)
-            to[i * channels + c] = (float)(a * from[c * n + i] + b);
-}
-
-static void from_rows(const float *from, size_t channels, size_t n, float *to)
-{
-    for (size_t c = 0; c < channels; c++)
-        for (size_t i = 0; i < n; i++)
-            to[c * n + i] = from[i * channels + c];
-}
-
-static enum fdit_status pass(fdit_context *ctx, struct fdit_vae *v, int way, int channels, int out_channels,
-                             float *out)
-{
-    enum fdit_status status = FDIT_OK;
-    size_t in = pixels_of(v, way), n = pixels_of(v, !way);
-    struct fdit_vae_run r = { .ctx = ctx, .vae = v, .channels = channels };
-    r.height = height_of(v, way);
-    r.width = width_of(v, way);
-    fdit_write(v->dev, fdit_tensor_of(v->rooms[FDIT_VAE_A], FDIT_F32), v->host, in * (size_t)channels);
-    TRY(fdit_vae_walk(&r, way));
-    TRY(fdit_read(ctx, v->dev, fdit_tensor_of(v->rooms[r.at], FDIT_F32), v->host, n * (size_t)out_channels));
-    from_rows(v->host, (size_t)out_channels, n, out);
-out:
-    return status;
-}
+/* ------------------------------------------------------------------ the two ways */
 
 enum fdit_status fdit_vae_encode(fdit_context *ctx, struct fdit_vae *v, const float *picture, float *moments)
 {
-    const struct fdit_vae_config *c = &v->config;
-    if (!v->allocated || !v->options.encode)
+    if (!v->options.encode)
         return fdit_fail(ctx, FDIT_ERROR_ARGUMENT, "the autoencoder was not made for encoding");
-    to_rows(picture, (size_t)c->in_channels, pixels_of(v, false), 1, 0, v->host);
-    return pass(ctx, v, 0, c->in_channels, 2 * c->latent_channels, moments);
+    return fdit_net_run(ctx, v->net, FDIT_VAE_ENCODER, FDIT_NET_AS_IS, picture, moments);
 }
 
 enum fdit_status fdit_vae_decode(fdit_context *ctx, struct fdit_vae *v, const float *x, float *picture)
 {
-    const struct fdit_vae_config *c = &v->config;
-    if (!v->allocated || !v->options.decode)
+    const struct fdit_net_range range = { 1 / v->config.scale, v->config.shift };
+    if (!v->options.decode)
         return fdit_fail(ctx, FDIT_ERROR_ARGUMENT, "the autoencoder was not made for decoding");
-    to_rows(x, (size_t)c->latent_channels, pixels_of(v, true), 1 / c->scale, c->shift, v->host);
-    return pass(ctx, v, 1, c->latent_channels, c->out_channels, picture);
+    return fdit_net_run(ctx, v->net, FDIT_VAE_DECODER, range, x, picture);
 }
 
 void fdit_vae_sample(const struct fdit_vae_config *c, size_t n, const float *mean, const float *logvar,

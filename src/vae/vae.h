@@ -4,8 +4,7 @@
  *
  *     struct fdit_vae *vae = NULL;
  *     TRY(fdit_vae_open(ctx, "sd-vae-ft-mse", &vae));         // folder, or the .safetensors in it
- *     TRY(fdit_vae_plan(ctx, vae, dev, &(struct fdit_vae_options){ .height = 256, .decode = true
- * }));
+ *     TRY(fdit_vae_plan(ctx, vae, dev, &(struct fdit_vae_options){ .height = 256, .decode = true }));
  *     ... look at fdit_vae_plan_of(vae), check it ...
  *     TRY(fdit_vae_allocate(ctx, vae));                       // memory, and the weights
  *     TRY(fdit_vae_decode(ctx, vae, x, picture));
@@ -15,17 +14,16 @@
  * Pictures are [C, H, W] in [-1, 1]. Moments are [2 L, H/f, W/f]: mean, then log-variance. What
  * models see is x = (z - shift) scale, z ~ N(mean, exp(logvar)).
  *
- * Memory. One picture is computed at a time, in two buffers of its largest activations, and in
- * bands of rows between them: a band is normalised, then convolved. The statistics of the group
- * norms are taken over the whole picture first, so bands have no seams and any band height gives
- * the same bits; a limit makes them flatter. */
+ * Memory: net/net.h. A limit makes the bands flatter; any height of them gives the same bits. */
 #ifndef FDIT_VAE_VAE_H
 #define FDIT_VAE_VAE_H
 
-#include "device/plan.h"
+#include "net/net.h"
 #include "vae/config.h"
 
 struct fdit_vae;
+
+enum { FDIT_VAE_ENCODER, FDIT_VAE_DECODER };
 
 struct fdit_vae_options {
     int height, width;   /* of pictures: multiples of the factor; width 0: the same */
@@ -39,7 +37,11 @@ struct fdit_vae_options {
  * or new diffusers versions. `path`: a safetensors file, or a folder with
  * diffusion_pytorch_model.safetensors. */
 enum fdit_status fdit_vae_open(fdit_context *ctx, const char *path, struct fdit_vae **out);
+/* One of these sizes without a file: fdit_net_load gives its network weights after the plan. */
+enum fdit_status fdit_vae_new(fdit_context *ctx, const struct fdit_vae_config *config, struct fdit_vae **out);
 void fdit_vae_free(struct fdit_vae *vae); /* NULL is allowed */
+/* The network that it is, with the passes FDIT_VAE_ENCODER and FDIT_VAE_DECODER. */
+struct fdit_net *fdit_vae_net(struct fdit_vae *vae);
 const struct fdit_vae_config *fdit_vae_config_of(const struct fdit_vae *vae);
 /* Another scale than the file's (`--vae-scale`). */
 void fdit_vae_set_scale(struct fdit_vae *vae, double scale);

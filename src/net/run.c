@@ -1,0 +1,324 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * run.c: the steps on a device. The same code runs dry for the plan, so that what is planned is what is
+ * used. */
+#include "net/net_internal.h"
+
+#include "core/mem.h"
+
+#include <math.h>
+
+/* ------------------------------------------------------------------ tensors and ops */
+
+static struct fdit_tensor scratch(struct fdit_net_walk *w, enum fdit_net_scratch which, size_t n)
+{
+    struct fdit_net_room *room = &w->net->scratch[which];
+    if (!w->dry)
+        return fdit_tensor_of(room->buffer, FDIT_F32);
+    room->floats = n > room->floats ? n : room->floats;
+    return FDIT_NO_TENSOR;
+}
+
+/* From element n on; absent pictures, and all in a dry walk, stay absent. */
+static struct fdit_tensor at(struct fdit_tensor t, size_t n)
+{
+    return fdit_has(t) ? fdit_at(t, n) : t;
+}
+
+static struct fdit_tensor tensor_of(const struct fdit_net_walk *w, fdit_net_id x)
+{
+    const struct fdit_net *net = w->net;
+    return w->dry || !x ? FDIT_NO_TENSOR : fdit_tensor_of(net->rooms[net->pictures[x].room].buffer, FDIT_F32);
+}
+
+static struct fdit_tensor param(const struct fdit_net_walk *w, size_t n)
+{
+    return w->dry ? FDIT_NO_TENSOR : fdit_at(fdit_tensor_of(w->net->params, FDIT_F32), n);
+}
+
+static void remember(struct fdit_net_walk *w, struct fdit_op_shape shape, double flops)
+{
+    struct fdit_net *net = w->net;
+    w->flops += flops;
+    if (w->status == FDIT_OK)
+        w->status =
+            fdit_grow(w->ctx, &net->shapes, &net->shape_capacity, net->n_shapes + 1, sizeof *net->shapes);
+    if (w->status == FDIT_OK)
+        net->shapes[net->n_shapes++] = shape;
+}
+
+static struct fdit_op_shape shape_of(enum fdit_op op, int rows, int n_in, int n_out)
+{
+    return (struct fdit_op_shape){
+        .op = op, .samples = 1, .rows = rows, .n_in = n_in, .n_out = n_out, .n = (size_t)rows * (size_t)n_out
+    };
+}
+
+static void conv(struct fdit_net_walk *w, const struct fdit_net_layer *l, struct fdit_conv_args a)
+{
+    a.samples = 1;
+    a.n_in = l->n_in;
+    a.n_out = l->n_out;
+    a.weight = l->weight;
+    a.bias = param(w, l->bias_at);
+    if (!w->dry) {
+        fdit_conv(w->net->dev, &a);
+        return;
+    }
+    int pixels = a.out_height * fdit_conv_width(&a);
+    remember(w, shape_of(FDIT_OP_CONV, pixels, l->n_in, l->n_out), 18.0 * pixels * l->n_in * l->n_out);
+}
+
+static void linear(struct fdit_net_walk *w, const struct fdit_net_layer *l, int rows, struct fdit_tensor y,
+                   struct fdit_tensor x, struct fdit_tensor residual)
+{
+    if (!w->dry)
+        fdit_linear(w->net->dev, &(struct fdit_linear_args){ .samples = 1,
+                                                             .rows = rows,
+                                                             .n_in = l->n_in,
+                                                             .n_out = l->n_out,
+                                                             .y = y,
+                                                             .x = x,
+                                                             .weight = l->weight,
+                                                             .bias = param(w, l->bias_at),
+                                                             .residual = residual });
+    else
+        remember(w, shape_of(FDIT_OP_LINEAR, rows, l->n_in, l->n_out), 2.0 * rows * l->n_in * l->n_out);
+}
+
+/* Statistics of the groups of a norm over all rows of x. */
+static void stats(struct fdit_net_walk *w, const struct fdit_net_layer *norm, int rows, struct fdit_tensor x)
+{
+    struct fdit_tensor to = scratch(w, FDIT_NET_STATS, 2 * (size_t)norm->groups);
+    if (!w->dry)
+        fdit_group_stats(w->net->dev, &(struct fdit_group_stats_args){ .samples = 1,
+                                                                       .rows = rows,
+                                                                       .width = norm->n_out,
+                                                                       .groups = norm->groups,
+                                                                       .stats = to,
+                                                                       .x = x });
+    else
+        remember(w, shape_of(FDIT_OP_GROUP_STATS, rows, 0, norm->n_out), 0);
+}
+
+/* y = act(norm(x)) of some rows, with the statistics that are there. */
+static void apply(struct fdit_net_walk *w, const struct fdit_net_layer *norm, int rows, struct fdit_tensor y,
+                  struct fdit_tensor x, enum fdit_act act)
+{
+    struct fdit_tensor from = scratch(w, FDIT_NET_STATS, 2 * (size_t)norm->groups);
+    if (!w->dry)
+        fdit_group_apply(w->net->dev, &(struct fdit_group_apply_args){ .samples = 1,
+                                                                       .rows = rows,
+                                                                       .width = norm->n_out,
+                                                                       .groups = norm->groups,
+                                                                       .y = y,
+                                                                       .x = x,
+                                                                       .stats = from,
+                                                                       .weight = param(w, norm->weight_at),
+                                                                       .bias = param(w, norm->bias_at),
+                                                                       .act = act });
+    else
+        remember(w, shape_of(FDIT_OP_GROUP_APPLY, rows, 0, norm->n_out), 0);
+}
+
+/* ------------------------------------------------------------------ bands */
+
+static int least(int a, int b)
+{
+    return a < b ? a : b;
+}
+
+/* Rows of a band of which `floats` are needed each and `more` at its borders. */
+static int band_rows(const struct fdit_net_walk *w, int height, size_t floats, int more)
+{
+    size_t fit = w->net->band_floats / floats;
+    int rows = fit > (size_t)height ? height + more : (int)fit;
+    rows -= more;
+    return rows < 1 ? 1 : least(rows, height);
+}
+
+/* y = conv(act(norm(x))) [+ add], band after band. */
+static void norm_conv(struct fdit_net_walk *w, const struct fdit_net_step *s)
+{
+    const struct fdit_net_picture *p = &w->net->pictures[s->in];
+    const struct fdit_net_layer *l = &w->net->layers[s->layer], *norm = &w->net->layers[s->norm];
+    const size_t in_row = (size_t)p->width * (size_t)l->n_in, out_row = (size_t)p->width * (size_t)l->n_out;
+    struct fdit_tensor x = tensor_of(w, s->in), y = tensor_of(w, s->out), add = tensor_of(w, s->more[0]);
+    const int step = band_rows(w, p->height, in_row, 2);
+    struct fdit_tensor band = scratch(w, FDIT_NET_BAND, (size_t)least(step + 2, p->height) * in_row);
+    stats(w, norm, p->height * p->width, x);
+    for (int row = 0; row < p->height; row += step) {
+        int rows = least(step, p->height - row);
+        int above = row ? row - 1 : 0, below = least(row + rows + 1, p->height);
+        apply(w, norm, (below - above) * p->width, band, at(x, (size_t)above * in_row), s->act);
+        conv(w, l,
+             (struct fdit_conv_args){ .height = below - above,
+                                      .width = p->width,
+                                      .out_height = rows,
+                                      .first = row - 1 - above,
+                                      .stride = 1,
+                                      .y = at(y, (size_t)row * out_row),
+                                      .x = band,
+                                      .residual = at(add, (size_t)row * out_row) });
+    }
+}
+
+/* x = linear(x), in place: from the end where rows grow, so that none is overwritten unread. */
+static void linear_in_place(struct fdit_net_walk *w, const struct fdit_net_step *s)
+{
+    const struct fdit_net_picture *p = &w->net->pictures[s->in];
+    const struct fdit_net_layer *l = &w->net->layers[s->layer];
+    const size_t in_row = (size_t)p->width * (size_t)l->n_in, out_row = (size_t)p->width * (size_t)l->n_out;
+    const int step = band_rows(w, p->height, out_row, 0), bands = (p->height + step - 1) / step;
+    struct fdit_tensor x = tensor_of(w, s->in), band = scratch(w, FDIT_NET_BAND, (size_t)step * out_row);
+    for (int i = 0; i < bands; i++) {
+        int row = (l->n_out > l->n_in ? bands - 1 - i : i) * step, rows = least(step, p->height - row);
+        linear(w, l, rows * p->width, band, at(x, (size_t)row * in_row), FDIT_NO_TENSOR);
+        if (!w->dry)
+            fdit_copy(w->net->dev, fdit_at(x, (size_t)row * out_row), band, (size_t)rows * out_row);
+    }
+}
+
+/* ------------------------------------------------------------------ steps */
+
+static void take_conv(struct fdit_net_walk *w, const struct fdit_net_step *s)
+{
+    const struct fdit_net_picture *p = &w->net->pictures[s->in], *q = &w->net->pictures[s->out];
+    const struct fdit_net_layer *l = &w->net->layers[s->layer];
+    struct fdit_tensor x = tensor_of(w, s->in), y = tensor_of(w, s->out), add = tensor_of(w, s->more[0]);
+    if (s->norm >= 0)
+        norm_conv(w, s);
+    else if (s->in_place)
+        linear_in_place(w, s);
+    else if (l->kernel == 1)
+        linear(w, l, p->height * p->width, y, x, add);
+    else
+        conv(w, l,
+             (struct fdit_conv_args){ .height = p->height,
+                                      .width = p->width,
+                                      .out_height = q->height,
+                                      .first = s->stride == 1 ? -1 : 0,
+                                      .stride = s->stride,
+                                      .upsample = s->upsample,
+                                      .y = y,
+                                      .x = x,
+                                      .residual = add });
+}
+
+static void take_norm(struct fdit_net_walk *w, const struct fdit_net_step *s)
+{
+    const struct fdit_net_picture *p = &w->net->pictures[s->in];
+    const struct fdit_net_layer *norm = &w->net->layers[s->norm];
+    const int rows = p->height * p->width;
+    stats(w, norm, rows, tensor_of(w, s->in));
+    apply(w, norm, rows, tensor_of(w, s->out), tensor_of(w, s->in), s->act);
+}
+
+static void take_act(struct fdit_net_walk *w, const struct fdit_net_step *s)
+{
+    const size_t n = fdit_net_floats(&w->net->pictures[s->in]);
+    if (!w->dry)
+        fdit_activation(w->net->dev,
+                        &(struct fdit_activation_args){
+                            .n = n, .act = s->act, .y = tensor_of(w, s->out), .x = tensor_of(w, s->in) });
+    else
+        remember(w, (struct fdit_op_shape){ .op = FDIT_OP_ACTIVATION, .samples = 1, .n = n }, 0);
+}
+
+/* Rows first .. first + rows - 1 of softmax(q k^T / sqrt(c)) v, over n pixels. */
+static void attend_rows(struct fdit_net_walk *w, const struct fdit_net_step *s, struct fdit_tensor scores,
+                        int n, int c, int first, int rows)
+{
+    fdit_device *dev = w->net->dev;
+    const size_t from = (size_t)first * (size_t)c;
+    if (w->dry) {
+        struct fdit_op_shape shape = shape_of(FDIT_OP_LINEAR, rows, c, n);
+        shape.plain = true;
+        remember(w, shape, 2.0 * rows * n * c);
+        shape.op = FDIT_OP_LINEAR_DX;
+        remember(w, shape, 2.0 * rows * n * c);
+        remember(w, shape_of(FDIT_OP_SOFTMAX, rows, 0, n), 0);
+        return;
+    }
+    fdit_linear(dev, &(struct fdit_linear_args){ .samples = 1,
+                                                 .rows = rows,
+                                                 .n_in = c,
+                                                 .n_out = n,
+                                                 .y = scores,
+                                                 .x = at(tensor_of(w, s->in), from),
+                                                 .matrix = tensor_of(w, s->more[0]) });
+    fdit_softmax(dev,
+                 &(struct fdit_softmax_args){
+                     .m = rows, .n = n, .y = scores, .x = scores, .scale = (float)(1 / sqrt((double)c)) });
+    fdit_linear_dx(dev, &(struct fdit_linear_dx_args){ .samples = 1,
+                                                       .rows = rows,
+                                                       .n_in = c,
+                                                       .n_out = n,
+                                                       .dx = at(tensor_of(w, s->out), from),
+                                                       .dy = scores,
+                                                       .matrix = tensor_of(w, s->more[1]) });
+}
+
+static void take_attend(struct fdit_net_walk *w, const struct fdit_net_step *s)
+{
+    const struct fdit_net_picture *p = &w->net->pictures[s->in];
+    const int n = p->height * p->width;
+    const size_t fit = w->net->score_floats / (size_t)n;
+    const int step = fit < 1 ? 1 : fit > (size_t)n ? n : (int)fit;
+    struct fdit_tensor scores = scratch(w, FDIT_NET_SCORES, (size_t)step * (size_t)n);
+    for (int row = 0; row < n; row += step)
+        attend_rows(w, s, scores, n, p->channels, row, least(step, n - row));
+}
+
+enum fdit_status fdit_net_walk(struct fdit_net_walk *w, const struct fdit_net_pass *pass, size_t end)
+{
+    for (size_t i = pass->first; i < end && w->status == FDIT_OK; i++) {
+        const struct fdit_net_step *s = &w->net->steps[i];
+        if (!w->dry && fdit_stopped(w->ctx)) {
+            /* Nothing may use the host's memory after this. */
+            (void)fdit_device_sync(w->ctx, w->net->dev);
+            return fdit_fail(w->ctx, FDIT_INTERRUPTED, "interrupted in the %s", w->net->title);
+        }
+        switch (s->kind) {
+        case FDIT_NET_STEP_CONV: take_conv(w, s); break;
+        case FDIT_NET_STEP_NORM: take_norm(w, s); break;
+        case FDIT_NET_STEP_ACT: take_act(w, s); break;
+        case FDIT_NET_STEP_ATTEND: take_attend(w, s); break;
+        }
+    }
+    return w->status;
+}
+
+/* ------------------------------------------------------------------ a picture */
+
+/* to [n, channels] = scale from + shift, from [channels, n]; and back. */
+static void to_rows(const float *from, size_t channels, size_t n, struct fdit_net_range r, float *to)
+{
+    for (size_t c = 0; c < channels; c++)
+        for (size_t i = 0; i < n; i++)
+            to[i * channels + c] = (float)(r.scale * from[c * n + i] + r.shift);
+}
+
+static void from_rows(const float *from, size_t channels, size_t n, float *to)
+{
+    for (size_t c = 0; c < channels; c++)
+        for (size_t i = 0; i < n; i++)
+            to[c * n + i] = from[i * channels + c];
+}
+
+enum fdit_status fdit_net_run(fdit_context *ctx, struct fdit_net *net, int pass, struct fdit_net_range range,
+                              const float *in, float *out)
+{
+    enum fdit_status status = FDIT_OK;
+    const struct fdit_net_pass *p = pass >= 0 && (size_t)pass < net->n_passes ? &net->passes[pass] : NULL;
+    if (!p || !p->height || !net->loaded)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "%s: pass %d was not planned, or has no weights", net->title, pass);
+    const struct fdit_net_picture *x = &net->pictures[p->input], *y = &net->pictures[p->output];
+    struct fdit_net_walk w = { .ctx = ctx, .net = net };
+    to_rows(in, (size_t)x->channels, fdit_net_floats(x) / (size_t)x->channels, range, net->host);
+    fdit_write(net->dev, tensor_of(&w, p->input), net->host, fdit_net_floats(x));
+    TRY(fdit_net_walk(&w, p, p->end));
+    TRY(fdit_read(ctx, net->dev, tensor_of(&w, p->output), net->host, fdit_net_floats(y)));
+    from_rows(net->host, (size_t)y->channels, fdit_net_floats(y) / (size_t)y->channels, out);
+out:
+    return status;
+}
