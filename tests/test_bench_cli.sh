@@ -2,22 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # finediffusion bench: every kind of problem is verified and measured, the JSON has its fields, flops do
 # not count recomputation, files can be compared, wrong problems are refused by name.
-set -u
-program=${FDIT_PROGRAM:?}
-FINEDIFFUSION_DEVICE=cpu LC_ALL=C
-export FINEDIFFUSION_DEVICE LC_ALL
-work=$(mktemp -d) || exit 99
-trap 'rm -rf "$work"' EXIT
-trap 'exit 130' INT TERM
-cd "$work" || exit 99
-checks=0 failures=0
+. "${FDIT_SRCDIR:?}/tests/lib.sh"
 
-fail() {
-    failures=$((failures + 1))
-    echo "FAIL: $1"
-    shift
-    for part; do echo "    $part"; done
-}
 # bad CODE WORDS ARGUMENT...: ends with CODE and one line with each of the WORDS (commas between, ~ is a
 # space), and prints nothing else.
 bad() {
@@ -29,20 +15,11 @@ bad() {
     [ $got = "$code" ] || fail "exit $got instead of $code: $*" "$(cat stderr)"
     [ "$(wc -l <stderr)" -eq 1 ] && [ ! -s stdout ] || fail "not one line: $*" "$(cat stdout stderr)"
     grep -q '^finediffusion: bench: ' stderr || fail "not 'finediffusion: bench: ...'" "$(cat stderr)"
-    rest=$words
-    while [ -n "$rest" ]; do
-        word=$(echo "${rest%%,*}" | tr '~' ' ')
-        case $rest in *,*) rest=${rest#*,} ;; *) rest= ;; esac
-        grep -qFe "$word" stderr || fail "'$word' is not in the message of: $*" "$(cat stderr)"
-    done
+    each_word "$words" stderr "$*"
 }
 good() {
     checks=$((checks + 1))
     "$program" bench "$@" >stdout 2>stderr || fail "exit $?: $*" "$(cat stderr)"
-}
-says() { # says FILE PATTERN
-    checks=$((checks + 1))
-    grep -qe "$2" "$1" || fail "no '$2' in $1:" "$(cat "$1")"
 }
 count() { # count FILE PATTERN N
     checks=$((checks + 1))
@@ -219,5 +196,4 @@ done
 bad 2 "no/such" --quiet --compare one.json --chart no/such/folder.svg
 bad 2 "no/such" --quiet --compare one.json --chart no/such/folder.png
 
-echo "$checks checks, $failures failures"
-[ $failures -eq 0 ]
+finish

@@ -2,25 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 # The command line: bad input ends with one line that names the thing and the remedy, with the right exit
 # code and nothing half-written; help and manual agree.
-set -u
-program=${FDIT_PROGRAM:?} source=${FDIT_SRCDIR:?}
+. "${FDIT_SRCDIR:?}/tests/lib.sh"
 fixtures=${FDIT_FIXTURES:-$source/tests/fixtures}
-FINEDIFFUSION_DEVICE=cpu LC_ALL=C OMP_WAIT_POLICY=passive
-export FINEDIFFUSION_DEVICE LC_ALL OMP_WAIT_POLICY
-work=$(mktemp -d) || exit 99
-trap 'chmod -R u+rwx "$work"; rm -rf "$work"' EXIT
-trap 'exit 130' INT TERM
-cd "$work" || exit 99
-checks=0 failures=0
 newline='
 '
 
-fail() {
-    failures=$((failures + 1))
-    echo "FAIL: $1"
-    shift
-    for part; do echo "    $part"; done
-}
 tree() { find "$1" \( -type f -exec cksum {} + \) -o -print 2>/dev/null; }
 
 # bad CODE WORDS COMMAND ARGUMENT...: the program ends with CODE and one line "finediffusion: COMMAND: "
@@ -55,14 +41,6 @@ bad() {
     cmp -s before after || fail "files changed: $*" "$(diff before after)"
 }
 # good COMMAND ARGUMENT...: exit 0.
-good() {
-    checks=$((checks + 1))
-    "$program" "$@" >stdout 2>stderr || fail "exit $?: $*" "$(cat stderr)"
-}
-says() { # says FILE EXPRESSION
-    checks=$((checks + 1))
-    grep -qe "$2" "$1" || fail "no '$2' in $1:" "$(cat "$1")"
-}
 
 # ------------------------------------------------------------------ what all use: area/
 mkdir area area/data
@@ -401,5 +379,4 @@ if [ -f "$source/tools/man.sh" ]; then
         "$(diff written "$manual" | head -n 5)"
 fi
 
-echo "$checks checks, $failures failures"
-[ $failures = 0 ]
+finish

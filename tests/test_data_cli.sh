@@ -2,23 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # Data sets as people have them, through the program: odd names, broken and missing pictures, wrong
 # taxonomies, archives. Each refusal is one line that names the thing, and leaves nothing behind.
-set -u
-program=${FDIT_PROGRAM:?} source=${FDIT_SRCDIR:?}
+. "${FDIT_SRCDIR:?}/tests/lib.sh"
 pictures=$source/tests/corpus/picture
-FINEDIFFUSION_DEVICE=cpu LC_ALL=C OMP_WAIT_POLICY=passive
-export FINEDIFFUSION_DEVICE LC_ALL OMP_WAIT_POLICY
-work=$(mktemp -d) || exit 99
-trap 'chmod -R u+rwx "$work"; rm -rf "$work"' EXIT
-trap 'exit 130' INT TERM
-cd "$work" || exit 99
-checks=0 failures=0
 
-fail() {
-    failures=$((failures + 1))
-    echo "FAIL: $1"
-    shift
-    for part; do echo "    $part"; done
-}
 # bad WORDS COMMAND ARGUMENT...: exit 1 or 2; the last line on stderr is "finediffusion: COMMAND: " with
 # WORDS in it, those before are warnings; nothing on stdout (but what inspect reports), no folder "new".
 bad() {
@@ -35,10 +21,6 @@ bad() {
     [ "$(grep -vc ": warning: " stderr)" = 1 ] || fail "more than one line: $*" "$(cat stderr)"
     [ "$1" = inspect ] || [ ! -s stdout ] || fail "output: $*" "$(cat stdout)"
     [ ! -e new ] || fail "left behind: $*" "$(ls -R new)"
-}
-good() {
-    checks=$((checks + 1))
-    "$program" "$@" >stdout 2>stderr || fail "exit $?: $*" "$(cat stderr)"
 }
 says() { # says FILE TEXT
     checks=$((checks + 1))
@@ -188,5 +170,4 @@ bad 'a class id, digits from 0' inspect web.tar
 (cd web && cp 0.png 1.png && printf 1 >0.cls && tar cf ../web.tar 0.png 0.cls 1.png)
 bad 'no 1.cls beside it' inspect web.tar
 
-echo "$checks checks, $failures failures"
-[ $failures = 0 ]
+finish

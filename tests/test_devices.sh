@@ -2,23 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # Choosing a device by name, the list of devices, the self-test: unknown and ambiguous names list what there
 # is, a driver that computes wrongly is refused by name, no OpenCL at all is said clearly.
-set -u
-program=${FDIT_PROGRAM:?}
-LC_ALL=C OMP_WAIT_POLICY=passive
-export LC_ALL OMP_WAIT_POLICY
+. "${FDIT_SRCDIR:?}/tests/lib.sh"
 unset FINEDIFFUSION_DEVICE FDIT_TEST_DEVICE
-work=$(mktemp -d) || exit 99
-trap 'rm -rf "$work"' EXIT
-trap 'exit 130' INT TERM
-cd "$work" || exit 99
-checks=0 failures=0
 
-fail() {
-    failures=$((failures + 1))
-    echo "FAIL: $1"
-    shift
-    for part; do echo "    $part"; done
-}
 # bad CODE WORDS COMMAND...: as in test_cli.sh; ~ is a space
 bad() {
     code=$1 words=$2
@@ -28,20 +14,7 @@ bad() {
     got=$?
     [ $got = "$code" ] || fail "exit $got instead of $code: $*" "$(cat stderr)"
     [ "$(wc -l <stderr)" -eq 1 ] || fail "not one line: $*" "$(cat stderr)"
-    rest=$words
-    while [ -n "$rest" ]; do
-        word=$(echo "${rest%%,*}" | tr '~' ' ')
-        case $rest in *,*) rest=${rest#*,} ;; *) rest= ;; esac
-        grep -qFe "$word" stderr || fail "'$word' is not in the message of: $*" "$(cat stderr)"
-    done
-}
-good() {
-    checks=$((checks + 1))
-    "$program" "$@" >stdout 2>stderr || fail "exit $?: $*" "$(cat stderr)"
-}
-says() {
-    checks=$((checks + 1))
-    grep -qe "$2" "$1" || fail "no '$2' in $1:" "$(cat "$1")"
+    each_word "$words" stderr "$*"
 }
 
 tiny="linear 3x4x5"
@@ -78,8 +51,9 @@ unset FINEDIFFUSION_DEVICE
 bad 2 "'thread'~means,name~one~of" bench "$tiny" --device thread
 checks=$((checks + 1))
 said=$(sed -n "s/.*means \([0-9]*\) devices.*/\1/p" stderr)
-[ "$(sed 's/.*name one of: //' stderr | grep -o '[^,]*([^)]*)' | grep -c thread)" = "$said" ] &&
-    [ "$(sed 's/.*name one of: //' stderr | grep -oE '(cpu|ref|opencl:[0-9:]*) \(' | wc -l)" = "$said" ] ||
+sed -n 's/.*name one of: //p' stderr | sed -E 's/(^|, )(cpu|ref|opencl:[0-9:]*) \(/\
+\2 (/g' | grep . >named # one a line: names of processors have commas and brackets
+[ "$(wc -l <named)" -eq "$said" ] && [ "$(grep -c thread named)" -eq "$said" ] ||
     fail "not $said devices" "$(cat stderr)"
 good selftest --device cpu --tiny --threads 1
 says stdout '1 thread'
@@ -214,5 +188,4 @@ cmp -s stdout report.txt || fail "the report is not what was printed"
 bad 2 "none/no/report.txt" selftest --device cpu --tiny --quiet --report none/no/report.txt
 bad 2 "does~not~exist" selftest --device abacus
 
-echo "$checks checks, $failures failures"
-[ $failures = 0 ]
+finish

@@ -1,31 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # A run that an earlier version began goes on to the bits that it would have come to there.
-set -u
-program=${FDIT_PROGRAM:?} source=${FDIT_SRCDIR:?}
-LC_ALL=C OMP_WAIT_POLICY=passive
-export LC_ALL OMP_WAIT_POLICY
+. "${FDIT_SRCDIR:?}/tests/lib.sh"
 unset FINEDIFFUSION_DEVICE
-work=$(mktemp -d) || exit 99
-trap 'rm -rf "$work"' EXIT
-trap 'exit 130' INT TERM
-cd "$work" || exit 99
-checks=0 failures=0
 
-fail() {
-    failures=$((failures + 1))
-    echo "FAIL: $1"
-    shift
-    for part; do echo "    $part"; done
-}
-good() {
-    checks=$((checks + 1))
-    "$program" "$@" >stdout 2>stderr || fail "exit $?: $*" "$(cat stderr)"
-}
-equal() { # equal WHAT IS WANTED
-    checks=$((checks + 1))
-    [ "$2" = "$3" ] || fail "$1: '$2', not '$3'"
-}
 sum() { grep -a -o '"sum":"[0-9a-f]*"' "$1" | cut -d '"' -f 4; }
 numbers() { sed -e 's/,"images_per_second.*//' "$1/log.jsonl"; }
 
@@ -53,5 +31,4 @@ else
     echo "the C library of this machine rounds otherwise: bits are not compared"
 fi
 
-echo "$checks checks, $failures failures"
-[ $failures = 0 ]
+finish

@@ -1,27 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # The way of latents at small size: pictures -> encode (killed and gone on with) -> train -> sample --vae.
-set -u
-program=${FDIT_PROGRAM:?} source=${FDIT_SRCDIR:?}
-FINEDIFFUSION_DEVICE=cpu LC_ALL=C OMP_WAIT_POLICY=passive
-export FINEDIFFUSION_DEVICE LC_ALL OMP_WAIT_POLICY
-work=$(mktemp -d) || exit 99
-trap 'rm -rf "$work"' EXIT
-trap 'exit 130' INT TERM
-cd "$work" || exit 99
-checks=0 failures=0
+. "${FDIT_SRCDIR:?}/tests/lib.sh"
 vae=$source/tests/fixtures/vae
 
-fail() {
-    failures=$((failures + 1))
-    echo "FAIL: $1"
-    shift
-    for part; do echo "    $part"; done
-}
-good() { # good COMMAND...: the program ends well
-    checks=$((checks + 1))
-    "$program" "$@" >stdout 2>stderr || fail "exit $?: $*" "$(cat stderr)"
-}
 bad() { # bad CODE WORDS COMMAND...
     checks=$((checks + 1))
     code=$1 words=$2
@@ -30,10 +12,6 @@ bad() { # bad CODE WORDS COMMAND...
     got=$?
     [ $got = "$code" ] && grep -qFe "$words" stderr && [ "$(wc -l <stderr)" -eq 1 ] ||
         fail "exit $got, not $code with '$words': $*" "$(cat stderr)"
-}
-says() {
-    checks=$((checks + 1))
-    grep -qe "$2" "$1" || fail "no '$2' in $1:" "$(cat "$1")"
 }
 
 mkdir data
@@ -99,5 +77,4 @@ good $sample --latents latents.safetensors
 size=$(wc -c <killed/shard-00000.fdc)
 printf '\377' | dd of=killed/shard-00000.fdc bs=1 seek=$((size / 2)) conv=notrunc 2>/dev/null
 bad 1 'damaged' inspect killed
-echo "$checks checks, $failures failures"
-[ $failures -eq 0 ]
+finish

@@ -2,27 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # A run goes on when things around it change: on another device and back; with more classes than its delta
 # knows. Files of a newer version are refused by name, everywhere.
-set -u
-program=${FDIT_PROGRAM:?} source=${FDIT_SRCDIR:?}
-FINEDIFFUSION_DEVICE=cpu LC_ALL=C OMP_WAIT_POLICY=passive
-export FINEDIFFUSION_DEVICE LC_ALL OMP_WAIT_POLICY
-work=$(mktemp -d) || exit 99
-child=
-trap '[ -z "$child" ] || kill -9 "$child" 2>/dev/null; rm -rf "$work"' EXIT
-trap 'exit 130' INT TERM
-cd "$work" || exit 99
-checks=0 failures=0
+. "${FDIT_SRCDIR:?}/tests/lib.sh"
 
-fail() {
-    failures=$((failures + 1))
-    echo "FAIL: $1"
-    shift
-    for part; do echo "    $part"; done
-}
-good() {
-    checks=$((checks + 1))
-    "$program" "$@" >stdout 2>stderr || fail "exit $?: $*" "$(cat stderr)"
-}
 says() { # says EXPRESSION: on stderr
     checks=$((checks + 1))
     grep -qe "$1" stderr || fail "no '$1' on stderr:" "$(cat stderr)"
@@ -217,5 +198,4 @@ checks=$((checks + 1))
 diff -r kept kept.before >out || fail "a refused --resume changed the run" "$(cat out)"
 [ ! -e new ] && [ ! -e out.safetensors ] || fail "something was written in spite of a newer version"
 
-echo "$checks checks, $failures failures"
-[ $failures = 0 ]
+finish

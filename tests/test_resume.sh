@@ -2,29 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 # A run that was killed, interrupted, or stopped by a full disk ends with the same bits as one that never
 # was: delta, last checkpoint, and step, loss, mse, vb, lr of the log.
-set -u
-program=${FDIT_PROGRAM:?} source=${FDIT_SRCDIR:?}
-# spinning threads of a busy machine would make every run slow
-FINEDIFFUSION_DEVICE=cpu LC_ALL=C OMP_WAIT_POLICY=passive
-export FINEDIFFUSION_DEVICE LC_ALL OMP_WAIT_POLICY
-work=$(mktemp -d) || exit 99
-mounted= child=
-finish() {
-    [ -z "$child" ] || kill -9 "$child" 2>/dev/null
-    [ -z "$mounted" ] || umount "$mounted"
-    rm -rf "$work"
-}
-trap finish EXIT
-trap 'exit 130' INT TERM
-cd "$work" || exit 99
-checks=0 failures=0
+. "${FDIT_SRCDIR:?}/tests/lib.sh"
+mounted=
+trap '[ -z "$child" ] || kill -9 "$child" 2>/dev/null; [ -z "$mounted" ] || umount "$mounted"; rm -rf "$work"' EXIT
 
-fail() {
-    failures=$((failures + 1))
-    echo "FAIL: $1"
-    shift
-    for part; do echo "    $part"; done
-}
 check() { # check WHAT COMMAND...
     checks=$((checks + 1))
     what=$1
@@ -191,5 +172,4 @@ done
 check "resuming after a full disk" run --out $full --resume --keep 2
 same "full disk" $full
 
-echo "$checks checks, $failures failures"
-[ $failures = 0 ]
+finish

@@ -2,23 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # finediffusion sample: bad input ends with one line and nothing half-written; pictures, manifests, archives
 # and sheets are where they should be; an interrupted job goes on.
-set -u
-program=${FDIT_PROGRAM:?} source=${FDIT_SRCDIR:?}
-FINEDIFFUSION_DEVICE=cpu LC_ALL=C OMP_WAIT_POLICY=passive
-export FINEDIFFUSION_DEVICE LC_ALL OMP_WAIT_POLICY
+. "${FDIT_SRCDIR:?}/tests/lib.sh"
 fixtures=${FDIT_FIXTURES:-$source/tests/fixtures}
-work=$(mktemp -d) || exit 99
-trap 'rm -rf "$work"' EXIT
-trap 'exit 130' INT TERM
-cd "$work" || exit 99
-checks=0 failures=0
 
-fail() {
-    failures=$((failures + 1))
-    echo "FAIL: $1"
-    shift
-    for part; do echo "    $part"; done
-}
 tree() { find "$1" -type f -exec cksum {} + | sort; find "$1" ! -type f | sort; }
 
 # bad CODE WORDS OPTION...: sample ends with CODE and one line that has each of the WORDS (commas between; _ is
@@ -42,10 +28,6 @@ bad() {
         case $message in *"$word"*) ;; *) fail "'$word' is not in the message of: sample $*" "$message" ;; esac
     done
     cmp -s before after || fail "files changed: sample $*" "$(diff before after)"
-}
-good() {
-    checks=$((checks + 1))
-    "$program" "$@" >stdout 2>stderr || fail "exit $?: $*" "$(cat stderr)"
 }
 is() { # is WHAT GOT WANTED
     checks=$((checks + 1))
@@ -177,5 +159,4 @@ good sample $both --out area/long --sampler ddpm --steps 50 --per-class 3 --batc
 checks=$((checks + 1))
 grep -q ' kept$' stderr && [ "$kept" -gt 0 ] || fail "nothing was kept of $kept pictures" "$(cat stderr)"
 
-echo "$checks checks, $failures failures"
-[ $failures -eq 0 ]
+finish
