@@ -501,6 +501,41 @@ START_TEST(adamw)
 }
 END_TEST
 
+START_TEST(lion)
+{
+    for (int i = 0; i < N_LENGTHS; i++)
+        for (int bits = 0; bits < 4; bits++) {
+            size_t n = lengths[i];
+            struct op_case *c =
+                case_new(FDIT_OP_LION, " %zu%s%s", n, bits & 1 ? ", ema" : "", bits & 2 ? ", scale" : "");
+            c->args.lion = (struct fdit_lion_args){
+                .n = n,
+                .lr = 1e-2f,
+                .decay = i % 2 ? 0.01f : 0,
+                .beta1 = 0.9,
+                .beta2 = 0.99,
+                .ema_decay = 0.75,
+            };
+            c->shape.n = n;
+            case_inout(c, AT(lion, p), "p", n, 0);
+            float *g = case_in(c, AT(lion, g), "g", n, 0)->data;
+            float *m = case_inout(c, AT(lion, m), "m", n, 0)->data;
+            const float scale = bits & 2 ? 0.4f : 1;
+            for (size_t k = 0; k < n; k++) /* rounding is not to decide a sign */
+                if (fabsf(0.9f * m[k] + 0.1f * scale * g[k]) < 1e-3f)
+                    g[k] += m[k] < 0 ? -1.0f : 1.0f;
+            if (n > 2)
+                g[2] = m[2] = 0; /* stays but for the decay */
+            if (bits & 1)
+                case_inout(c, AT(lion, ema), "ema", n, 0);
+            if (bits & 2)
+                *(float *)case_in(c, AT(lion, scale), "scale", 1, 0)->data = scale;
+            c->no_poison = n > 300;
+            case_check(c);
+        }
+}
+END_TEST
+
 START_TEST(sum_squares)
 {
     static const size_t more[] = { 3, 1000, 65536, 262147 };
@@ -565,6 +600,7 @@ void ops_pointwise_add(Suite *suite)
         { "cross_entropy", cross_entropy },
         { "sampler", sampler },
         { "adamw", adamw },
+        { "lion", lion },
         { "sum_squares", sum_squares },
         { "clip_scale", clip_scale },
     };

@@ -567,6 +567,20 @@ static void run_adamw(fdit_device *dev, struct shape s, const struct fdit_tensor
     fdit_adamw(dev, &a);
 }
 
+static void run_lion(fdit_device *dev, struct shape s, const struct fdit_tensor *t)
+{
+    fdit_lion(dev, &(struct fdit_lion_args){ .n = elements(s),
+                                             .p = t[0],
+                                             .g = t[1],
+                                             .m = t[2],
+                                             .ema = t[4],
+                                             .lr = 1e-2f,
+                                             .decay = 1e-3f,
+                                             .beta1 = 0.9,
+                                             .beta2 = 0.99,
+                                             .ema_decay = 0.9 });
+}
+
 static void run_loss(fdit_device *dev, struct shape s, const struct fdit_tensor *t)
 {
     float coef[8 * 8] = { 0 };
@@ -604,6 +618,7 @@ static const struct {
     { "element-wise", run_elementwise },
     { "sampler", run_sampler },
     { "adamw", run_adamw },
+    { "lion", run_lion },
     { "diffusion_loss", run_loss },
 };
 enum { N_OPS = sizeof ops / sizeof *ops };

@@ -721,6 +721,27 @@ START_TEST(adamw_by_hand)
 }
 END_TEST
 
+START_TEST(lion_by_hand)
+{
+    float p[3] = { 1, -2, 4 }, g[3] = { 0.5f, -0.25f, 0 }, m[3] = { -0.125f, 0.25f, 0 }, ema[3] = { 3, 3, 3 };
+    const struct fdit_lion_args a = {
+        .n = 3, .lr = 0.25f, .decay = 0.125f, .beta1 = 0.75, .beta2 = 0.5, .ema_decay = 0.75
+    };
+    /* g' = 0.25, -0.125, 0; b1 m + (1 - b1) g' = -0.03125, 0.15625, 0: the moment outweighs the gradient */
+    fdit_host_lion(3, &a, 0.5, p, g, m, ema);
+    const float want_p[3] = { 0.875f + 0.25f, -1.75f - 0.25f, 3.5f };
+    const float want_m[3] = { 0.0625f, 0.0625f, 0 };
+    for (int i = 0; i < 3; i++) {
+        ck_assert_float_eq(p[i], want_p[i]);
+        ck_assert_float_eq(m[i], want_m[i]);
+        ck_assert_float_eq(ema[i], 0.75f * 3 + 0.25f * want_p[i]);
+    }
+    fdit_host_lion(1, &a, 0.5, p, g, m, NULL); /* 0.046875 + 0.0625: now up */
+    ck_assert_float_eq(p[0], 1.125f * 0.875f - 0.25f);
+    ck_assert_float_eq(m[0], 0.15625f);
+}
+END_TEST
+
 START_TEST(clip_scale)
 {
     const float partial[3] = { 4, 5, 16 };
@@ -803,6 +824,7 @@ int main(void)
     suite_add_tcase(suite, tc);
     tc = tcase_create("by hand");
     tcase_add_test(tc, adamw_by_hand);
+    tcase_add_test(tc, lion_by_hand);
     tcase_add_test(tc, clip_scale);
     tcase_add_test(tc, sampler_by_hand);
     suite_add_tcase(suite, tc);

@@ -27,9 +27,12 @@ static const struct fdit_model_options inference = { .batch = 8, .storage = FDIT
 
 static struct fdit_model_options training(const char *mask, int batch)
 {
-    return (struct fdit_model_options){
-        .mask = fdit_mask_find(mask), .training = true, .ema = true, .batch = batch, .storage = FDIT_F32
-    };
+    return (struct fdit_model_options){ .mask = fdit_mask_find(mask),
+                                        .training = true,
+                                        .moments = 2,
+                                        .ema = true,
+                                        .batch = batch,
+                                        .storage = FDIT_F32 };
 }
 
 /* Numbers that the network gives for a picture. */
@@ -559,9 +562,13 @@ static void train_ten(const char *run, const char *mask, double lr, double decay
                                                     .rows = rows + from,
                                                     .first = true,
                                                     .loss_scale = 1.0 / b });
-        fdit_step_update(
-            step, &(struct fdit_optimiser){
-                      .lr = lr, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .ema_decay = decay, .n = k + 1 });
+        fdit_step_update(step, &(struct fdit_update){ .optimiser = fdit_optimiser_find("adamw"),
+                                                      .lr = lr,
+                                                      .beta1 = 0.9,
+                                                      .beta2 = 0.999,
+                                                      .eps = 1e-8,
+                                                      .ema_decay = decay,
+                                                      .n = k + 1 });
         ck_assert_ok(ctx, fdit_step_sample_losses(ctx, step, 0, b, mse, vb));
         for (int i = 0; i < b; i++) { /* [steps, (mse, vb, sum), b] */
             want_mse[i] = losses[((size_t)k * 3 + 0) * (size_t)b + (size_t)i];
@@ -578,8 +585,8 @@ static void train_ten(const char *run, const char *mask, double lr, double decay
                 const char *what;
                 fdit_buffer *buffer;
                 double excess;
-            } sets[] = { { "m", g->m, 0 },
-                         { "v", g->v, 0 },
+            } sets[] = { { "m", g->moment[0], 0 },
+                         { "v", g->moment[1], 0 },
                          { "param", g->value, lr * (k + 1) },
                          { ema_name, g->ema, lr * (k + 1) * (1 - pow(decay, k + 1)) } };
             for (size_t s = 0; s < 4; s++) {
@@ -822,13 +829,14 @@ START_TEST(test_no_allocation)
     for (int k = 0; k < 4; k++) {
         struct fdit_step_losses losses;
         run_loss(step, &l);
-        fdit_step_update(step, &(struct fdit_optimiser){ .lr = 1e-4,
-                                                         .beta1 = 0.9,
-                                                         .beta2 = 0.999,
-                                                         .eps = 1e-8,
-                                                         .clip = 1,
-                                                         .ema_decay = 0.9,
-                                                         .n = k + 1 });
+        fdit_step_update(step, &(struct fdit_update){ .optimiser = fdit_optimiser_find("adamw"),
+                                                      .lr = 1e-4,
+                                                      .beta1 = 0.9,
+                                                      .beta2 = 0.999,
+                                                      .eps = 1e-8,
+                                                      .clip = 1,
+                                                      .ema_decay = 0.9,
+                                                      .n = k + 1 });
         fdit_step_report_begin(step);
         ck_assert_ok(ctx, fdit_step_report_end(ctx, step, &losses));
         if (k > 0) {
@@ -838,6 +846,69 @@ START_TEST(test_no_allocation)
         calls = fdit_mem_stats().calls;
         objects = dev->objects_made;
     }
+    fdit_step_free(step);
+    fdit_model_free(m);
+    close_loss(&l);
+}
+END_TEST
+
+/* Two steps of Lion against its rule in float64, from the gradients that the device made; clipped, with decay
+ * of the weights and EMA. Only where rounding does not decide the sign. */
+START_TEST(test_lion)
+{
+    struct loss_case l = open_loss("loss.safetensors");
+    struct fdit_model_options options = training("finediffusion", (int)l.b);
+    const struct fdit_optimiser *lion = fdit_optimiser_find("lion");
+    struct fdit_step *step = NULL;
+    options.moments = lion->moments;
+    struct fdit_model *m = model_with_step("dit.safetensors", &options, 1, &step);
+    const struct fdit_param *p = fdit_params_find(&m->params, "blocks.1.mlp.fc1.bias");
+    const size_t n = p->count;
+    float *value = calloc(n, sizeof *value), *ema = calloc(n, sizeof *ema), *g = calloc(n, sizeof *g);
+    double *to = calloc(n, sizeof *to), *average = calloc(n, sizeof *average),
+           *moment = calloc(n, sizeof *moment);
+    const double lr = 1e-2, decay = 0.5, clip = 0.01;
+    size_t compared = 0;
+    ck_assert_ptr_null(m->params.groups[p->group].moment[1]);
+    ck_assert_ok(ctx, fdit_model_get(ctx, m, p, FDIT_VALUES_RAW, value));
+    for (size_t i = 0; i < n; i++)
+        to[i] = average[i] = (double)value[i];
+    for (int k = 0; k < 2; k++) {
+        struct fdit_step_losses losses;
+        run_loss(step, &l);
+        ck_assert_ok(ctx, fdit_read(ctx, dev, fdit_param_grad(m, p), g, n));
+        fdit_step_update(step, &(struct fdit_update){ .optimiser = lion,
+                                                      .lr = lr,
+                                                      .beta1 = lion->beta1,
+                                                      .beta2 = lion->beta2,
+                                                      .weight_decay = decay,
+                                                      .clip = clip,
+                                                      .ema_decay = 0.75,
+                                                      .n = k + 1 });
+        fdit_step_report_begin(step);
+        ck_assert_ok(ctx, fdit_step_report_end(ctx, step, &losses));
+        ck_assert_double_gt(losses.gradient_norm, 2 * clip);
+        ck_assert_ok(ctx, fdit_model_get(ctx, m, p, FDIT_VALUES_RAW, value));
+        ck_assert_ok(ctx, fdit_model_get(ctx, m, p, FDIT_VALUES_EMA, ema));
+        for (size_t i = 0; i < n; i++) {
+            double grad = (double)g[i] * clip / losses.gradient_norm;
+            double toward = 0.9 * moment[i] + 0.1 * grad;
+            moment[i] = 0.99 * moment[i] + 0.01 * grad;
+            to[i] = to[i] * (1 - lr * decay) - (toward > 0 ? lr : -lr);
+            average[i] = 0.75 * average[i] + 0.25 * to[i];
+            if (fabs(toward) < 1e-9)
+                to[i] = average[i] = NAN; /* not compared from here on */
+            if (isnan(to[i]))
+                continue;
+            ck_assert_double_eq_tol((double)value[i], to[i], 1e-6);
+            ck_assert_double_eq_tol((double)ema[i], average[i], 1e-6);
+            compared++;
+        }
+    }
+    ck_assert_uint_gt(compared, n);
+    void *blocks[] = { value, ema, g, to, average, moment };
+    for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++)
+        free(blocks[i]);
     fdit_step_free(step);
     fdit_model_free(m);
     close_loss(&l);
@@ -860,11 +931,19 @@ START_TEST(test_nan_gradient)
     run_loss(step, &l);
     fdit_write(dev, fdit_at(fdit_param_grad(m, p), 3), &nan, 1);
     ck_assert_ok(ctx, fdit_model_get(ctx, m, p, FDIT_VALUES_RAW, before));
-    fdit_step_update(step,
-                     &(struct fdit_optimiser){
-                         .lr = 1e-2, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .ema_decay = 0.9, .n = 1 });
-    ck_assert_ok(ctx, fdit_model_get(ctx, m, p, FDIT_VALUES_RAW, after));
-    ck_assert_mem_eq(before, after, p->count * sizeof *before);
+    const struct fdit_optimiser *optimiser;
+    for (size_t i = 0; (optimiser = fdit_optimiser_at(i)); i++) {
+        fdit_step_update(step, &(struct fdit_update){ .optimiser = optimiser,
+                                                      .lr = 1e-2,
+                                                      .beta1 = optimiser->beta1,
+                                                      .beta2 = optimiser->beta2,
+                                                      .eps = optimiser->eps,
+                                                      .weight_decay = 0.1,
+                                                      .ema_decay = 0.9,
+                                                      .n = 1 });
+        ck_assert_ok(ctx, fdit_model_get(ctx, m, p, FDIT_VALUES_RAW, after));
+        ck_assert_msg(!memcmp(before, after, p->count * sizeof *before), "%s", optimiser->name);
+    }
     fdit_step_report_begin(step);
     ck_assert_ok(ctx, fdit_step_report_end(ctx, step, &losses));
     ck_assert(!isfinite(losses.gradient_norm));
@@ -945,6 +1024,7 @@ int main(void)
         tcase_add_test(tc, test_formats);
         tcase_add_test(tc, test_bad_files);
         tcase_add_test(tc, test_no_allocation);
+        tcase_add_test(tc, test_lion);
         tcase_add_test(tc, test_nan_gradient);
         tcase_add_test(tc, test_threads);
         suite_add_tcase(s, tc);

@@ -7,6 +7,7 @@
 #include "harness.h"
 #include "sample/options.h"
 #include "train/options.h"
+#include "train/state.h"
 
 #include <locale.h>
 #include <math.h>
@@ -270,9 +271,11 @@ START_TEST(test_train_table)
     struct fdit_train_options o = fdit_train_defaults(), other = { 0 };
     check_table(fdit_train_option_table, &o);
     check_round_trip(fdit_train_option_table, &o, &other);
+    fdit_train_betas_settle(&o);
     /* those of earlier versions: what a run that says nothing computes */
     ck_assert_str_eq(o.tune, "finediffusion");
-    ck_assert(o.lr == 1e-4 && o.beta1 == 0.9 && o.beta2 == 0.999 && o.weight_decay == 0 && o.clip == 0);
+    ck_assert(o.optimiser == 0 && o.lr == 1e-4 && o.beta1 == 0.9 && o.beta2 == 0.999 && o.weight_decay == 0 &&
+              o.clip == 0);
     ck_assert(o.ema == 0.9999 && !o.ema_exact && o.drop_prob == 0.1 && o.drop == FDIT_DROP_SUPERCLASS);
     ck_assert(o.batch == 32 && o.accumulate == 1 && o.devices == 1 && o.warmup == 0 && o.seed == 0 && o.flip);
     ck_assert(o.storage == FDIT_F32 && o.precision == FDIT_F32 && o.activations == FDIT_F32);
@@ -314,6 +317,43 @@ START_TEST(test_encode_table)
     check_round_trip(fdit_encode_option_table, &o, &other);
     ck_assert(o.size == 256 && o.channels == 3 && o.fit == FDIT_FIT_CROP && o.flip && o.workers == 2);
     ck_assert(o.vae_scale == 0 && !o.skip_bad && o.memory == 0);
+}
+END_TEST
+
+/* --optimiser takes the rows of the table, in their order; a name in a checkpoint means one thing. */
+START_TEST(test_optimisers)
+{
+    const struct fdit_option *row = fdit_option_find(fdit_train_option_table, "optimiser");
+    const struct fdit_optimiser *o, *p;
+    char names[128] = "";
+    for (size_t i = 0; (o = fdit_optimiser_at(i)); i++) {
+        struct fdit_train_options t = fdit_train_defaults();
+        size_t n = strlen(names);
+        snprintf(names + n, sizeof names - n, "%s%s", i ? "|" : "", o->name);
+        ck_assert_int_eq(fdit_train_options_set(ctx, &t, "optimiser", o->name), FDIT_OK);
+        ck_assert(t.optimiser == (int)i && fdit_optimiser_find(o->name) == o);
+        fdit_train_betas_settle(&t);
+        ck_assert(t.beta1 == o->beta1 && t.beta2 == o->beta2);
+        t.beta1 = 0;
+        fdit_train_betas_settle(&t); /* one that was given stays, and so does 0 beside it */
+        ck_assert(t.beta1 == 0 && t.beta2 == o->beta2);
+        ck_assert(o->moments >= 0 && o->moments <= FDIT_MOST_MOMENTS && o->update);
+        for (int k = 0; k < o->moments; k++) {
+            char name[64];
+            snprintf(name, sizeof name, "%sx_embedder.proj.bias", o->prefix[k]);
+            ck_assert_uint_eq(fdit_state_prefix(name), strlen(o->prefix[k]));
+            for (size_t j = 0; (p = fdit_optimiser_at(j)); j++)
+                for (int q = 0; q < p->moments; q++) /* none begins another one */
+                    ck_assert(!strcmp(o->prefix[k], p->prefix[q]) ||
+                              strncmp(o->prefix[k], p->prefix[q], strlen(o->prefix[k])));
+        }
+    }
+    ck_assert_str_eq(names, row->arg);
+    ck_assert_str_eq(row->usual, fdit_optimiser_find(NULL)->name);
+    ck_assert_ptr_null(fdit_optimiser_find("lio"));
+    ck_assert_uint_eq(fdit_state_prefix("raw.x"), 4);
+    ck_assert_uint_eq(fdit_state_prefix("ema.x"), 4);
+    ck_assert_uint_eq(fdit_state_prefix("x_embedder.proj.bias"), 0);
 }
 END_TEST
 
@@ -379,6 +419,7 @@ START_TEST(test_train_compare)
     began.base = "base";
     began.data = "data";
     began.look = (struct fdit_picture_words){ "exif", "white" };
+    fdit_train_betas_settle(&began);
     ck_assert_int_eq(fdit_train_options_json(ctx, &began, &options), FDIT_OK);
     ck_assert_int_eq(fdit_strf(ctx, &text, "{\"options\":%s}", options), FDIT_OK);
     int refused = 0, taken = 0;
@@ -422,6 +463,7 @@ int main(void)
     tcase_add_test(tables, test_train_table);
     tcase_add_test(tables, test_sample_table);
     tcase_add_test(tables, test_encode_table);
+    tcase_add_test(tables, test_optimisers);
     tcase_add_test(tables, test_train_set);
     tcase_add_test(tables, test_train_compare);
     suite_add_tcase(suite, kinds);

@@ -137,6 +137,33 @@ for change in "--lr 2e-3" "--batch 2" "--seed 8" "--flip none" "--drop-prob 0.2"
 done
 diff -r before killed || fail "a refused --resume changed the run"
 
+# ------------------------------------------------------------------ another optimiser
+cp -R whole adamw
+check "lion, unbroken" run --out lion --optimiser lion --weight-decay 0.1
+mv whole adamw.whole
+mv lion whole
+random 10
+stop_at lion $((20 + drawn)) 9 --optimiser lion --weight-decay 0.1
+check "lion, resumed without its name" "$program" train --resume lion --quiet
+same "lion, killed" lion
+checks=$((checks + 4))
+newest=checkpoints/step-$steps.safetensors
+if grep -a -q '"v\.' lion/$newest; then fail "lion keeps second moments"; fi
+grep -a -q '"m\.' lion/$newest || fail "lion keeps no moments"
+grep -q '"optimiser":"lion"' lion/config.json && grep -q '"betas":\[0.9[0-9]*,0.9[89]' lion/config.json ||
+    fail "config.json does not name the optimiser" "$(cat lion/config.json)"
+"$program" inspect --json lion/$newest >out 2>&1 && grep -q '"optimiser": *"lion"' out ||
+    fail "inspect does not name the optimiser" "$(cat out)"
+run --out lion --resume --optimiser adamw 2>message
+[ $? = 2 ] && grep -q -e '--optimiser was "*lion"* when' message ||
+    fail "another optimiser is not refused" "$(cat message)"
+# a checkpoint that another run wrote
+cp adamw/$newest lion/$newest
+check "a checkpoint of another optimiser" "$program" train --resume lion --quiet
+grep -q 'of a run with the optimiser adamw' out || fail "a checkpoint of another optimiser" "$(cat out)"
+rm -rf lion adamw whole
+mv adamw.whole whole
+
 # ------------------------------------------------------------------ numbers that are not finite
 checks=$((checks + 1))
 "$program" train --from-scratch --tune full --model 32,2,2,4 --size 24 --channels 1 --data data \

@@ -213,6 +213,52 @@ static void adamw(const struct fdit_adamw_args *a, float scale, float *p, const 
         adamw_step(&s, i, false, (int)(n - i));
 }
 
+struct lion_state {
+    float scale, keep, b1, c1, b2, c2, lr, ema, ema_new;
+    float *p, *m, *average;
+    const float *g;
+};
+
+FDIT_KERNEL void lion_step(const struct lion_state *s, size_t i, bool full, int rest)
+{
+    const vf zero = vset(0.0f), up = vset(s->lr), down = vset(-s->lr);
+    vf g = s->scale * ld(s->g + i, full, rest), m = ld(s->m + i, full, rest);
+    vf toward = vfma(vset(s->b1), m, s->c1 * g);
+    vf move = vselect((vi)(toward > zero), up, vselect((vi)(toward < zero), down, zero));
+    vf p = s->keep * ld(s->p + i, full, rest) - move;
+    st(s->m + i, vfma(vset(s->b2), m, s->c2 * g), full, rest);
+    st(s->p + i, p, full, rest);
+    if (s->average) {
+        vf e = vfma(vset(s->ema), ld(s->average + i, full, rest), s->ema_new * p);
+        st(s->average + i, e, full, rest);
+    }
+}
+
+static void lion(const struct fdit_lion_args *a, float scale, float *p, const float *g, float *m, float *ema,
+                 size_t n)
+{
+    const struct lion_state s = {
+        .scale = scale,
+        .keep = 1.0f - a->decay,
+        .b1 = (float)a->beta1,
+        .c1 = (float)(1.0 - a->beta1),
+        .b2 = (float)a->beta2,
+        .c2 = (float)(1.0 - a->beta2),
+        .lr = a->lr,
+        .ema = (float)a->ema_decay,
+        .ema_new = (float)(1.0 - a->ema_decay),
+        .p = p,
+        .m = m,
+        .average = ema,
+        .g = g,
+    };
+    size_t i = 0;
+    for (; i + VL <= n; i += VL)
+        lion_step(&s, i, true, 0);
+    if (i < n)
+        lion_step(&s, i, false, (int)(n - i));
+}
+
 /* --------------------------------------------------------------------------------------- sums */
 
 static double sum_squares(const float *x, size_t n)
@@ -551,6 +597,7 @@ const struct fdit_cpu_op_kernels FDIT_ISA_NAME(fdit_cpu_op_kernels) = {
     .gate = gate,
     .sampler = sampler,
     .adamw = adamw,
+    .lion = lion,
     .sum_squares = sum_squares,
     .sum_rows = sum_rows,
     .loss = loss,

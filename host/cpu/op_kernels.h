@@ -107,6 +107,9 @@ struct fdit_cpu_op_kernels {
     void (*adamw)(const struct fdit_adamw_args *a, float scale, float *p, const float *g, float *m, float *v,
                   float *ema, size_t n);
 
+    void (*lion)(const struct fdit_lion_args *a, float scale, float *p, const float *g, float *m, float *ema,
+                 size_t n);
+
     /* The sum of squares; f32 within 4096 elements, then double. */
     double (*sum_squares)(const float *x, size_t n);
     /* acc[c] = sum over rows of x[r * stride + c]; four rows a time. */

@@ -140,6 +140,24 @@ void fdit_cpu_adamw(fdit_device *dev, const struct fdit_adamw_args *a)
     fdit_cpu_range(fdit_cpu_of(dev), pieces_of(a->n), a->n, adamw_pieces, a);
 }
 
+static void lion_pieces(const struct fdit_cpu *cpu, const void *job, size_t begin, size_t end, int thread)
+{
+    const struct fdit_lion_args *a = job;
+    float *p = fdit_cpu_f32(a->p), *m = fdit_cpu_f32(a->m), *ema = fdit_cpu_f32(a->ema);
+    const float *g = fdit_cpu_f32(a->g);
+    const float scale = fdit_has(a->scale) ? *fdit_cpu_f32(a->scale) : 1.0f;
+    (void)thread;
+    for (size_t i = begin * PIECE; i < end * PIECE; i += PIECE)
+        cpu->op->lion(a, scale, p + i, g + i, m + i, ema ? ema + i : NULL, piece_length(a->n, i));
+}
+
+void fdit_cpu_lion(fdit_device *dev, const struct fdit_lion_args *a)
+{
+    if (fdit_has(a->scale) && !isfinite(*fdit_cpu_f32(a->scale)))
+        return;
+    fdit_cpu_range(fdit_cpu_of(dev), pieces_of(a->n), a->n, lion_pieces, a);
+}
+
 struct squares {
     const float *x;
     size_t n, length; /* of a piece */

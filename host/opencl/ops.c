@@ -395,3 +395,25 @@ void opencl_adamw(fdit_device *dev, const struct fdit_adamw_args *a)
     launch_int(&l, fdit_has(a->scale));
     launch_run(&l, 1, (size_t[]){ a->n }, (size_t[]){ l.group });
 }
+
+void opencl_lion(fdit_device *dev, const struct fdit_lion_args *a)
+{
+    struct launch l = launch_begin(dev, PROGRAM_OPTIMISER, KERNEL_LION);
+    launch_tensor(&l, a->p);
+    launch_tensor(&l, a->g);
+    launch_tensor(&l, a->m);
+    launch_tensor(&l, a->ema);
+    launch_tensor(&l, a->scale);
+    launch_size(&l, a->n);
+    launch_float(&l, a->lr);
+    launch_float(&l, a->decay);
+    launch_float(&l, (float)a->beta1);
+    launch_float(&l, (float)(1 - a->beta1));
+    launch_float(&l, (float)a->beta2);
+    launch_float(&l, (float)(1 - a->beta2));
+    launch_float(&l, (float)a->ema_decay);
+    launch_float(&l, (float)(1 - a->ema_decay));
+    launch_int(&l, fdit_has(a->ema));
+    launch_int(&l, fdit_has(a->scale));
+    launch_run(&l, 1, (size_t[]){ a->n }, (size_t[]){ l.group });
+}

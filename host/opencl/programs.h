@@ -40,7 +40,8 @@
     K(SAMPLER, "sampler")
 
 #define OPENCL_OPTIMISER(K) \
-    K(ADAMW, "adamw")
+    K(ADAMW, "adamw") \
+    K(LION, "lion")
 
 #define OPENCL_PICTURE(K) \
     K(CONV, "conv") \

@@ -38,7 +38,8 @@ static void programs_of(fdit_device *dev, const struct fdit_op_shape *shape)
     case FDIT_OP_DIFFUSION_LOSS:
     case FDIT_OP_CROSS_ENTROPY:
     case FDIT_OP_SAMPLER_STEP: opencl_program_need(dev, PROGRAM_DIFFUSION); break;
-    case FDIT_OP_ADAMW: opencl_program_need(dev, PROGRAM_OPTIMISER); break;
+    case FDIT_OP_ADAMW:
+    case FDIT_OP_LION: opencl_program_need(dev, PROGRAM_OPTIMISER); break;
     case FDIT_OP_CONV: opencl_conv_prepare(dev, shape); break;
     case FDIT_OP_GROUP_STATS:
     case FDIT_OP_GROUP_APPLY:

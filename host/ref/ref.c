@@ -10,6 +10,7 @@
 #include "ref/ref_math.h"
 #include "ref/ref_ops.h"
 
+#include <math.h>
 #include <string.h>
 
 /* ------------------------------------------------------------------------- memory and weights */
@@ -360,6 +361,14 @@ void ref_adamw(fdit_device *dev, const struct fdit_adamw_args *a)
 {
     (void)dev;
     ref_adamw_f32(a, f32(a->p), f32(a->g), f32(a->m), f32(a->v), f32(a->ema), f32(a->scale));
+}
+
+void ref_lion(fdit_device *dev, const struct fdit_lion_args *a)
+{
+    double scale = fdit_has(a->scale) ? (double)*f32(a->scale) : 1;
+    (void)dev;
+    if (isfinite(scale))
+        fdit_host_lion(a->n, a, scale, f32(a->p), f32(a->g), f32(a->m), f32(a->ema));
 }
 
 void ref_sum_squares(fdit_device *dev, const struct fdit_sum_squares_args *a)

@@ -28,7 +28,7 @@ struct model_state {
     float *x;                         /* sample: [batch, C, S, S] */
     int32_t *t, *rows;                /* [batch] */
     struct fdit_picture_spec *specs;  /* sample: [batch] */
-    struct fdit_optimiser optimiser;
+    struct fdit_update update;
     fdit_buffer *fresh; /* block: its input and the gradient of its output, as they were */
 };
 
@@ -114,7 +114,9 @@ static enum fdit_status fill_batch(fdit_context *ctx, struct model_state *s)
         s->t[i] = (int32_t)((i * 331 + 500) % FDIT_TRAIN_STEPS);
         s->rows[i] = (int32_t)(i * 7919 % (size_t)s->p.config.rows);
     }
-    s->optimiser = (struct fdit_optimiser){ .lr = 1e-4, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8 };
+    s->update = (struct fdit_update){
+        .optimiser = fdit_optimiser_find("adamw"), .lr = 1e-4, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8
+    };
 out:
     return status;
 }
@@ -156,6 +158,7 @@ static enum fdit_status plan_training(fdit_context *ctx, struct model_state *s, 
     const struct fdit_bench_problem *p = &s->p;
     struct fdit_model_options options = { .mask = p->mask,
                                           .training = true,
+                                          .moments = p->kind == FDIT_BENCH_TRAIN ? FDIT_MOST_MOMENTS : 0,
                                           .ema = p->kind == FDIT_BENCH_TRAIN,
                                           .batch = p->batch,
                                           .recompute = p->recompute,
@@ -230,7 +233,7 @@ static enum fdit_status run_step(fdit_context *ctx, struct model_state *s, struc
                                                    .rows = s->rows,
                                                    .first = true,
                                                    .loss_scale = 1.0 / s->p.batch });
-    fdit_step_update(s->step, &s->optimiser);
+    fdit_step_update(s->step, &s->update);
     fdit_step_report_begin(s->step);
     TRY(fdit_step_report_end(ctx, s->step, losses));
 out:
@@ -243,8 +246,8 @@ static enum fdit_status run_model(fdit_context *ctx, void *state)
     struct fdit_step_losses losses;
     switch (s->p.kind) {
     case FDIT_BENCH_TRAIN:
-        s->optimiser.n++;
-        s->optimiser.ema_decay = fdit_ema_decay(0.9999, false, s->optimiser.n);
+        s->update.n++;
+        s->update.ema_decay = fdit_ema_decay(0.9999, false, s->update.n);
         return run_step(ctx, s, &losses);
     case FDIT_BENCH_SAMPLE: return fdit_painter_draw(ctx, s->painter, s->specs, (size_t)s->p.batch, s->x);
     default:
@@ -316,13 +319,18 @@ out:
  * below them, so that rounding in those that are nearly 0 does not decide a sign. */
 static enum fdit_status compare_steps(struct pair *v)
 {
-    static const struct fdit_optimiser smooth = {
-        .lr = 0.1, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-3, .weight_decay = 0.1, .ema_decay = 0.5, .n = 1
-    };
+    const struct fdit_update smooth = { .optimiser = fdit_optimiser_find("adamw"),
+                                        .lr = 0.1,
+                                        .beta1 = 0.9,
+                                        .beta2 = 0.999,
+                                        .eps = 1e-3,
+                                        .weight_decay = 0.1,
+                                        .ema_decay = 0.5,
+                                        .n = 1 };
     enum fdit_status status = FDIT_OK;
     const struct fdit_model_config *c = &v->got->p.config;
     struct fdit_step_losses a, b;
-    v->got->optimiser = v->want->optimiser = smooth;
+    v->got->update = v->want->update = smooth;
     TRY(run_step(v->ctx, v->got, &a));
     TRY(run_step(v->ctx, v->want, &b));
     TRY(compare_tensors(v, "output", v->got->model->output, v->want->model->output, output_of(v->got)));

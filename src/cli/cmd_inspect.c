@@ -139,17 +139,6 @@ out:
 
 /* ------------------------------------------------------------------ weights */
 
-/* "raw.", "ema.", "m.", "v." of a training checkpoint; else what stands before the weights. */
-static size_t prefix_length(const struct fdit_checkpoint *cp, const char *name, bool state)
-{
-    static const char *const prefixes[] = { "raw.", "ema.", "m.", "v." };
-    const char *prefix = fdit_checkpoint_prefix(cp);
-    for (size_t i = 0; state && i < sizeof prefixes / sizeof *prefixes; i++)
-        if (!strncmp(name, prefixes[i], strlen(prefixes[i])))
-            return strlen(prefixes[i]);
-    return state || strncmp(name, prefix, strlen(prefix)) ? 0 : strlen(prefix);
-}
-
 /* A tensor of a training checkpoint against the parameter that it must be. */
 static enum fdit_status check_state_tensor(fdit_context *ctx, const struct fdit_checkpoint *cp,
                                            const struct fdit_params *params,
@@ -157,7 +146,7 @@ static enum fdit_status check_state_tensor(fdit_context *ctx, const struct fdit_
                                            const struct fdit_st_tensor *t)
 {
     enum fdit_status status = FDIT_OK;
-    size_t prefix = prefix_length(cp, t->name, true);
+    size_t prefix = fdit_state_prefix(t->name);
     const struct fdit_param *p = fdit_params_find(params, t->name + prefix);
     int64_t shape[4];
     if (!p || !prefix)
@@ -254,6 +243,8 @@ static enum fdit_status put_meta(fdit_context *ctx, const struct args *a, const 
     if (!state && fdit_checkpoint_meta(st, "steps"))
         TRY(put_count(ctx, out, "trained_steps", path, fdit_checkpoint_meta(st, "steps")));
     TRY(put_parsed(ctx, out, "train", path, fdit_checkpoint_meta(st, "train")));
+    if (state)
+        put_text(out, "optimiser", fdit_state_optimiser(st));
     if (state)
         TRY(put_count(ctx, out, "step", path, fdit_checkpoint_meta(st, "step")));
     if (state)

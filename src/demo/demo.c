@@ -309,6 +309,7 @@ static enum fdit_status tune(fdit_context *ctx, struct demo *d, const char *mask
     /* the rates that suit each: a full set of weights wants a far smaller one */
     o.lr = !strcmp(mask, "full") ? d->o->lr / 16 : d->o->lr;
     o.schedule = FDIT_LR_LINEAR; /* measured against constant: more of the right letters and styles */
+    o.beta1 = 0.9;
     o.beta2 = 0.99;
     o.clip = 1;
     o.warmup = 50;

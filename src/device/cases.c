@@ -605,6 +605,29 @@ static void adamw(struct fdit_probe *p, const struct fdit_case_on *on, int varia
     make_positive(optional(fdit_probe_in(p, AT(adamw, scale), "scale", 1)));
 }
 
+/* No element's direction is so near 0 that rounding decides its sign. */
+static void lion(struct fdit_probe *p, const struct fdit_case_on *on, int variant)
+{
+    struct size z = size_of(variant);
+    fdit_probe_begin(p, on->ctx, FDIT_OP_LION, "%zu", z.x);
+    p->shape = shape_of(FDIT_OP_LION, &z);
+    p->allowed = 1e-10;
+    p->args.lion = (struct fdit_lion_args){
+        .n = z.x, .lr = 1e-2f, .decay = 1e-4f, .beta1 = 0.9, .beta2 = 0.99, .ema_decay = 0.9999
+    };
+    SIZES(p, SIZE(lion, n));
+    fdit_probe_inout(p, AT(lion, p), "p", z.x);
+    struct fdit_probe_slot *g = fdit_probe_in(p, AT(lion, g), "g", z.x);
+    struct fdit_probe_slot *m = fdit_probe_inout(p, AT(lion, m), "m", z.x);
+    for (size_t i = 0; i < z.x; i++) {
+        float *gi = (float *)g->data + i, mi = ((const float *)m->data)[i];
+        if (fabsf(0.9f * mi + 0.05f * *gi) < 1e-3f)
+            *gi += mi < 0 ? -1.0f : 1.0f;
+    }
+    optional(fdit_probe_inout(p, AT(lion, ema), "ema", z.x));
+    *(float *)optional(fdit_probe_in(p, AT(lion, scale), "scale", 1))->data = 0.5f;
+}
+
 static void sum_squares(struct fdit_probe *p, const struct fdit_case_on *on, int variant)
 {
     struct size z = size_of(variant);
@@ -673,6 +696,7 @@ static const struct family {
     { FDIT_OP_CROSS_ENTROPY, N_SHAPES, cross_entropy },
     { FDIT_OP_SAMPLER_STEP, N_SHAPES, sampler },
     { FDIT_OP_ADAMW, N_SHAPES, adamw },
+    { FDIT_OP_LION, N_SHAPES, lion },
     { FDIT_OP_SUM_SQUARES, N_SHAPES, sum_squares },
     { FDIT_OP_CLIP_SCALE, N_SHAPES, clip_scale },
     { FDIT_OP_CONV, N_SHAPES, fdit_case_conv },

@@ -338,6 +338,19 @@ struct fdit_adamw_args {
     float eps, lr_bias1, inv_sqrt_bias2;
 };
 
+/* Lion (arXiv 2302.06675) with decoupled weight decay, and EMA, in one pass over n elements:
+ *   g' = g * scale[0] (scale absent: 1); if scale[0] is not finite nothing is changed;
+ *   u = sign(b1 m + (1-b1) g'), 0 for 0;  p = p (1 - lr wd) - lr u;  m = b2 m + (1-b2) g';
+ *   ema = ema_decay ema + (1 - ema_decay) p. (optional; default: on the host) */
+struct fdit_lion_args {
+    size_t n;
+    struct fdit_tensor p, g, m;
+    struct fdit_tensor ema;         /* optional */
+    struct fdit_tensor scale;       /* optional [1] */
+    float lr, decay;                /* decay: lr * weight_decay */
+    double beta1, beta2, ema_decay; /* float64, as for adamw */
+};
+
 /* out[0] = sum of squares of x, fixed tree; not finite when any element is not. */
 struct fdit_sum_squares_args {
     size_t n;

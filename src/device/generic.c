@@ -6,6 +6,7 @@
 #include "device/check.h"
 #include "device/host_math.h"
 
+#include <math.h>
 #include <stdint.h>
 
 /* ------------------------------------------------------------------- linear without its extras */
@@ -353,6 +354,23 @@ void fdit_generic_sampler_step(fdit_device *dev, const struct fdit_sampler_step_
                     put(dev, a->old, at, old, n);
             }
         }
+    }
+}
+
+void fdit_generic_lion(fdit_device *dev, const struct fdit_lion_args *a)
+{
+    struct staging s = staging(dev, 4);
+    float scale = fdit_has(a->scale) ? *get(dev, &s, 0, a->scale, 0, 1) : 1;
+    for (size_t from = 0; isfinite(scale) && from < a->n && dev->status == FDIT_OK; from += s.size) {
+        size_t n = least(s.size, a->n - from);
+        float *p = get(dev, &s, 0, a->p, from, n), *m = get(dev, &s, 2, a->m, from, n);
+        const float *g = get(dev, &s, 1, a->g, from, n);
+        float *ema = fdit_has(a->ema) ? get(dev, &s, 3, a->ema, from, n) : NULL;
+        fdit_host_lion(n, a, (double)scale, p, g, m, ema);
+        put(dev, a->p, from, p, n);
+        put(dev, a->m, from, m, n);
+        if (ema)
+            put(dev, a->ema, from, ema, n);
     }
 }
 

@@ -152,6 +152,21 @@ void fdit_host_sampler_step(size_t n, const struct fdit_sampler_step_args *a, fl
     }
 }
 
+void fdit_host_lion(size_t n, const struct fdit_lion_args *a, double scale, float *p, const float *g,
+                    float *m, float *ema)
+{
+    for (size_t i = 0; i < n; i++) {
+        double grad = scale * (double)g[i];
+        double toward = a->beta1 * (double)m[i] + (1 - a->beta1) * grad;
+        double sign = (double)(toward > 0) - (double)(toward < 0);
+        double to = (double)p[i] * (1 - (double)a->decay) - (double)a->lr * sign;
+        m[i] = (float)(a->beta2 * (double)m[i] + (1 - a->beta2) * grad);
+        p[i] = (float)to;
+        if (ema)
+            ema[i] = (float)(a->ema_decay * (double)ema[i] + (1 - a->ema_decay) * to);
+    }
+}
+
 void fdit_host_clip_scale(size_t n, const float *partial, double max_norm, float *scale, float *norm)
 {
     double sum = 0;

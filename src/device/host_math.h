@@ -35,6 +35,11 @@ double fdit_host_cross_entropy(size_t classes, const float *logits, size_t label
 void fdit_host_sampler_step(size_t n, const struct fdit_sampler_step_args *a, float *x_next, const float *x,
                             const float *eps, const float *v, const float *eps_u, const float *z, float *old);
 
+/* As the entry lion, n elements; a: the numbers of the step, its tensors are not looked at; scale is finite;
+ * ema may be NULL. */
+void fdit_host_lion(size_t n, const struct fdit_lion_args *a, double scale, float *p, const float *g,
+                    float *m, float *ema);
+
 /* As the entry clip_scale; norm may be NULL. */
 void fdit_host_clip_scale(size_t n, const float *partial, double max_norm, float *scale, float *norm);
 

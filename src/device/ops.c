@@ -649,6 +649,23 @@ void fdit_adamw(fdit_device *dev, const struct fdit_adamw_args *a)
     fdit_call_end(&call, 0, 0);
 }
 
+void fdit_lion(fdit_device *dev, const struct fdit_lion_args *a)
+{
+    const struct fdit_dim dims[] = { FDIT_SIZE("n", a->n) };
+    const struct fdit_operand operands[] = {
+        fdit_inout("p", a->p, a->n, 1),
+        fdit_in("g", a->g, a->n),
+        fdit_inout("m", a->m, a->n, 1),
+        fdit_optional(fdit_inout("ema", a->ema, a->n, 1)),
+        fdit_optional(fdit_in("scale", a->scale, 1)),
+    };
+    struct fdit_call call = FDIT_CALL(dev, FDIT_OP_LION, dims, operands);
+    if (!fdit_call_check(&call) || !fdit_call_start(&call))
+        return;
+    (dev->ops->lion ? dev->ops->lion : fdit_generic_lion)(dev, a);
+    fdit_call_end(&call, 0, 0);
+}
+
 void fdit_sum_squares(fdit_device *dev, const struct fdit_sum_squares_args *a)
 {
     const struct fdit_dim dims[] = { FDIT_SIZE("n", a->n) };

@@ -36,6 +36,8 @@ const struct fdit_st_tensor *fdit_checkpoint_at(const struct fdit_checkpoint *cp
 void fdit_checkpoint_drop(const struct fdit_checkpoint *cp, const struct fdit_st_tensor *t);
 /* "safetensors", "torch state_dict", "torch checkpoint" or "diffusers DiT". */
 const char *fdit_checkpoint_layout(const struct fdit_checkpoint *cp);
+/* What stands before the names of the weights in a training checkpoint: "raw." or "ema.". */
+const char *fdit_values_prefix(enum fdit_values values);
 /* What stands before the names of the weights: "", "ema/", ... */
 const char *fdit_checkpoint_prefix(const struct fdit_checkpoint *cp);
 /* Whether the weights that are read are averaged ones: by the name of the set, or in a training

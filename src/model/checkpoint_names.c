@@ -287,6 +287,11 @@ static enum fdit_status nothing(fdit_context *ctx, const struct fdit_checkpoint 
                      n > 1 ? ", ..." : "");
 }
 
+const char *fdit_values_prefix(enum fdit_values values)
+{
+    return values == FDIT_VALUES_EMA ? "ema." : "raw.";
+}
+
 enum fdit_status fdit_checkpoint_find_weights(fdit_context *ctx, struct fdit_checkpoint *cp,
                                               enum fdit_values values)
 {
@@ -296,7 +301,8 @@ enum fdit_status fdit_checkpoint_find_weights(fdit_context *ctx, struct fdit_che
     const char *format = fdit_checkpoint_meta(cp, "format");
     if (format && !strcmp(format, "finediffusion-checkpoint")) {
         cp->ema = values != FDIT_VALUES_RAW;
-        snprintf(cp->prefix, sizeof cp->prefix, "%s", cp->ema ? "ema." : "raw.");
+        snprintf(cp->prefix, sizeof cp->prefix, "%s",
+                 fdit_values_prefix(cp->ema ? FDIT_VALUES_EMA : FDIT_VALUES_RAW));
         return FDIT_OK;
     }
     TRY(make_plain(ctx, cp));

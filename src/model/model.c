@@ -245,7 +245,8 @@ static size_t matrix_bytes(const struct fdit_model *m, int group)
 static enum fdit_status plan_group(fdit_context *ctx, struct fdit_model *m, int g)
 {
     struct fdit_group *group = &m->params.groups[g];
-    const bool training = m->options.training, optimiser = training && !m->options.replica;
+    const bool training = m->options.training;
+    const int moments = training ? m->options.moments : 0;
     const size_t trained = group->trained * sizeof(float);
     const struct {
         bool wanted;
@@ -259,9 +260,10 @@ static enum fdit_status plan_group(fdit_context *ctx, struct fdit_model *m, int 
         { true, FDIT_PLAN_TRAINED, &group->value, trained, "parameters" },
         { m->options.ema, FDIT_PLAN_EMA, &group->ema, trained, "averages" },
         { training, FDIT_PLAN_GRADIENTS, &group->grad, trained, "gradients" },
-        { optimiser, FDIT_PLAN_OPTIMISER, &group->m, trained, "first moments" },
-        { optimiser, FDIT_PLAN_OPTIMISER, &group->v, trained, "second moments" },
+        { moments > 0, FDIT_PLAN_OPTIMISER, &group->moment[0], trained, "first moments" },
+        { moments > 1, FDIT_PLAN_OPTIMISER, &group->moment[1], trained, "second moments" },
     };
+    _Static_assert(FDIT_MOST_MOMENTS == 2, "a row for each moment");
     enum fdit_status status = FDIT_OK;
     char name[FDIT_GROUP_NAME];
     fdit_group_name(&m->config, g, name);

@@ -29,11 +29,11 @@ enum fdit_values { FDIT_VALUES_RAW, FDIT_VALUES_EMA };
 
 struct fdit_model_options {
     const struct fdit_mask *mask; /* what is trained; NULL: nothing */
-    bool training;                /* backward pass, gradients, moments */
-    bool replica;                 /* the optimiser runs elsewhere: gradients, but no moments */
-    bool ema;                     /* keep EMA of the trained parameters */
-    int batch;                    /* the most samples of one forward pass */
-    int conditions;               /* inference: hold the modulations of so many samples, those of several
+    bool training;                /* backward pass, gradients */
+    int moments;    /* training: kept by the optimiser, at most FDIT_MOST_MOMENTS; 0: it runs elsewhere */
+    bool ema;       /* keep EMA of the trained parameters */
+    int batch;      /* the most samples of one forward pass */
+    int conditions; /* inference: hold the modulations of so many samples, those of several
                                    * passes: fdit_condition. 0: of a batch */
     enum fdit_recompute recompute;
     enum fdit_dtype activations; /* what is kept for the backward pass: FDIT_F32 (0), or FDIT_BF16, which

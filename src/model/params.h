@@ -34,10 +34,13 @@ struct fdit_param {
     fdit_weight *weight; /* frozen matrices, once set */
 };
 
+enum { FDIT_MOST_MOMENTS = 2 };
+
 struct fdit_group {
-    size_t trained, frozen;                  /* elements with padding; 0: no such buffer */
-    fdit_buffer *value, *grad, *m, *v, *ema; /* trained */
-    fdit_buffer *fixed;                      /* frozen vectors */
+    size_t trained, frozen;                 /* elements with padding; 0: no such buffer */
+    fdit_buffer *value, *grad, *ema;        /* trained */
+    fdit_buffer *moment[FDIT_MOST_MOMENTS]; /* what the optimiser keeps for each trained number */
+    fdit_buffer *fixed;                     /* frozen vectors */
 };
 
 /* Indices of the groups: 0 embedders, 1 + i block i, then head, table, positions. */

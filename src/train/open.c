@@ -362,6 +362,7 @@ enum fdit_status fdit_run_plan(fdit_context *ctx, struct run *r)
     const struct fdit_train_options *o = r->o;
     struct fdit_model_options m = { .mask = fdit_mask_find(o->tune),
                                     .training = true,
+                                    .moments = r->optimiser->moments,
                                     .ema = true,
                                     .batch = o->batch,
                                     .recompute = o->recompute,

@@ -4,6 +4,7 @@
 #include "core/mem.h"
 #include "core/pool.h"
 #include "format/option_json.h"
+#include "train/optimiser.h"
 
 #include <limits.h>
 #include <math.h>
@@ -188,15 +189,19 @@ const struct fdit_option fdit_train_option_table[] = {
     { ROW(INT, "accumulate", "N", accumulate), FDIT_RANGE(1, 1 << 20), RESULT, .usual = "1",
       .help = "passes per optimiser step" },
     { ROW(INT, "devices", "N", devices), FDIT_RANGE(1, INT_MAX), NOTED, .usual = "1" },
+    { ROW(CHOICE, "optimiser", FDIT_OPTIMISER_NAMES, optimiser), RESULT, .usual = "adamw",
+      .help =
+          "update rule; lion keeps one moment instead of two, and needs a third to a tenth of adamw's --lr" },
     { ROW(REAL, "lr", "X", lr), FDIT_RANGE(0, 10), RESULT, .usual = "1e-4", .help = "learning rate" },
     { ROW(CHOICE, "lr-schedule", "constant|linear|cosine", schedule), RESULT, .usual = "constant",
       .help = "learning rate after the warm-up" },
     { ROW(INT64, "warmup", "N", warmup), FDIT_RANGE(0, FDIT_TRAIN_MOST_STEPS), RESULT, .usual = "0",
       .help = "steps over which the learning rate rises from 0" },
-    { ROW(REALS, "betas", "A,B", beta1), FDIT_RANGE(0, 0.999999999), RESULT, .usual = "0.9,0.999",
-      .help = "decay of AdamW's two moments" },
+    { ROW(REALS, "betas", "A,B", beta1), FDIT_RANGE(0, 0.999999999), RESULT,
+      .note = ": the optimiser's, adamw 0.9,0.999, lion 0.9,0.99",
+      .help = "decay of the optimiser's moments" },
     { ROW(REAL, "weight-decay", "X", weight_decay), FDIT_RANGE(0, 100), RESULT, .usual = "0",
-      .help = "weight decay of AdamW" },
+      .help = "weight decay; a step takes this times the learning rate" },
     { ROW(REAL, "clip", "X", clip), FDIT_RANGE(0, 1e30), RESULT, .usual = "0", .note = ": none",
       .help = "limit of the gradient norm" },
     { ROW(REAL, "ema", "D[:exact]", ema), FDIT_RANGE(0, 1), RESULT, .parse = parse_ema, .usual = "0.9999",
@@ -243,6 +248,15 @@ const struct fdit_option fdit_train_option_table[] = {
 _Static_assert(offsetof(struct fdit_train_options, beta2) ==
                    offsetof(struct fdit_train_options, beta1) + sizeof(double),
                "the row of --betas reads two numbers in a row");
+
+void fdit_train_betas_settle(struct fdit_train_options *o)
+{
+    const struct fdit_optimiser *optimiser = fdit_optimiser_at((size_t)o->optimiser);
+    if (o->beta1 != 0 || o->beta2 != 0)
+        return;
+    o->beta1 = optimiser->beta1;
+    o->beta2 = optimiser->beta2;
+}
 
 struct fdit_train_options fdit_train_defaults(void)
 {
@@ -430,6 +444,7 @@ enum fdit_status fdit_train_options_compare(fdit_context *ctx, const char *path,
     fdit_json_begin(&mine);
     fdit_json_begin(&usual);
     defaults.look = (struct fdit_picture_words){ "none", "none" }; /* as it was before there was a choice */
+    fdit_train_betas_settle(&defaults);
     fdit_options_put(&mine, NULL, fdit_train_option_table, FDIT_KEEP_RESULT, FDIT_KEEP_NOTE, o);
     fdit_options_put(&usual, NULL, fdit_train_option_table, FDIT_KEEP_RESULT, FDIT_KEEP_NOTE, &defaults);
     TRY(fdit_json_check(ctx, &mine, "options"));

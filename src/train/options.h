@@ -51,7 +51,9 @@ struct fdit_train_options {
     double epochs;
     int batch, accumulate; /* of one device; a step has their product times `devices` pictures */
     int devices;           /* fdit_train_run fills it in */
-    double lr, beta1, beta2, weight_decay, clip;
+    int optimiser;         /* row of optimiser.h */
+    double lr, weight_decay, clip;
+    double beta1, beta2; /* both 0: as usual for the optimiser */
     int64_t warmup;
     enum fdit_lr_schedule schedule;
     double ema;
@@ -90,6 +92,9 @@ enum fdit_status fdit_train_options_set(fdit_context *ctx, struct fdit_train_opt
 
 /* The word of an option that is a choice: "cosine" for "lr-schedule". Returns out. */
 const char *fdit_train_option_word(const struct fdit_train_options *o, const char *name, char out[32]);
+
+/* Puts the optimiser's usual numbers in the place of betas that were not given. */
+void fdit_train_betas_settle(struct fdit_train_options *o);
 
 /* Refuses what cannot be, by the option's name. */
 enum fdit_status fdit_train_check(fdit_context *ctx, const struct fdit_train_options *o);

@@ -31,7 +31,7 @@ static enum fdit_status add_replica(fdit_context *ctx, struct fdit_replicas *f, 
     enum fdit_status status = FDIT_OK;
     struct fdit_model_options o = f->models[0]->options;
     o.ema = false;
-    o.replica = true;
+    o.moments = 0;
     TRY(fdit_model_new(ctx, dev, &f->models[0]->config, &o, &f->models[i]));
     TRY(fdit_step_new(ctx, f->models[i], micros, &f->steps[i]));
 out:
@@ -240,18 +240,17 @@ out:
     return status;
 }
 
-enum fdit_status fdit_replicas_update(fdit_context *ctx, struct fdit_replicas *f,
-                                      const struct fdit_optimiser *o)
+enum fdit_status fdit_replicas_update(fdit_context *ctx, struct fdit_replicas *f, const struct fdit_update *u)
 {
     enum fdit_status status = FDIT_OK;
     if (f->n == 1) {
-        fdit_step_update(f->steps[0], o);
+        fdit_step_update(f->steps[0], u);
         return FDIT_OK;
     }
     TRY(run_all(ctx, f, read_gradients));
     TRY(run_all(ctx, f, add_share));
     TRY(transfer(ctx, f->models[0], WRITE_GRADIENTS, f->exchange[0]));
-    fdit_step_update(f->steps[0], o);
+    fdit_step_update(f->steps[0], u);
 out:
     return status;
 }

@@ -11,7 +11,7 @@
  *     TRY(fdit_replicas_share(ctx, fleet));                      // trained values of the first to the others
  *     for each step:
  *         for each micro-batch:  TRY(fdit_replicas_micro(ctx, fleet, &micro));   // samples of all devices
- *         TRY(fdit_replicas_update(ctx, fleet, &optimiser));
+ *         TRY(fdit_replicas_update(ctx, fleet, &update));
  *         fdit_replicas_report_begin(fleet);  ...  TRY(fdit_replicas_report_end(ctx, fleet, &losses));
  *         TRY(fdit_replicas_share(ctx, fleet));
  *
@@ -42,7 +42,7 @@ enum fdit_status fdit_replicas_share(fdit_context *ctx, struct fdit_replicas *f)
 enum fdit_status fdit_replicas_micro(fdit_context *ctx, struct fdit_replicas *f,
                                      const struct fdit_micro *micro);
 enum fdit_status fdit_replicas_update(fdit_context *ctx, struct fdit_replicas *f,
-                                      const struct fdit_optimiser *o);
+                                      const struct fdit_update *u);
 void fdit_replicas_report_begin(struct fdit_replicas *f);
 enum fdit_status fdit_replicas_report_end(fdit_context *ctx, struct fdit_replicas *f,
                                           struct fdit_step_losses *out);

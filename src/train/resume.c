@@ -239,7 +239,8 @@ enum fdit_status fdit_run_resume(fdit_context *ctx, struct run *r)
 {
     enum fdit_status status = FDIT_OK;
     const struct fdit_train_options *o = r->o;
-    struct fdit_state_wanted wanted = { .group = (uint64_t)r->round * (uint64_t)o->accumulate,
+    struct fdit_state_wanted wanted = { .optimiser = r->optimiser,
+                                        .group = (uint64_t)r->round * (uint64_t)o->accumulate,
                                         .taxonomy = r->rule.taxonomy,
                                         .base = r->fingerprint,
                                         .other = FDIT_ERROR_FORMAT };

@@ -137,12 +137,14 @@ enum fdit_status fdit_train_run(fdit_context *ctx, fdit_device *dev, const struc
     };
     exact.devices = fdit_device_count(dev);
     TRY(fdit_train_check(ctx, &exact));
+    fdit_train_betas_settle(&exact);
     TRY(fdit_train_look_settle(ctx, &exact, &look));
     made_by = exact;
     if (!fdit_autoencoder_encodes(&exact)) { /* it decodes previews, which are in no file of numbers either */
         made_by.vae = NULL;
         made_by.vae_scale = 0;
     }
+    r.optimiser = fdit_optimiser_at((size_t)exact.optimiser);
     r.round = exact.batch * exact.devices;
     if (hooks)
         r.output.hooks = *hooks;

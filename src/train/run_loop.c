@@ -135,14 +135,15 @@ static enum fdit_status one_step(fdit_context *ctx, struct run *r)
     for (int i = 0; i < o->accumulate; i++)
         TRY(micro_batch(ctx, r, i, &position));
     TRY(fdit_replicas_update(ctx, r->fleet,
-                             &(struct fdit_optimiser){ .lr = lr,
-                                                       .beta1 = o->beta1,
-                                                       .beta2 = o->beta2,
-                                                       .eps = 1e-8,
-                                                       .weight_decay = o->weight_decay,
-                                                       .clip = o->clip,
-                                                       .ema_decay = fdit_ema_decay(o->ema, o->ema_exact, n),
-                                                       .n = n }));
+                             &(struct fdit_update){ .optimiser = r->optimiser,
+                                                    .lr = lr,
+                                                    .beta1 = o->beta1,
+                                                    .beta2 = o->beta2,
+                                                    .eps = r->optimiser->eps,
+                                                    .weight_decay = o->weight_decay,
+                                                    .clip = o->clip,
+                                                    .ema_decay = fdit_ema_decay(o->ema, o->ema_exact, n),
+                                                    .n = n }));
     TRY(finish_report(ctx, r));
     begin_report(r, n, position, lr);
     /* Several devices have waited for each other anyway; so the log is whole when one of them

@@ -102,7 +102,7 @@ enum fdit_status fdit_run_output_save(fdit_context *ctx, struct run *r, bool pas
     fdit_phase_begin(ctx, 0, SAVING);
     status = fdit_journal_sync(ctx, out->journal);
     if (status == FDIT_OK)
-        status = fdit_state_save(ctx, r->model, &meta, &r->at, path);
+        status = fdit_state_save(ctx, r->model, r->optimiser, &meta, &r->at, path);
     fdit_phase_end(ctx);
     if (status == FDIT_ERROR_IO)
         TRY(tell_how_to_go_on(ctx, r));

@@ -69,6 +69,7 @@ struct run {
     struct fdit_row_rule rule;
     int32_t guide_rank;
     struct fdit_made_of identity;
+    const struct fdit_optimiser *optimiser;
     struct fdit_model *model;
     struct fdit_step *step;
     struct fdit_replicas *fleet; /* model and step, and those of the other devices */

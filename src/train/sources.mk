@@ -9,6 +9,7 @@ fdit_sources += \
 	src/train/look.c src/train/look.h \
 	src/train/made_of.c src/train/made_of.h \
 	src/train/open.c \
+	src/train/optimiser.c src/train/optimiser.h \
 	src/train/options.c src/train/options.h \
 	src/train/pace.c src/train/pace.h \
 	src/train/preview.c src/train/preview.h \

@@ -14,14 +14,35 @@
 
 #define STATE_FORMAT "finediffusion-checkpoint"
 
-enum { SETS = 4, CHUNK = 1 << 16 };
+/* Sets of numbers: the values, raw and EMA, then the optimiser's moments. */
+enum { VALUES = 2, MOST_SETS = VALUES + FDIT_MOST_MOMENTS, CHUNK = 1 << 16 };
 #define MOST_STEPS UINT64_C(1000000000000000) /* as of --steps */
-static const char *const prefixes[SETS] = { "raw.", "ema.", "m.", "v." };
+
+static int sets_of(const struct fdit_optimiser *o)
+{
+    return VALUES + o->moments;
+}
 
 static fdit_buffer *set_of(const struct fdit_group *g, int set)
 {
-    fdit_buffer *const buffers[SETS] = { g->value, g->ema, g->m, g->v };
-    return buffers[set];
+    return set >= VALUES ? g->moment[set - VALUES] : set == FDIT_VALUES_EMA ? g->ema : g->value;
+}
+
+static const char *prefix_of(const struct fdit_optimiser *o, int set)
+{
+    return set >= VALUES ? o->prefix[set - VALUES] : fdit_values_prefix((enum fdit_values)set);
+}
+
+size_t fdit_state_prefix(const char *tensor)
+{
+    const struct fdit_optimiser *o;
+    for (size_t i = 0; (o = fdit_optimiser_at(i)); i++)
+        for (int set = 0; set < sets_of(o); set++) {
+            const char *prefix = prefix_of(o, set);
+            if (!strncmp(tensor, prefix, strlen(prefix)))
+                return strlen(prefix);
+        }
+    return 0;
 }
 
 struct reader {
@@ -63,13 +84,13 @@ static void sum_text(const struct sum *s, char out[17])
 }
 
 /* Of all that a run goes on with, in the order in which it is read again. */
-static enum fdit_status sum_of_model(fdit_context *ctx, const struct fdit_model *m, char out[17])
+static enum fdit_status sum_of_model(fdit_context *ctx, const struct fdit_model *m, int sets, char out[17])
 {
     enum fdit_status status = FDIT_OK;
     struct sum sum = { .n = 0 };
     float *chunk = NULL;
     TRY(fdit_alloc(ctx, CHUNK, sizeof *chunk, &chunk));
-    for (int set = 0; set < SETS; set++)
+    for (int set = 0; set < sets; set++)
         for (int i = 0; i < m->params.n; i++) {
             const struct fdit_param *p = &m->params.list[i];
             fdit_buffer *buffer = set_of(&m->params.groups[p->group], set);
@@ -87,11 +108,12 @@ out:
 }
 
 static enum fdit_status put_meta(fdit_context *ctx, struct fdit_st_writer *w, const struct fdit_model *m,
-                                 const struct fdit_delta_meta *meta, const struct fdit_train_position *at)
+                                 const struct fdit_optimiser *optimiser, const struct fdit_delta_meta *meta,
+                                 const struct fdit_train_position *at)
 {
     enum fdit_status status = FDIT_OK;
     char *model = NULL, *step = NULL, *position = NULL, sum[17];
-    TRY(sum_of_model(ctx, m, sum));
+    TRY(sum_of_model(ctx, m, sets_of(optimiser), sum));
     TRY(fdit_config_to_json(ctx, &m->config, &model));
     TRY(fdit_strf(ctx, &step, "%" PRId64, at->step));
     TRY(fdit_strf(ctx, &position, "%" PRIu64, at->position));
@@ -105,6 +127,7 @@ static enum fdit_status put_meta(fdit_context *ctx, struct fdit_st_writer *w, co
         { "guide", meta->guide },
         { "flip", meta->flip },
         { "train", meta->train },
+        { "optimiser", optimiser->name },
         { "base", meta->fingerprint },
         { "step", step },
         { "position", position },
@@ -121,8 +144,8 @@ out:
 }
 
 enum fdit_status fdit_state_save(fdit_context *ctx, const struct fdit_model *m,
-                                 const struct fdit_delta_meta *meta, const struct fdit_train_position *at,
-                                 const char *path)
+                                 const struct fdit_optimiser *optimiser, const struct fdit_delta_meta *meta,
+                                 const struct fdit_train_position *at, const char *path)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_st_writer *w = NULL;
@@ -130,14 +153,14 @@ enum fdit_status fdit_state_save(fdit_context *ctx, const struct fdit_model *m,
     size_t n = 0;
     bool whole = fdit_params_whole(&m->params);
     TRY(fdit_st_writer_new(ctx, &w));
-    TRY(put_meta(ctx, w, m, meta, at));
-    TRY(fdit_alloc(ctx, (size_t)m->params.n * SETS, sizeof *readers, &readers));
-    for (int set = 0; set < SETS; set++)
+    TRY(put_meta(ctx, w, m, optimiser, meta, at));
+    TRY(fdit_alloc(ctx, (size_t)m->params.n * MOST_SETS, sizeof *readers, &readers));
+    for (int set = 0; set < sets_of(optimiser); set++)
         for (int i = 0; i < m->params.n; i++) {
             const struct fdit_param *p = &m->params.list[i];
             const struct fdit_group *g = &m->params.groups[p->group];
             /* a checkpoint of all weights is complete by itself: with the position table */
-            bool fixed = whole && p->kind == FDIT_PARAM_POS && set < 2;
+            bool fixed = whole && p->kind == FDIT_PARAM_POS && set < VALUES;
             fdit_buffer *buffer = fixed ? g->fixed : set_of(g, set);
             int64_t shape[4];
             char name[192];
@@ -145,7 +168,7 @@ enum fdit_status fdit_state_save(fdit_context *ctx, const struct fdit_model *m,
                 continue;
             for (int k = 0; k < p->rank; k++)
                 shape[k] = p->shape[k];
-            snprintf(name, sizeof name, "%s%s", prefixes[set], p->name);
+            snprintf(name, sizeof name, "%s%s", prefix_of(optimiser, set), p->name);
             readers[n] = (struct reader){ m->dev, { buffer, p->offset, FDIT_F32 } };
             TRY(fdit_st_writer_fill(ctx, w, name, FDIT_ST_F32, p->rank, shape, fill, &readers[n]));
             n++;
@@ -214,6 +237,10 @@ static enum fdit_status check_meta(fdit_context *ctx, const struct fdit_safetens
         FAIL(ctx, FDIT_ERROR_FORMAT, "%s: is not a checkpoint of a run", path);
     TRY(fdit_file_version_check(ctx, path, format, fdit_safetensors_meta(st, "version")));
     TRY(check_model(ctx, st, config));
+    const char *optimiser = fdit_safetensors_meta(st, "optimiser");
+    if (fdit_optimiser_find(optimiser) != wanted->optimiser)
+        FAIL(ctx, FDIT_ERROR_FORMAT, "%s: is of a run with the optimiser %s, this run has %s", path,
+             optimiser ? optimiser : fdit_optimiser_at(0)->name, wanted->optimiser->name);
     TRY(meta_number(ctx, st, "step", &step));
     TRY(meta_number(ctx, st, "position", &position));
     if (step != (uint64_t)wanted->step)
@@ -269,7 +296,7 @@ enum fdit_status fdit_state_load(fdit_context *ctx, struct fdit_model *m, const 
     TRY(check_meta(ctx, st, &m->config, wanted, at));
     const char *said = fdit_safetensors_meta(st, "sum"); /* NULL: of a version before */
     TRY(fdit_alloc(ctx, CHUNK, sizeof *chunk, &chunk));
-    for (int set = 0; set < SETS; set++)
+    for (int set = 0; set < sets_of(wanted->optimiser); set++)
         for (int i = 0; i < m->params.n; i++) {
             const struct fdit_param *p = &m->params.list[i];
             fdit_buffer *buffer = set_of(&m->params.groups[p->group], set);
@@ -280,7 +307,7 @@ enum fdit_status fdit_state_load(fdit_context *ctx, struct fdit_model *m, const 
                 continue;
             for (int k = 0; k < p->rank; k++)
                 shape[k] = p->shape[k];
-            snprintf(name, sizeof name, "%s%s", prefixes[set], p->name);
+            snprintf(name, sizeof name, "%s%s", prefix_of(wanted->optimiser, set), p->name);
             TRY(fdit_safetensors_need(ctx, st, name, p->rank, shape, &t));
             TRY(load_tensor(ctx, m, st, t, (struct fdit_tensor){ buffer, p->offset, FDIT_F32 }, chunk, &sum));
         }
@@ -295,6 +322,12 @@ out:
     fdit_free(chunk);
     fdit_safetensors_close(st);
     return status;
+}
+
+const char *fdit_state_optimiser(const struct fdit_checkpoint *cp)
+{
+    const char *name = fdit_checkpoint_meta(cp, "optimiser");
+    return name ? name : fdit_optimiser_find(NULL)->name;
 }
 
 enum fdit_status fdit_state_path(fdit_context *ctx, const char *run, int64_t step, char **out)

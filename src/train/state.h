@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
- * state.h: training checkpoints: RUN/checkpoints/step-N.safetensors with raw and EMA values and both
- * moments ("raw.", "ema.", "m.", "v." before the names), a sum over them, the step and the position in
- * the data. All random numbers are functions of seed and position, so there is no other state. */
+ * state.h: training checkpoints: RUN/checkpoints/step-N.safetensors with raw and EMA values and the
+ * optimiser's moments (fdit_state_prefix), its name, a sum over the numbers, the step and the position in the
+ * data. All random numbers are functions of seed and position, so there is no other state. */
 #ifndef FDIT_TRAIN_STATE_H
 #define FDIT_TRAIN_STATE_H
 
 #include "data/taxonomy.h"
 #include "model/delta.h"
+#include "train/optimiser.h"
 
 struct fdit_train_position {
     int64_t step;      /* optimiser steps done */
@@ -15,12 +16,13 @@ struct fdit_train_position {
 
 /* Written durably under a temporary name first: a run killed at any moment leaves the last one whole. */
 enum fdit_status fdit_state_save(fdit_context *ctx, const struct fdit_model *model,
-                                 const struct fdit_delta_meta *meta, const struct fdit_train_position *at,
-                                 const char *path);
+                                 const struct fdit_optimiser *optimiser, const struct fdit_delta_meta *meta,
+                                 const struct fdit_train_position *at, const char *path);
 /* What a checkpoint must say to be of this run. NULL: not compared. */
 struct fdit_state_wanted {
-    int64_t step;   /* as its file is called */
-    uint64_t group; /* samples of a step */
+    const struct fdit_optimiser *optimiser; /* never NULL */
+    int64_t step;                           /* as its file is called */
+    uint64_t group;                         /* samples of a step */
     const struct fdit_taxonomy *taxonomy;
     const char *base;       /* fingerprint of the frozen weights */
     enum fdit_status other; /* for classes or a base that are others */
@@ -30,6 +32,13 @@ struct fdit_state_wanted {
  * another one is loaded. Needs 256 KiB and no page of the file longer than it takes to copy it. */
 enum fdit_status fdit_state_load(fdit_context *ctx, struct fdit_model *model, const char *path,
                                  const struct fdit_state_wanted *wanted, struct fdit_train_position *at);
+
+/* The length of what stands before a parameter's name in that of a checkpoint's tensor: "raw.", "ema.", or
+ * what an optimiser's row says of a moment; 0: nothing of that. */
+size_t fdit_state_prefix(const char *tensor);
+
+/* The optimiser that a training checkpoint names, or that those meant which name none. */
+const char *fdit_state_optimiser(const struct fdit_checkpoint *cp);
 
 /* RUN/checkpoints/step-N.safetensors. Free with fdit_free. */
 enum fdit_status fdit_state_path(fdit_context *ctx, const char *run, int64_t step, char **out);

@@ -181,7 +181,7 @@ double fdit_ema_decay(double decay, bool exact, int64_t n)
     return exact || decay < warm ? decay : warm;
 }
 
-void fdit_step_update(struct fdit_step *s, const struct fdit_optimiser *o)
+void fdit_step_update(struct fdit_step *s, const struct fdit_update *u)
 {
     struct fdit_model *m = s->model;
     int used = 0;
@@ -195,27 +195,10 @@ void fdit_step_update(struct fdit_step *s, const struct fdit_optimiser *o)
                                                             .scale = s->scale,
                                                             .norm = s->norm,
                                                             .partial = s->partial,
-                                                            .max_norm = (float)o->clip });
-    for (int g = 0; g < m->params.n_groups; g++) {
-        const struct fdit_group *group = &m->params.groups[g];
-        if (!group->trained)
-            continue;
-        fdit_adamw(m->dev, &(struct fdit_adamw_args){
-                               .n = group->trained,
-                               .p = fdit_tensor_of(group->value, FDIT_F32),
-                               .g = fdit_tensor_of(group->grad, FDIT_F32),
-                               .m = fdit_tensor_of(group->m, FDIT_F32),
-                               .v = fdit_tensor_of(group->v, FDIT_F32),
-                               .ema = group->ema ? fdit_tensor_of(group->ema, FDIT_F32) : FDIT_NO_TENSOR,
-                               .scale = s->scale,
-                               .decay = (float)(o->lr * o->weight_decay),
-                               .beta1 = o->beta1,
-                               .beta2 = o->beta2,
-                               .eps = (float)o->eps,
-                               .lr_bias1 = (float)(o->lr / (1 - pow(o->beta1, (double)o->n))),
-                               .inv_sqrt_bias2 = (float)(1 / sqrt(1 - pow(o->beta2, (double)o->n))),
-                               .ema_decay = o->ema_decay });
-    }
+                                                            .max_norm = (float)u->clip });
+    for (int g = 0; g < m->params.n_groups; g++)
+        if (m->params.groups[g].trained)
+            u->optimiser->update(m->dev, &m->params.groups[g], s->scale, u);
 }
 
 void fdit_step_report_begin(struct fdit_step *s)

@@ -7,14 +7,14 @@
  *     fdit_step_bind(s);
  *     for each step n = 1, 2, ...:
  *         for each micro-batch i:  fdit_step_micro(s, &micro);     // forward, loss, backward
- *         fdit_step_update(s, &optimiser);                         // clip, AdamW, EMA
+ *         fdit_step_update(s, &update);                            // clip, optimiser, EMA
  *         fdit_step_report_begin(s);  ... one step later ...  TRY(fdit_step_report_end(ctx, s, &r));
  *
  * Nothing is read back inside a step. The formulas: doc/DESIGN.md, "Loss" and "Optimiser". */
 #ifndef FDIT_TRAIN_STEP_H
 #define FDIT_TRAIN_STEP_H
 
-#include "model/model.h"
+#include "train/optimiser.h"
 
 struct fdit_step;
 
@@ -38,14 +38,9 @@ void fdit_step_micro(struct fdit_step *step, const struct fdit_micro *micro);
 /* Forward and losses only, with the values that model->values selects. For validation. */
 void fdit_step_evaluate(struct fdit_step *step, const struct fdit_micro *micro);
 
-struct fdit_optimiser {
-    double lr, beta1, beta2, eps, weight_decay;
-    double clip;      /* largest norm of the gradient; 0: none */
-    double ema_decay; /* of this step */
-    int64_t n;        /* number of this step, from 1 */
-};
-/* Clips, AdamW and EMA of all trained parameters. Gradients that are not finite change nothing. */
-void fdit_step_update(struct fdit_step *step, const struct fdit_optimiser *o);
+/* Clips, makes the optimiser's step and the EMA of all trained parameters. Gradients that are not finite
+ * change nothing. */
+void fdit_step_update(struct fdit_step *step, const struct fdit_update *u);
 
 /* min(decay, (1+n)/(10+n)) for step n from 1, or decay itself when `exact`. */
 double fdit_ema_decay(double decay, bool exact, int64_t n);
