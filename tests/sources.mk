@@ -113,6 +113,8 @@ tests_fuzz_fuzz_cache_LDFLAGS = $(fuzz_link_flags)
 
 check_PROGRAMS += tests/test_vae
 tests_test_vae_SOURCES = tests/test_vae.c tests/model_fixture.c tests/model_fixture.h
+check_PROGRAMS += tests/test_net
+tests_test_net_SOURCES = tests/test_net.c tests/model_fixture.c tests/model_fixture.h
 
 check_PROGRAMS += tests/test_tfevents tests/test_grid
 tests_test_tfevents_SOURCES = tests/test_tfevents.c

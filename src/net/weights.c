@@ -64,7 +64,8 @@ enum fdit_status fdit_net_load(fdit_context *ctx, struct fdit_net *net, fdit_net
         l->weight = NULL;
         TRY(fdit_weight_new(ctx, net->dev, &desc, l->kernel > 1 ? turned : raw, &l->weight));
     }
-    fdit_write(net->dev, fdit_tensor_of(net->params, FDIT_F32), small, net->n_params);
+    if (net->n_params)
+        fdit_write(net->dev, fdit_tensor_of(net->params, FDIT_F32), small, net->n_params);
     TRY(fdit_device_sync(ctx, net->dev));
     net->loaded = true;
 out:

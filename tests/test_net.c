@@ -1,0 +1,540 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The runner of convolutional networks against plain loops in double: networks of random steps, whose
+ * pictures are read long after they were made, so that a buffer given away too early shows; in bands, under
+ * failing memory, and steps that do not fit. */
+#include "core/mem.h"
+#include "device/backend.h"
+#include "model_fixture.h"
+#include "net/net_internal.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MOST_PICTURES = 32, MOST_LAYERS = 64, MOST_FLOATS = 1 << 15 };
+
+static fdit_context *ctx;
+
+static void setup(void)
+{
+    ctx = fdit_context_new();
+}
+
+static void teardown(void)
+{
+    fdit_context_free(ctx);
+}
+
+/* ------------------------------------------------------------------ by plain loops */
+
+/* [c, h, w] */
+struct picture {
+    int c, h, w;
+    double *x;
+};
+
+static struct picture blank(int c, int h, int w)
+{
+    struct picture p = { c, h, w, calloc((size_t)(c * h * w), sizeof(double)) };
+    ck_assert_ptr_nonnull(p.x);
+    return p;
+}
+
+static double *pixel(const struct picture *p, int c, int i, int j)
+{
+    return &p->x[((size_t)c * (size_t)p->h + (size_t)i) * (size_t)p->w + (size_t)j];
+}
+
+static double activate(double x, enum fdit_act act)
+{
+    switch (act) {
+    case FDIT_ACT_SILU: return x / (1 + exp(-x));
+    case FDIT_ACT_GELU_TANH: return 0.5 * x * (1 + tanh(0.7978845608028654 * (x + 0.044715 * x * x * x)));
+    default: return x;
+    }
+}
+
+/* weight [n_out, x.c, kernel, kernel]; border: zeros around x. */
+static struct picture loop_conv(const struct picture *x, const float *weight, const float *bias, int n_out,
+                                int kernel, int stride, int border)
+{
+    struct picture y = blank(n_out, x->h / stride, x->w / stride);
+    for (int o = 0; o < n_out; o++)
+        for (int i = 0; i < y.h; i++)
+            for (int j = 0; j < y.w; j++) {
+                double sum = (double)bias[o];
+                for (int c = 0; c < x->c; c++)
+                    for (int ky = 0; ky < kernel; ky++)
+                        for (int kx = 0; kx < kernel; kx++) {
+                            int row = i * stride + ky - border, column = j * stride + kx - border;
+                            if (row >= 0 && row < x->h && column >= 0 && column < x->w)
+                                sum += (double)weight[((o * x->c + c) * kernel + ky) * kernel + kx] *
+                                       *pixel(x, c, row, column);
+                        }
+                *pixel(&y, o, i, j) = sum;
+            }
+    return y;
+}
+
+static struct picture loop_twice(const struct picture *x)
+{
+    struct picture y = blank(x->c, 2 * x->h, 2 * x->w);
+    for (int c = 0; c < y.c; c++)
+        for (int i = 0; i < y.h; i++)
+            for (int j = 0; j < y.w; j++)
+                *pixel(&y, c, i, j) = *pixel(x, c, i / 2, j / 2);
+    return y;
+}
+
+static struct picture loop_norm(const struct picture *x, const float *weight, const float *bias, int groups,
+                                enum fdit_act act)
+{
+    struct picture y = blank(x->c, x->h, x->w);
+    const int channels = x->c / groups, n = channels * x->h * x->w;
+    for (int g = 0; g < groups; g++) {
+        const double *in = pixel(x, g * channels, 0, 0);
+        double mean = 0, variance = 0;
+        for (int k = 0; k < n; k++)
+            mean += in[k] / n;
+        for (int k = 0; k < n; k++)
+            variance += (in[k] - mean) * (in[k] - mean) / n;
+        for (int k = 0; k < n; k++) {
+            const int c = g * channels + k / (x->h * x->w);
+            const double u = (in[k] - mean) / sqrt(variance + 1e-6) * (double)weight[c] + (double)bias[c];
+            pixel(&y, g * channels, 0, 0)[k] = activate(u, act);
+        }
+    }
+    return y;
+}
+
+static struct picture loop_attend(const struct picture *q, const struct picture *k, const struct picture *v)
+{
+    struct picture y = blank(q->c, q->h, q->w);
+    const int n = q->h * q->w;
+    double *p = calloc((size_t)n, sizeof *p);
+    for (int i = 0; i < n; i++) {
+        double sum = 0;
+        for (int j = 0; j < n; j++) {
+            double dot = 0;
+            for (int c = 0; c < q->c; c++)
+                dot += q->x[c * n + i] * k->x[c * n + j];
+            sum += p[j] = exp(dot / sqrt(q->c));
+        }
+        for (int j = 0; j < n; j++)
+            for (int c = 0; c < q->c; c++)
+                y.x[c * n + i] += p[j] / sum * v->x[c * n + j];
+    }
+    free(p);
+    return y;
+}
+
+/* ------------------------------------------------------------------ a network and its double */
+
+struct twin {
+    struct fdit_net *net;
+    struct test_rng rng;
+    struct picture pictures[MOST_PICTURES]; /* by number; [0]: none */
+    float *weights[MOST_LAYERS][2];         /* by layer and part */
+    int n_layers;
+};
+
+/* The source of the weights. */
+static enum fdit_status give(fdit_context *context, void *user, const struct fdit_net_layer *layer, size_t i,
+                             enum fdit_net_part part, float *to)
+{
+    const struct twin *t = user;
+    (void)context;
+    memcpy(to, t->weights[i][part], fdit_net_part_floats(layer, part) * sizeof *to);
+    return FDIT_OK;
+}
+
+static int layer_of(struct twin *t, bool norm, int n_out, int n_in, int kernel_or_groups)
+{
+    char name[32];
+    snprintf(name, sizeof name, "layer.%d", t->n_layers);
+    const int i = norm ? fdit_net_add_norm(t->net, n_out, kernel_or_groups, name, NULL)
+                       : fdit_net_add_conv(t->net, n_out, n_in, kernel_or_groups, name, NULL);
+    ck_assert_ok(ctx, fdit_net_status(t->net));
+    ck_assert(i == t->n_layers && i < MOST_LAYERS);
+    for (int part = 0; part < 2; part++) {
+        const size_t n = fdit_net_part_floats(fdit_net_layer(t->net, (size_t)i), (enum fdit_net_part)part);
+        t->weights[i][part] = calloc(n, sizeof(float));
+        test_fill_normal(&t->rng, t->weights[i][part], n, norm && !part ? 1 : 0,
+                         (float)(1 / sqrt((double)n / n_out)) / (norm ? 4 : 1));
+    }
+    t->n_layers++;
+    return i;
+}
+
+static fdit_net_id keep(struct twin *t, fdit_net_id id, struct picture p)
+{
+    ck_assert_ok(ctx, fdit_net_status(t->net));
+    ck_assert(id > 0 && id < MOST_PICTURES && !t->pictures[id].x);
+    ck_assert_int_le(p.c * p.h * p.w, MOST_FLOATS);
+    t->pictures[id] = p;
+    return id;
+}
+
+static fdit_net_id twin_conv(struct twin *t, fdit_net_id x, int n_out, int kernel, int groups,
+                             enum fdit_act act, fdit_net_id add, int stride, bool upsample)
+{
+    const struct picture *p = &t->pictures[x];
+    struct fdit_net_conv c = {
+        .has_norm = groups > 0, .act = act, .add = add, .stride = stride, .upsample = upsample
+    };
+    struct picture normed = { 0 }, twice = { 0 };
+    const int n_in = p->c;
+    if (groups) {
+        c.norm = layer_of(t, true, n_in, n_in, groups);
+        normed = loop_norm(p, t->weights[c.norm][0], t->weights[c.norm][1], groups, act);
+        p = &normed;
+    }
+    if (upsample) {
+        twice = loop_twice(p);
+        p = &twice;
+    }
+    c.layer = layer_of(t, false, n_out, n_in, kernel);
+    struct picture y = loop_conv(p, t->weights[c.layer][0], t->weights[c.layer][1], n_out, kernel, stride,
+                                 kernel == 3 && stride == 1);
+    if (add)
+        for (int i = 0; i < y.c * y.h * y.w; i++)
+            y.x[i] += t->pictures[add].x[i];
+    free(normed.x);
+    free(twice.x);
+    return keep(t, fdit_net_conv(t->net, x, &c), y);
+}
+
+static fdit_net_id twin_norm(struct twin *t, fdit_net_id x, int groups, enum fdit_act act)
+{
+    const struct picture *p = &t->pictures[x];
+    const int norm = layer_of(t, true, p->c, p->c, groups);
+    return keep(t, fdit_net_norm(t->net, x, norm, act),
+                loop_norm(p, t->weights[norm][0], t->weights[norm][1], groups, act));
+}
+
+static fdit_net_id twin_act(struct twin *t, fdit_net_id x, enum fdit_act act)
+{
+    const struct picture *p = &t->pictures[x];
+    struct picture y = blank(p->c, p->h, p->w);
+    for (int i = 0; i < y.c * y.h * y.w; i++)
+        y.x[i] = activate(p->x[i], act);
+    return keep(t, fdit_net_act(t->net, x, act), y);
+}
+
+static fdit_net_id twin_attend(struct twin *t, fdit_net_id q, fdit_net_id k, fdit_net_id v)
+{
+    const struct picture *p = t->pictures;
+    return keep(t, fdit_net_attend(t->net, q, k, v), loop_attend(&p[q], &p[k], &p[v]));
+}
+
+static struct twin twin_new(const char *name, int c, int h, int w)
+{
+    struct twin t = { .rng = test_rng_new(name) };
+    ck_assert_ok(ctx, fdit_net_new(ctx, "twin", &t.net));
+    struct picture x = blank(c, h, w);
+    for (int i = 0; i < c * h * w; i++)
+        x.x[i] = (double)test_normal(&t.rng);
+    keep(&t, fdit_net_begin(t.net, "pass", c), x);
+    return t;
+}
+
+static void twin_free(struct twin *t)
+{
+    fdit_net_free(t->net);
+    for (int i = 0; i < MOST_PICTURES; i++)
+        free(t->pictures[i].x);
+    for (int i = 0; i < t->n_layers; i++)
+        for (int part = 0; part < 2; part++)
+            free(t->weights[i][part]);
+}
+
+/* Plans, runs and compares with the double; `out`: the result, MOST_FLOATS. */
+static void compare(struct twin *t, fdit_device *dev, size_t memory, fdit_net_id y, const char *what,
+                    float *out)
+{
+    static float in[MOST_FLOATS], wanted[MOST_FLOATS];
+    const struct picture *x = &t->pictures[1], *p = &t->pictures[y];
+    const size_t n_in = (size_t)(x->c * x->h * x->w), n = (size_t)(p->c * p->h * p->w);
+    for (size_t i = 0; i < n_in; i++)
+        in[i] = (float)x->x[i];
+    for (size_t i = 0; i < n; i++)
+        wanted[i] = (float)p->x[i];
+    fdit_net_want(t->net, 0, x->h, x->w);
+    ck_assert_ok(ctx, fdit_net_plan(ctx, t->net, dev, memory));
+    ck_assert_ok(ctx, fdit_net_allocate(ctx, t->net));
+    ck_assert_ok(ctx, fdit_net_load(ctx, t->net, give, t));
+    ck_assert_ok(ctx, fdit_net_run(ctx, t->net, 0, FDIT_NET_AS_IS, in, out));
+    struct test_error e = test_compare(out, wanted, n);
+    ck_assert_msg(e.nmse < 1e-10, "%s: NMSE %g; number %zu is %g, not %g", what, e.nmse, e.worst,
+                  (double)e.got, (double)e.wanted);
+}
+
+/* Of test_devices those in f32: the others round. */
+static int exact_devices(const char *names[8])
+{
+    const char *all[8];
+    int n = 0;
+    for (int i = 0, count = test_devices(all); i < count; i++)
+        if (!strchr(all[i], '+'))
+            names[n++] = all[i];
+    return n;
+}
+
+/* ------------------------------------------------------------------ tests */
+
+/* A picture of `like`'s size, and channels if they matter; 0: there is only `like` itself. */
+static fdit_net_id other_like(struct twin *t, fdit_net_id like, fdit_net_id last, int channels)
+{
+    const struct picture *p = &t->pictures[like];
+    for (int k = 0; k < 8; k++) {
+        const fdit_net_id x = 1 + test_int(&t->rng, last);
+        const struct picture *q = &t->pictures[x];
+        if (x != like && q->h == p->h && q->w == p->w && q->c == channels)
+            return x;
+    }
+    return 0;
+}
+
+static fdit_net_id random_step(struct twin *t, fdit_net_id last)
+{
+    static const enum fdit_act acts[] = { FDIT_ACT_NONE, FDIT_ACT_SILU, FDIT_ACT_GELU_TANH };
+    const fdit_net_id x = test_int(&t->rng, 3) ? last : 1 + test_int(&t->rng, last);
+    const struct picture *p = &t->pictures[x];
+    const enum fdit_act act = acts[test_int(&t->rng, 3)];
+    const int n_out = 4 * (1 + test_int(&t->rng, 4)), groups = test_int(&t->rng, 2) ? 4 : 2;
+    fdit_net_id k, v;
+    switch (test_int(&t->rng, 8)) {
+    case 0: return twin_norm(t, x, groups, act);
+    case 1: return twin_act(t, x, FDIT_ACT_SILU);
+    case 2:
+        k = other_like(t, x, last, p->c);
+        v = other_like(t, x, last, p->c);
+        return twin_attend(t, x, k ? k : x, v ? v : x);
+    case 3: return twin_conv(t, x, n_out, 1, 0, FDIT_ACT_NONE, other_like(t, x, last, n_out), 1, false);
+    case 4: return twin_conv(t, x, n_out, 3, 0, FDIT_ACT_NONE, other_like(t, x, last, n_out), 1, false);
+    case 5:
+        if (p->h >= 4 && p->w >= 4)
+            return twin_conv(t, x, n_out, 3, 0, FDIT_ACT_NONE, 0, 2, false);
+        return twin_conv(t, x, n_out, 3, 0, FDIT_ACT_NONE, 0, 1, true);
+    case 6:
+        if (p->h <= 10)
+            return twin_conv(t, x, n_out, 3, 0, FDIT_ACT_NONE, 0, 1, true);
+        /* fall through */
+    default: return twin_conv(t, x, n_out, 3, groups, act, other_like(t, x, last, n_out), 1, false);
+    }
+}
+
+/* Random steps, one after the other; a third of them from a picture made earlier. */
+START_TEST(random_networks)
+{
+    static float out[MOST_FLOATS], flat[MOST_FLOATS];
+    const char *names[8];
+    const int n_devices = exact_devices(names);
+    for (int round = 0; round < 24; round++) {
+        char name[32];
+        snprintf(name, sizeof name, "random network %d", round);
+        struct twin t = twin_new(name, 4, 5, 7);
+        fdit_net_id last = 1;
+        for (int steps = 2 + test_int(&t.rng, 12); steps > 0; steps--)
+            last = random_step(&t, last);
+        fdit_net_end(t.net, last);
+        ck_assert_ok(ctx, fdit_net_status(t.net));
+        const struct picture *p = &t.pictures[last];
+        for (int d = 0; d < n_devices; d++) {
+            fdit_device *dev = test_open_device(ctx, names[d], 0);
+            compare(&t, dev, 0, last, name, out);
+            compare(&t, dev, 1, last, name, flat); /* cannot be met: the flattest bands */
+            const size_t n = (size_t)(p->c * p->h * p->w);
+            ck_assert_uint_eq(test_first_difference(out, flat, n, sizeof *out), n);
+            fdit_net_release(t.net);
+            fdit_device_close(dev);
+        }
+        twin_free(&t);
+    }
+}
+END_TEST
+
+/* A chain of residual blocks needs two buffers, whatever its length, also where a shortcut changes the number
+ * of channels: that works in place. The plan holds all that is allocated, and a run allocates nothing. */
+START_TEST(memory)
+{
+    static float out[MOST_FLOATS];
+    fdit_device *dev = test_open_device(ctx, "cpu", 1);
+    struct twin t = twin_new("memory", 8, 6, 6);
+    fdit_net_id x = 1;
+    for (int i = 0; i < 4; i++) {
+        const int n = i % 2 ? 8 : 16;
+        const fdit_net_id h = twin_conv(&t, x, n, 3, 4, FDIT_ACT_SILU, 0, 1, false);
+        const fdit_net_id s = twin_conv(&t, x, n, 1, 0, FDIT_ACT_NONE, 0, 1, false);
+        x = twin_conv(&t, h, n, 3, 4, FDIT_ACT_SILU, s, 1, false);
+    }
+    fdit_net_end(t.net, x);
+    compare(&t, dev, 0, x, "residual blocks", out);
+    const struct fdit_plan *plan = fdit_net_plan_of(t.net);
+    ck_assert_uint_eq(t.net->n_rooms, 2);
+    ck_assert_uint_eq(dev->buffer_bytes + dev->weight_bytes + fdit_plan_kind_bytes(plan, FDIT_PLAN_WORKSPACE),
+                      fdit_plan_device_bytes(plan));
+    const uint64_t calls = fdit_mem_stats().calls, objects = dev->objects_made;
+    ck_assert_ok(ctx, fdit_net_run(ctx, t.net, 0, FDIT_NET_AS_IS, out, out));
+    ck_assert_uint_eq(fdit_mem_stats().calls, calls);
+    ck_assert_uint_eq(dev->objects_made, objects);
+    double counted = 0;
+    for (int op = 0; op < FDIT_OP_COUNT; op++)
+        counted += dev->counts[op].flops;
+    ck_assert(counted == 2 * fdit_net_flops(t.net, 0)); /* of both runs */
+    fdit_context_stop(ctx);
+    ck_assert_int_eq(fdit_net_run(ctx, t.net, 0, FDIT_NET_AS_IS, out, out), FDIT_INTERRUPTED);
+    twin_free(&t);
+    fdit_device_close(dev);
+}
+END_TEST
+
+/* Two passes over one list of layers, each with its own weights; only what is wanted is loaded and run. The
+ * input is scaled on the way. */
+START_TEST(passes)
+{
+    fdit_device *dev = test_open_device(ctx, "cpu", 1);
+    struct twin t = { .rng = test_rng_new("passes") };
+    float in[2 * 4] = { 1, 2, 3, 4, 5, 6, 7, 8 }, out[3 * 4], wanted;
+    ck_assert_ok(ctx, fdit_net_new(ctx, "two", &t.net));
+    for (int pass = 0; pass < 2; pass++) {
+        fdit_net_id x = fdit_net_begin(t.net, pass ? "second" : "first", 2);
+        const int layer = layer_of(&t, false, 3, 2, 1);
+        fdit_net_end(t.net, fdit_net_conv(t.net, x, &(struct fdit_net_conv){ .layer = layer }));
+        ck_assert_int_eq(fdit_net_layer(t.net, (size_t)layer)->pass, pass);
+    }
+    ck_assert_ok(ctx, fdit_net_status(t.net));
+    fdit_net_want(t.net, 1, 2, 2);
+    ck_assert_ok(ctx, fdit_net_plan(ctx, t.net, dev, 0));
+    ck_assert_int_eq(fdit_net_run(ctx, t.net, 1, FDIT_NET_AS_IS, in, out),
+                     FDIT_ERROR_ARGUMENT); /* no weights */
+    ck_assert_ok(ctx, fdit_net_allocate(ctx, t.net));
+    ck_assert_ok(ctx, fdit_net_load(ctx, t.net, give, &t));
+    ck_assert_ptr_null(fdit_net_layer(t.net, 0)->weight);
+    ck_assert_int_eq(fdit_net_run(ctx, t.net, 0, FDIT_NET_AS_IS, in, out), FDIT_ERROR_ARGUMENT);
+    ck_assert_int_eq(fdit_net_run(ctx, t.net, 2, FDIT_NET_AS_IS, in, out), FDIT_ERROR_ARGUMENT);
+    ck_assert_ok(ctx, fdit_net_run(ctx, t.net, 1, (struct fdit_net_range){ 0.5, -1 }, in, out));
+    for (int o = 0; o < 3; o++)
+        for (int i = 0; i < 4; i++) {
+            const float *w = t.weights[1][0] + 2 * o;
+            wanted = t.weights[1][1][o] + w[0] * (0.5f * in[i] - 1) + w[1] * (0.5f * in[4 + i] - 1);
+            ck_assert_float_eq_tol(out[4 * o + i], wanted, 1e-5f);
+        }
+    ck_assert(fdit_net_flops(t.net, 0) == 0 && fdit_net_flops(t.net, 1) == 2.0 * 4 * 2 * 3);
+    twin_free(&t);
+    fdit_device_close(dev);
+}
+END_TEST
+
+/* What does not fit together is refused where it is described, and stays refused. */
+START_TEST(misfits)
+{
+    for (int i = 0; i < 12; i++) {
+        struct fdit_net *net = NULL;
+        ck_assert_ok(ctx, fdit_net_new(ctx, "odd", &net));
+        fdit_net_id x = fdit_net_begin(net, "pass", 4);
+        const int conv = fdit_net_add_conv(net, 8, 4, 3, "conv", NULL),
+                  one = fdit_net_add_conv(net, 8, 4, 1, "one", NULL);
+        const int norm = fdit_net_add_norm(net, 4, 2, "norm", NULL),
+                  wide = fdit_net_add_norm(net, 8, 2, "wide", NULL);
+        ck_assert_ok(ctx, fdit_net_status(net));
+        struct fdit_net_conv c = { .layer = conv };
+        switch (i) {
+        case 0: c.layer = norm; break;
+        case 1: c.layer = 99; break;
+        case 2: c.add = x; break; /* 4 channels to 8 */
+        case 3: c.add = 77; break;
+        case 4: c = (struct fdit_net_conv){ .layer = conv, .has_norm = true, .norm = wide }; break;
+        case 5: c = (struct fdit_net_conv){ .layer = one, .has_norm = true, .norm = norm }; break;
+        case 6: c = (struct fdit_net_conv){ .layer = one, .stride = 2 }; break;
+        case 7: c.stride = 3; break;
+        case 8: c.act = FDIT_ACT_SILU; break; /* without a norm before it */
+        case 9: x = 42; break;
+        case 10: fdit_net_add_conv(net, 4, 4, 5, "five", NULL); break;
+        case 11: fdit_net_add_norm(net, 4, 3, "thirds", NULL); break;
+        }
+        ck_assert_int_eq(fdit_net_conv(net, x, &c), 0);
+        ck_assert_int_eq(fdit_net_status(net), FDIT_ERROR_ARGUMENT);
+        ck_assert_msg(!strncmp(fdit_context_message(ctx), "odd: ", 5), "%s", fdit_context_message(ctx));
+        ck_assert_int_eq(fdit_net_act(net, 1, FDIT_ACT_SILU), 0);
+        fdit_net_end(net, 1);
+        ck_assert_int_eq(fdit_net_plan(ctx, net, NULL, 0), FDIT_ERROR_ARGUMENT);
+        fdit_net_free(net);
+    }
+}
+END_TEST
+
+/* Sizes that do not fit show when they are known. */
+START_TEST(sizes)
+{
+    fdit_device *dev = test_open_device(ctx, "cpu", 1);
+    struct twin t = twin_new("sizes", 4, 6, 6);
+    const fdit_net_id half = twin_conv(&t, 1, 4, 3, 0, FDIT_ACT_NONE, 0, 2, false);
+    const int layer = layer_of(&t, false, 4, 4, 1);
+    const fdit_net_id y = fdit_net_conv(t.net, half, &(struct fdit_net_conv){ .layer = layer, .add = 1 });
+    fdit_net_want(t.net, 0, 6, 6);
+    ck_assert_int_eq(fdit_net_plan(ctx, t.net, dev, 0), FDIT_ERROR_ARGUMENT); /* has no end */
+    fdit_net_end(t.net, y);
+    ck_assert_int_eq(fdit_net_plan(ctx, t.net, dev, 0), FDIT_ERROR_ARGUMENT);
+    ck_assert(strstr(fdit_context_message(ctx), "two sizes") != NULL);
+    fdit_net_want(t.net, 0, 1, 6);
+    ck_assert_int_eq(fdit_net_plan(ctx, t.net, dev, 0), FDIT_ERROR_ARGUMENT);
+    ck_assert_msg(strstr(fdit_context_message(ctx), "1 x 6 become 0 x 3") != NULL, "%s",
+                  fdit_context_message(ctx));
+    twin_free(&t);
+    fdit_device_close(dev);
+}
+END_TEST
+
+/* Every allocation in turn fails: an error, no leak, no crash. */
+START_TEST(failing_memory)
+{
+    fdit_device *dev = test_open_device(ctx, "cpu", 1);
+    float weights[4 * 9 + 4] = { 0 };
+    struct twin t = { .n_layers = 2, .weights = { { weights, weights }, { weights, weights } } };
+    for (uint64_t i = 1;; i++) {
+        const size_t count = fdit_mem_stats().count;
+        struct fdit_net *net = NULL;
+        fdit_mem_fail_at(i);
+        enum fdit_status status = fdit_net_new(ctx, "short", &net);
+        if (status == FDIT_OK) {
+            const int norm = fdit_net_add_norm(net, 2, 1, "norm", "old"),
+                      conv = fdit_net_add_conv(net, 2, 2, 3, "conv", NULL);
+            fdit_net_id x = fdit_net_begin(net, "pass", 2);
+            x = fdit_net_conv(net, x,
+                              &(struct fdit_net_conv){ .layer = conv, .has_norm = true, .norm = norm });
+            fdit_net_end(net, fdit_net_attend(net, x, x, x));
+            status = fdit_net_status(net);
+        }
+        if (status == FDIT_OK) {
+            fdit_net_want(net, 0, 4, 4);
+            status = fdit_net_plan(ctx, net, dev, 0);
+        }
+        if (status == FDIT_OK)
+            status = fdit_net_allocate(ctx, net);
+        if (status == FDIT_OK)
+            status = fdit_net_load(ctx, net, give, &t);
+        fdit_net_free(net);
+        fdit_mem_fail_at(0);
+        if (status == FDIT_OK)
+            break;
+        ck_assert_int_eq(status, FDIT_ERROR_MEMORY);
+        ck_assert_uint_le(fdit_mem_stats().count, count + 1); /* + the message */
+        fdit_device_clear_error(dev);
+    }
+    fdit_device_close(dev);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("net");
+    TCase *tcase = tcase_create("net");
+    tcase_add_checked_fixture(tcase, setup, teardown);
+    const TTest *tests[] = { random_networks, memory, passes, misfits, sizes, failing_memory };
+    for (size_t i = 0; i < sizeof tests / sizeof *tests; i++)
+        tcase_add_test(tcase, tests[i]);
+    suite_add_tcase(suite, tcase);
+    return test_run(suite);
+}
