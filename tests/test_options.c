@@ -2,6 +2,7 @@
  * test_options.c: tables of options: defaults, ranges, words, JSON, and what a resumed run may change. */
 #include "core/mem.h"
 #include "core/option_table.h"
+#include "demo/demo.h"
 #include "encode/encode.h"
 #include "format/option_json.h"
 #include "harness.h"
@@ -357,6 +358,17 @@ START_TEST(test_optimisers)
 }
 END_TEST
 
+START_TEST(test_demo_table)
+{
+    struct fdit_demo_options o = { .out = NULL };
+    fdit_options_defaults(fdit_demo_option_table, &o);
+    check_table(fdit_demo_option_table, &o);
+    ck_assert_str_eq(o.out, "demo.png");
+    ck_assert(o.seconds == 90 && o.guidance == 2 && o.steps == 25 && o.lr == 1e-2 && o.seed == 1);
+    ck_assert(o.per_class == 0 && o.train_steps == 0 && !o.full && !o.run && o.storage == FDIT_F32);
+}
+END_TEST
+
 START_TEST(test_train_set)
 {
     struct fdit_train_options o = fdit_train_defaults();
@@ -464,6 +476,7 @@ int main(void)
     tcase_add_test(tables, test_sample_table);
     tcase_add_test(tables, test_encode_table);
     tcase_add_test(tables, test_optimisers);
+    tcase_add_test(tables, test_demo_table);
     tcase_add_test(tables, test_train_set);
     tcase_add_test(tables, test_train_compare);
     suite_add_tcase(suite, kinds);

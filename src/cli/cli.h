@@ -1,32 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0
- * cli.h: what every sub-command shares. A sub-command is one file, src/cli/cmd_NAME.c, that ends
- * with
+ * cli.h: what every sub-command shares. A sub-command is one file, src/cli/cmd_NAME.c, that ends with
  *
  *     const struct fdit_command fdit_command_NAME = { .name = "NAME", ..., .run = run };
  *
- * and joins the program by its line in src/cli/sources.mk and one line in src/cli/commands.h. Its
- * options are a table; parsing, --help, the common options, messages and exit codes come from here:
+ * and joins the program by its line in src/cli/sources.mk and one line in src/cli/commands.h. Its options
+ * are a table (core/option_table.h): that of the job it runs (.job), and what only the command knows
+ * (.options). Parsing, --help, the common options, messages and exit codes come from here:
  *
- *     struct args { const char *out; int64_t steps; double w; int fit; bool tar; };
+ *     struct args { struct fdit_bake_options o; bool dry; };
  *     static const struct fdit_option options[] = {
  *         FDIT_HEADING("Output"),
- *         FDIT_OPTION("out", "DIR", TEXT, struct args, out, "where pictures go"),
- *         FDIT_OPTION("steps", "N", INT64, struct args, steps, "sampler steps (default 250)"),
- *         FDIT_OPTION("fit", "crop|pad", CHOICE, struct args, fit, "..."), // 0, 1
- *         FDIT_OPTION("tar", NULL, FLAG, struct args, tar, "..."),
- *         { 0 } };                                                         // the end
+ *         FDIT_OPTION("dry", NULL, FLAG, struct args, dry, "write nothing"),
+ *         { 0 } };                              // the end
  *     static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operands)
  *     {
  *         struct args *a = p;
- *         TRY(fdit_cli_device(cli, &dev));     // --device, --threads; checks --precision and
- * --weights
- *         ...                                  // failure: return the status, the message is in
- * cli->ctx
+ *         TRY(fdit_cli_device(cli, &dev));      // --device, --threads; checks --precision and --weights
+ *         ...                                   // failure: return the status, the message is in cli->ctx
  *     }
  *
- * A command returns a status and prints no error: main prints `finediffusion: NAME: message` and
- * chooses the exit code: 0; 2 for FDIT_ERROR_ARGUMENT; 128 and the signal's number for
- * FDIT_INTERRUPTED; else 1. */
+ * A command returns a status and prints no error: main prints `finediffusion: NAME: message` and chooses
+ * the exit code: 0; 2 for FDIT_ERROR_ARGUMENT; 128 and the signal's number for FDIT_INTERRUPTED; else 1. */
 #ifndef FDIT_CLI_CLI_H
 #define FDIT_CLI_CLI_H
 
@@ -58,15 +52,12 @@ enum {
     {                                                    \
         FDIT_OPTION_ROW(k, n, a, type, field), .help = h \
     }
-/* A number from `low` to `high`, which messages name. */
-#define FDIT_OPTION_IN(n, a, k, type, field, low, high, h)                      \
-    {                                                                           \
-        FDIT_OPTION_ROW(k, n, a, type, field), FDIT_RANGE(low, high), .help = h \
-    }
 #define FDIT_OPTION_CALL(n, a, function, h)                                       \
     {                                                                             \
         .name = n, .arg = a, .kind = FDIT_OPT_PARSE, .parse = function, .help = h \
     }
+
+enum { FDIT_CLI_NOT_GIVEN = -1, FDIT_CLI_AUTO = -2 }; /* of --precision */
 
 struct fdit_cli {
     fdit_context *ctx;
@@ -77,8 +68,8 @@ struct fdit_cli {
     bool quiet, verbose, json, plan;
     const char *device;                /* as typed, NULL: not given */
     int threads;                       /* 0: all */
-    int precision;                     /* place in f32|bf16|f16|int8|auto; -1: not given */
-    int weights;                       /* place in f32|bf16|f16|int8; see fdit_cli_storage */
+    int precision;                     /* enum fdit_dtype, FDIT_CLI_AUTO or FDIT_CLI_NOT_GIVEN */
+    enum fdit_dtype weights;           /* storage of frozen weights */
     size_t memory;                     /* 0: the device's */
     pthread_mutex_t lock;              /* of the terminal: log messages may come from workers */
     struct fdit_progress *progress;    /* the line that is shown: `job`, else `waiting`; NULL: none */
@@ -196,7 +187,6 @@ void fdit_cli_line_stop(struct fdit_cli *cli);
 /* Opens the device that the options name. Refuses --precision and --weights that it lacks. The
  * precision is then fdit_device_precision of it, the same for each of several. */
 enum fdit_status fdit_cli_device(struct fdit_cli *cli, fdit_device **out);
-enum fdit_dtype fdit_cli_storage(const struct fdit_cli *cli); /* what --weights says */
 
 /* ---- help.c: `finediffusion help [TOPIC|COMMAND]`, the list of commands */
 void fdit_help_overview(FILE *to);

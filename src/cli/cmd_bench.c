@@ -19,8 +19,8 @@ struct args {
 
 static const struct fdit_option options[] = {
     FDIT_HEADING("Measuring"),
-    FDIT_OPTION_IN("repetitions", "N", INT, struct args, repetitions, 1, 1000000,
-                   "timed repetitions (default: at least 3 and one second, at most 20)"),
+    { FDIT_OPTION_ROW(INT, "repetitions", "N", struct args, repetitions), FDIT_RANGE(1, 1000000),
+      .note = ": at least 3 and one second, at most 20", .help = "timed repetitions" },
     FDIT_OPTION("profile", NULL, FLAG, struct args, profile,
                 "show where the time goes: GEMM, attention, norms, the rest"),
     FDIT_OPTION("no-verify", NULL, FLAG, struct args, no_verify,
@@ -123,7 +123,7 @@ static enum fdit_status measure(struct fdit_cli *cli, const struct args *a, fdit
     struct fdit_device_peak best = { 0 };
     struct watch w = { .cli = cli };
     const struct fdit_bench_options o = { .precision = fdit_device_precision(dev),
-                                          .storage = fdit_cli_storage(cli),
+                                          .storage = cli->weights,
                                           .repetitions = a->repetitions,
                                           .profile = a->profile,
                                           .reference = reference,

@@ -12,38 +12,43 @@
 struct args {
     struct fdit_convert_options o;
     const char *taxonomy, *ranks, *superclass, *tune;
-    int type, values, names;
+    int values, names; /* values: -1 where it was not given */
     bool delta;
     size_t shard_bytes;
 };
 
+static const int types[] = { FDIT_ST_F32, FDIT_ST_F16, FDIT_ST_BF16 };
+static const int values[] = { FDIT_VALUES_EMA, FDIT_VALUES_RAW };
+
+#define ROW(kind, name, arg, field) FDIT_OPTION_ROW(kind, name, arg, struct args, field)
+
 static const struct fdit_option options[] = {
     FDIT_HEADING("Conversion"),
-    FDIT_OPTION("merge", "DELTA", TEXT, struct args, o.merge, "apply this delta to IN"),
-    FDIT_OPTION("names", "own|torch", CHOICE, struct args, names,
-                "torch: write a .pt file with exactly the tensors that public code loads"),
-    FDIT_OPTION("type", "f32|f16|bf16", CHOICE, struct args, type,
-                "type in which the numbers are stored (default f32)"),
-    FDIT_OPTION("saturate", NULL, FLAG, struct args, o.saturate,
-                "replace numbers too large for --type by its largest, instead of refusing them"),
-    FDIT_OPTION("shard-size", "SIZE", SIZE, struct args, shard_bytes,
-                "largest size of a shard when OUT is *.index.json (default 5G)"),
-    FDIT_OPTION("weights-from", "ema|raw", CHOICE, struct args, values,
-                "which weights of a file that has both (default ema)"),
-    FDIT_OPTION("model", "NAME|D,L,H,P", TEXT, struct args, o.model,
-                "size of the model (default: what IN says)"),
-    FDIT_OPTION("force", NULL, FLAG, struct args, o.force,
-                "merge a delta made from another base, or drop differences larger than rounding"),
+    { ROW(TEXT, "merge", "DELTA", o.merge), .help = "apply this delta to IN" },
+    { ROW(CHOICE, "names", "own|torch", names), .usual = "own",
+      .help = "torch: write a .pt file with exactly the tensors that public code loads" },
+    { ROW(CHOICE, "type", "f32|f16|bf16", o.type), .values = types, .usual = "f32",
+      .help = "type in which the numbers are stored" },
+    { ROW(FLAG, "saturate", NULL, o.saturate),
+      .help = "replace numbers too large for --type by its largest, instead of refusing them" },
+    { ROW(SIZE, "shard-size", "SIZE", shard_bytes), .note = " 5G", /* more than a size_t of 32 bits */
+      .help = "largest size of a shard when OUT is *.index.json" },
+    { ROW(CHOICE, "weights-from", "ema|raw", values), .values = values, .note = " ema",
+      .help = "which weights of a file that has both" },
+    { ROW(TEXT, "model", "NAME|D,L,H,P", o.model), .note = ": what IN says", .help = "size of the model" },
+    { ROW(FLAG, "force", NULL, o.force),
+      .help = "merge a delta made from another base, or drop differences larger than rounding" },
+
     FDIT_HEADING("A delta from a fine-tuned model"),
-    FDIT_OPTION("base", "FILE", TEXT, struct args, o.base, "checkpoint from which IN was fine-tuned"),
-    FDIT_OPTION("delta", NULL, FLAG, struct args, delta, "write a delta: what IN changes in --base"),
-    FDIT_OPTION("tune", "MASK", TEXT, struct args, tune,
-                "which parameters were trained (default finediffusion; see train --tune)"),
-    FDIT_OPTION("taxonomy", "FILE", TEXT, struct args, taxonomy,
-                "names of the classes, for a file that does not carry them"),
-    FDIT_OPTION("ranks", "A,B", TEXT, struct args, ranks, "ranks of the taxonomy (default: all)"),
-    FDIT_OPTION("superclass", "RANK", TEXT, struct args, superclass,
-                "rank whose group replaced dropped labels (default: the one next to the class)"),
+    { ROW(TEXT, "base", "FILE", o.base), .help = "checkpoint from which IN was fine-tuned" },
+    { ROW(FLAG, "delta", NULL, delta), .help = "write a delta: what IN changes in --base" },
+    { ROW(TEXT, "tune", "MASK", tune), .note = " finediffusion; see train --tune",
+      .help = "which parameters were trained" },
+    { ROW(TEXT, "taxonomy", "FILE", taxonomy),
+      .help = "names of the classes, for a file that does not carry them" },
+    { ROW(TEXT, "ranks", "A,B", ranks), .note = ": all", .help = "ranks of the taxonomy" },
+    { ROW(TEXT, "superclass", "RANK", superclass), .note = ": the one next to the class",
+      .help = "rank whose group replaced dropped labels" },
     { 0 }
 };
 
@@ -150,7 +155,6 @@ static void defaults(void *p)
 static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operands)
 {
     enum fdit_status status = FDIT_OK;
-    static const enum fdit_st_type types[] = { FDIT_ST_F32, FDIT_ST_F16, FDIT_ST_BF16 };
     struct args *a = p;
     struct fdit_convert_report r;
     struct fdit_taxonomy *tax = NULL;
@@ -159,9 +163,8 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
         FAIL(cli->ctx, FDIT_ERROR_ARGUMENT, "give two files: IN and OUT");
     a->o.in = operands[0];
     a->o.out = operands[1];
-    a->o.type = types[a->type];
-    a->o.values = a->values == 1 ? FDIT_VALUES_RAW : FDIT_VALUES_EMA;
     a->o.values_asked = a->values >= 0;
+    a->o.values = a->o.values_asked ? (enum fdit_values)a->values : FDIT_VALUES_EMA;
     a->o.torch_names = a->names == 1;
     a->o.shard_bytes = a->shard_bytes ? a->shard_bytes : (uint64_t)5 << 30;
     TRY(settle(cli->ctx, a, &tax, &json));

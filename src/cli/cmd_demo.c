@@ -12,29 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const struct fdit_option options[] = {
-    FDIT_HEADING("Demo"),
-    FDIT_OPTION("out", "FILE.png", TEXT, struct fdit_demo_options, out,
-                "where the picture goes (default demo.png)"),
-    FDIT_OPTION("full", NULL, FLAG, struct fdit_demo_options, full,
-                "also compare with BitFit and full fine-tuning, 8 pictures per class (about 20 minutes)"),
-    FDIT_OPTION_IN("seconds", "N", REAL, struct fdit_demo_options, seconds, 1e-3, 1e9,
-                   "time for each fine-tuning (default 90)"),
-    FDIT_OPTION_IN("train-steps", "N", INT, struct fdit_demo_options, train_steps, 1, INT_MAX,
-                   "steps of each fine-tuning instead of --seconds: the same result on any machine"),
-    FDIT_OPTION_IN("per-class", "N", INT, struct fdit_demo_options, per_class, 1, 1000,
-                   "pictures drawn of each class (default 2; 8 with --full)"),
-    FDIT_OPTION_IN("guidance", "W", REAL, struct fdit_demo_options, guidance, -1000, 1000,
-                   "scale of the superclass-conditioned guidance (default 2)"),
-    FDIT_OPTION_IN("steps", "N", INT, struct fdit_demo_options, steps, 2, 1000,
-                   "steps of the sampler, DDIM with eta 1 (default 25)"),
-    FDIT_OPTION_IN("lr", "X", REAL, struct fdit_demo_options, lr, 0, 10, "learning rate (default 1e-2)"),
-    FDIT_OPTION("seed", "N", SEED, struct fdit_demo_options, seed, "seed of all random numbers (default 1)"),
-    FDIT_OPTION("run", "DIR", TEXT, struct fdit_demo_options, run,
-                "keep the training runs in this folder (default: they are deleted)"),
-    { 0 }
-};
-
 struct watch {
     struct fdit_cli *cli;
     bool running;
@@ -160,7 +137,7 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
     (void)operands;
     TRY(fdit_file_target(cli->ctx, "--out", o->out));
     TRY(fdit_cli_device(cli, &dev));
-    o->storage = fdit_cli_storage(cli);
+    o->storage = cli->weights;
     status = fdit_demo_run(cli->ctx, dev, o, &hooks, &result);
     end_progress(&w);
     TRY(status);
@@ -177,11 +154,6 @@ out:
     return status;
 }
 
-static void defaults(void *args)
-{
-    *(struct fdit_demo_options *)args = fdit_demo_defaults();
-}
-
 const struct fdit_command fdit_command_demo = {
     .name = "demo",
     .summary = "the whole method on built-in data in three minutes",
@@ -193,10 +165,9 @@ const struct fdit_command fdit_command_demo = {
     .examples = "  finediffusion demo\n"
                 "  finediffusion demo --seconds 300 --per-class 8 --out better.png\n"
                 "  finediffusion demo --full --json > table.json\n",
-    .options = options,
+    .job = fdit_demo_option_table,
     .common = FDIT_COMMON_DEVICE | FDIT_COMMON_WEIGHTS | FDIT_COMMON_JSON | FDIT_COMMON_FASTEST,
     .most_operands = 0,
     .args_size = sizeof(struct fdit_demo_options),
-    .defaults = defaults,
     .run = run,
 };

@@ -158,7 +158,7 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
     (void)n;
     (void)operands;
     a->o.memory = cli->memory;
-    a->o.storage = fdit_cli_storage(cli);
+    a->o.storage = cli->weights;
     TRY(fdit_sample_check(cli->ctx, &a->o, cli->plan));
     TRY(fdit_cli_device(cli, &dev));
     a->o.precision = fdit_device_precision(dev);

@@ -235,15 +235,6 @@ static void print_json_summary(struct fdit_cli *cli, const struct fdit_device_pe
 
 /* ------------------------------------------------------------------ options from a file */
 
-static int place_of(enum fdit_dtype type)
-{
-    static const enum fdit_dtype types[] = { FDIT_F32, FDIT_BF16, FDIT_F16, FDIT_I8 };
-    for (int i = 0; i < 4; i++)
-        if (types[i] == type)
-            return i;
-    return -1;
-}
-
 /* Options of a file below those of the command line, which is read again over them. */
 static enum fdit_status read_config(struct fdit_cli *cli, struct args *a, const char *path,
                                     const char *run_folder, struct fdit_train_config **config)
@@ -260,8 +251,8 @@ static enum fdit_status read_config(struct fdit_cli *cli, struct args *a, const 
         a->o.steps = 0;
     if (typed.o.steps > 0)
         a->o.epochs = 0;
-    cli->precision = place_of(a->o.precision);
-    cli->weights = place_of(a->o.storage);
+    cli->precision = (int)a->o.precision;
+    cli->weights = a->o.storage;
     cli->device = a->o.device;
     cli->threads = a->o.threads;
     cli->memory = a->o.memory;
@@ -324,7 +315,7 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
     a->o.memory = cli->memory;
     a->o.device = cli->device;
     a->o.threads = cli->threads;
-    a->o.storage = fdit_cli_storage(cli);
+    a->o.storage = cli->weights;
     if (cli->plan && !a->o.out)
         a->o.out = "."; /* nothing is written */
     if (a->o.steps > 0 && a->o.epochs > 0)

@@ -6,22 +6,17 @@
 #include "core/mem.h"
 #include "model/params.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 
 struct args {
     int library;
 };
 
-static void defaults(void *p)
-{
-    struct args *a = p;
-    a->library = 16;
-}
-
 static const struct fdit_option options[] = {
     FDIT_HEADING("Measuring"),
-    FDIT_OPTION_IN("clblast", "N", INT, struct args, library, 0, 1000,
-                   "sets of CLBlast parameters to try (default 16; 0: leave out CLBlast)"),
+    { FDIT_OPTION_ROW(INT, "clblast", "N", struct args, library), FDIT_RANGE(0, 1000), .usual = "16",
+      .note = "; 0: leave out CLBlast", .help = "sets of CLBlast parameters to try" },
     { 0 }
 };
 
@@ -164,6 +159,5 @@ const struct fdit_command fdit_command_tune = {
     .common = FDIT_COMMON_DEVICE | FDIT_COMMON_JSON,
     .most_operands = -1,
     .args_size = sizeof(struct args),
-    .defaults = defaults,
     .run = run,
 };

@@ -9,32 +9,23 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* In the order of --weights, which --precision shares as far as it goes. */
-static const enum fdit_dtype types[] = { FDIT_F32, FDIT_BF16, FDIT_F16, FDIT_I8 };
-enum { AUTO = sizeof types / sizeof *types };
-
-enum fdit_dtype fdit_cli_storage(const struct fdit_cli *cli)
-{
-    return types[cli->weights];
-}
-
 enum fdit_status fdit_cli_device(struct fdit_cli *cli, fdit_device **out)
 {
     enum fdit_status status = FDIT_OK;
     fdit_device *dev = NULL;
     unsigned common = fdit_command_find(cli->command)->common;
-    bool fastest = cli->precision == AUTO || (cli->precision < 0 && common & FDIT_COMMON_FASTEST);
+    bool fastest = cli->precision == FDIT_CLI_AUTO ||
+                   (cli->precision == FDIT_CLI_NOT_GIVEN && common & FDIT_COMMON_FASTEST);
     *out = NULL;
     if (cli->threads < 0 || cli->threads > FDIT_POOL_MOST_MEMBERS)
         FAIL(cli->ctx, FDIT_ERROR_ARGUMENT, "--threads %d: give 1 to %d, or leave it out for all",
              cli->threads, FDIT_POOL_MOST_MEMBERS);
-    enum fdit_dtype weights = types[cli->weights];
     const struct fdit_device_options options = { .spec = cli->device,
                                                  .threads = cli->threads,
                                                  .fastest = fastest,
-                                                 .precision = fastest || cli->precision < 0
+                                                 .precision = cli->precision < 0
                                                                   ? FDIT_F32
-                                                                  : types[cli->precision] };
+                                                                  : (enum fdit_dtype)cli->precision };
     fdit_phase_begin(cli->ctx, 0, "opening the device");
     status = fdit_devices_open(cli->ctx, &options, &dev);
     fdit_phase_end(cli->ctx);
@@ -44,10 +35,10 @@ enum fdit_status fdit_cli_device(struct fdit_cli *cli, fdit_device **out)
              cli->device ? "--device " : "FINEDIFFUSION_DEVICE=",
              cli->device ? cli->device : getenv("FINEDIFFUSION_DEVICE"), cli->command);
     for (const fdit_device *d = dev; d; d = fdit_device_next(d))
-        if (!fdit_device_supports_storage(d, weights))
+        if (!fdit_device_supports_storage(d, cli->weights))
             FAIL(cli->ctx, FDIT_ERROR_UNSUPPORTED,
-                 "--weights %s: %s cannot keep weights in %s; use --weights f32", fdit_dtype_name(weights),
-                 fdit_device_info(d)->name, fdit_dtype_name(weights));
+                 "--weights %s: %s cannot keep weights in %s; use --weights f32",
+                 fdit_dtype_name(cli->weights), fdit_device_info(d)->name, fdit_dtype_name(cli->weights));
     for (const fdit_device *d = fdit_device_next(dev); d; d = fdit_device_next(d))
         if (fdit_device_precision(d) != fdit_device_precision(dev))
             FAIL(cli->ctx, FDIT_ERROR_ARGUMENT, "--precision auto: %s for %s, %s for %s; say --precision f32",

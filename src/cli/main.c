@@ -202,7 +202,7 @@ int main(int argc, char **argv)
     if (argc > 1 && !strcmp(argv[1], "--helper"))
         return fdit_devices_helper(argc - 2, argv + 2);
     fdit_results_begin();
-    struct fdit_cli cli = { .precision = -1 };
+    struct fdit_cli cli = { .precision = FDIT_CLI_NOT_GIVEN };
     cli.ctx = fdit_context_new();
     if (!cli.ctx) {
         fprintf(stderr, "finediffusion: out of memory\n");

@@ -3,52 +3,50 @@
  * options and operands may be mixed. */
 #include "cli/cli.h"
 
-#include "core/mem.h"
 #include "core/pool.h"
 #include "core/text.h"
 
-#include <errno.h>
-#include <inttypes.h>
-#include <limits.h>
-#include <math.h>
-#include <stdlib.h>
+#include <stddef.h>
 #include <string.h>
+
+static const int types[] = { FDIT_F32, FDIT_BF16, FDIT_F16, FDIT_I8, FDIT_CLI_AUTO };
+
+#define ROW(kind, name, arg, field) FDIT_OPTION_ROW(kind, name, arg, struct fdit_cli, field)
 
 static const struct fdit_option device_options[] = {
     FDIT_HEADING("Device"),
-    FDIT_OPTION("device", "SPEC", TEXT, struct fdit_cli, device,
-                "cpu, gpu, opencl:P:D or part of a name (default: $FINEDIFFUSION_DEVICE, else the best GPU "
-                "whose self-test passes, else cpu)"),
-    FDIT_OPTION_IN("threads", "N", INT, struct fdit_cli, threads, 1, FDIT_POOL_MOST_MEMBERS,
-                   "threads of the cpu device (default: all)"),
-    FDIT_OPTION("precision", "f32|bf16|f16|int8|auto", CHOICE, struct fdit_cli, precision,
-                "arithmetic of matrix products; refused if the device lacks it; auto: bf16 if the device is "
-                "faster in it, else f32 (default f32; auto for demo)"),
+    { ROW(TEXT, "device", "SPEC", device),
+      .note = ": $FINEDIFFUSION_DEVICE, else the best GPU whose self-test passes, else cpu",
+      .help = "cpu, gpu, opencl:P:D or part of a name" },
+    { ROW(INT, "threads", "N", threads), FDIT_RANGE(1, FDIT_POOL_MOST_MEMBERS), .note = ": all",
+      .help = "threads of the cpu device" },
+    { ROW(CHOICE, "precision", "f32|bf16|f16|int8|auto", precision), .values = types,
+      .note = " f32; auto for demo",
+      .help = "arithmetic of matrix products; refused if the device lacks it; auto: bf16 if the device is "
+              "faster in "
+              "it, else f32" },
     { 0 }
 };
 static const struct fdit_option weights_options[] = {
-    FDIT_OPTION("weights", "f32|bf16|f16|int8", CHOICE, struct fdit_cli, weights,
-                "type in which frozen weights are stored; refused if the device lacks it (default f32)"),
+    { ROW(CHOICE, "weights", "f32|bf16|f16|int8", weights), .values = types, .usual = "f32",
+      .help = "type in which frozen weights are stored; refused if the device lacks it" },
     { 0 }
 };
 static const struct fdit_option plan_options[] = {
-    FDIT_OPTION_IN(
-        "memory", "SIZE", SIZE, struct fdit_cli, memory, 1, 9e18,
-        "refuse to start if the plan needs more, for example 6G or 512M, powers of 1024 (default: the "
-        "device's memory)"),
-    FDIT_OPTION("plan", NULL, FLAG, struct fdit_cli, plan, "print the memory plan and exit"),
+    { ROW(SIZE, "memory", "SIZE", memory), FDIT_RANGE(1, 9e18), .note = ": the device's memory",
+      .help = "refuse to start if the plan needs more, for example 6G or 512M, powers of 1024" },
+    { ROW(FLAG, "plan", NULL, plan), .help = "print the memory plan and exit" },
     { 0 }
 };
 static const struct fdit_option json_options[] = { FDIT_HEADING("Messages"),
-                                                   FDIT_OPTION("json", NULL, FLAG, struct fdit_cli, json,
-                                                               "print results as JSON on standard output"),
+                                                   { ROW(FLAG, "json", NULL, json),
+                                                     .help = "print results as JSON on standard output" },
                                                    { 0 } };
 static const struct fdit_option common_options[] = {
     FDIT_HEADING("Messages"),
-    FDIT_OPTION("quiet", NULL, FLAG, struct fdit_cli, quiet,
-                "print only errors and warnings on standard error"),
-    FDIT_OPTION("verbose", NULL, FLAG, struct fdit_cli, verbose, "print more on standard error"),
-    FDIT_OPTION("help", NULL, FLAG, struct fdit_cli, quiet, "print this text and exit"),
+    { ROW(FLAG, "quiet", NULL, quiet), .help = "print only errors and warnings on standard error" },
+    { ROW(FLAG, "verbose", NULL, verbose), .help = "print more on standard error" },
+    { ROW(FLAG, "help", NULL, quiet), .help = "print this text and exit" },
     { 0 }
 };
 

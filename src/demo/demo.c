@@ -34,13 +34,6 @@ struct demo {
     double phase_seconds;
 };
 
-struct fdit_demo_options fdit_demo_defaults(void)
-{
-    return (struct fdit_demo_options){
-        .out = "demo.png", .seconds = 90, .guidance = 2, .steps = 25, .lr = 1e-2, .seed = 1
-    };
-}
-
 static void phase(struct demo *d, const char *text)
 {
     d->phase++;

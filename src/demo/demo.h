@@ -4,6 +4,7 @@
 #ifndef FDIT_DEMO_DEMO_H
 #define FDIT_DEMO_DEMO_H
 
+#include "core/option_table.h"
 #include "eval/judge.h"
 #include "train/run.h"
 
@@ -20,7 +21,8 @@ struct fdit_demo_options {
     uint64_t seed;
     enum fdit_dtype storage; /* of frozen weights */
 };
-struct fdit_demo_options fdit_demo_defaults(void);
+/* A row for each option (core/option_table.h). */
+extern const struct fdit_option fdit_demo_option_table[];
 
 enum { FDIT_DEMO_ROWS = 8 };
 
