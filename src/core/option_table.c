@@ -297,7 +297,7 @@ static enum fdit_status set_reals(fdit_context *ctx, const struct fdit_option *o
     char first[64];
     if (!comma || (size_t)(comma - text) >= sizeof first)
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "%s %s: give two numbers with a comma between, like %s", what, text,
-             o->usual ? o->usual : "0.5,1");
+             o->usual ? o->usual : "0.9,0.99");
     snprintf(first, sizeof first, "%.*s", (int)(comma - text), text);
     TRY(fdit_parse_real(ctx, what, first, &at[0]));
     TRY(fdit_parse_real(ctx, what, comma + 1, &at[1]));
