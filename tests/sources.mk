@@ -229,3 +229,9 @@ check_PROGRAMS += tests/test_kind
 tests_test_kind_SOURCES = tests/test_kind.c
 check_PROGRAMS += tests/test_picture
 tests_test_picture_SOURCES = tests/test_picture.c
+
+check_PROGRAMS += tests/test_eval
+tests_test_eval_SOURCES = tests/test_eval.c
+fuzz_programs += tests/fuzz/fuzz_npz
+tests_fuzz_fuzz_npz_SOURCES = tests/fuzz/fuzz_npz.c tests/fuzz/fuzz.h $(fuzz_main)
+tests_fuzz_fuzz_npz_LDFLAGS = $(fuzz_link_flags)

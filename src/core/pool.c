@@ -309,6 +309,11 @@ out:
     return status;
 }
 
+int fdit_pool_members(const struct fdit_pool *pool)
+{
+    return pool->members;
+}
+
 void fdit_pool_free(struct fdit_pool *p)
 {
     if (!p)

@@ -32,6 +32,7 @@ enum { FDIT_POOL_MOST_MEMBERS = 1024 };
 enum fdit_status fdit_pool_new(fdit_context *ctx, int members, long spin, long spin_crowded,
                                fdit_pool_setup setup, struct fdit_pool **out);
 void fdit_pool_free(struct fdit_pool *pool); /* NULL is allowed */
+int fdit_pool_members(const struct fdit_pool *pool);
 
 /* fn for all n pieces, `grain` (>= 1) or more at a time; returns when all are done. One thread at a time may
  * call this for a pool, and fn must not. In a process forked from the one that began, the caller does all

@@ -1,2 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-fdit_sources += src/eval/judge.c src/eval/judge.h
+fdit_sources += \
+	src/eval/bootstrap.c src/eval/bootstrap.h \
+	src/eval/frechet.c src/eval/frechet.h \
+	src/eval/judge.c src/eval/judge.h \
+	src/eval/mmd.c src/eval/mmd.h \
+	src/eval/neighbours.c src/eval/neighbours.h \
+	src/eval/pairs.c src/eval/pairs.h \
+	src/eval/scores.c src/eval/scores.h \
+	src/eval/statistics.c src/eval/statistics.h

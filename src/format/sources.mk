@@ -6,6 +6,8 @@ fdit_sources += \
 	src/format/json.c src/format/json.h \
 	src/format/json_build.c \
 	src/format/kind.c src/format/kind.h \
+	src/format/npz.c src/format/npz.h \
+	src/format/npz_write.c \
 	src/format/option_json.c src/format/option_json.h \
 	src/format/pt.c src/format/pt.h \
 	src/format/pt_machine.h \

@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "eval/frechet.h"
+
+#include "core/mem.h"
+
+#include <float.h>
+#include <limits.h>
+#include <math.h>
+
+#ifdef HAVE_LAPACK
+
+#include <lapacke.h>
+
+bool fdit_frechet_available(void)
+{
+    return true;
+}
+
+static enum fdit_status solved(fdit_context *ctx, const char *what, lapack_int info)
+{
+    if (info == LAPACK_WORK_MEMORY_ERROR || info == LAPACK_TRANSPOSE_MEMORY_ERROR)
+        return fdit_fail(ctx, FDIT_ERROR_MEMORY, "out of memory for the %s of a Frechet distance", what);
+    if (info)
+        return fdit_fail(ctx, FDIT_ERROR_NUMERIC,
+                         "the %s of a Frechet distance were not found (LAPACK says %d); look at the features",
+                         what, (int)info);
+    return FDIT_OK;
+}
+
+/* Rows that the covariance's root consists of: out [*rank, d] with out^T out = S. Eigenvalues that are 0 but
+ * for rounding are left out. */
+static enum fdit_status factor(fdit_context *ctx, const struct fdit_moments *m, double **out, size_t *rank)
+{
+    enum fdit_status status = FDIT_OK;
+    size_t d = m->d;
+    double *values = NULL;
+    *out = NULL;
+    TRY(fdit_alloc(ctx, d, d * sizeof(double), out));
+    TRY(fdit_alloc(ctx, d, sizeof(double), &values));
+    for (size_t i = 0; i < d * d; i++)
+        (*out)[i] = m->covariance[i];
+    /* of a symmetric matrix both orders are the same; column-major leaves eigenvector i in row i for us */
+    TRY(solved(ctx, "eigenvalues",
+               LAPACKE_dsyevd(LAPACK_COL_MAJOR, 'V', 'L', (lapack_int)d, *out, (lapack_int)d, values)));
+    double least = values[d - 1] * (double)d * DBL_EPSILON;
+    *rank = 0;
+    for (size_t i = 0; i < d; i++) {
+        if (!(values[i] > least))
+            continue;
+        double root = sqrt(values[i]);
+        for (size_t k = 0; k < d; k++)
+            (*out)[*rank * d + k] = root * (*out)[i * d + k];
+        ++*rank;
+    }
+out:
+    fdit_free(values);
+    return status;
+}
+
+/* Sum of the singular values of a [rows, columns], which is overwritten. */
+static enum fdit_status nuclear_norm(fdit_context *ctx, double *a, size_t rows, size_t columns, double *out)
+{
+    enum fdit_status status = FDIT_OK;
+    size_t n = rows < columns ? rows : columns;
+    double *values = NULL, none = 0;
+    *out = 0;
+    if (!n)
+        return FDIT_OK;
+    TRY(fdit_alloc(ctx, n, sizeof(double), &values));
+    TRY(solved(ctx, "singular values",
+               LAPACKE_dgesdd(LAPACK_COL_MAJOR, 'N', (lapack_int)columns, (lapack_int)rows, a,
+                              (lapack_int)columns, values, &none, 1, &none, 1)));
+    for (size_t i = n; i-- > 0;)
+        *out += values[i];
+out:
+    fdit_free(values);
+    return status;
+}
+
+/* out [n, m] = a [n, d] b [m, d]^T. Blocks of b stay in the cache. */
+static void outer_products(const double *a, size_t n, const double *b, size_t m, size_t d, double *out)
+{
+    enum { BLOCK = 32 };
+    for (size_t first = 0; first < m; first += BLOCK)
+        for (size_t i = 0; i < n; i++)
+            for (size_t j = first; j < m && j < first + BLOCK; j++) {
+                double s[4] = { 0 };
+                size_t k = 0;
+                for (; k + 4 <= d; k += 4)
+                    for (size_t c = 0; c < 4; c++)
+                        s[c] += a[i * d + k + c] * b[j * d + k + c];
+                for (; k < d; k++)
+                    s[0] += a[i * d + k] * b[j * d + k];
+                out[i * m + j] = (s[0] + s[1]) + (s[2] + s[3]);
+            }
+}
+
+static enum fdit_status root_trace(fdit_context *ctx, const double *a, size_t n, const double *b, size_t m,
+                                   size_t d, double *out)
+{
+    enum fdit_status status = FDIT_OK;
+    double *product = NULL;
+    TRY(fdit_alloc(ctx, n, m * sizeof(double), &product));
+    outer_products(a, n, b, m, d, product);
+    TRY(nuclear_norm(ctx, product, n, m, out));
+out:
+    fdit_free(product);
+    return status;
+}
+
+static bool equal(const double *a, const double *b, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (a[i] != b[i])
+            return false;
+    return true;
+}
+
+static enum fdit_status check_width(fdit_context *ctx, size_t x, size_t y)
+{
+    if (x != y)
+        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
+                         "Frechet distance: one set has %zu features a picture and the other %zu; take the "
+                         "same feature network for both",
+                         x, y);
+    if (x < 1 || x > 46340) /* d d fits LAPACK's int */
+        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT, "Frechet distance: %zu features a picture are too many",
+                         x);
+    return FDIT_OK;
+}
+
+enum fdit_status fdit_frechet(fdit_context *ctx, const struct fdit_moments *x, const struct fdit_moments *y,
+                              double *out)
+{
+    enum fdit_status status = FDIT_OK;
+    double *a = NULL, *b = NULL, root = 0, sum = 0;
+    size_t n, m, d = x->d;
+    *out = 0;
+    TRY(check_width(ctx, x->d, y->d));
+    if (equal(x->mean, y->mean, d) && equal(x->covariance, y->covariance, d * d))
+        goto out; /* 0 */
+    TRY(factor(ctx, x, &a, &n));
+    TRY(factor(ctx, y, &b, &m));
+    TRY(root_trace(ctx, a, n, b, m, d, &root));
+    for (size_t i = 0; i < d; i++) {
+        double difference = x->mean[i] - y->mean[i];
+        sum += difference * difference + x->covariance[i * d + i] + y->covariance[i * d + i];
+    }
+    *out = sum - 2 * root;
+out:
+    fdit_free(a);
+    fdit_free(b);
+    return status;
+}
+
+/* (x_i - mean) / sqrt(n - 1); their squares, the trace of the covariance, are added to *trace. */
+static enum fdit_status centre(fdit_context *ctx, const struct fdit_points *p, double *mean, double **out,
+                               double *trace)
+{
+    enum fdit_status status = FDIT_OK;
+    double scale = 1 / sqrt((double)(p->n - 1));
+    TRY(fdit_alloc(ctx, p->n, p->d * sizeof(double), out));
+    for (size_t k = 0; k < p->d; k++) {
+        mean[k] = 0;
+        for (size_t i = 0; i < p->n; i++)
+            mean[k] += (double)p->x[i * p->d + k];
+        mean[k] /= (double)p->n;
+    }
+    for (size_t i = 0; i < p->n; i++)
+        for (size_t k = 0; k < p->d; k++) {
+            double v = ((double)p->x[i * p->d + k] - mean[k]) * scale;
+            (*out)[i * p->d + k] = v;
+            *trace += v * v;
+        }
+out:
+    return status;
+}
+
+static enum fdit_status few_points(fdit_context *ctx, const struct fdit_points *x,
+                                   const struct fdit_points *y, double *out)
+{
+    enum fdit_status status = FDIT_OK;
+    double *a = NULL, *b = NULL, *means = NULL, root = 0, sum = 0;
+    size_t d = x->d;
+    TRY(fdit_alloc(ctx, 2 * d, sizeof(double), &means));
+    TRY(centre(ctx, x, means, &a, &sum));
+    TRY(centre(ctx, y, means + d, &b, &sum));
+    TRY(root_trace(ctx, a, x->n, b, y->n, d, &root));
+    for (size_t k = 0; k < d; k++)
+        sum += (means[k] - means[d + k]) * (means[k] - means[d + k]);
+    *out = sum - 2 * root;
+out:
+    fdit_free(a);
+    fdit_free(b);
+    fdit_free(means);
+    return status;
+}
+
+enum fdit_status fdit_frechet_points(fdit_context *ctx, struct fdit_pool *pool, const struct fdit_points *x,
+                                     const struct fdit_points *y, double *out)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_moments a = { 0 }, b = { 0 };
+    *out = 0;
+    TRY(fdit_points_check_pair(ctx, "Frechet distance", x, y, 2));
+    if (x->n + y->n < x->d) {
+        TRY(few_points(ctx, x, y, out));
+        goto out;
+    }
+    TRY(fdit_moments_of(ctx, pool, x, &a));
+    TRY(fdit_moments_of(ctx, pool, y, &b));
+    TRY(fdit_frechet(ctx, &a, &b, out));
+out:
+    fdit_moments_fini(&a);
+    fdit_moments_fini(&b);
+    return status;
+}
+
+#else
+
+bool fdit_frechet_available(void)
+{
+    return false;
+}
+
+static enum fdit_status no_lapack(fdit_context *ctx)
+{
+    return fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED,
+                     "fd, the Frechet distance, needs LAPACK, which this program was built without; build it "
+                     "with liblapacke-dev, or take --metrics kid");
+}
+
+enum fdit_status fdit_frechet(fdit_context *ctx, const struct fdit_moments *x, const struct fdit_moments *y,
+                              double *out)
+{
+    (void)x;
+    (void)y;
+    *out = 0;
+    return no_lapack(ctx);
+}
+
+enum fdit_status fdit_frechet_points(fdit_context *ctx, struct fdit_pool *pool, const struct fdit_points *x,
+                                     const struct fdit_points *y, double *out)
+{
+    (void)pool;
+    (void)x;
+    (void)y;
+    *out = 0;
+    return no_lapack(ctx);
+}
+
+#endif

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * frechet.h: the Frechet distance of two Gaussians, FID when the features are Inception's (Heusel et al.
+ * 2017, "GANs trained by a two time-scale update rule converge to a local Nash equilibrium"):
+ *
+ *     |mx - my|^2 + tr Sx + tr Sy - 2 tr sqrt(Sx Sy)
+ *
+ * tr sqrt(Sx Sy) is the sum of the singular values of Ax^T Ay for any Ax Ax^T = Sx, Ay Ay^T = Sy, here
+ * eigenvectors times roots of eigenvalues. That is right for singular covariances too, of which the usual
+ * matrix root is not even defined, and loses no digits to a root of a rounding error. */
+#ifndef FDIT_EVAL_FRECHET_H
+#define FDIT_EVAL_FRECHET_H
+
+#include "eval/statistics.h"
+
+/* Whether this build can: it needs LAPACKE. Without it the functions fail with FDIT_ERROR_UNSUPPORTED. */
+bool fdit_frechet_available(void);
+
+/* Memory: four matrices [d, d] of doubles. */
+enum fdit_status fdit_frechet(fdit_context *ctx, const struct fdit_moments *x, const struct fdit_moments *y,
+                              double *out);
+/* Of features in memory: the same number, for fewer pictures than features from a matrix [n, m] alone. */
+enum fdit_status fdit_frechet_points(fdit_context *ctx, struct fdit_pool *pool, const struct fdit_points *x,
+                                     const struct fdit_points *y, double *out);
+
+#endif
