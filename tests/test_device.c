@@ -554,7 +554,7 @@ START_TEST(other_arguments)
 
     for (int order = 0; order < 2; order++) {
         world_init(&w, order ? FDIT_OP_PATCHIFY : FDIT_OP_UNPATCHIFY);
-        WITH(w, w.a.patchify.patch, 3, "patch 3 of 4", "no multiple");
+        WITH(w, w.a.patchify.patch, 3, "patch 3 of 4", "not a multiple");
         WITH(w, w.a.patchify.order, (enum fdit_patch_order)2, "order", "order is 2");
         world_free(&w);
     }

@@ -196,6 +196,16 @@ cp -R kept kept.before
 refused "$newest: $said" train $tune --out kept --resume
 checks=$((checks + 1))
 diff -r kept kept.before >out || fail "a refused --resume changed the run" "$(cat out)"
+# ... and those of an objective that this version does not have
+flow() { sed 's/\\"objective\\":\\"ddpm\\"/\\"objective\\":\\"flow\\"/' "$1" >"$2"; }
+flow first/delta.safetensors flow.delta.safetensors
+flow base/delta.safetensors flow.base.safetensors
+said='was trained with the objective flow, which this version does not know'
+refused "flow.delta.safetensors: $said" sample $base --delta flow.delta.safetensors --out new
+refused "flow.delta.safetensors: $said" train $base --delta flow.delta.safetensors --data data --steps 1 --out new
+refused "flow.delta.safetensors: $said" inspect flow.delta.safetensors
+refused "flow.base.safetensors: $said" sample --base flow.base.safetensors --out new
+refused "flow.base.safetensors: $said" train --base flow.base.safetensors --data data --steps 1 --out new
 [ ! -e new ] && [ ! -e out.safetensors ] || fail "something was written in spite of a newer version"
 
 finish

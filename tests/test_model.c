@@ -42,9 +42,23 @@ static size_t outputs_of(const struct fdit_model *m)
     return (size_t)fdit_config_out_channels(&m->config) * pixels;
 }
 
+/* The times of a fixture; free with fdit_free. */
+static double *test_times(const struct fdit_safetensors *st, const char *name, size_t *n)
+{
+    size_t count;
+    int32_t *whole = test_ints(ctx, st, name, &count);
+    double *t;
+    ck_assert_ok(ctx, fdit_alloc(ctx, count, sizeof *t, &t));
+    for (size_t i = 0; i < count; i++)
+        t[i] = whole[i];
+    fdit_free(whole);
+    if (n)
+        *n = count;
+    return t;
+}
+
 /* out [b, O, S, S] of the network. */
-static void run(struct fdit_model *m, int b, const float *x, const int32_t *t, const int32_t *rows,
-                float *out)
+static void run(struct fdit_model *m, int b, const float *x, const double *t, const int32_t *rows, float *out)
 {
     const struct fdit_model_config *c = &m->config;
     size_t picture = (size_t)c->channels * (size_t)c->input_size * (size_t)c->input_size;
@@ -63,7 +77,8 @@ START_TEST(test_forward)
     struct fdit_safetensors *st = test_open(ctx, "forward.safetensors");
     size_t b, n;
     float *x = test_floats(ctx, st, "x", NULL), *wanted = test_floats(ctx, st, "out", &n);
-    int32_t *t = test_ints(ctx, st, "t", &b), *rows = test_ints(ctx, st, "rows", NULL);
+    double *t = test_times(st, "t", &b);
+    int32_t *rows = test_ints(ctx, st, "rows", NULL);
     float *got = calloc(n, sizeof *got), *one = calloc(n, sizeof *one);
     run(m, (int)b, x, t, rows, got);
     test_agree("forward.safetensors: out", "out", got, wanted, n);
@@ -88,7 +103,8 @@ START_TEST(test_guided)
     struct fdit_safetensors *st = test_open(ctx, "forward.safetensors");
     size_t b, compared = 0;
     float *x = test_floats(ctx, st, "guided.x", NULL);
-    int32_t *t = test_ints(ctx, st, "guided.t", &b), *y = test_ints(ctx, st, "guided.y", NULL);
+    double *t = test_times(st, "guided.t", &b);
+    int32_t *y = test_ints(ctx, st, "guided.y", NULL);
     int32_t *super = test_ints(ctx, st, "guided.super_row", NULL);
     size_t pixels = (size_t)m->config.input_size * (size_t)m->config.input_size;
     size_t each = outputs_of(m), n = b * each;
@@ -146,7 +162,8 @@ START_TEST(test_trace)
     struct fdit_safetensors *st = test_open(ctx, "forward.safetensors");
     size_t n;
     float *x = test_floats(ctx, st, "x", &n), *wanted = test_floats(ctx, st, "trace.out", NULL);
-    int32_t *t = test_ints(ctx, st, "t", NULL), *rows = test_ints(ctx, st, "rows", NULL);
+    double *t = test_times(st, "t", NULL);
+    int32_t *rows = test_ints(ctx, st, "rows", NULL);
     size_t picture = (size_t)m->config.channels * (size_t)m->config.input_size * (size_t)m->config.input_size;
     float *out = calloc(outputs_of(m), sizeof *out);
     run(m, 1, x + 2 * picture, t + 2, rows + 2, out);
@@ -206,7 +223,8 @@ END_TEST
 struct loss_case {
     struct fdit_safetensors *st;
     float *x0, *noise;
-    int32_t *t, *rows;
+    double *t;
+    int32_t *rows;
     size_t b;
 };
 
@@ -215,7 +233,7 @@ static struct loss_case open_loss(const char *file)
     struct loss_case l = { .st = test_open(ctx, file) };
     l.x0 = test_floats(ctx, l.st, "x0", NULL);
     l.noise = test_floats(ctx, l.st, "noise", NULL);
-    l.t = test_ints(ctx, l.st, "t", &l.b);
+    l.t = test_times(l.st, "t", &l.b);
     l.rows = test_ints(ctx, l.st, "rows", NULL);
     return l;
 }
@@ -230,8 +248,9 @@ static void close_loss(struct loss_case *l)
 }
 
 /* The model with its step, allocated, weights loaded. */
-static struct fdit_model *model_with_step(const char *file, const struct fdit_model_options *options,
-                                          int micros, struct fdit_step **step)
+static struct fdit_model *model_for(const char *file, const struct fdit_model_options *options,
+                                    const struct fdit_objective *objective, int micros,
+                                    struct fdit_step **step)
 {
     struct fdit_checkpoint *cp = NULL;
     struct fdit_model_config config;
@@ -240,13 +259,19 @@ static struct fdit_model *model_with_step(const char *file, const struct fdit_mo
     ck_assert_ok(ctx, fdit_checkpoint_open(ctx, path, FDIT_VALUES_RAW, &cp));
     ck_assert_ok(ctx, fdit_checkpoint_config(ctx, cp, NULL, &config));
     ck_assert_ok(ctx, fdit_model_new(ctx, dev, &config, options, &m));
-    ck_assert_ok(ctx, fdit_step_new(ctx, m, micros, step));
+    ck_assert_ok(ctx, fdit_step_new(ctx, m, objective, micros, step));
     ck_assert_ok(ctx, fdit_model_allocate(ctx, m));
     fdit_step_bind(*step);
     ck_assert_ok(ctx, fdit_model_load(ctx, m, &cp, 1, false, NULL));
     fdit_checkpoint_close(cp);
     free(path);
     return m;
+}
+
+static struct fdit_model *model_with_step(const char *file, const struct fdit_model_options *options,
+                                          int micros, struct fdit_step **step)
+{
+    return model_for(file, options, fdit_objective_find("ddpm"), micros, step);
 }
 
 static void run_loss(struct fdit_step *step, const struct loss_case *l)
@@ -516,7 +541,8 @@ static void train_ten(const char *run, const char *mask, double lr, double decay
     struct fdit_safetensors *st = test_open(ctx, "train10.safetensors");
     size_t total, n_losses, compared = 0;
     float *x0 = test_floats(ctx, st, "x0", NULL), *noise = test_floats(ctx, st, "noise", NULL);
-    int32_t *t = test_ints(ctx, st, "t", &total), *y = test_ints(ctx, st, "y", NULL);
+    double *t = test_times(st, "t", &total);
+    int32_t *y = test_ints(ctx, st, "y", NULL);
     int32_t *drop = test_ints(ctx, st, "drop", NULL), *rows = calloc(total, sizeof *rows);
     char name[192], key[96];
     snprintf(name, sizeof name, "%s.losses", run);
@@ -639,7 +665,7 @@ START_TEST(test_formats)
     struct fdit_safetensors *st = test_open(ctx, "formats/expected.safetensors");
     size_t b, n, compared = 0;
     float *x = test_floats(ctx, st, "x", NULL);
-    int32_t *t = test_ints(ctx, st, "t", &b);
+    double *t = test_times(st, "t", &b);
     for (size_t k = 0; k < 3; k++) {
         char name[64];
         snprintf(name, sizeof name, "%s.out", names[k]);
@@ -852,6 +878,58 @@ START_TEST(test_no_allocation)
 }
 END_TEST
 
+/* A step does what its objective's row says: one that weighs every sample twice doubles each gradient, one
+ * whose outputs the model does not have is refused. */
+static void heavy(const struct fdit_schedule *s, double t, double scale, float out[FDIT_LOSS_COEFS])
+{
+    fdit_objective_find(NULL)->coefficients(s, t, 2 * scale, out);
+}
+
+static void plain(const struct fdit_schedule *s, double t, float out[2])
+{
+    (void)s, (void)t;
+    out[0] = 1;
+    out[1] = 0;
+}
+
+START_TEST(test_objective)
+{
+    struct loss_case l = open_loss("loss.safetensors");
+    struct fdit_model_options options = training("finediffusion", (int)l.b);
+    const struct fdit_objective *ddpm = fdit_objective_find(NULL);
+    struct fdit_objective twice = *ddpm, without_noise = *ddpm, one_output = *ddpm;
+    const struct fdit_objective *const objectives[] = { ddpm, &twice, &without_noise };
+    struct fdit_step *step = NULL, *refused = NULL;
+    float *g[3];
+    size_t n = 0, other = 0;
+    ck_assert_ptr_eq(fdit_objective_find("ddpm"), ddpm);
+    ck_assert_ptr_null(fdit_objective_find("flow"));
+    twice.coefficients = heavy;
+    without_noise.diffuse = plain;
+    one_output.outputs = 1;
+    for (int i = 0; i < 3; i++) {
+        struct fdit_model *m = model_for("dit.safetensors", &options, objectives[i], 1, &step);
+        const struct fdit_param *p = fdit_params_find(&m->params, "blocks.1.mlp.fc1.bias");
+        n = p->count;
+        g[i] = calloc(n, sizeof *g[i]);
+        run_loss(step, &l);
+        ck_assert_ok(ctx, fdit_read(ctx, dev, fdit_param_grad(m, p), g[i], n));
+        ck_assert_int_eq(fdit_step_new(ctx, m, &one_output, 1, &refused), FDIT_ERROR_ARGUMENT);
+        ck_assert_ptr_null(refused);
+        fdit_step_free(step);
+        fdit_model_free(m);
+    }
+    for (size_t i = 0; i < n; i++) {
+        ck_assert_float_eq(g[1][i], 2 * g[0][i]);
+        other += g[2][i] != g[0][i];
+    }
+    ck_assert_uint_gt(other, n / 2);
+    for (int i = 0; i < 3; i++)
+        free(g[i]);
+    close_loss(&l);
+}
+END_TEST
+
 /* Two steps of Lion against its rule in float64, from the gradients that the device made; clipped, with decay
  * of the weights and EMA. Only where rounding does not decide the sign. */
 START_TEST(test_lion)
@@ -1024,6 +1102,7 @@ int main(void)
         tcase_add_test(tc, test_formats);
         tcase_add_test(tc, test_bad_files);
         tcase_add_test(tc, test_no_allocation);
+        tcase_add_test(tc, test_objective);
         tcase_add_test(tc, test_lion);
         tcase_add_test(tc, test_nan_gradient);
         tcase_add_test(tc, test_threads);

@@ -26,7 +26,8 @@ struct model_state {
     struct fdit_painter *painter;     /* sample: has the model */
     float *pictures, *noise;          /* train: [batch, C, S, S] */
     float *x;                         /* sample: [batch, C, S, S] */
-    int32_t *t, *rows;                /* [batch] */
+    double *t;                        /* [batch] */
+    int32_t *rows;                    /* [batch] */
     struct fdit_picture_spec *specs;  /* sample: [batch] */
     struct fdit_update update;
     fdit_buffer *fresh; /* block: its input and the gradient of its output, as they were */
@@ -108,10 +109,10 @@ static enum fdit_status fill_batch(fdit_context *ctx, struct model_state *s)
     TRY(fdit_alloc(ctx, n, sizeof(float), &s->noise));
     fdit_bench_numbers(STREAM_PICTURES, 0, n, 0, 1, s->pictures);
     fdit_bench_numbers(STREAM_NOISE, 0, n, 0, 1, s->noise);
-    TRY(fdit_alloc(ctx, b, sizeof(int32_t), &s->t));
+    TRY(fdit_alloc(ctx, b, sizeof *s->t, &s->t));
     TRY(fdit_alloc(ctx, b, sizeof(int32_t), &s->rows));
     for (size_t i = 0; i < b; i++) {
-        s->t[i] = (int32_t)((i * 331 + 500) % FDIT_TRAIN_STEPS);
+        s->t[i] = (double)((i * 331 + 500) % FDIT_TRAIN_STEPS);
         s->rows[i] = (int32_t)(i * 7919 % (size_t)s->p.config.rows);
     }
     s->update = (struct fdit_update){
@@ -168,7 +169,7 @@ static enum fdit_status plan_training(fdit_context *ctx, struct model_state *s, 
         s->p.config.depth = s->p.config.rows = 1;
     TRY(fdit_model_new(ctx, s->dev, &p->config, &options, &s->model));
     if (p->kind == FDIT_BENCH_TRAIN)
-        TRY(fdit_step_new(ctx, s->model, 1, &s->step));
+        TRY(fdit_step_new(ctx, s->model, fdit_objective_find("ddpm"), 1, &s->step));
     else
         TRY(fdit_plan_add(ctx, &s->model->plan, FDIT_PLAN_BATCH, &s->fresh, 2 * stream_of(s) * sizeof(float),
                           "input of the block and a gradient"));

@@ -113,7 +113,7 @@ void fdit_time_frequencies(float out[FDIT_TIME_FEATURES / 2])
     out[106] = nextafterf(out[106], 1.0f);
 }
 
-void fdit_time_features(int t, float out[FDIT_TIME_FEATURES])
+void fdit_time_features(double t, float out[FDIT_TIME_FEATURES])
 {
     const int half = FDIT_TIME_FEATURES / 2;
     float frequency[FDIT_TIME_FEATURES / 2];

@@ -47,7 +47,7 @@ void fdit_schedule_loss_coef(const struct fdit_schedule *s, int i, double scale,
  * decide the phase, which reaches 999 rad. */
 void fdit_time_frequencies(float out[FDIT_TIME_FEATURES / 2]);
 /* 128 cosines, then 128 sines, of the float32 product t f_i. */
-void fdit_time_features(int t, float out[FDIT_TIME_FEATURES]);
+void fdit_time_features(double t, float out[FDIT_TIME_FEATURES]);
 
 /* Position table [grid * grid, width], token = row * grid + column: the first half of the width
  * encodes the column, the second the row, each as [sin(pos w_i), cos(pos w_i)], w_i =

@@ -4,6 +4,8 @@
 
 #include "core/file.h"
 #include "core/mem.h"
+#include "diffusion/objective.h"
+#include "format/json.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -108,6 +110,26 @@ enum fdit_status fdit_file_version_check(fdit_context *ctx, const char *path, co
                      path, format, version ? version : "(none)");
 }
 
+/* What this version cannot train or draw from is refused by name, as a file of a newer version is. */
+static enum fdit_status check_objective(fdit_context *ctx, const struct fdit_checkpoint *cp)
+{
+    enum fdit_status status = FDIT_OK;
+    const char *format = fdit_checkpoint_meta(cp, "format"), *train = fdit_checkpoint_meta(cp, "train");
+    json_t *root = NULL;
+    if (!train || !format || strncmp(format, "finediffusion", 13))
+        return FDIT_OK;
+    if (fdit_json_parse(NULL, fdit_checkpoint_path(cp), train, strlen(train), 64, &root) != FDIT_OK)
+        return FDIT_OK; /* told by who needs it */
+    const char *name = json_string_value(json_object_get(root, "objective"));
+    if (!fdit_objective_find(name))
+        FAIL(ctx, FDIT_ERROR_UNSUPPORTED,
+             "%s: was trained with the objective %s, which this version does not know; use a newer one",
+             fdit_checkpoint_path(cp), name);
+out:
+    json_decref(root);
+    return status;
+}
+
 enum fdit_status fdit_checkpoint_open(fdit_context *ctx, const char *path, enum fdit_values values,
                                       struct fdit_checkpoint **out)
 {
@@ -118,6 +140,7 @@ enum fdit_status fdit_checkpoint_open(fdit_context *ctx, const char *path, enum 
     TRY(fdit_weights_open(ctx, path, "transformer", &cp->weights));
     TRY(fdit_file_version_check(ctx, fdit_checkpoint_path(cp), fdit_checkpoint_meta(cp, "format"),
                                 fdit_checkpoint_meta(cp, "version")));
+    TRY(check_objective(ctx, cp));
     TRY(fdit_checkpoint_find_weights(ctx, cp, values));
     *out = cp;
     cp = NULL;

@@ -510,7 +510,7 @@ enum fdit_status fdit_model_get(fdit_context *ctx, const struct fdit_model *m, c
     return fdit_read(ctx, m->dev, (struct fdit_tensor){ buffer, p->offset, FDIT_F32 }, data, p->count);
 }
 
-void fdit_model_write_times(struct fdit_model *m, int samples, const int32_t *t)
+void fdit_model_write_times(struct fdit_model *m, int samples, const double *t)
 {
     for (int b = 0; b < samples; b++)
         fdit_time_features(t[b], m->times + (size_t)b * FDIT_TIME_FEATURES);

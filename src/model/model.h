@@ -125,7 +125,7 @@ struct fdit_tensor fdit_param_value(const struct fdit_model *model, const struct
 struct fdit_tensor fdit_param_grad(const struct fdit_model *model, const struct fdit_param *p);
 
 /* Puts the 256 time features of each sample's step t[b] on the device. */
-void fdit_model_write_times(struct fdit_model *model, int samples, const int32_t *t);
+void fdit_model_write_times(struct fdit_model *model, int samples, const double *t);
 
 /* model->output [B, O, S, S] (or [B, K]) from model->input, model->t_features and model->rows. Keeps the
  * activations when the model is for training. */

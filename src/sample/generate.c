@@ -17,7 +17,8 @@ struct fdit_generator {
     struct fdit_tensor x, z, old; /* [batch, C, S, S] */
     float *host;                  /* [batch, C, S, S] */
     int32_t *rows;                /* [2 batch] */
-    int32_t *times, *all_rows;    /* [conditions of model or guide] */
+    double *times;                /* [conditions of model or guide] */
+    int32_t *all_rows;            /* likewise */
     int conditioned[2];           /* first step whose conditions model and guide hold; -1: none */
 };
 
@@ -98,7 +99,7 @@ enum fdit_status fdit_generator_new(fdit_context *ctx, struct fdit_model *model,
     TRY(fdit_alloc(ctx, 2 * b, sizeof(int32_t), &g->rows));
     int own = g->model->options.conditions, other = g->guide->options.conditions;
     size_t conditions = (size_t)(own > other ? own : other);
-    TRY(fdit_alloc(ctx, conditions, sizeof(int32_t), &g->times));
+    TRY(fdit_alloc(ctx, conditions, sizeof *g->times, &g->times));
     TRY(fdit_alloc(ctx, conditions, sizeof(int32_t), &g->all_rows));
     g->x = (struct fdit_tensor){ NULL, 0, FDIT_F32 };
     g->z = fdit_at(g->x, padded);

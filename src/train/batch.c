@@ -2,7 +2,6 @@
 #include "train/batch.h"
 
 #include "core/rng.h"
-#include "diffusion/schedule.h"
 
 /* One stream a sample: the position is 64 bits wide and takes stream and id. */
 static struct fdit_rng stream(uint64_t seed, uint64_t position, enum fdit_rng_domain domain)
@@ -23,13 +22,15 @@ int32_t fdit_row_of(const struct fdit_row_rule *rule, int32_t label, uint64_t se
     return fdit_taxonomy_superclass_row(rule->taxonomy, rule->ranks[which], label);
 }
 
-void fdit_draw_batch(const struct fdit_row_rule *rule, uint64_t seed, uint64_t position,
-                     const int32_t *labels, size_t n, size_t item, int32_t *t, int32_t *rows, float *noise)
+void fdit_draw_batch(const struct fdit_row_rule *rule, const struct fdit_objective *objective, uint64_t seed,
+                     uint64_t position, const int32_t *labels, size_t n, size_t item, double *t,
+                     int32_t *rows, float *noise)
 {
     for (size_t i = 0; i < n; i++) {
         struct fdit_rng times = stream(seed, position + i, FDIT_RNG_TIME);
         struct fdit_rng normals = stream(seed, position + i, FDIT_RNG_NOISE);
-        t[i] = (int32_t)fdit_rng_below(&times, 0, FDIT_TRAIN_STEPS);
+        if (objective)
+            t[i] = objective->draw(&times);
         rows[i] = fdit_row_of(rule, labels[i], seed, position + i);
         fdit_rng_fill_normals(&normals, 0, item, noise + i * item);
     }
@@ -61,10 +62,11 @@ void fdit_shift_batch(uint64_t seed, uint64_t position, const float *x, size_t n
     }
 }
 
-void fdit_draw_validation(uint64_t index, size_t item, int32_t *t, float *noise)
+void fdit_draw_validation(const struct fdit_objective *objective, uint64_t index, size_t item, double *t,
+                          float *noise)
 {
     struct fdit_rng normals = stream(0, index, FDIT_RNG_VALID);
-    /* A step coprime to 1000 visits all times evenly, whatever the order of the pictures. */
-    *t = (int32_t)(index * 387 % FDIT_TRAIN_STEPS);
+    if (objective)
+        *t = objective->spread(index);
     fdit_rng_fill_normals(&normals, 0, item, noise);
 }

@@ -6,6 +6,7 @@
 
 #include "data/loader.h"
 #include "data/taxonomy.h"
+#include "diffusion/objective.h"
 #include "train/options.h"
 
 /* How labels become rows of the class table. */
@@ -22,14 +23,17 @@ struct fdit_row_rule {
  * label. */
 int32_t fdit_row_of(const struct fdit_row_rule *rule, int32_t label, uint64_t seed, uint64_t position);
 
-/* t [n] uniform in 0..999, noise [n, item] normal, rows [n], for samples position .. position+n-1. */
-void fdit_draw_batch(const struct fdit_row_rule *rule, uint64_t seed, uint64_t position,
-                     const int32_t *labels, size_t n, size_t item, int32_t *t, int32_t *rows, float *noise);
+/* t [n] as the objective draws it (NULL: a classifier, t stays as it is), noise [n, item] normal, rows [n],
+ * for samples position .. position+n-1. */
+void fdit_draw_batch(const struct fdit_row_rule *rule, const struct fdit_objective *objective, uint64_t seed,
+                     uint64_t position, const int32_t *labels, size_t n, size_t item, double *t,
+                     int32_t *rows, float *noise);
 /* out [n, C, S, S]: each picture of x moved by up to `most` pixels along both axes and multiplied by 0.8
  * to 1 towards its corner's colour; what comes in at the edges is the edge. For classifiers. */
 void fdit_shift_batch(uint64_t seed, uint64_t position, const float *x, size_t n, int channels, int size,
                       int most, float *out);
-/* Fixed t and noise for validation picture i: t spread evenly over the steps, the class's own row. */
-void fdit_draw_validation(uint64_t index, size_t item, int32_t *t, float *noise);
+/* Fixed t and noise for validation picture i: t spread evenly as the objective does. */
+void fdit_draw_validation(const struct fdit_objective *objective, uint64_t index, size_t item, double *t,
+                          float *noise);
 
 #endif

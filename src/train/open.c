@@ -372,8 +372,8 @@ enum fdit_status fdit_run_plan(fdit_context *ctx, struct run *r)
     r->item = (size_t)r->config.channels * (size_t)r->config.input_size * (size_t)r->config.input_size;
     TRY(fdit_model_new(ctx, r->dev, &r->config, &m, &r->model));
     TRY(check_start(ctx, r));
-    TRY(fdit_step_new(ctx, r->model, o->accumulate, &r->step));
-    TRY(fdit_replicas_new(ctx, r->model, r->step, o->accumulate, &r->fleet));
+    TRY(fdit_step_new(ctx, r->model, r->objective, o->accumulate, &r->step));
+    TRY(fdit_replicas_new(ctx, r->model, r->step, r->objective, o->accumulate, &r->fleet));
     r->model->plan.title = fdit_device_next(r->dev) ? fdit_device_info(r->dev)->name : NULL;
     TRY(plan_preview(ctx, r));
     TRY(fdit_plan_add(ctx, &r->model->plan, FDIT_PLAN_HOST, NULL,
@@ -456,7 +456,7 @@ enum fdit_status fdit_run_load(fdit_context *ctx, struct run *r)
     enum fdit_status status = FDIT_OK;
     size_t b = (size_t)r->round;
     TRY(fdit_alloc(ctx, b * r->item, sizeof(float), &r->noise));
-    TRY(fdit_alloc(ctx, b, sizeof(int32_t), &r->t));
+    TRY(fdit_alloc(ctx, b, sizeof *r->t, &r->t));
     TRY(fdit_alloc(ctx, b, sizeof(int32_t), &r->rows));
     TRY(fdit_run_validation_open(ctx, r));
     if (fdit_run_encodes(r, r->data))

@@ -4,6 +4,7 @@
 #include "core/mem.h"
 #include "core/pool.h"
 #include "format/option_json.h"
+#include "diffusion/objective.h"
 #include "train/optimiser.h"
 
 #include <limits.h>
@@ -97,6 +98,11 @@ static bool has_steps(const void *args)
     return !has_epochs(args);
 }
 
+static bool has_objective(const void *args)
+{
+    return !((const struct fdit_train_options *)args)->classifier;
+}
+
 static bool has_vae(const void *args)
 {
     return ((const struct fdit_train_options *)args)->vae != NULL;
@@ -120,6 +126,7 @@ const struct fdit_option fdit_train_option_table[] = {
       .help = "start from random weights instead; needs --model and --tune full" },
     { ROW(FLAG, "classifier", NULL, classifier), RESULT,
       .help = "train a classifier with the same blocks instead; needs --from-scratch" },
+    { ROW(TEXT, "objective", "NAME", objective), RESULT, .usual = "ddpm", .kept = has_objective },
     { ROW(TEXT, "model", "NAME|D,L,H,P", model), RESULT, .note = ": what FILE says",
       .help = "size: DiT-XL/2 (XL, L, B or S with any patch size), or width, depth, heads and patch size" },
     { ROW(INT, "size", "S", size), FDIT_RANGE(1, 1 << 16), RESULT,
@@ -302,6 +309,9 @@ static enum fdit_status check_model(fdit_context *ctx, const struct fdit_train_o
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "--from-scratch needs --model DiT-S/2 (or WIDTH,DEPTH,HEADS,PATCH)");
     if (o->from_scratch && strcmp(o->tune, "full"))
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "--from-scratch trains every weight; add --tune full");
+    if (!fdit_objective_find(o->objective))
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "the objective %s is not known to this version; use a newer one",
+             o->objective);
     if (!fdit_mask_find(o->tune))
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
              "--tune %s is not known; use finediffusion, bitfit, norm, table or full", o->tune);

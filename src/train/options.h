@@ -19,11 +19,12 @@ struct fdit_train_options {
     /* the model */
     const char *base; /* checkpoint; NULL with from_scratch */
     bool from_scratch;
-    bool classifier;    /* train a classifier of the classes instead; needs from_scratch */
-    const char *model;  /* "DiT-XL/2" or "D,L,H,P"; needed from scratch, else NULL allowed */
-    int size, channels; /* of the input; 0: from the base (from scratch: 32 and 4) */
-    const char *delta;  /* start from this delta; NULL allowed */
-    const char *tune;   /* name of a mask */
+    bool classifier;       /* train a classifier of the classes instead; needs from_scratch */
+    const char *objective; /* name of a row of diffusion/objective.h; a classifier has none */
+    const char *model;     /* "DiT-XL/2" or "D,L,H,P"; needed from scratch, else NULL allowed */
+    int size, channels;    /* of the input; 0: from the base (from scratch: 32 and 4) */
+    const char *delta;     /* start from this delta; NULL allowed */
+    const char *tune;      /* name of a mask */
     enum fdit_recompute recompute;
     enum fdit_dtype activations; /* kept for the backward pass: FDIT_F32, or FDIT_BF16 */
     enum fdit_dtype storage;     /* of frozen weights */

@@ -26,20 +26,21 @@ struct fdit_model *fdit_replicas_model(struct fdit_replicas *f, int i)
 }
 
 static enum fdit_status add_replica(fdit_context *ctx, struct fdit_replicas *f, int i, fdit_device *dev,
-                                    int micros)
+                                    const struct fdit_objective *objective, int micros)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_model_options o = f->models[0]->options;
     o.ema = false;
     o.moments = 0;
     TRY(fdit_model_new(ctx, dev, &f->models[0]->config, &o, &f->models[i]));
-    TRY(fdit_step_new(ctx, f->models[i], micros, &f->steps[i]));
+    TRY(fdit_step_new(ctx, f->models[i], objective, micros, &f->steps[i]));
 out:
     return status;
 }
 
 enum fdit_status fdit_replicas_new(fdit_context *ctx, struct fdit_model *first, struct fdit_step *step,
-                                   int micros, struct fdit_replicas **out)
+                                   const struct fdit_objective *objective, int micros,
+                                   struct fdit_replicas **out)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_replicas *f = NULL;
@@ -54,7 +55,7 @@ enum fdit_status fdit_replicas_new(fdit_context *ctx, struct fdit_model *first, 
     f->models[0] = first;
     f->steps[0] = step;
     for (fdit_device *dev = fdit_device_next(first->dev); dev; dev = fdit_device_next(dev), i++)
-        TRY(add_replica(ctx, f, i, dev, micros));
+        TRY(add_replica(ctx, f, i, dev, objective, micros));
     for (int g = 0; g < first->params.n_groups; g++)
         f->numbers += first->params.groups[g].trained; /* with what aligns the tensors */
     if (n > 1) {

@@ -4,7 +4,7 @@
  * devices, and go to the first one, which alone has optimiser and EMA; the new values go back to all. So all
  * devices compute with the same bits, whatever they are, and a run's state is the first device's.
  *
- *     TRY(fdit_replicas_new(ctx, model, step, micros, &fleet));  // the devices behind model->dev
+ *     TRY(fdit_replicas_new(ctx, model, step, objective, micros, &fleet));  // the devices behind model->dev
  *     ... plans: fdit_replicas_model(fleet, i)->plan ...
  *     TRY(fdit_replicas_allocate(ctx, fleet));                   // all but the first model's buffers
  *     ... weights into every model ...
@@ -26,7 +26,8 @@ struct fdit_replicas;
 /* `first` is for training and not yet allocated; `step` is its own, which stays the caller's. Adds what the
  * exchange needs on the host to first's plan. */
 enum fdit_status fdit_replicas_new(fdit_context *ctx, struct fdit_model *first, struct fdit_step *step,
-                                   int micros, struct fdit_replicas **out);
+                                   const struct fdit_objective *objective, int micros,
+                                   struct fdit_replicas **out);
 void fdit_replicas_free(struct fdit_replicas *f); /* before `first` and `step`; NULL is allowed */
 int fdit_replicas_size(const struct fdit_replicas *f);
 struct fdit_model *fdit_replicas_model(struct fdit_replicas *f, int i); /* 0: first */

@@ -144,6 +144,7 @@ enum fdit_status fdit_train_run(fdit_context *ctx, fdit_device *dev, const struc
         made_by.vae = NULL;
         made_by.vae_scale = 0;
     }
+    r.objective = exact.classifier ? NULL : fdit_objective_find(exact.objective);
     r.optimiser = fdit_optimiser_at((size_t)exact.optimiser);
     r.round = exact.batch * exact.devices;
     if (hooks)

@@ -69,6 +69,7 @@ struct run {
     struct fdit_row_rule rule;
     int32_t guide_rank;
     struct fdit_made_of identity;
+    const struct fdit_objective *objective; /* NULL: of a classifier */
     const struct fdit_optimiser *optimiser;
     struct fdit_model *model;
     struct fdit_step *step;
@@ -78,7 +79,8 @@ struct run {
     char *taxonomy_json, *options_json, *identity_json, *names_json, *fingerprint, *guide, *train_json;
     float *noise;   /* [batch, item] */
     float *latents; /* [batch, item] of pictures encoded on the way */
-    int32_t *t, *rows;
+    double *t;      /* [batch] */
+    int32_t *rows;
     size_t item;
     int64_t total; /* steps */
     struct fdit_train_position at;

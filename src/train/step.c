@@ -7,10 +7,11 @@
 #include <math.h>
 #include <string.h>
 
-enum { LOSS_COEF = sizeof(struct fdit_loss_coef) / sizeof(float), NORM_SLOT = 0, LOSS_SLOT = 1 };
+enum { NORM_SLOT = 0, LOSS_SLOT = 1 };
 
 struct fdit_step {
     struct fdit_model *model;
+    const struct fdit_objective *objective; /* NULL: of a classifier */
     struct fdit_schedule *schedule;
     int micros;
     fdit_buffer *inputs, *small;
@@ -28,13 +29,12 @@ struct fdit_step {
 /* Losses b of a micro-batch: (mse, vb) pairs, or one cross entropy each. */
 static void pair_of(const struct fdit_step *s, const float *losses, int b, double *mse, double *vb)
 {
-    bool dit = s->model->config.kind == FDIT_MODEL_DIT;
-    *mse = (double)(dit ? losses[2 * b] : losses[b]);
-    *vb = dit ? (double)losses[2 * b + 1] : 0;
+    *mse = (double)(s->objective ? losses[2 * b] : losses[b]);
+    *vb = s->objective ? (double)losses[2 * b + 1] : 0;
 }
 
-enum fdit_status fdit_step_new(fdit_context *ctx, struct fdit_model *model, int micros,
-                               struct fdit_step **out)
+enum fdit_status fdit_step_new(fdit_context *ctx, struct fdit_model *model,
+                               const struct fdit_objective *objective, int micros, struct fdit_step **out)
 {
     enum fdit_status status = FDIT_OK;
     const struct fdit_model_config *c = &model->config;
@@ -42,8 +42,13 @@ enum fdit_status fdit_step_new(fdit_context *ctx, struct fdit_model *model, int 
     size_t pixels = b * (size_t)c->channels * (size_t)c->input_size * (size_t)c->input_size;
     struct fdit_step *s = NULL;
     *out = NULL;
+    if (objective && objective->outputs != fdit_config_outputs(c))
+        FAIL(ctx, FDIT_ERROR_ARGUMENT,
+             "the model predicts %d numbers for each channel, the objective %s needs %d",
+             fdit_config_outputs(c), objective->name, objective->outputs);
     TRY(fdit_alloc(ctx, 1, sizeof *s, &s));
     s->model = model;
+    s->objective = objective;
     s->micros = micros;
     TRY(fdit_schedule_new(ctx, FDIT_TRAIN_STEPS, &s->schedule));
     TRY(fdit_alloc(ctx, b, sizeof(struct fdit_loss_coef), &s->host_coef));
@@ -54,7 +59,7 @@ enum fdit_status fdit_step_new(fdit_context *ctx, struct fdit_model *model, int 
     s->noise = fdit_at(s->x0, fdit_page_floats(pixels));
     s->diffuse_coef = s->x0;
     s->loss_coef = fdit_at(s->diffuse_coef, fdit_page_floats(2 * b));
-    s->losses = fdit_at(s->loss_coef, fdit_page_floats(LOSS_COEF * b));
+    s->losses = fdit_at(s->loss_coef, fdit_page_floats(FDIT_LOSS_COEFS * b));
     s->partial = fdit_at(s->losses, fdit_page_floats((size_t)micros * b * 2));
     s->scale = fdit_at(s->partial, fdit_page_floats((size_t)model->params.n_groups));
     s->norm = fdit_at(s->scale, fdit_page_floats(1));
@@ -104,14 +109,11 @@ static void forward_and_loss(struct fdit_step *s, const struct fdit_micro *in, b
     fdit_write(m->dev, s->x0, in->x0, b * picture);
     fdit_write(m->dev, s->noise, in->noise, b * picture);
     for (size_t i = 0; i < b; i++)
-        fdit_schedule_diffuse_coef(s->schedule, in->t[i], s->host_coef + 2 * i);
+        s->objective->diffuse(s->schedule, in->t[i], s->host_coef + 2 * i);
     fdit_write(m->dev, s->diffuse_coef, s->host_coef, 2 * b);
-    for (size_t i = 0; i < b; i++) {
-        struct fdit_loss_coef coef;
-        fdit_schedule_loss_coef(s->schedule, in->t[i], in->loss_scale, &coef);
-        memcpy(s->host_coef + LOSS_COEF * i, &coef, sizeof coef);
-    }
-    fdit_write(m->dev, s->loss_coef, s->host_coef, LOSS_COEF * b);
+    for (size_t i = 0; i < b; i++)
+        s->objective->coefficients(s->schedule, in->t[i], in->loss_scale, s->host_coef + FDIT_LOSS_COEFS * i);
+    fdit_write(m->dev, s->loss_coef, s->host_coef, FDIT_LOSS_COEFS * b);
     fdit_write(m->dev, m->rows, in->rows, b);
     fdit_model_write_times(m, in->samples, in->t);
     fdit_diffuse(m->dev, &(struct fdit_diffuse_args){ .samples = in->samples,
@@ -122,17 +124,17 @@ static void forward_and_loss(struct fdit_step *s, const struct fdit_micro *in, b
                                                       .coef = s->diffuse_coef });
     fdit_forward(m, in->samples);
     s->samples[in->index] = in->samples;
-    fdit_diffusion_loss(m->dev,
-                        &(struct fdit_diffusion_loss_args){
-                            .samples = in->samples,
-                            .channels = c->channels,
-                            .n = n,
-                            .dout = with_gradient ? m->doutput : FDIT_NO_TENSOR,
-                            .losses = fdit_at(s->losses, (size_t)in->index * (size_t)m->options.batch * 2),
-                            .out = m->output,
-                            .x0 = s->x0,
-                            .noise = s->noise,
-                            .coef = s->loss_coef });
+    s->objective->loss(m->dev,
+                       &(struct fdit_objective_batch){
+                           .samples = in->samples,
+                           .channels = c->channels,
+                           .n = n,
+                           .dout = with_gradient ? m->doutput : FDIT_NO_TENSOR,
+                           .losses = fdit_at(s->losses, (size_t)in->index * (size_t)m->options.batch * 2),
+                           .out = m->output,
+                           .x0 = s->x0,
+                           .noise = s->noise,
+                           .coef = s->loss_coef });
 }
 
 /* Logits and cross entropy of a classifier; in->rows are the labels. The second loss is 0. */
@@ -158,7 +160,7 @@ static void classify_and_loss(struct fdit_step *s, const struct fdit_micro *in, 
 
 static void losses_of(struct fdit_step *s, const struct fdit_micro *in, bool with_gradient)
 {
-    if (s->model->config.kind == FDIT_MODEL_DIT)
+    if (s->objective)
         forward_and_loss(s, in, with_gradient);
     else
         classify_and_loss(s, in, with_gradient);

@@ -2,7 +2,7 @@
  * step.h: one optimiser step of diffusion training, queued on the device.
  *
  *     struct fdit_step *s;
- *     TRY(fdit_step_new(ctx, model, &s));       // adds its tensors to model->plan
+ *     TRY(fdit_step_new(ctx, model, objective, 1, &s));       // adds its tensors to model->plan
  *     TRY(fdit_model_allocate(ctx, model));
  *     fdit_step_bind(s);
  *     for each step n = 1, 2, ...:
@@ -14,22 +14,26 @@
 #ifndef FDIT_TRAIN_STEP_H
 #define FDIT_TRAIN_STEP_H
 
+#include "diffusion/objective.h"
 #include "train/optimiser.h"
 
 struct fdit_step;
 
-/* The model must be for training and not yet allocated. micros: micro-batches of one step (gradient
- * accumulation), at least 1. */
-enum fdit_status fdit_step_new(fdit_context *ctx, struct fdit_model *model, int micros,
-                               struct fdit_step **out);
+/* The model must be for training and not yet allocated. objective: of a diffusion model; NULL for a
+ * classifier. micros: micro-batches of one step (gradient accumulation), at least 1. FDIT_ERROR_ARGUMENT for
+ * an objective that needs another number of outputs than the model has. */
+enum fdit_status fdit_step_new(fdit_context *ctx, struct fdit_model *model,
+                               const struct fdit_objective *objective, int micros, struct fdit_step **out);
 void fdit_step_free(struct fdit_step *step); /* before the model; NULL is allowed */
 void fdit_step_bind(struct fdit_step *step); /* after fdit_model_allocate */
 
-/* One micro-batch, host memory: samples <= the model's batch. t: 0..999; rows: rows of the class table. */
+/* One micro-batch, host memory: samples <= the model's batch. A classifier has no t and noise, and its labels
+ * are in rows. */
 struct fdit_micro {
     int samples;
     const float *x0, *noise; /* [samples, C, S, S] */
-    const int32_t *t, *rows; /* [samples]; a classifier's labels are in rows, it has no t and noise */
+    const double *t;         /* [samples] as the objective's times */
+    const int32_t *rows;     /* [samples] of the class table */
     bool first;              /* of its step: gradients are overwritten */
     int index;               /* 0 .. micros-1 */
     double loss_scale;       /* 1 / (samples of the whole step) */

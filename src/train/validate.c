@@ -83,7 +83,7 @@ static enum fdit_status validate_batch(fdit_context *ctx, struct run *r, size_t 
         if (bad)
             continue;
         r->rows[k] = fdit_train_source_label(v->data, id_of(v, *next));
-        fdit_draw_validation(*next, r->item, &r->t[k], r->noise + k * r->item);
+        fdit_draw_validation(r->objective, *next, r->item, &r->t[k], r->noise + k * r->item);
         k++;
     }
     if (!k)

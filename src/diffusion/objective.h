@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * objective.h: the table of objectives: what a diffusion network is trained to predict. A row says how many
+ * outputs it has, what its time is, how a picture is noised, and which device op makes losses and gradient.
+ * The rows' names are in config.json and in the metadata of deltas and checkpoints; files without one are of
+ * the first row.
+ *
+ *     const struct fdit_objective *o = fdit_objective_find("ddpm");
+ *     double t = o->draw(&rng);
+ *     o->diffuse(schedule, t, noising);                     // x_t = noising[0] x0 + noising[1] noise
+ *     o->coefficients(schedule, t, 1.0 / batch, coef);
+ *     ... noising and coef to the device, x_t and t through the network ...
+ *     o->loss(dev, &(struct fdit_objective_batch){ .samples = batch, .out = network's output, ... });
+ */
+#ifndef FDIT_DIFFUSION_OBJECTIVE_H
+#define FDIT_DIFFUSION_OBJECTIVE_H
+
+#include "core/rng.h"
+#include "diffusion/schedule.h"
+
+/* Floats that the loss op takes for each sample. */
+enum { FDIT_LOSS_COEFS = sizeof(struct fdit_loss_coef) / sizeof(float) };
+
+/* A batch on the device, C channels of n elements each, O outputs a channel. */
+struct fdit_objective_batch {
+    int samples, channels;
+    size_t n;
+    struct fdit_tensor dout;      /* optional [B, O C, n]: gradient of the weighted sum of the losses */
+    struct fdit_tensor losses;    /* [B, 2]: mse, and vb or 0 */
+    struct fdit_tensor out;       /* [B, O C, n] of the network */
+    struct fdit_tensor x0, noise; /* [B, C, n] */
+    struct fdit_tensor coef;      /* [B, FDIT_LOSS_COEFS] */
+};
+
+struct fdit_objective {
+    const char *name;
+    int outputs;     /* of the network for each channel of the picture */
+    bool continuous; /* time is a number of [0, 1); else a whole one of 0 .. FDIT_TRAIN_STEPS - 1 */
+    /* The time of a sample in training, from its own stream of random numbers, and of validation picture
+     * `index`: spread evenly. */
+    double (*draw)(const struct fdit_rng *rng);
+    double (*spread)(uint64_t index);
+    void (*diffuse)(const struct fdit_schedule *s, double t, float out[2]);
+    /* scale: weight of the sample, 1/B for a batch mean */
+    void (*coefficients)(const struct fdit_schedule *s, double t, double scale, float out[FDIT_LOSS_COEFS]);
+    void (*loss)(fdit_device *dev, const struct fdit_objective_batch *b);
+};
+
+/* NULL name: the first. NULL: there is none of that name. */
+const struct fdit_objective *fdit_objective_find(const char *name);
+
+#endif
