@@ -11,6 +11,7 @@
  * finite numbers in the other.
  *
  * Scores are computed in units of ln 2: P is then a power of two with a short series. */
+#include "cpu/attention_sizes.h"
 #include "cpu/op_kernels.h"
 
 #include "cpu/bf16.h"
@@ -38,23 +39,6 @@
 #define LOG2E 1.44269504088896341f
 #define LN2 0.693147180559945309f
 
-static int round_up(int n, int to)
-{
-    return (n + to - 1) / to * to;
-}
-static int min_int(int a, int b)
-{
-    return a < b ? a : b;
-}
-/* A row of a head: vectors of f32 results, its padded length, and its pairs. */
-static int vectors_of(int head_size)
-{
-    return (head_size + VL - 1) / VL;
-}
-static int padded(int head_size)
-{
-    return vectors_of(head_size) * VL;
-}
 static int pairs_of(int n)
 {
     return (n + 1) / 2;
@@ -126,7 +110,7 @@ static void pack_row_pairs(uint32_t *to, const float *from, size_t stride, int n
 }
 
 /* One row of results times `scale` to a row of dh floats. */
-FDIT_KERNEL void store_row(float *to, const float *from, int dh, float scale)
+FDIT_KERNEL void store_scaled_row(float *to, const float *from, int dh, float scale)
 {
     for (int d = 0; d < dh; d += VL) {
         int n = dh - d;
@@ -154,11 +138,6 @@ FDIT_KERNEL __m512 rounded(__m512 x)
 {
     __m512i wide = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(x));
     return (__m512)_mm512_slli_epi32(wide, 16);
-}
-
-static float score_scale(int head_size)
-{
-    return 1.0f / __builtin_sqrtf((float)head_size);
 }
 
 /* -------------------------------------------------------------------------------------- forward */
@@ -284,8 +263,8 @@ static void forward_tile(const struct fdit_cpu_attention_head *h, int query_tile
                 f.v + (size_t)key / 2 * (size_t)width, (size_t)width, f.o, (size_t)width, !first);
     }
     for (int r = 0; r < n; r++)
-        store_row(h->out + (size_t)(begin + r) * h->out_stride, f.o + (size_t)r * (size_t)width, dh,
-                  1.0f / f.l[r]);
+        store_scaled_row(h->out + (size_t)(begin + r) * h->out_stride, f.o + (size_t)r * (size_t)width, dh,
+                         1.0f / f.l[r]);
     for (int r = 0; h->lse && r < n; r += VL) {
         vf lse = vload(f.m + r) * LN2 + vlog(vload(f.l + r));
         vstore_n(h->lse + begin + r, lse, min_int(VL, n - r));
@@ -327,12 +306,6 @@ static size_t backward_layout(int rows, int dh, float *at, struct backward *f)
     f->ds_rows = take(at, &n, (size_t)BQ_TILE * BPAIR_STRIDE);
     f->dq = take(at, &n, (size_t)round_up(rows, BQ_TILE) * width);
     return n;
-}
-
-static size_t backward_floats(int rows, int head_size)
-{
-    struct backward f;
-    return backward_layout(rows, head_size, NULL, &f);
 }
 
 static void load_keys(const struct fdit_cpu_attention_head *h, int begin, int n, const struct backward *f)
@@ -419,68 +392,7 @@ static void add_to_queries(const struct backward *f, float *dq, int n, int keys,
     product(false, n, vectors_of(dh), pairs_of(keys), f->ds_rows, BPAIR_STRIDE, f->k, width, dq, width, add);
 }
 
-static void store_rows(float *to, size_t stride, const float *from, int n, int dh, float scale)
-{
-    for (int r = 0; r < n; r++)
-        store_row(to + (size_t)r * stride, from + (size_t)r * (size_t)padded(dh), dh, scale);
-}
-
-static void store_keys(const struct fdit_cpu_attention_head *h, int begin, int n, const struct backward *f)
-{
-    store_rows(h->dk + (size_t)begin * h->stride, h->stride, f->dk, n, h->head_size, 1.0f);
-    store_rows(h->dv + (size_t)begin * h->stride, h->stride, f->dv, n, h->head_size, 1.0f);
-}
-
-static void backward_head(const struct fdit_cpu_attention_head *h, float *scratch)
-{
-    const int dh = h->head_size;
-    const size_t width = (size_t)padded(dh);
-    struct backward f;
-    backward_layout(h->rows, dh, scratch, &f);
-    for (int key = 0; key < h->rows; key += BK_TILE) {
-        const int keys = min_int(BK_TILE, h->rows - key);
-        load_keys(h, key, keys, &f);
-        for (int query = 0; query < h->rows; query += BQ_TILE) {
-            const int n = min_int(BQ_TILE, h->rows - query);
-            load_queries(h, query, n, &f);
-            scores(&f, n, keys, dh, true, true);
-            add_to_keys(&f, n, keys, dh, query > 0);
-            add_to_queries(&f, f.dq + (size_t)query * width, n, keys, dh, key > 0);
-        }
-        store_keys(h, key, keys, &f);
-    }
-    store_rows(h->dq, h->stride, f.dq, h->rows, dh, score_scale(dh));
-}
-
-static void backward_keys(const struct fdit_cpu_attention_head *h, int key_tile, float *scratch)
-{
-    const int dh = h->head_size, key = key_tile * BK_TILE, keys = min_int(BK_TILE, h->rows - key);
-    struct backward f;
-    backward_layout(h->rows, dh, scratch, &f);
-    load_keys(h, key, keys, &f);
-    for (int query = 0; query < h->rows; query += BQ_TILE) {
-        const int n = min_int(BQ_TILE, h->rows - query);
-        load_queries(h, query, n, &f);
-        scores(&f, n, keys, dh, true, false);
-        add_to_keys(&f, n, keys, dh, query > 0);
-    }
-    store_keys(h, key, keys, &f);
-}
-
-static void backward_queries(const struct fdit_cpu_attention_head *h, int query_tile, float *scratch)
-{
-    const int dh = h->head_size, query = query_tile * BQ_TILE, n = min_int(BQ_TILE, h->rows - query);
-    struct backward f;
-    backward_layout(h->rows, dh, scratch, &f);
-    load_queries(h, query, n, &f);
-    for (int key = 0; key < h->rows; key += BK_TILE) {
-        const int keys = min_int(BK_TILE, h->rows - key);
-        load_keys(h, key, keys, &f);
-        scores(&f, n, keys, dh, false, true);
-        add_to_queries(&f, f.dq, n, keys, dh, key > 0);
-    }
-    store_rows(h->dq + (size_t)query * h->stride, h->stride, f.dq, n, dh, score_scale(dh));
-}
+#include "cpu/attention_drive.h"
 
 const struct fdit_cpu_attention_kernels FDIT_ISA_NAME(fdit_cpu_attention_kernels) = {
     .forward_query_tile = Q_TILE,

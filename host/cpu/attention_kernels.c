@@ -15,6 +15,7 @@
  * ascending order whether one thread does the whole head or several share it.
  *
  * Tile sizes are constants: they must not depend on anything but the shape, or the bits would. */
+#include "cpu/attention_sizes.h"
 #include "cpu/op_kernels.h"
 
 #include "cpu/vmath.h"
@@ -30,24 +31,6 @@
 #define BQ_TILE 48 /* backward */
 #define BK_TILE 128
 #define P_STRIDE (BK_TILE + 16)
-
-static int round_up(int n, int to)
-{
-    return (n + to - 1) / to * to;
-}
-static int min_int(int a, int b)
-{
-    return a < b ? a : b;
-}
-/* Vectors that hold a row of a head, and its padded length. */
-static int vectors_of(int head_size)
-{
-    return (head_size + VL - 1) / VL;
-}
-static int padded(int head_size)
-{
-    return vectors_of(head_size) * VL;
-}
 
 /* ------------------------------------------------------------------------------- microkernels */
 
@@ -216,11 +199,6 @@ static void mask_columns(float *s, size_t stride, int rows, int n)
             s[(size_t)r * stride + (size_t)j] = -__builtin_inff();
 }
 
-static float score_scale(int head_size)
-{
-    return 1.0f / __builtin_sqrtf((float)head_size);
-}
-
 /* -------------------------------------------------------------------------------------- forward */
 
 /* A thread's scratch; kt and v hold the whole head. */
@@ -381,12 +359,6 @@ static size_t backward_layout(int rows, int dh, float *at, struct backward *f)
     return total;
 }
 
-static size_t backward_floats(int rows, int head_size)
-{
-    struct backward f = { 0 };
-    return backward_layout(rows, head_size, NULL, &f);
-}
-
 static void load_keys(const struct fdit_cpu_attention_head *h, int begin, int n, const struct backward *f)
 {
     const float *k = h->k + (size_t)begin * h->stride, *v = h->v + (size_t)begin * h->stride;
@@ -420,8 +392,9 @@ static void load_queries(const struct fdit_cpu_attention_head *h, int begin, int
 
 /* P = exp(S - lse) and dS = P (dP - delta) for the loaded tiles. The columns that fill up the last panel
  * hold nothing of use: no sum reaches over them, and no result of theirs is kept. */
-static void scores(const struct backward *f, int n, int keys, int dh)
+static void scores(const struct backward *f, int n, int keys, int dh, bool columns_too, bool rows_too)
 {
+    (void)columns_too, (void)rows_too; /* one order serves both */
     const int rows = round_up(n, 6), columns = round_up(keys, PANEL);
     const size_t width = (size_t)padded(dh);
     product_panels(rows, keys, dh, f->q, width, f->kt, f->p, P_STRIDE);
@@ -454,68 +427,12 @@ static void add_to_queries(const struct backward *f, float *dq, int n, int keys,
     product(false, n, vectors_of(dh), keys, f->ds, P_STRIDE, f->k, width, dq, width, add);
 }
 
-static void store_rows(float *to, size_t stride, const float *from, int n, int dh, float scale)
+FDIT_KERNEL void store_scaled_row(float *to, const float *from, int dh, float scale)
 {
-    for (int r = 0; r < n; r++)
-        store_row(to + (size_t)r * stride, from + (size_t)r * (size_t)padded(dh), dh, vset(scale));
+    store_row(to, from, dh, vset(scale));
 }
 
-static void store_keys(const struct fdit_cpu_attention_head *h, int begin, int n, const struct backward *f)
-{
-    store_rows(h->dk + (size_t)begin * h->stride, h->stride, f->dk, n, h->head_size, 1.0f);
-    store_rows(h->dv + (size_t)begin * h->stride, h->stride, f->dv, n, h->head_size, 1.0f);
-}
-
-static void backward_head(const struct fdit_cpu_attention_head *h, float *scratch)
-{
-    const int dh = h->head_size;
-    const size_t width = (size_t)padded(dh);
-    struct backward f;
-    backward_layout(h->rows, dh, scratch, &f);
-    for (int key = 0; key < h->rows; key += BK_TILE) {
-        const int keys = min_int(BK_TILE, h->rows - key);
-        load_keys(h, key, keys, &f);
-        for (int query = 0; query < h->rows; query += BQ_TILE) {
-            const int n = min_int(BQ_TILE, h->rows - query);
-            load_queries(h, query, n, &f);
-            scores(&f, n, keys, dh);
-            add_to_keys(&f, n, keys, dh, query > 0);
-            add_to_queries(&f, f.dq + (size_t)query * width, n, keys, dh, key > 0);
-        }
-        store_keys(h, key, keys, &f);
-    }
-    store_rows(h->dq, h->stride, f.dq, h->rows, dh, score_scale(dh));
-}
-
-static void backward_keys(const struct fdit_cpu_attention_head *h, int key_tile, float *scratch)
-{
-    const int dh = h->head_size, key = key_tile * BK_TILE, keys = min_int(BK_TILE, h->rows - key);
-    struct backward f;
-    backward_layout(h->rows, dh, scratch, &f);
-    load_keys(h, key, keys, &f);
-    for (int query = 0; query < h->rows; query += BQ_TILE) {
-        const int n = min_int(BQ_TILE, h->rows - query);
-        load_queries(h, query, n, &f);
-        scores(&f, n, keys, dh);
-        add_to_keys(&f, n, keys, dh, query > 0);
-    }
-    store_keys(h, key, keys, &f);
-}
-
-static void backward_queries(const struct fdit_cpu_attention_head *h, int query_tile, float *scratch)
-{
-    const int dh = h->head_size, query = query_tile * BQ_TILE, n = min_int(BQ_TILE, h->rows - query);
-    struct backward f;
-    backward_layout(h->rows, dh, scratch, &f);
-    load_queries(h, query, n, &f);
-    for (int key = 0; key < h->rows; key += BK_TILE) {
-        const int keys = min_int(BK_TILE, h->rows - key);
-        load_keys(h, key, keys, &f);
-        scores(&f, n, keys, dh);
-        add_to_queries(&f, f.dq, n, keys, dh, key > 0);
-    }
-    store_rows(h->dq + (size_t)query * h->stride, h->stride, f.dq, n, dh, score_scale(dh));
-}
+#include "cpu/attention_drive.h"
 
 const struct fdit_cpu_attention_kernels FDIT_ISA_NAME(fdit_cpu_attention_kernels) = {
     .forward_query_tile = Q_TILE,

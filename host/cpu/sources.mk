@@ -15,7 +15,7 @@ cpu_bf16_sources += host/cpu/attention_bf16_kernels.c host/cpu/op_kernels.h host
 cpu_bf16_sources += host/cpu/gemm_ahead.h host/cpu/gemm_dot_tiles.h host/cpu/gemm_tile_rows.h host/cpu/gemm_quantise.h
 cpu_bf16_sources += host/cpu/simd.h host/cpu/vmath.h host/cpu/gemm_bf16_panels.h host/cpu/attention_bf16_dot.h
 # Built for AMX alone.
-cpu_amx_sources += host/cpu/attention_bf16_kernels.c host/cpu/attention_bf16_amx.h
+cpu_amx_sources += host/cpu/attention_bf16_kernels.c host/cpu/attention_bf16_amx.h host/cpu/attention_drive.h host/cpu/attention_sizes.h
 cpu_amx_sources += host/cpu/gemm_amx_int8_kernels.c host/cpu/gemm_int8.h host/cpu/gemm_amx_tiles.h
 cpu_amx_sources += host/cpu/gemm_amx_kernels.c host/cpu/amx.h host/cpu/gemm_bf16_panels.h
 cpu_amx_sources += host/cpu/gemm_ahead.h host/cpu/gemm_epilogue.h host/cpu/gemm_kernels.h host/cpu/op_kernels.h
