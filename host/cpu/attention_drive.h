@@ -2,7 +2,7 @@
  * attention_drive.h: the way of attention's backward pass through its tiles of keys and of queries.
  * attention_kernels.c and attention_bf16_kernels.c include it after what it calls: struct backward (with dq,
  * dk, dv as f32 rows of padded(dh)) and backward_layout; load_keys and load_queries, which bring a tile into
- * the order that products want; scores (the order for the keys' gradients, or both); add_to_keys
+ * the order that products want; scores (in the order for the gradients of keys, of queries, or both);
  * and add_to_queries; store_scaled_row. */
 
 static size_t backward_floats(int rows, int head_size)
