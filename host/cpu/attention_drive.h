@@ -2,8 +2,8 @@
  * attention_drive.h: the way of attention's backward pass through its tiles of keys and of queries.
  * attention_kernels.c and attention_bf16_kernels.c include it after what it calls: struct backward (with dq,
  * dk, dv as f32 rows of padded(dh)) and backward_layout; load_keys and load_queries, which bring a tile into
- * the order that products want; scores (in the order for the gradients of keys, of queries, or both);
- * and add_to_queries; store_scaled_row. */
+ * the order that products want; scores (for the gradients of keys, of queries, or both); add_to_keys and
+ * add_to_queries; store_scaled_row. */
 
 static size_t backward_floats(int rows, int head_size)
 {
