@@ -249,7 +249,7 @@ START_TEST(test_headers)
     check_header("{\"a\":{\"dtype\":\"U8\",\"shape\":[3],\"data_offsets\":[0,3,3]}}", 3, "data_offsets");
     check_header("{\"a\":{\"dtype\":\"U8\",\"shape\":[3],\"data_offsets\":[0,99999999999999999999]}}", 3,
                  "JSON");
-    check_header("{\"a\":[]}", 0, "no JSON object");
+    check_header("{\"a\":[]}", 0, "not a JSON object");
     check_header("{\"a\":{\"dtype\":\"U8\",\"shape\":[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1],"
                  "\"data_offsets\":[0,1]}}",
                  1, "17 dimensions");
@@ -258,7 +258,7 @@ START_TEST(test_headers)
     check_header("{\"a\":{\"dtype\":\"U8\",\"shape\":[4294967296,4294967296,0],"
                  "\"data_offsets\":[0,0]}}",
                  0, "too large");
-    check_header("{\"__metadata__\":{\"k\":1}}", 0, "no text");
+    check_header("{\"__metadata__\":{\"k\":1}}", 0, "not text");
     check_header("{\"__metadata__\":[]}", 0, "__metadata__");
     check_header("{\"__metadata__\":{\"k\":\"v\"}}", 0, NULL);
     check_header("{\"a\\u001b\":{\"dtype\":\"U8\",\"shape\":[3],\"data_offsets\":[0,3]}}", 3, "control");

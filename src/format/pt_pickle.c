@@ -13,11 +13,15 @@
 
 /* ------------------------------------------------------------------ failing */
 
+static const char *instruction_name(uint8_t op); /* NULL: not an instruction */
+
 enum fdit_status fdit_pt_bad(struct fdit_pt_pickle *p, const char *what)
 {
+    const char *name = p->op ? instruction_name(*p->op) : NULL;
     return fdit_fail(p->ctx, FDIT_ERROR_FORMAT,
-                     "%s: %s (pickle, byte %zu); the file is damaged or no checkpoint, get it again", p->file,
-                     what, p->op ? (size_t)(p->op - p->bytes) : p->at);
+                     "%s: %s (pickle, byte %zu%s%s); the file is damaged or not a checkpoint, get it again",
+                     p->file, what, p->op ? (size_t)(p->op - p->bytes) : p->at, name ? ", " : "",
+                     name ? name : "");
 }
 
 /* ------------------------------------------------------------------ values */
@@ -468,173 +472,317 @@ out:
 
 /* ------------------------------------------------------------------ instructions */
 
-static enum fdit_status step_number(struct fdit_pt_pickle *p, uint8_t op)
+/* What an instruction does: `arg` and `kind` are those of its row in the table below. */
+typedef enum fdit_status (*step_fn)(struct fdit_pt_pickle *p, size_t arg, enum fdit_pt_kind kind);
+
+/* arg is the value */
+static enum fdit_status step_constant(struct fdit_pt_pickle *p, size_t arg, enum fdit_pt_kind kind)
+{
+    return fdit_pt_push_new(p, kind, (int64_t)arg);
+}
+
+/* arg bytes; four of them have a sign */
+static enum fdit_status step_int(struct fdit_pt_pickle *p, size_t arg, enum fdit_pt_kind kind)
 {
     enum fdit_status status = FDIT_OK;
     uint64_t v = 0;
-    switch (op) {
-    case 'N': return fdit_pt_push_new(p, FDIT_PT_NONE, 0);
-    case 0x88: return fdit_pt_push_new(p, FDIT_PT_BOOL, 1);
-    case 0x89: return fdit_pt_push_new(p, FDIT_PT_BOOL, 0);
-    case 'K': TRY(take_number(p, 1, &v)); break;
-    case 'M': TRY(take_number(p, 2, &v)); break;
-    case 'J':
-        TRY(take_number(p, 4, &v));
-        return fdit_pt_push_new(p, FDIT_PT_INT, v >> 31 ? (int64_t)v - (INT64_C(1) << 32) : (int64_t)v);
-    case 'I':
-    case 'L': return take_text_number(p, false);
-    case 'F': return take_text_number(p, true);
-    case 'G': return take_double(p);
-    case 0x8a: return take_long(p, 1);
-    case 0x8b: return take_long(p, 4);
-    default: return FDIT_ERROR_ARGUMENT;
-    }
-    return fdit_pt_push_new(p, FDIT_PT_INT, (int64_t)v);
+    TRY(take_number(p, arg, &v));
+    TRY(fdit_pt_push_new(p, kind, arg == 4 && v >> 31 ? (int64_t)v - (INT64_C(1) << 32) : (int64_t)v));
 out:
     return status;
 }
 
-static enum fdit_status step_text(struct fdit_pt_pickle *p, uint8_t op)
+/* arg bytes of length */
+static enum fdit_status step_long(struct fdit_pt_pickle *p, size_t arg, enum fdit_pt_kind kind)
 {
-    switch (op) {
-    case 'X':
-    case 'T': return take_text(p, 4, FDIT_PT_TEXT);
-    case 0x8c:
-    case 'U': return take_text(p, 1, FDIT_PT_TEXT);
-    case 0x8d: return take_text(p, 8, FDIT_PT_TEXT);
-    case 'C': return take_text(p, 1, FDIT_PT_TEXT);
-    case 'B': return take_text(p, 4, FDIT_PT_TEXT);
-    case 0x8e:
-    case 0x96: return take_text(p, 8, FDIT_PT_TEXT);
-    case 'S': return take_text_line(p, true);
-    case 'V': return take_text_line(p, false);
-    default: return FDIT_ERROR_ARGUMENT;
-    }
+    (void)kind;
+    return take_long(p, arg);
 }
 
-static enum fdit_status step_container(struct fdit_pt_pickle *p, uint8_t op)
+static enum fdit_status step_number_line(struct fdit_pt_pickle *p, size_t arg, enum fdit_pt_kind kind)
+{
+    (void)arg;
+    return take_text_number(p, kind == FDIT_PT_FLOAT);
+}
+
+static enum fdit_status step_double(struct fdit_pt_pickle *p, size_t arg, enum fdit_pt_kind kind)
+{
+    (void)arg, (void)kind;
+    return take_double(p);
+}
+
+/* arg bytes of length */
+static enum fdit_status step_text(struct fdit_pt_pickle *p, size_t arg, enum fdit_pt_kind kind)
+{
+    return take_text(p, arg, kind);
+}
+
+/* arg: whether it has quotes */
+static enum fdit_status step_text_line(struct fdit_pt_pickle *p, size_t arg, enum fdit_pt_kind kind)
+{
+    (void)kind;
+    return take_text_line(p, arg != 0);
+}
+
+/* of the last arg values */
+static enum fdit_status step_gather(struct fdit_pt_pickle *p, size_t arg, enum fdit_pt_kind kind)
+{
+    return gather_last(p, kind, arg);
+}
+
+/* of the values since the mark */
+static enum fdit_status step_gather_marked(struct fdit_pt_pickle *p, size_t arg, enum fdit_pt_kind kind)
 {
     enum fdit_status status = FDIT_OK;
     size_t first = 0, n = 0;
-    switch (op) {
-    case ')': return gather_last(p, FDIT_PT_TUPLE, 0);
-    case 0x85: return gather_last(p, FDIT_PT_TUPLE, 1);
-    case 0x86: return gather_last(p, FDIT_PT_TUPLE, 2);
-    case 0x87: return gather_last(p, FDIT_PT_TUPLE, 3);
-    case ']':
-    case 0x8f: return gather_last(p, FDIT_PT_LIST, 0);
-    case '}': return gather_last(p, FDIT_PT_DICT, 0);
-    case 't': TRY(pop_mark(p, &first, &n)); return gather(p, FDIT_PT_TUPLE, first, n);
-    case 'l':
-    case 0x91: TRY(pop_mark(p, &first, &n)); return gather(p, FDIT_PT_LIST, first, n);
-    case 'd': TRY(pop_mark(p, &first, &n)); return gather(p, FDIT_PT_DICT, first, n);
-    case 'a': return append_one(p);
-    case 'e':
-    case 0x90: return append_many(p, FDIT_PT_LIST);
-    case 's': return set_item(p);
-    case 'u': return append_many(p, FDIT_PT_DICT);
-    default: return FDIT_ERROR_ARGUMENT;
-    }
+    (void)arg;
+    TRY(pop_mark(p, &first, &n));
+    TRY(gather(p, kind, first, n));
 out:
     return status;
 }
 
-static enum fdit_status step_stack(struct fdit_pt_pickle *p, uint8_t op)
+static enum fdit_status step_append(struct fdit_pt_pickle *p, size_t arg, enum fdit_pt_kind kind)
+{
+    (void)arg, (void)kind;
+    return append_one(p);
+}
+
+static enum fdit_status step_append_marked(struct fdit_pt_pickle *p, size_t arg, enum fdit_pt_kind kind)
+{
+    (void)arg;
+    return append_many(p, kind);
+}
+
+static enum fdit_status step_set_item(struct fdit_pt_pickle *p, size_t arg, enum fdit_pt_kind kind)
+{
+    (void)arg, (void)kind;
+    return set_item(p);
+}
+
+static enum fdit_status step_mark(struct fdit_pt_pickle *p, size_t arg, enum fdit_pt_kind kind)
+{
+    (void)arg, (void)kind;
+    if (p->n_marks == MOST_MARKS)
+        return fdit_fail(p->ctx, FDIT_ERROR_FORMAT,
+                         "%s: lists or dictionaries nested deeper than %d levels; no checkpoint has them",
+                         p->file, MOST_MARKS);
+    p->marks[p->n_marks++] = p->n_stack;
+    return FDIT_OK;
+}
+
+static enum fdit_status step_pop(struct fdit_pt_pickle *p, size_t arg, enum fdit_pt_kind kind)
+{
+    struct fdit_pt_value *v = NULL;
+    (void)arg, (void)kind;
+    if (p->n_marks && p->n_stack == floor_of(p)) { /* as Python does: the mark itself */
+        p->n_marks--;
+        return FDIT_OK;
+    }
+    return fdit_pt_pop(p, &v);
+}
+
+static enum fdit_status step_pop_mark(struct fdit_pt_pickle *p, size_t arg, enum fdit_pt_kind kind)
 {
     enum fdit_status status = FDIT_OK;
-    struct fdit_pt_value *v = NULL;
     size_t first = 0, n = 0;
-    switch (op) {
-    case '(':
-        if (p->n_marks == MOST_MARKS)
-            return fdit_fail(p->ctx, FDIT_ERROR_FORMAT,
-                             "%s: lists or dictionaries nested deeper than %d levels; no checkpoint "
-                             "has them",
-                             p->file, MOST_MARKS);
-        p->marks[p->n_marks++] = p->n_stack;
-        return FDIT_OK;
-    case '0':
-        if (p->n_marks && p->n_stack == floor_of(p)) { /* as Python does: the mark itself */
-            p->n_marks--;
-            return FDIT_OK;
-        }
-        return fdit_pt_pop(p, &v);
-    case '1':
-        TRY(pop_mark(p, &first, &n));
-        p->n_stack = first;
-        return FDIT_OK;
-    case '2': TRY(fdit_pt_top(p, &v)); return fdit_pt_push(p, v);
-    case 'p': return take_memo(p, 0, true);
-    case 'q': return take_memo(p, 1, true);
-    case 'r': return take_memo(p, 4, true);
-    case 0x94: return set_memo(p, p->n_memo);
-    case 'g': return take_memo(p, 0, false);
-    case 'h': return take_memo(p, 1, false);
-    case 'j': return take_memo(p, 4, false);
-    default: return FDIT_ERROR_ARGUMENT;
-    }
+    (void)arg, (void)kind;
+    TRY(pop_mark(p, &first, &n));
+    p->n_stack = first;
 out:
     return status;
 }
 
-static enum fdit_status step_object(struct fdit_pt_pickle *p, uint8_t op)
+static enum fdit_status step_dup(struct fdit_pt_pickle *p, size_t arg, enum fdit_pt_kind kind)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_pt_value *v = NULL;
+    (void)arg, (void)kind;
+    TRY(fdit_pt_top(p, &v));
+    TRY(fdit_pt_push(p, v));
+out:
+    return status;
+}
+
+/* arg bytes of the entry's number; 0: a line */
+static enum fdit_status step_put(struct fdit_pt_pickle *p, size_t arg, enum fdit_pt_kind kind)
+{
+    (void)kind;
+    return take_memo(p, arg, true);
+}
+
+static enum fdit_status step_get(struct fdit_pt_pickle *p, size_t arg, enum fdit_pt_kind kind)
+{
+    (void)kind;
+    return take_memo(p, arg, false);
+}
+
+static enum fdit_status step_memoize(struct fdit_pt_pickle *p, size_t arg, enum fdit_pt_kind kind)
+{
+    (void)arg, (void)kind;
+    return set_memo(p, p->n_memo);
+}
+
+static enum fdit_status step_proto(struct fdit_pt_pickle *p, size_t arg, enum fdit_pt_kind kind)
+{
+    enum fdit_status status = FDIT_OK;
     uint64_t n = 0;
-    switch (op) {
-    case 0x80: /* PROTO */
-        TRY(take_number(p, 1, &n));
-        if (n > 5)
-            return fdit_fail(p->ctx, FDIT_ERROR_UNSUPPORTED,
-                             "%s: pickle protocol %d; this program reads 0 to 5", p->file, (int)n);
-        return FDIT_OK;
-    case 0x95: return take_number(p, 8, &n); /* FRAME: its length does not matter */
-    case 'c': return take_global(p);
-    case 0x93: return stack_global(p);
-    case 'i': return call_mark(p, false);
-    case 'o': return call_mark(p, true);
-    case 'R':
-    case 0x81: return fdit_pt_reduce(p);
-    case 0x92: /* NEWOBJ_EX: keyword arguments are left out */
-        TRY(fdit_pt_pop(p, &v));
-        return fdit_pt_reduce(p);
-    case 'b': return fdit_pt_set_state(p);
-    case 'Q': return fdit_pt_persistent(p);
-    case 'P': return fdit_pt_bad(p, "an outside reference in the text form, which torch does not write");
-    case 0x82:
-    case 0x83:
-    case 0x84:
-        return fdit_fail(p->ctx, FDIT_ERROR_UNSUPPORTED,
-                         "%s: asks for a Python extension by number, which no checkpoint does; "
-                         "nothing was executed",
-                         p->file);
-    default: return FDIT_ERROR_ARGUMENT;
-    }
+    (void)kind;
+    TRY(take_number(p, arg, &n));
+    if (n > 5)
+        FAIL(p->ctx, FDIT_ERROR_UNSUPPORTED, "%s: pickle protocol %d; this program reads 0 to 5", p->file,
+             (int)n);
 out:
     return status;
+}
+
+/* The length of a frame does not matter. */
+static enum fdit_status step_frame(struct fdit_pt_pickle *p, size_t arg, enum fdit_pt_kind kind)
+{
+    uint64_t n = 0;
+    (void)kind;
+    return take_number(p, arg, &n);
+}
+
+/* arg: whether module and name are on the stack */
+static enum fdit_status step_global(struct fdit_pt_pickle *p, size_t arg, enum fdit_pt_kind kind)
+{
+    (void)kind;
+    return arg ? stack_global(p) : take_global(p);
+}
+
+/* arg: whether the name is on the stack */
+static enum fdit_status step_call_marked(struct fdit_pt_pickle *p, size_t arg, enum fdit_pt_kind kind)
+{
+    (void)kind;
+    return call_mark(p, arg != 0);
+}
+
+/* arg: values on the stack that are left out: keyword arguments */
+static enum fdit_status step_reduce(struct fdit_pt_pickle *p, size_t arg, enum fdit_pt_kind kind)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_pt_value *v = NULL;
+    (void)kind;
+    if (arg)
+        TRY(fdit_pt_pop(p, &v));
+    TRY(fdit_pt_reduce(p));
+out:
+    return status;
+}
+
+static enum fdit_status step_build(struct fdit_pt_pickle *p, size_t arg, enum fdit_pt_kind kind)
+{
+    (void)arg, (void)kind;
+    return fdit_pt_set_state(p);
+}
+
+/* arg: whether in the text form */
+static enum fdit_status step_persistent(struct fdit_pt_pickle *p, size_t arg, enum fdit_pt_kind kind)
+{
+    (void)kind;
+    return arg ? fdit_pt_bad(p, "an outside reference in the text form, which torch does not write")
+               : fdit_pt_persistent(p);
+}
+
+static enum fdit_status step_extension(struct fdit_pt_pickle *p, size_t arg, enum fdit_pt_kind kind)
+{
+    (void)arg, (void)kind;
+    return fdit_fail(p->ctx, FDIT_ERROR_UNSUPPORTED,
+                     "%s: asks for a Python extension by number, which no checkpoint does; "
+                     "nothing was executed",
+                     p->file);
+}
+
+/* By byte; the names are those of Python's pickletools. STOP ends the loop in fdit_pt_pickle_run. Sets become
+ * lists: nothing asks whether a value is in one. Bytes are text: names are compared, not shown. */
+static const struct {
+    const char *name;
+    step_fn step;
+    size_t arg;
+    enum fdit_pt_kind kind;
+} instructions[256] = {
+    ['N'] = { "NONE", step_constant, 0, FDIT_PT_NONE },
+    [0x88] = { "NEWTRUE", step_constant, 1, FDIT_PT_BOOL },
+    [0x89] = { "NEWFALSE", step_constant, 0, FDIT_PT_BOOL },
+    ['K'] = { "BININT1", step_int, 1, FDIT_PT_INT },
+    ['M'] = { "BININT2", step_int, 2, FDIT_PT_INT },
+    ['J'] = { "BININT", step_int, 4, FDIT_PT_INT },
+    ['I'] = { "INT", step_number_line, 0, FDIT_PT_INT },
+    ['L'] = { "LONG", step_number_line, 0, FDIT_PT_INT },
+    ['F'] = { "FLOAT", step_number_line, 0, FDIT_PT_FLOAT },
+    ['G'] = { "BINFLOAT", step_double, 0, FDIT_PT_FLOAT },
+    [0x8a] = { "LONG1", step_long, 1, FDIT_PT_LONG },
+    [0x8b] = { "LONG4", step_long, 4, FDIT_PT_LONG },
+
+    ['X'] = { "BINUNICODE", step_text, 4, FDIT_PT_TEXT },
+    ['T'] = { "BINSTRING", step_text, 4, FDIT_PT_TEXT },
+    [0x8c] = { "SHORT_BINUNICODE", step_text, 1, FDIT_PT_TEXT },
+    ['U'] = { "SHORT_BINSTRING", step_text, 1, FDIT_PT_TEXT },
+    [0x8d] = { "BINUNICODE8", step_text, 8, FDIT_PT_TEXT },
+    ['C'] = { "SHORT_BINBYTES", step_text, 1, FDIT_PT_TEXT },
+    ['B'] = { "BINBYTES", step_text, 4, FDIT_PT_TEXT },
+    [0x8e] = { "BINBYTES8", step_text, 8, FDIT_PT_TEXT },
+    [0x96] = { "BYTEARRAY8", step_text, 8, FDIT_PT_TEXT },
+    ['S'] = { "STRING", step_text_line, 1, FDIT_PT_TEXT },
+    ['V'] = { "UNICODE", step_text_line, 0, FDIT_PT_TEXT },
+
+    [')'] = { "EMPTY_TUPLE", step_gather, 0, FDIT_PT_TUPLE },
+    [0x85] = { "TUPLE1", step_gather, 1, FDIT_PT_TUPLE },
+    [0x86] = { "TUPLE2", step_gather, 2, FDIT_PT_TUPLE },
+    [0x87] = { "TUPLE3", step_gather, 3, FDIT_PT_TUPLE },
+    [']'] = { "EMPTY_LIST", step_gather, 0, FDIT_PT_LIST },
+    [0x8f] = { "EMPTY_SET", step_gather, 0, FDIT_PT_LIST },
+    ['}'] = { "EMPTY_DICT", step_gather, 0, FDIT_PT_DICT },
+    ['t'] = { "TUPLE", step_gather_marked, 0, FDIT_PT_TUPLE },
+    ['l'] = { "LIST", step_gather_marked, 0, FDIT_PT_LIST },
+    [0x91] = { "FROZENSET", step_gather_marked, 0, FDIT_PT_LIST },
+    ['d'] = { "DICT", step_gather_marked, 0, FDIT_PT_DICT },
+    ['a'] = { "APPEND", step_append, 0, FDIT_PT_LIST },
+    ['e'] = { "APPENDS", step_append_marked, 0, FDIT_PT_LIST },
+    [0x90] = { "ADDITEMS", step_append_marked, 0, FDIT_PT_LIST },
+    ['s'] = { "SETITEM", step_set_item, 0, FDIT_PT_DICT },
+    ['u'] = { "SETITEMS", step_append_marked, 0, FDIT_PT_DICT },
+
+    ['('] = { "MARK", step_mark, 0, FDIT_PT_NONE },
+    ['0'] = { "POP", step_pop, 0, FDIT_PT_NONE },
+    ['1'] = { "POP_MARK", step_pop_mark, 0, FDIT_PT_NONE },
+    ['2'] = { "DUP", step_dup, 0, FDIT_PT_NONE },
+    ['p'] = { "PUT", step_put, 0, FDIT_PT_NONE },
+    ['q'] = { "BINPUT", step_put, 1, FDIT_PT_NONE },
+    ['r'] = { "LONG_BINPUT", step_put, 4, FDIT_PT_NONE },
+    [0x94] = { "MEMOIZE", step_memoize, 0, FDIT_PT_NONE },
+    ['g'] = { "GET", step_get, 0, FDIT_PT_NONE },
+    ['h'] = { "BINGET", step_get, 1, FDIT_PT_NONE },
+    ['j'] = { "LONG_BINGET", step_get, 4, FDIT_PT_NONE },
+
+    [0x80] = { "PROTO", step_proto, 1, FDIT_PT_NONE },
+    [0x95] = { "FRAME", step_frame, 8, FDIT_PT_NONE },
+    ['c'] = { "GLOBAL", step_global, 0, FDIT_PT_NONE },
+    [0x93] = { "STACK_GLOBAL", step_global, 1, FDIT_PT_NONE },
+    ['i'] = { "INST", step_call_marked, 0, FDIT_PT_NONE },
+    ['o'] = { "OBJ", step_call_marked, 1, FDIT_PT_NONE },
+    ['R'] = { "REDUCE", step_reduce, 0, FDIT_PT_NONE },
+    [0x81] = { "NEWOBJ", step_reduce, 0, FDIT_PT_NONE },
+    [0x92] = { "NEWOBJ_EX", step_reduce, 1, FDIT_PT_NONE },
+    ['b'] = { "BUILD", step_build, 0, FDIT_PT_NONE },
+    ['Q'] = { "BINPERSID", step_persistent, 0, FDIT_PT_NONE },
+    ['P'] = { "PERSID", step_persistent, 1, FDIT_PT_NONE },
+    [0x82] = { "EXT1", step_extension, 0, FDIT_PT_NONE },
+    [0x83] = { "EXT2", step_extension, 0, FDIT_PT_NONE },
+    [0x84] = { "EXT4", step_extension, 0, FDIT_PT_NONE },
+};
+
+static const char *instruction_name(uint8_t op)
+{
+    return instructions[op].name;
 }
 
 static enum fdit_status step(struct fdit_pt_pickle *p, uint8_t op)
 {
-    if (memchr("NKMJILFG\x88\x89\x8a\x8b", op, 12))
-        return step_number(p, op);
-    if (memchr("XTU\x8c\x8d"
-               "CB\x8e\x96SV",
-               op, 11))
-        return step_text(p, op);
-    if (memchr(")\x85\x86\x87]\x8f}tl\x91"
-               "dae\x90su",
-               op, 16))
-        return step_container(p, op);
-    if (memchr("(012pqr\x94ghj", op, 11))
-        return step_stack(p, op);
-    if (memchr("\x80\x95"
-               "c\x93ioR\x81\x92"
-               "bQP\x82\x83\x84",
-               op, 15))
-        return step_object(p, op);
     char what[64];
+    if (instructions[op].step)
+        return instructions[op].step(p, instructions[op].arg, instructions[op].kind);
     snprintf(what, sizeof what, "the byte 0x%02x is not an instruction", op);
     return fdit_pt_bad(p, what);
 }
