@@ -323,7 +323,7 @@ START_TEST(configs)
     ck_assert_ok(ctx, fdit_vae_config_from_json(ctx, "sd3", sd3, strlen(sd3), &c));
     ck_assert(!c.quant && !c.post_quant && c.latent_channels == 16 && c.scale == 1.5305 && c.shift == 0.0609);
     ck_assert(c.groups == 32 && c.attention && c.levels == 4 && c.channels[3] == 512);
-    expect_config("[]", FDIT_ERROR_FORMAT, "not a JSON object");
+    expect_config("[]", FDIT_ERROR_FORMAT, "no JSON object");
     expect_config("{", FDIT_ERROR_FORMAT, "config.json");
     expect_config("{}", FDIT_ERROR_FORMAT, "block_out_channels");
     expect_config("{\"block_out_channels\":[]}", FDIT_ERROR_FORMAT, "1 to 8 numbers");

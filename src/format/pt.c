@@ -260,7 +260,7 @@ static enum fdit_status walk(fdit_context *ctx, struct fdit_pt *pt, const struct
         if (n == 0 || used + n + 2 > MOST_NAME)
             FAIL(ctx, FDIT_ERROR_FORMAT,
                  "%s: under %.200s: a key is empty, longer than %d bytes, no "
-                 "text or has control characters; the file is damaged or no checkpoint",
+                 "text or has control characters; the file is damaged or not a checkpoint",
                  pt->path, used ? name : "the root", MOST_NAME);
         size_t at = used;
         if (used)

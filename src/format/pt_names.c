@@ -317,7 +317,7 @@ static enum fdit_status build(struct fdit_pt_pickle *p, const struct global *g,
     case RULE_DTYPE: break;
     }
     return fdit_fail(p->ctx, FDIT_ERROR_FORMAT,
-                     "%s: calls %s.%s, which is a type; the file is damaged or no checkpoint", p->file,
+                     "%s: calls %s.%s, which is a type; the file is damaged or not a checkpoint", p->file,
                      g->module, g->name);
 }
 
