@@ -1,38 +1,73 @@
 /* SPDX-License-Identifier: Apache-2.0
- * finediffusion.h: fine-tune a class-conditional diffusion transformer and sample it.
+ * finediffusion.h: fine-tune a class-conditional diffusion transformer and draw with it.
  *
- * A program that draws four pictures (cc draw.c $(pkg-config --cflags --libs finediffusion)):
+ * A program that draws four pictures (doc/examples/draw.c; doc/examples/finetune.c trains as well):
+ *
+ *     cc draw.c $(pkg-config --cflags --libs finediffusion) -o draw
+ *     ./draw base.safetensors run/delta.safetensors
  *
  *     #include <finediffusion.h>
+ *
  *     #include <stdio.h>
  *     #include <stdlib.h>
  *
- *     int main(void)
+ *     enum { PICTURES = 4 };
+ *
+ *     static enum fdit_status draw(fdit_context *ctx, fdit_session *s, float *x)
  *     {
- *         fdit_context *ctx = fdit_context_new();
- *         fdit_session *s = NULL;
- *         struct fdit_session_options o = { .base = "base.safetensors", .delta =
- * "delta.safetensors" }; struct fdit_draw_options how = FDIT_DRAW_DEFAULTS; if
- * (fdit_session_open(ctx, &o, &s) != FDIT_OK) { fprintf(stderr, "%s\n", fdit_context_message(ctx));
- *             return 1;
+ *         const int32_t classes[PICTURES] = { 0, 0, 1, 1 };
+ *         const uint64_t seeds[PICTURES] = { 1, 2, 1, 2 };
+ *         enum fdit_status status = fdit_session_draw(ctx, s, NULL, classes, seeds, PICTURES, x);
+ *         for (int i = 0; i < PICTURES && status == FDIT_OK; i++) {
+ *             char path[32];
+ *             snprintf(path, sizeof path, "picture-%d.png", i);
+ *             status = fdit_session_save_png(ctx, s, x + (size_t)i * fdit_session_elements(s), path);
+ *             if (status == FDIT_OK)
+ *                 printf("%s: %s\n", path, fdit_session_class_name(s, classes[i]));
  *         }
- *         int32_t classes[4] = { 0, 0, 1, 1 };
- *         uint64_t seeds[4] = { 1, 2, 1, 2 };
- *         size_t one = fdit_session_numbers(s);
- *         float *x = malloc(4 * one * sizeof *x);
- *         unsigned char *pixels = malloc(4 * one);
- *         if (fdit_session_draw(ctx, s, &how, classes, seeds, 4, x) == FDIT_OK)
- *             fdit_session_pixels(s, x, 4, pixels); // 8-bit, [4][height][width][channels]
- *         free(x);
- *         free(pixels);
- *         fdit_session_close(s);
- *         fdit_context_free(ctx);
+ *         return status;
  *     }
  *
- * Rules. Functions return a status, results through pointers; the text of a failure is in the
- * context. Strings that are passed in are copied or used during the call only. What a function
- * makes is freed by the function that its comment names. Nothing is printed, nothing ends the
- * process. One thread at a time may use an object; different contexts and sessions are independent.
+ *     int main(int argc, char **argv)
+ *     {
+ *         if (argc < 3)
+ *             return fprintf(stderr, "use: draw BASE DELTA [AUTOENCODER]\n"), EXIT_FAILURE;
+ *         fdit_context *ctx = fdit_context_new();
+ *         if (!ctx)
+ *             return fprintf(stderr, "draw: out of memory\n"), EXIT_FAILURE;
+ *         struct fdit_session_options options;
+ *         fdit_session_options_init(&options);
+ *         options.base = argv[1];
+ *         options.delta = argv[2];
+ *         options.vae = argc > 3 ? argv[3] : NULL; // for a model on latents
+ *         fdit_session *s = NULL;
+ *         float *x = NULL;
+ *         enum fdit_status status = fdit_session_open(ctx, &options, &s);
+ *         if (status == FDIT_OK) {
+ *             x = (float *)malloc(PICTURES * fdit_session_elements(s) * sizeof *x);
+ *             status = x ? draw(ctx, s, x) : FDIT_ERROR_MEMORY;
+ *         }
+ *         if (status != FDIT_OK)
+ *             fprintf(stderr, "draw: %s: %s\n", fdit_status_text(status), fdit_context_message(ctx));
+ *         free(x);
+ *         fdit_session_close(s);
+ *         fdit_context_free(ctx);
+ *         return status == FDIT_OK ? EXIT_SUCCESS : EXIT_FAILURE;
+ *     }
+ *
+ * Rules. Functions return a status, results through pointers; the text of a failure is in the context. Any
+ * function that returns a status may return FDIT_ERROR_MEMORY (host memory is short) besides those that its
+ * comment lists. Strings that are passed in are copied or used during the call only; texts that are returned
+ * belong to the object. What a function makes is freed by the function that its comment names. Nothing is
+ * printed, nothing ends the process. One thread at a time may use an object; different contexts, sessions and
+ * trainings are independent.
+ *
+ * Versions. Structs of options begin with their size: fill them with their _init macro, which stores it and
+ * the defaults, then set fields. A later version may add fields at the end; programs that were compiled
+ * before go on with the defaults for them. A struct that a callback receives may grow at the end as well.
+ * Files and programs of earlier versions: see NEWS.
+ *
+ * Defaults are those of the program: `finediffusion sample --help` and `finediffusion train --help`.
  *
  * Drivers. OpenCL drivers are loaded into the process that uses them, and may crash, hang or print
  * there. The program `finediffusion` looks at them in processes of its own first. The library has
@@ -49,9 +84,6 @@
 
 #ifdef __cplusplus
 extern "C" {
-#endif
-#if defined(__GNUC__)
-#pragma GCC visibility push(default)
 #endif
 #if defined(__GNUC__)
 #pragma GCC visibility push(default)
@@ -88,94 +120,177 @@ void fdit_context_free(fdit_context *ctx); /* NULL is allowed */
 void fdit_context_set_log(fdit_context *ctx, fdit_log_fn log, void *user);
 /* The message of the last failure, "" if there was none. Owned by ctx, valid until its next failure. */
 const char *fdit_context_message(const fdit_context *ctx);
-/* Async-signal-safe request: long jobs end after the current step with FDIT_INTERRUPTED. */
+/* Async-signal-safe request: long jobs end after the current step with FDIT_INTERRUPTED, those that begin
+ * later at once, until fdit_context_go_on takes the request back. */
 void fdit_context_stop(fdit_context *ctx);
+void fdit_context_go_on(fdit_context *ctx);
 
 /* "0.1.0" */
 const char *fdit_version(void);
 
 /* ------------------------------------------------------------------ drawing pictures */
 
-/* A model on a device. */
+/* A loaded model on its devices. */
 typedef struct fdit_session fdit_session;
 
+/* Texts are what the options of `finediffusion sample` take; NULL is their default. */
 struct fdit_session_options {
-    const char *device;   /* "cpu", "gpu", "opencl:0:0", part of a name; NULL: the best there is */
-    int threads;          /* 0: all */
-    const char *base;     /* checkpoint: safetensors with the public names */
-    const char *delta;    /* delta of a fine-tuning run over it; NULL: none */
-    const char *taxonomy; /* class tree, when the files carry none; NULL */
-    const char *guide;    /* superclass[:RANK], empty, random, base, delta:FILE, none; NULL: as trained */
-    int batch;            /* pictures drawn at once; 0: 16 */
+    size_t size; /* of this struct: fdit_session_options_init */
+    /* weights and classes */
+    const char *base;         /* checkpoint; must be set */
+    const char *delta;        /* delta of a fine-tuning run over it; NULL: none */
+    const char *weights_from; /* "ema" (NULL) or "raw", of files that hold both */
+    const char *model;        /* "DiT-XL/2" or "D,L,H,P"; NULL: as the files say */
+    const char *taxonomy;     /* class tree, when the files carry none; NULL */
+    const char *ranks;        /* "genus,family" of that file; NULL: all */
+    const char *guide;        /* superclass[:RANK], empty, random, base, delta:FILE, none; NULL: as trained */
+    bool force;               /* take a delta that was made from another base */
+    /* the autoencoder of a model on latents */
+    const char *vae; /* safetensors file of an AutoencoderKL, or its folder; NULL: latents are all there is */
+    double vae_scale; /* its scaling factor; 0: as its config.json says */
+    /* where and how it is computed */
+    const char *device; /* "cpu", "gpu", "opencl:0:0", part of a name, several with commas; NULL: the best */
+    int threads;        /* of the CPU; 0: all */
+    const char *precision; /* of the matrix products: "f32" (NULL), "bf16", "f16", "int8" or "auto" */
+    const char *weights;   /* type that weights are kept in: "f32" (NULL), "bf16", "f16", "int8" */
+    size_t memory;         /* bytes of a device to keep to; 0: what the device has */
+    int batch;             /* pictures of a device at once; 0: by size and memory */
+    bool plan_only; /* for fdit_session_plan: nothing is allocated on the device, nothing can be drawn */
 };
+#define fdit_session_options_init(options) fdit_session_options_init_size((options), sizeof *(options))
+void fdit_session_options_init_size(struct fdit_session_options *options, size_t size);
 
-/* Opens device and files and loads the weights. *out is freed by fdit_session_close. */
+/* Opens device and files and loads the weights. *out is freed by fdit_session_close, NULL on failure.
+ * FDIT_ERROR_ARGUMENT: an option is not what it should be; FDIT_ERROR_IO, _FORMAT, _NUMERIC: a file;
+ * FDIT_ERROR_UNSUPPORTED: this build or device cannot do it; FDIT_ERROR_DEVICE: the device failed, or the
+ * plan does not fit its memory. */
 enum fdit_status fdit_session_open(fdit_context *ctx, const struct fdit_session_options *options,
                                    fdit_session **out);
 void fdit_session_close(fdit_session *s); /* NULL is allowed */
 
-int32_t fdit_session_classes(const fdit_session *s);
-/* Owned by the session. */
+/* What it holds, as a table for people; and in bytes: on all devices together, and of this process (with the
+ * device's part where that has no memory of its own). The text belongs to the session. */
+const char *fdit_session_plan(const fdit_session *s);
+size_t fdit_session_device_bytes(const fdit_session *s);
+size_t fdit_session_process_bytes(const fdit_session *s);
+int fdit_session_batch(const fdit_session *s); /* pictures of a device at once */
+
+/* "DiT-XL/2", "superclass:genus". */
+const char *fdit_session_model(const fdit_session *s);
+const char *fdit_session_guide(const fdit_session *s);
+
+/* Classes have ids from 0; a name out of range is NULL, an unknown one -1. */
+int32_t fdit_session_n_classes(const fdit_session *s);
 const char *fdit_session_class_name(const fdit_session *s, int32_t id);
-/* -1 when there is none of that name. */
 int32_t fdit_session_find_class(const fdit_session *s, const char *name);
-int fdit_session_size(const fdit_session *s);       /* height and width of a picture (or latent) */
-int fdit_session_channels(const fdit_session *s);   /* 1 grey, 3 colour, 4 latents */
-size_t fdit_session_numbers(const fdit_session *s); /* channels * size * size */
+/* Ranks of the taxonomy ("genus", "family", ...), from the one next to the class, and their groups. */
+int32_t fdit_session_n_ranks(const fdit_session *s);
+const char *fdit_session_rank_name(const fdit_session *s, int32_t rank);
+int32_t fdit_session_find_rank(const fdit_session *s, const char *name);
+int32_t fdit_session_n_groups(const fdit_session *s, int32_t rank);
+const char *fdit_session_group_name(const fdit_session *s, int32_t rank, int32_t group);
+int32_t fdit_session_find_group(const fdit_session *s, int32_t rank, const char *name);
+/* The group of a class at a rank: its superclass there. -1 when either is out of range. */
+int32_t fdit_session_class_group(const fdit_session *s, int32_t rank, int32_t id);
+/* Classes as --classes takes them: "all", "genus=Turdus", names, "#5", several with commas, "@FILE". The
+ * first `room` ids to ids[] (NULL with room 0), how many there are to *n. FDIT_ERROR_ARGUMENT: a name is
+ * not known, with the closest ones; FDIT_ERROR_IO: the file. */
+enum fdit_status fdit_session_select(fdit_context *ctx, const fdit_session *s, const char *what, int32_t *ids,
+                                     size_t room, size_t *n);
+
+/* What the model draws: x [channels][size][size], pixels or latents, so many elements. */
+int fdit_session_size(const fdit_session *s);
+int fdit_session_channels(const fdit_session *s); /* pixels: 1 grey, 3 colour; latents: usually 4 */
+size_t fdit_session_elements(const fdit_session *s);
+/* Pictures: height and width, channels (1 or 3), bytes. All 0 for latents without an autoencoder. */
+int fdit_session_picture_size(const fdit_session *s);
+int fdit_session_picture_channels(const fdit_session *s);
+size_t fdit_session_picture_bytes(const fdit_session *s);
+
+struct fdit_draw_progress {
+    size_t done, total; /* pictures */
+    int step, steps;    /* of those that are drawn now */
+};
+/* Called after every step from the thread that draws. false: stop. */
+typedef bool (*fdit_draw_fn)(void *user, const struct fdit_draw_progress *progress);
 
 struct fdit_draw_options {
-    const char *sampler; /* "ddpm", "ddim", "ddim:ETA", "dpm++"; NULL: ddpm */
-    int steps;           /* 0: the sampler's default (250, 50, 20) */
-    double guidance;     /* 1: none */
-    bool all_channels;   /* guide every channel; false: the first 3 of 4, all of 1 or 3 */
-    bool clip_x0;        /* for models on pixels */
+    size_t size;                   /* of this struct: fdit_draw_options_init */
+    const char *sampler;           /* "ddpm" (NULL), "ddim", "ddim:ETA", "dpm++" */
+    int steps;                     /* 1 to 1000; 0: the sampler's default (250, 50, 20) */
+    double guidance;               /* scale, 1: none; NaN (the default): 2 for pixels, 4 for latents */
+    const char *guidance_channels; /* "3" or "all"; NULL: 3 of 4 latent channels, else all */
+    const char *guidance_interval; /* "LO:HI": guide at steps LO <= t <= HI only; NULL: "0:999" */
+    int clip_x0;                   /* clamp the predicted x0 to [-1, 1]: 1, 0; -1 (the default): for pixels */
+    const char *rng;               /* random numbers: "philox" (NULL), "torch-cpu", "torch-cuda" */
+    fdit_draw_fn progress;         /* NULL: none */
+    void *user;                    /* of progress */
 };
-#define FDIT_DRAW_DEFAULTS         \
-    {                              \
-        NULL, 0, 4.0, false, false \
-    }
+#define fdit_draw_options_init(options) fdit_draw_options_init_size((options), sizeof *(options))
+void fdit_draw_options_init_size(struct fdit_draw_options *options, size_t size);
 
-/* x [n][channels][size][size]: n pictures of these classes and seeds. A picture depends on weights, class,
- * seed and options only. FDIT_INTERRUPTED after fdit_context_stop. */
+/* x [n][channels][size][size]: n pictures of these classes and seeds; options NULL: the defaults. A picture
+ * depends on weights, class, seed and options only, not on batch, order, threads or the other pictures.
+ * FDIT_ERROR_ARGUMENT: a class or an option; FDIT_ERROR_NUMERIC: a result is not finite; FDIT_ERROR_DEVICE;
+ * FDIT_INTERRUPTED after fdit_context_stop, or when progress returned false. */
 enum fdit_status fdit_session_draw(fdit_context *ctx, fdit_session *s,
                                    const struct fdit_draw_options *options, const int32_t *classes,
                                    const uint64_t *seeds, size_t n, float *x);
-/* x in [-1, 1] to 8 bits: pixels [n][size][size][channels]. */
-void fdit_session_pixels(const fdit_session *s, const float *x, size_t n, uint8_t *pixels);
+/* x of n pictures to 8 bits, decoded by the autoencoder where the model works on latents: pixels
+ * [n][picture_size][picture_size][picture_channels]. FDIT_ERROR_ARGUMENT: latents without an autoencoder;
+ * FDIT_ERROR_DEVICE. */
+enum fdit_status fdit_session_pixels(fdit_context *ctx, fdit_session *s, const float *x, size_t n,
+                                     unsigned char *pixels);
+/* x of one picture to a PNG file; the same statuses, and FDIT_ERROR_IO. */
+enum fdit_status fdit_session_save_png(fdit_context *ctx, fdit_session *s, const float *x, const char *path);
+/* Pixels [height][width][channels] to a PNG file, which appears whole or not at all. channels 1 or 3.
+ * FDIT_ERROR_ARGUMENT, FDIT_ERROR_IO. */
+enum fdit_status fdit_save_png(fdit_context *ctx, const char *path, const unsigned char *pixels, int width,
+                               int height, int channels);
 
 /* ------------------------------------------------------------------ fine-tuning */
 
-struct fdit_training {
-    const char *device; /* as in fdit_session_options */
-    int threads;
-    const char *base;     /* checkpoint */
-    const char *data;     /* folder of class folders, .tar, .tar.gz */
-    const char *taxonomy; /* TSV or JSON; NULL: nested folders */
-    const char *tune;     /* "finediffusion", "bitfit", "norm", "table", "full"; NULL: finediffusion */
-    const char *out;      /* folder of the run; OUT/delta.safetensors is the result */
-    bool resume;
-    bool mirror; /* mirror half of the pictures */
-    int64_t steps;
-    int batch; /* 0: 32 */
-    double lr; /* 0: 1e-4 */
-    uint64_t seed;
-};
+/* A run of fine-tuning, or of training from scratch: its options, then the run itself. */
+typedef struct fdit_training fdit_training;
+
+/* With the defaults of `finediffusion train`. Freed by fdit_training_free. FDIT_ERROR_MEMORY. */
+enum fdit_status fdit_training_new(fdit_context *ctx, fdit_training **out);
+void fdit_training_free(fdit_training *t); /* NULL is allowed */
+
+/* An option of `finediffusion train --help`, without its dashes, as it would be typed there: ("lr",
+ * "1e-3"), ("tune", "bitfit"), ("flip", "none"), ("device", "cpu"), ("memory", "6G"). A flag takes "true"
+ * or "false". Needed are base (or from-scratch), data, steps (or epochs) and out. FDIT_ERROR_ARGUMENT names
+ * the option, the value and what is possible; the training is then as it was. */
+enum fdit_status fdit_training_set(fdit_context *ctx, fdit_training *t, const char *option,
+                                   const char *value);
+/* Begins with the options that a run's config.json (or a file like it) holds; what was set before is lost.
+ * FDIT_ERROR_IO, FDIT_ERROR_FORMAT; FDIT_ERROR_ARGUMENT: a file that it names is not there. */
+enum fdit_status fdit_training_read_config(fdit_context *ctx, fdit_training *t, const char *path);
+/* The same with the options of the run in this folder, which fdit_training_run goes on with, to the bits that
+ * an unbroken run would have had. */
+enum fdit_status fdit_training_resume(fdit_context *ctx, fdit_training *t, const char *run);
+
+/* What the run would hold in memory, as a table for people; nothing is computed or written. The text
+ * belongs to the training, until the next call. Statuses as of fdit_training_run; FDIT_ERROR_DEVICE: it
+ * does not fit, the text is there all the same. */
+enum fdit_status fdit_training_plan(fdit_context *ctx, fdit_training *t, const char **text);
 
 struct fdit_training_progress {
-    int64_t step, steps;
-    double loss, images_per_second;
+    int64_t step, steps;  /* done, of */
+    double loss, mse, vb; /* of the last step: loss = mse + vb */
+    double lr;
+    double images_per_second, seconds; /* of training so far */
 };
-/* Called after every step from the calling thread. */
-typedef void (*fdit_training_fn)(void *user, const struct fdit_training_progress *p);
+/* Called after every step from the calling thread. false: stop after a checkpoint. */
+typedef bool (*fdit_training_fn)(void *user, const struct fdit_training_progress *progress);
 
-/* Runs to the end, or to FDIT_INTERRUPTED with a checkpoint after fdit_context_stop. progress may be
- * NULL. */
-enum fdit_status fdit_train(fdit_context *ctx, const struct fdit_training *training,
-                            fdit_training_fn progress, void *user);
+/* Runs to the end: OUT/delta.safetensors is the result, what else OUT holds is in the README. progress may be
+ * NULL. FDIT_ERROR_ARGUMENT: an option; FDIT_ERROR_IO, _FORMAT, _NUMERIC: a file; FDIT_ERROR_UNSUPPORTED,
+ * FDIT_ERROR_DEVICE: the device; FDIT_ERROR_NUMERIC: the loss is not finite; FDIT_INTERRUPTED, with a
+ * checkpoint to go on from, after fdit_context_stop or when progress returned false. */
+enum fdit_status fdit_training_run(fdit_context *ctx, fdit_training *t, fdit_training_fn progress,
+                                   void *user);
 
-#if defined(__GNUC__)
-#pragma GCC visibility pop
-#endif
 #if defined(__GNUC__)
 #pragma GCC visibility pop
 #endif

@@ -190,6 +190,8 @@ EXTRA_DIST += tests/lib.sh tests/test_resume.sh tests/test_growth.sh tests/test_
 check_PROGRAMS += tests/test_api
 tests_test_api_SOURCES = tests/test_api.c
 tests_test_api_LDADD = libfinediffusion.la $(CHECK_LIBS)
+TESTS += tests/test_library.sh
+EXTRA_DIST += tests/test_library.sh
 
 check_PROGRAMS += tests/test_sample
 tests_test_sample_SOURCES = tests/test_sample.c tests/model_fixture.c tests/model_fixture.h

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static fdit_context *ctx;
 static char folder[] = "/tmp/fdit-api-XXXXXX", base[64], run[64], delta[96];
@@ -28,80 +29,589 @@ static void shell(const char *format, ...)
     ck_assert_msg(system(command) == 0, "failed: %s", command);
 }
 
-static void count_steps(void *user, const struct fdit_training_progress *p)
+static const char *fixture(const char *name)
 {
-    int *n = user;
-    ck_assert_int_eq(p->step, ++*n);
-    ck_assert_int_eq(p->steps, 3);
-    ck_assert(isfinite(p->loss));
+    static char path[1024];
+    const char *fixtures = getenv("FDIT_FIXTURES");
+    snprintf(path, sizeof path, "%s/%s", fixtures ? fixtures : TESTS_DIR "/fixtures", name);
+    return path;
 }
 
-/* Makes a tiny base with the program, tunes it through the library. */
+static const char *program(void)
+{
+    const char *path = getenv("FDIT_PROGRAM");
+    ck_assert_msg(path != NULL, "FDIT_PROGRAM is not set; run make check");
+    return path;
+}
+
+static unsigned char *read_file(const char *path, size_t *n)
+{
+    FILE *f = fopen(path, "rb");
+    ck_assert_msg(f != NULL, "%s cannot be read", path);
+    fseek(f, 0, SEEK_END);
+    *n = (size_t)ftell(f);
+    rewind(f);
+    unsigned char *bytes = malloc(*n + 1);
+    ck_assert_uint_eq(fread(bytes, 1, *n, f), *n);
+    fclose(f);
+    return bytes;
+}
+
+/* The pixels of a PNG as they are packed: what comes before, its text, says how it was made. */
+static void same_pixels(const char *a, const char *b)
+{
+    size_t n[2];
+    unsigned char *bytes[2] = { read_file(a, &n[0]), read_file(b, &n[1]) }, *at[2];
+    for (int i = 0; i < 2; i++) {
+        at[i] = memmem(bytes[i], n[i], "IDAT", 4);
+        ck_assert_ptr_nonnull(at[i]);
+        n[i] -= (size_t)(at[i] - bytes[i]);
+    }
+    ck_assert_uint_eq(n[0], n[1]);
+    ck_assert_mem_eq(at[0], at[1], n[0]);
+    free(bytes[0]);
+    free(bytes[1]);
+}
+
+/* The last tensor of the file is x. */
+static void same_latents(const char *path, const float *x, size_t n)
+{
+    size_t bytes;
+    unsigned char *all = read_file(path, &bytes);
+    ck_assert_uint_ge(bytes, n * sizeof *x);
+    ck_assert_mem_eq(all + bytes - n * sizeof *x, x, n * sizeof *x);
+    free(all);
+}
+
+struct counted {
+    int steps, of, stop_at; /* seen; of; stop after this one's report, 0: never */
+};
+
+static bool count_steps(void *user, const struct fdit_training_progress *p)
+{
+    struct counted *c = user;
+    ck_assert_int_eq(p->step, ++c->steps);
+    ck_assert_int_eq(p->steps, c->of);
+    ck_assert(isfinite(p->loss) && p->loss == p->mse + p->vb);
+    ck_assert_double_gt(p->lr, 0);
+    return c->steps != c->stop_at;
+}
+
+static void set(fdit_training *t, const char *const (*options)[2])
+{
+    for (; (*options)[0]; options++)
+        OK(fdit_training_set(ctx, t, (*options)[0], (*options)[1]));
+}
+
+static char data[512];
+
+static fdit_training *training(const char *out)
+{
+    const char *const options[][2] = { { "device", "cpu" },      { "threads", "1" }, { "base", base },
+                                       { "data", data },         { "out", out },     { "steps", "3" },
+                                       { "batch", "8" },         { "lr", "1e-3" },   { "seed", "5" },
+                                       { "clip", "1" },          { "workers", "0" }, { "preview-every", "0" },
+                                       { "flip", "horizontal" }, { NULL, NULL } };
+    fdit_training *t = NULL;
+    OK(fdit_training_new(ctx, &t));
+    set(t, options);
+    return t;
+}
+
+/* Makes a tiny base with the program, tunes it through the library: to what the program makes of it. */
 START_TEST(test_training)
 {
-    const char *program = getenv("FDIT_PROGRAM");
-    int steps = 0;
-    char data[512];
-    ck_assert_msg(program != NULL, "FDIT_PROGRAM is not set; run make check");
-    snprintf(data, sizeof data, TESTS_DIR "/../data/letters-test.tar.gz");
+    struct counted c = { 0, 3, 0 };
+    char same[96];
+    size_t n[2];
     shell("'%s' train --quiet --from-scratch --tune full --model 32,2,2,6 --size 24 --channels 1 "
           "--data '%s' --flip none --batch 8 --steps 2 --workers 1 --preview-every 0 --device cpu "
           "--out %s/base",
-          program, data, folder);
-    struct fdit_training t = { .device = "cpu",
-                               .threads = 1,
-                               .base = base,
-                               .data = data,
-                               .out = run,
-                               .steps = 3,
-                               .batch = 8,
-                               .lr = 1e-3,
-                               .seed = 5 };
-    OK(fdit_train(ctx, &t, count_steps, &steps));
-    ck_assert_int_eq(steps, 3);
-    t.tune = "nothing";
-    ck_assert_int_eq(fdit_train(ctx, &t, NULL, NULL), FDIT_ERROR_ARGUMENT);
-    ck_assert_ptr_nonnull(strstr(fdit_context_message(ctx), "nothing"));
+          program(), data, folder);
+    fdit_training *t = training(run);
+    OK(fdit_training_run(ctx, t, count_steps, &c));
+    ck_assert_int_eq(c.steps, 3);
+    shell("'%s' train --quiet --base %s --data '%s' --batch 8 --steps 3 --lr 1e-3 --seed 5 --clip 1 "
+          "--preview-every 0 --device cpu --out %s/same",
+          program(), base, data, folder);
+    snprintf(same, sizeof same, "%s/same/delta.safetensors", folder);
+    unsigned char *ours = read_file(delta, &n[0]), *theirs = read_file(same, &n[1]);
+    ck_assert_uint_eq(n[0], n[1]);
+    ck_assert_mem_eq(ours, theirs, n[0]);
+    free(ours);
+    free(theirs);
+    fdit_training_free(t);
+    fdit_training_free(NULL);
 }
 END_TEST
 
+/* Options by name: what is wrong is said, and leaves the training as it was. */
+START_TEST(test_training_options)
+{
+    const char *text = NULL;
+    char out[96];
+    snprintf(out, sizeof out, "%s/refused", folder);
+    fdit_training *t = training(out);
+    ck_assert_int_eq(fdit_training_set(ctx, t, "clp", "1"), FDIT_ERROR_ARGUMENT);
+    ck_assert_ptr_nonnull(strstr(fdit_context_message(ctx), "clip"));
+    ck_assert_int_eq(fdit_training_set(ctx, t, "steps", "many"), FDIT_ERROR_ARGUMENT);
+    ck_assert_int_eq(fdit_training_set(ctx, t, "lr-schedule", "square"), FDIT_ERROR_ARGUMENT);
+    ck_assert_ptr_nonnull(strstr(fdit_context_message(ctx), "cosine"));
+    OK(fdit_training_set(ctx, t, "lr-schedule", "cosine"));
+    OK(fdit_training_set(ctx, t, "recompute", "block"));
+    OK(fdit_training_set(ctx, t, "tune", "bitfit"));
+    OK(fdit_training_plan(ctx, t, &text));
+    ck_assert_ptr_nonnull(strstr(text, "activations"));
+    ck_assert_int_ne(access(out, F_OK), 0);
+    OK(fdit_training_set(ctx, t, "memory", "100K"));
+    ck_assert_int_eq(fdit_training_plan(ctx, t, &text), FDIT_ERROR_DEVICE);
+    ck_assert_ptr_nonnull(strstr(text, "activations"));
+    OK(fdit_training_set(ctx, t, "tune", "nothing"));
+    ck_assert_int_eq(fdit_training_run(ctx, t, NULL, NULL), FDIT_ERROR_ARGUMENT);
+    ck_assert_ptr_nonnull(strstr(fdit_context_message(ctx), "nothing"));
+    fdit_training_free(t);
+}
+END_TEST
+
+/* A run that its callback stops goes on to the bits of the unbroken one. */
+START_TEST(test_training_stops)
+{
+    struct counted c = { 0, 6, 2 };
+    char out[96], path[128], whole[96];
+    size_t n[2];
+    snprintf(out, sizeof out, "%s/stopped", folder);
+    snprintf(whole, sizeof whole, "%s/whole", folder);
+    fdit_training *t = training(out), *again = NULL;
+    OK(fdit_training_set(ctx, t, "steps", "6"));
+    ck_assert_int_eq(fdit_training_run(ctx, t, count_steps, &c), FDIT_INTERRUPTED);
+    ck_assert_int_ge(c.steps, 2);
+    ck_assert_int_le(c.steps, 4); /* those that were under way are told as well */
+    OK(fdit_training_set(ctx, t, "out", whole));
+    OK(fdit_training_run(ctx, t, NULL, NULL));
+    fdit_training_free(t);
+    OK(fdit_training_new(ctx, &again));
+    ck_assert_int_eq(fdit_training_resume(ctx, again, folder), FDIT_ERROR_ARGUMENT);
+    OK(fdit_training_resume(ctx, again, out));
+    c.stop_at = 0;
+    OK(fdit_training_run(ctx, again, count_steps, &c));
+    ck_assert_int_eq(c.steps, 6);
+    snprintf(path, sizeof path, "%s/delta.safetensors", out);
+    unsigned char *ours = read_file(path, &n[0]);
+    snprintf(path, sizeof path, "%s/delta.safetensors", whole);
+    unsigned char *theirs = read_file(path, &n[1]);
+    ck_assert_uint_eq(n[0], n[1]);
+    ck_assert_mem_eq(ours, theirs, n[0]);
+    free(ours);
+    free(theirs);
+    /* the same options for another run */
+    snprintf(path, sizeof path, "%s/config.json", out);
+    OK(fdit_training_read_config(ctx, again, path));
+    snprintf(path, sizeof path, "%s/second", folder);
+    OK(fdit_training_set(ctx, again, "out", path));
+    fdit_context_stop(ctx); /* of the context: until it is taken back */
+    ck_assert_int_eq(fdit_training_run(ctx, again, NULL, NULL), FDIT_INTERRUPTED);
+    fdit_context_go_on(ctx);
+    fdit_training_free(again);
+}
+END_TEST
+
+static struct fdit_session_options session_options(void)
+{
+    struct fdit_session_options o;
+    fdit_session_options_init(&o);
+    o.device = "cpu";
+    o.threads = 1;
+    o.base = base;
+    o.delta = delta;
+    o.batch = 2;
+    return o;
+}
+
 START_TEST(test_drawing)
 {
-    struct fdit_session_options o = {
-        .device = "cpu", .threads = 1, .base = base, .delta = delta, .batch = 2
-    };
-    struct fdit_draw_options how = FDIT_DRAW_DEFAULTS;
+    struct fdit_session_options o = session_options();
+    struct fdit_draw_options how;
     fdit_session *s = NULL;
     OK(fdit_session_open(ctx, &o, &s));
-    ck_assert_int_eq(fdit_session_classes(s), 110);
     ck_assert_int_eq(fdit_session_size(s), 24);
     ck_assert_int_eq(fdit_session_channels(s), 1);
-    ck_assert_uint_eq(fdit_session_numbers(s), 576);
-    ck_assert_str_eq(fdit_session_class_name(s, fdit_session_find_class(s, "K/mono")), "K/mono");
-    ck_assert_int_eq(fdit_session_find_class(s, "no such letter"), -1);
-    ck_assert_ptr_null(fdit_session_class_name(s, 110));
+    ck_assert_uint_eq(fdit_session_elements(s), 576);
+    ck_assert_int_eq(fdit_session_picture_size(s), 24);
+    ck_assert_int_eq(fdit_session_picture_channels(s), 1);
+    ck_assert_uint_eq(fdit_session_picture_bytes(s), 576);
+    fdit_draw_options_init(&how);
     how.sampler = "ddim";
     how.steps = 3;
     const int32_t classes[3] = { 4, 4, 70 };
     const uint64_t seeds[3] = { 1, 2, 1 };
     float x[3 * 576], again[576];
-    uint8_t pixels[3 * 576];
     OK(fdit_session_draw(ctx, s, &how, classes, seeds, 3, x));
     for (int i = 0; i < 3 * 576; i++)
         ck_assert(isfinite(x[i]));
     ck_assert_mem_ne(x, x + 576, 576 * sizeof *x);
-    /* the same picture whatever stood beside it */
+    /* the same picture whatever stood beside it, and whatever was drawn in another way before */
+    how.sampler = "dpm++";
+    how.guidance = 1;
+    OK(fdit_session_draw(ctx, s, &how, classes + 2, seeds + 2, 1, again));
+    ck_assert_mem_ne(again, x + 2 * 576, sizeof again);
+    how.sampler = "ddim";
+    how.guidance = NAN;
     OK(fdit_session_draw(ctx, s, &how, classes + 2, seeds + 2, 1, again));
     ck_assert_mem_eq(again, x + 2 * 576, sizeof again);
-    fdit_session_pixels(s, x, 3, pixels);
-    const int32_t bad = 110;
-    ck_assert_int_eq(fdit_session_draw(ctx, s, &how, &bad, seeds, 1, again), FDIT_ERROR_ARGUMENT);
+    const int32_t bad[3] = { 4, 110, -1 };
+    ck_assert_int_eq(fdit_session_draw(ctx, s, &how, bad + 1, seeds, 1, again), FDIT_ERROR_ARGUMENT);
+    ck_assert_int_eq(fdit_session_draw(ctx, s, &how, bad + 2, seeds, 1, again), FDIT_ERROR_ARGUMENT);
     how.sampler = "euler";
     ck_assert_int_eq(fdit_session_draw(ctx, s, &how, classes, seeds, 1, again), FDIT_ERROR_ARGUMENT);
+    how.sampler = NULL;
+    how.steps = 5000;
+    ck_assert_int_eq(fdit_session_draw(ctx, s, &how, classes, seeds, 1, again), FDIT_ERROR_ARGUMENT);
     fdit_session_close(s);
+    fdit_session_close(NULL);
     o.base = "absent.safetensors";
     ck_assert_int_eq(fdit_session_open(ctx, &o, &s), FDIT_ERROR_IO);
     ck_assert_ptr_null(s);
+}
+END_TEST
+
+/* Defaults are the program's: the same elements and the same pixels, without and with options. */
+START_TEST(test_as_the_program)
+{
+    struct fdit_session_options o = session_options();
+    struct fdit_draw_options how;
+    fdit_session *s = NULL;
+    const int32_t classes[2] = { 4, 4 };
+    const uint64_t seeds[2] = { 0, 1 };
+    float x[2 * 576];
+    char path[128], png[128];
+    unsigned char pixels[2 * 576];
+    shell("'%s' sample --quiet --device cpu --base %s --delta %s --classes '#4' --per-class 2 --steps 5 "
+          "--out %s/usual --latents %s/usual.safetensors",
+          program(), base, delta, folder, folder);
+    shell("'%s' sample --quiet --device cpu --base %s --delta %s --classes '#4' --per-class 2 --steps 4 "
+          "--sampler ddim:0.5 --guidance 3 --guidance-interval 100:900 --no-clip-x0 --rng torch-cpu "
+          "--weights int8 --latents %s/special.safetensors",
+          program(), base, delta, folder);
+    OK(fdit_session_open(ctx, &o, &s));
+    fdit_draw_options_init(&how);
+    how.steps = 5;
+    OK(fdit_session_draw(ctx, s, &how, classes, seeds, 2, x));
+    snprintf(path, sizeof path, "%s/usual.safetensors", folder);
+    same_latents(path, x, 2 * 576);
+    snprintf(png, sizeof png, "%s/ours.png", folder);
+    shell("cp \"$(find %s/usual -name '*-1.png')\" %s/theirs.png", folder, folder);
+    snprintf(path, sizeof path, "%s/theirs.png", folder);
+    OK(fdit_session_save_png(ctx, s, x + 576, png));
+    same_pixels(path, png);
+    OK(fdit_session_pixels(ctx, s, x, 2, pixels));
+    OK(fdit_save_png(ctx, png, pixels + 576, 24, 24, 1));
+    same_pixels(path, png);
+    ck_assert_int_eq(fdit_save_png(ctx, png, pixels, 24, 12, 2), FDIT_ERROR_ARGUMENT);
+    ck_assert_int_eq(fdit_save_png(ctx, "/absent/x.png", pixels, 24, 24, 1), FDIT_ERROR_IO);
+    fdit_session_close(s);
+    o.weights = "int8";
+    OK(fdit_session_open(ctx, &o, &s));
+    how.steps = 4;
+    how.sampler = "ddim:0.5";
+    how.guidance = 3;
+    how.guidance_interval = "100:900";
+    how.clip_x0 = 0;
+    how.rng = "torch-cpu";
+    OK(fdit_session_draw(ctx, s, &how, classes, seeds, 2, x));
+    snprintf(path, sizeof path, "%s/special.safetensors", folder);
+    same_latents(path, x, 2 * 576);
+    fdit_session_close(s);
+}
+END_TEST
+
+/* A model on latents: refused without an autoencoder, the program's pictures with one. */
+START_TEST(test_latents)
+{
+    struct fdit_session_options o;
+    fdit_session *s = NULL;
+    char dit[1024], vae[1024], path[128], png[128];
+    unsigned char pixels[64] = { 7 };
+    const int32_t id = 1;
+    const uint64_t seed = 0;
+    struct fdit_draw_options how;
+    snprintf(dit, sizeof dit, "%s", fixture("dit.safetensors"));
+    snprintf(vae, sizeof vae, "%s", fixture("vae"));
+    fdit_session_options_init(&o);
+    o.device = "cpu";
+    o.base = dit;
+    o.guide = "none";
+    OK(fdit_session_open(ctx, &o, &s));
+    ck_assert_int_eq(fdit_session_channels(s), 4);
+    ck_assert_int_eq(fdit_session_picture_size(s), 0);
+    ck_assert_uint_eq(fdit_session_picture_bytes(s), 0);
+    size_t n = fdit_session_elements(s);
+    float *x = malloc(n * sizeof *x);
+    fdit_draw_options_init(&how);
+    how.steps = 4;
+    OK(fdit_session_draw(ctx, s, &how, &id, &seed, 1, x));
+    ck_assert_int_eq(fdit_session_pixels(ctx, s, x, 1, pixels), FDIT_ERROR_ARGUMENT);
+    ck_assert_ptr_nonnull(strstr(fdit_context_message(ctx), "autoencoder"));
+    ck_assert_int_eq(pixels[0], 7);
+    snprintf(png, sizeof png, "%s/latent.png", folder);
+    ck_assert_int_eq(fdit_session_save_png(ctx, s, x, png), FDIT_ERROR_ARGUMENT);
+    ck_assert_int_ne(access(png, F_OK), 0);
+    fdit_session_close(s);
+    o.vae = vae;
+    OK(fdit_session_open(ctx, &o, &s));
+    ck_assert_int_eq(fdit_session_picture_channels(s), 3);
+    ck_assert_int_gt(fdit_session_picture_size(s), fdit_session_size(s));
+    OK(fdit_session_draw(ctx, s, &how, &id, &seed, 1, x));
+    OK(fdit_session_save_png(ctx, s, x, png));
+    shell("'%s' sample --quiet --device cpu --base '%s' --vae '%s' --guide none --steps 4 --classes '#1' "
+          "--out %s/latent && cp \"$(find %s/latent -name '*.png')\" %s/latent-theirs.png",
+          program(), dit, vae, folder, folder, folder);
+    snprintf(path, sizeof path, "%s/latent-theirs.png", folder);
+    same_pixels(path, png);
+    fdit_session_close(s);
+    o.base = base; /* on pixels */
+    ck_assert_int_eq(fdit_session_open(ctx, &o, &s), FDIT_ERROR_ARGUMENT);
+    free(x);
+}
+END_TEST
+
+/* Memory is listed before it is taken, and kept to. */
+START_TEST(test_plan)
+{
+    struct fdit_session_options o = session_options();
+    fdit_session *s = NULL;
+    float x[576];
+    const int32_t id = 0;
+    const uint64_t seed = 0;
+    o.plan_only = true;
+    o.batch = 0;
+    OK(fdit_session_open(ctx, &o, &s));
+    ck_assert_ptr_nonnull(strstr(fdit_session_plan(s), "weights"));
+    size_t free_bytes = fdit_session_device_bytes(s);
+    int batch = fdit_session_batch(s);
+    ck_assert_uint_gt(free_bytes, 0);
+    ck_assert_uint_ge(fdit_session_process_bytes(s), free_bytes);
+    ck_assert_int_eq(fdit_session_draw(ctx, s, NULL, &id, &seed, 1, x), FDIT_ERROR_ARGUMENT);
+    ck_assert_int_eq(fdit_session_pixels(ctx, s, x, 1, (unsigned char *)x), FDIT_ERROR_ARGUMENT);
+    fdit_session_close(s);
+    o.memory = free_bytes / 2; /* a smaller batch */
+    OK(fdit_session_open(ctx, &o, &s));
+    ck_assert_int_lt(fdit_session_batch(s), batch);
+    ck_assert_uint_le(fdit_session_device_bytes(s), o.memory);
+    fdit_session_close(s);
+    o.memory = 1000;
+    OK(fdit_session_open(ctx, &o, &s)); /* listed, not refused */
+    fdit_session_close(s);
+    o.plan_only = false;
+    ck_assert_int_eq(fdit_session_open(ctx, &o, &s), FDIT_ERROR_DEVICE);
+    o = session_options();
+    o.weights = "f64";
+    ck_assert_int_eq(fdit_session_open(ctx, &o, &s), FDIT_ERROR_ARGUMENT);
+    o = session_options();
+    o.precision = "f64";
+    ck_assert_int_eq(fdit_session_open(ctx, &o, &s), FDIT_ERROR_ARGUMENT);
+    o = session_options();
+    o.weights_from = "both";
+    ck_assert_int_eq(fdit_session_open(ctx, &o, &s), FDIT_ERROR_ARGUMENT);
+    o.weights_from = NULL;
+    o.base = NULL;
+    ck_assert_int_eq(fdit_session_open(ctx, &o, &s), FDIT_ERROR_ARGUMENT);
+}
+END_TEST
+
+START_TEST(test_classes)
+{
+    struct fdit_session_options o = session_options();
+    fdit_session *s = NULL;
+    int32_t ids[200];
+    size_t n = 0;
+    o.plan_only = true;
+    OK(fdit_session_open(ctx, &o, &s));
+    ck_assert_str_eq(fdit_session_guide(s), "superclass:level1");
+    ck_assert_ptr_nonnull(fdit_session_model(s));
+    ck_assert_int_eq(fdit_session_n_classes(s), 110);
+    ck_assert_str_eq(fdit_session_class_name(s, fdit_session_find_class(s, "K/mono")), "K/mono");
+    ck_assert_int_eq(fdit_session_find_class(s, "no such letter"), -1);
+    ck_assert_ptr_null(fdit_session_class_name(s, 110));
+    ck_assert_ptr_null(fdit_session_class_name(s, -1));
+    ck_assert_int_eq(fdit_session_n_ranks(s), 1);
+    const char *rank = fdit_session_rank_name(s, 0);
+    ck_assert_int_eq(fdit_session_find_rank(s, rank), 0);
+    ck_assert_int_eq(fdit_session_find_rank(s, "no such rank"), -1);
+    ck_assert_ptr_null(fdit_session_rank_name(s, 1));
+    int32_t group = fdit_session_find_group(s, 0, "K");
+    ck_assert_int_eq(fdit_session_class_group(s, 0, fdit_session_find_class(s, "K/mono")), group);
+    ck_assert_str_eq(fdit_session_group_name(s, 0, group), "K");
+    ck_assert_int_eq(fdit_session_find_group(s, 0, "no such group"), -1);
+    ck_assert_ptr_null(fdit_session_group_name(s, 0, fdit_session_n_groups(s, 0)));
+    ck_assert_ptr_null(fdit_session_group_name(s, 1, 0));
+    ck_assert_int_eq(fdit_session_n_groups(s, 1), 0);
+    ck_assert_int_eq(fdit_session_class_group(s, 1, 0), -1);
+    ck_assert_int_eq(fdit_session_class_group(s, 0, 110), -1);
+    char what[64];
+    snprintf(what, sizeof what, "%s=K,#7", rank);
+    OK(fdit_session_select(ctx, s, what, ids, 200, &n));
+    ck_assert_uint_gt(n, 1);
+    ck_assert_int_eq(ids[n - 1], 7);
+    for (size_t i = 0; i + 1 < n; i++)
+        ck_assert_int_eq(fdit_session_class_group(s, 0, ids[i]), group);
+    size_t all = n;
+    ids[1] = -5;
+    OK(fdit_session_select(ctx, s, what, ids, 1, &n));
+    ck_assert_uint_eq(n, all);
+    ck_assert_int_eq(ids[1], -5);
+    OK(fdit_session_select(ctx, s, "all", NULL, 0, &n));
+    ck_assert_uint_eq(n, 110);
+    ck_assert_int_eq(fdit_session_select(ctx, s, "K/mno", ids, 200, &n), FDIT_ERROR_ARGUMENT);
+    ck_assert_ptr_nonnull(strstr(fdit_context_message(ctx), "K/mono"));
+    fdit_session_close(s);
+}
+END_TEST
+
+struct seen {
+    int calls, stop_at;
+    size_t done;
+};
+
+static bool watch(void *user, const struct fdit_draw_progress *p)
+{
+    struct seen *seen = user;
+    seen->calls++;
+    ck_assert_uint_eq(p->total, 3);
+    ck_assert_int_eq(p->steps, 3);
+    ck_assert_int_eq(p->step, (seen->calls - 1) % 3 + 1);
+    seen->done = p->done;
+    return seen->calls != seen->stop_at;
+}
+
+/* Every step is told; a callback stops its own drawing, a request to the context every one. */
+START_TEST(test_progress)
+{
+    struct fdit_session_options o = session_options();
+    struct fdit_draw_options how;
+    struct seen seen = { 0, 0, 9 };
+    fdit_session *s = NULL;
+    const int32_t classes[3] = { 0, 1, 2 };
+    const uint64_t seeds[3] = { 0, 0, 0 };
+    float x[3 * 576];
+    OK(fdit_session_open(ctx, &o, &s));
+    fdit_draw_options_init(&how);
+    how.sampler = "ddim";
+    how.steps = 3;
+    how.progress = watch;
+    how.user = &seen;
+    OK(fdit_session_draw(ctx, s, &how, classes, seeds, 3, x));
+    ck_assert_int_eq(seen.calls, 6); /* two batches */
+    ck_assert_uint_eq(seen.done, 2);
+    seen = (struct seen){ 0, 4, 9 };
+    ck_assert_int_eq(fdit_session_draw(ctx, s, &how, classes, seeds, 3, x), FDIT_INTERRUPTED);
+    ck_assert_int_eq(seen.calls, 4);
+    how.progress = NULL;
+    OK(fdit_session_draw(ctx, s, &how, classes, seeds, 3, x));
+    fdit_context_stop(ctx);
+    ck_assert_int_eq(fdit_session_draw(ctx, s, &how, classes, seeds, 3, x), FDIT_INTERRUPTED);
+    fdit_context_go_on(ctx);
+    OK(fdit_session_draw(ctx, s, &how, classes, seeds, 3, x));
+    fdit_session_close(s);
+}
+END_TEST
+
+/* ------------------------------------------------------------------ programs of other versions */
+
+#define AT(type, field, offset) ck_assert_uint_eq(offsetof(struct type, field), offset)
+
+/* Fields stay where they are; new ones come at the end, and these numbers with them. */
+START_TEST(test_layout)
+{
+    if (sizeof(void *) != 8 || sizeof(size_t) != 8)
+        return;
+    AT(fdit_session_options, size, 0);
+    AT(fdit_session_options, base, 8);
+    AT(fdit_session_options, delta, 16);
+    AT(fdit_session_options, weights_from, 24);
+    AT(fdit_session_options, model, 32);
+    AT(fdit_session_options, taxonomy, 40);
+    AT(fdit_session_options, ranks, 48);
+    AT(fdit_session_options, guide, 56);
+    AT(fdit_session_options, force, 64);
+    AT(fdit_session_options, vae, 72);
+    AT(fdit_session_options, vae_scale, 80);
+    AT(fdit_session_options, device, 88);
+    AT(fdit_session_options, threads, 96);
+    AT(fdit_session_options, precision, 104);
+    AT(fdit_session_options, weights, 112);
+    AT(fdit_session_options, memory, 120);
+    AT(fdit_session_options, batch, 128);
+    AT(fdit_session_options, plan_only, 132);
+    ck_assert_uint_eq(sizeof(struct fdit_session_options), 136);
+    AT(fdit_draw_options, size, 0);
+    AT(fdit_draw_options, sampler, 8);
+    AT(fdit_draw_options, steps, 16);
+    AT(fdit_draw_options, guidance, 24);
+    AT(fdit_draw_options, guidance_channels, 32);
+    AT(fdit_draw_options, guidance_interval, 40);
+    AT(fdit_draw_options, clip_x0, 48);
+    AT(fdit_draw_options, rng, 56);
+    AT(fdit_draw_options, progress, 64);
+    AT(fdit_draw_options, user, 72);
+    ck_assert_uint_eq(sizeof(struct fdit_draw_options), 80);
+    AT(fdit_draw_progress, done, 0);
+    AT(fdit_draw_progress, total, 8);
+    AT(fdit_draw_progress, step, 16);
+    AT(fdit_draw_progress, steps, 20);
+    AT(fdit_training_progress, step, 0);
+    AT(fdit_training_progress, steps, 8);
+    AT(fdit_training_progress, loss, 16);
+    AT(fdit_training_progress, mse, 24);
+    AT(fdit_training_progress, vb, 32);
+    AT(fdit_training_progress, lr, 40);
+    AT(fdit_training_progress, images_per_second, 48);
+    AT(fdit_training_progress, seconds, 56);
+    ck_assert_int_eq(FDIT_OK, 0);
+    ck_assert_int_eq(FDIT_ERROR_ARGUMENT, 4);
+    ck_assert_int_eq(FDIT_INTERRUPTED, 8);
+}
+END_TEST
+
+/* Structs of an older program end earlier, those of a newer one later. */
+START_TEST(test_other_versions)
+{
+    struct older {
+        size_t size;
+        const char *base, *delta;
+    } older = { sizeof older, base, delta };
+    struct newer {
+        struct fdit_draw_options now;
+        const char *then;
+    } newer;
+    fdit_session *s = NULL;
+    const int32_t id = 0;
+    const uint64_t seed = 0;
+    float x[576], y[576];
+    unsigned char bytes[sizeof(struct fdit_session_options) + 1];
+    /* an initialiser writes what the caller has room for, and no more */
+    memset(bytes, 0xa5, sizeof bytes);
+    fdit_session_options_init_size((struct fdit_session_options *)(void *)bytes, sizeof older);
+    for (size_t i = sizeof(size_t); i < sizeof bytes; i++)
+        ck_assert_uint_eq(bytes[i], i < sizeof older ? 0 : 0xa5);
+    setenv("FINEDIFFUSION_DEVICE", "cpu", 1);
+    OK(fdit_session_open(ctx, (const struct fdit_session_options *)(const void *)&older, &s));
+    unsetenv("FINEDIFFUSION_DEVICE");
+    fdit_draw_options_init_size(&newer.now, sizeof newer);
+    ck_assert_ptr_null(newer.then);
+    newer.now.steps = 3;
+    OK(fdit_session_draw(ctx, s, &newer.now, &id, &seed, 1, x));
+    newer.then = "a field that this version does not know";
+    ck_assert_int_eq(fdit_session_draw(ctx, s, &newer.now, &id, &seed, 1, x), FDIT_ERROR_UNSUPPORTED);
+    /* only size, sampler and steps: guidance and clip_x0 keep the defaults */
+    newer.now.size = offsetof(struct fdit_draw_options, guidance);
+    newer.now.guidance = 77;
+    newer.now.clip_x0 = 0;
+    OK(fdit_session_draw(ctx, s, &newer.now, &id, &seed, 1, y));
+    ck_assert_mem_eq(x, y, sizeof x);
+    newer.now.size = 0;
+    ck_assert_int_eq(fdit_session_draw(ctx, s, &newer.now, &id, &seed, 1, x), FDIT_ERROR_ARGUMENT);
+    ck_assert_ptr_nonnull(strstr(fdit_context_message(ctx), "fdit_draw_options_init"));
+    fdit_session_close(s);
 }
 END_TEST
 
@@ -110,13 +620,24 @@ int main(void)
     if (!mkdtemp(folder))
         return EXIT_FAILURE;
     snprintf(base, sizeof base, "%s/base/delta.safetensors", folder);
+    snprintf(data, sizeof data, TESTS_DIR "/../data/letters-test.tar.gz");
     snprintf(run, sizeof run, "%s/run", folder);
     snprintf(delta, sizeof delta, "%s/delta.safetensors", run);
     ctx = fdit_context_new();
     Suite *suite = suite_create("api");
     TCase *tc = tcase_create("library");
     tcase_add_test(tc, test_training);
+    tcase_add_test(tc, test_training_options);
+    tcase_add_test(tc, test_training_stops);
     tcase_add_test(tc, test_drawing);
+    tcase_add_test(tc, test_as_the_program);
+    tcase_add_test(tc, test_latents);
+    tcase_add_test(tc, test_plan);
+    tcase_add_test(tc, test_classes);
+    tcase_add_test(tc, test_progress);
+    tcase_add_test(tc, test_layout);
+    tcase_add_test(tc, test_other_versions);
+    tcase_set_timeout(tc, 0);
     suite_add_tcase(suite, tc);
     SRunner *sr = srunner_create(suite);
     srunner_set_fork_status(sr, CK_NOFORK);

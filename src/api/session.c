@@ -1,54 +1,116 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The drawing half of finediffusion.h. */
+ * Sessions of finediffusion.h: opening, and what they know. */
+#include "api/session.h"
+
+#include "api/api.h"
 #include "core/mem.h"
-#include "devices.h"
-#include "sample/painter.h"
-#include "sample/pixels.h"
 
-struct fdit_session {
-    fdit_device *dev;
-    struct fdit_sample_source source;
-    bool has_source;
-    struct fdit_painter *painter;
-    struct fdit_picture_spec *specs; /* [batch] */
-};
+#include <string.h>
 
-static enum fdit_status open_all(fdit_context *ctx, fdit_session *s, const struct fdit_session_options *o)
+void fdit_session_options_init_size(struct fdit_session_options *o, size_t size)
+{
+    memset(o, 0, size);
+    memcpy(o, &size, sizeof size);
+}
+
+/* ------------------------------------------------------------------ opening */
+
+static bool is_auto(const struct fdit_session_options *o)
+{
+    return o->precision && !strcmp(o->precision, "auto");
+}
+
+/* The options of a sampling job that say the same. */
+static enum fdit_status convert(fdit_context *ctx, const struct fdit_session_options *o,
+                                struct fdit_sample_options *out)
 {
     enum fdit_status status = FDIT_OK;
-    struct fdit_sample_options options = fdit_sample_defaults();
-    struct fdit_device_options d = { .spec = o->device, .threads = o->threads };
-    const struct fdit_painter_options painter = { .storage = FDIT_F32 };
-    /* how many steps a drawing will have is not known */
-    struct fdit_generator_options how = { .batch = o->batch > 0 ? o->batch : 16, .steps = FDIT_TRAIN_STEPS };
-    options.base = o->base;
-    options.delta = o->delta;
-    options.taxonomy = o->taxonomy;
-    options.guide = o->guide;
-    TRY(fdit_devices_open(ctx, &d, &s->dev));
-    TRY(fdit_sample_source_open(ctx, &options, &s->source));
-    s->has_source = true;
-    how.guided = s->source.guide.kind != FDIT_GUIDE_NONE;
-    TRY(fdit_painter_new(ctx, s->dev, &s->source, &painter, &s->painter));
-    TRY(fdit_painter_plan(ctx, s->painter, &how, 0));
-    for (int i = 0; i < fdit_painter_devices(s->painter); i++)
-        TRY(fdit_painter_check(ctx, s->painter, i));
-    TRY(fdit_painter_load(ctx, s->painter, NULL));
-    TRY(fdit_alloc(ctx, (size_t)fdit_painter_round(s->painter), sizeof *s->specs, &s->specs));
+    const struct fdit_option *table = fdit_sample_option_table;
+    *out = fdit_sample_defaults();
+    out->base = o->base;
+    out->delta = o->delta;
+    out->model = o->model;
+    out->taxonomy = o->taxonomy;
+    out->ranks = o->ranks;
+    out->guide = o->guide;
+    out->force = o->force;
+    out->vae = o->vae;
+    out->vae_scale = o->vae_scale;
+    out->memory = o->memory;
+    out->batch = o->batch;
+    TRY(fdit_api_set(ctx, table, out, "weights-from", o->weights_from));
+    TRY(fdit_api_set(ctx, table, out, "weights", o->weights));
+    if (!is_auto(o))
+        TRY(fdit_api_set(ctx, table, out, "precision", o->precision));
+    TRY(fdit_sample_check(ctx, out, true));
 out:
     return status;
 }
 
-enum fdit_status fdit_session_open(fdit_context *ctx, const struct fdit_session_options *o,
+/* The plans of all devices, as text and as sums. */
+static enum fdit_status describe_plan(fdit_context *ctx, fdit_session *s)
+{
+    enum fdit_status status = FDIT_OK;
+    char *part = NULL, *longer = NULL;
+    s->process_bytes = fdit_plan_process_bytes(fdit_painter_plan_of(s->painter, 0));
+    for (int i = 0; i < fdit_painter_devices(s->painter); i++) {
+        const struct fdit_plan *plan = fdit_painter_plan_of(s->painter, i);
+        s->device_bytes += fdit_plan_device_bytes(plan);
+        TRY(fdit_plan_text(ctx, plan, &part));
+        TRY(fdit_strf(ctx, &longer, "%s%s", s->plan_text ? s->plan_text : "", part));
+        fdit_free(s->plan_text);
+        fdit_free(part);
+        s->plan_text = longer;
+        part = longer = NULL;
+    }
+out:
+    fdit_free(part);
+    return status;
+}
+
+static enum fdit_status open_all(fdit_context *ctx, fdit_session *s, const struct fdit_session_options *o)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_sample_options options;
+    struct fdit_painter_options painter;
+    struct fdit_device_options device = { .spec = o->device, .threads = o->threads, .fastest = is_auto(o) };
+    /* how many steps a drawing will have is not known */
+    struct fdit_generator_options how = { .batch = o->batch, .steps = FDIT_TRAIN_STEPS };
+    TRY(convert(ctx, o, &options));
+    device.precision = options.precision;
+    TRY(fdit_api_device(ctx, &device, options.storage, &s->dev));
+    TRY(fdit_sample_source_open(ctx, &options, &s->source));
+    s->has_source = true;
+    TRY(fdit_config_name(ctx, &s->source.files.config, &s->model));
+    painter = (struct fdit_painter_options){
+        .storage = options.storage, .vae = o->vae, .vae_scale = o->vae_scale, .memory = o->memory
+    };
+    how.guided = s->source.guide.kind != FDIT_GUIDE_NONE;
+    TRY(fdit_painter_new(ctx, s->dev, &s->source, &painter, &s->painter));
+    TRY(fdit_painter_plan(ctx, s->painter, &how, 0));
+    TRY(describe_plan(ctx, s));
+    if (o->plan_only)
+        goto out;
+    for (int i = 0; i < fdit_painter_devices(s->painter); i++)
+        TRY(fdit_painter_check(ctx, s->painter, i));
+    TRY(fdit_painter_load(ctx, s->painter, NULL));
+    TRY(fdit_alloc(ctx, (size_t)fdit_painter_round(s->painter), sizeof *s->specs, &s->specs));
+    s->loaded = true;
+out:
+    return status;
+}
+
+enum fdit_status fdit_session_open(fdit_context *ctx, const struct fdit_session_options *options,
                                    fdit_session **out)
 {
     enum fdit_status status = FDIT_OK;
+    struct fdit_session_options o;
     fdit_session *s = NULL;
     *out = NULL;
-    if (!o->base)
-        FAIL(ctx, FDIT_ERROR_ARGUMENT, "fdit_session_open: base is NULL; give a checkpoint");
+    fdit_session_options_init(&o);
+    TRY(fdit_api_options(ctx, "fdit_session_options", options, &o, sizeof o));
     TRY(fdit_alloc(ctx, 1, sizeof *s, &s));
-    TRY(open_all(ctx, s, o));
+    TRY(open_all(ctx, s, &o));
     *out = s;
     return FDIT_OK;
 out:
@@ -64,23 +126,118 @@ void fdit_session_close(fdit_session *s)
     if (s->has_source)
         fdit_sample_source_close(&s->source);
     fdit_device_close(s->dev);
+    fdit_free(s->model);
+    fdit_free(s->plan_text);
     fdit_free(s->specs);
     fdit_free(s);
 }
 
-int32_t fdit_session_classes(const fdit_session *s)
+/* ------------------------------------------------------------------ the plan */
+
+const char *fdit_session_plan(const fdit_session *s)
+{
+    return s->plan_text;
+}
+
+size_t fdit_session_device_bytes(const fdit_session *s)
+{
+    return s->device_bytes;
+}
+
+size_t fdit_session_process_bytes(const fdit_session *s)
+{
+    return s->process_bytes;
+}
+
+int fdit_session_batch(const fdit_session *s)
+{
+    return fdit_painter_batch(s->painter);
+}
+
+/* ------------------------------------------------------------------ classes and sizes */
+
+const char *fdit_session_model(const fdit_session *s)
+{
+    return s->model;
+}
+
+const char *fdit_session_guide(const fdit_session *s)
+{
+    return s->source.guide.text;
+}
+
+int32_t fdit_session_n_classes(const fdit_session *s)
 {
     return fdit_taxonomy_n_classes(s->source.taxonomy);
 }
 
 const char *fdit_session_class_name(const fdit_session *s, int32_t id)
 {
-    return id >= 0 && id < fdit_session_classes(s) ? fdit_taxonomy_class_name(s->source.taxonomy, id) : NULL;
+    return id >= 0 && id < fdit_session_n_classes(s) ? fdit_taxonomy_class_name(s->source.taxonomy, id)
+                                                     : NULL;
 }
 
 int32_t fdit_session_find_class(const fdit_session *s, const char *name)
 {
     return fdit_taxonomy_find_class(s->source.taxonomy, name);
+}
+
+int32_t fdit_session_n_ranks(const fdit_session *s)
+{
+    return fdit_taxonomy_n_ranks(s->source.taxonomy);
+}
+
+static bool has_rank(const fdit_session *s, int32_t rank)
+{
+    return rank >= 0 && rank < fdit_session_n_ranks(s);
+}
+
+const char *fdit_session_rank_name(const fdit_session *s, int32_t rank)
+{
+    return has_rank(s, rank) ? fdit_taxonomy_rank_name(s->source.taxonomy, rank) : NULL;
+}
+
+int32_t fdit_session_find_rank(const fdit_session *s, const char *name)
+{
+    return fdit_taxonomy_find_rank(s->source.taxonomy, name);
+}
+
+int32_t fdit_session_n_groups(const fdit_session *s, int32_t rank)
+{
+    return has_rank(s, rank) ? fdit_taxonomy_n_groups(s->source.taxonomy, rank) : 0;
+}
+
+const char *fdit_session_group_name(const fdit_session *s, int32_t rank, int32_t group)
+{
+    return group >= 0 && group < fdit_session_n_groups(s, rank)
+               ? fdit_taxonomy_group_name(s->source.taxonomy, rank, group)
+               : NULL;
+}
+
+int32_t fdit_session_find_group(const fdit_session *s, int32_t rank, const char *name)
+{
+    return has_rank(s, rank) ? fdit_taxonomy_find_group(s->source.taxonomy, rank, name) : -1;
+}
+
+int32_t fdit_session_class_group(const fdit_session *s, int32_t rank, int32_t id)
+{
+    return has_rank(s, rank) && id >= 0 && id < fdit_session_n_classes(s)
+               ? fdit_taxonomy_group(s->source.taxonomy, rank, id)
+               : -1;
+}
+
+enum fdit_status fdit_session_select(fdit_context *ctx, const fdit_session *s, const char *what, int32_t *ids,
+                                     size_t room, size_t *n)
+{
+    enum fdit_status status = FDIT_OK;
+    int32_t *found = NULL;
+    *n = 0;
+    TRY(fdit_taxonomy_select(ctx, s->source.taxonomy, what, &found, n));
+    if (room)
+        memcpy(ids, found, (*n < room ? *n : room) * sizeof *ids);
+out:
+    fdit_free(found);
+    return status;
 }
 
 int fdit_session_size(const fdit_session *s)
@@ -93,53 +250,23 @@ int fdit_session_channels(const fdit_session *s)
     return s->source.files.config.channels;
 }
 
-size_t fdit_session_numbers(const fdit_session *s)
+size_t fdit_session_elements(const fdit_session *s)
 {
     return fdit_painter_item(s->painter);
 }
 
-/* The next k pictures, at most a round. */
-static enum fdit_status draw(fdit_context *ctx, fdit_session *s, const int32_t *classes,
-                             const uint64_t *seeds, size_t k, float *x)
+int fdit_session_picture_size(const fdit_session *s)
 {
-    enum fdit_status status = FDIT_OK;
-    for (size_t i = 0; i < k; i++) {
-        if (classes[i] < 0 || classes[i] >= fdit_session_classes(s))
-            FAIL(ctx, FDIT_ERROR_ARGUMENT, "class %d: the model has the classes 0 to %d", classes[i],
-                 fdit_session_classes(s) - 1);
-        s->specs[i] = fdit_sample_source_picture(&s->source, classes[i], seeds[i]);
-    }
-    TRY(fdit_painter_draw(ctx, s->painter, s->specs, k, x));
-out:
-    return status;
+    return fdit_painter_decodes(s->painter) ? fdit_painter_size(s->painter) : 0;
 }
 
-enum fdit_status fdit_session_draw(fdit_context *ctx, fdit_session *s,
-                                   const struct fdit_draw_options *options, const int32_t *classes,
-                                   const uint64_t *seeds, size_t n, float *x)
+int fdit_session_picture_channels(const fdit_session *s)
 {
-    enum fdit_status status = FDIT_OK;
-    struct fdit_generator_options how = { .steps = options->steps,
-                                          .guidance = FDIT_GUIDANCE_DEFAULT,
-                                          .guided = s->source.guide.kind != FDIT_GUIDE_NONE,
-                                          .clip_x0 = options->clip_x0 };
-    size_t round = (size_t)fdit_painter_round(s->painter);
-    TRY(fdit_sampler_parse(ctx, options->sampler ? options->sampler : "ddpm", &how.sampler));
-    how.guidance.w = options->guidance;
-    how.guidance.channels = options->all_channels ? -1 : 0;
-    TRY(fdit_painter_set(ctx, s->painter, &how));
-    for (size_t done = 0; done < n;) {
-        size_t k = n - done < round ? n - done : round;
-        TRY(draw(ctx, s, classes + done, seeds + done, k, x + done * fdit_painter_item(s->painter)));
-        done += k;
-    }
-out:
-    return status;
+    return fdit_painter_decodes(s->painter) ? fdit_painter_channels(s->painter) : 0;
 }
 
-void fdit_session_pixels(const fdit_session *s, const float *x, size_t n, uint8_t *pixels)
+size_t fdit_session_picture_bytes(const fdit_session *s)
 {
-    size_t one = fdit_painter_item(s->painter), channels = (size_t)fdit_session_channels(s);
-    for (size_t i = 0; i < n; i++)
-        fdit_pixels(x + i * one, (int)channels, one / channels, pixels + i * one);
+    size_t size = (size_t)fdit_session_picture_size(s);
+    return size * size * (size_t)fdit_session_picture_channels(s);
 }

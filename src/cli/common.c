@@ -2,6 +2,7 @@
  * common.c: what the common options mean. */
 #include "cli/cli.h"
 
+#include "api/api.h"
 #include "core/phase.h"
 #include "core/pool.h"
 #include "devices.h"
@@ -34,16 +35,7 @@ enum fdit_status fdit_cli_device(struct fdit_cli *cli, fdit_device **out)
         FAIL(cli->ctx, FDIT_ERROR_ARGUMENT, "%s%s: %s works on one device at a time; name one of them",
              cli->device ? "--device " : "FINEDIFFUSION_DEVICE=",
              cli->device ? cli->device : getenv("FINEDIFFUSION_DEVICE"), cli->command);
-    for (const fdit_device *d = dev; d; d = fdit_device_next(d))
-        if (!fdit_device_supports_storage(d, cli->weights))
-            FAIL(cli->ctx, FDIT_ERROR_UNSUPPORTED,
-                 "--weights %s: %s cannot keep weights in %s; use --weights f32",
-                 fdit_dtype_name(cli->weights), fdit_device_info(d)->name, fdit_dtype_name(cli->weights));
-    for (const fdit_device *d = fdit_device_next(dev); d; d = fdit_device_next(d))
-        if (fdit_device_precision(d) != fdit_device_precision(dev))
-            FAIL(cli->ctx, FDIT_ERROR_ARGUMENT, "--precision auto: %s for %s, %s for %s; say --precision f32",
-                 fdit_dtype_name(fdit_device_precision(dev)), fdit_device_info(dev)->name,
-                 fdit_dtype_name(fdit_device_precision(d)), fdit_device_info(d)->name);
+    TRY(fdit_api_check_devices(cli->ctx, dev, cli->weights));
     *out = dev;
     return FDIT_OK;
 out:

@@ -5,8 +5,8 @@
 
 #include "core/status.h"
 
-/* The path of a file of the data folder: $FINEDIFFUSION_DATA, else where `make install` put it, else the
- * source folder this was built from. FDIT_ERROR_IO naming all places when none has it. Free with
+/* The path of a file of the data folder: in $FINEDIFFUSION_DATA, else where `make install` put it, else in
+ * data/ beside the running program, as in a build folder. FDIT_ERROR_IO when none has it. Free with
  * fdit_free. */
 enum fdit_status fdit_data_file(fdit_context *ctx, const char *name, char **out);
 

@@ -64,6 +64,11 @@ void fdit_context_stop(fdit_context *ctx)
     ctx->stop = 1;
 }
 
+void fdit_context_go_on(fdit_context *ctx)
+{
+    ctx->stop = 0;
+}
+
 bool fdit_stopped(const fdit_context *ctx)
 {
     return ctx && (ctx->stop || (ctx->parent_stop && *ctx->parent_stop));

@@ -278,12 +278,8 @@ static enum fdit_status deliver(fdit_context *ctx, struct job *j, size_t p, cons
     enum fdit_status status = FDIT_OK;
     struct fdit_request_item item = fdit_request_at(&j->request, p);
     bool kept = j->album && fdit_album_has(j->album, p);
-    for (size_t i = 0; i < j->item; i++)
-        if (!isfinite(x[i]))
-            FAIL(ctx, FDIT_ERROR_NUMERIC,
-                 "class %s, seed %" PRIu64 ": number %zu of the result is not finite; check the weights "
-                 "(finediffusion inspect), or use a smaller --guidance",
-                 fdit_taxonomy_class_name(j->source.taxonomy, item.id), item.seed, i);
+    const struct fdit_picture_spec spec = { .class_id = item.id, .seed = item.seed };
+    TRY(fdit_sample_source_check(ctx, &j->source, &spec, x, j->item));
     if (fdit_painter_decodes(j->painter)) {
         TRY(fdit_painter_decode(ctx, j->painter, x, j->picture.pixels));
         if (j->album)

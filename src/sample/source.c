@@ -4,6 +4,8 @@
 #include "core/mem.h"
 #include "model/delta.h"
 
+#include <inttypes.h>
+#include <math.h>
 #include <string.h>
 
 /* "genus,family" of a taxonomy; "none" without ranks. */
@@ -115,4 +117,17 @@ struct fdit_picture_spec fdit_sample_source_picture(const struct fdit_sample_sou
                                                     uint64_t seed)
 {
     return fdit_guide_picture(&s->guide, s->taxonomy, id, seed);
+}
+
+enum fdit_status fdit_sample_source_check(fdit_context *ctx, const struct fdit_sample_source *s,
+                                          const struct fdit_picture_spec *p, const float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!isfinite(x[i]))
+            return fdit_fail(ctx, FDIT_ERROR_NUMERIC,
+                             "class %s, seed %" PRIu64
+                             ": number %zu of the result is not finite; check the weights "
+                             "(finediffusion inspect), or use a smaller --guidance",
+                             fdit_taxonomy_class_name(s->taxonomy, p->class_id), p->seed, i);
+    return FDIT_OK;
 }

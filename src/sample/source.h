@@ -23,5 +23,8 @@ void fdit_sample_source_close(struct fdit_sample_source *s);
 /* Rows and random stream of a picture. */
 struct fdit_picture_spec fdit_sample_source_picture(const struct fdit_sample_source *s, int32_t id,
                                                     uint64_t seed);
+/* FDIT_ERROR_NUMERIC, with class, seed and place, unless all n elements of a picture's x are finite. */
+enum fdit_status fdit_sample_source_check(fdit_context *ctx, const struct fdit_sample_source *s,
+                                          const struct fdit_picture_spec *p, const float *x, size_t n);
 
 #endif

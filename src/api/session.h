@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * session.h: what a session of finediffusion.h is. */
+#ifndef FDIT_API_SESSION_H
+#define FDIT_API_SESSION_H
+
+#include "sample/painter.h"
+
+struct fdit_session {
+    fdit_device *dev;
+    struct fdit_sample_source source;
+    bool has_source;
+    struct fdit_painter *painter;
+    bool loaded;
+    char *model, *plan_text;
+    size_t device_bytes, process_bytes;
+    struct fdit_picture_spec *specs; /* [a round] */
+};
+
+#endif
