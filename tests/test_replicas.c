@@ -10,10 +10,12 @@
 #include "data_fixture.h"
 #include "devices.h"
 #include "harness.h"
+#include "train/optimiser.h"
 #include "train/run.h"
 
 #include <inttypes.h>
 #include <math.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -313,6 +315,217 @@ START_TEST(device_fails_anywhere)
 }
 END_TEST
 
+/* Another filler of the exchange: keeps copies of all that it is given, adds up in one thread, and counts. */
+struct recorder {
+    struct fdit_exchange x;
+    int sums, shares, totals;
+    int fails_at; /* this sum fails, 0: none */
+    size_t n;
+    float *sum;    /* [n] the last one, */
+    float *shared; /* and what was shared after it */
+};
+
+static void keep(float **copy, const float *vector, size_t n)
+{
+    free(*copy);
+    *copy = malloc(n * sizeof **copy);
+    ck_assert_ptr_nonnull(*copy);
+    memcpy(*copy, vector, n * sizeof **copy);
+}
+
+static enum fdit_status record_sum(fdit_context *own, struct fdit_exchange *x, float *const *vectors,
+                                   size_t n)
+{
+    struct recorder *r = (struct recorder *)x;
+    ck_assert(n > 0 && (!r->n || r->n == n));
+    r->n = n;
+    if (++r->sums == r->fails_at)
+        return fdit_fail(own, FDIT_ERROR_DEVICE, "the line is cut");
+    keep(&r->sum, vectors[0], n);
+    for (int d = 1; d < x->count; d++)
+        for (size_t k = 0; k < n; k++) {
+            r->sum[k] += vectors[d][k];
+            vectors[d][k] = NAN; /* nobody may read it again */
+        }
+    memcpy(vectors[0], r->sum, n * sizeof *r->sum);
+    return FDIT_OK;
+}
+
+static enum fdit_status record_share(fdit_context *own, struct fdit_exchange *x, float *vector, size_t n)
+{
+    struct recorder *r = (struct recorder *)x;
+    (void)own;
+    r->shares++;
+    keep(&r->shared, vector, n);
+    return FDIT_OK;
+}
+
+static enum fdit_status record_total(fdit_context *own, struct fdit_exchange *x, double *values, size_t n)
+{
+    struct recorder *r = (struct recorder *)x;
+    (void)own;
+    r->totals++;
+    for (int d = 1; d < x->count; d++)
+        for (size_t k = 0; k < n; k++)
+            values[k] += values[(size_t)d * n + k];
+    return FDIT_OK;
+}
+
+START_TEST(another_exchange)
+{
+    for (int i = 0; i < n_lists; i++) {
+        struct recorder r = {
+            .x = { .members = 2, .count = 2, .sum = record_sum, .share = record_share, .total = record_total }
+        };
+        struct seen seen = { 0 }, usual = { 0 };
+        struct fdit_train_hooks hooks = { .user = &seen, .on_step = on_step, .exchange = &r.x };
+        char name[32], whole[32];
+        snprintf(name, sizeof name, "recorded%d", i);
+        snprintf(whole, sizeof whole, "local%d", i);
+        struct fdit_train_options o = options(whole, 2);
+        ck_assert_ok(ctx, train(lists[i], &o, &usual));
+        o = options(name, 2);
+        ck_assert_ok(ctx, fdit_train_run(ctx, open_list(lists[i]), &o, &hooks, false, NULL));
+        same_result(name, whole);
+        for (int k = 1; k <= STEPS; k++)
+            ck_assert(seen.loss[k] == usual.loss[k]);
+        ck_assert_int_eq(r.sums, STEPS);
+        ck_assert_int_eq(r.shares, STEPS + 1); /* the values at the beginning, too */
+        ck_assert_int_eq(r.totals, STEPS);
+        /* the last sum is a gradient, and the values that were shared are others */
+        size_t differ = 0;
+        for (size_t k = 0; k < r.n; k++) {
+            ck_assert(isfinite(r.sum[k]) && isfinite(r.shared[k]));
+            differ += r.sum[k] != r.shared[k];
+        }
+        ck_assert_uint_gt(differ, r.n / 4);
+        /* what fails between the devices leaves the step before it */
+        r.fails_at = r.sums + 3;
+        snprintf(name, sizeof name, "cut%d", i);
+        o = options(name, 2);
+        ck_assert_int_eq(fdit_train_run(ctx, open_list(lists[i]), &o, &hooks, false, NULL),
+                         FDIT_ERROR_DEVICE);
+        ck_assert_msg(strstr(fdit_context_message(ctx), "the line is cut; step 2 is kept"), "%s",
+                      fdit_context_message(ctx));
+        r.fails_at = 0;
+        o.resume = true;
+        ck_assert_ok(ctx, fdit_train_run(ctx, open_list(lists[i]), &o, &hooks, false, NULL));
+        same_result(name, whole);
+        free(r.sum);
+        free(r.shared);
+    }
+}
+END_TEST
+
+/* Two trainings, each in a thread of its own with one device, as two processes would be. */
+struct meeting {
+    pthread_barrier_t all;
+    float *vectors[2];
+    double values[2][8];
+};
+
+struct process {
+    struct fdit_exchange x;
+    struct meeting *meeting;
+    struct fdit_train_options options;
+    fdit_context *ctx;
+    enum fdit_status status;
+};
+
+static void meet(struct process *p)
+{
+    pthread_barrier_wait(&p->meeting->all);
+}
+
+static enum fdit_status meet_sum(fdit_context *own, struct fdit_exchange *x, float *const *vectors, size_t n)
+{
+    struct process *p = (struct process *)x;
+    (void)own;
+    p->meeting->vectors[x->first] = vectors[0];
+    meet(p);
+    for (size_t k = 0; x->first == 0 && k < n; k++)
+        vectors[0][k] += p->meeting->vectors[1][k];
+    meet(p);
+    return FDIT_OK;
+}
+
+static enum fdit_status meet_share(fdit_context *own, struct fdit_exchange *x, float *vector, size_t n)
+{
+    struct process *p = (struct process *)x;
+    (void)own;
+    p->meeting->vectors[x->first] = vector;
+    meet(p);
+    if (x->first)
+        memcpy(vector, p->meeting->vectors[0], n * sizeof *vector);
+    meet(p);
+    return FDIT_OK;
+}
+
+static enum fdit_status meet_total(fdit_context *own, struct fdit_exchange *x, double *values, size_t n)
+{
+    struct process *p = (struct process *)x;
+    (void)own;
+    memcpy(p->meeting->values[x->first], values, n * sizeof *values);
+    meet(p);
+    for (size_t k = 0; k < n; k++)
+        values[k] = p->meeting->values[0][k] + p->meeting->values[1][k];
+    meet(p);
+    return FDIT_OK;
+}
+
+static void *train_one(void *user)
+{
+    struct process *p = user;
+    struct fdit_train_hooks hooks = { .exchange = &p->x, .silent = p->x.first > 0 };
+    fdit_device *own = NULL;
+    p->status = fdit_devices_open(p->ctx, &(struct fdit_device_options){ .spec = "cpu", .threads = 1 }, &own);
+    if (p->status == FDIT_OK)
+        p->status = fdit_train_run(p->ctx, own, &p->options, &hooks, false, NULL);
+    fdit_device_close(own);
+    return NULL;
+}
+
+/* Both take the same pictures: their sum is twice the gradient, to the bit, and Lion sees its sign alone. So
+ * the result is that of one process, as long as the other one has the same values in every step. */
+START_TEST(two_processes)
+{
+    struct meeting meeting;
+    struct process p[2];
+    struct seen seen = { 0 };
+    pthread_t thread;
+    struct fdit_train_options o = options("one_process", 1);
+    o.optimiser = 1;
+    o.clip = 0;
+    ck_assert_str_eq(fdit_optimiser_at((size_t)o.optimiser)->name, "lion");
+    ck_assert_ok(ctx, train("cpu", &o, &seen));
+    o = options("two_processes", 1);
+    o.optimiser = 1;
+    o.clip = 0;
+    ck_assert_int_eq(pthread_barrier_init(&meeting.all, NULL, 2), 0);
+    for (int i = 0; i < 2; i++) {
+        p[i] = (struct process){ .x = { .members = 2,
+                                        .first = i,
+                                        .count = 1,
+                                        .sum = meet_sum,
+                                        .share = meet_share,
+                                        .total = meet_total },
+                                 .meeting = &meeting,
+                                 .options = o,
+                                 .ctx = fdit_context_new() };
+        ck_assert_ptr_nonnull(p[i].ctx);
+    }
+    ck_assert_int_eq(pthread_create(&thread, NULL, train_one, &p[1]), 0);
+    train_one(&p[0]);
+    ck_assert_int_eq(pthread_join(thread, NULL), 0);
+    for (int i = 0; i < 2; i++) {
+        ck_assert_msg(p[i].status == FDIT_OK, "%d: %s", i, fdit_context_message(p[i].ctx));
+        fdit_context_free(p[i].ctx);
+    }
+    pthread_barrier_destroy(&meeting.all);
+    same_result("two_processes", "one_process");
+}
+END_TEST
+
 /* A device whose memory does not suffice is named before any work; both plans are shown. */
 static void count_plans(void *user, const struct fdit_plan *plan)
 {
@@ -477,6 +690,8 @@ int main(void)
     tcase_add_test(tcase, stop_and_resume);
     tcase_add_test(tcase, device_fails);
     tcase_add_test(tcase, device_fails_anywhere);
+    tcase_add_test(tcase, another_exchange);
+    tcase_add_test(tcase, two_processes);
     tcase_add_test(tcase, plans);
     tcase_add_test(tcase, nothing_given_out);
     tcase_add_test(tcase, short_of_memory);

@@ -4,20 +4,42 @@
 #include "core/mem.h"
 #include "core/threads.h"
 
+enum { REPORT = 3 }; /* numbers of a report: mse, vb, norm of the gradient */
+
 struct fdit_replicas {
     int n;
     struct fdit_model **models;      /* [n]; the first is not ours */
     struct fdit_step **steps;        /* [n]; likewise */
-    struct fdit_threads *team;       /* NULL with one device */
-    float **exchange;                /* [n][numbers]: gradients of each device, then values of the first */
+    struct fdit_threads *team;       /* NULL when alone */
+    struct fdit_exchange *exchange;  /* NULL when alone */
+    struct fdit_exchange *own;       /* the same, where nobody gave one */
+    float **vectors;                 /* [n][numbers]: gradients of each device, then values of the first */
     size_t numbers;                  /* of all trained groups */
-    struct fdit_step_losses *losses; /* [n]: of the step, but for the first, which is read later */
+    struct fdit_step_losses *losses; /* [n]: of the step, but for the optimiser's, which is read later */
+    double *report;                  /* [n][REPORT] */
     const struct fdit_micro *micro;  /* of the call in progress */
 };
+
+/* Nobody else: no thread, copy or wait. */
+static bool alone(const struct fdit_replicas *f)
+{
+    return f->n == 1 && !f->exchange;
+}
+
+/* Whether local device i is the one with the optimiser. */
+static bool updates(const struct fdit_replicas *f, int i)
+{
+    return i == 0 && (!f->exchange || f->exchange->first == 0);
+}
 
 int fdit_replicas_size(const struct fdit_replicas *f)
 {
     return f->n;
+}
+
+bool fdit_replicas_several(const struct fdit_replicas *f)
+{
+    return !alone(f);
 }
 
 struct fdit_model *fdit_replicas_model(struct fdit_replicas *f, int i)
@@ -40,7 +62,7 @@ out:
 
 enum fdit_status fdit_replicas_new(fdit_context *ctx, struct fdit_model *first, struct fdit_step *step,
                                    const struct fdit_objective *objective, int micros,
-                                   struct fdit_replicas **out)
+                                   struct fdit_exchange *exchange, struct fdit_replicas **out)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_replicas *f = NULL;
@@ -48,17 +70,19 @@ enum fdit_status fdit_replicas_new(fdit_context *ctx, struct fdit_model *first, 
     *out = NULL;
     TRY(fdit_alloc(ctx, 1, sizeof *f, &f));
     f->n = n;
+    f->exchange = exchange;
     TRY(fdit_alloc(ctx, (size_t)n, sizeof *f->models, &f->models));
     TRY(fdit_alloc(ctx, (size_t)n, sizeof *f->steps, &f->steps));
-    TRY(fdit_alloc(ctx, (size_t)n, sizeof *f->exchange, &f->exchange));
+    TRY(fdit_alloc(ctx, (size_t)n, sizeof *f->vectors, &f->vectors));
     TRY(fdit_alloc(ctx, (size_t)n, sizeof *f->losses, &f->losses));
+    TRY(fdit_alloc(ctx, (size_t)n, REPORT * sizeof *f->report, &f->report));
     f->models[0] = first;
     f->steps[0] = step;
     for (fdit_device *dev = fdit_device_next(first->dev); dev; dev = fdit_device_next(dev), i++)
         TRY(add_replica(ctx, f, i, dev, objective, micros));
     for (int g = 0; g < first->params.n_groups; g++)
         f->numbers += first->params.groups[g].trained; /* with what aligns the tensors */
-    if (n > 1) {
+    if (!alone(f)) {
         size_t bytes;
         if (!fdit_mul((size_t)n * sizeof(float), f->numbers, &bytes))
             bytes = SIZE_MAX;
@@ -75,6 +99,7 @@ void fdit_replicas_free(struct fdit_replicas *f)
 {
     if (!f)
         return;
+    fdit_exchange_free(f->own);
     fdit_threads_free(f->team);
     for (int i = 1; i < f->n; i++) {
         if (f->steps)
@@ -82,10 +107,11 @@ void fdit_replicas_free(struct fdit_replicas *f)
         if (f->models)
             fdit_model_free(f->models[i]);
     }
-    for (int i = 0; f->exchange && i < f->n; i++)
-        fdit_free(f->exchange[i]);
-    fdit_free(f->exchange);
+    for (int i = 0; f->vectors && i < f->n; i++)
+        fdit_free(f->vectors[i]);
+    fdit_free(f->vectors);
     fdit_free(f->losses);
+    fdit_free(f->report);
     fdit_free(f->models);
     fdit_free(f->steps);
     fdit_free(f);
@@ -118,7 +144,7 @@ static enum fdit_status allocate_one(fdit_context *ctx, void *user, int i)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_replicas *f = user;
-    TRY(fdit_alloc(ctx, f->numbers, sizeof(float), &f->exchange[i]));
+    TRY(fdit_alloc(ctx, f->numbers, sizeof(float), &f->vectors[i]));
     if (i) {
         TRY(fdit_model_allocate(ctx, f->models[i]));
         fdit_step_bind(f->steps[i]);
@@ -130,9 +156,12 @@ out:
 enum fdit_status fdit_replicas_allocate(fdit_context *ctx, struct fdit_replicas *f)
 {
     enum fdit_status status = FDIT_OK;
-    if (f->n == 1)
+    if (alone(f))
         return FDIT_OK;
     TRY(fdit_threads_new(ctx, f->n, &f->team));
+    if (!f->exchange)
+        TRY(fdit_exchange_local(ctx, f->team, f->n, &f->own));
+    f->exchange = f->exchange ? f->exchange : f->own;
     TRY(run_all(ctx, f, allocate_one));
 out:
     return status;
@@ -163,13 +192,14 @@ out:
     return status;
 }
 
-/* The losses of the others are read here, too: whatever fails on them fails before the first one changes. */
+/* The losses of all but the optimiser's device are read here, too: whatever fails on them fails before that
+ * one changes. */
 static enum fdit_status read_gradients(fdit_context *ctx, void *user, int i)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_replicas *f = user;
-    TRY(transfer(ctx, f->models[i], READ_GRADIENTS, f->exchange[i]));
-    if (i) {
+    TRY(transfer(ctx, f->models[i], READ_GRADIENTS, f->vectors[i]));
+    if (!updates(f, i)) {
         fdit_step_report_begin(f->steps[i]);
         TRY(fdit_step_report_end(ctx, f->steps[i], &f->losses[i]));
     }
@@ -177,33 +207,22 @@ out:
     return status;
 }
 
-/* Member i adds its share of the numbers over all devices, in their order. */
-static enum fdit_status add_share(fdit_context *ctx, void *user, int i)
-{
-    struct fdit_replicas *f = user;
-    size_t share = (f->numbers + (size_t)f->n - 1) / (size_t)f->n, from = share * (size_t)i;
-    size_t end = from + share < f->numbers ? from + share : f->numbers;
-    (void)ctx;
-    for (int d = 1; d < f->n; d++)
-        for (size_t k = from; k < end; k++)
-            f->exchange[0][k] += f->exchange[d][k];
-    return FDIT_OK;
-}
-
 static enum fdit_status write_values(fdit_context *ctx, void *user, int i)
 {
     struct fdit_replicas *f = user;
-    return i ? transfer(ctx, f->models[i], WRITE_VALUES, f->exchange[0]) : FDIT_OK;
+    return updates(f, i) ? FDIT_OK : transfer(ctx, f->models[i], WRITE_VALUES, f->vectors[0]);
 }
 
 enum fdit_status fdit_replicas_share(fdit_context *ctx, struct fdit_replicas *f)
 {
     enum fdit_status status = FDIT_OK;
-    if (f->n == 1)
+    if (alone(f))
         return FDIT_OK;
-    status = transfer(ctx, f->models[0], READ_VALUES, f->exchange[0]);
+    if (updates(f, 0))
+        status = transfer(ctx, f->models[0], READ_VALUES, f->vectors[0]);
     if (status != FDIT_OK)
         return blame(ctx, f, 0, status);
+    TRY(f->exchange->share(ctx, f->exchange, f->vectors[0], f->numbers));
     TRY(run_all(ctx, f, write_values));
 out:
     return status;
@@ -231,7 +250,7 @@ enum fdit_status fdit_replicas_micro(fdit_context *ctx, struct fdit_replicas *f,
                                      const struct fdit_micro *micro)
 {
     enum fdit_status status = FDIT_OK;
-    if (f->n == 1) {
+    if (alone(f)) {
         fdit_step_micro(f->steps[0], micro);
         return FDIT_OK; /* a failure sticks to the device, and the report has it */
     }
@@ -244,13 +263,15 @@ out:
 enum fdit_status fdit_replicas_update(fdit_context *ctx, struct fdit_replicas *f, const struct fdit_update *u)
 {
     enum fdit_status status = FDIT_OK;
-    if (f->n == 1) {
+    if (alone(f)) {
         fdit_step_update(f->steps[0], u);
         return FDIT_OK;
     }
     TRY(run_all(ctx, f, read_gradients));
-    TRY(run_all(ctx, f, add_share));
-    TRY(transfer(ctx, f->models[0], WRITE_GRADIENTS, f->exchange[0]));
+    TRY(f->exchange->sum(ctx, f->exchange, f->vectors, f->numbers));
+    if (!updates(f, 0))
+        goto out;
+    TRY(transfer(ctx, f->models[0], WRITE_GRADIENTS, f->vectors[0]));
     fdit_step_update(f->steps[0], u);
 out:
     return status;
@@ -258,22 +279,29 @@ out:
 
 void fdit_replicas_report_begin(struct fdit_replicas *f)
 {
-    fdit_step_report_begin(f->steps[0]);
+    if (updates(f, 0))
+        fdit_step_report_begin(f->steps[0]);
 }
 
 enum fdit_status fdit_replicas_report_end(fdit_context *ctx, struct fdit_replicas *f,
                                           struct fdit_step_losses *out)
 {
     enum fdit_status status = FDIT_OK;
-    double mse = 0, vb = 0;
-    status = fdit_step_report_end(ctx, f->steps[0], &f->losses[0]);
+    if (alone(f))
+        return fdit_step_report_end(ctx, f->steps[0], out);
+    if (updates(f, 0))
+        status = fdit_step_report_end(ctx, f->steps[0], &f->losses[0]);
     if (status != FDIT_OK)
-        return f->n == 1 ? status : blame(ctx, f, 0, status);
+        return blame(ctx, f, 0, status);
     for (int i = 0; i < f->n; i++) {
-        mse += f->losses[i].mse / f->n;
-        vb += f->losses[i].vb / f->n;
+        double *report = f->report + REPORT * i;
+        report[0] = f->losses[i].mse / f->exchange->members;
+        report[1] = f->losses[i].vb / f->exchange->members;
+        report[2] = updates(f, i) ? f->losses[i].gradient_norm : 0; /* of the sum: only one updates */
     }
-    /* the norm is of the sum: only the first device updates */
-    *out = (struct fdit_step_losses){ .mse = mse, .vb = vb, .gradient_norm = f->losses[0].gradient_norm };
-    return FDIT_OK;
+    TRY(f->exchange->total(ctx, f->exchange, f->report, REPORT));
+    *out =
+        (struct fdit_step_losses){ .mse = f->report[0], .vb = f->report[1], .gradient_norm = f->report[2] };
+out:
+    return status;
 }

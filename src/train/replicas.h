@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  * replicas.h: one training step on one or several devices at once: data parallel. Every device has the whole
  * network and takes an equal part of each batch; gradients meet on the host, are added in the order of the
- * devices, and go to the first one, which alone has optimiser and EMA; the new values go back to all. So all
- * devices compute with the same bits, whatever they are, and a run's state is the first device's.
+ * devices (exchange.h), and go to the first one, which alone has optimiser and EMA; the new values go back to
+ * all. So all devices compute with the same bits, whatever they are, and a run's state is the first
+ * device's.
  *
- *     TRY(fdit_replicas_new(ctx, model, step, objective, micros, &fleet));  // the devices behind model->dev
+ *     TRY(fdit_replicas_new(ctx, model, step, objective, micros, NULL, &fleet));  // of all devices
  *     ... plans: fdit_replicas_model(fleet, i)->plan ...
  *     TRY(fdit_replicas_allocate(ctx, fleet));                   // all but the first model's buffers
  *     ... weights into every model ...
@@ -19,17 +20,21 @@
 #ifndef FDIT_TRAIN_REPLICAS_H
 #define FDIT_TRAIN_REPLICAS_H
 
+#include "train/exchange.h"
 #include "train/step.h"
 
 struct fdit_replicas;
 
 /* `first` is for training and not yet allocated; `step` is its own, which stays the caller's. Adds what the
- * exchange needs on the host to first's plan. */
+ * exchange needs on the host to first's plan. exchange: has all devices of this process as members, and must
+ * outlive the replicas; NULL: one of this process alone is made. */
 enum fdit_status fdit_replicas_new(fdit_context *ctx, struct fdit_model *first, struct fdit_step *step,
                                    const struct fdit_objective *objective, int micros,
-                                   struct fdit_replicas **out);
-void fdit_replicas_free(struct fdit_replicas *f); /* before `first` and `step`; NULL is allowed */
-int fdit_replicas_size(const struct fdit_replicas *f);
+                                   struct fdit_exchange *exchange, struct fdit_replicas **out);
+void fdit_replicas_free(struct fdit_replicas *f);      /* before `first` and `step`; NULL is allowed */
+int fdit_replicas_size(const struct fdit_replicas *f); /* in this process */
+/* Whether devices wait for each other, here or elsewhere. */
+bool fdit_replicas_several(const struct fdit_replicas *f);
 struct fdit_model *fdit_replicas_model(struct fdit_replicas *f, int i); /* 0: first */
 
 enum fdit_status fdit_replicas_allocate(fdit_context *ctx, struct fdit_replicas *f);

@@ -11,6 +11,7 @@
 #define FDIT_TRAIN_RUN_H
 
 #include "model/delta.h"
+#include "train/exchange.h"
 #include "train/options.h"
 
 struct fdit_train_progress {
@@ -41,7 +42,10 @@ struct fdit_train_hooks {
     void (*on_step)(void *user, const struct fdit_train_progress *p);
     void (*on_validation)(void *user, int64_t step, double mse, double vb);
     void (*on_saved)(void *user, const char *path);
-    bool silent; /* tells only the plan, writes nothing: all but the first of processes that train together */
+    /* For a process that trains together with others. silent: it writes nothing and tells only the plan, as
+     * all but the first do. exchange: how it reaches them, NULL: it does not. */
+    bool silent;
+    struct fdit_exchange *exchange;
 };
 
 struct fdit_train_summary {

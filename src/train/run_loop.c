@@ -150,7 +150,7 @@ static enum fdit_status one_step(fdit_context *ctx, struct run *r)
     /* Several devices have waited for each other anyway; so the log is whole when one of them
      * fails. The step is done once the first device holds it, whether or not the others can be
      * told. */
-    if (fdit_replicas_size(r->fleet) > 1) {
+    if (fdit_replicas_several(r->fleet)) {
         TRY(finish_report(ctx, r));
         TRY(fdit_replicas_share(ctx, r->fleet));
     }
@@ -166,7 +166,7 @@ static enum fdit_status save_after_failure(fdit_context *ctx, struct run *r, boo
 {
     enum fdit_status status = FDIT_OK;
     char *message = NULL;
-    bool other_device = found == FDIT_ERROR_DEVICE && fdit_replicas_size(r->fleet) > 1;
+    bool other_device = found == FDIT_ERROR_DEVICE && fdit_replicas_several(r->fleet);
     bool picture = found == FDIT_ERROR_FORMAT || found == FDIT_ERROR_UNSUPPORTED;
     if ((!other_device && !picture && found != FDIT_ERROR_IO) || fdit_device_failed(r->dev) ||
         r->at.step == 0)

@@ -4,6 +4,7 @@ fdit_sources += \
 	src/train/batch.c src/train/batch.h \
 	src/train/class_table.c src/train/class_table.h \
 	src/train/config.c src/train/config.h \
+	src/train/exchange.c src/train/exchange.h \
 	src/train/growth.c src/train/growth.h \
 	src/train/journal.c src/train/journal.h \
 	src/train/look.c src/train/look.h \
