@@ -237,3 +237,5 @@ tests_test_eval_SOURCES = tests/test_eval.c
 fuzz_programs += tests/fuzz/fuzz_npz
 tests_fuzz_fuzz_npz_SOURCES = tests/fuzz/fuzz_npz.c tests/fuzz/fuzz.h $(fuzz_main)
 tests_fuzz_fuzz_npz_LDFLAGS = $(fuzz_link_flags)
+TESTS += tests/test_eval_cli.sh
+EXTRA_DIST += tests/test_eval_cli.sh

@@ -6,6 +6,7 @@ fdit_cli_sources += \
 	src/cli/cmd_demo.c \
 	src/cli/cmd_devices.c \
 	src/cli/cmd_encode.c \
+	src/cli/cmd_eval.c \
 	src/cli/cmd_inspect.c \
 	src/cli/cmd_sample.c \
 	src/cli/cmd_selftest.c \

@@ -60,6 +60,27 @@ const struct fdit_taxonomy *fdit_judge_taxonomy(const struct fdit_judge *j)
     return j->taxonomy;
 }
 
+const struct fdit_model_config *fdit_judge_config(const struct fdit_judge *j)
+{
+    return &j->model->config;
+}
+
+enum fdit_status fdit_judge_run(fdit_context *ctx, struct fdit_judge *j, const float *x, size_t n,
+                                float *features, float *logits)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_model *m = j->model;
+    size_t side = (size_t)m->config.input_size;
+    fdit_write(m->dev, m->input, x, n * (size_t)m->config.channels * side * side);
+    fdit_forward(m, (int)n);
+    if (features)
+        TRY(fdit_read(ctx, m->dev, m->pooled, features, n * (size_t)m->config.width));
+    if (logits)
+        TRY(fdit_read(ctx, m->dev, m->output, logits, n * (size_t)m->config.rows));
+out:
+    return status;
+}
+
 static int32_t largest(const float *x, int n)
 {
     int best = 0;

@@ -17,6 +17,12 @@ const struct fdit_taxonomy *fdit_judge_taxonomy(const struct fdit_judge *judge);
 enum fdit_status fdit_judge_classify(fdit_context *ctx, struct fdit_judge *judge, const uint8_t *pixels,
                                      size_t n, int32_t *out);
 
+/* Of n <= batch pictures x [n, C, S, S], (v / 255 - 0.5) / 0.5: features [n, width], the mean of the last
+ * layer's normalised tokens, and logits [n, classes]; either may be NULL. */
+enum fdit_status fdit_judge_run(fdit_context *ctx, struct fdit_judge *judge, const float *x, size_t n,
+                                float *features, float *logits);
+const struct fdit_model_config *fdit_judge_config(const struct fdit_judge *judge);
+
 /* How many of n pictures are what they should be. `wanted` are classes of `taxonomy`, which must have the
  * judge's class names; superclass and the second rank are compared by group. */
 struct fdit_judge_score {

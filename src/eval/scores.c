@@ -105,18 +105,24 @@ double fdit_mean_known(const double *value, size_t n)
     return known ? sum / (double)known : NAN;
 }
 
-void fdit_mean_by_group(const double *value, const int32_t *group_of, size_t n, size_t groups, double *out)
+enum fdit_status fdit_mean_by_group(fdit_context *ctx, const double *value, const int32_t *group_of, size_t n,
+                                    size_t groups, double *out)
 {
-    for (size_t g = 0; g < groups; g++) {
-        double sum = 0;
-        size_t known = 0;
-        for (size_t i = 0; i < n; i++)
-            if (group_of[i] == (int32_t)g && !isnan(value[i])) {
-                sum += value[i];
-                known++;
-            }
-        out[g] = known ? sum / (double)known : NAN;
-    }
+    enum fdit_status status = FDIT_OK;
+    size_t *known = NULL;
+    TRY(fdit_alloc(ctx, groups, sizeof *known, &known));
+    for (size_t g = 0; g < groups; g++)
+        out[g] = 0;
+    for (size_t i = 0; i < n; i++)
+        if (!isnan(value[i])) {
+            out[group_of[i]] += value[i];
+            known[group_of[i]]++;
+        }
+    for (size_t g = 0; g < groups; g++)
+        out[g] = known[g] ? out[g] / (double)known[g] : NAN;
+out:
+    fdit_free(known);
+    return status;
 }
 
 struct counted {

@@ -21,7 +21,8 @@ enum fdit_status fdit_top_hits(fdit_context *ctx, const float *logits, size_t n,
 /* Means of values, NaN passed over: what a class with too few pictures has. NaN when none is left. */
 double fdit_mean_known(const double *value, size_t n);
 /* out [groups]: plain means over the classes of each group, so that large classes do not count more. */
-void fdit_mean_by_group(const double *value, const int32_t *group_of, size_t n, size_t groups, double *out);
+enum fdit_status fdit_mean_by_group(fdit_context *ctx, const double *value, const int32_t *group_of, size_t n,
+                                    size_t groups, double *out);
 
 enum fdit_third { FDIT_HEAD, FDIT_MIDDLE, FDIT_TAIL };
 /* out [n]: the third of each class by its pictures: in falling order, ties by number, the first ceil(n / 3)

@@ -1,10 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 fdit_sources += \
 	src/eval/bootstrap.c src/eval/bootstrap.h \
+	src/eval/by_class.c \
+	src/eval/evaluate.c src/eval/evaluate.h \
+	src/eval/extractor.c src/eval/extractor.h \
+	src/eval/feature_file.c \
+	src/eval/feature_set.c src/eval/feature_set.h \
 	src/eval/frechet.c src/eval/frechet.h \
 	src/eval/judge.c src/eval/judge.h \
+	src/eval/measure.c \
 	src/eval/mmd.c src/eval/mmd.h \
 	src/eval/neighbours.c src/eval/neighbours.h \
+	src/eval/options.c \
 	src/eval/pairs.c src/eval/pairs.h \
 	src/eval/scores.c src/eval/scores.h \
 	src/eval/statistics.c src/eval/statistics.h

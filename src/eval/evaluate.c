@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "eval/evaluate.h"
+
+#include "core/file.h"
+#include "core/limits.h"
+#include "core/mem.h"
+#include "core/text.h"
+#include "eval/frechet.h"
+
+#include <string.h>
+
+void fdit_eval_result_fini(struct fdit_eval_result *r)
+{
+    for (size_t k = 0; k < r->n_pairs; k++) {
+        fdit_free(r->pairs[k].generated_name);
+        fdit_free(r->pairs[k].real_name);
+    }
+    for (int k = 0; k < FDIT_CLASS_COLUMNS; k++)
+        fdit_free(r->by_class[k]);
+    fdit_free(r->n_real);
+    fdit_free(r->n_generated);
+    fdit_free(r->third);
+    fdit_feature_set_fini(&r->generated); /* may have the real set's taxonomy */
+    fdit_feature_set_fini(&r->real);
+    fdit_taxonomy_free(r->taxonomy);
+    *r = (struct fdit_eval_result){ 0 };
+}
+
+/* ------------------------------------------------------------------ which metrics */
+
+static enum fdit_status unknown_metric(fdit_context *ctx, const char *name, size_t n)
+{
+    struct fdit_text_guess guess = { .typed = name, .length = n };
+    for (int k = 0; k < FDIT_METRICS; k++)
+        fdit_text_consider(&guess, fdit_metric_table[k].name);
+    return fdit_fail(ctx, FDIT_ERROR_ARGUMENT, "--metrics: \"%.*s\" is not a metric%s%s%s; see eval --help",
+                     (int)(n < 40 ? n : 40), name, guess.best ? "; did you mean " : "",
+                     guess.best ? guess.best : "", guess.best ? "?" : "");
+}
+
+static enum fdit_status parse_metrics(fdit_context *ctx, const char *list, unsigned *wanted)
+{
+    enum fdit_status status = FDIT_OK;
+    *wanted = 0;
+    if (list && !strcmp(list, "none"))
+        return FDIT_OK;
+    bool all = list && !strcmp(list, "all");
+    for (int k = 0; (!list || all) && k < FDIT_METRICS; k++)
+        *wanted |= all || fdit_metric_table[k].usual ? 1u << k : 0;
+    for (const char *at = list; at && !all;) {
+        size_t n = strcspn(at, ",");
+        int k = 0;
+        while (k < FDIT_METRICS &&
+               (strlen(fdit_metric_table[k].name) != n || strncmp(fdit_metric_table[k].name, at, n) != 0))
+            k++;
+        if (k == FDIT_METRICS)
+            TRY(unknown_metric(ctx, at, n));
+        *wanted |= 1u << k;
+        at = at[n] ? at + n + 1 : NULL;
+    }
+out:
+    return status;
+}
+
+/* What the options alone make impossible, before pictures are read. */
+static enum fdit_status check_asked(fdit_context *ctx, const struct fdit_eval_options *o, unsigned wanted)
+{
+    for (int k = 0; o->metrics && k < FDIT_METRICS; k++) {
+        const struct fdit_metric_info *info = &fdit_metric_table[k];
+        if (!(wanted >> k & 1) || !strcmp(o->metrics, "all"))
+            continue;
+        if (info->pair && !o->real)
+            return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
+                             "--metrics %s: it needs features of real pictures; give --real DATA",
+                             info->name);
+        if (k == FDIT_METRIC_FD && !o->real && !o->stats)
+            return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
+                             "--metrics fd: it needs real pictures; give --real DATA or --stats FILE.npz");
+        if (k == FDIT_METRIC_FD && !fdit_frechet_available())
+            return fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED,
+                             "--metrics fd: it needs LAPACK, which this program was built without; build it "
+                             "with liblapacke-dev, or take kid");
+    }
+    return FDIT_OK;
+}
+
+/* ------------------------------------------------------------------ the two sets */
+
+struct job {
+    fdit_device *dev;
+    const struct fdit_eval_options *o;
+    const struct fdit_eval_hooks *hooks;
+    struct fdit_pool *pool;
+    struct fdit_extractor *extractor; /* opened when it is first needed */
+    struct fdit_taxonomy *taxonomy;   /* of the file that was given; NULL */
+    struct fdit_picture_rules rules;
+    unsigned wanted;
+    bool keep; /* features are needed one by one */
+};
+
+static struct fdit_gather_options gather_options(const struct job *j, const struct fdit_taxonomy *taxonomy)
+{
+    return (struct fdit_gather_options){ .taxonomy = j->o->no_classes ? NULL : taxonomy,
+                                         .ranks = j->o->ranks,
+                                         .fit = j->o->fit,
+                                         .rules = j->rules,
+                                         .workers = j->o->workers,
+                                         .on_begin = j->hooks ? j->hooks->on_begin : NULL,
+                                         .on_picture = j->hooks ? j->hooks->on_picture : NULL,
+                                         .user = j->hooks ? j->hooks->user : NULL };
+}
+
+/* One side: a file, or pictures in the classes of `taxonomy` (NULL: their own). */
+static enum fdit_status load_side(fdit_context *ctx, struct job *j, const char *path, bool logits,
+                                  const struct fdit_taxonomy *taxonomy, struct fdit_feature_set *out)
+{
+    enum fdit_status status = FDIT_OK;
+    if (fdit_feature_file_is(path)) {
+        TRY(fdit_feature_set_read(ctx, path, out));
+        goto out;
+    }
+    if (!j->extractor)
+        TRY(fdit_extractor_open(ctx, j->dev, j->o->features, j->o->batch, &j->extractor));
+    struct fdit_gather_options o = gather_options(j, taxonomy);
+    o.features = j->keep;
+    o.moments = !j->keep;
+    o.logits = logits;
+    TRY(fdit_feature_set_gather(ctx, j->pool, j->extractor, path, &o, out));
+out:
+    return status;
+}
+
+static enum fdit_status load_real(fdit_context *ctx, struct job *j, struct fdit_feature_set *out)
+{
+    enum fdit_status status = FDIT_OK;
+    const char *path = j->o->real ? j->o->real : j->o->stats;
+    if (!path)
+        return FDIT_OK;
+    if (j->o->stats && !fdit_feature_file_is(path))
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--stats %s: give the .npz file of statistics", path);
+    TRY(load_side(ctx, j, path, false, j->taxonomy, out));
+out:
+    return status;
+}
+
+/* Logits of the classes of the labels, in their order; classifiers know classes by name. */
+static enum fdit_status align_logits(fdit_context *ctx, struct fdit_feature_set *s,
+                                     const struct fdit_taxonomy *known)
+{
+    enum fdit_status status = FDIT_OK;
+    size_t classes = (size_t)fdit_taxonomy_n_classes(s->taxonomy), k = s->logit_classes, n = s->points.n;
+    int32_t *column = NULL;
+    float *aligned = NULL;
+    if (!s->logits || !known || k != (size_t)fdit_taxonomy_n_classes(known))
+        return FDIT_OK;
+    TRY(fdit_alloc(ctx, classes, sizeof *column, &column));
+    for (size_t c = 0; c < classes; c++) {
+        column[c] = fdit_taxonomy_find_class(known, fdit_taxonomy_class_name(s->taxonomy, (int32_t)c));
+        if (column[c] < 0) { /* it was made for other classes */
+            fdit_free(s->logits);
+            s->logits = NULL;
+            goto out;
+        }
+    }
+    TRY(fdit_alloc(ctx, n, classes * sizeof(float), &aligned));
+    for (size_t i = 0; i < n; i++)
+        for (size_t c = 0; c < classes; c++)
+            aligned[i * classes + c] = s->logits[i * k + (size_t)column[c]];
+    fdit_free(s->logits);
+    s->logits = aligned;
+    s->logit_classes = classes;
+out:
+    fdit_free(column);
+    return status;
+}
+
+/* Logits of a classifier of its own, beside the features. */
+static enum fdit_status classify(fdit_context *ctx, struct job *j, struct fdit_feature_set *s)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_extractor *e = NULL;
+    struct fdit_feature_set other = { 0 };
+    struct fdit_gather_options o = gather_options(j, s->taxonomy);
+    char *what = NULL;
+    o.logits = true;
+    TRY(fdit_strf(ctx, &what, "judge:%s", j->o->classifier));
+    TRY(fdit_extractor_open(ctx, j->dev, what, j->o->batch, &e));
+    TRY(fdit_feature_set_gather(ctx, j->pool, e, s->path, &o, &other));
+    fdit_free(s->logits);
+    s->logits = other.logits;
+    s->logit_classes = other.logit_classes;
+    other.logits = NULL;
+    TRY(align_logits(ctx, s, e->taxonomy));
+    if (!s->logits)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--classifier %s does not know all classes of %s; train one on them",
+             j->o->classifier, s->path);
+out:
+    fdit_feature_set_fini(&other);
+    fdit_extractor_close(e);
+    fdit_free(what);
+    return status;
+}
+
+static enum fdit_status load_generated(fdit_context *ctx, struct job *j, struct fdit_eval_result *r)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_feature_set *s = &r->generated;
+    const struct fdit_taxonomy *classes = j->taxonomy ? j->taxonomy : r->real.taxonomy;
+    bool score = j->wanted & (1u << FDIT_METRIC_ACCURACY | 1u << FDIT_METRIC_SCORE);
+    TRY(load_side(ctx, j, j->o->generated, score && !j->o->classifier, classes, s));
+    if (j->o->no_classes) {
+        fdit_free(s->label);
+        fdit_free(r->real.label);
+        s->label = r->real.label = NULL;
+    } else if (classes && s->label && s->taxonomy != classes) {
+        TRY(fdit_feature_set_relabel(ctx, s, classes));
+    }
+    if (j->o->classifier)
+        TRY(classify(ctx, j, s));
+    else if (j->extractor && s->label)
+        TRY(align_logits(ctx, s, j->extractor->taxonomy));
+out:
+    return status;
+}
+
+static enum fdit_status check_sets(fdit_context *ctx, const struct fdit_eval_result *r)
+{
+    const struct fdit_feature_set *x = &r->real, *y = &r->generated;
+    if (!x->path)
+        return FDIT_OK;
+    if (x->points.d != y->points.d)
+        return fdit_fail(
+            ctx, FDIT_ERROR_ARGUMENT,
+            "%s has %zu features a picture and %s has %zu; take the same feature network for both", x->path,
+            x->points.d, y->path, y->points.d);
+    if (x->features && y->features && strcmp(x->features, y->features) != 0)
+        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
+                         "%s has features of %s and %s of %s; take the same feature network for both",
+                         x->path, x->features, y->path, y->features);
+    return FDIT_OK;
+}
+
+/* ------------------------------------------------------------------ output */
+
+static enum fdit_status write_files(fdit_context *ctx, struct job *j, struct fdit_eval_result *r)
+{
+    enum fdit_status status = FDIT_OK;
+    char *table = NULL;
+    if (j->o->features_out)
+        TRY(fdit_feature_set_write(ctx, &r->generated, j->o->features_out));
+    if (j->o->stats_out) {
+        if (!r->generated.moments.d)
+            TRY(fdit_moments_of(ctx, j->pool, &r->generated.points, &r->generated.moments));
+        TRY(fdit_moments_write(ctx, &r->generated.moments, j->o->stats_out));
+    }
+    if (j->o->by_class) {
+        if (!r->classes)
+            FAIL(ctx, FDIT_ERROR_ARGUMENT, "--by-class %s: %s has no classes", j->o->by_class,
+                 r->generated.path);
+        TRY(fdit_eval_table(ctx, r, &table));
+        TRY(fdit_file_write(ctx, j->o->by_class, false, table, strlen(table)));
+    }
+out:
+    fdit_free(table);
+    return status;
+}
+
+static enum fdit_status open_pool(fdit_context *ctx, struct job *j)
+{
+    const struct fdit_limits_source source = { .root = "" };
+    struct fdit_limits limits;
+    fdit_limits_read(&source, &limits);
+    int threads = j->o->threads > 0 ? j->o->threads : limits.threads;
+    if (threads > FDIT_POOL_MOST_MEMBERS)
+        threads = FDIT_POOL_MOST_MEMBERS;
+    return fdit_pool_new(ctx, threads, 0, 0, NULL, &j->pool);
+}
+
+enum fdit_status fdit_eval_run(fdit_context *ctx, fdit_device *dev, const struct fdit_eval_options *o,
+                               const struct fdit_eval_hooks *hooks, struct fdit_eval_result *r)
+{
+    enum fdit_status status = FDIT_OK;
+    struct job j = { .dev = dev, .o = o, .hooks = hooks };
+    const struct fdit_picture_words none = { 0 };
+    const unsigned few = 1u << FDIT_METRIC_FD | 1u << FDIT_METRIC_SCORE | 1u << FDIT_METRIC_ACCURACY;
+    *r = (struct fdit_eval_result){ 0 };
+    TRY(parse_metrics(ctx, o->metrics, &j.wanted));
+    TRY(check_asked(ctx, o, j.wanted));
+    TRY(open_pool(ctx, &j));
+    if (!o->look.orient && !o->look.matte)
+        j.rules = fdit_picture_rules_usual();
+    else
+        TRY(fdit_picture_words_rules(ctx, &o->look, &none, &j.rules));
+    j.keep = (o->real && j.wanted & ~few) || o->features_out;
+    if (o->taxonomy && !o->no_classes)
+        TRY(fdit_taxonomy_load(ctx, o->taxonomy, o->ranks, &j.taxonomy));
+    TRY(load_real(ctx, &j, &r->real));
+    TRY(load_generated(ctx, &j, r));
+    TRY(check_sets(ctx, r));
+    if (r->generated.label)
+        TRY(fdit_eval_by_class(ctx, j.pool, r));
+    TRY(fdit_eval_measure(ctx, j.pool, o, j.wanted, o->metrics && strcmp(o->metrics, "all") != 0, r));
+    TRY(write_files(ctx, &j, r));
+    if (j.taxonomy) { /* the result keeps it */
+        r->taxonomy = j.taxonomy;
+        j.taxonomy = NULL;
+    }
+out:
+    fdit_extractor_close(j.extractor);
+    fdit_pool_free(j.pool);
+    if (status != FDIT_OK)
+        fdit_eval_result_fini(r);
+    fdit_taxonomy_free(j.taxonomy);
+    return status;
+}

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * evaluate.h: how good a set of generated pictures is, beside real ones: the job of `finediffusion eval`. */
+#ifndef FDIT_EVAL_EVALUATE_H
+#define FDIT_EVAL_EVALUATE_H
+
+#include "core/option_table.h"
+#include "eval/bootstrap.h"
+#include "eval/feature_set.h"
+#include "picture/picture_rules.h"
+
+struct fdit_eval_options {
+    const char *generated;  /* folder, archive, cache or feature file */
+    const char *real;       /* likewise; NULL: none */
+    const char *stats;      /* .npz of mu and sigma in place of real pictures; NULL */
+    const char *features;   /* extractor of the features, "NAME[:FILE]" */
+    const char *classifier; /* checkpoint whose logits give the accuracy; NULL: that of the features */
+    const char *metrics;    /* names with commas between, or "all"; NULL: those that can be computed */
+    const char *taxonomy, *ranks;
+    bool no_classes;
+    enum fdit_fit fit;
+    struct fdit_picture_words look;
+    int draws; /* of the error bars; 0: none */
+    uint64_t seed;
+    int batch, workers;
+    const char *features_out, *stats_out, *by_class; /* files; NULL */
+    int threads;                                     /* for the metrics; 0: as the machine has */
+};
+/* A row for each option (core/option_table.h). */
+extern const struct fdit_option fdit_eval_option_table[];
+/* What can be seen from the options alone: FDIT_ERROR_ARGUMENT. *device: pictures go through a network. */
+enum fdit_status fdit_eval_check(fdit_context *ctx, const struct fdit_eval_options *o, bool *device);
+
+/* ------------------------------------------------------------------ the metrics */
+
+enum fdit_metric {
+    FDIT_METRIC_FD,
+    FDIT_METRIC_KID,
+    FDIT_METRIC_KID_SUBSETS,
+    FDIT_METRIC_CMMD,
+    FDIT_METRIC_MEAN_DISTANCE,
+    FDIT_METRIC_PRECISION,
+    FDIT_METRIC_RECALL,
+    FDIT_METRIC_DENSITY,
+    FDIT_METRIC_COVERAGE,
+    FDIT_METRIC_AUTHENTICITY,
+    FDIT_METRIC_NEAREST,
+    FDIT_METRIC_SCORE,
+    FDIT_METRIC_ACCURACY,
+    FDIT_METRICS
+};
+/* A metric as people ask for it and read it. */
+struct fdit_metric_info {
+    const char *name;
+    const char *what; /* half a line */
+    int better;       /* -1: lower, 1: higher, 0: neither */
+    bool pair;        /* needs features of real pictures */
+    bool usual;       /* computed where nothing is asked for */
+};
+extern const struct fdit_metric_info fdit_metric_table[FDIT_METRICS];
+
+/* One line of the result. */
+struct fdit_eval_value {
+    enum fdit_metric metric;
+    char name[160]; /* with what it was computed from: "fd:judge", "accuracy top-1 letter" */
+    double value;
+    struct fdit_error_bar bar; /* NaN where it was not computed */
+    char note[200];            /* why it means little here; "": it does not */
+};
+
+/* Columns of the table of classes. */
+enum fdit_class_column {
+    FDIT_CLASS_KID,
+    FDIT_CLASS_MEAN_DISTANCE,
+    FDIT_CLASS_PRECISION,
+    FDIT_CLASS_RECALL,
+    FDIT_CLASS_DENSITY,
+    FDIT_CLASS_COVERAGE,
+    FDIT_CLASS_AUTHENTICITY,
+    FDIT_CLASS_NEAREST,
+    FDIT_CLASS_TOP1,
+    FDIT_CLASS_TOP5,
+    FDIT_CLASS_COLUMNS
+};
+extern const char *const fdit_class_column_names[FDIT_CLASS_COLUMNS];
+
+struct fdit_eval_pair {
+    size_t generated, real;
+    double distance;
+    char *generated_name, *real_name;
+};
+enum { FDIT_EVAL_VALUES = 64, FDIT_EVAL_PAIRS = 10 };
+
+struct fdit_eval_result {
+    struct fdit_feature_set generated, real; /* real.path NULL: none */
+    struct fdit_taxonomy *taxonomy;          /* of the file that was given; NULL */
+    struct fdit_eval_value values[FDIT_EVAL_VALUES];
+    size_t n_values;
+    struct fdit_eval_pair pairs[FDIT_EVAL_PAIRS]; /* closest first */
+    size_t n_pairs;
+    /* By class, of generated.taxonomy; NULL: without classes. NaN: not known. */
+    size_t classes;
+    size_t *n_real, *n_generated;         /* [classes] pictures */
+    double *by_class[FDIT_CLASS_COLUMNS]; /* [classes]; NULL: not computed */
+    int32_t *third;                       /* [classes] enum fdit_third, by the real pictures */
+};
+void fdit_eval_result_fini(struct fdit_eval_result *r);
+
+struct fdit_eval_hooks {
+    void *user;
+    void (*on_begin)(void *user, const char *path, size_t total); /* of a set of pictures */
+    void (*on_picture)(void *user, size_t done);
+};
+/* dev NULL where fdit_eval_check said that none is needed. FDIT_INTERRUPTED when ctx is asked to stop. */
+enum fdit_status fdit_eval_run(fdit_context *ctx, fdit_device *dev, const struct fdit_eval_options *o,
+                               const struct fdit_eval_hooks *hooks, struct fdit_eval_result *out);
+
+/* ------------------------------------------------------------------ its parts */
+
+/* Values of the metrics in the set `wanted` (bits of enum fdit_metric) from out->generated and out->real.
+ * Given in a list (`asked`), one that cannot be computed is an error; else it is left out. */
+enum fdit_status fdit_eval_measure(fdit_context *ctx, struct fdit_pool *pool,
+                                   const struct fdit_eval_options *o, unsigned wanted, bool asked,
+                                   struct fdit_eval_result *out);
+/* The table of classes, without top-1 and top-5. */
+enum fdit_status fdit_eval_by_class(fdit_context *ctx, struct fdit_pool *pool, struct fdit_eval_result *out);
+/* As tab-separated text with a header: class, ranks, third, pictures, columns. Free with fdit_free. */
+enum fdit_status fdit_eval_table(fdit_context *ctx, const struct fdit_eval_result *r, char **out);
+
+#endif

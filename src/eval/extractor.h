@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * extractor.h: networks that turn pictures into feature vectors, as rows of a table. Each is one row and the
+ * functions that it names; whoever measures knows none of them.
+ *
+ *     struct fdit_extractor *e = NULL;
+ *     TRY(fdit_extractor_open(ctx, dev, "judge:run/delta.safetensors", 64, &e));
+ *     TRY(fdit_extractor_run(ctx, e, x, n, features, logits));
+ * out:
+ *     fdit_extractor_close(e); */
+#ifndef FDIT_EVAL_EXTRACTOR_H
+#define FDIT_EVAL_EXTRACTOR_H
+
+#include "data/taxonomy.h"
+#include "device/device.h"
+
+struct fdit_extractor {
+    const struct fdit_extractor_kind *kind;
+    void *self;
+    char *name;         /* of the features in results: "judge", "judge:FILE" */
+    int size, channels; /* of the pictures that it takes: [channels, size, size], (v / 255 - 0.5) / 0.5 */
+    size_t width;       /* features of a picture */
+    size_t classes;     /* logits of a picture; 0: it tells no classes apart */
+    const struct fdit_taxonomy *taxonomy; /* of the classes; NULL: without names */
+    int batch;
+};
+
+struct fdit_extractor_kind {
+    const char *name;
+    const char *what;  /* half a line for --help and messages */
+    const char *usual; /* its file among the built-in data; NULL: a file must be given */
+    /* Loads the file and fills in size, channels, width, classes, taxonomy and self. */
+    enum fdit_status (*open)(fdit_context *ctx, fdit_device *dev, const char *path, struct fdit_extractor *e);
+    enum fdit_status (*run)(fdit_context *ctx, void *self, const float *x, size_t n, float *features,
+                            float *logits);
+    void (*close)(void *self);
+};
+/* The table; ends with a row of zeroes. */
+extern const struct fdit_extractor_kind fdit_extractor_kinds[];
+
+/* `what`: "NAME" or "NAME:FILE". An unknown name is FDIT_ERROR_ARGUMENT with those that there are. */
+enum fdit_status fdit_extractor_open(fdit_context *ctx, fdit_device *dev, const char *what, int batch,
+                                     struct fdit_extractor **out);
+void fdit_extractor_close(struct fdit_extractor *e); /* before the device; NULL is allowed */
+/* n <= batch pictures; features [n, width], logits [n, classes]; either may be NULL. */
+enum fdit_status fdit_extractor_run(fdit_context *ctx, struct fdit_extractor *e, const float *x, size_t n,
+                                    float *features, float *logits);
+
+#endif

@@ -1,0 +1,486 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The metrics of a pair of feature sets, as rows of a table: name, what it needs, and the function. */
+#include "eval/evaluate.h"
+
+#include "core/mem.h"
+#include "eval/frechet.h"
+#include "eval/mmd.h"
+#include "eval/neighbours.h"
+#include "eval/scores.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const struct fdit_metric_info fdit_metric_table[FDIT_METRICS] = {
+    [FDIT_METRIC_FD] = { "fd", "Frechet distance (FID of these features)", -1, false, true },
+    [FDIT_METRIC_KID] = { "kid", "kernel distance, unbiased, of all pictures", -1, true, true },
+    [FDIT_METRIC_KID_SUBSETS] = { "kid-subsets", "kernel distance of 100 subsets, as published", -1, true,
+                                  false },
+    [FDIT_METRIC_CMMD] = { "cmmd", "Gaussian kernel distance times 1000", -1, true, false },
+    [FDIT_METRIC_MEAN_DISTANCE] = { "mean-distance", "distance of the means, unbiased", -1, true, true },
+    [FDIT_METRIC_PRECISION] = { "precision", "generated pictures that look real", 1, true, true },
+    [FDIT_METRIC_RECALL] = { "recall", "real pictures that are covered", 1, true, true },
+    [FDIT_METRIC_DENSITY] = { "density", "real neighbourhoods around a picture", 1, true, true },
+    [FDIT_METRIC_COVERAGE] = { "coverage", "real pictures with one of them near", 1, true, true },
+    [FDIT_METRIC_AUTHENTICITY] = { "authenticity", "pictures that are not near copies", 1, true, true },
+    [FDIT_METRIC_NEAREST] = { "nearest", "median distance to a real picture", 0, true, true },
+    [FDIT_METRIC_SCORE] = { "is", "Inception score of the classifier's words", 1, false, false },
+    [FDIT_METRIC_ACCURACY] = { "accuracy", "pictures that show their class", 1, false, true },
+};
+
+enum {
+    FEW_FOR_FD = 2048,
+    FEW_FOR_NEIGHBOURS = 200,
+    SUBSETS = 100,
+    SUBSET_SIZE = 1000,
+    SCORE_SPLITS = 10,
+};
+
+struct measure {
+    struct fdit_pool *pool;
+    const struct fdit_eval_options *o;
+    struct fdit_eval_result *r;
+    unsigned wanted;
+    bool asked;
+    float *weights_x, *weights_y; /* of the draws; NULL without */
+    size_t draws;
+};
+
+static bool wants(const struct measure *m, enum fdit_metric metric)
+{
+    return m->wanted >> metric & 1;
+}
+
+/* A line of the result; what it was computed from stands behind its name. */
+static struct fdit_eval_value *add(struct measure *m, enum fdit_metric metric, double value)
+{
+    struct fdit_eval_result *r = m->r;
+    const char *from = r->generated.features ? r->generated.features : r->real.features;
+    if (r->n_values == FDIT_EVAL_VALUES)
+        r->n_values--; /* cannot be: ranks are counted before */
+    struct fdit_eval_value *v = &r->values[r->n_values++];
+    *v = (struct fdit_eval_value){ .metric = metric, .value = value, .bar = { NAN, NAN, NAN } };
+    snprintf(v->name, sizeof v->name, "%s:%s", fdit_metric_table[metric].name, from ? from : "features");
+    return v;
+}
+
+static void note(struct fdit_eval_value *v, const char *format, ...) FDIT_PRINTF(2, 3);
+static void note(struct fdit_eval_value *v, const char *format, ...)
+{
+    va_list list;
+    va_start(list, format);
+    vsnprintf(v->note, sizeof v->note, format, list);
+    va_end(list);
+}
+
+/* ------------------------------------------------------------------ distances of distributions */
+
+/* Deviation of the distance over the draws. Its middle is biased upwards, so there is no interval. */
+static enum fdit_status bar_of_frechet(fdit_context *ctx, struct measure *m, struct fdit_error_bar *out)
+{
+    enum fdit_status status = FDIT_OK;
+    const struct fdit_points *sets[2] = { &m->r->real.points, &m->r->generated.points };
+    const float *weights[2] = { m->weights_x, m->weights_y };
+    struct fdit_moments moments[2] = { 0 };
+    struct fdit_statistics *s = NULL;
+    double *values = NULL;
+    TRY(fdit_alloc(ctx, m->draws, sizeof *values, &values));
+    for (size_t b = 0; b < m->draws; b++) {
+        for (int side = 0; side < 2; side++) {
+            TRY(fdit_statistics_new(ctx, sets[side]->d, &s));
+            fdit_statistics_add(s, m->pool, sets[side]->x, sets[side]->n, weights[side] + b + 1,
+                                m->draws + 1);
+            fdit_moments_fini(&moments[side]);
+            TRY(fdit_statistics_moments(ctx, s, &moments[side]));
+            fdit_statistics_free(s);
+            s = NULL;
+        }
+        TRY(fdit_frechet(ctx, &moments[0], &moments[1], &values[b]));
+        if (fdit_stopped(ctx))
+            FAIL(ctx, FDIT_INTERRUPTED, "stopped");
+    }
+    *out = fdit_bootstrap_bar(values, m->draws);
+    out->low = out->high = NAN;
+out:
+    fdit_statistics_free(s);
+    fdit_moments_fini(&moments[0]);
+    fdit_moments_fini(&moments[1]);
+    fdit_free(values);
+    return status;
+}
+
+static enum fdit_status ensure_moments(fdit_context *ctx, struct measure *m, struct fdit_feature_set *s)
+{
+    return s->moments.d ? FDIT_OK : fdit_moments_of(ctx, m->pool, &s->points, &s->moments);
+}
+
+static enum fdit_status measure_frechet(fdit_context *ctx, struct measure *m)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_feature_set *x = &m->r->real, *y = &m->r->generated;
+    double value;
+    size_t n = x->points.n, k = y->points.n, d = y->points.d;
+    if (x->points.x && y->points.x) {
+        TRY(fdit_frechet_points(ctx, m->pool, &x->points, &y->points, &value));
+    } else {
+        TRY(ensure_moments(ctx, m, x));
+        TRY(ensure_moments(ctx, m, y));
+        TRY(fdit_frechet(ctx, &x->moments, &y->moments, &value));
+    }
+    struct fdit_eval_value *v = add(m, FDIT_METRIC_FD, value);
+    if (k && k <= d)
+        note(v, "%zu pictures for %zu features: far too large for their number; read kid", k, d);
+    else if ((n && n < FEW_FOR_FD) || (k && k < FEW_FOR_FD))
+        note(v, "of fewer than %d pictures: too large by chance; compare equal numbers only, or read kid",
+             FEW_FOR_FD);
+    double work = (double)(n + k) * (double)d * (double)d * (double)m->draws;
+    if (m->draws && x->points.x && y->points.x && d <= 256 && n + k >= d && work < 4e10)
+        TRY(bar_of_frechet(ctx, m, &v->bar));
+out:
+    return status;
+}
+
+static enum fdit_status measure_kernel(fdit_context *ctx, struct measure *m, enum fdit_metric metric,
+                                       const struct fdit_mmd *mmd)
+{
+    enum fdit_status status = FDIT_OK;
+    double *values = NULL;
+    TRY(fdit_alloc(ctx, m->draws + 1, sizeof *values, &values));
+    TRY(fdit_mmd_compute(ctx, m->pool, mmd, &m->r->real.points, &m->r->generated.points, m->weights_x,
+                         m->weights_y, m->draws, values));
+    struct fdit_eval_value *v = add(m, metric, values[0]);
+    v->bar = fdit_bootstrap_bar(values + 1, m->draws);
+    if (metric == FDIT_METRIC_CMMD)
+        note(v, "the published numbers are of CLIP's features");
+out:
+    fdit_free(values);
+    return status;
+}
+
+static enum fdit_status measure_subsets(fdit_context *ctx, struct measure *m)
+{
+    enum fdit_status status = FDIT_OK;
+    const struct fdit_mmd kid = fdit_mmd_kid();
+    const struct fdit_points *x = &m->r->real.points, *y = &m->r->generated.points;
+    uint32_t *a = NULL, *b = NULL;
+    size_t size = x->n < y->n ? x->n : y->n;
+    double value, deviation;
+    if (size > SUBSET_SIZE)
+        size = SUBSET_SIZE;
+    TRY(fdit_mmd_picks(ctx, m->o->seed, 2, x->n, SUBSETS, size, &a));
+    TRY(fdit_mmd_picks(ctx, m->o->seed, 3, y->n, SUBSETS, size, &b));
+    TRY(fdit_mmd_subsets(ctx, m->pool, &kid, x, y, SUBSETS, size, a, b, &value, &deviation));
+    struct fdit_eval_value *v = add(m, FDIT_METRIC_KID_SUBSETS, value);
+    v->bar.error = deviation;
+    if (size < SUBSET_SIZE)
+        note(v, "subsets of %zu pictures, since there are not %d", size, SUBSET_SIZE);
+out:
+    fdit_free(a);
+    fdit_free(b);
+    return status;
+}
+
+/* ------------------------------------------------------------------ neighbours */
+
+/* A mean over pictures with its bar. The neighbourhoods stay as they are in the draws. */
+static enum fdit_status add_mean(fdit_context *ctx, struct measure *m, enum fdit_metric metric,
+                                 const double *value, size_t n, const float *weights)
+{
+    enum fdit_status status = FDIT_OK;
+    double *means = NULL;
+    struct fdit_eval_value *v = add(m, metric, fdit_mean_known(value, n));
+    if (m->r->real.points.n < FEW_FOR_NEIGHBOURS || m->r->generated.points.n < FEW_FOR_NEIGHBOURS)
+        note(v, "neighbourhoods of fewer than %d pictures are wide; compare equal numbers only",
+             FEW_FOR_NEIGHBOURS);
+    if (!m->draws)
+        return FDIT_OK;
+    TRY(fdit_alloc(ctx, m->draws + 1, sizeof *means, &means));
+    fdit_bootstrap_means(value, weights, n, m->draws, means);
+    v->bar = fdit_bootstrap_bar(means + 1, m->draws);
+out:
+    fdit_free(means);
+    return status;
+}
+
+static int by_number(const void *pa, const void *pb)
+{
+    const double *a = pa, *b = pb;
+    return (*a > *b) - (*a < *b);
+}
+
+static enum fdit_status median(fdit_context *ctx, const double *value, size_t n, double *out)
+{
+    enum fdit_status status = FDIT_OK;
+    double *sorted = NULL;
+    TRY(fdit_alloc(ctx, n, sizeof *sorted, &sorted));
+    memcpy(sorted, value, n * sizeof *sorted);
+    qsort(sorted, n, sizeof *sorted, by_number);
+    *out = (sorted[(n - 1) / 2] + sorted[n / 2]) / 2;
+out:
+    fdit_free(sorted);
+    return status;
+}
+
+static enum fdit_status list_pairs(fdit_context *ctx, struct measure *m, const struct fdit_neighbours *n)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_eval_result *r = m->r;
+    for (size_t i = 0; i < n->m; i++) {
+        size_t at = r->n_pairs;
+        while (at && r->pairs[at - 1].distance > n->distance[i])
+            at--;
+        if (at == FDIT_EVAL_PAIRS)
+            continue;
+        size_t last = r->n_pairs < FDIT_EVAL_PAIRS ? r->n_pairs++ : FDIT_EVAL_PAIRS - 1;
+        memmove(r->pairs + at + 1, r->pairs + at, (last - at) * sizeof *r->pairs);
+        r->pairs[at] =
+            (struct fdit_eval_pair){ .generated = i, .real = n->nearest[i], .distance = n->distance[i] };
+    }
+    for (size_t k = 0; k < r->n_pairs; k++) {
+        TRY(fdit_feature_set_name(ctx, &r->generated, r->pairs[k].generated, &r->pairs[k].generated_name));
+        TRY(fdit_feature_set_name(ctx, &r->real, r->pairs[k].real, &r->pairs[k].real_name));
+    }
+out:
+    return status;
+}
+
+static enum fdit_status measure_nearest(fdit_context *ctx, struct measure *m, const struct fdit_neighbours *n)
+{
+    enum fdit_status status = FDIT_OK;
+    double distance, own;
+    size_t copies = 0;
+    TRY(median(ctx, n->distance, n->m, &distance));
+    TRY(median(ctx, n->own, n->n, &own));
+    struct fdit_eval_value *v = add(m, FDIT_METRIC_NEAREST, distance);
+    for (size_t i = 0; i < n->m; i++)
+        copies += n->distance[i] <= own / 100;
+    if (copies)
+        note(v, "%zu generated picture%s a copy of a real one; real pictures are %.3g apart", copies,
+             copies == 1 ? " is" : "s are", own);
+    else
+        note(v, "real pictures are %.3g apart", own);
+    TRY(list_pairs(ctx, m, n));
+out:
+    return status;
+}
+
+/* The part of each picture in a mean, as the mean of its class. */
+static enum fdit_status class_means(fdit_context *ctx, struct fdit_eval_result *r,
+                                    enum fdit_class_column column, const double *value,
+                                    const struct fdit_feature_set *s)
+{
+    enum fdit_status status = FDIT_OK;
+    if (!r->classes)
+        return FDIT_OK;
+    TRY(fdit_alloc(ctx, r->classes, sizeof(double), &r->by_class[column]));
+    TRY(fdit_mean_by_group(ctx, value, s->label, s->points.n, r->classes, r->by_class[column]));
+out:
+    return status;
+}
+
+static enum fdit_status measure_manifolds(fdit_context *ctx, struct measure *m)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_neighbours n = { 0 };
+    struct fdit_eval_result *r = m->r;
+    TRY(fdit_neighbours_find(ctx, m->pool, &r->real.points, &r->generated.points, 3, false, &n));
+    if (wants(m, FDIT_METRIC_PRECISION)) {
+        TRY(add_mean(ctx, m, FDIT_METRIC_PRECISION, n.precision, n.m, m->weights_y));
+        TRY(class_means(ctx, r, FDIT_CLASS_PRECISION, n.precision, &r->generated));
+    }
+    if (wants(m, FDIT_METRIC_RECALL)) {
+        TRY(add_mean(ctx, m, FDIT_METRIC_RECALL, n.recall, n.n, m->weights_x));
+        TRY(class_means(ctx, r, FDIT_CLASS_RECALL, n.recall, &r->real));
+    }
+    if (wants(m, FDIT_METRIC_AUTHENTICITY)) {
+        TRY(add_mean(ctx, m, FDIT_METRIC_AUTHENTICITY, n.authentic, n.m, m->weights_y));
+        TRY(class_means(ctx, r, FDIT_CLASS_AUTHENTICITY, n.authentic, &r->generated));
+    }
+    if (wants(m, FDIT_METRIC_NEAREST)) {
+        TRY(measure_nearest(ctx, m, &n));
+        TRY(class_means(ctx, r, FDIT_CLASS_NEAREST, n.distance, &r->generated));
+    }
+out:
+    fdit_neighbours_fini(&n);
+    return status;
+}
+
+static enum fdit_status measure_coverage(fdit_context *ctx, struct measure *m)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_neighbours n = { 0 };
+    struct fdit_eval_result *r = m->r;
+    TRY(fdit_neighbours_find(ctx, m->pool, &r->real.points, &r->generated.points, 5, true, &n));
+    if (wants(m, FDIT_METRIC_DENSITY)) {
+        TRY(add_mean(ctx, m, FDIT_METRIC_DENSITY, n.density, n.m, m->weights_y));
+        TRY(class_means(ctx, r, FDIT_CLASS_DENSITY, n.density, &r->generated));
+    }
+    if (wants(m, FDIT_METRIC_COVERAGE)) {
+        TRY(add_mean(ctx, m, FDIT_METRIC_COVERAGE, n.coverage, n.n, m->weights_x));
+        TRY(class_means(ctx, r, FDIT_CLASS_COVERAGE, n.coverage, &r->real));
+    }
+out:
+    fdit_neighbours_fini(&n);
+    return status;
+}
+
+/* ------------------------------------------------------------------ what a classifier says */
+
+static enum fdit_status measure_score(fdit_context *ctx, struct measure *m)
+{
+    enum fdit_status status = FDIT_OK;
+    const struct fdit_feature_set *s = &m->r->generated;
+    uint32_t *order = NULL;
+    double value, deviation;
+    if (!s->logits)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "is needs the logits of a classifier, which %s does not have",
+             s->path);
+    TRY(fdit_mmd_picks(ctx, m->o->seed, 4, s->points.n, 1, s->points.n, &order));
+    TRY(fdit_inception_score(ctx, s->logits, s->points.n, s->logit_classes, SCORE_SPLITS, order, &value,
+                             &deviation));
+    add(m, FDIT_METRIC_SCORE, value)->bar.error = deviation;
+out:
+    fdit_free(order);
+    return status;
+}
+
+/* Top-1 and, where there are more than five, top-5 for the classes or for the groups of one rank. */
+static enum fdit_status add_hits(fdit_context *ctx, struct measure *m, int32_t rank, const int32_t *groups_of,
+                                 const int32_t *label)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_eval_result *r = m->r;
+    const struct fdit_feature_set *s = &r->generated;
+    size_t labels = rank < 0 ? s->logit_classes : (size_t)fdit_taxonomy_n_groups(s->taxonomy, rank);
+    double *hits = NULL;
+    TRY(fdit_alloc(ctx, s->points.n, sizeof *hits, &hits));
+    for (size_t top = 1; top <= 5 && top < labels; top += 4) {
+        TRY(fdit_top_hits(ctx, s->logits, s->points.n, s->logit_classes, groups_of, labels, label, top,
+                          hits));
+        TRY(add_mean(ctx, m, FDIT_METRIC_ACCURACY, hits, s->points.n, m->weights_y));
+        struct fdit_eval_value *v = &r->values[r->n_values - 1];
+        v->note[0] = 0;
+        snprintf(v->name, sizeof v->name, "accuracy top-%zu %.100s", top,
+                 rank < 0 ? "class" : fdit_taxonomy_rank_name(s->taxonomy, rank));
+        if (rank < 0)
+            TRY(class_means(ctx, r, top == 1 ? FDIT_CLASS_TOP1 : FDIT_CLASS_TOP5, hits, s));
+    }
+out:
+    fdit_free(hits);
+    return status;
+}
+
+static enum fdit_status measure_accuracy(fdit_context *ctx, struct measure *m)
+{
+    enum fdit_status status = FDIT_OK;
+    const struct fdit_feature_set *s = &m->r->generated;
+    size_t k = s->logit_classes, n = s->points.n;
+    int32_t *group_of = NULL, *label = NULL, ranks = fdit_taxonomy_n_ranks(s->taxonomy);
+    TRY(add_hits(ctx, m, -1, NULL, s->label));
+    TRY(fdit_alloc(ctx, k, sizeof *group_of, &group_of));
+    TRY(fdit_alloc(ctx, n, sizeof *label, &label));
+    for (int32_t rank = 0; rank < ranks && rank < 16; rank++) {
+        for (size_t c = 0; c < k; c++)
+            group_of[c] = fdit_taxonomy_group(s->taxonomy, rank, (int32_t)c);
+        for (size_t i = 0; i < n; i++)
+            label[i] = group_of[s->label[i]];
+        TRY(add_hits(ctx, m, rank, group_of, label));
+    }
+out:
+    fdit_free(group_of);
+    fdit_free(label);
+    return status;
+}
+
+/* Whether the logits are of the classes that the labels mean. */
+static bool has_accuracy(const struct fdit_feature_set *s)
+{
+    return s->logits && s->label && s->taxonomy &&
+           s->logit_classes == (size_t)fdit_taxonomy_n_classes(s->taxonomy);
+}
+
+/* ------------------------------------------------------------------ all of them */
+
+static enum fdit_status check_wanted(fdit_context *ctx, struct measure *m)
+{
+    enum fdit_status status = FDIT_OK;
+    const struct fdit_feature_set *x = &m->r->real, *y = &m->r->generated;
+    bool reference = x->points.x || x->moments.d;
+    for (int k = 0; k < FDIT_METRICS; k++) {
+        const struct fdit_metric_info *info = &fdit_metric_table[k];
+        const char *lacks = NULL;
+        if (!wants(m, (enum fdit_metric)k))
+            continue;
+        if (k == FDIT_METRIC_FD && !reference)
+            lacks = "it needs real pictures; give --real or --stats";
+        else if (k == FDIT_METRIC_FD && !fdit_frechet_available())
+            lacks = "it needs LAPACK, which this program was built without (liblapacke-dev)";
+        else if (info->pair && !(x->points.x && y->points.x))
+            lacks = "it needs features of real and of generated pictures; give --real DATA";
+        else if (k == FDIT_METRIC_ACCURACY && !has_accuracy(y))
+            lacks = "it needs pictures in class folders and a classifier of these classes; give --classifier "
+                    "FILE";
+        if (!lacks)
+            continue;
+        if (m->asked)
+            FAIL(ctx, FDIT_ERROR_ARGUMENT, "--metrics %s: %s", info->name, lacks);
+        if (k == FDIT_METRIC_FD && reference)
+            fdit_log(ctx, FDIT_LOG_WARNING, "fd is left out: %s", lacks);
+        m->wanted &= ~(1u << k);
+    }
+out:
+    return status;
+}
+
+static enum fdit_status measure_all(fdit_context *ctx, struct measure *m)
+{
+    enum fdit_status status = FDIT_OK;
+    const struct fdit_mmd kid = fdit_mmd_kid(), cmmd = fdit_mmd_cmmd();
+    const unsigned manifolds = 1u << FDIT_METRIC_PRECISION | 1u << FDIT_METRIC_RECALL |
+                               1u << FDIT_METRIC_AUTHENTICITY | 1u << FDIT_METRIC_NEAREST;
+    double value;
+    if (wants(m, FDIT_METRIC_FD))
+        TRY(measure_frechet(ctx, m));
+    if (wants(m, FDIT_METRIC_KID))
+        TRY(measure_kernel(ctx, m, FDIT_METRIC_KID, &kid));
+    if (wants(m, FDIT_METRIC_KID_SUBSETS))
+        TRY(measure_subsets(ctx, m));
+    if (wants(m, FDIT_METRIC_CMMD))
+        TRY(measure_kernel(ctx, m, FDIT_METRIC_CMMD, &cmmd));
+    if (wants(m, FDIT_METRIC_MEAN_DISTANCE)) {
+        TRY(fdit_mean_distance(ctx, &m->r->real.points, &m->r->generated.points, &value));
+        add(m, FDIT_METRIC_MEAN_DISTANCE, value);
+    }
+    if (m->wanted & manifolds)
+        TRY(measure_manifolds(ctx, m));
+    if (wants(m, FDIT_METRIC_DENSITY) || wants(m, FDIT_METRIC_COVERAGE))
+        TRY(measure_coverage(ctx, m));
+    if (wants(m, FDIT_METRIC_SCORE))
+        TRY(measure_score(ctx, m));
+    if (wants(m, FDIT_METRIC_ACCURACY))
+        TRY(measure_accuracy(ctx, m));
+out:
+    return status;
+}
+
+enum fdit_status fdit_eval_measure(fdit_context *ctx, struct fdit_pool *pool,
+                                   const struct fdit_eval_options *o, unsigned wanted, bool asked,
+                                   struct fdit_eval_result *r)
+{
+    enum fdit_status status = FDIT_OK;
+    struct measure m = { .pool = pool, .o = o, .r = r, .wanted = wanted, .asked = asked };
+    TRY(check_wanted(ctx, &m));
+    if (o->draws > 1) {
+        m.draws = (size_t)o->draws;
+        TRY(fdit_bootstrap_weights(ctx, o->seed, 0, r->real.points.n, m.draws, &m.weights_x));
+        TRY(fdit_bootstrap_weights(ctx, o->seed, 1, r->generated.points.n, m.draws, &m.weights_y));
+    }
+    TRY(measure_all(ctx, &m));
+out:
+    fdit_free(m.weights_x);
+    fdit_free(m.weights_y);
+    return status;
+}

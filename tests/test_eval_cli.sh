@@ -1,0 +1,143 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# `eval`: real and generated letters through the built-in judge, feature files, statistics, bad inputs.
+. "${FDIT_SRCDIR:?}/tests/lib.sh"
+taxonomy=$source/data/letters/taxonomy.tsv
+
+# bad CODE WORDS COMMAND...: one line of error, beside warnings
+bad() {
+    checks=$((checks + 1))
+    code=$1 words=$2
+    shift 2
+    "$program" "$@" --quiet >stdout 2>stderr
+    got=$?
+    [ $got = "$code" ] && grep -qFe "$words" stderr && [ "$(grep -cv 'eval: warning: ' stderr)" -eq 1 ] ||
+        fail "exit $got, not $code with '$words': $*" "$(cat stderr)"
+}
+# value NAME: of a metric in the JSON of the last command
+value() { sed 's/{"name"/\n&/g' stdout | sed -n "s/^{\"name\":\"$1\",.*\"value\":\([^,]*\),.*/\1/p"; }
+# within NAME LOW HIGH
+within() {
+    checks=$((checks + 1))
+    awk -v v="$(value "$1")" -v low="$2" -v high="$3" 'BEGIN { exit !(v != "" && v >= low && v <= high) }' ||
+        fail "$1 is '$(value "$1")', not in $2 .. $3"
+}
+lapack=no
+"$program" eval --help >stdout || exit 99
+
+mkdir real fresh
+gzip -dc "$source/data/letters-train.tar.gz" | (cd real && tar xf - A/mono A/hand B/mono) || exit 99
+gzip -dc "$source/data/letters-test.tar.gz" | (cd fresh && tar xf - A/mono A/hand B/mono) || exit 99
+
+# the same pictures twice: at distance 0, and all of them copies
+good eval real --real real --taxonomy "$taxonomy" --json --quiet --draws 10 --features-out real.safetensors
+cp stdout same.json
+[ -z "$(value fd:judge)" ] || lapack=yes
+[ $lapack = no ] || within fd:judge 0 0
+within precision:judge 1 1
+within recall:judge 1 1
+within authenticity:judge 0 0
+within nearest:judge 0 0
+says stdout 'generated pictures are a copy of a real one'
+within 'accuracy top-1 letter' 0.9 1
+
+# other typefaces of the same classes: near, and not copies
+good eval fresh --real real --taxonomy "$taxonomy" --json --quiet --by-class classes.tsv \
+    --features-out fresh.npz --stats-out fresh-stats.npz
+cp stdout fresh.json
+[ $lapack = no ] || within fd:judge 0.5 60
+within recall:judge 0.4 1
+within authenticity:judge 0.4 1
+within 'accuracy top-1 letter' 0.9 1
+says stdout '"groups":{"pictures":\[{"name":"head"'
+equal "lines of the table" "$(wc -l <classes.tsv | tr -d ' ')" 111
+says classes.tsv '^class	letter	style	third	real	generated	kid	'
+says classes.tsv '^A/mono	A	mono	head	[0-9]*	[0-9]*	[-0-9.]'
+checks=$((checks + 1)) # classes without pictures have empty fields
+grep -q '^Q/mono	Q	mono	[a-z]*	0	0		' classes.tsv || fail "no empty row" "$(grep '^Q/mono' classes.tsv)"
+
+good eval fresh --taxonomy "$taxonomy" --metrics none --features-out fresh.safetensors --quiet
+# features from files give the same numbers, without a network
+good eval fresh.npz --real real.safetensors --json --quiet --device no-such-device --no-classes
+for name in kid:judge precision:judge recall:judge coverage:judge; do
+    want=$(sed 's/{"name"/\n&/g' fresh.json | sed -n "s/^{\"name\":\"$name\",.*\"value\":\([^,]*\),.*/\1/p")
+    equal "$name of files" "$(value "$name")" "$want"
+done
+# the number of threads and the batch change no bit
+good eval fresh --real real --taxonomy "$taxonomy" --json --quiet --threads 1 --batch 7 --by-class other.tsv
+for name in kid:judge recall:judge nearest:judge; do
+    want=$(sed 's/{"name"/\n&/g' fresh.json | sed -n "s/^{\"name\":\"$name\",.*\"value\":\([^,]*\),.*/\1/p")
+    within "$name" "$(awk -v v="$want" 'BEGIN { printf "%.9f", v - 1e-4 }')" "$(awk -v v="$want" 'BEGIN { printf "%.9f", v + 1e-4 }')"
+done
+if [ $lapack = yes ]; then
+    good eval real --taxonomy "$taxonomy" --stats-out real.npz --metrics none --quiet
+    good eval fresh --taxonomy "$taxonomy" --stats real.npz --metrics fd --json --quiet
+    cp stdout stats.json
+    want=$(sed 's/{"name"/\n&/g' fresh.json | sed -n 's/^{"name":"fd:judge",.*"value":\([^,]*\),.*/\1/p')
+    within fd:judge "$(awk -v v="$want" 'BEGIN { printf "%.9f", v - 1e-6 }')" "$(awk -v v="$want" 'BEGIN { printf "%.9f", v + 1e-6 }')"
+    good eval fresh-stats.npz --stats real.npz --json --quiet
+    within fd:features "$(awk -v v="$want" 'BEGIN { printf "%.9f", v - 1e-6 }')" "$(awk -v v="$want" 'BEGIN { printf "%.9f", v + 1e-6 }')"
+    bad 2 'it needs features of real pictures' eval fresh --taxonomy "$taxonomy" --stats real.npz --metrics kid
+else
+    bad 1 'LAPACK' eval fresh.npz --real real.safetensors --no-classes --metrics fd
+fi
+
+# one planted copy is the closest pair; one picture again and again covers nothing
+copy=$(ls real/A/mono/*.png | head -n 1)
+cp -r fresh planted
+cp "$copy" planted/B/mono/planted.png
+good eval planted --real real --taxonomy "$taxonomy" --json --quiet --metrics nearest
+says stdout '1 generated picture is a copy of a real one'
+says stdout "\"closest\":\[{\"distance\":0.0,\"generated\":\"planted/B/mono/planted.png\",\"real\":\"$copy\"}"
+mkdir -p same/A/mono
+for i in 1 2 3 4 5 6 7 8 9; do cp "$copy" same/A/mono/$i.png; done
+good eval same --real real --taxonomy "$taxonomy" --json --quiet --metrics precision,recall
+within precision:judge 1 1
+within recall:judge 0 0.05
+
+# for people
+good eval fresh --real real --taxonomy "$taxonomy" --draws 0 --metrics kid,recall,accuracy
+says stdout '^metric  *value'
+says stdout '^kid:judge  *[-0-9.]*  *lower is better'
+says stdout '^letter  *kid mean-dist'
+says stderr 'pictures  *fresh: '
+checks=$((checks + 1))
+[ "$("$program" eval --help | awk 'length > 80' | wc -l)" -eq 0 ] || fail "help is wider than 80"
+
+# a sample run's folder and its archives
+"$program" train --from-scratch --tune full --model 16,1,2,3 --size 24 --channels 1 --taxonomy "$taxonomy" --data real \
+    --allow-missing --batch 4 --steps 2 --out run --quiet --preview-every 0 2>train.err ||
+    "$program" train --from-scratch --tune full --model 16,1,2,3 --size 24 --channels 1 --data real --batch 4 \
+        --steps 2 --out run --quiet --preview-every 0 || fail "no run" "$(cat train.err)"
+good sample --base run/delta.safetensors --sampler ddim --steps 2 --per-class 3 --classes all --out drawn --quiet
+good sample --base run/delta.safetensors --sampler ddim --steps 2 --per-class 3 --classes all --out tarred --tar --quiet
+good eval drawn --real real --json --quiet --draws 0 --metrics kid,precision
+want=$(value kid:judge)
+good eval tarred --real real --json --quiet --draws 0 --metrics kid,precision
+equal "kid of the archive" "$(value kid:judge)" "$want"
+# a cache
+good encode real cache --size 24 --channels 1 --flip none --quiet
+good eval cache --real real --json --quiet --draws 0 --metrics nearest
+within nearest:judge 0 0
+
+# bad input: one line each
+bad 2 'give the pictures to measure' eval
+bad 2 'give one of the two' eval fresh --real real --stats real.npz
+bad 2 '"fid" is not a metric; did you mean fd?' eval fresh --real real --metrics fid
+bad 2 'give --real' eval fresh --metrics kid
+bad 2 'not a feature network that is known' eval fresh --real real --features incepton
+bad 1 'is not a classifier' eval fresh --real real --features "judge:$source/data/base.safetensors"
+bad 1 'not in the taxonomy' eval fresh --real same
+bad 2 "class \"A/hand\" is not one of the real pictures' classes" eval fresh.safetensors --real same
+bad 2 'has 12; take the same' eval "$source/tests/fixtures/eval/statistics.npz" --real real.safetensors
+bad 2 'has 12 features a picture' eval real.safetensors --stats "$source/tests/fixtures/eval/statistics.npz"
+bad 1 'which is not read' eval "$source/tests/fixtures/eval/objects.npz" --real real
+mkdir -p few/A/mono
+cp "$copy" few/A/mono/1.png
+bad 2 'too few' eval few --real real --taxonomy "$taxonomy" --metrics precision
+bad 2 'the pictures are in colour, but judge was made for grey' eval "$source/tests/cases/in/dotted" --real real --no-classes
+printf 'PK\3\4nothing' >broken.npz
+bad 1 "broken.npz" eval broken.npz --real real.safetensors
+bad 2 'choose another place' eval fresh --real real --stats-out real/x.npz
+bad 2 '.npz' eval fresh --stats-out stats.txt
+finish
