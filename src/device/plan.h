@@ -10,7 +10,7 @@ enum fdit_plan_kind {
     FDIT_PLAN_WEIGHTS, /* frozen */
     FDIT_PLAN_TRAINED, /* trained values */
     FDIT_PLAN_GRADIENTS,
-    FDIT_PLAN_OPTIMISER, /* both moments */
+    FDIT_PLAN_OPTIMISER, /* its moments */
     FDIT_PLAN_EMA,
     FDIT_PLAN_ACTIVATIONS, /* kept for the backward pass */
     FDIT_PLAN_SCRATCH,     /* shared by the blocks */
