@@ -228,3 +228,27 @@ softmax(__global float *y, ulong y_at, __global const float *x, ulong x_at, int 
     for (int i = l; i < n; i += GROUP)
         y[y_at + row + (size_t)i] = exp(scale * x[x_at + row + (size_t)i] - most) / sum;
 }
+
+/* y = mean or maximum of the pixels of x under a window, outside of which nothing counts: (C, pixels of y) */
+__kernel __attribute__((reqd_work_group_size(64, 4, 1))) void
+pooling(__global float *y, ulong y_at, __global const float *x, ulong x_at, int M, int C, int H, int W,
+        int out_h, int out_w, int kernel_size, int stride, int pad, int mean)
+{
+    int c = (int)get_global_id(0), m = (int)get_global_id(1);
+    if (c >= C || m >= M)
+        return;
+    int row = m / out_w % out_h * stride - pad, column = m % out_w * stride - pad;
+    int bottom = min(row + kernel_size, H), right = min(column + kernel_size, W);
+    size_t sample = x_at + (size_t)(m / out_w / out_h) * (size_t)H * (size_t)W * (size_t)C + (size_t)c;
+    float sum = 0.0f, most = -INFINITY;
+    row = max(row, 0);
+    column = max(column, 0);
+    for (int i = row; i < bottom; i++)
+        for (int j = column; j < right; j++) {
+            float v = x[sample + ((size_t)i * (size_t)W + (size_t)j) * (size_t)C];
+            sum += v;
+            most = v > most || isnan(v) ? v : most;
+        }
+    y[y_at + (size_t)m * (size_t)C + (size_t)c] =
+        mean ? sum / (float)((bottom - row) * (right - column)) : most;
+}

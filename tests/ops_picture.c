@@ -193,7 +193,7 @@ END_TEST
 START_TEST(group_apply)
 {
     for (int i = 0; i < N_GROUP_FORMS; i++)
-        for (int act = FDIT_ACT_NONE; act <= FDIT_ACT_SILU; act++) {
+        for (int act = FDIT_ACT_NONE; act <= FDIT_ACT_LAST; act++) {
             struct group_form f = group_forms[i];
             bool in_place = (i + act) % 2;
             struct op_case *c = group_case(FDIT_OP_GROUP_APPLY, f, in_place ? ", in place" : "");

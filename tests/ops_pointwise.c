@@ -105,7 +105,7 @@ enum { N_LENGTHS = sizeof lengths / sizeof *lengths };
 START_TEST(activation)
 {
     for (int i = 0; i < N_LENGTHS; i++)
-        for (int act = FDIT_ACT_GELU_TANH; act <= FDIT_ACT_SILU; act++)
+        for (int act = FDIT_ACT_GELU_TANH; act <= FDIT_ACT_LAST; act++)
             for (int in_place = 0; in_place < 2; in_place++) {
                 size_t n = lengths[i];
                 struct op_case *c =
@@ -131,7 +131,7 @@ END_TEST
 START_TEST(activation_backward)
 {
     for (int i = 0; i < N_LENGTHS; i++)
-        for (int act = FDIT_ACT_GELU_TANH; act <= FDIT_ACT_SILU; act++)
+        for (int act = FDIT_ACT_GELU_TANH; act <= FDIT_ACT_LAST; act++)
             for (int in_place = 0; in_place < 2; in_place++) {
                 size_t n = lengths[i];
                 struct op_case *c = case_new(FDIT_OP_ACTIVATION_BACKWARD, " %zu act %d%s", n, act,

@@ -546,7 +546,7 @@ START_TEST(other_arguments)
     WITH(w, w.a.activation.act, FDIT_ACT_NONE, "no act", "act is 0");
     world_free(&w);
     world_init(&w, FDIT_OP_ACTIVATION_BACKWARD);
-    WITH(w, w.a.activation_backward.act, (enum fdit_act)3, "act 3", "act is 3");
+    WITH(w, w.a.activation_backward.act, (enum fdit_act)4, "act 4", "act is 4");
     world_free(&w);
     world_init(&w, FDIT_OP_AXPY);
     WITH(w, w.a.axpy.beta, 2, "beta", "beta is 2");
@@ -588,10 +588,20 @@ START_TEST(other_arguments)
     world_free(&w);
     world_init(&w, FDIT_OP_GROUP_APPLY);
     WITH(w, w.a.group_apply.width, 3, "groups", "cannot be cut into 2 groups");
-    WITH(w, w.a.group_apply.act, (enum fdit_act)3, "act", "act is 3");
+    WITH(w, w.a.group_apply.act, (enum fdit_act)4, "act", "act is 4");
     world_free(&w);
     world_init(&w, FDIT_OP_SOFTMAX);
     WITH(w, w.a.softmax.scale, INFINITY, "scale", "scale");
+    world_free(&w);
+
+    world_init(&w, FDIT_OP_POOLING);
+    WITH(w, w.a.pooling.pad, 2, "pad", "pad is 2, at most 1");
+    WITH(w, w.a.pooling.pad, -1, "pad", "pad is -1");
+    WITH(w, w.a.pooling.stride, 0, "stride", "stride is 0");
+    WITH(w, w.a.pooling.stride, INT_MIN, "stride", "stride is -");
+    WITH(w, w.a.pooling.kind, (enum fdit_pooling_kind)2, "kind", "kind is 2");
+    w.a.pooling.pad = 0;
+    WITH(w, w.a.pooling.kernel, 5, "window", "does not fit into 4 x 5");
     world_free(&w);
 
     world_init(&w, FDIT_OP_CLIP_SCALE);

@@ -109,7 +109,7 @@ static void check_added(const char *what, const double *got, const double *start
 
 START_TEST(activation_slopes)
 {
-    for (int act = FDIT_ACT_NONE; act <= FDIT_ACT_SILU; act++) {
+    for (int act = FDIT_ACT_NONE; act <= FDIT_ACT_LAST; act++) {
         for (double x = -12; x <= 12; x += 0.0625) {
             const double h = 1e-3;
             double wanted =
@@ -117,6 +117,8 @@ START_TEST(activation_slopes)
                  (ref_act((enum fdit_act)act, x + 2 * h) - ref_act((enum fdit_act)act, x - 2 * h))) /
                 (12 * h);
             double got = ref_act_slope((enum fdit_act)act, x);
+            if (act == FDIT_ACT_RELU && x == 0)
+                wanted = 0; /* by device.h; the difference sees half of both sides */
             ck_assert_msg(fabs(got - wanted) < 1e-10, "act %d at %g: %.14g, not %.14g", act, x, got, wanted);
         }
     }
@@ -184,7 +186,7 @@ static double linear_value(const void *problem)
 START_TEST(linear_gradients)
 {
     struct pool pool = { .rng = test_rng_new("linear") };
-    for (int act = FDIT_ACT_NONE; act <= FDIT_ACT_SILU; act++) {
+    for (int act = FDIT_ACT_NONE; act <= FDIT_ACT_LAST; act++) {
         struct linear_problem p = {
             .x = randoms(&pool, M * D),
             .w = randoms(&pool, K * D),

@@ -83,13 +83,15 @@ FDIT_KERNEL void epilogue_vector(const struct fdit_gemm_epilogue *to, const stru
 }
 
 /* v = act(v), or v = v * slope(x). */
-enum { NO_ACT, GELU, SILU, GELU_SLOPE, SILU_SLOPE };
+enum { NO_ACT, GELU, SILU, RELU, GELU_SLOPE, SILU_SLOPE, RELU_SLOPE };
 FDIT_KERNEL vf activate(int kind, vf v, vf x)
 {
     return kind == GELU         ? vgelu(v)
            : kind == SILU       ? vsilu(v)
+           : kind == RELU       ? vrelu(v)
            : kind == GELU_SLOPE ? v * vgelu_slope(x)
-                                : v * vsilu_slope(x);
+           : kind == SILU_SLOPE ? v * vsilu_slope(x)
+                                : v * vrelu_slope(x);
 }
 
 /* Rows of a register tile (n = NR) within one sample, by what is asked for; constants in the common
@@ -219,6 +221,10 @@ static void silu_floats(float *v, int n)
 {
     activate_floats(SILU, v, NULL, n);
 }
+static void relu_floats(float *v, int n)
+{
+    activate_floats(RELU, v, NULL, n);
+}
 static void gelu_slope_floats(float *v, const float *x, int n)
 {
     activate_floats(GELU_SLOPE, v, x, n);
@@ -227,22 +233,28 @@ static void silu_slope_floats(float *v, const float *x, int n)
 {
     activate_floats(SILU_SLOPE, v, x, n);
 }
+static void relu_slope_floats(float *v, const float *x, int n)
+{
+    activate_floats(RELU_SLOPE, v, x, n);
+}
 
 static void activate_rows(const struct fdit_gemm_epilogue *to, float *v, size_t ldv, int m0, int rows, int n0,
                           int n)
 {
-    bool gelu = to->act == FDIT_GEMM_GELU;
+    static void (*const acts[])(float *, int) = { NULL, gelu_floats, silu_floats, relu_floats };
+    static void (*const slopes[])(float *, const float *, int) = { NULL, gelu_slope_floats, silu_slope_floats,
+                                                                   relu_slope_floats };
     if (to->slope_pre) {
         const float *x = to->slope_pre + (size_t)m0 * to->ldc + n0;
         if (n == NR && ldv == NR && rows <= MR) {
             float tile[MR * NR];
             for (int i = 0; i < rows; i++)
                 memcpy(tile + i * NR, x + (size_t)i * to->ldc, NR * sizeof *tile);
-            (gelu ? gelu_slope_floats : silu_slope_floats)(v, tile, rows * NR);
+            slopes[to->act](v, tile, rows * NR);
             return;
         }
         for (int i = 0; i < rows; i++, v += ldv, x += to->ldc)
-            (gelu ? gelu_slope_floats : silu_slope_floats)(v, x, n);
+            slopes[to->act](v, x, n);
         return;
     }
     /* A register tile is one piece of memory. */
@@ -251,7 +263,7 @@ static void activate_rows(const struct fdit_gemm_epilogue *to, float *v, size_t 
         rows = 1;
     }
     for (int i = 0; i < rows; i++, v += ldv)
-        (gelu ? gelu_floats : silu_floats)(v, n);
+        acts[to->act](v, n);
 }
 
 static void finish(const struct fdit_gemm_epilogue *to, float *v, size_t ldv, int m0, int rows, int n0, int n)

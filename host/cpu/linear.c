@@ -142,6 +142,7 @@ static enum fdit_gemm_act gemm_act(enum fdit_act act)
 {
     return act == FDIT_ACT_GELU_TANH ? FDIT_GEMM_GELU
            : act == FDIT_ACT_SILU    ? FDIT_GEMM_SILU
+           : act == FDIT_ACT_RELU    ? FDIT_GEMM_RELU
                                      : FDIT_GEMM_NO_ACT;
 }
 

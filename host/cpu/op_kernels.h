@@ -80,6 +80,8 @@ struct fdit_cpu_picture_kernels {
                       int rows, int width, enum fdit_act act);
     /* y = softmax(scale x); y may be x. */
     void (*softmax)(float *y, const float *x, int n, float scale);
+    /* y [channels] = mean or maximum of rows x columns pixels from x on, their rows `row` elements apart. */
+    void (*pool)(float *y, const float *x, size_t row, int rows, int columns, int channels, bool mean);
 };
 
 /* What the processor can reach, for fdit_device_peak. */

@@ -259,3 +259,24 @@ void fdit_cpu_softmax(fdit_device *dev, const struct fdit_softmax_args *a)
 {
     fdit_cpu_range(fdit_cpu_of(dev), (size_t)a->m, (size_t)a->m * (size_t)a->n, softmax_rows, a);
 }
+
+static void pool_pixels(const struct fdit_cpu *cpu, const void *job, size_t begin, size_t end, int thread)
+{
+    const struct fdit_pooling_args *a = job;
+    const size_t n = (size_t)a->channels;
+    (void)thread;
+    for (size_t p = begin; p < end; p++) {
+        const struct fdit_pooling_window w = fdit_pooling_window_at(a, p);
+        cpu->op->picture->pool(fdit_cpu_f32(a->y) + p * n, fdit_cpu_f32(a->x) + w.first * n,
+                               (size_t)a->width * n, w.rows, w.columns, a->channels,
+                               a->kind == FDIT_POOLING_MEAN);
+    }
+}
+
+void fdit_cpu_pooling(fdit_device *dev, const struct fdit_pooling_args *a)
+{
+    const size_t out_h = (size_t)fdit_pooling_size(a, a->height),
+                 out_w = (size_t)fdit_pooling_size(a, a->width);
+    const size_t pixels = (size_t)a->samples * out_h * out_w, window = (size_t)a->kernel * (size_t)a->kernel;
+    fdit_cpu_range(fdit_cpu_of(dev), pixels, pixels * (size_t)a->channels * window, pool_pixels, a);
+}

@@ -70,6 +70,8 @@ FDIT_KERNEL void normalise_row(float *y, const float *x, const float *mean, cons
             v = vsilu(v);
         else if (act == FDIT_ACT_GELU_TANH)
             v = vgelu(v);
+        else if (act == FDIT_ACT_RELU)
+            v = vrelu(v);
         st(y + c, v, full, rest);
     }
 }
@@ -82,6 +84,8 @@ static void normalise(float *y, const float *x, const float *mean, const float *
             normalise_row(y, x, mean, scale, bias, width, FDIT_ACT_SILU);
         else if (act == FDIT_ACT_GELU_TANH)
             normalise_row(y, x, mean, scale, bias, width, FDIT_ACT_GELU_TANH);
+        else if (act == FDIT_ACT_RELU)
+            normalise_row(y, x, mean, scale, bias, width, FDIT_ACT_RELU);
         else
             normalise_row(y, x, mean, scale, bias, width, FDIT_ACT_NONE);
     }
@@ -124,8 +128,24 @@ static void softmax(float *y, const float *x, int n, float scale)
         vstore_n(y + i, vload_n(y + i, rest) / sum, rest);
 }
 
+static void pool(float *y, const float *x, size_t row, int rows, int columns, int channels, bool mean)
+{
+    for (int c = 0; c < channels; c += VL) {
+        bool full = c + VL <= channels;
+        int rest = channels - c;
+        vf all = ld(x + c, full, rest);
+        for (int k = 1; k < rows * columns; k++) {
+            vf v = ld(x + (size_t)(k / columns) * row + (size_t)(k % columns) * (size_t)channels + c, full,
+                      rest);
+            all = mean ? all + v : vselect((vi)(v > all) | (vi)(v != v), v, all); /* a NaN stays */
+        }
+        st(y + c, mean ? all / (float)(rows * columns) : all, full, rest);
+    }
+}
+
 const struct fdit_cpu_picture_kernels FDIT_ISA_NAME(fdit_cpu_picture_kernels) = {
     .moments = moments,
     .normalise = normalise,
     .softmax = softmax,
+    .pool = pool,
 };

@@ -146,4 +146,13 @@ FDIT_KERNEL vf vsilu_slope(vf x)
     return vfma(x * s, 1.0f - s, s);
 }
 
+FDIT_KERNEL vf vrelu(vf x)
+{
+    return vmax(vzero(), x); /* x where that is NaN */
+}
+FDIT_KERNEL vf vrelu_slope(vf x)
+{
+    return vselect((vi)(x > 0.0f), vset(1.0f), vselect((vi)(x <= 0.0f), vzero(), x));
+}
+
 #endif

@@ -162,3 +162,23 @@ void opencl_softmax(fdit_device *dev, const struct fdit_softmax_args *a)
     launch_float(&l, a->scale);
     launch_run(&l, 1, (size_t[]){ (size_t)a->m * GROUP }, (size_t[]){ GROUP });
 }
+
+void opencl_pooling(fdit_device *dev, const struct fdit_pooling_args *a)
+{
+    int out_h = fdit_pooling_size(a, a->height), out_w = fdit_pooling_size(a, a->width),
+        m = a->samples * out_h * out_w;
+    struct launch l = launch_begin(dev, PROGRAM_PICTURE, KERNEL_POOLING);
+    launch_tensor(&l, a->y);
+    launch_tensor(&l, a->x);
+    launch_int(&l, m);
+    launch_int(&l, a->channels);
+    launch_int(&l, a->height);
+    launch_int(&l, a->width);
+    launch_int(&l, out_h);
+    launch_int(&l, out_w);
+    launch_int(&l, a->kernel);
+    launch_int(&l, a->stride);
+    launch_int(&l, a->pad);
+    launch_int(&l, a->kind == FDIT_POOLING_MEAN);
+    launch_run(&l, 2, (size_t[]){ (size_t)a->channels, (size_t)m }, (size_t[]){ 64, 4 });
+}

@@ -49,6 +49,7 @@
     K(GROUP_STATS, "group_stats") \
     K(GROUP_APPLY, "group_apply") \
     K(SOFTMAX, "softmax") \
+    K(POOLING, "pooling") \
     K(PATCHES, "patches")
 
 /* Each: PROGRAM_x, its file of cl/, its kernels. */

@@ -43,7 +43,8 @@ static void programs_of(fdit_device *dev, const struct fdit_op_shape *shape)
     case FDIT_OP_CONV: opencl_conv_prepare(dev, shape); break;
     case FDIT_OP_GROUP_STATS:
     case FDIT_OP_GROUP_APPLY:
-    case FDIT_OP_SOFTMAX: opencl_program_need(dev, PROGRAM_PICTURE); break;
+    case FDIT_OP_SOFTMAX:
+    case FDIT_OP_POOLING: opencl_program_need(dev, PROGRAM_PICTURE); break;
     case FDIT_OP_GATE_BACKWARD: opencl_program_need(dev, PROGRAM_REDUCE); /* fall through */
     default: opencl_program_need(dev, PROGRAM_POINTWISE); break;
     }

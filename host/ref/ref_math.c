@@ -23,6 +23,7 @@ double ref_act(enum fdit_act act, double x)
     case FDIT_ACT_NONE: return x;
     case FDIT_ACT_GELU_TANH: return x * logistic(2 * gelu_u(x));
     case FDIT_ACT_SILU: return x * logistic(x);
+    case FDIT_ACT_RELU: return x < 0 ? 0 : x;
     }
     return NAN;
 }
@@ -36,6 +37,7 @@ double ref_act_slope(enum fdit_act act, double x)
         return logistic(2 * u) * (1 + 2 * x * du * logistic(-2 * u));
     }
     case FDIT_ACT_SILU: return logistic(x) * (1 + x * logistic(-x));
+    case FDIT_ACT_RELU: return x > 0 ? 1 : x <= 0 ? 0 : x; /* NaN stays */
     }
     return NAN;
 }

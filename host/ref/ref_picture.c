@@ -101,3 +101,23 @@ void ref_softmax(fdit_device *dev, const struct fdit_softmax_args *a)
             y[i] = (float)(exp((double)a->scale * (double)x[i] - most) / sum);
     }
 }
+
+void ref_pooling(fdit_device *dev, const struct fdit_pooling_args *a)
+{
+    (void)dev;
+    const size_t n = (size_t)a->channels, width = (size_t)a->width;
+    const size_t out = (size_t)fdit_pooling_size(a, a->height) * (size_t)fdit_pooling_size(a, a->width);
+    for (size_t p = 0; p < (size_t)a->samples * out; p++) {
+        const struct fdit_pooling_window w = fdit_pooling_window_at(a, p);
+        for (size_t c = 0; c < n; c++) {
+            double sum = 0, most = -INFINITY;
+            for (int k = 0; k < w.rows * w.columns; k++) {
+                size_t at = w.first + (size_t)(k / w.columns) * width + (size_t)(k % w.columns);
+                double v = (double)f32(a->x)[at * n + c];
+                sum += v;
+                most = v > most || isnan(v) ? v : most;
+            }
+            f32(a->y)[p * n + c] = (float)(a->kind == FDIT_POOLING_MEAN ? sum / (w.rows * w.columns) : most);
+        }
+    }
+}

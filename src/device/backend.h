@@ -118,6 +118,14 @@ struct fdit_device {
     fdit_device *next;        /* a further device of the same job; closed with this one */
 };
 
+/* The pixels of x that output pixel p (over all samples) of pooling sees: `rows` x `columns`, of which the
+ * first is number `first` of the pixels of all samples. */
+struct fdit_pooling_window {
+    size_t first;
+    int rows, columns;
+};
+struct fdit_pooling_window fdit_pooling_window_at(const struct fdit_pooling_args *a, size_t p);
+
 /* Back ends report a failure of the op in progress. The first one stays. */
 void fdit_device_fail(fdit_device *dev, enum fdit_status status, const char *format, ...) FDIT_PRINTF(3, 4);
 

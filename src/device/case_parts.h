@@ -30,7 +30,8 @@ struct fdit_case_on {
     const struct fdit_device *dev;
 };
 typedef void fdit_case_fn(struct fdit_probe *p, const struct fdit_case_on *on, int variant);
-fdit_case_fn fdit_case_conv, fdit_case_group_stats, fdit_case_group_apply; /* cases_picture.c */
+#define OP(entry, ENUM, arguments) fdit_case_fn fdit_case_##entry;
+#include "device/op_list.h"
 
 /* The row of a table of shapes: the last one is FDIT_CASE_ALL's. */
 static inline int shape_at(int variant)

@@ -67,7 +67,7 @@ static bool matrix_kind(int variant, const struct fdit_device *dev, enum fdit_dt
     return kind == 0;
 }
 
-static void linear(struct fdit_probe *p, const struct fdit_case_on *on, int variant)
+void fdit_case_linear(struct fdit_probe *p, const struct fdit_case_on *on, int variant)
 {
     struct size z = size_of(variant);
     enum fdit_dtype storage;
@@ -82,7 +82,7 @@ static void linear(struct fdit_probe *p, const struct fdit_case_on *on, int vari
                                                 .rows = z.n,
                                                 .n_in = z.in,
                                                 .n_out = z.out,
-                                                .act = (enum fdit_act)(variant % 3),
+                                                .act = (enum fdit_act)(variant % (FDIT_ACT_LAST + 1)),
                                                 .gate_stride = gate ? z.out : 0 };
     SIZES(p, SIZE(linear, samples), SIZE(linear, rows), SIZE(linear, n_in), SIZE(linear, n_out));
     p->per_sample = true;
@@ -101,7 +101,7 @@ static void linear(struct fdit_probe *p, const struct fdit_case_on *on, int vari
         optional(fdit_probe_in(p, AT(linear, residual), "residual", z.y));
 }
 
-static void linear_dx(struct fdit_probe *p, const struct fdit_case_on *on, int variant)
+void fdit_case_linear_dx(struct fdit_probe *p, const struct fdit_case_on *on, int variant)
 {
     struct size z = size_of(variant);
     enum fdit_dtype storage;
@@ -132,7 +132,7 @@ static void linear_dx(struct fdit_probe *p, const struct fdit_case_on *on, int v
     }
 }
 
-static void linear_dw(struct fdit_probe *p, const struct fdit_case_on *on, int variant)
+void fdit_case_linear_dw(struct fdit_probe *p, const struct fdit_case_on *on, int variant)
 {
     struct size z = size_of(variant);
     size_t w = (size_t)z.in * (size_t)z.out;
@@ -150,7 +150,7 @@ static void linear_dw(struct fdit_probe *p, const struct fdit_case_on *on, int v
         fdit_probe_out(p, AT(linear_dw, dw), "dw", w);
 }
 
-static void column_sum(struct fdit_probe *p, const struct fdit_case_on *on, int variant)
+void fdit_case_column_sum(struct fdit_probe *p, const struct fdit_case_on *on, int variant)
 {
     struct size z = size_of(variant);
     fdit_probe_begin(p, on->ctx, FDIT_OP_COLUMN_SUM, "%zux%d", z.m, z.out);
@@ -166,7 +166,7 @@ static void column_sum(struct fdit_probe *p, const struct fdit_case_on *on, int 
 
 /* ------------------------------------------------------------------ norms */
 
-static void norm(struct fdit_probe *p, const struct fdit_case_on *on, int variant)
+void fdit_case_norm(struct fdit_probe *p, const struct fdit_case_on *on, int variant)
 {
     struct size z = size_of(variant);
     size_t d = (size_t)z.in, vectors = (size_t)z.b * d;
@@ -187,7 +187,7 @@ static void norm(struct fdit_probe *p, const struct fdit_case_on *on, int varian
     optional(fdit_probe_out(p, AT(norm, rstd), "rstd", z.m));
 }
 
-static void modulate(struct fdit_probe *p, const struct fdit_case_on *on, int variant)
+void fdit_case_modulate(struct fdit_probe *p, const struct fdit_case_on *on, int variant)
 {
     struct size z = size_of(variant);
     size_t d = (size_t)z.in, vectors = (size_t)z.b * d;
@@ -206,7 +206,7 @@ static void modulate(struct fdit_probe *p, const struct fdit_case_on *on, int va
     fdit_probe_out(p, AT(modulate, y), "y", z.x);
 }
 
-static void norm_backward(struct fdit_probe *p, const struct fdit_case_on *on, int variant)
+void fdit_case_norm_backward(struct fdit_probe *p, const struct fdit_case_on *on, int variant)
 {
     struct size z = size_of(variant);
     size_t d = (size_t)z.in, vectors = (size_t)z.b * d;
@@ -244,7 +244,7 @@ static const int attention_shapes[N_SHAPES + 1][4] = {
     { 1, 77, 3, 72 }, { 1, 130, 2, 128 }, { 1, 256, 2, 64 }, { 2, 3, 2, 4 },
 };
 
-static void attention(struct fdit_probe *p, const struct fdit_case_on *on, int variant)
+void fdit_case_attention(struct fdit_probe *p, const struct fdit_case_on *on, int variant)
 {
     const int *s = attention_shapes[shape_at(variant)];
     size_t rows = (size_t)s[0] * (size_t)s[1], d = (size_t)s[2] * (size_t)s[3];
@@ -264,7 +264,7 @@ static void attention(struct fdit_probe *p, const struct fdit_case_on *on, int v
 }
 
 /* out and lse belong to qkv: fdit_case_make fills these three from the forward call. */
-static void attention_backward(struct fdit_probe *p, const struct fdit_case_on *on, int variant)
+void fdit_case_attention_backward(struct fdit_probe *p, const struct fdit_case_on *on, int variant)
 {
     const int *s = attention_shapes[shape_at(variant)];
     size_t rows = (size_t)s[0] * (size_t)s[1], d = (size_t)s[2] * (size_t)s[3];
@@ -293,7 +293,7 @@ static enum fdit_status take_forward(fdit_context *ctx, struct fdit_probe *p, in
     struct fdit_probe forward;
     struct fdit_probe_result unused;
     float *image = NULL;
-    attention(&forward, &(struct fdit_case_on){ ctx, reference }, variant);
+    fdit_case_attention(&forward, &(struct fdit_case_on){ ctx, reference }, variant);
     TRY(fdit_probe_check(&forward, reference, reference, &unused, &image));
     for (int i = 0; i < 3 && p->status == FDIT_OK; i++)
         memcpy(p->slots[i].data, image + forward.slots[i].at, p->slots[i].n * sizeof *image);
@@ -305,7 +305,7 @@ out:
 
 /* ------------------------------------------------------------------ element by element */
 
-static void gate(struct fdit_probe *p, const struct fdit_case_on *on, int variant)
+void fdit_case_gate(struct fdit_probe *p, const struct fdit_case_on *on, int variant)
 {
     struct size z = size_of(variant);
     fdit_probe_begin(p, on->ctx, FDIT_OP_GATE, "%dx%dx%d", z.b, z.n, z.in);
@@ -324,7 +324,7 @@ static void gate(struct fdit_probe *p, const struct fdit_case_on *on, int varian
         optional(fdit_probe_in(p, AT(gate, residual), "residual", z.x));
 }
 
-static void gate_backward(struct fdit_probe *p, const struct fdit_case_on *on, int variant)
+void fdit_case_gate_backward(struct fdit_probe *p, const struct fdit_case_on *on, int variant)
 {
     struct size z = size_of(variant);
     size_t vectors = (size_t)z.b * (size_t)z.in;
@@ -343,11 +343,12 @@ static void gate_backward(struct fdit_probe *p, const struct fdit_case_on *on, i
     optional(fdit_probe_out(p, AT(gate_backward, dgate), "dgate", vectors));
 }
 
-static void activation(struct fdit_probe *p, const struct fdit_case_on *on, int variant)
+void fdit_case_activation(struct fdit_probe *p, const struct fdit_case_on *on, int variant)
 {
     struct size z = size_of(variant);
-    enum fdit_act act = variant % 2 ? FDIT_ACT_SILU : FDIT_ACT_GELU_TANH;
-    fdit_probe_begin(p, on->ctx, FDIT_OP_ACTIVATION, "%zu %s", z.x, variant % 2 ? "SiLU" : "GELU");
+    static const char *const names[] = { "", "GELU", "SiLU", "ReLU" };
+    enum fdit_act act = (enum fdit_act)(1 + variant % FDIT_ACT_LAST);
+    fdit_probe_begin(p, on->ctx, FDIT_OP_ACTIVATION, "%zu %s", z.x, names[act]);
     p->shape = shape_of(FDIT_OP_ACTIVATION, &z);
     p->args.activation = (struct fdit_activation_args){ .n = z.x, .act = act };
     SIZES(p, SIZE(activation, n));
@@ -355,11 +356,12 @@ static void activation(struct fdit_probe *p, const struct fdit_case_on *on, int 
     may_be(fdit_probe_out(p, AT(activation, y), "y", z.x), "x");
 }
 
-static void activation_backward(struct fdit_probe *p, const struct fdit_case_on *on, int variant)
+void fdit_case_activation_backward(struct fdit_probe *p, const struct fdit_case_on *on, int variant)
 {
     struct size z = size_of(variant);
-    enum fdit_act act = variant % 2 ? FDIT_ACT_SILU : FDIT_ACT_GELU_TANH;
-    fdit_probe_begin(p, on->ctx, FDIT_OP_ACTIVATION_BACKWARD, "%zu %s", z.x, variant % 2 ? "SiLU" : "GELU");
+    static const char *const names[] = { "", "GELU", "SiLU", "ReLU" };
+    enum fdit_act act = (enum fdit_act)(1 + variant % FDIT_ACT_LAST);
+    fdit_probe_begin(p, on->ctx, FDIT_OP_ACTIVATION_BACKWARD, "%zu %s", z.x, names[act]);
     p->shape = shape_of(FDIT_OP_ACTIVATION_BACKWARD, &z);
     p->args.activation_backward = (struct fdit_activation_backward_args){ .n = z.x, .act = act };
     SIZES(p, SIZE(activation_backward, n));
@@ -368,7 +370,7 @@ static void activation_backward(struct fdit_probe *p, const struct fdit_case_on 
     may_be(fdit_probe_out(p, AT(activation_backward, dx), "dx", z.x), "dy x");
 }
 
-static void axpy(struct fdit_probe *p, const struct fdit_case_on *on, int variant)
+void fdit_case_axpy(struct fdit_probe *p, const struct fdit_case_on *on, int variant)
 {
     struct size z = size_of(variant);
     fdit_probe_begin(p, on->ctx, FDIT_OP_AXPY, "%zu", z.x);
@@ -379,7 +381,7 @@ static void axpy(struct fdit_probe *p, const struct fdit_case_on *on, int varian
     fdit_probe_inout(p, AT(axpy, y), "y", z.x);
 }
 
-static void gather(struct fdit_probe *p, const struct fdit_case_on *on, int variant)
+void fdit_case_gather(struct fdit_probe *p, const struct fdit_case_on *on, int variant)
 {
     struct size z = vectors_of(variant);
     int rows = z.out + 1;
@@ -395,7 +397,7 @@ static void gather(struct fdit_probe *p, const struct fdit_case_on *on, int vari
     fdit_probe_inout(p, AT(gather, y), "y", z.x);
 }
 
-static void scatter_add(struct fdit_probe *p, const struct fdit_case_on *on, int variant)
+void fdit_case_scatter_add(struct fdit_probe *p, const struct fdit_case_on *on, int variant)
 {
     struct size z = vectors_of(variant);
     int rows = z.out / 3 + 1; /* several samples of a row */
@@ -441,17 +443,17 @@ static void patches(struct fdit_probe *p, const struct fdit_case_on *on, int var
     fdit_probe_out(p, forward ? tokens : image, forward ? "tokens" : "image", n);
 }
 
-static void patchify(struct fdit_probe *p, const struct fdit_case_on *on, int variant)
+void fdit_case_patchify(struct fdit_probe *p, const struct fdit_case_on *on, int variant)
 {
     patches(p, on, variant, FDIT_OP_PATCHIFY);
 }
 
-static void unpatchify(struct fdit_probe *p, const struct fdit_case_on *on, int variant)
+void fdit_case_unpatchify(struct fdit_probe *p, const struct fdit_case_on *on, int variant)
 {
     patches(p, on, variant, FDIT_OP_UNPATCHIFY);
 }
 
-static void token_mean(struct fdit_probe *p, const struct fdit_case_on *on, int variant)
+void fdit_case_token_mean(struct fdit_probe *p, const struct fdit_case_on *on, int variant)
 {
     struct size z = size_of(variant);
     fdit_probe_begin(p, on->ctx, FDIT_OP_TOKEN_MEAN, "%dx%dx%d", z.b, z.n, z.in);
@@ -464,7 +466,7 @@ static void token_mean(struct fdit_probe *p, const struct fdit_case_on *on, int 
     fdit_probe_out(p, AT(token_mean, y), "y", (size_t)z.b * (size_t)z.in);
 }
 
-static void token_mean_backward(struct fdit_probe *p, const struct fdit_case_on *on, int variant)
+void fdit_case_token_mean_backward(struct fdit_probe *p, const struct fdit_case_on *on, int variant)
 {
     struct size z = size_of(variant);
     fdit_probe_begin(p, on->ctx, FDIT_OP_TOKEN_MEAN_BACKWARD, "%dx%dx%d", z.b, z.n, z.in);
@@ -481,7 +483,7 @@ static void token_mean_backward(struct fdit_probe *p, const struct fdit_case_on 
 
 /* ------------------------------------------------------------------ diffusion, losses, optimiser */
 
-static void diffuse(struct fdit_probe *p, const struct fdit_case_on *on, int variant)
+void fdit_case_diffuse(struct fdit_probe *p, const struct fdit_case_on *on, int variant)
 {
     struct size z = size_of(variant);
     size_t n = (size_t)z.n * (size_t)z.in;
@@ -496,7 +498,7 @@ static void diffuse(struct fdit_probe *p, const struct fdit_case_on *on, int var
     fdit_probe_out(p, AT(diffuse, xt), "xt", z.x);
 }
 
-static void diffusion_loss(struct fdit_probe *p, const struct fdit_case_on *on, int variant)
+void fdit_case_diffusion_loss(struct fdit_probe *p, const struct fdit_case_on *on, int variant)
 {
     /* t = 0, 1 and 500 of the 1000-step chain */
     static const struct fdit_loss_coef coefs[3] = {
@@ -528,7 +530,7 @@ static void diffusion_loss(struct fdit_probe *p, const struct fdit_case_on *on, 
     optional(fdit_probe_out(p, AT(diffusion_loss, dout), "dout", 2 * n * b));
 }
 
-static void cross_entropy(struct fdit_probe *p, const struct fdit_case_on *on, int variant)
+void fdit_case_cross_entropy(struct fdit_probe *p, const struct fdit_case_on *on, int variant)
 {
     struct size z = vectors_of(variant);
     fdit_probe_begin(p, on->ctx, FDIT_OP_CROSS_ENTROPY, "%zux%d", z.m, z.out);
@@ -545,7 +547,7 @@ static void cross_entropy(struct fdit_probe *p, const struct fdit_case_on *on, i
     optional(fdit_probe_out(p, AT(cross_entropy, dlogits), "dlogits", z.y));
 }
 
-static void sampler(struct fdit_probe *p, const struct fdit_case_on *on, int variant)
+void fdit_case_sampler_step(struct fdit_probe *p, const struct fdit_case_on *on, int variant)
 {
     const int *s = images[shape_at(variant)];
     size_t pixels = (size_t)s[2] * (size_t)s[2], n = (size_t)s[0] * (size_t)s[1] * pixels;
@@ -582,7 +584,7 @@ static void sampler(struct fdit_probe *p, const struct fdit_case_on *on, int var
     fdit_probe_inout(p, AT(sampler_step, old), "old", n);
 }
 
-static void adamw(struct fdit_probe *p, const struct fdit_case_on *on, int variant)
+void fdit_case_adamw(struct fdit_probe *p, const struct fdit_case_on *on, int variant)
 {
     struct size z = size_of(variant);
     fdit_probe_begin(p, on->ctx, FDIT_OP_ADAMW, "%zu", z.x);
@@ -606,7 +608,7 @@ static void adamw(struct fdit_probe *p, const struct fdit_case_on *on, int varia
 }
 
 /* No element's direction is so near 0 that rounding decides its sign. */
-static void lion(struct fdit_probe *p, const struct fdit_case_on *on, int variant)
+void fdit_case_lion(struct fdit_probe *p, const struct fdit_case_on *on, int variant)
 {
     struct size z = size_of(variant);
     fdit_probe_begin(p, on->ctx, FDIT_OP_LION, "%zu", z.x);
@@ -628,7 +630,7 @@ static void lion(struct fdit_probe *p, const struct fdit_case_on *on, int varian
     *(float *)optional(fdit_probe_in(p, AT(lion, scale), "scale", 1))->data = 0.5f;
 }
 
-static void sum_squares(struct fdit_probe *p, const struct fdit_case_on *on, int variant)
+void fdit_case_sum_squares(struct fdit_probe *p, const struct fdit_case_on *on, int variant)
 {
     struct size z = size_of(variant);
     fdit_probe_begin(p, on->ctx, FDIT_OP_SUM_SQUARES, "%zu", z.x);
@@ -639,7 +641,7 @@ static void sum_squares(struct fdit_probe *p, const struct fdit_case_on *on, int
     fdit_probe_out(p, AT(sum_squares, out), "out", 1);
 }
 
-static void clip_scale(struct fdit_probe *p, const struct fdit_case_on *on, int variant)
+void fdit_case_clip_scale(struct fdit_probe *p, const struct fdit_case_on *on, int variant)
 {
     struct size z = size_of(variant);
     fdit_probe_begin(p, on->ctx, FDIT_OP_CLIP_SCALE, "%d", z.in);
@@ -651,7 +653,7 @@ static void clip_scale(struct fdit_probe *p, const struct fdit_case_on *on, int 
     optional(fdit_probe_out(p, AT(clip_scale, norm), "norm", 1));
 }
 
-static void softmax(struct fdit_probe *p, const struct fdit_case_on *on, int variant)
+void fdit_case_softmax(struct fdit_probe *p, const struct fdit_case_on *on, int variant)
 {
     struct size z = size_of(variant);
     fdit_probe_begin(p, on->ctx, FDIT_OP_SOFTMAX, "%zux%d", z.m, z.in);
@@ -666,62 +668,21 @@ static void softmax(struct fdit_probe *p, const struct fdit_case_on *on, int var
 
 /* ------------------------------------------------------------------ all of them */
 
-static const struct family {
-    enum fdit_op op;
-    int variants; /* the shapes, and more where options go through a longer cycle */
-    fdit_case_fn *make;
-} families[] = {
-    { FDIT_OP_LINEAR, KINDS *N_SHAPES, linear },
-    { FDIT_OP_LINEAR_DX, KINDS *N_SHAPES, linear_dx },
-    { FDIT_OP_LINEAR_DW, N_SHAPES, linear_dw },
-    { FDIT_OP_COLUMN_SUM, N_SHAPES, column_sum },
-    { FDIT_OP_NORM, N_SHAPES, norm },
-    { FDIT_OP_MODULATE, N_SHAPES, modulate },
-    { FDIT_OP_NORM_BACKWARD, N_SHAPES, norm_backward },
-    { FDIT_OP_ATTENTION, N_SHAPES, attention },
-    { FDIT_OP_ATTENTION_BACKWARD, N_SHAPES, attention_backward },
-    { FDIT_OP_GATE, N_SHAPES, gate },
-    { FDIT_OP_GATE_BACKWARD, N_SHAPES, gate_backward },
-    { FDIT_OP_ACTIVATION, N_SHAPES, activation },
-    { FDIT_OP_ACTIVATION_BACKWARD, N_SHAPES, activation_backward },
-    { FDIT_OP_AXPY, N_SHAPES, axpy },
-    { FDIT_OP_GATHER, N_SHAPES, gather },
-    { FDIT_OP_SCATTER_ADD, N_SHAPES, scatter_add },
-    { FDIT_OP_PATCHIFY, N_SHAPES, patchify },
-    { FDIT_OP_UNPATCHIFY, N_SHAPES, unpatchify },
-    { FDIT_OP_TOKEN_MEAN, N_SHAPES, token_mean },
-    { FDIT_OP_TOKEN_MEAN_BACKWARD, N_SHAPES, token_mean_backward },
-    { FDIT_OP_DIFFUSE, N_SHAPES, diffuse },
-    { FDIT_OP_DIFFUSION_LOSS, N_SHAPES, diffusion_loss },
-    { FDIT_OP_CROSS_ENTROPY, N_SHAPES, cross_entropy },
-    { FDIT_OP_SAMPLER_STEP, N_SHAPES, sampler },
-    { FDIT_OP_ADAMW, N_SHAPES, adamw },
-    { FDIT_OP_LION, N_SHAPES, lion },
-    { FDIT_OP_SUM_SQUARES, N_SHAPES, sum_squares },
-    { FDIT_OP_CLIP_SCALE, N_SHAPES, clip_scale },
-    { FDIT_OP_CONV, N_SHAPES, fdit_case_conv },
-    { FDIT_OP_GROUP_STATS, N_SHAPES, fdit_case_group_stats },
-    { FDIT_OP_GROUP_APPLY, N_SHAPES, fdit_case_group_apply },
-    { FDIT_OP_SOFTMAX, N_SHAPES, softmax },
+static fdit_case_fn *const cases[FDIT_OP_COUNT] = {
+#define OP(entry, ENUM, arguments) [FDIT_OP_##ENUM] = fdit_case_##entry,
+#include "device/op_list.h"
 };
-enum { N_FAMILIES = sizeof families / sizeof *families };
-
-int fdit_selftest_families(void)
-{
-    return N_FAMILIES;
-}
-
-static const struct family *family_of(enum fdit_op op)
-{
-    for (int f = 0; f < N_FAMILIES; f++)
-        if (families[f].op == op)
-            return &families[f];
-    return NULL;
-}
 
 int fdit_case_variants(enum fdit_op op)
 {
-    return family_of(op) ? family_of(op)->variants : 0;
+    if (!cases[op])
+        return 0;
+    switch (op) {
+    case FDIT_OP_LINEAR:
+    case FDIT_OP_LINEAR_DX: return KINDS * N_SHAPES;
+    case FDIT_OP_POOLING: return 2 * N_SHAPES; /* both kinds */
+    default: return N_SHAPES;
+    }
 }
 
 bool fdit_case_is_tiny(int variant)
@@ -729,10 +690,18 @@ bool fdit_case_is_tiny(int variant)
     return variant % N_SHAPES < TINY;
 }
 
+int fdit_selftest_families(void)
+{
+    int n = 0;
+    for (int op = 0; op < FDIT_OP_COUNT; op++)
+        n += cases[op] != NULL;
+    return n;
+}
+
 enum fdit_status fdit_case_make(fdit_context *ctx, struct fdit_probe *p, enum fdit_op op, int variant,
                                 fdit_device *reference, const struct fdit_device *dev)
 {
-    family_of(op)->make(p, &(struct fdit_case_on){ ctx, dev }, variant);
+    cases[op](p, &(struct fdit_case_on){ ctx, dev }, variant);
     if (op == FDIT_OP_ATTENTION_BACKWARD && p->status == FDIT_OK)
         p->status = take_forward(ctx, p, variant, reference);
     return p->status;
@@ -742,15 +711,16 @@ enum fdit_status fdit_selftest_ops(fdit_context *ctx, fdit_device *reference, fd
                                    fdit_selftest_fn report, void *user)
 {
     enum fdit_status status = FDIT_OK;
-    for (int f = 0; f < N_FAMILIES; f++) {
-        for (int v = 0; v < families[f].variants; v++) {
+    for (int i = 0; i < FDIT_OP_COUNT; i++) {
+        enum fdit_op op = (enum fdit_op)i;
+        for (int v = 0; v < fdit_case_variants(op); v++) {
             struct fdit_probe p;
             struct fdit_probe_result result;
             if (fdit_stopped(ctx))
-                return fdit_fail(ctx, FDIT_INTERRUPTED, "stopped before %s", fdit_op_name(families[f].op));
+                return fdit_fail(ctx, FDIT_INTERRUPTED, "stopped before %s", fdit_op_name(op));
             if (tiny && v % N_SHAPES >= TINY)
                 continue;
-            fdit_case_make(ctx, &p, families[f].op, v, reference, dev);
+            fdit_case_make(ctx, &p, op, v, reference, dev);
             status = fdit_probe_check(&p, reference, dev, &result, NULL);
             if (status == FDIT_OK)
                 report(user, &p, &result);
@@ -770,12 +740,12 @@ enum fdit_status fdit_selftest_quick(fdit_context *ctx, fdit_device *reference, 
         fdit_case_fn *make;
         int variant;
     } quick[] = {
-        { linear, 4 + 3 * N_SHAPES }, /* kind 0: a plain matrix, 64 x 64 x 64 */
-        { linear, 4 + N_SHAPES },     /* kind 1: a weight, 64 x 64 x 64 */
-        { linear, 3 + 4 * N_SHAPES }, /* the same, ragged */
-        { norm, 3 },
-        { column_sum, 3 },
-        { axpy, 3 },
+        { fdit_case_linear, 4 + 3 * N_SHAPES }, /* kind 0: a plain matrix, 64 x 64 x 64 */
+        { fdit_case_linear, 4 + N_SHAPES },     /* kind 1: a weight, 64 x 64 x 64 */
+        { fdit_case_linear, 3 + 4 * N_SHAPES }, /* the same, ragged */
+        { fdit_case_norm, 3 },
+        { fdit_case_column_sum, 3 },
+        { fdit_case_axpy, 3 },
     };
     enum fdit_status status = FDIT_OK;
     for (size_t i = 0; i < sizeof quick / sizeof *quick; i++) {

@@ -81,3 +81,33 @@ void fdit_case_group_apply(struct fdit_probe *p, const struct fdit_case_on *on, 
     shared(fdit_probe_in(p, AT(group_apply, bias), "bias", (size_t)s[2]));
     may_be(fdit_probe_out(p, AT(group_apply, y), "y", n), "x");
 }
+
+void fdit_case_pooling(struct fdit_probe *p, const struct fdit_case_on *on, int variant)
+{
+    /* samples, height, width, channels, kernel, stride, pad */
+    static const int pools[N_SHAPES + 1][7] = {
+        { 1, 1, 1, 1, 1, 1, 0 },    { 2, 5, 4, 3, 3, 2, 0 },   { 1, 6, 7, 17, 3, 1, 1 },
+        { 3, 5, 5, 9, 2, 2, 1 },    { 1, 8, 8, 64, 8, 1, 0 },  { 2, 9, 4, 40, 4, 3, 2 },
+        { 1, 17, 13, 72, 3, 2, 1 }, { 1, 4, 4, 257, 5, 5, 2 }, { 2, 4, 5, 3, 3, 2, 1 },
+    };
+    const int *s = pools[shape_at(variant)];
+    enum fdit_pooling_kind kind = variant / N_SHAPES % 2 ? FDIT_POOLING_MEAN : FDIT_POOLING_MAX;
+    fdit_probe_begin(p, on->ctx, FDIT_OP_POOLING, "%dx%dx%dx%d window %d stride %d pad %d %s", s[0], s[1],
+                     s[2], s[3], s[4], s[5], s[6], kind == FDIT_POOLING_MEAN ? "mean" : "max");
+    p->args.pooling = (struct fdit_pooling_args){ .samples = s[0],
+                                                  .height = s[1],
+                                                  .width = s[2],
+                                                  .channels = s[3],
+                                                  .kernel = s[4],
+                                                  .stride = s[5],
+                                                  .pad = s[6],
+                                                  .kind = kind };
+    SIZES(p, SIZE(pooling, samples), SIZE(pooling, height), SIZE(pooling, width), SIZE(pooling, channels),
+          SIZE(pooling, kernel));
+    p->per_sample = true;
+    p->shape = (struct fdit_op_shape){ .op = FDIT_OP_POOLING, .samples = s[0], .n_out = s[3] };
+    size_t y =
+        (size_t)fdit_pooling_size(&p->args.pooling, s[1]) * (size_t)fdit_pooling_size(&p->args.pooling, s[2]);
+    fdit_probe_in(p, AT(pooling, x), "x", (size_t)s[0] * (size_t)s[1] * (size_t)s[2] * (size_t)s[3]);
+    fdit_probe_out(p, AT(pooling, y), "y", (size_t)s[0] * y * (size_t)s[3]);
+}

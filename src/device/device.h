@@ -29,7 +29,9 @@ enum fdit_dtype { FDIT_F32, FDIT_I32, FDIT_BF16, FDIT_F16, FDIT_I8 };
 size_t fdit_dtype_bytes(enum fdit_dtype type);
 const char *fdit_dtype_name(enum fdit_dtype type); /* "f32", "i32", "bf16", "f16", "int8" */
 
-enum fdit_act { FDIT_ACT_NONE, FDIT_ACT_GELU_TANH, FDIT_ACT_SILU };
+/* ReLU: 0 where x < 0, else x; its slope at 0 is 0. */
+enum fdit_act { FDIT_ACT_NONE, FDIT_ACT_GELU_TANH, FDIT_ACT_SILU, FDIT_ACT_RELU };
+enum { FDIT_ACT_LAST = FDIT_ACT_RELU };
 
 typedef struct fdit_device fdit_device;
 typedef struct fdit_buffer fdit_buffer; /* device memory */
@@ -257,6 +259,25 @@ struct fdit_softmax_args {
     struct fdit_tensor y, x;
     float scale;
 };
+
+/* y [B, H', W', C] = the maximum or the mean of x [B, H, W, C] over windows of kernel x kernel pixels,
+ * `stride` apart, the first `pad` before the picture: H' = (H + 2 pad - kernel) / stride + 1, rounded down.
+ * What lies outside x does not count: the mean is that of the pixels inside (count_include_pad false
+ * elsewhere). pad is at most kernel / 2, so that a window has pixels. A NaN in a window comes out. Added row
+ * by row. */
+enum fdit_pooling_kind { FDIT_POOLING_MAX, FDIT_POOLING_MEAN };
+struct fdit_pooling_args {
+    int samples, height, width, channels; /* of x */
+    int kernel, stride, pad;
+    enum fdit_pooling_kind kind;
+    struct fdit_tensor y, x;
+};
+static inline int fdit_pooling_size(const struct fdit_pooling_args *a,
+                                    int n) /* H' of H, W' of W; 0: no window fits */
+{
+    long long room = (long long)n + 2LL * a->pad - a->kernel;
+    return room < 0 ? 0 : (int)(room / a->stride + 1);
+}
 
 /* mean: y [B, D] = mean over N of x [B, N, D]. Backward: dx [b, n, d] = dy [b, d] / N. */
 struct fdit_token_mean_args {

@@ -134,6 +134,8 @@ static double activate(enum fdit_act act, double v)
 {
     if (act == FDIT_ACT_SILU)
         return v / (1 + exp(-v));
+    if (act == FDIT_ACT_RELU)
+        return v < 0 ? 0 : v;
     if (act == FDIT_ACT_GELU_TANH)
         return v / (1 + exp(-2 * 0.79788456080286535588 * (v + 0.044715 * v * v * v)));
     return v;
@@ -185,5 +187,50 @@ void fdit_generic_softmax(fdit_device *dev, const struct fdit_softmax_args *a)
         for (size_t i = 0; i < n; i++)
             x[i] = (float)(exp((double)a->scale * x[i] - most) / sum);
         put(dev, a->y, r * n, x, n);
+    }
+}
+
+/* -------------------------------------------------------------------------------------------- pooling */
+
+struct fdit_pooling_window fdit_pooling_window_at(const struct fdit_pooling_args *a, size_t p)
+{
+    size_t out_w = (size_t)fdit_pooling_size(a, a->width), out_h = (size_t)fdit_pooling_size(a, a->height);
+    long row = (long)(p / out_w % out_h) * a->stride - a->pad,
+         column = (long)(p % out_w) * a->stride - a->pad;
+    long top = row < 0 ? 0 : row, left = column < 0 ? 0 : column;
+    long bottom = row + a->kernel < a->height ? row + a->kernel : a->height;
+    long right = column + a->kernel < a->width ? column + a->kernel : a->width;
+    size_t sample = p / out_w / out_h;
+    return (struct fdit_pooling_window){
+        .first = (sample * (size_t)a->height + (size_t)top) * (size_t)a->width + (size_t)left,
+        .rows = (int)(bottom - top),
+        .columns = (int)(right - left),
+    };
+}
+
+void fdit_generic_pooling(fdit_device *dev, const struct fdit_pooling_args *a)
+{
+    size_t pixels =
+        (size_t)a->samples * (size_t)fdit_pooling_size(a, a->height) * (size_t)fdit_pooling_size(a, a->width);
+    size_t width = (size_t)a->channels, most = dev->staging_bytes / (sizeof(float) + sizeof(double));
+    double *all = dev->staging;
+    float *x = (float *)(void *)(all + most);
+    for (size_t p = 0; p < pixels; p++) {
+        struct fdit_pooling_window w = fdit_pooling_window_at(a, p);
+        for (size_t c = 0; c < width && dev->status == FDIT_OK; c += most) {
+            size_t n = least(most, width - c);
+            for (int k = 0; k < w.rows * w.columns; k++) {
+                size_t at = w.first + (size_t)(k / w.columns) * (size_t)a->width + (size_t)(k % w.columns);
+                get(dev, a->x, at * width + c, x, n);
+                for (size_t i = 0; i < n; i++)
+                    if (a->kind == FDIT_POOLING_MEAN)
+                        all[i] = k ? all[i] + (double)x[i] : (double)x[i];
+                    else if (!k || (double)x[i] > all[i] || isnan(x[i]))
+                        all[i] = (double)x[i];
+            }
+            for (size_t i = 0; i < n; i++)
+                x[i] = (float)(a->kind == FDIT_POOLING_MEAN ? all[i] / (w.rows * w.columns) : all[i]);
+            put(dev, a->y, p * width + c, x, n);
+        }
     }
 }

@@ -50,6 +50,7 @@ OPTIONAL_OP(conv, CONV, conv_args)
 OPTIONAL_OP(group_stats, GROUP_STATS, group_stats_args)
 OPTIONAL_OP(group_apply, GROUP_APPLY, group_apply_args)
 OPTIONAL_OP(softmax, SOFTMAX, softmax_args)
+OPTIONAL_OP(pooling, POOLING, pooling_args)
 
 #undef OP
 #undef REQUIRED_OP

@@ -67,7 +67,7 @@ void fdit_linear(fdit_device *dev, const struct fdit_linear_args *a)
         FDIT_SIZE("rows", a->rows),
         FDIT_SIZE("n_in", a->n_in),
         FDIT_SIZE("n_out", a->n_out),
-        FDIT_RANGE("act", a->act, FDIT_ACT_NONE, FDIT_ACT_SILU),
+        FDIT_RANGE("act", a->act, FDIT_ACT_NONE, FDIT_ACT_LAST),
         FDIT_RANGE("gate_stride", a->gate_stride, fdit_has(a->gate) ? 0 : LLONG_MIN, LLONG_MAX),
         FDIT_RANGE("beta", a->beta, 0, 1),
     };
@@ -100,7 +100,7 @@ void fdit_linear_dx(fdit_device *dev, const struct fdit_linear_dx_args *a)
         FDIT_SIZE("rows", a->rows),
         FDIT_SIZE("n_in", a->n_in),
         FDIT_SIZE("n_out", a->n_out),
-        FDIT_RANGE("act", a->act, FDIT_ACT_NONE, FDIT_ACT_SILU),
+        FDIT_RANGE("act", a->act, FDIT_ACT_NONE, FDIT_ACT_LAST),
         FDIT_RANGE("beta", a->beta, 0, 1),
     };
     size_t in = fdit_product(a->samples, a->rows, a->n_in);
@@ -362,7 +362,7 @@ void fdit_activation(fdit_device *dev, const struct fdit_activation_args *a)
 {
     const struct fdit_dim dims[] = {
         FDIT_SIZE("n", a->n),
-        FDIT_RANGE("act", a->act, FDIT_ACT_GELU_TANH, FDIT_ACT_SILU),
+        FDIT_RANGE("act", a->act, FDIT_ACT_GELU_TANH, FDIT_ACT_LAST),
     };
     const struct fdit_operand operands[] = {
         fdit_may_be(fdit_out("y", a->y, a->n), "x"),
@@ -379,7 +379,7 @@ void fdit_activation_backward(fdit_device *dev, const struct fdit_activation_bac
 {
     const struct fdit_dim dims[] = {
         FDIT_SIZE("n", a->n),
-        FDIT_RANGE("act", a->act, FDIT_ACT_GELU_TANH, FDIT_ACT_SILU),
+        FDIT_RANGE("act", a->act, FDIT_ACT_GELU_TANH, FDIT_ACT_LAST),
     };
     struct fdit_operand dx = fdit_may_be(fdit_out("dx", a->dx, a->n), "dy");
     dx.or_as = "x";

@@ -87,7 +87,7 @@ void fdit_group_apply(fdit_device *dev, const struct fdit_group_apply_args *a)
         FDIT_SIZE("rows", a->rows),
         FDIT_SIZE("width", a->width),
         FDIT_SIZE("groups", a->groups),
-        FDIT_RANGE("act", a->act, FDIT_ACT_NONE, FDIT_ACT_SILU),
+        FDIT_RANGE("act", a->act, FDIT_ACT_NONE, FDIT_ACT_LAST),
     };
     size_t all = fdit_product(a->samples, a->rows, a->width), width = fdit_product(a->width, 1, 1);
     const struct fdit_operand operands[] = {
@@ -122,5 +122,39 @@ void fdit_softmax(fdit_device *dev, const struct fdit_softmax_args *a)
     if (!fdit_call_start(&call))
         return;
     (dev->ops->softmax ? dev->ops->softmax : fdit_generic_softmax)(dev, a);
+    fdit_call_end(&call, 0, 0);
+}
+
+void fdit_pooling(fdit_device *dev, const struct fdit_pooling_args *a)
+{
+    const struct fdit_dim dims[] = {
+        FDIT_SIZE("samples", a->samples),
+        FDIT_SIZE("height", a->height),
+        FDIT_SIZE("width", a->width),
+        FDIT_SIZE("channels", a->channels),
+        FDIT_SIZE("kernel", a->kernel),
+        FDIT_SIZE("stride", a->stride),
+        FDIT_RANGE("pad", a->pad, 0, a->kernel / 2),
+        FDIT_RANGE("kind", a->kind, FDIT_POOLING_MAX, FDIT_POOLING_MEAN),
+    };
+    int out_h = a->stride < 1 ? 0 : fdit_pooling_size(a, a->height);
+    int out_w = a->stride < 1 ? 0 : fdit_pooling_size(a, a->width);
+    size_t in = fdit_product(a->samples, a->height, a->width), out = fdit_product(a->samples, out_h, out_w);
+    const struct fdit_operand operands[] = {
+        fdit_out("y", a->y, out > LLONG_MAX ? SIZE_MAX : fdit_product((long long)out, a->channels, 1)),
+        fdit_in("x", a->x, in > LLONG_MAX ? SIZE_MAX : fdit_product((long long)in, a->channels, 1)),
+    };
+    struct fdit_call call = FDIT_CALL(dev, FDIT_OP_POOLING, dims, operands);
+    if (!fdit_call_check(&call))
+        return;
+    if (!out) {
+        fdit_call_fail(&call, FDIT_ERROR_ARGUMENT,
+                       "a window of %d does not fit into %d x %d with a border of %d", a->kernel, a->height,
+                       a->width, a->pad);
+        return;
+    }
+    if (!fdit_call_start(&call))
+        return;
+    (dev->ops->pooling ? dev->ops->pooling : fdit_generic_pooling)(dev, a);
     fdit_call_end(&call, 0, 0);
 }
