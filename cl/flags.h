@@ -12,6 +12,7 @@
 #define LINEAR_RESIDUAL 4
 #define LINEAR_SHARED 5 /* the residual is one sample's */
 #define LINEAR_SLOPE 6  /* multiply by act'(pre) */
+#define LINEAR_ADD 7    /* before act or the slope */
 #define LINEAR_ACT 8    /* enum fdit_act from this bit on */
 
 /* norm.cl */

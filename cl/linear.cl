@@ -63,8 +63,8 @@ __kernel __attribute__((reqd_work_group_size(16, SIDE, 1))) void
 linear(__global float *y, ulong y_at, __global const float *a, ulong a_at, __global const B_TYPE *b,
        ulong b_at, __global const float *w_scale, ulong w_scale_at, __global const float *bias, ulong bias_at,
        __global float *pre, ulong pre_at, __global const float *gate, ulong gate_at,
-       __global const float *residual, ulong residual_at, int M, int N, int K, int lda, int ldb, int rows,
-       int gate_stride, uint flags)
+       __global const float *residual, ulong residual_at, __global const float *add, ulong add_at, int M,
+       int N, int K, int lda, int ldb, int rows, int gate_stride, uint flags)
 {
     __local float as[TK][TM + 1], bs[TK][TN + 1];
     int tx = (int)get_local_id(0), ty = (int)get_local_id(1), l = ty * 16 + tx;
@@ -130,6 +130,8 @@ linear(__global float *y, ulong y_at, __global const float *a, ulong a_at, __glo
 #endif
             if (FLAG(flags, LINEAR_BIAS))
                 v += bias[bias_at + (size_t)n];
+            if (FLAG(flags, LINEAR_ADD))
+                v += add[add_at + at];
             if (FLAG(flags, LINEAR_SLOPE)) {
                 v *= act_slope(kind, pre[pre_at + at]);
             } else {

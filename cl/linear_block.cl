@@ -114,6 +114,8 @@ float4 act_slope4(uint kind, float4 v)
         SCALED(T, v, n)                                               \
         if (FLAG(flags, LINEAR_BIAS))                                 \
             v += *(__global const T *)(bias + bias_at + column);      \
+        if (FLAG(flags, LINEAR_ADD))                                  \
+            v += *(__global const T *)(add + add_at + row + column);  \
         ACTIVATE(T, S, v, column)                                     \
         if (FLAG(flags, LINEAR_GATE))                                 \
             v *= *(__global const T *)(gate + of_sample + column);    \
@@ -177,8 +179,8 @@ __kernel SUB_GROUP __attribute__((reqd_work_group_size(BX, BY, 1))) void
 linear_block(__global float *y, ulong y_at, __global const float *a, ulong a_at, __global const B_TYPE *b,
              ulong b_at, __global const float *w_scale, ulong w_scale_at, __global const float *bias,
              ulong bias_at, __global float *pre, ulong pre_at, __global const float *gate, ulong gate_at,
-             __global const float *residual, ulong residual_at, int M, int N, int K, int lda, int ldb,
-             int rows, int gate_stride, uint flags)
+             __global const float *residual, ulong residual_at, __global const float *add, ulong add_at,
+             int M, int N, int K, int lda, int ldb, int rows, int gate_stride, uint flags)
 {
     __local float as[2][TK * LA] __attribute__((aligned(16)));
     __local float bs[2][TK * LB] __attribute__((aligned(16)));

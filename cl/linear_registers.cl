@@ -86,7 +86,8 @@ linear_registers(__global float *y, ulong y_at, __global const A_ELEMENT *a, ulo
                  __global const B_ELEMENT *b, ulong b_at, __global const float *w_scale, ulong w_scale_at,
                  __global const float *bias, ulong bias_at, __global float *pre, ulong pre_at,
                  __global const float *gate, ulong gate_at, __global const float *residual, ulong residual_at,
-                 int M, int N, int K, int lda, int ldb, int rows, int gate_stride, uint flags)
+                 __global const float *add, ulong add_at, int M, int N, int K, int lda, int ldb, int rows,
+                 int gate_stride, uint flags)
 {
 #ifdef SWAPPED
     int I = N, J = M;
@@ -158,6 +159,8 @@ linear_registers(__global float *y, ulong y_at, __global const A_ELEMENT *a, ulo
                 v += get(bias + bias_at + n, 1, count);
 #endif
             size_t first = (size_t)m * (size_t)N + (size_t)n;
+            if (FLAG(flags, LINEAR_ADD))
+                v += get(add + add_at + first, stride, count);
             if (FLAG(flags, LINEAR_SLOPE)) {
                 v *= act_slope_v(kind, get(pre + pre_at + first, stride, count));
             } else {

@@ -34,6 +34,7 @@ enum fdit_status op_devices_open(fdit_context *ctx, const char *spec)
 #include "device/op_list.h"
     d->composed_ops.fuses_act = false;
     d->composed_ops.fuses_gate = false;
+    d->composed_ops.fuses_add = false;
     d->composed_ops.fuses_act_backward = false;
     TRY(fdit_device_open(ctx, &d->composed_ops, &options, &d->composed));
     return FDIT_OK;

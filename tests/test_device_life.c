@@ -66,7 +66,7 @@ START_TEST(incomplete_table)
     other.version++;
     ck_assert_int_eq(fdit_device_open(ctx, &other, NULL, &dev), FDIT_ERROR_UNSUPPORTED);
     ck_assert_ptr_null(dev);
-    ck_assert_ptr_nonnull(strstr(fdit_context_message(ctx), "version 2"));
+    ck_assert_ptr_nonnull(strstr(fdit_context_message(ctx), "version 3"));
     fdit_device_close(NULL);
     fdit_buffer_free(NULL);
     fdit_weight_free(NULL);
@@ -244,12 +244,14 @@ static void bare_linear(fdit_device *dev, const struct fdit_linear_args *a)
 {
     ck_assert(dev->ops->fuses_act || a->act == FDIT_ACT_NONE);
     ck_assert(dev->ops->fuses_gate || (!fdit_has(a->gate) && !fdit_has(a->residual)));
+    ck_assert(dev->ops->fuses_add || !fdit_has(a->add));
     fdit_ref_ops.linear(dev, a);
 }
 
 static void bare_linear_dx(fdit_device *dev, const struct fdit_linear_dx_args *a)
 {
     ck_assert(a->act == FDIT_ACT_NONE && !fdit_has(a->pre));
+    ck_assert(dev->ops->fuses_add || !fdit_has(a->add));
     fdit_ref_ops.linear_dx(dev, a);
 }
 
@@ -263,7 +265,7 @@ enum { SB = 2, SN = 3, SI = 4, SO = 5, SM = SB * SN };
 
 struct linear_world {
     fdit_device *dev;
-    fdit_buffer *x, *w, *b, *gate, *residual, *y, *pre;
+    fdit_buffer *x, *w, *b, *add, *gate, *residual, *y, *pre;
     float y_out[SM * SO], pre_out[SM * SO];
 };
 
@@ -283,7 +285,7 @@ static fdit_buffer *filled(fdit_device *dev, const char *name, size_t n)
 struct linear_case {
     enum fdit_act act;
     int residual, beta;
-    bool gate, pre;
+    bool gate, pre, add;
 };
 
 static void run_linear(struct linear_world *l, const struct fdit_device_ops *ops, const struct linear_case *c)
@@ -296,6 +298,7 @@ static void run_linear(struct linear_world *l, const struct fdit_device_ops *ops
     l->x = filled(l->dev, "x", SM * SI);
     l->w = filled(l->dev, "w", SO * SI);
     l->b = filled(l->dev, "b", SO);
+    l->add = filled(l->dev, "add", SM * SO);
     l->gate = filled(l->dev, "gate", SB * SO);
     l->residual = filled(l->dev, "residual", SM * SO);
     l->y = filled(l->dev, "y", SM * SO);
@@ -308,6 +311,8 @@ static void run_linear(struct linear_world *l, const struct fdit_device_ops *ops
     a.x = fdit_tensor_of(l->x, FDIT_F32);
     a.matrix = fdit_tensor_of(l->w, FDIT_F32);
     a.bias = fdit_tensor_of(l->b, FDIT_F32);
+    if (c->add)
+        a.add = fdit_tensor_of(l->add, FDIT_F32);
     if (c->pre)
         a.pre = fdit_tensor_of(l->pre, FDIT_F32);
     if (c->gate) {
@@ -328,6 +333,7 @@ static void run_linear(struct linear_world *l, const struct fdit_device_ops *ops
     fdit_buffer_free(l->x);
     fdit_buffer_free(l->w);
     fdit_buffer_free(l->b);
+    fdit_buffer_free(l->add);
     fdit_buffer_free(l->gate);
     fdit_buffer_free(l->residual);
     fdit_buffer_free(l->y);
@@ -342,12 +348,14 @@ START_TEST(composed_linear)
     ops.gate = bare_gate;
     ops.fuses_act = (_i & 1) != 0;
     ops.fuses_gate = (_i & 2) != 0;
-    for (int k = 0; k < 3 * 4 * 2 * 2 * 2; k++) {
+    ops.fuses_add = (_i & 4) != 0;
+    for (int k = 0; k < 3 * 4 * 2 * 2 * 2 * 2; k++) {
         struct linear_case c = { .act = (enum fdit_act)(k % 3),
                                  .residual = k / 3 % 4,
                                  .gate = k / 12 % 2,
                                  .pre = k / 24 % 2,
-                                 .beta = k / 48 % 2 };
+                                 .beta = k / 48 % 2,
+                                 .add = k / 96 % 2 };
         struct linear_world got, wanted;
         if (c.beta && (c.gate || c.residual))
             continue;
@@ -356,8 +364,8 @@ START_TEST(composed_linear)
         struct test_error y = test_compare(got.y_out, wanted.y_out, SM * SO);
         struct test_error pre = test_compare(got.pre_out, wanted.pre_out, SM * SO);
         ck_assert_msg(y.nmse < 1e-13 && pre.nmse < 1e-13,
-                      "act %d, residual %d, gate %d, pre %d, beta %d: y nmse %g, pre nmse %g", (int)c.act,
-                      c.residual, c.gate, c.pre, c.beta, y.nmse, pre.nmse);
+                      "act %d, residual %d, gate %d, pre %d, beta %d, add %d: y nmse %g, pre nmse %g",
+                      (int)c.act, c.residual, c.gate, c.pre, c.beta, c.add, y.nmse, pre.nmse);
     }
 }
 END_TEST
@@ -366,13 +374,17 @@ START_TEST(composed_linear_dx)
 {
     struct fdit_device_ops ops = fdit_ref_ops;
     float got[2][SM * SI];
+    bool add = (_i & 1) != 0, act = (_i & 4) != 0;
     ops.linear_dx = bare_linear_dx;
     ops.fuses_act_backward = false;
+    ops.fuses_add = (_i & 2) != 0;
     for (int k = 0; k < 2; k++) {
         fdit_device *dev;
         ck_assert_ok(ctx, fdit_device_open(ctx, k ? &ops : &fdit_ref_ops, NULL, &dev));
         fdit_buffer *dx = filled(dev, "dx", SM * SI), *dy = filled(dev, "dy", SM * SO);
         fdit_buffer *w = filled(dev, "w", SO * SI), *pre = filled(dev, "pre", SM * SI);
+        fdit_buffer *more = filled(dev, "add", SM * SI);
+        struct fdit_tensor none = FDIT_NO_TENSOR;
         fdit_linear_dx(dev, &(struct fdit_linear_dx_args){ .samples = SB,
                                                            .rows = SN,
                                                            .n_in = SI,
@@ -380,13 +392,16 @@ START_TEST(composed_linear_dx)
                                                            .dx = fdit_tensor_of(dx, FDIT_F32),
                                                            .dy = fdit_tensor_of(dy, FDIT_F32),
                                                            .matrix = fdit_tensor_of(w, FDIT_F32),
-                                                           .act = FDIT_ACT_GELU_TANH,
-                                                           .pre = fdit_tensor_of(pre, FDIT_F32) });
+                                                           .add = add ? fdit_tensor_of(more, FDIT_F32) : none,
+                                                           .act = act ? FDIT_ACT_GELU_TANH : FDIT_ACT_NONE,
+                                                           .pre = act ? fdit_tensor_of(pre, FDIT_F32) : none,
+                                                           .beta = !act });
         ck_assert_ok(ctx, fdit_read(ctx, dev, fdit_tensor_of(dx, FDIT_F32), got[k], SM * SI));
         fdit_buffer_free(dx);
         fdit_buffer_free(dy);
         fdit_buffer_free(w);
         fdit_buffer_free(pre);
+        fdit_buffer_free(more);
         fdit_device_close(dev);
     }
     ck_assert(test_compare(got[1], got[0], SM * SI).nmse < 1e-13);
@@ -844,8 +859,8 @@ int main(void)
     suite_add_tcase(suite, tc);
     tc = tcase_create("composed");
     tcase_add_checked_fixture(tc, setup, teardown);
-    tcase_add_loop_test(tc, composed_linear, 0, 4);
-    tcase_add_test(tc, composed_linear_dx);
+    tcase_add_loop_test(tc, composed_linear, 0, 8);
+    tcase_add_loop_test(tc, composed_linear_dx, 0, 8);
     tcase_add_test(tc, scratch_is_missing);
     tcase_add_test(tc, optional_ops_on_the_host);
     tcase_add_test(tc, host_limits);

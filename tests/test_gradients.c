@@ -170,7 +170,7 @@ END_TEST
 enum { B = 2, N = 3, D = 5, K = 4, M = B * N };
 
 struct linear_problem {
-    double *x, *w, *bias, *gate, *residual, *c, *y;
+    double *x, *w, *bias, *add, *gate, *residual, *c, *y;
     enum fdit_act act, before; /* before: x is the argument of this activation */
 };
 
@@ -179,7 +179,8 @@ static double linear_value(const void *problem)
     const struct linear_problem *p = problem;
     double x[M * D];
     ref_activation_f64(M * D, p->before, x, p->x);
-    ref_linear_f64(B, N, D, K, p->y, x, p->w, p->bias, p->act, NULL, p->gate, K, p->residual, false, 0);
+    ref_linear_f64(B, N, D, K, p->y, x, p->w, p->bias, p->add, p->act, NULL, p->gate, K, p->residual, false,
+                   0);
     return inner(p->y, p->c, M * K);
 }
 
@@ -196,7 +197,7 @@ START_TEST(linear_gradients)
             .before = (enum fdit_act)act,
         };
         double *dx = zeros(&pool, M * D), *dw = zeros(&pool, K * D), *db = zeros(&pool, K);
-        ref_linear_dx_f64(M, D, K, dx, p.c, p.w, p.before, p.x, 0);
+        ref_linear_dx_f64(M, D, K, dx, p.c, p.w, NULL, p.before, p.x, 0);
         check_gradient("linear_dx", linear_value, &p, p.x, dx, M * D);
         double *x = copy_of(&pool, p.x, M * D);
         ref_activation_f64(M * D, p.before, x, p.x);
@@ -211,9 +212,14 @@ START_TEST(linear_gradients)
         memcpy(sum, start, M * D * sizeof *sum);
         ref_column_sum_f64(M, K, sum, p.c, 1);
         check_added("column_sum", sum, start, db, K);
+        /* add is the gradient that another use of x gave: dx is then that of both */
+        double *other = randoms(&pool, M * D), *with = zeros(&pool, M * D), *slope = zeros(&pool, M * D);
+        ref_linear_dx_f64(M, D, K, with, p.c, p.w, other, p.before, p.x, 0);
+        ref_activation_backward_f64(M * D, p.before, slope, other, p.x);
+        check_added("linear_dx add", with, slope, dx, M * D);
         if (act == FDIT_ACT_NONE) {
             memcpy(sum, start, M * D * sizeof *sum);
-            ref_linear_dx_f64(M, D, K, sum, p.c, p.w, FDIT_ACT_NONE, NULL, 1);
+            ref_linear_dx_f64(M, D, K, sum, p.c, p.w, NULL, FDIT_ACT_NONE, NULL, 1);
             check_added("linear_dx", sum, start, dx, M * D);
         }
         pool_free(&pool);
@@ -229,6 +235,7 @@ START_TEST(gated_linear_gradients)
         .x = randoms(&pool, M * D),
         .w = randoms(&pool, K * D),
         .bias = randoms(&pool, K),
+        .add = randoms(&pool, M * K),
         .gate = randoms(&pool, B * K),
         .residual = randoms(&pool, M * K),
         .c = randoms(&pool, M * K),
@@ -237,24 +244,25 @@ START_TEST(gated_linear_gradients)
     };
     double *pre = zeros(&pool, M * K), *branch = zeros(&pool, M * K), *dz = zeros(&pool, M * K);
     double *dgate = zeros(&pool, B * K), *dx = zeros(&pool, M * D);
-    ref_linear_f64(B, N, D, K, p.y, p.x, p.w, p.bias, p.act, pre, p.gate, K, p.residual, false, 0);
+    ref_linear_f64(B, N, D, K, p.y, p.x, p.w, p.bias, p.add, p.act, pre, p.gate, K, p.residual, false, 0);
     ref_activation_f64(M * K, p.act, branch, pre);
     ref_gate_backward_f64(B, N, K, branch, dgate, K, p.c, branch, p.gate, K); /* in place */
     ref_activation_backward_f64(M * K, p.act, dz, branch, pre);
-    ref_linear_dx_f64(M, D, K, dx, dz, p.w, FDIT_ACT_NONE, NULL, 0);
+    ref_linear_dx_f64(M, D, K, dx, dz, p.w, NULL, FDIT_ACT_NONE, NULL, 0);
     check_gradient("gate", linear_value, &p, p.gate, dgate, B * K);
     check_gradient("residual", linear_value, &p, p.residual, p.c, M * K);
+    check_gradient("add", linear_value, &p, p.add, dz, M * K);
     check_gradient("x through the gate", linear_value, &p, p.x, dx, M * D);
 
     /* The pieces: pre is the plain product, the gate entry the same mix, a shared residual repeats. */
     double *plain = zeros(&pool, M * K), *mixed = zeros(&pool, M * K), *both = zeros(&pool, M * K);
-    ref_linear_f64(B, N, D, K, plain, p.x, p.w, p.bias, FDIT_ACT_NONE, NULL, NULL, 0, NULL, false, 0);
+    ref_linear_f64(B, N, D, K, plain, p.x, p.w, p.bias, p.add, FDIT_ACT_NONE, NULL, NULL, 0, NULL, false, 0);
     check_close("pre", pre, plain, M * K);
     ref_activation_f64(M * K, p.act, branch, pre);
-    ref_linear_f64(B, N, D, K, p.y, p.x, p.w, p.bias, p.act, NULL, p.gate, K, p.residual, false, 0);
+    ref_linear_f64(B, N, D, K, p.y, p.x, p.w, p.bias, p.add, p.act, NULL, p.gate, K, p.residual, false, 0);
     ref_gate_f64(B, N, K, mixed, p.residual, branch, p.gate, K);
     check_close("gate", mixed, p.y, M * K);
-    ref_linear_f64(B, N, D, K, p.y, p.x, p.w, p.bias, p.act, NULL, NULL, 0, p.residual, true, 0);
+    ref_linear_f64(B, N, D, K, p.y, p.x, p.w, p.bias, p.add, p.act, NULL, NULL, 0, p.residual, true, 0);
     for (int r = 0; r < M; r++)
         for (int o = 0; o < K; o++)
             both[r * K + o] = branch[r * K + o] + p.residual[r % N * K + o];
@@ -268,8 +276,8 @@ START_TEST(linear_adjoints)
     struct pool pool = { .rng = test_rng_new("linear adjoint") };
     double *x = randoms(&pool, M * D), *w = randoms(&pool, K * D), *y = randoms(&pool, M * K);
     double *ax = zeros(&pool, M * K), *dx = zeros(&pool, M * D), *dw = zeros(&pool, K * D);
-    ref_linear_f64(B, N, D, K, ax, x, w, NULL, FDIT_ACT_NONE, NULL, NULL, 0, NULL, false, 0);
-    ref_linear_dx_f64(M, D, K, dx, y, w, FDIT_ACT_NONE, NULL, 0);
+    ref_linear_f64(B, N, D, K, ax, x, w, NULL, NULL, FDIT_ACT_NONE, NULL, NULL, 0, NULL, false, 0);
+    ref_linear_dx_f64(M, D, K, dx, y, w, NULL, FDIT_ACT_NONE, NULL, 0);
     ref_linear_dw_f64(M, D, K, dw, y, x, 0);
     double value = inner(ax, y, M * K);
     check_adjoint("linear_dx", value, inner(x, dx, M * D));

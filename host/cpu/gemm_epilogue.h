@@ -9,7 +9,7 @@
 
 /* Where a row of the epilogue is. Absent pointers are NULL and stay so. */
 struct epilogue_row {
-    const float *bias, *gate, *residual, *slope_pre;
+    const float *bias, *add, *gate, *residual, *slope_pre;
     float *pre, *c;
     int in_sample; /* m mod rows */
 };
@@ -21,6 +21,8 @@ FDIT_KERNEL struct epilogue_row epilogue_begin(const struct fdit_gemm_epilogue *
     r.c = to->c + at;
     if (to->bias)
         r.bias = to->bias + n;
+    if (to->add)
+        r.add = to->add + at;
     if (to->pre)
         r.pre = to->pre + at;
     if (to->slope_pre)
@@ -37,6 +39,8 @@ FDIT_KERNEL struct epilogue_row epilogue_begin(const struct fdit_gemm_epilogue *
 FDIT_KERNEL void epilogue_next(const struct fdit_gemm_epilogue *to, struct epilogue_row *r)
 {
     r->c += to->ldc;
+    if (r->add)
+        r->add += to->ldc;
     if (r->pre)
         r->pre += to->ldc;
     if (r->residual)
@@ -52,7 +56,7 @@ FDIT_KERNEL void epilogue_next(const struct fdit_gemm_epilogue *to, struct epilo
         r->residual -= (size_t)to->rows * to->ldc;
 }
 
-/* Elements j .. j + n-1 of a row; n is FDIT_VLEN but in the last vector of a row. `before`: bias
+/* Elements j .. j + n-1 of a row; n is FDIT_VLEN but in the last vector of a row. `before`: bias, add
  * and pre; `after`: gate, residual, beta and the store to c. Without `after` the result goes back
  * to v. */
 FDIT_KERNEL void epilogue_vector(const struct fdit_gemm_epilogue *to, const struct epilogue_row *r,
@@ -63,6 +67,8 @@ FDIT_KERNEL void epilogue_vector(const struct fdit_gemm_epilogue *to, const stru
     vf x = EPILOGUE_LOAD(v);
     if (before && r->bias)
         x += EPILOGUE_LOAD(r->bias);
+    if (before && r->add)
+        x += EPILOGUE_LOAD(r->add);
     if (before && r->pre)
         EPILOGUE_STORE(r->pre);
     if (!after) {
@@ -96,7 +102,7 @@ FDIT_KERNEL vf activate(int kind, vf v, vf x)
 
 /* Rows of a register tile (n = NR) within one sample, by what is asked for; constants in the common
  * cases. BACK: the result goes back to v. */
-enum { BIAS = 1, PRE = 2, GATE = 4, RESIDUAL = 8, BETA = 16, BACK = 32, STREAM = 64 };
+enum { BIAS = 1, PRE = 2, GATE = 4, RESIDUAL = 8, BETA = 16, BACK = 32, STREAM = 64, ADD = 128 };
 FDIT_KERNEL void epilogue_tile(int what, int kind, const struct epilogue_row *r, size_t ldc, float *v,
                                size_t ldv, int rows)
 {
@@ -110,6 +116,8 @@ FDIT_KERNEL void epilogue_tile(int what, int kind, const struct epilogue_row *r,
             vf x = vload(from);
             if (what & BIAS)
                 x += bias;
+            if (what & ADD)
+                x += vload(r->add + at);
             if (what & PRE)
                 ((what & STREAM) ? vstream : vstore)(r->pre + at, x);
             if (kind)
@@ -136,7 +144,7 @@ static void epilogue_full(const struct fdit_gemm_epilogue *to, const struct epil
 {
     int what = after ? 0 : BACK;
     if (before)
-        what |= (r->bias ? BIAS : 0) | (r->pre ? PRE : 0);
+        what |= (r->bias ? BIAS : 0) | (r->add ? ADD : 0) | (r->pre ? PRE : 0);
     if (after)
         what |= (r->gate ? GATE : 0) | (r->residual ? RESIDUAL : 0) | (to->beta ? BETA : 0);
     switch (what) {
@@ -167,7 +175,7 @@ static void epilogue_full(const struct fdit_gemm_epilogue *to, const struct epil
 static bool epilogue_active(const struct fdit_gemm_epilogue *to, float *v, size_t ldv, int m0, int rows,
                             int n0, int n)
 {
-    if (!ONE_PASS || n != NR || to->act != FDIT_GEMM_GELU || to->gate || to->residual || to->beta)
+    if (!ONE_PASS || n != NR || to->act != FDIT_GEMM_GELU || to->add || to->gate || to->residual || to->beta)
         return false;
     const struct epilogue_row r = epilogue_begin(to, m0, n0);
     if (r.slope_pre && !r.bias && !r.pre)
@@ -274,7 +282,7 @@ static void finish(const struct fdit_gemm_epilogue *to, float *v, size_t ldv, in
     }
     if (epilogue_active(to, v, ldv, m0, rows, n0, n))
         return;
-    if (to->bias || to->pre)
+    if (to->bias || to->add || to->pre)
         epilogue_rows(to, true, false, v, ldv, m0, rows, n0, n);
     activate_rows(to, v, ldv, m0, rows, n0, n);
     epilogue_rows(to, false, true, v, ldv, m0, rows, n0, n);

@@ -55,6 +55,7 @@ struct fdit_gemm_epilogue {
     float *c;
     size_t ldc;
     const float *bias;
+    const float *add; /* [m ldc + n] */
     float *pre;
     enum fdit_gemm_act act;
     const float *slope_pre;

@@ -200,6 +200,7 @@ void fdit_cpu_linear(fdit_device *dev, const struct fdit_linear_args *a)
             .c = fdit_cpu_f32(a->y),
             .ldc = (size_t)a->n_out,
             .bias = fdit_cpu_f32(a->bias),
+            .add = fdit_cpu_f32(a->add),
             .pre = fdit_cpu_f32(a->pre),
             .act = gemm_act(a->act),
             .gate = fdit_cpu_f32(a->gate),
@@ -238,6 +239,7 @@ void fdit_cpu_linear_dx(fdit_device *dev, const struct fdit_linear_dx_args *a)
         .to = {
             .c = fdit_cpu_f32(a->dx),
             .ldc = (size_t)a->n_in,
+            .add = fdit_cpu_f32(a->add),
             .act = gemm_act(a->act),
             .slope_pre = a->act == FDIT_ACT_NONE ? NULL : fdit_cpu_f32(a->pre),
             .rows = a->rows,

@@ -366,7 +366,7 @@ size_t opencl_linear_workspace(fdit_device *dev, const struct fdit_op_shape *sha
 
 struct product {
     struct gemm_shape shape;
-    struct fdit_tensor y, a, bias, pre, gate, residual;
+    struct fdit_tensor y, a, bias, add, pre, gate, residual;
     cl_mem w; /* the matrix, or x for the gradient of one */
     size_t w_at, scales;
     int ldw;
@@ -381,6 +381,7 @@ static void launch_epilogue(struct launch *l, const struct product *p, int lda, 
     launch_tensor(l, p->pre);
     launch_tensor(l, p->gate);
     launch_tensor(l, p->residual);
+    launch_tensor(l, p->add);
     launch_int(l, p->shape.M);
     launch_int(l, p->shape.N);
     launch_int(l, p->shape.K);
@@ -420,8 +421,8 @@ static void run_block(fdit_device *dev, const struct product *p, const struct ge
     struct block_build b = {
         .aligned = lda % 4 == 0 && p->ldw % 4 == 0 && s->N % 4 == 0 &&
                    (s->kind == GEMM_DW || s->K % 4 == 0) && p->gate_stride % 4 == 0 && p->w_at % 4 == 0 &&
-                   p->scales % 4 == 0 && fours(p->y) && fours(p->a) && fours(p->bias) && fours(p->pre) &&
-                   fours(p->gate) && fours(p->residual),
+                   p->scales % 4 == 0 && fours(p->y) && fours(p->a) && fours(p->bias) && fours(p->add) &&
+                   fours(p->pre) && fours(p->gate) && fours(p->residual),
         .slope = p->flags >> LINEAR_SLOPE & 1u,
         .act = (int)act,
     };
@@ -511,6 +512,7 @@ static void run_clblast(fdit_device *dev, const struct product *p)
     launch_tensor(&l, p->pre);
     launch_tensor(&l, p->gate);
     launch_tensor(&l, p->residual);
+    launch_tensor(&l, p->add);
     launch_int(&l, p->shape.M);
     launch_int(&l, p->shape.N);
     launch_int(&l, p->rows);
@@ -579,14 +581,15 @@ void opencl_linear(fdit_device *dev, const struct fdit_linear_args *a)
                          .y = a->y,
                          .a = a->x,
                          .bias = a->bias,
+                         .add = a->add,
                          .pre = a->pre,
                          .gate = a->gate,
                          .residual = a->residual };
     take_matrix(opencl_of(dev), &p, a->weight, a->matrix, a->n_out, a->n_in);
     p.flags = BIT(a->beta, LINEAR_BETA) | BIT(fdit_has(a->bias), LINEAR_BIAS) |
-              BIT(fdit_has(a->pre), LINEAR_PRE) | BIT(fdit_has(a->gate), LINEAR_GATE) |
-              BIT(fdit_has(a->residual), LINEAR_RESIDUAL) | BIT(a->residual_shared, LINEAR_SHARED) |
-              (unsigned)a->act << LINEAR_ACT;
+              BIT(fdit_has(a->add), LINEAR_ADD) | BIT(fdit_has(a->pre), LINEAR_PRE) |
+              BIT(fdit_has(a->gate), LINEAR_GATE) | BIT(fdit_has(a->residual), LINEAR_RESIDUAL) |
+              BIT(a->residual_shared, LINEAR_SHARED) | (unsigned)a->act << LINEAR_ACT;
     run_product(dev, &p);
 }
 
@@ -600,10 +603,11 @@ void opencl_linear_dx(fdit_device *dev, const struct fdit_linear_dx_args *a)
                          .rows = a->rows,
                          .y = a->dx,
                          .a = a->dy,
+                         .add = a->add,
                          .pre = a->pre };
     take_matrix(opencl_of(dev), &p, a->weight, a->matrix, a->n_out, a->n_in);
     p.flags = BIT(a->beta, LINEAR_BETA) | BIT(a->act != FDIT_ACT_NONE, LINEAR_SLOPE) |
-              (unsigned)a->act << LINEAR_ACT;
+              BIT(fdit_has(a->add), LINEAR_ADD) | (unsigned)a->act << LINEAR_ACT;
     run_product(dev, &p);
 }
 

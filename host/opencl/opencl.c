@@ -226,5 +226,6 @@ const struct fdit_device_ops fdit_opencl_ops = {
 #include "device/op_list.h"
     .fuses_act = true,
     .fuses_gate = true,
+    .fuses_add = true,
     .fuses_act_backward = true,
 };

@@ -153,15 +153,15 @@ void ref_linear(fdit_device *dev, const struct fdit_linear_args *a)
 {
     (void)dev;
     ref_linear_f32(a->samples, a->rows, a->n_in, a->n_out, f32(a->y), f32(a->x), matrix(a->weight, a->matrix),
-                   f32(a->bias), a->act, f32(a->pre), f32(a->gate), a->gate_stride, f32(a->residual),
-                   a->residual_shared, a->beta);
+                   f32(a->bias), f32(a->add), a->act, f32(a->pre), f32(a->gate), a->gate_stride,
+                   f32(a->residual), a->residual_shared, a->beta);
 }
 
 void ref_linear_dx(fdit_device *dev, const struct fdit_linear_dx_args *a)
 {
     (void)dev;
     ref_linear_dx_f32(a->samples * a->rows, a->n_in, a->n_out, f32(a->dx), f32(a->dy),
-                      matrix(a->weight, a->matrix), a->act, f32(a->pre), a->beta);
+                      matrix(a->weight, a->matrix), f32(a->add), a->act, f32(a->pre), a->beta);
 }
 
 void ref_linear_dw(fdit_device *dev, const struct fdit_linear_dw_args *a)
@@ -405,5 +405,6 @@ const struct fdit_device_ops fdit_ref_ops = {
 #include "device/op_list.h"
     .fuses_act = true,
     .fuses_gate = true,
+    .fuses_add = true,
     .fuses_act_backward = true,
 };

@@ -17,7 +17,7 @@
 #include "device/device.h"
 
 /* Rises whenever an entry or an argument changes its meaning: a table of another version is not opened. */
-#define FDIT_BACKEND_VERSION 1
+#define FDIT_BACKEND_VERSION 2
 
 struct fdit_device_ops {
     int version;      /* FDIT_BACKEND_VERSION that it was written for */
@@ -79,8 +79,8 @@ struct fdit_device_ops {
 #define OP(entry, ENUM, arguments) void (*entry)(fdit_device * dev, const struct fdit_##arguments *a);
 #include "device/op_list.h"
     /* Which of the fused arguments linear and linear_dx take themselves; the rest is composed of
-     * activation, gate, axpy by the wrappers. */
-    bool fuses_act, fuses_gate, fuses_act_backward;
+     * activation, gate, axpy, copy by the wrappers. */
+    bool fuses_act, fuses_gate, fuses_act_backward, fuses_add; /* add: of both */
 };
 
 struct fdit_buffer {

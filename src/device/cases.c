@@ -72,9 +72,9 @@ void fdit_case_linear(struct fdit_probe *p, const struct fdit_case_on *on, int v
     struct size z = size_of(variant);
     enum fdit_dtype storage;
     bool plain = matrix_kind(variant, on->dev, &storage), gate = variant % 3 == 2,
-         residual = variant % 3 != 0;
-    fdit_probe_begin(p, on->ctx, FDIT_OP_LINEAR, "%dx%dx%dx%d %s%s%s", z.b, z.n, z.in, z.out,
-                     plain ? "plain" : fdit_dtype_name(storage), gate ? " gate" : "",
+         residual = variant % 3 != 0, add = variant / N_SHAPES % 2 || variant == FDIT_CASE_ALL;
+    fdit_probe_begin(p, on->ctx, FDIT_OP_LINEAR, "%dx%dx%dx%d %s%s%s%s", z.b, z.n, z.in, z.out,
+                     plain ? "plain" : fdit_dtype_name(storage), add ? " add" : "", gate ? " gate" : "",
                      residual ? " residual" : "");
     p->shape = shape_of(FDIT_OP_LINEAR, &z);
     p->shape.plain = plain;
@@ -95,6 +95,8 @@ void fdit_case_linear(struct fdit_probe *p, const struct fdit_case_on *on, int v
         fdit_probe_weight(p, AT(linear, weight), z.out, z.in, storage);
     may_be(fdit_probe_out(p, AT(linear, y), "y", z.y), "residual");
     optional(fdit_probe_out(p, AT(linear, pre), "pre", z.y));
+    if (add)
+        optional(fdit_probe_in(p, AT(linear, add), "add", z.y));
     if (gate)
         optional(fdit_probe_in(p, AT(linear, gate), "gate", (size_t)z.b * (size_t)z.out));
     if (residual)
@@ -124,6 +126,8 @@ void fdit_case_linear_dx(struct fdit_probe *p, const struct fdit_case_on *on, in
               1 / sqrtf((float)z.out), 0);
     else
         fdit_probe_weight(p, AT(linear_dx, weight), z.out, z.in, storage);
+    if (variant / N_SHAPES % 2 || variant == FDIT_CASE_ALL)
+        optional(fdit_probe_in(p, AT(linear_dx, add), "add", z.x));
     if (act) {
         fdit_probe_in(p, AT(linear_dx, pre), "pre", z.x);
         fdit_probe_out(p, AT(linear_dx, dx), "dx", z.x);

@@ -55,9 +55,9 @@ static inline bool fdit_has(struct fdit_tensor t)
 
 /* ---------------------------------------------------------------------------------- arguments */
 
-/* y [M, n_out] = act(x [M, n_in] W^T + b), optionally y = residual + gate * act(...).
+/* y [M, n_out] = act(z), z = x [M, n_in] W^T + b + add, optionally y = residual + gate * act(z).
  * W [n_out, n_in] is `weight` (frozen) or `matrix` (plain f32 tensor): exactly one of the two.
- * With beta 1, y += act(x W^T + b); beta 1 excludes gate and residual.
+ * With beta 1, y += act(z); beta 1 excludes gate and residual.
  * y may be the same tensor as residual. Summation over n_in is never split. */
 struct fdit_linear_args {
     int samples, rows, n_in, n_out; /* B, N; per-sample vectors have rows = 1 */
@@ -65,8 +65,10 @@ struct fdit_linear_args {
     const fdit_weight *weight;
     struct fdit_tensor matrix;
     struct fdit_tensor bias; /* optional [n_out] */
+    struct fdit_tensor
+        add; /* optional [M, n_out]: what another product, as a low-rank adapter's, gives to z */
     enum fdit_act act;
-    struct fdit_tensor pre;  /* optional out [M, n_out]: x W^T + b, before act, gate and residual */
+    struct fdit_tensor pre;  /* optional out [M, n_out]: z, before act, gate and residual */
     struct fdit_tensor gate; /* optional: row b starts at gate + b * gate_stride, n_out long */
     int gate_stride;
     struct fdit_tensor residual; /* optional [M, n_out], or [N, n_out] with residual_shared */
@@ -74,13 +76,17 @@ struct fdit_linear_args {
     int beta;
 };
 
-/* dx [M, n_in] = beta dx + dy [M, n_out] W.  With act: dx = (dy W) * act'(pre), pre [M, n_in] being the
- * argument of the activation that made x; act excludes beta 1. Frozen or plain W as in linear. */
+/* dx [M, n_in] = beta dx + dy [M, n_out] W + add.  With act: dx = (dy W + add) * act'(pre), pre [M, n_in]
+ * being the argument of the activation that made x; act excludes beta 1. Frozen or plain W as in linear.
+ * Low-rank adapters need no pass of their own: the gradient of a linear's `add` is that of its z, which is dx
+ * of the linear_dx with act behind it, or dbranch of gate_backward; what an adapter's own linear_dx gives to
+ * x is `add` here. */
 struct fdit_linear_dx_args {
     int samples, rows, n_in, n_out;
     struct fdit_tensor dx, dy;
     const fdit_weight *weight;
     struct fdit_tensor matrix;
+    struct fdit_tensor add; /* optional [M, n_in] */
     enum fdit_act act;
     struct fdit_tensor pre;
     int beta;

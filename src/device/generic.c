@@ -19,8 +19,8 @@ size_t fdit_generic_scratch(const fdit_device *dev, const struct fdit_op_shape *
             fdit_generic_conv_patches(fdit_product(shape->samples, shape->rows, 1), (size_t)shape->n_in);
         return patches * 9 * (size_t)shape->n_in * sizeof(float);
     }
-    if ((dev->ops->fuses_act && dev->ops->fuses_gate) || shape->op != FDIT_OP_LINEAR || shape->samples < 1 ||
-        shape->rows < 1 || shape->n_out < 1)
+    if ((dev->ops->fuses_act && dev->ops->fuses_gate && dev->ops->fuses_add) || shape->op != FDIT_OP_LINEAR ||
+        shape->samples < 1 || shape->rows < 1 || shape->n_out < 1)
         return 0;
     if (!fdit_mul((size_t)shape->samples, (size_t)shape->rows, &bytes) ||
         !fdit_mul(bytes, (size_t)shape->n_out, &bytes) || !fdit_mul(bytes, sizeof(float), &bytes))
@@ -47,7 +47,7 @@ static struct fdit_tensor scratch(fdit_device *dev, size_t n)
     return FDIT_NO_TENSOR;
 }
 
-/* act and nothing else: y = [y +] act(x W^T + b). */
+/* act and add and nothing else: y = [y +] act(x W^T + b + add). */
 static void linear_then_act(fdit_device *dev, const struct fdit_linear_args *a, size_t n)
 {
     struct fdit_linear_args l = *a;
@@ -58,8 +58,17 @@ static void linear_then_act(fdit_device *dev, const struct fdit_linear_args *a, 
     l.beta = 0;
     l.y = fdit_has(a->pre) ? a->pre : branch;
     l.pre = FDIT_NO_TENSOR;
+    if (fdit_has(a->add) && !dev->ops->fuses_add) {
+        dev->ops->copy(dev, l.y, a->add, n);
+        l.add = FDIT_NO_TENSOR;
+        l.beta = 1;
+    }
     dev->ops->linear(dev, &l);
-    dev->ops->activation(dev, &(struct fdit_activation_args){ .n = n, .act = a->act, .y = branch, .x = l.y });
+    if (a->act != FDIT_ACT_NONE)
+        dev->ops->activation(dev,
+                             &(struct fdit_activation_args){ .n = n, .act = a->act, .y = branch, .x = l.y });
+    else if (!same(branch, l.y))
+        dev->ops->copy(dev, branch, l.y, n);
     if (a->beta)
         dev->ops->axpy(dev,
                        &(struct fdit_axpy_args){ .n = n, .alpha = 1, .y = a->y, .x = branch, .beta = 1 });
@@ -98,9 +107,9 @@ void fdit_generic_linear(fdit_device *dev, const struct fdit_linear_args *a)
 {
     const struct fdit_device_ops *ops = dev->ops;
     size_t n = (size_t)a->samples * (size_t)a->rows * (size_t)a->n_out;
-    bool act_apart = a->act != FDIT_ACT_NONE && !ops->fuses_act;
+    bool act_apart = (a->act != FDIT_ACT_NONE && !ops->fuses_act) || (fdit_has(a->add) && !ops->fuses_add);
     bool mixed = fdit_has(a->gate) || fdit_has(a->residual);
-    /* Gate and residual come after act: where act is applied apart, they are too. */
+    /* Gate and residual come after act: where act is applied apart, or add, they are too. */
     bool mix_apart = mixed && (act_apart || !ops->fuses_gate);
     struct fdit_linear_args l = *a;
     if (!act_apart && !mix_apart) {
@@ -146,20 +155,24 @@ void fdit_generic_linear(fdit_device *dev, const struct fdit_linear_args *a)
 
 void fdit_generic_linear_dx(fdit_device *dev, const struct fdit_linear_dx_args *a)
 {
-    if (a->act == FDIT_ACT_NONE || dev->ops->fuses_act_backward) {
-        dev->ops->linear_dx(dev, a);
-        return;
-    }
+    const size_t n = (size_t)a->samples * (size_t)a->rows * (size_t)a->n_in;
+    bool add_apart = fdit_has(a->add) && !dev->ops->fuses_add;
+    bool act_apart = a->act != FDIT_ACT_NONE && (add_apart || !dev->ops->fuses_act_backward);
     struct fdit_linear_dx_args l = *a;
-    l.act = FDIT_ACT_NONE;
-    l.pre = FDIT_NO_TENSOR;
+    if (act_apart) {
+        l.act = FDIT_ACT_NONE;
+        l.pre = FDIT_NO_TENSOR;
+    }
+    if (add_apart)
+        l.add = FDIT_NO_TENSOR;
     dev->ops->linear_dx(dev, &l);
+    if (add_apart)
+        dev->ops->axpy(dev,
+                       &(struct fdit_axpy_args){ .n = n, .alpha = 1, .y = a->dx, .x = a->add, .beta = 1 });
+    if (!act_apart)
+        return;
     dev->ops->activation_backward(dev, &(struct fdit_activation_backward_args){
-                                           .n = (size_t)a->samples * (size_t)a->rows * (size_t)a->n_in,
-                                           .act = a->act,
-                                           .dx = a->dx,
-                                           .dy = a->dx,
-                                           .x = a->pre });
+                                           .n = n, .act = a->act, .dx = a->dx, .dy = a->dx, .x = a->pre });
 }
 
 /* ----------------------------------------------------------------------- on the host, in chunks */

@@ -77,6 +77,7 @@ void fdit_linear(fdit_device *dev, const struct fdit_linear_args *a)
         fdit_in("x", a->x, fdit_product(a->samples, a->rows, a->n_in)),
         fdit_optional(fdit_in("matrix", a->matrix, fdit_product(a->n_out, a->n_in, 1))),
         fdit_optional(fdit_in("bias", a->bias, fdit_product(a->n_out, 1, 1))),
+        fdit_optional(fdit_in("add", a->add, out)),
         fdit_optional(fdit_out("pre", a->pre, out)),
         fdit_optional(fdit_strided(fdit_in("gate", a->gate, 0), a->samples, a->n_out, a->gate_stride)),
         fdit_optional(
@@ -108,6 +109,7 @@ void fdit_linear_dx(fdit_device *dev, const struct fdit_linear_dx_args *a)
         fdit_inout("dx", a->dx, in, a->beta),
         fdit_in("dy", a->dy, fdit_product(a->samples, a->rows, a->n_out)),
         fdit_optional(fdit_in("matrix", a->matrix, fdit_product(a->n_out, a->n_in, 1))),
+        fdit_optional(fdit_in("add", a->add, in)),
         fdit_optional(fdit_in("pre", a->pre, in)),
     };
     struct fdit_call call = FDIT_CALL(dev, FDIT_OP_LINEAR_DX, dims, operands);
