@@ -271,6 +271,25 @@ START_TEST(unpatchify)
 }
 END_TEST
 
+START_TEST(copy_columns)
+{
+    /* m, n, width, first */
+    static const int shapes[][4] = { { 1, 1, 1, 0 },     { 5, 3, 8, 0 },     { 5, 3, 8, 5 },
+                                     { 300, 17, 40, 9 }, { 7, 300, 301, 1 }, { 64, 96, 288, 192 },
+                                     { 9, 50, 50, 0 } };
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        const int m = shapes[i][0], n = shapes[i][1], width = shapes[i][2], first = shapes[i][3];
+        struct op_case *c = case_new(FDIT_OP_COPY_COLUMNS, " %dx%d into %d from %d on", m, n, width, first);
+        c->args.copy_columns =
+            (struct fdit_copy_columns_args){ .m = m, .n = n, .width = width, .first = first };
+        c->shape = shape_of(FDIT_OP_COPY_COLUMNS, 1, m, n, width);
+        case_in(c, AT(copy_columns, x), "x", mul(m, n), 1);
+        case_inout(c, AT(copy_columns, y), "y", mul(m, width), 1);
+        case_check(c);
+    }
+}
+END_TEST
+
 START_TEST(token_mean)
 {
     for (int i = 0; i < N_ROW_SHAPES; i++) {
@@ -593,6 +612,7 @@ void ops_pointwise_add(Suite *suite)
         { "scatter_add", scatter_add },
         { "patchify", patchify },
         { "unpatchify", unpatchify },
+        { "copy_columns", copy_columns },
         { "token_mean", token_mean },
         { "token_mean_backward", token_mean_backward },
         { "diffuse", diffuse },

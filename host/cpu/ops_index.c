@@ -44,6 +44,24 @@ void fdit_cpu_gather(fdit_device *dev, const struct fdit_gather_args *a)
         fdit_cpu_range(fdit_cpu_of(dev), samples, samples * (size_t)a->width, gather_rows, a);
 }
 
+static void copy_rows(const struct fdit_cpu *cpu, const void *job, size_t begin, size_t end, int thread)
+{
+    const struct fdit_copy_columns_args *a = job;
+    const size_t n = (size_t)a->n, width = (size_t)a->width;
+    float *y = fdit_cpu_f32(a->y) + a->first;
+    const float *x = fdit_cpu_f32(a->x);
+    (void)cpu;
+    (void)thread;
+    for (size_t r = begin; r < end; r++)
+        memcpy(y + r * width, x + r * n, n * sizeof *y);
+}
+
+void fdit_cpu_copy_columns(fdit_device *dev, const struct fdit_copy_columns_args *a)
+{
+    const size_t rows = (size_t)a->m;
+    fdit_cpu_range(fdit_cpu_of(dev), rows, rows * (size_t)a->n, copy_rows, a);
+}
+
 static void scatter_columns(const struct fdit_cpu *cpu, const void *job, size_t begin, size_t end, int thread)
 {
     const struct fdit_scatter_add_args *a = job;

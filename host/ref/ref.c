@@ -266,6 +266,14 @@ void ref_gather(fdit_device *dev, const struct fdit_gather_args *a)
     check_rows(dev, bad, a->samples, i32(a->rows), a->n_rows);
 }
 
+void ref_copy_columns(fdit_device *dev, const struct fdit_copy_columns_args *a)
+{
+    (void)dev;
+    for (size_t r = 0; r < (size_t)a->m; r++)
+        for (size_t c = 0; c < (size_t)a->n; c++)
+            f32(a->y)[r * (size_t)a->width + (size_t)a->first + c] = f32(a->x)[r * (size_t)a->n + c];
+}
+
 void ref_scatter_add(fdit_device *dev, const struct fdit_scatter_add_args *a)
 {
     int bad = ref_scatter_add_f32(a->samples, a->n_rows, a->width, f32(a->dtable), f32(a->dy), i32(a->rows),

@@ -401,6 +401,19 @@ void fdit_case_gather(struct fdit_probe *p, const struct fdit_case_on *on, int v
     fdit_probe_inout(p, AT(gather, y), "y", z.x);
 }
 
+void fdit_case_copy_columns(struct fdit_probe *p, const struct fdit_case_on *on, int variant)
+{
+    struct size z = vectors_of(variant);
+    const int first = z.out / 2, width = z.in + z.out;
+    fdit_probe_begin(p, on->ctx, FDIT_OP_COPY_COLUMNS, "%zux%d into %d from %d on", z.m, z.in, width, first);
+    p->shape = shape_of(FDIT_OP_COPY_COLUMNS, &z);
+    p->args.copy_columns =
+        (struct fdit_copy_columns_args){ .m = (int)z.m, .n = z.in, .width = width, .first = first };
+    SIZES(p, SIZE(copy_columns, m), SIZE(copy_columns, n), SIZE(copy_columns, width));
+    fdit_probe_in(p, AT(copy_columns, x), "x", z.x);
+    fdit_probe_inout(p, AT(copy_columns, y), "y", z.m * (size_t)width);
+}
+
 void fdit_case_scatter_add(struct fdit_probe *p, const struct fdit_case_on *on, int variant)
 {
     struct size z = vectors_of(variant);

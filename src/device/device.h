@@ -211,6 +211,12 @@ struct fdit_scatter_add_args {
     int beta;
 };
 
+/* The columns first .. first + n - 1 of y [m, width] become x [m, n]; the others stay. */
+struct fdit_copy_columns_args {
+    int m, n, width, first;
+    struct fdit_tensor y, x;
+};
+
 /* patchify: tokens [B, (S/p)^2, C p p] from image [B, C, S, S]; unpatchify: the inverse. Token = row of
  * patches * (S/p) + column. Order inside a token: (channel, py, px) for the patch embedding, or
  * (py, px, channel) for the head, whose backward is patchify in the same order. */

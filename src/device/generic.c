@@ -234,6 +234,18 @@ void fdit_generic_modulate(fdit_device *dev, const struct fdit_modulate_args *a)
     }
 }
 
+void fdit_generic_copy_columns(fdit_device *dev, const struct fdit_copy_columns_args *a)
+{
+    struct staging s = staging(dev, 1);
+    const size_t n = (size_t)a->n, width = (size_t)a->width;
+    for (size_t r = 0; r < (size_t)a->m && dev->status == FDIT_OK; r++)
+        for (size_t from = 0; from < n; from += s.size) {
+            const size_t some = least(s.size, n - from);
+            put(dev, a->y, r * width + (size_t)a->first + from, get(dev, &s, 0, a->x, r * n + from, some),
+                some);
+        }
+}
+
 void fdit_generic_token_mean(fdit_device *dev, const struct fdit_token_mean_args *a)
 {
     /* One part of floats, and one twice as large that holds the sums. */

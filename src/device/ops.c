@@ -490,6 +490,25 @@ void fdit_unpatchify(fdit_device *dev, const struct fdit_patchify_args *a)
     patches(dev, a, FDIT_OP_UNPATCHIFY);
 }
 
+void fdit_copy_columns(fdit_device *dev, const struct fdit_copy_columns_args *a)
+{
+    const struct fdit_dim dims[] = {
+        FDIT_SIZE("m", a->m),
+        FDIT_SIZE("n", a->n),
+        FDIT_SIZE("width", a->width),
+        FDIT_RANGE("first", a->first, 0, (long long)a->width - a->n),
+    };
+    const struct fdit_operand operands[] = {
+        fdit_strided(fdit_out("y", a->y, 0), a->m, (long long)a->first + a->n, a->width),
+        fdit_in("x", a->x, fdit_product(a->m, a->n, 1)),
+    };
+    struct fdit_call call = FDIT_CALL(dev, FDIT_OP_COPY_COLUMNS, dims, operands);
+    if (!fdit_call_check(&call) || !fdit_call_start(&call))
+        return;
+    (dev->ops->copy_columns ? dev->ops->copy_columns : fdit_generic_copy_columns)(dev, a);
+    fdit_call_end(&call, 0, 0);
+}
+
 void fdit_token_mean(fdit_device *dev, const struct fdit_token_mean_args *a)
 {
     const struct fdit_dim dims[] = {
