@@ -79,6 +79,16 @@ gather(__global float *y, ulong y_at, __global const float *table, ulong table_a
     y[at] = beta ? y[at] + v : v;
 }
 
+/* Columns first .. first + n - 1 of y [.., width] = x [.., n]. */
+__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
+copy_columns(__global float *y, ulong y_at, __global const float *x, ulong x_at, int n, int width, int first)
+{
+    int c = (int)get_global_id(0);
+    size_t row = get_global_id(1);
+    if (c < n)
+        y[y_at + row * (size_t)width + (size_t)(first + c)] = x[x_at + row * (size_t)n + (size_t)c];
+}
+
 /* dtable [rows[b]] += dy [b]. The first sample of a row adds all of its samples, in order. */
 __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
 scatter_add(__global float *dtable, ulong dtable_at, __global const float *dy, ulong dy_at,

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_PICTURES = 32, MOST_LAYERS = 64, MOST_FLOATS = 1 << 15 };
+enum { MOST_PICTURES = 32, MOST_LAYERS = 64, MOST_FLOATS = 1 << 17 };
 
 static fdit_context *ctx;
 
@@ -50,6 +50,7 @@ static double activate(double x, enum fdit_act act)
 {
     switch (act) {
     case FDIT_ACT_SILU: return x / (1 + exp(-x));
+    case FDIT_ACT_RELU: return x > 0 ? x : 0;
     case FDIT_ACT_GELU_TANH: return 0.5 * x * (1 + tanh(0.7978845608028654 * (x + 0.044715 * x * x * x)));
     default: return x;
     }
@@ -126,6 +127,29 @@ static struct picture loop_attend(const struct picture *q, const struct picture 
                 y.x[c * n + i] += p[j] / sum * v->x[c * n + j];
     }
     free(p);
+    return y;
+}
+
+static struct picture loop_pool(const struct picture *x, enum fdit_pooling_kind kind, int kernel, int stride,
+                                int pad)
+{
+    struct picture y =
+        blank(x->c, (x->h + 2 * pad - kernel) / stride + 1, (x->w + 2 * pad - kernel) / stride + 1);
+    for (int c = 0; c < y.c; c++)
+        for (int i = 0; i < y.h; i++)
+            for (int j = 0; j < y.w; j++) {
+                double most = -INFINITY, sum = 0;
+                int inside = 0;
+                for (int ky = i * stride - pad; ky < i * stride - pad + kernel; ky++)
+                    for (int kx = j * stride - pad; kx < j * stride - pad + kernel; kx++) {
+                        if (ky < 0 || ky >= x->h || kx < 0 || kx >= x->w)
+                            continue;
+                        most = fmax(most, *pixel(x, c, ky, kx));
+                        sum += *pixel(x, c, ky, kx);
+                        inside++;
+                    }
+                *pixel(&y, c, i, j) = kind == FDIT_POOLING_MAX ? most : sum / inside;
+            }
     return y;
 }
 
@@ -228,6 +252,29 @@ static fdit_net_id twin_attend(struct twin *t, fdit_net_id q, fdit_net_id k, fdi
     return keep(t, fdit_net_attend(t->net, q, k, v), loop_attend(&p[q], &p[k], &p[v]));
 }
 
+static fdit_net_id twin_pool(struct twin *t, fdit_net_id x, enum fdit_pooling_kind kind, int kernel,
+                             int stride, int pad)
+{
+    return keep(t, fdit_net_pool(t->net, x, kind, kernel, stride, pad),
+                loop_pool(&t->pictures[x], kind, kernel, stride, pad));
+}
+
+static fdit_net_id twin_join(struct twin *t, const fdit_net_id *x, int n)
+{
+    const struct picture *p = &t->pictures[x[0]];
+    int channels = 0;
+    for (int i = 0; i < n; i++)
+        channels += t->pictures[x[i]].c;
+    struct picture y = blank(channels, p->h, p->w);
+    double *to = y.x;
+    for (int i = 0; i < n; i++) {
+        const size_t some = (size_t)(t->pictures[x[i]].c * p->h * p->w);
+        memcpy(to, t->pictures[x[i]].x, some * sizeof *to);
+        to += some;
+    }
+    return keep(t, fdit_net_join(t->net, x, n), y);
+}
+
 static struct twin twin_new(const char *name, int c, int h, int w)
 {
     struct twin t = { .rng = test_rng_new(name) };
@@ -298,15 +345,26 @@ static fdit_net_id other_like(struct twin *t, fdit_net_id like, fdit_net_id last
 
 static fdit_net_id random_step(struct twin *t, fdit_net_id last)
 {
-    static const enum fdit_act acts[] = { FDIT_ACT_NONE, FDIT_ACT_SILU, FDIT_ACT_GELU_TANH };
+    static const enum fdit_act acts[] = { FDIT_ACT_NONE, FDIT_ACT_SILU, FDIT_ACT_GELU_TANH, FDIT_ACT_RELU };
     const fdit_net_id x = test_int(&t->rng, 3) ? last : 1 + test_int(&t->rng, last);
     const struct picture *p = &t->pictures[x];
-    const enum fdit_act act = acts[test_int(&t->rng, 3)];
+    const enum fdit_act act = acts[test_int(&t->rng, 4)];
     const int n_out = 4 * (1 + test_int(&t->rng, 4)), groups = test_int(&t->rng, 2) ? 4 : 2;
     fdit_net_id k, v;
-    switch (test_int(&t->rng, 8)) {
+    switch (test_int(&t->rng, 11)) {
     case 0: return twin_norm(t, x, groups, act);
-    case 1: return twin_act(t, x, FDIT_ACT_SILU);
+    case 1: return twin_act(t, x, test_int(&t->rng, 2) ? FDIT_ACT_SILU : FDIT_ACT_RELU);
+    case 8:
+        if (p->h >= 3 && p->w >= 3)
+            return twin_pool(t, x, test_int(&t->rng, 2) ? FDIT_POOLING_MAX : FDIT_POOLING_MEAN,
+                             2 + test_int(&t->rng, 2), 1 + test_int(&t->rng, 2), test_int(&t->rng, 2));
+        return twin_pool(t, x, FDIT_POOLING_MEAN, 3, 1, 1);
+    case 9:
+    case 10:
+        if (p->c > 32)
+            return twin_act(t, x, FDIT_ACT_RELU);
+        k = other_like(t, x, last, n_out);
+        return twin_join(t, (fdit_net_id[3]){ x, k ? k : x, last == x ? x : 0 }, last == x ? 3 : 2);
     case 2:
         k = other_like(t, x, last, p->c);
         v = other_like(t, x, last, p->c);
@@ -352,6 +410,34 @@ START_TEST(random_networks)
         }
         twin_free(&t);
     }
+}
+END_TEST
+
+/* The kind of block that classifiers are made of: convolutions and poolings side by side, joined. */
+START_TEST(branches)
+{
+    static float out[MOST_FLOATS];
+    const char *names[8];
+    const int n_devices = exact_devices(names);
+    struct twin t = twin_new("branches", 3, 12, 14);
+    fdit_net_id x = twin_act(&t, twin_conv(&t, 1, 8, 3, 0, FDIT_ACT_NONE, 0, 2, false), FDIT_ACT_RELU);
+    const fdit_net_id small =
+        twin_act(&t, twin_conv(&t, x, 5, 1, 0, FDIT_ACT_NONE, 0, 1, false), FDIT_ACT_RELU);
+    const fdit_net_id wide =
+        twin_act(&t, twin_conv(&t, x, 12, 3, 0, FDIT_ACT_NONE, 0, 1, false), FDIT_ACT_RELU);
+    const fdit_net_id mean = twin_pool(&t, x, FDIT_POOLING_MEAN, 3, 1, 1);
+    const fdit_net_id most = twin_pool(&t, x, FDIT_POOLING_MAX, 3, 1, 1);
+    x = twin_join(&t, (fdit_net_id[4]){ small, wide, mean, most }, 4);
+    ck_assert_int_eq(t.pictures[x].c, 5 + 12 + 8 + 8);
+    x = twin_pool(&t, twin_conv(&t, x, 6, 1, 0, FDIT_ACT_NONE, 0, 1, false), FDIT_POOLING_MAX, 3, 2, 0);
+    fdit_net_end(t.net, x);
+    for (int d = 0; d < n_devices; d++) {
+        fdit_device *dev = test_open_device(ctx, names[d], 0);
+        compare(&t, dev, 0, x, names[d], out);
+        fdit_net_release(t.net);
+        fdit_device_close(dev);
+    }
+    twin_free(&t);
 }
 END_TEST
 
@@ -430,7 +516,7 @@ END_TEST
 /* What does not fit together is refused where it is described, and stays refused. */
 START_TEST(misfits)
 {
-    for (int i = 0; i < 12; i++) {
+    for (int i = 0; i < 15; i++) {
         struct fdit_net *net = NULL;
         ck_assert_ok(ctx, fdit_net_new(ctx, "odd", &net));
         fdit_net_id x = fdit_net_begin(net, "pass", 4);
@@ -453,6 +539,9 @@ START_TEST(misfits)
         case 9: x = 42; break;
         case 10: fdit_net_add_conv(net, 4, 4, 5, "five", NULL); break;
         case 11: fdit_net_add_norm(net, 4, 3, "thirds", NULL); break;
+        case 12: fdit_net_pool(net, x, FDIT_POOLING_MAX, 3, 1, 2); break;
+        case 13: fdit_net_join(net, (fdit_net_id[2]){ x, 9 }, 2); break;
+        case 14: fdit_net_join(net, &x, 0); break;
         }
         ck_assert_int_eq(fdit_net_conv(net, x, &c), 0);
         ck_assert_int_eq(fdit_net_status(net), FDIT_ERROR_ARGUMENT);
@@ -532,7 +621,7 @@ int main(void)
     Suite *suite = suite_create("net");
     TCase *tcase = tcase_create("net");
     tcase_add_checked_fixture(tcase, setup, teardown);
-    const TTest *tests[] = { random_networks, memory, passes, misfits, sizes, failing_memory };
+    const TTest *tests[] = { random_networks, branches, memory, passes, misfits, sizes, failing_memory };
     for (size_t i = 0; i < sizeof tests / sizeof *tests; i++)
         tcase_add_test(tcase, tests[i]);
     suite_add_tcase(suite, tcase);

@@ -117,16 +117,6 @@ void opencl_copy(fdit_device *dev, struct fdit_tensor to, struct fdit_tensor fro
               "clEnqueueCopyBuffer", to.buffer->label);
 }
 
-void opencl_copy_columns(fdit_device *dev, const struct fdit_copy_columns_args *a)
-{
-    const size_t bytes = sizeof(float), n = (size_t)a->n * bytes, width = (size_t)a->width * bytes;
-    const size_t from[3] = { a->x.offset * bytes }, to[3] = { (a->y.offset + (size_t)a->first) * bytes };
-    opencl_ok(dev,
-              clEnqueueCopyBufferRect(opencl_of(dev)->queue, a->x.buffer->handle, a->y.buffer->handle, from,
-                                      to, (size_t[3]){ n, (size_t)a->m, 1 }, n, 0, width, 0, 0, NULL, NULL),
-              "clEnqueueCopyBufferRect", a->y.buffer->label);
-}
-
 void opencl_sync(fdit_device *dev)
 {
     opencl_ok(dev, clFinish(opencl_of(dev)->queue), "clFinish", "the queue");

@@ -325,6 +325,17 @@ void opencl_scatter_add(fdit_device *dev, const struct fdit_scatter_add_args *a)
     launch_run(&l, 2, (size_t[]){ (size_t)a->width, (size_t)a->samples }, (size_t[]){ l.group, 1 });
 }
 
+void opencl_copy_columns(fdit_device *dev, const struct fdit_copy_columns_args *a)
+{
+    struct launch l = launch_begin(dev, PROGRAM_POINTWISE, KERNEL_COPY_COLUMNS);
+    launch_tensor(&l, a->y);
+    launch_tensor(&l, a->x);
+    launch_int(&l, a->n);
+    launch_int(&l, a->width);
+    launch_int(&l, a->first);
+    launch_run(&l, 2, (size_t[]){ (size_t)a->n, (size_t)a->m }, (size_t[]){ l.group, 1 });
+}
+
 static void run_patchify(fdit_device *dev, const struct fdit_patchify_args *a, bool back)
 {
     int n = a->channels * a->size * a->size;

@@ -28,6 +28,7 @@
     K(AXPY, "axpy") \
     K(GATHER, "gather") \
     K(SCATTER_ADD, "scatter_add") \
+    K(COPY_COLUMNS, "copy_columns") \
     K(PATCHIFY, "patchify") \
     K(TOKEN_MEAN_BACKWARD, "token_mean_backward") \
     K(DIFFUSE, "diffuse") \

@@ -499,7 +499,7 @@ void fdit_copy_columns(fdit_device *dev, const struct fdit_copy_columns_args *a)
         FDIT_RANGE("first", a->first, 0, (long long)a->width - a->n),
     };
     const struct fdit_operand operands[] = {
-        fdit_strided(fdit_out("y", a->y, 0), a->m, (long long)a->first + a->n, a->width),
+        fdit_out("y", a->y, fdit_product(a->m, a->width, 1)),
         fdit_in("x", a->x, fdit_product(a->m, a->n, 1)),
     };
     struct fdit_call call = FDIT_CALL(dev, FDIT_OP_COPY_COLUMNS, dims, operands);

@@ -172,10 +172,9 @@ void fdit_net_end(struct fdit_net *net, fdit_net_id y)
     pass->output = y;
 }
 
-/* Adds a step that gives a picture of so many channels. */
-static fdit_net_id add_step(struct fdit_net *net, struct fdit_net_step step, int channels)
+/* Adds a step that gives, or gives part of, picture `out`. */
+static fdit_net_id add_step_to(struct fdit_net *net, struct fdit_net_step step, fdit_net_id out)
 {
-    const fdit_net_id out = add_picture(net, channels);
     if (net->status == FDIT_OK)
         net->status =
             fdit_grow(net->building, &net->steps, &net->step_capacity, net->n_steps + 1, sizeof *net->steps);
@@ -184,6 +183,12 @@ static fdit_net_id add_step(struct fdit_net *net, struct fdit_net_step step, int
     step.out = out;
     net->steps[net->n_steps++] = step;
     return out;
+}
+
+/* Adds a step that gives a picture of so many channels. */
+static fdit_net_id add_step(struct fdit_net *net, struct fdit_net_step step, int channels)
+{
+    return add_step_to(net, step, add_picture(net, channels));
 }
 
 fdit_net_id fdit_net_conv(struct fdit_net *net, fdit_net_id x, const struct fdit_net_conv *c)
@@ -248,4 +253,46 @@ fdit_net_id fdit_net_attend(struct fdit_net *net, fdit_net_id q, fdit_net_id k, 
                     (struct fdit_net_step){
                         .kind = FDIT_NET_STEP_ATTEND, .in = q, .more = { k, v }, .layer = -1, .norm = -1 },
                     channels);
+}
+
+fdit_net_id fdit_net_pool(struct fdit_net *net, fdit_net_id x, enum fdit_pooling_kind kind, int kernel,
+                          int stride, int pad)
+{
+    if (net->status != FDIT_OK)
+        return 0;
+    if (!is_open(net, x) || kernel < 1 || stride < 1 || pad < 0 || pad > kernel / 2)
+        return refuse(net, "pooling");
+    return add_step(net,
+                    (struct fdit_net_step){ .kind = FDIT_NET_STEP_POOL,
+                                            .in = x,
+                                            .layer = -1,
+                                            .norm = -1,
+                                            .pooling = kind,
+                                            .kernel = kernel,
+                                            .stride = stride,
+                                            .pad = pad },
+                    net->pictures[x].channels);
+}
+
+fdit_net_id fdit_net_join(struct fdit_net *net, const fdit_net_id *x, int n)
+{
+    int channels = 0, first = 0;
+    if (net->status != FDIT_OK)
+        return 0;
+    for (int i = 0; i < n; i++) {
+        if (!is_open(net, x[i]))
+            return refuse(net, "join");
+        channels += net->pictures[x[i]].channels;
+    }
+    if (n < 1)
+        return refuse(net, "join");
+    const fdit_net_id out = add_picture(net, channels);
+    for (int i = 0; i < n; i++) {
+        add_step_to(net,
+                    (struct fdit_net_step){
+                        .kind = FDIT_NET_STEP_JOIN, .in = x[i], .layer = -1, .norm = -1, .first = first },
+                    out);
+        first += net->pictures[x[i]].channels;
+    }
+    return net->status == FDIT_OK ? out : 0;
 }

@@ -87,8 +87,12 @@ fdit_net_id fdit_net_norm(struct fdit_net *net, fdit_net_id x, int norm, enum fd
 fdit_net_id fdit_net_act(struct fdit_net *net, fdit_net_id x, enum fdit_act act);
 /* y = softmax(q k^T / sqrt(C)) v: attention of one head over all pixels, some rows of scores at a time. */
 fdit_net_id fdit_net_attend(struct fdit_net *net, fdit_net_id q, fdit_net_id k, fdit_net_id v);
-/* The first failure since fdit_net_new: memory, or FDIT_ERROR_ARGUMENT for steps that do not fit together.
- * */
+/* y = the largest, or the mean, of x in windows of kernel x kernel pixels (device.h, pooling). */
+fdit_net_id fdit_net_pool(struct fdit_net *net, fdit_net_id x, enum fdit_pooling_kind kind, int kernel,
+                          int stride, int pad);
+/* y = the channels of all n pictures, one picture's after the other's. All have one size; n is 1 or more. */
+fdit_net_id fdit_net_join(struct fdit_net *net, const fdit_net_id *x, int n);
+/* The first failure since fdit_net_new: memory, or FDIT_ERROR_ARGUMENT for steps that do not fit. */
 enum fdit_status fdit_net_status(const struct fdit_net *net);
 
 /* ------------------------------------------------------------------ memory */

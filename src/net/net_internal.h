@@ -5,7 +5,14 @@
 
 #include "net/net.h"
 
-enum fdit_net_step_kind { FDIT_NET_STEP_CONV, FDIT_NET_STEP_NORM, FDIT_NET_STEP_ACT, FDIT_NET_STEP_ATTEND };
+enum fdit_net_step_kind {
+    FDIT_NET_STEP_CONV,
+    FDIT_NET_STEP_NORM,
+    FDIT_NET_STEP_ACT,
+    FDIT_NET_STEP_ATTEND,
+    FDIT_NET_STEP_POOL,
+    FDIT_NET_STEP_JOIN, /* of one picture: its channels become some of out's; out has a step for each */
+};
 
 struct fdit_net_step {
     enum fdit_net_step_kind kind;
@@ -15,7 +22,10 @@ struct fdit_net_step {
     enum fdit_act act;
     int stride;
     bool upsample;
-    bool in_place; /* plan: out lies where `in` does */
+    enum fdit_pooling_kind pooling;
+    int kernel, pad; /* of a pooling */
+    int first;       /* JOIN: the first channel of out that it fills */
+    bool in_place;   /* plan: out lies where `in` does */
 };
 
 /* Sizes and place are the plan's. */

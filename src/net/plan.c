@@ -41,6 +41,14 @@ void fdit_net_want(struct fdit_net *net, int pass, int height, int width)
 
 /* ------------------------------------------------------------------ sizes */
 
+static int size_after(const struct fdit_net_step *s, int size)
+{
+    if (s->kind == FDIT_NET_STEP_POOL)
+        return fdit_pooling_size(
+            &(struct fdit_pooling_args){ .kernel = s->kernel, .stride = s->stride, .pad = s->pad }, size);
+    return size * (s->upsample ? 2 : 1) / (s->stride == 2 ? 2 : 1);
+}
+
 /* Sizes of what each step gives, and who reads each picture last. */
 static enum fdit_status measure(fdit_context *ctx, struct fdit_net *net, const struct fdit_net_pass *pass)
 {
@@ -51,10 +59,13 @@ static enum fdit_status measure(fdit_context *ctx, struct fdit_net *net, const s
     p[pass->input].last = pass->first;
     for (size_t i = pass->first; i < pass->end; i++) {
         const struct fdit_net_step *s = &net->steps[i];
-        const int times = s->upsample ? 2 : 1, over = s->stride == 2 ? 2 : 1;
         struct fdit_net_picture *in = &p[s->in], *out = &p[s->out];
-        out->height = in->height * times / over;
-        out->width = in->width * times / over;
+        if (s->kind == FDIT_NET_STEP_JOIN && s->first &&
+            (in->height != out->height || in->width != out->width))
+            FAIL(ctx, FDIT_ERROR_ARGUMENT, "%s: step %zu of %s puts pictures of two sizes together",
+                 net->title, i - pass->first, pass->name);
+        out->height = size_after(s, in->height);
+        out->width = size_after(s, in->width);
         out->last = i;
         if (out->height < 1 || out->width < 1 || out->height > MOST_SIDE || out->width > MOST_SIDE)
             FAIL(ctx, FDIT_ERROR_ARGUMENT,
@@ -158,7 +169,8 @@ static enum fdit_status place_all(fdit_context *ctx, struct fdit_net *net, const
     net->pictures[pass->input].room = room;
     net->rooms[room].floats = n > net->rooms[room].floats ? n : net->rooms[room].floats;
     for (size_t i = pass->first; i < pass->end; i++)
-        TRY(place(ctx, net, pass, i));
+        if (net->steps[i].kind != FDIT_NET_STEP_JOIN || !net->steps[i].first)
+            TRY(place(ctx, net, pass, i));
 out:
     return status;
 }

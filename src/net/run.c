@@ -269,6 +269,39 @@ static void take_attend(struct fdit_net_walk *w, const struct fdit_net_step *s)
         attend_rows(w, s, scores, n, p->channels, row, least(step, n - row));
 }
 
+static void take_pool(struct fdit_net_walk *w, const struct fdit_net_step *s)
+{
+    const struct fdit_net_picture *p = &w->net->pictures[s->in], *q = &w->net->pictures[s->out];
+    if (!w->dry)
+        fdit_pooling(w->net->dev, &(struct fdit_pooling_args){ .samples = 1,
+                                                               .height = p->height,
+                                                               .width = p->width,
+                                                               .channels = p->channels,
+                                                               .kernel = s->kernel,
+                                                               .stride = s->stride,
+                                                               .pad = s->pad,
+                                                               .kind = s->pooling,
+                                                               .y = tensor_of(w, s->out),
+                                                               .x = tensor_of(w, s->in) });
+    else
+        remember(w, shape_of(FDIT_OP_POOLING, q->height * q->width, 0, q->channels), 0);
+}
+
+static void take_join(struct fdit_net_walk *w, const struct fdit_net_step *s)
+{
+    const struct fdit_net_picture *p = &w->net->pictures[s->in], *q = &w->net->pictures[s->out];
+    const int pixels = p->height * p->width;
+    if (!w->dry)
+        fdit_copy_columns(w->net->dev, &(struct fdit_copy_columns_args){ .m = pixels,
+                                                                         .n = p->channels,
+                                                                         .width = q->channels,
+                                                                         .first = s->first,
+                                                                         .y = tensor_of(w, s->out),
+                                                                         .x = tensor_of(w, s->in) });
+    else
+        remember(w, shape_of(FDIT_OP_COPY_COLUMNS, pixels, p->channels, q->channels), 0);
+}
+
 enum fdit_status fdit_net_walk(struct fdit_net_walk *w, const struct fdit_net_pass *pass, size_t end)
 {
     for (size_t i = pass->first; i < end && w->status == FDIT_OK; i++) {
@@ -283,6 +316,8 @@ enum fdit_status fdit_net_walk(struct fdit_net_walk *w, const struct fdit_net_pa
         case FDIT_NET_STEP_NORM: take_norm(w, s); break;
         case FDIT_NET_STEP_ACT: take_act(w, s); break;
         case FDIT_NET_STEP_ATTEND: take_attend(w, s); break;
+        case FDIT_NET_STEP_POOL: take_pool(w, s); break;
+        case FDIT_NET_STEP_JOIN: take_join(w, s); break;
         }
     }
     return w->status;
