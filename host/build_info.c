@@ -21,12 +21,6 @@
 #define PRODUCTS "own kernels"
 #endif
 
-#if defined(_OPENMP)
-#define THREADS "OpenMP"
-#else
-#define THREADS "one (built without OpenMP)"
-#endif
-
 #if !defined(HAVE_OPENCL)
 #define DEVICES "cpu, ref (built without OpenCL)"
 #elif defined(HAVE_CLBLAST)
@@ -71,7 +65,7 @@ enum fdit_status fdit_build_info(fdit_context *ctx, char **out)
                   "devices       " DEVICES "\n"
                   "instructions  %s\n"
                   "products      " PRODUCTS "\n"
-                  "threads       " THREADS "\n"
+                  "threads       POSIX threads, a pool of the program's own\n"
                   "pictures      PNG" JPEG_TEXT WEBP_TEXT "\n"
                   "models        safetensors" TORCH_TEXT "\n",
                   names));

@@ -376,8 +376,16 @@ out:
     return status;
 }
 
+/* Whether each part of the path has a name. */
+static bool is_whole_path(const char *path)
+{
+    size_t n = strlen(path);
+    return n && path[0] != '/' && path[n - 1] != '/' && !strstr(path, "//");
+}
+
 /* Folders that `sample` wrote carry class names as fdit_path_encode makes them: "Elfus%2Fscout".
- * They are decoded where no class of the taxonomy has the encoded name. */
+ * They are decoded where no class of the taxonomy has the encoded name; a folder "%2F" of somebody else is
+ * called so. */
 static enum fdit_status decode_names(fdit_context *ctx, const struct fdit_dataset *ds,
                                      struct fdit_names *classes)
 {
@@ -396,6 +404,10 @@ static enum fdit_status decode_names(fdit_context *ctx, const struct fdit_datase
             TRY(fdit_strdup(ctx, raw, &name));
         else
             TRY(decode_parts(ctx, raw, &name));
+        if (!is_whole_path(name) && !(ds->taxonomy && fdit_taxonomy_find_class(ds->taxonomy, name) >= 0)) {
+            fdit_free(name);
+            TRY(fdit_strdup(ctx, raw, &name));
+        }
         TRY(fdit_names_add(ctx, &decoded, name, strlen(name), &id, &added));
         if (!added)
             FAIL(ctx, FDIT_ERROR_FORMAT,

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/statvfs.h>
 #ifdef __linux__
 #include <sys/vfs.h>
@@ -38,8 +39,9 @@ struct archive {
     struct {
         size_t n;
         char first[600];
-    } without;                    /* pictures without a .cls */
-    size_t sidecars;              /* .json members */
+    } without;       /* pictures without a .cls */
+    size_t sidecars; /* .json members */
+    struct fdit_name_list sidecar_names;
     struct fdit_name_list dotted; /* .cls members whose key would have a dot */
     char *name;                   /* of the present member */
     char *text;                   /* names that are put together */
@@ -91,11 +93,11 @@ static size_t key_length(const char *name)
     return dot ? (size_t)(dot - name) : strlen(name);
 }
 
-/* KEY.cls and the like. */
+/* KEY.cls and the like, in any case, as the webdataset library takes it. */
 static bool is_field(const char *name, const char *field)
 {
     size_t key = key_length(name);
-    return !strcmp(name + key, field);
+    return !strcasecmp(name + key, field);
 }
 
 static enum fdit_status read_fully(struct archive *a, void *out, size_t n, size_t *got)
@@ -318,6 +320,8 @@ static enum fdit_status take_member(struct archive *a, const struct fdit_tar_mem
         if (n == SIZE_MAX)
             return table ? FDIT_OK : fdit_ds_ignore(a->ctx, ds, "", a->name, FDIT_KIND_JSON);
         a->sidecars += !table;
+        if (!table)
+            fdit_name_list_add(&a->sidecar_names, a->name, NULL);
         return table ? fdit_ds_take_taxonomy(a->ctx, ds, a->name, (const char *)a->buffer, n)
                      : take_json(a, n);
     }
@@ -459,6 +463,8 @@ static enum fdit_status check_unlabelled(struct archive *a, size_t first)
         folders = *fdit_ds_folder(ds, ds->items[i].place);
     for (size_t k = 0; k < a->sidecars; k++) /* they may be anybody's */
         ds->kinds[FDIT_KIND_JSON] += 1, ds->ignored++;
+    if (!ds->ignored_names.n)
+        ds->ignored_names = a->sidecar_names;
     if (a->dotted.n && folders)
         TRY(fdit_ds_note(a->ctx, ds,
                          "%s: %zu .cls members have keys with a dot (%s), where the key of a "

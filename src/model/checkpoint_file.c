@@ -51,7 +51,7 @@ static bool diffusers_name(const char *param, int k, char *out, size_t size)
         snprintf(out, size, "%s%s", renamed[i].theirs[k], param + n);
         return true;
     }
-    if (sscanf(param, "blocks.%d.%n", &block, &used) != 1 || !used)
+    if (sscanf(param, "blocks.%9d.%n", &block, &used) != 1 || !used)
         return false;
     for (size_t i = 0; i < sizeof renamed_in_blocks / sizeof *renamed_in_blocks; i++) {
         size_t n = strlen(renamed_in_blocks[i].ours);
@@ -222,6 +222,9 @@ bool fdit_checkpoint_in_weights(const struct fdit_checkpoint *cp, size_t i)
 {
     const char *name = fdit_checkpoint_plain_name(cp, i);
     size_t prefix = strlen(cp->prefix);
+    size_t averaged = strlen(cp->averaged); /* "ema." is beside names without a prefix too */
+    if (averaged > prefix && !strncmp(name, cp->averaged, averaged))
+        return false;
     return !strncmp(name, cp->prefix, prefix) && !strchr(name + prefix, '/');
 }
 
@@ -240,7 +243,7 @@ static enum fdit_status check_copy(fdit_context *ctx, const struct fdit_checkpoi
     int block = 0, used = 0;
     char name[MOST_TENSOR_NAME];
     *is_copy = false;
-    if (!cp->diffusers || sscanf(own, "transformer_blocks.%d.norm1.emb.%n", &block, &used) != 1 || !used ||
+    if (!cp->diffusers || sscanf(own, "transformer_blocks.%9d.norm1.emb.%n", &block, &used) != 1 || !used ||
         block == 0)
         return FDIT_OK;
     int n = snprintf(name, sizeof name, diffusers_embedding, 0);

@@ -17,10 +17,11 @@ struct fdit_plain_name {
 
 struct fdit_checkpoint {
     struct fdit_weights *weights;
-    char prefix[FDIT_MOST_PREFIX]; /* before every name: "", "ema.", "model/", ... */
-    bool diffusers;                /* the names of a diffusers DiTTransformer2DModel */
-    bool ema;                      /* the weights are averaged ones, by their prefix or kind */
-    struct fdit_plain_name *plain; /* by tensor, when a name has such marks; else NULL */
+    char prefix[FDIT_MOST_PREFIX];   /* before every name: "", "ema.", "model/", ... */
+    char averaged[FDIT_MOST_PREFIX]; /* before names of the averaged weights beside them; "": none */
+    bool diffusers;                  /* the names of a diffusers DiTTransformer2DModel */
+    bool ema;                        /* the weights are averaged ones, by their prefix or kind */
+    struct fdit_plain_name *plain;   /* by tensor, when a name has such marks; else NULL */
     const struct fdit_plain_name **sorted;
 };
 

@@ -281,10 +281,12 @@ static enum fdit_status nothing(fdit_context *ctx, const struct fdit_checkpoint 
                          "the file of a class-conditional DiT",
                          path);
     return fdit_fail(ctx, FDIT_ERROR_FORMAT,
-                     "%s: holds %zu tensor%s (%.100s%s), and no weights of a DiT; give the checkpoint of a "
+                     "%s: holds %zu tensor%s%s%.100s%s, and no weights of a DiT; give the checkpoint of a "
                      "class-conditional DiT",
-                     path, n, n == 1 ? "" : "s", n ? fdit_checkpoint_at(cp, 0)->name : "",
-                     n > 1 ? ", ..." : "");
+                     path, n, n == 1 ? "" : "s", n ? " (" : "", n ? fdit_checkpoint_at(cp, 0)->name : "",
+                     n > 1 ? ", ...)"
+                     : n   ? ")"
+                           : "");
 }
 
 const char *fdit_values_prefix(enum fdit_values values)
@@ -320,6 +322,8 @@ enum fdit_status fdit_checkpoint_find_weights(fdit_context *ctx, struct fdit_che
     if (chosen) {
         memcpy(cp->prefix, chosen->prefix, sizeof cp->prefix);
         cp->diffusers = chosen->diffusers;
+        if (averaged && chosen != averaged)
+            memcpy(cp->averaged, averaged->prefix, sizeof cp->averaged);
         cp->ema = cp->ema || chosen->ema;
     }
 out:

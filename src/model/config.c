@@ -63,7 +63,7 @@ enum fdit_status fdit_config_parse(fdit_context *ctx, const char *text, struct f
     for (int i = 0; i < N_USUAL; i++) {
         size_t n = strlen(usual_sizes[i].name);
         if (strncmp(text, "DiT-", 4) || strncmp(text + 4, usual_sizes[i].name, n) ||
-            sscanf(text + 4 + n, "/%d%n", &patch, &used) != 1 || text[4 + n + (size_t)used])
+            sscanf(text + 4 + n, "/%9d%n", &patch, &used) != 1 || text[4 + n + (size_t)used])
             continue;
         config->width = usual_sizes[i].width;
         config->depth = usual_sizes[i].depth;
@@ -74,7 +74,7 @@ enum fdit_status fdit_config_parse(fdit_context *ctx, const char *text, struct f
         return FDIT_OK;
     }
     int width, depth, heads;
-    if (sscanf(text, "%d,%d,%d,%d%n", &width, &depth, &heads, &patch, &used) == 4 && !text[used]) {
+    if (sscanf(text, "%9d,%9d,%9d,%9d%n", &width, &depth, &heads, &patch, &used) == 4 && !text[used]) {
         config->width = width;
         config->depth = depth;
         config->heads = heads;

@@ -183,7 +183,7 @@ static bool is_numbered(const char *name, const char *stem)
     unsigned version, i, of;
     int used = 0;
     return !strncmp(name, stem, n) &&
-           sscanf(name + n, ".v%u-%5u-of-%5u.safetensors%n", &version, &i, &of, &used) == 3 && used &&
+           sscanf(name + n, ".v%9u-%5u-of-%5u.safetensors%n", &version, &i, &of, &used) == 3 && used &&
            !name[n + (size_t)used];
 }
 

@@ -145,7 +145,7 @@ static bool is_picture_of(const char *folder, const char *file, uint64_t *seed)
 {
     size_t n = strlen(folder);
     char again[32];
-    if (strncmp(file, folder, n) != 0 || file[n] != '-' || sscanf(file + n + 1, "%" SCNu64, seed) != 1)
+    if (strncmp(file, folder, n) != 0 || file[n] != '-' || sscanf(file + n + 1, "%19" SCNu64, seed) != 1)
         return false;
     snprintf(again, sizeof again, "%" PRIu64 ".png", *seed);
     return !strcmp(file + n + 1, again);

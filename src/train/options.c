@@ -154,7 +154,8 @@ const struct fdit_option fdit_train_option_table[] = {
       .help = "validation pictures, or the share of DATA kept aside for validation" },
     { ROW(TEXT, "taxonomy", "FILE", taxonomy), NOTED,
       .path = true, /* its classes are compared, see made_of.h */
-      .note = ": the nesting of the folders", .help = "classes and their groups: TSV or iNaturalist JSON" },
+      .note = ": the nesting of the folders",
+      .help = "classes and their groups: TSV, CSV or iNaturalist JSON" },
     { ROW(TEXT, "ranks", "A,B", ranks), RESULT, .note = ": all",
       .help = "ranks of the taxonomy whose groups get rows in the class table" },
     { ROW(TEXT, "superclass", "RANK", superclass), RESULT, .note = ": the one next to the class",

@@ -51,3 +51,16 @@ tar cf photos.tar -C j $members
 ends 0 "$FD" inspect photos.tar --classes
 says 'the id in the samples. .json is not that of their .cls .photos.tar: 0.json has 90, and 0.cls 0.'
 prints '^0.2$' '^1.2$'
+# endings in capitals, as the webdataset library takes them
+mkdir u
+cp "$IN/data/owls/a/0.png" u/0.PNG
+cp "$IN/data/owls/a/1.png" u/1.PNG
+printf 0 >u/0.CLS
+printf 1 >u/1.CLS
+tar cf upper.tar -C u 0.PNG 0.CLS 1.PNG 1.CLS
+ends 0 "$FD" inspect upper.tar
+prints 'data set .webdataset.' 'pictures +2$' 'classes +2$'
+# .json alone gives no class: the files are named
+tar cf json.tar -C a 0.png 0.json 1.png 1.json
+ends 1 "$FD" inspect json.tar
+says 'left out .2 JSON.: "0.json", "1.json"'

@@ -39,3 +39,22 @@ ends 2 small_sample --base plain.safetensors --delta tuned/delta.safetensors --o
 says "tuned/delta.safetensors holds averaged weights only"
 ends 0 small_sample --base plain.safetensors --delta tuned/checkpoints/step-2.safetensors --out u --weights-from raw
 ends 0 "$FD" convert plain.safetensors m.safetensors --merge tuned/delta.safetensors --weights-from ema
+# averaged weights beside names without a prefix
+needs python3
+python3 - plain.safetensors beside.safetensors <<'X'
+import json, struct, sys
+data = open(sys.argv[1], 'rb').read()
+size = struct.unpack('<Q', data[:8])[0]
+names, numbers = json.loads(data[8:8 + size]), data[8 + size:]
+names = {k: v for k, v in names.items() if k != '__metadata__'}
+for name, t in list(names.items()):
+    first, end = t['data_offsets']
+    names['ema.' + name] = dict(t, data_offsets=[first + len(numbers), end + len(numbers)])
+text = json.dumps(names).encode()
+open(sys.argv[2], 'wb').write(struct.pack('<Q', len(text)) + text + numbers + bytes(len(numbers)))
+X
+for kind in ema raw; do
+    ends 0 "$FD" convert beside.safetensors $kind.safetensors $M --weights-from $kind
+    says '28 tensors beside the weights were left out'
+done
+holds sh -c '! cmp -s ema.safetensors raw.safetensors'
