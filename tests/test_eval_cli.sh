@@ -63,6 +63,17 @@ for name in kid:judge precision:judge recall:judge coverage:judge; do
     want=$(sed 's/{"name"/\n&/g' fresh.json | sed -n "s/^{\"name\":\"$name\",.*\"value\":\([^,]*\),.*/\1/p")
     equal "$name of files" "$(value "$name")" "$want"
 done
+# real features without classes; classes of a file whose numbers are other ones than the taxonomy's
+good eval real --metrics none --no-classes --features-out unlabelled.npz --quiet
+good eval fresh --real unlabelled.npz --taxonomy "$taxonomy" --json --quiet --draws 0
+within recall:judge 0.4 1
+{ head -n 1 "$taxonomy" && tail -n +2 "$taxonomy" | sort -r; } >reversed.tsv
+good eval fresh --taxonomy reversed.tsv --metrics none --features-out reversed.safetensors --quiet
+good eval reversed.safetensors --real real.safetensors --taxonomy "$taxonomy" --json --quiet --draws 0
+for name in 'accuracy top-1 class' 'accuracy top-5 class' 'accuracy top-1 style' recall:judge; do
+    want=$(sed 's/{"name"/\n&/g' fresh.json | sed -n "s/^{\"name\":\"$name\",.*\"value\":\([^,]*\),.*/\1/p")
+    equal "$name of other class numbers" "$(value "$name")" "$want"
+done
 # the number of threads and the batch change no bit
 good eval fresh --real real --taxonomy "$taxonomy" --json --quiet --threads 1 --batch 7 --by-class other.tsv
 for name in kid:judge recall:judge nearest:judge; do
@@ -128,7 +139,7 @@ bad 2 'give --real' eval fresh --metrics kid
 bad 2 'not a feature network that is known' eval fresh --real real --features incepton
 bad 1 'is not a classifier' eval fresh --real real --features "judge:$source/data/base.safetensors"
 bad 1 'not in the taxonomy' eval fresh --real same
-bad 2 "class \"A/hand\" is not one of the real pictures' classes" eval fresh.safetensors --real same
+bad 2 "class \"A/hand\" is not one of those that are compared" eval fresh.safetensors --real same
 bad 2 'has 12; take the same' eval "$source/tests/fixtures/eval/statistics.npz" --real real.safetensors
 bad 2 'has 12 features a picture' eval real.safetensors --stats "$source/tests/fixtures/eval/statistics.npz"
 bad 1 'which is not read' eval "$source/tests/fixtures/eval/objects.npz" --real real

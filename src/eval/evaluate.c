@@ -139,6 +139,8 @@ static enum fdit_status load_real(fdit_context *ctx, struct job *j, struct fdit_
     if (j->o->stats && !fdit_feature_file_is(path))
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "--stats %s: give the .npz file of statistics", path);
     TRY(load_side(ctx, j, path, false, j->taxonomy, out));
+    if (j->taxonomy && out->label && out->taxonomy != j->taxonomy) /* files and caches have their own */
+        TRY(fdit_feature_set_relabel(ctx, out, j->taxonomy));
 out:
     return status;
 }
@@ -206,8 +208,10 @@ static enum fdit_status load_generated(fdit_context *ctx, struct job *j, struct 
     enum fdit_status status = FDIT_OK;
     struct fdit_feature_set *s = &r->generated;
     const struct fdit_taxonomy *classes = j->taxonomy ? j->taxonomy : r->real.taxonomy;
-    bool score = j->wanted & (1u << FDIT_METRIC_ACCURACY | 1u << FDIT_METRIC_SCORE);
+    bool score = j->wanted & (1u << FDIT_METRIC_ACCURACY | 1u << FDIT_METRIC_SCORE) || j->o->features_out;
     TRY(load_side(ctx, j, j->o->generated, score && !j->o->classifier, classes, s));
+    bool file = fdit_feature_file_is(j->o->generated);
+    const struct fdit_taxonomy *known = file ? s->taxonomy : j->extractor->taxonomy; /* of the logits */
     if (j->o->no_classes) {
         fdit_free(s->label);
         fdit_free(r->real.label);
@@ -217,8 +221,8 @@ static enum fdit_status load_generated(fdit_context *ctx, struct job *j, struct 
     }
     if (j->o->classifier)
         TRY(classify(ctx, j, s));
-    else if (j->extractor && s->label)
-        TRY(align_logits(ctx, s, j->extractor->taxonomy));
+    else if (s->label)
+        TRY(align_logits(ctx, s, known));
 out:
     return status;
 }

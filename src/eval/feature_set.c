@@ -40,8 +40,8 @@ enum fdit_status fdit_feature_set_relabel(fdit_context *ctx, struct fdit_feature
     for (size_t i = 0; i < s->points.n; i++) {
         if (id[s->label[i]] < 0)
             FAIL(ctx, FDIT_ERROR_ARGUMENT,
-                 "%s: class \"%s\" is not one of the real pictures' classes; compare sets of the same "
-                 "classes, or give --no-classes",
+                 "%s: class \"%s\" is not one of those that are compared (of --taxonomy, else of the real "
+                 "pictures); compare sets of the same classes, or give --no-classes",
                  s->path, fdit_taxonomy_class_name(s->taxonomy, s->label[i]));
         s->label[i] = id[s->label[i]];
     }

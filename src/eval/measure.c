@@ -273,7 +273,7 @@ static enum fdit_status class_means(fdit_context *ctx, struct fdit_eval_result *
                                     const struct fdit_feature_set *s)
 {
     enum fdit_status status = FDIT_OK;
-    if (!r->classes)
+    if (!r->classes || !s->label)
         return FDIT_OK;
     TRY(fdit_alloc(ctx, r->classes, sizeof(double), &r->by_class[column]));
     TRY(fdit_mean_by_group(ctx, value, s->label, s->points.n, r->classes, r->by_class[column]));
