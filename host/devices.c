@@ -205,8 +205,9 @@ static bool contains(const char *text, const char *part)
 }
 
 /* How many entries the name means, the first of them in *out, all in meant [n]. Its own spec and
- * the name of a back end mean one: the first usable of the back end. Part of a name means all that
- * have it, but a card once, and those that cannot be used only when nothing else has it. */
+ * the name of a back end mean one: the first usable of the back end, else its first. Part of a name
+ * means all that have it, but a card once, and those that cannot be used only when nothing else has
+ * it. */
 static size_t match(const struct candidates *c, const char *spec, bool *meant, size_t *out)
 {
     size_t n = 0;
@@ -218,6 +219,11 @@ static size_t match(const struct candidates *c, const char *spec, bool *meant, s
         }
     for (size_t i = 0; i < c->n; i++)
         if (c->entries[i].usable && strcasecmp(backends[c->backend[i]].ops->name, spec) == 0) {
+            *out = i;
+            return meant[i] = 1;
+        }
+    for (size_t i = 0; i < c->n; i++) /* why not is said of the first */
+        if (!c->entries[i].fine && strcasecmp(backends[c->backend[i]].ops->name, spec) == 0) {
             *out = i;
             return meant[i] = 1;
         }

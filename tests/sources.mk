@@ -62,7 +62,7 @@ tests/faults/calls.so: tests/faults/calls.c
 	$(CC) -D_GNU_SOURCE -O1 -Wall -shared -fPIC -o $@ $(srcdir)/tests/faults/calls.c -ldl || : > $@
 CLEANFILES += $(check_DATA)
 TESTS += tests/test_faults_calls.sh
-EXTRA_DIST += tests/test_faults_calls.sh tests/faults/calls.c
+EXTRA_DIST += tests/test_faults_calls.sh tests/faults/calls.c tests/faults/demo_data.sh
 # Out here: what stands in a condition is only distributed where it holds.
 EXTRA_DIST += tests/test_opencl_engines.sh tests/test_faults.sh tests/faults/opencl_faults.c \
 	tests/test_drivers.sh tests/faults/driver.c

@@ -1,90 +1,176 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# A driver that fails: every call of a kind, one after the other, in a training run, a bench and a sampling run
-# (tests/faults/opencl_faults.c). The program ends with 1 and one line that names the call or the program, or has the result
-# that it has without the fault; never a crash, never a file that looks whole.
+# A driver that fails: calls of every kind, one in each run of every command that computes on a device
+# (tests/faults/opencl_faults.c). The program ends with 1 and one line that names the call, the program or the driver, or
+# has the result that it has without the fault; never a crash, never a file that looks whole.
+#
+# FDIT_FAULTS_EACH=N tries N calls of a kind and command, evenly spread (0: all of them). Without it `train` has one of
+# every kind, each of the other commands of every third.
+# FDIT_FAULTS='train/clFinish bench/*' tries those.
 set -u
 program=${FDIT_PROGRAM:?} source=${FDIT_SRCDIR:?}
 faults=$PWD/tests/faults/opencl_faults.so
 [ -e "$faults" ] || { echo "built without OpenCL"; exit 77; }
 nm -D "$program" 2>/dev/null | grep -q __asan_init && { echo "a sanitizer wants to be first"; exit 77; }
-LC_ALL=C OMP_WAIT_POLICY=passive FINEDIFFUSION_CACHE=
-export LC_ALL OMP_WAIT_POLICY FINEDIFFUSION_CACHE
+LC_ALL=C
+export LC_ALL
 unset FINEDIFFUSION_DEVICE FINEDIFFUSION_OPENCL_GEMM
+each=${FDIT_FAULTS_EACH-}
 work=$(mktemp -d) || exit 99
 trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM
 cd "$work" || exit 99
+FINEDIFFUSION_CACHE=$work/cache FINEDIFFUSION_DATA=$work/data
+export FINEDIFFUSION_CACHE FINEDIFFUSION_DATA
 "$program" devices --all 2>/dev/null | grep -q '^opencl:' || { echo "no OpenCL device"; exit 77; }
-checks=0 failures=0 refused=0
+checks=0 failures=0 refused=0 command=make fault= count= gemm=
 
 fail() {
     failures=$((failures + 1))
-    echo "FAIL: $1"
+    echo "FAIL: $command, $fault: $1"
     shift
     for part; do echo "    $part"; done
 }
 
-train() {
-    "$@" "$program" train --device opencl --from-scratch --tune full --model 32,2,2,2 --size 8 --channels 1 \
-        --data data --flip none --batch 4 --steps 3 --seed 1 --out "$run" --quiet
+common='--device opencl --quiet'
+# Each in the folder `at`, always the same, since paths are kept in some files.
+run() {
+    case $command in
+    train) set -- train --from-scratch --tune full --model 32,2,2,2 --size 8 --channels 1 --data ../letters \
+        --flip none --batch 4 --steps 3 --seed 1 --out run $common ;;
+    sample) set -- sample --base ../base.safetensors --sampler ddim --steps 2 --classes '#0,#1' --batch 2 --out out $common ;;
+    encode) set -- encode "$source/tests/cases/in/data" cache --vae "$source/tests/cases/in/ckpt/vae-ok" --size 16 $common ;;
+    bench) set -- bench 'train 32,1,2,4 size=16 b2 classes=10' --repetitions 1 --json $common ;;
+    tune) set -- tune 'sample 32,1,2,4 size=16 b8' --candidates 1 --clblast 1 --json $common ;;
+    selftest) set -- selftest --tiny --report report $common ;;
+    demo) set -- demo --train-steps 2 --per-class 1 --steps 2 --out demo.png $common ;;
+    devices) set -- devices --all --json ;;
+    esac
+    (cd at && exec timeout -k 5 300 env LD_PRELOAD="$faults" FDIT_OPENCL_FAULT="$fault" FDIT_OPENCL_COUNT="$count" \
+        FINEDIFFUSION_OPENCL_GEMM="$gemm" "$program" "$@") >stdout 2>stderr </dev/null
 }
 
-# fault FAULT: a training run under it
-fault() {
+# What a result is known by; what has numbers in it that are times or errors is compared without them.
+sums() {
+    case $command in
+    train) cksum at/run/delta.safetensors ;;
+    sample) find at/out -name '*.png' -exec cksum {} + | sort ;;
+    encode) find at/cache -name '*.fdc' -exec cksum {} + | sort ;;
+    demo) cksum at/demo.png ;;
+    selftest) cut -d ' ' -f 1,2 at/report | sort | uniq -c ;;
+    bench | tune | devices) tr -d '0-9.+e-' <stdout ;;
+    esac 2>&1
+}
+
+try() {
     checks=$((checks + 1))
-    run=run.$checks
-    train env LD_PRELOAD="$faults" FDIT_CL_FAULT="$1" >stdout 2>stderr
+    rm -rf at cache && mkdir at && cp -r warm cache
+    run
     got=$?
     case $got in
     0)
-        cmp -s "$run/delta.safetensors" good/delta.safetensors || fail "$1: the result differs"
+        sums >sums
+        if cmp -s sums "sums.$command"; then
+            :
+        elif [ $command = devices ]; then # says so of the device
+            refused=$((refused + 1))
+            grep -Eq "\"reason\": .*(${fault%%:*}|[a-z_]*\.cl|no OpenCL device answers|buffer)" stdout ||
+                fail "no reason that names the call" "$(diff sums "sums.$command")"
+        else
+            fail "the result differs" "$(diff sums "sums.$command")"
+        fi
         ;;
     1)
         refused=$((refused + 1))
-        [ "$(wc -l <stderr)" -eq 1 ] || fail "$1: not one line" "$(cat stderr)"
-        case $1 in # a program's file and what the compiler says, not the call
+        [ "$(wc -l <stderr)" -eq 1 ] || fail "not one line" "$(cat stderr)"
+        [ $command != selftest ] || cat stdout at/report >>stderr 2>/dev/null # the check that failed
+        case $fault in # a program's file and what the compiler says, a driver or its device, not the call
         clBuildProgram*) words='its compiler refuses [a-z_]*\.cl' ;;
-        *) words=${1%%:*} ;;
+        clGetPlatform* | clGetDevice*) words='OpenCL|driver|device' ;;
+        clCreateProgram* | clCreateKernel* | clSetKernelArg* | clGetKernelWorkGroupInfo*)
+            words="${fault%%:*}|[a-z_]*\.cl" ;;
+        *) words=${fault%%:*} ;;
         esac
-        grep -q "$words" stderr || fail "$1: the message does not name the call" "$(cat stderr)"
-        [ ! -e "$run/delta.safetensors" ] || fail "$1: a result was written"
+        grep -Eq "$words" stderr || fail "the message does not name the call" "$(cat stderr)"
+        case $command in
+        train) [ ! -e at/run/delta.safetensors ] || fail "a result was written" ;;
+        demo) [ ! -e at/demo.png ] || fail "a result was written" ;;
+        sample | encode) # what is there serves the next try
+            then=$fault fault=
+            run && sums >sums && cmp -s sums "sums.$command" ||
+                fail "and again after $then" "$(cat stderr)" "$(diff sums "sums.$command")"
+            ;;
+        esac
         ;;
-    *) fail "$1: exit $got" "$(cat stderr)" ;;
+    *) fail "exit $got" "$(head -n 5 stderr)" ;;
     esac
-    rm -rf "$run"
 }
 
-mkdir -p data && tar -xzf "$source/data/letters-test.tar.gz" -C data || exit 99
-run=good
-train env >stdout 2>stderr || { cat stderr; echo "FAIL: without a fault"; exit 1; }
+. "$source/tests/faults/demo_data.sh"
+demo_data || { echo "FAIL: the demo's files cannot be made"; exit 1; }
+cp data/base.safetensors base.safetensors
 
-for call in 1 2 3 5 8 13 21; do fault clCreateBuffer:$call; done
-for call in 1 2 3 5 8 13; do fault clBuildProgram:$call; done
-for call in 1 2 10 40 100 300; do fault clEnqueueNDRangeKernel:$call; done
-for call in 1 2 5; do fault clFinish:$call; fault clEnqueueReadBuffer:$call; done
-[ $refused -gt 12 ] || fail "only $refused of $checks faults were met"
+commands='train sample encode bench tune selftest demo devices'
+for command in $commands; do # compiles, and looks at the drivers
+    rm -rf at && mkdir at
+    run || { fail "without a fault" "$(cat stderr)"; exit 1; }
+done
+cp -r cache warm
+turn=0
+for command in $commands; do
+    turn=$((turn + 1)) row=$turn
+    rm -rf at cache && mkdir at && cp -r warm cache
+    fault='' count=$work/calls.$command
+    run || { fail "without a fault" "$(cat stderr)"; continue; }
+    sums >"sums.$command"
+    count=
+    while read -r name calls; do
+        wanted=no
+        for pattern in ${FDIT_FAULTS:-'*'}; do
+            case $command/$name in $pattern) wanted=yes ;; esac
+        done
+        [ $wanted = yes ] || continue
+        row=$((row + 1))
+        [ -n "$each$( [ $command = train ] && echo all )" ] || [ $((row % 3)) = 0 ] || continue
+        tries=${each:-1}
+        if [ "$tries" = 0 ] || [ "$tries" -gt "$calls" ]; then tries=$calls; fi
+        i=0
+        while [ $i -lt "$tries" ]; do
+            fault=$name:$((calls * (2 * i + 1) / (2 * tries) + 1))
+            i=$((i + 1))
+            try
+        done
+    done <"calls.$command"
+done
 
-# Which buffer, how large, and what to do.
-run=run.memory
-train env LD_PRELOAD="$faults" FDIT_CL_FAULT=clCreateBuffer:12 >stdout 2>stderr
-grep -Eq "'[^']+' \([0-9.]+ [KM]iB\) could not be made beside the [0-9.]+ [KM]iB in use.*--plan" stderr ||
-    fail "the shortage does not name the buffer" "$(cat stderr)"
+# What is not one failed call: train, without and with all sub-buffers denied, and a shortage of memory.
+command=train
+again() { # FAULT: a training run under it
+    fault=$1
+    checks=$((checks + 1))
+    rm -rf at cache && mkdir at && cp -r warm cache
+    run
+}
+case ${FDIT_FAULTS:-train/} in
+*train/*)
+    # Which buffer, how large, and what to do.
+    again clCreateBuffer:12
+    grep -Eq "'[^']+' \([0-9.]+ [KM]iB\) could not be made beside the [0-9.]+ [KM]iB in use.*--plan" stderr ||
+        fail "the shortage does not name the buffer" "$(cat stderr)"
+    # Where sub-buffers are denied CLBlast gets offsets, and its numbers are the same.
+    gemm=clblast
+    if again ''; then
+        sums >sums.clblast
+        again 'clCreateSubBuffer:*' || fail "CLBlast" "$(cat stderr)"
+        sums >sums
+        cmp -s sums sums.clblast || fail "without sub-buffers CLBlast's result differs"
+    else
+        grep -q 'built without CLBlast' stderr || fail "CLBlast" "$(cat stderr)"
+    fi
+    ;;
+esac
 
-# Where sub-buffers are denied CLBlast gets offsets, and its numbers are the same.
-checks=$((checks + 1))
-if "$program" bench --device opencl 'linear 64x64x64' --repetitions 1 >/dev/null 2>&1; then
-    for denied in '' 'clCreateSubBuffer:*'; do
-        run=clblast.${#denied}
-        export FINEDIFFUSION_OPENCL_GEMM=clblast
-        train env LD_PRELOAD="$faults" FDIT_CL_FAULT="$denied" >stdout 2>stderr || {
-            grep -q 'built without CLBlast' stderr && { run=; break; }
-            fail "CLBlast with '$denied'" "$(cat stderr)"
-        }
-    done
-    [ -z "$run" ] || cmp -s clblast.0/delta.safetensors "$run/delta.safetensors" ||
-        fail "without sub-buffers CLBlast's result differs"
-fi
-
+# Nearly every kind of call is met, and not forgiven.
+[ -n "${FDIT_FAULTS-}" ] || [ $refused -gt 45 ] || fail "only $refused of $checks faults were met"
 echo "$checks checks, $failures failures, $refused faults met"
 [ $failures -eq 0 ]

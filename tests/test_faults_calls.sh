@@ -1,11 +1,12 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Allocations and system calls that fail (tests/faults/calls.c): for every command that reads or writes files the calls
-# of a good run are counted, then one fails in each of further runs. Such a run ends with 0 and the outputs of the good
+# Allocations and system calls that fail (tests/faults/calls.c): for every command the calls of a good run are counted,
+# then one fails in each of further runs. Such a run ends with 0 and the outputs of the good
 # run, or with 1 and one line; no output is wrong, none is half there; and the same command afterwards (train with
 # --resume) gives the outputs of the good run.
 #
-# FDIT_FAULTS_EACH=N tries N calls of a kind and command, evenly spread (0: all of them; default 1).
+# FDIT_FAULTS_EACH=N tries N calls of a kind and command, evenly spread (0: all of them). Without it, one of each kind
+# for the commands that make files, and for the others of every third kind.
 # FDIT_FAULTS='convert/malloc encode/*' tries those.
 set -u
 program=${FDIT_PROGRAM:?} source=${FDIT_SRCDIR:?}
@@ -15,14 +16,16 @@ nm -D "$program" 2>/dev/null | grep -q __asan_init && { echo "a sanitizer wants 
 LC_ALL=C OMP_WAIT_POLICY=passive FINEDIFFUSION_CACHE=
 export LC_ALL OMP_WAIT_POLICY FINEDIFFUSION_CACHE
 unset FINEDIFFUSION_DEVICE
-each=${FDIT_FAULTS_EACH:-1}
+each=${FDIT_FAULTS_EACH-}
 work=$(mktemp -d) || exit 99
 trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM
 cd "$work" || exit 99
-OCL_ICD_VENDORS=$work/none # drivers take whatever they get
-export OCL_ICD_VENDORS
+usual_drivers=${OCL_ICD_VENDORS-}
+FINEDIFFUSION_DATA=$work/data
+export FINEDIFFUSION_DATA
 mkdir none
+no_drivers=$work/none own= # drivers take whatever they get
 checks=0 failures=0 refused=0
 in=$source/tests/cases/in
 
@@ -51,9 +54,27 @@ run() {
     inspect) set -- inspect ../base.safetensors --json ;;
     pictures) set -- inspect "$in/data" --json ;;
     devices) set -- devices --json ;;
+    bench) set -- bench 'linear 8x8x8' 'train 32,1,2,4 size=8 b1 classes=4' --repetitions 1 --json $common ;;
+    compare) set -- bench --compare ../one.json ../two.json --chart chart.svg --quiet ;;
+    selftest) set -- selftest --tiny --report report $common ;;
+    demo) set -- demo --train-steps 2 --per-class 1 --steps 2 --out demo.png $common ;;
+    tune) set -- tune 'sample 32,1,2,4 size=16 b8' --candidates 1 --clblast 0 --device opencl --quiet ;;
     esac
-    (cd "$out" && exec timeout -k 5 120 env LD_PRELOAD="$preload" FDIT_FAULT="$fault" FDIT_FAULT_COUNT="$count" \
-        "$program" "$@") >"$out/stdout" 2>stderr </dev/null
+    vendors=$no_drivers own= cache=
+    [ $command = tune ] && vendors=$usual_drivers own=1 cache=$work/cache && rm -rf cache && cp -r warm cache
+    (
+        OCL_ICD_VENDORS=$vendors FINEDIFFUSION_CACHE=$cache
+        export OCL_ICD_VENDORS FINEDIFFUSION_CACHE
+        [ -n "$vendors" ] || unset OCL_ICD_VENDORS
+        cd "$out" && exec timeout -k 5 120 env LD_PRELOAD="$preload" FDIT_FAULT="$fault" FDIT_FAULT_COUNT="$count" \
+            FDIT_FAULT_OWN="$own" "$program" "$@"
+    ) >"$out/stdout" 2>stderr </dev/null
+    got=$?
+    case $command in # numbers that are times, or errors that are smaller than that they count
+    bench | tune | demo) tr -d '0-9. +e-' <"$out/stdout" >words && mv words "$out/stdout" ;;
+    selftest) [ ! -e "$out/report" ] || { cut -d ' ' -f 1,2 "$out/report" | sort | uniq -c >words && mv words "$out/report"; } ;;
+    esac
+    return $got
 }
 
 # What the message blames: memory for an allocation, the system's word for a call; never the contents of a good file.
@@ -98,6 +119,7 @@ try() {
     esac
     [ $got = 0 ] && return
     fault= preload= again=
+    [ $command = tune ] && preload=$faults
     [ $command = train ] && [ -e at/run/config.json ] && again=1
     [ $command = train ] && [ -e at/run/checkpoints/step-2.safetensors ] && [ -e at/run/delta.safetensors ] && return
     run || fail "and again: exit $?" "$(cat stderr)"
@@ -108,14 +130,29 @@ try() {
 preload='' fault='' count='' again='' out=at command=train kind='' at=0 calls=0 what=''
 mkdir at && run || { cat stderr; echo "FAIL: without a fault"; exit 1; }
 cp at/run/delta.safetensors base.safetensors
+. "$source/tests/faults/demo_data.sh"
+demo_data || { echo "FAIL: the demo's files cannot be made"; exit 1; }
+for file in one two; do
+    OCL_ICD_VENDORS=$no_drivers "$program" bench 'linear 8x8x8' --repetitions 1 --json $common >$file.json || exit 1
+done
 
-for command in train sample tar latents encode convert torch zip gzip inspect pictures devices; do
+commands='train sample tar latents encode convert torch zip gzip inspect pictures devices bench compare selftest demo'
+mkdir warm
+if FINEDIFFUSION_CACHE=$work/warm "$program" devices --all 2>/dev/null | grep -q '^opencl:'; then
+    commands="$commands tune"
+    command=tune preload=$faults # the drivers' children have it, too: a verdict depends on it
+    run && mv cache warmer && rm -rf warm && mv warmer warm || { cat stderr; echo "FAIL: without a fault"; exit 1; }
+fi
+turn=0
+for command in $commands; do
+    turn=$((turn + 1)) row=$turn
     fault='' preload='' count='' again=
+    [ $command = tune ] && preload=$faults
     rm -rf good at && mkdir at
     run || { fail "without a fault" "$(cat stderr)"; continue; }
     mv at good
     for kind_and_what in malloc open:EMFILE read:EIO read:short pread:EIO write:ENOSPC write:short pwrite:EIO fsync:EIO \
-        rename:EACCES linkat:EACCES unlink:EROFS mkdir:EDQUOT ftruncate:EIO close:EIO mmap:ENOMEM flock:EIO opendir:EMFILE; do
+        rename:EACCES linkat:EACCES unlink:EROFS mkdir:EDQUOT ftruncate:EIO close:EIO mmap:ENOMEM flock:EIO opendir:EMFILE readdir:EIO; do
         kind=${kind_and_what%%:*}
         what=${kind_and_what#"$kind"}
         what=${what#:}
@@ -124,14 +161,19 @@ for command in train sample tar latents encode convert torch zip gzip inspect pi
             case $command/$kind in $pattern) wanted=yes ;; esac
         done
         [ $wanted = yes ] || continue
+        row=$((row + 1))
+        case $each$command in
+        train | sample | tar | latents | encode | convert | torch | zip | gzip | inspect | pictures | [0-9]*) ;;
+        *) [ $((row % 3)) = 0 ] || continue ;;
+        esac
         fault=$kind:0 preload=$faults count=$work/calls again=
         rm -rf at calls && mkdir at
         run || { fail "while calls are counted" "$(cat stderr)"; continue; }
         calls=$(cat calls)
-        tries=$each
+        tries=${each:-1}
         [ "$tries" = 0 ] && tries=$calls
         # more of memory, of which there are thousands; an odd start, so that not always the same are met
-        [ $kind = malloc ] && tries=$((tries * 4))
+        [ $kind = malloc ] && case $command in demo | tune) ;; *) tries=$((tries * 4)) ;; esac
         [ "$tries" -gt "$calls" ] && tries=$calls
         i=0
         while [ $i -lt "$tries" ]; do

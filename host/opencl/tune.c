@@ -45,6 +45,7 @@ struct tune {
     fdit_buffer *w, *a, *y;
     float *host, *wanted; /* of a result */
     size_t y_floats;      /* the largest result */
+    char why[256];        /* of what was refused last */
     int done, all;
 };
 
@@ -123,6 +124,8 @@ static bool fine(struct tune *t)
 {
     if (t->dev->status == FDIT_OK)
         return true;
+    snprintf(t->why, sizeof t->why, "%s",
+             t->dev->message ? t->dev->message : fdit_status_text(t->dev->status));
     fdit_device_clear_error(t->dev);
     return false;
 }
@@ -230,6 +233,16 @@ static int candidates(const struct opencl *cl, struct gemm_config *out)
                         n = add(out, n, c);
                 }
     return n;
+}
+
+/* n becomes at most `most` (0: any number), spread evenly over the list. */
+static int thin_out(struct gemm_config *list, int n, int most)
+{
+    if (most == 0 || most >= n)
+        return n;
+    for (int i = 0; i < most; i++)
+        list[i] = list[(2 * i + 1) * n / (2 * most)];
+    return most;
 }
 
 /* Tries one configuration on one product. */
@@ -426,10 +439,11 @@ enum fdit_status opencl_tune(fdit_context *ctx, fdit_device *dev, const struct f
     if (t->n == 0)
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "none of the products has 32 rows and columns");
     TRY(make_buffers(t));
-    int count = candidates(cl, all), kinds[3] = { 0 }, n_kinds = 0;
+    int count = thin_out(all, candidates(cl, all), options->candidates), kinds[3] = { 0 }, n_kinds = 0;
     for (int i = 0; i < t->n; i++)
         n_kinds += kinds[t->subjects[i].shape.kind]++ == 0;
-    t->all = n_kinds * (count + (cl->is_cpu ? 2 : 0)) + (t->n - n_kinds) * FINALISTS +
+    t->all = n_kinds * (count + (cl->is_cpu ? 2 : 0)) +
+             (t->n - n_kinds) * (count < FINALISTS ? count : FINALISTS) +
              (clblast_built_in() ? options->library_trials : 0);
     for (int i = 0; i < t->n; i++) {
         struct subject *s = &t->subjects[i];
@@ -437,7 +451,7 @@ enum fdit_status opencl_tune(fdit_context *ctx, fdit_device *dev, const struct f
         s->seconds = s->seconds_before = measure(t, s, &s->before, INFINITY);
         TRY(fdit_device_status(ctx, dev));
         if (!(s->seconds < INFINITY))
-            FAIL(ctx, FDIT_ERROR_DEVICE, "%s does not run on %s", s->text, cl->label);
+            FAIL(ctx, FDIT_ERROR_DEVICE, "%s does not run on %s: %s", s->text, cl->label, t->why);
         /* CLBlast may get another set of parameters: it starts anew. */
         if (s->before.engine == GEMM_CLBLAST) {
             s->best = gemm_default(cl, &s->shape);

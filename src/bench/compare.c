@@ -83,7 +83,8 @@ out:
     return status;
 }
 
-static void print_row(FILE *to, const struct fdit_bench_set *set, const json_t *r, double first)
+static enum fdit_status print_row(fdit_context *ctx, FILE *to, const struct fdit_bench_set *set,
+                                  const json_t *r, double first)
 {
     double seconds = fdit_bench_number(r, "seconds_min"), share = fdit_bench_number(r, "peak_share");
     char peak[16] = "-", ratio[16] = "-", min[16], median[16], each[16];
@@ -94,8 +95,8 @@ static void print_row(FILE *to, const struct fdit_bench_set *set, const json_t *
         snprintf(peak, sizeof peak, "%.0f %%", 100 * share);
     if (first > 0)
         snprintf(ratio, sizeof ratio, "%.2f", first / seconds);
-    fdit_text_print(to, "  %-24.24s %10s %10s %10s %8.4g %6s %8s\n", set->name, min, median, each,
-                    fdit_bench_number(r, "gflops"), peak, ratio);
+    return fdit_text_print(ctx, to, "  %-24.24s %10s %10s %10s %8.4g %6s %8s\n", set->name, min, median, each,
+                           fdit_bench_number(r, "gflops"), peak, ratio);
 }
 
 enum fdit_status fdit_bench_print_compared(fdit_context *ctx, FILE *to, const struct fdit_bench_set *sets,
@@ -105,24 +106,24 @@ enum fdit_status fdit_bench_print_compared(fdit_context *ctx, FILE *to, const st
     const char **problems = NULL;
     size_t count = 0;
     TRY(fdit_bench_list_problems(ctx, sets, n, &problems, &count));
-    fdit_text_print(to, "%-26s %10s %10s %10s %8s %6s %8s\n", "", "min", "median", "per image", "GFLOP/s",
-                    "peak", "times");
+    TRY(fdit_text_print(ctx, to, "%-26s %10s %10s %10s %8s %6s %8s\n", "", "min", "median", "per image",
+                        "GFLOP/s", "peak", "times"));
     for (size_t p = 0; p < count; p++) {
         const json_t *first = fdit_bench_set_find(&sets[0], problems[p]);
-        fdit_text_print(to, "%s\n", problems[p]);
+        TRY(fdit_text_print(ctx, to, "%s\n", problems[p]));
         for (int s = 0; s < n; s++) {
             const json_t *r = fdit_bench_set_find(&sets[s], problems[p]);
             if (r)
-                print_row(to, &sets[s], r, first ? fdit_bench_number(first, "seconds_min") : 0);
+                TRY(print_row(ctx, to, &sets[s], r, first ? fdit_bench_number(first, "seconds_min") : 0));
         }
     }
-    fdit_text_print(to, "\ntimes: how many times as fast as %s\n", sets[0].name);
+    TRY(fdit_text_print(ctx, to, "\ntimes: how many times as fast as %s\n", sets[0].name));
     for (int s = 0; s < n; s++) {
         const json_t *r = json_array_get(sets[s].results, 0);
         const char *device = json_string_value(json_object_get(r, "device"));
         const char *driver = json_string_value(json_object_get(r, "driver"));
-        fdit_text_print(to, "%s: %s%s%s\n", sets[s].name, device ? device : "device not named",
-                        driver ? ", " : "", driver ? driver : "");
+        TRY(fdit_text_print(ctx, to, "%s: %s%s%s\n", sets[s].name, device ? device : "device not named",
+                            driver ? ", " : "", driver ? driver : ""));
     }
 out:
     fdit_free(problems);

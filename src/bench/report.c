@@ -148,14 +148,15 @@ void fdit_bench_format_seconds(double seconds, char out[16])
 
 static const char columns[] = "%-36s %9s %9s %9s %9s %8s %6s %7s %9s %8s\n";
 
-void fdit_bench_print_header(FILE *to)
+enum fdit_status fdit_bench_print_header(fdit_context *ctx, FILE *to)
 {
-    fdit_text_print(to, columns, "problem", "min", "median", "max", "per image", "GFLOP/s", "peak", "GB/s",
-                    "memory", "error");
+    return fdit_text_print(ctx, to, columns, "problem", "min", "median", "max", "per image", "GFLOP/s",
+                           "peak", "GB/s", "memory", "error");
 }
 
-void fdit_bench_print(FILE *to, const struct fdit_bench_result *r)
+enum fdit_status fdit_bench_print(fdit_context *ctx, FILE *to, const struct fdit_bench_result *r)
 {
+    enum fdit_status status = FDIT_OK;
     char min[16], median[16], max[16], each[16], speed[16], share[16], rate[16], memory[32], error[16];
     fdit_bench_format_seconds(r->seconds_min, min);
     fdit_bench_format_seconds(r->seconds_median, median);
@@ -169,17 +170,20 @@ void fdit_bench_print(FILE *to, const struct fdit_bench_result *r)
         snprintf(error, sizeof error, "%.1e", r->check.max_error);
     else
         strcpy(error, "-");
-    fdit_text_print(to, columns, r->problem->text, min, median, max, each, speed, share, rate, memory, error);
+    TRY(fdit_text_print(ctx, to, columns, r->problem->text, min, median, max, each, speed, share, rate,
+                        memory, error));
     if (r->profiled) {
         double part[N_GROUPS];
         profile_shares(r, part);
-        fdit_text_print(to, "    time:");
+        TRY(fdit_text_print(ctx, to, "    time:"));
         for (int g = 0; g < N_GROUPS; g++)
-            fdit_text_print(to, "%s %s %.1f %%", g ? "," : "", group_names[g], 100 * part[g]);
+            TRY(fdit_text_print(ctx, to, "%s %s %.1f %%", g ? "," : "", group_names[g], 100 * part[g]));
         if (launches(r))
-            fdit_text_print(to, "; the device works %.4g ms of it, in %llu launches",
-                            1e3 * r->profile_seconds, (unsigned long long)launches(r));
+            TRY(fdit_text_print(ctx, to, "; the device works %.4g ms of it, in %llu launches",
+                                1e3 * r->profile_seconds, (unsigned long long)launches(r)));
         fputc('\n', to);
     }
     fflush(to);
+out:
+    return status;
 }

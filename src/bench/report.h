@@ -11,8 +11,8 @@
 /* Puts an object with all numbers of a result at the end of the list. */
 void fdit_bench_json(const fdit_device *dev, const struct fdit_bench_result *r, struct fdit_json *list);
 /* The heads of the columns, and a line of the table, with the profile below it if there is one. */
-void fdit_bench_print_header(FILE *to);
-void fdit_bench_print(FILE *to, const struct fdit_bench_result *r);
+enum fdit_status fdit_bench_print_header(fdit_context *ctx, FILE *to);
+enum fdit_status fdit_bench_print(fdit_context *ctx, FILE *to, const struct fdit_bench_result *r);
 /* "1.25 s", "12.5 ms", "3.1 us" */
 void fdit_bench_format_seconds(double seconds, char out[16]);
 

@@ -147,10 +147,10 @@ static enum fdit_status measure(struct fdit_cli *cli, const struct args *a, fdit
             if (best.gflops > 0)
                 fdit_cli_print(cli, ", peak %.4g GFLOP/s, copy %.3g GB/s", best.gflops, best.copy_gbytes);
             fdit_cli_print(cli, "\n\n");
-            fdit_bench_print_header(stdout);
+            TRY(fdit_bench_print_header(cli->ctx, stdout));
         }
         if (!cli->json)
-            fdit_bench_print(stdout, &r);
+            TRY(fdit_bench_print(cli->ctx, stdout, &r));
         if (i == 0 && a->profile && !r.profiled)
             fdit_cli_note(cli, "--profile: %s works through a queue, its ops are not timed one by one",
                           fdit_device_info(dev)->name);

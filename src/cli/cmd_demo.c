@@ -145,10 +145,10 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
         TRY(print_json(cli, &result));
     else
         print_table(stdout, &result);
-    whole = realpath(o->out, NULL);
+    TRY(fdit_path_real(cli->ctx, o->out, &whole));
     fdit_cli_note(cli, "wrote %s: open it to see which letters came out", whole ? whole : o->out);
 out:
-    free(whole);
+    fdit_free(whole);
     end_progress(&w);
     fdit_device_close(dev);
     return status;

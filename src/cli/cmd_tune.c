@@ -10,11 +10,13 @@
 #include <stdlib.h>
 
 struct args {
-    int library;
+    int candidates, library;
 };
 
 static const struct fdit_option options[] = {
     FDIT_HEADING("Measuring"),
+    { FDIT_OPTION_ROW(INT, "candidates", "N", struct args, candidates), FDIT_RANGE(1, 1000), .usual = "all",
+      .help = "tile sizes to try on each kind of product" },
     { FDIT_OPTION_ROW(INT, "clblast", "N", struct args, library), FDIT_RANGE(0, 1000), .usual = "16",
       .note = "; 0: leave out CLBlast", .help = "sets of CLBlast parameters to try" },
     { 0 }
@@ -118,9 +120,11 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
     fdit_json_begin_list(&w.results);
     if (!cli->json && fdit_device_info(dev)->tunable)
         fdit_cli_print(cli, "%s (%s)\n\n", fdit_device_info(dev)->name, fdit_device_info(dev)->driver);
-    const struct fdit_tune_options o = {
-        .library_trials = a->library, .on_progress = on_progress, .on_result = on_result, .user = &w
-    };
+    const struct fdit_tune_options o = { .candidates = a->candidates,
+                                         .library_trials = a->library,
+                                         .on_progress = on_progress,
+                                         .on_result = on_result,
+                                         .user = &w };
     status = fdit_device_tune(cli->ctx, dev, shapes, k, &o, &where);
     fdit_cli_progress_drop(cli);
     TRY(status);

@@ -349,7 +349,7 @@ enum fdit_status fdit_writer_open(fdit_context *ctx, const char *path, bool dura
         FAIL(ctx, FDIT_ERROR_IO, "%s: is a folder, a file cannot take its place", path);
     struct stat link;
     if (there && lstat(path, &link) == 0 && S_ISLNK(link.st_mode))
-        resolved = realpath(path, NULL); /* the file behind a link is replaced, not the link */
+        TRY(fdit_path_real(ctx, path, &resolved)); /* the file behind a link is replaced, not the link */
     TRY(fdit_strdup(ctx, resolved ? resolved : path, &w->path));
     TRY(fdit_path_folder(ctx, w->path, &w->folder));
     if (there && !S_ISREG(st.st_mode)) {
@@ -365,7 +365,7 @@ enum fdit_status fdit_writer_open(fdit_context *ctx, const char *path, bool dura
     *out = w;
     w = NULL;
 out:
-    free(resolved);
+    fdit_free(resolved);
     fdit_writer_abort(w);
     return status;
 }
@@ -607,6 +607,15 @@ enum fdit_status fdit_folder_sync(fdit_context *ctx, const char *folder)
 #endif
     return good ? FDIT_OK
                 : fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s: cannot be synced to the disk", folder);
+}
+
+enum fdit_status fdit_folder_next(fdit_context *ctx, DIR *dir, const char *path, struct dirent **out)
+{
+    errno = 0;
+    *out = readdir(dir);
+    if (*out || !errno)
+        return FDIT_OK;
+    return fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s: cannot list the folder", path);
 }
 
 static bool is_temporary(const char *name)

@@ -14,6 +14,8 @@
 
 #include "core/status.h"
 
+#include <dirent.h>
+
 /* ---- Reading ---- */
 
 /* A file mapped read-only. Bytes that another program cuts off while they are mapped cannot be
@@ -77,6 +79,8 @@ enum fdit_status fdit_file_write(fdit_context *ctx, const char *path, bool durab
 /* Waits until all that was written in the folder and below it, by whatever process, is on the disk: for files
  * by the thousand that were written without `durable`, before a list of them is. */
 enum fdit_status fdit_folder_sync(fdit_context *ctx, const char *folder);
+/* The next entry of a folder that was opened (`path` is for the message); *out NULL at its end. */
+enum fdit_status fdit_folder_next(fdit_context *ctx, DIR *dir, const char *path, struct dirent **out);
 /* Removes temporary files that a killed program left in the folder; those that another process is
  * writing stay. Returns how many went through *removed (NULL allowed). */
 enum fdit_status fdit_folder_clean(fdit_context *ctx, const char *folder, size_t *removed);
@@ -112,6 +116,9 @@ enum fdit_status fdit_mkdirs(fdit_context *ctx, const char *path);
 enum fdit_status fdit_path_join(fdit_context *ctx, const char *a, const char *b, char **out);
 /* The folder part, "." when there is none. */
 enum fdit_status fdit_path_folder(fdit_context *ctx, const char *path, char **out);
+/* The path of what is there, whole and without links (POSIX realpath); *out NULL where nothing is. Fails with
+ * FDIT_ERROR_MEMORY only. */
+enum fdit_status fdit_path_real(fdit_context *ctx, const char *path, char **out);
 const char *fdit_path_base(const char *path);                    /* behind the last slash, inside path */
 bool fdit_path_has_suffix(const char *path, const char *suffix); /* letter case of ASCII ignored */
 

@@ -18,9 +18,11 @@ bool fdit_folder_is_empty(const char *path)
 {
     DIR *dir = opendir(path);
     bool empty = true;
-    for (struct dirent *e; dir && (e = readdir(dir));)
+    for (struct dirent *e; dir && (errno = 0, e = readdir(dir));)
         if (strcmp(e->d_name, ".") && strcmp(e->d_name, ".."))
             empty = false;
+    if (dir && errno)
+        empty = false;
     if (dir)
         closedir(dir);
     return empty;

@@ -40,6 +40,7 @@ void fdit_folder_unlock(struct fdit_folder_lock *lock); /* also of one that is n
 /* Removes the folders that _lock made, from the innermost outwards, as far as they are empty. */
 void fdit_folder_remove_made(struct fdit_folder_lock *lock);
 
-bool fdit_folder_is_empty(const char *path); /* also when it does not exist */
+/* Also when it does not exist; false where it cannot be read to its end. */
+bool fdit_folder_is_empty(const char *path);
 
 #endif

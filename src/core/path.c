@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
@@ -49,6 +50,22 @@ enum fdit_status fdit_path_folder(fdit_context *ctx, const char *path, char **ou
     if (!slash)
         return fdit_strdup(ctx, ".", out);
     return fdit_strndup(ctx, path, slash == path ? 1 : (size_t)(slash - path), out);
+}
+
+enum fdit_status fdit_path_real(fdit_context *ctx, const char *path, char **out)
+{
+    enum fdit_status status = FDIT_OK;
+    char *real;
+    *out = NULL;
+    errno = 0;
+    real = realpath(path, NULL);
+    if (!real && errno == ENOMEM)
+        FAIL(ctx, FDIT_ERROR_MEMORY, "out of memory when the path %s is looked up", path);
+    if (real)
+        TRY(fdit_strdup(ctx, real, out));
+out:
+    free(real);
+    return status;
 }
 
 const char *fdit_path_base(const char *path)

@@ -5,7 +5,7 @@
 #include "core/mem.h"
 
 #include <dirent.h>
-#include <stdlib.h>
+#include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -46,98 +46,134 @@ static bool is_weights(const char *name)
     return false;
 }
 
-/* Whether the file `at` is among the weights in `folder` (with `stem`: among the parts of that index). */
-static bool among(const char *folder, const char *stem, size_t n, const struct stat *at)
+/* Opens a folder that may not be there: then *out is NULL. */
+static enum fdit_status open_folder(fdit_context *ctx, const char *folder, DIR **out)
 {
-    bool found = false;
-    DIR *d = opendir(folder);
-    for (struct dirent *e; d && !found && (e = readdir(d));) {
-        struct stat st;
-        char *path = NULL;
-        if (stem ? !is_part(e->d_name, stem, n) : !is_weights(e->d_name))
-            continue;
-        if (fdit_path_join(NULL, folder, e->d_name, &path) == FDIT_OK && stat(path, &st) == 0)
-            found = S_ISREG(st.st_mode) && same(&st, at);
-        fdit_free(path);
-    }
-    if (d)
-        closedir(d);
-    return found;
+    *out = opendir(folder);
+    if (*out || errno == ENOENT || errno == ENOTDIR || errno == EACCES)
+        return FDIT_OK;
+    return fdit_fail_errno(ctx, errno == ENOMEM ? FDIT_ERROR_MEMORY : FDIT_ERROR_IO, errno,
+                           "%s: cannot list the folder", folder);
 }
 
-/* The folder that holds `path`, or will: the nearest one that is there, links resolved. Free with free. */
-static char *nearest_folder(const char *path)
+/* Whether the file `at` is among the weights in `folder` (with `stem`: among the parts of that index). */
+static enum fdit_status among(fdit_context *ctx, const char *folder, const char *stem, size_t n,
+                              const struct stat *at, bool *found)
 {
-    char *part = NULL, *real = NULL, *up;
-    if (fdit_strdup(NULL, path, &part) != FDIT_OK)
-        return NULL;
-    real = fdit_is_folder(part) ? realpath(part, NULL) : NULL;
-    while (!real && fdit_path_folder(NULL, part, &up) == FDIT_OK) {
-        bool end = !strcmp(part, up);
+    enum fdit_status status = FDIT_OK;
+    char *path = NULL;
+    DIR *d = NULL;
+    *found = false;
+    TRY(open_folder(ctx, folder, &d));
+    while (d && !*found) {
+        struct dirent *e;
+        struct stat st;
+        TRY(fdit_folder_next(ctx, d, folder, &e));
+        if (!e)
+            break;
+        if (stem ? !is_part(e->d_name, stem, n) : !is_weights(e->d_name))
+            continue;
+        fdit_free(path);
+        path = NULL;
+        TRY(fdit_path_join(ctx, folder, e->d_name, &path));
+        *found = stat(path, &st) == 0 && S_ISREG(st.st_mode) && same(&st, at);
+    }
+out:
+    fdit_free(path);
+    if (d)
+        closedir(d);
+    return status;
+}
+
+/* The folder that holds `path`, or will: the nearest one that is there, links resolved; NULL: none. */
+static enum fdit_status nearest_folder(fdit_context *ctx, const char *path, char **real)
+{
+    enum fdit_status status = FDIT_OK;
+    char *part = NULL;
+    *real = NULL;
+    TRY(fdit_strdup(ctx, path, &part));
+    if (fdit_is_folder(part))
+        TRY(fdit_path_real(ctx, part, real));
+    for (bool end = false; !*real && !end;) {
+        char *up = NULL;
+        TRY(fdit_path_folder(ctx, part, &up));
+        end = !strcmp(part, up);
         fdit_free(part);
         part = up;
-        real = realpath(part, NULL);
-        if (end)
-            break;
+        TRY(fdit_path_real(ctx, part, real));
     }
+out:
     fdit_free(part);
-    return real;
+    return status;
 }
 
 /* Whether `path` lies in the folder `top`, or would, or is it. */
-static bool below(const char *path, const struct stat *top)
+static enum fdit_status below(fdit_context *ctx, const char *path, const struct stat *top, bool *found)
 {
-    char *at = nearest_folder(path);
-    bool found = false;
-    while (at && !found) {
+    enum fdit_status status = FDIT_OK;
+    char *at = NULL;
+    *found = false;
+    TRY(nearest_folder(ctx, path, &at));
+    while (at && !*found) {
         struct stat st;
-        found = stat(at, &st) == 0 && same(&st, top);
+        *found = stat(at, &st) == 0 && same(&st, top);
         char *slash = strrchr(at, '/');
         if (!slash || !at[1])
             break;
         slash[slash == at] = '\0';
     }
-    free(at);
-    return found;
+out:
+    fdit_free(at);
+    return status;
 }
 
 /* Whether the file `out` (NULL: there is none yet) or its place `path` belongs to the source. */
-static bool hits(const char *path, const struct stat *out, const struct fdit_input *s,
-                 const struct stat *source)
+static enum fdit_status hits(fdit_context *ctx, const char *path, const struct stat *out,
+                             const struct fdit_input *s, const struct stat *source, bool *found)
 {
+    enum fdit_status status = FDIT_OK;
     char *folder = NULL;
-    bool found = false;
-    if (S_ISDIR(source->st_mode)) {
-        if (s->data)
-            return below(path, source);
-        return out && S_ISREG(out->st_mode) &&
-               (among(s->path, NULL, 0, out) || (is_weights(path) && below(path, source)));
-    }
+    *found = false;
+    if (S_ISDIR(source->st_mode) && s->data)
+        return below(ctx, path, source, found);
     if (!out)
-        return false;
-    if (same(out, source))
-        return true;
+        return FDIT_OK;
+    if (S_ISDIR(source->st_mode)) {
+        if (!S_ISREG(out->st_mode))
+            return FDIT_OK;
+        TRY(among(ctx, s->path, NULL, 0, out, found));
+        return *found || !is_weights(path) ? FDIT_OK : below(ctx, path, source, found);
+    }
+    *found = same(out, source);
     const char *base = fdit_path_base(s->path);
     size_t stem = stem_of(base);
-    if (stem && fdit_path_folder(NULL, s->path, &folder) == FDIT_OK)
-        found = among(folder, base, stem, out);
+    if (*found || !stem)
+        return FDIT_OK;
+    TRY(fdit_path_folder(ctx, s->path, &folder));
+    TRY(among(ctx, folder, base, stem, out, found));
+out:
     fdit_free(folder);
-    return found;
+    return status;
 }
 
 static enum fdit_status check_one(fdit_context *ctx, const char *option, const char *path,
                                   const struct fdit_input *s, size_t n)
 {
+    enum fdit_status status = FDIT_OK;
     struct stat out, source;
-    bool there = stat(path, &out) == 0;
+    bool there = stat(path, &out) == 0, found;
     if (there && !S_ISREG(out.st_mode) && !S_ISDIR(out.st_mode))
         return FDIT_OK; /* a device or a pipe holds nothing that could be lost */
-    for (size_t i = 0; i < n; i++)
-        if (s[i].path && stat(s[i].path, &source) == 0 && hits(path, there ? &out : NULL, &s[i], &source))
-            return fdit_fail(ctx, FDIT_ERROR_ARGUMENT, "%s %s %s %s %s, which is read; choose another place",
-                             option, path, there && S_ISREG(out.st_mode) ? "is a file of" : "lies in",
-                             s[i].option, s[i].path);
-    return FDIT_OK;
+    for (size_t i = 0; i < n; i++) {
+        if (!s[i].path || stat(s[i].path, &source) != 0)
+            continue;
+        TRY(hits(ctx, path, there ? &out : NULL, &s[i], &source, &found));
+        if (found)
+            FAIL(ctx, FDIT_ERROR_ARGUMENT, "%s %s %s %s %s, which is read; choose another place", option,
+                 path, there && S_ISREG(out.st_mode) ? "is a file of" : "lies in", s[i].option, s[i].path);
+    }
+out:
+    return status;
 }
 
 enum fdit_status fdit_target_check(fdit_context *ctx, const char *option, const char *path,
@@ -153,8 +189,12 @@ enum fdit_status fdit_target_check(fdit_context *ctx, const char *option, const 
     if (!stem)
         goto out;
     TRY(fdit_path_folder(ctx, path, &folder));
-    d = opendir(folder);
-    for (struct dirent *e; d && (e = readdir(d));) {
+    TRY(open_folder(ctx, folder, &d));
+    while (d) {
+        struct dirent *e;
+        TRY(fdit_folder_next(ctx, d, folder, &e));
+        if (!e)
+            break;
         if (!is_part(e->d_name, fdit_path_base(path), stem))
             continue;
         fdit_free(part);

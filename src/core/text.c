@@ -440,15 +440,17 @@ char *fdit_text_vformat(const char *format, va_list args)
     return o.text;
 }
 
-bool fdit_text_print(FILE *to, const char *format, ...)
+enum fdit_status fdit_text_print(fdit_context *ctx, FILE *to, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
     char *text = fdit_text_vformat(format, args);
     va_end(args);
-    const bool written = text && fputs(text, to) >= 0;
+    if (!text)
+        return fdit_fail(ctx, FDIT_ERROR_MEMORY, "out of memory for the results; they are not complete");
+    fputs(text, to);
     free(text);
-    return written;
+    return FDIT_OK;
 }
 
 void fdit_format_size(size_t bytes, char out[32])

@@ -4,6 +4,8 @@
 #ifndef FDIT_CORE_TEXT_H
 #define FDIT_CORE_TEXT_H
 
+#include "core/status.h"
+
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -42,9 +44,9 @@ size_t fdit_text_unescape(char *text, size_t n);
  * ... as text.c lists them). Conversions: d i u o x X c s f F e E g G a A p %, lengths hh h l ll z
  * t j. */
 char *fdit_text_vformat(const char *format, va_list args) FDIT_TEXT_FORMAT(1, 0);
-/* The same into a file: everything that people read and that may hold names out of files. False when it was
- * not written. */
-bool fdit_text_print(FILE *to, const char *format, ...) FDIT_TEXT_FORMAT(2, 3);
+/* The same into a file: everything that people read and that may hold names out of files. FDIT_ERROR_MEMORY;
+ * that a file took not all of it is found by whoever closes it. */
+enum fdit_status fdit_text_print(fdit_context *ctx, FILE *to, const char *format, ...) FDIT_TEXT_FORMAT(3, 4);
 
 /* Columns that a safe text takes on a terminal: wide characters (CJK, Hangul, emoji) take two, combining
  * marks none. */

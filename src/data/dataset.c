@@ -123,7 +123,11 @@ static enum fdit_status folder_shards(fdit_context *ctx, const char *path, struc
     DIR *dir = opendir(path);
     if (!dir)
         return fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s: cannot be read", path);
-    for (const struct dirent *e; (e = readdir(dir)) && !folders;) {
+    while (!folders) {
+        struct dirent *e;
+        TRY(fdit_folder_next(ctx, dir, path, &e));
+        if (!e)
+            break;
         if (fdit_ds_hidden(e->d_name, strlen(e->d_name)))
             continue;
         TRY(fdit_path_join(ctx, path, e->d_name, &inner));

@@ -438,6 +438,7 @@ struct fdit_tune_result {
     double flops, seconds_before, seconds_after;
 };
 struct fdit_tune_options {
+    int candidates;     /* of the device's own kernels on each kind of product, spread evenly; 0: all */
     int library_trials; /* sets of parameters of a library (CLBlast) that are tried; 0: it is left out */
     void (*on_progress)(void *user, int done, int all, const char *what);
     void (*on_result)(void *user, const struct fdit_tune_result *r);

@@ -92,7 +92,7 @@ static enum fdit_status take_lock(fdit_context *ctx, struct fdit_cache_writer *w
     w->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
     if (w->lock < 0)
         TRY(fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s", path));
-    if (flock(w->lock, LOCK_EX | LOCK_NB))
+    if (flock(w->lock, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK)
         FAIL(ctx, FDIT_ERROR_IO,
              "%s: another process is encoding into this folder; wait for it, or choose "
              "another",

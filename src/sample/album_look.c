@@ -42,15 +42,22 @@ static enum fdit_status check_strange(fdit_context *ctx, const struct fdit_album
 {
     enum fdit_status status = FDIT_OK;
     DIR *d = opendir(a->dir);
-    for (struct dirent *e; d && status == FDIT_OK && (e = readdir(d));)
+    if (!d && errno == ENOENT)
+        return FDIT_OK;
+    if (!d)
+        return fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s: cannot list the folder", a->dir);
+    for (struct dirent *e;;) {
+        TRY(fdit_folder_next(ctx, d, a->dir, &e));
+        if (!e)
+            break;
         if (e->d_name[0] != '.' && strcmp(e->d_name, "lost+found") != 0)
-            status = fdit_fail(ctx, FDIT_ERROR_FORMAT,
-                               "--out %s is not empty (%s), and no run.json says that a sample job "
-                               "made it; choose "
-                               "another folder",
-                               a->dir, e->d_name);
-    if (d)
-        closedir(d);
+            FAIL(ctx, FDIT_ERROR_FORMAT,
+                 "--out %s is not empty (%s), and no run.json says that a sample job made it; choose another "
+                 "folder",
+                 a->dir, e->d_name);
+    }
+out:
+    closedir(d);
     return status;
 }
 

@@ -196,7 +196,11 @@ static enum fdit_status sweep_class(fdit_context *ctx, const char *dir, int top,
         return FDIT_OK; /* a link, or not for us */
     }
     bool removed = false, yes;
-    for (struct dirent *e; (e = readdir(d));) {
+    for (;;) {
+        struct dirent *e;
+        TRY(fdit_folder_next(ctx, d, folder, &e));
+        if (!e)
+            break;
         if (!is_regular(dirfd(d), e->d_name))
             continue;
         TRY(says_so(ctx, dir, folder, e->d_name, run, &yes));
@@ -220,7 +224,10 @@ enum fdit_status fdit_album_sweep(fdit_context *ctx, const char *dir, const char
         DIR *d = opendir(dir);
         if (!d)
             return fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s cannot be listed", dir);
-        for (struct dirent *e; status == FDIT_OK && (e = readdir(d));) {
+        for (struct dirent *e; status == FDIT_OK;) {
+            status = fdit_folder_next(ctx, d, dir, &e);
+            if (status != FDIT_OK || !e)
+                break;
             const char *name = e->d_name;
             if (round == 0 && fdit_album_is_manifest(name) && is_regular(dirfd(d), name))
                 status = sweep_manifest(ctx, dir, dirfd(d), name, tar);

@@ -218,14 +218,16 @@ static enum fdit_status moved(fdit_context *ctx, const char *was, const char *ou
 static enum fdit_status whole_path(fdit_context *ctx, const char *path, char **out)
 {
     enum fdit_status status = FDIT_OK;
-    char *here = getcwd(NULL, 0), *real = realpath(path, NULL);
+    char *here = getcwd(NULL, 0);
     *out = NULL;
     if (!here)
-        TRY(fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "the current folder has no name"));
-    TRY(real ? fdit_strdup(ctx, real, out) : fdit_path_join(ctx, here, path, out));
+        TRY(fdit_fail_errno(ctx, errno == ENOMEM ? FDIT_ERROR_MEMORY : FDIT_ERROR_IO, errno,
+                            "the current folder's name cannot be found out"));
+    TRY(fdit_path_real(ctx, path, out));
+    if (!*out)
+        TRY(fdit_path_join(ctx, here, path, out));
 out:
     free(here);
-    free(real);
     return status;
 }
 

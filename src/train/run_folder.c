@@ -16,7 +16,11 @@ static enum fdit_status look(fdit_context *ctx, const char *path, bool *fresh)
     char *inner = NULL;
     DIR *dir = opendir(path);
     *fresh = true;
-    for (struct dirent *e; dir && *fresh && (e = readdir(dir));) {
+    while (dir && *fresh) {
+        struct dirent *e;
+        TRY(fdit_folder_next(ctx, dir, path, &e));
+        if (!e)
+            break;
         if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, ".."))
             continue;
         if (strcmp(e->d_name, "checkpoints") && strcmp(e->d_name, "previews")) {

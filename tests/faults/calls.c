@@ -4,6 +4,7 @@
  *     FDIT_FAULT=malloc:17         the 17th malloc, calloc or realloc returns NULL
  *     FDIT_FAULT=write:3:ENOSPC    the third write fails; "short" instead of an error: half of it is done
  *     FDIT_FAULT_COUNT=FILE        how many calls of that kind there were, written when the program ends
+ *     FDIT_FAULT_OWN=1             only calls from the program itself, not from libraries (drivers)
  *
  * Kinds: malloc open read pread write pwrite fsync rename linkat unlink mkdir ftruncate close mmap flock
  * opendir readdir.
@@ -12,8 +13,10 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <link.h>
 #include <stdarg.h>
 #include <stdatomic.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,6 +30,22 @@ static long wanted;
 static int error_number = EIO;
 static int halves; /* "short" */
 static atomic_long calls;
+static uintptr_t own_begin, own_end; /* the program's code; 0: calls from anywhere count */
+
+/* The first object is the program. */
+static int find_own(struct dl_phdr_info *info, size_t size, void *user)
+{
+    (void)size;
+    (void)user;
+    for (int i = 0; i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr) *h = &info->dlpi_phdr[i];
+        if (h->p_type != PT_LOAD || !(h->p_flags & PF_X))
+            continue;
+        own_begin = info->dlpi_addr + h->p_vaddr;
+        own_end = own_begin + h->p_memsz;
+    }
+    return 1;
+}
 
 __attribute__((constructor)) static void begin(void)
 {
@@ -40,6 +59,8 @@ __attribute__((constructor)) static void begin(void)
     if (!fault || sscanf(fault, "%15[a-z]:%ld:%15s", kind, &wanted, what) < 2)
         kind[0] = 0;
     halves = strcmp(what, "short") == 0;
+    if (getenv("FDIT_FAULT_OWN") && *getenv("FDIT_FAULT_OWN"))
+        dl_iterate_phdr(find_own, NULL);
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strcmp(what, names[i].name) == 0)
             error_number = names[i].number;
@@ -59,13 +80,17 @@ __attribute__((destructor)) static void end(void)
 }
 
 /* Counts a call of the kind, and says whether it is the one. */
-static int fails(const char *name)
+static int fails_from(const void *caller, const char *name)
 {
-    if (kind[0] != name[0] || strcmp(kind, name) != 0 || atomic_fetch_add(&calls, 1) + 1 != wanted)
+    if (kind[0] != name[0] || strcmp(kind, name) != 0 ||
+        (own_end && ((uintptr_t)caller < own_begin || (uintptr_t)caller >= own_end)) ||
+        atomic_fetch_add(&calls, 1) + 1 != wanted)
         return 0;
     errno = error_number;
     return 1;
 }
+
+#define fails(name) fails_from(__builtin_return_address(0), name)
 
 void *__libc_malloc(size_t n);
 void *__libc_calloc(size_t n, size_t size);
@@ -114,34 +139,34 @@ int open(const char *path, int flags, ...)
 }
 
 /* What a transfer of n bytes becomes: n, half of it, or -1. */
-static ssize_t share(const char *name, int fd, size_t n)
+static ssize_t share(const void *caller, const char *name, int fd, size_t n)
 {
-    if (fd <= 2 || !fails(name))
+    if (fd <= 2 || !fails_from(caller, name))
         return (ssize_t)n;
     return halves ? (ssize_t)(n > 1 ? n / 2 : n) : -1;
 }
 
 ssize_t read(int fd, void *to, size_t n)
 {
-    ssize_t m = share("read", fd, n);
+    ssize_t m = share(__builtin_return_address(0), "read", fd, n);
     return m < 0 ? -1 : syscall(SYS_read, fd, to, m);
 }
 
 ssize_t write(int fd, const void *from, size_t n)
 {
-    ssize_t m = share("write", fd, n);
+    ssize_t m = share(__builtin_return_address(0), "write", fd, n);
     return m < 0 ? -1 : syscall(SYS_write, fd, from, m);
 }
 
 ssize_t pread64(int fd, void *to, size_t n, off64_t at)
 {
-    ssize_t m = share("pread", fd, n);
+    ssize_t m = share(__builtin_return_address(0), "pread", fd, n);
     return m < 0 ? -1 : syscall(SYS_pread64, fd, to, m, at);
 }
 
 ssize_t pwrite64(int fd, const void *from, size_t n, off64_t at)
 {
-    ssize_t m = share("pwrite", fd, n);
+    ssize_t m = share(__builtin_return_address(0), "pwrite", fd, n);
     return m < 0 ? -1 : syscall(SYS_pwrite64, fd, from, m, at);
 }
 
