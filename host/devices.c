@@ -289,6 +289,15 @@ out:
     return status;
 }
 
+void fdit_devices_crashed(int number)
+{
+#if HAVE_OPENCL
+    fdit_opencl_crashed(number);
+#else
+    (void)number;
+#endif
+}
+
 int fdit_devices_helper(int argc, char **argv)
 {
 #if HAVE_OPENCL

@@ -46,6 +46,9 @@ enum fdit_status fdit_devices_default(fdit_context *ctx, const struct fdit_devic
 /* The process that looks at drivers: called by main when its first argument is --helper, with what follows.
  * Returns the exit status. */
 int fdit_devices_helper(int argc, char **argv);
+/* For the handler of a signal that ends the program (SIGSEGV, SIGABRT, ...): later processes leave the
+ * devices alone that are open now and whose drivers are somebody else's, and say why. */
+void fdit_devices_crashed(int number);
 enum fdit_status fdit_devices_selftest(fdit_context *ctx, fdit_device *dev, const char *spec);
 
 #endif

@@ -203,7 +203,7 @@ EXTRA_DIST += tests/test_sample_cli.sh
 
 check_PROGRAMS += tests/test_memory
 tests_test_memory_SOURCES = tests/test_memory.c tests/data_fixture.c tests/data_fixture.h
-tests_test_memory_LDADD = $(LDADD) $(PNG_LIBS)
+tests_test_memory_LDADD = $(LDADD) $(PNG_LIBS) $(JPEG_LIBS)
 
 check_PROGRAMS += tests/test_class_table
 tests_test_class_table_SOURCES = tests/test_class_table.c

@@ -7,8 +7,8 @@ set -u
 program=${FDIT_PROGRAM:?} source=${FDIT_SRCDIR:?}
 driver=$PWD/tests/faults/driver.so
 [ -e "$driver" ] || { echo "built without OpenCL"; exit 77; }
-LC_ALL=C OMP_WAIT_POLICY=passive
-export LC_ALL OMP_WAIT_POLICY
+LC_ALL=C
+export LC_ALL
 unset FINEDIFFUSION_DEVICE FINEDIFFUSION_OPENCL_GEMM OCL_ICD_VENDORS OCL_ICD_FILENAMES FINEDIFFUSION_DRIVER_SECONDS
 work=$(mktemp -d) || exit 99
 trap 'rm -rf "$work"' EXIT
@@ -227,6 +227,36 @@ if [ -n "$real" ] && grep -q '^opencl:' out; then
         lacks out '^driver'
         unset FDIT_CL_DRIVER
     done
+    # One that crashes later than its trial ends a job once; the next one says so, and goes on without it.
+    job() {
+        ends "$1" train --from-scratch --tune full --model 32,1,2,4 --size 16 --channels 3 --batch 4 --steps 30 --quiet \
+            --data "$source/tests/cases/in/data" --out "run.$2" $3
+    }
+    FDIT_CL_LIE=type=4 FDIT_CL_DRIVER=late:segv FDIT_LATE=100000 # a GPU, so that it is taken unasked
+    export FDIT_CL_LIE FDIT_CL_DRIVER FDIT_LATE
+    for what in segv:139:11 abort:134:6; do
+        fault=late:$what
+        signal=${what##*:} code=${what%:*} what=${what%%:*}
+        FDIT_CL_DRIVER=late:$what
+        rm -rf cache run.*
+        job 0 a ''
+        FDIT_LATE=400
+        job "${code#*:}" b ''
+        job 0 c ''
+        says err "opencl:0:0 .* is not used: it ended an earlier job by signal $signal; .*devices --all. tries it again"
+        one_line
+        job 1 d '--device opencl:0:0'
+        says err "is not used: it ended an earlier job by signal $signal"
+        one_line
+        job 0 e '--device cpu'
+        lacks err .
+        FDIT_LATE=100000
+        ends 0 devices --all # looks again
+        job 0 f '--device opencl:0:0'
+        lacks err .
+    done
+    # another file of the same driver is another driver
+    unset FDIT_CL_LIE FDIT_CL_DRIVER FDIT_LATE
     # What it says of itself is not believed. claims LIE WORDS: refused with them; none: it computes all the same
     claims() {
         fault=$1

@@ -13,8 +13,8 @@ program=${FDIT_PROGRAM:?} source=${FDIT_SRCDIR:?}
 faults=$PWD/tests/faults/calls.so
 [ -s "$faults" ] && env LD_PRELOAD="$faults" true 2>/dev/null || { echo "calls cannot be made to fail here"; exit 77; }
 nm -D "$program" 2>/dev/null | grep -q __asan_init && { echo "a sanitizer wants to be first"; exit 77; }
-LC_ALL=C OMP_WAIT_POLICY=passive FINEDIFFUSION_CACHE=
-export LC_ALL OMP_WAIT_POLICY FINEDIFFUSION_CACHE
+LC_ALL=C FINEDIFFUSION_CACHE=
+export LC_ALL FINEDIFFUSION_CACHE
 unset FINEDIFFUSION_DEVICE
 each=${FDIT_FAULTS_EACH-}
 work=$(mktemp -d) || exit 99

@@ -739,16 +739,36 @@ START_TEST(test_tar)
     must_fail(&o, FDIT_ERROR_FORMAT, "--classes");
     o.overwrite = true;
     must(&o);
-    /* one that was being written goes with the job */
-    o = job("stopped");
+}
+END_TEST
+
+START_TEST(test_tar_interrupted)
+{
+    struct fdit_sample_options o = job("whole-tar");
+    struct fdit_tar *tar = NULL;
+    o.tar = true;
+    must(&o);
+    /* nothing was finished, then two batches of 4, then one: each time it ends behind a picture */
+    static const size_t stops[] = { 2, 9, 5 }, there[] = { 0, 8, 12 };
+    o = job("stopped-tar");
     o.tar = true;
     o.batch = 4;
-    struct seen seen = { .stop_at = 9 };
-    ck_assert_int_eq(run(&o, NULL, &seen), FDIT_INTERRUPTED);
-    ck_assert(!is_there("stopped/pictures-00000.tar"));
-    new_context();
-    must(&o);
-    ck_assert(is_there("stopped/pictures-00000.tar"));
+    for (int i = 0; i < 3; i++) {
+        struct seen seen = { .stop_at = stops[i] };
+        ck_assert_int_eq(run(&o, NULL, &seen), FDIT_INTERRUPTED);
+        new_context();
+        ck_assert(is_there("stopped-tar/pictures-00000.tar") == (there[i] > 0));
+        if (!there[i])
+            continue;
+        ck_assert_ok(ctx, fdit_tar_open(ctx, test_path(folder, "stopped-tar/pictures-00000.tar"), 0, &tar));
+        ck_assert_uint_eq(fdit_tar_count(tar), 1 + 3 * there[i]);
+        fdit_tar_close(tar);
+    }
+    struct fdit_sample_summary s = must(&o);
+    ck_assert_uint_eq(s.kept, 12);
+    ck_assert_uint_eq(s.computed, 3);
+    same_file("whole-tar/pictures-00000.tar", "stopped-tar/pictures-00000.tar");
+    same_file("whole-tar/manifest.jsonl", "stopped-tar/manifest.jsonl");
 }
 END_TEST
 
@@ -1106,6 +1126,7 @@ int main(void)
     tcase_add_test(tc, test_shards);
     tcase_add_test(tc, test_interrupt);
     tcase_add_test(tc, test_tar);
+    tcase_add_test(tc, test_tar_interrupted);
     tcase_add_test(tc, test_guides);
     tcase_add_test(tc, test_guide_models);
     tcase_add_test(tc, test_files);

@@ -486,6 +486,8 @@ enum fdit_status drivers_try(fdit_context *ctx, const char *spec, const char *na
         TRY(try_new(ctx, spec, name, &v));
         verdict_store(subject, &v);
     }
+    if (v.good)
+        crash_watch(spec, subject);
     *(v.good ? said : why) = v.note;
     v.note = NULL;
 out:

@@ -33,6 +33,8 @@ enum fdit_status drivers_add_file(fdit_context *ctx, const char *path, char **te
 
 /* ---- verdicts.c: what is remembered about them, in the folder of compiled programs */
 
+enum { VERDICT_BAD, VERDICT_GOOD, VERDICT_CRASHED }; /* crashed: in a job, after a trial that was good */
+
 struct verdict {
     bool good;
     int platforms, gpus;
@@ -41,8 +43,17 @@ struct verdict {
                     changed */
 };
 /* Is there a verdict about exactly `subject`, not too old? */
+extern const char verdict_head[]; /* the file's first line */
+/* Where a verdict about it lies; its folder is made. Free with fdit_free. */
+enum fdit_status verdict_path(const char *subject, char **out);
 bool verdict_load(const char *subject, struct verdict *out);
 void verdict_store(const char *subject, const struct verdict *v); /* a failure has no effect */
+
+/* ---- crash.c: a verdict for a later process when this one crashes */
+
+/* From here on, until _unwatch, a crash of this process speaks against the device. */
+void crash_watch(const char *spec, const char *subject);
+void crash_unwatch(const char *spec); /* one that is not watched: nothing */
 
 /* ---- admit.c */
 

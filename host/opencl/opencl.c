@@ -2,6 +2,7 @@
  * opencl.c: opening and closing a device, and its table. One context and one in-order queue a
  * device; all kernels are ours (cl/), in OpenCL C 1.2 without extensions. */
 #include "clblast.h"
+#include "drivers.h"
 #include "opencl.h"
 #include "gemm.h"
 #include "quirks.h"
@@ -185,6 +186,7 @@ static void close_device(fdit_device *dev)
 {
     state_free(opencl_of(dev));
     dev->state = NULL;
+    crash_unwatch(dev->info.spec);
 }
 
 void fdit_opencl_cache_counts(const fdit_device *dev, int *hits, int *stores)

@@ -16,6 +16,8 @@ enum fdit_status fdit_opencl_list(fdit_context *ctx, bool gpus, struct fdit_devi
 enum fdit_status fdit_opencl_try(fdit_context *ctx, struct fdit_device_entry *e);
 /* The process that looks at drivers: its exit status. */
 int fdit_opencl_helper(int argc, char **argv);
+/* In a signal handler, before the process ends: what is open is remembered as a device that crashed. */
+void fdit_opencl_crashed(int number);
 /* How many platforms the loader has; loads whatever it finds. */
 enum fdit_status opencl_count_platforms(fdit_context *ctx, int *out);
 

@@ -4,15 +4,15 @@
  *
  *     finediffusion driver verdict 1
  *     when 1764432000
- *     good 1 platforms 1 gpus 0
+ *     good 1 platforms 1 gpus 0      (0: bad, 2: a job crashed in it, crash.c)
  *     note ...
  *     files 2                        (each as drivers_add_file writes it)
  *     ...
  *     subject                        (the rest of the file; compared in full)
  *     ...
  *
- * A good driver is looked at again after a week, a bad one after a day: libraries below it may have
- * changed. */
+ * A good driver is looked at again after a week, a bad one after a day, since libraries below it may have
+ * changed; one that ended a job after a month, since its trial would be good again. */
 #include "cache.h"
 #include "drivers.h"
 
@@ -24,7 +24,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char head[] = "finediffusion driver verdict 1\n";
+const char verdict_head[] = "finediffusion driver verdict 1\n";
 enum { MOST = 1 << 20, DAY = 24 * 3600 };
 
 static enum fdit_status path_of(const char *subject, bool make, char **out)
@@ -35,6 +35,11 @@ static enum fdit_status path_of(const char *subject, bool make, char **out)
         key.b = (key.b ^ (unsigned char)*c) * UINT64_C(0x100000001b3);
     }
     return opencl_cache_path(key, make, "driver", out);
+}
+
+enum fdit_status verdict_path(const char *subject, char **out)
+{
+    return path_of(subject, true, out);
 }
 
 /* The line at *at without its newline, *at behind it; NULL: none. */
@@ -70,20 +75,21 @@ bool verdict_load(const char *subject, struct verdict *out)
     uint8_t *file = NULL;
     char *path = NULL, *at, *line;
     size_t size = 0, n_files = 0;
-    double when = 0, age;
+    double when = 0, age, days;
     int good = 0;
     bool found = false;
     *out = (struct verdict){ 0 };
     if (path_of(subject, false, &path) != FDIT_OK || !fdit_is_file(path) ||
         fdit_file_read_all(NULL, path, MOST, &file, &size) != FDIT_OK || strlen((char *)file) != size ||
-        strncmp((char *)file, head, strlen(head)) != 0)
+        strncmp((char *)file, verdict_head, strlen(verdict_head)) != 0)
         goto out;
-    at = (char *)file + strlen(head);
+    at = (char *)file + strlen(verdict_head);
     if (!(line = next_line(&at)) || sscanf(line, "when %lf", &when) != 1 || !(line = next_line(&at)) ||
         sscanf(line, "good %d platforms %d gpus %d", &good, &out->platforms, &out->gpus) != 3)
         goto out;
     age = fdit_clock_date() - when;
-    if (!(age >= -DAY && age < (good ? 7 * DAY : DAY)))
+    days = good == VERDICT_GOOD ? 7 : good == VERDICT_CRASHED ? 30 : 1;
+    if (!(age >= -DAY && age < days * DAY))
         goto out;
     if (!(line = next_line(&at)) || strncmp(line, "note ", 5) != 0 ||
         fdit_strdup(NULL, line + 5, &out->note) != FDIT_OK)
@@ -93,7 +99,7 @@ bool verdict_load(const char *subject, struct verdict *out)
     for (size_t i = 0; i < n_files; i++)
         if (!(line = next_line(&at)) || !unchanged(line))
             goto out;
-    out->good = good != 0;
+    out->good = good == VERDICT_GOOD;
     found = (line = next_line(&at)) && strcmp(line, "subject") == 0 && strcmp(at, subject) == 0;
 out:
     if (!found) {
@@ -120,7 +126,7 @@ void verdict_store(const char *subject, const struct verdict *v)
         at += length + (at[length] == '\n');
     }
     TRY(fdit_strf(NULL, &text, "%swhen %.0f\ngood %d platforms %d gpus %d\nnote %s\nfiles %d\n%ssubject\n%s",
-                  head, fdit_clock_date(), v->good, v->platforms, v->gpus, v->note ? v->note : "", n,
+                  verdict_head, fdit_clock_date(), v->good, v->platforms, v->gpus, v->note ? v->note : "", n,
                   files ? files : "", subject));
     TRY(fdit_file_write(NULL, path, false, text, strlen(text)));
 out:

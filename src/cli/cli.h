@@ -117,6 +117,9 @@ void fdit_options_help(const struct fdit_command *command, FILE *to);
 /* SIGINT, SIGTERM, SIGHUP, SIGPIPE and SIGXCPU ask ctx to stop; a second one of the first two ends the
  * program at once. A limit of a file's size (SIGXFSZ) only makes the write fail. */
 void fdit_signals_install(fdit_context *ctx);
+/* After drivers were loaded: LLVM in them puts handlers of its own in place. It takes them away before a
+ * fault comes again, but abort() does not come again. */
+void fdit_signals_watch_device(void);
 int fdit_signals_caught(void); /* the number of the signal, 0: none */
 
 /* ---- messages.c */

@@ -26,6 +26,7 @@
 struct args {
     const char *model, *taxonomy, *ranks;
     struct fdit_picture_words look;
+    size_t memory; /* 0: what the process may have */
     bool pictures, classes, quick, list;
 };
 
@@ -43,6 +44,10 @@ static const struct fdit_option options[] = {
       .help = "with --pictures: turn them upright as their EXIF data say, or leave them as stored" },
     { FDIT_OPTION_ROW(TEXT, "matte", "white|black|#rrggbb", struct args, look.matte), .note = " white",
       .help = "with --pictures: background of transparent pixels" },
+    { FDIT_OPTION_ROW(SIZE, "memory", "SIZE", struct args, memory), FDIT_RANGE(1, 9e18),
+      .note = ": what the system allows",
+      .help =
+          "with --pictures: memory that this may take, for example 500M; pictures that need more are named" },
     FDIT_OPTION("quick", NULL, FLAG, struct args, quick,
                 "of a data set, look only at names and counts; open no picture"),
     FDIT_OPTION("list", NULL, FLAG, struct args, list,
@@ -360,6 +365,7 @@ static enum fdit_status inspect_data(struct fdit_cli *cli, const struct args *a,
                                                        .ranks = a->ranks,
                                                        .rules = &rules,
                                                        .pictures = a->pictures,
+                                                       .memory = a->memory,
                                                        .classes = a->classes,
                                                        .quick = a->quick,
                                                        .list = a->list },

@@ -184,8 +184,8 @@ const struct fdit_command fdit_command_sample = {
              "--guide says. A picture depends only on weights, class, seed and options: batch size, "
              "order, --shard and --threads do not change it.\n\n"
              "Pictures that are already in DIR are kept, so the same command continues an interrupted "
-             "job; incomplete files are drawn again. Ctrl-C loses the batch in progress (with --tar, "
-             "the archive in progress). A DIR whose pictures were made with other weights, options or "
+             "job; incomplete files are drawn again. Ctrl-C loses the batch in progress. "
+             "A DIR whose pictures were made with other weights, options or "
              "files is refused. The text fields of every PNG say how it was made.",
     .examples = "  finediffusion sample --base base.safetensors --delta run/delta.safetensors \\\n"
                 "      --classes parus-major,genus=Turdus --per-class 4 --sampler ddim \\\n"

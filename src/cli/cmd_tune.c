@@ -15,7 +15,7 @@ struct args {
 
 static const struct fdit_option options[] = {
     FDIT_HEADING("Measuring"),
-    { FDIT_OPTION_ROW(INT, "candidates", "N", struct args, candidates), FDIT_RANGE(1, 1000), .usual = "all",
+    { FDIT_OPTION_ROW(INT, "candidates", "N", struct args, candidates), FDIT_RANGE(1, 1000), .note = ": all",
       .help = "tile sizes to try on each kind of product" },
     { FDIT_OPTION_ROW(INT, "clblast", "N", struct args, library), FDIT_RANGE(0, 1000), .usual = "16",
       .note = "; 0: leave out CLBlast", .help = "sets of CLBlast parameters to try" },

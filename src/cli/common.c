@@ -31,6 +31,7 @@ enum fdit_status fdit_cli_device(struct fdit_cli *cli, fdit_device **out)
     status = fdit_devices_open(cli->ctx, &options, &dev);
     fdit_phase_end(cli->ctx);
     TRY(status);
+    fdit_signals_watch_device();
     if (fdit_device_next(dev) && !(common & FDIT_COMMON_DEVICES))
         FAIL(cli->ctx, FDIT_ERROR_ARGUMENT, "%s%s: %s works on one device at a time; name one of them",
              cli->device ? "--device " : "FINEDIFFUSION_DEVICE=",

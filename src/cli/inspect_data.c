@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/inspect_data.h"
 
+#include "core/limits.h"
 #include "core/mem.h"
 #include "core/utf8.h"
 #include "data/dataset.h"
 #include "data/loader.h"
 #include "data/survey.h"
+#include "device/plan.h"
 #include "format/kind.h"
 
 #include <pthread.h>
@@ -21,7 +23,7 @@ struct job {
     const char *path;
     struct fdit_json *out;
     json_t *problems, *notes; /* borrowed from out */
-    const struct fdit_dataset *ds;
+    struct fdit_dataset *ds;
     struct fdit_survey survey;
 };
 
@@ -67,6 +69,24 @@ static void capture(void *user, enum fdit_log_level level, const char *message)
     pthread_mutex_unlock(&c->lock);
 }
 
+/* Bounds what decoding takes, as `train` does. Pictures that need more count as broken. */
+static enum fdit_status bound_memory(struct job *j, const struct fdit_loader_options *loader)
+{
+    enum fdit_status status = FDIT_OK;
+    fdit_context *ctx = j->cli->ctx;
+    struct fdit_limits limits;
+    struct fdit_plan plan = { 0 };
+    size_t bytes;
+    fdit_limits_read(&(struct fdit_limits_source){ .root = "" }, &limits);
+    TRY(fdit_plan_add_process(ctx, &plan, NULL));
+    TRY(fdit_dataset_plan_reading(ctx, j->ds, loader->workers,
+                                  fdit_plan_room(&plan, j->how->memory ? j->how->memory : limits.memory),
+                                  true, &bytes));
+out:
+    fdit_plan_fini(&plan);
+    return status;
+}
+
 /* Decodes all pictures on two threads. */
 static enum fdit_status decode_all(struct job *j)
 {
@@ -74,14 +94,15 @@ static enum fdit_status decode_all(struct job *j)
     fdit_context *ctx = j->cli->ctx;
     struct fdit_loader *l = NULL;
     struct fdit_batch b;
+    const struct fdit_loader_options options = {
+        .batch = 1, .workers = 2, .in_order = true, .skip_bad = true, .ring = 16
+    };
     struct capture said = { .lock = PTHREAD_MUTEX_INITIALIZER, .cli = j->cli };
     size_t n = fdit_dataset_size(j->ds);
     char *text = NULL;
     fdit_context_set_log(ctx, capture, &said);
-    TRY(fdit_loader_open(ctx, j->ds, NULL, 0,
-                         &(struct fdit_loader_options){
-                             .batch = 1, .workers = 2, .in_order = true, .skip_bad = true, .ring = 16 },
-                         &l));
+    TRY(bound_memory(j, &options));
+    TRY(fdit_loader_open(ctx, j->ds, NULL, 0, &options, &l));
     fdit_cli_progress_begin(j->cli, "inspect", "picture", 0, n);
     for (size_t i = 0; i < n; i++) {
         TRY(fdit_loader_next(ctx, l, &b));

@@ -11,6 +11,7 @@ struct fdit_inspect_data {
     const char *taxonomy, *ranks;           /* --taxonomy, --ranks */
     const struct fdit_picture_rules *rules; /* of decoding */
     bool pictures;                          /* decode all */
+    size_t memory;                          /* that this may take; 0: what the process may have */
     bool classes;                           /* put the table of classes into `out` */
     bool quick;                             /* names only: no picture is opened */
     bool list; /* all that was left out, broken or there twice, and not only the first */

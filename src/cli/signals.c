@@ -4,6 +4,8 @@
  * every write to a closed pipe SIGPIPE. */
 #include "cli/cli.h"
 
+#include "devices.h"
+
 #include <signal.h>
 #include <unistd.h>
 
@@ -24,6 +26,31 @@ static void on_signal(int number)
         fdit_context_stop(target);
 }
 
+/* SA_RESETHAND: what is raised here ends the program as it would have ended without a handler. */
+static void on_crash(int number)
+{
+    fdit_devices_crashed(number);
+    raise(number);
+}
+
+/* Drivers run in this process. Where a sanitizer or somebody else handles these signals, they go on to. */
+static void watch_for_crashes(void)
+{
+    static const int crashes[] = { SIGSEGV, SIGABRT, SIGILL, SIGFPE };
+    struct sigaction action = { .sa_handler = on_crash, .sa_flags = SA_RESETHAND | SA_NODEFER }, before;
+    sigemptyset(&action.sa_mask);
+    for (size_t i = 0; i < sizeof crashes / sizeof *crashes; i++)
+        if (sigaction(crashes[i], NULL, &before) == 0 && before.sa_handler == SIG_DFL)
+            sigaction(crashes[i], &action, NULL);
+}
+
+void fdit_signals_watch_device(void)
+{
+    struct sigaction action = { .sa_handler = on_crash, .sa_flags = SA_RESETHAND | SA_NODEFER };
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGABRT, &action, NULL);
+}
+
 void fdit_signals_install(fdit_context *ctx)
 {
     /* the last ones stay ignored where they are when the program starts: nohup, pipes of some shells */
@@ -35,6 +62,7 @@ void fdit_signals_install(fdit_context *ctx)
     };
     struct sigaction action = { .sa_handler = on_signal, .sa_flags = SA_RESTART }, before;
     target = ctx;
+    watch_for_crashes();
     sigemptyset(&action.sa_mask);
     for (size_t i = 0; i < sizeof stops / sizeof *stops; i++) {
         bool ignored = sigaction(stops[i].number, NULL, &before) == 0 && before.sa_handler == SIG_IGN;

@@ -440,6 +440,12 @@ char *fdit_text_vformat(const char *format, va_list args)
     return o.text;
 }
 
+int fdit_text_compare(const void *pa, const void *pb)
+{
+    const char *const *a = pa, *const *b = pb;
+    return strcmp(*a, *b);
+}
+
 enum fdit_status fdit_text_print(fdit_context *ctx, FILE *to, const char *format, ...)
 {
     va_list args;

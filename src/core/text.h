@@ -37,6 +37,9 @@ bool fdit_text_is_safe(const char *text, unsigned keep);
  * every backslash has to be doubled before it is made safe. */
 size_t fdit_text_unescape(char *text, size_t n);
 
+/* For qsort of const char *: by bytes. */
+int fdit_text_compare(const void *a, const void *b);
+
 /* printf's formatting into a text from malloc (NULL when memory is short), with three differences:
  * what %s brings in is made safe, as a line, so that only the format itself can hold a newline; the
  * width of %s counts columns, not bytes; and "%zu pictures of %d classes" becomes "1 picture of 1

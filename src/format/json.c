@@ -5,6 +5,7 @@
 
 #include "core/file.h"
 #include "core/mem.h"
+#include "core/text.h"
 #include "core/utf8.h"
 
 #include <errno.h>
@@ -432,5 +433,36 @@ enum fdit_status fdit_json_read(fdit_context *ctx, const char *path, size_t limi
     TRY(fdit_json_parse(ctx, path, (const char *)text, n, max_depth, out));
 out:
     fdit_free(text);
+    return status;
+}
+
+enum fdit_status fdit_json_shard_names(fdit_context *ctx, const char *path, json_t *map, const char ***out,
+                                       size_t *n)
+{
+    enum fdit_status status = FDIT_OK;
+    const char **names = NULL, *key;
+    size_t count = 0, distinct = 0;
+    json_t *value;
+    TRY(fdit_alloc(ctx, json_object_size(map), sizeof *names, &names));
+    json_object_foreach(map, key, value)
+    {
+        const char *name = json_string_value(value);
+        if (!name || !*name || strchr(name, '/') || strcmp(name, "..") == 0)
+            FAIL(ctx, FDIT_ERROR_FORMAT,
+                 "%s: tensor %.200s: its file must be the name of one in "
+                 "the same folder; the index is damaged, get it again",
+                 path, key);
+        names[count++] = name;
+    }
+    if (count)
+        qsort(names, count, sizeof *names, fdit_text_compare);
+    for (size_t i = 0; i < count; i++)
+        if (i == 0 || strcmp(names[i], names[distinct - 1]) != 0)
+            names[distinct++] = names[i];
+    *out = names;
+    *n = distinct;
+    names = NULL;
+out:
+    fdit_free(names);
     return status;
 }

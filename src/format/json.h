@@ -74,4 +74,10 @@ enum fdit_status fdit_json_end(fdit_context *ctx, const struct fdit_json *b, con
 /* A value in a message: at most size - 1 bytes of its text, reals with 6 digits. Returns out. */
 const char *fdit_json_show(const json_t *value, char *out, size_t size);
 
+/* Of the "weight_map" of a model in several files (tensor: file): the distinct names of the files, sorted,
+ * which point into the map. One that is not the name of a file in the same folder: FDIT_ERROR_FORMAT. Free
+ * *out with fdit_free. */
+enum fdit_status fdit_json_shard_names(fdit_context *ctx, const char *path, json_t *map, const char ***out,
+                                       size_t *n);
+
 #endif

@@ -4,6 +4,7 @@
 
 #include "core/file.h"
 #include "core/mem.h"
+#include "core/text.h"
 #include "format/pt_pickle.h"
 #include "format/pt_zip.h"
 
@@ -316,12 +317,6 @@ out:
 
 /* ------------------------------------------------------------------ the zip layout */
 
-static int by_text(const void *pa, const void *pb)
-{
-    const char *const *a = pa, *const *b = pb;
-    return strcmp(*a, *b);
-}
-
 /* Finds the pickle. Two members of one name, or two pickles, could be read in two ways. */
 static enum fdit_status find_pickle(fdit_context *ctx, struct fdit_pt *pt)
 {
@@ -354,7 +349,7 @@ static enum fdit_status find_pickle(fdit_context *ctx, struct fdit_pt *pt)
              "%s: is a TorchScript program, not a checkpoint; load it in "
              "PyTorch and save its state_dict()",
              pt->path);
-    qsort(names, n, sizeof *names, by_text);
+    qsort(names, n, sizeof *names, fdit_text_compare);
     for (size_t i = 1; i < n; i++)
         if (!strcmp(names[i - 1], names[i]))
             FAIL(ctx, FDIT_ERROR_FORMAT, "%s: the zip has %.100s twice; the file is damaged, get it again",

@@ -316,44 +316,6 @@ out:
 
 /* ------------------------------------------------------------------ sharded sets */
 
-static int by_text(const void *pa, const void *pb)
-{
-    const char *const *a = pa, *const *b = pb;
-    return strcmp(*a, *b);
-}
-
-/* The distinct file names of the weight map, sorted; they point into the map. */
-static enum fdit_status shard_names(fdit_context *ctx, const char *path, json_t *map, const char ***out,
-                                    size_t *n)
-{
-    enum fdit_status status = FDIT_OK;
-    const char **names = NULL, *key;
-    size_t count = 0, distinct = 0;
-    json_t *value;
-    TRY(fdit_alloc(ctx, json_object_size(map), sizeof *names, &names));
-    json_object_foreach(map, key, value)
-    {
-        const char *name = json_string_value(value);
-        if (!name || !*name || strchr(name, '/') || strcmp(name, "..") == 0)
-            FAIL(ctx, FDIT_ERROR_FORMAT,
-                 "%s: tensor %.200s: its file must be the name of one in "
-                 "the same folder; the index is damaged, get it again",
-                 path, key);
-        names[count++] = name;
-    }
-    if (count)
-        qsort(names, count, sizeof *names, by_text);
-    for (size_t i = 0; i < count; i++)
-        if (i == 0 || strcmp(names[i], names[distinct - 1]) != 0)
-            names[distinct++] = names[i];
-    *out = names;
-    *n = distinct;
-    names = NULL;
-out:
-    fdit_free(names);
-    return status;
-}
-
 static enum fdit_status check_weight_map(fdit_context *ctx, const struct fdit_safetensors *st, json_t *map,
                                          const char **names)
 {
@@ -383,7 +345,7 @@ static enum fdit_status open_shards(fdit_context *ctx, struct fdit_safetensors *
     if (!json_is_object(map) || json_object_size(map) == 0)
         FAIL(ctx, FDIT_ERROR_FORMAT, "%s: has no weight_map; it is not an index of safetensors files",
              st->path);
-    TRY(shard_names(ctx, st->path, map, &names, &n));
+    TRY(fdit_json_shard_names(ctx, st->path, map, &names, &n));
     TRY(fdit_path_folder(ctx, st->path, &folder));
     TRY(fdit_alloc(ctx, n, sizeof *st->shards, &st->shards));
     for (size_t i = 0; i < n; i++) {

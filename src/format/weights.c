@@ -212,44 +212,6 @@ out:
     return status;
 }
 
-static int by_text(const void *pa, const void *pb)
-{
-    const char *const *a = pa, *const *b = pb;
-    return strcmp(*a, *b);
-}
-
-/* The names of the shards, sorted, each once; they point into the map. */
-static enum fdit_status shard_names(fdit_context *ctx, const char *path, json_t *map, const char ***out,
-                                    size_t *n)
-{
-    enum fdit_status status = FDIT_OK;
-    const char **names = NULL, *key;
-    size_t count = 0, distinct = 0;
-    json_t *value;
-    TRY(fdit_alloc(ctx, json_object_size(map), sizeof *names, &names));
-    json_object_foreach(map, key, value)
-    {
-        const char *name = json_string_value(value);
-        if (!name || !*name || strchr(name, '/') || !strcmp(name, ".."))
-            FAIL(ctx, FDIT_ERROR_FORMAT,
-                 "%s: tensor %.200s: its file must be the name of one in the same folder; the "
-                 "index is damaged, "
-                 "get it again",
-                 path, key);
-        names[count++] = name;
-    }
-    qsort(names, count, sizeof *names, by_text);
-    for (size_t i = 0; i < count; i++)
-        if (i == 0 || strcmp(names[i], names[distinct - 1]))
-            names[distinct++] = names[i];
-    *out = names;
-    *n = distinct;
-    names = NULL;
-out:
-    fdit_free(names);
-    return status;
-}
-
 static enum fdit_status open_torch_shards(fdit_context *ctx, struct fdit_weights *w, const char *folder,
                                           json_t *map, const char **names, size_t n)
 {
@@ -295,7 +257,7 @@ static enum fdit_status open_index(fdit_context *ctx, struct fdit_weights *w)
              "%s: is JSON without a weight_map: no index of files of weights; give the file of "
              "weights itself",
              w->path);
-    TRY(shard_names(ctx, w->path, map, &names, &n));
+    TRY(fdit_json_shard_names(ctx, w->path, map, &names, &n));
     TRY(fdit_path_folder(ctx, w->path, &folder));
     TRY(fdit_path_join(ctx, folder, names[0], &path));
     TRY(fdit_kind_of_file(ctx, path, &kind));

@@ -214,17 +214,23 @@ enum fdit_status fdit_jpeg_decode(fdit_context *ctx, const uint8_t *bytes, size_
 {
     enum fdit_status status = FDIT_OK;
     struct decoder d = { .ctx = ctx, .name = name, .sink = sink, .n = n };
+    const size_t much = 4 << 20; /* pixels */
+    bool whole = false;          /* all coefficients are held, which a picture of several scans needs */
     open_decoder(&d, bytes);
     if (!read_header(&d) || !start(&d))
         TRY(refuse(&d));
+    whole = jpeg_has_multiple_scans(&d.jpeg);
     TRY(sink->begin(sink->self, (int)d.jpeg.output_width, (int)d.jpeg.output_height));
     if (d.jpeg.output_components == 4)
         TRY(fdit_alloc(ctx, d.jpeg.output_width, 4, &d.cmyk));
     if (!read_rows(&d))
         TRY(refuse(&d));
 out:
+    whole = whole && (size_t)d.jpeg.image_width * d.jpeg.image_height > much;
     jpeg_destroy_decompress(&d.jpeg);
     fdit_free(d.cmyk);
+    if (whole) /* else every thread keeps as much for its next picture */
+        fdit_mem_trim();
     return status;
 }
 

@@ -197,7 +197,7 @@ static enum fdit_status begin_archive(fdit_context *ctx, struct fdit_album *a, s
     TRY(fdit_taxonomy_to_json(ctx, a->taxonomy, &taxonomy));
     TRY(fdit_tar_writer_open(ctx, path, false, &a->archive));
     a->archive_at = p / FDIT_ALBUM_TAR;
-    a->archive_n = 0;
+    a->archive_whole = false;
     TRY(fdit_tar_writer_add(ctx, a->archive, "__taxonomy__", taxonomy, strlen(taxonomy)));
 out:
     fdit_free(path);
@@ -205,30 +205,71 @@ out:
     return status;
 }
 
-static enum fdit_status put_in_archive(fdit_context *ctx, struct fdit_album *a, size_t p,
-                                       const uint8_t *bytes, size_t n)
+/* Picture p, its class and what else is said of it: all three, or the archive is not whole any more. */
+static enum fdit_status add_picture(fdit_context *ctx, struct fdit_album *a, size_t p, const uint8_t *bytes,
+                                    size_t n)
 {
     enum fdit_status status = FDIT_OK;
     char *name = NULL;
     char id[16];
-    if (a->archive && a->archive_at != p / FDIT_ALBUM_TAR)
-        TRY(fdit_tar_writer_commit(ctx, &a->archive));
-    if (!a->archive)
-        TRY(begin_archive(ctx, a, p));
+    a->archive_whole = false;
     TRY(fdit_album_file(ctx, a, p, &name));
     TRY(fdit_tar_writer_add(ctx, a->archive, name, bytes, n));
     snprintf(id, sizeof id, "%" PRId32, fdit_request_at(a->request, p).id);
     TRY(add_text(ctx, a, p, ".cls", id));
     TRY(add_json(ctx, a, p));
-    a->archive_n++;
+    a->archive_whole = true;
 out:
     fdit_free(name);
     return status;
 }
 
-size_t fdit_album_unfinished(const struct fdit_album *a)
+/* The archive of picture p up to that picture: what an interrupted job left of it is taken over. */
+static enum fdit_status continue_archive(fdit_context *ctx, struct fdit_album *a, size_t p)
 {
-    return a->archive ? a->archive_n : 0;
+    enum fdit_status status = FDIT_OK;
+    struct fdit_tar *old = NULL;
+    char *path = NULL, *name = NULL;
+    size_t at;
+    TRY(begin_archive(ctx, a, p));
+    for (size_t q = p / FDIT_ALBUM_TAR * FDIT_ALBUM_TAR; q < p && a->have[q]; q++) {
+        fdit_free(name);
+        name = NULL;
+        TRY(fdit_album_file(ctx, a, q, &name));
+        if (!old) {
+            TRY(fdit_album_path(ctx, a, q, &path));
+            TRY(fdit_tar_open(ctx, path, 0, &old));
+        }
+        if (!fdit_tar_find(old, name, &at))
+            FAIL(ctx, FDIT_ERROR_FORMAT, "%s: %s was in it a moment ago; another program writes there", path,
+                 name);
+        TRY(add_picture(ctx, a, q, fdit_tar_data(old, at), (size_t)fdit_tar_at(old, at)->size));
+    }
+out:
+    fdit_tar_close(old);
+    fdit_free(path);
+    fdit_free(name);
+    return status;
+}
+
+static enum fdit_status put_in_archive(fdit_context *ctx, struct fdit_album *a, size_t p,
+                                       const uint8_t *bytes, size_t n)
+{
+    enum fdit_status status = FDIT_OK;
+    if (a->archive && a->archive_at != p / FDIT_ALBUM_TAR)
+        TRY(fdit_tar_writer_commit(ctx, &a->archive));
+    if (!a->archive)
+        TRY(continue_archive(ctx, a, p));
+    TRY(add_picture(ctx, a, p, bytes, n));
+out:
+    return status;
+}
+
+enum fdit_status fdit_album_keep(fdit_context *ctx, struct fdit_album *a)
+{
+    if (!a->archive || !a->archive_whole)
+        return FDIT_OK;
+    return fdit_tar_writer_commit(ctx, &a->archive);
 }
 
 /* A link in a picture's place is replaced, not what it points to. */

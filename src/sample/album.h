@@ -56,8 +56,9 @@ enum fdit_status fdit_album_file(fdit_context *ctx, const struct fdit_album *a, 
 /* Puts picture p there. Archives want rising p. One that is there already stays as it is. */
 enum fdit_status fdit_album_put(fdit_context *ctx, struct fdit_album *a, size_t p,
                                 const struct fdit_picture *picture);
-/* Pictures of the archive that is being written: they go with it when the job stops now. */
-size_t fdit_album_unfinished(const struct fdit_album *a);
+/* Before a job stops: ends the archive that is being written behind its last picture and puts it in
+ * place, where the next job takes it over. */
+enum fdit_status fdit_album_keep(fdit_context *ctx, struct fdit_album *a);
 /* Reads a kept picture back (RGB). */
 enum fdit_status fdit_album_get(fdit_context *ctx, const struct fdit_album *a, size_t p,
                                 struct fdit_picture *out);

@@ -200,8 +200,9 @@ static enum fdit_status look_into(fdit_context *ctx, const struct fdit_album *a,
     snprintf(number, sizeof number, "%" PRId32, fdit_request_at(a->request, p).id);
     TRY(fdit_album_member(ctx, a, p, ".png", &png));
     TRY(fdit_album_member(ctx, a, p, ".cls", &cls));
-    if (!fdit_tar_find(tar, png, &i) || !fdit_tar_find(tar, cls, &j) ||
-        fdit_tar_at(tar, j)->size != strlen(number) ||
+    if (!fdit_tar_find(tar, png, &i))
+        goto out;
+    if (!fdit_tar_find(tar, cls, &j) || fdit_tar_at(tar, j)->size != strlen(number) ||
         memcmp(fdit_tar_data(tar, j), number, strlen(number)) != 0) {
         odd->broken++;
         if (!odd->first)
@@ -215,7 +216,8 @@ out:
     return status;
 }
 
-/* Pictures first..end-1 lie in one archive, which is kept when all are there. */
+/* Pictures first..end-1 lie in one archive; those before the first that is not there are kept, and the
+ * archive goes on behind them: a job that was stopped left it so. */
 static enum fdit_status look_at_archive(fdit_context *ctx, struct fdit_album *a,
                                         const struct fdit_identity *id, size_t first, size_t end,
                                         struct odd *odd)
@@ -223,7 +225,7 @@ static enum fdit_status look_at_archive(fdit_context *ctx, struct fdit_album *a,
     enum fdit_status status = FDIT_OK;
     struct fdit_tar *tar = NULL;
     char *path = NULL;
-    bool there, all = true;
+    bool there, kept = true;
     TRY(fdit_album_path(ctx, a, first, &path));
     TRY(fdit_file_regular(ctx, path, &there));
     if (!there)
@@ -235,10 +237,10 @@ static enum fdit_status look_at_archive(fdit_context *ctx, struct fdit_album *a,
         goto out;
     }
     TRY(status);
-    for (size_t p = first; all && p < end; p++)
-        TRY(look_into(ctx, a, id, tar, p, odd, &all));
-    for (size_t p = first; all && p < end; p++)
-        a->have[p] = true;
+    for (size_t p = first; kept && p < end; p++) {
+        TRY(look_into(ctx, a, id, tar, p, odd, &kept));
+        a->have[p] = kept;
+    }
 out:
     fdit_tar_close(tar);
     fdit_free(path);

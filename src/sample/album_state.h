@@ -26,8 +26,8 @@ struct fdit_album {
     size_t kept;
     size_t made; /* place of the class whose folder was made last, + 1 */
     struct fdit_tar_writer *archive;
-    size_t archive_at; /* its number */
-    size_t archive_n;  /* pictures in it so far */
+    size_t archive_at;  /* its number */
+    bool archive_whole; /* ends behind a picture */
 };
 
 /* album.c; results are freed with fdit_free */

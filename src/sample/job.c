@@ -481,9 +481,11 @@ static enum fdit_status work(fdit_context *ctx, struct job *j)
     if (needed || j->o->latents)
         status = sample_all(ctx, j);
     summarise(j, fdit_clock_seconds() - began);
-    size_t lost = j->album ? fdit_album_unfinished(j->album) : 0;
-    if (status == FDIT_INTERRUPTED)
-        FAIL(ctx, status, "stopped after %zu of %zu pictures; %s", j->done - lost, j->request.n,
+    const bool stopped = status == FDIT_INTERRUPTED;
+    if (stopped && j->album)
+        TRY(fdit_album_keep(ctx, j->album));
+    if (stopped)
+        FAIL(ctx, FDIT_INTERRUPTED, "stopped after %zu of %zu pictures; %s", j->done, j->request.n,
              j->album && fdit_painter_decodes(j->painter) ? "the same command goes on with the others"
                                                           : "nothing was written");
     TRY(status);

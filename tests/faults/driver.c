@@ -3,12 +3,13 @@
  * or over none:
  *
  *     FDIT_CL_DRIVER="WHERE:WHAT"
- *     WHERE  load, platforms, devices, build, run, end (when the program ends)
+ *     WHERE  load, platforms, devices, build, run, end (when the program ends), late (the kernel behind
+ *            FDIT_LATE others: a name that is not among what verdicts depend on)
  *     WHAT   abort, segv, exit, hang, print (and goes on), print-on (to standard output, without an
  * end), child (leaves a process behind that keeps its output open, and aborts)
  *
  *     FDIT_CL_LIE="WHAT=VALUE"       what it says of its device, or of its platform
- *     WHAT   units, items, buffer, memory, local, align, vector, version, name, driver, platform
+ *     WHAT   type, units, items, buffer, memory, local, align, vector, version, name, driver, platform
  *     VALUE  a number, or for the last four a text; @4096: so many letters; @raw: bytes that are no text;
  *            @size: it claims to have 2^63 bytes
  *
@@ -88,7 +89,11 @@ static cl_int build(cl_program program, cl_uint n, const cl_device_id *list, con
 static cl_int run(cl_command_queue queue, cl_kernel kernel, cl_uint dimensions, const size_t *offset,
                   const size_t *global, const size_t *local, cl_uint n, const cl_event *wait, cl_event *event)
 {
+    const char *most = getenv("FDIT_LATE");
+    static long kernels;
     misbehave("run");
+    if (most && kernels++ >= atol(most))
+        misbehave("late");
     return real_run(queue, kernel, dimensions, offset, global, local, n, wait, event);
 }
 
@@ -102,7 +107,8 @@ static const char *lie_about(cl_uint what, int platform, size_t *width)
         const char *name;
         cl_uint what;
         size_t width; /* 0: a text */
-    } lies[] = { { "units", CL_DEVICE_MAX_COMPUTE_UNITS, 4 },
+    } lies[] = { { "type", CL_DEVICE_TYPE, 8 },
+                 { "units", CL_DEVICE_MAX_COMPUTE_UNITS, 4 },
                  { "items", CL_DEVICE_MAX_WORK_GROUP_SIZE, 8 },
                  { "buffer", CL_DEVICE_MAX_MEM_ALLOC_SIZE, 8 },
                  { "memory", CL_DEVICE_GLOBAL_MEM_SIZE, 8 },
