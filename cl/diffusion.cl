@@ -85,6 +85,35 @@ diffusion_loss(__global float *dout, ulong dout_at, __global float *losses, ulon
     }
 }
 
+/* coef [b]: of_x0, of_noise, scale, 5 unused. One group a sample; n elements have a target, `rest` behind
+ * them none. losses [b] = mean of (out - of_x0 x0 - of_noise noise)^2, and 0; dout = its gradient. */
+__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
+velocity_loss(__global float *dout, ulong dout_at, __global float *losses, ulong losses_at,
+              __global const float *out, ulong out_at, __global const float *x0, ulong x0_at,
+              __global const float *noise, ulong noise_at, __global const float *coef, ulong coef_at, ulong n,
+              ulong rest, int has_dout)
+{
+    __local float s[GROUP];
+    size_t b = get_group_id(0), l = get_local_id(0), row = b * (size_t)(n + rest);
+    __global const float *c = coef + coef_at + 8 * b;
+    float of_x0 = c[0], of_noise = c[1], mean = 1.0f / (float)n, scale = 2.0f * c[2] * mean, mse = 0.0f;
+    for (size_t i = l; i < (size_t)n; i += GROUP) {
+        size_t at = b * (size_t)n + i;
+        float error = out[out_at + row + i] - (of_x0 * x0[x0_at + at] + of_noise * noise[noise_at + at]);
+        mse += error * error;
+        if (has_dout)
+            dout[dout_at + row + i] = scale * error;
+    }
+    if (has_dout)
+        for (size_t i = l; i < (size_t)rest; i += GROUP)
+            dout[dout_at + row + (size_t)n + i] = 0.0f;
+    mse = group_sum(s, mse);
+    if (l == 0) {
+        losses[losses_at + 2 * b] = mse * mean;
+        losses[losses_at + 2 * b + 1] = 0.0f;
+    }
+}
+
 /* loss [b] = -log softmax(logits [b])[label];  dlogits = (softmax - onehot) factor. One group a
  * sample. A label that is not a class gives NaN. */
 __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
@@ -133,7 +162,7 @@ sampler(__global float *x_next, ulong x_next_at, __global const float *x, ulong 
     size_t i = get_global_id(0), b = get_global_id(1);
     if (i >= (size_t)n)
         return;
-    size_t at = b * (size_t)n + i, pair = 2 * b * (size_t)n + i;
+    size_t at = b * (size_t)n + i, pair = FLAG(flags, SAMPLER_SINGLE) ? at : at + b * (size_t)n;
     float e = cond[cond_at + pair], xi = x[x_at + at];
     if (FLAG(flags, SAMPLER_UNCOND) && i < (size_t)guided) {
         float u = uncond[uncond_at + pair];

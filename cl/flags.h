@@ -39,6 +39,7 @@
 #define SAMPLER_OLD 2
 #define SAMPLER_CLIP_X0 3
 #define SAMPLER_LEARNED 4
+#define SAMPLER_SINGLE 5
 
 /* conv and patches of picture.cl */
 #define CONV_BIAS 0

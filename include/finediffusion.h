@@ -215,12 +215,12 @@ struct fdit_draw_progress {
 typedef bool (*fdit_draw_fn)(void *user, const struct fdit_draw_progress *progress);
 
 struct fdit_draw_options {
-    size_t size;                   /* of this struct: fdit_draw_options_init */
-    const char *sampler;           /* "ddpm" (NULL), "ddim", "ddim:ETA", "dpm++" */
-    int steps;                     /* 1 to 1000; 0: the sampler's default (250, 50, 20) */
-    double guidance;               /* scale, 1: none; NaN (the default): 2 for pixels, 4 for latents */
+    size_t size;         /* of this struct: fdit_draw_options_init */
+    const char *sampler; /* as --sampler: "ddim:ETA", "heun"; NULL: "ddpm", of flow models "euler" */
+    int steps;           /* 1 to 1000; 0: the sampler's default */
+    double guidance;     /* scale, 1: none; NaN (the default): 2 for pixels, 4 for latents */
     const char *guidance_channels; /* "3" or "all"; NULL: 3 of 4 latent channels, else all */
-    const char *guidance_interval; /* "LO:HI": guide at steps LO <= t <= HI only; NULL: "0:999" */
+    const char *guidance_interval; /* "LO:HI": guide at LO <= t <= HI only; NULL: always */
     int clip_x0;                   /* clamp the predicted x0 to [-1, 1]: 1, 0; -1 (the default): for pixels */
     const char *rng;               /* random numbers: "philox" (NULL), "torch-cpu", "torch-cuda" */
     fdit_draw_fn progress;         /* NULL: none */

@@ -404,6 +404,42 @@ START_TEST(diffusion_loss)
 }
 END_TEST
 
+START_TEST(velocity_loss)
+{
+    for (int i = 0; i < N_IMAGE_SHAPES; i++)
+        for (int bits = 0; bits < 4; bits++) {
+            int samples = image_shapes[i][0], channels = image_shapes[i][1], outputs = 1 + bits % 2;
+            size_t pixels = (size_t)image_shapes[i][2], n = (size_t)channels * pixels;
+            struct op_case *c = case_new(FDIT_OP_VELOCITY_LOSS, " %dx%dx%zu, %d outputs%s", samples, channels,
+                                         pixels, outputs, bits & 2 ? ", gradient" : "");
+            c->args.velocity_loss = (struct fdit_velocity_loss_args){
+                .samples = samples, .channels = channels, .outputs = outputs, .n = pixels
+            };
+            c->shape = (struct fdit_op_shape){ .op = FDIT_OP_VELOCITY_LOSS,
+                                               .samples = samples,
+                                               .n = 2 * n * (size_t)samples };
+            c->per_sample = true;
+            struct slot *out = case_in(c, AT(velocity_loss, out), "out", (size_t)outputs * n, samples);
+            case_in(c, AT(velocity_loss, noise), "noise", n, samples);
+            case_in(c, AT(velocity_loss, x0), "x0", n, samples);
+            struct slot *coef = case_in(c, AT(velocity_loss, coef), "coef", 8, samples);
+            for (int b = 0; b < samples; b++) {
+                float sign = b % 2 ? 1.0f : -1.0f;
+                struct fdit_velocity_coef one = { sign, -sign, (float)n, { 0 } };
+                memcpy((float *)coef->data + 8 * b, &one, sizeof one);
+            }
+            case_out(c, AT(velocity_loss, losses), "losses", 2, samples);
+            if (bits & 2)
+                case_out(c, AT(velocity_loss, dout), "dout", (size_t)outputs * n, samples);
+            c->tolerance = 1e-10;
+            coef->no_poison = true;        /* only three of eight are read */
+            out->no_poison = outputs == 2; /* and none of the second half */
+            c->no_poison = i != 1;
+            case_check(c);
+        }
+}
+END_TEST
+
 START_TEST(cross_entropy)
 {
     static const int shapes[][2] = { { 1, 1 }, { 2, 3 }, { 3, 257 }, { 5, 1152 }, { 4, 1000 } };
@@ -432,13 +468,14 @@ END_TEST
 START_TEST(sampler)
 {
     for (int i = 0; i < N_IMAGE_SHAPES; i++)
-        for (int bits = 0; bits < 64; bits++) {
+        for (int bits = 0; bits < 128; bits++) {
             int samples = image_shapes[i][0], channels = image_shapes[i][1];
             size_t pixels = (size_t)image_shapes[i][2], n = (size_t)channels * pixels;
-            bool uncond = bits & 1, z = bits & 2, old = bits & 4, clip = bits & 8, learned = bits & 16,
-                 in_place = bits & 32;
-            if (i > 1 && bits % 9 != i)
+            bool single = bits & 64, uncond = bits & 1, z = bits & 2, old = bits & 4, clip = bits & 8,
+                 learned = bits & 16, in_place = bits & 32;
+            if ((i > 1 && bits % 9 != i) || (single && learned))
                 continue;
+            size_t outputs = single ? 1 : 2;
             struct op_case *c =
                 case_new(FDIT_OP_SAMPLER_STEP, " %dx%dx%zu options %d", samples, channels, pixels, bits);
             c->args.sampler_step = (struct fdit_sampler_step_args){
@@ -456,6 +493,7 @@ START_TEST(sampler)
                 .to_old = old ? -0.2f : 0,
                 .to_z = z ? 0.5f : 0,
                 .learned = learned,
+                .single = single,
                 .log_beta = -1.5f,
                 .log_var = -2.5f,
             };
@@ -463,9 +501,9 @@ START_TEST(sampler)
                                                .samples = samples,
                                                .n = 2 * n * (size_t)samples };
             c->per_sample = true;
-            case_in(c, AT(sampler_step, cond), "cond", 2 * n, samples);
+            case_in(c, AT(sampler_step, cond), "cond", outputs * n, samples);
             if (uncond)
-                case_in(c, AT(sampler_step, uncond), "uncond", 2 * n, samples);
+                case_in(c, AT(sampler_step, uncond), "uncond", outputs * n, samples);
             if (z)
                 case_in(c, AT(sampler_step, z), "z", n, samples);
             if (old)
@@ -617,6 +655,7 @@ void ops_pointwise_add(Suite *suite)
         { "token_mean_backward", token_mean_backward },
         { "diffuse", diffuse },
         { "diffusion_loss", diffusion_loss },
+        { "velocity_loss", velocity_loss },
         { "cross_entropy", cross_entropy },
         { "sampler", sampler },
         { "adamw", adamw },

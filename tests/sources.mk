@@ -193,6 +193,10 @@ tests_test_api_LDADD = libfinediffusion.la $(CHECK_LIBS)
 TESTS += tests/test_library.sh
 EXTRA_DIST += tests/test_library.sh
 
+check_PROGRAMS += tests/test_flow
+TESTS += tests/test_flow.sh
+EXTRA_DIST += tests/test_flow.sh
+tests_test_flow_SOURCES = tests/test_flow.c tests/model_fixture.c tests/model_fixture.h
 check_PROGRAMS += tests/test_sample
 tests_test_sample_SOURCES = tests/test_sample.c tests/model_fixture.c tests/model_fixture.h
 check_PROGRAMS += tests/test_sample_job

@@ -564,11 +564,17 @@ START_TEST(other_arguments)
     WITH(w, s->guided_channels, 4, "channels", "guided_channels is 4");
     WITH(w, s->guided_channels, -1, "channels", "guided_channels is -1");
     WITH(w, s->x0_eps, 0, "clip", "x0_eps");
+    WITH(w, s->single, true, "single", "learned needs v");
     s->uncond = FDIT_NO_TENSOR;
     s->guided_channels = 99; /* without a guide it has no meaning */
     expect_success(&w, "no guide");
     s->z = FDIT_NO_TENSOR;
     expect_success(&w, "no noise");
+    world_free(&w);
+
+    world_init(&w, FDIT_OP_VELOCITY_LOSS);
+    WITH(w, w.a.velocity_loss.outputs, 0, "no outputs", "outputs is 0");
+    WITH(w, w.a.velocity_loss.outputs, 3, "outputs", "outputs is 3");
     world_free(&w);
 
     world_init(&w, FDIT_OP_CONV);

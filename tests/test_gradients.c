@@ -661,6 +661,23 @@ START_TEST(loss_arrays)
 }
 END_TEST
 
+/* By differences, and by hand: x0 = 2, noise = -1, so that the velocity is 3 or -3. */
+START_TEST(velocity_loss_gradient)
+{
+    const float step = 0x1p-10f, x0 = 2, noise = -1;
+    for (int sign = -1; sign < 2; sign += 2) {
+        const struct fdit_velocity_coef coef = { (float)sign, (float)-sign, 0.25f, { 0 } };
+        double mse = 0, up = 0, down = 0;
+        float out = 1.5f, above = out + step, below = out - step, dout = 0;
+        fdit_host_velocity_loss(1, 4, &coef, &out, &x0, &noise, &dout, &mse);
+        fdit_host_velocity_loss(1, 4, &coef, &above, &x0, &noise, NULL, &up);
+        fdit_host_velocity_loss(1, 4, &coef, &below, &x0, &noise, NULL, &down);
+        ck_assert_double_eq_tol(mse, sign > 0 ? 2.25 / 4 : 20.25 / 4, 1e-15);
+        ck_assert_double_eq_tol(dout, 0.25 * (up - down) / (2 * (double)step), 1e-7);
+    }
+}
+END_TEST
+
 /* Logits are multiples of the step, so that f32 holds them exactly. */
 START_TEST(cross_entropy_gradient)
 {
@@ -834,6 +851,7 @@ int main(void)
     suite_add_tcase(suite, tc);
     tc = tcase_create("by hand");
     tcase_add_test(tc, adamw_by_hand);
+    tcase_add_test(tc, velocity_loss_gradient);
     tcase_add_test(tc, lion_by_hand);
     tcase_add_test(tc, clip_scale);
     tcase_add_test(tc, sampler_by_hand);

@@ -197,15 +197,15 @@ refused "$newest: $said" train $tune --out kept --resume
 checks=$((checks + 1))
 diff -r kept kept.before >out || fail "a refused --resume changed the run" "$(cat out)"
 # ... and those of an objective that this version does not have
-flow() { sed 's/\\"objective\\":\\"ddpm\\"/\\"objective\\":\\"flow\\"/' "$1" >"$2"; }
-flow first/delta.safetensors flow.delta.safetensors
-flow base/delta.safetensors flow.base.safetensors
-said='was trained with the objective flow, which this version does not know'
-refused "flow.delta.safetensors: $said" sample $base --delta flow.delta.safetensors --out new
-refused "flow.delta.safetensors: $said" train $base --delta flow.delta.safetensors --data data --steps 1 --out new
-refused "flow.delta.safetensors: $said" inspect flow.delta.safetensors
-refused "flow.base.safetensors: $said" sample --base flow.base.safetensors --out new
-refused "flow.base.safetensors: $said" train --base flow.base.safetensors --data data --steps 1 --out new
+other() { sed 's/\\"objective\\":\\"ddpm\\"/\\"objective\\":\\"other\\"/' "$1" >"$2"; }
+other first/delta.safetensors other.delta.safetensors
+other base/delta.safetensors other.base.safetensors
+said='was trained with the objective other, which this version does not know'
+refused "other.delta.safetensors: $said" sample $base --delta other.delta.safetensors --out new
+refused "other.delta.safetensors: $said" train $base --delta other.delta.safetensors --data data --steps 1 --out new
+refused "other.delta.safetensors: $said" inspect other.delta.safetensors
+refused "other.base.safetensors: $said" sample --base other.base.safetensors --out new
+refused "other.base.safetensors: $said" train --base other.base.safetensors --data data --steps 1 --out new
 [ ! -e new ] && [ ! -e out.safetensors ] || fail "something was written in spite of a newer version"
 
 finish

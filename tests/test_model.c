@@ -903,7 +903,8 @@ START_TEST(test_objective)
     float *g[3];
     size_t n = 0, other = 0;
     ck_assert_ptr_eq(fdit_objective_find("ddpm"), ddpm);
-    ck_assert_ptr_null(fdit_objective_find("flow"));
+    ck_assert_ptr_eq(fdit_objective_find("flow"), fdit_objective_at(FDIT_OBJECTIVE_FLOW_REPA));
+    ck_assert_ptr_null(fdit_objective_find("flows"));
     twice.coefficients = heavy;
     without_noise.diffuse = plain;
     one_output.outputs = 1;

@@ -418,7 +418,7 @@ START_TEST(test_invariance)
     if (_i == 1)
         o.sampler.kind = FDIT_SAMPLER_DPMPP;
     if (_i == 2)
-        o.sampler = (struct fdit_sampler_spec){ FDIT_SAMPLER_DDIM, 0.5 };
+        o.sampler = (struct fdit_sampler_spec){ .kind = FDIT_SAMPLER_DDIM, .eta = 0.5 };
     if (_i == 3)
         o.rng = FDIT_NOISE_TORCH_CPU;
     check_invariance(o, guides[_i]);

@@ -320,7 +320,7 @@ END_TEST
 
 START_TEST(test_every_length)
 {
-    const struct fdit_sampler_spec dpmpp = { FDIT_SAMPLER_DPMPP, 0 };
+    const struct fdit_sampler_spec dpmpp = { .kind = FDIT_SAMPLER_DPMPP };
     for (int steps = 1; steps < FDIT_TRAIN_STEPS; steps += steps < 40 ? 1 : 37) {
         struct fdit_sampler *s;
         ck_assert_ok(ctx, fdit_sampler_new(ctx, &dpmpp, steps, &s));
@@ -343,10 +343,10 @@ START_TEST(test_refused_lengths)
     static const struct {
         enum fdit_sampler_kind kind;
         int steps;
-    } cases[] = { { FDIT_SAMPLER_DDPM, 1 },     { FDIT_SAMPLER_DDPM, 1001 }, { FDIT_SAMPLER_DDIM, 0 },
-                  { FDIT_SAMPLER_DPMPP, 1000 }, { FDIT_SAMPLER_DPMPP, 0 },   { FDIT_SAMPLER_DDIM, -5 } };
+    } cases[] = { { FDIT_SAMPLER_DDPM, 1 },     { FDIT_SAMPLER_DDPM, 1001 },    { FDIT_SAMPLER_DDIM, 0 },
+                  { FDIT_SAMPLER_DPMPP, 1000 }, { .kind = FDIT_SAMPLER_DPMPP }, { FDIT_SAMPLER_DDIM, -5 } };
     for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
-        const struct fdit_sampler_spec spec = { cases[c].kind, 0 };
+        const struct fdit_sampler_spec spec = { .kind = cases[c].kind };
         struct fdit_sampler *s = NULL;
         ck_assert_int_eq(fdit_sampler_new(ctx, &spec, cases[c].steps, &s), FDIT_ERROR_ARGUMENT);
         ck_assert_ptr_null(s);
@@ -358,7 +358,7 @@ END_TEST
 START_TEST(test_short_memory)
 {
     const size_t before = fdit_mem_stats().count;
-    struct fdit_sampler_spec spec = { FDIT_SAMPLER_DDPM, 0 };
+    struct fdit_sampler_spec spec = { .kind = FDIT_SAMPLER_DDPM };
     struct fdit_sampler *s = NULL;
     int failures = 0;
     for (uint64_t n = 1; n < 20; n++) {
@@ -417,7 +417,7 @@ START_TEST(test_parse)
         ck_assert_int_gt(fdit_sampler_default_steps(spec.kind), 0);
     }
     for (size_t k = 0; k < sizeof bad / sizeof *bad; k++) {
-        struct fdit_sampler_spec spec = { FDIT_SAMPLER_DPMPP, 0.125 };
+        struct fdit_sampler_spec spec = { .kind = FDIT_SAMPLER_DPMPP, .eta = 0.125 };
         ck_assert_msg(fdit_sampler_parse(ctx, bad[k], &spec) == FDIT_ERROR_ARGUMENT, "\"%s\"", bad[k]);
         ck_assert(spec.kind == FDIT_SAMPLER_DPMPP && spec.eta == 0.125);
     }

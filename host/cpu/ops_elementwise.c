@@ -91,6 +91,7 @@ static void sampler_pieces(const struct fdit_cpu *cpu, const void *job, size_t f
 {
     const struct fdit_sampler_step_args *a = job;
     const size_t pieces = pieces_of(a->n), channels = (size_t)a->channels;
+    const size_t outputs = a->single ? 1 : 2;
     float *x_next = fdit_cpu_f32(a->x_next), *old = fdit_cpu_f32(a->old);
     const float *x = fdit_cpu_f32(a->x), *z = fdit_cpu_f32(a->z);
     const float *cond = fdit_cpu_f32(a->cond), *uncond = fdit_cpu_f32(a->uncond);
@@ -98,8 +99,8 @@ static void sampler_pieces(const struct fdit_cpu *cpu, const void *job, size_t f
     for (size_t p = first; p < end; p++) {
         const size_t plane = p / pieces, begin = p % pieces * PIECE;
         const size_t b = plane / channels, c = plane % channels;
-        const size_t at = plane * a->n + begin;                   /* in [B, C, n] */
-        const size_t out = (b * 2 * channels + c) * a->n + begin; /* in [B, 2C, n] */
+        const size_t at = plane * a->n + begin;                         /* in [B, C, n] */
+        const size_t out = (b * outputs * channels + c) * a->n + begin; /* in [B, O C, n] */
         const bool guided = uncond && c < (size_t)a->guided_channels;
         const struct fdit_cpu_sampler_piece piece = {
             .n = piece_length(a->n, begin),
@@ -108,7 +109,7 @@ static void sampler_pieces(const struct fdit_cpu *cpu, const void *job, size_t f
             .x = x + at,
             .eps = cond + out,
             .eps_uncond = guided ? uncond + out : NULL,
-            .var = cond + out + channels * a->n,
+            .var = a->single ? NULL : cond + out + channels * a->n,
             .z = z ? z + at : NULL,
         };
         cpu->op->sampler(a, &piece);

@@ -110,6 +110,41 @@ void fdit_cpu_diffusion_loss(fdit_device *dev, const struct fdit_diffusion_loss_
     fdit_cpu_range(fdit_cpu_of(dev), samples, COST * samples * (size_t)a->channels * a->n, loss_samples, a);
 }
 
+static void velocity_samples(const struct fdit_cpu *cpu, const void *job, size_t begin, size_t end,
+                             int thread)
+{
+    const struct fdit_velocity_loss_args *a = job;
+    const size_t count = (size_t)a->channels * a->n, outputs = (size_t)a->outputs;
+    (void)cpu;
+    (void)thread;
+    for (size_t b = begin; b < end; b++) {
+        const float *out = fdit_cpu_f32(a->out) + b * outputs * count;
+        const float *x0 = fdit_cpu_f32(a->x0) + b * count, *noise = fdit_cpu_f32(a->noise) + b * count;
+        float *dout = fdit_has(a->dout) ? fdit_cpu_f32(a->dout) + b * outputs * count : NULL;
+        struct fdit_velocity_coef k;
+        double sum = 0;
+        memcpy(&k, fdit_cpu_f32(a->coef) + 8 * b, sizeof k);
+        const double scale = 2.0 * (double)k.scale / (double)count;
+        for (size_t i = 0; i < count; i++) {
+            const double velocity = (double)k.of_x0 * (double)x0[i] + (double)k.of_noise * (double)noise[i];
+            const double error = (double)out[i] - velocity;
+            sum += error * error;
+            if (dout)
+                dout[i] = (float)(scale * error);
+        }
+        if (dout)
+            memset(dout + count, 0, (outputs - 1) * count * sizeof *dout);
+        fdit_cpu_f32(a->losses)[2 * b] = (float)(sum / (double)count);
+        fdit_cpu_f32(a->losses)[2 * b + 1] = 0;
+    }
+}
+
+void fdit_cpu_velocity_loss(fdit_device *dev, const struct fdit_velocity_loss_args *a)
+{
+    const size_t samples = (size_t)a->samples;
+    fdit_cpu_range(fdit_cpu_of(dev), samples, samples * (size_t)a->channels * a->n, velocity_samples, a);
+}
+
 static void entropy_samples(const struct fdit_cpu *cpu, const void *job, size_t begin, size_t end, int thread)
 {
     const struct fdit_cross_entropy_args *a = job;

@@ -16,6 +16,22 @@ void opencl_diffusion_loss(fdit_device *dev, const struct fdit_diffusion_loss_ar
     launch_run(&l, 1, (size_t[]){ (size_t)a->samples * l.group }, (size_t[]){ l.group });
 }
 
+void opencl_velocity_loss(fdit_device *dev, const struct fdit_velocity_loss_args *a)
+{
+    struct launch l = launch_begin(dev, PROGRAM_DIFFUSION, KERNEL_VELOCITY_LOSS);
+    size_t n = (size_t)a->channels * a->n;
+    launch_tensor(&l, a->dout);
+    launch_tensor(&l, a->losses);
+    launch_tensor(&l, a->out);
+    launch_tensor(&l, a->x0);
+    launch_tensor(&l, a->noise);
+    launch_tensor(&l, a->coef);
+    launch_size(&l, n);
+    launch_size(&l, (size_t)(a->outputs - 1) * n);
+    launch_int(&l, fdit_has(a->dout));
+    launch_run(&l, 1, (size_t[]){ (size_t)a->samples * l.group }, (size_t[]){ l.group });
+}
+
 void opencl_cross_entropy(fdit_device *dev, const struct fdit_cross_entropy_args *a)
 {
     struct launch l = launch_begin(dev, PROGRAM_DIFFUSION, KERNEL_CROSS_ENTROPY);
@@ -34,7 +50,7 @@ void opencl_sampler_step(fdit_device *dev, const struct fdit_sampler_step_args *
     size_t n = (size_t)a->channels * a->n;
     unsigned flags = BIT(fdit_has(a->uncond), SAMPLER_UNCOND) | BIT(fdit_has(a->z), SAMPLER_Z) |
                      BIT(fdit_has(a->old), SAMPLER_OLD) | BIT(a->clip_x0, SAMPLER_CLIP_X0) |
-                     BIT(a->learned, SAMPLER_LEARNED);
+                     BIT(a->learned, SAMPLER_LEARNED) | BIT(a->single, SAMPLER_SINGLE);
     struct launch l = launch_begin(dev, PROGRAM_DIFFUSION, KERNEL_SAMPLER);
     launch_tensor(&l, a->x_next);
     launch_tensor(&l, a->x);

@@ -37,6 +37,7 @@
 
 #define OPENCL_DIFFUSION(K) \
     K(DIFFUSION_LOSS, "diffusion_loss") \
+    K(VELOCITY_LOSS, "velocity_loss") \
     K(CROSS_ENTROPY, "cross_entropy") \
     K(SAMPLER, "sampler")
 

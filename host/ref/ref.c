@@ -332,6 +332,24 @@ void ref_diffusion_loss(fdit_device *dev, const struct fdit_diffusion_loss_args 
     }
 }
 
+void ref_velocity_loss(fdit_device *dev, const struct fdit_velocity_loss_args *a)
+{
+    (void)dev;
+    size_t count = (size_t)a->channels * a->n, outputs = (size_t)a->outputs;
+    for (size_t b = 0; b < (size_t)a->samples; b++) {
+        struct fdit_velocity_coef coef;
+        memcpy(&coef, f32(a->coef) + 8 * b, sizeof coef);
+        float *dout = fdit_has(a->dout) ? f32(a->dout) + b * outputs * count : NULL;
+        double mse = 0;
+        fdit_host_velocity_loss(count, count, &coef, f32(a->out) + b * outputs * count,
+                                f32(a->x0) + b * count, f32(a->noise) + b * count, dout, &mse);
+        if (dout)
+            memset(dout + count, 0, (outputs - 1) * count * sizeof *dout);
+        f32(a->losses)[2 * b] = (float)mse;
+        f32(a->losses)[2 * b + 1] = 0;
+    }
+}
+
 void ref_cross_entropy(fdit_device *dev, const struct fdit_cross_entropy_args *a)
 {
     size_t classes = (size_t)a->classes;
@@ -351,16 +369,16 @@ void ref_cross_entropy(fdit_device *dev, const struct fdit_cross_entropy_args *a
 void ref_sampler_step(fdit_device *dev, const struct fdit_sampler_step_args *a)
 {
     (void)dev;
-    size_t channels = (size_t)a->channels;
+    size_t channels = (size_t)a->channels, outputs = a->single ? 1 : 2;
     for (size_t b = 0; b < (size_t)a->samples; b++) {
         for (size_t c = 0; c < channels; c++) {
-            size_t at = (b * channels + c) * a->n, at_eps = (2 * b * channels + c) * a->n;
+            size_t at = (b * channels + c) * a->n, at_eps = (outputs * b * channels + c) * a->n;
             bool guided = fdit_has(a->uncond) && c < (size_t)a->guided_channels;
             const float *eps = f32(a->cond) + at_eps;
-            fdit_host_sampler_step(a->n, a, f32(a->x_next) + at, f32(a->x) + at, eps, eps + channels * a->n,
-                                   guided ? f32(a->uncond) + at_eps : NULL,
-                                   fdit_has(a->z) ? f32(a->z) + at : NULL,
-                                   fdit_has(a->old) ? f32(a->old) + at : NULL);
+            fdit_host_sampler_step(
+                a->n, a, f32(a->x_next) + at, f32(a->x) + at, eps, a->single ? NULL : eps + channels * a->n,
+                guided ? f32(a->uncond) + at_eps : NULL, fdit_has(a->z) ? f32(a->z) + at : NULL,
+                fdit_has(a->old) ? f32(a->old) + at : NULL);
         }
     }
 }

@@ -40,11 +40,12 @@ static enum fdit_status way(fdit_context *ctx, const fdit_session *s, const stru
     options.guidance.w = o->guidance;
     options.clip_x0 = o->clip_x0;
     TRY(fdit_sample_check(ctx, &options, true));
-    fdit_sample_settle(&options, fdit_painter_decodes(s->painter) && !fdit_painter_vae(s->painter));
     TRY(fdit_api_set(ctx, table, &options, "guidance-channels", o->guidance_channels));
     TRY(fdit_api_set(ctx, table, &options, "guidance-interval", o->guidance_interval));
     TRY(fdit_api_set(ctx, table, &options, "rng", o->rng));
     TRY(fdit_api_set(ctx, table, &options, "sampler", o->sampler));
+    TRY(fdit_sample_settle(ctx, &options, s->source.files.config.objective,
+                           fdit_painter_decodes(s->painter) && !fdit_painter_vae(s->painter)));
     *how = (struct fdit_generator_options){ .sampler = options.sampler,
                                             .steps = o->steps,
                                             .guidance = options.guidance,

@@ -11,7 +11,7 @@
 
 struct args {
     struct fdit_convert_options o;
-    const char *taxonomy, *ranks, *superclass, *tune;
+    const char *taxonomy, *ranks, *superclass, *tune, *objective;
     int values, names; /* values: -1 where it was not given */
     bool delta;
     size_t shard_bytes;
@@ -36,6 +36,8 @@ static const struct fdit_option options[] = {
     { ROW(CHOICE, "weights-from", "ema|raw", values), .values = values, .note = " ema",
       .help = "which weights of a file that has both" },
     { ROW(TEXT, "model", "NAME|D,L,H,P", o.model), .note = ": what IN says", .help = "size of the model" },
+    { ROW(TEXT, "objective", FDIT_OBJECTIVE_NAMES, objective), .note = ": what IN says, else ddpm",
+      .help = "what the model was trained with" },
     { ROW(FLAG, "force", NULL, o.force),
       .help = "merge a delta made from another base, or drop differences larger than rounding" },
 
@@ -56,6 +58,10 @@ static const struct fdit_option options[] = {
 static enum fdit_status settle(fdit_context *ctx, struct args *a, struct fdit_taxonomy **tax, char **json)
 {
     enum fdit_status status = FDIT_OK;
+    a->o.objective = a->objective ? fdit_objective_find(a->objective) : NULL;
+    if (a->objective && !a->o.objective)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--objective %s: not known; give one of " FDIT_OBJECTIVE_NAMES,
+             a->objective);
     if (a->delta && !a->o.base)
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "--delta wants --base FILE, the model that IN was fine-tuned from");
     if (a->o.base && !a->delta)

@@ -547,6 +547,32 @@ void fdit_case_diffusion_loss(struct fdit_probe *p, const struct fdit_case_on *o
     optional(fdit_probe_out(p, AT(diffusion_loss, dout), "dout", 2 * n * b));
 }
 
+void fdit_case_velocity_loss(struct fdit_probe *p, const struct fdit_case_on *on, int variant)
+{
+    const int *s = images[shape_at(variant)], outputs = 1 + variant % 2;
+    size_t pixels = (size_t)s[2] * (size_t)s[2], n = (size_t)s[1] * pixels, b = (size_t)s[0];
+    size_t full = (size_t)outputs * n * b;
+    fdit_probe_begin(p, on->ctx, FDIT_OP_VELOCITY_LOSS, "%dx%dx%zu, %d outputs", s[0], s[1], pixels, outputs);
+    p->shape = (struct fdit_op_shape){ .op = FDIT_OP_VELOCITY_LOSS, .samples = s[0], .n = full };
+    p->allowed = 1e-10;
+    p->args.velocity_loss = (struct fdit_velocity_loss_args){
+        .samples = s[0], .channels = s[1], .outputs = outputs, .n = pixels
+    };
+    SIZES(p, SIZE(velocity_loss, samples), SIZE(velocity_loss, channels), SIZE(velocity_loss, n));
+    p->per_sample = true;
+    fdit_probe_in(p, AT(velocity_loss, out), "out", full);
+    fdit_probe_in(p, AT(velocity_loss, noise), "noise", n * b);
+    fdit_probe_in(p, AT(velocity_loss, x0), "x0", n * b);
+    struct fdit_probe_slot *coef = fdit_probe_in(p, AT(velocity_loss, coef), "coef", 8 * b);
+    for (size_t i = 0; coef->data && i < b; i++) {
+        float sign = i % 2 ? 1.0f : -1.0f;
+        struct fdit_velocity_coef one = { sign, -sign, (float)n, { 0 } }; /* gradients of about 1 */
+        memcpy(coef->data + 8 * i, &one, sizeof one);
+    }
+    fdit_probe_out(p, AT(velocity_loss, losses), "losses", 2 * b);
+    optional(fdit_probe_out(p, AT(velocity_loss, dout), "dout", full));
+}
+
 void fdit_case_cross_entropy(struct fdit_probe *p, const struct fdit_case_on *on, int variant)
 {
     struct size z = vectors_of(variant);

@@ -328,6 +328,23 @@ struct fdit_diffusion_loss_args {
     struct fdit_tensor coef; /* [B, 8]: struct fdit_loss_coef */
 };
 
+/* Per-sample coefficients of velocity_loss. */
+struct fdit_velocity_coef {
+    float of_x0, of_noise; /* the velocity that is to be predicted: of_x0 x0 + of_noise noise */
+    float scale;           /* weight of this sample in the loss whose gradient is wanted, 1/B */
+    float pad[5];
+};
+/* out [B, O C, n]: the first C channels are the velocity, others have no target; O is 1 or 2.
+ * losses [B, 2] = (mean over C n elements of (out - velocity)^2, 0), unscaled. dout (optional) [B, O C, n] =
+ * gradient of sum over b of scale_b mse_b, 0 where there is no target. Flow matching, arXiv 2209.03003,
+ * 2401.08740. */
+struct fdit_velocity_loss_args {
+    int samples, channels, outputs;
+    size_t n; /* pixels: S S */
+    struct fdit_tensor dout, losses, out, x0, noise;
+    struct fdit_tensor coef; /* [B, 8]: struct fdit_velocity_coef */
+};
+
 /* loss [B] = -log softmax(logits [b])[label[b]]; dlogits (optional) = (softmax - onehot) * scale.
  * A label outside 0..K-1 is an error where it can be seen. labels: FDIT_I32 [B]. */
 struct fdit_cross_entropy_args {
@@ -337,7 +354,7 @@ struct fdit_cross_entropy_args {
 };
 
 /* One step of any of the samplers, for B pictures of C channels and n pixels. With eps, v the halves of
- * cond [B, 2C, n] and eps_u the first half of uncond (optional):
+ * cond [B, 2C, n] and eps_u the first half of uncond (optional), or `single` and without v, both [B, C, n]:
  *   eps = eps_u + w (eps - eps_u) in the first guided_channels channels;
  *   x0 = x0_x x + x0_eps eps;  if clip_x0: x0 = clamp(x0, -1, 1), eps = (x0 - x0_x x) / x0_eps;
  *   sd = learned ? exp(0.5 (f log_beta + (1-f) log_var)), f = (v+1)/2 : 1;
@@ -352,7 +369,8 @@ struct fdit_sampler_step_args {
     float x0_x, x0_eps;
     bool clip_x0;
     float to_x, to_x0, to_eps, to_old, to_z;
-    bool learned;
+    bool learned; /* not with single */
+    bool single;
     float log_beta, log_var;
 };
 

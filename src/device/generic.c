@@ -7,6 +7,7 @@
 #include "device/host_math.h"
 
 #include <math.h>
+#include <string.h>
 #include <stdint.h>
 
 /* ------------------------------------------------------------------- linear without its extras */
@@ -328,6 +329,32 @@ void fdit_generic_diffusion_loss(fdit_device *dev, const struct fdit_diffusion_l
     }
 }
 
+void fdit_generic_velocity_loss(fdit_device *dev, const struct fdit_velocity_loss_args *a)
+{
+    struct staging s = staging(dev, 4);
+    size_t count = (size_t)a->channels * a->n, outputs = (size_t)a->outputs;
+    for (size_t b = 0; b < (size_t)a->samples; b++) {
+        struct fdit_velocity_coef coef;
+        double mse = 0;
+        dev->ops->read(dev, a->coef.buffer, (a->coef.offset + 8 * b) * sizeof(float), &coef, sizeof coef);
+        for (size_t from = 0; from < count && dev->status == FDIT_OK; from += s.size) {
+            size_t n = least(s.size, count - from), at = b * count + from,
+                   at_out = b * outputs * count + from;
+            const float *out = get(dev, &s, 0, a->out, at_out, n);
+            const float *x0 = get(dev, &s, 1, a->x0, at, n), *noise = get(dev, &s, 2, a->noise, at, n);
+            float *dout = fdit_has(a->dout) ? part(&s, 3) : NULL;
+            fdit_host_velocity_loss(n, count, &coef, out, x0, noise, dout, &mse);
+            if (dout)
+                put(dev, a->dout, at_out, dout, n);
+            for (size_t k = 1; dout && k < outputs; k++) {
+                memset(dout, 0, n * sizeof *dout);
+                put(dev, a->dout, at_out + k * count, dout, n);
+            }
+        }
+        put(dev, a->losses, 2 * b, (float[2]){ (float)mse, 0 }, 2);
+    }
+}
+
 void fdit_generic_cross_entropy(fdit_device *dev, const struct fdit_cross_entropy_args *a)
 {
     struct staging s = staging(dev, 2);
@@ -359,14 +386,14 @@ void fdit_generic_cross_entropy(fdit_device *dev, const struct fdit_cross_entrop
 void fdit_generic_sampler_step(fdit_device *dev, const struct fdit_sampler_step_args *a)
 {
     struct staging s = staging(dev, 6);
-    size_t channels = (size_t)a->channels;
+    size_t channels = (size_t)a->channels, outputs = a->single ? 1 : 2;
     for (size_t b = 0; b < (size_t)a->samples; b++) {
         for (size_t c = 0; c < channels; c++) {
             bool guided = fdit_has(a->uncond) && c < (size_t)a->guided_channels;
             for (size_t from = 0; from < a->n && dev->status == FDIT_OK; from += s.size) {
                 size_t n = least(s.size, a->n - from);
                 size_t at = (b * channels + c) * a->n + from;
-                size_t at_eps = (2 * b * channels + c) * a->n + from;
+                size_t at_eps = (outputs * b * channels + c) * a->n + from;
                 float *x = get(dev, &s, 0, a->x, at, n);
                 const float *eps = get(dev, &s, 1, a->cond, at_eps, n);
                 const float *v = a->learned ? get(dev, &s, 2, a->cond, at_eps + channels * a->n, n) : NULL;

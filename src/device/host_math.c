@@ -109,6 +109,18 @@ void fdit_host_diffusion_loss(size_t n, size_t count, const struct fdit_loss_coe
     }
 }
 
+void fdit_host_velocity_loss(size_t n, size_t count, const struct fdit_velocity_coef *coef, const float *out,
+                             const float *x0, const float *noise, float *dout, double *mse)
+{
+    double mean = 1.0 / (double)count, scale = 2 * (double)coef->scale * mean;
+    for (size_t i = 0; i < n; i++) {
+        double error = out[i] - ((double)coef->of_x0 * x0[i] + (double)coef->of_noise * noise[i]);
+        *mse += error * error * mean;
+        if (dout)
+            dout[i] = (float)(scale * error);
+    }
+}
+
 double fdit_host_cross_entropy(size_t classes, const float *logits, size_t label, double scale,
                                float *dlogits)
 {

@@ -25,6 +25,9 @@ void fdit_host_loss_element(const struct fdit_loss_coef *coef, double eps, doubl
 void fdit_host_diffusion_loss(size_t n, size_t count, const struct fdit_loss_coef *coef, const float *eps,
                               const float *v, const float *x0, const float *noise, float *deps, float *dv,
                               double *mse, double *vb);
+/* The same of velocity_loss: adds to *mse, writes n numbers of dout (NULL: none). */
+void fdit_host_velocity_loss(size_t n, size_t count, const struct fdit_velocity_coef *coef, const float *out,
+                             const float *x0, const float *noise, float *dout, double *mse);
 
 /* -log softmax(logits)[label]; dlogits (or NULL) = (softmax - onehot) * scale, may be logits. */
 double fdit_host_cross_entropy(size_t classes, const float *logits, size_t label, double scale,

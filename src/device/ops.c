@@ -598,6 +598,31 @@ void fdit_diffusion_loss(fdit_device *dev, const struct fdit_diffusion_loss_args
     fdit_call_end(&call, 0, 0);
 }
 
+void fdit_velocity_loss(fdit_device *dev, const struct fdit_velocity_loss_args *a)
+{
+    const struct fdit_dim dims[] = {
+        FDIT_SIZE("samples", a->samples),
+        FDIT_SIZE("channels", a->channels),
+        FDIT_RANGE("outputs", a->outputs, 1, 2),
+        FDIT_SIZE("n", a->n),
+    };
+    size_t one = elements(a->samples, a->channels, a->n);
+    size_t full = elements(a->samples, (long long)a->outputs * a->channels, a->n);
+    const struct fdit_operand operands[] = {
+        fdit_optional(fdit_out("dout", a->dout, full)),
+        fdit_out("losses", a->losses, fdit_product(a->samples, 2, 1)),
+        fdit_in("out", a->out, full),
+        fdit_in("x0", a->x0, one),
+        fdit_in("noise", a->noise, one),
+        fdit_in("coef", a->coef, fdit_product(a->samples, 8, 1)),
+    };
+    struct fdit_call call = FDIT_CALL(dev, FDIT_OP_VELOCITY_LOSS, dims, operands);
+    if (!fdit_call_check(&call) || !fdit_call_start(&call))
+        return;
+    (dev->ops->velocity_loss ? dev->ops->velocity_loss : fdit_generic_velocity_loss)(dev, a);
+    fdit_call_end(&call, 0, 0);
+}
+
 void fdit_cross_entropy(fdit_device *dev, const struct fdit_cross_entropy_args *a)
 {
     const struct fdit_dim dims[] = {
@@ -628,7 +653,7 @@ void fdit_sampler_step(fdit_device *dev, const struct fdit_sampler_step_args *a)
                    fdit_has(a->uncond) ? a->channels : LLONG_MAX),
     };
     size_t half = elements(a->samples, a->channels, a->n);
-    size_t full = elements(a->samples, 2 * (long long)a->channels, a->n);
+    size_t full = elements(a->samples, (a->single ? 1 : 2) * (long long)a->channels, a->n);
     const struct fdit_operand operands[] = {
         fdit_may_be(fdit_out("x_next", a->x_next, half), "x"),
         fdit_in("x", a->x, half),
@@ -640,6 +665,7 @@ void fdit_sampler_step(fdit_device *dev, const struct fdit_sampler_step_args *a)
     struct fdit_call call = FDIT_CALL(dev, FDIT_OP_SAMPLER_STEP, dims, operands);
     if (!fdit_call_check(&call) ||
         !need(&call, a->to_old == 0 || fdit_has(a->old), "to_old is not 0 and old is missing") ||
+        !need(&call, !a->single || !a->learned, "learned needs v, which single has not") ||
         !need(&call, !a->clip_x0 || a->x0_eps != 0, "clip_x0 needs x0_eps other than 0") ||
         !fdit_call_start(&call))
         return;

@@ -4,6 +4,11 @@
  * The rows' names are in config.json and in the metadata of deltas and checkpoints; files without one are of
  * the first row.
  *
+ * ddpm       the noise and its variance, at whole times 0 .. 999 (arXiv 2102.09672)
+ * flow-sit   flow matching as in SiT (arXiv 2401.08740): the velocity x0 - noise, told t = 1 - u
+ * flow-repa  the same as in REPA (arXiv 2410.06940): the velocity noise - x0, told t = u, without variance
+ * In flow matching x = (1-u) x0 + u noise; the noise time u goes from 0, data, to 1, noise.
+ *
  *     const struct fdit_objective *o = fdit_objective_find("ddpm");
  *     double t = o->draw(&rng);
  *     o->diffuse(schedule, t, noising);                     // x_t = noising[0] x0 + noising[1] noise
@@ -16,6 +21,9 @@
 
 #include "core/rng.h"
 #include "diffusion/schedule.h"
+
+/* Rows of the table; zero is what files without a name are of. */
+enum fdit_objective_id { FDIT_OBJECTIVE_DDPM, FDIT_OBJECTIVE_FLOW_SIT, FDIT_OBJECTIVE_FLOW_REPA };
 
 /* Floats that the loss op takes for each sample. */
 enum { FDIT_LOSS_COEFS = sizeof(struct fdit_loss_coef) / sizeof(float) };
@@ -33,8 +41,11 @@ struct fdit_objective_batch {
 
 struct fdit_objective {
     const char *name;
-    int outputs;     /* of the network for each channel of the picture */
-    bool continuous; /* time is a number of [0, 1); else a whole one of 0 .. FDIT_TRAIN_STEPS - 1 */
+    enum fdit_objective_id id;
+    int outputs; /* of the network for each channel of the picture */
+    /* Flow matching: the sign of dx/du in what is predicted, and the network's time is u (1) or 1 - u (-1), a
+     * number from 0 to 1. 0: time is a whole number of 0 .. FDIT_TRAIN_STEPS - 1. */
+    int velocity;
     /* The time of a sample in training, from its own stream of random numbers, and of validation picture
      * `index`: spread evenly. */
     double (*draw)(const struct fdit_rng *rng);
@@ -45,7 +56,11 @@ struct fdit_objective {
     void (*loss)(fdit_device *dev, const struct fdit_objective_batch *b);
 };
 
+/* What --objective takes; "flow" is "flow-repa". */
+#define FDIT_OBJECTIVE_NAMES "ddpm|flow|flow-sit|flow-repa"
+
 /* NULL name: the first. NULL: there is none of that name. */
 const struct fdit_objective *fdit_objective_find(const char *name);
+const struct fdit_objective *fdit_objective_at(enum fdit_objective_id id);
 
 #endif

@@ -3,6 +3,7 @@
 #include "diffusion/sampler.h"
 
 #include "core/mem.h"
+#include "core/option_table.h"
 #include "diffusion/schedule.h"
 
 #include <math.h>
@@ -25,24 +26,44 @@ static bool read_number(const char *text, double *out)
     return true;
 }
 
+static const char *const names[] = { "ddpm", "ddim", "dpm++", "euler", "heun", "sde" };
+static const char *const lasts[] = { "mean", "euler", "tweedie", "none" };
+enum { N_NAMES = sizeof names / sizeof *names, N_LASTS = sizeof lasts / sizeof *lasts };
+
+/* The word among n, -1: it is none of them. */
+static int find_word(const char *word, const char *const *words, int n)
+{
+    for (int i = 0; i < n; i++)
+        if (strcmp(word, words[i]) == 0)
+            return i;
+    return -1;
+}
+
 enum fdit_status fdit_sampler_parse(fdit_context *ctx, const char *text, struct fdit_sampler_spec *out)
 {
     enum fdit_status status = FDIT_OK;
-    struct fdit_sampler_spec spec = { FDIT_SAMPLER_DDPM, 0 };
+    struct fdit_sampler_spec spec = { .kind = FDIT_SAMPLER_DDPM };
+    int kind = find_word(text, names, N_NAMES);
 
-    if (strcmp(text, "ddpm") == 0) {
-        spec.kind = FDIT_SAMPLER_DDPM;
-    } else if (strcmp(text, "dpm++") == 0) {
-        spec.kind = FDIT_SAMPLER_DPMPP;
-    } else if (strcmp(text, "ddim") == 0) {
-        spec.kind = FDIT_SAMPLER_DDIM;
-    } else if (strncmp(text, "ddim:", 5) == 0) {
-        spec.kind = FDIT_SAMPLER_DDIM;
+    if (strncmp(text, "ddim:", 5) == 0) {
+        kind = FDIT_SAMPLER_DDIM;
         if (!read_number(text + 5, &spec.eta) || spec.eta < 0 || spec.eta > 1)
             FAIL(ctx, FDIT_ERROR_ARGUMENT, "sampler \"%s\": eta must be a number from 0 to 1", text);
-    } else {
-        FAIL(ctx, FDIT_ERROR_ARGUMENT, "unknown sampler \"%s\"; choose ddpm, ddim, ddim:ETA or dpm++", text);
+    } else if (strncmp(text, "sde:", 4) == 0) {
+        int last = find_word(text + 4, lasts, N_LASTS);
+        kind = FDIT_SAMPLER_SDE;
+        if (last < 0)
+            FAIL(ctx, FDIT_ERROR_ARGUMENT,
+                 "sampler \"%s\": the last step must be one of mean, euler, tweedie or none", text);
+        spec.last = (enum fdit_sde_last)last;
     }
+    if (kind < 0)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT,
+             "unknown sampler \"%s\"; choose ddpm, ddim, ddim:ETA or dpm++, or of flow models euler, heun, "
+             "sde or "
+             "sde:LAST",
+             text);
+    spec.kind = (enum fdit_sampler_kind)kind;
     *out = spec;
 out:
     return status;
@@ -50,11 +71,17 @@ out:
 
 void fdit_sampler_format(const struct fdit_sampler_spec *spec, char out[40])
 {
-    static const char *const names[] = { "ddpm", "ddim", "dpm++" };
     if (spec->kind == FDIT_SAMPLER_DDIM && spec->eta > 0)
         snprintf(out, 40, "ddim:%.17g", spec->eta);
+    else if (spec->kind == FDIT_SAMPLER_SDE && spec->last != FDIT_SDE_MEAN)
+        snprintf(out, 40, "sde:%s", lasts[spec->last]);
     else
         snprintf(out, 40, "%s", names[spec->kind]);
+}
+
+enum fdit_sampler_kind fdit_sampler_usual(enum fdit_objective_id objective, enum fdit_sampler_kind of_ddpm)
+{
+    return objective == FDIT_OBJECTIVE_DDPM ? of_ddpm : FDIT_SAMPLER_EULER;
 }
 
 int fdit_sampler_default_steps(enum fdit_sampler_kind kind)
@@ -63,6 +90,9 @@ int fdit_sampler_default_steps(enum fdit_sampler_kind kind)
     case FDIT_SAMPLER_DDPM: return 250;
     case FDIT_SAMPLER_DDIM: return 50;
     case FDIT_SAMPLER_DPMPP: return 20;
+    case FDIT_SAMPLER_EULER: return 50;
+    case FDIT_SAMPLER_HEUN: return 25;
+    case FDIT_SAMPLER_SDE: return 250;
     }
     return 0;
 }
@@ -98,7 +128,7 @@ static enum fdit_status fill_chain(fdit_context *ctx, struct fdit_sampler *sampl
     for (int k = 0; k < s->steps; k++) {
         struct fdit_sampler_coef *c = &sampler->coef[k];
         const int i = s->steps - 1 - k;
-        c->t = s->t[i];
+        c->t = c->at = s->t[i];
         c->x0_x = sqrt(1 / s->abar[i]);
         c->x0_eps = -sqrt(1 / s->abar[i] - 1);
         if (sampler->spec.kind == FDIT_SAMPLER_DDPM)
@@ -125,8 +155,9 @@ static void fill_dpmpp(struct fdit_sampler *sampler)
     fdit_schedule_abar(abar);
     for (int k = 0; k < steps; k++) {
         struct fdit_sampler_coef *c = &sampler->coef[k];
-        c->t = k == 0 ? T - 1 : (int32_t)nearbyint((steps - k) * part);
-        double alpha = sqrt(abar[c->t]), sigma = sqrt(1 - abar[c->t]);
+        int t = k == 0 ? T - 1 : (int)nearbyint((steps - k) * part);
+        c->t = c->at = t;
+        double alpha = sqrt(abar[t]), sigma = sqrt(1 - abar[t]);
         double lambda = log(alpha) - log(sigma);
         double alpha_next = 1, sigma_next = 0, decay = -1, slope = 0;
         if (k < steps - 1) {
@@ -147,29 +178,116 @@ static void fill_dpmpp(struct fdit_sampler *sampler)
     sampler->needs_old = true;
 }
 
+/* ------------------------------------------------------------------ flow matching */
+
+/* A pass at noise time u of a step that began at `at`: the network's output is `sign` V. */
+static struct fdit_sampler_coef *flow_pass(struct fdit_sampler *s, int k, double u, double at)
+{
+    struct fdit_sampler_coef *c = &s->coef[k];
+    const double sign = fdit_objective_at(s->spec.objective)->velocity;
+    c->t = sign > 0 ? u : 1 - u;
+    c->at = at;
+    c->x0_x = 1;
+    c->x0_eps = -u * sign;
+    c->to_x = 1;
+    return c;
+}
+
+/* Passes of the network for so many steps as they were asked for. */
+static int passes_of(const struct fdit_sampler_spec *spec, int steps)
+{
+    const bool sit = spec->objective == FDIT_OBJECTIVE_FLOW_SIT;
+    const int parts = sit ? steps - 1 : steps;
+    if (spec->kind == FDIT_SAMPLER_HEUN)
+        return sit ? 2 * parts : 2 * parts - 1;
+    return spec->kind == FDIT_SAMPLER_EULER ? parts : steps;
+}
+
+/* Times as (n - k) / n in double, so that an interval's end of 0.7 is equal to the grid's. */
+static void fill_euler(struct fdit_sampler *s, int steps)
+{
+    const double sign = fdit_objective_at(s->spec.objective)->velocity;
+    const bool sit = s->spec.objective == FDIT_OBJECTIVE_FLOW_SIT, heun = s->spec.kind == FDIT_SAMPLER_HEUN;
+    const int n = sit ? steps - 1 : steps;
+    int pass = 0;
+    for (int k = 0; k < n; k++) {
+        const double u = (double)(n - k) / n, next = (double)(n - k - 1) / n, step = next - u;
+        struct fdit_sampler_coef *c = flow_pass(s, pass++, u, u);
+        c->to_eps = step * sign;
+        if (!heun || (k == n - 1 && !sit))
+            continue;
+        c->x0_eps = 0.5 * step * sign; /* half of the step is kept in place of x0 */
+        c = flow_pass(s, pass++, next, u);
+        c->x0_eps = 0;
+        c->to_x = 0;
+        c->to_old = 1;
+        c->to_eps = 0.5 * step * sign;
+    }
+    s->needs_old = heun;
+}
+
+/* With the score -(x + (1-u) V)/u the drift V - u score is x + (2-u) V. */
+static void fill_sde(struct fdit_sampler *s)
+{
+    const double sign = fdit_objective_at(s->spec.objective)->velocity, end = 0.04;
+    const int n = s->steps - 1;
+    for (int k = 0; k <= n; k++) {
+        const double u = (n - k + end * k) / n, next = k < n ? (n - k - 1 + end * (k + 1)) / n : 0;
+        const double step = next - u;
+        struct fdit_sampler_coef *c = flow_pass(s, k, u, u);
+        const bool plain = k == n && s->spec.last != FDIT_SDE_MEAN;
+        if (!plain) {
+            c->to_x = 1 + step;
+            c->to_eps = step * (2 - u) * sign;
+        } else if (s->spec.last != FDIT_SDE_NONE) {
+            c->to_eps = step * sign;
+        }
+        if (k < n)
+            c->to_z = sqrt(-2 * u * step);
+    }
+    s->noise_steps = n;
+}
+
+static enum fdit_status check_spec(fdit_context *ctx, const struct fdit_sampler_spec *spec, int steps)
+{
+    const bool flow = spec->kind >= FDIT_SAMPLER_EULER, ddpm = spec->objective == FDIT_OBJECTIVE_DDPM;
+    const bool points = spec->kind == FDIT_SAMPLER_SDE || spec->objective == FDIT_OBJECTIVE_FLOW_SIT;
+    const int fewest = spec->kind == FDIT_SAMPLER_DPMPP || (flow && !points) ? 1 : 2;
+    const int most = spec->kind == FDIT_SAMPLER_DPMPP ? T - 1 : T;
+    char name[40];
+    fdit_sampler_format(spec, name);
+    if (flow == ddpm)
+        return fdit_fail(
+            ctx, FDIT_ERROR_ARGUMENT,
+            "the sampler %s is of %s models, this one was trained with the objective %s; choose %s", name,
+            flow ? "flow" : "ddpm", fdit_objective_at(spec->objective)->name,
+            ddpm ? "ddpm, ddim or dpm++" : "euler, heun or sde");
+    if (steps < fewest || steps > most)
+        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT, "%d steps with sampler %s; choose %d to %d", steps, name,
+                         fewest, most);
+    return FDIT_OK;
+}
+
 enum fdit_status fdit_sampler_new(fdit_context *ctx, const struct fdit_sampler_spec *spec, int steps,
                                   struct fdit_sampler **out)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_sampler *s = NULL;
-    const bool multistep = spec->kind == FDIT_SAMPLER_DPMPP;
-    const int fewest = multistep ? 1 : 2, most = multistep ? T - 1 : T;
 
     *out = NULL;
-    if (steps < fewest || steps > most) {
-        char name[40];
-        fdit_sampler_format(spec, name);
-        FAIL(ctx, FDIT_ERROR_ARGUMENT, "%d steps with sampler %s; choose %d to %d", steps, name, fewest,
-             most);
-    }
+    TRY(check_spec(ctx, spec, steps));
     TRY(fdit_alloc(ctx, 1, sizeof *s, &s));
-    TRY(fdit_alloc(ctx, (size_t)steps, sizeof *s->coef, &s->coef));
     s->spec = *spec;
-    s->steps = steps;
-    if (multistep)
-        fill_dpmpp(s);
-    else
-        TRY(fill_chain(ctx, s));
+    s->steps = passes_of(spec, steps);
+    TRY(fdit_alloc(ctx, (size_t)s->steps, sizeof *s->coef, &s->coef));
+    switch (spec->kind) {
+    case FDIT_SAMPLER_DDPM:
+    case FDIT_SAMPLER_DDIM: TRY(fill_chain(ctx, s)); break;
+    case FDIT_SAMPLER_DPMPP: fill_dpmpp(s); break;
+    case FDIT_SAMPLER_EULER:
+    case FDIT_SAMPLER_HEUN: fill_euler(s, steps); break;
+    case FDIT_SAMPLER_SDE: fill_sde(s); break;
+    }
     *out = s;
     return FDIT_OK;
 out:
@@ -221,30 +339,52 @@ enum fdit_status fdit_guidance_parse_channels(fdit_context *ctx, const char *tex
     return FDIT_OK;
 }
 
-/* Digits up to `stop`; NULL when there are none, too many, or something else follows. */
-static const char *read_time(const char *text, char stop, int *out)
+/* A number of 0 .. T-1 up to `stop`; NULL when there is none or something else follows. */
+static const char *read_time(const char *text, char stop, double *out)
 {
-    int value = 0, digits = 0;
-    for (; *text >= '0' && *text <= '9'; text++, digits++) {
-        value = value * 10 + (*text - '0');
-        if (value >= T)
-            return NULL;
-    }
-    if (digits == 0 || *text != stop)
+    char word[40];
+    size_t n = strspn(text, "0123456789.");
+    if (n == 0 || n >= sizeof word || text[n] != stop)
         return NULL;
-    *out = value;
-    return text + 1;
+    memcpy(word, text, n);
+    word[n] = '\0';
+    return read_number(word, out) && *out <= T - 1 ? text + n + 1 : NULL;
 }
 
 enum fdit_status fdit_guidance_parse_interval(fdit_context *ctx, const char *text, struct fdit_guidance *g)
 {
-    int low = 0, high = 0;
+    double low = 0, high = 0;
     const char *rest = read_time(text, ':', &low);
     if (rest == NULL || read_time(rest, '\0', &high) == NULL || low > high)
         return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
                          "guidance interval \"%s\"; write LO:HI with 0 <= LO <= HI <= %d", text, T - 1);
     g->t_low = low;
     g->t_high = high;
+    return FDIT_OK;
+}
+
+void fdit_guidance_format_interval(const struct fdit_guidance *g, char out[40])
+{
+    char low[32], high[32];
+    snprintf(out, 40, "%.19s:%.19s", fdit_format_number(g->t_low, low), fdit_format_number(g->t_high, high));
+}
+
+enum fdit_status fdit_guidance_settle(fdit_context *ctx, struct fdit_guidance *g,
+                                      enum fdit_objective_id objective)
+{
+    const bool ddpm = objective == FDIT_OBJECTIVE_DDPM, all = g->t_low == 0 && g->t_high == T - 1;
+    char text[40];
+    fdit_guidance_format_interval(g, text);
+    if (ddpm && (g->t_low != floor(g->t_low) || g->t_high != floor(g->t_high)))
+        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
+                         "guidance interval \"%s\": times of a ddpm model are whole numbers from 0 to %d",
+                         text, T - 1);
+    if (!ddpm && !all && g->t_high > 1)
+        return fdit_fail(
+            ctx, FDIT_ERROR_ARGUMENT,
+            "guidance interval \"%s\": times of a flow model go from 0, the picture, to 1, noise", text);
+    if (g->channels == 0 && objective == FDIT_OBJECTIVE_FLOW_REPA)
+        g->channels = -1;
     return FDIT_OK;
 }
 
@@ -256,7 +396,7 @@ int fdit_guidance_channels(const struct fdit_guidance *g, int channels)
     return guided < channels ? guided : channels;
 }
 
-bool fdit_guidance_active(const struct fdit_guidance *g, int t)
+bool fdit_guidance_active(const struct fdit_guidance *g, double t)
 {
     return g->w != 1 && g->t_low <= t && t <= g->t_high;
 }

@@ -7,38 +7,66 @@
  * ddpm    ancestral sampling with learned variance (Ho et al. 2020; Nichol and Dhariwal 2021)
  * ddim    Song, Meng, Ermon, arXiv 2010.02502, with eta
  * dpm++   DPM-Solver++ of order 2, multistep, midpoint, data prediction (Lu et al., arXiv
- * 2211.01095); first and last step have order 1 ddpm and ddim walk the respaced chain of
- * schedule.h; dpm++ takes the rounded times 999 .. 0 in steps + 1 equal parts without the last, and
- * ends at sigma = 0. */
+ * 2211.01095); first and last step have order 1
+ * ddpm and ddim walk the respaced chain of schedule.h; dpm++ takes the rounded times 999 .. 0 in steps + 1
+ * equal parts without the last, and ends at sigma = 0.
+ *
+ * Of flow matching (objective.h), from noise time u = 1 to 0; V = dx/du, x0 = x - u V:
+ * euler   x' = x + (u' - u) V
+ * heun    the same with the mean of V there and where it leads to: two passes of the network a step
+ * sde     Euler-Maruyama of the reverse equation with the noise of u: x' = x + (u' - u) (x + (2 - u) V) +
+ *         sqrt(2 u (u - u')) z down to u = 0.04 in steps - 1 equal parts, and a last step without noise: mean
+ *         (the same rule), euler (x - u V), tweedie (which is euler for this process) or none
+ * euler and heun: N equal parts for flow-repa; for flow-sit N points, which are N - 1 parts, as its program
+ * counts. The last step of heun is one of euler for flow-repa, again as its program has it. */
 #ifndef FDIT_DIFFUSION_SAMPLER_H
 #define FDIT_DIFFUSION_SAMPLER_H
 
 #include "device/device.h"
+#include "diffusion/objective.h"
 
-enum fdit_sampler_kind { FDIT_SAMPLER_DDPM, FDIT_SAMPLER_DDIM, FDIT_SAMPLER_DPMPP };
+enum fdit_sampler_kind {
+    FDIT_SAMPLER_DDPM,
+    FDIT_SAMPLER_DDIM,
+    FDIT_SAMPLER_DPMPP,
+    FDIT_SAMPLER_EULER,
+    FDIT_SAMPLER_HEUN,
+    FDIT_SAMPLER_SDE,
+};
+enum fdit_sde_last { FDIT_SDE_MEAN, FDIT_SDE_EULER, FDIT_SDE_TWEEDIE, FDIT_SDE_NONE };
 
 struct fdit_sampler_spec {
     enum fdit_sampler_kind kind;
-    double eta; /* ddim: 0 .. 1, 0 = no noise */
+    double eta;                       /* ddim: 0 .. 1, 0 = no noise */
+    enum fdit_sde_last last;          /* sde */
+    enum fdit_objective_id objective; /* of the model: fdit_generator_set fills it in */
 };
 
-/* Reads "ddpm", "ddim", "ddim:ETA" or "dpm++"; FDIT_ERROR_ARGUMENT otherwise. */
+/* What --sampler takes. */
+#define FDIT_SAMPLER_NAMES "ddpm|ddim[:ETA]|dpm++|euler|heun|sde[:LAST]"
+/* Reads those names, LAST being mean, euler, tweedie or none; FDIT_ERROR_ARGUMENT otherwise. The
+ * objective becomes ddpm. */
 enum fdit_status fdit_sampler_parse(fdit_context *ctx, const char *text, struct fdit_sampler_spec *out);
 /* The text that fdit_sampler_parse reads back to the same spec. */
 void fdit_sampler_format(const struct fdit_sampler_spec *spec, char out[40]);
-/* ddpm 250, ddim 50, dpm++ 20. */
+/* The sampler of a model where none was asked for: `of_ddpm` where it is ddpm, else euler. */
+enum fdit_sampler_kind fdit_sampler_usual(enum fdit_objective_id objective, enum fdit_sampler_kind of_ddpm);
+/* ddpm 250, ddim 50, dpm++ 20, euler 50, heun 25, sde 250. */
 int fdit_sampler_default_steps(enum fdit_sampler_kind kind);
 
 /* One step in float64, in the letters of fdit_sampler_step_args. */
 struct fdit_sampler_coef {
-    int32_t t; /* what the network is told */
+    double t; /* what the network is told */
+    double
+        at; /* the time that a guidance interval is compared with: t, or of flow matching the u of the step */
     double x0_x, x0_eps;
     double to_x, to_x0, to_eps, to_old, to_z;
     bool learned; /* the network's v sets the deviation of the noise, between the two logarithms */
     double log_beta, log_var;
 };
 
-/* coef[k] is step k = 0 .. steps-1, the noisiest first. */
+/* coef[k] is pass k = 0 .. steps-1 of the network, the noisiest first; heun makes two passes of a step, so
+ * `steps` is not what was asked for there. */
 struct fdit_sampler {
     struct fdit_sampler_spec spec;
     int steps;
@@ -47,7 +75,8 @@ struct fdit_sampler {
     struct fdit_sampler_coef *coef;
 };
 
-/* FDIT_ERROR_ARGUMENT when steps is outside 2 .. 1000 (ddpm, ddim) or 1 .. 999 (dpm++).
+/* FDIT_ERROR_ARGUMENT when steps is outside 2 .. 1000 (ddpm, ddim, sde; euler and heun with flow-sit),
+ * 1 .. 999 (dpm++) or 1 .. 1000 (euler, heun), and for a sampler that is not of the spec's objective.
  * Free with fdit_sampler_free. */
 enum fdit_status fdit_sampler_new(fdit_context *ctx, const struct fdit_sampler_spec *spec, int steps,
                                   struct fdit_sampler **out);
@@ -59,11 +88,11 @@ void fdit_sampler_free(struct fdit_sampler *sampler); /* NULL is allowed */
 void fdit_sampler_set_args(const struct fdit_sampler *sampler, int k, struct fdit_sampler_step_args *args);
 
 /* Classifier-free guidance: eps = eps_u + w (eps - eps_u) in the first `channels` channels, at
- * steps with t_low <= t <= t_high. */
+ * steps with t_low <= t <= t_high; t is the noise time u in flow matching. */
 struct fdit_guidance {
     double w;
-    int channels; /* 0: the default (3 of 4 latent channels, else all); -1: all */
-    int t_low, t_high;
+    int channels; /* 0: the default (3 of 4 latent channels, else all; flow-repa: all); -1: all */
+    double t_low, t_high;
 };
 #define FDIT_GUIDANCE_DEFAULT ((struct fdit_guidance){ 4.0, 0, 0, 999 })
 
@@ -71,12 +100,18 @@ struct fdit_guidance {
 enum fdit_status fdit_guidance_parse_scale(fdit_context *ctx, const char *text, struct fdit_guidance *g);
 /* "3" or "all". */
 enum fdit_status fdit_guidance_parse_channels(fdit_context *ctx, const char *text, struct fdit_guidance *g);
-/* "LO:HI", whole numbers, 0 <= LO <= HI <= 999. */
+/* "LO:HI", 0 <= LO <= HI <= 999. */
 enum fdit_status fdit_guidance_parse_interval(fdit_context *ctx, const char *text, struct fdit_guidance *g);
+/* What it writes, fdit_guidance_parse_interval reads back to the same numbers. */
+void fdit_guidance_format_interval(const struct fdit_guidance *g, char out[40]);
+/* Default channels of the objective, and an interval of its times: whole numbers for ddpm, at most 1 in flow
+ * matching (0:999 is all of it). */
+enum fdit_status fdit_guidance_settle(fdit_context *ctx, struct fdit_guidance *g,
+                                      enum fdit_objective_id objective);
 /* How many of a model's `channels` latent channels are guided. */
 int fdit_guidance_channels(const struct fdit_guidance *g, int channels);
-/* Whether the step at network time t needs the guide's prediction: false outside the interval and
- * at w = 1, which is the plain class. */
-bool fdit_guidance_active(const struct fdit_guidance *g, int t);
+/* Whether the step at time t (fdit_sampler_coef.at) needs the guide's prediction: false outside the interval
+ * and at w = 1, which is the plain class. */
+bool fdit_guidance_active(const struct fdit_guidance *g, double t);
 
 #endif

@@ -217,6 +217,86 @@ static int heads_by_args(const struct fdit_checkpoint *cp, const struct fdit_mod
     return said.width == c->width && said.depth == c->depth ? said.heads : 0;
 }
 
+/* ------------------------------------------------------------------ the objective */
+
+void fdit_checkpoint_ask_objective(struct fdit_checkpoint *cp, const struct fdit_objective *objective,
+                                   bool firm)
+{
+    cp->asked = objective;
+    cp->firm = firm;
+}
+
+const struct fdit_objective *fdit_checkpoint_asked(const struct fdit_checkpoint *cp)
+{
+    return cp->asked;
+}
+
+/* What the network has that is not computed here is refused; what only its training used is left out. */
+static enum fdit_status check_layers(fdit_context *ctx, const struct fdit_checkpoint *cp)
+{
+    size_t left_out = 0;
+    if (fdit_checkpoint_has(cp, "blocks.0.attn.q_norm.weight"))
+        return fdit_fail(
+            ctx, FDIT_ERROR_UNSUPPORTED,
+            "%s: normalises queries and keys (%sblocks.0.attn.q_norm.weight), which this version does "
+            "not do; give a model that was trained without it",
+            fdit_checkpoint_path(cp), cp->prefix);
+    for (size_t i = 0; i < fdit_checkpoint_tensors(cp); i++)
+        left_out += fdit_checkpoint_left_out(cp, i);
+    if (left_out)
+        fdit_log(ctx, FDIT_LOG_INFO,
+                 "%s: %zu tensors %sprojectors.* are of a side loss in training; left out",
+                 fdit_checkpoint_path(cp), left_out, cp->prefix);
+    return FDIT_OK;
+}
+
+/* Arguments of SiT's and REPA's trainers: only the straight path is computed here. */
+static enum fdit_status check_path(fdit_context *ctx, const struct fdit_checkpoint *cp, bool *there)
+{
+    char path[64], prediction[64];
+    *there = fdit_checkpoint_text(cp, "args/path_type", path, sizeof path) ||
+             fdit_checkpoint_text(cp, "args/path-type", path, sizeof path);
+    if (*there && strcmp(path, "Linear") && strcmp(path, "linear"))
+        return fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED,
+                         "%s: was trained on the path \"%s\"; only Linear is supported",
+                         fdit_checkpoint_path(cp), path);
+    if (*there && fdit_checkpoint_text(cp, "args/prediction", prediction, sizeof prediction) &&
+        strcmp(prediction, "velocity") && strcmp(prediction, "v"))
+        return fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED, "%s: predicts \"%s\"; only velocity is supported",
+                         fdit_checkpoint_path(cp), prediction);
+    return FDIT_OK;
+}
+
+/* told: c->objective is what a description says. */
+static enum fdit_status find_objective(fdit_context *ctx, const struct fdit_checkpoint *cp, bool told,
+                                       struct fdit_model_config *c)
+{
+    enum fdit_status status = FDIT_OK;
+    const int64_t rows = fdit_checkpoint_dim(cp, "final_layer.linear.weight", 0);
+    const int64_t one = fdit_config_patch_in(c);
+    bool path;
+    TRY(check_layers(ctx, cp));
+    TRY(check_path(ctx, cp, &path));
+    if (!told && (rows == one || path)) {
+        told = true;
+        c->objective = rows == one ? FDIT_OBJECTIVE_FLOW_REPA : FDIT_OBJECTIVE_FLOW_SIT;
+    }
+    if (told && cp->asked && cp->firm && cp->asked->id != c->objective)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "%s: is of the objective %s, not of %s", fdit_checkpoint_path(cp),
+             fdit_objective_at(c->objective)->name, cp->asked->name);
+    if (!told && cp->asked)
+        c->objective = cp->asked->id;
+    if (rows > 0 && rows != fdit_config_patch_out(c))
+        FAIL(ctx, FDIT_ERROR_FORMAT,
+             "%s: final_layer.linear.weight has %lld rows, the objective %s needs %d; is this the checkpoint "
+             "of a "
+             "class-conditional DiT?",
+             fdit_checkpoint_path(cp), (long long)rows, fdit_objective_at(c->objective)->name,
+             fdit_config_patch_out(c));
+out:
+    return status;
+}
+
 enum fdit_status fdit_checkpoint_config(fdit_context *ctx, struct fdit_checkpoint *cp, const char *model_text,
                                         struct fdit_model_config *out)
 {
@@ -232,6 +312,7 @@ enum fdit_status fdit_checkpoint_config(fdit_context *ctx, struct fdit_checkpoin
         struct fdit_model_config own = { 0 };
         TRY(fdit_config_from_json(ctx, fdit_checkpoint_path(cp), meta, strlen(meta), &own));
         c.kind = own.kind;
+        c.objective = own.objective;
     }
     if (model_text)
         TRY(fdit_config_parse(ctx, model_text, &c));
@@ -239,7 +320,14 @@ enum fdit_status fdit_checkpoint_config(fdit_context *ctx, struct fdit_checkpoin
         TRY(fdit_config_from_json(ctx, fdit_checkpoint_path(cp), meta, strlen(meta), &c));
     else
         TRY(config_beside(ctx, cp, &c));
+    if (model_text && !meta) { /* what else stands beside the file need not be the model's */
+        struct fdit_model_config beside = { 0 };
+        if (config_beside(NULL, cp, &beside) == FDIT_OK)
+            c.objective = beside.objective;
+    }
     TRY(sizes_by_tensors(ctx, cp, &c));
+    if (c.kind == FDIT_MODEL_DIT)
+        TRY(find_objective(ctx, cp, meta || cp->diffusers || c.objective, &c));
     if (!c.heads)
         c.heads = heads_by_args(cp, &c);
     if (!c.heads)

@@ -73,10 +73,18 @@ enum fdit_status fdit_checkpoint_read_rows(fdit_context *ctx, struct fdit_checkp
 enum fdit_status fdit_checkpoint_check(fdit_context *ctx, const struct fdit_checkpoint *cp,
                                        const struct fdit_params *params, int depth, int *extra);
 
+/* What a file that does not say its objective was trained with; NULL takes it back. firm:
+ * fdit_checkpoint_config refuses a file that says another one; else it is passed over there. */
+void fdit_checkpoint_ask_objective(struct fdit_checkpoint *cp, const struct fdit_objective *objective,
+                                   bool firm);
+const struct fdit_objective *fdit_checkpoint_asked(const struct fdit_checkpoint *cp); /* NULL: nothing */
+
 /* The sizes of the model in the file, from the first of: `model_text` (what --model said, or NULL)
  * for width, depth, heads and patch; metadata; a config.json beside the file; the tensors' shapes,
  * with the heads of the model that a trainer's arguments in the file name, else those that
- * the published model of this width and depth has. What contradicts the tensors is refused. */
+ * the published model of this width and depth has. What contradicts the tensors is refused. The objective is
+ * the one that metadata, config.json, a head without variances (flow-repa) or the arguments of SiT's trainer
+ * tell, else what was asked for, else ddpm: a SiT and a DiT cannot be told apart by their tensors. */
 enum fdit_status fdit_checkpoint_config(fdit_context *ctx, struct fdit_checkpoint *cp, const char *model_text,
                                         struct fdit_model_config *out);
 

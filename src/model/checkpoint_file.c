@@ -228,6 +228,13 @@ bool fdit_checkpoint_in_weights(const struct fdit_checkpoint *cp, size_t i)
     return !strncmp(name, cp->prefix, prefix) && !strchr(name + prefix, '/');
 }
 
+bool fdit_checkpoint_left_out(const struct fdit_checkpoint *cp, size_t i)
+{
+    static const char side[] = "projectors.";
+    return fdit_weights_torch(cp->weights) && fdit_checkpoint_in_weights(cp, i) &&
+           !strncmp(fdit_checkpoint_plain_name(cp, i) + strlen(cp->prefix), side, sizeof side - 1);
+}
+
 const char *fdit_checkpoint_prefix(const struct fdit_checkpoint *cp)
 {
     return cp->prefix;
@@ -281,7 +288,7 @@ enum fdit_status fdit_checkpoint_check(fdit_context *ctx, const struct fdit_chec
             used[parts[k] - base] = true;
     for (size_t i = 0; i < n; i++) {
         const struct fdit_st_tensor *t = base + i;
-        if (used[i] || !fdit_checkpoint_in_weights(cp, i))
+        if (used[i] || !fdit_checkpoint_in_weights(cp, i) || fdit_checkpoint_left_out(cp, i))
             continue;
         TRY(check_copy(ctx, cp, t, fdit_checkpoint_plain_name(cp, i) + prefix, &copy));
         if (!copy && !state)

@@ -17,11 +17,13 @@ struct fdit_plain_name {
 
 struct fdit_checkpoint {
     struct fdit_weights *weights;
-    char prefix[FDIT_MOST_PREFIX];   /* before every name: "", "ema.", "model/", ... */
-    char averaged[FDIT_MOST_PREFIX]; /* before names of the averaged weights beside them; "": none */
-    bool diffusers;                  /* the names of a diffusers DiTTransformer2DModel */
-    bool ema;                        /* the weights are averaged ones, by their prefix or kind */
-    struct fdit_plain_name *plain;   /* by tensor, when a name has such marks; else NULL */
+    char prefix[FDIT_MOST_PREFIX];      /* before every name: "", "ema.", "model/", ... */
+    char averaged[FDIT_MOST_PREFIX];    /* before names of the averaged weights beside them; "": none */
+    bool diffusers;                     /* the names of a diffusers DiTTransformer2DModel */
+    const struct fdit_objective *asked; /* NULL: nothing */
+    bool firm;                          /* a file that says another one is refused */
+    bool ema;                           /* the weights are averaged ones, by their prefix or kind */
+    struct fdit_plain_name *plain;      /* by tensor, when a name has such marks; else NULL */
     const struct fdit_plain_name **sorted;
 };
 
@@ -38,6 +40,8 @@ const struct fdit_st_tensor *fdit_checkpoint_tensor(const struct fdit_checkpoint
  * diffusers, of type, width and order as they lie in the file. 0 when one is missing. */
 int fdit_checkpoint_parts(const struct fdit_checkpoint *cp, const char *param,
                           const struct fdit_st_tensor *parts[FDIT_PARTS]);
+/* Tensor i of the weights is of REPA's side loss, which only training there has. */
+bool fdit_checkpoint_left_out(const struct fdit_checkpoint *cp, size_t i);
 /* diffusers does not store the position table; it is computed. */
 bool fdit_checkpoint_computes(const struct fdit_checkpoint *cp, const char *param);
 /* A whole number or text from the dictionary beside the weights ("args/model"). */

@@ -62,8 +62,9 @@ enum fdit_status fdit_config_parse(fdit_context *ctx, const char *text, struct f
     int used = 0, patch;
     for (int i = 0; i < N_USUAL; i++) {
         size_t n = strlen(usual_sizes[i].name);
-        if (strncmp(text, "DiT-", 4) || strncmp(text + 4, usual_sizes[i].name, n) ||
-            sscanf(text + 4 + n, "/%9d%n", &patch, &used) != 1 || text[4 + n + (size_t)used])
+        if ((strncmp(text, "DiT-", 4) && strncmp(text, "SiT-", 4)) ||
+            strncmp(text + 4, usual_sizes[i].name, n) || sscanf(text + 4 + n, "/%9d%n", &patch, &used) != 1 ||
+            text[4 + n + (size_t)used])
             continue;
         config->width = usual_sizes[i].width;
         config->depth = usual_sizes[i].depth;
@@ -176,6 +177,25 @@ static enum fdit_status check_diffusers(fdit_context *ctx, const char *name, con
     return FDIT_OK;
 }
 
+/* "parameterisation": the name of an objective; and what its network may have that is not computed here. */
+static enum fdit_status get_objective(fdit_context *ctx, const char *name, const json_t *root,
+                                      enum fdit_objective_id *out)
+{
+    const json_t *value = json_object_get(root, "parameterisation");
+    const json_t *norm = json_object_get(root, "qk_norm");
+    const struct fdit_objective *found = NULL;
+    if (json_is_true(norm))
+        return unsupported(ctx, name, "qk_norm", norm, "false");
+    if (!value || json_is_null(value))
+        return FDIT_OK;
+    if (json_is_string(value))
+        found = fdit_objective_find(json_string_value(value));
+    if (!found)
+        return unsupported(ctx, name, "parameterisation", value, FDIT_OBJECTIVE_NAMES);
+    *out = found->id;
+    return FDIT_OK;
+}
+
 /* The channels that come out: fdit_config_out_channels. */
 static enum fdit_status check_outputs(fdit_context *ctx, const char *name, const json_t *root,
                                       const struct fdit_model_config *c)
@@ -185,8 +205,9 @@ static enum fdit_status check_outputs(fdit_context *ctx, const char *name, const
     TRY(get_int(ctx, name, root, "out_channels", &out));
     if (out && c->channels && out != fdit_config_out_channels(c))
         FAIL(ctx, FDIT_ERROR_UNSUPPORTED,
-             "%s: \"out_channels\" is %d for %d \"in_channels\"; only %d, noise and variance, are supported",
-             name, out, c->channels, fdit_config_out_channels(c));
+             "%s: \"out_channels\" is %d for %d \"in_channels\"; only %d, %s, are supported", name, out,
+             c->channels, fdit_config_out_channels(c),
+             c->objective == FDIT_OBJECTIVE_DDPM ? "noise and variance" : "a velocity");
 out:
     return status;
 }
@@ -206,6 +227,7 @@ enum fdit_status fdit_config_from_json(fdit_context *ctx, const char *name, cons
     TRY(get_int(ctx, name, root, "input_size", &c.input_size));
     TRY(get_int(ctx, name, root, "patch_size", &c.patch));
     TRY(get_int(ctx, name, root, "in_channels", &c.channels));
+    TRY(get_objective(ctx, name, root, &c.objective));
     TRY(check_outputs(ctx, name, root, &c));
     TRY(get_int(ctx, name, root, "num_layers", &c.depth));
     TRY(get_int(ctx, name, root, "depth", &c.depth));
@@ -238,9 +260,11 @@ enum fdit_status fdit_config_to_json(fdit_context *ctx, const struct fdit_model_
     return fdit_strf(ctx, out,
                      "{\"kind\":\"%s\",\"input_size\":%d,\"patch_size\":%d,\"in_channels\":%d,"
                      "\"hidden_size\":%d,\"depth\":%d,\"num_heads\":%d,\"mlp_ratio\":%d,"
-                     "\"table_rows\":%d}",
+                     "\"table_rows\":%d%s%s%s}",
                      c->kind == FDIT_MODEL_DIT ? "dit" : "classifier", c->input_size, c->patch, c->channels,
-                     c->width, c->depth, c->heads, c->mlp_ratio, c->rows);
+                     c->width, c->depth, c->heads, c->mlp_ratio, c->rows,
+                     c->objective ? ",\"parameterisation\":\"" : "",
+                     c->objective ? fdit_objective_at(c->objective)->name : "", c->objective ? "\"" : "");
 }
 
 double fdit_config_forward_flops(const struct fdit_model_config *c)

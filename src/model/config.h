@@ -4,7 +4,7 @@
 #define FDIT_MODEL_CONFIG_H
 
 #include "core/status.h"
-#include "diffusion/schedule.h"
+#include "diffusion/objective.h"
 
 enum fdit_model_kind {
     FDIT_MODEL_DIT,        /* class-conditional diffusion transformer */
@@ -14,14 +14,15 @@ enum fdit_model_kind {
 /* Letters as in device.h. A size of 0 means: not known yet. */
 struct fdit_model_config {
     enum fdit_model_kind kind;
-    int input_size; /* S: height and width of the input, pixels or latent cells */
-    int channels;   /* Cin */
-    int patch;      /* p, divides S */
-    int width;      /* D, multiple of 4 (position table) */
-    int depth;      /* L */
-    int heads;      /* H, divides D */
-    int mlp_ratio;  /* hidden size of the MLP over D: 4 */
-    int rows;       /* rows of the class table; classifier: classes */
+    int input_size;                   /* S: height and width of the input, pixels or latent cells */
+    int channels;                     /* Cin */
+    int patch;                        /* p, divides S */
+    int width;                        /* D, multiple of 4 (position table) */
+    int depth;                        /* L */
+    int heads;                        /* H, divides D */
+    int mlp_ratio;                    /* hidden size of the MLP over D: 4 */
+    int rows;                         /* rows of the class table; classifier: classes */
+    enum fdit_objective_id objective; /* of a DiT: what it predicts */
 };
 
 static inline int fdit_config_tokens(const struct fdit_model_config *c)
@@ -32,11 +33,10 @@ static inline int fdit_config_patch_in(const struct fdit_model_config *c)
 {
     return c->channels * c->patch * c->patch;
 }
-/* What a DiT predicts of each channel: the noise, and the value v that sets the variance. */
+/* What a DiT predicts of each channel: the noise and the value v that sets the variance; or a velocity. */
 static inline int fdit_config_outputs(const struct fdit_model_config *c)
 {
-    (void)c;
-    return 2;
+    return fdit_objective_at(c->objective)->outputs;
 }
 static inline int
 fdit_config_out_channels(const struct fdit_model_config *c) /* of a DiT's output [B, .., S, S] */
@@ -61,7 +61,8 @@ int fdit_config_usual_heads(int width, int depth);
 
 /* Reads a config.json: our keys (input_size, patch_size, in_channels, hidden_size, depth,
  * num_heads, mlp_ratio, table_rows) or those of a diffusers transformer (sample_size, num_layers,
- * num_attention_heads, attention_head_dim, num_embeds_ada_norm). Only keys that are there change
+ * num_attention_heads, attention_head_dim, num_embeds_ada_norm). "parameterisation" is the objective's name,
+ * ddpm without it. Only keys that are there change
  * *config. `name` is for messages. */
 enum fdit_status fdit_config_from_json(fdit_context *ctx, const char *name, const char *text, size_t n,
                                        struct fdit_model_config *config);

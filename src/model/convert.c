@@ -122,6 +122,7 @@ static enum fdit_status open_files(fdit_context *ctx, struct job *j)
                                           { .option = "--base", .path = o->base } };
     TRY(fdit_target_check(ctx, "OUT", o->out, sources, 3));
     TRY(fdit_checkpoint_open(ctx, o->in, o->values, &j->in));
+    fdit_checkpoint_ask_objective(j->in, o->objective, true);
     if (o->values_asked && !o->merge)
         TRY(fdit_checkpoint_check_kind(ctx, j->in, o->values));
     const char *format = fdit_checkpoint_meta(j->in, "format");
@@ -142,6 +143,7 @@ static enum fdit_status open_files(fdit_context *ctx, struct job *j)
             TRY(fdit_checkpoint_check_kind(ctx, j->merge, o->values));
         TRY(fdit_delta_check(ctx, j->merge));
         TRY(fdit_delta_match(ctx, j->merge, j->in));
+        TRY(fdit_delta_match_objective(ctx, j->merge, o->in, &j->config));
         TRY(check_base(ctx, j));
         int64_t rows = fdit_checkpoint_dim(j->merge, table_name, 0);
         if (rows > 0 && rows <= INT32_MAX)
@@ -255,6 +257,7 @@ static enum fdit_status open_base(fdit_context *ctx, struct job *j)
     TRY(fdit_delta_refuse_as_base(ctx, j->base));
     TRY(same_model(ctx, j));
     snprintf(said, sizeof said, "%d,%d,%d,%d", c->width, c->depth, c->heads, c->patch);
+    fdit_checkpoint_ask_objective(j->base, fdit_objective_at(c->objective), true);
     TRY(fdit_checkpoint_config(ctx, j->base, said, &base));
     if (base.channels != c->channels || base.input_size != c->input_size || base.mlp_ratio != c->mlp_ratio)
         FAIL(ctx, FDIT_ERROR_FORMAT, "%s is a model for %dx%dx%d, %s for %dx%dx%d: no delta between them",

@@ -13,9 +13,11 @@ struct fdit_convert_options {
     /* *.safetensors; *.index.json: shards beside it; *.pt, *.pth, *.bin, *.ckpt, or any other name
      * with torch_names: a torch file. Other endings are refused */
     const char *out;
-    const char *merge;       /* a delta, applied to `in`; NULL: none */
-    const char *base;        /* `out` is the delta from here to `in`; NULL: none */
-    const char *model;       /* what --model said; NULL: by the file */
+    const char *merge; /* a delta, applied to `in`; NULL: none */
+    const char *base;  /* `out` is the delta from here to `in`; NULL: none */
+    const char *model; /* what --model said; NULL: by the file */
+    const struct fdit_objective
+        *objective;          /* of `in`, where it does not say it; NULL: as it says, else ddpm */
     enum fdit_values values; /* of a file that holds both */
     bool values_asked;       /* an input that does not hold these is refused */
     bool saturate;           /* numbers beyond the type's largest become it; else they are refused */

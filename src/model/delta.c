@@ -237,6 +237,23 @@ out:
     return status;
 }
 
+enum fdit_status fdit_delta_match_objective(fdit_context *ctx, const struct fdit_checkpoint *delta,
+                                            const char *base_path, const struct fdit_model_config *base)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_model_config d = { 0 };
+    TRY(fdit_delta_config(ctx, delta, &d));
+    if (d.objective != base->objective)
+        FAIL(ctx, FDIT_ERROR_FORMAT,
+             "%s was trained with the objective %s, %s with %s; give the base that the delta was made from, "
+             "or "
+             "--objective %s where its file does not say it",
+             fdit_checkpoint_path(delta), fdit_objective_at(d.objective)->name, base_path,
+             fdit_objective_at(base->objective)->name, fdit_objective_at(d.objective)->name);
+out:
+    return status;
+}
+
 enum fdit_status fdit_delta_refuse_as_base(fdit_context *ctx, const struct fdit_checkpoint *cp)
 {
     const char *format = fdit_checkpoint_meta(cp, "format");

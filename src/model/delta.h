@@ -40,6 +40,9 @@ enum fdit_status fdit_delta_check(fdit_context *ctx, struct fdit_checkpoint *cp)
  * passed over. */
 enum fdit_status fdit_delta_match(fdit_context *ctx, const struct fdit_checkpoint *delta,
                                   const struct fdit_checkpoint *base);
+/* FDIT_ERROR_FORMAT unless the delta was trained with the base's objective, which is in `base`. */
+enum fdit_status fdit_delta_match_objective(fdit_context *ctx, const struct fdit_checkpoint *delta,
+                                            const char *base_path, const struct fdit_model_config *base);
 /* FDIT_ERROR_ARGUMENT when the file given as a base is a delta. */
 enum fdit_status fdit_delta_refuse_as_base(fdit_context *ctx, const struct fdit_checkpoint *cp);
 

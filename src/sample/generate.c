@@ -56,7 +56,16 @@ enum fdit_status fdit_generator_set(fdit_context *ctx, struct fdit_generator *g,
              "sampling %d pictures at once needs a model for %d samples, it has room for %d; use a smaller "
              "--batch",
              options->batch, need, g->model->options.batch);
-    TRY(fdit_sampler_new(ctx, &options->sampler, steps_of(options), &sampler));
+    struct fdit_sampler_spec spec = options->sampler;
+    struct fdit_guidance guidance = options->guidance;
+    spec.objective = g->model->config.objective;
+    if (spec.kind == FDIT_SAMPLER_HEUN && options->clip_x0)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT,
+             "the sampler heun takes the mean of two predictions and cannot clamp them; leave out --clip-x0, "
+             "or "
+             "choose euler or sde");
+    TRY(fdit_guidance_settle(ctx, &guidance, spec.objective));
+    TRY(fdit_sampler_new(ctx, &spec, steps_of(options), &sampler));
     TRY(fdit_noise_new(ctx, options->noise, options->batch, g->picture, options->guided, &noise));
     fdit_sampler_free(g->sampler);
     fdit_noise_free(g->noise);
@@ -64,7 +73,8 @@ enum fdit_status fdit_generator_set(fdit_context *ctx, struct fdit_generator *g,
     g->noise = noise;
     g->options = *options;
     g->options.steps = steps_of(options);
-    g->guided_channels = fdit_guidance_channels(&options->guidance, g->model->config.channels);
+    g->options.guidance = guidance;
+    g->guided_channels = fdit_guidance_channels(&guidance, g->model->config.channels);
     return FDIT_OK;
 out:
     fdit_sampler_free(sampler);
@@ -93,6 +103,12 @@ enum fdit_status fdit_generator_new(fdit_context *ctx, struct fdit_model *model,
              "the same family",
              guide_model->config.channels, guide_model->config.input_size, guide_model->config.input_size,
              c->channels, c->input_size, c->input_size);
+    if (guide_model && guide_model->config.objective != c->objective)
+        FAIL(
+            ctx, FDIT_ERROR_ARGUMENT,
+            "the guide was trained with the objective %s, the sampled model with %s; use a guide of the same "
+            "objective",
+            fdit_objective_at(guide_model->config.objective)->name, fdit_objective_at(c->objective)->name);
     TRY(fdit_generator_set(ctx, g, options));
     size_t b = (size_t)options->batch, padded = fdit_page_floats(b * g->picture);
     TRY(fdit_alloc(ctx, b * g->picture, sizeof(float), &g->host));
@@ -140,7 +156,7 @@ enum fdit_status fdit_generator_read(fdit_context *ctx, struct fdit_generator *g
 
 int fdit_generator_steps(const struct fdit_generator *g)
 {
-    return g->sampler->steps;
+    return g->options.steps;
 }
 
 /* One step's noise of n pictures onto the device. */
@@ -181,7 +197,7 @@ static void predict(struct fdit_generator *g, int n, int k, struct fdit_tensor *
     struct fdit_model *m = g->model;
     fdit_device *dev = m->dev;
     size_t count = (size_t)n * g->picture;
-    bool guided = g->options.guided && fdit_guidance_active(&g->options.guidance, g->sampler->coef[k].t);
+    bool guided = g->options.guided && fdit_guidance_active(&g->options.guidance, g->sampler->coef[k].at);
     bool own = g->options.guided && g->guide == m, both = guided && own;
     *uncond = FDIT_NO_TENSOR;
     fdit_copy(dev, m->input, g->x, count);
@@ -232,7 +248,8 @@ enum fdit_status fdit_generator_run_with(fdit_context *ctx, struct fdit_generato
                                             .old = s->needs_old ? g->old : FDIT_NO_TENSOR,
                                             .guidance = (float)guidance->w,
                                             .guided_channels = g->guided_channels,
-                                            .clip_x0 = g->options.clip_x0 };
+                                            .clip_x0 = g->options.clip_x0,
+                                            .single = fdit_config_outputs(&m->config) == 1 };
         fdit_sampler_set_args(s, k, &a);
         fdit_sampler_step(m->dev, &a);
         TRY(fdit_device_status(ctx, m->dev));

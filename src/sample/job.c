@@ -136,7 +136,7 @@ static enum fdit_status settle(fdit_context *ctx, struct job *j)
         fdit_log(ctx, FDIT_LOG_WARNING, "%s was begun without --clip-x0 and goes on so", o->out);
     }
     j->summary->settled = pixels && (isnan(o->guidance.w) || o->clip_x0 < 0);
-    fdit_sample_settle(o, pixels);
+    TRY(fdit_sample_settle(ctx, o, j->source.files.config.objective, pixels));
     if (j->source.guide.kind == FDIT_GUIDE_NONE)
         j->summary->w = 1;
     else
@@ -447,10 +447,12 @@ static void summarise(struct job *j, double seconds)
     struct rusage usage;
     double forward = fdit_config_forward_flops(&j->source.files.config), passes = s->steps;
     struct fdit_sampler *sampler = NULL;
-    if (j->source.guide.kind != FDIT_GUIDE_NONE &&
-        fdit_sampler_new(NULL, &j->o->sampler, s->steps, &sampler) == FDIT_OK)
-        for (int k = 0; k < s->steps; k++)
-            passes += fdit_guidance_active(&j->o->guidance, sampler->coef[k].t);
+    struct fdit_sampler_spec spec = j->o->sampler;
+    spec.objective = j->source.files.config.objective;
+    if (fdit_sampler_new(NULL, &spec, s->steps, &sampler) == FDIT_OK)
+        passes = sampler->steps;
+    for (int k = 0; sampler && j->source.guide.kind != FDIT_GUIDE_NONE && k < sampler->steps; k++)
+        passes += fdit_guidance_active(&j->o->guidance, sampler->coef[k].at);
     fdit_sampler_free(sampler);
     s->seconds = seconds;
     s->pictures_per_second = seconds > 0 ? (double)s->computed / seconds : 0;

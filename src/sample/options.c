@@ -38,13 +38,14 @@ static enum fdit_status parse_interval(fdit_context *ctx, void *args, const char
 
 static void format_interval(const void *args, char out[40])
 {
-    const struct fdit_sample_options *o = args;
-    snprintf(out, 40, "%d:%d", o->guidance.t_low, o->guidance.t_high);
+    fdit_guidance_format_interval(&((const struct fdit_sample_options *)args)->guidance, out);
 }
 
 static enum fdit_status parse_sampler(fdit_context *ctx, void *args, const char *value)
 {
-    return fdit_sampler_parse(ctx, value, &((struct fdit_sample_options *)args)->sampler);
+    struct fdit_sample_options *o = args;
+    o->sampler_asked = true;
+    return fdit_sampler_parse(ctx, value, &o->sampler);
 }
 
 static void format_sampler(const void *args, char out[40])
@@ -98,6 +99,11 @@ static bool has_precision(const void *args) /* f32 is absent, as in the files of
     return ((const struct fdit_sample_options *)args)->precision != FDIT_F32;
 }
 
+static bool has_objective(const void *args)
+{
+    return ((const struct fdit_sample_options *)args)->objective != NULL;
+}
+
 static bool has_guide(const void *args)
 {
     const struct fdit_sample_options *o = args;
@@ -117,6 +123,9 @@ const struct fdit_option fdit_sample_option_table[] = {
     { ROW(TEXT, "delta", "FILE", delta), .help = "delta.safetensors of a run, or one of its checkpoints" },
     { ROW(PARSE, "weights-from", "ema|raw", values), .parse = parse_values, .note = " ema",
       .help = "which weights of a file that holds both" },
+    { ROW(TEXT, "objective", FDIT_OBJECTIVE_NAMES, objective), PICTURE, .kept = has_objective,
+      .note = ": as the files say, else ddpm",
+      .help = "what a base whose file does not say it was trained with" },
     { ROW(TEXT, "model", "NAME|D,L,H,P", model), .note = ": from the files",
       .help = "size: DiT-XL/2 (or another), or width, depth, heads and patch size" },
     { ROW(TEXT, "taxonomy", "FILE", taxonomy),
@@ -155,11 +164,12 @@ const struct fdit_option fdit_sample_option_table[] = {
       .help = "channels that are guided" },
     { ROW(PARSE, "guidance-interval", "LO:HI", guidance.t_low), PICTURE, .kept = has_guide,
       .parse = parse_interval, .format = format_interval, .usual = "0:999",
-      .help = "guide only at times LO <= t <= HI" },
-    { ROW(PARSE, "sampler", "ddpm|ddim[:ETA]|dpm++", sampler), PICTURE, .parse = parse_sampler,
-      .format = format_sampler, .usual = "ddpm", .help = "the sampler" },
-    { ROW(INT, "steps", "N", steps), FDIT_RANGE(1, 1000), PICTURE, .note = ": ddpm 250, ddim 50, dpm++ 20",
-      .help = "steps of the sampler" },
+      .help = "guide only at times LO <= t <= HI; of flow models, from 0 (picture) to 1 (noise)" },
+    { ROW(PARSE, "sampler", FDIT_SAMPLER_NAMES, sampler), PICTURE, .parse = parse_sampler,
+      .format = format_sampler, .note = ": ddpm; euler for flow models",
+      .help = "the sampler; the last three are of flow models" },
+    { ROW(INT, "steps", "N", steps), FDIT_RANGE(1, 1000), PICTURE,
+      .note = ": ddpm 250, ddim 50, dpm++ 20, euler 50, heun 25, sde 250", .help = "steps of the sampler" },
     { ROW(MAYBE, "clip-x0", NULL, clip_x0), PICTURE, .parse = parse_clip, .note = " for models of pixels",
       .help = "clamp the predicted picture to [-1, 1] at each step" },
     { ROW(PARSE, "no-clip-x0", NULL, clip_x0), .parse = parse_no_clip, .note = " on latents",
@@ -200,18 +210,25 @@ struct fdit_sample_options fdit_sample_defaults(void)
     return o;
 }
 
-void fdit_sample_settle(struct fdit_sample_options *o, bool pixels)
+enum fdit_status fdit_sample_settle(fdit_context *ctx, struct fdit_sample_options *o,
+                                    enum fdit_objective_id objective, bool pixels)
 {
+    if (!o->sampler_asked && o->sampler.kind == FDIT_SAMPLER_DDPM)
+        o->sampler.kind = fdit_sampler_usual(objective, FDIT_SAMPLER_DDPM);
     if (isnan(o->guidance.w))
         o->guidance.w = pixels ? 2 : 4;
     if (o->clip_x0 < 0)
-        o->clip_x0 = pixels;
+        o->clip_x0 = pixels && o->sampler.kind != FDIT_SAMPLER_HEUN;
+    return fdit_guidance_settle(ctx, &o->guidance, objective);
 }
 
 static enum fdit_status check_numbers(fdit_context *ctx, const struct fdit_sample_options *o)
 {
     enum fdit_status status = FDIT_OK;
     TRY(fdit_options_check(ctx, fdit_sample_option_table, o));
+    if (!fdit_objective_find(o->objective))
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--objective %s: not known; give one of " FDIT_OBJECTIVE_NAMES,
+             o->objective);
     if (o->shards < 1 || o->shard < 0 || o->shard >= o->shards)
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "--shard %d/%d: give I/N with 0 <= I < N", o->shard, o->shards);
     if (fabs(o->guidance.w) > FDIT_SAMPLE_MOST_GUIDANCE)

@@ -14,6 +14,7 @@ struct fdit_sample_options {
     const char *delta;         /* delta or training checkpoint over it; NULL: the base as it is */
     enum fdit_values values;   /* of files that hold raw and EMA weights */
     bool values_asked;         /* a delta, or a base without one, that does not hold these is refused */
+    const char *objective;     /* of the weights, where the files do not say it; NULL: as they say */
     const char *model;         /* "DiT-XL/2" or "D,L,H,P"; NULL: as the files say */
     const char *taxonomy;      /* file; NULL: as the files say */
     const char *ranks;         /* picked ranks of that file; NULL: all */
@@ -31,8 +32,9 @@ struct fdit_sample_options {
     /* superclass[:RANK], empty, random, base, delta:FILE, none; NULL: what was trained */
     const char *guide;
     struct fdit_sampler_spec sampler;
-    int steps;   /* 0: the sampler's default */
-    int clip_x0; /* 1: on, 0: off, -1: by the model */
+    bool sampler_asked; /* false: ddpm is what a model of ddpm gets */
+    int steps;          /* 0: the sampler's default */
+    int clip_x0;        /* 1: on, 0: off, -1: by the model */
     enum fdit_noise_kind rng;
     int batch;     /* pictures at once; 0: chosen by size and memory */
     size_t memory; /* limit of the plan in bytes; 0: the device's memory */
@@ -55,9 +57,12 @@ extern const struct fdit_option fdit_sample_option_table[];
 /* The defaults of `finediffusion sample`. */
 struct fdit_sample_options fdit_sample_defaults(void);
 
-/* A guidance and clip_x0 that were left to the model: a model that draws pixels gets 2 and on, since with 4
- * its numbers leave the range of pixels in many pictures, one on latents gets 4 and off. */
-void fdit_sample_settle(struct fdit_sample_options *o, bool pixels);
+/* A sampler, guidance and clip_x0 that were left to the model: ddpm, or euler for flow matching;
+ * a model that draws pixels gets 2 and on, since with 4
+ * its numbers leave the range of pixels in many pictures, one on latents gets 4 and off, as does heun, which
+ * cannot clamp. FDIT_ERROR_ARGUMENT for a guidance interval that has no times of the objective. */
+enum fdit_status fdit_sample_settle(fdit_context *ctx, struct fdit_sample_options *o,
+                                    enum fdit_objective_id objective, bool pixels);
 
 enum { FDIT_SAMPLE_MOST_GUIDANCE = 1000, FDIT_SAMPLE_ODD_GUIDANCE = 30 };
 

@@ -86,6 +86,8 @@ enum fdit_status fdit_sample_source_open(fdit_context *ctx, const struct fdit_sa
     }
     if (o->values_asked)
         TRY(fdit_checkpoint_check_kind(ctx, s->delta ? s->delta : s->base, o->values));
+    if (o->objective)
+        fdit_checkpoint_ask_objective(s->base, fdit_objective_find(o->objective), true);
     TRY(fdit_weight_files_sizes(ctx, s->base, s->delta, o->model, &s->files.config));
     TRY(fdit_weight_files_join(ctx, s->delta, s->base, &s->files));
     TRY(open_taxonomy(ctx, o, s));

@@ -33,6 +33,12 @@ static enum fdit_status check_sizes(fdit_context *ctx, const struct fdit_checkpo
                              "%s is for a model of %s %d, %s has %s %d; give the base that it was made from",
                              fdit_checkpoint_path(delta), sizes[i].what, sizes[i].delta,
                              fdit_checkpoint_path(base), sizes[i].what, sizes[i].base);
+    if (d->width && d->objective != b->objective)
+        return fdit_fail(
+            ctx, FDIT_ERROR_FORMAT,
+            "%s was trained with the objective %s, %s with %s; give the base that it was made from",
+            fdit_checkpoint_path(delta), fdit_objective_at(d->objective)->name, fdit_checkpoint_path(base),
+            fdit_objective_at(b->objective)->name);
     return FDIT_OK;
 }
 
@@ -45,6 +51,8 @@ enum fdit_status fdit_weight_files_sizes(fdit_context *ctx, struct fdit_checkpoi
     char text[96];
     if (delta)
         TRY(sizes_of_delta(ctx, delta, &said));
+    if (said.width && !fdit_checkpoint_asked(base))
+        fdit_checkpoint_ask_objective(base, fdit_objective_at(said.objective), false);
     if (!model_text && said.heads && !fdit_checkpoint_meta(base, "model")) {
         snprintf(text, sizeof text, "%d,%d,%d,%d", said.width, said.depth, said.heads, said.patch);
         int64_t width = fdit_checkpoint_dim(base, "x_embedder.proj.weight", 0);

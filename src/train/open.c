@@ -38,10 +38,13 @@ enum fdit_status fdit_run_open_files(fdit_context *ctx, struct run *r)
     if (o->from_scratch) {
         TRY(input_from_scratch(ctx, o, &r->config));
         r->config.kind = o->classifier ? FDIT_MODEL_CLASSIFIER : FDIT_MODEL_DIT;
+        r->config.objective = fdit_objective_find(o->objective)->id;
         TRY(fdit_config_parse(ctx, o->model, &r->config));
     } else {
         TRY(fdit_checkpoint_open(ctx, o->base, FDIT_VALUES_EMA, &r->base));
         TRY(fdit_delta_refuse_as_base(ctx, r->base));
+        if (o->objective)
+            fdit_checkpoint_ask_objective(r->base, fdit_objective_find(o->objective), true);
         TRY(fdit_checkpoint_config(ctx, r->base, o->model, &r->config));
         if (r->config.kind == FDIT_MODEL_CLASSIFIER)
             FAIL(ctx, FDIT_ERROR_ARGUMENT, "--base %s is a classifier; give a diffusion model", o->base);
@@ -58,6 +61,7 @@ enum fdit_status fdit_run_open_files(fdit_context *ctx, struct run *r)
         TRY(fdit_delta_check(ctx, r->start));
         if (r->base)
             TRY(fdit_delta_match(ctx, r->start, r->base));
+        TRY(fdit_delta_match_objective(ctx, r->start, r->base ? o->base : o->model, &r->config));
         const char *json = fdit_checkpoint_meta(r->start, "taxonomy");
         if (json)
             TRY(fdit_taxonomy_parse(ctx, json, strlen(json), o->delta, NULL, &r->known));

@@ -100,7 +100,8 @@ static bool has_steps(const void *args)
 
 static bool has_objective(const void *args)
 {
-    return !((const struct fdit_train_options *)args)->classifier;
+    const struct fdit_train_options *o = args;
+    return !o->classifier && o->objective;
 }
 
 static bool has_vae(const void *args)
@@ -126,7 +127,11 @@ const struct fdit_option fdit_train_option_table[] = {
       .help = "start from random weights instead; needs --model and --tune full" },
     { ROW(FLAG, "classifier", NULL, classifier), RESULT,
       .help = "train a classifier with the same blocks instead; needs --from-scratch" },
-    { ROW(TEXT, "objective", "NAME", objective), RESULT, .usual = "ddpm", .kept = has_objective },
+    { ROW(TEXT, "objective", FDIT_OBJECTIVE_NAMES, objective), RESULT, .kept = has_objective,
+      .note = ": what FILE says, else ddpm",
+      .help = "what the model learns: the noise (ddpm), or the velocity of flow matching in the form of REPA "
+              "(flow, "
+              "flow-repa) or of SiT" },
     { ROW(TEXT, "model", "NAME|D,L,H,P", model), RESULT, .note = ": what FILE says",
       .help = "size: DiT-XL/2 (XL, L, B or S with any patch size), or width, depth, heads and patch size" },
     { ROW(INT, "size", "S", size), FDIT_RANGE(1, 1 << 16), RESULT,
@@ -311,8 +316,10 @@ static enum fdit_status check_model(fdit_context *ctx, const struct fdit_train_o
     if (o->from_scratch && strcmp(o->tune, "full"))
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "--from-scratch trains every weight; add --tune full");
     if (!fdit_objective_find(o->objective))
-        FAIL(ctx, FDIT_ERROR_ARGUMENT, "the objective %s is not known to this version; use a newer one",
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--objective %s: not known; give one of " FDIT_OBJECTIVE_NAMES,
              o->objective);
+    if (o->classifier && o->objective)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--objective %s: a classifier has none; leave it out", o->objective);
     if (!fdit_mask_find(o->tune))
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
              "--tune %s is not known; use finediffusion, bitfit, norm, table or full", o->tune);
@@ -455,6 +462,7 @@ enum fdit_status fdit_train_options_compare(fdit_context *ctx, const char *path,
     fdit_json_begin(&mine);
     fdit_json_begin(&usual);
     defaults.look = (struct fdit_picture_words){ "none", "none" }; /* as it was before there was a choice */
+    defaults.objective = fdit_objective_find(NULL)->name;
     fdit_train_betas_settle(&defaults);
     fdit_options_put(&mine, NULL, fdit_train_option_table, FDIT_KEEP_RESULT, FDIT_KEEP_NOTE, o);
     fdit_options_put(&usual, NULL, fdit_train_option_table, FDIT_KEEP_RESULT, FDIT_KEEP_NOTE, &defaults);

@@ -20,7 +20,7 @@ struct fdit_train_options {
     const char *base; /* checkpoint; NULL with from_scratch */
     bool from_scratch;
     bool classifier;       /* train a classifier of the classes instead; needs from_scratch */
-    const char *objective; /* name of a row of diffusion/objective.h; a classifier has none */
+    const char *objective; /* name of diffusion/objective.h; NULL: the base's, from scratch ddpm */
     const char *model;     /* "DiT-XL/2" or "D,L,H,P"; needed from scratch, else NULL allowed */
     int size, channels;    /* of the input; 0: from the base (from scratch: 32 and 4) */
     const char *delta;     /* start from this delta; NULL allowed */

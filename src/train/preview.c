@@ -49,7 +49,8 @@ enum fdit_status fdit_preview_new(fdit_context *ctx, struct fdit_model *model, s
     bool guided = guide->kind != FDIT_GUIDE_NONE && model->options.batch > 1;
     int room = guided ? model->options.batch / 2 : model->options.batch;
     p->batch = room < p->classes * p->per_class ? room : p->classes * p->per_class;
-    struct fdit_generator_options options = { .sampler = { .kind = FDIT_SAMPLER_DDIM },
+    struct fdit_generator_options options = { .sampler.kind = fdit_sampler_usual(model->config.objective,
+                                                                                 FDIT_SAMPLER_DDIM),
                                               .steps = STEPS,
                                               .guidance = FDIT_GUIDANCE_DEFAULT,
                                               .guided = guided,

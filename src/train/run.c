@@ -139,12 +139,13 @@ enum fdit_status fdit_train_run(fdit_context *ctx, fdit_device *dev, const struc
     TRY(fdit_train_check(ctx, &exact));
     fdit_train_betas_settle(&exact);
     TRY(fdit_train_look_settle(ctx, &exact, &look));
+    if (exact.objective)
+        exact.objective = fdit_objective_find(exact.objective)->name;
     made_by = exact;
     if (!fdit_autoencoder_encodes(&exact)) { /* it decodes previews, which are in no file of numbers either */
         made_by.vae = NULL;
         made_by.vae_scale = 0;
     }
-    r.objective = exact.classifier ? NULL : fdit_objective_find(exact.objective);
     r.optimiser = fdit_optimiser_at((size_t)exact.optimiser);
     r.round = exact.batch * exact.devices;
     if (hooks)
@@ -153,6 +154,10 @@ enum fdit_status fdit_train_run(fdit_context *ctx, fdit_device *dev, const struc
     if (!plan_only)
         TRY(fdit_run_check_folder(ctx, &r));
     TRY(in_phase(ctx, &r, "reading the model's files", fdit_run_open_files));
+    if (!exact.classifier) {
+        r.objective = fdit_objective_at(r.config.objective);
+        exact.objective = made_by.objective = r.objective->name;
+    }
     TRY(in_phase(ctx, &r, "reading the data's folders", fdit_run_open_data));
     TRY(set_total(ctx, &r));
     TRY(in_phase(ctx, &r, "planning the memory", fdit_run_plan));
