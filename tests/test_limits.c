@@ -2,6 +2,7 @@
  * test_limits.c: what the process may use, from made-up /proc and /sys: both versions of control groups,
  * mixed, with and without a name space, nested; numbers that are none; files that are missing. */
 #include "core/limits.h"
+#include "core/share.h"
 #include "harness.h"
 
 #include <errno.h>
@@ -324,6 +325,34 @@ START_TEST(here)
 }
 END_TEST
 
+/* Whose processors other programs took, and who only waited. */
+START_TEST(shares)
+{
+    static const struct {
+        struct fdit_share used;
+        int threads;
+        bool poor;
+    } cases[] = {
+        { { .wall = 10, .cpu = 3, .preempted = 700 }, 1, true },     /* three others beside it */
+        { { .wall = 10, .cpu = 9, .preempted = 3000 }, 2, true },    /* one of two processors gone */
+        { { .wall = 10, .cpu = 9.9, .preempted = 200 }, 1, false },  /* alone */
+        { { .wall = 10, .cpu = 5.5, .preempted = 2000 }, 1, false }, /* a fair half */
+        { { .wall = 10, .cpu = 3, .preempted = 60 }, 1, false },     /* waited for a disk */
+        { { .wall = 10, .cpu = 12, .preempted = 240 }, 8, false },   /* work for two of eight threads */
+        { { .wall = 1, .cpu = 0.2, .preempted = 100 }, 1, false },   /* too short to tell */
+        { { .wall = 10, .cpu = 0, .preempted = 0 }, 1, false },      /* nothing is known */
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        ck_assert_msg(fdit_share_is_poor(&cases[i].used, cases[i].threads) == cases[i].poor, "case %zu", i);
+    struct fdit_share begun, used;
+    fdit_share_begin(&begun);
+    do
+        used = fdit_share_since(&begun);
+    while (used.cpu < 0.05);
+    ck_assert(used.wall >= 0.04 && used.preempted >= 0);
+}
+END_TEST
+
 int main(void)
 {
     unsetenv("OMP_NUM_THREADS");
@@ -344,6 +373,7 @@ int main(void)
     tcase_add_test(tcase, masks_and_variables);
     tcase_add_test(tcase, nothing_there);
     tcase_add_test(tcase, here);
+    tcase_add_test(tcase, shares);
     suite_add_tcase(suite, tcase);
     int result = test_run(suite);
     nftw(root, remove_one, 16, FTW_DEPTH | FTW_PHYS);

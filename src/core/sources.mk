@@ -13,6 +13,7 @@ fdit_sources += \
 	src/core/phase.c src/core/phase.h \
 	src/core/pool.c src/core/pool.h \
 	src/core/rng.c src/core/rng.h \
+	src/core/share.c src/core/share.h \
 	src/core/status.c src/core/status.h \
 	src/core/target.c src/core/target.h \
 	src/core/text.c src/core/text.h \

@@ -5,6 +5,7 @@
 #include "core/file.h"
 #include "core/mem.h"
 #include "core/phase.h"
+#include "core/share.h"
 #include "format/safetensors.h"
 #include "sample/album.h"
 #include "sample/contact_sheet.h"
@@ -21,6 +22,7 @@ struct job {
     const struct fdit_sample_options *o; /* = &options */
     struct fdit_sample_options options;  /* with what was left to the model filled in */
     const struct fdit_sample_hooks *hooks;
+    const fdit_device *dev;
     struct fdit_sample_summary *summary;
     struct fdit_sample_source source;
     struct fdit_request request;
@@ -480,8 +482,12 @@ static enum fdit_status work(fdit_context *ctx, struct job *j)
     if (j->hooks && j->hooks->on_start)
         j->hooks->on_start(j->hooks->user, j->done, j->request.n);
     double began = fdit_clock_seconds();
+    struct fdit_share share;
+    fdit_share_begin(&share);
     if (needed || j->o->latents)
         status = sample_all(ctx, j);
+    if (fdit_device_info(j->dev)->threads > 0 && !fdit_device_next(j->dev))
+        fdit_share_note(ctx, &share, fdit_device_info(j->dev)->threads);
     summarise(j, fdit_clock_seconds() - began);
     const bool stopped = status == FDIT_INTERRUPTED;
     if (stopped && j->album)
@@ -527,7 +533,7 @@ enum fdit_status fdit_sample_run(fdit_context *ctx, fdit_device *dev,
     enum fdit_status status = FDIT_OK;
     struct fdit_sample_summary own;
     const struct fdit_sample_options *o = options;
-    struct job j = { .options = *options, .hooks = hooks, .summary = summary ? summary : &own };
+    struct job j = { .options = *options, .hooks = hooks, .dev = dev, .summary = summary ? summary : &own };
     j.o = &j.options;
     *j.summary = (struct fdit_sample_summary){ 0 };
     TRY(fdit_sample_check(ctx, options, plan_only));

@@ -4,6 +4,7 @@
 
 #include "core/clock.h"
 #include "core/mem.h"
+#include "core/share.h"
 #include "train/look.h"
 #include "train/running.h"
 
@@ -124,6 +125,7 @@ enum fdit_status fdit_train_run(fdit_context *ctx, fdit_device *dev, const struc
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_train_summary own;
+    struct fdit_share share;
     struct fdit_train_options exact = *options, made_by;
     const double began = fdit_clock_seconds();
     struct run r = { .o = &exact,
@@ -166,7 +168,10 @@ enum fdit_status fdit_train_run(fdit_context *ctx, fdit_device *dev, const struc
     TRY(fdit_train_options_json(ctx, &made_by, &r.options_json));
     TRY(fdit_run_make_train_json(ctx, &r));
     TRY(start(ctx, &r));
+    fdit_share_begin(&share);
     status = fdit_run_loop(ctx, &r);
+    if (fdit_device_info(dev)->threads > 0 && !fdit_device_next(dev))
+        fdit_share_note(ctx, &share, fdit_device_info(dev)->threads);
     summarise(&r);
     r.summary->all_seconds = fdit_clock_seconds() - began;
     TRY(status);
