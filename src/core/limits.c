@@ -387,12 +387,35 @@ static void choose_threads(struct fdit_limits *l)
     }
 }
 
+static const struct {
+    int which;
+    const char *what;
+} kinds[] = { { RLIMIT_AS, "RLIMIT_AS, ulimit -v" }, { RLIMIT_DATA, "RLIMIT_DATA, ulimit -d" } };
+
+bool fdit_limits_refuse(size_t bytes, size_t *limit, const char **by)
+{
+    /* What the allocator asks for beyond the block. */
+    const unsigned long long more = (1ull << 20) + bytes;
+    unsigned long pages[2] = { 0 }; /* of all addresses, and of data and stack */
+    long page = sysconf(_SC_PAGESIZE);
+    FILE *f = fopen("/proc/self/statm", "r");
+    bool known = f && page > 0 && fscanf(f, "%lu %*u %*u %*u %*u %lu", &pages[0], &pages[1]) == 2;
+    if (f)
+        fclose(f);
+    for (size_t i = 0; known && i < sizeof kinds / sizeof *kinds; i++) {
+        struct rlimit r;
+        if (getrlimit(kinds[i].which, &r) || r.rlim_cur == RLIM_INFINITY || r.rlim_cur > most_memory ||
+            (unsigned long long)pages[i] * (unsigned long long)page + more <= r.rlim_cur)
+            continue;
+        *limit = (size_t)r.rlim_cur;
+        *by = kinds[i].what;
+        return true;
+    }
+    return false;
+}
+
 static void read_rlimits(struct fdit_limits *l)
 {
-    static const struct {
-        int which;
-        const char *what;
-    } kinds[] = { { RLIMIT_AS, "RLIMIT_AS, ulimit -v" }, { RLIMIT_DATA, "RLIMIT_DATA, ulimit -d" } };
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         struct rlimit r;
         if (!getrlimit(kinds[i].which, &r) && r.rlim_cur != RLIM_INFINITY)

@@ -29,5 +29,8 @@ struct fdit_limits_source {
 
 /* Never fails: what cannot be read, or is not a sensible number, limits nothing. */
 void fdit_limits_read(const struct fdit_limits_source *source, struct fdit_limits *out);
+/* Whether so many bytes more, which the system refused, are beyond a limit that was set for this process;
+ * which one, and its bytes. Opens a file: for messages. */
+bool fdit_limits_refuse(size_t bytes, size_t *limit, const char **by);
 
 #endif

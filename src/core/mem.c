@@ -2,6 +2,9 @@
  * Each block carries its size in a header before it: freeing needs no size, statistics stay exact. */
 #include "core/mem.h"
 
+#include "core/limits.h"
+#include "core/text.h"
+
 #include <stdatomic.h>
 #include <stdio.h>
 #ifdef __GLIBC__
@@ -54,6 +57,23 @@ static void count(size_t bytes)
     atomic_fetch_add(&live_count, 1);
 }
 
+static enum fdit_status refuse(fdit_context *ctx, size_t bytes)
+{
+    size_t limit;
+    const char *by;
+    char text[32];
+    if (!fdit_limits_refuse(bytes, &limit, &by))
+        return fdit_fail(ctx, FDIT_ERROR_MEMORY,
+                         "out of memory: %zu bytes more are needed; free memory, or use a smaller "
+                         "batch or model",
+                         bytes);
+    fdit_format_size(limit, text);
+    return fdit_fail(ctx, FDIT_ERROR_MEMORY,
+                     "out of memory: %zu bytes more are needed, and this process may have %s in all (%s); "
+                     "raise that limit, or use a smaller batch or model",
+                     bytes, text, by);
+}
+
 enum fdit_status fdit_alloc_(fdit_context *ctx, size_t n, size_t size, size_t align, void **out)
 {
     size_t bytes, total;
@@ -62,10 +82,7 @@ enum fdit_status fdit_alloc_(fdit_context *ctx, size_t n, size_t size, size_t al
         return fdit_fail(ctx, FDIT_ERROR_MEMORY, "a block of %zu x %zu bytes is too large", n, size);
     char *start = injected_failure() ? NULL : calloc(1, total);
     if (!start)
-        return fdit_fail(ctx, FDIT_ERROR_MEMORY,
-                         "out of memory: %zu bytes more are needed; free memory, or use a smaller "
-                         "batch or model",
-                         bytes);
+        return refuse(ctx, bytes);
     uintptr_t at = ((uintptr_t)start + sizeof(struct header) + align - 1) & ~(uintptr_t)(align - 1);
     struct header *h = (struct header *)at - 1;
     h->bytes = bytes;
