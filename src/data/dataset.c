@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Opening, decoding and splitting of data sets. The index is made in dataset_folder.c and
- * dataset_tar.c. */
+ * dataset_tar.c; what is told of it in dataset_report.c. */
 #include "data/dataset.h"
 
 #include "core/file.h"
@@ -18,92 +18,10 @@
 #include <fcntl.h>
 #include <glob.h>
 #include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-/* ------------------------------------------------------------------ what is found */
-
-static enum fdit_status keep_text(fdit_context *ctx, struct fdit_ds_texts *texts, const char *format,
-                                  va_list args)
-{
-    enum fdit_status status = FDIT_OK;
-    char line[2048];
-    vsnprintf(line, sizeof line, format, args);
-    TRY(fdit_grow(ctx, &texts->list, &texts->capacity, texts->n + 1, sizeof *texts->list));
-    TRY(fdit_strdup(ctx, line, &texts->list[texts->n]));
-    texts->n++;
-out:
-    return status;
-}
-
-enum fdit_status fdit_ds_problem(fdit_context *ctx, struct fdit_dataset *ds, const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    enum fdit_status status = keep_text(ctx, &ds->problems, format, args);
-    va_end(args);
-    return status;
-}
-
-enum fdit_status fdit_ds_note(fdit_context *ctx, struct fdit_dataset *ds, const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    enum fdit_status status = keep_text(ctx, &ds->notes, format, args);
-    va_end(args);
-    if (status == FDIT_OK)
-        fdit_log(ctx, FDIT_LOG_WARNING, "%s", ds->notes.list[ds->notes.n - 1]);
-    return status;
-}
-
-enum fdit_status fdit_ds_ignore(fdit_context *ctx, struct fdit_dataset *ds, const char *folder,
-                                const char *name, enum fdit_kind kind)
-{
-    enum fdit_status status = FDIT_OK;
-    char *whole = NULL;
-    size_t id;
-    ds->ignored++;
-    ds->kinds[kind]++;
-    fdit_name_list_add(&ds->ignored_names, name, NULL);
-    if (!ds->options.survey)
-        return FDIT_OK;
-    TRY(fdit_path_join(ctx, folder, name, &whole));
-    TRY(fdit_names_add(ctx, &ds->left_out, whole, strlen(whole), &id, NULL));
-out:
-    fdit_free(whole);
-    return status;
-}
-
-const char *fdit_ds_kinds_text(const size_t *kinds, enum fdit_kind_group group, char *text, size_t size)
-{
-    size_t used = 0;
-    text[0] = 0;
-    for (int k = 0; k < FDIT_KIND_COUNT; k++) {
-        if (!kinds[k] || (group != FDIT_KIND_IS_OTHER && fdit_kind_group((enum fdit_kind)k) != group))
-            continue;
-        int n = snprintf(text + used, size - used, "%s%zu %s", used ? ", " : "", kinds[k],
-                         fdit_kind_word((enum fdit_kind)k));
-        if (n < 0 || (size_t)n >= size - used) {
-            text[used] = 0;
-            break;
-        }
-        used += (size_t)n;
-    }
-    return text;
-}
-
-/* Fails with the first problem and the number of the others. */
-static enum fdit_status fail_with_problems(fdit_context *ctx, const struct fdit_dataset *ds)
-{
-    size_t more = ds->problems.n - 1;
-    if (!more)
-        return fdit_fail(ctx, FDIT_ERROR_FORMAT, "%s", ds->problems.list[0]);
-    return fdit_fail(ctx, FDIT_ERROR_FORMAT, "%s (and %zu more problem%s: finediffusion inspect lists them)",
-                     ds->problems.list[0], more, more > 1 ? "s" : "");
-}
 
 /* ------------------------------------------------------------------ which files */
 
@@ -308,26 +226,6 @@ out:
     return status;
 }
 
-bool fdit_ds_has_weights(const struct fdit_dataset *ds)
-{
-    for (int k = 0; k < FDIT_KIND_COUNT; k++)
-        if (ds->kinds[k] && fdit_kind_group((enum fdit_kind)k) == FDIT_KIND_IS_WEIGHTS)
-            return true;
-    return false;
-}
-
-enum fdit_status fdit_ds_no_picture(fdit_context *ctx, struct fdit_dataset *ds)
-{
-    char text[200];
-    fdit_ds_kinds_text(ds->kinds, FDIT_KIND_IS_OTHER, text, sizeof text);
-    return fdit_ds_problem(
-        ctx, ds,
-        "%s: no picture in it%s%s%s; a folder with a sub-folder of PNG, JPEG or WebP files per "
-        "class is needed%s",
-        ds->root, *text ? " (but " : "", text, *text ? ")" : "",
-        fdit_ds_has_weights(ds) ? "; a checkpoint is given with --base" : "");
-}
-
 static enum fdit_status make_index(fdit_context *ctx, struct fdit_dataset *ds, struct fdit_names *classes,
                                    bool *numbered)
 {
@@ -515,28 +413,6 @@ out:
     return status;
 }
 
-/* Refuses a taxonomy whose first line, taken as names of columns, is a class that is here. */
-static enum fdit_status unlike_header(fdit_context *ctx, const struct fdit_dataset *ds,
-                                      const struct fdit_names *classes)
-{
-    enum fdit_status status = FDIT_OK;
-    const char *header = fdit_taxonomy_header(ds->taxonomy);
-    char text[FDIT_SPELLING_BYTES], other[FDIT_SPELLING_BYTES];
-    size_t n = header ? fdit_spelling(header, strlen(header), text) : 0;
-    for (size_t c = 0; n && c < classes->n; c++) {
-        const char *name = fdit_names_get(classes, c);
-        if (fdit_spelling(name, fdit_names_length(classes, c), other) != n || memcmp(text, other, n))
-            continue;
-        FAIL(ctx, FDIT_ERROR_FORMAT,
-             "%s: the first line of the taxonomy names its columns, but here it is the class "
-             "\"%.200s\"; put a "
-             "line such as \"class<TAB>genus\" before it",
-             ds->root, name);
-    }
-out:
-    return status;
-}
-
 /* Takes out pictures of no class, which a survey has. */
 static void drop_items(struct fdit_dataset *ds)
 {
@@ -571,7 +447,7 @@ static enum fdit_status map_labels(fdit_context *ctx, struct fdit_dataset *ds,
         owner[ids[c]] = c + 1;
     }
     if (unknown.n && !ds->problems.n)
-        TRY(unlike_header(ctx, ds, classes));
+        TRY(fdit_ds_refuse_taxonomy(ctx, ds, classes, unknown.n == classes->n));
     if (unknown.n && unknown.n == classes->n)
         TRY(fdit_ds_problem(ctx, ds,
                             "%s: none of its %zu class folders (%s) is in the taxonomy, whose first class is "
@@ -653,26 +529,6 @@ static void sort_items(struct fdit_dataset *ds)
         ds->items[i].name -= (uintptr_t)ds->names;
 }
 
-static enum fdit_status note_left_out(fdit_context *ctx, struct fdit_dataset *ds)
-{
-    enum fdit_status status = FDIT_OK;
-    char text[300], unread[200];
-    fdit_ds_kinds_text(ds->kinds, FDIT_KIND_IS_OTHER, text, sizeof text);
-    fdit_ds_kinds_text(ds->kinds, FDIT_KIND_IS_OTHER_PICTURE, unread, sizeof unread);
-    if (ds->ignored)
-        TRY(fdit_ds_note(ctx, ds, "%s: %zu file%s no picture of a class and left out (%s): %s%s%s%s",
-                         ds->root, ds->ignored, ds->ignored > 1 ? "s are" : " is", text,
-                         fdit_name_list_text(&ds->ignored_names), *unread ? "; " : "", unread,
-                         *unread ? " cannot be read; convert them to PNG or JPEG" : ""));
-    if (ds->links)
-        TRY(fdit_ds_note(ctx, ds,
-                         "%s: %zu link%s left out; tar packs what links lead to with --dereference "
-                         "--hard-dereference",
-                         ds->root, ds->links, ds->links > 1 ? "s are" : " is"));
-out:
-    return status;
-}
-
 static enum fdit_status count_classes(fdit_context *ctx, struct fdit_dataset *ds, bool numbered)
 {
     enum fdit_status status = FDIT_OK;
@@ -699,7 +555,7 @@ static enum fdit_status count_classes(fdit_context *ctx, struct fdit_dataset *ds
     else if (missing.n)
         TRY(fdit_ds_note(ctx, ds, "%s: %zu of %zu classes have no picture: %s", ds->root, missing.n, n,
                          fdit_name_list_text(&missing)));
-    TRY(note_left_out(ctx, ds));
+    TRY(fdit_ds_note_left_out(ctx, ds));
 out:
     return status;
 }
@@ -734,9 +590,9 @@ enum fdit_status fdit_dataset_open(fdit_context *ctx, const char *path,
     TRY(fdit_room_new(ctx, &ds->room));
     TRY(make_index(ctx, ds, &classes, &numbered));
     if (!ds->n) {
-        TRY(note_left_out(ctx, ds));
+        TRY(fdit_ds_note_left_out(ctx, ds));
         if (!options->survey)
-            TRY(fail_with_problems(ctx, ds));
+            TRY(fdit_ds_fail(ctx, ds));
         ds->taxonomy = NULL;
         *out = ds;
         return FDIT_OK;
@@ -754,20 +610,13 @@ enum fdit_status fdit_dataset_open(fdit_context *ctx, const char *path,
     sort_items(ds);
     TRY(count_classes(ctx, ds, numbered));
     if (ds->problems.n && !options->survey)
-        TRY(fail_with_problems(ctx, ds));
+        TRY(fdit_ds_fail(ctx, ds));
     *out = ds;
     ds = NULL;
 out:
     fdit_names_fini(&classes);
     fdit_dataset_close(ds);
     return status;
-}
-
-static void free_texts(struct fdit_ds_texts *texts)
-{
-    for (size_t i = 0; i < texts->n; i++)
-        fdit_free(texts->list[i]);
-    fdit_free(texts->list);
 }
 
 void fdit_dataset_close(struct fdit_dataset *ds)
@@ -783,8 +632,8 @@ void fdit_dataset_close(struct fdit_dataset *ds)
     fdit_free(ds->named_text);
     fdit_names_fini(&ds->named_ids);
     fdit_names_fini(&ds->left_out);
-    free_texts(&ds->problems);
-    free_texts(&ds->notes);
+    fdit_ds_texts_fini(&ds->problems);
+    fdit_ds_texts_fini(&ds->notes);
     fdit_names_fini(&ds->places);
     fdit_names_fini(&ds->shards);
     fdit_free(ds->place_shard);
@@ -813,41 +662,6 @@ struct fdit_dataset_info fdit_dataset_info(const struct fdit_dataset *ds)
                         (classes + 1) * sizeof *ds->first + fdit_names_memory(&ds->places) +
                         fdit_names_memory(&ds->shards) + ds->place_capacity * sizeof *ds->place_shard,
     };
-}
-
-size_t fdit_dataset_problems(const struct fdit_dataset *ds)
-{
-    return ds->problems.n;
-}
-
-const char *fdit_dataset_problem(const struct fdit_dataset *ds, size_t i)
-{
-    return ds->problems.list[i];
-}
-
-size_t fdit_dataset_notes(const struct fdit_dataset *ds)
-{
-    return ds->notes.n;
-}
-
-const char *fdit_dataset_note(const struct fdit_dataset *ds, size_t i)
-{
-    return ds->notes.list[i];
-}
-
-size_t fdit_dataset_left_out_kind(const struct fdit_dataset *ds, int kind)
-{
-    return ds->kinds[kind];
-}
-
-size_t fdit_dataset_left_out(const struct fdit_dataset *ds)
-{
-    return ds->left_out.n;
-}
-
-const char *fdit_dataset_left_out_name(const struct fdit_dataset *ds, size_t i)
-{
-    return fdit_names_get(&ds->left_out, i);
 }
 
 size_t fdit_dataset_size(const struct fdit_dataset *ds)

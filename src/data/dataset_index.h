@@ -85,6 +85,15 @@ enum fdit_status fdit_ds_problem(fdit_context *ctx, struct fdit_dataset *ds, con
 /* What is worth knowing: a warning, which is also kept. */
 enum fdit_status fdit_ds_note(fdit_context *ctx, struct fdit_dataset *ds, const char *format, ...)
     FDIT_PRINTF(3, 4);
+void fdit_ds_texts_fini(struct fdit_ds_texts *texts);
+/* Fails with the first problem, of which there is one, and the number of the others. */
+enum fdit_status fdit_ds_fail(fdit_context *ctx, const struct fdit_dataset *ds);
+/* Notes the files and links that are left out, where there are any. */
+enum fdit_status fdit_ds_note_left_out(fdit_context *ctx, struct fdit_dataset *ds);
+/* To be called when folders are not in the taxonomy, all of them when `none`: refuses one whose first line
+ * should name the columns and is a class, and one that has the folders as groups. Else FDIT_OK. */
+enum fdit_status fdit_ds_refuse_taxonomy(fdit_context *ctx, const struct fdit_dataset *ds,
+                                         const struct fdit_names *classes, bool none);
 /* Whether files of weights are among what is left out. */
 bool fdit_ds_has_weights(const struct fdit_dataset *ds);
 /* Notes that the data set holds no picture, and what is there instead. */

@@ -2,6 +2,7 @@
  * The index of archives: a folder of class folders in one, or WebDataset shards. */
 #include "core/file.h"
 #include "core/mem.h"
+#include "core/utf8.h"
 #include "data/dataset_index.h"
 #include "picture/picture.h"
 #include "format/tar.h"
@@ -110,6 +111,21 @@ out:
     return status;
 }
 
+/* Whether what a .cls holds is a name: text that a person wrote, and not a number. */
+static bool is_class_name(const char *text, size_t n)
+{
+    bool letter = false;
+    if (memchr(text, 0, n) || !fdit_utf8_valid(text, n))
+        return false;
+    for (size_t i = 0; i < n; i++) {
+        unsigned char c = (unsigned char)text[i];
+        if (c < 0x20 && !strchr("\t\r\n", c))
+            return false;
+        letter = letter || c >= 0x80 || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
+    }
+    return letter;
+}
+
 static enum fdit_status take_cls(struct archive *a, const struct fdit_tar_member *m)
 {
     enum fdit_status status = FDIT_OK;
@@ -125,6 +141,13 @@ static enum fdit_status take_cls(struct archive *a, const struct fdit_tar_member
     for (; at[digits] >= '0' && at[digits] <= '9' && value <= largest_id; digits++)
         value = value * 10 + (at[digits] - '0');
     const char *rest = at + digits + strspn(at + digits, " \t\r\n");
+    if (!digits && is_class_name(at, n - (size_t)(at - text)))
+        FAIL(a->ctx, FDIT_ERROR_FORMAT,
+             "%s:%s: a class id, digits from 0 to %d, is needed in a .cls member, which holds the text "
+             "\"%.*s\" here; if that is the name of a class, write the number into it and the name into the "
+             "sample's .json, as {\"class\": \"NAME\", \"id\": NUMBER}, or give folders that have the names "
+             "of the classes",
+             a->path, a->name, largest_id, (int)strcspn(at, "\r\n"), at);
     if (!digits || m->size > cls_bytes || *rest || rest != text + n || value > largest_id)
         FAIL(a->ctx, FDIT_ERROR_FORMAT, "%s:%s: a class id, digits from 0 to %d, is needed in a .cls member",
              a->path, a->name, largest_id);

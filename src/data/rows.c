@@ -90,7 +90,7 @@ enum fdit_status fdit_rows_open(fdit_context *ctx, const char *text, size_t n, c
     rows->at = rows->text;
     rows->end = rows->text + len;
     rows->line_end = len && !memchr(rows->text, '\n', len) && memchr(rows->text, '\r', len) ? '\r' : '\n';
-    if (len >= 5 && !strncmp(rows->text, "sep=", 4) && memchr("\t,;", rows->text[4], 3) &&
+    if (len >= 5 && !strncmp(rows->text, "sep=", 4) && memchr("\t,;|", rows->text[4], 4) &&
         (len == 5 || rows->text[5] == '\r' || rows->text[5] == '\n')) { /* what Excel looks for */
         rows->separator = rows->text[4];
         rows->given = true;
@@ -122,6 +122,18 @@ void fdit_rows_close(struct fdit_rows *rows)
 
 /* ------------------------------------------------------------------ lines */
 
+/* A line of nothing but dashes and bars, which Markdown and psql put under the header. */
+static bool is_ruler(const struct fdit_rows *r)
+{
+    bool dash = false;
+    for (size_t i = 0; i < r->raw_len; i++) {
+        if (!strchr("-+|: ", r->raw[i]))
+            return false;
+        dash = dash || r->raw[i] == '-';
+    }
+    return dash;
+}
+
 bool fdit_rows_next(struct fdit_rows *r)
 {
     while (r->at < r->end) {
@@ -135,7 +147,7 @@ bool fdit_rows_next(struct fdit_rows *r)
         const char *s = r->raw;
         size_t len = r->raw_len;
         fdit_spelling_trim(&s, &len);
-        if (len)
+        if (len && !(r->separator == '|' && is_ruler(r)))
             return true;
     }
     return false;
@@ -143,7 +155,7 @@ bool fdit_rows_next(struct fdit_rows *r)
 
 static char find_separator(const char *s, size_t len)
 {
-    size_t commas = 0, semicolons = 0;
+    size_t commas = 0, semicolons = 0, bars = 0;
     bool quoted = false;
     for (size_t i = 0; i < len; i++) {
         quoted ^= s[i] == '"';
@@ -151,18 +163,21 @@ static char find_separator(const char *s, size_t len)
             return '\t';
         commas += !quoted && s[i] == ',';
         semicolons += !quoted && s[i] == ';';
+        bars += !quoted && s[i] == '|';
     }
+    if (bars > commas && bars > semicolons)
+        return '|';
     return commas && commas >= semicolons ? ',' : semicolons ? ';' : '\t';
 }
 
-/* The end of the quoted field that begins at s, NULL when its quote is not closed there: a name may
- * begin with a quote that is its own. */
+/* The end of the quoted field that begins at s with its quote, NULL when it is not closed there: a name
+ * may begin with a quote that is its own. */
 static const char *quoted_end(const char *s, const char *end, char separator)
 {
     for (const char *at = s + 1; at < end; at++) {
-        if (*at != '"')
+        if (*at != *s)
             continue;
-        if (at + 1 < end && at[1] == '"') {
+        if (at + 1 < end && at[1] == *s) {
             at++;
             continue;
         }
@@ -174,17 +189,54 @@ static const char *quoted_end(const char *s, const char *end, char separator)
     return NULL;
 }
 
+/* Whether every field from s on is in single quotes, empty ones and numbers aside. */
+static bool single_quoted(const char *s, const char *end, char separator)
+{
+    bool any = false;
+    for (const char *at = s; at;) {
+        while (at < end && *at == ' ')
+            at++;
+        const char *close = at < end && *at == '\'' ? quoted_end(at, end, separator) : NULL;
+        const char *from = close ? close : at, *stop = memchr(from, separator, (size_t)(end - from));
+        for (const char *c = at; !close && c < (stop ? stop : end); c++)
+            if ((*c < '0' || *c > '9') && *c != ' ')
+                return false;
+        any = any || close;
+        at = stop ? stop + 1 : NULL;
+    }
+    return any;
+}
+
+/* The present line without the bars at both of its ends, as Markdown has them. */
+static const char *between_bars(const struct fdit_rows *r, const char **end)
+{
+    const char *s = r->raw;
+    size_t len = r->raw_len;
+    if (r->separator != '|')
+        return s;
+    fdit_spelling_trim(&s, &len);
+    if (len < 2 || s[0] != '|' || s[len - 1] != '|')
+        return r->raw;
+    *end = s + len - 1;
+    return s + 1;
+}
+
 enum fdit_status fdit_rows_split(fdit_context *ctx, struct fdit_rows *r)
 {
     enum fdit_status status = FDIT_OK;
     const char *end = r->raw + r->raw_len;
     if (!r->separator)
         r->separator = find_separator(r->raw, r->raw_len);
+    const char *begin = between_bars(r, &end);
+    if (r->split++ < 2 && single_quoted(begin, end, r->separator))
+        r->single = true;
     r->n = 0;
-    for (const char *at = r->raw; at;) {
+    for (const char *at = begin; at;) {
         const char *from = at, *close = NULL;
         while (from < end && *from == ' ')
             from++;
+        if (from < end && *from == '\'' && (r->single || r->separator != '\t'))
+            close = quoted_end(from, end, r->separator);
         if (from < end && *from == '"') {
             close = quoted_end(from, end, r->separator);
             if (!close && r->separator != '\t' && !memchr(from + 1, '"', (size_t)(end - from - 1)))
@@ -201,9 +253,10 @@ enum fdit_status fdit_rows_split(fdit_context *ctx, struct fdit_rows *r)
         if (close) { /* doubled quotes become one, in place: the line is read once */
             char *out = r->text + (from - r->text);
             f->s = out;
+            char quote = *from; /* out may overtake it */
             for (const char *c = from + 1; c < close; c++) {
                 *out++ = *c;
-                c += *c == '"';
+                c += *c == quote;
             }
             f->len = (size_t)(out - f->s);
         }
@@ -218,5 +271,8 @@ out:
 
 const char *fdit_rows_separator(const struct fdit_rows *rows)
 {
-    return rows->separator == ',' ? "commas" : rows->separator == ';' ? "semicolons" : "tabs";
+    return rows->separator == ','   ? "commas"
+           : rows->separator == ';' ? "semicolons"
+           : rows->separator == '|' ? "bars (|)"
+                                    : "tabs";
 }

@@ -74,12 +74,13 @@ bool fdit_spelling_unicode(void)
 #endif
 }
 
-/* NFC in place; what does not fit or is not UTF-8 stays. */
-static size_t compose(char *text, size_t n)
+/* NFC in place, in small letters when `fold`; what does not fit or is not UTF-8 stays. */
+static size_t compose(char *text, size_t n, bool fold)
 {
 #ifdef HAVE_UTF8PROC
     utf8proc_int32_t codes[FDIT_SPELLING_BYTES];
-    const utf8proc_option_t options = (utf8proc_option_t)(UTF8PROC_STABLE | UTF8PROC_COMPOSE);
+    const utf8proc_option_t options =
+        (utf8proc_option_t)(UTF8PROC_STABLE | UTF8PROC_COMPOSE | (fold ? UTF8PROC_CASEFOLD : 0));
     utf8proc_ssize_t count = utf8proc_decompose((const utf8proc_uint8_t *)text, (utf8proc_ssize_t)n, codes,
                                                 FDIT_SPELLING_BYTES - 1, options);
     if (count < 0 || count >= FDIT_SPELLING_BYTES - 1)
@@ -92,6 +93,7 @@ static size_t compose(char *text, size_t n)
     return (size_t)bytes;
 #else
     (void)text;
+    (void)fold;
     return n;
 #endif
 }
@@ -117,7 +119,19 @@ size_t fdit_spelling(const char *s, size_t len, char out[FDIT_SPELLING_BYTES])
         gap = false;
         out[n++] = s[i++];
     }
-    return is_plain(out, n) ? n : compose(out, n);
+    return is_plain(out, n) ? n : compose(out, n, false);
+}
+
+size_t fdit_spelling_fold(const char *s, size_t len, char out[FDIT_SPELLING_BYTES])
+{
+    size_t n = fdit_spelling(s, len, out);
+    bool ascii = true;
+    for (size_t i = 0; i < n; i++) {
+        ascii = ascii && (unsigned char)out[i] < 0x80;
+        if (out[i] >= 'A' && out[i] <= 'Z')
+            out[i] = (char)(out[i] + 32);
+    }
+    return ascii ? n : compose(out, n, true);
 }
 
 enum fdit_status fdit_spellings_add(fdit_context *ctx, struct fdit_spellings *sp,

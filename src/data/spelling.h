@@ -14,6 +14,9 @@ enum { FDIT_SPELLING_BYTES = 4096 };
  * for twins. A name that does not fit or is not UTF-8 is taken as it is, cut to the room. A build
  * without utf8proc composes nothing. */
 size_t fdit_spelling(const char *s, size_t len, char out[FDIT_SPELLING_BYTES]);
+/* As fdit_spelling, and without the difference between capitals and small letters (of ASCII only in a build
+ * without utf8proc). */
+size_t fdit_spelling_fold(const char *s, size_t len, char out[FDIT_SPELLING_BYTES]);
 /* Whether this build knows composed and decomposed letters as the same. */
 bool fdit_spelling_unicode(void);
 /* Takes blanks (also those of Unicode) and marks that cannot be seen off both ends. */

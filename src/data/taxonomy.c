@@ -353,6 +353,7 @@ enum fdit_status fdit_taxonomy_from_folders(fdit_context *ctx, const char *const
         TRY(fdit_tax_add_class(ctx, draft, "data", paths[i], strlen(paths[i])));
         TRY(put_parents(ctx, draft, i));
     }
+    TRY(fdit_tax_warn_case(ctx, draft, "data"));
     for (int32_t r = 0; r < draft->n_ranks; r++)
         TRY(fdit_tax_sort(ctx, draft, r));
     TRY(fdit_tax_pick(ctx, draft, "data", ranks, out));

@@ -9,7 +9,7 @@
  *
  * Sources, told apart by content:
  *   table    first line = header: the class column, then one column per rank, with tabs between
- *            them, or commas or semicolons; fields may stand in double quotes; UTF-8, or UTF-16 with
+ *            them, or commas, semicolons or bars; fields may stand in quotes; UTF-8, or UTF-16 with
  *            its mark. Blanks at the ends of fields do not count, columns of row numbers (R, pandas)
  *            and columns whose name begins with # are passed over. Line order gives the ids. Lines
  *            that begin with
@@ -112,7 +112,7 @@ enum fdit_status fdit_taxonomy_class(fdit_context *ctx, const struct fdit_taxono
  */
 enum fdit_status fdit_taxonomy_select(fdit_context *ctx, const struct fdit_taxonomy *tax, const char *what,
                                       int32_t **ids, size_t *n);
-/* A file with a class and a count per line, between them a tab, comma or semicolon (or the last
+/* A file with a class and a count per line, between them a tab, comma, semicolon or bar (or the last
  * space); names of columns in the first line are passed over: *ids and *counts from fdit_alloc, *n
  * of each. A class twice, or a count that is not a number from 0 to
  * 2^31-1: FDIT_ERROR_ARGUMENT with the line. */

@@ -67,6 +67,9 @@ enum fdit_status fdit_tax_split_homonyms(fdit_context *ctx, struct fdit_taxonomy
  * while most do not. */
 enum fdit_status fdit_tax_warn_homonyms(fdit_context *ctx, const struct fdit_taxonomy *draft,
                                         const char *what, const struct fdit_tax_nesting *n);
+/* Warns of groups of a rank that differ in capitals only: two groups by their bytes, most likely meant as
+ * one. */
+enum fdit_status fdit_tax_warn_case(fdit_context *ctx, const struct fdit_taxonomy *draft, const char *what);
 /* A taxonomy from a table (taxonomy.h): n bytes. */
 enum fdit_status fdit_tax_parse_table(fdit_context *ctx, const char *text, size_t n, const char *what,
                                       const char *ranks, struct fdit_taxonomy **out);

@@ -315,3 +315,45 @@ enum fdit_status fdit_tax_warn_homonyms(fdit_context *ctx, const struct fdit_tax
 out:
     return status;
 }
+
+/* Those of one rank: one warning. */
+static enum fdit_status warn_case_of(fdit_context *ctx, const struct fdit_tax_rank *rank, const char *what)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_names forms = { 0 };
+    char text[FDIT_SPELLING_BYTES];
+    size_t id, twins = 0, one = 0, other = 0;
+    uint32_t *first = NULL; /* [forms] group */
+    TRY(fdit_alloc(ctx, rank->groups.n, sizeof *first, &first));
+    for (size_t g = 0; g < rank->groups.n; g++) {
+        size_t n =
+            fdit_spelling_fold(fdit_names_get(&rank->groups, g), fdit_names_length(&rank->groups, g), text);
+        bool added;
+        TRY(fdit_names_add(ctx, &forms, text, n, &id, &added));
+        if (added) {
+            first[id] = (uint32_t)g;
+        } else if (!twins++) {
+            one = first[id];
+            other = g;
+        }
+    }
+    if (twins)
+        fdit_log(ctx, FDIT_LOG_WARNING,
+                 "%s: the groups \"%.100s\" and \"%.100s\" of %s differ in capitals only%s, and are two "
+                 "groups; if they are one, write them alike",
+                 what, fdit_names_get(&rank->groups, one), fdit_names_get(&rank->groups, other), rank->name,
+                 twins > 1 ? ", as others do" : "");
+out:
+    fdit_names_fini(&forms);
+    fdit_free(first);
+    return status;
+}
+
+enum fdit_status fdit_tax_warn_case(fdit_context *ctx, const struct fdit_taxonomy *draft, const char *what)
+{
+    enum fdit_status status = FDIT_OK;
+    for (int32_t r = 0; r < draft->n_ranks; r++)
+        TRY(warn_case_of(ctx, &draft->ranks[r], what));
+out:
+    return status;
+}

@@ -133,6 +133,7 @@ static enum fdit_status parse_categories(fdit_context *ctx, const json_t *array,
     }
     TRY(fdit_tax_nesting_new(ctx, draft, &nesting));
     fdit_tax_nesting_biology(draft, &nesting);
+    TRY(fdit_tax_warn_case(ctx, draft, what));
     TRY(fdit_tax_split_homonyms(ctx, draft, what, &nesting));
     TRY(add_folders(ctx, draft, list, n, "image_dir_name"));
     bool super = draft->n_ranks && !strcmp(draft->ranks[0].name, inaturalist_ranks[0]);

@@ -42,6 +42,31 @@ static bool is_number(const struct fdit_field *f)
     return f->len > 0;
 }
 
+/* Tells a table whose first column has groups, and another one the classes. Called when the class in the
+ * first column is there for the second time. */
+static enum fdit_status refuse_reversed(struct table *t)
+{
+    enum fdit_status status = FDIT_OK;
+    const struct fdit_taxonomy *draft = t->draft;
+    for (int32_t r = 0; r < draft->n_ranks; r++) {
+        const struct fdit_tax_rank *rank = &draft->ranks[r];
+        size_t column = t->skip + 1;
+        while (t->rank_of[column] != r)
+            column++;
+        const struct fdit_field *f = column < t->rows.n ? &t->rows.fields[column] : NULL;
+        if (!f || !f->len || rank->groups.n != draft->classes.n ||
+            fdit_names_find(&rank->groups, f->s, f->len) != FDIT_NAMES_NONE)
+            continue;
+        FAIL(t->ctx, FDIT_ERROR_FORMAT,
+             "%s: class \"%.*s\" is there twice; remove one, or put the column \"%.80s\", where no name is "
+             "twice so far, before it: the classes come first, then their groups",
+             t->place, (int)(t->rows.fields[t->skip].len < 80 ? t->rows.fields[t->skip].len : 80),
+             t->rows.fields[t->skip].s, rank->name);
+    }
+out:
+    return status;
+}
+
 /* The place for messages of taxonomy.c. */
 static enum fdit_status here(struct table *t)
 {
@@ -140,6 +165,9 @@ static enum fdit_status take_row(struct table *t)
     if (n <= t->skip || !rows->fields[t->skip].len)
         FAIL(t->ctx, FDIT_ERROR_FORMAT, "%s:%zu: no class in the first column", t->what, rows->line);
     TRY(here(t));
+    if (fdit_names_find(&t->draft->classes, rows->fields[t->skip].s, rows->fields[t->skip].len) !=
+        FDIT_NAMES_NONE)
+        TRY(refuse_reversed(t));
     TRY(fdit_tax_add_class(t->ctx, t->draft, t->place, rows->fields[t->skip].s, rows->fields[t->skip].len));
     for (size_t c = t->skip + 1; c < n; c++) {
         const struct fdit_field *f = &rows->fields[c];
@@ -253,6 +281,7 @@ static enum fdit_status split_names(struct table *t)
         TRY(apply_nested(t, &t->nested.list[i], &nesting));
     if (!nesting.told)
         fdit_tax_nesting_biology(t->draft, &nesting);
+    TRY(fdit_tax_warn_case(t->ctx, t->draft, t->what));
     TRY(fdit_tax_split_homonyms(t->ctx, t->draft, t->what, &nesting));
     TRY(fdit_tax_warn_homonyms(t->ctx, t->draft, t->what, &nesting));
 out:
