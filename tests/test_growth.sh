@@ -196,11 +196,11 @@ cp -R kept kept.before
 refused "$newest: $said" train $tune --out kept --resume
 checks=$((checks + 1))
 diff -r kept kept.before >out || fail "a refused --resume changed the run" "$(cat out)"
-# ... and those of an objective that this version does not have
-other() { sed 's/\\"objective\\":\\"ddpm\\"/\\"objective\\":\\"other\\"/' "$1" >"$2"; }
+# ... and those of an objective that this version does not have; four letters, as the file has no room for more
+other() { sed 's/\\"objective\\":\\"ddpm\\"/\\"objective\\":\\"edm2\\"/' "$1" >"$2"; }
 other first/delta.safetensors other.delta.safetensors
 other base/delta.safetensors other.base.safetensors
-said='was trained with the objective other, which this version does not know'
+said='was trained with the objective edm2, which this version does not know'
 refused "other.delta.safetensors: $said" sample $base --delta other.delta.safetensors --out new
 refused "other.delta.safetensors: $said" train $base --delta other.delta.safetensors --data data --steps 1 --out new
 refused "other.delta.safetensors: $said" inspect other.delta.safetensors
