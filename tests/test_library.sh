@@ -95,7 +95,14 @@ if [ -n "$shared" ]; then
     fi
 fi
 flags=$(PKG_CONFIG_PATH=$tmp/static pkg-config --static --cflags --libs finediffusion)
-compile static "$cc" -std=c11 && kinds="$kinds static"
+# A distribution may have the libraries that ours needs without what those need for static linking.
+echo 'int main(void) { return 0; }' >"$tmp/empty.c"
+# shellcheck disable=SC2046
+if "$cc" "$tmp/empty.c" -o "$tmp/empty" $(echo "$flags" | tr ' ' '\n' | grep '^-[lL]' | grep -v finediffusion) >"$tmp/out" 2>&1; then
+    compile static "$cc" -std=c11 && kinds="$kinds static"
+else
+    echo "not linked statically: $(grep -o 'cannot find [^:]*' "$tmp/out" | head -n 1)"
+fi
 if [ -z "$shared" ] && command -v "$cxx" >/dev/null; then
     compile c++ "$cxx" -std=c++11 cpp && kinds="$kinds c++"
 fi
