@@ -10,11 +10,11 @@
  * In flow matching x = (1-u) x0 + u noise; the noise time u goes from 0, data, to 1, noise.
  *
  *     const struct fdit_objective *o = fdit_objective_find("ddpm");
- *     double t = o->draw(&rng);
- *     o->diffuse(schedule, t, noising);                     // x_t = noising[0] x0 + noising[1] noise
- *     o->coefficients(schedule, t, 1.0 / batch, coef);
+ *     double t = o->draw(o, &rng);
+ *     o->diffuse(o, schedule, t, noising);                  // x_t = noising[0] x0 + noising[1] noise
+ *     o->coefficients(o, schedule, t, 1.0 / batch, coef);
  *     ... noising and coef to the device, x_t and t through the network ...
- *     o->loss(dev, &(struct fdit_objective_batch){ .samples = batch, .out = network's output, ... });
+ *     o->loss(o, dev, &(struct fdit_objective_batch){ .samples = batch, .out = network's output, ... });
  */
 #ifndef FDIT_DIFFUSION_OBJECTIVE_H
 #define FDIT_DIFFUSION_OBJECTIVE_H
@@ -46,14 +46,15 @@ struct fdit_objective {
     /* Flow matching: the sign of dx/du in what is predicted, and the network's time is u (1) or 1 - u (-1), a
      * number from 0 to 1. 0: time is a whole number of 0 .. FDIT_TRAIN_STEPS - 1. */
     int velocity;
-    /* The time of a sample in training, from its own stream of random numbers, and of validation picture
-     * `index`: spread evenly. */
-    double (*draw)(const struct fdit_rng *rng);
-    double (*spread)(uint64_t index);
-    void (*diffuse)(const struct fdit_schedule *s, double t, float out[2]);
+    /* `o` is the row itself, so that rows can share functions. The time of a sample in training, from its own
+     * stream of random numbers, and of validation picture `index`: spread evenly. */
+    double (*draw)(const struct fdit_objective *o, const struct fdit_rng *rng);
+    double (*spread)(const struct fdit_objective *o, uint64_t index);
+    void (*diffuse)(const struct fdit_objective *o, const struct fdit_schedule *s, double t, float out[2]);
     /* scale: weight of the sample, 1/B for a batch mean */
-    void (*coefficients)(const struct fdit_schedule *s, double t, double scale, float out[FDIT_LOSS_COEFS]);
-    void (*loss)(fdit_device *dev, const struct fdit_objective_batch *b);
+    void (*coefficients)(const struct fdit_objective *o, const struct fdit_schedule *s, double t,
+                         double scale, float out[FDIT_LOSS_COEFS]);
+    void (*loss)(const struct fdit_objective *o, fdit_device *dev, const struct fdit_objective_batch *b);
 };
 
 /* What --objective takes; "flow" is "flow-repa". */

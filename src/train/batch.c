@@ -30,7 +30,7 @@ void fdit_draw_batch(const struct fdit_row_rule *rule, const struct fdit_objecti
         struct fdit_rng times = stream(seed, position + i, FDIT_RNG_TIME);
         struct fdit_rng normals = stream(seed, position + i, FDIT_RNG_NOISE);
         if (objective)
-            t[i] = objective->draw(&times);
+            t[i] = objective->draw(objective, &times);
         rows[i] = fdit_row_of(rule, labels[i], seed, position + i);
         fdit_rng_fill_normals(&normals, 0, item, noise + i * item);
     }
@@ -67,6 +67,6 @@ void fdit_draw_validation(const struct fdit_objective *objective, uint64_t index
 {
     struct fdit_rng normals = stream(0, index, FDIT_RNG_VALID);
     if (objective)
-        *t = objective->spread(index);
+        *t = objective->spread(objective, index);
     fdit_rng_fill_normals(&normals, 0, item, noise);
 }

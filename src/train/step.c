@@ -109,10 +109,11 @@ static void forward_and_loss(struct fdit_step *s, const struct fdit_micro *in, b
     fdit_write(m->dev, s->x0, in->x0, b * picture);
     fdit_write(m->dev, s->noise, in->noise, b * picture);
     for (size_t i = 0; i < b; i++)
-        s->objective->diffuse(s->schedule, in->t[i], s->host_coef + 2 * i);
+        s->objective->diffuse(s->objective, s->schedule, in->t[i], s->host_coef + 2 * i);
     fdit_write(m->dev, s->diffuse_coef, s->host_coef, 2 * b);
     for (size_t i = 0; i < b; i++)
-        s->objective->coefficients(s->schedule, in->t[i], in->loss_scale, s->host_coef + FDIT_LOSS_COEFS * i);
+        s->objective->coefficients(s->objective, s->schedule, in->t[i], in->loss_scale,
+                                   s->host_coef + FDIT_LOSS_COEFS * i);
     fdit_write(m->dev, s->loss_coef, s->host_coef, FDIT_LOSS_COEFS * b);
     fdit_write(m->dev, m->rows, in->rows, b);
     fdit_model_write_times(m, in->samples, in->t);
@@ -124,7 +125,7 @@ static void forward_and_loss(struct fdit_step *s, const struct fdit_micro *in, b
                                                       .coef = s->diffuse_coef });
     fdit_forward(m, in->samples);
     s->samples[in->index] = in->samples;
-    s->objective->loss(m->dev,
+    s->objective->loss(s->objective, m->dev,
                        &(struct fdit_objective_batch){
                            .samples = in->samples,
                            .channels = c->channels,
