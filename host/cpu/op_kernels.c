@@ -173,10 +173,28 @@ static void sampler(const struct fdit_sampler_step_args *args, const struct fdit
         sampler_step(&a, &p, i, false, (int)(p.n - i));
 }
 
+/* The running average of the parameters, where there is one: at = keep at + add p. */
+struct average {
+    float *at;
+    float keep, add;
+};
+
+static struct average average_of(float *at, double decay)
+{
+    return (struct average){ .at = at, .keep = (float)decay, .add = (float)(1.0 - decay) };
+}
+
+FDIT_KERNEL void follow(const struct average *a, vf p, size_t i, bool full, int rest)
+{
+    if (a->at)
+        st(a->at + i, vfma(vset(a->keep), ld(a->at + i, full, rest), a->add * p), full, rest);
+}
+
 struct adamw_state {
-    float scale, keep, b1, c1, b2, c2, eps, lr, inv_sqrt_bias2, ema, ema_new;
-    float *p, *m, *v, *average;
+    float scale, keep, b1, c1, b2, c2, eps, lr, inv_sqrt_bias2;
+    float *p, *m, *v;
     const float *g;
+    struct average average;
 };
 
 FDIT_KERNEL void adamw_step(const struct adamw_state *s, size_t i, bool full, int rest)
@@ -189,10 +207,7 @@ FDIT_KERNEL void adamw_step(const struct adamw_state *s, size_t i, bool full, in
     st(s->m + i, m, full, rest);
     st(s->v + i, v, full, rest);
     st(s->p + i, p, full, rest);
-    if (s->average) {
-        vf e = vfma(vset(s->ema), ld(s->average + i, full, rest), s->ema_new * p);
-        st(s->average + i, e, full, rest);
-    }
+    follow(&s->average, p, i, full, rest);
 }
 
 static void adamw(const struct fdit_adamw_args *a, float scale, float *p, const float *g, float *m, float *v,
@@ -208,12 +223,10 @@ static void adamw(const struct fdit_adamw_args *a, float scale, float *p, const 
         .eps = a->eps,
         .lr = a->lr_bias1,
         .inv_sqrt_bias2 = a->inv_sqrt_bias2,
-        .ema = (float)a->ema_decay,
-        .ema_new = (float)(1.0 - a->ema_decay),
         .p = p,
         .m = m,
         .v = v,
-        .average = ema,
+        .average = average_of(ema, a->ema_decay),
         .g = g,
     };
     size_t i = 0;
@@ -224,9 +237,10 @@ static void adamw(const struct fdit_adamw_args *a, float scale, float *p, const 
 }
 
 struct lion_state {
-    float scale, keep, b1, c1, b2, c2, lr, ema, ema_new;
-    float *p, *m, *average;
+    float scale, keep, b1, c1, b2, c2, lr;
+    float *p, *m;
     const float *g;
+    struct average average;
 };
 
 FDIT_KERNEL void lion_step(const struct lion_state *s, size_t i, bool full, int rest)
@@ -238,10 +252,7 @@ FDIT_KERNEL void lion_step(const struct lion_state *s, size_t i, bool full, int 
     vf p = s->keep * ld(s->p + i, full, rest) - move;
     st(s->m + i, vfma(vset(s->b2), m, s->c2 * g), full, rest);
     st(s->p + i, p, full, rest);
-    if (s->average) {
-        vf e = vfma(vset(s->ema), ld(s->average + i, full, rest), s->ema_new * p);
-        st(s->average + i, e, full, rest);
-    }
+    follow(&s->average, p, i, full, rest);
 }
 
 static void lion(const struct fdit_lion_args *a, float scale, float *p, const float *g, float *m, float *ema,
@@ -255,11 +266,9 @@ static void lion(const struct fdit_lion_args *a, float scale, float *p, const fl
         .b2 = (float)a->beta2,
         .c2 = (float)(1.0 - a->beta2),
         .lr = a->lr,
-        .ema = (float)a->ema_decay,
-        .ema_new = (float)(1.0 - a->ema_decay),
         .p = p,
         .m = m,
-        .average = ema,
+        .average = average_of(ema, a->ema_decay),
         .g = g,
     };
     size_t i = 0;

@@ -347,12 +347,13 @@ void fdit_case_gate_backward(struct fdit_probe *p, const struct fdit_case_on *on
     optional(fdit_probe_out(p, AT(gate_backward, dgate), "dgate", vectors));
 }
 
+static const char *const act_names[] = { "", "GELU", "SiLU", "ReLU" }; /* by enum fdit_act */
+
 void fdit_case_activation(struct fdit_probe *p, const struct fdit_case_on *on, int variant)
 {
     struct size z = size_of(variant);
-    static const char *const names[] = { "", "GELU", "SiLU", "ReLU" };
     enum fdit_act act = (enum fdit_act)(1 + variant % FDIT_ACT_LAST);
-    fdit_probe_begin(p, on->ctx, FDIT_OP_ACTIVATION, "%zu %s", z.x, names[act]);
+    fdit_probe_begin(p, on->ctx, FDIT_OP_ACTIVATION, "%zu %s", z.x, act_names[act]);
     p->shape = shape_of(FDIT_OP_ACTIVATION, &z);
     p->args.activation = (struct fdit_activation_args){ .n = z.x, .act = act };
     SIZES(p, SIZE(activation, n));
@@ -363,9 +364,8 @@ void fdit_case_activation(struct fdit_probe *p, const struct fdit_case_on *on, i
 void fdit_case_activation_backward(struct fdit_probe *p, const struct fdit_case_on *on, int variant)
 {
     struct size z = size_of(variant);
-    static const char *const names[] = { "", "GELU", "SiLU", "ReLU" };
     enum fdit_act act = (enum fdit_act)(1 + variant % FDIT_ACT_LAST);
-    fdit_probe_begin(p, on->ctx, FDIT_OP_ACTIVATION_BACKWARD, "%zu %s", z.x, names[act]);
+    fdit_probe_begin(p, on->ctx, FDIT_OP_ACTIVATION_BACKWARD, "%zu %s", z.x, act_names[act]);
     p->shape = shape_of(FDIT_OP_ACTIVATION_BACKWARD, &z);
     p->args.activation_backward = (struct fdit_activation_backward_args){ .n = z.x, .act = act };
     SIZES(p, SIZE(activation_backward, n));
