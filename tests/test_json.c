@@ -151,7 +151,7 @@ START_TEST(test_messages)
     refused("[\"a", "ends too early");
     refused("[1] 2", "follows the value");
     refused("[\"\\u0000\"]", "\\u0000");
-    refused("[\"\xff\"]", "no UTF-8");
+    refused("[\"\xff\"]", "not UTF-8");
     refused("[123456789012345678901]", "64 bits");
     const char nul[] = "{\"a\\u0000b\": \"c\\u0000d\"}";
     ck_assert_ok(ctx, fdit_json_parse_nul(ctx, "x", nul, strlen(nul), 3, &root));

@@ -24,7 +24,7 @@ START_TEST(test_safe)
           "c1 \\u{009b}31m" }, /* CSI as one character */
         { "bare \x9b"
           "31m",
-          "bare \\x9b31m" }, /* CSI as one byte: no UTF-8 */
+          "bare \\x9b31m" }, /* CSI as one byte: not UTF-8 */
         { "rlo \xe2\x80\xae"
           "txt",
           "rlo \\u{202e}txt" },

@@ -4,9 +4,9 @@
  * With our own GEMM a frozen weight is kept as packed panels that serve both directions; a
  * library's GEMM gets it as it is, if it is kept as f32. Where products are of bf16 a weight that
  * was asked for as f32 is kept as bf16 too: the products would round it to the same numbers. The same with
- * int8, where the products of large weights are. Rows
- * that stand for whole samples (rows = 1: conditioning vectors) always go through our own kernels:
- * libraries choose another algorithm for a handful of rows than for many. */
+ * int8, where the products of large weights are. Rows that stand for whole samples (one token a sample:
+ * conditioning vectors) always go through our own kernels: libraries choose another algorithm for a handful
+ * of rows than for many. */
 #include "cpu/linear.h"
 
 #include "core/mem.h"

@@ -27,7 +27,7 @@ struct job {
     struct fdit_survey survey;
 };
 
-/* Names of files may be no UTF-8, which JSON cannot hold: only those are changed, to escapes. */
+/* Names of files may not be UTF-8, which JSON cannot hold: only those are changed, to escapes. */
 static void put_clean(struct fdit_json *out, json_t *to, const char *key, const char *text)
 {
     char clean[4096];

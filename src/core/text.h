@@ -24,7 +24,7 @@ enum fdit_text_keep {
 };
 
 /* The text as it may be shown on a terminal and kept in a line: control characters (C0 with ESC, DEL, C1),
- * marks that turn the direction of writing or cannot be seen, line separators and bytes that are no UTF-8
+ * marks that turn the direction of writing or cannot be seen, line separators and bytes that are not UTF-8
  * become \n, \t, \xNN or \u{NNNN}. All other text, a backslash too, stays, so that a safe text is not
  * changed again. Writes at most size - 1 bytes and a 0, never half a character or escape; returns the bytes
  * that the whole needs without the 0, as snprintf does. `keep` are flags of enum fdit_text_keep. */
@@ -43,9 +43,8 @@ int fdit_text_compare(const void *a, const void *b);
 /* printf's formatting into a text from malloc (NULL when memory is short), with three differences:
  * what %s brings in is made safe, as a line, so that only the format itself can hold a newline; the
  * width of %s counts columns, not bytes; and "%zu pictures of %d classes" becomes "1 picture of 1
- * class" (pictures, classes, rows,
- * ... as text.c lists them). Conversions: d i u o x X c s f F e E g G a A p %, lengths hh h l ll z
- * t j. */
+ * class" (pictures, classes, rows, ... as text.c lists them). Conversions: d i u o x X c s f F e E g G a A p
+ * %, lengths hh h l ll z t j. */
 char *fdit_text_vformat(const char *format, va_list args) FDIT_TEXT_FORMAT(1, 0);
 /* The same into a file: everything that people read and that may hold names out of files. FDIT_ERROR_MEMORY;
  * that a file took not all of it is found by whoever closes it. */

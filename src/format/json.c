@@ -397,7 +397,7 @@ static enum fdit_status parse(fdit_context *ctx, const char *name, const char *t
     TRY(check_shape(ctx, name, text, n, max_depth < 64 ? max_depth : 64));
     size_t good = fdit_utf8_prefix(text, n);
     if (good < n)
-        TRY(wrong_at(&r, good, "bytes that are no UTF-8"));
+        TRY(wrong_at(&r, good, "bytes that are not UTF-8"));
     TRY(read_value(&r, &value));
     skip_blanks(&r);
     if (r.at < n)

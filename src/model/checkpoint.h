@@ -20,8 +20,7 @@ enum fdit_status fdit_file_version_check(fdit_context *ctx, const char *path, co
                                          const char *version);
 
 /* Opens the file and checks structure and version; FDIT_ERROR_FORMAT, _UNSUPPORTED or _IO with the
- * reason. `values` says
- * which set is read from a file that holds both. */
+ * reason. `values` says which set is read from a file that holds both. */
 enum fdit_status fdit_checkpoint_open(fdit_context *ctx, const char *path, enum fdit_values values,
                                       struct fdit_checkpoint **out);
 void fdit_checkpoint_close(struct fdit_checkpoint *cp); /* NULL is allowed */

@@ -22,8 +22,8 @@ struct fdit_identity {
 };
 
 /* Reads all weights. `steps`: those of the sampler. vae: the hash of the decoder, 0 without one.
- * With o->tar the request belongs to it, too,
- * since archives hold many pictures. Free with fdit_identity_fini. */
+ * With o->tar the request belongs to it, too, since archives hold many pictures. Free with
+ * fdit_identity_fini. */
 enum fdit_status fdit_identity_init(fdit_context *ctx, const struct fdit_sample_options *o,
                                     const struct fdit_sample_source *source,
                                     const struct fdit_request *request, int steps, uint64_t vae,

@@ -57,10 +57,10 @@ extern const struct fdit_option fdit_sample_option_table[];
 /* The defaults of `finediffusion sample`. */
 struct fdit_sample_options fdit_sample_defaults(void);
 
-/* A sampler, guidance and clip_x0 that were left to the model: ddpm, or euler for flow matching;
- * a model that draws pixels gets 2 and on, since with 4
- * its numbers leave the range of pixels in many pictures, one on latents gets 4 and off, as does heun, which
- * cannot clamp. FDIT_ERROR_ARGUMENT for a guidance interval that has no times of the objective. */
+/* A sampler, guidance and clip_x0 that were left to the model: ddpm, or euler for flow matching; a model that
+ * draws pixels gets 2 and on, since with 4 its numbers leave the range of pixels in many pictures; one on
+ * latents gets 4 and off, as does heun, which cannot clamp. FDIT_ERROR_ARGUMENT for a guidance interval that
+ * has no times of the objective. */
 enum fdit_status fdit_sample_settle(fdit_context *ctx, struct fdit_sample_options *o,
                                     enum fdit_objective_id objective, bool pixels);
 

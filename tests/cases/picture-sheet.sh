@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# A contact sheet of more than 100 classes has pages; names of any script are no obstacle.
+# A contact sheet of more than 100 classes has pages; names of any script are not an obstacle.
 i=0
 while [ $i -lt 101 ]; do
     mkdir -p "d/c$i" && cp "$IN/pictures/upright/a/1.png" "d/c$i/" && i=$((i + 1))

@@ -10,7 +10,7 @@
  *
  *     FDIT_CL_LIE="WHAT=VALUE"       what it says of its device, or of its platform
  *     WHAT   type, units, items, buffer, memory, local, align, vector, version, name, driver, platform
- *     VALUE  a number, or for the last four a text; @4096: so many letters; @raw: bytes that are no text;
+ *     VALUE  a number, or for the last four a text; @4096: so many letters; @raw: bytes that are not text;
  *            @size: it claims to have 2^63 bytes
  *
  * "build" and "run" need a real driver: their entries in its table of functions are replaced. */
