@@ -238,6 +238,8 @@ tests_test_picture_SOURCES = tests/test_picture.c
 
 check_PROGRAMS += tests/test_eval
 tests_test_eval_SOURCES = tests/test_eval.c
+check_PROGRAMS += tests/test_feature_input
+tests_test_feature_input_SOURCES = tests/test_feature_input.c
 fuzz_programs += tests/fuzz/fuzz_npz
 tests_fuzz_fuzz_npz_SOURCES = tests/fuzz/fuzz_npz.c tests/fuzz/fuzz.h $(fuzz_main)
 tests_fuzz_fuzz_npz_LDFLAGS = $(fuzz_link_flags)

@@ -775,7 +775,7 @@ static size_t bytes_to_decode(fdit_context *ctx, const struct fdit_dataset *ds, 
     struct fdit_picture_probe p;
     if (fdit_picture_probe(ctx, &from, name, &p) != FDIT_OK)
         return 1;
-    return fdit_picture_fit_bytes(&p, ds->options.size);
+    return fdit_ds_bytes_of(ds, &p);
 }
 
 enum fdit_status fdit_dataset_decode(fdit_context *ctx, const struct fdit_dataset *ds, size_t i, uint8_t *chw)
@@ -802,6 +802,29 @@ out:
     if (taken)
         fdit_room_give(ds->room, taken);
     fdit_picture_fini(&square);
+    fdit_free(bytes);
+    fdit_free(name);
+    return status;
+}
+
+enum fdit_status fdit_dataset_picture(fdit_context *ctx, const struct fdit_dataset *ds, size_t i,
+                                      fdit_dataset_use_fn use, void *user)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_picture picture = { 0 };
+    uint8_t *bytes = NULL;
+    char *name = NULL;
+    size_t n, taken = 0;
+    TRY(fdit_dataset_name(ctx, ds, i, &name));
+    TRY(read_item(ctx, ds, i, name, &bytes, &n));
+    taken = bytes_to_decode(ctx, ds, bytes, n, name);
+    fdit_room_take(ds->room, taken);
+    TRY(fdit_picture_decode_as(ctx, bytes, n, name, &ds->options.rules, &picture));
+    TRY(use(ctx, user, &picture));
+out:
+    fdit_picture_fini(&picture);
+    if (taken)
+        fdit_room_give(ds->room, taken);
     fdit_free(bytes);
     fdit_free(name);
     return status;

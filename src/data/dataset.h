@@ -38,10 +38,11 @@ struct fdit_dataset_options {
     int size;                             /* S: pictures become S x S */
     int channels;                         /* 3 = RGB, 1 = grey */
     enum fdit_fit fit;
-    struct fdit_picture_rules rules;   /* orientation, transparency, and what reading one may take */
-    bool flip;                         /* mirror images may be used; only kept here, nothing is mirrored */
-    bool survey;                       /* problems are gathered, see fdit_dataset_problem, and do not fail */
-    bool allow_missing;                /* classes without a picture are counted, not refused */
+    struct fdit_picture_rules rules; /* orientation, transparency, and what reading one may take */
+    bool flip;                       /* mirror images may be used; only kept here, nothing is mirrored */
+    bool survey;                     /* problems are gathered, see fdit_dataset_problem, and do not fail */
+    bool whole;         /* pictures are read by fdit_dataset_picture; `size` is what they are resized to */
+    bool allow_missing; /* classes without a picture are counted, not refused */
     const struct fdit_taxonomy *known; /* or only those that are classes of this one; NULL: none */
     size_t memory; /* what is unpacked is within it where TMPDIR lies in memory; 0: no bound but its own */
 };
@@ -95,6 +96,11 @@ enum fdit_status fdit_dataset_name(fdit_context *ctx, const struct fdit_dataset 
  * with its name and the reason; a file that went away: FDIT_ERROR_IO. */
 enum fdit_status fdit_dataset_decode(fdit_context *ctx, const struct fdit_dataset *ds, size_t i,
                                      uint8_t *chw);
+/* Picture i decoded whole, in RGB, given to `use`, whose status is returned. With options.whole, for then
+ * its memory is that of the plan. Threads and errors as for decode. */
+typedef enum fdit_status (*fdit_dataset_use_fn)(fdit_context *ctx, void *user, const struct fdit_picture *p);
+enum fdit_status fdit_dataset_picture(fdit_context *ctx, const struct fdit_dataset *ds, size_t i,
+                                      fdit_dataset_use_fn use, void *user);
 /* The encoded bytes of picture i, *bytes from fdit_alloc. */
 enum fdit_status fdit_dataset_read(fdit_context *ctx, const struct fdit_dataset *ds, size_t i,
                                    uint8_t **bytes, size_t *n);

@@ -109,6 +109,8 @@ enum fdit_status fdit_ds_take_taxonomy(fdit_context *ctx, struct fdit_dataset *d
                                        const char *text, size_t n);
 enum fdit_status fdit_ds_take_json(fdit_context *ctx, struct fdit_dataset *ds, const char *where,
                                    const char *text, size_t n, int64_t *class_id); /* -1: it tells none */
+/* Memory that reading a picture with these headers takes. */
+size_t fdit_ds_bytes_of(const struct fdit_dataset *ds, const struct fdit_picture_probe *p);
 /* Adds a picture; name is copied. */
 enum fdit_status fdit_ds_add(fdit_context *ctx, struct fdit_dataset *ds, const char *name,
                              const struct fdit_ds_item *item);

@@ -5,6 +5,7 @@
 #include "core/mem.h"
 #include "picture/fit.h"
 #include "picture/picture_read.h"
+#include "picture/resize_float.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -56,6 +57,12 @@ out:
     return status;
 }
 
+size_t fdit_ds_bytes_of(const struct fdit_dataset *ds, const struct fdit_picture_probe *p)
+{
+    int size = ds->options.size;
+    return ds->options.whole ? fdit_picture_whole_bytes(p, size) : fdit_picture_fit_bytes(p, size);
+}
+
 enum { PLAN_LOOKS = 256 }; /* pictures whose headers a plan looks at */
 
 enum fdit_status fdit_dataset_plan_reading(fdit_context *ctx, struct fdit_dataset *ds, int threads,
@@ -72,7 +79,7 @@ enum fdit_status fdit_dataset_plan_reading(fdit_context *ctx, struct fdit_datase
         size_t i = k * ds->n / looks;
         if (fdit_dataset_probe(ctx, ds, i, &p) != FDIT_OK)
             continue;
-        size_t one = fdit_picture_fit_bytes(&p, ds->options.size);
+        size_t one = fdit_ds_bytes_of(ds, &p);
         if (limit && one > limit && !skip_bad) {
             TRY(fdit_dataset_name(ctx, ds, i, &name));
             TRY(fdit_picture_read_check(ctx, name, &p, &rules, one));

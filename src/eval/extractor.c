@@ -16,6 +16,7 @@ static enum fdit_status open_judge(fdit_context *ctx, fdit_device *dev, const ch
     TRY(fdit_judge_open(ctx, dev, path, e->batch, &judge));
     const struct fdit_model_config *c = fdit_judge_config(judge);
     e->self = judge;
+    e->input = &fdit_input_fit;
     e->size = c->input_size;
     e->channels = c->channels;
     e->width = (size_t)c->width;

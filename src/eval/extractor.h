@@ -12,14 +12,16 @@
 
 #include "data/taxonomy.h"
 #include "device/device.h"
+#include "eval/input.h"
 
 struct fdit_extractor {
     const struct fdit_extractor_kind *kind;
     void *self;
-    char *name;         /* of the features in results: "judge", "judge:FILE" */
-    int size, channels; /* of the pictures that it takes: [channels, size, size], (v / 255 - 0.5) / 0.5 */
-    size_t width;       /* features of a picture */
-    size_t classes;     /* logits of a picture; 0: it tells no classes apart */
+    char *name;                           /* of the features in results: "judge", "judge:FILE" */
+    const struct fdit_net_input *input;   /* how a picture becomes what it takes: */
+    int size, channels;                   /* [channels, size, size] */
+    size_t width;                         /* features of a picture */
+    size_t classes;                       /* logits of a picture; 0: it tells no classes apart */
     const struct fdit_taxonomy *taxonomy; /* of the classes; NULL: without names */
     int batch;
 };
@@ -28,7 +30,7 @@ struct fdit_extractor_kind {
     const char *name;
     const char *what;  /* half a line for --help and messages */
     const char *usual; /* its file among the built-in data; NULL: a file must be given */
-    /* Loads the file and fills in size, channels, width, classes, taxonomy and self. */
+    /* Loads the file and fills in input, size, channels, width, classes, taxonomy and self. */
     enum fdit_status (*open)(fdit_context *ctx, fdit_device *dev, const char *path, struct fdit_extractor *e);
     enum fdit_status (*run)(fdit_context *ctx, void *self, const float *x, size_t n, float *features,
                             float *logits);

@@ -51,6 +51,65 @@ out:
     return status;
 }
 
+/* ------------------------------------------------------------------ pictures as a network takes them */
+
+/* What the loader reads for a network that resizes in its own way. */
+struct shaped {
+    const struct fdit_extractor *e;
+    const struct fdit_feature_set *s;
+};
+
+struct shaping {
+    const struct fdit_extractor *e;
+    float *out;
+};
+
+static enum fdit_status shape(fdit_context *ctx, void *user, const struct fdit_picture *p)
+{
+    struct shaping *to = user;
+    return fdit_input_fill(ctx, to->e->input, p, to->e->size, to->out);
+}
+
+/* Pixels of a cache lie in planes. */
+static enum fdit_status shape_cached(fdit_context *ctx, const struct fdit_cache *c, size_t i,
+                                     struct shaping *to)
+{
+    enum fdit_status status = FDIT_OK;
+    const struct fdit_cache_info *info = fdit_cache_info_of(c);
+    struct fdit_picture p = { 0 };
+    const uint8_t *planes;
+    size_t plane = (size_t)info->size * (size_t)info->size;
+    TRY(fdit_cache_item(ctx, c, i, false, &planes));
+    TRY(fdit_picture_new(ctx, info->size, info->size, 3, &p));
+    for (size_t k = 0; k < plane; k++)
+        for (size_t ch = 0; ch < 3; ch++)
+            p.pixels[3 * k + ch] = planes[ch * plane + k];
+    TRY(shape(ctx, to, &p));
+out:
+    fdit_picture_fini(&p);
+    return status;
+}
+
+static enum fdit_status sample_shaped(fdit_context *ctx, void *self, size_t i, bool mirror, uint64_t seed,
+                                      uint64_t position, void *scratch, float *out)
+{
+    const struct shaped *from = self;
+    struct shaping to = { from->e, out };
+    (void)mirror; /* none is asked for */
+    (void)seed;
+    (void)position;
+    (void)scratch;
+    if (from->s->cache)
+        return shape_cached(ctx, from->s->cache, i, &to);
+    return fdit_dataset_picture(ctx, from->s->dataset, i, shape, &to);
+}
+
+static int32_t label_shaped(void *self, size_t i)
+{
+    const struct shaped *from = self;
+    return from->s->cache ? fdit_cache_label(from->s->cache, i) : fdit_dataset_label(from->s->dataset, i);
+}
+
 /* ------------------------------------------------------------------ a cache of pixels */
 
 static enum fdit_status read_cache(fdit_context *ctx, void *self, size_t i, void *item)
@@ -91,7 +150,8 @@ static enum fdit_status open_cache(fdit_context *ctx, const struct fdit_extracto
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
              "%s holds latents, which a feature network does not see; give the pictures they were made of",
              s->path);
-    if (i->size != e->size || i->channels != e->channels)
+    bool fits = e->input->resize != FDIT_INPUT_FIT || i->size == e->size;
+    if (!fits || i->channels != e->channels)
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
              "%s holds pictures of %d x %d x %d and %s takes %d x %d x %d; give the pictures it was made of",
              s->path, i->channels, i->size, i->size, e->name, e->channels, e->size, e->size);
@@ -146,6 +206,7 @@ static enum fdit_status open_dataset(fdit_context *ctx, const struct fdit_extrac
                                                   .channels = e->channels,
                                                   .fit = o->fit,
                                                   .rules = o->rules,
+                                                  .whole = e->input->resize != FDIT_INPUT_FIT,
                                                   .allow_missing = true };
     size_t reading;
     TRY(fdit_dataset_open(ctx, s->path, &options, &s->dataset));
@@ -167,6 +228,7 @@ struct gather {
     struct fdit_statistics *statistics;
     float *kept;     /* [n, d]; NULL */
     float *features; /* [batch, d], of the batch at hand */
+    struct shaped shaped;
 };
 
 static enum fdit_status take_batch(fdit_context *ctx, struct gather *g, const struct fdit_batch *b, size_t at)
@@ -203,7 +265,15 @@ static enum fdit_status pass(fdit_context *ctx, struct gather *g, size_t first, 
     TRY(fdit_alloc(ctx, end - first, sizeof *subset, &subset));
     for (size_t i = first; i < end; i++)
         subset[i - first] = (uint32_t)i;
-    if (g->s->dataset) {
+    if (g->e->input->resize != FDIT_INPUT_FIT) {
+        const struct fdit_source source = { .self = &g->shaped,
+                                            .n = g->s->points.n,
+                                            .item_bytes = 1,
+                                            .item_size = 3 * (size_t)g->e->size * (size_t)g->e->size,
+                                            .label = label_shaped,
+                                            .sample = sample_shaped };
+        TRY(fdit_loader_open_source(ctx, &source, subset, end - first, &options, &loader));
+    } else if (g->s->dataset) {
         TRY(fdit_loader_open(ctx, g->s->dataset, subset, end - first, &options, &loader));
     } else {
         const struct fdit_cache_info *i = fdit_cache_info_of(g->s->cache);
@@ -234,7 +304,7 @@ enum fdit_status fdit_feature_set_gather(fdit_context *ctx, struct fdit_pool *po
                                          struct fdit_feature_set *out)
 {
     enum fdit_status status = FDIT_OK;
-    struct gather g = { pool, e, o, out, NULL, NULL, NULL };
+    struct gather g = { pool, e, o, out, NULL, NULL, NULL, { e, out } };
     *out = (struct fdit_feature_set){ .points.d = e->width, .logit_classes = e->classes };
     TRY(fdit_strdup(ctx, path, &out->path));
     TRY(fdit_strdup(ctx, e->name, &out->features));

@@ -7,6 +7,7 @@ fdit_sources += \
 	src/eval/feature_file.c \
 	src/eval/feature_set.c src/eval/feature_set.h \
 	src/eval/frechet.c src/eval/frechet.h \
+	src/eval/input.c src/eval/input.h \
 	src/eval/judge.c src/eval/judge.h \
 	src/eval/measure.c \
 	src/eval/mmd.c src/eval/mmd.h \

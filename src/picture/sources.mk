@@ -16,5 +16,7 @@ fdit_sources += \
 	src/picture/resample.c src/picture/resample.h \
 	src/picture/resample_x86.h \
 	src/picture/resize.c src/picture/resize.h \
+	src/picture/resize_float.c src/picture/resize_float.h \
 	src/picture/rows.h \
+	src/picture/taps.c src/picture/taps.h \
 	src/picture/webp.c src/picture/webp.h
