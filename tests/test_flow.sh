@@ -63,7 +63,7 @@ refused "objective~ddpm,flow-repa" \
 # ------------------------------------------------------------------ drawing
 draw="sample --per-class 2 --quiet --seed 3"
 for base in flow-repa flow-sit; do
-    for sampler in euler heun sde sde:euler sde:none; do
+    for sampler in euler heun sde sde:euler sde:none unipc unipc:3; do
         good $draw --base $base/delta.safetensors --sampler $sampler --steps 6 --latents a.safetensors --batch 1
         good $draw --base $base/delta.safetensors --sampler $sampler --steps 6 --latents b.safetensors --batch 3 \
             --threads 1
@@ -77,6 +77,20 @@ for base in flow-repa flow-sit; do
     refused "dpm++,$base,euler" $draw --base $base/delta.safetensors --sampler dpm++ --latents c.safetensors
     refused "100:500,from~0" $draw --base $base/delta.safetensors --guidance-interval 100:500 --latents c.safetensors
 done
+for base in flow-repa flow-sit; do
+    zero="$draw --base $base/delta.safetensors --guidance-rule zero-star --sampler heun --steps 4"
+    good $zero --latents a.safetensors --batch 1
+    good $zero --latents b.safetensors --batch 3 --threads 1
+    checks=$((checks + 1))
+    cmp a.safetensors b.safetensors || fail "$base, zero-star: the batch or threads change the bits"
+    good $draw --base $base/delta.safetensors --sampler heun --steps 4 --latents a.safetensors
+    checks=$((checks + 1))
+    cmp -s a.safetensors b.safetensors && fail "$base: zero-star changes nothing"
+done
+refused "zero-star,sde,euler" $draw --base flow-sit/delta.safetensors --sampler sde --guidance-rule zero-star \
+    --latents c.safetensors
+refused "zero-star,ddpm" $draw --base ddpm/delta.safetensors --guidance-rule zero-star --latents c.safetensors
+refused "unipc:3,ddpm" $draw --base ddpm/delta.safetensors --sampler unipc:3 --latents c.safetensors
 good $draw --base flow-repa/delta.safetensors --delta tuned-table/delta.safetensors --latents c.safetensors
 refused "heun,--clip-x0" $draw --base flow-sit/delta.safetensors --sampler heun --clip-x0 --latents c.safetensors
 refused "euler,ddpm" $draw --base ddpm/delta.safetensors --sampler euler --latents c.safetensors

@@ -106,6 +106,9 @@ START_TEST(test_plan)
     check("sample --base DIR/base/delta.safetensors --delta DIR/fine/delta.safetensors --sampler ddim"
           " --steps 2 --per-class 2 --batch 8 --out DIR/out" COMMON,
           60e6);
+    check("sample --base DIR/base/delta.safetensors --sampler ddim --steps 9 --per-class 2 --batch 8"
+          " --cache-interval 3 --cache-order 2 --overwrite --out DIR/out" COMMON,
+          250e6);
 }
 END_TEST
 

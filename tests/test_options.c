@@ -295,7 +295,8 @@ START_TEST(test_sample_table)
     ck_assert(o.guidance.t_low == 0 && o.guidance.t_high == 999 && o.sampler.kind == FDIT_SAMPLER_DDPM);
     ck_assert(o.steps == 0 && o.clip_x0 == -1 && o.rng == FDIT_NOISE_PHILOX && o.batch == 0 && !o.tar);
     check_table(fdit_sample_option_table, &o);
-    o.guidance = (struct fdit_guidance){ 3, 3, 100, 900 };
+    o.guidance = (struct fdit_guidance){ 3, 3, 100, 900, FDIT_GUIDANCE_ZERO_STAR };
+    o.reuse = (struct fdit_reuse_options){ 4, 2, FDIT_REUSE_FORA };
     ck_assert_int_eq(fdit_options_set(ctx, fdit_sample_option_table, &o, "sampler", "ddim:0.25"), FDIT_OK);
     ck_assert_int_eq(fdit_options_set(ctx, fdit_sample_option_table, &o, "clip-x0", "true"), FDIT_OK);
     ck_fails(fdit_options_set(ctx, fdit_sample_option_table, &o, "no-clip-x0", NULL), "give one of the two");
@@ -304,6 +305,12 @@ START_TEST(test_sample_table)
     check_round_trip(fdit_sample_option_table, &o, &other);
     ck_assert(other.sampler.eta == 0.25 && other.guidance.t_high == 900 && other.guidance.channels == 3);
     ck_assert_int_eq(other.clip_x0, 1);
+    ck_assert(other.guidance.rule == FDIT_GUIDANCE_ZERO_STAR && other.reuse.interval == 4);
+    ck_assert(other.reuse.order == 2 && other.reuse.full == FDIT_REUSE_FORA);
+    ck_fails(fdit_options_set(ctx, fdit_sample_option_table, &o, "cache-interval", "0"), "from 1 to 1000");
+    ck_fails(fdit_options_set(ctx, fdit_sample_option_table, &o, "cache-order", "3"), "from 0 to 2");
+    ck_fails(fdit_options_set(ctx, fdit_sample_option_table, &o, "cache-full", "never"), "ends|taylor|fora");
+    ck_fails(fdit_options_set(ctx, fdit_sample_option_table, &o, "guidance-rule", "x"), "plain|zero-star");
     o.guidance.w = 4;
     o.per_class = 0;
     o.base = o.out = "x";

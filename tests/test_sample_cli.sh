@@ -132,6 +132,28 @@ checks=$((checks + 1))
 diff -r area/new area/unpacked >difference || fail "archives hold other pictures" "$(cat difference)"
 good inspect area/tar/pictures-00000.tar
 
+# results of blocks kept for other steps
+cached="--sampler ddim --steps 9 --per-class 2 --quiet"
+good sample $both $cached --latents area/plain.safetensors
+good sample $both $cached --latents area/one.safetensors --cache-interval 1 --cache-order 2
+checks=$((checks + 1))
+cmp area/plain.safetensors area/one.safetensors || fail '--cache-interval 1 changes the pictures'
+for full in ends taylor fora; do
+    good sample $both $cached --latents area/a.safetensors --cache-interval 3 --cache-full $full --batch 3
+    good sample $both $cached --latents area/b.safetensors --cache-interval 3 --cache-full $full --batch 1 \
+        --threads 1
+    checks=$((checks + 2))
+    cmp area/a.safetensors area/b.safetensors || fail "--cache-full $full: batch or threads change the pictures"
+    cmp -s area/a.safetensors area/plain.safetensors && fail "--cache-full $full: nothing is taken over"
+done
+bad 2 '--cache-interval_0,1_to_1000' $both $out --cache-interval 0
+bad 2 '--cache-order_3,0_to_2' $both $out --cache-interval 2 --cache-order 3
+bad 2 '--cache-full,ends|taylor|fora' $both $out --cache-full all
+rm area/*.safetensors
+good sample $both --out area/cached --sampler ddim --steps 9 --cache-interval 3
+is 'what is said of it' "$(grep -o 'blocks computed in .*, guide' stderr)" 'blocks computed in 5 of 9, guide'
+rm -r area/cached
+
 # --plan writes nothing
 tree area >before
 good sample $both --plan --memory 6G

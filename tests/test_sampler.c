@@ -56,7 +56,7 @@ static void start(double x[N])
 /* The rule of fdit_sampler_step_args in double. */
 static void run_rule(const struct fdit_sampler *s, network_fn network, bool clip, double x[N])
 {
-    double old[N] = { 0 };
+    double old[N] = { 0 }, older[N] = { 0 };
     for (int k = 0; k < s->steps; k++) {
         const struct fdit_sampler_coef *c = &s->coef[k];
         for (int i = 0; i < N; i++) {
@@ -70,7 +70,9 @@ static void run_rule(const struct fdit_sampler *s, network_fn network, bool clip
             double f = (v + 1) / 2;
             double sd = c->learned ? exp(0.5 * (f * c->log_beta + (1 - f) * c->log_var)) : 1;
             double z = k < s->noise_steps ? noise_of(k, i) : 0;
-            x[i] = c->to_x * x[i] + c->to_x0 * x0 + c->to_eps * eps + c->to_old * old[i] + c->to_z * sd * z;
+            x[i] = c->to_x * x[i] + c->to_x0 * x0 + c->to_eps * eps + c->to_old * old[i] +
+                   c->to_older * older[i] + c->to_z * sd * z;
+            older[i] = old[i];
             old[i] = x0;
         }
     }
@@ -249,10 +251,12 @@ START_TEST(test_deterministic_samplers_follow_the_flow)
     double ddim20 = flow_error("ddim", 20), ddim100 = flow_error("ddim", 100);
     double ddim500 = flow_error("ddim", 500);
     double dpm20 = flow_error("dpm++", 20), dpm100 = flow_error("dpm++", 100);
+    double unipc20 = flow_error("unipc", 20), unipc100 = flow_error("unipc", 100);
     ck_assert_msg(ddim500 < 0.02, "%g", ddim500);
     ck_assert_msg(ddim100 < 0.3 * ddim20 && ddim500 < 0.3 * ddim100, "%g %g %g", ddim20, ddim100, ddim500);
     ck_assert_msg(dpm20 < 0.5 * ddim20 && dpm100 < 0.5 * ddim100, "%g %g", dpm20, dpm100);
     ck_assert_msg(dpm100 < 0.02, "%g", dpm100);
+    ck_assert_msg(unipc20 < dpm20 && unipc100 < 0.1 * unipc20, "%g %g", unipc20, unipc100);
 }
 END_TEST
 
@@ -404,10 +408,11 @@ END_TEST
 
 START_TEST(test_parse)
 {
-    static const char *const good[] = { "ddpm", "ddim", "ddim:0.25", "ddim:1", "dpm++" };
-    static const char *const bad[] = { "",          "DDPM",     "ddpm ",    "ddim:",    "ddim:x",
-                                       "ddim:-0.1", "ddim:1.1", "ddim:nan", "ddim:inf", "ddim:0.5x",
-                                       "ddim:0x1",  "dpm",      "dpm++2m",  "ddim: 1" };
+    static const char *const good[] = { "ddpm", "ddim", "ddim:0.25", "ddim:1", "dpm++", "unipc", "unipc:3" };
+    static const char *const bad[] = { "",          "DDPM",      "ddpm ",    "ddim:",    "ddim:x",
+                                       "ddim:-0.1", "ddim:1.1",  "ddim:nan", "ddim:inf", "ddim:0.5x",
+                                       "ddim:0x1",  "dpm",       "dpm++2m",  "ddim: 1",  "unipc:0",
+                                       "unipc:",    "unipc:nan", "unipc:101" };
     for (size_t k = 0; k < sizeof good / sizeof *good; k++) {
         struct fdit_sampler_spec spec;
         char text[40];

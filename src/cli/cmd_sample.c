@@ -54,7 +54,7 @@ static void print_begin(void *user)
     struct watch *w = user;
     const struct fdit_sample_options *o = &w->args->o;
     const struct fdit_sample_summary *s = w->summary;
-    char *devices = NULL, sampler[40], guide[256], memory[32];
+    char *devices = NULL, sampler[40], guide[256], memory[32], cache[64] = "";
     if (fdit_device_names(w->cli->ctx, w->dev, &devices) == FDIT_OK)
         fdit_cli_banner(w->cli, "device", "%s", devices);
     fdit_free(devices);
@@ -65,7 +65,9 @@ static void print_begin(void *user)
                     o->delta ? o->delta : "", o->vae ? ", decoded by " : "", o->vae ? o->vae : "");
     fdit_cli_banner(w->cli, "pictures", "%zu of %zu class%s%s", s->pictures, s->classes,
                     s->classes == 1 ? "" : "es", s->kept ? "; some are there already" : "");
-    fdit_cli_banner(w->cli, "sampling", "%s in %d steps, %s", sampler, s->steps, guide);
+    if (s->full < s->evaluations)
+        snprintf(cache, sizeof cache, ", blocks computed in %d of %d", s->full, s->evaluations);
+    fdit_cli_banner(w->cli, "sampling", "%s in %d steps%s, %s", sampler, s->steps, cache, guide);
     fdit_cli_banner(w->cli, "memory", "%s planned, batch %d", memory, s->batch);
     fdit_cli_banner(w->cli, "output", "%s%s%s%s%s", o->out ? o->out : "", o->out && o->grid ? ", " : "",
                     o->grid ? o->grid : "", (o->out || o->grid) && o->latents ? ", " : "",

@@ -26,7 +26,7 @@ static bool read_number(const char *text, double *out)
     return true;
 }
 
-static const char *const names[] = { "ddpm", "ddim", "dpm++", "euler", "heun", "sde" };
+static const char *const names[] = { "ddpm", "ddim", "dpm++", "euler", "heun", "sde", "unipc" };
 static const char *const lasts[] = { "mean", "euler", "tweedie", "none" };
 enum { N_NAMES = sizeof names / sizeof *names, N_LASTS = sizeof lasts / sizeof *lasts };
 
@@ -56,12 +56,16 @@ enum fdit_status fdit_sampler_parse(fdit_context *ctx, const char *text, struct 
             FAIL(ctx, FDIT_ERROR_ARGUMENT,
                  "sampler \"%s\": the last step must be one of mean, euler, tweedie or none", text);
         spec.last = (enum fdit_sde_last)last;
+    } else if (strncmp(text, "unipc:", 6) == 0) {
+        kind = FDIT_SAMPLER_UNIPC;
+        if (!read_number(text + 6, &spec.shift) || spec.shift < 0.01 || spec.shift > 100)
+            FAIL(ctx, FDIT_ERROR_ARGUMENT, "sampler \"%s\": the shift must be a number from 0.01 to 100",
+                 text);
     }
     if (kind < 0)
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
-             "unknown sampler \"%s\"; choose ddpm, ddim, ddim:ETA or dpm++, or of flow models euler, heun, "
-             "sde or "
-             "sde:LAST",
+             "unknown sampler \"%s\"; choose ddpm, ddim, ddim:ETA, dpm++ or unipc, or of flow models euler, "
+             "heun, sde, sde:LAST, unipc or unipc:SHIFT",
              text);
     spec.kind = (enum fdit_sampler_kind)kind;
     *out = spec;
@@ -75,6 +79,8 @@ void fdit_sampler_format(const struct fdit_sampler_spec *spec, char out[40])
         snprintf(out, 40, "ddim:%.17g", spec->eta);
     else if (spec->kind == FDIT_SAMPLER_SDE && spec->last != FDIT_SDE_MEAN)
         snprintf(out, 40, "sde:%s", lasts[spec->last]);
+    else if (spec->kind == FDIT_SAMPLER_UNIPC && spec->shift > 0)
+        snprintf(out, 40, "unipc:%.17g", spec->shift);
     else
         snprintf(out, 40, "%s", names[spec->kind]);
 }
@@ -93,6 +99,7 @@ int fdit_sampler_default_steps(enum fdit_sampler_kind kind)
     case FDIT_SAMPLER_EULER: return 50;
     case FDIT_SAMPLER_HEUN: return 25;
     case FDIT_SAMPLER_SDE: return 250;
+    case FDIT_SAMPLER_UNIPC: return 20;
     }
     return 0;
 }
@@ -248,12 +255,96 @@ static void fill_sde(struct fdit_sampler *s)
     s->noise_steps = n;
 }
 
+/* ------------------------------------------------------------------ unipc */
+
+/* alpha, sigma and what the network is told at each point of the grid; point `steps` is the picture. */
+struct grid_point {
+    double alpha, sigma, lambda;
+};
+
+static void unipc_grid(struct fdit_sampler *s, struct grid_point *grid)
+{
+    const int n = s->steps;
+    const double part = (double)(T - 1) / n, shift = s->spec.shift > 0 ? s->spec.shift : 1;
+    double abar[T];
+    fdit_schedule_abar(abar);
+    for (int k = 0; k < n; k++) {
+        struct fdit_sampler_coef *c = &s->coef[k];
+        if (s->spec.objective == FDIT_OBJECTIVE_DDPM) {
+            const int t = k == 0 ? T - 1 : (int)nearbyint((n - k) * part);
+            grid[k] = (struct grid_point){ .alpha = sqrt(abar[t]), .sigma = sqrt(1 - abar[t]) };
+            c->t = c->at = t;
+            c->x0_x = 1 / grid[k].alpha;
+            c->x0_eps = -grid[k].sigma / grid[k].alpha;
+        } else {
+            const double plain = k ? 1 - k * (1 - 1.0 / T) / n : 1;
+            double u = shift * plain / (1 + (shift - 1) * plain);
+            u = (double)(float)fmin(u, 1 - 1e-6); /* lambda is not finite at 1 */
+            grid[k] = (struct grid_point){ .alpha = 1 - u, .sigma = u };
+            flow_pass(s, k, u, u);
+        }
+        grid[k].lambda = log(grid[k].alpha) - log(grid[k].sigma);
+    }
+    grid[n] = (struct grid_point){ .alpha = 1 };
+}
+
+/* In the letters of DPM-Solver++ above, with m_k the x0 of the predicted x_k and e = expm1(-h), h leading
+ * to point k: the corrected x_k is x_k - alpha_k e (add - slope (m_(k-1) - m_(k-2))), since the predictor
+ * left from the same place. add = (m_k - m_(k-1)) / 2 where the predictor had order 1; else, with r =
+ * (lambda_(k-2) - lambda_(k-1)) / h, c1 + c2 = b1 and r c1 + c2 = b2: add = c1 (m_(k-2) - m_(k-1)) / r +
+ * c2 (m_k - m_(k-1)). The next predictor leaves from there: one linear rule in x_k, m_k, m_(k-1), m_(k-2). */
+static void unipc_correction(const struct grid_point *grid, int k, double to[3])
+{
+    const double h = grid[k].lambda - grid[k - 1].lambda, e = expm1(-h), all = -grid[k].alpha * e;
+    to[0] = 0.5 * all;
+    to[1] = -0.5 * all;
+    to[2] = 0;
+    if (k == 1)
+        return;
+    const double r = (grid[k - 2].lambda - grid[k - 1].lambda) / h, slope = -0.5 / r;
+    const double b1 = (e / -h - 1) / e, b2 = 2 * ((e / -h - 1) / -h - 0.5) / e;
+    const double c1 = (b2 - b1) / (r - 1), c2 = b1 - c1;
+    to[0] = all * c2;
+    to[1] = -all * (c1 / r + c2 + slope);
+    to[2] = all * (c1 / r + slope);
+}
+
+static enum fdit_status fill_unipc(fdit_context *ctx, struct fdit_sampler *s)
+{
+    enum fdit_status status = FDIT_OK;
+    struct grid_point *grid = NULL;
+    const int n = s->steps;
+    TRY(fdit_alloc(ctx, (size_t)n + 1, sizeof *grid, &grid));
+    unipc_grid(s, grid);
+    for (int k = 0; k < n; k++) {
+        struct fdit_sampler_coef *c = &s->coef[k];
+        const bool last = k == n - 1;
+        const double h = last ? 0 : grid[k + 1].lambda - grid[k].lambda;
+        const double gain = last ? 1 : -grid[k + 1].alpha * expm1(-h);
+        double correction[3] = { 0 }, slope = 0;
+        if (k > 0)
+            unipc_correction(grid, k, correction);
+        if (k > 0 && !last)
+            slope = 0.5 * h / (grid[k].lambda - grid[k - 1].lambda);
+        c->to_x = grid[k + 1].sigma / grid[k].sigma;
+        c->to_x0 = c->to_x * correction[0] + gain * (1 + slope);
+        c->to_old = c->to_x * correction[1] - gain * slope;
+        c->to_older = c->to_x * correction[2];
+    }
+    s->needs_old = s->needs_older = true;
+out:
+    fdit_free(grid);
+    return status;
+}
+
 static enum fdit_status check_spec(fdit_context *ctx, const struct fdit_sampler_spec *spec, int steps)
 {
-    const bool flow = spec->kind >= FDIT_SAMPLER_EULER, ddpm = spec->objective == FDIT_OBJECTIVE_DDPM;
+    const bool unipc = spec->kind == FDIT_SAMPLER_UNIPC, ddpm = spec->objective == FDIT_OBJECTIVE_DDPM;
+    const bool flow = unipc ? !ddpm : spec->kind >= FDIT_SAMPLER_EULER;
     const bool points = spec->kind == FDIT_SAMPLER_SDE || spec->objective == FDIT_OBJECTIVE_FLOW_SIT;
-    const int fewest = spec->kind == FDIT_SAMPLER_DPMPP || (flow && !points) ? 1 : 2;
-    const int most = spec->kind == FDIT_SAMPLER_DPMPP ? T - 1 : T;
+    const bool solver = spec->kind == FDIT_SAMPLER_DPMPP || unipc;
+    const int fewest = solver || (flow && !points) ? 1 : 2;
+    const int most = solver && ddpm ? T - 1 : T;
     char name[40];
     fdit_sampler_format(spec, name);
     if (flow == ddpm)
@@ -261,7 +352,13 @@ static enum fdit_status check_spec(fdit_context *ctx, const struct fdit_sampler_
             ctx, FDIT_ERROR_ARGUMENT,
             "the sampler %s is of %s models, this one was trained with the objective %s; choose %s", name,
             flow ? "flow" : "ddpm", fdit_objective_at(spec->objective)->name,
-            ddpm ? "ddpm, ddim or dpm++" : "euler, heun or sde");
+            ddpm ? "ddpm, ddim, dpm++ or unipc" : "euler, heun, sde or unipc");
+    if (unipc && ddpm && spec->shift > 0)
+        return fdit_fail(
+            ctx, FDIT_ERROR_ARGUMENT,
+            "the sampler %s: times are shifted in flow models, this one is of the objective ddpm; "
+            "choose unipc",
+            name);
     if (steps < fewest || steps > most)
         return fdit_fail(ctx, FDIT_ERROR_ARGUMENT, "%d steps with sampler %s; choose %d to %d", steps, name,
                          fewest, most);
@@ -287,6 +384,7 @@ enum fdit_status fdit_sampler_new(fdit_context *ctx, const struct fdit_sampler_s
     case FDIT_SAMPLER_EULER:
     case FDIT_SAMPLER_HEUN: fill_euler(s, steps); break;
     case FDIT_SAMPLER_SDE: fill_sde(s); break;
+    case FDIT_SAMPLER_UNIPC: TRY(fill_unipc(ctx, s)); break;
     }
     *out = s;
     return FDIT_OK;
@@ -312,7 +410,7 @@ void fdit_sampler_set_args(const struct fdit_sampler *sampler, int k, struct fdi
     args->to_x0 = (float)c->to_x0;
     args->to_eps = (float)c->to_eps;
     args->to_old = (float)c->to_old;
-    args->to_z = (float)c->to_z;
+    args->to_z = (float)(sampler->needs_older ? c->to_older : c->to_z);
     args->learned = c->learned;
     args->log_beta = (float)c->log_beta;
     args->log_var = (float)c->log_var;
@@ -399,4 +497,33 @@ int fdit_guidance_channels(const struct fdit_guidance *g, int channels)
 bool fdit_guidance_active(const struct fdit_guidance *g, double t)
 {
     return g->w != 1 && g->t_low <= t && t <= g->t_high;
+}
+
+void fdit_zero_star(const float *cond, float *guide, size_t n)
+{
+    double both = 0, square = 0;
+    for (size_t i = 0; i < n; i++) {
+        both += (double)cond[i] * (double)guide[i];
+        square += (double)guide[i] * (double)guide[i];
+    }
+    const double s = both / (square + 1e-8);
+    for (size_t i = 0; i < n; i++)
+        guide[i] = (float)(s * (double)guide[i]);
+}
+
+enum fdit_status fdit_guidance_check_rule(fdit_context *ctx, const struct fdit_guidance *g,
+                                          const struct fdit_sampler_spec *spec)
+{
+    if (g->rule == FDIT_GUIDANCE_PLAIN)
+        return FDIT_OK;
+    if (spec->objective == FDIT_OBJECTIVE_DDPM)
+        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
+                         "guidance rule zero-star is of flow models, this one was trained with the objective "
+                         "ddpm; leave it out");
+    if (spec->kind == FDIT_SAMPLER_SDE)
+        return fdit_fail(
+            ctx, FDIT_ERROR_ARGUMENT,
+            "guidance rule zero-star stands still in the first step, which the sampler sde cannot; "
+            "choose euler, heun or unipc");
+    return FDIT_OK;
 }

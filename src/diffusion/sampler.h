@@ -2,14 +2,18 @@
  * sampler.h: what each step of a sampler multiplies with what, in float64 on the host. Every
  * sampler here is a linear rule, so a device needs only fdit_sampler_step (device.h), which does
  * one step of any of them: x0 = x0_x x + x0_eps eps; x' = to_x x + to_x0 x0 + to_eps eps + to_old
- * x0_of_the_step_before + to_z sd z.
+ * x0_of_the_step_before + to_older x0_of_the_one_before_that + to_z sd z.
  *
  * ddpm    ancestral sampling with learned variance (Ho et al. 2020; Nichol and Dhariwal 2021)
  * ddim    Song, Meng, Ermon, arXiv 2010.02502, with eta
  * dpm++   DPM-Solver++ of order 2, multistep, midpoint, data prediction (Lu et al., arXiv
  * 2211.01095); first and last step have order 1
- * ddpm and ddim walk the respaced chain of schedule.h; dpm++ takes the rounded times 999 .. 0 in steps + 1
- * equal parts without the last, and ends at sigma = 0.
+ * unipc   UniPC of order 2, B(h) = expm1(h), multistep, data prediction (Zhao et al., arXiv 2302.04867): each
+ * pass also corrects the step before; first and last step have order 1. Of every objective
+ * ddpm and ddim walk the respaced chain of schedule.h; dpm++ and unipc take the rounded times 999 .. 0 in
+ * steps + 1 equal parts without the last, and end at sigma = 0. Of flow models unipc takes the noise times
+ * v = 1 - 0.999 k / steps (the first 1 - 1e-6) as S v / (1 + (S - 1) v) with the shift S: above 1 more of the
+ * steps are spent where there is more noise.
  *
  * Of flow matching (objective.h), from noise time u = 1 to 0; V = dx/du, x0 = x - u V:
  * euler   x' = x + (u' - u) V
@@ -32,6 +36,7 @@ enum fdit_sampler_kind {
     FDIT_SAMPLER_EULER,
     FDIT_SAMPLER_HEUN,
     FDIT_SAMPLER_SDE,
+    FDIT_SAMPLER_UNIPC,
 };
 enum fdit_sde_last { FDIT_SDE_MEAN, FDIT_SDE_EULER, FDIT_SDE_TWEEDIE, FDIT_SDE_NONE };
 
@@ -39,19 +44,20 @@ struct fdit_sampler_spec {
     enum fdit_sampler_kind kind;
     double eta;                       /* ddim: 0 .. 1, 0 = no noise */
     enum fdit_sde_last last;          /* sde */
+    double shift;                     /* unipc of flow models: above 0; 0: 1, no shift */
     enum fdit_objective_id objective; /* of the model: fdit_generator_set fills it in */
 };
 
 /* What --sampler takes. */
-#define FDIT_SAMPLER_NAMES "ddpm|ddim[:ETA]|dpm++|euler|heun|sde[:LAST]"
-/* Reads those names, LAST being mean, euler, tweedie or none; FDIT_ERROR_ARGUMENT otherwise. The
- * objective becomes ddpm. */
+#define FDIT_SAMPLER_NAMES "ddpm|ddim[:ETA]|dpm++|unipc[:SHIFT]|euler|heun|sde[:LAST]"
+/* Reads those names, SHIFT being 0.01 to 100, LAST mean, euler, tweedie or none; FDIT_ERROR_ARGUMENT
+ * otherwise. The objective becomes ddpm. */
 enum fdit_status fdit_sampler_parse(fdit_context *ctx, const char *text, struct fdit_sampler_spec *out);
 /* The text that fdit_sampler_parse reads back to the same spec. */
 void fdit_sampler_format(const struct fdit_sampler_spec *spec, char out[40]);
 /* The sampler of a model where none was asked for: `of_ddpm` where it is ddpm, else euler. */
 enum fdit_sampler_kind fdit_sampler_usual(enum fdit_objective_id objective, enum fdit_sampler_kind of_ddpm);
-/* ddpm 250, ddim 50, dpm++ 20, euler 50, heun 25, sde 250. */
+/* ddpm 250, ddim 50, dpm++ and unipc 20, euler 50, heun 25, sde 250. */
 int fdit_sampler_default_steps(enum fdit_sampler_kind kind);
 
 /* One step in float64, in the letters of fdit_sampler_step_args. */
@@ -60,7 +66,7 @@ struct fdit_sampler_coef {
     double
         at; /* the time that a guidance interval is compared with: t, or of flow matching the u of the step */
     double x0_x, x0_eps;
-    double to_x, to_x0, to_eps, to_old, to_z;
+    double to_x, to_x0, to_eps, to_old, to_older, to_z;
     bool learned; /* the network's v sets the deviation of the noise, between the two logarithms */
     double log_beta, log_var;
 };
@@ -70,22 +76,29 @@ struct fdit_sampler_coef {
 struct fdit_sampler {
     struct fdit_sampler_spec spec;
     int steps;
-    bool needs_old;  /* x0 of the step before is used: give fdit_sampler_step_args.old a buffer */
-    int noise_steps; /* steps 0 .. noise_steps-1 add noise, the others none */
+    bool needs_old;   /* x0 of the step before is used: give fdit_sampler_step_args.old a buffer */
+    bool needs_older; /* that of the step before it, too; such a sampler draws no noise */
+    int noise_steps;  /* steps 0 .. noise_steps-1 add noise, the others none */
     struct fdit_sampler_coef *coef;
 };
 
 /* FDIT_ERROR_ARGUMENT when steps is outside 2 .. 1000 (ddpm, ddim, sde; euler and heun with flow-sit),
- * 1 .. 999 (dpm++) or 1 .. 1000 (euler, heun), and for a sampler that is not of the spec's objective.
- * Free with fdit_sampler_free. */
+ * 1 .. 999 (dpm++, unipc) or 1 .. 1000 (euler, heun, unipc of flow models), and for a sampler that is not
+ * of the spec's objective. Free with fdit_sampler_free. */
 enum fdit_status fdit_sampler_new(fdit_context *ctx, const struct fdit_sampler_spec *spec, int steps,
                                   struct fdit_sampler **out);
 void fdit_sampler_free(struct fdit_sampler *sampler); /* NULL is allowed */
 
-/* Sets the scalars of step k in `args` (x0_x .. to_z, learned, log_beta, log_var) and nothing else.
+/* Sets the scalars of step k in `args` (x0_x .. to_z, learned, log_beta, log_var) and nothing else. With
+ * needs_older args->z is x0 of the step before the last, and to_z its factor.
  * Where to_z is 0 args->z may be absent; where to_old is 0 (step 0) args->old is written but its
  * old contents must be finite. */
 void fdit_sampler_set_args(const struct fdit_sampler *sampler, int k, struct fdit_sampler_step_args *args);
+
+enum fdit_guidance_rule {
+    FDIT_GUIDANCE_PLAIN,
+    FDIT_GUIDANCE_ZERO_STAR, /* CFG-Zero* (arXiv 2503.18886), of flow matching: see fdit_zero_star */
+};
 
 /* Classifier-free guidance: eps = eps_u + w (eps - eps_u) in the first `channels` channels, at
  * steps with t_low <= t <= t_high; t is the noise time u in flow matching. */
@@ -93,8 +106,12 @@ struct fdit_guidance {
     double w;
     int channels; /* 0: the default (3 of 4 latent channels, else all; flow-repa: all); -1: all */
     double t_low, t_high;
+    enum fdit_guidance_rule rule;
 };
-#define FDIT_GUIDANCE_DEFAULT ((struct fdit_guidance){ 4.0, 0, 0, 999 })
+/* In place on the host, for one sample: guide [n] becomes s guide with s = <cond, guide> / (<guide, guide> +
+ * 1e-8) over the n guided numbers, the part of the guide's velocity that lies along the class's. */
+void fdit_zero_star(const float *cond, float *guide, size_t n);
+#define FDIT_GUIDANCE_DEFAULT ((struct fdit_guidance){ .w = 4.0, .t_high = 999 })
 
 /* A scale: any finite number. */
 enum fdit_status fdit_guidance_parse_scale(fdit_context *ctx, const char *text, struct fdit_guidance *g);
@@ -104,6 +121,9 @@ enum fdit_status fdit_guidance_parse_channels(fdit_context *ctx, const char *tex
 enum fdit_status fdit_guidance_parse_interval(fdit_context *ctx, const char *text, struct fdit_guidance *g);
 /* What it writes, fdit_guidance_parse_interval reads back to the same numbers. */
 void fdit_guidance_format_interval(const struct fdit_guidance *g, char out[40]);
+/* zero-star is refused where it cannot be: of ddpm, and with the sampler sde. */
+enum fdit_status fdit_guidance_check_rule(fdit_context *ctx, const struct fdit_guidance *g,
+                                          const struct fdit_sampler_spec *spec);
 /* Default channels of the objective, and an interval of its times: whole numbers for ddpm, at most 1 in flow
  * matching (0:999 is all of it). */
 enum fdit_status fdit_guidance_settle(fdit_context *ctx, struct fdit_guidance *g,

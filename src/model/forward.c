@@ -248,11 +248,48 @@ static struct fdit_block_saved keeps(const struct fdit_model *m, int i, int firs
     return s;
 }
 
+/* Branch 0 (attention) or 1 (MLP) of block i as it is kept at a place. */
+static struct fdit_tensor kept_branch(const struct fdit_model *m, int i, int branch, int place)
+{
+    const size_t md =
+        (size_t)m->options.batch * (size_t)fdit_config_tokens(&m->config) * (size_t)m->config.width;
+    return fdit_at(m->branches,
+                   (((size_t)place * (size_t)m->config.depth + (size_t)i) * 2 + (size_t)branch) * md);
+}
+
+/* x += gate branch with the branch made of kept ones, in u where there are several. */
+static void add_earlier_branch(struct fdit_model *m, int i, int branch, struct fdit_gate_site s, int n)
+{
+    const struct fdit_branch_use *use = m->use;
+    s.branch = kept_branch(m, i, branch, use->place[0]);
+    if (use->n > 1) {
+        for (int k = 0; k < use->n; k++)
+            fdit_axpy(m->dev,
+                      &(struct fdit_axpy_args){ .n = (size_t)n * (size_t)fdit_config_tokens(&m->config) *
+                                                     (size_t)m->config.width,
+                                                .alpha = use->factor[k],
+                                                .y = m->u,
+                                                .x = kept_branch(m, i, branch, use->place[k]),
+                                                .beta = k > 0 });
+        s.branch = m->u;
+    }
+    add_kept_branch(m, &s, n);
+}
+
 static void run_block(struct fdit_model *m, int i, int n, int first)
 {
     size_t md = (size_t)n * (size_t)fdit_config_tokens(&m->config) * (size_t)m->config.width;
     const struct fdit_block_saved s = keeps(m, i, first);
-    const struct fdit_block_site block = fdit_block_site_of(m, i, &s);
+    struct fdit_block_site block = fdit_block_site_of(m, i, &s);
+    if (m->use && m->use->n) {
+        add_earlier_branch(m, i, 0, block.gate1, n);
+        add_earlier_branch(m, i, 1, block.gate2, n);
+        return;
+    }
+    if (m->use) {
+        block.gate1.branch = kept_branch(m, i, 0, m->use->store);
+        block.gate2.branch = kept_branch(m, i, 1, m->use->store);
+    }
     if (fdit_has(s.x_in))
         fdit_copy(m->dev, s.x_in, m->x, md);
     fdit_block_forward(m, &block, n);
@@ -290,6 +327,13 @@ void fdit_forward_conditioned(struct fdit_model *m, int samples, int first)
         final_layer(m, samples, first);
     else
         classifier_head(m, samples);
+}
+
+void fdit_forward_branches(struct fdit_model *m, int samples, int first, const struct fdit_branch_use *use)
+{
+    m->use = use;
+    fdit_forward_conditioned(m, samples, first);
+    m->use = NULL;
 }
 
 void fdit_forward(struct fdit_model *m, int samples)

@@ -197,6 +197,9 @@ static enum fdit_status plan_tensors(fdit_context *ctx, struct fdit_model *m)
     } else {
         TRY(own(ctx, m, scratch, &m->pooled, FDIT_F32, b * d, "mean token"));
     }
+    if (m->options.kept_branches)
+        TRY(own(ctx, m, scratch, &m->branches, FDIT_F32,
+                (size_t)m->options.kept_branches * (size_t)c->depth * 2 * md, "branches of earlier steps"));
     if (!train)
         return FDIT_OK;
     size_t dwide = md * (ratio > 3 ? ratio : 3);
@@ -408,6 +411,12 @@ enum fdit_status fdit_model_new(fdit_context *ctx, fdit_device *dev, const struc
              "model: conditions of %d samples for a batch of %d; they are for the inference of a DiT and at "
              "least a batch",
              options->conditions, options->batch);
+    if (options->kept_branches < 0 || options->kept_branches > FDIT_MOST_BRANCHES ||
+        (options->kept_branches && !several))
+        FAIL(
+            ctx, FDIT_ERROR_ARGUMENT,
+            "model: %d results of each branch are to be kept; it can be up to %d, for the inference of a DiT",
+            options->kept_branches, FDIT_MOST_BRANCHES);
     bool keeps_all = options->training && options->recompute == FDIT_RECOMPUTE_NONE;
     if (options->activations != FDIT_F32 && (options->activations != FDIT_BF16 || !keeps_all))
         FAIL(ctx, FDIT_ERROR_ARGUMENT,

@@ -30,15 +30,27 @@ enum fdit_values { FDIT_VALUES_RAW, FDIT_VALUES_EMA };
 struct fdit_model_options {
     const struct fdit_mask *mask; /* what is trained; NULL: nothing */
     bool training;                /* backward pass, gradients */
-    int moments;    /* training: kept by the optimiser, at most FDIT_MOST_MOMENTS; 0: it runs elsewhere */
-    bool ema;       /* keep EMA of the trained parameters */
-    int batch;      /* the most samples of one forward pass */
-    int conditions; /* inference: hold the modulations of so many samples, those of several
+    int moments;       /* training: kept by the optimiser, at most FDIT_MOST_MOMENTS; 0: it runs elsewhere */
+    bool ema;          /* keep EMA of the trained parameters */
+    int batch;         /* the most samples of one forward pass */
+    int conditions;    /* inference: hold the modulations of so many samples, those of several
                                    * passes: fdit_condition. 0: of a batch */
+    int kept_branches; /* inference: hold so many earlier results of each branch, at most
+                                   * FDIT_MOST_BRANCHES: fdit_forward_branches */
     enum fdit_recompute recompute;
     enum fdit_dtype activations; /* what is kept for the backward pass: FDIT_F32 (0), or FDIT_BF16, which
                                    * needs recompute none */
     enum fdit_dtype storage;     /* of frozen matrices: FDIT_F32, ... */
+};
+
+enum { FDIT_MOST_BRANCHES = 3 };
+
+/* What a pass does with the results of the branches, attention and MLP of every block, before their gates. */
+struct fdit_branch_use {
+    int n; /* 0: they are computed; else each is the sum of n earlier ones, times factor[i], at place[i] */
+    int store; /* n = 0: the place where they are kept, below options.kept_branches */
+    int place[FDIT_MOST_BRANCHES];
+    float factor[FDIT_MOST_BRANCHES];
 };
 
 /* Everything one block keeps for its backward pass. Absent tensors were not planned. */
@@ -92,6 +104,8 @@ struct fdit_model {
     struct fdit_tensor head_mod;        /* [K, 2 D] */
     struct fdit_tensor tokens_out;      /* [M, p p O], O: fdit_config_out_channels */
     struct fdit_tensor pooled, dpooled; /* classifier: [B, D] */
+    struct fdit_tensor branches;        /* [kept_branches, depth, 2, M, D] */
+    const struct fdit_branch_use *use;  /* of the pass in progress; NULL: computed, and not kept */
 
     /* In and out. */
     struct fdit_tensor input;   /* [B, C, S, S] */
@@ -135,6 +149,10 @@ void fdit_forward(struct fdit_model *model, int samples);
  * passes adaLN's matrices, a third of the weights, are read once for them. */
 void fdit_condition(struct fdit_model *model, int samples);
 void fdit_forward_conditioned(struct fdit_model *model, int samples, int first);
+/* The same with the branches of earlier passes, or keeping them (arXiv 2407.01425, 2503.06923). Only patch
+ * embedding, gates and final layer are computed where they are taken. NULL: fdit_forward_conditioned. */
+void fdit_forward_branches(struct fdit_model *model, int samples, int first,
+                           const struct fdit_branch_use *use);
 /* Gradients of all trained parameters from model->doutput, after fdit_forward with the same samples.
  * beta 0 overwrites them, 1 accumulates. */
 void fdit_backward(struct fdit_model *model, int samples, int beta);

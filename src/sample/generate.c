@@ -16,9 +16,13 @@ struct fdit_generator {
     fdit_buffer *buffer;
     struct fdit_tensor x, z, old; /* [batch, C, S, S] */
     float *host;                  /* [batch, C, S, S] */
+    float *outputs[2];            /* [O, S, S] of class and guide, for zero-star */
     int32_t *rows;                /* [2 batch] */
     double *times;                /* [conditions of model or guide] */
     int32_t *all_rows;            /* likewise */
+    struct fdit_reuse reuse;      /* of the run in progress */
+    struct fdit_branch_use use;   /* of its step */
+    bool was_guided;              /* the step before */
     int conditioned[2];           /* first step whose conditions model and guide hold; -1: none */
 };
 
@@ -56,6 +60,11 @@ enum fdit_status fdit_generator_set(fdit_context *ctx, struct fdit_generator *g,
              "sampling %d pictures at once needs a model for %d samples, it has room for %d; use a smaller "
              "--batch",
              options->batch, need, g->model->options.batch);
+    const int kept = fdit_generator_branches(options);
+    if (kept > g->model->options.kept_branches || kept > g->guide->options.kept_branches)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT,
+             "results of %d steps are to be kept, the model has room for %d; make it with them", kept,
+             g->model->options.kept_branches);
     struct fdit_sampler_spec spec = options->sampler;
     struct fdit_guidance guidance = options->guidance;
     spec.objective = g->model->config.objective;
@@ -66,6 +75,10 @@ enum fdit_status fdit_generator_set(fdit_context *ctx, struct fdit_generator *g,
              "choose euler or sde");
     TRY(fdit_guidance_settle(ctx, &guidance, spec.objective));
     TRY(fdit_sampler_new(ctx, &spec, steps_of(options), &sampler));
+    TRY(fdit_guidance_check_rule(ctx, &guidance, &spec));
+    if (guidance.rule == FDIT_GUIDANCE_ZERO_STAR && !g->outputs[0])
+        for (int i = 0; i < 2; i++)
+            TRY(fdit_alloc(ctx, 2 * g->picture, sizeof(float), &g->outputs[i]));
     TRY(fdit_noise_new(ctx, options->noise, options->batch, g->picture, options->guided, &noise));
     fdit_sampler_free(g->sampler);
     fdit_noise_free(g->noise);
@@ -143,6 +156,8 @@ void fdit_generator_free(struct fdit_generator *g)
     fdit_sampler_free(g->sampler);
     fdit_noise_free(g->noise);
     fdit_free(g->host);
+    fdit_free(g->outputs[0]);
+    fdit_free(g->outputs[1]);
     fdit_free(g->rows);
     fdit_free(g->times);
     fdit_free(g->all_rows);
@@ -187,7 +202,7 @@ static void run_network(struct fdit_generator *g, struct fdit_model *m, const in
         fdit_write(m->dev, m->rows, g->all_rows, (size_t)count);
         fdit_condition(m, count);
     }
-    fdit_forward_conditioned(m, n, (k - first) * room);
+    fdit_forward_branches(m, n, (k - first) * room, fdit_generator_branches(&g->options) ? &g->use : NULL);
 }
 
 /* The network's outputs for both branches of step k: cond [n, O, S, S] (model.h), and uncond when asked. */
@@ -199,6 +214,9 @@ static void predict(struct fdit_generator *g, int n, int k, struct fdit_tensor *
     size_t count = (size_t)n * g->picture;
     bool guided = g->options.guided && fdit_guidance_active(&g->options.guidance, g->sampler->coef[k].at);
     bool own = g->options.guided && g->guide == m, both = guided && own;
+    if (fdit_generator_branches(&g->options)) /* a guide that sets in has kept nothing */
+        fdit_reuse_step(&g->reuse, k, guided && !g->was_guided, &g->use);
+    g->was_guided = guided;
     *uncond = FDIT_NO_TENSOR;
     fdit_copy(dev, m->input, g->x, count);
     if (both)
@@ -214,6 +232,31 @@ static void predict(struct fdit_generator *g, int n, int k, struct fdit_tensor *
     }
 }
 
+/* CFG-Zero*: in the first step the velocity is 0; then the guide's is cut to its part along the class's. Sums
+ * in double on the host, a sample at a time, so that neither device nor batch changes a bit. */
+static enum fdit_status apply_zero_star(fdit_context *ctx, struct fdit_generator *g, int n, int k,
+                                        struct fdit_tensor cond, struct fdit_tensor uncond)
+{
+    enum fdit_status status = FDIT_OK;
+    fdit_device *dev = g->model->dev;
+    const size_t all = (size_t)fdit_config_outputs(&g->model->config) * g->picture;
+    const size_t guided = g->picture / (size_t)g->model->config.channels * (size_t)g->guided_channels;
+    if (g->sampler->coef[k].at == g->sampler->coef[0].at) { /* both passes of heun's first step */
+        fdit_fill(dev, cond, (size_t)n * all, 0);
+        fdit_fill(dev, uncond, (size_t)n * all, 0);
+        return FDIT_OK;
+    }
+    for (int i = 0; i < n; i++) {
+        const size_t at = (size_t)i * all;
+        TRY(fdit_read(ctx, dev, fdit_at(cond, at), g->outputs[0], guided));
+        TRY(fdit_read(ctx, dev, fdit_at(uncond, at), g->outputs[1], guided));
+        fdit_zero_star(g->outputs[0], g->outputs[1], guided);
+        fdit_write(dev, fdit_at(uncond, at), g->outputs[1], guided);
+    }
+out:
+    return status;
+}
+
 enum fdit_status fdit_generator_run_with(fdit_context *ctx, struct fdit_generator *g,
                                          const struct fdit_picture_spec *pictures, int n,
                                          const struct fdit_noise *noise, float *x)
@@ -227,8 +270,12 @@ enum fdit_status fdit_generator_run_with(fdit_context *ctx, struct fdit_generato
         g->rows[n + i] = pictures[i].guide_row;
     }
     g->conditioned[0] = g->conditioned[1] = -1;
+    g->was_guided = false;
+    fdit_reuse_begin(&g->reuse, &g->options.reuse, s->steps);
     write_noise(g, noise, n, -1, g->x);
     fdit_fill(m->dev, g->old, (size_t)n * g->picture, 0);
+    if (s->needs_older)
+        fdit_fill(m->dev, g->z, (size_t)n * g->picture, 0);
     for (int k = 0; k < s->steps; k++) {
         struct fdit_tensor cond, uncond;
         bool draws = k < s->noise_steps, always = fdit_noise_every_step(g->noise);
@@ -237,6 +284,11 @@ enum fdit_status fdit_generator_run_with(fdit_context *ctx, struct fdit_generato
         if (draws || (always && noise->self == g->noise))
             write_noise(g, noise, n, k, g->z);
         predict(g, n, k, &cond, &uncond);
+        if (guidance->rule == FDIT_GUIDANCE_ZERO_STAR && fdit_has(uncond))
+            TRY(apply_zero_star(ctx, g, n, k, cond, uncond));
+        /* The step overwrites `old`, which the next one needs as the older: the network's input is free. */
+        if (s->needs_older)
+            fdit_copy(m->dev, m->input, g->old, (size_t)n * g->picture);
         struct fdit_sampler_step_args a = { .samples = n,
                                             .channels = m->config.channels,
                                             .n = g->picture / (size_t)m->config.channels,
@@ -244,7 +296,7 @@ enum fdit_status fdit_generator_run_with(fdit_context *ctx, struct fdit_generato
                                             .x = g->x,
                                             .cond = cond,
                                             .uncond = uncond,
-                                            .z = draws ? g->z : FDIT_NO_TENSOR,
+                                            .z = draws || s->needs_older ? g->z : FDIT_NO_TENSOR,
                                             .old = s->needs_old ? g->old : FDIT_NO_TENSOR,
                                             .guidance = (float)guidance->w,
                                             .guided_channels = g->guided_channels,
@@ -252,6 +304,8 @@ enum fdit_status fdit_generator_run_with(fdit_context *ctx, struct fdit_generato
                                             .single = fdit_config_outputs(&m->config) == 1 };
         fdit_sampler_set_args(s, k, &a);
         fdit_sampler_step(m->dev, &a);
+        if (s->needs_older)
+            fdit_copy(m->dev, g->z, m->input, (size_t)n * g->picture);
         TRY(fdit_device_status(ctx, m->dev));
         if (g->options.on_step)
             g->options.on_step(g->options.user, k + 1, s->steps);

@@ -15,6 +15,7 @@
 #include "diffusion/sampler.h"
 #include "model/model.h"
 #include "sample/noise.h"
+#include "sample/reuse.h"
 
 struct fdit_generator_options {
     struct fdit_sampler_spec sampler;
@@ -24,6 +25,7 @@ struct fdit_generator_options {
     bool clip_x0;
     int batch; /* the most pictures of one run */
     enum fdit_noise_kind noise;
+    struct fdit_reuse_options reuse; /* of blocks' results; passes count as steps */
     /* Called after each step of a run with (user, steps done, steps); may be NULL. */
     void (*on_step)(void *user, int done, int steps);
     void *user;
@@ -50,6 +52,11 @@ enum fdit_status fdit_generator_set(fdit_context *ctx, struct fdit_generator *g,
                                     const struct fdit_generator_options *options);
 int fdit_generator_model_batch(const struct fdit_generator_options *options, bool own_guide);
 /* What its options.conditions should be, for the model and the guide's; any other value serves too. */
+/* And its options.kept_branches. */
+static inline int fdit_generator_branches(const struct fdit_generator_options *options)
+{
+    return fdit_reuse_kept(&options->reuse);
+}
 int fdit_generator_conditions(const struct fdit_generator_options *options, bool own_guide);
 void fdit_generator_bind(struct fdit_generator *g);
 void fdit_generator_free(struct fdit_generator *g); /* before the model; NULL is allowed */

@@ -60,6 +60,7 @@ static enum fdit_status make_plan(fdit_context *ctx, struct job *j)
     struct fdit_generator_options how = { .sampler = o->sampler,
                                           .steps = o->steps,
                                           .guidance = o->guidance,
+                                          .reuse = o->reuse,
                                           .guided = j->source.guide.kind != FDIT_GUIDE_NONE,
                                           .clip_x0 = o->clip_x0 > 0,
                                           .batch = o->batch,
@@ -443,19 +444,36 @@ out:
     return status;
 }
 
+/* Evaluations of the network for a picture, and how many of the sampler's are full. */
+static void count_passes(struct job *j)
+{
+    struct fdit_sample_summary *s = j->summary;
+    struct fdit_sampler *sampler = NULL;
+    struct fdit_sampler_spec spec = j->o->sampler;
+    struct fdit_reuse reuse;
+    struct fdit_branch_use use;
+    bool was = false;
+    spec.objective = j->source.files.config.objective;
+    if (fdit_sampler_new(NULL, &spec, s->steps, &sampler) != FDIT_OK)
+        return;
+    fdit_reuse_begin(&reuse, &j->o->reuse, sampler->steps);
+    for (int k = 0; k < sampler->steps; k++) {
+        const bool guided = j->source.guide.kind != FDIT_GUIDE_NONE &&
+                            fdit_guidance_active(&j->o->guidance, sampler->coef[k].at);
+        const bool full = j->o->reuse.interval <= 1 || fdit_reuse_step(&reuse, k, guided && !was, &use);
+        was = guided;
+        s->evaluations++;
+        s->full += full;
+        s->passes += full ? 1 + guided : 0;
+    }
+    fdit_sampler_free(sampler);
+}
+
 static void summarise(struct job *j, double seconds)
 {
     struct fdit_sample_summary *s = j->summary;
     struct rusage usage;
-    double forward = fdit_config_forward_flops(&j->source.files.config), passes = s->steps;
-    struct fdit_sampler *sampler = NULL;
-    struct fdit_sampler_spec spec = j->o->sampler;
-    spec.objective = j->source.files.config.objective;
-    if (fdit_sampler_new(NULL, &spec, s->steps, &sampler) == FDIT_OK)
-        passes = sampler->steps;
-    for (int k = 0; sampler && j->source.guide.kind != FDIT_GUIDE_NONE && k < sampler->steps; k++)
-        passes += fdit_guidance_active(&j->o->guidance, sampler->coef[k].at);
-    fdit_sampler_free(sampler);
+    double forward = fdit_config_forward_flops(&j->source.files.config), passes = s->passes;
     s->seconds = seconds;
     s->pictures_per_second = seconds > 0 ? (double)s->computed / seconds : 0;
     s->gflops = s->pictures_per_second * forward * passes / 1e9;
@@ -555,6 +573,7 @@ enum fdit_status fdit_sample_run(fdit_context *ctx, fdit_device *dev,
     if (!plan_only)
         TRY(check_outputs(ctx, &j));
     TRY(make_plan(ctx, &j));
+    count_passes(&j);
     if (plan_only)
         goto out;
     TRY(open_outputs(ctx, &j));

@@ -37,8 +37,10 @@ struct fdit_sample_summary {
     size_t classes, pictures; /* of the shard */
     size_t computed, kept;
     int steps, batch;
-    char guide[128]; /* "superclass:genus" */
-    double w;        /* of the guidance; 1 with the guide "none" */
+    char guide[128];       /* "superclass:genus" */
+    int evaluations, full; /* of the sampler for a picture, and those in which the blocks are computed */
+    int passes;            /* through the blocks for a picture, the guide's included */
+    double w;              /* of the guidance; 1 with the guide "none" */
     bool clip_x0;
     bool settled;                                /* w or clip_x0 were chosen for pixels, not by the options */
     double seconds, pictures_per_second, gflops; /* of sampling alone */

@@ -110,6 +110,16 @@ static bool has_guide(const void *args)
     return !o->guide || strcmp(o->guide, "none") != 0;
 }
 
+static bool has_cache(const void *args) /* absent, as in the files of older programs */
+{
+    return ((const struct fdit_sample_options *)args)->reuse.interval > 1;
+}
+
+static bool has_rule(const void *args) /* absent, as in the files of older programs */
+{
+    return ((const struct fdit_sample_options *)args)->guidance.rule != FDIT_GUIDANCE_PLAIN;
+}
+
 static const int types[] = { FDIT_F32, FDIT_BF16, FDIT_F16, FDIT_I8 };
 
 #define ROW(kind, name, arg, field) FDIT_OPTION_ROW(kind, name, arg, struct fdit_sample_options, field)
@@ -165,11 +175,28 @@ const struct fdit_option fdit_sample_option_table[] = {
     { ROW(PARSE, "guidance-interval", "LO:HI", guidance.t_low), PICTURE, .kept = has_guide,
       .parse = parse_interval, .format = format_interval, .usual = "0:999",
       .help = "guide only at times LO <= t <= HI; of flow models, from 0 (picture) to 1 (noise)" },
+    { ROW(CHOICE, "guidance-rule", "plain|zero-star", guidance.rule), PICTURE, .kept = has_rule,
+      .usual = "plain",
+      .help = "zero-star: CFG-Zero* for flow models, which cuts the guide to its part along the class and "
+              "stands still in the first step" },
     { ROW(PARSE, "sampler", FDIT_SAMPLER_NAMES, sampler), PICTURE, .parse = parse_sampler,
       .format = format_sampler, .note = ": ddpm; euler for flow models",
-      .help = "the sampler; the last three are of flow models" },
+      .help = "the sampler; the last three, and a SHIFT of times, are of flow models" },
     { ROW(INT, "steps", "N", steps), FDIT_RANGE(1, 1000), PICTURE,
-      .note = ": ddpm 250, ddim 50, dpm++ 20, euler 50, heun 25, sde 250", .help = "steps of the sampler" },
+      .note = ": ddpm 250, ddim 50, dpm++ and unipc 20, euler 50, heun 25, sde 250",
+      .help = "steps of the sampler" },
+    { ROW(INT, "cache-interval", "N", reuse.interval), FDIT_RANGE(1, 1000), PICTURE, .kept = has_cache,
+      .usual = "1",
+      .help =
+          "compute the blocks in every N-th step only and predict their results in the others; 1: in all" },
+    { ROW(INT, "cache-order", "0|1|2", reuse.order), FDIT_RANGE(0, 2), PICTURE, .kept = has_cache,
+      .usual = "1",
+      .help = "prediction by a Taylor polynomial of this order, which keeps the results of one step more; 0: "
+              "the last ones" },
+    { ROW(CHOICE, "cache-full", "ends|taylor|fora", reuse.full), PICTURE, .kept = has_cache, .usual = "ends",
+      .help =
+          "which steps are computed besides: the first two and the last, or as the programs of TaylorSeer "
+          "or FORA do" },
     { ROW(MAYBE, "clip-x0", NULL, clip_x0), PICTURE, .parse = parse_clip, .note = " for models of pixels",
       .help = "clamp the predicted picture to [-1, 1] at each step" },
     { ROW(PARSE, "no-clip-x0", NULL, clip_x0), .parse = parse_no_clip, .note = " on latents",

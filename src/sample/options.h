@@ -32,9 +32,10 @@ struct fdit_sample_options {
     /* superclass[:RANK], empty, random, base, delta:FILE, none; NULL: what was trained */
     const char *guide;
     struct fdit_sampler_spec sampler;
-    bool sampler_asked; /* false: ddpm is what a model of ddpm gets */
-    int steps;          /* 0: the sampler's default */
-    int clip_x0;        /* 1: on, 0: off, -1: by the model */
+    bool sampler_asked;              /* false: ddpm is what a model of ddpm gets */
+    int steps;                       /* 0: the sampler's default */
+    struct fdit_reuse_options reuse; /* results of blocks in the steps between full ones */
+    int clip_x0;                     /* 1: on, 0: off, -1: by the model */
     enum fdit_noise_kind rng;
     int batch;     /* pictures at once; 0: chosen by size and memory */
     size_t memory; /* limit of the plan in bytes; 0: the device's memory */

@@ -175,6 +175,7 @@ static enum fdit_status plan_replica(fdit_context *ctx, struct fdit_painter *p, 
     bool other = guide->n > 0;
     struct fdit_model_options m = { .batch = fdit_generator_model_batch(how, !other),
                                     .conditions = fdit_generator_conditions(how, !other),
+                                    .kept_branches = fdit_generator_branches(how),
                                     .storage = p->options.storage };
     TRY(fdit_model_new(ctx, r->dev, &p->source->files.config, &m, &r->model));
     m.batch = how->batch;

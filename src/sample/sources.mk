@@ -5,6 +5,7 @@ fdit_sources += \
 	src/sample/pixels.c src/sample/pixels.h \
 	src/sample/options.c src/sample/options.h \
 	src/sample/request.c src/sample/request.h \
+	src/sample/reuse.c src/sample/reuse.h \
 	src/sample/weight_files.c src/sample/weight_files.h \
 	src/sample/guide.c src/sample/guide.h src/sample/source.c src/sample/source.h \
 	src/sample/painter.c src/sample/painter.h \
