@@ -135,7 +135,7 @@ struct slot *case_out_strided(struct op_case *c, size_t field, const char *name,
     return add_slot(c, field, name, n, samples, (size_t)stride, SLOT_OUT);
 }
 
-struct slot *case_rows(struct op_case *c, size_t field, const char *name, int samples, int below)
+struct slot *case_index(struct op_case *c, size_t field, const char *name, int samples, int below)
 {
     struct slot *s = add_slot(c, field, name, 1, samples, 1, SLOT_IN);
     s->type = FDIT_I32;

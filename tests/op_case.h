@@ -84,7 +84,7 @@ struct slot *case_in_strided(struct op_case *c, size_t field, const char *name, 
 struct slot *case_out_strided(struct op_case *c, size_t field, const char *name, size_t n, int samples,
                               int stride);
 /* Row numbers 0..below-1, one a sample. */
-struct slot *case_rows(struct op_case *c, size_t field, const char *name, int samples, int below);
+struct slot *case_index(struct op_case *c, size_t field, const char *name, int samples, int below);
 void case_weight(struct op_case *c, size_t field, int n_out, int n_in, float deviation);
 
 /* The shared case of an op (device/cases.h), with what every device promises. */

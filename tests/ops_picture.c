@@ -65,7 +65,7 @@ static struct op_case *conv_case(struct conv_form f)
                                             .upsample = f.upsample };
     ck_assert_int_eq(fdit_conv_width(&c->args.conv), out_w);
     c->shape = (struct fdit_op_shape){
-        .op = FDIT_OP_CONV, .samples = f.samples, .rows = out_h * out_w, .n_in = f.n_in, .n_out = f.n_out
+        .op = FDIT_OP_CONV, .samples = f.samples, .tokens = out_h * out_w, .n_in = f.n_in, .n_out = f.n_out
     };
     c->per_sample = true;
     size_t y = mul(out_h, out_w) * (size_t)f.n_out;
@@ -111,7 +111,7 @@ START_TEST(conv_bands)
     size_t bytes = fdit_device_workspace(
         dev,
         &(struct fdit_op_shape){
-            .op = FDIT_OP_CONV, .samples = 1, .rows = OUT_H * OUT_W, .n_in = C, .n_out = N },
+            .op = FDIT_OP_CONV, .samples = 1, .tokens = OUT_H * OUT_W, .n_in = C, .n_out = N },
         1);
     ck_assert_ok(ctx, fdit_device_reserve(ctx, dev, bytes));
     struct fdit_conv_args a = { .samples = 1,
@@ -166,7 +166,7 @@ static struct op_case *group_case(enum fdit_op op, struct group_form f, const ch
 {
     struct op_case *c = case_new(op, " %dx%dx%d in %d groups, mean %g%s", f.samples, f.rows, f.width,
                                  f.groups, (double)f.mean, more);
-    c->shape = (struct fdit_op_shape){ .op = op, .samples = f.samples, .rows = f.rows, .n_out = f.width };
+    c->shape = (struct fdit_op_shape){ .op = op, .samples = f.samples, .tokens = f.rows, .n_out = f.width };
     c->per_sample = true;
     c->no_poison = mul(f.rows, f.width) > 5000;
     return c;
@@ -178,7 +178,7 @@ START_TEST(group_stats)
         struct group_form f = group_forms[i];
         struct op_case *c = group_case(FDIT_OP_GROUP_STATS, f, "");
         c->args.group_stats = (struct fdit_group_stats_args){
-            .samples = f.samples, .rows = f.rows, .width = f.width, .groups = f.groups
+            .samples = f.samples, .pixels = f.rows, .width = f.width, .groups = f.groups
         };
         struct slot *x = case_in(c, AT(group_stats, x), "x", mul(f.rows, f.width), f.samples);
         test_fill_normal(&c->rng, x->data, x->n, f.mean, 1);
@@ -198,7 +198,7 @@ START_TEST(group_apply)
             bool in_place = (i + act) % 2;
             struct op_case *c = group_case(FDIT_OP_GROUP_APPLY, f, in_place ? ", in place" : "");
             c->args.group_apply = (struct fdit_group_apply_args){ .samples = f.samples,
-                                                                  .rows = f.rows,
+                                                                  .pixels = f.rows,
                                                                   .width = f.width,
                                                                   .groups = f.groups,
                                                                   .act = (enum fdit_act)act };
@@ -226,7 +226,7 @@ START_TEST(softmax)
             int m = shapes[i][0], n = shapes[i][1];
             struct op_case *c = case_new(FDIT_OP_SOFTMAX, " %dx%d%s", m, n, in_place ? ", in place" : "");
             c->args.softmax = (struct fdit_softmax_args){ .m = m, .n = n, .scale = i % 2 ? 30 : -0.125f };
-            c->shape = (struct fdit_op_shape){ .op = FDIT_OP_SOFTMAX, .samples = 1, .rows = m, .n_out = n };
+            c->shape = (struct fdit_op_shape){ .op = FDIT_OP_SOFTMAX, .samples = 1, .tokens = m, .n_out = n };
             if (in_place) {
                 case_inout(c, AT(softmax, y), "y", mul(m, n), 1)->alias = AT(softmax, x);
             } else {

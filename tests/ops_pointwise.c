@@ -18,7 +18,7 @@ static struct fdit_op_shape shape_of(enum fdit_op op, int samples, int rows, int
 {
     return (struct fdit_op_shape){ .op = op,
                                    .samples = samples,
-                                   .rows = rows,
+                                   .tokens = rows,
                                    .n_in = n_in,
                                    .n_out = n_out,
                                    .n = mul(samples, rows) * (size_t)n_out };
@@ -46,7 +46,7 @@ START_TEST(gate)
             struct op_case *c =
                 case_new(FDIT_OP_GATE, " %dx%dx%d residual %d", s.samples, s.rows, s.width, residual);
             c->args.gate = (struct fdit_gate_args){
-                .samples = s.samples, .rows = s.rows, .width = s.width, .gate_stride = stride
+                .samples = s.samples, .tokens = s.rows, .width = s.width, .gate_stride = stride
             };
             c->shape = shape_of(FDIT_OP_GATE, s.samples, s.rows, 0, s.width);
             c->per_sample = true;
@@ -75,7 +75,7 @@ START_TEST(gate_backward)
                 case_new(FDIT_OP_GATE_BACKWARD, " %dx%dx%d form %d", s.samples, s.rows, s.width, form);
             c->args.gate_backward = (struct fdit_gate_backward_args){
                 .samples = s.samples,
-                .rows = s.rows,
+                .tokens = s.rows,
                 .width = s.width,
                 .dgate_stride = form == 2 || form == 4 ? 0 : dstride,
                 .gate_stride = stride,
@@ -184,12 +184,12 @@ START_TEST(gather)
                 struct op_case *c =
                     case_new(FDIT_OP_GATHER, " %d of %dx%d beta %d", samples, tables[k], width, beta);
                 c->args.gather = (struct fdit_gather_args){
-                    .samples = samples, .n_rows = tables[k], .width = width, .beta = beta
+                    .samples = samples, .table_rows = tables[k], .width = width, .beta = beta
                 };
                 c->shape = shape_of(FDIT_OP_GATHER, samples, tables[k], 0, width);
                 c->per_sample = true;
                 case_in(c, AT(gather, table), "table", mul(tables[k], width), 0);
-                case_rows(c, AT(gather, rows), "rows", samples, tables[k]);
+                case_index(c, AT(gather, index), "index", samples, tables[k]);
                 if (beta)
                     case_inout(c, AT(gather, y), "y", (size_t)width, samples);
                 else
@@ -211,14 +211,14 @@ START_TEST(scatter_add)
                     case_new(FDIT_OP_SCATTER_ADD, " %d to %dx%d beta %d", samples, tables[k], width, beta);
                 c->args.scatter_add = (struct fdit_scatter_add_args){
                     .samples = samples,
-                    .n_rows = tables[k],
+                    .table_rows = tables[k],
                     .width = width,
                     .beta = beta,
                 };
                 c->shape = shape_of(FDIT_OP_SCATTER_ADD, samples, tables[k], 0, width);
                 size_t n = mul(tables[k], width);
                 case_in(c, AT(scatter_add, dy), "dy", (size_t)width, samples);
-                case_rows(c, AT(scatter_add, rows), "rows", samples, tables[k]);
+                case_index(c, AT(scatter_add, index), "index", samples, tables[k]);
                 if (beta)
                     case_inout(c, AT(scatter_add, dtable), "dtable", n, 0);
                 else
@@ -296,7 +296,7 @@ START_TEST(token_mean)
         struct row_shape s = row_shapes[i];
         struct op_case *c = case_new(FDIT_OP_TOKEN_MEAN, " %dx%dx%d", s.samples, s.rows, s.width);
         c->args.token_mean =
-            (struct fdit_token_mean_args){ .samples = s.samples, .rows = s.rows, .width = s.width };
+            (struct fdit_token_mean_args){ .samples = s.samples, .tokens = s.rows, .width = s.width };
         c->shape = shape_of(FDIT_OP_TOKEN_MEAN, s.samples, s.rows, 0, s.width);
         c->per_sample = true;
         case_in(c, AT(token_mean, x), "x", mul(s.rows, s.width), s.samples);
@@ -314,7 +314,7 @@ START_TEST(token_mean_backward)
         struct op_case *c = case_new(FDIT_OP_TOKEN_MEAN_BACKWARD, " %dx%dx%d", s.samples, s.rows, s.width);
         c->args.token_mean_backward = (struct fdit_token_mean_backward_args){
             .samples = s.samples,
-            .rows = s.rows,
+            .tokens = s.rows,
             .width = s.width,
         };
         c->shape = shape_of(FDIT_OP_TOKEN_MEAN_BACKWARD, s.samples, s.rows, 0, s.width);
@@ -454,7 +454,7 @@ START_TEST(cross_entropy)
             c->per_sample = true;
             struct slot *logits = case_in(c, AT(cross_entropy, logits), "logits", (size_t)classes, samples);
             test_fill_normal(&c->rng, logits->data, logits->n, 0, i % 2 ? 3 : 60);
-            case_rows(c, AT(cross_entropy, labels), "labels", samples, classes);
+            case_index(c, AT(cross_entropy, labels), "labels", samples, classes);
             case_out(c, AT(cross_entropy, loss), "loss", 1, samples);
             if (gradient)
                 case_out(c, AT(cross_entropy, dlogits), "dlogits", (size_t)classes, samples);

@@ -28,13 +28,13 @@ static void spoil(fdit_device *dev, struct fdit_tensor t, size_t n)
 static void spoil_linear(fdit_device *dev, const struct fdit_linear_args *a)
 {
     fdit_cpu_ops.linear(dev, a);
-    spoil(dev, a->y, (size_t)a->samples * (size_t)a->rows * (size_t)a->n_out);
+    spoil(dev, a->y, (size_t)a->samples * (size_t)a->tokens * (size_t)a->n_out);
 }
 
 static void spoil_linear_dx(fdit_device *dev, const struct fdit_linear_dx_args *a)
 {
     fdit_cpu_ops.linear_dx(dev, a);
-    spoil(dev, a->dx, (size_t)a->samples * (size_t)a->rows * (size_t)a->n_in);
+    spoil(dev, a->dx, (size_t)a->samples * (size_t)a->tokens * (size_t)a->n_in);
 }
 
 static void spoil_linear_dw(fdit_device *dev, const struct fdit_linear_dw_args *a)
@@ -46,13 +46,13 @@ static void spoil_linear_dw(fdit_device *dev, const struct fdit_linear_dw_args *
 static void spoil_attention(fdit_device *dev, const struct fdit_attention_args *a)
 {
     fdit_cpu_ops.attention(dev, a);
-    spoil(dev, a->out, (size_t)a->samples * (size_t)a->rows * (size_t)a->heads * (size_t)a->head_size);
+    spoil(dev, a->out, (size_t)a->samples * (size_t)a->tokens * (size_t)a->heads * (size_t)a->head_size);
 }
 
 static void spoil_attention_backward(fdit_device *dev, const struct fdit_attention_backward_args *a)
 {
     fdit_cpu_ops.attention_backward(dev, a);
-    spoil(dev, a->dqkv, 3 * (size_t)a->samples * (size_t)a->rows * (size_t)a->heads * (size_t)a->head_size);
+    spoil(dev, a->dqkv, 3 * (size_t)a->samples * (size_t)a->tokens * (size_t)a->heads * (size_t)a->head_size);
 }
 
 static void spoil_norm_backward(fdit_device *dev, const struct fdit_norm_backward_args *a)
@@ -72,7 +72,7 @@ static void no_ema(fdit_device *dev, const struct fdit_adamw_args *a)
 
 static void no_scatter(fdit_device *dev, const struct fdit_scatter_add_args *a)
 {
-    fdit_fill(dev, a->dtable, (size_t)a->n_rows * (size_t)a->width, 0);
+    fdit_fill(dev, a->dtable, (size_t)a->table_rows * (size_t)a->width, 0);
 }
 
 /* Leaves the guide out. */

@@ -204,18 +204,18 @@ static void attention_run(fdit_context *ctx, fdit_device *dev, const struct atte
     const struct fdit_op_shape shapes[2] = {
         { .op = FDIT_OP_ATTENTION,
           .samples = s.samples,
-          .rows = s.rows,
+          .tokens = s.rows,
           .heads = s.heads,
           .head_size = s.size },
         { .op = FDIT_OP_ATTENTION_BACKWARD,
           .samples = s.samples,
-          .rows = s.rows,
+          .tokens = s.rows,
           .heads = s.heads,
           .head_size = s.size },
     };
     ck_assert_ok(ctx, fdit_device_reserve(ctx, dev, fdit_device_workspace(dev, shapes, 2)));
     fdit_attention(dev, &(struct fdit_attention_args){ .samples = s.samples,
-                                                       .rows = s.rows,
+                                                       .tokens = s.rows,
                                                        .heads = s.heads,
                                                        .head_size = s.size,
                                                        .out = t[OUT],
@@ -223,7 +223,7 @@ static void attention_run(fdit_context *ctx, fdit_device *dev, const struct atte
                                                        .qkv = t[QKV] });
     if (backward)
         fdit_attention_backward(dev, &(struct fdit_attention_backward_args){ .samples = s.samples,
-                                                                             .rows = s.rows,
+                                                                             .tokens = s.rows,
                                                                              .heads = s.heads,
                                                                              .head_size = s.size,
                                                                              .dqkv = t[DQKV],
@@ -385,7 +385,7 @@ static void run_norm(fdit_device *dev, struct shape s, const struct fdit_tensor 
 {
     for (int options = 0; options < 4; options++) {
         struct fdit_norm_args a = { .samples = s.samples,
-                                    .rows = s.rows,
+                                    .tokens = s.rows,
                                     .width = s.width,
                                     .y = t[options],
                                     .x = t[6],
@@ -403,7 +403,7 @@ static void run_norm(fdit_device *dev, struct shape s, const struct fdit_tensor 
         fdit_norm(dev, &a);
     }
     fdit_modulate(dev, &(struct fdit_modulate_args){ .samples = s.samples,
-                                                     .rows = s.rows,
+                                                     .tokens = s.rows,
                                                      .width = s.width,
                                                      .y = t[10],
                                                      .xhat = t[11],
@@ -418,7 +418,7 @@ static void run_norm_backward(fdit_device *dev, struct shape s, const struct fdi
 {
     struct fdit_norm_backward_args a = {
         .samples = s.samples,
-        .rows = s.rows,
+        .tokens = s.rows,
         .width = s.width,
         .dx = t[0],
         .accumulate = true,
@@ -438,7 +438,7 @@ static void run_norm_backward(fdit_device *dev, struct shape s, const struct fdi
     };
     fdit_norm_backward(dev, &a);
     a = (struct fdit_norm_backward_args){ .samples = s.samples,
-                                          .rows = s.rows,
+                                          .tokens = s.rows,
                                           .width = s.width,
                                           .dx = t[10],
                                           .dy = t[4],
@@ -450,7 +450,7 @@ static void run_norm_backward(fdit_device *dev, struct shape s, const struct fdi
 static void run_gates(fdit_device *dev, struct shape s, const struct fdit_tensor *t)
 {
     fdit_gate(dev, &(struct fdit_gate_args){ .samples = s.samples,
-                                             .rows = s.rows,
+                                             .tokens = s.rows,
                                              .width = s.width,
                                              .y = t[0],
                                              .residual = t[1],
@@ -458,14 +458,14 @@ static void run_gates(fdit_device *dev, struct shape s, const struct fdit_tensor
                                              .gate = t[3],
                                              .gate_stride = s.width + 1 });
     fdit_gate(dev, &(struct fdit_gate_args){ .samples = s.samples,
-                                             .rows = s.rows,
+                                             .tokens = s.rows,
                                              .width = s.width,
                                              .y = t[4],
                                              .branch = t[2],
                                              .gate = t[3],
                                              .gate_stride = s.width });
     fdit_gate_backward(dev, &(struct fdit_gate_backward_args){ .samples = s.samples,
-                                                               .rows = s.rows,
+                                                               .tokens = s.rows,
                                                                .width = s.width,
                                                                .dbranch = t[5],
                                                                .dgate = t[6],
@@ -482,8 +482,9 @@ static void run_sums(fdit_device *dev, struct shape s, const struct fdit_tensor 
         fdit_column_sum(dev,
                         &(struct fdit_column_sum_args){
                             .m = s.samples * s.rows, .n = s.width, .db = t[beta], .dy = t[2], .beta = beta });
-    fdit_token_mean(dev, &(struct fdit_token_mean_args){
-                             .samples = s.samples, .rows = s.rows, .width = s.width, .y = t[3], .x = t[2] });
+    fdit_token_mean(dev,
+                    &(struct fdit_token_mean_args){
+                        .samples = s.samples, .tokens = s.rows, .width = s.width, .y = t[3], .x = t[2] });
     fdit_sum_squares(dev, &(struct fdit_sum_squares_args){ .n = elements(s), .out = t[4], .x = t[2] });
 }
 
@@ -639,7 +640,7 @@ static float *op_results(fdit_context *ctx, fdit_device *dev, int op, struct sha
     for (int i = 0; i < FDIT_OP_COUNT; i++)
         shapes[i] = (struct fdit_op_shape){ .op = (enum fdit_op)i,
                                             .samples = s.samples,
-                                            .rows = s.rows,
+                                            .tokens = s.rows,
                                             .n_in = s.width,
                                             .n_out = s.width,
                                             .heads = 1,
@@ -764,7 +765,7 @@ START_TEST(short_workspace)
         ck_assert(host[i] == 1.0f);
 
     const struct fdit_op_shape shape = {
-        .op = FDIT_OP_COLUMN_SUM, .samples = 1, .rows = rows, .n_out = width
+        .op = FDIT_OP_COLUMN_SUM, .samples = 1, .tokens = rows, .n_out = width
     };
     ck_assert_ok(ctx, fdit_device_reserve(ctx, dev, fdit_device_workspace(dev, &shape, 1)));
     fdit_cpu_column_sum(dev, &a);

@@ -291,7 +291,7 @@ struct linear_case {
 static void run_linear(struct linear_world *l, const struct fdit_device_ops *ops, const struct linear_case *c)
 {
     const struct fdit_op_shape shape = {
-        .op = FDIT_OP_LINEAR, .samples = SB, .rows = SN, .n_in = SI, .n_out = SO
+        .op = FDIT_OP_LINEAR, .samples = SB, .tokens = SN, .n_in = SI, .n_out = SO
     };
     ck_assert_ok(ctx, fdit_device_open(ctx, ops, NULL, &l->dev));
     ck_assert_ok(ctx, fdit_device_reserve(ctx, l->dev, fdit_device_workspace(l->dev, &shape, 1)));
@@ -305,7 +305,7 @@ static void run_linear(struct linear_world *l, const struct fdit_device_ops *ops
     l->pre = filled(l->dev, "pre", SM * SO);
     uint64_t made = l->dev->objects_made, allocations = fdit_mem_stats().calls;
     struct fdit_linear_args a = {
-        .samples = SB, .rows = SN, .n_in = SI, .n_out = SO, .act = c->act, .beta = c->beta
+        .samples = SB, .tokens = SN, .n_in = SI, .n_out = SO, .act = c->act, .beta = c->beta
     };
     a.y = fdit_tensor_of(l->y, FDIT_F32);
     a.x = fdit_tensor_of(l->x, FDIT_F32);
@@ -386,7 +386,7 @@ START_TEST(composed_linear_dx)
         fdit_buffer *more = filled(dev, "add", SM * SI);
         struct fdit_tensor none = FDIT_NO_TENSOR;
         fdit_linear_dx(dev, &(struct fdit_linear_dx_args){ .samples = SB,
-                                                           .rows = SN,
+                                                           .tokens = SN,
                                                            .n_in = SI,
                                                            .n_out = SO,
                                                            .dx = fdit_tensor_of(dx, FDIT_F32),
@@ -421,7 +421,7 @@ START_TEST(scratch_is_missing)
         fdit_buffer *x = filled(dev, "x", SM * SI), *w = filled(dev, "w", SO * SI);
         fdit_buffer *y = filled(dev, "y", SM * SO), *gate = filled(dev, "gate", SB * SO);
         struct fdit_linear_args a = { .samples = SB,
-                                      .rows = SN,
+                                      .tokens = SN,
                                       .n_in = SI,
                                       .n_out = SO,
                                       .y = fdit_tensor_of(y, FDIT_F32),
@@ -472,7 +472,7 @@ static size_t run_optional(fdit_device *dev, float *got, size_t most)
 #define TAKE(n) take(o, &used, (size_t)(n))
     for (int k = 0; k < 4; k++) {
         struct fdit_modulate_args a = {
-            .samples = HB, .rows = HN, .width = HD, .xhat = i, .mod_stride = 6 * HD
+            .samples = HB, .tokens = HN, .width = HD, .xhat = i, .mod_stride = 6 * HD
         };
         a.y = TAKE(HB * HN * HD);
         if (k & 1) {
@@ -486,10 +486,10 @@ static size_t run_optional(fdit_device *dev, float *got, size_t most)
         fdit_modulate(dev, &a);
     }
     fdit_token_mean(dev, &(struct fdit_token_mean_args){
-                             .samples = HB, .rows = HN, .width = HD, .y = TAKE(HB * HD), .x = i });
-    fdit_token_mean_backward(dev,
-                             &(struct fdit_token_mean_backward_args){
-                                 .samples = HB, .rows = HN, .width = HD, .dx = TAKE(HB * HN * HD), .dy = i });
+                             .samples = HB, .tokens = HN, .width = HD, .y = TAKE(HB * HD), .x = i });
+    fdit_token_mean_backward(
+        dev, &(struct fdit_token_mean_backward_args){
+                 .samples = HB, .tokens = HN, .width = HD, .dx = TAKE(HB * HN * HD), .dy = i });
     fdit_diffuse(dev, &(struct fdit_diffuse_args){ .samples = HB,
                                                    .n = HC * HD,
                                                    .x0 = i,
@@ -657,11 +657,11 @@ static enum fdit_status everything(const struct fdit_device_ops *ops)
     fdit_weight *w = NULL;
     const float data[6] = { 0 };
     const struct fdit_op_shape shape = {
-        .op = FDIT_OP_LINEAR, .samples = 2, .rows = 3, .n_in = 3, .n_out = 2
+        .op = FDIT_OP_LINEAR, .samples = 2, .tokens = 3, .n_in = 3, .n_out = 2
     };
     struct fdit_op_shape larger = shape;
     const struct fdit_weight_desc desc = { .n_out = 2, .n_in = 3, .storage = FDIT_F32 };
-    larger.rows = 9;
+    larger.tokens = 9;
     TRY(fdit_device_open(ctx, ops, NULL, &dev));
     TRY(fdit_device_reserve(ctx, dev, fdit_device_workspace(dev, &shape, 1)));
     TRY(fdit_device_reserve(ctx, dev, fdit_device_workspace(dev, &larger, 1)));

@@ -183,7 +183,7 @@ START_TEST(test_trace)
         trace(st, s->fc1, "trace.block%d.fc1", i);
         trace(st, s->mlp_out, "trace.block%d.mlp_out", i);
         struct fdit_modulate_args a = {
-            .samples = 1, .rows = fdit_config_tokens(&m->config), .width = d, .y = m->u, .mod_stride = 6 * d
+            .samples = 1, .tokens = fdit_config_tokens(&m->config), .width = d, .y = m->u, .mod_stride = 6 * d
         };
         a.xhat = s->xhat1;
         a.weight = fdit_param_value(m, l->norm1.weight);
@@ -202,7 +202,7 @@ START_TEST(test_trace)
         fdit_modulate(dev, &a);
         trace(st, m->u, "trace.block%d.mlp_in", i);
         fdit_activation(dev,
-                        &(struct fdit_activation_args){ .n = (size_t)a.rows * (size_t)l->fc1.weight->n_out,
+                        &(struct fdit_activation_args){ .n = (size_t)a.tokens * (size_t)l->fc1.weight->n_out,
                                                         .act = FDIT_ACT_GELU_TANH,
                                                         .y = m->wide,
                                                         .x = s->fc1 });

@@ -30,7 +30,7 @@ static struct fdit_op_shape shape_of(enum fdit_op op, int samples, int rows, int
 {
     return (struct fdit_op_shape){ .op = op,
                                    .samples = samples,
-                                   .rows = rows,
+                                   .tokens = rows,
                                    .n_in = n_in,
                                    .n_out = n_out,
                                    .n = mul(samples, rows) * (size_t)n_out };
@@ -71,7 +71,7 @@ static struct op_case *linear_case(struct matrix_shape s, struct linear_options 
     float deviation = 1 / sqrtf((float)s.n_in);
     c->args.linear = (struct fdit_linear_args){
         .samples = samples,
-        .rows = s.rows,
+        .tokens = s.rows,
         .n_in = s.n_in,
         .n_out = s.n_out,
         .act = o.act,
@@ -160,7 +160,7 @@ static struct op_case *linear_dx_case(struct matrix_shape s, bool plain, enum fd
                                  s.n_in, s.n_out, plain ? "plain" : fdit_dtype_name(storage), (int)act, beta);
     float deviation = 1 / sqrtf((float)s.n_out);
     c->args.linear_dx = (struct fdit_linear_dx_args){
-        .samples = s.samples, .rows = s.rows, .n_in = s.n_in, .n_out = s.n_out, .act = act, .beta = beta
+        .samples = s.samples, .tokens = s.rows, .n_in = s.n_in, .n_out = s.n_out, .act = act, .beta = beta
     };
     c->shape = shape_of(FDIT_OP_LINEAR_DX, s.samples, s.rows, s.n_in, s.n_out);
     c->shape.plain = plain;
@@ -242,7 +242,7 @@ START_TEST(linear_dw)
             struct op_case *c =
                 case_new(FDIT_OP_LINEAR_DW, " %dx%dx%dx%d beta %d", s.samples, s.rows, s.n_in, s.n_out, beta);
             c->args.linear_dw = (struct fdit_linear_dw_args){
-                .samples = s.samples, .rows = s.rows, .n_in = s.n_in, .n_out = s.n_out, .beta = beta
+                .samples = s.samples, .tokens = s.rows, .n_in = s.n_in, .n_out = s.n_out, .beta = beta
             };
             c->shape = shape_of(FDIT_OP_LINEAR_DW, s.samples, s.rows, s.n_in, s.n_out);
             size_t dw = mul(s.n_out, s.n_in);
@@ -303,7 +303,7 @@ START_TEST(norm)
             struct op_case *c =
                 case_new(FDIT_OP_NORM, " %dx%dx%d options %d", s.samples, s.rows, s.width, bits);
             c->args.norm = (struct fdit_norm_args){
-                .samples = s.samples, .rows = s.rows, .width = s.width, .mod_stride = mod ? stride : 0
+                .samples = s.samples, .tokens = s.rows, .width = s.width, .mod_stride = mod ? stride : 0
             };
             c->shape = shape_of(FDIT_OP_NORM, s.samples, s.rows, 0, s.width);
             c->per_sample = true;
@@ -340,7 +340,7 @@ START_TEST(modulate)
             struct op_case *c =
                 case_new(FDIT_OP_MODULATE, " %dx%dx%d options %d", s.samples, s.rows, s.width, bits);
             c->args.modulate = (struct fdit_modulate_args){
-                .samples = s.samples, .rows = s.rows, .width = s.width, .mod_stride = bits & 2 ? stride : 0
+                .samples = s.samples, .tokens = s.rows, .width = s.width, .mod_stride = bits & 2 ? stride : 0
             };
             c->shape = shape_of(FDIT_OP_MODULATE, s.samples, s.rows, 0, s.width);
             c->per_sample = true;
@@ -381,7 +381,7 @@ START_TEST(modulate_repeats_norm)
                        again = fdit_at(x, 3 * md), p = fdit_at(x, 4 * md);
     fdit_write(dev, x, host, n);
     fdit_norm(dev, &(struct fdit_norm_args){ .samples = B,
-                                             .rows = N,
+                                             .tokens = N,
                                              .width = D,
                                              .y = y,
                                              .x = x,
@@ -392,7 +392,7 @@ START_TEST(modulate_repeats_norm)
                                              .scale = fdit_at(p, 3 * D),
                                              .mod_stride = 2 * D });
     fdit_modulate(dev, &(struct fdit_modulate_args){ .samples = B,
-                                                     .rows = N,
+                                                     .tokens = N,
                                                      .width = D,
                                                      .y = again,
                                                      .xhat = xhat,
@@ -422,7 +422,7 @@ static void norm_backward_case(struct row_shape s, int bits, bool poison)
         case_new(FDIT_OP_NORM_BACKWARD, " %dx%dx%d options %d", s.samples, s.rows, s.width, bits);
     c->args.norm_backward = (struct fdit_norm_backward_args){
         .samples = s.samples,
-        .rows = s.rows,
+        .tokens = s.rows,
         .width = s.width,
         .accumulate = accumulate,
         .dmod_stride = dmod ? dstride : 0,
@@ -494,11 +494,11 @@ static struct op_case *attention_case(struct heads_shape s, bool with_lse, float
                                  s.head_size, with_lse ? ", lse" : "", (double)sharpness);
     size_t width = mul(s.heads, s.head_size), rows = (size_t)s.rows;
     c->args.attention = (struct fdit_attention_args){
-        .samples = s.samples, .rows = s.rows, .heads = s.heads, .head_size = s.head_size
+        .samples = s.samples, .tokens = s.rows, .heads = s.heads, .head_size = s.head_size
     };
     c->shape = (struct fdit_op_shape){ .op = FDIT_OP_ATTENTION,
                                        .samples = s.samples,
-                                       .rows = s.rows,
+                                       .tokens = s.rows,
                                        .heads = s.heads,
                                        .head_size = s.head_size };
     c->per_sample = true;
@@ -535,13 +535,13 @@ START_TEST(attention_backward)
             case_new(FDIT_OP_ATTENTION_BACKWARD, " %dx%dx%dx%d", s.samples, s.rows, s.heads, s.head_size);
         c->args.attention_backward = (struct fdit_attention_backward_args){
             .samples = s.samples,
-            .rows = s.rows,
+            .tokens = s.rows,
             .heads = s.heads,
             .head_size = s.head_size,
         };
         c->shape = (struct fdit_op_shape){ .op = FDIT_OP_ATTENTION_BACKWARD,
                                            .samples = s.samples,
-                                           .rows = s.rows,
+                                           .tokens = s.rows,
                                            .heads = s.heads,
                                            .head_size = s.head_size };
         c->per_sample = true;

@@ -62,7 +62,7 @@ static void poke(fdit_device *dev, struct fdit_tensor t, ptrdiff_t at, float val
 static void wrong_gate(fdit_device *dev, const struct fdit_gate_args *a)
 {
     float y;
-    size_t last = (size_t)a->samples * (size_t)a->rows * (size_t)a->width - 1;
+    size_t last = (size_t)a->samples * (size_t)a->tokens * (size_t)a->width - 1;
     fdit_cpu_ops.gate(dev, a);
     ck_assert_ok(ctx, fdit_read(ctx, dev, fdit_at(a->y, last), &y, 1));
     poke(dev, a->y, (ptrdiff_t)last, y + 0.01f);

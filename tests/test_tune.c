@@ -21,10 +21,10 @@ static char *folder;
 static const char *spec; /* of the device */
 
 static const struct fdit_op_shape shapes[] = {
-    { .op = FDIT_OP_LINEAR, .samples = SAMPLES, .rows = ROWS, .n_in = IN, .n_out = OUT },
-    { .op = FDIT_OP_LINEAR_DX, .samples = SAMPLES, .rows = ROWS, .n_in = IN, .n_out = OUT },
-    { .op = FDIT_OP_LINEAR, .samples = SAMPLES, .rows = 1, .n_in = IN, .n_out = OUT },
-    { .op = FDIT_OP_NORM, .samples = SAMPLES, .rows = ROWS, .n_out = OUT },
+    { .op = FDIT_OP_LINEAR, .samples = SAMPLES, .tokens = ROWS, .n_in = IN, .n_out = OUT },
+    { .op = FDIT_OP_LINEAR_DX, .samples = SAMPLES, .tokens = ROWS, .n_in = IN, .n_out = OUT },
+    { .op = FDIT_OP_LINEAR, .samples = SAMPLES, .tokens = 1, .n_in = IN, .n_out = OUT },
+    { .op = FDIT_OP_NORM, .samples = SAMPLES, .tokens = ROWS, .n_out = OUT },
 };
 enum { SHAPES = 4, PRODUCTS = 2 }; /* one row a sample is not tuned */
 
@@ -76,10 +76,13 @@ static void product(fdit_device *dev, float *y)
         ctx, fdit_weight_new(ctx, dev, &(struct fdit_weight_desc){ .n_in = IN, .n_out = OUT }, w, &weight));
     struct fdit_tensor at = fdit_tensor_of(buffer, FDIT_F32), to = fdit_at(at, SAMPLES * ROWS * IN);
     fdit_write(dev, at, x, SAMPLES * ROWS * IN);
-    fdit_linear(
-        dev,
-        &(struct fdit_linear_args){
-            .samples = SAMPLES, .rows = ROWS, .n_in = IN, .n_out = OUT, .x = at, .y = to, .weight = weight });
+    fdit_linear(dev, &(struct fdit_linear_args){ .samples = SAMPLES,
+                                                 .tokens = ROWS,
+                                                 .n_in = IN,
+                                                 .n_out = OUT,
+                                                 .x = at,
+                                                 .y = to,
+                                                 .weight = weight });
     ck_assert_ok(ctx, fdit_read(ctx, dev, to, y, SAMPLES * ROWS * OUT));
     fdit_weight_free(weight);
     fdit_buffer_free(buffer);

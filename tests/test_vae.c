@@ -486,7 +486,7 @@ static void convolve(const char *device, const struct form *f, const float *x, c
     int rows = a.out_height * fdit_conv_width(&a);
     size_t n = (size_t)(f->samples * rows * f->n_out);
     const struct fdit_op_shape shape = {
-        .op = FDIT_OP_CONV, .samples = f->samples, .rows = rows, .n_in = f->n_in, .n_out = f->n_out
+        .op = FDIT_OP_CONV, .samples = f->samples, .tokens = rows, .n_in = f->n_in, .n_out = f->n_out
     };
     ck_assert_ok(ctx, fdit_buffer_new(ctx, dev, pixels * n_in * sizeof *x, "x", &from));
     ck_assert_ok(ctx, fdit_buffer_new(ctx, dev, n * sizeof *y, "y", &to));

@@ -148,7 +148,7 @@ static enum fdit_gemm_act gemm_act(enum fdit_act act)
 
 size_t fdit_cpu_linear_workspace(const struct fdit_cpu *cpu, const struct fdit_op_shape *s)
 {
-    int rows = s->samples * s->rows;
+    int rows = s->samples * s->tokens;
     /* The storage of the weight is not known here: enough for any. */
     bool plain = s->plain || (cpu->provider != FDIT_GEMM_OWN && cpu->gemm->precision == FDIT_F32);
     size_t own = 0, provided = 0;
@@ -186,7 +186,7 @@ void fdit_cpu_linear(fdit_device *dev, const struct fdit_linear_args *a)
 {
     const struct fdit_cpu_weight *w = a->weight ? a->weight->handle : NULL;
     struct fdit_gemm g = {
-        .m = a->samples * a->rows,
+        .m = a->samples * a->tokens,
         .n = a->n_out,
         .k = a->n_in,
         .a = fdit_cpu_f32(a->x),
@@ -207,14 +207,14 @@ void fdit_cpu_linear(fdit_device *dev, const struct fdit_linear_args *a)
             .gate_stride = (size_t)a->gate_stride,
             .residual = fdit_cpu_f32(a->residual),
             .residual_shared = a->residual_shared,
-            .rows = a->rows,
+            .rows = a->tokens,
             .beta = a->beta,
         },
     };
     const struct fdit_op_shape shape = {
         .op = FDIT_OP_LINEAR,
         .samples = a->samples,
-        .rows = a->rows,
+        .tokens = a->tokens,
         .n_in = a->n_in,
         .n_out = a->n_out,
         .plain = !w,
@@ -226,7 +226,7 @@ void fdit_cpu_linear_dx(fdit_device *dev, const struct fdit_linear_dx_args *a)
 {
     const struct fdit_cpu_weight *w = a->weight ? a->weight->handle : NULL;
     struct fdit_gemm g = {
-        .m = a->samples * a->rows,
+        .m = a->samples * a->tokens,
         .n = a->n_in,
         .k = a->n_out,
         .a = fdit_cpu_f32(a->dy),
@@ -242,14 +242,14 @@ void fdit_cpu_linear_dx(fdit_device *dev, const struct fdit_linear_dx_args *a)
             .add = fdit_cpu_f32(a->add),
             .act = gemm_act(a->act),
             .slope_pre = a->act == FDIT_ACT_NONE ? NULL : fdit_cpu_f32(a->pre),
-            .rows = a->rows,
+            .rows = a->tokens,
             .beta = a->beta,
         },
     };
     const struct fdit_op_shape shape = {
         .op = FDIT_OP_LINEAR_DX,
         .samples = a->samples,
-        .rows = a->rows,
+        .tokens = a->tokens,
         .n_in = a->n_in,
         .n_out = a->n_out,
         .plain = !w,
@@ -262,7 +262,7 @@ void fdit_cpu_linear_dw(fdit_device *dev, const struct fdit_linear_dw_args *a)
     struct fdit_gemm g = {
         .m = a->n_out,
         .n = a->n_in,
-        .k = a->samples * a->rows,
+        .k = a->samples * a->tokens,
         .a = fdit_cpu_f32(a->dy),
         .lda = (size_t)a->n_out,
         .a_turned = true,
@@ -279,7 +279,7 @@ void fdit_cpu_linear_dw(fdit_device *dev, const struct fdit_linear_dw_args *a)
     const struct fdit_op_shape shape = {
         .op = FDIT_OP_LINEAR_DW,
         .samples = a->samples,
-        .rows = a->rows,
+        .tokens = a->tokens,
         .n_in = a->n_in,
         .n_out = a->n_out,
     };

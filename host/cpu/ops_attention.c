@@ -29,7 +29,7 @@ static void attention_tiles(const struct fdit_cpu *cpu, const void *job, size_t 
     const struct attention *all = job;
     const struct fdit_attention_args *a = all->a;
     const struct fdit_cpu_attention_kernels *kernels = cpu->attention;
-    const size_t rows = (size_t)a->rows, heads = (size_t)a->heads, dh = (size_t)a->head_size;
+    const size_t rows = (size_t)a->tokens, heads = (size_t)a->heads, dh = (size_t)a->head_size;
     const float *qkv = fdit_cpu_f32(a->qkv);
     float *out = fdit_cpu_f32(a->out), *lse = fdit_cpu_f32(a->lse);
     float *own = all->scratch + (size_t)thread * all->each;
@@ -37,7 +37,7 @@ static void attention_tiles(const struct fdit_cpu *cpu, const void *job, size_t 
         const size_t head = i / all->tiles;
         const float *q = qkv + qkv_offset(head, rows, heads, dh);
         const struct fdit_cpu_attention_head h = {
-            .rows = a->rows,
+            .rows = a->tokens,
             .head_size = a->head_size,
             .stride = 3 * heads * dh,
             .out_stride = heads * dh,
@@ -58,12 +58,12 @@ void fdit_cpu_attention(fdit_device *dev, const struct fdit_attention_args *a)
 {
     const struct fdit_cpu *cpu = fdit_cpu_of(dev);
     const struct fdit_cpu_attention_kernels *kernels = cpu->attention;
-    const size_t rows = (size_t)a->rows, threads = (size_t)cpu->threads;
+    const size_t rows = (size_t)a->tokens, threads = (size_t)cpu->threads;
     const size_t tile = (size_t)kernels->forward_query_tile;
     size_t packed[FDIT_POOL_MOST_MEMBERS];
     struct attention all = {
         .a = a,
-        .each = fdit_page_floats(kernels->forward_floats(a->rows, a->head_size)),
+        .each = fdit_page_floats(kernels->forward_floats(a->tokens, a->head_size)),
         .tiles = (rows + tile - 1) / tile,
         .packed = packed,
     };
@@ -88,7 +88,7 @@ static void attention_backward_pieces(const struct fdit_cpu *cpu, const void *jo
     const struct attention_backward *all = job;
     const struct fdit_attention_backward_args *a = all->a;
     const struct fdit_cpu_attention_kernels *kernels = cpu->attention;
-    const size_t rows = (size_t)a->rows, heads = (size_t)a->heads, dh = (size_t)a->head_size;
+    const size_t rows = (size_t)a->tokens, heads = (size_t)a->heads, dh = (size_t)a->head_size;
     const float *qkv = fdit_cpu_f32(a->qkv), *dout = fdit_cpu_f32(a->dout);
     const float *out = fdit_cpu_f32(a->out), *lse = fdit_cpu_f32(a->lse);
     float *dqkv = fdit_cpu_f32(a->dqkv), *own = all->scratch + (size_t)thread * all->each;
@@ -97,7 +97,7 @@ static void attention_backward_pieces(const struct fdit_cpu *cpu, const void *jo
         const size_t at = qkv_offset(head, rows, heads, dh), third = heads * dh;
         const size_t o = out_offset(head, rows, heads, dh);
         const struct fdit_cpu_attention_head h = {
-            .rows = a->rows,
+            .rows = a->tokens,
             .head_size = a->head_size,
             .stride = 3 * heads * dh,
             .out_stride = heads * dh,
@@ -124,13 +124,13 @@ void fdit_cpu_attention_backward(fdit_device *dev, const struct fdit_attention_b
 {
     const struct fdit_cpu *cpu = fdit_cpu_of(dev);
     const struct fdit_cpu_attention_kernels *kernels = cpu->attention;
-    const size_t rows = (size_t)a->rows, threads = (size_t)cpu->threads;
+    const size_t rows = (size_t)a->tokens, threads = (size_t)cpu->threads;
     const size_t q_tile = (size_t)kernels->backward_query_tile, q_tiles = (rows + q_tile - 1) / q_tile;
     const size_t k_tile = (size_t)kernels->backward_key_tile, k_tiles = (rows + k_tile - 1) / k_tile;
     const size_t heads = (size_t)a->samples * (size_t)a->heads;
     struct attention_backward all = {
         .a = a,
-        .each = fdit_page_floats(kernels->backward_floats(a->rows, a->head_size)),
+        .each = fdit_page_floats(kernels->backward_floats(a->tokens, a->head_size)),
         /* Sharing a head among threads costs 7 products in place of 5, and gives the same bits. */
         .pieces = heads >= threads ? 1 : k_tiles + q_tiles,
         .k_tiles = k_tiles,

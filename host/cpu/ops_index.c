@@ -24,7 +24,7 @@ static void gather_rows(const struct fdit_cpu *cpu, const void *job, size_t begi
 {
     const struct fdit_gather_args *a = job;
     const size_t width = (size_t)a->width;
-    const int32_t *rows = fdit_cpu_i32(a->rows);
+    const int32_t *rows = fdit_cpu_i32(a->index);
     const float *table = fdit_cpu_f32(a->table);
     float *y = fdit_cpu_f32(a->y);
     (void)thread;
@@ -40,7 +40,7 @@ static void gather_rows(const struct fdit_cpu *cpu, const void *job, size_t begi
 void fdit_cpu_gather(fdit_device *dev, const struct fdit_gather_args *a)
 {
     const size_t samples = (size_t)a->samples;
-    if (rows_fit(dev, FDIT_OP_GATHER, fdit_cpu_i32(a->rows), a->samples, a->n_rows))
+    if (rows_fit(dev, FDIT_OP_GATHER, fdit_cpu_i32(a->index), a->samples, a->table_rows))
         fdit_cpu_range(fdit_cpu_of(dev), samples, samples * (size_t)a->width, gather_rows, a);
 }
 
@@ -66,7 +66,7 @@ static void scatter_columns(const struct fdit_cpu *cpu, const void *job, size_t 
 {
     const struct fdit_scatter_add_args *a = job;
     const size_t width = (size_t)a->width, samples = (size_t)a->samples;
-    const int32_t *rows = fdit_cpu_i32(a->rows);
+    const int32_t *rows = fdit_cpu_i32(a->index);
     const float *dy = fdit_cpu_f32(a->dy);
     float *dtable = fdit_cpu_f32(a->dtable);
     (void)thread;
@@ -80,10 +80,10 @@ static void scatter_columns(const struct fdit_cpu *cpu, const void *job, size_t 
 void fdit_cpu_scatter_add(fdit_device *dev, const struct fdit_scatter_add_args *a)
 {
     const size_t width = (size_t)a->width;
-    if (!rows_fit(dev, FDIT_OP_SCATTER_ADD, fdit_cpu_i32(a->rows), a->samples, a->n_rows))
+    if (!rows_fit(dev, FDIT_OP_SCATTER_ADD, fdit_cpu_i32(a->index), a->samples, a->table_rows))
         return;
     if (!a->beta)
-        fdit_cpu_fill(dev, a->dtable, (size_t)a->n_rows * width, 0.0f);
+        fdit_cpu_fill(dev, a->dtable, (size_t)a->table_rows * width, 0.0f);
     fdit_cpu_range(fdit_cpu_of(dev), (width + COLUMN_BLOCK - 1) / COLUMN_BLOCK, (size_t)a->samples * width,
                    scatter_columns, a);
 }

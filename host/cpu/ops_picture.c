@@ -27,7 +27,7 @@ static size_t moment_chunks(size_t rows)
 size_t fdit_cpu_picture_workspace(const struct fdit_cpu *cpu, const struct fdit_op_shape *s)
 {
     const size_t samples = s->samples > 0 ? (size_t)s->samples : 1;
-    const size_t rows = s->rows > 0 ? (size_t)s->rows : 1, width = s->n_out > 0 ? (size_t)s->n_out : 1;
+    const size_t rows = s->tokens > 0 ? (size_t)s->tokens : 1, width = s->n_out > 0 ? (size_t)s->n_out : 1;
     switch (s->op) {
     case FDIT_OP_CONV:
         return fdit_cpu_gemm_workspace(cpu, (int)(samples * rows), s->n_out, 9 * s->n_in, FDIT_B_PANELS);
@@ -122,7 +122,7 @@ void fdit_cpu_conv(fdit_device *dev, const struct fdit_conv_args *a)
         },
     };
     const struct fdit_op_shape shape = {
-        .op = FDIT_OP_CONV, .samples = a->samples, .rows = rows, .n_in = a->n_in, .n_out = a->n_out
+        .op = FDIT_OP_CONV, .samples = a->samples, .tokens = rows, .n_in = a->n_in, .n_out = a->n_out
     };
     fdit_cpu_conv_panels(a->weight, &g);
     if (fdit_cpu_scratch(dev, FDIT_OP_CONV, fdit_cpu_picture_workspace(cpu, &shape)))
@@ -159,7 +159,7 @@ static void group_stats_rows(const struct fdit_cpu *cpu, const void *job, size_t
                              int thread)
 {
     const struct group_stats *g = job;
-    const size_t rows = (size_t)g->a->rows, width = (size_t)g->a->width, chunks = moment_chunks(rows);
+    const size_t rows = (size_t)g->a->pixels, width = (size_t)g->a->width, chunks = moment_chunks(rows);
     const float *x = fdit_cpu_f32(g->a->x);
     (void)thread;
     for (size_t p = begin; p < end; p++) {
@@ -174,7 +174,7 @@ static void group_stats_groups(const struct fdit_cpu *cpu, const void *job, size
                                int thread)
 {
     const struct group_stats *g = job;
-    const size_t rows = (size_t)g->a->rows, width = (size_t)g->a->width, groups = (size_t)g->a->groups;
+    const size_t rows = (size_t)g->a->pixels, width = (size_t)g->a->width, groups = (size_t)g->a->groups;
     float *stats = fdit_cpu_f32(g->a->stats);
     (void)cpu;
     (void)thread;
@@ -186,7 +186,7 @@ static void group_stats_groups(const struct fdit_cpu *cpu, const void *job, size
 void fdit_cpu_group_stats(fdit_device *dev, const struct fdit_group_stats_args *a)
 {
     const struct fdit_cpu *cpu = fdit_cpu_of(dev);
-    const size_t rows = (size_t)a->rows, width = (size_t)a->width, samples = (size_t)a->samples;
+    const size_t rows = (size_t)a->pixels, width = (size_t)a->width, samples = (size_t)a->samples;
     const size_t pieces = samples * moment_chunks(rows);
     const struct group_stats g = {
         .a = a,
@@ -209,7 +209,7 @@ static void group_apply_rows(const struct fdit_cpu *cpu, const void *job, size_t
 {
     const struct group_apply *g = job;
     const struct fdit_group_apply_args *a = g->a;
-    const size_t rows = (size_t)a->rows, width = (size_t)a->width, chunk = g->chunk;
+    const size_t rows = (size_t)a->pixels, width = (size_t)a->width, chunk = g->chunk;
     const float *x = fdit_cpu_f32(a->x), *bias = fdit_cpu_f32(a->bias);
     float *y = fdit_cpu_f32(a->y);
     (void)thread;
@@ -223,7 +223,7 @@ static void group_apply_rows(const struct fdit_cpu *cpu, const void *job, size_t
 
 void fdit_cpu_group_apply(fdit_device *dev, const struct fdit_group_apply_args *a)
 {
-    const size_t rows = (size_t)a->rows, width = (size_t)a->width, samples = (size_t)a->samples;
+    const size_t rows = (size_t)a->pixels, width = (size_t)a->width, samples = (size_t)a->samples;
     const size_t groups = (size_t)a->groups, per = width / groups;
     const size_t chunk = APPLY_PIECE / width ? APPLY_PIECE / width : 1;
     const float *stats = fdit_cpu_f32(a->stats), *weight = fdit_cpu_f32(a->weight);

@@ -42,7 +42,7 @@ static size_t positive(int n)
 size_t fdit_cpu_rows_workspace(const struct fdit_op_shape *shape)
 {
     const size_t samples = positive(shape->samples), width = positive(shape->n_out);
-    const int rows = shape->rows > 0 ? shape->rows : 1;
+    const int rows = shape->tokens > 0 ? shape->tokens : 1;
     switch (shape->op) {
     case FDIT_OP_COLUMN_SUM: return column_sum_bytes(samples * (size_t)rows, width);
     case FDIT_OP_NORM_BACKWARD: return samples * chunks_of(rows) * 2 * width * sizeof(float);
@@ -105,7 +105,7 @@ void fdit_cpu_column_sum(fdit_device *dev, const struct fdit_column_sum_args *a)
 static void norm_rows(const struct fdit_cpu *cpu, const void *job, size_t begin, size_t end, int thread)
 {
     const struct fdit_norm_args *a = job;
-    const size_t rows = (size_t)a->rows, width = (size_t)a->width, stride = (size_t)a->mod_stride;
+    const size_t rows = (size_t)a->tokens, width = (size_t)a->width, stride = (size_t)a->mod_stride;
     float *y = fdit_cpu_f32(a->y), *xhat = fdit_cpu_f32(a->xhat), *rstd = fdit_cpu_f32(a->rstd);
     const float *x = fdit_cpu_f32(a->x), *weight = fdit_cpu_f32(a->weight);
     const float *bias = fdit_cpu_f32(a->bias);
@@ -129,14 +129,14 @@ static void norm_rows(const struct fdit_cpu *cpu, const void *job, size_t begin,
 
 void fdit_cpu_norm(fdit_device *dev, const struct fdit_norm_args *a)
 {
-    const size_t m = (size_t)a->samples * (size_t)a->rows;
+    const size_t m = (size_t)a->samples * (size_t)a->tokens;
     fdit_cpu_range(fdit_cpu_of(dev), m, m * (size_t)a->width, norm_rows, a);
 }
 
 static void modulate_rows(const struct fdit_cpu *cpu, const void *job, size_t begin, size_t end, int thread)
 {
     const struct fdit_modulate_args *a = job;
-    const size_t rows = (size_t)a->rows, width = (size_t)a->width, stride = (size_t)a->mod_stride;
+    const size_t rows = (size_t)a->tokens, width = (size_t)a->width, stride = (size_t)a->mod_stride;
     float *y = fdit_cpu_f32(a->y);
     const float *xhat = fdit_cpu_f32(a->xhat), *weight = fdit_cpu_f32(a->weight);
     const float *bias = fdit_cpu_f32(a->bias);
@@ -157,7 +157,7 @@ static void modulate_rows(const struct fdit_cpu *cpu, const void *job, size_t be
 
 void fdit_cpu_modulate(fdit_device *dev, const struct fdit_modulate_args *a)
 {
-    const size_t m = (size_t)a->samples * (size_t)a->rows;
+    const size_t m = (size_t)a->samples * (size_t)a->tokens;
     fdit_cpu_range(fdit_cpu_of(dev), m, m * (size_t)a->width, modulate_rows, a);
 }
 
@@ -170,7 +170,7 @@ struct norm_backward {
 static void norm_backward_block(const struct fdit_cpu *cpu, const struct fdit_norm_backward_args *a,
                                 const float *partial, size_t c, size_t columns)
 {
-    const size_t width = (size_t)a->width, chunks = chunks_of(a->rows);
+    const size_t width = (size_t)a->width, chunks = chunks_of(a->tokens);
     float *dshift = fdit_cpu_f32(a->dshift), *dscale = fdit_cpu_f32(a->dscale);
     float *dweight = fdit_cpu_f32(a->dweight), *dbias = fdit_cpu_f32(a->dbias);
     const float *weight = fdit_cpu_f32(a->weight), *bias = fdit_cpu_f32(a->bias);
@@ -218,7 +218,7 @@ static void norm_backward_rows(const struct fdit_cpu *cpu, const void *job, size
 {
     const struct norm_backward *n = job;
     const struct fdit_norm_backward_args *a = n->a;
-    const size_t rows = (size_t)a->rows, width = (size_t)a->width, chunks = chunks_of(a->rows);
+    const size_t rows = (size_t)a->tokens, width = (size_t)a->width, chunks = chunks_of(a->tokens);
     float *dx = fdit_cpu_f32(a->dx), *partial = n->partial;
     const float *dy = fdit_cpu_f32(a->dy), *xhat = fdit_cpu_f32(a->xhat);
     const float *rstd = fdit_cpu_f32(a->rstd), *weight = fdit_cpu_f32(a->weight);
@@ -246,8 +246,8 @@ static void norm_backward_rows(const struct fdit_cpu *cpu, const void *job, size
 void fdit_cpu_norm_backward(fdit_device *dev, const struct fdit_norm_backward_args *a)
 {
     const struct fdit_cpu *cpu = fdit_cpu_of(dev);
-    const size_t rows = (size_t)a->rows, samples = (size_t)a->samples, width = (size_t)a->width;
-    const size_t pieces = samples * chunks_of(a->rows);
+    const size_t rows = (size_t)a->tokens, samples = (size_t)a->samples, width = (size_t)a->width;
+    const size_t pieces = samples * chunks_of(a->tokens);
     const bool sums =
         fdit_has(a->dshift) || fdit_has(a->dscale) || fdit_has(a->dweight) || fdit_has(a->dbias);
     struct norm_backward n = { .a = a };
@@ -264,7 +264,7 @@ void fdit_cpu_norm_backward(fdit_device *dev, const struct fdit_norm_backward_ar
 static void gate_rows(const struct fdit_cpu *cpu, const void *job, size_t begin, size_t end, int thread)
 {
     const struct fdit_gate_args *a = job;
-    const size_t rows = (size_t)a->rows, width = (size_t)a->width;
+    const size_t rows = (size_t)a->tokens, width = (size_t)a->width;
     float *y = fdit_cpu_f32(a->y);
     const float *residual = fdit_cpu_f32(a->residual), *branch = fdit_cpu_f32(a->branch);
     const float *gate = fdit_cpu_f32(a->gate);
@@ -276,7 +276,7 @@ static void gate_rows(const struct fdit_cpu *cpu, const void *job, size_t begin,
 
 void fdit_cpu_gate(fdit_device *dev, const struct fdit_gate_args *a)
 {
-    const size_t m = (size_t)a->samples * (size_t)a->rows;
+    const size_t m = (size_t)a->samples * (size_t)a->tokens;
     fdit_cpu_range(fdit_cpu_of(dev), m, m * (size_t)a->width, gate_rows, a);
 }
 
@@ -290,7 +290,7 @@ static void gate_backward_rows(const struct fdit_cpu *cpu, const void *job, size
 {
     const struct gate_backward *g = job;
     const struct fdit_gate_backward_args *a = g->a;
-    const size_t rows = (size_t)a->rows, width = (size_t)a->width, chunks = chunks_of(a->rows);
+    const size_t rows = (size_t)a->tokens, width = (size_t)a->width, chunks = chunks_of(a->tokens);
     float *dbranch = fdit_cpu_f32(a->dbranch);
     const float *dy = fdit_cpu_f32(a->dy), *branch = fdit_cpu_f32(a->branch);
     const float *gate = fdit_cpu_f32(a->gate);
@@ -308,7 +308,7 @@ static void gate_backward_columns(const struct fdit_cpu *cpu, const void *job, s
                                   int thread)
 {
     const struct gate_backward *g = job;
-    const size_t width = (size_t)g->a->width, chunks = chunks_of(g->a->rows), blocks = blocks_of(width);
+    const size_t width = (size_t)g->a->width, chunks = chunks_of(g->a->tokens), blocks = blocks_of(width);
     float *dgate = fdit_cpu_f32(g->a->dgate);
     (void)thread;
     for (size_t p = begin; p < end; p++) {
@@ -321,8 +321,8 @@ static void gate_backward_columns(const struct fdit_cpu *cpu, const void *job, s
 void fdit_cpu_gate_backward(fdit_device *dev, const struct fdit_gate_backward_args *a)
 {
     const struct fdit_cpu *cpu = fdit_cpu_of(dev);
-    const size_t rows = (size_t)a->rows, samples = (size_t)a->samples, width = (size_t)a->width;
-    const size_t pieces = samples * chunks_of(a->rows);
+    const size_t rows = (size_t)a->tokens, samples = (size_t)a->samples, width = (size_t)a->width;
+    const size_t pieces = samples * chunks_of(a->tokens);
     struct gate_backward g = { .a = a };
     if (fdit_has(a->dgate)) {
         g.partial = fdit_cpu_scratch(dev, FDIT_OP_GATE_BACKWARD, pieces * width * sizeof(float));
@@ -338,7 +338,7 @@ static void token_mean_blocks(const struct fdit_cpu *cpu, const void *job, size_
                               int thread)
 {
     const struct fdit_token_mean_args *a = job;
-    const size_t rows = (size_t)a->rows, width = (size_t)a->width, blocks = blocks_of(width);
+    const size_t rows = (size_t)a->tokens, width = (size_t)a->width, blocks = blocks_of(width);
     float *y = fdit_cpu_f32(a->y);
     const float *x = fdit_cpu_f32(a->x);
     (void)thread;
@@ -360,7 +360,7 @@ static void token_mean_blocks(const struct fdit_cpu *cpu, const void *job, size_
 void fdit_cpu_token_mean(fdit_device *dev, const struct fdit_token_mean_args *a)
 {
     const size_t samples = (size_t)a->samples, width = (size_t)a->width;
-    fdit_cpu_range(fdit_cpu_of(dev), samples * blocks_of(width), samples * (size_t)a->rows * width,
+    fdit_cpu_range(fdit_cpu_of(dev), samples * blocks_of(width), samples * (size_t)a->tokens * width,
                    token_mean_blocks, a);
 }
 
@@ -368,7 +368,7 @@ static void token_mean_backward_rows(const struct fdit_cpu *cpu, const void *job
                                      int thread)
 {
     const struct fdit_token_mean_backward_args *a = job;
-    const size_t rows = (size_t)a->rows, width = (size_t)a->width;
+    const size_t rows = (size_t)a->tokens, width = (size_t)a->width;
     float *dx = fdit_cpu_f32(a->dx);
     const float *dy = fdit_cpu_f32(a->dy);
     (void)cpu;
@@ -382,6 +382,6 @@ static void token_mean_backward_rows(const struct fdit_cpu *cpu, const void *job
 
 void fdit_cpu_token_mean_backward(fdit_device *dev, const struct fdit_token_mean_backward_args *a)
 {
-    const size_t m = (size_t)a->samples * (size_t)a->rows;
+    const size_t m = (size_t)a->samples * (size_t)a->tokens;
     fdit_cpu_range(fdit_cpu_of(dev), m, m * (size_t)a->width, token_mean_backward_rows, a);
 }

@@ -11,7 +11,7 @@
 static size_t attention_workspace(const struct fdit_cpu *cpu, const struct fdit_op_shape *shape)
 {
     const struct fdit_cpu_attention_kernels *kernels = cpu->attention;
-    const int rows = shape->rows > 0 ? shape->rows : 1;
+    const int rows = shape->tokens > 0 ? shape->tokens : 1;
     size_t floats = shape->op == FDIT_OP_ATTENTION ? kernels->forward_floats(rows, shape->head_size)
                                                    : kernels->backward_floats(rows, shape->head_size);
     return (size_t)cpu->threads * sizeof(float) * fdit_page_floats(floats);

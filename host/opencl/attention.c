@@ -58,7 +58,7 @@ void opencl_attention_programs(fdit_device *dev, const struct fdit_op_shape *sha
             begin_registers(dev, head_size, "attention_dkv");
         return;
     }
-    bool tall = tall_groups(opencl_of(dev), shape->samples, shape->rows, shape->heads),
+    bool tall = tall_groups(opencl_of(dev), shape->samples, shape->tokens, shape->heads),
          aligned = head_size % 4 == 0;
     if (!backward) {
         begin_tiles(dev, head_size, tall, aligned, "attention", "FORWARD");
@@ -72,12 +72,12 @@ void opencl_attention_programs(fdit_device *dev, const struct fdit_op_shape *sha
 size_t opencl_attention_floats(const struct opencl *cl, const struct fdit_op_shape *shape)
 {
     bool backward = shape->op == FDIT_OP_ATTENTION_BACKWARD;
-    if (shape->samples < 1 || shape->rows < 1 || shape->heads < 1 || shape->head_size < 1)
+    if (shape->samples < 1 || shape->tokens < 1 || shape->heads < 1 || shape->head_size < 1)
         return 0;
-    size_t heads = (size_t)shape->samples * (size_t)shape->heads, ld = (size_t)gemm_ld(cl, shape->rows);
+    size_t heads = (size_t)shape->samples * (size_t)shape->heads, ld = (size_t)gemm_ld(cl, shape->tokens);
     size_t copy = heads * (size_t)shape->head_size * ld;
     if (!vector_for(cl, shape->head_size))
-        return backward ? heads * (size_t)shape->rows : 0;
+        return backward ? heads * (size_t)shape->tokens : 0;
     return backward ? 4 * copy + heads * ld : copy;
 }
 
@@ -130,7 +130,7 @@ static int rows_an_item(const struct opencl *cl, int head_size)
 static void attention_in_registers(fdit_device *dev, const struct fdit_attention_args *a)
 {
     struct opencl *cl = opencl_of(dev);
-    struct heads s = heads_of(cl, a->samples, a->rows, a->heads, a->head_size);
+    struct heads s = heads_of(cl, a->samples, a->tokens, a->heads, a->head_size);
     int width = a->heads * a->head_size;
     transpose(dev, &s, fdit_at(a->qkv, (size_t)width), 0, 1, 3 * width);
     struct launch l = begin_registers(dev, a->head_size, "attention");
@@ -138,7 +138,7 @@ static void attention_in_registers(fdit_device *dev, const struct fdit_attention
     launch_tensor(&l, a->lse);
     launch_tensor(&l, a->qkv);
     launch_memory(&l, cl->workspace, 0);
-    launch_int(&l, a->rows);
+    launch_int(&l, a->tokens);
     launch_int(&l, a->heads);
     launch_int(&l, s.ld);
     launch_float(&l, (float)(1 / sqrt((double)a->head_size)));
@@ -149,7 +149,7 @@ static void attention_in_registers(fdit_device *dev, const struct fdit_attention
 static void backward_in_registers(fdit_device *dev, const struct fdit_attention_backward_args *a)
 {
     struct opencl *cl = opencl_of(dev);
-    struct heads s = heads_of(cl, a->samples, a->rows, a->heads, a->head_size);
+    struct heads s = heads_of(cl, a->samples, a->tokens, a->heads, a->head_size);
     int width = a->heads * a->head_size;
     float scale = (float)(1 / sqrt((double)a->head_size));
     size_t delta = 4 * s.part;
@@ -164,7 +164,7 @@ static void backward_in_registers(fdit_device *dev, const struct fdit_attention_
     launch_memory(&l, cl->workspace, delta);
     launch_memory(&l, cl->workspace, 0);
     launch_size(&l, s.part);
-    launch_int(&l, a->rows);
+    launch_int(&l, a->tokens);
     launch_int(&l, a->heads);
     launch_int(&l, s.ld);
     launch_int(&l, s.ld);
@@ -178,7 +178,7 @@ static void backward_in_registers(fdit_device *dev, const struct fdit_attention_
     launch_memory(&l, cl->workspace, delta);
     launch_memory(&l, cl->workspace, 0);
     launch_size(&l, s.part);
-    launch_int(&l, a->rows);
+    launch_int(&l, a->tokens);
     launch_int(&l, a->heads);
     launch_int(&l, s.ld);
     launch_int(&l, s.ld);
@@ -206,17 +206,17 @@ void opencl_attention(fdit_device *dev, const struct fdit_attention_args *a)
         attention_in_registers(dev, a);
         return;
     }
-    bool tall = tall_groups(opencl_of(dev), a->samples, a->rows, a->heads);
+    bool tall = tall_groups(opencl_of(dev), a->samples, a->tokens, a->heads);
     struct launch l =
         begin_tiles(dev, a->head_size, tall, a->head_size % 4 == 0 && fours(a->qkv), "attention", "FORWARD");
     launch_tensor(&l, a->out);
     launch_tensor(&l, a->lse);
     launch_tensor(&l, a->qkv);
-    launch_int(&l, a->rows);
+    launch_int(&l, a->tokens);
     launch_int(&l, a->heads);
     launch_float(&l, (float)(1 / sqrt((double)a->head_size)));
     launch_int(&l, fdit_has(a->lse));
-    run_tiles(&l, tall, a->samples, a->rows, a->heads);
+    run_tiles(&l, tall, a->samples, a->tokens, a->heads);
 }
 
 void opencl_attention_backward(fdit_device *dev, const struct fdit_attention_backward_args *a)
@@ -226,17 +226,17 @@ void opencl_attention_backward(fdit_device *dev, const struct fdit_attention_bac
         backward_in_registers(dev, a);
         return;
     }
-    bool tall = tall_groups(opencl_of(dev), a->samples, a->rows, a->heads);
+    bool tall = tall_groups(opencl_of(dev), a->samples, a->tokens, a->heads);
     bool aligned = a->head_size % 4 == 0 && fours(a->qkv) && fours(a->dout);
     cl_mem delta = opencl_of(dev)->workspace;
     struct launch l = begin_tiles(dev, a->head_size, tall, false, "attention_delta", "DELTA");
     launch_memory(&l, delta, 0);
     launch_tensor(&l, a->dout);
     launch_tensor(&l, a->out);
-    launch_int(&l, a->rows);
+    launch_int(&l, a->tokens);
     launch_int(&l, a->heads);
     launch_run(&l, 3,
-               (size_t[]){ ((size_t)a->rows + DELTA_ROWS - 1) / DELTA_ROWS * DELTA_ITEMS,
+               (size_t[]){ ((size_t)a->tokens + DELTA_ROWS - 1) / DELTA_ROWS * DELTA_ITEMS,
                            (size_t)a->heads * DELTA_ROWS, (size_t)a->samples },
                (size_t[]){ DELTA_ITEMS, DELTA_ROWS, 1 });
     for (int k = 0; k < 2; k++) {
@@ -246,9 +246,9 @@ void opencl_attention_backward(fdit_device *dev, const struct fdit_attention_bac
         launch_tensor(&l, a->qkv);
         launch_tensor(&l, a->lse);
         launch_memory(&l, delta, 0);
-        launch_int(&l, a->rows);
+        launch_int(&l, a->tokens);
         launch_int(&l, a->heads);
         launch_float(&l, (float)(1 / sqrt((double)a->head_size)));
-        run_tiles(&l, tall, a->samples, a->rows, a->heads);
+        run_tiles(&l, tall, a->samples, a->tokens, a->heads);
     }
 }

@@ -307,7 +307,9 @@ void gemm_prepare(fdit_device *dev, const struct gemm_shape *s)
 /* A plan does not say which of its matrices are frozen: both ways are made ready. */
 static struct gemm_shape shape_of(const struct fdit_op_shape *shape, bool plain)
 {
-    struct gemm_shape s = { .plain = plain, .vectors = shape->rows == 1, .M = shape->samples * shape->rows };
+    struct gemm_shape s = { .plain = plain,
+                            .vectors = shape->tokens == 1,
+                            .M = shape->samples * shape->tokens };
     s.kind = shape->op == FDIT_OP_LINEAR ? GEMM_FORWARD : shape->op == FDIT_OP_LINEAR_DX ? GEMM_DX : GEMM_DW;
     s.N = s.kind == GEMM_FORWARD ? shape->n_out : shape->n_in;
     s.K = s.kind == GEMM_FORWARD ? shape->n_in : shape->n_out;
@@ -357,7 +359,7 @@ size_t opencl_linear_workspace(fdit_device *dev, const struct fdit_op_shape *sha
 {
     struct gemm_shape plain = shape_of(shape, true), frozen = shape_of(shape, false);
     size_t a = gemm_workspace(opencl_of(dev), &plain), b = gemm_workspace(opencl_of(dev), &frozen);
-    if (shape->samples < 1 || shape->rows < 1 || shape->op == FDIT_OP_LINEAR_DW)
+    if (shape->samples < 1 || shape->tokens < 1 || shape->op == FDIT_OP_LINEAR_DW)
         return 0;
     return a > b ? a : b;
 }
@@ -572,11 +574,11 @@ static void take_matrix(const struct opencl *cl, struct product *p, const fdit_w
 void opencl_linear(fdit_device *dev, const struct fdit_linear_args *a)
 {
     struct product p = { .shape = { .kind = GEMM_FORWARD,
-                                    .vectors = a->rows == 1,
-                                    .M = a->samples * a->rows,
+                                    .vectors = a->tokens == 1,
+                                    .M = a->samples * a->tokens,
                                     .N = a->n_out,
                                     .K = a->n_in },
-                         .rows = a->rows,
+                         .rows = a->tokens,
                          .gate_stride = a->gate_stride,
                          .y = a->y,
                          .a = a->x,
@@ -596,11 +598,11 @@ void opencl_linear(fdit_device *dev, const struct fdit_linear_args *a)
 void opencl_linear_dx(fdit_device *dev, const struct fdit_linear_dx_args *a)
 {
     struct product p = { .shape = { .kind = GEMM_DX,
-                                    .vectors = a->rows == 1,
-                                    .M = a->samples * a->rows,
+                                    .vectors = a->tokens == 1,
+                                    .M = a->samples * a->tokens,
                                     .N = a->n_in,
                                     .K = a->n_out },
-                         .rows = a->rows,
+                         .rows = a->tokens,
                          .y = a->dx,
                          .a = a->dy,
                          .add = a->add,
@@ -614,7 +616,7 @@ void opencl_linear_dx(fdit_device *dev, const struct fdit_linear_dx_args *a)
 void opencl_linear_dw(fdit_device *dev, const struct fdit_linear_dw_args *a)
 {
     struct product p = {
-        .shape = { .kind = GEMM_DW, .plain = true, .M = a->n_out, .N = a->n_in, .K = a->samples * a->rows },
+        .shape = { .kind = GEMM_DW, .plain = true, .M = a->n_out, .N = a->n_in, .K = a->samples * a->tokens },
         .rows = 1,
         .y = a->dw,
         .a = a->dy,

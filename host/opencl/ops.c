@@ -73,11 +73,11 @@ void opencl_token_mean(fdit_device *dev, const struct fdit_token_mean_args *a)
                                   .sum_at = a->y.offset,
                                   .p = a->x.buffer->handle,
                                   .p_at = a->x.offset,
-                                  .M = a->samples * a->rows,
-                                  .rows = a->rows,
+                                  .M = a->samples * a->tokens,
+                                  .rows = a->tokens,
                                   .width = a->width,
                                   .sum_stride = a->width,
-                                  .alpha = 1.0f / (float)a->rows });
+                                  .alpha = 1.0f / (float)a->tokens });
 }
 
 void opencl_sum_squares(fdit_device *dev, const struct fdit_sum_squares_args *a)
@@ -126,13 +126,13 @@ void opencl_norm(fdit_device *dev, const struct fdit_norm_args *a)
     launch_tensor(&l, a->scale);
     launch_tensor(&l, a->xhat);
     launch_tensor(&l, a->rstd);
-    launch_int(&l, a->rows);
+    launch_int(&l, a->tokens);
     launch_int(&l, a->width);
     launch_int(&l, a->mod_stride);
     launch_uint(&l, BIT(fdit_has(a->weight), NORM_WEIGHT) | BIT(fdit_has(a->scale), NORM_MOD) |
                         BIT(fdit_has(a->y), NORM_Y) | BIT(fdit_has(a->xhat), NORM_XHAT) |
                         BIT(fdit_has(a->rstd), NORM_RSTD));
-    launch_run(&l, 1, (size_t[]){ product(a->samples, a->rows) * l.group }, (size_t[]){ l.group });
+    launch_run(&l, 1, (size_t[]){ product(a->samples, a->tokens) * l.group }, (size_t[]){ l.group });
 }
 
 void opencl_modulate(fdit_device *dev, const struct fdit_modulate_args *a)
@@ -144,11 +144,11 @@ void opencl_modulate(fdit_device *dev, const struct fdit_modulate_args *a)
     launch_tensor(&l, a->bias);
     launch_tensor(&l, a->shift);
     launch_tensor(&l, a->scale);
-    launch_int(&l, a->rows);
+    launch_int(&l, a->tokens);
     launch_int(&l, a->width);
     launch_int(&l, a->mod_stride);
     launch_uint(&l, BIT(fdit_has(a->weight), NORM_WEIGHT) | BIT(fdit_has(a->scale), NORM_MOD));
-    launch_run(&l, 1, (size_t[]){ product(a->samples, a->rows) * l.group }, (size_t[]){ l.group });
+    launch_run(&l, 1, (size_t[]){ product(a->samples, a->tokens) * l.group }, (size_t[]){ l.group });
 }
 
 static void norm_dx(fdit_device *dev, const struct fdit_norm_backward_args *a, unsigned flags)
@@ -160,11 +160,11 @@ static void norm_dx(fdit_device *dev, const struct fdit_norm_backward_args *a, u
     launch_tensor(&l, a->rstd);
     launch_tensor(&l, a->weight);
     launch_tensor(&l, a->scale);
-    launch_int(&l, a->rows);
+    launch_int(&l, a->tokens);
     launch_int(&l, a->width);
     launch_int(&l, a->mod_stride);
     launch_uint(&l, flags | BIT(a->accumulate, NORM_ACCUMULATE));
-    launch_run(&l, 1, (size_t[]){ product(a->samples, a->rows) * l.group }, (size_t[]){ l.group });
+    launch_run(&l, 1, (size_t[]){ product(a->samples, a->tokens) * l.group }, (size_t[]){ l.group });
 }
 
 /* The sums over a sample's rows of dy and dy xhat, to the workspace; then what is made of them. */
@@ -179,8 +179,8 @@ static void norm_dvectors(fdit_device *dev, const struct fdit_norm_backward_args
                                   .p_at = a->dy.offset,
                                   .q = a->xhat.buffer->handle,
                                   .q_at = a->xhat.offset,
-                                  .M = a->samples * a->rows,
-                                  .rows = a->rows,
+                                  .M = a->samples * a->tokens,
+                                  .rows = a->tokens,
                                   .width = a->width,
                                   .sum_stride = a->width,
                                   .product_stride = a->width,
@@ -234,7 +234,7 @@ static void run_gate(fdit_device *dev, struct fdit_tensor y, struct fdit_tensor 
 
 void opencl_gate(fdit_device *dev, const struct fdit_gate_args *a)
 {
-    run_gate(dev, a->y, a->residual, a->branch, a->gate, a->samples, a->rows, a->width, a->gate_stride);
+    run_gate(dev, a->y, a->residual, a->branch, a->gate, a->samples, a->tokens, a->width, a->gate_stride);
 }
 
 /* dgate first: dbranch may overwrite branch. */
@@ -247,13 +247,13 @@ void opencl_gate_backward(fdit_device *dev, const struct fdit_gate_backward_args
                                       .p_at = a->dy.offset,
                                       .q = a->branch.buffer->handle,
                                       .q_at = a->branch.offset,
-                                      .M = a->samples * a->rows,
-                                      .rows = a->rows,
+                                      .M = a->samples * a->tokens,
+                                      .rows = a->tokens,
                                       .width = a->width,
                                       .product_stride = a->dgate_stride,
                                       .alpha = 1 });
     if (fdit_has(a->dbranch))
-        run_gate(dev, a->dbranch, FDIT_NO_TENSOR, a->dy, a->gate, a->samples, a->rows, a->width,
+        run_gate(dev, a->dbranch, FDIT_NO_TENSOR, a->dy, a->gate, a->samples, a->tokens, a->width,
                  a->gate_stride);
 }
 
@@ -304,8 +304,8 @@ void opencl_gather(fdit_device *dev, const struct fdit_gather_args *a)
     struct launch l = launch_begin(dev, PROGRAM_POINTWISE, KERNEL_GATHER);
     launch_tensor(&l, a->y);
     launch_tensor(&l, a->table);
-    launch_tensor(&l, a->rows);
-    launch_int(&l, a->n_rows);
+    launch_tensor(&l, a->index);
+    launch_int(&l, a->table_rows);
     launch_int(&l, a->width);
     launch_int(&l, a->beta);
     launch_run(&l, 2, (size_t[]){ (size_t)a->width, (size_t)a->samples }, (size_t[]){ l.group, 1 });
@@ -314,13 +314,13 @@ void opencl_gather(fdit_device *dev, const struct fdit_gather_args *a)
 void opencl_scatter_add(fdit_device *dev, const struct fdit_scatter_add_args *a)
 {
     if (!a->beta)
-        opencl_fill(dev, a->dtable, product(a->n_rows, a->width), 0);
+        opencl_fill(dev, a->dtable, product(a->table_rows, a->width), 0);
     struct launch l = launch_begin(dev, PROGRAM_POINTWISE, KERNEL_SCATTER_ADD);
     launch_tensor(&l, a->dtable);
     launch_tensor(&l, a->dy);
-    launch_tensor(&l, a->rows);
+    launch_tensor(&l, a->index);
     launch_int(&l, a->samples);
-    launch_int(&l, a->n_rows);
+    launch_int(&l, a->table_rows);
     launch_int(&l, a->width);
     launch_run(&l, 2, (size_t[]){ (size_t)a->width, (size_t)a->samples }, (size_t[]){ l.group, 1 });
 }
@@ -366,9 +366,10 @@ void opencl_token_mean_backward(fdit_device *dev, const struct fdit_token_mean_b
     struct launch l = launch_begin(dev, PROGRAM_POINTWISE, KERNEL_TOKEN_MEAN_BACKWARD);
     launch_tensor(&l, a->dx);
     launch_tensor(&l, a->dy);
-    launch_int(&l, a->rows);
+    launch_int(&l, a->tokens);
     launch_int(&l, a->width);
-    launch_run(&l, 2, (size_t[]){ (size_t)a->width, product(a->samples, a->rows) }, (size_t[]){ l.group, 1 });
+    launch_run(&l, 2, (size_t[]){ (size_t)a->width, product(a->samples, a->tokens) },
+               (size_t[]){ l.group, 1 });
 }
 
 void opencl_diffuse(fdit_device *dev, const struct fdit_diffuse_args *a)

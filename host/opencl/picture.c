@@ -20,14 +20,14 @@ static size_t patch_rows(size_t pixels, int n_in)
 size_t opencl_picture_workspace(const fdit_device *dev, const struct fdit_op_shape *shape)
 {
     size_t bytes = 2 * sizeof(float);
-    if (shape->samples < 1 || shape->rows < 1)
+    if (shape->samples < 1 || shape->tokens < 1)
         return 0;
     if (shape->op == FDIT_OP_CONV && shape->n_in > 0 && opencl_conv_by_patches(opencl_of(dev)))
-        return patch_rows((size_t)shape->samples * (size_t)shape->rows, shape->n_in) * 9 *
+        return patch_rows((size_t)shape->samples * (size_t)shape->tokens, shape->n_in) * 9 *
                (size_t)shape->n_in * sizeof(float);
     if (shape->op != FDIT_OP_GROUP_STATS || shape->n_out < 1)
         return 0;
-    size_t chunks = moment_chunks(shape->rows);
+    size_t chunks = moment_chunks(shape->tokens);
     if (chunks > SIZE_MAX / bytes / (size_t)shape->samples / (size_t)shape->n_out)
         return SIZE_MAX;
     return bytes * chunks * (size_t)shape->samples * (size_t)shape->n_out;
@@ -72,7 +72,7 @@ static void conv_by_patches(fdit_device *dev, const struct fdit_conv_args *a)
         run_patches(dev, a, from, n);
         /* A sample of one pixel is a vector, alone and in a batch. */
         opencl_linear(dev, &(struct fdit_linear_args){ .samples = each == 1 ? (int)n : 1,
-                                                       .rows = each == 1 ? 1 : (int)n,
+                                                       .tokens = each == 1 ? 1 : (int)n,
                                                        .n_in = 9 * a->n_in,
                                                        .n_out = a->n_out,
                                                        .y = fdit_at(a->y, from * n_out),
@@ -116,12 +116,12 @@ void opencl_conv(fdit_device *dev, const struct fdit_conv_args *a)
 
 void opencl_group_stats(fdit_device *dev, const struct fdit_group_stats_args *a)
 {
-    size_t chunks = moment_chunks(a->rows), samples = (size_t)a->samples;
+    size_t chunks = moment_chunks(a->pixels), samples = (size_t)a->samples;
     cl_mem partial = opencl_of(dev)->workspace;
     struct launch l = launch_begin(dev, PROGRAM_PICTURE, KERNEL_CHANNEL_MOMENTS);
     launch_memory(&l, partial, 0);
     launch_tensor(&l, a->x);
-    launch_int(&l, a->rows);
+    launch_int(&l, a->pixels);
     launch_int(&l, a->width);
     launch_int(&l, (int)chunks);
     launch_run(&l, 2, (size_t[]){ (size_t)a->width, samples * chunks * 4 }, (size_t[]){ 64, 4 });
@@ -130,7 +130,7 @@ void opencl_group_stats(fdit_device *dev, const struct fdit_group_stats_args *a)
     launch_memory(&l, partial, 0);
     launch_int(&l, a->samples * a->groups);
     launch_int(&l, a->groups);
-    launch_int(&l, a->rows);
+    launch_int(&l, a->pixels);
     launch_int(&l, a->width);
     launch_int(&l, (int)chunks);
     launch_run(&l, 1, (size_t[]){ samples * (size_t)a->groups }, (size_t[]){ GROUP });
@@ -144,12 +144,12 @@ void opencl_group_apply(fdit_device *dev, const struct fdit_group_apply_args *a)
     launch_tensor(&l, a->stats);
     launch_tensor(&l, a->weight);
     launch_tensor(&l, a->bias);
-    launch_int(&l, a->samples * a->rows);
-    launch_int(&l, a->rows);
+    launch_int(&l, a->samples * a->pixels);
+    launch_int(&l, a->pixels);
     launch_int(&l, a->width);
     launch_int(&l, a->groups);
     launch_uint(&l, (unsigned)a->act);
-    launch_run(&l, 2, (size_t[]){ (size_t)a->width, (size_t)a->samples * (size_t)a->rows },
+    launch_run(&l, 2, (size_t[]){ (size_t)a->width, (size_t)a->samples * (size_t)a->pixels },
                (size_t[]){ 64, 4 });
 }
 

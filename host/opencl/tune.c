@@ -62,7 +62,7 @@ static void take_shapes(struct tune *t, const struct fdit_op_shape *ops, size_t 
     static const char *const names[] = { "forward", "dX", "dW" };
     for (size_t i = 0; i < n; i++) {
         struct gemm_shape of[2];
-        if (gemm_shapes_of(&ops[i], of) == 0 || ops[i].rows == 1)
+        if (gemm_shapes_of(&ops[i], of) == 0 || ops[i].tokens == 1)
             continue;
         struct subject s = { .shape = of[0] };
         bool known = of[0].M < 32 || of[0].N < 32;

@@ -58,7 +58,7 @@ size_t opencl_workspace_bytes(fdit_device *dev, const struct fdit_op_shape *shap
     case FDIT_OP_LINEAR_DX:
     case FDIT_OP_LINEAR_DW: return opencl_linear_workspace(dev, shape);
     case FDIT_OP_COLUMN_SUM: { /* one partial sum a block of rows */
-        long long rows = (long long)shape->samples * shape->rows;
+        long long rows = (long long)shape->samples * shape->tokens;
         return floats((int)((rows + SUM_ROWS - 1) / SUM_ROWS), shape->n_out, 1);
     }
     case FDIT_OP_NORM_BACKWARD: /* two sums a sample */ return floats(shape->samples, shape->n_out, 2);

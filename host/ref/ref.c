@@ -152,22 +152,22 @@ static const float *matrix(const fdit_weight *weight, struct fdit_tensor plain)
 void ref_linear(fdit_device *dev, const struct fdit_linear_args *a)
 {
     (void)dev;
-    ref_linear_f32(a->samples, a->rows, a->n_in, a->n_out, f32(a->y), f32(a->x), matrix(a->weight, a->matrix),
-                   f32(a->bias), f32(a->add), a->act, f32(a->pre), f32(a->gate), a->gate_stride,
-                   f32(a->residual), a->residual_shared, a->beta);
+    ref_linear_f32(a->samples, a->tokens, a->n_in, a->n_out, f32(a->y), f32(a->x),
+                   matrix(a->weight, a->matrix), f32(a->bias), f32(a->add), a->act, f32(a->pre), f32(a->gate),
+                   a->gate_stride, f32(a->residual), a->residual_shared, a->beta);
 }
 
 void ref_linear_dx(fdit_device *dev, const struct fdit_linear_dx_args *a)
 {
     (void)dev;
-    ref_linear_dx_f32(a->samples * a->rows, a->n_in, a->n_out, f32(a->dx), f32(a->dy),
+    ref_linear_dx_f32(a->samples * a->tokens, a->n_in, a->n_out, f32(a->dx), f32(a->dy),
                       matrix(a->weight, a->matrix), f32(a->add), a->act, f32(a->pre), a->beta);
 }
 
 void ref_linear_dw(fdit_device *dev, const struct fdit_linear_dw_args *a)
 {
     (void)dev;
-    ref_linear_dw_f32(a->samples * a->rows, a->n_in, a->n_out, f32(a->dw), f32(a->dy), f32(a->x), a->beta);
+    ref_linear_dw_f32(a->samples * a->tokens, a->n_in, a->n_out, f32(a->dw), f32(a->dy), f32(a->x), a->beta);
 }
 
 void ref_column_sum(fdit_device *dev, const struct fdit_column_sum_args *a)
@@ -179,16 +179,16 @@ void ref_column_sum(fdit_device *dev, const struct fdit_column_sum_args *a)
 void ref_norm(fdit_device *dev, const struct fdit_norm_args *a)
 {
     (void)dev;
-    ref_norm_f32(a->samples, a->rows, a->width, f32(a->y), f32(a->x), f32(a->weight), f32(a->bias),
+    ref_norm_f32(a->samples, a->tokens, a->width, f32(a->y), f32(a->x), f32(a->weight), f32(a->bias),
                  f32(a->shift), f32(a->scale), a->mod_stride, f32(a->xhat), f32(a->rstd));
 }
 
 void ref_modulate(fdit_device *dev, const struct fdit_modulate_args *a)
 {
     (void)dev;
-    for (int r = 0; r < a->samples * a->rows; r++) {
+    for (int r = 0; r < a->samples * a->tokens; r++) {
         size_t at = (size_t)r * (size_t)a->width;
-        size_t mod = (size_t)(r / a->rows) * (size_t)a->mod_stride;
+        size_t mod = (size_t)(r / a->tokens) * (size_t)a->mod_stride;
         fdit_host_modulate((size_t)a->width, f32(a->y) + at, f32(a->xhat) + at, f32(a->weight), f32(a->bias),
                            fdit_has(a->shift) ? f32(a->shift) + mod : NULL,
                            fdit_has(a->scale) ? f32(a->scale) + mod : NULL);
@@ -199,38 +199,38 @@ void ref_norm_backward(fdit_device *dev, const struct fdit_norm_backward_args *a
 {
     (void)dev;
     if (fdit_has(a->dshift) || fdit_has(a->dweight))
-        ref_norm_backward_sums_f32(a->samples, a->rows, a->width, f32(a->dshift), f32(a->dscale),
+        ref_norm_backward_sums_f32(a->samples, a->tokens, a->width, f32(a->dshift), f32(a->dscale),
                                    a->dmod_stride, f32(a->dweight), f32(a->dbias), a->beta, f32(a->dy),
                                    f32(a->xhat), f32(a->weight), f32(a->bias), f32(a->scale), a->mod_stride);
     if (fdit_has(a->dx))
-        ref_norm_backward_dx_f32(a->samples, a->rows, a->width, f32(a->dx), a->accumulate, f32(a->dy),
+        ref_norm_backward_dx_f32(a->samples, a->tokens, a->width, f32(a->dx), a->accumulate, f32(a->dy),
                                  f32(a->xhat), f32(a->rstd), f32(a->weight), f32(a->scale), a->mod_stride);
 }
 
 void ref_attention(fdit_device *dev, const struct fdit_attention_args *a)
 {
     (void)dev;
-    ref_attention_f32(a->samples, a->rows, a->heads, a->head_size, f32(a->out), f32(a->lse), f32(a->qkv));
+    ref_attention_f32(a->samples, a->tokens, a->heads, a->head_size, f32(a->out), f32(a->lse), f32(a->qkv));
 }
 
 void ref_attention_backward(fdit_device *dev, const struct fdit_attention_backward_args *a)
 {
     (void)dev;
-    ref_attention_backward_f32(a->samples, a->rows, a->heads, a->head_size, f32(a->dqkv), f32(a->dout),
+    ref_attention_backward_f32(a->samples, a->tokens, a->heads, a->head_size, f32(a->dqkv), f32(a->dout),
                                f32(a->qkv), f32(a->out), f32(a->lse));
 }
 
 void ref_gate(fdit_device *dev, const struct fdit_gate_args *a)
 {
     (void)dev;
-    ref_gate_f32(a->samples, a->rows, a->width, f32(a->y), f32(a->residual), f32(a->branch), f32(a->gate),
+    ref_gate_f32(a->samples, a->tokens, a->width, f32(a->y), f32(a->residual), f32(a->branch), f32(a->gate),
                  a->gate_stride);
 }
 
 void ref_gate_backward(fdit_device *dev, const struct fdit_gate_backward_args *a)
 {
     (void)dev;
-    ref_gate_backward_f32(a->samples, a->rows, a->width, f32(a->dbranch), f32(a->dgate), a->dgate_stride,
+    ref_gate_backward_f32(a->samples, a->tokens, a->width, f32(a->dbranch), f32(a->dgate), a->dgate_stride,
                           f32(a->dy), f32(a->branch), f32(a->gate), a->gate_stride);
 }
 
@@ -262,8 +262,8 @@ static void check_rows(fdit_device *dev, int bad, int samples, const int32_t *ro
 void ref_gather(fdit_device *dev, const struct fdit_gather_args *a)
 {
     int bad =
-        ref_gather_f32(a->samples, a->n_rows, a->width, f32(a->y), f32(a->table), i32(a->rows), a->beta);
-    check_rows(dev, bad, a->samples, i32(a->rows), a->n_rows);
+        ref_gather_f32(a->samples, a->table_rows, a->width, f32(a->y), f32(a->table), i32(a->index), a->beta);
+    check_rows(dev, bad, a->samples, i32(a->index), a->table_rows);
 }
 
 void ref_copy_columns(fdit_device *dev, const struct fdit_copy_columns_args *a)
@@ -276,9 +276,9 @@ void ref_copy_columns(fdit_device *dev, const struct fdit_copy_columns_args *a)
 
 void ref_scatter_add(fdit_device *dev, const struct fdit_scatter_add_args *a)
 {
-    int bad = ref_scatter_add_f32(a->samples, a->n_rows, a->width, f32(a->dtable), f32(a->dy), i32(a->rows),
-                                  a->beta);
-    check_rows(dev, bad, a->samples, i32(a->rows), a->n_rows);
+    int bad = ref_scatter_add_f32(a->samples, a->table_rows, a->width, f32(a->dtable), f32(a->dy),
+                                  i32(a->index), a->beta);
+    check_rows(dev, bad, a->samples, i32(a->index), a->table_rows);
 }
 
 void ref_patchify(fdit_device *dev, const struct fdit_patchify_args *a)
@@ -296,13 +296,13 @@ void ref_unpatchify(fdit_device *dev, const struct fdit_patchify_args *a)
 void ref_token_mean(fdit_device *dev, const struct fdit_token_mean_args *a)
 {
     (void)dev;
-    ref_token_mean_f32(a->samples, a->rows, a->width, f32(a->y), f32(a->x));
+    ref_token_mean_f32(a->samples, a->tokens, a->width, f32(a->y), f32(a->x));
 }
 
 void ref_token_mean_backward(fdit_device *dev, const struct fdit_token_mean_backward_args *a)
 {
     (void)dev;
-    ref_token_mean_backward_f32(a->samples, a->rows, a->width, f32(a->dx), f32(a->dy));
+    ref_token_mean_backward_f32(a->samples, a->tokens, a->width, f32(a->dx), f32(a->dy));
 }
 
 void ref_diffuse(fdit_device *dev, const struct fdit_diffuse_args *a)

@@ -49,7 +49,7 @@ void ref_conv(fdit_device *dev, const struct fdit_conv_args *a)
 void ref_group_stats(fdit_device *dev, const struct fdit_group_stats_args *a)
 {
     (void)dev;
-    const size_t rows = (size_t)a->rows, width = (size_t)a->width;
+    const size_t rows = (size_t)a->pixels, width = (size_t)a->width;
     const size_t per = width / (size_t)a->groups;
     const double count = (double)rows * (double)per;
     for (size_t i = 0; i < (size_t)a->samples * (size_t)a->groups; i++) {
@@ -73,8 +73,8 @@ void ref_group_apply(fdit_device *dev, const struct fdit_group_apply_args *a)
     (void)dev;
     const size_t width = (size_t)a->width, groups = (size_t)a->groups, per = width / groups;
     const float *weight = f32(a->weight), *bias = f32(a->bias);
-    for (size_t r = 0; r < (size_t)a->samples * (size_t)a->rows; r++) {
-        const float *stats = f32(a->stats) + r / (size_t)a->rows * groups * 2;
+    for (size_t r = 0; r < (size_t)a->samples * (size_t)a->pixels; r++) {
+        const float *stats = f32(a->stats) + r / (size_t)a->pixels * groups * 2;
         for (size_t c = 0; c < width; c++) {
             double v = (double)f32(a->x)[r * width + c] - (double)stats[c / per * 2];
             v = v * (double)stats[c / per * 2 + 1] * (double)weight[c] + (double)bias[c];

@@ -86,7 +86,7 @@ static enum fdit_status open_linear(fdit_context *ctx, fdit_device *dev, const s
     static const enum fdit_op ops[] = { FDIT_OP_LINEAR, FDIT_OP_LINEAR_DX, FDIT_OP_LINEAR_DW };
     const struct fdit_op_shape shape = { .op = ops[p->kind - FDIT_BENCH_LINEAR],
                                          .samples = p->batch,
-                                         .rows = p->m / p->batch,
+                                         .tokens = p->m / p->batch,
                                          .n_in = p->k,
                                          .n_out = p->n };
     TRY(new_op(ctx, dev, p, &s));
@@ -122,7 +122,7 @@ static enum fdit_status run_linear(fdit_context *ctx, void *state)
     struct fdit_tensor x = tensor(s, LINEAR_X), y = tensor(s, LINEAR_Y);
     if (s->p.kind == FDIT_BENCH_LINEAR)
         fdit_linear(s->dev, &(struct fdit_linear_args){ .samples = b,
-                                                        .rows = rows,
+                                                        .tokens = rows,
                                                         .n_in = n_in,
                                                         .n_out = n_out,
                                                         .y = y,
@@ -131,7 +131,7 @@ static enum fdit_status run_linear(fdit_context *ctx, void *state)
                                                         .bias = tensor(s, LINEAR_BIAS) });
     else if (s->p.kind == FDIT_BENCH_LINEAR_DX)
         fdit_linear_dx(s->dev, &(struct fdit_linear_dx_args){ .samples = b,
-                                                              .rows = rows,
+                                                              .tokens = rows,
                                                               .n_in = n_in,
                                                               .n_out = n_out,
                                                               .dx = x,
@@ -139,7 +139,7 @@ static enum fdit_status run_linear(fdit_context *ctx, void *state)
                                                               .weight = s->weight });
     else
         fdit_linear_dw(s->dev, &(struct fdit_linear_dw_args){ .samples = b,
-                                                              .rows = rows,
+                                                              .tokens = rows,
                                                               .n_in = n_in,
                                                               .n_out = n_out,
                                                               .x = x,
@@ -264,7 +264,7 @@ enum { CHECK_TOKENS = 1024, CHECK_HEADS = 2 };
 static void forward_attention(struct op_state *s)
 {
     fdit_attention(s->dev, &(struct fdit_attention_args){ .samples = s->p.batch,
-                                                          .rows = s->p.tokens,
+                                                          .tokens = s->p.tokens,
                                                           .heads = s->p.heads,
                                                           .head_size = s->p.head_size,
                                                           .out = tensor(s, ATT_OUT),
@@ -275,7 +275,7 @@ static void forward_attention(struct op_state *s)
 static void backward_attention(struct op_state *s)
 {
     fdit_attention_backward(s->dev, &(struct fdit_attention_backward_args){ .samples = s->p.batch,
-                                                                            .rows = s->p.tokens,
+                                                                            .tokens = s->p.tokens,
                                                                             .heads = s->p.heads,
                                                                             .head_size = s->p.head_size,
                                                                             .dqkv = tensor(s, ATT_DQKV),
@@ -297,7 +297,7 @@ static enum fdit_status make_attention(fdit_context *ctx, fdit_device *dev,
     size_t n = lse * (size_t)p->head_size;
     struct fdit_op_shape shapes[2] = { { .op = FDIT_OP_ATTENTION,
                                          .samples = p->batch,
-                                         .rows = p->tokens,
+                                         .tokens = p->tokens,
                                          .heads = p->heads,
                                          .head_size = p->head_size } };
     shapes[1] = shapes[0];

@@ -9,7 +9,7 @@
 #include <math.h>
 #include <string.h>
 
-/* samples, rows, n_in, n_out: single elements, primes, one more and one less than a tile, the width of
+/* samples, tokens, n_in, n_out: single elements, primes, one more and one less than a tile, the width of
  * DiT-XL/2's heads. The first TINY are small enough for a simulator. */
 static const int shapes[N_SHAPES + 1][4] = {
     { 1, 1, 1, 1 },     { 2, 3, 5, 7 },       { 1, 9, 33, 17 },      { 3, 17, 65, 31 }, { 2, 64, 64, 64 },
@@ -48,7 +48,7 @@ static struct fdit_op_shape shape_of(enum fdit_op op, const struct size *z)
 {
     return (struct fdit_op_shape){ .op = op,
                                    .samples = z->b,
-                                   .rows = z->n,
+                                   .tokens = z->n,
                                    .n_in = z->in,
                                    .n_out = z->out,
                                    .n = z->x > z->y ? z->x : z->y };
@@ -79,12 +79,12 @@ void fdit_case_linear(struct fdit_probe *p, const struct fdit_case_on *on, int v
     p->shape = shape_of(FDIT_OP_LINEAR, &z);
     p->shape.plain = plain;
     p->args.linear = (struct fdit_linear_args){ .samples = z.b,
-                                                .rows = z.n,
+                                                .tokens = z.n,
                                                 .n_in = z.in,
                                                 .n_out = z.out,
                                                 .act = (enum fdit_act)(variant % (FDIT_ACT_LAST + 1)),
                                                 .gate_stride = gate ? z.out : 0 };
-    SIZES(p, SIZE(linear, samples), SIZE(linear, rows), SIZE(linear, n_in), SIZE(linear, n_out));
+    SIZES(p, SIZE(linear, samples), SIZE(linear, tokens), SIZE(linear, n_in), SIZE(linear, n_out));
     p->per_sample = true;
     fdit_probe_in(p, AT(linear, x), "x", z.x);
     optional(shared(fdit_probe_in(p, AT(linear, bias), "bias", (size_t)z.out)));
@@ -113,12 +113,13 @@ void fdit_case_linear_dx(struct fdit_probe *p, const struct fdit_case_on *on, in
     p->shape = shape_of(FDIT_OP_LINEAR_DX, &z);
     p->shape.plain = plain;
     p->args.linear_dx = (struct fdit_linear_dx_args){ .samples = z.b,
-                                                      .rows = z.n,
+                                                      .tokens = z.n,
                                                       .n_in = z.in,
                                                       .n_out = z.out,
                                                       .beta = !act,
                                                       .act = act ? FDIT_ACT_GELU_TANH : FDIT_ACT_NONE };
-    SIZES(p, SIZE(linear_dx, samples), SIZE(linear_dx, rows), SIZE(linear_dx, n_in), SIZE(linear_dx, n_out));
+    SIZES(p, SIZE(linear_dx, samples), SIZE(linear_dx, tokens), SIZE(linear_dx, n_in),
+          SIZE(linear_dx, n_out));
     p->per_sample = true;
     fdit_probe_in(p, AT(linear_dx, dy), "dy", z.y);
     if (plain)
@@ -143,9 +144,10 @@ void fdit_case_linear_dw(struct fdit_probe *p, const struct fdit_case_on *on, in
     fdit_probe_begin(p, on->ctx, FDIT_OP_LINEAR_DW, "%dx%dx%dx%d", z.b, z.n, z.in, z.out);
     p->shape = shape_of(FDIT_OP_LINEAR_DW, &z);
     p->args.linear_dw = (struct fdit_linear_dw_args){
-        .samples = z.b, .rows = z.n, .n_in = z.in, .n_out = z.out, .beta = variant % 2
+        .samples = z.b, .tokens = z.n, .n_in = z.in, .n_out = z.out, .beta = variant % 2
     };
-    SIZES(p, SIZE(linear_dw, samples), SIZE(linear_dw, rows), SIZE(linear_dw, n_in), SIZE(linear_dw, n_out));
+    SIZES(p, SIZE(linear_dw, samples), SIZE(linear_dw, tokens), SIZE(linear_dw, n_in),
+          SIZE(linear_dw, n_out));
     fdit_probe_in(p, AT(linear_dw, dy), "dy", z.y);
     fdit_probe_in(p, AT(linear_dw, x), "x", z.x);
     if (variant % 2)
@@ -178,8 +180,9 @@ void fdit_case_norm(struct fdit_probe *p, const struct fdit_case_on *on, int var
     p->shape = shape_of(FDIT_OP_NORM, &z);
     p->shape.n_out = z.in;
     p->allowed = 1e-10;
-    p->args.norm = (struct fdit_norm_args){ .samples = z.b, .rows = z.n, .width = z.in, .mod_stride = z.in };
-    SIZES(p, SIZE(norm, samples), SIZE(norm, rows), SIZE(norm, width));
+    p->args.norm =
+        (struct fdit_norm_args){ .samples = z.b, .tokens = z.n, .width = z.in, .mod_stride = z.in };
+    SIZES(p, SIZE(norm, samples), SIZE(norm, tokens), SIZE(norm, width));
     p->per_sample = true;
     fdit_probe_in(p, AT(norm, x), "x", z.x);
     shared(fdit_probe_in(p, AT(norm, weight), "weight", d));
@@ -199,8 +202,8 @@ void fdit_case_modulate(struct fdit_probe *p, const struct fdit_case_on *on, int
     p->shape = shape_of(FDIT_OP_MODULATE, &z);
     p->shape.n_out = z.in;
     p->args.modulate =
-        (struct fdit_modulate_args){ .samples = z.b, .rows = z.n, .width = z.in, .mod_stride = z.in };
-    SIZES(p, SIZE(modulate, samples), SIZE(modulate, rows), SIZE(modulate, width));
+        (struct fdit_modulate_args){ .samples = z.b, .tokens = z.n, .width = z.in, .mod_stride = z.in };
+    SIZES(p, SIZE(modulate, samples), SIZE(modulate, tokens), SIZE(modulate, width));
     p->per_sample = true;
     fdit_probe_in(p, AT(modulate, xhat), "xhat", z.x);
     shared(fdit_probe_in(p, AT(modulate, weight), "weight", d));
@@ -219,13 +222,13 @@ void fdit_case_norm_backward(struct fdit_probe *p, const struct fdit_case_on *on
     p->shape.n_out = z.in;
     p->allowed = 1e-10;
     p->args.norm_backward = (struct fdit_norm_backward_args){ .samples = z.b,
-                                                              .rows = z.n,
+                                                              .tokens = z.n,
                                                               .width = z.in,
                                                               .accumulate = true,
                                                               .dmod_stride = z.in,
                                                               .beta = 1,
                                                               .mod_stride = z.in };
-    SIZES(p, SIZE(norm_backward, samples), SIZE(norm_backward, rows), SIZE(norm_backward, width));
+    SIZES(p, SIZE(norm_backward, samples), SIZE(norm_backward, tokens), SIZE(norm_backward, width));
     p->per_sample = true;
     fdit_probe_in(p, AT(norm_backward, dy), "dy", z.x);
     fdit_probe_in(p, AT(norm_backward, xhat), "xhat", z.x);
@@ -242,7 +245,7 @@ void fdit_case_norm_backward(struct fdit_probe *p, const struct fdit_case_on *on
 
 /* ------------------------------------------------------------------ attention */
 
-/* samples, rows, heads, head size */
+/* samples, tokens, heads, head size */
 static const int attention_shapes[N_SHAPES + 1][4] = {
     { 1, 1, 1, 1 },   { 2, 5, 1, 3 },     { 1, 9, 3, 8 },    { 1, 33, 2, 16 }, { 2, 64, 2, 32 },
     { 1, 77, 3, 72 }, { 1, 130, 2, 128 }, { 1, 256, 2, 64 }, { 2, 3, 2, 4 },
@@ -254,12 +257,12 @@ void fdit_case_attention(struct fdit_probe *p, const struct fdit_case_on *on, in
     size_t rows = (size_t)s[0] * (size_t)s[1], d = (size_t)s[2] * (size_t)s[3];
     fdit_probe_begin(p, on->ctx, FDIT_OP_ATTENTION, "%dx%dx%dx%d", s[0], s[1], s[2], s[3]);
     p->shape = (struct fdit_op_shape){
-        .op = FDIT_OP_ATTENTION, .samples = s[0], .rows = s[1], .heads = s[2], .head_size = s[3]
+        .op = FDIT_OP_ATTENTION, .samples = s[0], .tokens = s[1], .heads = s[2], .head_size = s[3]
     };
     p->allowed = 1e-10;
     p->args.attention =
-        (struct fdit_attention_args){ .samples = s[0], .rows = s[1], .heads = s[2], .head_size = s[3] };
-    SIZES(p, SIZE(attention, samples), SIZE(attention, rows), SIZE(attention, heads),
+        (struct fdit_attention_args){ .samples = s[0], .tokens = s[1], .heads = s[2], .head_size = s[3] };
+    SIZES(p, SIZE(attention, samples), SIZE(attention, tokens), SIZE(attention, heads),
           SIZE(attention, head_size));
     p->per_sample = true;
     fdit_probe_in(p, AT(attention, qkv), "qkv", 3 * rows * d);
@@ -274,13 +277,13 @@ void fdit_case_attention_backward(struct fdit_probe *p, const struct fdit_case_o
     size_t rows = (size_t)s[0] * (size_t)s[1], d = (size_t)s[2] * (size_t)s[3];
     fdit_probe_begin(p, on->ctx, FDIT_OP_ATTENTION_BACKWARD, "%dx%dx%dx%d", s[0], s[1], s[2], s[3]);
     p->shape = (struct fdit_op_shape){
-        .op = FDIT_OP_ATTENTION_BACKWARD, .samples = s[0], .rows = s[1], .heads = s[2], .head_size = s[3]
+        .op = FDIT_OP_ATTENTION_BACKWARD, .samples = s[0], .tokens = s[1], .heads = s[2], .head_size = s[3]
     };
     p->allowed = 1e-9;
     p->args.attention_backward = (struct fdit_attention_backward_args){
-        .samples = s[0], .rows = s[1], .heads = s[2], .head_size = s[3]
+        .samples = s[0], .tokens = s[1], .heads = s[2], .head_size = s[3]
     };
-    SIZES(p, SIZE(attention_backward, samples), SIZE(attention_backward, rows),
+    SIZES(p, SIZE(attention_backward, samples), SIZE(attention_backward, tokens),
           SIZE(attention_backward, heads), SIZE(attention_backward, head_size));
     p->per_sample = true;
     fdit_probe_in(p, AT(attention_backward, qkv), "qkv", 3 * rows * d);
@@ -314,8 +317,9 @@ void fdit_case_gate(struct fdit_probe *p, const struct fdit_case_on *on, int var
     struct size z = size_of(variant);
     fdit_probe_begin(p, on->ctx, FDIT_OP_GATE, "%dx%dx%d", z.b, z.n, z.in);
     p->shape = shape_of(FDIT_OP_GATE, &z);
-    p->args.gate = (struct fdit_gate_args){ .samples = z.b, .rows = z.n, .width = z.in, .gate_stride = z.in };
-    SIZES(p, SIZE(gate, samples), SIZE(gate, rows), SIZE(gate, width));
+    p->args.gate =
+        (struct fdit_gate_args){ .samples = z.b, .tokens = z.n, .width = z.in, .gate_stride = z.in };
+    SIZES(p, SIZE(gate, samples), SIZE(gate, tokens), SIZE(gate, width));
     p->per_sample = true;
     fdit_probe_in(p, AT(gate, branch), "branch", z.x);
     fdit_probe_in(p, AT(gate, gate), "gate", (size_t)z.b * (size_t)z.in);
@@ -336,9 +340,9 @@ void fdit_case_gate_backward(struct fdit_probe *p, const struct fdit_case_on *on
     p->shape = shape_of(FDIT_OP_GATE_BACKWARD, &z);
     p->shape.n_out = z.in;
     p->args.gate_backward = (struct fdit_gate_backward_args){
-        .samples = z.b, .rows = z.n, .width = z.in, .gate_stride = z.in, .dgate_stride = z.in
+        .samples = z.b, .tokens = z.n, .width = z.in, .gate_stride = z.in, .dgate_stride = z.in
     };
-    SIZES(p, SIZE(gate_backward, samples), SIZE(gate_backward, rows), SIZE(gate_backward, width));
+    SIZES(p, SIZE(gate_backward, samples), SIZE(gate_backward, tokens), SIZE(gate_backward, width));
     p->per_sample = true;
     fdit_probe_in(p, AT(gate_backward, dy), "dy", z.x);
     fdit_probe_in(p, AT(gate_backward, branch), "branch", z.x);
@@ -393,10 +397,10 @@ void fdit_case_gather(struct fdit_probe *p, const struct fdit_case_on *on, int v
     p->shape =
         (struct fdit_op_shape){ .op = FDIT_OP_GATHER, .samples = (int)z.m, .n_in = rows, .n_out = z.in };
     p->args.gather =
-        (struct fdit_gather_args){ .samples = (int)z.m, .n_rows = rows, .width = z.in, .beta = 1 };
-    SIZES(p, SIZE(gather, samples), SIZE(gather, n_rows), SIZE(gather, width));
+        (struct fdit_gather_args){ .samples = (int)z.m, .table_rows = rows, .width = z.in, .beta = 1 };
+    SIZES(p, SIZE(gather, samples), SIZE(gather, table_rows), SIZE(gather, width));
     p->per_sample = true;
-    fdit_probe_rows(p, AT(gather, rows), "rows", z.m, rows);
+    fdit_probe_index(p, AT(gather, index), "index", z.m, rows);
     shared(fdit_probe_in(p, AT(gather, table), "table", (size_t)rows * (size_t)z.in));
     fdit_probe_inout(p, AT(gather, y), "y", z.x);
 }
@@ -422,10 +426,10 @@ void fdit_case_scatter_add(struct fdit_probe *p, const struct fdit_case_on *on, 
     p->shape =
         (struct fdit_op_shape){ .op = FDIT_OP_SCATTER_ADD, .samples = (int)z.m, .n_in = rows, .n_out = z.in };
     p->args.scatter_add = (struct fdit_scatter_add_args){
-        .samples = (int)z.m, .n_rows = rows, .width = z.in, .beta = variant % 2
+        .samples = (int)z.m, .table_rows = rows, .width = z.in, .beta = variant % 2
     };
-    SIZES(p, SIZE(scatter_add, samples), SIZE(scatter_add, n_rows), SIZE(scatter_add, width));
-    fdit_probe_rows(p, AT(scatter_add, rows), "rows", z.m, rows);
+    SIZES(p, SIZE(scatter_add, samples), SIZE(scatter_add, table_rows), SIZE(scatter_add, width));
+    fdit_probe_index(p, AT(scatter_add, index), "index", z.m, rows);
     fdit_probe_in(p, AT(scatter_add, dy), "dy", z.x);
     if (variant % 2)
         fdit_probe_inout(p, AT(scatter_add, dtable), "dtable", (size_t)rows * (size_t)z.in);
@@ -476,8 +480,8 @@ void fdit_case_token_mean(struct fdit_probe *p, const struct fdit_case_on *on, i
     fdit_probe_begin(p, on->ctx, FDIT_OP_TOKEN_MEAN, "%dx%dx%d", z.b, z.n, z.in);
     p->shape = shape_of(FDIT_OP_TOKEN_MEAN, &z);
     p->shape.n_out = z.in;
-    p->args.token_mean = (struct fdit_token_mean_args){ .samples = z.b, .rows = z.n, .width = z.in };
-    SIZES(p, SIZE(token_mean, samples), SIZE(token_mean, rows), SIZE(token_mean, width));
+    p->args.token_mean = (struct fdit_token_mean_args){ .samples = z.b, .tokens = z.n, .width = z.in };
+    SIZES(p, SIZE(token_mean, samples), SIZE(token_mean, tokens), SIZE(token_mean, width));
     p->per_sample = true;
     fdit_probe_in(p, AT(token_mean, x), "x", z.x);
     fdit_probe_out(p, AT(token_mean, y), "y", (size_t)z.b * (size_t)z.in);
@@ -490,8 +494,8 @@ void fdit_case_token_mean_backward(struct fdit_probe *p, const struct fdit_case_
     p->shape = shape_of(FDIT_OP_TOKEN_MEAN_BACKWARD, &z);
     p->shape.n_out = z.in;
     p->args.token_mean_backward =
-        (struct fdit_token_mean_backward_args){ .samples = z.b, .rows = z.n, .width = z.in };
-    SIZES(p, SIZE(token_mean_backward, samples), SIZE(token_mean_backward, rows),
+        (struct fdit_token_mean_backward_args){ .samples = z.b, .tokens = z.n, .width = z.in };
+    SIZES(p, SIZE(token_mean_backward, samples), SIZE(token_mean_backward, tokens),
           SIZE(token_mean_backward, width));
     p->per_sample = true;
     fdit_probe_in(p, AT(token_mean_backward, dy), "dy", (size_t)z.b * (size_t)z.in);
@@ -577,15 +581,16 @@ void fdit_case_cross_entropy(struct fdit_probe *p, const struct fdit_case_on *on
 {
     struct size z = vectors_of(variant);
     fdit_probe_begin(p, on->ctx, FDIT_OP_CROSS_ENTROPY, "%zux%d", z.m, z.out);
-    p->shape =
-        (struct fdit_op_shape){ .op = FDIT_OP_CROSS_ENTROPY, .samples = (int)z.m, .rows = 1, .n_out = z.out };
+    p->shape = (struct fdit_op_shape){
+        .op = FDIT_OP_CROSS_ENTROPY, .samples = (int)z.m, .tokens = 1, .n_out = z.out
+    };
     p->allowed = 1e-10;
     p->args.cross_entropy =
         (struct fdit_cross_entropy_args){ .samples = (int)z.m, .classes = z.out, .scale = 0.37f };
     SIZES(p, SIZE(cross_entropy, samples), SIZE(cross_entropy, classes));
     p->per_sample = true;
     scale(fdit_probe_in(p, AT(cross_entropy, logits), "logits", z.y), 3, 0);
-    fdit_probe_rows(p, AT(cross_entropy, labels), "labels", z.m, z.out);
+    fdit_probe_index(p, AT(cross_entropy, labels), "labels", z.m, z.out);
     fdit_probe_out(p, AT(cross_entropy, loss), "loss", z.m);
     optional(fdit_probe_out(p, AT(cross_entropy, dlogits), "dlogits", z.y));
 }

@@ -18,7 +18,7 @@ void fdit_case_conv(struct fdit_probe *p, const struct fdit_case_on *on, int var
     fdit_probe_begin(p, on->ctx, FDIT_OP_CONV, "%dx%dx%dx%d to %d stride %d%s", s[0], s[1], s[2], s[3], s[4],
                      s[5], upsample ? " upsampled" : "");
     p->shape = (struct fdit_op_shape){
-        .op = FDIT_OP_CONV, .samples = s[0], .rows = height * width, .n_in = s[3], .n_out = s[4]
+        .op = FDIT_OP_CONV, .samples = s[0], .tokens = height * width, .n_in = s[3], .n_out = s[4]
     };
     p->args.conv = (struct fdit_conv_args){ .samples = s[0],
                                             .height = s[1],
@@ -40,7 +40,7 @@ void fdit_case_conv(struct fdit_probe *p, const struct fdit_case_on *on, int var
     p->desc.conv = true;
 }
 
-/* samples, rows, width, groups */
+/* samples, pixels, width, groups */
 static const int groups[N_SHAPES + 1][4] = {
     { 1, 1, 2, 1 },    { 2, 5, 6, 3 },       { 1, 9, 32, 32 },   { 1, 33, 64, 4 }, { 2, 64, 96, 32 },
     { 1, 257, 72, 8 }, { 1, 1024, 128, 32 }, { 1, 63, 512, 32 }, { 2, 3, 4, 2 },
@@ -51,11 +51,11 @@ void fdit_case_group_stats(struct fdit_probe *p, const struct fdit_case_on *on, 
     const int *s = groups[shape_at(variant)];
     fdit_probe_begin(p, on->ctx, FDIT_OP_GROUP_STATS, "%dx%dx%d in %d", s[0], s[1], s[2], s[3]);
     p->shape =
-        (struct fdit_op_shape){ .op = FDIT_OP_GROUP_STATS, .samples = s[0], .rows = s[1], .n_out = s[2] };
+        (struct fdit_op_shape){ .op = FDIT_OP_GROUP_STATS, .samples = s[0], .tokens = s[1], .n_out = s[2] };
     p->allowed = 1e-10;
     p->args.group_stats =
-        (struct fdit_group_stats_args){ .samples = s[0], .rows = s[1], .width = s[2], .groups = s[3] };
-    SIZES(p, SIZE(group_stats, samples), SIZE(group_stats, rows), SIZE(group_stats, width),
+        (struct fdit_group_stats_args){ .samples = s[0], .pixels = s[1], .width = s[2], .groups = s[3] };
+    SIZES(p, SIZE(group_stats, samples), SIZE(group_stats, pixels), SIZE(group_stats, width),
           SIZE(group_stats, groups));
     p->per_sample = true;
     fdit_probe_in(p, AT(group_stats, x), "x", (size_t)s[0] * (size_t)s[1] * (size_t)s[2]);
@@ -68,11 +68,11 @@ void fdit_case_group_apply(struct fdit_probe *p, const struct fdit_case_on *on, 
     size_t n = (size_t)s[0] * (size_t)s[1] * (size_t)s[2];
     fdit_probe_begin(p, on->ctx, FDIT_OP_GROUP_APPLY, "%dx%dx%d in %d", s[0], s[1], s[2], s[3]);
     p->shape =
-        (struct fdit_op_shape){ .op = FDIT_OP_GROUP_APPLY, .samples = s[0], .rows = s[1], .n_out = s[2] };
+        (struct fdit_op_shape){ .op = FDIT_OP_GROUP_APPLY, .samples = s[0], .tokens = s[1], .n_out = s[2] };
     p->args.group_apply = (struct fdit_group_apply_args){
-        .samples = s[0], .rows = s[1], .width = s[2], .groups = s[3], .act = FDIT_ACT_SILU
+        .samples = s[0], .pixels = s[1], .width = s[2], .groups = s[3], .act = FDIT_ACT_SILU
     };
-    SIZES(p, SIZE(group_apply, samples), SIZE(group_apply, rows), SIZE(group_apply, width),
+    SIZES(p, SIZE(group_apply, samples), SIZE(group_apply, pixels), SIZE(group_apply, width),
           SIZE(group_apply, groups));
     p->per_sample = true;
     fdit_probe_in(p, AT(group_apply, x), "x", n);

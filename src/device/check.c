@@ -171,7 +171,7 @@ bool fdit_call_check(struct fdit_call *call)
     return true;
 }
 
-/* "samples 2, rows 16, ..." into text. */
+/* "samples 2, tokens 16, ..." into text. */
 static void describe(const struct fdit_call *call, char *text, size_t size)
 {
     size_t used = 0;

@@ -19,7 +19,7 @@
  *   its buffer is NULL.
  * - No allocation inside an op: scratch comes from the workspace (see workspace_bytes).
  *
- * Letters: B samples, N rows (tokens) a sample, D width, H heads, dh = D/H, M = B N. */
+ * Letters: B samples, N tokens a sample, D width, H heads, dh = D/H, M = B N. */
 #ifndef FDIT_DEVICE_DEVICE_H
 #define FDIT_DEVICE_DEVICE_H
 
@@ -60,7 +60,7 @@ static inline bool fdit_has(struct fdit_tensor t)
  * With beta 1, y += act(z); beta 1 excludes gate and residual.
  * y may be the same tensor as residual. Summation over n_in is never split. */
 struct fdit_linear_args {
-    int samples, rows, n_in, n_out; /* B, N; per-sample vectors have rows = 1 */
+    int samples, tokens, n_in, n_out; /* B, N; per-sample vectors have tokens = 1 */
     struct fdit_tensor y, x;
     const fdit_weight *weight;
     struct fdit_tensor matrix;
@@ -82,7 +82,7 @@ struct fdit_linear_args {
  * of the linear_dx with act behind it, or dbranch of gate_backward; what an adapter's own linear_dx gives to
  * x is `add` here. */
 struct fdit_linear_dx_args {
-    int samples, rows, n_in, n_out;
+    int samples, tokens, n_in, n_out;
     struct fdit_tensor dx, dy;
     const fdit_weight *weight;
     struct fdit_tensor matrix;
@@ -94,7 +94,7 @@ struct fdit_linear_dx_args {
 
 /* dw [n_out, n_in] = beta dw + dy^T x, summed over all M rows in a fixed order. */
 struct fdit_linear_dw_args {
-    int samples, rows, n_in, n_out;
+    int samples, tokens, n_in, n_out;
     struct fdit_tensor dw, dy, x;
     int beta;
 };
@@ -111,7 +111,7 @@ struct fdit_column_sum_args {
  * shift, scale: row b starts at b * mod_stride, D long; both or neither. y may be absent when only the
  * statistics are wanted. */
 struct fdit_norm_args {
-    int samples, rows, width;
+    int samples, tokens, width;
     struct fdit_tensor y, x;
     struct fdit_tensor weight, bias; /* optional [D], both or neither */
     struct fdit_tensor shift, scale; /* optional */
@@ -122,7 +122,7 @@ struct fdit_norm_args {
 
 /* y = u * (1 + scale) + shift with u = xhat * weight + bias: rebuilds the output of norm from xhat. */
 struct fdit_modulate_args {
-    int samples, rows, width;
+    int samples, tokens, width;
     struct fdit_tensor y, xhat;
     struct fdit_tensor weight, bias, shift, scale;
     int mod_stride;
@@ -134,7 +134,7 @@ struct fdit_modulate_args {
  *   g = dy s w;  dx = [dx if accumulate] + rstd (g - mean_D(g) - xhat mean_D(g xhat))
  * dshift, dscale: row b at b * dmod_stride. Any of dx, dshift + dscale, dweight + dbias may be absent. */
 struct fdit_norm_backward_args {
-    int samples, rows, width;
+    int samples, tokens, width;
     struct fdit_tensor dx;
     bool accumulate;
     struct fdit_tensor dshift, dscale;
@@ -150,14 +150,14 @@ struct fdit_norm_backward_args {
  * lse [B, H, N] (optional out) = log of the sum of exp of the scaled scores of a row.
  * Never holds N x N for all heads at once. dh up to 128. */
 struct fdit_attention_args {
-    int samples, rows, heads, head_size;
+    int samples, tokens, heads, head_size;
     struct fdit_tensor out, lse, qkv;
 };
 
 /* dqkv [B, N, 3, H, dh] from dout [B, N, H, dh] and the forward's qkv, out and lse; the probabilities are
  * computed again: P = exp(q k^T dh^-0.5 - lse), dV = P^T dO, dS = P (dO V^T - rowsum(dO O)), ... */
 struct fdit_attention_backward_args {
-    int samples, rows, heads, head_size;
+    int samples, tokens, heads, head_size;
     struct fdit_tensor dqkv, dout, qkv, out, lse;
 };
 
@@ -165,12 +165,12 @@ struct fdit_attention_backward_args {
  * Backward (gate_backward): dbranch = gate * dy [M, D], dgate_b = sum_n dy * branch (overwritten; row b at
  * b * dgate_stride). dbranch may be the same tensor as branch. Either output may be absent. */
 struct fdit_gate_args {
-    int samples, rows, width;
+    int samples, tokens, width;
     struct fdit_tensor y, residual, branch, gate;
     int gate_stride;
 };
 struct fdit_gate_backward_args {
-    int samples, rows, width;
+    int samples, tokens, width;
     struct fdit_tensor dbranch, dgate;
     int dgate_stride;
     struct fdit_tensor dy, branch, gate;
@@ -197,17 +197,17 @@ struct fdit_axpy_args {
     int beta;
 };
 
-/* gather: y [B, D] = beta y + table [rows[b], D].  scatter_add: dtable [R, D] = beta dtable + sum over b
- * with rows[b] = r of dy [b, D], b ascending. rows: FDIT_I32 [B]; a row outside 0..R-1 is a device error
+/* gather: y [B, D] = beta y + table [index[b], D].  scatter_add: dtable [R, D] = beta dtable + sum over b
+ * with index[b] = r of dy [b, D], b ascending. index: FDIT_I32 [B]; one outside 0..R-1 is a device error
  * where the device can see it (ref, cpu), and reads or writes nothing elsewhere. */
 struct fdit_gather_args {
-    int samples, n_rows, width;
-    struct fdit_tensor y, table, rows;
+    int samples, table_rows, width;
+    struct fdit_tensor y, table, index;
     int beta;
 };
 struct fdit_scatter_add_args {
-    int samples, n_rows, width;
-    struct fdit_tensor dtable, dy, rows;
+    int samples, table_rows, width;
+    struct fdit_tensor dtable, dy, index;
     int beta;
 };
 
@@ -251,16 +251,17 @@ static inline int fdit_conv_width(const struct fdit_conv_args *a) /* W' */
 }
 
 /* Group norm in two ops. The width D is cut into groups of neighbours; a group of a sample has a mean and a
- * biased variance over its D / groups channels and all N rows:
- *   group_stats: stats [B, groups, 2] = mean, 1/sqrt(var + 1e-6)   (about the mean of each chunk of rows,
+ * biased variance over its D / groups channels and all N pixels:
+ *   group_stats: stats [B, groups, 2] = mean, 1/sqrt(var + 1e-6)   (about the mean of each chunk of pixels,
  *                so that a large mean costs no digits)
- *   group_apply: y = act((x - mean) rstd weight + bias), weight, bias [D]; any number of rows; y may be x. */
+ *   group_apply: y = act((x - mean) rstd weight + bias), weight, bias [D], for any number of pixels.
+ *                y may be x. */
 struct fdit_group_stats_args {
-    int samples, rows, width, groups;
+    int samples, pixels, width, groups;
     struct fdit_tensor stats, x;
 };
 struct fdit_group_apply_args {
-    int samples, rows, width, groups;
+    int samples, pixels, width, groups;
     struct fdit_tensor y, x, stats, weight, bias;
     enum fdit_act act;
 };
@@ -293,11 +294,11 @@ static inline int fdit_pooling_size(const struct fdit_pooling_args *a,
 
 /* mean: y [B, D] = mean over N of x [B, N, D]. Backward: dx [b, n, d] = dy [b, d] / N. */
 struct fdit_token_mean_args {
-    int samples, rows, width;
+    int samples, tokens, width;
     struct fdit_tensor y, x;
 };
 struct fdit_token_mean_backward_args {
-    int samples, rows, width;
+    int samples, tokens, width;
     struct fdit_tensor dx, dy;
 };
 
@@ -442,9 +443,8 @@ const char *fdit_op_name(enum fdit_op op); /* "linear", "linear_dx", ... */
 /* What the workspace is asked about: the op and its largest shape. */
 struct fdit_op_shape {
     enum fdit_op op;
-    int samples, rows;
-    int n_in, n_out;      /* linear family; conv (rows: pixels of y a sample); norm, gate, column_sum,
-                              * group_*: n_out = width */
+    int samples, tokens;  /* conv: pixels of y a sample; group_*: pixels a sample; column_sum: m is both */
+    int n_in, n_out;      /* linear family; conv; norm, gate, column_sum, group_*: n_out = width */
     int heads, head_size; /* attention */
     bool plain;           /* linear, linear_dx: a plain f32 matrix instead of a weight object */
     size_t n;             /* element-wise ops */

@@ -17,13 +17,13 @@ size_t fdit_generic_scratch(const fdit_device *dev, const struct fdit_op_shape *
     size_t bytes;
     if (shape->op == FDIT_OP_CONV && !dev->ops->conv && shape->n_in > 0) {
         size_t patches =
-            fdit_generic_conv_patches(fdit_product(shape->samples, shape->rows, 1), (size_t)shape->n_in);
+            fdit_generic_conv_patches(fdit_product(shape->samples, shape->tokens, 1), (size_t)shape->n_in);
         return patches * 9 * (size_t)shape->n_in * sizeof(float);
     }
     if ((dev->ops->fuses_act && dev->ops->fuses_gate && dev->ops->fuses_add) || shape->op != FDIT_OP_LINEAR ||
-        shape->samples < 1 || shape->rows < 1 || shape->n_out < 1)
+        shape->samples < 1 || shape->tokens < 1 || shape->n_out < 1)
         return 0;
-    if (!fdit_mul((size_t)shape->samples, (size_t)shape->rows, &bytes) ||
+    if (!fdit_mul((size_t)shape->samples, (size_t)shape->tokens, &bytes) ||
         !fdit_mul(bytes, (size_t)shape->n_out, &bytes) || !fdit_mul(bytes, sizeof(float), &bytes))
         return SIZE_MAX;
     return bytes;
@@ -95,7 +95,7 @@ static void add_gated(fdit_device *dev, const struct fdit_linear_args *a, struct
     for (int b = 0; b < parts; b++)
         dev->ops->gate(dev,
                        &(struct fdit_gate_args){ .samples = a->samples / parts,
-                                                 .rows = a->rows,
+                                                 .tokens = a->tokens,
                                                  .width = a->n_out,
                                                  .y = fdit_at(a->y, (size_t)b * part),
                                                  .residual = a->residual,
@@ -104,10 +104,10 @@ static void add_gated(fdit_device *dev, const struct fdit_linear_args *a, struct
                                                  .gate_stride = a->gate_stride });
 }
 
-void fdit_generic_linear(fdit_device *dev, const struct fdit_linear_args *a)
+void fdit_compose_linear(fdit_device *dev, const struct fdit_linear_args *a)
 {
     const struct fdit_device_ops *ops = dev->ops;
-    size_t n = (size_t)a->samples * (size_t)a->rows * (size_t)a->n_out;
+    size_t n = (size_t)a->samples * (size_t)a->tokens * (size_t)a->n_out;
     bool act_apart = (a->act != FDIT_ACT_NONE && !ops->fuses_act) || (fdit_has(a->add) && !ops->fuses_add);
     bool mixed = fdit_has(a->gate) || fdit_has(a->residual);
     /* Gate and residual come after act: where act is applied apart, or add, they are too. */
@@ -154,9 +154,9 @@ void fdit_generic_linear(fdit_device *dev, const struct fdit_linear_args *a)
         ops->axpy(dev, &(struct fdit_axpy_args){ .n = n, .alpha = 1, .y = a->y, .x = branch, .beta = 1 });
 }
 
-void fdit_generic_linear_dx(fdit_device *dev, const struct fdit_linear_dx_args *a)
+void fdit_compose_linear_dx(fdit_device *dev, const struct fdit_linear_dx_args *a)
 {
-    const size_t n = (size_t)a->samples * (size_t)a->rows * (size_t)a->n_in;
+    const size_t n = (size_t)a->samples * (size_t)a->tokens * (size_t)a->n_in;
     bool add_apart = fdit_has(a->add) && !dev->ops->fuses_add;
     bool act_apart = a->act != FDIT_ACT_NONE && (add_apart || !dev->ops->fuses_act_backward);
     struct fdit_linear_dx_args l = *a;
@@ -217,7 +217,7 @@ static size_t least(size_t a, size_t b)
 void fdit_generic_modulate(fdit_device *dev, const struct fdit_modulate_args *a)
 {
     struct staging s = staging(dev, 5);
-    size_t width = (size_t)a->width, rows = (size_t)a->rows;
+    size_t width = (size_t)a->width, rows = (size_t)a->tokens;
     for (size_t from = 0; from < width; from += s.size) {
         size_t n = least(s.size, width - from);
         const float *weight = get(dev, &s, 1, a->weight, from, n);
@@ -252,7 +252,7 @@ void fdit_generic_token_mean(fdit_device *dev, const struct fdit_token_mean_args
     /* One part of floats, and one twice as large that holds the sums. */
     struct staging s = staging(dev, 4);
     double *sum = (double *)(void *)part(&s, 2);
-    size_t width = (size_t)a->width, rows = (size_t)a->rows;
+    size_t width = (size_t)a->width, rows = (size_t)a->tokens;
     for (size_t b = 0; b < (size_t)a->samples; b++) {
         for (size_t from = 0; from < width; from += s.size) {
             size_t n = least(s.size, width - from);
@@ -273,7 +273,7 @@ void fdit_generic_token_mean(fdit_device *dev, const struct fdit_token_mean_args
 void fdit_generic_token_mean_backward(fdit_device *dev, const struct fdit_token_mean_backward_args *a)
 {
     struct staging s = staging(dev, 1);
-    size_t width = (size_t)a->width, rows = (size_t)a->rows;
+    size_t width = (size_t)a->width, rows = (size_t)a->tokens;
     for (size_t b = 0; b < (size_t)a->samples; b++) {
         for (size_t from = 0; from < width; from += s.size) {
             size_t n = least(s.size, width - from);

@@ -9,7 +9,7 @@
 /* Bytes of dev->staging: host scratch, made at open. */
 enum { FDIT_GENERIC_STAGING = 1 << 20 };
 
-/* Bytes of dev->scratch that fdit_generic_linear may need for this shape; 0 where the device fuses
+/* Bytes of dev->scratch that fdit_compose_linear may need for this shape; 0 where the device fuses
  * all. */
 size_t fdit_generic_scratch(const fdit_device *dev, const struct fdit_op_shape *shape);
 
@@ -17,8 +17,8 @@ size_t fdit_generic_scratch(const fdit_device *dev, const struct fdit_op_shape *
 struct fdit_op_shape fdit_generic_shape(const fdit_device *dev, const struct fdit_op_shape *shape);
 
 /* linear and linear_dx, with the arguments that the device does not fuse applied by ops of their own. */
-void fdit_generic_linear(fdit_device *dev, const struct fdit_linear_args *a);
-void fdit_generic_linear_dx(fdit_device *dev, const struct fdit_linear_dx_args *a);
+void fdit_compose_linear(fdit_device *dev, const struct fdit_linear_args *a);
+void fdit_compose_linear_dx(fdit_device *dev, const struct fdit_linear_dx_args *a);
 
 #define OPTIONAL_OP(entry, ENUM, arguments) \
     void fdit_generic_##entry(fdit_device *dev, const struct fdit_##arguments *a);

@@ -32,12 +32,12 @@ size_t fdit_generic_conv_patches(size_t pixels, size_t n_in)
 struct fdit_op_shape fdit_generic_shape(const fdit_device *dev, const struct fdit_op_shape *shape)
 {
     struct fdit_op_shape s = *shape;
-    if (s.op != FDIT_OP_CONV || dev->ops->conv || s.samples < 1 || s.rows < 1 || s.n_in < 1)
+    if (s.op != FDIT_OP_CONV || dev->ops->conv || s.samples < 1 || s.tokens < 1 || s.n_in < 1)
         return s;
-    size_t patches = fdit_generic_conv_patches((size_t)s.samples * (size_t)s.rows, (size_t)s.n_in);
+    size_t patches = fdit_generic_conv_patches((size_t)s.samples * (size_t)s.tokens, (size_t)s.n_in);
     s.op = FDIT_OP_LINEAR;
     s.samples = 1;
-    s.rows = (int)patches;
+    s.tokens = (int)patches;
     s.n_in *= 9;
     return s;
 }
@@ -86,7 +86,7 @@ void fdit_generic_conv(fdit_device *dev, const struct fdit_conv_args *a)
             patch(dev, a, from + p, host + p * k);
         put(dev, patches, 0, host, n * k);
         dev->ops->linear(dev, &(struct fdit_linear_args){ .samples = 1,
-                                                          .rows = (int)n,
+                                                          .tokens = (int)n,
                                                           .n_in = (int)k,
                                                           .n_out = a->n_out,
                                                           .y = fdit_at(a->y, from * n_out),
@@ -108,10 +108,10 @@ static double group_sum(fdit_device *dev, const struct fdit_group_stats_args *a,
     size_t most = dev->staging_bytes / sizeof(float);
     float *x = dev->staging;
     double sum = 0;
-    for (size_t r = 0; r < (size_t)a->rows; r++)
+    for (size_t r = 0; r < (size_t)a->pixels; r++)
         for (size_t c = 0; c < per; c += most) {
             size_t n = least(most, per - c);
-            get(dev, a->x, (b * (size_t)a->rows + r) * width + g * per + c, x, n);
+            get(dev, a->x, (b * (size_t)a->pixels + r) * width + g * per + c, x, n);
             for (size_t i = 0; i < n; i++)
                 sum += square ? (x[i] - mean) * (x[i] - mean) : (double)x[i];
         }
@@ -120,7 +120,7 @@ static double group_sum(fdit_device *dev, const struct fdit_group_stats_args *a,
 
 void fdit_generic_group_stats(fdit_device *dev, const struct fdit_group_stats_args *a)
 {
-    double count = (double)a->rows * (a->width / a->groups);
+    double count = (double)a->pixels * (a->width / a->groups);
     for (size_t b = 0; b < (size_t)a->samples; b++)
         for (size_t g = 0; g < (size_t)a->groups && dev->status == FDIT_OK; g++) {
             double mean = group_sum(dev, a, b, g, 0, false) / count;
@@ -153,7 +153,7 @@ void fdit_generic_group_apply(fdit_device *dev, const struct fdit_group_apply_ar
                 size_t n = least(most, (g + 1) * per - c);
                 get(dev, a->weight, c, w, n);
                 get(dev, a->bias, c, bias, n);
-                for (size_t r = b * (size_t)a->rows; r < (b + 1) * (size_t)a->rows; r++) {
+                for (size_t r = b * (size_t)a->pixels; r < (b + 1) * (size_t)a->pixels; r++) {
                     get(dev, a->x, r * width + c, x, n);
                     for (size_t i = 0; i < n; i++)
                         x[i] = (float)activate(a->act, ((double)x[i] - stats[0]) * stats[1] * w[i] + bias[i]);

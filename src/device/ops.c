@@ -53,9 +53,9 @@ static bool check_matrix(const struct fdit_call *call, const fdit_weight *weight
     return true;
 }
 
-static double linear_flops(int samples, int rows, int n_in, int n_out)
+static double linear_flops(int samples, int tokens, int n_in, int n_out)
 {
-    return 2.0 * samples * rows * (double)n_in * n_out;
+    return 2.0 * samples * tokens * (double)n_in * n_out;
 }
 
 /* ------------------------------------------------------------------------------ linear family */
@@ -64,24 +64,24 @@ void fdit_linear(fdit_device *dev, const struct fdit_linear_args *a)
 {
     const struct fdit_dim dims[] = {
         FDIT_SIZE("samples", a->samples),
-        FDIT_SIZE("rows", a->rows),
+        FDIT_SIZE("tokens", a->tokens),
         FDIT_SIZE("n_in", a->n_in),
         FDIT_SIZE("n_out", a->n_out),
         FDIT_RANGE("act", a->act, FDIT_ACT_NONE, FDIT_ACT_LAST),
         FDIT_RANGE("gate_stride", a->gate_stride, fdit_has(a->gate) ? 0 : LLONG_MIN, LLONG_MAX),
         FDIT_RANGE("beta", a->beta, 0, 1),
     };
-    size_t out = fdit_product(a->samples, a->rows, a->n_out);
+    size_t out = fdit_product(a->samples, a->tokens, a->n_out);
     const struct fdit_operand operands[] = {
         fdit_may_be(fdit_inout("y", a->y, out, a->beta), "residual"),
-        fdit_in("x", a->x, fdit_product(a->samples, a->rows, a->n_in)),
+        fdit_in("x", a->x, fdit_product(a->samples, a->tokens, a->n_in)),
         fdit_optional(fdit_in("matrix", a->matrix, fdit_product(a->n_out, a->n_in, 1))),
         fdit_optional(fdit_in("bias", a->bias, fdit_product(a->n_out, 1, 1))),
         fdit_optional(fdit_in("add", a->add, out)),
         fdit_optional(fdit_out("pre", a->pre, out)),
         fdit_optional(fdit_strided(fdit_in("gate", a->gate, 0), a->samples, a->n_out, a->gate_stride)),
-        fdit_optional(
-            fdit_in("residual", a->residual, a->residual_shared ? fdit_product(a->rows, a->n_out, 1) : out)),
+        fdit_optional(fdit_in("residual", a->residual,
+                              a->residual_shared ? fdit_product(a->tokens, a->n_out, 1) : out)),
     };
     struct fdit_call call = FDIT_CALL(dev, FDIT_OP_LINEAR, dims, operands);
     if (!fdit_call_check(&call) || !check_matrix(&call, a->weight, a->matrix, a->n_out, a->n_in) ||
@@ -89,8 +89,8 @@ void fdit_linear(fdit_device *dev, const struct fdit_linear_args *a)
               "beta 1 excludes gate and residual") ||
         !fdit_call_start(&call))
         return;
-    fdit_generic_linear(dev, a);
-    fdit_call_end(&call, linear_flops(a->samples, a->rows, a->n_in, a->n_out),
+    fdit_compose_linear(dev, a);
+    fdit_call_end(&call, linear_flops(a->samples, a->tokens, a->n_in, a->n_out),
                   a->weight ? a->weight->bytes : 0);
 }
 
@@ -98,16 +98,16 @@ void fdit_linear_dx(fdit_device *dev, const struct fdit_linear_dx_args *a)
 {
     const struct fdit_dim dims[] = {
         FDIT_SIZE("samples", a->samples),
-        FDIT_SIZE("rows", a->rows),
+        FDIT_SIZE("tokens", a->tokens),
         FDIT_SIZE("n_in", a->n_in),
         FDIT_SIZE("n_out", a->n_out),
         FDIT_RANGE("act", a->act, FDIT_ACT_NONE, FDIT_ACT_LAST),
         FDIT_RANGE("beta", a->beta, 0, 1),
     };
-    size_t in = fdit_product(a->samples, a->rows, a->n_in);
+    size_t in = fdit_product(a->samples, a->tokens, a->n_in);
     const struct fdit_operand operands[] = {
         fdit_inout("dx", a->dx, in, a->beta),
-        fdit_in("dy", a->dy, fdit_product(a->samples, a->rows, a->n_out)),
+        fdit_in("dy", a->dy, fdit_product(a->samples, a->tokens, a->n_out)),
         fdit_optional(fdit_in("matrix", a->matrix, fdit_product(a->n_out, a->n_in, 1))),
         fdit_optional(fdit_in("add", a->add, in)),
         fdit_optional(fdit_in("pre", a->pre, in)),
@@ -119,27 +119,27 @@ void fdit_linear_dx(fdit_device *dev, const struct fdit_linear_dx_args *a)
         !need(&call, a->act || !fdit_has(a->pre), "pre is given without act") ||
         !need(&call, !a->act || !a->beta, "act excludes beta 1") || !fdit_call_start(&call))
         return;
-    fdit_generic_linear_dx(dev, a);
-    fdit_call_end(&call, linear_flops(a->samples, a->rows, a->n_in, a->n_out),
+    fdit_compose_linear_dx(dev, a);
+    fdit_call_end(&call, linear_flops(a->samples, a->tokens, a->n_in, a->n_out),
                   a->weight ? a->weight->bytes : 0);
 }
 
 void fdit_linear_dw(fdit_device *dev, const struct fdit_linear_dw_args *a)
 {
     const struct fdit_dim dims[] = {
-        FDIT_SIZE("samples", a->samples), FDIT_SIZE("rows", a->rows),        FDIT_SIZE("n_in", a->n_in),
+        FDIT_SIZE("samples", a->samples), FDIT_SIZE("tokens", a->tokens),    FDIT_SIZE("n_in", a->n_in),
         FDIT_SIZE("n_out", a->n_out),     FDIT_RANGE("beta", a->beta, 0, 1),
     };
     const struct fdit_operand operands[] = {
         fdit_inout("dw", a->dw, fdit_product(a->n_out, a->n_in, 1), a->beta),
-        fdit_in("dy", a->dy, fdit_product(a->samples, a->rows, a->n_out)),
-        fdit_in("x", a->x, fdit_product(a->samples, a->rows, a->n_in)),
+        fdit_in("dy", a->dy, fdit_product(a->samples, a->tokens, a->n_out)),
+        fdit_in("x", a->x, fdit_product(a->samples, a->tokens, a->n_in)),
     };
     struct fdit_call call = FDIT_CALL(dev, FDIT_OP_LINEAR_DW, dims, operands);
     if (!fdit_call_check(&call) || !fdit_call_start(&call))
         return;
     dev->ops->linear_dw(dev, a);
-    fdit_call_end(&call, linear_flops(a->samples, a->rows, a->n_in, a->n_out), 0);
+    fdit_call_end(&call, linear_flops(a->samples, a->tokens, a->n_in, a->n_out), 0);
 }
 
 void fdit_column_sum(fdit_device *dev, const struct fdit_column_sum_args *a)
@@ -166,11 +166,11 @@ void fdit_norm(fdit_device *dev, const struct fdit_norm_args *a)
 {
     const struct fdit_dim dims[] = {
         FDIT_SIZE("samples", a->samples),
-        FDIT_SIZE("rows", a->rows),
+        FDIT_SIZE("tokens", a->tokens),
         FDIT_SIZE("width", a->width),
         FDIT_RANGE("mod_stride", a->mod_stride, fdit_has(a->scale) ? 0 : LLONG_MIN, LLONG_MAX),
     };
-    size_t all = fdit_product(a->samples, a->rows, a->width);
+    size_t all = fdit_product(a->samples, a->tokens, a->width);
     size_t width = fdit_product(a->width, 1, 1);
     const struct fdit_operand operands[] = {
         fdit_optional(fdit_out("y", a->y, all)),
@@ -180,7 +180,7 @@ void fdit_norm(fdit_device *dev, const struct fdit_norm_args *a)
         fdit_optional(fdit_strided(fdit_in("shift", a->shift, 0), a->samples, a->width, a->mod_stride)),
         fdit_optional(fdit_strided(fdit_in("scale", a->scale, 0), a->samples, a->width, a->mod_stride)),
         fdit_optional(fdit_out("xhat", a->xhat, all)),
-        fdit_optional(fdit_out("rstd", a->rstd, fdit_product(a->samples, a->rows, 1))),
+        fdit_optional(fdit_out("rstd", a->rstd, fdit_product(a->samples, a->tokens, 1))),
     };
     struct fdit_call call = FDIT_CALL(dev, FDIT_OP_NORM, dims, operands);
     if (!fdit_call_check(&call) || !both_or_neither(&call, a->weight, "weight", a->bias, "bias") ||
@@ -197,11 +197,11 @@ void fdit_modulate(fdit_device *dev, const struct fdit_modulate_args *a)
 {
     const struct fdit_dim dims[] = {
         FDIT_SIZE("samples", a->samples),
-        FDIT_SIZE("rows", a->rows),
+        FDIT_SIZE("tokens", a->tokens),
         FDIT_SIZE("width", a->width),
         FDIT_RANGE("mod_stride", a->mod_stride, fdit_has(a->scale) ? 0 : LLONG_MIN, LLONG_MAX),
     };
-    size_t all = fdit_product(a->samples, a->rows, a->width);
+    size_t all = fdit_product(a->samples, a->tokens, a->width);
     size_t width = fdit_product(a->width, 1, 1);
     const struct fdit_operand operands[] = {
         fdit_out("y", a->y, all),
@@ -223,13 +223,13 @@ void fdit_norm_backward(fdit_device *dev, const struct fdit_norm_backward_args *
 {
     const struct fdit_dim dims[] = {
         FDIT_SIZE("samples", a->samples),
-        FDIT_SIZE("rows", a->rows),
+        FDIT_SIZE("tokens", a->tokens),
         FDIT_SIZE("width", a->width),
         FDIT_RANGE("mod_stride", a->mod_stride, fdit_has(a->scale) ? 0 : LLONG_MIN, LLONG_MAX),
         FDIT_RANGE("dmod_stride", a->dmod_stride, fdit_has(a->dscale) ? 0 : LLONG_MIN, LLONG_MAX),
         FDIT_RANGE("beta", a->beta, 0, 1),
     };
-    size_t all = fdit_product(a->samples, a->rows, a->width);
+    size_t all = fdit_product(a->samples, a->tokens, a->width);
     size_t width = fdit_product(a->width, 1, 1);
     const struct fdit_operand operands[] = {
         fdit_optional(fdit_inout("dx", a->dx, all, a->accumulate)),
@@ -239,7 +239,7 @@ void fdit_norm_backward(fdit_device *dev, const struct fdit_norm_backward_args *
         fdit_optional(fdit_inout("dbias", a->dbias, width, a->beta)),
         fdit_in("dy", a->dy, all),
         fdit_in("xhat", a->xhat, all),
-        fdit_optional(fdit_in("rstd", a->rstd, fdit_product(a->samples, a->rows, 1))),
+        fdit_optional(fdit_in("rstd", a->rstd, fdit_product(a->samples, a->tokens, 1))),
         fdit_optional(fdit_in("weight", a->weight, width)),
         fdit_optional(fdit_in("bias", a->bias, width)),
         fdit_optional(fdit_strided(fdit_in("scale", a->scale, 0), a->samples, a->width, a->mod_stride)),
@@ -257,55 +257,55 @@ void fdit_norm_backward(fdit_device *dev, const struct fdit_norm_backward_args *
 }
 
 /* B N^2 H dh */
-static double attention_work(int samples, int rows, int heads, int head_size)
+static double attention_work(int samples, int tokens, int heads, int head_size)
 {
-    return (double)samples * rows * rows * heads * head_size;
+    return (double)samples * tokens * tokens * heads * head_size;
 }
 
 void fdit_attention(fdit_device *dev, const struct fdit_attention_args *a)
 {
     const struct fdit_dim dims[] = {
         FDIT_SIZE("samples", a->samples),
-        FDIT_SIZE("rows", a->rows),
+        FDIT_SIZE("tokens", a->tokens),
         FDIT_SIZE("heads", a->heads),
         FDIT_RANGE("head_size", a->head_size, 1, MAX_HEAD_SIZE),
     };
     long long width = (long long)a->heads * a->head_size;
     const struct fdit_operand operands[] = {
-        fdit_out("out", a->out, fdit_product(a->samples, a->rows, width)),
-        fdit_optional(fdit_out("lse", a->lse, fdit_product(a->samples, a->heads, a->rows))),
-        fdit_in("qkv", a->qkv, fdit_product(a->samples, a->rows, 3 * width)),
+        fdit_out("out", a->out, fdit_product(a->samples, a->tokens, width)),
+        fdit_optional(fdit_out("lse", a->lse, fdit_product(a->samples, a->heads, a->tokens))),
+        fdit_in("qkv", a->qkv, fdit_product(a->samples, a->tokens, 3 * width)),
     };
     struct fdit_call call = FDIT_CALL(dev, FDIT_OP_ATTENTION, dims, operands);
     if (!fdit_call_check(&call) || !fdit_call_start(&call))
         return;
     dev->ops->attention(dev, a);
-    fdit_call_end(&call, 4 * attention_work(a->samples, a->rows, a->heads, a->head_size), 0);
+    fdit_call_end(&call, 4 * attention_work(a->samples, a->tokens, a->heads, a->head_size), 0);
 }
 
 void fdit_attention_backward(fdit_device *dev, const struct fdit_attention_backward_args *a)
 {
     const struct fdit_dim dims[] = {
         FDIT_SIZE("samples", a->samples),
-        FDIT_SIZE("rows", a->rows),
+        FDIT_SIZE("tokens", a->tokens),
         FDIT_SIZE("heads", a->heads),
         FDIT_RANGE("head_size", a->head_size, 1, MAX_HEAD_SIZE),
     };
     long long width = (long long)a->heads * a->head_size;
-    size_t all = fdit_product(a->samples, a->rows, width);
-    size_t packed = fdit_product(a->samples, a->rows, 3 * width);
+    size_t all = fdit_product(a->samples, a->tokens, width);
+    size_t packed = fdit_product(a->samples, a->tokens, 3 * width);
     const struct fdit_operand operands[] = {
         fdit_out("dqkv", a->dqkv, packed),
         fdit_in("dout", a->dout, all),
         fdit_in("qkv", a->qkv, packed),
         fdit_in("out", a->out, all),
-        fdit_in("lse", a->lse, fdit_product(a->samples, a->heads, a->rows)),
+        fdit_in("lse", a->lse, fdit_product(a->samples, a->heads, a->tokens)),
     };
     struct fdit_call call = FDIT_CALL(dev, FDIT_OP_ATTENTION_BACKWARD, dims, operands);
     if (!fdit_call_check(&call) || !fdit_call_start(&call))
         return;
     dev->ops->attention_backward(dev, a);
-    fdit_call_end(&call, 8 * attention_work(a->samples, a->rows, a->heads, a->head_size), 0);
+    fdit_call_end(&call, 8 * attention_work(a->samples, a->tokens, a->heads, a->head_size), 0);
 }
 
 /* ------------------------------------------------------------------------------- element-wise */
@@ -314,11 +314,11 @@ void fdit_gate(fdit_device *dev, const struct fdit_gate_args *a)
 {
     const struct fdit_dim dims[] = {
         FDIT_SIZE("samples", a->samples),
-        FDIT_SIZE("rows", a->rows),
+        FDIT_SIZE("tokens", a->tokens),
         FDIT_SIZE("width", a->width),
         FDIT_RANGE("gate_stride", a->gate_stride, 0, LLONG_MAX),
     };
-    size_t all = fdit_product(a->samples, a->rows, a->width);
+    size_t all = fdit_product(a->samples, a->tokens, a->width);
     const struct fdit_operand operands[] = {
         fdit_may_be(fdit_out("y", a->y, all), "residual"),
         fdit_optional(fdit_in("residual", a->residual, all)),
@@ -336,12 +336,12 @@ void fdit_gate_backward(fdit_device *dev, const struct fdit_gate_backward_args *
 {
     const struct fdit_dim dims[] = {
         FDIT_SIZE("samples", a->samples),
-        FDIT_SIZE("rows", a->rows),
+        FDIT_SIZE("tokens", a->tokens),
         FDIT_SIZE("width", a->width),
         FDIT_RANGE("gate_stride", a->gate_stride, fdit_has(a->gate) ? 0 : LLONG_MIN, LLONG_MAX),
         FDIT_RANGE("dgate_stride", a->dgate_stride, fdit_has(a->dgate) ? 0 : LLONG_MIN, LLONG_MAX),
     };
-    size_t all = fdit_product(a->samples, a->rows, a->width);
+    size_t all = fdit_product(a->samples, a->tokens, a->width);
     const struct fdit_operand operands[] = {
         fdit_may_be(fdit_optional(fdit_out("dbranch", a->dbranch, all)), "branch"),
         fdit_optional(fdit_strided(fdit_out("dgate", a->dgate, 0), a->samples, a->width, a->dgate_stride)),
@@ -420,14 +420,14 @@ void fdit_gather(fdit_device *dev, const struct fdit_gather_args *a)
 {
     const struct fdit_dim dims[] = {
         FDIT_SIZE("samples", a->samples),
-        FDIT_SIZE("n_rows", a->n_rows),
+        FDIT_SIZE("table_rows", a->table_rows),
         FDIT_SIZE("width", a->width),
         FDIT_RANGE("beta", a->beta, 0, 1),
     };
     const struct fdit_operand operands[] = {
         fdit_inout("y", a->y, fdit_product(a->samples, a->width, 1), a->beta),
-        fdit_in("table", a->table, fdit_product(a->n_rows, a->width, 1)),
-        fdit_typed(fdit_in("rows", a->rows, fdit_product(a->samples, 1, 1)), FDIT_I32),
+        fdit_in("table", a->table, fdit_product(a->table_rows, a->width, 1)),
+        fdit_typed(fdit_in("index", a->index, fdit_product(a->samples, 1, 1)), FDIT_I32),
     };
     struct fdit_call call = FDIT_CALL(dev, FDIT_OP_GATHER, dims, operands);
     if (!fdit_call_check(&call) || !fdit_call_start(&call))
@@ -440,14 +440,14 @@ void fdit_scatter_add(fdit_device *dev, const struct fdit_scatter_add_args *a)
 {
     const struct fdit_dim dims[] = {
         FDIT_SIZE("samples", a->samples),
-        FDIT_SIZE("n_rows", a->n_rows),
+        FDIT_SIZE("table_rows", a->table_rows),
         FDIT_SIZE("width", a->width),
         FDIT_RANGE("beta", a->beta, 0, 1),
     };
     const struct fdit_operand operands[] = {
-        fdit_inout("dtable", a->dtable, fdit_product(a->n_rows, a->width, 1), a->beta),
+        fdit_inout("dtable", a->dtable, fdit_product(a->table_rows, a->width, 1), a->beta),
         fdit_in("dy", a->dy, fdit_product(a->samples, a->width, 1)),
-        fdit_typed(fdit_in("rows", a->rows, fdit_product(a->samples, 1, 1)), FDIT_I32),
+        fdit_typed(fdit_in("index", a->index, fdit_product(a->samples, 1, 1)), FDIT_I32),
     };
     struct fdit_call call = FDIT_CALL(dev, FDIT_OP_SCATTER_ADD, dims, operands);
     if (!fdit_call_check(&call) || !fdit_call_start(&call))
@@ -513,12 +513,12 @@ void fdit_token_mean(fdit_device *dev, const struct fdit_token_mean_args *a)
 {
     const struct fdit_dim dims[] = {
         FDIT_SIZE("samples", a->samples),
-        FDIT_SIZE("rows", a->rows),
+        FDIT_SIZE("tokens", a->tokens),
         FDIT_SIZE("width", a->width),
     };
     const struct fdit_operand operands[] = {
         fdit_out("y", a->y, fdit_product(a->samples, a->width, 1)),
-        fdit_in("x", a->x, fdit_product(a->samples, a->rows, a->width)),
+        fdit_in("x", a->x, fdit_product(a->samples, a->tokens, a->width)),
     };
     struct fdit_call call = FDIT_CALL(dev, FDIT_OP_TOKEN_MEAN, dims, operands);
     if (!fdit_call_check(&call) || !fdit_call_start(&call))
@@ -531,11 +531,11 @@ void fdit_token_mean_backward(fdit_device *dev, const struct fdit_token_mean_bac
 {
     const struct fdit_dim dims[] = {
         FDIT_SIZE("samples", a->samples),
-        FDIT_SIZE("rows", a->rows),
+        FDIT_SIZE("tokens", a->tokens),
         FDIT_SIZE("width", a->width),
     };
     const struct fdit_operand operands[] = {
-        fdit_out("dx", a->dx, fdit_product(a->samples, a->rows, a->width)),
+        fdit_out("dx", a->dx, fdit_product(a->samples, a->tokens, a->width)),
         fdit_in("dy", a->dy, fdit_product(a->samples, a->width, 1)),
     };
     struct fdit_call call = FDIT_CALL(dev, FDIT_OP_TOKEN_MEAN_BACKWARD, dims, operands);

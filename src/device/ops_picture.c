@@ -65,13 +65,13 @@ void fdit_group_stats(fdit_device *dev, const struct fdit_group_stats_args *a)
 {
     const struct fdit_dim dims[] = {
         FDIT_SIZE("samples", a->samples),
-        FDIT_SIZE("rows", a->rows),
+        FDIT_SIZE("pixels", a->pixels),
         FDIT_SIZE("width", a->width),
         FDIT_SIZE("groups", a->groups),
     };
     const struct fdit_operand operands[] = {
         fdit_out("stats", a->stats, fdit_product(a->samples, a->groups, 2)),
-        fdit_in("x", a->x, fdit_product(a->samples, a->rows, a->width)),
+        fdit_in("x", a->x, fdit_product(a->samples, a->pixels, a->width)),
     };
     struct fdit_call call = FDIT_CALL(dev, FDIT_OP_GROUP_STATS, dims, operands);
     if (!fdit_call_check(&call) || !check_groups(&call, a->width, a->groups) || !fdit_call_start(&call))
@@ -84,12 +84,12 @@ void fdit_group_apply(fdit_device *dev, const struct fdit_group_apply_args *a)
 {
     const struct fdit_dim dims[] = {
         FDIT_SIZE("samples", a->samples),
-        FDIT_SIZE("rows", a->rows),
+        FDIT_SIZE("pixels", a->pixels),
         FDIT_SIZE("width", a->width),
         FDIT_SIZE("groups", a->groups),
         FDIT_RANGE("act", a->act, FDIT_ACT_NONE, FDIT_ACT_LAST),
     };
-    size_t all = fdit_product(a->samples, a->rows, a->width), width = fdit_product(a->width, 1, 1);
+    size_t all = fdit_product(a->samples, a->pixels, a->width), width = fdit_product(a->width, 1, 1);
     const struct fdit_operand operands[] = {
         fdit_may_be(fdit_out("y", a->y, all), "x"),
         fdit_in("x", a->x, all),

@@ -82,7 +82,7 @@ struct fdit_probe_slot *fdit_probe_inout(struct fdit_probe *p, size_t field, con
     return add(p, field, name, n, FDIT_PROBE_INOUT);
 }
 
-void fdit_probe_rows(struct fdit_probe *p, size_t field, const char *name, size_t n, int below)
+void fdit_probe_index(struct fdit_probe *p, size_t field, const char *name, size_t n, int below)
 {
     struct fdit_probe_slot *s = add(p, field, name, n, FDIT_PROBE_IN);
     struct fdit_rng rng = { .seed = p->seed, .stream = 99 };

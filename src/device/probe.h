@@ -3,7 +3,7 @@
  *
  *     struct fdit_probe p;
  *     fdit_probe_begin(&p, ctx, FDIT_OP_GATE, "%dx%d", b, n);
- *     p.args.gate = (struct fdit_gate_args){ .samples = b, .rows = n, .width = d, .gate_stride = d };
+ *     p.args.gate = (struct fdit_gate_args){ .samples = b, .tokens = n, .width = d, .gate_stride = d };
  *     fdit_probe_in(&p, offsetof(struct fdit_gate_args, branch), "branch", b * n * d);
  *     fdit_probe_out(&p, offsetof(struct fdit_gate_args, y), "y", b * n * d);
  *     TRY(fdit_probe_check(&p, reference, dev, &result));
@@ -75,7 +75,7 @@ struct fdit_probe_slot *fdit_probe_in(struct fdit_probe *p, size_t field, const 
 struct fdit_probe_slot *fdit_probe_out(struct fdit_probe *p, size_t field, const char *name, size_t n);
 struct fdit_probe_slot *fdit_probe_inout(struct fdit_probe *p, size_t field, const char *name, size_t n);
 /* Row numbers 0..below-1 as FDIT_I32. */
-void fdit_probe_rows(struct fdit_probe *p, size_t field, const char *name, size_t n, int below);
+void fdit_probe_index(struct fdit_probe *p, size_t field, const char *name, size_t n, int below);
 /* Which arguments are sizes, up to one without a name. */
 void fdit_probe_sizes(struct fdit_probe *p, const struct fdit_probe_size *sizes);
 /* A frozen matrix whose numbers every storage type holds exactly. */

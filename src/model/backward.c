@@ -13,7 +13,7 @@
 static void apply_dx(struct fdit_model *m, const struct fdit_layer *l, int n, struct fdit_linear_dx_args a)
 {
     a.samples = n;
-    a.rows = l->rows;
+    a.tokens = l->rows;
     a.n_in = l->weight->n_in;
     a.n_out = l->weight->n_out;
     if (l->weight->trained)
@@ -49,7 +49,7 @@ static void linear_dw(struct fdit_model *m, const struct fdit_layer *l, struct f
                                                                 .beta = beta });
     if (l->weight->trained)
         fdit_linear_dw(m->dev, &(struct fdit_linear_dw_args){ .samples = n,
-                                                              .rows = l->rows,
+                                                              .tokens = l->rows,
                                                               .n_in = l->weight->n_in,
                                                               .n_out = l->weight->n_out,
                                                               .dw = fdit_param_grad(m, l->weight),
@@ -62,16 +62,17 @@ static void linear_dw(struct fdit_model *m, const struct fdit_layer *l, struct f
 static void gate_backward(struct fdit_model *m, const struct fdit_gate_site *s, int n)
 {
     if (fdit_has(s->gate))
-        fdit_gate_backward(m->dev, &(struct fdit_gate_backward_args){ .samples = n,
-                                                                      .rows = fdit_config_tokens(&m->config),
-                                                                      .width = m->config.width,
-                                                                      .dbranch = s->dbranch,
-                                                                      .dgate = s->dgate,
-                                                                      .dgate_stride = s->stride,
-                                                                      .dy = m->dx,
-                                                                      .branch = s->branch,
-                                                                      .gate = s->gate,
-                                                                      .gate_stride = s->stride });
+        fdit_gate_backward(m->dev,
+                           &(struct fdit_gate_backward_args){ .samples = n,
+                                                              .tokens = fdit_config_tokens(&m->config),
+                                                              .width = m->config.width,
+                                                              .dbranch = s->dbranch,
+                                                              .dgate = s->dgate,
+                                                              .dgate_stride = s->stride,
+                                                              .dy = m->dx,
+                                                              .branch = s->branch,
+                                                              .gate = s->gate,
+                                                              .gate_stride = s->stride });
 }
 
 /* u = LN(x) (1 + scale) + shift, again from xhat, where the gradient of the weight behind it needs it. */
@@ -81,7 +82,7 @@ static struct fdit_tensor rebuild_u(struct fdit_model *m, const struct fdit_norm
     if (!behind->weight->trained)
         return FDIT_NO_TENSOR;
     fdit_modulate(m->dev, &(struct fdit_modulate_args){ .samples = n,
-                                                        .rows = s->layer->rows,
+                                                        .tokens = s->layer->rows,
                                                         .width = m->config.width,
                                                         .y = m->u,
                                                         .xhat = s->xhat,
@@ -117,7 +118,7 @@ static void norm_backward(struct fdit_model *m, const struct fdit_norm_site *s, 
 {
     const struct fdit_param *weight = s->layer->weight, *bias = s->layer->bias;
     fdit_norm_backward(m->dev, &(struct fdit_norm_backward_args){ .samples = n,
-                                                                  .rows = s->layer->rows,
+                                                                  .tokens = s->layer->rows,
                                                                   .width = m->config.width,
                                                                   .dx = m->dx,
                                                                   .accumulate = add_to_dx,
@@ -142,7 +143,7 @@ static void attention_backward(struct fdit_model *m, const struct fdit_block_sit
 {
     fdit_attention_backward(
         m->dev, &(struct fdit_attention_backward_args){ .samples = n,
-                                                        .rows = fdit_config_tokens(&m->config),
+                                                        .tokens = fdit_config_tokens(&m->config),
                                                         .heads = m->config.heads,
                                                         .head_size = m->config.width / m->config.heads,
                                                         .dqkv = dqkv,
@@ -158,11 +159,11 @@ static void add_class_backward(struct fdit_model *m, struct fdit_tensor dc, int 
     const struct fdit_param *table = m->params.ends.table;
     if (table->trained)
         fdit_scatter_add(m->dev, &(struct fdit_scatter_add_args){ .samples = n,
-                                                                  .n_rows = m->config.rows,
+                                                                  .table_rows = m->config.rows,
                                                                   .width = m->config.width,
                                                                   .dtable = fdit_param_grad(m, table),
                                                                   .dy = dc,
-                                                                  .rows = m->rows,
+                                                                  .index = m->rows,
                                                                   .beta = beta });
 }
 
@@ -190,12 +191,12 @@ static void unpatchify_backward(struct fdit_model *m, int n)
 
 static void token_mean_backward(struct fdit_model *m, int n)
 {
-    fdit_token_mean_backward(m->dev,
-                             &(struct fdit_token_mean_backward_args){ .samples = n,
-                                                                      .rows = fdit_config_tokens(&m->config),
-                                                                      .width = m->config.width,
-                                                                      .dx = m->du,
-                                                                      .dy = m->dpooled });
+    fdit_token_mean_backward(
+        m->dev, &(struct fdit_token_mean_backward_args){ .samples = n,
+                                                         .tokens = fdit_config_tokens(&m->config),
+                                                         .width = m->config.width,
+                                                         .dx = m->du,
+                                                         .dy = m->dpooled });
 }
 
 /* ------------------------------------------------------------------ the network */

@@ -10,7 +10,7 @@
 static void apply(struct fdit_model *m, const struct fdit_layer *l, int n, struct fdit_linear_args a)
 {
     a.samples = n;
-    a.rows = l->rows;
+    a.tokens = l->rows;
     a.n_in = l->weight->n_in;
     a.n_out = l->weight->n_out;
     if (l->weight->trained)
@@ -52,7 +52,7 @@ static void add_branch(struct fdit_model *m, const struct fdit_layer *l, struct 
 static void add_kept_branch(struct fdit_model *m, const struct fdit_gate_site *s, int n)
 {
     fdit_gate(m->dev, &(struct fdit_gate_args){ .samples = n,
-                                                .rows = fdit_config_tokens(&m->config),
+                                                .tokens = fdit_config_tokens(&m->config),
                                                 .width = m->config.width,
                                                 .y = m->x,
                                                 .residual = m->x,
@@ -65,7 +65,7 @@ static void add_kept_branch(struct fdit_model *m, const struct fdit_gate_site *s
 static void norm(struct fdit_model *m, const struct fdit_norm_site *s, int n)
 {
     fdit_norm(m->dev, &(struct fdit_norm_args){ .samples = n,
-                                                .rows = s->layer->rows,
+                                                .tokens = s->layer->rows,
                                                 .width = m->config.width,
                                                 .y = m->u,
                                                 .x = m->x,
@@ -82,7 +82,7 @@ static void norm(struct fdit_model *m, const struct fdit_norm_site *s, int n)
 static void attention(struct fdit_model *m, const struct fdit_block_site *b, int n)
 {
     fdit_attention(m->dev, &(struct fdit_attention_args){ .samples = n,
-                                                          .rows = fdit_config_tokens(&m->config),
+                                                          .tokens = fdit_config_tokens(&m->config),
                                                           .heads = m->config.heads,
                                                           .head_size = m->config.width / m->config.heads,
                                                           .out = b->heads_out,
@@ -94,11 +94,11 @@ static void attention(struct fdit_model *m, const struct fdit_block_site *b, int
 static void add_class(struct fdit_model *m, int n)
 {
     fdit_gather(m->dev, &(struct fdit_gather_args){ .samples = n,
-                                                    .n_rows = m->config.rows,
+                                                    .table_rows = m->config.rows,
                                                     .width = m->config.width,
                                                     .y = m->c,
                                                     .table = fdit_param_value(m, m->params.ends.table),
-                                                    .rows = m->rows,
+                                                    .index = m->rows,
                                                     .beta = 1 });
 }
 
@@ -139,7 +139,7 @@ static void unpatchify(struct fdit_model *m, int n)
 static void token_mean(struct fdit_model *m, int n)
 {
     fdit_token_mean(m->dev, &(struct fdit_token_mean_args){ .samples = n,
-                                                            .rows = fdit_config_tokens(&m->config),
+                                                            .tokens = fdit_config_tokens(&m->config),
                                                             .width = m->config.width,
                                                             .y = m->pooled,
                                                             .x = m->u });

@@ -312,7 +312,7 @@ int fdit_model_linears(const struct fdit_model_config *c, int batch, bool plain,
         for (size_t j = 0; j < 3; j++)
             out[k++] = (struct fdit_op_shape){ .op = ops[j],
                                                .samples = batch,
-                                               .rows = linears[i].rows,
+                                               .tokens = linears[i].rows,
                                                .n_in = linears[i].n_in,
                                                .n_out = linears[i].n_out,
                                                .plain = plain };
@@ -344,8 +344,8 @@ static void add_linears(struct shape_list *l, const struct fdit_model *m)
         struct fdit_op_shape s = linears[i];
         if (s.op == FDIT_OP_LINEAR)
             add_shape(l, (struct fdit_op_shape){
-                             .op = FDIT_OP_COLUMN_SUM, .samples = b, .rows = s.rows, .n_out = s.n_out });
-        if (s.op == FDIT_OP_LINEAR && s.rows == 1)
+                             .op = FDIT_OP_COLUMN_SUM, .samples = b, .tokens = s.tokens, .n_out = s.n_out });
+        if (s.op == FDIT_OP_LINEAR && s.tokens == 1)
             s.samples = m->options.conditions;
         add_shape(l, s);
     }
@@ -364,12 +364,12 @@ static void add_blocks_ops(struct shape_list *l, const struct fdit_model *m)
     const int b = m->options.batch, n = fdit_config_tokens(c), d = c->width;
     const size_t wide = (size_t)b * (size_t)n * (size_t)c->mlp_ratio * (size_t)d;
     for (size_t i = 0; i < sizeof row_ops / sizeof row_ops[0]; i++)
-        add_shape(l, (struct fdit_op_shape){ .op = row_ops[i], .samples = b, .rows = n, .n_out = d });
+        add_shape(l, (struct fdit_op_shape){ .op = row_ops[i], .samples = b, .tokens = n, .n_out = d });
     for (size_t i = 0; i < sizeof head_ops / sizeof head_ops[0]; i++)
         add_shape(
             l,
             (struct fdit_op_shape){
-                .op = head_ops[i], .samples = b, .rows = n, .heads = c->heads, .head_size = d / c->heads });
+                .op = head_ops[i], .samples = b, .tokens = n, .heads = c->heads, .head_size = d / c->heads });
     for (size_t i = 0; i < sizeof flat_ops / sizeof flat_ops[0]; i++)
         add_shape(l, (struct fdit_op_shape){ .op = flat_ops[i], .samples = b, .n = wide });
 }

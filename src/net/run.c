@@ -48,9 +48,12 @@ static void remember(struct fdit_net_walk *w, struct fdit_op_shape shape, double
 
 static struct fdit_op_shape shape_of(enum fdit_op op, int rows, int n_in, int n_out)
 {
-    return (struct fdit_op_shape){
-        .op = op, .samples = 1, .rows = rows, .n_in = n_in, .n_out = n_out, .n = (size_t)rows * (size_t)n_out
-    };
+    return (struct fdit_op_shape){ .op = op,
+                                   .samples = 1,
+                                   .tokens = rows,
+                                   .n_in = n_in,
+                                   .n_out = n_out,
+                                   .n = (size_t)rows * (size_t)n_out };
 }
 
 static void conv(struct fdit_net_walk *w, const struct fdit_net_layer *l, struct fdit_conv_args a)
@@ -73,7 +76,7 @@ static void linear(struct fdit_net_walk *w, const struct fdit_net_layer *l, int 
 {
     if (!w->dry)
         fdit_linear(w->net->dev, &(struct fdit_linear_args){ .samples = 1,
-                                                             .rows = rows,
+                                                             .tokens = rows,
                                                              .n_in = l->n_in,
                                                              .n_out = l->n_out,
                                                              .y = y,
@@ -91,7 +94,7 @@ static void stats(struct fdit_net_walk *w, const struct fdit_net_layer *norm, in
     struct fdit_tensor to = scratch(w, FDIT_NET_STATS, 2 * (size_t)norm->groups);
     if (!w->dry)
         fdit_group_stats(w->net->dev, &(struct fdit_group_stats_args){ .samples = 1,
-                                                                       .rows = rows,
+                                                                       .pixels = rows,
                                                                        .width = norm->n_out,
                                                                        .groups = norm->groups,
                                                                        .stats = to,
@@ -107,7 +110,7 @@ static void apply(struct fdit_net_walk *w, const struct fdit_net_layer *norm, in
     struct fdit_tensor from = scratch(w, FDIT_NET_STATS, 2 * (size_t)norm->groups);
     if (!w->dry)
         fdit_group_apply(w->net->dev, &(struct fdit_group_apply_args){ .samples = 1,
-                                                                       .rows = rows,
+                                                                       .pixels = rows,
                                                                        .width = norm->n_out,
                                                                        .groups = norm->groups,
                                                                        .y = y,
@@ -240,7 +243,7 @@ static void attend_rows(struct fdit_net_walk *w, const struct fdit_net_step *s, 
         return;
     }
     fdit_linear(dev, &(struct fdit_linear_args){ .samples = 1,
-                                                 .rows = rows,
+                                                 .tokens = rows,
                                                  .n_in = c,
                                                  .n_out = n,
                                                  .y = scores,
@@ -250,7 +253,7 @@ static void attend_rows(struct fdit_net_walk *w, const struct fdit_net_step *s, 
                  &(struct fdit_softmax_args){
                      .m = rows, .n = n, .y = scores, .x = scores, .scale = (float)(1 / sqrt((double)c)) });
     fdit_linear_dx(dev, &(struct fdit_linear_dx_args){ .samples = 1,
-                                                       .rows = rows,
+                                                       .tokens = rows,
                                                        .n_in = c,
                                                        .n_out = n,
                                                        .dx = at(tensor_of(w, s->out), from),
