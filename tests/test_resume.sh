@@ -160,7 +160,7 @@ run --out lion --resume --optimiser adamw 2>message
 # a checkpoint that another run wrote
 cp adamw/$newest lion/$newest
 check "a checkpoint of another optimiser" "$program" train --resume lion --quiet
-grep -q 'of a run with the optimiser adamw' out || fail "a checkpoint of another optimiser" "$(cat out)"
+grep -q 'was written with --optimiser "adamw"' out || fail "a checkpoint of another optimiser" "$(cat out)"
 rm -rf lion adamw whole
 mv adamw.whole whole
 

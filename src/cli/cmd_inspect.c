@@ -17,6 +17,7 @@
 #include "format/tensor.h"
 #include "format/weights.h"
 #include "model/delta.h"
+#include "train/config.h"
 #include "train/state.h"
 
 #include <inttypes.h>
@@ -398,7 +399,11 @@ static enum fdit_status inspect_run(struct fdit_cli *cli, const struct args *a, 
                                     const json_t *config, struct fdit_json *out)
 {
     enum fdit_status status = FDIT_OK;
-    char *newest = NULL, *delta = NULL;
+    struct fdit_train_config *checked = NULL;
+    char *newest = NULL, *delta = NULL, *file = NULL;
+    TRY(fdit_path_join(cli->ctx, path, "config.json", &file));
+    TRY(fdit_train_config_open(cli->ctx, file, &checked));
+    TRY(fdit_train_config_check_run(cli->ctx, checked, file));
     TRY(fdit_state_newest(cli->ctx, path, &newest));
     TRY(fdit_path_join(cli->ctx, path, "delta.safetensors", &delta));
     if (newest)
@@ -410,8 +415,10 @@ static enum fdit_status inspect_run(struct fdit_cli *cli, const struct args *a, 
     put_copy(out, "steps", json_object_get(config, "steps"));
     fdit_json_put_bool(out, NULL, "finished", fdit_is_file(delta));
 out:
+    fdit_train_config_close(checked);
     fdit_free(newest);
     fdit_free(delta);
+    fdit_free(file);
     return status;
 }
 

@@ -244,6 +244,8 @@ static enum fdit_status read_config(struct fdit_cli *cli, struct args *a, const 
     bool help;
     int n;
     TRY(fdit_train_config_open(cli->ctx, path, config));
+    if (run_folder)
+        TRY(fdit_train_config_check_run(cli->ctx, *config, path));
     *a = (struct args){ .run = NULL };
     fdit_command_defaults(&fdit_command_train, a);
     fdit_train_config_apply(*config, &a->o);
@@ -312,6 +314,9 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
     (void)n;
     (void)operands;
     TRY(take_config(cli, a, &config));
+    if (a->config && !a->o.data)
+        FAIL(cli->ctx, FDIT_ERROR_ARGUMENT,
+             "--data is missing, and %s has none; give a folder with one sub-folder per class", a->config);
     a->o.memory = cli->memory;
     a->o.device = cli->device;
     a->o.threads = cli->threads;

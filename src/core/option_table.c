@@ -238,6 +238,12 @@ static int numbers_of(const struct fdit_option *o, const void *args, double out[
     return 0;
 }
 
+/* Two numbers may both be 0 where that is in the range, so these are NaN until they are given. */
+static bool not_given(const struct fdit_option *o, double v)
+{
+    return !o->usual && (o->kind == FDIT_OPT_REALS ? isnan(v) : v == 0);
+}
+
 /* Of what lies in the struct. */
 static enum fdit_status check_value(fdit_context *ctx, const struct fdit_option *o, const void *args)
 {
@@ -246,7 +252,7 @@ static enum fdit_status check_value(fdit_context *ctx, const struct fdit_option 
     char a[32], low[32], high[32];
     const int n = has_range(o) ? numbers_of(o, args, v) : 0;
     for (int i = 0; i < n; i++)
-        if (!(v[i] >= o->least && v[i] <= o->most) && (o->usual || v[i] != 0))
+        if (!(v[i] >= o->least && v[i] <= o->most) && !not_given(o, v[i]))
             return fdit_fail(ctx, FDIT_ERROR_ARGUMENT, "--%s%s %s is out of range; it must be from %s to %s",
                              o->name, n > 1 ? places[i] : "", fdit_format_number(v[i], a),
                              fdit_format_number(o->least, low), fdit_format_number(o->most, high));
@@ -374,9 +380,13 @@ const struct fdit_option *fdit_option_find(const struct fdit_option *table, cons
 
 void fdit_options_defaults(const struct fdit_option *table, void *args)
 {
-    for (const struct fdit_option *o = table; o->name; o++)
+    for (const struct fdit_option *o = table; o->name; o++) {
+        double *at = (double *)((char *)args + o->offset);
         if (o->usual)
             (void)fdit_option_set(NULL, o, args, o->usual); /* tests/test_options.c sets every one of them */
+        else if (o->kind == FDIT_OPT_REALS)
+            at[0] = at[1] = NAN;
+    }
 }
 
 enum fdit_status fdit_options_set(fdit_context *ctx, const struct fdit_option *table, void *args,

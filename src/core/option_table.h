@@ -64,9 +64,10 @@ struct fdit_option {
      * only in files and by fdit_option_set. */
     const char *help;
     double least, most; /* of a number; both 0: as far as the type goes */
-    const char *usual;  /* the default, as it would be typed; NULL: zero, which means "not given" */
-    const char *note;   /* behind the default in --help, within its brackets: "; 0: all", ": the base's" */
-    const int *values;  /* of a choice, one for each word; NULL: 0, 1, 2, ... */
+    /* the default, as it would be typed; NULL: zero (of two numbers: NaN), which means "not given" */
+    const char *usual;
+    const char *note;  /* behind the default in --help, within its brackets: "; 0: all", ": the base's" */
+    const int *values; /* of a choice, one for each word; NULL: 0, 1, 2, ... */
     enum fdit_option_keep keep;
     bool path;                      /* a text that is a path where it is kept */
     bool (*kept)(const void *args); /* whether it is written; NULL: always */
@@ -88,7 +89,8 @@ struct fdit_option {
 /* The row of this name, NULL: none. */
 const struct fdit_option *fdit_option_find(const struct fdit_option *table, const char *name);
 
-/* Gives every option of the table that has a default its default; the others are left as they are. */
+/* Gives every option of the table that has a default its default; two numbers without one become NaN, the
+ * others are left as they are. */
 void fdit_options_defaults(const struct fdit_option *table, void *args);
 
 /* What was typed into the option's place. A flag takes NULL, "true" or "false". FDIT_ERROR_ARGUMENT names
@@ -99,8 +101,8 @@ enum fdit_status fdit_option_set(fdit_context *ctx, const struct fdit_option *o,
 enum fdit_status fdit_options_set(fdit_context *ctx, const struct fdit_option *table, void *args,
                                   const char *name, const char *text);
 
-/* Refuses the first number of the table that is out of its range, by the option's name. Zero where there
- * is not a default means that the option was not given, and is allowed. */
+/* Refuses the first number of the table that is out of its range, by the option's name. Zero (of two
+ * numbers: NaN) where there is not a default means that the option was not given, and is allowed. */
 enum fdit_status fdit_options_check(fdit_context *ctx, const struct fdit_option *table, const void *args);
 
 /* The value of a choice or switch as it is typed; NULL where the value is none of them. */

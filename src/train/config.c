@@ -138,6 +138,24 @@ void fdit_train_config_apply(const struct fdit_train_config *c, struct fdit_trai
         o->steps = json_integer_value(steps);
 }
 
+enum fdit_status fdit_train_config_check_run(fdit_context *ctx, const struct fdit_train_config *c,
+                                             const char *path)
+{
+    const bool options = c->options != c->root, data = json_is_string(json_object_get(c->options, "data"));
+    if (options && data &&
+        (json_is_string(json_object_get(c->options, "base")) ||
+         json_is_true(json_object_get(c->options, "from-scratch"))))
+        return FDIT_OK;
+    return fdit_fail(
+        ctx, FDIT_ERROR_FORMAT,
+        "%s: lacks %s, which a run writes; it was edited or is of something else: put the run's own "
+        "back",
+        path,
+        !options ? "\"options\""
+        : !data  ? "\"data\""
+                 : "\"base\" (or \"from-scratch\")");
+}
+
 /* ------------------------------------------------------------------ paths */
 
 static bool is_list(const char *path)

@@ -15,6 +15,10 @@ enum fdit_status fdit_train_config_open(fdit_context *ctx, const char *path, str
 void fdit_train_config_close(struct fdit_train_config *c); /* NULL is allowed */
 /* Puts all that the file says into o; texts belong to c. */
 void fdit_train_config_apply(const struct fdit_train_config *c, struct fdit_train_options *o);
+/* Refuses a file that the run itself cannot have written: one without "options", "data", or where the weights
+ * come from. */
+enum fdit_status fdit_train_config_check_run(fdit_context *ctx, const struct fdit_train_config *c,
+                                             const char *path);
 /* Paths of o that _apply gave (other ones are left): each becomes the first of these that is there: what it
  * meant in the folder where the run was begun; the same beside `run`, where it and the run moved together;
  * as it is written. run NULL: only the last. FDIT_ERROR_ARGUMENT names the option to give when none is. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "train/options.h"
 
+#include "core/file.h"
 #include "core/mem.h"
 #include "core/pool.h"
 #include "format/option_json.h"
@@ -265,7 +266,7 @@ _Static_assert(offsetof(struct fdit_train_options, beta2) ==
 void fdit_train_betas_settle(struct fdit_train_options *o)
 {
     const struct fdit_optimiser *optimiser = fdit_optimiser_at((size_t)o->optimiser);
-    if (o->beta1 != 0 || o->beta2 != 0)
+    if (!isnan(o->beta1))
         return;
     o->beta1 = optimiser->beta1;
     o->beta2 = optimiser->beta2;
@@ -431,53 +432,103 @@ static bool may_change(const struct fdit_option *row, const json_t *before, cons
     return a && b;
 }
 
-static enum fdit_status compare_rows(fdit_context *ctx, const json_t *old, const json_t *usual,
-                                     const json_t *mine, bool other_devices)
+/* config.json or a checkpoint: what tells how the run began. */
+struct beginning {
+    const char *path, *config; /* config: of a checkpoint, the config.json that it is compared with; NULL */
+    const json_t *options;
+};
+
+static enum fdit_status refuse_row(fdit_context *ctx, const struct beginning *old, const char *name,
+                                   const json_t *before, const json_t *value)
 {
     char was[200], is[200];
+    fdit_json_show(before, was, sizeof was);
+    fdit_json_show(value, is, sizeof is);
+    if (old->config)
+        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT, "%s: was written with --%s %s, and %s says %s now",
+                         old->path, name, was, old->config, is);
+    return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
+                     "--resume: --%s was %s when the run began and is %s now; only paths, steps, epochs, "
+                     "device, threads, workers, intervals, --keep and --skip-bad may change",
+                     name, was, is);
+}
+
+static enum fdit_status compare_rows(fdit_context *ctx, const struct beginning *old, const json_t *usual,
+                                     const json_t *mine, bool other_devices)
+{
+
     for (const struct fdit_option *row = fdit_train_option_table; row->name; row++) {
         const json_t *value = json_object_get(mine, row->name);
-        const json_t *before = json_object_get(json_object_get(old, row->name) ? old : usual, row->name);
+        const json_t *known = json_object_get(old->options, row->name) ? old->options : usual;
+        const json_t *before = json_object_get(known, row->name);
         if (!value || json_equal(before, value) || may_change(row, before, value))
             continue;
         if (other_devices && (!strcmp(row->name, "batch") || !strcmp(row->name, "accumulate")))
             continue;
-        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
-                         "--resume: --%s was %s when the run began and is %s now; only paths, steps, epochs, "
-                         "device, threads, workers, intervals, --keep and --skip-bad may change",
-                         row->name, fdit_json_show(before, was, sizeof was),
-                         fdit_json_show(value, is, sizeof is));
+        return refuse_row(ctx, old, row->name, before, value);
     }
     return FDIT_OK;
+}
+
+/* mine: of o, as the options are kept beside `old`. */
+static enum fdit_status compare(fdit_context *ctx, const struct beginning *old, const json_t *mine,
+                                const struct fdit_train_options *o)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_train_options defaults = fdit_train_defaults();
+    struct fdit_json usual; /* of options that the run's program did not know yet */
+    bool other = false;
+    fdit_json_begin(&usual);
+    defaults.look = (struct fdit_picture_words){ "none", "none" }; /* as it was before there was a choice */
+    defaults.objective = fdit_objective_find(NULL)->name;
+    fdit_train_betas_settle(&defaults);
+    fdit_options_put(&usual, NULL, fdit_train_option_table, FDIT_KEEP_RESULT, FDIT_KEEP_NOTE, &defaults);
+    TRY(fdit_json_check(ctx, &usual, "options"));
+    TRY(compare_steps(ctx, old->options, usual.root, o, &other));
+    TRY(compare_rows(ctx, old, usual.root, mine, other));
+out:
+    fdit_json_fini(&usual);
+    return status;
 }
 
 enum fdit_status fdit_train_options_compare(fdit_context *ctx, const char *path, const char *text, size_t n,
                                             const struct fdit_train_options *o)
 {
     enum fdit_status status = FDIT_OK;
-    struct fdit_train_options defaults = fdit_train_defaults();
-    struct fdit_json mine, usual; /* usual: of options that the run's program did not know yet */
+    struct beginning old = { .path = path };
+    struct fdit_json mine;
     json_t *root = NULL;
-    bool other = false;
     fdit_json_begin(&mine);
-    fdit_json_begin(&usual);
-    defaults.look = (struct fdit_picture_words){ "none", "none" }; /* as it was before there was a choice */
-    defaults.objective = fdit_objective_find(NULL)->name;
-    fdit_train_betas_settle(&defaults);
     fdit_options_put(&mine, NULL, fdit_train_option_table, FDIT_KEEP_RESULT, FDIT_KEEP_NOTE, o);
-    fdit_options_put(&usual, NULL, fdit_train_option_table, FDIT_KEEP_RESULT, FDIT_KEEP_NOTE, &defaults);
     TRY(fdit_json_check(ctx, &mine, "options"));
-    TRY(fdit_json_check(ctx, &usual, "options"));
     TRY(fdit_json_parse(ctx, path, text, n, 64, &root));
-    const json_t *old = json_object_get(root, "options");
-    if (!json_is_object(old))
+    old.options = json_object_get(root, "options");
+    if (!json_is_object(old.options))
         FAIL(ctx, FDIT_ERROR_FORMAT,
              "%s: is not the config.json of a run (it has no \"options\"); resume another folder", path);
-    TRY(compare_steps(ctx, old, usual.root, o, &other));
-    TRY(compare_rows(ctx, old, usual.root, mine.root, other));
+    TRY(compare(ctx, &old, mine.root, o));
 out:
     json_decref(root);
     fdit_json_fini(&mine);
-    fdit_json_fini(&usual);
+    return status;
+}
+
+enum fdit_status fdit_train_options_same(fdit_context *ctx, const char *path, const char *theirs,
+                                         const char *mine, const struct fdit_train_options *o)
+{
+    enum fdit_status status = FDIT_OK;
+    struct beginning old = { .path = path };
+    json_t *a = NULL, *b = NULL;
+    char *config = NULL;
+    TRY(fdit_json_parse(ctx, path, theirs, strlen(theirs), 64, &a));
+    TRY(fdit_json_parse(ctx, path, mine, strlen(mine), 64, &b));
+    TRY(fdit_path_join(ctx, o->out, "config.json", &config));
+    old.options = a;
+    old.config = config;
+    TRY(compare(ctx, &old, b, o));
+out:
+    json_decref(a);
+    json_decref(b);
+    fdit_free(config);
     return status;
 }

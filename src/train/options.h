@@ -54,7 +54,7 @@ struct fdit_train_options {
     int devices;           /* fdit_train_run fills it in */
     int optimiser;         /* row of optimiser.h */
     double lr, weight_decay, clip;
-    double beta1, beta2; /* both 0: as usual for the optimiser */
+    double beta1, beta2; /* NaN: as usual for the optimiser */
     int64_t warmup;
     enum fdit_lr_schedule schedule;
     double ema;
@@ -114,6 +114,10 @@ enum fdit_status fdit_train_settings_json(fdit_context *ctx, const struct fdit_t
  * the numbers as they are. */
 enum fdit_status fdit_train_options_compare(fdit_context *ctx, const char *path, const char *text, size_t n,
                                             const struct fdit_train_options *o);
+/* The same between `theirs`, what _options_json wrote into the checkpoint `path`, and `mine`, what it writes
+ * now for o: config.json alone cannot tell that it was edited. The message has no remedy. */
+enum fdit_status fdit_train_options_same(fdit_context *ctx, const char *path, const char *theirs,
+                                         const char *mine, const struct fdit_train_options *o);
 
 /* Whether `validation` is a share of the data, not a data set: *fraction is then set. */
 bool fdit_train_is_fraction(const char *validation, double *fraction);

@@ -203,6 +203,54 @@ static enum fdit_status reason(fdit_context *ctx, char **out)
     return FDIT_OK;
 }
 
+/* Checkpoints that were passed over, newest first. */
+struct unusable {
+    char **why;
+    size_t n, room;
+    bool edited; /* the newest is whole, and config.json differs from it */
+};
+
+static void unusable_fini(struct unusable *u)
+{
+    for (size_t i = 0; i < u->n; i++)
+        fdit_free(u->why[i]);
+    fdit_free(u->why);
+}
+
+static enum fdit_status note_unusable(fdit_context *ctx, struct unusable *u, bool other_options)
+{
+    enum fdit_status status = FDIT_OK;
+    char *why = NULL;
+    TRY(reason(ctx, &why));
+    TRY(fdit_grow(ctx, &u->why, &u->room, u->n + 1, sizeof *u->why));
+    u->edited = u->n ? u->edited : other_options;
+    u->why[u->n++] = why;
+    why = NULL;
+out:
+    fdit_free(why);
+    return status;
+}
+
+/* Warns of those of the n checkpoints that were passed over; an error where that was all. */
+static enum fdit_status tell_unusable(fdit_context *ctx, const struct run *r, const struct unusable *u,
+                                      const int64_t *steps, size_t n)
+{
+    enum fdit_status status = FDIT_OK;
+    if (u->n == n && u->edited)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT,
+             "--resume: %s; put the old value back, or begin again with another --out", u->why[0]);
+    if (u->n == n)
+        FAIL(ctx, FDIT_ERROR_FORMAT,
+             "--resume: none of the %zu checkpoints of %s can be used (%s); put a whole one back, or "
+             "begin again with another --out",
+             n, r->o->out, u->why[0]);
+    for (size_t i = 0; i < u->n; i++)
+        fdit_log(ctx, FDIT_LOG_WARNING, "%s; going back to the checkpoint before it, of step %" PRId64,
+                 u->why[i], steps[n - 2 - i]);
+out:
+    return status;
+}
+
 /* A learning rate that falls over the whole run jumps when the run becomes longer or shorter. */
 static void warn_of_schedule(fdit_context *ctx, const struct run *r)
 {
@@ -239,13 +287,18 @@ enum fdit_status fdit_run_resume(fdit_context *ctx, struct run *r)
 {
     enum fdit_status status = FDIT_OK;
     const struct fdit_train_options *o = r->o;
+    bool other_options = false;
     struct fdit_state_wanted wanted = { .optimiser = r->optimiser,
                                         .group = (uint64_t)r->round * (uint64_t)o->accumulate,
                                         .taxonomy = r->rule.taxonomy,
                                         .base = r->fingerprint,
+                                        .train = r->train_json,
+                                        .options = r->made_by,
+                                        .other_options = &other_options,
                                         .other = FDIT_ERROR_FORMAT };
+    struct unusable unusable = { 0 };
     int64_t *steps = NULL;
-    char *path = NULL, *newest = NULL, *why = NULL;
+    char *path = NULL;
     size_t n = 0;
     if (!json_object_get(r->before, "made_of")) /* then it is not known yet whether the data are the same */
         wanted.other = FDIT_ERROR_ARGUMENT;
@@ -264,29 +317,18 @@ enum fdit_status fdit_run_resume(fdit_context *ctx, struct run *r)
         fdit_phase_end(ctx);
         if (status == FDIT_OK)
             break;
-        if (!is_broken(status))
+        if (!is_broken(status) && !other_options)
             goto out;
-        fdit_free(why);
-        TRY(reason(ctx, &why));
-        if (!newest)
-            TRY(fdit_strdup(ctx, why, &newest));
-        if (!i)
-            FAIL(ctx, FDIT_ERROR_FORMAT,
-                 "--resume: none of the %zu checkpoints of %s can be used (%s); put a whole one back, or "
-                 "begin "
-                 "again with another --out",
-                 n, o->out, newest);
-        fdit_log(ctx, FDIT_LOG_WARNING, "%s; going back to the checkpoint before it, of step %" PRId64, why,
-                 steps[i - 1]);
+        TRY(note_unusable(ctx, &unusable, other_options));
     }
+    TRY(tell_unusable(ctx, r, &unusable, steps, n));
     r->output.checkpoints = r->output.kept = true;
     fdit_log(ctx, FDIT_LOG_INFO, "resuming at step %" PRId64 " from %s", r->at.step, path);
     TRY(check_log(ctx, r));
     warn_of_schedule(ctx, r);
 out:
+    unusable_fini(&unusable);
     fdit_free(path);
-    fdit_free(newest);
-    fdit_free(why);
     fdit_free(steps);
     return status;
 }

@@ -236,6 +236,13 @@ static enum fdit_status check_meta(fdit_context *ctx, const struct fdit_safetens
     if (!format || strcmp(format, STATE_FORMAT))
         FAIL(ctx, FDIT_ERROR_FORMAT, "%s: is not a checkpoint of a run", path);
     TRY(fdit_file_version_check(ctx, path, format, fdit_safetensors_meta(st, "version")));
+    const char *train = fdit_safetensors_meta(st, "train"); /* NULL: of a version before */
+    *wanted->other_options = false;
+    if (wanted->train && train) {
+        status = fdit_train_options_same(ctx, path, train, wanted->train, wanted->options);
+        *wanted->other_options = status == FDIT_ERROR_ARGUMENT;
+        TRY(status);
+    }
     TRY(check_model(ctx, st, config));
     const char *optimiser = fdit_safetensors_meta(st, "optimiser");
     if (fdit_optimiser_find(optimiser) != wanted->optimiser)

@@ -8,6 +8,7 @@
 #include "data/taxonomy.h"
 #include "model/delta.h"
 #include "train/optimiser.h"
+#include "train/options.h"
 
 struct fdit_train_position {
     int64_t step;      /* optimiser steps done */
@@ -24,7 +25,10 @@ struct fdit_state_wanted {
     int64_t step;                           /* as its file is called */
     uint64_t group;                         /* samples of a step */
     const struct fdit_taxonomy *taxonomy;
-    const char *base;       /* fingerprint of the frozen weights */
+    const char *base;  /* fingerprint of the frozen weights */
+    const char *train; /* options, as fdit_delta_meta has them; needs `options`, those of the run */
+    const struct fdit_train_options *options;
+    bool *other_options;    /* set to whether these differ, which is FDIT_ERROR_ARGUMENT; never NULL */
     enum fdit_status other; /* for classes or a base that are others */
 };
 /* Into the model. FDIT_ERROR_FORMAT or _NUMERIC for a file that is cut off or not of this run,

@@ -71,3 +71,64 @@ cp -R base cut
 : >cut/config.json
 ends 1 "$FD" train --resume cut
 says 'cut/config.json: .*; correct it' && one_line
+# what decides the result was edited in config.json: the checkpoint knows how it was made
+stale() { # stale SED-EXPRESSION OPTION WAS IS
+    rm -rf run
+    cp -R base run
+    sed "$1" base/config.json >run/config.json
+    cp -R run before
+    ends 2 "$FD" train --resume run --steps 5
+    says "train: --resume: run/checkpoints/step-3.safetensors: was written with --$2 $3, and run/config.json says $4 now; put"
+    one_line
+    holds diff -r before run
+    rm -rf before
+}
+stale 's/"lr":[0-9.e-]*/"lr":0.5/' lr 0.0001 0.5
+stale 's/"seed":0/"seed":7/' seed 0 7
+stale 's/"batch":4/"batch":2/' batch 4 2
+stale 's/"accumulate":1/"accumulate":4/' accumulate 1 4
+stale 's/"flip":"horizontal"/"flip":"none"/' flip '"horizontal"' '"none"'
+stale 's/"matte":"white"/"matte":"black"/' matte '"white"' '"black"'
+stale 's/"optimiser":"adamw"/"optimiser":"lion"/' optimiser '"adamw"' '"lion"'
+stale 's/"betas":\[[0-9.,]*\]/"betas":[0.5,0.5]/' betas '\[0.9[0-9]*, ?0.999[0-9]*\]' '\[0.5, ?0.5\]'
+stale 's/"lr":[0-9.e-]*,//; s/"warmup":0/"warmup":2/' warmup 0 2
+# a checkpoint of a version that did not write the options, and what may change
+for change in 's/"workers":2/"workers":0/' 's/"keep":3/"keep":1/' 's/"skip-bad":false/"skip-bad":true/'; do
+    rm -rf run
+    cp -R base run
+    sed "$change" base/config.json >run/config.json
+    holds sh -c '! cmp -s base/config.json run/config.json'
+    ends 0 "$FD" train --resume run --steps 4
+done
+# no moments at all is a choice, too
+ends 0 small_run --data d --steps 4 --betas 0,0 --out none
+holds grep -Eq '"betas":\[0(\.0)?, ?0(\.0)?\]' none/config.json
+ends 0 small_run --data d --steps 2 --betas 0,0 --out half
+ends 0 "$FD" train --resume half --steps 4
+holds cmp none/delta.safetensors half/delta.safetensors
+ends 2 "$FD" train --resume half --steps 6 --betas 0.9,0.999
+says '--betas was \[0(\.0)?, ?0(\.0)?\] when the run began'
+# a config.json that is not one: it is that which lacks something, not the command
+lacks() { # TEXT OF config.json, WHAT
+    printf '%s\n' "$1" >run/config.json
+    for command in "train --resume run --steps 5" "inspect run"; do
+        case $command$1 in inspect*\"options\"*) ;; inspect*) continue ;; esac
+        ends 1 "$FD" $command
+        says ": run/config.json: lacks $2, which a run writes" && one_line
+        silent '--data is missing'
+    done
+}
+lacks '{}' '"options"'
+lacks '{"steps":3}' '"options"' 2>/dev/null
+lacks '{"format":"finediffusion-run","options":{},"steps":3}' '"data"'
+lacks '{"format":"finediffusion-run","options":{"data":"d"},"steps":3}' '"base" \(or "from-scratch"\)'
+printf '{}\n' >options.json
+ends 2 "$FD" train --config options.json --from-scratch --model 32,1,2,4 --tune full --steps 3 --out no
+says '--data is missing, and options.json has none' && one_line
+# inspect reads the numbers of a run with the same eyes
+for steps in -4 0 2.5 '"3"' 99999999999999999999; do
+    sed "s/\"steps\":3,\"checkpoints\"/\"steps\":$steps,\"checkpoints\"/" base/config.json >run/config.json
+    ends 1 "$FD" inspect run
+    says 'run/config.json' && one_line
+    silent 'of steps'
+done
