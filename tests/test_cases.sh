@@ -3,8 +3,8 @@
 # The inputs of tests/cases, each with its right outcome. FDIT_CASES='PATTERN...' runs some of them.
 set -u
 program=${FDIT_PROGRAM:?} source=${FDIT_SRCDIR:?}
-LC_ALL=C OMP_WAIT_POLICY=passive
-export LC_ALL OMP_WAIT_POLICY
+LC_ALL=C
+export LC_ALL
 unset FINEDIFFUSION_DEVICE
 FD=$program IN=$source/tests/cases/in CASES=$source/tests/cases
 export FD IN CASES

@@ -580,7 +580,7 @@ START_TEST(test_junk)
     ck_assert_uint_eq(fdit_dataset_info(ds).ignored, 2);
     check_name(ds, 0, "owl/1.PNG");
     check_name(ds, 2, "tit/2.png");
-    expect_logged("2 files are no picture of a class and left out (");
+    expect_logged("2 files are not pictures of a class and left out (");
     expect_logged("\"Thumbs.db\"");
     expect_logged("1 link to nowhere left out: \"gone.png\"");
     ck_assert_int_eq(unlink(test_path(folder, "d/owl/1.PNG")), 0);
@@ -592,9 +592,20 @@ START_TEST(test_junk)
 }
 END_TEST
 
-/* A symbolic link and a hard link: counted, and how to pack them is said. */
+/* What is not a file in an archive is counted as what it is: of links it is said how to pack them. */
 START_TEST(test_archive_links)
 {
+    static const struct {
+        char type;
+        size_t links, special;
+        const char *says;
+    } cases[] = {
+        { '1', 1, 0, "1 link is left out; tar packs what links lead to with" },
+        { '2', 1, 0, "1 link is left out; tar packs what links lead to with" },
+        { '3', 0, 1, "1 member that is a pipe or device is left out" },
+        { '4', 0, 1, "1 member that is a pipe or device is left out" },
+        { '6', 0, 1, "1 member that is a pipe or device is left out" },
+    };
     struct fdit_tar_writer *w = NULL;
     uint8_t *bytes;
     size_t n;
@@ -604,20 +615,23 @@ START_TEST(test_archive_links)
     add_picture(w, "a/x.png", "1.png");
     ck_assert_ok(ctx, fdit_tar_writer_commit(ctx, &w));
     ck_assert_ok(ctx, fdit_file_read_all(ctx, test_path(folder, "x.tar"), 1 << 20, &bytes, &n));
-    unsigned sum = 0;
-    bytes[156] = '1'; /* the type: a hard link */
-    memset(bytes + 148, ' ', 8);
-    for (int i = 0; i < 512; i++)
-        sum += bytes[i];
-    snprintf((char *)bytes + 148, 8, "%06o", sum);
-    test_file(ctx, folder, "y.tar", bytes, n);
+    for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
+        unsigned sum = 0;
+        bytes[156] = (uint8_t)cases[k].type;
+        memset(bytes + 148, ' ', 8);
+        for (int i = 0; i < 512; i++)
+            sum += bytes[i];
+        snprintf((char *)bytes + 148, 8, "%06o", sum);
+        test_file(ctx, folder, "y.tar", bytes, n);
+        struct fdit_dataset *ds = open_set(test_path(folder, "y.tar"), &plain);
+        ck_assert_uint_eq(fdit_dataset_size(ds), 1);
+        ck_assert_uint_eq(fdit_dataset_info(ds).links, cases[k].links);
+        ck_assert_uint_eq(fdit_dataset_info(ds).special, cases[k].special);
+        ck_assert_uint_eq(fdit_dataset_info(ds).ignored, 0);
+        expect_logged(cases[k].says);
+        fdit_dataset_close(ds);
+    }
     fdit_free(bytes);
-    struct fdit_dataset *ds = open_set(test_path(folder, "y.tar"), &plain);
-    ck_assert_uint_eq(fdit_dataset_size(ds), 1);
-    ck_assert_uint_eq(fdit_dataset_info(ds).links, 1);
-    ck_assert_uint_eq(fdit_dataset_info(ds).ignored, 0);
-    expect_logged("1 link is left out; tar packs what links lead to with");
-    fdit_dataset_close(ds);
 }
 END_TEST
 

@@ -21,6 +21,9 @@ encode="encode data --vae $vae --size 32 --workers 1"
 good $encode whole
 says stderr 'pictures of 4 classes as moments of 4 x 4 x 4'
 good $encode whole --plan
+# sizes stand under each other: all rows end the third column where the head does
+awk 'NR == 1 { end = index($0, "size") + 3 } /iB$|bytes$/ && length($0) != end { exit 1 } END { exit !end }' stdout ||
+    fail "a row of the plan is out of its column" "$(cat stdout)"
 says stdout 'cache on disk'
 # killed again and again, at whatever moment it is
 n=0

@@ -324,6 +324,8 @@ static void put_left_out(struct job *j)
         put_clean(j->out, names, NULL, fdit_dataset_left_out_name(j->ds, i));
     if (info.links)
         fdit_json_put_int(j->out, NULL, "links", (int64_t)info.links);
+    if (info.special)
+        fdit_json_put_int(j->out, NULL, "pipes_and_devices", (int64_t)info.special);
 }
 
 enum fdit_status fdit_inspect_data(struct fdit_cli *cli, const char *path,

@@ -61,8 +61,10 @@ enum fdit_status fdit_cli_plan(struct fdit_cli *cli, const struct fdit_plan *pla
         return FDIT_OK;
     TRY(fdit_plan_text(cli->ctx, plan, &text));
     fdit_format_size((size_t)disk, size);
-    TRY(fdit_strf(cli->ctx, &longer, "%s%s%s\n", text, disk ? "\ncache on disk               " : "",
-                  disk ? size : ""));
+    if (disk)
+        TRY(fdit_strf(cli->ctx, &longer, "%s\n" FDIT_PLAN_SUM "\n", text, "cache on disk", "", size));
+    else
+        TRY(fdit_strf(cli->ctx, &longer, "%s\n", text));
     if (cli->plan)
         fdit_cli_print_exactly(cli, longer);
     else

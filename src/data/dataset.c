@@ -658,6 +658,7 @@ struct fdit_dataset_info fdit_dataset_info(const struct fdit_dataset *ds)
         .missing = ds->missing,
         .ignored = ds->ignored,
         .links = ds->links,
+        .special = ds->special,
         .memory_bytes = ds->items_capacity * sizeof *ds->items + ds->names_capacity +
                         (classes + 1) * sizeof *ds->first + fdit_names_memory(&ds->places) +
                         fdit_names_memory(&ds->shards) + ds->place_capacity * sizeof *ds->place_shard,

@@ -56,6 +56,7 @@ struct fdit_dataset_info {
     size_t missing;      /* classes without a picture */
     size_t ignored;      /* files that are not pictures */
     size_t links;        /* in archives */
+    size_t special;      /* pipes and devices, in archives */
     size_t memory_bytes; /* of the index */
 };
 

@@ -47,7 +47,7 @@ struct fdit_dataset {
     struct fdit_taxonomy *made; /* owned, when options.taxonomy was NULL */
     const struct fdit_taxonomy *taxonomy;
     struct fdit_room *room; /* of all threads that read pictures at the same time */
-    size_t ignored, missing, links;
+    size_t ignored, missing, links, special;
     struct fdit_name_list ignored_names;
     size_t kinds[FDIT_KIND_COUNT]; /* of the ignored files */
     struct fdit_names left_out;    /* their names, when options.survey */
@@ -88,7 +88,7 @@ enum fdit_status fdit_ds_note(fdit_context *ctx, struct fdit_dataset *ds, const 
 void fdit_ds_texts_fini(struct fdit_ds_texts *texts);
 /* Fails with the first problem, of which there is one, and the number of the others. */
 enum fdit_status fdit_ds_fail(fdit_context *ctx, const struct fdit_dataset *ds);
-/* Notes the files and links that are left out, where there are any. */
+/* Notes the files, links, pipes and devices that are left out, where there are any. */
 enum fdit_status fdit_ds_note_left_out(fdit_context *ctx, struct fdit_dataset *ds);
 /* To be called when folders are not in the taxonomy, all of them when `none`: refuses one whose first line
  * should name the columns and is a class, and one that has the folders as groups. Else FDIT_OK. */

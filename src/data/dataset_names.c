@@ -155,6 +155,7 @@ static enum fdit_status finish_draft(fdit_context *ctx, struct fdit_dataset *ds)
     }
     for (int32_t r = 0; r < ds->draft->n_ranks; r++)
         TRY(fdit_tax_sort(ctx, ds->draft, r));
+    TRY(fdit_tax_warn_case(ctx, ds->draft, ds->root));
     TRY(fdit_tax_pick(ctx, ds->draft, ds->root, NULL, &ds->named));
 out:
     return status;

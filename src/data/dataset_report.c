@@ -101,8 +101,8 @@ enum fdit_status fdit_ds_note_left_out(fdit_context *ctx, struct fdit_dataset *d
     fdit_ds_kinds_text(ds->kinds, FDIT_KIND_IS_OTHER, text, sizeof text);
     fdit_ds_kinds_text(ds->kinds, FDIT_KIND_IS_OTHER_PICTURE, unread, sizeof unread);
     if (ds->ignored)
-        TRY(fdit_ds_note(ctx, ds, "%s: %zu file%s no picture of a class and left out (%s): %s%s%s%s",
-                         ds->root, ds->ignored, ds->ignored > 1 ? "s are" : " is", text,
+        TRY(fdit_ds_note(ctx, ds, "%s: %zu file%s of a class and left out (%s): %s%s%s%s", ds->root,
+                         ds->ignored, ds->ignored > 1 ? "s are not pictures" : " is not a picture", text,
                          fdit_name_list_text(&ds->ignored_names), *unread ? "; " : "", unread,
                          *unread ? " cannot be read; convert them to PNG or JPEG" : ""));
     if (ds->links)
@@ -110,6 +110,10 @@ enum fdit_status fdit_ds_note_left_out(fdit_context *ctx, struct fdit_dataset *d
                          "%s: %zu link%s left out; tar packs what links lead to with --dereference "
                          "--hard-dereference",
                          ds->root, ds->links, ds->links > 1 ? "s are" : " is"));
+    if (ds->special)
+        TRY(fdit_ds_note(ctx, ds, "%s: %zu member%s left out", ds->root, ds->special,
+                         ds->special > 1 ? "s that are pipes or devices are"
+                                         : " that is a pipe or device is"));
 out:
     return status;
 }

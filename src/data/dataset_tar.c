@@ -539,7 +539,8 @@ static enum fdit_status take_archive(fdit_context *ctx, struct fdit_dataset *ds,
         if (fdit_stopped(ctx))
             FAIL(ctx, FDIT_INTERRUPTED, "%s: interrupted", path);
     }
-    ds->links += fdit_tar_stream_skipped(a.stream);
+    ds->links += fdit_tar_stream_links(a.stream);
+    ds->special += fdit_tar_stream_special(a.stream);
     *labelled = a.keys.n > 0;
     compare_told(&a);
     TRY(*labelled ? label_shard(&a, first) : check_unlabelled(&a, first));

@@ -197,7 +197,9 @@ static bool single_quoted(const char *s, const char *end, char separator)
         while (at < end && *at == ' ')
             at++;
         const char *close = at < end && *at == '\'' ? quoted_end(at, end, separator) : NULL;
-        const char *from = close ? close : at, *stop = memchr(from, separator, (size_t)(end - from));
+        const char *from = close ? close : at;
+        const size_t left = from < end ? (size_t)(end - from) : 0;
+        const char *stop = memchr(from, separator, left);
         for (const char *c = at; !close && c < (stop ? stop : end); c++)
             if ((*c < '0' || *c > '9') && *c != ' ')
                 return false;

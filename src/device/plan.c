@@ -186,9 +186,9 @@ enum fdit_status fdit_plan_text(fdit_context *ctx, const struct fdit_plan *plan,
     }
     fdit_format_size(fdit_plan_device_bytes(plan), bytes);
     fdit_format_size(fdit_plan_process_bytes(plan), most);
-    TRY(fdit_strf(ctx, &longer, "%s\n%-22s %8s %12s", text, "sum on the device", "", bytes));
+    TRY(fdit_strf(ctx, &longer, "%s\n" FDIT_PLAN_SUM, text, "sum on the device", "", bytes));
     if (fdit_plan_kind_bytes(plan, FDIT_PLAN_PROCESS))
-        TRY(fdit_strf(ctx, out, "%s\n%-22s %8s %12s", longer, "sum of the process", "", most));
+        TRY(fdit_strf(ctx, out, "%s\n" FDIT_PLAN_SUM, longer, "sum of the process", "", most));
     else {
         *out = longer;
         longer = NULL;

@@ -59,6 +59,8 @@ enum fdit_status fdit_plan_check(fdit_context *ctx, const struct fdit_plan *plan
                                  size_t limit, const char *remedy);
 /* Makes the buffers of all entries with `where`. On failure those made stay with their owners. */
 enum fdit_status fdit_plan_allocate(fdit_context *ctx, const struct fdit_plan *plan, fdit_device *dev);
+/* A row of the table for people that is a sum: three texts, name, empty, size. */
+#define FDIT_PLAN_SUM "%-22s %8s %12s"
 /* The table for people: one line a kind with its largest buffer, then the sums. Free with fdit_free. */
 enum fdit_status fdit_plan_text(fdit_context *ctx, const struct fdit_plan *plan, char **out);
 

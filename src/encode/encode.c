@@ -11,6 +11,7 @@
 #include "format/cache.h"
 #include "core/half.h"
 #include "format/option_json.h"
+#include "format/weights.h"
 #include "vae/vae.h"
 
 #include <inttypes.h>
@@ -146,7 +147,8 @@ static enum fdit_status open_data(fdit_context *ctx, struct job *j)
     j->channels = o->channels;
     TRY(choose_rules(ctx, j));
     if (o->vae) {
-        TRY(fdit_vae_open(ctx, o->vae, &j->vae));
+        status = fdit_vae_open(ctx, o->vae, &j->vae);
+        TRY(fdit_weights_explain(ctx, status, "--vae", o->vae, "DATA", o->data));
         j->channels = fdit_vae_config_of(j->vae)->in_channels;
         if (o->vae_scale > 0)
             fdit_vae_set_scale(j->vae, o->vae_scale);

@@ -36,7 +36,7 @@ struct fdit_tar_stream {
     uint64_t trailing; /* bytes behind the last gzip member */
     bool in_member;    /* a header was read and its content not yet passed */
     size_t headers;    /* so far */
-    size_t skipped;
+    size_t links, special;
     char *name, *long_name; /* of the present member; from an extension header for the next one */
     bool has_size;
     uint64_t long_size;
@@ -553,7 +553,8 @@ static enum fdit_status use_header(fdit_context *ctx, struct fdit_tar_stream *s,
         *found = true;
         return FDIT_OK;
     }
-    s->skipped += !folder;
+    s->links += h->type == '1' || h->type == '2';
+    s->special += !folder && h->type != '1' && h->type != '2';
     if (h->type >= '1' && h->type <= '6')
         size = 0; /* no content follows, whatever the field says */
     TRY(pass_over(ctx, s, size));
@@ -601,9 +602,14 @@ out:
     return status;
 }
 
-size_t fdit_tar_stream_skipped(const struct fdit_tar_stream *s)
+size_t fdit_tar_stream_links(const struct fdit_tar_stream *s)
 {
-    return s->skipped;
+    return s->links;
+}
+
+size_t fdit_tar_stream_special(const struct fdit_tar_stream *s)
+{
+    return s->special;
 }
 
 static enum fdit_status begin(fdit_context *ctx, struct fdit_tar_stream *s)
@@ -835,7 +841,7 @@ bool fdit_tar_find(const struct fdit_tar *t, const char *name, size_t *i)
 
 size_t fdit_tar_skipped(const struct fdit_tar *t)
 {
-    return t->stream->skipped;
+    return t->stream->links + t->stream->special;
 }
 
 size_t fdit_tar_memory(const struct fdit_tar *t)

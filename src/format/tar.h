@@ -35,7 +35,8 @@ enum fdit_status fdit_tar_stream_next(fdit_context *ctx, struct fdit_tar_stream 
 /* Up to n bytes of the present member; *got is 0 at its end only. */
 enum fdit_status fdit_tar_stream_read(fdit_context *ctx, struct fdit_tar_stream *s, void *out, size_t n,
                                       size_t *got);
-size_t fdit_tar_stream_skipped(const struct fdit_tar_stream *s); /* links and the like so far */
+size_t fdit_tar_stream_links(const struct fdit_tar_stream *s);   /* passed over so far, hard and symbolic */
+size_t fdit_tar_stream_special(const struct fdit_tar_stream *s); /* pipes and devices passed over so far */
 void fdit_tar_stream_close(struct fdit_tar_stream *s);           /* NULL is allowed */
 
 /* ---- All members at once, in any order ---- */
@@ -54,8 +55,8 @@ const struct fdit_tar_member *fdit_tar_at(const struct fdit_tar *t, size_t i);
 const uint8_t *fdit_tar_data(const struct fdit_tar *t, size_t i); /* its `size` bytes */
 /* The last member of that name: true and its index. */
 bool fdit_tar_find(const struct fdit_tar *t, const char *name, size_t *i);
-size_t fdit_tar_skipped(const struct fdit_tar *t);
-size_t fdit_tar_memory(const struct fdit_tar *t); /* bytes of unpacked contents, 0 if mapped */
+size_t fdit_tar_skipped(const struct fdit_tar *t); /* links, pipes and devices */
+size_t fdit_tar_memory(const struct fdit_tar *t);  /* bytes of unpacked contents, 0 if mapped */
 
 /* ---- Writing .tar ---- */
 

@@ -316,6 +316,32 @@ static enum fdit_status open_file(fdit_context *ctx, struct fdit_weights *w)
     }
 }
 
+/* Whether there are weights, in the form that anything of ours reads. */
+static bool holds_weights(const char *path)
+{
+    static const char *const parts[] = { "transformer", "vae" };
+    struct fdit_weights *w = NULL;
+    bool found = false;
+    for (size_t i = 0; i < 2 && !found; i++) {
+        found = fdit_weights_open(NULL, path, parts[i], &w) == FDIT_OK && fdit_weights_count(w);
+        fdit_weights_close(w);
+        w = NULL;
+    }
+    return found;
+}
+
+enum fdit_status fdit_weights_explain(fdit_context *ctx, enum fdit_status failed, const char *what,
+                                      const char *path, const char *data_what, const char *data)
+{
+    if (failed != FDIT_ERROR_FORMAT || !data || holds_weights(path) || !holds_weights(data))
+        return failed;
+    return fdit_fail(
+        ctx, FDIT_ERROR_ARGUMENT,
+        "%s %s and %s %s seem to be swapped: the first has no weights and the second is weights, not "
+        "pictures",
+        what, path, data_what, data);
+}
+
 enum fdit_status fdit_weights_open(fdit_context *ctx, const char *path, const char *part,
                                    struct fdit_weights **out)
 {

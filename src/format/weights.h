@@ -31,6 +31,12 @@ enum fdit_status fdit_weights_open(fdit_context *ctx, const char *path, const ch
                                    struct fdit_weights **out);
 void fdit_weights_close(struct fdit_weights *w); /* NULL is allowed */
 
+/* After opening `path`, what `what` was given, ended with `failed`: FDIT_ERROR_ARGUMENT when `data`, given as
+ * `data_what`, holds weights where pictures belong, so that the two were swapped; else `failed`, with the
+ * message that is there. */
+enum fdit_status fdit_weights_explain(fdit_context *ctx, enum fdit_status failed, const char *what,
+                                      const char *path, const char *data_what, const char *data);
+
 const char *fdit_weights_path(const struct fdit_weights *w); /* of the file or index */
 bool fdit_weights_torch(const struct fdit_weights *w);       /* false: safetensors */
 size_t fdit_weights_count(const struct fdit_weights *w);

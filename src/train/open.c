@@ -5,6 +5,7 @@
 #include "core/mem.h"
 #include "format/cache.h"
 #include "format/json.h"
+#include "format/weights.h"
 #include "sample/weight_files.h"
 #include "train/growth.h"
 
@@ -41,7 +42,8 @@ enum fdit_status fdit_run_open_files(fdit_context *ctx, struct run *r)
         r->config.objective = fdit_objective_find(o->objective)->id;
         TRY(fdit_config_parse(ctx, o->model, &r->config));
     } else {
-        TRY(fdit_checkpoint_open(ctx, o->base, FDIT_VALUES_EMA, &r->base));
+        status = fdit_checkpoint_open(ctx, o->base, FDIT_VALUES_EMA, &r->base);
+        TRY(fdit_weights_explain(ctx, status, "--base", o->base, "--data", o->data));
         TRY(fdit_delta_refuse_as_base(ctx, r->base));
         if (o->objective)
             fdit_checkpoint_ask_objective(r->base, fdit_objective_find(o->objective), true);

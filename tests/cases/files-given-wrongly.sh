@@ -75,3 +75,15 @@ done
 ends 0 "$FD" inspect "$J" --model 72,5,3,3
 prints classifier
 absent run cache pictures out.safetensors
+# weights and pictures in each other's place
+for data in "$IN/data" "$FDIT_SRCDIR/data/letters-test.tar.gz" "$IN/data/owls/a/0.png"; do
+    for base in "$IN/ckpt/ok.pt" "$IN/ckpt/pipeline" "$FDIT_SRCDIR/data/base.safetensors"; do
+        ends 2 "$FD" train --base "$data" --data "$base" --steps 2 $D --out run
+        says "train: --base $data and --data $base seem to be swapped" && one_line
+    done
+    ends 2 "$FD" encode "$IN/ckpt/vae-ok" cache --vae "$data" $D
+    says "encode: --vae $data and DATA .*vae-ok seem to be swapped" && one_line
+done
+ends 1 "$FD" train --base "$IN/data" --data "$IN/data" --steps 2 $D --out run
+silent swapped
+absent run cache
