@@ -247,3 +247,6 @@ tests_fuzz_fuzz_npz_SOURCES = tests/fuzz/fuzz_npz.c tests/fuzz/fuzz.h $(fuzz_mai
 tests_fuzz_fuzz_npz_LDFLAGS = $(fuzz_link_flags)
 TESTS += tests/test_eval_cli.sh
 EXTRA_DIST += tests/test_eval_cli.sh
+
+TESTS += tests/test_eval_sources.sh
+EXTRA_DIST += tests/test_eval_sources.sh

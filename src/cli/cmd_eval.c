@@ -2,27 +2,39 @@
  * cmd_eval.c: `finediffusion eval`. */
 #include "cli/cli.h"
 
+#include "cli/eval_print.h"
 #include "core/mem.h"
-#include "eval/evaluate.h"
-#include "eval/scores.h"
+#include "sample/drawer.h"
+#include "train/held_out.h"
 
-#include <math.h>
+#include <stddef.h>
 #include <string.h>
-
-enum { MOST_GROUPS = 40 }; /* of a rank's table on the terminal; all are in the JSON */
 
 struct args {
     struct fdit_eval_options o;
+    struct fdit_sample_options drawn; /* what is drawn where no pictures are given */
+    const char *run;                  /* a training run whose split the real pictures follow; NULL */
+    bool train;                       /* its training pictures, not its validation pictures */
 };
+
+static void defaults(void *p)
+{
+    struct args *a = p;
+    fdit_options_defaults(fdit_eval_option_table, &a->o);
+    a->drawn = fdit_sample_defaults();
+}
+
+/* ------------------------------------------------------------------ progress */
 
 struct watch {
     struct fdit_cli *cli;
-    size_t total; /* pictures of the set at hand */
+    size_t done, total; /* pictures of the set at hand */
 };
 
 static void begin_set(void *user, const char *path, size_t total)
 {
     struct watch *w = user;
+    w->done = 0;
     w->total = total;
     fdit_cli_banner(w->cli, "pictures", "%s: %zu", path, total);
     fdit_cli_progress_begin(w->cli, "features", "picture", 0, total);
@@ -31,223 +43,189 @@ static void begin_set(void *user, const char *path, size_t total)
 static void show_picture(void *user, size_t done)
 {
     struct watch *w = user;
+    w->done = done;
     fdit_cli_progress_update(w->cli, done, NULL);
     if (done == w->total) /* what follows has lines of its own */
         fdit_cli_progress_end(w->cli);
 }
 
-/* ------------------------------------------------------------------ groups of classes */
+/* Pictures on their way count as far as their steps are done. */
+static void show_step(void *user, size_t drawing, int step, int steps)
+{
+    struct watch *w = user;
+    char note[64];
+    snprintf(note, sizeof note, "drawing, step %d/%d", step, steps);
+    fdit_cli_progress_part(w->cli, w->done, (double)drawing * step / steps, step < steps ? note : NULL);
+}
 
-struct groups {
-    const char *title; /* of the rank; "pictures" for head, middle, tail */
-    size_t n;
-    const int32_t *of; /* [classes] */
+/* ------------------------------------------------------------------ options of what is drawn */
+
+/* Each is read as `sample` reads it. */
+#define DRAWN(option, text)                                                                \
+    static enum fdit_status set_##option(fdit_context *ctx, void *args, const char *value) \
+    {                                                                                      \
+        struct args *a = args;                                                             \
+        return fdit_options_set(ctx, fdit_sample_option_table, &a->drawn, text, value);    \
+    }
+DRAWN(base, "base")
+DRAWN(delta, "delta")
+DRAWN(weights_from, "weights-from")
+DRAWN(vae, "vae")
+DRAWN(vae_scale, "vae-scale")
+DRAWN(force, "force")
+DRAWN(class_list, "classes")
+DRAWN(per_class, "per-class")
+DRAWN(counts, "counts")
+DRAWN(guide, "guide")
+DRAWN(guidance, "guidance")
+DRAWN(interval, "guidance-interval")
+DRAWN(sampler, "sampler")
+DRAWN(steps, "steps")
+DRAWN(clip, "clip-x0")
+DRAWN(no_clip, "no-clip-x0")
+
+#define ROW(kind, name, arg, field) FDIT_OPTION_ROW(kind, name, arg, struct args, field)
+#define CALL(n, a, function) .name = n, .arg = a, .kind = FDIT_OPT_PARSE, .parse = set_##function
+
+static const struct fdit_option options[] = {
+    FDIT_HEADING("Pictures that are drawn, in place of GENERATED"),
+    { CALL("base", "FILE", base), .help =
+                                      "checkpoint: the base of --delta, or a whole model; its pictures are "
+                                      "measured and not written, the same that 'sample' draws" },
+    { CALL("delta", "FILE", delta), .help = "delta.safetensors of a run, or one of its checkpoints" },
+    { CALL("weights-from", "ema|raw", weights_from), .note = " ema",
+      .help = "which weights of a file that holds both" },
+    { CALL("vae", "FILE", vae), .help = "autoencoder that turns latents into pictures" },
+    { CALL("vae-scale", "X", vae_scale), .note = ": as its config.json says",
+      .help = "scaling factor of the autoencoder" },
+    { CALL("force", NULL, force), .help = "accept a delta that was made from another base" },
+    { CALL("classes", "LIST|@FILE|all|RANK=GROUP", class_list), .note = " all",
+      .help = "classes, as in 'sample'" },
+    { CALL("per-class", "N", per_class), .note = " 1", .help = "pictures of each class" },
+    { CALL("counts", "FILE", counts), .help = "file with a class, a tab and a count in each line" },
+    { CALL("guide", "GUIDE", guide), .note = ": as trained",
+      .help = "superclass, superclass:RANK, empty, random, base, delta:FILE or none" },
+    { CALL("guidance", "W", guidance), .note = ": 2 for models of pixels, 4 on latents",
+      .help = "guidance scale" },
+    { CALL("guidance-interval", "LO:HI", interval), .note = " 0:999",
+      .help = "guide only at times LO <= t <= HI" },
+    { CALL("sampler", FDIT_SAMPLER_NAMES, sampler), .note = ": ddpm; euler for flow models",
+      .help = "the sampler" },
+    { CALL("steps", "N", steps), .note = ": as in 'sample'", .help = "steps of the sampler" },
+    { CALL("clip-x0", NULL, clip), .note = " for models of pixels",
+      .help = "clamp the predicted picture to [-1, 1] at each step" },
+    { CALL("no-clip-x0", NULL, no_clip), .note = " on latents", .help = "do not clamp it" },
+
+    FDIT_HEADING("Real pictures that a run has not seen"),
+    { ROW(TEXT, "run", "RUN", run),
+      .help =
+          "compare with the pictures of this training run's data that its --val kept apart; --real is then "
+          "needed only if the data moved. Without GENERATED and --base, what the run learned is drawn" },
+    { ROW(SWITCH, "split", "train|val", train), .usual = "val",
+      .help = "which side of the split: with train, nearest tells what was learned by heart" },
+    { 0 }
 };
 
-static const char *group_name(const struct fdit_eval_result *r, int32_t rank, size_t g)
+/* ------------------------------------------------------------------ the run */
+
+/* Everything that must outlive the result. */
+struct work {
+    struct fdit_held_out held_out;
+    struct fdit_drawer *drawer;
+    char *delta;
+    fdit_device *dev;
+};
+
+static void close_work(struct work *w)
 {
-    static const char *const thirds[] = { "head (most pictures)", "middle", "tail (fewest)" };
-    return rank < 0 ? thirds[g] : fdit_taxonomy_group_name(r->generated.taxonomy, rank, (int32_t)g);
+    fdit_drawer_close(w->drawer);
+    fdit_held_out_fini(&w->held_out);
+    fdit_free(w->delta);
+    fdit_device_close(w->dev);
 }
 
-/* out [columns that are there][groups] */
-static enum fdit_status group_means(fdit_context *ctx, const struct fdit_eval_result *r,
-                                    const struct groups *g, double **out)
+/* What --run says where nothing else does. */
+static enum fdit_status use_run(struct fdit_cli *cli, struct args *a, struct work *w)
 {
     enum fdit_status status = FDIT_OK;
-    TRY(fdit_alloc(ctx, FDIT_CLASS_COLUMNS, g->n * sizeof(double), out));
-    for (int k = 0; k < FDIT_CLASS_COLUMNS; k++)
-        if (r->by_class[k])
-            TRY(fdit_mean_by_group(ctx, r->by_class[k], g->of, r->classes, g->n, *out + (size_t)k * g->n));
+    fdit_context *ctx = cli->ctx;
+    const bool draw = !a->o.generated && !a->drawn.base;
+    struct fdit_held_out *h = &w->held_out;
+    if (!a->run) {
+        if (a->train)
+            FAIL(ctx, FDIT_ERROR_ARGUMENT, "--split train: of which run? give --run RUN");
+        goto out;
+    }
+    if (a->o.stats)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--run and --stats: give one of the two");
+    TRY(fdit_held_out_open(ctx, a->run, a->o.real, a->train, draw, h));
+    a->o.real = h->path;
+    a->o.split = h->some ? &h->split : NULL;
+    if (!a->o.taxonomy)
+        a->o.classes = h->taxonomy;
+    if (!draw)
+        goto out;
+    TRY(fdit_strf(ctx, &w->delta, "%s/delta.safetensors", a->run));
+    a->drawn.base = h->o.base ? h->o.base : w->delta;
+    a->drawn.delta = h->o.base ? w->delta : NULL;
+    if (!a->drawn.vae) {
+        a->drawn.vae = h->o.vae;
+        a->drawn.vae_scale = h->o.vae_scale;
+    }
 out:
     return status;
 }
 
-/* The groups of a rank, or (rank -1) the thirds; *of from fdit_alloc. */
-static enum fdit_status groups_of(fdit_context *ctx, const struct fdit_eval_result *r, int32_t rank,
-                                  int32_t **of, struct groups *out)
+static enum fdit_status open_drawer(struct fdit_cli *cli, struct args *a, struct watch *watch, struct work *w)
 {
     enum fdit_status status = FDIT_OK;
-    const struct fdit_taxonomy *tax = r->generated.taxonomy;
-    TRY(fdit_alloc(ctx, r->classes, sizeof **of, of));
-    for (size_t c = 0; c < r->classes; c++)
-        (*of)[c] = rank < 0 ? r->third[c] : fdit_taxonomy_group(tax, rank, (int32_t)c);
-    *out = (struct groups){ rank < 0 ? "classes by their pictures" : fdit_taxonomy_rank_name(tax, rank),
-                            rank < 0 ? 3 : (size_t)fdit_taxonomy_n_groups(tax, rank), *of };
+    struct fdit_sample_options *o = &a->drawn;
+    o->seed = a->o.seed;
+    o->taxonomy = a->o.taxonomy;
+    o->ranks = a->o.ranks;
+    o->storage = cli->weights;
+    o->precision = fdit_device_precision(w->dev);
+    TRY(fdit_drawer_open(cli->ctx, w->dev, o, show_step, watch, &w->drawer));
+    a->o.drawing = fdit_drawer_drawing(w->drawer);
+    fdit_cli_banner(cli, "drawing", "%zu pictures, %s", a->o.drawing->n, fdit_drawer_how(w->drawer));
 out:
     return status;
 }
 
-/* Calls fn with the thirds, where there are any, and each rank. */
-typedef void (*each_fn)(void *user, const struct fdit_eval_result *r, int32_t rank, const struct groups *g,
-                        const double *means);
-static enum fdit_status each_grouping(fdit_context *ctx, const struct fdit_eval_result *r, each_fn fn,
-                                      void *user)
+/* Pictures, or the files of a set's parts. */
+static enum fdit_status take_operands(fdit_context *ctx, struct args *a, int n, char **operands)
 {
     enum fdit_status status = FDIT_OK;
-    int32_t *of = NULL;
-    double *means = NULL;
-    if (!r->classes)
-        return FDIT_OK;
-    for (int32_t rank = r->third ? -1 : 0; rank < fdit_taxonomy_n_ranks(r->generated.taxonomy); rank++) {
-        struct groups g;
-        TRY(groups_of(ctx, r, rank, &of, &g));
-        TRY(group_means(ctx, r, &g, &means));
-        fn(user, r, rank, &g, means);
-        fdit_free(of);
-        fdit_free(means);
-        of = NULL;
-        means = NULL;
+    a->o.generated = n ? operands[0] : NULL;
+    for (int i = 0; i < n; i++)
+        if (n > 1 && !fdit_feature_file_is(operands[i]))
+            FAIL(ctx, FDIT_ERROR_ARGUMENT,
+                 "%s: several operands are the files of a set's parts (.safetensors or .npz, from --part); "
+                 "give "
+                 "one set of pictures",
+                 operands[i]);
+    if (n && fdit_feature_file_is(operands[0])) {
+        a->o.parts_of = (const char *const *)operands;
+        a->o.n_parts = (size_t)n;
     }
-out:
-    fdit_free(of);
-    fdit_free(means);
-    return status;
-}
-
-/* ------------------------------------------------------------------ for people */
-
-static void print_values(struct fdit_cli *cli, const struct fdit_eval_result *r)
-{
-    fdit_cli_print(cli, "%-30s %10s %10s  %s\n", "metric", "value", "+-", "95 % interval");
-    for (size_t i = 0; i < r->n_values; i++) {
-        const struct fdit_eval_value *v = &r->values[i];
-        int better = fdit_metric_table[v->metric].better;
-        char error[24] = "", interval[64] = "";
-        if (!isnan(v->bar.error))
-            snprintf(error, sizeof error, "%.2g", v->bar.error);
-        if (!isnan(v->bar.low))
-            snprintf(interval, sizeof interval, "%.4g .. %.4g", v->bar.low, v->bar.high);
-        fdit_cli_print(cli, "%-30s %10.4g %10s  %-20s %s\n", v->name, v->value, error, interval,
-                       better < 0   ? "lower is better"
-                       : better > 0 ? "higher is better"
-                                    : "");
-        if (*v->note)
-            fdit_cli_print(cli, "    %s\n", v->note);
-    }
-}
-
-static void print_groups(void *user, const struct fdit_eval_result *r, int32_t rank, const struct groups *g,
-                         const double *means)
-{
-    struct fdit_cli *cli = user;
-    bool any = false;
-    for (int k = 0; k < FDIT_CLASS_COLUMNS; k++)
-        any = any || r->by_class[k];
-    if (!any || g->n > MOST_GROUPS)
-        return;
-    fdit_cli_print(cli, "\n%-20.20s", g->title);
-    for (int k = 0; k < FDIT_CLASS_COLUMNS; k++)
-        if (r->by_class[k])
-            fdit_cli_print(cli, " %9.9s", fdit_class_column_names[k]);
-    fdit_cli_print(cli, "\n");
-    for (size_t i = 0; i < g->n; i++) {
-        fdit_cli_print(cli, "%-20.20s", group_name(r, rank, i));
-        for (int k = 0; k < FDIT_CLASS_COLUMNS; k++) {
-            double v = means[(size_t)k * g->n + i];
-            if (r->by_class[k] && isnan(v))
-                fdit_cli_print(cli, " %9s", "-");
-            else if (r->by_class[k])
-                fdit_cli_print(cli, " %9.3g", v);
-        }
-        fdit_cli_print(cli, "\n");
-    }
-}
-
-static enum fdit_status print_result(struct fdit_cli *cli, const struct args *a,
-                                     const struct fdit_eval_result *r)
-{
-    enum fdit_status status = FDIT_OK;
-    const struct fdit_feature_set *x = &r->real, *y = &r->generated;
-    if (y->points.n)
-        fdit_cli_print(cli, "%s: %zu pictures, %zu features each\n", y->path, y->points.n, y->points.d);
-    if (x->path && x->points.n)
-        fdit_cli_print(cli, "%s: %zu real pictures\n", x->path, x->points.n);
-    else if (x->path)
-        fdit_cli_print(cli, "%s: statistics of real pictures\n", x->path);
-    if (r->n_values)
-        print_values(cli, r);
-    TRY(each_grouping(cli->ctx, r, print_groups, cli));
-    if (r->n_pairs)
-        fdit_cli_print(cli, "\nclosest to a real picture\n");
-    for (size_t i = 0; i < r->n_pairs; i++)
-        fdit_cli_print(cli, "%10.4g  %s  %s\n", r->pairs[i].distance, r->pairs[i].generated_name,
-                       r->pairs[i].real_name);
-    if (a->o.features_out)
-        fdit_cli_note(cli, "features in %s", a->o.features_out);
-    if (a->o.stats_out)
-        fdit_cli_note(cli, "statistics in %s", a->o.stats_out);
-    if (a->o.by_class)
-        fdit_cli_note(cli, "a line for each class in %s", a->o.by_class);
+    if (n && a->drawn.base)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--base %s and %s: give pictures, or what draws them", a->drawn.base,
+             operands[0]);
+    if (!a->drawn.base && a->drawn.delta)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT,
+             "--delta %s needs the checkpoint that it was made from; give --base FILE", a->drawn.delta);
 out:
     return status;
 }
 
-/* ------------------------------------------------------------------ for programs */
-
-static void put_set(struct fdit_json *b, const char *key, const struct fdit_feature_set *s)
+/* fdit_eval_check before a model is loaded: nothing of it is drawn yet. */
+static enum fdit_status check(struct fdit_cli *cli, const struct args *a, bool *device)
 {
-    if (!s->path)
-        return;
-    json_t *to = fdit_json_put_object(b, NULL, key);
-    fdit_json_put_text(b, to, "path", s->path);
-    fdit_json_put_text(b, to, "features", s->features);
-    if (s->points.n)
-        fdit_json_put_int(b, to, "pictures", (int64_t)s->points.n);
-    fdit_json_put_int(b, to, "width", (int64_t)s->points.d);
-}
-
-static void put_groups(void *user, const struct fdit_eval_result *r, int32_t rank, const struct groups *g,
-                       const double *means)
-{
-    struct fdit_json *b = user;
-    json_t *ranks = json_object_get(b->root, "groups"), *list;
-    if (!ranks)
-        ranks = fdit_json_put_object(b, NULL, "groups");
-    list = fdit_json_put_array(b, ranks, rank < 0 ? "pictures" : g->title);
-    for (size_t i = 0; i < g->n; i++) {
-        static const char *const thirds[] = { "head", "middle", "tail" };
-        json_t *to = fdit_json_put_object(b, list, NULL);
-        fdit_json_put_text(b, to, "name", rank < 0 ? thirds[i] : group_name(r, rank, i));
-        for (int k = 0; k < FDIT_CLASS_COLUMNS; k++)
-            if (r->by_class[k])
-                fdit_json_put_real(b, to, fdit_class_column_names[k], means[(size_t)k * g->n + i]);
-    }
-}
-
-static enum fdit_status print_json(struct fdit_cli *cli, const struct fdit_eval_result *r)
-{
-    enum fdit_status status = FDIT_OK;
-    struct fdit_json b;
-    fdit_json_begin(&b);
-    put_set(&b, "generated", &r->generated);
-    put_set(&b, "real", &r->real);
-    json_t *list = fdit_json_put_array(&b, NULL, "metrics");
-    for (size_t i = 0; i < r->n_values; i++) {
-        const struct fdit_eval_value *v = &r->values[i];
-        json_t *to = fdit_json_put_object(&b, list, NULL);
-        fdit_json_put_text(&b, to, "name", v->name);
-        fdit_json_put_text(&b, to, "metric", fdit_metric_table[v->metric].name);
-        fdit_json_put_real(&b, to, "value", v->value);
-        fdit_json_put_real(&b, to, "error", v->bar.error);
-        fdit_json_put_real(&b, to, "low", v->bar.low);
-        fdit_json_put_real(&b, to, "high", v->bar.high);
-        if (*v->note)
-            fdit_json_put_text(&b, to, "note", v->note);
-    }
-    TRY(each_grouping(cli->ctx, r, put_groups, &b));
-    if (r->n_pairs)
-        list = fdit_json_put_array(&b, NULL, "closest");
-    for (size_t i = 0; i < r->n_pairs; i++) {
-        json_t *to = fdit_json_put_object(&b, list, NULL);
-        fdit_json_put_real(&b, to, "distance", r->pairs[i].distance);
-        fdit_json_put_text(&b, to, "generated", r->pairs[i].generated_name);
-        fdit_json_put_text(&b, to, "real", r->pairs[i].real_name);
-    }
-    TRY(fdit_cli_print_json(cli, &b, JSON_COMPACT));
-out:
-    fdit_json_fini(&b);
-    return status;
+    const struct fdit_drawing soon = { .name = a->drawn.base };
+    struct fdit_eval_options o = a->o;
+    if (a->drawn.base)
+        o.drawing = &soon;
+    return fdit_eval_check(cli->ctx, &o, device);
 }
 
 static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operands)
@@ -255,32 +233,36 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
     enum fdit_status status = FDIT_OK;
     struct args *a = p;
     struct fdit_eval_result result = { 0 };
-    struct watch watch = { cli, 0 };
+    struct watch watch = { cli, 0, 0 };
+    struct work work = { .dev = NULL };
     const struct fdit_eval_hooks hooks = { &watch, begin_set, show_picture };
-    fdit_device *dev = NULL;
     bool needs_device;
-    a->o.generated = n ? operands[0] : NULL;
+    TRY(take_operands(cli->ctx, a, n, operands));
+    TRY(use_run(cli, a, &work));
     a->o.threads = cli->threads;
-    TRY(fdit_eval_check(cli->ctx, &a->o, &needs_device));
+    TRY(check(cli, a, &needs_device));
     if (needs_device)
-        TRY(fdit_cli_device(cli, &dev));
-    TRY(fdit_eval_run(cli->ctx, dev, &a->o, &hooks, &result));
-    TRY(cli->json ? print_json(cli, &result) : print_result(cli, a, &result));
+        TRY(fdit_cli_device(cli, &work.dev));
+    if (a->drawn.base)
+        TRY(open_drawer(cli, a, &watch, &work));
+    TRY(fdit_eval_run(cli->ctx, work.dev, &a->o, &hooks, &result));
+    TRY(cli->json ? fdit_cli_eval_json(cli, &result) : fdit_cli_print_eval(cli, &a->o, &result));
 out:
     if (status != FDIT_OK)
         fdit_cli_progress_drop(cli);
     fdit_eval_result_fini(&result);
-    fdit_device_close(dev);
+    close_work(&work);
     return status;
 }
 
 const struct fdit_command fdit_command_eval = {
     .name = "eval",
     .summary = "measure how good pictures are, beside real ones",
-    .synopsis = "GENERATED --real DATA [OPTION]...",
+    .synopsis = "[GENERATED...] --real DATA [OPTION]...",
     .about = "Compares GENERATED pictures with real ones by the features that a network gives them. Both "
              "may be a folder of class folders, an archive, WebDataset shards, a cache of pixels, the "
-             "folder of 'sample', or a file of features.\n\n"
+             "folder of 'sample', or a file of features. With --base the pictures are drawn as 'sample' "
+             "draws them, measured and not kept. --part divides the work over machines.\n\n"
              "fd is the Frechet distance: FID where the features are Inception's. It is too large for "
              "few pictures, whatever they show; kid is not, and may be below 0 by chance. precision: how "
              "many generated pictures look like a real one; recall: how many real ones look like a "
@@ -295,10 +277,16 @@ const struct fdit_command fdit_command_eval = {
                 "      --features judge:judge/delta.safetensors\n"
                 "  finediffusion eval pictures/ --real birds/ --by-class classes.tsv --json\n"
                 "  finediffusion eval birds/ --stats-out birds.npz --metrics none\n"
-                "  finediffusion eval pictures/ --stats birds.npz\n",
+                "  finediffusion eval pictures/ --stats birds.npz\n"
+                "  finediffusion eval --base base.safetensors --delta run/delta.safetensors \\\n"
+                "      --per-class 50 --run run\n"
+                "  finediffusion eval pictures/ --metrics none --part 0/2 --features-out 0.npz\n",
     .job = fdit_eval_option_table,
-    .common = FDIT_COMMON_DEVICE | FDIT_COMMON_JSON | FDIT_COMMON_LINE,
-    .most_operands = 1,
+    .options = options,
+    .common =
+        FDIT_COMMON_DEVICE | FDIT_COMMON_DEVICES | FDIT_COMMON_WEIGHTS | FDIT_COMMON_JSON | FDIT_COMMON_LINE,
+    .most_operands = -1,
     .args_size = sizeof(struct args),
+    .defaults = defaults,
     .run = run,
 };

@@ -91,16 +91,26 @@ struct job {
     const struct fdit_eval_options *o;
     const struct fdit_eval_hooks *hooks;
     struct fdit_pool *pool;
-    struct fdit_extractor *extractor; /* opened when it is first needed */
-    struct fdit_taxonomy *taxonomy;   /* of the file that was given; NULL */
+    struct fdit_extractor *extractor;    /* opened when it is first needed */
+    struct fdit_extractor *classifier;   /* NULL: that of the features */
+    struct fdit_taxonomy *taxonomy;      /* of the file that was given; NULL */
+    const struct fdit_taxonomy *classes; /* that, or what else is known before pictures are read; NULL */
+    const char *const *parts_of;         /* feature files in place of generated pictures */
+    size_t n_parts;                      /* 0: none */
     struct fdit_picture_rules rules;
     unsigned wanted;
     bool keep; /* features are needed one by one */
 };
 
-static struct fdit_gather_options gather_options(const struct job *j, const struct fdit_taxonomy *taxonomy)
+/* Of real pictures, or of generated ones. */
+static struct fdit_gather_options gather_options(const struct job *j, bool real,
+                                                 const struct fdit_taxonomy *taxonomy)
 {
-    return (struct fdit_gather_options){ .taxonomy = j->o->no_classes ? NULL : taxonomy,
+    return (struct fdit_gather_options){ .drawing = real ? NULL : j->o->drawing,
+                                         .split = real ? j->o->split : NULL,
+                                         .part = real ? 0 : j->o->part,
+                                         .parts = real ? 0 : j->o->parts,
+                                         .taxonomy = j->o->no_classes ? NULL : taxonomy,
                                          .ranks = j->o->ranks,
                                          .fit = j->o->fit,
                                          .rules = j->rules,
@@ -110,21 +120,23 @@ static struct fdit_gather_options gather_options(const struct job *j, const stru
                                          .user = j->hooks ? j->hooks->user : NULL };
 }
 
-/* One side: a file, or pictures in the classes of `taxonomy` (NULL: their own). */
-static enum fdit_status load_side(fdit_context *ctx, struct job *j, const char *path, bool logits,
-                                  const struct fdit_taxonomy *taxonomy, struct fdit_feature_set *out)
+static enum fdit_status extractor_of(fdit_context *ctx, struct job *j)
+{
+    return j->extractor ? FDIT_OK
+                        : fdit_extractor_open(ctx, j->dev, j->o->features, j->o->batch, &j->extractor);
+}
+
+/* Pictures, in the classes of `taxonomy` (NULL: their own). */
+static enum fdit_status gather(fdit_context *ctx, struct job *j, const char *path, bool real, bool logits,
+                               const struct fdit_taxonomy *taxonomy, struct fdit_feature_set *out)
 {
     enum fdit_status status = FDIT_OK;
-    if (fdit_feature_file_is(path)) {
-        TRY(fdit_feature_set_read(ctx, path, out));
-        goto out;
-    }
-    if (!j->extractor)
-        TRY(fdit_extractor_open(ctx, j->dev, j->o->features, j->o->batch, &j->extractor));
-    struct fdit_gather_options o = gather_options(j, taxonomy);
+    struct fdit_gather_options o = gather_options(j, real, taxonomy);
+    TRY(extractor_of(ctx, j));
     o.features = j->keep;
     o.moments = !j->keep;
     o.logits = logits;
+    o.classifier = o.drawing ? j->classifier : NULL;
     TRY(fdit_feature_set_gather(ctx, j->pool, j->extractor, path, &o, out));
 out:
     return status;
@@ -138,10 +150,32 @@ static enum fdit_status load_real(fdit_context *ctx, struct job *j, struct fdit_
         return FDIT_OK;
     if (j->o->stats && !fdit_feature_file_is(path))
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "--stats %s: give the .npz file of statistics", path);
-    TRY(load_side(ctx, j, path, false, j->taxonomy, out));
-    if (j->taxonomy && out->label && out->taxonomy != j->taxonomy) /* files and caches have their own */
-        TRY(fdit_feature_set_relabel(ctx, out, j->taxonomy));
+    if (fdit_feature_file_is(path))
+        TRY(fdit_feature_set_read(ctx, path, out));
+    else
+        TRY(gather(ctx, j, path, true, false, j->classes, out));
+    if (j->classes && out->label && out->taxonomy != j->classes) /* files and caches have their own */
+        TRY(fdit_feature_set_relabel(ctx, out, j->classes));
 out:
+    return status;
+}
+
+/* Feature files that are parts of one set. */
+static enum fdit_status load_parts(fdit_context *ctx, const struct job *j, struct fdit_feature_set *out)
+{
+    enum fdit_status status = FDIT_OK;
+    size_t n = j->n_parts;
+    struct fdit_feature_set *sets = NULL;
+    if (n == 1)
+        return fdit_feature_set_read(ctx, j->parts_of[0], out);
+    TRY(fdit_alloc(ctx, n, sizeof *sets, &sets));
+    for (size_t i = 0; i < n; i++)
+        TRY(fdit_feature_set_read(ctx, j->parts_of[i], &sets[i]));
+    TRY(fdit_feature_sets_merge(ctx, sets, n, out));
+out:
+    for (size_t i = 0; sets && i < n; i++)
+        fdit_feature_set_fini(&sets[i]);
+    fdit_free(sets);
     return status;
 }
 
@@ -176,30 +210,39 @@ out:
     return status;
 }
 
-/* Logits of a classifier of its own, beside the features. */
+static enum fdit_status open_classifier(fdit_context *ctx, struct job *j)
+{
+    enum fdit_status status = FDIT_OK;
+    char *what = NULL;
+    if (!j->o->classifier)
+        return FDIT_OK;
+    TRY(fdit_strf(ctx, &what, "judge:%s", j->o->classifier));
+    TRY(fdit_extractor_open(ctx, j->dev, what, j->o->batch, &j->classifier));
+out:
+    fdit_free(what);
+    return status;
+}
+
+/* Logits of a classifier of its own, beside the features. Of pictures that are drawn they are there. */
 static enum fdit_status classify(fdit_context *ctx, struct job *j, struct fdit_feature_set *s)
 {
     enum fdit_status status = FDIT_OK;
-    struct fdit_extractor *e = NULL;
     struct fdit_feature_set other = { 0 };
-    struct fdit_gather_options o = gather_options(j, s->taxonomy);
-    char *what = NULL;
+    struct fdit_gather_options o = gather_options(j, false, s->taxonomy);
     o.logits = true;
-    TRY(fdit_strf(ctx, &what, "judge:%s", j->o->classifier));
-    TRY(fdit_extractor_open(ctx, j->dev, what, j->o->batch, &e));
-    TRY(fdit_feature_set_gather(ctx, j->pool, e, s->path, &o, &other));
-    fdit_free(s->logits);
-    s->logits = other.logits;
-    s->logit_classes = other.logit_classes;
-    other.logits = NULL;
-    TRY(align_logits(ctx, s, e->taxonomy));
+    if (!o.drawing) {
+        TRY(fdit_feature_set_gather(ctx, j->pool, j->classifier, s->path, &o, &other));
+        fdit_free(s->logits);
+        s->logits = other.logits;
+        s->logit_classes = other.logit_classes;
+        other.logits = NULL;
+    }
+    TRY(align_logits(ctx, s, j->classifier->taxonomy));
     if (!s->logits)
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "--classifier %s does not know all classes of %s; train one on them",
              j->o->classifier, s->path);
 out:
     fdit_feature_set_fini(&other);
-    fdit_extractor_close(e);
-    fdit_free(what);
     return status;
 }
 
@@ -207,10 +250,16 @@ static enum fdit_status load_generated(fdit_context *ctx, struct job *j, struct 
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_feature_set *s = &r->generated;
-    const struct fdit_taxonomy *classes = j->taxonomy ? j->taxonomy : r->real.taxonomy;
+    const struct fdit_taxonomy *classes = j->classes ? j->classes : r->real.taxonomy;
     bool score = j->wanted & (1u << FDIT_METRIC_ACCURACY | 1u << FDIT_METRIC_SCORE) || j->o->features_out;
-    TRY(load_side(ctx, j, j->o->generated, score && !j->o->classifier, classes, s));
-    bool file = fdit_feature_file_is(j->o->generated);
+    const struct fdit_drawing *d = j->o->drawing;
+    bool file = j->n_parts > 0;
+    TRY(open_classifier(ctx, j));
+    if (file)
+        TRY(load_parts(ctx, j, s));
+    else
+        TRY(gather(ctx, j, d ? d->name : j->o->generated, false, score && (d || !j->o->classifier), classes,
+                   s));
     const struct fdit_taxonomy *known = file ? s->taxonomy : j->extractor->taxonomy; /* of the logits */
     if (j->o->no_classes) {
         fdit_free(s->label);
@@ -255,7 +304,7 @@ static enum fdit_status write_files(fdit_context *ctx, struct job *j, struct fdi
     if (j->o->stats_out) {
         if (!r->generated.moments.d)
             TRY(fdit_moments_of(ctx, j->pool, &r->generated.points, &r->generated.moments));
-        TRY(fdit_moments_write(ctx, &r->generated.moments, j->o->stats_out));
+        TRY(fdit_moments_write(ctx, &r->generated, j->o->stats_out));
     }
     if (j->o->by_class) {
         if (!r->classes)
@@ -288,6 +337,8 @@ enum fdit_status fdit_eval_run(fdit_context *ctx, fdit_device *dev, const struct
     const struct fdit_picture_words none = { 0 };
     const unsigned few = 1u << FDIT_METRIC_FD | 1u << FDIT_METRIC_SCORE | 1u << FDIT_METRIC_ACCURACY;
     *r = (struct fdit_eval_result){ 0 };
+    j.parts_of = o->n_parts ? o->parts_of : &o->generated;
+    j.n_parts = o->n_parts ? o->n_parts : !o->drawing && fdit_feature_file_is(o->generated);
     TRY(parse_metrics(ctx, o->metrics, &j.wanted));
     TRY(check_asked(ctx, o, j.wanted));
     TRY(open_pool(ctx, &j));
@@ -298,6 +349,11 @@ enum fdit_status fdit_eval_run(fdit_context *ctx, fdit_device *dev, const struct
     j.keep = (o->real && j.wanted & ~few) || o->features_out;
     if (o->taxonomy && !o->no_classes)
         TRY(fdit_taxonomy_load(ctx, o->taxonomy, o->ranks, &j.taxonomy));
+    if (!o->no_classes)
+        j.classes = j.taxonomy                        ? j.taxonomy
+                    : o->classes                      ? o->classes
+                    : o->drawing && o->drawing->named ? o->drawing->taxonomy
+                                                      : NULL;
     TRY(load_real(ctx, &j, &r->real));
     TRY(load_generated(ctx, &j, r));
     TRY(check_sets(ctx, r));
@@ -311,6 +367,7 @@ enum fdit_status fdit_eval_run(fdit_context *ctx, fdit_device *dev, const struct
     }
 out:
     fdit_extractor_close(j.extractor);
+    fdit_extractor_close(j.classifier);
     fdit_pool_free(j.pool);
     if (status != FDIT_OK)
         fdit_eval_result_fini(r);

@@ -9,13 +9,19 @@
 #include "picture/picture_rules.h"
 
 struct fdit_eval_options {
-    const char *generated;  /* folder, archive, cache or feature file */
-    const char *real;       /* likewise; NULL: none */
-    const char *stats;      /* .npz of mu and sigma in place of real pictures; NULL */
-    const char *features;   /* extractor of the features, "NAME[:FILE]" */
+    const char *generated;               /* folder, archive, cache or feature file; NULL with `drawing` */
+    const char *const *parts_of;         /* or feature files that are its parts, */
+    size_t n_parts;                      /* this many; 0: none */
+    const struct fdit_drawing *drawing;  /* or pictures that are drawn for this; NULL */
+    const struct fdit_eval_split *split; /* which of the real pictures; NULL: all */
+    int part, parts;                     /* of GENERATED, see fdit_gather_options */
+    const char *real;                    /* likewise; NULL: none */
+    const char *stats;                   /* .npz of mu and sigma in place of real pictures; NULL */
+    const char *features;                /* extractor of the features, "NAME[:FILE]" */
     const char *classifier; /* checkpoint whose logits give the accuracy; NULL: that of the features */
     const char *metrics;    /* names with commas between, or "all"; NULL: those that can be computed */
     const char *taxonomy, *ranks;
+    const struct fdit_taxonomy *classes; /* in place of the file; must outlive the result; NULL */
     bool no_classes;
     enum fdit_fit fit;
     struct fdit_picture_words look;

@@ -8,6 +8,7 @@
 #include "format/safetensors.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 static const char format_name[] = "finediffusion-features";
@@ -64,6 +65,29 @@ static enum fdit_status read_taxonomy(fdit_context *ctx, const struct fdit_safet
     return json ? fdit_taxonomy_parse(ctx, json, strlen(json), s->path, NULL, &s->own_taxonomy) : FDIT_OK;
 }
 
+/* "I/N" */
+static enum fdit_status take_part(fdit_context *ctx, struct fdit_feature_set *s, int64_t part, int64_t parts)
+{
+    if (part < 0 || parts < 1 || part >= parts || parts > INT32_MAX)
+        return fdit_fail(ctx, FDIT_ERROR_FORMAT, "%s: says that it is part %lld of %lld; make it again",
+                         s->path, (long long)part, (long long)parts);
+    s->part = (int)part;
+    s->parts = (int)parts;
+    return FDIT_OK;
+}
+
+static enum fdit_status read_part(fdit_context *ctx, const struct fdit_safetensors *st,
+                                  struct fdit_feature_set *s)
+{
+    const char *text = fdit_safetensors_meta(st, "part");
+    int part = -1, parts = 0;
+    if (!text)
+        return FDIT_OK;
+    if (sscanf(text, "%9d/%9d", &part, &parts) != 2)
+        part = -1;
+    return take_part(ctx, s, part, parts);
+}
+
 static enum fdit_status read_safetensors(fdit_context *ctx, struct fdit_feature_set *s)
 {
     enum fdit_status status = FDIT_OK;
@@ -80,6 +104,7 @@ static enum fdit_status read_safetensors(fdit_context *ctx, struct fdit_feature_
     if (fdit_safetensors_meta(st, "features"))
         TRY(fdit_strdup(ctx, fdit_safetensors_meta(st, "features"), &s->features));
     TRY(read_taxonomy(ctx, st, s));
+    TRY(read_part(ctx, st, s));
     if (fdit_safetensors_find(st, "labels")) {
         TRY(fdit_safetensors_need(ctx, st, "labels", 1, (int64_t[]){ t->shape[0] }, &l));
         TRY(fdit_alloc(ctx, s->points.n, sizeof *labels, &labels));
@@ -104,13 +129,16 @@ static enum fdit_status write_safetensors(fdit_context *ctx, const struct fdit_f
     enum fdit_status status = FDIT_OK;
     struct fdit_st_writer *w = NULL;
     int64_t *labels = NULL;
-    char *json = NULL;
+    char *json = NULL, part[32];
     int64_t n = (int64_t)s->points.n;
     TRY(fdit_st_writer_new(ctx, &w));
     TRY(fdit_st_writer_meta(ctx, w, "format", format_name));
     TRY(fdit_st_writer_meta(ctx, w, "version", "1"));
     if (s->features)
         TRY(fdit_st_writer_meta(ctx, w, "features", s->features));
+    snprintf(part, sizeof part, "%d/%d", s->part, s->parts);
+    if (s->parts)
+        TRY(fdit_st_writer_meta(ctx, w, "part", part));
     if (s->label) {
         TRY(fdit_taxonomy_to_json(ctx, s->taxonomy, &json));
         TRY(fdit_st_writer_meta(ctx, w, "taxonomy", json));
@@ -133,6 +161,40 @@ out:
 }
 
 /* ------------------------------------------------------------------ npz */
+
+/* An array of `count` whole numbers that statistics and features may have; *found: they have it. */
+static enum fdit_status read_numbers(fdit_context *ctx, struct fdit_npz *z, struct fdit_feature_set *s,
+                                     const char *name, int64_t count, int64_t *out, bool *found)
+{
+    enum fdit_status status = FDIT_OK;
+    const struct fdit_st_tensor *t = fdit_npz_find(z, name);
+    *found = t && t->rank == 1 && t->shape[0] == count && !fdit_st_is_float(t->type);
+    if (!*found) /* files of other programs may call something else so */
+        return FDIT_OK;
+    TRY(fdit_npz_i64(ctx, z, t, out));
+    for (int64_t i = 0; i < count; i++)
+        if (out[i] < 0)
+            FAIL(ctx, FDIT_ERROR_FORMAT, "%s: %s is %lld; make the file again", s->path, name,
+                 (long long)out[i]);
+out:
+    return status;
+}
+
+/* How many pictures, and which part of a set. */
+static enum fdit_status read_counts(fdit_context *ctx, struct fdit_npz *z, struct fdit_feature_set *s)
+{
+    enum fdit_status status = FDIT_OK;
+    int64_t n, part[2];
+    bool found;
+    TRY(read_numbers(ctx, z, s, "n", 1, &n, &found));
+    if (found && s->moments.d)
+        s->points.n = s->moments.n = (uint64_t)n;
+    TRY(read_numbers(ctx, z, s, "part", 2, part, &found));
+    if (found)
+        TRY(take_part(ctx, s, part[0], part[1]));
+out:
+    return status;
+}
 
 static enum fdit_status read_moments(fdit_context *ctx, struct fdit_npz *z, struct fdit_feature_set *s)
 {
@@ -184,6 +246,7 @@ static enum fdit_status read_npz(fdit_context *ctx, struct fdit_feature_set *s)
     TRY(fdit_npz_open(ctx, s->path, &z));
     if (fdit_npz_find(z, "mu")) {
         TRY(read_moments(ctx, z, s));
+        TRY(read_counts(ctx, z, s));
         goto out;
     }
     const struct fdit_st_tensor *t = matrix_of(z), *l = fdit_npz_find(z, "labels");
@@ -191,6 +254,7 @@ static enum fdit_status read_npz(fdit_context *ctx, struct fdit_feature_set *s)
         FAIL(ctx, FDIT_ERROR_FORMAT,
              "%s: has neither mu and sigma nor a matrix of features; give statistics or features", s->path);
     TRY(set_shape(ctx, s, t, &x));
+    TRY(read_counts(ctx, z, s));
     TRY(fdit_npz_f32(ctx, z, t, x));
     if (l) {
         if (l->rank != 1 || l->shape[0] != t->shape[0])
@@ -212,22 +276,33 @@ static enum fdit_status write_npz(fdit_context *ctx, const struct fdit_feature_s
     TRY(fdit_alloc(ctx, s->points.n, sizeof *labels, &labels));
     for (size_t i = 0; s->label && i < s->points.n; i++)
         labels[i] = s->label[i];
-    const struct fdit_npz_array arrays[] = {
-        { "features", FDIT_ST_F32, 2, { n, (int64_t)s->points.d }, s->points.x },
-        { "labels", FDIT_ST_I64, 1, { n }, labels },
-    };
-    TRY(fdit_npz_write(ctx, path, arrays, s->label ? 2 : 1));
+    struct fdit_npz_array arrays[3];
+    const int64_t part[2] = { s->part, s->parts };
+    size_t count = 0;
+    arrays[count++] =
+        (struct fdit_npz_array){ "features", FDIT_ST_F32, 2, { n, (int64_t)s->points.d }, s->points.x };
+    if (s->label)
+        arrays[count++] = (struct fdit_npz_array){ "labels", FDIT_ST_I64, 1, { n }, labels };
+    if (s->parts)
+        arrays[count++] = (struct fdit_npz_array){ "part", FDIT_ST_I64, 1, { 2 }, part };
+    TRY(fdit_npz_write(ctx, path, arrays, count));
 out:
     fdit_free(labels);
     return status;
 }
 
-enum fdit_status fdit_moments_write(fdit_context *ctx, const struct fdit_moments *m, const char *path)
+enum fdit_status fdit_moments_write(fdit_context *ctx, const struct fdit_feature_set *s, const char *path)
 {
-    const int64_t d = (int64_t)m->d;
-    const struct fdit_npz_array arrays[] = { { "mu", FDIT_ST_F64, 1, { d }, m->mean },
-                                             { "sigma", FDIT_ST_F64, 2, { d, d }, m->covariance } };
-    return fdit_npz_write(ctx, path, arrays, 2);
+    const struct fdit_moments *m = &s->moments;
+    const int64_t d = (int64_t)m->d, n = (int64_t)m->n, part[2] = { s->part, s->parts };
+    struct fdit_npz_array arrays[4] = { { "mu", FDIT_ST_F64, 1, { d }, m->mean },
+                                        { "sigma", FDIT_ST_F64, 2, { d, d }, m->covariance } };
+    size_t count = 2;
+    if (m->n)
+        arrays[count++] = (struct fdit_npz_array){ "n", FDIT_ST_I64, 1, { 1 }, &n };
+    if (s->parts)
+        arrays[count++] = (struct fdit_npz_array){ "part", FDIT_ST_I64, 1, { 2 }, part };
+    return fdit_npz_write(ctx, path, arrays, count);
 }
 
 /* ------------------------------------------------------------------ either */

@@ -4,6 +4,8 @@
 
 #include "core/mem.h"
 #include "data/loader.h"
+#include "data/split.h"
+#include "picture/resize.h"
 
 #include <string.h>
 
@@ -17,6 +19,7 @@ void fdit_feature_set_fini(struct fdit_feature_set *s)
     fdit_moments_fini(&s->moments);
     fdit_dataset_close(s->dataset); /* knows its taxonomy */
     fdit_cache_close(s->cache);
+    fdit_free(s->index);
     fdit_taxonomy_free(s->own_taxonomy);
     *s = (struct fdit_feature_set){ 0 };
 }
@@ -24,8 +27,12 @@ void fdit_feature_set_fini(struct fdit_feature_set *s)
 enum fdit_status fdit_feature_set_name(fdit_context *ctx, const struct fdit_feature_set *s, size_t i,
                                        char **out)
 {
+    if (s->index)
+        i = s->index[i];
     if (s->dataset)
         return fdit_dataset_name(ctx, s->dataset, i, out);
+    if (s->drawing)
+        return s->drawing->title(ctx, s->drawing->self, i, out);
     return fdit_strf(ctx, out, "picture %zu of %s", i, s->path);
 }
 
@@ -53,11 +60,19 @@ out:
 
 /* ------------------------------------------------------------------ pictures as a network takes them */
 
-/* What the loader reads for a network that resizes in its own way. */
+/* What the loader reads for a network that resizes in its own way, and for pictures that are drawn. */
 struct shaped {
-    const struct fdit_extractor *e;
+    const struct fdit_extractor *e,
+        *classifier; /* classifier NULL: none; its input stands behind the other */
     const struct fdit_feature_set *s;
+    enum fdit_fit fit;
+    size_t end; /* of the pictures that will be asked for */
 };
+
+static size_t input_of(const struct fdit_extractor *e)
+{
+    return (size_t)e->channels * (size_t)e->size * (size_t)e->size;
+}
 
 struct shaping {
     const struct fdit_extractor *e;
@@ -90,6 +105,38 @@ out:
     return status;
 }
 
+/* As a data set does it with the file of such a picture, to the bit. */
+static enum fdit_status shape_fit(fdit_context *ctx, const struct fdit_extractor *e, enum fdit_fit fit,
+                                  const struct fdit_picture *p, float *out)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_picture square = { 0 };
+    TRY(fit == FDIT_FIT_PAD ? fdit_picture_pad(ctx, p, e->size, &square)
+                            : fdit_picture_crop(ctx, p, e->size, &square));
+    fdit_picture_to_f32(&square, out);
+out:
+    fdit_picture_fini(&square);
+    return status;
+}
+
+static enum fdit_status shape_drawn(fdit_context *ctx, const struct shaped *from, size_t i, float *out)
+{
+    enum fdit_status status = FDIT_OK;
+    const struct fdit_drawing *d = from->s->drawing;
+    const struct fdit_extractor *list[] = { from->e, from->classifier };
+    struct fdit_picture p;
+    TRY(d->picture(ctx, d->self, i, from->end, &p));
+    for (int k = 0; k < 2 && list[k]; k++) {
+        if (list[k]->input->resize == FDIT_INPUT_FIT)
+            TRY(shape_fit(ctx, list[k], from->fit, &p, out));
+        else
+            TRY(fdit_input_fill(ctx, list[k]->input, &p, list[k]->size, out));
+        out += input_of(list[k]);
+    }
+out:
+    return status;
+}
+
 static enum fdit_status sample_shaped(fdit_context *ctx, void *self, size_t i, bool mirror, uint64_t seed,
                                       uint64_t position, void *scratch, float *out)
 {
@@ -99,6 +146,8 @@ static enum fdit_status sample_shaped(fdit_context *ctx, void *self, size_t i, b
     (void)seed;
     (void)position;
     (void)scratch;
+    if (from->s->drawing)
+        return shape_drawn(ctx, from, i, out);
     if (from->s->cache)
         return shape_cached(ctx, from->s->cache, i, &to);
     return fdit_dataset_picture(ctx, from->s->dataset, i, shape, &to);
@@ -107,6 +156,9 @@ static enum fdit_status sample_shaped(fdit_context *ctx, void *self, size_t i, b
 static int32_t label_shaped(void *self, size_t i)
 {
     const struct shaped *from = self;
+    const struct fdit_drawing *d = from->s->drawing;
+    if (d)
+        return d->label(d->self, i);
     return from->s->cache ? fdit_cache_label(from->s->cache, i) : fdit_dataset_label(from->s->dataset, i);
 }
 
@@ -218,6 +270,94 @@ out:
     return status;
 }
 
+/* ------------------------------------------------------------------ drawn pictures */
+
+static enum fdit_status check_drawn(fdit_context *ctx, const struct fdit_extractor *e,
+                                    const struct fdit_drawing *d)
+{
+    if (e && e->channels != d->channels)
+        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
+                         "%s draws %s pictures, but %s was made for %s ones; give --features judge:FILE with "
+                         "a classifier of such pictures",
+                         d->name, d->channels == 1 ? "grey" : "coloured", e->name,
+                         e->channels == 1 ? "grey" : "coloured");
+    return FDIT_OK;
+}
+
+static enum fdit_status open_drawing(fdit_context *ctx, const struct fdit_extractor *e,
+                                     const struct fdit_gather_options *o, struct fdit_feature_set *s)
+{
+    enum fdit_status status = FDIT_OK;
+    TRY(check_drawn(ctx, e, o->drawing));
+    TRY(check_drawn(ctx, o->classifier, o->drawing));
+    s->drawing = o->drawing;
+    s->points.n = o->drawing->n;
+    s->taxonomy = o->drawing->taxonomy;
+out:
+    return status;
+}
+
+/* ------------------------------------------------------------------ some of the pictures */
+
+static enum fdit_status split(fdit_context *ctx, const struct fdit_eval_split *how,
+                              struct fdit_feature_set *s)
+{
+    enum fdit_status status = FDIT_OK;
+    uint32_t *lists[2] = { NULL, NULL };
+    size_t n[2], *first = NULL, classes = (size_t)fdit_taxonomy_n_classes(s->taxonomy);
+    if (how->pictures && how->pictures != s->points.n)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT,
+             "%s has %zu pictures, and the data of %s had %zu: which of them it was trained on is not known; "
+             "give the same data, or pictures of their own without --run",
+             s->path, s->points.n, how->run, how->pictures);
+    TRY(fdit_alloc(ctx, classes + 1, sizeof *first, &first));
+    for (size_t i = 0; i < s->points.n; i++)
+        first[(s->dataset ? fdit_dataset_label(s->dataset, i) : fdit_cache_label(s->cache, i)) + 1]++;
+    for (size_t c = 0; c < classes; c++)
+        first[c + 1] += first[c];
+    TRY(fdit_split(ctx, s->path, first, classes, how->fraction, how->seed, &lists[1], &n[1], &lists[0],
+                   &n[0]));
+    s->index = lists[how->train];
+    s->points.n = n[how->train];
+    lists[how->train] = NULL;
+out:
+    fdit_free(lists[0]);
+    fdit_free(lists[1]);
+    fdit_free(first);
+    return status;
+}
+
+/* Which pictures are meant, into s->index and s->points.n. */
+static enum fdit_status choose(fdit_context *ctx, const struct fdit_gather_options *o,
+                               struct fdit_feature_set *s)
+{
+    enum fdit_status status = FDIT_OK;
+    if (s->points.n > UINT32_MAX)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "%s: %zu pictures are more than the %lu that can be measured at once",
+             s->path, s->points.n, (unsigned long)UINT32_MAX);
+    if (o->split)
+        TRY(split(ctx, o->split, s));
+    if (!s->index) {
+        TRY(fdit_alloc(ctx, s->points.n, sizeof *s->index, &s->index));
+        for (size_t i = 0; i < s->points.n; i++)
+            s->index[i] = (uint32_t)i;
+    }
+    if (o->parts > 1) {
+        size_t n = s->points.n, part = (size_t)o->part, parts = (size_t)o->parts;
+        size_t low = n / parts * part + n % parts * part / parts;
+        size_t high = n / parts * (part + 1) + n % parts * (part + 1) / parts;
+        if (low == high)
+            FAIL(ctx, FDIT_ERROR_ARGUMENT, "--part %d/%d: %s has %zu pictures; give fewer parts", o->part,
+                 o->parts, s->path, n);
+        memmove(s->index, s->index + low, (high - low) * sizeof *s->index);
+        s->points.n = high - low;
+        s->part = o->part;
+        s->parts = o->parts;
+    }
+out:
+    return status;
+}
+
 /* ------------------------------------------------------------------ the pass over all pictures */
 
 struct gather {
@@ -228,8 +368,27 @@ struct gather {
     struct fdit_statistics *statistics;
     float *kept;     /* [n, d]; NULL */
     float *features; /* [batch, d], of the batch at hand */
+    float *inputs;   /* with a classifier: [batch, inputs] of the first network, then of the second */
     struct shaped shaped;
 };
+
+/* The inputs of both networks, which the loader gives picture after picture, one network after the other. */
+static enum fdit_status run_both(fdit_context *ctx, struct gather *g, const struct fdit_batch *b,
+                                 float *features, float *logits)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_extractor *second = g->o->classifier;
+    size_t a = input_of(g->e), c = input_of(second);
+    for (size_t i = 0; i < b->n; i++) {
+        memcpy(g->inputs + i * a, b->x + i * (a + c), a * sizeof(float));
+        memcpy(g->inputs + b->n * a + i * c, b->x + i * (a + c) + a, c * sizeof(float));
+    }
+    if (features)
+        TRY(fdit_extractor_run(ctx, g->e, g->inputs, b->n, features, NULL));
+    TRY(fdit_extractor_run(ctx, second, g->inputs + b->n * a, b->n, NULL, logits));
+out:
+    return status;
+}
 
 static enum fdit_status take_batch(fdit_context *ctx, struct gather *g, const struct fdit_batch *b, size_t at)
 {
@@ -238,8 +397,11 @@ static enum fdit_status take_batch(fdit_context *ctx, struct gather *g, const st
     size_t d = g->e->width;
     bool wanted = g->kept || g->statistics;
     float *features = g->kept ? g->kept + at * d : g->features;
-    TRY(fdit_extractor_run(ctx, g->e, b->x, b->n, wanted ? features : NULL,
-                           s->logits ? s->logits + at * s->logit_classes : NULL));
+    float *logits = s->logits ? s->logits + at * s->logit_classes : NULL;
+    if (g->o->classifier)
+        TRY(run_both(ctx, g, b, wanted ? features : NULL, logits));
+    else
+        TRY(fdit_extractor_run(ctx, g->e, b->x, b->n, wanted ? features : NULL, logits));
     if (wanted)
         TRY(fdit_points_check_finite(ctx, s->path, &(struct fdit_points){ b->n, d, features }));
     if (g->statistics)
@@ -252,40 +414,47 @@ out:
     return status;
 }
 
-/* Pictures first .. end - 1, a multiple of `batch`. */
+/* A loader of places first .. end - 1 of s->index. */
+static enum fdit_status open_loader(fdit_context *ctx, struct gather *g, size_t first, size_t end,
+                                    size_t batch, struct fdit_loader **out)
+{
+    const struct fdit_feature_set *s = g->s;
+    const bool shaped = s->drawing || g->e->input->resize != FDIT_INPUT_FIT;
+    const struct fdit_loader_options options = { .batch = batch,
+                                                 .workers =
+                                                     s->drawing ? 0 : g->o->workers, /* it is no team */
+                                                 .in_order = true };
+    const uint32_t *list = s->index + first;
+    if (s->dataset && !shaped)
+        return fdit_loader_open(ctx, s->dataset, list, end - first, &options, out);
+    struct fdit_source source = { .self = &g->shaped,
+                                  .n = (size_t)list[end - first - 1] + 1, /* ascending */
+                                  .item_bytes = 1,
+                                  .item_size = input_of(g->e),
+                                  .label = label_shaped,
+                                  .sample = sample_shaped };
+    if (g->o->classifier)
+        source.item_size += input_of(g->o->classifier);
+    if (!shaped) {
+        source.self = s->cache;
+        source.item_bytes = fdit_cache_item_bytes(fdit_cache_info_of(s->cache));
+        source.read = read_cache;
+        source.expand = expand_cache;
+        source.label = label_cache;
+        source.sample = NULL;
+    }
+    return fdit_loader_open_source(ctx, &source, list, end - first, &options, out);
+}
+
+/* Places first .. end - 1 of the pictures, a multiple of `batch`. */
 static enum fdit_status pass(fdit_context *ctx, struct gather *g, size_t first, size_t end, size_t batch)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_loader *loader = NULL;
     struct fdit_batch b;
-    uint32_t *subset = NULL;
-    const struct fdit_loader_options options = { .batch = batch, .workers = g->o->workers, .in_order = true };
     if (first == end)
         return FDIT_OK;
-    TRY(fdit_alloc(ctx, end - first, sizeof *subset, &subset));
-    for (size_t i = first; i < end; i++)
-        subset[i - first] = (uint32_t)i;
-    if (g->e->input->resize != FDIT_INPUT_FIT) {
-        const struct fdit_source source = { .self = &g->shaped,
-                                            .n = g->s->points.n,
-                                            .item_bytes = 1,
-                                            .item_size = 3 * (size_t)g->e->size * (size_t)g->e->size,
-                                            .label = label_shaped,
-                                            .sample = sample_shaped };
-        TRY(fdit_loader_open_source(ctx, &source, subset, end - first, &options, &loader));
-    } else if (g->s->dataset) {
-        TRY(fdit_loader_open(ctx, g->s->dataset, subset, end - first, &options, &loader));
-    } else {
-        const struct fdit_cache_info *i = fdit_cache_info_of(g->s->cache);
-        const struct fdit_source source = { .self = g->s->cache,
-                                            .n = i->n,
-                                            .item_bytes = fdit_cache_item_bytes(i),
-                                            .item_size = fdit_cache_item_bytes(i),
-                                            .read = read_cache,
-                                            .expand = expand_cache,
-                                            .label = label_cache };
-        TRY(fdit_loader_open_source(ctx, &source, subset, end - first, &options, &loader));
-    }
+    TRY(open_loader(ctx, g, first, end, batch, &loader));
     for (size_t at = first; at < end; at += b.n) {
         if (fdit_stopped(ctx))
             FAIL(ctx, FDIT_INTERRUPTED, "stopped after %zu of %zu pictures of %s", at, g->s->points.n,
@@ -295,7 +464,27 @@ static enum fdit_status pass(fdit_context *ctx, struct gather *g, size_t first, 
     }
 out:
     fdit_loader_close(loader);
-    fdit_free(subset);
+    return status;
+}
+
+static enum fdit_status make_room(fdit_context *ctx, struct gather *g)
+{
+    enum fdit_status status = FDIT_OK;
+    const struct fdit_gather_options *o = g->o;
+    struct fdit_feature_set *s = g->s;
+    size_t n = s->points.n, batch = (size_t)g->e->batch;
+    if (o->classifier)
+        TRY(fdit_alloc(ctx, batch, (input_of(g->e) + input_of(o->classifier)) * sizeof(float), &g->inputs));
+    TRY(fdit_alloc(ctx, n, sizeof *s->label, &s->label));
+    TRY(fdit_alloc(ctx, batch, g->e->width * sizeof(float), &g->features));
+    if (o->features)
+        TRY(fdit_alloc(ctx, n, g->e->width * sizeof(float), &g->kept));
+    s->points.x = g->kept;
+    if (o->logits && s->logit_classes)
+        TRY(fdit_alloc(ctx, n, s->logit_classes * sizeof(float), &s->logits));
+    if (o->moments)
+        TRY(fdit_statistics_new(ctx, g->e->width, &g->statistics));
+out:
     return status;
 }
 
@@ -304,21 +493,19 @@ enum fdit_status fdit_feature_set_gather(fdit_context *ctx, struct fdit_pool *po
                                          struct fdit_feature_set *out)
 {
     enum fdit_status status = FDIT_OK;
-    struct gather g = { pool, e, o, out, NULL, NULL, NULL, { e, out } };
-    *out = (struct fdit_feature_set){ .points.d = e->width, .logit_classes = e->classes };
+    struct gather g = { .pool = pool, .e = e, .o = o, .s = out };
+    *out = (struct fdit_feature_set){ .points.d = e->width,
+                                      .logit_classes = o->classifier ? o->classifier->classes : e->classes };
     TRY(fdit_strdup(ctx, path, &out->path));
     TRY(fdit_strdup(ctx, e->name, &out->features));
-    TRY(fdit_cache_is(path) ? open_cache(ctx, e, out) : open_dataset(ctx, e, o, out));
+    if (o->drawing)
+        TRY(open_drawing(ctx, e, o, out));
+    else
+        TRY(fdit_cache_is(path) ? open_cache(ctx, e, out) : open_dataset(ctx, e, o, out));
+    TRY(choose(ctx, o, out));
     size_t n = out->points.n, batch = (size_t)e->batch;
-    TRY(fdit_alloc(ctx, n, sizeof *out->label, &out->label));
-    TRY(fdit_alloc(ctx, batch, e->width * sizeof(float), &g.features));
-    if (o->features)
-        TRY(fdit_alloc(ctx, n, e->width * sizeof(float), &g.kept));
-    out->points.x = g.kept;
-    if (o->logits && e->classes)
-        TRY(fdit_alloc(ctx, n, e->classes * sizeof(float), &out->logits));
-    if (o->moments)
-        TRY(fdit_statistics_new(ctx, e->width, &g.statistics));
+    g.shaped = (struct shaped){ e, o->classifier, out, o->fit, (size_t)out->index[n - 1] + 1 };
+    TRY(make_room(ctx, &g));
     if (o->on_begin)
         o->on_begin(o->user, path, n);
     TRY(pass(ctx, &g, 0, n - n % batch, batch));
@@ -328,6 +515,7 @@ enum fdit_status fdit_feature_set_gather(fdit_context *ctx, struct fdit_pool *po
 out:
     fdit_statistics_free(g.statistics);
     fdit_free(g.features);
+    fdit_free(g.inputs);
     if (status != FDIT_OK)
         fdit_feature_set_fini(out);
     return status;

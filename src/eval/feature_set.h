@@ -3,13 +3,16 @@
  * covariance alone; from pictures by a network, or from a file.
  *
  *   .safetensors   features F32 [n, d]; labels I64 [n] and logits F32 [n, k] where there are any; metadata
- *                  format "finediffusion-features", version "1", features (the network), taxonomy (JSON)
+ *                  format "finediffusion-features", version "1", features (the network), taxonomy (JSON), and
+ *                  part "I/N" where it is one of N parts of a set
  *   .npz           features [n, d], or another single matrix of floats, and labels [n]; or mu [d] and sigma
- *                  [d, d] as pytorch-fid, clean-fid and ADM's suite write them */
+ *                  [d, d] as pytorch-fid, clean-fid and ADM's suite write them, and from here n [1], the
+ *                  number of pictures; part [2], I and N */
 #ifndef FDIT_EVAL_FEATURE_SET_H
 #define FDIT_EVAL_FEATURE_SET_H
 
 #include "data/dataset.h"
+#include "eval/drawing.h"
 #include "eval/extractor.h"
 #include "eval/statistics.h"
 #include "format/cache.h"
@@ -26,6 +29,9 @@ struct fdit_feature_set {
     struct fdit_moments moments;          /* d 0: not computed */
     struct fdit_dataset *dataset;         /* of pictures, which it names; NULL */
     struct fdit_cache *cache;
+    const struct fdit_drawing *drawing; /* must outlive the set; NULL */
+    uint32_t *index;                    /* [n] which pictures of those three; NULL: all */
+    int part, parts;                    /* of a file; parts 0: it does not say */
 };
 void fdit_feature_set_fini(struct fdit_feature_set *s);
 
@@ -35,12 +41,27 @@ enum fdit_status fdit_feature_set_read(fdit_context *ctx, const char *path, stru
 /* By the ending of the path. Features that were not kept are FDIT_ERROR_ARGUMENT. */
 enum fdit_status fdit_feature_set_write(fdit_context *ctx, const struct fdit_feature_set *s,
                                         const char *path);
-/* mu and sigma. */
-enum fdit_status fdit_moments_write(fdit_context *ctx, const struct fdit_moments *m, const char *path);
+/* mu, sigma and n of s->moments, and what part of a set they are of. */
+enum fdit_status fdit_moments_write(fdit_context *ctx, const struct fdit_feature_set *s, const char *path);
+/* Sets of parts of one whole, in any order, into it: features and logits one behind the other, so that what is
+ * computed from them has the bits of the whole; of statistics the pooled mean and covariance, right to
+ * rounding. Parts that say which they are must be all of one whole, each once; others are taken as they come.
+ * Both kinds mixed, other networks, widths or classes: FDIT_ERROR_ARGUMENT. */
+enum fdit_status fdit_feature_sets_merge(fdit_context *ctx, struct fdit_feature_set *sets, size_t n,
+                                         struct fdit_feature_set *out);
 
 /* "DATA/class/file.png", or "picture 17 of FILE". Free with fdit_free. */
 enum fdit_status fdit_feature_set_name(fdit_context *ctx, const struct fdit_feature_set *s, size_t i,
                                        char **out);
+
+/* One side of the split of a run's data (data/split.h). */
+struct fdit_eval_split {
+    double fraction;
+    uint64_t seed;
+    bool train;      /* the pictures that were trained on, else the others */
+    size_t pictures; /* that the data had then; 0: not known. Others make another split: an error */
+    const char *run; /* in messages */
+};
 
 struct fdit_gather_options {
     const struct fdit_taxonomy *taxonomy; /* whose classes the pictures have; NULL: their folders' */
@@ -48,7 +69,11 @@ struct fdit_gather_options {
     enum fdit_fit fit;
     struct fdit_picture_rules rules;
     int workers;
-    bool features, logits, moments; /* what is kept; memory without the first two does not grow */
+    bool features, logits, moments;      /* what is kept; memory without the first two does not grow */
+    const struct fdit_drawing *drawing;  /* in place of the pictures at the path; NULL */
+    struct fdit_extractor *classifier;   /* of a drawing: whose logits are kept, in the same pass; NULL */
+    const struct fdit_eval_split *split; /* NULL: all pictures */
+    int part, parts;                     /* pictures part n / parts .. (part + 1) n / parts - 1; 0, 0: all */
     void (*on_begin)(void *user, const char *path, size_t total);
     void (*on_picture)(void *user, size_t done);
     void *user;

@@ -6,6 +6,28 @@
 
 #include <limits.h>
 #include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+static enum fdit_status parse_part(fdit_context *ctx, void *args, const char *value)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_eval_options *o = args;
+    const char *slash = strchr(value, '/');
+    char first[32];
+    int64_t i = 0, n = 0;
+    if (!slash || (size_t)(slash - value) >= sizeof first)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--part %s: give I/N with I from 0, as 0/4", value);
+    snprintf(first, sizeof first, "%.*s", (int)(slash - value), value);
+    TRY(fdit_parse_int64(ctx, "--part", first, &i));
+    TRY(fdit_parse_int64(ctx, "--part", slash + 1, &n));
+    if (n < 1 || n > INT32_MAX || i < 0 || i >= n)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--part %s: give I/N with 0 <= I < N", value);
+    o->part = (int)i;
+    o->parts = (int)n;
+out:
+    return status;
+}
 
 #define ROW(kind, name, arg, field) FDIT_OPTION_ROW(kind, name, arg, struct fdit_eval_options, field)
 
@@ -33,6 +55,11 @@ const struct fdit_option fdit_eval_option_table[] = {
       .help = "turn pictures upright as their EXIF data say, or leave them as stored" },
     { ROW(TEXT, "matte", "white|black|#rrggbb", look.matte), .note = " white",
       .help = "background of transparent pixels; none: ignore transparency" },
+
+    { ROW(PARSE, "part", "I/N", part), .parse = parse_part, .note = ": all",
+      .help =
+          "only part I (from 0) of N of GENERATED, for --features-out or --stats-out; the files of all parts "
+          "are then given as GENERATED together" },
 
     FDIT_HEADING("What is measured"),
     { ROW(TEXT, "metrics", "LIST", metrics),
@@ -89,17 +116,21 @@ enum fdit_status fdit_eval_check(fdit_context *ctx, const struct fdit_eval_optio
 {
     enum fdit_status status = FDIT_OK;
     TRY(fdit_options_check(ctx, fdit_eval_option_table, o));
-    if (!o->generated)
+    const bool file = o->n_parts || (!o->drawing && o->generated && fdit_feature_file_is(o->generated));
+    if (!o->generated && !o->drawing)
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "give the pictures to measure: eval GENERATED --real DATA");
     if (o->real && o->stats)
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "--real and --stats: give one of the two");
-    if (o->classifier && fdit_feature_file_is(o->generated))
+    if (o->classifier && file)
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "--classifier %s needs pictures, and %s is a file of features",
              o->classifier, o->generated);
+    if (o->parts && file)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--part %d/%d is for pictures, and %s is a file of features", o->part,
+             o->parts, o->generated);
     if (o->by_class && o->no_classes)
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "--by-class and --no-classes: give one of the two");
     TRY(check_targets(ctx, o));
-    *device = !fdit_feature_file_is(o->generated) || (o->real && !fdit_feature_file_is(o->real));
+    *device = !file || (o->real && !fdit_feature_file_is(o->real));
 out:
     return status;
 }

@@ -2,9 +2,11 @@
 fdit_sources += \
 	src/eval/bootstrap.c src/eval/bootstrap.h \
 	src/eval/by_class.c \
+	src/eval/drawing.h \
 	src/eval/evaluate.c src/eval/evaluate.h \
 	src/eval/extractor.c src/eval/extractor.h \
 	src/eval/feature_file.c \
+	src/eval/feature_merge.c \
 	src/eval/feature_set.c src/eval/feature_set.h \
 	src/eval/frechet.c src/eval/frechet.h \
 	src/eval/input.c src/eval/input.h \

@@ -14,4 +14,5 @@ fdit_sources += \
 	src/sample/album_look.c src/sample/album_sweep.c \
 	src/sample/caption.c src/sample/caption.h \
 	src/sample/contact_sheet.c src/sample/contact_sheet.h \
+	src/sample/drawer.c src/sample/drawer.h \
 	src/sample/job.c src/sample/job.h

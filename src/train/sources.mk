@@ -6,6 +6,7 @@ fdit_sources += \
 	src/train/config.c src/train/config.h \
 	src/train/exchange.c src/train/exchange.h \
 	src/train/growth.c src/train/growth.h \
+	src/train/held_out.c src/train/held_out.h \
 	src/train/journal.c src/train/journal.h \
 	src/train/look.c src/train/look.h \
 	src/train/made_of.c src/train/made_of.h \

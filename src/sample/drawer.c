@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "sample/drawer.h"
+
+#include "core/file.h"
+#include "core/mem.h"
+#include "core/phase.h"
+#include "sample/painter.h"
+#include "sample/request.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+struct fdit_drawer {
+    struct fdit_drawing drawing;
+    struct fdit_sample_options options;
+    struct fdit_sample_source source;
+    struct fdit_request request;
+    struct fdit_painter *painter;
+    fdit_drawer_step_fn on_step;
+    void *user;
+    char how[256];
+    float *x;                        /* [round, item] */
+    uint8_t *pixels;                 /* [round, size, size, channels] */
+    struct fdit_picture_spec *specs; /* [round] */
+    size_t bytes;                    /* of a picture */
+    size_t first, have;              /* pixels are of pictures first .. first + have - 1 */
+};
+
+static void on_step(void *user, int step, int steps)
+{
+    const struct fdit_drawer *d = user;
+    if (d->on_step)
+        d->on_step(d->user, d->have, step, steps);
+}
+
+/* ------------------------------------------------------------------ the pictures */
+
+static int32_t label_of(void *self, size_t i)
+{
+    const struct fdit_drawer *d = self;
+    return fdit_request_at(&d->request, i).id;
+}
+
+static enum fdit_status title_of(fdit_context *ctx, void *self, size_t i, char **out)
+{
+    const struct fdit_drawer *d = self;
+    struct fdit_request_item item = fdit_request_at(&d->request, i);
+    return fdit_strf(ctx, out, "%s, seed %" PRIu64, fdit_taxonomy_class_name(d->source.taxonomy, item.id),
+                     item.seed);
+}
+
+/* Pictures i .. of one round, into d->pixels. */
+static enum fdit_status draw_round(fdit_context *ctx, struct fdit_drawer *d, size_t i, size_t end)
+{
+    enum fdit_status status = FDIT_OK;
+    size_t round = (size_t)fdit_painter_round(d->painter), n = end - i < round ? end - i : round;
+    size_t item = fdit_painter_item(d->painter);
+    for (size_t k = 0; k < n; k++) {
+        struct fdit_request_item at = fdit_request_at(&d->request, i + k);
+        d->specs[k] = fdit_sample_source_picture(&d->source, at.id, at.seed);
+    }
+    d->first = i;
+    d->have = n;
+    status = fdit_painter_draw(ctx, d->painter, d->specs, n, d->x);
+    for (size_t k = 0; k < n && status == FDIT_OK; k++) {
+        struct fdit_request_item at = fdit_request_at(&d->request, i + k);
+        const struct fdit_picture_spec spec = { .class_id = at.id, .seed = at.seed };
+        TRY(fdit_sample_source_check(ctx, &d->source, &spec, d->x + k * item, item));
+        status = fdit_painter_decode(ctx, d->painter, d->x + k * item, d->pixels + k * d->bytes);
+    }
+out:
+    if (status != FDIT_OK)
+        d->have = 0;
+    return status;
+}
+
+static enum fdit_status picture_of(fdit_context *ctx, void *self, size_t i, size_t end,
+                                   struct fdit_picture *out)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_drawer *d = self;
+    int size = fdit_painter_size(d->painter);
+    if (i < d->first || i - d->first >= d->have)
+        TRY(draw_round(ctx, d, i, end));
+    *out = (struct fdit_picture){ size, size, d->drawing.channels, d->pixels + (i - d->first) * d->bytes };
+out:
+    return status;
+}
+
+/* ------------------------------------------------------------------ opening */
+
+static enum fdit_status plan(fdit_context *ctx, struct fdit_drawer *d)
+{
+    enum fdit_status status = FDIT_OK;
+    const struct fdit_sample_options *o = &d->options;
+    struct fdit_generator_options how = { .sampler = o->sampler,
+                                          .steps = o->steps,
+                                          .guidance = o->guidance,
+                                          .guided = d->source.guide.kind != FDIT_GUIDE_NONE,
+                                          .clip_x0 = o->clip_x0 > 0,
+                                          .batch = o->batch,
+                                          .noise = o->rng,
+                                          .on_step = on_step,
+                                          .user = d };
+    char sampler[40], guide[64] = "";
+    TRY(fdit_painter_plan(ctx, d->painter, &how, d->request.n));
+    for (int i = 0; i < fdit_painter_devices(d->painter); i++)
+        TRY(fdit_painter_check(ctx, d->painter, i));
+    fdit_sampler_format(&o->sampler, sampler);
+    if (how.guided)
+        snprintf(guide, sizeof guide, ", w = %g", o->guidance.w);
+    snprintf(d->how, sizeof d->how, "%s in %d steps, %s%.100s%s%s", sampler, fdit_painter_steps(d->painter),
+             how.guided ? "guide " : "", how.guided ? d->source.guide.text : "no guide", guide,
+             o->clip_x0 > 0 ? ", x0 clipped" : "");
+out:
+    return status;
+}
+
+static enum fdit_status load(fdit_context *ctx, struct fdit_drawer *d)
+{
+    enum fdit_status status = FDIT_OK;
+    fdit_phase_begin(ctx, 0, "reading %s", fdit_path_base(d->options.base));
+    status = fdit_painter_load(ctx, d->painter, NULL);
+    fdit_phase_end(ctx);
+    TRY(status);
+    size_t round = (size_t)fdit_painter_round(d->painter), size = (size_t)fdit_painter_size(d->painter);
+    d->bytes = size * size * (size_t)fdit_painter_channels(d->painter);
+    TRY(fdit_alloc(ctx, round, fdit_painter_item(d->painter) * sizeof(float), &d->x));
+    TRY(fdit_alloc(ctx, round, d->bytes, &d->pixels));
+    TRY(fdit_alloc(ctx, round, sizeof *d->specs, &d->specs));
+out:
+    return status;
+}
+
+enum fdit_status fdit_drawer_open(fdit_context *ctx, fdit_device *dev,
+                                  const struct fdit_sample_options *options, fdit_drawer_step_fn step,
+                                  void *user, struct fdit_drawer **out)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_drawer *d = NULL;
+    *out = NULL;
+    TRY(fdit_sample_check(ctx, options, true));
+    TRY(fdit_alloc(ctx, 1, sizeof *d, &d));
+    struct fdit_sample_options *o = &d->options;
+    *o = *options;
+    d->on_step = step;
+    d->user = user;
+    TRY(fdit_sample_source_open(ctx, o, &d->source));
+    TRY(fdit_request_init(ctx, d->source.taxonomy, o->classes, o->counts, o->per_class, o->seed, 0, 1,
+                          &d->request));
+    const struct fdit_painter_options how = {
+        .storage = o->storage, .vae = o->vae, .vae_scale = o->vae_scale, .memory = o->memory
+    };
+    TRY(fdit_painter_new(ctx, dev, &d->source, &how, &d->painter));
+    if (!fdit_painter_decodes(d->painter))
+        FAIL(ctx, FDIT_ERROR_ARGUMENT,
+             "%s works on latents (%d channels), which cannot be measured; give the autoencoder that decodes "
+             "them, --vae FILE",
+             o->base, d->source.files.config.channels);
+    TRY(fdit_sample_settle(ctx, o, d->source.files.config.objective, !fdit_painter_vae(d->painter)));
+    TRY(plan(ctx, d));
+    TRY(load(ctx, d));
+    d->drawing = (struct fdit_drawing){ .self = d,
+                                        .name = o->delta ? o->delta : o->base,
+                                        .n = d->request.n,
+                                        .channels = fdit_painter_channels(d->painter),
+                                        .taxonomy = d->source.taxonomy,
+                                        .named = d->source.named,
+                                        .label = label_of,
+                                        .picture = picture_of,
+                                        .title = title_of };
+    *out = d;
+    d = NULL;
+out:
+    fdit_drawer_close(d);
+    return status;
+}
+
+void fdit_drawer_close(struct fdit_drawer *d)
+{
+    if (!d)
+        return;
+    fdit_painter_free(d->painter);
+    fdit_request_fini(&d->request);
+    fdit_sample_source_close(&d->source);
+    fdit_free(d->x);
+    fdit_free(d->pixels);
+    fdit_free(d->specs);
+    fdit_free(d);
+}
+
+const struct fdit_drawing *fdit_drawer_drawing(const struct fdit_drawer *d)
+{
+    return &d->drawing;
+}
+
+const char *fdit_drawer_how(const struct fdit_drawer *d)
+{
+    return d->how;
+}

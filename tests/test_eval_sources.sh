@@ -1,0 +1,112 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# `eval`: pictures that are drawn when they are measured, parts of sets and their merging, what a run kept apart.
+. "${FDIT_SRCDIR:?}/tests/lib.sh"
+
+# bad CODE WORDS COMMAND...: one line of error, beside warnings
+bad() {
+    checks=$((checks + 1))
+    code=$1 words=$2
+    shift 2
+    "$program" "$@" --quiet >stdout 2>stderr
+    got=$?
+    [ $got = "$code" ] && grep -qFe "$words" stderr && [ "$(grep -cv 'eval: warning: ' stderr)" -eq 1 ] ||
+        fail "exit $got, not $code with '$words': $*" "$(cat stderr)"
+}
+# numbers: the metrics of the last command, without the names of sets
+numbers() { sed 's/.*"metrics"://; s/,"closest":.*//' stdout; }
+
+mkdir real
+gzip -dc "$source/data/letters-train.tar.gz" | (cd real && tar xf - A/mono A/hand B/mono) || exit 99
+good train --from-scratch --tune full --model 16,1,2,3 --size 24 --channels 1 --data real --val 0.25 --batch 4 \
+    --steps 3 --out run --quiet --preview-every 0
+draw="--base run/delta.safetensors --sampler ddim --steps 2 --per-class 5 --guidance 3 --seed 4"
+
+# drawn and measured at once, or drawn, written and measured: the same numbers, to the bit
+good sample $draw --classes all --out drawn --quiet
+good eval drawn --real real --seed 4 --draws 5 --json --quiet --features-out drawn.npz
+numbers >written
+good eval $draw --real real --draws 5 --json --quiet --features-out direct.npz
+numbers >direct
+checks=$((checks + 1))
+cmp -s written direct || fail "drawn pictures have other numbers" "$(diff written direct)"
+checks=$((checks + 1))
+cmp -s drawn.npz direct.npz || fail "drawn pictures have other features"
+checks=$((checks + 1))
+grep -q 'precision:judge' direct || fail "no metrics" "$(cat direct)"
+# a classifier of its own beside the features: one pass, the same words
+judge=$source/data/judge.safetensors
+good eval drawn --real real --draws 0 --json --quiet --metrics accuracy --classifier "$judge" --seed 4
+numbers >written
+good eval $draw --real real --draws 0 --json --quiet --metrics accuracy --classifier "$judge"
+numbers >direct
+checks=$((checks + 1))
+cmp -s written direct || fail "a classifier says something else of drawn pictures" "$(diff written direct)"
+# progress says how far the drawing is
+good eval $draw --real real --draws 0 --metrics kid
+says stderr 'drawing  *15 pictures, ddim in 2 steps, guide superclass:level1, w = 3'
+
+# features of parts, merged: the bits of the whole; in any order
+for i in 0 1 2; do
+    good eval $draw --metrics none --quiet --part $i/3 --features-out part.$i.safetensors
+    good eval real --metrics none --quiet --part $i/3 --stats-out stats.$i.npz
+done
+good eval part.2.safetensors part.0.safetensors part.1.safetensors --metrics none --quiet --features-out merged.npz \
+    --no-classes
+checks=$((checks + 1))
+cmp -s merged.npz direct.npz && fail "labels were to be left out"
+good eval part.2.safetensors part.0.safetensors part.1.safetensors --metrics none --quiet --features-out merged.npz
+checks=$((checks + 1))
+cmp -s merged.npz direct.npz || fail "merged features are not those of the whole"
+good eval part.?.safetensors --real real --draws 5 --seed 4 --json --quiet
+numbers >merged
+good eval $draw --real real --draws 5 --json --quiet
+numbers >direct
+checks=$((checks + 1))
+cmp -s merged direct || fail "merged parts have other numbers" "$(diff merged direct)"
+# statistics: pooled, right to rounding
+good eval real --metrics none --quiet --stats-out whole.npz
+good eval stats.1.npz stats.0.npz stats.2.npz --metrics none --quiet --stats-out pooled.npz
+if "$program" eval whole.npz --stats pooled.npz --metrics fd --json --quiet >stdout 2>stderr; then
+    checks=$((checks + 1))
+    sed -n 's/.*"value":\([^,]*\),.*/\1/p' stdout | awk '{ exit !($1 < 1e-6 && $1 > -1e-6) }' ||
+        fail "pooled statistics differ" "$(cat stdout)"
+fi
+checks=$((checks + 1))
+cmp -s whole.npz stats.0.npz && fail "a part is the whole"
+bad 2 'part 1/3 is missing' eval part.0.safetensors part.2.safetensors --metrics none
+bad 2 'part 2/3 is missing' eval part.0.safetensors part.1.safetensors --metrics none
+bad 2 'are both part 0/3' eval part.0.safetensors part.0.safetensors part.1.safetensors --metrics none
+bad 2 'features and' eval part.0.safetensors stats.0.npz --metrics none
+bad 2 'give one set of pictures' eval drawn real --metrics none
+bad 2 'give I/N with 0 <= I < N' eval drawn --part 3/3 --metrics none
+bad 2 'give fewer parts' eval drawn --part 90/100 --metrics none
+bad 2 'is for pictures' eval part.0.safetensors --part 0/2 --metrics none
+
+# the pictures that a run has not seen, and those that it has: together all, none twice
+good eval real --run run --metrics nearest --draws 0 --json --quiet
+says stdout '"real":{"path":"[^"]*real","features":"judge","pictures":36,'
+says stdout '"note":"36 generated pictures are a copy'
+good eval real --run run --split train --metrics nearest --draws 0 --json --quiet
+says stdout '"real":{"path":"[^"]*real","features":"judge","pictures":108,'
+says stdout '"note":"108 generated pictures are a copy'
+good eval real --run run --metrics none --json --quiet
+good eval --run run --per-class 2 --sampler ddim --steps 2 --draws 0 --quiet --json
+says stdout '"generated":{"path":"run/delta.safetensors","features":"judge","pictures":6'
+says stdout '"pictures":36'
+mv real moved
+bad 2 'data' eval --run run --metrics none
+good eval --run run --real moved --per-class 2 --sampler ddim --steps 2 --draws 0 --quiet --json
+says stdout '"real":{"path":"moved","features":"judge","pictures":36'
+rm "$(ls moved/A/mono/*.png | head -n 1)"
+bad 2 'and the data of run had 144' eval --run run --real moved --metrics nearest
+mv moved real
+good train --from-scratch --tune full --model 16,1,2,3 --size 24 --channels 1 --data real --batch 4 --steps 1 \
+    --out blind --quiet --preview-every 0
+bad 2 'was trained without --val' eval --run blind --metrics none
+good eval --run blind --split train --draws 0 --metrics nearest --sampler ddim --steps 2 --per-class 2 --quiet
+bad 2 'holds no run' eval --run nowhere --metrics none
+bad 2 'give --run' eval real --split train --metrics none
+bad 2 'give pictures, or what draws them' eval real --base run/delta.safetensors
+bad 2 'give --base FILE' eval --delta run/delta.safetensors --real real
+finish
