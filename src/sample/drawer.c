@@ -93,16 +93,10 @@ static enum fdit_status plan(fdit_context *ctx, struct fdit_drawer *d)
 {
     enum fdit_status status = FDIT_OK;
     const struct fdit_sample_options *o = &d->options;
-    struct fdit_generator_options how = { .sampler = o->sampler,
-                                          .steps = o->steps,
-                                          .guidance = o->guidance,
-                                          .guided = d->source.guide.kind != FDIT_GUIDE_NONE,
-                                          .clip_x0 = o->clip_x0 > 0,
-                                          .batch = o->batch,
-                                          .noise = o->rng,
-                                          .on_step = on_step,
-                                          .user = d };
+    struct fdit_generator_options how = fdit_sample_way(o, d->source.guide.kind != FDIT_GUIDE_NONE);
     char sampler[40], guide[64] = "";
+    how.on_step = on_step;
+    how.user = d;
     TRY(fdit_painter_plan(ctx, d->painter, &how, d->request.n));
     for (int i = 0; i < fdit_painter_devices(d->painter); i++)
         TRY(fdit_painter_check(ctx, d->painter, i));

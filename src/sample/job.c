@@ -57,16 +57,9 @@ static enum fdit_status make_plan(fdit_context *ctx, struct job *j)
 {
     enum fdit_status status = FDIT_OK;
     const struct fdit_sample_options *o = j->o;
-    struct fdit_generator_options how = { .sampler = o->sampler,
-                                          .steps = o->steps,
-                                          .guidance = o->guidance,
-                                          .reuse = o->reuse,
-                                          .guided = j->source.guide.kind != FDIT_GUIDE_NONE,
-                                          .clip_x0 = o->clip_x0 > 0,
-                                          .batch = o->batch,
-                                          .noise = o->rng,
-                                          .on_step = on_step,
-                                          .user = j };
+    struct fdit_generator_options how = fdit_sample_way(o, j->source.guide.kind != FDIT_GUIDE_NONE);
+    how.on_step = on_step;
+    how.user = j;
     TRY(fdit_painter_plan(ctx, j->painter, &how, j->request.n ? j->request.n : 1));
     j->summary->process_plan_bytes = fdit_plan_process_bytes(fdit_painter_plan_of(j->painter, 0));
     j->summary->batch = fdit_painter_batch(j->painter);

@@ -249,6 +249,18 @@ enum fdit_status fdit_sample_settle(fdit_context *ctx, struct fdit_sample_option
     return fdit_guidance_settle(ctx, &o->guidance, objective);
 }
 
+struct fdit_generator_options fdit_sample_way(const struct fdit_sample_options *o, bool guided)
+{
+    return (struct fdit_generator_options){ .sampler = o->sampler,
+                                            .steps = o->steps,
+                                            .guidance = o->guidance,
+                                            .reuse = o->reuse,
+                                            .guided = guided,
+                                            .clip_x0 = o->clip_x0 > 0,
+                                            .batch = o->batch,
+                                            .noise = o->rng };
+}
+
 static enum fdit_status check_numbers(fdit_context *ctx, const struct fdit_sample_options *o)
 {
     enum fdit_status status = FDIT_OK;

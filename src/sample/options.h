@@ -65,6 +65,9 @@ struct fdit_sample_options fdit_sample_defaults(void);
 enum fdit_status fdit_sample_settle(fdit_context *ctx, struct fdit_sample_options *o,
                                     enum fdit_objective_id objective, bool pixels);
 
+/* How a generator draws by these options, settled; its hook and `user` are the caller's. */
+struct fdit_generator_options fdit_sample_way(const struct fdit_sample_options *o, bool guided);
+
 enum { FDIT_SAMPLE_MOST_GUIDANCE = 1000, FDIT_SAMPLE_ODD_GUIDANCE = 30 };
 
 /* Refuses what cannot be, by the option's name. plan_only: nothing will be written. */
