@@ -422,7 +422,7 @@ static enum fdit_status open_loader(fdit_context *ctx, struct gather *g, size_t 
     const bool shaped = s->drawing || g->e->input->resize != FDIT_INPUT_FIT;
     const struct fdit_loader_options options = { .batch = batch,
                                                  .workers =
-                                                     s->drawing ? 0 : g->o->workers, /* it is no team */
+                                                     s->drawing ? 0 : g->o->workers, /* drawn by one thread */
                                                  .in_order = true };
     const uint32_t *list = s->index + first;
     if (s->dataset && !shaped)

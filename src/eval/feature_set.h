@@ -43,8 +43,8 @@ enum fdit_status fdit_feature_set_write(fdit_context *ctx, const struct fdit_fea
                                         const char *path);
 /* mu, sigma and n of s->moments, and what part of a set they are of. */
 enum fdit_status fdit_moments_write(fdit_context *ctx, const struct fdit_feature_set *s, const char *path);
-/* Sets of parts of one whole, in any order, into it: features and logits one behind the other, so that what is
- * computed from them has the bits of the whole; of statistics the pooled mean and covariance, right to
+/* Sets of parts of one whole, in any order, into it: features and logits one behind the other, so that what
+ * is computed from them has the bits of the whole; of statistics the pooled mean and covariance, right to
  * rounding. Parts that say which they are must be all of one whole, each once; others are taken as they come.
  * Both kinds mixed, other networks, widths or classes: FDIT_ERROR_ARGUMENT. */
 enum fdit_status fdit_feature_sets_merge(fdit_context *ctx, struct fdit_feature_set *sets, size_t n,
