@@ -193,6 +193,11 @@ tests_test_api_LDADD = libfinediffusion.la $(CHECK_LIBS)
 TESTS += tests/test_library.sh
 EXTRA_DIST += tests/test_library.sh
 
+check_PROGRAMS += tests/test_adapters
+TESTS += tests/test_adapters.sh
+EXTRA_DIST += tests/test_adapters.sh
+tests_test_adapters_SOURCES = tests/test_adapters.c tests/model_fixture.c tests/model_fixture.h
+
 check_PROGRAMS += tests/test_flow
 TESTS += tests/test_flow.sh
 EXTRA_DIST += tests/test_flow.sh

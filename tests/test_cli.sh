@@ -148,8 +148,8 @@ export FINEDIFFUSION_ISA
 bad 1 "--precision~bf16,generic,--precision~f32" train $tune --precision bf16 --device cpu
 bad 1 "--precision~int8,generic,--precision~f32" train $tune --precision int8 --device cpu
 unset FINEDIFFUSION_ISA
-bad 2 "lora:4,not~in~this~version" train $tune --tune lora:4
-bad 2 "difffit,not~in~this~version" train $tune --tune difffit
+bad 2 "lora:0,rank" train $tune --tune lora:0
+bad 2 "dream,is~not~known,lora:R" train $tune --tune dream
 bad 2 "--tune~all,finediffusion" train $tune --tune all
 bad 2 "'nothing',--help" help nothing
 bad 2 "--out~area/none/x.png,no~folder~area/none,make~it" demo --out area/none/x.png

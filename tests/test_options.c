@@ -397,7 +397,9 @@ START_TEST(test_train_set)
     ck_fails(fdit_train_options_set(ctx, &o, "clip", "-1"), "--clip -1: give a number from 0 to");
     ck_fails(fdit_train_options_set(ctx, &o, "ema", "1.5"),
              "--ema 1.5 is out of range; it must be from 0 to 1");
-    ck_fails(fdit_train_options_set(ctx, &o, "tune", "lora:4"), "not in this version");
+    ck_fails(fdit_train_options_set(ctx, &o, "tune", "lora:0"), "the rank must be 1 to the width");
+    ck_fails(fdit_train_options_set(ctx, &o, "tune", "dream"), "\"dream\" is not known");
+    ck_assert_int_eq(fdit_train_options_set(ctx, &o, "tune", "lora:4:8+norm"), FDIT_OK);
     ck_fails(fdit_train_options_set(ctx, &o, "checkpoint-every", "1e12h"), "--checkpoint-every 1e12h");
     ck_fails(fdit_train_options_set(ctx, &o, "weights", "auto"), "give one of f32|bf16|f16|int8");
     ck_fails(fdit_train_options_set(ctx, &o, "epoch", "3"), "did you mean epochs?");

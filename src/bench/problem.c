@@ -127,7 +127,7 @@ static enum fdit_status parse_model(const struct words *w, struct fdit_bench_pro
         "a model's problem takes a model (DiT-XL/2, DiT-S/4, ..., or WIDTH,DEPTH,HEADS,PATCH), its "
         "samples as b2, and perhaps size=64, channels=1, classes=N (rows of the class table); "
         "block and "
-        "train also what is trained (finediffusion, bitfit, norm, table, full) and "
+        "train also what is trained (finediffusion, full, lora:16, ..., as train --tune) and "
         "recompute=none|branches|block or activations=f32|bf16";
     enum fdit_status status = FDIT_OK;
     struct fdit_model_config *c = &p->config;
@@ -135,11 +135,12 @@ static enum fdit_status parse_model(const struct words *w, struct fdit_bench_pro
     *c = (struct fdit_model_config){
         .kind = FDIT_MODEL_DIT, .input_size = 32, .channels = 4, .mlp_ratio = 4, .rows = DEFAULT_ROWS
     };
-    p->mask = trains ? fdit_mask_find("finediffusion") : NULL;
+    if (trains)
+        p->mask = *fdit_mask_find("finediffusion");
     for (int i = 1; i < w->n; i++) {
         const char *word = w->list[i];
-        const struct fdit_mask *mask = trains ? fdit_mask_find(word) : NULL;
-        if (mask)
+        struct fdit_mask mask;
+        if (trains && fdit_mask_parse(NULL, word, &mask) == FDIT_OK)
             p->mask = mask;
         else if (!c->width && (!strncmp(word, "DiT-", 4) || strchr(word, ',')))
             TRY(fdit_config_parse(w->ctx, word, c));
@@ -156,6 +157,7 @@ static enum fdit_status parse_model(const struct words *w, struct fdit_bench_pro
              "problem '%s': activations=bf16 is for recompute=none, leave one out; %s", w->text, wanted);
     if (!c->width)
         FAIL(w->ctx, FDIT_ERROR_ARGUMENT, "problem '%s': the model is missing; %s", w->text, wanted);
+    c->adapter = p->mask.adapter;
     TRY(fdit_config_check(w->ctx, c));
 out:
     return status;

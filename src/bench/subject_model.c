@@ -73,6 +73,7 @@ static enum fdit_status fill_params(fdit_context *ctx, struct fdit_model *m)
         case FDIT_PARAM_NORM: mean = strstr(p->name, ".weight") ? 1 : 0; break;
         case FDIT_PARAM_TABLE:
         case FDIT_PARAM_POS: deviation = 0.5; break;
+        case FDIT_PARAM_LOW_RANK: deviation = 0.02; break;
         case FDIT_PARAM_BIAS: break;
         }
         fdit_bench_numbers((uint32_t)(STREAM_PARAM + i), 0, p->count, mean, deviation, data);
@@ -157,7 +158,7 @@ static enum fdit_status plan_training(fdit_context *ctx, struct model_state *s, 
 {
     enum fdit_status status = FDIT_OK;
     const struct fdit_bench_problem *p = &s->p;
-    struct fdit_model_options options = { .mask = p->mask,
+    struct fdit_model_options options = { .mask = &p->mask,
                                           .training = true,
                                           .moments = p->kind == FDIT_BENCH_TRAIN ? FDIT_MOST_MOMENTS : 0,
                                           .ema = p->kind == FDIT_BENCH_TRAIN,

@@ -14,6 +14,7 @@ struct args {
     const char *taxonomy, *ranks, *superclass, *tune, *objective;
     int values, names; /* values: -1 where it was not given */
     bool delta;
+    struct fdit_mask mask;
     size_t shard_bytes;
 };
 
@@ -72,11 +73,14 @@ static enum fdit_status settle(fdit_context *ctx, struct args *a, struct fdit_ta
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "--%s is for --delta", a->tune ? "tune" : "taxonomy");
     if (!a->taxonomy && (a->ranks || a->superclass))
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "--%s wants --taxonomy FILE", a->ranks ? "ranks" : "superclass");
-    if (a->tune && !(a->o.mask = fdit_mask_find(a->tune)))
-        FAIL(ctx, FDIT_ERROR_ARGUMENT,
-             "--tune %s: there is no such mask; finediffusion train --help lists "
-             "them",
-             a->tune);
+    if (a->tune) {
+        TRY(fdit_mask_parse(ctx, a->tune, &a->mask));
+        a->o.mask = &a->mask;
+        if (fdit_adapter_any(&a->mask.adapter))
+            FAIL(ctx, FDIT_ERROR_ARGUMENT,
+                 "--tune %s: an adapter cannot be told from merged weights; give the delta of its training",
+                 a->tune);
+    }
     if (!a->taxonomy)
         return FDIT_OK;
     TRY(fdit_taxonomy_load(ctx, a->taxonomy, a->ranks, tax));

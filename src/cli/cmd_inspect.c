@@ -107,7 +107,7 @@ static enum fdit_status put_count(fdit_context *ctx, struct fdit_json *to, const
 static enum fdit_status put_model(fdit_context *ctx, struct fdit_json *to, const struct fdit_model_config *c)
 {
     enum fdit_status status = FDIT_OK;
-    char *name = NULL;
+    char *name = NULL, adapter[FDIT_ADAPTER_TEXT];
     TRY(fdit_config_name(ctx, c, &name));
     json_t *m = fdit_json_put_object(to, NULL, "model");
     fdit_json_put_text(to, m, "name", name);
@@ -118,6 +118,10 @@ static enum fdit_status put_model(fdit_context *ctx, struct fdit_json *to, const
     fdit_json_put_int(to, m, "input_size", c->input_size);
     fdit_json_put_int(to, m, "channels", c->channels);
     fdit_json_put_int(to, m, "rows", c->rows);
+    if (fdit_adapter_any(&c->adapter)) {
+        fdit_adapter_text(&c->adapter, adapter);
+        fdit_json_put_text(to, m, "adapter", adapter);
+    }
 out:
     fdit_free(name);
     return status;
@@ -230,13 +234,6 @@ out:
     return status;
 }
 
-/* The mask that the metadata "train" names; NULL: none. */
-static const struct fdit_mask *mask_of(const json_t *out)
-{
-    const char *tune = json_string_value(json_object_get(json_object_get(out, "train"), "tune"));
-    return tune ? fdit_mask_find(tune) : NULL;
-}
-
 static enum fdit_status put_meta(fdit_context *ctx, const struct args *a, const struct fdit_checkpoint *st,
                                  bool state, struct fdit_json *out)
 {
@@ -305,6 +302,8 @@ static enum fdit_status inspect_weights(struct fdit_cli *cli, const struct args 
     fdit_context *ctx = cli->ctx;
     struct fdit_checkpoint *cp = NULL;
     struct fdit_model_config config = { 0 };
+    struct fdit_mask mask;
+    bool known;
     TRY(fdit_checkpoint_open(ctx, given, FDIT_VALUES_EMA, &cp));
     const char *path = fdit_checkpoint_path(cp);
     const char *format = fdit_checkpoint_meta(cp, "format"), *model = fdit_checkpoint_meta(cp, "model");
@@ -336,7 +335,8 @@ static enum fdit_status inspect_weights(struct fdit_cli *cli, const struct args 
     if (config.kind == FDIT_MODEL_CLASSIFIER && !state)
         put_text(out, "kind", "classifier");
     put_types(cp, out);
-    TRY(check_tensors(cli, cp, &config, mask_of(out->root), state, whole, out));
+    TRY(fdit_delta_mask(ctx, cp, &mask, &known));
+    TRY(check_tensors(cli, cp, &config, known ? &mask : NULL, state, whole, out));
     TRY(check_rows(ctx, path, out->root, &config));
 out:
     fdit_checkpoint_close(cp);
@@ -521,6 +521,8 @@ static void print_text(struct fdit_cli *cli, const char *path, const json_t *out
                        (int)json_integer_value(json_object_get(m, "input_size")),
                        (int)json_integer_value(json_object_get(m, "channels")),
                        (int)json_integer_value(json_object_get(m, "rows")));
+    if (json_object_get(m, "adapter"))
+        line(cli, "adapter", json_string_value(json_object_get(m, "adapter")));
     print_counts(cli, out);
     if ((v = json_object_get(out, "bytes"))) {
         fdit_format_size((size_t)json_integer_value(v), size);

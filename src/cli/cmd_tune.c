@@ -85,7 +85,7 @@ static enum fdit_status add_problem(fdit_context *ctx, const char *text, struct 
              "'train full DiT-B/2 b8', 'sample DiT-XL/2 b4'",
              text);
     if (!sample) {
-        TRY(fdit_params_init(ctx, &p.config, p.mask, &params));
+        TRY(fdit_params_init(ctx, &p.config, &p.mask, &params));
         for (int i = 0; i < params.n; i++)
             plain |= params.list[i].trained && params.list[i].kind == FDIT_PARAM_MATRIX;
     }

@@ -4,7 +4,8 @@
  * gradient of the residual stream, updated in place from the final layer down to the patches.
  *
  * Gradients that live only for a moment lie in scratch of the forward pass (model.c, share): dheads in u,
- * dtokens in tokens_out, dt in head_mod. So u is rebuilt only when dheads has been used. */
+ * dtokens in tokens_out, dt in head_mod. So u is rebuilt only when dheads has been used; and what an adapter
+ * gives to dx lies in wide. */
 #include "model/model_internal.h"
 
 /* ------------------------------------------------------------------ ops on a site */
@@ -58,6 +59,65 @@ static void linear_dw(struct fdit_model *m, const struct fdit_layer *l, struct f
                                                               .beta = beta });
 }
 
+/* A plain product with a matrix of an adapter: dx = dy W. */
+static void low_rank_dx(struct fdit_model *m, const struct fdit_param *w, int rows, struct fdit_tensor dy,
+                        struct fdit_tensor dx, int n)
+{
+    fdit_linear_dx(m->dev, &(struct fdit_linear_dx_args){ .samples = n,
+                                                          .tokens = rows,
+                                                          .n_in = w->n_in,
+                                                          .n_out = w->n_out,
+                                                          .dx = dx,
+                                                          .dy = dy,
+                                                          .matrix = fdit_param_value(m, w) });
+}
+
+static void low_rank_dw(struct fdit_model *m, const struct fdit_param *w, int rows, struct fdit_tensor dy,
+                        struct fdit_tensor x, int n, int beta)
+{
+    fdit_linear_dw(m->dev, &(struct fdit_linear_dw_args){ .samples = n,
+                                                          .tokens = rows,
+                                                          .n_in = w->n_in,
+                                                          .n_out = w->n_out,
+                                                          .dw = fdit_param_grad(m, w),
+                                                          .dy = dy,
+                                                          .x = x,
+                                                          .beta = beta });
+}
+
+/* y += s B (A x): dB = dy^T (s A x), dA = (s dy B)^T x; returns what it gives to dx, (s dy B) A, in the room
+ * of model->wide, which may be x: x is not needed any more then. Absent without an adapter. A x is computed
+ * again rather than kept: it costs rank / n_out of the layer. */
+static struct fdit_tensor adapter_backward(struct fdit_model *m, const struct fdit_layer *l,
+                                           struct fdit_tensor dy, struct fdit_tensor x, int n, int beta)
+{
+    if (!l->low_a)
+        return FDIT_NO_TENSOR;
+    fdit_low_rank_inner(m, l, x, n);
+    low_rank_dw(m, l->low_b, l->rows, dy, m->low_scaled, n, beta);
+    low_rank_dx(m, l->low_b, l->rows, dy, m->low, n);
+    fdit_low_rank_scale(m, l, n);
+    low_rank_dw(m, l->low_a, l->rows, m->low_scaled, x, n, beta);
+    low_rank_dx(m, l->low_a, l->rows, m->low_scaled, m->wide, n);
+    return m->wide;
+}
+
+/* Whether the gradients of a layer's parameters need its input. */
+static bool needs_input(const struct fdit_layer *l)
+{
+    return l->weight->trained || l->low_a;
+}
+
+/* y = Linear(x) with all that belongs to the layer: gradients of its parameters, and `a.dx` from `a.dy`, also
+ * times act'(pre). x may be absent unless needs_input. */
+static void linear_backward(struct fdit_model *m, const struct fdit_layer *l, struct fdit_tensor x,
+                            struct fdit_linear_dx_args a, int n, int beta)
+{
+    linear_dw(m, l, a.dy, x, n, beta);
+    a.add = adapter_backward(m, l, a.dy, x, n, beta);
+    apply_dx(m, l, n, a);
+}
+
 /* x += gate branch: dbranch = gate dx, dgate = sum over tokens of dx branch. Without a gate dbranch is dx. */
 static void gate_backward(struct fdit_model *m, const struct fdit_gate_site *s, int n)
 {
@@ -79,7 +139,7 @@ static void gate_backward(struct fdit_model *m, const struct fdit_gate_site *s, 
 static struct fdit_tensor rebuild_u(struct fdit_model *m, const struct fdit_norm_site *s,
                                     const struct fdit_layer *behind, int n)
 {
-    if (!behind->weight->trained)
+    if (!needs_input(behind))
         return FDIT_NO_TENSOR;
     fdit_modulate(m->dev, &(struct fdit_modulate_args){ .samples = n,
                                                         .tokens = s->layer->rows,
@@ -97,7 +157,7 @@ static struct fdit_tensor rebuild_u(struct fdit_model *m, const struct fdit_norm
 /* wide = GELU(fc1_out), again, where the gradient of fc2's weight needs it. */
 static struct fdit_tensor rebuild_wide(struct fdit_model *m, const struct fdit_block_site *b, int n)
 {
-    if (!b->fc2->weight->trained)
+    if (!needs_input(b->fc2))
         return FDIT_NO_TENSOR;
     fdit_activation(m->dev, &(struct fdit_activation_args){ .n = (size_t)n * (size_t)b->fc2->rows *
                                                                  (size_t)b->fc2->weight->n_in,
@@ -224,11 +284,11 @@ static void attention_branch_backward(struct fdit_model *m, const struct fdit_bl
 {
     const struct fdit_tensor dbranch = b->gate1.dbranch, dqkv = m->dwide;
     gate_backward(m, &b->gate1, n); /* x += gate1 Linear(heads) */
-    linear_dw(m, b->proj, dbranch, b->heads_out, n, beta);
-    linear_dx(m, b->proj, dbranch, m->dheads, n);
-    attention_backward(m, b, m->dheads, dqkv, n); /* heads = softmax(q k^T / sqrt dh) v */
-    linear_dw(m, b->qkv, dqkv, rebuild_u(m, &b->norm1, b->qkv, n), n, beta); /* q, k, v = Linear(u) */
-    linear_dx(m, b->qkv, dqkv, m->du, n);
+    linear_backward(m, b->proj, b->heads_out, (struct fdit_linear_dx_args){ .dx = m->dheads, .dy = dbranch },
+                    n, beta);
+    attention_backward(m, b, m->dheads, dqkv, n);                  /* heads = softmax(q k^T / sqrt dh) v */
+    linear_backward(m, b->qkv, rebuild_u(m, &b->norm1, b->qkv, n), /* q, k, v = Linear(u) */
+                    (struct fdit_linear_dx_args){ .dx = m->du, .dy = dqkv }, n, beta);
     norm_backward(m, &b->norm1, true, n, beta); /* u = LN1(x) (1 + scale1) + shift1 */
 }
 
@@ -236,10 +296,12 @@ static void mlp_branch_backward(struct fdit_model *m, const struct fdit_block_si
 {
     const struct fdit_tensor dbranch = b->gate2.dbranch, dfc1 = m->dwide;
     gate_backward(m, &b->gate2, n); /* x += gate2 Linear(wide) */
-    linear_dw(m, b->fc2, dbranch, rebuild_wide(m, b, n), n, beta);
-    linear_act_dx(m, b->fc2, dbranch, FDIT_ACT_GELU_TANH, b->fc1_out, dfc1, n);
-    linear_dw(m, b->fc1, dfc1, rebuild_u(m, &b->norm2, b->fc1, n), n, beta); /* wide = GELU(Linear(u)) */
-    linear_dx(m, b->fc1, dfc1, m->du, n);
+    linear_backward(m, b->fc2, rebuild_wide(m, b, n),
+                    (struct fdit_linear_dx_args){
+                        .dx = dfc1, .dy = dbranch, .act = FDIT_ACT_GELU_TANH, .pre = b->fc1_out },
+                    n, beta);
+    linear_backward(m, b->fc1, rebuild_u(m, &b->norm2, b->fc1, n), /* wide = GELU(Linear(u)) */
+                    (struct fdit_linear_dx_args){ .dx = m->du, .dy = dfc1 }, n, beta);
     norm_backward(m, &b->norm2, true, n, beta); /* u = LN2(x) (1 + scale2) + shift2 */
 }
 

@@ -5,6 +5,7 @@
 #include "core/mem.h"
 #include "format/json.h"
 #include "model/checkpoint_file.h"
+#include "model/merge.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -347,16 +348,17 @@ out:
 /* ------------------------------------------------------------------ loading */
 
 /* A parameter's numbers in `scratch`, which grows to the largest; or, without copying, where they
- * lie in the file. *mapped is then the tensor to drop after use. */
-static enum fdit_status numbers_of(fdit_context *ctx, struct fdit_checkpoint *cp, const struct fdit_param *p,
-                                   float **scratch, size_t *capacity, const float **out,
-                                   const struct fdit_st_tensor **mapped)
+ * lie in the file. *mapped is then the tensor to drop after use. merge: the file of an adapter that goes into
+ * them; NULL: none. */
+static enum fdit_status numbers_of(fdit_context *ctx, struct fdit_checkpoint *cp,
+                                   struct fdit_checkpoint *merge, const struct fdit_param *p, float **scratch,
+                                   size_t *capacity, const float **out, const struct fdit_st_tensor **mapped)
 {
     enum fdit_status status = FDIT_OK;
     const struct fdit_st_tensor *parts[FDIT_PARTS];
     int n;
     *mapped = NULL;
-    if (cp && !fdit_checkpoint_computes(cp, p->name)) {
+    if (cp && !merge && !fdit_checkpoint_computes(cp, p->name)) {
         TRY(need(ctx, cp, p, parts, &n));
         *out = n == 1 ? fdit_st_floats(parts[0]) : NULL;
         if (*out) {
@@ -377,7 +379,30 @@ static enum fdit_status numbers_of(fdit_context *ctx, struct fdit_checkpoint *cp
     else /* a norm that a stock DiT lacks */
         for (size_t j = 0; j < p->count; j++)
             (*scratch)[j] = strstr(p->name, ".weight") ? 1.0f : 0.0f;
+    if (merge)
+        TRY(fdit_merge_adapter(ctx, merge, p, 0, p->count, *scratch));
 out:
+    return status;
+}
+
+/* The files' tensors are the model's, and those of an adapter that is merged into it. */
+static enum fdit_status check_files(fdit_context *ctx, const struct fdit_model *m,
+                                    struct fdit_checkpoint *const *files, int n, int *extra)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_params apart = { 0 };
+    struct fdit_model_config config = m->config;
+    for (int i = 0; i < n; i++) {
+        const bool merged = fdit_merges(files[i], &m->config);
+        if (merged) {
+            config.adapter = *fdit_checkpoint_adapter(files[i]);
+            fdit_params_fini(&apart);
+            TRY(fdit_params_init(ctx, &config, NULL, &apart));
+        }
+        TRY(fdit_checkpoint_check(ctx, files[i], merged ? &apart : &m->params, m->config.depth, extra));
+    }
+out:
+    fdit_params_fini(&apart);
     return status;
 }
 
@@ -389,8 +414,7 @@ enum fdit_status fdit_model_load(fdit_context *ctx, struct fdit_model *m,
     struct fdit_load_report said = { 0 };
     float *scratch = NULL;
     size_t capacity = 0;
-    for (int i = 0; i < n; i++)
-        TRY(fdit_checkpoint_check(ctx, files[i], &m->params, m->config.depth, &said.extra));
+    TRY(check_files(ctx, m, files, n, &said.extra));
     for (int i = 0; i < m->params.n; i++) {
         struct fdit_param *p = &m->params.list[i];
         const struct fdit_st_tensor *mapped;
@@ -400,10 +424,15 @@ enum fdit_status fdit_model_load(fdit_context *ctx, struct fdit_model *m,
         int from = 0;
         while (from < n && !fdit_checkpoint_has(files[from], p->name))
             from++;
+        if (from == n && p->kind == FDIT_PARAM_LOW_RANK) /* fdit_model_init_adapters */
+            continue;
         bool lacks = from == n && p->kind == FDIT_PARAM_NORM;
         struct fdit_checkpoint *cp = lacks ? NULL : files[from < n ? from : n - 1];
         said.norms_missing += lacks;
-        TRY(numbers_of(ctx, cp, p, &scratch, &capacity, &data, &mapped));
+        struct fdit_checkpoint *merge = fdit_merges(files[0], &m->config) ? files[0] : NULL;
+        if (merge && !fdit_merge_changes(merge, p))
+            merge = NULL;
+        TRY(numbers_of(ctx, cp, merge, p, &scratch, &capacity, &data, &mapped));
         TRY(fdit_model_set(ctx, m, p, data));
         if (mapped)
             fdit_checkpoint_drop(cp, mapped);

@@ -27,13 +27,17 @@ void fdit_checkpoint_close(struct fdit_checkpoint *cp); /* NULL is allowed */
 const char *fdit_checkpoint_path(const struct fdit_checkpoint *cp);
 /* NULL when the file has no such entry. */
 const char *fdit_checkpoint_meta(const struct fdit_checkpoint *cp, const char *key);
+/* The adapter that one of this program's files says it holds; of rank 0: none. */
+const struct fdit_adapter *fdit_checkpoint_adapter(const struct fdit_checkpoint *cp);
 bool fdit_checkpoint_has(const struct fdit_checkpoint *cp, const char *param);
 size_t fdit_checkpoint_tensors(const struct fdit_checkpoint *cp); /* all in the file */
 struct fdit_st_tensor;
 const struct fdit_st_tensor *fdit_checkpoint_at(const struct fdit_checkpoint *cp, size_t i);
 /* Releases the resident pages of a tensor; it can still be read. */
 void fdit_checkpoint_drop(const struct fdit_checkpoint *cp, const struct fdit_st_tensor *t);
-/* "safetensors", "torch state_dict", "torch checkpoint" or "diffusers DiT". */
+/* Whether it is a PEFT adapter (peft.h): no metadata of a model, only its trained parameters. */
+bool fdit_checkpoint_is_peft(const struct fdit_checkpoint *cp);
+/* "safetensors", "torch state_dict", "torch checkpoint", "diffusers DiT" or "PEFT adapter". */
 const char *fdit_checkpoint_layout(const struct fdit_checkpoint *cp);
 /* What stands before the names of the weights in a training checkpoint: "raw." or "ema.". */
 const char *fdit_values_prefix(enum fdit_values values);
@@ -93,8 +97,9 @@ struct fdit_load_report {
     int extra;         /* tensors of the file that the model has no use for */
 };
 /* Loads every parameter of the model from the first of the `n` files that has it (a delta before
- * its base). With skip_table the class table is left as it is. Extra tensors of the last file are
- * refused by name. */
+ * its base). An adapter of the first file that the model does not have (config.adapter) is merged into the
+ * matrices (merge.h); parameters of an adapter that no file has are left as they are. With skip_table the
+ * class table is left as it is. Extra tensors of the last file are refused by name. */
 enum fdit_status fdit_model_load(fdit_context *ctx, struct fdit_model *model,
                                  struct fdit_checkpoint *const *files, int n, bool skip_table,
                                  struct fdit_load_report *report);

@@ -6,6 +6,7 @@
 #include "core/mem.h"
 #include "diffusion/objective.h"
 #include "format/json.h"
+#include "model/peft.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -130,6 +131,22 @@ out:
     return status;
 }
 
+static enum fdit_status find_adapter(fdit_context *ctx, struct fdit_checkpoint *cp)
+{
+    enum fdit_status status = FDIT_OK;
+    const char *model = fdit_checkpoint_meta(cp, "model"), *path = fdit_checkpoint_path(cp);
+    json_t *root = NULL;
+    cp->peft = fdit_peft_is(path);
+    if (cp->peft)
+        return fdit_peft_read(ctx, path, &cp->adapter);
+    if (!model || fdit_json_parse(NULL, path, model, strlen(model), 16, &root) != FDIT_OK)
+        return FDIT_OK; /* told by who needs it */
+    TRY(fdit_adapter_from_json(ctx, path, json_object_get(root, "adapter"), &cp->adapter));
+out:
+    json_decref(root);
+    return status;
+}
+
 enum fdit_status fdit_checkpoint_open(fdit_context *ctx, const char *path, enum fdit_values values,
                                       struct fdit_checkpoint **out)
 {
@@ -141,6 +158,7 @@ enum fdit_status fdit_checkpoint_open(fdit_context *ctx, const char *path, enum 
     TRY(fdit_file_version_check(ctx, fdit_checkpoint_path(cp), fdit_checkpoint_meta(cp, "format"),
                                 fdit_checkpoint_meta(cp, "version")));
     TRY(check_objective(ctx, cp));
+    TRY(find_adapter(ctx, cp));
     TRY(fdit_checkpoint_find_weights(ctx, cp, values));
     *out = cp;
     cp = NULL;
@@ -170,6 +188,11 @@ const char *fdit_checkpoint_meta(const struct fdit_checkpoint *cp, const char *k
     return fdit_weights_meta(cp->weights, key);
 }
 
+const struct fdit_adapter *fdit_checkpoint_adapter(const struct fdit_checkpoint *cp)
+{
+    return &cp->adapter;
+}
+
 bool fdit_checkpoint_text(const struct fdit_checkpoint *cp, const char *name, char *out, size_t size)
 {
     return fdit_weights_text(cp->weights, name, out, size);
@@ -190,9 +213,15 @@ void fdit_checkpoint_drop(const struct fdit_checkpoint *cp, const struct fdit_st
     fdit_weights_drop(cp->weights, t);
 }
 
+bool fdit_checkpoint_is_peft(const struct fdit_checkpoint *cp)
+{
+    return cp->peft;
+}
+
 const char *fdit_checkpoint_layout(const struct fdit_checkpoint *cp)
 {
-    return cp->diffusers                      ? "diffusers DiT"
+    return cp->peft                           ? "PEFT adapter"
+           : cp->diffusers                    ? "diffusers DiT"
            : !fdit_weights_torch(cp->weights) ? "safetensors"
            : !cp->prefix[0]                   ? "torch state_dict"
                                               : "torch checkpoint";
@@ -231,6 +260,8 @@ bool fdit_checkpoint_in_weights(const struct fdit_checkpoint *cp, size_t i)
 bool fdit_checkpoint_left_out(const struct fdit_checkpoint *cp, size_t i)
 {
     static const char side[] = "projectors.";
+    if (cp->peft && !*fdit_checkpoint_plain_name(cp, i)) /* a copy that PEFT makes */
+        return true;
     return fdit_weights_torch(cp->weights) && fdit_checkpoint_in_weights(cp, i) &&
            !strncmp(fdit_checkpoint_plain_name(cp, i) + strlen(cp->prefix), side, sizeof side - 1);
 }

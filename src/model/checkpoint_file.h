@@ -22,6 +22,8 @@ struct fdit_checkpoint {
     bool diffusers;                     /* the names of a diffusers DiTTransformer2DModel */
     const struct fdit_objective *asked; /* NULL: nothing */
     bool firm;                          /* a file that says another one is refused */
+    struct fdit_adapter adapter;        /* that the file says it holds */
+    bool peft;                          /* the names and the description of PEFT (peft.h) */
     bool ema;                           /* the weights are averaged ones, by their prefix or kind */
     struct fdit_plain_name *plain;      /* by tensor, when a name has such marks; else NULL */
     const struct fdit_plain_name **sorted;

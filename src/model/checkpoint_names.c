@@ -4,6 +4,7 @@
  * dictionaries hold several sets beside each other. So the names are searched, not tried. */
 #include "core/mem.h"
 #include "model/checkpoint_file.h"
+#include "model/peft.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -66,7 +67,7 @@ static enum fdit_status make_plain(fdit_context *ctx, struct fdit_checkpoint *cp
 {
     enum fdit_status status = FDIT_OK;
     size_t n = fdit_checkpoint_tensors(cp), i = 0;
-    while (i < n && !has_marks(fdit_checkpoint_at(cp, i)->name))
+    while (!cp->peft && i < n && !has_marks(fdit_checkpoint_at(cp, i)->name))
         i++;
     if (i == n)
         return FDIT_OK;
@@ -75,13 +76,16 @@ static enum fdit_status make_plain(fdit_context *ctx, struct fdit_checkpoint *cp
     for (i = 0; i < n; i++) {
         const struct fdit_st_tensor *t = fdit_checkpoint_at(cp, i);
         TRY(fdit_strdup(ctx, t->name, &cp->plain[i].name));
-        strip(t->name, cp->plain[i].name);
+        if (cp->peft)
+            fdit_peft_ours(t->name, cp->plain[i].name);
+        else
+            strip(t->name, cp->plain[i].name);
         cp->plain[i].tensor = t;
         cp->sorted[i] = &cp->plain[i];
     }
     qsort(cp->sorted, n, sizeof *cp->sorted, by_plain_name);
     for (i = 1; i < n; i++)
-        if (!strcmp(cp->sorted[i - 1]->name, cp->sorted[i]->name))
+        if (*cp->sorted[i]->name && !strcmp(cp->sorted[i - 1]->name, cp->sorted[i]->name))
             FAIL(ctx, FDIT_ERROR_FORMAT,
                  "%s: %.200s and %.200s are the same tensor but for the marks of wrappers; save "
                  "one of the models "
@@ -268,7 +272,7 @@ static enum fdit_status nothing(fdit_context *ctx, const struct fdit_checkpoint 
                          "(nothing "
                          "was executed); load the file in PyTorch and save the model's state_dict()",
                          path, object);
-    if (fdit_checkpoint_meta(cp, "format")) /* a delta of other parts: what lacks is said later */
+    if (cp->peft || fdit_checkpoint_meta(cp, "format")) /* a delta of other parts: what lacks is said later */
         return FDIT_OK;
     if (count_parts(cp, moments, sizeof moments / sizeof *moments))
         return fdit_fail(ctx, FDIT_ERROR_FORMAT,

@@ -54,7 +54,7 @@ enum fdit_status fdit_config_check(fdit_context *ctx, const struct fdit_model_co
         return fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED,
                          "model: heads of %d columns (width %d, %d heads); at most 128 are supported",
                          c->width / c->heads, c->width, c->heads);
-    return FDIT_OK;
+    return fdit_adapter_check(ctx, &c->adapter, c->width);
 }
 
 enum fdit_status fdit_config_parse(fdit_context *ctx, const char *text, struct fdit_model_config *config)
@@ -246,6 +246,8 @@ enum fdit_status fdit_config_from_json(fdit_context *ctx, const char *name, cons
     if (classes > 0 && groups > 0 && classes < INT_MAX - groups)
         c.rows = classes + groups;
     TRY(get_int(ctx, name, root, "table_rows", &c.rows));
+    if (json_object_get(root, "adapter"))
+        TRY(fdit_adapter_from_json(ctx, name, json_object_get(root, "adapter"), &c.adapter));
     const char *kind = json_string_value(json_object_get(root, "kind"));
     if (kind && !strcmp(kind, "classifier"))
         c.kind = FDIT_MODEL_CLASSIFIER;
@@ -257,14 +259,20 @@ out:
 
 enum fdit_status fdit_config_to_json(fdit_context *ctx, const struct fdit_model_config *c, char **out)
 {
-    return fdit_strf(ctx, out,
-                     "{\"kind\":\"%s\",\"input_size\":%d,\"patch_size\":%d,\"in_channels\":%d,"
-                     "\"hidden_size\":%d,\"depth\":%d,\"num_heads\":%d,\"mlp_ratio\":%d,"
-                     "\"table_rows\":%d%s%s%s}",
-                     c->kind == FDIT_MODEL_DIT ? "dit" : "classifier", c->input_size, c->patch, c->channels,
-                     c->width, c->depth, c->heads, c->mlp_ratio, c->rows,
-                     c->objective ? ",\"parameterisation\":\"" : "",
-                     c->objective ? fdit_objective_at(c->objective)->name : "", c->objective ? "\"" : "");
+    enum fdit_status status = FDIT_OK;
+    char *adapter = NULL;
+    TRY(fdit_adapter_to_json(ctx, &c->adapter, &adapter));
+    TRY(fdit_strf(
+        ctx, out,
+        "{\"kind\":\"%s\",\"input_size\":%d,\"patch_size\":%d,\"in_channels\":%d,"
+        "\"hidden_size\":%d,\"depth\":%d,\"num_heads\":%d,\"mlp_ratio\":%d,"
+        "\"table_rows\":%d%s%s%s%s}",
+        c->kind == FDIT_MODEL_DIT ? "dit" : "classifier", c->input_size, c->patch, c->channels, c->width,
+        c->depth, c->heads, c->mlp_ratio, c->rows, c->objective ? ",\"parameterisation\":\"" : "",
+        c->objective ? fdit_objective_at(c->objective)->name : "", c->objective ? "\"" : "", adapter));
+out:
+    fdit_free(adapter);
+    return status;
 }
 
 double fdit_config_forward_flops(const struct fdit_model_config *c)

@@ -5,6 +5,7 @@
 
 #include "core/status.h"
 #include "diffusion/objective.h"
+#include "model/adapter.h"
 
 enum fdit_model_kind {
     FDIT_MODEL_DIT,        /* class-conditional diffusion transformer */
@@ -23,6 +24,7 @@ struct fdit_model_config {
     int mlp_ratio;                    /* hidden size of the MLP over D: 4 */
     int rows;                         /* rows of the class table; classifier: classes */
     enum fdit_objective_id objective; /* of a DiT: what it predicts */
+    struct fdit_adapter adapter;      /* of the blocks; 0: none */
 };
 
 static inline int fdit_config_tokens(const struct fdit_model_config *c)

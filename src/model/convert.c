@@ -7,6 +7,7 @@
 #include "format/json.h"
 #include "format/pt.h"
 #include "model/delta.h"
+#include "model/merge.h"
 #include "model/shards.h"
 
 #include <math.h>
@@ -44,13 +45,19 @@ struct piece {
 static enum fdit_status read_piece(fdit_context *ctx, const struct job *j, const struct fdit_param *p,
                                    size_t first, size_t n, float *out)
 {
-    if (j->merge && fdit_checkpoint_has(j->merge, p->name))
-        return fdit_checkpoint_read_part(ctx, j->merge, p, first, n, out);
-    if (p->kind != FDIT_PARAM_NORM || fdit_checkpoint_has(j->in, p->name))
-        return fdit_checkpoint_read_part(ctx, j->in, p, first, n, out);
-    for (size_t i = 0; i < n; i++)
-        out[i] = strstr(p->name, ".weight") ? 1.0f : 0.0f;
-    return FDIT_OK;
+    enum fdit_status status = FDIT_OK;
+    if (j->merge && fdit_checkpoint_has(j->merge, p->name)) {
+        TRY(fdit_checkpoint_read_part(ctx, j->merge, p, first, n, out));
+    } else if (p->kind != FDIT_PARAM_NORM || fdit_checkpoint_has(j->in, p->name)) {
+        TRY(fdit_checkpoint_read_part(ctx, j->in, p, first, n, out));
+    } else {
+        for (size_t i = 0; i < n; i++)
+            out[i] = strstr(p->name, ".weight") ? 1.0f : 0.0f;
+    }
+    if (j->merge && fdit_merge_changes(j->merge, p))
+        TRY(fdit_merge_adapter(ctx, j->merge, p, first, n, out));
+out:
+    return status;
 }
 
 static enum fdit_st_type type_of(const struct job *j, const struct fdit_param *p)
@@ -301,7 +308,8 @@ static enum fdit_status choose(fdit_context *ctx, struct job *j)
             const struct fdit_param *p = &j->params.list[i];
             if ((p->kind == FDIT_PARAM_POS) != (pass == 0) || !is_written(j, p))
                 continue;
-            bool merged = j->merge && fdit_checkpoint_has(j->merge, p->name);
+            bool merged =
+                j->merge && (fdit_checkpoint_has(j->merge, p->name) || fdit_merge_changes(j->merge, p));
             r->from_delta += merged;
             r->norms_added += !merged && p->kind == FDIT_PARAM_NORM && !fdit_checkpoint_has(j->in, p->name);
             j->pieces[j->n_pieces++] = (struct piece){ j, p };

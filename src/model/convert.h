@@ -26,7 +26,7 @@ struct fdit_convert_options {
     bool force;              /* differences that are refused are accepted */
     uint64_t shard_bytes;    /* numbers in one shard */
     /* with base: what a delta says about itself, for inputs that do not say it */
-    const struct fdit_mask *mask; /* NULL: finediffusion */
+    const struct fdit_mask *mask; /* NULL: finediffusion; without an adapter */
     const char *taxonomy;         /* JSON of fdit_taxonomy_to_json; NULL: the input's */
     int taxonomy_rows;            /* rows of that taxonomy */
     const char *guide;            /* rank that guides, NULL: the input's */

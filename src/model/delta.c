@@ -103,19 +103,18 @@ out:
     return status;
 }
 
-/* The mask that the metadata "train" names; NULL: none, or one that is not known here. */
-static enum fdit_status find_mask(fdit_context *ctx, const struct fdit_checkpoint *cp,
-                                  const struct fdit_mask **out)
+enum fdit_status fdit_delta_mask(fdit_context *ctx, const struct fdit_checkpoint *cp, struct fdit_mask *out,
+                                 bool *known)
 {
     enum fdit_status status = FDIT_OK;
     const char *train = fdit_checkpoint_meta(cp, "train");
     json_t *root = NULL;
-    *out = NULL;
+    *known = false;
     if (!train || !*train)
         return FDIT_OK;
     TRY(fdit_json_parse(ctx, fdit_checkpoint_path(cp), train, strlen(train), 64, &root));
     const char *tune = json_string_value(json_object_get(root, "tune"));
-    *out = tune ? fdit_mask_find(tune) : NULL;
+    *known = tune && fdit_mask_parse(NULL, tune, out) == FDIT_OK;
 out:
     json_decref(root);
     return status;
@@ -196,7 +195,8 @@ enum fdit_status fdit_delta_check(fdit_context *ctx, struct fdit_checkpoint *cp)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_model_config config;
-    const struct fdit_mask *mask;
+    struct fdit_mask mask;
+    bool known;
     const char *format = fdit_checkpoint_meta(cp, "format");
     bool state = format && !strcmp(format, "finediffusion-checkpoint"); /* holds the delta, too */
     if (!state && (!format || strcmp(format, FDIT_DELTA_FORMAT)))
@@ -205,8 +205,8 @@ enum fdit_status fdit_delta_check(fdit_context *ctx, struct fdit_checkpoint *cp)
              "run",
              fdit_checkpoint_path(cp), format ? "\"" : "", format ? format : "missing", format ? "\"" : "");
     TRY(fdit_delta_config(ctx, cp, &config));
-    TRY(find_mask(ctx, cp, &mask));
-    TRY(check_tensors(ctx, cp, &config, mask));
+    TRY(fdit_delta_mask(ctx, cp, &mask, &known));
+    TRY(check_tensors(ctx, cp, &config, known ? &mask : NULL));
     TRY(check_rows(ctx, cp, &config));
 out:
     return status;

@@ -31,6 +31,10 @@ enum fdit_status fdit_delta_save(fdit_context *ctx, const struct fdit_model *mod
 /* The sizes of the model that a delta is for: its metadata, with the rows of its table. */
 enum fdit_status fdit_delta_config(fdit_context *ctx, const struct fdit_checkpoint *cp,
                                    struct fdit_model_config *out);
+/* What a delta or training checkpoint says was trained: the mask in its metadata "train". *known: there is
+ * one, and this version knows it. */
+enum fdit_status fdit_delta_mask(fdit_context *ctx, const struct fdit_checkpoint *cp, struct fdit_mask *out,
+                                 bool *known);
 /* The one check of a delta (or a training checkpoint, which holds one) before it is used: it says
  * of what model it is; every tensor that its mask trains is there with its shape, and no other; its
  * table has a row for each class and group of its taxonomy, and one more with an empty label.

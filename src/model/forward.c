@@ -6,6 +6,44 @@
 
 /* ------------------------------------------------------------------ ops on a site */
 
+/* s B (A x), what the adapter of a layer adds to its product; absent without one. A x is multiplied by s, the
+ * smallest of the tensors. */
+static struct fdit_tensor adapter_product(struct fdit_model *m, const struct fdit_layer *l,
+                                          struct fdit_tensor x, int n)
+{
+    if (!l->low_a)
+        return FDIT_NO_TENSOR;
+    fdit_low_rank_inner(m, l, x, n);
+    fdit_linear(m->dev, &(struct fdit_linear_args){ .samples = n,
+                                                    .tokens = l->rows,
+                                                    .n_in = l->low_b->n_in,
+                                                    .n_out = l->low_b->n_out,
+                                                    .y = m->low_product,
+                                                    .x = m->low_scaled,
+                                                    .matrix = fdit_param_value(m, l->low_b) });
+    return m->low_product;
+}
+
+void fdit_low_rank_inner(struct fdit_model *m, const struct fdit_layer *l, struct fdit_tensor x, int n)
+{
+    fdit_linear(m->dev, &(struct fdit_linear_args){ .samples = n,
+                                                    .tokens = l->rows,
+                                                    .n_in = l->low_a->n_in,
+                                                    .n_out = l->low_a->n_out,
+                                                    .y = m->low,
+                                                    .x = x,
+                                                    .matrix = fdit_param_value(m, l->low_a) });
+    fdit_low_rank_scale(m, l, n);
+}
+
+void fdit_low_rank_scale(struct fdit_model *m, const struct fdit_layer *l, int n)
+{
+    fdit_axpy(m->dev, &(struct fdit_axpy_args){ .n = (size_t)n * (size_t)l->rows * (size_t)l->low_a->n_out,
+                                                .alpha = fdit_adapter_scale(&m->config.adapter),
+                                                .y = m->low_scaled,
+                                                .x = m->low });
+}
+
 /* The op of a linear layer; the caller's `a` says what is fused. */
 static void apply(struct fdit_model *m, const struct fdit_layer *l, int n, struct fdit_linear_args a)
 {
@@ -18,6 +56,7 @@ static void apply(struct fdit_model *m, const struct fdit_layer *l, int n, struc
     else
         a.weight = l->weight->weight;
     a.bias = fdit_param_value(m, l->bias);
+    a.add = adapter_product(m, l, a.x, n);
     fdit_linear(m->dev, &a);
 }
 

@@ -34,6 +34,20 @@ static void fill_xavier(const struct fdit_param *p, uint64_t seed, float *data)
         data[i] = most * (2 * data[i] - 1);
 }
 
+/* A uniform in +- 1/sqrt(n_in), B zero: nothing is changed yet, and the gradient of B is not zero. */
+static void fill_low_rank(const struct fdit_param *p, uint64_t seed, float *data)
+{
+    struct fdit_rng rng = stream_of(p, seed);
+    const float most = (float)(1 / sqrt((double)p->n_in));
+    if (strstr(p->name, ".lora_B")) {
+        memset(data, 0, p->count * sizeof *data);
+        return;
+    }
+    fdit_rng_fill_uniforms(&rng, 0, p->count, data);
+    for (size_t i = 0; i < p->count; i++)
+        data[i] = most * (2 * data[i] - 1);
+}
+
 static enum fdit_status initial(fdit_context *ctx, const struct fdit_model *m, const struct fdit_param *p,
                                 uint64_t seed, float *data)
 {
@@ -46,6 +60,7 @@ static enum fdit_status initial(fdit_context *ctx, const struct fdit_model *m, c
         for (size_t i = 0; i < p->count; i++)
             data[i] = strstr(p->name, ".weight") ? 1.0f : 0.0f;
         return FDIT_OK;
+    case FDIT_PARAM_LOW_RANK: fill_low_rank(p, seed, data); return FDIT_OK;
     case FDIT_PARAM_BIAS: memset(data, 0, p->count * sizeof *data); return FDIT_OK;
     case FDIT_PARAM_MATRIX:
         if (!strncmp(p->name, "t_embedder", 10) || (last && m->config.kind == FDIT_MODEL_CLASSIFIER))
@@ -65,6 +80,25 @@ enum fdit_status fdit_model_init(fdit_context *ctx, struct fdit_model *m, uint64
     float *data = NULL;
     for (int i = 0; i < m->params.n; i++) {
         struct fdit_param *p = &m->params.list[i];
+        fdit_free(data);
+        TRY(fdit_alloc(ctx, p->count, sizeof *data, &data));
+        TRY(initial(ctx, m, p, seed, data));
+        TRY(fdit_model_set(ctx, m, p, data));
+    }
+out:
+    fdit_free(data);
+    return status;
+}
+
+enum fdit_status fdit_model_init_adapters(fdit_context *ctx, struct fdit_model *m,
+                                          const struct fdit_checkpoint *start, uint64_t seed)
+{
+    enum fdit_status status = FDIT_OK;
+    float *data = NULL;
+    for (int i = 0; i < m->params.n; i++) {
+        struct fdit_param *p = &m->params.list[i];
+        if (p->kind != FDIT_PARAM_LOW_RANK || (start && fdit_checkpoint_has(start, p->name)))
+            continue;
         fdit_free(data);
         TRY(fdit_alloc(ctx, p->count, sizeof *data, &data));
         TRY(initial(ctx, m, p, seed, data));

@@ -200,12 +200,20 @@ static enum fdit_status plan_tensors(fdit_context *ctx, struct fdit_model *m)
     if (m->options.kept_branches)
         TRY(own(ctx, m, scratch, &m->branches, FDIT_F32,
                 (size_t)m->options.kept_branches * (size_t)c->depth * 2 * md, "branches of earlier steps"));
+    size_t dwide = md * (ratio > 3 ? ratio : 3), low = b * n * (size_t)c->adapter.rank;
+    if (low) {
+        TRY(own(ctx, m, scratch, &m->low, FDIT_F32, low, "adapter, inner product"));
+        TRY(own(ctx, m, scratch, &m->low_scaled, FDIT_F32, low, "adapter, scaled"));
+    }
+    if (low && !train)
+        TRY(own(ctx, m, scratch, &m->low_product, FDIT_F32, dwide, "adapter, outer product"));
     if (!train)
         return FDIT_OK;
-    size_t dwide = md * (ratio > 3 ? ratio : 3);
     TRY(own(ctx, m, scratch, &m->dx, FDIT_F32, md, "gradient of the residual stream"));
     TRY(own(ctx, m, scratch, &m->du, FDIT_F32, md, "gradient of a branch"));
     TRY(own(ctx, m, scratch, &m->dwide, FDIT_F32, dwide, "gradient inside a branch"));
+    if (low)
+        TRY(share(ctx, m, &m->low_product, &m->dwide, dwide, "outer product of the adapter"));
     TRY(own(ctx, m, scratch, &m->head_xhat, FDIT_F32, md, "head norm"));
     TRY(own(ctx, m, scratch, &m->head_rstd, FDIT_F32, b * n, "head norm deviations"));
     TRY(own(ctx, m, batch, &m->doutput, FDIT_F32, out, "gradient of the output"));
@@ -351,6 +359,24 @@ static void add_linears(struct shape_list *l, const struct fdit_model *m)
     }
 }
 
+/* The products with A [rank, n_in] and B [n_out, rank] of each layer that has an adapter. */
+static void add_adapters(struct shape_list *l, const struct fdit_model *m)
+{
+    static const enum fdit_op ops[] = { FDIT_OP_LINEAR, FDIT_OP_LINEAR_DX, FDIT_OP_LINEAR_DW };
+    const struct fdit_block_layers *block = m->params.blocks;
+    const struct fdit_layer *layers[] = { &block->qkv, &block->proj, &block->fc1, &block->fc2 };
+    for (size_t i = 0; i < sizeof layers / sizeof layers[0]; i++) {
+        const struct fdit_param *parts[] = { layers[i]->low_a, layers[i]->low_b };
+        for (size_t j = 0; j < 6 && parts[j / 3]; j++)
+            add_shape(l, (struct fdit_op_shape){ .op = ops[j % 3],
+                                                 .samples = m->options.batch,
+                                                 .tokens = layers[i]->rows,
+                                                 .n_in = parts[j / 3]->n_in,
+                                                 .n_out = parts[j / 3]->n_out,
+                                                 .plain = true });
+    }
+}
+
 static void add_blocks_ops(struct shape_list *l, const struct fdit_model *m)
 {
     static const enum fdit_op row_ops[] = { FDIT_OP_COLUMN_SUM, FDIT_OP_NORM,
@@ -381,6 +407,7 @@ static enum fdit_status workspace(fdit_context *ctx, struct fdit_model *m, size_
     const int b = m->options.batch, k = m->options.conditions, d = c->width;
     struct shape_list l = { .ctx = ctx };
     add_linears(&l, m);
+    add_adapters(&l, m);
     add_blocks_ops(&l, m);
     add_shape(&l,
               (struct fdit_op_shape){ .op = FDIT_OP_ACTIVATION, .samples = k, .n = (size_t)k * (size_t)d });
@@ -427,6 +454,10 @@ enum fdit_status fdit_model_new(fdit_context *ctx, fdit_device *dev, const struc
     m->config = *config;
     m->options = *options;
     m->options.conditions = conditions;
+    if (options->mask) {
+        m->mask = *options->mask;
+        m->options.mask = &m->mask;
+    }
     TRY(fdit_params_init(ctx, config, options->mask, &m->params));
     TRY(fdit_alloc(ctx, (size_t)m->options.conditions, FDIT_TIME_FEATURES * sizeof(float), &m->times));
     TRY(plan_params(ctx, m));

@@ -69,6 +69,7 @@ struct fdit_model {
     fdit_device *dev;
     struct fdit_model_config config;
     struct fdit_model_options options;
+    struct fdit_mask mask; /* a copy of what options.mask was; options.mask is this one */
     struct fdit_params params;
     struct fdit_plan plan;
     enum fdit_values values; /* which set the forward pass uses */
@@ -87,6 +88,10 @@ struct fdit_model {
     struct fdit_tensor dx, du; /* [M, D] */
     struct fdit_tensor dwide;  /* [M, max(R, 3) D] */
     struct fdit_tensor dmod;   /* [B, 6 D] */
+
+    /* Of the adapter that is at work: A x or B^T dy, the same times s, and the product that is `add`. */
+    struct fdit_tensor low, low_scaled; /* [M, rank] */
+    struct fdit_tensor low_product;     /* [M, max(R, 3) D] in dwide; inference: [M, max(R, 3) D] */
 
     /* Gradients that live for a moment, in the room of a tensor that is free then. */
     struct fdit_tensor dheads;  /* [M, D] in u: of the heads' output */

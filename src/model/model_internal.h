@@ -60,6 +60,10 @@ struct fdit_block_site fdit_block_site_of(const struct fdit_model *m, int i,
                                           const struct fdit_block_saved *s);
 struct fdit_norm_site fdit_final_norm_of(const struct fdit_model *m, int first);
 
+/* model->low = A x of the layer's adapter, model->low_scaled = s A x; the second alone, from model->low. */
+void fdit_low_rank_inner(struct fdit_model *m, const struct fdit_layer *l, struct fdit_tensor x, int samples);
+void fdit_low_rank_scale(struct fdit_model *m, const struct fdit_layer *l, int samples);
+
 /* One block, model->x into model->x. */
 void fdit_block_forward(struct fdit_model *m, const struct fdit_block_site *b, int samples);
 /* The same as far as its backward pass needs it when the outputs of both branches are kept: without proj, fc2

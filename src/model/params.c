@@ -3,48 +3,121 @@
 
 #include "core/mem.h"
 
+#include <errno.h>
+#include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-static const struct fdit_mask_rule rules_finediffusion[] = {
-    { "y_embedder.embedding_table.weight", NULL },
-    { "bias", NULL },
-    { "norm", NULL },
-};
-static const struct fdit_mask_rule rules_bitfit[] = {
-    { "y_embedder.embedding_table.weight", NULL },
-    { "bias", "norm" },
-};
-static const struct fdit_mask_rule rules_norm[] = {
-    { "y_embedder.embedding_table.weight", NULL },
-    { "norm", NULL },
-};
-static const struct fdit_mask_rule rules_table[] = {
-    { "y_embedder.embedding_table.weight", NULL },
-};
-static const struct fdit_mask_rule rules_full[] = { { "", "pos_embed" } };
+#define TABLE "y_embedder.embedding_table.weight"
 
-#define RULES(r) (r), sizeof(r) / sizeof((r)[0])
-static const struct fdit_mask masks[] = {
-    { "finediffusion", "class table, biases and norms (the paper's choice)", RULES(rules_finediffusion) },
-    { "bitfit", "class table and biases", RULES(rules_bitfit) },
-    { "norm", "class table and norms", RULES(rules_norm) },
-    { "table", "class table only", RULES(rules_table) },
-    { "full", "every weight", RULES(rules_full) },
-};
+/* What a word of a mask puts on the model. */
+enum puts { PUTS_NOTHING, PUTS_LORA };
 
-const struct fdit_mask *fdit_masks(int *n)
+static const struct word {
+    struct fdit_mask mask;
+    enum puts puts;
+    bool rslora;
+} words[] = {
+    { { "finediffusion", { { TABLE, NULL }, { "bias", NULL }, { "norm", NULL } }, 3, { 0 } }, 0, false },
+    { { "bitfit", { { TABLE, NULL }, { "bias", "norm" } }, 2, { 0 } }, 0, false },
+    { { "bias", { { TABLE, NULL }, { "bias", "norm" } }, 2, { 0 } }, 0, false }, /* behind "lora:16+" */
+    { { "norm", { { TABLE, NULL }, { "norm", NULL } }, 2, { 0 } }, 0, false },
+    { { "table", { { TABLE, NULL } }, 1, { 0 } }, 0, false },
+    { { "full", { { "", "pos_embed" } }, 1, { 0 } }, 0, false },
+    { { "lora", { { TABLE, NULL }, { "lora_", NULL } }, 2, { 0 } }, PUTS_LORA, false },
+    { { "rslora", { { TABLE, NULL }, { "lora_", NULL } }, 2, { 0 } }, PUTS_LORA, true },
+};
+enum { N_WORDS = sizeof words / sizeof words[0] };
+
+static const struct word *find_word(const char *name, size_t n)
 {
-    *n = (int)(sizeof masks / sizeof masks[0]);
-    return masks;
+    for (size_t i = 0; i < N_WORDS; i++)
+        if (strlen(words[i].mask.name) == n && !memcmp(words[i].mask.name, name, n))
+            return &words[i];
+    return NULL;
 }
 
 const struct fdit_mask *fdit_mask_find(const char *name)
 {
-    for (size_t i = 0; i < sizeof masks / sizeof masks[0]; i++)
-        if (!strcmp(masks[i].name, name))
-            return &masks[i];
-    return NULL;
+    const struct word *w = find_word(name, strlen(name));
+    return w && w->puts == PUTS_NOTHING ? &w->mask : NULL;
+}
+
+/* "R" or "R:ALPHA" behind the word; ALPHA is R where it is not given. */
+static enum fdit_status parse_rank(fdit_context *ctx, const char *text, const char *numbers, size_t n,
+                                   struct fdit_adapter *out)
+{
+    char part[FDIT_MASK_NAME], *end = part;
+    snprintf(part, sizeof part, "%.*s", (int)n, numbers);
+    errno = 0;
+    long rank = *part >= '0' && *part <= '9' ? strtol(part, &end, 10) : 0;
+    out->alpha = (double)rank;
+    if (*end == ':' && end != part) {
+        char *alpha = end + 1;
+        out->alpha = strtod(alpha, &end);
+        end = end == alpha ? part : end;
+    }
+    if (end == part || *end)
+        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
+                         "--tune %s: give the rank, as lora:16, or rank and alpha, as lora:16:32", text);
+    if (errno || rank < 1 || rank > 65536)
+        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT, "--tune %s: the rank must be 1 to the width of the model",
+                         text);
+    if (!(out->alpha > 0) || !isfinite(out->alpha))
+        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT, "--tune %s: alpha must be a number above 0", text);
+    out->rank = (int)rank;
+    return FDIT_OK;
+}
+
+/* One word, n bytes long, of `text` added to the mask. */
+static enum fdit_status add_word(fdit_context *ctx, const char *text, const char *part, size_t n,
+                                 struct fdit_mask *out)
+{
+    enum fdit_status status = FDIT_OK;
+    const char *colon = memchr(part, ':', n);
+    size_t name = colon ? (size_t)(colon - part) : n;
+    const struct word *w = find_word(part, name);
+    if (!w)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--tune %s: \"%.*s\" is not known; use " FDIT_MASK_NAMES, text,
+             (int)name, part);
+    if (w->puts == PUTS_NOTHING && colon)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--tune %s: %s takes no number; leave \"%.*s\" out", text,
+             w->mask.name, (int)(n - name), colon);
+    if (w->puts != PUTS_NOTHING) {
+        if (fdit_adapter_any(&out->adapter))
+            FAIL(ctx, FDIT_ERROR_ARGUMENT, "--tune %s: a model takes one adapter; give one of them", text);
+        out->adapter.rslora = w->rslora;
+        TRY(parse_rank(ctx, text, colon ? colon + 1 : "", colon ? n - name - 1 : 0, &out->adapter));
+    }
+    if (out->n_rules + w->mask.n_rules > FDIT_MASK_RULES)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--tune %s: too many words; name each once", text);
+    for (int i = 0; i < w->mask.n_rules; i++)
+        out->rules[out->n_rules++] = w->mask.rules[i];
+out:
+    return status;
+}
+
+enum fdit_status fdit_mask_parse(fdit_context *ctx, const char *text, struct fdit_mask *out)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_mask m = { .n_rules = 0 };
+    if (strlen(text) >= sizeof m.name)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--tune %.80s...: is not known; use " FDIT_MASK_NAMES, text);
+    snprintf(m.name, sizeof m.name, "%s", text);
+    for (const char *part = text;; part++) {
+        size_t n = strcspn(part, "+");
+        TRY(add_word(ctx, text, part, n, &m));
+        part += n;
+        if (!*part)
+            break;
+    }
+    if (fdit_adapter_any(&m.adapter) && fdit_mask_trains(&m, "blocks.0.attn.qkv.weight"))
+        FAIL(ctx, FDIT_ERROR_ARGUMENT,
+             "--tune %s: an adapter is for matrices that stay as they are; leave \"full\" out", text);
+    *out = m;
+out:
+    return status;
 }
 
 bool fdit_mask_trains(const struct fdit_mask *mask, const char *param)
@@ -109,7 +182,7 @@ static void add(struct builder *b, struct fdit_param **role, enum fdit_param_kin
             return;
         }
     }
-    if (kind == FDIT_PARAM_MATRIX) {
+    if (kind == FDIT_PARAM_MATRIX || kind == FDIT_PARAM_LOW_RANK) {
         p->n_out = shape[0];
         p->n_in = (int)(p->count / (size_t)shape[0]);
     }
@@ -136,6 +209,17 @@ static void linear(struct builder *b, struct fdit_layer *l, int rows, const char
     layer(b, l, rows, name, true, (int[4]){ n_out, n_in });
 }
 
+/* A linear layer with the adapter of the model, if it has one: always behind its layer in the list. */
+static void adapted(struct builder *b, const struct fdit_adapter *a, struct fdit_layer *l, int rows,
+                    const char *name, int n_out, int n_in)
+{
+    linear(b, l, rows, name, n_out, n_in);
+    if (!a->rank)
+        return;
+    add(b, &l->low_a, FDIT_PARAM_LOW_RANK, false, (int[4]){ a->rank, n_in }, name, ".lora_A");
+    add(b, &l->low_b, FDIT_PARAM_LOW_RANK, false, (int[4]){ n_out, a->rank }, name, ".lora_B");
+}
+
 /* A layer on an input of the network, which needs no gradient. */
 static void first_linear(struct builder *b, struct fdit_layer *l, int rows, const char *name,
                          const int shape[4])
@@ -154,11 +238,11 @@ static void add_block(struct builder *b, const struct fdit_model_config *c, stru
 {
     const int n = fdit_config_tokens(c), d = c->width, hidden = c->mlp_ratio * d;
     norm(b, &l->norm1, n, "norm1", d);
-    linear(b, &l->qkv, n, "attn.qkv", 3 * d, d);
-    linear(b, &l->proj, n, "attn.proj", d, d);
+    adapted(b, &c->adapter, &l->qkv, n, "attn.qkv", 3 * d, d);
+    adapted(b, &c->adapter, &l->proj, n, "attn.proj", d, d);
     norm(b, &l->norm2, n, "norm2", d);
-    linear(b, &l->fc1, n, "mlp.fc1", hidden, d);
-    linear(b, &l->fc2, n, "mlp.fc2", d, hidden);
+    adapted(b, &c->adapter, &l->fc1, n, "mlp.fc1", hidden, d);
+    adapted(b, &c->adapter, &l->fc2, n, "mlp.fc2", d, hidden);
     if (c->kind == FDIT_MODEL_DIT)
         linear(b, &l->ada, 1, "adaLN_modulation.1", 6 * d, d);
 }

@@ -19,6 +19,7 @@ enum fdit_param_kind {
     FDIT_PARAM_NORM, /* scale or offset of a LayerNorm; missing in a stock DiT */
     FDIT_PARAM_TABLE,
     FDIT_PARAM_POS,
+    FDIT_PARAM_LOW_RANK, /* A [rank, n_in] or B [n_out, rank] of an adapter: plain numbers also when frozen */
 };
 
 struct fdit_param {
@@ -27,7 +28,7 @@ struct fdit_param {
     int group;
     int rank, shape[4];
     size_t count;
-    int n_out, n_in; /* matrices */
+    int n_out, n_in; /* matrices, also those of an adapter */
     bool trained;
     bool need_dx;        /* the backward pass multiplies by it */
     size_t offset;       /* elements, in the group's trained or frozen buffer */
@@ -73,7 +74,8 @@ void fdit_group_name(const struct fdit_model_config *c, int group, char out[FDIT
  * [D]). */
 struct fdit_layer {
     struct fdit_param *weight, *bias;
-    int rows; /* that a sample has where the layer is: its tokens, or 1 */
+    struct fdit_param *low_a, *low_b; /* of its adapter (adapter.h); NULL: none */
+    int rows;                         /* that a sample has where the layer is: its tokens, or 1 */
 };
 
 /* The roles of a block's layers and of the others: ROLE(name, whether a classifier has it, too; else it is
@@ -110,17 +112,22 @@ struct fdit_end_layers {
 struct fdit_mask_rule {
     const char *has, *lacks;
 };
+enum { FDIT_MASK_RULES = 16, FDIT_MASK_NAME = 64 };
 struct fdit_mask {
-    const char *name;  /* "finediffusion": what --tune takes */
-    const char *about; /* one line of help */
-    const struct fdit_mask_rule *rules;
+    char name[FDIT_MASK_NAME]; /* "finediffusion+lora:16": what --tune takes */
+    struct fdit_mask_rule rules[FDIT_MASK_RULES];
     int n_rules;
+    struct fdit_adapter adapter; /* that it puts on a model: its config must have it */
 };
-/* The masks in the order of the help text; *n of them. */
-const struct fdit_mask *fdit_masks(int *n);
-/* NULL when there is none of that name. */
+/* A mask from words joined by "+"; the words with an adapter take numbers behind ":". FDIT_ERROR_ARGUMENT,
+ * beginning with "--tune TEXT", says what is not known or does not go together. */
+enum fdit_status fdit_mask_parse(fdit_context *ctx, const char *text, struct fdit_mask *out);
+/* One of the words that take no numbers as a mask; NULL: there is none of that name. */
 const struct fdit_mask *fdit_mask_find(const char *name);
 bool fdit_mask_trains(const struct fdit_mask *mask, const char *param);
+#define FDIT_MASK_NAMES                                                                             \
+    "finediffusion, bitfit, norm, table, full, lora:R[:ALPHA] or rslora:R[:ALPHA], or several, as " \
+    "finediffusion+lora:16"
 
 struct fdit_params {
     struct fdit_param *list;

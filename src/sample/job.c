@@ -551,11 +551,13 @@ enum fdit_status fdit_sample_run(fdit_context *ctx, fdit_device *dev,
     TRY(fdit_sample_source_open(ctx, options, &j.source));
     TRY(fdit_request_init(ctx, j.source.taxonomy, o->classes, o->counts, o->per_class, o->seed, o->shard,
                           o->shards, &j.request));
-    TRY(fdit_painter_new(
-        ctx, dev, &j.source,
-        &(struct fdit_painter_options){
-            .storage = o->storage, .vae = o->vae, .vae_scale = o->vae_scale, .memory = o->memory },
-        &j.painter));
+    TRY(fdit_painter_new(ctx, dev, &j.source,
+                         &(struct fdit_painter_options){ .storage = o->storage,
+                                                         .vae = o->vae,
+                                                         .vae_scale = o->vae_scale,
+                                                         .memory = o->memory,
+                                                         .merge = o->merge },
+                         &j.painter));
     j.item = fdit_painter_item(j.painter);
     TRY(settle(ctx, &j));
     TRY(fdit_config_name(ctx, &j.source.files.config, &j.model_name));

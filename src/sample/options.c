@@ -104,6 +104,11 @@ static bool has_objective(const void *args)
     return ((const struct fdit_sample_options *)args)->objective != NULL;
 }
 
+static bool merges(const void *args)
+{
+    return ((const struct fdit_sample_options *)args)->merge;
+}
+
 static bool has_guide(const void *args)
 {
     const struct fdit_sample_options *o = args;
@@ -147,6 +152,9 @@ const struct fdit_option fdit_sample_option_table[] = {
               "its folder" },
     { ROW(REAL, "vae-scale", "X", vae_scale), .note = ": as its config.json says, 0.18215 without one",
       .help = "scaling factor of the autoencoder" },
+    { ROW(FLAG, "merge", NULL, merge), PICTURE, .kept = merges,
+      .help = "merge the adapter of a delta into the weights when they are loaded: no slower than without "
+              "one, other by rounding" },
     { ROW(FLAG, "force", NULL, force), .help = "accept a delta that was made from another base" },
     { ROW(CHOICE, "weights", "f32|bf16|f16|int8", storage), PICTURE, .values = types, .usual = "f32" },
     { ROW(CHOICE, "precision", "f32|bf16|f16|int8", precision), PICTURE, .values = types, .usual = "f32",

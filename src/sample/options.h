@@ -20,6 +20,7 @@ struct fdit_sample_options {
     const char *ranks;         /* picked ranks of that file; NULL: all */
     enum fdit_dtype storage;   /* of the weights */
     enum fdit_dtype precision; /* what the device was opened for */
+    bool merge;                /* an adapter into the weights, when they are loaded */
     bool force;                /* take a delta that was made from another base */
     /* what is drawn */
     const char *classes; /* see fdit_taxonomy_select; NULL: all */

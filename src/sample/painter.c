@@ -172,15 +172,18 @@ static enum fdit_status plan_replica(fdit_context *ctx, struct fdit_painter *p, 
 {
     enum fdit_status status = FDIT_OK;
     const struct fdit_weight_files *guide = &p->source->guide.files;
+    struct fdit_model_config config = p->source->files.config, guides = guide->config;
     bool other = guide->n > 0;
     struct fdit_model_options m = { .batch = fdit_generator_model_batch(how, !other),
                                     .conditions = fdit_generator_conditions(how, !other),
                                     .kept_branches = fdit_generator_branches(how),
                                     .storage = p->options.storage };
-    TRY(fdit_model_new(ctx, r->dev, &p->source->files.config, &m, &r->model));
+    if (p->options.merge)
+        config.adapter = guides.adapter = (struct fdit_adapter){ 0 };
+    TRY(fdit_model_new(ctx, r->dev, &config, &m, &r->model));
     m.batch = how->batch;
     if (other)
-        TRY(fdit_model_new(ctx, r->dev, &guide->config, &m, &r->guide));
+        TRY(fdit_model_new(ctx, r->dev, &guides, &m, &r->guide));
     TRY(fdit_generator_new(ctx, r->model, r->guide, how, &r->generator));
     r->plan.title = p->n > 1 ? fdit_device_info(r->dev)->name : NULL;
     TRY(add_plan(ctx, &r->plan, &r->model->plan, ""));

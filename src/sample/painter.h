@@ -29,6 +29,7 @@ struct fdit_painter_options {
     const char *vae;         /* autoencoder that turns latents into pictures: file or folder; NULL: none */
     double vae_scale;        /* its scaling factor; 0: as its config.json says */
     size_t memory;           /* bytes of a device to keep to; 0: what the device has */
+    bool merge;              /* adapters into the weights (model/merge.h) */
     bool new_table;          /* fdit_painter_load leaves the class table to the caller */
 };
 

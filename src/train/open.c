@@ -68,6 +68,9 @@ enum fdit_status fdit_run_open_files(fdit_context *ctx, struct run *r)
         if (json)
             TRY(fdit_taxonomy_parse(ctx, json, strlen(json), o->delta, NULL, &r->known));
     }
+    TRY(fdit_mask_parse(ctx, o->tune, &r->mask));
+    r->config.adapter = r->mask.adapter;
+    TRY(fdit_adapter_check(ctx, &r->config.adapter, r->config.width));
     TRY(fdit_autoencoder_open(ctx, o, &r->config, &r->coder));
     if (!r->coder && r->config.channels != 1 && r->config.channels != 3 && !fdit_cache_is(o->data))
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
@@ -288,6 +291,17 @@ struct fdit_loader_options fdit_run_loader(const struct run *r)
 static enum fdit_status check_start(fdit_context *ctx, const struct run *r)
 {
     const struct fdit_params *ps = &r->model->params;
+    const struct fdit_adapter *before = r->start ? fdit_checkpoint_adapter(r->start) : NULL;
+    char was[FDIT_ADAPTER_TEXT], is[FDIT_ADAPTER_TEXT];
+    if (before && fdit_adapter_any(before) && !fdit_adapter_equal(before, &r->config.adapter)) {
+        fdit_adapter_text(before, was);
+        fdit_adapter_text(&r->config.adapter, is);
+        return fdit_fail(
+            ctx, FDIT_ERROR_ARGUMENT,
+            "--delta %s holds %s, --tune %s means %s; train with the --tune of that delta, or put "
+            "it into the base with 'finediffusion convert --merge'",
+            r->o->delta, was, r->o->tune, is);
+    }
     for (int i = 0; r->start && i < ps->n; i++) {
         const struct fdit_param *p = &ps->list[i];
         if (!p->trained && p->kind != FDIT_PARAM_POS && fdit_checkpoint_has(r->start, p->name))
@@ -366,7 +380,7 @@ enum fdit_status fdit_run_plan(fdit_context *ctx, struct run *r)
 {
     enum fdit_status status = FDIT_OK;
     const struct fdit_train_options *o = r->o;
-    struct fdit_model_options m = { .mask = fdit_mask_find(o->tune),
+    struct fdit_model_options m = { .mask = &r->mask,
                                     .training = true,
                                     .moments = r->optimiser->moments,
                                     .ema = true,
@@ -428,6 +442,7 @@ static enum fdit_status load_first(fdit_context *ctx, struct run *r)
     enum fdit_status status = FDIT_OK;
     const struct fdit_train_options *o = r->o;
     struct fdit_load_report report = { 0 };
+    char *all = NULL;
     TRY(fdit_model_allocate(ctx, r->model));
     fdit_step_bind(r->step);
     if (r->coder)
@@ -440,6 +455,7 @@ static enum fdit_status load_first(fdit_context *ctx, struct run *r)
     }
     struct fdit_checkpoint *files[2] = { r->start ? r->start : r->base, r->base };
     TRY(fdit_model_load(ctx, r->model, files, r->start ? 2 : 1, true, &report));
+    TRY(fdit_model_init_adapters(ctx, r->model, r->start, o->seed));
     if (report.norms_missing)
         fdit_log(ctx, FDIT_LOG_INFO,
                  "%s is a stock DiT without LayerNorm weights: %d scales and offsets start as 1 and 0",
@@ -451,10 +467,13 @@ static enum fdit_status load_first(fdit_context *ctx, struct run *r)
                                     &r->fingerprint));
     if (r->start) {
         const char *wanted = fdit_checkpoint_meta(r->start, "base");
-        if (wanted)
-            TRY(fdit_fingerprint_compare(ctx, wanted, r->fingerprint, o->delta, o->base));
+        if (wanted) { /* of every parameter: that delta may have left alone what this run trains */
+            TRY(fdit_checkpoint_fingerprint(ctx, r->base, &r->model->config, NULL, &all));
+            TRY(fdit_fingerprint_compare(ctx, wanted, all, o->delta, o->base));
+        }
     }
 out:
+    fdit_free(all);
     return status;
 }
 
@@ -490,6 +509,7 @@ static enum fdit_status hash_file(fdit_context *ctx, struct run *r, struct fdit_
     int64_t rows = fdit_checkpoint_dim(file, "y_embedder.embedding_table.weight", 0);
     if (rows > 0 && rows <= INT32_MAX)
         files.config.rows = (int)rows;
+    files.config.adapter = *fdit_checkpoint_adapter(file);
     return fdit_weight_files_hash(ctx, &files, out);
 }
 

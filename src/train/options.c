@@ -39,12 +39,9 @@ out:
 static enum fdit_status parse_tune(fdit_context *ctx, void *args, const char *value)
 {
     struct fdit_train_options *o = args;
-    if (!strcmp(value, "difffit") || !strncmp(value, "lora", 4))
-        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
-                         "--tune %s: not in this version; use finediffusion, bitfit, norm, table or full",
-                         value);
+    struct fdit_mask mask;
     o->tune = value;
-    return FDIT_OK;
+    return fdit_mask_parse(ctx, value, &mask);
 }
 
 /* Steps as a number, or time as "10m", "90s", "1.5h". */
@@ -144,7 +141,8 @@ const struct fdit_option fdit_train_option_table[] = {
       .help = "start from this delta: rows of the class table are matched by name, and its classes need no "
               "pictures if --taxonomy lists them" },
     { ROW(TEXT, "tune", "MASK", tune), RESULT, .parse = parse_tune, .usual = "finediffusion",
-      .help = "which parameters are trained: finediffusion, bitfit, norm, table or full" },
+      .help = "which parameters are trained: finediffusion, bitfit, norm, table, full, or an adapter: "
+              "lora:RANK[:ALPHA] or rslora:RANK[:ALPHA], alone or as finediffusion+lora:16; + joins them" },
     { ROW(CHOICE, "recompute", "none|branches|block", recompute), RESULT, .usual = "none",
       .help = "what the backward pass recomputes to save memory" },
     { ROW(CHOICE, "activations", "f32|bf16", activations), RESULT, .values = types, .usual = "f32",
@@ -302,6 +300,7 @@ bool fdit_train_is_fraction(const char *validation, double *fraction)
 static enum fdit_status check_model(fdit_context *ctx, const struct fdit_train_options *o)
 {
     enum fdit_status status = FDIT_OK;
+    struct fdit_mask mask;
     char word[32];
     if (!o->base == !o->from_scratch)
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "give either --base FILE or --from-scratch");
@@ -321,9 +320,7 @@ static enum fdit_status check_model(fdit_context *ctx, const struct fdit_train_o
              o->objective);
     if (o->classifier && o->objective)
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "--objective %s: a classifier has none; leave it out", o->objective);
-    if (!fdit_mask_find(o->tune))
-        FAIL(ctx, FDIT_ERROR_ARGUMENT,
-             "--tune %s is not known; use finediffusion, bitfit, norm, table or full", o->tune);
+    TRY(fdit_mask_parse(ctx, o->tune, &mask));
     if (o->activations != FDIT_F32 && o->recompute != FDIT_RECOMPUTE_NONE)
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
              "--activations %s: --recompute %s keeps next to none; leave out one of the two",

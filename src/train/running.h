@@ -60,6 +60,7 @@ struct run {
     json_t *before;                       /* what config.json says of a run that goes on, NULL: it begins */
     struct fdit_checkpoint *base, *start; /* start: a delta to begin from */
     struct fdit_model_config config, base_config;
+    struct fdit_mask mask;
     struct fdit_taxonomy *taxonomy, *known; /* known: the classes of `start` */
     struct fdit_autoencoder *coder;         /* NULL: none */
     struct fdit_train_source *data;
