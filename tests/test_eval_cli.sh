@@ -49,7 +49,10 @@ cp stdout fresh.json
 within recall:judge 0.4 1
 within authenticity:judge 0.4 1
 within 'accuracy top-1 letter' 0.9 1
-says stdout '"groups":{"pictures":\[{"name":"head"'
+says stdout '"by":\[{"rank":"tail","group":"head","metrics":{"kid":[-0-9.e]*,'
+says stdout '{"rank":"letter","group":"A","metrics":{'
+says stdout '{"rank":"class","group":"A/mono","metrics":{'
+says stdout '"metrics":{"[a-z]*:judge":{"name":"[a-z]*:judge","metric":"[a-z]*","value":[-0-9.e]*,"error":[-0-9.e]*,.*"n":36[,}]'
 equal "lines of the table" "$(wc -l <classes.tsv | tr -d ' ')" 111
 says classes.tsv '^class	letter	style	third	real	generated	kid	'
 says classes.tsv '^A/mono	A	mono	head	[0-9]*	[0-9]*	[-0-9.]'
@@ -131,7 +134,38 @@ good encode real cache --size 24 --channels 1 --flip none --quiet
 good eval cache --real real --json --quiet --draws 0 --metrics nearest
 within nearest:judge 0 0
 
+# a page that needs nothing else
+good eval planted --real real --taxonomy "$taxonomy" --draws 5 --report page.html --quiet
+cp page.html once.html
+good eval planted --real real --taxonomy "$taxonomy" --draws 5 --report page.html --by style,class
+says stdout '^class  *kid'
+says stdout '^style  *kid'
+checks=$((checks + 1))
+! grep -q '^letter' stdout || fail "--by style shows letters"
+says stderr 'a report in page.html'
+checks=$((checks + 1))
+cmp -s once.html page.html || fail "the same report has other bytes"
+for part in '<h2>Numbers' 'kid:judge' '<svg ' 'Shares of pictures' '<h2>By letter' '<h2>Best classes by kid' \
+    '<h2>Worst classes by kid' 'src="data:image/png;base64,iVBOR' 'Closest to a real picture' 'planted/B/mono/planted.png'; do
+    checks=$((checks + 1))
+    grep -qFe "$part" page.html || fail "no '$part' in the report"
+done
+checks=$((checks + 1))
+! grep -qE '(src|href)="?(http|//|/)' page.html || fail "the report needs other files"
+mkdir -p 'odd/A/mono' 'odd/<b>&"x"/hand'
+cp fresh/A/mono/*.png odd/A/mono/
+cp fresh/A/hand/*.png 'odd/<b>&"x"/hand/'
+good eval odd --real odd --draws 0 --report odd.html --quiet
+checks=$((checks + 1))
+! grep -q '<b>' odd.html && grep -qF '&lt;b&gt;&amp;&quot;x&quot;' odd.html || fail "names are markup in the report"
+good eval fresh.safetensors --real real.safetensors --draws 0 --report files.html --quiet
+checks=$((checks + 1))
+! grep -q '<img' files.html && grep -q 'By letter' files.html || fail "a report of feature files"
+
 # bad input: one line each
+bad 2 '"genus" is not class, tail or a rank of the classes, as letter' eval fresh --real real --taxonomy "$taxonomy" --by genus
+bad 2 'has no classes' eval fresh --real real --no-classes --by class
+bad 2 '.html' eval fresh --real real --report page.txt
 bad 2 'give the pictures to measure' eval
 bad 2 'give one of the two' eval fresh --real real --stats real.npz
 bad 2 '"fid" is not a metric; did you mean fd?' eval fresh --real real --metrics fid

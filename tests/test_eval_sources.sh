@@ -14,7 +14,7 @@ bad() {
         fail "exit $got, not $code with '$words': $*" "$(cat stderr)"
 }
 # numbers: the metrics of the last command, without the names of sets
-numbers() { sed 's/.*"metrics"://; s/,"closest":.*//' stdout; }
+numbers() { sed 's/^{"generated":{[^}]*},"real":{[^}]*},//; s/,"closest":.*//' stdout; }
 
 mkdir real
 gzip -dc "$source/data/letters-train.tar.gz" | (cd real && tar xf - A/mono A/hand B/mono) || exit 99
@@ -42,6 +42,9 @@ good eval $draw --real real --draws 0 --json --quiet --metrics accuracy --classi
 numbers >direct
 checks=$((checks + 1))
 cmp -s written direct || fail "a classifier says something else of drawn pictures" "$(diff written direct)"
+# the report draws again what it shows
+good eval $draw --real real --draws 0 --metrics kid,nearest --report drawn.html --quiet
+says drawn.html 'alt="A/hand, seed 4"'
 # progress says how far the drawing is
 good eval $draw --real real --draws 0 --metrics kid
 says stderr 'drawing  *15 pictures, ddim in 2 steps, guide superclass:level1, w = 3'

@@ -267,7 +267,7 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
     if (a->drawn.base)
         TRY(open_drawer(cli, a, &watch, &work));
     TRY(fdit_eval_run(cli->ctx, work.dev, &a->o, &hooks, &result));
-    TRY(cli->json ? fdit_cli_eval_json(cli, &result) : fdit_cli_print_eval(cli, &a->o, &result));
+    TRY(cli->json ? fdit_cli_eval_json(cli, &a->o, &result) : fdit_cli_print_eval(cli, &a->o, &result));
 out:
     if (status != FDIT_OK)
         fdit_cli_progress_drop(cli);

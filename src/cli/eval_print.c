@@ -2,81 +2,12 @@
 #include "cli/eval_print.h"
 
 #include "core/mem.h"
-#include "eval/scores.h"
+#include "eval/groups.h"
 
 #include <math.h>
 #include <string.h>
 
 enum { MOST_GROUPS = 40 }; /* of a rank's table on the terminal; all are in the JSON */
-
-/* ------------------------------------------------------------------ groups of classes */
-
-struct groups {
-    const char *title; /* of the rank; "pictures" for head, middle, tail */
-    size_t n;
-    const int32_t *of; /* [classes] */
-};
-
-static const char *group_name(const struct fdit_eval_result *r, int32_t rank, size_t g)
-{
-    static const char *const thirds[] = { "head (most pictures)", "middle", "tail (fewest)" };
-    return rank < 0 ? thirds[g] : fdit_taxonomy_group_name(r->generated.taxonomy, rank, (int32_t)g);
-}
-
-/* out [columns that are there][groups] */
-static enum fdit_status group_means(fdit_context *ctx, const struct fdit_eval_result *r,
-                                    const struct groups *g, double **out)
-{
-    enum fdit_status status = FDIT_OK;
-    TRY(fdit_alloc(ctx, FDIT_CLASS_COLUMNS, g->n * sizeof(double), out));
-    for (int k = 0; k < FDIT_CLASS_COLUMNS; k++)
-        if (r->by_class[k])
-            TRY(fdit_mean_by_group(ctx, r->by_class[k], g->of, r->classes, g->n, *out + (size_t)k * g->n));
-out:
-    return status;
-}
-
-/* The groups of a rank, or (rank -1) the thirds; *of from fdit_alloc. */
-static enum fdit_status groups_of(fdit_context *ctx, const struct fdit_eval_result *r, int32_t rank,
-                                  int32_t **of, struct groups *out)
-{
-    enum fdit_status status = FDIT_OK;
-    const struct fdit_taxonomy *tax = r->generated.taxonomy;
-    TRY(fdit_alloc(ctx, r->classes, sizeof **of, of));
-    for (size_t c = 0; c < r->classes; c++)
-        (*of)[c] = rank < 0 ? r->third[c] : fdit_taxonomy_group(tax, rank, (int32_t)c);
-    *out = (struct groups){ rank < 0 ? "classes by their pictures" : fdit_taxonomy_rank_name(tax, rank),
-                            rank < 0 ? 3 : (size_t)fdit_taxonomy_n_groups(tax, rank), *of };
-out:
-    return status;
-}
-
-/* Calls fn with the thirds, where there are any, and each rank. */
-typedef void (*each_fn)(void *user, const struct fdit_eval_result *r, int32_t rank, const struct groups *g,
-                        const double *means);
-static enum fdit_status each_grouping(fdit_context *ctx, const struct fdit_eval_result *r, each_fn fn,
-                                      void *user)
-{
-    enum fdit_status status = FDIT_OK;
-    int32_t *of = NULL;
-    double *means = NULL;
-    if (!r->classes)
-        return FDIT_OK;
-    for (int32_t rank = r->third ? -1 : 0; rank < fdit_taxonomy_n_ranks(r->generated.taxonomy); rank++) {
-        struct groups g;
-        TRY(groups_of(ctx, r, rank, &of, &g));
-        TRY(group_means(ctx, r, &g, &means));
-        fn(user, r, rank, &g, means);
-        fdit_free(of);
-        fdit_free(means);
-        of = NULL;
-        means = NULL;
-    }
-out:
-    fdit_free(of);
-    fdit_free(means);
-    return status;
-}
 
 /* ------------------------------------------------------------------ for people */
 
@@ -100,24 +31,25 @@ static void print_values(struct fdit_cli *cli, const struct fdit_eval_result *r)
     }
 }
 
-static void print_groups(void *user, const struct fdit_eval_result *r, int32_t rank, const struct groups *g,
-                         const double *means)
+/* The name of a group in a column of 20, the thirds with what they are. */
+static const char *row_name(const struct fdit_eval_result *r, const struct fdit_eval_groups *g, size_t i)
 {
-    struct fdit_cli *cli = user;
-    bool any = false;
-    for (int k = 0; k < FDIT_CLASS_COLUMNS; k++)
-        any = any || r->by_class[k];
-    if (!any || g->n > MOST_GROUPS)
-        return;
+    static const char *const thirds[] = { "head (most pictures)", "middle", "tail (fewest)" };
+    return g->rank < 0 ? thirds[i] : fdit_eval_group_name(r, g, i);
+}
+
+static void print_groups(struct fdit_cli *cli, const struct fdit_eval_result *r,
+                         const struct fdit_eval_groups *g)
+{
     fdit_cli_print(cli, "\n%-20.20s", g->title);
     for (int k = 0; k < FDIT_CLASS_COLUMNS; k++)
         if (r->by_class[k])
             fdit_cli_print(cli, " %9.9s", fdit_class_column_names[k]);
     fdit_cli_print(cli, "\n");
     for (size_t i = 0; i < g->n; i++) {
-        fdit_cli_print(cli, "%-20.20s", group_name(r, rank, i));
+        fdit_cli_print(cli, "%-20.20s", row_name(r, g, i));
         for (int k = 0; k < FDIT_CLASS_COLUMNS; k++) {
-            double v = means[(size_t)k * g->n + i];
+            double v = fdit_eval_group_mean(g, (enum fdit_class_column)k, i);
             if (r->by_class[k] && isnan(v))
                 fdit_cli_print(cli, " %9s", "-");
             else if (r->by_class[k])
@@ -125,6 +57,44 @@ static void print_groups(void *user, const struct fdit_eval_result *r, int32_t r
         }
         fdit_cli_print(cli, "\n");
     }
+}
+
+/* Classes by name, where they are asked for. */
+static void print_classes(struct fdit_cli *cli, const struct fdit_eval_result *r)
+{
+    fdit_cli_print(cli, "\n%-20.20s", "class");
+    for (int k = 0; k < FDIT_CLASS_COLUMNS; k++)
+        if (r->by_class[k])
+            fdit_cli_print(cli, " %9.9s", fdit_class_column_names[k]);
+    fdit_cli_print(cli, "\n");
+    for (size_t c = 0; c < r->classes; c++) {
+        fdit_cli_print(cli, "%-20.20s", fdit_taxonomy_class_name(r->generated.taxonomy, (int32_t)c));
+        for (int k = 0; k < FDIT_CLASS_COLUMNS; k++)
+            if (r->by_class[k] && isnan(r->by_class[k][c]))
+                fdit_cli_print(cli, " %9s", "-");
+            else if (r->by_class[k])
+                fdit_cli_print(cli, " %9.3g", r->by_class[k][c]);
+        fdit_cli_print(cli, "\n");
+    }
+}
+
+static enum fdit_status print_all_groups(struct fdit_cli *cli, const char *by,
+                                         const struct fdit_eval_result *r)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_eval_groups g = { 0 };
+    if (!fdit_eval_has_columns(r))
+        return FDIT_OK;
+    for (int32_t rank = fdit_eval_first_rank(r); rank < fdit_eval_ranks(r); rank++) {
+        TRY(fdit_eval_groups_make(cli->ctx, r, rank, &g));
+        if (by ? fdit_eval_wants_by(by, rank < 0 ? "tail" : g.title) : g.n <= MOST_GROUPS)
+            print_groups(cli, r, &g);
+        fdit_eval_groups_fini(&g);
+    }
+    if (by && fdit_eval_wants_by(by, "class"))
+        print_classes(cli, r);
+out:
+    return status;
 }
 
 enum fdit_status fdit_cli_print_eval(struct fdit_cli *cli, const struct fdit_eval_options *o,
@@ -140,7 +110,7 @@ enum fdit_status fdit_cli_print_eval(struct fdit_cli *cli, const struct fdit_eva
         fdit_cli_print(cli, "%s: statistics of real pictures\n", x->path);
     if (r->n_values)
         print_values(cli, r);
-    TRY(each_grouping(cli->ctx, r, print_groups, cli));
+    TRY(print_all_groups(cli, o->by, r));
     if (r->n_pairs)
         fdit_cli_print(cli, "\nclosest to a real picture\n");
     for (size_t i = 0; i < r->n_pairs; i++)
@@ -150,6 +120,8 @@ enum fdit_status fdit_cli_print_eval(struct fdit_cli *cli, const struct fdit_eva
         fdit_cli_note(cli, "features in %s", o->features_out);
     if (o->stats_out)
         fdit_cli_note(cli, "statistics in %s", o->stats_out);
+    if (o->report)
+        fdit_cli_note(cli, "a report in %s", o->report);
     if (o->by_class)
         fdit_cli_note(cli, "a line for each class in %s", o->by_class);
 out:
@@ -170,45 +142,66 @@ static void put_set(struct fdit_json *b, const char *key, const struct fdit_feat
     fdit_json_put_int(b, to, "width", (int64_t)s->points.d);
 }
 
-static void put_groups(void *user, const struct fdit_eval_result *r, int32_t rank, const struct groups *g,
-                       const double *means)
+static void put_row(struct fdit_json *b, json_t *list, const char *rank, const char *group,
+                    const struct fdit_eval_result *r, const double *column, size_t stride, size_t i)
 {
-    struct fdit_json *b = user;
-    json_t *ranks = json_object_get(b->root, "groups"), *list;
-    if (!ranks)
-        ranks = fdit_json_put_object(b, NULL, "groups");
-    list = fdit_json_put_array(b, ranks, rank < 0 ? "pictures" : g->title);
-    for (size_t i = 0; i < g->n; i++) {
-        static const char *const thirds[] = { "head", "middle", "tail" };
-        json_t *to = fdit_json_put_object(b, list, NULL);
-        fdit_json_put_text(b, to, "name", rank < 0 ? thirds[i] : group_name(r, rank, i));
-        for (int k = 0; k < FDIT_CLASS_COLUMNS; k++)
-            if (r->by_class[k])
-                fdit_json_put_real(b, to, fdit_class_column_names[k], means[(size_t)k * g->n + i]);
-    }
+    json_t *to = fdit_json_put_object(b, list, NULL);
+    fdit_json_put_text(b, to, "rank", rank);
+    fdit_json_put_text(b, to, "group", group);
+    json_t *metrics = fdit_json_put_object(b, to, "metrics");
+    for (int k = 0; k < FDIT_CLASS_COLUMNS; k++)
+        if (r->by_class[k])
+            fdit_json_put_real(b, metrics, fdit_class_column_names[k], column[(size_t)k * stride + i]);
 }
 
-enum fdit_status fdit_cli_eval_json(struct fdit_cli *cli, const struct fdit_eval_result *r)
+/* Head, middle and tail, the groups of each rank, and the classes. */
+static enum fdit_status put_by(struct fdit_cli *cli, struct fdit_json *b, const char *by,
+                               const struct fdit_eval_result *r)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_eval_groups g = { 0 };
+    json_t *list = fdit_json_put_array(b, NULL, "by");
+    double row[FDIT_CLASS_COLUMNS];
+    if (!fdit_eval_has_columns(r))
+        return FDIT_OK;
+    for (int32_t rank = fdit_eval_first_rank(r); rank < fdit_eval_ranks(r); rank++) {
+        TRY(fdit_eval_groups_make(cli->ctx, r, rank, &g));
+        for (size_t i = 0; i < g.n && fdit_eval_wants_by(by, rank < 0 ? "tail" : g.title); i++)
+            put_row(b, list, rank < 0 ? "tail" : g.title, fdit_eval_group_name(r, &g, i), r, g.means, g.n, i);
+        fdit_eval_groups_fini(&g);
+    }
+    for (size_t c = 0; c < r->classes && fdit_eval_wants_by(by, "class"); c++) {
+        for (int k = 0; k < FDIT_CLASS_COLUMNS; k++)
+            row[k] = r->by_class[k] ? r->by_class[k][c] : NAN;
+        put_row(b, list, "class", fdit_taxonomy_class_name(r->generated.taxonomy, (int32_t)c), r, row, 1, 0);
+    }
+out:
+    return status;
+}
+
+enum fdit_status fdit_cli_eval_json(struct fdit_cli *cli, const struct fdit_eval_options *o,
+                                    const struct fdit_eval_result *r)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_json b;
     fdit_json_begin(&b);
     put_set(&b, "generated", &r->generated);
     put_set(&b, "real", &r->real);
-    json_t *list = fdit_json_put_array(&b, NULL, "metrics");
+    json_t *metrics = fdit_json_put_object(&b, NULL, "metrics"), *list = NULL;
     for (size_t i = 0; i < r->n_values; i++) {
         const struct fdit_eval_value *v = &r->values[i];
-        json_t *to = fdit_json_put_object(&b, list, NULL);
+        json_t *to = fdit_json_put_object(&b, metrics, v->name);
         fdit_json_put_text(&b, to, "name", v->name);
         fdit_json_put_text(&b, to, "metric", fdit_metric_table[v->metric].name);
         fdit_json_put_real(&b, to, "value", v->value);
         fdit_json_put_real(&b, to, "error", v->bar.error);
         fdit_json_put_real(&b, to, "low", v->bar.low);
         fdit_json_put_real(&b, to, "high", v->bar.high);
+        fdit_json_put_int(&b, to, "n", (int64_t)r->generated.points.n);
         if (*v->note)
             fdit_json_put_text(&b, to, "note", v->note);
     }
-    TRY(each_grouping(cli->ctx, r, put_groups, &b));
+    TRY(put_by(cli, &b, o->by, r));
     if (r->n_pairs)
         list = fdit_json_put_array(&b, NULL, "closest");
     for (size_t i = 0; i < r->n_pairs; i++) {

@@ -8,6 +8,7 @@
 
 enum fdit_status fdit_cli_print_eval(struct fdit_cli *cli, const struct fdit_eval_options *o,
                                      const struct fdit_eval_result *r);
-enum fdit_status fdit_cli_eval_json(struct fdit_cli *cli, const struct fdit_eval_result *r);
+enum fdit_status fdit_cli_eval_json(struct fdit_cli *cli, const struct fdit_eval_options *o,
+                                    const struct fdit_eval_result *r);
 
 #endif

@@ -4,8 +4,10 @@
 #include "core/file.h"
 #include "core/limits.h"
 #include "core/mem.h"
+#include "core/phase.h"
 #include "core/text.h"
 #include "eval/frechet.h"
+#include "eval/report.h"
 
 #include <string.h>
 
@@ -293,6 +295,39 @@ static enum fdit_status check_sets(fdit_context *ctx, const struct fdit_eval_res
     return FDIT_OK;
 }
 
+bool fdit_eval_wants_by(const char *list, const char *name)
+{
+    size_t n = strlen(name);
+    for (const char *at = list; at;) {
+        size_t part = strcspn(at, ",");
+        if (part == n && !strncmp(at, name, n))
+            return true;
+        at = at[part] ? at + part + 1 : NULL;
+    }
+    return !list;
+}
+
+static enum fdit_status check_by(fdit_context *ctx, const char *list, const struct fdit_eval_result *r)
+{
+    const struct fdit_taxonomy *tax = r->generated.label ? r->generated.taxonomy : NULL;
+    if (list && !tax)
+        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT, "--by %s: %s has no classes", list, r->generated.path);
+    for (const char *at = list; at;) {
+        size_t n = strcspn(at, ",");
+        bool known = (n == 5 && !strncmp(at, "class", n)) || (n == 4 && !strncmp(at, "tail", n));
+        for (int32_t k = 0; k < fdit_taxonomy_n_ranks(tax) && !known; k++)
+            known = strlen(fdit_taxonomy_rank_name(tax, k)) == n &&
+                    !strncmp(at, fdit_taxonomy_rank_name(tax, k), n);
+        if (!known)
+            return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
+                             "--by: \"%.*s\" is not class, tail or a rank of the classes%s%s",
+                             (int)(n < 60 ? n : 60), at, fdit_taxonomy_n_ranks(tax) ? ", as " : "",
+                             fdit_taxonomy_n_ranks(tax) ? fdit_taxonomy_rank_name(tax, 0) : "");
+        at = at[n] ? at + n + 1 : NULL;
+    }
+    return FDIT_OK;
+}
+
 /* ------------------------------------------------------------------ output */
 
 static enum fdit_status write_files(fdit_context *ctx, struct job *j, struct fdit_eval_result *r)
@@ -312,6 +347,11 @@ static enum fdit_status write_files(fdit_context *ctx, struct job *j, struct fdi
                  r->generated.path);
         TRY(fdit_eval_table(ctx, r, &table));
         TRY(fdit_file_write(ctx, j->o->by_class, false, table, strlen(table)));
+    }
+    if (j->o->report) {
+        fdit_phase_begin(ctx, 0, "writing the report");
+        status = fdit_eval_report(ctx, r, &j->rules, j->o->report);
+        fdit_phase_end(ctx);
     }
 out:
     fdit_free(table);
@@ -359,6 +399,7 @@ enum fdit_status fdit_eval_run(fdit_context *ctx, fdit_device *dev, const struct
     TRY(check_sets(ctx, r));
     if (r->generated.label)
         TRY(fdit_eval_by_class(ctx, j.pool, r));
+    TRY(check_by(ctx, o->by, r));
     TRY(fdit_eval_measure(ctx, j.pool, o, j.wanted, o->metrics && strcmp(o->metrics, "all") != 0, r));
     TRY(write_files(ctx, &j, r));
     if (j.taxonomy) { /* the result keeps it */

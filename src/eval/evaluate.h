@@ -28,8 +28,9 @@ struct fdit_eval_options {
     int draws; /* of the error bars; 0: none */
     uint64_t seed;
     int batch, workers;
-    const char *features_out, *stats_out, *by_class; /* files; NULL */
-    int threads;                                     /* for the metrics; 0: as the machine has */
+    const char *features_out, *stats_out, *by_class, *report; /* files; NULL */
+    const char *by; /* tables: class, tail and ranks, with commas between; NULL: all */
+    int threads;    /* for the metrics; 0: as the machine has */
 };
 /* A row for each option (core/option_table.h). */
 extern const struct fdit_option fdit_eval_option_table[];
@@ -129,6 +130,8 @@ enum fdit_status fdit_eval_measure(fdit_context *ctx, struct fdit_pool *pool,
                                    struct fdit_eval_result *out);
 /* The table of classes, without top-1 and top-5. */
 enum fdit_status fdit_eval_by_class(fdit_context *ctx, struct fdit_pool *pool, struct fdit_eval_result *out);
+/* Whether `name` is one of a list as of --by; NULL: all are. */
+bool fdit_eval_wants_by(const char *list, const char *name);
 /* As tab-separated text with a header: class, ranks, third, pictures, columns. Free with fdit_free. */
 enum fdit_status fdit_eval_table(fdit_context *ctx, const struct fdit_eval_result *r, char **out);
 

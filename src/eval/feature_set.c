@@ -36,6 +36,61 @@ enum fdit_status fdit_feature_set_name(fdit_context *ctx, const struct fdit_feat
     return fdit_strf(ctx, out, "picture %zu of %s", i, s->path);
 }
 
+static enum fdit_status copy_picture(fdit_context *ctx, const struct fdit_picture *p,
+                                     struct fdit_picture *out)
+{
+    enum fdit_status status = FDIT_OK;
+    TRY(fdit_picture_new(ctx, p->width, p->height, p->channels, out));
+    memcpy(out->pixels, p->pixels, (size_t)p->width * (size_t)p->height * (size_t)p->channels);
+out:
+    return status;
+}
+
+static enum fdit_status cached_picture(fdit_context *ctx, const struct fdit_cache *c, size_t i,
+                                       struct fdit_picture *out)
+{
+    enum fdit_status status = FDIT_OK;
+    const struct fdit_cache_info *info = fdit_cache_info_of(c);
+    const uint8_t *planes;
+    size_t plane = (size_t)info->size * (size_t)info->size, channels = (size_t)info->channels;
+    TRY(fdit_cache_item(ctx, c, i, false, &planes));
+    TRY(fdit_picture_new(ctx, info->size, info->size, info->channels, out));
+    for (size_t k = 0; k < plane; k++)
+        for (size_t ch = 0; ch < channels; ch++)
+            out->pixels[channels * k + ch] = planes[ch * plane + k];
+out:
+    return status;
+}
+
+enum fdit_status fdit_feature_set_picture(fdit_context *ctx, const struct fdit_feature_set *s, size_t i,
+                                          const struct fdit_picture_rules *rules, struct fdit_picture *out,
+                                          bool *found)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_picture drawn;
+    uint8_t *bytes = NULL;
+    char *name = NULL;
+    size_t n;
+    *out = (struct fdit_picture){ 0 };
+    *found = s->dataset || s->cache || s->drawing;
+    if (s->index)
+        i = s->index[i];
+    if (s->drawing) {
+        TRY(s->drawing->picture(ctx, s->drawing->self, i, i + 1, &drawn));
+        TRY(copy_picture(ctx, &drawn, out));
+    } else if (s->cache) {
+        TRY(cached_picture(ctx, s->cache, i, out));
+    } else if (s->dataset) {
+        TRY(fdit_dataset_name(ctx, s->dataset, i, &name));
+        TRY(fdit_dataset_read(ctx, s->dataset, i, &bytes, &n));
+        TRY(fdit_picture_decode_as(ctx, bytes, n, name, rules, out));
+    }
+out:
+    fdit_free(bytes);
+    fdit_free(name);
+    return status;
+}
+
 enum fdit_status fdit_feature_set_relabel(fdit_context *ctx, struct fdit_feature_set *s,
                                           const struct fdit_taxonomy *taxonomy)
 {

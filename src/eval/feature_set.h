@@ -63,6 +63,12 @@ struct fdit_eval_split {
     const char *run; /* in messages */
 };
 
+/* Picture i as it is stored, turned and blended by the rules. *found: false for a set out of a file, which
+ * has none. Release with fdit_picture_fini. */
+enum fdit_status fdit_feature_set_picture(fdit_context *ctx, const struct fdit_feature_set *s, size_t i,
+                                          const struct fdit_picture_rules *rules, struct fdit_picture *out,
+                                          bool *found);
+
 struct fdit_gather_options {
     const struct fdit_taxonomy *taxonomy; /* whose classes the pictures have; NULL: their folders' */
     const char *ranks;                    /* of the folders' */

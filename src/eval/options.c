@@ -80,6 +80,11 @@ const struct fdit_option fdit_eval_option_table[] = {
       .help = "keep the features of GENERATED (.safetensors or .npz), to be given in its place later" },
     { ROW(TEXT, "stats-out", "FILE.npz", stats_out),
       .help = "write mean and covariance of GENERATED's features; of real pictures: reference statistics" },
+    { ROW(TEXT, "report", "FILE.html", report), .help = "write a page with numbers, charts, tables by rank, "
+                                                        "the best and worst classes beside real pictures "
+                                                        "and the closest pairs; it needs no other file" },
+    { ROW(TEXT, "by", "class|RANK|tail", by), .note = ": all of them, classes with --json alone",
+      .help = "which tables are printed, with commas between" },
     { ROW(TEXT, "by-class", "FILE.tsv", by_class), .help = "write a table with a line for each class" },
     { 0 }
 };
@@ -96,7 +101,8 @@ static enum fdit_status check_targets(fdit_context *ctx, const struct fdit_eval_
         const char *option, *path;
     } targets[] = { { "--features-out", o->features_out },
                     { "--stats-out", o->stats_out },
-                    { "--by-class", o->by_class } };
+                    { "--by-class", o->by_class },
+                    { "--report", o->report } };
     for (size_t i = 0; i < sizeof targets / sizeof *targets; i++) {
         if (!targets[i].path)
             continue;
@@ -104,6 +110,8 @@ static enum fdit_status check_targets(fdit_context *ctx, const struct fdit_eval_
                               sizeof sources / sizeof *sources));
         TRY(fdit_file_target(ctx, targets[i].option, targets[i].path));
     }
+    if (o->report)
+        TRY(fdit_target_ending(ctx, "--report", o->report, ".html", "a report"));
     if (o->stats_out)
         TRY(fdit_target_ending(ctx, "--stats-out", o->stats_out, ".npz", "a file of statistics"));
     if (o->features_out && !fdit_path_has_suffix(o->features_out, ".npz"))

@@ -9,6 +9,8 @@ fdit_sources += \
 	src/eval/feature_merge.c \
 	src/eval/feature_set.c src/eval/feature_set.h \
 	src/eval/frechet.c src/eval/frechet.h \
+	src/eval/groups.c src/eval/groups.h \
+	src/eval/html.c src/eval/html.h \
 	src/eval/input.c src/eval/input.h \
 	src/eval/judge.c src/eval/judge.h \
 	src/eval/measure.c \
@@ -16,5 +18,6 @@ fdit_sources += \
 	src/eval/neighbours.c src/eval/neighbours.h \
 	src/eval/options.c \
 	src/eval/pairs.c src/eval/pairs.h \
+	src/eval/report.c src/eval/report.h \
 	src/eval/scores.c src/eval/scores.h \
 	src/eval/statistics.c src/eval/statistics.h
