@@ -414,26 +414,35 @@ out:
 }
 
 /* Two names of one device would share its memory without knowing. */
-static enum fdit_status check_twice(fdit_context *ctx, const fdit_device *first, const fdit_device *last)
+static enum fdit_status check_twice(fdit_context *ctx, const struct fdit_devices *set)
 {
-    for (const fdit_device *d = first; d != last; d = d->next)
-        if (d->ops == last->ops && strcmp(d->info.spec, last->info.spec) == 0)
+    const fdit_device *last = set->list[set->n - 1];
+    for (int i = 0; i + 1 < set->n; i++)
+        if (set->list[i]->ops == last->ops && strcmp(set->list[i]->info.spec, last->info.spec) == 0)
             return fdit_fail(ctx, FDIT_ERROR_ARGUMENT, "device %s (%s) is named twice; name each once",
                              last->info.spec, last->info.name);
     return FDIT_OK;
 }
 
+static size_t names_in(const char *list)
+{
+    size_t n = 1;
+    for (; list && (list = strchr(list, ',')); list++)
+        n++;
+    return n;
+}
+
 enum fdit_status fdit_devices_open(fdit_context *ctx, const struct fdit_device_options *options,
-                                   fdit_device **out)
+                                   struct fdit_devices *out)
 {
     static const struct fdit_device_options defaults = { 0 };
     enum fdit_status status = FDIT_OK;
     struct candidates all = { 0 };
     struct fdit_device_options exact = options ? *options : defaults;
+    struct fdit_devices set = { 0 };
     const char *list = exact.spec;
     char *name = NULL;
-    fdit_device *first = NULL, **last = &first;
-    *out = NULL;
+    *out = set;
     bool from_environment = !list || !*list;
     if (from_environment)
         list = getenv(variable);
@@ -441,6 +450,7 @@ enum fdit_status fdit_devices_open(fdit_context *ctx, const struct fdit_device_o
         list = NULL;
         from_environment = false;
     }
+    TRY(fdit_alloc(ctx, names_in(list), sizeof *set.list, &set.list));
     do {
         size_t length = list ? strcspn(list, ",") : 0;
         fdit_free(name);
@@ -450,19 +460,36 @@ enum fdit_status fdit_devices_open(fdit_context *ctx, const struct fdit_device_o
         if (name && !*name)
             FAIL(ctx, FDIT_ERROR_ARGUMENT, "device list: a name is missing beside a comma");
         exact.spec = name;
-        TRY(open_one(ctx, &all, &exact, last));
-        TRY(check_twice(ctx, first, *last));
-        last = &(*last)->next;
+        TRY(open_one(ctx, &all, &exact, &set.list[set.n]));
+        set.n++;
+        TRY(check_twice(ctx, &set));
         list = list && list[length] ? list + length + 1 : NULL;
     } while (list);
-    *out = first;
-    first = NULL;
+    *out = set;
+    set = (struct fdit_devices){ 0 };
 out:
     if (status != FDIT_OK && from_environment)
         status = blame_variable(ctx, status);
-    fdit_device_close(first);
+    fdit_devices_close(&set);
     fdit_free(name);
     candidates_free(&all);
+    return status;
+}
+
+enum fdit_status fdit_devices_open_one(fdit_context *ctx, const struct fdit_device_options *options,
+                                       fdit_device **out)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_devices set;
+    *out = NULL;
+    TRY(fdit_devices_open(ctx, options, &set));
+    if (set.n > 1) {
+        fdit_devices_close(&set);
+        FAIL(ctx, FDIT_ERROR_ARGUMENT,
+             "several devices are named, where one works at a time; name one of them");
+    }
+    *out = fdit_devices_take(&set);
+out:
     return status;
 }
 

@@ -11,12 +11,15 @@ extern const struct fdit_device_ops fdit_ref_ops; /* host/ref/ref.c */
 extern const struct fdit_device_ops fdit_cpu_ops; /* host/cpu/cpu.c */
 
 /* Opens the device that `options->spec` names: "cpu", "ref", "gpu" (the best), "opencl:P:D", part of a name;
- * NULL: FINEDIFFUSION_DEVICE, else the best GPU, else cpu. Several with commas between become a chain
- * (fdit_device_next). What a driver computes is tried first (fdit_selftest_quick): a device that computes
- * wrongly is refused by name when it was asked for, and passed over when it was not. An unknown, ambiguous
- * or unusable name fails with what there is. */
+ * NULL: FINEDIFFUSION_DEVICE, else the best GPU, else cpu. Several with commas between: a set of them.
+ * What a driver computes is tried first (fdit_selftest_quick): a device that computes wrongly is refused by
+ * name when it was asked for, and passed over when it was not. An unknown, ambiguous or unusable name fails
+ * with what there is. */
 enum fdit_status fdit_devices_open(fdit_context *ctx, const struct fdit_device_options *options,
-                                   fdit_device **out);
+                                   struct fdit_devices *out);
+/* The same where one device is wanted: FDIT_ERROR_ARGUMENT when several are named. */
+enum fdit_status fdit_devices_open_one(fdit_context *ctx, const struct fdit_device_options *options,
+                                       fdit_device **out);
 
 /* One line of `finediffusion devices`. Strings are owned by the entry. */
 struct fdit_device_entry {

@@ -38,7 +38,7 @@ static enum fdit_status open_device(fdit_context *ctx, const char *name, int thr
     precision = options.precision;
     if (at)
         setenv("FINEDIFFUSION_ISA", at, 1);
-    enum fdit_status status = fdit_devices_open(ctx, &options, out);
+    enum fdit_status status = fdit_devices_open_one(ctx, &options, out);
     if (at)
         unsetenv("FINEDIFFUSION_ISA");
     return status;

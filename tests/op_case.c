@@ -24,7 +24,7 @@ enum fdit_status op_devices_open(fdit_context *ctx, const char *spec)
     struct fdit_device_options options = { .spec = spec }, one = { .spec = spec, .threads = 1 };
     *d = (struct op_devices){ .ctx = ctx, .spec = spec };
     TRY(fdit_device_open(ctx, &fdit_ref_ops, &(struct fdit_device_options){ .spec = "ref" }, &d->ref));
-    TRY(fdit_devices_open(ctx, &options, &d->main));
+    TRY(fdit_devices_open_one(ctx, &options, &d->main));
     if (d->main->info.threads > 1)
         TRY(fdit_device_open(ctx, d->main->ops, &one, &d->one_thread));
     d->composed_ops = *d->main->ops;

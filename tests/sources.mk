@@ -126,6 +126,9 @@ tests_test_model_SOURCES = tests/test_model.c tests/model_fixture.c tests/model_
 check_PROGRAMS += tests/test_device
 tests_test_device_SOURCES = tests/test_device.c
 
+check_PROGRAMS += tests/test_device_set
+tests_test_device_set_SOURCES = tests/test_device_set.c
+
 check_PROGRAMS += tests/test_device_life
 tests_test_device_life_SOURCES = tests/test_device_life.c
 

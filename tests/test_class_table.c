@@ -153,7 +153,7 @@ int main(void)
     TCase *tc = tcase_create("start");
     int fd = mkstemp(path);
     ctx = fdit_context_new();
-    if (fd < 0 || fdit_devices_open(ctx, &options, &dev) != FDIT_OK)
+    if (fd < 0 || fdit_devices_open_one(ctx, &options, &dev) != FDIT_OK)
         return EXIT_FAILURE;
     close(fd);
     tcase_add_test(tc, test_names);

@@ -23,7 +23,7 @@ static fdit_device *open_device(void)
 {
     fdit_device *dev;
     setenv("FINEDIFFUSION_OPENCL_GEMM", "default", 1);
-    ck_assert_ok(ctx, fdit_devices_open(ctx, &(struct fdit_device_options){ .spec = spec }, &dev));
+    ck_assert_ok(ctx, fdit_devices_open_one(ctx, &(struct fdit_device_options){ .spec = spec }, &dev));
     return dev;
 }
 

@@ -381,12 +381,12 @@ START_TEST(training)
     struct fdit_train_summary cached, live, again;
     must(&e);
     struct fdit_train_options o = run_options(e.out, "run");
-    ck_assert_ok(ctx, fdit_train_run(ctx, dev, &o, NULL, false, &cached));
+    ck_assert_ok(ctx, fdit_train_run(ctx, FDIT_ONE_DEVICE(dev), &o, NULL, false, &cached));
     ck_assert(cached.n_classes == CLASSES && cached.n_pictures == 9 && isfinite(cached.val_mse));
     /* the same with pictures that are encoded on the way */
     o = run_options(e.data, "live");
     o.vae = vae_path;
-    ck_assert_ok(ctx, fdit_train_run(ctx, dev, &o, NULL, false, &live));
+    ck_assert_ok(ctx, fdit_train_run(ctx, FDIT_ONE_DEVICE(dev), &o, NULL, false, &live));
     ck_assert_msg(fabs(live.val_mse - cached.val_mse) < 1e-3 * cached.val_mse, "%g and %g", live.val_mse,
                   cached.val_mse);
     ck_assert_double_lt(fabs(live.first_val_vb - cached.first_val_vb), 1e-3 * fabs(cached.first_val_vb));
@@ -394,15 +394,15 @@ START_TEST(training)
     /* resumed from a checkpoint: the same bits */
     o = run_options(e.out, "resumed");
     o.steps = 2;
-    ck_assert_ok(ctx, fdit_train_run(ctx, dev, &o, NULL, false, &again));
+    ck_assert_ok(ctx, fdit_train_run(ctx, FDIT_ONE_DEVICE(dev), &o, NULL, false, &again));
     o.steps = 6;
     o.resume = true;
-    ck_assert_ok(ctx, fdit_train_run(ctx, dev, &o, NULL, false, &again));
+    ck_assert_ok(ctx, fdit_train_run(ctx, FDIT_ONE_DEVICE(dev), &o, NULL, false, &again));
     same_delta("run", "resumed");
     /* validation on a cache of its own */
     o = run_options(e.out, "val");
     o.validation = e.out;
-    ck_assert_ok(ctx, fdit_train_run(ctx, dev, &o, NULL, false, &again));
+    ck_assert_ok(ctx, fdit_train_run(ctx, FDIT_ONE_DEVICE(dev), &o, NULL, false, &again));
     ck_assert_uint_eq(again.n_pictures, CLASSES * EACH);
 }
 END_TEST
@@ -434,22 +434,22 @@ START_TEST(previews)
     struct fdit_train_options o = run_options(e.out, "plain");
     o.batch = 2;
     o.steps = 4;
-    ck_assert_ok(ctx, fdit_train_run(ctx, dev, &o, NULL, false, &without));
+    ck_assert_ok(ctx, fdit_train_run(ctx, FDIT_ONE_DEVICE(dev), &o, NULL, false, &without));
     ck_assert(!fdit_file_exists(test_path(folder, "plain/previews/step-2.png")));
     o.out = keep(4, "run");
     o.preview_every = 2;
     o.preview_guidance = 3;
-    ck_assert_ok(ctx, fdit_train_run(ctx, dev, &o, NULL, false, &with));
+    ck_assert_ok(ctx, fdit_train_run(ctx, FDIT_ONE_DEVICE(dev), &o, NULL, false, &with));
     ck_assert_msg(!fdit_file_exists(test_path(folder, "run/previews/step-2.png")),
                   "latents drawn as they are");
     o.vae = vae_path;
     o.steps = 6; /* the autoencoder is nothing that --resume minds here */
     o.resume = true;
-    ck_assert_ok(ctx, fdit_train_run(ctx, dev, &o, NULL, false, &with));
+    ck_assert_ok(ctx, fdit_train_run(ctx, FDIT_ONE_DEVICE(dev), &o, NULL, false, &with));
     ck_assert_uint_gt(with.plan_bytes, without.plan_bytes);
     o = run_options(e.out, "long");
     o.batch = 2;
-    ck_assert_ok(ctx, fdit_train_run(ctx, dev, &o, NULL, false, &without));
+    ck_assert_ok(ctx, fdit_train_run(ctx, FDIT_ONE_DEVICE(dev), &o, NULL, false, &without));
     same_delta("run", "long");
     ck_assert_ok(ctx, fdit_picture_read(ctx, test_path(folder, "run/previews/step-6.png"), &sheet));
     struct fdit_sample_options s = fdit_sample_defaults();
@@ -461,7 +461,7 @@ START_TEST(previews)
     s.steps = 25;
     s.guidance.w = 3;
     s.seed = 0;
-    ck_assert_ok(ctx, fdit_sample_run(ctx, dev, &s, NULL, false, NULL));
+    ck_assert_ok(ctx, fdit_sample_run(ctx, FDIT_ONE_DEVICE(dev), &s, NULL, false, NULL));
     for (int k = 0; k < 2 * CLASSES; k++) {
         int c = k / 2;
         char path[256];
@@ -478,7 +478,7 @@ END_TEST
 
 static void train_fails(const struct fdit_train_options *o, enum fdit_status status, const char *words)
 {
-    enum fdit_status got = fdit_train_run(ctx, dev, o, NULL, false, NULL);
+    enum fdit_status got = fdit_train_run(ctx, FDIT_ONE_DEVICE(dev), o, NULL, false, NULL);
     ck_assert_msg(got == status, "%s: %s", fdit_status_text(got), fdit_context_message(ctx));
     ck_assert_msg(strstr(fdit_context_message(ctx), words), "'%s' lacks '%s'", fdit_context_message(ctx),
                   words);

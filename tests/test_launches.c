@@ -22,7 +22,7 @@ START_TEST(block)
     struct fdit_bench_result r;
     fdit_device *dev;
     int forward = 0, all = 0;
-    ck_assert_ok(ctx, fdit_devices_open(ctx, &(struct fdit_device_options){ .spec = spec }, &dev));
+    ck_assert_ok(ctx, fdit_devices_open_one(ctx, &(struct fdit_device_options){ .spec = spec }, &dev));
     /* 256 tokens: gradients of biases are sums in two launches, as in every model of the public
      * sizes. */
     ck_assert_ok(ctx, fdit_bench_problem_parse(ctx, "block 64,1,2,2 b2", &p));

@@ -126,36 +126,34 @@ static struct fdit_train_options options(const char *out, int devices)
 /* Opened once: some drivers compile for a minute each time. */
 static struct {
     char list[64];
-    fdit_device *dev;
+    struct fdit_devices devices;
 } opened[6];
 
-static fdit_device *open_list(const char *list)
+static const struct fdit_devices *open_list(const char *list)
 {
-    fdit_device *dev;
     size_t i = 0;
-    while (opened[i].dev && strcmp(opened[i].list, list))
+    while (opened[i].devices.n && strcmp(opened[i].list, list))
         i++;
-    if (opened[i].dev) {
-        for (dev = opened[i].dev; dev; dev = dev->next) {
-            fdit_device_clear_error(dev);
-            dev->fail_op_at = 0;
+    struct fdit_devices *devices = &opened[i].devices;
+    if (devices->n) {
+        for (int d = 0; d < devices->n; d++) {
+            fdit_device_clear_error(devices->list[d]);
+            devices->list[d]->fail_op_at = 0;
         }
-        return opened[i].dev;
+        return devices;
     }
-    ck_assert_ok(ctx,
-                 fdit_devices_open(ctx, &(struct fdit_device_options){ .spec = list, .threads = 1 }, &dev));
+    ck_assert_ok(
+        ctx, fdit_devices_open(ctx, &(struct fdit_device_options){ .spec = list, .threads = 1 }, devices));
     snprintf(opened[i].list, sizeof opened[i].list, "%s", list);
-    opened[i].dev = dev;
-    return dev;
+    return devices;
 }
 
 static enum fdit_status train(const char *list, const struct fdit_train_options *o, struct seen *seen)
 {
     struct fdit_train_hooks hooks = { .user = seen, .on_step = on_step };
-    fdit_device *dev = open_list(list);
-    seen->victim = dev->next;
-    enum fdit_status status = fdit_train_run(ctx, dev, o, &hooks, false, NULL);
-    return status;
+    const struct fdit_devices *devices = open_list(list);
+    seen->victim = devices->n > 1 ? devices->list[1] : NULL;
+    return fdit_train_run(ctx, devices, o, &hooks, false, NULL);
 }
 
 /* The result's bytes; free with fdit_free. */
@@ -274,9 +272,9 @@ START_TEST(device_fails)
         snprintf(name, sizeof name, "early%d", i);
         o = options(name, 2);
         struct fdit_train_hooks none = { 0 };
-        fdit_device *dev = open_list(lists[i]);
-        dev->next->fail_op_at = 1;
-        enum fdit_status status = fdit_train_run(ctx, dev, &o, &none, false, NULL);
+        const struct fdit_devices *devices = open_list(lists[i]);
+        devices->list[1]->fail_op_at = 1;
+        enum fdit_status status = fdit_train_run(ctx, devices, &o, &none, false, NULL);
         ck_assert_int_eq(status, FDIT_ERROR_DEVICE);
         ck_assert(!fdit_file_exists(test_path(folder, "%s/config.json", name)));
     }
@@ -478,9 +476,10 @@ static void *train_one(void *user)
     struct process *p = user;
     struct fdit_train_hooks hooks = { .exchange = &p->x, .silent = p->x.first > 0 };
     fdit_device *own = NULL;
-    p->status = fdit_devices_open(p->ctx, &(struct fdit_device_options){ .spec = "cpu", .threads = 1 }, &own);
+    p->status =
+        fdit_devices_open_one(p->ctx, &(struct fdit_device_options){ .spec = "cpu", .threads = 1 }, &own);
     if (p->status == FDIT_OK)
-        p->status = fdit_train_run(p->ctx, own, &p->options, &hooks, false, NULL);
+        p->status = fdit_train_run(p->ctx, FDIT_ONE_DEVICE(own), &p->options, &hooks, false, NULL);
     fdit_device_close(own);
     return NULL;
 }
@@ -539,16 +538,16 @@ START_TEST(plans)
     struct fdit_train_summary summary;
     int n = 0;
     struct fdit_train_hooks hooks = { .user = &n, .on_plan = count_plans };
-    fdit_device *dev = open_list("cpu,ref");
-    ck_assert_ok(ctx, fdit_train_run(ctx, dev, &o, &hooks, true, &summary));
+    const struct fdit_devices *devices = open_list("cpu,ref");
+    ck_assert_ok(ctx, fdit_train_run(ctx, devices, &o, &hooks, true, &summary));
     ck_assert_int_eq(n, 2);
     o.memory = 1000;
-    ck_assert_int_eq(fdit_train_run(ctx, dev, &o, &hooks, true, &summary), FDIT_ERROR_DEVICE);
+    ck_assert_int_eq(fdit_train_run(ctx, devices, &o, &hooks, true, &summary), FDIT_ERROR_DEVICE);
     o.memory = 0;
-    size_t memory = dev->next->info.memory;
-    dev->next->info.memory = 1000;
-    ck_assert_int_eq(fdit_train_run(ctx, dev, &o, &hooks, true, &summary), FDIT_ERROR_DEVICE);
-    dev->next->info.memory = memory;
+    size_t memory = devices->list[1]->info.memory;
+    devices->list[1]->info.memory = 1000;
+    ck_assert_int_eq(fdit_train_run(ctx, devices, &o, &hooks, true, &summary), FDIT_ERROR_DEVICE);
+    devices->list[1]->info.memory = memory;
     ck_assert(!fdit_file_exists(o.out));
 }
 END_TEST
@@ -588,7 +587,7 @@ START_TEST(nothing_given_out)
                                       .on_step = told_step,
                                       .on_validation = told_validation,
                                       .on_saved = told_path };
-    fdit_device *dev = open_list("cpu");
+    const struct fdit_devices *devices = open_list("cpu");
     o.validation = "0.25";
     o.checkpoint_every = 2;
     o.preview_every = 2;
@@ -596,7 +595,7 @@ START_TEST(nothing_given_out)
     for (int silent = 1; silent >= 0; silent--) {
         size_t before = fdit_mem_stats().count;
         hooks.silent = silent;
-        ck_assert_ok(ctx, fdit_train_run(ctx, dev, &o, &hooks, false, &summary));
+        ck_assert_ok(ctx, fdit_train_run(ctx, devices, &o, &hooks, false, &summary));
         ck_assert_uint_eq(fdit_mem_stats().count, before);
         ck_assert_int_eq(summary.step, STEPS);
         ck_assert_uint_eq(summary.images, STEPS * 4);
@@ -608,7 +607,7 @@ START_TEST(nothing_given_out)
     ck_assert_int_eq(remove(test_path(folder, "silent/delta.safetensors")), 0);
     o.resume = hooks.silent = true;
     o.steps = STEPS + 2;
-    ck_assert_ok(ctx, fdit_train_run(ctx, dev, &o, &hooks, false, &summary));
+    ck_assert_ok(ctx, fdit_train_run(ctx, devices, &o, &hooks, false, &summary));
     ck_assert_int_eq(summary.step, STEPS + 2);
     ck_assert_uint_eq(summary.images, 2 * 4);
     ck_assert(!fdit_file_exists(test_path(folder, "silent/delta.safetensors")));
@@ -625,15 +624,15 @@ START_TEST(short_of_memory)
     size_t before = fdit_mem_stats().count;
     for (uint64_t n = 1; status != FDIT_OK; n += 1 + n / 6) {
         fdit_mem_fail_at(n);
-        fdit_device *dev = NULL;
-        status =
-            fdit_devices_open(ctx, &(struct fdit_device_options){ .spec = "cpu,ref", .threads = 1 }, &dev);
+        struct fdit_devices devices = { 0 };
+        status = fdit_devices_open(ctx, &(struct fdit_device_options){ .spec = "cpu,ref", .threads = 1 },
+                                   &devices);
         if (status == FDIT_OK) {
             struct fdit_train_hooks hooks = { .user = &seen, .on_step = on_step };
-            status = fdit_train_run(ctx, dev, &o, &hooks, false, NULL);
+            status = fdit_train_run(ctx, &devices, &o, &hooks, false, NULL);
         }
         fdit_mem_fail_at(0);
-        fdit_device_close(dev);
+        fdit_devices_close(&devices);
         ck_assert_uint_eq(fdit_mem_stats().count, before);
         ck_assert_msg(status == FDIT_OK || status == FDIT_ERROR_MEMORY, "allocation %d: %s", (int)n,
                       fdit_context_message(ctx));
@@ -697,8 +696,8 @@ int main(void)
     tcase_add_test(tcase, short_of_memory);
     suite_add_tcase(suite, tcase);
     int result = test_run(suite);
-    for (size_t i = 0; opened[i].dev; i++)
-        fdit_device_close(opened[i].dev);
+    for (size_t i = 0; opened[i].devices.n; i++)
+        fdit_devices_close(&opened[i].devices);
     fdit_context_free(ctx);
     return result;
 }

@@ -31,7 +31,7 @@ START_TEST(one_openmp_runtime)
     ck_assert_ptr_nonnull(ctx);
     fdit_device *dev = NULL;
     const struct fdit_device_options options = { .spec = "cpu" };
-    ck_assert_ok(ctx, fdit_devices_open(ctx, &options, &dev));
+    ck_assert_ok(ctx, fdit_devices_open_one(ctx, &options, &dev));
     unsigned found = mapped(runtimes, 3);
     ck_assert_msg(!(found & (found - 1)), "mapped: %s%s%s", found & 1 ? "libgomp " : "",
                   found & 2 ? "libomp " : "", found & 4 ? "libiomp5" : "");

@@ -179,7 +179,7 @@ static enum fdit_status run(const struct fdit_sample_options *o, struct fdit_sam
     struct fdit_sample_hooks hooks = { .user = seen ? seen : &own,
                                        .on_step = count_step,
                                        .on_picture = count_picture };
-    return fdit_sample_run(ctx, dev, o, &hooks, false, summary);
+    return fdit_sample_run(ctx, FDIT_ONE_DEVICE(dev), o, &hooks, false, summary);
 }
 
 static struct fdit_sample_summary must(const struct fdit_sample_options *o)

@@ -38,8 +38,8 @@ START_TEST(right_device)
     const char *spec = getenv("FDIT_TEST_DEVICE");
     fdit_device *dev;
     struct seen seen = { 0 };
-    ck_assert_ok(ctx,
-                 fdit_devices_open(ctx, &(struct fdit_device_options){ .spec = spec ? spec : "cpu" }, &dev));
+    ck_assert_ok(
+        ctx, fdit_devices_open_one(ctx, &(struct fdit_device_options){ .spec = spec ? spec : "cpu" }, &dev));
     ck_assert_ok(ctx, fdit_selftest_ops(ctx, reference, dev, true, look, &seen));
     ck_assert_msg(seen.failed == 0, "%s: %s", seen.text, seen.reason);
     for (int op = 0; op < FDIT_OP_COUNT; op++)

@@ -55,7 +55,7 @@ static void teardown(void)
 static fdit_device *open_device(void)
 {
     fdit_device *dev;
-    ck_assert_ok(ctx, fdit_devices_open(ctx, &(struct fdit_device_options){ .spec = spec }, &dev));
+    ck_assert_ok(ctx, fdit_devices_open_one(ctx, &(struct fdit_device_options){ .spec = spec }, &dev));
     ck_assert(dev->info.tunable);
     return dev;
 }
@@ -245,7 +245,7 @@ START_TEST(nowhere)
     ck_assert_ptr_nonnull(strstr(fdit_context_message(ctx), "FINEDIFFUSION_CACHE"));
     ck_assert_int_eq(seen.trials, 0); /* said before the work */
     fdit_device_close(dev);
-    ck_assert_ok(ctx, fdit_devices_open(ctx, &(struct fdit_device_options){ .spec = "cpu" }, &cpu));
+    ck_assert_ok(ctx, fdit_devices_open_one(ctx, &(struct fdit_device_options){ .spec = "cpu" }, &cpu));
     ck_assert(!cpu->info.tunable);
     ck_assert_int_eq(tune(cpu, &seen, 0, &where), FDIT_ERROR_UNSUPPORTED);
     ck_assert_ptr_null(where);

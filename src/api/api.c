@@ -31,10 +31,13 @@ enum fdit_status fdit_api_set(fdit_context *ctx, const struct fdit_option *table
     return text ? fdit_options_set(ctx, table, args, name, text) : FDIT_OK;
 }
 
-enum fdit_status fdit_api_check_devices(fdit_context *ctx, const fdit_device *first, enum fdit_dtype storage)
+enum fdit_status fdit_api_check_devices(fdit_context *ctx, const struct fdit_devices *set,
+                                        enum fdit_dtype storage)
 {
     enum fdit_status status = FDIT_OK;
-    for (const fdit_device *dev = first; dev; dev = fdit_device_next(dev)) {
+    const fdit_device *first = set->list[0];
+    for (int i = 0; i < set->n; i++) {
+        const fdit_device *dev = set->list[i];
         const char *name = fdit_device_info(dev)->name;
         if (!fdit_device_supports_storage(dev, storage))
             FAIL(ctx, FDIT_ERROR_UNSUPPORTED, "--weights %s: %s cannot keep weights in %s; use --weights f32",
@@ -48,20 +51,20 @@ out:
     return status;
 }
 
-enum fdit_status fdit_api_device(fdit_context *ctx, const struct fdit_device_options *options,
-                                 enum fdit_dtype storage, fdit_device **out)
+enum fdit_status fdit_api_devices(fdit_context *ctx, const struct fdit_device_options *options,
+                                  enum fdit_dtype storage, struct fdit_devices *out)
 {
     enum fdit_status status = FDIT_OK;
-    fdit_device *first = NULL;
-    *out = NULL;
+    struct fdit_devices set = { 0 };
+    *out = set;
     if (options->threads < 0 || options->threads > FDIT_POOL_MOST_MEMBERS)
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "--threads %d: give 1 to %d, or 0 for all", options->threads,
              FDIT_POOL_MOST_MEMBERS);
-    TRY(fdit_devices_open(ctx, options, &first));
-    TRY(fdit_api_check_devices(ctx, first, storage));
-    *out = first;
+    TRY(fdit_devices_open(ctx, options, &set));
+    TRY(fdit_api_check_devices(ctx, &set, storage));
+    *out = set;
     return FDIT_OK;
 out:
-    fdit_device_close(first);
+    fdit_devices_close(&set);
     return status;
 }

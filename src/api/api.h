@@ -17,11 +17,12 @@ enum fdit_status fdit_api_options(fdit_context *ctx, const char *what, const voi
 enum fdit_status fdit_api_set(fdit_context *ctx, const struct fdit_option *table, void *args,
                               const char *name, const char *text);
 
-/* Whether all devices behind `first` can keep weights in `storage` and compute in one precision:
+/* Whether all devices can keep weights in `storage` and compute in one precision:
  * FDIT_ERROR_UNSUPPORTED, FDIT_ERROR_ARGUMENT. */
-enum fdit_status fdit_api_check_devices(fdit_context *ctx, const fdit_device *first, enum fdit_dtype storage);
-/* Opens the devices of `options` and checks them. Close with fdit_device_close. */
-enum fdit_status fdit_api_device(fdit_context *ctx, const struct fdit_device_options *options,
-                                 enum fdit_dtype storage, fdit_device **out);
+enum fdit_status fdit_api_check_devices(fdit_context *ctx, const struct fdit_devices *set,
+                                        enum fdit_dtype storage);
+/* Opens the devices of `options` and checks them. Close with fdit_devices_close. */
+enum fdit_status fdit_api_devices(fdit_context *ctx, const struct fdit_device_options *options,
+                                  enum fdit_dtype storage, struct fdit_devices *out);
 
 #endif

@@ -78,7 +78,7 @@ static enum fdit_status open_all(fdit_context *ctx, fdit_session *s, const struc
     struct fdit_generator_options how = { .batch = o->batch, .steps = FDIT_TRAIN_STEPS };
     TRY(convert(ctx, o, &options));
     device.precision = options.precision;
-    TRY(fdit_api_device(ctx, &device, options.storage, &s->dev));
+    TRY(fdit_api_devices(ctx, &device, options.storage, &s->devices));
     TRY(fdit_sample_source_open(ctx, &options, &s->source));
     s->has_source = true;
     TRY(fdit_config_name(ctx, &s->source.files.config, &s->model));
@@ -86,7 +86,7 @@ static enum fdit_status open_all(fdit_context *ctx, fdit_session *s, const struc
         .storage = options.storage, .vae = o->vae, .vae_scale = o->vae_scale, .memory = o->memory
     };
     how.guided = s->source.guide.kind != FDIT_GUIDE_NONE;
-    TRY(fdit_painter_new(ctx, s->dev, &s->source, &painter, &s->painter));
+    TRY(fdit_painter_new(ctx, &s->devices, &s->source, &painter, &s->painter));
     TRY(fdit_painter_plan(ctx, s->painter, &how, 0));
     TRY(describe_plan(ctx, s));
     if (o->plan_only)
@@ -125,7 +125,7 @@ void fdit_session_close(fdit_session *s)
     fdit_painter_free(s->painter);
     if (s->has_source)
         fdit_sample_source_close(&s->source);
-    fdit_device_close(s->dev);
+    fdit_devices_close(&s->devices);
     fdit_free(s->model);
     fdit_free(s->plan_text);
     fdit_free(s->specs);

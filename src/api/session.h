@@ -6,7 +6,7 @@
 #include "sample/painter.h"
 
 struct fdit_session {
-    fdit_device *dev;
+    struct fdit_devices devices;
     struct fdit_sample_source source;
     bool has_source;
     struct fdit_painter *painter;

@@ -148,7 +148,7 @@ static enum fdit_status run(fdit_context *ctx, fdit_training *t, bool plan_only,
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_train_options o = t->o;
-    fdit_device *dev = NULL;
+    struct fdit_devices devices = { 0 };
     const struct fdit_train_hooks hooks = { .user = relay,
                                             .on_plan = plan_only ? on_plan : NULL,
                                             .on_step = relay->progress ? on_step : NULL };
@@ -158,11 +158,11 @@ static enum fdit_status run(fdit_context *ctx, fdit_training *t, bool plan_only,
     if (plan_only && !o.out)
         o.out = "."; /* nothing is written */
     TRY(fdit_train_check(ctx, &o));
-    TRY(fdit_api_device(ctx, &d, o.storage, &dev));
-    TRY(fdit_train_run(ctx, dev, &o, &hooks, plan_only, NULL));
+    TRY(fdit_api_devices(ctx, &d, o.storage, &devices));
+    TRY(fdit_train_run(ctx, &devices, &o, &hooks, plan_only, NULL));
     TRY(relay->status);
 out:
-    fdit_device_close(dev);
+    fdit_devices_close(&devices);
     return status;
 }
 

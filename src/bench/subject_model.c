@@ -138,8 +138,8 @@ static enum fdit_status plan_sampling(fdit_context *ctx, struct model_state *s, 
         .noise = FDIT_NOISE_PHILOX,
     };
     s->source.files.config = s->p.config;
-    TRY(fdit_painter_new(ctx, s->dev, &s->source, &(struct fdit_painter_options){ .storage = storage },
-                         &s->painter));
+    TRY(fdit_painter_new(ctx, FDIT_ONE_DEVICE(s->dev), &s->source,
+                         &(struct fdit_painter_options){ .storage = storage }, &s->painter));
     TRY(fdit_painter_plan(ctx, s->painter, &how, 0));
     s->model = fdit_painter_model(s->painter);
     TRY(fdit_alloc(ctx, b * item_of(&s->p.config), sizeof(float), &s->x));

@@ -41,7 +41,7 @@ enum {
     FDIT_COMMON_WEIGHTS = 2,  /* --weights */
     FDIT_COMMON_PLAN = 4,     /* --plan, --memory */
     FDIT_COMMON_JSON = 8,     /* --json */
-    FDIT_COMMON_DEVICES = 16, /* --device may name several: a chain, fdit_device.next */
+    FDIT_COMMON_DEVICES = 16, /* --device may name several: a set */
     FDIT_COMMON_FASTEST = 32, /* --precision is auto where it is not given */
     FDIT_COMMON_LINE = 64,    /* never silent: a line says that it works where no phase is told; what it
                                  writes on stdout goes through fdit_cli_print */
@@ -187,9 +187,11 @@ void fdit_cli_line_stop(struct fdit_cli *cli);
 
 /* ---- common.c */
 
-/* Opens the device that the options name. Refuses --precision and --weights that it lacks. The
- * precision is then fdit_device_precision of it, the same for each of several. */
-enum fdit_status fdit_cli_device(struct fdit_cli *cli, fdit_device **out);
+/* Opens the devices that the options name: several only for a command that has FDIT_COMMON_DEVICES. Refuses
+ * --precision and --weights that one lacks. The precision is then fdit_device_precision of the first, and the
+ * same for the others. */
+enum fdit_status fdit_cli_devices(struct fdit_cli *cli, struct fdit_devices *out);
+enum fdit_status fdit_cli_device(struct fdit_cli *cli, fdit_device **out); /* for a command with one */
 
 /* ---- help.c: `finediffusion help [TOPIC|COMMAND]`, the list of commands */
 void fdit_help_overview(FILE *to);

@@ -184,7 +184,7 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
                                      &problems[i]));
     TRY(fdit_cli_device(cli, &dev));
     if (!a->no_verify)
-        TRY(fdit_devices_open(cli->ctx, &(struct fdit_device_options){ .spec = "ref" }, &reference));
+        TRY(fdit_devices_open_one(cli->ctx, &(struct fdit_device_options){ .spec = "ref" }, &reference));
     fdit_json_begin_list(&results);
     TRY(measure(cli, a, dev, reference, problems, count, &results));
     if (cli->json)

@@ -33,10 +33,9 @@ static void print_begin(void *user)
     struct watch *w = user;
     const struct fdit_encode_options *o = &w->args->o;
     const struct fdit_encode_summary *s = w->summary;
-    char memory[32], bytes[32], *devices = NULL;
-    if (w->dev && fdit_device_names(w->cli->ctx, w->dev, &devices) == FDIT_OK)
-        fdit_cli_banner(w->cli, "device", "%s", devices);
-    fdit_free(devices);
+    char memory[32], bytes[32];
+    if (w->dev)
+        fdit_cli_banner(w->cli, "device", "%s", fdit_device_info(w->dev)->name);
     fdit_format_size(s->process_plan_bytes, memory);
     fdit_format_size((size_t)s->bytes, bytes);
     fdit_cli_banner(w->cli, "data", "%s: %zu picture%s of %zu class%s", o->data, s->pictures,

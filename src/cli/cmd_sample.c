@@ -19,7 +19,7 @@ struct args {
 struct watch {
     struct fdit_cli *cli;
     const struct args *args;
-    const fdit_device *dev;
+    const struct fdit_devices *devices;
     const struct fdit_sample_summary *summary;
     enum fdit_status status; /* of the plan's text */
 };
@@ -55,7 +55,7 @@ static void print_begin(void *user)
     const struct fdit_sample_options *o = &w->args->o;
     const struct fdit_sample_summary *s = w->summary;
     char *devices = NULL, sampler[40], guide[256], memory[32], cache[64] = "";
-    if (fdit_device_names(w->cli->ctx, w->dev, &devices) == FDIT_OK)
+    if (fdit_devices_names(w->cli->ctx, w->devices, &devices) == FDIT_OK)
         fdit_cli_banner(w->cli, "device", "%s", devices);
     fdit_free(devices);
     fdit_sampler_format(&o->sampler, sampler);
@@ -155,26 +155,26 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
                                        .on_start = print_start,
                                        .on_step = print_step,
                                        .on_picture = print_picture };
-    fdit_device *dev = NULL;
-    char *devices = NULL;
+    struct fdit_devices devices = { 0 };
+    char *names = NULL;
     (void)n;
     (void)operands;
     a->o.memory = cli->memory;
     a->o.storage = cli->weights;
     TRY(fdit_sample_check(cli->ctx, &a->o, cli->plan));
-    TRY(fdit_cli_device(cli, &dev));
-    a->o.precision = fdit_device_precision(dev);
-    watch.dev = dev;
-    TRY(fdit_sample_run(cli->ctx, dev, &a->o, &hooks, cli->plan, &summary));
+    TRY(fdit_cli_devices(cli, &devices));
+    a->o.precision = fdit_device_precision(devices.list[0]);
+    watch.devices = &devices;
+    TRY(fdit_sample_run(cli->ctx, &devices, &a->o, &hooks, cli->plan, &summary));
     TRY(watch.status);
     fdit_cli_progress_end(cli);
-    TRY(fdit_device_names(cli->ctx, dev, &devices));
+    TRY(fdit_devices_names(cli->ctx, &devices, &names));
     if (!cli->plan)
-        print_summary(cli, a, devices, &summary);
+        print_summary(cli, a, names, &summary);
 out:
     fdit_cli_progress_end(cli);
-    fdit_free(devices);
-    fdit_device_close(dev);
+    fdit_free(names);
+    fdit_devices_close(&devices);
     return status;
 }
 

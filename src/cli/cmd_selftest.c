@@ -67,7 +67,7 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
     if (a->report)
         TRY(fdit_file_target(cli->ctx, "--report", a->report));
     TRY(open_device(cli, &dev));
-    TRY(fdit_devices_open(cli->ctx, &(struct fdit_device_options){ .spec = "ref" }, &reference));
+    TRY(fdit_devices_open_one(cli->ctx, &(struct fdit_device_options){ .spec = "ref" }, &reference));
     struct fdit_selftest_options o = {
         .reference = reference, .tiny = a->tiny, .on_line = print_line, .user = cli
     };

@@ -140,13 +140,14 @@ static void json_number(struct fdit_cli *cli, const char *key, double value)
 }
 
 /* What all devices reach together; nothing where one does not tell. */
-static enum fdit_status sum_peaks(fdit_context *ctx, fdit_device *dev, struct fdit_device_peak *sum)
+static enum fdit_status sum_peaks(fdit_context *ctx, const struct fdit_devices *devices,
+                                  struct fdit_device_peak *sum)
 {
     enum fdit_status status = FDIT_OK;
     bool all = true;
-    for (; dev; dev = fdit_device_next(dev)) {
+    for (int i = 0; i < devices->n; i++) {
         struct fdit_device_peak one = { 0 };
-        TRY(fdit_device_peak(ctx, dev, &one));
+        TRY(fdit_device_peak(ctx, devices->list[i], &one));
         all = all && one.gflops > 0;
         sum->gflops += one.gflops;
     }
@@ -156,10 +157,11 @@ out:
     return status;
 }
 
-static enum fdit_status measure_peaks(fdit_context *ctx, fdit_device *dev, struct fdit_device_peak *sum)
+static enum fdit_status measure_peaks(fdit_context *ctx, const struct fdit_devices *devices,
+                                      struct fdit_device_peak *sum)
 {
     fdit_phase_begin(ctx, 0, "measuring what the device can reach");
-    enum fdit_status status = sum_peaks(ctx, dev, sum);
+    enum fdit_status status = sum_peaks(ctx, devices, sum);
     fdit_phase_end(ctx);
     return status;
 }
@@ -309,8 +311,8 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
                                       .on_validation = print_validation,
                                       .on_saved = print_saved };
     struct fdit_train_config *config = NULL;
-    fdit_device *dev = NULL;
-    char *devices = NULL;
+    struct fdit_devices devices = { 0 };
+    char *names = NULL;
     (void)n;
     (void)operands;
     TRY(take_config(cli, a, &config));
@@ -326,24 +328,24 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
     if (a->o.steps > 0 && a->o.epochs > 0)
         FAIL(cli->ctx, FDIT_ERROR_ARGUMENT, "--steps and --epochs: give one of the two");
     TRY(fdit_train_check(cli->ctx, &a->o));
-    TRY(fdit_cli_device(cli, &dev));
-    a->o.precision = fdit_device_precision(dev);
-    TRY(fdit_train_run(cli->ctx, dev, &a->o, &hooks, cli->plan, &summary));
+    TRY(fdit_cli_devices(cli, &devices));
+    a->o.precision = fdit_device_precision(devices.list[0]);
+    TRY(fdit_train_run(cli->ctx, &devices, &a->o, &hooks, cli->plan, &summary));
     TRY(watch.status);
     fdit_cli_progress_end(cli);
     if (!cli->plan) {
         struct fdit_device_peak reach = { 0 };
         if ((!cli->quiet || cli->json) && !summary.nothing) /* takes a moment: only where it is shown */
-            TRY(measure_peaks(cli->ctx, dev, &reach));
-        TRY(fdit_device_names(cli->ctx, dev, &devices));
-        print_summary(cli, a, devices, &reach, &summary);
+            TRY(measure_peaks(cli->ctx, &devices, &reach));
+        TRY(fdit_devices_names(cli->ctx, &devices, &names));
+        print_summary(cli, a, names, &reach, &summary);
         if (cli->json)
             print_json_summary(cli, &reach, &summary);
     }
 out:
     fdit_cli_progress_drop(cli); /* watch ends here */
-    fdit_free(devices);
-    fdit_device_close(dev);
+    fdit_free(names);
+    fdit_devices_close(&devices);
     fdit_train_config_close(config);
     return status;
 }

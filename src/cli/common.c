@@ -10,14 +10,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum fdit_status fdit_cli_device(struct fdit_cli *cli, fdit_device **out)
+enum fdit_status fdit_cli_devices(struct fdit_cli *cli, struct fdit_devices *out)
 {
     enum fdit_status status = FDIT_OK;
-    fdit_device *dev = NULL;
+    struct fdit_devices set = { 0 };
     unsigned common = fdit_command_find(cli->command)->common;
     bool fastest = cli->precision == FDIT_CLI_AUTO ||
                    (cli->precision == FDIT_CLI_NOT_GIVEN && common & FDIT_COMMON_FASTEST);
-    *out = NULL;
+    *out = set;
     if (cli->threads < 0 || cli->threads > FDIT_POOL_MOST_MEMBERS)
         FAIL(cli->ctx, FDIT_ERROR_ARGUMENT, "--threads %d: give 1 to %d, or leave it out for all",
              cli->threads, FDIT_POOL_MOST_MEMBERS);
@@ -28,18 +28,29 @@ enum fdit_status fdit_cli_device(struct fdit_cli *cli, fdit_device **out)
                                                                   ? FDIT_F32
                                                                   : (enum fdit_dtype)cli->precision };
     fdit_phase_begin(cli->ctx, 0, "opening the device");
-    status = fdit_devices_open(cli->ctx, &options, &dev);
+    status = fdit_devices_open(cli->ctx, &options, &set);
     fdit_phase_end(cli->ctx);
     TRY(status);
     fdit_signals_watch_device();
-    if (fdit_device_next(dev) && !(common & FDIT_COMMON_DEVICES))
+    if (set.n > 1 && !(common & FDIT_COMMON_DEVICES))
         FAIL(cli->ctx, FDIT_ERROR_ARGUMENT, "%s%s: %s works on one device at a time; name one of them",
              cli->device ? "--device " : "FINEDIFFUSION_DEVICE=",
              cli->device ? cli->device : getenv("FINEDIFFUSION_DEVICE"), cli->command);
-    TRY(fdit_api_check_devices(cli->ctx, dev, cli->weights));
-    *out = dev;
+    TRY(fdit_api_check_devices(cli->ctx, &set, cli->weights));
+    *out = set;
     return FDIT_OK;
 out:
-    fdit_device_close(dev);
+    fdit_devices_close(&set);
+    return status;
+}
+
+enum fdit_status fdit_cli_device(struct fdit_cli *cli, fdit_device **out)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_devices set;
+    *out = NULL;
+    TRY(fdit_cli_devices(cli, &set));
+    *out = fdit_devices_take(&set);
+out:
     return status;
 }

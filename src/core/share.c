@@ -47,7 +47,7 @@ void fdit_share_note(fdit_context *ctx, const struct fdit_share *begun, int thre
     fdit_limits_read(NULL, &limits);
     if (threads > limits.processors)
         threads = limits.processors;
-    if (!fdit_share_is_poor(&used, threads))
+    if (threads < 1 || !fdit_share_is_poor(&used, threads))
         return;
     int fewer = (int)(used.cpu / used.wall + 0.5);
     char advice[40] = "";

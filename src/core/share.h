@@ -21,8 +21,8 @@ struct fdit_share fdit_share_since(const struct fdit_share *begun);
  * its processor, and some hundred times from one that shares it. */
 bool fdit_share_is_poor(const struct fdit_share *used, int threads);
 
-/* Logs a note (FDIT_LOG_NOTE) when fdit_share_is_poor since `begun`, for `threads` >= 1 threads, of which no
- * more count than the process has processors. */
+/* Logs a note (FDIT_LOG_NOTE) when fdit_share_is_poor since `begun`, for `threads` threads, of which no more
+ * count than the process has processors; 0: nothing is known, and nothing said. */
 void fdit_share_note(fdit_context *ctx, const struct fdit_share *begun, int threads);
 
 #endif

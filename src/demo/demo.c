@@ -242,7 +242,7 @@ static enum fdit_status sample_both(fdit_context *ctx, struct demo *d, const cha
     TRY(fdit_checkpoint_config(ctx, source.base, NULL, &files->config));
     TRY(fdit_weight_files_join(ctx, source.delta, source.base, files));
     files->config.rows = fdit_taxonomy_n_rows(d->letters); /* before training, the table is to come */
-    TRY(fdit_painter_new(ctx, d->dev, &source, &o, &p));
+    TRY(fdit_painter_new(ctx, FDIT_ONE_DEVICE(d->dev), &source, &o, &p));
     TRY(fdit_painter_plan(ctx, p, &how, 0));
     TRY(fdit_painter_load(ctx, p, NULL));
     if (!delta)
@@ -318,7 +318,7 @@ static enum fdit_status tune(fdit_context *ctx, struct demo *d, const char *mask
     o.seconds = steps ? 0 : d->o->seconds;
     o.out = out;
     d->phase_seconds = o.seconds;
-    status = fdit_train_run(ctx, d->dev, &o, &hooks, false, &row->run);
+    status = fdit_train_run(ctx, FDIT_ONE_DEVICE(d->dev), &o, &hooks, false, &row->run);
     if (status == FDIT_INTERRUPTED) /* nothing of it stays to go on with */
         status =
             fdit_fail(ctx, status, "stopped while it trained; the demo begins anew when it is called again");

@@ -115,7 +115,6 @@ struct fdit_device {
     fdit_buffer *scratch;     /* only where linear or conv is composed: of the largest, by reserve */
     size_t scratch_need;      /* what the last fdit_device_workspace found for it */
     unsigned reads_in_flight; /* bit per slot of read_begin */
-    fdit_device *next;        /* a further device of the same job; closed with this one */
 };
 
 /* The pixels of x that output pixel p (over all samples) of pooling sees: `rows` x `columns`, of which the

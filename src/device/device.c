@@ -84,19 +84,6 @@ enum fdit_status fdit_device_sync(fdit_context *ctx, fdit_device *dev)
 
 /* ------------------------------------------------------------------------------- what it says */
 
-fdit_device *fdit_device_next(const fdit_device *dev)
-{
-    return dev->next;
-}
-
-int fdit_device_count(const fdit_device *dev)
-{
-    int n = 0;
-    for (; dev; dev = dev->next)
-        n++;
-    return n;
-}
-
 const struct fdit_device_info *fdit_device_info(const fdit_device *dev)
 {
     return &dev->info;
@@ -249,23 +236,40 @@ out:
 
 void fdit_device_close(fdit_device *dev)
 {
-    while (dev) {
-        fdit_device *next = dev->next;
-        fdit_buffer_free(dev->scratch);
-        assert(dev->buffer_bytes == 0 && dev->weight_bytes == 0);
-        dev->ops->close(dev);
-        device_free(dev);
-        dev = next;
-    }
+    if (!dev)
+        return;
+    fdit_buffer_free(dev->scratch);
+    assert(dev->buffer_bytes == 0 && dev->weight_bytes == 0);
+    dev->ops->close(dev);
+    device_free(dev);
 }
 
-enum fdit_status fdit_device_names(fdit_context *ctx, const fdit_device *dev, char **out)
+/* ---------------------------------------------------------------------------------- sets of devices */
+
+void fdit_devices_close(struct fdit_devices *set)
+{
+    while (set->n)
+        fdit_device_close(set->list[--set->n]);
+    fdit_free(set->list);
+    set->list = NULL;
+}
+
+fdit_device *fdit_devices_take(struct fdit_devices *set)
+{
+    fdit_device *first = set->n ? set->list[0] : NULL;
+    if (first)
+        set->list[0] = NULL;
+    fdit_devices_close(set);
+    return first;
+}
+
+enum fdit_status fdit_devices_names(fdit_context *ctx, const struct fdit_devices *set, char **out)
 {
     enum fdit_status status = FDIT_OK;
     char *text = NULL, *longer = NULL;
-    TRY(fdit_strdup(ctx, dev->info.name, &text));
-    for (dev = dev->next; dev; dev = dev->next) {
-        TRY(fdit_strf(ctx, &longer, "%s + %s", text, dev->info.name));
+    TRY(fdit_strdup(ctx, set->list[0]->info.name, &text));
+    for (int i = 1; i < set->n; i++) {
+        TRY(fdit_strf(ctx, &longer, "%s + %s", text, set->list[i]->info.name));
         fdit_free(text);
         text = longer;
     }
@@ -274,6 +278,11 @@ enum fdit_status fdit_device_names(fdit_context *ctx, const fdit_device *dev, ch
 out:
     fdit_free(text);
     return status;
+}
+
+int fdit_devices_threads(const struct fdit_devices *set)
+{
+    return set->n == 1 ? set->list[0]->info.threads : 0;
 }
 
 /* ------------------------------------------------------------------------------------ buffers */

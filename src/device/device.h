@@ -503,17 +503,28 @@ struct fdit_op_count {
 
 /* ----------------------------------------------------------------------------------- the calls */
 
-/* Devices are opened by name: fdit_devices_open (host/devices.h). */
-void fdit_device_close(fdit_device *dev); /* and those after it; NULL is allowed; all buffers must be freed
-                                             before */
-fdit_device *fdit_device_next(const fdit_device *dev); /* of the chain; NULL: the last */
-int fdit_device_count(const fdit_device *dev);         /* of the chain */
+/* Devices that work on one job side by side; what needs only one is done on the first. Opened by name:
+ * fdit_devices_open, fdit_devices_open_one (host/devices.h). */
+struct fdit_devices {
+    int n;              /* 0: none, as after fdit_devices_close */
+    fdit_device **list; /* [n] */
+};
+/* A set of this device alone, which lives as long as the block that it is in. */
+#define FDIT_ONE_DEVICE(dev) (&(const struct fdit_devices){ 1, (fdit_device *[]){ (dev) } })
+void fdit_devices_close(struct fdit_devices *set); /* as fdit_device_close of each, the last one first */
+/* The first device out of the set, which the caller closes; the others are closed. NULL of an empty one. */
+fdit_device *fdit_devices_take(struct fdit_devices *set);
+/* "A + B": what they are called, for people. Free with fdit_free. */
+enum fdit_status fdit_devices_names(fdit_context *ctx, const struct fdit_devices *set, char **out);
+/* Threads that the job keeps busy: those of the processor where it is the only device. 0: they say nothing,
+ * since the job waits for another device. */
+int fdit_devices_threads(const struct fdit_devices *set);
+
+void fdit_device_close(fdit_device *dev); /* NULL is allowed; all buffers must be freed before */
 const struct fdit_device_info *fdit_device_info(const fdit_device *dev);
 enum fdit_dtype fdit_device_precision(const fdit_device *dev); /* of matrix products, from open on */
 /* Products that it was tuned for, by fdit_device_tune now or earlier. */
 int fdit_device_tuned(const fdit_device *dev);
-/* "A + B": the names of a chain, for people. Free with fdit_free. */
-enum fdit_status fdit_device_names(fdit_context *ctx, const fdit_device *dev, char **out);
 enum fdit_status fdit_device_sync(fdit_context *ctx, fdit_device *dev);
 /* The sticky status without waiting. */
 enum fdit_status fdit_device_status(fdit_context *ctx, const fdit_device *dev);

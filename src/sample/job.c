@@ -22,7 +22,7 @@ struct job {
     const struct fdit_sample_options *o; /* = &options */
     struct fdit_sample_options options;  /* with what was left to the model filled in */
     const struct fdit_sample_hooks *hooks;
-    const fdit_device *dev;
+    const struct fdit_devices *devices;
     struct fdit_sample_summary *summary;
     struct fdit_sample_source source;
     struct fdit_request request;
@@ -497,8 +497,7 @@ static enum fdit_status work(fdit_context *ctx, struct job *j)
     fdit_share_begin(&share);
     if (needed || j->o->latents)
         status = sample_all(ctx, j);
-    if (fdit_device_info(j->dev)->threads > 0 && !fdit_device_next(j->dev))
-        fdit_share_note(ctx, &share, fdit_device_info(j->dev)->threads);
+    fdit_share_note(ctx, &share, fdit_devices_threads(j->devices));
     summarise(j, fdit_clock_seconds() - began);
     const bool stopped = status == FDIT_INTERRUPTED;
     if (stopped && j->album)
@@ -536,7 +535,7 @@ static void close_job(struct job *j)
     fdit_free(j->places);
 }
 
-enum fdit_status fdit_sample_run(fdit_context *ctx, fdit_device *dev,
+enum fdit_status fdit_sample_run(fdit_context *ctx, const struct fdit_devices *devices,
                                  const struct fdit_sample_options *options,
                                  const struct fdit_sample_hooks *hooks, bool plan_only,
                                  struct fdit_sample_summary *summary)
@@ -544,14 +543,16 @@ enum fdit_status fdit_sample_run(fdit_context *ctx, fdit_device *dev,
     enum fdit_status status = FDIT_OK;
     struct fdit_sample_summary own;
     const struct fdit_sample_options *o = options;
-    struct job j = { .options = *options, .hooks = hooks, .dev = dev, .summary = summary ? summary : &own };
+    struct job j = {
+        .options = *options, .hooks = hooks, .devices = devices, .summary = summary ? summary : &own
+    };
     j.o = &j.options;
     *j.summary = (struct fdit_sample_summary){ 0 };
     TRY(fdit_sample_check(ctx, options, plan_only));
     TRY(fdit_sample_source_open(ctx, options, &j.source));
     TRY(fdit_request_init(ctx, j.source.taxonomy, o->classes, o->counts, o->per_class, o->seed, o->shard,
                           o->shards, &j.request));
-    TRY(fdit_painter_new(ctx, dev, &j.source,
+    TRY(fdit_painter_new(ctx, devices, &j.source,
                          &(struct fdit_painter_options){ .storage = o->storage,
                                                          .vae = o->vae,
                                                          .vae_scale = o->vae_scale,

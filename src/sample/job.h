@@ -54,7 +54,7 @@ struct fdit_sample_summary {
 /* Does what the options say. Until weights are loaded nothing is written. When ctx is asked to
  * stop: FDIT_INTERRUPTED; finished pictures stay, and the same job again goes on after them.
  * plan_only: makes the plan, calls on_plan, and returns. */
-enum fdit_status fdit_sample_run(fdit_context *ctx, fdit_device *dev,
+enum fdit_status fdit_sample_run(fdit_context *ctx, const struct fdit_devices *devices,
                                  const struct fdit_sample_options *options,
                                  const struct fdit_sample_hooks *hooks, bool plan_only,
                                  struct fdit_sample_summary *summary);

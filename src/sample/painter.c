@@ -84,7 +84,7 @@ out:
     return status;
 }
 
-enum fdit_status fdit_painter_new(fdit_context *ctx, fdit_device *first,
+enum fdit_status fdit_painter_new(fdit_context *ctx, const struct fdit_devices *devices,
                                   const struct fdit_sample_source *source,
                                   const struct fdit_painter_options *options, struct fdit_painter **out)
 {
@@ -95,9 +95,9 @@ enum fdit_status fdit_painter_new(fdit_context *ctx, fdit_device *first,
     p->source = source;
     p->options = *options;
     TRY(describe(ctx, p, &source->files.config));
-    TRY(fdit_alloc(ctx, (size_t)fdit_device_count(first), sizeof *p->replicas, &p->replicas));
-    for (fdit_device *dev = first; dev; dev = fdit_device_next(dev))
-        p->replicas[p->n++].dev = dev;
+    TRY(fdit_alloc(ctx, (size_t)devices->n, sizeof *p->replicas, &p->replicas));
+    for (; p->n < devices->n; p->n++)
+        p->replicas[p->n].dev = devices->list[p->n];
     *out = p;
     return FDIT_OK;
 out:

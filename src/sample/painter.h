@@ -3,7 +3,7 @@
  * device or on several.
  *
  *     struct fdit_painter *p = NULL;
- *     TRY(fdit_painter_new(ctx, dev, &source, &options, &p));     // sizes, autoencoder; no memory yet
+ *     TRY(fdit_painter_new(ctx, devices, &source, &options, &p));     // sizes, autoencoder; no memory yet
  *     TRY(fdit_painter_plan(ctx, p, &how, n));                    // models and buffers, listed
  *     TRY(fdit_plan_check(ctx, fdit_painter_plan_of(p, 0), ...));
  *     TRY(fdit_painter_load(ctx, p, NULL));
@@ -33,9 +33,9 @@ struct fdit_painter_options {
     bool new_table;          /* fdit_painter_load leaves the class table to the caller */
 };
 
-/* `source` (its `files`, and `guide.files` where the guide is another model) and the devices
- * behind the first must outlive it. FDIT_ERROR_ARGUMENT when the autoencoder is not for this model. */
-enum fdit_status fdit_painter_new(fdit_context *ctx, fdit_device *first,
+/* `source` (its `files`, and `guide.files` where the guide is another model) and the devices must
+ * outlive it. FDIT_ERROR_ARGUMENT when the autoencoder is not for this model. */
+enum fdit_status fdit_painter_new(fdit_context *ctx, const struct fdit_devices *devices,
                                   const struct fdit_sample_source *source,
                                   const struct fdit_painter_options *options, struct fdit_painter **out);
 /* A painter that draws with a model of the caller's, before fdit_model_allocate, and decodes with the

@@ -393,9 +393,9 @@ enum fdit_status fdit_run_plan(fdit_context *ctx, struct run *r)
     TRY(fdit_model_new(ctx, r->dev, &r->config, &m, &r->model));
     TRY(check_start(ctx, r));
     TRY(fdit_step_new(ctx, r->model, r->objective, o->accumulate, &r->step));
-    TRY(fdit_replicas_new(ctx, r->model, r->step, r->objective, o->accumulate, r->output.hooks.exchange,
-                          &r->fleet));
-    r->model->plan.title = fdit_device_next(r->dev) ? fdit_device_info(r->dev)->name : NULL;
+    TRY(fdit_replicas_new(ctx, r->devices, r->model, r->step, r->objective, o->accumulate,
+                          r->output.hooks.exchange, &r->fleet));
+    r->model->plan.title = r->devices->n > 1 ? fdit_device_info(r->dev)->name : NULL;
     TRY(plan_preview(ctx, r));
     TRY(fdit_plan_add(ctx, &r->model->plan, FDIT_PLAN_HOST, NULL,
                       fdit_loader_bytes(r->n_train, fdit_train_source_item_bytes(r->data),

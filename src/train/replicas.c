@@ -60,13 +60,14 @@ out:
     return status;
 }
 
-enum fdit_status fdit_replicas_new(fdit_context *ctx, struct fdit_model *first, struct fdit_step *step,
+enum fdit_status fdit_replicas_new(fdit_context *ctx, const struct fdit_devices *devices,
+                                   struct fdit_model *first, struct fdit_step *step,
                                    const struct fdit_objective *objective, int micros,
                                    struct fdit_exchange *exchange, struct fdit_replicas **out)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_replicas *f = NULL;
-    int n = fdit_device_count(first->dev), i = 1;
+    int n = devices->n;
     *out = NULL;
     TRY(fdit_alloc(ctx, 1, sizeof *f, &f));
     f->n = n;
@@ -78,8 +79,8 @@ enum fdit_status fdit_replicas_new(fdit_context *ctx, struct fdit_model *first, 
     TRY(fdit_alloc(ctx, (size_t)n, REPORT * sizeof *f->report, &f->report));
     f->models[0] = first;
     f->steps[0] = step;
-    for (fdit_device *dev = fdit_device_next(first->dev); dev; dev = fdit_device_next(dev), i++)
-        TRY(add_replica(ctx, f, i, dev, objective, micros));
+    for (int i = 1; i < n; i++)
+        TRY(add_replica(ctx, f, i, devices->list[i], objective, micros));
     for (int g = 0; g < first->params.n_groups; g++)
         f->numbers += first->params.groups[g].trained; /* with what aligns the tensors */
     if (!alone(f)) {

@@ -5,7 +5,7 @@
  * all. So all devices compute with the same bits, whatever they are, and a run's state is the first
  * device's.
  *
- *     TRY(fdit_replicas_new(ctx, model, step, objective, micros, NULL, &fleet));  // of all devices
+ *     TRY(fdit_replicas_new(ctx, devices, model, step, objective, micros, NULL, &fleet));
  *     ... plans: fdit_replicas_model(fleet, i)->plan ...
  *     TRY(fdit_replicas_allocate(ctx, fleet));                   // all but the first model's buffers
  *     ... weights into every model ...
@@ -25,10 +25,11 @@
 
 struct fdit_replicas;
 
-/* `first` is for training and not yet allocated; `step` is its own, which stays the caller's. Adds what the
- * exchange needs on the host to first's plan. exchange: has all devices of this process as members, and must
- * outlive the replicas; NULL: one of this process alone is made. */
-enum fdit_status fdit_replicas_new(fdit_context *ctx, struct fdit_model *first, struct fdit_step *step,
+/* `first` is for training on the first device and not yet allocated; `step` is its own, which stays the
+ * caller's. Adds what the exchange needs on the host to first's plan. exchange: has all devices of this
+ * process as members, and must outlive the replicas; NULL: one of this process alone is made. */
+enum fdit_status fdit_replicas_new(fdit_context *ctx, const struct fdit_devices *devices,
+                                   struct fdit_model *first, struct fdit_step *step,
                                    const struct fdit_objective *objective, int micros,
                                    struct fdit_exchange *exchange, struct fdit_replicas **out);
 void fdit_replicas_free(struct fdit_replicas *f);      /* before `first` and `step`; NULL is allowed */

@@ -119,7 +119,8 @@ static void close_run(struct run *r, bool failed)
         fdit_free(blocks[i]);
 }
 
-enum fdit_status fdit_train_run(fdit_context *ctx, fdit_device *dev, const struct fdit_train_options *options,
+enum fdit_status fdit_train_run(fdit_context *ctx, const struct fdit_devices *devices,
+                                const struct fdit_train_options *options,
                                 const struct fdit_train_hooks *hooks, bool plan_only,
                                 struct fdit_train_summary *summary)
 {
@@ -130,14 +131,15 @@ enum fdit_status fdit_train_run(fdit_context *ctx, fdit_device *dev, const struc
     const double began = fdit_clock_seconds();
     struct run r = { .o = &exact,
                      .made_by = &made_by,
-                     .dev = dev,
+                     .devices = devices,
+                     .dev = devices->list[0],
                      .output = FDIT_NO_RUN_OUTPUT,
                      .summary = summary ? summary : &own };
     struct fdit_train_look look = { .notes = { NULL, NULL } };
     *r.summary = (struct fdit_train_summary){
         .first_val_mse = NAN, .first_val_vb = NAN, .val_mse = NAN, .val_vb = NAN
     };
-    exact.devices = fdit_device_count(dev);
+    exact.devices = devices->n;
     TRY(fdit_train_check(ctx, &exact));
     fdit_train_betas_settle(&exact);
     TRY(fdit_train_look_settle(ctx, &exact, &look));
@@ -170,8 +172,7 @@ enum fdit_status fdit_train_run(fdit_context *ctx, fdit_device *dev, const struc
     TRY(start(ctx, &r));
     fdit_share_begin(&share);
     status = fdit_run_loop(ctx, &r);
-    if (fdit_device_info(dev)->threads > 0 && !fdit_device_next(dev))
-        fdit_share_note(ctx, &share, fdit_device_info(dev)->threads);
+    fdit_share_note(ctx, &share, fdit_devices_threads(devices));
     summarise(&r);
     r.summary->all_seconds = fdit_clock_seconds() - began;
     TRY(status);

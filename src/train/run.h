@@ -71,7 +71,8 @@ struct fdit_train_summary {
 
 /* Runs to the end, or to FDIT_INTERRUPTED with a checkpoint when ctx is asked to stop. plan_only: makes
  * the plan, calls on_plan, and returns. */
-enum fdit_status fdit_train_run(fdit_context *ctx, fdit_device *dev, const struct fdit_train_options *options,
+enum fdit_status fdit_train_run(fdit_context *ctx, const struct fdit_devices *devices,
+                                const struct fdit_train_options *options,
                                 const struct fdit_train_hooks *hooks, bool plan_only,
                                 struct fdit_train_summary *summary);
 

@@ -254,7 +254,7 @@ static enum fdit_status tell_start(fdit_context *ctx, struct run *r)
     char *devices = NULL;
     if (!r->output.hooks.on_start)
         return FDIT_OK;
-    TRY(fdit_device_names(ctx, r->dev, &devices));
+    TRY(fdit_devices_names(ctx, r->devices, &devices));
     r->output.hooks.on_start(r->output.hooks.user,
                              &(struct fdit_train_banner){
                                  .devices = devices,

@@ -55,7 +55,8 @@ struct fdit_run_output {
 /* In the order of their making. */
 struct run {
     const struct fdit_train_options *o, *made_by; /* made_by: without what leaves the result as it is */
-    fdit_device *dev;
+    const struct fdit_devices *devices;
+    fdit_device *dev; /* the first of them */
     struct fdit_run_output output;
     json_t *before;                       /* what config.json says of a run that goes on, NULL: it begins */
     struct fdit_checkpoint *base, *start; /* start: a delta to begin from */
