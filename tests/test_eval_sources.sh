@@ -108,6 +108,26 @@ good train --from-scratch --tune full --model 16,1,2,3 --size 24 --channels 1 --
     --out blind --quiet --preview-every 0
 bad 2 'was trained without --val' eval --run blind --metrics none
 good eval --run blind --split train --draws 0 --metrics nearest --sampler ddim --steps 2 --per-class 2 --quiet
+# checkpoints one after the other: each as it is alone, in the order of the steps
+good train --from-scratch --tune full --model 16,1,2,3 --size 24 --channels 1 --data real --val 0.25 --batch 4 \
+    --steps 12 --checkpoint-every 4 --keep 0 --out steps --quiet --preview-every 0
+way="--per-class 4 --sampler ddim --steps 2 --draws 5 --metrics kid,recall"
+good eval steps/checkpoints/* $way --json --quiet --report series.html
+equal "steps of the series" "$(sed 's/{"step":\([0-9]*\),.*/\1/' stdout | tr '\n' ' ')" "4 8 12 "
+sed -n 's/{"step":8,.*"kid:judge":{"value":\([^,]*\),"error":\([^,]*\),.*/\1 \2/p' stdout >series
+good eval --base steps/checkpoints/step-8.safetensors --run steps $way --json --quiet
+sed 's/.*{"name":"kid:judge","metric":"kid","value":\([^,]*\),"error":\([^,]*\),.*/\1 \2/' stdout >alone
+equal "a checkpoint in the series" "$(cat series)" "$(cat alone)"
+checks=$((checks + 1))
+[ -s series ] || fail "no kid of step 8"
+says series.html '<svg '
+says series.html 'steps/checkpoints/step-12.safetensors'
+good eval steps/checkpoints/*  $way
+says stdout '^ *step  *kid:judge recall:judge'
+says stdout '^ *12 '
+bad 2 'operands are checkpoints' eval steps/checkpoints/step-4.safetensors drawn.npz
+bad 2 'give one of the two' eval steps/checkpoints/* --base run/delta.safetensors --delta run/delta.safetensors --real real
+bad 2 '--by-class is of one set' eval steps/checkpoints/* --by-class x.tsv
 bad 2 'holds no run' eval --run nowhere --metrics none
 bad 2 'give --run' eval real --split train --metrics none
 bad 2 'give pictures, or what draws them' eval real --base run/delta.safetensors

@@ -2,47 +2,35 @@
  * cmd_eval.c: `finediffusion eval`. */
 #include "cli/cli.h"
 
+#include "cli/eval_job.h"
 #include "cli/eval_print.h"
+#include "core/file.h"
 #include "core/mem.h"
-#include "sample/drawer.h"
-#include "train/held_out.h"
 
 #include <stddef.h>
 #include <string.h>
 
-struct args {
-    struct fdit_eval_options o;
-    struct fdit_sample_options drawn; /* what is drawn where no pictures are given */
-    const char *run;                  /* a training run whose split the real pictures follow; NULL */
-    bool train;                       /* its training pictures, not its validation pictures */
-};
-
 static void defaults(void *p)
 {
-    struct args *a = p;
+    struct fdit_eval_args *a = p;
     fdit_options_defaults(fdit_eval_option_table, &a->o);
     a->drawn = fdit_sample_defaults();
 }
 
 /* ------------------------------------------------------------------ progress */
 
-struct watch {
-    struct fdit_cli *cli;
-    size_t done, total; /* pictures of the set at hand */
-};
-
-static void begin_set(void *user, const char *path, size_t total)
+void fdit_cli_eval_begin_set(void *user, const char *path, size_t total)
 {
-    struct watch *w = user;
+    struct fdit_eval_watch *w = user;
     w->done = 0;
     w->total = total;
     fdit_cli_banner(w->cli, "pictures", "%s: %zu", path, total);
     fdit_cli_progress_begin(w->cli, "features", "picture", 0, total);
 }
 
-static void show_picture(void *user, size_t done)
+void fdit_cli_eval_picture(void *user, size_t done)
 {
-    struct watch *w = user;
+    struct fdit_eval_watch *w = user;
     w->done = done;
     fdit_cli_progress_update(w->cli, done, NULL);
     if (done == w->total) /* what follows has lines of its own */
@@ -52,7 +40,7 @@ static void show_picture(void *user, size_t done)
 /* Pictures on their way count as far as their steps are done. */
 static void show_step(void *user, size_t drawing, int step, int steps)
 {
-    struct watch *w = user;
+    struct fdit_eval_watch *w = user;
     char note[64];
     snprintf(note, sizeof note, "drawing, step %d/%d", step, steps);
     fdit_cli_progress_part(w->cli, w->done, (double)drawing * step / steps, step < steps ? note : NULL);
@@ -64,7 +52,7 @@ static void show_step(void *user, size_t drawing, int step, int steps)
 #define DRAWN(option, text)                                                                \
     static enum fdit_status set_##option(fdit_context *ctx, void *args, const char *value) \
     {                                                                                      \
-        struct args *a = args;                                                             \
+        struct fdit_eval_args *a = args;                                                   \
         return fdit_options_set(ctx, fdit_sample_option_table, &a->drawn, text, value);    \
     }
 DRAWN(base, "base")
@@ -92,7 +80,7 @@ DRAWN(clip, "clip-x0")
 DRAWN(no_clip, "no-clip-x0")
 DRAWN(rng, "rng")
 
-#define ROW(kind, name, arg, field) FDIT_OPTION_ROW(kind, name, arg, struct args, field)
+#define ROW(kind, name, arg, field) FDIT_OPTION_ROW(kind, name, arg, struct fdit_eval_args, field)
 #define CALL(n, a, function) .name = n, .arg = a, .kind = FDIT_OPT_PARSE, .parse = set_##function
 
 static const struct fdit_option options[] = {
@@ -149,24 +137,19 @@ static const struct fdit_option options[] = {
 
 /* ------------------------------------------------------------------ the run */
 
-/* Everything that must outlive the result. */
-struct work {
-    struct fdit_held_out held_out;
-    struct fdit_drawer *drawer;
-    char *delta;
-    fdit_device *dev;
-};
-
-static void close_work(struct work *w)
+static void close_work(struct fdit_eval_work *w)
 {
     fdit_drawer_close(w->drawer);
     fdit_held_out_fini(&w->held_out);
+    fdit_taxonomy_free(w->classes);
+    fdit_free(w->run);
     fdit_free(w->delta);
     fdit_device_close(w->dev);
 }
 
 /* What --run says where nothing else does. */
-static enum fdit_status use_run(struct fdit_cli *cli, struct args *a, struct work *w)
+static enum fdit_status use_run(struct fdit_cli *cli, struct fdit_eval_args *a, struct fdit_eval_work *w,
+                                bool series)
 {
     enum fdit_status status = FDIT_OK;
     fdit_context *ctx = cli->ctx;
@@ -187,8 +170,11 @@ static enum fdit_status use_run(struct fdit_cli *cli, struct args *a, struct wor
     if (!draw)
         goto out;
     TRY(fdit_strf(ctx, &w->delta, "%s/delta.safetensors", a->run));
-    a->drawn.base = h->o.base ? h->o.base : w->delta;
-    a->drawn.delta = h->o.base ? w->delta : NULL;
+    a->drawn.base = h->o.base;
+    if (!series && h->o.base)
+        a->drawn.delta = w->delta;
+    else if (!series)
+        a->drawn.base = w->delta;
     if (!a->drawn.vae) {
         a->drawn.vae = h->o.vae;
         a->drawn.vae_scale = h->o.vae_scale;
@@ -197,7 +183,8 @@ out:
     return status;
 }
 
-static enum fdit_status open_drawer(struct fdit_cli *cli, struct args *a, struct watch *watch, struct work *w)
+enum fdit_status fdit_cli_eval_draw(struct fdit_cli *cli, struct fdit_eval_args *a,
+                                    struct fdit_eval_watch *watch, struct fdit_eval_work *w)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_sample_options *o = &a->drawn;
@@ -206,6 +193,9 @@ static enum fdit_status open_drawer(struct fdit_cli *cli, struct args *a, struct
     o->ranks = a->o.ranks;
     o->storage = cli->weights;
     o->precision = fdit_device_precision(w->dev);
+    a->o.drawing = NULL;
+    fdit_drawer_close(w->drawer);
+    w->drawer = NULL;
     TRY(fdit_drawer_open(cli->ctx, w->dev, o, show_step, watch, &w->drawer));
     a->o.drawing = fdit_drawer_drawing(w->drawer);
     fdit_cli_banner(cli, "drawing", "%zu pictures, %s", a->o.drawing->n, fdit_drawer_how(w->drawer));
@@ -213,19 +203,34 @@ out:
     return status;
 }
 
-/* Pictures, or the files of a set's parts. */
-static enum fdit_status take_operands(fdit_context *ctx, struct args *a, int n, char **operands)
+/* Pictures, the files of a set's parts, or (*series) checkpoints. */
+static enum fdit_status take_operands(fdit_context *ctx, struct fdit_eval_args *a, int n, char **operands,
+                                      bool *series)
 {
     enum fdit_status status = FDIT_OK;
+    int files = 0, checkpoints = 0;
+    for (int i = 0; i < n; i++) {
+        bool checkpoint = fdit_cli_eval_is_checkpoint(operands[i]);
+        checkpoints += checkpoint;
+        files += !checkpoint && fdit_feature_file_is(operands[i]);
+        if (n > 1 && !(checkpoint ? checkpoints : files))
+            FAIL(
+                ctx, FDIT_ERROR_ARGUMENT,
+                "%s: several operands are the files of a set's parts (.safetensors or .npz, from --part), or "
+                "checkpoints; give one set of pictures",
+                operands[i]);
+    }
+    if (n > 1 && files != n && checkpoints != n)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT,
+             "%d of %d operands are checkpoints; give checkpoints alone, or the files of a set's parts, or "
+             "one "
+             "set of pictures",
+             checkpoints, n);
+    *series = checkpoints > 0;
+    if (*series)
+        goto out;
     a->o.generated = n ? operands[0] : NULL;
-    for (int i = 0; i < n; i++)
-        if (n > 1 && !fdit_feature_file_is(operands[i]))
-            FAIL(ctx, FDIT_ERROR_ARGUMENT,
-                 "%s: several operands are the files of a set's parts (.safetensors or .npz, from --part); "
-                 "give "
-                 "one set of pictures",
-                 operands[i]);
-    if (n && fdit_feature_file_is(operands[0])) {
+    if (files) {
         a->o.parts_of = (const char *const *)operands;
         a->o.n_parts = (size_t)n;
     }
@@ -239,12 +244,32 @@ out:
     return status;
 }
 
-/* fdit_eval_check before a model is loaded: nothing of it is drawn yet. */
-static enum fdit_status check(struct fdit_cli *cli, const struct args *a, bool *device)
+/* The run that checkpoints lie in, RUN/checkpoints/step-N.safetensors, is --run where nothing else says what
+ * to compare with. */
+static enum fdit_status find_run(fdit_context *ctx, struct fdit_eval_args *a, struct fdit_eval_work *w,
+                                 const char *checkpoint)
 {
-    const struct fdit_drawing soon = { .name = a->drawn.base };
+    enum fdit_status status = FDIT_OK;
+    char *folder = NULL, *config = NULL;
+    if (a->run || (a->o.real && a->drawn.base))
+        return FDIT_OK;
+    TRY(fdit_path_folder(ctx, checkpoint, &folder));
+    TRY(fdit_path_folder(ctx, folder, &w->run));
+    TRY(fdit_path_join(ctx, w->run, "config.json", &config));
+    if (fdit_is_file(config) && !a->o.real)
+        a->run = w->run;
+out:
+    fdit_free(folder);
+    fdit_free(config);
+    return status;
+}
+
+/* fdit_eval_check before a model is loaded: nothing of it is drawn yet. */
+static enum fdit_status check(struct fdit_cli *cli, const struct fdit_eval_args *a, bool series, bool *device)
+{
+    const struct fdit_drawing soon = { .name = "" };
     struct fdit_eval_options o = a->o;
-    if (a->drawn.base)
+    if (a->drawn.base || series)
         o.drawing = &soon;
     return fdit_eval_check(cli->ctx, &o, device);
 }
@@ -252,20 +277,26 @@ static enum fdit_status check(struct fdit_cli *cli, const struct args *a, bool *
 static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operands)
 {
     enum fdit_status status = FDIT_OK;
-    struct args *a = p;
+    struct fdit_eval_args *a = p;
     struct fdit_eval_result result = { 0 };
-    struct watch watch = { cli, 0, 0 };
-    struct work work = { .dev = NULL };
-    const struct fdit_eval_hooks hooks = { &watch, begin_set, show_picture };
-    bool needs_device;
-    TRY(take_operands(cli->ctx, a, n, operands));
-    TRY(use_run(cli, a, &work));
+    struct fdit_eval_watch watch = { cli, 0, 0 };
+    struct fdit_eval_work work = { .dev = NULL };
+    const struct fdit_eval_hooks hooks = { &watch, fdit_cli_eval_begin_set, fdit_cli_eval_picture };
+    bool needs_device, series;
+    TRY(take_operands(cli->ctx, a, n, operands, &series));
+    if (series)
+        TRY(find_run(cli->ctx, a, &work, operands[0]));
+    TRY(use_run(cli, a, &work, series));
     a->o.threads = cli->threads;
-    TRY(check(cli, a, &needs_device));
+    TRY(check(cli, a, series, &needs_device));
     if (needs_device)
         TRY(fdit_cli_device(cli, &work.dev));
+    if (series) {
+        TRY(fdit_cli_eval_series(cli, a, &watch, &work, n, operands));
+        goto out;
+    }
     if (a->drawn.base)
-        TRY(open_drawer(cli, a, &watch, &work));
+        TRY(fdit_cli_eval_draw(cli, a, &watch, &work));
     TRY(fdit_eval_run(cli->ctx, work.dev, &a->o, &hooks, &result));
     TRY(cli->json ? fdit_cli_eval_json(cli, &a->o, &result) : fdit_cli_print_eval(cli, &a->o, &result));
 out:
@@ -283,7 +314,8 @@ const struct fdit_command fdit_command_eval = {
     .about = "Compares GENERATED pictures with real ones by the features that a network gives them. Both "
              "may be a folder of class folders, an archive, WebDataset shards, a cache of pixels, the "
              "folder of 'sample', or a file of features. With --base the pictures are drawn as 'sample' "
-             "draws them, measured and not kept. --part divides the work over machines.\n\n"
+             "draws them, measured and not kept; checkpoints of a run in place of GENERATED show how they "
+             "become better. --part divides the work over machines.\n\n"
              "fd is the Frechet distance: FID where the features are Inception's. It is too large for "
              "few pictures, whatever they show; kid is not, and may be below 0 by chance. precision: how "
              "many generated pictures look like a real one; recall: how many real ones look like a "
@@ -301,13 +333,14 @@ const struct fdit_command fdit_command_eval = {
                 "  finediffusion eval pictures/ --stats birds.npz\n"
                 "  finediffusion eval --base base.safetensors --delta run/delta.safetensors \\\n"
                 "      --per-class 50 --run run\n"
+                "  finediffusion eval run/checkpoints/* --per-class 10 --report run.html\n"
                 "  finediffusion eval pictures/ --metrics none --part 0/2 --features-out 0.npz\n",
     .job = fdit_eval_option_table,
     .options = options,
     .common =
         FDIT_COMMON_DEVICE | FDIT_COMMON_DEVICES | FDIT_COMMON_WEIGHTS | FDIT_COMMON_JSON | FDIT_COMMON_LINE,
     .most_operands = -1,
-    .args_size = sizeof(struct args),
+    .args_size = sizeof(struct fdit_eval_args),
     .defaults = defaults,
     .run = run,
 };

@@ -148,8 +148,14 @@ static enum fdit_status load_real(fdit_context *ctx, struct job *j, struct fdit_
 {
     enum fdit_status status = FDIT_OK;
     const char *path = j->o->real ? j->o->real : j->o->stats;
+    struct fdit_feature_set *kept = j->o->kept_real;
     if (!path)
         return FDIT_OK;
+    if (kept && kept->path) {
+        *out = *kept;
+        *kept = (struct fdit_feature_set){ 0 };
+        return FDIT_OK;
+    }
     if (j->o->stats && !fdit_feature_file_is(path))
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "--stats %s: give the .npz file of statistics", path);
     if (fdit_feature_file_is(path))

@@ -29,8 +29,9 @@ struct fdit_eval_options {
     uint64_t seed;
     int batch, workers;
     const char *features_out, *stats_out, *by_class, *report; /* files; NULL */
-    const char *by; /* tables: class, tail and ranks, with commas between; NULL: all */
-    int threads;    /* for the metrics; 0: as the machine has */
+    const char *by;                     /* tables: class, tail and ranks, with commas between; NULL: all */
+    struct fdit_feature_set *kept_real; /* the real set of a result before, which is taken; NULL */
+    int threads;                        /* for the metrics; 0: as the machine has */
 };
 /* A row for each option (core/option_table.h). */
 extern const struct fdit_option fdit_eval_option_table[];

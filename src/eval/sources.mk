@@ -20,4 +20,5 @@ fdit_sources += \
 	src/eval/pairs.c src/eval/pairs.h \
 	src/eval/report.c src/eval/report.h \
 	src/eval/scores.c src/eval/scores.h \
+	src/eval/series.c src/eval/series.h \
 	src/eval/statistics.c src/eval/statistics.h

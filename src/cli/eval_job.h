@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * eval_job.h: what the files of `eval` share: its arguments, what must outlive a result, its progress. */
+#ifndef FDIT_CLI_EVAL_JOB_H
+#define FDIT_CLI_EVAL_JOB_H
+
+#include "cli/cli.h"
+#include "eval/evaluate.h"
+#include "sample/drawer.h"
+#include "train/held_out.h"
+
+struct fdit_eval_args {
+    struct fdit_eval_options o;
+    struct fdit_sample_options drawn; /* what is drawn where no pictures are given */
+    const char *run;                  /* a training run whose split the real pictures follow; NULL */
+    bool train;                       /* its training pictures, not its validation pictures */
+};
+
+struct fdit_eval_watch {
+    struct fdit_cli *cli;
+    size_t done, total; /* pictures of the set at hand */
+};
+/* Its hooks. */
+void fdit_cli_eval_begin_set(void *user, const char *path, size_t total);
+void fdit_cli_eval_picture(void *user, size_t done);
+
+struct fdit_eval_work {
+    struct fdit_held_out held_out;
+    struct fdit_drawer *drawer;
+    struct fdit_taxonomy *classes; /* of a series; NULL */
+    char *run, *delta;
+    fdit_device *dev;
+};
+
+/* Opens what a->drawn says into w->drawer (closing the one before) and a->o.drawing. */
+enum fdit_status fdit_cli_eval_draw(struct fdit_cli *cli, struct fdit_eval_args *a,
+                                    struct fdit_eval_watch *watch, struct fdit_eval_work *w);
+
+/* ---- eval_series.c */
+/* Whether the file holds weights of a model, so that several of them make a series. */
+bool fdit_cli_eval_is_checkpoint(const char *path);
+/* Draws from each of the n checkpoints and measures it beside the same real pictures: a line for each by its
+ * step, and with --report charts over the steps. a and w are as for one run, with the real pictures settled;
+ * a->drawn.base NULL: each checkpoint is a whole model. */
+enum fdit_status fdit_cli_eval_series(struct fdit_cli *cli, struct fdit_eval_args *a,
+                                      struct fdit_eval_watch *watch, struct fdit_eval_work *w, int n,
+                                      char **checkpoints);
+
+#endif
