@@ -111,16 +111,29 @@ enum fdit_status fdit_file_version_check(fdit_context *ctx, const char *path, co
                      path, format, version ? version : "(none)");
 }
 
+/* What the metadata says under `key` as JSON. *out NULL: nothing, or what is not JSON (told by whoever needs
+ * it). */
+static enum fdit_status parse_meta(fdit_context *ctx, const struct fdit_checkpoint *cp, const char *key,
+                                   int depth, json_t **out)
+{
+    const char *text = fdit_checkpoint_meta(cp, key), *path = fdit_checkpoint_path(cp);
+    *out = NULL;
+    if (text && fdit_json_parse(NULL, path, text, strlen(text), depth, out) == FDIT_ERROR_MEMORY)
+        return fdit_fail(ctx, FDIT_ERROR_MEMORY, "%s: out of memory while its metadata is read", path);
+    return FDIT_OK;
+}
+
 /* What this version cannot train or draw from is refused by name, as a file of a newer version is. */
 static enum fdit_status check_objective(fdit_context *ctx, const struct fdit_checkpoint *cp)
 {
     enum fdit_status status = FDIT_OK;
-    const char *format = fdit_checkpoint_meta(cp, "format"), *train = fdit_checkpoint_meta(cp, "train");
+    const char *format = fdit_checkpoint_meta(cp, "format");
     json_t *root = NULL;
-    if (!train || !format || strncmp(format, "finediffusion", 13))
+    if (!format || strncmp(format, "finediffusion", 13))
         return FDIT_OK;
-    if (fdit_json_parse(NULL, fdit_checkpoint_path(cp), train, strlen(train), 64, &root) != FDIT_OK)
-        return FDIT_OK; /* told by who needs it */
+    TRY(parse_meta(ctx, cp, "train", 64, &root));
+    if (!root)
+        return FDIT_OK;
     const char *name = json_string_value(json_object_get(root, "objective"));
     if (!fdit_objective_find(name))
         FAIL(ctx, FDIT_ERROR_UNSUPPORTED,
@@ -134,13 +147,12 @@ out:
 static enum fdit_status find_adapter(fdit_context *ctx, struct fdit_checkpoint *cp)
 {
     enum fdit_status status = FDIT_OK;
-    const char *model = fdit_checkpoint_meta(cp, "model"), *path = fdit_checkpoint_path(cp);
+    const char *path = fdit_checkpoint_path(cp);
     json_t *root = NULL;
     cp->peft = fdit_peft_is(path);
     if (cp->peft)
         return fdit_peft_read(ctx, path, &cp->adapter);
-    if (!model || fdit_json_parse(NULL, path, model, strlen(model), 16, &root) != FDIT_OK)
-        return FDIT_OK; /* told by who needs it */
+    TRY(parse_meta(ctx, cp, "model", 16, &root));
     TRY(fdit_adapter_from_json(ctx, path, json_object_get(root, "adapter"), &cp->adapter));
 out:
     json_decref(root);
