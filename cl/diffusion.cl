@@ -44,7 +44,7 @@ float discretised_nll(float x, float off, float lv2, float *dlv2)
     return -log(mass);
 }
 
-/* coef [b]: is_first, log_beta, log_var, mean_eps, scale, 3 unused. One group a sample; n pixels, C
+/* coef [b]: is_first, log_beta, log_var, mean_eps, scale, scale_vb, 2 unused. One group a sample; n pixels, C
  * channels. losses [b] = mean squared error, mean bound in bits; dout = their gradient. */
 __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
 diffusion_loss(__global float *dout, ulong dout_at, __global float *losses, ulong losses_at,
@@ -57,7 +57,7 @@ diffusion_loss(__global float *dout, ulong dout_at, __global float *losses, ulon
     size_t b = get_group_id(0), l = get_local_id(0);
     __global const float *c = coef + coef_at + 8 * b;
     float is_first = c[0], log_beta = c[1], lv1 = c[2], mean_eps = c[3], mean = 1.0f / (float)n;
-    float range = log_beta - lv1, scale = c[4] * mean, mse = 0.0f, vb = 0.0f;
+    float range = log_beta - lv1, scale = c[4] * mean, scale_vb = c[5] * mean, mse = 0.0f, vb = 0.0f;
     for (size_t i = l; i < (size_t)n; i += GROUP) {
         float v = out[out_at + (2 * b + 1) * (size_t)n + i];
         float error = out[out_at + 2 * b * (size_t)n + i] - noise[noise_at + b * (size_t)n + i];
@@ -74,7 +74,7 @@ diffusion_loss(__global float *dout, ulong dout_at, __global float *losses, ulon
         vb += bound;
         if (has_dout) {
             dout[dout_at + 2 * b * (size_t)n + i] = scale * 2.0f * error;
-            dout[dout_at + (2 * b + 1) * (size_t)n + i] = scale * dlv2 * bits * 0.5f * range;
+            dout[dout_at + (2 * b + 1) * (size_t)n + i] = scale_vb * dlv2 * bits * 0.5f * range;
         }
     }
     mse = group_sum(s, mse);

@@ -390,6 +390,7 @@ START_TEST(diffusion_loss)
                 for (int b = 0; b < samples; b++) {
                     struct fdit_loss_coef one = loss_coefs[(step + b) % 3];
                     one.scale = (float)n; /* gradients of about 1 */
+                    one.scale_vb = 0.5f * (float)n;
                     memcpy((float *)coef->data + 8 * b, &one, sizeof one);
                 }
                 case_out(c, AT(diffusion_loss, losses), "losses", 2, samples);

@@ -27,6 +27,8 @@ tests_test_rng_SOURCES = tests/test_rng.c
 
 check_PROGRAMS += tests/test_schedule tests/test_sampler
 tests_test_schedule_SOURCES = tests/test_schedule.c
+check_PROGRAMS += tests/test_weighting
+tests_test_weighting_SOURCES = tests/test_weighting.c
 tests_test_sampler_SOURCES = tests/test_sampler.c
 
 check_PROGRAMS += tests/test_progress
@@ -204,6 +206,8 @@ tests_test_adapters_SOURCES = tests/test_adapters.c tests/model_fixture.c tests/
 check_PROGRAMS += tests/test_flow
 TESTS += tests/test_flow.sh
 EXTRA_DIST += tests/test_flow.sh
+TESTS += tests/test_training_options.sh
+EXTRA_DIST += tests/test_training_options.sh
 tests_test_flow_SOURCES = tests/test_flow.c tests/model_fixture.c tests/model_fixture.h
 check_PROGRAMS += tests/test_reuse
 tests_test_reuse_SOURCES = tests/test_reuse.c tests/model_fixture.c tests/model_fixture.h

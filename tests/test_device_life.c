@@ -497,9 +497,14 @@ static size_t run_optional(fdit_device *dev, float *got, size_t most)
                                                    .coef = fdit_at(i, 9),
                                                    .xt = TAKE(HB * HC * HD) });
     struct fdit_loss_coef coef[HB] = {
-        { .is_first = 1, .log_beta = -9.2f, .log_var = -9.8f, .mean_eps = 0.01f, .scale = 0.5f },
-        { .log_beta = -4, .log_var = -4.1f, .mean_eps = 0.1f, .scale = 0.5f },
-        { .log_beta = -5, .log_var = -5.1f, .mean_eps = 0.2f, .scale = 0.5f },
+        { .is_first = 1,
+          .log_beta = -9.2f,
+          .log_var = -9.8f,
+          .mean_eps = 0.01f,
+          .scale = 0.5f,
+          .scale_vb = 0.5f },
+        { .log_beta = -4, .log_var = -4.1f, .mean_eps = 0.1f, .scale = 0.5f, .scale_vb = 0.5f },
+        { .log_beta = -5, .log_var = -5.1f, .mean_eps = 0.2f, .scale = 0.5f, .scale_vb = 0.5f },
     };
     struct fdit_tensor coefs = TAKE(HB * 8);
     fdit_write(dev, coefs, coef, HB * 8);

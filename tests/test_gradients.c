@@ -636,6 +636,7 @@ START_TEST(loss_arrays)
     float eps[COUNT], v[COUNT], x0[COUNT], noise[COUNT], deps[COUNT], dv[COUNT], parts[2][COUNT];
     double mse = 0, vb = 0, mse_parts = 0, vb_parts = 0, mse_sum = 0, vb_sum = 0;
     coef.scale = 0.25f;
+    coef.scale_vb = 0.5f;
     test_fill_normal(&rng, eps, COUNT, 0, 1);
     test_fill_normal(&rng, v, COUNT, 0, 1);
     test_fill_normal(&rng, x0, COUNT, 0, 1);
@@ -654,7 +655,7 @@ START_TEST(loss_arrays)
         mse_sum += e2 / COUNT;
         vb_sum += bound / COUNT;
         ck_assert_double_eq_tol(deps[i], 0.25 * de / COUNT, 1e-7 * (1 + fabs(de)));
-        ck_assert_double_eq_tol(dv[i], 0.25 * dbound / COUNT, 1e-7 * (1 + fabs(dbound)));
+        ck_assert_double_eq_tol(dv[i], 0.5 * dbound / COUNT, 1e-7 * (1 + fabs(dbound)));
     }
     ck_assert_double_eq_tol(mse, mse_sum, 1e-12);
     ck_assert_double_eq_tol(vb, vb_sum, 1e-12 * (1 + fabs(vb)));

@@ -457,6 +457,157 @@ START_TEST(test_memory)
 }
 END_TEST
 
+/* ------------------------------------------------------------------ balance */
+
+/* A long tail: of 60 items 40 are of class 0, 16 of class 2, 4 of class 3, none of class 1. */
+static int32_t tail_label(void *self, size_t i)
+{
+    (void)self;
+    return i % 3 != 0 ? 0 : i % 15 != 0 ? 2 : 3;
+}
+
+static struct fdit_loader *open_tail(struct fake *f, const struct fdit_loader_options *o)
+{
+    struct fdit_source source = { .self = f,
+                                  .n = f->n,
+                                  .item_bytes = width * sizeof(uint32_t),
+                                  .item_size = width,
+                                  .read = fake_read,
+                                  .expand = fake_expand,
+                                  .label = tail_label };
+    struct fdit_loader *l = NULL;
+    ck_assert_ok(ctx, fdit_loader_open_source(ctx, &source, NULL, 0, o, &l));
+    return l;
+}
+
+/* Samples of each class in every epoch, and of each item in all of them. */
+static void count_tail(struct fdit_loader_options o, int epochs, const double share[4], size_t of_item[60])
+{
+    struct fake f = { .n = 60, .fails_at = SIZE_MAX };
+    const int repeats = o.repeats ? o.repeats : 1;
+    struct fdit_loader *l = open_tail(&f, &o);
+    double all[4] = { 0 };
+    struct fdit_batch b;
+    const size_t samples = 60 * (size_t)repeats;
+    ck_assert_uint_eq(fdit_loader_stats(l).epoch_samples, samples);
+    memset(of_item, 0, 60 * sizeof *of_item);
+    for (int e = 0; e < epochs; e++) {
+        double count[4] = { 0 };
+        for (size_t i = 0; i < samples / o.batch; i++) {
+            ck_assert_ok(ctx, fdit_loader_next(ctx, l, &b));
+            ck_assert_uint_eq(b.epoch, (uint64_t)e);
+            for (size_t k = 0; k < b.n; k++) {
+                ck_assert_int_eq(b.labels[k], tail_label(NULL, b.index[k]));
+                count[b.labels[k]]++;
+                of_item[b.index[k]]++;
+            }
+        }
+        for (int c = 0; c < 4; c++) {
+            ck_assert(fabs(count[c] - share[c] * repeats) < 1); /* rounded down or up */
+            all[c] += count[c];
+        }
+    }
+    for (int c = 0; c < 4; c++)
+        ck_assert_double_eq_tol(all[c] / epochs, share[c] * repeats, 0.15);
+    fdit_loader_close(l);
+}
+
+START_TEST(test_balance)
+{
+    const double roots = sqrt(40) + 4 + 2;
+    const double none[4] = { 40, 0, 16, 4 }, even[4] = { 20, 0, 20, 20 },
+                 root[4] = { 60 * sqrt(40) / roots, 0, 240 / roots, 120 / roots };
+    size_t n[60];
+    for (int workers = 0; workers < 4; workers += 3) {
+        struct fdit_loader_options o = { .batch = 6, .seed = 3, .workers = workers, .classes = 4 };
+        o.balance = FDIT_BALANCE_UNIFORM;
+        count_tail(o, 40, even, n);
+        for (size_t i = 0; i < 60; i++) /* within a class all items as often: rare ones five times an epoch */
+            ck_assert_double_eq_tol((double)n[i] / 40, i % 15 == 0 ? 5 : i % 3 == 0 ? 1.25 : 0.5, 0.3);
+        o.balance = FDIT_BALANCE_SQRT;
+        count_tail(o, 40, root, n);
+        o.balance = FDIT_BALANCE_NONE;
+        o.repeats = 3;
+        count_tail(o, 5, none, n);
+        for (size_t i = 0; i < 60; i++)
+            ck_assert_uint_eq(n[i], 15);
+        o.balance = FDIT_BALANCE_SQRT;
+        count_tail(o, 40, root, n);
+    }
+}
+END_TEST
+
+/* The same order for any number of workers, for parts, and from any place on; another one in each epoch. */
+START_TEST(test_balance_order)
+{
+    struct fdit_loader_options o = {
+        .batch = 4, .group = 4, .seed = 9, .classes = 4, .balance = FDIT_BALANCE_SQRT, .repeats = 2
+    };
+    struct fake f = { .n = 60, .fails_at = SIZE_MAX };
+    uint64_t whole[320];
+    struct fdit_batch b;
+    for (int workers = 0; workers < 4; workers += 3) {
+        o.workers = workers;
+        struct fdit_loader *l = open_tail(&f, &o);
+        for (size_t i = 0; i < 80; i++) {
+            ck_assert_ok(ctx, fdit_loader_next(ctx, l, &b));
+            for (size_t k = 0; k < 4; k++) {
+                ck_assert(workers == 0 || whole[4 * i + k] == b.index[k]);
+                whole[4 * i + k] = b.index[k];
+            }
+        }
+        fdit_loader_close(l);
+    }
+    ck_assert_int_ne(memcmp(whole, whole + 120, 120 * sizeof *whole), 0);
+    o.batch = 2;
+    o.parts = 2;
+    o.start = 132;
+    for (o.part = 0; o.part < 2; o.part++) {
+        struct fdit_loader *l = open_tail(&f, &o);
+        for (size_t i = 0; i < 40; i++) {
+            ck_assert_ok(ctx, fdit_loader_next(ctx, l, &b));
+            for (size_t k = 0; k < 2; k++)
+                ck_assert_uint_eq(b.index[k], whole[132 + 4 * i + 2 * o.part + k]);
+        }
+        fdit_loader_close(l);
+    }
+}
+END_TEST
+
+START_TEST(test_balance_memory)
+{
+    struct fdit_loader_options o = { .batch = 100, .workers = 1, .balance = FDIT_BALANCE_SQRT, .repeats = 3 };
+    struct fake large = { .n = 50000, .fails_at = SIZE_MAX };
+    struct fdit_source source = { .self = &large,
+                                  .n = 60,
+                                  .item_bytes = 16,
+                                  .item_size = width,
+                                  .read = fake_read,
+                                  .expand = fake_expand,
+                                  .label = tail_label };
+    bool ok = false;
+    o.classes = 4;
+    size_t before = fdit_mem_stats().bytes, planned = fdit_loader_bytes(large.n, 16, width, &o);
+    struct fdit_loader *l = open_tail(&large, &o);
+    size_t took = fdit_mem_stats().bytes - before;
+    ck_assert_msg(took >= planned - 300000 && took <= planned + 4096, "planned %zu, took %zu", planned, took);
+    fdit_loader_close(l);
+    o.batch = 2;
+    for (uint64_t n = 1; !ok; n++) {
+        before = fdit_mem_stats().count;
+        fdit_mem_fail_at(n);
+        enum fdit_status status = fdit_loader_open_source(ctx, &source, NULL, 0, &o, &l);
+        fdit_mem_fail_at(0);
+        ok = status == FDIT_OK;
+        ck_assert(ok || (status == FDIT_ERROR_MEMORY && !l));
+        fdit_loader_close(l);
+        ck_assert_uint_eq(fdit_mem_stats().count, before);
+    }
+    o.classes = 3; /* one of the labels is not below it */
+    ck_assert_int_eq(fdit_loader_open_source(ctx, &source, NULL, 0, &o, &l), FDIT_ERROR_ARGUMENT);
+}
+END_TEST
+
 /* ------------------------------------------------------------------ speed */
 
 START_TEST(test_cache_and_stalls)
@@ -642,6 +793,9 @@ int main(void)
     tcase_add_test(c, test_stop);
     tcase_add_test(c, test_refused);
     tcase_add_test(c, test_memory);
+    tcase_add_test(c, test_balance);
+    tcase_add_test(c, test_balance_order);
+    tcase_add_test(c, test_balance_memory);
     tcase_add_test(c, test_cache_and_stalls);
     tcase_add_test(c, test_close_early);
     tcase_add_test(c, test_pictures);

@@ -881,9 +881,9 @@ END_TEST
 /* A step does what its objective's row says: one that weighs every sample twice doubles each gradient, one
  * whose outputs the model does not have is refused. */
 static void heavy(const struct fdit_objective *o, const struct fdit_schedule *s, double t, double scale,
-                  float out[FDIT_LOSS_COEFS])
+                  const struct fdit_loss_weight *weight, float out[FDIT_LOSS_COEFS])
 {
-    fdit_objective_find(NULL)->coefficients(o, s, t, 2 * scale, out);
+    fdit_objective_find(NULL)->coefficients(o, s, t, 2 * scale, weight, out);
 }
 
 static void plain(const struct fdit_objective *o, const struct fdit_schedule *s, double t, float out[2])

@@ -427,8 +427,12 @@ static void change(const struct fdit_option *o, struct fdit_train_options *optio
         ck_assert_int_eq(fdit_option_set(ctx, o, options, text), FDIT_OK);
         ck_assert_str_eq(fdit_option_word(o, options, word), text);
         break;
-    case FDIT_OPT_HEADING:
-    case FDIT_OPT_PARSE: break;
+    case FDIT_OPT_PARSE: /* where files hold it */
+        text = !strcmp(o->name, "loss-weight") ? "min-snr:3" : "shift:3";
+        if (o->format)
+            ck_assert_int_eq(fdit_option_set(ctx, o, options, text), FDIT_OK);
+        break;
+    case FDIT_OPT_HEADING: break;
     }
 }
 

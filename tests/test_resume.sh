@@ -31,8 +31,9 @@ same() { # same WHAT RUN
     numbers whole >a
     numbers "$2" >b
     cmp -s a b || fail "$1: the log differs from the unbroken run" "$(diff a b)"
+    cmp -s whole/val-classes.tsv "$2/val-classes.tsv" || fail "$1: losses of each class differ"
     rest=$(find "$2" -type f ! -name 'events.out.tfevents.*' ! -name 'step-*.safetensors' \
-        ! -name config.json ! -name log.jsonl ! -name delta.safetensors)
+        ! -name config.json ! -name log.jsonl ! -name delta.safetensors ! -name val-classes.tsv)
     [ -z "$rest" ] || fail "$1: files that do not belong to a run" "$rest"
 }
 run() { "$program" train $options $every "$@"; }

@@ -383,7 +383,7 @@ static void loss(const struct fdit_loss_coef *coef, const struct fdit_cpu_loss_p
         .inv_var = (float)__builtin_exp(-(double)coef->log_var),
         .mean_eps = coef->mean_eps,
         .deps = 2.0f * p->grad_scale,
-        .dvar = 0.5f * half_range * p->grad_scale * 1.44269504088896341f,
+        .dvar = 0.5f * half_range * p->grad_scale_vb * 1.44269504088896341f,
     };
     for (size_t begin = 0; begin < p->n; begin += 1024) {
         size_t end = p->n - begin < 1024 ? p->n : begin + 1024, i = begin;

@@ -40,7 +40,7 @@ struct fdit_cpu_loss_piece {
     size_t n;
     float *deps, *dvar; /* both or neither */
     const float *eps, *var, *noise;
-    float grad_scale; /* scale_b / (C n) */
+    float grad_scale, grad_scale_vb; /* scale_b / (C n), scale_vb_b / (C n) */
 };
 
 /* Attention. Rows of q, k, v (and of their gradients) are `stride` floats apart, rows of out and dout

@@ -61,7 +61,7 @@ static void first_step_loss(const struct fdit_loss_coef *k, const struct fdit_cp
         sums[1] += bin_nll((double)x0[i], (double)k->mean_eps * error, lv, &dlv);
         if (p->deps) {
             p->deps[i] = (float)(2.0 * (double)p->grad_scale * error);
-            p->dvar[i] = (float)((double)p->grad_scale * dlv * 0.5 * range / LN2);
+            p->dvar[i] = (float)((double)p->grad_scale_vb * dlv * 0.5 * range / LN2);
         }
     }
 }
@@ -90,6 +90,7 @@ static void loss_samples(const struct fdit_cpu *cpu, const void *job, size_t beg
                 .var = out + var,
                 .noise = noise + at,
                 .grad_scale = (float)((double)k.scale / count),
+                .grad_scale_vb = (float)((double)k.scale_vb / count),
             };
             if (k.is_first != 0.0f)
                 first_step_loss(&k, &piece, x0 + at, sums);

@@ -17,6 +17,7 @@
 #include "format/tensor.h"
 #include "format/weights.h"
 #include "model/delta.h"
+#include "train/class_losses.h"
 #include "train/config.h"
 #include "train/state.h"
 
@@ -395,6 +396,36 @@ out:
     return status;
 }
 
+static void put_loss_lines(struct fdit_json *out, json_t *object, const char *key,
+                           const struct fdit_class_loss_line *lines, size_t n)
+{
+    json_t *list = fdit_json_put_array(out, object, key);
+    for (size_t i = 0; i < n; i++) {
+        json_t *one = fdit_json_put_object(out, list, NULL);
+        fdit_json_put_text(out, one, "class", lines[i].name);
+        fdit_json_put_real(out, one, "val_loss", lines[i].loss);
+        fdit_json_put_int(out, one, "pictures", (int64_t)lines[i].pictures);
+    }
+}
+
+/* The last validation class by class. */
+static enum fdit_status put_class_losses(fdit_context *ctx, const char *path, struct fdit_json *out)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_class_losses l;
+    TRY(fdit_class_losses_read(ctx, path, &l));
+    if (!l.classes)
+        goto out;
+    json_t *object = fdit_json_put_object(out, NULL, "validation_by_class");
+    fdit_json_put_int(out, object, "step", l.step);
+    fdit_json_put_int(out, object, "classes", (int64_t)l.classes);
+    put_loss_lines(out, object, "highest", l.highest, l.shown ? l.shown : 1);
+    put_loss_lines(out, object, "lowest", l.lowest, l.shown);
+out:
+    fdit_class_losses_fini(&l);
+    return status;
+}
+
 static enum fdit_status inspect_run(struct fdit_cli *cli, const struct args *a, const char *path,
                                     const json_t *config, struct fdit_json *out)
 {
@@ -414,6 +445,7 @@ static enum fdit_status inspect_run(struct fdit_cli *cli, const struct args *a, 
         put_copy(out, "train", json_object_get(config, "options"));
     put_copy(out, "steps", json_object_get(config, "steps"));
     fdit_json_put_bool(out, NULL, "finished", fdit_is_file(delta));
+    TRY(put_class_losses(cli->ctx, path, out));
 out:
     fdit_train_config_close(checked);
     fdit_free(newest);
@@ -498,6 +530,22 @@ static void print_origin(struct fdit_cli *cli, const json_t *out)
                        json_integer_value(json_object_get(v, "step")));
 }
 
+static void print_class_losses(struct fdit_cli *cli, const json_t *by_class)
+{
+    static const char *const keys[] = { "highest", "lowest" };
+    for (int k = 0; k < 2; k++) {
+        const json_t *list = json_object_get(by_class, keys[k]), *one;
+        size_t i;
+        json_array_foreach(list, i, one)
+        {
+            const json_int_t n = json_integer_value(json_object_get(one, "pictures"));
+            fdit_cli_print(cli, "  %-12s %s: loss %.4g of %" JSON_INTEGER_FORMAT " validation picture%s\n",
+                           i ? "" : keys[k], json_string_value(json_object_get(one, "class")),
+                           json_number_value(json_object_get(one, "val_loss")), n, n == 1 ? "" : "s");
+        }
+    }
+}
+
 static void print_text(struct fdit_cli *cli, const char *path, const json_t *out)
 {
     const json_t *m = json_object_get(out, "model"), *ranks = json_object_get(out, "ranks"), *v;
@@ -546,6 +594,7 @@ static void print_text(struct fdit_cli *cli, const char *path, const json_t *out
     if ((v = json_object_get(out, "train")))
         print_train(cli, v);
     print_origin(cli, out);
+    print_class_losses(cli, json_object_get(out, "validation_by_class"));
     if ((v = json_object_get(out, "newest_checkpoint")))
         line(cli, "checkpoint", json_string_value(v));
     if ((v = json_object_get(out, "finished")))

@@ -32,6 +32,8 @@ enum fdit_rng_domain {
     FDIT_RNG_DATA = 12,   /* built-in data sets */
     FDIT_RNG_BENCH = 13,
     FDIT_RNG_TEST = 14,
+    FDIT_RNG_BALANCE = 15,        /* order of a balanced epoch: stream = epoch */
+    FDIT_RNG_BALANCE_WITHIN = 16, /* of the pictures of a class in it: id = class */
 };
 
 /* Names one stream. */

@@ -37,7 +37,8 @@ struct slot {
 struct order {
     uint64_t epoch;
     bool ready, busy;
-    uint32_t *items; /* [n] */
+    uint32_t *items;   /* [n], balanced [per_epoch] */
+    uint32_t *scratch; /* balanced: [n] */
 };
 
 struct fdit_loader;
@@ -73,7 +74,8 @@ struct fdit_loader {
     uint64_t consumed; /* batches whose slots are free again */
     uint64_t given;    /* batches that next has given */
     struct order orders[2];
-    size_t chunk; /* samples that are taken at once */
+    size_t chunk;                   /* samples that are taken at once */
+    struct fdit_balanced *balanced; /* NULL: every picture once an epoch */
 
     struct worker *workers; /* [options.workers], or one that next itself uses */
     size_t n_workers;
@@ -131,13 +133,17 @@ static bool mirrored(const struct fdit_loader *l, uint64_t position)
     return word & 1;
 }
 
-static void permute(const struct fdit_loader *l, uint64_t epoch, uint32_t *items)
+static void permute(const struct fdit_loader *l, uint64_t epoch, const struct order *o)
 {
+    if (l->balanced) {
+        fdit_balanced_order(l->balanced, l->options.seed, epoch, o->scratch, o->items);
+        return;
+    }
     struct fdit_rng rng = { .seed = l->options.seed,
                             .stream = (uint32_t)epoch,
                             .id = (uint32_t)(epoch >> 32),
                             .domain = FDIT_RNG_SHUFFLE };
-    fdit_rng_permutation(&rng, (uint32_t)l->n, items);
+    fdit_rng_permutation(&rng, (uint32_t)l->n, o->items);
 }
 
 /* With the lock held: computes the permutation of an epoch without holding it meanwhile. */
@@ -148,7 +154,7 @@ static void make_order(struct fdit_loader *l, uint64_t epoch)
     o->ready = false;
     o->busy = true;
     pthread_mutex_unlock(&l->lock);
-    permute(l, epoch, o->items);
+    permute(l, epoch, o);
     pthread_mutex_lock(&l->lock);
     o->busy = false;
     o->ready = true;
@@ -420,8 +426,11 @@ static enum fdit_status check_options(fdit_context *ctx, size_t n, struct fdit_l
              "part %zu of %zu, %zu pictures per step, start %llu: steps and start must be "
              "multiples of %zu",
              o->part, o->parts, o->group, (unsigned long long)o->start, whole);
-    if (n > UINT32_MAX)
-        FAIL(ctx, FDIT_ERROR_UNSUPPORTED, "more than %u pictures", UINT32_MAX);
+    if (!o->repeats)
+        o->repeats = 1;
+    if (o->repeats < 0 || !fdit_mul(n, (size_t)o->repeats, &n) || n > UINT32_MAX)
+        FAIL(ctx, FDIT_ERROR_UNSUPPORTED, "an epoch of more than %u pictures; use a smaller --repeats",
+             UINT32_MAX);
     if (o->group > n)
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
              "a step takes %zu pictures, the data has %zu; use a smaller --batch or --accumulate", o->group,
@@ -446,6 +455,23 @@ static size_t items_in_cache(size_t n, size_t item_bytes, const struct fdit_load
     return fit < n ? fit : n;
 }
 
+static bool is_balanced(const struct fdit_loader_options *o)
+{
+    return o->balance != FDIT_BALANCE_NONE || o->repeats > 1;
+}
+
+/* The orders of two epochs, the subset and the states of n items. */
+static bool order_bytes(size_t n, const struct fdit_loader_options *o, size_t *out)
+{
+    size_t samples, more;
+    if (!is_balanced(o))
+        return fdit_mul(n, 3 * sizeof(uint32_t) + 1, out);
+    return fdit_mul(n, o->repeats > 1 ? (size_t)o->repeats : 1, &samples) &&
+           fdit_mul(samples, 2 * sizeof(uint32_t), &samples) &&
+           fdit_mul(n, 3 * sizeof(uint32_t) + 1, &more) && fdit_add(samples, more, out) &&
+           fdit_add(*out, fdit_balanced_bytes(n, o->classes), out);
+}
+
 size_t fdit_loader_bytes(size_t n, size_t item_bytes, size_t item_size, const struct fdit_loader_options *o)
 {
     size_t workers = o->workers > 0 ? (size_t)o->workers : 1, bytes, slots, own, orders;
@@ -453,8 +479,8 @@ size_t fdit_loader_bytes(size_t n, size_t item_bytes, size_t item_size, const st
         !fdit_mul(item_size, sizeof(float), &slots) ||
         !fdit_add(slots, sizeof(int32_t) + sizeof(uint64_t), &slots) || !fdit_mul(slots, o->batch, &slots) ||
         !fdit_mul(slots, slot_count(o), &slots) || !fdit_mul(workers, item_bytes, &own) ||
-        !fdit_mul(n, 3 * sizeof(uint32_t) + 1, &orders) || !fdit_add(bytes, slots, &bytes) ||
-        !fdit_add(bytes, own, &bytes) || !fdit_add(bytes, orders, &bytes))
+        !order_bytes(n, o, &orders) || !fdit_add(bytes, slots, &bytes) || !fdit_add(bytes, own, &bytes) ||
+        !fdit_add(bytes, orders, &bytes))
         return SIZE_MAX;
     return bytes;
 }
@@ -503,8 +529,12 @@ static enum fdit_status make_buffers(fdit_context *ctx, struct fdit_loader *l)
     l->cache_items = items_in_cache(l->n, l->source.item_bytes, &l->options);
     if (l->cache_items)
         TRY(fdit_alloc_pages(ctx, l->cache_items, l->source.item_bytes, &l->cache));
-    for (int i = 0; i < 2 && !l->options.in_order; i++)
-        TRY(fdit_alloc(ctx, l->n, sizeof *l->orders[i].items, &l->orders[i].items));
+    for (int i = 0; i < 2 && !l->options.in_order; i++) {
+        TRY(fdit_alloc(ctx, l->balanced ? (size_t)l->per_epoch : l->n, sizeof *l->orders[i].items,
+                       &l->orders[i].items));
+        if (l->balanced)
+            TRY(fdit_alloc(ctx, l->n, sizeof *l->orders[i].scratch, &l->orders[i].scratch));
+    }
     TRY(fdit_alloc(ctx, l->n_workers, sizeof *l->workers, &l->workers));
     for (size_t i = 0; i < l->n_workers; i++) {
         struct worker *w = &l->workers[i];
@@ -515,6 +545,22 @@ static enum fdit_status make_buffers(fdit_context *ctx, struct fdit_loader *l)
             FAIL(ctx, FDIT_ERROR_MEMORY, "no memory for a context");
     }
 out:
+    return status;
+}
+
+static enum fdit_status make_balance(fdit_context *ctx, struct fdit_loader *l)
+{
+    enum fdit_status status = FDIT_OK;
+    int32_t *labels = NULL;
+    if (!is_balanced(&l->options) || l->options.in_order)
+        return FDIT_OK;
+    TRY(fdit_alloc(ctx, l->n, sizeof *labels, &labels));
+    for (size_t i = 0; i < l->n; i++)
+        labels[i] = l->source.label(l->source.self, l->subset ? l->subset[i] : i);
+    TRY(fdit_balanced_new(ctx, labels, l->n, l->options.classes, l->options.balance, (size_t)l->per_epoch,
+                          &l->balanced));
+out:
+    fdit_free(labels);
     return status;
 }
 
@@ -553,7 +599,8 @@ enum fdit_status fdit_loader_open_source(fdit_context *ctx, const struct fdit_so
         l->options.cache_bytes = 0;
     l->n = subset ? n : source->n;
     TRY(check_options(ctx, l->n, &l->options));
-    l->per_epoch = l->n - l->n % l->options.group;
+    l->per_epoch = (uint64_t)l->n * (uint64_t)l->options.repeats;
+    l->per_epoch -= l->per_epoch % l->options.group;
     l->stride = l->options.batch * l->options.parts;
     l->n_slots = slot_count(&l->options);
     l->n_workers = l->options.workers ? (size_t)l->options.workers : 1;
@@ -566,6 +613,7 @@ enum fdit_status fdit_loader_open_source(fdit_context *ctx, const struct fdit_so
             if (subset[i] >= source->n)
                 FAIL(ctx, FDIT_ERROR_ARGUMENT, "picture %u of %zu", subset[i], source->n);
     }
+    TRY(make_balance(ctx, l));
     TRY(make_locks(ctx, l));
     TRY(make_buffers(ctx, l));
     l->memory_bytes = fdit_loader_bytes(l->n, l->source.item_bytes, l->source.item_size, &l->options);
@@ -649,8 +697,11 @@ void fdit_loader_close(struct fdit_loader *l)
         fdit_context_free(l->slots[i].error);
     }
     fdit_free(l->slots);
-    fdit_free(l->orders[0].items);
-    fdit_free(l->orders[1].items);
+    for (int i = 0; i < 2; i++) {
+        fdit_free(l->orders[i].items);
+        fdit_free(l->orders[i].scratch);
+    }
+    fdit_balanced_free(l->balanced);
     fdit_free(l->cache);
     fdit_free(l->state);
     fdit_free(l->subset);

@@ -14,8 +14,8 @@
  * Order. Epoch e is the permutation of its n pictures that (seed, FDIT_RNG_SHUFFLE, stream = e)
  * gives; the last n mod group pictures of the permutation are dropped, so an epoch has E = n - n
  * mod group samples. Sample number p (counted from the first of epoch 0, over all epochs) is place
- * p mod E of epoch p / E, and it is mirrored when word p mod 2^32 of (seed, FDIT_RNG_FLIP, stream =
- * p / 2^32) is odd. All of it is a function of (seed, p) alone: any number of workers, and a start
+ * p mod E of epoch p / E (with `balance` or `repeats` the epoch's order is that of balance.h), and it is
+ * mirrored when word p mod 2^32 of (seed, FDIT_RNG_FLIP, stream = p / 2^32) is odd. All of it is a function of (seed, p) alone: any number of workers, and a start
  * at any position, give the same batches.
  *
  * Memory: the cache (filled as pictures are read), and `ring` + 1 batches of f32, or one without
@@ -26,6 +26,7 @@
 #define FDIT_DATA_LOADER_H
 
 #include "core/status.h"
+#include "data/balance.h"
 #include "data/dataset.h"
 
 /* Where items come from. A picture data set is one (fdit_loader_open makes it); a cache of latents
@@ -54,13 +55,16 @@ struct fdit_loader_options {
     size_t part, parts; /* this loader gives samples [part * batch, (part+1) * batch) of each
                            batch * parts; parts 0 = 1 */
     uint64_t seed;
-    uint64_t start;     /* position of the first batch: a multiple of batch * parts */
-    size_t cache_bytes; /* for items kept in memory: all of them or as many as fit; 0 = none */
-    int workers;        /* threads; 0 = the work is done inside next */
-    int ring;           /* batches ahead; 0 = 3 */
-    bool flip;          /* mirror half of the samples */
-    bool in_order;      /* no shuffling: epoch order is item order (validation) */
-    bool skip_bad;      /* a bad item is replaced by the next good one (cyclic), counted and logged
+    uint64_t start;            /* position of the first batch: a multiple of batch * parts */
+    size_t cache_bytes;        /* for items kept in memory: all of them or as many as fit; 0 = none */
+    int workers;               /* threads; 0 = the work is done inside next */
+    int ring;                  /* batches ahead; 0 = 3 */
+    bool flip;                 /* mirror half of the samples */
+    bool in_order;             /* no shuffling: epoch order is item order (validation) */
+    enum fdit_balance balance; /* how often each class is drawn; not with in_order */
+    int repeats;               /* an epoch has n times this many samples; 0 = 1 */
+    size_t classes;            /* labels are below it; needed with either of the two */
+    bool skip_bad;             /* a bad item is replaced by the next good one (cyclic), counted and logged
                            once; else it ends the loader with its message */
 };
 

@@ -523,9 +523,9 @@ void fdit_case_diffusion_loss(struct fdit_probe *p, const struct fdit_case_on *o
 {
     /* t = 0, 1 and 500 of the 1000-step chain */
     static const struct fdit_loss_coef coefs[3] = {
-        { 1, -9.21034037f, -9.81672514f, 0.0100005f, 1, { 0 } },
-        { 0, -9.02868637f, -9.81672514f, 0.00808767f, 1, { 0 } },
-        { 0, -4.59919209f, -4.60004974f, 0.0105291f, 1, { 0 } },
+        { 1, -9.21034037f, -9.81672514f, 0.0100005f, 1, 1, { 0 } },
+        { 0, -9.02868637f, -9.81672514f, 0.00808767f, 1, 1, { 0 } },
+        { 0, -4.59919209f, -4.60004974f, 0.0105291f, 1, 1, { 0 } },
     };
     const int *s = images[shape_at(variant)];
     size_t pixels = (size_t)s[2] * (size_t)s[2], n = (size_t)s[1] * pixels, b = (size_t)s[0];
@@ -545,6 +545,7 @@ void fdit_case_diffusion_loss(struct fdit_probe *p, const struct fdit_case_on *o
     for (size_t i = 0; coef->data && i < b; i++) {
         struct fdit_loss_coef one = coefs[((size_t)variant + i) % 3];
         one.scale = (float)n; /* gradients of about 1 */
+        one.scale_vb = 0.5f * (float)n;
         memcpy(coef->data + 8 * i, &one, sizeof one);
     }
     fdit_probe_out(p, AT(diffusion_loss, losses), "losses", 2 * b);

@@ -311,17 +311,18 @@ struct fdit_diffuse_args {
 
 /* Per-sample coefficients of diffusion_loss, computed on the host in float64. */
 struct fdit_loss_coef {
-    float is_first; /* 1 when t = 0: the discretised likelihood instead of the KL term */
-    float log_beta; /* ln beta_t */
-    float log_var;  /* lv1: clipped posterior log-variance */
-    float mean_eps; /* (m1 - m2) = mean_eps * (eps_pred - noise): c_x0 sqrt(1/abar - 1) */
-    float scale;    /* weight of this sample in the loss whose gradient is wanted, 1/B */
-    float pad[3];
+    float is_first;        /* 1 when t = 0: the discretised likelihood instead of the KL term */
+    float log_beta;        /* ln beta_t */
+    float log_var;         /* lv1: clipped posterior log-variance */
+    float mean_eps;        /* (m1 - m2) = mean_eps * (eps_pred - noise): c_x0 sqrt(1/abar - 1) */
+    float scale, scale_vb; /* weights of this sample's mse and vb in the loss whose gradient is wanted, 1/B */
+    float pad[2];
 };
 /* out [B, 2C, n]: first C channels eps_pred, last C the variance value v; noise, x0 [B, C, n].
  * losses [B, 2] = (mse, vb in bits), means over C n elements, unscaled.
- * dout (optional) [B, 2C, n] = gradient of sum over b of scale_b (mse_b + vb_b); inside vb eps_pred is
- * detached. Formulas: doc/DESIGN.md, "Loss" (improved DDPM, arXiv 2102.09672, L_vlb and L_simple). */
+ * dout (optional) [B, 2C, n] = gradient of sum over b of scale_b mse_b + scale_vb_b vb_b; inside vb
+ * eps_pred is detached. Formulas: doc/DESIGN.md, "Loss" (improved DDPM, arXiv 2102.09672, L_vlb and
+ * L_simple). */
 struct fdit_diffusion_loss_args {
     int samples, channels;
     size_t n; /* pixels: S S */

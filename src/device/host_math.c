@@ -96,7 +96,7 @@ void fdit_host_diffusion_loss(size_t n, size_t count, const struct fdit_loss_coe
                               const float *v, const float *x0, const float *noise, float *deps, float *dv,
                               double *mse, double *vb)
 {
-    double mean = 1.0 / (double)count, scale = coef->scale * mean;
+    double mean = 1.0 / (double)count, scale = coef->scale * mean, scale_vb = coef->scale_vb * mean;
     for (size_t i = 0; i < n; i++) {
         double error2, bound, d_error2, d_bound;
         fdit_host_loss_element(coef, eps[i], v[i], x0[i], noise[i], &error2, &bound, &d_error2, &d_bound);
@@ -104,7 +104,7 @@ void fdit_host_diffusion_loss(size_t n, size_t count, const struct fdit_loss_coe
         *vb += bound * mean;
         if (deps) {
             deps[i] = (float)(scale * d_error2);
-            dv[i] = (float)(scale * d_bound);
+            dv[i] = (float)(scale_vb * d_bound);
         }
     }
 }

@@ -1,16 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "diffusion/objective.h"
 
+#include <math.h>
 #include <string.h>
 
 /* ------------------------------------------------------------------ ddpm
  * The noise by its squared error, and with learnt variances (arXiv 2102.09672) the variational bound: the
  * formulas are in doc/DESIGN.md, "Loss". */
 
-static double ddpm_draw(const struct fdit_objective *o, const struct fdit_rng *rng)
+static double ddpm_draw(const struct fdit_objective *o, const struct fdit_time_density *density,
+                        const struct fdit_rng *rng)
 {
     (void)o;
-    return fdit_rng_below(rng, 0, FDIT_TRAIN_STEPS);
+    if (density->kind == FDIT_TIMES_UNIFORM) /* 64 bits: no time shows a bias */
+        return fdit_rng_below(rng, 0, FDIT_TRAIN_STEPS);
+    return fmin(floor(FDIT_TRAIN_STEPS * fdit_time_density_draw(density, rng)), FDIT_TRAIN_STEPS - 1);
 }
 
 /* A step coprime to 1000 visits all times evenly, whatever the order of the pictures. */
@@ -28,11 +32,12 @@ static void ddpm_diffuse(const struct fdit_objective *o, const struct fdit_sched
 }
 
 static void ddpm_coefficients(const struct fdit_objective *o, const struct fdit_schedule *s, double t,
-                              double scale, float out[FDIT_LOSS_COEFS])
+                              double scale, const struct fdit_loss_weight *weight, float out[FDIT_LOSS_COEFS])
 {
     struct fdit_loss_coef coef;
     (void)o;
     fdit_schedule_loss_coef(s, (int)t, scale, &coef);
+    coef.scale = (float)(scale * fdit_loss_weight_noise(weight, s->abar[(int)t]));
     memcpy(out, &coef, sizeof coef);
 }
 
@@ -58,9 +63,10 @@ static double flow_time(const struct fdit_objective *o, double time)
     return o->velocity < 0 ? 1 - time : time;
 }
 
-static double flow_draw(const struct fdit_objective *o, const struct fdit_rng *rng)
+static double flow_draw(const struct fdit_objective *o, const struct fdit_time_density *density,
+                        const struct fdit_rng *rng)
 {
-    return flow_time(o, fdit_rng_uniform(rng, 0));
+    return flow_time(o, fdit_time_density_draw(density, rng));
 }
 
 /* The middles of as many equal parts as ddpm has times, in the same order. */
@@ -79,12 +85,14 @@ static void flow_diffuse(const struct fdit_objective *o, const struct fdit_sched
 }
 
 static void flow_coefficients(const struct fdit_objective *o, const struct fdit_schedule *s, double t,
-                              double scale, float out[FDIT_LOSS_COEFS])
+                              double scale, const struct fdit_loss_weight *weight, float out[FDIT_LOSS_COEFS])
 {
     const float sign = (float)o->velocity;
-    const struct fdit_velocity_coef coef = { .of_x0 = -sign, .of_noise = sign, .scale = (float)scale };
+    const double factor = fdit_loss_weight_velocity(weight, flow_time(o, t));
+    const struct fdit_velocity_coef coef = { .of_x0 = -sign,
+                                             .of_noise = sign,
+                                             .scale = (float)(scale * factor) };
     (void)s;
-    (void)t;
     memcpy(out, &coef, sizeof coef);
 }
 

@@ -10,9 +10,9 @@
  * In flow matching x = (1-u) x0 + u noise; the noise time u goes from 0, data, to 1, noise.
  *
  *     const struct fdit_objective *o = fdit_objective_find("ddpm");
- *     double t = o->draw(o, &rng);
+ *     double t = o->draw(o, &density, &rng);
  *     o->diffuse(o, schedule, t, noising);                  // x_t = noising[0] x0 + noising[1] noise
- *     o->coefficients(o, schedule, t, 1.0 / batch, coef);
+ *     o->coefficients(o, schedule, t, 1.0 / batch, &weight, coef);
  *     ... noising and coef to the device, x_t and t through the network ...
  *     o->loss(o, dev, &(struct fdit_objective_batch){ .samples = batch, .out = network's output, ... });
  */
@@ -21,6 +21,7 @@
 
 #include "core/rng.h"
 #include "diffusion/schedule.h"
+#include "diffusion/weighting.h"
 
 /* Rows of the table; zero is what files without a name are of. */
 enum fdit_objective_id { FDIT_OBJECTIVE_DDPM, FDIT_OBJECTIVE_FLOW_SIT, FDIT_OBJECTIVE_FLOW_REPA };
@@ -48,12 +49,13 @@ struct fdit_objective {
     int velocity;
     /* `o` is the row itself, so that rows can share functions. The time of a sample in training, from its own
      * stream of random numbers, and of validation picture `index`: spread evenly. */
-    double (*draw)(const struct fdit_objective *o, const struct fdit_rng *rng);
+    double (*draw)(const struct fdit_objective *o, const struct fdit_time_density *density,
+                   const struct fdit_rng *rng);
     double (*spread)(const struct fdit_objective *o, uint64_t index);
     void (*diffuse)(const struct fdit_objective *o, const struct fdit_schedule *s, double t, float out[2]);
-    /* scale: weight of the sample, 1/B for a batch mean */
+    /* scale: weight of the sample, 1/B for a batch mean; `weight` is another factor, of mse alone */
     void (*coefficients)(const struct fdit_objective *o, const struct fdit_schedule *s, double t,
-                         double scale, float out[FDIT_LOSS_COEFS]);
+                         double scale, const struct fdit_loss_weight *weight, float out[FDIT_LOSS_COEFS]);
     void (*loss)(const struct fdit_objective *o, fdit_device *dev, const struct fdit_objective_batch *b);
 };
 

@@ -97,6 +97,7 @@ void fdit_schedule_loss_coef(const struct fdit_schedule *s, int i, double scale,
         .log_var = (float)s->log_var[i],
         .mean_eps = (float)(s->c_x0[i] * sqrt(1 / s->abar[i] - 1)),
         .scale = (float)scale,
+        .scale_vb = (float)scale,
     };
 }
 

@@ -39,8 +39,9 @@ void fdit_schedule_free(struct fdit_schedule *s); /* NULL is allowed */
 /* x_t = out[0] x0 + out[1] noise: a row of fdit_diffuse_args.coef. */
 void fdit_schedule_diffuse_coef(const struct fdit_schedule *s, int i, float out[2]);
 
-/* A row of fdit_diffusion_loss_args.coef. scale: weight of the sample, 1/B for a batch mean. The
- * two posterior means differ by c_x0 (x0 - x0_pred) = c_x0 sqrt(1/abar - 1) (eps_pred - noise). */
+/* A row of fdit_diffusion_loss_args.coef. scale: weight of the sample, 1/B for a batch mean, of both its
+ * losses. The two posterior means differ by c_x0 (x0 - x0_pred) = c_x0 sqrt(1/abar - 1) (eps_pred - noise).
+ */
 void fdit_schedule_loss_coef(const struct fdit_schedule *s, int i, double scale, struct fdit_loss_coef *out);
 
 /* f_i = exp(-ln(10000) i / 128), every step in float32 as PyTorch does it: these exact numbers

@@ -22,15 +22,15 @@ int32_t fdit_row_of(const struct fdit_row_rule *rule, int32_t label, uint64_t se
     return fdit_taxonomy_superclass_row(rule->taxonomy, rule->ranks[which], label);
 }
 
-void fdit_draw_batch(const struct fdit_row_rule *rule, const struct fdit_objective *objective, uint64_t seed,
-                     uint64_t position, const int32_t *labels, size_t n, size_t item, double *t,
-                     int32_t *rows, float *noise)
+void fdit_draw_batch(const struct fdit_row_rule *rule, const struct fdit_objective *objective,
+                     const struct fdit_time_density *density, uint64_t seed, uint64_t position,
+                     const int32_t *labels, size_t n, size_t item, double *t, int32_t *rows, float *noise)
 {
     for (size_t i = 0; i < n; i++) {
         struct fdit_rng times = stream(seed, position + i, FDIT_RNG_TIME);
         struct fdit_rng normals = stream(seed, position + i, FDIT_RNG_NOISE);
         if (objective)
-            t[i] = objective->draw(objective, &times);
+            t[i] = objective->draw(objective, density, &times);
         rows[i] = fdit_row_of(rule, labels[i], seed, position + i);
         fdit_rng_fill_normals(&normals, 0, item, noise + i * item);
     }

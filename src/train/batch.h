@@ -23,11 +23,11 @@ struct fdit_row_rule {
  * label. */
 int32_t fdit_row_of(const struct fdit_row_rule *rule, int32_t label, uint64_t seed, uint64_t position);
 
-/* t [n] as the objective draws it (NULL: a classifier, t stays as it is), noise [n, item] normal, rows [n],
- * for samples position .. position+n-1. */
-void fdit_draw_batch(const struct fdit_row_rule *rule, const struct fdit_objective *objective, uint64_t seed,
-                     uint64_t position, const int32_t *labels, size_t n, size_t item, double *t,
-                     int32_t *rows, float *noise);
+/* t [n] as objective and density draw it (NULL: a classifier, t stays as it is), noise [n, item] normal,
+ * rows [n], for samples position .. position+n-1. */
+void fdit_draw_batch(const struct fdit_row_rule *rule, const struct fdit_objective *objective,
+                     const struct fdit_time_density *density, uint64_t seed, uint64_t position,
+                     const int32_t *labels, size_t n, size_t item, double *t, int32_t *rows, float *noise);
 /* out [n, C, S, S]: each picture of x moved by up to `most` pixels along both axes and multiplied by 0.8
  * to 1 towards its corner's colour; what comes in at the edges is the edge. For classifiers. */
 void fdit_shift_batch(uint64_t seed, uint64_t position, const float *x, size_t n, int channels, int size,

@@ -284,7 +284,10 @@ struct fdit_loader_options fdit_run_loader(const struct run *r)
                                          .cache_bytes = r->o->cache_bytes,
                                          .workers = r->o->workers,
                                          .flip = fdit_train_source_flip(r->data),
-                                         .skip_bad = r->o->skip_bad };
+                                         .skip_bad = r->o->skip_bad,
+                                         .balance = r->o->balance,
+                                         .repeats = r->o->repeats,
+                                         .classes = (size_t)fdit_taxonomy_n_classes(r->rule.taxonomy) };
 }
 
 /* What a delta changed and this run does not train would be in neither the base nor the result. */

@@ -84,6 +84,26 @@ out:
     return status;
 }
 
+static enum fdit_status parse_weight(fdit_context *ctx, void *args, const char *value)
+{
+    return fdit_loss_weight_parse(ctx, value, &((struct fdit_train_options *)args)->loss_weight);
+}
+
+static void format_weight(const void *args, char out[40])
+{
+    fdit_loss_weight_format(&((const struct fdit_train_options *)args)->loss_weight, out);
+}
+
+static enum fdit_status parse_density(fdit_context *ctx, void *args, const char *value)
+{
+    return fdit_time_density_parse(ctx, value, &((struct fdit_train_options *)args)->time_density);
+}
+
+static void format_density(const void *args, char out[40])
+{
+    fdit_time_density_format(&((const struct fdit_train_options *)args)->time_density, out);
+}
+
 /* ------------------------------------------------------------------ the table */
 
 static bool has_epochs(const void *args)
@@ -100,6 +120,16 @@ static bool has_objective(const void *args)
 {
     const struct fdit_train_options *o = args;
     return !o->classifier && o->objective;
+}
+
+static bool has_loss_weight(const void *args)
+{
+    return ((const struct fdit_train_options *)args)->loss_weight.min_snr;
+}
+
+static bool has_time_density(const void *args)
+{
+    return ((const struct fdit_train_options *)args)->time_density.kind != FDIT_TIMES_UNIFORM;
 }
 
 static bool has_vae(const void *args)
@@ -185,6 +215,11 @@ const struct fdit_option fdit_train_option_table[] = {
     { ROW(CHOICE, "old-classes", "refuse|keep|drop", old_classes), RESULT, .usual = "refuse",
       .help = "with --delta, if DATA lacks some of its classes: keep adds them to those of DATA, drop leaves "
               "out their rows, refuse stops" },
+    { ROW(CHOICE, "balance", "none|sqrt|uniform", balance), RESULT, .usual = "none",
+      .help = "how often a class is drawn: by the number of its pictures, by the square root of that, or all "
+              "classes as often, pictures of rare ones repeated" },
+    { ROW(INT, "repeats", "N", repeats), FDIT_RANGE(1, 1 << 20), RESULT, .usual = "1",
+      .help = "how often a pass over the data takes each picture" },
     { ROW(TEXT, "vae", "FILE", vae), FILES,
       .help = "autoencoder of a model on latents: decodes previews and, unless DATA is a cache of "
               "latents, encodes pictures at every step (encoding once with 'encode' is faster)" },
@@ -226,6 +261,14 @@ const struct fdit_option fdit_train_option_table[] = {
     { ROW(CHOICE, "table-init", "normal|base|names", table_init), RESULT, .usual = "normal",
       .help = "how the class table starts: from N(0, 0.02), with the spread of the base's table, or from "
               "the base's rows of the same names" },
+    { ROW(PARSE, "loss-weight", FDIT_LOSS_WEIGHT_NAMES, loss_weight), RESULT, .parse = parse_weight,
+      .format = format_weight, .usual = "uniform",
+      .help = "how much the error of a sample counts by its noise: all the same, or at most G (5) times its "
+              "signal to noise ratio, which trains faster; the log tells losses without it" },
+    { ROW(PARSE, "time-density", FDIT_TIME_DENSITY_NAMES, time_density), RESULT, .parse = parse_density,
+      .format = format_density, .usual = "uniform",
+      .help = "which noise times are trained on: all as often, around the middle (M 0, S 1), or with more "
+              "noise (S above 1)" },
     { ROW(SEED, "seed", "N", seed), RESULT, .usual = "0", .help = "seed of all random numbers" },
 
     FDIT_HEADING("Run"),
@@ -320,6 +363,9 @@ static enum fdit_status check_model(fdit_context *ctx, const struct fdit_train_o
              o->objective);
     if (o->classifier && o->objective)
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "--objective %s: a classifier has none; leave it out", o->objective);
+    if (o->classifier && (has_loss_weight(o) || has_time_density(o)))
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--%s: a classifier has no noise times; leave it out",
+             has_loss_weight(o) ? "loss-weight" : "time-density");
     TRY(fdit_mask_parse(ctx, o->tune, &mask));
     if (o->activations != FDIT_F32 && o->recompute != FDIT_RECOMPUTE_NONE)
         FAIL(ctx, FDIT_ERROR_ARGUMENT,

@@ -4,7 +4,9 @@
 #define FDIT_TRAIN_OPTIONS_H
 
 #include "core/option_table.h"
+#include "data/balance.h"
 #include "data/dataset.h"
+#include "diffusion/weighting.h"
 #include "picture/picture_rules.h"
 #include "model/init.h"
 
@@ -43,6 +45,8 @@ struct fdit_train_options {
     int shift; /* classifier: pictures are moved by up to this many pixels */
     bool skip_bad;
     int val_pictures;                  /* most validation pictures, spread evenly; 0: all */
+    enum fdit_balance balance;         /* how often each class is drawn */
+    int repeats;                       /* of each picture in an epoch */
     bool data_changed;                 /* resume: the pictures may be others than at the beginning */
     enum fdit_old_classes old_classes; /* with delta: what of its classes that the data lack */
     const char *vae;  /* autoencoder that encodes pictures on the way; NULL: a cache, or pixels */
@@ -62,6 +66,8 @@ struct fdit_train_options {
     enum fdit_label_drop drop;
     double drop_prob;
     enum fdit_class_table_init table_init;
+    struct fdit_loss_weight loss_weight;
+    struct fdit_time_density time_density;
     uint64_t seed;
     /* the run */
     const char *out;

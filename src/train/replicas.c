@@ -243,6 +243,7 @@ static enum fdit_status micro_part(fdit_context *ctx, void *user, int i)
     part.noise = part.noise ? part.noise + first * item : NULL;
     part.t += first;
     part.rows += first;
+    part.scales = part.scales ? part.scales + first : NULL;
     fdit_step_micro(f->steps[i], &part);
     return fdit_device_status(ctx, f->models[i]->dev);
 }

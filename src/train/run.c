@@ -20,14 +20,14 @@ bool fdit_run_encodes(const struct run *r, const struct fdit_train_source *data)
 static enum fdit_status set_total(fdit_context *ctx, struct run *r)
 {
     const struct fdit_train_options *o = r->o;
-    size_t group = (size_t)r->round * (size_t)o->accumulate;
-    if (group > r->n_train)
+    size_t group = (size_t)r->round * (size_t)o->accumulate, n = r->n_train * (size_t)o->repeats;
+    if (group > n)
         return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
-                         "--batch %d times --accumulate %d%s is more than the %zu pictures of %s; use a "
+                         "--batch %d times --accumulate %d%s is more than the %zu pictures of %s%s; use a "
                          "smaller batch",
-                         o->batch, o->accumulate, o->devices > 1 ? " on several devices" : "", r->n_train,
-                         o->data);
-    double per_epoch = (double)(r->n_train / group), steps = ceil(o->epochs * per_epoch);
+                         o->batch, o->accumulate, o->devices > 1 ? " on several devices" : "", n, o->data,
+                         o->repeats > 1 ? " with --repeats" : "");
+    double per_epoch = (double)(n / group), steps = ceil(o->epochs * per_epoch);
     if (o->steps <= 0 && !(steps <= FDIT_TRAIN_MOST_STEPS))
         return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
                          "--epochs %g of %.0f steps each are too many; at most %.0e steps "

@@ -6,6 +6,7 @@
  *     RUN/events.out.tfevents.*     the same for TensorBoard, with the previews
  *     RUN/checkpoints/step-N.safetensors
  *     RUN/previews/step-N.png
+ *     RUN/val-classes.tsv           losses of each class in the last validation, see class_losses.h
  *     RUN/delta.safetensors         trained parameters (EMA), the result */
 #ifndef FDIT_TRAIN_RUN_H
 #define FDIT_TRAIN_RUN_H

@@ -88,8 +88,8 @@ static enum fdit_status micro_batch(fdit_context *ctx, struct run *r, int index,
     struct fdit_batch b;
     TRY(fdit_run_bad_picture(ctx, r, fdit_loader_next(ctx, r->loader, &b)));
     TRY(encode_batch(ctx, r, &b, &x0));
-    fdit_draw_batch(&r->rule, r->objective, o->seed, b.position, b.labels, b.n, r->item, r->t, r->rows,
-                    r->noise);
+    fdit_draw_batch(&r->rule, r->objective, &o->time_density, o->seed, b.position, b.labels, b.n, r->item,
+                    r->t, r->rows, r->noise);
     if (o->classifier && o->shift) {
         fdit_shift_batch(o->seed, b.position, b.x, b.n, r->config.channels, r->config.input_size, o->shift,
                          r->noise);
@@ -103,7 +103,8 @@ static enum fdit_status micro_batch(fdit_context *ctx, struct run *r, int index,
                                                   .rows = r->rows,
                                                   .first = index == 0,
                                                   .index = index,
-                                                  .loss_scale = 1.0 / (r->round * o->accumulate) }));
+                                                  .loss_scale = 1.0 / (r->round * o->accumulate),
+                                                  .weight = &o->loss_weight }));
     *position = b.next;
 out:
     return status;

@@ -17,6 +17,7 @@
 #include "train/preview.h"
 #include "train/run.h"
 #include "train/state.h"
+#include "train/class_losses.h"
 #include "train/step.h"
 #include "train/class_table.h"
 
@@ -27,9 +28,10 @@ struct fdit_validation {
     size_t n, used;                 /* pictures, and how many of them are looked at */
     bool *bad;                      /* [used] cannot be decoded, found so far (--skip-bad) */
     size_t n_bad;
-    float *x;        /* [batch, item] */
-    float *picture;  /* one, where it goes through the autoencoder */
-    float *mse, *vb; /* [batch] losses */
+    float *x;                        /* [batch, item] */
+    float *picture;                  /* one, where it goes through the autoencoder */
+    float *mse, *vb;                 /* [batch] losses */
+    struct fdit_class_loss *classes; /* [classes] sums of the validation in progress */
 };
 
 /* All that a run writes and tells while it goes. Of processes that train together only the first has any: the

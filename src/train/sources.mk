@@ -2,6 +2,7 @@
 fdit_sources += \
 	src/train/autoencoder.c src/train/autoencoder.h \
 	src/train/batch.c src/train/batch.h \
+	src/train/class_losses.c src/train/class_losses.h \
 	src/train/class_table.c src/train/class_table.h \
 	src/train/config.c src/train/config.h \
 	src/train/exchange.c src/train/exchange.h \

@@ -106,14 +106,16 @@ static void forward_and_loss(struct fdit_step *s, const struct fdit_micro *in, b
     const struct fdit_model_config *c = &m->config;
     size_t n = (size_t)c->input_size * (size_t)c->input_size, b = (size_t)in->samples;
     size_t picture = (size_t)c->channels * n;
+    static const struct fdit_loss_weight uniform;
     fdit_write(m->dev, s->x0, in->x0, b * picture);
     fdit_write(m->dev, s->noise, in->noise, b * picture);
     for (size_t i = 0; i < b; i++)
         s->objective->diffuse(s->objective, s->schedule, in->t[i], s->host_coef + 2 * i);
     fdit_write(m->dev, s->diffuse_coef, s->host_coef, 2 * b);
     for (size_t i = 0; i < b; i++)
-        s->objective->coefficients(s->objective, s->schedule, in->t[i], in->loss_scale,
-                                   s->host_coef + FDIT_LOSS_COEFS * i);
+        s->objective->coefficients(s->objective, s->schedule, in->t[i],
+                                   in->scales ? in->scales[i] : in->loss_scale,
+                                   in->weight ? in->weight : &uniform, s->host_coef + FDIT_LOSS_COEFS * i);
     fdit_write(m->dev, s->loss_coef, s->host_coef, FDIT_LOSS_COEFS * b);
     fdit_write(m->dev, m->rows, in->rows, b);
     fdit_model_write_times(m, in->samples, in->t);

@@ -31,12 +31,14 @@ void fdit_step_bind(struct fdit_step *step); /* after fdit_model_allocate */
  * are in rows. */
 struct fdit_micro {
     int samples;
-    const float *x0, *noise; /* [samples, C, S, S] */
-    const double *t;         /* [samples] as the objective's times */
-    const int32_t *rows;     /* [samples] of the class table */
-    bool first;              /* of its step: gradients are overwritten */
-    int index;               /* 0 .. micros-1 */
-    double loss_scale;       /* 1 / (samples of the whole step) */
+    const float *x0, *noise;               /* [samples, C, S, S] */
+    const double *t;                       /* [samples] as the objective's times */
+    const int32_t *rows;                   /* [samples] of the class table */
+    bool first;                            /* of its step: gradients are overwritten */
+    int index;                             /* 0 .. micros-1 */
+    double loss_scale;                     /* 1 / (samples of the whole step) */
+    const double *scales;                  /* [samples] of each sample, in place of that; NULL: none */
+    const struct fdit_loss_weight *weight; /* of mse; NULL: uniform. Losses are told without it */
 };
 void fdit_step_micro(struct fdit_step *step, const struct fdit_micro *micro);
 /* Forward and losses only, with the values that model->values selects. For validation. */

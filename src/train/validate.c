@@ -6,6 +6,7 @@
 #include "core/mem.h"
 
 #include <inttypes.h>
+#include <string.h>
 
 enum fdit_status fdit_run_validation_open(fdit_context *ctx, struct run *r)
 {
@@ -19,6 +20,7 @@ enum fdit_status fdit_run_validation_open(fdit_context *ctx, struct run *r)
     TRY(fdit_alloc(ctx, batch, sizeof(float), &v->mse));
     TRY(fdit_alloc(ctx, batch, sizeof(float), &v->vb));
     TRY(fdit_alloc(ctx, fdit_train_source_item(v->data), sizeof(float), &v->picture));
+    TRY(fdit_alloc(ctx, (size_t)fdit_taxonomy_n_classes(r->rule.taxonomy), sizeof *v->classes, &v->classes));
 out:
     return status;
 }
@@ -28,7 +30,7 @@ void fdit_run_validation_close(struct run *r)
     struct fdit_validation *v = &r->output.val;
     if (v->data != r->data)
         fdit_train_source_close(v->data);
-    void *blocks[] = { v->ids, v->bad, v->x, v->picture, v->mse, v->vb };
+    void *blocks[] = { v->ids, v->bad, v->x, v->picture, v->mse, v->vb, v->classes };
     for (size_t i = 0; i < sizeof blocks / sizeof blocks[0]; i++)
         fdit_free(blocks[i]);
 }
@@ -96,6 +98,9 @@ static enum fdit_status validate_batch(fdit_context *ctx, struct run *r, size_t 
     for (size_t i = 0; i < k; i++) {
         sums->mse += (double)v->mse[i];
         sums->vb += (double)v->vb[i];
+        v->classes[r->rows[i]].mse += (double)v->mse[i];
+        v->classes[r->rows[i]].vb += (double)v->vb[i];
+        v->classes[r->rows[i]].pictures++;
     }
     sums->n += k;
 out:
@@ -106,6 +111,8 @@ static enum fdit_status validate(fdit_context *ctx, struct run *r, double *mse, 
 {
     enum fdit_status status = FDIT_OK;
     struct sums sums = { 0 };
+    memset(r->output.val.classes, 0,
+           (size_t)fdit_taxonomy_n_classes(r->rule.taxonomy) * sizeof *r->output.val.classes);
     r->model->values = FDIT_VALUES_EMA;
     for (size_t next = 0; next < r->output.val.used;) {
         if (fdit_stopped(ctx))
@@ -124,6 +131,18 @@ out:
     return status;
 }
 
+/* Before the log's line, which tells a resumed run that the validation is done. */
+static enum fdit_status write_classes(fdit_context *ctx, struct run *r)
+{
+    enum fdit_status status =
+        fdit_class_losses_write(ctx, r->output.run, r->at.step, r->rule.taxonomy, r->output.val.classes);
+    if (status != FDIT_ERROR_IO)
+        return status;
+    fdit_log(ctx, FDIT_LOG_WARNING, "%s; the training goes on without the losses of each class",
+             fdit_context_message(ctx));
+    return FDIT_OK;
+}
+
 enum fdit_status fdit_run_validate(fdit_context *ctx, struct run *r)
 {
     enum fdit_status status = FDIT_OK;
@@ -136,6 +155,7 @@ enum fdit_status fdit_run_validate(fdit_context *ctx, struct run *r)
     status = validate(ctx, r, &s->val_mse, &s->val_vb);
     fdit_phase_end(ctx);
     TRY(status);
+    TRY(write_classes(ctx, r));
     TRY(fdit_journal_validation(ctx, r->output.journal, r->at.step, s->val_mse, s->val_vb,
                                 r->output.val.used - r->output.val.n_bad));
     if (r->output.hooks.on_validation)
