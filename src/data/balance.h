@@ -2,10 +2,10 @@
  * balance.h: the order of an epoch where classes are not drawn by the number of their pictures.
  *
  * Of E samples class c, of n_c pictures, gets E w_c / sum of w: w_c = n_c (none), its square root, or 1
- * (uniform). The shares are rounded by systematic sampling: sample j of 0 .. E-1 is of the class whose part of
- * [0, E) holds j + u, u in [0, 1) drawn for each epoch, so that every class gets its share rounded down or up
- * and in the mean exactly it. The pictures of a class follow in an order drawn for each epoch, again from its
- * beginning where there are fewer than samples; all samples are then shuffled. */
+ * (uniform). The shares are rounded by systematic sampling: sample j of 0 .. E-1 is of the class whose
+ * part of [0, E) holds j + u, u in [0, 1) drawn for each epoch, so that every class gets its share rounded
+ * down or up and in the mean exactly it. The pictures of a class follow in an order drawn for each epoch,
+ * again from its beginning where there are fewer than samples; all samples are then shuffled. */
 #ifndef FDIT_DATA_BALANCE_H
 #define FDIT_DATA_BALANCE_H
 

@@ -15,8 +15,9 @@
  * gives; the last n mod group pictures of the permutation are dropped, so an epoch has E = n - n
  * mod group samples. Sample number p (counted from the first of epoch 0, over all epochs) is place
  * p mod E of epoch p / E (with `balance` or `repeats` the epoch's order is that of balance.h), and it is
- * mirrored when word p mod 2^32 of (seed, FDIT_RNG_FLIP, stream = p / 2^32) is odd. All of it is a function of (seed, p) alone: any number of workers, and a start
- * at any position, give the same batches.
+ * mirrored when word p mod 2^32 of (seed, FDIT_RNG_FLIP, stream = p / 2^32) is odd.
+ * All of it is a function of (seed, p) alone: any number of workers, and a start at any position, give the
+ * same batches.
  *
  * Memory: the cache (filled as pictures are read), and `ring` + 1 batches of f32, or one without
  * workers.
