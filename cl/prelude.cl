@@ -33,51 +33,60 @@
 #define ACT_GELU 1
 #define ACT_SILU 2
 #define ACT_RELU 3
+#define ACT_GELU_ERF 4
 
 /* The activations and their slopes, for T float or a vector of floats; names end with S.
  * gelu: 0.5 x (1 + tanh(u)) = x / (1 + exp(-2u)), u = sqrt(2/pi) (x + 0.044715 x^3): no
- * cancellation for negative x. */
-#define ACTIVATIONS(T, S)                                            \
-    T gelu##S(T x)                                                   \
-    {                                                                \
-        T u = 0.7978845608f * (x + 0.044715f * x * x * x);           \
-        return x / (1.0f + exp(-2.0f * u));                          \
-    }                                                                \
-    T gelu_slope##S(T x)                                             \
-    {                                                                \
-        T u = 0.7978845608f * (x + 0.044715f * x * x * x);           \
-        T du = 0.7978845608f * (1.0f + 3.0f * 0.044715f * x * x);    \
-        T s = 1.0f / (1.0f + exp(-2.0f * u));                        \
-        return s + 2.0f * x * s * (1.0f - s) * du;                   \
-    }                                                                \
-    T silu##S(T x)                                                   \
-    {                                                                \
-        return x / (1.0f + exp(-x));                                 \
-    }                                                                \
-    T silu_slope##S(T x)                                             \
-    {                                                                \
-        T s = 1.0f / (1.0f + exp(-x));                               \
-        return s * (1.0f + x * (1.0f - s));                          \
-    }                                                                \
-    T act##S(uint kind, T x)                                         \
-    {                                                                \
-        if (kind == ACT_GELU)                                        \
-            return gelu##S(x);                                       \
-        if (kind == ACT_SILU)                                        \
-            return silu##S(x);                                       \
-        if (kind == ACT_RELU)                                        \
-            return x < 0.0f ? (T)(0.0f) : x;                         \
-        return x;                                                    \
-    }                                                                \
-    T act_slope##S(uint kind, T x)                                   \
-    {                                                                \
-        if (kind == ACT_GELU)                                        \
-            return gelu_slope##S(x);                                 \
-        if (kind == ACT_SILU)                                        \
-            return silu_slope##S(x);                                 \
-        if (kind == ACT_RELU) /* NaN stays */                        \
-            return x > 0.0f ? (T)(1.0f) : x <= 0.0f ? (T)(0.0f) : x; \
-        return (T)(1.0f);                                            \
+ * cancellation for negative x. below: the normal distribution's part below x. */
+#define ACTIVATIONS(T, S)                                              \
+    T gelu##S(T x)                                                     \
+    {                                                                  \
+        T u = 0.7978845608f * (x + 0.044715f * x * x * x);             \
+        return x / (1.0f + exp(-2.0f * u));                            \
+    }                                                                  \
+    T gelu_slope##S(T x)                                               \
+    {                                                                  \
+        T u = 0.7978845608f * (x + 0.044715f * x * x * x);             \
+        T du = 0.7978845608f * (1.0f + 3.0f * 0.044715f * x * x);      \
+        T s = 1.0f / (1.0f + exp(-2.0f * u));                          \
+        return s + 2.0f * x * s * (1.0f - s) * du;                     \
+    }                                                                  \
+    T silu##S(T x)                                                     \
+    {                                                                  \
+        return x / (1.0f + exp(-x));                                   \
+    }                                                                  \
+    T silu_slope##S(T x)                                               \
+    {                                                                  \
+        T s = 1.0f / (1.0f + exp(-x));                                 \
+        return s * (1.0f + x * (1.0f - s));                            \
+    }                                                                  \
+    T below##S(T x)                                                    \
+    {                                                                  \
+        return 0.5f * erfc(-0.70710678f * x);                          \
+    }                                                                  \
+    T act##S(uint kind, T x)                                           \
+    {                                                                  \
+        if (kind == ACT_GELU)                                          \
+            return gelu##S(x);                                         \
+        if (kind == ACT_SILU)                                          \
+            return silu##S(x);                                         \
+        if (kind == ACT_RELU)                                          \
+            return x < 0.0f ? (T)(0.0f) : x;                           \
+        if (kind == ACT_GELU_ERF)                                      \
+            return x * below##S(x);                                    \
+        return x;                                                      \
+    }                                                                  \
+    T act_slope##S(uint kind, T x)                                     \
+    {                                                                  \
+        if (kind == ACT_GELU)                                          \
+            return gelu_slope##S(x);                                   \
+        if (kind == ACT_SILU)                                          \
+            return silu_slope##S(x);                                   \
+        if (kind == ACT_RELU) /* NaN stays */                          \
+            return x > 0.0f ? (T)(1.0f) : x <= 0.0f ? (T)(0.0f) : x;   \
+        if (kind == ACT_GELU_ERF)                                      \
+            return below##S(x) + x * exp(-0.5f * x * x) * 0.39894228f; \
+        return (T)(1.0f);                                              \
     }
 ACTIVATIONS(float, )
 

@@ -161,7 +161,7 @@ tests_test_checkpoint_SOURCES = tests/test_checkpoint.c
 # Opt-in programs against PyTorch; tests/peers/README.md.
 EXTRA_DIST += tests/peers/README.md tests/peers/make_checkpoints.py tests/peers/torch_dit.py \
 	tests/peers/torch_sampling.py tests/peers/compare_checkpoints.py tests/peers/compare_sampling.py \
-	tests/peers/time_loading.py
+	tests/peers/time_loading.py tests/peers/vit_features.py
 
 check_PROGRAMS += tests/test_runtimes
 tests_test_runtimes_SOURCES = tests/test_runtimes.c
@@ -254,6 +254,10 @@ check_PROGRAMS += tests/test_eval
 tests_test_eval_SOURCES = tests/test_eval.c
 check_PROGRAMS += tests/test_feature_input
 tests_test_feature_input_SOURCES = tests/test_feature_input.c
+check_PROGRAMS += tests/test_vit
+tests_test_vit_SOURCES = tests/test_vit.c tests/model_fixture.c tests/model_fixture.h
+TESTS += tests/test_vit_cli.sh
+EXTRA_DIST += tests/test_vit_cli.sh
 fuzz_programs += tests/fuzz/fuzz_npz
 tests_fuzz_fuzz_npz_SOURCES = tests/fuzz/fuzz_npz.c tests/fuzz/fuzz.h $(fuzz_main)
 tests_fuzz_fuzz_npz_LDFLAGS = $(fuzz_link_flags)

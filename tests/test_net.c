@@ -51,6 +51,7 @@ static double activate(double x, enum fdit_act act)
     switch (act) {
     case FDIT_ACT_SILU: return x / (1 + exp(-x));
     case FDIT_ACT_RELU: return x > 0 ? x : 0;
+    case FDIT_ACT_GELU_ERF: return 0.5 * x * (1 + erf(x / sqrt(2)));
     case FDIT_ACT_GELU_TANH: return 0.5 * x * (1 + tanh(0.7978845608028654 * (x + 0.044715 * x * x * x)));
     default: return x;
     }

@@ -61,7 +61,7 @@ struct linear_options {
 static struct op_case *linear_case(struct matrix_shape s, struct linear_options o)
 {
     static const char *const residuals[] = { "", ", residual", ", shared residual", ", residual in place" };
-    static const char *const acts[] = { "", ", gelu", ", silu", ", relu" };
+    static const char *const acts[] = { "", ", gelu", ", silu", ", relu", ", gelu (erf)" };
     struct op_case *c =
         case_new(FDIT_OP_LINEAR, " %dx%dx%dx%d %s%s%s%s%s%s beta %d", s.samples, s.rows, s.n_in, s.n_out,
                  o.plain ? "plain" : fdit_dtype_name(o.storage), o.bias ? ", bias" : "", acts[o.act],

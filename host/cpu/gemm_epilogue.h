@@ -89,15 +89,17 @@ FDIT_KERNEL void epilogue_vector(const struct fdit_gemm_epilogue *to, const stru
 }
 
 /* v = act(v), or v = v * slope(x). */
-enum { NO_ACT, GELU, SILU, RELU, GELU_SLOPE, SILU_SLOPE, RELU_SLOPE };
+enum { NO_ACT, GELU, SILU, RELU, GELU_ERF, GELU_SLOPE, SILU_SLOPE, RELU_SLOPE, GELU_ERF_SLOPE };
 FDIT_KERNEL vf activate(int kind, vf v, vf x)
 {
     return kind == GELU         ? vgelu(v)
            : kind == SILU       ? vsilu(v)
            : kind == RELU       ? vrelu(v)
+           : kind == GELU_ERF   ? vgelu_erf(v)
            : kind == GELU_SLOPE ? v * vgelu_slope(x)
            : kind == SILU_SLOPE ? v * vsilu_slope(x)
-                                : v * vrelu_slope(x);
+           : kind == RELU_SLOPE ? v * vrelu_slope(x)
+                                : v * vgelu_erf_slope(x);
 }
 
 /* Rows of a register tile (n = NR) within one sample, by what is asked for; constants in the common
@@ -233,6 +235,10 @@ static void relu_floats(float *v, int n)
 {
     activate_floats(RELU, v, NULL, n);
 }
+static void gelu_erf_floats(float *v, int n)
+{
+    activate_floats(GELU_ERF, v, NULL, n);
+}
 static void gelu_slope_floats(float *v, const float *x, int n)
 {
     activate_floats(GELU_SLOPE, v, x, n);
@@ -245,13 +251,18 @@ static void relu_slope_floats(float *v, const float *x, int n)
 {
     activate_floats(RELU_SLOPE, v, x, n);
 }
+static void gelu_erf_slope_floats(float *v, const float *x, int n)
+{
+    activate_floats(GELU_ERF_SLOPE, v, x, n);
+}
 
 static void activate_rows(const struct fdit_gemm_epilogue *to, float *v, size_t ldv, int m0, int rows, int n0,
                           int n)
 {
-    static void (*const acts[])(float *, int) = { NULL, gelu_floats, silu_floats, relu_floats };
+    static void (*const acts[])(float *, int) = { NULL, gelu_floats, silu_floats, relu_floats,
+                                                  gelu_erf_floats };
     static void (*const slopes[])(float *, const float *, int) = { NULL, gelu_slope_floats, silu_slope_floats,
-                                                                   relu_slope_floats };
+                                                                   relu_slope_floats, gelu_erf_slope_floats };
     if (to->slope_pre) {
         const float *x = to->slope_pre + (size_t)m0 * to->ldc + n0;
         if (n == NR && ldv == NR && rows <= MR) {

@@ -43,7 +43,7 @@ enum fdit_gemm_b {
     FDIT_B_COLUMNS   /* transposed: plain, B(k, n) = b[n ldb + k] */
 };
 
-enum fdit_gemm_act { FDIT_GEMM_NO_ACT, FDIT_GEMM_GELU, FDIT_GEMM_SILU, FDIT_GEMM_RELU };
+enum fdit_gemm_act { FDIT_GEMM_NO_ACT, FDIT_GEMM_GELU, FDIT_GEMM_SILU, FDIT_GEMM_RELU, FDIT_GEMM_GELU_ERF };
 
 /* What happens to an element v = C(m, n) on its way to memory, in this order. Pointers may be NULL.
  *   v += bias[n];  pre[m ldc + n] = v;  v = act(v);

@@ -140,10 +140,11 @@ void fdit_cpu_conv_panels(const fdit_weight *weight, struct fdit_gemm *g)
 
 static enum fdit_gemm_act gemm_act(enum fdit_act act)
 {
-    return act == FDIT_ACT_GELU_TANH ? FDIT_GEMM_GELU
-           : act == FDIT_ACT_SILU    ? FDIT_GEMM_SILU
-           : act == FDIT_ACT_RELU    ? FDIT_GEMM_RELU
-                                     : FDIT_GEMM_NO_ACT;
+    return act == FDIT_ACT_GELU_TANH  ? FDIT_GEMM_GELU
+           : act == FDIT_ACT_SILU     ? FDIT_GEMM_SILU
+           : act == FDIT_ACT_RELU     ? FDIT_GEMM_RELU
+           : act == FDIT_ACT_GELU_ERF ? FDIT_GEMM_GELU_ERF
+                                      : FDIT_GEMM_NO_ACT;
 }
 
 size_t fdit_cpu_linear_workspace(const struct fdit_cpu *cpu, const struct fdit_op_shape *s)

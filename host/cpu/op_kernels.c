@@ -51,6 +51,11 @@ static void activation(float *y, const float *x, size_t n, enum fdit_act act)
             vstore(y + i, vrelu(vload(x + i)));
         if (rest)
             vstore_n(y + i, vrelu(vload_n(x + i, rest)), rest);
+    } else if (act == FDIT_ACT_GELU_ERF) {
+        for (; i + VL <= n; i += VL)
+            vstore(y + i, vgelu_erf(vload(x + i)));
+        if (rest)
+            vstore_n(y + i, vgelu_erf(vload_n(x + i, rest)), rest);
     } else if (y != x) {
         memcpy(y, x, n * sizeof *y);
     }
@@ -75,6 +80,11 @@ static void activation_backward(float *dx, const float *dy, const float *x, size
             vstore(dx + i, vload(dy + i) * vrelu_slope(vload(x + i)));
         if (rest)
             vstore_n(dx + i, vload_n(dy + i, rest) * vrelu_slope(vload_n(x + i, rest)), rest);
+    } else if (act == FDIT_ACT_GELU_ERF) {
+        for (; i + VL <= n; i += VL)
+            vstore(dx + i, vload(dy + i) * vgelu_erf_slope(vload(x + i)));
+        if (rest)
+            vstore_n(dx + i, vload_n(dy + i, rest) * vgelu_erf_slope(vload_n(x + i, rest)), rest);
     } else if (dx != dy) {
         memcpy(dx, dy, n * sizeof *dx);
     }

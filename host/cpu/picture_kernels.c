@@ -72,6 +72,8 @@ FDIT_KERNEL void normalise_row(float *y, const float *x, const float *mean, cons
             v = vgelu(v);
         else if (act == FDIT_ACT_RELU)
             v = vrelu(v);
+        else if (act == FDIT_ACT_GELU_ERF)
+            v = vgelu_erf(v);
         st(y + c, v, full, rest);
     }
 }
@@ -86,6 +88,8 @@ static void normalise(float *y, const float *x, const float *mean, const float *
             normalise_row(y, x, mean, scale, bias, width, FDIT_ACT_GELU_TANH);
         else if (act == FDIT_ACT_RELU)
             normalise_row(y, x, mean, scale, bias, width, FDIT_ACT_RELU);
+        else if (act == FDIT_ACT_GELU_ERF)
+            normalise_row(y, x, mean, scale, bias, width, FDIT_ACT_GELU_ERF);
         else
             normalise_row(y, x, mean, scale, bias, width, FDIT_ACT_NONE);
     }

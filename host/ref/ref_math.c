@@ -17,6 +17,12 @@ static double logistic(double x)
     return 1 / (1 + exp(-x));
 }
 
+/* The normal distribution's part below x, (1 + erf(x / sqrt 2)) / 2, without cancellation. */
+static double normal_below(double x)
+{
+    return 0.5 * erfc(-0.70710678118654752440 * x);
+}
+
 double ref_act(enum fdit_act act, double x)
 {
     switch (act) {
@@ -24,6 +30,7 @@ double ref_act(enum fdit_act act, double x)
     case FDIT_ACT_GELU_TANH: return x * logistic(2 * gelu_u(x));
     case FDIT_ACT_SILU: return x * logistic(x);
     case FDIT_ACT_RELU: return x < 0 ? 0 : x;
+    case FDIT_ACT_GELU_ERF: return x * normal_below(x);
     }
     return NAN;
 }
@@ -38,6 +45,7 @@ double ref_act_slope(enum fdit_act act, double x)
     }
     case FDIT_ACT_SILU: return logistic(x) * (1 + x * logistic(-x));
     case FDIT_ACT_RELU: return x > 0 ? 1 : x <= 0 ? 0 : x; /* NaN stays */
+    case FDIT_ACT_GELU_ERF: return normal_below(x) + x * exp(-x * x / 2) * 0.39894228040143267794;
     }
     return NAN;
 }

@@ -351,7 +351,7 @@ void fdit_case_gate_backward(struct fdit_probe *p, const struct fdit_case_on *on
     optional(fdit_probe_out(p, AT(gate_backward, dgate), "dgate", vectors));
 }
 
-static const char *const act_names[] = { "", "GELU", "SiLU", "ReLU" }; /* by enum fdit_act */
+static const char *const act_names[] = { "", "GELU", "SiLU", "ReLU", "GELU (erf)" }; /* by enum fdit_act */
 
 void fdit_case_activation(struct fdit_probe *p, const struct fdit_case_on *on, int variant)
 {

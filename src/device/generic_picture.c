@@ -136,6 +136,8 @@ static double activate(enum fdit_act act, double v)
         return v / (1 + exp(-v));
     if (act == FDIT_ACT_RELU)
         return v < 0 ? 0 : v;
+    if (act == FDIT_ACT_GELU_ERF)
+        return v * 0.5 * erfc(-0.70710678118654752440 * v);
     if (act == FDIT_ACT_GELU_TANH)
         return v / (1 + exp(-2 * 0.79788456080286535588 * (v + 0.044715 * v * v * v)));
     return v;

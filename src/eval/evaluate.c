@@ -298,7 +298,7 @@ static enum fdit_status check_sets(fdit_context *ctx, const struct fdit_eval_res
         return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
                          "%s has features of %s and %s of %s; take the same feature network for both",
                          x->path, x->features, y->path, y->features);
-    return FDIT_OK;
+    return fdit_feature_sets_check_weights(ctx, x, y);
 }
 
 bool fdit_eval_wants_by(const char *list, const char *name)

@@ -17,7 +17,8 @@
 struct fdit_extractor {
     const struct fdit_extractor_kind *kind;
     void *self;
-    char *name;                           /* of the features in results: "judge", "judge:FILE" */
+    char *name;                           /* of the features in results: "judge", "judge:FILE", "dinov2" */
+    uint64_t weights;                     /* hash of the network's numbers; 0: not known */
     const struct fdit_net_input *input;   /* how a picture becomes what it takes: */
     int size, channels;                   /* [channels, size, size] */
     size_t width;                         /* features of a picture */
@@ -30,7 +31,7 @@ struct fdit_extractor_kind {
     const char *name;
     const char *what;  /* half a line for --help and messages */
     const char *usual; /* its file among the built-in data; NULL: a file must be given */
-    /* Loads the file and fills in input, size, channels, width, classes, taxonomy and self. */
+    /* Loads the file and fills in input, size, channels, width, classes, taxonomy, weights and self. */
     enum fdit_status (*open)(fdit_context *ctx, fdit_device *dev, const char *path, struct fdit_extractor *e);
     enum fdit_status (*run)(fdit_context *ctx, void *self, const float *x, size_t n, float *features,
                             float *logits);

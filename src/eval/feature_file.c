@@ -7,8 +7,10 @@
 #include "format/npz.h"
 #include "format/safetensors.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const char format_name[] = "finediffusion-features";
@@ -103,6 +105,8 @@ static enum fdit_status read_safetensors(fdit_context *ctx, struct fdit_feature_
     TRY(fdit_safetensors_f32(ctx, st, t, 0, t->n, x));
     if (fdit_safetensors_meta(st, "features"))
         TRY(fdit_strdup(ctx, fdit_safetensors_meta(st, "features"), &s->features));
+    if (fdit_safetensors_meta(st, "weights"))
+        s->weights = strtoull(fdit_safetensors_meta(st, "weights"), NULL, 16);
     TRY(read_taxonomy(ctx, st, s));
     TRY(read_part(ctx, st, s));
     if (fdit_safetensors_find(st, "labels")) {
@@ -129,7 +133,7 @@ static enum fdit_status write_safetensors(fdit_context *ctx, const struct fdit_f
     enum fdit_status status = FDIT_OK;
     struct fdit_st_writer *w = NULL;
     int64_t *labels = NULL;
-    char *json = NULL, part[32];
+    char *json = NULL, part[32], hash[20];
     int64_t n = (int64_t)s->points.n;
     TRY(fdit_st_writer_new(ctx, &w));
     TRY(fdit_st_writer_meta(ctx, w, "format", format_name));
@@ -139,6 +143,9 @@ static enum fdit_status write_safetensors(fdit_context *ctx, const struct fdit_f
     snprintf(part, sizeof part, "%d/%d", s->part, s->parts);
     if (s->parts)
         TRY(fdit_st_writer_meta(ctx, w, "part", part));
+    snprintf(hash, sizeof hash, "%016" PRIx64, s->weights);
+    if (s->weights)
+        TRY(fdit_st_writer_meta(ctx, w, "weights", hash));
     if (s->label) {
         TRY(fdit_taxonomy_to_json(ctx, s->taxonomy, &json));
         TRY(fdit_st_writer_meta(ctx, w, "taxonomy", json));
@@ -196,6 +203,41 @@ out:
     return status;
 }
 
+/* Which network it was, in files of ours: see feature_set.h. */
+struct origin {
+    int64_t name[64], weights;
+    size_t n;
+};
+
+static void put_origin(const struct fdit_feature_set *s, struct origin *o, struct fdit_npz_array arrays[2])
+{
+    const char *name = s->features ? s->features : "";
+    for (o->n = 0; name[o->n] && o->n < 64; o->n++)
+        o->name[o->n] = (unsigned char)name[o->n];
+    memcpy(&o->weights, &s->weights, sizeof o->weights);
+    arrays[0] = (struct fdit_npz_array){ "network", FDIT_ST_I64, 1, { (int64_t)o->n }, o->name };
+    arrays[1] = (struct fdit_npz_array){ "weights", FDIT_ST_I64, 1, { 1 }, &o->weights };
+}
+
+/* Files of others have no such arrays, or other ones of these names. */
+static enum fdit_status read_origin(fdit_context *ctx, struct fdit_npz *z, struct fdit_feature_set *s)
+{
+    enum fdit_status status = FDIT_OK;
+    const struct fdit_st_tensor *n = fdit_npz_find(z, "network"), *w = fdit_npz_find(z, "weights");
+    struct origin o = { .n = 0 };
+    char name[65] = "";
+    if (!n || !w || n->type != FDIT_ST_I64 || w->type != FDIT_ST_I64 || n->n < 1 || n->n > 64 || w->n != 1)
+        return FDIT_OK;
+    TRY(fdit_npz_i64(ctx, z, n, o.name));
+    TRY(fdit_npz_i64(ctx, z, w, &o.weights));
+    for (size_t i = 0; i < n->n; i++)
+        name[i] = (char)(o.name[i] > 31 && o.name[i] < 256 ? o.name[i] : '?');
+    memcpy(&s->weights, &o.weights, sizeof s->weights);
+    TRY(fdit_strdup(ctx, name, &s->features));
+out:
+    return status;
+}
+
 static enum fdit_status read_moments(fdit_context *ctx, struct fdit_npz *z, struct fdit_feature_set *s)
 {
     enum fdit_status status = FDIT_OK;
@@ -244,6 +286,7 @@ static enum fdit_status read_npz(fdit_context *ctx, struct fdit_feature_set *s)
     int64_t *labels = NULL;
     float *x;
     TRY(fdit_npz_open(ctx, s->path, &z));
+    TRY(read_origin(ctx, z, s));
     if (fdit_npz_find(z, "mu")) {
         TRY(read_moments(ctx, z, s));
         TRY(read_counts(ctx, z, s));
@@ -273,10 +316,11 @@ static enum fdit_status write_npz(fdit_context *ctx, const struct fdit_feature_s
 {
     enum fdit_status status = FDIT_OK;
     int64_t *labels = NULL, n = (int64_t)s->points.n;
+    struct origin origin;
     TRY(fdit_alloc(ctx, s->points.n, sizeof *labels, &labels));
     for (size_t i = 0; s->label && i < s->points.n; i++)
         labels[i] = s->label[i];
-    struct fdit_npz_array arrays[3];
+    struct fdit_npz_array arrays[5];
     const int64_t part[2] = { s->part, s->parts };
     size_t count = 0;
     arrays[count++] =
@@ -285,6 +329,10 @@ static enum fdit_status write_npz(fdit_context *ctx, const struct fdit_feature_s
         arrays[count++] = (struct fdit_npz_array){ "labels", FDIT_ST_I64, 1, { n }, labels };
     if (s->parts)
         arrays[count++] = (struct fdit_npz_array){ "part", FDIT_ST_I64, 1, { 2 }, part };
+    if (s->weights) {
+        put_origin(s, &origin, arrays + count);
+        count += 2;
+    }
     TRY(fdit_npz_write(ctx, path, arrays, count));
 out:
     fdit_free(labels);
@@ -295,13 +343,18 @@ enum fdit_status fdit_moments_write(fdit_context *ctx, const struct fdit_feature
 {
     const struct fdit_moments *m = &s->moments;
     const int64_t d = (int64_t)m->d, n = (int64_t)m->n, part[2] = { s->part, s->parts };
-    struct fdit_npz_array arrays[4] = { { "mu", FDIT_ST_F64, 1, { d }, m->mean },
+    struct fdit_npz_array arrays[6] = { { "mu", FDIT_ST_F64, 1, { d }, m->mean },
                                         { "sigma", FDIT_ST_F64, 2, { d, d }, m->covariance } };
+    struct origin origin;
     size_t count = 2;
     if (m->n)
         arrays[count++] = (struct fdit_npz_array){ "n", FDIT_ST_I64, 1, { 1 }, &n };
     if (s->parts)
         arrays[count++] = (struct fdit_npz_array){ "part", FDIT_ST_I64, 1, { 2 }, part };
+    if (s->weights) {
+        put_origin(s, &origin, arrays + count);
+        count += 2;
+    }
     return fdit_npz_write(ctx, path, arrays, count);
 }
 

@@ -33,6 +33,7 @@ static enum fdit_status check_pair(fdit_context *ctx, const struct fdit_feature_
     if (!same_text(a->features, b->features) && a->features && b->features)
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "%s has features of %s and %s of %s; take the same network", a->path,
              a->features, b->path, b->features);
+    TRY(fdit_feature_sets_check_weights(ctx, a, b));
     if (!a->label != !b->label || !a->logits != !b->logits || a->logit_classes != b->logit_classes)
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
              "%s and %s do not both have classes and logits; make them the same way", a->path, b->path);
@@ -142,6 +143,7 @@ enum fdit_status fdit_feature_sets_merge(fdit_context *ctx, struct fdit_feature_
     TRY(fdit_strf(ctx, &out->path, "%zu parts of a set", n));
     if (sets[0].features)
         TRY(fdit_strdup(ctx, sets[0].features, &out->features));
+    out->weights = sets[0].weights;
     if (sets[0].points.x)
         TRY(join(ctx, list, n, out));
     else

@@ -7,6 +7,7 @@
 #include "data/split.h"
 #include "picture/resize.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 void fdit_feature_set_fini(struct fdit_feature_set *s)
@@ -89,6 +90,17 @@ out:
     fdit_free(bytes);
     fdit_free(name);
     return status;
+}
+
+enum fdit_status fdit_feature_sets_check_weights(fdit_context *ctx, const struct fdit_feature_set *a,
+                                                 const struct fdit_feature_set *b)
+{
+    if (!a->weights || !b->weights || a->weights == b->weights)
+        return FDIT_OK;
+    return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
+                     "%s and %s have features of %s, but of other weights (%016" PRIx64 " and %016" PRIx64
+                     "); take the same file for both",
+                     a->path, b->path, b->features ? b->features : "a network", a->weights, b->weights);
 }
 
 enum fdit_status fdit_feature_set_relabel(fdit_context *ctx, struct fdit_feature_set *s,
@@ -553,6 +565,7 @@ enum fdit_status fdit_feature_set_gather(fdit_context *ctx, struct fdit_pool *po
                                       .logit_classes = o->classifier ? o->classifier->classes : e->classes };
     TRY(fdit_strdup(ctx, path, &out->path));
     TRY(fdit_strdup(ctx, e->name, &out->features));
+    out->weights = e->weights;
     if (o->drawing)
         TRY(open_drawing(ctx, e, o, out));
     else

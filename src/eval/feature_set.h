@@ -3,11 +3,12 @@
  * covariance alone; from pictures by a network, or from a file.
  *
  *   .safetensors   features F32 [n, d]; labels I64 [n] and logits F32 [n, k] where there are any; metadata
- *                  format "finediffusion-features", version "1", features (the network), taxonomy (JSON), and
- *                  part "I/N" where it is one of N parts of a set
+ *                  format "finediffusion-features", version "1", features (the network), weights (hash of its
+ *                  numbers, 16 digits), taxonomy (JSON), and part "I/N" where it is one of N parts of a set
  *   .npz           features [n, d], or another single matrix of floats, and labels [n]; or mu [d] and sigma
  *                  [d, d] as pytorch-fid, clean-fid and ADM's suite write them, and from here n [1], the
- *                  number of pictures; part [2], I and N */
+ *                  number of pictures; part [2], I and N; network, its name as codes of characters, and
+ *                  weights [1] */
 #ifndef FDIT_EVAL_FEATURE_SET_H
 #define FDIT_EVAL_FEATURE_SET_H
 
@@ -20,6 +21,7 @@
 struct fdit_feature_set {
     char *path;
     char *features;            /* the network's name; NULL: not known */
+    uint64_t weights;          /* hash of its numbers; 0: not known */
     struct fdit_points points; /* n is the number of pictures also where x is NULL */
     int32_t *label;            /* [n] classes of `taxonomy`; NULL: without classes */
     float *logits;             /* [n, logit_classes]; NULL: none */
@@ -43,6 +45,9 @@ enum fdit_status fdit_feature_set_write(fdit_context *ctx, const struct fdit_fea
                                         const char *path);
 /* mu, sigma and n of s->moments, and what part of a set they are of. */
 enum fdit_status fdit_moments_write(fdit_context *ctx, const struct fdit_feature_set *s, const char *path);
+/* FDIT_ERROR_ARGUMENT when both are known to come from a network, but with other weights. */
+enum fdit_status fdit_feature_sets_check_weights(fdit_context *ctx, const struct fdit_feature_set *a,
+                                                 const struct fdit_feature_set *b);
 /* Sets of parts of one whole, in any order, into it: features and logits one behind the other, so that what
  * is computed from them has the bits of the whole; of statistics the pooled mean and covariance, right to
  * rounding. Parts that say which they are must be all of one whole, each once; others are taken as they come.

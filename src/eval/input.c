@@ -23,22 +23,59 @@ const struct fdit_net_input fdit_input_clean_fid = { FDIT_INPUT_CLEAN, 1, SAME(1
 const struct fdit_net_input fdit_input_dino = { FDIT_INPUT_PILLOW, 255, IMAGENET };
 const struct fdit_net_input fdit_input_dino_clean = { FDIT_INPUT_CLEAN, 255, IMAGENET };
 const struct fdit_net_input fdit_input_dino_tf = { FDIT_INPUT_TF1, 255, IMAGENET };
+const struct fdit_net_input fdit_input_dino_crop = { FDIT_INPUT_CROP, 255, IMAGENET };
+const struct fdit_net_input fdit_input_dino_hf = { FDIT_INPUT_CROP_DOWN, 255, IMAGENET };
 const struct fdit_net_input fdit_input_clip = { FDIT_INPUT_MIDDLE,
                                                 255,
                                                 { 0.48145466f, 0.4578275f, 0.40821073f },
                                                 { 0.26862954f, 0.26130258f, 0.27577711f } };
 
-/* The square in the middle, as a copy. */
-static enum fdit_status middle(fdit_context *ctx, const struct fdit_picture *in, struct fdit_picture *out)
+/* side x side pixels from (left, top), as a copy. */
+static enum fdit_status cut(fdit_context *ctx, const struct fdit_picture *in, int side, int left, int top,
+                            struct fdit_picture *out)
+{
+    enum fdit_status status = FDIT_OK;
+    size_t pixel = (size_t)in->channels, n = (size_t)side * pixel, width = (size_t)in->width;
+    TRY(fdit_picture_new(ctx, side, side, in->channels, out));
+    for (size_t y = 0; y < (size_t)side; y++)
+        memcpy(out->pixels + y * n, in->pixels + (((size_t)top + y) * width + (size_t)left) * pixel, n);
+out:
+    return status;
+}
+
+static enum fdit_status middle(fdit_context *ctx, const struct fdit_picture *in, int size,
+                               struct fdit_picture *out)
 {
     enum fdit_status status = FDIT_OK;
     int side = in->width < in->height ? in->width : in->height;
-    size_t left = (size_t)(in->width - side) / 2, top = (size_t)(in->height - side) / 2;
-    size_t pixel = (size_t)in->channels, n = (size_t)side * pixel;
-    TRY(fdit_picture_new(ctx, side, side, in->channels, out));
-    for (size_t y = 0; y < (size_t)side; y++)
-        memcpy(out->pixels + y * n, in->pixels + ((top + y) * (size_t)in->width + left) * pixel, n);
+    struct fdit_picture square = { 0 };
+    TRY(cut(ctx, in, side, (in->width - side) / 2, (in->height - side) / 2, &square));
+    TRY(fdit_picture_resize(ctx, &square, FDIT_FILTER_BICUBIC, size, size, out));
 out:
+    fdit_picture_fini(&square);
+    return status;
+}
+
+/* Half of n, rounded down or, where `even`, to the even number of two that are as near. */
+static int half(int n, bool even)
+{
+    return n / 2 + (even && n % 4 == 3);
+}
+
+static enum fdit_status crop(fdit_context *ctx, const struct fdit_picture *in, int size, bool even,
+                             struct fdit_picture *out)
+{
+    enum fdit_status status = FDIT_OK;
+    int64_t w = in->width, h = in->height, shorter = w < h ? w : h, to = (int64_t)size * 8 / 7;
+    int64_t width = to * w / shorter, height = to * h / shorter;
+    struct fdit_picture sized = { 0 };
+    if (width * height > (int64_t)FDIT_PICTURE_MAX_PIXELS)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "a picture of %d x %d is too narrow for a square of %d pixels",
+             in->width, in->height, size);
+    TRY(fdit_picture_resize(ctx, in, FDIT_FILTER_BICUBIC, (int)width, (int)height, &sized));
+    TRY(cut(ctx, &sized, size, half((int)width - size, even), half((int)height - size, even), out));
+out:
+    fdit_picture_fini(&sized);
     return status;
 }
 
@@ -55,15 +92,15 @@ static enum fdit_status fill_bytes(fdit_context *ctx, const struct fdit_net_inpu
                                    const struct fdit_picture *picture, int size, float *out)
 {
     enum fdit_status status = FDIT_OK;
-    struct fdit_picture square = { 0 }, sized = { 0 };
-    if (input->resize == FDIT_INPUT_MIDDLE) {
-        TRY(middle(ctx, picture, &square));
-        picture = &square;
-    }
-    TRY(fdit_picture_resize(ctx, picture, FDIT_FILTER_BICUBIC, size, size, &sized));
+    struct fdit_picture sized = { 0 };
+    if (input->resize == FDIT_INPUT_MIDDLE)
+        TRY(middle(ctx, picture, size, &sized));
+    else if (input->resize == FDIT_INPUT_PILLOW)
+        TRY(fdit_picture_resize(ctx, picture, FDIT_FILTER_BICUBIC, size, size, &sized));
+    else
+        TRY(crop(ctx, picture, size, input->resize == FDIT_INPUT_CROP, &sized));
     spread(&sized, input->divisor, out);
 out:
-    fdit_picture_fini(&square);
     fdit_picture_fini(&sized);
     return status;
 }

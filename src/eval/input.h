@@ -13,6 +13,9 @@ enum fdit_input_resize {
     FDIT_INPUT_CLEAN,  /* likewise: Pillow's bicubic in floats */
     FDIT_INPUT_PILLOW, /* likewise, Pillow's bicubic in bytes */
     FDIT_INPUT_MIDDLE, /* the same of the square in the middle: min(side), offsets rounded down */
+    FDIT_INPUT_CROP,   /* Pillow's bicubic in bytes to a shorter side of 8 size / 7, the longer rounded down;
+                        * then the middle: offsets rounded half to even, as torchvision */
+    FDIT_INPUT_CROP_DOWN, /* the same with offsets rounded down, as transformers */
 };
 
 /* Then x = (v / divisor - mean[c]) / deviation[c], each operation in float32. FDIT_INPUT_FIT has
@@ -28,6 +31,8 @@ extern const struct fdit_net_input fdit_input_clean_fid;      /* likewise */
 extern const struct fdit_net_input fdit_input_dino; /* dgm-eval's: bytes, ImageNet's mean and deviation */
 extern const struct fdit_net_input fdit_input_dino_clean; /* the same of CLEAN */
 extern const struct fdit_net_input fdit_input_dino_tf;    /* of TF1, as torch-fidelity has it */
+extern const struct fdit_net_input fdit_input_dino_crop;  /* of CROP: its authors' evaluation */
+extern const struct fdit_net_input fdit_input_dino_hf;    /* of CROP_DOWN: transformers' */
 extern const struct fdit_net_input fdit_input_clip; /* cmmd-pytorch's: MIDDLE, CLIP's mean and deviation */
 
 /* out [3, size, size] of a picture in colour. Not for FDIT_INPUT_FIT, which the data set does while it

@@ -153,7 +153,8 @@ static enum fdit_status measure_kernel(fdit_context *ctx, struct measure *m, enu
                          m->weights_y, m->draws, values));
     struct fdit_eval_value *v = add(m, metric, values[0]);
     v->bar = fdit_bootstrap_bar(values + 1, m->draws);
-    if (metric == FDIT_METRIC_CMMD)
+    const char *network = m->r->generated.features;
+    if (metric == FDIT_METRIC_CMMD && (!network || strcmp(network, "clip") != 0))
         note(v, "the published numbers are of CLIP's features");
 out:
     fdit_free(values);

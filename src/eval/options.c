@@ -40,8 +40,12 @@ const struct fdit_option fdit_eval_option_table[] = {
       .help = "mean and covariance (mu, sigma) of real pictures instead, as pytorch-fid, clean-fid or "
               "--stats-out wrote them; for fd alone" },
     { ROW(TEXT, "features", "NAME[:FILE]", features), .usual = "judge",
-      .help = "network whose features are compared. judge: a classifier that 'train --classifier' made; "
-              "without FILE the built-in one, which knows letters" },
+      .help =
+          "network whose features are compared. judge: a classifier that 'train --classifier' made; "
+          "without FILE the built-in one, which knows letters. dinov2 (FILE in its authors' or "
+          "transformers' names; pictures as dgm-eval prepares them), dinov2-clean, dinov2-tf, dinov2-crop, "
+          "dinov2-hf (resized as clean-fid, torch-fidelity, its authors, transformers do): fd is then "
+          "FD-DINOv2. clip (ViT-L/14-336): cmmd is then as published" },
     { ROW(TEXT, "classifier", "FILE", classifier), .note = ": that of --features",
       .help = "classifier (train --classifier) that says whether pictures show their class" },
     { ROW(TEXT, "taxonomy", "FILE", taxonomy), .note = ": the folders of the real pictures",

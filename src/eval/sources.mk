@@ -21,4 +21,7 @@ fdit_sources += \
 	src/eval/report.c src/eval/report.h \
 	src/eval/scores.c src/eval/scores.h \
 	src/eval/series.c src/eval/series.h \
-	src/eval/statistics.c src/eval/statistics.h
+	src/eval/statistics.c src/eval/statistics.h \
+	src/eval/vit.c src/eval/vit.h \
+	src/eval/vit_file.c src/eval/vit_file.h \
+	src/eval/vit_positions.c
