@@ -107,6 +107,37 @@ good train $run $base --tune lora:4:8 --steps 4 --out one
 good $draw $base --delta two/delta.safetensors --latents two.safetensors
 good $draw $base --delta $lora --device cpu,ref --latents both.safetensors
 
+# ------------------------------------------------------------------ PEFT's folders, to and fro
+files="$source/tests/fixtures/adapters"
+student="$files/student.safetensors"
+for tag in lora rslora finediffusion+lora; do
+    good convert "$files/peft_$tag" peft.safetensors --delta --base "$student" --model 48,2,3,2 --quiet
+    good inspect peft.safetensors
+    says stdout 'lora of rank 3, alpha 5'
+    good convert peft.safetensors "back-$tag" --names peft --quiet
+    good convert "back-$tag" again.safetensors --delta --base "$student" --model 48,2,3,2 --quiet
+    same "$tag to PEFT and back" peft.safetensors again.safetensors
+    good sample --base "$student" --model 48,2,3,2 --delta peft.safetensors --classes '#0' --guide none --steps 2 \
+        --quiet --latents x.safetensors
+done
+says back-finediffusion+lora/adapter_config.json '"bias": "all"'
+says back-lora/adapter_config.json '"bias": "none"'
+says back-lora/adapter_config.json '"attn.proj"'
+says back-rslora/adapter_config.json '"use_rslora": true'
+grep -aq 'base_model.model.blocks.0.attn.qkv.base_layer.bias' back-finediffusion+lora/adapter_model.safetensors ||
+    fail "PEFT's name of the bias under an adapter is missing"
+good convert "run-finediffusion+lora:4/delta.safetensors" ours --names peft --quiet
+good convert ours again.safetensors --delta $base --quiet
+good $draw $base --delta again.safetensors --classes '#0,#1' --guide none --latents a.safetensors
+refused "does~not~say~the~sizes,--base" convert back-lora x.safetensors
+refused "leave~it~out" convert back-lora x.safetensors --delta --base "$student" --model 48,2,3,2 --tune norm
+refused "is~a~PEFT~adapter,convert" $draw --base "$student" --model 48,2,3,2 --delta back-lora --latents x.safetensors
+refused "does~not~hold~an~adapter" convert plain/delta.safetensors x --names peft
+refused "of~another~model~size" convert "$files/peft_lora" x.safetensors --delta $base
+cp -r back-lora half
+sed 's/"alpha_pattern": {}/"alpha_pattern": {"attn.qkv": 2}/' back-lora/adapter_config.json >half/adapter_config.json
+refused "alpha_pattern,merge_and_unload" convert half x.safetensors --delta --base "$student" --model 48,2,3,2
+
 # ------------------------------------------------------------------ what is refused
 new="train $run $base --steps 1 --out new"
 refused "lora:0,rank,1~to~the~width" $new --tune lora:0

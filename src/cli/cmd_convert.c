@@ -26,8 +26,9 @@ static const int values[] = { FDIT_VALUES_EMA, FDIT_VALUES_RAW };
 static const struct fdit_option options[] = {
     FDIT_HEADING("Conversion"),
     { ROW(TEXT, "merge", "DELTA", o.merge), .help = "apply this delta to IN" },
-    { ROW(CHOICE, "names", "own|torch", names), .usual = "own",
-      .help = "torch: write a .pt file with exactly the tensors that public code loads" },
+    { ROW(CHOICE, "names", "own|torch|peft", names), .usual = "own",
+      .help = "torch: write a .pt file with exactly the tensors that public code loads; peft: write the "
+              "adapter in a delta as a folder OUT for PEFT" },
     { ROW(CHOICE, "type", "f32|f16|bf16", o.type), .values = types, .usual = "f32",
       .help = "type in which the numbers are stored" },
     { ROW(FLAG, "saturate", NULL, o.saturate),
@@ -176,6 +177,7 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
     a->o.values_asked = a->values >= 0;
     a->o.values = a->o.values_asked ? (enum fdit_values)a->values : FDIT_VALUES_EMA;
     a->o.torch_names = a->names == 1;
+    a->o.peft = a->names == 2;
     a->o.shard_bytes = a->shard_bytes ? a->shard_bytes : (uint64_t)5 << 30;
     TRY(settle(cli->ctx, a, &tax, &json));
     TRY(fdit_convert(cli->ctx, &a->o, &r));
@@ -195,7 +197,8 @@ const struct fdit_command fdit_command_convert = {
     .synopsis = "[OPTION]... IN OUT",
     .about = "Converts the weights in IN: safetensors (also in shards, by their *.index.json), a "
              "PyTorch file (.pt: a plain state_dict, or a dictionary with \"model\" and \"ema\"), a "
-             "diffusers folder, a checkpoint of a training run, or a delta. Code in a PyTorch file is "
+             "diffusers folder, a checkpoint of a training run, a delta, or a PEFT adapter folder. Code in a "
+             "PyTorch file is "
              "never executed.\n\n"
              "The name of OUT decides the format: *.safetensors, *.index.json (the shards are written "
              "beside it), or *.pt, *.pth, *.bin or *.ckpt (a state_dict for torch.load). Other endings "
@@ -203,12 +206,14 @@ const struct fdit_command fdit_command_convert = {
              "--merge DELTA applies a delta: its tensors replace those of IN, and its taxonomy goes "
              "into OUT. --base FILE --delta does the reverse: OUT becomes the delta that turns FILE "
              "into IN. It holds the parameters that --tune names; all others must equal those of FILE "
-             "up to rounding.",
+             "up to rounding. A PEFT adapter as IN becomes a delta in the same way, and says itself what "
+             "was trained.",
     .examples = "  finediffusion convert DiT-XL-2-256x256.pt base.safetensors --type f16\n"
                 "  finediffusion convert base.safetensors merged.safetensors \\\n"
                 "      --merge run/delta.safetensors\n"
                 "  finediffusion convert 0100000.pt delta.safetensors --delta \\\n"
                 "      --base DiT-XL-2-256x256.pt --taxonomy birds.tsv\n"
+                "  finediffusion convert run/delta.safetensors adapter --names peft\n"
                 "  finediffusion convert base.pt fine.pt --merge delta.safetensors --names torch\n"
                 "  finediffusion convert base.pt model.safetensors.index.json --shard-size 1G\n",
     .options = options,

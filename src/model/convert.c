@@ -8,6 +8,7 @@
 #include "format/pt.h"
 #include "model/delta.h"
 #include "model/merge.h"
+#include "model/peft.h"
 #include "model/shards.h"
 
 #include <math.h>
@@ -25,6 +26,7 @@ struct job {
     struct fdit_convert_report *report;
     struct fdit_checkpoint *in, *merge, *base;
     const struct fdit_mask *mask;
+    struct fdit_mask told; /* by a PEFT adapter */
     struct fdit_model_config config;
     struct fdit_params params;
     struct piece *pieces; /* what is written, in order */
@@ -48,6 +50,8 @@ static enum fdit_status read_piece(fdit_context *ctx, const struct job *j, const
     enum fdit_status status = FDIT_OK;
     if (j->merge && fdit_checkpoint_has(j->merge, p->name)) {
         TRY(fdit_checkpoint_read_part(ctx, j->merge, p, first, n, out));
+    } else if (fdit_checkpoint_is_peft(j->in) && !fdit_checkpoint_has(j->in, p->name)) {
+        TRY(fdit_checkpoint_read_part(ctx, j->base, p, first, n, out)); /* the class table of the base */
     } else if (p->kind != FDIT_PARAM_NORM || fdit_checkpoint_has(j->in, p->name)) {
         TRY(fdit_checkpoint_read_part(ctx, j->in, p, first, n, out));
     } else {
@@ -119,6 +123,56 @@ out:
     return status;
 }
 
+/* What a PEFT adapter trains, by its tensors: as --tune would say it. */
+static enum fdit_status peft_mask(fdit_context *ctx, struct job *j)
+{
+    enum fdit_status status = FDIT_OK;
+    const struct fdit_adapter *a = fdit_checkpoint_adapter(j->in);
+    const bool bias = fdit_checkpoint_has(j->in, "x_embedder.proj.bias");
+    const bool norm = fdit_checkpoint_has(j->in, "blocks.0.norm1.weight");
+    char *text = NULL;
+    TRY(fdit_strf(ctx, &text, "%slora:%d:%.17g%s%s", a->rslora ? "rs" : "", a->rank, a->alpha,
+                  bias ? "+bias" : "", norm ? "+norm" : ""));
+    TRY(fdit_mask_parse(ctx, text, &j->told));
+    j->mask = &j->told;
+out:
+    fdit_free(text);
+    return status;
+}
+
+/* A PEFT adapter says nothing of its model: that is the base's, with the rows of the adapter's table. */
+static enum fdit_status open_peft(fdit_context *ctx, struct job *j)
+{
+    enum fdit_status status = FDIT_OK;
+    int extra;
+    if (!j->o->base)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT,
+             "%s: is a PEFT adapter, which does not say the sizes of its model; make a delta of it with "
+             "--delta "
+             "--base FILE",
+             j->o->in);
+    if (j->o->mask)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--tune %s: a PEFT adapter says itself what it trains; leave it out",
+             j->o->mask->name);
+    j->report->delta = true;
+    TRY(fdit_checkpoint_open(ctx, j->o->base, FDIT_VALUES_EMA, &j->base));
+    TRY(fdit_delta_refuse_as_base(ctx, j->base));
+    fdit_checkpoint_ask_objective(j->base, j->o->objective, true);
+    TRY(fdit_checkpoint_config(ctx, j->base, j->o->model, &j->config));
+    const int64_t rows = fdit_checkpoint_dim(j->in, table_name, 0);
+    if (rows > 0 && rows <= INT32_MAX)
+        j->config.rows = (int)rows;
+    j->config.adapter = *fdit_checkpoint_adapter(j->in);
+    TRY(peft_mask(ctx, j));
+    TRY(fdit_params_init(ctx, &j->config, j->mask, &j->params));
+    TRY(fdit_checkpoint_check(ctx, j->in, &j->params, j->config.depth, &extra));
+    for (int i = 0; i < j->params.n; i++)
+        if (j->params.list[i].trained && fdit_checkpoint_has(j->in, j->params.list[i].name))
+            TRY(fdit_checkpoint_check_shape(ctx, j->in, &j->params.list[i]));
+out:
+    return status;
+}
+
 static enum fdit_status open_files(fdit_context *ctx, struct job *j)
 {
     enum fdit_status status = FDIT_OK;
@@ -133,6 +187,10 @@ static enum fdit_status open_files(fdit_context *ctx, struct job *j)
     if (o->values_asked && !o->merge)
         TRY(fdit_checkpoint_check_kind(ctx, j->in, o->values));
     const char *format = fdit_checkpoint_meta(j->in, "format");
+    if (fdit_checkpoint_is_peft(j->in)) {
+        TRY(open_peft(ctx, j));
+        goto out;
+    }
     bool ours = format && (!strcmp(format, FDIT_DELTA_FORMAT) || !strcmp(format, "finediffusion-checkpoint"));
     if (ours)
         TRY(fdit_delta_check(ctx, j->in));
@@ -247,19 +305,13 @@ static enum fdit_status same_model(fdit_context *ctx, const struct job *j)
     return FDIT_OK;
 }
 
-static enum fdit_status open_base(fdit_context *ctx, struct job *j)
+/* The base of a fine-tuned model: of the same sizes, and frozen weights are its own. */
+static enum fdit_status compare_base(fdit_context *ctx, struct job *j)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_model_config base = { 0 };
     const struct fdit_model_config *c = &j->config;
-    const char *carried = fdit_checkpoint_meta(j->in, "taxonomy");
     char said[96];
-    if (j->o->taxonomy && c->rows != j->o->taxonomy_rows && c->rows != j->o->taxonomy_rows + 1)
-        FAIL(ctx, FDIT_ERROR_FORMAT,
-             "%s: its class table has %d rows, the taxonomy %d classes and groups; give the "
-             "taxonomy and --ranks that it was trained with (where groups of one name are told apart and "
-             "were one when it was trained, write the line \"#independent\" into the taxonomy)",
-             j->o->in, c->rows, j->o->taxonomy_rows);
     TRY(fdit_checkpoint_open(ctx, j->o->base, FDIT_VALUES_EMA, &j->base));
     TRY(fdit_delta_refuse_as_base(ctx, j->base));
     TRY(same_model(ctx, j));
@@ -270,12 +322,32 @@ static enum fdit_status open_base(fdit_context *ctx, struct job *j)
         FAIL(ctx, FDIT_ERROR_FORMAT, "%s is a model for %dx%dx%d, %s for %dx%dx%d: no delta between them",
              j->o->in, c->input_size, c->input_size, c->channels, j->o->base, base.input_size,
              base.input_size, base.channels);
-    for (int i = 0; i < j->params.n; i++)
-        if (j->params.list[i].trained && !fdit_checkpoint_has(j->in, j->params.list[i].name))
-            FAIL(ctx, FDIT_ERROR_FORMAT,
-                 "%s: has no %s, which --tune %s trains; name by --tune what was trained", j->o->in,
-                 j->params.list[i].name, j->mask->name);
     TRY(check_frozen(ctx, j));
+out:
+    return status;
+}
+
+static enum fdit_status open_base(fdit_context *ctx, struct job *j)
+{
+    enum fdit_status status = FDIT_OK;
+    const struct fdit_model_config *c = &j->config;
+    const char *carried = fdit_checkpoint_meta(j->in, "taxonomy");
+    const bool peft = fdit_checkpoint_is_peft(j->in);
+    if (j->o->taxonomy && c->rows != j->o->taxonomy_rows && c->rows != j->o->taxonomy_rows + 1)
+        FAIL(ctx, FDIT_ERROR_FORMAT,
+             "%s: its class table has %d rows, the taxonomy %d classes and groups; give the "
+             "taxonomy and --ranks that it was trained with (where groups of one name are told apart and "
+             "were one when it was trained, write the line \"#independent\" into the taxonomy)",
+             j->o->in, c->rows, j->o->taxonomy_rows);
+    for (int i = 0; i < j->params.n; i++)
+        if (j->params.list[i].trained && !fdit_checkpoint_has(j->in, j->params.list[i].name) &&
+            !(peft && j->params.list[i].kind == FDIT_PARAM_TABLE))
+            FAIL(ctx, FDIT_ERROR_FORMAT, "%s: has no %s, which --tune %s trains%s", j->o->in,
+                 j->params.list[i].name, j->mask->name,
+                 peft ? "; adapters on some of the layers only are not supported"
+                      : "; name by --tune what was trained");
+    if (!peft)
+        TRY(compare_base(ctx, j));
     TRY(fdit_checkpoint_fingerprint(ctx, j->base, &j->config, j->mask, &j->fingerprint));
     if (!j->o->taxonomy && !carried)
         fdit_log(ctx, FDIT_LOG_WARNING,
@@ -476,8 +548,48 @@ out:
     return status;
 }
 
+/* The folder of a PEFT adapter, its description first: it is complete when the numbers are there. */
+static enum fdit_status save_peft(fdit_context *ctx, struct job *j)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_st_writer *w = NULL;
+    char *config = NULL, *weights = NULL, **names = NULL;
+    int64_t shape[4];
+    if (!j->report->delta || !fdit_adapter_any(&j->config.adapter))
+        FAIL(ctx, FDIT_ERROR_ARGUMENT,
+             "--names peft: %s does not hold an adapter; give the delta of train --tune lora:R", j->o->in);
+    TRY(fdit_mkdirs(ctx, j->o->out));
+    TRY(fdit_path_join(ctx, j->o->out, FDIT_PEFT_CONFIG, &config));
+    TRY(fdit_path_join(ctx, j->o->out, FDIT_PEFT_WEIGHTS, &weights));
+    j->report->replaced = fdit_is_file(weights);
+    TRY(fdit_peft_write(ctx, config, &j->config.adapter, fdit_checkpoint_has(j->in, "x_embedder.proj.bias"),
+                        fdit_checkpoint_has(j->in, "blocks.0.norm1.weight")));
+    TRY(fdit_alloc(ctx, j->n_pieces, sizeof *names, &names));
+    TRY(fdit_st_writer_new(ctx, &w));
+    TRY(fdit_st_writer_meta(ctx, w, "format", "pt"));
+    for (size_t i = 0; i < j->n_pieces; i++) {
+        const struct fdit_param *p = j->pieces[i].p;
+        shape_of(p, shape);
+        TRY(fdit_peft_theirs(ctx, p->name, &names[i]));
+        TRY(fdit_st_writer_fill(ctx, w, names[i], type_of(j, p), p->rank, shape, fill_part, &j->pieces[i]));
+    }
+    j->report->bytes = fdit_st_writer_bytes(w);
+    j->report->files = 1;
+    TRY(fdit_st_writer_save(ctx, w, weights));
+out:
+    fdit_st_writer_free(w);
+    for (size_t i = 0; names && i < j->n_pieces; i++)
+        fdit_free(names[i]);
+    fdit_free(names);
+    fdit_free(config);
+    fdit_free(weights);
+    return status;
+}
+
 static enum fdit_status save(fdit_context *ctx, struct job *j)
 {
+    if (j->o->peft)
+        return save_peft(ctx, j);
     static const char *const torch[] = { ".pt", ".pth", ".bin", ".ckpt" };
     j->report->replaced = fdit_is_file(j->o->out);
     bool safe = fdit_path_has_suffix(j->o->out, ".safetensors"),

@@ -23,6 +23,7 @@ struct fdit_convert_options {
     bool saturate;           /* numbers beyond the type's largest become it; else they are refused */
     enum fdit_st_type type;  /* F32, F16 or BF16; the position table stays F32 */
     bool torch_names;        /* the tensors that public code expects: no norms that `in` lacks */
+    bool peft;               /* `out` is a folder, for PEFT (peft.h); `in` a delta with an adapter */
     bool force;              /* differences that are refused are accepted */
     uint64_t shard_bytes;    /* numbers in one shard */
     /* with base: what a delta says about itself, for inputs that do not say it */

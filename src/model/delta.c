@@ -198,6 +198,12 @@ enum fdit_status fdit_delta_check(fdit_context *ctx, struct fdit_checkpoint *cp)
     struct fdit_mask mask;
     bool known;
     const char *format = fdit_checkpoint_meta(cp, "format");
+    if (fdit_checkpoint_is_peft(cp))
+        FAIL(
+            ctx, FDIT_ERROR_FORMAT,
+            "%s: is a PEFT adapter; make a delta of it first: finediffusion convert FOLDER delta.safetensors "
+            "--delta --base FILE",
+            fdit_checkpoint_path(cp));
     bool state = format && !strcmp(format, "finediffusion-checkpoint"); /* holds the delta, too */
     if (!state && (!format || strcmp(format, FDIT_DELTA_FORMAT)))
         FAIL(ctx, FDIT_ERROR_FORMAT,
