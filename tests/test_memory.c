@@ -102,6 +102,10 @@ START_TEST(test_plan)
     /* the checkpoint, four times the weights, is never beside the plan */
     check("train --resume DIR/base --steps 3" COMMON, 200e6);
     check(TUNE " --out DIR/fine", 150e6);
+    /* so small that what is measured for the summary would show */
+    check(TRAIN " --from-scratch --tune full --label-drop empty --model 32,1,2,4 --size 16 --channels 3"
+                " --out DIR/small",
+          1e4);
     check(TUNE " --recompute block --out DIR/block", 60e6);
     check("sample --base DIR/base/delta.safetensors --delta DIR/fine/delta.safetensors --sampler ddim"
           " --steps 2 --per-class 2 --batch 8 --out DIR/out" COMMON,

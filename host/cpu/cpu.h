@@ -156,7 +156,8 @@ void fdit_cpu_linear_dw(fdit_device *dev, const struct fdit_linear_dw_args *a);
 size_t fdit_cpu_linear_workspace(const struct fdit_cpu *cpu, const struct fdit_op_shape *shape);
 
 /* probe.c: what this processor reaches with this many threads. */
-enum fdit_status fdit_cpu_peak(fdit_context *ctx, fdit_device *dev, struct fdit_device_peak *out);
+enum fdit_status fdit_cpu_peak(fdit_context *ctx, fdit_device *dev, bool copying,
+                               struct fdit_device_peak *out);
 
 /* All other ops: void fdit_cpu_<op>(fdit_device *dev, const struct fdit_<op>_args *a), in ops_*.c,
  * declared in ops.h together with

@@ -82,7 +82,8 @@ static double copy(const struct fdit_cpu *cpu, char *to, const char *from)
     return seconds > 0 ? 2.0 * (double)(c.part * parts) / seconds : 0;
 }
 
-enum fdit_status fdit_cpu_peak(fdit_context *ctx, fdit_device *dev, struct fdit_device_peak *out)
+enum fdit_status fdit_cpu_peak(fdit_context *ctx, fdit_device *dev, bool copying,
+                               struct fdit_device_peak *out)
 {
     enum fdit_status status = FDIT_OK;
     const struct fdit_cpu *cpu = fdit_cpu_of(dev);
@@ -90,9 +91,11 @@ enum fdit_status fdit_cpu_peak(fdit_context *ctx, fdit_device *dev, struct fdit_
     double flops = 0, bytes = 0;
     for (int i = 0; i < BURSTS; i++)
         flops = max_double(flops, burst(cpu));
-    TRY(fdit_alloc_pages(ctx, copy_bytes, 1, &from));
-    TRY(fdit_alloc_pages(ctx, copy_bytes, 1, &to));
-    for (int i = 0; i < COPIES; i++)
+    if (copying) {
+        TRY(fdit_alloc_pages(ctx, copy_bytes, 1, &from));
+        TRY(fdit_alloc_pages(ctx, copy_bytes, 1, &to));
+    }
+    for (int i = 0; copying && i < COPIES; i++)
         bytes = max_double(bytes, copy(cpu, to, from));
     *out = (struct fdit_device_peak){ .gflops = 1e-9 * flops, .copy_gbytes = 1e-9 * bytes };
 out:

@@ -203,7 +203,7 @@ enum fdit_status fdit_bench_run(fdit_context *ctx, fdit_device *dev, const struc
         TRY(verify(&j));
     }
     phase(&j, "measuring the device's peak");
-    TRY(fdit_device_peak(ctx, dev, &out->peak));
+    TRY(fdit_device_peak(ctx, dev, true, &out->peak));
     reset_resident();
     phase(&j, "making weights");
     TRY(j.subject->open(ctx, dev, p, options->storage, &j.state, &out->plan_bytes));

@@ -147,7 +147,7 @@ static enum fdit_status sum_peaks(fdit_context *ctx, const struct fdit_devices *
     bool all = true;
     for (int i = 0; i < devices->n; i++) {
         struct fdit_device_peak one = { 0 };
-        TRY(fdit_device_peak(ctx, devices->list[i], &one));
+        TRY(fdit_device_peak(ctx, devices->list[i], false, &one));
         all = all && one.gflops > 0;
         sum->gflops += one.gflops;
     }

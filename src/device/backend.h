@@ -17,7 +17,7 @@
 #include "device/device.h"
 
 /* Rises whenever an entry or an argument changes its meaning: a table of another version is not opened. */
-#define FDIT_BACKEND_VERSION 2
+#define FDIT_BACKEND_VERSION 3
 
 struct fdit_device_ops {
     int version;      /* FDIT_BACKEND_VERSION that it was written for */
@@ -40,8 +40,9 @@ struct fdit_device_ops {
     void (*read_begin)(fdit_device *dev, const fdit_buffer *from, size_t byte_offset, void *host,
                        size_t bytes, int slot);
     void (*read_end)(fdit_device *dev, int slot);
-    /* (optional; default: not known) Measures *out, in less than a second. */
-    enum fdit_status (*peak)(fdit_context *ctx, fdit_device *dev, struct fdit_device_peak *out);
+    /* (optional; default: not known) Measures *out, in less than a second; without `copying` no memory is
+     * taken, and copy_gbytes stays 0. */
+    enum fdit_status (*peak)(fdit_context *ctx, fdit_device *dev, bool copying, struct fdit_device_peak *out);
     /* (optional; default: name, driver, memory) What a report about the device says: lines "key: value".
      * Free with fdit_free. */
     enum fdit_status (*facts)(fdit_context *ctx, fdit_device *dev, char **out);

@@ -142,13 +142,14 @@ void fdit_device_reset_counts(fdit_device *dev)
     memset(dev->counts, 0, sizeof dev->counts);
 }
 
-enum fdit_status fdit_device_peak(fdit_context *ctx, fdit_device *dev, struct fdit_device_peak *out)
+enum fdit_status fdit_device_peak(fdit_context *ctx, fdit_device *dev, bool copying,
+                                  struct fdit_device_peak *out)
 {
     enum fdit_status status = FDIT_OK;
     *out = (struct fdit_device_peak){ 0 };
     TRY(fdit_device_sync(ctx, dev));
     if (dev->ops->peak)
-        TRY(dev->ops->peak(ctx, dev, out));
+        TRY(dev->ops->peak(ctx, dev, copying, out));
 out:
     return status;
 }

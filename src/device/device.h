@@ -485,7 +485,7 @@ struct fdit_device_info {
 /* What the device was measured to reach; 0: not known. */
 struct fdit_device_peak {
     double gflops;      /* multiply-adds of the device's precision in registers, counted as two */
-    double copy_gbytes; /* a second, of a long copy: bytes read and bytes written */
+    double copy_gbytes; /* a second, of a long copy: bytes read and bytes written; where it was asked for */
 };
 
 struct fdit_device_options {
@@ -544,9 +544,10 @@ bool fdit_device_has_queue(const fdit_device *dev);
 uint64_t fdit_device_objects_made(const fdit_device *dev);
 /* What a report about the device says: lines "key: value". Free with fdit_free. */
 enum fdit_status fdit_device_facts(fdit_context *ctx, fdit_device *dev, char **out);
-/* Measures what the device can reach, by loops of its own; all 0 where it has none. Takes memory for the
- * copy while it runs. */
-enum fdit_status fdit_device_peak(fdit_context *ctx, fdit_device *dev, struct fdit_device_peak *out);
+/* Measures what the device can reach, by loops of its own; all 0 where it has none. `copying` as well takes
+ * memory that no plan counts, 128 MiB on a processor, while it runs; without it none is taken. */
+enum fdit_status fdit_device_peak(fdit_context *ctx, fdit_device *dev, bool copying,
+                                  struct fdit_device_peak *out);
 
 /* Zero-filled and touched, so that a shortage shows here. `label` is copied. Not inside a step. */
 enum fdit_status fdit_buffer_new(fdit_context *ctx, fdit_device *dev, size_t bytes, const char *label,
