@@ -204,8 +204,8 @@ EXTRA_DIST += tests/test_adapters.sh
 tests_test_adapters_SOURCES = tests/test_adapters.c tests/model_fixture.c tests/model_fixture.h
 
 check_PROGRAMS += tests/test_flow
-TESTS += tests/test_flow.sh
-EXTRA_DIST += tests/test_flow.sh
+TESTS += tests/test_flow_cli.sh
+EXTRA_DIST += tests/test_flow_cli.sh
 TESTS += tests/test_training_options.sh
 EXTRA_DIST += tests/test_training_options.sh
 tests_test_flow_SOURCES = tests/test_flow.c tests/model_fixture.c tests/model_fixture.h

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # Dependencies point one way: a folder includes only what stands above it in this list, src never includes a
-# device's headers, and CL's headers are in host/opencl alone.
+# device's headers, and CL's headers are in host/opencl alone. Each test has a name of its own.
 set -u
 cd "${FDIT_SRCDIR:-$(dirname "$0")/..}" || exit 99
 checks=0 failures=0
@@ -66,6 +66,12 @@ done
 checks=$((checks + 1))
 for file in $(grep -l -E '^# *include [<"](CL/|clblast)' src/*/*.[ch] host/*.[ch] host/*/*.[ch] include/*.h); do
     case $file in host/opencl/*) ;; *) fail "$file includes headers of OpenCL" ;; esac
+done
+
+# make check calls the results of both NAME and NAME.sh tests/NAME.log, and runs one of them.
+for file in tests/*.sh; do
+    checks=$((checks + 1))
+    [ ! -e "${file%.sh}.c" ] || fail "$file and ${file%.sh}.c: of two tests of one name make check runs one"
 done
 
 echo "$checks checks, $failures failures"
