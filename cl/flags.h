@@ -45,5 +45,6 @@
 #define CONV_BIAS 0
 #define CONV_RESIDUAL 1
 #define CONV_UPSAMPLE 2
+#define CONV_ACT 3 /* enum fdit_act from this bit on */
 
 #endif

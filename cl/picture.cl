@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * picture.cl: pictures as rows of channels: 3 x 3 convolution, group norm, softmax.
+ * picture.cl: pictures as rows of channels: convolution, group norm, softmax, pooling.
  *
  * conv is the product of linear.cl, C [M, N] = sum over k < K of A(m, k) W[n][k], whose A(m, k) is looked
- * up in the picture: m is an output pixel, k = (ky * 3 + kx) * n_in + c. A group computes a tile of
+ * up in the picture: m is an output pixel, k = (ky * kernel_x + kx) * n_in + c. A group computes a tile of
  * TM x TN; work-item (tx, ty) owns the elements row ty + 16 i, column tx + 16 j. When a tile of A is
  * loaded, a work-item has one k and the rows l / TK + i * GROUP / TK, so that the division by n_in is
  * done once a step and the pixels of its rows once for all.
@@ -24,20 +24,21 @@
 __kernel __attribute__((reqd_work_group_size(16, 16, 1))) void
 conv(__global float *y, ulong y_at, __global const float *x, ulong x_at, __global const float *w, ulong w_at,
      __global const float *bias, ulong bias_at, __global const float *residual, ulong residual_at, int M,
-     int N, int n_in, int H, int W, int out_h, int out_w, int first, int stride, uint flags)
+     int N, int n_in, int H, int W, int out_h, int out_w, int kernel_y, int kernel_x, int top, int left,
+     int stride_y, int stride_x, uint flags)
 {
     __local float as[TK][TM + 1], bs[TK][TN + 1];
     int tx = (int)get_local_id(0), ty = (int)get_local_id(1), l = ty * 16 + tx;
-    int m0 = (int)get_group_id(1) * TM, n0 = (int)get_group_id(0) * TN, K = 9 * n_in;
-    int up = FLAG(flags, CONV_UPSAMPLE) ? 1 : 0, vh = H << up, vw = W << up, left = stride == 1 ? 1 : 0;
+    int m0 = (int)get_group_id(1) * TM, n0 = (int)get_group_id(0) * TN, K = kernel_y * kernel_x * n_in;
+    int up = FLAG(flags, CONV_UPSAMPLE) ? 1 : 0, vh = H << up, vw = W << up;
     /* The first pixel of v that each of the rows sees, and where its sample begins; rows behind the last
      * see nothing. */
     int ri[A_ROWS], rj[A_ROWS];
     size_t sample[A_ROWS];
     for (int i = 0; i < A_ROWS; i++) {
         int m = m0 + l / TK + i * (GROUP / TK);
-        ri[i] = m < M ? m / out_w % out_h * stride + first : -4;
-        rj[i] = m % out_w * stride - left;
+        ri[i] = m < M ? m / out_w % out_h * stride_y + top : -kernel_y;
+        rj[i] = m % out_w * stride_x + left;
         sample[i] = (size_t)(m / out_w / out_h) * (size_t)H * (size_t)W * (size_t)n_in;
     }
     float acc[ITEM_M][ITEM_N];
@@ -48,7 +49,8 @@ conv(__global float *y, ulong y_at, __global const float *x, ulong x_at, __globa
             acc[i][j] = 0.0f;
 
     for (int k0 = 0; k0 < K; k0 += TK) {
-        int k = k0 + l % TK, tap = k / n_in, c = k - tap * n_in, ky = tap / 3, kx = tap - 3 * ky;
+        int k = k0 + l % TK, tap = k / n_in, c = k - tap * n_in, ky = tap / kernel_x,
+            kx = tap - kernel_x * ky;
         for (int i = 0; i < A_ROWS; i++) {
             int vi = ri[i] + ky, vj = rj[i] + kx;
             bool in = k < K && vi >= 0 && vi < vh && vj >= 0 && vj < vw;
@@ -87,30 +89,66 @@ conv(__global float *y, ulong y_at, __global const float *x, ulong x_at, __globa
             float v = acc[i][j];
             if (FLAG(flags, CONV_BIAS))
                 v += bias[bias_at + (size_t)n];
+            v = act(flags >> CONV_ACT, v);
             if (FLAG(flags, CONV_RESIDUAL))
                 v += residual[residual_at + at];
             y[y_at + at] = v;
         }
 }
 
-/* to [pixels][9 n_in]: what each output pixel from `from` on sees. One work-item a number of a tap:
- * (n_in, 9 pixels). */
+/* The same in groups, w [N][kernel_y kernel_x n_in / groups]: one work-item an element of y, (N, M). */
+__kernel __attribute__((reqd_work_group_size(64, 4, 1))) void
+conv_groups(__global float *y, ulong y_at, __global const float *x, ulong x_at, __global const float *w,
+            ulong w_at, __global const float *bias, ulong bias_at, __global const float *residual,
+            ulong residual_at, int M, int N, int n_in, int H, int W, int out_h, int out_w, int kernel_y,
+            int kernel_x, int top, int left, int stride_y, int stride_x, uint flags, int groups)
+{
+    int n = (int)get_global_id(0), m = (int)get_global_id(1), each = n_in / groups;
+    if (n >= N || m >= M)
+        return;
+    int up = FLAG(flags, CONV_UPSAMPLE) ? 1 : 0, row = m / out_w % out_h * stride_y + top,
+        column = m % out_w * stride_x + left;
+    size_t sample = x_at + (size_t)(m / out_w / out_h) * (size_t)H * (size_t)W * (size_t)n_in +
+                    (size_t)(n / (N / groups) * each);
+    size_t at = (size_t)m * (size_t)N + (size_t)n;
+    float v = 0.0f;
+    w += w_at + (size_t)n * (size_t)(kernel_y * kernel_x * each);
+    for (int ky = 0; ky < kernel_y; ky++)
+        for (int kx = 0; kx < kernel_x; kx++, w += each) {
+            int i = row + ky, j = column + kx;
+            if (i < 0 || i >= H << up || j < 0 || j >= W << up)
+                continue;
+            size_t from = sample + ((size_t)(i >> up) * (size_t)W + (size_t)(j >> up)) * (size_t)n_in;
+            for (int c = 0; c < each; c++)
+                v = mad(x[from + (size_t)c], w[c], v);
+        }
+    if (FLAG(flags, CONV_BIAS))
+        v += bias[bias_at + (size_t)n];
+    v = act(flags >> CONV_ACT, v);
+    if (FLAG(flags, CONV_RESIDUAL))
+        v += residual[residual_at + at];
+    y[y_at + at] = v;
+}
+
+/* to [pixels][taps n_in]: what each output pixel from `from` on sees. One work-item a number of a tap:
+ * (n_in, taps pixels). */
 __kernel __attribute__((reqd_work_group_size(64, 1, 1))) void
 patches(__global float *to, ulong to_at, __global const float *x, ulong x_at, ulong from, int n_in, int H,
-        int W, int out_h, int out_w, int first, int stride, uint flags)
+        int W, int out_h, int out_w, int kernel_y, int kernel_x, int top, int left, int stride_y,
+        int stride_x, uint flags)
 {
-    int c = (int)get_global_id(0), tap = (int)(get_global_id(1) % 9);
-    size_t p = get_global_id(1) / 9, m = p + (size_t)from;
-    int up = FLAG(flags, CONV_UPSAMPLE) ? 1 : 0, left = stride == 1 ? 1 : 0;
-    int row = (int)(m / (size_t)out_w % (size_t)out_h) * stride + first + tap / 3;
-    int column = (int)(m % (size_t)out_w) * stride - left + tap % 3;
+    size_t taps = (size_t)(kernel_y * kernel_x), p = get_global_id(1) / taps, m = p + (size_t)from;
+    int c = (int)get_global_id(0), tap = (int)(get_global_id(1) % taps);
+    int up = FLAG(flags, CONV_UPSAMPLE) ? 1 : 0;
+    int row = (int)(m / (size_t)out_w % (size_t)out_h) * stride_y + top + tap / kernel_x;
+    int column = (int)(m % (size_t)out_w) * stride_x + left + tap % kernel_x;
     size_t sample = m / (size_t)out_w / (size_t)out_h;
     bool in = row >= 0 && row < H << up && column >= 0 && column < W << up;
     size_t at =
         ((sample * (size_t)H + (size_t)(row >> up)) * (size_t)W + (size_t)(column >> up)) * (size_t)n_in +
         (size_t)c;
     if (c < n_in)
-        to[to_at + (p * 9 + (size_t)tap) * (size_t)n_in + (size_t)c] = in ? x[x_at + at] : 0.0f;
+        to[to_at + (p * taps + (size_t)tap) * (size_t)n_in + (size_t)c] = in ? x[x_at + at] : 0.0f;
 }
 
 /* Moments of the channels over chunks of CHUNK rows: partial [B][chunks][2][D] = mean, sum of
@@ -229,10 +267,13 @@ softmax(__global float *y, ulong y_at, __global const float *x, ulong x_at, int 
         y[y_at + row + (size_t)i] = exp(scale * x[x_at + row + (size_t)i] - most) / sum;
 }
 
-/* y = mean or maximum of the pixels of x under a window, outside of which nothing counts: (C, pixels of y) */
+/* y = mean or maximum of the pixels of x under a window: (C, pixels of y); kind: enum fdit_pooling_kind */
+#define POOLING_MAX 0
+#define POOLING_MEAN 1
+
 __kernel __attribute__((reqd_work_group_size(64, 4, 1))) void
 pooling(__global float *y, ulong y_at, __global const float *x, ulong x_at, int M, int C, int H, int W,
-        int out_h, int out_w, int kernel_size, int stride, int pad, int mean)
+        int out_h, int out_w, int kernel_size, int stride, int pad, int kind)
 {
     int c = (int)get_global_id(0), m = (int)get_global_id(1);
     if (c >= C || m >= M)
@@ -249,6 +290,8 @@ pooling(__global float *y, ulong y_at, __global const float *x, ulong x_at, int 
             sum += v;
             most = v > most || isnan(v) ? v : most;
         }
-    y[y_at + (size_t)m * (size_t)C + (size_t)c] =
-        mean ? sum / (float)((bottom - row) * (right - column)) : most;
+    y[y_at + (size_t)m * (size_t)C + (size_t)c] = kind == POOLING_MAX ? most
+                                                  : kind == POOLING_MEAN
+                                                      ? sum / (float)((bottom - row) * (right - column))
+                                                      : sum / ((float)kernel_size * (float)kernel_size);
 }

@@ -49,6 +49,7 @@ static struct op_case *conv_case(struct conv_form f)
 {
     int up = f.upsample ? 2 : 1;
     int out_w = up * f.width / f.stride;
+    int left = f.stride == 1 ? -1 : 0;
     int out_h = f.out_height ? f.out_height : up * f.height / f.stride;
     struct op_case *c =
         case_new(FDIT_OP_CONV, " %dx%dx%dx%d to %d, stride %d%s, %d rows from %d%s, residual %d", f.samples,
@@ -60,13 +61,21 @@ static struct op_case *conv_case(struct conv_form f)
                                             .n_in = f.n_in,
                                             .n_out = f.n_out,
                                             .out_height = out_h,
-                                            .first = f.first,
-                                            .stride = f.stride,
+                                            .out_width = out_w,
+                                            .kernel_y = 3,
+                                            .kernel_x = 3,
+                                            .groups = 1,
+                                            .top = f.first,
+                                            .left = left,
+                                            .stride_y = f.stride,
+                                            .stride_x = f.stride,
                                             .upsample = f.upsample };
-    ck_assert_int_eq(fdit_conv_width(&c->args.conv), out_w);
-    c->shape = (struct fdit_op_shape){
-        .op = FDIT_OP_CONV, .samples = f.samples, .tokens = out_h * out_w, .n_in = f.n_in, .n_out = f.n_out
-    };
+    c->shape = (struct fdit_op_shape){ .op = FDIT_OP_CONV,
+                                       .samples = f.samples,
+                                       .tokens = out_h * out_w,
+                                       .taps = 9,
+                                       .n_in = f.n_in,
+                                       .n_out = f.n_out };
     c->per_sample = true;
     size_t y = mul(out_h, out_w) * (size_t)f.n_out;
     case_in(c, AT(conv, x), "x", mul(f.height, f.width) * (size_t)f.n_in, f.samples);
@@ -111,7 +120,7 @@ START_TEST(conv_bands)
     size_t bytes = fdit_device_workspace(
         dev,
         &(struct fdit_op_shape){
-            .op = FDIT_OP_CONV, .samples = 1, .tokens = OUT_H * OUT_W, .n_in = C, .n_out = N },
+            .op = FDIT_OP_CONV, .samples = 1, .tokens = OUT_H * OUT_W, .taps = 9, .n_in = C, .n_out = N },
         1);
     ck_assert_ok(ctx, fdit_device_reserve(ctx, dev, bytes));
     struct fdit_conv_args a = { .samples = 1,
@@ -120,8 +129,14 @@ START_TEST(conv_bands)
                                 .n_in = C,
                                 .n_out = N,
                                 .out_height = OUT_H,
-                                .first = -1,
-                                .stride = 1,
+                                .out_width = OUT_W,
+                                .kernel_y = 3,
+                                .kernel_x = 3,
+                                .groups = 1,
+                                .top = -1,
+                                .left = -1,
+                                .stride_y = 1,
+                                .stride_x = 1,
                                 .upsample = true,
                                 .y = fdit_tensor_of(to, FDIT_F32),
                                 .x = fdit_tensor_of(from, FDIT_F32),
@@ -136,7 +151,7 @@ START_TEST(conv_bands)
         int above = row > 0 ? (row - 1) / 2 : 0; /* the first row of x that it sees */
         int below = (row + b.out_height) / 2;    /* the last */
         b.height = (below < H ? below + 1 : H) - above;
-        b.first = row - 1 - 2 * above;
+        b.top = row - 1 - 2 * above;
         b.x = fdit_at(a.x, (size_t)(above * W * C));
         b.y = fdit_at(a.y, (size_t)(row * OUT_W * N));
         fdit_conv(dev, &b);

@@ -45,7 +45,7 @@ struct world {
     } transfer; /* of fill and copy */
     struct field fields[MAX_FIELDS];
     size_t n_fields;
-    struct number numbers[8]; /* sizes: each must be at least 1 */
+    struct number numbers[12]; /* sizes: each must be at least 1 */
     size_t n_numbers;
     struct test_rng rng;
 };
@@ -224,7 +224,7 @@ START_TEST(valid_calls_are_counted)
     else if (_i == FDIT_OP_ATTENTION_BACKWARD)
         flops = 8.0 * B * N * N * 2 * D;
     else if (_i == FDIT_OP_CONV)
-        flops = 18.0 * B * 2 * 3 * 2 * 3;
+        flops = 2.0 * B * 2 * 3 * 9 * 4; /* each sees one channel */
     ck_assert(count->flops == flops);
     w.dev->timing = true;
     expect_success(&w, "again");
@@ -582,12 +582,16 @@ START_TEST(other_arguments)
     WITH(w, conv->weight, NULL, "no weight", "weight is missing");
     WITH(w, conv->weight, w.foreign_weight, "foreign weight", "another device");
     WITH(w, conv->weight, w.no_dx, "weight of a linear", "for a linear");
-    WITH(w, conv->n_out, 2, "n_out", "not 2 x 18");
-    WITH(w, conv->stride, 3, "stride", "stride is 3");
-    WITH(w, conv->first, -3, "first", "first is -3");
-    WITH(w, conv->first, 5, "first", "first is 5");
-    conv->width = 1;
-    WITH(w, conv->stride, 2, "nothing left", "nothing at stride 2");
+    WITH(w, conv->n_out, 2, "n_out", "not 2 x 9");
+    WITH(w, conv->n_out, 3, "n_out", "2 and 3 channels cannot be cut into 2 groups");
+    WITH(w, conv->groups, 1, "groups", "not 4 x 18 in 1");
+    WITH(w, conv->kernel_x, 2, "kernel", "not 4 x 6 in 2");
+    WITH(w, conv->stride_y, 4, "stride", "the last row of y looks at row 3 of 2");
+    WITH(w, conv->stride_x, INT_MAX, "stride", "the last column of y looks at column");
+    WITH(w, conv->top, -3, "top", "top is -3");
+    WITH(w, conv->top, 5, "top", "top is 5");
+    WITH(w, conv->left, -3, "left", "left is -3");
+    WITH(w, conv->act, (enum fdit_act)4, "act", "act is 4");
     world_free(&w);
     world_init(&w, FDIT_OP_GROUP_STATS);
     WITH(w, w.a.group_stats.width, 3, "groups", "3 channels cannot be cut into 2 groups");
@@ -605,8 +609,10 @@ START_TEST(other_arguments)
     WITH(w, w.a.pooling.pad, -1, "pad", "pad is -1");
     WITH(w, w.a.pooling.stride, 0, "stride", "stride is 0");
     WITH(w, w.a.pooling.stride, INT_MIN, "stride", "stride is -");
-    WITH(w, w.a.pooling.kind, (enum fdit_pooling_kind)2, "kind", "kind is 2");
-    w.a.pooling.pad = 0;
+    WITH(w, w.a.pooling.kind, (enum fdit_pooling_kind)3, "kind", "kind is 3");
+    WITH(w, w.a.pooling.more, 2, "more", "more is 2, at most 1");
+    WITH(w, w.a.pooling.more, -1, "more", "more is -1");
+    w.a.pooling.pad = w.a.pooling.more = 0;
     WITH(w, w.a.pooling.kernel, 5, "window", "does not fit into 4 x 5");
     world_free(&w);
 

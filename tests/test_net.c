@@ -57,22 +57,26 @@ static double activate(double x, enum fdit_act act)
     }
 }
 
-/* weight [n_out, x.c, kernel, kernel]; border: zeros around x. */
+/* weight [n_out, x.c / groups, kernel_y, kernel_x]; border: zeros around x. */
 static struct picture loop_conv(const struct picture *x, const float *weight, const float *bias, int n_out,
-                                int kernel, int stride, int border)
+                                const struct fdit_net_layer *l, int stride,
+                                const struct fdit_net_border *border)
 {
-    struct picture y = blank(n_out, x->h / stride, x->w / stride);
+    struct picture y = blank(n_out, (x->h + border->top + border->bottom - l->kernel_y) / stride + 1,
+                             (x->w + border->left + border->right - l->kernel_x) / stride + 1);
+    const int each = x->c / l->groups;
     for (int o = 0; o < n_out; o++)
         for (int i = 0; i < y.h; i++)
             for (int j = 0; j < y.w; j++) {
                 double sum = (double)bias[o];
-                for (int c = 0; c < x->c; c++)
-                    for (int ky = 0; ky < kernel; ky++)
-                        for (int kx = 0; kx < kernel; kx++) {
-                            int row = i * stride + ky - border, column = j * stride + kx - border;
+                for (int c = 0; c < each; c++)
+                    for (int ky = 0; ky < l->kernel_y; ky++)
+                        for (int kx = 0; kx < l->kernel_x; kx++) {
+                            int row = i * stride + ky - border->top, column = j * stride + kx - border->left;
                             if (row >= 0 && row < x->h && column >= 0 && column < x->w)
-                                sum += (double)weight[((o * x->c + c) * kernel + ky) * kernel + kx] *
-                                       *pixel(x, c, row, column);
+                                sum +=
+                                    (double)weight[((o * each + c) * l->kernel_y + ky) * l->kernel_x + kx] *
+                                    *pixel(x, o / (n_out / l->groups) * each + c, row, column);
                         }
                 *pixel(&y, o, i, j) = sum;
             }
@@ -132,10 +136,10 @@ static struct picture loop_attend(const struct picture *q, const struct picture 
 }
 
 static struct picture loop_pool(const struct picture *x, enum fdit_pooling_kind kind, int kernel, int stride,
-                                int pad)
+                                int pad, int more)
 {
-    struct picture y =
-        blank(x->c, (x->h + 2 * pad - kernel) / stride + 1, (x->w + 2 * pad - kernel) / stride + 1);
+    struct picture y = blank(x->c, (x->h + 2 * pad + more - kernel) / stride + 1,
+                             (x->w + 2 * pad + more - kernel) / stride + 1);
     for (int c = 0; c < y.c; c++)
         for (int i = 0; i < y.h; i++)
             for (int j = 0; j < y.w; j++) {
@@ -149,7 +153,9 @@ static struct picture loop_pool(const struct picture *x, enum fdit_pooling_kind 
                         sum += *pixel(x, c, ky, kx);
                         inside++;
                     }
-                *pixel(&y, c, i, j) = kind == FDIT_POOLING_MAX ? most : sum / inside;
+                *pixel(&y, c, i, j) = kind == FDIT_POOLING_MAX    ? most
+                                      : kind == FDIT_POOLING_MEAN ? sum / inside
+                                                                  : sum / (kernel * kernel);
             }
     return y;
 }
@@ -174,22 +180,29 @@ static enum fdit_status give(fdit_context *context, void *user, const struct fdi
     return FDIT_OK;
 }
 
+/* Gives layer i, which was just added, random numbers. */
+static int fill_layer(struct twin *t, int i)
+{
+    const struct fdit_net_layer *l = fdit_net_layer(t->net, (size_t)i);
+    const bool norm = l->kind == FDIT_NET_NORM;
+    ck_assert_ok(ctx, fdit_net_status(t->net));
+    ck_assert(i == t->n_layers && i < MOST_LAYERS);
+    for (int part = 0; part < 2; part++) {
+        const size_t n = fdit_net_part_floats(l, (enum fdit_net_part)part);
+        t->weights[i][part] = calloc(n, sizeof(float));
+        test_fill_normal(&t->rng, t->weights[i][part], n, norm && !part ? 1 : 0,
+                         (float)(1 / sqrt((double)n / l->n_out)) / (norm ? 4 : 1));
+    }
+    t->n_layers++;
+    return i;
+}
+
 static int layer_of(struct twin *t, bool norm, int n_out, int n_in, int kernel_or_groups)
 {
     char name[32];
     snprintf(name, sizeof name, "layer.%d", t->n_layers);
-    const int i = norm ? fdit_net_add_norm(t->net, n_out, kernel_or_groups, name, NULL)
-                       : fdit_net_add_conv(t->net, n_out, n_in, kernel_or_groups, name, NULL);
-    ck_assert_ok(ctx, fdit_net_status(t->net));
-    ck_assert(i == t->n_layers && i < MOST_LAYERS);
-    for (int part = 0; part < 2; part++) {
-        const size_t n = fdit_net_part_floats(fdit_net_layer(t->net, (size_t)i), (enum fdit_net_part)part);
-        t->weights[i][part] = calloc(n, sizeof(float));
-        test_fill_normal(&t->rng, t->weights[i][part], n, norm && !part ? 1 : 0,
-                         (float)(1 / sqrt((double)n / n_out)) / (norm ? 4 : 1));
-    }
-    t->n_layers++;
-    return i;
+    return fill_layer(t, norm ? fdit_net_add_norm(t->net, n_out, kernel_or_groups, name, NULL)
+                              : fdit_net_add_conv(t->net, n_out, n_in, kernel_or_groups, name, NULL));
 }
 
 static fdit_net_id keep(struct twin *t, fdit_net_id id, struct picture p)
@@ -220,13 +233,29 @@ static fdit_net_id twin_conv(struct twin *t, fdit_net_id x, int n_out, int kerne
         p = &twice;
     }
     c.layer = layer_of(t, false, n_out, n_in, kernel);
-    struct picture y = loop_conv(p, t->weights[c.layer][0], t->weights[c.layer][1], n_out, kernel, stride,
-                                 kernel == 3 && stride == 1);
+    if (kernel == 3)
+        c.border = stride == 1 ? fdit_net_border(1, 1) : (struct fdit_net_border){ 0, 1, 0, 1 };
+    struct picture y = loop_conv(p, t->weights[c.layer][0], t->weights[c.layer][1], n_out,
+                                 fdit_net_layer(t->net, (size_t)c.layer), stride, &c.border);
     if (add)
         for (int i = 0; i < y.c * y.h * y.w; i++)
             y.x[i] += t->pictures[add].x[i];
     free(normed.x);
     free(twice.x);
+    return keep(t, fdit_net_conv(t->net, x, &c), y);
+}
+
+/* A convolution of any kernel, border and groups, with ReLU. */
+static fdit_net_id twin_windows(struct twin *t, fdit_net_id x, int n_out, int kernel_y, int kernel_x,
+                                int groups, int stride, struct fdit_net_border border)
+{
+    const struct picture *p = &t->pictures[x];
+    struct fdit_net_conv c = { .stride = stride, .border = border, .then = FDIT_ACT_RELU };
+    c.layer = fill_layer(t, fdit_net_add_windows(t->net, n_out, p->c, kernel_y, kernel_x, groups, "windows"));
+    struct picture y = loop_conv(p, t->weights[c.layer][0], t->weights[c.layer][1], n_out,
+                                 fdit_net_layer(t->net, (size_t)c.layer), stride, &border);
+    for (int i = 0; i < y.c * y.h * y.w; i++)
+        y.x[i] = activate(y.x[i], FDIT_ACT_RELU);
     return keep(t, fdit_net_conv(t->net, x, &c), y);
 }
 
@@ -254,10 +283,10 @@ static fdit_net_id twin_attend(struct twin *t, fdit_net_id q, fdit_net_id k, fdi
 }
 
 static fdit_net_id twin_pool(struct twin *t, fdit_net_id x, enum fdit_pooling_kind kind, int kernel,
-                             int stride, int pad)
+                             int stride, int pad, int more)
 {
-    return keep(t, fdit_net_pool(t->net, x, kind, kernel, stride, pad),
-                loop_pool(&t->pictures[x], kind, kernel, stride, pad));
+    return keep(t, fdit_net_pool(t->net, x, kind, kernel, stride, pad, more),
+                loop_pool(&t->pictures[x], kind, kernel, stride, pad, more));
 }
 
 static fdit_net_id twin_join(struct twin *t, const fdit_net_id *x, int n)
@@ -352,14 +381,14 @@ static fdit_net_id random_step(struct twin *t, fdit_net_id last)
     const enum fdit_act act = acts[test_int(&t->rng, 4)];
     const int n_out = 4 * (1 + test_int(&t->rng, 4)), groups = test_int(&t->rng, 2) ? 4 : 2;
     fdit_net_id k, v;
-    switch (test_int(&t->rng, 11)) {
+    switch (test_int(&t->rng, 14)) {
     case 0: return twin_norm(t, x, groups, act);
     case 1: return twin_act(t, x, test_int(&t->rng, 2) ? FDIT_ACT_SILU : FDIT_ACT_RELU);
     case 8:
         if (p->h >= 3 && p->w >= 3)
-            return twin_pool(t, x, test_int(&t->rng, 2) ? FDIT_POOLING_MAX : FDIT_POOLING_MEAN,
-                             2 + test_int(&t->rng, 2), 1 + test_int(&t->rng, 2), test_int(&t->rng, 2));
-        return twin_pool(t, x, FDIT_POOLING_MEAN, 3, 1, 1);
+            return twin_pool(t, x, (enum fdit_pooling_kind)test_int(&t->rng, 3), 2 + test_int(&t->rng, 2),
+                             1 + test_int(&t->rng, 2), test_int(&t->rng, 2), 0);
+        return twin_pool(t, x, FDIT_POOLING_MEAN, 3, 1, 1, 0);
     case 9:
     case 10:
         if (p->c > 32)
@@ -370,6 +399,11 @@ static fdit_net_id random_step(struct twin *t, fdit_net_id last)
         k = other_like(t, x, last, p->c);
         v = other_like(t, x, last, p->c);
         return twin_attend(t, x, k ? k : x, v ? v : x);
+    case 11: return twin_windows(t, x, n_out, 1, 5, 1, 1, fdit_net_border(0, 2));
+    case 12: return twin_windows(t, x, p->c, 5, 3, p->c, 1, (struct fdit_net_border){ 3, 1, 0, 2 });
+    case 13:
+        return twin_windows(t, x, n_out, 1, 1, p->c % 4 ? 1 : 4, p->h > 3 && p->w > 3 ? 2 : 1,
+                            fdit_net_border(0, 0));
     case 3: return twin_conv(t, x, n_out, 1, 0, FDIT_ACT_NONE, other_like(t, x, last, n_out), 1, false);
     case 4: return twin_conv(t, x, n_out, 3, 0, FDIT_ACT_NONE, other_like(t, x, last, n_out), 1, false);
     case 5:
@@ -414,6 +448,20 @@ START_TEST(random_networks)
 }
 END_TEST
 
+/* A picture beside the output, as rows of channels. */
+static void read_kept(struct twin *t, fdit_net_id x)
+{
+    static float out[MOST_FLOATS];
+    const struct picture *p = &t->pictures[x];
+    int h, w, c;
+    fdit_net_size(t->net, x, &h, &w, &c);
+    ck_assert(h == p->h && w == p->w && c == p->c);
+    ck_assert_ok(ctx, fdit_net_read(ctx, t->net, x, out));
+    for (int i = 0; i < h * w; i++)
+        for (int k = 0; k < c; k++)
+            ck_assert_double_eq_tol((double)out[i * c + k], p->x[k * h * w + i], 1e-5);
+}
+
 /* The kind of block that classifiers are made of: convolutions and poolings side by side, joined. */
 START_TEST(branches)
 {
@@ -426,15 +474,18 @@ START_TEST(branches)
         twin_act(&t, twin_conv(&t, x, 5, 1, 0, FDIT_ACT_NONE, 0, 1, false), FDIT_ACT_RELU);
     const fdit_net_id wide =
         twin_act(&t, twin_conv(&t, x, 12, 3, 0, FDIT_ACT_NONE, 0, 1, false), FDIT_ACT_RELU);
-    const fdit_net_id mean = twin_pool(&t, x, FDIT_POOLING_MEAN, 3, 1, 1);
-    const fdit_net_id most = twin_pool(&t, x, FDIT_POOLING_MAX, 3, 1, 1);
+    const fdit_net_id mean = twin_pool(&t, x, FDIT_POOLING_MEAN, 3, 1, 1, 0);
+    const fdit_net_id most = twin_pool(&t, x, FDIT_POOLING_MAX, 3, 1, 1, 0);
     x = twin_join(&t, (fdit_net_id[4]){ small, wide, mean, most }, 4);
     ck_assert_int_eq(t.pictures[x].c, 5 + 12 + 8 + 8);
-    x = twin_pool(&t, twin_conv(&t, x, 6, 1, 0, FDIT_ACT_NONE, 0, 1, false), FDIT_POOLING_MAX, 3, 2, 0);
+    x = twin_pool(&t, twin_conv(&t, x, 6, 1, 0, FDIT_ACT_NONE, 0, 1, false), FDIT_POOLING_MAX, 3, 2, 0, 1);
+    fdit_net_keep(t.net, small);
     fdit_net_end(t.net, x);
     for (int d = 0; d < n_devices; d++) {
         fdit_device *dev = test_open_device(ctx, names[d], 0);
         compare(&t, dev, 0, x, names[d], out);
+        read_kept(&t, small);
+        ck_assert_int_eq(fdit_net_read(ctx, t.net, wide, out), FDIT_ERROR_ARGUMENT); /* not kept */
         fdit_net_release(t.net);
         fdit_device_close(dev);
     }
@@ -517,7 +568,7 @@ END_TEST
 /* What does not fit together is refused where it is described, and stays refused. */
 START_TEST(misfits)
 {
-    for (int i = 0; i < 15; i++) {
+    for (int i = 0; i < 20; i++) {
         struct fdit_net *net = NULL;
         ck_assert_ok(ctx, fdit_net_new(ctx, "odd", &net));
         fdit_net_id x = fdit_net_begin(net, "pass", 4);
@@ -532,17 +583,26 @@ START_TEST(misfits)
         case 1: c.layer = 99; break;
         case 2: c.add = x; break; /* 4 channels to 8 */
         case 3: c.add = 77; break;
-        case 4: c = (struct fdit_net_conv){ .layer = conv, .has_norm = true, .norm = wide }; break;
+        case 4:
+            c = (struct fdit_net_conv){
+                .layer = conv, .border = fdit_net_border(1, 1), .has_norm = true, .norm = wide
+            };
+            break;
         case 5: c = (struct fdit_net_conv){ .layer = one, .has_norm = true, .norm = norm }; break;
-        case 6: c = (struct fdit_net_conv){ .layer = one, .stride = 2 }; break;
-        case 7: c.stride = 3; break;
+        case 6: c = (struct fdit_net_conv){ .layer = one, .border = { 0, 1, 0, 0 } }; break;
+        case 7: c.stride = -1; break;
         case 8: c.act = FDIT_ACT_SILU; break; /* without a norm before it */
         case 9: x = 42; break;
-        case 10: fdit_net_add_conv(net, 4, 4, 5, "five", NULL); break;
+        case 10: fdit_net_add_windows(net, 4, 4, 5, 0, 1, "five"); break;
         case 11: fdit_net_add_norm(net, 4, 3, "thirds", NULL); break;
-        case 12: fdit_net_pool(net, x, FDIT_POOLING_MAX, 3, 1, 2); break;
+        case 12: fdit_net_pool(net, x, FDIT_POOLING_MAX, 3, 1, 2, 0); break;
         case 13: fdit_net_join(net, (fdit_net_id[2]){ x, 9 }, 2); break;
         case 14: fdit_net_join(net, &x, 0); break;
+        case 15: fdit_net_pool(net, x, FDIT_POOLING_MAX, 3, 1, 1, 2); break;
+        case 16: fdit_net_add_windows(net, 4, 4, 3, 3, 3, "thirds"); break;
+        case 17: fdit_net_keep(net, 9); break;
+        case 18: c.border = fdit_net_border(3, 1); break;
+        case 19: c = (struct fdit_net_conv){ .layer = conv, .has_norm = true, .norm = norm }; break;
         }
         ck_assert_int_eq(fdit_net_conv(net, x, &c), 0);
         ck_assert_int_eq(fdit_net_status(net), FDIT_ERROR_ARGUMENT);
@@ -592,8 +652,10 @@ START_TEST(failing_memory)
             const int norm = fdit_net_add_norm(net, 2, 1, "norm", "old"),
                       conv = fdit_net_add_conv(net, 2, 2, 3, "conv", NULL);
             fdit_net_id x = fdit_net_begin(net, "pass", 2);
-            x = fdit_net_conv(net, x,
-                              &(struct fdit_net_conv){ .layer = conv, .has_norm = true, .norm = norm });
+            x = fdit_net_conv(
+                net, x,
+                &(struct fdit_net_conv){
+                    .layer = conv, .border = fdit_net_border(1, 1), .has_norm = true, .norm = norm });
             fdit_net_end(net, fdit_net_attend(net, x, x, x));
             status = fdit_net_status(net);
         }

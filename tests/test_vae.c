@@ -478,16 +478,25 @@ static void convolve(const char *device, const struct form *f, const float *x, c
                                 .width = f->width,
                                 .n_in = f->n_in,
                                 .n_out = f->n_out,
-                                .first = f->stride == 1 ? -1 : 0,
-                                .stride = f->stride,
+                                .kernel_y = 3,
+                                .kernel_x = 3,
+                                .groups = 1,
+                                .top = f->stride == 1 ? -1 : 0,
+                                .left = f->stride == 1 ? -1 : 0,
+                                .stride_y = f->stride,
+                                .stride_x = f->stride,
                                 .upsample = f->upsample };
     a.out_height = f->upsample ? 2 * f->height : f->height / f->stride;
+    a.out_width = f->upsample ? 2 * f->width : f->width / f->stride;
     size_t pixels = (size_t)(f->samples * f->height * f->width), n_in = (size_t)f->n_in;
-    int rows = a.out_height * fdit_conv_width(&a);
+    int rows = a.out_height * a.out_width;
     size_t n = (size_t)(f->samples * rows * f->n_out);
-    const struct fdit_op_shape shape = {
-        .op = FDIT_OP_CONV, .samples = f->samples, .tokens = rows, .n_in = f->n_in, .n_out = f->n_out
-    };
+    const struct fdit_op_shape shape = { .op = FDIT_OP_CONV,
+                                         .samples = f->samples,
+                                         .tokens = rows,
+                                         .taps = 9,
+                                         .n_in = f->n_in,
+                                         .n_out = f->n_out };
     ck_assert_ok(ctx, fdit_buffer_new(ctx, dev, pixels * n_in * sizeof *x, "x", &from));
     ck_assert_ok(ctx, fdit_buffer_new(ctx, dev, n * sizeof *y, "y", &to));
     ck_assert_ok(

@@ -76,11 +76,11 @@ static void gathered_strip(const struct fdit_gemm *g, int m, int rows, uint32_t 
 /* n <= 16 rows of pixels whose numbers fill whole steps, straight from the picture. */
 static void half_strip_of_taps(const struct fdit_gemm *g, int m, int n, uint32_t *to)
 {
-    const float *at[16][9];
-    const int each = g->k / 9;
+    const float *at[16][FDIT_GEMM_TAPS];
+    const int each = g->k / g->n_taps;
     for (int r = 0; r < n; r++)
         g->taps(g, m + r, at[r]);
-    for (int tap = 0; tap < 9; tap++)
+    for (int tap = 0; tap < g->n_taps; tap++)
         for (int i = 0; i < each; i += STEP, to += STEP_WORDS)
             for (int r = 0; r < 16; r++) {
                 const float *row = r < n ? at[r][tap] : NULL;
@@ -99,7 +99,7 @@ static void prepare_a(const struct fdit_gemm *g, int m, void *strip, float *scra
 {
     uint32_t *to = strip;
     int rows = min_int(MR, g->m - m);
-    if (g->gather && g->k / 9 % STEP == 0) {
+    if (fdit_gemm_by_taps(g, STEP)) {
         for (int h = 0; h < MR && h < rows; h += 16)
             half_strip_of_taps(g, m + h, min_int(16, rows - h), to + h * 16);
         return;

@@ -106,11 +106,11 @@ static void gathered_strip(const struct fdit_gemm *g, int m, int rows, uint32_t 
 /* Rows of pixels whose numbers fill whole vectors, straight from the picture. */
 static void strip_of_taps(const struct fdit_gemm *g, int m, int rows, uint32_t *to)
 {
-    const int each = g->k / 9;
+    const int each = g->k / g->n_taps;
     for (int r = 0; r < rows; r++, to += row_pairs(g->k)) {
-        const float *at[9];
+        const float *at[FDIT_GEMM_TAPS];
         g->taps(g, m + r, at);
-        for (int tap = 0; tap < 9; tap++) {
+        for (int tap = 0; tap < g->n_taps; tap++) {
             if (at[tap])
                 round_row(to + tap * each / 2, at[tap], each);
             else
@@ -132,7 +132,7 @@ static void prepare_a(const struct fdit_gemm *g, int m, void *strip, float *scra
 {
     const int rows = min_int(MR, g->m - m);
     uint32_t *to = strip;
-    if (g->gather && g->k / 9 % NR == 0)
+    if (fdit_gemm_by_taps(g, NR))
         strip_of_taps(g, m, rows, to);
     else if (g->gather)
         gathered_strip(g, m, rows, to, scratch);

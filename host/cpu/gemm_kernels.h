@@ -67,6 +67,9 @@ struct fdit_gemm_epilogue {
     int beta;
 };
 
+/* Up to so many pixels of a row are looked up at once. */
+enum { FDIT_GEMM_TAPS = 25 };
+
 struct fdit_gemm {
     int m, n, k;
     const float *a;
@@ -75,9 +78,10 @@ struct fdit_gemm {
      * (picture: its arguments); `a` is then not read. FDIT_B_PANELS only. */
     void (*gather)(const struct fdit_gemm *g, int m0, int mc, int k0, int kc, float *block);
     const void *picture;
-    /* With gather: where the k / 9 numbers of each of the 9 pixels of row m lie, one behind the other; NULL:
-     * they are 0. */
-    void (*taps)(const struct fdit_gemm *g, int m, const float *at[9]);
+    /* With gather: where the k / n_taps numbers of each of the n_taps pixels of row m lie, one behind the
+     * other; NULL: they are 0. */
+    void (*taps)(const struct fdit_gemm *g, int m, const float **at);
+    int n_taps;
     bool a_turned;          /* A(m, k) = a[k lda + m] instead of a[m lda + k]; normal form only */
     const void *b;          /* plain: float */
     enum fdit_dtype b_type; /* of packed panels: FDIT_F32, FDIT_BF16, FDIT_I8 */
@@ -139,6 +143,12 @@ extern const struct fdit_cpu_gemm_kernels fdit_cpu_gemm_int8_kernels_neondot;
 extern const struct fdit_cpu_gemm_kernels fdit_cpu_gemm_int8_kernels_avxvnni;
 extern const struct fdit_cpu_gemm_kernels fdit_cpu_gemm_int8_kernels_avx512vnni;
 extern const struct fdit_cpu_gemm_kernels fdit_cpu_gemm_int8_kernels_amx;
+
+/* Whether rows can be rounded straight from their pixels, whose numbers fill whole blocks of `unit`. */
+static inline bool fdit_gemm_by_taps(const struct fdit_gemm *g, int unit)
+{
+    return g->gather && g->n_taps <= FDIT_GEMM_TAPS && g->k / g->n_taps % unit == 0;
+}
 
 static inline int8_t fdit_gemm_to_int8(float x, float scale)
 {

@@ -35,8 +35,16 @@ bool fdit_cpu_supports_storage(const fdit_device *dev, enum fdit_dtype storage)
  * patch embedding and the head. */
 enum { INT8_SIZE = 64 };
 
+/* A convolution in groups has no product: its weight stays in f32, [n_in][n_out]. */
+static bool is_grouped(const struct fdit_weight_desc *desc)
+{
+    return desc->conv && desc->groups > 1;
+}
+
 static enum fdit_dtype type_of(const struct fdit_cpu *cpu, const struct fdit_weight_desc *desc)
 {
+    if (is_grouped(desc))
+        return FDIT_F32;
     if (desc->storage != FDIT_F32)
         return desc->storage;
     bool int8 = cpu->gemm_int8 && !desc->conv && desc->n_in >= INT8_SIZE && desc->n_out >= INT8_SIZE;
@@ -44,9 +52,10 @@ static enum fdit_dtype type_of(const struct fdit_cpu *cpu, const struct fdit_wei
 }
 
 /* Our own kernels alone collect the patches of a convolution. */
-static bool weight_is_packed(const struct fdit_cpu *cpu, enum fdit_dtype type, bool conv)
+static bool weight_is_packed(const struct fdit_cpu *cpu, enum fdit_dtype type,
+                             const struct fdit_weight_desc *desc)
 {
-    return cpu->provider == FDIT_GEMM_OWN || type != FDIT_F32 || conv;
+    return !is_grouped(desc) && (cpu->provider == FDIT_GEMM_OWN || type != FDIT_F32 || desc->conv);
 }
 
 static size_t panels_of(const struct fdit_cpu *cpu, int n_out)
@@ -59,7 +68,7 @@ size_t fdit_cpu_weight_bytes(fdit_device *dev, const struct fdit_weight_desc *de
 {
     const struct fdit_cpu *cpu = fdit_cpu_of(dev);
     enum fdit_dtype type = type_of(cpu, desc);
-    if (!weight_is_packed(cpu, type, desc->conv))
+    if (!weight_is_packed(cpu, type, desc))
         return (size_t)desc->n_out * (size_t)desc->n_in * sizeof(float);
     size_t scales = type == FDIT_I8 ? (size_t)cpu->gemm->nr * sizeof(float) : 0;
     return panels_of(cpu, desc->n_out) * (cpu->gemm->panel_bytes(type, desc->n_in) + scales);
@@ -98,7 +107,7 @@ enum fdit_status fdit_cpu_weight_new(fdit_context *ctx, fdit_device *dev, const 
     w->type = type_of(cpu, desc);
     w->n_out = desc->n_out;
     w->n_in = desc->n_in;
-    w->packed = weight_is_packed(cpu, w->type, desc->conv);
+    w->packed = weight_is_packed(cpu, w->type, desc);
     TRY(fdit_alloc_pages(ctx, fdit_cpu_weight_bytes(dev, desc), 1, &w->data));
     char *to = w->data;
     if (w->packed) {
@@ -107,6 +116,10 @@ enum fdit_status fdit_cpu_weight_new(fdit_context *ctx, fdit_device *dev, const 
         if (w->type == FDIT_I8)
             w->scale = (float *)(void *)(to + panels * cpu->gemm->panel_bytes(w->type, w->n_in));
         fdit_cpu_range(cpu, panels, (size_t)w->n_out * (size_t)w->n_in, pack_panels, &all);
+    } else if (is_grouped(desc)) {
+        const size_t n_in = (size_t)w->n_in, n_out = (size_t)w->n_out;
+        for (size_t i = 0; i < n_in * n_out; i++)
+            ((float *)w->data)[i] = data[i % n_out * n_in + i / n_out];
     } else {
         memcpy(to, data, fdit_cpu_weight_bytes(dev, desc));
     }
@@ -136,9 +149,14 @@ void fdit_cpu_conv_panels(const fdit_weight *weight, struct fdit_gemm *g)
     g->b_scale = w->scale;
 }
 
+const float *fdit_cpu_conv_groups(const fdit_weight *weight)
+{
+    return ((const struct fdit_cpu_weight *)weight->handle)->data;
+}
+
 /* ------------------------------------------------------------------------------------ the three */
 
-static enum fdit_gemm_act gemm_act(enum fdit_act act)
+enum fdit_gemm_act fdit_cpu_gemm_act(enum fdit_act act)
 {
     return act == FDIT_ACT_GELU_TANH  ? FDIT_GEMM_GELU
            : act == FDIT_ACT_SILU     ? FDIT_GEMM_SILU
@@ -203,7 +221,7 @@ void fdit_cpu_linear(fdit_device *dev, const struct fdit_linear_args *a)
             .bias = fdit_cpu_f32(a->bias),
             .add = fdit_cpu_f32(a->add),
             .pre = fdit_cpu_f32(a->pre),
-            .act = gemm_act(a->act),
+            .act = fdit_cpu_gemm_act(a->act),
             .gate = fdit_cpu_f32(a->gate),
             .gate_stride = (size_t)a->gate_stride,
             .residual = fdit_cpu_f32(a->residual),
@@ -241,7 +259,7 @@ void fdit_cpu_linear_dx(fdit_device *dev, const struct fdit_linear_dx_args *a)
             .c = fdit_cpu_f32(a->dx),
             .ldc = (size_t)a->n_in,
             .add = fdit_cpu_f32(a->add),
-            .act = gemm_act(a->act),
+            .act = fdit_cpu_gemm_act(a->act),
             .slope_pre = a->act == FDIT_ACT_NONE ? NULL : fdit_cpu_f32(a->pre),
             .rows = a->tokens,
             .beta = a->beta,

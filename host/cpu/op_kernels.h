@@ -71,6 +71,15 @@ struct fdit_cpu_attention_kernels {
     void (*backward_queries)(const struct fdit_cpu_attention_head *h, int query_tile, float *scratch);
 };
 
+/* Where a convolution in groups looks: taps first .. end - 1 each way of a window that begins at (row,
+ * column) of the picture x, every pixel of which counts 1 << up times.
+ * weight: [kernel_y kernel_x n_in / groups][n_out] */
+struct fdit_cpu_window {
+    const float *x, *weight;
+    long row, column;
+    int first_y, end_y, first_x, end_x, up;
+};
+
 /* Pictures as rows of channels. */
 struct fdit_cpu_picture_kernels {
     /* Of `rows` rows of x [rows][width]: mean [width], and m2 [width] = the sum of (x - mean)^2. */
@@ -80,8 +89,12 @@ struct fdit_cpu_picture_kernels {
                       int rows, int width, enum fdit_act act);
     /* y = softmax(scale x); y may be x. */
     void (*softmax)(float *y, const float *x, int n, float scale);
-    /* y [channels] = mean or maximum of rows x columns pixels from x on, their rows `row` elements apart. */
-    void (*pool)(float *y, const float *x, size_t row, int rows, int columns, int channels, bool mean);
+    /* y [channels] = the maximum of rows x columns pixels from x on, their rows `row` elements apart, or with
+     * `count` their sum over it. */
+    void (*pool)(float *y, const float *x, size_t row, int rows, int columns, int channels, float count);
+    /* One pixel y [n_out] of a convolution in groups; y may be the residual. */
+    void (*grouped)(const struct fdit_conv_args *a, const struct fdit_cpu_window *w, float *y,
+                    const float *bias, const float *residual);
 };
 
 /* What the processor can reach, for fdit_device_peak. */

@@ -30,7 +30,10 @@ size_t fdit_cpu_picture_workspace(const struct fdit_cpu *cpu, const struct fdit_
     const size_t rows = s->tokens > 0 ? (size_t)s->tokens : 1, width = s->n_out > 0 ? (size_t)s->n_out : 1;
     switch (s->op) {
     case FDIT_OP_CONV:
-        return fdit_cpu_gemm_workspace(cpu, (int)(samples * rows), s->n_out, 9 * s->n_in, FDIT_B_PANELS);
+        if (s->groups > 1)
+            return 0;
+        return fdit_cpu_gemm_workspace(cpu, (int)(samples * rows), s->n_out, s->taps * s->n_in,
+                                       FDIT_B_PANELS);
     case FDIT_OP_GROUP_STATS: return samples * moment_chunks(rows) * 2 * width * sizeof(float);
     case FDIT_OP_GROUP_APPLY: return samples * 2 * width * sizeof(float);
     default: return 0;
@@ -53,13 +56,13 @@ static const float *pixel(const struct fdit_conv_args *a, const float *x, long r
 static void collect(const struct fdit_conv_args *a, const float *x, long i, long j, size_t k0, size_t kc,
                     float *to)
 {
-    const size_t n = (size_t)a->n_in;
-    const bool whole = !a->upsample && j >= 0 && j + 2 < a->width;
+    const size_t n = (size_t)a->n_in, across = (size_t)a->kernel_x;
+    const bool whole = !a->upsample && j >= 0 && j + a->kernel_x <= a->width;
     while (kc) {
-        size_t tap = k0 / n, c = k0 % n;
-        const float *from = pixel(a, x, i + (long)(tap / 3), j + (long)(tap % 3));
+        size_t tap = k0 / n, c = k0 % n, column = tap % across;
+        const float *from = pixel(a, x, i + (long)(tap / across), j + (long)column);
         /* The taps of a row lie side by side, unless pixels are repeated or the border is near. */
-        size_t run = (whole ? (3 - tap % 3) * n : n) - c;
+        size_t run = (whole ? (across - column) * n : n) - c;
         run = run < kc ? run : kc;
         if (from)
             memcpy(to, from + c, run * sizeof *to);
@@ -75,11 +78,11 @@ static void collect_block(const struct fdit_gemm *g, int m0, int mc, int k0, int
 {
     const struct fdit_conv_args *a = g->picture;
     const size_t sample = (size_t)a->height * (size_t)a->width * (size_t)a->n_in;
-    const int out_w = fdit_conv_width(a);
+    const int out_w = a->out_width;
     int column = m0 % out_w, row = m0 / out_w % a->out_height, b = m0 / out_w / a->out_height;
     for (int m = 0; m < mc; m++, block += kc) {
-        collect(a, fdit_cpu_f32(a->x) + (size_t)b * sample, (long)row * a->stride + a->first,
-                (long)column * a->stride - (a->stride == 1), (size_t)k0, (size_t)kc, block);
+        collect(a, fdit_cpu_f32(a->x) + (size_t)b * sample, (long)row * a->stride_y + a->top,
+                (long)column * a->stride_x + a->left, (size_t)k0, (size_t)kc, block);
         if (++column < out_w)
             continue;
         column = 0;
@@ -90,40 +93,77 @@ static void collect_block(const struct fdit_gemm *g, int m0, int mc, int k0, int
     }
 }
 
-static void locate_taps(const struct fdit_gemm *g, int m, const float *at[9])
+static void locate_taps(const struct fdit_gemm *g, int m, const float **at)
 {
     const struct fdit_conv_args *a = g->picture;
-    const int width = fdit_conv_width(a), line = m / width;
+    const int line = m / a->out_width;
     const float *x = fdit_cpu_f32(a->x) +
                      (size_t)(line / a->out_height) * (size_t)a->height * (size_t)a->width * (size_t)a->n_in;
-    const long row = (long)(line % a->out_height) * a->stride + a->first,
-               column = (long)(m % width) * a->stride - (a->stride == 1);
-    for (int tap = 0; tap < 9; tap++)
-        at[tap] = pixel(a, x, row + tap / 3, column + tap % 3);
+    const long row = (long)(line % a->out_height) * a->stride_y + a->top,
+               column = (long)(m % a->out_width) * a->stride_x + a->left;
+    for (int ky = 0; ky < a->kernel_y; ky++)
+        for (int kx = 0; kx < a->kernel_x; kx++)
+            *at++ = pixel(a, x, row + ky, column + kx);
+}
+
+/* The taps first .. end - 1 of an axis, of a window that begins at `from`, that lie inside 0 .. size - 1. */
+static void inside(long from, int kernel, long size, int *first, int *end)
+{
+    *first = from < 0 ? (int)-from : 0;
+    *end = size - from < kernel ? (int)(size - from) : kernel;
+}
+
+/* Pixels of y: what a convolution in groups costs is reading x, so it is done straight from there. */
+static void grouped_pixels(const struct fdit_cpu *cpu, const void *job, size_t begin, size_t end, int thread)
+{
+    const struct fdit_conv_args *a = job;
+    const size_t n_out = (size_t)a->n_out, out_w = (size_t)a->out_width, out_h = (size_t)a->out_height;
+    const size_t sample = (size_t)a->height * (size_t)a->width * (size_t)a->n_in;
+    struct fdit_cpu_window w = { .up = a->upsample ? 1 : 0, .weight = fdit_cpu_conv_groups(a->weight) };
+    (void)thread;
+    for (size_t p = begin; p < end; p++) {
+        w.x = fdit_cpu_f32(a->x) + p / out_w / out_h * sample;
+        w.row = (long)(p / out_w % out_h) * a->stride_y + a->top;
+        w.column = (long)(p % out_w) * a->stride_x + a->left;
+        inside(w.row, a->kernel_y, (long)a->height << w.up, &w.first_y, &w.end_y);
+        inside(w.column, a->kernel_x, (long)a->width << w.up, &w.first_x, &w.end_x);
+        cpu->op->picture->grouped(a, &w, fdit_cpu_f32(a->y) + p * n_out, fdit_cpu_f32(a->bias),
+                                  fdit_has(a->residual) ? fdit_cpu_f32(a->residual) + p * n_out : NULL);
+    }
 }
 
 void fdit_cpu_conv(fdit_device *dev, const struct fdit_conv_args *a)
 {
     const struct fdit_cpu *cpu = fdit_cpu_of(dev);
-    const int rows = a->out_height * fdit_conv_width(a);
+    const int rows = a->out_height * a->out_width, taps = a->kernel_y * a->kernel_x;
     struct fdit_gemm g = {
         .m = a->samples * rows,
         .n = a->n_out,
-        .k = 9 * a->n_in,
+        .k = taps * a->n_in,
         .gather = collect_block,
         .taps = locate_taps,
+        .n_taps = taps,
         .picture = a,
         .to = {
             .c = fdit_cpu_f32(a->y),
             .ldc = (size_t)a->n_out,
             .bias = fdit_cpu_f32(a->bias),
+            .act = fdit_cpu_gemm_act(a->act),
             .residual = fdit_cpu_f32(a->residual),
             .rows = rows,
         },
     };
-    const struct fdit_op_shape shape = {
-        .op = FDIT_OP_CONV, .samples = a->samples, .tokens = rows, .n_in = a->n_in, .n_out = a->n_out
-    };
+    const struct fdit_op_shape shape = { .op = FDIT_OP_CONV,
+                                         .samples = a->samples,
+                                         .tokens = rows,
+                                         .taps = taps,
+                                         .n_in = a->n_in,
+                                         .n_out = a->n_out };
+    if (a->groups > 1) {
+        const size_t pixels = (size_t)a->samples * (size_t)rows;
+        fdit_cpu_range(cpu, pixels, pixels * (size_t)a->n_out * (size_t)taps, grouped_pixels, a);
+        return;
+    }
     fdit_cpu_conv_panels(a->weight, &g);
     if (fdit_cpu_scratch(dev, FDIT_OP_CONV, fdit_cpu_picture_workspace(cpu, &shape)))
         fdit_cpu_gemm(cpu, &g);
@@ -269,7 +309,7 @@ static void pool_pixels(const struct fdit_cpu *cpu, const void *job, size_t begi
         const struct fdit_pooling_window w = fdit_pooling_window_at(a, p);
         cpu->op->picture->pool(fdit_cpu_f32(a->y) + p * n, fdit_cpu_f32(a->x) + w.first * n,
                                (size_t)a->width * n, w.rows, w.columns, a->channels,
-                               a->kind == FDIT_POOLING_MEAN);
+                               a->kind == FDIT_POOLING_MAX ? 0 : fdit_pooling_count(a, &w));
     }
 }
 

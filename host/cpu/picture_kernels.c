@@ -132,7 +132,7 @@ static void softmax(float *y, const float *x, int n, float scale)
         vstore_n(y + i, vload_n(y + i, rest) / sum, rest);
 }
 
-static void pool(float *y, const float *x, size_t row, int rows, int columns, int channels, bool mean)
+static void pool(float *y, const float *x, size_t row, int rows, int columns, int channels, float count)
 {
     for (int c = 0; c < channels; c += VL) {
         bool full = c + VL <= channels;
@@ -141,10 +141,57 @@ static void pool(float *y, const float *x, size_t row, int rows, int columns, in
         for (int k = 1; k < rows * columns; k++) {
             vf v = ld(x + (size_t)(k / columns) * row + (size_t)(k % columns) * (size_t)channels + c, full,
                       rest);
-            all = mean ? all + v : vselect((vi)(v > all) | (vi)(v != v), v, all); /* a NaN stays */
+            all = count > 0 ? all + v : vselect((vi)(v > all) | (vi)(v != v), v, all); /* a NaN stays */
         }
-        st(y + c, mean ? all / (float)(rows * columns) : all, full, rest);
+        st(y + c, count > 0 ? all / count : all, full, rest);
     }
+}
+
+/* The sum over the window for outputs o .. o + n-1, n <= VL, of one group; each with a channel of its own
+ * where the convolution is depthwise. */
+FDIT_KERNEL vf window_sum(const struct fdit_conv_args *a, const struct fdit_cpu_window *w, int o, int n,
+                          bool depthwise)
+{
+    const int each = a->n_in / a->groups, first = depthwise ? o : o / (a->n_out / a->groups) * each;
+    const bool full = n == VL;
+    vf sum = vzero();
+    for (int ky = w->first_y; ky < w->end_y; ky++)
+        for (int kx = w->first_x; kx < w->end_x; kx++) {
+            const size_t pixel =
+                (size_t)((w->row + ky) >> w->up) * (size_t)a->width + (size_t)((w->column + kx) >> w->up);
+            const float *x = w->x + pixel * (size_t)a->n_in + first;
+            const float *weight =
+                w->weight + (size_t)(ky * a->kernel_x + kx) * (size_t)each * (size_t)a->n_out + o;
+            if (depthwise)
+                sum = vfma(ld(x, full, n), ld(weight, full, n), sum);
+            else
+                for (int c = 0; c < each; c++, weight += a->n_out)
+                    sum = vfma(vset(x[c]), ld(weight, full, n), sum);
+        }
+    return sum;
+}
+
+static void grouped(const struct fdit_conv_args *a, const struct fdit_cpu_window *w, float *y,
+                    const float *bias, const float *residual)
+{
+    const bool depthwise = a->groups == a->n_in && a->groups == a->n_out;
+    const int end = depthwise ? a->n_out : a->n_out / a->groups;
+    for (int group = 0; group < a->n_out; group += end)
+        for (int o = group; o < group + end; o += VL) {
+            const int rest = group + end - o, n = rest < VL ? rest : VL;
+            vf v = window_sum(a, w, o, n, depthwise);
+            if (bias)
+                v += ld(bias + o, n == VL, n);
+            if (a->act == FDIT_ACT_SILU)
+                v = vsilu(v);
+            else if (a->act == FDIT_ACT_GELU_TANH)
+                v = vgelu(v);
+            else if (a->act == FDIT_ACT_RELU)
+                v = vrelu(v);
+            if (residual)
+                v += ld(residual + o, n == VL, n);
+            st(y + o, v, n == VL, n);
+        }
 }
 
 const struct fdit_cpu_picture_kernels FDIT_ISA_NAME(fdit_cpu_picture_kernels) = {
@@ -152,4 +199,5 @@ const struct fdit_cpu_picture_kernels FDIT_ISA_NAME(fdit_cpu_picture_kernels) = 
     .normalise = normalise,
     .softmax = softmax,
     .pool = pool,
+    .grouped = grouped,
 };

@@ -9,12 +9,17 @@ static size_t moment_chunks(int rows)
     return ((size_t)rows + MOMENT_ROWS - 1) / MOMENT_ROWS;
 }
 
-/* Patches that are multiplied at once, of all `pixels` of n_in channels. */
-static size_t patch_rows(size_t pixels, int n_in)
+/* Patches of k numbers that are multiplied at once, of all `pixels`. */
+static size_t patch_rows(size_t pixels, size_t k)
 {
-    size_t rows = PATCH_FLOATS / (9 * (size_t)n_in);
+    size_t rows = PATCH_FLOATS / k;
     rows = rows < 64 ? 64 : rows;
     return rows < pixels ? rows : pixels;
+}
+
+static bool shape_by_patches(const fdit_device *dev, const struct fdit_op_shape *shape)
+{
+    return shape->groups < 2 && opencl_conv_by_patches(opencl_of(dev));
 }
 
 size_t opencl_picture_workspace(const fdit_device *dev, const struct fdit_op_shape *shape)
@@ -22,9 +27,10 @@ size_t opencl_picture_workspace(const fdit_device *dev, const struct fdit_op_sha
     size_t bytes = 2 * sizeof(float);
     if (shape->samples < 1 || shape->tokens < 1)
         return 0;
-    if (shape->op == FDIT_OP_CONV && shape->n_in > 0 && opencl_conv_by_patches(opencl_of(dev)))
-        return patch_rows((size_t)shape->samples * (size_t)shape->tokens, shape->n_in) * 9 *
-               (size_t)shape->n_in * sizeof(float);
+    if (shape->op == FDIT_OP_CONV && shape->n_in > 0 && shape->taps > 0 && shape_by_patches(dev, shape)) {
+        const size_t k = (size_t)shape->taps * (size_t)shape->n_in;
+        return patch_rows((size_t)shape->samples * (size_t)shape->tokens, k) * k * sizeof(float);
+    }
     if (shape->op != FDIT_OP_GROUP_STATS || shape->n_out < 1)
         return 0;
     size_t chunks = moment_chunks(shape->tokens);
@@ -37,35 +43,47 @@ void opencl_conv_prepare(fdit_device *dev, const struct fdit_op_shape *shape)
 {
     struct fdit_op_shape product = *shape;
     opencl_program_need(dev, PROGRAM_PICTURE);
-    if (!opencl_conv_by_patches(opencl_of(dev)))
+    if (!shape_by_patches(dev, shape))
         return;
     product.op = FDIT_OP_LINEAR;
-    product.n_in *= 9;
+    product.n_in *= shape->taps;
     opencl_linear_prepare(dev, &product);
 }
 
-/* Patches of output pixels from .. from + n-1 (over all samples) to the workspace, [n][9 n_in]. */
+/* The picture and the windows, as all kernels of convolution take them. */
+static void launch_windows(struct launch *l, const struct fdit_conv_args *a)
+{
+    launch_int(l, a->n_in);
+    launch_int(l, a->height);
+    launch_int(l, a->width);
+    launch_int(l, a->out_height);
+    launch_int(l, a->out_width);
+    launch_int(l, a->kernel_y);
+    launch_int(l, a->kernel_x);
+    launch_int(l, a->top);
+    launch_int(l, a->left);
+    launch_int(l, a->stride_y);
+    launch_int(l, a->stride_x);
+}
+
+/* Patches of output pixels from .. from + n-1 (over all samples) to the workspace, [n][taps n_in]. */
 static void run_patches(fdit_device *dev, const struct fdit_conv_args *a, size_t from, size_t n)
 {
+    const size_t taps = (size_t)(a->kernel_y * a->kernel_x);
     struct launch l = launch_begin(dev, PROGRAM_PICTURE, KERNEL_PATCHES);
     launch_memory(&l, opencl_of(dev)->workspace, 0);
     launch_tensor(&l, a->x);
     launch_size(&l, from);
-    launch_int(&l, a->n_in);
-    launch_int(&l, a->height);
-    launch_int(&l, a->width);
-    launch_int(&l, a->out_height);
-    launch_int(&l, fdit_conv_width(a));
-    launch_int(&l, a->first);
-    launch_int(&l, a->stride);
+    launch_windows(&l, a);
     launch_uint(&l, BIT(a->upsample, CONV_UPSAMPLE));
-    launch_run(&l, 2, (size_t[]){ (size_t)a->n_in, 9 * n }, (size_t[]){ PATCH_GROUP, 1 });
+    launch_run(&l, 2, (size_t[]){ (size_t)a->n_in, taps * n }, (size_t[]){ PATCH_GROUP, 1 });
 }
 
 static void conv_by_patches(fdit_device *dev, const struct fdit_conv_args *a)
 {
-    size_t each = (size_t)a->out_height * (size_t)fdit_conv_width(a), pixels = (size_t)a->samples * each;
-    size_t block = patch_rows(pixels, a->n_in), n_out = (size_t)a->n_out;
+    size_t each = (size_t)a->out_height * (size_t)a->out_width, pixels = (size_t)a->samples * each;
+    size_t k = (size_t)(a->kernel_y * a->kernel_x) * (size_t)a->n_in, n_out = (size_t)a->n_out;
+    size_t block = patch_rows(pixels, k);
     struct fdit_buffer workspace = { .dev = dev, .handle = opencl_of(dev)->workspace };
     for (size_t from = 0; from < pixels && dev->status == FDIT_OK; from += block) {
         size_t n = pixels - from < block ? pixels - from : block;
@@ -73,12 +91,13 @@ static void conv_by_patches(fdit_device *dev, const struct fdit_conv_args *a)
         /* A sample of one pixel is a vector, alone and in a batch. */
         opencl_linear(dev, &(struct fdit_linear_args){ .samples = each == 1 ? (int)n : 1,
                                                        .tokens = each == 1 ? 1 : (int)n,
-                                                       .n_in = 9 * a->n_in,
+                                                       .n_in = (int)k,
                                                        .n_out = a->n_out,
                                                        .y = fdit_at(a->y, from * n_out),
                                                        .x = fdit_tensor_of(&workspace, FDIT_F32),
                                                        .weight = a->weight,
                                                        .bias = a->bias,
+                                                       .act = a->act,
                                                        .residual = fdit_has(a->residual)
                                                                        ? fdit_at(a->residual, from * n_out)
                                                                        : FDIT_NO_TENSOR });
@@ -87,14 +106,14 @@ static void conv_by_patches(fdit_device *dev, const struct fdit_conv_args *a)
 
 void opencl_conv(fdit_device *dev, const struct fdit_conv_args *a)
 {
-    if (opencl_conv_by_patches(opencl_of(dev))) {
+    if (a->groups == 1 && opencl_conv_by_patches(opencl_of(dev))) {
         conv_by_patches(dev, a);
         return;
     }
-    int out_w = fdit_conv_width(a), m = a->samples * a->out_height * out_w;
+    int m = a->samples * a->out_height * a->out_width;
     size_t columns = ((size_t)a->n_out + CONV_TILE - 1) / CONV_TILE;
     size_t rows = ((size_t)m + CONV_TILE - 1) / CONV_TILE;
-    struct launch l = launch_begin(dev, PROGRAM_PICTURE, KERNEL_CONV);
+    struct launch l = launch_begin(dev, PROGRAM_PICTURE, a->groups == 1 ? KERNEL_CONV : KERNEL_CONV_GROUPS);
     launch_tensor(&l, a->y);
     launch_tensor(&l, a->x);
     launch_memory(&l, a->weight->handle, 0);
@@ -102,16 +121,15 @@ void opencl_conv(fdit_device *dev, const struct fdit_conv_args *a)
     launch_tensor(&l, a->residual);
     launch_int(&l, m);
     launch_int(&l, a->n_out);
-    launch_int(&l, a->n_in);
-    launch_int(&l, a->height);
-    launch_int(&l, a->width);
-    launch_int(&l, a->out_height);
-    launch_int(&l, out_w);
-    launch_int(&l, a->first);
-    launch_int(&l, a->stride);
+    launch_windows(&l, a);
     launch_uint(&l, BIT(fdit_has(a->bias), CONV_BIAS) | BIT(fdit_has(a->residual), CONV_RESIDUAL) |
-                        BIT(a->upsample, CONV_UPSAMPLE));
-    launch_run(&l, 2, (size_t[]){ columns * 16, rows * 16 }, (size_t[]){ 16, 16 });
+                        BIT(a->upsample, CONV_UPSAMPLE) | (unsigned)a->act << CONV_ACT);
+    if (a->groups == 1) {
+        launch_run(&l, 2, (size_t[]){ columns * 16, rows * 16 }, (size_t[]){ 16, 16 });
+        return;
+    }
+    launch_int(&l, a->groups);
+    launch_run(&l, 2, (size_t[]){ (size_t)a->n_out, (size_t)m }, (size_t[]){ 64, 4 });
 }
 
 void opencl_group_stats(fdit_device *dev, const struct fdit_group_stats_args *a)
@@ -179,6 +197,6 @@ void opencl_pooling(fdit_device *dev, const struct fdit_pooling_args *a)
     launch_int(&l, a->kernel);
     launch_int(&l, a->stride);
     launch_int(&l, a->pad);
-    launch_int(&l, a->kind == FDIT_POOLING_MEAN);
+    launch_int(&l, (int)a->kind);
     launch_run(&l, 2, (size_t[]){ (size_t)a->channels, (size_t)m }, (size_t[]){ 64, 4 });
 }

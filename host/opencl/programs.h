@@ -47,6 +47,7 @@
 
 #define OPENCL_PICTURE(K) \
     K(CONV, "conv") \
+    K(CONV_GROUPS, "conv_groups") \
     K(CHANNEL_MOMENTS, "channel_moments") \
     K(GROUP_STATS, "group_stats") \
     K(GROUP_APPLY, "group_apply") \

@@ -246,14 +246,14 @@ void opencl_attention_programs(fdit_device *dev, const struct fdit_op_shape *sha
 /* f32 to bf16 or back. */
 void opencl_convert(fdit_device *dev, struct fdit_tensor to, struct fdit_tensor from, size_t n);
 /* picture.c. On a processor a conv is a product of patches that are written first, as `linear` does products
- * best there; elsewhere its own kernel looks them up, from a weight that lies as [n_out][n_in]. */
+ * best there; elsewhere, and in groups, kernels look them up, from a weight that lies as [n_out][n_in]. */
 static inline bool opencl_conv_by_patches(const struct opencl *cl)
 {
     return cl->is_cpu && !cl->no_registers;
 }
 static inline bool opencl_weight_is_plain(const struct opencl *cl, const struct fdit_weight_desc *desc)
 {
-    return desc->conv && !opencl_conv_by_patches(cl);
+    return desc->conv && (desc->groups > 1 || !opencl_conv_by_patches(cl));
 }
 #define OP(entry, ENUM, arguments) void opencl_##entry(fdit_device *dev, const struct fdit_##arguments *a);
 #include "device/op_list.h"

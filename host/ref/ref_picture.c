@@ -20,28 +20,35 @@ static const float *pixel(const struct fdit_conv_args *a, size_t sample, long i,
     return f32(a->x) + at * (size_t)a->n_in;
 }
 
+/* The sum over the taps for channel o of a pixel of y, whose window begins at (i0, j0). */
+static double conv_sum(const struct fdit_conv_args *a, size_t sample, long i0, long j0, size_t o)
+{
+    const size_t each = (size_t)(a->n_in / a->groups), taps = (size_t)(a->kernel_y * a->kernel_x);
+    const size_t first = o / (size_t)(a->n_out / a->groups) * each;
+    const float *w = (const float *)a->weight->handle + o * taps * each;
+    double sum = 0;
+    for (long ky = 0; ky < a->kernel_y; ky++)
+        for (long kx = 0; kx < a->kernel_x; kx++, w += each) {
+            const float *x = pixel(a, sample, i0 + ky, j0 + kx);
+            for (size_t c = 0; x && c < each; c++)
+                sum += (double)w[c] * (double)x[first + c];
+        }
+    return sum;
+}
+
 void ref_conv(fdit_device *dev, const struct fdit_conv_args *a)
 {
     (void)dev;
-    const float *weight = a->weight->handle, *bias = f32(a->bias), *residual = f32(a->residual);
-    const size_t n_in = (size_t)a->n_in, n_out = (size_t)a->n_out;
-    const size_t out_w = (size_t)fdit_conv_width(a), out_h = (size_t)a->out_height;
+    const float *bias = f32(a->bias), *residual = f32(a->residual);
+    const size_t n_out = (size_t)a->n_out, out_w = (size_t)a->out_width, out_h = (size_t)a->out_height;
     float *y = f32(a->y);
     for (size_t p = 0; p < (size_t)a->samples * out_h * out_w; p++) {
-        size_t sample = p / (out_h * out_w);
-        long i0 = (long)(p / out_w % out_h) * a->stride + a->first;
-        long j0 = (long)(p % out_w) * a->stride - (a->stride == 1);
+        const long i0 = (long)(p / out_w % out_h) * a->stride_y + a->top;
+        const long j0 = (long)(p % out_w) * a->stride_x + a->left;
         for (size_t o = 0; o < n_out; o++) {
-            double sum = 0;
-            for (int tap = 0; tap < 9; tap++) {
-                const float *x = pixel(a, sample, i0 + tap / 3, j0 + tap % 3);
-                const float *w = weight + (o * 9 + (size_t)tap) * n_in;
-                for (size_t c = 0; x && c < n_in; c++)
-                    sum += (double)w[c] * (double)x[c];
-            }
-            sum += bias ? (double)bias[o] : 0;
-            sum += residual ? (double)residual[p * n_out + o] : 0;
-            y[p * n_out + o] = (float)sum;
+            double sum = conv_sum(a, p / (out_h * out_w), i0, j0, o);
+            sum = ref_act(a->act, sum + (bias ? (double)bias[o] : 0));
+            y[p * n_out + o] = (float)(sum + (residual ? (double)residual[p * n_out + o] : 0));
         }
     }
 }
@@ -117,7 +124,8 @@ void ref_pooling(fdit_device *dev, const struct fdit_pooling_args *a)
                 sum += v;
                 most = v > most || isnan(v) ? v : most;
             }
-            f32(a->y)[p * n + c] = (float)(a->kind == FDIT_POOLING_MEAN ? sum / (w.rows * w.columns) : most);
+            const double count = (double)fdit_pooling_count(a, &w);
+            f32(a->y)[p * n + c] = (float)(a->kind == FDIT_POOLING_MAX ? most : sum / count);
         }
     }
 }

@@ -125,6 +125,11 @@ struct fdit_pooling_window {
     int rows, columns;
 };
 struct fdit_pooling_window fdit_pooling_window_at(const struct fdit_pooling_args *a, size_t p);
+/* What a mean over the window divides by. */
+static inline float fdit_pooling_count(const struct fdit_pooling_args *a, const struct fdit_pooling_window *w)
+{
+    return a->kind == FDIT_POOLING_MEAN ? (float)(w->rows * w->columns) : (float)a->kernel * (float)a->kernel;
+}
 
 /* Back ends report a failure of the op in progress. The first one stays. */
 void fdit_device_fail(fdit_device *dev, enum fdit_status status, const char *format, ...) FDIT_PRINTF(3, 4);

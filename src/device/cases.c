@@ -729,7 +729,8 @@ int fdit_case_variants(enum fdit_op op)
     switch (op) {
     case FDIT_OP_LINEAR:
     case FDIT_OP_LINEAR_DX: return KINDS * N_SHAPES;
-    case FDIT_OP_POOLING: return 2 * N_SHAPES; /* both kinds */
+    case FDIT_OP_CONV: return 2 * N_SHAPES;    /* other acts */
+    case FDIT_OP_POOLING: return 3 * N_SHAPES; /* all kinds */
     default: return N_SHAPES;
     }
 }

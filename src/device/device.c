@@ -474,7 +474,7 @@ void fdit_copy(fdit_device *dev, struct fdit_tensor to, struct fdit_tensor from,
 
 size_t fdit_weight_bytes(fdit_device *dev, const struct fdit_weight_desc *desc)
 {
-    return dev->ops->weight_bytes(dev, desc);
+    return fdit_generic_keeps(dev, desc) ? 0 : dev->ops->weight_bytes(dev, desc);
 }
 
 bool fdit_device_supports_storage(const fdit_device *dev, enum fdit_dtype storage)
@@ -499,6 +499,9 @@ enum fdit_status fdit_weight_new(fdit_context *ctx, fdit_device *dev, const stru
     if (desc->n_out < 1 || desc->n_in < 1 || !data)
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "weight of %d x %d on %s: %s", desc->n_out, desc->n_in, dev->ops->name,
              data ? "both numbers must be at least 1" : "the data are missing");
+    if (desc->conv && desc->groups > 1 && desc->n_out % desc->groups)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "weight of %d x %d on %s: it cannot be cut into %d groups",
+             desc->n_out, desc->n_in, dev->ops->name, desc->groups);
     if (!fdit_device_supports_storage(dev, desc->storage))
         FAIL(ctx, FDIT_ERROR_UNSUPPORTED,
              "%s cannot keep weights as %s; use --weights f32, or another device", dev->ops->name,
@@ -506,7 +509,8 @@ enum fdit_status fdit_weight_new(fdit_context *ctx, fdit_device *dev, const stru
     TRY(fdit_alloc(ctx, 1, sizeof *weight, &weight));
     weight->dev = dev;
     weight->desc = *desc;
-    status = dev->ops->weight_new(ctx, dev, desc, data, &weight->handle);
+    status = fdit_generic_keeps(dev, desc) ? fdit_generic_weight_new(ctx, desc, data, &weight->handle)
+                                           : dev->ops->weight_new(ctx, dev, desc, data, &weight->handle);
     if (status != FDIT_OK) {
         char label[64];
         snprintf(label, sizeof label, "matrix of %d x %d", desc->n_out, desc->n_in);
@@ -527,7 +531,10 @@ void fdit_weight_free(fdit_weight *weight)
 {
     if (!weight)
         return;
-    weight->dev->ops->weight_free(weight->dev, weight->handle);
+    if (fdit_generic_keeps(weight->dev, &weight->desc))
+        fdit_free(weight->handle);
+    else
+        weight->dev->ops->weight_free(weight->dev, weight->handle);
     weight->dev->weight_bytes -= weight->bytes;
     fdit_free(weight);
 }

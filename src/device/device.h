@@ -228,28 +228,27 @@ struct fdit_patchify_args {
     struct fdit_tensor tokens, image;
 };
 
-/* Pictures as rows of channels: x [B, H, W, C]; a 1 x 1 convolution is `linear`.
+/* Pictures as rows of channels: x [B, H, W, C]. A 1 x 1 convolution of stride 1 is also `linear`.
  *
- * conv, 3 x 3: y [B, out_height, W', n_out] = sum over ky, kx, c of W(n, ky, kx, c) v(i, j, c) + bias
- * [+ residual], summed in this order. v is x, or with `upsample` x with every pixel four times.
- *   stride 1   W' = width of v;   j = column + kx - 1
- *   stride 2   W' = width of v / 2, rounded down;   j = 2 column + kx
- * i = stride row + ky + first, in rows of v: first -1 is the usual border; another `first` and out_height
- * compute a band of a picture. v is 0 outside x. The weight is an object made with `conv`, [n_out, 9 n_in]
- * in the order (ky, kx, channel). y may be the residual, which has the shape of y. */
+ * conv: y [B, out_height, out_width, n_out] = act(sum over ky, kx, c of W(n, ky, kx, c) v(i, j, c) + bias)
+ * [+ residual], summed in this order. v is x, or with `upsample` x with every pixel four times; 0 outside.
+ *   i = stride_y row + ky + top,   j = stride_x column + kx + left,   in rows and columns of v
+ * so top and left are minus the border of zeros above and on the left, and the sizes of y say how far it
+ * goes below and on the right: every window must begin inside v or at its end. Another `top` and out_height
+ * compute a band of a picture. With groups, channel n sees those n_in / groups channels alone that begin at
+ * n / (n_out / groups) (n_in / groups); groups = n_in: depthwise. The weight is an object made with `conv`
+ * and the same groups, [n_out, kernel_y kernel_x n_in / groups] in the order (ky, kx, channel). y may be the
+ * residual, which has the shape of y. */
 struct fdit_conv_args {
     int samples, height, width, n_in, n_out; /* height, width: of x */
-    int out_height, first, stride;
+    int kernel_y, kernel_x, stride_y, stride_x, groups;
+    int out_height, out_width, top, left;
     bool upsample;
+    enum fdit_act act;
     struct fdit_tensor y, x;
     const fdit_weight *weight;
     struct fdit_tensor bias, residual; /* optional [n_out]; optional */
 };
-static inline int fdit_conv_width(const struct fdit_conv_args *a) /* W' */
-{
-    int width = a->upsample && a->width <= 0x3fffffff ? 2 * a->width : a->width;
-    return a->stride == 2 ? width / 2 : width;
-}
 
 /* Group norm in two ops. The width D is cut into groups of neighbours; a group of a sample has a mean and a
  * biased variance over its D / groups channels and all N pixels:
@@ -275,21 +274,22 @@ struct fdit_softmax_args {
 };
 
 /* y [B, H', W', C] = the maximum or the mean of x [B, H, W, C] over windows of kernel x kernel pixels,
- * `stride` apart, the first `pad` before the picture: H' = (H + 2 pad - kernel) / stride + 1, rounded down.
- * What lies outside x does not count: the mean is that of the pixels inside (count_include_pad false
- * elsewhere). pad is at most kernel / 2, so that a window has pixels. A NaN in a window comes out. Added row
- * by row. */
-enum fdit_pooling_kind { FDIT_POOLING_MAX, FDIT_POOLING_MEAN };
+ * `stride` apart, the first `pad` before the picture, the last at most pad + more behind it:
+ * H' = (H + 2 pad + more - kernel) / stride + 1, rounded down. What lies outside x does not count: the mean
+ * is that of the pixels inside (count_include_pad false elsewhere); with MEAN_ALL they are zeros (true). pad
+ * is at most kernel / 2, and more below kernel - pad, so that a window has pixels; TensorFlow's SAME at
+ * stride 2 has `more` where the border is odd. A NaN in a window comes out. Added row by row. */
+enum fdit_pooling_kind { FDIT_POOLING_MAX, FDIT_POOLING_MEAN, FDIT_POOLING_MEAN_ALL };
 struct fdit_pooling_args {
     int samples, height, width, channels; /* of x */
-    int kernel, stride, pad;
+    int kernel, stride, pad, more;
     enum fdit_pooling_kind kind;
     struct fdit_tensor y, x;
 };
 static inline int fdit_pooling_size(const struct fdit_pooling_args *a,
                                     int n) /* H' of H, W' of W; 0: no window fits */
 {
-    long long room = (long long)n + 2LL * a->pad - a->kernel;
+    long long room = (long long)n + 2LL * a->pad + a->more - a->kernel;
     return room < 0 ? 0 : (int)(room / a->stride + 1);
 }
 
@@ -430,7 +430,8 @@ struct fdit_weight_desc {
     int n_out, n_in;
     enum fdit_dtype storage; /* how the device keeps it; host data is always f32 */
     bool need_dx;            /* linear_dx will be called on it */
-    bool conv;               /* for conv: n_in = 9 channels */
+    bool conv;               /* for conv: n_in = taps * channels that an element of y sees */
+    int groups;              /* of a conv; 0 is 1 */
 };
 
 enum fdit_op {
@@ -446,6 +447,7 @@ const char *fdit_op_name(enum fdit_op op); /* "linear", "linear_dx", ... */
 struct fdit_op_shape {
     enum fdit_op op;
     int samples, tokens;  /* conv: pixels of y a sample; group_*: pixels a sample; column_sum: m is both */
+    int taps, groups;     /* conv: kernel_y kernel_x, and its groups (0 is 1) */
     int n_in, n_out;      /* linear family; conv; norm, gate, column_sum, group_*: n_out = width */
     int heads, head_size; /* attention */
     bool plain;           /* linear, linear_dx: a plain f32 matrix instead of a weight object */
@@ -495,9 +497,9 @@ struct fdit_device_options {
     bool fastest; /* instead: the fastest that training can use; fdit_device_precision says which */
 };
 
-/* Counted by the wrappers for every op. Flops: linear 2 m n k a pass, conv 18 n_in n_out a pixel of y,
- * attention 4 N^2 D forward and 8 N^2 D backward a sample; others 0. Seconds only on devices that
- * work in the calling thread. */
+/* Counted by the wrappers for every op. Flops: linear 2 m n k a pass, conv 2 kernel_y kernel_x
+ * n_in / groups n_out a pixel of y, attention 4 N^2 D forward and 8 N^2 D backward a sample; others 0.
+ * Seconds only on devices that work in the calling thread. */
 struct fdit_op_count {
     uint64_t calls, launches; /* launches: counted with timing, by devices that have a queue */
     double flops, bytes, seconds;

@@ -15,10 +15,11 @@
 size_t fdit_generic_scratch(const fdit_device *dev, const struct fdit_op_shape *shape)
 {
     size_t bytes;
-    if (shape->op == FDIT_OP_CONV && !dev->ops->conv && shape->n_in > 0) {
-        size_t patches =
-            fdit_generic_conv_patches(fdit_product(shape->samples, shape->tokens, 1), (size_t)shape->n_in);
-        return patches * 9 * (size_t)shape->n_in * sizeof(float);
+    if (shape->op == FDIT_OP_CONV && !dev->ops->conv && shape->groups < 2 && shape->n_in > 0 &&
+        shape->taps > 0) {
+        const size_t k = (size_t)shape->taps * (size_t)shape->n_in;
+        const size_t patches = fdit_generic_conv_patches(fdit_product(shape->samples, shape->tokens, 1), k);
+        return patches * (k + (dev->ops->fuses_act ? 0 : (size_t)shape->n_out)) * sizeof(float);
     }
     if ((dev->ops->fuses_act && dev->ops->fuses_gate && dev->ops->fuses_add) || shape->op != FDIT_OP_LINEAR ||
         shape->samples < 1 || shape->tokens < 1 || shape->n_out < 1)

@@ -23,7 +23,12 @@ void fdit_compose_linear_dx(fdit_device *dev, const struct fdit_linear_dx_args *
 #define OPTIONAL_OP(entry, ENUM, arguments) \
     void fdit_generic_##entry(fdit_device *dev, const struct fdit_##arguments *a);
 #include "device/op_list.h"
-/* Patches that the composed conv makes at once. */
-size_t fdit_generic_conv_patches(size_t pixels, size_t n_in);
+/* Patches of k numbers that the composed conv makes at once. */
+size_t fdit_generic_conv_patches(size_t pixels, size_t k);
+/* Whether the weight, of a conv in groups, stays on the host, as the device leaves conv out; and its making
+ * there. */
+bool fdit_generic_keeps(const fdit_device *dev, const struct fdit_weight_desc *desc);
+enum fdit_status fdit_generic_weight_new(fdit_context *ctx, const struct fdit_weight_desc *desc,
+                                         const float *data, void **handle);
 
 #endif

@@ -2,6 +2,8 @@
  * generic_picture.c: conv, group norm and softmax for devices without them; see generic.h. */
 #include "device/generic.h"
 
+#include "core/mem.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -23,35 +25,55 @@ static size_t least(size_t a, size_t b)
 /* -------------------------------------------------------------------------------------------- conv
  */
 
-size_t fdit_generic_conv_patches(size_t pixels, size_t n_in)
+size_t fdit_generic_conv_patches(size_t pixels, size_t k)
 {
-    size_t fit = FDIT_GENERIC_STAGING / sizeof(float) / (9 * n_in);
+    size_t fit = FDIT_GENERIC_STAGING / sizeof(float) / k;
     return least(pixels, fit ? fit : 1);
+}
+
+/* A convolution in groups is not a product, and a matrix with zeros would carry a NaN of one group into
+ * another: where the device leaves conv out, its weight stays on the host. */
+bool fdit_generic_keeps(const fdit_device *dev, const struct fdit_weight_desc *desc)
+{
+    return !dev->ops->conv && desc->conv && desc->groups > 1;
+}
+
+enum fdit_status fdit_generic_weight_new(fdit_context *ctx, const struct fdit_weight_desc *desc,
+                                         const float *data, void **handle)
+{
+    enum fdit_status status = FDIT_OK;
+    const size_t bytes = (size_t)desc->n_out * (size_t)desc->n_in * sizeof *data;
+    TRY(fdit_alloc(ctx, bytes, 1, handle));
+    memcpy(*handle, data, bytes);
+out:
+    return status;
 }
 
 struct fdit_op_shape fdit_generic_shape(const fdit_device *dev, const struct fdit_op_shape *shape)
 {
     struct fdit_op_shape s = *shape;
-    if (s.op != FDIT_OP_CONV || dev->ops->conv || s.samples < 1 || s.tokens < 1 || s.n_in < 1)
+    if (s.op != FDIT_OP_CONV || dev->ops->conv || s.samples < 1 || s.tokens < 1 || s.n_in < 1 || s.taps < 1 ||
+        s.groups > 1)
         return s;
-    size_t patches = fdit_generic_conv_patches((size_t)s.samples * (size_t)s.tokens, (size_t)s.n_in);
+    size_t patches =
+        fdit_generic_conv_patches((size_t)s.samples * (size_t)s.tokens, (size_t)s.taps * (size_t)s.n_in);
     s.op = FDIT_OP_LINEAR;
     s.samples = 1;
     s.tokens = (int)patches;
-    s.n_in *= 9;
+    s.n_in *= s.taps;
     return s;
 }
 
-/* The 9 n_in numbers that output pixel p (over all samples) sees. */
+/* The numbers of all channels that output pixel p (over all samples) sees. */
 static void patch(fdit_device *dev, const struct fdit_conv_args *a, size_t p, float *to)
 {
-    size_t out_w = (size_t)fdit_conv_width(a), n = (size_t)a->n_in;
+    size_t out_w = (size_t)a->out_width, n = (size_t)a->n_in;
     size_t row = p / out_w, sample = row / (size_t)a->out_height;
     long up = a->upsample ? 2 : 1, height = up * a->height, width = up * a->width;
-    long i0 = (long)(row % (size_t)a->out_height) * a->stride + a->first;
-    long j0 = (long)(p % out_w) * a->stride - (a->stride == 1);
-    for (long ky = 0; ky < 3; ky++)
-        for (long kx = 0; kx < 3; kx++, to += n) {
+    long i0 = (long)(row % (size_t)a->out_height) * a->stride_y + a->top;
+    long j0 = (long)(p % out_w) * a->stride_x + a->left;
+    for (long ky = 0; ky < a->kernel_y; ky++)
+        for (long kx = 0; kx < a->kernel_x; kx++, to += n) {
             long i = i0 + ky, j = j0 + kx;
             if (i < 0 || i >= height || j < 0 || j >= width) {
                 memset(to, 0, n * sizeof *to);
@@ -62,14 +84,87 @@ static void patch(fdit_device *dev, const struct fdit_conv_args *a, size_t p, fl
         }
 }
 
+/* Rows from .. from + n-1 of y (of all pixels) from their patches; `act` by an op of its own where the device
+ * does not fuse it, through the floats behind the patches. y holds what is added already. */
+static void multiply_patches(fdit_device *dev, const struct fdit_conv_args *a, struct fdit_tensor patches,
+                             struct fdit_tensor behind, size_t from, size_t n)
+{
+    const bool add = fdit_has(a->residual), fused = a->act == FDIT_ACT_NONE || dev->ops->fuses_act;
+    const size_t n_out = (size_t)a->n_out;
+    const struct fdit_tensor y = fdit_at(a->y, from * n_out), to = fused ? y : behind;
+    dev->ops->linear(dev, &(struct fdit_linear_args){ .samples = 1,
+                                                      .tokens = (int)n,
+                                                      .n_in = a->kernel_y * a->kernel_x * a->n_in,
+                                                      .n_out = a->n_out,
+                                                      .y = to,
+                                                      .x = patches,
+                                                      .weight = a->weight,
+                                                      .bias = a->bias,
+                                                      .act = fused ? a->act : FDIT_ACT_NONE,
+                                                      .beta = fused && add });
+    if (fused)
+        return;
+    dev->ops->activation(
+        dev, &(struct fdit_activation_args){ .n = n * n_out, .act = a->act, .y = add ? to : y, .x = to });
+    if (add)
+        dev->ops->axpy(dev,
+                       &(struct fdit_axpy_args){ .n = n * n_out, .alpha = 1, .y = y, .x = to, .beta = 1 });
+}
+
+static double activate(enum fdit_act act, double v);
+
+/* Pixel p of y on the host, from its patch; `y` has what is added and becomes the result. */
+static void grouped_pixel(const struct fdit_conv_args *a, const float *patch_of, const float *bias, float *y)
+{
+    const size_t n_in = (size_t)a->n_in, each = n_in / (size_t)a->groups;
+    const size_t taps = (size_t)a->kernel_y * (size_t)a->kernel_x, per = (size_t)(a->n_out / a->groups);
+    const float *w = a->weight->handle;
+    for (size_t o = 0; o < (size_t)a->n_out; o++) {
+        double sum = 0;
+        for (size_t tap = 0; tap < taps; tap++)
+            for (size_t c = 0; c < each; c++)
+                sum += (double)*w++ * (double)patch_of[tap * n_in + o / per * each + c];
+        y[o] = (float)(activate(a->act, sum + (double)bias[o]) + (double)y[o]);
+    }
+}
+
+static void generic_groups(fdit_device *dev, const struct fdit_conv_args *a)
+{
+    const size_t pixels = (size_t)a->samples * (size_t)a->out_height * (size_t)a->out_width;
+    const size_t k = (size_t)a->kernel_y * (size_t)a->kernel_x * (size_t)a->n_in, n_out = (size_t)a->n_out;
+    float *host = dev->staging, *bias = host + k, *y = bias + n_out;
+    if ((k + 2 * n_out) * sizeof *host > dev->staging_bytes) {
+        fdit_device_fail(
+            dev, FDIT_ERROR_UNSUPPORTED,
+            "windows of %zu numbers to %zu channels, at most %zu together are possible on the host", k, n_out,
+            dev->staging_bytes / sizeof *host);
+        return;
+    }
+    memset(bias, 0, n_out * sizeof *bias);
+    if (fdit_has(a->bias))
+        get(dev, a->bias, 0, bias, n_out);
+    for (size_t p = 0; p < pixels && dev->status == FDIT_OK; p++) {
+        patch(dev, a, p, host);
+        memset(y, 0, n_out * sizeof *y);
+        if (fdit_has(a->residual))
+            get(dev, a->residual, p * n_out, y, n_out);
+        grouped_pixel(a, host, bias, y);
+        put(dev, a->y, p * n_out, y, n_out);
+    }
+}
+
 void fdit_generic_conv(fdit_device *dev, const struct fdit_conv_args *a)
 {
-    size_t pixels = (size_t)a->samples * (size_t)a->out_height * (size_t)fdit_conv_width(a);
-    size_t k = 9 * (size_t)a->n_in, n_out = (size_t)a->n_out;
-    size_t block = fdit_generic_conv_patches(pixels, (size_t)a->n_in);
+    if (a->groups > 1) {
+        generic_groups(dev, a);
+        return;
+    }
+    size_t pixels = (size_t)a->samples * (size_t)a->out_height * (size_t)a->out_width;
+    size_t k = (size_t)a->kernel_y * (size_t)a->kernel_x * (size_t)a->n_in, n_out = (size_t)a->n_out;
+    size_t block = fdit_generic_conv_patches(pixels, k);
+    size_t need = block * (k + (dev->ops->fuses_act ? 0 : n_out)) * sizeof(float);
     float *host = dev->staging;
-    if (k * sizeof(float) > dev->staging_bytes || !dev->scratch ||
-        dev->scratch->bytes < block * k * sizeof(float)) {
+    if (k * sizeof(float) > dev->staging_bytes || !dev->scratch || dev->scratch->bytes < need) {
         fdit_device_fail(dev, FDIT_ERROR_DEVICE,
                          "%zu patches of %zu numbers need a scratch; this shape was not in "
                          "fdit_device_workspace",
@@ -77,23 +172,14 @@ void fdit_generic_conv(fdit_device *dev, const struct fdit_conv_args *a)
         return;
     }
     struct fdit_tensor patches = fdit_tensor_of(dev->scratch, FDIT_F32);
-    bool add = fdit_has(a->residual);
-    if (add && (a->residual.buffer != a->y.buffer || a->residual.offset != a->y.offset))
+    if (fdit_has(a->residual) && (a->residual.buffer != a->y.buffer || a->residual.offset != a->y.offset))
         dev->ops->copy(dev, a->y, a->residual, pixels * n_out);
     for (size_t from = 0; from < pixels && dev->status == FDIT_OK; from += block) {
         size_t n = least(block, pixels - from);
         for (size_t p = 0; p < n; p++)
             patch(dev, a, from + p, host + p * k);
         put(dev, patches, 0, host, n * k);
-        dev->ops->linear(dev, &(struct fdit_linear_args){ .samples = 1,
-                                                          .tokens = (int)n,
-                                                          .n_in = (int)k,
-                                                          .n_out = a->n_out,
-                                                          .y = fdit_at(a->y, from * n_out),
-                                                          .x = patches,
-                                                          .weight = a->weight,
-                                                          .bias = a->bias,
-                                                          .beta = add });
+        multiply_patches(dev, a, patches, fdit_at(patches, block * k), from, n);
     }
 }
 
@@ -225,13 +311,14 @@ void fdit_generic_pooling(fdit_device *dev, const struct fdit_pooling_args *a)
                 size_t at = w.first + (size_t)(k / w.columns) * (size_t)a->width + (size_t)(k % w.columns);
                 get(dev, a->x, at * width + c, x, n);
                 for (size_t i = 0; i < n; i++)
-                    if (a->kind == FDIT_POOLING_MEAN)
+                    if (a->kind != FDIT_POOLING_MAX)
                         all[i] = k ? all[i] + (double)x[i] : (double)x[i];
                     else if (!k || (double)x[i] > all[i] || isnan(x[i]))
                         all[i] = (double)x[i];
             }
+            const double count = (double)fdit_pooling_count(a, &w);
             for (size_t i = 0; i < n; i++)
-                x[i] = (float)(a->kind == FDIT_POOLING_MEAN ? all[i] / (w.rows * w.columns) : all[i]);
+                x[i] = (float)(a->kind == FDIT_POOLING_MAX ? all[i] : all[i] / count);
             put(dev, a->y, p * width + c, x, n);
         }
     }

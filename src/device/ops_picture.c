@@ -6,43 +6,72 @@
 
 #include <math.h>
 
+/* The last window of an axis may begin at the end of v, so that no place in v overflows. */
+static bool check_windows(const struct fdit_call *call, const char *axis, int n, int stride, int first,
+                          int size)
+{
+    long long last = (long long)(n - 1) * stride + first;
+    if (last <= size)
+        return true;
+    return fdit_call_fail(call, FDIT_ERROR_ARGUMENT, "the last %s of y looks at %s %lld of %d", axis, axis,
+                          last, size);
+}
+
 static bool check_conv(const struct fdit_call *call, const struct fdit_conv_args *a)
 {
     const fdit_weight *w = a->weight;
-    if (fdit_conv_width(a) < 1)
-        return fdit_call_fail(call, FDIT_ERROR_ARGUMENT, "a picture %d wide has nothing at stride %d",
-                              a->width, a->stride);
+    const int up = a->upsample ? 2 : 1;
+    if (a->n_in % a->groups || a->n_out % a->groups)
+        return fdit_call_fail(call, FDIT_ERROR_ARGUMENT, "%d and %d channels cannot be cut into %d groups",
+                              a->n_in, a->n_out, a->groups);
+    if (!check_windows(call, "row", a->out_height, a->stride_y, a->top, up * a->height) ||
+        !check_windows(call, "column", a->out_width, a->stride_x, a->left, up * a->width))
+        return false;
+    const size_t k = fdit_product(a->kernel_y, a->kernel_x, a->n_in / a->groups);
     if (!w)
         return fdit_call_fail(call, FDIT_ERROR_ARGUMENT, "the weight is missing");
     if (w->dev != call->dev)
         return fdit_call_fail(call, FDIT_ERROR_ARGUMENT, "the weight lies on another device, %s",
                               w->dev->ops->name);
-    if (!w->desc.conv || w->desc.n_out != a->n_out || w->desc.n_in != 9 * a->n_in)
-        return fdit_call_fail(call, FDIT_ERROR_ARGUMENT, "the weight is %d x %d%s, not %d x %d for a conv",
-                              w->desc.n_out, w->desc.n_in, w->desc.conv ? "" : " for a linear", a->n_out,
-                              9 * a->n_in);
+    if (!w->desc.conv || w->desc.n_out != a->n_out || (size_t)w->desc.n_in != k ||
+        (w->desc.groups ? w->desc.groups : 1) != a->groups)
+        return fdit_call_fail(call, FDIT_ERROR_ARGUMENT,
+                              "the weight is %d x %d in %d groups%s, not %d x %zu in %d for a conv",
+                              w->desc.n_out, w->desc.n_in, w->desc.groups ? w->desc.groups : 1,
+                              w->desc.conv ? "" : " for a linear", a->n_out, k, a->groups);
     return true;
+}
+
+/* Elements of a picture of `rows` x `columns` a sample. */
+static size_t picture(int samples, int rows, int columns, int channels)
+{
+    size_t pixels = fdit_product(samples, rows, columns);
+    return pixels > SIZE_MAX / 2 ? SIZE_MAX : fdit_product((long long)pixels, channels, 1);
 }
 
 void fdit_conv(fdit_device *dev, const struct fdit_conv_args *a)
 {
     const struct fdit_dim dims[] = {
         FDIT_SIZE("samples", a->samples),
-        FDIT_SIZE("height", a->height),
-        FDIT_SIZE("width", a->width),
-        FDIT_RANGE("n_in", a->n_in, 1, INT_MAX / 9),
+        FDIT_RANGE("height", a->height, 1, INT_MAX / 4),
+        FDIT_RANGE("width", a->width, 1, INT_MAX / 4),
+        FDIT_SIZE("n_in", a->n_in),
         FDIT_SIZE("n_out", a->n_out),
+        FDIT_RANGE("kernel_y", a->kernel_y, 1, INT_MAX / 4),
+        FDIT_RANGE("kernel_x", a->kernel_x, 1, INT_MAX / 4),
+        FDIT_SIZE("stride_y", a->stride_y),
+        FDIT_SIZE("stride_x", a->stride_x),
+        FDIT_SIZE("groups", a->groups),
         FDIT_SIZE("out_height", a->out_height),
-        FDIT_RANGE("first", a->first, -2, 2 * (long long)a->height),
-        FDIT_RANGE("stride", a->stride, 1, 2),
+        FDIT_SIZE("out_width", a->out_width),
+        FDIT_RANGE("top", a->top, 1LL - a->kernel_y, 2LL * a->height),
+        FDIT_RANGE("left", a->left, 1LL - a->kernel_x, 2LL * a->width),
+        FDIT_RANGE("act", a->act, FDIT_ACT_NONE, FDIT_ACT_LAST),
     };
-    size_t pixels = fdit_product(a->samples, a->out_height, fdit_conv_width(a));
-    size_t out = pixels > SIZE_MAX / 2 ? SIZE_MAX : fdit_product((long long)pixels, a->n_out, 1);
-    size_t in = fdit_product(a->samples, a->height, a->width);
-    in = in > SIZE_MAX / 2 ? SIZE_MAX : fdit_product((long long)in, a->n_in, 1);
+    const size_t out = picture(a->samples, a->out_height, a->out_width, a->n_out);
     const struct fdit_operand operands[] = {
         fdit_may_be(fdit_out("y", a->y, out), "residual"),
-        fdit_in("x", a->x, in),
+        fdit_in("x", a->x, picture(a->samples, a->height, a->width, a->n_in)),
         fdit_optional(fdit_in("bias", a->bias, fdit_product(a->n_out, 1, 1))),
         fdit_optional(fdit_in("residual", a->residual, out)),
     };
@@ -50,7 +79,8 @@ void fdit_conv(fdit_device *dev, const struct fdit_conv_args *a)
     if (!fdit_call_check(&call) || !check_conv(&call, a) || !fdit_call_start(&call))
         return;
     (dev->ops->conv ? dev->ops->conv : fdit_generic_conv)(dev, a);
-    fdit_call_end(&call, 18.0 * (double)pixels * a->n_in * a->n_out, a->weight->bytes);
+    fdit_call_end(&call, 2.0 * (double)out * a->kernel_y * a->kernel_x * (a->n_in / a->groups),
+                  a->weight->bytes);
 }
 
 static bool check_groups(const struct fdit_call *call, int width, int groups)
@@ -135,7 +165,8 @@ void fdit_pooling(fdit_device *dev, const struct fdit_pooling_args *a)
         FDIT_SIZE("kernel", a->kernel),
         FDIT_SIZE("stride", a->stride),
         FDIT_RANGE("pad", a->pad, 0, a->kernel / 2),
-        FDIT_RANGE("kind", a->kind, FDIT_POOLING_MAX, FDIT_POOLING_MEAN),
+        FDIT_RANGE("more", a->more, 0, (long long)a->kernel - 1 - a->pad),
+        FDIT_RANGE("kind", a->kind, FDIT_POOLING_MAX, FDIT_POOLING_MEAN_ALL),
     };
     int out_h = a->stride < 1 ? 0 : fdit_pooling_size(a, a->height);
     int out_w = a->stride < 1 ? 0 : fdit_pooling_size(a, a->width);

@@ -30,7 +30,7 @@ struct fdit_probe_slot {
     float *data;  /* [n]; outputs: what shows that nothing was written */
 };
 
-enum { FDIT_PROBE_SLOTS = 14, FDIT_PROBE_SIZES = 10, FDIT_PROBE_GUARD = 61 };
+enum { FDIT_PROBE_SLOTS = 14, FDIT_PROBE_SIZES = 12, FDIT_PROBE_GUARD = 61 };
 
 struct fdit_probe_size {
     const char *name;

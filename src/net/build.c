@@ -60,12 +60,13 @@ static int add_layer(struct fdit_net *net, struct fdit_net_layer layer, const ch
     TRY(fdit_strdup(ctx, name, &l->name));
     if (alias)
         TRY(fdit_strdup(ctx, alias, &l->alias));
-    if (l->n_out < 1 || l->n_in < 1 || (l->kernel != 1 && l->kernel != 3) ||
-        (l->kind == FDIT_NET_NORM && (l->groups < 1 || l->n_out % l->groups)))
+    if (l->n_out < 1 || l->n_in < 1 || l->kernel_y < 1 || l->kernel_x < 1 || l->groups < 1 ||
+        l->n_out % l->groups || l->n_in % l->groups)
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
-             "%s: %s of %d from %d channels, kernel %d, %d groups: kernels are 1 or 3, groups divide the "
-             "channels",
-             net->title, name, l->n_out, l->n_in, l->kernel, l->groups);
+             "%s: %s of %d from %d channels, kernel %d x %d, %d groups: sizes are at least 1, and groups "
+             "divide the channels",
+             net->title, name, l->n_out, l->n_in, l->kernel_y, l->kernel_x, l->groups);
+    l->linear = l->kind == FDIT_NET_CONV && l->kernel_y == 1 && l->kernel_x == 1 && l->groups == 1;
     l->pass =
         net->n_passes && !net->passes[net->n_passes - 1].output ? (int)net->n_passes - 1 : (int)net->n_passes;
     if (l->kind == FDIT_NET_NORM) {
@@ -82,18 +83,39 @@ out:
 int fdit_net_add_conv(struct fdit_net *net, int n_out, int n_in, int kernel, const char *name,
                       const char *alias)
 {
-    return add_layer(
-        net, (struct fdit_net_layer){ .kind = FDIT_NET_CONV, .n_in = n_in, .n_out = n_out, .kernel = kernel },
-        name, alias);
+    return add_layer(net,
+                     (struct fdit_net_layer){ .kind = FDIT_NET_CONV,
+                                              .n_in = n_in,
+                                              .n_out = n_out,
+                                              .kernel_y = kernel,
+                                              .kernel_x = kernel,
+                                              .groups = 1 },
+                     name, alias);
+}
+
+int fdit_net_add_windows(struct fdit_net *net, int n_out, int n_in, int kernel_y, int kernel_x, int groups,
+                         const char *name)
+{
+    return add_layer(net,
+                     (struct fdit_net_layer){ .kind = FDIT_NET_CONV,
+                                              .n_in = n_in,
+                                              .n_out = n_out,
+                                              .kernel_y = kernel_y,
+                                              .kernel_x = kernel_x,
+                                              .groups = groups },
+                     name, NULL);
 }
 
 int fdit_net_add_norm(struct fdit_net *net, int channels, int groups, const char *name, const char *alias)
 {
-    return add_layer(
-        net,
-        (struct fdit_net_layer){
-            .kind = FDIT_NET_NORM, .n_in = channels, .n_out = channels, .kernel = 1, .groups = groups },
-        name, alias);
+    return add_layer(net,
+                     (struct fdit_net_layer){ .kind = FDIT_NET_NORM,
+                                              .n_in = channels,
+                                              .n_out = channels,
+                                              .kernel_y = 1,
+                                              .kernel_x = 1,
+                                              .groups = groups },
+                     name, alias);
 }
 
 size_t fdit_net_layers(const struct fdit_net *net)
@@ -172,6 +194,16 @@ void fdit_net_end(struct fdit_net *net, fdit_net_id y)
     pass->output = y;
 }
 
+void fdit_net_keep(struct fdit_net *net, fdit_net_id x)
+{
+    if (net->status != FDIT_OK)
+        return;
+    if (!is_open(net, x))
+        refuse(net, "kept picture");
+    else
+        net->pictures[x].kept = true;
+}
+
 /* Adds a step that gives, or gives part of, picture `out`. */
 static fdit_net_id add_step_to(struct fdit_net *net, struct fdit_net_step step, fdit_net_id out)
 {
@@ -191,20 +223,34 @@ static fdit_net_id add_step(struct fdit_net *net, struct fdit_net_step step, int
     return add_step_to(net, step, add_picture(net, channels));
 }
 
+static bool fits_border(const struct fdit_net_layer *l, const struct fdit_net_border *b)
+{
+    return b->top >= 0 && b->bottom >= 0 && b->left >= 0 && b->right >= 0 && b->top < l->kernel_y &&
+           b->bottom < l->kernel_y && b->left < l->kernel_x && b->right < l->kernel_x;
+}
+
+/* Whether a band of the normalised picture can be convolved by itself (run.c). */
+static bool can_norm(const struct fdit_net *net, const struct fdit_net_conv *c,
+                     const struct fdit_net_layer *l)
+{
+    const struct fdit_net_border *b = &c->border;
+    return l->kernel_y == 3 && l->kernel_x == 3 && l->groups == 1 && c->stride <= 1 && !c->upsample &&
+           b->top == 1 && b->bottom == 1 && b->left == 1 && b->right == 1 &&
+           is_layer(net, c->norm, FDIT_NET_NORM, l->n_in);
+}
+
 fdit_net_id fdit_net_conv(struct fdit_net *net, fdit_net_id x, const struct fdit_net_conv *c)
 {
-    const int stride = c->stride ? c->stride : 1;
     if (net->status != FDIT_OK)
         return 0;
     if (!is_open(net, x) || !is_layer(net, c->layer, FDIT_NET_CONV, net->pictures[x].channels))
         return refuse(net, "convolution");
-    const struct fdit_net_layer *l = &net->layers[c->layer];
-    const bool plain = stride == 1 && !c->upsample, add = c->add != 0;
-    if (stride > 2 || stride < 1 || (stride == 2 && c->upsample) || (l->kernel == 1 && !plain) ||
-        (c->has_norm && (l->kernel != 3 || !plain || !is_layer(net, c->norm, FDIT_NET_NORM, l->n_in))) ||
+    struct fdit_net_layer *l = &net->layers[c->layer];
+    if (c->stride < 0 || !fits_border(l, &c->border) || (c->has_norm && !can_norm(net, c, l)) ||
         (!c->has_norm && c->act != FDIT_ACT_NONE) ||
-        (add && (!is_open(net, c->add) || net->pictures[c->add].channels != l->n_out)))
+        (c->add && (!is_open(net, c->add) || net->pictures[c->add].channels != l->n_out)))
         return refuse(net, "convolution");
+    l->linear = l->linear && c->stride <= 1 && !c->upsample;
     return add_step(net,
                     (struct fdit_net_step){ .kind = FDIT_NET_STEP_CONV,
                                             .in = x,
@@ -212,7 +258,9 @@ fdit_net_id fdit_net_conv(struct fdit_net *net, fdit_net_id x, const struct fdit
                                             .layer = c->layer,
                                             .norm = c->has_norm ? c->norm : -1,
                                             .act = c->act,
-                                            .stride = stride,
+                                            .then = c->then,
+                                            .stride = c->stride ? c->stride : 1,
+                                            .border = c->border,
                                             .upsample = c->upsample },
                     l->n_out);
 }
@@ -256,11 +304,12 @@ fdit_net_id fdit_net_attend(struct fdit_net *net, fdit_net_id q, fdit_net_id k, 
 }
 
 fdit_net_id fdit_net_pool(struct fdit_net *net, fdit_net_id x, enum fdit_pooling_kind kind, int kernel,
-                          int stride, int pad)
+                          int stride, int pad, int more)
 {
     if (net->status != FDIT_OK)
         return 0;
-    if (!is_open(net, x) || kernel < 1 || stride < 1 || pad < 0 || pad > kernel / 2)
+    if (!is_open(net, x) || kernel < 1 || stride < 1 || pad < 0 || pad > kernel / 2 || more < 0 ||
+        more >= kernel - pad)
         return refuse(net, "pooling");
     return add_step(net,
                     (struct fdit_net_step){ .kind = FDIT_NET_STEP_POOL,
@@ -270,7 +319,8 @@ fdit_net_id fdit_net_pool(struct fdit_net *net, fdit_net_id x, enum fdit_pooling
                                             .pooling = kind,
                                             .kernel = kernel,
                                             .stride = stride,
-                                            .pad = pad },
+                                            .pad = pad,
+                                            .border = { .bottom = more } },
                     net->pictures[x].channels);
 }
 

@@ -7,7 +7,8 @@
  *     int norm = fdit_net_add_norm(net, 32, 8, "norm", NULL);     // layers, in the order of the file
  *     int conv = fdit_net_add_conv(net, 3, 32, 3, "conv", NULL);  // 3 from 32 channels, 3 x 3
  *     fdit_net_id x = fdit_net_begin(net, "paint", 32);           // a pass: steps take and give pictures
- *     x = fdit_net_conv(net, x, &(struct fdit_net_conv){ .layer = conv, .has_norm = true, .norm = norm });
+ *     x = fdit_net_conv(net, x, &(struct fdit_net_conv){
+ *         .layer = conv, .border = fdit_net_border(1, 1), .has_norm = true, .norm = norm });
  *     fdit_net_end(net, x);
  *     TRY(fdit_net_status(net));                                  // the first failure of all these calls
  *     fdit_net_want(net, 0, 48, 64);                              // pass 0 on pictures of 48 x 64
@@ -38,7 +39,7 @@ struct fdit_net;
 typedef int fdit_net_id;
 
 enum fdit_net_kind {
-    FDIT_NET_CONV, /* weight [n_out, n_in, kernel, kernel], bias [n_out] */
+    FDIT_NET_CONV, /* weight [n_out, n_in / groups, kernel_y, kernel_x], bias [n_out] */
     FDIT_NET_NORM, /* group norm: weight, bias [n_out]; n_in = n_out */
 };
 
@@ -47,8 +48,9 @@ struct fdit_net_layer {
     char *name, *alias; /* in a file, without ".weight"; alias: another name that files have, or NULL */
     int pass;           /* whose it is */
     int n_in, n_out;
-    int kernel;                /* 1 or 3 */
-    int groups;                /* of a norm */
+    int kernel_y, kernel_x;
+    int groups;                /* of a norm, or of channels that do not see each other in a convolution */
+    bool linear;               /* a convolution whose steps are all products of its pixels */
     size_t weight_at, bias_at; /* places in the parameter buffer; weight_at: norms only */
     fdit_weight *weight;
 };
@@ -61,6 +63,9 @@ void fdit_net_free(struct fdit_net *net); /* NULL is allowed */
  * are copied. */
 int fdit_net_add_conv(struct fdit_net *net, int n_out, int n_in, int kernel, const char *name,
                       const char *alias);
+/* kernel_y x kernel_x, and in groups: 1, or n_in for a depthwise one (device.h, conv). */
+int fdit_net_add_windows(struct fdit_net *net, int n_out, int n_in, int kernel_y, int kernel_x, int groups,
+                         const char *name);
 int fdit_net_add_norm(struct fdit_net *net, int channels, int groups, const char *name, const char *alias);
 size_t fdit_net_layers(const struct fdit_net *net);
 const struct fdit_net_layer *fdit_net_layer(const struct fdit_net *net, size_t i);
@@ -69,16 +74,25 @@ const struct fdit_net_layer *fdit_net_layer(const struct fdit_net *net, size_t i
 fdit_net_id fdit_net_begin(struct fdit_net *net, const char *name, int channels);
 void fdit_net_end(struct fdit_net *net, fdit_net_id y);
 
-/* y = conv(act(norm(x))) + add. Without has_norm y = conv(x) + add; a norm needs a 3 x 3 layer, stride 1
- * and no upsample. stride 1 (or 0) keeps the size, with a border of zeros for 3 x 3; stride 2 halves it,
- * from the first row and column on (device.h, conv). upsample: of x with every pixel four times. */
+/* Zeros around a picture: rows above and below, columns to the left and right. */
+struct fdit_net_border {
+    int top, bottom, left, right;
+};
+static inline struct fdit_net_border fdit_net_border(int y, int x)
+{
+    return (struct fdit_net_border){ y, y, x, x };
+}
+/* y = then(conv(act(norm(x)))) + add. Without has_norm y = then(conv(x)) + add; a norm needs a 3 x 3 layer
+ * without groups, stride 1, a border of 1 and no upsample. The height of y is
+ * (height + top + bottom - kernel_y) / stride + 1, rounded down. upsample: x with every pixel four times. */
 struct fdit_net_conv {
     int layer;
     bool has_norm;
     int norm;
-    enum fdit_act act;
-    fdit_net_id add; /* 0: nothing; of the size of y */
-    int stride;
+    enum fdit_act act, then;
+    fdit_net_id add;               /* 0: nothing; of the size of y */
+    int stride;                    /* 0: 1 */
+    struct fdit_net_border border; /* each less than the kernel */
     bool upsample;
 };
 fdit_net_id fdit_net_conv(struct fdit_net *net, fdit_net_id x, const struct fdit_net_conv *c);
@@ -89,9 +103,11 @@ fdit_net_id fdit_net_act(struct fdit_net *net, fdit_net_id x, enum fdit_act act)
 fdit_net_id fdit_net_attend(struct fdit_net *net, fdit_net_id q, fdit_net_id k, fdit_net_id v);
 /* y = the largest, or the mean, of x in windows of kernel x kernel pixels (device.h, pooling). */
 fdit_net_id fdit_net_pool(struct fdit_net *net, fdit_net_id x, enum fdit_pooling_kind kind, int kernel,
-                          int stride, int pad);
+                          int stride, int pad, int more);
 /* y = the channels of all n pictures, one picture's after the other's. All have one size; n is 1 or more. */
 fdit_net_id fdit_net_join(struct fdit_net *net, const fdit_net_id *x, int n);
+/* x is a result beside the output: fdit_net_read has it after a run. */
+void fdit_net_keep(struct fdit_net *net, fdit_net_id x);
 /* The first failure since fdit_net_new: memory, or FDIT_ERROR_ARGUMENT for steps that do not fit. */
 enum fdit_status fdit_net_status(const struct fdit_net *net);
 
@@ -130,5 +146,9 @@ struct fdit_net_range {
  * to stop. */
 enum fdit_status fdit_net_run(fdit_context *ctx, struct fdit_net *net, int pass, struct fdit_net_range range,
                               const float *in, float *out);
+/* A picture of the last run's pass, its output or one that is kept, as rows of channels: out [H, W, C]. Its
+ * size, after the plan: */
+enum fdit_status fdit_net_read(fdit_context *ctx, struct fdit_net *net, fdit_net_id x, float *out);
+void fdit_net_size(const struct fdit_net *net, fdit_net_id x, int *height, int *width, int *channels);
 
 #endif

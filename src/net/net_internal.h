@@ -19,8 +19,9 @@ struct fdit_net_step {
     fdit_net_id in, more[2]; /* more: k and v of the attention; what a convolution adds; 0: none */
     fdit_net_id out;
     int layer, norm; /* -1: none */
-    enum fdit_act act;
+    enum fdit_act act, then;
     int stride;
+    struct fdit_net_border border;
     bool upsample;
     enum fdit_pooling_kind pooling;
     int kernel, pad; /* of a pooling */
@@ -32,7 +33,8 @@ struct fdit_net_step {
 struct fdit_net_picture {
     int channels, height, width;
     int room;
-    size_t last; /* the step that reads it last; SIZE_MAX: it is the output */
+    bool kept;
+    size_t last; /* the step that reads it last; SIZE_MAX: it is a result */
 };
 
 struct fdit_net_pass {

@@ -41,12 +41,29 @@ void fdit_net_want(struct fdit_net *net, int pass, int height, int width)
 
 /* ------------------------------------------------------------------ sizes */
 
-static int size_after(const struct fdit_net_step *s, int size)
+static int windows(int size, const struct fdit_net_step *s, int border, int kernel)
 {
-    if (s->kind == FDIT_NET_STEP_POOL)
-        return fdit_pooling_size(
-            &(struct fdit_pooling_args){ .kernel = s->kernel, .stride = s->stride, .pad = s->pad }, size);
-    return size * (s->upsample ? 2 : 1) / (s->stride == 2 ? 2 : 1);
+    const int room = size * (s->upsample ? 2 : 1) + border - kernel;
+    return room < 0 ? 0 : room / s->stride + 1;
+}
+
+/* Height and width of what the step gives. */
+static void size_after(const struct fdit_net *net, const struct fdit_net_step *s,
+                       const struct fdit_net_picture *in, struct fdit_net_picture *out)
+{
+    const struct fdit_pooling_args pooling = {
+        .kernel = s->kernel, .stride = s->stride, .pad = s->pad, .more = s->border.bottom
+    };
+    out->height = in->height;
+    out->width = in->width;
+    if (s->kind == FDIT_NET_STEP_POOL) {
+        out->height = fdit_pooling_size(&pooling, in->height);
+        out->width = fdit_pooling_size(&pooling, in->width);
+    } else if (s->kind == FDIT_NET_STEP_CONV) {
+        const struct fdit_net_layer *l = &net->layers[s->layer];
+        out->height = windows(in->height, s, s->border.top + s->border.bottom, l->kernel_y);
+        out->width = windows(in->width, s, s->border.left + s->border.right, l->kernel_x);
+    }
 }
 
 /* Sizes of what each step gives, and who reads each picture last. */
@@ -64,8 +81,7 @@ static enum fdit_status measure(fdit_context *ctx, struct fdit_net *net, const s
             (in->height != out->height || in->width != out->width))
             FAIL(ctx, FDIT_ERROR_ARGUMENT, "%s: step %zu of %s puts pictures of two sizes together",
                  net->title, i - pass->first, pass->name);
-        out->height = size_after(s, in->height);
-        out->width = size_after(s, in->width);
+        size_after(net, s, in, out);
         out->last = i;
         if (out->height < 1 || out->width < 1 || out->height > MOST_SIDE || out->width > MOST_SIDE)
             FAIL(ctx, FDIT_ERROR_ARGUMENT,
@@ -84,6 +100,9 @@ static enum fdit_status measure(fdit_context *ctx, struct fdit_net *net, const s
             }
     }
     p[pass->output].last = SIZE_MAX;
+    for (size_t i = pass->first; i < pass->end; i++)
+        if (p[net->steps[i].out].kept)
+            p[net->steps[i].out].last = SIZE_MAX;
 out:
     return status;
 }
@@ -144,7 +163,7 @@ static enum fdit_status place(fdit_context *ctx, struct fdit_net *net, const str
     if (room < 0) {
         room = free_room(net, pass, i, s->out, n);
         bool grows = room < 0 || net->rooms[room].floats < n;
-        if (conv && net->layers[s->layer].kernel == 1 && dies && !add && grows) {
+        if (conv && net->layers[s->layer].linear && dies && !add && grows) {
             s->in_place = true;
             room = p[s->in].room;
         }

@@ -56,24 +56,36 @@ static struct fdit_op_shape shape_of(enum fdit_op op, int rows, int n_in, int n_
                                    .n = (size_t)rows * (size_t)n_out };
 }
 
-static void conv(struct fdit_net_walk *w, const struct fdit_net_layer *l, struct fdit_conv_args a)
+static void conv(struct fdit_net_walk *w, const struct fdit_net_step *s, struct fdit_conv_args a)
 {
+    const struct fdit_net_layer *l = &w->net->layers[s->layer];
     a.samples = 1;
     a.n_in = l->n_in;
     a.n_out = l->n_out;
+    a.kernel_y = l->kernel_y;
+    a.kernel_x = l->kernel_x;
+    a.groups = l->groups;
+    a.stride_y = a.stride_x = s->stride;
+    a.left = -s->border.left;
+    a.upsample = s->upsample;
+    a.act = s->then;
     a.weight = l->weight;
     a.bias = param(w, l->bias_at);
     if (!w->dry) {
         fdit_conv(w->net->dev, &a);
         return;
     }
-    int pixels = a.out_height * fdit_conv_width(&a);
-    remember(w, shape_of(FDIT_OP_CONV, pixels, l->n_in, l->n_out), 18.0 * pixels * l->n_in * l->n_out);
+    const int pixels = a.out_height * a.out_width, taps = l->kernel_y * l->kernel_x;
+    struct fdit_op_shape shape = shape_of(FDIT_OP_CONV, pixels, l->n_in, l->n_out);
+    shape.taps = taps;
+    shape.groups = l->groups;
+    remember(w, shape, 2.0 * taps * pixels * (l->n_in / l->groups) * l->n_out);
 }
 
-static void linear(struct fdit_net_walk *w, const struct fdit_net_layer *l, int rows, struct fdit_tensor y,
+static void linear(struct fdit_net_walk *w, const struct fdit_net_step *s, int rows, struct fdit_tensor y,
                    struct fdit_tensor x, struct fdit_tensor residual)
 {
+    const struct fdit_net_layer *l = &w->net->layers[s->layer];
     if (!w->dry)
         fdit_linear(w->net->dev, &(struct fdit_linear_args){ .samples = 1,
                                                              .tokens = rows,
@@ -83,6 +95,7 @@ static void linear(struct fdit_net_walk *w, const struct fdit_net_layer *l, int 
                                                              .x = x,
                                                              .weight = l->weight,
                                                              .bias = param(w, l->bias_at),
+                                                             .act = s->then,
                                                              .residual = residual });
     else
         remember(w, shape_of(FDIT_OP_LINEAR, rows, l->n_in, l->n_out), 2.0 * rows * l->n_in * l->n_out);
@@ -153,12 +166,12 @@ static void norm_conv(struct fdit_net_walk *w, const struct fdit_net_step *s)
         int rows = least(step, p->height - row);
         int above = row ? row - 1 : 0, below = least(row + rows + 1, p->height);
         apply(w, norm, (below - above) * p->width, band, at(x, (size_t)above * in_row), s->act);
-        conv(w, l,
+        conv(w, s,
              (struct fdit_conv_args){ .height = below - above,
                                       .width = p->width,
                                       .out_height = rows,
-                                      .first = row - 1 - above,
-                                      .stride = 1,
+                                      .out_width = p->width,
+                                      .top = row - 1 - above,
                                       .y = at(y, (size_t)row * out_row),
                                       .x = band,
                                       .residual = at(add, (size_t)row * out_row) });
@@ -175,7 +188,7 @@ static void linear_in_place(struct fdit_net_walk *w, const struct fdit_net_step 
     struct fdit_tensor x = tensor_of(w, s->in), band = scratch(w, FDIT_NET_BAND, (size_t)step * out_row);
     for (int i = 0; i < bands; i++) {
         int row = (l->n_out > l->n_in ? bands - 1 - i : i) * step, rows = least(step, p->height - row);
-        linear(w, l, rows * p->width, band, at(x, (size_t)row * in_row), FDIT_NO_TENSOR);
+        linear(w, s, rows * p->width, band, at(x, (size_t)row * in_row), FDIT_NO_TENSOR);
         if (!w->dry)
             fdit_copy(w->net->dev, fdit_at(x, (size_t)row * out_row), band, (size_t)rows * out_row);
     }
@@ -186,22 +199,20 @@ static void linear_in_place(struct fdit_net_walk *w, const struct fdit_net_step 
 static void take_conv(struct fdit_net_walk *w, const struct fdit_net_step *s)
 {
     const struct fdit_net_picture *p = &w->net->pictures[s->in], *q = &w->net->pictures[s->out];
-    const struct fdit_net_layer *l = &w->net->layers[s->layer];
     struct fdit_tensor x = tensor_of(w, s->in), y = tensor_of(w, s->out), add = tensor_of(w, s->more[0]);
     if (s->norm >= 0)
         norm_conv(w, s);
     else if (s->in_place)
         linear_in_place(w, s);
-    else if (l->kernel == 1)
-        linear(w, l, p->height * p->width, y, x, add);
+    else if (w->net->layers[s->layer].linear)
+        linear(w, s, p->height * p->width, y, x, add);
     else
-        conv(w, l,
+        conv(w, s,
              (struct fdit_conv_args){ .height = p->height,
                                       .width = p->width,
                                       .out_height = q->height,
-                                      .first = s->stride == 1 ? -1 : 0,
-                                      .stride = s->stride,
-                                      .upsample = s->upsample,
+                                      .out_width = q->width,
+                                      .top = -s->border.top,
                                       .y = y,
                                       .x = x,
                                       .residual = add });
@@ -283,6 +294,7 @@ static void take_pool(struct fdit_net_walk *w, const struct fdit_net_step *s)
                                                                .kernel = s->kernel,
                                                                .stride = s->stride,
                                                                .pad = s->pad,
+                                                               .more = s->border.bottom,
                                                                .kind = s->pooling,
                                                                .y = tensor_of(w, s->out),
                                                                .x = tensor_of(w, s->in) });
@@ -359,4 +371,23 @@ enum fdit_status fdit_net_run(fdit_context *ctx, struct fdit_net *net, int pass,
     from_rows(net->host, (size_t)y->channels, fdit_net_floats(y) / (size_t)y->channels, out);
 out:
     return status;
+}
+
+enum fdit_status fdit_net_read(fdit_context *ctx, struct fdit_net *net, fdit_net_id x, float *out)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_net_walk w = { .ctx = ctx, .net = net };
+    if (x < 1 || (size_t)x >= net->n_pictures || net->pictures[x].last != SIZE_MAX || !net->loaded)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "%s: picture %d is not a result of a pass that was run", net->title,
+             x);
+    TRY(fdit_read(ctx, net->dev, tensor_of(&w, x), out, fdit_net_floats(&net->pictures[x])));
+out:
+    return status;
+}
+
+void fdit_net_size(const struct fdit_net *net, fdit_net_id x, int *height, int *width, int *channels)
+{
+    *height = net->pictures[x].height;
+    *width = net->pictures[x].width;
+    *channels = net->pictures[x].channels;
 }

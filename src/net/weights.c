@@ -8,21 +8,22 @@ size_t fdit_net_part_floats(const struct fdit_net_layer *l, enum fdit_net_part p
 {
     if (part == FDIT_NET_BIAS || l->kind == FDIT_NET_NORM)
         return (size_t)l->n_out;
-    return (size_t)l->n_out * (size_t)l->n_in * (size_t)(l->kernel * l->kernel);
+    return (size_t)l->n_out * (size_t)(l->n_in / l->groups) * (size_t)(l->kernel_y * l->kernel_x);
 }
 
 struct fdit_weight_desc fdit_net_weight_desc(const struct fdit_net_layer *l)
 {
     return (struct fdit_weight_desc){ .n_out = l->n_out,
-                                      .n_in = l->kernel * l->kernel * l->n_in,
+                                      .n_in = l->kernel_y * l->kernel_x * (l->n_in / l->groups),
                                       .storage = FDIT_F32,
-                                      .conv = l->kernel == 3 };
+                                      .conv = !l->linear,
+                                      .groups = l->groups };
 }
 
-/* [n_out][n_in][taps] to [n_out][taps][n_in] */
+/* [n_out][n][taps] to [n_out][taps][n], n = n_in / groups */
 static void turn(const struct fdit_net_layer *l, const float *from, float *to)
 {
-    const size_t n_in = (size_t)l->n_in, taps = (size_t)(l->kernel * l->kernel);
+    const size_t n_in = (size_t)(l->n_in / l->groups), taps = (size_t)(l->kernel_y * l->kernel_x);
     for (size_t o = 0; o < (size_t)l->n_out; o++, from += taps * n_in, to += taps * n_in)
         for (size_t c = 0; c < n_in; c++)
             for (size_t tap = 0; tap < taps; tap++)
@@ -58,11 +59,12 @@ enum fdit_status fdit_net_load(fdit_context *ctx, struct fdit_net *net, fdit_net
         }
         struct fdit_weight_desc desc = fdit_net_weight_desc(l);
         TRY(source(ctx, user, l, i, FDIT_NET_WEIGHT, raw));
-        if (l->kernel > 1)
+        const bool turns = l->kernel_y * l->kernel_x > 1;
+        if (turns)
             turn(l, raw, turned);
         fdit_weight_free(l->weight);
         l->weight = NULL;
-        TRY(fdit_weight_new(ctx, net->dev, &desc, l->kernel > 1 ? turned : raw, &l->weight));
+        TRY(fdit_weight_new(ctx, net->dev, &desc, turns ? turned : raw, &l->weight));
     }
     if (net->n_params)
         fdit_write(net->dev, fdit_tensor_of(net->params, FDIT_F32), small, net->n_params);

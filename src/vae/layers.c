@@ -32,7 +32,8 @@ static fdit_net_id conv(const struct maker *m, fdit_net_id x, int n_out, int n_i
                         const char *name)
 {
     const int layer = conv_layer(m, n_out, n_in, 3, prefix, name, NULL);
-    return fdit_net_conv(m->net, x, &(struct fdit_net_conv){ .layer = layer });
+    return fdit_net_conv(m->net, x,
+                         &(struct fdit_net_conv){ .layer = layer, .border = fdit_net_border(1, 1) });
 }
 
 static fdit_net_id linear(const struct maker *m, fdit_net_id x, int n_out, int n_in, const char *name)
@@ -44,10 +45,13 @@ static fdit_net_id linear(const struct maker *m, fdit_net_id x, int n_out, int n
 /* y = conv(SiLU(norm(x))) + add */
 static fdit_net_id norm_conv(const struct maker *m, fdit_net_id x, int norm, int layer, fdit_net_id add)
 {
-    return fdit_net_conv(
-        m->net, x,
-        &(struct fdit_net_conv){
-            .layer = layer, .has_norm = true, .norm = norm, .act = FDIT_ACT_SILU, .add = add });
+    return fdit_net_conv(m->net, x,
+                         &(struct fdit_net_conv){ .layer = layer,
+                                                  .border = fdit_net_border(1, 1),
+                                                  .has_norm = true,
+                                                  .norm = norm,
+                                                  .act = FDIT_ACT_SILU,
+                                                  .add = add });
 }
 
 /* h = conv1(SiLU(norm1(x)));  y = conv2(SiLU(norm2(h))) + shortcut(x) */
@@ -121,7 +125,8 @@ static void encoder(const struct maker *m)
             break;
         snprintf(prefix, sizeof prefix, "encoder.down_blocks.%d.downsamplers.0.", i);
         const int down = conv_layer(m, n, n, 3, prefix, "conv", NULL);
-        x = fdit_net_conv(m->net, x, &(struct fdit_net_conv){ .layer = down, .stride = 2 });
+        x = fdit_net_conv(m->net, x,
+                          &(struct fdit_net_conv){ .layer = down, .stride = 2, .border = { 0, 1, 0, 1 } });
     }
     x = middle(m, x, "encoder");
     x = end(m, x, 2 * c->latent_channels, n, "encoder");
@@ -151,7 +156,9 @@ static void decoder(const struct maker *m)
             break;
         snprintf(prefix, sizeof prefix, "decoder.up_blocks.%d.upsamplers.0.", i);
         const int up = conv_layer(m, n, n, 3, prefix, "conv", NULL);
-        x = fdit_net_conv(m->net, x, &(struct fdit_net_conv){ .layer = up, .upsample = true });
+        x = fdit_net_conv(
+            m->net, x,
+            &(struct fdit_net_conv){ .layer = up, .upsample = true, .border = fdit_net_border(1, 1) });
     }
     fdit_net_end(m->net, end(m, x, c->out_channels, n, "decoder"));
 }

@@ -24,10 +24,10 @@ enum fdit_status fdit_vae_layer_tensor(fdit_context *ctx, const struct fdit_vae_
         FAIL(ctx, FDIT_ERROR_FORMAT,
              "%s: tensor %s.%s is missing; is it the AutoencoderKL that its config.json describes?",
              fdit_vae_file_path(file), layer->name, ending);
-    int64_t shape[4] = { layer->n_out, layer->n_in, layer->kernel, layer->kernel };
+    int64_t shape[4] = { layer->n_out, layer->n_in, layer->kernel_y, layer->kernel_x };
     int rank = 1;
     if (part == FDIT_NET_WEIGHT && layer->kind == FDIT_NET_CONV)
-        rank = layer->kernel == 1 && t->rank == 2 ? 2 : 4;
+        rank = layer->linear && t->rank == 2 ? 2 : 4;
     TRY(fdit_st_check_shape(ctx, fdit_vae_file_path(file), t, rank, shape));
     *out = t;
 out:
