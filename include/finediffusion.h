@@ -128,6 +128,23 @@ void fdit_context_go_on(fdit_context *ctx);
 /* "0.1.0" */
 const char *fdit_version(void);
 
+/* ------------------------------------------------------------------ devices */
+
+struct fdit_device_description {
+    const char *device; /* what options call it: "cpu", "opencl:0:0" */
+    const char *name;   /* "AMD EPYC, 2 threads" */
+    const char *driver; /* instruction set and matrix products, or the OpenCL driver's version */
+    const char *note;   /* why it cannot be used, or what is worth knowing; "": nothing */
+    size_t memory;      /* bytes that may be used */
+    int threads;        /* of the CPU; 0: others */
+    bool is_gpu;
+    bool usable; /* it opens; what it computes is tried by whoever opens it */
+};
+/* false: no more. The texts belong to the library, until the function returns. */
+typedef bool (*fdit_device_fn)(void *user, const struct fdit_device_description *device);
+/* Calls `each` for every device of this machine, those that cannot be used too. FDIT_ERROR_DEVICE. */
+enum fdit_status fdit_list_devices(fdit_context *ctx, fdit_device_fn each, void *user);
+
 /* ------------------------------------------------------------------ drawing pictures */
 
 /* A loaded model on its devices. */
@@ -243,6 +260,12 @@ enum fdit_status fdit_session_pixels(fdit_context *ctx, fdit_session *s, const f
                                      unsigned char *pixels);
 /* x of one picture to a PNG file; the same statuses, and FDIT_ERROR_IO. */
 enum fdit_status fdit_session_save_png(fdit_context *ctx, fdit_session *s, const float *x, const char *path);
+/* The same of a picture that was drawn with these options (NULL: the defaults), class and seed: the file that
+ * `finediffusion sample` writes, with texts that say class, seed, options and the hash of the weights. The
+ * first call reads the weights' files. */
+enum fdit_status fdit_session_save_picture(fdit_context *ctx, fdit_session *s,
+                                           const struct fdit_draw_options *options, int32_t class_id,
+                                           uint64_t seed, const float *x, const char *path);
 /* Pixels [height][width][channels] to a PNG file, which appears whole or not at all. channels 1 or 3.
  * FDIT_ERROR_ARGUMENT, FDIT_ERROR_IO. */
 enum fdit_status fdit_save_png(fdit_context *ctx, const char *path, const unsigned char *pixels, int width,

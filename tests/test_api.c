@@ -166,7 +166,9 @@ START_TEST(test_training_options)
     OK(fdit_training_set(ctx, t, "memory", "100K"));
     ck_assert_int_eq(fdit_training_plan(ctx, t, &text), FDIT_ERROR_DEVICE);
     ck_assert_ptr_nonnull(strstr(text, "activations"));
-    OK(fdit_training_set(ctx, t, "tune", "nothing"));
+    ck_assert_int_eq(fdit_training_set(ctx, t, "tune", "nothing"), FDIT_ERROR_ARGUMENT);
+    ck_assert_ptr_nonnull(strstr(fdit_context_message(ctx), "nothing"));
+    OK(fdit_training_set(ctx, t, "objective", "nothing"));
     ck_assert_int_eq(fdit_training_run(ctx, t, NULL, NULL), FDIT_ERROR_ARGUMENT);
     ck_assert_ptr_nonnull(strstr(fdit_context_message(ctx), "nothing"));
     fdit_training_free(t);
@@ -274,6 +276,34 @@ START_TEST(test_drawing)
 }
 END_TEST
 
+/* What `finediffusion devices` knows; the last one that is wanted is the last one that is told. */
+struct listed {
+    int n, at_most;
+    bool cpu;
+};
+
+static bool take_device(void *user, const struct fdit_device_description *d)
+{
+    struct listed *l = user;
+    ck_assert(d->device && *d->device && d->name && *d->name && d->driver && d->note);
+    if (!strcmp(d->device, "cpu")) {
+        l->cpu = d->usable && !d->is_gpu && d->threads > 0 && d->memory > 0;
+        ck_assert_str_ne(d->driver, "");
+    }
+    return ++l->n < l->at_most;
+}
+
+START_TEST(test_devices)
+{
+    struct listed all = { .at_most = 1000 }, first = { .at_most = 1 };
+    OK(fdit_list_devices(ctx, take_device, &all));
+    ck_assert_int_ge(all.n, 2);
+    ck_assert(all.cpu);
+    OK(fdit_list_devices(ctx, take_device, &first));
+    ck_assert_int_eq(first.n, 1);
+}
+END_TEST
+
 /* Defaults are the program's: the same elements and the same pixels, without and with options. */
 START_TEST(test_as_the_program)
 {
@@ -303,6 +333,12 @@ START_TEST(test_as_the_program)
     snprintf(path, sizeof path, "%s/theirs.png", folder);
     OK(fdit_session_save_png(ctx, s, x + 576, png));
     same_pixels(path, png);
+    OK(fdit_session_save_picture(ctx, s, &how, 4, 1, x + 576, png)); /* with its texts, the same file */
+    shell("cmp %s %s", path, png);
+    OK(fdit_session_save_picture(ctx, s, &how, 4, 2, x + 576, png));
+    shell("! cmp -s %s %s", path, png);
+    ck_assert_int_eq(fdit_session_save_picture(ctx, s, &how, 110, 1, x, png), FDIT_ERROR_ARGUMENT);
+    ck_assert_int_eq(fdit_session_save_picture(ctx, s, &how, 4, 1, x, "/absent/x.png"), FDIT_ERROR_IO);
     OK(fdit_session_pixels(ctx, s, x, 2, pixels));
     OK(fdit_save_png(ctx, png, pixels + 576, 24, 24, 1));
     same_pixels(path, png);
@@ -354,6 +390,7 @@ START_TEST(test_latents)
     ck_assert_int_eq(pixels[0], 7);
     snprintf(png, sizeof png, "%s/latent.png", folder);
     ck_assert_int_eq(fdit_session_save_png(ctx, s, x, png), FDIT_ERROR_ARGUMENT);
+    ck_assert_int_eq(fdit_session_save_picture(ctx, s, &how, id, seed, x, png), FDIT_ERROR_ARGUMENT);
     ck_assert_int_ne(access(png, F_OK), 0);
     fdit_session_close(s);
     o.vae = vae;
@@ -367,6 +404,8 @@ START_TEST(test_latents)
           program(), dit, vae, folder, folder, folder);
     snprintf(path, sizeof path, "%s/latent-theirs.png", folder);
     same_pixels(path, png);
+    OK(fdit_session_save_picture(ctx, s, &how, id, seed, x, png));
+    shell("cmp %s %s", path, png);
     fdit_session_close(s);
     o.base = base; /* on pixels */
     ck_assert_int_eq(fdit_session_open(ctx, &o, &s), FDIT_ERROR_ARGUMENT);
@@ -566,6 +605,14 @@ START_TEST(test_layout)
     AT(fdit_training_progress, lr, 40);
     AT(fdit_training_progress, images_per_second, 48);
     AT(fdit_training_progress, seconds, 56);
+    AT(fdit_device_description, device, 0);
+    AT(fdit_device_description, name, 8);
+    AT(fdit_device_description, driver, 16);
+    AT(fdit_device_description, note, 24);
+    AT(fdit_device_description, memory, 32);
+    AT(fdit_device_description, threads, 40);
+    AT(fdit_device_description, is_gpu, 44);
+    AT(fdit_device_description, usable, 45);
     ck_assert_int_eq(FDIT_OK, 0);
     ck_assert_int_eq(FDIT_ERROR_ARGUMENT, 4);
     ck_assert_int_eq(FDIT_INTERRUPTED, 8);
@@ -630,6 +677,7 @@ int main(void)
     tcase_add_test(tc, test_training_options);
     tcase_add_test(tc, test_training_stops);
     tcase_add_test(tc, test_drawing);
+    tcase_add_test(tc, test_devices);
     tcase_add_test(tc, test_as_the_program);
     tcase_add_test(tc, test_latents);
     tcase_add_test(tc, test_plan);

@@ -68,3 +68,29 @@ out:
     fdit_devices_close(&set);
     return status;
 }
+
+enum fdit_status fdit_list_devices(fdit_context *ctx, fdit_device_fn each, void *user)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_device_entry *entries = NULL;
+    size_t n = 0;
+    TRY(fdit_devices_list(ctx, &entries, &n));
+    for (size_t i = 0; i < n; i++) {
+        const struct fdit_device_entry *e = &entries[i];
+        if (e->is_driver)
+            continue;
+        const struct fdit_device_description d = { .device = e->spec,
+                                                   .name = e->info.name,
+                                                   .driver = e->info.driver ? e->info.driver : "",
+                                                   .note = e->note ? e->note : "",
+                                                   .memory = e->info.memory,
+                                                   .threads = e->info.threads,
+                                                   .is_gpu = e->info.is_gpu,
+                                                   .usable = e->usable };
+        if (!each(user, &d))
+            break;
+    }
+out:
+    fdit_devices_list_free(entries, n);
+    return status;
+}

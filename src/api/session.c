@@ -79,6 +79,8 @@ static enum fdit_status open_all(fdit_context *ctx, fdit_session *s, const struc
     TRY(convert(ctx, o, &options));
     device.precision = options.precision;
     TRY(fdit_api_devices(ctx, &device, options.storage, &s->devices));
+    s->storage = options.storage;
+    s->precision = fdit_device_precision(s->devices.list[0]);
     TRY(fdit_sample_source_open(ctx, &options, &s->source));
     s->has_source = true;
     TRY(fdit_config_name(ctx, &s->source.files.config, &s->model));

@@ -3,6 +3,7 @@
 #ifndef FDIT_API_SESSION_H
 #define FDIT_API_SESSION_H
 
+#include "sample/identity.h"
 #include "sample/painter.h"
 
 struct fdit_session {
@@ -14,6 +15,9 @@ struct fdit_session {
     char *model, *plan_text;
     size_t device_bytes, process_bytes;
     struct fdit_picture_spec *specs; /* [a round] */
+    enum fdit_dtype storage, precision;
+    struct fdit_identity_files files; /* for the texts of pictures, read for the first one */
+    bool has_files;
 };
 
 #endif

@@ -300,14 +300,20 @@ enum fdit_status fdit_png_encode(fdit_context *ctx, const struct fdit_picture *p
     return fdit_png_encode_with(ctx, p, NULL, 0, bytes, n);
 }
 
-enum fdit_status fdit_png_write(fdit_context *ctx, const char *path, const struct fdit_picture *p)
+enum fdit_status fdit_png_write_with(fdit_context *ctx, const char *path, const struct fdit_picture *p,
+                                     const struct fdit_png_text *texts, size_t n_texts)
 {
     enum fdit_status status = FDIT_OK;
     uint8_t *bytes = NULL;
     size_t n = 0;
-    TRY(fdit_png_encode(ctx, p, &bytes, &n));
+    TRY(fdit_png_encode_with(ctx, p, texts, n_texts, &bytes, &n));
     TRY(fdit_file_write(ctx, path, false, bytes, n));
 out:
     fdit_free(bytes);
     return status;
+}
+
+enum fdit_status fdit_png_write(fdit_context *ctx, const char *path, const struct fdit_picture *p)
+{
+    return fdit_png_write_with(ctx, path, p, NULL, 0);
 }

@@ -72,36 +72,43 @@ static void put_more_options(struct fdit_json *b, json_t *j, const struct fdit_s
         put_hex(b, j, "classes", hash_request(request));
 }
 
-enum fdit_status fdit_identity_init(fdit_context *ctx, const struct fdit_sample_options *o,
-                                    const struct fdit_sample_source *s, const struct fdit_request *request,
-                                    int steps, uint64_t vae, struct fdit_identity *out)
+enum fdit_status fdit_identity_read(fdit_context *ctx, const struct fdit_sample_source *s,
+                                    struct fdit_identity_files *out)
 {
     enum fdit_status status = FDIT_OK;
-    uint64_t weights = 0, guide = 0;
-    uint64_t taxonomy = 0;
+    TRY(fdit_weight_files_hash(ctx, &s->files, &out->weights));
+    if (s->guide.files.n)
+        TRY(fdit_weight_files_hash(ctx, &s->guide.files, &out->guide));
+    TRY(fdit_taxonomy_hash(ctx, s->taxonomy, &out->taxonomy));
+out:
+    return status;
+}
+
+enum fdit_status fdit_identity_init(fdit_context *ctx, const struct fdit_sample_options *o,
+                                    const struct fdit_sample_source *s,
+                                    const struct fdit_identity_files *files,
+                                    const struct fdit_request *request, int steps, struct fdit_identity *out)
+{
+    enum fdit_status status = FDIT_OK;
     char *text = NULL;
     struct fdit_json b;
     *out = (struct fdit_identity){ .text = NULL };
     fdit_json_begin(&b);
-    TRY(fdit_weight_files_hash(ctx, &s->files, &weights));
-    if (s->guide.files.n)
-        TRY(fdit_weight_files_hash(ctx, &s->guide.files, &guide));
-    TRY(fdit_taxonomy_hash(ctx, s->taxonomy, &taxonomy));
     fdit_json_put_text(&b, NULL, "format", IDENTITY_FORMAT);
     fdit_json_put_text(&b, NULL, "version", IDENTITY_VERSION);
-    put_hex(&b, NULL, "weights", weights);
+    put_hex(&b, NULL, "weights", files->weights);
     if (s->guide.files.n)
-        put_hex(&b, NULL, "guide_weights", guide);
+        put_hex(&b, NULL, "guide_weights", files->guide);
     else
         fdit_json_put_null(&b, NULL, "guide_weights");
-    if (vae) /* without one the text is as it was before there were any */
-        put_hex(&b, NULL, "vae", vae);
-    put_hex(&b, NULL, "taxonomy", taxonomy);
+    if (files->vae) /* without one the text is as it was before there were any */
+        put_hex(&b, NULL, "vae", files->vae);
+    put_hex(&b, NULL, "taxonomy", files->taxonomy);
     const struct fdit_sample_options all = settled(o, s, steps);
     json_t *list = fdit_json_put_object(&b, NULL, "options");
     fdit_options_put(&b, list, fdit_sample_option_table, FDIT_KEEP_RESULT, FDIT_KEEP_RESULT, &all);
     TRY(hash_text(ctx, &b, out->picture));
-    snprintf(out->weights, sizeof out->weights, "%016" PRIx64, weights);
+    snprintf(out->weights, sizeof out->weights, "%016" PRIx64, files->weights);
     TRY(fdit_json_dump(ctx, list, JSON_COMPACT | JSON_SORT_KEYS | JSON_REAL_PRECISION(17), &out->options));
     put_more_options(&b, list, o, request);
     TRY(hash_text(ctx, &b, out->before));

@@ -21,13 +21,20 @@ struct fdit_identity {
     char *text;    /* run.json */
 };
 
-/* Reads all weights. `steps`: those of the sampler. vae: the hash of the decoder, 0 without one.
- * With o->tar the request belongs to it, too, since archives hold many pictures. Free with
- * fdit_identity_fini. */
+/* Hashes of what is drawn with. */
+struct fdit_identity_files {
+    uint64_t weights, guide, taxonomy;
+    uint64_t vae; /* of the decoder; 0: none */
+};
+/* Reads all weights; `vae` is the caller's. */
+enum fdit_status fdit_identity_read(fdit_context *ctx, const struct fdit_sample_source *source,
+                                    struct fdit_identity_files *out);
+/* `steps`: those of the sampler. With o->tar the request belongs to it, too, since archives hold many
+ * pictures; else it may be NULL. Free with fdit_identity_fini. */
 enum fdit_status fdit_identity_init(fdit_context *ctx, const struct fdit_sample_options *o,
                                     const struct fdit_sample_source *source,
-                                    const struct fdit_request *request, int steps, uint64_t vae,
-                                    struct fdit_identity *out);
+                                    const struct fdit_identity_files *files,
+                                    const struct fdit_request *request, int steps, struct fdit_identity *out);
 void fdit_identity_fini(struct fdit_identity *id);
 /* FDIT_OK when the n bytes of the run.json at `path` say the same; *older: in the words of a
  * program that wrote no texts into pictures. Else FDIT_ERROR_FORMAT that names the first

@@ -162,13 +162,14 @@ static enum fdit_status open_album(fdit_context *ctx, struct job *j)
     const struct fdit_sample_options *o = j->o;
     const struct fdit_vae *decoder = fdit_painter_vae(j->painter);
     int size = fdit_painter_size(j->painter);
-    uint64_t vae = 0;
+    struct fdit_identity_files files = { 0 };
     if (decoder)
-        TRY(fdit_vae_hash(ctx, decoder, &vae));
+        TRY(fdit_vae_hash(ctx, decoder, &files.vae));
     fdit_phase_begin(ctx, 0, "reading %s", fdit_path_base(o->base));
-    status = fdit_identity_init(ctx, o, &j->source, &j->request, j->summary->steps, vae, &j->identity);
+    status = fdit_identity_read(ctx, &j->source, &files);
     fdit_phase_end(ctx);
     TRY(status);
+    TRY(fdit_identity_init(ctx, o, &j->source, &files, &j->request, j->summary->steps, &j->identity));
     TRY(fdit_album_new(ctx, o->out, &j->request, j->source.taxonomy, fdit_painter_decodes(j->painter), o->tar,
                        size, &j->album));
     fdit_sampler_format(&o->sampler, j->sampler_text);
