@@ -199,8 +199,8 @@ TESTS += tests/test_library.sh
 EXTRA_DIST += tests/test_library.sh
 
 check_PROGRAMS += tests/test_adapters
-TESTS += tests/test_adapters.sh
-EXTRA_DIST += tests/test_adapters.sh
+TESTS += tests/test_adapters_cli.sh
+EXTRA_DIST += tests/test_adapters_cli.sh
 tests_test_adapters_SOURCES = tests/test_adapters.c tests/model_fixture.c tests/model_fixture.h
 
 check_PROGRAMS += tests/test_flow

@@ -798,7 +798,7 @@ START_TEST(test_names)
     for (int i = 0; i < 3000; i++) {
         char name[12];
         int len = test_int(&rng, 4);
-        for (int k = 0; k < len; k++)
+        for (int k = 0; k < len && k < (int)sizeof name - 1; k++) /* the bound is for gcc 14 */
             name[k] = (char)('a' + test_int(&rng, 4));
         name[len] = 0;
         size_t id, known = 0;
