@@ -266,3 +266,6 @@ EXTRA_DIST += tests/test_eval_cli.sh
 
 TESTS += tests/test_eval_sources.sh
 EXTRA_DIST += tests/test_eval_sources.sh
+
+TESTS += tests/test_eval_every.sh
+EXTRA_DIST += tests/test_eval_every.sh

@@ -144,7 +144,7 @@ static void close_work(struct fdit_eval_work *w)
     fdit_taxonomy_free(w->classes);
     fdit_free(w->run);
     fdit_free(w->delta);
-    fdit_device_close(w->dev);
+    fdit_devices_close(&w->devices);
 }
 
 /* What --run says where nothing else does. */
@@ -192,11 +192,11 @@ enum fdit_status fdit_cli_eval_draw(struct fdit_cli *cli, struct fdit_eval_args 
     o->taxonomy = a->o.taxonomy;
     o->ranks = a->o.ranks;
     o->storage = cli->weights;
-    o->precision = fdit_device_precision(w->dev);
+    o->precision = fdit_device_precision(w->devices.list[0]);
     a->o.drawing = NULL;
     fdit_drawer_close(w->drawer);
     w->drawer = NULL;
-    TRY(fdit_drawer_open(cli->ctx, w->dev, o, show_step, watch, &w->drawer));
+    TRY(fdit_drawer_open(cli->ctx, &w->devices, o, show_step, watch, &w->drawer));
     a->o.drawing = fdit_drawer_drawing(w->drawer);
     fdit_cli_banner(cli, "drawing", "%zu pictures, %s", a->o.drawing->n, fdit_drawer_how(w->drawer));
 out:
@@ -280,7 +280,7 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
     struct fdit_eval_args *a = p;
     struct fdit_eval_result result = { 0 };
     struct fdit_eval_watch watch = { cli, 0, 0 };
-    struct fdit_eval_work work = { .dev = NULL };
+    struct fdit_eval_work work = { .run = NULL };
     const struct fdit_eval_hooks hooks = { &watch, fdit_cli_eval_begin_set, fdit_cli_eval_picture };
     bool needs_device, series;
     TRY(take_operands(cli->ctx, a, n, operands, &series));
@@ -290,14 +290,14 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
     a->o.threads = cli->threads;
     TRY(check(cli, a, series, &needs_device));
     if (needs_device)
-        TRY(fdit_cli_device(cli, &work.dev));
+        TRY(fdit_cli_devices(cli, &work.devices));
     if (series) {
         TRY(fdit_cli_eval_series(cli, a, &watch, &work, n, operands));
         goto out;
     }
     if (a->drawn.base)
         TRY(fdit_cli_eval_draw(cli, a, &watch, &work));
-    TRY(fdit_eval_run(cli->ctx, work.dev, &a->o, &hooks, &result));
+    TRY(fdit_eval_run(cli->ctx, needs_device ? work.devices.list[0] : NULL, &a->o, &hooks, &result));
     TRY(cli->json ? fdit_cli_eval_json(cli, &a->o, &result) : fdit_cli_print_eval(cli, &a->o, &result));
 out:
     if (status != FDIT_OK)

@@ -124,6 +124,26 @@ static void print_validation(void *user, int64_t step, double mse, double vb)
                    step, mse + vb, mse, vb);
 }
 
+static void print_quality(void *user, int64_t step, size_t n, const char *const *names, const double *values)
+{
+    struct watch *w = user;
+    char text[480] = "";
+    struct fdit_json b;
+    for (size_t i = 0; i < n && strlen(text) < 400; i++)
+        snprintf(text + strlen(text), sizeof text - strlen(text), "%s%.60s %.4g", i ? ", " : "", names[i],
+                 values[i]);
+    fdit_cli_note(w->cli, "step %" PRId64 ": %s", step, text);
+    if (!w->cli->json)
+        return;
+    fdit_json_begin(&b);
+    fdit_json_put_int(&b, NULL, "step", step);
+    json_t *eval = fdit_json_put_object(&b, NULL, "eval");
+    for (size_t i = 0; i < n; i++)
+        fdit_json_put_real(&b, eval, names[i], values[i]);
+    (void)fdit_cli_print_json(w->cli, &b, JSON_COMPACT); /* short memory: the log has it */
+    fdit_json_fini(&b);
+}
+
 static void print_saved(void *user, const char *path)
 {
     struct watch *w = user;
@@ -309,6 +329,7 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
                                       .on_start = print_start,
                                       .on_step = print_step,
                                       .on_validation = print_validation,
+                                      .on_quality = print_quality,
                                       .on_saved = print_saved };
     struct fdit_train_config *config = NULL;
     struct fdit_devices devices = { 0 };

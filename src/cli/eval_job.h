@@ -28,7 +28,7 @@ struct fdit_eval_work {
     struct fdit_drawer *drawer;
     struct fdit_taxonomy *classes; /* of a series; NULL */
     char *run, *delta;
-    fdit_device *dev;
+    struct fdit_devices devices; /* the first computes the features */
 };
 
 /* Opens what a->drawn says into w->drawer (closing the one before) and a->o.drawing. */

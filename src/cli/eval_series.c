@@ -114,7 +114,7 @@ static enum fdit_status measure_one(struct fdit_cli *cli, struct fdit_eval_args 
     if (o.classes)
         o.taxonomy = NULL;
     o.report = NULL; /* that of the series */
-    TRY(fdit_eval_run(cli->ctx, w->dev, &o, &hooks, &result));
+    TRY(fdit_eval_run(cli->ctx, w->devices.list[0], &o, &hooks, &result));
     memcpy(p->values, result.values, sizeof p->values);
     p->n = result.n_values;
     TRY(cli->json ? print_point_json(cli, p, result.generated.points.n) : FDIT_OK);

@@ -379,7 +379,7 @@ enum fdit_status fdit_eval_run(fdit_context *ctx, fdit_device *dev, const struct
                                const struct fdit_eval_hooks *hooks, struct fdit_eval_result *r)
 {
     enum fdit_status status = FDIT_OK;
-    struct job j = { .dev = dev, .o = o, .hooks = hooks };
+    struct job j = { .dev = dev, .o = o, .hooks = hooks, .extractor = o->extractor };
     const struct fdit_picture_words none = { 0 };
     const unsigned few = 1u << FDIT_METRIC_FD | 1u << FDIT_METRIC_SCORE | 1u << FDIT_METRIC_ACCURACY;
     *r = (struct fdit_eval_result){ 0 };
@@ -413,7 +413,8 @@ enum fdit_status fdit_eval_run(fdit_context *ctx, fdit_device *dev, const struct
         j.taxonomy = NULL;
     }
 out:
-    fdit_extractor_close(j.extractor);
+    if (j.extractor != o->extractor)
+        fdit_extractor_close(j.extractor);
     fdit_extractor_close(j.classifier);
     fdit_pool_free(j.pool);
     if (status != FDIT_OK)

@@ -30,6 +30,7 @@ struct fdit_eval_options {
     int batch, workers;
     const char *features_out, *stats_out, *by_class, *report; /* files; NULL */
     const char *by;                     /* tables: class, tail and ranks, with commas between; NULL: all */
+    struct fdit_extractor *extractor;   /* open already, in place of `features`; stays open; NULL */
     struct fdit_feature_set *kept_real; /* the real set of a result before, which is taken; NULL */
     int threads;                        /* for the metrics; 0: as the machine has */
 };

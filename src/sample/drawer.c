@@ -126,7 +126,7 @@ out:
     return status;
 }
 
-enum fdit_status fdit_drawer_open(fdit_context *ctx, fdit_device *dev,
+enum fdit_status fdit_drawer_open(fdit_context *ctx, const struct fdit_devices *devices,
                                   const struct fdit_sample_options *options, fdit_drawer_step_fn step,
                                   void *user, struct fdit_drawer **out)
 {
@@ -145,7 +145,7 @@ enum fdit_status fdit_drawer_open(fdit_context *ctx, fdit_device *dev,
     const struct fdit_painter_options how = {
         .storage = o->storage, .vae = o->vae, .vae_scale = o->vae_scale, .memory = o->memory
     };
-    TRY(fdit_painter_new(ctx, FDIT_ONE_DEVICE(dev), &d->source, &how, &d->painter));
+    TRY(fdit_painter_new(ctx, devices, &d->source, &how, &d->painter));
     if (!fdit_painter_decodes(d->painter))
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
              "%s works on latents (%d channels), which cannot be measured; give the autoencoder that decodes "

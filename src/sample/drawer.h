@@ -3,7 +3,7 @@
  * what `sample` with these options writes, to the bit.
  *
  *     struct fdit_drawer *d = NULL;
- *     TRY(fdit_drawer_open(ctx, dev, &options, NULL, NULL, &d));
+ *     TRY(fdit_drawer_open(ctx, &devices, &options, NULL, NULL, &d));
  *     const struct fdit_drawing *pictures = fdit_drawer_drawing(d);
  *     TRY(pictures->picture(ctx, pictures->self, 0, pictures->n, &picture));
  * out:
@@ -20,9 +20,9 @@ struct fdit_drawer;
 typedef void (*fdit_drawer_step_fn)(void *user, size_t drawing, int step, int steps);
 
 /* Loads the model; of the options all that say which pictures and how count, none that say where to.
- * `dev` (and those behind it, which share the work) must outlive the drawer. A model on latents without an
+ * The devices, which share the work, must outlive the drawer. A model on latents without an
  * autoencoder is FDIT_ERROR_ARGUMENT. */
-enum fdit_status fdit_drawer_open(fdit_context *ctx, fdit_device *dev,
+enum fdit_status fdit_drawer_open(fdit_context *ctx, const struct fdit_devices *devices,
                                   const struct fdit_sample_options *options, fdit_drawer_step_fn on_step,
                                   void *user, struct fdit_drawer **out);
 void fdit_drawer_close(struct fdit_drawer *d); /* before the device; NULL is allowed */

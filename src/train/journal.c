@@ -3,6 +3,7 @@
 
 #include "core/file.h"
 #include "core/mem.h"
+#include "format/json.h"
 #include "format/tfevents.h"
 
 #include <inttypes.h>
@@ -13,7 +14,7 @@
 struct fdit_journal {
     struct fdit_appender *log;
     struct fdit_tfevents *events;
-    bool validated;
+    bool validated, evaluated;
     double seconds;
     char *late; /* lines that could not be written yet */
     size_t n_late, late_capacity;
@@ -24,6 +25,7 @@ struct cut {
     int64_t step;
     int64_t next;   /* the step that the next line of a step must have */
     bool validated; /* a validation of that very step is kept */
+    bool evaluated; /* an evaluation of it */
     double seconds;
 };
 
@@ -36,8 +38,10 @@ static bool keep_line(void *user, const char *line, size_t n)
     if (sscanf(line, "{\"step\":%" SCNd64, &step) != 1 || step > cut->step)
         return false;
     bool validation = strstr(line, "\"val_loss\"") != NULL;
-    cut->validated = step == cut->step && validation;
-    if (validation)
+    bool evaluation = strstr(line, "\"eval\":{") != NULL;
+    cut->validated = step == cut->step && (validation || cut->validated);
+    cut->evaluated = step == cut->step && (evaluation || cut->evaluated);
+    if (validation || evaluation)
         return true;
     if (step != cut->next)
         return false;
@@ -68,6 +72,7 @@ enum fdit_status fdit_journal_open(fdit_context *ctx, const char *run, int64_t f
     TRY(fdit_appender_open(ctx, path, offset, &j->log));
     TRY(fdit_tfevents_open(ctx, run, step ? step + 1 : 0, &j->events));
     j->validated = cut.validated;
+    j->evaluated = cut.evaluated;
     j->seconds = cut.seconds;
     *out = j;
     j = NULL;
@@ -80,6 +85,11 @@ out:
 bool fdit_journal_validated(const struct fdit_journal *j)
 {
     return j->validated;
+}
+
+bool fdit_journal_evaluated(const struct fdit_journal *j)
+{
+    return j->evaluated;
 }
 
 double fdit_journal_seconds(const struct fdit_journal *j)
@@ -159,6 +169,47 @@ enum fdit_status fdit_journal_validation(fdit_context *ctx, struct fdit_journal 
     TRY(put_line(ctx, j, line, (size_t)n));
     TRY(put_events(ctx, j, fdit_tfevents_scalars(ctx, j->events, step, 3, tags, values)));
 out:
+    return status;
+}
+
+/* One line, whatever its length: names are of networks' files. */
+static enum fdit_status quality_line(fdit_context *ctx, int64_t step, size_t n, const char *const *names,
+                                     const double *values, char **out)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_json b;
+    char *text = NULL;
+    *out = NULL;
+    fdit_json_begin(&b);
+    for (size_t i = 0; i < n; i++)
+        fdit_json_put_real(&b, NULL, names[i], values[i]);
+    TRY(fdit_json_end(ctx, &b, "log.jsonl", JSON_COMPACT | JSON_REAL_PRECISION(9), &text));
+    TRY(fdit_strf(ctx, out, "{\"step\":%" PRId64 ",\"eval\":%s}\n", step, text));
+out:
+    fdit_json_fini(&b);
+    fdit_free(text);
+    return status;
+}
+
+enum fdit_status fdit_journal_quality(fdit_context *ctx, struct fdit_journal *j, int64_t step, size_t n,
+                                      const char *const *names, const double *values)
+{
+    enum fdit_status status = FDIT_OK;
+    char *line = NULL, *tag = NULL;
+    TRY(quality_line(ctx, step, n, names, values, &line));
+    j->evaluated = true;
+    TRY(put_line(ctx, j, line, strlen(line)));
+    for (size_t i = 0; i < n; i++) {
+        const float value = (float)values[i];
+        fdit_free(tag);
+        tag = NULL;
+        TRY(fdit_strf(ctx, &tag, "eval/%s", names[i]));
+        TRY(put_events(ctx, j,
+                       fdit_tfevents_scalars(ctx, j->events, step, 1, (const char *const *)&tag, &value)));
+    }
+out:
+    fdit_free(line);
+    fdit_free(tag);
     return status;
 }
 

@@ -30,6 +30,11 @@ enum fdit_status fdit_journal_step(fdit_context *ctx, struct fdit_journal *j,
 /* {"step":N,"val_loss":..,"val_mse":..,"val_vb":..,"val_pictures":..} */
 enum fdit_status fdit_journal_validation(fdit_context *ctx, struct fdit_journal *j, int64_t step, double mse,
                                          double vb, size_t pictures);
+/* {"step":N,"eval":{"kid:judge":..}}, in TensorBoard under eval/; values that are not finite are null. */
+enum fdit_status fdit_journal_quality(fdit_context *ctx, struct fdit_journal *j, int64_t step, size_t n,
+                                      const char *const *names, const double *values);
+/* As fdit_journal_validated. */
+bool fdit_journal_evaluated(const struct fdit_journal *j);
 enum fdit_status fdit_journal_picture(fdit_context *ctx, struct fdit_journal *j, int64_t step, int width,
                                       int height, int channels, const uint8_t *png, size_t bytes);
 /* Puts the log onto the disk, with the lines that were kept: before a checkpoint is renamed into

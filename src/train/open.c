@@ -9,6 +9,7 @@
 #include "sample/weight_files.h"
 #include "train/growth.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 #define SMALLER "use a smaller --batch, --recompute branches or block, or --accumulate"
@@ -347,16 +348,54 @@ static enum fdit_status plan_preview(fdit_context *ctx, struct run *r)
 {
     const struct fdit_train_options *o = r->o;
     struct fdit_guide guide = { .rank = r->guide_rank, .empty_row = r->rule.empty_row };
-    if (!r->output.run || !o->preview_every || o->preview_every > r->total || o->classifier)
+    bool wanted = (o->preview_every && o->preview_every <= r->total) || o->eval_every;
+    if (!r->output.run || !wanted || o->classifier)
         return FDIT_OK;
-    if (!fdit_autoencoder_decodes(r->coder) && !works_on_pixels(r))
+    if (!fdit_autoencoder_decodes(r->coder) && !works_on_pixels(r)) {
+        if (o->eval_every)
+            return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
+                             "--eval-every %" PRId64
+                             ": the model works on latents; give the autoencoder that "
+                             "decodes them, --vae FILE",
+                             o->eval_every);
         return FDIT_OK;
+    }
     if (r->guide_rank >= 0)
         guide.kind = FDIT_GUIDE_SUPERCLASS;
     else if (o->drop == FDIT_DROP_EMPTY)
         guide.kind = FDIT_GUIDE_EMPTY;
     return fdit_preview_new(ctx, r->model, fdit_autoencoder_vae(r->coder), r->rule.taxonomy, &guide,
                             o->preview_guidance, &r->output.preview);
+}
+
+/* Measured beside pictures that are not trained on, where there are any. */
+static enum fdit_status plan_quality(fdit_context *ctx, struct run *r)
+{
+    enum fdit_status status = FDIT_OK;
+    const struct fdit_train_options *o = r->o;
+    const struct fdit_validation *v = &r->output.val;
+    struct fdit_quality_real real = { .path = o->eval_real };
+    size_t n = v->data ? v->n : fdit_train_source_size(r->data);
+    if (!o->eval_every || !r->output.preview)
+        return FDIT_OK;
+    if (!real.path) {
+        const struct fdit_train_source *from = v->data ? v->data : r->data;
+        const struct fdit_cache_info *cache = fdit_train_source_cache(from);
+        if (cache && cache->kind == FDIT_CACHE_MOMENTS)
+            FAIL(ctx, FDIT_ERROR_ARGUMENT,
+                 "--eval-every %" PRId64
+                 ": %s holds latents, not pictures; give real pictures, --eval-real DATA",
+                 o->eval_every, fdit_train_source_path(from));
+        real.path = fdit_train_source_path(from);
+        real.some = v->data == r->data;
+        real.split = (struct fdit_eval_split){ .seed = o->seed, .run = o->out };
+        (void)fdit_train_is_fraction(o->validation, &real.split.fraction);
+    }
+    TRY(fdit_quality_new(ctx, r->dev, o, &real, r->rule.taxonomy, r->output.preview, &r->output.quality));
+    TRY(fdit_plan_add(ctx, &r->model->plan, FDIT_PLAN_HOST, NULL, fdit_quality_bytes(r->output.quality, n),
+                      "features of real and drawn pictures"));
+out:
+    return status;
 }
 
 /* Pictures are decoded by the workers, and by this thread for validation. */
@@ -407,6 +446,7 @@ enum fdit_status fdit_run_plan(fdit_context *ctx, struct run *r)
     if (r->coder)
         TRY(fdit_autoencoder_plan(ctx, r->coder, r->model, r->output.preview != NULL,
                                   o->memory ? o->memory : fdit_device_info(r->dev)->memory));
+    TRY(plan_quality(ctx, r)); /* its network is in what the process holds */
     TRY(fdit_plan_add_process(ctx, &r->model->plan, r->dev));
     TRY(plan_reading(ctx, r));
     if (r->output.hooks.on_plan)

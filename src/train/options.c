@@ -132,6 +132,11 @@ static bool has_time_density(const void *args)
     return ((const struct fdit_train_options *)args)->time_density.kind != FDIT_TIMES_UNIFORM;
 }
 
+static bool has_evaluation(const void *args) /* absent as in the files of older programs */
+{
+    return ((const struct fdit_train_options *)args)->eval_every > 0;
+}
+
 static bool has_vae(const void *args)
 {
     return ((const struct fdit_train_options *)args)->vae != NULL;
@@ -294,6 +299,21 @@ const struct fdit_option fdit_train_option_table[] = {
     { ROW(REAL, "vae-scale", "X", vae_scale), SETTING, .kept = has_vae },
     { ROW(TEXT, "device", "SPEC", device), SETTING },
     { ROW(INT, "threads", "N", threads), FDIT_RANGE(1, FDIT_POOL_MOST_MEMBERS), SETTING },
+
+    FDIT_HEADING("Quality of the pictures"),
+    { ROW(INT64, "eval-every", "N", eval_every), FDIT_RANGE(0, FDIT_TRAIN_MOST_STEPS), SETTING,
+      .kept = has_evaluation, .note = " 0: never",
+      .help = "steps between evaluations: pictures are drawn as for previews and measured as by 'eval'; the "
+              "numbers stand in log.jsonl and TensorBoard" },
+    { ROW(TEXT, "eval-real", "DATA", eval_real), SETTING, .kept = has_evaluation, .path = true,
+      .note = ": those of --val, else those of --data",
+      .help = "real pictures, or their features, to compare with" },
+    { ROW(TEXT, "eval-features", "NAME[:FILE]", eval_features), SETTING, .kept = has_evaluation,
+      .usual = "judge", .help = "network whose features are compared, as --features of 'eval'" },
+    { ROW(TEXT, "eval-metrics", "LIST", eval_metrics), SETTING, .kept = has_evaluation,
+      .note = ": those that can be computed", .help = "what is measured, as --metrics of 'eval'" },
+    { ROW(INT, "eval-pictures", "N", eval_pictures), FDIT_RANGE(4, 1 << 20), SETTING, .kept = has_evaluation,
+      .usual = "256", .help = "pictures that are drawn each time, spread evenly over the classes" },
     { ROW(FLAG, "data-changed", NULL, data_changed),
       .help = "with --resume: continue although pictures were added, removed or replaced" },
     { ROW(FLAG, "resume", NULL, resume) },
@@ -352,6 +372,8 @@ static enum fdit_status check_model(fdit_context *ctx, const struct fdit_train_o
              o->vae_scale);
     if (o->classifier && o->vae)
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "--vae: a classifier works on pixels; leave the option out");
+    if (o->classifier && o->eval_every)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--eval-every: a classifier draws no pictures; leave the option out");
     if (o->classifier && !o->from_scratch)
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "--classifier starts from nothing; add --from-scratch");
     if (o->from_scratch && !o->model)

@@ -79,9 +79,14 @@ struct fdit_train_options {
     double checkpoint_seconds; /* another checkpoint when so much time has passed since the last; 0: off */
     int keep;                  /* checkpoints that stay; 0: all */
     double preview_guidance;
-    double seconds;     /* stop after this much training time; 0: no limit (demo) */
-    const char *device; /* as it was asked for, NULL: not at all; only kept in config.json, like */
-    int threads;        /* this, 0: not asked for */
+    int64_t eval_every;        /* steps; 0: off */
+    const char *eval_real;     /* data set, or file of features; NULL: the validation pictures */
+    const char *eval_features; /* "NAME[:FILE]" */
+    const char *eval_metrics;  /* NULL: those that can be computed */
+    int eval_pictures;         /* drawn each time */
+    double seconds;            /* stop after this much training time; 0: no limit (demo) */
+    const char *device;        /* as it was asked for, NULL: not at all; only kept in config.json, like */
+    int threads;               /* this, 0: not asked for */
 };
 
 /* A row for each option: name, kind, range, default, whether it decides the result, help. Texts of

@@ -21,8 +21,10 @@ struct fdit_preview {
     bool latents, guided;
     double guidance;
     int classes, per_class, batch;
-    float *x;        /* [batch, C, S, S] as the model has it */
-    uint8_t *pixels; /* [classes * per_class, size, size, channels] */
+    float *x;           /* [batch, C, S, S] as the model has it */
+    uint8_t *pixels;    /* [classes * per_class, size, size, channels] */
+    size_t n;           /* pictures of the drawing */
+    size_t first, have; /* pixels are of its pictures first .. first + have - 1 */
 };
 
 /* Bytes of one picture. */
@@ -118,6 +120,91 @@ out:
     return status;
 }
 
+/* ------------------------------------------------------------------ pictures to be measured */
+
+static int32_t drawn_class(const struct fdit_preview *p, size_t i)
+{
+    return (int32_t)(i * (size_t)fdit_taxonomy_n_classes(p->taxonomy) / p->n);
+}
+
+/* Number of picture i in its class: the first has c n / classes, rounded up. */
+static uint64_t drawn_seed(const struct fdit_preview *p, size_t i)
+{
+    size_t classes = (size_t)fdit_taxonomy_n_classes(p->taxonomy), c = (size_t)drawn_class(p, i);
+    return i - (c * p->n + classes - 1) / classes;
+}
+
+static int32_t drawn_label(void *self, size_t i)
+{
+    return drawn_class(self, i);
+}
+
+static enum fdit_status drawn_title(fdit_context *ctx, void *self, size_t i, char **out)
+{
+    const struct fdit_preview *p = self;
+    return fdit_strf(ctx, out, "%s, seed %" PRIu64, fdit_taxonomy_class_name(p->taxonomy, drawn_class(p, i)),
+                     drawn_seed(p, i));
+}
+
+static enum fdit_status draw_some(fdit_context *ctx, struct fdit_preview *p, size_t i, size_t n)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_picture_spec specs[MOST_CLASSES * PER_CLASS];
+    size_t item = fdit_painter_item(p->painter);
+    for (size_t k = 0; k < n; k++)
+        specs[k] = fdit_guide_picture(&p->guide, p->taxonomy, drawn_class(p, i + k), drawn_seed(p, i + k));
+    p->have = 0;
+    TRY(fdit_painter_draw(ctx, p->painter, specs, n, p->x));
+    for (size_t k = 0; k < n; k++)
+        TRY(fdit_painter_decode(ctx, p->painter, p->x + k * item, p->pixels + k * picture_bytes(p)));
+    p->first = i;
+    p->have = n;
+out:
+    return status;
+}
+
+static enum fdit_status drawn_picture(fdit_context *ctx, void *self, size_t i, size_t end,
+                                      struct fdit_picture *out)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_preview *p = self;
+    struct fdit_model *model = fdit_painter_model(p->painter);
+    size_t batch = (size_t)p->batch, n = end - i < batch ? end - i : batch;
+    int size = fdit_painter_size(p->painter);
+    if (i < p->first || i - p->first >= p->have) {
+        model->values = FDIT_VALUES_EMA;
+        status = draw_some(ctx, p, i, n);
+        model->values = FDIT_VALUES_RAW;
+        TRY(status);
+    }
+    *out = (struct fdit_picture){ size, size, fdit_painter_channels(p->painter),
+                                  p->pixels + (i - p->first) * picture_bytes(p) };
+out:
+    return status;
+}
+
+void fdit_preview_drawing(struct fdit_preview *p, size_t n, struct fdit_drawing *out)
+{
+    p->n = n;
+    fdit_preview_forget(p);
+    *out = (struct fdit_drawing){ .self = p,
+                                  .name = "the pictures of the run",
+                                  .n = n,
+                                  .channels = fdit_painter_channels(p->painter),
+                                  .taxonomy = p->taxonomy,
+                                  .named = true,
+                                  .label = drawn_label,
+                                  .picture = drawn_picture,
+                                  .title = drawn_title };
+}
+
+void fdit_preview_forget(struct fdit_preview *p)
+{
+    p->have = 0;
+}
+
+/* ------------------------------------------------------------------ the sheet */
+
 enum fdit_status fdit_preview_write(fdit_context *ctx, struct fdit_preview *p, int64_t step, const char *path,
                                     int *width, int *height, uint8_t **png, size_t *bytes)
 {
@@ -129,6 +216,7 @@ enum fdit_status fdit_preview_write(fdit_context *ctx, struct fdit_preview *p, i
     const uint8_t *cells[MOST_CLASSES * PER_CLASS];
     struct fdit_picture sheet = { 0 };
     *png = NULL;
+    fdit_preview_forget(p);
     struct fdit_model *model = fdit_painter_model(p->painter);
     int size = fdit_painter_size(p->painter);
     model->values = FDIT_VALUES_EMA;

@@ -3,7 +3,7 @@
 #ifndef FDIT_TRAIN_PREVIEW_H
 #define FDIT_TRAIN_PREVIEW_H
 
-#include "data/taxonomy.h"
+#include "eval/drawing.h"
 #include "sample/painter.h"
 
 struct fdit_preview;
@@ -16,6 +16,11 @@ enum fdit_status fdit_preview_new(fdit_context *ctx, struct fdit_model *model, s
 void fdit_preview_bind(struct fdit_preview *p);
 void fdit_preview_free(struct fdit_preview *p);          /* before the model; NULL is allowed */
 int fdit_preview_pictures(const struct fdit_preview *p); /* on a sheet */
+/* n pictures as the sheets have them, spread evenly over the classes, class after class, each with seeds from
+ * 0: to be measured. *out belongs to p. */
+void fdit_preview_drawing(struct fdit_preview *p, size_t n, struct fdit_drawing *out);
+/* Whoever draws from it after steps of training calls this first: the weights are others. */
+void fdit_preview_forget(struct fdit_preview *p);
 /* Samples with the EMA values and writes the sheet, which names the step; counts its pictures for the phase
  * that its caller began. *png (from fdit_alloc) are the file's bytes. FDIT_ERROR_IO: only the file could
  * not be written. */

@@ -42,6 +42,7 @@ struct fdit_train_hooks {
     void (*on_start)(void *user, const struct fdit_train_banner *banner);
     void (*on_step)(void *user, const struct fdit_train_progress *p);
     void (*on_validation)(void *user, int64_t step, double mse, double vb);
+    void (*on_quality)(void *user, int64_t step, size_t n, const char *const *names, const double *values);
     void (*on_saved)(void *user, const char *path);
     /* For a process that trains together with others. silent: it writes nothing and tells only the plan, as
      * all but the first do. exchange: how it reaches them, NULL: it does not. */

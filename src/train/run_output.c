@@ -11,6 +11,7 @@
 #include <string.h>
 
 #define PREVIEWING "drawing the preview" /* phases that come again and again, for the time that is left */
+#define EVALUATING "measuring the pictures"
 #define SAVING "writing the checkpoint"
 
 /* ------------------------------------------------------------------ the folder */
@@ -161,6 +162,28 @@ out:
     return status;
 }
 
+static enum fdit_status evaluate(fdit_context *ctx, struct run *r)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_eval_value values[FDIT_EVAL_VALUES];
+    const char *names[FDIT_EVAL_VALUES];
+    double numbers[FDIT_EVAL_VALUES];
+    size_t n = 0;
+    fdit_phase_begin(ctx, fdit_quality_pictures(r->output.quality), EVALUATING);
+    status = fdit_quality_measure(ctx, r->output.quality, values, &n);
+    fdit_phase_end(ctx);
+    TRY(status);
+    for (size_t i = 0; i < n; i++) {
+        names[i] = values[i].name;
+        numbers[i] = values[i].value;
+    }
+    TRY(fdit_journal_quality(ctx, r->output.journal, r->at.step, n, names, numbers));
+    if (r->output.hooks.on_quality)
+        r->output.hooks.on_quality(r->output.hooks.user, r->at.step, n, names, numbers);
+out:
+    return status;
+}
+
 static bool is_due(int64_t step, int64_t every)
 {
     return every > 0 && step % every == 0;
@@ -178,6 +201,7 @@ struct fdit_run_due fdit_run_output_due(const struct run *r)
         .checkpoint = is_due(r->at.step, o->checkpoint_every) && inside,
         .late = o->checkpoint_seconds > 0 && inside && waited >= o->checkpoint_seconds,
         .preview = out->preview && is_due(r->at.step, o->preview_every),
+        .evaluation = out->quality && is_due(r->at.step, o->eval_every),
     };
 }
 
@@ -193,6 +217,8 @@ enum fdit_status fdit_run_output_due_now(fdit_context *ctx, struct run *r, struc
         TRY(fdit_run_validate(ctx, r));
     if (due.preview)
         TRY(write_preview(ctx, r));
+    if (due.evaluation)
+        TRY(evaluate(ctx, r));
 out:
     return status;
 }
@@ -241,6 +267,9 @@ static void tell_phases_ahead(fdit_context *ctx, const struct run *r)
     if (r->output.preview)
         fdit_phase_ahead(ctx, PREVIEWING, times(r->at.step, r->total, o->preview_every),
                          50 * fdit_preview_pictures(r->output.preview) / step);
+    if (r->output.quality)
+        fdit_phase_ahead(ctx, EVALUATING, times(r->at.step, r->total, o->eval_every) + (r->at.step == 0),
+                         50 * (double)fdit_quality_pictures(r->output.quality) / step);
     fdit_phase_ahead(ctx, SAVING, checkpoints, 0);
 }
 
@@ -299,6 +328,10 @@ static enum fdit_status make_up(fdit_context *ctx, struct run *r)
     if (r->output.preview && r->at.step > 0 && is_due(r->at.step, o->preview_every) &&
         !fdit_file_exists(path))
         TRY(write_preview(ctx, r));
+    /* step 0, too: what training makes better is seen, and what cannot be measured before it begins */
+    if (r->output.quality && is_due(r->at.step, r->o->eval_every) &&
+        !fdit_journal_evaluated(r->output.journal))
+        TRY(evaluate(ctx, r));
 out:
     fdit_free(path);
     return status;
@@ -351,6 +384,7 @@ void fdit_run_output_close(struct run *r, bool failed)
 {
     struct fdit_run_output *out = &r->output;
     fdit_journal_close(NULL, out->journal);
+    fdit_quality_free(out->quality);
     fdit_preview_free(out->preview);
     fdit_run_validation_close(r);
     if (failed && !out->kept)

@@ -15,6 +15,7 @@
 #include "train/journal.h"
 #include "train/pace.h"
 #include "train/preview.h"
+#include "train/quality.h"
 #include "train/run.h"
 #include "train/state.h"
 #include "train/class_losses.h"
@@ -42,6 +43,7 @@ struct fdit_run_output {
     struct fdit_run_folder folder;
     struct fdit_journal *journal;
     struct fdit_preview *preview; /* NULL: none */
+    struct fdit_quality *quality; /* draws by the preview; NULL: none */
     struct fdit_validation val;
     int64_t resumed_at; /* the step that the run began at */
     int64_t log_from;   /* the first step that log.jsonl has */
@@ -132,7 +134,8 @@ enum fdit_status fdit_run_output_begin(fdit_context *ctx, struct run *r);
 enum fdit_status fdit_run_output_step(fdit_context *ctx, struct run *r);
 /* What the step that was reached calls for, by the intervals of the options and by the clock. */
 struct fdit_run_due {
-    bool checkpoint, late, preview; /* late: a checkpoint between those of --checkpoint-every, for its time */
+    bool checkpoint, late, preview,
+        evaluation; /* late: a checkpoint between those of --checkpoint-every, for its time */
 };
 struct fdit_run_due fdit_run_output_due(const struct run *r);
 /* Gives that out: the checkpoint first, then what looks at the step, which may take long: a stop request ends
