@@ -84,11 +84,12 @@ static void remove_in(const char *folder, const char *name, const char *const *b
 void fdit_run_folder_undo(struct fdit_run_folder *f)
 {
     static const char *const pictures[] = { "step-" };
-    static const char *const own[] = { "config.json", "log.jsonl", "events.out.tfevents." };
+    static const char *const own[] = { "config.json", "log.jsonl", "val-classes.tsv",
+                                       "events.out.tfevents." };
     if (f->lock.path && f->fresh) {
         remove_in(f->lock.path, "checkpoints", pictures, 1);
         remove_in(f->lock.path, "previews", pictures, 1);
-        remove_in(f->lock.path, "", own, 3);
+        remove_in(f->lock.path, "", own, sizeof own / sizeof *own);
     }
     fdit_folder_remove_made(&f->lock);
 }
