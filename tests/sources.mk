@@ -252,6 +252,8 @@ tests_test_picture_SOURCES = tests/test_picture.c
 
 check_PROGRAMS += tests/test_eval
 tests_test_eval_SOURCES = tests/test_eval.c
+check_PROGRAMS += tests/test_feature_nets
+tests_test_feature_nets_SOURCES = tests/test_feature_nets.c tests/model_fixture.c tests/model_fixture.h
 check_PROGRAMS += tests/test_feature_input
 tests_test_feature_input_SOURCES = tests/test_feature_input.c
 check_PROGRAMS += tests/test_vit

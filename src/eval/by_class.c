@@ -23,6 +23,7 @@ const char *const fdit_class_column_names[FDIT_CLASS_COLUMNS] = {
     [FDIT_CLASS_NEAREST] = "nearest",
     [FDIT_CLASS_TOP1] = "top-1",
     [FDIT_CLASS_TOP5] = "top-5",
+    [FDIT_CLASS_LPIPS] = "lpips",
 };
 
 /* Rows of the set sorted by class: those of class c are order[first[c]] .. order[first[c + 1] - 1]. */

@@ -71,6 +71,9 @@ static enum fdit_status check_asked(fdit_context *ctx, const struct fdit_eval_op
         const struct fdit_metric_info *info = &fdit_metric_table[k];
         if (!(wanted >> k & 1) || !strcmp(o->metrics, "all"))
             continue;
+        if (k == FDIT_METRIC_LPIPS && !o->lpips)
+            return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
+                             "--metrics lpips: give its network, --lpips FILE[,HEADS]");
         if (info->pair && !o->real)
             return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
                              "--metrics %s: it needs features of real pictures; give --real DATA",
@@ -381,11 +384,13 @@ enum fdit_status fdit_eval_run(fdit_context *ctx, fdit_device *dev, const struct
     enum fdit_status status = FDIT_OK;
     struct job j = { .dev = dev, .o = o, .hooks = hooks, .extractor = o->extractor };
     const struct fdit_picture_words none = { 0 };
-    const unsigned few = 1u << FDIT_METRIC_FD | 1u << FDIT_METRIC_SCORE | 1u << FDIT_METRIC_ACCURACY;
+    const unsigned few =
+        1u << FDIT_METRIC_FD | 1u << FDIT_METRIC_SCORE | 1u << FDIT_METRIC_ACCURACY | 1u << FDIT_METRIC_LPIPS;
     *r = (struct fdit_eval_result){ 0 };
     j.parts_of = o->n_parts ? o->parts_of : &o->generated;
     j.n_parts = o->n_parts ? o->n_parts : !o->drawing && fdit_feature_file_is(o->generated);
     TRY(parse_metrics(ctx, o->metrics, &j.wanted));
+    j.wanted |= o->lpips ? 1u << FDIT_METRIC_LPIPS : 0;
     TRY(check_asked(ctx, o, j.wanted));
     TRY(open_pool(ctx, &j));
     if (!o->look.orient && !o->look.matte)
@@ -405,6 +410,8 @@ enum fdit_status fdit_eval_run(fdit_context *ctx, fdit_device *dev, const struct
     TRY(check_sets(ctx, r));
     if (r->generated.label)
         TRY(fdit_eval_by_class(ctx, j.pool, r));
+    if (o->lpips)
+        TRY(fdit_eval_diversity(ctx, dev, o, &j.rules, r));
     TRY(check_by(ctx, o->by, r));
     TRY(fdit_eval_measure(ctx, j.pool, o, j.wanted, o->metrics && strcmp(o->metrics, "all") != 0, r));
     TRY(write_files(ctx, &j, r));

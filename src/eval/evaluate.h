@@ -18,6 +18,7 @@ struct fdit_eval_options {
     const char *real;                    /* likewise; NULL: none */
     const char *stats;                   /* .npz of mu and sigma in place of real pictures; NULL */
     const char *features;                /* extractor of the features, "NAME[:FILE]" */
+    const char *lpips;      /* "NET[,HEADS]": files of LPIPS, for diversity within classes; NULL */
     const char *classifier; /* checkpoint whose logits give the accuracy; NULL: that of the features */
     const char *metrics;    /* names with commas between, or "all"; NULL: those that can be computed */
     const char *taxonomy, *ranks;
@@ -55,6 +56,7 @@ enum fdit_metric {
     FDIT_METRIC_NEAREST,
     FDIT_METRIC_SCORE,
     FDIT_METRIC_ACCURACY,
+    FDIT_METRIC_LPIPS,
     FDIT_METRICS
 };
 /* A metric as people ask for it and read it. */
@@ -88,6 +90,7 @@ enum fdit_class_column {
     FDIT_CLASS_NEAREST,
     FDIT_CLASS_TOP1,
     FDIT_CLASS_TOP5,
+    FDIT_CLASS_LPIPS,
     FDIT_CLASS_COLUMNS
 };
 extern const char *const fdit_class_column_names[FDIT_CLASS_COLUMNS];
@@ -111,6 +114,8 @@ struct fdit_eval_result {
     size_t *n_real, *n_generated;         /* [classes] pictures */
     double *by_class[FDIT_CLASS_COLUMNS]; /* [classes]; NULL: not computed */
     int32_t *third;                       /* [classes] enum fdit_third, by the real pictures */
+    double lpips;                         /* mean of its column; lpips_name "": not computed */
+    char lpips_name[32];                  /* "lpips:alex" */
 };
 void fdit_eval_result_fini(struct fdit_eval_result *r);
 
@@ -130,7 +135,11 @@ enum fdit_status fdit_eval_run(fdit_context *ctx, fdit_device *dev, const struct
 enum fdit_status fdit_eval_measure(fdit_context *ctx, struct fdit_pool *pool,
                                    const struct fdit_eval_options *o, unsigned wanted, bool asked,
                                    struct fdit_eval_result *out);
-/* The table of classes, without top-1 and top-5. */
+/* The column of LPIPS: the mean distance of all pairs of a class's generated pictures, as squares of their
+ * shorter side, at most 256 pixels; after the table of classes. */
+enum fdit_status fdit_eval_diversity(fdit_context *ctx, fdit_device *dev, const struct fdit_eval_options *o,
+                                     const struct fdit_picture_rules *rules, struct fdit_eval_result *out);
+/* The table of classes, without top-1, top-5 and LPIPS. */
 enum fdit_status fdit_eval_by_class(fdit_context *ctx, struct fdit_pool *pool, struct fdit_eval_result *out);
 /* Whether `name` is one of a list as of --by; NULL: all are. */
 bool fdit_eval_wants_by(const char *list, const char *name);

@@ -3,6 +3,7 @@
 
 #include "core/datadir.h"
 #include "core/mem.h"
+#include "eval/inception.h"
 #include "eval/judge.h"
 #include "eval/vit.h"
 
@@ -83,28 +84,103 @@ OPEN_VIT(dinov2_hf, FDIT_VIT_DINO, FDIT_VIT_TRANSFORMERS, fdit_input_dino_hf)
 OPEN_VIT(clip, FDIT_VIT_CLIP, FDIT_VIT_AUTHORS, fdit_input_clip)
 #undef OPEN_VIT
 
+/* ------------------------------------------------------------------ Inception */
+
+static enum fdit_status open_inception(fdit_context *ctx, fdit_device *dev, const char *path,
+                                       const struct fdit_net_input *input, bool spatial,
+                                       struct fdit_extractor *e)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_inception *net = NULL;
+    TRY(fdit_inception_open(ctx, dev, path, &net));
+    e->self = net;
+    e->input = input;
+    e->size = FDIT_INCEPTION_SIZE;
+    e->channels = 3;
+    e->width = spatial ? fdit_inception_spatial(net) : fdit_inception_width(net);
+    e->classes = spatial ? 0 : fdit_inception_classes(net);
+    e->weights = fdit_inception_hash(net);
+out:
+    return status;
+}
+
+#define OPEN_INCEPTION(name, input, spatial)                                                   \
+    static enum fdit_status open_##name(fdit_context *ctx, fdit_device *dev, const char *path, \
+                                        struct fdit_extractor *e)                              \
+    {                                                                                          \
+        return open_inception(ctx, dev, path, &input, spatial, e);                             \
+    }
+OPEN_INCEPTION(inception_torch, fdit_input_pytorch_fid, false)
+OPEN_INCEPTION(inception_tf, fdit_input_torch_fidelity, false)
+OPEN_INCEPTION(inception_clean, fdit_input_clean_fid, false)
+OPEN_INCEPTION(spatial_torch, fdit_input_pytorch_fid, true)
+OPEN_INCEPTION(spatial_tf, fdit_input_torch_fidelity, true)
+OPEN_INCEPTION(spatial_clean, fdit_input_clean_fid, true)
+#undef OPEN_INCEPTION
+
+static enum fdit_status run_inception(fdit_context *ctx, void *self, const float *x, size_t n,
+                                      float *features, float *logits)
+{
+    return fdit_inception_run(ctx, self, x, n, features, logits, NULL);
+}
+
+static enum fdit_status run_spatial(fdit_context *ctx, void *self, const float *x, size_t n, float *features,
+                                    float *logits)
+{
+    (void)logits;
+    return fdit_inception_run(ctx, self, x, n, NULL, NULL, features);
+}
+
+static void close_inception(void *self)
+{
+    fdit_inception_close(self);
+}
+
 /* ------------------------------------------------------------------ the table */
 
 const struct fdit_extractor_kind fdit_extractor_kinds[] = {
     { "judge", "a classifier of this program (train --classifier); built in: one of letters",
-      "judge.safetensors", open_judge, run_judge, close_judge },
+      "judge.safetensors", open_judge, run_judge, close_judge, NULL, NULL },
     { "dinov2", "a DINOv2 file, pictures as dgm-eval prepares them: fd is then FD-DINOv2", NULL, open_dinov2,
-      run_vit, close_vit },
+      run_vit, close_vit, NULL, NULL },
     { "dinov2-clean", "the same, resized in floats as clean-fid does", NULL, open_dinov2_clean, run_vit,
-      close_vit },
-    { "dinov2-tf", "the same, resized as torch-fidelity does", NULL, open_dinov2_tf, run_vit, close_vit },
+      close_vit, NULL, NULL },
+    { "dinov2-tf", "the same, resized as torch-fidelity does", NULL, open_dinov2_tf, run_vit, close_vit, NULL,
+      NULL },
     { "dinov2-crop", "the same, resized and cut as DINOv2's authors evaluate it", NULL, open_dinov2_crop,
-      run_vit, close_vit },
+      run_vit, close_vit, NULL, NULL },
     { "dinov2-hf", "the same, input and positions as in transformers", NULL, open_dinov2_hf, run_vit,
-      close_vit },
+      close_vit, NULL, NULL },
     { "clip", "a CLIP file (ViT-L/14-336 in the paper): cmmd is then as published", NULL, open_clip, run_vit,
-      close_vit },
+      close_vit, NULL, NULL },
+    { "inception-torch", "FID's Inception, pictures resized as pytorch-fid does", NULL, open_inception_torch,
+      run_inception, close_inception, "fid:torch", "is:torch" },
+    { "inception-tf", "the same, resized as TensorFlow 1, torch-fidelity and ADM do", NULL, open_inception_tf,
+      run_inception, close_inception, "fid:tf", "is:tf" },
+    { "inception-clean", "the same, resized as clean-fid does", NULL, open_inception_clean, run_inception,
+      close_inception, "fid:clean", "is:clean" },
+    { "spatial-torch", "its features that keep places, for sFID", NULL, open_spatial_torch, run_spatial,
+      close_inception, "sfid:torch", NULL },
+    { "spatial-tf", "the same, as published", NULL, open_spatial_tf, run_spatial, close_inception, "sfid:tf",
+      NULL },
+    { "spatial-clean", "the same", NULL, open_spatial_clean, run_spatial, close_inception, "sfid:clean",
+      NULL },
     { 0 }
 };
 
+void fdit_extractor_metric(const char *features, const char *metric, char *out, size_t size)
+{
+    snprintf(out, size, "%s:%s", metric, features);
+    for (const struct fdit_extractor_kind *k = fdit_extractor_kinds; k->name; k++) {
+        const char *name = !strcmp(metric, "fd") ? k->frechet : !strcmp(metric, "is") ? k->score : NULL;
+        if (name && !strcmp(k->name, features))
+            snprintf(out, size, "%s", name);
+    }
+}
+
 static enum fdit_status find_kind(fdit_context *ctx, const char *what, const struct fdit_extractor_kind **out)
 {
-    char list[256] = "";
+    char list[512] = "";
     size_t n = strcspn(what, ":");
     for (const struct fdit_extractor_kind *k = fdit_extractor_kinds; k->name; k++) {
         if (strlen(k->name) == n && !strncmp(k->name, what, n)) {

@@ -36,6 +36,8 @@ struct fdit_extractor_kind {
     enum fdit_status (*run)(fdit_context *ctx, void *self, const float *x, size_t n, float *features,
                             float *logits);
     void (*close)(void *self);
+    /* What its Frechet distance and its Inception score are called; NULL: by the metric and the network. */
+    const char *frechet, *score;
 };
 /* The table; ends with a row of zeroes. */
 extern const struct fdit_extractor_kind fdit_extractor_kinds[];
@@ -43,6 +45,9 @@ extern const struct fdit_extractor_kind fdit_extractor_kinds[];
 /* `what`: "NAME" or "NAME:FILE". An unknown name is FDIT_ERROR_ARGUMENT with those that there are. */
 enum fdit_status fdit_extractor_open(fdit_context *ctx, fdit_device *dev, const char *what, int batch,
                                      struct fdit_extractor **out);
+/* Writes what a metric of these features (a name as in struct fdit_extractor) is called in results:
+ * "kid:judge", "fid:clean". */
+void fdit_extractor_metric(const char *features, const char *metric, char *out, size_t size);
 void fdit_extractor_close(struct fdit_extractor *e); /* before the device; NULL is allowed */
 /* n <= batch pictures; features [n, width], logits [n, classes]; either may be NULL. */
 enum fdit_status fdit_extractor_run(fdit_context *ctx, struct fdit_extractor *e, const float *x, size_t n,

@@ -29,6 +29,7 @@ const struct fdit_metric_info fdit_metric_table[FDIT_METRICS] = {
     [FDIT_METRIC_NEAREST] = { "nearest", "median distance to a real picture", 0, true, true },
     [FDIT_METRIC_SCORE] = { "is", "Inception score of the classifier's words", 1, false, false },
     [FDIT_METRIC_ACCURACY] = { "accuracy", "pictures that show their class", 1, false, true },
+    [FDIT_METRIC_LPIPS] = { "lpips", "LPIPS of two pictures of a class (--lpips)", 1, false, false },
 };
 
 enum {
@@ -63,7 +64,7 @@ static struct fdit_eval_value *add(struct measure *m, enum fdit_metric metric, d
         r->n_values--; /* cannot be: ranks are counted before */
     struct fdit_eval_value *v = &r->values[r->n_values++];
     *v = (struct fdit_eval_value){ .metric = metric, .value = value, .bar = { NAN, NAN, NAN } };
-    snprintf(v->name, sizeof v->name, "%s:%s", fdit_metric_table[metric].name, from ? from : "features");
+    fdit_extractor_metric(from ? from : "features", fdit_metric_table[metric].name, v->name, sizeof v->name);
     return v;
 }
 
@@ -421,6 +422,8 @@ static enum fdit_status check_wanted(fdit_context *ctx, struct measure *m)
             lacks = "it needs LAPACK, which this program was built without (liblapacke-dev)";
         else if (info->pair && !(x->points.x && y->points.x))
             lacks = "it needs features of real and of generated pictures; give --real DATA";
+        else if (k == FDIT_METRIC_LPIPS && !m->r->lpips_name[0])
+            lacks = "give its network, --lpips FILE[,HEADS]";
         else if (k == FDIT_METRIC_ACCURACY && !has_accuracy(y))
             lacks = "it needs pictures in class folders and a classifier of these classes; give --classifier "
                     "FILE";
@@ -463,6 +466,12 @@ static enum fdit_status measure_all(fdit_context *ctx, struct measure *m)
         TRY(measure_score(ctx, m));
     if (wants(m, FDIT_METRIC_ACCURACY))
         TRY(measure_accuracy(ctx, m));
+    if (wants(m, FDIT_METRIC_LPIPS)) {
+        struct fdit_eval_value *v = add(m, FDIT_METRIC_LPIPS, m->r->lpips);
+        snprintf(v->name, sizeof v->name, "%s", m->r->lpips_name);
+        if (isnan(v->value))
+            note(v, "no class has two pictures");
+    }
 out:
     return status;
 }

@@ -45,7 +45,15 @@ const struct fdit_option fdit_eval_option_table[] = {
           "without FILE the built-in one, which knows letters. dinov2 (FILE in its authors' or "
           "transformers' names; pictures as dgm-eval prepares them), dinov2-clean, dinov2-tf, dinov2-crop, "
           "dinov2-hf (resized as clean-fid, torch-fidelity, its authors, transformers do): fd is then "
-          "FD-DINOv2. clip (ViT-L/14-336): cmmd is then as published" },
+          "FD-DINOv2. clip (ViT-L/14-336): cmmd is then as published. inception-torch, inception-tf, "
+          "inception-clean (FID's Inception in the file of pytorch-fid, torch-fidelity or clean-fid; resized "
+          "as "
+          "they do): fd is then fid:torch, fid:tf, fid:clean, and is the Inception score. spatial-torch, "
+          "spatial-tf, spatial-clean: sfid" },
+    { ROW(TEXT, "lpips", "NET[,HEADS]", lpips),
+      .help =
+          "LPIPS of all pairs of pictures of a class: torchvision's AlexNet or VGG16, and the heads of the "
+          "lpips package unless NET has them" },
     { ROW(TEXT, "classifier", "FILE", classifier), .note = ": that of --features",
       .help = "classifier (train --classifier) that says whether pictures show their class" },
     { ROW(TEXT, "taxonomy", "FILE", taxonomy), .note = ": the folders of the real pictures",
@@ -137,6 +145,11 @@ enum fdit_status fdit_eval_check(fdit_context *ctx, const struct fdit_eval_optio
     if (o->classifier && file)
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "--classifier %s needs pictures, and %s is a file of features",
              o->classifier, o->generated);
+    if (o->lpips && file)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--lpips %s needs pictures, and %s is a file of features", o->lpips,
+             o->generated);
+    if (o->lpips && o->no_classes)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--lpips and --no-classes: give one of the two");
     if (o->parts && file)
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "--part %d/%d is for pictures, and %s is a file of features", o->part,
              o->parts, o->generated);

@@ -2,6 +2,7 @@
 fdit_sources += \
 	src/eval/bootstrap.c src/eval/bootstrap.h \
 	src/eval/by_class.c \
+	src/eval/diversity.c \
 	src/eval/drawing.h \
 	src/eval/evaluate.c src/eval/evaluate.h \
 	src/eval/extractor.c src/eval/extractor.h \
@@ -11,11 +12,14 @@ fdit_sources += \
 	src/eval/frechet.c src/eval/frechet.h \
 	src/eval/groups.c src/eval/groups.h \
 	src/eval/html.c src/eval/html.h \
+	src/eval/inception.c src/eval/inception.h \
 	src/eval/input.c src/eval/input.h \
 	src/eval/judge.c src/eval/judge.h \
+	src/eval/lpips.c src/eval/lpips.h \
 	src/eval/measure.c \
 	src/eval/mmd.c src/eval/mmd.h \
 	src/eval/neighbours.c src/eval/neighbours.h \
+	src/eval/net_file.c src/eval/net_file.h \
 	src/eval/options.c \
 	src/eval/pairs.c src/eval/pairs.h \
 	src/eval/report.c src/eval/report.h \

@@ -323,12 +323,10 @@ static enum fdit_status find_pickle(fdit_context *ctx, struct fdit_pt *pt)
     enum fdit_status status = FDIT_OK;
     const char *name, **names = NULL, *found = NULL;
     size_t n = 0, capacity = 0;
-    bool script = false;
     for (; (name = fdit_pt_zip_name(pt->zip, n)); n++) {
         TRY(fdit_grow(ctx, &names, &capacity, n + 1, sizeof *names));
         names[n] = name;
         const char *last = fdit_path_base(name);
-        script = script || !strcmp(last, "constants.pkl");
         if (strcmp(last, "data.pkl"))
             continue;
         if (found)
@@ -343,11 +341,6 @@ static enum fdit_status find_pickle(fdit_context *ctx, struct fdit_pt *pt)
         FAIL(ctx, FDIT_ERROR_FORMAT,
              "%s: is a zip archive without data.pkl, not a torch file; if it holds pictures, unpack it and "
              "give the folder as --data",
-             pt->path);
-    if (script)
-        FAIL(ctx, FDIT_ERROR_UNSUPPORTED,
-             "%s: is a TorchScript program, not a checkpoint; load it in "
-             "PyTorch and save its state_dict()",
              pt->path);
     qsort(names, n, sizeof *names, fdit_text_compare);
     for (size_t i = 1; i < n; i++)

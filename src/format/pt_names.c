@@ -86,6 +86,7 @@ static const struct global pt_globals[] = {
     { "torch", "device", RULE_INERT, 0 },
     { "torch.serialization", "_get_layout", RULE_INERT, 0 },
     { "argparse", "Namespace", RULE_OBJECT, 0 },
+    { "__torch__", "*", RULE_OBJECT, 0 }, /* classes of a TorchScript program: their attributes alone */
     { "types", "SimpleNamespace", RULE_OBJECT, 0 },
     { "copy_reg", "_reconstructor", RULE_RECONSTRUCTOR, 0 },
     { "copyreg", "_reconstructor", RULE_RECONSTRUCTOR, 0 },
@@ -185,6 +186,10 @@ enum fdit_status fdit_pt_push_name(struct fdit_pt_pickle *p, const char *module,
     char a[81], b[81], full[164];
     for (size_t i = 0; i < sizeof pt_globals / sizeof *pt_globals; i++) {
         const struct global *g = &pt_globals[i];
+        if (g->name[0] == '*' && n_module >= strlen(g->module) &&
+            !memcmp(g->module, module, strlen(g->module)) &&
+            (n_module == strlen(g->module) || module[strlen(g->module)] == '.'))
+            return fdit_pt_push_new(p, FDIT_PT_GLOBAL, (int64_t)i);
         if (strlen(g->module) == n_module && strlen(g->name) == n_name &&
             !memcmp(g->module, module, n_module) && !memcmp(g->name, name, n_name))
             return fdit_pt_push_new(p, FDIT_PT_GLOBAL, (int64_t)i);

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * inception.h: the Inception-v3 of 2015-12-05, whose features FID, sFID and the Inception score are made of.
+ *
+ * Files: pytorch-fid's pt_inception-2015-12-05-*.pth and torch-fidelity's
+ * weights-inception-2015-12-05-*.pth (names as Mixed_5b.branch1x1.conv.weight), and NVIDIA's TorchScript
+ * inception-2015-12-05.pt, which clean-fid takes too (names as layers.mixed.conv.weight; its tensors alone
+ * are read). The sizes are the tensors', so smaller networks of this structure do as well. Batch norms (eps
+ * 0.001) are folded into the weights. */
+#ifndef FDIT_EVAL_INCEPTION_H
+#define FDIT_EVAL_INCEPTION_H
+
+#include "device/device.h"
+#include "device/plan.h"
+
+enum { FDIT_INCEPTION_SIZE = 299, FDIT_INCEPTION_SPATIAL = 7 };
+
+struct fdit_inception;
+
+/* A wrong file, or one that lacks a tensor, is FDIT_ERROR_FORMAT with what was expected. */
+enum fdit_status fdit_inception_open(fdit_context *ctx, fdit_device *dev, const char *path,
+                                     struct fdit_inception **out);
+void fdit_inception_close(struct fdit_inception *net);           /* before the device; NULL is allowed */
+size_t fdit_inception_width(const struct fdit_inception *net);   /* features: 2048 */
+size_t fdit_inception_classes(const struct fdit_inception *net); /* 1008 */
+size_t fdit_inception_spatial(const struct fdit_inception *net); /* 17 x 17 x 7 */
+uint64_t fdit_inception_hash(const struct fdit_inception *net);  /* of its folded numbers */
+const struct fdit_plan *fdit_inception_plan(const struct fdit_inception *net);
+double fdit_inception_flops(const struct fdit_inception *net); /* of a picture */
+/* Of n pictures x [n, 3, 299, 299], about -1..1. Each may be NULL:
+ *   features [n, width]     the mean of the last pictures
+ *   logits [n, classes]     without the bias of the last layer, as the Inception score takes them
+ *   spatial [n, spatial]    the first 7 channels of Mixed_6d.branch1x1: row, column, channel */
+enum fdit_status fdit_inception_run(fdit_context *ctx, struct fdit_inception *net, const float *x, size_t n,
+                                    float *features, float *logits, float *spatial);
+
+#endif
