@@ -137,13 +137,14 @@ tests_test_device_life_SOURCES = tests/test_device_life.c
 check_PROGRAMS += tests/test_gradients
 tests_test_gradients_SOURCES = tests/test_gradients.c
 
-check_PROGRAMS += tests/test_taxonomy tests/test_data tests/test_loader
+check_PROGRAMS += tests/test_taxonomy tests/test_names tests/test_data tests/test_loader
+tests_test_names_SOURCES = tests/test_names.c
 tests_test_taxonomy_SOURCES = tests/test_taxonomy.c
 tests_test_data_SOURCES = tests/test_data.c tests/data_fixture.c tests/data_fixture.h
 tests_test_data_LDADD = $(LDADD) $(ZLIB_LIBS)
 tests_test_loader_SOURCES = tests/test_loader.c tests/data_fixture.c tests/data_fixture.h
 
-check_PROGRAMS += tests/test_file tests/test_formats
+check_PROGRAMS += tests/test_file tests/test_tar tests/test_formats
 tests_test_file_SOURCES = tests/test_file.c
 
 check_PROGRAMS += tests/test_target
@@ -151,7 +152,8 @@ tests_test_target_SOURCES = tests/test_target.c tests/data_fixture.c tests/data_
 
 check_PROGRAMS += tests/test_png_text
 tests_test_png_text_SOURCES = tests/test_png_text.c
-tests_test_formats_SOURCES = tests/test_formats.c
+tests_test_formats_SOURCES = tests/test_formats.c tests/format_fixture.c tests/format_fixture.h
+tests_test_tar_SOURCES = tests/test_tar.c tests/format_fixture.c tests/format_fixture.h
 check_PROGRAMS += tests/test_pt
 tests_test_pt_SOURCES = tests/test_pt.c
 check_PROGRAMS += tests/test_json
@@ -213,9 +215,11 @@ check_PROGRAMS += tests/test_reuse
 tests_test_reuse_SOURCES = tests/test_reuse.c tests/model_fixture.c tests/model_fixture.h
 check_PROGRAMS += tests/test_sample
 tests_test_sample_SOURCES = tests/test_sample.c tests/model_fixture.c tests/model_fixture.h
-check_PROGRAMS += tests/test_sample_job
-tests_test_sample_job_SOURCES = tests/test_sample_job.c tests/model_fixture.c tests/model_fixture.h \
+check_PROGRAMS += tests/test_sample_job tests/test_sample_draw
+sample_fixture = tests/sample_fixture.c tests/sample_fixture.h tests/model_fixture.c tests/model_fixture.h \
 	tests/data_fixture.c tests/data_fixture.h
+tests_test_sample_job_SOURCES = tests/test_sample_job.c $(sample_fixture)
+tests_test_sample_draw_SOURCES = tests/test_sample_draw.c $(sample_fixture)
 TESTS += tests/test_sample_cli.sh
 EXTRA_DIST += tests/test_sample_cli.sh
 

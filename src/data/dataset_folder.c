@@ -165,13 +165,32 @@ out:
     return status;
 }
 
+/* A class's folder without a picture: by what the last one scanned holds instead. */
+static void note_without(struct walk *w, const char *relative)
+{
+    size_t unread = 0, archives = 0;
+    char text[24];
+    for (int k = 0; k < FDIT_KIND_COUNT; k++) {
+        enum fdit_kind_group group = fdit_kind_group((enum fdit_kind)k);
+        unread += group == FDIT_KIND_IS_OTHER_PICTURE ? w->kinds[k] : 0;
+        archives += group == FDIT_KIND_IS_ARCHIVE || group == FDIT_KIND_IS_OTHER_ARCHIVE ? w->kinds[k] : 0;
+    }
+    if (archives)
+        fdit_name_list_add(&w->shards, relative, NULL);
+    else if (unread)
+        fdit_name_list_add(&w->unread, relative,
+                           fdit_ds_kinds_text(w->kinds, FDIT_KIND_IS_OTHER_PICTURE, text, sizeof text));
+    else
+        fdit_name_list_add(&w->empty, relative, NULL);
+}
+
 static enum fdit_status walk_folder(struct walk *w, const char *path, const char *relative)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_names folders = { 0 };
     char *inner = NULL, *inner_relative = NULL;
-    size_t n_pictures = 0, unread = 0, archives = 0;
-    char *picture = NULL, text[24];
+    size_t n_pictures = 0;
+    char *picture = NULL;
     int depth = w->depth;
     DIR *dir = opendir(path);
     if (!dir)
@@ -184,26 +203,14 @@ static enum fdit_status walk_folder(struct walk *w, const char *path, const char
     picture = w->picture;
     w->picture = NULL;
     TRY(status);
-    for (int k = 0; k < FDIT_KIND_COUNT; k++) {
-        enum fdit_kind_group group = fdit_kind_group((enum fdit_kind)k);
-        unread += group == FDIT_KIND_IS_OTHER_PICTURE ? w->kinds[k] : 0;
-        archives += group == FDIT_KIND_IS_ARCHIVE || group == FDIT_KIND_IS_OTHER_ARCHIVE ? w->kinds[k] : 0;
-    }
     if (*relative && n_pictures && folders.n) {
         TRY(fdit_path_join(w->ctx, relative, picture, &inner));
         fdit_name_list_add(&w->mixed, inner, NULL);
         fdit_free(inner);
         inner = NULL;
     }
-    if (*relative && !n_pictures && !folders.n) {
-        if (archives)
-            fdit_name_list_add(&w->shards, relative, NULL);
-        else if (unread)
-            fdit_name_list_add(&w->unread, relative,
-                               fdit_ds_kinds_text(w->kinds, FDIT_KIND_IS_OTHER_PICTURE, text, sizeof text));
-        else
-            fdit_name_list_add(&w->empty, relative, NULL);
-    }
+    if (*relative && !n_pictures && !folders.n)
+        note_without(w, relative);
     if (!*relative && n_pictures && !folders.n)
         TRY(fdit_ds_problem(
             w->ctx, w->ds,
