@@ -31,7 +31,7 @@ good train $run --from-scratch --tune full --model 32,2,2,4 --size 24 --channels
 base="--base base/delta.safetensors"
 
 # ------------------------------------------------------------------ training, broken and whole
-for tune in lora:4:8 finediffusion+lora:4 rslora:3+norm; do
+for tune in lora:4:8 finediffusion+lora:4 rslora:3+norm difffit difffit-linear; do
     tuned="$run $base --tune $tune --val 0.2 --steps 20 --checkpoint-every 5"
     good train $tuned --out whole
     "$program" train $tuned --out broken --threads 1 2>message &
@@ -62,12 +62,14 @@ good inspect $lora
 says stdout 'adapter *lora of rank 4, alpha 8'
 good inspect run-rslora:3+norm/delta.safetensors --json
 says stdout 'rslora of rank 3, alpha 3'
+good inspect run-difffit/delta.safetensors
+says stdout 'adapter *difffit$'
 good inspect run-lora:4:8/checkpoints/step-20.safetensors
 says stdout 'lora of rank 4'
 
 # ------------------------------------------------------------------ drawing: apart, merged at load, merged before
 draw="sample --per-class 1 --quiet --seed 3 --steps 5"
-for tune in lora:4:8 finediffusion+lora:4 rslora:3+norm; do
+for tune in lora:4:8 finediffusion+lora:4 rslora:3+norm difffit difffit-linear; do
     delta="run-$tune/delta.safetensors"
     good $draw $base --delta "$delta" --latents apart.safetensors --batch 3
     good $draw $base --delta "$delta" --latents alone.safetensors --batch 1 --threads 1
@@ -101,7 +103,11 @@ good train $run --data more $base --delta $lora --tune finediffusion+lora:4:8 --
 good train $run $base --tune finediffusion --steps 2 --out plain
 good train $run $base --delta plain/delta.safetensors --tune finediffusion+lora:4 --steps 2 --out added
 
+good train $run --data more $base --delta run-difffit/delta.safetensors --tune difffit --steps 2 --out grown-difffit
+good train $run $base --delta plain/delta.safetensors --tune difffit-linear --steps 2 --out added-difffit
+
 # ------------------------------------------------------------------ two devices
+good train $run $base --tune difffit-linear --steps 4 --device cpu,ref --batch 2 --out two-difffit
 good train $run $base --tune lora:4:8 --steps 4 --device cpu,ref --batch 2 --out two
 good train $run $base --tune lora:4:8 --steps 4 --out one
 good $draw $base --delta two/delta.safetensors --latents two.safetensors
@@ -148,6 +154,9 @@ refused "adapter,full" $new --tune full+lora:4
 refused "lora:4,is~not~known" $new --tune dream+lora:4
 refused "lora~of~rank~4,lora~of~rank~8,--tune" $new --delta $lora --tune lora:8
 refused "lora~of~rank~4,no~adapter,convert~--merge" $new --delta $lora --tune finediffusion
+refused "does~not~hold~an~adapter" convert run-difffit/delta.safetensors x --names peft
+refused "difffit,difffit-linear" $new --delta run-difffit/delta.safetensors --tune difffit-linear
+refused "lora~of~rank~4,difffit" $new --delta $lora --tune difffit
 refused "rslora~of~rank~4,lora~of~rank~4" $new --delta $lora --tune rslora:4:8
 good train $run --from-scratch --tune full --model 64,2,2,4 --size 24 --channels 1 --steps 1 --out wide
 refused "different~models,width~32~and~64" $draw --base wide/delta.safetensors --delta $lora --latents x.safetensors

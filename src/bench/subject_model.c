@@ -73,6 +73,7 @@ static enum fdit_status fill_params(fdit_context *ctx, struct fdit_model *m)
         case FDIT_PARAM_NORM: mean = strstr(p->name, ".weight") ? 1 : 0; break;
         case FDIT_PARAM_TABLE:
         case FDIT_PARAM_POS: deviation = 0.5; break;
+        case FDIT_PARAM_GAMMA: mean = 1; break;
         case FDIT_PARAM_LOW_RANK: deviation = 0.02; break;
         case FDIT_PARAM_BIAS: break;
         }

@@ -12,12 +12,13 @@ const char *const fdit_adapter_layers[FDIT_ADAPTER_LAYERS] = { "attn.qkv", "attn
 
 bool fdit_adapter_any(const struct fdit_adapter *a)
 {
-    return a->rank != 0;
+    return a->rank != 0 || a->gammas != FDIT_GAMMAS_NONE;
 }
 
 bool fdit_adapter_equal(const struct fdit_adapter *a, const struct fdit_adapter *b)
 {
-    return a->rank == b->rank && a->rslora == b->rslora && !(a->alpha < b->alpha) && !(a->alpha > b->alpha);
+    return a->rank == b->rank && a->gammas == b->gammas && a->rslora == b->rslora && !(a->alpha < b->alpha) &&
+           !(a->alpha > b->alpha);
 }
 
 float fdit_adapter_scale(const struct fdit_adapter *a)
@@ -29,12 +30,15 @@ float fdit_adapter_scale(const struct fdit_adapter *a)
 
 static const char *name_of(const struct fdit_adapter *a)
 {
-    return a->rslora ? "rslora" : "lora";
+    return a->gammas == FDIT_GAMMAS_BRANCH   ? "difffit"
+           : a->gammas == FDIT_GAMMAS_LINEAR ? "difffit-linear"
+           : a->rslora                       ? "rslora"
+                                             : "lora";
 }
 
 enum fdit_status fdit_adapter_check(fdit_context *ctx, const struct fdit_adapter *a, int width)
 {
-    if (!fdit_adapter_any(a))
+    if (!fdit_adapter_any(a) || a->gammas)
         return FDIT_OK;
     if (a->rank < 1 || a->rank > width)
         return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
@@ -48,7 +52,9 @@ enum fdit_status fdit_adapter_check(fdit_context *ctx, const struct fdit_adapter
 
 void fdit_adapter_text(const struct fdit_adapter *a, char out[FDIT_ADAPTER_TEXT])
 {
-    if (fdit_adapter_any(a))
+    if (a->gammas)
+        snprintf(out, FDIT_ADAPTER_TEXT, "%s", name_of(a));
+    else if (a->rank)
         snprintf(out, FDIT_ADAPTER_TEXT, "%s of rank %d, alpha %g", name_of(a), a->rank, a->alpha);
     else
         snprintf(out, FDIT_ADAPTER_TEXT, "no adapter");
@@ -65,8 +71,10 @@ enum fdit_status fdit_adapter_to_json(fdit_context *ctx, const struct fdit_adapt
         return fdit_strdup(ctx, "", out);
     fdit_json_begin(&b);
     fdit_json_put_text(&b, NULL, "method", name_of(a));
-    fdit_json_put_int(&b, NULL, "rank", a->rank);
-    fdit_json_put_real(&b, NULL, "alpha", a->alpha);
+    if (a->rank) {
+        fdit_json_put_int(&b, NULL, "rank", a->rank);
+        fdit_json_put_real(&b, NULL, "alpha", a->alpha);
+    }
     json_t *targets = fdit_json_put_array(&b, NULL, "targets");
     for (int i = 0; i < FDIT_ADAPTER_LAYERS; i++)
         fdit_json_put_text(&b, targets, NULL, fdit_adapter_layers[i]);
@@ -99,6 +107,10 @@ enum fdit_status fdit_adapter_from_json(fdit_context *ctx, const char *name, con
     const json_t *rank = json_object_get(entry, "rank"), *alpha = json_object_get(entry, "alpha");
     if (!entry)
         goto out;
+    if (method && (!strcmp(method, "difffit") || !strcmp(method, "difffit-linear"))) {
+        a.gammas = strcmp(method, "difffit") ? FDIT_GAMMAS_LINEAR : FDIT_GAMMAS_BRANCH;
+        goto out;
+    }
     a.rslora = method && !strcmp(method, "rslora");
     if (!a.rslora && (!method || strcmp(method, "lora")))
         FAIL(ctx, FDIT_ERROR_UNSUPPORTED,

@@ -5,7 +5,14 @@
  *     LoRA (arXiv 2106.09685)   y = W x + b + s B (A x), A [rank, n_in], B [n_out, rank],
  *                               s = alpha / rank, or alpha / sqrt(rank) (rsLoRA, arXiv 2312.03732)
  *
- * on attn.qkv, attn.proj, mlp.fc1 and mlp.fc2. A model's config holds its adapter; params.c lists the
+ * on attn.qkv, attn.proj, mlp.fc1 and mlp.fc2; or
+ *
+ *     DiffFit (arXiv 2304.06648)   vectors gamma, at first 1, that multiply what layers give, bias included.
+ *         branch: x += gate gamma Branch(x) on both branches of a block (gamma1, gamma2, [D] each)
+ *         linear: y = gamma (W x + b) on the four layers (attn.gamma1 [3 D], attn.gamma2, mlp.gamma1 [4 D],
+ *                 mlp.gamma2): code by the method's authors has this one. gamma2 is what `branch` has.
+ *
+ * A model's config holds its adapter; params.c lists the
  * parameters of it ("blocks.0.attn.qkv.lora_A"), and where a linear layer is computed in forward.c and
  * backward.c they are used. Here: its description, and merging it into the frozen matrices. */
 #ifndef FDIT_MODEL_ADAPTER_H
@@ -14,10 +21,12 @@
 #include "core/status.h"
 #include "format/json.h"
 
+enum fdit_gammas { FDIT_GAMMAS_NONE, FDIT_GAMMAS_BRANCH, FDIT_GAMMAS_LINEAR };
 struct fdit_adapter {
-    int rank;     /* of A and B; 0: there are none */
-    double alpha; /* above 0 */
-    bool rslora;  /* s = alpha / sqrt(rank) */
+    int rank;                /* of A and B; 0: there are none */
+    double alpha;            /* above 0 */
+    bool rslora;             /* s = alpha / sqrt(rank) */
+    enum fdit_gammas gammas; /* of DiffFit, without A and B */
 };
 
 bool fdit_adapter_any(const struct fdit_adapter *a);

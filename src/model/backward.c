@@ -102,6 +102,29 @@ static struct fdit_tensor adapter_backward(struct fdit_model *m, const struct fd
     return m->wide;
 }
 
+/* y = gamma z, z = Linear(x): dgamma = sum over all of dy z, returns dz, in the room of model->wide. dy where
+ * there is no gamma. */
+static struct fdit_tensor scaled_backward(struct fdit_model *m, const struct fdit_layer *l,
+                                          struct fdit_tensor dy, struct fdit_tensor z, int n, int beta)
+{
+    const int width = l->weight->n_out;
+    if (!l->gamma)
+        return dy;
+    fdit_gate_backward(m->dev, &(struct fdit_gate_backward_args){ .samples = n,
+                                                                  .tokens = l->rows,
+                                                                  .width = width,
+                                                                  .dbranch = m->wide,
+                                                                  .dgate = m->dgamma,
+                                                                  .dgate_stride = width,
+                                                                  .dy = dy,
+                                                                  .branch = z,
+                                                                  .gate = fdit_param_value(m, l->gamma) });
+    fdit_column_sum(
+        m->dev, &(struct fdit_column_sum_args){
+                    .m = n, .n = width, .db = fdit_param_grad(m, l->gamma), .dy = m->dgamma, .beta = beta });
+    return m->wide;
+}
+
 /* Whether the gradients of a layer's parameters need its input. */
 static bool needs_input(const struct fdit_layer *l)
 {
@@ -198,7 +221,7 @@ static void norm_backward(struct fdit_model *m, const struct fdit_norm_site *s, 
 }
 
 /* heads = softmax(q k^T / sqrt dh) v */
-static void attention_backward(struct fdit_model *m, const struct fdit_block_site *b,
+static void attention_backward(struct fdit_model *m, const struct fdit_block_site *b, struct fdit_tensor qkv,
                                struct fdit_tensor dheads, struct fdit_tensor dqkv, int n)
 {
     fdit_attention_backward(
@@ -208,7 +231,7 @@ static void attention_backward(struct fdit_model *m, const struct fdit_block_sit
                                                         .head_size = m->config.width / m->config.heads,
                                                         .dqkv = dqkv,
                                                         .dout = dheads,
-                                                        .qkv = b->qkv_out,
+                                                        .qkv = qkv,
                                                         .out = b->heads_out,
                                                         .lse = b->lse });
 }
@@ -286,9 +309,12 @@ static void attention_branch_backward(struct fdit_model *m, const struct fdit_bl
     gate_backward(m, &b->gate1, n); /* x += gate1 Linear(heads) */
     linear_backward(m, b->proj, b->heads_out, (struct fdit_linear_dx_args){ .dx = m->dheads, .dy = dbranch },
                     n, beta);
-    attention_backward(m, b, m->dheads, dqkv, n);                  /* heads = softmax(q k^T / sqrt dh) v */
+    attention_backward(m, b, fdit_scaled(m, b->qkv, b->qkv_out, n), m->dheads, dqkv,
+                       n);                                         /* heads = softmax(q k^T / sqrt dh) v */
     linear_backward(m, b->qkv, rebuild_u(m, &b->norm1, b->qkv, n), /* q, k, v = Linear(u) */
-                    (struct fdit_linear_dx_args){ .dx = m->du, .dy = dqkv }, n, beta);
+                    (struct fdit_linear_dx_args){
+                        .dx = m->du, .dy = scaled_backward(m, b->qkv, dqkv, b->qkv_out, n, beta) },
+                    n, beta);
     norm_backward(m, &b->norm1, true, n, beta); /* u = LN1(x) (1 + scale1) + shift1 */
 }
 
@@ -297,20 +323,52 @@ static void mlp_branch_backward(struct fdit_model *m, const struct fdit_block_si
     const struct fdit_tensor dbranch = b->gate2.dbranch, dfc1 = m->dwide;
     gate_backward(m, &b->gate2, n); /* x += gate2 Linear(wide) */
     linear_backward(m, b->fc2, rebuild_wide(m, b, n),
-                    (struct fdit_linear_dx_args){
-                        .dx = dfc1, .dy = dbranch, .act = FDIT_ACT_GELU_TANH, .pre = b->fc1_out },
+                    (struct fdit_linear_dx_args){ .dx = dfc1,
+                                                  .dy = dbranch,
+                                                  .act = FDIT_ACT_GELU_TANH,
+                                                  .pre = fdit_scaled(m, b->fc1, b->fc1_out, n) },
                     n, beta);
     linear_backward(m, b->fc1, rebuild_u(m, &b->norm2, b->fc1, n), /* wide = GELU(Linear(u)) */
-                    (struct fdit_linear_dx_args){ .dx = m->du, .dy = dfc1 }, n, beta);
+                    (struct fdit_linear_dx_args){
+                        .dx = m->du, .dy = scaled_backward(m, b->fc1, dfc1, b->fc1_out, n, beta) },
+                    n, beta);
     norm_backward(m, &b->norm2, true, n, beta); /* u = LN2(x) (1 + scale2) + shift2 */
 }
 
 /* (shift, scale, ..) = Linear(silu_c): dsilu_c is the sum over all blocks and the final layer. */
-static void modulations_backward(struct fdit_model *m, const struct fdit_layer *ada, int silu_beta, int n,
-                                 int beta)
+static void modulations_backward(struct fdit_model *m, const struct fdit_layer *ada, struct fdit_tensor dmod,
+                                 int silu_beta, int n, int beta)
 {
-    linear_dw(m, ada, m->dmod, m->silu_c, n, beta);
-    apply_dx(m, ada, n, (struct fdit_linear_dx_args){ .dx = m->dsilu_c, .dy = m->dmod, .beta = silu_beta });
+    linear_dw(m, ada, dmod, m->silu_c, n, beta);
+    apply_dx(m, ada, n, (struct fdit_linear_dx_args){ .dx = m->dsilu_c, .dy = dmod, .beta = silu_beta });
+}
+
+/* Gates times gammas: dgamma of both branches, returns the gradient before them. */
+static struct fdit_tensor gammas_backward(struct fdit_model *m, int i, int n, int beta)
+{
+    const struct fdit_block_layers *l = &m->params.blocks[i];
+    const int d = m->config.width, gates[] = { GATE1, GATE2 };
+    const struct fdit_param *gammas[] = { l->gamma1, l->gamma2 };
+    const struct fdit_tensor plain = fdit_plain_mods(m, i);
+    if (!l->gamma1)
+        return m->dmod;
+    fdit_gate_backward(m->dev, &(struct fdit_gate_backward_args){
+                                   .samples = 1,
+                                   .tokens = n,
+                                   .width = 6 * d,
+                                   .dbranch = plain,
+                                   .dgate = m->dgamma,
+                                   .dgate_stride = 6 * d,
+                                   .dy = m->dmod,
+                                   .branch = plain,
+                                   .gate = fdit_at(m->mod_scale, (size_t)i * 6 * (size_t)d) });
+    for (int k = 0; k < 2; k++)
+        fdit_axpy(m->dev, &(struct fdit_axpy_args){ .n = (size_t)d,
+                                                    .alpha = 1,
+                                                    .y = fdit_param_grad(m, gammas[k]),
+                                                    .x = fdit_mod_vector(m->dgamma, gates[k], d),
+                                                    .beta = beta });
+    return plain;
 }
 
 /* out = unpatchify(Linear(LN(x) (1 + scale) + shift)) */
@@ -322,7 +380,7 @@ static void final_layer_backward(struct fdit_model *m, int n, int beta)
     linear_dw(m, l, m->dtokens, rebuild_u(m, &site, l, n), n, beta);
     linear_dx(m, l, m->dtokens, m->du, n);
     norm_backward(m, &site, false, n, beta);
-    modulations_backward(m, &m->params.ends.ada, 0, n, beta);
+    modulations_backward(m, &m->params.ends.ada, m->dmod, 0, n, beta);
 }
 
 /* logits = Linear(mean over tokens of LN(x)) */
@@ -372,7 +430,8 @@ void fdit_backward_block(struct fdit_model *m, int i, int samples, int beta)
     mlp_branch_backward(m, &block, samples, beta);
     attention_branch_backward(m, &block, samples, beta);
     if (m->config.kind == FDIT_MODEL_DIT)
-        modulations_backward(m, &m->params.blocks[i].ada, 1, samples, beta);
+        modulations_backward(m, &m->params.blocks[i].ada, gammas_backward(m, i, samples, beta), 1, samples,
+                             beta);
 }
 
 void fdit_backward(struct fdit_model *m, int samples, int beta)

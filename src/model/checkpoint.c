@@ -424,7 +424,8 @@ enum fdit_status fdit_model_load(fdit_context *ctx, struct fdit_model *m,
         int from = 0;
         while (from < n && !fdit_checkpoint_has(files[from], p->name))
             from++;
-        if (from == n && p->kind == FDIT_PARAM_LOW_RANK) /* fdit_model_init_adapters */
+        if (from == n &&
+            (p->kind == FDIT_PARAM_LOW_RANK || p->kind == FDIT_PARAM_GAMMA)) /* fdit_model_init_adapters */
             continue;
         bool lacks = from == n && p->kind == FDIT_PARAM_NORM;
         struct fdit_checkpoint *cp = lacks ? NULL : files[from < n ? from : n - 1];

@@ -54,6 +54,8 @@ enum fdit_status fdit_config_check(fdit_context *ctx, const struct fdit_model_co
         return fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED,
                          "model: heads of %d columns (width %d, %d heads); at most 128 are supported",
                          c->width / c->heads, c->width, c->heads);
+    if (c->adapter.gammas && c->kind != FDIT_MODEL_DIT)
+        return fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED, "model: difffit is for a DiT, which has gates");
     return fdit_adapter_check(ctx, &c->adapter, c->width);
 }
 

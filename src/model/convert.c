@@ -555,7 +555,7 @@ static enum fdit_status save_peft(fdit_context *ctx, struct job *j)
     struct fdit_st_writer *w = NULL;
     char *config = NULL, *weights = NULL, **names = NULL;
     int64_t shape[4];
-    if (!j->report->delta || !fdit_adapter_any(&j->config.adapter))
+    if (!j->report->delta || !j->config.adapter.rank)
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
              "--names peft: %s does not hold an adapter; give the delta of train --tune lora:R", j->o->in);
     TRY(fdit_mkdirs(ctx, j->o->out));

@@ -18,10 +18,10 @@ static struct fdit_tensor adapter_product(struct fdit_model *m, const struct fdi
                                                     .tokens = l->rows,
                                                     .n_in = l->low_b->n_in,
                                                     .n_out = l->low_b->n_out,
-                                                    .y = m->low_product,
+                                                    .y = m->beside,
                                                     .x = m->low_scaled,
                                                     .matrix = fdit_param_value(m, l->low_b) });
-    return m->low_product;
+    return m->beside;
 }
 
 void fdit_low_rank_inner(struct fdit_model *m, const struct fdit_layer *l, struct fdit_tensor x, int n)
@@ -65,6 +65,20 @@ static void linear(struct fdit_model *m, const struct fdit_layer *l, struct fdit
                    struct fdit_tensor y, int n)
 {
     apply(m, l, n, (struct fdit_linear_args){ .y = y, .x = x });
+}
+
+struct fdit_tensor fdit_scaled(struct fdit_model *m, const struct fdit_layer *l, struct fdit_tensor result,
+                               int n)
+{
+    if (!l->gamma)
+        return result;
+    fdit_gate(m->dev, &(struct fdit_gate_args){ .samples = n,
+                                                .tokens = l->rows,
+                                                .width = l->weight->n_out,
+                                                .y = m->wide,
+                                                .branch = result,
+                                                .gate = fdit_param_value(m, l->gamma) });
+    return m->wide;
 }
 
 /* y = act(pre), pre = Linear(x) */
@@ -118,7 +132,7 @@ static void norm(struct fdit_model *m, const struct fdit_norm_site *s, int n)
 }
 
 /* heads = softmax(q k^T / sqrt dh) v */
-static void attention(struct fdit_model *m, const struct fdit_block_site *b, int n)
+static void attention(struct fdit_model *m, const struct fdit_block_site *b, struct fdit_tensor qkv, int n)
 {
     fdit_attention(m->dev, &(struct fdit_attention_args){ .samples = n,
                                                           .tokens = fdit_config_tokens(&m->config),
@@ -126,7 +140,7 @@ static void attention(struct fdit_model *m, const struct fdit_block_site *b, int
                                                           .head_size = m->config.width / m->config.heads,
                                                           .out = b->heads_out,
                                                           .lse = b->lse,
-                                                          .qkv = b->qkv_out });
+                                                          .qkv = qkv });
 }
 
 /* c += table[row] */
@@ -208,9 +222,9 @@ static void embed(struct fdit_model *m, int n)
 
 static void attention_heads(struct fdit_model *m, const struct fdit_block_site *b, int n)
 {
-    norm(m, &b->norm1, n);                  /* u = LN1(x) (1 + scale1) + shift1 */
-    linear(m, b->qkv, m->u, b->qkv_out, n); /* q, k, v = Linear(u) */
-    attention(m, b, n);                     /* heads = softmax(q k^T / sqrt dh) v */
+    norm(m, &b->norm1, n);                                     /* u = LN1(x) (1 + scale1) + shift1 */
+    linear(m, b->qkv, m->u, b->qkv_out, n);                    /* q, k, v = Linear(u) */
+    attention(m, b, fdit_scaled(m, b->qkv, b->qkv_out, n), n); /* heads = softmax(q k^T / sqrt dh) v */
 }
 
 static void attention_branch(struct fdit_model *m, const struct fdit_block_site *b, int n)
@@ -219,12 +233,30 @@ static void attention_branch(struct fdit_model *m, const struct fdit_block_site 
     add_branch(m, b->proj, b->heads_out, &b->gate1, n); /* x += gate1 Linear(heads) */
 }
 
-static void mlp_branch(struct fdit_model *m, const struct fdit_block_site *b, int n)
+/* wide = GELU(Linear(u)). A gamma comes between the two, so that they are not one op then. */
+static void expand(struct fdit_model *m, const struct fdit_block_site *b, int n)
 {
     const enum fdit_act gelu = FDIT_ACT_GELU_TANH;
-    norm(m, &b->norm2, n);                                     /* u = LN2(x) (1 + scale2) + shift2 */
-    linear_act(m, b->fc1, m->u, gelu, b->fc1_out, m->wide, n); /* wide = GELU(Linear(u)) */
-    add_branch(m, b->fc2, m->wide, &b->gate2, n);              /* x += gate2 Linear(wide) */
+    const struct fdit_layer *l = b->fc1;
+    if (!l->gamma) {
+        linear_act(m, l, m->u, gelu, b->fc1_out, m->wide, n);
+        return;
+    }
+    const struct fdit_tensor plain = fdit_has(b->fc1_out) ? b->fc1_out : m->beside;
+    linear(m, l, m->u, plain, n);
+    fdit_scaled(m, l, plain, n);
+    fdit_activation(
+        m->dev, &(struct fdit_activation_args){ .n = (size_t)n * (size_t)l->rows * (size_t)l->weight->n_out,
+                                                .act = gelu,
+                                                .y = m->wide,
+                                                .x = m->wide });
+}
+
+static void mlp_branch(struct fdit_model *m, const struct fdit_block_site *b, int n)
+{
+    norm(m, &b->norm2, n);                        /* u = LN2(x) (1 + scale2) + shift2 */
+    expand(m, b, n);                              /* wide = GELU(Linear(u)) */
+    add_branch(m, b->fc2, m->wide, &b->gate2, n); /* x += gate2 Linear(wide) */
 }
 
 void fdit_block_forward(struct fdit_model *m, const struct fdit_block_site *b, int n)
@@ -339,7 +371,16 @@ static void run_block(struct fdit_model *m, int i, int n, int first)
 /* mod = (shift1, scale1, gate1, shift2, scale2, gate2) = Linear(silu_c) */
 static void block_modulations(struct fdit_model *m, int i, int n)
 {
-    linear(m, &m->params.blocks[i].ada, m->silu_c, fdit_block_mods(m, i, 0), n);
+    const struct fdit_block_layers *l = &m->params.blocks[i];
+    const size_t d = (size_t)m->config.width;
+    struct fdit_linear_args a = { .y = fdit_block_mods(m, i, 0), .x = m->silu_c };
+    if (l->gamma1) { /* gate gamma branch = (gamma gate) branch: nothing to do at the tokens */
+        a.gate = fdit_at(m->mod_scale, (size_t)i * 6 * d);
+        fdit_copy(m->dev, fdit_mod_vector(a.gate, GATE1, (int)d), fdit_param_value(m, l->gamma1), d);
+        fdit_copy(m->dev, fdit_mod_vector(a.gate, GATE2, (int)d), fdit_param_value(m, l->gamma2), d);
+        a.pre = fdit_plain_mods(m, i);
+    }
+    apply(m, &l->ada, n, a);
 }
 
 void fdit_forward_block(struct fdit_model *m, int i, int samples)

@@ -60,6 +60,10 @@ static enum fdit_status initial(fdit_context *ctx, const struct fdit_model *m, c
         for (size_t i = 0; i < p->count; i++)
             data[i] = strstr(p->name, ".weight") ? 1.0f : 0.0f;
         return FDIT_OK;
+    case FDIT_PARAM_GAMMA:
+        for (size_t i = 0; i < p->count; i++)
+            data[i] = 1;
+        return FDIT_OK;
     case FDIT_PARAM_LOW_RANK: fill_low_rank(p, seed, data); return FDIT_OK;
     case FDIT_PARAM_BIAS: memset(data, 0, p->count * sizeof *data); return FDIT_OK;
     case FDIT_PARAM_MATRIX:
@@ -97,7 +101,8 @@ enum fdit_status fdit_model_init_adapters(fdit_context *ctx, struct fdit_model *
     float *data = NULL;
     for (int i = 0; i < m->params.n; i++) {
         struct fdit_param *p = &m->params.list[i];
-        if (p->kind != FDIT_PARAM_LOW_RANK || (start && fdit_checkpoint_has(start, p->name)))
+        if ((p->kind != FDIT_PARAM_LOW_RANK && p->kind != FDIT_PARAM_GAMMA) ||
+            (start && fdit_checkpoint_has(start, p->name)))
             continue;
         fdit_free(data);
         TRY(fdit_alloc(ctx, p->count, sizeof *data, &data));

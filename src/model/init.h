@@ -11,8 +11,8 @@
 enum fdit_status fdit_model_init(fdit_context *ctx, struct fdit_model *model, uint64_t seed);
 
 /* The parameters of adapters that `start` (a delta to begin from; NULL: none) does not hold, so that at
- * first they change nothing: A uniform in +- 1/sqrt(n_in), B zero, as PEFT does. A function of `seed` and the
- * names. */
+ * first they change nothing: A uniform in +- 1/sqrt(n_in), B zero, as PEFT does; gammas 1. A function of
+ * `seed` and the names. */
 enum fdit_status fdit_model_init_adapters(fdit_context *ctx, struct fdit_model *model,
                                           const struct fdit_checkpoint *start, uint64_t seed);
 

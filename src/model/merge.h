@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * merge.h: an adapter put into the matrices that it stands beside, so that a plain model computes the same up
- * to rounding: W' = W + s B A (LoRA, rsLoRA). Sums are in double, the result is rounded once. */
+ * merge.h: an adapter put into the matrices that it stands beside, so that a plain model computes the same
+ * up to rounding: W' = W + s B A (LoRA, rsLoRA), rows of W and b times gamma (DiffFit: of the four layers, or
+ * of the gates in adaLN). Sums are in double, the result is rounded once. */
 #ifndef FDIT_MODEL_MERGE_H
 #define FDIT_MODEL_MERGE_H
 

@@ -205,15 +205,25 @@ static enum fdit_status plan_tensors(fdit_context *ctx, struct fdit_model *m)
         TRY(own(ctx, m, scratch, &m->low, FDIT_F32, low, "adapter, inner product"));
         TRY(own(ctx, m, scratch, &m->low_scaled, FDIT_F32, low, "adapter, scaled"));
     }
-    if (low && !train)
-        TRY(own(ctx, m, scratch, &m->low_product, FDIT_F32, dwide, "adapter, outer product"));
+    const bool gammas = c->adapter.gammas != FDIT_GAMMAS_NONE;
+    if (gammas)
+        TRY(own(ctx, m, scratch, &m->mod_scale, FDIT_F32, (size_t)c->depth * 6 * d,
+                "factors of modulations"));
+    if (gammas && train) {
+        TRY(own(ctx, m, FDIT_PLAN_ACTIVATIONS, &m->mods_plain, FDIT_F32, (size_t)c->depth * b * 6 * d,
+                "modulations before their factors"));
+        TRY(own(ctx, m, scratch, &m->dgamma, FDIT_F32, (b * ratio > 6 ? b * ratio : 6) * d,
+                "gradients of factors"));
+    }
+    if (fdit_adapter_any(&c->adapter) && !train)
+        TRY(own(ctx, m, scratch, &m->beside, FDIT_F32, dwide, "adapter, result of a layer"));
     if (!train)
         return FDIT_OK;
     TRY(own(ctx, m, scratch, &m->dx, FDIT_F32, md, "gradient of the residual stream"));
     TRY(own(ctx, m, scratch, &m->du, FDIT_F32, md, "gradient of a branch"));
     TRY(own(ctx, m, scratch, &m->dwide, FDIT_F32, dwide, "gradient inside a branch"));
-    if (low)
-        TRY(share(ctx, m, &m->low_product, &m->dwide, dwide, "outer product of the adapter"));
+    if (fdit_adapter_any(&c->adapter))
+        TRY(share(ctx, m, &m->beside, &m->dwide, dwide, "result of a layer beside an adapter"));
     TRY(own(ctx, m, scratch, &m->head_xhat, FDIT_F32, md, "head norm"));
     TRY(own(ctx, m, scratch, &m->head_rstd, FDIT_F32, b * n, "head norm deviations"));
     TRY(own(ctx, m, batch, &m->doutput, FDIT_F32, out, "gradient of the output"));
@@ -359,14 +369,22 @@ static void add_linears(struct shape_list *l, const struct fdit_model *m)
     }
 }
 
-/* The products with A [rank, n_in] and B [n_out, rank] of each layer that has an adapter. */
+/* The products with A [rank, n_in] and B [n_out, rank] of each layer that has an adapter, or what gammas
+ * need. */
 static void add_adapters(struct shape_list *l, const struct fdit_model *m)
 {
     static const enum fdit_op ops[] = { FDIT_OP_LINEAR, FDIT_OP_LINEAR_DX, FDIT_OP_LINEAR_DW };
+    static const enum fdit_op gamma_ops[] = { FDIT_OP_GATE, FDIT_OP_GATE_BACKWARD, FDIT_OP_COLUMN_SUM };
     const struct fdit_block_layers *block = m->params.blocks;
     const struct fdit_layer *layers[] = { &block->qkv, &block->proj, &block->fc1, &block->fc2 };
     for (size_t i = 0; i < sizeof layers / sizeof layers[0]; i++) {
         const struct fdit_param *parts[] = { layers[i]->low_a, layers[i]->low_b };
+        if (layers[i]->gamma)
+            for (size_t j = 0; j < 3; j++)
+                add_shape(l, (struct fdit_op_shape){ .op = gamma_ops[j],
+                                                     .samples = m->options.batch,
+                                                     .tokens = layers[i]->rows,
+                                                     .n_out = layers[i]->weight->n_out });
         for (size_t j = 0; j < 6 && parts[j / 3]; j++)
             add_shape(l, (struct fdit_op_shape){ .op = ops[j % 3],
                                                  .samples = m->options.batch,
@@ -375,6 +393,11 @@ static void add_adapters(struct shape_list *l, const struct fdit_model *m)
                                                  .n_out = parts[j / 3]->n_out,
                                                  .plain = true });
     }
+    if (m->config.adapter.gammas)
+        add_shape(l, (struct fdit_op_shape){ .op = FDIT_OP_GATE_BACKWARD,
+                                             .samples = 1,
+                                             .tokens = m->options.batch,
+                                             .n_out = 6 * m->config.width });
 }
 
 static void add_blocks_ops(struct shape_list *l, const struct fdit_model *m)
@@ -500,6 +523,8 @@ enum fdit_status fdit_model_allocate(fdit_context *ctx, struct fdit_model *m)
     for (int i = 0; m->saved && fdit_has(m->mods) && i < m->config.depth; i++)
         m->saved[i].mod = fdit_block_mods(m, i, 0);
     TRY(fdit_device_reserve(ctx, m->dev, fdit_plan_kind_bytes(&m->plan, FDIT_PLAN_WORKSPACE)));
+    if (fdit_has(m->mod_scale))
+        fdit_fill(m->dev, m->mod_scale, (size_t)m->config.depth * 6 * (size_t)m->config.width, 1);
 out:
     return status;
 }

@@ -89,9 +89,12 @@ struct fdit_model {
     struct fdit_tensor dwide;  /* [M, max(R, 3) D] */
     struct fdit_tensor dmod;   /* [B, 6 D] */
 
-    /* Of the adapter that is at work: A x or B^T dy, the same times s, and the product that is `add`. */
+    /* Of the adapter that is at work: A x or B^T dy, the same times s; and room for a layer's result. */
     struct fdit_tensor low, low_scaled; /* [M, rank] */
-    struct fdit_tensor low_product;     /* [M, max(R, 3) D] in dwide; inference: [M, max(R, 3) D] */
+    struct fdit_tensor beside;          /* [M, max(R, 3) D], in dwide; inference: its own */
+    struct fdit_tensor mod_scale;       /* gammas: [depth, 6 D] that the modulations are multiplied with */
+    struct fdit_tensor mods_plain;      /* gammas: [depth, B, 6 D] before that; absent in inference */
+    struct fdit_tensor dgamma;          /* [max(B R, 6) D] */
 
     /* Gradients that live for a moment, in the room of a tensor that is free then. */
     struct fdit_tensor dheads;  /* [M, D] in u: of the heads' output */

@@ -23,6 +23,13 @@ static inline struct fdit_tensor fdit_block_mods(const struct fdit_model *m, int
     return fdit_at(m->mods, ((size_t)block * k + (size_t)sample) * 6 * (size_t)m->config.width);
 }
 
+/* The same before the gammas of branches: [B, 6 D]; absent without gammas, or without a backward pass. */
+static inline struct fdit_tensor fdit_plain_mods(const struct fdit_model *m, int block)
+{
+    const size_t each = (size_t)m->options.batch * 6 * (size_t)m->config.width;
+    return fdit_has(m->mods_plain) ? fdit_at(m->mods_plain, (size_t)block * each) : FDIT_NO_TENSOR;
+}
+
 struct fdit_binding {
     struct fdit_tensor *tensor;
     fdit_buffer **buffer;
@@ -60,6 +67,9 @@ struct fdit_block_site fdit_block_site_of(const struct fdit_model *m, int i,
                                           const struct fdit_block_saved *s);
 struct fdit_norm_site fdit_final_norm_of(const struct fdit_model *m, int first);
 
+/* gamma times the result of a layer, in model->wide; the result itself where it has none. */
+struct fdit_tensor fdit_scaled(struct fdit_model *m, const struct fdit_layer *l, struct fdit_tensor result,
+                               int samples);
 /* model->low = A x of the layer's adapter, model->low_scaled = s A x; the second alone, from model->low. */
 void fdit_low_rank_inner(struct fdit_model *m, const struct fdit_layer *l, struct fdit_tensor x, int samples);
 void fdit_low_rank_scale(struct fdit_model *m, const struct fdit_layer *l, int samples);

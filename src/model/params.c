@@ -12,21 +12,33 @@
 #define TABLE "y_embedder.embedding_table.weight"
 
 /* What a word of a mask puts on the model. */
-enum puts { PUTS_NOTHING, PUTS_LORA };
+enum puts { PUTS_NOTHING, PUTS_LORA, PUTS_GAMMAS };
 
 static const struct word {
     struct fdit_mask mask;
     enum puts puts;
     bool rslora;
+    enum fdit_gammas gammas;
 } words[] = {
-    { { "finediffusion", { { TABLE, NULL }, { "bias", NULL }, { "norm", NULL } }, 3, { 0 } }, 0, false },
-    { { "bitfit", { { TABLE, NULL }, { "bias", "norm" } }, 2, { 0 } }, 0, false },
-    { { "bias", { { TABLE, NULL }, { "bias", "norm" } }, 2, { 0 } }, 0, false }, /* behind "lora:16+" */
-    { { "norm", { { TABLE, NULL }, { "norm", NULL } }, 2, { 0 } }, 0, false },
-    { { "table", { { TABLE, NULL } }, 1, { 0 } }, 0, false },
-    { { "full", { { "", "pos_embed" } }, 1, { 0 } }, 0, false },
-    { { "lora", { { TABLE, NULL }, { "lora_", NULL } }, 2, { 0 } }, PUTS_LORA, false },
-    { { "rslora", { { TABLE, NULL }, { "lora_", NULL } }, 2, { 0 } }, PUTS_LORA, true },
+    { { "finediffusion", { { TABLE, NULL }, { "bias", NULL }, { "norm", NULL } }, 3, { 0 } }, 0, false, 0 },
+    { { "bitfit", { { TABLE, NULL }, { "bias", "norm" } }, 2, { 0 } }, 0, false, 0 },
+    { { "bias", { { TABLE, NULL }, { "bias", "norm" } }, 2, { 0 } }, 0, false, 0 }, /* behind "lora:16+" */
+    { { "norm", { { TABLE, NULL }, { "norm", NULL } }, 2, { 0 } }, 0, false, 0 },
+    { { "table", { { TABLE, NULL } }, 1, { 0 } }, 0, false, 0 },
+    { { "full", { { "", "pos_embed" } }, 1, { 0 } }, 0, false, 0 },
+    { { "lora", { { TABLE, NULL }, { "lora_", NULL } }, 2, { 0 } }, PUTS_LORA, false, 0 },
+    { { "rslora", { { TABLE, NULL }, { "lora_", NULL } }, 2, { 0 } }, PUTS_LORA, true, 0 },
+    { { "difffit", { { TABLE, NULL }, { "bias", NULL }, { "norm", NULL }, { "gamma", NULL } }, 4, { 0 } },
+      PUTS_GAMMAS,
+      false,
+      FDIT_GAMMAS_BRANCH },
+    { { "difffit-linear",
+        { { TABLE, NULL }, { "bias", NULL }, { "norm", NULL }, { "gamma", NULL } },
+        4,
+        { 0 } },
+      PUTS_GAMMAS,
+      false,
+      FDIT_GAMMAS_LINEAR },
 };
 enum { N_WORDS = sizeof words / sizeof words[0] };
 
@@ -81,13 +93,16 @@ static enum fdit_status add_word(fdit_context *ctx, const char *text, const char
     if (!w)
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "--tune %s: \"%.*s\" is not known; use " FDIT_MASK_NAMES, text,
              (int)name, part);
-    if (w->puts == PUTS_NOTHING && colon)
+    if (w->puts != PUTS_LORA && colon)
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "--tune %s: %s takes no number; leave \"%.*s\" out", text,
              w->mask.name, (int)(n - name), colon);
     if (w->puts != PUTS_NOTHING) {
         if (fdit_adapter_any(&out->adapter))
             FAIL(ctx, FDIT_ERROR_ARGUMENT, "--tune %s: a model takes one adapter; give one of them", text);
         out->adapter.rslora = w->rslora;
+        out->adapter.gammas = w->gammas;
+    }
+    if (w->puts == PUTS_LORA) {
         TRY(parse_rank(ctx, text, colon ? colon + 1 : "", colon ? n - name - 1 : 0, &out->adapter));
     }
     if (out->n_rules + w->mask.n_rules > FDIT_MASK_RULES)
@@ -234,6 +249,25 @@ static void norm(struct builder *b, struct fdit_layer *l, int rows, const char *
     add(b, &l->bias, FDIT_PARAM_NORM, false, (int[4]){ width }, name, ".bias");
 }
 
+static void factors(struct builder *b, struct fdit_param **role, const char *name, int n)
+{
+    add(b, role, FDIT_PARAM_GAMMA, false, (int[4]){ n }, name, "");
+}
+
+static void add_gammas(struct builder *b, const struct fdit_model_config *c, struct fdit_block_layers *l)
+{
+    const int d = c->width;
+    if (c->adapter.gammas == FDIT_GAMMAS_BRANCH) {
+        factors(b, &l->gamma1, "gamma1", d);
+        factors(b, &l->gamma2, "gamma2", d);
+    } else if (c->adapter.gammas == FDIT_GAMMAS_LINEAR) {
+        factors(b, &l->qkv.gamma, "attn.gamma1", 3 * d);
+        factors(b, &l->gamma1, "attn.gamma2", d);
+        factors(b, &l->fc1.gamma, "mlp.gamma1", c->mlp_ratio * d);
+        factors(b, &l->gamma2, "mlp.gamma2", d);
+    }
+}
+
 static void add_block(struct builder *b, const struct fdit_model_config *c, struct fdit_block_layers *l)
 {
     const int n = fdit_config_tokens(c), d = c->width, hidden = c->mlp_ratio * d;
@@ -245,6 +279,7 @@ static void add_block(struct builder *b, const struct fdit_model_config *c, stru
     adapted(b, &c->adapter, &l->fc2, n, "mlp.fc2", d, hidden);
     if (c->kind == FDIT_MODEL_DIT)
         linear(b, &l->ada, 1, "adaLN_modulation.1", 6 * d, d);
+    add_gammas(b, c, l);
 }
 
 static void add_all(struct builder *b, const struct fdit_model_config *c)

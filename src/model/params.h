@@ -19,6 +19,7 @@ enum fdit_param_kind {
     FDIT_PARAM_NORM, /* scale or offset of a LayerNorm; missing in a stock DiT */
     FDIT_PARAM_TABLE,
     FDIT_PARAM_POS,
+    FDIT_PARAM_GAMMA,    /* a vector of DiffFit (adapter.h) */
     FDIT_PARAM_LOW_RANK, /* A [rank, n_in] or B [n_out, rank] of an adapter: plain numbers also when frozen */
 };
 
@@ -75,6 +76,7 @@ void fdit_group_name(const struct fdit_model_config *c, int group, char out[FDIT
 struct fdit_layer {
     struct fdit_param *weight, *bias;
     struct fdit_param *low_a, *low_b; /* of its adapter (adapter.h); NULL: none */
+    struct fdit_param *gamma;         /* multiplies its result; NULL: none. Those of proj and fc2: below */
     int rows;                         /* that a sample has where the layer is: its tokens, or 1 */
 };
 
@@ -100,6 +102,7 @@ struct fdit_layer {
 #define FDIT_ROLE_FIELD(name, in_classifier) struct fdit_layer name;
 struct fdit_block_layers {
     FDIT_BLOCK_ROLES(FDIT_ROLE_FIELD)
+    struct fdit_param *gamma1, *gamma2; /* multiply the gates of the branches; NULL: none */
 };
 struct fdit_end_layers {
     FDIT_END_ROLES(FDIT_ROLE_FIELD)
@@ -125,8 +128,9 @@ enum fdit_status fdit_mask_parse(fdit_context *ctx, const char *text, struct fdi
 /* One of the words that take no numbers as a mask; NULL: there is none of that name. */
 const struct fdit_mask *fdit_mask_find(const char *name);
 bool fdit_mask_trains(const struct fdit_mask *mask, const char *param);
-#define FDIT_MASK_NAMES                                                                             \
-    "finediffusion, bitfit, norm, table, full, lora:R[:ALPHA] or rslora:R[:ALPHA], or several, as " \
+#define FDIT_MASK_NAMES                                                                       \
+    "finediffusion, bitfit, norm, table, full, lora:R[:ALPHA], rslora:R[:ALPHA], difffit or " \
+    "difffit-linear, or several, as "                                                         \
     "finediffusion+lora:16"
 
 struct fdit_params {

@@ -176,8 +176,9 @@ const struct fdit_option fdit_train_option_table[] = {
       .help = "start from this delta: rows of the class table are matched by name, and its classes need no "
               "pictures if --taxonomy lists them" },
     { ROW(TEXT, "tune", "MASK", tune), RESULT, .parse = parse_tune, .usual = "finediffusion",
-      .help = "which parameters are trained: finediffusion, bitfit, norm, table, full, or an adapter: "
-              "lora:RANK[:ALPHA] or rslora:RANK[:ALPHA], alone or as finediffusion+lora:16; + joins them" },
+      .help = "which parameters are trained: finediffusion, bitfit, norm, table, full, difffit, "
+              "difffit-linear, or an adapter: lora:RANK[:ALPHA] or rslora:RANK[:ALPHA], alone or as "
+              "finediffusion+lora:16; + joins them" },
     { ROW(CHOICE, "recompute", "none|branches|block", recompute), RESULT, .usual = "none",
       .help = "what the backward pass recomputes to save memory" },
     { ROW(CHOICE, "activations", "f32|bf16", activations), RESULT, .values = types, .usual = "f32",
