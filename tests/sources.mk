@@ -275,3 +275,6 @@ EXTRA_DIST += tests/test_eval_sources.sh
 
 TESTS += tests/test_eval_every.sh
 EXTRA_DIST += tests/test_eval_every.sh
+
+TESTS += tests/test_utility.sh
+EXTRA_DIST += tests/test_utility.sh
