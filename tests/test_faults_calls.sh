@@ -151,7 +151,7 @@ for command in $commands; do
     rm -rf good at && mkdir at
     run || { fail "without a fault" "$(cat stderr)"; continue; }
     mv at good
-    for kind_and_what in malloc open:EMFILE read:EIO read:short pread:EIO write:ENOSPC write:short pwrite:EIO fsync:EIO \
+    for kind_and_what in malloc malloc:libpng malloc:libjansson open:EMFILE read:EIO read:short pread:EIO write:ENOSPC write:short pwrite:EIO fsync:EIO \
         rename:EACCES linkat:EACCES unlink:EROFS mkdir:EDQUOT ftruncate:EIO close:EIO mmap:ENOMEM flock:EIO opendir:EMFILE readdir:EIO; do
         kind=${kind_and_what%%:*}
         what=${kind_and_what#"$kind"}
@@ -166,7 +166,7 @@ for command in $commands; do
         train | sample | tar | latents | encode | convert | torch | zip | gzip | inspect | pictures | [0-9]*) ;;
         *) [ $((row % 3)) = 0 ] || continue ;;
         esac
-        fault=$kind:0 preload=$faults count=$work/calls again=
+        fault=$kind:0:$what preload=$faults count=$work/calls again=
         rm -rf at calls && mkdir at
         run || { fail "while calls are counted" "$(cat stderr)"; continue; }
         calls=$(cat calls)

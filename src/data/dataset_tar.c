@@ -505,16 +505,6 @@ out:
     return status;
 }
 
-static bool is_gzip(const char *path)
-{
-    unsigned char head[2] = { 0 };
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd < 0 ? 0 : read(fd, head, 2);
-    if (fd >= 0)
-        close(fd);
-    return n == 2 && head[0] == 0x1f && head[1] == 0x8b;
-}
-
 /* One archive into the index; *labelled: it has .cls members. */
 static enum fdit_status take_archive(fdit_context *ctx, struct fdit_dataset *ds, const char *path,
                                      bool *labelled)
@@ -529,8 +519,8 @@ static enum fdit_status take_archive(fdit_context *ctx, struct fdit_dataset *ds,
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "%s: there twice", path);
     a.shard = (uint32_t)shard;
     TRY(fdit_grow(ctx, &ds->packed, &ds->packed_capacity, shard + 1, sizeof *ds->packed));
-    ds->packed[shard] = is_gzip(path);
     TRY(fdit_tar_stream_open(ctx, path, &a.stream));
+    ds->packed[shard] = fdit_tar_stream_packed(a.stream);
     for (;;) {
         TRY(fdit_tar_stream_next(ctx, a.stream, &m, &found));
         if (!found)

@@ -602,6 +602,11 @@ out:
     return status;
 }
 
+bool fdit_tar_stream_packed(const struct fdit_tar_stream *s)
+{
+    return s->zipped;
+}
+
 size_t fdit_tar_stream_links(const struct fdit_tar_stream *s)
 {
     return s->links;

@@ -35,6 +35,7 @@ enum fdit_status fdit_tar_stream_next(fdit_context *ctx, struct fdit_tar_stream 
 /* Up to n bytes of the present member; *got is 0 at its end only. */
 enum fdit_status fdit_tar_stream_read(fdit_context *ctx, struct fdit_tar_stream *s, void *out, size_t n,
                                       size_t *got);
+bool fdit_tar_stream_packed(const struct fdit_tar_stream *s);    /* by gzip */
 size_t fdit_tar_stream_links(const struct fdit_tar_stream *s);   /* passed over so far, hard and symbolic */
 size_t fdit_tar_stream_special(const struct fdit_tar_stream *s); /* pipes and devices passed over so far */
 void fdit_tar_stream_close(struct fdit_tar_stream *s);           /* NULL is allowed */

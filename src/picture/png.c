@@ -269,6 +269,8 @@ enum fdit_status fdit_png_encode_with(fdit_context *ctx, const struct fdit_pictu
     struct encoder e = { .ctx = ctx, .picture = p, .status = FDIT_OK };
     *bytes = NULL;
     *n = 0;
+    if (p->width < 1 || p->height < 1)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "a picture of %d x %d cannot be written as PNG", p->width, p->height);
     TRY(fdit_alloc(ctx, n_texts, sizeof *e.texts, &e.texts));
     for (size_t i = 0; i < n_texts; i++) /* libpng copies them */
         e.texts[e.n_texts++] =
@@ -283,7 +285,8 @@ enum fdit_status fdit_png_encode_with(fdit_context *ctx, const struct fdit_pictu
         FAIL(ctx, FDIT_ERROR_MEMORY, "out of memory while writing a PNG picture");
     if (!encode(&e)) {
         TRY(e.status);
-        FAIL(ctx, FDIT_ERROR_MEMORY, "a picture of %d x %d cannot be written as PNG", p->width, p->height);
+        FAIL(ctx, FDIT_ERROR_MEMORY, "out of memory while writing a picture of %d x %d as PNG", p->width,
+             p->height);
     }
     *bytes = e.bytes;
     *n = e.n;

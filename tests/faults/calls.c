@@ -2,6 +2,7 @@
  * calls.c: allocations and system calls that fail on demand, to be preloaded:
  *
  *     FDIT_FAULT=malloc:17         the 17th malloc, calloc or realloc returns NULL
+ *     FDIT_FAULT=malloc:3:libpng   the third of those that the library libpng asks for
  *     FDIT_FAULT=write:3:ENOSPC    the third write fails; "short" instead of an error: half of it is done
  *     FDIT_FAULT_COUNT=FILE        how many calls of that kind there were, written when the program ends
  *     FDIT_FAULT_OWN=1             only calls from the program itself, not from libraries (drivers)
@@ -30,13 +31,14 @@ static long wanted;
 static int error_number = EIO;
 static int halves; /* "short" */
 static atomic_long calls;
-static uintptr_t own_begin, own_end; /* the program's code; 0: calls from anywhere count */
+static uintptr_t own_begin, own_end; /* the code whose calls count; 0: calls from anywhere */
 
-/* The first object is the program. */
-static int find_own(struct dl_phdr_info *info, size_t size, void *user)
+/* The first object is the program; with `library`, the first whose name has that in it. */
+static int find_own(struct dl_phdr_info *info, size_t size, void *library)
 {
     (void)size;
-    (void)user;
+    if (library && !strstr(info->dlpi_name, library))
+        return 0;
     for (int i = 0; i < info->dlpi_phnum; i++) {
         const ElfW(Phdr) *h = &info->dlpi_phdr[i];
         if (h->p_type != PT_LOAD || !(h->p_flags & PF_X))
@@ -61,6 +63,8 @@ __attribute__((constructor)) static void begin(void)
     halves = strcmp(what, "short") == 0;
     if (getenv("FDIT_FAULT_OWN") && *getenv("FDIT_FAULT_OWN"))
         dl_iterate_phdr(find_own, NULL);
+    if (!strncmp(what, "lib", 3) && !dl_iterate_phdr(find_own, what))
+        own_begin = own_end = 1; /* not there: no call is its own */
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strcmp(what, names[i].name) == 0)
             error_number = names[i].number;
