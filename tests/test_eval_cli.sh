@@ -90,7 +90,7 @@ if [ $lapack = yes ]; then
     want=$(sed 's/{"name"/\n&/g' fresh.json | sed -n 's/^{"name":"fd:judge",.*"value":\([^,]*\),.*/\1/p')
     within fd:judge "$(awk -v v="$want" 'BEGIN { printf "%.9f", v - 1e-6 }')" "$(awk -v v="$want" 'BEGIN { printf "%.9f", v + 1e-6 }')"
     good eval fresh-stats.npz --stats real.npz --json --quiet
-    within fd:features "$(awk -v v="$want" 'BEGIN { printf "%.9f", v - 1e-6 }')" "$(awk -v v="$want" 'BEGIN { printf "%.9f", v + 1e-6 }')"
+    within fd:judge "$(awk -v v="$want" 'BEGIN { printf "%.9f", v - 1e-6 }')" "$(awk -v v="$want" 'BEGIN { printf "%.9f", v + 1e-6 }')"
     bad 2 'it needs features of real pictures' eval fresh --taxonomy "$taxonomy" --stats real.npz --metrics kid
 else
     bad 1 'LAPACK' eval fresh.npz --real real.safetensors --no-classes --metrics fd

@@ -298,6 +298,78 @@ static void write_transformers(const char *fixture, int width)
     end_file(&f, "model", width);
 }
 
+/* The SwiGLU network of transformers' names under its authors'. */
+static void write_authors(void)
+{
+    static const char *const pairs[][2] = {
+        { "embeddings.cls_token", "cls_token" },
+        { "embeddings.position_embeddings", "pos_embed" },
+        { "embeddings.patch_embeddings.projection", "patch_embed.proj" },
+        { "embeddings.mask_token", "mask_token" },
+        { "encoder.layer.", "blocks." },
+        { "layernorm.", "norm." },
+        { "attention.attention.query", "attn.qkv" },
+        { "attention.output.dense", "attn.proj" },
+        { "layer_scale1.lambda1", "ls1.gamma" },
+        { "layer_scale2.lambda1", "ls2.gamma" },
+        { "mlp.weights_in", "mlp.w12" },
+        { "mlp.weights_out", "mlp.w3" },
+    };
+    static const char *const parts[] = { "query", "key", "value" };
+    struct file f;
+    begin_file(&f, "dinov2_swiglu_small");
+    for (size_t i = 0; i < fdit_weights_count(f.from); i++) {
+        const struct fdit_st_tensor *t = fdit_weights_at(f.from, i);
+        int64_t shape[4] = { 0 };
+        char name[128], other[128], rest[128];
+        const char *q = strstr(t->name, "query");
+        if (strstr(t->name, "attention.key") || strstr(t->name, "attention.value"))
+            continue;
+        float *x = numbers(&f, t);
+        memcpy(shape, t->shape, (size_t)t->rank * sizeof *shape);
+        snprintf(name, sizeof name, "%s", t->name);
+        for (size_t k = 0; k < sizeof pairs / sizeof *pairs; k++) {
+            char *at = strstr(name, pairs[k][0]);
+            if (!at)
+                continue;
+            snprintf(rest, sizeof rest, "%s", at + strlen(pairs[k][0]));
+            snprintf(at, sizeof name - (size_t)(at - name), "%s%s", pairs[k][1], rest);
+        }
+        if (q) {
+            ck_assert_ok(ctx, fdit_alloc(ctx, 3 * t->n, sizeof *x, &x));
+            f.kept[f.n++] = x;
+            for (size_t k = 0; k < 3; k++) {
+                snprintf(other, sizeof other, "%.*s%s%s", (int)(q - t->name), t->name, parts[k],
+                         q + strlen("query"));
+                const struct fdit_st_tensor *part = fdit_weights_find(f.from, other);
+                ck_assert_msg(part != NULL, "%s", other);
+                ck_assert_ok(ctx, fdit_st_f32(ctx, "fixture", part, 0, t->n, x + k * t->n));
+            }
+            shape[0] *= 3;
+        }
+        ck_assert_ok(ctx, fdit_st_writer_f32(ctx, f.to, name, FDIT_ST_F32, t->rank, shape, x));
+    }
+    end_file(&f, "model", 48);
+}
+
+START_TEST(names_of_swiglu_do_not_matter)
+{
+    fdit_device *dev = test_open_device(ctx, "cpu", 2);
+    write_authors();
+    struct fdit_extractor *a = open_on(dev, "dinov2", "dinov2_swiglu_small", 4);
+    struct fdit_extractor *b = open_on(dev, "dinov2", folder, 4);
+    ck_assert_uint_eq(a->weights, b->weights);
+    float *x = input_of(a, 1), first[48], second[48];
+    ck_assert_ok(ctx, fdit_extractor_run(ctx, a, x, 1, first, NULL));
+    ck_assert_ok(ctx, fdit_extractor_run(ctx, b, x, 1, second, NULL));
+    ck_assert_mem_eq(first, second, sizeof first);
+    fdit_free(x);
+    fdit_extractor_close(a);
+    fdit_extractor_close(b);
+    fdit_device_close(dev);
+}
+END_TEST
+
 /* OpenAI's name of one of transformers' CLIP. */
 static void openai_name(const char *name, char to[128])
 {
@@ -517,6 +589,7 @@ int main(void)
     tcase_add_test(tc, networks_are_those_of_transformers);
     tcase_add_test(tc, names_do_not_matter);
     tcase_add_test(tc, names_of_clip_do_not_matter);
+    tcase_add_test(tc, names_of_swiglu_do_not_matter);
     tcase_add_test(tc, batch_and_threads_change_no_bit);
     tcase_add_test(tc, wrong_files_are_refused);
     suite_add_tcase(suite, tc);

@@ -19,6 +19,7 @@ static enum fdit_status open_judge(fdit_context *ctx, fdit_device *dev, const ch
     const struct fdit_model_config *c = fdit_judge_config(judge);
     e->self = judge;
     e->input = &fdit_input_fit;
+    e->weights = fdit_judge_hash(judge);
     e->size = c->input_size;
     e->channels = c->channels;
     e->width = (size_t)c->width;
@@ -214,7 +215,7 @@ enum fdit_status fdit_extractor_open(fdit_context *ctx, fdit_device *dev, const 
         TRY(fdit_data_file(ctx, kind->usual, &path));
     e->kind = kind;
     TRY(kind->open(ctx, dev, path, e));
-    if (e->weights) { /* which file it was, its numbers say */
+    if (!kind->usual) { /* which file it was, e->weights says */
         fdit_free(e->name);
         e->name = NULL;
         TRY(fdit_strdup(ctx, kind->name, &e->name));

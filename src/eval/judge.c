@@ -2,14 +2,36 @@
 #include "eval/judge.h"
 
 #include "core/mem.h"
+#include "data/identity.h"
 
 #include <string.h>
 
 struct fdit_judge {
     struct fdit_model *model;
+    uint64_t hash;
     struct fdit_taxonomy *taxonomy;
     float *x, *logits; /* [batch, C, S, S], [batch, K] */
 };
+
+static enum fdit_status hash_weights(fdit_context *ctx, struct fdit_checkpoint *cp, struct fdit_judge *j)
+{
+    enum fdit_status status = FDIT_OK;
+    const struct fdit_params *params = &j->model->params;
+    float *data = NULL;
+    j->hash = FDIT_MARK_START;
+    for (int i = 0; i < params->n; i++) {
+        const struct fdit_param *p = &params->list[i];
+        if (!fdit_checkpoint_has(cp, p->name))
+            continue;
+        fdit_free(data);
+        TRY(fdit_alloc(ctx, p->count, sizeof *data, &data));
+        TRY(fdit_checkpoint_read(ctx, cp, p, data));
+        j->hash = fdit_mark_bytes(j->hash, data, p->count * sizeof *data);
+    }
+out:
+    fdit_free(data);
+    return status;
+}
 
 enum fdit_status fdit_judge_open(fdit_context *ctx, fdit_device *dev, const char *path, int batch,
                                  struct fdit_judge **out)
@@ -33,6 +55,7 @@ enum fdit_status fdit_judge_open(fdit_context *ctx, fdit_device *dev, const char
     TRY(fdit_model_new(ctx, dev, &config, &options, &j->model));
     TRY(fdit_model_allocate(ctx, j->model));
     TRY(fdit_model_load(ctx, j->model, &cp, 1, false, NULL));
+    TRY(hash_weights(ctx, cp, j));
     size_t picture = (size_t)config.channels * (size_t)config.input_size * (size_t)config.input_size;
     TRY(fdit_alloc(ctx, (size_t)batch * picture, sizeof(float), &j->x));
     TRY(fdit_alloc(ctx, (size_t)batch * (size_t)config.rows, sizeof(float), &j->logits));
@@ -58,6 +81,11 @@ void fdit_judge_close(struct fdit_judge *j)
 const struct fdit_taxonomy *fdit_judge_taxonomy(const struct fdit_judge *j)
 {
     return j->taxonomy;
+}
+
+uint64_t fdit_judge_hash(const struct fdit_judge *j)
+{
+    return j->hash;
 }
 
 const struct fdit_model_config *fdit_judge_config(const struct fdit_judge *j)

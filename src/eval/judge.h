@@ -11,7 +11,8 @@ struct fdit_judge;
 /* Loads a checkpoint of `train --classifier` with its taxonomy. batch: pictures at once. */
 enum fdit_status fdit_judge_open(fdit_context *ctx, fdit_device *dev, const char *path, int batch,
                                  struct fdit_judge **out);
-void fdit_judge_close(struct fdit_judge *judge); /* before the device; NULL is allowed */
+void fdit_judge_close(struct fdit_judge *judge);          /* before the device; NULL is allowed */
+uint64_t fdit_judge_hash(const struct fdit_judge *judge); /* of all its numbers */
 const struct fdit_taxonomy *fdit_judge_taxonomy(const struct fdit_judge *judge);
 /* out [n]: the most likely class of each picture; pixels [n, S, S, C], 8 bits. */
 enum fdit_status fdit_judge_classify(fdit_context *ctx, struct fdit_judge *judge, const uint8_t *pixels,

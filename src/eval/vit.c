@@ -12,8 +12,8 @@
 #include <math.h>
 #include <string.h>
 
-/* Rows of tokens that one pass is worth while for: more take memory and no less time. */
-enum { ROWS_AT_ONCE = 2048 };
+/* Tokens that one pass is worth while for: more take memory and no less time. */
+enum { TOKENS_AT_ONCE = 2048, TOKENS_ON_GPU = 16384 };
 
 struct block {
     fdit_weight *qkv, *proj, *fc1, *linear /* the other half of SwiGLU */, *fc2;
@@ -475,7 +475,7 @@ static enum fdit_status settle_size(fdit_context *ctx, struct fdit_vit *v, const
     int side = v->size / c->patch;
     v->patches = side * side;
     v->tokens = 1 + c->registers + v->patches;
-    v->at_once = ROWS_AT_ONCE / v->tokens;
+    v->at_once = (fdit_device_info(v->dev)->is_gpu ? TOKENS_ON_GPU : TOKENS_AT_ONCE) / v->tokens;
     v->at_once = v->at_once < 1 ? 1 : v->at_once > batch ? batch : v->at_once;
     v->stream = sqrt(1e-6 / c->eps);
     if (fabs(c->eps - 1e-6) < 1e-12)
