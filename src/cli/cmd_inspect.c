@@ -6,6 +6,7 @@
 #include "cli/inspect_cache.h"
 #include "cli/inspect_data.h"
 #include "cli/inspect_file.h"
+#include "cli/inspect_picture.h"
 #include "core/file.h"
 #include "core/mem.h"
 #include "data/dataset.h"
@@ -577,6 +578,8 @@ static void print_text(struct fdit_cli *cli, const char *path, const json_t *out
         fdit_cli_print(cli, "  %-12s %s, %s\n", "size", size,
                        json_string_value(json_object_get(out, "type")));
     }
+    if ((v = json_object_get(out, "drawn")))
+        fdit_inspect_drawn_print(cli, v);
     if ((v = json_object_get(out, "latents")))
         line(cli, "latents", json_string_value(v));
     if ((v = json_object_get(out, "weights")))
@@ -621,6 +624,8 @@ static enum fdit_status inspect_file(struct fdit_cli *cli, const struct args *a,
     TRY(fdit_kind_of_file(cli->ctx, path, &kind));
     if (fdit_kind_group(kind) == FDIT_KIND_IS_ARCHIVE)
         return inspect_data(cli, a, path, out, usable);
+    if (kind == FDIT_KIND_PNG && fdit_inspect_is_drawn(path))
+        return fdit_inspect_drawn(cli, path, out);
     bool weights = fdit_kind_group(kind) == FDIT_KIND_IS_WEIGHTS || kind == FDIT_KIND_ZIP ||
                    kind == FDIT_KIND_UNKNOWN || fdit_path_has_suffix(path, ".index.json");
     if (weights && fdit_inspect_is_vae(path))
@@ -696,7 +701,8 @@ const struct fdit_command fdit_command_inspect = {
     .synopsis = "FILE [OPTION]...",
     .about = "Describes FILE: a checkpoint or delta (safetensors, also in shards), a PyTorch file "
              "(.pt), a diffusers folder, a training run or one of its checkpoints, a data set (a "
-             "folder, .tar, .tar.gz or WebDataset shards), or a cache made by 'encode'.\n\n"
+             "folder, .tar, .tar.gz or WebDataset shards), a cache made by 'encode', or a "
+             "picture drawn by 'sample'.\n\n"
              "Every tensor is checked for its shape and for values that are not finite, every sample "
              "of a cache for its checksum. Code in a PyTorch file is never executed.",
     .examples = "  finediffusion inspect run/delta.safetensors\n"

@@ -4,6 +4,7 @@
 
 #include "core/mem.h"
 #include "sample/job.h"
+#include "sample/like.h"
 
 #include <limits.h>
 #include <inttypes.h>
@@ -156,11 +157,16 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
                                        .on_step = print_step,
                                        .on_picture = print_picture };
     struct fdit_devices devices = { 0 };
+    struct fdit_like like = { .path = NULL };
     char *names = NULL;
     (void)n;
     (void)operands;
     a->o.memory = cli->memory;
     a->o.storage = cli->weights;
+    if (a->o.like) {
+        TRY(fdit_like_read(cli->ctx, a->o.like, &like));
+        TRY(fdit_like_apply(cli->ctx, &like, &a->o));
+    }
     TRY(fdit_sample_check(cli->ctx, &a->o, cli->plan));
     TRY(fdit_cli_devices(cli, &devices));
     a->o.precision = fdit_device_precision(devices.list[0]);
@@ -175,6 +181,7 @@ out:
     fdit_cli_progress_end(cli);
     fdit_free(names);
     fdit_devices_close(&devices);
+    fdit_like_fini(&like);
     return status;
 }
 

@@ -20,6 +20,7 @@ fdit_cli_sources += \
 	src/cli/help.c \
 	src/cli/inspect_cache.c src/cli/inspect_cache.h \
 	src/cli/inspect_data.c src/cli/inspect_data.h \
+	src/cli/inspect_picture.c src/cli/inspect_picture.h \
 	src/cli/inspect_file.c src/cli/inspect_file.h \
 	src/cli/main.c \
 	src/cli/messages.c \

@@ -9,7 +9,9 @@
 #include "format/safetensors.h"
 #include "sample/album.h"
 #include "sample/contact_sheet.h"
+#include "sample/like.h"
 #include "sample/painter.h"
+#include "sample/top_up.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -26,6 +28,7 @@ struct job {
     struct fdit_sample_summary *summary;
     struct fdit_sample_source source;
     struct fdit_request request;
+    struct fdit_top_up top_up; /* all zero: none */
     struct fdit_painter *painter;
     struct fdit_identity identity;
     struct fdit_caption caption;
@@ -156,6 +159,17 @@ static void clean_beside(const char *path)
     fdit_free(folder);
 }
 
+static enum fdit_status compare_like(fdit_context *ctx, const struct job *j)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_like like = { .path = NULL };
+    TRY(fdit_like_read(ctx, j->o->like, &like));
+    TRY(fdit_like_compare(ctx, &like, &j->identity));
+out:
+    fdit_like_fini(&like);
+    return status;
+}
+
 static enum fdit_status open_album(fdit_context *ctx, struct job *j)
 {
     enum fdit_status status = FDIT_OK;
@@ -170,6 +184,8 @@ static enum fdit_status open_album(fdit_context *ctx, struct job *j)
     fdit_phase_end(ctx);
     TRY(status);
     TRY(fdit_identity_init(ctx, o, &j->source, &files, &j->request, j->summary->steps, &j->identity));
+    if (o->like)
+        TRY(compare_like(ctx, j));
     TRY(fdit_album_new(ctx, o->out, &j->request, j->source.taxonomy, fdit_painter_decodes(j->painter), o->tar,
                        size, &j->album));
     fdit_sampler_format(&o->sampler, j->sampler_text);
@@ -514,6 +530,8 @@ static enum fdit_status work(fdit_context *ctx, struct job *j)
         status = fdit_album_end(ctx, j->album);
         fdit_phase_end(ctx);
         TRY(status);
+        if (j->top_up.data)
+            TRY(fdit_top_up_finish(ctx, &j->top_up, j->album, &j->request, j->o->out, j->o->tar));
     }
     if (j->contact)
         TRY(write_sheet(ctx, j));
@@ -530,10 +548,25 @@ static void close_job(struct job *j)
     fdit_free(j->model_name);
     fdit_picture_fini(&j->picture);
     fdit_request_fini(&j->request);
+    fdit_top_up_close(&j->top_up);
     fdit_sample_source_close(&j->source);
     fdit_free(j->x);
     fdit_free(j->specs);
     fdit_free(j->places);
+}
+
+static enum fdit_status make_request(fdit_context *ctx, struct job *j)
+{
+    enum fdit_status status = FDIT_OK;
+    const struct fdit_sample_options *o = j->o;
+    if (!o->top_up)
+        return fdit_request_init(ctx, j->source.taxonomy, o->classes, o->counts, o->per_class, o->seed,
+                                 o->shard, o->shards, &j->request);
+    TRY(fdit_top_up_open(ctx, o->counts_of, j->source.taxonomy, &j->top_up));
+    TRY(fdit_top_up_request(ctx, &j->top_up, o->classes, o->top_up, o->seed, o->shard, o->shards,
+                            &j->request));
+out:
+    return status;
 }
 
 enum fdit_status fdit_sample_run(fdit_context *ctx, const struct fdit_devices *devices,
@@ -551,8 +584,7 @@ enum fdit_status fdit_sample_run(fdit_context *ctx, const struct fdit_devices *d
     *j.summary = (struct fdit_sample_summary){ 0 };
     TRY(fdit_sample_check(ctx, options, plan_only));
     TRY(fdit_sample_source_open(ctx, options, &j.source));
-    TRY(fdit_request_init(ctx, j.source.taxonomy, o->classes, o->counts, o->per_class, o->seed, o->shard,
-                          o->shards, &j.request));
+    TRY(make_request(ctx, &j));
     TRY(fdit_painter_new(ctx, devices, &j.source,
                          &(struct fdit_painter_options){ .storage = o->storage,
                                                          .vae = o->vae,

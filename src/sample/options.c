@@ -167,6 +167,13 @@ const struct fdit_option fdit_sample_option_table[] = {
       .help = "pictures of each class" },
     { ROW(TEXT, "counts", "FILE", counts),
       .help = "file with a class, a tab and a count in each line, instead of --classes and --per-class" },
+    { ROW(INT, "top-up", "N", top_up), FDIT_RANGE(1, INT_MAX),
+      .help = "draw what each class lacks of N pictures; DIR becomes a data set with the pictures of "
+              "--counts-of copied beside them, and manifest-data.jsonl says which are real" },
+    { ROW(TEXT, "counts-of", "DATA", counts_of), .help = "with --top-up: the data set that is filled up" },
+    { ROW(TEXT, "like", "PICTURE", like),
+      .help = "draw this picture of an earlier job again, to the bit: class, seed and options are taken from "
+              "it, and other weights or files are refused" },
     { ROW(SEED, "seed", "S", seed), FOLDER, .usual = "0",
       .help = "picture k = 0, 1, ... of each class has the seed S + k" },
     { ROW(PARSE, "shard", "I/N", shard), .parse = parse_shard, .usual = "0/1",
@@ -302,6 +309,8 @@ static enum fdit_status check_targets(fdit_context *ctx, const struct fdit_sampl
                                           { "--vae", o->vae, false },
                                           { "--taxonomy", o->taxonomy, false },
                                           { "--counts", o->counts, false },
+                                          { "--counts-of", o->counts_of, true },
+                                          { "--like", o->like, false },
                                           { "--classes",
                                             o->classes && *o->classes == '@' ? o->classes + 1 : NULL, false },
                                           { "--grid-real", o->grid_real, true } };
@@ -325,6 +334,16 @@ enum fdit_status fdit_sample_check(fdit_context *ctx, const struct fdit_sample_o
     TRY(check_numbers(ctx, o));
     if (o->classes && o->counts)
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "--classes and --counts: give one of the two");
+    if (!o->top_up != !o->counts_of)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--%s is missing; --top-up N fills up the data of --counts-of DATA",
+             o->top_up ? "counts-of DATA" : "top-up N");
+    if (o->top_up && (o->counts || o->like))
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--top-up and --%s: give one of the two",
+             o->counts ? "counts" : "like");
+    if (o->top_up && !o->out)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--top-up makes a data set; give --out DIR");
+    if (o->like && !o->out)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--like %s: give --out DIR for the picture", o->like);
     if (o->vae_scale < 0 || !isfinite(o->vae_scale) || (o->vae_scale > 0 && !o->vae))
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "--vae-scale %g: give a number above 0, with --vae FILE",
              o->vae_scale);

@@ -26,8 +26,11 @@ struct fdit_sample_options {
     const char *classes; /* see fdit_taxonomy_select; NULL: all */
     const char *counts;  /* file of classes and counts, instead of classes and per_class */
     int per_class;
-    uint64_t seed;     /* of picture 0 of each class; picture k has seed + k */
-    int shard, shards; /* pictures shard, shard + shards, ... of the list */
+    int top_up;            /* draw what each class lacks of so many pictures; 0: not */
+    const char *counts_of; /* of this data set; NULL without top_up */
+    const char *like;      /* picture to draw again: compared with what this job does, see like.h */
+    uint64_t seed;         /* of picture 0 of each class; picture k has seed + k */
+    int shard, shards;     /* pictures shard, shard + shards, ... of the list */
     /* how */
     struct fdit_guidance guidance; /* w NAN: by the model, see fdit_sample_settle */
     /* superclass[:RANK], empty, random, base, delta:FILE, none; NULL: what was trained */

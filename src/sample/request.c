@@ -3,6 +3,8 @@
 
 #include "core/mem.h"
 
+#include <string.h>
+
 enum fdit_status fdit_request_init(fdit_context *ctx, const struct fdit_taxonomy *taxonomy,
                                    const char *classes, const char *counts, int per_class, uint64_t seed,
                                    int shard, int shards, struct fdit_request *out)
@@ -31,6 +33,29 @@ enum fdit_status fdit_request_init(fdit_context *ctx, const struct fdit_taxonomy
     r = (struct fdit_request){ 0 };
 out:
     fdit_free(numbers);
+    fdit_request_fini(&r);
+    return status;
+}
+
+enum fdit_status fdit_request_counts(fdit_context *ctx, const int32_t *ids, const int32_t *counts, size_t n,
+                                     uint64_t seed, int shard, int shards, struct fdit_request *out)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_request r = { .n_classes = n, .shard = shard, .shards = shards, .seed = seed };
+    TRY(fdit_alloc(ctx, n, sizeof *r.ids, &r.ids));
+    memcpy(r.ids, ids, n * sizeof *r.ids);
+    TRY(fdit_alloc(ctx, n + 1, sizeof *r.first, &r.first));
+    for (size_t i = 0; i < n; i++) {
+        r.first[i + 1] = r.first[i] + (size_t)counts[i];
+        if (r.first[i + 1] > INT32_MAX)
+            FAIL(ctx, FDIT_ERROR_ARGUMENT,
+                 "the request is for more than %d pictures; ask for fewer at a time", INT32_MAX);
+    }
+    r.total = r.first[n];
+    r.n = (r.total + (size_t)(shards - 1 - shard)) / (size_t)shards;
+    *out = r;
+    r = (struct fdit_request){ 0 };
+out:
     fdit_request_fini(&r);
     return status;
 }

@@ -30,6 +30,9 @@ struct fdit_request_item {
 enum fdit_status fdit_request_init(fdit_context *ctx, const struct fdit_taxonomy *taxonomy,
                                    const char *classes, const char *counts, int per_class, uint64_t seed,
                                    int shard, int shards, struct fdit_request *out);
+/* The n classes `ids` with so many pictures each; totals and freeing as above. */
+enum fdit_status fdit_request_counts(fdit_context *ctx, const int32_t *ids, const int32_t *counts, size_t n,
+                                     uint64_t seed, int shard, int shards, struct fdit_request *out);
 void fdit_request_fini(struct fdit_request *r);
 /* Picture p < n of this shard. */
 struct fdit_request_item fdit_request_at(const struct fdit_request *r, size_t p);

@@ -13,6 +13,8 @@ fdit_sources += \
 	src/sample/album.c src/sample/album.h src/sample/album_state.h \
 	src/sample/album_look.c src/sample/album_sweep.c \
 	src/sample/caption.c src/sample/caption.h \
+	src/sample/like.c src/sample/like.h \
+	src/sample/top_up.c src/sample/top_up.h \
 	src/sample/contact_sheet.c src/sample/contact_sheet.h \
 	src/sample/drawer.c src/sample/drawer.h \
 	src/sample/job.c src/sample/job.h

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * top_up.h: pictures for the classes that have few: `sample --top-up N --counts-of DATA`. Each class gets
+ * what it lacks of N, and DIR becomes a data set of both:
+ *
+ *     DIR/CLASS/CLASS-SEED.png     drawn
+ *     DIR/CLASS/real-I.ext         a copy of picture I of DATA, byte for byte (not with --tar)
+ *     DIR/manifest-data.jsonl      a line for each:
+ *                                  {"class":..,"id":..,"origin":"drawn","seed":..,"file":..} or
+ *                                  {"class":..,"id":..,"origin":"real","source":..,"file":..}; with N
+ *                                  shards manifest-data.I-of-N.jsonl, with every N-th real picture
+ * With --tar the file of real pictures is null: archives of DATA and of DIR are read together as a list. */
+#ifndef FDIT_SAMPLE_TOP_UP_H
+#define FDIT_SAMPLE_TOP_UP_H
+
+#include "data/dataset.h"
+#include "sample/album.h"
+
+struct fdit_top_up {
+    struct fdit_dataset *data;
+    const char *path;
+    const struct fdit_taxonomy *taxonomy;
+};
+
+/* Counts the pictures of `path`, whose classes must all be in the taxonomy; both must outlive it. */
+enum fdit_status fdit_top_up_open(fdit_context *ctx, const char *path, const struct fdit_taxonomy *taxonomy,
+                                  struct fdit_top_up *out);
+void fdit_top_up_close(struct fdit_top_up *t); /* an all-zero one is allowed */
+/* What the classes (NULL: all) lack of n pictures each. FDIT_ERROR_ARGUMENT when nothing is missing. */
+enum fdit_status fdit_top_up_request(fdit_context *ctx, const struct fdit_top_up *t, const char *classes,
+                                     int n, uint64_t seed, int shard, int shards, struct fdit_request *out);
+/* After fdit_album_end: the copies and the manifest. A copy that is there stays. FDIT_INTERRUPTED. */
+enum fdit_status fdit_top_up_finish(fdit_context *ctx, const struct fdit_top_up *t,
+                                    const struct fdit_album *album, const struct fdit_request *request,
+                                    const char *dir, bool tar);
+
+#endif
