@@ -60,6 +60,15 @@ for size in 1 64; do # batches change no bit
 done
 equal "features of two batches" "$(cksum <batch1.npz)" "$(cksum <batch64.npz)"
 
+# a cache of pixels gives what its pictures give
+mkdir -p one/a
+cp "$fixtures/pic_64x64.png" one/a
+good encode one cache --size 64 --flip none --quiet
+for set in one cache; do
+    good eval $set --features dinov2:weights --metrics none --features-out "of_$set.npz" --quiet
+done
+equal "features of a cache" "$(cksum <of_one.npz)" "$(cksum <of_cache.npz)"
+
 # wrong input
 bad 2 'give its file, as dinov2:FILE' eval some --features dinov2
 bad 1 'is not a DINOv2 network: expected tensors cls_token' eval some --features dinov2:"$source/data/base.safetensors"

@@ -62,7 +62,10 @@ const struct fdit_option fdit_eval_option_table[] = {
     { ROW(FLAG, "no-classes", NULL, no_classes),
       .help = "compare the sets as wholes; their classes need not agree" },
     { ROW(CHOICE, "fit", "crop|pad", fit), .usual = "crop",
-      .help = "cut a square out of the middle, or keep all and fill the edges" },
+      .help =
+          "for the judge: cut a square out of the middle, or keep all and fill the edges. Other networks "
+          "take whole pictures as they were published to; to measure photographs as training cut them, give "
+          "a cache of pixels (encode)" },
     { ROW(TEXT, "orient", "exif|none", look.orient), .note = " exif",
       .help = "turn pictures upright as their EXIF data say, or leave them as stored" },
     { ROW(TEXT, "matte", "white|black|#rrggbb", look.matte), .note = " white",
