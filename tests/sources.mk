@@ -269,6 +269,8 @@ EXTRA_DIST += tests/test_vit_cli.sh
 fuzz_programs += tests/fuzz/fuzz_npz
 tests_fuzz_fuzz_npz_SOURCES = tests/fuzz/fuzz_npz.c tests/fuzz/fuzz.h $(fuzz_main)
 tests_fuzz_fuzz_npz_LDFLAGS = $(fuzz_link_flags)
+TESTS += tests/test_eval_nets.sh
+EXTRA_DIST += tests/test_eval_nets.sh
 TESTS += tests/test_eval_cli.sh
 EXTRA_DIST += tests/test_eval_cli.sh
 
