@@ -37,6 +37,9 @@ for folder in src/*/; do
             devices.h) # what opens a device by its name
                 [ "$own" -ge "$(rank_of api)" ] || fail "$file includes devices.h: only api and above open devices"
                 continue ;;
+            ranks.h) # what joins other processes
+                [ "$folder" = cli ] || fail "$file includes ranks.h: only the program joins other processes"
+                continue ;;
             */*) ;;
             *) fail "$file includes \"$include\" without its folder"; continue ;;
             esac
@@ -57,7 +60,7 @@ for file in host/*/*.[ch] host/*/*.inc; do
     checks=$((checks + 1))
     for include in $(sed -n 's/^# *include "\([^"]*\)".*/\1/p' "$file"); do
         case $include in
-        core/* | device/* | "$own"/* | finediffusion.h | devices.h | cl/flags.h) ;;
+        core/* | device/* | "$own"/* | finediffusion.h | devices.h | ranks.h | cl/flags.h) ;;
         *) [ -f "host/$own/$include" ] || fail "$file includes $include: a device knows core, device and itself" ;;
         esac
     done
@@ -72,6 +75,11 @@ done
 for file in tests/*.sh; do
     checks=$((checks + 1))
     [ ! -e "${file%.sh}.c" ] || fail "$file and ${file%.sh}.c: of two tests of one name make check runs one"
+done
+
+checks=$((checks + 1))
+for file in $(grep -l -E '^# *include [<"]mpi.h' src/*/*.[ch] host/*.[ch] host/*/*.[ch] include/*.h); do
+    case $file in host/mpi/*) ;; *) fail "$file includes headers of MPI" ;; esac
 done
 
 echo "$checks checks, $failures failures"

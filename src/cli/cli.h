@@ -33,6 +33,7 @@
 #include "format/json.h"
 
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 
 /* Common options that a command takes; --quiet, --verbose and --help belong to all. */
@@ -77,6 +78,9 @@ struct fdit_cli {
     bool partial;                      /* stdout stands within a line */
     bool short_of_memory;              /* something could not be printed */
     struct fdit_ticker *ticker;        /* keeps the line alive; NULL: none */
+    int rank;                          /* of processes that work together (cli/launch.h) */
+    char before[96];                   /* before every message: "rank 2 (host): " */
+    bool mute;                         /* another process says it */
 };
 
 struct fdit_command {
@@ -120,6 +124,8 @@ void fdit_signals_install(fdit_context *ctx);
 /* After drivers were loaded: LLVM in them puts handlers of its own in place. It takes them away before a
  * fault comes again, but abort() does not come again. */
 void fdit_signals_watch_device(void);
+/* From now on a signal, SIGUSR1 as well, only sets *flag: who looks at it decides when to stop. */
+void fdit_signals_note(volatile sig_atomic_t *flag);
 int fdit_signals_caught(void); /* the number of the signal, 0: none */
 
 /* ---- messages.c */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * cmd_sample.c: `finediffusion sample`. */
-#include "cli/cli.h"
+#include "cli/launch.h"
 
 #include "core/mem.h"
 #include "sample/job.h"
@@ -161,6 +161,12 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
     char *names = NULL;
     (void)n;
     (void)operands;
+    const struct fdit_launch launch = fdit_launch_of_environment();
+    if (launch.size > 1 && a->o.shards == 1) { /* pictures are dealt out as by --shard */
+        a->o.shard = launch.rank;
+        a->o.shards = launch.size;
+        fdit_cli_rank(cli, launch.rank, NULL);
+    }
     a->o.memory = cli->memory;
     a->o.storage = cli->weights;
     if (a->o.like) {

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  * cmd_train.c: `finediffusion train`. */
-#include "cli/cli.h"
+#include "cli/launch.h"
 
 #include "core/file.h"
 #include "core/mem.h"
 #include "core/phase.h"
 #include "train/config.h"
+#include "train/exchange_ranks.h"
 #include "train/run.h"
 
 #include <limits.h>
@@ -17,6 +18,7 @@
 struct args {
     struct fdit_train_options o;
     const char *run, *config; /* --resume RUN, --config FILE */
+    double rank_timeout;
 };
 
 /* What a run's hooks need. */
@@ -44,6 +46,9 @@ static const struct fdit_option options[] = {
                      "config.json; options given here replace those that may change"),
     FDIT_OPTION("config", "FILE", TEXT, struct args, config,
                 "read options from the config.json of a run (or a file like it); the command line wins"),
+    { FDIT_OPTION_ROW(REAL, "rank-timeout", "SECONDS", struct args, rank_timeout), FDIT_RANGE(1, 1e6),
+      .usual = "300",
+      .help = "with mpirun or srun: end the job when a process has given no sign of life for so long" },
     { 0 }
 };
 
@@ -318,10 +323,48 @@ out:
     return status;
 }
 
-static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operands)
+/* What was done, on the terminal and as the last line of --json. */
+static enum fdit_status tell_end(struct fdit_cli *cli, const struct args *a,
+                                 const struct fdit_devices *devices, const struct fdit_train_summary *summary)
 {
     enum fdit_status status = FDIT_OK;
-    struct args *a = p;
+    struct fdit_device_peak reach = { 0 };
+    char *names = NULL;
+    fdit_cli_progress_end(cli);
+    if (cli->plan || cli->rank)
+        return FDIT_OK;
+    if ((!cli->quiet || cli->json) && !summary->nothing) /* takes a moment: only where it is shown */
+        TRY(measure_peaks(cli->ctx, devices, &reach));
+    TRY(fdit_devices_names(cli->ctx, devices, &names));
+    print_summary(cli, a, names, &reach, summary);
+    if (cli->json)
+        print_json_summary(cli, &reach, summary);
+out:
+    fdit_free(names);
+    return status;
+}
+
+/* What travelled, for people who look for what holds them up. */
+static void tell_traffic(struct fdit_cli *cli, const struct fdit_ranks *ranks, const struct fdit_exchange *x,
+                         const struct fdit_train_summary *s)
+{
+    const struct fdit_exchange_traffic t = fdit_exchange_traffic_of(x);
+    char bytes[32];
+    int64_t steps = s->step > 0 ? s->step : 1;
+    fdit_format_size((size_t)t.bytes, bytes);
+    fdit_cli_note(
+        cli,
+        "%d processes: rank 0 sent %s and waited %.1f s for the others, %.0f %% of the time; %.3f s a "
+        "step",
+        ranks->size, bytes, t.seconds, s->all_seconds > 0 ? 100 * t.seconds / s->all_seconds : 0,
+        t.seconds / (double)steps);
+}
+
+/* The devices of this process, and the training on them. */
+static enum fdit_status train(struct fdit_cli *cli, struct args *a, struct fdit_ranks *ranks,
+                              const volatile sig_atomic_t *asked)
+{
+    enum fdit_status status = FDIT_OK;
     struct watch watch = { .cli = cli };
     struct fdit_train_summary summary = { 0 };
     struct fdit_train_hooks hooks = { .user = &watch,
@@ -330,13 +373,30 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
                                       .on_step = print_step,
                                       .on_validation = print_validation,
                                       .on_quality = print_quality,
-                                      .on_saved = print_saved };
-    struct fdit_train_config *config = NULL;
+                                      .on_saved = print_saved,
+                                      .silent = cli->rank > 0 };
     struct fdit_devices devices = { 0 };
-    char *names = NULL;
-    (void)n;
-    (void)operands;
-    TRY(take_config(cli, a, &config));
+    TRY(fdit_cli_devices(cli, &devices));
+    a->o.precision = fdit_device_precision(devices.list[0]);
+    if (ranks)
+        TRY(fdit_exchange_ranks(cli->ctx, ranks, devices.n, asked, &hooks.exchange));
+    TRY(fdit_train_run(cli->ctx, &devices, &a->o, &hooks, cli->plan, &summary));
+    TRY(watch.status);
+    TRY(tell_end(cli, a, &devices, &summary));
+    if (ranks && !cli->plan)
+        tell_traffic(cli, ranks, hooks.exchange, &summary);
+out:
+    fdit_cli_progress_drop(cli); /* watch ends here */
+    fdit_exchange_free(hooks.exchange);
+    fdit_devices_close(&devices);
+    return status;
+}
+
+static enum fdit_status settle_options(struct fdit_cli *cli, struct args *a,
+                                       struct fdit_train_config **config)
+{
+    enum fdit_status status = FDIT_OK;
+    TRY(take_config(cli, a, config));
     if (a->config && !a->o.data)
         FAIL(cli->ctx, FDIT_ERROR_ARGUMENT,
              "--data is missing, and %s has none; give a folder with one sub-folder per class", a->config);
@@ -349,25 +409,33 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
     if (a->o.steps > 0 && a->o.epochs > 0)
         FAIL(cli->ctx, FDIT_ERROR_ARGUMENT, "--steps and --epochs: give one of the two");
     TRY(fdit_train_check(cli->ctx, &a->o));
-    TRY(fdit_cli_devices(cli, &devices));
-    a->o.precision = fdit_device_precision(devices.list[0]);
-    TRY(fdit_train_run(cli->ctx, &devices, &a->o, &hooks, cli->plan, &summary));
-    TRY(watch.status);
-    fdit_cli_progress_end(cli);
-    if (!cli->plan) {
-        struct fdit_device_peak reach = { 0 };
-        if ((!cli->quiet || cli->json) && !summary.nothing) /* takes a moment: only where it is shown */
-            TRY(measure_peaks(cli->ctx, &devices, &reach));
-        TRY(fdit_devices_names(cli->ctx, &devices, &names));
-        print_summary(cli, a, names, &reach, &summary);
-        if (cli->json)
-            print_json_summary(cli, &reach, &summary);
+out:
+    return status;
+}
+
+static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operands)
+{
+    enum fdit_status status = FDIT_OK;
+    static volatile sig_atomic_t asked; /* of a signal handler */
+    struct args *a = p;
+    struct fdit_train_config *config = NULL;
+    struct fdit_ranks *ranks = NULL;
+    (void)n;
+    (void)operands;
+    TRY(fdit_cli_ranks_open(cli, a->rank_timeout, &asked, &ranks));
+    status = settle_options(cli, a, &config);
+    a->o.shards = a->o.shards || ranks;
+    if (ranks)
+        status = fdit_ranks_settle(cli->ctx, ranks, status);
+    TRY(status);
+    status = train(cli, a, ranks, &asked);
+    if (ranks && status == FDIT_INTERRUPTED) { /* launchers take any other code for a crash */
+        fdit_cli_note(cli, "%s", fdit_context_message(cli->ctx));
+        status = FDIT_OK;
     }
 out:
-    fdit_cli_progress_drop(cli); /* watch ends here */
-    fdit_free(names);
-    fdit_devices_close(&devices);
     fdit_train_config_close(config);
+    fdit_cli_ranks_close(cli, ranks, status);
     return status;
 }
 

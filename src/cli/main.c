@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  * main.c: finds the sub-command, runs it, and turns its status into a message and an exit code. */
 #include "cli/cli.h"
+#include "cli/launch.h"
 
 #include "core/mem.h"
 #include "build_info.h"
 #include "devices.h"
+#include "ranks.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -61,7 +63,9 @@ static int run_command(struct fdit_cli *cli, const struct fdit_command *command,
     cli->argv = argv;
     TRY(fdit_alloc(cli->ctx, command->args_size ? command->args_size : 1, 1, &args));
     fdit_command_defaults(command, args);
+    cli->mute = fdit_launch_of_environment().rank > 0; /* all processes of a job were typed the same */
     TRY(fdit_options_parse(cli, command, args, argc, argv, &n, &help));
+    cli->mute = false;
     if (help) {
         fdit_options_help(command, stdout);
     } else {
@@ -150,7 +154,8 @@ static enum fdit_status print_version(fdit_context *ctx)
     enum fdit_status status = FDIT_OK;
     char *features = NULL;
     TRY(fdit_build_info(ctx, &features));
-    printf("finediffusion %s\n%s", fdit_version(), features);
+    printf("finediffusion %s\n%sprocesses     %s\n", fdit_version(), features,
+           fdit_ranks_library() ? fdit_ranks_library() : "one (built without MPI)");
     if (strchr(PACKAGE_BUGREPORT, '@') || strchr(PACKAGE_BUGREPORT, ':'))
         printf("reports to    %s\n", PACKAGE_BUGREPORT);
     TRY(flush_results(ctx));

@@ -22,9 +22,11 @@ static void say(struct fdit_cli *cli, const char *before, const char *text)
 /* Messages are safe already (core/status.h); once more does not change them. */
 static void line(struct fdit_cli *cli, const char *kind, const char *message)
 {
-    char before[80];
-    snprintf(before, sizeof before, "finediffusion: %s%s%s", cli->command ? cli->command : "",
-             cli->command ? ": " : "", kind);
+    char before[192];
+    if (cli->mute)
+        return;
+    snprintf(before, sizeof before, "finediffusion: %s%s%s%s", cli->command ? cli->command : "",
+             cli->command ? ": " : "", cli->before, kind);
     say(cli, before, message);
 }
 

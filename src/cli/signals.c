@@ -12,6 +12,7 @@
 /* A handler has no argument of its own: the only state of the program outside of its stack. */
 static fdit_context *volatile target;
 static volatile sig_atomic_t caught, asked;
+static volatile sig_atomic_t *volatile noted; /* fdit_signals_note; NULL: the context is stopped */
 
 static void on_signal(int number)
 {
@@ -22,7 +23,9 @@ static void on_signal(int number)
     }
     if (!caught)
         caught = number;
-    if (target)
+    if (noted)
+        *noted = 1;
+    else if (target)
         fdit_context_stop(target);
 }
 
@@ -72,6 +75,14 @@ void fdit_signals_install(fdit_context *ctx)
     /* a write beyond the limit of a file's size then fails like one on a full disk */
     action.sa_handler = SIG_IGN;
     sigaction(SIGXFSZ, &action, NULL);
+}
+
+void fdit_signals_note(volatile sig_atomic_t *flag)
+{
+    struct sigaction action = { .sa_handler = on_signal, .sa_flags = SA_RESTART };
+    noted = flag;
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGUSR1, &action, NULL); /* what batch systems send before a job's time is over */
 }
 
 int fdit_signals_caught(void)

@@ -28,6 +28,7 @@ fdit_cli_sources += \
 	src/cli/print_json.c \
 	src/cli/print_plan.c \
 	src/cli/progress.c src/cli/progress.h \
+	src/cli/launch.c src/cli/launch.h \
 	src/cli/results.c src/cli/results.h \
 	src/cli/sigbus.c \
 	src/cli/signals.c \

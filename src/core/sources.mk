@@ -12,6 +12,7 @@ fdit_sources += \
 	src/core/path.c \
 	src/core/phase.c src/core/phase.h \
 	src/core/pool.c src/core/pool.h \
+	src/core/ranks.c src/core/ranks.h \
 	src/core/rng.c src/core/rng.h \
 	src/core/share.c src/core/share.h \
 	src/core/status.c src/core/status.h \

@@ -4,17 +4,29 @@
  * vector of member 0 to all. Sums are made in the order of the members, so that they have the same bits
  * however the members are spread over threads and processes.
  *
- * A filler is a struct that begins with this one. fdit_exchange_local is that of the devices of one process;
- * another one reaches other processes: the hooks of run.h take it. What fails in one process must fail in all
- * of them. */
+ * A filler is a struct that begins with this one. fdit_exchange_local is that of the devices of one
+ * process; exchange_ranks.h reaches other processes, which have equal numbers of members: the hooks of run.h
+ * take it. What fails in one process must fail in all of them. */
 #ifndef FDIT_TRAIN_EXCHANGE_H
 #define FDIT_TRAIN_EXCHANGE_H
 
 #include "core/threads.h"
 
+/* What processes that train together must agree in; texts, of which hashes are compared. */
+struct fdit_exchange_identity {
+    const char *options, *data;
+};
+
 struct fdit_exchange {
     int members;      /* in all processes */
     int first, count; /* those of this process: first .. first + count - 1; first 0: it has the optimiser */
+    /* NULL: each member adds up the micro-batches of a step by itself, and sum takes what that gave. Else
+     * each micro-batch of each member is a shard of its own: vectors[k] is the gradient [n] of one, which is
+     * added to those of the step before it, within a micro-batch in the order of the members; `begins`: it is
+     * the first of its step. sum then gives what was added. So the bits depend on the shards alone: A
+     * micro-batches of M members give those of A M micro-batches of one. */
+    enum fdit_status (*add)(fdit_context *ctx, struct fdit_exchange *x, float *const *vectors, size_t n,
+                            bool begins);
     /* vectors[k]: n numbers of member first + k. The sum over all members into vectors[0] of the process with
      * member 0; the other vectors are lost. */
     enum fdit_status (*sum)(fdit_context *ctx, struct fdit_exchange *x, float *const *vectors, size_t n);
@@ -23,6 +35,19 @@ struct fdit_exchange {
     /* values [count][n]: few, as losses are. The sums over all members into values[0 .. n-1] of every
      * process. */
     enum fdit_status (*total)(fdit_context *ctx, struct fdit_exchange *x, double *values, size_t n);
+    /* The others are NULL in an exchange of one process. */
+    /* All processes call it once, before the first step, with the status (and message) of their own set-up:
+     * FDIT_OK when all are set up and agree in `id`. Else all fail with the message of the first that
+     * failed. */
+    enum fdit_status (*ready)(fdit_context *ctx, struct fdit_exchange *x, enum fdit_status own,
+                              const struct fdit_exchange_identity *id);
+    /* n bytes of the process with member 0 into all. */
+    enum fdit_status (*tell)(fdit_context *ctx, struct fdit_exchange *x, void *bytes, size_t n);
+    /* Between two steps: who was asked to stop stops all (fdit_context_stop), and *over becomes that of the
+     * process with member 0. */
+    enum fdit_status (*agree)(fdit_context *ctx, struct fdit_exchange *x, bool *over);
+    size_t (*bytes)(const struct fdit_exchange *x,
+                    size_t n); /* of host memory that it takes for vectors of n */
     void (*free)(struct fdit_exchange *x);
 };
 

@@ -278,8 +278,11 @@ out:
 
 struct fdit_loader_options fdit_run_loader(const struct run *r)
 {
-    return (struct fdit_loader_options){ .batch = (size_t)r->round,
+    const struct fdit_exchange *x = r->output.hooks.exchange;
+    return (struct fdit_loader_options){ .batch = (size_t)r->local,
                                          .group = (size_t)r->round * (size_t)r->o->accumulate,
+                                         .part = x ? (size_t)(x->first / x->count) : 0,
+                                         .parts = x ? (size_t)(x->members / x->count) : 1,
                                          .seed = r->o->seed,
                                          .start = r->at.position,
                                          .cache_bytes = r->o->cache_bytes,
@@ -523,7 +526,7 @@ out:
 enum fdit_status fdit_run_load(fdit_context *ctx, struct run *r)
 {
     enum fdit_status status = FDIT_OK;
-    size_t b = (size_t)r->round;
+    size_t b = (size_t)r->local;
     TRY(fdit_alloc(ctx, b * r->item, sizeof(float), &r->noise));
     TRY(fdit_alloc(ctx, b, sizeof *r->t, &r->t));
     TRY(fdit_alloc(ctx, b, sizeof(int32_t), &r->rows));

@@ -106,6 +106,11 @@ static void format_density(const void *args, char out[40])
 
 /* ------------------------------------------------------------------ the table */
 
+static bool has_shards(const void *args)
+{
+    return ((const struct fdit_train_options *)args)->shards;
+}
+
 static bool has_epochs(const void *args)
 {
     return ((const struct fdit_train_options *)args)->epochs > 0;
@@ -242,6 +247,9 @@ const struct fdit_option fdit_train_option_table[] = {
     { ROW(INT, "accumulate", "N", accumulate), FDIT_RANGE(1, 1 << 20), RESULT, .usual = "1",
       .help = "passes per optimiser step" },
     { ROW(INT, "devices", "N", devices), FDIT_RANGE(1, INT_MAX), NOTED, .usual = "1" },
+    { ROW(FLAG, "shards", NULL, shards), NOTED, .kept = has_shards,
+      .help = "add up the gradient of each pass and device by itself: the result has the same bits for any "
+              "number of processes (mpirun, srun; always so there) and of equal devices" },
     { ROW(CHOICE, "optimiser", FDIT_OPTIMISER_NAMES, optimiser), RESULT, .usual = "adamw",
       .help =
           "update rule; lion keeps one moment instead of two, and needs a third to a tenth of adamw's --lr" },

@@ -55,6 +55,7 @@ struct fdit_train_options {
     int64_t steps; /* optimiser steps; 0 with epochs */
     double epochs;
     int batch, accumulate; /* of one device; a step has their product times `devices` pictures */
+    bool shards;           /* gradients are added up as between processes (exchange_ranks.h) */
     int devices;           /* fdit_train_run fills it in */
     int optimiser;         /* row of optimiser.h */
     double lr, weight_decay, clip;

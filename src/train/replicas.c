@@ -4,7 +4,7 @@
 #include "core/mem.h"
 #include "core/threads.h"
 
-enum { REPORT = 3 }; /* numbers of a report: mse, vb, norm of the gradient */
+enum { REPORT = 4 }; /* numbers of a report: sums of mse and vb, samples, norm of the gradient */
 
 struct fdit_replicas {
     int n;
@@ -24,6 +24,12 @@ struct fdit_replicas {
 static bool alone(const struct fdit_replicas *f)
 {
     return f->n == 1 && !f->exchange;
+}
+
+/* Whether every micro-batch is handed over by itself (exchange.h, add). */
+static bool in_shards(const struct fdit_replicas *f)
+{
+    return f->exchange && f->exchange->add;
 }
 
 /* Whether local device i is the one with the optimiser. */
@@ -87,6 +93,8 @@ enum fdit_status fdit_replicas_new(fdit_context *ctx, const struct fdit_devices 
         size_t bytes;
         if (!fdit_mul((size_t)n * sizeof(float), f->numbers, &bytes))
             bytes = SIZE_MAX;
+        if (exchange && exchange->bytes && bytes < SIZE_MAX)
+            bytes += exchange->bytes(exchange, f->numbers);
         TRY(fdit_plan_add(ctx, &first->plan, FDIT_PLAN_HOST, NULL, bytes, "exchange of gradients"));
     }
     *out = f;
@@ -193,13 +201,20 @@ out:
     return status;
 }
 
-/* The losses of all but the optimiser's device are read here, too: whatever fails on them fails before that
- * one changes. */
 static enum fdit_status read_gradients(fdit_context *ctx, void *user, int i)
+{
+    struct fdit_replicas *f = user;
+    return transfer(ctx, f->models[i], READ_GRADIENTS, f->vectors[i]);
+}
+
+/* What the optimiser needs of local device i. The losses of all but its own device are read here, too:
+ * whatever fails on them fails before that one changes. */
+static enum fdit_status read_step(fdit_context *ctx, void *user, int i)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_replicas *f = user;
-    TRY(transfer(ctx, f->models[i], READ_GRADIENTS, f->vectors[i]));
+    if (!in_shards(f))
+        TRY(read_gradients(ctx, f, i));
     if (!updates(f, i)) {
         fdit_step_report_begin(f->steps[i]);
         TRY(fdit_step_report_end(ctx, f->steps[i], &f->losses[i]));
@@ -244,6 +259,7 @@ static enum fdit_status micro_part(fdit_context *ctx, void *user, int i)
     part.t += first;
     part.rows += first;
     part.scales = part.scales ? part.scales + first : NULL;
+    part.first = part.first || in_shards(f);
     fdit_step_micro(f->steps[i], &part);
     return fdit_device_status(ctx, f->models[i]->dev);
 }
@@ -258,6 +274,10 @@ enum fdit_status fdit_replicas_micro(fdit_context *ctx, struct fdit_replicas *f,
     }
     f->micro = micro;
     TRY(run_all(ctx, f, micro_part));
+    if (in_shards(f)) {
+        TRY(run_all(ctx, f, read_gradients));
+        TRY(f->exchange->add(ctx, f->exchange, f->vectors, f->numbers, micro->first));
+    }
 out:
     return status;
 }
@@ -269,7 +289,7 @@ enum fdit_status fdit_replicas_update(fdit_context *ctx, struct fdit_replicas *f
         fdit_step_update(f->steps[0], u);
         return FDIT_OK;
     }
-    TRY(run_all(ctx, f, read_gradients));
+    TRY(run_all(ctx, f, read_step));
     TRY(f->exchange->sum(ctx, f->exchange, f->vectors, f->numbers));
     if (!updates(f, 0))
         goto out;
@@ -296,14 +316,33 @@ enum fdit_status fdit_replicas_report_end(fdit_context *ctx, struct fdit_replica
     if (status != FDIT_OK)
         return blame(ctx, f, 0, status);
     for (int i = 0; i < f->n; i++) {
+        const struct fdit_step_losses *l = &f->losses[i];
         double *report = f->report + REPORT * i;
-        report[0] = f->losses[i].mse / f->exchange->members;
-        report[1] = f->losses[i].vb / f->exchange->members;
-        report[2] = updates(f, i) ? f->losses[i].gradient_norm : 0; /* of the sum: only one updates */
+        report[0] = l->mse_sum;
+        report[1] = l->vb_sum;
+        report[2] = l->samples;
+        report[3] = updates(f, i) ? l->gradient_norm : 0; /* of the sum: only one updates */
     }
     TRY(f->exchange->total(ctx, f->exchange, f->report, REPORT));
-    *out =
-        (struct fdit_step_losses){ .mse = f->report[0], .vb = f->report[1], .gradient_norm = f->report[2] };
+    const double *sums = f->report, n = sums[2];
+    *out = (struct fdit_step_losses){ .mse = sums[0] / n,
+                                      .vb = sums[1] / n,
+                                      .gradient_norm = sums[3],
+                                      .mse_sum = sums[0],
+                                      .vb_sum = sums[1],
+                                      .samples = n };
 out:
     return status;
+}
+
+/* ------------------------------------------------------------------ other processes */
+
+enum fdit_status fdit_replicas_tell(fdit_context *ctx, struct fdit_replicas *f, void *bytes, size_t n)
+{
+    return f->exchange && f->exchange->tell ? f->exchange->tell(ctx, f->exchange, bytes, n) : FDIT_OK;
+}
+
+enum fdit_status fdit_replicas_agree(fdit_context *ctx, struct fdit_replicas *f, bool *over)
+{
+    return f->exchange && f->exchange->agree ? f->exchange->agree(ctx, f->exchange, over) : FDIT_OK;
 }

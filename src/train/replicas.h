@@ -54,4 +54,8 @@ void fdit_replicas_report_begin(struct fdit_replicas *f);
 enum fdit_status fdit_replicas_report_end(fdit_context *ctx, struct fdit_replicas *f,
                                           struct fdit_step_losses *out);
 
+/* Of the exchange (exchange.h); nothing where the devices are those of one process. */
+enum fdit_status fdit_replicas_tell(fdit_context *ctx, struct fdit_replicas *f, void *bytes, size_t n);
+enum fdit_status fdit_replicas_agree(fdit_context *ctx, struct fdit_replicas *f, bool *over);
+
 #endif

@@ -147,6 +147,11 @@ enum fdit_status fdit_run_make_train_json(fdit_context *ctx, struct run *r)
         o.look.orient = cache->orient;
         o.look.matte = cache->matte;
     }
+    if (r->output.hooks.exchange &&
+        r->output.hooks.exchange->add) { /* then the number of devices decides nothing */
+        o.accumulate *= r->members;
+        o.devices = 1;
+    }
     for (const struct fdit_option *row = fdit_train_option_table; row->name; row++)
         if (row->path)
             TRY(name_of(ctx, r, &names, row->name, (const char **)((char *)&o + row->offset)));

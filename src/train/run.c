@@ -5,6 +5,7 @@
 #include "core/clock.h"
 #include "core/mem.h"
 #include "core/share.h"
+#include "train/exchange_ranks.h"
 #include "train/look.h"
 #include "train/running.h"
 
@@ -47,14 +48,32 @@ static enum fdit_status in_phase(fdit_context *ctx, struct run *r, const char *n
     return status;
 }
 
-static enum fdit_status start(fdit_context *ctx, struct run *r)
+/* Whether another process has the optimiser, and tells where the run stands. */
+static bool follows(const struct run *r)
+{
+    return r->output.hooks.exchange && r->output.hooks.exchange->first > 0;
+}
+
+/* All that can be done, and can fail, before other processes are waited for. */
+static enum fdit_status prepare(fdit_context *ctx, struct run *r)
 {
     enum fdit_status status = FDIT_OK;
+    TRY(fdit_train_options_json(ctx, r->made_by, &r->options_json));
+    TRY(fdit_run_make_train_json(ctx, r));
     TRY(in_phase(ctx, r, "reading the weights", fdit_run_load));
     TRY(fdit_run_identify(ctx, r));
     TRY(fdit_run_check_identity(ctx, r));
-    if (r->o->resume)
+    if (r->o->resume && !follows(r))
         TRY(fdit_run_resume(ctx, r));
+out:
+    return status;
+}
+
+/* Where the run stands goes from the process with the optimiser to all; then each is ready for a step. */
+static enum fdit_status start(fdit_context *ctx, struct run *r)
+{
+    enum fdit_status status = FDIT_OK;
+    TRY(fdit_replicas_tell(ctx, r->fleet, &r->at, sizeof r->at));
     TRY(fdit_replicas_share(ctx, r->fleet));
     r->summary->nothing = r->at.step > 0 && r->at.step >= r->total;
     struct fdit_loader_options l = fdit_run_loader(r);
@@ -119,6 +138,53 @@ static void close_run(struct run *r, bool failed)
         fdit_free(blocks[i]);
 }
 
+/* Everything before the first step, as far as this process alone can do it. exact and made_by are r's. */
+static enum fdit_status set_up(fdit_context *ctx, struct run *r, struct fdit_train_options *exact,
+                               struct fdit_train_options *made_by, struct fdit_train_look *look,
+                               bool plan_only)
+{
+    enum fdit_status status = FDIT_OK;
+    exact->devices = r->members;
+    TRY(fdit_train_check(ctx, exact));
+    fdit_train_betas_settle(exact);
+    TRY(fdit_train_look_settle(ctx, exact, look));
+    if (exact->objective)
+        exact->objective = fdit_objective_find(exact->objective)->name;
+    *made_by = *exact;
+    if (!fdit_autoencoder_encodes(exact)) { /* it decodes previews, which are in no file of numbers either */
+        made_by->vae = NULL;
+        made_by->vae_scale = 0;
+    }
+    r->optimiser = fdit_optimiser_at((size_t)exact->optimiser);
+    r->round = exact->batch * r->members;
+    r->local = exact->batch * r->devices->n;
+    r->output.run = r->output.hooks.silent ? NULL : exact->out;
+    if (!plan_only)
+        TRY(fdit_run_check_folder(ctx, r));
+    TRY(in_phase(ctx, r, "reading the model's files", fdit_run_open_files));
+    if (!exact->classifier) {
+        r->objective = fdit_objective_at(r->config.objective);
+        exact->objective = made_by->objective = r->objective->name;
+    }
+    TRY(in_phase(ctx, r, "reading the data's folders", fdit_run_open_data));
+    TRY(set_total(ctx, r));
+    TRY(in_phase(ctx, r, "planning the memory", fdit_run_plan));
+    if (!plan_only)
+        TRY(prepare(ctx, r));
+out:
+    return status;
+}
+
+/* The set-up of all processes: what failed in one fails in all. */
+static enum fdit_status ready(fdit_context *ctx, struct run *r, enum fdit_status own)
+{
+    struct fdit_exchange *x = r->output.hooks.exchange;
+    if (!x || !x->ready)
+        return own;
+    return x->ready(ctx, x, own,
+                    &(struct fdit_exchange_identity){ .options = r->options_json, .data = r->identity_json });
+}
+
 enum fdit_status fdit_train_run(fdit_context *ctx, const struct fdit_devices *devices,
                                 const struct fdit_train_options *options,
                                 const struct fdit_train_hooks *hooks, bool plan_only,
@@ -127,8 +193,10 @@ enum fdit_status fdit_train_run(fdit_context *ctx, const struct fdit_devices *de
     enum fdit_status status = FDIT_OK;
     struct fdit_train_summary own;
     struct fdit_share share;
-    struct fdit_train_options exact = *options, made_by;
+    struct fdit_train_options exact = *options, made_by = *options;
     const double began = fdit_clock_seconds();
+    struct fdit_ranks alone = fdit_ranks_alone();
+    struct fdit_exchange *shards = NULL;
     struct run r = { .o = &exact,
                      .made_by = &made_by,
                      .devices = devices,
@@ -139,36 +207,17 @@ enum fdit_status fdit_train_run(fdit_context *ctx, const struct fdit_devices *de
     *r.summary = (struct fdit_train_summary){
         .first_val_mse = NAN, .first_val_vb = NAN, .val_mse = NAN, .val_vb = NAN
     };
-    exact.devices = devices->n;
-    TRY(fdit_train_check(ctx, &exact));
-    fdit_train_betas_settle(&exact);
-    TRY(fdit_train_look_settle(ctx, &exact, &look));
-    if (exact.objective)
-        exact.objective = fdit_objective_find(exact.objective)->name;
-    made_by = exact;
-    if (!fdit_autoencoder_encodes(&exact)) { /* it decodes previews, which are in no file of numbers either */
-        made_by.vae = NULL;
-        made_by.vae_scale = 0;
-    }
-    r.optimiser = fdit_optimiser_at((size_t)exact.optimiser);
-    r.round = exact.batch * exact.devices;
     if (hooks)
         r.output.hooks = *hooks;
-    r.output.run = r.output.hooks.silent ? NULL : exact.out;
-    if (!plan_only)
-        TRY(fdit_run_check_folder(ctx, &r));
-    TRY(in_phase(ctx, &r, "reading the model's files", fdit_run_open_files));
-    if (!exact.classifier) {
-        r.objective = fdit_objective_at(r.config.objective);
-        exact.objective = made_by.objective = r.objective->name;
+    if (exact.shards && !r.output.hooks.exchange) {
+        TRY(fdit_exchange_ranks(ctx, &alone, devices->n, NULL, &shards));
+        r.output.hooks.exchange = shards;
     }
-    TRY(in_phase(ctx, &r, "reading the data's folders", fdit_run_open_data));
-    TRY(set_total(ctx, &r));
-    TRY(in_phase(ctx, &r, "planning the memory", fdit_run_plan));
+    r.members = r.output.hooks.exchange ? r.output.hooks.exchange->members : devices->n;
+    status = set_up(ctx, &r, &exact, &made_by, &look, plan_only);
     if (plan_only)
         goto out;
-    TRY(fdit_train_options_json(ctx, &made_by, &r.options_json));
-    TRY(fdit_run_make_train_json(ctx, &r));
+    TRY(ready(ctx, &r, status));
     TRY(start(ctx, &r));
     fdit_share_begin(&share);
     status = fdit_run_loop(ctx, &r);
@@ -180,5 +229,6 @@ enum fdit_status fdit_train_run(fdit_context *ctx, const struct fdit_devices *de
 out:
     fdit_train_look_fini(&look);
     close_run(&r, status != FDIT_OK);
+    fdit_exchange_free(shards);
     return status;
 }

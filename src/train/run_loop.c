@@ -214,8 +214,9 @@ enum fdit_status fdit_run_loop(fdit_context *ctx, struct run *r)
     fdit_pace_init(&r->pace, r->at.step);
     fdit_pace_start(&r->pace, fdit_clock_seconds());
     while (r->at.step < r->total) {
-        double spent = fdit_pace_spent(&r->pace, fdit_clock_seconds());
-        if (fdit_stopped(ctx) || (o->seconds > 0 && spent >= o->seconds))
+        bool over = o->seconds > 0 && fdit_pace_spent(&r->pace, fdit_clock_seconds()) >= o->seconds;
+        TRY(fdit_replicas_agree(ctx, r->fleet, &over));
+        if (fdit_stopped(ctx) || over)
             break;
         int64_t before = r->at.step;
         status = one_step(ctx, r);

@@ -6,6 +6,7 @@ fdit_sources += \
 	src/train/class_table.c src/train/class_table.h \
 	src/train/config.c src/train/config.h \
 	src/train/exchange.c src/train/exchange.h \
+	src/train/exchange_ranks.c src/train/exchange_ranks.h \
 	src/train/growth.c src/train/growth.h \
 	src/train/held_out.c src/train/held_out.h \
 	src/train/journal.c src/train/journal.h \

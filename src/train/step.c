@@ -230,7 +230,12 @@ enum fdit_status fdit_step_report_end(fdit_context *ctx, struct fdit_step *s, st
             vb += one_vb;
             n++;
         }
-    *out = (struct fdit_step_losses){ .mse = mse / n, .vb = vb / n, .gradient_norm = (double)s->host_norm };
+    *out = (struct fdit_step_losses){ .mse = mse / n,
+                                      .vb = vb / n,
+                                      .gradient_norm = (double)s->host_norm,
+                                      .mse_sum = mse,
+                                      .vb_sum = vb,
+                                      .samples = n };
 out:
     return status;
 }

@@ -54,6 +54,9 @@ double fdit_ema_decay(double decay, bool exact, int64_t n);
 struct fdit_step_losses {
     double mse, vb;       /* means over the samples of the step; classifier: cross entropy, and 0 */
     double gradient_norm; /* before clipping */
+    /* Of which mse and vb are the means. Float32 losses added in double: as long as they differ by less than
+     * 2^20 the sums are exact, so that their order does not matter. */
+    double mse_sum, vb_sum, samples;
 };
 /* Starts reading back the losses of the last step (all its micro-batches); _end waits for them. */
 void fdit_step_report_begin(struct fdit_step *step);

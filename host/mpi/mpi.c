@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * mpi.c: ranks through MPI-3. Every call is a non-blocking collective that is tested until it is done, with
+ * short sleeps: MPI libraries wait at full speed, and for ever when a link is cut without a word.
+ *
+ * Signs of life. A thread of each process sends one byte to rank 0 every few seconds, on a communicator of
+ * its own, and rank 0's sends one to each. Whoever has been silent for the deadline is named, and the job
+ * ends.
+ * Where the library cannot be called from two threads, a collective that takes longer than the deadline ends
+ * the job instead. */
+#include <mpi.h>
+
+#include "ranks.h"
+
+#include "core/clock.h"
+#include "core/mem.h"
+
+#include <limits.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { SIGN = 7, NAME = 64 };
+
+struct mpi {
+    struct fdit_ranks ranks;
+    MPI_Comm work, life;
+    const char *command;
+    double timeout;
+    char *names;       /* [size][NAME] hosts */
+    double *heard;     /* [size] when a sign of each came, by the clock; rank 0: of all, others: of rank 0 */
+    MPI_Request *sent; /* [size] signs that are on their way */
+    char sign;
+    bool threaded;
+    pthread_t thread;
+    atomic_bool ending;
+};
+
+static void nap(double seconds)
+{
+    struct timespec t = { .tv_sec = (time_t)seconds };
+    t.tv_nsec = (long)(1e9 * (seconds - (double)t.tv_sec));
+    nanosleep(&t, NULL);
+}
+
+_Noreturn void fdit_ranks_abort(struct fdit_ranks *ranks, int code)
+{
+    struct mpi *m = (struct mpi *)ranks;
+    fflush(stdout);
+    signal(SIGALRM, SIG_DFL); /* where the others cannot be reached MPI_Abort itself may wait */
+    alarm(10);
+    MPI_Abort(m->work, code);
+    _exit(code);
+}
+
+/* Names the process that is silent, and ends the job. */
+static _Noreturn void lost(struct mpi *m, int q, double seconds)
+{
+    fprintf(
+        stderr,
+        "finediffusion: %s: rank %d (%s) has given no sign of life for %.0f s: it is stopped, its host is "
+        "down or its link is cut; the last checkpoint is whole, go on from it with --resume\n",
+        m->command, q, m->names + q * NAME, seconds);
+    fflush(stderr);
+    fdit_ranks_abort(&m->ranks, 1);
+}
+
+/* ------------------------------------------------------------------ signs of life */
+
+static void hear(struct mpi *m)
+{
+    int there = 1;
+    while (there) {
+        MPI_Status from;
+        char sign;
+        MPI_Iprobe(MPI_ANY_SOURCE, SIGN, m->life, &there, &from);
+        if (there) {
+            MPI_Recv(&sign, 1, MPI_CHAR, from.MPI_SOURCE, SIGN, m->life, MPI_STATUS_IGNORE);
+            m->heard[from.MPI_SOURCE] = fdit_clock_seconds();
+        }
+    }
+}
+
+/* One sign at a time: a link that is down takes no more. */
+static void give_sign(struct mpi *m, int q)
+{
+    int done = 1;
+    if (m->sent[q] != MPI_REQUEST_NULL)
+        MPI_Test(&m->sent[q], &done, MPI_STATUS_IGNORE);
+    if (done)
+        MPI_Isend(&m->sign, 1, MPI_CHAR, q, SIGN, m->life, &m->sent[q]);
+}
+
+static void *live(void *user)
+{
+    struct mpi *m = user;
+    const int rank = m->ranks.rank, first = rank ? 0 : 1, end = rank ? 1 : m->ranks.size;
+    const double period = m->timeout / 6 < 2 ? m->timeout / 6 : 2;
+    double next = 0;
+    while (!m->ending) {
+        double now = fdit_clock_seconds();
+        hear(m);
+        if (now >= next) {
+            for (int q = first; q < end; q++)
+                give_sign(m, q);
+            next = now + period;
+        }
+        /* rank 0 is missed by all: the first of them says so, a moment before the others would */
+        for (int q = first; q < end; q++)
+            if (now - m->heard[q] > m->timeout + (rank > 1 ? rank - 1 : 0))
+                lost(m, q, now - m->heard[q]);
+        nap(0.05);
+    }
+    return NULL;
+}
+
+/* ------------------------------------------------------------------ collectives */
+
+static enum fdit_status failed(fdit_context *ctx, int code)
+{
+    char text[MPI_MAX_ERROR_STRING] = "";
+    int n = 0;
+    MPI_Error_string(code, text, &n);
+    return fdit_fail(ctx, FDIT_ERROR_IO, "MPI: %s; go on from the last checkpoint with --resume", text);
+}
+
+/* Until the call whose result is `code` is done. */
+static enum fdit_status wait_for(fdit_context *ctx, struct mpi *m, int code, MPI_Request *request)
+{
+    double begun = fdit_clock_seconds(), pause = 20e-6;
+    int done = 0;
+    for (int i = 0; code == MPI_SUCCESS && !done; i++) {
+        code = MPI_Test(request, &done, MPI_STATUS_IGNORE);
+        if (done || i < 200)
+            continue;
+        nap(pause);
+        pause = pause < 500e-6 ? 1.2 * pause : pause;
+        if (!m->threaded && fdit_clock_seconds() - begun > m->timeout) {
+            fprintf(
+                stderr,
+                "finediffusion: %s: rank %d (%s) has waited for the others for %.0f s; the last checkpoint "
+                "is whole, go on from it with --resume\n",
+                m->command, m->ranks.rank, m->ranks.host, m->timeout);
+            fdit_ranks_abort(&m->ranks, 1);
+        }
+    }
+    return code == MPI_SUCCESS ? FDIT_OK : failed(ctx, code);
+}
+
+static enum fdit_status too_much(fdit_context *ctx, size_t n)
+{
+    return fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED, "a message of %zu bytes is too large for MPI", n);
+}
+
+static enum fdit_status all_to_all(fdit_context *ctx, struct fdit_ranks *r, const void *send, void *receive,
+                                   size_t n)
+{
+    struct mpi *m = (struct mpi *)r;
+    MPI_Request request;
+    if (n > INT_MAX)
+        return too_much(ctx, n);
+    return wait_for(ctx, m,
+                    MPI_Ialltoall(send, (int)n, MPI_BYTE, receive, (int)n, MPI_BYTE, m->work, &request),
+                    &request);
+}
+
+static enum fdit_status collect(fdit_context *ctx, struct fdit_ranks *r, const void *send, void *receive,
+                                size_t n)
+{
+    struct mpi *m = (struct mpi *)r;
+    MPI_Request request;
+    if (n > INT_MAX)
+        return too_much(ctx, n);
+    return wait_for(ctx, m,
+                    MPI_Igather(send, (int)n, MPI_BYTE, receive, (int)n, MPI_BYTE, 0, m->work, &request),
+                    &request);
+}
+
+static enum fdit_status broadcast(fdit_context *ctx, struct fdit_ranks *r, void *bytes, size_t n)
+{
+    enum fdit_status status = FDIT_OK;
+    struct mpi *m = (struct mpi *)r;
+    const size_t most = (size_t)1 << 28;
+    for (size_t at = 0; at < n; at += most) {
+        MPI_Request request;
+        size_t k = n - at < most ? n - at : most;
+        TRY(wait_for(ctx, m, MPI_Ibcast((char *)bytes + at, (int)k, MPI_BYTE, 0, m->work, &request),
+                     &request));
+    }
+out:
+    return status;
+}
+
+/* ------------------------------------------------------------------ joining and leaving */
+
+const char *fdit_ranks_library(void)
+{
+    static char name[MPI_MAX_LIBRARY_VERSION_STRING];
+    int n = 0;
+    MPI_Get_library_version(name, &n);
+    name[strcspn(name, ",\n")] = '\0';
+    return name;
+}
+
+/* Who is where. */
+static enum fdit_status look_around(fdit_context *ctx, struct mpi *m)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_ranks *r = &m->ranks;
+    MPI_Comm here;
+    char host[MPI_MAX_PROCESSOR_NAME] = "", name[NAME];
+    int n = 0;
+    MPI_Comm_dup(MPI_COMM_WORLD, &m->work);
+    MPI_Comm_dup(MPI_COMM_WORLD, &m->life);
+    MPI_Comm_set_errhandler(m->work, MPI_ERRORS_RETURN);
+    MPI_Comm_set_errhandler(m->life, MPI_ERRORS_RETURN);
+    MPI_Comm_rank(m->work, &r->rank);
+    MPI_Comm_size(m->work, &r->size);
+    MPI_Comm_split_type(m->work, MPI_COMM_TYPE_SHARED, r->rank, MPI_INFO_NULL, &here);
+    MPI_Comm_rank(here, &r->local);
+    MPI_Comm_size(here, &r->local_size);
+    MPI_Comm_free(&here);
+    MPI_Get_processor_name(host, &n);
+    snprintf(name, sizeof name, "%.*s", NAME - 1, host);
+    TRY(fdit_alloc(ctx, (size_t)r->size, NAME, &m->names));
+    TRY(fdit_alloc(ctx, (size_t)r->size, sizeof *m->heard, &m->heard));
+    TRY(fdit_alloc(ctx, (size_t)r->size, sizeof(MPI_Request), &m->sent));
+    MPI_Allgather(name, NAME, MPI_CHAR, m->names, NAME, MPI_CHAR, m->work);
+    r->host = m->names + r->rank * NAME;
+    for (int q = 0; q < r->size; q++) {
+        m->heard[q] = fdit_clock_seconds();
+        m->sent[q] = MPI_REQUEST_NULL;
+    }
+out:
+    return status;
+}
+
+enum fdit_status fdit_ranks_open(fdit_context *ctx, const char *command, double timeout,
+                                 struct fdit_ranks **out)
+{
+    enum fdit_status status = FDIT_OK;
+    struct mpi *m = NULL;
+    int provided = MPI_THREAD_SINGLE;
+    *out = NULL;
+    TRY(fdit_alloc(ctx, 1, sizeof *m, &m));
+    m->ranks = (struct fdit_ranks){
+        .size = 1, .local_size = 1, .all_to_all = all_to_all, .collect = collect, .broadcast = broadcast
+    };
+    m->command = command;
+    m->timeout = timeout;
+    if (MPI_Init_thread(NULL, NULL, MPI_THREAD_MULTIPLE, &provided) != MPI_SUCCESS)
+        FAIL(ctx, FDIT_ERROR_IO, "MPI cannot be started");
+    TRY(look_around(ctx, m));
+    m->threaded = provided == MPI_THREAD_MULTIPLE && m->ranks.size > 1 &&
+                  pthread_create(&m->thread, NULL, live, m) == 0;
+    *out = &m->ranks;
+    return FDIT_OK;
+out:
+    fdit_free(m);
+    return status;
+}
+
+void fdit_ranks_close(struct fdit_ranks *ranks)
+{
+    struct mpi *m = (struct mpi *)ranks;
+    MPI_Request request;
+    if (!m)
+        return;
+    /* signs of life go on until all are here, and what was sent is received before the library ends */
+    wait_for(NULL, m, MPI_Ibarrier(m->work, &request), &request);
+    m->ending = true;
+    if (m->threaded)
+        pthread_join(m->thread, NULL);
+    for (int q = 0; q < m->ranks.size; q++)
+        if (m->sent[q] != MPI_REQUEST_NULL)
+            MPI_Wait(&m->sent[q], MPI_STATUS_IGNORE);
+    wait_for(NULL, m, MPI_Ibarrier(m->work, &request), &request);
+    hear(m);
+    MPI_Finalize();
+    fdit_free(m->names);
+    fdit_free(m->heard);
+    fdit_free(m->sent);
+    fdit_free(m);
+}

@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "train/exchange_ranks.h"
+
+#include "core/clock.h"
+#include "core/mem.h"
+#include "commit.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum {
+    PART = 1 << 18, /* numbers of a process's part that travel at once: 1 MiB of each to each */
+    MESSAGE = 1000, /* bytes of a failure that the others are told */
+};
+
+struct ranked {
+    struct fdit_exchange x;
+    struct fdit_ranks *ranks;
+    const volatile sig_atomic_t *asked;
+    float *sum;      /* this process's parts of the gradient, those of all blocks one after another */
+    float *send;     /* [size][PART]: a block whose end is not the vector's */
+    float *received; /* [count][size][PART] */
+    double *values;  /* [size][n_values] */
+    size_t n_values;
+    struct fdit_exchange_traffic traffic;
+};
+
+/* ------------------------------------------------------------------ transport, with its account */
+
+static enum fdit_status all_to_all(fdit_context *ctx, struct ranked *e, const void *send, void *receive,
+                                   size_t n)
+{
+    double begun = fdit_clock_seconds();
+    enum fdit_status status = e->ranks->all_to_all(ctx, e->ranks, send, receive, n);
+    e->traffic.seconds += fdit_clock_seconds() - begun;
+    e->traffic.bytes += (uint64_t)n * (uint64_t)(e->ranks->size - 1);
+    return status;
+}
+
+static enum fdit_status collect(fdit_context *ctx, struct ranked *e, const void *send, void *receive,
+                                size_t n)
+{
+    double begun = fdit_clock_seconds();
+    enum fdit_status status = e->ranks->collect(ctx, e->ranks, send, receive, n);
+    e->traffic.seconds += fdit_clock_seconds() - begun;
+    e->traffic.bytes += e->ranks->rank ? n : 0;
+    return status;
+}
+
+static enum fdit_status broadcast(fdit_context *ctx, struct ranked *e, void *bytes, size_t n)
+{
+    double begun = fdit_clock_seconds();
+    enum fdit_status status = e->ranks->broadcast(ctx, e->ranks, bytes, n);
+    e->traffic.seconds += fdit_clock_seconds() - begun;
+    e->traffic.bytes += e->ranks->rank ? 0 : (uint64_t)n * (uint64_t)(e->ranks->size - 1);
+    return status;
+}
+
+/* ------------------------------------------------------------------ the gradient */
+
+/* A vector of n numbers goes in blocks; of the block at `base` each process has `part` numbers, rank q those
+ * from base + q part on. The last part may reach beyond the vector. */
+static size_t part_of(const struct ranked *e, size_t n, size_t base)
+{
+    size_t size = (size_t)e->ranks->size, part = (n - base + size - 1) / size;
+    return part < PART ? part : PART;
+}
+
+/* Numbers that all blocks' parts of one process have together. */
+static size_t parts_of(const struct ranked *e, size_t n)
+{
+    size_t sum = 0, size = (size_t)e->ranks->size;
+    for (size_t base = 0; base < n; base += part_of(e, n, base) * size)
+        sum += part_of(e, n, base);
+    return sum;
+}
+
+static size_t bytes(const struct fdit_exchange *x, size_t n)
+{
+    const struct ranked *e = (const struct ranked *)x;
+    size_t size = (size_t)e->ranks->size;
+    return (parts_of(e, n) + ((size_t)x->count + 1) * size * PART) * sizeof(float);
+}
+
+static enum fdit_status room(fdit_context *ctx, struct ranked *e, size_t n)
+{
+    enum fdit_status status = FDIT_OK;
+    size_t block = (size_t)e->ranks->size * PART;
+    if (e->sum)
+        return FDIT_OK;
+    TRY(fdit_alloc(ctx, parts_of(e, n), sizeof(float), &e->sum));
+    TRY(fdit_alloc(ctx, block, sizeof(float), &e->send));
+    TRY(fdit_alloc(ctx, (size_t)e->x.count * block, sizeof(float), &e->received));
+out:
+    return status;
+}
+
+/* sum [part] += what all members have there, in their order: those of rank 0, of rank 1, ... */
+static void add_part(const struct ranked *e, float *sum, size_t part, bool begins)
+{
+    size_t size = (size_t)e->ranks->size, count = (size_t)e->x.count;
+    for (size_t q = 0; q < size; q++)
+        for (size_t k = 0; k < count; k++) {
+            const float *shard = e->received + (k * size + q) * part;
+            if (begins && !q && !k)
+                memcpy(sum, shard, part * sizeof *sum);
+            else
+                for (size_t i = 0; i < part; i++)
+                    sum[i] += shard[i];
+        }
+}
+
+static enum fdit_status add(fdit_context *ctx, struct fdit_exchange *x, float *const *vectors, size_t n,
+                            bool begins)
+{
+    enum fdit_status status = FDIT_OK;
+    struct ranked *e = (struct ranked *)x;
+    size_t size = (size_t)e->ranks->size, own = 0, part;
+    TRY(room(ctx, e, n));
+    for (size_t base = 0; base < n; base += part * size) {
+        part = part_of(e, n, base);
+        size_t block = part * size, there = n - base < block ? n - base : block;
+        for (int k = 0; k < x->count; k++) {
+            const float *from = vectors[k] + base;
+            if (there < block) {
+                memcpy(e->send, from, there * sizeof *from);
+                memset(e->send + there, 0, (block - there) * sizeof *from);
+                from = e->send;
+            }
+            TRY(all_to_all(ctx, e, from, e->received + (size_t)k * block, part * sizeof *from));
+        }
+        add_part(e, e->sum + own, part, begins);
+        own += part;
+    }
+out:
+    return status;
+}
+
+static enum fdit_status sum(fdit_context *ctx, struct fdit_exchange *x, float *const *vectors, size_t n)
+{
+    enum fdit_status status = FDIT_OK;
+    struct ranked *e = (struct ranked *)x;
+    size_t size = (size_t)e->ranks->size, own = 0, part;
+    for (size_t base = 0; base < n; base += part * size) {
+        part = part_of(e, n, base);
+        size_t there = n - base < part * size ? n - base : part * size;
+        TRY(collect(ctx, e, e->sum + own, e->received, part * sizeof(float)));
+        if (!e->ranks->rank)
+            memcpy(vectors[0] + base, e->received, there * sizeof(float));
+        own += part;
+    }
+out:
+    return status;
+}
+
+static enum fdit_status share(fdit_context *ctx, struct fdit_exchange *x, float *vector, size_t n)
+{
+    return broadcast(ctx, (struct ranked *)x, vector, n * sizeof *vector);
+}
+
+/* ------------------------------------------------------------------ small things */
+
+static enum fdit_status tell(fdit_context *ctx, struct fdit_exchange *x, void *bytes_, size_t n)
+{
+    return broadcast(ctx, (struct ranked *)x, bytes_, n);
+}
+
+static enum fdit_status total(fdit_context *ctx, struct fdit_exchange *x, double *values, size_t n)
+{
+    enum fdit_status status = FDIT_OK;
+    struct ranked *e = (struct ranked *)x;
+    size_t all = (size_t)x->count * n, size = (size_t)e->ranks->size;
+    if (e->n_values < all) {
+        fdit_free(e->values);
+        e->values = NULL;
+        TRY(fdit_alloc(ctx, size * all, sizeof *e->values, &e->values));
+        e->n_values = all;
+    }
+    TRY(collect(ctx, e, values, e->values, all * sizeof *values));
+    for (size_t d = 0; !e->ranks->rank && d < size * (size_t)x->count; d++)
+        for (size_t k = 0; k < n; k++)
+            values[k] = d ? values[k] + e->values[d * n + k] : e->values[k];
+    TRY(broadcast(ctx, e, values, n * sizeof *values));
+out:
+    return status;
+}
+
+static enum fdit_status agree(fdit_context *ctx, struct fdit_exchange *x, bool *over)
+{
+    enum fdit_status status = FDIT_OK;
+    struct ranked *e = (struct ranked *)x;
+    unsigned char own = e->asked ? *e->asked != 0 : fdit_stopped(ctx), *all = NULL;
+    unsigned char decided[2] = { 0, 0 };
+    TRY(fdit_alloc(ctx, (size_t)e->ranks->size, 1, &all));
+    TRY(collect(ctx, e, &own, all, 1));
+    for (int q = 0; !e->ranks->rank && q < e->ranks->size; q++)
+        decided[0] |= all[q];
+    decided[1] = *over;
+    TRY(broadcast(ctx, e, decided, sizeof decided));
+    if (decided[0])
+        fdit_context_stop(ctx);
+    *over = decided[1];
+out:
+    fdit_free(all);
+    return status;
+}
+
+/* ------------------------------------------------------------------ the beginning */
+
+/* What processes must have in common. */
+struct facts {
+    uint64_t build, options, data;
+    int32_t devices;
+    char host[64];
+};
+
+static uint64_t hash_of(const char *text)
+{
+    uint64_t h = 0xcbf29ce484222325u; /* FNV-1a */
+    for (const unsigned char *c = (const unsigned char *)text; c && *c; c++)
+        h = (h ^ *c) * 0x100000001b3u;
+    return h;
+}
+
+/* The first process that differs from rank 0 fails. */
+static enum fdit_status compare(fdit_context *ctx, const struct facts *facts, int size)
+{
+    const struct facts *first = facts;
+    for (int q = 1; q < size; q++) {
+        const struct facts *f = &facts[q];
+        const char *differs = f->build != first->build       ? "is another build of the program than"
+                              : f->devices != first->devices ? "has another number of devices than"
+                              : f->options != first->options ? "has other options, files or classes than"
+                              : f->data != first->data       ? "has other pictures or base weights than"
+                                                             : NULL;
+        if (differs)
+            return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
+                             "rank %d (%s) %s rank 0 (%s); start all with the same program, options and "
+                             "files",
+                             q, f->host, differs, first->host);
+    }
+    return FDIT_OK;
+}
+
+static enum fdit_status ready(fdit_context *ctx, struct fdit_exchange *x, enum fdit_status own,
+                              const struct fdit_exchange_identity *id)
+{
+    enum fdit_status status = FDIT_OK;
+    struct ranked *e = (struct ranked *)x;
+    struct facts *all = NULL, said = { .devices = x->count };
+    TRY(fdit_ranks_settle(ctx, e->ranks, own));
+    said.build = hash_of(FDIT_COMMIT) ^ hash_of(fdit_version());
+    said.options = hash_of(id->options);
+    said.data = hash_of(id->data);
+    snprintf(said.host, sizeof said.host, "%s", e->ranks->host);
+    TRY(fdit_alloc(ctx, (size_t)e->ranks->size, sizeof *all, &all));
+    TRY(collect(ctx, e, &said, all, sizeof said));
+    if (!e->ranks->rank)
+        status = compare(ctx, all, e->ranks->size);
+    TRY(fdit_ranks_settle(ctx, e->ranks, status));
+out:
+    fdit_free(all);
+    return status;
+}
+
+/* ------------------------------------------------------------------ making it */
+
+static void free_ranked(struct fdit_exchange *x)
+{
+    struct ranked *e = (struct ranked *)x;
+    fdit_free(e->sum);
+    fdit_free(e->send);
+    fdit_free(e->received);
+    fdit_free(e->values);
+    fdit_free(e);
+}
+
+enum fdit_status fdit_exchange_ranks(fdit_context *ctx, struct fdit_ranks *ranks, int devices,
+                                     const volatile sig_atomic_t *asked, struct fdit_exchange **out)
+{
+    struct ranked *e = NULL;
+    *out = NULL;
+    enum fdit_status status = fdit_alloc(ctx, 1, sizeof *e, &e);
+    if (status != FDIT_OK)
+        return status;
+    e->x = (struct fdit_exchange){ .members = ranks->size * devices,
+                                   .first = ranks->rank * devices,
+                                   .count = devices,
+                                   .add = add,
+                                   .sum = sum,
+                                   .share = share,
+                                   .total = total,
+                                   .ready = ready,
+                                   .tell = tell,
+                                   .agree = agree,
+                                   .bytes = bytes,
+                                   .free = free_ranked };
+    e->ranks = ranks;
+    e->asked = asked;
+    *out = &e->x;
+    return FDIT_OK;
+}
+
+struct fdit_exchange_traffic fdit_exchange_traffic_of(const struct fdit_exchange *x)
+{
+    return ((const struct ranked *)x)->traffic;
+}

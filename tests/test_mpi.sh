@@ -1,0 +1,126 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# Processes that train together, started by mpirun: the same bits for 1 to 4 of them, going on with another number, and
+# what ends a job: a process that is killed or stopped, a signal, files that one lacks. Without MPI: the refusal.
+. "${FDIT_SRCDIR:?}/tests/lib.sh"
+
+# ------------------------------------------------------------------ without MPI, or without a launcher
+if "$program" --version | grep -q 'one (built without MPI)'; then
+    checks=$((checks + 1))
+    OMPI_COMM_WORLD_RANK=0 OMPI_COMM_WORLD_SIZE=4 "$program" train --base b --data d --steps 1 --out o 2>stderr &&
+        fail "one of 4 processes of a program without MPI trains"
+    says stderr 'one of 4 processes (OMPI_COMM_WORLD_RANK).*built without MPI: configure it with --with-mpi'
+    PMI_RANK=2 PMI_SIZE=4 "$program" train --base b --data d --steps 1 --out o 2>stderr
+    equal "what other ranks say" "$(cat stderr)" ""
+    program=${FDIT_PROGRAM%finediffusion}tests/finediffusion-mpi
+fi
+base="$source/data/base.safetensors"
+sample="sample --base $base --classes A,B --per-class 3 --sampler ddim:0 --steps 3 --quiet"
+good $sample --out drawn
+for rank in 1 0 2; do
+    PMI_RANK=$rank PMI_SIZE=3 good $sample --out dealt
+    equal "pictures after rank $rank" "$(find dealt -name '*.png' | wc -l)" "$(case $rank in 1) echo 2 ;; 0) echo 4 ;; 2) echo 6 ;; esac)"
+done
+checks=$((checks + 1))
+for picture in $(cd drawn && find . -name '*.png'); do
+    cmp -s "drawn/$picture" "dealt/$picture" || fail "$picture of three processes differs"
+done
+
+if ! [ -x "$program" ] || ! command -v mpirun >/dev/null; then
+    echo "$checks checks, $failures failures"
+    [ "$failures" -eq 0 ] || exit 1
+    echo "SKIP: no MPI (libopenmpi-dev): what processes do together is not tested"
+    exit 77
+fi
+
+# ------------------------------------------------------------------ with MPI
+OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_btl_base_warn_component_unused=0
+export OMPI_ALLOW_RUN_AS_ROOT OMPI_ALLOW_RUN_AS_ROOT_CONFIRM OMPI_MCA_btl_base_warn_component_unused
+mpirun --version 2>/dev/null | grep -q 'Open MPI' && more=--oversubscribe || more=
+mkdir data
+gzip -dc "$source/data/letters-test.tar.gz" | (cd data && tar xf - A/mono A/hand B/mono B/hand) || exit 99
+run="train --base $base --data data --flip none --batch 2 --seed 7 --preview-every 0 --lr 1e-3 --threads 1 --val 0.2"
+# together N ARGUMENT...: N processes; what they say in `message`
+together() {
+    processes=$1
+    shift
+    timeout 300 mpirun $more -n "$processes" "$program" "$@" >stdout 2>message
+}
+# loss of every step of a run
+losses() { sed -n 's/.*"step": *\([0-9]*\).*"loss": *\([^,]*\),.*/\1 \2/p' "$1/log.jsonl"; }
+same_as() { # same_as RUN OTHER
+    checks=$((checks + 2))
+    cmp "$1/delta.safetensors" "$2/delta.safetensors" || fail "$1 and $2 have other deltas"
+    [ "$(losses "$1")" = "$(losses "$2")" ] && [ -n "$(losses "$1")" ] || fail "$1 and $2 have other losses"
+}
+
+for n in 1 2 3 4; do
+    checks=$((checks + 1))
+    together $n $run --accumulate $((12 / n)) --steps 4 --checkpoint-every 2 --out on$n || fail "$n processes" "$(cat message)"
+    same_as on1 on$n
+    checks=$((checks + 1))
+    cmp on1/checkpoints/step-2.safetensors on$n/checkpoints/step-2.safetensors || fail "$n processes: another checkpoint"
+done
+says message '4 processes: rank 0 sent .* and waited .* for the others'
+equal "lines of the log" "$(wc -l <on4/log.jsonl)" "$(wc -l <on1/log.jsonl)"
+
+# 3, then 2, then 1: the last checkpoint's step is the next one's first
+long="$run --steps 600 --checkpoint-every 3 --out changing"
+for n in 3 2; do
+    timeout 300 mpirun $more -n $n "$program" $long $([ $n = 3 ] || echo --resume) --accumulate $((12 / n)) >stdout 2>message &
+    child=$!
+    at=$(ls changing/checkpoints 2>/dev/null | wc -l)
+    while kill -0 $child 2>/dev/null && ! [ "$(ls changing/checkpoints 2>/dev/null | wc -l)" -gt "$at" ]; do sleep 0.05; done
+    # the last one started is not the first rank
+    pkill -USR1 -n -f "out changing" || fail "nobody to stop"
+    wait $child
+    equal "exit code after a signal to one of $n" $? 0
+    child=
+    says message "stopped after step .*; train --resume changing continues"
+done
+step=$(ls changing/checkpoints | sed 's/[^0-9]//g' | sort -n | tail -1)
+good train --resume changing --quiet --accumulate 12 --steps $((step + 2)) # without mpirun: config.json says how
+good $run --shards --accumulate 12 --steps $((step + 2)) --out unbroken --quiet
+checks=$((checks + 1))
+cmp changing/delta.safetensors unbroken/delta.safetensors || fail "3, 2 and 1 processes: another delta than one"
+
+# ------------------------------------------------------------------ what ends a job
+ends() { # ends WHAT SECONDS: the job `child` ends in that time, and nobody is left
+    checks=$((checks + 2))
+    i=0
+    while kill -0 $child 2>/dev/null && [ $i -lt $(($2 * 10)) ]; do sleep 0.1; i=$((i + 1)); done
+    kill -0 $child 2>/dev/null && fail "$1: still there after $2 s"
+    wait $child && fail "$1: exit code 0"
+    child=
+    sleep 0.5
+    pgrep -f "out ended" >/dev/null && fail "$1: processes are left" "$(pgrep -fa 'out ended')" && pkill -9 -f "out ended"
+    ls ended/checkpoints/step-*.safetensors >/dev/null 2>&1 || fail "$1: no checkpoint"
+    "$program" inspect "ended/checkpoints/$(ls ended/checkpoints | tail -1)" >/dev/null 2>&1 || fail "$1: the checkpoint is not whole"
+}
+for way in KILL STOP; do
+    rm -rf ended
+    timeout 300 mpirun $more -n 3 "$program" $run --steps 100000 --checkpoint-every 2 --rank-timeout 4 --out ended >stdout 2>message &
+    child=$!
+    while kill -0 $child 2>/dev/null && ! ls ended/checkpoints/step-*.safetensors >/dev/null 2>&1; do sleep 0.05; done
+    pkill -$way -n -f "out ended"
+    ends "a process with SIG$way" 60
+done
+says message 'rank 2 (.*) has given no sign of life for .* s.*the last checkpoint is whole'
+
+checks=$((checks + 1))
+together 3 $run --steps 4 --data nowhere --out lacking && fail "data that is not there"
+equal "lines that say so" "$(grep -c 'finediffusion: train: ' message)" 1
+says message 'finediffusion: train: nowhere: no such file'
+checks=$((checks + 1))
+together 3 $run --steps 4 --lr 77 --out lacking && fail "a rate of 77"
+equal "lines that say so" "$(grep -c 'finediffusion: train: ' message)" 1
+checks=$((checks + 1))
+timeout 300 mpirun $more -n 1 "$program" $run --steps 4 --out other : -n 1 "$program" $run --steps 4 --lr 2e-3 --out other 2>message &&
+    fail "two rates in one job"
+says message 'rank 1 (.*) has other options'
+mkdir data2 && cp -r data/. data2 && rm "$(find data2 -name '*.png' | sort | head -1)"
+checks=$((checks + 1))
+timeout 300 mpirun $more -n 1 "$program" $run --steps 4 --out other : -n 1 "$program" $run --steps 4 --data data2 --out other 2>message &&
+    fail "two sets of pictures in one job"
+says message 'rank 1 (.*) has other '
+finish

@@ -1,0 +1,427 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * test_ranks.c: processes that train together (train/exchange_ranks.h), as threads of this one: the same bits
+ * for any number of them, going on with another number, one that fails or has other files, and a stop request
+ * of any of them. */
+#include "core/file.h"
+#include "core/mem.h"
+#include "data_fixture.h"
+#include "devices.h"
+#include "harness.h"
+#include "train/exchange_ranks.h"
+#include "train/run.h"
+
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static fdit_context *ctx;
+static char *folder;
+
+enum { STEPS = 4, SHARDS = 12, SHARD = 2, MOST = 12 };
+
+/* ------------------------------------------------------------------ a transport between threads */
+
+struct meeting {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    int size, waiting;
+    unsigned turn;
+    bool broken; /* somebody left: who waits for him fails */
+    const void *send[MOST];
+    void *receive[MOST];
+};
+
+struct process {
+    struct fdit_ranks ranks;
+    struct meeting *meeting;
+    struct fdit_train_options options;
+    const char *devices;
+    char data[4096], out[4096];
+    fdit_context *ctx;
+    enum fdit_status status;
+    volatile sig_atomic_t asked;
+    int64_t asked_at; /* is asked to stop in this step; 0: not */
+    double loss[STEPS + 1];
+    struct fdit_exchange_traffic traffic;
+};
+
+static bool meet(struct process *p)
+{
+    struct meeting *m = p->meeting;
+    pthread_mutex_lock(&m->lock);
+    unsigned turn = m->turn;
+    if (++m->waiting == m->size) {
+        m->waiting = 0;
+        m->turn++;
+        pthread_cond_broadcast(&m->changed);
+    }
+    while (turn == m->turn && !m->broken)
+        pthread_cond_wait(&m->changed, &m->lock);
+    bool all = turn != m->turn;
+    pthread_mutex_unlock(&m->lock);
+    return all;
+}
+
+static void leave(struct process *p)
+{
+    pthread_mutex_lock(&p->meeting->lock);
+    p->meeting->broken = true;
+    pthread_cond_broadcast(&p->meeting->changed);
+    pthread_mutex_unlock(&p->meeting->lock);
+}
+
+/* All have said what they send and where they receive, when `work` is done; nobody goes on before it is. */
+static enum fdit_status together(fdit_context *own, struct fdit_ranks *r, const void *send, void *receive,
+                                 size_t n, void (*work)(struct process *p, size_t n))
+{
+    struct process *p = (struct process *)r;
+    p->meeting->send[r->rank] = send;
+    p->meeting->receive[r->rank] = receive;
+    if (!meet(p))
+        return fdit_fail(own, FDIT_ERROR_IO, "another process is gone");
+    work(p, n);
+    if (!meet(p))
+        return fdit_fail(own, FDIT_ERROR_IO, "another process is gone");
+    return FDIT_OK;
+}
+
+static void take_blocks(struct process *p, size_t n)
+{
+    for (int q = 0; q < p->ranks.size; q++)
+        memcpy((char *)p->meeting->receive[p->ranks.rank] + (size_t)q * n,
+               (const char *)p->meeting->send[q] + (size_t)p->ranks.rank * n, n);
+}
+
+static void take_all(struct process *p, size_t n)
+{
+    for (int q = 0; !p->ranks.rank && q < p->ranks.size; q++)
+        memcpy((char *)p->meeting->receive[0] + (size_t)q * n, p->meeting->send[q], n);
+}
+
+static void take_first(struct process *p, size_t n)
+{
+    if (p->ranks.rank)
+        memcpy(p->meeting->receive[p->ranks.rank], p->meeting->send[0], n);
+}
+
+static enum fdit_status all_to_all(fdit_context *own, struct fdit_ranks *r, const void *send, void *receive,
+                                   size_t n)
+{
+    return together(own, r, send, receive, n, take_blocks);
+}
+
+static enum fdit_status collect(fdit_context *own, struct fdit_ranks *r, const void *send, void *receive,
+                                size_t n)
+{
+    return together(own, r, send, receive, n, take_all);
+}
+
+static enum fdit_status broadcast(fdit_context *own, struct fdit_ranks *r, void *bytes, size_t n)
+{
+    return together(own, r, bytes, bytes, n, take_first);
+}
+
+/* ------------------------------------------------------------------ trainings */
+
+static void on_step(void *user, const struct fdit_train_progress *progress)
+{
+    struct process *p = user;
+    p->loss[progress->step] = progress->loss;
+    if (progress->step == p->asked_at)
+        p->asked = 1;
+}
+
+static void *train_one(void *user)
+{
+    struct process *p = user;
+    struct fdit_exchange *x = NULL;
+    struct fdit_devices set = { 0 };
+    p->status =
+        fdit_devices_open(p->ctx, &(struct fdit_device_options){ .spec = p->devices, .threads = 1 }, &set);
+    if (p->status == FDIT_OK)
+        p->status = fdit_exchange_ranks(p->ctx, &p->ranks, set.n, &p->asked, &x);
+    if (p->status == FDIT_OK) {
+        struct fdit_train_hooks hooks = {
+            .user = p, .on_step = on_step, .exchange = x, .silent = p->ranks.rank > 0
+        };
+        p->status = fdit_train_run(p->ctx, &set, &p->options, &hooks, false, NULL);
+        p->traffic = fdit_exchange_traffic_of(x);
+    }
+    if (p->status != FDIT_OK && p->status != FDIT_INTERRUPTED)
+        leave(p);
+    fdit_exchange_free(x);
+    fdit_devices_close(&set);
+    return NULL;
+}
+
+/* A run of twelve shards a step on so many processes. */
+static struct fdit_train_options options(int members)
+{
+    struct fdit_train_options o = fdit_train_defaults();
+    o.from_scratch = true;
+    o.tune = "full";
+    o.model = "16,2,2,4";
+    o.size = 8;
+    o.channels = 1;
+    o.drop = FDIT_DROP_EMPTY;
+    o.steps = STEPS;
+    o.batch = SHARD;
+    o.accumulate = SHARDS / members;
+    o.lr = 1e-3;
+    o.clip = 1;
+    o.workers = 0;
+    o.seed = 3;
+    o.checkpoint_every = 2;
+    o.shards = true;
+    return o;
+}
+
+static struct process processes[MOST];
+static struct meeting meeting;
+
+static void prepare(int size, const char *devices, const char *out)
+{
+    meeting = (struct meeting){ .size = size };
+    ck_assert_int_eq(pthread_mutex_init(&meeting.lock, NULL), 0);
+    ck_assert_int_eq(pthread_cond_init(&meeting.changed, NULL), 0);
+    for (int q = 0; q < size; q++) {
+        processes[q] = (struct process){ .ranks = { .rank = q,
+                                                    .size = size,
+                                                    .local = q,
+                                                    .local_size = size,
+                                                    .host = "here",
+                                                    .all_to_all = all_to_all,
+                                                    .collect = collect,
+                                                    .broadcast = broadcast },
+                                         .meeting = &meeting,
+                                         .devices = devices,
+                                         .options = options(size * (strchr(devices, ',') ? 2 : 1)),
+                                         .ctx = fdit_context_new() };
+        snprintf(processes[q].data, sizeof processes[q].data, "%s", test_path(folder, "data"));
+        snprintf(processes[q].out, sizeof processes[q].out, "%s", test_path(folder, "%s", out));
+        processes[q].options.data = processes[q].data;
+        processes[q].options.out = processes[q].out;
+        ck_assert_ptr_nonnull(processes[q].ctx);
+    }
+}
+
+static void run_all(int size)
+{
+    pthread_t threads[MOST];
+    for (int q = 0; q < size; q++)
+        ck_assert_int_eq(pthread_create(&threads[q], NULL, train_one, &processes[q]), 0);
+    for (int q = 0; q < size; q++)
+        ck_assert_int_eq(pthread_join(threads[q], NULL), 0);
+    pthread_mutex_destroy(&meeting.lock);
+    pthread_cond_destroy(&meeting.changed);
+}
+
+static void forget(int size)
+{
+    for (int q = 0; q < size; q++)
+        fdit_context_free(processes[q].ctx);
+}
+
+static void all_fine(int size)
+{
+    for (int q = 0; q < size; q++)
+        ck_assert_msg(processes[q].status == FDIT_OK, "rank %d of %d: %s", q, size,
+                      fdit_context_message(processes[q].ctx));
+}
+
+/* The same file, byte by byte, in two runs. */
+static void same_file(const char *a, const char *b, const char *file)
+{
+    uint8_t *bytes[2];
+    size_t n[2];
+    ck_assert_ok(ctx,
+                 fdit_file_read_all(ctx, test_path(folder, "%s/%s", a, file), 1 << 24, &bytes[0], &n[0]));
+    ck_assert_ok(ctx,
+                 fdit_file_read_all(ctx, test_path(folder, "%s/%s", b, file), 1 << 24, &bytes[1], &n[1]));
+    ck_assert_msg(n[0] == n[1] && !memcmp(bytes[0], bytes[1], n[0]), "%s of %s and %s differ", file, a, b);
+    fdit_free(bytes[0]);
+    fdit_free(bytes[1]);
+}
+
+static void same_run(const char *a, const char *b)
+{
+    same_file(a, b, "delta.safetensors");
+    same_file(a, b, "checkpoints/step-2.safetensors");
+}
+
+/* 1, 2, 3, 4, 6 and 12 processes, and 3 of two devices each. */
+START_TEST(same_bits)
+{
+    static const int sizes[] = { 1, 2, 3, 4, 6, 12 };
+    double loss[STEPS + 1];
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "on%d", sizes[i]);
+        prepare(sizes[i], "cpu", name);
+        run_all(sizes[i]);
+        all_fine(sizes[i]);
+        for (int n = 1; n <= STEPS; n++) {
+            ck_assert(i == 0 || processes[0].loss[n] == loss[n]);
+            loss[n] = processes[0].loss[n];
+        }
+        forget(sizes[i]);
+        same_run("on1", name);
+    }
+    prepare(3, "cpu,ref", "on3x2");
+    run_all(3);
+    all_fine(3);
+    for (int n = 1; n <= STEPS; n++)
+        ck_assert_double_eq_tol(processes[0].loss[n], loss[n], 1e-5); /* ref computes other bits */
+    forget(3);
+}
+END_TEST
+
+/* Without other processes, by the option; and on two devices. */
+START_TEST(alone)
+{
+    for (int devices = 1; devices <= 2; devices++) {
+        struct fdit_train_options o = options(devices);
+        struct fdit_devices set = { 0 };
+        char data[4096], out[4096], name[32];
+        snprintf(name, sizeof name, "alone%d", devices);
+        snprintf(data, sizeof data, "%s", test_path(folder, "data"));
+        snprintf(out, sizeof out, "%s", test_path(folder, "%s", name));
+        o.data = data;
+        o.out = out;
+        o.shards = true;
+        ck_assert_ok(ctx, fdit_devices_open(ctx,
+                                            &(struct fdit_device_options){
+                                                .spec = devices == 1 ? "cpu" : "cpu,ref", .threads = 1 },
+                                            &set));
+        ck_assert_ok(ctx, fdit_train_run(ctx, &set, &o, NULL, false, NULL));
+        fdit_devices_close(&set);
+        if (devices == 1)
+            same_run("on1", name);
+    }
+}
+END_TEST
+
+/* Stopped on three after step 2, on with two, and with one. */
+START_TEST(other_number)
+{
+    static const int sizes[] = { 3, 2, 1 };
+    for (int i = 0; i < 3; i++) {
+        prepare(sizes[i], "cpu", "changing");
+        for (int q = 0; q < sizes[i]; q++) {
+            processes[q].options.resume = i > 0;
+            processes[q].options.checkpoint_every = 1000;
+        }
+        processes[0].asked_at = i < 2 ? 1 + i : 0;
+        run_all(sizes[i]);
+        for (int q = 0; q < sizes[i]; q++)
+            ck_assert_int_eq(processes[q].status, i < 2 ? FDIT_INTERRUPTED : FDIT_OK);
+        forget(sizes[i]);
+    }
+    prepare(1, "cpu", "unbroken");
+    run_all(1);
+    all_fine(1);
+    forget(1);
+    same_file("changing", "unbroken", "delta.safetensors");
+}
+END_TEST
+
+/* Whoever is asked, all stop after the same step. */
+START_TEST(stop_of_any)
+{
+    prepare(4, "cpu", "stopped");
+    processes[2].asked = 1;
+    run_all(4);
+    for (int q = 0; q < 4; q++)
+        ck_assert_int_eq(processes[q].status, FDIT_INTERRUPTED);
+    ck_assert_ptr_nonnull(strstr(fdit_context_message(processes[0].ctx), "stopped after step 0"));
+    forget(4);
+}
+END_TEST
+
+static void all_say(int size, enum fdit_status status, const char *words)
+{
+    for (int q = 0; q < size; q++) {
+        ck_assert_int_eq(processes[q].status, status);
+        ck_assert_msg(strstr(fdit_context_message(processes[q].ctx), words) != NULL, "rank %d: %s", q,
+                      fdit_context_message(processes[q].ctx));
+    }
+    forget(size);
+}
+
+/* What one cannot do, or has otherwise, fails in all before the first step, with its name. */
+START_TEST(one_differs)
+{
+    prepare(3, "cpu", "absent");
+    strcat(processes[1].data, "-not");
+    run_all(3);
+    all_say(3, FDIT_ERROR_IO, "rank 1 (here): ");
+    ck_assert(!fdit_file_exists(test_path(folder, "absent/delta.safetensors")));
+
+    prepare(3, "cpu", "absent0");
+    strcat(processes[0].data, "-not");
+    run_all(3);
+    all_say(3, FDIT_ERROR_IO, "data-not");
+
+    prepare(3, "cpu", "rate");
+    processes[2].options.lr = 2e-3;
+    run_all(3);
+    all_say(3, FDIT_ERROR_ARGUMENT, "rank 2 (here) has other options, files or classes than rank 0 (here)");
+
+    prepare(3, "cpu", "pictures");
+    strcat(processes[2].data, "2");
+    run_all(3);
+    all_say(3, FDIT_ERROR_ARGUMENT, "rank 2 (here) has other ");
+}
+END_TEST
+
+/* What travels is what the header says. */
+START_TEST(traffic)
+{
+    uint64_t bytes[2];
+    for (int i = 0; i < 2; i++) {
+        int size = i ? 4 : 2;
+        char name[32];
+        snprintf(name, sizeof name, "traffic%d", size);
+        prepare(size, "cpu", name);
+        run_all(size);
+        all_fine(size);
+        bytes[i] = processes[size - 1].traffic.bytes;
+        forget(size);
+    }
+    /* of each the shards (12 / R) times n (R - 1) / R and n / R: 3 n + n / 2, and 3/4 * 3 n + n / 4 */
+    ck_assert_double_eq_tol((double)bytes[0] / (double)bytes[1], 3.5 / 2.5, 0.05);
+}
+END_TEST
+
+static void make_folder(void)
+{
+    folder = test_folder();
+    test_classes(ctx, test_path(folder, "data"), 4, 12, 12);
+    test_classes(ctx, test_path(folder, "data2"), 4, 12, 12);
+    test_picture(ctx, test_path(folder, "data2"), "c001/p00003.png", 12, 77);
+}
+
+static void remove_folder(void)
+{
+    test_folder_remove(folder);
+}
+
+int main(void)
+{
+    ctx = fdit_context_new();
+    Suite *suite = suite_create("ranks");
+    TCase *tcase = tcase_create("ranks");
+    tcase_add_unchecked_fixture(tcase, make_folder, remove_folder);
+    tcase_add_test(tcase, same_bits);
+    tcase_add_test(tcase, alone);
+    tcase_add_test(tcase, other_number);
+    tcase_add_test(tcase, stop_of_any);
+    tcase_add_test(tcase, one_differs);
+    tcase_add_test(tcase, traffic);
+    suite_add_tcase(suite, tcase);
+    int result = test_run(suite);
+    fdit_context_free(ctx);
+    return result;
+}
