@@ -4,6 +4,7 @@
 
 #include "core/mem.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,10 +36,14 @@ static char *value_of(char *line, const char *key)
 enum fdit_status fdit_cpu_name(fdit_context *ctx, const char *cpuinfo, char **out)
 {
     enum fdit_status status = FDIT_OK;
-    char line[512], *name = NULL;
+    char line[512], buffer[4096], *name = NULL;
     unsigned implementer = 0, part = 0, best = 0;
     FILE *f = fopen(cpuinfo, "r");
     *out = NULL;
+    if (!f && errno != ENOENT && errno != EACCES)
+        TRY(fdit_fail_errno(ctx, errno == ENOMEM ? FDIT_ERROR_MEMORY : FDIT_ERROR_IO, errno, "%s", cpuinfo));
+    if (f)
+        setvbuf(f, buffer, _IOFBF, sizeof buffer); /* else fgets asks for memory, and is silent without it */
     while (f && !name && fgets(line, sizeof line, f)) {
         const char *v;
         if ((v = value_of(line, "model name")))

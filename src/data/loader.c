@@ -577,9 +577,10 @@ static enum fdit_status start_workers(fdit_context *ctx, struct fdit_loader *l)
         int error = pthread_create(&w->thread, NULL, run, w);
         w->started = !error;
         if (error)
-            status =
-                fdit_fail_errno(ctx, FDIT_ERROR_MEMORY, error,
-                                "worker thread %d of %d; use a smaller --workers", i + 1, l->options.workers);
+            status = fdit_fail_errno(ctx, FDIT_ERROR_MEMORY, error,
+                                     "there is no memory for worker thread %d of %d, or it is one too many; "
+                                     "use a smaller --workers",
+                                     i + 1, l->options.workers);
     }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return status;
