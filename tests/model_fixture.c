@@ -125,6 +125,15 @@ int32_t *test_ints(fdit_context *ctx, const struct fdit_safetensors *st, const c
     return x;
 }
 
+void test_fill_noise(void *self, int picture, int step, float *out, size_t n)
+{
+    const struct test_noise *s = self;
+    size_t at = (size_t)picture;
+    ck_assert(!s->steps || step < 0 || (size_t)step < s->steps);
+    memcpy(out, step < 0 ? s->start + at * n : s->noise + ((size_t)step * s->pictures + at) * n,
+           n * sizeof *out);
+}
+
 struct fdit_model *test_load_model(fdit_context *ctx, fdit_device *dev, const char *file,
                                    const struct fdit_model_options *options)
 {

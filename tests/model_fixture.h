@@ -19,6 +19,13 @@ struct fdit_safetensors *test_open(fdit_context *ctx, const char *file);
 float *test_floats(fdit_context *ctx, const struct fdit_safetensors *st, const char *name, size_t *n);
 int32_t *test_ints(fdit_context *ctx, const struct fdit_safetensors *st, const char *name, size_t *n);
 
+/* Noise as fixtures of drawing hold it, for struct fdit_noise: x_T, then [steps, pictures, item]. */
+struct test_noise {
+    const float *start, *noise;
+    size_t pictures, steps; /* steps 0: as many as are asked for */
+};
+void test_fill_noise(void *noise, int picture, int step, float *out, size_t n);
+
 /* A model of the fixture's weights, loaded and allocated. `file` e.g. "dit.safetensors". */
 struct fdit_model *test_load_model(fdit_context *ctx, fdit_device *dev, const char *file,
                                    const struct fdit_model_options *options);

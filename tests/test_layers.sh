@@ -71,6 +71,19 @@ for file in $(grep -l -E '^# *include [<"](CL/|clblast)' src/*/*.[ch] host/*.[ch
     case $file in host/opencl/*) ;; *) fail "$file includes headers of OpenCL" ;; esac
 done
 
+# Nor by what headers include in turn: with OpenCL built in, a system that hides CL's headers compiles all the
+# rest. -MG: a header that is not there is listed as one that is.
+checks=$((checks + 1))
+# shellcheck disable=SC2086
+listed=$(${FDIT_CC:-cc} -M -MG -DHAVE_OPENCL=1 -DHAVE_CLBLAST=1 -DFDIT_ISA=generic -DFDIT_VLEN=4 -D_GNU_SOURCE \
+    -I. -Iinclude -Isrc -Ihost src/*/*.c host/*.c host/cpu/*.c host/ref/*.c 2>&1) || fail "$listed"
+case $listed in
+*host/devices.c*) ;;
+*) fail "the compiler lists no headers: $listed" ;;
+esac
+found=$(echo "$listed" | grep -oE '[^ ]*(CL/|clblast)[^ ]*\.h' | head -n 1)
+[ -z "$found" ] || fail "$found is included outside host/opencl"
+
 # make check calls the results of both NAME and NAME.sh tests/NAME.log, and runs one of them.
 for file in tests/*.sh; do
     checks=$((checks + 1))

@@ -57,19 +57,6 @@ static struct fdit_model *new_model(const struct fdit_generator_options *o, bool
 
 /* ------------------------------------------------------------------ against the fixtures */
 
-struct stored {
-    const float *start, *noise;
-    size_t pictures;
-};
-
-static void fill_stored(void *self, int picture, int step, float *out, size_t n)
-{
-    const struct stored *s = self;
-    size_t at = (size_t)picture;
-    memcpy(out, step < 0 ? s->start + at * n : s->noise + ((size_t)step * s->pictures + at) * n,
-           n * sizeof *out);
-}
-
 struct comparing {
     struct fdit_generator *g;
     const char *name;
@@ -118,8 +105,8 @@ static void check_run(int k)
                                         .reuse = runs[k].reuse,
                                         .on_step = compare_step,
                                         .user = &c };
-    struct stored s = { .pictures = 0 };
-    struct fdit_noise noise = { &s, fill_stored };
+    struct test_noise s = { .pictures = 0 };
+    struct fdit_noise noise = { &s, test_fill_noise };
     struct fdit_picture_spec specs[2];
     struct fdit_checkpoint *cp;
     size_t n;

@@ -60,24 +60,6 @@ static bool read_name(const char *tensor, struct named *out)
     return true;
 }
 
-/* Noise as the fixture holds it: x_T, then [steps, pictures, item]. */
-struct stored {
-    const float *start, *noise;
-    size_t pictures, steps;
-};
-
-static void fill_stored(void *self, int picture, int step, float *out, size_t n)
-{
-    const struct stored *s = self;
-    size_t at = (size_t)picture;
-    if (step < 0) {
-        memcpy(out, s->start + at * n, n * sizeof *out);
-        return;
-    }
-    ck_assert_uint_lt((size_t)step, s->steps);
-    memcpy(out, s->noise + ((size_t)step * s->pictures + at) * n, n * sizeof *out);
-}
-
 struct comparing {
     fdit_context *ctx; /* of the run, which is stopped after `most` steps */
     struct fdit_safetensors *st;
@@ -125,8 +107,8 @@ static size_t run_named(fdit_device *dev, struct fdit_safetensors *st, struct na
 {
     struct fdit_checkpoint *cp = NULL;
     struct comparing c = { .st = st, .name = named->name, .most = most };
-    struct stored s = { .pictures = 0 };
-    struct fdit_noise noise = { &s, fill_stored };
+    struct test_noise s = { .pictures = 0 };
+    struct fdit_noise noise = { &s, test_fill_noise };
     size_t n, all;
     int32_t *y = test_ints(ctx, st, "y", &n), *super = test_ints(ctx, st, "super_row", NULL);
     float *start = test_floats(ctx, st, "x_start", &all), *stored = test_floats(ctx, st, "noise", &s.steps);

@@ -39,41 +39,54 @@ out:
     return status;
 }
 
-enum fdit_status opencl_device_text(fdit_context *ctx, cl_device_id device, cl_device_info what, char **out)
+/* What is asked: a device, or else a platform. */
+struct asked {
+    bool is_device;
+    cl_device_id device;
+    cl_platform_id platform;
+    cl_uint what;
+};
+
+static cl_int ask(const struct asked *a, size_t n, void *to, size_t *bytes)
+{
+    return a->is_device ? clGetDeviceInfo(a->device, a->what, n, to, bytes)
+                        : clGetPlatformInfo(a->platform, a->what, n, to, bytes);
+}
+
+/* "" where it does not answer. */
+static enum fdit_status read_line(fdit_context *ctx, const struct asked *a, size_t most, char **out)
 {
     enum fdit_status status = FDIT_OK;
     char *text = NULL;
     size_t bytes = 0;
-    if (clGetDeviceInfo(device, what, 0, NULL, &bytes) != CL_SUCCESS || bytes > TEXT_MOST)
+    if (ask(a, 0, NULL, &bytes) != CL_SUCCESS || bytes > TEXT_MOST)
         bytes = 0;
     TRY(fdit_alloc(ctx, bytes + 1, 1, &text));
-    if (bytes && clGetDeviceInfo(device, what, bytes, text, NULL) != CL_SUCCESS)
+    if (bytes && ask(a, bytes, text, NULL) != CL_SUCCESS)
         text[0] = 0;
-    TRY(make_line(ctx, text, what == CL_DEVICE_EXTENSIONS ? TEXT_MOST : NAME_MOST, out));
+    TRY(make_line(ctx, text, most, out));
 out:
     fdit_free(text);
     return status;
+}
+
+enum fdit_status opencl_device_text(fdit_context *ctx, cl_device_id device, cl_device_info what, char **out)
+{
+    return read_line(ctx, &(struct asked){ .is_device = true, .device = device, .what = what },
+                     what == CL_DEVICE_EXTENSIONS ? TEXT_MOST : NAME_MOST, out);
 }
 
 enum fdit_status opencl_platform_text(fdit_context *ctx, cl_platform_id platform, cl_platform_info what,
                                       char **out)
 {
     enum fdit_status status = FDIT_OK;
-    char *text = NULL;
-    size_t bytes = 0;
-    if (clGetPlatformInfo(platform, what, 0, NULL, &bytes) != CL_SUCCESS || bytes > TEXT_MOST)
-        bytes = 0;
-    TRY(fdit_alloc(ctx, bytes + 1, 1, &text));
-    if (bytes && clGetPlatformInfo(platform, what, bytes, text, NULL) != CL_SUCCESS)
-        text[0] = 0;
-    TRY(make_line(ctx, text, NAME_MOST, out));
-    if (!**out && what == CL_PLATFORM_NAME) {
-        fdit_free(*out);
-        *out = NULL;
-        TRY(fdit_strdup(ctx, "platform without a name", out));
-    }
+    TRY(read_line(ctx, &(struct asked){ .platform = platform, .what = what }, NAME_MOST, out));
+    if (**out || what != CL_PLATFORM_NAME)
+        return FDIT_OK;
+    fdit_free(*out);
+    *out = NULL;
+    TRY(fdit_strdup(ctx, "platform without a name", out));
 out:
-    fdit_free(text);
     return status;
 }
 
