@@ -205,6 +205,34 @@ START_TEST(clip_takes_the_middle)
 }
 END_TEST
 
+/* DINOv2's own: a shorter side of 8/7, the middle of it; of 51 columns too many torchvision leaves out 26 on
+ * the left, since 25.5 is as near to the even 26, and transformers 25. */
+START_TEST(dino_takes_the_middle)
+{
+    enum { SIZE = 28, WIDE = 79, HIGH = 32 };
+    const struct fdit_net_input *const inputs[] = { &fdit_input_dino_crop, &fdit_input_dino_hf };
+    const size_t left[] = { 26, 25 };
+    const double mean[] = { 0.485, 0.456, 0.406 }, deviation[] = { 0.229, 0.224, 0.225 };
+    struct fdit_picture p, sized;
+    float got[3 * SIZE * SIZE];
+    char *path = test_fixture("eval/pic_299x120.png");
+    ck_assert_ok(ctx, fdit_picture_read(ctx, path, &p));
+    free(path);
+    ck_assert_ok(ctx, fdit_picture_resize(ctx, &p, FDIT_FILTER_BICUBIC, WIDE, HIGH, &sized));
+    for (int k = 0; k < 2; k++) {
+        ck_assert_ok(ctx, fdit_input_fill(ctx, inputs[k], &p, SIZE, got));
+        for (size_t i = 0; i < SIZE * SIZE; i++)
+            for (size_t c = 0; c < 3; c++) {
+                size_t at = (i / SIZE + (HIGH - SIZE) / 2) * WIDE + i % SIZE + left[k];
+                double want = (sized.pixels[3 * at + c] / 255.0 - mean[c]) / deviation[c];
+                ck_assert_msg(fabs(got[c * SIZE * SIZE + i] - want) < 1e-6, "%d: [%zu, %zu]", k, c, i);
+            }
+    }
+    fdit_picture_fini(&p);
+    fdit_picture_fini(&sized);
+}
+END_TEST
+
 START_TEST(grey_is_refused)
 {
     struct fdit_picture p;
@@ -227,6 +255,7 @@ int main(void)
     tcase_add_test(tc, cubic_taps_that_are_known);
     tcase_add_test(tc, right_sizes_are_left_alone);
     tcase_add_test(tc, clip_takes_the_middle);
+    tcase_add_test(tc, dino_takes_the_middle);
     tcase_add_test(tc, grey_is_refused);
     suite_add_tcase(suite, tc);
     return test_run(suite);
