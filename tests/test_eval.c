@@ -122,6 +122,26 @@ START_TEST(frechet_is_the_reference)
 }
 END_TEST
 
+START_TEST(frechet_of_endlessly_many)
+{
+    static const size_t sizes[] = { 30, 40, 50, 60, 70 }, same[] = { 40, 40 }, beyond[] = { 40, 71 };
+    uint32_t order[70];
+    double got, values[5];
+    for (uint32_t i = 0; i < 70; i++)
+        order[i] = i;
+    if (!fdit_frechet_available())
+        return;
+    ck_assert_ok(ctx, fdit_frechet_infinity(ctx, NULL, &real, &fake, order, sizes, 5, values, &got));
+    check_near(got, number("frechet", "infinity"), 1e-8);
+    for (size_t i = 0; i < 5; i++)
+        check_near(values[i], entry("frechet", "infinity_values", i), 1e-9);
+    ck_assert_int_eq(fdit_frechet_infinity(ctx, NULL, &real, &fake, order, same, 2, values, &got),
+                     FDIT_ERROR_ARGUMENT);
+    ck_assert_int_eq(fdit_frechet_infinity(ctx, NULL, &real, &fake, order, beyond, 2, values, &got),
+                     FDIT_ERROR_ARGUMENT);
+}
+END_TEST
+
 START_TEST(frechet_of_known_gaussians)
 {
     double mean_a[2] = { 0, 0 }, mean_b[2] = { 1, -1 }, a[4] = { 2, 0, 0, 3 }, b[4] = { 8, 0, 0, 0.75 };
@@ -617,6 +637,7 @@ int main(void)
     tcase_set_timeout(t, 120);
     tcase_add_checked_fixture(t, set_up, tear_down);
     tcase_add_test(t, frechet_is_the_reference);
+    tcase_add_test(t, frechet_of_endlessly_many);
     tcase_add_test(t, frechet_of_known_gaussians);
     tcase_add_test(t, frechet_of_drawn_gaussians);
     tcase_add_test(t, statistics_come_in_any_batches);

@@ -134,6 +134,15 @@ good encode real cache --size 24 --channels 1 --flip none --quiet
 good eval cache --real real --json --quiet --draws 0 --metrics nearest
 within nearest:judge 0 0
 
+# what fd would be of endlessly many pictures: below that of so few, with its reason
+if [ $lapack = yes ]; then
+    good eval fresh --real real --taxonomy "$taxonomy" --metrics fd,fd-infinity --draws 0 --json --quiet
+    checks=$((checks + 1))
+    awk -v a="$(value fd-infinity:judge)" -v b="$(value fd:judge)" 'BEGIN { exit !(a != "" && a < b) }' ||
+        fail "fd-infinity is '$(value fd-infinity:judge)', fd '$(value fd:judge)'"
+    says stdout 'subsets of 9 pictures for 72 features'
+fi
+
 # a page that needs nothing else
 good eval planted --real real --taxonomy "$taxonomy" --draws 5 --report page.html --quiet
 cp page.html once.html

@@ -44,6 +44,7 @@ enum fdit_status fdit_eval_check(fdit_context *ctx, const struct fdit_eval_optio
 
 enum fdit_metric {
     FDIT_METRIC_FD,
+    FDIT_METRIC_FD_INFINITY,
     FDIT_METRIC_KID,
     FDIT_METRIC_KID_SUBSETS,
     FDIT_METRIC_CMMD,

@@ -3,6 +3,7 @@
 #include "eval/evaluate.h"
 
 #include "core/mem.h"
+#include "core/phase.h"
 #include "eval/frechet.h"
 #include "eval/mmd.h"
 #include "eval/neighbours.h"
@@ -16,6 +17,8 @@
 
 const struct fdit_metric_info fdit_metric_table[FDIT_METRICS] = {
     [FDIT_METRIC_FD] = { "fd", "Frechet distance (FID of these features)", -1, false, true },
+    [FDIT_METRIC_FD_INFINITY] = { "fd-infinity", "fd, from growing subsets, of endlessly many", -1, true,
+                                  false },
     [FDIT_METRIC_KID] = { "kid", "kernel distance, unbiased, of all pictures", -1, true, true },
     [FDIT_METRIC_KID_SUBSETS] = { "kid-subsets", "kernel distance of 100 subsets, as published", -1, true,
                                   false },
@@ -38,6 +41,7 @@ enum {
     SUBSETS = 100,
     SUBSET_SIZE = 1000,
     SCORE_SPLITS = 10,
+    INFINITY_SIZES = 8, /* a quarter of the pictures, ..., all */
 };
 
 struct measure {
@@ -141,6 +145,29 @@ static enum fdit_status measure_frechet(fdit_context *ctx, struct measure *m)
     if (m->draws && x->points.x && y->points.x && d <= 256 && n + k >= d && work < 4e10)
         TRY(bar_of_frechet(ctx, m, &v->bar));
 out:
+    return status;
+}
+
+static enum fdit_status measure_infinity(fdit_context *ctx, struct measure *m)
+{
+    enum fdit_status status = FDIT_OK;
+    const struct fdit_points *x = &m->r->real.points, *y = &m->r->generated.points;
+    size_t sizes[INFINITY_SIZES], least = y->n / 4;
+    double values[INFINITY_SIZES], value;
+    uint32_t *order = NULL;
+    for (size_t i = 0; i < INFINITY_SIZES; i++)
+        sizes[i] = least + (y->n - least) * i / (INFINITY_SIZES - 1);
+    TRY(fdit_mmd_picks(ctx, m->o->seed, 5, y->n, 1, y->n, &order));
+    fdit_phase_begin(ctx, INFINITY_SIZES, "Frechet distances of subsets");
+    status = fdit_frechet_infinity(ctx, m->pool, x, y, order, sizes, INFINITY_SIZES, values, &value);
+    fdit_phase_end(ctx);
+    TRY(status);
+    struct fdit_eval_value *v = add(m, FDIT_METRIC_FD_INFINITY, value);
+    if (least <= y->d)
+        note(v, "subsets of %zu pictures for %zu features: the line through them is not straight; read kid",
+             least, y->d);
+out:
+    fdit_free(order);
     return status;
 }
 
@@ -418,7 +445,7 @@ static enum fdit_status check_wanted(fdit_context *ctx, struct measure *m)
             continue;
         if (k == FDIT_METRIC_FD && !reference)
             lacks = "it needs real pictures; give --real or --stats";
-        else if (k == FDIT_METRIC_FD && !fdit_frechet_available())
+        else if ((k == FDIT_METRIC_FD || k == FDIT_METRIC_FD_INFINITY) && !fdit_frechet_available())
             lacks = "it needs LAPACK, which this program was built without (liblapacke-dev)";
         else if (info->pair && !(x->points.x && y->points.x))
             lacks = "it needs features of real and of generated pictures; give --real DATA";
@@ -448,6 +475,8 @@ static enum fdit_status measure_all(fdit_context *ctx, struct measure *m)
     double value;
     if (wants(m, FDIT_METRIC_FD))
         TRY(measure_frechet(ctx, m));
+    if (wants(m, FDIT_METRIC_FD_INFINITY))
+        TRY(measure_infinity(ctx, m));
     if (wants(m, FDIT_METRIC_KID))
         TRY(measure_kernel(ctx, m, FDIT_METRIC_KID, &kid));
     if (wants(m, FDIT_METRIC_KID_SUBSETS))

@@ -78,8 +78,8 @@ const struct fdit_option fdit_eval_option_table[] = {
 
     FDIT_HEADING("What is measured"),
     { ROW(TEXT, "metrics", "LIST", metrics),
-      .note = ": those that can be computed but for kid-subsets, cmmd and is",
-      .help = "fd, kid, kid-subsets, cmmd, mean-distance, precision, recall, density, coverage, "
+      .note = ": those that can be computed but for fd-infinity, kid-subsets, cmmd and is",
+      .help = "fd, fd-infinity, kid, kid-subsets, cmmd, mean-distance, precision, recall, density, coverage, "
               "authenticity, nearest, is, accuracy with commas between; all; or none" },
     { ROW(INT, "draws", "N", draws), FDIT_RANGE(0, 10000), .usual = "100",
       .help = "bootstrap draws of the error bars; 0: no error bars" },

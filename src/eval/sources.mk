@@ -10,6 +10,7 @@ fdit_sources += \
 	src/eval/feature_merge.c \
 	src/eval/feature_set.c src/eval/feature_set.h \
 	src/eval/frechet.c src/eval/frechet.h \
+	src/eval/frechet_infinity.c \
 	src/eval/groups.c src/eval/groups.h \
 	src/eval/html.c src/eval/html.h \
 	src/eval/inception.c src/eval/inception.h \
