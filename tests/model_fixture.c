@@ -75,6 +75,24 @@ int test_devices(const char *names[8])
     return n;
 }
 
+int test_all_devices(fdit_context *ctx, const char *names[8])
+{
+    static char spec[64];
+    struct fdit_device_entry *entries = NULL;
+    size_t count = 0;
+    int n = test_devices(names);
+    if (getenv("FDIT_TEST_DEVICE") || n == 8)
+        return n;
+    ck_assert_ok(ctx, fdit_devices_list(ctx, &entries, &count));
+    for (size_t i = 0; i < count && !spec[0]; i++)
+        if (entries[i].usable && !strncmp(entries[i].spec, "opencl", 6))
+            snprintf(spec, sizeof spec, "%s", entries[i].spec);
+    fdit_devices_list_free(entries, count);
+    if (spec[0])
+        names[n++] = spec;
+    return n;
+}
+
 fdit_device *test_open_device(fdit_context *ctx, const char *name, int threads)
 {
     fdit_device *dev = NULL;

@@ -12,6 +12,8 @@
  * products, "cpu+bf16" and "cpu+int8": behind the plus a precision; "cpu+int8@ISA" for each of its lesser
  * instruction sets that has int8 but not bf16. Returns how many names were set. */
 int test_devices(const char *names[8]);
+/* Those, and the first OpenCL device where there is one. */
+int test_all_devices(fdit_context *ctx, const char *names[8]);
 fdit_device *test_open_device(fdit_context *ctx, const char *name, int threads);
 
 struct fdit_safetensors *test_open(fdit_context *ctx, const char *file);

@@ -96,7 +96,7 @@ static void check_flavour(const char *device, struct fdit_inception *net, const 
 START_TEST(inception)
 {
     const char *names[8];
-    const int n = test_devices(names);
+    const int n = test_all_devices(ctx, names);
     char *path = test_fixture("eval/inception_small.pth");
     struct fdit_inception *net;
     for (int d = 0; d < n; d++) {
@@ -443,7 +443,7 @@ static void check_lpips(const char *device, struct fdit_lpips *net, const float 
 START_TEST(lpips)
 {
     const char *names[8];
-    const int n = test_devices(names);
+    const int n = test_all_devices(ctx, names);
     int size = 0;
     float *x = class_pictures(&size);
     for (int d = 0; d < n; d++)

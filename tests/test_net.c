@@ -352,7 +352,7 @@ static int exact_devices(const char *names[8])
 {
     const char *all[8];
     int n = 0;
-    for (int i = 0, count = test_devices(all); i < count; i++)
+    for (int i = 0, count = test_all_devices(ctx, all); i < count; i++)
         if (!strchr(all[i], '+'))
             names[n++] = all[i];
     return n;

@@ -30,25 +30,6 @@ static void teardown(void)
     fdit_context_free(ctx);
 }
 
-/* Those of test_devices, and the first OpenCL device where there is one. */
-static int all_devices(const char *names[8])
-{
-    static char spec[64];
-    struct fdit_device_entry *entries = NULL;
-    size_t count = 0;
-    int n = test_devices(names);
-    if (getenv("FDIT_TEST_DEVICE"))
-        return n;
-    ck_assert_ok(ctx, fdit_devices_list(ctx, &entries, &count));
-    for (size_t i = 0; i < count && !spec[0]; i++)
-        if (entries[i].usable && !strncmp(entries[i].spec, "opencl", 6))
-            snprintf(spec, sizeof spec, "%s", entries[i].spec);
-    fdit_devices_list_free(entries, count);
-    if (spec[0])
-        names[n++] = spec;
-    return n;
-}
-
 static struct fdit_vae *open_fixture(const char *folder)
 {
     struct fdit_vae *v;
@@ -128,7 +109,7 @@ START_TEST(trace)
     struct fdit_safetensors *st = test_open(ctx, "vae/expected.safetensors");
     float *image = test_floats(ctx, st, "image", NULL), *z = test_floats(ctx, st, "z", NULL), *got;
     ck_assert_ok(ctx, fdit_alloc(ctx, 1 << 20, sizeof *got, &got));
-    int n_devices = all_devices(names);
+    int n_devices = test_all_devices(ctx, names);
     for (int d = 0; d < n_devices; d++) {
         fdit_device *dev = test_open_device(ctx, names[d], 0);
         struct fdit_vae *v = open_fixture("vae");
@@ -166,7 +147,7 @@ START_TEST(against_diffusers)
     ck_assert_uint_eq(n, 2 * cells);
     ck_assert_uint_eq(n_decoded, 3 * Z_H * F * Z_W * F);
     ck_assert_ok(ctx, fdit_alloc(ctx, 1 << 16, sizeof *got, &got));
-    int n_devices = all_devices(names);
+    int n_devices = test_all_devices(ctx, names);
     for (int d = 0; d < n_devices; d++)
         for (int k = 0; k < 2; k++) {
             fdit_device *dev = test_open_device(ctx, names[d], 0);
@@ -211,7 +192,7 @@ START_TEST(bands)
     ck_assert_ok(ctx, fdit_alloc(ctx, M, sizeof *moments, &moments));
     ck_assert_ok(ctx, fdit_alloc(ctx, M, sizeof *again, &again));
     test_fill_normal(&rng, x, N, 0, 0.5f);
-    int n_devices = all_devices(names);
+    int n_devices = test_all_devices(ctx, names);
     for (int d = 0; d < n_devices; d++) {
         fdit_device *dev = test_open_device(ctx, names[d], 1);
         struct fdit_vae *v = open_fixture("vae");
