@@ -185,6 +185,17 @@ static double vector_error(const double *got, const double *want, size_t n)
     return squares > 0 ? worst / sqrt(squares / (double)n) : worst;
 }
 
+/* want[m] += v[n] . bias; `numbers` has room for n. */
+static void add_bias(const double *v, size_t n, double *want, size_t m, float *numbers)
+{
+    double bias = 0;
+    fdit_bench_numbers(STREAM_BIAS, 0, n, 0, 1, numbers);
+    for (size_t i = 0; i < n; i++)
+        bias += v[i] * (double)numbers[i];
+    for (size_t i = 0; i < m; i++)
+        want[i] += bias;
+}
+
 static enum fdit_status verify_linear(fdit_context *ctx, fdit_device *dev, fdit_device *reference,
                                       const struct fdit_bench_problem *p, enum fdit_dtype storage,
                                       struct fdit_bench_check *check)
@@ -226,14 +237,8 @@ static enum fdit_status verify_linear(fdit_context *ctx, fdit_device *dev, fdit_
         fdit_bench_numbers(dx ? STREAM_DY : STREAM_X, 0, m * inner, 0, 1, matrix);
         times_vector(matrix, m, inner, half, false, want);
     }
-    if (p->kind == FDIT_BENCH_LINEAR) {
-        double bias = 0;
-        fdit_bench_numbers(STREAM_BIAS, 0, n, 0, 1, matrix);
-        for (size_t i = 0; i < n; i++)
-            bias += v[i] * (double)matrix[i];
-        for (size_t i = 0; i < m; i++)
-            want[i] += bias;
-    }
+    if (p->kind == FDIT_BENCH_LINEAR)
+        add_bias(v, n, want, m, matrix);
     fdit_bench_note_error(check, dw ? "dw" : dx ? "dx" : "y", vector_error(g, want, rows));
     snprintf(check->on, sizeof check->on, "all, by random projection");
     (void)reference;

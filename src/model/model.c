@@ -166,6 +166,65 @@ static bool trains_matrices(const struct fdit_model *m)
     return false;
 }
 
+/* What adapters need besides: `dwide`, the widest result of a layer. */
+static enum fdit_status plan_adapters(fdit_context *ctx, struct fdit_model *m, size_t dwide)
+{
+    enum fdit_status status = FDIT_OK;
+    const struct fdit_model_config *c = &m->config;
+    const size_t b = (size_t)m->options.batch, n = (size_t)fdit_config_tokens(c), d = (size_t)c->width;
+    const size_t ratio = (size_t)c->mlp_ratio, low = b * n * (size_t)c->adapter.rank;
+    const bool train = m->options.training, gammas = c->adapter.gammas != FDIT_GAMMAS_NONE;
+    const enum fdit_plan_kind scratch = FDIT_PLAN_SCRATCH;
+    if (low) {
+        TRY(own(ctx, m, scratch, &m->low, FDIT_F32, low, "adapter, inner product"));
+        TRY(own(ctx, m, scratch, &m->low_scaled, FDIT_F32, low, "adapter, scaled"));
+    }
+    if (gammas)
+        TRY(own(ctx, m, scratch, &m->mod_scale, FDIT_F32, (size_t)c->depth * 6 * d,
+                "factors of modulations"));
+    if (gammas && train) {
+        TRY(own(ctx, m, FDIT_PLAN_ACTIVATIONS, &m->mods_plain, FDIT_F32, (size_t)c->depth * b * 6 * d,
+                "modulations before their factors"));
+        TRY(own(ctx, m, scratch, &m->dgamma, FDIT_F32, (b * ratio > 6 ? b * ratio : 6) * d,
+                "gradients of factors"));
+    }
+    if (fdit_adapter_any(&c->adapter) && !train)
+        TRY(own(ctx, m, scratch, &m->beside, FDIT_F32, dwide, "adapter, result of a layer"));
+out:
+    return status;
+}
+
+/* For training; `out`: numbers of the network's output. */
+static enum fdit_status plan_gradients(fdit_context *ctx, struct fdit_model *m, size_t dwide, size_t out)
+{
+    enum fdit_status status = FDIT_OK;
+    const struct fdit_model_config *c = &m->config;
+    const size_t b = (size_t)m->options.batch, n = (size_t)fdit_config_tokens(c), d = (size_t)c->width;
+    const size_t md = b * n * d;
+    const bool dit = c->kind == FDIT_MODEL_DIT;
+    const enum fdit_plan_kind scratch = FDIT_PLAN_SCRATCH, batch = FDIT_PLAN_BATCH;
+    TRY(own(ctx, m, scratch, &m->dx, FDIT_F32, md, "gradient of the residual stream"));
+    TRY(own(ctx, m, scratch, &m->du, FDIT_F32, md, "gradient of a branch"));
+    TRY(own(ctx, m, scratch, &m->dwide, FDIT_F32, dwide, "gradient inside a branch"));
+    if (fdit_adapter_any(&c->adapter))
+        TRY(share(ctx, m, &m->beside, &m->dwide, dwide, "result of a layer beside an adapter"));
+    TRY(own(ctx, m, scratch, &m->head_xhat, FDIT_F32, md, "head norm"));
+    TRY(own(ctx, m, scratch, &m->head_rstd, FDIT_F32, b * n, "head norm deviations"));
+    TRY(own(ctx, m, batch, &m->doutput, FDIT_F32, out, "gradient of the output"));
+    TRY(share(ctx, m, &m->dheads, &m->u, md, "gradient of the heads"));
+    if (dit) {
+        TRY(share(ctx, m, &m->dtokens, &m->tokens_out, b * n * (size_t)fdit_config_patch_out(c),
+                  "gradient of the output tokens"));
+        TRY(share(ctx, m, &m->dt, &m->head_mod, b * d, "gradient of the time embedding"));
+        TRY(own(ctx, m, scratch, &m->dmod, FDIT_F32, b * 6 * d, "gradient of a modulation"));
+        TRY(own(ctx, m, scratch, &m->dsilu_c, FDIT_F32, b * d, "gradient of the condition"));
+    } else {
+        TRY(own(ctx, m, scratch, &m->dpooled, FDIT_F32, b * d, "gradient of the mean token"));
+    }
+out:
+    return status;
+}
+
 static enum fdit_status plan_tensors(fdit_context *ctx, struct fdit_model *m)
 {
     enum fdit_status status = FDIT_OK;
@@ -200,43 +259,10 @@ static enum fdit_status plan_tensors(fdit_context *ctx, struct fdit_model *m)
     if (m->options.kept_branches)
         TRY(own(ctx, m, scratch, &m->branches, FDIT_F32,
                 (size_t)m->options.kept_branches * (size_t)c->depth * 2 * md, "branches of earlier steps"));
-    size_t dwide = md * (ratio > 3 ? ratio : 3), low = b * n * (size_t)c->adapter.rank;
-    if (low) {
-        TRY(own(ctx, m, scratch, &m->low, FDIT_F32, low, "adapter, inner product"));
-        TRY(own(ctx, m, scratch, &m->low_scaled, FDIT_F32, low, "adapter, scaled"));
-    }
-    const bool gammas = c->adapter.gammas != FDIT_GAMMAS_NONE;
-    if (gammas)
-        TRY(own(ctx, m, scratch, &m->mod_scale, FDIT_F32, (size_t)c->depth * 6 * d,
-                "factors of modulations"));
-    if (gammas && train) {
-        TRY(own(ctx, m, FDIT_PLAN_ACTIVATIONS, &m->mods_plain, FDIT_F32, (size_t)c->depth * b * 6 * d,
-                "modulations before their factors"));
-        TRY(own(ctx, m, scratch, &m->dgamma, FDIT_F32, (b * ratio > 6 ? b * ratio : 6) * d,
-                "gradients of factors"));
-    }
-    if (fdit_adapter_any(&c->adapter) && !train)
-        TRY(own(ctx, m, scratch, &m->beside, FDIT_F32, dwide, "adapter, result of a layer"));
-    if (!train)
-        return FDIT_OK;
-    TRY(own(ctx, m, scratch, &m->dx, FDIT_F32, md, "gradient of the residual stream"));
-    TRY(own(ctx, m, scratch, &m->du, FDIT_F32, md, "gradient of a branch"));
-    TRY(own(ctx, m, scratch, &m->dwide, FDIT_F32, dwide, "gradient inside a branch"));
-    if (fdit_adapter_any(&c->adapter))
-        TRY(share(ctx, m, &m->beside, &m->dwide, dwide, "result of a layer beside an adapter"));
-    TRY(own(ctx, m, scratch, &m->head_xhat, FDIT_F32, md, "head norm"));
-    TRY(own(ctx, m, scratch, &m->head_rstd, FDIT_F32, b * n, "head norm deviations"));
-    TRY(own(ctx, m, batch, &m->doutput, FDIT_F32, out, "gradient of the output"));
-    TRY(share(ctx, m, &m->dheads, &m->u, md, "gradient of the heads"));
-    if (dit) {
-        TRY(share(ctx, m, &m->dtokens, &m->tokens_out, b * n * (size_t)fdit_config_patch_out(c),
-                  "gradient of the output tokens"));
-        TRY(share(ctx, m, &m->dt, &m->head_mod, b * d, "gradient of the time embedding"));
-        TRY(own(ctx, m, scratch, &m->dmod, FDIT_F32, b * 6 * d, "gradient of a modulation"));
-        TRY(own(ctx, m, scratch, &m->dsilu_c, FDIT_F32, b * d, "gradient of the condition"));
-    } else {
-        TRY(own(ctx, m, scratch, &m->dpooled, FDIT_F32, b * d, "gradient of the mean token"));
-    }
+    size_t dwide = md * (ratio > 3 ? ratio : 3);
+    TRY(plan_adapters(ctx, m, dwide));
+    if (train)
+        TRY(plan_gradients(ctx, m, dwide, out));
 out:
     return status;
 }
