@@ -136,6 +136,85 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void patchify(__glob
         to[to_at + tokens] = from[from_at + image];
 }
 
+/* One head of q, k or v of a token: y = (x - mean) rstd weight + bias; v is copied. */
+__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
+qk_norm(__global float *y, ulong y_at, __global const float *x, ulong x_at, __global const float *qw,
+        ulong qw_at, __global const float *qb, ulong qb_at, __global const float *kw, ulong kw_at,
+        __global const float *kb, ulong kb_at, __global float *xhat, ulong xhat_at, __global float *rstd,
+        ulong rstd_at, int keep_xhat, int keep_rstd, int H, int n, ulong heads)
+{
+    size_t i = get_global_id(0);
+    if (i >= (size_t)heads)
+        return;
+    size_t h = i % (size_t)H, part = i / (size_t)H % 3, m = i / (size_t)H / 3;
+    __global const float *from = x + x_at + i * (size_t)n;
+    __global float *to = y + y_at + i * (size_t)n;
+    if (part == 2) {
+        for (int d = 0; d < n; d++)
+            to[d] = from[d];
+        return;
+    }
+    __global const float *weight = part ? kw + kw_at : qw + qw_at, *bias = part ? kb + kb_at : qb + qb_at;
+    size_t v = (m * 2 + part) * (size_t)H + h;
+    float mean = 0, var = 0;
+    for (int d = 0; d < n; d++)
+        mean += from[d];
+    mean /= (float)n;
+    for (int d = 0; d < n; d++)
+        var += (from[d] - mean) * (from[d] - mean);
+    float r = 1.0f / sqrt(var / (float)n + 1e-5f);
+    if (keep_rstd)
+        rstd[rstd_at + v] = r;
+    for (int d = 0; d < n; d++) {
+        float u = (from[d] - mean) * r;
+        if (keep_xhat)
+            xhat[xhat_at + v * (size_t)n + (size_t)d] = u;
+        to[d] = u * weight[d] + bias[d];
+    }
+}
+
+/* All heads of q, k or v of a token: dx, and the sums over them for the gradients of weight and bias. */
+__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
+qk_norm_backward(__global float *dx, ulong dx_at, __global const float *dy, ulong dy_at, __global float *dqw,
+                 ulong dqw_at, __global float *dqb, ulong dqb_at, __global float *dkw, ulong dkw_at,
+                 __global float *dkb, ulong dkb_at, __global const float *xhat, ulong xhat_at,
+                 __global const float *rstd, ulong rstd_at, __global const float *qw, ulong qw_at,
+                 __global const float *kw, ulong kw_at, int H, int n, ulong parts)
+{
+    size_t i = get_global_id(0);
+    if (i >= (size_t)parts)
+        return;
+    size_t part = i % 3, m = i / 3, size = (size_t)n;
+    __global const float *from = dy + dy_at + i * (size_t)H * size;
+    __global float *to = dx + dx_at + i * (size_t)H * size;
+    if (part == 2) {
+        for (size_t d = 0; d < (size_t)H * size; d++)
+            to[d] = from[d];
+        return;
+    }
+    __global const float *weight = part ? kw + kw_at : qw + qw_at;
+    __global float *of_weight = (part ? dkw + dkw_at : dqw + dqw_at) + m * size;
+    __global float *of_bias = (part ? dkb + dkb_at : dqb + dqb_at) + m * size;
+    for (size_t d = 0; d < size; d++)
+        of_weight[d] = of_bias[d] = 0;
+    for (size_t h = 0; h < (size_t)H; h++) {
+        size_t v = (m * 2 + part) * (size_t)H + h;
+        __global const float *u = xhat + xhat_at + v * size;
+        float mean = 0, along = 0, r = rstd[rstd_at + v];
+        for (size_t d = 0; d < size; d++) {
+            float g = from[h * size + d], s = g * weight[d];
+            mean += s;
+            along += s * u[d];
+            of_weight[d] += g * u[d];
+            of_bias[d] += g;
+        }
+        mean /= (float)n;
+        along /= (float)n;
+        for (size_t d = 0; d < size; d++)
+            to[h * size + d] = r * (from[h * size + d] * weight[d] - mean - u[d] * along);
+    }
+}
+
 /* dx [b, n, d] = dy [b, d] / N */
 __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
 token_mean_backward(__global float *dx, ulong dx_at, __global const float *dy, ulong dy_at, int rows, int D)

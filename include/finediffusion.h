@@ -173,6 +173,9 @@ struct fdit_session_options {
     size_t memory;         /* bytes of a device to keep to; 0: what the device has */
     int batch;             /* pictures of a device at once; 0: by size and memory */
     bool plan_only; /* for fdit_session_plan: nothing is allocated on the device, nothing can be drawn */
+    const char
+        *objective; /* of a base whose file does not say it, as a SiT's state_dict: "flow-sit"; NULL: as
+                            * the files say, else "ddpm" */
 };
 #define fdit_session_options_init(options) fdit_session_options_init_size((options), sizeof *(options))
 void fdit_session_options_init_size(struct fdit_session_options *options, size_t size);

@@ -304,6 +304,40 @@ START_TEST(test_devices)
 }
 END_TEST
 
+/* A SiT whose file does not say that it is one. */
+START_TEST(test_flow_session)
+{
+    struct fdit_session_options o = session_options();
+    struct fdit_draw_options how;
+    fdit_session *s = NULL;
+    const int32_t class = 1;
+    const uint64_t seed = 3;
+    float x[256];
+    char file[400], path[160];
+    snprintf(file, sizeof file, "%s/flow/sit_flat.pt", getenv("FDIT_FIXTURES"));
+    o.base = file;
+    o.delta = NULL;
+    o.model = "32,2,2,2";
+    o.guide = "none";
+    o.objective = "flow";
+    ck_assert_int_eq(fdit_session_open(ctx, &o, &s), FDIT_ERROR_FORMAT);
+    o.objective = "flow-sit";
+    OK(fdit_session_open(ctx, &o, &s));
+    ck_assert_uint_eq(fdit_session_elements(s), 256);
+    fdit_draw_options_init(&how);
+    how.steps = 5;
+    OK(fdit_session_draw(ctx, s, &how, &class, &seed, 1, x));
+    how.sampler = "ddim";
+    ck_assert_int_eq(fdit_session_draw(ctx, s, &how, &class, &seed, 1, x), FDIT_ERROR_ARGUMENT);
+    shell("'%s' sample --quiet --device cpu --base %s --objective flow-sit --model 32,2,2,2 --guide none "
+          "--classes '#1' --seed 3 --steps 5 --latents %s/flow.safetensors",
+          program(), file, folder);
+    snprintf(path, sizeof path, "%s/flow.safetensors", folder);
+    same_latents(path, x, 256);
+    fdit_session_close(s);
+}
+END_TEST
+
 /* Defaults are the program's: the same elements and the same pixels, without and with options. */
 START_TEST(test_as_the_program)
 {
@@ -581,7 +615,8 @@ START_TEST(test_layout)
     AT(fdit_session_options, memory, 120);
     AT(fdit_session_options, batch, 128);
     AT(fdit_session_options, plan_only, 132);
-    ck_assert_uint_eq(sizeof(struct fdit_session_options), 136);
+    AT(fdit_session_options, objective, 136);
+    ck_assert_uint_eq(sizeof(struct fdit_session_options), 144);
     AT(fdit_draw_options, size, 0);
     AT(fdit_draw_options, sampler, 8);
     AT(fdit_draw_options, steps, 16);
@@ -678,6 +713,7 @@ int main(void)
     tcase_add_test(tc, test_training_stops);
     tcase_add_test(tc, test_drawing);
     tcase_add_test(tc, test_devices);
+    tcase_add_test(tc, test_flow_session);
     tcase_add_test(tc, test_as_the_program);
     tcase_add_test(tc, test_latents);
     tcase_add_test(tc, test_plan);

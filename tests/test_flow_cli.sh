@@ -87,6 +87,14 @@ for base in flow-repa flow-sit; do
     checks=$((checks + 1))
     cmp -s a.safetensors b.safetensors && fail "$base: zero-star changes nothing"
 done
+# shards in one folder are what one command draws
+for shard in 1/2 0/2; do
+    good $draw --base flow-sit/delta.safetensors --sampler sde --steps 4 --out shards --shard $shard
+done
+good $draw --base flow-sit/delta.safetensors --sampler sde --steps 4 --out one
+rm shards/manifest* one/manifest*
+checks=$((checks + 1))
+diff -r one shards >difference || fail "shards make other pictures" "$(cat difference)"
 refused "zero-star,sde,euler" $draw --base flow-sit/delta.safetensors --sampler sde --guidance-rule zero-star \
     --latents c.safetensors
 refused "zero-star,ddpm" $draw --base ddpm/delta.safetensors --guidance-rule zero-star --latents c.safetensors
@@ -113,7 +121,27 @@ cmp a.safetensors b.safetensors || fail "a converted SiT gives another picture"
 "$program" sample --verbose --model 32,2,2,2 --base "$files/repa.pt" --classes '#0' --guide none --steps 2 \
     --latents a.safetensors 2>stderr || fail "REPA is not drawn" "$(cat stderr)"
 has "REPA" stderr "projectors"
-refused "attn.q_norm.weight,repa_qknorm.pt" $draw --base "$files/repa_qknorm.pt" --latents c.safetensors
+good convert sit.safetensors sit.pt --quiet --model 32,2,2,2
+good $draw --base sit.pt --latents b.safetensors
+checks=$((checks + 1))
+cmp a.safetensors b.safetensors || fail "a SiT written as a torch file gives another picture"
+if python3 -c 'import torch' 2>torch.err; then
+    checks=$((checks + 1))
+    python3 - <<'EOF' || fail "torch does not read what convert wrote"
+import torch
+got = torch.load("sit.pt", weights_only=True)
+assert got["args"]["path_type"] == "Linear" and "blocks.0.attn.qkv.weight" in got["ema"]
+EOF
+fi
+
+# normalised queries and keys: drawn, converted both ways
+good $draw --base "$files/repa_qknorm.pt" --latents a.safetensors
+for file in qk.safetensors qk.pt; do
+    good convert "$files/repa_qknorm.pt" $file --model 32,2,2,2 --quiet
+    good $draw --base $file --latents b.safetensors
+    checks=$((checks + 1))
+    cmp a.safetensors b.safetensors || fail "$file gives another picture"
+done
 refused "sit.pt,flow-sit,ddpm" $draw --base "$files/sit.pt" --objective ddpm --latents c.safetensors
 [ ! -e c.safetensors ] || rm c.safetensors
 

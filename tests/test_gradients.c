@@ -425,6 +425,55 @@ START_TEST(attention_gradients)
 END_TEST
 
 /* Scores far beyond exp's range, and equal ones. */
+struct qk_problem {
+    double *x, *vectors[4], *dy, *y;
+};
+
+enum { QK_B = 2, QK_N = 3, QK_H = 2, QK_D = 5, QK_ALL = QK_B * QK_N * 3 * QK_H * QK_D };
+
+static double qk_value(const void *problem)
+{
+    const struct qk_problem *p = problem;
+    const double *const vectors[4] = { p->vectors[0], p->vectors[1], p->vectors[2], p->vectors[3] };
+    ref_qk_norm_f64(QK_B, QK_N, QK_H, QK_D, p->y, p->x, vectors, NULL, NULL);
+    return inner(p->y, p->dy, QK_ALL);
+}
+
+START_TEST(qk_norm_gradients)
+{
+    struct pool pool = { .rng = test_rng_new("qk_norm") };
+    struct qk_problem p = { .x = randoms(&pool, QK_ALL),
+                            .dy = randoms(&pool, QK_ALL),
+                            .y = zeros(&pool, QK_ALL) };
+    enum { TOKENS = QK_B * QK_N };
+    double *sums[4], *grads[4], *xhat = zeros(&pool, QK_ALL), *rstd = zeros(&pool, QK_ALL),
+                                *dx = zeros(&pool, QK_ALL);
+    for (int i = 0; i < 4; i++) {
+        p.vectors[i] = randoms(&pool, QK_D);
+        sums[i] = zeros(&pool, TOKENS * QK_D);
+        grads[i] = zeros(&pool, QK_D);
+    }
+    const double *const vectors[4] = { p.vectors[0], p.vectors[1], p.vectors[2], p.vectors[3] };
+    const double *const weights[2] = { p.vectors[0], p.vectors[2] };
+    ref_qk_norm_f64(QK_B, QK_N, QK_H, QK_D, p.y, p.x, vectors, xhat, rstd);
+    ref_qk_norm_backward_f64(QK_B, QK_N, QK_H, QK_D, dx, p.dy, sums, xhat, rstd, weights);
+    check_gradient("qk_norm, x", qk_value, &p, p.x, dx, QK_ALL);
+    for (int i = 0; i < 4; i++) {
+        for (int k = 0; k < TOKENS * QK_D; k++)
+            grads[i][k % QK_D] += sums[i][k];
+        check_gradient("qk_norm, vectors", qk_value, &p, p.vectors[i], grads[i], QK_D);
+    }
+    /* 1, 3: mean 2, variance 1; the eps is 1e-5 */
+    double two[6] = { 1, 3, 1, 3, 7, 8 }, out[6];
+    const double one[2] = { 1, 1 }, none[2] = { 0, 0 };
+    const double *const plain[4] = { one, none, one, none };
+    ref_qk_norm_f64(1, 1, 1, 2, out, two, plain, NULL, NULL);
+    ck_assert_double_eq_tol(out[1], 1 / sqrt(1 + 1e-5), 1e-12);
+    ck_assert(out[4] == 7 && out[5] == 8);
+    pool_free(&pool);
+}
+END_TEST
+
 START_TEST(attention_extremes)
 {
     double qkv[2 * 3 * 2] = { 1000, 1000, 1000, 1000, 1, 2, -1000, -1000, 500, 500, 3, 4 };
@@ -845,6 +894,7 @@ int main(void)
     suite_add_tcase(suite, tc);
     tc = tcase_create("adjoints");
     tcase_add_test(tc, linear_adjoints);
+    tcase_add_test(tc, qk_norm_gradients);
     tcase_add_test(tc, token_mean_adjoint);
     tcase_add_test(tc, gate_adjoints);
     tcase_add_test(tc, gather_adjoint);

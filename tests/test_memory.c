@@ -110,6 +110,13 @@ START_TEST(test_plan)
     check("sample --base DIR/base/delta.safetensors --delta DIR/fine/delta.safetensors --sampler ddim"
           " --steps 2 --per-class 2 --batch 8 --out DIR/out" COMMON,
           60e6);
+    check(TRAIN " --from-scratch --tune full --objective flow --model 256,4,4,2 --size 32 --channels 3 "
+                "--label-drop empty"
+                " --out DIR/flow",
+          100e6);
+    check("sample --base DIR/flow/delta.safetensors --sampler heun --steps 2 --per-class 2 --batch 8"
+          " --out DIR/flow.out" COMMON,
+          40e6);
     check("sample --base DIR/base/delta.safetensors --sampler ddim --steps 9 --per-class 2 --batch 8"
           " --cache-interval 3 --cache-order 2 --overwrite --out DIR/out" COMMON,
           250e6);

@@ -24,7 +24,7 @@ cpu_kernel_sources += host/cpu/op_kernels.c host/cpu/op_kernels.h host/cpu/atten
 cpu_kernel_sources += host/cpu/probe_kernels.c host/cpu/picture_kernels.c
 fdit_sources += host/cpu/cpu.c host/cpu/cpu.h host/cpu/isa.c host/cpu/name.c
 fdit_sources += host/cpu/linear.c host/cpu/linear.h host/cpu/gemm.c host/cpu/gemm.h
-fdit_sources += host/cpu/ops.h host/cpu/ops_rows.c host/cpu/ops_attention.c host/cpu/ops_elementwise.c
+fdit_sources += host/cpu/ops.h host/cpu/ops_rows.c host/cpu/ops_heads.c host/cpu/ops_attention.c host/cpu/ops_elementwise.c
 fdit_sources += host/cpu/ops_index.c host/cpu/ops_loss.c host/cpu/probe.c
 fdit_sources += host/cpu/ops_picture.c host/cpu/threads.c host/cpu/workspace.c
 if HAVE_ONEDNN

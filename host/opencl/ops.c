@@ -361,6 +361,46 @@ void opencl_unpatchify(fdit_device *dev, const struct fdit_patchify_args *a)
     run_patchify(dev, a, true);
 }
 
+void opencl_qk_norm(fdit_device *dev, const struct fdit_qk_norm_args *a)
+{
+    struct launch l = launch_begin(dev, PROGRAM_POINTWISE, KERNEL_QK_NORM);
+    const size_t heads = 3 * product(a->samples, a->tokens) * (size_t)a->heads;
+    launch_tensor(&l, a->y);
+    launch_tensor(&l, a->x);
+    launch_tensor(&l, a->q_weight);
+    launch_tensor(&l, a->q_bias);
+    launch_tensor(&l, a->k_weight);
+    launch_tensor(&l, a->k_bias);
+    launch_tensor(&l, a->xhat);
+    launch_tensor(&l, a->rstd);
+    launch_int(&l, fdit_has(a->xhat));
+    launch_int(&l, fdit_has(a->rstd));
+    launch_int(&l, a->heads);
+    launch_int(&l, a->head_size);
+    launch_size(&l, heads);
+    launch_run(&l, 1, (size_t[]){ heads }, (size_t[]){ l.group });
+}
+
+void opencl_qk_norm_backward(fdit_device *dev, const struct fdit_qk_norm_backward_args *a)
+{
+    struct launch l = launch_begin(dev, PROGRAM_POINTWISE, KERNEL_QK_NORM_BACKWARD);
+    const size_t parts = 3 * product(a->samples, a->tokens);
+    launch_tensor(&l, a->dx);
+    launch_tensor(&l, a->dy);
+    launch_tensor(&l, a->dq_weight);
+    launch_tensor(&l, a->dq_bias);
+    launch_tensor(&l, a->dk_weight);
+    launch_tensor(&l, a->dk_bias);
+    launch_tensor(&l, a->xhat);
+    launch_tensor(&l, a->rstd);
+    launch_tensor(&l, a->q_weight);
+    launch_tensor(&l, a->k_weight);
+    launch_int(&l, a->heads);
+    launch_int(&l, a->head_size);
+    launch_size(&l, parts);
+    launch_run(&l, 1, (size_t[]){ parts }, (size_t[]){ l.group });
+}
+
 void opencl_token_mean_backward(fdit_device *dev, const struct fdit_token_mean_backward_args *a)
 {
     struct launch l = launch_begin(dev, PROGRAM_POINTWISE, KERNEL_TOKEN_MEAN_BACKWARD);

@@ -30,6 +30,8 @@
     K(SCATTER_ADD, "scatter_add") \
     K(COPY_COLUMNS, "copy_columns") \
     K(PATCHIFY, "patchify") \
+    K(QK_NORM, "qk_norm") \
+    K(QK_NORM_BACKWARD, "qk_norm_backward") \
     K(TOKEN_MEAN_BACKWARD, "token_mean_backward") \
     K(DIFFUSE, "diffuse") \
     K(TO_BF16, "to_bf16") \
@@ -66,7 +68,7 @@
     P(PICTURE, "picture.cl", OPENCL_PICTURE)
 /* clang-format on */
 
-enum { PROGRAM_KERNELS = 12 }; /* most of a program */
+enum { PROGRAM_KERNELS = 16 }; /* most of a program */
 
 #define PROGRAM_ENUM(name, file, kernels) PROGRAM_##name,
 #define KERNEL_ENUM(name, text) KERNEL_##name,

@@ -293,6 +293,23 @@ void ref_unpatchify(fdit_device *dev, const struct fdit_patchify_args *a)
     ref_unpatchify_f32(a->samples, a->channels, a->size, a->patch, a->order, f32(a->tokens), f32(a->image));
 }
 
+void ref_qk_norm(fdit_device *dev, const struct fdit_qk_norm_args *a)
+{
+    const float *const vectors[4] = { f32(a->q_weight), f32(a->q_bias), f32(a->k_weight), f32(a->k_bias) };
+    (void)dev;
+    ref_qk_norm_f32(a->samples, a->tokens, a->heads, a->head_size, f32(a->y), f32(a->x), vectors, f32(a->xhat),
+                    f32(a->rstd));
+}
+
+void ref_qk_norm_backward(fdit_device *dev, const struct fdit_qk_norm_backward_args *a)
+{
+    float *const sums[4] = { f32(a->dq_weight), f32(a->dq_bias), f32(a->dk_weight), f32(a->dk_bias) };
+    const float *const weights[2] = { f32(a->q_weight), f32(a->k_weight) };
+    (void)dev;
+    ref_qk_norm_backward_f32(a->samples, a->tokens, a->heads, a->head_size, f32(a->dx), f32(a->dy), sums,
+                             f32(a->xhat), f32(a->rstd), weights);
+}
+
 void ref_token_mean(fdit_device *dev, const struct fdit_token_mean_args *a)
 {
     (void)dev;

@@ -30,6 +30,7 @@ static enum fdit_status convert(fdit_context *ctx, const struct fdit_session_opt
     out->base = o->base;
     out->delta = o->delta;
     out->model = o->model;
+    out->objective = o->objective;
     out->taxonomy = o->taxonomy;
     out->ranks = o->ranks;
     out->guide = o->guide;
@@ -87,6 +88,7 @@ static enum fdit_status open_all(fdit_context *ctx, fdit_session *s, const struc
     painter = (struct fdit_painter_options){
         .storage = options.storage, .vae = o->vae, .vae_scale = o->vae_scale, .memory = o->memory
     };
+    how.sampler.kind = fdit_sampler_usual(s->source.files.config.objective, FDIT_SAMPLER_DDPM);
     how.guided = s->source.guide.kind != FDIT_GUIDE_NONE;
     TRY(fdit_painter_new(ctx, &s->devices, &s->source, &painter, &s->painter));
     TRY(fdit_painter_plan(ctx, s->painter, &how, 0));

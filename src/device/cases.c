@@ -270,6 +270,54 @@ void fdit_case_attention(struct fdit_probe *p, const struct fdit_case_on *on, in
     optional(fdit_probe_out(p, AT(attention, lse), "lse", rows * (size_t)s[2]));
 }
 
+void fdit_case_qk_norm(struct fdit_probe *p, const struct fdit_case_on *on, int variant)
+{
+    const int *s = attention_shapes[shape_at(variant)];
+    const size_t rows = (size_t)s[0] * (size_t)s[1], d = (size_t)s[2] * (size_t)s[3], size = (size_t)s[3];
+    fdit_probe_begin(p, on->ctx, FDIT_OP_QK_NORM, "%dx%dx%dx%d", s[0], s[1], s[2], s[3]);
+    p->shape = (struct fdit_op_shape){
+        .op = FDIT_OP_QK_NORM, .samples = s[0], .tokens = s[1], .heads = s[2], .head_size = s[3]
+    };
+    p->args.qk_norm =
+        (struct fdit_qk_norm_args){ .samples = s[0], .tokens = s[1], .heads = s[2], .head_size = s[3] };
+    SIZES(p, SIZE(qk_norm, samples), SIZE(qk_norm, tokens), SIZE(qk_norm, heads), SIZE(qk_norm, head_size));
+    p->per_sample = true;
+    fdit_probe_in(p, AT(qk_norm, x), "x", 3 * rows * d);
+    shared(fdit_probe_in(p, AT(qk_norm, q_weight), "q_weight", size));
+    shared(fdit_probe_in(p, AT(qk_norm, q_bias), "q_bias", size));
+    shared(fdit_probe_in(p, AT(qk_norm, k_weight), "k_weight", size));
+    shared(fdit_probe_in(p, AT(qk_norm, k_bias), "k_bias", size));
+    may_be(fdit_probe_out(p, AT(qk_norm, y), "y", 3 * rows * d), "x");
+    optional(fdit_probe_out(p, AT(qk_norm, xhat), "xhat", 2 * rows * d));
+    optional(fdit_probe_out(p, AT(qk_norm, rstd), "rstd", 2 * rows * (size_t)s[2]));
+}
+
+void fdit_case_qk_norm_backward(struct fdit_probe *p, const struct fdit_case_on *on, int variant)
+{
+    const int *s = attention_shapes[shape_at(variant)];
+    const size_t rows = (size_t)s[0] * (size_t)s[1], d = (size_t)s[2] * (size_t)s[3], size = (size_t)s[3];
+    fdit_probe_begin(p, on->ctx, FDIT_OP_QK_NORM_BACKWARD, "%dx%dx%dx%d", s[0], s[1], s[2], s[3]);
+    p->shape = (struct fdit_op_shape){
+        .op = FDIT_OP_QK_NORM_BACKWARD, .samples = s[0], .tokens = s[1], .heads = s[2], .head_size = s[3]
+    };
+    p->args.qk_norm_backward = (struct fdit_qk_norm_backward_args){
+        .samples = s[0], .tokens = s[1], .heads = s[2], .head_size = s[3]
+    };
+    SIZES(p, SIZE(qk_norm_backward, samples), SIZE(qk_norm_backward, tokens), SIZE(qk_norm_backward, heads),
+          SIZE(qk_norm_backward, head_size));
+    p->per_sample = true;
+    fdit_probe_in(p, AT(qk_norm_backward, dy), "dy", 3 * rows * d);
+    fdit_probe_in(p, AT(qk_norm_backward, xhat), "xhat", 2 * rows * d);
+    make_positive(fdit_probe_in(p, AT(qk_norm_backward, rstd), "rstd", 2 * rows * (size_t)s[2]));
+    shared(fdit_probe_in(p, AT(qk_norm_backward, q_weight), "q_weight", size));
+    shared(fdit_probe_in(p, AT(qk_norm_backward, k_weight), "k_weight", size));
+    may_be(fdit_probe_out(p, AT(qk_norm_backward, dx), "dx", 3 * rows * d), "dy");
+    fdit_probe_out(p, AT(qk_norm_backward, dq_weight), "dq_weight", rows * size);
+    fdit_probe_out(p, AT(qk_norm_backward, dq_bias), "dq_bias", rows * size);
+    fdit_probe_out(p, AT(qk_norm_backward, dk_weight), "dk_weight", rows * size);
+    fdit_probe_out(p, AT(qk_norm_backward, dk_bias), "dk_bias", rows * size);
+}
+
 /* out and lse belong to qkv: fdit_case_make fills these three from the forward call. */
 void fdit_case_attention_backward(struct fdit_probe *p, const struct fdit_case_on *on, int variant)
 {

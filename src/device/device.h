@@ -147,6 +147,28 @@ struct fdit_norm_backward_args {
     int mod_stride;
 };
 
+/* y [B, N, 3, H, dh] from x, the q, k and v of attention: each head's q and k is normalised over its dh
+ * numbers, xhat = (x - mean) rstd, rstd = 1/sqrt(var + 1e-5), biased variance, and becomes xhat weight +
+ * bias with the vectors [dh] that all heads share; v stays. y may be x. (Henry et al., arXiv 2010.04245;
+ * with this eps, not that of norm, as in SiT and REPA.) */
+struct fdit_qk_norm_args {
+    int samples, tokens, heads, head_size;
+    struct fdit_tensor y, x;
+    struct fdit_tensor q_weight, q_bias, k_weight, k_bias;
+    struct fdit_tensor xhat; /* optional out [B, N, 2, H, dh] */
+    struct fdit_tensor rstd; /* optional out [B, N, 2, H] */
+};
+
+/* Backward: with g = dy weight, dx = rstd (g - mean(g) - xhat mean(g xhat)) for q and k, dy for v; dx may
+ * be dy. The gradients of the four vectors are the sums over all tokens (column_sum) of these outputs [B
+ * N, dh], which are sums over a token's heads: q_weight of dy xhat, q_bias of dy, and so for k. */
+struct fdit_qk_norm_backward_args {
+    int samples, tokens, heads, head_size;
+    struct fdit_tensor dx, dy;
+    struct fdit_tensor dq_weight, dq_bias, dk_weight, dk_bias;
+    struct fdit_tensor xhat, rstd, q_weight, k_weight;
+};
+
 /* out [B, N, H, dh] = softmax(q k^T dh^-0.5) v for each sample and head, from qkv [B, N, 3, H, dh].
  * lse [B, H, N] (optional out) = log of the sum of exp of the scaled scores of a row.
  * Never holds N x N for all heads at once. dh up to 128. */

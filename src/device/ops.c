@@ -262,6 +262,63 @@ static double attention_work(int samples, int tokens, int heads, int head_size)
     return (double)samples * tokens * tokens * heads * head_size;
 }
 
+void fdit_qk_norm(fdit_device *dev, const struct fdit_qk_norm_args *a)
+{
+    const struct fdit_dim dims[] = {
+        FDIT_SIZE("samples", a->samples),
+        FDIT_SIZE("tokens", a->tokens),
+        FDIT_SIZE("heads", a->heads),
+        FDIT_RANGE("head_size", a->head_size, 1, MAX_HEAD_SIZE),
+    };
+    const long long width = (long long)a->heads * a->head_size;
+    const size_t size = (size_t)a->head_size, all = fdit_product(a->samples, a->tokens, 3 * width);
+    const struct fdit_operand operands[] = {
+        fdit_may_be(fdit_out("y", a->y, all), "x"),
+        fdit_in("x", a->x, all),
+        fdit_in("q_weight", a->q_weight, size),
+        fdit_in("q_bias", a->q_bias, size),
+        fdit_in("k_weight", a->k_weight, size),
+        fdit_in("k_bias", a->k_bias, size),
+        fdit_optional(fdit_out("xhat", a->xhat, fdit_product(a->samples, a->tokens, 2 * width))),
+        fdit_optional(fdit_out("rstd", a->rstd, fdit_product(a->samples, a->tokens, 2LL * a->heads))),
+    };
+    struct fdit_call call = FDIT_CALL(dev, FDIT_OP_QK_NORM, dims, operands);
+    if (!fdit_call_check(&call) || !fdit_call_start(&call))
+        return;
+    dev->ops->qk_norm(dev, a);
+    fdit_call_end(&call, 0, 0);
+}
+
+void fdit_qk_norm_backward(fdit_device *dev, const struct fdit_qk_norm_backward_args *a)
+{
+    const struct fdit_dim dims[] = {
+        FDIT_SIZE("samples", a->samples),
+        FDIT_SIZE("tokens", a->tokens),
+        FDIT_SIZE("heads", a->heads),
+        FDIT_RANGE("head_size", a->head_size, 1, MAX_HEAD_SIZE),
+    };
+    const long long width = (long long)a->heads * a->head_size;
+    const size_t size = (size_t)a->head_size, all = fdit_product(a->samples, a->tokens, 3 * width);
+    const size_t sums = fdit_product(a->samples, a->tokens, a->head_size);
+    const struct fdit_operand operands[] = {
+        fdit_may_be(fdit_out("dx", a->dx, all), "dy"),
+        fdit_out("dq_weight", a->dq_weight, sums),
+        fdit_out("dq_bias", a->dq_bias, sums),
+        fdit_out("dk_weight", a->dk_weight, sums),
+        fdit_out("dk_bias", a->dk_bias, sums),
+        fdit_in("dy", a->dy, all),
+        fdit_in("xhat", a->xhat, fdit_product(a->samples, a->tokens, 2 * width)),
+        fdit_in("rstd", a->rstd, fdit_product(a->samples, a->tokens, 2LL * a->heads)),
+        fdit_in("q_weight", a->q_weight, size),
+        fdit_in("k_weight", a->k_weight, size),
+    };
+    struct fdit_call call = FDIT_CALL(dev, FDIT_OP_QK_NORM_BACKWARD, dims, operands);
+    if (!fdit_call_check(&call) || !fdit_call_start(&call))
+        return;
+    dev->ops->qk_norm_backward(dev, a);
+    fdit_call_end(&call, 0, 0);
+}
+
 void fdit_attention(fdit_device *dev, const struct fdit_attention_args *a)
 {
     const struct fdit_dim dims[] = {

@@ -50,6 +50,10 @@ struct fdit_pt_writer;
  * tensors: the caller gives all names first, then the numbers in the same order. */
 enum fdit_status fdit_pt_writer_new(fdit_context *ctx, struct fdit_pt_writer **out);
 void fdit_pt_writer_free(struct fdit_pt_writer *w); /* removes an unfinished file; NULL is allowed */
+/* A text at args/KEY. The tensors are then in "ema" beside "args", as the trainers of DiT and SiT write
+ * them. Both strings must outlive the writer; FDIT_ERROR_UNSUPPORTED for more than 4. */
+enum fdit_status fdit_pt_writer_arg(fdit_context *ctx, struct fdit_pt_writer *w, const char *key,
+                                    const char *value);
 /* type: F32, F16, BF16 or F64. */
 enum fdit_status fdit_pt_writer_add(fdit_context *ctx, struct fdit_pt_writer *w, const char *name,
                                     enum fdit_st_type type, int rank, const int64_t *shape);

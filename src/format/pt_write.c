@@ -12,7 +12,7 @@
 #include <zlib.h>
 
 #define PREFIX "archive/"
-enum { ALIGN = 64, MOST_TENSORS = 1 << 18, LOCAL = 30, CENTRAL = 46 };
+enum { MOST_ARGS = 4, ALIGN = 64, MOST_TENSORS = 1 << 18, LOCAL = 30, CENTRAL = 46 };
 
 struct entry {
     char *name;
@@ -37,6 +37,8 @@ struct text {
 struct fdit_pt_writer {
     struct entry *entries;
     size_t n, capacity;
+    const char *args[MOST_ARGS][2];
+    size_t n_args;
     struct member *members;
     size_t n_members, members_capacity;
     struct fdit_writer *file;
@@ -84,6 +86,16 @@ enum fdit_status fdit_pt_writer_add(fdit_context *ctx, struct fdit_pt_writer *w,
 out:
     fdit_free(e.name);
     return status;
+}
+
+enum fdit_status fdit_pt_writer_arg(fdit_context *ctx, struct fdit_pt_writer *w, const char *key,
+                                    const char *value)
+{
+    if (w->n_args == MOST_ARGS)
+        return fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED, "torch file: %s is one argument too many", key);
+    w->args[w->n_args][0] = key;
+    w->args[w->n_args++][1] = value;
+    return FDIT_OK;
 }
 
 /* ------------------------------------------------------------------ the pickle */
@@ -180,12 +192,24 @@ out:
 static enum fdit_status describe(fdit_context *ctx, const struct fdit_pt_writer *w, struct text *t)
 {
     enum fdit_status status = FDIT_OK;
-    TRY(put_code(ctx, t,
-                 "\x80\x02"
-                 "ccollections\nOrderedDict\n)R("));
+    TRY(put_code(ctx, t, "\x80\x02"));
+    if (w->n_args) {
+        TRY(put_code(ctx, t, "}("));
+        TRY(put_unicode(ctx, t, "ema"));
+    }
+    TRY(put_code(ctx, t, "ccollections\nOrderedDict\n)R("));
     for (size_t i = 0; i < w->n; i++)
         TRY(put_tensor(ctx, t, &w->entries[i], i));
-    TRY(put_code(ctx, t, "u."));
+    TRY(put_code(ctx, t, "u"));
+    if (w->n_args) {
+        TRY(put_unicode(ctx, t, "args"));
+        TRY(put_code(ctx, t, "}("));
+        for (size_t i = 0; i < w->n_args; i++)
+            for (int k = 0; k < 2; k++)
+                TRY(put_unicode(ctx, t, w->args[i][k]));
+        TRY(put_code(ctx, t, "uu"));
+    }
+    TRY(put_code(ctx, t, "."));
 out:
     return status;
 }

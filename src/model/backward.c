@@ -236,6 +236,41 @@ static void attention_backward(struct fdit_model *m, const struct fdit_block_sit
                                                         .lse = b->lse });
 }
 
+/* q, k of each head = LN(q), LN(k): dqkv in place, and the sums over all tokens for what is trained */
+static void qk_norm_backward(struct fdit_model *m, const struct fdit_block_site *b, struct fdit_tensor dqkv,
+                             int n, int beta)
+{
+    if (!b->q_norm->weight)
+        return;
+    const int size = m->config.width / m->config.heads, rows = n * fdit_config_tokens(&m->config);
+    const struct fdit_param *params[4] = { b->q_norm->weight, b->q_norm->bias, b->k_norm->weight,
+                                           b->k_norm->bias };
+    struct fdit_tensor sums[4];
+    for (int i = 0; i < 4; i++)
+        sums[i] = fdit_at(m->dqk, (size_t)i * (size_t)rows * (size_t)size);
+    fdit_qk_norm_backward(m->dev,
+                          &(struct fdit_qk_norm_backward_args){ .samples = n,
+                                                                .tokens = fdit_config_tokens(&m->config),
+                                                                .heads = m->config.heads,
+                                                                .head_size = size,
+                                                                .dx = dqkv,
+                                                                .dy = dqkv,
+                                                                .dq_weight = sums[0],
+                                                                .dq_bias = sums[1],
+                                                                .dk_weight = sums[2],
+                                                                .dk_bias = sums[3],
+                                                                .xhat = b->qk_xhat,
+                                                                .rstd = b->qk_rstd,
+                                                                .q_weight = fdit_param_value(m, params[0]),
+                                                                .k_weight = fdit_param_value(m, params[2]) });
+    for (int i = 0; i < 4; i++)
+        if (params[i]->trained)
+            fdit_column_sum(
+                m->dev,
+                &(struct fdit_column_sum_args){
+                    .m = rows, .n = size, .db = fdit_param_grad(m, params[i]), .dy = sums[i], .beta = beta });
+}
+
 /* c += table[row] */
 static void add_class_backward(struct fdit_model *m, struct fdit_tensor dc, int n, int beta)
 {
@@ -309,8 +344,9 @@ static void attention_branch_backward(struct fdit_model *m, const struct fdit_bl
     gate_backward(m, &b->gate1, n); /* x += gate1 Linear(heads) */
     linear_backward(m, b->proj, b->heads_out, (struct fdit_linear_dx_args){ .dx = m->dheads, .dy = dbranch },
                     n, beta);
-    attention_backward(m, b, fdit_scaled(m, b->qkv, b->qkv_out, n), m->dheads, dqkv,
+    attention_backward(m, b, fdit_attention_input(m, b, n, true), m->dheads, dqkv,
                        n);                                         /* heads = softmax(q k^T / sqrt dh) v */
+    qk_norm_backward(m, b, dqkv, n, beta);                         /* q, k = LN(q), LN(k) */
     linear_backward(m, b->qkv, rebuild_u(m, &b->norm1, b->qkv, n), /* q, k, v = Linear(u) */
                     (struct fdit_linear_dx_args){
                         .dx = m->du, .dy = scaled_backward(m, b->qkv, dqkv, b->qkv_out, n, beta) },

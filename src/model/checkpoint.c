@@ -232,23 +232,16 @@ const struct fdit_objective *fdit_checkpoint_asked(const struct fdit_checkpoint 
     return cp->asked;
 }
 
-/* What the network has that is not computed here is refused; what only its training used is left out. */
-static enum fdit_status check_layers(fdit_context *ctx, const struct fdit_checkpoint *cp)
+/* What only its training used is left out. */
+static void tell_left_out(fdit_context *ctx, const struct fdit_checkpoint *cp)
 {
     size_t left_out = 0;
-    if (fdit_checkpoint_has(cp, "blocks.0.attn.q_norm.weight"))
-        return fdit_fail(
-            ctx, FDIT_ERROR_UNSUPPORTED,
-            "%s: normalises queries and keys (%sblocks.0.attn.q_norm.weight), which this version does "
-            "not do; give a model that was trained without it",
-            fdit_checkpoint_path(cp), cp->prefix);
     for (size_t i = 0; i < fdit_checkpoint_tensors(cp); i++)
         left_out += fdit_checkpoint_left_out(cp, i);
     if (left_out)
         fdit_log(ctx, FDIT_LOG_INFO,
                  "%s: %zu tensors %sprojectors.* are of a side loss in training; left out",
                  fdit_checkpoint_path(cp), left_out, cp->prefix);
-    return FDIT_OK;
 }
 
 /* Arguments of SiT's and REPA's trainers: only the straight path is computed here. */
@@ -276,7 +269,9 @@ static enum fdit_status find_objective(fdit_context *ctx, const struct fdit_chec
     const int64_t rows = fdit_checkpoint_dim(cp, "final_layer.linear.weight", 0);
     const int64_t one = fdit_config_patch_in(c);
     bool path;
-    TRY(check_layers(ctx, cp));
+    tell_left_out(ctx, cp);
+    if (fdit_checkpoint_has(cp, "blocks.0.attn.qkv.weight")) /* not a delta, which need not have them */
+        c->qk_norm = fdit_checkpoint_has(cp, "blocks.0.attn.q_norm.weight");
     TRY(check_path(ctx, cp, &path));
     if (!told && (rows == one || path)) {
         told = true;
@@ -314,6 +309,7 @@ enum fdit_status fdit_checkpoint_config(fdit_context *ctx, struct fdit_checkpoin
         TRY(fdit_config_from_json(ctx, fdit_checkpoint_path(cp), meta, strlen(meta), &own));
         c.kind = own.kind;
         c.objective = own.objective;
+        c.qk_norm = own.qk_norm;
     }
     if (model_text)
         TRY(fdit_config_parse(ctx, model_text, &c));

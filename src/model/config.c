@@ -179,15 +179,12 @@ static enum fdit_status check_diffusers(fdit_context *ctx, const char *name, con
     return FDIT_OK;
 }
 
-/* "parameterisation": the name of an objective; and what its network may have that is not computed here. */
+/* "parameterisation": the name of an objective. */
 static enum fdit_status get_objective(fdit_context *ctx, const char *name, const json_t *root,
                                       enum fdit_objective_id *out)
 {
     const json_t *value = json_object_get(root, "parameterisation");
-    const json_t *norm = json_object_get(root, "qk_norm");
     const struct fdit_objective *found = NULL;
-    if (json_is_true(norm))
-        return unsupported(ctx, name, "qk_norm", norm, "false");
     if (!value || json_is_null(value))
         return FDIT_OK;
     if (json_is_string(value))
@@ -231,6 +228,8 @@ enum fdit_status fdit_config_from_json(fdit_context *ctx, const char *name, cons
     TRY(get_int(ctx, name, root, "in_channels", &c.channels));
     TRY(get_objective(ctx, name, root, &c.objective));
     TRY(check_outputs(ctx, name, root, &c));
+    if (json_is_boolean(json_object_get(root, "qk_norm")))
+        c.qk_norm = json_is_true(json_object_get(root, "qk_norm"));
     TRY(get_int(ctx, name, root, "num_layers", &c.depth));
     TRY(get_int(ctx, name, root, "depth", &c.depth));
     TRY(get_int(ctx, name, root, "num_attention_heads", &c.heads));
@@ -264,14 +263,15 @@ enum fdit_status fdit_config_to_json(fdit_context *ctx, const struct fdit_model_
     enum fdit_status status = FDIT_OK;
     char *adapter = NULL;
     TRY(fdit_adapter_to_json(ctx, &c->adapter, &adapter));
-    TRY(fdit_strf(
-        ctx, out,
-        "{\"kind\":\"%s\",\"input_size\":%d,\"patch_size\":%d,\"in_channels\":%d,"
-        "\"hidden_size\":%d,\"depth\":%d,\"num_heads\":%d,\"mlp_ratio\":%d,"
-        "\"table_rows\":%d%s%s%s%s}",
-        c->kind == FDIT_MODEL_DIT ? "dit" : "classifier", c->input_size, c->patch, c->channels, c->width,
-        c->depth, c->heads, c->mlp_ratio, c->rows, c->objective ? ",\"parameterisation\":\"" : "",
-        c->objective ? fdit_objective_at(c->objective)->name : "", c->objective ? "\"" : "", adapter));
+    TRY(fdit_strf(ctx, out,
+                  "{\"kind\":\"%s\",\"input_size\":%d,\"patch_size\":%d,\"in_channels\":%d,"
+                  "\"hidden_size\":%d,\"depth\":%d,\"num_heads\":%d,\"mlp_ratio\":%d,"
+                  "\"table_rows\":%d%s%s%s%s%s}",
+                  c->kind == FDIT_MODEL_DIT ? "dit" : "classifier", c->input_size, c->patch, c->channels,
+                  c->width, c->depth, c->heads, c->mlp_ratio, c->rows,
+                  c->objective ? ",\"parameterisation\":\"" : "",
+                  c->objective ? fdit_objective_at(c->objective)->name : "", c->objective ? "\"" : "",
+                  c->qk_norm ? ",\"qk_norm\":true" : "", adapter));
 out:
     fdit_free(adapter);
     return status;

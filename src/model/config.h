@@ -25,6 +25,7 @@ struct fdit_model_config {
     int rows;                         /* rows of the class table; classifier: classes */
     enum fdit_objective_id objective; /* of a DiT: what it predicts */
     struct fdit_adapter adapter;      /* of the blocks; 0: none */
+    bool qk_norm;                     /* of a DiT: queries and keys are normalised, with weights and biases */
 };
 
 static inline int fdit_config_tokens(const struct fdit_model_config *c)

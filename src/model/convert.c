@@ -462,6 +462,10 @@ static enum fdit_status save_torch(fdit_context *ctx, struct job *j)
         shape_of(p, shape);
         TRY(fdit_pt_writer_add(ctx, w, p->name, type_of(j, p), p->rank, shape));
     }
+    if (j->config.objective == FDIT_OBJECTIVE_FLOW_SIT) { /* its tensors look like those of ddpm */
+        TRY(fdit_pt_writer_arg(ctx, w, "path_type", "Linear"));
+        TRY(fdit_pt_writer_arg(ctx, w, "prediction", "velocity"));
+    }
     j->report->files = 1;
     TRY(fdit_pt_writer_save(ctx, w, j->o->out, fill_whole, j, &j->report->bytes));
 out:

@@ -131,6 +131,32 @@ static void norm(struct fdit_model *m, const struct fdit_norm_site *s, int n)
                                                 .rstd = s->rstd });
 }
 
+/* q, k of each head = LN(q), LN(k), in place */
+static void qk_norm(struct fdit_model *m, const struct fdit_block_site *b, struct fdit_tensor qkv, int n)
+{
+    fdit_qk_norm(m->dev, &(struct fdit_qk_norm_args){ .samples = n,
+                                                      .tokens = fdit_config_tokens(&m->config),
+                                                      .heads = m->config.heads,
+                                                      .head_size = m->config.width / m->config.heads,
+                                                      .y = qkv,
+                                                      .x = qkv,
+                                                      .q_weight = fdit_param_value(m, b->q_norm->weight),
+                                                      .q_bias = fdit_param_value(m, b->q_norm->bias),
+                                                      .k_weight = fdit_param_value(m, b->k_norm->weight),
+                                                      .k_bias = fdit_param_value(m, b->k_norm->bias),
+                                                      .xhat = b->qk_xhat,
+                                                      .rstd = b->qk_rstd });
+}
+
+struct fdit_tensor fdit_attention_input(struct fdit_model *m, const struct fdit_block_site *b, int n,
+                                        bool again)
+{
+    const struct fdit_tensor qkv = fdit_scaled(m, b->qkv, b->qkv_out, n);
+    if (b->q_norm->weight && (!again || b->qkv->gamma))
+        qk_norm(m, b, qkv, n);
+    return qkv;
+}
+
 /* heads = softmax(q k^T / sqrt dh) v */
 static void attention(struct fdit_model *m, const struct fdit_block_site *b, struct fdit_tensor qkv, int n)
 {
@@ -222,9 +248,9 @@ static void embed(struct fdit_model *m, int n)
 
 static void attention_heads(struct fdit_model *m, const struct fdit_block_site *b, int n)
 {
-    norm(m, &b->norm1, n);                                     /* u = LN1(x) (1 + scale1) + shift1 */
-    linear(m, b->qkv, m->u, b->qkv_out, n);                    /* q, k, v = Linear(u) */
-    attention(m, b, fdit_scaled(m, b->qkv, b->qkv_out, n), n); /* heads = softmax(q k^T / sqrt dh) v */
+    norm(m, &b->norm1, n);                                    /* u = LN1(x) (1 + scale1) + shift1 */
+    linear(m, b->qkv, m->u, b->qkv_out, n);                   /* q, k, v = Linear(u) */
+    attention(m, b, fdit_attention_input(m, b, n, false), n); /* heads = softmax(q k^T / sqrt dh) v */
 }
 
 static void attention_branch(struct fdit_model *m, const struct fdit_block_site *b, int n)
@@ -298,6 +324,7 @@ struct fdit_block_saved fdit_block_unrounded(const struct fdit_model *m, int i)
     struct fdit_block_saved s = m->shared;
     s.rstd1 = m->saved[i].rstd1;
     s.lse = m->saved[i].lse;
+    s.qk_rstd = m->saved[i].qk_rstd;
     s.rstd2 = m->saved[i].rstd2;
     s.mod = m->saved[i].mod;
     return s;

@@ -91,12 +91,16 @@ static enum fdit_status plan_block(fdit_context *ctx, struct fdit_model *m, stru
     if (parts & PART_INNER) {
         place(&l, &s->xhat1, FDIT_F32, md);
         place(&l, &s->xhat2, FDIT_F32, md);
+        if (c->qk_norm)
+            place(&l, &s->qk_xhat, FDIT_F32, 2 * md);
         place(&l, &s->fc1, FDIT_F32, md * (size_t)c->mlp_ratio);
     }
     if (parts & PART_SMALL) {
         place(&l, &s->rstd1, FDIT_F32, b * n);
         place(&l, &s->lse, FDIT_F32, b * n * (size_t)c->heads);
         place(&l, &s->rstd2, FDIT_F32, b * n);
+        if (c->qk_norm)
+            place(&l, &s->qk_rstd, FDIT_F32, 2 * b * n * (size_t)c->heads);
     }
     if (l.status != FDIT_OK)
         return l.status;
@@ -203,6 +207,9 @@ static enum fdit_status plan_gradients(fdit_context *ctx, struct fdit_model *m, 
     const size_t md = b * n * d;
     const bool dit = c->kind == FDIT_MODEL_DIT;
     const enum fdit_plan_kind scratch = FDIT_PLAN_SCRATCH, batch = FDIT_PLAN_BATCH;
+    if (c->qk_norm)
+        TRY(own(ctx, m, scratch, &m->dqk, FDIT_F32, 4 * (md / (size_t)c->heads),
+                "gradients of normalised queries and keys"));
     TRY(own(ctx, m, scratch, &m->dx, FDIT_F32, md, "gradient of the residual stream"));
     TRY(own(ctx, m, scratch, &m->du, FDIT_F32, md, "gradient of a branch"));
     TRY(own(ctx, m, scratch, &m->dwide, FDIT_F32, dwide, "gradient inside a branch"));
@@ -432,7 +439,8 @@ static void add_blocks_ops(struct shape_list *l, const struct fdit_model *m)
                                             FDIT_OP_MODULATE,   FDIT_OP_NORM_BACKWARD,
                                             FDIT_OP_GATE,       FDIT_OP_GATE_BACKWARD,
                                             FDIT_OP_TOKEN_MEAN, FDIT_OP_TOKEN_MEAN_BACKWARD };
-    static const enum fdit_op head_ops[] = { FDIT_OP_ATTENTION, FDIT_OP_ATTENTION_BACKWARD };
+    static const enum fdit_op head_ops[] = { FDIT_OP_ATTENTION, FDIT_OP_ATTENTION_BACKWARD, FDIT_OP_QK_NORM,
+                                             FDIT_OP_QK_NORM_BACKWARD };
     static const enum fdit_op flat_ops[] = { FDIT_OP_ACTIVATION, FDIT_OP_ACTIVATION_BACKWARD,
                                              FDIT_OP_PATCHIFY, FDIT_OP_UNPATCHIFY };
     const struct fdit_model_config *c = &m->config;
@@ -445,6 +453,9 @@ static void add_blocks_ops(struct shape_list *l, const struct fdit_model *m)
             l,
             (struct fdit_op_shape){
                 .op = head_ops[i], .samples = b, .tokens = n, .heads = c->heads, .head_size = d / c->heads });
+    if (c->qk_norm)
+        add_shape(l, (struct fdit_op_shape){
+                         .op = FDIT_OP_COLUMN_SUM, .samples = b, .tokens = n, .n_out = d / c->heads });
     for (size_t i = 0; i < sizeof flat_ops / sizeof flat_ops[0]; i++)
         add_shape(l, (struct fdit_op_shape){ .op = flat_ops[i], .samples = b, .n = wide });
 }

@@ -61,6 +61,7 @@ struct fdit_block_saved {
     struct fdit_tensor mod;     /* of model->mods: [B, 6 D] shift1 scale1 gate1 shift2 scale2 gate2 */
     struct fdit_tensor xhat1, rstd1, qkv, lse, heads_out, attn_out;
     struct fdit_tensor xhat2, rstd2, fc1, mlp_out;
+    struct fdit_tensor qk_xhat, qk_rstd; /* [M, 2 D], [M, 2 H] with config.qk_norm */
 };
 
 enum { FDIT_MODEL_TENSORS = 32 }; /* at the most, with a buffer of their own */
@@ -88,6 +89,7 @@ struct fdit_model {
     struct fdit_tensor dx, du; /* [M, D] */
     struct fdit_tensor dwide;  /* [M, max(R, 3) D] */
     struct fdit_tensor dmod;   /* [B, 6 D] */
+    struct fdit_tensor dqk;    /* [4, M, dh] with config.qk_norm: its gradients of each token */
 
     /* Of the adapter that is at work: A x or B^T dy, the same times s; and room for a layer's result. */
     struct fdit_tensor low, low_scaled; /* [M, rank] */

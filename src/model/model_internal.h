@@ -57,6 +57,8 @@ struct fdit_gate_site {
 struct fdit_block_site {
     struct fdit_norm_site norm1, norm2;
     const struct fdit_layer *qkv, *proj, *fc1, *fc2;
+    const struct fdit_layer *q_norm, *k_norm;   /* without a weight: none */
+    struct fdit_tensor qk_xhat, qk_rstd;        /* kept for the backward pass; absent without one */
     struct fdit_tensor qkv_out, lse, heads_out; /* [M, 3 D], [B, H, N], [M, D] */
     struct fdit_tensor fc1_out;                 /* [M, R D] before GELU; absent without a backward pass */
     struct fdit_gate_site gate1, gate2;
@@ -70,6 +72,10 @@ struct fdit_norm_site fdit_final_norm_of(const struct fdit_model *m, int first);
 /* gamma times the result of a layer, in model->wide; the result itself where it has none. */
 struct fdit_tensor fdit_scaled(struct fdit_model *m, const struct fdit_layer *l, struct fdit_tensor result,
                                int samples);
+/* The q, k and v that attention takes: scaled and normalised. The latter is done in place, so in
+ * b->qkv_out it is there `again` unless a gamma keeps the plain result. */
+struct fdit_tensor fdit_attention_input(struct fdit_model *m, const struct fdit_block_site *b, int samples,
+                                        bool again);
 /* model->low = A x of the layer's adapter, model->low_scaled = s A x; the second alone, from model->low. */
 void fdit_low_rank_inner(struct fdit_model *m, const struct fdit_layer *l, struct fdit_tensor x, int samples);
 void fdit_low_rank_scale(struct fdit_model *m, const struct fdit_layer *l, int samples);

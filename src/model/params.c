@@ -273,6 +273,10 @@ static void add_block(struct builder *b, const struct fdit_model_config *c, stru
     const int n = fdit_config_tokens(c), d = c->width, hidden = c->mlp_ratio * d;
     norm(b, &l->norm1, n, "norm1", d);
     adapted(b, &c->adapter, &l->qkv, n, "attn.qkv", 3 * d, d);
+    if (c->qk_norm) {
+        norm(b, &l->q_norm, n, "attn.q_norm", d / c->heads);
+        norm(b, &l->k_norm, n, "attn.k_norm", d / c->heads);
+    }
     adapted(b, &c->adapter, &l->proj, n, "attn.proj", d, d);
     norm(b, &l->norm2, n, "norm2", d);
     adapted(b, &c->adapter, &l->fc1, n, "mlp.fc1", hidden, d);

@@ -103,6 +103,7 @@ struct fdit_layer {
 struct fdit_block_layers {
     FDIT_BLOCK_ROLES(FDIT_ROLE_FIELD)
     struct fdit_param *gamma1, *gamma2; /* multiply the gates of the branches; NULL: none */
+    struct fdit_layer q_norm, k_norm;   /* [dh], of all heads; empty without config.qk_norm */
 };
 struct fdit_end_layers {
     FDIT_END_ROLES(FDIT_ROLE_FIELD)
