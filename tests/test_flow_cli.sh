@@ -122,6 +122,7 @@ cmp a.safetensors b.safetensors || fail "a converted SiT gives another picture"
     --latents a.safetensors 2>stderr || fail "REPA is not drawn" "$(cat stderr)"
 has "REPA" stderr "projectors"
 good convert sit.safetensors sit.pt --quiet --model 32,2,2,2
+good $draw --base "$files/sit.pt" --latents a.safetensors
 good $draw --base sit.pt --latents b.safetensors
 checks=$((checks + 1))
 cmp a.safetensors b.safetensors || fail "a SiT written as a torch file gives another picture"

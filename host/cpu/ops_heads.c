@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * ops_heads.c: normalised queries and keys, a token a piece. Sums have LANES interleaved chains, which the compiler
- * makes vectors of; their order depends on the head size alone. */
+ * ops_heads.c: normalised queries and keys, a token a piece. Sums have LANES interleaved chains, which the
+ * compiler makes vectors of; their order depends on the head size alone. */
 #include "cpu/ops.h"
 
 #include <math.h>

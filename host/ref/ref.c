@@ -297,8 +297,8 @@ void ref_qk_norm(fdit_device *dev, const struct fdit_qk_norm_args *a)
 {
     const float *const vectors[4] = { f32(a->q_weight), f32(a->q_bias), f32(a->k_weight), f32(a->k_bias) };
     (void)dev;
-    ref_qk_norm_f32(a->samples, a->tokens, a->heads, a->head_size, f32(a->y), f32(a->x), vectors, f32(a->xhat),
-                    f32(a->rstd));
+    ref_qk_norm_f32(a->samples, a->tokens, a->heads, a->head_size, f32(a->y), f32(a->x), vectors,
+                    f32(a->xhat), f32(a->rstd));
 }
 
 void ref_qk_norm_backward(fdit_device *dev, const struct fdit_qk_norm_backward_args *a)

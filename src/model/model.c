@@ -302,6 +302,8 @@ static enum fdit_status plan_group(fdit_context *ctx, struct fdit_model *m, int 
     const bool training = m->options.training;
     const int moments = training ? m->options.moments : 0;
     const size_t trained = group->trained * sizeof(float);
+    const bool row = g == fdit_group_table(&m->config) && trained;
+    const size_t base = row ? fdit_page_floats((size_t)m->config.width) * sizeof(float) : trained;
     const struct {
         bool wanted;
         enum fdit_plan_kind kind;
@@ -313,6 +315,7 @@ static enum fdit_status plan_group(fdit_context *ctx, struct fdit_model *m, int 
         { true, FDIT_PLAN_WEIGHTS, &group->fixed, group->frozen * sizeof(float), "biases, norms and tables" },
         { true, FDIT_PLAN_TRAINED, &group->value, trained, "parameters" },
         { m->options.ema, FDIT_PLAN_EMA, &group->ema, trained, "averages" },
+        { m->options.base_values, FDIT_PLAN_WEIGHTS, &group->base, base, "what it was in the base" },
         { training, FDIT_PLAN_GRADIENTS, &group->grad, trained, "gradients" },
         { moments > 0, FDIT_PLAN_OPTIMISER, &group->moment[0], trained, "first moments" },
         { moments > 1, FDIT_PLAN_OPTIMISER, &group->moment[1], trained, "second moments" },
@@ -571,7 +574,10 @@ out:
 struct fdit_tensor fdit_param_value(const struct fdit_model *m, const struct fdit_param *p)
 {
     const struct fdit_group *g = &m->params.groups[p->group];
-    fdit_buffer *buffer = !p->trained ? g->fixed : m->values == FDIT_VALUES_EMA ? g->ema : g->value;
+    fdit_buffer *buffer = !p->trained                     ? g->fixed
+                          : m->values == FDIT_VALUES_EMA  ? g->ema
+                          : m->values == FDIT_VALUES_BASE ? g->base
+                                                          : g->value;
     return (struct fdit_tensor){ buffer, p->offset, FDIT_F32 };
 }
 
@@ -598,6 +604,15 @@ enum fdit_status fdit_model_set(fdit_context *ctx, struct fdit_model *m, struct 
     } else {
         fdit_write(m->dev, (struct fdit_tensor){ g->fixed, p->offset, FDIT_F32 }, data, p->count);
     }
+    return fdit_device_status(ctx, m->dev);
+}
+
+enum fdit_status fdit_model_set_base(fdit_context *ctx, struct fdit_model *m, const struct fdit_param *p,
+                                     const float *data)
+{
+    const struct fdit_group *g = &m->params.groups[p->group];
+    const size_t n = p->kind == FDIT_PARAM_TABLE ? (size_t)m->config.width : p->count;
+    fdit_write(m->dev, (struct fdit_tensor){ g->base, p->offset, FDIT_F32 }, data, n);
     return fdit_device_status(ctx, m->dev);
 }
 

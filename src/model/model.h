@@ -25,13 +25,18 @@ enum fdit_recompute {
     FDIT_RECOMPUTE_BLOCK,    /* D: block input */
 };
 
-enum fdit_values { FDIT_VALUES_RAW, FDIT_VALUES_EMA };
+enum fdit_values {
+    FDIT_VALUES_RAW,
+    FDIT_VALUES_EMA,
+    FDIT_VALUES_BASE, /* options.base_values; its class table is one row */
+};
 
 struct fdit_model_options {
     const struct fdit_mask *mask; /* what is trained; NULL: nothing */
     bool training;                /* backward pass, gradients */
     int moments;       /* training: kept by the optimiser, at most FDIT_MOST_MOMENTS; 0: it runs elsewhere */
     bool ema;          /* keep EMA of the trained parameters */
+    bool base_values;  /* keep their values in the base, and one row of its table: fdit_model_set_base */
     int batch;         /* the most samples of one forward pass */
     int conditions;    /* inference: hold the modulations of so many samples, those of several
                                    * passes: fdit_condition. 0: of a batch */
@@ -140,6 +145,9 @@ enum fdit_status fdit_model_allocate(fdit_context *ctx, struct fdit_model *model
 /* Gives a parameter its numbers (p->count floats, checkpoint layout); raw and EMA values both. */
 enum fdit_status fdit_model_set(fdit_context *ctx, struct fdit_model *model, struct fdit_param *p,
                                 const float *data);
+/* A trained parameter's numbers in the base; of the class table [D], the one row that is kept. */
+enum fdit_status fdit_model_set_base(fdit_context *ctx, struct fdit_model *model, const struct fdit_param *p,
+                                     const float *data);
 /* Reads a trained parameter or frozen vector back; frozen matrices cannot be read:
  * FDIT_ERROR_UNSUPPORTED. */
 enum fdit_status fdit_model_get(fdit_context *ctx, const struct fdit_model *model, const struct fdit_param *p,

@@ -394,7 +394,7 @@ void fdit_params_fini(struct fdit_params *params)
     }
     for (int i = 0; params->groups && i < params->n_groups; i++) {
         struct fdit_group *g = &params->groups[i];
-        fdit_buffer *all[] = { g->value, g->grad, g->ema, g->fixed };
+        fdit_buffer *all[] = { g->value, g->grad, g->ema, g->base, g->fixed };
         for (size_t j = 0; j < sizeof all / sizeof all[0]; j++)
             fdit_buffer_free(all[j]);
         for (int j = 0; j < FDIT_MOST_MOMENTS; j++)

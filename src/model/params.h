@@ -41,6 +41,7 @@ enum { FDIT_MOST_MOMENTS = 2 };
 struct fdit_group {
     size_t trained, frozen;                 /* elements with padding; 0: no such buffer */
     fdit_buffer *value, *grad, *ema;        /* trained */
+    fdit_buffer *base;                      /* what they were; of the class table one row */
     fdit_buffer *moment[FDIT_MOST_MOMENTS]; /* what the optimiser keeps for each trained number */
     fdit_buffer *fixed;                     /* frozen vectors */
 };

@@ -7,6 +7,7 @@
 #include "model/delta.h"
 #include "sample/source.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -24,6 +25,7 @@ struct trained {
     bool empty;     /* to the empty row */
     int32_t *ranks; /* to these ranks' groups */
     size_t n_ranks;
+    double learnt; /* guidance that one pass draws; 0: none */
     int32_t usual; /* the rank that guides unless another is named, -1: none */
 };
 
@@ -42,6 +44,7 @@ static enum fdit_status read_trained(fdit_context *ctx, const struct fdit_sample
     const char *one = json_string_value(json_object_get(root, "superclass"));
     const json_t *share = json_object_get(root, "drop-prob");
     t->known = drop != NULL;
+    t->learnt = json_number_value(json_object_get(root, "learn-guidance"));
     if (!t->known || (json_is_number(share) && !(json_number_value(share) > 0)))
         goto out;
     t->empty = !strcmp(drop, "empty");
@@ -186,6 +189,16 @@ static enum fdit_status usual_guide(fdit_context *ctx, const struct fdit_sample_
                                     struct fdit_guide *g)
 {
     enum fdit_status status = FDIT_OK;
+    if (t->learnt > 0) {
+        if (!isnan(o->guidance.w) && o->guidance.w != 1)
+            FAIL(
+                ctx, FDIT_ERROR_ARGUMENT,
+                "--guidance %g: %s has learnt guidance of %g and draws with it in one pass; leave the option "
+                "out, or name a --guide to add another to it",
+                o->guidance.w, fdit_checkpoint_path(s->delta ? s->delta : s->base), t->learnt);
+        TRY(fdit_strdup(ctx, "none", &g->text));
+        return FDIT_OK;
+    }
     bool spare = s->files.config.rows == fdit_taxonomy_n_rows(s->taxonomy) + 1;
     if (t->n_ranks || (!t->known && s->named && !spare && fdit_taxonomy_n_ranks(s->taxonomy)))
         return guide_by_rank(ctx, NULL, t, s, g);

@@ -363,7 +363,9 @@ static enum fdit_status plan_preview(fdit_context *ctx, struct run *r)
                              o->eval_every);
         return FDIT_OK;
     }
-    if (r->guide_rank >= 0)
+    if (fdit_learn_wanted(o))
+        guide.kind = FDIT_GUIDE_NONE; /* one pass draws guided pictures */
+    else if (r->guide_rank >= 0)
         guide.kind = FDIT_GUIDE_SUPERCLASS;
     else if (o->drop == FDIT_DROP_EMPTY)
         guide.kind = FDIT_GUIDE_EMPTY;
@@ -421,6 +423,19 @@ out:
     return status;
 }
 
+/* The average that learnt guidance looks at is kept on the first device alone. */
+static enum fdit_status plan_learning(fdit_context *ctx, struct run *r)
+{
+    enum fdit_status status = FDIT_OK;
+    if (r->devices->n > 1 || r->output.hooks.exchange)
+        FAIL(ctx, FDIT_ERROR_UNSUPPORTED,
+             "--learn-guidance works on one device; give one --device, or leave it out");
+    TRY(fdit_step_learn_guidance(ctx, r->step));
+    TRY(fdit_learn_new(ctx, r->o, &r->rule, r->objective, r->guide_rank, (size_t)r->o->batch, &r->learn));
+out:
+    return status;
+}
+
 enum fdit_status fdit_run_plan(fdit_context *ctx, struct run *r)
 {
     enum fdit_status status = FDIT_OK;
@@ -429,6 +444,7 @@ enum fdit_status fdit_run_plan(fdit_context *ctx, struct run *r)
                                     .training = true,
                                     .moments = r->optimiser->moments,
                                     .ema = true,
+                                    .base_values = fdit_learn_wanted(o) && o->learn_guide == FDIT_LEARN_BASE,
                                     .batch = o->batch,
                                     .recompute = o->recompute,
                                     .activations = o->activations,
@@ -438,6 +454,8 @@ enum fdit_status fdit_run_plan(fdit_context *ctx, struct run *r)
     TRY(fdit_model_new(ctx, r->dev, &r->config, &m, &r->model));
     TRY(check_start(ctx, r));
     TRY(fdit_step_new(ctx, r->model, r->objective, o->accumulate, &r->step));
+    if (fdit_learn_wanted(o))
+        TRY(plan_learning(ctx, r));
     TRY(fdit_replicas_new(ctx, r->devices, r->model, r->step, r->objective, o->accumulate,
                           r->output.hooks.exchange, &r->fleet));
     r->model->plan.title = r->devices->n > 1 ? fdit_device_info(r->dev)->name : NULL;
@@ -506,6 +524,8 @@ static enum fdit_status load_first(fdit_context *ctx, struct run *r)
         fdit_log(ctx, FDIT_LOG_INFO,
                  "%s is a stock DiT without LayerNorm weights: %d scales and offsets start as 1 and 0",
                  o->base, report.norms_missing);
+    if (r->model->options.base_values)
+        TRY(fdit_learn_load_base(ctx, r->model, r->base));
     TRY(fdit_class_table_start(ctx, r->model, o->table_init, r->base, r->rule.taxonomy, o->seed));
     if (r->start)
         TRY(fdit_class_table_take(ctx, r->model, r->start, r->known, r->rule.taxonomy));

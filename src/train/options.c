@@ -6,6 +6,7 @@
 #include "core/pool.h"
 #include "format/option_json.h"
 #include "diffusion/objective.h"
+#include "train/learn.h"
 #include "train/optimiser.h"
 
 #include <limits.h>
@@ -142,6 +143,27 @@ static bool has_evaluation(const void *args) /* absent as in the files of older 
     return ((const struct fdit_train_options *)args)->eval_every > 0;
 }
 
+/* Those of learnt guidance are absent where they are as in the files of older programs. */
+static bool learns(const void *args)
+{
+    return fdit_learn_wanted(args);
+}
+
+static bool learns_from_base(const void *args)
+{
+    return ((const struct fdit_train_options *)args)->learn_guide != FDIT_LEARN_SUPERCLASS;
+}
+
+static bool learns_later(const void *args)
+{
+    return ((const struct fdit_train_options *)args)->learn_after != 0;
+}
+
+static bool learns_below(const void *args)
+{
+    return ((const struct fdit_train_options *)args)->learn_below > 0;
+}
+
 static bool has_vae(const void *args)
 {
     return ((const struct fdit_train_options *)args)->vae != NULL;
@@ -272,6 +294,21 @@ const struct fdit_option fdit_train_option_table[] = {
       .help = "what replaces a dropped label: its superclass, or one empty row for all" },
     { ROW(REAL, "drop-prob", "X", drop_prob), FDIT_RANGE(0, 1), RESULT, .usual = "0.1",
       .help = "share of the labels that are dropped" },
+    { ROW(REAL, "learn-guidance", "W", learn_guidance), FDIT_RANGE(0, 100), RESULT, .kept = learns,
+      .note = ": none",
+      .help =
+          "learn the predictions of guidance of scale W (usually 1.5 to 3), so that one pass of the network "
+          "draws guided pictures" },
+    { ROW(CHOICE, "learn-guide", "superclass|base", learn_guide), RESULT, .kept = learns_from_base,
+      .usual = "superclass",
+      .help =
+          "guide of --learn-guidance: what dropped labels become, or the base at the last row of its table" },
+    { ROW(INT64, "learn-after", "N", learn_after), FDIT_RANGE(0, FDIT_TRAIN_MOST_STEPS), RESULT,
+      .kept = learns_later, .usual = "0",
+      .help = "steps, besides the first, before --learn-guidance begins" },
+    { ROW(REAL, "learn-below", "X", learn_below), FDIT_RANGE(0, 1), RESULT, .kept = learns_below,
+      .note = ": at all",
+      .help = "apply --learn-guidance below this time only, from 0 (picture) to 1 (noise)" },
     { ROW(CHOICE, "table-init", "normal|base|names", table_init), RESULT, .usual = "normal",
       .help = "how the class table starts: from N(0, 0.02), with the spread of the base's table, or from "
               "the base's rows of the same names" },
@@ -426,6 +463,7 @@ enum fdit_status fdit_train_check(fdit_context *ctx, const struct fdit_train_opt
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "--data-changed goes with --resume; a new run takes any data");
     if (o->old_classes != FDIT_OLD_CLASSES_REFUSE && !o->delta)
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "--old-classes are those of a delta; add --delta FILE");
+    TRY(fdit_learn_check(ctx, o));
 out:
     return status;
 }

@@ -15,6 +15,7 @@
 enum fdit_lr_schedule { FDIT_LR_CONSTANT, FDIT_LR_LINEAR, FDIT_LR_COSINE };
 /* Refuse, add them to those of the data, or go without. */
 enum fdit_old_classes { FDIT_OLD_CLASSES_REFUSE, FDIT_OLD_CLASSES_KEEP, FDIT_OLD_CLASSES_DROP };
+enum fdit_learn_guide { FDIT_LEARN_SUPERCLASS, FDIT_LEARN_BASE };
 enum fdit_label_drop { FDIT_DROP_SUPERCLASS, FDIT_DROP_EMPTY };
 
 struct fdit_train_options {
@@ -66,6 +67,10 @@ struct fdit_train_options {
     bool ema_exact;
     enum fdit_label_drop drop;
     double drop_prob;
+    double learn_guidance; /* 0: none */
+    enum fdit_learn_guide learn_guide;
+    int64_t learn_after; /* steps of the plain target, besides the first */
+    double learn_below;  /* noise time, 0: at all */
     enum fdit_class_table_init table_init;
     struct fdit_loss_weight loss_weight;
     struct fdit_time_density time_density;

@@ -122,6 +122,7 @@ static void close_run(struct run *r, bool failed)
     fdit_run_output_close(r, failed);
     fdit_replicas_free(r->fleet);
     fdit_step_free(r->step);
+    fdit_learn_free(r->learn);
     fdit_model_free(r->model);
     fdit_autoencoder_free(r->coder);
     fdit_train_source_close(r->data);

@@ -95,16 +95,18 @@ static enum fdit_status micro_batch(fdit_context *ctx, struct run *r, int index,
                          r->noise);
         x0 = r->noise;
     }
-    TRY(fdit_replicas_micro(ctx, r->fleet,
-                            &(struct fdit_micro){ .samples = (int)b.n,
-                                                  .x0 = x0,
-                                                  .noise = r->noise,
-                                                  .t = r->t,
-                                                  .rows = r->rows,
-                                                  .first = index == 0,
-                                                  .index = index,
-                                                  .loss_scale = 1.0 / (r->round * o->accumulate),
-                                                  .weight = &o->loss_weight }));
+    struct fdit_micro micro = { .samples = (int)b.n,
+                                .x0 = x0,
+                                .noise = r->noise,
+                                .t = r->t,
+                                .rows = r->rows,
+                                .first = index == 0,
+                                .index = index,
+                                .loss_scale = 1.0 / (r->round * o->accumulate),
+                                .weight = &o->loss_weight };
+    if (r->learn)
+        fdit_learn_fill(r->learn, r->at.step + 1, b.labels, &micro);
+    TRY(fdit_replicas_micro(ctx, r->fleet, &micro));
     *position = b.next;
 out:
     return status;

@@ -13,6 +13,7 @@
 #include "train/run_folder.h"
 #include "train/made_of.h"
 #include "train/journal.h"
+#include "train/learn.h"
 #include "train/pace.h"
 #include "train/preview.h"
 #include "train/quality.h"
@@ -79,6 +80,7 @@ struct run {
     const struct fdit_optimiser *optimiser;
     struct fdit_model *model;
     struct fdit_step *step;
+    struct fdit_learn *learn;    /* NULL: guidance is not learnt */
     struct fdit_replicas *fleet; /* model and step, and those of the other devices */
     int members;                 /* devices in all processes */
     int round, local;            /* pictures of a pass on all devices, and on those of this process */

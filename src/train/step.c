@@ -22,15 +22,31 @@ struct fdit_step {
     float *host_coef;                           /* [B, 8] */
     float *host_losses;                         /* [micros, B, 2] */
     float host_norm;
-    int *samples;  /* [micros] of the step in progress */
-    int *reported; /* [micros] of the step being read */
+    /* learnt guidance; absent without it */
+    fdit_buffer *guided;
+    struct fdit_tensor average, difference; /* [B, O C, S, S] E; E - G */
+    struct fdit_tensor target;              /* [B, C, S, S] noise that makes the target of it */
+    int *samples;                           /* [micros] of the step in progress */
+    int *reported;                          /* [micros] of the step being read */
 };
+
+/* Floats of a set of losses. With learnt guidance there are two: the one whose mse counts, and that
+ * against the plain target, whose vb does. */
+static size_t set_of(const struct fdit_step *s)
+{
+    return (size_t)s->micros * (size_t)s->model->options.batch * 2;
+}
+
+static size_t sets(const struct fdit_step *s)
+{
+    return fdit_has(s->target) ? 2 : 1;
+}
 
 /* Losses b of a micro-batch: (mse, vb) pairs, or one cross entropy each. */
 static void pair_of(const struct fdit_step *s, const float *losses, int b, double *mse, double *vb)
 {
     *mse = (double)(s->objective ? losses[2 * b] : losses[b]);
-    *vb = s->objective ? (double)losses[2 * b + 1] : 0;
+    *vb = s->objective ? (double)losses[(sets(s) - 1) * set_of(s) + 2 * (size_t)b + 1] : 0;
 }
 
 enum fdit_status fdit_step_new(fdit_context *ctx, struct fdit_model *model,
@@ -52,7 +68,7 @@ enum fdit_status fdit_step_new(fdit_context *ctx, struct fdit_model *model,
     s->micros = micros;
     TRY(fdit_schedule_new(ctx, FDIT_TRAIN_STEPS, &s->schedule));
     TRY(fdit_alloc(ctx, b, sizeof(struct fdit_loss_coef), &s->host_coef));
-    TRY(fdit_alloc(ctx, (size_t)micros * b, 2 * sizeof(float), &s->host_losses));
+    TRY(fdit_alloc(ctx, (size_t)micros * b, 4 * sizeof(float), &s->host_losses));
     TRY(fdit_alloc(ctx, (size_t)micros, sizeof(int), &s->samples));
     TRY(fdit_alloc(ctx, (size_t)micros, sizeof(int), &s->reported));
     s->x0 = (struct fdit_tensor){ NULL, 0, FDIT_F32 };
@@ -60,7 +76,7 @@ enum fdit_status fdit_step_new(fdit_context *ctx, struct fdit_model *model,
     s->diffuse_coef = s->x0;
     s->loss_coef = fdit_at(s->diffuse_coef, fdit_page_floats(2 * b));
     s->losses = fdit_at(s->loss_coef, fdit_page_floats(FDIT_LOSS_COEFS * b));
-    s->partial = fdit_at(s->losses, fdit_page_floats((size_t)micros * b * 2));
+    s->partial = fdit_at(s->losses, fdit_page_floats((size_t)micros * b * 4));
     s->scale = fdit_at(s->partial, fdit_page_floats((size_t)model->params.n_groups));
     s->norm = fdit_at(s->scale, fdit_page_floats(1));
     TRY(fdit_plan_add(ctx, &model->plan, FDIT_PLAN_BATCH, &s->inputs,
@@ -74,10 +90,25 @@ out:
     return status;
 }
 
+enum fdit_status fdit_step_learn_guidance(fdit_context *ctx, struct fdit_step *s)
+{
+    const struct fdit_model_config *c = &s->model->config;
+    const size_t n = (size_t)s->model->options.batch * (size_t)c->input_size * (size_t)c->input_size;
+    const size_t out = fdit_page_floats(n * (size_t)fdit_config_out_channels(c));
+    s->average = (struct fdit_tensor){ NULL, 0, FDIT_F32 };
+    s->difference = fdit_at(s->average, out);
+    s->target = fdit_at(s->difference, out);
+    return fdit_plan_add(ctx, &s->model->plan, FDIT_PLAN_BATCH, &s->guided,
+                         (2 * out + fdit_page_floats(n * (size_t)c->channels)) * sizeof(float),
+                         "targets of learnt guidance");
+}
+
 void fdit_step_free(struct fdit_step *s)
 {
     if (!s)
         return;
+    fdit_plan_forget(&s->model->plan, &s->guided);
+    fdit_buffer_free(s->guided);
     fdit_plan_forget(&s->model->plan, &s->inputs);
     fdit_plan_forget(&s->model->plan, &s->small);
     fdit_buffer_free(s->inputs);
@@ -95,8 +126,69 @@ void fdit_step_bind(struct fdit_step *s)
     struct fdit_tensor *small[] = { &s->diffuse_coef, &s->loss_coef, &s->losses,
                                     &s->partial,      &s->scale,     &s->norm };
     s->x0.buffer = s->noise.buffer = s->inputs;
+    s->average.buffer = s->difference.buffer = s->target.buffer = s->guided;
     for (size_t i = 0; i < sizeof small / sizeof small[0]; i++)
         small[i]->buffer = s->small;
+}
+
+/* Output of the network with these values and rows for the x_t in model->input. */
+static void pass(struct fdit_model *m, enum fdit_values values, const int32_t *rows, int n)
+{
+    const enum fdit_values were = m->values;
+    m->values = values;
+    fdit_write(m->dev, m->rows, rows, (size_t)n);
+    fdit_forward(m, n);
+    m->values = were;
+}
+
+/* s->target: the noise with which the objective's target becomes target + strength (E - G). Of a velocity
+ * noise has the sign that the objective gives it. The loss's coefficients are not on the device yet. */
+static void make_target(struct fdit_step *s, const struct fdit_micro *in, size_t picture)
+{
+    struct fdit_model *m = s->model;
+    const size_t b = (size_t)in->samples, out = (size_t)fdit_config_outputs(&m->config) * picture;
+    pass(m, FDIT_VALUES_EMA, in->class_rows, in->samples);
+    fdit_copy(m->dev, s->average, m->output, b * out);
+    pass(m, in->guide, in->guide_rows, in->samples);
+    for (size_t i = 0; i < b; i++) {
+        s->host_coef[2 * i] = 1;
+        s->host_coef[2 * i + 1] = -1;
+    }
+    fdit_write(m->dev, s->diffuse_coef, s->host_coef, 2 * b);
+    fdit_diffuse(m->dev, &(struct fdit_diffuse_args){ .samples = in->samples,
+                                                      .n = out,
+                                                      .xt = s->difference,
+                                                      .x0 = s->average,
+                                                      .noise = m->output,
+                                                      .coef = s->diffuse_coef });
+    fdit_copy(m->dev, s->target, s->noise, b * picture);
+    for (size_t i = 0; i < b; i++)
+        fdit_axpy(m->dev, &(struct fdit_axpy_args){ .n = picture,
+                                                    .alpha = s->objective->velocity < 0 ? -in->strength[i]
+                                                                                        : in->strength[i],
+                                                    .y = fdit_at(s->target, i * picture),
+                                                    .x = fdit_at(s->difference, i * out),
+                                                    .beta = 1 });
+}
+
+/* Losses and gradient against the target. What the variance learns comes from the plain noise: its loss,
+ * and its half of the gradient, which the other half has no part in. */
+static void guided_loss(struct fdit_step *s, const struct fdit_micro *in, struct fdit_objective_batch batch,
+                        size_t picture)
+{
+    const struct fdit_model *m = s->model;
+    batch.noise = s->target;
+    s->objective->loss(s->objective, m->dev, &batch);
+    batch.noise = s->noise;
+    batch.losses = fdit_at(batch.losses, set_of(s));
+    batch.dout = s->average;
+    s->objective->loss(s->objective, m->dev, &batch);
+    if (s->objective->velocity)
+        return;
+    for (size_t i = 0; i < (size_t)in->samples; i++) {
+        const size_t at = (2 * i + 1) * picture;
+        fdit_copy(m->dev, fdit_at(m->doutput, at), fdit_at(s->average, at), picture);
+    }
 }
 
 /* x_t, network, losses; with_gradient: also the gradient of the output. */
@@ -107,17 +199,12 @@ static void forward_and_loss(struct fdit_step *s, const struct fdit_micro *in, b
     size_t n = (size_t)c->input_size * (size_t)c->input_size, b = (size_t)in->samples;
     size_t picture = (size_t)c->channels * n;
     static const struct fdit_loss_weight uniform;
+    const bool guided = with_gradient && in->strength;
     fdit_write(m->dev, s->x0, in->x0, b * picture);
     fdit_write(m->dev, s->noise, in->noise, b * picture);
     for (size_t i = 0; i < b; i++)
         s->objective->diffuse(s->objective, s->schedule, in->t[i], s->host_coef + 2 * i);
     fdit_write(m->dev, s->diffuse_coef, s->host_coef, 2 * b);
-    for (size_t i = 0; i < b; i++)
-        s->objective->coefficients(s->objective, s->schedule, in->t[i],
-                                   in->scales ? in->scales[i] : in->loss_scale,
-                                   in->weight ? in->weight : &uniform, s->host_coef + FDIT_LOSS_COEFS * i);
-    fdit_write(m->dev, s->loss_coef, s->host_coef, FDIT_LOSS_COEFS * b);
-    fdit_write(m->dev, m->rows, in->rows, b);
     fdit_model_write_times(m, in->samples, in->t);
     fdit_diffuse(m->dev, &(struct fdit_diffuse_args){ .samples = in->samples,
                                                       .n = picture,
@@ -125,19 +212,33 @@ static void forward_and_loss(struct fdit_step *s, const struct fdit_micro *in, b
                                                       .x0 = s->x0,
                                                       .noise = s->noise,
                                                       .coef = s->diffuse_coef });
-    fdit_forward(m, in->samples);
+    if (guided)
+        make_target(s, in, picture);
+    for (size_t i = 0; i < b; i++)
+        s->objective->coefficients(s->objective, s->schedule, in->t[i],
+                                   in->scales ? in->scales[i] : in->loss_scale,
+                                   in->weight ? in->weight : &uniform, s->host_coef + FDIT_LOSS_COEFS * i);
+    fdit_write(m->dev, s->loss_coef, s->host_coef, FDIT_LOSS_COEFS * b);
+    pass(m, m->values, in->rows, in->samples);
     s->samples[in->index] = in->samples;
-    s->objective->loss(s->objective, m->dev,
-                       &(struct fdit_objective_batch){
-                           .samples = in->samples,
-                           .channels = c->channels,
-                           .n = n,
-                           .dout = with_gradient ? m->doutput : FDIT_NO_TENSOR,
-                           .losses = fdit_at(s->losses, (size_t)in->index * (size_t)m->options.batch * 2),
-                           .out = m->output,
-                           .x0 = s->x0,
-                           .noise = s->noise,
-                           .coef = s->loss_coef });
+    const struct fdit_objective_batch batch = {
+        .samples = in->samples,
+        .channels = c->channels,
+        .n = n,
+        .dout = with_gradient ? m->doutput : FDIT_NO_TENSOR,
+        .losses = fdit_at(s->losses, (size_t)in->index * (size_t)m->options.batch * 2),
+        .out = m->output,
+        .x0 = s->x0,
+        .noise = s->noise,
+        .coef = s->loss_coef
+    };
+    if (guided) {
+        guided_loss(s, in, batch, picture);
+        return;
+    }
+    s->objective->loss(s->objective, m->dev, &batch);
+    if (sets(s) > 1)
+        fdit_copy(m->dev, fdit_at(batch.losses, set_of(s)), batch.losses, 2 * b);
 }
 
 /* Logits and cross entropy of a classifier; in->rows are the labels. The second loss is 0. */
@@ -211,8 +312,7 @@ void fdit_step_report_begin(struct fdit_step *s)
     struct fdit_device *dev = s->model->dev;
     memcpy(s->reported, s->samples, (size_t)s->micros * sizeof(int));
     fdit_read_begin(dev, s->norm, &s->host_norm, 1, NORM_SLOT);
-    fdit_read_begin(dev, s->losses, s->host_losses, (size_t)s->micros * (size_t)s->model->options.batch * 2,
-                    LOSS_SLOT);
+    fdit_read_begin(dev, s->losses, s->host_losses, sets(s) * set_of(s), LOSS_SLOT);
 }
 
 enum fdit_status fdit_step_report_end(fdit_context *ctx, struct fdit_step *s, struct fdit_step_losses *out)
@@ -245,8 +345,9 @@ enum fdit_status fdit_step_sample_losses(fdit_context *ctx, struct fdit_step *s,
 {
     enum fdit_status status = FDIT_OK;
     size_t first = (size_t)index * (size_t)s->model->options.batch * 2;
-    TRY(fdit_read(ctx, s->model->dev, fdit_at(s->losses, first), s->host_losses + first,
-                  (size_t)samples * 2));
+    for (size_t k = 0; k < sets(s); k++)
+        TRY(fdit_read(ctx, s->model->dev, fdit_at(s->losses, first + k * set_of(s)),
+                      s->host_losses + first + k * set_of(s), (size_t)samples * 2));
     for (int b = 0; b < samples; b++) {
         double one_mse, one_vb;
         pair_of(s, s->host_losses + first, b, &one_mse, &one_vb);

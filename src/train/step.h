@@ -27,6 +27,12 @@ enum fdit_status fdit_step_new(fdit_context *ctx, struct fdit_model *model,
 void fdit_step_free(struct fdit_step *step); /* before the model; NULL is allowed */
 void fdit_step_bind(struct fdit_step *step); /* after fdit_model_allocate */
 
+/* Learnt guidance (DogFit, arXiv 2508.05685; the guide by superclass rows is ours): the prediction is trained
+ * towards target + strength (E - G) instead of the target, both without gradient: E the running average
+ * for the true class, G the guide. Call before fdit_model_allocate; the model needs options.ema, and for
+ * micro.guide FDIT_VALUES_BASE options.base_values. Adds tensors to the plan. */
+enum fdit_status fdit_step_learn_guidance(fdit_context *ctx, struct fdit_step *step);
+
 /* One micro-batch, host memory: samples <= the model's batch. A classifier has no t and noise, and its labels
  * are in rows. */
 struct fdit_micro {
@@ -39,6 +45,11 @@ struct fdit_micro {
     double loss_scale;                     /* 1 / (samples of the whole step) */
     const double *scales;                  /* [samples] of each sample, in place of that; NULL: none */
     const struct fdit_loss_weight *weight; /* of mse; NULL: uniform. Losses are told without it */
+    /* After fdit_step_learn_guidance; strength NULL: the plain target. */
+    const float *strength;     /* [samples] w - 1, or 0 */
+    const int32_t *class_rows; /* [samples] what E sees */
+    const int32_t *guide_rows; /* [samples] what G sees */
+    enum fdit_values guide;    /* whose values G has */
 };
 void fdit_step_micro(struct fdit_step *step, const struct fdit_micro *micro);
 /* Forward and losses only, with the values that model->values selects. For validation. */
