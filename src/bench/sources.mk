@@ -23,4 +23,4 @@ commit.h: commit-always
 	if cmp -s commit.h.new commit.h; then rm -f commit.h.new; else mv -f commit.h.new commit.h; fi
 commit-always:
 .PHONY: commit-always
-src/bench/report.$(OBJEXT) src/bench/report.lo: commit.h
+src/bench/report.$(OBJEXT) src/bench/report.lo src/train/exchange_ranks.$(OBJEXT) src/train/exchange_ranks.lo: commit.h

@@ -7,6 +7,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <inttypes.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -88,7 +89,7 @@ static bool close_fully(int fd)
 
 /* ------------------------------------------------------------------ reading */
 
-/* On failure *fd is -1. flags: O_NONBLOCK where a pipe will be refused, so that nobody waits for a writer. */
+/* On failure *fd is -1. flags: O_NONBLOCK where nobody may wait here for the writer of a pipe. */
 static enum fdit_status open_to_read(fdit_context *ctx, const char *path, int flags, int *fd, struct stat *st)
 {
     enum fdit_status status = FDIT_OK;
@@ -162,6 +163,21 @@ void fdit_file_map_drop(const struct fdit_file_map *map, const void *from, size_
         madvise((void *)lo, hi - lo, MADV_DONTNEED);
 }
 
+/* A pipe may have no writer yet, for ever: who waits for it can be stopped. */
+static enum fdit_status wait_for_bytes(fdit_context *ctx, int fd, const char *path)
+{
+    struct pollfd wanted = { .fd = fd, .events = POLLIN };
+    int ready = 0;
+    while (ready == 0) {
+        if (fdit_stopped(ctx))
+            return fdit_fail(ctx, FDIT_INTERRUPTED, "stopped while waiting for %s, a pipe", path);
+        ready = poll(&wanted, 1, 100);
+        if (ready < 0 && errno == EINTR)
+            ready = 0;
+    }
+    return FDIT_OK; /* what poll cannot do is left to read */
+}
+
 enum fdit_status fdit_file_read_all(fdit_context *ctx, const char *path, size_t limit, uint8_t **data,
                                     size_t *size)
 {
@@ -172,7 +188,7 @@ enum fdit_status fdit_file_read_all(fdit_context *ctx, const char *path, size_t 
     int fd = -1;
     *data = NULL;
     *size = 0;
-    TRY(open_to_read(ctx, path, 0, &fd, &st));
+    TRY(open_to_read(ctx, path, O_NONBLOCK, &fd, &st));
     size_t want = 4096;
     if (S_ISREG(st.st_mode)) {
         if ((uintmax_t)st.st_size > limit)
@@ -182,8 +198,10 @@ enum fdit_status fdit_file_read_all(fdit_context *ctx, const char *path, size_t 
     }
     for (;;) {
         TRY(fdit_grow(ctx, &bytes, &capacity, want, 1));
+        if (!S_ISREG(st.st_mode))
+            TRY(wait_for_bytes(ctx, fd, path));
         ssize_t got = read(fd, bytes + n, capacity - 1 - n);
-        if (got < 0 && errno == EINTR)
+        if (got < 0 && (errno == EINTR || errno == EAGAIN))
             continue;
         if (got < 0)
             TRY(fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s: cannot read after %zu bytes", path, n));
