@@ -123,7 +123,11 @@ tests_test_tfevents_SOURCES = tests/test_tfevents.c
 tests_test_grid_SOURCES = tests/test_grid.c
 
 check_PROGRAMS += tests/test_model
-tests_test_model_SOURCES = tests/test_model.c tests/model_fixture.c tests/model_fixture.h
+tests_test_model_SOURCES = tests/test_model.c tests/model_fixture.c tests/model_fixture.h \
+	tests/step_fixture.c tests/step_fixture.h
+check_PROGRAMS += tests/test_steps
+tests_test_steps_SOURCES = tests/test_steps.c tests/model_fixture.c tests/model_fixture.h \
+	tests/step_fixture.c tests/step_fixture.h
 
 check_PROGRAMS += tests/test_device
 tests_test_device_SOURCES = tests/test_device.c

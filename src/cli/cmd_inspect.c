@@ -547,6 +547,26 @@ static void print_class_losses(struct fdit_cli *cli, const json_t *by_class)
     }
 }
 
+static void print_model(struct fdit_cli *cli, const json_t *m)
+{
+    if (!m)
+        return;
+    fdit_cli_print(cli,
+                   "  %-12s %s: width %d, depth %d, heads %d, patch %d, input %dx%d with %d channels, "
+                   "table of %d rows\n",
+                   "model", json_string_value(json_object_get(m, "name")),
+                   (int)json_integer_value(json_object_get(m, "width")),
+                   (int)json_integer_value(json_object_get(m, "depth")),
+                   (int)json_integer_value(json_object_get(m, "heads")),
+                   (int)json_integer_value(json_object_get(m, "patch")),
+                   (int)json_integer_value(json_object_get(m, "input_size")),
+                   (int)json_integer_value(json_object_get(m, "input_size")),
+                   (int)json_integer_value(json_object_get(m, "channels")),
+                   (int)json_integer_value(json_object_get(m, "rows")));
+    if (json_object_get(m, "adapter"))
+        line(cli, "adapter", json_string_value(json_object_get(m, "adapter")));
+}
+
 static void print_text(struct fdit_cli *cli, const char *path, const json_t *out)
 {
     const json_t *m = json_object_get(out, "model"), *ranks = json_object_get(out, "ranks"), *v;
@@ -557,21 +577,7 @@ static void print_text(struct fdit_cli *cli, const char *path, const json_t *out
         form = json_string_value(json_object_get(out, "layout"));
     fdit_cli_print(cli, "%s: %s%s%s%s\n", path, json_string_value(json_object_get(out, "kind")),
                    form ? " (" : "", form ? form : "", form ? ")" : "");
-    if (m)
-        fdit_cli_print(cli,
-                       "  %-12s %s: width %d, depth %d, heads %d, patch %d, input %dx%d with %d channels, "
-                       "table of %d rows\n",
-                       "model", json_string_value(json_object_get(m, "name")),
-                       (int)json_integer_value(json_object_get(m, "width")),
-                       (int)json_integer_value(json_object_get(m, "depth")),
-                       (int)json_integer_value(json_object_get(m, "heads")),
-                       (int)json_integer_value(json_object_get(m, "patch")),
-                       (int)json_integer_value(json_object_get(m, "input_size")),
-                       (int)json_integer_value(json_object_get(m, "input_size")),
-                       (int)json_integer_value(json_object_get(m, "channels")),
-                       (int)json_integer_value(json_object_get(m, "rows")));
-    if (json_object_get(m, "adapter"))
-        line(cli, "adapter", json_string_value(json_object_get(m, "adapter")));
+    print_model(cli, m);
     print_counts(cli, out);
     if ((v = json_object_get(out, "bytes"))) {
         fdit_format_size((size_t)json_integer_value(v), size);
