@@ -253,16 +253,18 @@ EXTRA_DIST += tests/test_devices.sh
 check_PROGRAMS += tests/test_ranks
 tests_test_ranks_SOURCES = tests/test_ranks.c tests/data_fixture.c tests/data_fixture.h
 
-# The program with MPI, whether or not it is configured so.
+# The program with MPI, whether or not it is configured so; not a test by itself.
 TESTS += tests/test_mpi.sh
 EXTRA_DIST += tests/test_mpi.sh
 if HAVE_MPI
 if !WITH_MPI
-check_LTLIBRARIES += libfdit_mpi.la
+EXTRA_LTLIBRARIES = libfdit_mpi.la
 endif
-check_PROGRAMS += tests/finediffusion-mpi
+EXTRA_PROGRAMS += tests/finediffusion-mpi
+check_SCRIPTS += tests/finediffusion-mpi
 tests_finediffusion_mpi_SOURCES = $(fdit_cli_sources) host/ranks.h
 tests_finediffusion_mpi_LDADD = libfdit_all.la libfdit_mpi.la
+CLEANFILES += tests/finediffusion-mpi
 endif
 
 check_PROGRAMS += tests/test_replicas

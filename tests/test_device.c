@@ -546,7 +546,7 @@ START_TEST(other_arguments)
     WITH(w, w.a.activation.act, FDIT_ACT_NONE, "no act", "act is 0");
     world_free(&w);
     world_init(&w, FDIT_OP_ACTIVATION_BACKWARD);
-    WITH(w, w.a.activation_backward.act, (enum fdit_act)4, "act 4", "act is 4");
+    WITH(w, w.a.activation_backward.act, (enum fdit_act)(FDIT_ACT_LAST + 1), "act", "act is");
     world_free(&w);
     world_init(&w, FDIT_OP_AXPY);
     WITH(w, w.a.axpy.beta, 2, "beta", "beta is 2");
@@ -591,14 +591,14 @@ START_TEST(other_arguments)
     WITH(w, conv->top, -3, "top", "top is -3");
     WITH(w, conv->top, 5, "top", "top is 5");
     WITH(w, conv->left, -3, "left", "left is -3");
-    WITH(w, conv->act, (enum fdit_act)4, "act", "act is 4");
+    WITH(w, conv->act, (enum fdit_act)(FDIT_ACT_LAST + 1), "act", "act is");
     world_free(&w);
     world_init(&w, FDIT_OP_GROUP_STATS);
     WITH(w, w.a.group_stats.width, 3, "groups", "3 channels cannot be cut into 2 groups");
     world_free(&w);
     world_init(&w, FDIT_OP_GROUP_APPLY);
     WITH(w, w.a.group_apply.width, 3, "groups", "cannot be cut into 2 groups");
-    WITH(w, w.a.group_apply.act, (enum fdit_act)4, "act", "act is 4");
+    WITH(w, w.a.group_apply.act, (enum fdit_act)(FDIT_ACT_LAST + 1), "act", "act is");
     world_free(&w);
     world_init(&w, FDIT_OP_SOFTMAX);
     WITH(w, w.a.softmax.scale, INFINITY, "scale", "scale");

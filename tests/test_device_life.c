@@ -9,6 +9,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 
 static fdit_context *ctx;
@@ -66,7 +67,9 @@ START_TEST(incomplete_table)
     other.version++;
     ck_assert_int_eq(fdit_device_open(ctx, &other, NULL, &dev), FDIT_ERROR_UNSUPPORTED);
     ck_assert_ptr_null(dev);
-    ck_assert_ptr_nonnull(strstr(fdit_context_message(ctx), "version 3"));
+    char version[32];
+    snprintf(version, sizeof version, "version %d", FDIT_BACKEND_VERSION + 1);
+    ck_assert_ptr_nonnull(strstr(fdit_context_message(ctx), version));
     fdit_device_close(NULL);
     fdit_buffer_free(NULL);
     fdit_weight_free(NULL);

@@ -133,7 +133,7 @@ static enum fdit_status parse_model(const struct words *w, struct fdit_bench_pro
     struct fdit_model_config *c = &p->config;
     bool trains = p->kind != FDIT_BENCH_SAMPLE;
     *c = (struct fdit_model_config){
-        .kind = FDIT_MODEL_DIT, .input_size = 32, .channels = 4, .mlp_ratio = 4, .rows = DEFAULT_ROWS
+        .kind = FDIT_MODEL_DIT, .input_size = 32, .channels = 4, .mlp_ratio = 4, .table_rows = DEFAULT_ROWS
     };
     if (trains)
         p->mask = *fdit_mask_find("finediffusion");
@@ -147,7 +147,7 @@ static enum fdit_status parse_model(const struct words *w, struct fdit_bench_pro
         else if (!numbered(word, "b", MOST_BATCH, &p->batch) &&
                  !numbered(word, "size=", MOST_SIZE, &c->input_size) &&
                  !numbered(word, "channels=", MOST_SIZE, &c->channels) &&
-                 !numbered(word, "classes=", MOST_SIZE, &c->rows) &&
+                 !numbered(word, "classes=", MOST_SIZE, &c->table_rows) &&
                  !(trains && parse_recompute(word, &p->recompute)) &&
                  !(trains && parse_activations(word, &p->activations)))
             TRY(refuse(w, word, wanted));

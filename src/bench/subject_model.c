@@ -115,7 +115,7 @@ static enum fdit_status fill_batch(fdit_context *ctx, struct model_state *s)
     TRY(fdit_alloc(ctx, b, sizeof(int32_t), &s->rows));
     for (size_t i = 0; i < b; i++) {
         s->t[i] = (double)((i * 331 + 500) % FDIT_TRAIN_STEPS);
-        s->rows[i] = (int32_t)(i * 7919 % (size_t)s->p.config.rows);
+        s->rows[i] = (int32_t)(i * 7919 % (size_t)s->p.config.table_rows);
     }
     s->update = (struct fdit_update){
         .optimiser = fdit_optimiser_find("adamw"), .lr = 1e-4, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8
@@ -148,8 +148,8 @@ static enum fdit_status plan_sampling(fdit_context *ctx, struct model_state *s, 
     for (size_t i = 0; i < b; i++)
         s->specs[i] = (struct fdit_picture_spec){ .seed = i,
                                                   .class_id = (int32_t)i,
-                                                  .row = (int32_t)(i * 7919 % (size_t)s->p.config.rows),
-                                                  .guide_row = s->p.config.rows - 1 };
+                                                  .row = (int32_t)(i * 7919 % (size_t)s->p.config.table_rows),
+                                                  .guide_row = s->p.config.table_rows - 1 };
 out:
     return status;
 }
@@ -168,7 +168,7 @@ static enum fdit_status plan_training(fdit_context *ctx, struct model_state *s, 
                                           .activations = p->activations,
                                           .storage = storage };
     if (p->kind == FDIT_BENCH_BLOCK)
-        s->p.config.depth = s->p.config.rows = 1;
+        s->p.config.depth = s->p.config.table_rows = 1;
     TRY(fdit_model_new(ctx, s->dev, &p->config, &options, &s->model));
     if (p->kind == FDIT_BENCH_TRAIN)
         TRY(fdit_step_new(ctx, s->model, fdit_objective_find("ddpm"), 1, &s->step));

@@ -119,7 +119,7 @@ static enum fdit_status put_model(fdit_context *ctx, struct fdit_json *to, const
     fdit_json_put_int(to, m, "patch", c->patch);
     fdit_json_put_int(to, m, "input_size", c->input_size);
     fdit_json_put_int(to, m, "channels", c->channels);
-    fdit_json_put_int(to, m, "rows", c->rows);
+    fdit_json_put_int(to, m, "rows", c->table_rows);
     if (fdit_adapter_any(&c->adapter)) {
         fdit_adapter_text(&c->adapter, adapter);
         fdit_json_put_text(to, m, "adapter", adapter);
@@ -270,7 +270,7 @@ static enum fdit_status check_rows(fdit_context *ctx, const char *path, const js
     bool classifier = config->kind == FDIT_MODEL_CLASSIFIER;
     const json_t *named = json_object_get(out, classifier ? "classes" : "taxonomy_rows");
     const char *guide = json_string_value(json_object_get(out, "guide"));
-    int rows = config->rows;
+    int rows = config->table_rows;
     int want = (int)json_integer_value(named) + (!classifier && guide && !strcmp(guide, "empty"));
     if (!named || want == rows)
         return FDIT_OK;
@@ -330,7 +330,7 @@ static enum fdit_status inspect_weights(struct fdit_cli *cli, const struct args 
         TRY(fdit_config_from_json(ctx, path, model, strlen(model), &config));
         int64_t rows = fdit_checkpoint_dim(cp, "y_embedder.embedding_table.weight", 0);
         if (rows > 0 && rows <= INT32_MAX)
-            config.rows = (int)rows;
+            config.table_rows = (int)rows;
         TRY(fdit_config_check(ctx, &config));
     }
     TRY(put_model(ctx, out, &config));

@@ -241,7 +241,7 @@ static enum fdit_status sample_both(fdit_context *ctx, struct demo *d, const cha
         TRY(fdit_checkpoint_open(ctx, delta, FDIT_VALUES_EMA, &source.delta));
     TRY(fdit_checkpoint_config(ctx, source.base, NULL, &files->config));
     TRY(fdit_weight_files_join(ctx, source.delta, source.base, files));
-    files->config.rows = fdit_taxonomy_n_rows(d->letters); /* before training, the table is to come */
+    files->config.table_rows = fdit_taxonomy_n_rows(d->letters); /* before training, the table is to come */
     TRY(fdit_painter_new(ctx, FDIT_ONE_DEVICE(d->dev), &source, &o, &p));
     TRY(fdit_painter_plan(ctx, p, &how, 0));
     TRY(fdit_painter_load(ctx, p, NULL));

@@ -23,7 +23,7 @@ static enum fdit_status open_judge(fdit_context *ctx, fdit_device *dev, const ch
     e->size = c->input_size;
     e->channels = c->channels;
     e->width = (size_t)c->width;
-    e->classes = (size_t)c->rows;
+    e->classes = (size_t)c->table_rows;
     e->taxonomy = fdit_judge_taxonomy(judge);
 out:
     return status;

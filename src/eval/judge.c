@@ -49,16 +49,16 @@ enum fdit_status fdit_judge_open(fdit_context *ctx, fdit_device *dev, const char
     if (config.kind != FDIT_MODEL_CLASSIFIER || !json)
         FAIL(ctx, FDIT_ERROR_FORMAT, "%s is not a classifier; make one with train --classifier", path);
     TRY(fdit_taxonomy_parse(ctx, json, strlen(json), path, NULL, &j->taxonomy));
-    if (fdit_taxonomy_n_classes(j->taxonomy) != config.rows)
-        FAIL(ctx, FDIT_ERROR_FORMAT, "%s tells %d classes apart, its taxonomy has %d", path, config.rows,
-             fdit_taxonomy_n_classes(j->taxonomy));
+    if (fdit_taxonomy_n_classes(j->taxonomy) != config.table_rows)
+        FAIL(ctx, FDIT_ERROR_FORMAT, "%s tells %d classes apart, its taxonomy has %d", path,
+             config.table_rows, fdit_taxonomy_n_classes(j->taxonomy));
     TRY(fdit_model_new(ctx, dev, &config, &options, &j->model));
     TRY(fdit_model_allocate(ctx, j->model));
     TRY(fdit_model_load(ctx, j->model, &cp, 1, false, NULL));
     TRY(hash_weights(ctx, cp, j));
     size_t picture = (size_t)config.channels * (size_t)config.input_size * (size_t)config.input_size;
     TRY(fdit_alloc(ctx, (size_t)batch * picture, sizeof(float), &j->x));
-    TRY(fdit_alloc(ctx, (size_t)batch * (size_t)config.rows, sizeof(float), &j->logits));
+    TRY(fdit_alloc(ctx, (size_t)batch * (size_t)config.table_rows, sizeof(float), &j->logits));
     *out = j;
     j = NULL;
 out:
@@ -104,7 +104,7 @@ enum fdit_status fdit_judge_run(fdit_context *ctx, struct fdit_judge *j, const f
     if (features)
         TRY(fdit_read(ctx, m->dev, m->pooled, features, n * (size_t)m->config.width));
     if (logits)
-        TRY(fdit_read(ctx, m->dev, m->output, logits, n * (size_t)m->config.rows));
+        TRY(fdit_read(ctx, m->dev, m->output, logits, n * (size_t)m->config.table_rows));
 out:
     return status;
 }
@@ -135,9 +135,9 @@ enum fdit_status fdit_judge_classify(fdit_context *ctx, struct fdit_judge *j, co
                 }
         fdit_write(m->dev, m->input, j->x, k * picture);
         fdit_forward(m, (int)k);
-        TRY(fdit_read(ctx, m->dev, m->output, j->logits, k * (size_t)m->config.rows));
+        TRY(fdit_read(ctx, m->dev, m->output, j->logits, k * (size_t)m->config.table_rows));
         for (size_t i = 0; i < k; i++)
-            out[done + i] = largest(j->logits + i * (size_t)m->config.rows, m->config.rows);
+            out[done + i] = largest(j->logits + i * (size_t)m->config.table_rows, m->config.table_rows);
         done += k;
     }
 out:

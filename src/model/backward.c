@@ -277,7 +277,7 @@ static void add_class_backward(struct fdit_model *m, struct fdit_tensor dc, int 
     const struct fdit_param *table = m->params.ends.table;
     if (table->trained)
         fdit_scatter_add(m->dev, &(struct fdit_scatter_add_args){ .samples = n,
-                                                                  .table_rows = m->config.rows,
+                                                                  .table_rows = m->config.table_rows,
                                                                   .width = m->config.width,
                                                                   .dtable = fdit_param_grad(m, table),
                                                                   .dy = dc,

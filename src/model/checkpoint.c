@@ -191,7 +191,7 @@ static enum fdit_status sizes_by_tensors(fdit_context *ctx, struct fdit_checkpoi
     else
         TRY(agree(ctx, cp, "number of classes", &table_rows,
                   fdit_checkpoint_dim(cp, "final_layer.linear.weight", 0)));
-    c->rows = table_rows;
+    c->table_rows = table_rows;
     if (fdit_checkpoint_computes(cp, "pos_embed")) {
         if (!c->input_size)
             FAIL(ctx, FDIT_ERROR_ARGUMENT,

@@ -29,7 +29,7 @@ enum fdit_status fdit_config_check(fdit_context *ctx, const struct fdit_model_co
         { "input size", c->input_size, 4096 }, { "number of channels", c->channels, 1024 },
         { "patch size", c->patch, 8 },         { "width", c->width, 65536 },
         { "depth", c->depth, 1024 },           { "number of heads", c->heads, 1024 },
-        { "MLP ratio", c->mlp_ratio, 64 },     { "number of table rows", c->rows, 100000000 },
+        { "MLP ratio", c->mlp_ratio, 64 },     { "number of table rows", c->table_rows, 100000000 },
     };
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
         if (sizes[i].value < 1 || sizes[i].value > sizes[i].most)
@@ -241,12 +241,12 @@ enum fdit_status fdit_config_from_json(fdit_context *ctx, const char *name, cons
     TRY(get_int(ctx, name, root, "mlp_ratio", &c.mlp_ratio));
     TRY(get_int(ctx, name, root, "num_embeds_ada_norm", &embeds));
     if (embeds > 0 && embeds < INT_MAX)
-        c.rows = embeds + 1;
+        c.table_rows = embeds + 1;
     TRY(get_int(ctx, name, root, "num_classes", &classes));
     TRY(get_int(ctx, name, root, "num_super_classes", &groups));
     if (classes > 0 && groups > 0 && classes < INT_MAX - groups)
-        c.rows = classes + groups;
-    TRY(get_int(ctx, name, root, "table_rows", &c.rows));
+        c.table_rows = classes + groups;
+    TRY(get_int(ctx, name, root, "table_rows", &c.table_rows));
     if (json_object_get(root, "adapter"))
         TRY(fdit_adapter_from_json(ctx, name, json_object_get(root, "adapter"), &c.adapter));
     const char *kind = json_string_value(json_object_get(root, "kind"));
@@ -268,7 +268,7 @@ enum fdit_status fdit_config_to_json(fdit_context *ctx, const struct fdit_model_
                   "\"hidden_size\":%d,\"depth\":%d,\"num_heads\":%d,\"mlp_ratio\":%d,"
                   "\"table_rows\":%d%s%s%s%s%s}",
                   c->kind == FDIT_MODEL_DIT ? "dit" : "classifier", c->input_size, c->patch, c->channels,
-                  c->width, c->depth, c->heads, c->mlp_ratio, c->rows,
+                  c->width, c->depth, c->heads, c->mlp_ratio, c->table_rows,
                   c->objective ? ",\"parameterisation\":\"" : "",
                   c->objective ? fdit_objective_at(c->objective)->name : "", c->objective ? "\"" : "",
                   c->qk_norm ? ",\"qk_norm\":true" : "", adapter));
@@ -287,6 +287,6 @@ double fdit_config_forward_flops(const struct fdit_model_config *c)
     if (c->kind == FDIT_MODEL_DIT)
         ends += n * d * fdit_config_patch_out(c) + FDIT_TIME_FEATURES * d + d * d + 2 * d * d;
     else
-        ends += d * c->rows;
+        ends += d * c->table_rows;
     return 2 * (c->depth * block + ends);
 }

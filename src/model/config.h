@@ -22,7 +22,7 @@ struct fdit_model_config {
     int depth;                        /* L */
     int heads;                        /* H, divides D */
     int mlp_ratio;                    /* hidden size of the MLP over D: 4 */
-    int rows;                         /* rows of the class table; classifier: classes */
+    int table_rows;                   /* rows of the class table; classifier: classes */
     enum fdit_objective_id objective; /* of a DiT: what it predicts */
     struct fdit_adapter adapter;      /* of the blocks; 0: none */
     bool qk_norm;                     /* of a DiT: queries and keys are normalised, with weights and biases */

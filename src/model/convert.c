@@ -161,7 +161,7 @@ static enum fdit_status open_peft(fdit_context *ctx, struct job *j)
     TRY(fdit_checkpoint_config(ctx, j->base, j->o->model, &j->config));
     const int64_t rows = fdit_checkpoint_dim(j->in, table_name, 0);
     if (rows > 0 && rows <= INT32_MAX)
-        j->config.rows = (int)rows;
+        j->config.table_rows = (int)rows;
     j->config.adapter = *fdit_checkpoint_adapter(j->in);
     TRY(peft_mask(ctx, j));
     TRY(fdit_params_init(ctx, &j->config, j->mask, &j->params));
@@ -212,7 +212,7 @@ static enum fdit_status open_files(fdit_context *ctx, struct job *j)
         TRY(check_base(ctx, j));
         int64_t rows = fdit_checkpoint_dim(j->merge, table_name, 0);
         if (rows > 0 && rows <= INT32_MAX)
-            j->config.rows = (int)rows;
+            j->config.table_rows = (int)rows;
     }
     TRY(fdit_params_init(ctx, &j->config, j->mask, &j->params));
     TRY(fdit_checkpoint_check(ctx, j->in, &j->params, j->config.depth, &extra));
@@ -333,12 +333,12 @@ static enum fdit_status open_base(fdit_context *ctx, struct job *j)
     const struct fdit_model_config *c = &j->config;
     const char *carried = fdit_checkpoint_meta(j->in, "taxonomy");
     const bool peft = fdit_checkpoint_is_peft(j->in);
-    if (j->o->taxonomy && c->rows != j->o->taxonomy_rows && c->rows != j->o->taxonomy_rows + 1)
+    if (j->o->taxonomy && c->table_rows != j->o->taxonomy_rows && c->table_rows != j->o->taxonomy_rows + 1)
         FAIL(ctx, FDIT_ERROR_FORMAT,
              "%s: its class table has %d rows, the taxonomy %d classes and groups; give the "
              "taxonomy and --ranks that it was trained with (where groups of one name are told apart and "
              "were one when it was trained, write the line \"#independent\" into the taxonomy)",
-             j->o->in, c->rows, j->o->taxonomy_rows);
+             j->o->in, c->table_rows, j->o->taxonomy_rows);
     for (int i = 0; i < j->params.n; i++)
         if (j->params.list[i].trained && !fdit_checkpoint_has(j->in, j->params.list[i].name) &&
             !(peft && j->params.list[i].kind == FDIT_PARAM_TABLE))

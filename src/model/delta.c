@@ -94,7 +94,7 @@ enum fdit_status fdit_delta_config(fdit_context *ctx, const struct fdit_checkpoi
     TRY(fdit_config_from_json(ctx, path, model, strlen(model), &c));
     int64_t rows = fdit_checkpoint_dim(cp, table_name, 0);
     if (rows > 0 && rows <= INT32_MAX)
-        c.rows = (int)rows;
+        c.table_rows = (int)rows;
     status = fdit_config_check(ctx, &c);
     if (status != FDIT_OK)
         return fdit_fail_prefix(ctx, status, path);
@@ -182,11 +182,11 @@ static enum fdit_status check_rows(fdit_context *ctx, const struct fdit_checkpoi
         return FDIT_OK;
     TRY(count_rows(ctx, path, text, classifier, &rows));
     rows += !classifier && guide && !strcmp(guide, "empty");
-    if (rows != c->rows)
+    if (rows != c->table_rows)
         FAIL(ctx, FDIT_ERROR_FORMAT,
              "%s: the model has %d classes and groups, its taxonomy %" PRId64
              "; the file is damaged, copy it again",
-             path, c->rows, rows);
+             path, c->table_rows, rows);
 out:
     return status;
 }

@@ -172,14 +172,14 @@ static void attention(struct fdit_model *m, const struct fdit_block_site *b, str
 /* c += table[row] */
 static void add_class(struct fdit_model *m, int n)
 {
-    fdit_gather(m->dev,
-                &(struct fdit_gather_args){ .samples = n,
-                                            .table_rows = m->values == FDIT_VALUES_BASE ? 1 : m->config.rows,
-                                            .width = m->config.width,
-                                            .y = m->c,
-                                            .table = fdit_param_value(m, m->params.ends.table),
-                                            .index = m->rows,
-                                            .beta = 1 });
+    fdit_gather(m->dev, &(struct fdit_gather_args){
+                            .samples = n,
+                            .table_rows = m->values == FDIT_VALUES_BASE ? 1 : m->config.table_rows,
+                            .width = m->config.width,
+                            .y = m->c,
+                            .table = fdit_param_value(m, m->params.ends.table),
+                            .index = m->rows,
+                            .beta = 1 });
 }
 
 /* silu_c = SiLU(c) */

@@ -240,7 +240,7 @@ static enum fdit_status plan_tensors(fdit_context *ctx, struct fdit_model *m)
     size_t b = (size_t)m->options.batch, n = (size_t)fdit_config_tokens(c), d = (size_t)c->width;
     size_t md = b * n * d, pixels = (size_t)c->input_size * (size_t)c->input_size;
     size_t ratio = (size_t)c->mlp_ratio, k = (size_t)m->options.conditions;
-    size_t out = b * (dit ? (size_t)fdit_config_out_channels(c) * pixels : (size_t)c->rows);
+    size_t out = b * (dit ? (size_t)fdit_config_out_channels(c) * pixels : (size_t)c->table_rows);
     const enum fdit_plan_kind scratch = FDIT_PLAN_SCRATCH, batch = FDIT_PLAN_BATCH;
     TRY(own(ctx, m, scratch, &m->x, FDIT_F32, md, "residual stream"));
     TRY(own(ctx, m, scratch, &m->u, FDIT_F32, md, "branch input"));
@@ -345,7 +345,7 @@ int fdit_model_linears(const struct fdit_model_config *c, int batch, bool plain,
                        struct fdit_op_shape out[FDIT_MODEL_LINEARS])
 {
     int n = fdit_config_tokens(c), d = c->width, wide = c->mlp_ratio * d;
-    int head = c->kind == FDIT_MODEL_DIT ? fdit_config_patch_out(c) : c->rows;
+    int head = c->kind == FDIT_MODEL_DIT ? fdit_config_patch_out(c) : c->table_rows;
     const struct {
         int rows, n_in, n_out;
     } linears[] = {
@@ -474,9 +474,10 @@ static enum fdit_status workspace(fdit_context *ctx, struct fdit_model *m, size_
     add_blocks_ops(&l, m);
     add_shape(&l,
               (struct fdit_op_shape){ .op = FDIT_OP_ACTIVATION, .samples = k, .n = (size_t)k * (size_t)d });
-    add_shape(&l, (struct fdit_op_shape){ .op = FDIT_OP_GATHER, .samples = k, .n_in = c->rows, .n_out = d });
-    add_shape(&l,
-              (struct fdit_op_shape){ .op = FDIT_OP_SCATTER_ADD, .samples = b, .n_in = c->rows, .n_out = d });
+    add_shape(
+        &l, (struct fdit_op_shape){ .op = FDIT_OP_GATHER, .samples = k, .n_in = c->table_rows, .n_out = d });
+    add_shape(&l, (struct fdit_op_shape){
+                      .op = FDIT_OP_SCATTER_ADD, .samples = b, .n_in = c->table_rows, .n_out = d });
     if (m->options.activations != FDIT_F32)
         add_shape(&l, (struct fdit_op_shape){ .op = FDIT_OP_COPY, .samples = b, .n = m->shared_count });
     if (l.status == FDIT_OK)

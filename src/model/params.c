@@ -299,7 +299,7 @@ static void add_all(struct builder *b, const struct fdit_model_config *c)
         first_linear(b, &e->t0, 1, "t_embedder.mlp.0", (int[4]){ d, FDIT_TIME_FEATURES });
         linear(b, &e->t2, 1, "t_embedder.mlp.2", d, d);
         b->group = fdit_group_table(c);
-        add(b, &e->table, FDIT_PARAM_TABLE, false, (int[4]){ c->rows, d }, "y_embedder.embedding_table",
+        add(b, &e->table, FDIT_PARAM_TABLE, false, (int[4]){ c->table_rows, d }, "y_embedder.embedding_table",
             ".weight");
     }
     for (int i = 0; i < c->depth; i++) {
@@ -310,7 +310,7 @@ static void add_all(struct builder *b, const struct fdit_model_config *c)
     b->group = fdit_group_head(c);
     snprintf(b->prefix, sizeof b->prefix, "final_layer.");
     norm(b, &e->norm, n, "norm_final", d);
-    linear(b, &e->linear, dit ? n : 1, "linear", dit ? fdit_config_patch_out(c) : c->rows, d);
+    linear(b, &e->linear, dit ? n : 1, "linear", dit ? fdit_config_patch_out(c) : c->table_rows, d);
     if (dit)
         linear(b, &e->ada, 1, "adaLN_modulation.1", 2 * d, d);
 }

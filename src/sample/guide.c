@@ -117,11 +117,11 @@ static enum fdit_status guide_by_empty(fdit_context *ctx, const struct trained *
     enum fdit_status status = FDIT_OK;
     char list[400];
     list_guides(s, t, list, sizeof list);
-    if (s->files.config.rows == fdit_taxonomy_n_rows(s->taxonomy) || (t->known && !t->empty))
+    if (s->files.config.table_rows == fdit_taxonomy_n_rows(s->taxonomy) || (t->known && !t->empty))
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "--guide empty: %s has no row for it; trained guides: %s",
              fdit_checkpoint_path(s->files.list[0]), list);
     g->kind = FDIT_GUIDE_EMPTY;
-    g->empty_row = s->files.config.rows - 1;
+    g->empty_row = s->files.config.table_rows - 1;
     TRY(fdit_strdup(ctx, "empty", &g->text));
 out:
     return status;
@@ -143,7 +143,7 @@ static enum fdit_status match_classes(fdit_context *ctx, const char *path, const
             rows[i] = i;
     }
     for (int32_t i = 0; i < n; i++)
-        if (rows[i] < 0 || rows[i] >= g->files.config.rows)
+        if (rows[i] < 0 || rows[i] >= g->files.config.table_rows)
             FAIL(ctx, FDIT_ERROR_FORMAT,
                  "--guide delta:%s: it does not know the class %s; give a delta of "
                  "the same classes",
@@ -173,7 +173,7 @@ static enum fdit_status guide_by_model(fdit_context *ctx, const struct fdit_samp
     }
     TRY(fdit_weight_files_join(ctx, g->delta, s->base, &g->files));
     g->kind = path ? FDIT_GUIDE_DELTA : FDIT_GUIDE_BASE;
-    g->empty_row = g->files.config.rows - 1;
+    g->empty_row = g->files.config.table_rows - 1;
     if (path) {
         TRY(fdit_weight_files_check_base(ctx, g->delta, s->base, &s->files.config, o->force, fingerprint));
         TRY(match_classes(ctx, path, s, g));
@@ -199,7 +199,7 @@ static enum fdit_status usual_guide(fdit_context *ctx, const struct fdit_sample_
         TRY(fdit_strdup(ctx, "none", &g->text));
         return FDIT_OK;
     }
-    bool spare = s->files.config.rows == fdit_taxonomy_n_rows(s->taxonomy) + 1;
+    bool spare = s->files.config.table_rows == fdit_taxonomy_n_rows(s->taxonomy) + 1;
     if (t->n_ranks || (!t->known && s->named && !spare && fdit_taxonomy_n_ranks(s->taxonomy)))
         return guide_by_rank(ctx, NULL, t, s, g);
     if (t->empty || (!t->known && s->named && spare))

@@ -59,7 +59,7 @@ out:
 static enum fdit_status check_rows(fdit_context *ctx, const struct fdit_sample_options *o,
                                    const struct fdit_sample_source *s)
 {
-    int rows = s->files.config.rows, wanted = fdit_taxonomy_n_rows(s->taxonomy);
+    int rows = s->files.config.table_rows, wanted = fdit_taxonomy_n_rows(s->taxonomy);
     if (rows == wanted || rows == wanted + 1)
         return FDIT_OK;
     return fdit_fail(
@@ -93,7 +93,8 @@ enum fdit_status fdit_sample_source_open(fdit_context *ctx, const struct fdit_sa
     TRY(open_taxonomy(ctx, o, s));
     if (!s->named) { /* classes are numbers; the empty row is none of them */
         bool empty = o->guide && !strcmp(o->guide, "empty");
-        TRY(fdit_taxonomy_from_count(ctx, (size_t)s->files.config.rows - (empty ? 1 : 0), &s->taxonomy));
+        TRY(fdit_taxonomy_from_count(ctx, (size_t)s->files.config.table_rows - (empty ? 1 : 0),
+                                     &s->taxonomy));
     }
     TRY(check_rows(ctx, o, s));
     if (s->delta)

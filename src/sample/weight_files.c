@@ -93,7 +93,7 @@ enum fdit_status fdit_weight_files_join(fdit_context *ctx, struct fdit_checkpoin
         rows = fdit_checkpoint_dim(base, table_name, 0);
     if (rows < 1 || rows > INT32_MAX)
         return fdit_fail(ctx, FDIT_ERROR_FORMAT, "%s: has no class table", fdit_checkpoint_path(f->list[0]));
-    f->config.rows = (int)rows;
+    f->config.table_rows = (int)rows;
     f->config.adapter = *fdit_checkpoint_adapter(f->list[0]);
     return FDIT_OK;
 }

@@ -34,8 +34,8 @@ static enum fdit_status copy_by_name(fdit_context *ctx, struct fdit_model *m, st
     float *table = NULL;
     size_t d = (size_t)m->config.width;
     int32_t rows = fdit_taxonomy_n_rows(taxonomy), found = 0;
-    if (rows > m->config.rows)
-        FAIL(ctx, FDIT_ERROR_ARGUMENT, "the class table has %d rows, the class tree %d", m->config.rows,
+    if (rows > m->config.table_rows)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "the class table has %d rows, the class tree %d", m->config.table_rows,
              rows);
     if (!json)
         FAIL(ctx, FDIT_ERROR_FORMAT,
@@ -52,7 +52,7 @@ static enum fdit_status copy_by_name(fdit_context *ctx, struct fdit_model *m, st
         TRY(fdit_checkpoint_read_rows(ctx, base, from, 1, m->config.width, table + (size_t)row * d));
     }
     int32_t old_rows = fdit_taxonomy_n_rows(old);
-    if (m->config.rows == rows + 1 && fdit_checkpoint_dim(base, p->name, 0) == old_rows + 1)
+    if (m->config.table_rows == rows + 1 && fdit_checkpoint_dim(base, p->name, 0) == old_rows + 1)
         TRY(fdit_checkpoint_read_rows(ctx, base, old_rows, 1, m->config.width, table + (size_t)rows * d));
     TRY(fdit_model_set(ctx, m, p, table));
     fdit_log(ctx, FDIT_LOG_INFO, "%d of %d rows start as rows of %s by name", found, rows,
@@ -96,7 +96,7 @@ enum fdit_status fdit_class_table_take(fdit_context *ctx, struct fdit_model *m, 
         if (match[i] >= 0)
             TRY(fdit_checkpoint_read_rows(ctx, delta, match[i], 1, m->config.width, table + (size_t)i * d));
     int32_t old_rows = fdit_taxonomy_n_rows(old);
-    if (m->config.rows == rows + 1 && fdit_checkpoint_dim(delta, p->name, 0) == old_rows + 1)
+    if (m->config.table_rows == rows + 1 && fdit_checkpoint_dim(delta, p->name, 0) == old_rows + 1)
         TRY(fdit_checkpoint_read_rows(ctx, delta, old_rows, 1, m->config.width, table + (size_t)rows * d));
     TRY(fdit_model_set(ctx, m, p, table));
     fdit_log(ctx, FDIT_LOG_INFO, "%s: %d of %d rows taken over, %d are new", path, found, rows, rows - found);

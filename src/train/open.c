@@ -243,7 +243,7 @@ enum fdit_status fdit_run_open_data(fdit_context *ctx, struct run *r)
     r->guide_rank = -1;
     if (o->classifier) {
         r->rule.drop_prob = 0;
-        r->config.rows = fdit_taxonomy_n_classes(tax);
+        r->config.table_rows = fdit_taxonomy_n_classes(tax);
         TRY(fdit_taxonomy_to_json(ctx, tax, &r->taxonomy_json));
         return FDIT_OK;
     }
@@ -270,7 +270,7 @@ enum fdit_status fdit_run_open_data(fdit_context *ctx, struct run *r)
     } else {
         TRY(fdit_strdup(ctx, "none", &r->guide));
     }
-    r->config.rows = fdit_taxonomy_n_rows(tax) + (o->drop == FDIT_DROP_EMPTY ? 1 : 0);
+    r->config.table_rows = fdit_taxonomy_n_rows(tax) + (o->drop == FDIT_DROP_EMPTY ? 1 : 0);
     TRY(fdit_taxonomy_to_json(ctx, tax, &r->taxonomy_json));
 out:
     return status;
@@ -477,7 +477,7 @@ enum fdit_status fdit_run_plan(fdit_context *ctx, struct run *r)
     r->summary->trained = fdit_params_trained(&r->model->params);
     r->summary->total = fdit_params_total(&r->model->params);
     r->summary->n_classes = (size_t)fdit_taxonomy_n_classes(r->rule.taxonomy);
-    r->summary->n_rows = (size_t)r->config.rows;
+    r->summary->n_rows = (size_t)r->config.table_rows;
     r->summary->n_pictures = r->n_train;
     TRY(fdit_plan_check(ctx, &r->model->plan, r->dev,
                         o->memory ? o->memory : fdit_device_info(r->dev)->memory, SMALLER));
@@ -574,7 +574,7 @@ static enum fdit_status hash_file(fdit_context *ctx, struct run *r, struct fdit_
     struct fdit_weight_files files = { .list = { file }, .n = 1, .config = r->base_config };
     int64_t rows = fdit_checkpoint_dim(file, "y_embedder.embedding_table.weight", 0);
     if (rows > 0 && rows <= INT32_MAX)
-        files.config.rows = (int)rows;
+        files.config.table_rows = (int)rows;
     files.config.adapter = *fdit_checkpoint_adapter(file);
     return fdit_weight_files_hash(ctx, &files, out);
 }

@@ -254,7 +254,7 @@ static void classify_and_loss(struct fdit_step *s, const struct fdit_micro *in, 
     fdit_cross_entropy(m->dev,
                        &(struct fdit_cross_entropy_args){
                            .samples = in->samples,
-                           .classes = c->rows,
+                           .classes = c->table_rows,
                            .loss = fdit_at(s->losses, (size_t)in->index * (size_t)m->options.batch * 2),
                            .dlogits = with_gradient ? m->doutput : FDIT_NO_TENSOR,
                            .logits = m->output,
