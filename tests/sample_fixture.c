@@ -39,7 +39,7 @@ static struct fdit_model_config config_of(int channels, int rows)
                                        .depth = 2,
                                        .heads = 2,
                                        .mlp_ratio = 4,
-                                       .rows = rows };
+                                       .table_rows = rows };
 }
 
 /* Random numbers in every trained parameter: an untrained model would predict 0 for all classes. */

@@ -127,7 +127,7 @@ START_TEST(test_layouts)
         ck_assert_str_eq(fdit_checkpoint_layout(cp), files[i].layout);
         ck_assert_str_eq(fdit_checkpoint_prefix(cp), files[i].prefix);
         ck_assert_ok(ctx, fdit_checkpoint_config(ctx, cp, NULL, &c)); /* by config.json */
-        ck_assert(c.heads == 3 && c.rows == 13 && c.depth == 2 && c.input_size == 8);
+        ck_assert(c.heads == 3 && c.table_rows == 13 && c.depth == 2 && c.input_size == 8);
         /* the dictionary's weights are some steps of training away */
         ck_assert_int_eq(check_same(cp, want, *files[i].prefix ? 0.3 : 0), 42);
         fdit_checkpoint_close(cp);
@@ -174,7 +174,7 @@ START_TEST(test_diffusers)
         int extra;
         ck_assert_str_eq(fdit_checkpoint_layout(cp), "diffusers DiT");
         ck_assert_ok(ctx, fdit_checkpoint_config(ctx, cp, NULL, &c));
-        ck_assert(c.width == 24 && c.heads == 3 && c.rows == 14 && c.depth == 2 && c.patch == 2 &&
+        ck_assert(c.width == 24 && c.heads == 3 && c.table_rows == 14 && c.depth == 2 && c.patch == 2 &&
                   c.input_size == 8 && c.channels == 4 && c.mlp_ratio == 4);
         ck_assert_ok(ctx, fdit_params_init(ctx, &c, NULL, &params));
         ck_assert_ok(ctx, fdit_checkpoint_check(ctx, cp, &params, c.depth, &extra));
@@ -253,7 +253,7 @@ static void make_fine(const char *base, const char *out, double drift)
     struct test_rng rng = test_rng_new("fine");
     float *data[64];
     ck_assert_ok(ctx, fdit_checkpoint_config(ctx, cp, "24,2,3,2", &c));
-    c.rows = 21;
+    c.table_rows = 21;
     ck_assert_ok(ctx, fdit_params_init(ctx, &c, fdit_mask_find("finediffusion"), &params));
     ck_assert_ok(ctx, fdit_st_writer_new(ctx, &w));
     ck_assert_int_le(params.n, 64);

@@ -36,7 +36,7 @@ static struct fdit_model *new_model(int rows)
     struct fdit_model_options o = {
         .mask = fdit_mask_find("full"), .training = true, .ema = true, .batch = 1, .storage = FDIT_F32
     };
-    c.rows = rows;
+    c.table_rows = rows;
     ck_assert_ok(ctx, fdit_model_new(ctx, dev, &c, &o, &m));
     ck_assert_ok(ctx, fdit_model_allocate(ctx, m));
     ck_assert_ok(ctx, fdit_model_init(ctx, m, 3));

@@ -521,7 +521,7 @@ END_TEST
 
 START_TEST(test_sizes)
 {
-    struct fdit_model_config c = { .input_size = 32, .channels = 4, .rows = 10011 };
+    struct fdit_model_config c = { .input_size = 32, .channels = 4, .table_rows = 10011 };
     struct fdit_params params;
     ck_assert_ok(ctx, fdit_config_parse(ctx, "DiT-XL/2", &c));
     ck_assert_ok(ctx, fdit_params_init(ctx, &c, fdit_mask_find("finediffusion"), &params));
@@ -555,7 +555,7 @@ START_TEST(test_roles)
 {
     for (int kind = FDIT_MODEL_DIT; kind <= FDIT_MODEL_CLASSIFIER; kind++) {
         struct fdit_model_config c = {
-            .kind = (enum fdit_model_kind)kind, .input_size = 8, .channels = 3, .rows = 5
+            .kind = (enum fdit_model_kind)kind, .input_size = 8, .channels = 3, .table_rows = 5
         };
         struct fdit_params params;
         const bool dit = kind == FDIT_MODEL_DIT;
@@ -585,7 +585,7 @@ END_TEST
 /* The plan counts blocks from 0 in every kind of memory, and names the rest. */
 START_TEST(test_plan_labels)
 {
-    struct fdit_model_config c = { .input_size = 8, .channels = 3, .rows = 5 };
+    struct fdit_model_config c = { .input_size = 8, .channels = 3, .table_rows = 5 };
     struct fdit_model_options options = step_training("full", 1);
     struct fdit_model *m = NULL;
     bool blocks[FDIT_PLAN_KINDS][2] = { { false } };

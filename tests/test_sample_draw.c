@@ -193,7 +193,7 @@ START_TEST(test_guides)
     fdit_sample_source_close(&s);
     o.guide = "base";
     ck_assert_ok(ctx, fdit_sample_source_open(ctx, &o, &s));
-    ck_assert_int_eq(s.guide.files.config.rows, 4);
+    ck_assert_int_eq(s.guide.files.config.table_rows, 4);
     ck_assert_int_eq(fdit_sample_source_picture(&s, 2, 0).guide_row, 3);
     fdit_sample_source_close(&s);
     o.delta = NULL;
