@@ -187,6 +187,25 @@ static bool is_numbered(const char *name, const char *stem)
            !name[n + (size_t)used];
 }
 
+/* stem-00001-of-00036.safetensors that this program has written: of a convert that was killed before its
+ * index was in place. Files of others with such a name stay. */
+static bool is_left_over(const char *path, const char *name, const char *stem)
+{
+    static const char mark[] = "\"format\":\"finediffusion-";
+    char head[4096];
+    unsigned i, of;
+    int used = 0;
+    size_t n = strlen(stem);
+    if (strncmp(name, stem, n) || sscanf(name + n, "-%5u-of-%5u.safetensors%n", &i, &of, &used) != 2 ||
+        !used || name[n + (size_t)used])
+        return false;
+    FILE *file = fopen(path, "rbe");
+    size_t got = file ? fread(head, 1, sizeof head, file) : 0;
+    if (file)
+        fclose(file);
+    return memmem(head, got, mark, sizeof mark - 1) != NULL;
+}
+
 enum fdit_status fdit_shards_clean(fdit_context *ctx, const char *index, const struct fdit_shards *old)
 {
     enum fdit_status status = FDIT_OK;
@@ -203,12 +222,14 @@ enum fdit_status fdit_shards_clean(fdit_context *ctx, const char *index, const s
     if (!dir)
         TRY(fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s: cannot list the folder", folder));
     for (struct dirent *entry; (entry = readdir(dir));) {
-        if (!is_numbered(entry->d_name, fdit_path_base(plain)) || names(&keep, entry->d_name))
+        if (names(&keep, entry->d_name))
             continue;
         fdit_free(path);
         path = NULL;
         TRY(fdit_path_join(ctx, folder, entry->d_name, &path));
-        unlink(path);
+        if (is_numbered(entry->d_name, fdit_path_base(plain)) ||
+            is_left_over(path, entry->d_name, fdit_path_base(plain)))
+            unlink(path);
     }
 out:
     if (dir)

@@ -27,6 +27,15 @@ for out in o/x.safetensors o/x.pt o/x.safetensors.index.json; do
     esac
     rm -f o/*
 done
+# killed between the shards and their index: the next one takes those away, and nothing of others
+ends 0 "$FD" convert run/delta.safetensors o/x.safetensors.index.json --shard-size 1M
+rm o/x.safetensors.index.json
+echo other >o/x-00001-of-00002.safetensors
+ends 0 "$FD" convert run/delta.safetensors o/x.safetensors.index.json --shard-size 1M
+named=$(grep -o '"x[^"]*\.safetensors"' o/x.safetensors.index.json | sort -u | wc -l)
+holds test "$(ls -A o | wc -l)" = $((named + 2))
+holds grep -q other o/x-00001-of-00002.safetensors
+rm -f o/*
 # an old set of shards stays whole until the new one is
 ends 0 "$FD" convert run/delta.safetensors o/x.safetensors.index.json --shard-size 1M
 ends 0 "$FD" convert o/x.safetensors.index.json whole.safetensors
