@@ -259,6 +259,7 @@ EXTRA_DIST += tests/test_mpi.sh
 if HAVE_MPI
 if !WITH_MPI
 EXTRA_LTLIBRARIES = libfdit_mpi.la
+CLEANFILES += libfdit_mpi.la
 endif
 EXTRA_PROGRAMS += tests/finediffusion-mpi
 check_SCRIPTS += tests/finediffusion-mpi
