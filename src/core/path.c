@@ -2,6 +2,7 @@
  * Folders, paths, and class names as parts of paths. */
 #include "core/file.h"
 
+#include "core/fnv.h"
 #include "core/mem.h"
 
 #include <errno.h>
@@ -120,9 +121,7 @@ enum fdit_status fdit_path_encode(fdit_context *ctx, const char *name, char **ou
     if (!fdit_mul(n, 3, &bytes) || !fdit_add(bytes, 32, &bytes))
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "a name of %zu bytes is too long", n);
     TRY(fdit_alloc(ctx, bytes, 1, &text));
-    uint64_t hash = UINT64_C(0xcbf29ce484222325);
     for (size_t i = 0; i < n; i++) {
-        hash = (hash ^ s[i]) * UINT64_C(0x100000001b3);
         if ((s[i] & 0xc0) != 0x80 && used <= ENCODED_CUT)
             cut = used; /* a character begins here */
         if (must_escape(s, i, n))
@@ -131,7 +130,7 @@ enum fdit_status fdit_path_encode(fdit_context *ctx, const char *name, char **ou
             text[used++] = (char)s[i];
     }
     if (used == 0 || used > ENCODED_MAX)
-        snprintf(text + cut, 19, "%%~%016llx", (unsigned long long)hash);
+        snprintf(text + cut, 19, "%%~%016llx", (unsigned long long)fdit_fnv(FDIT_FNV_START, s, n));
     *out = text;
     text = NULL;
 out:

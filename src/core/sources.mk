@@ -4,6 +4,7 @@ fdit_sources += \
 	src/core/clock.h \
 	src/core/datadir.c src/core/datadir.h \
 	src/core/file.c src/core/file.h \
+	src/core/fnv.h \
 	src/core/folder_lock.c src/core/folder_lock.h \
 	src/core/half.c src/core/half.h \
 	src/core/limits.c src/core/limits.h \

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "data/identity.h"
 
+#include "core/fnv.h"
 #include "core/mem.h"
 #include "data/dataset_index.h"
 
@@ -12,20 +13,12 @@
 
 enum { MOST_READ = 1024, HEAD_BYTES = 1 << 16, REPORT_EVERY = 1024 };
 
-uint64_t fdit_mark_bytes(uint64_t mark, const void *bytes, size_t n)
-{
-    const uint8_t *b = bytes;
-    for (size_t i = 0; i < n; i++)
-        mark = (mark ^ b[i]) * UINT64_C(0x100000001b3);
-    return mark;
-}
-
 static uint64_t mark_number(uint64_t mark, uint64_t number)
 {
     uint8_t bytes[8];
     for (int i = 0; i < 8; i++)
         bytes[i] = (uint8_t)(number >> (8 * i));
-    return fdit_mark_bytes(mark, bytes, sizeof bytes);
+    return fdit_fnv(mark, bytes, sizeof bytes);
 }
 
 /* Length of a picture's content, and, into head, its first *n bytes (n NULL: not read). */
@@ -82,7 +75,7 @@ enum fdit_status fdit_dataset_marks(fdit_context *ctx, const struct fdit_dataset
     int32_t classes = fdit_taxonomy_n_classes(ds->taxonomy);
     TRY(fdit_alloc(ctx, HEAD_BYTES, 1, &head));
     for (int32_t id = 0; id < classes; id++)
-        marks[id] = FDIT_MARK_START;
+        marks[id] = FDIT_FNV_START;
     for (size_t i = 0; i < ds->n; i++) {
         const struct fdit_ds_item *item = &ds->items[i];
         const char *name = ds->names + item->name;
@@ -96,11 +89,11 @@ enum fdit_status fdit_dataset_marks(fdit_context *ctx, const struct fdit_dataset
                 looked(user, i, ds->n);
         }
         TRY(look_at(ctx, ds, i, &length, head, read_it ? &n : NULL));
-        *mark = fdit_mark_bytes(*mark, name, strlen(name) + 1);
+        *mark = fdit_fnv(*mark, name, strlen(name) + 1);
         *mark = mark_number(*mark, length);
         if (!read_it)
             continue;
-        *mark = fdit_mark_bytes(*mark, head, n);
+        *mark = fdit_fnv(*mark, head, n);
         read++;
     }
 out:

@@ -5,10 +5,6 @@
 
 #include "data/dataset.h"
 
-/* FNV-1a of n bytes; begin with FDIT_MARK_START. */
-#define FDIT_MARK_START UINT64_C(0xcbf29ce484222325)
-uint64_t fdit_mark_bytes(uint64_t mark, const void *bytes, size_t n);
-
 /* Called now and then: `done` of `total` pictures were looked at. */
 typedef void (*fdit_looked_fn)(void *user, size_t done, size_t total);
 

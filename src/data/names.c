@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "data/names.h"
 
+#include "core/fnv.h"
 #include "core/mem.h"
 
 #include <stdio.h>
@@ -10,10 +11,7 @@
 /* FNV-1a, then a multiplication so that the low bits that pick a slot depend on all bytes. */
 static size_t hash_of(const char *s, size_t len)
 {
-    uint64_t h = UINT64_C(0xcbf29ce484222325);
-    for (size_t i = 0; i < len; i++)
-        h = (h ^ (unsigned char)s[i]) * UINT64_C(0x100000001b3);
-    return (size_t)((h * UINT64_C(0x9e3779b97f4a7c15)) >> 32);
+    return (size_t)((fdit_fnv(FDIT_FNV_START, s, len) * UINT64_C(0x9e3779b97f4a7c15)) >> 32);
 }
 
 const char *fdit_names_get(const struct fdit_names *names, size_t id)

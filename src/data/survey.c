@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "data/survey.h"
 
+#include "core/fnv.h"
 #include "core/mem.h"
 
 #include <stdio.h>
@@ -85,14 +86,6 @@ static enum fdit_status look(struct work *w, size_t i, fdit_context *quiet)
     return FDIT_OK;
 }
 
-static uint64_t hash_of(const uint8_t *bytes, size_t n)
-{
-    uint64_t h = UINT64_C(0xcbf29ce484222325);
-    for (size_t i = 0; i < n; i++)
-        h = (h ^ bytes[i]) * UINT64_C(0x100000001b3);
-    return h;
-}
-
 /* Whether pictures a and b have the same bytes: equal hashes alone are not proof. */
 static enum fdit_status same_bytes(struct work *w, size_t a, size_t b, bool *same)
 {
@@ -137,7 +130,7 @@ static enum fdit_status find_duplicates(struct work *w)
         if (fdit_stopped(w->ctx) || !w->progress(w->user, w->out->n))
             FAIL(w->ctx, FDIT_INTERRUPTED, "stopped");
         TRY(fdit_dataset_read(w->ctx, w->ds, w->seen[i].picture, &bytes, &n));
-        w->seen[i].hash = hash_of(bytes, n);
+        w->seen[i].hash = fdit_fnv(FDIT_FNV_START, bytes, n);
         fdit_free(bytes);
         bytes = NULL;
     }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Taxonomies from iNaturalist's categories, and to and from the JSON of our own files. */
 #include "core/file.h"
+#include "core/fnv.h"
 #include "core/mem.h"
 #include "core/text.h"
 #include "format/json.h"
@@ -399,11 +400,8 @@ enum fdit_status fdit_taxonomy_hash(fdit_context *ctx, const struct fdit_taxonom
 {
     enum fdit_status status = FDIT_OK;
     char *text = NULL;
-    uint64_t hash = UINT64_C(0xcbf29ce484222325);
     TRY(to_json(ctx, tax, false, &text));
-    for (const char *c = text; *c; c++)
-        hash = (hash ^ (uint8_t)*c) * UINT64_C(0x100000001b3);
-    *out = hash;
+    *out = fdit_fnv(FDIT_FNV_START, text, strlen(text));
 out:
     fdit_free(text);
     return status;

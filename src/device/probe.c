@@ -2,6 +2,7 @@
 #include "device/probe.h"
 
 #include "core/clock.h"
+#include "core/fnv.h"
 #include "core/mem.h"
 #include "core/rng.h"
 
@@ -22,9 +23,7 @@ void fdit_probe_begin(struct fdit_probe *p, fdit_context *ctx, enum fdit_op op, 
     va_start(args, format);
     vsnprintf(p->text + at, sizeof p->text - (size_t)at, format, args);
     va_end(args);
-    p->seed = UINT64_C(0xcbf29ce484222325); /* FNV-1a */
-    for (const char *c = p->text; *c; c++)
-        p->seed = (p->seed ^ (unsigned char)*c) * UINT64_C(0x100000001b3);
+    p->seed = fdit_fnv(FDIT_FNV_START, p->text, strlen(p->text));
     p->total = FDIT_PROBE_GUARD;
 }
 

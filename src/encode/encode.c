@@ -3,6 +3,7 @@
 
 #include "core/clock.h"
 #include "core/file.h"
+#include "core/fnv.h"
 #include "core/mem.h"
 #include "core/phase.h"
 #include "core/target.h"
@@ -254,7 +255,7 @@ static enum fdit_status make_identity(fdit_context *ctx, struct job *j)
 {
     enum fdit_status status = FDIT_OK;
     const struct fdit_cache_info *i = &j->cache.info;
-    uint64_t hash = UINT64_C(0xcbf29ce484222325), vae;
+    uint64_t hash = FDIT_FNV_START, vae;
     char data[17], taxonomy[17], *name = NULL;
     struct fdit_json b;
     fdit_json_begin(&b);
@@ -266,8 +267,7 @@ static enum fdit_status make_identity(fdit_context *ctx, struct job *j)
         fdit_free(name);
         name = NULL;
         TRY(fdit_dataset_name(ctx, j->ds, k, &name));
-        for (const char *c = fdit_path_base(name); *c; c++)
-            hash = (hash ^ (uint8_t)*c) * UINT64_C(0x100000001b3);
+        hash = fdit_fnv(hash, fdit_path_base(name), strlen(fdit_path_base(name)));
         hash = (hash ^ (uint32_t)j->labels[k]) * UINT64_C(0x100000001b3);
     }
     snprintf(data, sizeof data, "%016" PRIx64, hash);

@@ -2,6 +2,7 @@
 #include "encode/sources.h"
 
 #include "core/file.h"
+#include "core/fnv.h"
 #include "core/mem.h"
 #include "format/cache_layout.h"
 
@@ -79,12 +80,11 @@ out:
 static enum fdit_status content_of(fdit_context *ctx, const struct fdit_sources *s, size_t i, uint64_t *out)
 {
     enum fdit_status status = FDIT_OK;
-    uint64_t hash = UINT64_C(0xcbf29ce484222325);
+    uint64_t hash;
     uint8_t *bytes = NULL;
     size_t n;
     TRY(fdit_dataset_read(ctx, s->ds, i, &bytes, &n));
-    for (size_t k = 0; k < n; k++)
-        hash = (hash ^ bytes[k]) * UINT64_C(0x100000001b3);
+    hash = fdit_fnv(FDIT_FNV_START, bytes, n);
     *out = hash ? hash : 1;
 out:
     fdit_free(bytes);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "eval/inception.h"
 
+#include "core/fnv.h"
 #include "core/mem.h"
-#include "data/identity.h"
 #include "eval/net_file.h"
 
 #include <math.h>
@@ -277,7 +277,7 @@ static enum fdit_status read_layer(fdit_context *ctx, void *user, const struct f
         to[k] = (float)((double)to[k] * factor[k / each]);
 out:
     if (status == FDIT_OK)
-        self->hash = fdit_mark_bytes(self->hash, to, fdit_net_part_floats(l, part) * sizeof *to);
+        self->hash = fdit_fnv(self->hash, to, fdit_net_part_floats(l, part) * sizeof *to);
     fdit_free(factor);
     fdit_free(bias);
     return status;
@@ -310,7 +310,7 @@ enum fdit_status fdit_inception_open(fdit_context *ctx, fdit_device *dev, const 
     int height, width, channels;
     *out = NULL;
     TRY(fdit_alloc(ctx, 1, sizeof *self, &self));
-    self->hash = FDIT_MARK_START;
+    self->hash = FDIT_FNV_START;
     TRY(open_file(ctx, path, self));
     TRY(describe(ctx, self));
     TRY(fdit_net_plan(ctx, self->net, dev, 0));

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "eval/judge.h"
 
+#include "core/fnv.h"
 #include "core/mem.h"
-#include "data/identity.h"
 
 #include <string.h>
 
@@ -18,7 +18,7 @@ static enum fdit_status hash_weights(fdit_context *ctx, struct fdit_checkpoint *
     enum fdit_status status = FDIT_OK;
     const struct fdit_params *params = &j->model->params;
     float *data = NULL;
-    j->hash = FDIT_MARK_START;
+    j->hash = FDIT_FNV_START;
     for (int i = 0; i < params->n; i++) {
         const struct fdit_param *p = &params->list[i];
         if (!fdit_checkpoint_has(cp, p->name))
@@ -26,7 +26,7 @@ static enum fdit_status hash_weights(fdit_context *ctx, struct fdit_checkpoint *
         fdit_free(data);
         TRY(fdit_alloc(ctx, p->count, sizeof *data, &data));
         TRY(fdit_checkpoint_read(ctx, cp, p, data));
-        j->hash = fdit_mark_bytes(j->hash, data, p->count * sizeof *data);
+        j->hash = fdit_fnv(j->hash, data, p->count * sizeof *data);
     }
 out:
     fdit_free(data);

@@ -6,8 +6,8 @@
  * x sigmoid(1.702 x), is SiLU(1.702 x) / 1.702: the two layers around it take the factors. */
 #include "eval/vit.h"
 
+#include "core/fnv.h"
 #include "core/mem.h"
-#include "data/identity.h"
 
 #include <math.h>
 #include <string.h>
@@ -106,7 +106,7 @@ static enum fdit_status read_role(fdit_context *ctx, struct fdit_vit *v, const s
     size_t n = fdit_vit_role_size(&v->config, role);
     float factor = factor_of(v, role);
     TRY(fdit_vit_file_read(ctx, f, role, block, out));
-    v->hash = fdit_mark_bytes(v->hash, out, n * sizeof *out);
+    v->hash = fdit_fnv(v->hash, out, n * sizeof *out);
     for (size_t i = 0; factor != 1 && i < n; i++)
         out[i] *= factor;
 out:
@@ -226,7 +226,7 @@ static enum fdit_status load(fdit_context *ctx, struct fdit_vit *v, const struct
     TRY(fdit_alloc(ctx, largest, sizeof *data, &data));
     TRY(fdit_alloc(ctx, (size_t)v->config.depth, sizeof *v->blocks, &v->blocks));
     TRY(fdit_buffer_new(ctx, v->dev, floats * sizeof *data, "vectors of the feature network", &v->params));
-    v->hash = FDIT_MARK_START;
+    v->hash = FDIT_FNV_START;
     TRY(load_tables(ctx, v, f, positions, data, &at));
     TRY(load_roles(ctx, v, f, &v->net, 0, data, &at));
     for (int i = 0; i < v->config.depth; i++)

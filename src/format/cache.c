@@ -26,14 +26,6 @@ uint32_t fdit_cache_crc(uint32_t crc, const void *bytes, size_t n)
     return crc;
 }
 
-uint64_t fdit_cache_hash(const char *text)
-{
-    uint64_t hash = UINT64_C(0xcbf29ce484222325);
-    for (; *text; text++)
-        hash = (hash ^ (uint8_t)*text) * UINT64_C(0x100000001b3);
-    return hash;
-}
-
 size_t fdit_cache_in_shard(const struct fdit_cache_layout *l, size_t shard)
 {
     size_t first = shard * l->per_shard;

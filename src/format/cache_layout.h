@@ -35,7 +35,6 @@ struct fdit_cache_layout {
 };
 
 uint32_t fdit_cache_crc(uint32_t crc, const void *bytes, size_t n); /* CRC-32 of zlib, from 0 */
-uint64_t fdit_cache_hash(const char *text);                         /* FNV-1a */
 /* Pictures of a shard. */
 size_t fdit_cache_in_shard(const struct fdit_cache_layout *l, size_t shard);
 void fdit_cache_header(const struct fdit_cache_layout *l, size_t shard, uint8_t out[FDIT_CACHE_HEADER]);

@@ -4,6 +4,7 @@
 
 #include "core/file.h"
 #include "core/folder_lock.h"
+#include "core/fnv.h"
 #include "core/mem.h"
 #include "format/json.h"
 
@@ -246,7 +247,7 @@ enum fdit_status fdit_cache_begin(fdit_context *ctx, const char *dir, const stru
     w->layout = layout_of(job);
     TRY(fdit_strdup(ctx, dir, &w->dir));
     TRY(fdit_strf(ctx, &w->identity, "%s\n", job->identity));
-    w->layout.identity = fdit_cache_hash(w->identity);
+    w->layout.identity = fdit_fnv(FDIT_FNV_START, w->identity, strlen(w->identity));
     TRY(fdit_alloc(ctx, job->info.n, 1, &w->bad));
     TRY(fdit_alloc(ctx, w->layout.record_bytes, 1, &w->record));
     TRY(fdit_alloc(ctx, job->info.n, 1, &w->there));

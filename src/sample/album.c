@@ -2,6 +2,7 @@
 #include "sample/album_state.h"
 
 #include "core/file.h"
+#include "core/fnv.h"
 #include "core/mem.h"
 #include "format/json.h"
 #include "picture/png.h"
@@ -21,12 +22,10 @@ static enum fdit_status without_dots(fdit_context *ctx, const char *name, char *
     enum fdit_status status = FDIT_OK;
     char *text = NULL;
     size_t used = 0;
-    uint64_t hash = UINT64_C(0xcbf29ce484222325);
+    const uint64_t hash = fdit_fnv(FDIT_FNV_START, name, strlen(name));
     TRY(fdit_alloc(ctx, 3 * strlen(name) + 32, 1, &text));
-    for (const char *c = name; *c; c++) {
-        hash = (hash ^ (uint8_t)*c) * UINT64_C(0x100000001b3);
+    for (const char *c = name; *c; c++)
         used += (size_t)snprintf(text + used, 4, *c == '.' ? "%%2E" : "%c", *c);
-    }
     if (used > 200) {
         for (used = 182; used && ((uint8_t)text[used] & 0xc0) == 0x80;)
             used--;

@@ -2,6 +2,7 @@
 #include "sample/identity.h"
 
 #include "core/file.h"
+#include "core/fnv.h"
 #include "core/mem.h"
 #include "format/option_json.h"
 
@@ -12,16 +13,6 @@
 
 #define IDENTITY_FORMAT "finediffusion-sample"
 #define IDENTITY_VERSION "1"
-
-static const uint64_t fnv_start = UINT64_C(0xcbf29ce484222325); /* FNV-1a, 64 bits */
-
-static uint64_t fnv(uint64_t hash, const void *bytes, size_t n)
-{
-    const uint8_t *b = bytes;
-    for (size_t i = 0; i < n; i++)
-        hash = (hash ^ b[i]) * UINT64_C(0x100000001b3);
-    return hash;
-}
 
 static void put_hex(struct fdit_json *b, json_t *to, const char *key, uint64_t value)
 {
@@ -36,7 +27,7 @@ static enum fdit_status hash_text(fdit_context *ctx, const struct fdit_json *b, 
     enum fdit_status status = FDIT_OK;
     char *text = NULL;
     TRY(fdit_json_end(ctx, b, "run.json", JSON_COMPACT | JSON_SORT_KEYS | JSON_REAL_PRECISION(17), &text));
-    snprintf(out, 17, "%016" PRIx64, fnv(fnv_start, text, strlen(text)));
+    snprintf(out, 17, "%016" PRIx64, fdit_fnv(FDIT_FNV_START, text, strlen(text)));
 out:
     fdit_free(text);
     return status;
@@ -44,10 +35,10 @@ out:
 
 static uint64_t hash_request(const struct fdit_request *r)
 {
-    uint64_t hash = fnv(fnv_start, &r->shards, sizeof r->shards);
+    uint64_t hash = fdit_fnv(FDIT_FNV_START, &r->shards, sizeof r->shards);
     for (size_t i = 0; i < r->n_classes; i++) {
         uint64_t pair[2] = { (uint64_t)r->ids[i], (uint64_t)r->first[i + 1] };
-        hash = fnv(hash, pair, sizeof pair);
+        hash = fdit_fnv(hash, pair, sizeof pair);
     }
     return hash;
 }

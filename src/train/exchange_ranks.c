@@ -2,6 +2,7 @@
 #include "train/exchange_ranks.h"
 
 #include "core/clock.h"
+#include "core/fnv.h"
 #include "core/mem.h"
 #include "commit.h"
 
@@ -216,10 +217,7 @@ struct facts {
 
 static uint64_t hash_of(const char *text)
 {
-    uint64_t h = 0xcbf29ce484222325u; /* FNV-1a */
-    for (const unsigned char *c = (const unsigned char *)text; c && *c; c++)
-        h = (h ^ *c) * 0x100000001b3u;
-    return h;
+    return fdit_fnv(FDIT_FNV_START, text, text ? strlen(text) : 0);
 }
 
 /* The first process that differs from rank 0 fails. */

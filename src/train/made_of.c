@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "train/made_of.h"
 
+#include "core/fnv.h"
 #include "core/mem.h"
 #include "format/json.h"
 
@@ -19,7 +20,7 @@ static enum fdit_status mark_whole(fdit_context *ctx, const struct fdit_train_so
     uint64_t *marks = NULL;
     TRY(fdit_alloc(ctx, n, sizeof *marks, &marks));
     TRY(fdit_train_source_marks(ctx, data, marks, looked, user));
-    *out = fdit_mark_bytes(FDIT_MARK_START, marks, n * sizeof *marks);
+    *out = fdit_fnv(FDIT_FNV_START, marks, n * sizeof *marks);
 out:
     fdit_free(marks);
     return status;

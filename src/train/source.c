@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "train/source.h"
 
+#include "core/fnv.h"
 #include "core/mem.h"
 #include "data/split.h"
 #include "core/half.h"
@@ -273,17 +274,17 @@ enum fdit_status fdit_train_source_marks(fdit_context *ctx, const struct fdit_tr
     const struct fdit_cache_info *info = fdit_cache_info_of(d->cache);
     size_t n = info->n, most = n < MARKED_ITEMS ? n : MARKED_ITEMS, read = 0;
     for (int32_t id = 0; id < fdit_taxonomy_n_classes(d->taxonomy); id++)
-        marks[id] = FDIT_MARK_START;
+        marks[id] = FDIT_FNV_START;
     for (size_t i = 0; i < n; i++) {
         uint64_t *mark = &marks[fdit_train_source_label(d, i)];
         const uint8_t *item;
-        *mark = fdit_mark_bytes(*mark, "+", 1);
+        *mark = fdit_fnv(*mark, "+", 1);
         if (read >= most || i != read * n / most)
             continue;
         read++;
         /* a broken item is told when it is trained on */
         if (fdit_cache_item(ctx, d->cache, i, false, &item) == FDIT_OK)
-            *mark = fdit_mark_bytes(*mark, item, fdit_cache_item_bytes(info));
+            *mark = fdit_fnv(*mark, item, fdit_cache_item_bytes(info));
     }
     return FDIT_OK;
 }
