@@ -82,6 +82,25 @@ enum fdit_status fdit_parse_int64(fdit_context *ctx, const char *what, const cha
     return FDIT_OK;
 }
 
+enum fdit_status fdit_parse_part(fdit_context *ctx, const char *what, const char *text, int *part, int *parts)
+{
+    enum fdit_status status = FDIT_OK;
+    const char *slash = strchr(text, '/');
+    char first[32];
+    int64_t i = 0, n = 0;
+    if (!slash || (size_t)(slash - text) >= sizeof first)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "%s %s: give I/N with I from 0, as 0/4", what, text);
+    snprintf(first, sizeof first, "%.*s", (int)(slash - text), text);
+    TRY(fdit_parse_int64(ctx, what, first, &i));
+    TRY(fdit_parse_int64(ctx, what, slash + 1, &n));
+    if (n < 1 || n > INT32_MAX || i < 0 || i >= n)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "%s %s: give I/N with 0 <= I < N", what, text);
+    *part = (int)i;
+    *parts = (int)n;
+out:
+    return status;
+}
+
 enum fdit_status fdit_parse_real(fdit_context *ctx, const char *what, const char *text, double *out)
 {
     const char *end;

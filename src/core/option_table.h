@@ -116,6 +116,9 @@ size_t fdit_option_help(const struct fdit_option *o, char *out, size_t size);
 
 /* Numbers as options take them, the same in every locale; `what` begins the message: "--steps". */
 enum fdit_status fdit_parse_int64(fdit_context *ctx, const char *what, const char *text, int64_t *out);
+/* "I/N", part I of N, 0 <= I < N <= INT32_MAX: of `what` ("--shard"), or FDIT_ERROR_ARGUMENT. */
+enum fdit_status fdit_parse_part(fdit_context *ctx, const char *what, const char *text, int *part,
+                                 int *parts);
 enum fdit_status fdit_parse_real(fdit_context *ctx, const char *what, const char *text, double *out);
 enum fdit_status fdit_parse_size(fdit_context *ctx, const char *what, const char *text, size_t *out);
 /* As it would be typed: "1048576", "0.999999999": the fewest digits that are this value. Returns out. */

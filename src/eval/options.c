@@ -11,22 +11,8 @@
 
 static enum fdit_status parse_part(fdit_context *ctx, void *args, const char *value)
 {
-    enum fdit_status status = FDIT_OK;
     struct fdit_eval_options *o = args;
-    const char *slash = strchr(value, '/');
-    char first[32];
-    int64_t i = 0, n = 0;
-    if (!slash || (size_t)(slash - value) >= sizeof first)
-        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--part %s: give I/N with I from 0, as 0/4", value);
-    snprintf(first, sizeof first, "%.*s", (int)(slash - value), value);
-    TRY(fdit_parse_int64(ctx, "--part", first, &i));
-    TRY(fdit_parse_int64(ctx, "--part", slash + 1, &n));
-    if (n < 1 || n > INT32_MAX || i < 0 || i >= n)
-        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--part %s: give I/N with 0 <= I < N", value);
-    o->part = (int)i;
-    o->parts = (int)n;
-out:
-    return status;
+    return fdit_parse_part(ctx, "--part", value, &o->part, &o->parts);
 }
 
 #define ROW(kind, name, arg, field) FDIT_OPTION_ROW(kind, name, arg, struct fdit_eval_options, field)

@@ -55,22 +55,8 @@ static void format_sampler(const void *args, char out[40])
 
 static enum fdit_status parse_shard(fdit_context *ctx, void *args, const char *value)
 {
-    enum fdit_status status = FDIT_OK;
     struct fdit_sample_options *o = args;
-    const char *slash = strchr(value, '/');
-    char first[32];
-    int64_t i = 0, n = 0;
-    if (!slash || (size_t)(slash - value) >= sizeof first)
-        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--shard %s: give I/N with I from 0, as 0/4", value);
-    snprintf(first, sizeof first, "%.*s", (int)(slash - value), value);
-    TRY(fdit_parse_int64(ctx, "--shard", first, &i));
-    TRY(fdit_parse_int64(ctx, "--shard", slash + 1, &n));
-    if (n < 1 || n > INT32_MAX || i < 0 || i >= n)
-        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--shard %s: give I/N with 0 <= I < N", value);
-    o->shard = (int)i;
-    o->shards = (int)n;
-out:
-    return status;
+    return fdit_parse_part(ctx, "--shard", value, &o->shard, &o->shards);
 }
 
 /* --clip-x0 and --no-clip-x0 are two words for one value. */
