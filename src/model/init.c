@@ -78,19 +78,24 @@ static enum fdit_status initial(fdit_context *ctx, const struct fdit_model *m, c
     return FDIT_OK;
 }
 
+static enum fdit_status init_one(fdit_context *ctx, struct fdit_model *m, struct fdit_param *p, uint64_t seed)
+{
+    float *data = NULL;
+    enum fdit_status status = FDIT_OK;
+    TRY(fdit_alloc(ctx, p->count, sizeof *data, &data));
+    TRY(initial(ctx, m, p, seed, data));
+    TRY(fdit_model_set(ctx, m, p, data));
+out:
+    fdit_free(data);
+    return status;
+}
+
 enum fdit_status fdit_model_init(fdit_context *ctx, struct fdit_model *m, uint64_t seed)
 {
     enum fdit_status status = FDIT_OK;
-    float *data = NULL;
-    for (int i = 0; i < m->params.n; i++) {
-        struct fdit_param *p = &m->params.list[i];
-        fdit_free(data);
-        TRY(fdit_alloc(ctx, p->count, sizeof *data, &data));
-        TRY(initial(ctx, m, p, seed, data));
-        TRY(fdit_model_set(ctx, m, p, data));
-    }
+    for (int i = 0; i < m->params.n; i++)
+        TRY(init_one(ctx, m, &m->params.list[i], seed));
 out:
-    fdit_free(data);
     return status;
 }
 
@@ -98,19 +103,13 @@ enum fdit_status fdit_model_init_adapters(fdit_context *ctx, struct fdit_model *
                                           const struct fdit_checkpoint *start, uint64_t seed)
 {
     enum fdit_status status = FDIT_OK;
-    float *data = NULL;
     for (int i = 0; i < m->params.n; i++) {
         struct fdit_param *p = &m->params.list[i];
-        if ((p->kind != FDIT_PARAM_LOW_RANK && p->kind != FDIT_PARAM_GAMMA) ||
-            (start && fdit_checkpoint_has(start, p->name)))
-            continue;
-        fdit_free(data);
-        TRY(fdit_alloc(ctx, p->count, sizeof *data, &data));
-        TRY(initial(ctx, m, p, seed, data));
-        TRY(fdit_model_set(ctx, m, p, data));
+        bool adapter = p->kind == FDIT_PARAM_LOW_RANK || p->kind == FDIT_PARAM_GAMMA;
+        if (adapter && !(start && fdit_checkpoint_has(start, p->name)))
+            TRY(init_one(ctx, m, p, seed));
     }
 out:
-    fdit_free(data);
     return status;
 }
 
