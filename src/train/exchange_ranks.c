@@ -23,6 +23,7 @@ struct ranked {
     float *received; /* [count][size][PART] */
     double *values;  /* [size][n_values] */
     size_t n_values;
+    unsigned char *stops; /* [size] */
     struct fdit_exchange_traffic traffic;
 };
 
@@ -190,19 +191,16 @@ static enum fdit_status agree(fdit_context *ctx, struct fdit_exchange *x, bool *
 {
     enum fdit_status status = FDIT_OK;
     struct ranked *e = (struct ranked *)x;
-    unsigned char own = e->asked ? *e->asked != 0 : fdit_stopped(ctx), *all = NULL;
-    unsigned char decided[2] = { 0, 0 };
-    TRY(fdit_alloc(ctx, (size_t)e->ranks->size, 1, &all));
-    TRY(collect(ctx, e, &own, all, 1));
+    unsigned char own = e->asked ? *e->asked != 0 : fdit_stopped(ctx), decided[2] = { 0, 0 };
+    TRY(collect(ctx, e, &own, e->stops, 1));
     for (int q = 0; !e->ranks->rank && q < e->ranks->size; q++)
-        decided[0] |= all[q];
+        decided[0] |= e->stops[q];
     decided[1] = *over;
     TRY(broadcast(ctx, e, decided, sizeof decided));
     if (decided[0])
         fdit_context_stop(ctx);
     *over = decided[1];
 out:
-    fdit_free(all);
     return status;
 }
 
@@ -270,17 +268,18 @@ static void free_ranked(struct fdit_exchange *x)
     fdit_free(e->send);
     fdit_free(e->received);
     fdit_free(e->values);
+    fdit_free(e->stops);
     fdit_free(e);
 }
 
 enum fdit_status fdit_exchange_ranks(fdit_context *ctx, struct fdit_ranks *ranks, int devices,
                                      const volatile sig_atomic_t *asked, struct fdit_exchange **out)
 {
+    enum fdit_status status = FDIT_OK;
     struct ranked *e = NULL;
     *out = NULL;
-    enum fdit_status status = fdit_alloc(ctx, 1, sizeof *e, &e);
-    if (status != FDIT_OK)
-        return status;
+    TRY(fdit_alloc(ctx, 1, sizeof *e, &e));
+    TRY(fdit_alloc(ctx, (size_t)ranks->size, 1, &e->stops));
     e->x = (struct fdit_exchange){ .members = ranks->size * devices,
                                    .first = ranks->rank * devices,
                                    .count = devices,
@@ -297,6 +296,9 @@ enum fdit_status fdit_exchange_ranks(fdit_context *ctx, struct fdit_ranks *ranks
     e->asked = asked;
     *out = &e->x;
     return FDIT_OK;
+out:
+    fdit_free(e);
+    return status;
 }
 
 struct fdit_exchange_traffic fdit_exchange_traffic_of(const struct fdit_exchange *x)
