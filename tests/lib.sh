@@ -46,6 +46,26 @@ each_word() {
         grep -qFe "$word" "$2" || fail "'$word' is not in the message of: $3" "$(cat "$2")"
     done
 }
+# refused WORDS ARGUMENT...: an error with every one of WORDS (~ is a space) in the message
+refused() {
+    words=$1
+    shift
+    checks=$((checks + 1))
+    "$program" "$@" >stdout 2>stderr
+    code=$?
+    [ $code = 1 ] || [ $code = 2 ] || fail "not refused: $*" "$(cat stderr)"
+    each_word "$words" stderr "$*"
+}
+# has WHAT FILE TEXT: the file, of any kind, has the text
+has() {
+    checks=$((checks + 1))
+    grep -a -q -F -e "$3" "$2" || fail "$1: no $3 in $2"
+}
+# same WHAT FILE FILE: byte by byte
+same() {
+    checks=$((checks + 1))
+    cmp -s "$2" "$3" || fail "$1: $2 and $3 differ"
+}
 finish() {
     echo "$checks checks, $failures failures"
     [ "$failures" -eq 0 ]

@@ -18,10 +18,6 @@ refused() { # refused WORDS ARGUMENT...: one line with every one of WORDS (~ is 
     [ "$(wc -l <stderr)" -eq 1 ] || fail "not one line: $*" "$(cat stderr)"
     each_word "$words" stderr "$*"
 }
-same() { # same WHAT A B
-    checks=$((checks + 1))
-    cmp -s "$2" "$3" || fail "$1: $2 and $3 differ"
-}
 differ() { # differ WHAT A B
     checks=$((checks + 1))
     ! cmp -s "$2" "$3" || fail "$1: $2 and $3 are the same"

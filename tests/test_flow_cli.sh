@@ -8,20 +8,6 @@ mkdir data
 gzip -dc "$source/data/letters-test.tar.gz" | (cd data && tar xf - A/mono A/hand B/mono B/hand) || exit 99
 run="--data data --batch 4 --seed 7 --preview-every 0 --quiet --lr 1e-3"
 scratch="$run --from-scratch --tune full --model 32,2,2,4 --size 24 --channels 1 --steps 20 --checkpoint-every 5"
-# refused WORDS ARGUMENT...: an error with every one of WORDS (~ is a space) in the message
-refused() {
-    words=$1
-    shift
-    checks=$((checks + 1))
-    "$program" "$@" >stdout 2>stderr
-    code=$?
-    [ $code = 1 ] || [ $code = 2 ] || fail "not refused: $*" "$(cat stderr)"
-    each_word "$words" stderr "$*"
-}
-has() { # has WHAT FILE TEXT
-    checks=$((checks + 1))
-    grep -a -q -F -e "$3" "$2" || fail "$1: no $3 in $2"
-}
 
 # ------------------------------------------------------------------ training
 for objective in flow flow-sit; do

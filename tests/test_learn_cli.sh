@@ -7,15 +7,6 @@
 mkdir data
 gzip -dc "$source/data/letters-test.tar.gz" | (cd data && tar xf - A/mono A/hand B/mono B/hand) || exit 99
 run="--data data --batch 4 --seed 7 --preview-every 0 --quiet --lr 1e-3"
-refused() { # refused WORDS ARGUMENT...: an error with every one of WORDS (~ is a space) in the message
-    words=$1
-    shift
-    checks=$((checks + 1))
-    "$program" "$@" >stdout 2>stderr
-    code=$?
-    [ $code = 1 ] || [ $code = 2 ] || fail "not refused: $*" "$(cat stderr)"
-    each_word "$words" stderr "$*"
-}
 for objective in ddpm flow-sit; do
     good train $run --from-scratch --tune full --model 32,2,2,4 --size 24 --channels 1 --steps 4 \
         --objective $objective --out base-$objective

@@ -11,19 +11,6 @@ small="--from-scratch --tune full --model 32,2,2,4 --size 24 --channels 1 --batc
 good train $small --data data --steps 2 --out run
 good train $small --data data --steps 3 --out run3
 draw="sample --base run/delta.safetensors --steps 3 --quiet"
-refused() { # refused WORDS ARGUMENT...: an error with every one of WORDS (~ is a space) in the message
-    words=$1
-    shift
-    checks=$((checks + 1))
-    "$program" "$@" >stdout 2>stderr
-    code=$?
-    [ $code = 1 ] || [ $code = 2 ] || fail "not refused: $*" "$(cat stderr)"
-    each_word "$words" stderr "$*"
-}
-same() { # same WHAT FILE FILE
-    checks=$((checks + 1))
-    cmp -s "$2" "$3" || fail "$1: $2 and $3 differ"
-}
 count() { find "$1" -name "$2" | wc -l; }
 
 # ------------------------------------------------------------------ filling up
