@@ -116,6 +116,15 @@ static const struct fdit_st_tensor *must_find(const struct fdit_safetensors *st,
     return t;
 }
 
+json_t *test_json(fdit_context *ctx, const char *file)
+{
+    json_t *root = NULL;
+    char *path = test_fixture("%s", file);
+    ck_assert_ok(ctx, fdit_json_read(ctx, path, (size_t)1 << 20, 16, &root));
+    free(path);
+    return root;
+}
+
 float *test_floats(fdit_context *ctx, const struct fdit_safetensors *st, const char *name, size_t *n)
 {
     const struct fdit_st_tensor *t = must_find(st, name);

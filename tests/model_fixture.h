@@ -4,6 +4,7 @@
 #define FDIT_TESTS_MODEL_FIXTURE_H
 
 #include "device/device.h"
+#include "format/json.h"
 #include "format/safetensors.h"
 #include "harness.h"
 #include "model/checkpoint.h"
@@ -17,6 +18,8 @@ int test_all_devices(fdit_context *ctx, const char *names[8]);
 fdit_device *test_open_device(fdit_context *ctx, const char *name, int threads);
 
 struct fdit_safetensors *test_open(fdit_context *ctx, const char *file);
+/* A JSON file of the fixtures; freed with json_decref. */
+json_t *test_json(fdit_context *ctx, const char *file);
 /* A tensor of the file as floats or int32, freed with fdit_free; the test fails when it is absent. */
 float *test_floats(fdit_context *ctx, const struct fdit_safetensors *st, const char *name, size_t *n);
 int32_t *test_ints(fdit_context *ctx, const struct fdit_safetensors *st, const char *name, size_t *n);

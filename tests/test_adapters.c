@@ -771,9 +771,7 @@ END_TEST
 static void open_fixtures(void)
 {
     st = test_open(ctx, "adapters/adapters.safetensors");
-    char *path = test_fixture("adapters/tolerances.json");
-    ck_assert_ok(ctx, fdit_json_read(ctx, path, (size_t)1 << 20, 16, &tolerances));
-    free(path);
+    tolerances = test_json(ctx, "adapters/tolerances.json");
 }
 
 static void close_fixtures(void)

@@ -373,9 +373,7 @@ END_TEST
 static void open_fixtures(void)
 {
     st = test_open(ctx, "flow/flow.safetensors");
-    char *path = test_fixture("flow/tolerances.json");
-    ck_assert_ok(ctx, fdit_json_read(ctx, path, (size_t)1 << 20, 16, &tolerances));
-    free(path);
+    tolerances = test_json(ctx, "flow/tolerances.json");
 }
 
 static void close_fixtures(void)

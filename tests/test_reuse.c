@@ -16,15 +16,6 @@ static fdit_device *dev;
 static struct fdit_safetensors *st;
 static json_t *tolerances;
 
-static json_t *read_json(const char *name)
-{
-    json_t *root = NULL;
-    char *path = test_fixture("methods/%s", name);
-    ck_assert_ok(ctx, fdit_json_read(ctx, path, (size_t)1 << 20, 16, &root));
-    free(path);
-    return root;
-}
-
 static void agree(const char *key, const float *got, const float *wanted, size_t n)
 {
     const json_t *row = json_object_get(tolerances, key);
@@ -264,7 +255,7 @@ static void check_full(const json_t *table, const char *key, const struct fdit_r
 
 START_TEST(test_full_steps)
 {
-    json_t *root = read_json("tables2.json");
+    json_t *root = test_json(ctx, "methods/tables2.json");
     const json_t *table = json_object_get(root, "full_steps_of_20");
     check_full(table, "taylor0_4", &(struct fdit_reuse_options){ 4, 0, FDIT_REUSE_TAYLOR });
     check_full(table, "taylor1_3", &(struct fdit_reuse_options){ 3, 1, FDIT_REUSE_TAYLOR });
@@ -349,7 +340,7 @@ END_TEST
 static void open_fixtures(void)
 {
     st = test_open(ctx, "methods/sampling2.safetensors");
-    tolerances = read_json("tolerances.json");
+    tolerances = test_json(ctx, "methods/tolerances.json");
 }
 
 static void close_fixtures(void)
