@@ -83,6 +83,14 @@ struct fdit_cli {
     bool mute;                         /* another process says it */
 };
 
+/* Options of another command's job that a command takes as well: rows of its table, by name. */
+struct fdit_borrowed {
+    const char *heading;
+    const struct fdit_option *table;
+    const char *const *names; /* NULL ends the list */
+    size_t offset;            /* of the table's struct in the command's */
+};
+
 struct fdit_command {
     const char *name;
     const char *summary;  /* half a line for the list of commands */
@@ -93,6 +101,7 @@ struct fdit_command {
     const char *examples;          /* lines that can be typed as they stand, each with two spaces before */
     const struct fdit_option *job; /* the table of the job's own options, whose struct begins that of the
                                         * command; NULL: none */
+    const struct fdit_borrowed *borrowed; /* NULL: none */
     const struct fdit_option *options; /* what only the command knows; ends with a zero entry; NULL: none */
     unsigned common;                   /* FDIT_COMMON_... */
     int most_operands;                 /* -1: any number */

@@ -46,85 +46,46 @@ static void show_step(void *user, size_t drawing, int step, int steps)
     fdit_cli_progress_part(w->cli, w->done, (double)drawing * step / steps, step < steps ? note : NULL);
 }
 
-/* ------------------------------------------------------------------ options of what is drawn */
+/* ------------------------------------------------------------------ options */
 
-/* Each is read as `sample` reads it. */
-#define DRAWN(option, text)                                                                \
-    static enum fdit_status set_##option(fdit_context *ctx, void *args, const char *value) \
-    {                                                                                      \
-        struct fdit_eval_args *a = args;                                                   \
-        return fdit_options_set(ctx, fdit_sample_option_table, &a->drawn, text, value);    \
-    }
-DRAWN(base, "base")
-DRAWN(delta, "delta")
-DRAWN(weights_from, "weights-from")
-DRAWN(objective, "objective")
-DRAWN(model, "model")
-DRAWN(vae, "vae")
-DRAWN(vae_scale, "vae-scale")
-DRAWN(force, "force")
-DRAWN(class_list, "classes")
-DRAWN(per_class, "per-class")
-DRAWN(counts, "counts")
-DRAWN(guide, "guide")
-DRAWN(guidance, "guidance")
-DRAWN(channels, "guidance-channels")
-DRAWN(interval, "guidance-interval")
-DRAWN(rule, "guidance-rule")
-DRAWN(sampler, "sampler")
-DRAWN(steps, "steps")
-DRAWN(cache_interval, "cache-interval")
-DRAWN(cache_order, "cache-order")
-DRAWN(cache_full, "cache-full")
-DRAWN(clip, "clip-x0")
-DRAWN(no_clip, "no-clip-x0")
-DRAWN(rng, "rng")
+/* What decides the pictures that are drawn, as `sample` reads it. */
+static const char *const drawn_names[] = {
+    "base",
+    "delta",
+    "weights-from",
+    "objective",
+    "model",
+    "vae",
+    "vae-scale",
+    "force",
+    "classes",
+    "per-class",
+    "counts",
+    "guide",
+    "guidance",
+    "guidance-channels",
+    "guidance-interval",
+    "guidance-rule",
+    "sampler",
+    "steps",
+    "cache-interval",
+    "cache-order",
+    "cache-full",
+    "clip-x0",
+    "no-clip-x0",
+    "rng",
+    NULL,
+};
+static const struct fdit_borrowed drawn = { .heading =
+                                                "Pictures that are drawn, in place of GENERATED: those of "
+                                                "'sample', not written",
+                                            .table = fdit_sample_option_table,
+                                            .names = drawn_names,
+                                            .offset = offsetof(struct fdit_eval_args, drawn) };
 
 #define ROW(kind, name, arg, field) FDIT_OPTION_ROW(kind, name, arg, struct fdit_eval_args, field)
-#define CALL(n, a, function) .name = n, .arg = a, .kind = FDIT_OPT_PARSE, .parse = set_##function
 
 static const struct fdit_option options[] = {
-    FDIT_HEADING("Pictures that are drawn, in place of GENERATED"),
-    { CALL("base", "FILE", base), .help =
-                                      "checkpoint: the base of --delta, or a whole model; its pictures are "
-                                      "measured and not written, the same that 'sample' draws" },
-    { CALL("delta", "FILE", delta), .help = "delta.safetensors of a run, or one of its checkpoints" },
-    { CALL("weights-from", "ema|raw", weights_from), .note = " ema",
-      .help = "which weights of a file that holds both" },
-    { CALL("objective", FDIT_OBJECTIVE_NAMES, objective), .note = ": as the files say, else ddpm",
-      .help = "what a base whose file does not say it was trained with" },
-    { CALL("model", "NAME|D,L,H,P", model), .note = ": from the files", .help = "size of the model" },
-    { CALL("vae", "FILE", vae), .help = "autoencoder that turns latents into pictures" },
-    { CALL("vae-scale", "X", vae_scale), .note = ": as its config.json says",
-      .help = "scaling factor of the autoencoder" },
-    { CALL("force", NULL, force), .help = "accept a delta that was made from another base" },
-    { CALL("classes", "LIST|@FILE|all|RANK=GROUP", class_list), .note = " all",
-      .help = "classes, as in 'sample'" },
-    { CALL("per-class", "N", per_class), .note = " 1", .help = "pictures of each class" },
-    { CALL("counts", "FILE", counts), .help = "file with a class, a tab and a count in each line" },
-    { CALL("guide", "GUIDE", guide), .note = ": as trained",
-      .help = "superclass, superclass:RANK, empty, random, base, delta:FILE or none" },
-    { CALL("guidance", "W", guidance), .note = ": 2 for models of pixels, 4 on latents",
-      .help = "guidance scale" },
-    { CALL("guidance-channels", "3|all", channels), .note = ": as in 'sample'",
-      .help = "channels that are guided" },
-    { CALL("guidance-interval", "LO:HI", interval), .note = " 0:999",
-      .help = "guide only at times LO <= t <= HI" },
-    { CALL("guidance-rule", "plain|zero-star", rule), .note = " plain", .help = "CFG-Zero* for flow models" },
-    { CALL("sampler", FDIT_SAMPLER_NAMES, sampler), .note = ": ddpm; euler for flow models",
-      .help = "the sampler" },
-    { CALL("steps", "N", steps), .note = ": as in 'sample'", .help = "steps of the sampler" },
-    { CALL("cache-interval", "N", cache_interval), .note = " 1",
-      .help = "compute the blocks in every N-th step only" },
-    { CALL("cache-order", "0|1|2", cache_order), .note = " 1",
-      .help = "how they are predicted in the others" },
-    { CALL("cache-full", "ends|taylor|fora", cache_full), .note = " ends",
-      .help = "which steps are computed besides" },
-    { CALL("clip-x0", NULL, clip), .note = " for models of pixels",
-      .help = "clamp the predicted picture to [-1, 1] at each step" },
-    { CALL("no-clip-x0", NULL, no_clip), .note = " on latents", .help = "do not clamp it" },
-    { CALL("rng", "philox|torch-cpu|torch-cuda", rng), .note = " philox", .help = "random number generator" },
-
     FDIT_HEADING("Real pictures that a run has not seen"),
     { ROW(TEXT, "run", "RUN", run),
       .help =
@@ -336,6 +297,7 @@ const struct fdit_command fdit_command_eval = {
                 "  finediffusion eval run/checkpoints/* --per-class 10 --report run.html\n"
                 "  finediffusion eval pictures/ --metrics none --part 0/2 --features-out 0.npz\n",
     .job = fdit_eval_option_table,
+    .borrowed = &drawn,
     .options = options,
     .common =
         FDIT_COMMON_DEVICE | FDIT_COMMON_DEVICES | FDIT_COMMON_WEIGHTS | FDIT_COMMON_JSON | FDIT_COMMON_LINE,

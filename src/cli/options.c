@@ -50,10 +50,11 @@ static const struct fdit_option common_options[] = {
     { 0 }
 };
 
-enum { MOST_TABLES = 7 };
+enum { MOST_TABLES = 8 };
 struct tables {
     const struct fdit_option *list[MOST_TABLES];
     void *target[MOST_TABLES];
+    const struct fdit_borrowed *part[MOST_TABLES]; /* only these of the table; NULL: all */
     int n;
 };
 
@@ -65,10 +66,28 @@ static void add_table(struct tables *t, const struct fdit_option *list, void *ta
     t->target[t->n++] = target;
 }
 
+static void add_borrowed(struct tables *t, const struct fdit_borrowed *b, void *args)
+{
+    if (!b)
+        return;
+    t->part[t->n] = b;
+    add_table(t, b->table, args ? (char *)args + b->offset : NULL);
+}
+
+/* Whether row o of table i may be typed. */
+static bool is_offered(const struct tables *t, int i, const struct fdit_option *o)
+{
+    const char *const *name = t->part[i] ? t->part[i]->names : NULL;
+    while (name && *name && strcmp(*name, o->name))
+        name++;
+    return o->help && (!name || *name);
+}
+
 static struct tables tables_of(const struct fdit_command *command, struct fdit_cli *cli, void *args)
 {
     struct tables t = { .n = 0 };
     add_table(&t, command->job, args);
+    add_borrowed(&t, command->borrowed, args);
     add_table(&t, command->options, args);
     add_table(&t, command->common & FDIT_COMMON_DEVICE ? device_options : NULL, cli);
     add_table(&t, command->common & FDIT_COMMON_WEIGHTS ? weights_options : NULL, cli);
@@ -85,7 +104,7 @@ static const struct fdit_option *find_exact(const struct tables *t, const char *
 {
     for (int i = 0; i < t->n; i++)
         for (const struct fdit_option *o = t->list[i]; o->name; o++)
-            if (o->help && strlen(o->name) == n && !memcmp(o->name, name, n))
+            if (is_offered(t, i, o) && strlen(o->name) == n && !memcmp(o->name, name, n))
                 return o;
     return NULL;
 }
@@ -99,7 +118,7 @@ static void suggest(const struct fdit_command *command, const char *name, size_t
     const struct fdit_command *const *all = fdit_commands(&n);
     for (int i = 0; i < t.n; i++)
         for (const struct fdit_option *o = t.list[i]; o->name; o++)
-            if (o->help)
+            if (is_offered(&t, i, o))
                 fdit_text_consider(&guess, o->name);
     text[0] = '\0';
     for (int i = 0; i < n && !(guess.best && guess.edits <= 1); i++) {
@@ -136,7 +155,7 @@ static enum fdit_status find(struct fdit_cli *cli, const struct tables *t, const
     const struct fdit_option *found = NULL, *second = NULL;
     for (int i = 0; i < t->n; i++) {
         for (const struct fdit_option *o = t->list[i]; o->name; o++) {
-            if (!o->help || n == 0 || strncmp(o->name, text, n))
+            if (!is_offered(t, i, o) || n == 0 || strncmp(o->name, text, n))
                 continue;
             bool exact = strlen(o->name) == n;
             if (exact || !found) {
@@ -275,15 +294,17 @@ void fdit_options_help(const struct fdit_command *command, FILE *to)
             command->synopsis);
     paragraphs(to, command->about);
     for (int i = 0; i < t.n; i++) {
+        if (t.part[i])
+            fprintf(to, "\n%s:\n", t.part[i]->heading);
         for (const struct fdit_option *o = t.list[i]; o->name; o++) {
-            if (o->kind == FDIT_OPT_HEADING) {
+            if (o->kind == FDIT_OPT_HEADING && !t.part[i]) {
                 bool again = messages && !strcmp(o->name, "Messages");
                 messages = messages || !strcmp(o->name, "Messages");
                 if (!again)
                     fprintf(to, "\n%s:\n", o->name);
                 continue;
             }
-            if (!o->help)
+            if (!is_offered(&t, i, o))
                 continue;
             int column = fprintf(to, "  --%s%s%s", o->name, o->arg ? " " : "", o->arg ? o->arg : "");
             if (column >= HELP_COLUMN - 1) {
