@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "eval/report.h"
 
-#include "core/file.h"
 #include "core/mem.h"
 #include "eval/groups.h"
 #include "eval/html.h"
@@ -364,19 +363,9 @@ out:
 enum fdit_status fdit_eval_report(fdit_context *ctx, const struct fdit_eval_result *r,
                                   const struct fdit_picture_rules *rules, const char *path)
 {
-    enum fdit_status status = FDIT_OK;
-    char *text = NULL;
-    size_t n = 0;
-    struct page p = { open_memstream(&text, &n), r, rules };
-    if (!p.f)
-        return fdit_fail(ctx, FDIT_ERROR_MEMORY, "out of memory for the report");
-    status = put_page(ctx, &p);
-    bool bad = ferror(p.f) != 0;
-    if (fclose(p.f) != 0 || bad || !text)
-        FAIL(ctx, FDIT_ERROR_MEMORY, "out of memory for the report");
-    TRY(status);
-    TRY(fdit_file_write(ctx, path, false, text, n));
-out:
-    free(text);
-    return status;
+    struct fdit_html_page page;
+    enum fdit_status status = fdit_html_open(ctx, &page);
+    if (status != FDIT_OK)
+        return status;
+    return fdit_html_close(ctx, &page, put_page(ctx, &(struct page){ page.f, r, rules }), path);
 }

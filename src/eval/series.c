@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "eval/series.h"
 
-#include "core/file.h"
 #include "core/mem.h"
 #include "eval/html.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 static const struct fdit_eval_value *value_of(const struct fdit_eval_point *p, const char *name)
@@ -89,19 +87,9 @@ out:
 enum fdit_status fdit_eval_series_report(fdit_context *ctx, const struct fdit_eval_point *points, size_t n,
                                          const char *real, const char *path)
 {
-    enum fdit_status status = FDIT_OK;
-    char *text = NULL;
-    size_t bytes = 0;
-    FILE *f = open_memstream(&text, &bytes);
-    if (!f)
-        return fdit_fail(ctx, FDIT_ERROR_MEMORY, "out of memory for the report");
-    status = put_page(ctx, f, points, n, real);
-    bool bad = ferror(f) != 0;
-    if (fclose(f) != 0 || bad || !text)
-        FAIL(ctx, FDIT_ERROR_MEMORY, "out of memory for the report");
-    TRY(status);
-    TRY(fdit_file_write(ctx, path, false, text, bytes));
-out:
-    free(text);
-    return status;
+    struct fdit_html_page page;
+    enum fdit_status status = fdit_html_open(ctx, &page);
+    if (status != FDIT_OK)
+        return status;
+    return fdit_html_close(ctx, &page, put_page(ctx, page.f, points, n, real), path);
 }
