@@ -52,6 +52,20 @@ together() {
     shift
     timeout 300 mpirun $more -n "$processes" "$program" "$@" >stdout 2>message
 }
+# processes RUN: the numbers of the program's processes with --out RUN. From /proc: a small machine has no pgrep.
+processes() {
+    for process in /proc/[0-9]*; do
+        { tr '\0' ' ' <"$process/cmdline"; } 2>/dev/null | grep -q "^$program .*--out $1 " && echo "${process#/proc/}"
+    done
+}
+# signal NAME RANK RUN: sends it to that one of them
+signal() {
+    for process in $(processes "$3"); do
+        { tr '\0' '\n' <"/proc/$process/environ"; } 2>/dev/null | grep -qE "^(OMPI_COMM_WORLD_RANK|PMI_RANK)=$2\$" &&
+            kill -s "$1" "$process" && return
+    done
+    fail "no process is rank $2 of $3"
+}
 # loss of every step of a run
 losses() { sed -n 's/.*"step": *\([0-9]*\).*"loss": *\([^,]*\),.*/\1 \2/p' "$1/log.jsonl"; }
 same_as() { # same_as RUN OTHER
@@ -78,7 +92,7 @@ for n in 3 2; do
     at=$(ls changing/checkpoints 2>/dev/null | wc -l)
     while kill -0 $child 2>/dev/null && ! [ "$(ls changing/checkpoints 2>/dev/null | wc -l)" -gt "$at" ]; do sleep 0.05; done
     # the last one started is not the first rank
-    pkill -USR1 -n -f "out changing" || fail "nobody to stop"
+    signal USR1 $((n - 1)) changing
     wait $child
     equal "exit code after a signal to one of $n" $? 0
     child=
@@ -99,7 +113,8 @@ ends() { # ends WHAT SECONDS: the job `child` ends in that time, and nobody is l
     wait $child && fail "$1: exit code 0"
     child=
     sleep 0.5
-    pgrep -f "out ended" >/dev/null && fail "$1: processes are left" "$(pgrep -fa 'out ended')" && pkill -9 -f "out ended"
+    left=$(processes ended)
+    [ -z "$left" ] || { fail "$1: processes are left: $left" && kill -9 $left; }
     ls ended/checkpoints/step-*.safetensors >/dev/null 2>&1 || fail "$1: no checkpoint"
     "$program" inspect "ended/checkpoints/$(ls ended/checkpoints | tail -1)" >/dev/null 2>&1 || fail "$1: the checkpoint is not whole"
 }
@@ -108,7 +123,7 @@ for way in KILL STOP; do
     timeout 300 mpirun $more -n 3 "$program" $run --steps 100000 --checkpoint-every 2 --rank-timeout 4 --out ended >stdout 2>message &
     child=$!
     while kill -0 $child 2>/dev/null && ! ls ended/checkpoints/step-*.safetensors >/dev/null 2>&1; do sleep 0.05; done
-    pkill -$way -n -f "out ended"
+    signal $way 2 ended
     ends "a process with SIG$way" 60
 done
 says message 'rank 2 (.*) has given no sign of life for .* s.*the last checkpoint is whole'
