@@ -35,7 +35,7 @@ if command -v apt-get >/dev/null 2>&1; then
 elif command -v dnf >/dev/null 2>&1; then
     required="gcc make autoconf automake libtool pkgconf-pkg-config zlib-devel libpng-devel jansson-devel"
     optional="onednn-devel ocl-icd-devel opencl-headers clblast-devel libjpeg-turbo-devel libwebp-devel libzip-devel lapack-devel utf8proc-devel"
-    testing="check-devel pocl clangel xz diffutils"
+    testing="check-devel pocl clang xz diffutils"
     installed() { rpm -q --whatprovides "$1" >/dev/null 2>&1; }
     available() { dnf -q list --available "$1" >/dev/null 2>&1; }
     by_hand="dnf install"
