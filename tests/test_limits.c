@@ -6,11 +6,13 @@
 #include "harness.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <ftw.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -50,7 +52,7 @@ static void machine(void)
 static struct fdit_limits limits(void)
 {
     struct fdit_limits l;
-    fdit_limits_read(&(struct fdit_limits_source){ .root = root }, &l);
+    ck_assert_int_eq(fdit_limits_read(NULL, &(struct fdit_limits_source){ .root = root }, &l), FDIT_OK);
     return l;
 }
 
@@ -268,7 +270,8 @@ START_TEST(masks_and_variables)
     put("/sys/fs/cgroup/cpu.max", "500000 100000\n");
     ck_assert_int_eq(limits().threads, 5);
     struct fdit_limits l;
-    fdit_limits_read(&(struct fdit_limits_source){ .root = root, .affinity = 3 }, &l);
+    ck_assert_int_eq(fdit_limits_read(NULL, &(struct fdit_limits_source){ .root = root, .affinity = 3 }, &l),
+                     FDIT_OK);
     ck_assert_int_eq(l.threads, 3);
     setenv("OMP_NUM_THREADS", "6,2", 1);
     check_limits(6, "OMP_NUM_THREADS", 65536, ""); /* asked for by name: more than the quota is allowed */
@@ -307,7 +310,7 @@ END_TEST
 START_TEST(here)
 {
     struct fdit_limits l, one;
-    fdit_limits_read(NULL, &l);
+    ck_assert_int_eq(fdit_limits_read(NULL, NULL, &l), FDIT_OK);
     ck_assert_int_ge(l.threads, 1);
     ck_assert_int_ge(l.machine_processors, l.processors);
     ck_assert_uint_ge(l.machine_memory, l.memory);
@@ -319,9 +322,34 @@ START_TEST(here)
         if (CPU_ISSET(i, &before))
             CPU_SET(i, &set);
     ck_assert(!sched_setaffinity(0, sizeof set, &set));
-    fdit_limits_read(NULL, &one);
+    ck_assert_int_eq(fdit_limits_read(NULL, NULL, &one), FDIT_OK);
     ck_assert_int_eq(one.processors, 1);
     ck_assert(!sched_setaffinity(0, sizeof before, &before));
+}
+END_TEST
+
+/* Out of descriptors, limits that are there could be missed: that is a failure, not "no limits". */
+START_TEST(no_descriptors)
+{
+    machine();
+    fdit_context *ctx = fdit_context_new();
+    struct fdit_limits l;
+    struct rlimit before, few;
+    ck_assert(ctx && !getrlimit(RLIMIT_NOFILE, &before));
+    const int probe = open("/", O_RDONLY); /* the lowest that is free */
+    ck_assert(probe >= 0 && !close(probe));
+    few = (struct rlimit){ .rlim_cur = (rlim_t)probe, .rlim_max = before.rlim_max };
+    const struct fdit_limits_source sources[] = { { .root = root }, { .root = "" } };
+    for (size_t i = 0; i < 2; i++) {
+        ck_assert(!setrlimit(RLIMIT_NOFILE, &few));
+        const enum fdit_status status = fdit_limits_read(ctx, &sources[i], &l);
+        ck_assert(!setrlimit(RLIMIT_NOFILE, &before));
+        ck_assert_int_eq(status, FDIT_ERROR_IO);
+        ck_assert_ptr_nonnull(
+            strstr(fdit_context_message(ctx), "/sys/devices/system/cpu/online: Too many open"));
+        ck_assert_int_eq(fdit_limits_read(ctx, &sources[i], &l), FDIT_OK);
+    }
+    fdit_context_free(ctx);
 }
 END_TEST
 
@@ -373,6 +401,7 @@ int main(void)
     tcase_add_test(tcase, masks_and_variables);
     tcase_add_test(tcase, nothing_there);
     tcase_add_test(tcase, here);
+    tcase_add_test(tcase, no_descriptors);
     tcase_add_test(tcase, shares);
     suite_add_tcase(suite, tcase);
     int result = test_run(suite);

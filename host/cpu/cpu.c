@@ -38,7 +38,8 @@ static enum fdit_status cpu_open(fdit_context *ctx, const struct fdit_device_opt
     TRY(fdit_alloc(ctx, 1, sizeof *cpu, &cpu));
     dev->state = cpu;
     struct fdit_limits limits;
-    fdit_limits_read(&(struct fdit_limits_source){ .affinity = fdit_cpu_openmp_processors() }, &limits);
+    TRY(fdit_limits_read(ctx, &(struct fdit_limits_source){ .affinity = fdit_cpu_openmp_processors() },
+                         &limits));
     const int most = FDIT_POOL_MOST_MEMBERS, usual = limits.threads < most ? limits.threads : most;
     cpu->threads = options->threads > 0 ? options->threads : usual;
     TRY(fdit_cpu_threads_start(ctx, cpu, limits.processors));

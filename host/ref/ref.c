@@ -23,7 +23,7 @@ static enum fdit_status open_ref(fdit_context *ctx, const struct fdit_device_opt
     TRY(fdit_strdup(ctx, "reference loops, 1 thread", &dev->info.name));
     TRY(fdit_strdup(ctx, "naive, for tests", &dev->info.driver));
     struct fdit_limits limits;
-    fdit_limits_read(NULL, &limits);
+    TRY(fdit_limits_read(ctx, NULL, &limits));
     dev->info.memory = limits.memory;
     dev->info.max_buffer = SIZE_MAX / 2;
     dev->info.threads = 1;

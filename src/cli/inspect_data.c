@@ -77,7 +77,7 @@ static enum fdit_status bound_memory(struct job *j, const struct fdit_loader_opt
     struct fdit_limits limits;
     struct fdit_plan plan = { 0 };
     size_t bytes;
-    fdit_limits_read(&(struct fdit_limits_source){ .root = "" }, &limits);
+    TRY(fdit_limits_read(ctx, NULL, &limits));
     TRY(fdit_plan_add_process(ctx, &plan, NULL));
     TRY(fdit_dataset_plan_reading(ctx, j->ds, loader->workers,
                                   fdit_plan_room(&plan, j->how->memory ? j->how->memory : limits.memory),

@@ -9,6 +9,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <sched.h>
 #include <stdarg.h>
@@ -34,17 +35,52 @@ FDIT_PRINTF(3, 4) static bool set_text(char *out, size_t size, const char *forma
 
 /* ------------------------------------------------------------------------------------- files */
 
-static FILE *open_file(const char *root, const char *path)
+/* Whether this process lacks something, and the file may well be there. */
+static bool is_shortage(int errnum)
+{
+    return errnum == EMFILE || errnum == ENFILE || errnum == ENOMEM;
+}
+
+/* Where files are looked for, and the first that was there and could not be read. */
+struct look {
+    const char *root;
+    int errnum; /* 0: none */
+    char path[256];
+};
+
+static void note_shortage(struct look *look, const char *path, int errnum)
+{
+    if (look->errnum || !is_shortage(errnum))
+        return;
+    look->errnum = errnum;
+    set_text(look->path, sizeof look->path, "%s", path);
+}
+
+static FILE *open_file(struct look *look, const char *path)
 {
     char name[2 * PATH];
-    return set_text(name, sizeof name, "%s%s", root, path) ? fopen(name, "re") : NULL;
+    if (!set_text(name, sizeof name, "%s%s", look->root, path))
+        return NULL;
+    FILE *f = fopen(name, "re");
+    if (!f)
+        note_shortage(look, name, errno);
+    return f;
+}
+
+static bool next_line(struct look *look, FILE *f, char *line, size_t size)
+{
+    errno = 0;
+    bool found = fgets(line, (int)size, f);
+    if (!found && ferror(f))
+        note_shortage(look, "a file of /proc or /sys", errno);
+    return found;
 }
 
 /* The first line of root + path, without its end; false: there is none. */
-static bool read_line(const char *root, const char *path, char *line, size_t size)
+static bool read_line(struct look *look, const char *path, char *line, size_t size)
 {
-    FILE *f = open_file(root, path);
-    bool found = f && fgets(line, (int)size, f);
+    FILE *f = open_file(look, path);
+    bool found = f && next_line(look, f, line, size);
     if (f)
         fclose(f);
     if (found)
@@ -85,13 +121,13 @@ static int count_list(const char *text)
 }
 
 /* The value of "key: value" in a file of such lines. */
-static bool read_key(const char *root, const char *path, const char *key, char *value, size_t size)
+static bool read_key(struct look *look, const char *path, const char *key, char *value, size_t size)
 {
     char line[LINE];
     const size_t length = strlen(key);
     bool found = false;
-    FILE *f = open_file(root, path);
-    while (f && !found && fgets(line, sizeof line, f))
+    FILE *f = open_file(look, path);
+    while (f && !found && next_line(look, f, line, sizeof line))
         if (!strncmp(line, key, length) && line[length] == ':') {
             const char *at = line + length + 1;
             at += strspn(at, " \t");
@@ -132,14 +168,14 @@ static void bind_quota(struct fdit_limits *l, double cpus, const char *what, con
 
 enum kind { UNIFIED, V1_MEMORY, V1_CPU, KINDS };
 
-static bool read_value(const char *root, const char *directory, const char *file, char path[PATH], char *line,
-                       size_t size)
+static bool read_value(struct look *look, const char *directory, const char *file, char path[PATH],
+                       char *line, size_t size)
 {
-    return set_text(path, PATH, "%s/%s", directory, file) && read_line(root, path, line, size);
+    return set_text(path, PATH, "%s/%s", directory, file) && read_line(look, path, line, size);
 }
 
 /* The files of one group. */
-static void read_group(const char *root, const char *directory, enum kind kind, struct fdit_limits *l)
+static void read_group(struct look *look, const char *directory, enum kind kind, struct fdit_limits *l)
 {
     static const char *const memory_files[KINDS][3] = {
         [UNIFIED] = { "memory.max", "memory.high", NULL },
@@ -150,10 +186,10 @@ static void read_group(const char *root, const char *directory, enum kind kind, 
     unsigned long long bytes, quota, period;
     for (const char *const *file = memory_files[kind]; *file; file++) {
         set_text(what, sizeof what, "cgroup %s", *file);
-        if (read_value(root, directory, *file, path, line, sizeof line) && number_of(line, &bytes))
+        if (read_value(look, directory, *file, path, line, sizeof line) && number_of(line, &bytes))
             bind_memory(l, bytes, what, path);
     }
-    if (kind == UNIFIED && read_value(root, directory, "cpu.max", path, line, sizeof line)) {
+    if (kind == UNIFIED && read_value(look, directory, "cpu.max", path, line, sizeof line)) {
         char *blank = strchr(line, ' ');
         const char *after = blank ? blank + 1 : "100000"; /* microseconds */
         if (blank)
@@ -161,15 +197,15 @@ static void read_group(const char *root, const char *directory, enum kind kind, 
         if (number_of(line, &quota) && number_of(after, &period) && period)
             bind_quota(l, (double)quota / (double)period, "cgroup cpu.max", path);
     }
-    if (kind == V1_CPU && read_value(root, directory, "cpu.cfs_period_us", path, line, sizeof line) &&
+    if (kind == V1_CPU && read_value(look, directory, "cpu.cfs_period_us", path, line, sizeof line) &&
         number_of(line, &period) && period &&
-        read_value(root, directory, "cpu.cfs_quota_us", path, line, sizeof line) &&
+        read_value(look, directory, "cpu.cfs_quota_us", path, line, sizeof line) &&
         number_of(line, &quota)) /* -1: none */
         bind_quota(l, (double)quota / (double)period, "cgroup cpu.cfs_quota_us", path);
 }
 
 /* `top` and all groups below it on the way to top/below; "/a/b" or "". */
-static void read_groups(const char *root, const char *top, const char *below, enum kind kind,
+static void read_groups(struct look *look, const char *top, const char *below, enum kind kind,
                         struct fdit_limits *l)
 {
     char path[PATH];
@@ -179,7 +215,7 @@ static void read_groups(const char *root, const char *top, const char *below, en
     if (!set_text(path, sizeof path, "%.*s%s", (int)length, top, strcmp(below, "/") ? below : ""))
         set_text(path, sizeof path, "%.*s", (int)length, top);
     for (;;) {
-        read_group(root, path, kind, l);
+        read_group(look, path, kind, l);
         char *slash = strrchr(path, '/');
         if (strlen(path) <= length || !slash || (size_t)(slash - path) < length)
             break;
@@ -199,13 +235,13 @@ static bool has_word(const char *list, const char *word)
 }
 
 /* Our group of each kind, as /proc/self/cgroup names it; "": none is named. */
-static void find_groups(const char *root, char group[KINDS][PATH])
+static void find_groups(struct look *look, char group[KINDS][PATH])
 {
     char line[LINE];
     for (int i = 0; i < KINDS; i++)
         group[i][0] = '\0';
-    FILE *f = open_file(root, "/proc/self/cgroup");
-    while (f && fgets(line, sizeof line, f)) { /* number:controllers:path */
+    FILE *f = open_file(look, "/proc/self/cgroup");
+    while (f && next_line(look, f, line, sizeof line)) { /* number:controllers:path */
         char *controllers = strchr(line, ':'), *path = controllers ? strchr(controllers + 1, ':') : NULL;
         if (!path)
             continue;
@@ -275,29 +311,29 @@ static bool read_mount(char *line, char **top, char **point, bool is[KINDS])
 }
 
 /* The mounts that show our groups; `elsewhere`: those that show others, as a last resort. */
-static void read_mounts(const char *root, char group[KINDS][PATH], bool elsewhere, bool found[KINDS],
+static void read_mounts(struct look *look, char group[KINDS][PATH], bool elsewhere, bool found[KINDS],
                         struct fdit_limits *l)
 {
     char line[LINE], *top, *point;
     bool is[KINDS];
-    FILE *f = open_file(root, "/proc/self/mountinfo");
-    while (f && fgets(line, sizeof line, f)) {
+    FILE *f = open_file(look, "/proc/self/mountinfo");
+    while (f && next_line(look, f, line, sizeof line)) {
         if (!read_mount(line, &top, &point, is))
             continue;
         for (int i = 0; i < KINDS; i++) {
             const char *path = is[i] && *group[i] ? below(group[i], top) : NULL;
             if (path && !elsewhere) {
-                read_groups(root, point, path, (enum kind)i, l);
+                read_groups(look, point, path, (enum kind)i, l);
                 found[i] = true;
             } else if (is[i] && elsewhere && !found[i])
-                read_groups(root, point, "", (enum kind)i, l);
+                read_groups(look, point, "", (enum kind)i, l);
         }
     }
     if (f)
         fclose(f);
 }
 
-static void read_cgroups(const char *root, struct fdit_limits *l)
+static void read_cgroups(struct look *look, struct fdit_limits *l)
 {
     /* Where they lie by custom: also seen when mountinfo does not tell, or files are laid over the mounts. */
     static const struct {
@@ -312,26 +348,26 @@ static void read_cgroups(const char *root, struct fdit_limits *l)
     };
     char group[KINDS][PATH];
     bool found[KINDS] = { false };
-    find_groups(root, group);
-    read_mounts(root, group, false, found, l);
-    read_mounts(root, group, true, found, l);
+    find_groups(look, group);
+    read_mounts(look, group, false, found, l);
+    read_mounts(look, group, true, found, l);
     for (size_t i = 0; i < sizeof customary / sizeof *customary; i++)
-        read_groups(root, customary[i].point, group[customary[i].kind], customary[i].kind, l);
+        read_groups(look, customary[i].point, group[customary[i].kind], customary[i].kind, l);
 }
 
 /* ------------------------------------------------------------------------------------- the rest */
 
-static void read_machine(const char *root, struct fdit_limits *l)
+static void read_machine(struct look *look, struct fdit_limits *l)
 {
     char text[LINE];
     unsigned long long kb;
-    int online = read_line(root, "/sys/devices/system/cpu/online", text, sizeof text) ? count_list(text) : 0;
-    if (!*root) {
+    int online = read_line(look, "/sys/devices/system/cpu/online", text, sizeof text) ? count_list(text) : 0;
+    if (!*look->root) {
         long asked = sysconf(_SC_NPROCESSORS_ONLN);
         online = asked > online && asked < MOST_PROCESSORS ? (int)asked : online;
         long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
         l->machine_memory = pages > 0 && page > 0 ? (size_t)pages * (size_t)page : 0;
-    } else if (read_key(root, "/proc/meminfo", "MemTotal", text, sizeof text)) {
+    } else if (read_key(look, "/proc/meminfo", "MemTotal", text, sizeof text)) {
         text[strcspn(text, " ")] = '\0';
         if (number_of(text, &kb) && kb < most_memory >> 10)
             l->machine_memory = (size_t)kb << 10;
@@ -340,24 +376,26 @@ static void read_machine(const char *root, struct fdit_limits *l)
     l->memory = l->machine_memory;
 }
 
-static int affinity(const char *root)
+static int affinity(struct look *look)
 {
     char text[LINE];
-    if (!*root) {
+    if (!*look->root) {
         /* A mask of the kernel may be longer than cpu_set_t. */
         for (int most = 1024; most <= MOST_PROCESSORS; most *= 4) {
             cpu_set_t *set = CPU_ALLOC((size_t)most);
             size_t size = CPU_ALLOC_SIZE((size_t)most);
             int n = set && !sched_getaffinity(0, size, set) ? CPU_COUNT_S(size, set) : 0;
             bool again = set && !n && errno == EINVAL;
-            if (set)
+            if (!set)
+                note_shortage(look, "the affinity mask", ENOMEM);
+            else
                 CPU_FREE(set);
             if (!again)
                 return n;
         }
         return 0;
     }
-    bool found = read_key(root, "/proc/self/status", "Cpus_allowed_list", text, sizeof text);
+    bool found = read_key(look, "/proc/self/status", "Cpus_allowed_list", text, sizeof text);
     return found ? count_list(text) : 0;
 }
 
@@ -398,10 +436,12 @@ bool fdit_limits_refuse(size_t bytes, size_t *limit, const char **by)
     const unsigned long long more = (1ull << 20) + bytes;
     unsigned long pages[2] = { 0 }; /* of all addresses, and of data and stack */
     long page = sysconf(_SC_PAGESIZE);
-    FILE *f = fopen("/proc/self/statm", "r");
-    bool known = f && page > 0 && fscanf(f, "%lu %*u %*u %*u %*u %lu", &pages[0], &pages[1]) == 2;
-    if (f)
-        fclose(f);
+    char text[256] = ""; /* no stream: that would need memory */
+    int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+    bool known = fd >= 0 && page > 0 && read(fd, text, sizeof text - 1) > 0 &&
+                 sscanf(text, "%lu %*u %*u %*u %*u %lu", &pages[0], &pages[1]) == 2;
+    if (fd >= 0)
+        close(fd);
     for (size_t i = 0; known && i < sizeof kinds / sizeof *kinds; i++) {
         struct rlimit r;
         if (getrlimit(kinds[i].which, &r) || r.rlim_cur == RLIM_INFINITY || r.rlim_cur > most_memory ||
@@ -423,12 +463,13 @@ static void read_rlimits(struct fdit_limits *l)
     }
 }
 
-void fdit_limits_read(const struct fdit_limits_source *source, struct fdit_limits *out)
+enum fdit_status fdit_limits_read(fdit_context *ctx, const struct fdit_limits_source *source,
+                                  struct fdit_limits *out)
 {
-    const char *root = source && source->root ? source->root : "";
+    struct look look = { .root = source && source->root ? source->root : "" };
     *out = (struct fdit_limits){ 0 };
-    read_machine(root, out);
-    int mask = source && source->affinity > 0 ? source->affinity : affinity(root);
+    read_machine(&look, out);
+    int mask = source && source->affinity > 0 ? source->affinity : affinity(&look);
     if (out->machine_processors < 1)
         out->machine_processors = mask > 0 ? mask : 1;
     out->processors = out->machine_processors;
@@ -436,8 +477,12 @@ void fdit_limits_read(const struct fdit_limits_source *source, struct fdit_limit
         out->processors = mask;
         set_text(out->threads_by, sizeof out->threads_by, "affinity mask");
     }
-    read_cgroups(root, out);
-    if (!*root)
+    read_cgroups(&look, out);
+    if (!*look.root)
         read_rlimits(out);
     choose_threads(out);
+    if (!look.errnum)
+        return FDIT_OK;
+    return fdit_fail_errno(ctx, look.errnum == ENOMEM ? FDIT_ERROR_MEMORY : FDIT_ERROR_IO, look.errnum,
+                           "what this process may use of the machine cannot be told: %s", look.path);
 }

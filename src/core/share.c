@@ -44,7 +44,8 @@ void fdit_share_note(fdit_context *ctx, const struct fdit_share *begun, int thre
 {
     struct fdit_share used = fdit_share_since(begun);
     struct fdit_limits limits;
-    fdit_limits_read(NULL, &limits);
+    if (fdit_limits_read(NULL, NULL, &limits) != FDIT_OK)
+        return;
     if (threads > limits.processors)
         threads = limits.processors;
     if (threads < 1 || !fdit_share_is_poor(&used, threads))

@@ -369,9 +369,10 @@ out:
 
 static enum fdit_status open_pool(fdit_context *ctx, struct job *j)
 {
-    const struct fdit_limits_source source = { .root = "" };
     struct fdit_limits limits;
-    fdit_limits_read(&source, &limits);
+    enum fdit_status status = fdit_limits_read(ctx, NULL, &limits);
+    if (status != FDIT_OK)
+        return status;
     int threads = j->o->threads > 0 ? j->o->threads : limits.threads;
     if (threads > FDIT_POOL_MOST_MEMBERS)
         threads = FDIT_POOL_MOST_MEMBERS;
