@@ -157,7 +157,6 @@ bad 2 "--out~area~is~a~folder,give~a~file" demo --out area
 bad 2 "--report~area/none/x,make~it" selftest --tiny --report area/none/x
 bad 2 "--chart~area/none/x,make~it" bench 'linear 8x8x8' --chart area/none/x.svg
 bad 2 "usage" inspect
-bad 2 "too~many,usage" inspect a b
 FINEDIFFUSION_DEVICE=nosuch
 bad 2 "FINEDIFFUSION_DEVICE=nosuch,cpu" train $tune
 FINEDIFFUSION_DEVICE=cpu,cpu
@@ -231,6 +230,45 @@ done
 for file in "$fixtures"/bad/ok.safetensors "$fixtures"/formats/dit*.safetensors; do
     [ -f "$file" ] && good inspect "$file"
 done
+
+# Several at once: each is described, whatever the others are; the worst decides the exit status.
+good inspect $base $data area/base
+equal "headings of three reports" "$(grep -c '^[^ ]' stdout)" 3
+equal "empty lines between them" "$(grep -c '^$' stdout)" 2
+says stdout "^$base: delta\|^$base: checkpoint"
+says stdout "^$data: data set"
+says stdout '^area/base: run'
+good inspect $base --json
+cp stdout alone
+good inspect $base $data --json
+equal "the first character of a list" "$(head -c 1 stdout)" '['
+checks=$((checks + 1))
+tr -d ' \n' <alone >words
+tr -d ' \n' <stdout | grep -qFe "[$(cat words),{" || fail "an object in the list is not that of the file alone" "$(cat stdout)"
+several() { # CODE ARGUMENT...
+    checks=$((checks + 1))
+    code=$1
+    shift
+    "$program" inspect "$@" >stdout 2>stderr
+    got=$?
+    [ $got = "$code" ] || fail "exit $got instead of $code: inspect $*" "$(cat stderr)"
+}
+several 1 area/none.safetensors $base area/broken/nan.safetensors
+equal "headings of one report" "$(grep -c '^[^ ]' stdout)" 1
+equal "lines of two faults and their number" "$(wc -l <stderr)" 3
+says stderr '^finediffusion: inspect: area/none.safetensors: '
+says stderr '^finediffusion: inspect: area/broken/nan.safetensors: .*NaN'
+says stderr '^finediffusion: inspect: 2 of 3 files cannot be used'
+several 1 area/none.safetensors $base area/broken/nan.safetensors --json
+equal "objects in the list" "$(grep -c '"path":' stdout)" 3
+equal "of which with errors" "$(grep -c '"error": "area/.*' stdout)" 2
+picture=$(find $data -name '*.png' | head -n 1)
+several 1 area/none.safetensors "$picture" --json
+nameless=$fixtures/formats/dit.safetensors
+several 2 area/none.safetensors $nameless $base --classes --json # a mistake of the user is worse
+says stderr '^finediffusion: inspect: --classes: .*says nothing of classes'
+equal "tables of classes" "$(grep -c '"taxonomy": "class' stdout)" 1
+bad 2 "--classes,one~file" inspect $base $data --classes
 
 # ------------------------------------------------------------------ data sets
 fresh() { rm -rf area/d; cp -R "$data" area/d; }

@@ -643,18 +643,13 @@ out:
     return status;
 }
 
-static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operands)
+/* One operand into *out; *usable becomes false where "problems" in it say why it cannot be used. */
+static enum fdit_status inspect_one(struct fdit_cli *cli, const struct args *a, const char *path,
+                                    struct fdit_json *out, bool *usable)
 {
     enum fdit_status status = FDIT_OK;
-    const struct args *a = p;
-    struct fdit_json result, *out = &result;
     json_t *config = NULL;
     struct fdit_taxonomy *tax = NULL;
-    bool usable = true;
-    fdit_json_begin(out);
-    if (n != 1)
-        FAIL(cli->ctx, FDIT_ERROR_ARGUMENT, "no file given; usage: finediffusion inspect FILE");
-    const char *path = operands[0];
     put_text(out, "path", path);
     bool is_cache = fdit_cache_is(path);
     if (!is_cache && fdit_is_folder(path))
@@ -669,55 +664,142 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
     else if (fdit_is_folder(path) && fdit_inspect_is_vae(path))
         TRY(fdit_inspect_vae(cli, path, out));
     else if (fdit_is_folder(path) || is_list(path))
-        TRY(inspect_data(cli, a, path, out, &usable));
+        TRY(inspect_data(cli, a, path, out, usable));
     else
-        TRY(inspect_file(cli, a, path, out, &usable));
+        TRY(inspect_file(cli, a, path, out, usable));
     TRY(fdit_json_check(cli->ctx, out, path));
-    const char *table = json_string_value(json_object_get(out->root, "taxonomy"));
-    if (a->classes && !table && usable)
+    if (a->classes && !json_object_get(out->root, "taxonomy") && *usable)
         FAIL(cli->ctx, FDIT_ERROR_ARGUMENT,
              "--classes: %s says nothing of classes; give a delta, a run, a "
              "cache or a data set",
              path);
-    if (table && !cli->json)
-        fdit_cli_print_exactly(cli, table);
-    else if (!cli->json)
-        print_text(cli, path, out->root);
-    else
-        TRY(fdit_cli_print_json(cli, out, JSON_INDENT(1) | JSON_REAL_PRECISION(15)));
-    if (!usable) {
-        const json_t *problems = json_object_get(out->root, "problems");
-        size_t count = json_array_size(problems);
-        const char *first = json_string_value(json_array_get(problems, 0));
-        if (count == 1)
-            FAIL(cli->ctx, FDIT_ERROR_FORMAT, "%s", first);
-        FAIL(cli->ctx, FDIT_ERROR_FORMAT, "%s: %zu problems, all in the report; the first: %s", path, count,
-             first);
-    }
 out:
-    fdit_json_fini(out);
     json_decref(config);
     fdit_taxonomy_free(tax);
     return status;
 }
 
+/* The failure of a file whose report is there, but which cannot be used. */
+static enum fdit_status tell_problems(struct fdit_cli *cli, const char *path, const struct fdit_json *out)
+{
+    const json_t *problems = json_object_get(out->root, "problems");
+    size_t count = json_array_size(problems);
+    const char *first = json_string_value(json_array_get(problems, 0));
+    if (count == 1)
+        return fdit_fail(cli->ctx, FDIT_ERROR_FORMAT, "%s", first);
+    return fdit_fail(cli->ctx, FDIT_ERROR_FORMAT, "%s: %zu problems, all in the report; the first: %s", path,
+                     count, first);
+}
+
+static enum fdit_status inspect_alone(struct fdit_cli *cli, const struct args *a, const char *path)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_json out;
+    bool usable = true;
+    fdit_json_begin(&out);
+    TRY(inspect_one(cli, a, path, &out, &usable));
+    const char *table = json_string_value(json_object_get(out.root, "taxonomy"));
+    if (cli->json)
+        TRY(fdit_cli_print_json(cli, &out, JSON_INDENT(1) | JSON_REAL_PRECISION(15)));
+    else if (table)
+        fdit_cli_print_exactly(cli, table);
+    else
+        print_text(cli, path, out.root);
+    if (!usable)
+        TRY(tell_problems(cli, path, &out));
+out:
+    fdit_json_fini(&out);
+    return status;
+}
+
+/* One of several: its report as text, or at the end of `list`, where one that cannot be read has "error" in
+ * place of a report. What is wrong with it is told and goes into *fault, and the next one follows. */
+static enum fdit_status inspect_next(struct fdit_cli *cli, const struct args *a, const char *path, bool first,
+                                     struct fdit_json *list, enum fdit_status *fault)
+{
+    struct fdit_json out;
+    bool usable = true;
+    fdit_json_begin(&out);
+    enum fdit_status status = inspect_one(cli, a, path, &out, &usable);
+    if (status == FDIT_OK) {
+        if (cli->json)
+            put_copy(list, NULL, out.root);
+        else {
+            if (!first)
+                fdit_cli_print(cli, "\n");
+            print_text(cli, path, out.root);
+        }
+        if (!usable)
+            status = tell_problems(cli, path, &out);
+    } else if (cli->json && status != FDIT_INTERRUPTED && status != FDIT_ERROR_MEMORY) {
+        json_t *object = fdit_json_put_object(list, NULL, NULL);
+        fdit_json_put_text(list, object, "path", path);
+        fdit_json_put_text(list, object, "error", fdit_context_message(cli->ctx));
+    }
+    fdit_json_fini(&out);
+    if (status == FDIT_OK || status == FDIT_INTERRUPTED || status == FDIT_ERROR_MEMORY)
+        return status;
+    fflush(stdout); /* the message behind what was said before */
+    fdit_cli_error(cli, fdit_context_message(cli->ctx));
+    *fault = status;
+    return FDIT_OK;
+}
+
+static enum fdit_status inspect_all(struct fdit_cli *cli, const struct args *a, int n, char **paths)
+{
+    enum fdit_status status = FDIT_OK, worst = FDIT_OK;
+    struct fdit_json list;
+    int bad = 0;
+    fdit_json_begin_list(&list);
+    for (int i = 0; i < n; i++) {
+        enum fdit_status one = FDIT_OK;
+        TRY(inspect_next(cli, a, paths[i], !i, &list, &one));
+        bad += one != FDIT_OK;
+        if (worst == FDIT_OK || one == FDIT_ERROR_ARGUMENT)
+            worst = one;
+    }
+    if (cli->json)
+        TRY(fdit_cli_print_json(cli, &list, JSON_INDENT(1) | JSON_REAL_PRECISION(15)));
+    if (bad)
+        FAIL(cli->ctx, worst, "%d of %d files cannot be used, as said above", bad, n);
+out:
+    fdit_json_fini(&list);
+    return status;
+}
+
+static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operands)
+{
+    const struct args *a = p;
+    if (n < 1)
+        return fdit_fail(cli->ctx, FDIT_ERROR_ARGUMENT,
+                         "no file given; usage: finediffusion inspect FILE...");
+    if (n > 1 && a->classes && !cli->json)
+        return fdit_fail(cli->ctx, FDIT_ERROR_ARGUMENT,
+                         "--classes prints the table of one file, and %d are given; give one, or --json", n);
+    return n == 1 ? inspect_alone(cli, a, operands[0]) : inspect_all(cli, a, n, operands);
+}
+
 const struct fdit_command fdit_command_inspect = {
     .name = "inspect",
     .summary = "describe and check a checkpoint, delta, run or data set",
-    .synopsis = "FILE [OPTION]...",
-    .about = "Describes FILE: a checkpoint or delta (safetensors, also in shards), a PyTorch file "
+    .synopsis = "FILE... [OPTION]...",
+    .about = "Describes each FILE: a checkpoint or delta (safetensors, also in shards), a PyTorch file "
              "(.pt), a diffusers folder, a training run or one of its checkpoints, a data set (a "
              "folder, .tar, .tar.gz or WebDataset shards), a cache made by 'encode', or a "
              "picture drawn by 'sample'.\n\n"
              "Every tensor is checked for its shape and for values that are not finite, every sample "
-             "of a cache for its checksum. Code in a PyTorch file is never executed.",
+             "of a cache for its checksum. Code in a PyTorch file is never executed.\n\n"
+             "One FILE that cannot be used does not keep the others from being described; the exit "
+             "status is the worst of all. With --json one FILE gives an object, several give a list of "
+             "objects in their order, in which a FILE that cannot be read has only \"path\" and \"error\".",
     .examples = "  finediffusion inspect run/delta.safetensors\n"
                 "  finediffusion inspect run/delta.safetensors --classes > taxonomy.tsv\n"
                 "  finediffusion inspect DiT-XL-2-256x256.pt\n"
-                "  finediffusion inspect birds --taxonomy birds.tsv --pictures\n",
+                "  finediffusion inspect birds --taxonomy birds.tsv --pictures\n"
+                "  finediffusion inspect runs/*/delta.safetensors --json\n",
     .options = options,
     .common = FDIT_COMMON_JSON,
-    .most_operands = 1,
+    .most_operands = -1,
     .args_size = sizeof(struct args),
     .run = run,
 };
