@@ -12,6 +12,7 @@
 #endif
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 struct header {
@@ -186,7 +187,10 @@ size_t fdit_mem_resident(void)
     bool known = f && page > 0 && fscanf(f, "%*u %lu", &pages) == 1;
     if (f)
         fclose(f);
-    return known ? (size_t)pages * (size_t)page : 0;
+    if (known)
+        return (size_t)pages * (size_t)page;
+    struct rusage used; /* the most that it was: better than nothing in a plan */
+    return getrusage(RUSAGE_SELF, &used) == 0 ? (size_t)used.ru_maxrss * 1024 : 0;
 }
 
 void fdit_mem_fail_at(uint64_t n)
