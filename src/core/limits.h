@@ -27,9 +27,9 @@ struct fdit_limits_source {
     int affinity;     /* processors of the mask where the caller knows better; 0: asked for */
 };
 
-/* What is not there, may not be read, or is not a sensible number, limits nothing. Where a file cannot be read
- * for want of descriptors (FDIT_ERROR_IO) or of memory (FDIT_ERROR_MEMORY) a limit could be missed: *out then
- * has what was found. */
+/* What is not there, may not be read, or is not a sensible number, limits nothing. Where a file cannot be
+ * read for want of descriptors (FDIT_ERROR_IO) or of memory (FDIT_ERROR_MEMORY) a limit could be missed: *out
+ * then has what was found. */
 enum fdit_status fdit_limits_read(fdit_context *ctx, const struct fdit_limits_source *source,
                                   struct fdit_limits *out);
 /* Whether so many bytes more, which the system refused, are beyond a limit that was set for this process;

@@ -45,7 +45,7 @@ void fdit_mem_reset_peak(void);
 /* After a library has freed much that it held in small pieces: what the C library keeps of it for the thread
  * goes back to the system, where that is possible. Takes a millisecond. */
 void fdit_mem_trim(void);
-/* What the process holds in memory now, shared pages of files included; its most where
+/* What the process holds in memory now, shared pages of files included; its most so far where
  * that cannot be read. */
 size_t fdit_mem_resident(void);
 /* Tests: the n-th allocation from now (1 = the next) fails, once; 0 turns it off. */
