@@ -91,30 +91,6 @@ void test_fill_normal(struct test_rng *rng, float *x, size_t n, float mean, floa
         x[i] = mean + deviation * test_normal(rng);
 }
 
-struct test_error test_compare(const float *got, const float *wanted, size_t n)
-{
-    struct test_error error = { 0 };
-    double sum = 0, norm = 0, worst = -1;
-    for (size_t i = 0; i < n; i++) {
-        double distance = fabs((double)got[i] - (double)wanted[i]);
-        if (!isfinite(got[i]) && !isfinite(wanted[i]))
-            continue;
-        if (!isfinite(got[i]) || !isfinite(wanted[i]))
-            distance = INFINITY;
-        sum += distance * distance;
-        norm += isfinite(wanted[i]) ? (double)wanted[i] * (double)wanted[i] : 0;
-        if (distance > worst) {
-            worst = distance;
-            error.worst = i;
-            error.got = got[i];
-            error.wanted = wanted[i];
-        }
-    }
-    error.norm = norm + 1e-60;
-    error.nmse = sum > 0 ? sum / error.norm : 0;
-    return error;
-}
-
 double test_largest(const float *x, size_t n)
 {
     double largest = 0;

@@ -4,6 +4,7 @@
 #ifndef FDIT_TESTS_HARNESS_H
 #define FDIT_TESTS_HARNESS_H
 
+#include "core/difference.h"
 #include "core/status.h"
 
 #include <check.h>
@@ -30,15 +31,6 @@ int test_int(struct test_rng *rng, int below);
 float test_normal(struct test_rng *rng);
 void test_fill_normal(struct test_rng *rng, float *x, size_t n, float mean, float deviation);
 
-/* nmse = sum (got - wanted)^2 / sum wanted^2 (0 / 0 is 0). An element that is finite in one and not
- * in the other makes it infinite; elements that are not finite in both are left out. */
-struct test_error {
-    double nmse;
-    double norm;  /* sum wanted^2, what nmse was divided by */
-    size_t worst; /* the element that is farthest off */
-    float got, wanted;
-};
-struct test_error test_compare(const float *got, const float *wanted, size_t n);
 /* The largest magnitude, NaN passed over. */
 double test_largest(const float *x, size_t n);
 /* Index of the first element whose bits differ, n if there is none. */

@@ -227,7 +227,7 @@ void test_agree_except(const char *key, const char *what, const float *got, cons
     if (precision != FDIT_F32) {
         /* Where the true value is 0, what it is rounded to has no relative error. */
         double allowed = bf16_tolerance(key) * (precision == FDIT_I8 ? INT8_OVER_BF16 : 1);
-        struct test_error e = test_compare(got, wanted, n);
+        struct fdit_difference e = fdit_compare(got, wanted, n);
         bool nothing = sqrt(e.norm / (double)n) < 1e-7;
         ck_assert_msg(nothing || e.nmse <= allowed,
                       "%s: NMSE %g in %s, allowed %g; worst element %zu of %zu is %.9g, wanted %.9g", what,

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
- * op_case.h: one call of one op, described as data, so that the same call can be made on the
- * reference device, on the device under test, with one thread, with the optional entries removed,
- * sample by sample, and with a NaN in an input.
+ * op_case.h: a probe (device/probe.h) with all that every device promises of it: the same call is made on the
+ * reference device, on the device under test, with one thread, with the optional entries removed, sample by sample, and
+ * with a NaN in an input.
  *
- *     struct op_case *c = case_new(FDIT_OP_GATE, "gate: samples %d", b);
- *     c->args.gate = (struct fdit_gate_args){ .samples = b, .rows = n, .width = d, ... };
+ *     struct op_case *c = case_new(FDIT_OP_GATE, "samples %d", b);
+ *     c->p.args.gate = (struct fdit_gate_args){ .samples = b, .tokens = n, .width = d, ... };
  *     case_in(c, offsetof(struct fdit_gate_args, branch), "branch", n * d, b);
  *     case_out(c, offsetof(struct fdit_gate_args, y), "y", n * d, b);
  *     case_check(c);    // consumes c
@@ -14,44 +14,16 @@
 
 #include "device/backend.h"
 #include "device/cases.h"
+#include "device/probe_run.h"
 #include "harness.h"
 
-enum slot_role { SLOT_IN, SLOT_OUT, SLOT_INOUT };
-
-/* One tensor argument. A sample's part starts at sample * sample_stride and is sample_n long;
- * sample_stride 0: shared by all samples. */
-struct slot {
-    const char *name;
-    size_t field, alias; /* offsets in the arguments; alias: a second one, NO_FIELD: none */
-    enum slot_role role;
-    enum fdit_dtype type;
-    size_t n, sample_stride, sample_n;
-    bool over_batch; /* an output that sums over the samples */
-    bool no_poison;  /* not all of it is read */
-    void *data;      /* inputs: the values */
-    void *wanted;    /* outputs: the reference's */
-};
-#define NO_FIELD ((size_t)-1)
-
-enum { CASE_SLOTS = 16, CASE_GUARD = 64 };
-
 struct op_case {
-    enum fdit_op op;
-    union fdit_op_args args;
-    struct fdit_op_shape shape;
-    struct slot slots[CASE_SLOTS];
-    int n_slots;
-    char text[256];   /* the call in words */
-    double tolerance; /* of every output: sum (got - wanted)^2 / (floor + sum wanted^2) */
-    double floor;     /* 1: a lone result that cancelled to almost nothing may be off by an ulp of
-                       * its terms, which are about 1 */
-    bool per_sample;  /* args begin with `int samples`, rows are independent of other samples */
-    bool no_poison;   /* leave out the NaN and infinity runs */
-    bool has_limits;  /* an infinity may give a limit, as GELU(-inf) = 0, where the reference has
-                       * NaN */
-    float *weight;    /* a frozen matrix, n_out x n_in, at weight_field */
-    struct fdit_weight_desc weight_desc;
-    size_t weight_field;
+    struct fdit_probe p;
+    double floor;    /* 1: a lone result that cancelled to almost nothing may be off by an ulp of its terms,
+                      * which are about 1; an output's allowed error is p.allowed (floor + sum wanted^2) */
+    bool no_poison;  /* leave out the NaN and infinity runs */
+    bool has_limits; /* an infinity may give a limit, as GELU(-inf) = 0, where the reference has NaN */
+    float *wanted[FDIT_PROBE_SLOTS]; /* outputs: the reference's */
     struct test_rng rng;
 };
 
@@ -73,18 +45,18 @@ enum fdit_status op_devices_open(fdit_context *ctx, const char *spec);
 void op_devices_close(void);
 
 struct op_case *case_new(enum fdit_op op, const char *format, ...) FDIT_PRINTF(2, 3);
-/* Tensors of `n` floats a sample for `samples` samples (samples 0: one n shared by all). Inputs are
- * N(0, 1); the returned slot can be changed until case_check. */
-struct slot *case_in(struct op_case *c, size_t field, const char *name, size_t n, int samples);
-struct slot *case_out(struct op_case *c, size_t field, const char *name, size_t n, int samples);
-struct slot *case_inout(struct op_case *c, size_t field, const char *name, size_t n, int samples);
+/* Tensors of `n` floats a sample for `samples` samples (0: one n that all share). Inputs are N(0, 1); the
+ * returned slot can be changed until case_check. */
+struct fdit_probe_slot *case_in(struct op_case *c, size_t field, const char *name, size_t n, int samples);
+struct fdit_probe_slot *case_out(struct op_case *c, size_t field, const char *name, size_t n, int samples);
+struct fdit_probe_slot *case_inout(struct op_case *c, size_t field, const char *name, size_t n, int samples);
 /* As case_in, case_out with the rows `stride` apart. */
-struct slot *case_in_strided(struct op_case *c, size_t field, const char *name, size_t n, int samples,
-                             int stride);
-struct slot *case_out_strided(struct op_case *c, size_t field, const char *name, size_t n, int samples,
-                              int stride);
+struct fdit_probe_slot *case_in_strided(struct op_case *c, size_t field, const char *name, size_t n,
+                                        int samples, int stride);
+struct fdit_probe_slot *case_out_strided(struct op_case *c, size_t field, const char *name, size_t n,
+                                         int samples, int stride);
 /* Row numbers 0..below-1, one a sample. */
-struct slot *case_index(struct op_case *c, size_t field, const char *name, int samples, int below);
+struct fdit_probe_slot *case_index(struct op_case *c, size_t field, const char *name, int samples, int below);
 void case_weight(struct op_case *c, size_t field, int n_out, int n_in, float deviation);
 
 /* The shared case of an op (device/cases.h), with what every device promises. */

@@ -52,31 +52,31 @@ static struct op_case *conv_case(struct conv_form f)
     int left = f.stride == 1 ? -1 : 0;
     int out_h = f.out_height ? f.out_height : up * f.height / f.stride;
     struct op_case *c =
-        case_new(FDIT_OP_CONV, " %dx%dx%dx%d to %d, stride %d%s, %d rows from %d%s, residual %d", f.samples,
+        case_new(FDIT_OP_CONV, "%dx%dx%dx%d to %d, stride %d%s, %d rows from %d%s, residual %d", f.samples,
                  f.height, f.width, f.n_in, f.n_out, f.stride, f.upsample ? ", upsampled" : "", out_h,
                  f.first, f.bias ? ", bias" : "", f.residual);
-    c->args.conv = (struct fdit_conv_args){ .samples = f.samples,
-                                            .height = f.height,
-                                            .width = f.width,
-                                            .n_in = f.n_in,
-                                            .n_out = f.n_out,
-                                            .out_height = out_h,
-                                            .out_width = out_w,
-                                            .kernel_y = 3,
-                                            .kernel_x = 3,
-                                            .groups = 1,
-                                            .top = f.first,
-                                            .left = left,
-                                            .stride_y = f.stride,
-                                            .stride_x = f.stride,
-                                            .upsample = f.upsample };
-    c->shape = (struct fdit_op_shape){ .op = FDIT_OP_CONV,
-                                       .samples = f.samples,
-                                       .tokens = out_h * out_w,
-                                       .taps = 9,
-                                       .n_in = f.n_in,
-                                       .n_out = f.n_out };
-    c->per_sample = true;
+    c->p.args.conv = (struct fdit_conv_args){ .samples = f.samples,
+                                              .height = f.height,
+                                              .width = f.width,
+                                              .n_in = f.n_in,
+                                              .n_out = f.n_out,
+                                              .out_height = out_h,
+                                              .out_width = out_w,
+                                              .kernel_y = 3,
+                                              .kernel_x = 3,
+                                              .groups = 1,
+                                              .top = f.first,
+                                              .left = left,
+                                              .stride_y = f.stride,
+                                              .stride_x = f.stride,
+                                              .upsample = f.upsample };
+    c->p.shape = (struct fdit_op_shape){ .op = FDIT_OP_CONV,
+                                         .samples = f.samples,
+                                         .tokens = out_h * out_w,
+                                         .taps = 9,
+                                         .n_in = f.n_in,
+                                         .n_out = f.n_out };
+    c->p.per_sample = true;
     size_t y = mul(out_h, out_w) * (size_t)f.n_out;
     case_in(c, AT(conv, x), "x", mul(f.height, f.width) * (size_t)f.n_in, f.samples);
     if (f.residual == RESIDUAL_IN_PLACE)
@@ -179,10 +179,10 @@ enum { N_GROUP_FORMS = sizeof group_forms / sizeof *group_forms };
 
 static struct op_case *group_case(enum fdit_op op, struct group_form f, const char *more)
 {
-    struct op_case *c = case_new(op, " %dx%dx%d in %d groups, mean %g%s", f.samples, f.rows, f.width,
-                                 f.groups, (double)f.mean, more);
-    c->shape = (struct fdit_op_shape){ .op = op, .samples = f.samples, .tokens = f.rows, .n_out = f.width };
-    c->per_sample = true;
+    struct op_case *c = case_new(op, "%dx%dx%d in %d groups, mean %g%s", f.samples, f.rows, f.width, f.groups,
+                                 (double)f.mean, more);
+    c->p.shape = (struct fdit_op_shape){ .op = op, .samples = f.samples, .tokens = f.rows, .n_out = f.width };
+    c->p.per_sample = true;
     c->no_poison = mul(f.rows, f.width) > 5000;
     return c;
 }
@@ -192,10 +192,10 @@ START_TEST(group_stats)
     for (int i = 0; i < N_GROUP_FORMS; i++) {
         struct group_form f = group_forms[i];
         struct op_case *c = group_case(FDIT_OP_GROUP_STATS, f, "");
-        c->args.group_stats = (struct fdit_group_stats_args){
+        c->p.args.group_stats = (struct fdit_group_stats_args){
             .samples = f.samples, .pixels = f.rows, .width = f.width, .groups = f.groups
         };
-        struct slot *x = case_in(c, AT(group_stats, x), "x", mul(f.rows, f.width), f.samples);
+        struct fdit_probe_slot *x = case_in(c, AT(group_stats, x), "x", mul(f.rows, f.width), f.samples);
         test_fill_normal(&c->rng, x->data, x->n, f.mean, 1);
         case_out(c, AT(group_stats, stats), "stats", mul(f.groups, 2), f.samples);
         if (f.rows * (f.width / f.groups) == 1)
@@ -212,11 +212,11 @@ START_TEST(group_apply)
             struct group_form f = group_forms[i];
             bool in_place = (i + act) % 2;
             struct op_case *c = group_case(FDIT_OP_GROUP_APPLY, f, in_place ? ", in place" : "");
-            c->args.group_apply = (struct fdit_group_apply_args){ .samples = f.samples,
-                                                                  .pixels = f.rows,
-                                                                  .width = f.width,
-                                                                  .groups = f.groups,
-                                                                  .act = (enum fdit_act)act };
+            c->p.args.group_apply = (struct fdit_group_apply_args){ .samples = f.samples,
+                                                                    .pixels = f.rows,
+                                                                    .width = f.width,
+                                                                    .groups = f.groups,
+                                                                    .act = (enum fdit_act)act };
             size_t all = mul(f.rows, f.width);
             if (in_place) {
                 case_inout(c, AT(group_apply, y), "y", all, f.samples)->alias = AT(group_apply, x);
@@ -239,9 +239,10 @@ START_TEST(softmax)
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
         for (int in_place = 0; in_place < 2; in_place++) {
             int m = shapes[i][0], n = shapes[i][1];
-            struct op_case *c = case_new(FDIT_OP_SOFTMAX, " %dx%d%s", m, n, in_place ? ", in place" : "");
-            c->args.softmax = (struct fdit_softmax_args){ .m = m, .n = n, .scale = i % 2 ? 30 : -0.125f };
-            c->shape = (struct fdit_op_shape){ .op = FDIT_OP_SOFTMAX, .samples = 1, .tokens = m, .n_out = n };
+            struct op_case *c = case_new(FDIT_OP_SOFTMAX, "%dx%d%s", m, n, in_place ? ", in place" : "");
+            c->p.args.softmax = (struct fdit_softmax_args){ .m = m, .n = n, .scale = i % 2 ? 30 : -0.125f };
+            c->p.shape =
+                (struct fdit_op_shape){ .op = FDIT_OP_SOFTMAX, .samples = 1, .tokens = m, .n_out = n };
             if (in_place) {
                 case_inout(c, AT(softmax, y), "y", mul(m, n), 1)->alias = AT(softmax, x);
             } else {

@@ -44,12 +44,12 @@ START_TEST(gate)
             int stride = s.width + 3;
             size_t md = mul(s.rows, s.width);
             struct op_case *c =
-                case_new(FDIT_OP_GATE, " %dx%dx%d residual %d", s.samples, s.rows, s.width, residual);
-            c->args.gate = (struct fdit_gate_args){
+                case_new(FDIT_OP_GATE, "%dx%dx%d residual %d", s.samples, s.rows, s.width, residual);
+            c->p.args.gate = (struct fdit_gate_args){
                 .samples = s.samples, .tokens = s.rows, .width = s.width, .gate_stride = stride
             };
-            c->shape = shape_of(FDIT_OP_GATE, s.samples, s.rows, 0, s.width);
-            c->per_sample = true;
+            c->p.shape = shape_of(FDIT_OP_GATE, s.samples, s.rows, 0, s.width);
+            c->p.per_sample = true;
             case_in(c, AT(gate, branch), "branch", md, s.samples);
             case_in_strided(c, AT(gate, gate), "gate", (size_t)s.width, s.samples, stride);
             if (residual == 2)
@@ -72,16 +72,16 @@ START_TEST(gate_backward)
             int stride = s.width + 3, dstride = 6 * s.width;
             size_t md = mul(s.rows, s.width);
             struct op_case *c =
-                case_new(FDIT_OP_GATE_BACKWARD, " %dx%dx%d form %d", s.samples, s.rows, s.width, form);
-            c->args.gate_backward = (struct fdit_gate_backward_args){
+                case_new(FDIT_OP_GATE_BACKWARD, "%dx%dx%d form %d", s.samples, s.rows, s.width, form);
+            c->p.args.gate_backward = (struct fdit_gate_backward_args){
                 .samples = s.samples,
                 .tokens = s.rows,
                 .width = s.width,
                 .dgate_stride = form == 2 || form == 4 ? 0 : dstride,
                 .gate_stride = stride,
             };
-            c->shape = shape_of(FDIT_OP_GATE_BACKWARD, s.samples, s.rows, 0, s.width);
-            c->per_sample = true;
+            c->p.shape = shape_of(FDIT_OP_GATE_BACKWARD, s.samples, s.rows, 0, s.width);
+            c->p.per_sample = true;
             case_in(c, AT(gate_backward, dy), "dy", md, s.samples);
             case_in_strided(c, AT(gate_backward, gate), "gate", (size_t)s.width, s.samples, stride);
             if (form >= 3)
@@ -109,10 +109,10 @@ START_TEST(activation)
             for (int in_place = 0; in_place < 2; in_place++) {
                 size_t n = lengths[i];
                 struct op_case *c =
-                    case_new(FDIT_OP_ACTIVATION, " %zu act %d%s", n, act, in_place ? ", in place" : "");
-                c->args.activation = (struct fdit_activation_args){ .n = n, .act = (enum fdit_act)act };
-                c->shape.n = n;
-                struct slot *x;
+                    case_new(FDIT_OP_ACTIVATION, "%zu act %d%s", n, act, in_place ? ", in place" : "");
+                c->p.args.activation = (struct fdit_activation_args){ .n = n, .act = (enum fdit_act)act };
+                c->p.shape.n = n;
+                struct fdit_probe_slot *x;
                 if (in_place) {
                     x = case_inout(c, AT(activation, y), "y", n, 0);
                     x->alias = AT(activation, x);
@@ -134,12 +134,12 @@ START_TEST(activation_backward)
         for (int act = FDIT_ACT_GELU_TANH; act <= FDIT_ACT_LAST; act++)
             for (int in_place = 0; in_place < 2; in_place++) {
                 size_t n = lengths[i];
-                struct op_case *c = case_new(FDIT_OP_ACTIVATION_BACKWARD, " %zu act %d%s", n, act,
+                struct op_case *c = case_new(FDIT_OP_ACTIVATION_BACKWARD, "%zu act %d%s", n, act,
                                              in_place ? ", in place" : "");
-                c->args.activation_backward =
+                c->p.args.activation_backward =
                     (struct fdit_activation_backward_args){ .n = n, .act = (enum fdit_act)act };
-                c->shape.n = n;
-                struct slot *x = case_in(c, AT(activation_backward, x), "x", n, 0);
+                c->p.shape.n = n;
+                struct fdit_probe_slot *x = case_in(c, AT(activation_backward, x), "x", n, 0);
                 test_fill_normal(&c->rng, x->data, n, 0, i % 2 ? 3 : 30);
                 if (in_place) {
                     case_inout(c, AT(activation_backward, dx), "dx", n, 0)->alias =
@@ -160,9 +160,9 @@ START_TEST(axpy)
     for (int i = 0; i < N_LENGTHS; i++)
         for (int beta = 0; beta < 2; beta++) {
             size_t n = lengths[i];
-            struct op_case *c = case_new(FDIT_OP_AXPY, " %zu beta %d", n, beta);
-            c->args.axpy = (struct fdit_axpy_args){ .n = n, .alpha = beta ? -0.3f : 1.7f, .beta = beta };
-            c->shape.n = n;
+            struct op_case *c = case_new(FDIT_OP_AXPY, "%zu beta %d", n, beta);
+            c->p.args.axpy = (struct fdit_axpy_args){ .n = n, .alpha = beta ? -0.3f : 1.7f, .beta = beta };
+            c->p.shape.n = n;
             case_in(c, AT(axpy, x), "x", n, 0);
             if (beta)
                 case_inout(c, AT(axpy, y), "y", n, 0);
@@ -182,12 +182,12 @@ START_TEST(gather)
             for (int beta = 0; beta < 2; beta++) {
                 int samples = row_shapes[i].samples + (int)k * 4, width = row_shapes[i].width;
                 struct op_case *c =
-                    case_new(FDIT_OP_GATHER, " %d of %dx%d beta %d", samples, tables[k], width, beta);
-                c->args.gather = (struct fdit_gather_args){
+                    case_new(FDIT_OP_GATHER, "%d of %dx%d beta %d", samples, tables[k], width, beta);
+                c->p.args.gather = (struct fdit_gather_args){
                     .samples = samples, .table_rows = tables[k], .width = width, .beta = beta
                 };
-                c->shape = shape_of(FDIT_OP_GATHER, samples, tables[k], 0, width);
-                c->per_sample = true;
+                c->p.shape = shape_of(FDIT_OP_GATHER, samples, tables[k], 0, width);
+                c->p.per_sample = true;
                 case_in(c, AT(gather, table), "table", mul(tables[k], width), 0);
                 case_index(c, AT(gather, index), "index", samples, tables[k]);
                 if (beta)
@@ -208,14 +208,14 @@ START_TEST(scatter_add)
             for (int beta = 0; beta < 2; beta++) {
                 int samples = row_shapes[i].samples + (int)k * 4, width = row_shapes[i].width;
                 struct op_case *c =
-                    case_new(FDIT_OP_SCATTER_ADD, " %d to %dx%d beta %d", samples, tables[k], width, beta);
-                c->args.scatter_add = (struct fdit_scatter_add_args){
+                    case_new(FDIT_OP_SCATTER_ADD, "%d to %dx%d beta %d", samples, tables[k], width, beta);
+                c->p.args.scatter_add = (struct fdit_scatter_add_args){
                     .samples = samples,
                     .table_rows = tables[k],
                     .width = width,
                     .beta = beta,
                 };
-                c->shape = shape_of(FDIT_OP_SCATTER_ADD, samples, tables[k], 0, width);
+                c->p.shape = shape_of(FDIT_OP_SCATTER_ADD, samples, tables[k], 0, width);
                 size_t n = mul(tables[k], width);
                 case_in(c, AT(scatter_add, dy), "dy", (size_t)width, samples);
                 case_index(c, AT(scatter_add, index), "index", samples, tables[k]);
@@ -237,15 +237,15 @@ static void patch_cases(enum fdit_op op)
         for (int order = 0; order < 2; order++) {
             const int *s = shapes[i];
             struct op_case *c =
-                case_new(op, " %dx%dx%dx%d patch %d order %d", s[0], s[1], s[2], s[2], s[3], order);
-            c->args.patchify = (struct fdit_patchify_args){ .samples = s[0],
-                                                            .channels = s[1],
-                                                            .size = s[2],
-                                                            .patch = s[3],
-                                                            .order = (enum fdit_patch_order)order };
+                case_new(op, "%dx%dx%dx%d patch %d order %d", s[0], s[1], s[2], s[2], s[3], order);
+            c->p.args.patchify = (struct fdit_patchify_args){ .samples = s[0],
+                                                              .channels = s[1],
+                                                              .size = s[2],
+                                                              .patch = s[3],
+                                                              .order = (enum fdit_patch_order)order };
             size_t n = mul(s[1], s[2] * s[2]);
-            c->shape = (struct fdit_op_shape){ .op = op, .samples = s[0], .n = n * (size_t)s[0] };
-            c->per_sample = true;
+            c->p.shape = (struct fdit_op_shape){ .op = op, .samples = s[0], .n = n * (size_t)s[0] };
+            c->p.per_sample = true;
             if (op == FDIT_OP_PATCHIFY) {
                 case_in(c, AT(patchify, image), "image", n, s[0]);
                 case_out(c, AT(patchify, tokens), "tokens", n, s[0]);
@@ -253,7 +253,7 @@ static void patch_cases(enum fdit_op op)
                 case_in(c, AT(patchify, tokens), "tokens", n, s[0]);
                 case_out(c, AT(patchify, image), "image", n, s[0]);
             }
-            c->tolerance = 0;
+            c->p.allowed = 0;
             c->no_poison = i != 1;
             case_check(c);
         }
@@ -279,10 +279,10 @@ START_TEST(copy_columns)
                                      { 9, 50, 50, 0 } };
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         const int m = shapes[i][0], n = shapes[i][1], width = shapes[i][2], first = shapes[i][3];
-        struct op_case *c = case_new(FDIT_OP_COPY_COLUMNS, " %dx%d into %d from %d on", m, n, width, first);
-        c->args.copy_columns =
+        struct op_case *c = case_new(FDIT_OP_COPY_COLUMNS, "%dx%d into %d from %d on", m, n, width, first);
+        c->p.args.copy_columns =
             (struct fdit_copy_columns_args){ .m = m, .n = n, .width = width, .first = first };
-        c->shape = shape_of(FDIT_OP_COPY_COLUMNS, 1, m, n, width);
+        c->p.shape = shape_of(FDIT_OP_COPY_COLUMNS, 1, m, n, width);
         case_in(c, AT(copy_columns, x), "x", mul(m, n), 1);
         case_inout(c, AT(copy_columns, y), "y", mul(m, width), 1);
         case_check(c);
@@ -294,11 +294,11 @@ START_TEST(token_mean)
 {
     for (int i = 0; i < N_ROW_SHAPES; i++) {
         struct row_shape s = row_shapes[i];
-        struct op_case *c = case_new(FDIT_OP_TOKEN_MEAN, " %dx%dx%d", s.samples, s.rows, s.width);
-        c->args.token_mean =
+        struct op_case *c = case_new(FDIT_OP_TOKEN_MEAN, "%dx%dx%d", s.samples, s.rows, s.width);
+        c->p.args.token_mean =
             (struct fdit_token_mean_args){ .samples = s.samples, .tokens = s.rows, .width = s.width };
-        c->shape = shape_of(FDIT_OP_TOKEN_MEAN, s.samples, s.rows, 0, s.width);
-        c->per_sample = true;
+        c->p.shape = shape_of(FDIT_OP_TOKEN_MEAN, s.samples, s.rows, 0, s.width);
+        c->p.per_sample = true;
         case_in(c, AT(token_mean, x), "x", mul(s.rows, s.width), s.samples);
         case_out(c, AT(token_mean, y), "y", (size_t)s.width, s.samples);
         c->no_poison = i != 1;
@@ -311,14 +311,14 @@ START_TEST(token_mean_backward)
 {
     for (int i = 0; i < N_ROW_SHAPES; i++) {
         struct row_shape s = row_shapes[i];
-        struct op_case *c = case_new(FDIT_OP_TOKEN_MEAN_BACKWARD, " %dx%dx%d", s.samples, s.rows, s.width);
-        c->args.token_mean_backward = (struct fdit_token_mean_backward_args){
+        struct op_case *c = case_new(FDIT_OP_TOKEN_MEAN_BACKWARD, "%dx%dx%d", s.samples, s.rows, s.width);
+        c->p.args.token_mean_backward = (struct fdit_token_mean_backward_args){
             .samples = s.samples,
             .tokens = s.rows,
             .width = s.width,
         };
-        c->shape = shape_of(FDIT_OP_TOKEN_MEAN_BACKWARD, s.samples, s.rows, 0, s.width);
-        c->per_sample = true;
+        c->p.shape = shape_of(FDIT_OP_TOKEN_MEAN_BACKWARD, s.samples, s.rows, 0, s.width);
+        c->p.per_sample = true;
         case_in(c, AT(token_mean_backward, dy), "dy", (size_t)s.width, s.samples);
         case_out(c, AT(token_mean_backward, dx), "dx", mul(s.rows, s.width), s.samples);
         c->no_poison = i != 1;
@@ -340,11 +340,11 @@ START_TEST(diffuse)
     for (int i = 0; i < N_IMAGE_SHAPES; i++) {
         int samples = image_shapes[i][0];
         size_t n = mul(image_shapes[i][1], image_shapes[i][2]);
-        struct op_case *c = case_new(FDIT_OP_DIFFUSE, " %dx%zu", samples, n);
-        c->args.diffuse = (struct fdit_diffuse_args){ .samples = samples, .n = n };
-        c->shape =
+        struct op_case *c = case_new(FDIT_OP_DIFFUSE, "%dx%zu", samples, n);
+        c->p.args.diffuse = (struct fdit_diffuse_args){ .samples = samples, .n = n };
+        c->p.shape =
             (struct fdit_op_shape){ .op = FDIT_OP_DIFFUSE, .samples = samples, .n = n * (size_t)samples };
-        c->per_sample = true;
+        c->p.per_sample = true;
         case_in(c, AT(diffuse, x0), "x0", n, samples);
         case_in(c, AT(diffuse, noise), "noise", n, samples);
         case_in(c, AT(diffuse, coef), "coef", 2, samples);
@@ -370,34 +370,34 @@ START_TEST(diffusion_loss)
             for (int dout = 0; dout < 2; dout++) {
                 int samples = image_shapes[i][0], channels = image_shapes[i][1];
                 size_t pixels = (size_t)image_shapes[i][2], n = (size_t)channels * pixels;
-                struct op_case *c = case_new(FDIT_OP_DIFFUSION_LOSS, " %dx%dx%zu step %d%s", samples,
-                                             channels, pixels, step, dout ? ", gradient" : "");
-                c->args.diffusion_loss = (struct fdit_diffusion_loss_args){
+                struct op_case *c = case_new(FDIT_OP_DIFFUSION_LOSS, "%dx%dx%zu step %d%s", samples, channels,
+                                             pixels, step, dout ? ", gradient" : "");
+                c->p.args.diffusion_loss = (struct fdit_diffusion_loss_args){
                     .samples = samples,
                     .channels = channels,
                     .n = pixels,
                 };
-                c->shape = (struct fdit_op_shape){ .op = FDIT_OP_DIFFUSION_LOSS,
-                                                   .samples = samples,
-                                                   .n = 2 * n * (size_t)samples };
-                c->per_sample = true;
+                c->p.shape = (struct fdit_op_shape){ .op = FDIT_OP_DIFFUSION_LOSS,
+                                                     .samples = samples,
+                                                     .n = 2 * n * (size_t)samples };
+                c->p.per_sample = true;
                 case_in(c, AT(diffusion_loss, out), "out", 2 * n, samples);
                 case_in(c, AT(diffusion_loss, noise), "noise", n, samples);
-                struct slot *x0 = case_in(c, AT(diffusion_loss, x0), "x0", n, samples);
+                struct fdit_probe_slot *x0 = case_in(c, AT(diffusion_loss, x0), "x0", n, samples);
                 for (size_t k = 0; k < x0->n; k++) /* pictures reach both ends, where the bins are open */
-                    ((float *)x0->data)[k] = fmaxf(-1, fminf(1, ((float *)x0->data)[k]));
-                struct slot *coef = case_in(c, AT(diffusion_loss, coef), "coef", 8, samples);
+                    x0->data[k] = fmaxf(-1, fminf(1, x0->data[k]));
+                struct fdit_probe_slot *coef = case_in(c, AT(diffusion_loss, coef), "coef", 8, samples);
                 for (int b = 0; b < samples; b++) {
                     struct fdit_loss_coef one = loss_coefs[(step + b) % 3];
                     one.scale = (float)n; /* gradients of about 1 */
                     one.scale_vb = 0.5f * (float)n;
-                    memcpy((float *)coef->data + 8 * b, &one, sizeof one);
+                    memcpy(coef->data + 8 * b, &one, sizeof one);
                 }
                 case_out(c, AT(diffusion_loss, losses), "losses", 2, samples);
                 if (dout)
                     case_out(c, AT(diffusion_loss, dout), "dout", 2 * n, samples);
-                c->tolerance = 1e-9;    /* differences of two distribution functions */
-                coef->no_poison = true; /* a step reads only some of it */
+                c->p.allowed = 1e-9;      /* differences of two distribution functions */
+                coef->partly_read = true; /* a step reads only some of it */
                 c->has_limits = true;
                 c->no_poison = i != 1;
                 case_check(c);
@@ -411,30 +411,31 @@ START_TEST(velocity_loss)
         for (int bits = 0; bits < 4; bits++) {
             int samples = image_shapes[i][0], channels = image_shapes[i][1], outputs = 1 + bits % 2;
             size_t pixels = (size_t)image_shapes[i][2], n = (size_t)channels * pixels;
-            struct op_case *c = case_new(FDIT_OP_VELOCITY_LOSS, " %dx%dx%zu, %d outputs%s", samples, channels,
+            struct op_case *c = case_new(FDIT_OP_VELOCITY_LOSS, "%dx%dx%zu, %d outputs%s", samples, channels,
                                          pixels, outputs, bits & 2 ? ", gradient" : "");
-            c->args.velocity_loss = (struct fdit_velocity_loss_args){
+            c->p.args.velocity_loss = (struct fdit_velocity_loss_args){
                 .samples = samples, .channels = channels, .outputs = outputs, .n = pixels
             };
-            c->shape = (struct fdit_op_shape){ .op = FDIT_OP_VELOCITY_LOSS,
-                                               .samples = samples,
-                                               .n = 2 * n * (size_t)samples };
-            c->per_sample = true;
-            struct slot *out = case_in(c, AT(velocity_loss, out), "out", (size_t)outputs * n, samples);
+            c->p.shape = (struct fdit_op_shape){ .op = FDIT_OP_VELOCITY_LOSS,
+                                                 .samples = samples,
+                                                 .n = 2 * n * (size_t)samples };
+            c->p.per_sample = true;
+            struct fdit_probe_slot *out =
+                case_in(c, AT(velocity_loss, out), "out", (size_t)outputs * n, samples);
             case_in(c, AT(velocity_loss, noise), "noise", n, samples);
             case_in(c, AT(velocity_loss, x0), "x0", n, samples);
-            struct slot *coef = case_in(c, AT(velocity_loss, coef), "coef", 8, samples);
+            struct fdit_probe_slot *coef = case_in(c, AT(velocity_loss, coef), "coef", 8, samples);
             for (int b = 0; b < samples; b++) {
                 float sign = b % 2 ? 1.0f : -1.0f;
                 struct fdit_velocity_coef one = { sign, -sign, (float)n, { 0 } };
-                memcpy((float *)coef->data + 8 * b, &one, sizeof one);
+                memcpy(coef->data + 8 * b, &one, sizeof one);
             }
             case_out(c, AT(velocity_loss, losses), "losses", 2, samples);
             if (bits & 2)
                 case_out(c, AT(velocity_loss, dout), "dout", (size_t)outputs * n, samples);
-            c->tolerance = 1e-10;
-            coef->no_poison = true;        /* only three of eight are read */
-            out->no_poison = outputs == 2; /* and none of the second half */
+            c->p.allowed = 1e-10;
+            coef->partly_read = true;        /* only three of eight are read */
+            out->partly_read = outputs == 2; /* and none of the second half */
             c->no_poison = i != 1;
             case_check(c);
         }
@@ -448,18 +449,19 @@ START_TEST(cross_entropy)
         for (int gradient = 0; gradient < 2; gradient++) {
             int samples = shapes[i][0], classes = shapes[i][1];
             struct op_case *c =
-                case_new(FDIT_OP_CROSS_ENTROPY, " %dx%d%s", samples, classes, gradient ? ", gradient" : "");
-            c->args.cross_entropy =
+                case_new(FDIT_OP_CROSS_ENTROPY, "%dx%d%s", samples, classes, gradient ? ", gradient" : "");
+            c->p.args.cross_entropy =
                 (struct fdit_cross_entropy_args){ .samples = samples, .classes = classes, .scale = 0.37f };
-            c->shape = shape_of(FDIT_OP_CROSS_ENTROPY, samples, 1, 0, classes);
-            c->per_sample = true;
-            struct slot *logits = case_in(c, AT(cross_entropy, logits), "logits", (size_t)classes, samples);
+            c->p.shape = shape_of(FDIT_OP_CROSS_ENTROPY, samples, 1, 0, classes);
+            c->p.per_sample = true;
+            struct fdit_probe_slot *logits =
+                case_in(c, AT(cross_entropy, logits), "logits", (size_t)classes, samples);
             test_fill_normal(&c->rng, logits->data, logits->n, 0, i % 2 ? 3 : 60);
             case_index(c, AT(cross_entropy, labels), "labels", samples, classes);
             case_out(c, AT(cross_entropy, loss), "loss", 1, samples);
             if (gradient)
                 case_out(c, AT(cross_entropy, dlogits), "dlogits", (size_t)classes, samples);
-            c->tolerance = 1e-10;
+            c->p.allowed = 1e-10;
             c->no_poison = i != 1;
             case_check(c);
         }
@@ -478,8 +480,8 @@ START_TEST(sampler)
                 continue;
             size_t outputs = single ? 1 : 2;
             struct op_case *c =
-                case_new(FDIT_OP_SAMPLER_STEP, " %dx%dx%zu options %d", samples, channels, pixels, bits);
-            c->args.sampler_step = (struct fdit_sampler_step_args){
+                case_new(FDIT_OP_SAMPLER_STEP, "%dx%dx%zu options %d", samples, channels, pixels, bits);
+            c->p.args.sampler_step = (struct fdit_sampler_step_args){
                 .samples = samples,
                 .channels = channels,
                 .n = pixels,
@@ -498,10 +500,10 @@ START_TEST(sampler)
                 .log_beta = -1.5f,
                 .log_var = -2.5f,
             };
-            c->shape = (struct fdit_op_shape){ .op = FDIT_OP_SAMPLER_STEP,
-                                               .samples = samples,
-                                               .n = 2 * n * (size_t)samples };
-            c->per_sample = true;
+            c->p.shape = (struct fdit_op_shape){ .op = FDIT_OP_SAMPLER_STEP,
+                                                 .samples = samples,
+                                                 .n = 2 * n * (size_t)samples };
+            c->p.per_sample = true;
             case_in(c, AT(sampler_step, cond), "cond", outputs * n, samples);
             if (uncond)
                 case_in(c, AT(sampler_step, uncond), "uncond", outputs * n, samples);
@@ -515,7 +517,7 @@ START_TEST(sampler)
                 case_in(c, AT(sampler_step, x), "x", n, samples);
                 case_out(c, AT(sampler_step, x_next), "x_next", n, samples);
             }
-            c->tolerance = 1e-10;
+            c->p.allowed = 1e-10;
             c->no_poison = i != 0;
             case_check(c);
         }
@@ -531,8 +533,8 @@ START_TEST(adamw)
         for (int bits = 0; bits < 4; bits++) {
             size_t n = lengths[i];
             struct op_case *c =
-                case_new(FDIT_OP_ADAMW, " %zu%s%s", n, bits & 1 ? ", ema" : "", bits & 2 ? ", scale" : "");
-            c->args.adamw = (struct fdit_adamw_args){
+                case_new(FDIT_OP_ADAMW, "%zu%s%s", n, bits & 1 ? ", ema" : "", bits & 2 ? ", scale" : "");
+            c->p.args.adamw = (struct fdit_adamw_args){
                 .n = n,
                 .decay = i % 2 ? 0.01f : 0,
                 .beta1 = 0.9f,
@@ -542,17 +544,17 @@ START_TEST(adamw)
                 .inv_sqrt_bias2 = 18.26f,
                 .ema_decay = 0.75f,
             };
-            c->shape.n = n;
+            c->p.shape.n = n;
             case_inout(c, AT(adamw, p), "p", n, 0);
             case_in(c, AT(adamw, g), "g", n, 0);
             case_inout(c, AT(adamw, m), "m", n, 0);
-            struct slot *v = case_inout(c, AT(adamw, v), "v", n, 0);
+            struct fdit_probe_slot *v = case_inout(c, AT(adamw, v), "v", n, 0);
             for (size_t k = 0; k < n; k++)
-                ((float *)v->data)[k] *= ((float *)v->data)[k];
+                v->data[k] *= v->data[k];
             if (bits & 1)
                 case_inout(c, AT(adamw, ema), "ema", n, 0);
             if (bits & 2)
-                *(float *)case_in(c, AT(adamw, scale), "scale", 1, 0)->data = 0.4f;
+                *case_in(c, AT(adamw, scale), "scale", 1, 0)->data = 0.4f;
             c->no_poison = n > 300;
             case_check(c);
         }
@@ -565,8 +567,8 @@ START_TEST(lion)
         for (int bits = 0; bits < 4; bits++) {
             size_t n = lengths[i];
             struct op_case *c =
-                case_new(FDIT_OP_LION, " %zu%s%s", n, bits & 1 ? ", ema" : "", bits & 2 ? ", scale" : "");
-            c->args.lion = (struct fdit_lion_args){
+                case_new(FDIT_OP_LION, "%zu%s%s", n, bits & 1 ? ", ema" : "", bits & 2 ? ", scale" : "");
+            c->p.args.lion = (struct fdit_lion_args){
                 .n = n,
                 .lr = 1e-2f,
                 .decay = i % 2 ? 0.01f : 0,
@@ -574,7 +576,7 @@ START_TEST(lion)
                 .beta2 = 0.99,
                 .ema_decay = 0.75,
             };
-            c->shape.n = n;
+            c->p.shape.n = n;
             case_inout(c, AT(lion, p), "p", n, 0);
             float *g = case_in(c, AT(lion, g), "g", n, 0)->data;
             float *m = case_inout(c, AT(lion, m), "m", n, 0)->data;
@@ -587,7 +589,7 @@ START_TEST(lion)
             if (bits & 1)
                 case_inout(c, AT(lion, ema), "ema", n, 0);
             if (bits & 2)
-                *(float *)case_in(c, AT(lion, scale), "scale", 1, 0)->data = scale;
+                *case_in(c, AT(lion, scale), "scale", 1, 0)->data = scale;
             c->no_poison = n > 300;
             case_check(c);
         }
@@ -599,9 +601,9 @@ START_TEST(sum_squares)
     static const size_t more[] = { 3, 1000, 65536, 262147 };
     for (size_t i = 0; i < N_LENGTHS + sizeof more / sizeof *more; i++) {
         size_t n = i < N_LENGTHS ? lengths[i] : more[i - N_LENGTHS];
-        struct op_case *c = case_new(FDIT_OP_SUM_SQUARES, " %zu", n);
-        c->args.sum_squares = (struct fdit_sum_squares_args){ .n = n };
-        c->shape.n = n;
+        struct op_case *c = case_new(FDIT_OP_SUM_SQUARES, "%zu", n);
+        c->p.args.sum_squares = (struct fdit_sum_squares_args){ .n = n };
+        c->p.shape.n = n;
         case_in(c, AT(sum_squares, x), "x", n, 0);
         case_out(c, AT(sum_squares, out), "out", 1, 0);
         case_check(c);
@@ -617,13 +619,14 @@ START_TEST(clip_scale)
         for (size_t k = 0; k < sizeof limits / sizeof *limits; k++)
             for (int norm_too = 0; norm_too < 2; norm_too++) {
                 int n = sizes[i];
-                struct op_case *c = case_new(FDIT_OP_CLIP_SCALE, " %d limit %g%s", n, (double)limits[k],
+                struct op_case *c = case_new(FDIT_OP_CLIP_SCALE, "%d limit %g%s", n, (double)limits[k],
                                              norm_too ? ", norm" : "");
-                c->args.clip_scale = (struct fdit_clip_scale_args){ .n = n, .max_norm = limits[k] };
-                c->shape.n = (size_t)n;
-                struct slot *partial = case_in(c, AT(clip_scale, partial), "partial", (size_t)n, 0);
+                c->p.args.clip_scale = (struct fdit_clip_scale_args){ .n = n, .max_norm = limits[k] };
+                c->p.shape.n = (size_t)n;
+                struct fdit_probe_slot *partial =
+                    case_in(c, AT(clip_scale, partial), "partial", (size_t)n, 0);
                 for (size_t j = 0; j < partial->n; j++)
-                    ((float *)partial->data)[j] *= ((float *)partial->data)[j];
+                    partial->data[j] *= partial->data[j];
                 case_out(c, AT(clip_scale, scale), "scale", 1, 0);
                 if (norm_too)
                     case_out(c, AT(clip_scale, norm), "norm", 1, 0);

@@ -34,7 +34,7 @@ static void agree(const char *tag, const char *key, const char *what, const floa
     if (test_precision() != FDIT_F32) {
         const bool gradient = strstr(key, "gradients") || strstr(key, "steps");
         const double allowed = (gradient ? 1e-2 : 3e-4) * (test_precision() == FDIT_I8 ? 12 : 1);
-        const struct test_error e = test_compare(got, wanted, n);
+        const struct fdit_difference e = fdit_compare(got, wanted, n);
         ck_assert_msg(sqrt(e.norm / (double)n) < 1e-7 || e.nmse <= allowed, "%s: NMSE %g, allowed %g", what,
                       e.nmse, allowed);
         return;

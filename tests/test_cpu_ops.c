@@ -243,7 +243,7 @@ static void attention_compare(const struct attention *got, const struct attentio
     static const char *const names[N_ARRAYS] = { "qkv", "out", "lse", "dout", "dqkv" };
     const struct heads s = wanted->shape;
     for (int i = OUT; i <= (backward ? DQKV : LSE); i++) {
-        struct test_error e = test_compare(got->a[i], wanted->a[i], wanted->n[i]);
+        struct fdit_difference e = fdit_compare(got->a[i], wanted->a[i], wanted->n[i]);
         ck_assert_msg(e.nmse < (i == DQKV ? table->gradient_nmse : table->nmse),
                       "%s, %dx%dx%dx%d: %s: NMSE %g; worst at %zu: got %.9g, wanted %.9g", table->name,
                       s.samples, s.rows, s.heads, s.size, names[i], e.nmse, e.worst, (double)e.got,
@@ -683,7 +683,7 @@ START_TEST(other_ops)
                 fdit_device_close(dev);
             }
             for (int t = 0; t < N_TENSORS; t++) {
-                struct test_error e = test_compare(got[0] + (size_t)t * n, wanted + (size_t)t * n, n);
+                struct fdit_difference e = fdit_compare(got[0] + (size_t)t * n, wanted + (size_t)t * n, n);
                 ck_assert_msg(e.nmse < 1e-11,
                               "%s on %s, %dx%dx%d, tensor %d: NMSE %g; worst at %zu: "
                               "got %.9g, wanted %.9g",

@@ -5,6 +5,7 @@
 #include "core/mem.h"
 #include "device/backend.h"
 #include "device/cases.h"
+#include "device/probe_run.h"
 #include "devices.h"
 #include "harness.h"
 
@@ -13,17 +14,11 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { OUT = 1, OPTIONAL = 2 };
-enum { MAX_FIELDS = 12, GUARD = 3 };
-
 /* A tensor argument, in a buffer that ends where the tensor ends. */
 struct field {
-    const char *name, *may_be; /* may_be: inputs it is allowed to be, "dy x" */
+    const struct fdit_probe_slot *slot;
     struct fdit_tensor *at;
     fdit_buffer *buffer;
-    unsigned flags;
-    size_t n;
-    float *before; /* the whole buffer, after the last valid call */
 };
 
 struct number {
@@ -38,116 +33,106 @@ struct world {
     fdit_buffer *foreign; /* of the other device */
     fdit_weight *weight, *no_dx, *foreign_weight, *wrong_weight;
     enum fdit_op op;
-    union fdit_op_args a;
-    struct {
-        struct fdit_tensor to, from;
-        size_t n;
-    } transfer; /* of fill and copy */
-    struct field fields[MAX_FIELDS];
+    struct fdit_probe p;
+    struct fdit_probe_run run; /* its `before` is what the last valid call left */
+    union fdit_op_args *a;     /* the run's; of fill and copy a struct transfer */
+    struct field fields[FDIT_PROBE_SLOTS];
     size_t n_fields;
-    struct number numbers[12]; /* sizes: each must be at least 1 */
+    struct number numbers[FDIT_PROBE_SIZES]; /* sizes: each must be at least 1 */
     size_t n_numbers;
-    struct test_rng rng;
+};
+
+/* What fill and copy are called with, which have no structure of their own. */
+struct transfer {
+    struct fdit_tensor to, from;
+    size_t n;
 };
 
 static const int B = 2, N = 3, D = 4, K = 5; /* samples, rows, width, n_out of FDIT_CASE_ALL */
 
 static void call(struct world *w)
 {
+    struct transfer t;
+    memcpy(&t, w->a, sizeof t);
     switch (w->op) {
-    case FDIT_OP_FILL: fdit_fill(w->dev, w->transfer.to, w->transfer.n, 3.0f); break;
-    case FDIT_OP_COPY: fdit_copy(w->dev, w->transfer.to, w->transfer.from, w->transfer.n); break;
-    default: fdit_op_call(w->dev, w->op, &w->a);
+    case FDIT_OP_FILL: fdit_fill(w->dev, t.to, t.n, 3.0f); break;
+    case FDIT_OP_COPY: fdit_copy(w->dev, t.to, t.from, t.n); break;
+    default: fdit_op_call(w->dev, w->op, w->a);
     }
 }
 
 /* For linear_dx and linear, whose case has a plain matrix, and for conv, which takes its own. */
-static void weights(struct world *w, const struct fdit_probe *p)
+static void weights(struct world *w)
 {
     static const float zeroes[64] = { 0 };
-    const float *data = p->weight ? p->weight : zeroes;
+    const float *data = w->p.weight ? w->p.weight : zeroes;
     struct fdit_weight_desc desc = { .n_out = K, .n_in = D, .storage = FDIT_F32, .need_dx = true };
-    if (p->weight)
-        desc = p->desc;
-    ck_assert_ok(w->ctx, fdit_weight_new(w->ctx, w->dev, &desc, data, &w->weight));
+    if (w->p.weight)
+        desc = w->p.desc;
+    else
+        ck_assert_ok(w->ctx, fdit_weight_new(w->ctx, w->dev, &desc, data, &w->weight));
     ck_assert_ok(w->ctx, fdit_weight_new(w->ctx, w->other, &desc, data, &w->foreign_weight));
     desc.need_dx = desc.conv = false;
     ck_assert_ok(w->ctx, fdit_weight_new(w->ctx, w->dev, &desc, data, &w->no_dx));
-    const fdit_weight *own = w->weight;
-    if (p->weight) {
-        memcpy((char *)&w->a + p->weight_field, &own, sizeof own);
-        return;
-    }
     desc.n_in++;
-    ck_assert_ok(w->ctx, fdit_weight_new(w->ctx, w->dev, &desc, data, &w->wrong_weight));
+    if (!w->p.weight)
+        ck_assert_ok(w->ctx, fdit_weight_new(w->ctx, w->dev, &desc, data, &w->wrong_weight));
 }
 
-static struct field *add_field(struct world *w, const char *name, struct fdit_tensor *at, size_t n,
-                               enum fdit_dtype type, unsigned flags)
+static void make_transfer(struct world *w)
 {
-    struct field *f = &w->fields[w->n_fields++];
-    ck_assert_uint_le(w->n_fields, MAX_FIELDS);
-    *f = (struct field){ .name = name, .at = at, .flags = flags, .n = n };
-    ck_assert_ok(w->ctx, fdit_alloc(w->ctx, f->n + GUARD, sizeof(float), &f->before));
-    ck_assert_ok(w->ctx, fdit_buffer_new(w->ctx, w->dev, (f->n + GUARD) * sizeof(float), name, &f->buffer));
-    *at = fdit_at(fdit_tensor_of(f->buffer, type), GUARD);
-    test_fill_normal(&w->rng, f->before, f->n + GUARD, 0, 1);
-    fdit_write(w->dev, fdit_tensor_of(f->buffer, FDIT_F32), f->before, f->n + GUARD);
-    return f;
+    struct transfer t = { .n = 7 };
+    fdit_probe_begin(&w->p, w->ctx, w->op, "7");
+    memcpy(&w->p.args, &t, sizeof t);
+    fdit_probe_sizes(&w->p, (const struct fdit_probe_size[]){ { "n", offsetof(struct transfer, n), true },
+                                                              { NULL, 0, false } });
+    fdit_probe_out(&w->p, offsetof(struct transfer, to), w->op == FDIT_OP_FILL ? "the tensor" : "to", 7);
+    if (w->op == FDIT_OP_COPY)
+        fdit_probe_in(&w->p, offsetof(struct transfer, from), "from", 7);
+    ck_assert_ok(w->ctx, w->p.status);
 }
 
 /* The case of this op with all it may be given, every tensor in a buffer of its own. */
-static void setup_case(struct world *w)
+static void setup(struct world *w)
 {
-    struct fdit_probe p;
-    ck_assert_ok(w->ctx, fdit_case_make(w->ctx, &p, w->op, FDIT_CASE_ALL, w->dev, w->dev));
-    w->a = p.args;
-    for (int i = 0; i < p.n_slots; i++) {
-        const struct fdit_probe_slot *s = &p.slots[i];
-        unsigned flags = (s->role == FDIT_PROBE_IN ? 0 : OUT) | (s->optional ? OPTIONAL : 0);
-        struct fdit_tensor *at = (struct fdit_tensor *)(void *)((char *)&w->a + s->field);
-        add_field(w, s->name, at, s->n, s->type, flags)->may_be = s->may_be;
-        if (s->role != FDIT_PROBE_OUT)
-            fdit_write(w->dev, *at, s->data, s->n);
+    bool transfer = w->op == FDIT_OP_FILL || w->op == FDIT_OP_COPY;
+    if (transfer)
+        make_transfer(w);
+    else
+        ck_assert_ok(w->ctx, fdit_case_make(w->ctx, &w->p, w->op, FDIT_CASE_ALL, w->dev, w->dev));
+    struct fdit_probe_placing how = { .sample = FDIT_PROBE_ALL, .apart = true, .storage = w->p.desc.storage };
+    ck_assert_ok(w->ctx, fdit_probe_place(&w->p, w->dev, &how, &w->run));
+    w->a = &w->run.args;
+    for (int i = 0; i < w->p.n_slots; i++) {
+        const struct fdit_probe_slot *s = &w->p.slots[i];
+        struct fdit_tensor *at = (struct fdit_tensor *)(void *)((char *)w->a + s->field);
+        w->fields[w->n_fields++] = (struct field){ s, at, w->run.pieces[i].buffer };
     }
-    for (int i = 0; i < p.n_sizes; i++) {
-        void *at = (char *)&w->a + p.sizes[i].field;
+    for (int i = 0; i < w->p.n_sizes; i++) {
+        const struct fdit_probe_size *size = &w->p.sizes[i];
+        void *at = (char *)w->a + size->field;
         w->numbers[w->n_numbers++] =
-            (struct number){ p.sizes[i].name, p.sizes[i].wide ? NULL : at, p.sizes[i].wide ? at : NULL };
+            (struct number){ size->name, size->wide ? NULL : at, size->wide ? at : NULL };
     }
-    weights(w, &p);
-    fdit_probe_end(&p);
-}
-
-static void setup_transfer(struct world *w)
-{
-    w->transfer.n = 7;
-    w->numbers[w->n_numbers++] = (struct number){ "n", NULL, &w->transfer.n };
-    add_field(w, w->op == FDIT_OP_FILL ? "the tensor" : "to", &w->transfer.to, 7, FDIT_F32, OUT);
-    if (w->op == FDIT_OP_COPY)
-        add_field(w, "from", &w->transfer.from, 7, FDIT_F32, 0);
+    if (!transfer)
+        weights(w);
 }
 
 /* ------------------------------------------------------------------------------- judgement */
 
 static void remember(struct world *w)
 {
-    for (size_t i = 0; i < w->n_fields; i++)
-        ck_assert_ok(w->ctx, fdit_read(w->ctx, w->dev, fdit_tensor_of(w->fields[i].buffer, FDIT_F32),
-                                       w->fields[i].before, w->fields[i].n + GUARD));
+    ck_assert_ok(w->ctx, fdit_probe_read(&w->p, &w->run, w->run.before));
 }
 
 static void check_unchanged(struct world *w, const char *what)
 {
-    float now[512];
-    for (size_t i = 0; i < w->n_fields; i++) {
-        size_t n = w->fields[i].n + GUARD;
-        ck_assert_uint_le(n, sizeof now / sizeof *now);
-        ck_assert_ok(w->ctx,
-                     fdit_read(w->ctx, w->dev, fdit_tensor_of(w->fields[i].buffer, FDIT_F32), now, n));
-        ck_assert_msg(test_first_difference(now, w->fields[i].before, n, sizeof(float)) == n,
-                      "%s, %s: %s has changed", fdit_op_name(w->op), what, w->fields[i].name);
-    }
+    struct fdit_probe_run *r = &w->run;
+    ck_assert_ok(w->ctx, fdit_probe_read(&w->p, r, r->after));
+    for (int i = 0; i < r->n_pieces; i++)
+        ck_assert_msg(test_first_difference(r->after + r->pieces[i].from, r->before + r->pieces[i].from,
+                                            r->pieces[i].n, sizeof(float)) == r->pieces[i].n,
+                      "%s, %s: %s has changed", fdit_op_name(w->op), what, w->fields[i].slot->name);
 }
 
 static void world_init(struct world *w, enum fdit_op op)
@@ -155,14 +140,10 @@ static void world_init(struct world *w, enum fdit_op op)
     memset(w, 0, sizeof *w);
     w->ctx = fdit_context_new();
     w->op = op;
-    w->rng = test_rng_new(fdit_op_name(op));
     ck_assert_ok(w->ctx, fdit_device_open(w->ctx, &fdit_ref_ops, NULL, &w->dev));
     ck_assert_ok(w->ctx, fdit_device_open(w->ctx, &fdit_ref_ops, NULL, &w->other));
     ck_assert_ok(w->ctx, fdit_buffer_new(w->ctx, w->other, 4096, "foreign", &w->foreign));
-    if (op == FDIT_OP_FILL || op == FDIT_OP_COPY)
-        setup_transfer(w);
-    else
-        setup_case(w);
+    setup(w);
     call(w);
     ck_assert_ok(w->ctx, fdit_device_sync(w->ctx, w->dev));
     remember(w);
@@ -170,10 +151,8 @@ static void world_init(struct world *w, enum fdit_op op)
 
 static void world_free(struct world *w)
 {
-    for (size_t i = 0; i < w->n_fields; i++) {
-        fdit_buffer_free(w->fields[i].buffer);
-        fdit_free(w->fields[i].before);
-    }
+    fdit_probe_run_end(&w->run);
+    fdit_probe_end(&w->p);
     fdit_buffer_free(w->foreign);
     fdit_weight_free(w->weight);
     fdit_weight_free(w->no_dx);
@@ -273,8 +252,8 @@ START_TEST(wrong_tensors)
         struct field *f = &w.fields[i];
         struct fdit_tensor right = *f->at;
         char name[64];
-        snprintf(name, sizeof name, "%s", f->name);
-        if (!(f->flags & OPTIONAL)) {
+        snprintf(name, sizeof name, "%s", f->slot->name);
+        if (!(f->slot->optional)) {
             *f->at = FDIT_NO_TENSOR;
             expect_failure(&w, "missing", name);
         }
@@ -285,9 +264,9 @@ START_TEST(wrong_tensors)
         f->at->type = w.op == FDIT_OP_COPY ? FDIT_I32 : FDIT_BF16; /* copy converts bf16 */
         expect_failure(&w, "of another type", w.op == FDIT_OP_COPY ? "" : "bf16");
         *f->at = right;
-        static const size_t beyond[] = { GUARD + 1, SIZE_MAX, SIZE_MAX / 4, SIZE_MAX / 4 + 2 };
-        for (size_t j = 0; j < sizeof beyond / sizeof *beyond; j++) {
-            f->at->offset = beyond[j];
+        static const size_t beyond[] = { SIZE_MAX, SIZE_MAX / 4, SIZE_MAX / 4 + 2 };
+        for (size_t j = 0; j <= sizeof beyond / sizeof *beyond; j++) {
+            f->at->offset = j ? beyond[j - 1] : right.offset + 1;
             expect_failure(&w, "out of bounds", "do not fit");
         }
         *f->at = right;
@@ -305,24 +284,23 @@ START_TEST(overlaps)
     for (size_t i = 0; i < w.n_fields; i++) {
         struct field *out = &w.fields[i];
         struct fdit_tensor right = *out->at;
-        if (!(out->flags & OUT))
+        if (out->slot->role == FDIT_PROBE_IN)
             continue;
         for (size_t j = 0; j < w.n_fields; j++) {
             const struct field *with = &w.fields[j];
             if (j == i || with->at->type != FDIT_F32)
                 continue;
             /* The buffer ends with its tensor: the output fits only if it is no longer. */
-            bool fits = out->n <= with->n, allowed = out->may_be && strstr(out->may_be, with->name);
+            bool fits = out->slot->n <= with->slot->n,
+                 allowed = out->slot->may_be && strstr(out->slot->may_be, with->slot->name);
             *out->at = *with->at;
             if (allowed)
-                expect_success(&w, with->name);
+                expect_success(&w, with->slot->name);
             else
-                expect_failure(&w, with->name, fits ? "overlap" : "do not fit");
-            if (out->n < with->n + GUARD) {
-                out->at->offset = GUARD - 1;
-                if (out->n <= with->n + 1 && out->n > 1)
-                    expect_failure(&w, with->name, "overlap");
-            }
+                expect_failure(&w, with->slot->name, fits ? "overlap" : "do not fit");
+            out->at->offset--;
+            if (out->slot->n <= with->slot->n + 1 && out->slot->n > 1)
+                expect_failure(&w, with->slot->name, "overlap");
         }
         *out->at = right;
     }
@@ -340,12 +318,12 @@ START_TEST(errors_are_sticky)
     w.dev->fail_op_at = 1;
     expect_failure(&w, "injected", "a test asked");
     for (size_t i = 0; i < w.n_fields; i++) /* outputs become recognisable */
-        if (w.fields[i].flags & OUT)
+        if (w.fields[i].slot->role != FDIT_PROBE_IN)
             memset((char *)w.fields[i].buffer->handle, 0x41, w.fields[i].buffer->bytes);
     remember(&w);
     w.dev->fail_op_at = 2;
     fdit_fill(w.dev, fdit_tensor_of(w.fields[0].buffer, FDIT_F32), 1, 0); /* the first of two */
-    memcpy(w.fields[0].buffer->handle, w.fields[0].before, sizeof(float));
+    memcpy(w.fields[0].buffer->handle, w.run.before, sizeof(float));
     ck_assert_int_eq(w.dev->status, FDIT_OK);
     call(&w); /* fails */
     call(&w); /* does nothing */
@@ -380,7 +358,7 @@ START_TEST(linear_arguments)
 {
     struct world w;
     world_init(&w, FDIT_OP_LINEAR);
-    struct fdit_linear_args *a = &w.a.linear;
+    struct fdit_linear_args *a = &w.a->linear;
     WITH(w, a->weight, w.weight, "both", "weight and matrix");
     WITH(w, a->matrix, FDIT_NO_TENSOR, "neither", "neither weight nor matrix");
     WITH(w, a->act, (enum fdit_act)7, "act", "act is 7");
@@ -412,7 +390,7 @@ START_TEST(linear_arguments)
     world_free(&w);
 
     world_init(&w, FDIT_OP_LINEAR_DX);
-    struct fdit_linear_dx_args *dx = &w.a.linear_dx;
+    struct fdit_linear_dx_args *dx = &w.a->linear_dx;
     WITH(w, dx->weight, w.weight, "both", "weight and matrix");
     WITH(w, dx->pre, FDIT_NO_TENSOR, "no pre", "act needs pre");
     WITH(w, dx->act, FDIT_ACT_NONE, "no act", "pre is given without act");
@@ -430,10 +408,10 @@ START_TEST(linear_arguments)
     world_free(&w);
 
     world_init(&w, FDIT_OP_LINEAR_DW);
-    WITH(w, w.a.linear_dw.beta, -1, "beta", "beta is -1");
+    WITH(w, w.a->linear_dw.beta, -1, "beta", "beta is -1");
     world_free(&w);
     world_init(&w, FDIT_OP_COLUMN_SUM);
-    WITH(w, w.a.column_sum.beta, 2, "beta", "beta is 2");
+    WITH(w, w.a->column_sum.beta, 2, "beta", "beta is 2");
     world_free(&w);
 }
 END_TEST
@@ -442,7 +420,7 @@ START_TEST(norm_arguments)
 {
     struct world w;
     world_init(&w, FDIT_OP_NORM);
-    struct fdit_norm_args *a = &w.a.norm;
+    struct fdit_norm_args *a = &w.a->norm;
     WITH(w, a->weight, FDIT_NO_TENSOR, "bias alone", "only bias");
     WITH(w, a->scale, FDIT_NO_TENSOR, "shift alone", "only shift");
     WITH(w, a->mod_stride, -D, "stride", "mod_stride");
@@ -455,7 +433,7 @@ START_TEST(norm_arguments)
     world_free(&w);
 
     world_init(&w, FDIT_OP_NORM_BACKWARD);
-    struct fdit_norm_backward_args *b = &w.a.norm_backward;
+    struct fdit_norm_backward_args *b = &w.a->norm_backward;
     WITH(w, b->dmod_stride, D - 1, "rows overlap", "overlap each other");
     WITH(w, b->dmod_stride, -D, "stride", "dmod_stride");
     WITH(w, b->beta, 2, "beta", "beta is 2");
@@ -477,7 +455,7 @@ START_TEST(strided_outputs)
 {
     struct world w;
     world_init(&w, FDIT_OP_NORM_BACKWARD);
-    struct fdit_norm_backward_args *a = &w.a.norm_backward;
+    struct fdit_norm_backward_args *a = &w.a->norm_backward;
     fdit_buffer *mod, *dmod;
     size_t bytes = (size_t)(B * 6 * D) * sizeof(float);
     ck_assert_ok(w.ctx, fdit_buffer_new(w.ctx, w.dev, bytes, "mod", &mod));
@@ -515,21 +493,21 @@ START_TEST(other_arguments)
 {
     struct world w;
     world_init(&w, FDIT_OP_MODULATE);
-    WITH(w, w.a.modulate.mod_stride, -1, "stride", "mod_stride");
+    WITH(w, w.a->modulate.mod_stride, -1, "stride", "mod_stride");
     world_free(&w);
 
     world_init(&w, FDIT_OP_ATTENTION);
-    WITH(w, w.a.attention.head_size, 129, "head size", "at most 128");
+    WITH(w, w.a->attention.head_size, 129, "head size", "at most 128");
     world_free(&w);
     world_init(&w, FDIT_OP_ATTENTION_BACKWARD);
-    WITH(w, w.a.attention_backward.head_size, 129, "head size", "at most 128");
+    WITH(w, w.a->attention_backward.head_size, 129, "head size", "at most 128");
     world_free(&w);
 
     world_init(&w, FDIT_OP_GATE);
-    WITH(w, w.a.gate.gate_stride, -1, "stride", "gate_stride");
+    WITH(w, w.a->gate.gate_stride, -1, "stride", "gate_stride");
     world_free(&w);
     world_init(&w, FDIT_OP_GATE_BACKWARD);
-    struct fdit_gate_backward_args *g = &w.a.gate_backward;
+    struct fdit_gate_backward_args *g = &w.a->gate_backward;
     WITH(w, g->dgate_stride, D - 1, "rows overlap", "overlap each other");
     struct fdit_tensor dbranch = g->dbranch;
     g->dbranch = FDIT_NO_TENSOR;
@@ -543,24 +521,24 @@ START_TEST(other_arguments)
     world_free(&w);
 
     world_init(&w, FDIT_OP_ACTIVATION);
-    WITH(w, w.a.activation.act, FDIT_ACT_NONE, "no act", "act is 0");
+    WITH(w, w.a->activation.act, FDIT_ACT_NONE, "no act", "act is 0");
     world_free(&w);
     world_init(&w, FDIT_OP_ACTIVATION_BACKWARD);
-    WITH(w, w.a.activation_backward.act, (enum fdit_act)(FDIT_ACT_LAST + 1), "act", "act is");
+    WITH(w, w.a->activation_backward.act, (enum fdit_act)(FDIT_ACT_LAST + 1), "act", "act is");
     world_free(&w);
     world_init(&w, FDIT_OP_AXPY);
-    WITH(w, w.a.axpy.beta, 2, "beta", "beta is 2");
+    WITH(w, w.a->axpy.beta, 2, "beta", "beta is 2");
     world_free(&w);
 
     for (int order = 0; order < 2; order++) {
         world_init(&w, order ? FDIT_OP_PATCHIFY : FDIT_OP_UNPATCHIFY);
-        WITH(w, w.a.patchify.patch, 3, "patch 3 of 4", "not a multiple");
-        WITH(w, w.a.patchify.order, (enum fdit_patch_order)2, "order", "order is 2");
+        WITH(w, w.a->patchify.patch, 3, "patch 3 of 4", "not a multiple");
+        WITH(w, w.a->patchify.order, (enum fdit_patch_order)2, "order", "order is 2");
         world_free(&w);
     }
 
     world_init(&w, FDIT_OP_SAMPLER_STEP);
-    struct fdit_sampler_step_args *s = &w.a.sampler_step;
+    struct fdit_sampler_step_args *s = &w.a->sampler_step;
     WITH(w, s->guided_channels, 4, "channels", "guided_channels is 4");
     WITH(w, s->guided_channels, -1, "channels", "guided_channels is -1");
     WITH(w, s->x0_eps, 0, "clip", "x0_eps");
@@ -573,12 +551,12 @@ START_TEST(other_arguments)
     world_free(&w);
 
     world_init(&w, FDIT_OP_VELOCITY_LOSS);
-    WITH(w, w.a.velocity_loss.outputs, 0, "no outputs", "outputs is 0");
-    WITH(w, w.a.velocity_loss.outputs, 3, "outputs", "outputs is 3");
+    WITH(w, w.a->velocity_loss.outputs, 0, "no outputs", "outputs is 0");
+    WITH(w, w.a->velocity_loss.outputs, 3, "outputs", "outputs is 3");
     world_free(&w);
 
     world_init(&w, FDIT_OP_CONV);
-    struct fdit_conv_args *conv = &w.a.conv;
+    struct fdit_conv_args *conv = &w.a->conv;
     WITH(w, conv->weight, NULL, "no weight", "weight is missing");
     WITH(w, conv->weight, w.foreign_weight, "foreign weight", "another device");
     WITH(w, conv->weight, w.no_dx, "weight of a linear", "for a linear");
@@ -594,30 +572,30 @@ START_TEST(other_arguments)
     WITH(w, conv->act, (enum fdit_act)(FDIT_ACT_LAST + 1), "act", "act is");
     world_free(&w);
     world_init(&w, FDIT_OP_GROUP_STATS);
-    WITH(w, w.a.group_stats.width, 3, "groups", "3 channels cannot be cut into 2 groups");
+    WITH(w, w.a->group_stats.width, 3, "groups", "3 channels cannot be cut into 2 groups");
     world_free(&w);
     world_init(&w, FDIT_OP_GROUP_APPLY);
-    WITH(w, w.a.group_apply.width, 3, "groups", "cannot be cut into 2 groups");
-    WITH(w, w.a.group_apply.act, (enum fdit_act)(FDIT_ACT_LAST + 1), "act", "act is");
+    WITH(w, w.a->group_apply.width, 3, "groups", "cannot be cut into 2 groups");
+    WITH(w, w.a->group_apply.act, (enum fdit_act)(FDIT_ACT_LAST + 1), "act", "act is");
     world_free(&w);
     world_init(&w, FDIT_OP_SOFTMAX);
-    WITH(w, w.a.softmax.scale, INFINITY, "scale", "scale");
+    WITH(w, w.a->softmax.scale, INFINITY, "scale", "scale");
     world_free(&w);
 
     world_init(&w, FDIT_OP_POOLING);
-    WITH(w, w.a.pooling.pad, 2, "pad", "pad is 2, at most 1");
-    WITH(w, w.a.pooling.pad, -1, "pad", "pad is -1");
-    WITH(w, w.a.pooling.stride, 0, "stride", "stride is 0");
-    WITH(w, w.a.pooling.stride, INT_MIN, "stride", "stride is -");
-    WITH(w, w.a.pooling.kind, (enum fdit_pooling_kind)3, "kind", "kind is 3");
-    WITH(w, w.a.pooling.more, 2, "more", "more is 2, at most 1");
-    WITH(w, w.a.pooling.more, -1, "more", "more is -1");
-    w.a.pooling.pad = w.a.pooling.more = 0;
-    WITH(w, w.a.pooling.kernel, 5, "window", "does not fit into 4 x 5");
+    WITH(w, w.a->pooling.pad, 2, "pad", "pad is 2, at most 1");
+    WITH(w, w.a->pooling.pad, -1, "pad", "pad is -1");
+    WITH(w, w.a->pooling.stride, 0, "stride", "stride is 0");
+    WITH(w, w.a->pooling.stride, INT_MIN, "stride", "stride is -");
+    WITH(w, w.a->pooling.kind, (enum fdit_pooling_kind)3, "kind", "kind is 3");
+    WITH(w, w.a->pooling.more, 2, "more", "more is 2, at most 1");
+    WITH(w, w.a->pooling.more, -1, "more", "more is -1");
+    w.a->pooling.pad = w.a->pooling.more = 0;
+    WITH(w, w.a->pooling.kernel, 5, "window", "does not fit into 4 x 5");
     world_free(&w);
 
     world_init(&w, FDIT_OP_CLIP_SCALE);
-    WITH(w, w.a.clip_scale.max_norm, NAN, "max_norm", "max_norm");
+    WITH(w, w.a->clip_scale.max_norm, NAN, "max_norm", "max_norm");
     world_free(&w);
 }
 END_TEST

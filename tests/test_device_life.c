@@ -364,8 +364,8 @@ START_TEST(composed_linear)
             continue;
         run_linear(&wanted, &fdit_ref_ops, &c);
         run_linear(&got, &ops, &c);
-        struct test_error y = test_compare(got.y_out, wanted.y_out, SM * SO);
-        struct test_error pre = test_compare(got.pre_out, wanted.pre_out, SM * SO);
+        struct fdit_difference y = fdit_compare(got.y_out, wanted.y_out, SM * SO);
+        struct fdit_difference pre = fdit_compare(got.pre_out, wanted.pre_out, SM * SO);
         ck_assert_msg(y.nmse < 1e-13 && pre.nmse < 1e-13,
                       "act %d, residual %d, gate %d, pre %d, beta %d, add %d: y nmse %g, pre nmse %g",
                       (int)c.act, c.residual, c.gate, c.pre, c.beta, c.add, y.nmse, pre.nmse);
@@ -407,7 +407,7 @@ START_TEST(composed_linear_dx)
         fdit_buffer_free(more);
         fdit_device_close(dev);
     }
-    ck_assert(test_compare(got[1], got[0], SM * SI).nmse < 1e-13);
+    ck_assert(fdit_compare(got[1], got[0], SM * SI).nmse < 1e-13);
 }
 END_TEST
 

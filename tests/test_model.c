@@ -330,7 +330,7 @@ START_TEST(test_recompute)
             if (first) {
                 /* ref rounds a fused residual once, the separate gate twice */
                 bool same = !strcmp(device_name, "ref")
-                                ? test_compare(got, first, n).nmse < 1e-11
+                                ? fdit_compare(got, first, n).nmse < 1e-11
                                 : test_first_difference(got, first, n, sizeof *got) == n;
                 ck_assert_msg(same, "gradients change with recomputation %d (%s)", r, masks[k]);
                 ck_assert_uint_lt(kept, bytes);
@@ -373,7 +373,7 @@ START_TEST(test_rounded_activations)
             fdit_model_free(m);
         }
         ck_assert_uint_eq(test_first_difference(output[0], output[1], n_out, sizeof **output), n_out);
-        double nmse = test_compare(got[1], got[0], n).nmse;
+        double nmse = fdit_compare(got[1], got[0], n).nmse;
         ck_assert_msg(nmse > 1e-8 && nmse < 2e-4, "gradients of %s: NMSE %g", masks[k], nmse);
         ck_assert_msg(kept[1] > kept[0] / 2 && (double)kept[1] < 0.6 * (double)kept[0], "kept %zu of %zu",
                       kept[1], kept[0]);

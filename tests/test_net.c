@@ -342,7 +342,7 @@ static void compare(struct twin *t, fdit_device *dev, size_t memory, fdit_net_id
     ck_assert_ok(ctx, fdit_net_allocate(ctx, t->net));
     ck_assert_ok(ctx, fdit_net_load(ctx, t->net, give, t));
     ck_assert_ok(ctx, fdit_net_run(ctx, t->net, 0, FDIT_NET_AS_IS, in, out));
-    struct test_error e = test_compare(out, wanted, n);
+    struct fdit_difference e = fdit_compare(out, wanted, n);
     ck_assert_msg(e.nmse < 1e-10, "%s: NMSE %g; number %zu is %g, not %g", what, e.nmse, e.worst,
                   (double)e.got, (double)e.wanted);
 }

@@ -63,13 +63,13 @@ static struct op_case *linear_case(struct matrix_shape s, struct linear_options 
     static const char *const residuals[] = { "", ", residual", ", shared residual", ", residual in place" };
     static const char *const acts[] = { "", ", gelu", ", silu", ", relu", ", gelu (erf)" };
     struct op_case *c =
-        case_new(FDIT_OP_LINEAR, " %dx%dx%dx%d %s%s%s%s%s%s beta %d", s.samples, s.rows, s.n_in, s.n_out,
+        case_new(FDIT_OP_LINEAR, "%dx%dx%dx%d %s%s%s%s%s%s beta %d", s.samples, s.rows, s.n_in, s.n_out,
                  o.plain ? "plain" : fdit_dtype_name(o.storage), o.bias ? ", bias" : "", acts[o.act],
                  o.pre ? ", pre" : "", o.gate ? ", gate" : "", residuals[o.residual], o.beta);
     int samples = s.samples, stride = s.n_out + 5;
     size_t y = mul(s.rows, s.n_out);
     float deviation = 1 / sqrtf((float)s.n_in);
-    c->args.linear = (struct fdit_linear_args){
+    c->p.args.linear = (struct fdit_linear_args){
         .samples = samples,
         .tokens = s.rows,
         .n_in = s.n_in,
@@ -79,9 +79,9 @@ static struct op_case *linear_case(struct matrix_shape s, struct linear_options 
         .residual_shared = o.residual == RESIDUAL_SHARED,
         .beta = o.beta,
     };
-    c->shape = shape_of(FDIT_OP_LINEAR, samples, s.rows, s.n_in, s.n_out);
-    c->shape.plain = o.plain;
-    c->per_sample = true;
+    c->p.shape = shape_of(FDIT_OP_LINEAR, samples, s.rows, s.n_in, s.n_out);
+    c->p.shape.plain = o.plain;
+    c->p.per_sample = true;
     c->has_limits = o.act != FDIT_ACT_NONE;
     case_in(c, AT(linear, x), "x", mul(s.rows, s.n_in), samples);
     if (o.residual == RESIDUAL_IN_PLACE)
@@ -95,7 +95,7 @@ static struct op_case *linear_case(struct matrix_shape s, struct linear_options 
                          mul(s.n_out, s.n_in), 0, deviation);
     else
         case_weight(c, AT(linear, weight), s.n_out, s.n_in, deviation);
-    c->weight_desc.storage = o.storage;
+    c->p.desc.storage = o.storage;
     if (o.bias)
         case_in(c, AT(linear, bias), "bias", (size_t)s.n_out, 0);
     if (o.pre)
@@ -156,15 +156,15 @@ END_TEST
 static struct op_case *linear_dx_case(struct matrix_shape s, bool plain, enum fdit_act act, int beta,
                                       enum fdit_dtype storage)
 {
-    struct op_case *c = case_new(FDIT_OP_LINEAR_DX, " %dx%dx%dx%d %s act %d beta %d", s.samples, s.rows,
+    struct op_case *c = case_new(FDIT_OP_LINEAR_DX, "%dx%dx%dx%d %s act %d beta %d", s.samples, s.rows,
                                  s.n_in, s.n_out, plain ? "plain" : fdit_dtype_name(storage), (int)act, beta);
     float deviation = 1 / sqrtf((float)s.n_out);
-    c->args.linear_dx = (struct fdit_linear_dx_args){
+    c->p.args.linear_dx = (struct fdit_linear_dx_args){
         .samples = s.samples, .tokens = s.rows, .n_in = s.n_in, .n_out = s.n_out, .act = act, .beta = beta
     };
-    c->shape = shape_of(FDIT_OP_LINEAR_DX, s.samples, s.rows, s.n_in, s.n_out);
-    c->shape.plain = plain;
-    c->per_sample = true;
+    c->p.shape = shape_of(FDIT_OP_LINEAR_DX, s.samples, s.rows, s.n_in, s.n_out);
+    c->p.shape.plain = plain;
+    c->p.per_sample = true;
     c->has_limits = act != FDIT_ACT_NONE;
     size_t dx = mul(s.rows, s.n_in);
     if (beta)
@@ -177,7 +177,7 @@ static struct op_case *linear_dx_case(struct matrix_shape s, bool plain, enum fd
                          mul(s.n_out, s.n_in), 0, deviation);
     else
         case_weight(c, AT(linear_dx, weight), s.n_out, s.n_in, deviation);
-    c->weight_desc.storage = storage;
+    c->p.desc.storage = storage;
     if (act != FDIT_ACT_NONE)
         case_in(c, AT(linear_dx, pre), "pre", dx, s.samples);
     return c;
@@ -220,13 +220,13 @@ START_TEST(storage)
                                         .gate = i % 3 == 0,
                                         .beta = i == 2 };
             struct op_case *c = linear_case(shapes[i], o);
-            c->tolerance = kinds[k].tolerance;
+            c->p.allowed = kinds[k].tolerance;
             c->no_poison = true;
             case_check(c);
             c = linear_dx_case(shapes[i], false, o.act, o.beta, kinds[k].type);
             if (o.act != FDIT_ACT_NONE)
-                c->args.linear_dx.beta = 0;
-            c->tolerance = kinds[k].tolerance;
+                c->p.args.linear_dx.beta = 0;
+            c->p.allowed = kinds[k].tolerance;
             c->no_poison = true;
             case_check(c);
         }
@@ -240,11 +240,11 @@ START_TEST(linear_dw)
         for (int beta = 0; beta < 2; beta++) {
             struct matrix_shape s = matrix_shapes[i];
             struct op_case *c =
-                case_new(FDIT_OP_LINEAR_DW, " %dx%dx%dx%d beta %d", s.samples, s.rows, s.n_in, s.n_out, beta);
-            c->args.linear_dw = (struct fdit_linear_dw_args){
+                case_new(FDIT_OP_LINEAR_DW, "%dx%dx%dx%d beta %d", s.samples, s.rows, s.n_in, s.n_out, beta);
+            c->p.args.linear_dw = (struct fdit_linear_dw_args){
                 .samples = s.samples, .tokens = s.rows, .n_in = s.n_in, .n_out = s.n_out, .beta = beta
             };
-            c->shape = shape_of(FDIT_OP_LINEAR_DW, s.samples, s.rows, s.n_in, s.n_out);
+            c->p.shape = shape_of(FDIT_OP_LINEAR_DW, s.samples, s.rows, s.n_in, s.n_out);
             size_t dw = mul(s.n_out, s.n_in);
             if (beta)
                 case_inout(c, AT(linear_dw, dw), "dW", dw, 0);
@@ -265,9 +265,9 @@ START_TEST(column_sum)
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
         for (int beta = 0; beta < 2; beta++) {
             int m = sizes[i][0], n = sizes[i][1];
-            struct op_case *c = case_new(FDIT_OP_COLUMN_SUM, " %dx%d beta %d", m, n, beta);
-            c->args.column_sum = (struct fdit_column_sum_args){ .m = m, .n = n, .beta = beta };
-            c->shape = shape_of(FDIT_OP_COLUMN_SUM, 1, m, 0, n);
+            struct op_case *c = case_new(FDIT_OP_COLUMN_SUM, "%dx%d beta %d", m, n, beta);
+            c->p.args.column_sum = (struct fdit_column_sum_args){ .m = m, .n = n, .beta = beta };
+            c->p.shape = shape_of(FDIT_OP_COLUMN_SUM, 1, m, 0, n);
             if (beta)
                 case_inout(c, AT(column_sum, db), "db", (size_t)n, 0);
             else
@@ -301,13 +301,13 @@ START_TEST(norm)
             if (!(bits & 7) || (i > 1 && bits != 7 && bits != 31 && bits != 1 + 16 && bits != 6))
                 continue;
             struct op_case *c =
-                case_new(FDIT_OP_NORM, " %dx%dx%d options %d", s.samples, s.rows, s.width, bits);
-            c->args.norm = (struct fdit_norm_args){
+                case_new(FDIT_OP_NORM, "%dx%dx%d options %d", s.samples, s.rows, s.width, bits);
+            c->p.args.norm = (struct fdit_norm_args){
                 .samples = s.samples, .tokens = s.rows, .width = s.width, .mod_stride = mod ? stride : 0
             };
-            c->shape = shape_of(FDIT_OP_NORM, s.samples, s.rows, 0, s.width);
-            c->per_sample = true;
-            struct slot *x = case_in(c, AT(norm, x), "x", md, s.samples);
+            c->p.shape = shape_of(FDIT_OP_NORM, s.samples, s.rows, 0, s.width);
+            c->p.per_sample = true;
+            struct fdit_probe_slot *x = case_in(c, AT(norm, x), "x", md, s.samples);
             test_fill_normal(&c->rng, x->data, x->n, 3, 2); /* a mean that must be taken off first */
             if (bits & 1)
                 case_out(c, AT(norm, y), "y", md, s.samples);
@@ -323,7 +323,7 @@ START_TEST(norm)
                 case_in_strided(c, AT(norm, shift), "shift", d, s.samples, stride);
                 case_in_strided(c, AT(norm, scale), "scale", d, s.samples, stride);
             }
-            c->tolerance = 1e-10;
+            c->p.allowed = 1e-10;
             c->no_poison = i != 1 && i != 5;
             case_check(c);
         }
@@ -338,12 +338,12 @@ START_TEST(modulate)
             int stride = 2 * s.width + 1;
             size_t d = (size_t)s.width, md = mul(s.rows, s.width);
             struct op_case *c =
-                case_new(FDIT_OP_MODULATE, " %dx%dx%d options %d", s.samples, s.rows, s.width, bits);
-            c->args.modulate = (struct fdit_modulate_args){
+                case_new(FDIT_OP_MODULATE, "%dx%dx%d options %d", s.samples, s.rows, s.width, bits);
+            c->p.args.modulate = (struct fdit_modulate_args){
                 .samples = s.samples, .tokens = s.rows, .width = s.width, .mod_stride = bits & 2 ? stride : 0
             };
-            c->shape = shape_of(FDIT_OP_MODULATE, s.samples, s.rows, 0, s.width);
-            c->per_sample = true;
+            c->p.shape = shape_of(FDIT_OP_MODULATE, s.samples, s.rows, 0, s.width);
+            c->p.per_sample = true;
             case_in(c, AT(modulate, xhat), "xhat", md, s.samples);
             case_out(c, AT(modulate, y), "y", md, s.samples);
             if (bits & 1) {
@@ -402,7 +402,7 @@ START_TEST(modulate_repeats_norm)
                                                      .scale = fdit_at(p, 3 * D),
                                                      .mod_stride = 2 * D });
     ck_assert_ok(ctx, fdit_read(ctx, dev, x, host, n));
-    struct test_error e = test_compare(host + 3 * md, host + md, md);
+    struct fdit_difference e = fdit_compare(host + 3 * md, host + md, md);
     ck_assert_msg(e.nmse <= 1e-12, "%s: modulate after norm: NMSE %g, at %zu got %.9g, wanted %.9g",
                   op_devices.spec, e.nmse, e.worst, (double)e.got, (double)e.wanted);
     fdit_buffer_free(buffer);
@@ -419,8 +419,8 @@ static void norm_backward_case(struct row_shape s, int bits, bool poison)
     if (!(bits & 7) || (!dx && accumulate) || (!dparam && beta))
         return;
     struct op_case *c =
-        case_new(FDIT_OP_NORM_BACKWARD, " %dx%dx%d options %d", s.samples, s.rows, s.width, bits);
-    c->args.norm_backward = (struct fdit_norm_backward_args){
+        case_new(FDIT_OP_NORM_BACKWARD, "%dx%dx%d options %d", s.samples, s.rows, s.width, bits);
+    c->p.args.norm_backward = (struct fdit_norm_backward_args){
         .samples = s.samples,
         .tokens = s.rows,
         .width = s.width,
@@ -429,13 +429,13 @@ static void norm_backward_case(struct row_shape s, int bits, bool poison)
         .beta = beta,
         .mod_stride = scale ? stride : 0,
     };
-    c->shape = shape_of(FDIT_OP_NORM_BACKWARD, s.samples, s.rows, 0, s.width);
-    c->per_sample = true;
+    c->p.shape = shape_of(FDIT_OP_NORM_BACKWARD, s.samples, s.rows, 0, s.width);
+    c->p.per_sample = true;
     case_in(c, AT(norm_backward, dy), "dy", md, s.samples);
     case_in(c, AT(norm_backward, xhat), "xhat", md, s.samples);
-    struct slot *rstd = case_in(c, AT(norm_backward, rstd), "rstd", (size_t)s.rows, s.samples);
+    struct fdit_probe_slot *rstd = case_in(c, AT(norm_backward, rstd), "rstd", (size_t)s.rows, s.samples);
     for (size_t i = 0; i < rstd->n; i++)
-        ((float *)rstd->data)[i] = 0.5f + (float)test_uniform(&c->rng);
+        rstd->data[i] = 0.5f + (float)test_uniform(&c->rng);
     if (dx && accumulate)
         case_inout(c, AT(norm_backward, dx), "dx", md, s.samples);
     else if (dx)
@@ -445,11 +445,11 @@ static void norm_backward_case(struct row_shape s, int bits, bool poison)
         case_out_strided(c, AT(norm_backward, dscale), "dscale", d, s.samples, dstride);
     }
     if (dparam && beta) {
-        case_inout(c, AT(norm_backward, dweight), "dweight", d, 0)->over_batch = true;
-        case_inout(c, AT(norm_backward, dbias), "dbias", d, 0)->over_batch = true;
+        case_inout(c, AT(norm_backward, dweight), "dweight", d, 0);
+        case_inout(c, AT(norm_backward, dbias), "dbias", d, 0);
     } else if (dparam) {
-        case_out(c, AT(norm_backward, dweight), "dweight", d, 0)->over_batch = true;
-        case_out(c, AT(norm_backward, dbias), "dbias", d, 0)->over_batch = true;
+        case_out(c, AT(norm_backward, dweight), "dweight", d, 0);
+        case_out(c, AT(norm_backward, dbias), "dbias", d, 0);
     }
     if (weight) {
         case_in(c, AT(norm_backward, weight), "weight", d, 0);
@@ -457,7 +457,7 @@ static void norm_backward_case(struct row_shape s, int bits, bool poison)
     }
     if (scale)
         case_in_strided(c, AT(norm_backward, scale), "scale", d, s.samples, stride);
-    c->tolerance = 1e-10;
+    c->p.allowed = 1e-10;
     c->no_poison = !poison;
     case_check(c);
 }
@@ -490,19 +490,19 @@ enum { N_HEADS_SHAPES = sizeof heads_shapes / sizeof *heads_shapes };
 
 static struct op_case *attention_case(struct heads_shape s, bool with_lse, float sharpness)
 {
-    struct op_case *c = case_new(FDIT_OP_ATTENTION, " %dx%dx%dx%d%s sharpness %g", s.samples, s.rows, s.heads,
+    struct op_case *c = case_new(FDIT_OP_ATTENTION, "%dx%dx%dx%d%s sharpness %g", s.samples, s.rows, s.heads,
                                  s.head_size, with_lse ? ", lse" : "", (double)sharpness);
     size_t width = mul(s.heads, s.head_size), rows = (size_t)s.rows;
-    c->args.attention = (struct fdit_attention_args){
+    c->p.args.attention = (struct fdit_attention_args){
         .samples = s.samples, .tokens = s.rows, .heads = s.heads, .head_size = s.head_size
     };
-    c->shape = (struct fdit_op_shape){ .op = FDIT_OP_ATTENTION,
-                                       .samples = s.samples,
-                                       .tokens = s.rows,
-                                       .heads = s.heads,
-                                       .head_size = s.head_size };
-    c->per_sample = true;
-    struct slot *qkv = case_in(c, AT(attention, qkv), "qkv", 3 * rows * width, s.samples);
+    c->p.shape = (struct fdit_op_shape){ .op = FDIT_OP_ATTENTION,
+                                         .samples = s.samples,
+                                         .tokens = s.rows,
+                                         .heads = s.heads,
+                                         .head_size = s.head_size };
+    c->p.per_sample = true;
+    struct fdit_probe_slot *qkv = case_in(c, AT(attention, qkv), "qkv", 3 * rows * width, s.samples);
     test_fill_normal(&c->rng, qkv->data, qkv->n, 0, sharpness);
     case_out(c, AT(attention, out), "out", rows * width, s.samples);
     if (with_lse)
@@ -520,7 +520,7 @@ START_TEST(attention)
         }
     /* Scores in the hundreds: exp of anything but (score - maximum) would overflow. */
     struct op_case *c = attention_case((struct heads_shape){ 2, 70, 2, 24 }, true, 8);
-    c->tolerance = 1e-9; /* an absolute error of 1e-5 in a score of 300 is one of 1e-5 in exp */
+    c->p.allowed = 1e-9; /* an absolute error of 1e-5 in a score of 300 is one of 1e-5 in exp */
     c->no_poison = true;
     case_check(c);
 }
@@ -532,31 +532,33 @@ START_TEST(attention_backward)
         struct heads_shape s = heads_shapes[i];
         size_t rows = (size_t)s.rows, width = mul(s.heads, s.head_size);
         struct op_case *c =
-            case_new(FDIT_OP_ATTENTION_BACKWARD, " %dx%dx%dx%d", s.samples, s.rows, s.heads, s.head_size);
-        c->args.attention_backward = (struct fdit_attention_backward_args){
+            case_new(FDIT_OP_ATTENTION_BACKWARD, "%dx%dx%dx%d", s.samples, s.rows, s.heads, s.head_size);
+        c->p.args.attention_backward = (struct fdit_attention_backward_args){
             .samples = s.samples,
             .tokens = s.rows,
             .heads = s.heads,
             .head_size = s.head_size,
         };
-        c->shape = (struct fdit_op_shape){ .op = FDIT_OP_ATTENTION_BACKWARD,
-                                           .samples = s.samples,
-                                           .tokens = s.rows,
-                                           .heads = s.heads,
-                                           .head_size = s.head_size };
-        c->per_sample = true;
-        struct slot *qkv = case_in(c, AT(attention_backward, qkv), "qkv", 3 * rows * width, s.samples);
-        struct slot *out = case_in(c, AT(attention_backward, out), "out", rows * width, s.samples);
-        struct slot *lse = case_in(c, AT(attention_backward, lse), "lse", mul(s.heads, s.rows), s.samples);
+        c->p.shape = (struct fdit_op_shape){ .op = FDIT_OP_ATTENTION_BACKWARD,
+                                             .samples = s.samples,
+                                             .tokens = s.rows,
+                                             .heads = s.heads,
+                                             .head_size = s.head_size };
+        c->p.per_sample = true;
+        struct fdit_probe_slot *qkv =
+            case_in(c, AT(attention_backward, qkv), "qkv", 3 * rows * width, s.samples);
+        struct fdit_probe_slot *out = case_in(c, AT(attention_backward, out), "out", rows * width, s.samples);
+        struct fdit_probe_slot *lse =
+            case_in(c, AT(attention_backward, lse), "lse", mul(s.heads, s.rows), s.samples);
         case_in(c, AT(attention_backward, dout), "dout", rows * width, s.samples);
         case_out(c, AT(attention_backward, dqkv), "dqkv", 3 * rows * width, s.samples);
         /* The same name gives the same random numbers: forward twice for its two outputs. */
         for (int k = 0; k < 2; k++) {
             struct op_case *forward = attention_case(s, true, 1);
-            memcpy(qkv->data, forward->slots[0].data, qkv->n * sizeof(float));
+            memcpy(qkv->data, forward->p.slots[0].data, qkv->n * sizeof(float));
             case_reference(forward, k ? "lse" : "out", k ? lse->data : out->data);
         }
-        c->tolerance = 1e-10;
+        c->p.allowed = 1e-10;
         c->no_poison = i > 2;
         case_check(c);
     }

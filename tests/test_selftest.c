@@ -129,9 +129,9 @@ START_TEST(wrong_devices)
     broken.gate = wrong_gate;
     expect("gate", "y: error", false);
     broken.norm = nan_norm;
-    expect("norm", "rstd: error nan", true);
+    expect("norm", "rstd: error inf", true);
     broken.axpy = wide_axpy;
-    expect("axpy", "memory behind the last of its tensors was written", true);
+    expect("axpy", "memory behind y, the last tensor, was written", true);
     broken.column_sum = early_column_sum;
     expect("column_sum", "memory before db was written", true);
     broken.linear_dw = greedy_linear_dw;

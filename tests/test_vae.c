@@ -424,7 +424,7 @@ START_TEST(peer)
                 worst = off > worst ? off : worst;
             }
             printf("%s, %s: largest difference %.3g of numbers up to %.3g; NMSE %.3g\n", names[d],
-                   decode ? "picture" : "moments", worst, largest, test_compare(got, wanted, n).nmse);
+                   decode ? "picture" : "moments", worst, largest, fdit_compare(got, wanted, n).nmse);
             ck_assert_double_lt(worst, 1e-4 * largest);
         }
         fdit_vae_free(v);

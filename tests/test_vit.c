@@ -76,7 +76,7 @@ static void check_features(fdit_device *dev, const char *kind, const char *file,
         snprintf(name, sizeof name, "%s.%s", pictures[k], tag);
         float *want = test_floats(ctx, wanted, name, &n);
         ck_assert_uint_eq(n, e->width);
-        double nmse = test_compare(got, want, n).nmse;
+        double nmse = fdit_compare(got, want, n).nmse;
         ck_assert_msg(nmse < (test_precision() == FDIT_F32 ? 1e-11 : 1e-4), "%s on %s: nmse %g", name,
                       fdit_device_info(dev)->name, nmse);
         for (size_t i = 0; test_precision() == FDIT_F32 && i < n; i++)
@@ -125,7 +125,7 @@ static void check_corners(fdit_device *dev, const char *name, enum fdit_vit_fami
     float *want = test_floats(ctx, expected, name, &n);
     ck_assert(n == 2 * width && n <= 128);
     ck_assert_ok(ctx, fdit_vit_run(ctx, v, x, 2, got));
-    double largest = test_largest(want, n), nmse = test_compare(got, want, n).nmse;
+    double largest = test_largest(want, n), nmse = fdit_compare(got, want, n).nmse;
     ck_assert_msg(nmse < (test_precision() == FDIT_F32 ? 1e-11 : 1e-4), "%s on %s: nmse %g", name,
                   fdit_device_info(dev)->name, nmse);
     for (size_t i = 0; test_precision() == FDIT_F32 && i < n; i++)

@@ -3,6 +3,7 @@ fdit_sources += \
 	src/core/child.c src/core/child.h \
 	src/core/clock.h \
 	src/core/datadir.c src/core/datadir.h \
+	src/core/difference.c src/core/difference.h \
 	src/core/file.c src/core/file.h \
 	src/core/fnv.h \
 	src/core/folder_lock.c src/core/folder_lock.h \

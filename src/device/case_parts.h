@@ -63,7 +63,6 @@ static inline struct fdit_probe_slot *may_be(struct fdit_probe_slot *s, const ch
 static inline void also(struct fdit_probe_slot *s, size_t field)
 {
     s->alias = field;
-    s->has_alias = true;
 }
 
 static inline void scale(struct fdit_probe_slot *s, float by, float plus)

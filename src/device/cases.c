@@ -3,8 +3,7 @@
  * repeat one with other options. */
 #include "device/cases.h"
 #include "device/case_parts.h"
-
-#include "core/mem.h"
+#include "device/probe_run.h"
 
 #include <math.h>
 #include <string.h>
@@ -346,15 +345,16 @@ static enum fdit_status take_forward(fdit_context *ctx, struct fdit_probe *p, in
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_probe forward;
-    struct fdit_probe_result unused;
-    float *image = NULL;
+    struct fdit_probe_run run = { 0 };
     fdit_case_attention(&forward, &(struct fdit_case_on){ ctx, reference }, variant);
-    TRY(fdit_probe_check(&forward, reference, reference, &unused, &image));
+    TRY(fdit_probe_place(&forward, reference, &(struct fdit_probe_placing){ .sample = FDIT_PROBE_ALL },
+                         &run));
+    TRY(fdit_probe_call(&forward, &run));
     for (int i = 0; i < 3 && p->status == FDIT_OK; i++)
-        memcpy(p->slots[i].data, image + forward.slots[i].at, p->slots[i].n * sizeof *image);
+        memcpy(p->slots[i].data, run.after + run.at[i], p->slots[i].n * sizeof *run.after);
 out:
+    fdit_probe_run_end(&run);
     fdit_probe_end(&forward);
-    fdit_free(image);
     return status;
 }
 
@@ -819,7 +819,7 @@ enum fdit_status fdit_selftest_ops(fdit_context *ctx, fdit_device *reference, fd
             if (tiny && v % N_SHAPES >= TINY)
                 continue;
             fdit_case_make(ctx, &p, op, v, reference, dev);
-            status = fdit_probe_check(&p, reference, dev, &result, NULL);
+            status = fdit_probe_check(&p, reference, dev, &result);
             if (status == FDIT_OK)
                 report(user, &p, &result);
             fdit_probe_end(&p);
@@ -851,7 +851,7 @@ enum fdit_status fdit_selftest_quick(fdit_context *ctx, fdit_device *reference, 
         struct fdit_probe_result r;
         quick[i].make(&p, &(struct fdit_case_on){ ctx, dev }, quick[i].variant);
         p.spoil = spoil ? 1 : 0;
-        status = fdit_probe_check(&p, reference, dev, &r, NULL);
+        status = fdit_probe_check(&p, reference, dev, &r);
         if (status == FDIT_OK && !r.passed)
             status = fdit_fail(ctx, FDIT_ERROR_DEVICE, "self-test: %s: %s", p.text, r.reason);
         fdit_probe_end(&p);

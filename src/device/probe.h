@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * probe.h: one call of one op as data, to be made on two devices and compared.
+ * probe.h: one call of one op as data, to be made on two devices and compared. How it is run on one device:
+ * probe_run.h.
  *
  *     struct fdit_probe p;
  *     fdit_probe_begin(&p, ctx, FDIT_OP_GATE, "%dx%d", b, n);
@@ -20,17 +21,19 @@ enum fdit_probe_role { FDIT_PROBE_IN, FDIT_PROBE_OUT, FDIT_PROBE_INOUT };
 
 struct fdit_probe_slot {
     const char *name;
-    size_t field, alias; /* offsets in the arguments; alias: a second argument with this tensor */
-    bool has_alias;
+    size_t field, alias;   /* offsets in the arguments; alias: a second one with this tensor */
     bool optional, shared; /* shared: of all samples, not a part a sample */
+    bool partly_read;      /* what is not finite in it need not show in a result */
     const char *may_be;    /* of an output: the inputs that it may be, "dy x"; NULL: none */
     enum fdit_probe_role role;
     enum fdit_dtype type;
-    size_t n, at; /* elements, place in the image */
-    float *data;  /* [n]; outputs: what shows that nothing was written */
+    size_t n;           /* elements */
+    size_t stride, row; /* of samples that are apart: rows of `row` elements; 0: one behind the other */
+    float *data;        /* [n] values; outputs: NULL */
 };
+#define FDIT_PROBE_NO_FIELD ((size_t)-1)
 
-enum { FDIT_PROBE_SLOTS = 14, FDIT_PROBE_SIZES = 12, FDIT_PROBE_GUARD = 61 };
+enum { FDIT_PROBE_SLOTS = 16, FDIT_PROBE_SIZES = 12, FDIT_PROBE_GUARD = 64 };
 
 struct fdit_probe_size {
     const char *name;
@@ -49,12 +52,11 @@ struct fdit_probe {
     struct fdit_probe_size sizes[FDIT_PROBE_SIZES]; /* arguments that are at least 1 */
     int n_sizes;
     bool per_sample; /* the arguments begin with `int samples`, which do not know each other */
-    char text[128];  /* "gate 2x9x65" */
+    char text[256];  /* "gate 2x9x65" */
     double allowed;  /* of each output: sum (got - wanted)^2 <= allowed (1 + sum wanted^2) */
     float *weight;   /* frozen matrix of a linear op, exact in every storage type */
     struct fdit_weight_desc desc;
     size_t weight_field;
-    size_t total; /* elements of the image */
     uint64_t seed;
     float spoil; /* tests: added to the first input, on the device alone */
 };
@@ -82,9 +84,8 @@ void fdit_probe_sizes(struct fdit_probe *p, const struct fdit_probe_size *sizes)
 void fdit_probe_weight(struct fdit_probe *p, size_t field, int n_out, int n_in, enum fdit_dtype storage);
 
 /* Makes the call on `reference` (with its storage f32) and on `dev`. A device that fails or differs is a
- * result, not an error; its sticky error is taken. *wanted (optional) becomes the reference's image,
- * freed by fdit_free. */
+ * result, not an error; its sticky error is taken. */
 enum fdit_status fdit_probe_check(struct fdit_probe *p, fdit_device *reference, fdit_device *dev,
-                                  struct fdit_probe_result *out, float **wanted);
+                                  struct fdit_probe_result *out);
 
 #endif

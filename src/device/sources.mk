@@ -12,4 +12,5 @@ fdit_sources += \
 	src/device/op_list.h src/device/ops.c \
 	src/device/ops_picture.c \
 	src/device/plan.c src/device/plan.h \
-	src/device/probe.c src/device/probe.h
+	src/device/probe.c src/device/probe.h \
+	src/device/probe_run.c src/device/probe_run.h
