@@ -6,7 +6,7 @@
 #include "core/mem.h"
 #include "core/phase.h"
 #include "core/text.h"
-#include "eval/frechet.h"
+#include "eval/lapack.h"
 #include "eval/report.h"
 
 #include <string.h>
@@ -67,6 +67,7 @@ out:
 /* What the options alone make impossible, before pictures are read. */
 static enum fdit_status check_asked(fdit_context *ctx, const struct fdit_eval_options *o, unsigned wanted)
 {
+    char why[512];
     for (int k = 0; o->metrics && k < FDIT_METRICS; k++) {
         const struct fdit_metric_info *info = &fdit_metric_table[k];
         if (!(wanted >> k & 1) || !strcmp(o->metrics, "all"))
@@ -81,10 +82,9 @@ static enum fdit_status check_asked(fdit_context *ctx, const struct fdit_eval_op
         if (k == FDIT_METRIC_FD && !o->real && !o->stats)
             return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
                              "--metrics fd: it needs real pictures; give --real DATA or --stats FILE.npz");
-        if (k == FDIT_METRIC_FD && !fdit_frechet_available())
-            return fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED,
-                             "--metrics fd: it needs LAPACK, which this program was built without; build it "
-                             "with liblapacke-dev, or take kid");
+        if (k == FDIT_METRIC_FD && !fdit_lapack_available(why, sizeof why))
+            return fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED, "--metrics fd: it needs LAPACK, %s, or take kid",
+                             why);
     }
     return FDIT_OK;
 }

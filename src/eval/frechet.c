@@ -2,30 +2,10 @@
 #include "eval/frechet.h"
 
 #include "core/mem.h"
+#include "eval/lapack.h"
 
 #include <float.h>
-#include <limits.h>
 #include <math.h>
-
-#ifdef HAVE_LAPACK
-
-#include <lapacke.h>
-
-bool fdit_frechet_available(void)
-{
-    return true;
-}
-
-static enum fdit_status solved(fdit_context *ctx, const char *what, lapack_int info)
-{
-    if (info == LAPACK_WORK_MEMORY_ERROR || info == LAPACK_TRANSPOSE_MEMORY_ERROR)
-        return fdit_fail(ctx, FDIT_ERROR_MEMORY, "out of memory for the %s of a Frechet distance", what);
-    if (info)
-        return fdit_fail(ctx, FDIT_ERROR_NUMERIC,
-                         "the %s of a Frechet distance were not found (LAPACK says %d); look at the features",
-                         what, (int)info);
-    return FDIT_OK;
-}
 
 /* Rows that the covariance's root consists of: out [*rank, d] with out^T out = S. Eigenvalues that are 0 but
  * for rounding are left out. */
@@ -39,9 +19,7 @@ static enum fdit_status factor(fdit_context *ctx, const struct fdit_moments *m, 
     TRY(fdit_alloc(ctx, d, sizeof(double), &values));
     for (size_t i = 0; i < d * d; i++)
         (*out)[i] = m->covariance[i];
-    /* of a symmetric matrix both orders are the same; column-major leaves eigenvector i in row i for us */
-    TRY(solved(ctx, "eigenvalues",
-               LAPACKE_dsyevd(LAPACK_COL_MAJOR, 'V', 'L', (lapack_int)d, *out, (lapack_int)d, values)));
+    TRY(fdit_lapack_eigen(ctx, *out, d, values));
     double least = values[d - 1] * (double)d * DBL_EPSILON;
     *rank = 0;
     for (size_t i = 0; i < d; i++) {
@@ -62,14 +40,12 @@ static enum fdit_status nuclear_norm(fdit_context *ctx, double *a, size_t rows, 
 {
     enum fdit_status status = FDIT_OK;
     size_t n = rows < columns ? rows : columns;
-    double *values = NULL, none = 0;
+    double *values = NULL;
     *out = 0;
     if (!n)
         return FDIT_OK;
     TRY(fdit_alloc(ctx, n, sizeof(double), &values));
-    TRY(solved(ctx, "singular values",
-               LAPACKE_dgesdd(LAPACK_COL_MAJOR, 'N', (lapack_int)columns, (lapack_int)rows, a,
-                              (lapack_int)columns, values, &none, 1, &none, 1)));
+    TRY(fdit_lapack_singular(ctx, a, rows, columns, values));
     for (size_t i = n; i-- > 0;)
         *out += values[i];
 out:
@@ -215,38 +191,3 @@ out:
     fdit_moments_fini(&b);
     return status;
 }
-
-#else
-
-bool fdit_frechet_available(void)
-{
-    return false;
-}
-
-static enum fdit_status no_lapack(fdit_context *ctx)
-{
-    return fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED,
-                     "fd, the Frechet distance, needs LAPACK, which this program was built without; build it "
-                     "with liblapacke-dev, or take --metrics kid");
-}
-
-enum fdit_status fdit_frechet(fdit_context *ctx, const struct fdit_moments *x, const struct fdit_moments *y,
-                              double *out)
-{
-    (void)x;
-    (void)y;
-    *out = 0;
-    return no_lapack(ctx);
-}
-
-enum fdit_status fdit_frechet_points(fdit_context *ctx, struct fdit_pool *pool, const struct fdit_points *x,
-                                     const struct fdit_points *y, double *out)
-{
-    (void)pool;
-    (void)x;
-    (void)y;
-    *out = 0;
-    return no_lapack(ctx);
-}
-
-#endif

@@ -5,6 +5,7 @@
 #include "core/mem.h"
 #include "core/phase.h"
 #include "eval/frechet.h"
+#include "eval/lapack.h"
 #include "eval/mmd.h"
 #include "eval/neighbours.h"
 #include "eval/scores.h"
@@ -438,16 +439,19 @@ static enum fdit_status check_wanted(fdit_context *ctx, struct measure *m)
     enum fdit_status status = FDIT_OK;
     const struct fdit_feature_set *x = &m->r->real, *y = &m->r->generated;
     bool reference = x->points.x || x->moments.d;
+    char why[512], needs_lapack[600];
     for (int k = 0; k < FDIT_METRICS; k++) {
         const struct fdit_metric_info *info = &fdit_metric_table[k];
         const char *lacks = NULL;
+        bool frechet = k == FDIT_METRIC_FD || k == FDIT_METRIC_FD_INFINITY;
         if (!wants(m, (enum fdit_metric)k))
             continue;
         if (k == FDIT_METRIC_FD && !reference)
             lacks = "it needs real pictures; give --real or --stats";
-        else if ((k == FDIT_METRIC_FD || k == FDIT_METRIC_FD_INFINITY) && !fdit_frechet_available())
-            lacks = "it needs LAPACK, which this program was built without (liblapacke-dev)";
-        else if (info->pair && !(x->points.x && y->points.x))
+        else if (frechet && !fdit_lapack_available(why, sizeof why)) {
+            snprintf(needs_lapack, sizeof needs_lapack, "it needs LAPACK, %s", why);
+            lacks = needs_lapack;
+        } else if (info->pair && !(x->points.x && y->points.x))
             lacks = "it needs features of real and of generated pictures; give --real DATA";
         else if (k == FDIT_METRIC_LPIPS && !m->r->lpips_name[0])
             lacks = "give its network, --lpips FILE[,HEADS]";

@@ -16,6 +16,7 @@ fdit_sources += \
 	src/eval/inception.c src/eval/inception.h \
 	src/eval/input.c src/eval/input.h \
 	src/eval/judge.c src/eval/judge.h \
+	src/eval/lapack.c src/eval/lapack.h \
 	src/eval/lpips.c src/eval/lpips.h \
 	src/eval/measure.c \
 	src/eval/mmd.c src/eval/mmd.h \
