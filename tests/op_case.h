@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * op_case.h: a probe (device/probe.h) with all that every device promises of it: the same call is made on the
- * reference device, on the device under test, with one thread, with the optional entries removed, sample by sample, and
- * with a NaN in an input.
+ * reference device, on the device under test, with one thread, with the optional entries removed, sample by
+ * sample, and with a NaN in an input.
  *
  *     struct op_case *c = case_new(FDIT_OP_GATE, "samples %d", b);
  *     c->p.args.gate = (struct fdit_gate_args){ .samples = b, .tokens = n, .width = d, ... };

@@ -92,6 +92,11 @@ if [ $lapack = yes ]; then
     good eval fresh-stats.npz --stats real.npz --json --quiet
     within fd:judge "$(awk -v v="$want" 'BEGIN { printf "%.9f", v - 1e-6 }')" "$(awk -v v="$want" 'BEGIN { printf "%.9f", v + 1e-6 }')"
     bad 2 'it needs features of real pictures' eval fresh --taxonomy "$taxonomy" --stats real.npz --metrics kid
+    # LAPACKE that cannot be loaded on the machine at hand (elsewhere it may have another name)
+    mkdir broken
+    : >broken/liblapacke.so.3
+    LD_LIBRARY_PATH=$PWD/broken "$program" eval fresh.npz --real real.safetensors --no-classes --metrics fd --quiet \
+        >stdout 2>stderr || says stderr 'needs LAPACK, whose library cannot be loaded (.*); install liblapacke'
 else
     bad 1 'LAPACK' eval fresh.npz --real real.safetensors --no-classes --metrics fd
 fi

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * probe_run.h: the call of a probe on one device: its tensors in the device's memory between guards, the call, what
- * it changed, and how far results are apart. The self-test and the tests of ops and of wrong arguments share it.
+ * probe_run.h: the call of a probe on one device: its tensors in the device's memory between guards, the
+ * call, what it changed, and how far results are apart. The self-test and the tests of ops and of wrong
+ * arguments share it.
  *
  *     struct fdit_probe_run run;
  *     TRY(fdit_probe_place(&p, dev, &(struct fdit_probe_placing){ .sample = FDIT_PROBE_ALL }, &run));
@@ -42,16 +43,16 @@ struct fdit_probe_run {
     uint64_t objects, allocations; /* that the call made */
 };
 
-/* Lays the tensors out, uploads them, makes the weight and sets the arguments. After a failure nothing is left to be
- * ended. */
+/* Lays the tensors out, uploads them, makes the weight and sets the arguments. After a failure nothing is
+ * left to be ended. */
 enum fdit_status fdit_probe_place(struct fdit_probe *p, fdit_device *dev,
                                   const struct fdit_probe_placing *how, struct fdit_probe_run *run);
 /* Makes the call and reads everything into `after`. */
 enum fdit_status fdit_probe_call(struct fdit_probe *p, struct fdit_probe_run *run);
 /* Device memory as it is now, into image[total]. */
 enum fdit_status fdit_probe_read(struct fdit_probe *p, struct fdit_probe_run *run, float *image);
-/* After the call: guards and inputs are as they were, outputs are written everywhere but between their rows. Else
- * `what` says what is wrong. */
+/* After the call: guards and inputs are as they were, outputs are written everywhere but between their
+ * rows. Else `what` says what is wrong. */
 bool fdit_probe_is_clean(const struct fdit_probe *p, const struct fdit_probe_run *run, char *what,
                          size_t bytes);
 void fdit_probe_run_end(struct fdit_probe_run *run);

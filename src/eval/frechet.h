@@ -12,8 +12,8 @@
 
 #include "eval/statistics.h"
 
-/* It needs LAPACK (eval/lapack.h). Where that is not available the functions fail with FDIT_ERROR_UNSUPPORTED, but for
- * two sets with the same moments, which are at 0. */
+/* It needs LAPACK (eval/lapack.h). Where that is not available the functions fail with
+ * FDIT_ERROR_UNSUPPORTED, but for two sets with the same moments, which are at 0. */
 
 /* Memory: four matrices [d, d] of doubles. */
 enum fdit_status fdit_frechet(fdit_context *ctx, const struct fdit_moments *x, const struct fdit_moments *y,

@@ -15,8 +15,8 @@ struct lapack {
     __typeof__(&LAPACKE_dgesdd) dgesdd;
 };
 
-/* Looked up anew by each call, so that nothing is kept between them; the library itself stays loaded, since threads
- * of its own may run in it. *memory: it is memory that lacks, not the library. */
+/* Looked up anew by each call, so that nothing is kept between them; the library itself stays loaded, since
+ * threads of its own may run in it. *memory: it is memory that lacks, not the library. */
 static bool load(struct lapack *l, char *why, size_t bytes, bool *memory)
 {
     *memory = false;
