@@ -29,6 +29,8 @@ check_PROGRAMS += tests/test_schedule tests/test_sampler
 tests_test_schedule_SOURCES = tests/test_schedule.c
 check_PROGRAMS += tests/test_weighting
 tests_test_weighting_SOURCES = tests/test_weighting.c
+check_PROGRAMS += tests/test_ema_profile
+tests_test_ema_profile_SOURCES = tests/test_ema_profile.c
 tests_test_sampler_SOURCES = tests/test_sampler.c
 
 check_PROGRAMS += tests/test_progress
@@ -214,6 +216,8 @@ TESTS += tests/test_flow_cli.sh
 EXTRA_DIST += tests/test_flow_cli.sh
 TESTS += tests/test_training_options.sh
 EXTRA_DIST += tests/test_training_options.sh
+TESTS += tests/test_snapshots.sh
+EXTRA_DIST += tests/test_snapshots.sh
 TESTS += tests/test_top_up.sh
 EXTRA_DIST += tests/test_top_up.sh
 tests_test_flow_SOURCES = tests/test_flow.c tests/model_fixture.c tests/model_fixture.h

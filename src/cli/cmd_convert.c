@@ -5,7 +5,9 @@
 #include "core/mem.h"
 #include "data/taxonomy.h"
 #include "model/convert.h"
+#include "model/ema_length.h"
 
+#include <inttypes.h>
 #include <stddef.h>
 #include <stdlib.h>
 
@@ -16,6 +18,7 @@ struct args {
     bool delta;
     struct fdit_mask mask;
     size_t shard_bytes;
+    double ema_length;
 };
 
 static const int types[] = { FDIT_ST_F32, FDIT_ST_F16, FDIT_ST_BF16 };
@@ -42,6 +45,11 @@ static const struct fdit_option options[] = {
       .help = "what the model was trained with" },
     { ROW(FLAG, "force", NULL, o.force),
       .help = "merge a delta made from another base, or drop differences larger than rounding" },
+
+    FDIT_HEADING("An average of another length"),
+    { ROW(REAL, "ema-length", "X", ema_length), FDIT_RANGE(FDIT_EMA_LEAST_WIDTH, FDIT_EMA_MOST_WIDTH),
+      .help = "IN is the folder of a run that was trained with --ema-profiles; OUT becomes a delta with the "
+              "average of this width (0.05: short, 0.1, 0.2: long; a share of the training)" },
 
     FDIT_HEADING("A delta from a fine-tuned model"),
     { ROW(TEXT, "base", "FILE", o.base), .help = "checkpoint from which IN was fine-tuned" },
@@ -157,6 +165,43 @@ static void print_text(struct fdit_cli *cli, const struct args *a, const struct 
         fdit_cli_note(cli, "  at most %.2g of its size, in %s", r->worst, r->worst_name);
 }
 
+/* convert RUN --ema-length X OUT */
+static enum fdit_status make_average(struct fdit_cli *cli, const struct args *a)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_ema_length_report r;
+    struct fdit_json b;
+    char size[32];
+    fdit_json_begin(&b);
+    if (a->delta || a->o.merge || a->o.base || a->names || a->tune || a->taxonomy || a->values >= 0 ||
+        a->o.model || a->objective || a->o.force || a->o.saturate)
+        FAIL(cli->ctx, FDIT_ERROR_ARGUMENT,
+             "--ema-length goes with --type alone; convert the delta that it writes in a second step");
+    TRY(fdit_ema_length(cli->ctx,
+                        &(struct fdit_ema_length_options){
+                            .run = a->o.in, .out = a->o.out, .width = a->ema_length, .type = a->o.type },
+                        &r));
+    fdit_format_size((size_t)r.bytes, size);
+    fdit_cli_note(
+        cli, "wrote %s%s: the average of width %g at step %" PRId64 ", of %zu stored ones, %zu tensor%s, %s",
+        a->o.out, r.replaced ? " (in place of the file that was there)" : "", a->ema_length, r.step, r.used,
+        r.tensors, r.tensors == 1 ? "" : "s", size);
+    if (!cli->json)
+        goto out;
+    fdit_json_put_text(&b, NULL, "file", a->o.out);
+    fdit_json_put_text(&b, NULL, "kind", "delta");
+    fdit_json_put_real(&b, NULL, "ema_length", a->ema_length);
+    fdit_json_put_int(&b, NULL, "step", r.step);
+    fdit_json_put_int(&b, NULL, "averages", (int64_t)r.used);
+    fdit_json_put_int(&b, NULL, "tensors", (int64_t)r.tensors);
+    fdit_json_put_int(&b, NULL, "bytes", (int64_t)r.bytes);
+    fdit_json_put_bool(&b, NULL, "replaced", r.replaced);
+    TRY(fdit_cli_print_json(cli, &b, JSON_COMPACT | JSON_REAL_PRECISION(6)));
+out:
+    fdit_json_fini(&b);
+    return status;
+}
+
 static void defaults(void *p)
 {
     struct args *a = p;
@@ -174,6 +219,8 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
         FAIL(cli->ctx, FDIT_ERROR_ARGUMENT, "give two files: IN and OUT");
     a->o.in = operands[0];
     a->o.out = operands[1];
+    if (a->ema_length > 0)
+        return make_average(cli, a);
     a->o.values_asked = a->values >= 0;
     a->o.values = a->o.values_asked ? (enum fdit_values)a->values : FDIT_VALUES_EMA;
     a->o.torch_names = a->names == 1;
@@ -197,7 +244,8 @@ const struct fdit_command fdit_command_convert = {
     .synopsis = "[OPTION]... IN OUT",
     .about = "Converts the weights in IN: safetensors (also in shards, by their *.index.json), a "
              "PyTorch file (.pt: a plain state_dict, or a dictionary with \"model\" and \"ema\"), a "
-             "diffusers folder, a checkpoint of a training run, a delta, or a PEFT adapter folder. Code in a "
+             "diffusers folder, a checkpoint of a training run, a delta, a PEFT adapter folder, or with "
+             "--ema-length the folder of a run. Code in a "
              "PyTorch file is "
              "never executed.\n\n"
              "The name of OUT decides the format: *.safetensors, *.index.json (the shards are written "
@@ -214,6 +262,7 @@ const struct fdit_command fdit_command_convert = {
                 "  finediffusion convert 0100000.pt delta.safetensors --delta \\\n"
                 "      --base DiT-XL-2-256x256.pt --taxonomy birds.tsv\n"
                 "  finediffusion convert run/delta.safetensors adapter --names peft\n"
+                "  finediffusion convert run longer.safetensors --ema-length 0.15\n"
                 "  finediffusion convert base.pt fine.pt --merge delta.safetensors --names torch\n"
                 "  finediffusion convert base.pt model.safetensors.index.json --shard-size 1G\n",
     .options = options,

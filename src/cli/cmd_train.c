@@ -227,6 +227,14 @@ static void print_summary(struct fdit_cli *cli, const struct args *a, const char
     if (isfinite(s->val_mse))
         fdit_cli_note(cli, "validation mse %.5f, vb %.5f of %zu picture%s", s->val_mse, s->val_vb, s->n_val,
                       s->n_val == 1 ? "" : "s");
+    if (s->snapshots.n) {
+        char size[32];
+        fdit_format_size((size_t)s->snapshots.bytes, size);
+        fdit_cli_note(cli, "%s/snapshots: %zu snapshot%s, of steps %" PRId64 " to %" PRId64 "%s, %s",
+                      a->o.out, s->snapshots.n, s->snapshots.n == 1 ? "" : "s", s->snapshots.first,
+                      s->snapshots.last, a->o.ema_profiles ? " with averages for convert --ema-length" : "",
+                      size);
+    }
     if (s->skipped)
         fdit_cli_note(cli, "%" PRIu64 " broken picture%s left out", s->skipped,
                       s->skipped > 1 ? "s were" : " was");
@@ -245,6 +253,9 @@ static void print_json_summary(struct fdit_cli *cli, const struct fdit_device_pe
                    s->skipped, s->plan_bytes, s->process_plan_bytes, s->peak_bytes);
     fdit_cli_print(cli, ",\"val_pictures\":%zu,\"nothing_to_do\":%s", s->n_val,
                    s->nothing ? "true" : "false");
+    if (s->snapshots.n)
+        fdit_cli_print(cli, ",\"snapshots\":%zu,\"snapshot_bytes\":%" PRIu64, s->snapshots.n,
+                       s->snapshots.bytes);
     json_number(cli, "trained_share", s->total ? (double)s->trained / (double)s->total : 0);
     json_number(cli, "seconds", s->seconds);
     json_number(cli, "all_seconds", s->all_seconds);

@@ -564,7 +564,7 @@ void fdit_case_diffuse(struct fdit_probe *p, const struct fdit_case_on *on, int 
     fdit_probe_in(p, AT(diffuse, x0), "x0", z.x);
     fdit_probe_in(p, AT(diffuse, noise), "noise", z.x);
     fdit_probe_in(p, AT(diffuse, coef), "coef", 2 * (size_t)z.b);
-    fdit_probe_out(p, AT(diffuse, xt), "xt", z.x);
+    may_be(fdit_probe_out(p, AT(diffuse, xt), "xt", z.x), "x0");
 }
 
 void fdit_case_diffusion_loss(struct fdit_probe *p, const struct fdit_case_on *on, int variant)

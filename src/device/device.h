@@ -325,7 +325,8 @@ struct fdit_token_mean_backward_args {
     struct fdit_tensor dx, dy;
 };
 
-/* x_t [b] = coef[b][0] x0 [b] + coef[b][1] noise [b]; n elements a sample, coef [B, 2]. */
+/* x_t [b] = coef[b][0] x0 [b] + coef[b][1] noise [b]; n elements a sample, coef [B, 2].
+ * xt may be x0. */
 struct fdit_diffuse_args {
     int samples;
     size_t n;

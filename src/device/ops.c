@@ -619,7 +619,7 @@ void fdit_diffuse(fdit_device *dev, const struct fdit_diffuse_args *a)
     };
     size_t all = elements(a->samples, 1, a->n);
     const struct fdit_operand operands[] = {
-        fdit_out("xt", a->xt, all),
+        fdit_may_be(fdit_out("xt", a->xt, all), "x0"),
         fdit_in("x0", a->x0, all),
         fdit_in("noise", a->noise, all),
         fdit_in("coef", a->coef, fdit_product(a->samples, 2, 1)),

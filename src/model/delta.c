@@ -29,6 +29,7 @@ static enum fdit_status put_meta(fdit_context *ctx, struct fdit_st_writer *w, co
         { "base", meta->fingerprint },
         { "steps", meta->steps ? steps : NULL },
         { "validation", meta->validation },
+        { "average", meta->average },
     };
     for (size_t i = 0; i < sizeof entries / sizeof entries[0]; i++)
         if (entries[i].value)
@@ -63,7 +64,7 @@ enum fdit_status fdit_delta_save(fdit_context *ctx, const struct fdit_model *m, 
     for (int i = 0; i < m->params.n; i++) {
         const struct fdit_param *p = &m->params.list[i];
         const struct fdit_group *g = &m->params.groups[p->group];
-        fdit_buffer *buffer = !p->trained ? g->fixed : values == FDIT_VALUES_EMA ? g->ema : g->value;
+        fdit_buffer *buffer = p->trained ? fdit_group_values(g, values) : g->fixed;
         int64_t shape[4];
         if (!p->trained && !(whole && p->kind == FDIT_PARAM_POS))
             continue;

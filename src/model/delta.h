@@ -3,7 +3,7 @@
  * metadata the class tree and the settings that sampling needs. Entries: format
  * "finediffusion-delta", version "1", model, taxonomy, guide, flip, train, base (fingerprint of the
  * frozen weights), and what tells people where it comes from: steps, validation (the last line of
- * the run's log that has one). */
+ * the run's log that has one), average (of a length of its own, ema_length.h). */
 #ifndef FDIT_MODEL_DELTA_H
 #define FDIT_MODEL_DELTA_H
 
@@ -20,6 +20,7 @@ struct fdit_delta_meta {
     const char *fingerprint; /* of the base; NULL: left out (from scratch) */
     int64_t steps;           /* that it was trained for; 0: left out */
     const char *validation;  /* JSON; NULL: left out */
+    const char *average;     /* JSON: step and width of the average that it holds; NULL: the usual one */
 };
 
 /* Writes the trained parameters of the model (with full masks: all of them and pos_embed, so that the

@@ -315,12 +315,14 @@ static enum fdit_status plan_group(fdit_context *ctx, struct fdit_model *m, int 
         { true, FDIT_PLAN_WEIGHTS, &group->fixed, group->frozen * sizeof(float), "biases, norms and tables" },
         { true, FDIT_PLAN_TRAINED, &group->value, trained, "parameters" },
         { m->options.ema, FDIT_PLAN_EMA, &group->ema, trained, "averages" },
+        { m->options.profiles, FDIT_PLAN_EMA, &group->profile[0], trained, "averages of width 0.05" },
+        { m->options.profiles, FDIT_PLAN_EMA, &group->profile[1], trained, "averages of width 0.10" },
         { m->options.base_values, FDIT_PLAN_WEIGHTS, &group->base, base, "what it was in the base" },
         { training, FDIT_PLAN_GRADIENTS, &group->grad, trained, "gradients" },
         { moments > 0, FDIT_PLAN_OPTIMISER, &group->moment[0], trained, "first moments" },
         { moments > 1, FDIT_PLAN_OPTIMISER, &group->moment[1], trained, "second moments" },
     };
-    _Static_assert(FDIT_MOST_MOMENTS == 2, "a row for each moment");
+    _Static_assert(FDIT_MOST_MOMENTS == 2 && FDIT_EMA_PROFILES == 2, "a row for each moment and average");
     enum fdit_status status = FDIT_OK;
     char name[FDIT_GROUP_NAME];
     fdit_group_name(&m->config, g, name);
@@ -572,13 +574,17 @@ out:
 
 /* ------------------------------------------------------------------ parameter values */
 
+fdit_buffer *fdit_group_values(const struct fdit_group *g, enum fdit_values values)
+{
+    if (values >= FDIT_VALUES_PROFILE)
+        return g->profile[values - FDIT_VALUES_PROFILE];
+    return values == FDIT_VALUES_EMA ? g->ema : values == FDIT_VALUES_BASE ? g->base : g->value;
+}
+
 struct fdit_tensor fdit_param_value(const struct fdit_model *m, const struct fdit_param *p)
 {
     const struct fdit_group *g = &m->params.groups[p->group];
-    fdit_buffer *buffer = !p->trained                     ? g->fixed
-                          : m->values == FDIT_VALUES_EMA  ? g->ema
-                          : m->values == FDIT_VALUES_BASE ? g->base
-                                                          : g->value;
+    fdit_buffer *buffer = p->trained ? fdit_group_values(g, m->values) : g->fixed;
     return (struct fdit_tensor){ buffer, p->offset, FDIT_F32 };
 }
 
@@ -600,8 +606,10 @@ enum fdit_status fdit_model_set(fdit_context *ctx, struct fdit_model *m, struct 
     }
     if (p->trained) {
         fdit_write(m->dev, (struct fdit_tensor){ g->value, p->offset, FDIT_F32 }, data, p->count);
-        if (g->ema)
-            fdit_write(m->dev, (struct fdit_tensor){ g->ema, p->offset, FDIT_F32 }, data, p->count);
+        fdit_buffer *averages[] = { g->ema, g->profile[0], g->profile[1] };
+        for (size_t i = 0; i < sizeof averages / sizeof *averages; i++)
+            if (averages[i])
+                fdit_write(m->dev, (struct fdit_tensor){ averages[i], p->offset, FDIT_F32 }, data, p->count);
     } else {
         fdit_write(m->dev, (struct fdit_tensor){ g->fixed, p->offset, FDIT_F32 }, data, p->count);
     }
@@ -624,7 +632,7 @@ enum fdit_status fdit_model_get(fdit_context *ctx, const struct fdit_model *m, c
     if (!p->trained && p->kind == FDIT_PARAM_MATRIX)
         return fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED,
                          "%s is frozen and packed for the device; read it from its checkpoint", p->name);
-    fdit_buffer *buffer = !p->trained ? g->fixed : values == FDIT_VALUES_EMA ? g->ema : g->value;
+    fdit_buffer *buffer = p->trained ? fdit_group_values(g, values) : g->fixed;
     return fdit_read(ctx, m->dev, (struct fdit_tensor){ buffer, p->offset, FDIT_F32 }, data, p->count);
 }
 

@@ -28,7 +28,8 @@ enum fdit_recompute {
 enum fdit_values {
     FDIT_VALUES_RAW,
     FDIT_VALUES_EMA,
-    FDIT_VALUES_BASE, /* options.base_values; its class table is one row */
+    FDIT_VALUES_BASE,    /* options.base_values; its class table is one row */
+    FDIT_VALUES_PROFILE, /* options.profiles: the first of FDIT_EMA_PROFILES averages; the others follow */
 };
 
 struct fdit_model_options {
@@ -36,6 +37,7 @@ struct fdit_model_options {
     bool training;                /* backward pass, gradients */
     int moments;       /* training: kept by the optimiser, at most FDIT_MOST_MOMENTS; 0: it runs elsewhere */
     bool ema;          /* keep EMA of the trained parameters */
+    bool profiles;     /* keep the averages of ema_profile.h, too; fdit_model_set gives them the value */
     bool base_values;  /* keep their values in the base, and one row of its table: fdit_model_set_base */
     int batch;         /* the most samples of one forward pass */
     int conditions;    /* inference: hold the modulations of so many samples, those of several
@@ -152,6 +154,8 @@ enum fdit_status fdit_model_set_base(fdit_context *ctx, struct fdit_model *model
  * FDIT_ERROR_UNSUPPORTED. */
 enum fdit_status fdit_model_get(fdit_context *ctx, const struct fdit_model *model, const struct fdit_param *p,
                                 enum fdit_values values, float *data);
+/* The buffer of a group that has these values of its trained parameters; NULL: they are not kept. */
+fdit_buffer *fdit_group_values(const struct fdit_group *group, enum fdit_values values);
 /* The tensor of a trained parameter: its value, gradient, ... */
 struct fdit_tensor fdit_param_value(const struct fdit_model *model, const struct fdit_param *p);
 struct fdit_tensor fdit_param_grad(const struct fdit_model *model, const struct fdit_param *p);

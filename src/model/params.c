@@ -399,6 +399,8 @@ void fdit_params_fini(struct fdit_params *params)
             fdit_buffer_free(all[j]);
         for (int j = 0; j < FDIT_MOST_MOMENTS; j++)
             fdit_buffer_free(g->moment[j]);
+        for (int j = 0; j < FDIT_EMA_PROFILES; j++)
+            fdit_buffer_free(g->profile[j]);
     }
     fdit_free(params->list);
     fdit_free(params->groups);

@@ -12,6 +12,7 @@
 
 #include "device/device.h"
 #include "model/config.h"
+#include "model/ema_profile.h"
 
 enum fdit_param_kind {
     FDIT_PARAM_MATRIX, /* [n_out, n_in] (the patch weight [D, C, p, p] counts as [D, C p p]) */
@@ -39,11 +40,12 @@ struct fdit_param {
 enum { FDIT_MOST_MOMENTS = 2 };
 
 struct fdit_group {
-    size_t trained, frozen;                 /* elements with padding; 0: no such buffer */
-    fdit_buffer *value, *grad, *ema;        /* trained */
-    fdit_buffer *base;                      /* what they were; of the class table one row */
-    fdit_buffer *moment[FDIT_MOST_MOMENTS]; /* what the optimiser keeps for each trained number */
-    fdit_buffer *fixed;                     /* frozen vectors */
+    size_t trained, frozen;                  /* elements with padding; 0: no such buffer */
+    fdit_buffer *value, *grad, *ema;         /* trained */
+    fdit_buffer *base;                       /* what they were; of the class table one row */
+    fdit_buffer *moment[FDIT_MOST_MOMENTS];  /* what the optimiser keeps for each trained number */
+    fdit_buffer *profile[FDIT_EMA_PROFILES]; /* averages of other lengths (ema_profile.h) */
+    fdit_buffer *fixed;                      /* frozen vectors */
 };
 
 /* Indices of the groups: 0 embedders, 1 + i block i, then head, table, positions. */

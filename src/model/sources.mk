@@ -8,6 +8,8 @@ fdit_sources += \
 	src/model/config.c src/model/config.h \
 	src/model/convert.c src/model/convert.h \
 	src/model/delta.c src/model/delta.h \
+	src/model/ema_length.c src/model/ema_length.h \
+	src/model/ema_profile.c src/model/ema_profile.h \
 	src/model/forward.c \
 	src/model/init.c src/model/init.h \
 	src/model/merge.c src/model/merge.h \

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "sample/guide.h"
 
+#include "core/file.h"
 #include "core/mem.h"
 #include "core/rng.h"
 #include "format/json.h"
 #include "model/delta.h"
+#include "model/ema_length.h"
 #include "sample/source.h"
 
+#include <dirent.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -156,6 +159,40 @@ out:
     return status;
 }
 
+/* A snapshot that is not there: which ones are. */
+static enum fdit_status fail_gone(fdit_context *ctx, const char *path)
+{
+    enum fdit_status status = FDIT_OK;
+    char *folder = NULL, list[200] = "";
+    DIR *dir = NULL;
+    size_t used = 0, more = 0;
+    int profile;
+    TRY(fdit_path_folder(ctx, path, &folder));
+    dir = opendir(folder);
+    while (dir) {
+        struct dirent *e;
+        TRY(fdit_folder_next(ctx, dir, folder, &e));
+        if (!e)
+            break;
+        if (fdit_ema_snapshot_step(e->d_name, &profile) < 0)
+            continue;
+        if (used + strlen(e->d_name) + 2 < sizeof list)
+            used += (size_t)snprintf(list + used, sizeof list - used, "%s%s", used ? ", " : "", e->d_name);
+        else
+            more++;
+    }
+    FAIL(ctx, FDIT_ERROR_IO, "--guide delta:%s: there is no such file; %s %s%s%s", path, folder,
+         used  ? "has "
+         : dir ? "has no snapshots"
+               : "does not exist",
+         list, more ? ", ..." : "");
+out:
+    if (dir)
+        closedir(dir);
+    fdit_free(folder);
+    return status;
+}
+
 static enum fdit_status guide_by_model(fdit_context *ctx, const struct fdit_sample_options *o,
                                        const char *path, const struct fdit_sample_source *s,
                                        char **fingerprint, struct fdit_guide *g)
@@ -167,6 +204,8 @@ static enum fdit_status guide_by_model(fdit_context *ctx, const struct fdit_samp
              "--guide base: without --delta the base is the sampled model itself; give a --delta or "
              "another guide");
     if (path) {
+        if (!fdit_file_exists(path))
+            TRY(fail_gone(ctx, path));
         TRY(fdit_checkpoint_open(ctx, path, o->values, &g->delta));
         TRY(fdit_delta_check(ctx, g->delta));
         TRY(fdit_weight_files_match(ctx, g->delta, s->base, &s->files.config));

@@ -80,6 +80,13 @@ enum fdit_status fdit_like_apply(fdit_context *ctx, const struct fdit_like *like
                  like->path, key);
         if (!strcmp(key, "precision") || !strcmp(key, "weights")) /* the device is open: compared later */
             continue;
+        if (!strcmp(key, "guide") && json_is_string(value) && !strcmp(json_string_value(value), "delta")) {
+            if (!o->guide || strncmp(o->guide, "delta:", 6) != 0) /* texts hold no paths */
+                FAIL(ctx, FDIT_ERROR_ARGUMENT,
+                     "--like %s: was guided by another delta; give that file, --guide delta:FILE",
+                     like->path);
+            continue;
+        }
         if (!fdit_option_take(row, value, o))
             FAIL(ctx, FDIT_ERROR_FORMAT, "--like %s: its --%s is not a value of that option", like->path,
                  key);

@@ -444,6 +444,7 @@ enum fdit_status fdit_run_plan(fdit_context *ctx, struct run *r)
                                     .training = true,
                                     .moments = r->optimiser->moments,
                                     .ema = true,
+                                    .profiles = o->ema_profiles,
                                     .base_values = fdit_learn_wanted(o) && o->learn_guide == FDIT_LEARN_BASE,
                                     .batch = o->batch,
                                     .recompute = o->recompute,

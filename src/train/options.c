@@ -164,6 +164,16 @@ static bool learns_below(const void *args)
     return ((const struct fdit_train_options *)args)->learn_below > 0;
 }
 
+static bool has_snapshots(const void *args) /* absent as in the files of older programs */
+{
+    return ((const struct fdit_train_options *)args)->snapshots > 0;
+}
+
+static bool has_profiles(const void *args) /* likewise */
+{
+    return ((const struct fdit_train_options *)args)->ema_profiles;
+}
+
 static bool has_vae(const void *args)
 {
     return ((const struct fdit_train_options *)args)->vae != NULL;
@@ -321,6 +331,9 @@ const struct fdit_option fdit_train_option_table[] = {
       .help = "which noise times are trained on: all as often, around the middle (M 0, S 1), or with more "
               "noise (S above 1)" },
     { ROW(SEED, "seed", "N", seed), RESULT, .usual = "0", .help = "seed of all random numbers" },
+    { ROW(FLAG, "ema-profiles", NULL, ema_profiles), RESULT, .kept = has_profiles,
+      .help = "keep two more averages in the --snapshots, of which 'convert RUN --ema-length X' makes one of "
+              "any length afterwards; takes twice the memory of the trained weights" },
 
     FDIT_HEADING("Run"),
     { ROW(TEXT, "out", "RUN", out), .help = "folder of the run; must be empty or not exist yet" },
@@ -335,6 +348,11 @@ const struct fdit_option fdit_train_option_table[] = {
       .help = "guidance scale of the previews" },
     { ROW(INT, "keep", "N", keep), FDIT_RANGE(0, 1e9), SETTING, .usual = "3", .note = "; 0: all",
       .help = "checkpoints that are kept" },
+    { ROW(INT64, "snapshots", "N", snapshots), FDIT_RANGE(0, FDIT_TRAIN_MOST_STEPS), SETTING,
+      .kept = has_snapshots, .note = " 0: none",
+      .help =
+          "steps between snapshots: deltas of the averaged weights in RUN/snapshots that stay for good, to "
+          "draw with, or as a guide (sample --guide delta:FILE)" },
     { ROW(INT, "workers", "N", workers), FDIT_RANGE(0, 1024), SETTING, .usual = "2",
       .help = "threads that decode pictures" },
     { ROW(SIZE, "cache-memory", "SIZE", cache_bytes), SETTING, .usual = "1G", .note = "; 0: none",
@@ -457,6 +475,10 @@ enum fdit_status fdit_train_check(fdit_context *ctx, const struct fdit_train_opt
              (long long)o->steps);
     if (o->ema == 1)
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "--ema 1: the average would never move; give less, as 0.9999");
+    if (o->ema_profiles && !o->snapshots)
+        FAIL(
+            ctx, FDIT_ERROR_ARGUMENT,
+            "--ema-profiles: the averages are kept in snapshots; give --snapshots N, the steps between them");
     if (o->shift && !o->classifier)
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "--shift is of a classifier; leave it out, or add --classifier");
     if (o->data_changed && !o->resume)

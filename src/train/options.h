@@ -85,6 +85,8 @@ struct fdit_train_options {
     double checkpoint_seconds; /* another checkpoint when so much time has passed since the last; 0: off */
     int keep;                  /* checkpoints that stay; 0: all */
     double preview_guidance;
+    int64_t snapshots;         /* steps between averages that are kept for good; 0: off */
+    bool ema_profiles;         /* and the averages of model/ema_profile.h with them */
     int64_t eval_every;        /* steps; 0: off */
     const char *eval_real;     /* data set, or file of features; NULL: the validation pictures */
     const char *eval_features; /* "NAME[:FILE]" */

@@ -59,6 +59,7 @@ static enum fdit_status add_replica(fdit_context *ctx, struct fdit_replicas *f, 
     enum fdit_status status = FDIT_OK;
     struct fdit_model_options o = f->models[0]->options;
     o.ema = false;
+    o.profiles = false;
     o.moments = 0;
     TRY(fdit_model_new(ctx, dev, &f->models[0]->config, &o, &f->models[i]));
     TRY(fdit_step_new(ctx, f->models[i], objective, micros, &f->steps[i]));

@@ -6,6 +6,7 @@
  *     RUN/events.out.tfevents.*     the same for TensorBoard, with the previews
  *     RUN/checkpoints/step-N.safetensors
  *     RUN/previews/step-N.png
+ *     RUN/snapshots/step-N.safetensors  see snapshot.h
  *     RUN/val-classes.tsv           losses of each class in the last validation, see class_losses.h
  *     RUN/delta.safetensors         trained parameters (EMA), the result */
 #ifndef FDIT_TRAIN_RUN_H
@@ -14,6 +15,7 @@
 #include "model/delta.h"
 #include "train/exchange.h"
 #include "train/options.h"
+#include "train/snapshot.h"
 
 struct fdit_train_progress {
     int64_t step, steps; /* done, of */
@@ -67,6 +69,7 @@ struct fdit_train_summary {
     size_t n_classes, n_rows;
     size_t n_pictures, n_val;                   /* used: without the broken ones that were found */
     int64_t epoch_steps;                        /* of one pass over the pictures */
+    struct fdit_snapshots snapshots;            /* in the folder at the end */
     bool nothing;                               /* the steps were done before: nothing was left to do */
     struct fdit_op_count counts[FDIT_OP_COUNT]; /* with fdit_device_set_timing */
 };

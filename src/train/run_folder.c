@@ -23,7 +23,8 @@ static enum fdit_status look(fdit_context *ctx, const char *path, bool *fresh)
             break;
         if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, ".."))
             continue;
-        if (strcmp(e->d_name, "checkpoints") && strcmp(e->d_name, "previews")) {
+        if (strcmp(e->d_name, "checkpoints") && strcmp(e->d_name, "previews") &&
+            strcmp(e->d_name, "snapshots")) {
             *fresh = false;
             break;
         }
@@ -89,6 +90,7 @@ void fdit_run_folder_undo(struct fdit_run_folder *f)
     if (f->lock.path && f->fresh) {
         remove_in(f->lock.path, "checkpoints", pictures, 1);
         remove_in(f->lock.path, "previews", pictures, 1);
+        remove_in(f->lock.path, "snapshots", pictures, 1);
         remove_in(f->lock.path, "", own, sizeof own / sizeof *own);
     }
     fdit_folder_remove_made(&f->lock);

@@ -198,7 +198,7 @@ static enum fdit_status after_step(fdit_context *ctx, struct run *r, bool *saved
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_run_due due = fdit_run_output_due(r);
-    if (!due.checkpoint && !due.late && !due.preview && !due.evaluation)
+    if (!due.checkpoint && !due.late && !due.preview && !due.evaluation && !due.snapshot)
         return FDIT_OK;
     fdit_pace_pause(&r->pace, fdit_clock_seconds());
     TRY(finish_report(ctx, r));

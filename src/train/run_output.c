@@ -129,6 +129,20 @@ out:
     return status;
 }
 
+static enum fdit_status save_snapshot(fdit_context *ctx, struct run *r)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_delta_meta meta = meta_of(r);
+    fdit_phase_begin(ctx, 0, "writing the snapshot");
+    status = fdit_snapshot_save(ctx, r->model, &meta, r->at.step, r->output.run);
+    fdit_phase_end(ctx);
+    if (status == FDIT_ERROR_IO)
+        TRY(tell_how_to_go_on(ctx, r));
+    TRY(status);
+out:
+    return status;
+}
+
 /* ------------------------------------------------------------------ what a step is looked at with */
 
 static enum fdit_status preview_path(fdit_context *ctx, const struct run *r, char **path)
@@ -202,6 +216,7 @@ struct fdit_run_due fdit_run_output_due(const struct run *r)
         .late = o->checkpoint_seconds > 0 && inside && waited >= o->checkpoint_seconds,
         .preview = out->preview && is_due(r->at.step, o->preview_every),
         .evaluation = out->quality && is_due(r->at.step, o->eval_every),
+        .snapshot = is_due(r->at.step, o->snapshots) || (o->ema_profiles && !inside),
     };
 }
 
@@ -209,6 +224,8 @@ enum fdit_status fdit_run_output_due_now(fdit_context *ctx, struct run *r, struc
                                          bool *saved)
 {
     enum fdit_status status = FDIT_OK;
+    if (due.snapshot) /* before the checkpoint: a run that goes on from there has it */
+        TRY(save_snapshot(ctx, r));
     if (due.checkpoint || due.late) {
         TRY(fdit_run_output_save(ctx, r, !due.checkpoint));
         *saved = true;
@@ -367,6 +384,7 @@ enum fdit_status fdit_run_output_end(fdit_context *ctx, struct run *r)
     if (!out->run)
         return FDIT_OK;
     TRY(fdit_journal_sync(ctx, out->journal));
+    TRY(fdit_snapshot_count(ctx, out->run, &r->summary->snapshots));
     meta.steps = r->at.step;
     TRY(fdit_journal_last_validation(ctx, out->run, &validation));
     meta.validation = validation;

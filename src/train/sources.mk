@@ -25,6 +25,7 @@ fdit_sources += \
 	src/train/run_folder.c src/train/run_folder.h \
 	src/train/run_loop.c src/train/run_output.c \
 	src/train/running.h \
+	src/train/snapshot.c src/train/snapshot.h \
 	src/train/source.c src/train/source.h \
 	src/train/state.c src/train/state.h \
 	src/train/step.c src/train/step.h \

@@ -14,22 +14,28 @@
 
 #define STATE_FORMAT "finediffusion-checkpoint"
 
-/* Sets of numbers: the values, raw and EMA, then the optimiser's moments. */
-enum { VALUES = 2, MOST_SETS = VALUES + FDIT_MOST_MOMENTS, CHUNK = 1 << 16 };
+/* Sets of numbers: the values, raw and EMA, the optimiser's moments, then averages of other lengths. */
+enum { VALUES = 2, MOST_SETS = VALUES + FDIT_MOST_MOMENTS + FDIT_EMA_PROFILES, CHUNK = 1 << 16 };
 #define MOST_STEPS UINT64_C(1000000000000000) /* as of --steps */
 
 static int sets_of(const struct fdit_optimiser *o)
 {
-    return VALUES + o->moments;
+    return VALUES + o->moments + FDIT_EMA_PROFILES;
 }
 
-static fdit_buffer *set_of(const struct fdit_group *g, int set)
+/* NULL: the run does not keep it. */
+static fdit_buffer *set_of(const struct fdit_optimiser *o, const struct fdit_group *g, int set)
 {
+    if (set >= VALUES + o->moments)
+        return g->profile[set - VALUES - o->moments];
     return set >= VALUES ? g->moment[set - VALUES] : set == FDIT_VALUES_EMA ? g->ema : g->value;
 }
 
 static const char *prefix_of(const struct fdit_optimiser *o, int set)
 {
+    static const char *const profiles[FDIT_EMA_PROFILES] = { "ema0.05.", "ema0.10." };
+    if (set >= VALUES + o->moments)
+        return profiles[set - VALUES - o->moments];
     return set >= VALUES ? o->prefix[set - VALUES] : fdit_values_prefix((enum fdit_values)set);
 }
 
@@ -84,16 +90,17 @@ static void sum_text(const struct sum *s, char out[17])
 }
 
 /* Of all that a run goes on with, in the order in which it is read again. */
-static enum fdit_status sum_of_model(fdit_context *ctx, const struct fdit_model *m, int sets, char out[17])
+static enum fdit_status sum_of_model(fdit_context *ctx, const struct fdit_model *m,
+                                     const struct fdit_optimiser *optimiser, char out[17])
 {
     enum fdit_status status = FDIT_OK;
     struct sum sum = { .n = 0 };
     float *chunk = NULL;
     TRY(fdit_alloc(ctx, CHUNK, sizeof *chunk, &chunk));
-    for (int set = 0; set < sets; set++)
+    for (int set = 0; set < sets_of(optimiser); set++)
         for (int i = 0; i < m->params.n; i++) {
             const struct fdit_param *p = &m->params.list[i];
-            fdit_buffer *buffer = set_of(&m->params.groups[p->group], set);
+            fdit_buffer *buffer = set_of(optimiser, &m->params.groups[p->group], set);
             for (size_t at = 0; p->trained && buffer && at < p->count; at += CHUNK) {
                 size_t n = p->count - at < CHUNK ? p->count - at : CHUNK;
                 TRY(fdit_read(ctx, m->dev, (struct fdit_tensor){ buffer, p->offset + at, FDIT_F32 }, chunk,
@@ -113,7 +120,7 @@ static enum fdit_status put_meta(fdit_context *ctx, struct fdit_st_writer *w, co
 {
     enum fdit_status status = FDIT_OK;
     char *model = NULL, *step = NULL, *position = NULL, sum[17];
-    TRY(sum_of_model(ctx, m, sets_of(optimiser), sum));
+    TRY(sum_of_model(ctx, m, optimiser, sum));
     TRY(fdit_config_to_json(ctx, &m->config, &model));
     TRY(fdit_strf(ctx, &step, "%" PRId64, at->step));
     TRY(fdit_strf(ctx, &position, "%" PRIu64, at->position));
@@ -161,7 +168,7 @@ enum fdit_status fdit_state_save(fdit_context *ctx, const struct fdit_model *m,
             const struct fdit_group *g = &m->params.groups[p->group];
             /* a checkpoint of all weights is complete by itself: with the position table */
             bool fixed = whole && p->kind == FDIT_PARAM_POS && set < VALUES;
-            fdit_buffer *buffer = fixed ? g->fixed : set_of(g, set);
+            fdit_buffer *buffer = fixed ? g->fixed : set_of(optimiser, g, set);
             int64_t shape[4];
             char name[192];
             if ((!p->trained && !fixed) || !buffer)
@@ -306,7 +313,7 @@ enum fdit_status fdit_state_load(fdit_context *ctx, struct fdit_model *m, const 
     for (int set = 0; set < sets_of(wanted->optimiser); set++)
         for (int i = 0; i < m->params.n; i++) {
             const struct fdit_param *p = &m->params.list[i];
-            fdit_buffer *buffer = set_of(&m->params.groups[p->group], set);
+            fdit_buffer *buffer = set_of(wanted->optimiser, &m->params.groups[p->group], set);
             const struct fdit_st_tensor *t;
             int64_t shape[4];
             char name[192];

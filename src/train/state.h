@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * state.h: training checkpoints: RUN/checkpoints/step-N.safetensors with raw and EMA values and the
- * optimiser's moments (fdit_state_prefix), its name, a sum over the numbers, the step and the position in the
- * data. All random numbers are functions of seed and position, so there is no other state. */
+ * state.h: training checkpoints: RUN/checkpoints/step-N.safetensors with raw and EMA values, the
+ * optimiser's moments and averages of other lengths (fdit_state_prefix), its name, a sum over the numbers,
+ * the step and the position in the data. All random numbers are functions of seed and position, so there is
+ * no other state. */
 #ifndef FDIT_TRAIN_STATE_H
 #define FDIT_TRAIN_STATE_H
 

@@ -19,6 +19,7 @@ struct fdit_step {
     struct fdit_tensor diffuse_coef, loss_coef; /* [B, 2], [B, 8] */
     struct fdit_tensor losses;                  /* [micros, B, 2] */
     struct fdit_tensor partial, scale, norm;    /* [groups], [1], [1] */
+    struct fdit_tensor decay;                   /* [2] of an average of ema_profile.h; absent without them */
     float *host_coef;                           /* [B, 8] */
     float *host_losses;                         /* [micros, B, 2] */
     float host_norm;
@@ -79,10 +80,12 @@ enum fdit_status fdit_step_new(fdit_context *ctx, struct fdit_model *model,
     s->partial = fdit_at(s->losses, fdit_page_floats((size_t)micros * b * 4));
     s->scale = fdit_at(s->partial, fdit_page_floats((size_t)model->params.n_groups));
     s->norm = fdit_at(s->scale, fdit_page_floats(1));
+    s->decay = fdit_at(s->norm, fdit_page_floats(1));
+    const size_t end = s->decay.offset + (model->options.profiles ? fdit_page_floats(2) : 0);
     TRY(fdit_plan_add(ctx, &model->plan, FDIT_PLAN_BATCH, &s->inputs,
                       2 * fdit_page_floats(pixels) * sizeof(float), "pictures and noise"));
-    TRY(fdit_plan_add(ctx, &model->plan, FDIT_PLAN_BATCH, &s->small,
-                      (s->norm.offset + fdit_page_floats(1)) * sizeof(float), "coefficients and losses"));
+    TRY(fdit_plan_add(ctx, &model->plan, FDIT_PLAN_BATCH, &s->small, end * sizeof(float),
+                      "coefficients and losses"));
     *out = s;
     return FDIT_OK;
 out:
@@ -123,8 +126,8 @@ void fdit_step_free(struct fdit_step *s)
 
 void fdit_step_bind(struct fdit_step *s)
 {
-    struct fdit_tensor *small[] = { &s->diffuse_coef, &s->loss_coef, &s->losses,
-                                    &s->partial,      &s->scale,     &s->norm };
+    struct fdit_tensor *small[] = { &s->diffuse_coef, &s->loss_coef, &s->losses, &s->partial,
+                                    &s->scale,        &s->norm,      &s->decay };
     s->x0.buffer = s->noise.buffer = s->inputs;
     s->average.buffer = s->difference.buffer = s->target.buffer = s->guided;
     for (size_t i = 0; i < sizeof small / sizeof small[0]; i++)
@@ -287,6 +290,30 @@ double fdit_ema_decay(double decay, bool exact, int64_t n)
     return exact || decay < warm ? decay : warm;
 }
 
+/* The averages of ema_profile.h, in place. The factors are float32 numbers whose sum is exactly 1, so
+ * that no step shrinks an average or makes it grow. */
+static void update_profiles(struct fdit_step *s, int64_t n)
+{
+    struct fdit_model *m = s->model;
+    for (int i = 0; i < FDIT_EMA_PROFILES; i++) {
+        const float keep = (float)fdit_ema_profile_decay(fdit_ema_power(fdit_ema_widths[i]), n);
+        const float factors[2] = { keep, 1 - keep };
+        fdit_write(m->dev, s->decay, factors, 2);
+        for (int g = 0; g < m->params.n_groups; g++) {
+            const struct fdit_group *group = &m->params.groups[g];
+            if (!group->trained)
+                continue;
+            const struct fdit_tensor average = fdit_tensor_of(group->profile[i], FDIT_F32);
+            fdit_diffuse(m->dev, &(struct fdit_diffuse_args){ .samples = 1,
+                                                              .n = group->trained,
+                                                              .xt = average,
+                                                              .x0 = average,
+                                                              .noise = fdit_tensor_of(group->value, FDIT_F32),
+                                                              .coef = s->decay });
+        }
+    }
+}
+
 void fdit_step_update(struct fdit_step *s, const struct fdit_update *u)
 {
     struct fdit_model *m = s->model;
@@ -305,6 +332,8 @@ void fdit_step_update(struct fdit_step *s, const struct fdit_update *u)
     for (int g = 0; g < m->params.n_groups; g++)
         if (m->params.groups[g].trained)
             u->optimiser->update(m->dev, &m->params.groups[g], s->scale, u);
+    if (m->options.profiles)
+        update_profiles(s, u->n);
 }
 
 void fdit_step_report_begin(struct fdit_step *s)
