@@ -103,7 +103,7 @@ START_TEST(inception)
         if (strstr(names[d], "int8")) /* its error is not stated */
             continue;
         fdit_device *dev = test_open_device(ctx, names[d], 0);
-        ck_assert_ok(ctx, fdit_inception_open(ctx, dev, path, &net));
+        ck_assert_ok(ctx, fdit_inception_open(ctx, dev, path, 4, &net));
         ck_assert_uint_eq(fdit_inception_width(net), 128);
         ck_assert_uint_eq(fdit_inception_classes(net), 1008);
         ck_assert_uint_eq(fdit_inception_spatial(net), 2023);
@@ -292,24 +292,24 @@ START_TEST(inception_files)
     float features[128];
     snprintf(path, sizeof path, "feature_nets.%d.pt", (int)getpid());
     write_copy(path, true, NULL);
-    ck_assert_ok(ctx, fdit_inception_open(ctx, dev, path, &net));
+    ck_assert_ok(ctx, fdit_inception_open(ctx, dev, path, 4, &net));
     float *x = input_of("pic_64x64", &fdit_input_clean_fid, FDIT_INCEPTION_SIZE);
     ck_assert_ok(ctx, fdit_inception_run(ctx, net, x, 1, features, NULL, NULL));
     check("cpu", "pic_64x64.clean-fid.2048", features, 128, (struct allowed){ 4e-5, 8e-6, 0 });
     fdit_inception_close(net);
     fdit_free(x);
     write_copy(path, false, "Mixed_6c.branch7x7dbl_4.bn.running_var");
-    ck_assert_int_eq(fdit_inception_open(ctx, dev, path, &net), FDIT_ERROR_FORMAT);
+    ck_assert_int_eq(fdit_inception_open(ctx, dev, path, 4, &net), FDIT_ERROR_FORMAT);
     ck_assert_msg(strstr(fdit_context_message(ctx),
                          "the tensor Mixed_6c.branch7x7dbl_4.bn.running_var of FID's Inception is missing") !=
                       NULL,
                   "%s", fdit_context_message(ctx));
     write_copy(path, true, "layers.mixed_10.tower_1_mixed_conv_1.weight");
-    ck_assert_int_eq(fdit_inception_open(ctx, dev, path, &net), FDIT_ERROR_FORMAT);
+    ck_assert_int_eq(fdit_inception_open(ctx, dev, path, 4, &net), FDIT_ERROR_FORMAT);
     ck_assert_msg(strstr(fdit_context_message(ctx), "layers.mixed_10.tower_1_mixed_conv_1.weight") != NULL,
                   "%s", fdit_context_message(ctx));
     remove(path);
-    ck_assert_int_eq(fdit_inception_open(ctx, dev, judge, &net), FDIT_ERROR_FORMAT);
+    ck_assert_int_eq(fdit_inception_open(ctx, dev, judge, 4, &net), FDIT_ERROR_FORMAT);
     ck_assert_msg(strstr(fdit_context_message(ctx), "not the Inception of FID") != NULL, "%s",
                   fdit_context_message(ctx));
     free(judge);

@@ -347,6 +347,39 @@ static void compare(struct twin *t, fdit_device *dev, size_t memory, fdit_net_id
                   (double)e.got, (double)e.wanted);
 }
 
+/* Three pictures at once give the bits that each gives alone, in the output and in `kept` (0: none). */
+static void compare_batch(struct twin *t, fdit_device *dev, fdit_net_id y, fdit_net_id kept, const char *what)
+{
+    enum { N = 3 };
+    static float in[N * MOST_FLOATS], alone[2][N * MOST_FLOATS], all[2][N * MOST_FLOATS];
+    const struct picture *x = &t->pictures[1], *p = &t->pictures[y], *k = kept ? &t->pictures[kept] : p;
+    const size_t n_in = (size_t)(x->c * x->h * x->w), n = (size_t)(p->c * p->h * p->w),
+                 n_kept = (size_t)(k->c * k->h * k->w);
+    for (size_t i = 0; i < N * n_in; i++)
+        in[i] = test_normal(&t->rng);
+    fdit_net_want(t->net, 0, x->h, x->w);
+    fdit_net_want_batch(t->net, N);
+    ck_assert_ok(ctx, fdit_net_plan(ctx, t->net, dev, 0));
+    ck_assert_int_eq(fdit_net_batch(t->net), N);
+    ck_assert_ok(ctx, fdit_net_allocate(ctx, t->net));
+    ck_assert_ok(ctx, fdit_net_load(ctx, t->net, give, t));
+    for (size_t i = 0; i < N; i++) {
+        ck_assert_ok(ctx, fdit_net_run(ctx, t->net, 0, FDIT_NET_AS_IS, in + i * n_in, alone[0] + i * n));
+        if (kept)
+            ck_assert_ok(ctx, fdit_net_read(ctx, t->net, kept, alone[1] + i * n_kept));
+    }
+    ck_assert_ok(ctx, fdit_net_run_batch(ctx, t->net, 0, FDIT_NET_AS_IS, N, in, all[0]));
+    ck_assert_msg(test_first_difference(alone[0], all[0], N * n, sizeof(float)) == N * n,
+                  "%s: other bits in a batch", what);
+    if (kept) {
+        ck_assert_ok(ctx, fdit_net_read(ctx, t->net, kept, all[1]));
+        ck_assert_uint_eq(test_first_difference(alone[1], all[1], N * n_kept, sizeof(float)), N * n_kept);
+    }
+    ck_assert_int_eq(fdit_net_run_batch(ctx, t->net, 0, FDIT_NET_AS_IS, N + 1, in, all[0]),
+                     FDIT_ERROR_ARGUMENT);
+    fdit_net_want_batch(t->net, 1);
+}
+
 /* Of test_devices those in f32: the others round. */
 static int exact_devices(const char *names[8])
 {
@@ -440,6 +473,7 @@ START_TEST(random_networks)
             compare(&t, dev, 1, last, name, flat); /* cannot be met: the flattest bands */
             const size_t n = (size_t)(p->c * p->h * p->w);
             ck_assert_uint_eq(test_first_difference(out, flat, n, sizeof *out), n);
+            compare_batch(&t, dev, last, 0, name);
             fdit_net_release(t.net);
             fdit_device_close(dev);
         }
@@ -486,6 +520,7 @@ START_TEST(branches)
         compare(&t, dev, 0, x, names[d], out);
         read_kept(&t, small);
         ck_assert_int_eq(fdit_net_read(ctx, t.net, wide, out), FDIT_ERROR_ARGUMENT); /* not kept */
+        compare_batch(&t, dev, x, small, names[d]);
         fdit_net_release(t.net);
         fdit_device_close(dev);
     }
@@ -517,10 +552,26 @@ START_TEST(memory)
     ck_assert_ok(ctx, fdit_net_run(ctx, t.net, 0, FDIT_NET_AS_IS, out, out));
     ck_assert_uint_eq(fdit_mem_stats().calls, calls);
     ck_assert_uint_eq(dev->objects_made, objects);
+    const size_t one = t.net->rooms[0].floats;
     double counted = 0;
     for (int op = 0; op < FDIT_OP_COUNT; op++)
         counted += dev->counts[op].flops;
     ck_assert(counted == 2 * fdit_net_flops(t.net, 0)); /* of both runs */
+    /* Three at once, where there is room for all that they need; where not, fewer. */
+    fdit_net_want_batch(t.net, 3);
+    ck_assert_ok(ctx, fdit_net_plan(ctx, t.net, dev, 0));
+    ck_assert(counted == 2 * fdit_net_flops(t.net, 0));
+    ck_assert_uint_eq(t.net->rooms[0].floats, 3 * one);
+    const size_t three = fdit_plan_device_bytes(plan);
+    ck_assert_ok(ctx, fdit_net_allocate(ctx, t.net));
+    ck_assert_ok(ctx, fdit_net_load(ctx, t.net, give, &t));
+    ck_assert_uint_eq(dev->buffer_bytes + dev->weight_bytes + fdit_plan_kind_bytes(plan, FDIT_PLAN_WORKSPACE),
+                      three);
+    ck_assert_ok(ctx, fdit_net_plan(ctx, t.net, dev, three - 1));
+    ck_assert_int_eq(fdit_net_batch(t.net), 1);
+    ck_assert_uint_eq(t.net->rooms[0].floats, one);
+    ck_assert_ok(ctx, fdit_net_allocate(ctx, t.net));
+    ck_assert_ok(ctx, fdit_net_load(ctx, t.net, give, &t));
     fdit_context_stop(ctx);
     ck_assert_int_eq(fdit_net_run(ctx, t.net, 0, FDIT_NET_AS_IS, out, out), FDIT_INTERRUPTED);
     twin_free(&t);

@@ -93,7 +93,7 @@ static enum fdit_status open_inception(fdit_context *ctx, fdit_device *dev, cons
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_inception *net = NULL;
-    TRY(fdit_inception_open(ctx, dev, path, &net));
+    TRY(fdit_inception_open(ctx, dev, path, e->batch, &net));
     e->self = net;
     e->input = input;
     e->size = FDIT_INCEPTION_SIZE;

@@ -91,13 +91,17 @@ static const struct row stem[] = {
 
 /* ------------------------------------------------------------------ the network */
 
+/* The last blocks have 64 pixels a picture: with fewer pictures, reading their weights takes the time; with
+ * more, the first blocks' pictures leave the cache. */
+enum { MOST_AT_ONCE = 8 };
+
 struct fdit_inception {
     struct fdit_net_file file;
     bool script; /* names and tensors of the TorchScript file */
     struct fdit_net *net;
     fdit_net_id spatial, pooled, logits;
-    float *map; /* of a kept picture, [17, 17, channels] */
-    float *row; /* the output of a pass */
+    float *map; /* of kept pictures, [batch, 17, 17, channels] */
+    float *row; /* the output of a pass, [batch, classes] */
     uint64_t hash;
 };
 
@@ -183,7 +187,7 @@ static fdit_net_id add_block(struct maker *m, fdit_net_id x, const struct block 
     return fdit_net_join(self->net, parts, n_parts);
 }
 
-static enum fdit_status describe(fdit_context *ctx, struct fdit_inception *self)
+static enum fdit_status describe(fdit_context *ctx, struct fdit_inception *self, int batch)
 {
     enum fdit_status status = FDIT_OK;
     struct maker m = { .ctx = ctx, .self = self, .channels = 3 };
@@ -213,6 +217,7 @@ static enum fdit_status describe(fdit_context *ctx, struct fdit_inception *self)
     fdit_net_end(self->net, self->logits);
     TRY(fdit_net_status(self->net));
     fdit_net_want(self->net, 0, FDIT_INCEPTION_SIZE, FDIT_INCEPTION_SIZE);
+    fdit_net_want_batch(self->net, batch < MOST_AT_ONCE ? batch : MOST_AT_ONCE);
     fdit_net_size(self->net, self->spatial, &height, &width, &channels);
     if (channels < FDIT_INCEPTION_SPATIAL)
         FAIL(ctx, FDIT_ERROR_FORMAT, "%s: Mixed_6d.branch1x1 has %d channels, and sFID takes %d of them",
@@ -302,7 +307,7 @@ out:
     return status;
 }
 
-enum fdit_status fdit_inception_open(fdit_context *ctx, fdit_device *dev, const char *path,
+enum fdit_status fdit_inception_open(fdit_context *ctx, fdit_device *dev, const char *path, int batch,
                                      struct fdit_inception **out)
 {
     enum fdit_status status = FDIT_OK;
@@ -312,15 +317,16 @@ enum fdit_status fdit_inception_open(fdit_context *ctx, fdit_device *dev, const 
     TRY(fdit_alloc(ctx, 1, sizeof *self, &self));
     self->hash = FDIT_FNV_START;
     TRY(open_file(ctx, path, self));
-    TRY(describe(ctx, self));
-    TRY(fdit_net_plan(ctx, self->net, dev, 0));
+    TRY(describe(ctx, self, batch));
+    TRY(fdit_net_plan(ctx, self->net, dev, fdit_device_info(dev)->memory));
     TRY(fdit_plan_check(ctx, fdit_net_plan_of(self->net), dev, fdit_device_info(dev)->memory,
                         "take a device with more memory"));
     TRY(fdit_net_allocate(ctx, self->net));
     TRY(fdit_net_load(ctx, self->net, read_layer, self));
     fdit_net_size(self->net, self->spatial, &height, &width, &channels);
-    TRY(fdit_alloc(ctx, (size_t)(height * width), (size_t)channels * sizeof(float), &self->map));
-    TRY(fdit_alloc(ctx, fdit_inception_classes(self), sizeof(float), &self->row));
+    batch = fdit_net_batch(self->net);
+    TRY(fdit_alloc(ctx, (size_t)(batch * height * width), (size_t)channels * sizeof(float), &self->map));
+    TRY(fdit_alloc(ctx, (size_t)batch * fdit_inception_classes(self), sizeof(float), &self->row));
     fdit_net_file_close(&self->file);
     *out = self;
     self = NULL;
@@ -380,12 +386,13 @@ double fdit_inception_flops(const struct fdit_inception *self)
     return fdit_net_flops(self->net, 0);
 }
 
-static enum fdit_status read_spatial(fdit_context *ctx, struct fdit_inception *self, float *to)
+/* Of the n pictures of the last run. */
+static enum fdit_status read_spatial(fdit_context *ctx, struct fdit_inception *self, size_t n, float *to)
 {
     enum fdit_status status = FDIT_OK;
-    const size_t n = fdit_inception_spatial(self), channels = channels_of(self, self->spatial);
+    const size_t all = n * fdit_inception_spatial(self), channels = channels_of(self, self->spatial);
     TRY(fdit_net_read(ctx, self->net, self->spatial, self->map));
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < all; i++)
         to[i] = self->map[i / FDIT_INCEPTION_SPATIAL * channels + i % FDIT_INCEPTION_SPATIAL];
 out:
     return status;
@@ -397,13 +404,15 @@ enum fdit_status fdit_inception_run(fdit_context *ctx, struct fdit_inception *se
     enum fdit_status status = FDIT_OK;
     const size_t picture = 3 * (size_t)FDIT_INCEPTION_SIZE * FDIT_INCEPTION_SIZE;
     const size_t width = fdit_inception_width(self), classes = fdit_inception_classes(self);
-    for (size_t i = 0; i < n; i++) {
-        TRY(fdit_net_run(ctx, self->net, 0, FDIT_NET_AS_IS, x + i * picture,
-                         logits ? logits + i * classes : self->row));
+    const size_t batch = (size_t)fdit_net_batch(self->net);
+    for (size_t i = 0; i < n; i += batch) {
+        const size_t some = n - i < batch ? n - i : batch;
+        TRY(fdit_net_run_batch(ctx, self->net, 0, FDIT_NET_AS_IS, (int)some, x + i * picture,
+                               logits ? logits + i * classes : self->row));
         if (features)
             TRY(fdit_net_read(ctx, self->net, self->pooled, features + i * width));
         if (spatial)
-            TRY(read_spatial(ctx, self, spatial + i * fdit_inception_spatial(self)));
+            TRY(read_spatial(ctx, self, some, spatial + i * fdit_inception_spatial(self)));
     }
 out:
     return status;

@@ -16,8 +16,9 @@ enum { FDIT_INCEPTION_SIZE = 299, FDIT_INCEPTION_SPATIAL = 7 };
 
 struct fdit_inception;
 
-/* A wrong file, or one that lacks a tensor, is FDIT_ERROR_FORMAT with what was expected. */
-enum fdit_status fdit_inception_open(fdit_context *ctx, fdit_device *dev, const char *path,
+/* A wrong file, or one that lacks a tensor, is FDIT_ERROR_FORMAT with what was expected. batch: so many
+ * pictures are usually given at once; as many as help are computed together, where there is memory. */
+enum fdit_status fdit_inception_open(fdit_context *ctx, fdit_device *dev, const char *path, int batch,
                                      struct fdit_inception **out);
 void fdit_inception_close(struct fdit_inception *net);           /* before the device; NULL is allowed */
 size_t fdit_inception_width(const struct fdit_inception *net);   /* features: 2048 */

@@ -16,6 +16,7 @@ enum fdit_status fdit_net_new(fdit_context *ctx, const char *title, struct fdit_
     TRY(fdit_strdup(ctx, title, &net->title));
     TRY(fdit_grow(ctx, &net->pictures, &net->picture_capacity, 1, sizeof *net->pictures));
     net->n_pictures = 1; /* number 0 is none */
+    net->most = 1;
     *out = net;
     net = NULL;
 out:

@@ -20,12 +20,14 @@
  * out:
  *     fdit_net_free(net);                                         // before its device
  *
- * Memory. One picture is computed at a time. Between two steps a picture stays in a buffer as rows of
- * channels, [H, W, C]; a buffer is used again when nobody reads its picture any more, and steps that can do
- * so work in place. A convolution of a normalised picture goes in bands of rows: a band is normalised, then
- * convolved. The statistics of group norms are taken over the whole picture first, so bands have no seams
- * and any band height gives the same bits; a memory limit makes them flatter. All passes share the buffers.
- * */
+ * Memory. One picture is computed at a time, or as many as fdit_net_want_batch asks for: layers of few
+ * pixels then read their weights once for all of them, and the bits are the same. Between two steps a picture
+ * stays in a buffer as rows of channels, [H, W, C]; a buffer is used again when nobody reads its picture any
+ * more, and steps that can do so work in place. A convolution of a normalised picture goes in bands of rows:
+ * a band is normalised, then convolved. The statistics of group norms are taken over the whole picture first,
+ * so bands have no seams and any band height gives the same bits; a memory limit makes them flatter. All
+ * passes share the buffers.
+ */
 #ifndef FDIT_NET_NET_H
 #define FDIT_NET_NET_H
 
@@ -115,9 +117,13 @@ enum fdit_status fdit_net_status(const struct fdit_net *net);
 
 /* Pass `pass` will be run, on pictures of this size; 0 x 0: it will not. Before the plan. */
 void fdit_net_want(struct fdit_net *net, int pass, int height, int width);
+/* Up to `most` pictures at once, at least 1; 1 when it is not called. Before the plan, which takes fewer
+ * where memory asks for it. */
+void fdit_net_want_batch(struct fdit_net *net, int most);
+int fdit_net_batch(const struct fdit_net *net); /* what was planned */
 /* Lists what the wanted passes need; again: plans anew, what was allocated goes. `memory`: bytes on the
- * device that the plan should keep to, by flatter bands; 0: no limit. A plan that cannot stays larger:
- * fdit_plan_check refuses it. */
+ * device that the plan should keep to, by fewer pictures at once, then by flatter bands; 0: no limit. A plan
+ * that cannot stays larger: fdit_plan_check refuses it. */
 enum fdit_status fdit_net_plan(fdit_context *ctx, struct fdit_net *net, fdit_device *dev, size_t memory);
 const struct fdit_plan *fdit_net_plan_of(const struct fdit_net *net);
 double fdit_net_flops(const struct fdit_net *net, int pass); /* of one picture; after the plan */
@@ -146,8 +152,11 @@ struct fdit_net_range {
  * to stop. */
 enum fdit_status fdit_net_run(fdit_context *ctx, struct fdit_net *net, int pass, struct fdit_net_range range,
                               const float *in, float *out);
-/* A picture of the last run's pass, its output or one that is kept, as rows of channels: out [H, W, C]. Its
- * size, after the plan: */
+/* The same of n pictures, in [n, C, H, W] -> out [n, C', H', W']; n at most fdit_net_batch. */
+enum fdit_status fdit_net_run_batch(fdit_context *ctx, struct fdit_net *net, int pass,
+                                    struct fdit_net_range range, int n, const float *in, float *out);
+/* A picture of the last run's pass, its output or one that is kept, as rows of channels: out [H, W, C], or of
+ * n pictures [n, H, W, C]. Its size, after the plan: */
 enum fdit_status fdit_net_read(fdit_context *ctx, struct fdit_net *net, fdit_net_id x, float *out);
 void fdit_net_size(const struct fdit_net *net, fdit_net_id x, int *height, int *width, int *channels);
 

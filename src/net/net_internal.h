@@ -81,14 +81,16 @@ struct fdit_net {
     struct fdit_net_room scratch[FDIT_NET_SCRATCH];
     struct fdit_op_shape *shapes; /* of the ops that a walk runs */
     size_t n_shapes, shape_capacity;
-    float *host; /* a picture as rows of channels */
+    float *host; /* pictures as rows of channels */
     size_t host_floats;
+    int most, batch, last; /* pictures at once: at most, in the plan, and in the last run */
 };
 
 /* One way through a pass. Dry: needs, shapes and flops are noted in the net, nothing runs. */
 struct fdit_net_walk {
     fdit_context *ctx;
     struct fdit_net *net;
+    int n; /* pictures */
     bool dry;
     enum fdit_status status;
     double flops;

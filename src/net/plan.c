@@ -39,6 +39,16 @@ void fdit_net_want(struct fdit_net *net, int pass, int height, int width)
     net->passes[pass].width = width;
 }
 
+void fdit_net_want_batch(struct fdit_net *net, int most)
+{
+    net->most = most;
+}
+
+int fdit_net_batch(const struct fdit_net *net)
+{
+    return net->batch;
+}
+
 /* ------------------------------------------------------------------ sizes */
 
 static int windows(int size, const struct fdit_net_step *s, int border, int kernel)
@@ -146,6 +156,12 @@ out:
     return status;
 }
 
+/* What a room must hold: a picture for each of the batch. */
+static size_t room_floats(const struct fdit_net *net, const struct fdit_net_picture *p)
+{
+    return fdit_net_floats(p) * (size_t)net->batch;
+}
+
 /* Where step i puts its picture: where what it adds lies, or what it takes, when nobody reads that later and
  * the step can work in place; a 1 x 1 convolution does so only to save memory. Else a room that is free. */
 static enum fdit_status place(fdit_context *ctx, struct fdit_net *net, const struct fdit_net_pass *pass,
@@ -156,7 +172,7 @@ static enum fdit_status place(fdit_context *ctx, struct fdit_net *net, const str
     const struct fdit_net_picture *p = net->pictures;
     const bool dies = p[s->in].last == i && s->in != pass->output, conv = s->kind == FDIT_NET_STEP_CONV;
     const bool pointwise = s->kind == FDIT_NET_STEP_NORM || s->kind == FDIT_NET_STEP_ACT;
-    const size_t n = fdit_net_floats(&p[s->out]);
+    const size_t n = room_floats(net, &p[s->out]);
     const fdit_net_id add = conv ? s->more[0] : 0;
     int room = add && p[add].last == i && add != s->in ? p[add].room : dies && pointwise ? p[s->in].room : -1;
     s->in_place = false;
@@ -183,7 +199,7 @@ static enum fdit_status place_all(fdit_context *ctx, struct fdit_net *net, const
     int room;
     while (net->n_rooms < 2)
         TRY(new_room(ctx, net, &room));
-    const size_t n = fdit_net_floats(&net->pictures[pass->input]);
+    const size_t n = room_floats(net, &net->pictures[pass->input]);
     room = free_room(net, pass, pass->first, pass->input, n);
     net->pictures[pass->input].room = room;
     net->rooms[room].floats = n > net->rooms[room].floats ? n : net->rooms[room].floats;
@@ -206,13 +222,13 @@ static enum fdit_status dry_runs(fdit_context *ctx, struct fdit_net *net)
         struct fdit_net_pass *pass = &net->passes[i];
         if (!pass->height)
             continue;
-        struct fdit_net_walk w = { .ctx = ctx, .net = net, .dry = true };
+        struct fdit_net_walk w = { .ctx = ctx, .net = net, .n = net->batch, .dry = true };
         TRY(measure(ctx, net, pass));
         TRY(place_all(ctx, net, pass));
         TRY(fdit_net_walk(&w, pass, pass->end));
-        pass->flops = w.flops;
-        const size_t in = fdit_net_floats(&net->pictures[pass->input]);
-        const size_t out = fdit_net_floats(&net->pictures[pass->output]);
+        pass->flops = w.flops / net->batch;
+        const size_t in = room_floats(net, &net->pictures[pass->input]);
+        const size_t out = room_floats(net, &net->pictures[pass->output]);
         net->host_floats = in > net->host_floats ? in : net->host_floats;
         net->host_floats = out > net->host_floats ? out : net->host_floats;
     }
@@ -260,6 +276,7 @@ enum fdit_status fdit_net_plan(fdit_context *ctx, struct fdit_net *net, fdit_dev
             FAIL(ctx, FDIT_ERROR_ARGUMENT, "%s: pass %s has no end", net->title, net->passes[i].name);
     fdit_net_release(net);
     net->dev = dev;
+    net->batch = net->most;
     net->band_floats = (fdit_device_info(dev)->is_gpu ? BAND_BYTES_GPU : BAND_BYTES) / sizeof(float);
     net->score_floats = net->band_floats;
     for (;;) {
@@ -267,6 +284,10 @@ enum fdit_status fdit_net_plan(fdit_context *ctx, struct fdit_net *net, fdit_dev
         TRY(fill_plan(ctx, net));
         if (!memory || fdit_plan_device_bytes(&net->plan) <= memory || net->band_floats < 1024)
             break;
+        if (net->batch > 1) {
+            net->batch /= 2;
+            continue;
+        }
         net->band_floats /= 2;
         net->score_floats /= 2;
     }

@@ -46,20 +46,19 @@ static void remember(struct fdit_net_walk *w, struct fdit_op_shape shape, double
         net->shapes[net->n_shapes++] = shape;
 }
 
-static struct fdit_op_shape shape_of(enum fdit_op op, int rows, int n_in, int n_out)
+static struct fdit_op_shape shape_of(enum fdit_op op, int samples, int rows, int n_in, int n_out)
 {
     return (struct fdit_op_shape){ .op = op,
-                                   .samples = 1,
+                                   .samples = samples,
                                    .tokens = rows,
                                    .n_in = n_in,
                                    .n_out = n_out,
-                                   .n = (size_t)rows * (size_t)n_out };
+                                   .n = (size_t)samples * (size_t)rows * (size_t)n_out };
 }
 
 static void conv(struct fdit_net_walk *w, const struct fdit_net_step *s, struct fdit_conv_args a)
 {
     const struct fdit_net_layer *l = &w->net->layers[s->layer];
-    a.samples = 1;
     a.n_in = l->n_in;
     a.n_out = l->n_out;
     a.kernel_y = l->kernel_y;
@@ -76,18 +75,18 @@ static void conv(struct fdit_net_walk *w, const struct fdit_net_step *s, struct 
         return;
     }
     const int pixels = a.out_height * a.out_width, taps = l->kernel_y * l->kernel_x;
-    struct fdit_op_shape shape = shape_of(FDIT_OP_CONV, pixels, l->n_in, l->n_out);
+    struct fdit_op_shape shape = shape_of(FDIT_OP_CONV, a.samples, pixels, l->n_in, l->n_out);
     shape.taps = taps;
     shape.groups = l->groups;
-    remember(w, shape, 2.0 * taps * pixels * (l->n_in / l->groups) * l->n_out);
+    remember(w, shape, 2.0 * taps * pixels * a.samples * (l->n_in / l->groups) * l->n_out);
 }
 
-static void linear(struct fdit_net_walk *w, const struct fdit_net_step *s, int rows, struct fdit_tensor y,
-                   struct fdit_tensor x, struct fdit_tensor residual)
+static void linear(struct fdit_net_walk *w, const struct fdit_net_step *s, int samples, int rows,
+                   struct fdit_tensor y, struct fdit_tensor x, struct fdit_tensor residual)
 {
     const struct fdit_net_layer *l = &w->net->layers[s->layer];
     if (!w->dry)
-        fdit_linear(w->net->dev, &(struct fdit_linear_args){ .samples = 1,
+        fdit_linear(w->net->dev, &(struct fdit_linear_args){ .samples = samples,
                                                              .tokens = rows,
                                                              .n_in = l->n_in,
                                                              .n_out = l->n_out,
@@ -98,31 +97,33 @@ static void linear(struct fdit_net_walk *w, const struct fdit_net_step *s, int r
                                                              .act = s->then,
                                                              .residual = residual });
     else
-        remember(w, shape_of(FDIT_OP_LINEAR, rows, l->n_in, l->n_out), 2.0 * rows * l->n_in * l->n_out);
+        remember(w, shape_of(FDIT_OP_LINEAR, samples, rows, l->n_in, l->n_out),
+                 2.0 * samples * rows * l->n_in * l->n_out);
 }
 
-/* Statistics of the groups of a norm over all rows of x. */
+/* Statistics of the groups of a norm over all rows of each picture of x. */
 static void stats(struct fdit_net_walk *w, const struct fdit_net_layer *norm, int rows, struct fdit_tensor x)
 {
-    struct fdit_tensor to = scratch(w, FDIT_NET_STATS, 2 * (size_t)norm->groups);
+    struct fdit_tensor to = scratch(w, FDIT_NET_STATS, 2 * (size_t)norm->groups * (size_t)w->n);
     if (!w->dry)
-        fdit_group_stats(w->net->dev, &(struct fdit_group_stats_args){ .samples = 1,
+        fdit_group_stats(w->net->dev, &(struct fdit_group_stats_args){ .samples = w->n,
                                                                        .pixels = rows,
                                                                        .width = norm->n_out,
                                                                        .groups = norm->groups,
                                                                        .stats = to,
                                                                        .x = x });
     else
-        remember(w, shape_of(FDIT_OP_GROUP_STATS, rows, 0, norm->n_out), 0);
+        remember(w, shape_of(FDIT_OP_GROUP_STATS, w->n, rows, 0, norm->n_out), 0);
 }
 
-/* y = act(norm(x)) of some rows, with the statistics that are there. */
-static void apply(struct fdit_net_walk *w, const struct fdit_net_layer *norm, int rows, struct fdit_tensor y,
-                  struct fdit_tensor x, enum fdit_act act)
+/* y = act(norm(x)) of some rows of pictures first .. first + n - 1, with the statistics that are there. */
+static void apply(struct fdit_net_walk *w, const struct fdit_net_layer *norm, int first, int n, int rows,
+                  struct fdit_tensor y, struct fdit_tensor x, enum fdit_act act)
 {
-    struct fdit_tensor from = scratch(w, FDIT_NET_STATS, 2 * (size_t)norm->groups);
+    const size_t each = 2 * (size_t)norm->groups;
+    struct fdit_tensor from = at(scratch(w, FDIT_NET_STATS, each * (size_t)w->n), each * (size_t)first);
     if (!w->dry)
-        fdit_group_apply(w->net->dev, &(struct fdit_group_apply_args){ .samples = 1,
+        fdit_group_apply(w->net->dev, &(struct fdit_group_apply_args){ .samples = n,
                                                                        .pixels = rows,
                                                                        .width = norm->n_out,
                                                                        .groups = norm->groups,
@@ -133,7 +134,7 @@ static void apply(struct fdit_net_walk *w, const struct fdit_net_layer *norm, in
                                                                        .bias = param(w, norm->bias_at),
                                                                        .act = act });
     else
-        remember(w, shape_of(FDIT_OP_GROUP_APPLY, rows, 0, norm->n_out), 0);
+        remember(w, shape_of(FDIT_OP_GROUP_APPLY, n, rows, 0, norm->n_out), 0);
 }
 
 /* ------------------------------------------------------------------ bands */
@@ -152,22 +153,24 @@ static int band_rows(const struct fdit_net_walk *w, int height, size_t floats, i
     return rows < 1 ? 1 : least(rows, height);
 }
 
-/* y = conv(act(norm(x))) [+ add], band after band. */
-static void norm_conv(struct fdit_net_walk *w, const struct fdit_net_step *s)
+/* y = conv(act(norm(x))) [+ add] of one picture, band after band of `step` rows. */
+static void norm_conv_picture(struct fdit_net_walk *w, const struct fdit_net_step *s, int picture, int step)
 {
     const struct fdit_net_picture *p = &w->net->pictures[s->in];
     const struct fdit_net_layer *l = &w->net->layers[s->layer], *norm = &w->net->layers[s->norm];
     const size_t in_row = (size_t)p->width * (size_t)l->n_in, out_row = (size_t)p->width * (size_t)l->n_out;
-    struct fdit_tensor x = tensor_of(w, s->in), y = tensor_of(w, s->out), add = tensor_of(w, s->more[0]);
-    const int step = band_rows(w, p->height, in_row, 2);
+    const size_t before = (size_t)picture * (size_t)p->height;
+    struct fdit_tensor x = at(tensor_of(w, s->in), before * in_row);
+    struct fdit_tensor y = at(tensor_of(w, s->out), before * out_row);
+    struct fdit_tensor add = at(tensor_of(w, s->more[0]), before * out_row);
     struct fdit_tensor band = scratch(w, FDIT_NET_BAND, (size_t)least(step + 2, p->height) * in_row);
-    stats(w, norm, p->height * p->width, x);
     for (int row = 0; row < p->height; row += step) {
         int rows = least(step, p->height - row);
         int above = row ? row - 1 : 0, below = least(row + rows + 1, p->height);
-        apply(w, norm, (below - above) * p->width, band, at(x, (size_t)above * in_row), s->act);
+        apply(w, norm, picture, 1, (below - above) * p->width, band, at(x, (size_t)above * in_row), s->act);
         conv(w, s,
-             (struct fdit_conv_args){ .height = below - above,
+             (struct fdit_conv_args){ .samples = 1,
+                                      .height = below - above,
                                       .width = p->width,
                                       .out_height = rows,
                                       .out_width = p->width,
@@ -178,17 +181,29 @@ static void norm_conv(struct fdit_net_walk *w, const struct fdit_net_step *s)
     }
 }
 
-/* x = linear(x), in place: from the end where rows grow, so that none is overwritten unread. */
+static void norm_conv(struct fdit_net_walk *w, const struct fdit_net_step *s)
+{
+    const struct fdit_net_picture *p = &w->net->pictures[s->in];
+    const struct fdit_net_layer *l = &w->net->layers[s->layer], *norm = &w->net->layers[s->norm];
+    const int step = band_rows(w, p->height, (size_t)p->width * (size_t)l->n_in, 2);
+    stats(w, norm, p->height * p->width, tensor_of(w, s->in));
+    for (int i = 0; i < w->n; i++)
+        norm_conv_picture(w, s, i, step);
+}
+
+/* x = linear(x), in place, of all pictures as one of as many rows: from the end where rows grow, so that none
+ * is overwritten unread. */
 static void linear_in_place(struct fdit_net_walk *w, const struct fdit_net_step *s)
 {
     const struct fdit_net_picture *p = &w->net->pictures[s->in];
     const struct fdit_net_layer *l = &w->net->layers[s->layer];
     const size_t in_row = (size_t)p->width * (size_t)l->n_in, out_row = (size_t)p->width * (size_t)l->n_out;
-    const int step = band_rows(w, p->height, out_row, 0), bands = (p->height + step - 1) / step;
+    const int height = p->height * w->n, step = band_rows(w, height, out_row, 0);
+    const int bands = (height + step - 1) / step;
     struct fdit_tensor x = tensor_of(w, s->in), band = scratch(w, FDIT_NET_BAND, (size_t)step * out_row);
     for (int i = 0; i < bands; i++) {
-        int row = (l->n_out > l->n_in ? bands - 1 - i : i) * step, rows = least(step, p->height - row);
-        linear(w, s, rows * p->width, band, at(x, (size_t)row * in_row), FDIT_NO_TENSOR);
+        int row = (l->n_out > l->n_in ? bands - 1 - i : i) * step, rows = least(step, height - row);
+        linear(w, s, 1, rows * p->width, band, at(x, (size_t)row * in_row), FDIT_NO_TENSOR);
         if (!w->dry)
             fdit_copy(w->net->dev, fdit_at(x, (size_t)row * out_row), band, (size_t)rows * out_row);
     }
@@ -205,10 +220,11 @@ static void take_conv(struct fdit_net_walk *w, const struct fdit_net_step *s)
     else if (s->in_place)
         linear_in_place(w, s);
     else if (w->net->layers[s->layer].linear)
-        linear(w, s, p->height * p->width, y, x, add);
+        linear(w, s, w->n, p->height * p->width, y, x, add);
     else
         conv(w, s,
-             (struct fdit_conv_args){ .height = p->height,
+             (struct fdit_conv_args){ .samples = w->n,
+                                      .height = p->height,
                                       .width = p->width,
                                       .out_height = q->height,
                                       .out_width = q->width,
@@ -224,12 +240,12 @@ static void take_norm(struct fdit_net_walk *w, const struct fdit_net_step *s)
     const struct fdit_net_layer *norm = &w->net->layers[s->norm];
     const int rows = p->height * p->width;
     stats(w, norm, rows, tensor_of(w, s->in));
-    apply(w, norm, rows, tensor_of(w, s->out), tensor_of(w, s->in), s->act);
+    apply(w, norm, 0, w->n, rows, tensor_of(w, s->out), tensor_of(w, s->in), s->act);
 }
 
 static void take_act(struct fdit_net_walk *w, const struct fdit_net_step *s)
 {
-    const size_t n = fdit_net_floats(&w->net->pictures[s->in]);
+    const size_t n = fdit_net_floats(&w->net->pictures[s->in]) * (size_t)w->n;
     if (!w->dry)
         fdit_activation(w->net->dev,
                         &(struct fdit_activation_args){
@@ -238,19 +254,19 @@ static void take_act(struct fdit_net_walk *w, const struct fdit_net_step *s)
         remember(w, (struct fdit_op_shape){ .op = FDIT_OP_ACTIVATION, .samples = 1, .n = n }, 0);
 }
 
-/* Rows first .. first + rows - 1 of softmax(q k^T / sqrt(c)) v, over n pixels. */
+/* Rows first .. first + rows - 1 of softmax(q k^T / sqrt(c)) v, over n pixels of a picture. */
 static void attend_rows(struct fdit_net_walk *w, const struct fdit_net_step *s, struct fdit_tensor scores,
-                        int n, int c, int first, int rows)
+                        int n, int c, int picture, int first, int rows)
 {
     fdit_device *dev = w->net->dev;
-    const size_t from = (size_t)first * (size_t)c;
+    const size_t before = (size_t)picture * (size_t)n * (size_t)c, from = before + (size_t)first * (size_t)c;
     if (w->dry) {
-        struct fdit_op_shape shape = shape_of(FDIT_OP_LINEAR, rows, c, n);
+        struct fdit_op_shape shape = shape_of(FDIT_OP_LINEAR, 1, rows, c, n);
         shape.plain = true;
         remember(w, shape, 2.0 * rows * n * c);
         shape.op = FDIT_OP_LINEAR_DX;
         remember(w, shape, 2.0 * rows * n * c);
-        remember(w, shape_of(FDIT_OP_SOFTMAX, rows, 0, n), 0);
+        remember(w, shape_of(FDIT_OP_SOFTMAX, 1, rows, 0, n), 0);
         return;
     }
     fdit_linear(dev, &(struct fdit_linear_args){ .samples = 1,
@@ -259,7 +275,7 @@ static void attend_rows(struct fdit_net_walk *w, const struct fdit_net_step *s, 
                                                  .n_out = n,
                                                  .y = scores,
                                                  .x = at(tensor_of(w, s->in), from),
-                                                 .matrix = tensor_of(w, s->more[0]) });
+                                                 .matrix = at(tensor_of(w, s->more[0]), before) });
     fdit_softmax(dev,
                  &(struct fdit_softmax_args){
                      .m = rows, .n = n, .y = scores, .x = scores, .scale = (float)(1 / sqrt((double)c)) });
@@ -269,7 +285,7 @@ static void attend_rows(struct fdit_net_walk *w, const struct fdit_net_step *s, 
                                                        .n_out = n,
                                                        .dx = at(tensor_of(w, s->out), from),
                                                        .dy = scores,
-                                                       .matrix = tensor_of(w, s->more[1]) });
+                                                       .matrix = at(tensor_of(w, s->more[1]), before) });
 }
 
 static void take_attend(struct fdit_net_walk *w, const struct fdit_net_step *s)
@@ -279,15 +295,16 @@ static void take_attend(struct fdit_net_walk *w, const struct fdit_net_step *s)
     const size_t fit = w->net->score_floats / (size_t)n;
     const int step = fit < 1 ? 1 : fit > (size_t)n ? n : (int)fit;
     struct fdit_tensor scores = scratch(w, FDIT_NET_SCORES, (size_t)step * (size_t)n);
-    for (int row = 0; row < n; row += step)
-        attend_rows(w, s, scores, n, p->channels, row, least(step, n - row));
+    for (int i = 0; i < w->n; i++)
+        for (int row = 0; row < n; row += step)
+            attend_rows(w, s, scores, n, p->channels, i, row, least(step, n - row));
 }
 
 static void take_pool(struct fdit_net_walk *w, const struct fdit_net_step *s)
 {
     const struct fdit_net_picture *p = &w->net->pictures[s->in], *q = &w->net->pictures[s->out];
     if (!w->dry)
-        fdit_pooling(w->net->dev, &(struct fdit_pooling_args){ .samples = 1,
+        fdit_pooling(w->net->dev, &(struct fdit_pooling_args){ .samples = w->n,
                                                                .height = p->height,
                                                                .width = p->width,
                                                                .channels = p->channels,
@@ -299,13 +316,13 @@ static void take_pool(struct fdit_net_walk *w, const struct fdit_net_step *s)
                                                                .y = tensor_of(w, s->out),
                                                                .x = tensor_of(w, s->in) });
     else
-        remember(w, shape_of(FDIT_OP_POOLING, q->height * q->width, 0, q->channels), 0);
+        remember(w, shape_of(FDIT_OP_POOLING, w->n, q->height * q->width, 0, q->channels), 0);
 }
 
 static void take_join(struct fdit_net_walk *w, const struct fdit_net_step *s)
 {
     const struct fdit_net_picture *p = &w->net->pictures[s->in], *q = &w->net->pictures[s->out];
-    const int pixels = p->height * p->width;
+    const int pixels = p->height * p->width * w->n;
     if (!w->dry)
         fdit_copy_columns(w->net->dev, &(struct fdit_copy_columns_args){ .m = pixels,
                                                                          .n = p->channels,
@@ -314,7 +331,7 @@ static void take_join(struct fdit_net_walk *w, const struct fdit_net_step *s)
                                                                          .y = tensor_of(w, s->out),
                                                                          .x = tensor_of(w, s->in) });
     else
-        remember(w, shape_of(FDIT_OP_COPY_COLUMNS, pixels, p->channels, q->channels), 0);
+        remember(w, shape_of(FDIT_OP_COPY_COLUMNS, 1, pixels, p->channels, q->channels), 0);
 }
 
 enum fdit_status fdit_net_walk(struct fdit_net_walk *w, const struct fdit_net_pass *pass, size_t end)
@@ -355,22 +372,33 @@ static void from_rows(const float *from, size_t channels, size_t n, float *to)
             to[c * n + i] = from[i * channels + c];
 }
 
-enum fdit_status fdit_net_run(fdit_context *ctx, struct fdit_net *net, int pass, struct fdit_net_range range,
-                              const float *in, float *out)
+enum fdit_status fdit_net_run_batch(fdit_context *ctx, struct fdit_net *net, int pass,
+                                    struct fdit_net_range range, int n, const float *in, float *out)
 {
     enum fdit_status status = FDIT_OK;
     const struct fdit_net_pass *p = pass >= 0 && (size_t)pass < net->n_passes ? &net->passes[pass] : NULL;
-    if (!p || !p->height || !net->loaded)
-        FAIL(ctx, FDIT_ERROR_ARGUMENT, "%s: pass %d was not planned, or has no weights", net->title, pass);
+    if (!p || !p->height || !net->loaded || n < 1 || n > net->batch)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "%s: pass %d was not planned for %d at once, or has no weights",
+             net->title, pass, n);
     const struct fdit_net_picture *x = &net->pictures[p->input], *y = &net->pictures[p->output];
-    struct fdit_net_walk w = { .ctx = ctx, .net = net };
-    to_rows(in, (size_t)x->channels, fdit_net_floats(x) / (size_t)x->channels, range, net->host);
-    fdit_write(net->dev, tensor_of(&w, p->input), net->host, fdit_net_floats(x));
+    const size_t n_in = fdit_net_floats(x), n_out = fdit_net_floats(y);
+    struct fdit_net_walk w = { .ctx = ctx, .net = net, .n = n };
+    net->last = n;
+    for (size_t i = 0; i < (size_t)n; i++)
+        to_rows(in + i * n_in, (size_t)x->channels, n_in / (size_t)x->channels, range, net->host + i * n_in);
+    fdit_write(net->dev, tensor_of(&w, p->input), net->host, n_in * (size_t)n);
     TRY(fdit_net_walk(&w, p, p->end));
-    TRY(fdit_read(ctx, net->dev, tensor_of(&w, p->output), net->host, fdit_net_floats(y)));
-    from_rows(net->host, (size_t)y->channels, fdit_net_floats(y) / (size_t)y->channels, out);
+    TRY(fdit_read(ctx, net->dev, tensor_of(&w, p->output), net->host, n_out * (size_t)n));
+    for (size_t i = 0; i < (size_t)n; i++)
+        from_rows(net->host + i * n_out, (size_t)y->channels, n_out / (size_t)y->channels, out + i * n_out);
 out:
     return status;
+}
+
+enum fdit_status fdit_net_run(fdit_context *ctx, struct fdit_net *net, int pass, struct fdit_net_range range,
+                              const float *in, float *out)
+{
+    return fdit_net_run_batch(ctx, net, pass, range, 1, in, out);
 }
 
 enum fdit_status fdit_net_read(fdit_context *ctx, struct fdit_net *net, fdit_net_id x, float *out)
@@ -380,7 +408,8 @@ enum fdit_status fdit_net_read(fdit_context *ctx, struct fdit_net *net, fdit_net
     if (x < 1 || (size_t)x >= net->n_pictures || net->pictures[x].last != SIZE_MAX || !net->loaded)
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "%s: picture %d is not a result of a pass that was run", net->title,
              x);
-    TRY(fdit_read(ctx, net->dev, tensor_of(&w, x), out, fdit_net_floats(&net->pictures[x])));
+    TRY(fdit_read(ctx, net->dev, tensor_of(&w, x), out,
+                  fdit_net_floats(&net->pictures[x]) * (size_t)net->last));
 out:
     return status;
 }
