@@ -39,16 +39,26 @@ void fdit_html_begin(FILE *f, const char *title)
           f);
     fdit_html_text(f, title);
     fputs("</title>\n<style>\n"
+          ":root{color-scheme:light dark;--ink:#222;--paper:#fff;--rule:#ddd;--soft:#595959;--mark:#1f5fa8;"
+          "--bar:#7aa6d8;--note:#8a4b00;--mat:#eee}\n"
+          "@media(prefers-color-scheme:dark){:root{--ink:#ddd;--paper:#17191c;--rule:#3a3d42;--soft:#a3a7ad;"
+          "--mark:#7db4f0;--bar:#3c6a9c;--note:#e0a458;--mat:#2a2d31}}\n"
           "body{font:15px/1.45 system-ui,sans-serif;max-width:70em;margin:2em auto;padding:0 1em;"
-          "color:#222;background:#fff}\n"
-          "h1{font-size:1.5em}h2{font-size:1.2em;margin-top:2em;border-bottom:1px solid #ccc}\n"
+          "color:var(--ink);background:var(--paper);overflow-wrap:anywhere}\n"
+          "h1{font-size:1.5em}h2{font-size:1.2em;margin-top:2em;border-bottom:1px solid var(--rule)}\n"
           "table{border-collapse:collapse;margin:.7em 0;display:block;overflow-x:auto}\n"
-          "th,td{padding:.2em .7em;text-align:right;border-bottom:1px solid #e4e4e4;white-space:nowrap}\n"
+          "th,td{padding:.2em .7em;text-align:right;border-bottom:1px solid var(--rule);white-space:nowrap}\n"
           "th:first-child,td:first-child,td.words{text-align:left;white-space:normal}\n"
-          "td.note{text-align:left;color:#8a4b00;font-size:.9em;white-space:normal}\n"
-          "img{image-rendering:pixelated;margin:1px;background:#eee;vertical-align:middle}\n"
-          "svg{max-width:100%;height:auto;font:12px system-ui,sans-serif}\n"
-          ".better{color:#666;font-size:.9em}summary{cursor:pointer}\n"
+          "td:first-child,td.words,td.note{overflow-wrap:break-word;min-width:6em}\n"
+          "td.note{text-align:left;color:var(--note);font-size:.9em;white-space:normal;min-width:14em}\n"
+          "td.note:empty,td.words:empty{min-width:0}\n"
+          "img{image-rendering:pixelated;margin:1px;background:var(--mat);vertical-align:middle}\n"
+          ".chart{overflow-x:auto;margin:.7em 0}\n"
+          "svg{display:block;max-width:100%;min-width:34em;height:auto;font:12px system-ui,sans-serif}\n"
+          "svg text{fill:var(--ink)}svg .soft{fill:var(--soft)}svg .rule{stroke:var(--rule)}\n"
+          "svg .mark{fill:var(--mark)}svg .bar{stroke:var(--bar)}\n"
+          "svg .curve{fill:none;stroke:var(--mark);stroke-width:2}\n"
+          ".better{color:var(--soft);font-size:.9em}summary{cursor:pointer}\n"
           "</style>\n</head>\n<body>\n",
           f);
 }
@@ -175,8 +185,9 @@ static double up(const struct range *r, double v)
 
 static void begin_chart(FILE *f, const char *title, int height)
 {
-    fprintf(f, "<svg viewBox=\"0 0 %d %d\" width=\"%d\" height=\"%d\" role=\"img\"><title>", WIDTH, height,
-            WIDTH, height);
+    fprintf(f,
+            "<div class=\"chart\"><svg viewBox=\"0 0 %d %d\" width=\"%d\" height=\"%d\" role=\"img\"><title>",
+            WIDTH, height, WIDTH, height);
     fdit_html_text(f, title);
     fputs("</title><text x=\"4\" y=\"16\" font-weight=\"bold\">", f);
     fdit_html_text(f, title);
@@ -194,8 +205,8 @@ void fdit_html_dots(FILE *f, const char *title, const struct fdit_html_point *po
     for (int k = 0; k <= TICKS; k++) {
         double v = r.least + (r.most - r.least) * k / TICKS, x = across(&r, v);
         fprintf(f,
-                "<line x1=\"%.1f\" x2=\"%.1f\" y1=\"%d\" y2=\"%d\" stroke=\"#ddd\"/>"
-                "<text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\" fill=\"#666\">%.3g</text>\n",
+                "<line x1=\"%.1f\" x2=\"%.1f\" y1=\"%d\" y2=\"%d\" class=\"rule\"/>"
+                "<text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\" class=\"soft\">%.3g</text>\n",
                 x, x, TOP - 6, bottom, x, height - 6, v);
     }
     for (size_t i = 0; i < n; i++) {
@@ -206,15 +217,15 @@ void fdit_html_dots(FILE *f, const char *title, const struct fdit_html_point *po
         fputs("</text>", f);
         if (isfinite(p->low) && isfinite(p->high))
             fprintf(f,
-                    "<line x1=\"%.1f\" x2=\"%.1f\" y1=\"%.1f\" y2=\"%.1f\" stroke=\"#7aa6d8\" "
+                    "<line x1=\"%.1f\" x2=\"%.1f\" y1=\"%.1f\" y2=\"%.1f\" class=\"bar\" "
                     "stroke-width=\"4\"/>",
                     across(&r, p->low), across(&r, p->high), y, y);
         if (isfinite(p->value))
             fprintf(f,
-                    "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"4\" fill=\"#1f5fa8\"><title>%.4g</title></circle>\n",
+                    "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"4\" class=\"mark\"><title>%.4g</title></circle>\n",
                     across(&r, p->value), y, p->value);
     }
-    fputs("</svg>\n", f);
+    fputs("</svg></div>\n", f);
 }
 
 void fdit_html_line(FILE *f, const char *title, const char *x_name, const struct fdit_html_point *points,
@@ -230,16 +241,16 @@ void fdit_html_line(FILE *f, const char *title, const char *x_name, const struct
     for (int k = 0; k <= TICKS; k++) {
         double v = r.least + (r.most - r.least) * k / TICKS, at = x.least + (x.most - x.least) * k / TICKS;
         fprintf(f,
-                "<line x1=\"%d\" x2=\"%d\" y1=\"%.1f\" y2=\"%.1f\" stroke=\"#ddd\"/>"
-                "<text x=\"%d\" y=\"%.1f\" text-anchor=\"end\" fill=\"#666\">%.3g</text>"
-                "<text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\" fill=\"#666\">%.6g</text>\n",
+                "<line x1=\"%d\" x2=\"%d\" y1=\"%.1f\" y2=\"%.1f\" class=\"rule\"/>"
+                "<text x=\"%d\" y=\"%.1f\" text-anchor=\"end\" class=\"soft\">%.3g</text>"
+                "<text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\" class=\"soft\">%.6g</text>\n",
                 LEFT, WIDTH - RIGHT, up(&r, v), up(&r, v), LEFT - 8, up(&r, v) + 4, v, across(&x, at),
                 HEIGHT - 22, at);
     }
-    fprintf(f, "<text x=\"%d\" y=\"%d\" text-anchor=\"middle\" fill=\"#666\">", (LEFT + WIDTH - RIGHT) / 2,
+    fprintf(f, "<text x=\"%d\" y=\"%d\" text-anchor=\"middle\" class=\"soft\">", (LEFT + WIDTH - RIGHT) / 2,
             HEIGHT - 6);
     fdit_html_text(f, x_name);
-    fputs("</text>\n<path fill=\"none\" stroke=\"#1f5fa8\" stroke-width=\"2\" d=\"", f);
+    fputs("</text>\n<path class=\"curve\" d=\"", f);
     for (size_t i = 0; i < n; i++) {
         if (isfinite(points[i].value))
             fprintf(f, "%c%.1f %.1f", drawing ? 'L' : 'M', across(&x, points[i].x), up(&r, points[i].value));
@@ -251,14 +262,14 @@ void fdit_html_line(FILE *f, const char *title, const char *x_name, const struct
         double at = across(&x, p->x);
         if (isfinite(p->low) && isfinite(p->high))
             fprintf(f,
-                    "<line x1=\"%.1f\" x2=\"%.1f\" y1=\"%.1f\" y2=\"%.1f\" stroke=\"#7aa6d8\" "
+                    "<line x1=\"%.1f\" x2=\"%.1f\" y1=\"%.1f\" y2=\"%.1f\" class=\"bar\" "
                     "stroke-width=\"2\"/>",
                     at, at, up(&r, p->low), up(&r, p->high));
         if (isfinite(p->value))
             fprintf(f,
-                    "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"4\" fill=\"#1f5fa8\"><title>%.6g: "
+                    "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"4\" class=\"mark\"><title>%.6g: "
                     "%.4g</title></circle>\n",
                     at, up(&r, p->value), p->x, p->value);
     }
-    fputs("</svg>\n", f);
+    fputs("</svg></div>\n", f);
 }
