@@ -67,6 +67,13 @@ assert by["attention_backward b2 n9 h3 d8"] == 2 * 8 * 9 * 9 * 24
 P
 fi
 
+# With an adapter: compared with the reference, and more work than without one.
+good --repetitions 1 --json "sample lora:3 $tiny" "sample $tiny"
+count stdout '"verified": true' 2
+checks=$((checks + 1))
+set -- $(value stdout flops | tr '\n' ' ')
+[ "$1" -gt "$2" ] || fail "an adapter adds no flops: $1, $2"
+
 # Recomputation is not counted: the same flops whatever is kept. And the sum by hand: products of the
 # forward pass, dX of all that have one (not the patches, not the first time layer), attention thrice.
 good --repetitions 1 --json --no-verify "train $tiny" "train recompute=block $tiny" \

@@ -179,8 +179,8 @@ static double linear_value(const void *problem)
     const struct linear_problem *p = problem;
     double x[M * D];
     ref_activation_f64(M * D, p->before, x, p->x);
-    ref_linear_f64(B, N, D, K, p->y, x, p->w, p->bias, p->add, p->act, NULL, p->gate, K, p->residual, false,
-                   0);
+    ref_linear_f64(B, N, D, K, p->y, x, p->w, p->bias, p->add, NULL, NULL, 0, p->act, NULL, p->gate, K,
+                   p->residual, false, 0);
     return inner(p->y, p->c, M * K);
 }
 
@@ -244,7 +244,8 @@ START_TEST(gated_linear_gradients)
     };
     double *pre = zeros(&pool, M * K), *branch = zeros(&pool, M * K), *dz = zeros(&pool, M * K);
     double *dgate = zeros(&pool, B * K), *dx = zeros(&pool, M * D);
-    ref_linear_f64(B, N, D, K, p.y, p.x, p.w, p.bias, p.add, p.act, pre, p.gate, K, p.residual, false, 0);
+    ref_linear_f64(B, N, D, K, p.y, p.x, p.w, p.bias, p.add, NULL, NULL, 0, p.act, pre, p.gate, K, p.residual,
+                   false, 0);
     ref_activation_f64(M * K, p.act, branch, pre);
     ref_gate_backward_f64(B, N, K, branch, dgate, K, p.c, branch, p.gate, K); /* in place */
     ref_activation_backward_f64(M * K, p.act, dz, branch, pre);
@@ -256,13 +257,16 @@ START_TEST(gated_linear_gradients)
 
     /* The pieces: pre is the plain product, the gate entry the same mix, a shared residual repeats. */
     double *plain = zeros(&pool, M * K), *mixed = zeros(&pool, M * K), *both = zeros(&pool, M * K);
-    ref_linear_f64(B, N, D, K, plain, p.x, p.w, p.bias, p.add, FDIT_ACT_NONE, NULL, NULL, 0, NULL, false, 0);
+    ref_linear_f64(B, N, D, K, plain, p.x, p.w, p.bias, p.add, NULL, NULL, 0, FDIT_ACT_NONE, NULL, NULL, 0,
+                   NULL, false, 0);
     check_close("pre", pre, plain, M * K);
     ref_activation_f64(M * K, p.act, branch, pre);
-    ref_linear_f64(B, N, D, K, p.y, p.x, p.w, p.bias, p.add, p.act, NULL, p.gate, K, p.residual, false, 0);
+    ref_linear_f64(B, N, D, K, p.y, p.x, p.w, p.bias, p.add, NULL, NULL, 0, p.act, NULL, p.gate, K,
+                   p.residual, false, 0);
     ref_gate_f64(B, N, K, mixed, p.residual, branch, p.gate, K);
     check_close("gate", mixed, p.y, M * K);
-    ref_linear_f64(B, N, D, K, p.y, p.x, p.w, p.bias, p.add, p.act, NULL, NULL, 0, p.residual, true, 0);
+    ref_linear_f64(B, N, D, K, p.y, p.x, p.w, p.bias, p.add, NULL, NULL, 0, p.act, NULL, NULL, 0, p.residual,
+                   true, 0);
     for (int r = 0; r < M; r++)
         for (int o = 0; o < K; o++)
             both[r * K + o] = branch[r * K + o] + p.residual[r % N * K + o];
@@ -276,7 +280,8 @@ START_TEST(linear_adjoints)
     struct pool pool = { .rng = test_rng_new("linear adjoint") };
     double *x = randoms(&pool, M * D), *w = randoms(&pool, K * D), *y = randoms(&pool, M * K);
     double *ax = zeros(&pool, M * K), *dx = zeros(&pool, M * D), *dw = zeros(&pool, K * D);
-    ref_linear_f64(B, N, D, K, ax, x, w, NULL, NULL, FDIT_ACT_NONE, NULL, NULL, 0, NULL, false, 0);
+    ref_linear_f64(B, N, D, K, ax, x, w, NULL, NULL, NULL, NULL, 0, FDIT_ACT_NONE, NULL, NULL, 0, NULL, false,
+                   0);
     ref_linear_dx_f64(M, D, K, dx, y, w, NULL, FDIT_ACT_NONE, NULL, 0);
     ref_linear_dw_f64(M, D, K, dw, y, x, 0);
     double value = inner(ax, y, M * K);

@@ -164,6 +164,7 @@ const struct fdit_device_ops fdit_cpu_ops = {
     .reserve = cpu_reserve,
 #define OP(entry, ENUM, arguments) .entry = fdit_cpu_##entry,
 #include "device/op_list.h"
+    .fuses_low = fdit_cpu_fuses_low,
     .fuses_act = true,
     .fuses_gate = true,
     .fuses_add = true,

@@ -368,7 +368,7 @@ static struct a_rows gather_a(const struct fdit_gemm *g, int m0, int mc, int k0,
         return (struct a_rows){ block, step, 0, true };
     }
     const float *a = g->a + (size_t)m0 * g->lda + k0;
-    if (mc <= MR || g->lda == (size_t)kc)
+    if (mc <= MR || g->lda == (size_t)kc || g->n <= NR) /* with one panel of B each is read once */
         return (struct a_rows){ a, MR * g->lda, g->lda, false };
     for (int i = 0; i < mc; i++)
         memcpy(block + (size_t)i * (size_t)kc, a + (size_t)i * g->lda, (size_t)kc * sizeof *block);
@@ -413,6 +413,10 @@ static void tile_normal(const struct fdit_gemm *g, int m0, int m1, int n0, int n
                     ahead_of(&g->to, more && packed ? panel + (size_t)NR * (size_t)g->k : NULL, AHEAD_LINES,
                              kc / AHEAD_STEPS, i / MR, (int)(mc_up / MR), m0 + i, last ? mr : 0, n);
                 (a.packed ? tile_packed[mr - 1] : tile_rows[mr - 1])(kc, rows, a.ld, panel, c, k0 == 0, &f);
+                if (last && g->low_k)
+                    tile_rows[mr - 1](g->low_k, g->low + (size_t)(m0 + i) * (size_t)g->low_k,
+                                      (size_t)g->low_k, g->low_panels + (size_t)n * (size_t)g->low_k, c,
+                                      false, NULL);
                 if (last)
                     finish(&g->to, c, NR, m0 + i, mr, n, nr);
             }

@@ -89,6 +89,10 @@ struct fdit_gemm {
     size_t ldb;
     enum fdit_gemm_b form;
     struct fdit_gemm_epilogue to;
+    /* Another product, whose chain goes on where that of A and B ends: low [m, low_k] by panels of its own;
+     * low_k 0: none. FDIT_B_PANELS in f32 precision only. */
+    const float *low, *low_panels;
+    int low_k;
 
     /* Blocking, which has no influence on the result: k in a block (a multiple of nr), rows of m
      * and columns of n in a tile. */

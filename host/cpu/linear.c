@@ -25,6 +25,12 @@ struct fdit_cpu_weight {
 
 /* ------------------------------------------------------------------------------------- weights */
 
+bool fdit_cpu_fuses_low(const fdit_device *dev)
+{
+    const struct fdit_cpu *cpu = fdit_cpu_of(dev);
+    return cpu->provider == FDIT_GEMM_OWN && cpu->gemm->precision == FDIT_F32 && !cpu->gemm_int8;
+}
+
 bool fdit_cpu_supports_storage(const fdit_device *dev, enum fdit_dtype storage)
 {
     (void)dev;
@@ -165,6 +171,24 @@ enum fdit_gemm_act fdit_cpu_gemm_act(enum fdit_act act)
                                       : FDIT_GEMM_NO_ACT;
 }
 
+/* So many columns of a plain matrix are packed before the product: the panels of A that the other form packs
+ * instead would be used for too few columns. */
+enum { NARROW = 64 };
+
+static bool packs_matrix(const struct fdit_cpu *cpu, const struct fdit_op_shape *s)
+{
+    return s->op == FDIT_OP_LINEAR && s->plain && s->n_out <= NARROW && s->tokens > 1 &&
+           cpu->provider == FDIT_GEMM_OWN && cpu->gemm->precision == FDIT_F32;
+}
+
+/* Floats for what is packed before a product: its narrow matrix, or the outer factor of `low`. */
+static size_t packed_floats(const struct fdit_cpu *cpu, const struct fdit_op_shape *s)
+{
+    if (packs_matrix(cpu, s))
+        return panels_of(cpu, s->n_out) * (size_t)cpu->gemm->nr * (size_t)s->n_in;
+    return panels_of(cpu, s->n_out) * (size_t)cpu->gemm->nr * (size_t)s->low_rank;
+}
+
 size_t fdit_cpu_linear_workspace(const struct fdit_cpu *cpu, const struct fdit_op_shape *s)
 {
     int rows = s->samples * s->tokens;
@@ -172,7 +196,8 @@ size_t fdit_cpu_linear_workspace(const struct fdit_cpu *cpu, const struct fdit_o
     bool plain = s->plain || (cpu->provider != FDIT_GEMM_OWN && cpu->gemm->precision == FDIT_F32);
     size_t own = 0, provided = 0;
     if (s->op == FDIT_OP_LINEAR) {
-        own = fdit_cpu_gemm_workspace(cpu, rows, s->n_out, s->n_in, plain ? FDIT_B_COLUMNS : FDIT_B_PANELS);
+        own = fdit_cpu_gemm_workspace(cpu, rows, s->n_out, s->n_in,
+                                      plain && !packs_matrix(cpu, s) ? FDIT_B_COLUMNS : FDIT_B_PANELS);
         if (plain && !s->plain)
             provided = fdit_cpu_gemm_workspace(cpu, rows, s->n_out, s->n_in, FDIT_B_PANELS);
     } else if (s->op == FDIT_OP_LINEAR_DX) {
@@ -184,7 +209,21 @@ size_t fdit_cpu_linear_workspace(const struct fdit_cpu *cpu, const struct fdit_o
     own = own > provided ? own : provided;
     if (cpu->provider != FDIT_GEMM_OWN)
         provided = fdit_cpu_gemm_provided_workspace(cpu);
-    return own > provided ? own : provided;
+    own = own > provided ? own : provided;
+    return fdit_page_floats(own / sizeof(float)) * sizeof(float) + packed_floats(cpu, s) * sizeof(float);
+}
+
+/* A plain matrix [n, k] as panels behind the workspace of the product. */
+static const float *pack_behind(const struct fdit_cpu *cpu, const struct fdit_op_shape *s,
+                                const float *matrix, int n, int k)
+{
+    const size_t own = fdit_cpu_linear_workspace(cpu, s) / sizeof(float) - packed_floats(cpu, s);
+    const int nr = cpu->gemm->nr;
+    float *panels = (float *)cpu->workspace + own;
+    for (int i = 0; i < n; i += nr)
+        cpu->gemm->pack_as(FDIT_F32, panels + (size_t)i * (size_t)k, NULL, matrix + (size_t)i * (size_t)k,
+                           (size_t)k, min_int(nr, n - i), k);
+    return panels;
 }
 
 static void run(fdit_device *dev, const struct fdit_op_shape *shape, const struct fdit_gemm *g)
@@ -203,6 +242,7 @@ static void run(fdit_device *dev, const struct fdit_op_shape *shape, const struc
 
 void fdit_cpu_linear(fdit_device *dev, const struct fdit_linear_args *a)
 {
+    const struct fdit_cpu *cpu = fdit_cpu_of(dev);
     const struct fdit_cpu_weight *w = a->weight ? a->weight->handle : NULL;
     struct fdit_gemm g = {
         .m = a->samples * a->tokens,
@@ -237,7 +277,19 @@ void fdit_cpu_linear(fdit_device *dev, const struct fdit_linear_args *a)
         .n_in = a->n_in,
         .n_out = a->n_out,
         .plain = !w,
+        .low_rank = a->low_rank,
     };
+    if (!fdit_cpu_scratch(dev, shape.op, fdit_cpu_linear_workspace(cpu, &shape)))
+        return;
+    if (packs_matrix(cpu, &shape)) {
+        g.b = pack_behind(cpu, &shape, g.b, g.n, g.k);
+        g.form = FDIT_B_PANELS;
+    }
+    if (a->low_rank) {
+        g.low = fdit_cpu_f32(a->low);
+        g.low_panels = pack_behind(cpu, &shape, fdit_cpu_f32(a->low_matrix), g.n, a->low_rank);
+        g.low_k = a->low_rank;
+    }
     run(dev, &shape, &g);
 }
 

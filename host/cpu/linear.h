@@ -12,6 +12,8 @@ size_t fdit_cpu_weight_bytes(fdit_device *dev, const struct fdit_weight_desc *de
 enum fdit_status fdit_cpu_weight_new(fdit_context *ctx, fdit_device *dev, const struct fdit_weight_desc *desc,
                                      const float *data, void **handle);
 void fdit_cpu_weight_free(fdit_device *dev, void *handle);
+/* Our own kernels in f32 go on with it in the tile; others would need it in another order. */
+bool fdit_cpu_fuses_low(const fdit_device *dev);
 /* A weight that was made for conv, as B of g. */
 struct fdit_gemm;
 void fdit_cpu_conv_panels(const fdit_weight *weight, struct fdit_gemm *g);

@@ -149,12 +149,19 @@ static const float *matrix(const fdit_weight *weight, struct fdit_tensor plain)
     return weight ? (const float *)weight->handle : f32(plain);
 }
 
+static bool ref_fuses_low(const fdit_device *dev)
+{
+    (void)dev;
+    return true;
+}
+
 void ref_linear(fdit_device *dev, const struct fdit_linear_args *a)
 {
     (void)dev;
     ref_linear_f32(a->samples, a->tokens, a->n_in, a->n_out, f32(a->y), f32(a->x),
-                   matrix(a->weight, a->matrix), f32(a->bias), f32(a->add), a->act, f32(a->pre), f32(a->gate),
-                   a->gate_stride, f32(a->residual), a->residual_shared, a->beta);
+                   matrix(a->weight, a->matrix), f32(a->bias), f32(a->add), f32(a->low), f32(a->low_matrix),
+                   a->low_rank, a->act, f32(a->pre), f32(a->gate), a->gate_stride, f32(a->residual),
+                   a->residual_shared, a->beta);
 }
 
 void ref_linear_dx(fdit_device *dev, const struct fdit_linear_dx_args *a)
@@ -446,6 +453,7 @@ const struct fdit_device_ops fdit_ref_ops = {
     .reserve = reserve,
 #define OP(entry, ENUM, arguments) .entry = ref_##entry,
 #include "device/op_list.h"
+    .fuses_low = ref_fuses_low,
     .fuses_act = true,
     .fuses_gate = true,
     .fuses_add = true,

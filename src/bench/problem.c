@@ -128,7 +128,8 @@ static enum fdit_status parse_model(const struct words *w, struct fdit_bench_pro
         "samples as b2, and perhaps size=64, channels=1, classes=N (rows of the class table); "
         "block and "
         "train also what is trained (finediffusion, full, lora:16, ..., as train --tune) and "
-        "recompute=none|branches|block or activations=f32|bf16";
+        "recompute=none|branches|block or activations=f32|bf16; sample also an adapter beside the weights "
+        "(lora:16, difffit, ...)";
     enum fdit_status status = FDIT_OK;
     struct fdit_model_config *c = &p->config;
     bool trains = p->kind != FDIT_BENCH_SAMPLE;
@@ -140,7 +141,7 @@ static enum fdit_status parse_model(const struct words *w, struct fdit_bench_pro
     for (int i = 1; i < w->n; i++) {
         const char *word = w->list[i];
         struct fdit_mask mask;
-        if (trains && fdit_mask_parse(NULL, word, &mask) == FDIT_OK)
+        if (fdit_mask_parse(NULL, word, &mask) == FDIT_OK && (trains || fdit_adapter_any(&mask.adapter)))
             p->mask = mask;
         else if (!c->width && (!strncmp(word, "DiT-", 4) || strchr(word, ',')))
             TRY(fdit_config_parse(w->ctx, word, c));

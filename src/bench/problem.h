@@ -26,7 +26,7 @@ struct fdit_bench_problem {
     int m, n, k;                     /* linear family: rows of all samples, columns out, columns in */
     int tokens, heads, head_size;    /* attention */
     struct fdit_model_config config; /* block, train, sample */
-    struct fdit_mask mask;           /* block, train: what is trained */
+    struct fdit_mask mask;           /* block, train: what is trained; sample: its adapter */
     enum fdit_recompute recompute;
     enum fdit_dtype activations;
     bool decode; /* vae: m pixels wide and high */

@@ -74,6 +74,9 @@ struct fdit_device_ops {
     enum fdit_status (*tune)(fdit_context *ctx, fdit_device *dev, const struct fdit_op_shape *shapes,
                              size_t n, const struct fdit_tune_options *options, char **where);
 
+    /* (optional; default: no) Whether linear with a frozen weight takes `low`, at the device's precision. */
+    bool (*fuses_low)(const fdit_device *dev);
+
     int (*tuned)(const fdit_device *dev); /* (optional; default: 0) for how many products */
 
     /* The ops. Optional ones may be NULL. */

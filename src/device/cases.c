@@ -72,9 +72,10 @@ void fdit_case_linear(struct fdit_probe *p, const struct fdit_case_on *on, int v
     enum fdit_dtype storage;
     bool plain = matrix_kind(variant, on->dev, &storage), gate = variant % 3 == 2,
          residual = variant % 3 != 0, add = variant / N_SHAPES % 2 || variant == FDIT_CASE_ALL;
-    fdit_probe_begin(p, on->ctx, FDIT_OP_LINEAR, "%dx%dx%dx%d %s%s%s%s", z.b, z.n, z.in, z.out,
-                     plain ? "plain" : fdit_dtype_name(storage), add ? " add" : "", gate ? " gate" : "",
-                     residual ? " residual" : "");
+    const int low = !plain && fdit_device_fuses_low(on->dev) ? variant / N_SHAPES % 3 * 5 : 0; /* its rank */
+    fdit_probe_begin(p, on->ctx, FDIT_OP_LINEAR, "%dx%dx%dx%d %s%s%s%s%s", z.b, z.n, z.in, z.out,
+                     plain ? "plain" : fdit_dtype_name(storage), add ? " add" : "", low ? " low" : "",
+                     gate ? " gate" : "", residual ? " residual" : "");
     p->shape = shape_of(FDIT_OP_LINEAR, &z);
     p->shape.plain = plain;
     p->args.linear = (struct fdit_linear_args){ .samples = z.b,
@@ -96,6 +97,12 @@ void fdit_case_linear(struct fdit_probe *p, const struct fdit_case_on *on, int v
     optional(fdit_probe_out(p, AT(linear, pre), "pre", z.y));
     if (add)
         optional(fdit_probe_in(p, AT(linear, add), "add", z.y));
+    if (low) {
+        p->shape.low_rank = p->args.linear.low_rank = low;
+        fdit_probe_in(p, AT(linear, low), "low", z.m * (size_t)low);
+        scale(shared(fdit_probe_in(p, AT(linear, low_matrix), "low_matrix", (size_t)z.out * (size_t)low)),
+              0.25f, 0);
+    }
     if (gate)
         optional(fdit_probe_in(p, AT(linear, gate), "gate", (size_t)z.b * (size_t)z.out));
     if (residual)

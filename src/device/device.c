@@ -489,6 +489,11 @@ bool fdit_device_supports_precision(const fdit_device *dev, enum fdit_dtype prec
     return precision == FDIT_F32;
 }
 
+bool fdit_device_fuses_low(const fdit_device *dev)
+{
+    return dev->ops->fuses_low && dev->ops->fuses_low(dev);
+}
+
 enum fdit_status fdit_weight_new(fdit_context *ctx, fdit_device *dev, const struct fdit_weight_desc *desc,
                                  const float *data, fdit_weight **out)
 {

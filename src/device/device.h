@@ -56,8 +56,10 @@ static inline bool fdit_has(struct fdit_tensor t)
 
 /* ---------------------------------------------------------------------------------- arguments */
 
-/* y [M, n_out] = act(z), z = x [M, n_in] W^T + b + add, optionally y = residual + gate * act(z).
- * W [n_out, n_in] is `weight` (frozen) or `matrix` (plain f32 tensor): exactly one of the two.
+/* y [M, n_out] = act(z), z = x [M, n_in] W^T + low low_matrix^T + b + add, optionally
+ * y = residual + gate * act(z). W [n_out, n_in] is `weight` (frozen) or `matrix` (plain f32 tensor): exactly
+ * one of the two. low and low_matrix, the outer factor of a low-rank adapter and what goes into it, only with
+ * a weight, and only on a device that has fdit_device_fuses_low; others are given that product as `add`.
  * With beta 1, y += act(z); beta 1 excludes gate and residual.
  * y may be the same tensor as residual. Summation over n_in is never split. */
 struct fdit_linear_args {
@@ -68,6 +70,8 @@ struct fdit_linear_args {
     struct fdit_tensor bias; /* optional [n_out] */
     struct fdit_tensor
         add; /* optional [M, n_out]: what another product, as a low-rank adapter's, gives to z */
+    struct fdit_tensor low, low_matrix; /* optional, both: [M, low_rank], [n_out, low_rank] */
+    int low_rank;                       /* 0 without them */
     enum fdit_act act;
     struct fdit_tensor pre;  /* optional out [M, n_out]: z, before act, gate and residual */
     struct fdit_tensor gate; /* optional: row b starts at gate + b * gate_stride, n_out long */
@@ -474,6 +478,7 @@ struct fdit_op_shape {
     int n_in, n_out;      /* linear family; conv; norm, gate, column_sum, group_*: n_out = width */
     int heads, head_size; /* attention */
     bool plain;           /* linear, linear_dx: a plain f32 matrix instead of a weight object */
+    int low_rank;         /* linear: of `low` */
     size_t n;             /* element-wise ops */
 };
 
@@ -598,6 +603,8 @@ enum fdit_status fdit_weight_new(fdit_context *ctx, fdit_device *dev, const stru
 void fdit_weight_free(fdit_weight *weight);
 bool fdit_device_supports_storage(const fdit_device *dev, enum fdit_dtype storage);
 bool fdit_device_supports_precision(const fdit_device *dev, enum fdit_dtype precision);
+/* Whether linear takes `low` on this device, at the precision that it has. */
+bool fdit_device_fuses_low(const fdit_device *dev);
 
 /* The largest need of the n shapes: pass it to fdit_device_reserve before the first op. Where the device
  * does not fuse act and gate it includes the scratch of composed linears; reserve follows the last call. */

@@ -67,6 +67,7 @@ void fdit_linear(fdit_device *dev, const struct fdit_linear_args *a)
         FDIT_SIZE("tokens", a->tokens),
         FDIT_SIZE("n_in", a->n_in),
         FDIT_SIZE("n_out", a->n_out),
+        FDIT_RANGE("low_rank", a->low_rank, fdit_has(a->low) ? 1 : 0, fdit_has(a->low) ? INT_MAX : 0),
         FDIT_RANGE("act", a->act, FDIT_ACT_NONE, FDIT_ACT_LAST),
         FDIT_RANGE("gate_stride", a->gate_stride, fdit_has(a->gate) ? 0 : LLONG_MIN, LLONG_MAX),
         FDIT_RANGE("beta", a->beta, 0, 1),
@@ -78,6 +79,8 @@ void fdit_linear(fdit_device *dev, const struct fdit_linear_args *a)
         fdit_optional(fdit_in("matrix", a->matrix, fdit_product(a->n_out, a->n_in, 1))),
         fdit_optional(fdit_in("bias", a->bias, fdit_product(a->n_out, 1, 1))),
         fdit_optional(fdit_in("add", a->add, out)),
+        fdit_optional(fdit_in("low", a->low, fdit_product(a->samples, a->tokens, a->low_rank))),
+        fdit_optional(fdit_in("low_matrix", a->low_matrix, fdit_product(a->n_out, a->low_rank, 1))),
         fdit_optional(fdit_out("pre", a->pre, out)),
         fdit_optional(fdit_strided(fdit_in("gate", a->gate, 0), a->samples, a->n_out, a->gate_stride)),
         fdit_optional(fdit_in("residual", a->residual,
@@ -87,10 +90,13 @@ void fdit_linear(fdit_device *dev, const struct fdit_linear_args *a)
     if (!fdit_call_check(&call) || !check_matrix(&call, a->weight, a->matrix, a->n_out, a->n_in) ||
         !need(&call, !a->beta || (!fdit_has(a->gate) && !fdit_has(a->residual)),
               "beta 1 excludes gate and residual") ||
+        !both_or_neither(&call, a->low, "low", a->low_matrix, "low_matrix") ||
+        !need(&call, !fdit_has(a->low) || (a->weight && fdit_device_fuses_low(dev)),
+              "low is for a weight, on a device that fuses it") ||
         !fdit_call_start(&call))
         return;
     fdit_compose_linear(dev, a);
-    fdit_call_end(&call, linear_flops(a->samples, a->tokens, a->n_in, a->n_out),
+    fdit_call_end(&call, linear_flops(a->samples, a->tokens, a->n_in + a->low_rank, a->n_out),
                   a->weight ? a->weight->bytes : 0);
 }
 

@@ -6,14 +6,19 @@
 
 /* ------------------------------------------------------------------ ops on a site */
 
-/* s B (A x), what the adapter of a layer adds to its product; absent without one. A x is multiplied by s, the
- * smallest of the tensors. */
-static struct fdit_tensor adapter_product(struct fdit_model *m, const struct fdit_layer *l,
-                                          struct fdit_tensor x, int n)
+/* s B (A x), what the adapter of a layer adds to its product: by the layer's op itself or, where the device
+ * does not do that, a product before it. A x is multiplied by s, the smallest of the tensors. */
+static void add_adapter(struct fdit_model *m, const struct fdit_layer *l, int n, struct fdit_linear_args *a)
 {
     if (!l->low_a)
-        return FDIT_NO_TENSOR;
-    fdit_low_rank_inner(m, l, x, n);
+        return;
+    fdit_low_rank_inner(m, l, a->x, n);
+    if (fdit_device_fuses_low(m->dev)) {
+        a->low = m->low_scaled;
+        a->low_matrix = fdit_param_value(m, l->low_b);
+        a->low_rank = l->low_b->n_in;
+        return;
+    }
     fdit_linear(m->dev, &(struct fdit_linear_args){ .samples = n,
                                                     .tokens = l->rows,
                                                     .n_in = l->low_b->n_in,
@@ -21,7 +26,7 @@ static struct fdit_tensor adapter_product(struct fdit_model *m, const struct fdi
                                                     .y = m->beside,
                                                     .x = m->low_scaled,
                                                     .matrix = fdit_param_value(m, l->low_b) });
-    return m->beside;
+    a->add = m->beside;
 }
 
 void fdit_low_rank_inner(struct fdit_model *m, const struct fdit_layer *l, struct fdit_tensor x, int n)
@@ -56,7 +61,7 @@ static void apply(struct fdit_model *m, const struct fdit_layer *l, int n, struc
     else
         a.weight = l->weight->weight;
     a.bias = fdit_param_value(m, l->bias);
-    a.add = adapter_product(m, l, a.x, n);
+    add_adapter(m, l, n, &a);
     fdit_linear(m->dev, &a);
 }
 

@@ -192,7 +192,7 @@ static enum fdit_status plan_adapters(fdit_context *ctx, struct fdit_model *m, s
         TRY(own(ctx, m, scratch, &m->dgamma, FDIT_F32, (b * ratio > 6 ? b * ratio : 6) * d,
                 "gradients of factors"));
     }
-    if (fdit_adapter_any(&c->adapter) && !train)
+    if ((gammas || (low && !fdit_device_fuses_low(m->dev))) && !train)
         TRY(own(ctx, m, scratch, &m->beside, FDIT_F32, dwide, "adapter, result of a layer"));
 out:
     return status;
@@ -423,6 +423,13 @@ static void add_adapters(struct shape_list *l, const struct fdit_model *m)
                                                      .samples = m->options.batch,
                                                      .tokens = layers[i]->rows,
                                                      .n_out = layers[i]->weight->n_out });
+        if (parts[0] && fdit_device_fuses_low(m->dev))
+            add_shape(l, (struct fdit_op_shape){ .op = FDIT_OP_LINEAR,
+                                                 .samples = m->options.batch,
+                                                 .tokens = layers[i]->rows,
+                                                 .n_in = layers[i]->weight->n_in,
+                                                 .n_out = layers[i]->weight->n_out,
+                                                 .low_rank = m->config.adapter.rank });
         for (size_t j = 0; j < 6 && parts[j / 3]; j++)
             add_shape(l, (struct fdit_op_shape){ .op = ops[j % 3],
                                                  .samples = m->options.batch,
