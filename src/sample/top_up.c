@@ -7,7 +7,9 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 enum fdit_status fdit_top_up_open(fdit_context *ctx, const char *path, const struct fdit_taxonomy *taxonomy,
                                   struct fdit_top_up *out)
@@ -68,25 +70,70 @@ static void ending_of(const char *name, char out[8])
         snprintf(out, 8, "%s", dot);
 }
 
-/* Picture i of the data as FOLDER/real-I.ext. */
-static enum fdit_status copy_one(fdit_context *ctx, const struct fdit_top_up *t, size_t i, const char *dir,
-                                 const char *name, char **file)
+/* The name of picture i as told to users: below the data's path, if it lies there. */
+static enum fdit_status source_of(fdit_context *ctx, const struct fdit_top_up *t, size_t i, char **name,
+                                  const char **source)
 {
     enum fdit_status status = FDIT_OK;
-    char *folder = NULL, *into = NULL, *path = NULL, ending[8];
+    const size_t n = strlen(t->path);
+    TRY(fdit_dataset_name(ctx, t->data, i, name));
+    *source = !strncmp(*name, t->path, n) && (*name)[n] == '/' ? *name + n + 1 : *name;
+out:
+    return status;
+}
+
+/* FOLDER/real-I.ext, and FOLDER. */
+static enum fdit_status copy_name(fdit_context *ctx, const struct fdit_top_up *t, size_t i,
+                                  const char *source, char **folder, char **file)
+{
+    enum fdit_status status = FDIT_OK;
+    char ending[8];
+    ending_of(source, ending);
+    TRY(fdit_path_encode(ctx, fdit_taxonomy_class_name(t->taxonomy, fdit_dataset_label(t->data, i)), folder));
+    TRY(fdit_strf(ctx, file, "%s/real-%zu%s", *folder, i, ending));
+out:
+    return status;
+}
+
+/* Whether a file has these bytes; one that cannot be read has not. */
+static enum fdit_status has_bytes(fdit_context *ctx, const char *path, const uint8_t *bytes, size_t n,
+                                  bool *same)
+{
+    enum fdit_status status = FDIT_OK;
+    uint8_t *there = NULL;
+    uint64_t size = 0;
+    size_t n_there;
+    *same = false;
+    if (!fdit_is_file(path))
+        goto out;
+    TRY(fdit_file_size(ctx, path, &size));
+    if (size != n)
+        goto out;
+    TRY(fdit_file_read_all(ctx, path, n, &there, &n_there));
+    *same = n_there == n && !memcmp(there, bytes, n);
+out:
+    fdit_free(there);
+    return status;
+}
+
+/* Picture i of the data. A copy that is there and the same stays as it is. */
+static enum fdit_status copy_one(fdit_context *ctx, const struct fdit_top_up *t, size_t i, const char *dir,
+                                 const char *source, char **file)
+{
+    enum fdit_status status = FDIT_OK;
+    char *folder = NULL, *into = NULL, *path = NULL;
     uint8_t *bytes = NULL;
     size_t n;
+    bool same;
     *file = NULL;
-    ending_of(name, ending);
-    TRY(fdit_path_encode(ctx, fdit_taxonomy_class_name(t->taxonomy, fdit_dataset_label(t->data, i)),
-                         &folder));
-    TRY(fdit_strf(ctx, file, "%s/real-%zu%s", folder, i, ending));
+    TRY(copy_name(ctx, t, i, source, &folder, file));
     TRY(fdit_path_join(ctx, dir, folder, &into));
     TRY(fdit_path_join(ctx, dir, *file, &path));
-    if (fdit_is_file(path))
+    TRY(fdit_dataset_read(ctx, t->data, i, &bytes, &n));
+    TRY(has_bytes(ctx, path, bytes, n, &same));
+    if (same)
         goto out;
     TRY(fdit_mkdirs(ctx, into));
-    TRY(fdit_dataset_read(ctx, t->data, i, &bytes, &n));
     TRY(fdit_file_write(ctx, path, false, bytes, n));
 out:
     fdit_free(folder);
@@ -126,15 +173,154 @@ static enum fdit_status put_real(fdit_context *ctx, const struct fdit_top_up *t,
 {
     enum fdit_status status = FDIT_OK;
     char *name = NULL, *file = NULL;
-    const size_t n = strlen(t->path);
-    TRY(fdit_dataset_name(ctx, t->data, i, &name));
-    const char *source = !strncmp(name, t->path, n) && name[n] == '/' ? name + n + 1 : name;
+    const char *source;
+    TRY(source_of(ctx, t, i, &name, &source));
     if (!tar)
         TRY(copy_one(ctx, t, i, dir, source, &file));
     TRY(put_line(ctx, w, t->taxonomy, fdit_dataset_label(t->data, i), NULL, source, file));
 out:
     fdit_free(name);
     fdit_free(file);
+    return status;
+}
+
+/* ------------------------------------------------------------------ what an earlier job left */
+
+/* The lines of a manifest that was there before. */
+struct before {
+    fdit_context *ctx;
+    const struct fdit_top_up *t;
+    const struct fdit_request *request;
+    const char *dir;
+    bool tar;
+    struct fdit_writer *w; /* of the manifest that takes its place */
+    size_t removed, more;  /* copies of other data; drawn pictures that are not asked for now */
+    char first[600];       /* of the latter */
+    size_t place;          /* of the class of the last line in the request */
+    enum fdit_status status;
+};
+
+/* Index I of FOLDER/real-I.ext, a regular file in a folder of DIR that is not a link. */
+static bool is_copy(const char *dir, const char *file, size_t *index)
+{
+    char path[4096], *end;
+    struct stat st;
+    const char *slash = strchr(file, '/');
+    if (!slash || strchr(slash + 1, '/') || strncmp(slash, "/real-", 6) != 0 || !strncmp(file, "..", 2) ||
+        strspn(slash + 6, "0123456789") == 0)
+        return false;
+    *index = (size_t)strtoull(slash + 6, &end, 10);
+    if (*end && *end != '.')
+        return false;
+    if (snprintf(path, sizeof path, "%s/%.*s", dir, (int)(slash - file), file) >= (int)sizeof path ||
+        lstat(path, &st) != 0 || !S_ISDIR(st.st_mode))
+        return false;
+    return snprintf(path, sizeof path, "%s/%s", dir, file) < (int)sizeof path && lstat(path, &st) == 0 &&
+           S_ISREG(st.st_mode);
+}
+
+/* A copy under a name that no picture of the data has now would be a picture of the new set as well. */
+static enum fdit_status sweep_copy(struct before *b, const char *file)
+{
+    enum fdit_status status = FDIT_OK;
+    fdit_context *ctx = b->ctx;
+    char *name = NULL, *folder = NULL, *now = NULL, *path = NULL;
+    const char *source;
+    size_t i;
+    if (!is_copy(b->dir, file, &i))
+        goto out;
+    if (!b->tar && i < fdit_dataset_size(b->t->data)) {
+        TRY(source_of(ctx, b->t, i, &name, &source));
+        TRY(copy_name(ctx, b->t, i, source, &folder, &now));
+        if (!strcmp(now, file))
+            goto out;
+    }
+    TRY(fdit_path_join(ctx, b->dir, file, &path));
+    TRY(fdit_file_remove(ctx, path));
+    b->removed++;
+out:
+    fdit_free(name);
+    fdit_free(folder);
+    fdit_free(now);
+    fdit_free(path);
+    return status;
+}
+
+/* Whether this job draws the picture, in whatever shard. */
+static bool is_asked(struct before *b, int64_t id, uint64_t seed)
+{
+    const struct fdit_request *r = b->request;
+    for (size_t i = 0; i < r->n_classes; i++) {
+        const size_t c = (b->place + i) % r->n_classes; /* the lines of a class follow each other */
+        if (r->ids[c] != id)
+            continue;
+        b->place = c;
+        return seed >= r->seed && seed - r->seed < r->first[c + 1] - r->first[c];
+    }
+    return false;
+}
+
+/* A drawn picture that is there and not asked for now stays, and so does its line. */
+static enum fdit_status keep_drawn(struct before *b, const char *file, const char *line, size_t n)
+{
+    enum fdit_status status = FDIT_OK;
+    fdit_context *ctx = b->ctx;
+    char *path = NULL;
+    TRY(fdit_path_join(ctx, b->dir, file, &path));
+    if (b->tar || !fdit_is_file(path))
+        goto out;
+    TRY(fdit_writer_write(ctx, b->w, line, n));
+    TRY(fdit_writer_write(ctx, b->w, "\n", 1));
+    if (!b->more++)
+        snprintf(b->first, sizeof b->first, "%s", file);
+out:
+    fdit_free(path);
+    return status;
+}
+
+static bool take_line(void *user, const char *line, size_t n)
+{
+    struct before *b = user;
+    json_t *root = NULL;
+    b->status = fdit_json_parse(b->ctx, "the manifest", line, n, 4, &root);
+    if (b->status == FDIT_ERROR_FORMAT) { /* not a line of ours: nothing is known of it */
+        b->status = FDIT_OK;
+        return true;
+    }
+    const char *file = json_string_value(json_object_get(root, "file"));
+    const char *origin = json_string_value(json_object_get(root, "origin"));
+    const json_t *id = json_object_get(root, "id"), *seed = json_object_get(root, "seed");
+    if (file && origin && !strcmp(origin, "real"))
+        b->status = sweep_copy(b, file);
+    else if (file && origin && !strcmp(origin, "drawn") && json_is_integer(id) && json_is_integer(seed) &&
+             !is_asked(b, json_integer_value(id), (uint64_t)json_integer_value(seed)))
+        b->status = keep_drawn(b, file, line, n);
+    json_decref(root);
+    return b->status == FDIT_OK;
+}
+
+/* Copies that the data do not have any more go; drawn pictures that were asked for before stay. */
+static enum fdit_status settle_before(struct before *b, const char *path)
+{
+    enum fdit_status status = FDIT_OK;
+    fdit_context *ctx = b->ctx;
+    uint64_t offset = 0;
+    if (!fdit_is_file(path))
+        goto out;
+    TRY(fdit_file_lines(ctx, path, take_line, b, &offset));
+    TRY(b->status);
+    if (b->removed)
+        fdit_log(ctx, FDIT_LOG_WARNING,
+                 "%s: %s is not as it was: %zu cop%s of before, which it has not any more, %s removed",
+                 b->dir, b->t->path, b->removed, b->removed == 1 ? "y" : "ies",
+                 b->removed == 1 ? "was" : "were");
+    if (b->more)
+        fdit_log(ctx, FDIT_LOG_WARNING,
+                 "%s: %zu drawn picture%s of before that %s not asked for now, the first: %s; remove %s if "
+                 "the set shall be without",
+                 b->dir, b->more, b->more == 1 ? "" : "s", b->more == 1 ? "is" : "are", b->first,
+                 b->more == 1 ? "it" : "them");
+out:
     return status;
 }
 
@@ -150,6 +336,8 @@ enum fdit_status fdit_top_up_finish(fdit_context *ctx, const struct fdit_top_up 
         snprintf(shard, sizeof shard, ".%d-of-%d", request->shard, request->shards);
     TRY(fdit_strf(ctx, &path, "%s/manifest-data%s.jsonl", dir, shard));
     TRY(fdit_writer_open(ctx, path, true, &w));
+    struct before before = { .ctx = ctx, .t = t, .request = request, .dir = dir, .tar = tar, .w = w };
+    TRY(settle_before(&before, path));
     for (size_t i = (size_t)request->shard; i < n; i += (size_t)request->shards) {
         if (fdit_stopped(ctx))
             FAIL(ctx, FDIT_INTERRUPTED,

@@ -28,7 +28,9 @@ void fdit_top_up_close(struct fdit_top_up *t); /* an all-zero one is allowed */
 /* What the classes (NULL: all) lack of n pictures each. FDIT_ERROR_ARGUMENT when nothing is missing. */
 enum fdit_status fdit_top_up_request(fdit_context *ctx, const struct fdit_top_up *t, const char *classes,
                                      int n, uint64_t seed, int shard, int shards, struct fdit_request *out);
-/* After fdit_album_end: the copies and the manifest. A copy that is there stays. FDIT_INTERRUPTED. */
+/* After fdit_album_end: the copies and the manifest. A copy that is there and the same stays; one that the
+ * manifest of before names and DATA has not any more is removed, drawn pictures of before stay and keep their
+ * lines: both with a warning. FDIT_INTERRUPTED. */
 enum fdit_status fdit_top_up_finish(fdit_context *ctx, const struct fdit_top_up *t,
                                     const struct fdit_album *album, const struct fdit_request *request,
                                     const char *dir, bool tar);
