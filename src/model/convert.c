@@ -2,6 +2,7 @@
 #include "model/convert.h"
 
 #include "core/file.h"
+#include "core/folder_lock.h"
 #include "core/mem.h"
 #include "core/target.h"
 #include "format/json.h"
@@ -533,7 +534,12 @@ static enum fdit_status save_shards(fdit_context *ctx, struct job *j)
     enum fdit_status status = FDIT_OK;
     struct fdit_shards old = { 0 };
     struct fdit_shards_stem stem = { 0 };
+    struct fdit_folder_lock lock = FDIT_FOLDER_UNLOCKED;
+    char *folder = NULL;
     size_t n = 0, written = 0;
+    TRY(fdit_path_folder(ctx, j->o->out, &folder));
+    TRY(fdit_folder_lock(ctx, folder, FDIT_FOLDER_ALONE,
+                         &lock)); /* the names of the shards are those of a set */
     for (size_t i = 0; i < j->n_pieces; i = shard_end(j, i))
         n++;
     TRY(fdit_shards_read(ctx, j->o->out, &old));
@@ -547,6 +553,8 @@ static enum fdit_status save_shards(fdit_context *ctx, struct job *j)
         fdit_log(ctx, FDIT_LOG_WARNING, "%s is written; shards of an older one may be left beside it",
                  j->o->out);
 out:
+    fdit_folder_unlock(&lock);
+    fdit_free(folder);
     fdit_shards_fini(&old);
     fdit_shards_stem_fini(&stem);
     return status;
@@ -557,12 +565,13 @@ static enum fdit_status save_peft(fdit_context *ctx, struct job *j)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_st_writer *w = NULL;
+    struct fdit_folder_lock lock = FDIT_FOLDER_UNLOCKED;
     char *config = NULL, *weights = NULL, **names = NULL;
     int64_t shape[4];
     if (!j->report->delta || !j->config.adapter.rank)
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
              "--names peft: %s does not hold an adapter; give the delta of train --tune lora:R", j->o->in);
-    TRY(fdit_mkdirs(ctx, j->o->out));
+    TRY(fdit_folder_lock(ctx, j->o->out, FDIT_FOLDER_ALONE, &lock));
     TRY(fdit_path_join(ctx, j->o->out, FDIT_PEFT_CONFIG, &config));
     TRY(fdit_path_join(ctx, j->o->out, FDIT_PEFT_WEIGHTS, &weights));
     j->report->replaced = fdit_is_file(weights);
@@ -584,6 +593,9 @@ out:
     fdit_st_writer_free(w);
     for (size_t i = 0; names && i < j->n_pieces; i++)
         fdit_free(names[i]);
+    if (status != FDIT_OK)
+        fdit_folder_remove_made(&lock);
+    fdit_folder_unlock(&lock);
     fdit_free(names);
     fdit_free(config);
     fdit_free(weights);
