@@ -21,17 +21,17 @@ for objective in ddpm flow-sit; do
         cmp whole/delta.safetensors stopped/delta.safetensors || fail "$objective, $guide: resumed with other bits"
         good train $learn --out other --threads 1
         cmp whole/delta.safetensors other/delta.safetensors || fail "$objective, $guide: threads change bits"
-        good train $run --base base-$objective/delta.safetensors --steps 8 --ema 0.9 --out plain
+        good train $run --base base-$objective/delta.safetensors --steps 8 --ema 0.9 --checkpoint-every 3 --out plain
         checks=$((checks + 1))
         cmp -s whole/delta.safetensors plain/delta.safetensors && fail "$objective, $guide: nothing was learnt"
-        # all of it later than the end: the plain run, to the bit of its weights
-        good train $learn --learn-after 100 --out late
-        good sample --base base-$objective/delta.safetensors --delta late/delta.safetensors --guide none --quiet \
+        # before it begins: the plain run, to the bit of its weights
+        good train $learn --learn-after 5 --out late
+        good sample --base base-$objective/delta.safetensors --delta late/checkpoints/step-6.safetensors --guide none --quiet \
             --steps 3 --latents a.safetensors
-        good sample --base base-$objective/delta.safetensors --delta plain/delta.safetensors --guide none --quiet \
+        good sample --base base-$objective/delta.safetensors --delta plain/checkpoints/step-6.safetensors --guide none --quiet \
             --steps 3 --latents b.safetensors
         checks=$((checks + 1))
-        cmp a.safetensors b.safetensors || fail "$objective, $guide: --learn-after 100 is not the plain run"
+        cmp a.safetensors b.safetensors || fail "$objective, $guide: --learn-after 5 is not the plain run until step 6"
         rm -r whole stopped other plain late
     done
 done
@@ -49,6 +49,7 @@ refused "--guidance~3,learnt~guidance~of~1.5" sample $base --delta learnt/delta.
 refused "--learn-guidance~1,above~1" train $run $base --learn-guidance 1 --steps 1 --out new
 refused "--learn-guidance,0~to~100" train $run $base --learn-guidance -2 --steps 1 --out new
 refused "--learn-after,--learn-guidance" train $run $base --learn-after 4 --steps 1 --out new
+refused "--learn-guidance,step~3,1~step,--learn-after" train $run $base --learn-guidance 2 --learn-after 1 --steps 1 --out new
 refused "--learn-guide,--learn-guidance" train $run $base --learn-guide base --steps 1 --out new
 refused "--learn-below,--learn-guidance" train $run $base --learn-below 0.4 --steps 1 --out new
 refused "--learn-below,0~to~1" train $run $base --learn-guidance 2 --learn-below 1.5 --steps 1 --out new

@@ -59,6 +59,7 @@ enum {
     }
 
 enum { FDIT_CLI_NOT_GIVEN = -1, FDIT_CLI_AUTO = -2 }; /* of --precision */
+enum { FDIT_CLI_MOST_GIVEN = 128 };                   /* more than any command has rows */
 
 struct fdit_cli {
     fdit_context *ctx;
@@ -66,6 +67,7 @@ struct fdit_cli {
     int argc; /* the words behind the command's name, as typed: options can be read again over
                  others */
     char **argv;
+    const struct fdit_option *given[FDIT_CLI_MOST_GIVEN]; /* rows that were typed; NULL ends them */
     bool quiet, verbose, json, plan;
     const char *device;                /* as typed, NULL: not given */
     int threads;                       /* 0: all */
@@ -122,6 +124,8 @@ void fdit_command_defaults(const struct fdit_command *command, void *args);
  * the rest was not looked at. An option may be shortened as long as it stays unique. */
 enum fdit_status fdit_options_parse(struct fdit_cli *cli, const struct fdit_command *command, void *args,
                                     int argc, char **argv, int *n, bool *help);
+/* The first of the names (NULL ends them) that was typed as an option, NULL: none. */
+const char *fdit_options_given(const struct fdit_cli *cli, const char *const *names);
 /* Everything --help says about a command. */
 void fdit_options_help(const struct fdit_command *command, FILE *to);
 

@@ -215,8 +215,13 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
     struct fdit_convert_report r;
     struct fdit_taxonomy *tax = NULL;
     char *json = NULL;
+    if (n > 2 && a->delta)
+        FAIL(
+            cli->ctx, FDIT_ERROR_ARGUMENT,
+            "--delta takes no file: it makes OUT a delta; to apply one, give 'convert IN OUT --merge DELTA'");
     if (n != 2)
-        FAIL(cli->ctx, FDIT_ERROR_ARGUMENT, "give two files: IN and OUT");
+        FAIL(cli->ctx, FDIT_ERROR_ARGUMENT,
+             "%d file%s; give two: IN and OUT, see finediffusion convert --help", n, n == 1 ? "" : "s");
     a->o.in = operands[0];
     a->o.out = operands[1];
     if (a->ema_length > 0)
@@ -267,7 +272,7 @@ const struct fdit_command fdit_command_convert = {
                 "  finediffusion convert base.pt model.safetensors.index.json --shard-size 1G\n",
     .options = options,
     .common = FDIT_COMMON_JSON,
-    .most_operands = 2,
+    .most_operands = -1,
     .defaults = defaults,
     .args_size = sizeof(struct args),
     .run = run,

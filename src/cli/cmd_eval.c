@@ -235,6 +235,20 @@ static enum fdit_status check(struct fdit_cli *cli, const struct fdit_eval_args 
     return fdit_eval_check(cli->ctx, &o, device);
 }
 
+/* Options that decide what is drawn do nothing for pictures that are there. */
+static enum fdit_status check_drawn(struct fdit_cli *cli, const struct fdit_eval_args *a, bool series)
+{
+    enum fdit_status status = FDIT_OK;
+    const char *name = a->drawn.base || series ? NULL : fdit_options_given(cli, drawn_names);
+    if (name)
+        FAIL(cli->ctx, FDIT_ERROR_ARGUMENT,
+             "--%s is of pictures that are drawn, and %s is there already; leave it out, or give --base (or "
+             "checkpoints) in the place of GENERATED",
+             name, a->o.generated ? a->o.generated : "GENERATED");
+out:
+    return status;
+}
+
 static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operands)
 {
     enum fdit_status status = FDIT_OK;
@@ -248,6 +262,8 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
     if (series)
         TRY(find_run(cli->ctx, a, &work, operands[0]));
     TRY(use_run(cli, a, &work, series));
+    if (a->o.generated)
+        TRY(check_drawn(cli, a, series));
     a->o.threads = cli->threads;
     TRY(check(cli, a, series, &needs_device));
     if (needs_device)

@@ -144,6 +144,35 @@ static void print_summary(struct fdit_cli *cli, const struct args *a, const char
         s->peak_bytes);
 }
 
+/* --like: what the picture says, and over it what was typed, which fdit_like_compare refuses where it is
+ * something else. */
+static enum fdit_status take_like(struct fdit_cli *cli, struct args *a, struct fdit_like *like)
+{
+    enum fdit_status status = FDIT_OK;
+    fdit_context *ctx = cli->ctx;
+    const char *path = a->o.like;
+    bool help;
+    int n;
+    TRY(fdit_like_read(ctx, path, like));
+    TRY(fdit_like_apply(ctx, like, &a->o));
+    const struct fdit_sample_options picture = a->o;
+    a->o.classes = NULL;
+    TRY(fdit_options_parse(cli, &fdit_command_sample, a, cli->argc, cli->argv, &n, &help));
+    if (a->o.classes || a->o.counts || a->o.per_class != 1 || a->o.seed != picture.seed || a->o.shards != 1)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT,
+             "--like %s: it is one picture of class %s with the seed %" PRIu64
+             "; leave out --%s, or leave out --like",
+             path, like->class_id, picture.seed,
+             a->o.classes          ? "classes"
+             : a->o.counts         ? "counts"
+             : a->o.per_class != 1 ? "per-class"
+             : a->o.shards != 1    ? "shard"
+                                   : "seed");
+    a->o.classes = like->class_id;
+out:
+    return status;
+}
+
 static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operands)
 {
     enum fdit_status status = FDIT_OK;
@@ -162,6 +191,8 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
     (void)n;
     (void)operands;
     const struct fdit_launch launch = fdit_launch_of_environment();
+    if (a->o.like)
+        TRY(take_like(cli, a, &like));
     if (launch.size > 1 && a->o.shards == 1) { /* pictures are dealt out as by --shard */
         a->o.shard = launch.rank;
         a->o.shards = launch.size;
@@ -169,10 +200,6 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
     }
     a->o.memory = cli->memory;
     a->o.storage = cli->weights;
-    if (a->o.like) {
-        TRY(fdit_like_read(cli->ctx, a->o.like, &like));
-        TRY(fdit_like_apply(cli->ctx, &like, &a->o));
-    }
     TRY(fdit_sample_check(cli->ctx, &a->o, cli->plan));
     TRY(fdit_cli_devices(cli, &devices));
     a->o.precision = fdit_device_precision(devices.list[0]);

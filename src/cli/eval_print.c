@@ -13,7 +13,11 @@ enum { MOST_GROUPS = 40 }; /* of a rank's table on the terminal; all are in the 
 
 static void print_values(struct fdit_cli *cli, const struct fdit_eval_result *r)
 {
-    fdit_cli_print(cli, "%-30s %10s %10s  %s\n", "metric", "value", "+-", "95 % interval");
+    int width = 30;
+    for (size_t i = 0; i < r->n_values; i++)
+        if ((int)strlen(r->values[i].name) > width)
+            width = (int)strlen(r->values[i].name);
+    fdit_cli_print(cli, "%-*s %10s %10s  %s\n", width, "metric", "value", "+-", "95 % interval");
     for (size_t i = 0; i < r->n_values; i++) {
         const struct fdit_eval_value *v = &r->values[i];
         int better = fdit_metric_table[v->metric].better;
@@ -22,7 +26,7 @@ static void print_values(struct fdit_cli *cli, const struct fdit_eval_result *r)
             snprintf(error, sizeof error, "%.2g", v->bar.error);
         if (!isnan(v->bar.low))
             snprintf(interval, sizeof interval, "%.4g .. %.4g", v->bar.low, v->bar.high);
-        fdit_cli_print(cli, "%-30s %10.4g %10s  %-20s %s\n", v->name, v->value, error, interval,
+        fdit_cli_print(cli, "%-*s %10.4g %10s  %-20s %s\n", width, v->name, v->value, error, interval,
                        better < 0   ? "lower is better"
                        : better > 0 ? "higher is better"
                                     : "");

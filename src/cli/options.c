@@ -193,6 +193,24 @@ void fdit_command_defaults(const struct fdit_command *command, void *args)
         command->defaults(args);
 }
 
+static void note_given(struct fdit_cli *cli, const struct fdit_option *o)
+{
+    size_t i = 0;
+    while (i < FDIT_CLI_MOST_GIVEN - 1 && cli->given[i] && cli->given[i] != o)
+        i++;
+    if (i < FDIT_CLI_MOST_GIVEN - 1)
+        cli->given[i] = o;
+}
+
+const char *fdit_options_given(const struct fdit_cli *cli, const char *const *names)
+{
+    for (; *names; names++)
+        for (size_t i = 0; cli->given[i]; i++)
+            if (!strcmp(cli->given[i]->name, *names))
+                return *names;
+    return NULL;
+}
+
 enum fdit_status fdit_options_parse(struct fdit_cli *cli, const struct fdit_command *command, void *args,
                                     int argc, char **argv, int *n, bool *help)
 {
@@ -206,8 +224,8 @@ enum fdit_status fdit_options_parse(struct fdit_cli *cli, const struct fdit_comm
             TRY(refuse_dash(cli, &t, word));
         if (only_operands || word[0] != '-' || !word[1]) {
             if (command->most_operands >= 0 && operands >= command->most_operands)
-                FAIL(cli->ctx, FDIT_ERROR_ARGUMENT, "'%s' is one word too many; usage: finediffusion %s %s",
-                     word, command->name, command->synopsis);
+                FAIL(cli->ctx, FDIT_ERROR_ARGUMENT, "'%s' is one word too many; usage: finediffusion %s %.*s",
+                     word, command->name, (int)strcspn(command->synopsis, "\n"), command->synopsis);
             argv[operands++] = word;
             continue;
         }
@@ -240,6 +258,7 @@ enum fdit_status fdit_options_parse(struct fdit_cli *cli, const struct fdit_comm
             value = argv[++i];
         }
         TRY(fdit_option_set(cli->ctx, o, target, value));
+        note_given(cli, o);
     }
     *n = operands;
 out:

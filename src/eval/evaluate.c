@@ -409,7 +409,7 @@ enum fdit_status fdit_eval_run(fdit_context *ctx, fdit_device *dev, const struct
     TRY(load_real(ctx, &j, &r->real));
     TRY(load_generated(ctx, &j, r));
     TRY(check_sets(ctx, r));
-    if (r->generated.label)
+    if (r->generated.label && (j.wanted || o->by_class || o->report))
         TRY(fdit_eval_by_class(ctx, j.pool, r));
     if (o->lpips)
         TRY(fdit_eval_diversity(ctx, dev, o, &j.rules, r));

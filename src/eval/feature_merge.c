@@ -39,8 +39,8 @@ static enum fdit_status check_pair(fdit_context *ctx, const struct fdit_feature_
              "%s and %s do not both have classes and logits; make them the same way", a->path, b->path);
     if (a->label && !fdit_taxonomy_equal(a->taxonomy, b->taxonomy))
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
-             "%s and %s have other classes; make all parts with the same --taxonomy, as "
-             ".safetensors",
+             "%s and %s have other classes; make all parts with the same --taxonomy, as .safetensors (a .npz "
+             "numbers its classes and keeps no names)",
              a->path, b->path);
     if (!a->points.x && (!a->moments.n || !b->moments.n))
         FAIL(

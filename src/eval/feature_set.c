@@ -2,6 +2,7 @@
  * Feature sets from pictures. */
 #include "eval/feature_set.h"
 
+#include "core/file.h"
 #include "core/mem.h"
 #include "data/loader.h"
 #include "data/split.h"
@@ -112,6 +113,12 @@ enum fdit_status fdit_feature_set_relabel(fdit_context *ctx, struct fdit_feature
     for (int32_t c = 0; c < classes; c++)
         id[c] = fdit_taxonomy_find_class(taxonomy, fdit_taxonomy_class_name(s->taxonomy, c));
     for (size_t i = 0; i < s->points.n; i++) {
+        if (id[s->label[i]] < 0 && fdit_path_has_suffix(s->path, ".npz"))
+            FAIL(ctx, FDIT_ERROR_ARGUMENT,
+                 "%s: a .npz numbers its classes and keeps no names, so they cannot be told to be those that "
+                 "are "
+                 "compared; write the features as .safetensors, or give --no-classes",
+                 s->path);
         if (id[s->label[i]] < 0)
             FAIL(ctx, FDIT_ERROR_ARGUMENT,
                  "%s: class \"%s\" is not one of those that are compared (of --taxonomy, else of the real "

@@ -39,6 +39,8 @@ const struct fdit_metric_info fdit_metric_table[FDIT_METRICS] = {
 enum {
     FEW_FOR_FD = 2048,
     FEW_FOR_NEIGHBOURS = 200,
+    NEAREST_REAL = 3,  /* neighbours of precision and recall, as published */
+    NEAREST_COVER = 5, /* of density and coverage */
     SUBSETS = 100,
     SUBSET_SIZE = 1000,
     SCORE_SPLITS = 10,
@@ -316,7 +318,7 @@ static enum fdit_status measure_manifolds(fdit_context *ctx, struct measure *m)
     enum fdit_status status = FDIT_OK;
     struct fdit_neighbours n = { 0 };
     struct fdit_eval_result *r = m->r;
-    TRY(fdit_neighbours_find(ctx, m->pool, &r->real.points, &r->generated.points, 3, false, &n));
+    TRY(fdit_neighbours_find(ctx, m->pool, &r->real.points, &r->generated.points, NEAREST_REAL, false, &n));
     if (wants(m, FDIT_METRIC_PRECISION)) {
         TRY(add_mean(ctx, m, FDIT_METRIC_PRECISION, n.precision, n.m, m->weights_y));
         TRY(class_means(ctx, r, FDIT_CLASS_PRECISION, n.precision, &r->generated));
@@ -343,7 +345,7 @@ static enum fdit_status measure_coverage(fdit_context *ctx, struct measure *m)
     enum fdit_status status = FDIT_OK;
     struct fdit_neighbours n = { 0 };
     struct fdit_eval_result *r = m->r;
-    TRY(fdit_neighbours_find(ctx, m->pool, &r->real.points, &r->generated.points, 5, true, &n));
+    TRY(fdit_neighbours_find(ctx, m->pool, &r->real.points, &r->generated.points, NEAREST_COVER, true, &n));
     if (wants(m, FDIT_METRIC_DENSITY)) {
         TRY(add_mean(ctx, m, FDIT_METRIC_DENSITY, n.density, n.m, m->weights_y));
         TRY(class_means(ctx, r, FDIT_CLASS_DENSITY, n.density, &r->generated));
@@ -434,12 +436,30 @@ static bool has_accuracy(const struct fdit_feature_set *s)
 
 /* ------------------------------------------------------------------ all of them */
 
+/* Pictures of each set below which a metric has no value. */
+static size_t least_pictures(const struct measure *m, int metric)
+{
+    const bool both = m->r->real.points.x && m->r->generated.points.x;
+    switch (metric) {
+    case FDIT_METRIC_PRECISION:
+    case FDIT_METRIC_RECALL:
+    case FDIT_METRIC_AUTHENTICITY:
+    case FDIT_METRIC_NEAREST: return NEAREST_REAL + 1;
+    case FDIT_METRIC_DENSITY:
+    case FDIT_METRIC_COVERAGE: return NEAREST_COVER + 1;
+    case FDIT_METRIC_FD: return both ? 2 : 0;
+    default: return fdit_metric_table[metric].pair ? 2 : 0;
+    }
+}
+
 static enum fdit_status check_wanted(fdit_context *ctx, struct measure *m)
 {
     enum fdit_status status = FDIT_OK;
     const struct fdit_feature_set *x = &m->r->real, *y = &m->r->generated;
+    const size_t n = x->points.n < y->points.n ? x->points.n : y->points.n;
     bool reference = x->points.x || x->moments.d;
     char why[512], needs_lapack[600];
+    char few[160] = "", words[160];
     for (int k = 0; k < FDIT_METRICS; k++) {
         const struct fdit_metric_info *info = &fdit_metric_table[k];
         const char *lacks = NULL;
@@ -458,14 +478,25 @@ static enum fdit_status check_wanted(fdit_context *ctx, struct measure *m)
         else if (k == FDIT_METRIC_ACCURACY && !has_accuracy(y))
             lacks = "it needs pictures in class folders and a classifier of these classes; give --classifier "
                     "FILE";
+        const size_t least = lacks ? 0 : least_pictures(m, k);
+        if (n < least) {
+            snprintf(words, sizeof words,
+                     "%zu real and %zu generated pictures are too few; it needs %zu of each", x->points.n,
+                     y->points.n, least);
+            lacks = words;
+            snprintf(few + strlen(few), sizeof few - strlen(few), "%s%s", *few ? ", " : "", info->name);
+        }
         if (!lacks)
             continue;
         if (m->asked)
             FAIL(ctx, FDIT_ERROR_ARGUMENT, "--metrics %s: %s", info->name, lacks);
-        if (k == FDIT_METRIC_FD && reference)
+        if (k == FDIT_METRIC_FD && reference && n >= least)
             fdit_log(ctx, FDIT_LOG_WARNING, "fd is left out: %s", lacks);
         m->wanted &= ~(1u << k);
     }
+    if (*few)
+        fdit_log(ctx, FDIT_LOG_WARNING, "%zu real and %zu generated pictures are too few for %s, left out",
+                 x->points.n, y->points.n, few);
 out:
     return status;
 }

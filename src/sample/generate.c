@@ -76,6 +76,12 @@ enum fdit_status fdit_generator_set(fdit_context *ctx, struct fdit_generator *g,
     TRY(fdit_guidance_settle(ctx, &guidance, spec.objective));
     TRY(fdit_sampler_new(ctx, &spec, steps_of(options), &sampler));
     TRY(fdit_guidance_check_rule(ctx, &guidance, &spec));
+    if (guidance.rule == FDIT_GUIDANCE_ZERO_STAR && steps_of(options) < 2)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT,
+             "guidance rule zero-star stands still in the first step, so %d step leaves the noise as it is; "
+             "give "
+             "more --steps",
+             steps_of(options));
     if (guidance.rule == FDIT_GUIDANCE_ZERO_STAR && !g->outputs[0])
         for (int i = 0; i < 2; i++)
             TRY(fdit_alloc(ctx, 2 * g->picture, sizeof(float), &g->outputs[i]));

@@ -326,6 +326,12 @@ enum fdit_status fdit_sample_check(fdit_context *ctx, const struct fdit_sample_o
     if (o->top_up && (o->counts || o->like))
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "--top-up and --%s: give one of the two",
              o->counts ? "counts" : "like");
+    if (o->top_up && o->per_class != 1)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT,
+             "--per-class %d and --top-up %d: give one of the two; --top-up draws what each class lacks",
+             o->per_class, o->top_up);
+    if (o->merge && !o->delta)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--merge is about the adapter of a delta; give --delta FILE");
     if (o->top_up && !o->out)
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "--top-up makes a data set; give --out DIR");
     if (o->like && !o->out)

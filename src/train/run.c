@@ -6,9 +6,11 @@
 #include "core/mem.h"
 #include "core/share.h"
 #include "train/exchange_ranks.h"
+#include "train/learn.h"
 #include "train/look.h"
 #include "train/running.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -36,6 +38,11 @@ static enum fdit_status set_total(fdit_context *ctx, struct run *r)
                          o->epochs, per_epoch, FDIT_TRAIN_MOST_STEPS);
     r->total = o->steps > 0 ? o->steps : (int64_t)steps;
     r->summary->epoch_steps = (int64_t)per_epoch;
+    if (fdit_learn_wanted(o) && r->total < o->learn_after + 2)
+        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
+                         "--learn-guidance begins at step %" PRId64 ", and the run has %" PRId64
+                         " step%s; give more --steps or a smaller --learn-after",
+                         o->learn_after + 2, r->total, r->total == 1 ? "" : "s");
     return FDIT_OK;
 }
 
