@@ -95,12 +95,13 @@ static void print_start(void *user, const struct fdit_train_banner *b)
                     b->storage == FDIT_F32 ? "" : fdit_dtype_name(b->storage));
     banner_model(cli, b);
     banner_data(cli, b);
-    fdit_cli_banner(cli, "steps", "%" PRId64 " of %d pictures, %" PRId64 " an epoch (%.3g epochs)", b->steps,
-                    b->batch * b->accumulate * b->devices_n, b->epoch_steps,
-                    b->epoch_steps ? (double)b->steps / (double)b->epoch_steps : 0);
+    const int group = b->batch * b->accumulate * b->devices_n;
+    const double epochs = b->epoch_steps ? (double)b->steps / (double)b->epoch_steps : 0;
+    fdit_cli_banner(cli, "steps", "%" PRId64 " of %d picture%s, %" PRId64 " an epoch (%.3g epoch%s)",
+                    b->steps, group, group == 1 ? "" : "s", b->epoch_steps, epochs, epochs == 1 ? "" : "s");
     fdit_cli_banner(cli, "memory", "%s planned, for the device %s", process, device);
     fdit_cli_banner(cli, "writes", "%s", b->out);
-    if (b->step > 0)
+    if (b->step > 0 && b->step < b->steps)
         fdit_cli_note(cli, "resumed at step %" PRId64 " of %" PRId64, b->step, b->steps);
     fdit_cli_progress_begin(cli, "train", "step", (uint64_t)b->step, (uint64_t)b->steps);
 }
@@ -203,6 +204,12 @@ static void print_summary(struct fdit_cli *cli, const struct args *a, const char
 {
     char plan[32], whole[32], peak[32], of_peak[64] = "";
     double of = share_of_peak(reach, s);
+    if (s->nothing && s->step > s->steps) {
+        fdit_cli_note(
+            cli, "%s: %" PRId64 " steps were done before, more than the %" PRId64 " asked for: nothing to do",
+            a->o.out, s->step, s->steps);
+        return;
+    }
     if (s->nothing) {
         fdit_cli_note(cli, "%s: %" PRId64 " of %" PRId64 " steps were done before: nothing to do", a->o.out,
                       s->step, s->steps);

@@ -160,7 +160,8 @@ static enum fdit_status take_row(struct table *t)
              "columns, so a name that "
              "has one in it needs double quotes around it%s",
              t->what, rows->line, n, columns, t->header_line, fdit_rows_separator(rows),
-             n == columns + 1 ? "; or the names of rows that R writes are in the way (row.names = FALSE)"
+             n == columns + 1 ? "; or the header has no name for the last column, or the names of rows that "
+                                "R writes are in the way (row.names = FALSE)"
                               : "");
     if (n <= t->skip || !rows->fields[t->skip].len)
         FAIL(t->ctx, FDIT_ERROR_FORMAT, "%s:%zu: no class in the first column", t->what, rows->line);
