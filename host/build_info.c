@@ -39,11 +39,6 @@
 #else
 #define WEBP_TEXT ""
 #endif
-#if defined(HAVE_LIBZIP)
-#define TORCH_TEXT ", torch"
-#else
-#define TORCH_TEXT ", torch before 1.6 (built without libzip)"
-#endif
 
 enum fdit_status fdit_build_info(fdit_context *ctx, char **out)
 {
@@ -67,7 +62,7 @@ enum fdit_status fdit_build_info(fdit_context *ctx, char **out)
                   "products      " PRODUCTS "\n"
                   "threads       POSIX threads, a pool of the program's own\n"
                   "pictures      PNG" JPEG_TEXT WEBP_TEXT "\n"
-                  "models        safetensors" TORCH_TEXT "\n",
+                  "models        safetensors, torch\n",
                   names));
 out:
     fdit_free(names);

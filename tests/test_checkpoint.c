@@ -41,15 +41,6 @@ static const char *in_folder(const char *name)
     return path;
 }
 
-static bool has_libzip(void)
-{
-#ifdef HAVE_LIBZIP
-    return true;
-#else
-    return false;
-#endif
-}
-
 static struct fdit_checkpoint *open_weights(const char *path, enum fdit_values values)
 {
     struct fdit_checkpoint *cp;
@@ -121,7 +112,7 @@ START_TEST(test_layouts)
         { "finediffusion.pt", "torch checkpoint", "ema/", FDIT_VALUES_EMA, true },
     };
     struct fdit_checkpoint *want = open_fixture("dit.safetensors", FDIT_VALUES_EMA);
-    for (size_t i = 0; i < (has_libzip() ? 4u : 1u); i++) {
+    for (size_t i = 0; i < 4; i++) {
         struct fdit_checkpoint *cp = open_fixture(files[i].name, files[i].values);
         struct fdit_model_config c;
         ck_assert_str_eq(fdit_checkpoint_layout(cp), files[i].layout);
@@ -139,8 +130,6 @@ END_TEST
 /* The dictionary's two sets differ, and the wanted one is read. */
 START_TEST(test_ema_and_raw)
 {
-    if (!has_libzip())
-        return;
     struct fdit_checkpoint *ema = open_fixture("finediffusion.pt", FDIT_VALUES_EMA),
                            *raw = open_fixture("finediffusion.pt", FDIT_VALUES_RAW);
     struct fdit_model_config c;
@@ -163,7 +152,7 @@ START_TEST(test_diffusers)
 {
     static const char *const paths[] = { "formats/transformer", "formats",
                                          "formats/transformer/diffusion_pytorch_model.safetensors" };
-    if (!has_libzip() || !test_fixture_exists("formats/transformer/config.json"))
+    if (!test_fixture_exists("formats/transformer/config.json"))
         return;
     struct fdit_checkpoint *stock = open_fixture("stock.pt", FDIT_VALUES_EMA);
     for (size_t i = 0; i < 3; i++) {
@@ -202,7 +191,7 @@ START_TEST(test_convert_and_back)
     static const char *const outs[] = { "x.safetensors", "x.safetensors.index.json", "x.pt" };
     char *in = test_fixture("formats/dit.safetensors");
     struct fdit_checkpoint *want = open_weights(in, FDIT_VALUES_EMA);
-    for (size_t i = 0; i < (has_libzip() ? 3u : 2u); i++) {
+    for (size_t i = 0; i < 3; i++) {
         struct fdit_convert_options o = to(in, in_folder(outs[i]));
         struct fdit_convert_report r;
         ck_assert_ok(ctx, fdit_convert(ctx, &o, &r));
@@ -220,8 +209,6 @@ END_TEST
 /* --names torch leaves the norms of a stock DiT out, else they are written. */
 START_TEST(test_stock_names)
 {
-    if (!has_libzip())
-        return;
     char *in = test_fixture("formats/stock.pt");
     for (int torch = 0; torch < 2; torch++) {
         struct fdit_convert_options o = to(in, in_folder(torch ? "s" : "s.pt"));
@@ -390,7 +377,7 @@ END_TEST
 
 START_TEST(test_no_memory)
 {
-    char *in = test_fixture(has_libzip() ? "formats/finediffusion.pt" : "formats/dit.safetensors");
+    char *in = test_fixture("formats/finediffusion.pt");
     bool done = false;
     for (uint64_t k = 1; !done; k += k < 60 ? 1 : 37) {
         struct fdit_convert_report r;

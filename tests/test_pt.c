@@ -33,15 +33,6 @@ static char *corpus(const char *name)
     return path;
 }
 
-static bool has_libzip(void)
-{
-#ifdef HAVE_LIBZIP
-    return true;
-#else
-    return false;
-#endif
-}
-
 /* ------------------------------------------------------------------ reading */
 
 static const float numbers[6] = { 0, 1, -2, 3.5f, -0.25f, 100 };
@@ -76,7 +67,7 @@ START_TEST(test_types)
                   { "float64", FDIT_ST_F64 }, { "int64", FDIT_ST_I64 },   { "int32", FDIT_ST_I32 },
                   { "int16", FDIT_ST_I16 },   { "int8", FDIT_ST_I8 },     { "uint8", FDIT_ST_U8 },
                   { "bool", FDIT_ST_BOOL } };
-    for (int old = has_libzip() ? 0 : 1; old < 2; old++) {
+    for (int old = 0; old < 2; old++) {
         struct fdit_pt *pt;
         ck_assert_ok(ctx, fdit_pt_open(ctx, corpus(old ? "types_old.pt" : "types.pt"), &pt));
         ck_assert_uint_eq(fdit_pt_count(pt), 10);
@@ -101,7 +92,7 @@ END_TEST
 
 START_TEST(test_views)
 {
-    for (int old = has_libzip() ? 0 : 1; old < 2; old++) {
+    for (int old = 0; old < 2; old++) {
         struct fdit_pt *pt;
         double want[24];
         ck_assert_ok(ctx, fdit_pt_open(ctx, corpus(old ? "views_old.pt" : "views.pt"), &pt));
@@ -125,7 +116,7 @@ END_TEST
 
 START_TEST(test_nested)
 {
-    for (int old = has_libzip() ? 0 : 1; old < 2; old++) {
+    for (int old = 0; old < 2; old++) {
         struct fdit_pt *pt;
         char text[16], tiny[4];
         int64_t n;
@@ -148,8 +139,6 @@ END_TEST
 START_TEST(test_types_as_arguments)
 {
     struct fdit_pt *pt;
-    if (!has_libzip())
-        return;
     ck_assert_ok(ctx, fdit_pt_open(ctx, corpus("v3.pt"), &pt));
     check_numbers(pt, "u", (double[]){ 1, 1, 1 }, 3, true);
     ck_assert_int_eq(fdit_pt_find(pt, "w")->type, FDIT_ST_F8_E4M3);
@@ -292,30 +281,29 @@ START_TEST(test_bad_files)
 {
     static const struct {
         const char *name;
-        bool zip;
         const char *words[2];
     } files[] = {
-        { "runs_system.pt", true, { "posix.system", "nothing was executed" } },
-        { "runs_system_legacy.pt", false, { "posix.system", "nothing was executed" } },
-        { "runs_system_bare.pkl", false, { "posix.system", "nothing was executed" } },
-        { "runs_eval.pt", true, { "__builtin__.eval", "nothing was executed" } },
-        { "runs_inst.pt", true, { "posix.system", "nothing was executed" } },
-        { "runs_stack_global.pt", true, { "posix.system", "nothing was executed" } },
-        { "truncated.pt", true, { "directory", "cut off" } },
-        { "truncated_tail.pt", true, { "directory", "cut off" } },
-        { "missing_record.pt", true, { "archive/data/3", "missing" } },
-        { "storage_too_big.pt", true, { "pos_embed", "1099511627776" } },
-        { "offset_beyond_storage.pt", true, { "pos_embed", "outside its storage" } },
-        { "stride_beyond_storage.pt", true, { "pos_embed", "outside its storage" } },
-        { "negative_offset.pt", true, { "offset", "negative" } },
-        { "stride_zero_huge.pt", true, { "pos_embed", "1099511627776" } },
-        { "deep_nesting.pt", true, { "nested deeper", "64" } },
-        { "memo_loop.pt", true, { "holds itself", "pickle" } },
-        { "unknown_opcode.pt", true, { "0xff", "not an instruction" } },
-        { "stack_underflow.pt", true, { "more from the stack", "pickle" } },
-        { "no_stop.pt", true, { "without its last instruction", "pickle" } },
-        { "empty.safetensors", false, { "not a torch file", "" } },
-        { "ok.safetensors", false, { "not a torch file", "" } },
+        { "runs_system.pt", { "posix.system", "nothing was executed" } },
+        { "runs_system_legacy.pt", { "posix.system", "nothing was executed" } },
+        { "runs_system_bare.pkl", { "posix.system", "nothing was executed" } },
+        { "runs_eval.pt", { "__builtin__.eval", "nothing was executed" } },
+        { "runs_inst.pt", { "posix.system", "nothing was executed" } },
+        { "runs_stack_global.pt", { "posix.system", "nothing was executed" } },
+        { "truncated.pt", { "directory", "cut off" } },
+        { "truncated_tail.pt", { "directory", "cut off" } },
+        { "missing_record.pt", { "archive/data/3", "missing" } },
+        { "storage_too_big.pt", { "pos_embed", "1099511627776" } },
+        { "offset_beyond_storage.pt", { "pos_embed", "outside its storage" } },
+        { "stride_beyond_storage.pt", { "pos_embed", "outside its storage" } },
+        { "negative_offset.pt", { "offset", "negative" } },
+        { "stride_zero_huge.pt", { "pos_embed", "1099511627776" } },
+        { "deep_nesting.pt", { "nested deeper", "64" } },
+        { "memo_loop.pt", { "holds itself", "pickle" } },
+        { "unknown_opcode.pt", { "0xff", "not an instruction" } },
+        { "stack_underflow.pt", { "more from the stack", "pickle" } },
+        { "no_stop.pt", { "without its last instruction", "pickle" } },
+        { "empty.safetensors", { "not a torch file", "" } },
+        { "ok.safetensors", { "not a torch file", "" } },
     };
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
         struct fdit_pt *pt;
@@ -331,7 +319,7 @@ START_TEST(test_bad_files)
         ck_assert_msg(strstr(message, files[i].name) != NULL, "%s", message);
         ck_assert_msg(fdit_mem_stats().peak_bytes - before < (size_t)8 << 20, "%s: %zu bytes", files[i].name,
                       fdit_mem_stats().peak_bytes - before);
-        for (int k = 0; k < 2 && (has_libzip() || !files[i].zip); k++)
+        for (int k = 0; k < 2; k++)
             ck_assert_msg(strstr(message, files[i].words[k]) != NULL, "no \"%s\" in: %s", files[i].words[k],
                           message);
         ck_assert_int_le((int)fdit_mem_stats().count, (int)live + 1); /* the message */
@@ -400,21 +388,19 @@ START_TEST(test_write)
     ck_assert_ok(ctx, write_file(path, &s, &bytes));
     ck_assert_ok(ctx, fdit_file_size(ctx, path, &size));
     ck_assert_uint_eq(size, bytes);
-    if (has_libzip()) {
-        ck_assert_ok(ctx, fdit_pt_open(ctx, path, &pt));
-        ck_assert_uint_eq(fdit_pt_count(pt), 4);
-        for (size_t i = 0; i < 4; i++) {
-            const struct fdit_st_tensor *t = fdit_pt_at(pt, i);
-            ck_assert_str_eq(t->name, written[i].name);
-            ck_assert_int_eq(t->type, written[i].type);
-            ck_assert_int_eq(t->rank, written[i].rank);
-            ck_assert(!memcmp(t->shape, written[i].shape, (size_t)t->rank * sizeof *t->shape));
-            for (int k = 0; k < 7; k++)
-                want[k] = s.x[i][k];
-            check_numbers(pt, t->name, want, t->n, false);
-        }
-        fdit_pt_close(pt);
+    ck_assert_ok(ctx, fdit_pt_open(ctx, path, &pt));
+    ck_assert_uint_eq(fdit_pt_count(pt), 4);
+    for (size_t i = 0; i < 4; i++) {
+        const struct fdit_st_tensor *t = fdit_pt_at(pt, i);
+        ck_assert_str_eq(t->name, written[i].name);
+        ck_assert_int_eq(t->type, written[i].type);
+        ck_assert_int_eq(t->rank, written[i].rank);
+        ck_assert(!memcmp(t->shape, written[i].shape, (size_t)t->rank * sizeof *t->shape));
+        for (int k = 0; k < 7; k++)
+            want[k] = s.x[i][k];
+        check_numbers(pt, t->name, want, t->n, false);
     }
+    fdit_pt_close(pt);
     ck_assert_int_eq(unlink(path), 0);
 }
 END_TEST
@@ -470,7 +456,7 @@ END_TEST
 START_TEST(test_no_memory)
 {
     static const char *const files[] = { "nested_old.pt", "views_old.pt", "types.pt", "nested.pt" };
-    for (size_t f = 0; f < (has_libzip() ? 4u : 2u); f++) {
+    for (size_t f = 0; f < 4; f++) {
         bool done = false;
         for (uint64_t k = 1; !done; k++) {
             struct fdit_pt *pt;

@@ -29,7 +29,7 @@ if [ $install = yes ]; then
     dpkg --add-architecture arm64
     apt-get update
     DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends gcc-$host libc6-dev-arm64-cross \
-        qemu-user {zlib1g-dev,libpng-dev,libjansson-dev,libjpeg62-turbo-dev,libwebp-dev,libzip-dev,check}:arm64 \
+        qemu-user {zlib1g-dev,libpng-dev,libjansson-dev,libjpeg62-turbo-dev,libwebp-dev,check}:arm64 \
         {libsubunit-dev,libgomp1}:arm64
 fi
 if ! command -v $host-gcc >/dev/null || ! command -v qemu-aarch64 >/dev/null; then

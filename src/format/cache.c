@@ -154,7 +154,8 @@ static enum fdit_status read_json(fdit_context *ctx, struct fdit_cache *c, const
     TRY(real(ctx, c, "shift", &c->info.shift));
     if (!fdit_cache_scale_is_sensible(c->info.scale, c->info.shift))
         FAIL(ctx, FDIT_ERROR_FORMAT,
-             "%s: \"scale\" %g and \"shift\" %g are none of an autoencoder; encode the data again into an "
+             "%s: \"scale\" %g and \"shift\" %g cannot be those of an autoencoder; encode the data again "
+             "into an "
              "empty folder",
              c->name, c->info.scale, c->info.shift);
     const json_t *flip = json_object_get(c->root, "flip");
@@ -383,6 +384,6 @@ enum fdit_status fdit_cache_item(fdit_context *ctx, const struct fdit_cache *c, 
         return FDIT_OK;
     return fdit_fail(ctx, FDIT_ERROR_FORMAT,
                      "%s: picture %zu%s is damaged (checksum); the same 'finediffusion encode' again "
-                     "makes it anew",
+                     "repairs it",
                      c->shards[shard].path, place, mirror ? ", mirrored," : "");
 }

@@ -125,7 +125,7 @@ static enum fdit_status compare(fdit_context *ctx, const char *path, const char 
                  path);
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
              "%s: the cache there was begun with %s %s, now it is %s; choose another "
-             "folder, or the options of before",
+             "folder, or the options that it was begun with",
              path, key, fdit_json_show(old, before, sizeof before), fdit_json_show(value, now, sizeof now));
     }
     if (!json_equal(a, b))

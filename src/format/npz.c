@@ -1,39 +1,28 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The zip's layout: PKWARE's APPNOTE.TXT 6.3; an array's: numpy/lib/format.py. */
+ * The layout of an array: numpy/lib/format.py. */
 #include "format/npz.h"
 
 #include "core/file.h"
 #include "core/mem.h"
+#include "format/zip.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <zlib.h>
 
-enum {
-    END_BYTES = 22,      /* the directory's end, a comment of at most 65535 bytes behind it */
-    ENTRY_BYTES = 46,    /* of the directory, then name, extra field, comment */
-    LOCAL_BYTES = 30,    /* before a member's bytes, then name and extra field */
-    MOST_MEMBERS = 4096, /* archives of arrays have a few */
-    MOST_HEADER = 1 << 16,
-    MOST_RATIO = 1040, /* deflate gives at most 1032 bytes for one */
-};
+enum { MOST_HEADER = 1 << 16 };
 
 struct member {
     struct fdit_st_tensor t;
     char *name;
     int64_t *stride; /* Fortran order; NULL: C order */
-    const uint8_t *packed;
-    size_t packed_bytes, bytes; /* as they lie in the file, and unpacked with the array's header */
-    size_t header;              /* bytes before the numbers */
-    uint32_t crc;
-    bool deflated;
+    struct fdit_zip_member packed;
+    size_t header; /* unpacked bytes before the numbers */
 };
 
 struct fdit_npz {
     struct fdit_file_map map;
     char *file;
-    const uint8_t *bytes;
-    size_t size;
+    struct fdit_zip *zip;
     struct member *members;
     size_t n;
 };
@@ -51,100 +40,6 @@ static uint32_t u32(const uint8_t *p)
 static uint64_t u64(const uint8_t *p)
 {
     return (uint64_t)u32(p) | (uint64_t)u32(p + 4) << 32;
-}
-
-static enum fdit_status damaged(fdit_context *ctx, const struct fdit_npz *z, const char *what)
-{
-    return fdit_fail(ctx, FDIT_ERROR_FORMAT,
-                     "%s: %s; it is not an .npz of numpy, or it is cut off or damaged: get it again", z->file,
-                     what);
-}
-
-/* ------------------------------------------------------------------ members */
-
-/* The first `want` unpacked bytes. The whole member must have the directory's checksum and length. */
-static enum fdit_status unpack(fdit_context *ctx, const struct fdit_npz *z, const struct member *m,
-                               uint8_t *out, size_t want)
-{
-    enum fdit_status status = FDIT_OK;
-    z_stream s = { 0 };
-    if (!m->deflated) {
-        memcpy(out, m->packed, want);
-    } else {
-        if (inflateInit2(&s, -MAX_WBITS) != Z_OK)
-            return fdit_fail(ctx, FDIT_ERROR_MEMORY, "%s: out of memory for unpacking", z->file);
-        size_t in = 0, done = 0;
-        int rc = Z_OK;
-        while (rc == Z_OK && done < want) {
-            const size_t most = 1 << 30;
-            size_t give = m->packed_bytes - in < most ? m->packed_bytes - in : most;
-            size_t room = want - done < most ? want - done : most;
-            s.next_in = (Bytef *)(uintptr_t)(m->packed + in);
-            s.avail_in = (uInt)give;
-            s.next_out = out + done;
-            s.avail_out = (uInt)room;
-            rc = inflate(&s, Z_NO_FLUSH);
-            if (rc == Z_OK && s.avail_in == give && s.avail_out == room)
-                break; /* nothing moves */
-            in += give - s.avail_in;
-            done += room - s.avail_out;
-        }
-        inflateEnd(&s);
-        if (rc == Z_MEM_ERROR)
-            FAIL(ctx, FDIT_ERROR_MEMORY, "%s: out of memory for unpacking", z->file);
-        if (done < want)
-            TRY(damaged(ctx, z, "an array does not unpack to its length"));
-    }
-    if (want == m->bytes && crc32_z(0, out, want) != m->crc)
-        FAIL(ctx, FDIT_ERROR_FORMAT, "%s: the bytes of array %s do not have their checksum; get it again",
-             z->file, m->name ? m->name : "");
-out:
-    return status;
-}
-
-/* Sizes and place of 64 bits from the extra field, for those that the entry gives as 0xffffffff. */
-static bool read_zip64(const uint8_t *extra, size_t n, uint64_t *bytes, uint64_t *packed, uint64_t *place)
-{
-    uint64_t *const wanted[] = { bytes, packed, place };
-    for (size_t at = 0; at + 4 <= n;) {
-        size_t id = u16(extra + at), length = u16(extra + at + 2);
-        at += 4;
-        if (length > n - at)
-            return false;
-        if (id == 1) {
-            for (size_t k = 0; k < 3; k++) {
-                if (*wanted[k] != UINT32_MAX)
-                    continue;
-                if (length < 8)
-                    return false;
-                *wanted[k] = u64(extra + at);
-                at += 8;
-                length -= 8;
-            }
-            return true;
-        }
-        at += length;
-    }
-    return *bytes != UINT32_MAX && *packed != UINT32_MAX && *place != UINT32_MAX;
-}
-
-/* Where the member's bytes lie: behind its own header, whose name and extra field may have other lengths than
- * those in the directory. */
-static enum fdit_status place_member(fdit_context *ctx, const struct fdit_npz *z, struct member *m,
-                                     uint64_t place, uint64_t packed, uint64_t bytes)
-{
-    if (place > z->size || z->size - place < LOCAL_BYTES || memcmp(z->bytes + place, "PK\3\4", 4) != 0)
-        return damaged(ctx, z, "a member is not where the zip's directory says");
-    const uint8_t *local = z->bytes + place;
-    uint64_t head = (uint64_t)LOCAL_BYTES + u16(local + 26) + u16(local + 28), left = z->size - place;
-    if (head > left || packed > left - head)
-        return damaged(ctx, z, "a member reaches beyond the end of the file");
-    if (m->deflated ? bytes / MOST_RATIO > packed : bytes != packed)
-        return damaged(ctx, z, "a member's lengths contradict each other");
-    m->packed = local + head;
-    m->packed_bytes = (size_t)packed;
-    m->bytes = (size_t)bytes;
-    return FDIT_OK;
 }
 
 /* ------------------------------------------------------------------ headers of arrays */
@@ -220,10 +115,10 @@ static enum fdit_status read_dictionary(fdit_context *ctx, const struct fdit_npz
         FAIL(ctx, FDIT_ERROR_UNSUPPORTED,
              "%s: array %s holds %.20s, which is not read; save it as float32 or float64", z->file, m->name,
              descr);
-    if (!read_shape(shape, &m->t) || m->t.bytes != m->bytes - m->header)
+    if (!read_shape(shape, &m->t) || m->t.bytes != m->packed.bytes - m->header)
         FAIL(ctx, FDIT_ERROR_FORMAT,
              "%s: array %s has %zu bytes, which is not what its shape says; get it again", z->file, m->name,
-             m->bytes - m->header);
+             m->packed.bytes - m->header);
     if (strncmp(order, "True", 4) != 0 || m->t.rank < 2 || !m->t.n)
         goto out;
     TRY(fdit_alloc(ctx, (size_t)m->t.rank, sizeof *m->stride, &m->stride));
@@ -241,84 +136,42 @@ static enum fdit_status read_header(fdit_context *ctx, const struct fdit_npz *z,
     enum fdit_status status = FDIT_OK;
     uint8_t start[12];
     char *text = NULL;
-    if (m->bytes < sizeof start)
+    if (m->packed.bytes < sizeof start)
         FAIL(ctx, FDIT_ERROR_FORMAT, "%s: array %s is cut off; get it again", z->file, m->name);
-    TRY(unpack(ctx, z, m, start, sizeof start));
+    TRY(fdit_zip_unpack(ctx, z->zip, &m->packed, start, sizeof start));
     if (memcmp(start, "\x93NUMPY", 6) != 0 || start[6] < 1 || start[6] > 3)
         FAIL(ctx, FDIT_ERROR_FORMAT,
              "%s: member %s is not an array of numpy; take one that numpy.savez wrote", z->file, m->name);
     size_t before = start[6] == 1 ? 10 : 12, length = start[6] == 1 ? u16(start + 8) : u32(start + 8);
-    if (length > MOST_HEADER || length > m->bytes - before)
+    if (length > MOST_HEADER || length > m->packed.bytes - before)
         FAIL(ctx, FDIT_ERROR_FORMAT, "%s: the header of array %s is too long; get it again", z->file,
              m->name);
     m->header = before + length;
     TRY(fdit_alloc(ctx, m->header + 1, 1, &text));
-    TRY(unpack(ctx, z, m, (uint8_t *)text, m->header));
+    TRY(fdit_zip_unpack(ctx, z->zip, &m->packed, (uint8_t *)text, m->header));
     TRY(read_dictionary(ctx, z, m, text + before));
 out:
     fdit_free(text);
     return status;
 }
 
-/* ------------------------------------------------------------------ the directory */
+/* ------------------------------------------------------------------ the archive */
 
-static enum fdit_status read_entry(fdit_context *ctx, struct fdit_npz *z, const uint8_t *entry, size_t left,
-                                   size_t *length)
+static enum fdit_status read_member(fdit_context *ctx, struct fdit_npz *z, size_t i)
 {
     enum fdit_status status = FDIT_OK;
     struct member *m = &z->members[z->n++];
-    if (left < ENTRY_BYTES || memcmp(entry, "PK\1\2", 4) != 0)
-        TRY(damaged(ctx, z, "the zip's directory is broken"));
-    size_t name = u16(entry + 28), extra = u16(entry + 30), comment = u16(entry + 32);
-    *length = ENTRY_BYTES + name + extra + comment;
-    uint64_t packed = u32(entry + 20), bytes = u32(entry + 24), place = u32(entry + 42);
-    if (*length > left || !read_zip64(entry + ENTRY_BYTES + name, extra, &bytes, &packed, &place))
-        TRY(damaged(ctx, z, "the zip's directory is broken"));
-    const char *text = (const char *)entry + ENTRY_BYTES;
-    size_t kept = name >= 4 && !memcmp(text + name - 4, ".npy", 4) ? name - 4 : name;
-    if (memchr(text, 0, name))
-        TRY(damaged(ctx, z, "a name in the zip's directory is broken"));
-    TRY(fdit_strndup(ctx, text, kept, &m->name));
+    const char *name = fdit_zip_name(z->zip, i);
+    size_t length = strlen(name),
+           kept = length >= 4 && !strcmp(name + length - 4, ".npy") ? length - 4 : length;
+    TRY(fdit_strndup(ctx, name, kept, &m->name));
     m->t.name = m->name;
-    m->crc = u32(entry + 16);
-    m->deflated = u16(entry + 10) == 8;
-    if (u16(entry + 8) & 1 || (u16(entry + 10) != 0 && !m->deflated))
+    TRY(fdit_zip_place(ctx, z->zip, i, &m->packed));
+    if (m->packed.method == FDIT_ZIP_OTHER)
         FAIL(ctx, FDIT_ERROR_UNSUPPORTED,
              "%s: %s is encrypted, or packed in a way that numpy does not; save it with numpy.savez", z->file,
              m->name);
-    TRY(place_member(ctx, z, m, place, packed, bytes));
     TRY(read_header(ctx, z, m));
-out:
-    return status;
-}
-
-/* The directory's end is searched from behind, since a comment may follow it. */
-static const uint8_t *find_end(const struct fdit_npz *z)
-{
-    for (size_t back = END_BYTES; back <= z->size && back <= END_BYTES + UINT16_MAX; back++) {
-        const uint8_t *p = z->bytes + z->size - back;
-        if (!memcmp(p, "PK\5\6", 4) && u16(p + 20) == back - END_BYTES)
-            return p;
-    }
-    return NULL;
-}
-
-static enum fdit_status read_directory(fdit_context *ctx, struct fdit_npz *z)
-{
-    enum fdit_status status = FDIT_OK;
-    const uint8_t *end = find_end(z);
-    if (!end)
-        TRY(damaged(ctx, z, "there is no zip's directory at its end"));
-    size_t members = u16(end + 10), bytes = u32(end + 12), place = u32(end + 16);
-    if (place == UINT32_MAX || members > MOST_MEMBERS)
-        FAIL(ctx, FDIT_ERROR_UNSUPPORTED,
-             "%s: a zip so large is not read; save the arrays in files of their own", z->file);
-    size_t limit = (size_t)(end - z->bytes);
-    if (place > limit || bytes > limit - place)
-        TRY(damaged(ctx, z, "the zip's directory is not where its end says"));
-    TRY(fdit_alloc(ctx, members, sizeof *z->members, &z->members));
-    for (size_t i = 0, at = place, length = 0; i < members; i++, at += length)
-        TRY(read_entry(ctx, z, z->bytes + at, place + bytes - at, &length));
 out:
     return status;
 }
@@ -331,9 +184,10 @@ enum fdit_status fdit_npz_open_memory(fdit_context *ctx, const char *name, const
     *out = NULL;
     TRY(fdit_alloc(ctx, 1, sizeof *z, &z));
     TRY(fdit_strdup(ctx, name, &z->file));
-    z->bytes = bytes;
-    z->size = n;
-    TRY(read_directory(ctx, z));
+    TRY(fdit_zip_open(ctx, z->file, bytes, n, &z->zip));
+    TRY(fdit_alloc(ctx, fdit_zip_count(z->zip), sizeof *z->members, &z->members));
+    for (size_t i = 0; i < fdit_zip_count(z->zip); i++)
+        TRY(read_member(ctx, z, i));
     *out = z;
     z = NULL;
 out:
@@ -364,6 +218,7 @@ void fdit_npz_close(struct fdit_npz *z)
         fdit_free(z->members[i].stride);
     }
     fdit_free(z->members);
+    fdit_zip_close(z->zip);
     fdit_free(z->file);
     fdit_file_unmap(&z->map);
     fdit_free(z);
@@ -395,8 +250,8 @@ static enum fdit_status load(fdit_context *ctx, const struct fdit_npz *z, const 
 {
     enum fdit_status status = FDIT_OK;
     const struct member *m = (const struct member *)(const void *)t;
-    TRY(fdit_alloc(ctx, m->bytes, 1, bytes));
-    TRY(unpack(ctx, z, m, *bytes, m->bytes));
+    TRY(fdit_alloc(ctx, m->packed.bytes, 1, bytes));
+    TRY(fdit_zip_unpack(ctx, z->zip, &m->packed, *bytes, m->packed.bytes));
     *out = *t;
     out->data = *bytes + m->header;
 out:

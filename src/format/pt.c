@@ -6,7 +6,7 @@
 #include "core/mem.h"
 #include "core/text.h"
 #include "format/pt_pickle.h"
-#include "format/pt_zip.h"
+#include "format/zip.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -34,8 +34,8 @@ struct fdit_pt {
     struct fdit_file_map map; /* all zero for memory that is not ours */
     const uint8_t *bytes;
     size_t n_bytes;
-    struct fdit_pt_zip *zip; /* NULL: older layout */
-    char *prefix;            /* "archive/" of the zip's members */
+    struct fdit_zip *zip; /* NULL: older layout */
+    char *prefix;         /* "archive/" of the zip's members */
     struct fdit_pt_pickle *pickle;
     const struct fdit_pt_value *root;
     struct fdit_st_sum *sums; /* of the zip's members */
@@ -58,19 +58,27 @@ static size_t most_visits(const struct fdit_pt *pt)
 static enum fdit_status member_of(fdit_context *ctx, struct fdit_pt *pt, const char *name, struct record *out)
 {
     size_t i;
-    if (!fdit_pt_zip_find(pt->zip, name, &i))
+    if (!fdit_zip_find(pt->zip, name, &i))
         return fdit_fail(ctx, FDIT_ERROR_FORMAT,
                          "%s: %.200s is missing in the zip; the file is "
                          "damaged, get it again",
                          pt->path, name);
-    uint32_t crc = 0;
-    enum fdit_status status = fdit_pt_zip_member(ctx, pt->zip, i, &out->data, &out->bytes, &crc);
+    struct fdit_zip_member m = { 0 };
+    enum fdit_status status = fdit_zip_place(ctx, pt->zip, i, &m);
+    if (status == FDIT_OK && m.method != FDIT_ZIP_STORED)
+        status =
+            fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED,
+                      "%s: %.100s is compressed or encrypted, which torch.save does not do; load the file "
+                      "in PyTorch and save it again",
+                      pt->path, name);
+    out->data = m.data;
+    out->bytes = m.bytes;
     out->sum = NULL;
-    if (status == FDIT_OK && fdit_pt_zip_has_sums(pt->zip)) {
+    if (status == FDIT_OK && fdit_zip_has_sums(pt->zip)) {
         out->sum = &pt->sums[i];
-        out->sum->data = out->data;
-        out->sum->bytes = out->bytes;
-        out->sum->crc = crc;
+        out->sum->data = m.data;
+        out->sum->bytes = m.bytes;
+        out->sum->crc = m.crc;
     }
     return status;
 }
@@ -323,7 +331,8 @@ static enum fdit_status find_pickle(fdit_context *ctx, struct fdit_pt *pt)
     enum fdit_status status = FDIT_OK;
     const char *name, **names = NULL, *found = NULL;
     size_t n = 0, capacity = 0;
-    for (; (name = fdit_pt_zip_name(pt->zip, n)); n++) {
+    for (; n < fdit_zip_count(pt->zip); n++) {
+        name = fdit_zip_name(pt->zip, n);
         TRY(fdit_grow(ctx, &names, &capacity, n + 1, sizeof *names));
         names[n] = name;
         const char *last = fdit_path_base(name);
@@ -379,10 +388,10 @@ static enum fdit_status open_zip(fdit_context *ctx, struct fdit_pt *pt)
     struct record r = { 0 };
     char *order = NULL;
     size_t i;
-    TRY(fdit_pt_zip_open(ctx, pt->path, pt->bytes, pt->n_bytes, &pt->zip));
+    TRY(fdit_zip_open(ctx, pt->path, pt->bytes, pt->n_bytes, &pt->zip));
     TRY(find_pickle(ctx, pt));
     TRY(fdit_strf(ctx, &order, "%sbyteorder", pt->prefix));
-    if (fdit_pt_zip_find(pt->zip, order, &i)) {
+    if (fdit_zip_find(pt->zip, order, &i)) {
         TRY(read_member(ctx, pt, "byteorder", &r));
         if (r.bytes != 6 || memcmp(r.data, "little", 6))
             FAIL(ctx, FDIT_ERROR_UNSUPPORTED,
@@ -608,7 +617,7 @@ void fdit_pt_close(struct fdit_pt *pt)
     fdit_free(pt->records);
     fdit_free(pt->sums);
     fdit_free(pt->prefix);
-    fdit_pt_zip_close(pt->zip);
+    fdit_zip_close(pt->zip);
     fdit_pt_pickle_free(pt->pickle);
     fdit_file_unmap(&pt->map);
     fdit_free(pt->path);

@@ -14,11 +14,11 @@ fdit_sources += \
 	src/format/pt_names.c \
 	src/format/pt_pickle.c src/format/pt_pickle.h \
 	src/format/pt_write.c \
-	src/format/pt_zip.c src/format/pt_zip.h \
 	src/format/safetensors.c src/format/safetensors.h \
 	src/format/safetensors_write.c \
 	src/format/tar.c src/format/tar.h \
 	src/format/tar_write.c \
 	src/format/tensor.c src/format/tensor.h \
 	src/format/tfevents.c src/format/tfevents.h \
-	src/format/weights.c src/format/weights.h
+	src/format/weights.c src/format/weights.h \
+	src/format/zip.c src/format/zip.h
