@@ -37,6 +37,9 @@ for folder in src/*/; do
             devices.h) # what opens a device by its name
                 [ "$own" -ge "$(rank_of api)" ] || fail "$file includes devices.h: only api and above open devices"
                 continue ;;
+            device_words.h) # what the help says of devices
+                [ "$folder" = cli ] || fail "$file includes device_words.h: only the help names devices"
+                continue ;;
             ranks.h) # what joins other processes
                 [ "$folder" = cli ] || fail "$file includes ranks.h: only the program joins other processes"
                 continue ;;

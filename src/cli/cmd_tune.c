@@ -4,6 +4,7 @@
 
 #include "bench/problem.h"
 #include "core/mem.h"
+#include "device_words.h"
 #include "model/params.h"
 
 #include <stddef.h>
@@ -17,8 +18,8 @@ static const struct fdit_option options[] = {
     FDIT_HEADING("Measuring"),
     { FDIT_OPTION_ROW(INT, "candidates", "N", struct args, candidates), FDIT_RANGE(1, 1000), .note = ": all",
       .help = "tile sizes to try on each kind of product" },
-    { FDIT_OPTION_ROW(INT, "clblast", "N", struct args, library), FDIT_RANGE(0, 1000), .usual = "16",
-      .note = "; 0: leave out CLBlast", .help = "sets of CLBlast parameters to try" },
+    { FDIT_OPTION_ROW(INT, FDIT_TUNE_LIBRARY, "N", struct args, library), FDIT_RANGE(0, 1000), .usual = "16",
+      .note = FDIT_TUNE_LIBRARY_NOTE, .help = FDIT_TUNE_LIBRARY_HELP },
     { 0 }
 };
 
@@ -112,7 +113,7 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
     size_t k = 0;
     int count = n ? n : (int)(sizeof default_problems / sizeof *default_problems);
     if (a->library < 0 || a->library > 1000)
-        FAIL(cli->ctx, FDIT_ERROR_ARGUMENT, "--clblast %d: give 0 to 1000", a->library);
+        FAIL(cli->ctx, FDIT_ERROR_ARGUMENT, "--" FDIT_TUNE_LIBRARY " %d: give 0 to 1000", a->library);
     TRY(fdit_alloc(cli->ctx, (size_t)count * FDIT_MODEL_LINEARS, sizeof *shapes, &shapes));
     for (int i = 0; i < count; i++)
         TRY(add_problem(cli->ctx, n ? operands[i] : default_problems[i], shapes, &k));
@@ -134,8 +135,7 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
         fdit_cli_print(cli, "\nall of them once: %.3g -> %.3g ms, %.2fx\n", 1e3 * w.before, 1e3 * w.after,
                        w.before / w.after);
     }
-    fdit_cli_note(cli, "kept in %s, used from now on; FINEDIFFUSION_OPENCL_GEMM=default runs without it",
-                  where);
+    fdit_cli_note(cli, "kept in %s, used from now on; " FDIT_TUNE_OFF " runs without it", where);
 out:
     fdit_json_fini(&w.results);
     fdit_free(where);
@@ -148,17 +148,8 @@ const struct fdit_command fdit_command_tune = {
     .name = "tune",
     .summary = "find and store the fastest matrix products for a device",
     .synopsis = "[--device SPEC] [PROBLEM]...",
-    .about = "Times the matrix products of a model in every way that an OpenCL device offers: the "
-             "program's own kernels with many tile sizes, and CLBlast with the parameters of many "
-             "GPUs. The fastest way that gives the right result is stored for this device and driver "
-             "in the cache folder ($FINEDIFFUSION_CACHE, else ~/.cache/finediffusion) and used from "
-             "then on.\n\n"
-             "PROBLEM is a model in the words of 'bench'; the default is fine-tuning DiT-S/2 and "
-             "DiT-XL/2 in float32. This takes minutes; Ctrl-C stores nothing. 'finediffusion devices' "
-             "shows which devices are tuned, 'finediffusion bench' before and after shows the gain.",
-    .examples = "  finediffusion tune --device gpu\n"
-                "  finediffusion tune --device opencl:0:0 'train full DiT-B/2 b8'\n"
-                "  finediffusion tune --clblast 0 'train DiT-S/2 b4'\n",
+    .about = FDIT_TUNE_ABOUT,
+    .examples = FDIT_TUNE_EXAMPLES,
     .options = options,
     .common = FDIT_COMMON_DEVICE | FDIT_COMMON_JSON,
     .most_operands = -1,

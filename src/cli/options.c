@@ -5,6 +5,7 @@
 
 #include "core/pool.h"
 #include "core/text.h"
+#include "device_words.h"
 
 #include <stddef.h>
 #include <string.h>
@@ -17,7 +18,7 @@ static const struct fdit_option device_options[] = {
     FDIT_HEADING("Device"),
     { ROW(TEXT, "device", "SPEC", device),
       .note = ": $FINEDIFFUSION_DEVICE, else the best GPU whose self-test passes, else cpu",
-      .help = "cpu, gpu, opencl:P:D or part of a name" },
+      .help = FDIT_DEVICES_SPEC },
     { ROW(INT, "threads", "N", threads), FDIT_RANGE(1, FDIT_POOL_MOST_MEMBERS), .note = ": all",
       .help = "threads of the cpu device" },
     { ROW(CHOICE, "precision", "f32|bf16|f16|int8|auto", precision), .values = types,

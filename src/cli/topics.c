@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/topics.h"
 
+#include "device_words.h"
+
 /* Lines of at most 80 columns. */
 
 static const char data[] =
@@ -170,46 +172,7 @@ static const char memory[] =
     "'sum of the process' is the peak that a system monitor shows for the process.\n"
     "The memory of a GPU is not part of it.\n";
 
-static const char devices[] =
-    "Devices\n"
-    "\n"
-    "--device cpu          the processor; --threads N limits its threads. The default\n"
-    "                      is one thread for each processor that the program may\n"
-    "                      use: the affinity mask, the CPU quota of a container,\n"
-    "                      OMP_NUM_THREADS and OMP_THREAD_LIMIT are respected. So\n"
-    "                      are, for memory, the limit of a container and ulimit -v\n"
-    "                      and -d. `devices` shows which limit applies\n"
-    "--device gpu          the best GPU that works\n"
-    "--device opencl:P:D   device D of OpenCL platform P\n"
-    "--device NAME         part of a name that `finediffusion devices` shows\n"
-    "--device ref          slow loops in double precision, to compare with\n"
-    "Without the option, $FINEDIFFUSION_DEVICE is used, else the best GPU that works,\n"
-    "else the cpu.\n"
-    "\n"
-    "OpenCL drivers are other people's code and may crash, hang or print text. So\n"
-    "each version of a driver is first loaded and tested in a separate process. A\n"
-    "driver that fails is not used, and `finediffusion devices --all` says why; that\n"
-    "command tests all of them again. A driver has 20 seconds to list its devices and\n"
-    "180 to compile the test; FINEDIFFUSION_DRIVER_SECONDS=N gives N for each.\n"
-    "\n"
-    "The same device, build and options give the same bits, for any number of\n"
-    "threads. Different devices use the same noise and agree to rounding.\n"
-    "\n"
-    "Compiled OpenCL programs, and what is known about drivers, are kept in\n"
-    "~/.cache/finediffusion. FINEDIFFUSION_CACHE names another folder; if it is set\n"
-    "to nothing, nothing is kept.\n"
-    "\n"
-    "--precision and --weights choose arithmetic and storage; what the device lacks\n"
-    "is refused. bf16 computes matrix products and attention in bf16 and adds up in\n"
-    "f32. int8 multiplies by the large frozen matrices in int8 (one scale for each\n"
-    "feature; their inputs are converted to int8 row by row) and computes the rest in\n"
-    "bf16 or, if the CPU lacks that, in f32: the fastest way to sample on a CPU that\n"
-    "supports it. `finediffusion devices` shows what each device supports.\n"
-    "\n"
-    "FINEDIFFUSION_ISA names the instruction set of the cpu device, for example avx2;\n"
-    "without it the best one is used, and a wrong name is answered with the list.\n"
-    "FINEDIFFUSION_GEMM names another library for float32 matrix products, if this\n"
-    "build has one. `finediffusion devices` shows both.\n";
+static const char devices[] = FDIT_DEVICES_TOPIC;
 
 static const char random_numbers[] =
     "Random numbers\n"
