@@ -143,7 +143,7 @@ static float *forward(struct fdit_model *m, size_t *n)
     for (size_t i = 0; i < b; i++)
         times[i] = t[i];
     fdit_write(dev, m->input, x, size);
-    fdit_write(dev, m->rows, rows, b);
+    fdit_write(dev, m->index, rows, b);
     fdit_model_write_times(m, (int)b, times);
     fdit_forward(m, (int)b);
     *n = 2 * size;
@@ -536,7 +536,7 @@ START_TEST(test_same_bits)
             const size_t each = n / 3;
             float *one = calloc(each, sizeof *one);
             fdit_write(dev, m->input, x + each, each / 2);
-            fdit_write(dev, m->rows, rows + 2, 1);
+            fdit_write(dev, m->index, rows + 2, 1);
             fdit_model_write_times(m, 1, &at);
             fdit_forward(m, 1);
             ck_assert_ok(ctx, fdit_read(ctx, dev, m->output, one, each));

@@ -140,7 +140,7 @@ static void check_net_by(const char *net, enum fdit_recompute recompute)
     for (size_t i = 0; i < b; i++)
         times[i] = (double)t[i];
     fdit_write(dev, m->input, x, n);
-    fdit_write(dev, m->rows, rows, b);
+    fdit_write(dev, m->index, rows, b);
     fdit_model_write_times(m, (int)b, times);
     fdit_forward(m, (int)b);
     snprintf(name, sizeof name, "%s.out", net);

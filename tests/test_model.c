@@ -38,7 +38,7 @@ static void run(struct fdit_model *m, int b, const float *x, const double *t, co
     const struct fdit_model_config *c = &m->config;
     size_t picture = (size_t)c->channels * (size_t)c->input_size * (size_t)c->input_size;
     fdit_write(m->dev, m->input, x, (size_t)b * picture);
-    fdit_write(m->dev, m->rows, rows, (size_t)b);
+    fdit_write(m->dev, m->index, rows, (size_t)b);
     fdit_model_write_times(m, b, t);
     fdit_forward(m, b);
     ck_assert_ok(ctx, fdit_read(ctx, m->dev, m->output, out, (size_t)b * outputs_of(m)));

@@ -14,7 +14,7 @@
 static void apply_dx(struct fdit_model *m, const struct fdit_layer *l, int n, struct fdit_linear_dx_args a)
 {
     a.samples = n;
-    a.tokens = l->rows;
+    a.tokens = l->tokens;
     a.n_in = l->weight->n_in;
     a.n_out = l->weight->n_out;
     if (l->weight->trained)
@@ -43,14 +43,14 @@ static void linear_dw(struct fdit_model *m, const struct fdit_layer *l, struct f
                       struct fdit_tensor x, int n, int beta)
 {
     if (l->bias->trained)
-        fdit_column_sum(m->dev, &(struct fdit_column_sum_args){ .m = n * l->rows,
+        fdit_column_sum(m->dev, &(struct fdit_column_sum_args){ .m = n * l->tokens,
                                                                 .n = l->weight->n_out,
                                                                 .db = fdit_param_grad(m, l->bias),
                                                                 .dy = dy,
                                                                 .beta = beta });
     if (l->weight->trained)
         fdit_linear_dw(m->dev, &(struct fdit_linear_dw_args){ .samples = n,
-                                                              .tokens = l->rows,
+                                                              .tokens = l->tokens,
                                                               .n_in = l->weight->n_in,
                                                               .n_out = l->weight->n_out,
                                                               .dw = fdit_param_grad(m, l->weight),
@@ -94,11 +94,11 @@ static struct fdit_tensor adapter_backward(struct fdit_model *m, const struct fd
     if (!l->low_a)
         return FDIT_NO_TENSOR;
     fdit_low_rank_inner(m, l, x, n);
-    low_rank_dw(m, l->low_b, l->rows, dy, m->low_scaled, n, beta);
-    low_rank_dx(m, l->low_b, l->rows, dy, m->low, n);
+    low_rank_dw(m, l->low_b, l->tokens, dy, m->low_scaled, n, beta);
+    low_rank_dx(m, l->low_b, l->tokens, dy, m->low, n);
     fdit_low_rank_scale(m, l, n);
-    low_rank_dw(m, l->low_a, l->rows, m->low_scaled, x, n, beta);
-    low_rank_dx(m, l->low_a, l->rows, m->low_scaled, m->wide, n);
+    low_rank_dw(m, l->low_a, l->tokens, m->low_scaled, x, n, beta);
+    low_rank_dx(m, l->low_a, l->tokens, m->low_scaled, m->wide, n);
     return m->wide;
 }
 
@@ -111,7 +111,7 @@ static struct fdit_tensor scaled_backward(struct fdit_model *m, const struct fdi
     if (!l->gamma)
         return dy;
     fdit_gate_backward(m->dev, &(struct fdit_gate_backward_args){ .samples = n,
-                                                                  .tokens = l->rows,
+                                                                  .tokens = l->tokens,
                                                                   .width = width,
                                                                   .dbranch = m->wide,
                                                                   .dgate = m->dgamma,
@@ -165,7 +165,7 @@ static struct fdit_tensor rebuild_u(struct fdit_model *m, const struct fdit_norm
     if (!needs_input(behind))
         return FDIT_NO_TENSOR;
     fdit_modulate(m->dev, &(struct fdit_modulate_args){ .samples = n,
-                                                        .tokens = s->layer->rows,
+                                                        .tokens = s->layer->tokens,
                                                         .width = m->config.width,
                                                         .y = m->u,
                                                         .xhat = s->xhat,
@@ -182,7 +182,7 @@ static struct fdit_tensor rebuild_wide(struct fdit_model *m, const struct fdit_b
 {
     if (!needs_input(b->fc2))
         return FDIT_NO_TENSOR;
-    fdit_activation(m->dev, &(struct fdit_activation_args){ .n = (size_t)n * (size_t)b->fc2->rows *
+    fdit_activation(m->dev, &(struct fdit_activation_args){ .n = (size_t)n * (size_t)b->fc2->tokens *
                                                                  (size_t)b->fc2->weight->n_in,
                                                             .act = FDIT_ACT_GELU_TANH,
                                                             .y = m->wide,
@@ -201,7 +201,7 @@ static void norm_backward(struct fdit_model *m, const struct fdit_norm_site *s, 
 {
     const struct fdit_param *weight = s->layer->weight, *bias = s->layer->bias;
     fdit_norm_backward(m->dev, &(struct fdit_norm_backward_args){ .samples = n,
-                                                                  .tokens = s->layer->rows,
+                                                                  .tokens = s->layer->tokens,
                                                                   .width = m->config.width,
                                                                   .dx = m->dx,
                                                                   .accumulate = add_to_dx,
@@ -281,7 +281,7 @@ static void add_class_backward(struct fdit_model *m, struct fdit_tensor dc, int 
                                                                   .width = m->config.width,
                                                                   .dtable = fdit_param_grad(m, table),
                                                                   .dy = dc,
-                                                                  .index = m->rows,
+                                                                  .index = m->index,
                                                                   .beta = beta });
 }
 

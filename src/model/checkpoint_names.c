@@ -272,7 +272,8 @@ static enum fdit_status nothing(fdit_context *ctx, const struct fdit_checkpoint 
                          "(nothing "
                          "was executed); load the file in PyTorch and save the model's state_dict()",
                          path, object);
-    if (cp->peft || fdit_checkpoint_meta(cp, "format")) /* a delta of other parts: what lacks is said later */
+    if (cp->peft ||
+        fdit_checkpoint_meta(cp, "format")) /* a delta of other parts: what is missing is said later */
         return FDIT_OK;
     if (count_parts(cp, moments, sizeof moments / sizeof *moments))
         return fdit_fail(ctx, FDIT_ERROR_FORMAT,

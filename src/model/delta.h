@@ -39,7 +39,7 @@ enum fdit_status fdit_delta_mask(fdit_context *ctx, const struct fdit_checkpoint
 /* The one check of a delta (or a training checkpoint, which holds one) before it is used: it says
  * of what model it is; every tensor that its mask trains is there with its shape, and no other; its
  * table has a row for each class and group of its taxonomy, and one more with an empty label.
- * FDIT_ERROR_FORMAT says what lacks. Numbers are checked when they are read. */
+ * FDIT_ERROR_FORMAT says what is missing. Numbers are checked when they are read. */
 enum fdit_status fdit_delta_check(fdit_context *ctx, struct fdit_checkpoint *cp);
 /* FDIT_ERROR_FORMAT unless both are of models of the same sizes; those that one does not say are
  * passed over. */

@@ -20,7 +20,7 @@ static void add_adapter(struct fdit_model *m, const struct fdit_layer *l, int n,
         return;
     }
     fdit_linear(m->dev, &(struct fdit_linear_args){ .samples = n,
-                                                    .tokens = l->rows,
+                                                    .tokens = l->tokens,
                                                     .n_in = l->low_b->n_in,
                                                     .n_out = l->low_b->n_out,
                                                     .y = m->beside,
@@ -32,7 +32,7 @@ static void add_adapter(struct fdit_model *m, const struct fdit_layer *l, int n,
 void fdit_low_rank_inner(struct fdit_model *m, const struct fdit_layer *l, struct fdit_tensor x, int n)
 {
     fdit_linear(m->dev, &(struct fdit_linear_args){ .samples = n,
-                                                    .tokens = l->rows,
+                                                    .tokens = l->tokens,
                                                     .n_in = l->low_a->n_in,
                                                     .n_out = l->low_a->n_out,
                                                     .y = m->low,
@@ -43,7 +43,7 @@ void fdit_low_rank_inner(struct fdit_model *m, const struct fdit_layer *l, struc
 
 void fdit_low_rank_scale(struct fdit_model *m, const struct fdit_layer *l, int n)
 {
-    fdit_axpy(m->dev, &(struct fdit_axpy_args){ .n = (size_t)n * (size_t)l->rows * (size_t)l->low_a->n_out,
+    fdit_axpy(m->dev, &(struct fdit_axpy_args){ .n = (size_t)n * (size_t)l->tokens * (size_t)l->low_a->n_out,
                                                 .alpha = fdit_adapter_scale(&m->config.adapter),
                                                 .y = m->low_scaled,
                                                 .x = m->low });
@@ -53,7 +53,7 @@ void fdit_low_rank_scale(struct fdit_model *m, const struct fdit_layer *l, int n
 static void apply(struct fdit_model *m, const struct fdit_layer *l, int n, struct fdit_linear_args a)
 {
     a.samples = n;
-    a.tokens = l->rows;
+    a.tokens = l->tokens;
     a.n_in = l->weight->n_in;
     a.n_out = l->weight->n_out;
     if (l->weight->trained)
@@ -78,7 +78,7 @@ struct fdit_tensor fdit_scaled(struct fdit_model *m, const struct fdit_layer *l,
     if (!l->gamma)
         return result;
     fdit_gate(m->dev, &(struct fdit_gate_args){ .samples = n,
-                                                .tokens = l->rows,
+                                                .tokens = l->tokens,
                                                 .width = l->weight->n_out,
                                                 .y = m->wide,
                                                 .branch = result,
@@ -123,7 +123,7 @@ static void add_kept_branch(struct fdit_model *m, const struct fdit_gate_site *s
 static void norm(struct fdit_model *m, const struct fdit_norm_site *s, int n)
 {
     fdit_norm(m->dev, &(struct fdit_norm_args){ .samples = n,
-                                                .tokens = s->layer->rows,
+                                                .tokens = s->layer->tokens,
                                                 .width = m->config.width,
                                                 .y = m->u,
                                                 .x = m->x,
@@ -183,7 +183,7 @@ static void add_class(struct fdit_model *m, int n)
                             .width = m->config.width,
                             .y = m->c,
                             .table = fdit_param_value(m, m->params.ends.table),
-                            .index = m->rows,
+                            .index = m->index,
                             .beta = 1 });
 }
 
@@ -278,7 +278,7 @@ static void expand(struct fdit_model *m, const struct fdit_block_site *b, int n)
     linear(m, l, m->u, plain, n);
     fdit_scaled(m, l, plain, n);
     fdit_activation(
-        m->dev, &(struct fdit_activation_args){ .n = (size_t)n * (size_t)l->rows * (size_t)l->weight->n_out,
+        m->dev, &(struct fdit_activation_args){ .n = (size_t)n * (size_t)l->tokens * (size_t)l->weight->n_out,
                                                 .act = gelu,
                                                 .y = m->wide,
                                                 .x = m->wide });

@@ -248,7 +248,7 @@ static enum fdit_status plan_tensors(fdit_context *ctx, struct fdit_model *m)
     TRY(own(ctx, m, scratch, &m->patches, FDIT_F32, b * n * (size_t)fdit_config_patch_in(c), "patches"));
     TRY(own(ctx, m, batch, &m->input, FDIT_F32, b * (size_t)c->channels * pixels, "input"));
     TRY(own(ctx, m, batch, &m->output, FDIT_F32, out, "output"));
-    TRY(own(ctx, m, batch, &m->rows, FDIT_I32, k, dit ? "class rows" : "labels"));
+    TRY(own(ctx, m, batch, &m->index, FDIT_I32, k, dit ? "class rows" : "labels"));
     if (dit) {
         TRY(own(ctx, m, batch, &m->t_features, FDIT_F32, k * FDIT_TIME_FEATURES, "time features"));
         TRY(own(ctx, m, scratch, &m->t_pre, FDIT_F32, k * d, "time embedding before SiLU"));
@@ -349,7 +349,7 @@ int fdit_model_linears(const struct fdit_model_config *c, int batch, bool plain,
     int n = fdit_config_tokens(c), d = c->width, wide = c->mlp_ratio * d;
     int head = c->kind == FDIT_MODEL_DIT ? fdit_config_patch_out(c) : c->table_rows;
     const struct {
-        int rows, n_in, n_out;
+        int tokens, n_in, n_out;
     } linears[] = {
         { n, fdit_config_patch_in(c), d },
         { 1, FDIT_TIME_FEATURES, d },
@@ -368,7 +368,7 @@ int fdit_model_linears(const struct fdit_model_config *c, int batch, bool plain,
         for (size_t j = 0; j < 3; j++)
             out[k++] = (struct fdit_op_shape){ .op = ops[j],
                                                .samples = batch,
-                                               .tokens = linears[i].rows,
+                                               .tokens = linears[i].tokens,
                                                .n_in = linears[i].n_in,
                                                .n_out = linears[i].n_out,
                                                .plain = plain };
@@ -421,7 +421,7 @@ static void add_adapters(struct shape_list *l, const struct fdit_model *m)
             for (size_t j = 0; j < 3; j++)
                 add_shape(l, (struct fdit_op_shape){ .op = gamma_ops[j],
                                                      .samples = m->options.batch,
-                                                     .tokens = layers[i]->rows,
+                                                     .tokens = layers[i]->tokens,
                                                      .n_out = layers[i]->weight->n_out });
         if (parts[0] && fdit_device_fuses_low(m->dev))
             add_shape(l, (struct fdit_op_shape){ .op = FDIT_OP_LINEAR,
@@ -433,7 +433,7 @@ static void add_adapters(struct shape_list *l, const struct fdit_model *m)
         for (size_t j = 0; j < 6 && parts[j / 3]; j++)
             add_shape(l, (struct fdit_op_shape){ .op = ops[j % 3],
                                                  .samples = m->options.batch,
-                                                 .tokens = layers[i]->rows,
+                                                 .tokens = layers[i]->tokens,
                                                  .n_in = parts[j / 3]->n_in,
                                                  .n_out = parts[j / 3]->n_out,
                                                  .plain = true });

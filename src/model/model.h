@@ -6,7 +6,7 @@
  *     TRY(fdit_model_allocate(ctx, m));                        // everything, once
  *     TRY(fdit_model_load(ctx, m, &checkpoint, 1, false, NULL)); // checkpoint.h; or fdit_model_init (init.h)
  *     fdit_write(dev, m->input, pictures, 4 * picture);
- *     fdit_write(dev, m->rows, rows, 4);
+ *     fdit_write(dev, m->index, rows, 4);
  *     fdit_model_write_times(m, 4, times);
  *     fdit_forward(m, 4);
  *     TRY(fdit_read(ctx, dev, m->output, out, 4 * output));
@@ -126,7 +126,7 @@ struct fdit_model {
 
     /* In and out. */
     struct fdit_tensor input;   /* [B, C, S, S] */
-    struct fdit_tensor rows;    /* I32 [K]: rows of the class table; classifier: labels */
+    struct fdit_tensor index;   /* I32 [K]: rows of the class table; classifier: labels */
     struct fdit_tensor output;  /* [B, O, S, S]; classifier: [B, K] */
     struct fdit_tensor doutput; /* the same shape */
 };
@@ -163,11 +163,11 @@ struct fdit_tensor fdit_param_grad(const struct fdit_model *model, const struct 
 /* Puts the 256 time features of each sample's step t[b] on the device. */
 void fdit_model_write_times(struct fdit_model *model, int samples, const double *t);
 
-/* model->output [B, O, S, S] (or [B, K]) from model->input, model->t_features and model->rows. Keeps the
+/* model->output [B, O, S, S] (or [B, K]) from model->input, model->t_features and model->index. Keeps the
  * activations when the model is for training. */
 void fdit_forward(struct fdit_model *model, int samples);
 /* Its two parts. First the modulations of all blocks for `samples` <= options.conditions, from
- * model->t_features and model->rows; then passes with those from `first` on. With conditions of several
+ * model->t_features and model->index; then passes with those from `first` on. With conditions of several
  * passes adaLN's matrices, a third of the weights, are read once for them. */
 void fdit_condition(struct fdit_model *model, int samples);
 void fdit_forward_conditioned(struct fdit_model *model, int samples, int first);

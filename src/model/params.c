@@ -210,25 +210,25 @@ static void add(struct builder *b, struct fdit_param **role, enum fdit_param_kin
     *used += fdit_page_floats(p->count);
 }
 
-static void layer(struct builder *b, struct fdit_layer *l, int rows, const char *name, bool need_dx,
+static void layer(struct builder *b, struct fdit_layer *l, int tokens, const char *name, bool need_dx,
                   const int shape[4])
 {
-    l->rows = rows;
+    l->tokens = tokens;
     add(b, &l->weight, FDIT_PARAM_MATRIX, need_dx, shape, name, ".weight");
     add(b, &l->bias, FDIT_PARAM_BIAS, false, (int[4]){ shape[0] }, name, ".bias");
 }
 
-/* Layers through which a gradient goes on to what is before them; `rows` as in struct fdit_layer. */
-static void linear(struct builder *b, struct fdit_layer *l, int rows, const char *name, int n_out, int n_in)
+/* Layers through which a gradient goes on to what is before them; `tokens` as in struct fdit_layer. */
+static void linear(struct builder *b, struct fdit_layer *l, int tokens, const char *name, int n_out, int n_in)
 {
-    layer(b, l, rows, name, true, (int[4]){ n_out, n_in });
+    layer(b, l, tokens, name, true, (int[4]){ n_out, n_in });
 }
 
 /* A linear layer with the adapter of the model, if it has one: always behind its layer in the list. */
-static void adapted(struct builder *b, const struct fdit_adapter *a, struct fdit_layer *l, int rows,
+static void adapted(struct builder *b, const struct fdit_adapter *a, struct fdit_layer *l, int tokens,
                     const char *name, int n_out, int n_in)
 {
-    linear(b, l, rows, name, n_out, n_in);
+    linear(b, l, tokens, name, n_out, n_in);
     if (!a->rank)
         return;
     add(b, &l->low_a, FDIT_PARAM_LOW_RANK, false, (int[4]){ a->rank, n_in }, name, ".lora_A");
@@ -236,15 +236,15 @@ static void adapted(struct builder *b, const struct fdit_adapter *a, struct fdit
 }
 
 /* A layer on an input of the network, which needs no gradient. */
-static void first_linear(struct builder *b, struct fdit_layer *l, int rows, const char *name,
+static void first_linear(struct builder *b, struct fdit_layer *l, int tokens, const char *name,
                          const int shape[4])
 {
-    layer(b, l, rows, name, false, shape);
+    layer(b, l, tokens, name, false, shape);
 }
 
-static void norm(struct builder *b, struct fdit_layer *l, int rows, const char *name, int width)
+static void norm(struct builder *b, struct fdit_layer *l, int tokens, const char *name, int width)
 {
-    l->rows = rows;
+    l->tokens = tokens;
     add(b, &l->weight, FDIT_PARAM_NORM, false, (int[4]){ width }, name, ".weight");
     add(b, &l->bias, FDIT_PARAM_NORM, false, (int[4]){ width }, name, ".bias");
 }

@@ -80,7 +80,7 @@ struct fdit_layer {
     struct fdit_param *weight, *bias;
     struct fdit_param *low_a, *low_b; /* of its adapter (adapter.h); NULL: none */
     struct fdit_param *gamma;         /* multiplies its result; NULL: none. Those of proj and fc2: below */
-    int rows;                         /* that a sample has where the layer is: its tokens, or 1 */
+    int tokens;                       /* of a sample where the layer is, or 1 */
 };
 
 /* The roles of a block's layers and of the others: ROLE(name, whether a classifier has it, too; else it is

@@ -205,7 +205,7 @@ static void run_network(struct fdit_generator *g, struct fdit_model *m, const in
                 g->all_rows[count++] = rows[j];
             }
         fdit_model_write_times(m, count, g->times);
-        fdit_write(m->dev, m->rows, g->all_rows, (size_t)count);
+        fdit_write(m->dev, m->index, g->all_rows, (size_t)count);
         fdit_condition(m, count);
     }
     fdit_forward_branches(m, n, (k - first) * room, fdit_generator_branches(&g->options) ? &g->use : NULL);

@@ -139,7 +139,7 @@ static void pass(struct fdit_model *m, enum fdit_values values, const int32_t *r
 {
     const enum fdit_values were = m->values;
     m->values = values;
-    fdit_write(m->dev, m->rows, rows, (size_t)n);
+    fdit_write(m->dev, m->index, rows, (size_t)n);
     fdit_forward(m, n);
     m->values = were;
 }
@@ -251,7 +251,7 @@ static void classify_and_loss(struct fdit_step *s, const struct fdit_micro *in, 
     const struct fdit_model_config *c = &m->config;
     size_t b = (size_t)in->samples, n = (size_t)c->input_size * (size_t)c->input_size;
     fdit_write(m->dev, m->input, in->x0, b * (size_t)c->channels * n);
-    fdit_write(m->dev, m->rows, in->rows, b);
+    fdit_write(m->dev, m->index, in->rows, b);
     fdit_forward(m, in->samples);
     s->samples[in->index] = in->samples;
     fdit_cross_entropy(m->dev,
@@ -261,7 +261,7 @@ static void classify_and_loss(struct fdit_step *s, const struct fdit_micro *in, 
                            .loss = fdit_at(s->losses, (size_t)in->index * (size_t)m->options.batch * 2),
                            .dlogits = with_gradient ? m->doutput : FDIT_NO_TENSOR,
                            .logits = m->output,
-                           .labels = m->rows,
+                           .labels = m->index,
                            .scale = (float)in->loss_scale });
 }
 
