@@ -140,8 +140,9 @@ tests_test_device_set_SOURCES = tests/test_device_set.c
 check_PROGRAMS += tests/test_device_life
 tests_test_device_life_SOURCES = tests/test_device_life.c
 
-check_PROGRAMS += tests/test_gradients
-tests_test_gradients_SOURCES = tests/test_gradients.c
+check_PROGRAMS += tests/test_gradients tests/test_host_math
+tests_test_gradients_SOURCES = tests/test_gradients.c tests/differences.c tests/differences.h
+tests_test_host_math_SOURCES = tests/test_host_math.c tests/differences.c tests/differences.h
 
 check_PROGRAMS += tests/test_taxonomy tests/test_names tests/test_data tests/test_loader
 tests_test_names_SOURCES = tests/test_names.c

@@ -489,7 +489,7 @@ START_TEST(strided_outputs)
 }
 END_TEST
 
-START_TEST(other_arguments)
+START_TEST(branch_arguments)
 {
     struct world w;
     world_init(&w, FDIT_OP_MODULATE);
@@ -529,7 +529,12 @@ START_TEST(other_arguments)
     world_init(&w, FDIT_OP_AXPY);
     WITH(w, w.a->axpy.beta, 2, "beta", "beta is 2");
     world_free(&w);
+}
+END_TEST
 
+START_TEST(diffusion_arguments)
+{
+    struct world w;
     for (int order = 0; order < 2; order++) {
         world_init(&w, order ? FDIT_OP_PATCHIFY : FDIT_OP_UNPATCHIFY);
         WITH(w, w.a->patchify.patch, 3, "patch 3 of 4", "not a multiple");
@@ -555,6 +560,15 @@ START_TEST(other_arguments)
     WITH(w, w.a->velocity_loss.outputs, 3, "outputs", "outputs is 3");
     world_free(&w);
 
+    world_init(&w, FDIT_OP_CLIP_SCALE);
+    WITH(w, w.a->clip_scale.max_norm, NAN, "max_norm", "max_norm");
+    world_free(&w);
+}
+END_TEST
+
+START_TEST(picture_arguments)
+{
+    struct world w;
     world_init(&w, FDIT_OP_CONV);
     struct fdit_conv_args *conv = &w.a->conv;
     WITH(w, conv->weight, NULL, "no weight", "weight is missing");
@@ -592,10 +606,6 @@ START_TEST(other_arguments)
     WITH(w, w.a->pooling.more, -1, "more", "more is -1");
     w.a->pooling.pad = w.a->pooling.more = 0;
     WITH(w, w.a->pooling.kernel, 5, "window", "does not fit into 4 x 5");
-    world_free(&w);
-
-    world_init(&w, FDIT_OP_CLIP_SCALE);
-    WITH(w, w.a->clip_scale.max_norm, NAN, "max_norm", "max_norm");
     world_free(&w);
 }
 END_TEST
@@ -640,7 +650,9 @@ int main(void)
     tcase_add_test(tc, linear_arguments);
     tcase_add_test(tc, norm_arguments);
     tcase_add_test(tc, strided_outputs);
-    tcase_add_test(tc, other_arguments);
+    tcase_add_test(tc, branch_arguments);
+    tcase_add_test(tc, diffusion_arguments);
+    tcase_add_test(tc, picture_arguments);
     tcase_add_test(tc, wrong_rows);
     suite_add_tcase(suite, tc);
     return test_run(suite);

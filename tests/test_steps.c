@@ -47,6 +47,62 @@ static void check_training_tensor(const char *run, int step, const char *what, c
     }
 }
 
+/* rows [n]: the class, or its superclass row where the label is dropped; the map of both is in config.json. */
+static void rows_of(const int32_t *y, const int32_t *drop, size_t n, int32_t *rows)
+{
+    char text[65536], *path = test_fixture("config.json");
+    FILE *f = fopen(path, "r");
+    ck_assert_ptr_nonnull(f);
+    size_t got = fread(text, 1, sizeof text - 1, f);
+    fclose(f);
+    free(path);
+    text[got] = 0;
+    int classes = 0;
+    const char *at = strstr(text, "\"num_classes\"");
+    ck_assert(at && sscanf(at, "\"num_classes\": %d", &classes) == 1);
+    at = strstr(text, "\"superclass_of\"");
+    ck_assert_ptr_nonnull(at);
+    at = strchr(at, '[');
+    int *super = calloc((size_t)classes, sizeof *super);
+    for (int i = 0; i < classes; i++)
+        super[i] = (int)strtol(at + 1, (char **)(void *)&at, 10);
+    for (size_t i = 0; i < n; i++)
+        rows[i] = drop[i] ? classes + super[y[i]] : y[i];
+    free(super);
+}
+
+/* Moments, values and average of a parameter after step k; how many of them the fixture has. */
+static size_t check_parameter(struct fdit_safetensors *st, const struct fdit_model *m,
+                              const struct fdit_param *p, const char *run, int k, double lr, double decay,
+                              const char *ema_name)
+{
+    const struct fdit_group *g = &m->params.groups[p->group];
+    const struct {
+        const char *what;
+        fdit_buffer *buffer;
+        double excess;
+    } sets[] = { { "m", g->moment[0], 0 },
+                 { "v", g->moment[1], 0 },
+                 { "param", g->value, lr * k },
+                 { ema_name, g->ema, lr * k * (1 - pow(decay, k)) } };
+    size_t compared = 0;
+    for (size_t s = 0; s < 4; s++) {
+        char name[192];
+        snprintf(name, sizeof name, "%s.step%d.%s.%s", run, k, sets[s].what, p->name);
+        if (!fdit_safetensors_find(st, name))
+            continue;
+        float *wanted = test_floats(ctx, st, name, NULL), *got = calloc(p->count, sizeof *got);
+        ck_assert_ok(ctx, fdit_read(ctx, dev, (struct fdit_tensor){ sets[s].buffer, p->offset, FDIT_F32 },
+                                    got, p->count));
+        check_training_tensor(run, k, sets[s].what, p->name, got, wanted, p->count,
+                              sets[s].excess * 1.001 + 1e-7);
+        fdit_free(wanted);
+        free(got);
+        compared++;
+    }
+    return compared;
+}
+
 static void train_ten(const char *run, const char *mask, double lr, double decay, const char *ema_name)
 {
     struct fdit_safetensors *st = test_open(ctx, "train10.safetensors");
@@ -63,30 +119,7 @@ static void train_ten(const char *run, const char *mask, double lr, double decay
     struct fdit_step *step = NULL;
     struct fdit_model *m = step_model_ddpm(ctx, dev, "dit.safetensors", &options, 1, &step);
     size_t picture = (size_t)m->config.channels * (size_t)m->config.input_size * (size_t)m->config.input_size;
-    /* rows: class, or its superclass row where the label is dropped; the map is in loss.safetensors'
-     * config, here derived from config.json */
-    {
-        char *path = test_fixture("config.json");
-        FILE *f = fopen(path, "r");
-        ck_assert_ptr_nonnull(f);
-        char text[65536];
-        size_t got = fread(text, 1, sizeof text - 1, f);
-        fclose(f);
-        free(path);
-        text[got] = 0;
-        int classes = 0;
-        const char *at = strstr(text, "\"num_classes\"");
-        ck_assert(at && sscanf(at, "\"num_classes\": %d", &classes) == 1);
-        at = strstr(text, "\"superclass_of\"");
-        ck_assert_ptr_nonnull(at);
-        at = strchr(at, '[');
-        int *super = calloc((size_t)classes, sizeof *super);
-        for (int i = 0; i < classes; i++)
-            super[i] = (int)strtol(at + 1, (char **)(void *)&at, 10);
-        for (size_t i = 0; i < total; i++)
-            rows[i] = drop[i] ? classes + super[y[i]] : y[i];
-        free(super);
-    }
+    rows_of(y, drop, total, rows);
     snprintf(key, sizeof key, "train10.safetensors: %s: losses", run);
     for (int k = 0; k < steps; k++) {
         size_t from = (size_t)k * (size_t)b;
@@ -113,34 +146,9 @@ static void train_ten(const char *run, const char *mask, double lr, double decay
         }
         test_agree(key, "mse", mse, want_mse, (size_t)b);
         test_agree(key, "vb", vb, want_vb, (size_t)b);
-        for (int i = 0; i < m->params.n; i++) {
-            const struct fdit_param *p = &m->params.list[i];
-            const struct fdit_group *g = &m->params.groups[p->group];
-            if (!p->trained)
-                continue;
-            const struct {
-                const char *what;
-                fdit_buffer *buffer;
-                double excess;
-            } sets[] = { { "m", g->moment[0], 0 },
-                         { "v", g->moment[1], 0 },
-                         { "param", g->value, lr * (k + 1) },
-                         { ema_name, g->ema, lr * (k + 1) * (1 - pow(decay, k + 1)) } };
-            for (size_t s = 0; s < 4; s++) {
-                snprintf(name, sizeof name, "%s.step%d.%s.%s", run, k + 1, sets[s].what, p->name);
-                if (!fdit_safetensors_find(st, name))
-                    continue;
-                float *wanted = test_floats(ctx, st, name, NULL), *got = calloc(p->count, sizeof *got);
-                ck_assert_ok(ctx,
-                             fdit_read(ctx, dev, (struct fdit_tensor){ sets[s].buffer, p->offset, FDIT_F32 },
-                                       got, p->count));
-                check_training_tensor(run, k + 1, sets[s].what, p->name, got, wanted, p->count,
-                                      sets[s].excess * 1.001 + 1e-7);
-                fdit_free(wanted);
-                free(got);
-                compared++;
-            }
-        }
+        for (int i = 0; i < m->params.n; i++)
+            if (m->params.list[i].trained)
+                compared += check_parameter(st, m, &m->params.list[i], run, k + 1, lr, decay, ema_name);
     }
     ck_assert_uint_gt(compared, 0);
     fdit_step_free(step);
