@@ -413,7 +413,7 @@ out:
     return status;
 }
 
-/* Two names of one device would share its memory without knowing. */
+/* Two names of one device: each would plan with memory that the other uses. */
 static enum fdit_status check_twice(fdit_context *ctx, const struct fdit_devices *set)
 {
     const fdit_device *last = set->list[set->n - 1];

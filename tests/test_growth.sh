@@ -134,9 +134,9 @@ printf 'class\tletter\nA/hand\tA\nA/mono\tA\nA/serif\tA\nB/bold\tB\nB/mono\tB\n'
 checks=$((checks + 1))
 "$program" train $grow --out renamed --taxonomy all.tsv 2>stderr
 [ $? = 2 ] || fail "a run that loses the delta's rank is not refused with 2" "$(cat stderr)"
-says 'first/delta.safetensors: its rank "level1" is none of this run.*--old-classes drop'
+says 'first/delta.safetensors: rank "level1" does not exist in this run.*--old-classes drop'
 good train $grow --out renamed --taxonomy all.tsv --old-classes drop
-says 'first/delta.safetensors: its rank "level1" is none of this run, and its groups (1) are left out'
+says 'first/delta.safetensors: rank "level1" does not exist in this run, and its groups (1) are left out'
 sed '1s/letter/level1/' all.tsv >x && mv x all.tsv
 good train $grow --out third --verbose --taxonomy all.tsv
 says '3 of 7 rows taken over, 4 are new'

@@ -158,7 +158,7 @@ static enum fdit_status open_device(fdit_context *ctx, const struct fdit_device_
     cl->finish_each = finish_each && *finish_each && *finish_each != '0';
     if (forced && *forced && !gemm_config_parse(forced, &cl->gemm_forced))
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
-             "FINEDIFFUSION_OPENCL_GEMM='%s' is none of 'default', 'clblast', 'tile im=4 nv=4 step=16', "
+             "FINEDIFFUSION_OPENCL_GEMM='%s' is not one of 'default', 'clblast', 'tile im=4 nv=4 step=16', "
              "'block im=8 nv=4 bx=16 by=8 step=16', 'registers im=4 vw=16 nv=4 group=8'",
              forced);
     TRY(opencl_find(ctx, options->spec, &cl->platform, &cl->device, &cl->label));

@@ -343,7 +343,7 @@ enum fdit_status opencl_find(fdit_context *ctx, const char *spec, cl_platform_id
     if (!s.score)
         FAIL(ctx, FDIT_ERROR_UNSUPPORTED,
              "no OpenCL device answers to '%s'; `finediffusion devices` "
-             "lists what there is, and cpu needs no driver",
+             "lists the devices, and cpu needs no driver",
              spec ? spec : "opencl");
     if (s.reason)
         FAIL(ctx, FDIT_ERROR_UNSUPPORTED, "%s cannot be used: %s; choose another device", spec, s.reason);

@@ -98,7 +98,7 @@ void opencl_tuned_load(fdit_context *ctx, fdit_device *dev)
         goto out;
     if (!read_lines(cl, (char *)text, clblast)) {
         fdit_log(ctx, FDIT_LOG_WARNING,
-                 "%s cannot be read: %s counts as not tuned; `finediffusion tune` writes it anew", path,
+                 "%s cannot be read: %s counts as not tuned; `finediffusion tune` writes a new one", path,
                  cl->label);
         cl->n_tuned = 0;
         goto out;

@@ -146,7 +146,7 @@ static void print_text(struct fdit_cli *cli, const struct args *a, const struct 
         fdit_cli_note(cli, "%zu number%s too small for the type and became 0", r->vanished,
                       r->vanished == 1 ? " is" : "s are");
     if (r->files > 1)
-        fdit_cli_note(cli, "%zu files of numbers lie beside it", r->files);
+        fdit_cli_note(cli, "%zu data files (shards) were written next to it", r->files);
     if (a->o.merge)
         fdit_cli_note(cli, "%zu tensor%s from the delta", r->from_delta,
                       r->from_delta == 1 ? " comes" : "s come");

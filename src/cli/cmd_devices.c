@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * cmd_devices.c: `finediffusion devices`: what there is to compute on, tried out. */
+ * cmd_devices.c: `finediffusion devices`: lists usable devices and tests each one. */
 #include "cli/cli.h"
 
 #include "core/mem.h"

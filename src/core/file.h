@@ -43,7 +43,7 @@ enum fdit_status fdit_file_size(fdit_context *ctx, const char *path, uint64_t *o
 /* *there: whether a regular file is at the path (links followed). Anything else that is there, a folder or a
  * pipe, is refused: nobody waits for the other end of a pipe that somebody put in a file's place. */
 enum fdit_status fdit_file_regular(fdit_context *ctx, const char *path, bool *there);
-/* Removes a file; one that is not there is no error. */
+/* Removes a file; a missing one is not an error. */
 enum fdit_status fdit_file_remove(fdit_context *ctx, const char *path);
 
 /* ---- Writing whole files ---- */
@@ -110,7 +110,7 @@ enum fdit_status fdit_file_lines(fdit_context *ctx, const char *path, fdit_line_
 
 /* ---- Paths. All results are freed with fdit_free ---- */
 
-/* Makes the folder and all above it that are missing; one that is there is no error. */
+/* Makes the folder and all above it that are missing; one that exists is not an error. */
 enum fdit_status fdit_mkdirs(fdit_context *ctx, const char *path);
 /* "a/b"; only b when a is empty or b is absolute. */
 enum fdit_status fdit_path_join(fdit_context *ctx, const char *a, const char *b, char **out);

@@ -749,7 +749,7 @@ static enum fdit_status read_item(fdit_context *ctx, const struct fdit_dataset *
         *bytes = NULL;
         if (!ds->archives && !fdit_file_exists(name))
             return fdit_fail(ctx, status,
-                             "%s: is not there any more; put it back, or begin anew with the data as "
+                             "%s: no longer exists; put it back, or begin a new run with the data as "
                              "it is now",
                              name);
     }

@@ -126,7 +126,7 @@ enum fdit_status fdit_taxonomy_counts(fdit_context *ctx, const struct fdit_taxon
  * of categories were told apart by their paths. What is read from it has the same rows again, whatever
  * this version would make of the table: nothing is told apart anew. *text from fdit_alloc. */
 enum fdit_status fdit_taxonomy_to_json(fdit_context *ctx, const struct fdit_taxonomy *tax, char **text);
-/* Of that text without "paths", which versions before it did not write: equal rows, equal hash. */
+/* Of that text without "paths", which earlier versions did not write: equal rows, equal hash. */
 enum fdit_status fdit_taxonomy_hash(fdit_context *ctx, const struct fdit_taxonomy *tax, uint64_t *out);
 /* The table that fdit_taxonomy_load reads: a header, #order where groups are not in the order of
  * bytes, a line a class. A name with a tab or a line end, or a listed one with a comma:

@@ -57,7 +57,7 @@ static const char *suggest(const struct fdit_names *names, const char *s, size_t
         ids[at] = id;
     }
     size_t used = 0;
-    snprintf(text, size, "; finediffusion inspect --classes lists what there is");
+    snprintf(text, size, "; finediffusion inspect --classes lists all of them");
     for (int i = 0; i < n; i++) {
         int more = snprintf(text + used, size - used, "%s\"%.80s\"%s",
                             !i          ? "; did you mean "

@@ -320,8 +320,8 @@ static enum fdit_status tune(fdit_context *ctx, struct demo *d, const char *mask
     d->phase_seconds = o.seconds;
     status = fdit_train_run(ctx, FDIT_ONE_DEVICE(d->dev), &o, &hooks, false, &row->run);
     if (status == FDIT_INTERRUPTED) /* nothing of it stays to go on with */
-        status =
-            fdit_fail(ctx, status, "stopped while it trained; the demo begins anew when it is called again");
+        status = fdit_fail(ctx, status,
+                           "stopped while it trained; the next call starts the demo from the beginning");
     TRY(status);
     row->trained = true;
     TRY(fdit_path_join(ctx, out, "delta.safetensors", delta));

@@ -3,7 +3,7 @@
 
 #include <stddef.h>
 
-static bool has_look(const void *args) /* caches of before there was a choice do not name it */
+static bool has_look(const void *args) /* caches of earlier versions do not name it */
 {
     return ((const struct fdit_encode_options *)args)->look.orient != NULL;
 }

@@ -169,7 +169,7 @@ static enum fdit_status check(fdit_context *ctx, struct fdit_sources *s, const u
     }
     if (changed)
         fdit_log(ctx, FDIT_LOG_WARNING,
-                 "%zu picture%s not what the cache holds and encoded anew, the first: %s", changed,
+                 "%zu picture%s not what the cache holds and encoded again, the first: %s", changed,
                  changed == 1 ? " is" : "s are", first);
 out:
     fdit_free(first);

@@ -3,7 +3,7 @@
  *
  * Resampling is Pillow's, bit for bit: a separable filter, stretched when shrinking, weights in 22-bit
  * fixed point, along x first, 8 bits between the passes. Pillow 12.2 began to round otherwise in places
- * (off by one); this is what all versions before it do. */
+ * (off by one); this is what all earlier versions do. */
 #ifndef FDIT_PICTURE_RESIZE_H
 #define FDIT_PICTURE_RESIZE_H
 

@@ -264,10 +264,10 @@ static enum fdit_status look(fdit_context *ctx, struct fdit_album *a, const stru
     for (size_t p = 0; p < n; p++)
         a->kept += a->have[p];
     if (odd.broken)
-        fdit_log(ctx, FDIT_LOG_WARNING, "%s: %zu picture%s not whole and made anew, the first: %s", a->dir,
+        fdit_log(ctx, FDIT_LOG_WARNING, "%s: %zu picture%s not whole and drawn again, the first: %s", a->dir,
                  odd.broken, odd.broken == 1 ? " is" : "s are", odd.first);
     else if (odd.others)
-        fdit_log(ctx, FDIT_LOG_WARNING, "%s: %zu picture%s of another job and made anew, the first: %s",
+        fdit_log(ctx, FDIT_LOG_WARNING, "%s: %zu picture%s of another job and drawn again, the first: %s",
                  a->dir, odd.others, odd.others == 1 ? " is" : "s are", odd.first);
 out:
     fdit_free(odd.first);

@@ -270,9 +270,8 @@ static enum fdit_status resolve_one(fdit_context *ctx, struct fdit_train_config 
     if (*found)
         *path = *found;
     else if (!is_there(*path))
-        FAIL(ctx, FDIT_ERROR_ARGUMENT,
-             "--%s of the run is not there any more: %s; say with --%s where it is now", option,
-             then ? then : *path, option);
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--%s of the run no longer exists: %s; say with --%s where it is now",
+             option, then ? then : *path, option);
 out:
     fdit_free(then);
     fdit_free(now);

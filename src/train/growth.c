@@ -76,14 +76,14 @@ enum fdit_status fdit_growth_check(fdit_context *ctx, const char *path, const st
             continue;
         if (refuse)
             FAIL(ctx, FDIT_ERROR_ARGUMENT,
-                 "--delta %s: its rank \"%s\" is none of this run, and the %d rows of its groups would "
+                 "--delta %s: rank \"%s\" does not exist in this run, and the %d rows of its groups would "
                  "be lost; "
                  "to keep them name the rank so in the taxonomy (or pick it with --ranks); to go on "
                  "without "
                  "them --old-classes drop",
                  path, fdit_taxonomy_rank_name(old, k), fdit_taxonomy_n_groups(old, k));
         fdit_log(ctx, FDIT_LOG_WARNING,
-                 "%s: its rank \"%s\" is none of this run, and its groups (%d) are left out; "
+                 "%s: rank \"%s\" does not exist in this run, and its groups (%d) are left out; "
                  "to keep them name the rank so in the taxonomy",
                  path, fdit_taxonomy_rank_name(old, k), fdit_taxonomy_n_groups(old, k));
     }

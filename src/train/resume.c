@@ -280,7 +280,7 @@ static enum fdit_status check_log(fdit_context *ctx, struct run *r)
     TRY(fdit_path_join(ctx, r->o->out, "log.jsonl", &log));
     if (!fdit_file_exists(log)) {
         r->output.log_from = r->at.step + 1;
-        fdit_log(ctx, FDIT_LOG_WARNING, "%s is not there any more: a new one begins at step %" PRId64, log,
+        fdit_log(ctx, FDIT_LOG_WARNING, "%s no longer exists: a new one begins at step %" PRId64, log,
                  r->output.log_from);
     }
 out:

@@ -59,7 +59,7 @@ struct fdit_run_output {
 
 /* In the order of their making. */
 struct run {
-    const struct fdit_train_options *o, *made_by; /* made_by: without what leaves the result as it is */
+    const struct fdit_train_options *o, *made_by; /* made_by: only those that affect the result */
     const struct fdit_devices *devices;
     fdit_device *dev; /* the first of them */
     struct fdit_run_output output;

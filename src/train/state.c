@@ -243,7 +243,7 @@ static enum fdit_status check_meta(fdit_context *ctx, const struct fdit_safetens
     if (!format || strcmp(format, STATE_FORMAT))
         FAIL(ctx, FDIT_ERROR_FORMAT, "%s: is not a checkpoint of a run", path);
     TRY(fdit_file_version_check(ctx, path, format, fdit_safetensors_meta(st, "version")));
-    const char *train = fdit_safetensors_meta(st, "train"); /* NULL: of a version before */
+    const char *train = fdit_safetensors_meta(st, "train"); /* NULL: of an earlier version */
     *wanted->other_options = false;
     if (wanted->train && train) {
         status = fdit_train_options_same(ctx, path, train, wanted->train, wanted->options);
@@ -308,7 +308,7 @@ enum fdit_status fdit_state_load(fdit_context *ctx, struct fdit_model *m, const 
     char got[17];
     TRY(fdit_safetensors_open(ctx, path, &st));
     TRY(check_meta(ctx, st, &m->config, wanted, at));
-    const char *said = fdit_safetensors_meta(st, "sum"); /* NULL: of a version before */
+    const char *said = fdit_safetensors_meta(st, "sum"); /* NULL: of an earlier version */
     TRY(fdit_alloc(ctx, CHUNK, sizeof *chunk, &chunk));
     for (int set = 0; set < sets_of(wanted->optimiser); set++)
         for (int i = 0; i < m->params.n; i++) {

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# Pictures that are there but not whole, or not the ones that the job would make, are made anew.
+# Pictures that are there but not whole, or not the ones that the job would make, are drawn again.
 small_run --data "$IN/data" --steps 2 --out run
 S="small_sample --base run/delta.safetensors --out s"
 holds $S
@@ -17,7 +17,7 @@ dd if=/dev/zero of=$b bs=1 seek=100 count=40 conv=notrunc 2>/dev/null
 cp $d $c
 cp "$(ls -d "$IN"/data/*/*/*.png | head -n 1)" $d
 ends 0 "$FD" sample --base run/delta.safetensors --sampler ddim --steps 2 --device cpu --threads 1 --out s
-says '4 pictures of 4 classes: 4 sampled, 0 kept' 'not whole and made anew'
+says '4 pictures of 4 classes: 4 sampled, 0 kept' 'not whole and drawn again'
 holds diff -r whole s
 # a link is replaced, not what it leads to
 cp $a elsewhere.png

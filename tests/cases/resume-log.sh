@@ -24,7 +24,7 @@ again && sed 's/^{"step":8,.*/garbage/' whole/log.jsonl >run/log.jsonl && refuse
 # taken away: a new one begins, and that is known from then on
 again && rm run/log.jsonl
 ends 0 small_run --data d --val 0.2 --steps 12 --out run --resume
-says 'warning: run/log.jsonl is not there any more: a new one begins at step 11'
+says 'warning: run/log.jsonl no longer exists: a new one begins at step 11'
 ends 0 small_run --data d --val 0.2 --steps 14 --out run --resume
 silent 'missing' 'not there'
 holds test "$(grep -c '"loss"' run/log.jsonl)" -eq 4

@@ -41,7 +41,7 @@ same other/place/run
 again run
 mv d e
 ends 2 "$FD" train --resume run --steps 10
-says '^finediffusion: train: --data of the run is not there any more: .*/d; say with --data where it is now' && one_line
+says '^finediffusion: train: --data of the run no longer exists: .*/d; say with --data where it is now' && one_line
 ends 0 "$FD" train --resume run --steps 10 --quiet --data e
 same run
 # and is kept for the next time
