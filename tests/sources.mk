@@ -199,7 +199,7 @@ TESTS += tests/test_cli.sh
 EXTRA_DIST += tests/test_cli.sh
 
 TESTS += tests/test_resume.sh tests/test_growth.sh tests/test_earlier.sh
-EXTRA_DIST += tests/lib.sh tests/test_resume.sh tests/test_growth.sh tests/test_earlier.sh
+EXTRA_DIST += tests/lib.sh tests/eval.sh tests/test_resume.sh tests/test_growth.sh tests/test_earlier.sh
 
 check_PROGRAMS += tests/test_api
 tests_test_api_SOURCES = tests/test_api.c

@@ -2,22 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 # `eval` through networks in files: FID, sFID and LPIPS by name, features of one way to resize and another, wrong files.
 . "${FDIT_SRCDIR:?}/tests/lib.sh"
+. "$source/tests/eval.sh"
 fixtures=$source/tests/fixtures/eval
 net=$fixtures/inception_small.pth
 alex=$fixtures/lpips_alex_backbone_small.pth
 
-# bad CODE WORDS COMMAND...: one line of error
-bad() {
-    checks=$((checks + 1))
-    code=$1 words=$2
-    shift 2
-    "$program" "$@" --quiet >stdout 2>stderr
-    got=$?
-    [ $got = "$code" ] && grep -qFe "$words" stderr && [ "$(grep -cv 'eval: warning: ' stderr)" -eq 1 ] ||
-        fail "exit $got, not $code with '$words': $*" "$(cat stderr)"
-}
-# value NAME: of a metric in the JSON of the last command
-value() { sed 's/{"name"/\n&/g' stdout | sed -n "s/^{\"name\":\"$1\",.*\"value\":\([^,]*\),.*/\1/p"; }
 # near WHAT NUMBER WANTED SHARE
 near() {
     checks=$((checks + 1))

@@ -2,17 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # `eval`: pictures that are drawn when they are measured, parts of sets and their merging, what a run kept apart.
 . "${FDIT_SRCDIR:?}/tests/lib.sh"
+. "$source/tests/eval.sh"
 
-# bad CODE WORDS COMMAND...: one line of error, beside warnings
-bad() {
-    checks=$((checks + 1))
-    code=$1 words=$2
-    shift 2
-    "$program" "$@" --quiet >stdout 2>stderr
-    got=$?
-    [ $got = "$code" ] && grep -qFe "$words" stderr && [ "$(grep -cv 'eval: warning: ' stderr)" -eq 1 ] ||
-        fail "exit $got, not $code with '$words': $*" "$(cat stderr)"
-}
 # numbers: the metrics of the last command, without the names of sets
 numbers() { sed 's/^{"generated":{[^}]*},"real":{[^}]*},//; s/,"closest":.*//' stdout; }
 

@@ -47,7 +47,8 @@ static void check_training_tensor(const char *run, int step, const char *what, c
     }
 }
 
-/* rows [n]: the class, or its superclass row where the label is dropped; the map of both is in config.json. */
+/* rows [n]: the class, or its superclass row where the label is dropped; the map of both is in config.json.
+ * */
 static void rows_of(const int32_t *y, const int32_t *drop, size_t n, int32_t *rows)
 {
     char text[65536], *path = test_fixture("config.json");

@@ -3,19 +3,8 @@
 # `eval` with vision transformers: names of results, features and statistics that are kept and reused, weights
 # and flavours that must not be mixed.
 . "${FDIT_SRCDIR:?}/tests/lib.sh"
+. "$source/tests/eval.sh"
 fixtures=$source/tests/fixtures/eval
-
-# bad CODE WORDS COMMAND...: one line of error, beside warnings
-bad() {
-    checks=$((checks + 1))
-    code=$1 words=$2
-    shift 2
-    "$program" "$@" --quiet >stdout 2>stderr
-    got=$?
-    [ $got = "$code" ] && grep -qFe "$words" stderr && [ "$(grep -cv 'eval: warning: ' stderr)" -eq 1 ] ||
-        fail "exit $got, not $code with '$words': $*" "$(cat stderr)"
-}
-value() { sed 's/{"name"/\n&/g' stdout | sed -n "s/^{\"name\":\"$1\",.*\"value\":\([^,]*\),.*/\1/p"; }
 
 mkdir -p some/a some/b others/a others/b
 cp "$fixtures/pic_64x64.png" "$fixtures/pic_320x310.png" some/a

@@ -4,27 +4,9 @@
 #define FDIT_FORMAT_CACHE_LAYOUT_H
 
 #include "format/cache.h"
+#include "format/little.h"
 
 enum { FDIT_CACHE_VERSION = 1, FDIT_CACHE_HEADER = 64, FDIT_CACHE_TRAILER = 16 };
-
-static inline uint32_t fdit_get32(const uint8_t *p)
-{
-    return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
-}
-static inline uint64_t fdit_get64(const uint8_t *p)
-{
-    return fdit_get32(p) | (uint64_t)fdit_get32(p + 4) << 32;
-}
-static inline void fdit_put32(uint8_t *p, uint32_t v)
-{
-    for (int i = 0; i < 4; i++)
-        p[i] = (uint8_t)(v >> 8 * i);
-}
-static inline void fdit_put64(uint8_t *p, uint64_t v)
-{
-    fdit_put32(p, (uint32_t)v);
-    fdit_put32(p + 4, (uint32_t)(v >> 32));
-}
 
 /* Where pictures lie. */
 struct fdit_cache_layout {

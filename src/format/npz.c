@@ -4,6 +4,7 @@
 
 #include "core/file.h"
 #include "core/mem.h"
+#include "format/little.h"
 #include "format/zip.h"
 
 #include <stdlib.h>
@@ -26,21 +27,6 @@ struct fdit_npz {
     struct member *members;
     size_t n;
 };
-
-static uint32_t u16(const uint8_t *p)
-{
-    return (uint32_t)p[0] | (uint32_t)p[1] << 8;
-}
-
-static uint32_t u32(const uint8_t *p)
-{
-    return u16(p) | u16(p + 2) << 16;
-}
-
-static uint64_t u64(const uint8_t *p)
-{
-    return (uint64_t)u32(p) | (uint64_t)u32(p + 4) << 32;
-}
 
 /* ------------------------------------------------------------------ headers of arrays */
 
@@ -142,7 +128,8 @@ static enum fdit_status read_header(fdit_context *ctx, const struct fdit_npz *z,
     if (memcmp(start, "\x93NUMPY", 6) != 0 || start[6] < 1 || start[6] > 3)
         FAIL(ctx, FDIT_ERROR_FORMAT,
              "%s: member %s is not an array of numpy; take one that numpy.savez wrote", z->file, m->name);
-    size_t before = start[6] == 1 ? 10 : 12, length = start[6] == 1 ? u16(start + 8) : u32(start + 8);
+    size_t before = start[6] == 1 ? 10 : 12,
+           length = start[6] == 1 ? fdit_get16(start + 8) : fdit_get32(start + 8);
     if (length > MOST_HEADER || length > m->packed.bytes - before)
         FAIL(ctx, FDIT_ERROR_FORMAT, "%s: the header of array %s is too long; get it again", z->file,
              m->name);
@@ -310,8 +297,8 @@ enum fdit_status fdit_npz_f64(fdit_context *ctx, struct fdit_npz *z, const struc
     size_t width = fdit_st_type_bytes(t->type);
     for (size_t i = 0; i < loaded.n; i++) {
         const uint8_t *p = loaded.data + element(&loaded, i) * width;
-        uint64_t wide = width == 8 ? u64(p) : 0;
-        uint32_t narrow = width == 4 ? u32(p) : 0;
+        uint64_t wide = width == 8 ? fdit_get64(p) : 0;
+        uint32_t narrow = width == 4 ? fdit_get32(p) : 0;
         float f;
         if (width == 8) {
             memcpy(&out[i], &wide, sizeof wide);

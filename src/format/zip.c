@@ -2,6 +2,7 @@
 #include "format/zip.h"
 
 #include "core/mem.h"
+#include "format/little.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -37,21 +38,6 @@ struct directory {
     uint64_t members, bytes, place;
 };
 
-static uint32_t u16(const uint8_t *p)
-{
-    return (uint32_t)p[0] | (uint32_t)p[1] << 8;
-}
-
-static uint32_t u32(const uint8_t *p)
-{
-    return u16(p) | u16(p + 2) << 16;
-}
-
-static uint64_t u64(const uint8_t *p)
-{
-    return (uint64_t)u32(p) | (uint64_t)u32(p + 4) << 32;
-}
-
 static enum fdit_status damaged(fdit_context *ctx, const struct fdit_zip *z, const char *what)
 {
     return fdit_fail(ctx, FDIT_ERROR_FORMAT,
@@ -66,7 +52,7 @@ static const uint8_t *find_end(const struct fdit_zip *z)
 {
     for (size_t back = END_BYTES; back <= z->size && back <= END_BYTES + UINT16_MAX; back++) {
         const uint8_t *p = z->bytes + z->size - back;
-        if (!memcmp(p, "PK\5\6", 4) && u16(p + 20) == back - END_BYTES)
+        if (!memcmp(p, "PK\5\6", 4) && fdit_get16(p + 20) == back - END_BYTES)
             return p;
     }
     return NULL;
@@ -77,15 +63,16 @@ static enum fdit_status find_directory(fdit_context *ctx, const struct fdit_zip 
     const uint8_t *end = find_end(z);
     if (!end)
         return damaged(ctx, z, "has no whole directory at its end");
-    *d = (struct directory){ u16(end + 10), u32(end + 12), u32(end + 16) };
+    *d = (struct directory){ fdit_get16(end + 10), fdit_get32(end + 12), fdit_get32(end + 16) };
     uint64_t limit = (uint64_t)(end - z->bytes);
     bool wide = d->members == UINT16_MAX || d->bytes == UINT32_MAX || d->place == UINT32_MAX;
     if (wide && limit >= LOCATOR_BYTES && !memcmp(end - LOCATOR_BYTES, "PK\6\7", 4)) {
-        uint64_t at = u64(end - LOCATOR_BYTES + 8);
+        uint64_t at = fdit_get64(end - LOCATOR_BYTES + 8);
         limit -= LOCATOR_BYTES;
         if (at > limit || limit - at < END64_BYTES || memcmp(z->bytes + at, "PK\6\6", 4) != 0)
             return damaged(ctx, z, "the end of its directory is not where it says");
-        *d = (struct directory){ u64(z->bytes + at + 32), u64(z->bytes + at + 40), u64(z->bytes + at + 48) };
+        *d = (struct directory){ fdit_get64(z->bytes + at + 32), fdit_get64(z->bytes + at + 40),
+                                 fdit_get64(z->bytes + at + 48) };
         limit = at;
     }
     if (d->place > limit || d->bytes > limit - d->place || d->members > d->bytes / ENTRY_BYTES)
@@ -98,7 +85,7 @@ static bool read_zip64(const uint8_t *extra, size_t n, struct entry *e)
 {
     uint64_t *const wanted[] = { &e->bytes, &e->packed, &e->place };
     for (size_t at = 0; at + 4 <= n;) {
-        size_t id = u16(extra + at), length = u16(extra + at + 2);
+        size_t id = fdit_get16(extra + at), length = fdit_get16(extra + at + 2);
         at += 4;
         if (length > n - at)
             return false;
@@ -107,7 +94,7 @@ static bool read_zip64(const uint8_t *extra, size_t n, struct entry *e)
                 continue;
             if (length < 8)
                 return false;
-            *wanted[k] = u64(extra + at);
+            *wanted[k] = fdit_get64(extra + at);
             at += 8;
             length -= 8;
         }
@@ -125,17 +112,18 @@ static enum fdit_status read_entry(fdit_context *ctx, struct fdit_zip *z, const 
     struct entry *e = &z->entries[z->n];
     if (left < ENTRY_BYTES || memcmp(p, "PK\1\2", 4) != 0)
         TRY(damaged(ctx, z, "its directory is broken"));
-    size_t name = u16(p + 28), extra = u16(p + 30);
-    *length = ENTRY_BYTES + name + extra + u16(p + 32);
-    *e = (struct entry){
-        .packed = u32(p + 20), .bytes = u32(p + 24), .place = u32(p + 42), .crc = u32(p + 16)
-    };
+    size_t name = fdit_get16(p + 28), extra = fdit_get16(p + 30);
+    *length = ENTRY_BYTES + name + extra + fdit_get16(p + 32);
+    *e = (struct entry){ .packed = fdit_get32(p + 20),
+                         .bytes = fdit_get32(p + 24),
+                         .place = fdit_get32(p + 42),
+                         .crc = fdit_get32(p + 16) };
     if (*length > left || !read_zip64(p + ENTRY_BYTES + name, extra, e))
         TRY(damaged(ctx, z, "its directory is broken"));
     if (memchr(p + ENTRY_BYTES, 0, name))
         TRY(damaged(ctx, z, "a name in its directory is broken"));
-    uint32_t method = u16(p + 10);
-    bool encrypted = u16(p + 8) & 1;
+    uint32_t method = fdit_get16(p + 10);
+    bool encrypted = fdit_get16(p + 8) & 1;
     e->method = encrypted || (method != 0 && method != 8) ? FDIT_ZIP_OTHER
                 : method                                  ? FDIT_ZIP_DEFLATED
                                                           : FDIT_ZIP_STORED;
@@ -240,7 +228,8 @@ enum fdit_status fdit_zip_place(fdit_context *ctx, const struct fdit_zip *z, siz
         memcmp(z->bytes + e->place, "PK\3\4", 4) != 0)
         return misplaced(ctx, z, e);
     const uint8_t *local = z->bytes + e->place;
-    uint64_t head = (uint64_t)LOCAL_BYTES + u16(local + 26) + u16(local + 28), left = z->size - e->place;
+    uint64_t head = (uint64_t)LOCAL_BYTES + fdit_get16(local + 26) + fdit_get16(local + 28),
+             left = z->size - e->place;
     if (head > left || e->packed > left - head)
         return misplaced(ctx, z, e);
     if (e->method == FDIT_ZIP_DEFLATED ? e->bytes / MOST_RATIO > e->packed : e->bytes != e->packed)
