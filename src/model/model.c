@@ -426,7 +426,7 @@ static void add_adapters(struct shape_list *l, const struct fdit_model *m)
         if (parts[0] && fdit_device_fuses_low(m->dev))
             add_shape(l, (struct fdit_op_shape){ .op = FDIT_OP_LINEAR,
                                                  .samples = m->options.batch,
-                                                 .tokens = layers[i]->rows,
+                                                 .tokens = layers[i]->tokens,
                                                  .n_in = layers[i]->weight->n_in,
                                                  .n_out = layers[i]->weight->n_out,
                                                  .low_rank = m->config.adapter.rank });
