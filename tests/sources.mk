@@ -170,7 +170,7 @@ tests_test_checkpoint_SOURCES = tests/test_checkpoint.c
 # Opt-in programs against PyTorch; tests/peers/README.md.
 EXTRA_DIST += tests/peers/README.md tests/peers/make_checkpoints.py tests/peers/torch_dit.py \
 	tests/peers/torch_sampling.py tests/peers/compare_checkpoints.py tests/peers/compare_sampling.py \
-	tests/peers/time_loading.py tests/peers/vit_features.py
+	tests/peers/time_loading.py tests/peers/vit_features.py tests/peers/inception_speed.py
 
 check_PROGRAMS += tests/test_runtimes
 tests_test_runtimes_SOURCES = tests/test_runtimes.c
@@ -304,6 +304,8 @@ TESTS += tests/test_eval_nets.sh
 EXTRA_DIST += tests/test_eval_nets.sh
 TESTS += tests/test_eval_cli.sh
 EXTRA_DIST += tests/test_eval_cli.sh
+TESTS += tests/test_report_page.sh
+EXTRA_DIST += tests/test_report_page.sh
 
 TESTS += tests/test_eval_sources.sh
 EXTRA_DIST += tests/test_eval_sources.sh

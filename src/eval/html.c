@@ -48,17 +48,18 @@ void fdit_html_begin(FILE *f, const char *title)
           "h1{font-size:1.5em}h2{font-size:1.2em;margin-top:2em;border-bottom:1px solid var(--rule)}\n"
           "table{border-collapse:collapse;margin:.7em 0;display:block;overflow-x:auto}\n"
           "th,td{padding:.2em .7em;text-align:right;border-bottom:1px solid var(--rule);white-space:nowrap}\n"
-          "th:first-child,td:first-child,td.words{text-align:left;white-space:normal}\n"
-          "td:first-child,td.words,td.note{overflow-wrap:break-word;min-width:6em}\n"
-          "td.note{text-align:left;color:var(--note);font-size:.9em;white-space:normal;min-width:14em}\n"
+          "th:first-child,th.words,td:first-child,td.words{text-align:left;white-space:normal}\n"
+          "td:first-child,td.words,td.note{overflow-wrap:break-word;min-width:9em}\n"
+          "td.note{text-align:left;color:var(--note);font-size:.9em;white-space:normal;min-width:20em}\n"
           "td.note:empty,td.words:empty{min-width:0}\n"
           "img{image-rendering:pixelated;margin:1px;background:var(--mat);vertical-align:middle}\n"
           ".chart{overflow-x:auto;margin:.7em 0}\n"
-          "svg{display:block;max-width:100%;min-width:34em;height:auto;font:12px system-ui,sans-serif}\n"
+          "svg{display:block;max-width:100%;min-width:46em;height:auto;font:12px system-ui,sans-serif}\n"
           "svg text{fill:var(--ink)}svg .soft{fill:var(--soft)}svg .rule{stroke:var(--rule)}\n"
           "svg .mark{fill:var(--mark)}svg .bar{stroke:var(--bar)}\n"
           "svg .curve{fill:none;stroke:var(--mark);stroke-width:2}\n"
-          ".better{color:var(--soft);font-size:.9em}summary{cursor:pointer}\n"
+          ".better{color:var(--soft);font-size:.9em}td.better{white-space:nowrap;min-width:0}\n"
+          "summary{cursor:pointer}\n"
           "</style>\n</head>\n<body>\n",
           f);
 }

@@ -338,8 +338,8 @@ static enum fdit_status put_page(fdit_context *ctx, const struct page *p)
     fdit_html_begin(p->f, title);
     fputs("<h1>", p->f);
     fdit_html_text(p->f, title);
-    fputs("</h1>\n<table><tr><th></th><th>pictures</th><th>number</th><th>features "
-          "by</th><th>width</th></tr>\n",
+    fputs("</h1>\n<table><tr><th></th><th class=\"words\">pictures</th><th>number</th>"
+          "<th class=\"words\">features by</th><th>width</th></tr>\n",
           p->f);
     put_set(p, "generated", &r->generated);
     put_set(p, "real", &r->real);
