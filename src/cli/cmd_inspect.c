@@ -650,20 +650,22 @@ static enum fdit_status inspect_one(struct fdit_cli *cli, const struct args *a, 
     enum fdit_status status = FDIT_OK;
     json_t *config = NULL;
     struct fdit_taxonomy *tax = NULL;
+    bool there, folder;
     put_text(out, "path", path);
+    TRY(fdit_file_look(cli->ctx, path, &there, &folder));
     bool is_cache = fdit_cache_is(path);
-    if (!is_cache && fdit_is_folder(path))
+    if (!is_cache && folder)
         TRY(open_run(cli->ctx, path, &config));
     if (is_cache) {
         TRY(fdit_inspect_cache(cli, path, out, &tax));
         TRY(put_taxonomy(cli->ctx, a, out, tax));
     } else if (config)
         TRY(inspect_run(cli, a, path, config, out));
-    else if (fdit_is_folder(path) && is_weights_folder(path))
+    else if (folder && is_weights_folder(path))
         TRY(inspect_weights(cli, a, path, out));
-    else if (fdit_is_folder(path) && fdit_inspect_is_vae(path))
+    else if (folder && fdit_inspect_is_vae(path))
         TRY(fdit_inspect_vae(cli, path, out));
-    else if (fdit_is_folder(path) || is_list(path))
+    else if (folder || is_list(path))
         TRY(inspect_data(cli, a, path, out, usable));
     else
         TRY(inspect_file(cli, a, path, out, usable));

@@ -225,6 +225,12 @@ out:
     return status;
 }
 
+bool fdit_is_absence(int errnum)
+{
+    return errnum == ENOENT || errnum == ENOTDIR || errnum == EACCES || errnum == ELOOP ||
+           errnum == ENAMETOOLONG;
+}
+
 bool fdit_file_exists(const char *path)
 {
     struct stat st;
@@ -243,6 +249,16 @@ bool fdit_is_folder(const char *path)
     return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
+enum fdit_status fdit_file_look(fdit_context *ctx, const char *path, bool *there, bool *folder)
+{
+    struct stat st;
+    *there = stat(path, &st) == 0;
+    *folder = *there && S_ISDIR(st.st_mode);
+    if (!*there && !fdit_is_absence(errno))
+        return fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s: cannot be looked at", path);
+    return FDIT_OK;
+}
+
 enum fdit_status fdit_file_size(fdit_context *ctx, const char *path, uint64_t *out)
 {
     struct stat st;
@@ -257,6 +273,8 @@ enum fdit_status fdit_file_regular(fdit_context *ctx, const char *path, bool *th
 {
     struct stat st;
     *there = stat(path, &st) == 0;
+    if (!*there && !fdit_is_absence(errno))
+        return fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s: cannot be looked at", path);
     if (!*there || S_ISREG(st.st_mode))
         return FDIT_OK;
     return fdit_fail(ctx, FDIT_ERROR_IO, "%s: is %s where a file is needed; remove it", path,
@@ -363,6 +381,8 @@ enum fdit_status fdit_writer_open(fdit_context *ctx, const char *path, bool dura
     w->fd = -1;
     w->durable = durable;
     bool there = stat(path, &st) == 0;
+    if (!there && !fdit_is_absence(errno)) /* it could be a link, or a pipe */
+        TRY(fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s: cannot be looked at", path));
     if (there && S_ISDIR(st.st_mode))
         FAIL(ctx, FDIT_ERROR_IO, "%s: is a folder, a file cannot take its place", path);
     struct stat link;
@@ -544,10 +564,13 @@ enum fdit_status fdit_file_target(fdit_context *ctx, const char *option, const c
 {
     enum fdit_status status = FDIT_OK;
     char *folder = NULL;
-    if (fdit_is_folder(path))
+    bool there, is_folder;
+    TRY(fdit_file_look(ctx, path, &there, &is_folder));
+    if (is_folder)
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "%s %s is a folder; give a file", option, path);
     TRY(fdit_path_folder(ctx, path, &folder));
-    if (!fdit_is_folder(folder))
+    TRY(fdit_file_look(ctx, folder, &there, &is_folder));
+    if (!is_folder)
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "%s %s: there is no folder %s; make it first", option, path, folder);
     if (access(folder, W_OK) != 0)
         status = fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s %s: cannot write into the folder %s", option,

@@ -36,6 +36,12 @@ void fdit_file_map_drop(const struct fdit_file_map *map, const void *from, size_
 enum fdit_status fdit_file_read_all(fdit_context *ctx, const char *path, size_t limit, uint8_t **data,
                                     size_t *size);
 
+/* Whether an errno says that nothing is there, or nothing for us; else that cannot be told this time. */
+bool fdit_is_absence(int errnum);
+/* Whether something is there, and whether it is a folder, links followed; FDIT_ERROR_IO when that cannot be
+ * told. */
+enum fdit_status fdit_file_look(fdit_context *ctx, const char *path, bool *there, bool *folder);
+/* The same where a failure to tell may count as "no". */
 bool fdit_file_exists(const char *path); /* of any kind, links followed */
 bool fdit_is_file(const char *path);     /* a regular file, links followed */
 bool fdit_is_folder(const char *path);

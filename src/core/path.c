@@ -26,7 +26,9 @@ enum fdit_status fdit_mkdirs(fdit_context *ctx, const char *path)
         part[i] = 0;
         if (mkdir(part, 0777) != 0) {
             int saved = errno; /* EROFS, EACCES and others come before EEXIST on some systems */
-            if (!fdit_is_folder(part))
+            bool there, folder;
+            TRY(fdit_file_look(ctx, part, &there, &folder));
+            if (!folder)
                 TRY(fdit_fail_errno(ctx, FDIT_ERROR_IO, saved == EEXIST ? ENOTDIR : saved,
                                     "%s: cannot make the folder", part));
         }
@@ -62,6 +64,8 @@ enum fdit_status fdit_path_real(fdit_context *ctx, const char *path, char **out)
     real = realpath(path, NULL);
     if (!real && errno == ENOMEM)
         FAIL(ctx, FDIT_ERROR_MEMORY, "out of memory when the path %s is looked up", path);
+    if (!real && !fdit_is_absence(errno))
+        TRY(fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s: cannot be looked up", path));
     if (real)
         TRY(fdit_strdup(ctx, real, out));
 out:

@@ -162,6 +162,8 @@ static enum fdit_status check_one(fdit_context *ctx, const char *option, const c
     enum fdit_status status = FDIT_OK;
     struct stat out, source;
     bool there = stat(path, &out) == 0, found;
+    if (!there && !fdit_is_absence(errno))
+        return fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s: cannot be looked at", path);
     if (there && !S_ISREG(out.st_mode) && !S_ISDIR(out.st_mode))
         return FDIT_OK; /* a device or a pipe holds nothing that could be lost */
     for (size_t i = 0; i < n; i++) {

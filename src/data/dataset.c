@@ -232,9 +232,11 @@ static enum fdit_status make_index(fdit_context *ctx, struct fdit_dataset *ds, s
     enum fdit_status status = FDIT_OK;
     struct fdit_names shards = { 0 };
     size_t id;
-    if (fdit_is_folder(ds->root)) {
+    bool there, folder;
+    TRY(fdit_file_look(ctx, ds->root, &there, &folder));
+    if (folder) {
         TRY(folder_shards(ctx, ds->root, &shards));
-    } else if (fdit_file_exists(ds->root)) {
+    } else if (there) {
         TRY(check_archive(ctx, ds->root));
         TRY(fdit_names_add(ctx, &shards, ds->root, strlen(ds->root), &id, NULL));
     } else {

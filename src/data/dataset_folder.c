@@ -75,18 +75,33 @@ static enum entry entry_kind(int folder, const struct dirent *e)
     return S_ISREG(st.st_mode) ? ENTRY_FILE : S_ISDIR(st.st_mode) ? ENTRY_FOLDER : ENTRY_OTHER;
 }
 
-/* What a file is: of one that is called as a picture, that it is one. */
-static enum fdit_kind kind_in(int folder, const char *name)
+/* What a file is: of one that is called as a picture, that it is one. A file that is not for us is unknown
+ * every time; one that cannot be looked at this time could be a picture that is left out. */
+static enum fdit_status kind_in(fdit_context *ctx, int folder, const char *path, const char *name,
+                                enum fdit_kind *kind)
 {
     uint8_t head[FDIT_KIND_BYTES];
+    *kind = FDIT_KIND_PNG;
     if (fdit_picture_is_name(name))
-        return FDIT_KIND_PNG;
+        return FDIT_OK;
+    *kind = FDIT_KIND_UNKNOWN;
     int fd = openat(folder, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOMEM))
+        return fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s/%s: cannot be opened", path, name);
     if (fd < 0)
-        return FDIT_KIND_UNKNOWN;
-    ssize_t n = read(fd, head, sizeof head);
+        return FDIT_OK;
+    size_t n = 0;
+    ssize_t got = 0;
+    while (n < sizeof head &&
+           ((got = read(fd, head + n, sizeof head - n)) > 0 || (got < 0 && errno == EINTR)))
+        n += got > 0 ? (size_t)got : 0;
+    const int errnum = errno;
     close(fd);
-    return n < 0 ? FDIT_KIND_UNKNOWN : fdit_kind_of_bytes(head, (size_t)n);
+    if (got < 0 && (errnum == EIO || errnum == ENOMEM))
+        return fdit_fail_errno(ctx, FDIT_ERROR_IO, errnum, "%s/%s: cannot be read", path, name);
+    if (got >= 0)
+        *kind = fdit_kind_of_bytes(head, n);
+    return FDIT_OK;
 }
 
 /* What `sample` writes beside its class folders. */
@@ -130,9 +145,11 @@ static enum fdit_status scan(struct walk *w, DIR *dir, const char *path, const c
         enum entry entry = entry_kind(dirfd(dir), e);
         if (entry == ENTRY_FILE && !*relative && is_ours(e->d_name))
             continue;
-        enum fdit_kind kind = entry == ENTRY_FILE    ? kind_in(dirfd(dir), e->d_name)
-                              : entry == ENTRY_OTHER ? FDIT_KIND_SPECIAL
-                                                     : FDIT_KIND_UNKNOWN;
+        if (entry == ENTRY_BROKEN && !fdit_is_absence(errno))
+            TRY(fdit_fail_errno(w->ctx, FDIT_ERROR_IO, errno, "%s/%s: cannot be looked at", path, e->d_name));
+        enum fdit_kind kind = entry == ENTRY_OTHER ? FDIT_KIND_SPECIAL : FDIT_KIND_UNKNOWN;
+        if (entry == ENTRY_FILE)
+            TRY(kind_in(w->ctx, dirfd(dir), path, e->d_name, &kind));
         if (entry == ENTRY_FOLDER) {
             TRY(fdit_names_add(w->ctx, folders, e->d_name, strlen(e->d_name), &id, NULL));
         } else if (fdit_kind_group(kind) == FDIT_KIND_IS_PICTURE) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "data/identity.h"
 
+#include "core/file.h"
 #include "core/fnv.h"
 #include "core/mem.h"
 #include "data/dataset_index.h"
@@ -37,6 +38,8 @@ static enum fdit_status look_at(fdit_context *ctx, const struct fdit_dataset *ds
     if (!ds->archives) {
         TRY(fdit_dataset_name(ctx, ds, i, &name));
         *length = stat(name, &st) == 0 ? (uint64_t)st.st_size : UINT64_MAX;
+        if (*length == UINT64_MAX && !fdit_is_absence(errno))
+            TRY(fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s: cannot be looked at", name));
     }
     if (!n)
         goto out;

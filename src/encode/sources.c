@@ -35,14 +35,18 @@ size_t fdit_sources_bytes(size_t n)
     return n * sizeof(struct stamp);
 }
 
-static bool take(const char *path, struct stamp *out)
+static enum fdit_status take(fdit_context *ctx, const char *path, struct stamp *out, bool *taken)
 {
     struct stat st;
-    if (stat(path, &st) != 0 || !S_ISREG(st.st_mode))
-        return false;
+    const bool there = stat(path, &st) == 0;
+    if (!there && !fdit_is_absence(errno))
+        return fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s: cannot be looked at", path);
+    *taken = there && S_ISREG(st.st_mode);
+    if (!*taken)
+        return FDIT_OK;
     out->size = (uint64_t)st.st_size;
     out->time = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
-    return true;
+    return FDIT_OK;
 }
 
 /* Of picture i's file, or of the archive in front of the colon. Zeros when there is none to look
@@ -51,9 +55,11 @@ static enum fdit_status stamp_of(fdit_context *ctx, struct fdit_sources *s, size
 {
     enum fdit_status status = FDIT_OK;
     char *name = NULL;
+    bool taken;
     *out = (struct stamp){ 0 };
     TRY(fdit_dataset_name(ctx, s->ds, i, &name));
-    if (take(name, out))
+    TRY(take(ctx, name, out, &taken));
+    if (taken)
         goto out;
     size_t n = s->archive ? strlen(s->archive) : 0;
     if (n && !strncmp(name, s->archive, n) && name[n] == ':') {
@@ -62,7 +68,8 @@ static enum fdit_status stamp_of(fdit_context *ctx, struct fdit_sources *s, size
     }
     for (char *colon = strchr(name, ':'); colon; colon = strchr(colon + 1, ':')) {
         *colon = '\0';
-        if (take(name, out)) {
+        TRY(take(ctx, name, out, &taken));
+        if (taken) {
             fdit_free(s->archive);
             s->archive = name;
             s->archive_stamp = *out;

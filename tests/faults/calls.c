@@ -8,13 +8,15 @@
  *     FDIT_FAULT_OWN=1             only calls from the program itself, not from libraries (drivers)
  *
  * Kinds: malloc open read pread write pwrite fsync rename linkat unlink mkdir ftruncate close mmap flock
- * opendir readdir.
+ * opendir fdopendir readdir fopen openat stat (fstat, lstat, fstatat) realpath getcwd mkostemp mkdtemp
+ * unlinkat rmdir thread (pthread_create).
  * Descriptors 0 to 2 are left alone. For glibc, whose malloc has a second name. */
 #include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <link.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -54,8 +56,9 @@ __attribute__((constructor)) static void begin(void)
     static const struct {
         const char *name;
         int number;
-    } names[] = { { "ENOSPC", ENOSPC }, { "EIO", EIO },     { "ENOMEM", ENOMEM }, { "EACCES", EACCES },
-                  { "EMFILE", EMFILE }, { "EINTR", EINTR }, { "EDQUOT", EDQUOT }, { "EROFS", EROFS } };
+    } names[] = { { "ENOSPC", ENOSPC }, { "EIO", EIO },       { "ENOMEM", ENOMEM },
+                  { "EACCES", EACCES }, { "EMFILE", EMFILE }, { "EINTR", EINTR },
+                  { "EDQUOT", EDQUOT }, { "EROFS", EROFS },   { "EAGAIN", EAGAIN } };
     const char *fault = getenv("FDIT_FAULT");
     char what[16] = "";
     if (!fault || sscanf(fault, "%15[a-z]:%ld:%15s", kind, &wanted, what) < 2)
@@ -226,26 +229,146 @@ int flock(int fd, int operation)
     return fails("flock") ? -1 : (int)syscall(SYS_flock, fd, operation);
 }
 
+/* The function of that name behind this one, into the pointer at `out`. */
+static void find_real(const char *name, void *out)
+{
+    void *symbol = dlsym(RTLD_NEXT, name);
+    memcpy(out, &symbol, sizeof symbol);
+}
+
+#define REAL(name, type, arguments) \
+    type(*real) arguments;          \
+    find_real(name, &real)
+
 DIR *opendir(const char *path)
 {
-    DIR *(*real)(const char *);
-    void *symbol = dlsym(RTLD_NEXT, "opendir");
-    memcpy(&real, &symbol, sizeof real);
+    REAL("opendir", DIR *, (const char *));
     return fails("opendir") ? NULL : real(path);
+}
+
+DIR *fdopendir(int fd)
+{
+    REAL("fdopendir", DIR *, (int));
+    return fails("fdopendir") ? NULL : real(fd);
 }
 
 struct dirent64 *readdir64(DIR *dir)
 {
-    struct dirent64 *(*real)(DIR *);
-    void *symbol = dlsym(RTLD_NEXT, "readdir64");
-    memcpy(&real, &symbol, sizeof real);
+    REAL("readdir64", struct dirent64 *, (DIR *));
     return fails("readdir") ? NULL : real(dir);
 }
 
 struct dirent *readdir(DIR *dir)
 {
-    struct dirent *(*real)(DIR *);
-    void *symbol = dlsym(RTLD_NEXT, "readdir");
-    memcpy(&real, &symbol, sizeof real);
+    REAL("readdir", struct dirent *, (DIR *));
     return fails("readdir") ? NULL : real(dir);
+}
+
+FILE *fopen64(const char *path, const char *mode)
+{
+    REAL("fopen64", FILE *, (const char *, const char *));
+    return fails("fopen") ? NULL : real(path, mode);
+}
+
+FILE *fopen(const char *path, const char *mode)
+{
+    REAL("fopen", FILE *, (const char *, const char *));
+    return fails("fopen") ? NULL : real(path, mode);
+}
+
+static int open_at(const void *caller, int folder, const char *path, int flags, int mode)
+{
+    return fails_from(caller, "openat") ? -1 : (int)syscall(SYS_openat, folder, path, flags, mode);
+}
+
+int openat64(int folder, const char *path, int flags, ...)
+{
+    va_list args;
+    va_start(args, flags);
+    int mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(args, int) : 0;
+    va_end(args);
+    return open_at(__builtin_return_address(0), folder, path, flags, mode);
+}
+
+int openat(int folder, const char *path, int flags, ...)
+{
+    va_list args;
+    va_start(args, flags);
+    int mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(args, int) : 0;
+    va_end(args);
+    return open_at(__builtin_return_address(0), folder, path, flags, mode);
+}
+
+#define STAT(function, what, type)                            \
+    int function(what, struct type *out)                      \
+    {                                                         \
+        REAL(#function, int, (what, struct type *));          \
+        return fails("stat") ? -1 : real(STAT_ARGUMENT, out); \
+    }
+#define STAT_ARGUMENT path
+STAT(stat, const char *path, stat)
+STAT(lstat, const char *path, stat)
+STAT(stat64, const char *path, stat64)
+STAT(lstat64, const char *path, stat64)
+#undef STAT_ARGUMENT
+#define STAT_ARGUMENT fd
+STAT(fstat, int fd, stat)
+STAT(fstat64, int fd, stat64)
+
+int fstatat(int folder, const char *path, struct stat *out, int flags)
+{
+    REAL("fstatat", int, (int, const char *, struct stat *, int));
+    return fails("stat") ? -1 : real(folder, path, out, flags);
+}
+
+int fstatat64(int folder, const char *path, struct stat64 *out, int flags)
+{
+    REAL("fstatat64", int, (int, const char *, struct stat64 *, int));
+    return fails("stat") ? -1 : real(folder, path, out, flags);
+}
+
+char *realpath(const char *path, char *out)
+{
+    REAL("realpath", char *, (const char *, char *));
+    return fails("realpath") ? NULL : real(path, out);
+}
+
+char *getcwd(char *out, size_t n)
+{
+    REAL("getcwd", char *, (char *, size_t));
+    return fails("getcwd") ? NULL : real(out, n);
+}
+
+int mkostemp64(char *path, int flags)
+{
+    REAL("mkostemp64", int, (char *, int));
+    return fails("mkostemp") ? -1 : real(path, flags);
+}
+
+int mkostemp(char *path, int flags)
+{
+    REAL("mkostemp", int, (char *, int));
+    return fails("mkostemp") ? -1 : real(path, flags);
+}
+
+char *mkdtemp(char *path)
+{
+    REAL("mkdtemp", char *, (char *));
+    return fails("mkdtemp") ? NULL : real(path);
+}
+
+int unlinkat(int folder, const char *path, int flags)
+{
+    return fails("unlinkat") ? -1 : (int)syscall(SYS_unlinkat, folder, path, flags);
+}
+
+int rmdir(const char *path)
+{
+    return fails("rmdir") ? -1 : (int)syscall(SYS_unlinkat, AT_FDCWD, path, AT_REMOVEDIR);
+}
+
+int pthread_create(pthread_t *thread, const pthread_attr_t *how, void *(*run)(void *), void *with)
+{
+    REAL("pthread_create", int, (pthread_t *, const pthread_attr_t *, void *(*)(void *), void *));
+    return fails("thread") ? error_number : real(thread, how, run, with);
 }
