@@ -43,6 +43,22 @@ else # built without LAPACK
     says stderr 'LAPACK'
 fi
 
+# FID and sFID of one pass, beside statistics as ADM's suite keeps them; sFID alone from features kept one by one
+good eval real --features "inception-tf:$net" --metrics none --stats-out adm.npz --quiet
+has "statistics" adm.npz sigma_s.npy
+if "$program" eval gen --stats adm.npz --features "inception-tf:$net" --metrics fd,sfid --draws 0 --json --quiet \
+    >stdout 2>stderr; then
+    fid=$(value fid:tf) sfid=$(value sfid:tf)
+    good eval gen --real real --features "spatial-tf:$net" --metrics fd,kid --draws 0 --json --quiet # kid: kept one by one
+    near "sFID of the same pass" "$sfid" "$(value sfid:tf)" 1e-4
+    good eval gen --real real --features "inception-tf:$net" --metrics fd --draws 0 --json --quiet
+    near "FID of the same pass" "$fid" "$(value fid:tf)" 1e-4
+else # built without LAPACK
+    says stderr 'LAPACK'
+fi
+bad 2 'no features that keep places' eval gen --real real --metrics sfid --features "spatial-tf:$net"
+bad 2 'needs real pictures' eval gen --metrics sfid --features "inception-tf:$net"
+
 # wrong files
 bad 1 'not the Inception of FID' eval gen --real real --features "inception-tf:$alex"
 bad 2 'give its file, as inception-tf:FILE' eval gen --real real --features inception-tf

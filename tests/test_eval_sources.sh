@@ -25,6 +25,26 @@ checks=$((checks + 1))
 cmp -s drawn.npz direct.npz || fail "drawn pictures have other features"
 checks=$((checks + 1))
 grep -q 'precision:judge' direct || fail "no metrics" "$(cat direct)"
+# a manifest is the pictures that it names, though others lie beside them; in archives too
+good sample $draw --classes all --out packed --tar --quiet
+good eval packed/manifest.jsonl --metrics none --quiet --features-out packed.npz
+checks=$((checks + 1))
+cmp -s drawn.npz packed.npz || fail "pictures of a manifest in archives have other features"
+cp real/A/mono/"$(ls real/A/mono | head -n 1)" drawn/A%2Fmono/other.png
+good eval drawn/manifest.jsonl --real real --seed 4 --draws 5 --json --quiet --features-out named.npz
+numbers >named
+checks=$((checks + 1))
+cmp -s written named && cmp -s drawn.npz named.npz || fail "a manifest's pictures have other numbers" "$(diff written named)"
+rm drawn/A%2Fmono/other.png
+head -n 3 drawn/manifest.jsonl >drawn/manifest-some.jsonl
+good eval drawn/manifest-some.jsonl --metrics none --json --quiet
+says stdout '"pictures":3,'
+sed '2s/"file":"/&no/' drawn/manifest.jsonl >drawn/manifest-some.jsonl
+bad 2 'which is not among the pictures of drawn' eval drawn/manifest-some.jsonl --metrics none
+echo '{"class":"A"}' >drawn/manifest-some.jsonl
+bad 1 'in line 1 no picture is named' eval drawn/manifest-some.jsonl --metrics none
+bad 2 'a manifest is not the data of run' eval drawn --run run --real drawn/manifest.jsonl --metrics nearest
+rm drawn/manifest-some.jsonl
 # a classifier of its own beside the features: one pass, the same words
 judge=$source/data/judge.safetensors
 good eval drawn --real real --draws 0 --json --quiet --metrics accuracy --classifier "$judge" --seed 4

@@ -3,13 +3,14 @@
 # Ways to fine-tune, compared by `eval` on the built-in letters: the base as it is, FineDiffusion, BitFit and all
 # weights, drawn with and without guidance by the superclass, and FineDiffusion over guidance scales 1 to 6.
 #
-#   tools/demo-table.sh OUT [STEPS [PER_CLASS]]      (default: 300 steps of 32 pictures, 8 pictures a class)
+#   tools/demo-table.sh OUT [STEPS [PER_CLASS]]      (default: 100 steps of 32 pictures, 3 pictures a class)
 #
-# OUT gets the runs, a report of each row and results.jsonl; rows that are there are kept. Prints two tables in Markdown.
+# OUT gets the runs, a report of each row, results.jsonl and sweep.svg, a chart of the guidance scales; rows that are
+# there are kept, so the same command goes on after an interruption. Prints two tables in Markdown.
 #   FINEDIFFUSION=program  which program (default: build/finediffusion of these sources)
 set -eu
 [ $# -ge 1 ] || { echo "usage: tools/demo-table.sh OUT [STEPS [PER_CLASS]]" >&2; exit 2; }
-out=$1 steps=${2:-300} per_class=${3:-8}
+out=$1 steps=${2:-100} per_class=${3:-3}
 source=$(cd "$(dirname "$0")/.." && pwd)
 program=${FINEDIFFUSION:-$source/build/finediffusion} base=$source/data/base.safetensors
 mkdir -p "$out/reports"
@@ -30,7 +31,7 @@ tune full 6.25e-4
 measure() { # measure NAME ARGUMENT...
     name=$1
     shift
-    [ -s "$out/$name.json" ] || "$program" eval "$@" --per-class "$per_class" --sampler ddim:1 --steps 25 \
+    [ -s "$out/$name.json" ] || "$program" eval "$@" --per-class "$per_class" --sampler unipc --steps 12 \
         --real "$out/test" --report "$out/reports/$name.html" --json >"$out/$name.part"
     [ -s "$out/$name.json" ] || mv "$out/$name.part" "$out/$name.json"
 }
@@ -51,10 +52,53 @@ for mask in finediffusion bitfit full; do
     measure $mask-plain --base "$base" --delta "$out/$mask/delta.safetensors" --guidance 1
     measure $mask-guided --base "$base" --delta "$out/$mask/delta.safetensors" --guidance 2
 done
-for w in 1 2 3 4 5 6; do
+for w in 3 4 5 6; do # 1 and 2 are rows of the table above
     measure w-$w --base "$base" --delta "$out/finediffusion/delta.safetensors" --guidance $w
 done
-cat "$out"/*.json >"$out/results.jsonl"
+cp "$out/finediffusion-plain.json" "$out/w-1.json"
+cp "$out/finediffusion-guided.json" "$out/w-2.json"
+for name in base-plain base-guided finediffusion-plain finediffusion-guided bitfit-plain bitfit-guided full-plain \
+    full-guided w-3 w-4 w-5 w-6; do
+    cat "$out/$name.json"
+done >"$out/results.jsonl"
+
+# The sweep as a chart of two panels: FD, and precision and recall.
+for w in 1 2 3 4 5 6; do
+    echo "$w $(number w-$w fd:judge) $(number w-$w precision:judge) $(number w-$w recall:judge)" | sed 's/ +- / /g'
+done >"$out/sweep.txt"
+awk '
+function x(w, left) { return left + 20 + (w - 1) * 44 }
+function dot(px, py, e, scale, colour) {
+    if (e > 0) printf "<line x1=\"%.1f\" x2=\"%.1f\" y1=\"%.1f\" y2=\"%.1f\" stroke=\"%s\" stroke-opacity=\"0.4\" stroke-width=\"3\"/>\n", px, px, py - e * scale, py + e * scale, colour
+    printf "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"4\" fill=\"%s\"/>\n", px, py, colour
+}
+function line(value, error, low, high, left, colour, i, d) {
+    d = ""
+    for (i = 1; i <= n; i++) d = d (i == 1 ? "M" : "L") sprintf("%.1f %.1f ", x(i, left), 210 - (value[i] - low) / (high - low) * 160)
+    printf "<path d=\"%s\" fill=\"none\" stroke=\"%s\" stroke-width=\"2\"/>\n", d, colour
+    for (i = 1; i <= n; i++) dot(x(i, left), 210 - (value[i] - low) / (high - low) * 160, error[i], 160 / (high - low), colour)
+}
+function axes(title, low, high, left, k, y) {
+    printf "<text x=\"%d\" y=\"24\" font-weight=\"bold\">%s</text>\n", left, title
+    for (k = 0; k <= 4; k++) {
+        y = 210 - k * 40
+        printf "<line x1=\"%d\" x2=\"%d\" y1=\"%d\" y2=\"%d\" stroke=\"#ddd\"/><text x=\"%d\" y=\"%d\" text-anchor=\"end\" fill=\"#555\">%.3g</text>\n", left, left + 260, y, y, left - 6, y + 4, low + (high - low) * k / 4
+    }
+    for (k = 1; k <= n; k++) printf "<text x=\"%.1f\" y=\"228\" text-anchor=\"middle\" fill=\"#555\">%d</text>\n", x(k, left), k
+    printf "<text x=\"%d\" y=\"246\" text-anchor=\"middle\" fill=\"#555\">guidance scale w</text>\n", left + 130
+}
+{ n = NR; fd[n] = $2; fe[n] = NF == 7 ? $3 : 0; p[n] = $(NF - 3); pe[n] = $(NF - 2); r[n] = $(NF - 1); re[n] = $NF
+  if (n == 1 || fd[n] + fe[n] > top) top = fd[n] + fe[n] }
+END {
+    print "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 700 260\" width=\"700\" height=\"260\" font-family=\"sans-serif\" font-size=\"12\">"
+    print "<rect width=\"700\" height=\"260\" fill=\"#fff\"/>"
+    axes("Frechet distance (lower is better)", 0, top * 1.05, 60)
+    line(fd, fe, 0, top * 1.05, 60, "#1f5fa8")
+    axes("precision (blue) and recall (orange)", 0, 1, 410)
+    line(p, pe, 0, 1, 410, "#1f5fa8")
+    line(r, re, 0, 1, 410, "#d2691e")
+    print "</svg>"
+}' "$out/sweep.txt" >"$out/sweep.svg"
 # shellcheck disable=SC2059
 printf "$head_line" "$steps steps, $per_class pictures a class"
 row "base, w = 1" base-plain

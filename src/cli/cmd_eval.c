@@ -90,7 +90,8 @@ static const struct fdit_option options[] = {
     { ROW(TEXT, "run", "RUN", run),
       .help =
           "compare with the pictures of this training run's data that its --val kept apart; --real is then "
-          "needed only if the data moved. Without GENERATED and --base, what the run learned is drawn" },
+          "needed only if the data moved. Without GENERATED and --base, what the run learned is drawn; of a "
+          "run of 'train --classifier' those pictures are classified: its accuracy and what it confuses" },
     { ROW(SWITCH, "split", "train|val", train), .usual = "val",
       .help = "which side of the split: with train, nearest tells what was learned by heart" },
     { 0 }
@@ -106,6 +107,29 @@ static void close_work(struct fdit_eval_work *w)
     fdit_free(w->run);
     fdit_free(w->delta);
     fdit_devices_close(&w->devices);
+}
+
+/* A run of train --classifier: what it says of the pictures that it has not seen. They are measured as they
+ * are, with nothing beside them. */
+static enum fdit_status measure_classifier(fdit_context *ctx, struct fdit_eval_args *a,
+                                           struct fdit_eval_work *w)
+{
+    enum fdit_status status = FDIT_OK;
+    const struct fdit_held_out *h = &w->held_out;
+    TRY(fdit_strf(ctx, &w->delta, "judge:%s/delta.safetensors", a->run));
+    a->o.generated = h->path;
+    a->o.real = NULL;
+    a->o.split_generated = h->some ? &h->split : NULL;
+    a->o.features = w->delta;
+    if (!a->o.metrics)
+        a->o.metrics = "accuracy";
+    if (!a->o.taxonomy)
+        a->o.classes = h->taxonomy;
+    a->o.fit = h->o.fit;
+    if (!a->o.look.orient && !a->o.look.matte)
+        a->o.look = h->o.look;
+out:
+    return status;
 }
 
 /* What --run says where nothing else does. */
@@ -124,6 +148,10 @@ static enum fdit_status use_run(struct fdit_cli *cli, struct fdit_eval_args *a, 
     if (a->o.stats)
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "--run and --stats: give one of the two");
     TRY(fdit_held_out_open(ctx, a->run, a->o.real, a->train, draw, h));
+    if (draw && h->o.classifier) {
+        status = measure_classifier(ctx, a, w);
+        goto out;
+    }
     a->o.real = h->path;
     a->o.split = h->some ? &h->split : NULL;
     if (!a->o.taxonomy)
@@ -290,7 +318,8 @@ const struct fdit_command fdit_command_eval = {
     .synopsis = "[GENERATED...] --real DATA [OPTION]...",
     .about = "Compares GENERATED pictures with real ones by the features that a network gives them. Both "
              "may be a folder of class folders, an archive, WebDataset shards, a cache of pixels, the "
-             "folder of 'sample', or a file of features. With --base the pictures are drawn as 'sample' "
+             "folder of 'sample' or its manifest.jsonl (the pictures that it names), or a file of features. "
+             "With --base the pictures are drawn as 'sample' "
              "draws them, measured and not kept; checkpoints of a run in place of GENERATED show how they "
              "become better. --part divides the work over machines.\n\n"
              "fd is the Frechet distance: FID where the features are Inception's. It is too large for "
@@ -310,6 +339,7 @@ const struct fdit_command fdit_command_eval = {
                 "  finediffusion eval pictures/ --stats birds.npz\n"
                 "  finediffusion eval --base base.safetensors --delta run/delta.safetensors \\\n"
                 "      --per-class 50 --run run\n"
+                "  finediffusion eval --run judge --confusion confusion.tsv\n"
                 "  finediffusion eval run/checkpoints/* --per-class 10 --report run.html\n"
                 "  finediffusion eval pictures/ --metrics none --part 0/2 --features-out 0.npz\n",
     .job = fdit_eval_option_table,

@@ -7,6 +7,10 @@
 #include <math.h>
 #include <string.h>
 
+enum {
+    MOST_CONFUSED = 5,        /* pairs of a rank on the terminal */
+    MOST_CONFUSED_JSON = 1000 /* in the JSON; all are in --confusion */
+};
 enum { MOST_GROUPS = 40 }; /* of a rank's table on the terminal; all are in the JSON */
 
 /* ------------------------------------------------------------------ for people */
@@ -82,6 +86,23 @@ static void print_classes(struct fdit_cli *cli, const struct fdit_eval_result *r
     }
 }
 
+/* What the classifier takes for what, most often first. */
+static void print_confusions(struct fdit_cli *cli, const struct fdit_eval_result *r)
+{
+    const struct fdit_taxonomy *tax = r->generated.taxonomy;
+    for (size_t k = 0; k < r->n_confusions; k++) {
+        const struct fdit_confusion *c = &r->confusions[k];
+        if (!c->n_pairs)
+            continue;
+        fdit_cli_print(cli, "\n%zu of %zu pictures of the wrong %s, most often\n", c->all - c->right, c->all,
+                       c->title);
+        for (size_t i = 0; i < c->n_pairs && i < MOST_CONFUSED; i++)
+            fdit_cli_print(cli, "%6zu of %-6zu %s taken for %s\n", c->pairs[i].pictures,
+                           c->pictures[c->pairs[i].is], fdit_confusion_label(c, tax, c->pairs[i].is),
+                           fdit_confusion_label(c, tax, c->pairs[i].said));
+    }
+}
+
 static enum fdit_status print_all_groups(struct fdit_cli *cli, const char *by,
                                          const struct fdit_eval_result *r)
 {
@@ -115,6 +136,7 @@ enum fdit_status fdit_cli_print_eval(struct fdit_cli *cli, const struct fdit_eva
     if (r->n_values)
         print_values(cli, r);
     TRY(print_all_groups(cli, o->by, r));
+    print_confusions(cli, r);
     if (r->n_pairs)
         fdit_cli_print(cli, "\nclosest to a real picture\n");
     for (size_t i = 0; i < r->n_pairs; i++)
@@ -128,6 +150,8 @@ enum fdit_status fdit_cli_print_eval(struct fdit_cli *cli, const struct fdit_eva
         fdit_cli_note(cli, "a report in %s", o->report);
     if (o->by_class)
         fdit_cli_note(cli, "a line for each class in %s", o->by_class);
+    if (o->confusion)
+        fdit_cli_note(cli, "what is taken for what in %s", o->confusion);
 out:
     return status;
 }
@@ -183,6 +207,27 @@ out:
     return status;
 }
 
+static void put_confusions(struct fdit_json *b, const struct fdit_eval_result *r)
+{
+    const struct fdit_taxonomy *tax = r->generated.taxonomy;
+    json_t *list = r->n_confusions ? fdit_json_put_array(b, NULL, "confusion") : NULL;
+    for (size_t k = 0; k < r->n_confusions; k++) {
+        const struct fdit_confusion *c = &r->confusions[k];
+        json_t *to = fdit_json_put_object(b, list, NULL);
+        fdit_json_put_text(b, to, "rank", c->title);
+        fdit_json_put_int(b, to, "pictures", (int64_t)c->all);
+        fdit_json_put_int(b, to, "right", (int64_t)c->right);
+        json_t *pairs = fdit_json_put_array(b, to, "pairs");
+        for (size_t i = 0; i < c->n_pairs && i < MOST_CONFUSED_JSON; i++) {
+            json_t *pair = fdit_json_put_object(b, pairs, NULL);
+            fdit_json_put_text(b, pair, "is", fdit_confusion_label(c, tax, c->pairs[i].is));
+            fdit_json_put_text(b, pair, "said", fdit_confusion_label(c, tax, c->pairs[i].said));
+            fdit_json_put_int(b, pair, "pictures", (int64_t)c->pairs[i].pictures);
+            fdit_json_put_int(b, pair, "of", (int64_t)c->pictures[c->pairs[i].is]);
+        }
+    }
+}
+
 enum fdit_status fdit_cli_eval_json(struct fdit_cli *cli, const struct fdit_eval_options *o,
                                     const struct fdit_eval_result *r)
 {
@@ -206,6 +251,7 @@ enum fdit_status fdit_cli_eval_json(struct fdit_cli *cli, const struct fdit_eval
             fdit_json_put_text(&b, to, "note", v->note);
     }
     TRY(put_by(cli, &b, o->by, r));
+    put_confusions(&b, r);
     if (r->n_pairs)
         list = fdit_json_put_array(&b, NULL, "closest");
     for (size_t i = 0; i < r->n_pairs; i++) {

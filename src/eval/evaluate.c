@@ -17,6 +17,8 @@ void fdit_eval_result_fini(struct fdit_eval_result *r)
         fdit_free(r->pairs[k].generated_name);
         fdit_free(r->pairs[k].real_name);
     }
+    for (size_t k = 0; k < r->n_confusions; k++)
+        fdit_confusion_fini(&r->confusions[k]);
     for (int k = 0; k < FDIT_CLASS_COLUMNS; k++)
         fdit_free(r->by_class[k]);
     fdit_free(r->n_real);
@@ -79,12 +81,14 @@ static enum fdit_status check_asked(fdit_context *ctx, const struct fdit_eval_op
             return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
                              "--metrics %s: it needs features of real pictures; give --real DATA",
                              info->name);
-        if (k == FDIT_METRIC_FD && !o->real && !o->stats)
+        const bool frechet = k == FDIT_METRIC_FD || k == FDIT_METRIC_SFID;
+        if (frechet && !o->real && !o->stats)
             return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
-                             "--metrics fd: it needs real pictures; give --real DATA or --stats FILE.npz");
-        if (k == FDIT_METRIC_FD && !fdit_lapack_available(why, sizeof why))
-            return fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED, "--metrics fd: it needs LAPACK, %s, or take kid",
-                             why);
+                             "--metrics %s: it needs real pictures; give --real DATA or --stats FILE.npz",
+                             info->name);
+        if (frechet && !fdit_lapack_available(why, sizeof why))
+            return fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED, "--metrics %s: it needs LAPACK, %s, or take kid",
+                             info->name, why);
     }
     return FDIT_OK;
 }
@@ -104,7 +108,8 @@ struct job {
     size_t n_parts;                      /* 0: none */
     struct fdit_picture_rules rules;
     unsigned wanted;
-    bool keep; /* features are needed one by one */
+    bool asked; /* for what is wanted, in a list */
+    bool keep;  /* features are needed one by one */
 };
 
 /* Of real pictures, or of generated ones. */
@@ -112,7 +117,7 @@ static struct fdit_gather_options gather_options(const struct job *j, bool real,
                                                  const struct fdit_taxonomy *taxonomy)
 {
     return (struct fdit_gather_options){ .drawing = real ? NULL : j->o->drawing,
-                                         .split = real ? j->o->split : NULL,
+                                         .split = real ? j->o->split : j->o->split_generated,
                                          .part = real ? 0 : j->o->part,
                                          .parts = real ? 0 : j->o->parts,
                                          .taxonomy = j->o->no_classes ? NULL : taxonomy,
@@ -131,6 +136,19 @@ static enum fdit_status extractor_of(fdit_context *ctx, struct job *j)
                         : fdit_extractor_open(ctx, j->dev, j->o->features, j->o->batch, &j->extractor);
 }
 
+/* Features that keep places: for sfid, and in statistics that are written, as ADM's have them. */
+static bool wants_spatial(const struct job *j, bool real)
+{
+    return (j->wanted >> FDIT_METRIC_SFID & 1 && (j->o->real || j->o->stats)) || (!real && j->o->stats_out);
+}
+
+/* What a network says of classes that nobody named is not kept for an accuracy that cannot be. */
+static bool wants_logits(const struct job *j)
+{
+    return j->wanted >> FDIT_METRIC_SCORE & 1 || j->o->features_out ||
+           (j->wanted >> FDIT_METRIC_ACCURACY & 1 && (j->classifier || j->extractor->taxonomy));
+}
+
 /* Pictures, in the classes of `taxonomy` (NULL: their own). */
 static enum fdit_status gather(fdit_context *ctx, struct job *j, const char *path, bool real, bool logits,
                                const struct fdit_taxonomy *taxonomy, struct fdit_feature_set *out)
@@ -140,7 +158,13 @@ static enum fdit_status gather(fdit_context *ctx, struct job *j, const char *pat
     TRY(extractor_of(ctx, j));
     o.features = j->keep;
     o.moments = !j->keep;
-    o.logits = logits;
+    o.spatial = wants_spatial(j, real);
+    if (!j->extractor->spatial && j->asked && j->wanted >> FDIT_METRIC_SFID & 1)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT,
+             "--metrics sfid: %s has no features that keep places; give --features inception-tf:FILE (or "
+             "inception-torch, inception-clean)",
+             j->extractor->name);
+    o.logits = logits && wants_logits(j);
     o.classifier = o.drawing ? j->classifier : NULL;
     TRY(fdit_feature_set_gather(ctx, j->pool, j->extractor, path, &o, out));
 out:
@@ -262,15 +286,13 @@ static enum fdit_status load_generated(fdit_context *ctx, struct job *j, struct 
     enum fdit_status status = FDIT_OK;
     struct fdit_feature_set *s = &r->generated;
     const struct fdit_taxonomy *classes = j->classes ? j->classes : r->real.taxonomy;
-    bool score = j->wanted & (1u << FDIT_METRIC_ACCURACY | 1u << FDIT_METRIC_SCORE) || j->o->features_out;
     const struct fdit_drawing *d = j->o->drawing;
     bool file = j->n_parts > 0;
     TRY(open_classifier(ctx, j));
     if (file)
         TRY(load_parts(ctx, j, s));
     else
-        TRY(gather(ctx, j, d ? d->name : j->o->generated, false, score && (d || !j->o->classifier), classes,
-                   s));
+        TRY(gather(ctx, j, d ? d->name : j->o->generated, false, (d || !j->o->classifier), classes, s));
     const struct fdit_taxonomy *known = file ? s->taxonomy : j->extractor->taxonomy; /* of the logits */
     if (j->o->no_classes) {
         fdit_free(s->label);
@@ -301,6 +323,11 @@ static enum fdit_status check_sets(fdit_context *ctx, const struct fdit_eval_res
         return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
                          "%s has features of %s and %s of %s; take the same feature network for both",
                          x->path, x->features, y->path, y->features);
+    if (x->spatial.d && y->spatial.d && x->spatial.d != y->spatial.d)
+        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
+                         "%s has %zu features that keep places and %s has %zu; take the same feature network "
+                         "for both",
+                         x->path, x->spatial.d, y->path, y->spatial.d);
     return fdit_feature_sets_check_weights(ctx, x, y);
 }
 
@@ -357,6 +384,17 @@ static enum fdit_status write_files(fdit_context *ctx, struct job *j, struct fdi
         TRY(fdit_eval_table(ctx, r, &table));
         TRY(fdit_file_write(ctx, j->o->by_class, false, table, strlen(table)));
     }
+    if (j->o->confusion) {
+        if (!r->n_confusions)
+            FAIL(ctx, FDIT_ERROR_ARGUMENT,
+                 "--confusion %s: it needs pictures in class folders and a classifier of these classes; give "
+                 "--classifier FILE",
+                 j->o->confusion);
+        fdit_free(table);
+        table = NULL;
+        TRY(fdit_confusion_table(ctx, r->confusions, r->n_confusions, r->generated.taxonomy, &table));
+        TRY(fdit_file_write(ctx, j->o->confusion, false, table, strlen(table)));
+    }
     if (j->o->report) {
         fdit_phase_begin(ctx, 0, "writing the report");
         status = fdit_eval_report(ctx, r, &j->rules, j->o->report);
@@ -385,13 +423,14 @@ enum fdit_status fdit_eval_run(fdit_context *ctx, fdit_device *dev, const struct
     enum fdit_status status = FDIT_OK;
     struct job j = { .dev = dev, .o = o, .hooks = hooks, .extractor = o->extractor };
     const struct fdit_picture_words none = { 0 };
-    const unsigned few =
-        1u << FDIT_METRIC_FD | 1u << FDIT_METRIC_SCORE | 1u << FDIT_METRIC_ACCURACY | 1u << FDIT_METRIC_LPIPS;
+    const unsigned few = 1u << FDIT_METRIC_FD | 1u << FDIT_METRIC_SFID | 1u << FDIT_METRIC_SCORE |
+                         1u << FDIT_METRIC_ACCURACY | 1u << FDIT_METRIC_LPIPS;
     *r = (struct fdit_eval_result){ 0 };
     j.parts_of = o->n_parts ? o->parts_of : &o->generated;
     j.n_parts = o->n_parts ? o->n_parts : !o->drawing && fdit_feature_file_is(o->generated);
     TRY(parse_metrics(ctx, o->metrics, &j.wanted));
     j.wanted |= o->lpips ? 1u << FDIT_METRIC_LPIPS : 0;
+    j.asked = o->metrics && strcmp(o->metrics, "all") != 0;
     TRY(check_asked(ctx, o, j.wanted));
     TRY(open_pool(ctx, &j));
     if (!o->look.orient && !o->look.matte)
@@ -414,7 +453,7 @@ enum fdit_status fdit_eval_run(fdit_context *ctx, fdit_device *dev, const struct
     if (o->lpips)
         TRY(fdit_eval_diversity(ctx, dev, o, &j.rules, r));
     TRY(check_by(ctx, o->by, r));
-    TRY(fdit_eval_measure(ctx, j.pool, o, j.wanted, o->metrics && strcmp(o->metrics, "all") != 0, r));
+    TRY(fdit_eval_measure(ctx, j.pool, o, j.wanted, j.asked, r));
     TRY(write_files(ctx, &j, r));
     if (j.taxonomy) { /* the result keeps it */
         r->taxonomy = j.taxonomy;

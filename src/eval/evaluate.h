@@ -5,6 +5,7 @@
 
 #include "core/option_table.h"
 #include "eval/bootstrap.h"
+#include "eval/confusion.h"
 #include "eval/feature_set.h"
 #include "picture/picture_rules.h"
 
@@ -14,10 +15,11 @@ struct fdit_eval_options {
     size_t n_parts;                      /* this many; 0: none */
     const struct fdit_drawing *drawing;  /* or pictures that are drawn for this; NULL */
     const struct fdit_eval_split *split; /* which of the real pictures; NULL: all */
-    int part, parts;                     /* of GENERATED, see fdit_gather_options */
-    const char *real;                    /* likewise; NULL: none */
-    const char *stats;                   /* .npz of mu and sigma in place of real pictures; NULL */
-    const char *features;                /* extractor of the features, "NAME[:FILE]" */
+    const struct fdit_eval_split *split_generated; /* likewise, where GENERATED is a run's data; NULL */
+    int part, parts;                               /* of GENERATED, see fdit_gather_options */
+    const char *real;                              /* likewise; NULL: none */
+    const char *stats;                             /* .npz of mu and sigma in place of real pictures; NULL */
+    const char *features;                          /* extractor of the features, "NAME[:FILE]" */
     const char *lpips;      /* "NET[,HEADS]": files of LPIPS, for diversity within classes; NULL */
     const char *classifier; /* checkpoint whose logits give the accuracy; NULL: that of the features */
     const char *metrics;    /* names with commas between, or "all"; NULL: those that can be computed */
@@ -29,7 +31,7 @@ struct fdit_eval_options {
     int draws; /* of the error bars; 0: none */
     uint64_t seed;
     int batch, workers;
-    const char *features_out, *stats_out, *by_class, *report; /* files; NULL */
+    const char *features_out, *stats_out, *by_class, *confusion, *report; /* files; NULL */
     const char *by;                     /* tables: class, tail and ranks, with commas between; NULL: all */
     struct fdit_extractor *extractor;   /* open already, in place of `features`; stays open; NULL */
     struct fdit_feature_set *kept_real; /* the real set of a result before, which is taken; NULL */
@@ -44,6 +46,7 @@ enum fdit_status fdit_eval_check(fdit_context *ctx, const struct fdit_eval_optio
 
 enum fdit_metric {
     FDIT_METRIC_FD,
+    FDIT_METRIC_SFID,
     FDIT_METRIC_FD_INFINITY,
     FDIT_METRIC_KID,
     FDIT_METRIC_KID_SUBSETS,
@@ -101,7 +104,7 @@ struct fdit_eval_pair {
     double distance;
     char *generated_name, *real_name;
 };
-enum { FDIT_EVAL_VALUES = 64, FDIT_EVAL_PAIRS = 10 };
+enum { FDIT_EVAL_VALUES = 64, FDIT_EVAL_PAIRS = 10, FDIT_EVAL_RANKS = 16 };
 
 struct fdit_eval_result {
     struct fdit_feature_set generated, real; /* real.path NULL: none */
@@ -110,6 +113,8 @@ struct fdit_eval_result {
     size_t n_values;
     struct fdit_eval_pair pairs[FDIT_EVAL_PAIRS]; /* closest first */
     size_t n_pairs;
+    struct fdit_confusion confusions[FDIT_EVAL_RANKS + 1]; /* of the classes, then of each rank */
+    size_t n_confusions;                                   /* 0: without accuracy */
     /* By class, of generated.taxonomy; NULL: without classes. NaN: not known. */
     size_t classes;
     size_t *n_real, *n_generated;         /* [classes] pictures */

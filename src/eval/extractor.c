@@ -100,6 +100,7 @@ static enum fdit_status open_inception(fdit_context *ctx, fdit_device *dev, cons
     e->channels = 3;
     e->width = spatial ? fdit_inception_spatial(net) : fdit_inception_width(net);
     e->classes = spatial ? 0 : fdit_inception_classes(net);
+    e->spatial = spatial ? 0 : fdit_inception_spatial(net);
     e->weights = fdit_inception_hash(net);
 out:
     return status;
@@ -125,6 +126,12 @@ static enum fdit_status run_inception(fdit_context *ctx, void *self, const float
     return fdit_inception_run(ctx, self, x, n, features, logits, NULL);
 }
 
+static enum fdit_status run_inception_all(fdit_context *ctx, void *self, const float *x, size_t n,
+                                          float *features, float *logits, float *spatial)
+{
+    return fdit_inception_run(ctx, self, x, n, features, logits, spatial);
+}
+
 static enum fdit_status run_spatial(fdit_context *ctx, void *self, const float *x, size_t n, float *features,
                                     float *logits)
 {
@@ -141,31 +148,31 @@ static void close_inception(void *self)
 
 const struct fdit_extractor_kind fdit_extractor_kinds[] = {
     { "judge", "a classifier of this program (train --classifier); built in: one of letters",
-      "judge.safetensors", open_judge, run_judge, close_judge, NULL, NULL },
+      "judge.safetensors", open_judge, run_judge, close_judge, NULL, NULL, NULL, NULL },
     { "dinov2", "a DINOv2 file, pictures as dgm-eval prepares them: fd is then FD-DINOv2", NULL, open_dinov2,
-      run_vit, close_vit, NULL, NULL },
+      run_vit, close_vit, NULL, NULL, NULL, NULL },
     { "dinov2-clean", "the same, resized in floats as clean-fid does", NULL, open_dinov2_clean, run_vit,
-      close_vit, NULL, NULL },
+      close_vit, NULL, NULL, NULL, NULL },
     { "dinov2-tf", "the same, resized as torch-fidelity does", NULL, open_dinov2_tf, run_vit, close_vit, NULL,
-      NULL },
+      NULL, NULL, NULL },
     { "dinov2-crop", "the same, resized and cut as DINOv2's authors evaluate it", NULL, open_dinov2_crop,
-      run_vit, close_vit, NULL, NULL },
+      run_vit, close_vit, NULL, NULL, NULL, NULL },
     { "dinov2-hf", "the same, input and positions as in transformers", NULL, open_dinov2_hf, run_vit,
-      close_vit, NULL, NULL },
+      close_vit, NULL, NULL, NULL, NULL },
     { "clip", "a CLIP file (ViT-L/14-336 in the paper): cmmd is then as published", NULL, open_clip, run_vit,
-      close_vit, NULL, NULL },
+      close_vit, NULL, NULL, NULL, NULL },
     { "inception-torch", "FID's Inception, pictures resized as pytorch-fid does", NULL, open_inception_torch,
-      run_inception, close_inception, "fid:torch", "is:torch" },
+      run_inception, close_inception, "fid:torch", "is:torch", run_inception_all, "sfid:torch" },
     { "inception-tf", "the same, resized as TensorFlow 1, torch-fidelity and ADM do", NULL, open_inception_tf,
-      run_inception, close_inception, "fid:tf", "is:tf" },
+      run_inception, close_inception, "fid:tf", "is:tf", run_inception_all, "sfid:tf" },
     { "inception-clean", "the same, resized as clean-fid does", NULL, open_inception_clean, run_inception,
-      close_inception, "fid:clean", "is:clean" },
+      close_inception, "fid:clean", "is:clean", run_inception_all, "sfid:clean" },
     { "spatial-torch", "its features that keep places, for sFID", NULL, open_spatial_torch, run_spatial,
-      close_inception, "sfid:torch", NULL },
+      close_inception, "sfid:torch", NULL, NULL, NULL },
     { "spatial-tf", "the same, as published", NULL, open_spatial_tf, run_spatial, close_inception, "sfid:tf",
-      NULL },
-    { "spatial-clean", "the same", NULL, open_spatial_clean, run_spatial, close_inception, "sfid:clean",
-      NULL },
+      NULL, NULL, NULL },
+    { "spatial-clean", "the same", NULL, open_spatial_clean, run_spatial, close_inception, "sfid:clean", NULL,
+      NULL, NULL },
     { 0 }
 };
 
@@ -173,7 +180,10 @@ void fdit_extractor_metric(const char *features, const char *metric, char *out, 
 {
     snprintf(out, size, "%s:%s", metric, features);
     for (const struct fdit_extractor_kind *k = fdit_extractor_kinds; k->name; k++) {
-        const char *name = !strcmp(metric, "fd") ? k->frechet : !strcmp(metric, "is") ? k->score : NULL;
+        const char *name = !strcmp(metric, "fd")     ? k->frechet
+                           : !strcmp(metric, "is")   ? k->score
+                           : !strcmp(metric, "sfid") ? k->spatial_frechet
+                                                     : NULL;
         if (name && !strcmp(k->name, features))
             snprintf(out, size, "%s", name);
     }
@@ -242,4 +252,11 @@ enum fdit_status fdit_extractor_run(fdit_context *ctx, struct fdit_extractor *e,
                                     float *features, float *logits)
 {
     return e->kind->run(ctx, e->self, x, n, features, logits);
+}
+
+enum fdit_status fdit_extractor_run_all(fdit_context *ctx, struct fdit_extractor *e, const float *x, size_t n,
+                                        float *features, float *logits, float *spatial)
+{
+    return spatial ? e->kind->run_spatial(ctx, e->self, x, n, features, logits, spatial)
+                   : e->kind->run(ctx, e->self, x, n, features, logits);
 }

@@ -23,6 +23,7 @@ struct fdit_extractor {
     int size, channels;                   /* [channels, size, size] */
     size_t width;                         /* features of a picture */
     size_t classes;                       /* logits of a picture; 0: it tells no classes apart */
+    size_t spatial;                       /* features of a picture that keep places, for sFID; 0: none */
     const struct fdit_taxonomy *taxonomy; /* of the classes; NULL: without names */
     int batch;
 };
@@ -38,6 +39,11 @@ struct fdit_extractor_kind {
     void (*close)(void *self);
     /* What its Frechet distance and its Inception score are called; NULL: by the metric and the network. */
     const char *frechet, *score;
+    /* Of a network that also has features that keep places: run with them in the same pass (each of the three
+     * may be NULL), and what their Frechet distance is called; NULL: it has none. */
+    enum fdit_status (*run_spatial)(fdit_context *ctx, void *self, const float *x, size_t n, float *features,
+                                    float *logits, float *spatial);
+    const char *spatial_frechet;
 };
 /* The table; ends with a row of zeroes. */
 extern const struct fdit_extractor_kind fdit_extractor_kinds[];
@@ -52,5 +58,8 @@ void fdit_extractor_close(struct fdit_extractor *e); /* before the device; NULL 
 /* n <= batch pictures; features [n, width], logits [n, classes]; either may be NULL. */
 enum fdit_status fdit_extractor_run(fdit_context *ctx, struct fdit_extractor *e, const float *x, size_t n,
                                     float *features, float *logits);
+/* The same with spatial [n, e->spatial], which must be NULL where the network has none. */
+enum fdit_status fdit_extractor_run_all(fdit_context *ctx, struct fdit_extractor *e, const float *x, size_t n,
+                                        float *features, float *logits, float *spatial);
 
 #endif

@@ -195,7 +195,7 @@ static enum fdit_status read_counts(fdit_context *ctx, struct fdit_npz *z, struc
     bool found;
     TRY(read_numbers(ctx, z, s, "n", 1, &n, &found));
     if (found && s->moments.d)
-        s->points.n = s->moments.n = (uint64_t)n;
+        s->points.n = s->moments.n = s->spatial.n = (uint64_t)n;
     TRY(read_numbers(ctx, z, s, "part", 2, part, &found));
     if (found)
         TRY(take_part(ctx, s, part[0], part[1]));
@@ -238,30 +238,30 @@ out:
     return status;
 }
 
-static enum fdit_status read_moments(fdit_context *ctx, struct fdit_npz *z, struct fdit_feature_set *s)
+/* mu and sigma, or mu_s and sigma_s. */
+static enum fdit_status read_moments(fdit_context *ctx, struct fdit_npz *z, const char *path,
+                                     const char *mean, const char *covariance, struct fdit_moments *m)
 {
     enum fdit_status status = FDIT_OK;
-    const struct fdit_st_tensor *mu = fdit_npz_find(z, "mu"), *sigma = fdit_npz_find(z, "sigma");
-    struct fdit_moments *m = &s->moments;
-    if (!sigma || mu->rank != 1 || mu->shape[0] < 1 || sigma->rank != 2 || sigma->shape[0] != mu->shape[0] ||
-        sigma->shape[1] != mu->shape[0])
+    const struct fdit_st_tensor *mu = fdit_npz_find(z, mean), *sigma = fdit_npz_find(z, covariance);
+    if (!mu || !sigma || mu->rank != 1 || mu->shape[0] < 1 || sigma->rank != 2 ||
+        sigma->shape[0] != mu->shape[0] || sigma->shape[1] != mu->shape[0])
         FAIL(ctx, FDIT_ERROR_FORMAT,
-             "%s: mu and sigma are not the mean [d] and covariance [d, d] of features; make the file again",
-             s->path);
+             "%s: %s and %s are not the mean [d] and covariance [d, d] of features; make the file again",
+             path, mean, covariance);
     size_t d = (size_t)mu->shape[0];
     TRY(fdit_moments_new(ctx, d, m));
     TRY(fdit_npz_f64(ctx, z, mu, m->mean));
     TRY(fdit_npz_f64(ctx, z, sigma, m->covariance));
-    s->points.d = d;
     for (size_t i = 0; i < d; i++)
         for (size_t j = 0; j < d; j++) {
             double a = m->covariance[i * d + j], b = m->covariance[j * d + i];
             if (!isfinite(a) || !isfinite(m->mean[i]))
                 FAIL(ctx, FDIT_ERROR_NUMERIC, "%s: statistics of feature %zu are not finite; make them again",
-                     s->path, i);
+                     path, i);
             if (fabs(a - b) > 1e-6 * (fabs(a) + fabs(b)) + 1e-12)
-                FAIL(ctx, FDIT_ERROR_FORMAT, "%s: sigma is not symmetric, so it is not a covariance",
-                     s->path);
+                FAIL(ctx, FDIT_ERROR_FORMAT, "%s: %s is not symmetric, so it is not a covariance", path,
+                     covariance);
         }
 out:
     return status;
@@ -288,7 +288,10 @@ static enum fdit_status read_npz(fdit_context *ctx, struct fdit_feature_set *s)
     TRY(fdit_npz_open(ctx, s->path, &z));
     TRY(read_origin(ctx, z, s));
     if (fdit_npz_find(z, "mu")) {
-        TRY(read_moments(ctx, z, s));
+        TRY(read_moments(ctx, z, s->path, "mu", "sigma", &s->moments));
+        s->points.d = s->moments.d;
+        if (fdit_npz_find(z, "mu_s") || fdit_npz_find(z, "sigma_s"))
+            TRY(read_moments(ctx, z, s->path, "mu_s", "sigma_s", &s->spatial));
         TRY(read_counts(ctx, z, s));
         goto out;
     }
@@ -341,12 +344,18 @@ out:
 
 enum fdit_status fdit_moments_write(fdit_context *ctx, const struct fdit_feature_set *s, const char *path)
 {
-    const struct fdit_moments *m = &s->moments;
-    const int64_t d = (int64_t)m->d, n = (int64_t)m->n, part[2] = { s->part, s->parts };
-    struct fdit_npz_array arrays[6] = { { "mu", FDIT_ST_F64, 1, { d }, m->mean },
+    const struct fdit_moments *m = &s->moments, *spatial = &s->spatial;
+    const int64_t d = (int64_t)m->d, ds = (int64_t)spatial->d, n = (int64_t)m->n,
+                  part[2] = { s->part, s->parts };
+    struct fdit_npz_array arrays[8] = { { "mu", FDIT_ST_F64, 1, { d }, m->mean },
                                         { "sigma", FDIT_ST_F64, 2, { d, d }, m->covariance } };
     struct origin origin;
     size_t count = 2;
+    if (spatial->d) {
+        arrays[count++] = (struct fdit_npz_array){ "mu_s", FDIT_ST_F64, 1, { ds }, spatial->mean };
+        arrays[count++] =
+            (struct fdit_npz_array){ "sigma_s", FDIT_ST_F64, 2, { ds, ds }, spatial->covariance };
+    }
     if (m->n)
         arrays[count++] = (struct fdit_npz_array){ "n", FDIT_ST_I64, 1, { 1 }, &n };
     if (s->parts)

@@ -42,6 +42,10 @@ static enum fdit_status check_pair(fdit_context *ctx, const struct fdit_feature_
              "%s and %s have other classes; make all parts with the same --taxonomy, as .safetensors (a .npz "
              "numbers its classes and keeps no names)",
              a->path, b->path);
+    if (a->spatial.d != b->spatial.d)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT,
+             "%s and %s do not both have the same mu_s and sigma_s; make them the same way", a->path,
+             b->path);
     if (!a->points.x && (!a->moments.n || !b->moments.n))
         FAIL(
             ctx, FDIT_ERROR_ARGUMENT,
@@ -100,19 +104,21 @@ out:
 /* Sum of squares about the mean of all: those about the means of the parts, and of these about it (Chan,
  * Golub and LeVeque 1983, "Algorithms for computing the sample variance"). */
 static enum fdit_status pool_moments(fdit_context *ctx, struct fdit_feature_set *const *list, size_t n,
-                                     struct fdit_feature_set *out)
+                                     bool spatial, size_t total_n, struct fdit_moments *m)
 {
     enum fdit_status status = FDIT_OK;
-    struct fdit_moments *m = &out->moments;
-    size_t d = out->points.d;
-    double total = (double)out->points.n;
+    const struct fdit_moments *first = spatial ? &list[0]->spatial : &list[0]->moments;
+    size_t d = first->d;
+    double total = (double)total_n;
     TRY(fdit_moments_new(ctx, d, m));
-    m->n = out->points.n;
-    for (size_t p = 0; p < n; p++)
-        for (size_t i = 0; i < d; i++)
-            m->mean[i] += (double)list[p]->moments.n / total * list[p]->moments.mean[i];
+    m->n = total_n;
     for (size_t p = 0; p < n; p++) {
-        const struct fdit_moments *part = &list[p]->moments;
+        const struct fdit_moments *part = spatial ? &list[p]->spatial : &list[p]->moments;
+        for (size_t i = 0; i < d; i++)
+            m->mean[i] += (double)part->n / total * part->mean[i];
+    }
+    for (size_t p = 0; p < n; p++) {
+        const struct fdit_moments *part = spatial ? &list[p]->spatial : &list[p]->moments;
         double count = (double)part->n;
         for (size_t i = 0; i < d; i++)
             for (size_t j = 0; j < d; j++) {
@@ -147,7 +153,9 @@ enum fdit_status fdit_feature_sets_merge(fdit_context *ctx, struct fdit_feature_
     if (sets[0].points.x)
         TRY(join(ctx, list, n, out));
     else
-        TRY(pool_moments(ctx, list, n, out));
+        TRY(pool_moments(ctx, list, n, false, out->points.n, &out->moments));
+    if (sets[0].spatial.d)
+        TRY(pool_moments(ctx, list, n, true, out->points.n, &out->spatial));
     out->taxonomy = out->own_taxonomy = sets[0].own_taxonomy;
     sets[0].own_taxonomy = NULL;
 out:

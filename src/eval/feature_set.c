@@ -6,6 +6,7 @@
 #include "core/mem.h"
 #include "data/loader.h"
 #include "data/split.h"
+#include "eval/manifest.h"
 #include "picture/resize.h"
 
 #include <inttypes.h>
@@ -19,6 +20,7 @@ void fdit_feature_set_fini(struct fdit_feature_set *s)
     fdit_free(s->label);
     fdit_free(s->logits);
     fdit_moments_fini(&s->moments);
+    fdit_moments_fini(&s->spatial);
     fdit_dataset_close(s->dataset); /* knows its taxonomy */
     fdit_cache_close(s->cache);
     fdit_free(s->index);
@@ -326,6 +328,7 @@ static enum fdit_status open_dataset(fdit_context *ctx, const struct fdit_extrac
                                      const struct fdit_gather_options *o, struct fdit_feature_set *s)
 {
     enum fdit_status status = FDIT_OK;
+    struct fdit_manifest *m = NULL;
     const struct fdit_dataset_options options = { .taxonomy = o->taxonomy,
                                                   .ranks = o->ranks,
                                                   .size = e->size,
@@ -335,12 +338,21 @@ static enum fdit_status open_dataset(fdit_context *ctx, const struct fdit_extrac
                                                   .whole = e->input->resize != FDIT_INPUT_FIT,
                                                   .allow_missing = true };
     size_t reading;
-    TRY(fdit_dataset_open(ctx, s->path, &options, &s->dataset));
+    if (fdit_manifest_is(s->path))
+        TRY(fdit_manifest_open(ctx, s->path, &m));
+    if (m && o->split)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT,
+             "%s: a manifest is not the data of %s; give the data that it was trained on", s->path,
+             o->split->run);
+    TRY(fdit_dataset_open(ctx, m ? fdit_manifest_folder(m) : s->path, &options, &s->dataset));
     s->points.n = fdit_dataset_size(s->dataset);
     s->taxonomy = fdit_dataset_taxonomy(s->dataset);
     TRY(check_colours(ctx, e, s));
     TRY(fdit_dataset_plan_reading(ctx, s->dataset, o->workers, 0, false, &reading));
+    if (m)
+        TRY(fdit_manifest_choose(ctx, m, s->dataset, &s->index, &s->points.n));
 out:
+    fdit_manifest_close(m);
     return status;
 }
 
@@ -439,10 +451,11 @@ struct gather {
     struct fdit_extractor *e;
     const struct fdit_gather_options *o;
     struct fdit_feature_set *s;
-    struct fdit_statistics *statistics;
-    float *kept;     /* [n, d]; NULL */
-    float *features; /* [batch, d], of the batch at hand */
-    float *inputs;   /* with a classifier: [batch, inputs] of the first network, then of the second */
+    struct fdit_statistics *statistics, *spatial; /* NULL */
+    float *kept;                                  /* [n, d]; NULL */
+    float *features;                              /* [batch, d], of the batch at hand */
+    float *places;                                /* [batch, e->spatial], likewise; NULL */
+    float *inputs; /* with a classifier: [batch, inputs] of the first network, then of the second */
     struct shaped shaped;
 };
 
@@ -457,8 +470,8 @@ static enum fdit_status run_both(fdit_context *ctx, struct gather *g, const stru
         memcpy(g->inputs + i * a, b->x + i * (a + c), a * sizeof(float));
         memcpy(g->inputs + b->n * a + i * c, b->x + i * (a + c) + a, c * sizeof(float));
     }
-    if (features)
-        TRY(fdit_extractor_run(ctx, g->e, g->inputs, b->n, features, NULL));
+    if (features || g->places)
+        TRY(fdit_extractor_run_all(ctx, g->e, g->inputs, b->n, features, NULL, g->places));
     TRY(fdit_extractor_run(ctx, second, g->inputs + b->n * a, b->n, NULL, logits));
 out:
     return status;
@@ -475,11 +488,15 @@ static enum fdit_status take_batch(fdit_context *ctx, struct gather *g, const st
     if (g->o->classifier)
         TRY(run_both(ctx, g, b, wanted ? features : NULL, logits));
     else
-        TRY(fdit_extractor_run(ctx, g->e, b->x, b->n, wanted ? features : NULL, logits));
+        TRY(fdit_extractor_run_all(ctx, g->e, b->x, b->n, wanted ? features : NULL, logits, g->places));
     if (wanted)
         TRY(fdit_points_check_finite(ctx, s->path, &(struct fdit_points){ b->n, d, features }));
     if (g->statistics)
         fdit_statistics_add(g->statistics, g->pool, features, b->n, NULL, 0);
+    if (g->places) {
+        TRY(fdit_points_check_finite(ctx, s->path, &(struct fdit_points){ b->n, g->e->spatial, g->places }));
+        fdit_statistics_add(g->spatial, g->pool, g->places, b->n, NULL, 0);
+    }
     for (size_t i = 0; i < b->n; i++)
         s->label[at + i] = b->labels[i];
     if (g->o->on_picture)
@@ -558,6 +575,10 @@ static enum fdit_status make_room(fdit_context *ctx, struct gather *g)
         TRY(fdit_alloc(ctx, n, s->logit_classes * sizeof(float), &s->logits));
     if (o->moments)
         TRY(fdit_statistics_new(ctx, g->e->width, &g->statistics));
+    if (o->spatial && g->e->spatial) {
+        TRY(fdit_alloc(ctx, batch, g->e->spatial * sizeof(float), &g->places));
+        TRY(fdit_statistics_new(ctx, g->e->spatial, &g->spatial));
+    }
 out:
     return status;
 }
@@ -587,9 +608,13 @@ enum fdit_status fdit_feature_set_gather(fdit_context *ctx, struct fdit_pool *po
     TRY(pass(ctx, &g, n - n % batch, n, n % batch));
     if (o->moments && n > 1)
         TRY(fdit_statistics_moments(ctx, g.statistics, &out->moments));
+    if (g.spatial && n > 1)
+        TRY(fdit_statistics_moments(ctx, g.spatial, &out->spatial));
 out:
     fdit_statistics_free(g.statistics);
+    fdit_statistics_free(g.spatial);
     fdit_free(g.features);
+    fdit_free(g.places);
     fdit_free(g.inputs);
     if (status != FDIT_OK)
         fdit_feature_set_fini(out);

@@ -6,7 +6,8 @@
  *                  format "finediffusion-features", version "1", features (the network), weights (hash of its
  *                  numbers, 16 digits), taxonomy (JSON), and part "I/N" where it is one of N parts of a set
  *   .npz           features [n, d], or another single matrix of floats, and labels [n]; or mu [d] and sigma
- *                  [d, d] as pytorch-fid, clean-fid and ADM's suite write them, and from here n [1], the
+ *                  [d, d] as pytorch-fid, clean-fid and ADM's suite write them; mu_s and sigma_s of features
+ *                  that keep places (sFID), as ADM's; and from here n [1], the
  *                  number of pictures; part [2], I and N; network, its name as codes of characters, and
  *                  weights [1] */
 #ifndef FDIT_EVAL_FEATURE_SET_H
@@ -29,6 +30,7 @@ struct fdit_feature_set {
     struct fdit_taxonomy *own_taxonomy;
     const struct fdit_taxonomy *taxonomy; /* own, or that it was read for; NULL: without classes */
     struct fdit_moments moments;          /* d 0: not computed */
+    struct fdit_moments spatial;          /* likewise, of features that keep places (extractor.h) */
     struct fdit_dataset *dataset;         /* of pictures, which it names; NULL */
     struct fdit_cache *cache;
     const struct fdit_drawing *drawing; /* must outlive the set; NULL */
@@ -43,7 +45,8 @@ enum fdit_status fdit_feature_set_read(fdit_context *ctx, const char *path, stru
 /* By the ending of the path. Features that were not kept are FDIT_ERROR_ARGUMENT. */
 enum fdit_status fdit_feature_set_write(fdit_context *ctx, const struct fdit_feature_set *s,
                                         const char *path);
-/* mu, sigma and n of s->moments, and what part of a set they are of. */
+/* mu, sigma and n of s->moments, mu_s and sigma_s of s->spatial where it is there, and what part of a set
+ * they are of. */
 enum fdit_status fdit_moments_write(fdit_context *ctx, const struct fdit_feature_set *s, const char *path);
 /* FDIT_ERROR_ARGUMENT when both are known to come from a network, but with other weights. */
 enum fdit_status fdit_feature_sets_check_weights(fdit_context *ctx, const struct fdit_feature_set *a,
@@ -81,6 +84,7 @@ struct fdit_gather_options {
     struct fdit_picture_rules rules;
     int workers;
     bool features, logits, moments;      /* what is kept; memory without the first two does not grow */
+    bool spatial;                        /* moments of the features that keep places, where there are any */
     const struct fdit_drawing *drawing;  /* in place of the pictures at the path; NULL */
     struct fdit_extractor *classifier;   /* of a drawing: whose logits are kept, in the same pass; NULL */
     const struct fdit_eval_split *split; /* NULL: all pictures */

@@ -18,6 +18,7 @@
 
 const struct fdit_metric_info fdit_metric_table[FDIT_METRICS] = {
     [FDIT_METRIC_FD] = { "fd", "Frechet distance (FID of these features)", -1, false, true },
+    [FDIT_METRIC_SFID] = { "sfid", "fd of features that keep places (Inception)", -1, false, false },
     [FDIT_METRIC_FD_INFINITY] = { "fd-infinity", "fd, from growing subsets, of endlessly many", -1, true,
                                   false },
     [FDIT_METRIC_KID] = { "kid", "kernel distance, unbiased, of all pictures", -1, true, true },
@@ -125,6 +126,15 @@ static enum fdit_status ensure_moments(fdit_context *ctx, struct measure *m, str
     return s->moments.d ? FDIT_OK : fdit_moments_of(ctx, m->pool, &s->points, &s->moments);
 }
 
+static void note_few(struct fdit_eval_value *v, size_t n, size_t k, size_t d)
+{
+    if (k && k <= d)
+        note(v, "%zu pictures for %zu features: far too large for their number; read kid", k, d);
+    else if ((n && n < FEW_FOR_FD) || (k && k < FEW_FOR_FD))
+        note(v, "of fewer than %d pictures: too large by chance; compare equal numbers only, or read kid",
+             FEW_FOR_FD);
+}
+
 static enum fdit_status measure_frechet(fdit_context *ctx, struct measure *m)
 {
     enum fdit_status status = FDIT_OK;
@@ -139,14 +149,23 @@ static enum fdit_status measure_frechet(fdit_context *ctx, struct measure *m)
         TRY(fdit_frechet(ctx, &x->moments, &y->moments, &value));
     }
     struct fdit_eval_value *v = add(m, FDIT_METRIC_FD, value);
-    if (k && k <= d)
-        note(v, "%zu pictures for %zu features: far too large for their number; read kid", k, d);
-    else if ((n && n < FEW_FOR_FD) || (k && k < FEW_FOR_FD))
-        note(v, "of fewer than %d pictures: too large by chance; compare equal numbers only, or read kid",
-             FEW_FOR_FD);
+    note_few(v, n, k, d);
     double work = (double)(n + k) * (double)d * (double)d * (double)m->draws;
     if (m->draws && x->points.x && y->points.x && d <= 256 && n + k >= d && work < 4e10)
         TRY(bar_of_frechet(ctx, m, &v->bar));
+out:
+    return status;
+}
+
+/* What chance adds is as for fd. */
+static enum fdit_status measure_spatial(fdit_context *ctx, struct measure *m)
+{
+    enum fdit_status status = FDIT_OK;
+    const struct fdit_feature_set *x = &m->r->real, *y = &m->r->generated;
+    double value;
+    size_t n = x->points.n, k = y->points.n, d = y->spatial.d;
+    TRY(fdit_frechet(ctx, &x->spatial, &y->spatial, &value));
+    note_few(add(m, FDIT_METRIC_SFID, value), n, k, d);
 out:
     return status;
 }
@@ -411,10 +430,15 @@ static enum fdit_status measure_accuracy(fdit_context *ctx, struct measure *m)
     const struct fdit_feature_set *s = &m->r->generated;
     size_t k = s->logit_classes, n = s->points.n;
     int32_t *group_of = NULL, *label = NULL, ranks = fdit_taxonomy_n_ranks(s->taxonomy);
+    struct fdit_eval_result *r = m->r;
     TRY(add_hits(ctx, m, -1, NULL, s->label));
     TRY(fdit_alloc(ctx, k, sizeof *group_of, &group_of));
     TRY(fdit_alloc(ctx, n, sizeof *label, &label));
-    for (int32_t rank = 0; rank < ranks && rank < 16; rank++) {
+    for (int32_t rank = -1; rank < ranks && rank < FDIT_EVAL_RANKS; rank++) {
+        TRY(fdit_confusion_make(ctx, s, rank, &r->confusions[r->n_confusions]));
+        r->n_confusions++;
+    }
+    for (int32_t rank = 0; rank < ranks && rank < FDIT_EVAL_RANKS; rank++) {
         for (size_t c = 0; c < k; c++)
             group_of[c] = fdit_taxonomy_group(s->taxonomy, rank, (int32_t)c);
         for (size_t i = 0; i < n; i++)
@@ -463,11 +487,14 @@ static enum fdit_status check_wanted(fdit_context *ctx, struct measure *m)
     for (int k = 0; k < FDIT_METRICS; k++) {
         const struct fdit_metric_info *info = &fdit_metric_table[k];
         const char *lacks = NULL;
-        bool frechet = k == FDIT_METRIC_FD || k == FDIT_METRIC_FD_INFINITY;
+        bool frechet = k == FDIT_METRIC_FD || k == FDIT_METRIC_SFID || k == FDIT_METRIC_FD_INFINITY;
         if (!wants(m, (enum fdit_metric)k))
             continue;
         if (k == FDIT_METRIC_FD && !reference)
             lacks = "it needs real pictures; give --real or --stats";
+        else if (k == FDIT_METRIC_SFID && !(x->spatial.d && y->spatial.d))
+            lacks = "it needs features that keep places of both sets: pictures with --features "
+                    "inception-tf:FILE, or statistics with mu_s and sigma_s";
         else if (frechet && !fdit_lapack_available(why, sizeof why)) {
             snprintf(needs_lapack, sizeof needs_lapack, "it needs LAPACK, %s", why);
             lacks = needs_lapack;
@@ -510,6 +537,8 @@ static enum fdit_status measure_all(fdit_context *ctx, struct measure *m)
     double value;
     if (wants(m, FDIT_METRIC_FD))
         TRY(measure_frechet(ctx, m));
+    if (wants(m, FDIT_METRIC_SFID))
+        TRY(measure_spatial(ctx, m));
     if (wants(m, FDIT_METRIC_FD_INFINITY))
         TRY(measure_infinity(ctx, m));
     if (wants(m, FDIT_METRIC_KID))

@@ -20,8 +20,8 @@ static enum fdit_status parse_part(fdit_context *ctx, void *args, const char *va
 const struct fdit_option fdit_eval_option_table[] = {
     FDIT_HEADING("What is compared"),
     { ROW(TEXT, "real", "DATA", real),
-      .help = "real pictures to compare with: a folder, archive, WebDataset, cache of pixels, or a file of "
-              "features or statistics" },
+      .help = "real pictures to compare with: a folder, archive, WebDataset, cache of pixels, manifest of "
+              "'sample', or a file of features or statistics" },
     { ROW(TEXT, "stats", "FILE.npz", stats),
       .help = "mean and covariance (mu, sigma) of real pictures instead, as pytorch-fid, clean-fid or "
               "--stats-out wrote them; for fd alone" },
@@ -34,8 +34,9 @@ const struct fdit_option fdit_eval_option_table[] = {
           "FD-DINOv2. clip (ViT-L/14-336): cmmd is then as published. inception-torch, inception-tf, "
           "inception-clean (FID's Inception in the file of pytorch-fid, torch-fidelity or clean-fid; resized "
           "as "
-          "they do): fd is then fid:torch, fid:tf, fid:clean, and is the Inception score. spatial-torch, "
-          "spatial-tf, spatial-clean: sfid" },
+          "they do): fd is then fid:torch, fid:tf, fid:clean, is the Inception score, and sfid is made in "
+          "the same "
+          "pass. spatial-torch, spatial-tf, spatial-clean: the features of sfid alone" },
     { ROW(TEXT, "lpips", "NET[,HEADS]", lpips),
       .help =
           "LPIPS of all pairs of pictures of a class: torchvision's AlexNet or VGG16, and the heads of the "
@@ -64,8 +65,9 @@ const struct fdit_option fdit_eval_option_table[] = {
 
     FDIT_HEADING("What is measured"),
     { ROW(TEXT, "metrics", "LIST", metrics),
-      .note = ": those that can be computed but for fd-infinity, kid-subsets, cmmd and is",
-      .help = "fd, fd-infinity, kid, kid-subsets, cmmd, mean-distance, precision, recall, density, coverage, "
+      .note = ": those that can be computed but for sfid, fd-infinity, kid-subsets, cmmd and is",
+      .help = "fd, sfid, fd-infinity, kid, kid-subsets, cmmd, mean-distance, precision, recall, density, "
+              "coverage, "
               "authenticity, nearest, is, accuracy with commas between; all; or none" },
     { ROW(INT, "draws", "N", draws), FDIT_RANGE(0, 10000), .usual = "100",
       .help = "bootstrap draws of the error bars; 0: no error bars" },
@@ -80,13 +82,17 @@ const struct fdit_option fdit_eval_option_table[] = {
     { ROW(TEXT, "features-out", "FILE", features_out),
       .help = "keep the features of GENERATED (.safetensors or .npz), to be given in its place later" },
     { ROW(TEXT, "stats-out", "FILE.npz", stats_out),
-      .help = "write mean and covariance of GENERATED's features; of real pictures: reference statistics" },
+      .help =
+          "write mean and covariance of GENERATED's features; of real pictures: reference statistics. With "
+          "inception networks also mu_s and sigma_s, as ADM's" },
     { ROW(TEXT, "report", "FILE.html", report), .help = "write a page with numbers, charts, tables by rank, "
                                                         "the best and worst classes beside real pictures "
                                                         "and the closest pairs; it needs no other file" },
     { ROW(TEXT, "by", "class|RANK|tail", by), .note = ": all of them, classes with --json alone",
       .help = "which tables are printed, with commas between" },
     { ROW(TEXT, "by-class", "FILE.tsv", by_class), .help = "write a table with a line for each class" },
+    { ROW(TEXT, "confusion", "FILE.tsv", confusion),
+      .help = "write which classes, and which groups of each rank, the classifier takes for which" },
     { 0 }
 };
 
@@ -103,6 +109,7 @@ static enum fdit_status check_targets(fdit_context *ctx, const struct fdit_eval_
     } targets[] = { { "--features-out", o->features_out },
                     { "--stats-out", o->stats_out },
                     { "--by-class", o->by_class },
+                    { "--confusion", o->confusion },
                     { "--report", o->report } };
     for (size_t i = 0; i < sizeof targets / sizeof *targets; i++) {
         if (!targets[i].path)

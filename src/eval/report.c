@@ -15,6 +15,8 @@ enum {
     SHOWN = 6,           /* classes of the best and of the worst */
     OF_A_CLASS = 5,      /* pictures of each side */
     MOST_ROWS = 60,      /* groups of a chart */
+    MOST_SQUARE = 40,    /* labels of a confusion that is shown as a square */
+    MOST_CONFUSED = 20,  /* pairs of one that is not */
     MOST_CLASSES = 2000, /* rows of the table of classes; all are in --by-class */
 };
 
@@ -300,6 +302,81 @@ out:
     return status;
 }
 
+/* ------------------------------------------------------------------ what is taken for what */
+
+/* A row for what pictures are, a column for what the classifier says; darker cells have more of the row. */
+static enum fdit_status put_square(fdit_context *ctx, const struct page *p, const struct fdit_confusion *c)
+{
+    enum fdit_status status = FDIT_OK;
+    const struct fdit_taxonomy *tax = p->r->generated.taxonomy;
+    size_t *count = NULL, k = c->labels;
+    TRY(fdit_alloc(ctx, k, k * sizeof *count, &count));
+    for (size_t l = 0; l < k; l++)
+        count[l * k + l] = c->pictures[l];
+    for (size_t i = 0; i < c->n_pairs; i++) {
+        const struct fdit_confused *pair = &c->pairs[i];
+        count[(size_t)pair->is * k + (size_t)pair->said] = pair->pictures;
+        count[(size_t)pair->is * k + (size_t)pair->is] -= pair->pictures;
+    }
+    fputs("<table><tr><th>is \\ taken for</th>", p->f);
+    for (size_t l = 0; l < k; l++) {
+        fputs("<th>", p->f);
+        fdit_html_text(p->f, fdit_confusion_label(c, tax, (int32_t)l));
+        fputs("</th>", p->f);
+    }
+    fputs("</tr>\n", p->f);
+    for (size_t l = 0; l < k; l++) {
+        fputs("<tr><td>", p->f);
+        fdit_html_text(p->f, fdit_confusion_label(c, tax, (int32_t)l));
+        fputs("</td>", p->f);
+        for (size_t m = 0; m < k; m++) {
+            double share = c->pictures[l] ? (double)count[l * k + m] / (double)c->pictures[l] : 0;
+            if (count[l * k + m])
+                fprintf(p->f, "<td style=\"background:rgba(%s,%.2f)\">%zu</td>",
+                        l == m ? "60,140,70" : "200,60,40", 0.1 + 0.6 * share, count[l * k + m]);
+            else
+                fputs("<td></td>", p->f);
+        }
+        fputs("</tr>\n", p->f);
+    }
+    fputs("</table>\n", p->f);
+out:
+    fdit_free(count);
+    return status;
+}
+
+static void put_confused(const struct page *p, const struct fdit_confusion *c)
+{
+    const struct fdit_taxonomy *tax = p->r->generated.taxonomy;
+    fputs("<table><tr><th>is</th><th>taken for</th><th>pictures</th><th>of</th></tr>\n", p->f);
+    for (size_t i = 0; i < c->n_pairs && i < MOST_CONFUSED; i++) {
+        fputs("<tr><td>", p->f);
+        fdit_html_text(p->f, fdit_confusion_label(c, tax, c->pairs[i].is));
+        fputs("</td><td>", p->f);
+        fdit_html_text(p->f, fdit_confusion_label(c, tax, c->pairs[i].said));
+        fprintf(p->f, "</td><td>%zu</td><td>%zu</td></tr>\n", c->pairs[i].pictures,
+                c->pictures[c->pairs[i].is]);
+    }
+    fputs("</table>\n", p->f);
+}
+
+static enum fdit_status put_confusions(fdit_context *ctx, const struct page *p)
+{
+    enum fdit_status status = FDIT_OK;
+    for (size_t k = 0; k < p->r->n_confusions; k++) {
+        const struct fdit_confusion *c = &p->r->confusions[k];
+        fputs("<h2>What the classifier takes for what, by ", p->f);
+        fdit_html_text(p->f, c->title);
+        fprintf(p->f, "</h2>\n<p class=\"better\">%zu of %zu pictures right.</p>\n", c->right, c->all);
+        if (c->labels <= MOST_SQUARE)
+            TRY(put_square(ctx, p, c));
+        else if (c->n_pairs)
+            put_confused(p, c);
+    }
+out:
+    return status;
+}
+
 static enum fdit_status put_pairs(fdit_context *ctx, const struct page *p)
 {
     enum fdit_status status = FDIT_OK;
@@ -354,6 +431,7 @@ static enum fdit_status put_page(fdit_context *ctx, const struct page *p)
         TRY(put_best_and_worst(ctx, p));
         put_classes(p);
     }
+    TRY(put_confusions(ctx, p));
     TRY(put_pairs(ctx, p));
     fdit_html_end(p->f);
 out:

@@ -67,6 +67,17 @@ out:
     return status;
 }
 
+/* p [labels]: in the order of their probabilities; logp: room for k numbers. */
+static void likelihoods(const float *logits, size_t k, const int32_t *group_of, size_t labels, double *logp,
+                        double *p)
+{
+    log_probabilities(logits, k, logp);
+    for (size_t c = 0; c < labels; c++)
+        p[c] = group_of ? 0 : logp[c];
+    for (size_t c = 0; group_of && c < k; c++)
+        p[group_of[c]] += exp(logp[c]);
+}
+
 enum fdit_status fdit_top_hits(fdit_context *ctx, const float *logits, size_t n, size_t k,
                                const int32_t *group_of, size_t groups, const int32_t *label, size_t top,
                                double *hits)
@@ -78,14 +89,31 @@ enum fdit_status fdit_top_hits(fdit_context *ctx, const float *logits, size_t n,
     TRY(fdit_alloc(ctx, labels, sizeof(double), &p));
     for (size_t i = 0; i < n; i++) {
         size_t before = 0, own = (size_t)label[i];
-        log_probabilities(logits + i * k, k, logp);
-        for (size_t c = 0; c < labels; c++)
-            p[c] = group_of ? 0 : logp[c];
-        for (size_t c = 0; group_of && c < k; c++)
-            p[group_of[c]] += exp(logp[c]);
+        likelihoods(logits + i * k, k, group_of, labels, logp, p);
         for (size_t c = 0; c < labels; c++)
             before += p[c] > p[own] || (p[c] == p[own] && c < own);
         hits[i] = before < top;
+    }
+out:
+    fdit_free(logp);
+    fdit_free(p);
+    return status;
+}
+
+enum fdit_status fdit_top_labels(fdit_context *ctx, const float *logits, size_t n, size_t k,
+                                 const int32_t *group_of, size_t groups, int32_t *out)
+{
+    enum fdit_status status = FDIT_OK;
+    size_t labels = group_of ? groups : k;
+    double *logp = NULL, *p = NULL;
+    TRY(fdit_alloc(ctx, k, sizeof(double), &logp));
+    TRY(fdit_alloc(ctx, labels, sizeof(double), &p));
+    for (size_t i = 0; i < n; i++) {
+        likelihoods(logits + i * k, k, group_of, labels, logp, p);
+        out[i] = 0;
+        for (size_t c = 1; c < labels; c++)
+            if (p[c] > p[out[i]])
+                out[i] = (int32_t)c;
     }
 out:
     fdit_free(logp);

@@ -18,6 +18,10 @@ enum fdit_status fdit_top_hits(fdit_context *ctx, const float *logits, size_t n,
                                const int32_t *group_of, size_t groups, const int32_t *label, size_t top,
                                double *hits);
 
+/* out [n]: the likeliest label of each picture, the first of equals; labels as in fdit_top_hits. */
+enum fdit_status fdit_top_labels(fdit_context *ctx, const float *logits, size_t n, size_t k,
+                                 const int32_t *group_of, size_t groups, int32_t *out);
+
 /* Means of values, NaN passed over: what a class with too few pictures has. NaN when none is left. */
 double fdit_mean_known(const double *value, size_t n);
 /* out [groups]: plain means over the classes of each group, so that large classes do not count more. */

@@ -2,6 +2,7 @@
 fdit_sources += \
 	src/eval/bootstrap.c src/eval/bootstrap.h \
 	src/eval/by_class.c \
+	src/eval/confusion.c src/eval/confusion.h \
 	src/eval/diversity.c \
 	src/eval/drawing.h \
 	src/eval/evaluate.c src/eval/evaluate.h \
@@ -18,6 +19,7 @@ fdit_sources += \
 	src/eval/judge.c src/eval/judge.h \
 	src/eval/lapack.c src/eval/lapack.h \
 	src/eval/lpips.c src/eval/lpips.h \
+	src/eval/manifest.c src/eval/manifest.h \
 	src/eval/measure.c \
 	src/eval/mmd.c src/eval/mmd.h \
 	src/eval/neighbours.c src/eval/neighbours.h \

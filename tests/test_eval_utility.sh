@@ -1,0 +1,56 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# `eval --utility`: what generated pictures are good for, with other typefaces in the place of generated ones.
+. "${FDIT_SRCDIR:?}/tests/lib.sh"
+for set in train test; do
+    mkdir $set
+    gzip -dc "$source/data/letters-$set.tar.gz" | (cd $set && tar xf - A/mono A/hand B/mono) || exit 99
+done
+mkdir -p drawn/A/mono drawn/A/hand drawn/B/mono rest/A/mono rest/A/hand rest/B/mono
+for class in A/mono A/hand B/mono; do # half of the test pictures play the generated ones
+    n=0
+    for file in test/$class/*; do
+        n=$((n + 1))
+        [ $((n % 2)) = 0 ] && cp "$file" drawn/$class/ || cp "$file" rest/$class/
+    done
+done
+rm -f $(ls train/B/mono/* | tail -n +7) # the tail
+pictures() { find "$1" -name '*.png' | wc -l | tr -d ' '; }
+words='model=16,1,2,3 size=24 channels=1 steps=6 batch=8 lr=1e-3'
+
+good eval drawn --utility train rest --out out --seeds 2 --train "$words" --report out.html
+for name in real generated 'real, and generated for the tail'; do
+    says stdout "^$name  *[0-9]*  *[0-9.]* +- [0-9.]* %  *[0-9.]* +- [0-9.]* %  *[0-9.]* +- [0-9.]* %  *[0-9.]* +- [0-9.]* %\$"
+done
+says stdout "^real  *$(pictures train) "
+says stdout "^generated  *$(pictures drawn) "
+says stdout "^real, and generated for the tail  *$(($(pictures train) + $(pictures drawn/B))) "
+says stdout "^$(pictures rest) test pictures of 3 classes; generated ones were added to 1 of them;"
+says out.html 'Right class: tail'
+equal "classifiers" "$(wc -l <out/utility.tsv | tr -d ' ')" 7
+# as eval says it of the same classifier and the same pictures
+good eval rest --features judge:out/real-1/delta.safetensors --metrics accuracy --draws 0 --json --quiet
+equal "a classifier's accuracy" "$(sed 's/.*"accuracy top-1 class":{[^}]*"value":\([^,]*\),.*/\1/' stdout | cut -c 1-10)" \
+    "$(awk '$1 == "real" && $2 == 1 { print $3 }' out/utility.tsv | cut -c 1-10)"
+# again, and after an interruption: nothing is lost, the numbers are the same
+cp out/utility.tsv before
+rm -r out/both-2 out/generated-1/delta.safetensors
+good eval drawn --utility train rest --out out --seeds 2 --train "$words" --json --quiet
+same "numbers of the same command" before out/utility.tsv
+says stdout '^{"test_pictures":[0-9]*,"classes":3,"tail_classes":1,"seeds":2,"utility":\[{"trained_on":"real",'
+# drawn for it
+good train --from-scratch --tune full --model 16,1,2,3 --size 24 --channels 1 --data train --batch 4 --steps 1 --out run \
+    --quiet --preview-every 0
+good eval --base run/delta.safetensors --per-class 2 --sampler ddim --steps 2 --utility train rest --out direct --seeds 1 \
+    --train "$words" --quiet
+says stdout '^generated  *6 '
+
+refused 'is~also~one~to~train~on' eval drawn --utility train test --out other --train "$words"
+rm -r drawn/A/hand
+refused 'has~no~generated~picture' eval drawn --utility train rest --out another --train "$words"
+refused 'give~--out~DIR' eval drawn --utility train rest
+refused 'GENERATED,~REAL~and~TEST' eval train rest --utility --out other
+refused 'are~settled~by~--utility' eval drawn --utility train rest --out other --train 'val=0.5'
+refused '"stepz"' eval drawn --utility train rest --out other --train 'stepz=0.5'
+refused 'goes~with~--utility' eval drawn --out other
+finish
