@@ -15,6 +15,7 @@ static void defaults(void *p)
     struct fdit_eval_args *a = p;
     fdit_options_defaults(fdit_eval_option_table, &a->o);
     a->drawn = fdit_sample_defaults();
+    a->seeds = 3;
 }
 
 /* ------------------------------------------------------------------ progress */
@@ -94,6 +95,20 @@ static const struct fdit_option options[] = {
           "run of 'train --classifier' those pictures are classified: its accuracy and what it confuses" },
     { ROW(SWITCH, "split", "train|val", train), .usual = "val",
       .help = "which side of the split: with train, nearest tells what was learned by heart" },
+    FDIT_HEADING("What generated pictures are good for"),
+    { ROW(FLAG, "utility", NULL, utility),
+      .help =
+          "eval [GENERATED] --utility REAL TEST --out DIR: classifiers are trained on REAL, on GENERATED, "
+          "and "
+          "on REAL with GENERATED added to the third of the classes that has the fewest, and are tested on "
+          "TEST, which none of them has seen" },
+    { ROW(TEXT, "out", "DIR", out),
+      .help = "folder of the classifiers; given again, the same command goes on where it was interrupted" },
+    { ROW(INT, "seeds", "N", seeds), FDIT_RANGE(1, 100), .usual = "3",
+      .help = "classifiers of each of the three; more make the deviation surer" },
+    { ROW(TEXT, "train", "'NAME=VALUE ...'", train_words),
+      .note = ": model=192,6,3,4 size=32 channels=3 steps=2000 batch=32 lr=1e-3",
+      .help = "options of 'train' for the classifiers" },
     { 0 }
 };
 
@@ -106,6 +121,7 @@ static void close_work(struct fdit_eval_work *w)
     fdit_taxonomy_free(w->classes);
     fdit_free(w->run);
     fdit_free(w->delta);
+    fdit_free(w->words);
     fdit_devices_close(&w->devices);
 }
 
@@ -286,6 +302,14 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
     struct fdit_eval_work work = { .run = NULL };
     const struct fdit_eval_hooks hooks = { &watch, fdit_cli_eval_begin_set, fdit_cli_eval_picture };
     bool needs_device, series;
+    if (a->utility) {
+        TRY(fdit_cli_devices(cli, &work.devices));
+        TRY(fdit_cli_eval_utility(cli, a, &watch, &work, n, operands));
+        goto out;
+    }
+    if (a->out || a->train_words)
+        FAIL(cli->ctx, FDIT_ERROR_ARGUMENT, "--%s goes with --utility; leave it out",
+             a->out ? "out" : "train");
     TRY(take_operands(cli->ctx, a, n, operands, &series));
     if (series)
         TRY(find_run(cli->ctx, a, &work, operands[0]));
@@ -341,6 +365,7 @@ const struct fdit_command fdit_command_eval = {
                 "      --per-class 50 --run run\n"
                 "  finediffusion eval --run judge --confusion confusion.tsv\n"
                 "  finediffusion eval run/checkpoints/* --per-class 10 --report run.html\n"
+                "  finediffusion eval pictures/ --utility birds/ birds-test/ --out utility\n"
                 "  finediffusion eval pictures/ --metrics none --part 0/2 --features-out 0.npz\n",
     .job = fdit_eval_option_table,
     .borrowed = &drawn,

@@ -13,6 +13,9 @@ struct fdit_eval_args {
     struct fdit_sample_options drawn; /* what is drawn where no pictures are given */
     const char *run;                  /* a training run whose split the real pictures follow; NULL */
     bool train;                       /* its training pictures, not its validation pictures */
+    bool utility;                     /* classifiers are trained and tested */
+    const char *out, *train_words;    /* their folder; options of theirs, "steps=500 batch=64"; NULL */
+    int seeds;                        /* of each set */
 };
 
 struct fdit_eval_watch {
@@ -27,13 +30,19 @@ struct fdit_eval_work {
     struct fdit_held_out held_out;
     struct fdit_drawer *drawer;
     struct fdit_taxonomy *classes; /* of a series; NULL */
-    char *run, *delta;
+    char *run, *delta, *words;
     struct fdit_devices devices; /* the first computes the features */
 };
 
 /* Opens what a->drawn says into w->drawer (closing the one before) and a->o.drawing. */
 enum fdit_status fdit_cli_eval_draw(struct fdit_cli *cli, struct fdit_eval_args *a,
                                     struct fdit_eval_watch *watch, struct fdit_eval_work *w);
+
+/* ---- eval_utility.c */
+/* eval [GENERATED] --utility REAL TEST: the devices in w are open. */
+enum fdit_status fdit_cli_eval_utility(struct fdit_cli *cli, struct fdit_eval_args *a,
+                                       struct fdit_eval_watch *watch, struct fdit_eval_work *w, int n,
+                                       char **operands);
 
 /* ---- eval_series.c */
 /* Whether the file holds weights of a model, so that several of them make a series. */

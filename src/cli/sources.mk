@@ -17,6 +17,7 @@ fdit_cli_sources += \
 	src/cli/eval_job.h \
 	src/cli/eval_print.c src/cli/eval_print.h \
 	src/cli/eval_series.c \
+	src/cli/eval_utility.c \
 	src/cli/help.c \
 	src/cli/inspect_cache.c src/cli/inspect_cache.h \
 	src/cli/inspect_data.c src/cli/inspect_data.h \

@@ -29,4 +29,5 @@ fdit_sources += \
 	src/train/source.c src/train/source.h \
 	src/train/state.c src/train/state.h \
 	src/train/step.c src/train/step.h \
+	src/train/utility.c src/train/utility.h \
 	src/train/validate.c
