@@ -16,9 +16,9 @@ for class in A/mono A/hand B/mono; do # half of the test pictures play the gener
 done
 rm -f $(ls train/B/mono/* | tail -n +7) # the tail
 pictures() { find "$1" -name '*.png' | wc -l | tr -d ' '; }
-words='model=16,1,2,3 size=24 channels=1 steps=6 batch=8 lr=1e-3'
+how='model=16,1,2,3 size=24 channels=1 steps=6 batch=8 lr=1e-3'
 
-good eval drawn --utility train rest --out out --seeds 2 --train "$words" --report out.html
+good eval drawn --utility train rest --out out --seeds 2 --train "$how" --report out.html
 for name in real generated 'real, and generated for the tail'; do
     says stdout "^$name  *[0-9]*  *[0-9.]* +- [0-9.]* %  *[0-9.]* +- [0-9.]* %  *[0-9.]* +- [0-9.]* %  *[0-9.]* +- [0-9.]* %\$"
 done
@@ -35,22 +35,22 @@ equal "a classifier's accuracy" "$(sed 's/.*"accuracy top-1 class":{[^}]*"value"
 # again, and after an interruption: nothing is lost, the numbers are the same
 cp out/utility.tsv before
 rm -r out/both-2 out/generated-1/delta.safetensors
-good eval drawn --utility train rest --out out --seeds 2 --train "$words" --json --quiet
+good eval drawn --utility train rest --out out --seeds 2 --train "$how" --json --quiet
 same "numbers of the same command" before out/utility.tsv
 says stdout '^{"test_pictures":[0-9]*,"classes":3,"tail_classes":1,"seeds":2,"utility":\[{"trained_on":"real",'
 # drawn for it
 good train --from-scratch --tune full --model 16,1,2,3 --size 24 --channels 1 --data train --batch 4 --steps 1 --out run \
     --quiet --preview-every 0
-good eval --base run/delta.safetensors --per-class 2 --sampler ddim --steps 2 --utility train rest --out direct --seeds 1 \
-    --train "$words" --quiet
-says stdout '^generated  *6 '
+good eval --base run/delta.safetensors --per-class 3 --sampler ddim --steps 2 --utility train rest --out direct --seeds 1 \
+    --train "$how" --quiet
+says stdout "^generated  *9 "
 
-refused 'is~also~one~to~train~on' eval drawn --utility train test --out other --train "$words"
+refused 'is~also~one~to~train~on' eval drawn --utility train test --out other --train "$how"
 rm -r drawn/A/hand
-refused 'has~no~generated~picture' eval drawn --utility train rest --out another --train "$words"
+refused 'has~no~generated~picture' eval drawn --utility train rest --out another --train "$how"
 refused 'give~--out~DIR' eval drawn --utility train rest
 refused 'GENERATED,~REAL~and~TEST' eval train rest --utility --out other
 refused 'are~settled~by~--utility' eval drawn --utility train rest --out other --train 'val=0.5'
-refused '"stepz"' eval drawn --utility train rest --out other --train 'stepz=0.5'
+refused stepz eval drawn --utility train rest --out other --train 'stepz=0.5'
 refused 'goes~with~--utility' eval drawn --out other
 finish

@@ -277,8 +277,8 @@ out:
     return status;
 }
 
-/* OUT/both: class after class the real pictures, and for the tail the generated ones. A copy of what is there:
- * one that was not finished is begun anew. */
+/* OUT/both: class after class the real pictures, and for the tail the generated ones. A copy of what is
+ * there: one that was not finished is refused. */
 static enum fdit_status join(fdit_context *ctx, struct job *j, const struct fdit_cache *real,
                              const struct fdit_cache *generated, const char *dir)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * utility.h: what generated pictures are good for. Classifiers are trained on real pictures, on generated ones,
- * and on real ones with generated ones added to the classes that have the fewest; each is tested on real
- * pictures that none of them has seen.
+ * utility.h: what generated pictures are good for. Classifiers are trained on real pictures, on generated
+ * ones, and on real ones with generated ones added to the classes that have the fewest; each is tested on
+ * real pictures that none of them has seen.
  *
  *     OUT/real OUT/generated OUT/both OUT/test   caches of pixels (format/cache.h)
  *     OUT/real-1 OUT/generated-1 OUT/both-1 ...  a run of `train --classifier` for each set and seed
