@@ -336,7 +336,18 @@ out:
 /* ------------------------------------------------------------------ the manifest */
 
 /* A JSON object as one line. */
-static enum fdit_status describe(fdit_context *ctx, const struct fdit_album *a,
+/* Seeds and scores of what a picture was chosen from. */
+static void put_candidates(struct fdit_json *b, const struct fdit_request *r, size_t p)
+{
+    json_t *list = json_array();
+    for (int i = 0; i < r->candidates && list; i++)
+        json_array_append_new(list,
+                              json_pack("{s:I,s:f}", "seed", (json_int_t)fdit_request_candidate(r, p, i),
+                                        "score", r->scores[p * (size_t)r->candidates + (size_t)i]));
+    fdit_json_put(b, NULL, "candidates", list);
+}
+
+static enum fdit_status describe(fdit_context *ctx, const struct fdit_album *a, size_t p,
                                  const struct fdit_request_item *item, const char *file, const char *archive,
                                  char **out)
 {
@@ -349,6 +360,8 @@ static enum fdit_status describe(fdit_context *ctx, const struct fdit_album *a,
     fdit_json_put_text(&b, NULL, "file", file);
     if (archive)
         fdit_json_put_text(&b, NULL, "tar", archive);
+    if (a->request->scores)
+        put_candidates(&b, a->request, p);
     enum fdit_status status = fdit_json_end(ctx, &b, "the manifest", JSON_COMPACT | JSON_ENSURE_ASCII, out);
     fdit_json_fini(&b);
     return status;
@@ -363,7 +376,7 @@ static enum fdit_status write_line(fdit_context *ctx, const struct fdit_album *a
     TRY(fdit_album_file(ctx, a, p, &file));
     if (a->pictures && a->tar)
         TRY(archive_name(ctx, a, p / FDIT_ALBUM_TAR, &archive));
-    TRY(describe(ctx, a, &item, a->pictures ? file : NULL, archive, &line));
+    TRY(describe(ctx, a, p, &item, a->pictures ? file : NULL, archive, &line));
     TRY(fdit_writer_write(ctx, w, line, strlen(line)));
     TRY(fdit_writer_write(ctx, w, "\n", 1));
 out:

@@ -16,7 +16,9 @@ struct fdit_generator {
     fdit_buffer *buffer;
     struct fdit_tensor x, z, old; /* [batch, C, S, S] */
     float *host;                  /* [batch, C, S, S] */
-    float *outputs[2];            /* [O, S, S] of class and guide, for zero-star */
+    float *outputs[2];            /* [O, S, S] of class and guide, for zero-star and scores */
+    double *scores;               /* [batch] */
+    int scored;                   /* steps that are in them */
     int32_t *rows;                /* [2 batch] */
     double *times;                /* [conditions of model or guide] */
     int32_t *all_rows;            /* likewise */
@@ -82,7 +84,9 @@ enum fdit_status fdit_generator_set(fdit_context *ctx, struct fdit_generator *g,
              "give "
              "more --steps",
              steps_of(options));
-    if (guidance.rule == FDIT_GUIDANCE_ZERO_STAR && !g->outputs[0])
+    if (options->scored && !g->scores)
+        TRY(fdit_alloc(ctx, (size_t)g->batch, sizeof *g->scores, &g->scores));
+    if ((guidance.rule == FDIT_GUIDANCE_ZERO_STAR || options->scored) && !g->outputs[0])
         for (int i = 0; i < 2; i++)
             TRY(fdit_alloc(ctx, 2 * g->picture, sizeof(float), &g->outputs[i]));
     TRY(fdit_noise_new(ctx, options->noise, options->batch, g->picture, options->guided, &noise));
@@ -164,6 +168,7 @@ void fdit_generator_free(struct fdit_generator *g)
     fdit_free(g->host);
     fdit_free(g->outputs[0]);
     fdit_free(g->outputs[1]);
+    fdit_free(g->scores);
     fdit_free(g->rows);
     fdit_free(g->times);
     fdit_free(g->all_rows);
@@ -173,6 +178,11 @@ void fdit_generator_free(struct fdit_generator *g)
 enum fdit_status fdit_generator_read(fdit_context *ctx, struct fdit_generator *g, int n, float *x)
 {
     return fdit_read(ctx, g->model->dev, g->x, x, (size_t)n * g->picture);
+}
+
+const double *fdit_generator_scores(const struct fdit_generator *g)
+{
+    return g->scores;
 }
 
 int fdit_generator_steps(const struct fdit_generator *g)
@@ -263,6 +273,41 @@ out:
     return status;
 }
 
+static void begin_scores(struct fdit_generator *g, int n)
+{
+    g->scored = 0;
+    for (int i = 0; i < n && g->options.scored; i++)
+        g->scores[i] = 0;
+}
+
+static void end_scores(struct fdit_generator *g, int n)
+{
+    for (int i = 0; i < n && g->options.scored; i++)
+        g->scores[i] /= g->scored;
+}
+
+/* Adds the distance of the two predictions, on the host, so that no batch changes the order. */
+static enum fdit_status add_scores(fdit_context *ctx, struct fdit_generator *g, int n,
+                                   struct fdit_tensor cond, struct fdit_tensor uncond)
+{
+    enum fdit_status status = FDIT_OK;
+    const size_t all = (size_t)fdit_config_outputs(&g->model->config) * g->picture;
+    const size_t guided = g->picture / (size_t)g->model->config.channels * (size_t)g->guided_channels;
+    for (int i = 0; i < n; i++) {
+        double sum = 0;
+        TRY(fdit_read(ctx, g->model->dev, fdit_at(cond, (size_t)i * all), g->outputs[0], guided));
+        TRY(fdit_read(ctx, g->model->dev, fdit_at(uncond, (size_t)i * all), g->outputs[1], guided));
+        for (size_t k = 0; k < guided; k++) {
+            const double difference = (double)g->outputs[0][k] - (double)g->outputs[1][k];
+            sum += difference * difference;
+        }
+        g->scores[i] += sum / (double)guided;
+    }
+    g->scored++;
+out:
+    return status;
+}
+
 enum fdit_status fdit_generator_run_with(fdit_context *ctx, struct fdit_generator *g,
                                          const struct fdit_picture_spec *pictures, int n,
                                          const struct fdit_noise *noise, float *x)
@@ -277,6 +322,7 @@ enum fdit_status fdit_generator_run_with(fdit_context *ctx, struct fdit_generato
     }
     g->conditioned[0] = g->conditioned[1] = -1;
     g->was_guided = false;
+    begin_scores(g, n);
     fdit_reuse_begin(&g->reuse, &g->options.reuse, s->steps);
     write_noise(g, noise, n, -1, g->x);
     fdit_fill(m->dev, g->old, (size_t)n * g->picture, 0);
@@ -290,6 +336,8 @@ enum fdit_status fdit_generator_run_with(fdit_context *ctx, struct fdit_generato
         if (draws || (always && noise->self == g->noise))
             write_noise(g, noise, n, k, g->z);
         predict(g, n, k, &cond, &uncond);
+        if (g->options.scored && fdit_has(uncond))
+            TRY(add_scores(ctx, g, n, cond, uncond));
         if (guidance->rule == FDIT_GUIDANCE_ZERO_STAR && fdit_has(uncond))
             TRY(apply_zero_star(ctx, g, n, k, cond, uncond));
         /* The step overwrites `old`, which the next one needs as the older: the network's input is free. */
@@ -316,6 +364,7 @@ enum fdit_status fdit_generator_run_with(fdit_context *ctx, struct fdit_generato
         if (g->options.on_step)
             g->options.on_step(g->options.user, k + 1, s->steps);
     }
+    end_scores(g, n);
     TRY(fdit_read(ctx, m->dev, g->x, x, (size_t)n * g->picture));
 out:
     return status;

@@ -23,7 +23,8 @@ struct fdit_generator_options {
     struct fdit_guidance guidance; /* w = 1: no guide is asked */
     bool guided;                   /* false: the class alone */
     bool clip_x0;
-    int batch; /* the most pictures of one run */
+    bool scored; /* keep fdit_generator_scores; needs a guide */
+    int batch;   /* the most pictures of one run */
     enum fdit_noise_kind noise;
     struct fdit_reuse_options reuse; /* of blocks' results; passes count as steps */
     /* Called after each step of a run with (user, steps done, steps); may be NULL. */
@@ -71,6 +72,10 @@ enum fdit_status fdit_generator_run_with(fdit_context *ctx, struct fdit_generato
                                          const struct fdit_noise *noise, float *x);
 /* The x of the run in progress (from on_step) or of the last one: [n, C, S, S]. Waits for the device. */
 enum fdit_status fdit_generator_read(fdit_context *ctx, struct fdit_generator *g, int n, float *x);
+/* [n] of the last run with `scored`: the mean over guided steps and channels of the squared difference
+ * between the predictions of class and guide, summed in double: a number of the picture alone. NaN without a
+ * guided step. */
+const double *fdit_generator_scores(const struct fdit_generator *g);
 int fdit_generator_steps(const struct fdit_generator *g);
 
 #endif

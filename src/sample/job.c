@@ -8,6 +8,7 @@
 #include "core/share.h"
 #include "format/safetensors.h"
 #include "sample/album.h"
+#include "sample/candidates.h"
 #include "sample/contact_sheet.h"
 #include "sample/like.h"
 #include "sample/painter.h"
@@ -44,6 +45,7 @@ struct job {
     size_t next;                     /* the first picture that was not looked at */
     size_t rows_first, rows_end;     /* --latents: x holds these rows */
     size_t done;                     /* pictures, kept ones included */
+    bool loaded, choosing;           /* the weights are there; candidates are being scored */
 };
 
 /* ------------------------------------------------------------------ the plan */
@@ -51,7 +53,7 @@ struct job {
 static void on_step(void *user, int step, int steps)
 {
     const struct job *j = user;
-    if (j->hooks && j->hooks->on_step)
+    if (j->hooks && j->hooks->on_step && !j->choosing)
         j->hooks->on_step(j->hooks->user, j->done, j->request.n, step, steps);
 }
 
@@ -84,7 +86,10 @@ static enum fdit_status load_models(fdit_context *ctx, struct job *j)
     enum fdit_status status = FDIT_OK;
     const struct fdit_weight_files *f = &j->source.files;
     struct fdit_load_report report = { 0 };
+    if (j->loaded)
+        return FDIT_OK;
     TRY(fdit_painter_load(ctx, j->painter, &report));
+    j->loaded = true;
     j->summary->norms_missing = report.norms_missing;
     if (report.norms_missing)
         fdit_log(ctx, FDIT_LOG_INFO,
@@ -170,12 +175,11 @@ out:
     return status;
 }
 
-static enum fdit_status open_album(fdit_context *ctx, struct job *j)
+static enum fdit_status identify(fdit_context *ctx, struct job *j)
 {
     enum fdit_status status = FDIT_OK;
     const struct fdit_sample_options *o = j->o;
     const struct fdit_vae *decoder = fdit_painter_vae(j->painter);
-    int size = fdit_painter_size(j->painter);
     struct fdit_identity_files files = { 0 };
     if (decoder)
         TRY(fdit_vae_hash(ctx, decoder, &files.vae));
@@ -184,6 +188,30 @@ static enum fdit_status open_album(fdit_context *ctx, struct job *j)
     fdit_phase_end(ctx);
     TRY(status);
     TRY(fdit_identity_init(ctx, o, &j->source, &files, &j->request, j->summary->steps, &j->identity));
+out:
+    return status;
+}
+
+/* With --candidates: which seeds are drawn. */
+static enum fdit_status choose_seeds(fdit_context *ctx, struct job *j)
+{
+    enum fdit_status status = FDIT_OK;
+    fdit_phase_begin(ctx, 0, "reading %s", fdit_path_base(j->o->base));
+    status = load_models(ctx, j);
+    fdit_phase_end(ctx);
+    TRY(status);
+    j->choosing = true;
+    status = fdit_candidates_choose(ctx, j->painter, &j->source, &j->identity, j->o->out, &j->request);
+    j->choosing = false;
+out:
+    return status;
+}
+
+static enum fdit_status open_album(fdit_context *ctx, struct job *j)
+{
+    enum fdit_status status = FDIT_OK;
+    const struct fdit_sample_options *o = j->o;
+    int size = fdit_painter_size(j->painter);
     if (o->like)
         TRY(compare_like(ctx, j));
     TRY(fdit_album_new(ctx, o->out, &j->request, j->source.taxonomy, fdit_painter_decodes(j->painter), o->tar,
@@ -227,6 +255,10 @@ static enum fdit_status open_outputs(fdit_context *ctx, struct job *j)
     enum fdit_status status = FDIT_OK;
     const struct fdit_sample_options *o = j->o;
     int size = fdit_painter_size(j->painter), channels = fdit_painter_channels(j->painter);
+    if (o->out || o->candidates > 1)
+        TRY(identify(ctx, j));
+    if (o->candidates > 1)
+        TRY(choose_seeds(ctx, j));
     if (o->out)
         TRY(open_album(ctx, j));
     clean_beside(o->grid);
@@ -530,6 +562,8 @@ static enum fdit_status work(fdit_context *ctx, struct job *j)
         status = fdit_album_end(ctx, j->album);
         fdit_phase_end(ctx);
         TRY(status);
+        if (j->o->candidates > 1)
+            fdit_candidates_done(ctx, j->o->out, &j->request);
         if (j->top_up.data)
             TRY(fdit_top_up_finish(ctx, &j->top_up, j->album, &j->request, j->o->out, j->o->tar));
     }
@@ -569,6 +603,26 @@ out:
     return status;
 }
 
+/* Every picture gets so many seeds. */
+static enum fdit_status set_candidates(fdit_context *ctx, struct job *j)
+{
+    const struct fdit_sample_options *o = j->o;
+    if (o->candidates <= 1)
+        return FDIT_OK;
+    if (j->source.guide.kind == FDIT_GUIDE_NONE || o->guidance.w == 1)
+        return fdit_fail(
+            ctx, FDIT_ERROR_ARGUMENT,
+            "--candidates %d: the best is found by what a guide says, and there is none; give a --guide "
+            "and a --guidance other than 1",
+            o->candidates);
+    if (j->request.total > INT32_MAX / (size_t)o->candidates)
+        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
+                         "--candidates %d of %zu pictures are too many; ask for fewer", o->candidates,
+                         j->request.total);
+    j->request.candidates = o->candidates;
+    return FDIT_OK;
+}
+
 enum fdit_status fdit_sample_run(fdit_context *ctx, const struct fdit_devices *devices,
                                  const struct fdit_sample_options *options,
                                  const struct fdit_sample_hooks *hooks, bool plan_only,
@@ -593,6 +647,7 @@ enum fdit_status fdit_sample_run(fdit_context *ctx, const struct fdit_devices *d
                                                          .merge = o->merge },
                          &j.painter));
     j.item = fdit_painter_item(j.painter);
+    TRY(set_candidates(ctx, &j));
     TRY(settle(ctx, &j));
     TRY(fdit_config_name(ctx, &j.source.files.config, &j.model_name));
     snprintf(j.summary->model, sizeof j.summary->model, "%s", j.model_name);

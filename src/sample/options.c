@@ -106,6 +106,11 @@ static bool has_cache(const void *args) /* absent, as in the files of older prog
     return ((const struct fdit_sample_options *)args)->reuse.interval > 1;
 }
 
+static bool has_candidates(const void *args) /* likewise */
+{
+    return ((const struct fdit_sample_options *)args)->candidates > 1;
+}
+
 static bool has_rule(const void *args) /* absent, as in the files of older programs */
 {
     return ((const struct fdit_sample_options *)args)->guidance.rule != FDIT_GUIDANCE_PLAIN;
@@ -153,6 +158,11 @@ const struct fdit_option fdit_sample_option_table[] = {
       .help = "pictures of each class" },
     { ROW(TEXT, "counts", "FILE", counts),
       .help = "file with a class, a tab and a count in each line, instead of --classes and --per-class" },
+    { ROW(INT, "candidates", "N", candidates), FDIT_RANGE(1, 10000), FOLDER, .kept = has_candidates,
+      .usual = "1",
+      .help = "draw each picture with N seeds and take the one in which class and guide agree best in the "
+              "end; the "
+              "manifest has the others' seeds and scores (takes the time of N + 1 pictures)" },
     { ROW(INT, "top-up", "N", top_up), FDIT_RANGE(1, INT_MAX),
       .help = "draw what each class lacks of N pictures; DIR becomes a data set with the pictures of "
               "--counts-of copied beside them, and manifest-data.jsonl says which are real" },
@@ -258,6 +268,7 @@ struct fdit_generator_options fdit_sample_way(const struct fdit_sample_options *
                                             .reuse = o->reuse,
                                             .guided = guided,
                                             .clip_x0 = o->clip_x0 > 0,
+                                            .scored = o->candidates > 1,
                                             .batch = o->batch,
                                             .noise = o->rng };
 }
@@ -269,6 +280,9 @@ static enum fdit_status check_numbers(fdit_context *ctx, const struct fdit_sampl
     if (!fdit_objective_find(o->objective))
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "--objective %s: not known; give one of " FDIT_OBJECTIVE_NAMES,
              o->objective);
+    if (o->candidates > 1 && o->like)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT,
+             "--candidates and --like: the picture was chosen before; leave out one");
     if (o->shards < 1 || o->shard < 0 || o->shard >= o->shards)
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "--shard %d/%d: give I/N with 0 <= I < N", o->shard, o->shards);
     if (fabs(o->guidance.w) > FDIT_SAMPLE_MOST_GUIDANCE)

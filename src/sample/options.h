@@ -26,6 +26,7 @@ struct fdit_sample_options {
     const char *classes; /* see fdit_taxonomy_select; NULL: all */
     const char *counts;  /* file of classes and counts, instead of classes and per_class */
     int per_class;
+    int candidates;        /* of each picture, of which the best is taken (candidates.h); 1: none */
     int top_up;            /* draw what each class lacks of so many pictures; 0: not */
     const char *counts_of; /* of this data set; NULL without top_up */
     const char *like;      /* picture to draw again: compared with what this job does, see like.h */

@@ -6,6 +6,8 @@
 #include "core/threads.h"
 #include "sample/pixels.h"
 
+#include <string.h>
+
 /* Tokens of one pass and pictures of one batch that batch 0 aims at: enough rows for the matrix
  * products to run at full speed, with little memory. */
 enum { AIM_TOKENS = 4096, AIM_PICTURES = 64 };
@@ -34,6 +36,7 @@ struct fdit_painter {
     const struct fdit_picture_spec *pictures;
     int todo;
     float *x;
+    double *scores; /* NULL: not wanted */
 };
 
 /* ------------------------------------------------------------------ making */
@@ -362,13 +365,19 @@ int fdit_painter_steps(const struct fdit_painter *p)
 
 static enum fdit_status draw_part(fdit_context *ctx, void *user, int i)
 {
+    enum fdit_status status = FDIT_OK;
     struct fdit_painter *p = user;
     int part = (p->todo + p->n - 1) / p->n, first = i * part;
     int n = p->todo - first < part ? p->todo - first : part;
     if (n <= 0)
         return FDIT_OK;
-    return fdit_generator_run(ctx, p->replicas[i].generator, p->pictures + first, n,
-                              p->x + (size_t)first * p->item);
+    TRY(fdit_generator_run(ctx, p->replicas[i].generator, p->pictures + first, n,
+                           p->x + (size_t)first * p->item));
+    if (p->scores)
+        memcpy(p->scores + first, fdit_generator_scores(p->replicas[i].generator),
+               (size_t)n * sizeof *p->scores);
+out:
+    return status;
 }
 
 /* A round on all devices. */
@@ -392,6 +401,13 @@ out:
 enum fdit_status fdit_painter_draw(fdit_context *ctx, struct fdit_painter *p,
                                    const struct fdit_picture_spec *pictures, size_t n, float *x)
 {
+    return fdit_painter_draw_scored(ctx, p, pictures, n, x, NULL);
+}
+
+enum fdit_status fdit_painter_draw_scored(fdit_context *ctx, struct fdit_painter *p,
+                                          const struct fdit_picture_spec *pictures, size_t n, float *x,
+                                          double *scores)
+{
     enum fdit_status status = FDIT_OK;
     struct fdit_threads *team = NULL;
     size_t round = (size_t)fdit_painter_round(p);
@@ -401,6 +417,7 @@ enum fdit_status fdit_painter_draw(fdit_context *ctx, struct fdit_painter *p,
         p->pictures = pictures + done;
         p->todo = (int)(n - done < round ? n - done : round);
         p->x = x + done * p->item;
+        p->scores = scores ? scores + done : NULL;
         TRY(team ? draw_round(ctx, p, team) : draw_part(ctx, p, 0));
     }
 out:

@@ -75,6 +75,11 @@ int fdit_painter_steps(const struct fdit_painter *p);
 enum fdit_status fdit_painter_draw(fdit_context *ctx, struct fdit_painter *p,
                                    const struct fdit_picture_spec *pictures, size_t n, float *x);
 
+/* The same, and [n] fdit_generator_scores; planned with how->scored. */
+enum fdit_status fdit_painter_draw_scored(fdit_context *ctx, struct fdit_painter *p,
+                                          const struct fdit_picture_spec *pictures, size_t n, float *x,
+                                          double *scores);
+
 size_t fdit_painter_item(const struct fdit_painter *p); /* elements of x of one picture: C S S */
 /* Whether x is a picture, or becomes one. Pictures are `size` high and wide, of 1 or 3 channels. */
 bool fdit_painter_decodes(const struct fdit_painter *p);

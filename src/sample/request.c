@@ -64,6 +64,8 @@ void fdit_request_fini(struct fdit_request *r)
 {
     fdit_free(r->ids);
     fdit_free(r->first);
+    fdit_free(r->chosen);
+    fdit_free(r->scores);
     *r = (struct fdit_request){ 0 };
 }
 
@@ -78,12 +80,23 @@ struct fdit_request_item fdit_request_index(const struct fdit_request *r, size_t
             high = middle;
     }
     size_t k = index - r->first[low];
-    return (struct fdit_request_item){
-        .index = index, .place = low, .id = r->ids[low], .k = (int32_t)k, .seed = r->seed + k
-    };
+    return (struct fdit_request_item){ .index = index,
+                                       .place = low,
+                                       .id = r->ids[low],
+                                       .k = (int32_t)k,
+                                       .seed =
+                                           r->seed + k * (r->candidates > 1 ? (size_t)r->candidates : 1) };
 }
 
 struct fdit_request_item fdit_request_at(const struct fdit_request *r, size_t p)
 {
-    return fdit_request_index(r, p * (size_t)r->shards + (size_t)r->shard);
+    struct fdit_request_item item = fdit_request_index(r, p * (size_t)r->shards + (size_t)r->shard);
+    if (r->chosen)
+        item.seed = r->chosen[p];
+    return item;
+}
+
+uint64_t fdit_request_candidate(const struct fdit_request *r, size_t p, int i)
+{
+    return fdit_request_index(r, p * (size_t)r->shards + (size_t)r->shard).seed + (uint64_t)i;
 }

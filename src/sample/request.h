@@ -14,6 +14,9 @@ struct fdit_request {
     size_t n;     /* of this shard */
     int shard, shards;
     uint64_t seed;
+    int candidates;   /* of each picture, with seeds seed + k N to seed + k N + N - 1; 0 and 1: one */
+    uint64_t *chosen; /* [n] of this shard, once they are (candidates.h); NULL: the first of them */
+    double *scores;   /* [n, candidates] of this shard; NULL: none */
 };
 
 struct fdit_request_item {
@@ -21,7 +24,7 @@ struct fdit_request_item {
     size_t place; /* of its class in ids */
     int32_t id;
     int32_t k;
-    uint64_t seed; /* request.seed + k */
+    uint64_t seed; /* request.seed + k; with candidates see above */
 };
 
 /* classes (NULL: all) with per_class pictures each, or `counts`, a file of classes and counts, see
@@ -36,6 +39,8 @@ enum fdit_status fdit_request_counts(fdit_context *ctx, const int32_t *ids, cons
 void fdit_request_fini(struct fdit_request *r);
 /* Picture p < n of this shard. */
 struct fdit_request_item fdit_request_at(const struct fdit_request *r, size_t p);
+/* The seed of candidate i of picture p of this shard. */
+uint64_t fdit_request_candidate(const struct fdit_request *r, size_t p, int i);
 /* The picture with this index < total, of whatever shard. */
 struct fdit_request_item fdit_request_index(const struct fdit_request *r, size_t index);
 

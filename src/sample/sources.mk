@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 fdit_sources += \
+	src/sample/candidates.c src/sample/candidates.h \
 	src/sample/generate.c src/sample/generate.h \
 	src/sample/noise.c src/sample/noise.h \
 	src/sample/pixels.c src/sample/pixels.h \
