@@ -261,11 +261,12 @@ check_PROGRAMS += tests/test_ranks
 tests_test_ranks_SOURCES = tests/test_ranks.c tests/data_fixture.c tests/data_fixture.h
 
 # The program with MPI, whether or not it is configured so; not a test by itself.
-TESTS += tests/test_mpi.sh
-EXTRA_DIST += tests/test_mpi.sh
+TESTS += tests/test_mpi.sh tests/test_mpi_hosts.sh
+EXTRA_DIST += tests/test_mpi.sh tests/test_mpi_hosts.sh
+EXTRA_LTLIBRARIES =
 if HAVE_MPI
 if !WITH_MPI
-EXTRA_LTLIBRARIES = libfdit_mpi.la
+EXTRA_LTLIBRARIES += libfdit_mpi.la
 CLEANFILES += libfdit_mpi.la
 endif
 EXTRA_PROGRAMS += tests/finediffusion-mpi
@@ -273,6 +274,14 @@ check_SCRIPTS += tests/finediffusion-mpi
 tests_finediffusion_mpi_SOURCES = $(fdit_cli_sources) host/ranks.h
 tests_finediffusion_mpi_LDADD = libfdit_all.la libfdit_mpi.la
 CLEANFILES += tests/finediffusion-mpi
+endif
+if HAVE_MPICH
+EXTRA_LTLIBRARIES += libfdit_mpich.la
+EXTRA_PROGRAMS += tests/finediffusion-mpich
+check_SCRIPTS += tests/finediffusion-mpich
+tests_finediffusion_mpich_SOURCES = $(fdit_cli_sources) host/ranks.h
+tests_finediffusion_mpich_LDADD = libfdit_all.la libfdit_mpich.la
+CLEANFILES += tests/finediffusion-mpich libfdit_mpich.la
 endif
 
 check_PROGRAMS += tests/test_replicas

@@ -238,7 +238,48 @@ out:
     return status;
 }
 
-enum fdit_status fdit_ranks_open(fdit_context *ctx, const char *command, double timeout,
+/* MPI_Init waits without an end for a process that was started but does not come. */
+struct start {
+    const char *command;
+    int rank;
+    double timeout;
+    atomic_bool joined;
+};
+
+static void *watch_start(void *user)
+{
+    struct start *s = user;
+    /* the first says so, a moment before the others would */
+    const double until = fdit_clock_seconds() + s->timeout + (s->rank < 30 ? s->rank : 30);
+    char host[NAME] = "";
+    while (!s->joined) {
+        nap(0.02);
+        if (s->joined || fdit_clock_seconds() < until)
+            continue;
+        gethostname(host, sizeof host - 1);
+        fprintf(stderr,
+                "finediffusion: %s: rank %d (%s) has waited %.0f s for the others to start: one of them was "
+                "not started, hangs, or cannot be reached\n",
+                s->command, s->rank, host, s->timeout);
+        fflush(stderr);
+        _exit(1); /* the launcher ends the others */
+    }
+    return NULL;
+}
+
+static enum fdit_status start(fdit_context *ctx, const struct mpi *m, int rank, int *provided)
+{
+    struct start s = { .command = m->command, .rank = rank, .timeout = m->timeout };
+    pthread_t watcher;
+    const bool watched = pthread_create(&watcher, NULL, watch_start, &s) == 0;
+    const int code = MPI_Init_thread(NULL, NULL, MPI_THREAD_MULTIPLE, provided);
+    s.joined = true;
+    if (watched)
+        pthread_join(watcher, NULL);
+    return code == MPI_SUCCESS ? FDIT_OK : fdit_fail(ctx, FDIT_ERROR_IO, "MPI cannot be started");
+}
+
+enum fdit_status fdit_ranks_open(fdit_context *ctx, const char *command, int rank, double timeout,
                                  struct fdit_ranks **out)
 {
     enum fdit_status status = FDIT_OK;
@@ -251,8 +292,7 @@ enum fdit_status fdit_ranks_open(fdit_context *ctx, const char *command, double 
     };
     m->command = command;
     m->timeout = timeout;
-    if (MPI_Init_thread(NULL, NULL, MPI_THREAD_MULTIPLE, &provided) != MPI_SUCCESS)
-        FAIL(ctx, FDIT_ERROR_IO, "MPI cannot be started");
+    TRY(start(ctx, m, rank, &provided));
     TRY(look_around(ctx, m));
     m->threaded = provided == MPI_THREAD_MULTIPLE && m->ranks.size > 1 &&
                   pthread_create(&m->thread, NULL, live, m) == 0;

@@ -9,10 +9,10 @@ const char *fdit_ranks_library(void)
     return NULL;
 }
 
-enum fdit_status fdit_ranks_open(fdit_context *ctx, const char *command, double timeout,
+enum fdit_status fdit_ranks_open(fdit_context *ctx, const char *command, int rank, double timeout,
                                  struct fdit_ranks **out)
 {
-    (void)command, (void)timeout;
+    (void)command, (void)rank, (void)timeout;
     *out = NULL;
     return fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED, "this program was built without MPI");
 }

@@ -366,7 +366,7 @@ out:
 static void tell_traffic(struct fdit_cli *cli, const struct fdit_ranks *ranks, const struct fdit_exchange *x,
                          const struct fdit_train_summary *s)
 {
-    const struct fdit_exchange_traffic t = fdit_exchange_traffic_of(x);
+    const struct fdit_exchange_traffic t = x->traffic(x);
     char bytes[32];
     int64_t steps = s->step > 0 ? s->step : 1;
     fdit_format_size((size_t)t.bytes, bytes);

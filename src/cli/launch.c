@@ -82,7 +82,7 @@ enum fdit_status fdit_cli_ranks_open(struct fdit_cli *cli, double timeout, volat
              "--with-mpi, or start one process with several --device",
              launch.size, launch.by);
     }
-    TRY(fdit_ranks_open(cli->ctx, cli->command, timeout, out));
+    TRY(fdit_ranks_open(cli->ctx, cli->command, launch.rank, timeout, out));
     cli->mute = false;
     fdit_cli_rank(cli, (*out)->rank, (*out)->host);
     share_processors(cli, *out);

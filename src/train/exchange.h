@@ -17,6 +17,12 @@ struct fdit_exchange_identity {
     const char *options, *data;
 };
 
+/* Bytes that this process has sent to others, and seconds that it has waited for them. */
+struct fdit_exchange_traffic {
+    uint64_t bytes;
+    double seconds;
+};
+
 struct fdit_exchange {
     int members;      /* in all processes */
     int first, count; /* those of this process: first .. first + count - 1; first 0: it has the optimiser */
@@ -46,6 +52,13 @@ struct fdit_exchange {
     /* Between two steps: who was asked to stop stops all (fdit_context_stop), and *over becomes that of the
      * process with member 0. */
     enum fdit_status (*agree)(fdit_context *ctx, struct fdit_exchange *x, bool *over);
+    /* own [count][n] of the members of each process: into all [members][n] of every process; or, `bring`, of
+     * the process with member 0 (NULL in the others). In the order of the members. */
+    enum fdit_status (*meet)(fdit_context *ctx, struct fdit_exchange *x, const int32_t *own, size_t n,
+                             int32_t *all);
+    enum fdit_status (*bring)(fdit_context *ctx, struct fdit_exchange *x, const float *own, size_t n,
+                              float *all);
+    struct fdit_exchange_traffic (*traffic)(const struct fdit_exchange *x);
     size_t (*bytes)(const struct fdit_exchange *x,
                     size_t n); /* of host memory that it takes for vectors of n */
     void (*free)(struct fdit_exchange *x);

@@ -118,6 +118,8 @@ static enum fdit_status add(fdit_context *ctx, struct fdit_exchange *x, float *c
     enum fdit_status status = FDIT_OK;
     struct ranked *e = (struct ranked *)x;
     size_t size = (size_t)e->ranks->size, own = 0, part;
+    if (!n)
+        return FDIT_OK;
     TRY(room(ctx, e, n));
     for (size_t base = 0; base < n; base += part * size) {
         part = part_of(e, n, base);
@@ -158,6 +160,28 @@ out:
 static enum fdit_status share(fdit_context *ctx, struct fdit_exchange *x, float *vector, size_t n)
 {
     return broadcast(ctx, (struct ranked *)x, vector, n * sizeof *vector);
+}
+
+static enum fdit_status meet(fdit_context *ctx, struct fdit_exchange *x, const int32_t *own, size_t n,
+                             int32_t *all)
+{
+    enum fdit_status status = FDIT_OK;
+    struct ranked *e = (struct ranked *)x;
+    TRY(collect(ctx, e, own, all, (size_t)x->count * n * sizeof *own));
+    TRY(broadcast(ctx, e, all, (size_t)x->members * n * sizeof *all));
+out:
+    return status;
+}
+
+static enum fdit_status bring(fdit_context *ctx, struct fdit_exchange *x, const float *own, size_t n,
+                              float *all)
+{
+    return collect(ctx, (struct ranked *)x, own, all, (size_t)x->count * n * sizeof *own);
+}
+
+static struct fdit_exchange_traffic traffic_of(const struct fdit_exchange *x)
+{
+    return ((const struct ranked *)x)->traffic;
 }
 
 /* ------------------------------------------------------------------ small things */
@@ -290,6 +314,9 @@ enum fdit_status fdit_exchange_ranks(fdit_context *ctx, struct fdit_ranks *ranks
                                    .ready = ready,
                                    .tell = tell,
                                    .agree = agree,
+                                   .meet = meet,
+                                   .bring = bring,
+                                   .traffic = traffic_of,
                                    .bytes = bytes,
                                    .free = free_ranked };
     e->ranks = ranks;
@@ -299,9 +326,4 @@ enum fdit_status fdit_exchange_ranks(fdit_context *ctx, struct fdit_ranks *ranks
 out:
     fdit_free(e);
     return status;
-}
-
-struct fdit_exchange_traffic fdit_exchange_traffic_of(const struct fdit_exchange *x)
-{
-    return ((const struct ranked *)x)->traffic;
 }

@@ -7,7 +7,7 @@
  * bits, and that of MPI_Allreduce depends on the number of processes. Here every process adds up its own part
  * of the vector, over all shards, so that none of them receives more than the others: for vectors of n
  * numbers and R processes each sends n (R - 1) / R numbers a shard of its own, and n / R of the sum to rank
- * 0; rank 0 sends the n new values to all.
+ * 0; rank 0 sends the n new values to all. The class table is not among the n: replica_rows.h.
  */
 #ifndef FDIT_TRAIN_EXCHANGE_RANKS_H
 #define FDIT_TRAIN_EXCHANGE_RANKS_H
@@ -22,12 +22,5 @@
  * Free with fdit_exchange_free. */
 enum fdit_status fdit_exchange_ranks(fdit_context *ctx, struct fdit_ranks *ranks, int devices,
                                      const volatile sig_atomic_t *asked, struct fdit_exchange **out);
-
-/* Bytes that this process has sent through it, and seconds that it waited for others in its calls. */
-struct fdit_exchange_traffic {
-    uint64_t bytes;
-    double seconds;
-};
-struct fdit_exchange_traffic fdit_exchange_traffic_of(const struct fdit_exchange *ranks_exchange);
 
 #endif

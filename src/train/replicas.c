@@ -3,6 +3,7 @@
 
 #include "core/mem.h"
 #include "core/threads.h"
+#include "train/replica_rows.h"
 
 enum { REPORT = 4 }; /* numbers of a report: sums of mse and vb, samples, norm of the gradient */
 
@@ -14,7 +15,9 @@ struct fdit_replicas {
     struct fdit_exchange *exchange;  /* NULL when alone */
     struct fdit_exchange *own;       /* the same, where nobody gave one */
     float **vectors;                 /* [n][numbers]: gradients of each device, then values of the first */
-    size_t numbers;                  /* of all trained groups */
+    size_t numbers;                  /* of all trained groups, without the table of `rows` */
+    struct fdit_replica_rows *rows;  /* NULL: the class table is one group among the others */
+    bool shared;                     /* the table has gone to all once */
     struct fdit_step_losses *losses; /* [n]: of the step, but for the optimiser's, which is read later */
     double *report;                  /* [n][REPORT] */
     const struct fdit_micro *micro;  /* of the call in progress */
@@ -88,14 +91,17 @@ enum fdit_status fdit_replicas_new(fdit_context *ctx, const struct fdit_devices 
     f->steps[0] = step;
     for (int i = 1; i < n; i++)
         TRY(add_replica(ctx, f, i, devices->list[i], objective, micros));
+    if (in_shards(f))
+        TRY(fdit_replica_rows_new(ctx, first, micros, exchange, &f->rows));
     for (int g = 0; g < first->params.n_groups; g++)
-        f->numbers += first->params.groups[g].trained; /* with what aligns the tensors */
+        if (g != fdit_replica_rows_group(f->rows))
+            f->numbers += first->params.groups[g].trained; /* with what aligns the tensors */
     if (!alone(f)) {
         size_t bytes;
         if (!fdit_mul((size_t)n * sizeof(float), f->numbers, &bytes))
             bytes = SIZE_MAX;
         if (exchange && exchange->bytes && bytes < SIZE_MAX)
-            bytes += exchange->bytes(exchange, f->numbers);
+            bytes += exchange->bytes(exchange, f->numbers) + fdit_replica_rows_bytes(f->rows);
         TRY(fdit_plan_add(ctx, &first->plan, FDIT_PLAN_HOST, NULL, bytes, "exchange of gradients"));
     }
     *out = f;
@@ -110,6 +116,7 @@ void fdit_replicas_free(struct fdit_replicas *f)
     if (!f)
         return;
     fdit_exchange_free(f->own);
+    fdit_replica_rows_free(f->rows);
     fdit_threads_free(f->team);
     for (int i = 1; i < f->n; i++) {
         if (f->steps)
@@ -172,6 +179,8 @@ enum fdit_status fdit_replicas_allocate(fdit_context *ctx, struct fdit_replicas 
     if (!f->exchange)
         TRY(fdit_exchange_local(ctx, f->team, f->n, &f->own));
     f->exchange = f->exchange ? f->exchange : f->own;
+    if (f->rows)
+        TRY(fdit_replica_rows_allocate(ctx, f->rows));
     TRY(run_all(ctx, f, allocate_one));
 out:
     return status;
@@ -181,14 +190,17 @@ out:
 
 enum direction { READ_GRADIENTS, WRITE_GRADIENTS, READ_VALUES, WRITE_VALUES };
 
-/* All trained groups of a model from or to host memory, in the order of the list. */
-static enum fdit_status transfer(fdit_context *ctx, struct fdit_model *m, enum direction way, float *host)
+/* All trained groups of model i, but for the table of f->rows, from or to host memory, in the order of the
+ * list. */
+static enum fdit_status transfer(fdit_context *ctx, const struct fdit_replicas *f, int i, enum direction way,
+                                 float *host)
 {
     enum fdit_status status = FDIT_OK;
+    struct fdit_model *m = f->models[i];
     for (int g = 0; g < m->params.n_groups; g++) {
         const struct fdit_group *group = &m->params.groups[g];
         bool gradients = way == READ_GRADIENTS || way == WRITE_GRADIENTS;
-        if (!group->trained)
+        if (!group->trained || g == fdit_replica_rows_group(f->rows))
             continue;
         struct fdit_tensor t = fdit_tensor_of(gradients ? group->grad : group->value, FDIT_F32);
         if (way == READ_GRADIENTS || way == READ_VALUES)
@@ -204,8 +216,13 @@ out:
 
 static enum fdit_status read_gradients(fdit_context *ctx, void *user, int i)
 {
+    enum fdit_status status = FDIT_OK;
     struct fdit_replicas *f = user;
-    return transfer(ctx, f->models[i], READ_GRADIENTS, f->vectors[i]);
+    TRY(transfer(ctx, f, i, READ_GRADIENTS, f->vectors[i]));
+    if (f->rows)
+        TRY(fdit_replica_rows_read_one(ctx, f->rows, f->models[i], i));
+out:
+    return status;
 }
 
 /* What the optimiser needs of local device i. The losses of all but its own device are read here, too:
@@ -227,7 +244,7 @@ out:
 static enum fdit_status write_values(fdit_context *ctx, void *user, int i)
 {
     struct fdit_replicas *f = user;
-    return updates(f, i) ? FDIT_OK : transfer(ctx, f->models[i], WRITE_VALUES, f->vectors[0]);
+    return updates(f, i) ? FDIT_OK : transfer(ctx, f, i, WRITE_VALUES, f->vectors[0]);
 }
 
 enum fdit_status fdit_replicas_share(fdit_context *ctx, struct fdit_replicas *f)
@@ -236,11 +253,14 @@ enum fdit_status fdit_replicas_share(fdit_context *ctx, struct fdit_replicas *f)
     if (alone(f))
         return FDIT_OK;
     if (updates(f, 0))
-        status = transfer(ctx, f->models[0], READ_VALUES, f->vectors[0]);
+        status = transfer(ctx, f, 0, READ_VALUES, f->vectors[0]);
     if (status != FDIT_OK)
         return blame(ctx, f, 0, status);
     TRY(f->exchange->share(ctx, f->exchange, f->vectors[0], f->numbers));
     TRY(run_all(ctx, f, write_values));
+    if (f->rows && !f->shared)
+        TRY(fdit_replica_rows_share(ctx, f->rows, f->models));
+    f->shared = true;
 out:
     return status;
 }
@@ -274,11 +294,15 @@ enum fdit_status fdit_replicas_micro(fdit_context *ctx, struct fdit_replicas *f,
         return FDIT_OK; /* a failure sticks to the device, and the report has it */
     }
     f->micro = micro;
+    if (f->rows)
+        TRY(fdit_replica_rows_fetch(ctx, f->rows, f->models, micro->rows, micro->samples, micro->first));
     TRY(run_all(ctx, f, micro_part));
     if (in_shards(f)) {
         TRY(run_all(ctx, f, read_gradients));
         TRY(f->exchange->add(ctx, f->exchange, f->vectors, f->numbers, micro->first));
     }
+    if (f->rows)
+        TRY(fdit_replica_rows_add(ctx, f->rows));
 out:
     return status;
 }
@@ -294,7 +318,9 @@ enum fdit_status fdit_replicas_update(fdit_context *ctx, struct fdit_replicas *f
     TRY(f->exchange->sum(ctx, f->exchange, f->vectors, f->numbers));
     if (!updates(f, 0))
         goto out;
-    TRY(transfer(ctx, f->models[0], WRITE_GRADIENTS, f->vectors[0]));
+    TRY(transfer(ctx, f, 0, WRITE_GRADIENTS, f->vectors[0]));
+    if (f->rows)
+        fdit_replica_rows_write(f->rows, f->models[0]);
     fdit_step_update(f->steps[0], u);
 out:
     return status;
@@ -346,4 +372,10 @@ enum fdit_status fdit_replicas_tell(fdit_context *ctx, struct fdit_replicas *f, 
 enum fdit_status fdit_replicas_agree(fdit_context *ctx, struct fdit_replicas *f, bool *over)
 {
     return f->exchange && f->exchange->agree ? f->exchange->agree(ctx, f->exchange, over) : FDIT_OK;
+}
+
+struct fdit_exchange_traffic fdit_replicas_traffic(const struct fdit_replicas *f)
+{
+    return f->exchange && f->exchange->traffic ? f->exchange->traffic(f->exchange)
+                                               : (struct fdit_exchange_traffic){ 0 };
 }

@@ -39,7 +39,8 @@ bool fdit_replicas_several(const struct fdit_replicas *f);
 struct fdit_model *fdit_replicas_model(struct fdit_replicas *f, int i); /* 0: first */
 
 enum fdit_status fdit_replicas_allocate(fdit_context *ctx, struct fdit_replicas *f);
-/* The trained values of the first device to the others. A failure leaves the first as it is: with every step
+/* The trained values of the first device to the others; between processes the rows of the class table only for
+ * the first time: later each step fetches those that it needs (replica_rows.h). A failure leaves the first as it is: with every step
  * that was updated. Does nothing with one device. */
 enum fdit_status fdit_replicas_share(fdit_context *ctx, struct fdit_replicas *f);
 
@@ -57,5 +58,6 @@ enum fdit_status fdit_replicas_report_end(fdit_context *ctx, struct fdit_replica
 /* Of the exchange (exchange.h); nothing where the devices are those of one process. */
 enum fdit_status fdit_replicas_tell(fdit_context *ctx, struct fdit_replicas *f, void *bytes, size_t n);
 enum fdit_status fdit_replicas_agree(fdit_context *ctx, struct fdit_replicas *f, bool *over);
+struct fdit_exchange_traffic fdit_replicas_traffic(const struct fdit_replicas *f);
 
 #endif

@@ -55,12 +55,6 @@ static enum fdit_status in_phase(fdit_context *ctx, struct run *r, const char *n
     return status;
 }
 
-/* Whether another process has the optimiser, and tells where the run stands. */
-static bool follows(const struct run *r)
-{
-    return r->output.hooks.exchange && r->output.hooks.exchange->first > 0;
-}
-
 /* All that can be done, and can fail, before other processes are waited for. */
 static enum fdit_status prepare(fdit_context *ctx, struct run *r)
 {
@@ -70,7 +64,7 @@ static enum fdit_status prepare(fdit_context *ctx, struct run *r)
     TRY(in_phase(ctx, r, "reading the weights", fdit_run_load));
     TRY(fdit_run_identify(ctx, r));
     TRY(fdit_run_check_identity(ctx, r));
-    if (r->o->resume && !follows(r))
+    if (r->o->resume && !fdit_run_follows(r))
         TRY(fdit_run_resume(ctx, r));
 out:
     return status;

@@ -36,6 +36,18 @@ out:
     return status;
 }
 
+/* What travelled since this was called before; the first call only begins. */
+static void note_traffic(struct run *r)
+{
+    const struct fdit_exchange_traffic now = fdit_replicas_traffic(r->fleet);
+    const double at = fdit_clock_seconds(), spent = at - r->travelled.at;
+    r->travelled.several = r->members > r->devices->n;
+    r->travelled.bytes = (double)(now.bytes - r->travelled.before.bytes);
+    r->travelled.waiting = spent > 0 ? (now.seconds - r->travelled.before.seconds) / spent : 0;
+    r->travelled.before = now;
+    r->travelled.at = at;
+}
+
 /* The losses of the step whose report is on its way: checked, and given out. */
 static enum fdit_status finish_report(fdit_context *ctx, struct run *r)
 {
@@ -50,6 +62,7 @@ static enum fdit_status finish_report(fdit_context *ctx, struct run *r)
     r->last.vb = losses.vb;
     if (!isfinite(r->last.loss) || !isfinite(losses.gradient_norm))
         TRY(fail_not_finite(ctx, r, isfinite(r->last.loss)));
+    note_traffic(r);
     TRY(fdit_run_output_step(ctx, r));
 out:
     return status;
@@ -213,6 +226,7 @@ enum fdit_status fdit_run_loop(fdit_context *ctx, struct run *r)
     enum fdit_status status = FDIT_OK;
     const struct fdit_train_options *o = r->o;
     bool saved = true;
+    note_traffic(r);
     fdit_pace_init(&r->pace, r->at.step);
     fdit_pace_start(&r->pace, fdit_clock_seconds());
     while (r->at.step < r->total) {

@@ -254,7 +254,10 @@ enum fdit_status fdit_run_output_step(fdit_context *ctx, struct run *r)
                                                        .vb = r->last.vb,
                                                        .lr = r->last.lr,
                                                        .images_per_second = r->last.images_per_second,
-                                                       .seconds = r->last.seconds }));
+                                                       .seconds = r->last.seconds,
+                                                       .several = r->travelled.several,
+                                                       .sent_bytes = r->travelled.bytes,
+                                                       .waiting = r->travelled.waiting }));
     if (out->hooks.on_step)
         out->hooks.on_step(out->hooks.user, &r->last);
 out:

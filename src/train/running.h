@@ -96,8 +96,19 @@ struct run {
     struct fdit_train_progress last; /* what is known of the last step; its losses come with the report */
     bool pending;                    /* that report is on its way */
     struct fdit_pace pace;
+    struct {
+        bool several; /* processes */
+        struct fdit_exchange_traffic before; /* at the step before, whose time was `at` */
+        double at, bytes, waiting;           /* of the last step: sent bytes, share of the time */
+    } travelled;
     struct fdit_train_summary *summary;
 };
+
+/* Whether another process has the optimiser, and tells where the run stands. */
+static inline bool fdit_run_follows(const struct run *r)
+{
+    return r->output.hooks.exchange && r->output.hooks.exchange->first > 0;
+}
 
 /* Pictures that the model takes only after the autoencoder. */
 bool fdit_run_encodes(const struct run *r, const struct fdit_train_source *data);

@@ -19,6 +19,7 @@ fdit_sources += \
 	src/train/pace.c src/train/pace.h \
 	src/train/preview.c src/train/preview.h \
 	src/train/quality.c src/train/quality.h \
+	src/train/replica_rows.c src/train/replica_rows.h \
 	src/train/replicas.c src/train/replicas.h \
 	src/train/resume.c \
 	src/train/run.c src/train/run.h \

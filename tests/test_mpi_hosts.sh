@@ -1,0 +1,209 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# Three hosts as network namespaces on a bridge, no ssh: training on 1 to 4 processes over them with Open MPI and MPICH,
+# and what happens to hosts: one that dies, hangs, is cut off, far away, late, full, or has another program or other data.
+# Needs root and namespaces (and makes its own, so that nothing of it outlives the test).
+. "${FDIT_SRCDIR:?}/tests/lib.sh"
+here=${FDIT_PROGRAM%finediffusion}tests
+skip() {
+    echo "SKIP: $1"
+    exit 77
+}
+[ -x "$here/finediffusion-mpi" ] || [ -x "$here/finediffusion-mpich" ] || skip "no MPI (libopenmpi-dev, libmpich-dev)"
+[ "$(id -u)" = 0 ] || skip "hosts as network namespaces need root"
+for tool in ip unshare mount hostname mountpoint; do
+    command -v $tool >/dev/null || skip "hosts as network namespaces need the command $tool (iproute2, util-linux, mount, hostname)"
+done
+if [ -z "${FDIT_INSIDE-}" ]; then
+    mkdir -p /run/netns 2>/dev/null
+    unshare -n -m -p --fork --mount-proc sh -c 'mount -t tmpfs none /run/netns && ip netns add probe &&
+        ip link add type veth && ip link add type bridge' >/dev/null 2>&1 || skip "namespaces cannot be made here"
+    cd / && FDIT_INSIDE=1 unshare -n -m -p --fork --kill-child --mount-proc sh "$0"
+    exit
+fi
+
+# ------------------------------------------------------------------ three hosts
+network=10.77.0
+mount -t tmpfs none /run/netns && ip link set lo up && ip link add switch type bridge || exit 99
+ip addr add $network.254/24 dev switch && ip link set switch up || exit 99
+for n in 1 2 3; do
+    { ip netns add host$n && ip link add port$n type veth peer name eth0 netns host$n &&
+        ip link set port$n master switch up && ip netns exec host$n sh -c "ip link set lo up &&
+        ip addr add $network.$n/24 dev eth0 && ip link set eth0 up"; } || exit 99
+    mkdir "$work/tmp$n"
+done
+mkdir "$work/tmp"
+# What launchers call instead of ssh. A host has its name and temporary folder; at_N, if there is one, is done there first.
+cat >rsh <<END
+#!/bin/sh
+while :; do case \$1 in -x) shift ;; -*) shift ;; *) break ;; esac; done
+n=\${1##*.}
+shift
+exec ip netns exec host\$n unshare -u -i -m sh -c "hostname host\$n; export TMPDIR='$work/tmp\$n'
+    [ ! -e '$work/at_\$n' ] || . '$work/at_\$n'
+    \$*"
+END
+chmod +x rsh
+
+mkdir data
+base="$source/data/base.safetensors"
+gzip -dc "$source/data/letters-test.tar.gz" | (cd data && tar xf - A/mono A/hand B/mono B/hand) || exit 99
+run="train --base $base --data data --flip none --batch 2 --seed 7 --preview-every 0 --lr 1e-3 --threads 1 --val 0.2"
+good $run --shards --accumulate 12 --steps 4 --checkpoint-every 2 --out alone --quiet
+
+# launch HOSTS PROCESSES COMMAND...: in the background, as $child; what it says in `message`
+launch() {
+    hosts=
+    for host in $1; do hosts=$hosts${hosts:+,}$network.$host; done
+    processes=$2
+    shift 2
+    case $library in
+    openmpi)
+        OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 TMPDIR=$work/tmp timeout -k 5 300 "$start" \
+            --oversubscribe --mca oob_tcp_keepalive_time 5 --mca oob_tcp_keepalive_intvl 2 --mca oob_tcp_keepalive_probes 3 \
+            --mca plm rsh --mca plm_rsh_agent "$work/rsh" --mca oob_tcp_if_include $network.0/24 \
+            --mca pml ob1 --mca btl tcp,self --mca btl_tcp_if_include $network.0/24 --mca btl_base_warn_component_unused 0 \
+            --map-by node --host "$(echo "$hosts" | sed 's/,/:9,/g; s/$/:9/')" -n "$processes" "$@" >stdout 2>message &
+        ;;
+    mpich)
+        TMPDIR=$work/tmp UCX_TLS=tcp,self UCX_NET_DEVICES=eth0 timeout -k 5 300 "$start" -launcher rsh -launcher-exec "$work/rsh" \
+            -localhost $network.254 -hosts "$hosts" -n "$processes" "$@" >stdout 2>message &
+        ;;
+    esac
+    child=$!
+}
+together() {
+    launch "$@"
+    wait $child
+    code=$?
+    child=
+    return $code
+}
+ours() { # the program's processes
+    for process in /proc/[0-9]*; do
+        case $(readlink "$process/exe") in */finediffusion-mp*) echo "${process#/proc/}" ;; esac
+    done 2>/dev/null
+}
+# signal NAME RANK
+signal() {
+    for process in $(ours); do
+        { tr '\0' '\n' <"/proc/$process/environ"; } 2>/dev/null | grep -qE "^(OMPI_COMM_WORLD_RANK|PMI_RANK)=$2\$" &&
+            kill -s "$1" "$process" && return
+    done
+    fail "$library: no process is rank $2"
+}
+wait_for_checkpoint() {
+    while kill -0 $child 2>/dev/null && ! ls ended/checkpoints/step-*.safetensors >/dev/null 2>&1; do sleep 0.05; done
+}
+# ends WHAT SECONDS: the job fails in that time, leaves no process of the program, and a whole checkpoint
+ends() {
+    checks=$((checks + 3))
+    i=0
+    while kill -0 $child 2>/dev/null && [ $i -lt $(($2 * 10)) ]; do sleep 0.1; i=$((i + 1)); done
+    kill -0 $child 2>/dev/null && fail "$library, $1: still there after $2 s" "$(cat message)" && kill -9 $child
+    wait $child && fail "$library, $1: exit code 0"
+    child=
+    # a host that is cut off ends by itself
+    while [ -n "$(ours)" ] && [ $i -lt $(($2 * 10)) ]; do sleep 0.1; i=$((i + 1)); done
+    left=$(ours)
+    [ -z "$left" ] || { fail "$library, $1: processes are left: $left" && kill -9 $left; }
+    "$program" inspect "ended/checkpoints/$(ls ended/checkpoints | tail -1)" >/dev/null 2>&1 ||
+        fail "$library, $1: no whole checkpoint" "$(cat message)"
+}
+# refused WHAT WORDS: no step is made, and one line says why
+is_refused() {
+    checks=$((checks + 1))
+    [ -z "$(ls other/checkpoints 2>/dev/null)" ] || fail "$library, $1: steps were made"
+    equal "$library, $1: lines that say so" "$(grep -c 'finediffusion: train: ' message)" 1
+    says message "$2"
+}
+
+on_three_hosts() {
+    for n in 1 2 3 4; do
+        checks=$((checks + 1))
+        together "1 2 3" $n "$mpi" $run --accumulate $((12 / n)) --steps 4 --checkpoint-every 2 --out $library$n ||
+            fail "$library: $n processes" "$(cat message)"
+        same "$library, $n processes" alone/delta.safetensors $library$n/delta.safetensors
+        same "$library, $n processes" alone/checkpoints/step-2.safetensors $library$n/checkpoints/step-2.safetensors
+    done
+
+    # 3, then 2, then 1, the last of them without a launcher
+    for n in 3 2; do
+        checks=$((checks + 1))
+        together "1 2 3" $n "$mpi" $run --accumulate $((12 / n)) --resume --steps $((4 - n)) --out $library-less || fail "$library: on with $n" "$(cat message)"
+    done
+    good $run --accumulate 12 --resume --steps 4 --out $library-less --quiet
+    same "$library, 3, 2 and 1 processes" alone/delta.safetensors $library-less/delta.safetensors
+
+    for way in KILL STOP down; do
+        rm -rf ended
+        launch "1 2 3" 3 "$mpi" $run --steps 1000000 --checkpoint-every 2 --rank-timeout 6 --out ended
+        wait_for_checkpoint
+        case $way in
+        down) ip netns exec host3 ip link set eth0 down ;;
+        *) signal $way 2 ;;
+        esac
+        ends "$way" 90
+        [ $way = KILL ] || says message 'rank 2 (host3) has given no sign of life for .* s.*the last checkpoint is whole'
+        ip netns exec host3 ip link set eth0 up
+    done
+
+    # a disk that is full on the host that writes
+    rm -rf ended
+    mkdir -p full
+    size=$(wc -c <alone/checkpoints/step-2.safetensors)
+    mount -t tmpfs -o size=$((size * 7 / 2)) none full || fail "no small disk"
+    mkdir full/ended && ln -s full/ended ended
+    launch "1 2 3" 3 "$mpi" $run --steps 1000000 --checkpoint-every 2 --keep 0 --rank-timeout 6 --out ended
+    ends "a full disk" 90
+    says message 'finediffusion: train: .*No space left on device.*make room, then train --resume ended goes on from'
+    equal "$library, a full disk: lines that say so" "$(grep -c 'No space left' message)" 1
+    umount full
+    rm -f ended
+
+    # late: the others wait, and the bits are the same
+    echo 'sleep 4' >at_3
+    checks=$((checks + 1))
+    together "1 2 3" 3 "$mpi" $run --accumulate 4 --steps 4 --checkpoint-every 2 --out $library-late || fail "$library: a late host" "$(cat message)"
+    same "$library, a late host" alone/delta.safetensors $library-late/delta.safetensors
+
+    # one that is started but never joins
+    mkdir -p never && printf '#!/bin/sh\nexec sleep 1000\n' >never/program && chmod +x never/program
+    echo "mount --bind '$work/never/program' '$mpi'" >at_3
+    checks=$((checks + 1))
+    together "1 2 3" 3 "$mpi" $run --steps 4 --rank-timeout 4 --out other && fail "$library: one that never joins"
+    is_refused "one that never joins" 'rank 0 (host1) has waited 4 s for the others to start'
+
+    # other pictures, another program
+    echo "mount --bind '$work/data2' '$work/data'" >at_3
+    checks=$((checks + 1))
+    together "1 2 3" 3 "$mpi" $run --steps 4 --out other && fail "$library: other pictures"
+    is_refused "other pictures" 'rank 2 (host3) has other pictures or base weights than rank 0 (host1)'
+    echo "mount --bind '$work/$library-other' '$mpi'" >at_3
+    checks=$((checks + 1))
+    together "1 2 3" 3 "$mpi" $run --steps 4 --out other && fail "$library: another program"
+    is_refused "another program" 'rank 2 (host3) is another build of the program than rank 0 (host1)'
+    rm -f at_3
+}
+
+mkdir data2 && cp -r data/. data2 && rm "$(find data2 -name '*.png' | sort | head -1)"
+commit=$("$program" --version | sed -n 's/^commit *//p')
+tried=
+for library in openmpi mpich; do
+    case $library in
+    openmpi) mpi=$here/finediffusion-mpi start=$(command -v mpirun.openmpi || command -v mpirun) ;;
+    mpich) mpi=$here/finediffusion-mpich start=$(command -v mpiexec.hydra) ;;
+    esac
+    [ -x "$mpi" ] && [ -n "$start" ] || continue
+    case $library:$("$mpi" --version | grep '^processes') in
+    openmpi:*'Open MPI'* | mpich:*MPICH*) ;;
+    *) continue ;;
+    esac
+    # the same with another commit in it, of the same length
+    LC_ALL=C sed "s/$commit/$(echo "$commit" | tr '0-9a-z' '1-90b-za')/g" "$mpi" >$library-other && chmod +x $library-other
+    tried="$tried $library"
+    on_three_hosts
+done
+[ -n "$tried" ] || skip "neither library's launcher is here (mpirun.openmpi, mpiexec.hydra)"
+echo "libraries:$tried"
+finish
