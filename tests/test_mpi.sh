@@ -81,7 +81,9 @@ for n in 1 2 3 4; do
     checks=$((checks + 1))
     cmp on1/checkpoints/step-2.safetensors on$n/checkpoints/step-2.safetensors || fail "$n processes: another checkpoint"
 done
-says message '4 processes: rank 0 sent .* and waited .* for the others'
+says message '4 processes: rank 0 sent .* a step, and waited .* for the others'
+says on4/log.jsonl '"sent_bytes":[1-9].*"waiting":0'
+grep -q sent_bytes on1/log.jsonl && fail "one process sends something"
 equal "lines of the log" "$(wc -l <on4/log.jsonl)" "$(wc -l <on1/log.jsonl)"
 
 # 3, then 2, then 1: the last checkpoint's step is the next one's first

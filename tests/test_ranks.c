@@ -384,8 +384,8 @@ static size_t dense_numbers(const struct fdit_train_options *o)
     struct fdit_params params;
     size_t n = 0;
     struct fdit_checkpoint *delta;
-    ck_assert_ok(ctx, fdit_checkpoint_open(ctx, test_path(folder, "on1/delta.safetensors"), FDIT_VALUES_RAW,
-                                           &delta));
+    ck_assert_ok(
+        ctx, fdit_checkpoint_open(ctx, test_path(folder, "on1/delta.safetensors"), FDIT_VALUES_RAW, &delta));
     ck_assert_ok(ctx, fdit_delta_config(ctx, delta, &config));
     fdit_checkpoint_close(delta);
     ck_assert_ok(ctx, fdit_params_init(ctx, &config, fdit_mask_find(o->tune), &params));
@@ -413,8 +413,7 @@ START_TEST(traffic)
             forget(size);
         }
         const double n = (double)dense_numbers(&processes[0].options), shards = SHARDS / size;
-        const double wanted =
-            shards * 4 * (n * (size - 1) / size + SHARD * (1.0 + WIDTH)) + 4 * n / size;
+        const double wanted = shards * 4 * (n * (size - 1) / size + SHARD * (1.0 + WIDTH)) + 4 * n / size;
         const double measured = (double)(sent[1] - sent[0]) / STEPS;
         ck_assert_msg(fabs(measured / wanted - 1) < 0.05, "%d processes: %g bytes a step, not %g", size,
                       measured, wanted);

@@ -19,11 +19,12 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { SIGN = 7, NAME = 64 };
+enum { SIGN = 7, NAME = 64, LEAST_START = 30 /* seconds */ };
 
 struct mpi {
     struct fdit_ranks ranks;
@@ -249,8 +250,10 @@ struct start {
 static void *watch_start(void *user)
 {
     struct start *s = user;
-    /* the first says so, a moment before the others would */
-    const double until = fdit_clock_seconds() + s->timeout + (s->rank < 30 ? s->rank : 30);
+    /* the first says so, before the others would */
+    const double more = s->rank > 30 ? 40 : s->rank ? 10 + s->rank : 0;
+    const double least = s->timeout > LEAST_START ? s->timeout : LEAST_START;
+    const double until = fdit_clock_seconds() + least + more;
     char host[NAME] = "";
     while (!s->joined) {
         nap(0.02);
@@ -260,7 +263,7 @@ static void *watch_start(void *user)
         fprintf(stderr,
                 "finediffusion: %s: rank %d (%s) has waited %.0f s for the others to start: one of them was "
                 "not started, hangs, or cannot be reached\n",
-                s->command, s->rank, host, s->timeout);
+                s->command, s->rank, host, least);
         fflush(stderr);
         _exit(1); /* the launcher ends the others */
     }
@@ -303,6 +306,22 @@ out:
     return status;
 }
 
+/* In every other job of several hosts MPI_Finalize of MPICH 4.0 waits without an end (UCX 1.13 over TCP: each process
+ * for the answer of one that is through already). All work is done, and all processes have said so: mpiexec is
+ * told what MPI_Finalize would tell it (PMI-1: one line), and the process ends without it. */
+static bool leaves_without_finalize(void)
+{
+#ifdef MPICH_VERSION
+    const char *text = getenv("PMI_FD");
+    const int launcher = text ? atoi(text) : -1;
+    char answer[64];
+    return launcher > 2 && write(launcher, "cmd=finalize\n", 13) == 13 &&
+           read(launcher, answer, sizeof answer) > 0;
+#else
+    return false;
+#endif
+}
+
 void fdit_ranks_close(struct fdit_ranks *ranks)
 {
     struct mpi *m = (struct mpi *)ranks;
@@ -318,8 +337,12 @@ void fdit_ranks_close(struct fdit_ranks *ranks)
         if (m->sent[q] != MPI_REQUEST_NULL)
             MPI_Wait(&m->sent[q], MPI_STATUS_IGNORE);
     wait_for(NULL, m, MPI_Ibarrier(m->work, &request), &request);
-    hear(m);
-    MPI_Finalize();
+    for (int i = 0; i < 10; i++, nap(0.002)) /* answers to others, too */
+        hear(m);
+    MPI_Comm_free(&m->life);
+    MPI_Comm_free(&m->work);
+    if (!leaves_without_finalize())
+        MPI_Finalize();
     fdit_free(m->names);
     fdit_free(m->heard);
     fdit_free(m->sent);

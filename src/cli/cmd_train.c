@@ -364,18 +364,19 @@ out:
 
 /* What travelled, for people who look for what holds them up. */
 static void tell_traffic(struct fdit_cli *cli, const struct fdit_ranks *ranks, const struct fdit_exchange *x,
-                         const struct fdit_train_summary *s)
+                         const struct fdit_train_options *o, const struct fdit_train_summary *s)
 {
     const struct fdit_exchange_traffic t = x->traffic(x);
-    char bytes[32];
-    int64_t steps = s->step > 0 ? s->step : 1;
+    char bytes[32], each[32];
+    const uint64_t step = (uint64_t)x->members * (uint64_t)o->batch * (uint64_t)o->accumulate;
+    const uint64_t steps = s->images >= step ? s->images / step : 1;
     fdit_format_size((size_t)t.bytes, bytes);
-    fdit_cli_note(
-        cli,
-        "%d processes: rank 0 sent %s and waited %.1f s for the others, %.0f %% of the time; %.3f s a "
-        "step",
-        ranks->size, bytes, t.seconds, s->all_seconds > 0 ? 100 * t.seconds / s->all_seconds : 0,
-        t.seconds / (double)steps);
+    fdit_format_size((size_t)(t.bytes / steps), each);
+    fdit_cli_note(cli,
+                  "%d processes: rank 0 sent %s, %s a step, and waited %.1f s for the others, %.0f %% of "
+                  "the time; %.3f s a step",
+                  ranks->size, bytes, each, t.seconds,
+                  s->all_seconds > 0 ? 100 * t.seconds / s->all_seconds : 0, t.seconds / (double)steps);
 }
 
 /* The devices of this process, and the training on them. */
@@ -402,7 +403,7 @@ static enum fdit_status train(struct fdit_cli *cli, struct args *a, struct fdit_
     TRY(watch.status);
     TRY(tell_end(cli, a, &devices, &summary));
     if (ranks && !cli->plan)
-        tell_traffic(cli, ranks, hooks.exchange, &summary);
+        tell_traffic(cli, ranks, hooks.exchange, &a->o, &summary);
 out:
     fdit_cli_progress_drop(cli); /* watch ends here */
     fdit_exchange_free(hooks.exchange);

@@ -95,11 +95,13 @@ void fdit_cli_ranks_close(struct fdit_cli *cli, struct fdit_ranks *ranks, enum f
 {
     if (!ranks)
         return;
-    if (status != FDIT_OK && !ranks->together) {
+    const int code = status == FDIT_OK ? 0 : status == FDIT_ERROR_ARGUMENT ? 2 : 1;
+    /* what all failed with is rank 0's to say */
+    if (code && (!ranks->together || !cli->rank))
         fdit_cli_error(cli, *fdit_context_message(cli->ctx) ? fdit_context_message(cli->ctx)
                                                             : fdit_status_text(status));
-        fdit_ranks_abort(ranks, status == FDIT_ERROR_ARGUMENT ? 2 : 1);
-    }
-    cli->mute = cli->rank > 0; /* what all failed with is rank 0's to say */
+    if (code && !ranks->together)
+        fdit_ranks_abort(ranks, code);
+    cli->mute = code || cli->rank > 0;
     fdit_ranks_close(ranks);
 }

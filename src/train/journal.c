@@ -140,14 +140,12 @@ enum fdit_status fdit_journal_step(fdit_context *ctx, struct fdit_journal *j,
                                    const struct fdit_journal_step *s)
 {
     enum fdit_status status = FDIT_OK;
-    static const char *const tags[] = { "loss", "mse", "vb", "lr", "images_per_second", "sent_bytes", "waiting" };
-    const float values[] = { (float)s->loss,
-                             (float)s->mse,
-                             (float)s->vb,
-                             (float)s->lr,
-                             (float)s->images_per_second,
-                             (float)s->sent_bytes,
-                             (float)s->waiting };
+    static const char *const tags[] = { "loss",       "mse",    "vb", "lr", "images_per_second",
+                                        "sent_bytes", "waiting" };
+    const float values[] = {
+        (float)s->loss,       (float)s->mse,    (float)s->vb, (float)s->lr, (float)s->images_per_second,
+        (float)s->sent_bytes, (float)s->waiting
+    };
     char line[400], travelled[80] = "";
     if (s->several)
         snprintf(travelled, sizeof travelled, ",\"sent_bytes\":%.0f,\"waiting\":%.4f", s->sent_bytes,
@@ -157,8 +155,7 @@ enum fdit_status fdit_journal_step(fdit_context *ctx, struct fdit_journal *j,
                      "\"images_per_second\":%.4g,\"seconds\":%.3f%s}\n",
                      s->step, s->loss, s->mse, s->vb, s->lr, s->images_per_second, s->seconds, travelled);
     TRY(put_line(ctx, j, line, (size_t)n));
-    TRY(put_events(ctx, j,
-                   fdit_tfevents_scalars(ctx, j->events, s->step, s->several ? 7 : 5, tags, values)));
+    TRY(put_events(ctx, j, fdit_tfevents_scalars(ctx, j->events, s->step, s->several ? 7 : 5, tags, values)));
 out:
     return status;
 }

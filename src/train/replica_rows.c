@@ -199,9 +199,8 @@ enum fdit_status fdit_replica_rows_read_one(fdit_context *ctx, struct fdit_repli
     float *out = s->sent + (size_t)i * s->batch * s->d;
     for (size_t k = 0; k < s->batch && rows[k] >= 0; k++)
         if (!repeats(rows, k))
-            TRY(fdit_read(ctx, model->dev,
-                          row_of(s, model->params.groups[s->group].grad, (size_t)rows[k]), out + k * s->d,
-                          s->d));
+            TRY(fdit_read(ctx, model->dev, row_of(s, model->params.groups[s->group].grad, (size_t)rows[k]),
+                          out + k * s->d, s->d));
 out:
     return status;
 }

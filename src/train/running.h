@@ -97,7 +97,7 @@ struct run {
     bool pending;                    /* that report is on its way */
     struct fdit_pace pace;
     struct {
-        bool several; /* processes */
+        bool several;                        /* processes */
         struct fdit_exchange_traffic before; /* at the step before, whose time was `at` */
         double at, bytes, waiting;           /* of the last step: sent bytes, share of the time */
     } travelled;
