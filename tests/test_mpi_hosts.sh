@@ -11,9 +11,7 @@ skip() {
 }
 [ -x "$here/finediffusion-mpi" ] || [ -x "$here/finediffusion-mpich" ] || skip "no MPI (libopenmpi-dev, libmpich-dev)"
 [ "$(id -u)" = 0 ] || skip "hosts as network namespaces need root"
-for tool in ip unshare mount hostname mountpoint; do
-    command -v $tool >/dev/null || skip "hosts as network namespaces need the command $tool (iproute2, util-linux, mount, hostname)"
-done
+command -v ip >/dev/null || skip "hosts as network namespaces need the command ip (iproute2)"
 if [ -z "${FDIT_INSIDE-}" ]; then
     mkdir -p /run/netns 2>/dev/null
     unshare -n -m -p --fork --mount-proc sh -c 'mount -t tmpfs none /run/netns && ip netns add probe &&
@@ -184,11 +182,11 @@ on_three_hosts() {
     same "$library, a late host" alone/delta.safetensors $library-late/delta.safetensors
 
     # one that is started but never joins
-    mkdir -p never && printf '#!/bin/sh\nexec sleep 1000\n' >never/program && chmod +x never/program
+    mkdir -p never && printf '#!/bin/sh\nexec sleep 60\n' >never/program && chmod +x never/program
     echo "mount --bind '$work/never/program' '$mpi'" >at_3
     checks=$((checks + 1))
     together "1 2 3" 3 "$mpi" $run --steps 4 --rank-timeout 4 --out other && fail "$library: one that never joins"
-    is_refused "one that never joins" 'rank 0 (host1) has waited 30 s for the others to start'
+    says message 'rank 0 (host1) has waited 30 s for the others to start'
 
     # other pictures, another program
     echo "mount --bind '$work/data2' '$work/data'" >at_3
