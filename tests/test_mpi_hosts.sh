@@ -182,7 +182,7 @@ on_three_hosts() {
     same "$library, a late host" alone/delta.safetensors $library-late/delta.safetensors
 
     # one that is started but never joins
-    mkdir -p never && printf '#!/bin/sh\nexec sleep 60\n' >never/program && chmod +x never/program
+    mkdir -p never && printf '#!/bin/sh\nexec sleep 40\n' >never/program && chmod +x never/program
     echo "mount --bind '$work/never/program' '$mpi'" >at_3
     checks=$((checks + 1))
     together "1 2 3" 3 "$mpi" $run --steps 4 --rank-timeout 4 --out other && fail "$library: one that never joins"
