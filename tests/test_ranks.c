@@ -395,8 +395,8 @@ static size_t dense_numbers(const struct fdit_train_options *o)
     return n;
 }
 
-/* What travels in a step is what the headers say, within 5 %: of a process that is not rank 0 its shards of the
- * dense numbers, its part of their sum, and for each shard the numbers and gradients of the rows. */
+/* What travels in a step is what the headers say, within 5 %: of a process that is not rank 0 its shards of
+ * the dense numbers, its part of their sum, and for each shard the numbers and gradients of the rows. */
 START_TEST(traffic)
 {
     for (int size = 2; size <= 4; size++) {

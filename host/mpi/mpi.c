@@ -306,9 +306,9 @@ out:
     return status;
 }
 
-/* In every other job of several hosts MPI_Finalize of MPICH 4.0 waits without an end (UCX 1.13 over TCP: each process
- * for the answer of one that is through already). All work is done, and all processes have said so: mpiexec is
- * told what MPI_Finalize would tell it (PMI-1: one line), and the process ends without it. */
+/* In every other job of several hosts MPI_Finalize of MPICH 4.0 waits without an end (UCX 1.13 over TCP: each
+ * process for the answer of one that is through already). All work is done, and all processes have said so:
+ * mpiexec is told what MPI_Finalize would tell it (PMI-1: one line), and the process ends without it. */
 static bool leaves_without_finalize(void)
 {
 #ifdef MPICH_VERSION

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * replica_rows.h: the rows of the class table in a data-parallel step of several processes (replicas.h). A
  * micro-batch reads and changes at most one row a picture, and a table may have 100,000 of them; so the table
- * never travels whole. Before a micro-batch the values of the rows that its pictures need go from the device
- * with the optimiser to all others; after it the gradients of those rows go to that device's process, which adds
- * them up in the order of the shards. A shard that did not touch a row adds 0 to its sum, which changes no
- * bit: sums begin as 0 + x, so that none of them is -0.
+ * travels whole only once. Before a micro-batch the values of the rows that its pictures need go from the
+ * device with the optimiser to all others; after it the gradients of those rows go to that device's process,
+ * which adds them up in the order of the shards. A shard that did not touch a row adds 0 to its sum, which
+ * changes no bit: sums begin as 0 + x, so that none of them is -0.
  *
  * All functions are collective over the processes of the exchange, but for the _one functions, each called
  * for every device of this process, which may be at the same time. */

@@ -39,9 +39,9 @@ bool fdit_replicas_several(const struct fdit_replicas *f);
 struct fdit_model *fdit_replicas_model(struct fdit_replicas *f, int i); /* 0: first */
 
 enum fdit_status fdit_replicas_allocate(fdit_context *ctx, struct fdit_replicas *f);
-/* The trained values of the first device to the others; between processes the rows of the class table only for
- * the first time: later each step fetches those that it needs (replica_rows.h). A failure leaves the first as it is: with every step
- * that was updated. Does nothing with one device. */
+/* The trained values of the first device to the others; between processes the rows of the class table only
+ * for the first time: later each step fetches those that it needs (replica_rows.h). A failure leaves the first
+ * as it is: with every step that was updated. Does nothing with one device. */
 enum fdit_status fdit_replicas_share(fdit_context *ctx, struct fdit_replicas *f);
 
 /* micro->samples is a multiple of the devices: each takes its part in order. A device that fails is named:
