@@ -9,11 +9,11 @@
 /* Whether the program was built with MPI, and with which: "Open MPI 4.1.4", NULL: it was not. */
 const char *fdit_ranks_library(void);
 
-/* Joins the others; every process calls it. rank: as the launcher says. timeout: seconds after which one that
- * does not come (at least 30), or gives no sign of life, ends the job: with a line on stderr, which `command`
- * begins, and exit code 1. A process that works gives signs of life from a thread of its own, however long its
- * work takes. FDIT_ERROR_UNSUPPORTED without MPI. End with fdit_ranks_close, in all processes, or
- * fdit_ranks_abort in one. */
+/* Joins the others; every process calls it. rank: as the launcher says. timeout: seconds after which one
+ * that does not come (at least 30), or gives no sign of life, ends the job: with a line on stderr, which
+ * `command` begins, and exit code 1. A process that works gives signs of life from a thread of its own,
+ * however long its work takes. FDIT_ERROR_UNSUPPORTED without MPI. End with fdit_ranks_close, in all
+ * processes, or fdit_ranks_abort in one. */
 enum fdit_status fdit_ranks_open(fdit_context *ctx, const char *command, int rank, double timeout,
                                  struct fdit_ranks **out);
 /* Waits for the others, and leaves them. NULL is allowed. */

@@ -22,8 +22,8 @@ enum fdit_status fdit_journal_close(fdit_context *ctx, struct fdit_journal *j);
 struct fdit_journal_step {
     int64_t step;
     double loss, mse, vb, lr, images_per_second, seconds;
-    bool
-        several; /* processes: then what this one sent since the step before, and its share of the time waiting */
+    /* of processes: what this one sent since the step before, and its share of the time waiting */
+    bool several;
     double sent_bytes, waiting;
 };
 /* A line that cannot be written (a full disk) is kept for the next time, with a warning: only _sync

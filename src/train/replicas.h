@@ -40,8 +40,8 @@ struct fdit_model *fdit_replicas_model(struct fdit_replicas *f, int i); /* 0: fi
 
 enum fdit_status fdit_replicas_allocate(fdit_context *ctx, struct fdit_replicas *f);
 /* The trained values of the first device to the others; between processes the rows of the class table only
- * for the first time: later each step fetches those that it needs (replica_rows.h). A failure leaves the first
- * as it is: with every step that was updated. Does nothing with one device. */
+ * for the first time: later each step fetches those that it needs (replica_rows.h). A failure leaves the
+ * first as it is: with every step that was updated. Does nothing with one device. */
 enum fdit_status fdit_replicas_share(fdit_context *ctx, struct fdit_replicas *f);
 
 /* micro->samples is a multiple of the devices: each takes its part in order. A device that fails is named:
