@@ -259,6 +259,10 @@ static enum fdit_status read_moments(fdit_context *ctx, struct fdit_npz *z, cons
             if (!isfinite(a) || !isfinite(m->mean[i]))
                 FAIL(ctx, FDIT_ERROR_NUMERIC, "%s: statistics of feature %zu are not finite; make them again",
                      path, i);
+            if (i == j && a < 0)
+                FAIL(ctx, FDIT_ERROR_FORMAT,
+                     "%s: %s is not a covariance: the variance of feature %zu is %g, below 0; make it again",
+                     path, covariance, i, a);
             if (fabs(a - b) > 1e-6 * (fabs(a) + fabs(b)) + 1e-12)
                 FAIL(ctx, FDIT_ERROR_FORMAT, "%s: %s is not symmetric, so it is not a covariance", path,
                      covariance);

@@ -523,6 +523,19 @@ static void summarise(struct job *j, double seconds)
         s->peak_bytes = (size_t)usage.ru_maxrss * 1024;
 }
 
+/* A full disk, say: the pictures that are whole stay. */
+static enum fdit_status tell_how_to_go_on(fdit_context *ctx)
+{
+    enum fdit_status status = FDIT_OK;
+    char *message = NULL;
+    TRY(fdit_strdup(ctx, fdit_context_message(ctx), &message));
+    status = fdit_fail(ctx, FDIT_ERROR_IO,
+                       "%s; the pictures before it stay: make room, then the same command goes on", message);
+out:
+    fdit_free(message);
+    return status;
+}
+
 static enum fdit_status work(fdit_context *ctx, struct job *j)
 {
     enum fdit_status status = FDIT_OK;
@@ -555,6 +568,8 @@ static enum fdit_status work(fdit_context *ctx, struct job *j)
         FAIL(ctx, FDIT_INTERRUPTED, "stopped after %zu of %zu pictures; %s", j->done, j->request.n,
              j->album && fdit_painter_decodes(j->painter) ? "the same command goes on with the others"
                                                           : "nothing was written");
+    if (status == FDIT_ERROR_IO && j->album)
+        status = tell_how_to_go_on(ctx);
     TRY(status);
     TRY(take_kept(ctx, j));
     if (j->album) {

@@ -10,5 +10,9 @@ ends 1 limited 4 "$FD" convert base/delta.safetensors half.safetensors --type f1
 says 'half.safetensors: cannot write .*File too large'
 ends 1 limited 4 small_sample --base base/delta.safetensors --guidance 1 --classes all --latents x.safetensors --out s --per-class 8
 says 'x.safetensors: cannot write .*File too large'
+ends 1 limited 60 small_sample --base base/delta.safetensors --out t --per-class 40 --tar
+says 't/pictures-00000.tar: cannot write .*File too large; the pictures before it stay: make room, then the same command'
+one_line
+ends 0 small_sample --base base/delta.safetensors --out t --per-class 40 --tar
 absent half.safetensors x.safetensors
 holds sh -c '[ -z "$(find . -name ".fdit-*")" ]'
