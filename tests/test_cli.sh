@@ -368,7 +368,7 @@ topics=$("$program" --help | sed -n '/^Topics/,/^$/s/^  \([a-z]*\)  *.*/\1/p')
 help_options() { "$program" "$1" --help | sed -n 's/^  \(--[a-z0-9-]*\)\( [^ ][^ ]*\)\{0,1\}.*/\1\2/p' | sort; }
 man_options() {
     sed -n "/^\.SS $1\$/,/^\.S[SH]/p" "$source/man/finediffusion.1" |
-        sed -n -e '/^\.B \\-\\-/!d' -e 's/^\.B //' -e 's/\\f[IP]//g' -e 's/\\-/-/gp' | sort
+        sed -n -e '/^\.B \\-\\-/!d' -e 's/^\.B //' -e 's/\\f[IP]//g' -e 's/\\&//g' -e 's/\\-/-/gp' | sort
 }
 for name in $commands; do
     good $name --help

@@ -38,6 +38,7 @@ rm -r out/both-2 out/generated-1/delta.safetensors
 good eval drawn --utility train rest --out out --seeds 2 --train "$how" --json --quiet
 same "numbers of the same command" before out/utility.tsv
 says stdout '^{"test_pictures":[0-9]*,"classes":3,"tail_classes":1,"seeds":2,"utility":\[{"trained_on":"real",'
+refused 'its~sets~were~made~of~other~pictures~or~with~other~options' eval train --utility train rest --out out --seeds 2 --train "$how"
 # drawn for it
 good train --from-scratch --tune full --model 16,1,2,3 --size 24 --channels 1 --data train --batch 4 --steps 1 --out run \
     --quiet --preview-every 0

@@ -114,7 +114,8 @@ ends() { # ends WHAT SECONDS: the job `child` ends in that time, and nobody is l
     kill -0 $child 2>/dev/null && fail "$1: still there after $2 s"
     wait $child && fail "$1: exit code 0"
     child=
-    sleep 0.5
+    i=0 # the launcher may go before the processes that it ends
+    while [ -n "$(processes ended)" ] && [ $i -lt 100 ]; do sleep 0.1; i=$((i + 1)); done
     left=$(processes ended)
     [ -z "$left" ] || { fail "$1: processes are left: $left" && kill -9 $left; }
     ls ended/checkpoints/step-*.safetensors >/dev/null 2>&1 || fail "$1: no checkpoint"

@@ -144,6 +144,9 @@ where the cache is when
 .B FINEDIFFUSION_CACHE
 is not set
 .TP
+.B PMI_FD
+set by mpiexec of MPICH: where a process says that it has finished
+.TP
 .B TERM
 dumb: progress in plain lines, as where standard error is not a terminal
 .TP

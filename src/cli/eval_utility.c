@@ -6,6 +6,7 @@
 #include "eval/html.h"
 #include "train/utility.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -265,6 +266,7 @@ enum fdit_status fdit_cli_eval_utility(struct fdit_cli *cli, struct fdit_eval_ar
     enum fdit_status status = FDIT_OK;
     struct fdit_utility_options o;
     struct fdit_utility_result *r = NULL;
+    char *how = NULL;
     const struct fdit_utility_hooks hooks = { watch, fdit_cli_eval_begin_set, fdit_cli_eval_picture,
                                               begin_classifier, show_step };
     TRY(settle(cli, a, w, n, operands, &o));
@@ -272,6 +274,9 @@ enum fdit_status fdit_cli_eval_utility(struct fdit_cli *cli, struct fdit_eval_ar
     if (a->drawn.base) {
         TRY(fdit_cli_eval_draw(cli, a, watch, w));
         o.drawing = a->o.drawing;
+        TRY(fdit_strf(cli->ctx, &how, "%s, base %s, delta %s, seed %" PRIu64, fdit_drawer_how(w->drawer),
+                      a->drawn.base, a->drawn.delta ? a->drawn.delta : "none", a->drawn.seed));
+        o.drawn_how = how;
     }
     TRY(fdit_utility_run(cli->ctx, &w->devices, &o, &hooks, r));
     fdit_cli_progress_end(cli);
@@ -285,6 +290,7 @@ enum fdit_status fdit_cli_eval_utility(struct fdit_cli *cli, struct fdit_eval_ar
         fdit_cli_note(cli, "a line for each classifier in %s/utility.tsv", o.out);
     }
 out:
+    fdit_free(how);
     fdit_free(r);
     return status;
 }

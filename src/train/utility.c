@@ -263,29 +263,32 @@ out:
     return status;
 }
 
+/* Pictures of a class; *at counts those that the new cache holds, or would hold: it may be there in part. */
 static enum fdit_status put_class(fdit_context *ctx, struct fdit_cache_writer *w, const struct fdit_cache *c,
-                                  int32_t label)
+                                  int32_t label, size_t *at)
 {
     enum fdit_status status = FDIT_OK;
     const uint8_t *pixels;
-    for (size_t i = 0; i < fdit_cache_info_of(c)->n; i++)
-        if (fdit_cache_label(c, i) == label) {
+    for (size_t i = 0; i < fdit_cache_info_of(c)->n; i++) {
+        if (fdit_cache_label(c, i) != label)
+            continue;
+        if ((*at)++ == fdit_cache_next(w)) {
             TRY(fdit_cache_item(ctx, c, i, false, &pixels));
             TRY(fdit_cache_put(ctx, w, pixels));
         }
+    }
 out:
     return status;
 }
 
-/* OUT/both: class after class the real pictures, and for the tail the generated ones. A copy of what is
- * there: one that was not finished is refused. */
+/* OUT/both: class after class the real pictures, and for the tail the generated ones. */
 static enum fdit_status join(fdit_context *ctx, struct job *j, const struct fdit_cache *real,
                              const struct fdit_cache *generated, const char *dir)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_cache_writer *w = NULL;
     int32_t *labels = NULL;
-    size_t n = 0, bad, most = fdit_cache_info_of(real)->n + fdit_cache_info_of(generated)->n;
+    size_t n = 0, at = 0, bad, most = fdit_cache_info_of(real)->n + fdit_cache_info_of(generated)->n;
     TRY(fdit_alloc(ctx, most, sizeof *labels, &labels));
     for (size_t c = 0; c < j->r->classes; c++) {
         size_t of = j->n_real[c] + (j->third[c] == FDIT_TAIL ? j->n_generated[c] : 0);
@@ -297,18 +300,66 @@ static enum fdit_status join(fdit_context *ctx, struct job *j, const struct fdit
                                   .identity = "{\"pictures of\":\"real, and generated for the tail\"}" };
     job.info.n = n;
     TRY(fdit_cache_begin(ctx, dir, &job, &w));
-    if (fdit_cache_next(w) == 0)
-        for (size_t c = 0; c < j->r->classes; c++) {
-            TRY(put_class(ctx, w, real, (int32_t)c));
-            if (j->third[c] == FDIT_TAIL)
-                TRY(put_class(ctx, w, generated, (int32_t)c));
-        }
-    if (fdit_cache_next(w) != n)
-        FAIL(ctx, FDIT_ERROR_FORMAT, "%s was not finished; remove it, then give the same command", dir);
+    for (size_t c = 0; c < j->r->classes; c++) {
+        TRY(put_class(ctx, w, real, (int32_t)c, &at));
+        if (j->third[c] == FDIT_TAIL)
+            TRY(put_class(ctx, w, generated, (int32_t)c, &at));
+    }
     TRY(fdit_cache_end(ctx, w, &bad));
 out:
     fdit_cache_writer_free(w);
     fdit_free(labels);
+    return status;
+}
+
+static enum fdit_status put_path(fdit_context *ctx, struct fdit_json *b, const char *key, const char *path)
+{
+    enum fdit_status status = FDIT_OK;
+    char *real = NULL;
+    if (path)
+        TRY(fdit_path_real(ctx, path, &real));
+    fdit_json_put_text(b, NULL, key, real ? real : path ? path : "");
+out:
+    fdit_free(real);
+    return status;
+}
+
+/* OUT/utility.json says what the sets are made of; a folder of other ones is refused. */
+static enum fdit_status check_job(fdit_context *ctx, const struct fdit_utility_options *o)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_json b;
+    char *path = NULL, *text = NULL;
+    uint8_t *before = NULL;
+    size_t n = 0;
+    fdit_json_begin(&b);
+    TRY(put_path(ctx, &b, "real", o->real));
+    TRY(put_path(ctx, &b, "test", o->test));
+    TRY(put_path(ctx, &b, "generated", o->drawing ? o->drawing->name : o->generated));
+    fdit_json_put_text(&b, NULL, "drawing", o->drawing ? o->drawn_how : "");
+    fdit_json_put_int(&b, NULL, "drawn", o->drawing ? (int64_t)o->drawing->n : 0);
+    TRY(put_path(ctx, &b, "taxonomy", o->taxonomy));
+    fdit_json_put_text(&b, NULL, "ranks", o->ranks ? o->ranks : "");
+    fdit_json_put_int(&b, NULL, "size", o->train.size);
+    fdit_json_put_int(&b, NULL, "channels", o->train.channels);
+    fdit_json_put_text(&b, NULL, "fit", o->fit == FDIT_FIT_PAD ? "pad" : "crop");
+    TRY(fdit_json_end(ctx, &b, "what the sets are made of", JSON_COMPACT, &text));
+    TRY(fdit_path_join(ctx, o->out, "utility.json", &path));
+    if (fdit_is_file(path)) {
+        TRY(fdit_file_read_all(ctx, path, 1 << 20, &before, &n));
+        if (n != strlen(text) || memcmp(before, text, n) != 0)
+            FAIL(ctx, FDIT_ERROR_ARGUMENT,
+                 "%s: its sets were made of other pictures or with other options (see %s); give another --out, "
+                 "or the same as before",
+                 o->out, path);
+    } else {
+        TRY(fdit_file_write(ctx, path, false, text, strlen(text)));
+    }
+out:
+    fdit_json_fini(&b);
+    fdit_free(path);
+    fdit_free(text);
+    fdit_free(before);
     return status;
 }
 
@@ -423,6 +474,7 @@ enum fdit_status fdit_utility_run(fdit_context *ctx, const struct fdit_devices *
     struct job j = { .devices = devices, .o = o, .hooks = hooks, .r = out };
     *out = (struct fdit_utility_result){ .seeds = o->seeds };
     TRY(fdit_mkdirs(ctx, o->out));
+    TRY(check_job(ctx, o));
     if (o->taxonomy) {
         TRY(fdit_taxonomy_load(ctx, o->taxonomy, o->ranks, &j.taxonomy));
         TRY(fdit_taxonomy_to_json(ctx, j.taxonomy, &j.json));

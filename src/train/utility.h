@@ -6,7 +6,7 @@
  *     OUT/real OUT/generated OUT/both OUT/test   caches of pixels (format/cache.h)
  *     OUT/real-1 OUT/generated-1 OUT/both-1 ...  a run of `train --classifier` for each set and seed
  *
- * What is there is kept, so the same job goes on after an interruption. */
+ * What is there is kept, so the same job goes on after an interruption; OUT/utility.json says what it was. */
 #ifndef FDIT_TRAIN_UTILITY_H
 #define FDIT_TRAIN_UTILITY_H
 
@@ -20,6 +20,7 @@ extern const char *const fdit_utility_set_names[FDIT_UTILITY_SETS]; /* "real", "
 struct fdit_utility_options {
     const char *real, *generated, *test, *out; /* sets as `eval` takes them; a folder */
     const struct fdit_drawing *drawing;        /* in place of generated; NULL */
+    const char *drawn_how;                     /* all that decides its pictures, in words; NULL without one */
     const char *taxonomy, *ranks;              /* file; NULL: the folders of the real pictures */
     enum fdit_fit fit;
     struct fdit_picture_rules rules;
