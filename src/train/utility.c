@@ -349,7 +349,8 @@ static enum fdit_status check_job(fdit_context *ctx, const struct fdit_utility_o
         TRY(fdit_file_read_all(ctx, path, 1 << 20, &before, &n));
         if (n != strlen(text) || memcmp(before, text, n) != 0)
             FAIL(ctx, FDIT_ERROR_ARGUMENT,
-                 "%s: its sets were made of other pictures or with other options (see %s); give another --out, "
+                 "%s: its sets were made of other pictures or with other options (see %s); give another "
+                 "--out, "
                  "or the same as before",
                  o->out, path);
     } else {
