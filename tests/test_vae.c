@@ -54,7 +54,7 @@ static size_t as_far_as(struct fdit_vae *v, int pass, const char *layer, const f
 {
     struct fdit_net *net = fdit_vae_net(v);
     const struct fdit_net_pass *p = &net->passes[pass];
-    struct fdit_net_walk w = { .ctx = ctx, .net = net };
+    struct fdit_net_walk w = { .ctx = ctx, .net = net, .n = 1 };
     size_t end = p->first;
     while (end < p->end &&
            (net->steps[end].layer < 0 || strcmp(net->layers[net->steps[end].layer].name, layer)))
