@@ -176,6 +176,10 @@ struct fdit_session_options {
     const char
         *objective; /* of a base whose file does not say it, as a SiT's state_dict: "flow-sit"; NULL: as
                             * the files say, else "ddpm" */
+    bool merge;     /* the delta's adapter into the weights as they are loaded: as fast as without one */
+    /* blocks that are computed in some steps only, as --cache-interval "3", --cache-order "0", --cache-full
+     * "fora"; NULL: in all. What is kept for it is in the plan. */
+    const char *cache_interval, *cache_order, *cache_full;
 };
 #define fdit_session_options_init(options) fdit_session_options_init_size((options), sizeof *(options))
 void fdit_session_options_init_size(struct fdit_session_options *options, size_t size);
@@ -245,6 +249,7 @@ struct fdit_draw_options {
     const char *rng;               /* random numbers: "philox" (NULL), "torch-cpu", "torch-cuda" */
     fdit_draw_fn progress;         /* NULL: none */
     void *user;                    /* of progress */
+    const char *guidance_rule;     /* "plain" (NULL) or, of flow models, "zero-star" */
 };
 #define fdit_draw_options_init(options) fdit_draw_options_init_size((options), sizeof *(options))
 void fdit_draw_options_init_size(struct fdit_draw_options *options, size_t size);

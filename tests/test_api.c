@@ -338,6 +338,74 @@ START_TEST(test_flow_session)
 }
 END_TEST
 
+/* Bytes on the device of a session that is not loaded. */
+static size_t planned(const struct fdit_session_options *of)
+{
+    struct fdit_session_options o = *of;
+    fdit_session *s = NULL;
+    o.plan_only = true;
+    OK(fdit_session_open(ctx, &o, &s));
+    const size_t bytes = fdit_session_device_bytes(s);
+    fdit_session_close(s);
+    return bytes;
+}
+
+/* CFG-Zero*, blocks computed in some steps only, and an adapter that is merged, as the program does them. */
+START_TEST(test_ways)
+{
+    struct fdit_session_options o = session_options();
+    struct fdit_draw_options how;
+    fdit_session *s = NULL;
+    const int32_t class = 1;
+    const uint64_t seed = 3;
+    float x[576];
+    char file[400], path[160];
+    fdit_draw_options_init(&how);
+    how.steps = 6;
+    how.guidance_rule = "zero-star";
+    snprintf(file, sizeof file, "%s", fixture("flow/sit_flat.pt"));
+    o.base = file;
+    o.delta = NULL;
+    o.model = "32,2,2,2";
+    o.guide = "random";
+    o.objective = "flow-sit";
+    const size_t in_all_steps = planned(&o);
+    o.cache_interval = "3";
+    o.cache_order = "3";
+    ck_assert_int_eq(fdit_session_open(ctx, &o, &s), FDIT_ERROR_ARGUMENT);
+    o.cache_order = "0";
+    OK(fdit_session_open(ctx, &o, &s));
+    OK(fdit_session_draw(ctx, s, &how, &class, &seed, 1, x));
+    ck_assert_uint_gt(fdit_session_device_bytes(s), in_all_steps);
+    shell("'%s' sample --quiet --device cpu --base %s --objective flow-sit --model 32,2,2,2 --guide random "
+          "--guidance-rule zero-star --cache-interval 3 --cache-order 0 --classes '#1' --seed 3 --steps 6 "
+          "--latents %s/ways.safetensors",
+          program(), file, folder);
+    snprintf(path, sizeof path, "%s/ways.safetensors", folder);
+    same_latents(path, x, 256);
+    fdit_session_close(s);
+
+    shell("'%s' train --quiet --base %s --data '%s' --tune lora:2 --batch 8 --steps 2 --lr 1e-2 "
+          "--preview-every 0 --device cpu --out %s/lora",
+          program(), base, data, folder);
+    snprintf(file, sizeof file, "%s/lora/delta.safetensors", folder);
+    o = session_options();
+    o.delta = file;
+    const size_t beside = planned(&o);
+    o.merge = true;
+    how.guidance_rule = NULL;
+    OK(fdit_session_open(ctx, &o, &s));
+    OK(fdit_session_draw(ctx, s, &how, &class, &seed, 1, x));
+    ck_assert_uint_lt(fdit_session_device_bytes(s), beside);
+    shell("'%s' sample --quiet --device cpu --base %s --delta %s --merge --classes '#1' --seed 3 --steps 6 "
+          "--latents %s/merged.safetensors",
+          program(), base, file, folder);
+    snprintf(path, sizeof path, "%s/merged.safetensors", folder);
+    same_latents(path, x, 576);
+    fdit_session_close(s);
+}
+END_TEST
+
 /* Defaults are the program's: the same elements and the same pixels, without and with options. */
 START_TEST(test_as_the_program)
 {
@@ -616,7 +684,11 @@ START_TEST(test_layout)
     AT(fdit_session_options, batch, 128);
     AT(fdit_session_options, plan_only, 132);
     AT(fdit_session_options, objective, 136);
-    ck_assert_uint_eq(sizeof(struct fdit_session_options), 144);
+    AT(fdit_session_options, merge, 144);
+    AT(fdit_session_options, cache_interval, 152);
+    AT(fdit_session_options, cache_order, 160);
+    AT(fdit_session_options, cache_full, 168);
+    ck_assert_uint_eq(sizeof(struct fdit_session_options), 176);
     AT(fdit_draw_options, size, 0);
     AT(fdit_draw_options, sampler, 8);
     AT(fdit_draw_options, steps, 16);
@@ -627,7 +699,8 @@ START_TEST(test_layout)
     AT(fdit_draw_options, rng, 56);
     AT(fdit_draw_options, progress, 64);
     AT(fdit_draw_options, user, 72);
-    ck_assert_uint_eq(sizeof(struct fdit_draw_options), 80);
+    AT(fdit_draw_options, guidance_rule, 80);
+    ck_assert_uint_eq(sizeof(struct fdit_draw_options), 88);
     AT(fdit_draw_progress, done, 0);
     AT(fdit_draw_progress, total, 8);
     AT(fdit_draw_progress, step, 16);
@@ -714,6 +787,7 @@ int main(void)
     tcase_add_test(tc, test_drawing);
     tcase_add_test(tc, test_devices);
     tcase_add_test(tc, test_flow_session);
+    tcase_add_test(tc, test_ways);
     tcase_add_test(tc, test_as_the_program);
     tcase_add_test(tc, test_latents);
     tcase_add_test(tc, test_plan);

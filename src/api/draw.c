@@ -39,13 +39,17 @@ static enum fdit_status settle(fdit_context *ctx, const fdit_session *s, const s
     const struct fdit_option *table = fdit_sample_option_table;
     *options = fdit_sample_defaults();
     options->base = fdit_checkpoint_path(s->source.base);
+    options->delta = s->source.delta ? fdit_checkpoint_path(s->source.delta) : NULL;
     options->storage = s->storage;
     options->precision = s->precision;
+    options->merge = s->merge;
+    options->reuse = s->reuse;
     options->guidance.w = o->guidance;
     options->clip_x0 = o->clip_x0;
     TRY(fdit_sample_check(ctx, options, true));
     TRY(fdit_api_set(ctx, table, options, "guidance-channels", o->guidance_channels));
     TRY(fdit_api_set(ctx, table, options, "guidance-interval", o->guidance_interval));
+    TRY(fdit_api_set(ctx, table, options, "guidance-rule", o->guidance_rule));
     TRY(fdit_api_set(ctx, table, options, "rng", o->rng));
     TRY(fdit_api_set(ctx, table, options, "sampler", o->sampler));
     TRY(fdit_sample_settle(ctx, options, s->source.files.config.objective,
@@ -60,6 +64,7 @@ static struct fdit_generator_options way(const fdit_session *s, const struct fdi
     return (struct fdit_generator_options){ .sampler = options->sampler,
                                             .steps = o->steps,
                                             .guidance = options->guidance,
+                                            .reuse = options->reuse,
                                             .guided = s->source.guide.kind != FDIT_GUIDE_NONE,
                                             .clip_x0 = options->clip_x0 > 0,
                                             .noise = options->rng };

@@ -39,6 +39,10 @@ static enum fdit_status convert(fdit_context *ctx, const struct fdit_session_opt
     out->vae_scale = o->vae_scale;
     out->memory = o->memory;
     out->batch = o->batch;
+    out->merge = o->merge;
+    TRY(fdit_api_set(ctx, table, out, "cache-interval", o->cache_interval));
+    TRY(fdit_api_set(ctx, table, out, "cache-order", o->cache_order));
+    TRY(fdit_api_set(ctx, table, out, "cache-full", o->cache_full));
     TRY(fdit_api_set(ctx, table, out, "weights-from", o->weights_from));
     TRY(fdit_api_set(ctx, table, out, "weights", o->weights));
     if (!is_auto(o))
@@ -81,13 +85,18 @@ static enum fdit_status open_all(fdit_context *ctx, fdit_session *s, const struc
     device.precision = options.precision;
     TRY(fdit_api_devices(ctx, &device, options.storage, &s->devices));
     s->storage = options.storage;
+    s->merge = options.merge;
+    s->reuse = options.reuse;
     s->precision = fdit_device_precision(s->devices.list[0]);
     TRY(fdit_sample_source_open(ctx, &options, &s->source));
     s->has_source = true;
     TRY(fdit_config_name(ctx, &s->source.files.config, &s->model));
-    painter = (struct fdit_painter_options){
-        .storage = options.storage, .vae = o->vae, .vae_scale = o->vae_scale, .memory = o->memory
-    };
+    painter = (struct fdit_painter_options){ .storage = options.storage,
+                                             .vae = o->vae,
+                                             .vae_scale = o->vae_scale,
+                                             .memory = o->memory,
+                                             .merge = o->merge };
+    how.reuse = s->reuse;
     how.sampler.kind = fdit_sampler_usual(s->source.files.config.objective, FDIT_SAMPLER_DDPM);
     how.guided = s->source.guide.kind != FDIT_GUIDE_NONE;
     TRY(fdit_painter_new(ctx, &s->devices, &s->source, &painter, &s->painter));

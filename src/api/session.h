@@ -16,6 +16,8 @@ struct fdit_session {
     size_t device_bytes, process_bytes;
     struct fdit_picture_spec *specs; /* [a round] */
     enum fdit_dtype storage, precision;
+    bool merge;
+    struct fdit_reuse_options reuse;
     struct fdit_identity_files files; /* for the texts of pictures, read for the first one */
     bool has_files;
 };
