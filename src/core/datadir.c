@@ -34,7 +34,9 @@ enum fdit_status fdit_data_file(fdit_context *ctx, const char *name, char **out)
         if (!folders[i])
             continue;
         TRY(fdit_path_join(ctx, folders[i], name, &path));
-        if (fdit_file_exists(path)) {
+        bool there, folder;
+        TRY(fdit_file_look(ctx, path, &there, &folder));
+        if (there) {
             *out = path;
             path = NULL;
             goto out;
