@@ -96,7 +96,7 @@ static enum fdit_status add_single(fdit_context *ctx, struct candidates *c, size
     c->backend[c->n++] = backend; /* from here candidates_free frees its strings */
     TRY(fdit_strdup(ctx, ops->name, &e->spec));
     status = fdit_device_open(ctx, ops, &(struct fdit_device_options){ .spec = ops->name }, &dev);
-    if (status == FDIT_ERROR_MEMORY)
+    if (status == FDIT_ERROR_MEMORY || status == FDIT_ERROR_IO) /* nothing is wrong with the device */
         goto out;
     e->usable = status == FDIT_OK;
     TRY(fdit_strdup(ctx,

@@ -40,7 +40,9 @@ static enum fdit_status try_device(fdit_context *ctx, struct fdit_device_entry *
     enum fdit_status tried = fdit_devices_open_entry(ctx, e, NULL, &dev);
     if (tried == FDIT_OK)
         tried = fdit_devices_selftest(ctx, dev, e->spec);
-    if (tried == FDIT_ERROR_MEMORY || tried == FDIT_INTERRUPTED)
+    /* The processor's device fails so when a file of the system cannot be read this time. */
+    if (tried == FDIT_ERROR_MEMORY || tried == FDIT_INTERRUPTED ||
+        (tried == FDIT_ERROR_IO && strcmp(e->spec, "cpu") == 0))
         TRY(tried);
     t->works = tried == FDIT_OK;
     if (!t->works)
