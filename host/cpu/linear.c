@@ -279,8 +279,9 @@ void fdit_cpu_linear(fdit_device *dev, const struct fdit_linear_args *a)
         .plain = !w,
         .low_rank = a->low_rank,
     };
-    if (!fdit_cpu_scratch(dev, shape.op, fdit_cpu_linear_workspace(cpu, &shape)))
-        return;
+    if (packed_floats(cpu, &shape) &&
+        !fdit_cpu_scratch(dev, shape.op, fdit_cpu_linear_workspace(cpu, &shape)))
+        return; /* before something is packed behind it */
     if (packs_matrix(cpu, &shape)) {
         g.b = pack_behind(cpu, &shape, g.b, g.n, g.k);
         g.form = FDIT_B_PANELS;
