@@ -46,6 +46,30 @@ int64_t fdit_ema_snapshot_step(const char *name, int *profile)
     return -1;
 }
 
+enum fdit_status fdit_ema_snapshot_each(fdit_context *ctx, const char *folder, fdit_ema_snapshot_fn each,
+                                        void *user, bool *there)
+{
+    enum fdit_status status = FDIT_OK;
+    DIR *dir = opendir(folder);
+    *there = dir != NULL;
+    if (!dir && errno != ENOENT && errno != ENOTDIR)
+        TRY(fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s: cannot list the folder", folder));
+    while (dir) {
+        struct dirent *e;
+        int profile;
+        TRY(fdit_folder_next(ctx, dir, folder, &e));
+        if (!e)
+            break;
+        const int64_t step = fdit_ema_snapshot_step(e->d_name, &profile);
+        if (step > 0)
+            TRY(each(ctx, user, e->d_name, step, profile));
+    }
+out:
+    if (dir)
+        closedir(dir);
+    return status;
+}
+
 enum fdit_status fdit_ema_snapshot_text(fdit_context *ctx, int64_t step, double width, char **out)
 {
     return fdit_strf(ctx, out, "{\"step\":%" PRId64 ",\"width\":%.15g}", step, width);
@@ -62,7 +86,8 @@ struct stored {
 struct job {
     const struct fdit_ema_length_options *o;
     struct stored *list; /* by step, then by width */
-    size_t n;
+    size_t n, capacity;
+    bool any;        /* a snapshot was there, of whatever average */
     double *factors; /* [n] */
     float *chunk;
 };
@@ -75,41 +100,36 @@ static int in_order(const void *a, const void *b)
     return x->profile - y->profile;
 }
 
+static enum fdit_status add_file(fdit_context *ctx, void *user, const char *name, int64_t step, int profile)
+{
+    enum fdit_status status = FDIT_OK;
+    struct job *j = user;
+    (void)name;
+    j->any = true;
+    if (profile < 0)
+        goto out;
+    TRY(fdit_grow(ctx, &j->list, &j->capacity, j->n + 1, sizeof *j->list));
+    j->list[j->n++] = (struct stored){ .step = step, .profile = profile };
+out:
+    return status;
+}
+
 static enum fdit_status list_files(fdit_context *ctx, struct job *j)
 {
     enum fdit_status status = FDIT_OK;
     char *folder = NULL;
-    size_t capacity = 0;
-    bool any = false;
-    DIR *dir = NULL;
+    bool there;
     TRY(fdit_path_join(ctx, j->o->run, FDIT_SNAPSHOTS, &folder));
-    dir = opendir(folder);
-    if (!dir && errno != ENOENT && errno != ENOTDIR)
-        TRY(fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s: cannot list the folder", folder));
-    while (dir) {
-        struct dirent *e;
-        struct stored s = { .file = NULL };
-        TRY(fdit_folder_next(ctx, dir, folder, &e));
-        if (!e)
-            break;
-        s.step = fdit_ema_snapshot_step(e->d_name, &s.profile);
-        any = any || s.step > 0;
-        if (s.step < 0 || s.profile < 0)
-            continue;
-        TRY(fdit_grow(ctx, &j->list, &capacity, j->n + 1, sizeof *j->list));
-        j->list[j->n++] = s;
-    }
+    TRY(fdit_ema_snapshot_each(ctx, folder, add_file, j, &there));
     if (!j->n)
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
              "--ema-length: %s holds no averages to choose from%s; train with --snapshots N --ema-profiles",
              folder,
-             any   ? ", only snapshots of the usual one"
-             : dir ? ""
-                   : " (there is no such folder)");
+             j->any  ? ", only snapshots of the usual one"
+             : there ? ""
+                     : " (there is no such folder)");
     qsort(j->list, j->n, sizeof *j->list, in_order);
 out:
-    if (dir)
-        closedir(dir);
     fdit_free(folder);
     return status;
 }

@@ -17,6 +17,11 @@ enum fdit_status fdit_ema_snapshot_path(fdit_context *ctx, const char *run, int6
                                         char **out);
 /* The step of a file of that name, and its profile; -1: it is called otherwise. */
 int64_t fdit_ema_snapshot_step(const char *name, int *profile);
+/* Each snapshot in a folder, in no order; profile as above. *there: whether there is such a folder. */
+typedef enum fdit_status (*fdit_ema_snapshot_fn)(fdit_context *ctx, void *user, const char *name,
+                                                 int64_t step, int profile);
+enum fdit_status fdit_ema_snapshot_each(fdit_context *ctx, const char *folder, fdit_ema_snapshot_fn each,
+                                        void *user, bool *there);
 /* What metadata "average" of a delta says: step and width, JSON. Free with fdit_free. */
 enum fdit_status fdit_ema_snapshot_text(fdit_context *ctx, int64_t step, double width, char **out);
 

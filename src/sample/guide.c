@@ -9,7 +9,6 @@
 #include "model/ema_length.h"
 #include "sample/source.h"
 
-#include <dirent.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -159,36 +158,40 @@ out:
     return status;
 }
 
+struct names {
+    char list[200];
+    size_t used, more;
+};
+
+static enum fdit_status add_name(fdit_context *ctx, void *user, const char *name, int64_t step, int profile)
+{
+    struct names *n = user;
+    (void)ctx;
+    (void)step;
+    (void)profile;
+    if (n->used + strlen(name) + 2 < sizeof n->list)
+        n->used +=
+            (size_t)snprintf(n->list + n->used, sizeof n->list - n->used, "%s%s", n->used ? ", " : "", name);
+    else
+        n->more++;
+    return FDIT_OK;
+}
+
 /* A snapshot that is not there: which ones are. */
 static enum fdit_status fail_gone(fdit_context *ctx, const char *path)
 {
     enum fdit_status status = FDIT_OK;
-    char *folder = NULL, list[200] = "";
-    DIR *dir = NULL;
-    size_t used = 0, more = 0;
-    int profile;
+    struct names names = { .list = "" };
+    char *folder = NULL;
+    bool there;
     TRY(fdit_path_folder(ctx, path, &folder));
-    dir = opendir(folder);
-    while (dir) {
-        struct dirent *e;
-        TRY(fdit_folder_next(ctx, dir, folder, &e));
-        if (!e)
-            break;
-        if (fdit_ema_snapshot_step(e->d_name, &profile) < 0)
-            continue;
-        if (used + strlen(e->d_name) + 2 < sizeof list)
-            used += (size_t)snprintf(list + used, sizeof list - used, "%s%s", used ? ", " : "", e->d_name);
-        else
-            more++;
-    }
+    TRY(fdit_ema_snapshot_each(ctx, folder, add_name, &names, &there));
     FAIL(ctx, FDIT_ERROR_IO, "--guide delta:%s: there is no such file; %s %s%s%s", path, folder,
-         used  ? "has "
-         : dir ? "has no snapshots"
-               : "does not exist",
-         list, more ? ", ..." : "");
+         names.used ? "has "
+         : there    ? "has no snapshots"
+                    : "does not exist",
+         names.list, names.more ? ", ..." : "");
 out:
-    if (dir)
-        closedir(dir);
     fdit_free(folder);
     return status;
 }

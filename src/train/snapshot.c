@@ -5,9 +5,6 @@
 #include "core/mem.h"
 #include "model/ema_length.h"
 
-#include <dirent.h>
-#include <errno.h>
-#include <inttypes.h>
 #include <sys/stat.h>
 
 static enum fdit_status save_profile(fdit_context *ctx, const struct fdit_model *m,
@@ -45,41 +42,40 @@ out:
     return status;
 }
 
+struct counting {
+    const char *folder;
+    struct fdit_snapshots *out;
+};
+
+static enum fdit_status count(fdit_context *ctx, void *user, const char *name, int64_t step, int profile)
+{
+    enum fdit_status status = FDIT_OK;
+    const struct counting *c = user;
+    struct fdit_snapshots *out = c->out;
+    char *path = NULL;
+    struct stat st;
+    TRY(fdit_path_join(ctx, c->folder, name, &path));
+    if (stat(path, &st) == 0)
+        out->bytes += (uint64_t)st.st_size;
+    if (profile >= 0)
+        goto out;
+    out->first = !out->n || step < out->first ? step : out->first;
+    out->last = step > out->last ? step : out->last;
+    out->n++;
+out:
+    fdit_free(path);
+    return status;
+}
+
 enum fdit_status fdit_snapshot_count(fdit_context *ctx, const char *run, struct fdit_snapshots *out)
 {
     enum fdit_status status = FDIT_OK;
-    char *folder = NULL, *path = NULL;
-    DIR *dir = NULL;
-    struct stat st;
+    char *folder = NULL;
+    bool there;
     *out = (struct fdit_snapshots){ 0 };
     TRY(fdit_path_join(ctx, run, FDIT_SNAPSHOTS, &folder));
-    dir = opendir(folder);
-    if (!dir && errno != ENOENT && errno != ENOTDIR)
-        TRY(fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s: cannot list the folder", folder));
-    while (dir) {
-        struct dirent *e;
-        int profile;
-        TRY(fdit_folder_next(ctx, dir, folder, &e));
-        if (!e)
-            break;
-        const int64_t step = fdit_ema_snapshot_step(e->d_name, &profile);
-        if (step < 0)
-            continue;
-        fdit_free(path);
-        path = NULL;
-        TRY(fdit_path_join(ctx, folder, e->d_name, &path));
-        if (stat(path, &st) == 0)
-            out->bytes += (uint64_t)st.st_size;
-        if (profile >= 0)
-            continue;
-        out->first = !out->n || step < out->first ? step : out->first;
-        out->last = step > out->last ? step : out->last;
-        out->n++;
-    }
+    TRY(fdit_ema_snapshot_each(ctx, folder, count, &(struct counting){ folder, out }, &there));
 out:
-    if (dir)
-        closedir(dir);
     fdit_free(folder);
-    fdit_free(path);
     return status;
 }
