@@ -3,12 +3,12 @@
 #include "cli/eval_job.h"
 #include "core/file.h"
 #include "core/mem.h"
+#include "core/print.h"
 #include "eval/html.h"
 #include "train/utility.h"
 
 #include <inttypes.h>
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* ------------------------------------------------------------------ options */
@@ -179,11 +179,11 @@ static enum fdit_status print_json(struct fdit_cli *cli, const struct fdit_utili
 static enum fdit_status write_table(fdit_context *ctx, const char *dir, const struct fdit_utility_result *r)
 {
     enum fdit_status status = FDIT_OK;
-    char *path = NULL, *text = NULL, number[32];
-    size_t n = 0;
-    FILE *f = open_memstream(&text, &n);
-    if (!f)
-        return fdit_fail(ctx, FDIT_ERROR_MEMORY, "out of memory for the table of classifiers");
+    char *path = NULL, number[32];
+    struct fdit_print table;
+    TRY(fdit_path_join(ctx, dir, "utility.tsv", &path));
+    TRY(fdit_print_begin(ctx, &table, "the table of classifiers"));
+    FILE *f = table.f;
     fputs("trained_on\tseed\tall\thead\tmiddle\ttail\n", f);
     for (int set = 0; set < FDIT_UTILITY_SETS; set++)
         for (int s = 0; s < r->seeds; s++) {
@@ -193,13 +193,8 @@ static enum fdit_status write_table(fdit_context *ctx, const char *dir, const st
                         isnan(r->value[set][s][m]) ? "" : fdit_format_number(r->value[set][s][m], number));
             fputc('\n', f);
         }
-    bool bad = ferror(f) != 0;
-    if (fclose(f) != 0 || bad || !text)
-        FAIL(ctx, FDIT_ERROR_MEMORY, "out of memory for the table of classifiers");
-    TRY(fdit_path_join(ctx, dir, "utility.tsv", &path));
-    TRY(fdit_file_write(ctx, path, false, text, n));
+    TRY(fdit_print_end(ctx, &table, FDIT_OK, path));
 out:
-    free(text);
     fdit_free(path);
     return status;
 }
@@ -251,12 +246,12 @@ static enum fdit_status write_report(fdit_context *ctx, const char *path,
                                      const struct fdit_utility_options *o,
                                      const struct fdit_utility_result *r)
 {
-    struct fdit_html_page page;
-    enum fdit_status status = fdit_html_open(ctx, &page);
+    struct fdit_print page;
+    enum fdit_status status = fdit_print_begin(ctx, &page, "the report");
     if (status != FDIT_OK)
         return status;
     put_page(page.f, o, r);
-    return fdit_html_close(ctx, &page, FDIT_OK, path);
+    return fdit_print_end(ctx, &page, FDIT_OK, path);
 }
 
 enum fdit_status fdit_cli_eval_utility(struct fdit_cli *cli, struct fdit_eval_args *a,

@@ -14,6 +14,7 @@ fdit_sources += \
 	src/core/path.c \
 	src/core/phase.c src/core/phase.h \
 	src/core/pool.c src/core/pool.h \
+	src/core/print.c src/core/print.h \
 	src/core/ranks.c src/core/ranks.h \
 	src/core/rng.c src/core/rng.h \
 	src/core/share.c src/core/share.h \

@@ -3,13 +3,13 @@
 #include "eval/evaluate.h"
 
 #include "core/mem.h"
+#include "core/print.h"
 #include "core/phase.h"
 #include "eval/mmd.h"
 #include "eval/scores.h"
 
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 const char *const fdit_class_column_names[FDIT_CLASS_COLUMNS] = {
@@ -153,15 +153,13 @@ static void put_class(FILE *f, const struct fdit_eval_result *r, size_t c)
     fputc('\n', f);
 }
 
-enum fdit_status fdit_eval_table(fdit_context *ctx, const struct fdit_eval_result *r, char **out)
+enum fdit_status fdit_eval_table(fdit_context *ctx, const struct fdit_eval_result *r, const char *path)
 {
-    enum fdit_status status = FDIT_OK;
-    char *text = NULL;
-    size_t n = 0;
-    *out = NULL;
-    FILE *f = open_memstream(&text, &n);
-    if (!f)
-        return fdit_fail(ctx, FDIT_ERROR_MEMORY, "out of memory for the table of classes");
+    struct fdit_print table;
+    enum fdit_status status = fdit_print_begin(ctx, &table, "the table of classes");
+    if (status != FDIT_OK)
+        return status;
+    FILE *f = table.f;
     fprintf(f, "class");
     for (int32_t k = 0; k < fdit_taxonomy_n_ranks(r->generated.taxonomy); k++)
         fprintf(f, "\t%s", fdit_taxonomy_rank_name(r->generated.taxonomy, k));
@@ -172,11 +170,5 @@ enum fdit_status fdit_eval_table(fdit_context *ctx, const struct fdit_eval_resul
     fputc('\n', f);
     for (size_t c = 0; c < r->classes; c++)
         put_class(f, r, c);
-    bool bad = ferror(f) != 0;
-    if (fclose(f) != 0 || bad || !text)
-        FAIL(ctx, FDIT_ERROR_MEMORY, "out of memory for the table of classes");
-    TRY(fdit_strndup(ctx, text, n, out));
-out:
-    free(text);
-    return status;
+    return fdit_print_end(ctx, &table, FDIT_OK, path);
 }

@@ -2,6 +2,7 @@
 #include "eval/confusion.h"
 
 #include "core/mem.h"
+#include "core/print.h"
 #include "eval/scores.h"
 
 #include <stdio.h>
@@ -113,24 +114,14 @@ out:
 }
 
 enum fdit_status fdit_confusion_table(fdit_context *ctx, const struct fdit_confusion *list, size_t n,
-                                      const struct fdit_taxonomy *taxonomy, char **out)
+                                      const struct fdit_taxonomy *taxonomy, const char *path)
 {
-    enum fdit_status status = FDIT_OK;
-    char *text = NULL;
-    size_t bytes = 0;
-    *out = NULL;
-    FILE *f = open_memstream(&text, &bytes);
-    if (!f)
-        return fdit_fail(ctx, FDIT_ERROR_MEMORY, "out of memory for the table of confusions");
-    fputs("rank\tis\tsaid\tpictures\tof\n", f);
+    struct fdit_print table;
+    enum fdit_status status = fdit_print_begin(ctx, &table, "the table of confusions");
+    if (status != FDIT_OK)
+        return status;
+    fputs("rank\tis\tsaid\tpictures\tof\n", table.f);
     for (size_t i = 0; i < n && status == FDIT_OK; i++)
-        status = put(ctx, f, &list[i], taxonomy);
-    bool bad = ferror(f) != 0;
-    if (fclose(f) != 0 || bad || !text)
-        FAIL(ctx, FDIT_ERROR_MEMORY, "out of memory for the table of confusions");
-    TRY(status);
-    TRY(fdit_strndup(ctx, text, bytes, out));
-out:
-    free(text);
-    return status;
+        status = put(ctx, table.f, &list[i], taxonomy);
+    return fdit_print_end(ctx, &table, status, path);
 }

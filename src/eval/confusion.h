@@ -26,9 +26,8 @@ enum fdit_status fdit_confusion_make(fdit_context *ctx, const struct fdit_featur
 void fdit_confusion_fini(struct fdit_confusion *c);
 const char *fdit_confusion_label(const struct fdit_confusion *c, const struct fdit_taxonomy *taxonomy,
                                  int32_t label);
-/* Tab-separated text with a header: rank, is, said, pictures, of (all of that label); right ones too. Free
- * with fdit_free. */
+/* Tab-separated text with a header: rank, is, said, pictures, of (all of that label); right ones too. */
 enum fdit_status fdit_confusion_table(fdit_context *ctx, const struct fdit_confusion *list, size_t n,
-                                      const struct fdit_taxonomy *taxonomy, char **out);
+                                      const struct fdit_taxonomy *taxonomy, const char *path);
 
 #endif

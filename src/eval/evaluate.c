@@ -369,7 +369,6 @@ static enum fdit_status check_by(fdit_context *ctx, const char *list, const stru
 static enum fdit_status write_files(fdit_context *ctx, struct job *j, struct fdit_eval_result *r)
 {
     enum fdit_status status = FDIT_OK;
-    char *table = NULL;
     if (j->o->features_out)
         TRY(fdit_feature_set_write(ctx, &r->generated, j->o->features_out));
     if (j->o->stats_out) {
@@ -381,8 +380,7 @@ static enum fdit_status write_files(fdit_context *ctx, struct job *j, struct fdi
         if (!r->classes)
             FAIL(ctx, FDIT_ERROR_ARGUMENT, "--by-class %s: %s has no classes", j->o->by_class,
                  r->generated.path);
-        TRY(fdit_eval_table(ctx, r, &table));
-        TRY(fdit_file_write(ctx, j->o->by_class, false, table, strlen(table)));
+        TRY(fdit_eval_table(ctx, r, j->o->by_class));
     }
     if (j->o->confusion) {
         if (!r->n_confusions)
@@ -390,10 +388,8 @@ static enum fdit_status write_files(fdit_context *ctx, struct job *j, struct fdi
                  "--confusion %s: it needs pictures in class folders and a classifier of these classes; give "
                  "--classifier FILE",
                  j->o->confusion);
-        fdit_free(table);
-        table = NULL;
-        TRY(fdit_confusion_table(ctx, r->confusions, r->n_confusions, r->generated.taxonomy, &table));
-        TRY(fdit_file_write(ctx, j->o->confusion, false, table, strlen(table)));
+        TRY(fdit_confusion_table(ctx, r->confusions, r->n_confusions, r->generated.taxonomy,
+                                 j->o->confusion));
     }
     if (j->o->report) {
         fdit_phase_begin(ctx, 0, "writing the report");
@@ -401,7 +397,6 @@ static enum fdit_status write_files(fdit_context *ctx, struct job *j, struct fdi
         fdit_phase_end(ctx);
     }
 out:
-    fdit_free(table);
     return status;
 }
 

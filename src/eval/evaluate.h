@@ -149,7 +149,7 @@ enum fdit_status fdit_eval_diversity(fdit_context *ctx, fdit_device *dev, const 
 enum fdit_status fdit_eval_by_class(fdit_context *ctx, struct fdit_pool *pool, struct fdit_eval_result *out);
 /* Whether `name` is one of a list as of --by; NULL: all are. */
 bool fdit_eval_wants_by(const char *list, const char *name);
-/* As tab-separated text with a header: class, ranks, third, pictures, columns. Free with fdit_free. */
-enum fdit_status fdit_eval_table(fdit_context *ctx, const struct fdit_eval_result *r, char **out);
+/* As tab-separated text with a header: class, ranks, third, pictures, columns. */
+enum fdit_status fdit_eval_table(fdit_context *ctx, const struct fdit_eval_result *r, const char *path);
 
 #endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "eval/html.h"
 
-#include "core/file.h"
 #include "core/mem.h"
 #include "core/utf8.h"
 #include "picture/png.h"
@@ -10,27 +9,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum fdit_status fdit_html_open(fdit_context *ctx, struct fdit_html_page *page)
-{
-    *page = (struct fdit_html_page){ .text = NULL };
-    page->f = open_memstream(&page->text, &page->n);
-    return page->f ? FDIT_OK : fdit_fail(ctx, FDIT_ERROR_MEMORY, "out of memory for the report");
-}
-
-enum fdit_status fdit_html_close(fdit_context *ctx, struct fdit_html_page *page, enum fdit_status status,
-                                 const char *path)
-{
-    const enum fdit_status made = status;
-    bool bad = ferror(page->f) != 0;
-    if (fclose(page->f) != 0 || bad || !page->text)
-        FAIL(ctx, FDIT_ERROR_MEMORY, "out of memory for the report");
-    TRY(made);
-    TRY(fdit_file_write(ctx, path, false, page->text, page->n));
-out:
-    free(page->text);
-    return status;
-}
 
 void fdit_html_begin(FILE *f, const char *title)
 {

@@ -8,16 +8,6 @@
 #include <stddef.h>
 #include <stdio.h>
 
-/* A page in memory, which appears at its path whole or not at all. */
-struct fdit_html_page {
-    FILE *f;
-    char *text;
-    size_t n;
-};
-enum fdit_status fdit_html_open(fdit_context *ctx, struct fdit_html_page *page);
-/* Ends it, and writes it where `status`, that of making it, is FDIT_OK; else that is returned. */
-enum fdit_status fdit_html_close(fdit_context *ctx, struct fdit_html_page *page, enum fdit_status status,
-                                 const char *path);
 /* Head of the page with its styles, and what closes it. */
 void fdit_html_begin(FILE *f, const char *title);
 void fdit_html_end(FILE *f);

@@ -2,6 +2,7 @@
 #include "eval/report.h"
 
 #include "core/mem.h"
+#include "core/print.h"
 #include "eval/groups.h"
 #include "eval/html.h"
 
@@ -441,9 +442,9 @@ out:
 enum fdit_status fdit_eval_report(fdit_context *ctx, const struct fdit_eval_result *r,
                                   const struct fdit_picture_rules *rules, const char *path)
 {
-    struct fdit_html_page page;
-    enum fdit_status status = fdit_html_open(ctx, &page);
+    struct fdit_print page;
+    enum fdit_status status = fdit_print_begin(ctx, &page, "the report");
     if (status != FDIT_OK)
         return status;
-    return fdit_html_close(ctx, &page, put_page(ctx, &(struct page){ page.f, r, rules }), path);
+    return fdit_print_end(ctx, &page, put_page(ctx, &(struct page){ page.f, r, rules }), path);
 }

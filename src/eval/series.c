@@ -2,6 +2,7 @@
 #include "eval/series.h"
 
 #include "core/mem.h"
+#include "core/print.h"
 #include "eval/html.h"
 
 #include <math.h>
@@ -87,9 +88,9 @@ out:
 enum fdit_status fdit_eval_series_report(fdit_context *ctx, const struct fdit_eval_point *points, size_t n,
                                          const char *real, const char *path)
 {
-    struct fdit_html_page page;
-    enum fdit_status status = fdit_html_open(ctx, &page);
+    struct fdit_print page;
+    enum fdit_status status = fdit_print_begin(ctx, &page, "the report");
     if (status != FDIT_OK)
         return status;
-    return fdit_html_close(ctx, &page, put_page(ctx, page.f, points, n, real), path);
+    return fdit_print_end(ctx, &page, put_page(ctx, page.f, points, n, real), path);
 }
