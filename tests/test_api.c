@@ -313,7 +313,7 @@ START_TEST(test_flow_session)
     const int32_t class = 1;
     const uint64_t seed = 3;
     float x[256];
-    char file[400], path[160];
+    char file[1024], path[160];
     snprintf(file, sizeof file, "%s/flow/sit_flat.pt", getenv("FDIT_FIXTURES"));
     o.base = file;
     o.delta = NULL;
@@ -359,7 +359,7 @@ START_TEST(test_ways)
     const int32_t class = 1;
     const uint64_t seed = 3;
     float x[576];
-    char file[400], path[160];
+    char file[1024], path[160];
     fdit_draw_options_init(&how);
     how.steps = 6;
     how.guidance_rule = "zero-star";
