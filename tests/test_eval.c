@@ -4,6 +4,7 @@
 
 #include "core/file.h"
 #include "core/mem.h"
+#include "eval/evaluate.h"
 #include "eval/frechet.h"
 #include "eval/lapack.h"
 #include "eval/mmd.h"
@@ -316,6 +317,35 @@ START_TEST(error_bars_are_the_reference)
     fdit_bootstrap_means(one, a, 50, 2, mean);
     ck_assert(mean[0] == 1 && mean[1] == 1 && mean[2] == 1);
     fdit_free(a);
+}
+END_TEST
+
+/* What the metrics allocate at the most. */
+static size_t peak_of(unsigned metrics, int draws)
+{
+    struct fdit_eval_options o = { .draws = draws };
+    struct fdit_eval_result r = { .real = { .points = real }, .generated = { .points = fake } };
+    size_t before = fdit_mem_stats().bytes;
+    fdit_mem_reset_peak();
+    ck_assert_ok(ctx, fdit_eval_measure(ctx, NULL, &o, metrics, true, &r));
+    ck_assert_uint_eq(r.n_values, metrics ? 1 : 0);
+    return fdit_mem_stats().peak_bytes - before;
+}
+
+/* Pictures are drawn again only where a metric has an error bar, and only those of the set that it moves. */
+START_TEST(draws_are_made_where_they_are_needed)
+{
+    enum { DRAWS = 10000 };
+    const size_t of_a_picture = (DRAWS + 1) * sizeof(float);
+    ck_assert_uint_eq(peak_of(0, DRAWS), 0);
+    ck_assert_uint_lt(peak_of(1u << FDIT_METRIC_MEAN_DISTANCE, DRAWS), of_a_picture);
+    size_t recall = peak_of(1u << FDIT_METRIC_RECALL, DRAWS);
+    size_t density = peak_of(1u << FDIT_METRIC_DENSITY, DRAWS);
+    ck_assert_uint_ge(recall, real.n * of_a_picture);
+    ck_assert_uint_lt(recall, (real.n + fake.n) * of_a_picture);
+    ck_assert_uint_ge(density, fake.n * of_a_picture);
+    ck_assert_uint_lt(density, (real.n + fake.n) * of_a_picture);
+    ck_assert_uint_ge(peak_of(1u << FDIT_METRIC_KID, DRAWS), (real.n + fake.n) * of_a_picture);
 }
 END_TEST
 
@@ -645,6 +675,7 @@ int main(void)
     tcase_add_test(t, kid_is_the_reference);
     tcase_add_test(t, cmmd_is_the_reference);
     tcase_add_test(t, error_bars_are_the_reference);
+    tcase_add_test(t, draws_are_made_where_they_are_needed);
     tcase_add_test(t, threads_change_no_bit);
     tcase_add_test(t, neighbours_are_the_reference);
     tcase_add_test(t, copies_and_collapse_are_seen);

@@ -7,7 +7,8 @@
 #
 # OUT gets the runs, a report of each row, results.jsonl and sweep.svg, a chart of the guidance scales; rows that are
 # there are kept, so the same command goes on after an interruption. Prints two tables in Markdown.
-#   FINEDIFFUSION=program  which program (default: build/finediffusion of these sources)
+#   FINEDIFFUSION=program     which program (default: build/finediffusion of these sources)
+#   TRAIN='--precision bf16'  further options of train
 set -eu
 [ $# -ge 1 ] || { echo "usage: tools/demo-table.sh OUT [STEPS [PER_CLASS]]" >&2; exit 2; }
 out=$1 steps=${2:-100} per_class=${3:-3}
@@ -22,7 +23,7 @@ taxonomy=$source/data/letters/taxonomy.tsv
 tune() { # tune MASK RATE
     [ -e "$out/$1/delta.safetensors" ] || "$program" train --base "$base" --data "$out/train" --taxonomy "$taxonomy" \
         --ranks letter --tune "$1" --flip none --batch 32 --lr "$2" --lr-schedule linear --betas 0.9,0.99 --clip 1 \
-        --warmup 50 --ema 0.995 --table-init names --steps "$steps" --preview-every 0 --out "$out/$1"
+        --warmup 50 --ema 0.995 --table-init names --steps "$steps" --preview-every 0 ${TRAIN:-} --out "$out/$1"
 }
 tune finediffusion 1e-2
 tune bitfit 1e-2

@@ -66,10 +66,11 @@ enum fdit_metric {
 /* A metric as people ask for it and read it. */
 struct fdit_metric_info {
     const char *name;
-    const char *what; /* half a line */
-    int better;       /* -1: lower, 1: higher, 0: neither */
-    bool pair;        /* needs features of real pictures */
-    bool usual;       /* computed where nothing is asked for */
+    const char *what;                     /* half a line */
+    int better;                           /* -1: lower, 1: higher, 0: neither */
+    bool pair;                            /* needs features of real pictures */
+    bool usual;                           /* computed where nothing is asked for */
+    bool redraws_real, redraws_generated; /* which pictures its error bar draws again (bootstrap.h) */
 };
 extern const struct fdit_metric_info fdit_metric_table[FDIT_METRICS];
 
@@ -141,6 +142,10 @@ enum fdit_status fdit_eval_run(fdit_context *ctx, fdit_device *dev, const struct
 enum fdit_status fdit_eval_measure(fdit_context *ctx, struct fdit_pool *pool,
                                    const struct fdit_eval_options *o, unsigned wanted, bool asked,
                                    struct fdit_eval_result *out);
+/* Of which pictures (n real, k generated, each of d features) the error bars of these metrics need draws, each
+ * of n or k weights of 4 bytes for every draw and one more. */
+void fdit_eval_redraws(unsigned wanted, size_t n, size_t k, size_t d, size_t draws, bool *real,
+                       bool *generated);
 /* The column of LPIPS: the mean distance of all pairs of a class's generated pictures, as squares of their
  * shorter side, at most 256 pixels; after the table of classes. */
 enum fdit_status fdit_eval_diversity(fdit_context *ctx, fdit_device *dev, const struct fdit_eval_options *o,

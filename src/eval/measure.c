@@ -17,24 +17,31 @@
 #include <string.h>
 
 const struct fdit_metric_info fdit_metric_table[FDIT_METRICS] = {
-    [FDIT_METRIC_FD] = { "fd", "Frechet distance (FID of these features)", -1, false, true },
-    [FDIT_METRIC_SFID] = { "sfid", "fd of features that keep places (Inception)", -1, false, false },
+    [FDIT_METRIC_FD] = { "fd", "Frechet distance (FID of these features)", -1, false, true, true, true },
+    [FDIT_METRIC_SFID] = { "sfid", "fd of features that keep places (Inception)", -1, false, false, false,
+                           false },
     [FDIT_METRIC_FD_INFINITY] = { "fd-infinity", "fd, from growing subsets, of endlessly many", -1, true,
-                                  false },
-    [FDIT_METRIC_KID] = { "kid", "kernel distance, unbiased, of all pictures", -1, true, true },
+                                  false, false, false },
+    [FDIT_METRIC_KID] = { "kid", "kernel distance, unbiased, of all pictures", -1, true, true, true, true },
     [FDIT_METRIC_KID_SUBSETS] = { "kid-subsets", "kernel distance of 100 subsets, as published", -1, true,
-                                  false },
-    [FDIT_METRIC_CMMD] = { "cmmd", "Gaussian kernel distance times 1000", -1, true, false },
-    [FDIT_METRIC_MEAN_DISTANCE] = { "mean-distance", "distance of the means, unbiased", -1, true, true },
-    [FDIT_METRIC_PRECISION] = { "precision", "generated pictures that look real", 1, true, true },
-    [FDIT_METRIC_RECALL] = { "recall", "real pictures that are covered", 1, true, true },
-    [FDIT_METRIC_DENSITY] = { "density", "real neighbourhoods around a picture", 1, true, true },
-    [FDIT_METRIC_COVERAGE] = { "coverage", "real pictures with one of them near", 1, true, true },
-    [FDIT_METRIC_AUTHENTICITY] = { "authenticity", "pictures that are not near copies", 1, true, true },
-    [FDIT_METRIC_NEAREST] = { "nearest", "median distance to a real picture", 0, true, true },
-    [FDIT_METRIC_SCORE] = { "is", "Inception score of the classifier's words", 1, false, false },
-    [FDIT_METRIC_ACCURACY] = { "accuracy", "pictures that show their class", 1, false, true },
-    [FDIT_METRIC_LPIPS] = { "lpips", "LPIPS of two pictures of a class (--lpips)", 1, false, false },
+                                  false, false, false },
+    [FDIT_METRIC_CMMD] = { "cmmd", "Gaussian kernel distance times 1000", -1, true, false, true, true },
+    [FDIT_METRIC_MEAN_DISTANCE] = { "mean-distance", "distance of the means, unbiased", -1, true, true, false,
+                                    false },
+    [FDIT_METRIC_PRECISION] = { "precision", "generated pictures that look real", 1, true, true, false,
+                                true },
+    [FDIT_METRIC_RECALL] = { "recall", "real pictures that are covered", 1, true, true, true, false },
+    [FDIT_METRIC_DENSITY] = { "density", "real neighbourhoods around a picture", 1, true, true, false, true },
+    [FDIT_METRIC_COVERAGE] = { "coverage", "real pictures with one of them near", 1, true, true, true,
+                               false },
+    [FDIT_METRIC_AUTHENTICITY] = { "authenticity", "pictures that are not near copies", 1, true, true, false,
+                                   true },
+    [FDIT_METRIC_NEAREST] = { "nearest", "median distance to a real picture", 0, true, true, false, false },
+    [FDIT_METRIC_SCORE] = { "is", "Inception score of the classifier's words", 1, false, false, false,
+                            false },
+    [FDIT_METRIC_ACCURACY] = { "accuracy", "pictures that show their class", 1, false, true, false, true },
+    [FDIT_METRIC_LPIPS] = { "lpips", "LPIPS of two pictures of a class (--lpips)", 1, false, false, false,
+                            false },
 };
 
 enum {
@@ -98,6 +105,7 @@ static enum fdit_status bar_of_frechet(fdit_context *ctx, struct measure *m, str
     double *values = NULL;
     TRY(fdit_alloc(ctx, m->draws, sizeof *values, &values));
     for (size_t b = 0; b < m->draws; b++) {
+        fdit_phase_at(ctx, b);
         for (int side = 0; side < 2; side++) {
             TRY(fdit_statistics_new(ctx, sets[side]->d, &s));
             fdit_statistics_add(s, m->pool, sets[side]->x, sets[side]->n, weights[side] + b + 1,
@@ -119,6 +127,24 @@ out:
     fdit_moments_fini(&moments[1]);
     fdit_free(values);
     return status;
+}
+
+/* Whether the draws cost little enough: d^2 operations for each picture, and d^3 for each draw. */
+static bool redraws_frechet(size_t n, size_t k, size_t d, size_t draws)
+{
+    return d <= 256 && n + k >= d && (double)(n + k) * (double)d * (double)d * (double)draws < 4e10;
+}
+
+void fdit_eval_redraws(unsigned wanted, size_t n, size_t k, size_t d, size_t draws, bool *real,
+                       bool *generated)
+{
+    *real = *generated = false;
+    if (!redraws_frechet(n, k, d, draws))
+        wanted &= ~(1u << FDIT_METRIC_FD);
+    for (int metric = 0; metric < FDIT_METRICS && draws > 1; metric++) {
+        *real = *real || (wanted >> metric & 1 && fdit_metric_table[metric].redraws_real);
+        *generated = *generated || (wanted >> metric & 1 && fdit_metric_table[metric].redraws_generated);
+    }
 }
 
 static enum fdit_status ensure_moments(fdit_context *ctx, struct measure *m, struct fdit_feature_set *s)
@@ -150,9 +176,11 @@ static enum fdit_status measure_frechet(fdit_context *ctx, struct measure *m)
     }
     struct fdit_eval_value *v = add(m, FDIT_METRIC_FD, value);
     note_few(v, n, k, d);
-    double work = (double)(n + k) * (double)d * (double)d * (double)m->draws;
-    if (m->draws && x->points.x && y->points.x && d <= 256 && n + k >= d && work < 4e10)
-        TRY(bar_of_frechet(ctx, m, &v->bar));
+    if (!m->draws || !x->points.x || !y->points.x || !redraws_frechet(n, k, d, m->draws))
+        goto out;
+    fdit_phase_begin(ctx, m->draws, "error bar of fd");
+    status = bar_of_frechet(ctx, m, &v->bar);
+    fdit_phase_end(ctx);
 out:
     return status;
 }
@@ -575,12 +603,16 @@ enum fdit_status fdit_eval_measure(fdit_context *ctx, struct fdit_pool *pool,
 {
     enum fdit_status status = FDIT_OK;
     struct measure m = { .pool = pool, .o = o, .r = r, .wanted = wanted, .asked = asked };
+    const struct fdit_points *x = &r->real.points, *y = &r->generated.points;
+    bool real, generated;
     TRY(check_wanted(ctx, &m));
-    if (o->draws > 1) {
-        m.draws = (size_t)o->draws;
-        TRY(fdit_bootstrap_weights(ctx, o->seed, 0, r->real.points.n, m.draws, &m.weights_x));
-        TRY(fdit_bootstrap_weights(ctx, o->seed, 1, r->generated.points.n, m.draws, &m.weights_y));
-    }
+    m.draws = o->draws > 1 ? (size_t)o->draws : 0;
+    const unsigned moments = x->x && y->x ? 0 : 1u << FDIT_METRIC_FD; /* of which nothing is drawn again */
+    fdit_eval_redraws(m.wanted & ~moments, x->n, y->n, y->d, m.draws, &real, &generated);
+    if (real)
+        TRY(fdit_bootstrap_weights(ctx, o->seed, 0, x->n, m.draws, &m.weights_x));
+    if (generated)
+        TRY(fdit_bootstrap_weights(ctx, o->seed, 1, y->n, m.draws, &m.weights_y));
     TRY(measure_all(ctx, &m));
 out:
     fdit_free(m.weights_x);
