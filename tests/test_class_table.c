@@ -84,8 +84,8 @@ START_TEST(test_names)
     static const int from[] = { 1, 1, 2, -1, 1, 2, -1, 3 };
     struct fdit_model *m = new_model(8), *spread = new_model(8);
     float table[8 * D], other[8 * D];
-    ck_assert_ok(ctx, fdit_class_table_start(ctx, m, FDIT_TABLE_NAMES, base, tax, 5));
-    ck_assert_ok(ctx, fdit_class_table_start(ctx, spread, FDIT_TABLE_BASE, base, tax, 5));
+    ck_assert_ok(ctx, fdit_class_table_start(ctx, m, FDIT_TABLE_NAMES, base, tax, 5, NULL));
+    ck_assert_ok(ctx, fdit_class_table_start(ctx, spread, FDIT_TABLE_BASE, base, tax, 5, NULL));
     read_table(m, table);
     read_table(spread, other);
     for (int i = 0; i < 8 * D; i++) {
@@ -111,7 +111,7 @@ START_TEST(test_spread)
     struct fdit_model *m = new_model(CLASSES);
     static float table[CLASSES * D];
     double mean = 0, squares = 0;
-    ck_assert_ok(ctx, fdit_class_table_start(ctx, m, FDIT_TABLE_BASE, base, tax, 1));
+    ck_assert_ok(ctx, fdit_class_table_start(ctx, m, FDIT_TABLE_BASE, base, tax, 1, NULL));
     read_table(m, table);
     for (int i = 0; i < CLASSES; i++) {
         mean += (double)table[i * D] / CLASSES;
@@ -120,7 +120,7 @@ START_TEST(test_spread)
     /* column 0 of the base: 0, 10, 20, 30 */
     ck_assert_double_eq_tol(mean, 15, 2.5);
     ck_assert_double_eq_tol(sqrt(squares - mean * mean), sqrt(125), 2);
-    ck_assert_ok(ctx, fdit_class_table_start(ctx, m, FDIT_TABLE_NORMAL, NULL, tax, 1));
+    ck_assert_ok(ctx, fdit_class_table_start(ctx, m, FDIT_TABLE_NORMAL, NULL, tax, 1, NULL));
     read_table(m, table);
     for (int i = 0; i < CLASSES * D; i++)
         ck_assert_msg(fabsf(table[i]) < 0.02f * 6, "N(0, 0.02) gave %g", (double)table[i]);
@@ -136,9 +136,10 @@ START_TEST(test_refusals)
     struct fdit_checkpoint *base = open_base();
     struct fdit_taxonomy *tax = parse("class\tletter\nA/x\tA\nC/y\tC\n");
     struct fdit_model *m = new_model(4), *small = new_model(3);
-    ck_assert_int_eq(fdit_class_table_start(ctx, m, FDIT_TABLE_NAMES, base, tax, 0), FDIT_ERROR_FORMAT);
+    ck_assert_int_eq(fdit_class_table_start(ctx, m, FDIT_TABLE_NAMES, base, tax, 0, NULL), FDIT_ERROR_FORMAT);
     ck_assert_ptr_nonnull(strstr(fdit_context_message(ctx), "--table-init base"));
-    ck_assert_int_eq(fdit_class_table_start(ctx, small, FDIT_TABLE_NAMES, base, tax, 0), FDIT_ERROR_ARGUMENT);
+    ck_assert_int_eq(fdit_class_table_start(ctx, small, FDIT_TABLE_NAMES, base, tax, 0, NULL),
+                     FDIT_ERROR_ARGUMENT);
     fdit_model_free(m);
     fdit_model_free(small);
     fdit_taxonomy_free(tax);

@@ -247,7 +247,7 @@ static enum fdit_status sample_both(fdit_context *ctx, struct demo *d, const cha
     TRY(fdit_painter_load(ctx, p, NULL));
     if (!delta)
         TRY(fdit_class_table_start(ctx, fdit_painter_model(p), FDIT_TABLE_NAMES, source.base, d->letters,
-                                   d->o->seed));
+                                   d->o->seed, NULL));
     TRY(fdit_alloc(ctx, n, d->pixels, &pixels));
     TRY(sample(ctx, d, p, false, &w, pixels));
     TRY(score(ctx, d, pixels, &r->plain));

@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define MAGIC "\x93NUMPY"
+
 enum { MOST_HEADER = 1 << 16 };
 
 struct member {
@@ -24,9 +26,20 @@ struct fdit_npz {
     struct fdit_file_map map;
     char *file;
     struct fdit_zip *zip;
+    const uint8_t *alone; /* the bytes of one array without an archive; NULL: there is an archive */
     struct member *members;
     size_t n;
 };
+
+/* The first n bytes of a member. */
+static enum fdit_status unpack(fdit_context *ctx, const struct fdit_npz *z, const struct member *m,
+                               uint8_t *out, size_t n)
+{
+    if (!z->alone)
+        return fdit_zip_unpack(ctx, z->zip, &m->packed, out, n);
+    memcpy(out, z->alone, n);
+    return FDIT_OK;
+}
 
 /* ------------------------------------------------------------------ headers of arrays */
 
@@ -124,8 +137,8 @@ static enum fdit_status read_header(fdit_context *ctx, const struct fdit_npz *z,
     char *text = NULL;
     if (m->packed.bytes < sizeof start)
         FAIL(ctx, FDIT_ERROR_FORMAT, "%s: array %s is cut off; get it again", z->file, m->name);
-    TRY(fdit_zip_unpack(ctx, z->zip, &m->packed, start, sizeof start));
-    if (memcmp(start, "\x93NUMPY", 6) != 0 || start[6] < 1 || start[6] > 3)
+    TRY(unpack(ctx, z, m, start, sizeof start));
+    if (memcmp(start, MAGIC, 6) != 0 || start[6] < 1 || start[6] > 3)
         FAIL(ctx, FDIT_ERROR_FORMAT,
              "%s: member %s is not an array of numpy; take one that numpy.savez wrote", z->file, m->name);
     size_t before = start[6] == 1 ? 10 : 12,
@@ -135,7 +148,7 @@ static enum fdit_status read_header(fdit_context *ctx, const struct fdit_npz *z,
              m->name);
     m->header = before + length;
     TRY(fdit_alloc(ctx, m->header + 1, 1, &text));
-    TRY(fdit_zip_unpack(ctx, z->zip, &m->packed, (uint8_t *)text, m->header));
+    TRY(unpack(ctx, z, m, (uint8_t *)text, m->header));
     TRY(read_dictionary(ctx, z, m, text + before));
 out:
     fdit_free(text);
@@ -171,6 +184,16 @@ enum fdit_status fdit_npz_open_memory(fdit_context *ctx, const char *name, const
     *out = NULL;
     TRY(fdit_alloc(ctx, 1, sizeof *z, &z));
     TRY(fdit_strdup(ctx, name, &z->file));
+    if (n >= 6 && !memcmp(bytes, MAGIC, 6)) {
+        z->alone = bytes;
+        TRY(fdit_alloc(ctx, 1, sizeof *z->members, &z->members));
+        z->members[z->n++].packed.bytes = n;
+        TRY(fdit_strdup(ctx, "", &z->members[0].name));
+        z->members[0].t.name = z->members[0].name;
+        TRY(read_header(ctx, z, z->members));
+        *out = z;
+        return FDIT_OK;
+    }
     TRY(fdit_zip_open(ctx, z->file, bytes, n, &z->zip));
     TRY(fdit_alloc(ctx, fdit_zip_count(z->zip), sizeof *z->members, &z->members));
     for (size_t i = 0; i < fdit_zip_count(z->zip); i++)
@@ -238,7 +261,7 @@ static enum fdit_status load(fdit_context *ctx, const struct fdit_npz *z, const 
     enum fdit_status status = FDIT_OK;
     const struct member *m = (const struct member *)(const void *)t;
     TRY(fdit_alloc(ctx, m->packed.bytes, 1, bytes));
-    TRY(fdit_zip_unpack(ctx, z->zip, &m->packed, *bytes, m->packed.bytes));
+    TRY(unpack(ctx, z, m, *bytes, m->packed.bytes));
     *out = *t;
     out->data = *bytes + m->header;
 out:

@@ -12,7 +12,8 @@
  *     fdit_npz_close(z);
  *
  * Arrays of little-endian f2, f4, f8, of integers and of bool, in C and in Fortran order. Python objects are
- * refused: reading them would run what they say. Opening checks the directory and every array's header;
+ * refused: reading them would run what they say. A .npy file is taken for an archive of one array without a
+ * name. Opening checks the directory and every array's header;
  * errors are FDIT_ERROR_FORMAT and name the file and the array. */
 #ifndef FDIT_FORMAT_NPZ_H
 #define FDIT_FORMAT_NPZ_H

@@ -2,6 +2,7 @@
 #include "model/init.h"
 
 #include "core/mem.h"
+#include "core/phase.h"
 #include "core/rng.h"
 
 #include <math.h>
@@ -113,40 +114,86 @@ out:
     return status;
 }
 
+/* Rows 0 .. classes-1 of `data` [.., d] as projections of their vectors: see fdit_row_vectors. */
+static enum fdit_status project_rows(fdit_context *ctx, const struct fdit_param *p, uint64_t seed,
+                                     const struct fdit_row_vectors *from, float *data)
+{
+    enum fdit_status status = FDIT_OK;
+    const size_t d = (size_t)p->shape[1], width = (size_t)from->width;
+    struct fdit_rng rng = stream_of(p, seed);
+    float *z = NULL;
+    fdit_phase_begin(ctx, (uint64_t)from->classes, "projecting the vectors of the classes");
+    status = fdit_alloc(ctx, width * d, sizeof *z, &z);
+    if (status == FDIT_OK)
+        fdit_rng_fill_normals(&rng, 0, width * d, z);
+    for (int32_t c = 0; status == FDIT_OK && c < from->classes; c++) {
+        const float *v = from->vectors + (size_t)from->at[c] * width;
+        float *row = data + (size_t)c * d;
+        memset(row, 0, d * sizeof *row);
+        for (size_t k = 0; k < width; k++)
+            for (size_t j = 0; j < d; j++)
+                row[j] += v[k] * z[k * d + j];
+        fdit_phase_at(ctx, (uint64_t)c);
+        if (fdit_stopped(ctx))
+            status = fdit_fail(ctx, FDIT_INTERRUPTED, "stopped");
+    }
+    fdit_phase_end(ctx);
+    fdit_free(z);
+    return status;
+}
+
+/* Normals with the mean and the spread of each column of the base's table. */
+static enum fdit_status spread_as_base(fdit_context *ctx, const struct fdit_param *p,
+                                       struct fdit_checkpoint *base, float *data)
+{
+    enum fdit_status status = FDIT_OK;
+    const size_t d = (size_t)p->shape[1];
+    float *old = NULL;
+    int rows = (int)fdit_checkpoint_dim(base, p->name, 0);
+    if (rows < 1)
+        FAIL(ctx, FDIT_ERROR_FORMAT, "%s: has no class table to start from; use --table-init normal",
+             fdit_checkpoint_path(base));
+    TRY(fdit_alloc(ctx, (size_t)rows * d, sizeof *old, &old));
+    TRY(fdit_checkpoint_read_rows(ctx, base, 0, rows, (int)d, old));
+    for (size_t j = 0; j < d; j++) {
+        double sum = 0, squares = 0;
+        for (int r = 0; r < rows; r++)
+            sum += old[(size_t)r * d + j];
+        double mean = sum / rows;
+        for (int r = 0; r < rows; r++) {
+            double delta = old[(size_t)r * d + j] - mean;
+            squares += delta * delta;
+        }
+        float deviation = (float)sqrt(squares / rows);
+        for (size_t r = 0; r < p->count / d; r++)
+            data[r * d + j] = (float)mean + deviation * data[r * d + j];
+    }
+out:
+    fdit_free(old);
+    return status;
+}
+
 enum fdit_status fdit_model_init_table(fdit_context *ctx, struct fdit_model *m,
                                        enum fdit_class_table_init how, struct fdit_checkpoint *base,
-                                       uint64_t seed)
+                                       uint64_t seed, const struct fdit_row_vectors *from)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_param *p = fdit_params_find(&m->params, "y_embedder.embedding_table.weight");
-    size_t d = (size_t)m->config.width;
-    float *data = NULL, *old = NULL;
+    const size_t d = (size_t)p->shape[1];
+    float *data = NULL;
     TRY(fdit_alloc(ctx, p->count, sizeof *data, &data));
-    fill_normal(p, seed, how == FDIT_TABLE_BASE ? 1.0f : 0.02f, data);
-    if (how == FDIT_TABLE_BASE) {
-        int rows = (int)fdit_checkpoint_dim(base, p->name, 0);
-        if (rows < 1)
-            FAIL(ctx, FDIT_ERROR_FORMAT, "%s: has no class table to start from; use --table-init normal",
-                 fdit_checkpoint_path(base));
-        TRY(fdit_alloc(ctx, (size_t)rows * d, sizeof *old, &old));
-        TRY(fdit_checkpoint_read_rows(ctx, base, 0, rows, m->config.width, old));
-        for (size_t j = 0; j < d; j++) {
-            double sum = 0, squares = 0;
-            for (int r = 0; r < rows; r++)
-                sum += old[(size_t)r * d + j];
-            double mean = sum / rows;
-            for (int r = 0; r < rows; r++) {
-                double delta = old[(size_t)r * d + j] - mean;
-                squares += delta * delta;
-            }
-            float deviation = (float)sqrt(squares / rows);
-            for (size_t r = 0; r < p->count / d; r++)
-                data[r * d + j] = (float)mean + deviation * data[r * d + j];
-        }
-    }
+    fill_normal(p, seed, 1, data);
+    if (from && !from->plain)
+        TRY(project_rows(ctx, p, seed, from, data));
+    if (how == FDIT_TABLE_BASE)
+        TRY(spread_as_base(ctx, p, base, data));
+    else
+        for (size_t i = 0; i < p->count; i++)
+            data[i] *= 0.02f;
+    for (int32_t c = 0; from && from->plain && c < from->classes; c++)
+        memcpy(data + (size_t)c * d, from->vectors + (size_t)from->at[c] * d, d * sizeof *data);
     TRY(fdit_model_set(ctx, m, p, data));
 out:
     fdit_free(data);
-    fdit_free(old);
     return status;
 }

@@ -22,9 +22,20 @@ enum fdit_class_table_init {
     FDIT_TABLE_BASE,   /* N(mean, spread) of each column of the base's table */
     FDIT_TABLE_NAMES,  /* the base's rows of the same names: train/class_table.h */
 };
-/* The class table alone; base is read for FDIT_TABLE_BASE only. */
+/* Vectors v from outside that the first rows start as, row c as v = vectors [.., width] at[c]: v Z with a
+ * random matrix Z [width, D], whose row k is the start of row k of a table without vectors. So the
+ * rows of unit vectors are as far apart as the vectors are (Johnson and Lindenstrauss 1984), and the identity
+ * gives the table that there is without vectors, to the bit. */
+struct fdit_row_vectors {
+    const float *vectors; /* of length 1 unless plain */
+    int width;
+    const int32_t *at; /* [classes] */
+    int32_t classes;
+    bool plain; /* row c is v itself; width is D */
+};
+/* The class table alone; base is read for FDIT_TABLE_BASE only. from NULL: no row is of a vector. */
 enum fdit_status fdit_model_init_table(fdit_context *ctx, struct fdit_model *model,
                                        enum fdit_class_table_init how, struct fdit_checkpoint *base,
-                                       uint64_t seed);
+                                       uint64_t seed, const struct fdit_row_vectors *from);
 
 #endif

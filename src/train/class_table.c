@@ -65,11 +65,12 @@ out:
 
 enum fdit_status fdit_class_table_start(fdit_context *ctx, struct fdit_model *m,
                                         enum fdit_class_table_init how, struct fdit_checkpoint *base,
-                                        const struct fdit_taxonomy *taxonomy, uint64_t seed)
+                                        const struct fdit_taxonomy *taxonomy, uint64_t seed,
+                                        const struct fdit_row_vectors *from)
 {
     enum fdit_status status = FDIT_OK;
     TRY(fdit_model_init_table(ctx, m, how == FDIT_TABLE_NORMAL ? FDIT_TABLE_NORMAL : FDIT_TABLE_BASE, base,
-                              seed));
+                              seed, from));
     if (how == FDIT_TABLE_NAMES)
         TRY(copy_by_name(ctx, m, base, taxonomy));
 out:

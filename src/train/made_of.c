@@ -98,6 +98,8 @@ enum fdit_status fdit_made_of_json(fdit_context *ctx, const struct fdit_made_of 
         put_hex(&b, NULL, "delta", id->delta);
     if (id->has_vae)
         put_hex(&b, NULL, "vae", id->vae);
+    if (id->has_vectors)
+        put_hex(&b, NULL, "class-vectors", id->vectors);
     TRY(fdit_json_end(ctx, &b, "config.json", JSON_COMPACT, out));
 out:
     fdit_json_fini(&b);
@@ -214,6 +216,7 @@ enum fdit_status fdit_made_of_compare(fdit_context *ctx, const json_t *was, cons
     TRY(compare_file(ctx, was, "base", names->base, is->has_base, is->base));
     TRY(compare_file(ctx, was, "delta", names->delta, is->has_delta, is->delta));
     TRY(compare_file(ctx, was, "vae", names->vae, is->has_vae, is->vae));
+    TRY(compare_file(ctx, was, "class-vectors", names->vectors, is->has_vectors, is->vectors));
     status = compare_pictures(ctx, was, is, names);
     if (status == FDIT_OK && is->has_val && val &&
         (json_integer_value(json_object_get(val, "pictures")) != (json_int_t)is->val_pictures ||

@@ -15,9 +15,9 @@ struct fdit_made_of {
     uint64_t *marks; /* [n_classes], see fdit_train_source_marks */
     size_t *counts;  /* [n_classes] pictures */
     size_t pictures;
-    bool has_val, has_base, has_delta, has_vae;
+    bool has_val, has_base, has_delta, has_vae, has_vectors;
     size_t val_pictures;
-    uint64_t val, base, delta, vae; /* marks of the validation data, hashes of the files' numbers */
+    uint64_t val, base, delta, vae, vectors; /* marks of the validation data, hashes of the files' numbers */
 };
 
 /* Fills classes and pictures; val NULL: no validation data of their own. */
@@ -31,7 +31,7 @@ enum fdit_status fdit_made_of_json(fdit_context *ctx, const struct fdit_made_of 
 
 /* Names for messages: NULL where there is no such file. */
 struct fdit_made_of_names {
-    const char *run, *data, *val, *base, *delta, *vae;
+    const char *run, *data, *val, *base, *delta, *vae, *vectors;
 };
 /* Compares with what `was` (of fdit_made_of_json) says: FDIT_ERROR_ARGUMENT with the first difference, what
  * it was and is, and what to do. other_data: the pictures may be others, the classes may not; *differs is

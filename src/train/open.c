@@ -2,6 +2,7 @@
  * open.c: the files, data and weights of a run, and its plan. */
 #include "train/running.h"
 
+#include "core/fnv.h"
 #include "core/mem.h"
 #include "format/cache.h"
 #include "format/json.h"
@@ -226,6 +227,29 @@ out:
     return status;
 }
 
+/* Whether rows of the table start as the vectors are. */
+static bool vectors_plain(const struct run *r)
+{
+    return r->o->vectors_as == FDIT_VECTORS_ROWS && r->vectors.width == r->config.width;
+}
+
+/* The vector of each class. Where only their directions count, they are scaled to length 1. */
+static enum fdit_status open_vectors(fdit_context *ctx, struct run *r, const struct fdit_taxonomy *tax)
+{
+    enum fdit_status status = FDIT_OK;
+    const struct fdit_train_options *o = r->o;
+    if (!o->class_vectors)
+        return FDIT_OK;
+    TRY(fdit_class_vectors_open(ctx, o->class_vectors, &r->vectors));
+    TRY(fdit_class_vectors_match(ctx, &r->vectors, tax, &r->vector_of));
+    if (!vectors_plain(r))
+        TRY(fdit_class_vectors_scale(ctx, &r->vectors));
+out:
+    if (status != FDIT_OK)
+        fdit_fail_prefix(ctx, status, "--class-vectors");
+    return status;
+}
+
 enum fdit_status fdit_run_open_data(fdit_context *ctx, struct run *r)
 {
     enum fdit_status status = FDIT_OK;
@@ -235,6 +259,7 @@ enum fdit_status fdit_run_open_data(fdit_context *ctx, struct run *r)
     TRY(open_training_data(ctx, r));
     const struct fdit_taxonomy *tax = fdit_train_source_taxonomy(r->data);
     TRY(open_validation_data(ctx, r, tax));
+    TRY(open_vectors(ctx, r, tax));
     if (r->coder)
         TRY(fdit_autoencoder_match(ctx, r->coder, r->data));
     if (!r->train_ids)
@@ -508,6 +533,11 @@ static enum fdit_status load_first(fdit_context *ctx, struct run *r)
     enum fdit_status status = FDIT_OK;
     const struct fdit_train_options *o = r->o;
     struct fdit_load_report report = { 0 };
+    const struct fdit_row_vectors from = { .vectors = r->vectors.data,
+                                           .width = r->vectors.width,
+                                           .at = r->vector_of,
+                                           .classes = fdit_taxonomy_n_classes(r->rule.taxonomy),
+                                           .plain = vectors_plain(r) };
     char *all = NULL;
     TRY(fdit_model_allocate(ctx, r->model));
     fdit_step_bind(r->step);
@@ -517,6 +547,8 @@ static enum fdit_status load_first(fdit_context *ctx, struct run *r)
         fdit_preview_bind(r->output.preview);
     if (o->from_scratch) {
         TRY(fdit_model_init(ctx, r->model, o->seed));
+        if (o->class_vectors)
+            TRY(fdit_model_init_table(ctx, r->model, FDIT_TABLE_NORMAL, NULL, o->seed, &from));
         return FDIT_OK;
     }
     struct fdit_checkpoint *files[2] = { r->start ? r->start : r->base, r->base };
@@ -528,7 +560,8 @@ static enum fdit_status load_first(fdit_context *ctx, struct run *r)
                  o->base, report.norms_missing);
     if (r->model->options.base_values)
         TRY(fdit_learn_load_base(ctx, r->model, r->base));
-    TRY(fdit_class_table_start(ctx, r->model, o->table_init, r->base, r->rule.taxonomy, o->seed));
+    TRY(fdit_class_table_start(ctx, r->model, o->table_init, r->base, r->rule.taxonomy, o->seed,
+                               o->class_vectors ? &from : NULL));
     if (r->start)
         TRY(fdit_class_table_take(ctx, r->model, r->start, r->known, r->rule.taxonomy));
     TRY(fdit_checkpoint_fingerprint(ctx, r->base, &r->model->config, r->model->options.mask,
@@ -592,6 +625,15 @@ static enum fdit_status hash_files(fdit_context *ctx, struct run *r)
     if (r->start) {
         id->has_delta = true;
         TRY(hash_file(ctx, r, r->start, &id->delta));
+    }
+    if (r->o->class_vectors) {
+        const struct fdit_taxonomy *tax = r->rule.taxonomy;
+        const size_t width = (size_t)r->vectors.width;
+        id->has_vectors = true;
+        id->vectors = FDIT_FNV_START;
+        for (int32_t c = 0; c < fdit_taxonomy_n_classes(tax); c++)
+            id->vectors = fdit_fnv(id->vectors, r->vectors.data + (size_t)r->vector_of[c] * width,
+                                   width * sizeof(float));
     }
     if (r->made_by->vae) {
         id->has_vae = true;

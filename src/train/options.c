@@ -164,6 +164,16 @@ static bool learns_below(const void *args)
     return ((const struct fdit_train_options *)args)->learn_below > 0;
 }
 
+static bool has_vectors(const void *args) /* likewise */
+{
+    return ((const struct fdit_train_options *)args)->class_vectors != NULL;
+}
+
+static bool has_vectors_as(const void *args)
+{
+    return ((const struct fdit_train_options *)args)->vectors_as != FDIT_VECTORS_ROWS;
+}
+
 static bool has_snapshots(const void *args) /* absent as in the files of older programs */
 {
     return ((const struct fdit_train_options *)args)->snapshots > 0;
@@ -322,6 +332,14 @@ const struct fdit_option fdit_train_option_table[] = {
     { ROW(CHOICE, "table-init", "normal|base|names", table_init), RESULT, .usual = "normal",
       .help = "how the class table starts: from N(0, 0.02), with the spread of the base's table, or from "
               "the base's rows of the same names" },
+    { ROW(TEXT, "class-vectors", "FILE", class_vectors), FILES, .kept = has_vectors,
+      .help =
+          "a vector for each class, as means of BioCLIP's, CLIP's or DINO's features: a .npy of [classes, "
+          "width] with the names in a .txt beside it, or safetensors" },
+    { ROW(CHOICE, "class-vectors-as", "rows|projection", vectors_as), RESULT, .kept = has_vectors_as,
+      .usual = "rows",
+      .help = "what the vectors are for: rows, where the class table starts (as they are where they have the "
+              "width of the model, else projected at random, which keeps angles), or always projected" },
     { ROW(PARSE, "loss-weight", FDIT_LOSS_WEIGHT_NAMES, loss_weight), RESULT, .parse = parse_weight,
       .format = format_weight, .usual = "uniform",
       .help = "how much the error of a sample counts by its noise: all the same, or at most G (5) times its "
@@ -461,6 +479,20 @@ out:
     return status;
 }
 
+static enum fdit_status check_vectors(fdit_context *ctx, const struct fdit_train_options *o)
+{
+    if (!o->class_vectors && o->vectors_as != FDIT_VECTORS_ROWS)
+        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
+                         "--class-vectors-as is of --class-vectors FILE; give that, too");
+    if (o->class_vectors && o->classifier)
+        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
+                         "--class-vectors: a classifier has no class table; leave it out");
+    if (o->class_vectors && o->table_init == FDIT_TABLE_NAMES)
+        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
+                         "--class-vectors and --table-init names both say how rows start; give one of them");
+    return FDIT_OK;
+}
+
 enum fdit_status fdit_train_check(fdit_context *ctx, const struct fdit_train_options *o)
 {
     enum fdit_status status = FDIT_OK;
@@ -485,6 +517,7 @@ enum fdit_status fdit_train_check(fdit_context *ctx, const struct fdit_train_opt
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "--data-changed goes with --resume; a new run takes any data");
     if (o->old_classes != FDIT_OLD_CLASSES_REFUSE && !o->delta)
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "--old-classes are those of a delta; add --delta FILE");
+    TRY(check_vectors(ctx, o));
     TRY(fdit_learn_check(ctx, o));
 out:
     return status;

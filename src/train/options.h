@@ -16,6 +16,8 @@ enum fdit_lr_schedule { FDIT_LR_CONSTANT, FDIT_LR_LINEAR, FDIT_LR_COSINE };
 /* Refuse, add them to those of the data, or go without. */
 enum fdit_old_classes { FDIT_OLD_CLASSES_REFUSE, FDIT_OLD_CLASSES_KEEP, FDIT_OLD_CLASSES_DROP };
 enum fdit_learn_guide { FDIT_LEARN_SUPERCLASS, FDIT_LEARN_BASE };
+/* What the vectors of classes from outside are for. */
+enum fdit_vectors_as { FDIT_VECTORS_ROWS, FDIT_VECTORS_PROJECTION };
 enum fdit_label_drop { FDIT_DROP_SUPERCLASS, FDIT_DROP_EMPTY };
 
 struct fdit_train_options {
@@ -72,6 +74,8 @@ struct fdit_train_options {
     int64_t learn_after; /* steps of the plain target, besides the first */
     double learn_below;  /* noise time, 0: at all */
     enum fdit_class_table_init table_init;
+    const char *class_vectors; /* file; NULL: none */
+    enum fdit_vectors_as vectors_as;
     struct fdit_loss_weight loss_weight;
     struct fdit_time_density time_density;
     uint64_t seed;

@@ -103,7 +103,8 @@ enum fdit_status fdit_run_check_identity(fdit_context *ctx, struct run *r)
                                                            .val = o->validation,
                                                            .base = o->base,
                                                            .delta = o->delta,
-                                                           .vae = o->vae },
+                                                           .vae = o->vae,
+                                                           .vectors = o->class_vectors },
                              o->data_changed, &differs));
     if (differs)
         fdit_log(ctx, FDIT_LOG_WARNING,

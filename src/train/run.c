@@ -129,13 +129,14 @@ static void close_run(struct run *r, bool failed)
     fdit_train_source_close(r->data);
     fdit_made_of_fini(&r->identity);
     json_decref(r->before);
+    fdit_class_vectors_fini(&r->vectors);
     fdit_taxonomy_free(r->taxonomy);
     fdit_taxonomy_free(r->known);
     fdit_checkpoint_close(r->base);
     fdit_checkpoint_close(r->start);
     void *blocks[] = { r->train_ids,  r->ranks,       r->taxonomy_json, r->options_json, r->identity_json,
                        r->names_json, r->fingerprint, r->guide,         r->train_json,   r->noise,
-                       r->latents,    r->t,           r->rows };
+                       r->latents,    r->t,           r->rows,          r->vector_of };
     for (size_t i = 0; i < sizeof blocks / sizeof blocks[0]; i++)
         fdit_free(blocks[i]);
 }

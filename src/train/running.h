@@ -6,6 +6,7 @@
 #define FDIT_TRAIN_RUNNING_H
 
 #include "core/phase.h"
+#include "data/class_vectors.h"
 #include "train/batch.h"
 #include "train/autoencoder.h"
 #include "train/source.h"
@@ -75,6 +76,8 @@ struct run {
     int32_t *ranks;
     struct fdit_row_rule rule;
     int32_t guide_rank;
+    struct fdit_class_vectors vectors; /* empty: none */
+    int32_t *vector_of;                /* [classes] the vector of each */
     struct fdit_made_of identity;
     const struct fdit_objective *objective; /* NULL: of a classifier */
     const struct fdit_optimiser *optimiser;

@@ -1,0 +1,150 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# Vectors of classes from outside: the identity is today's table to the bit, every file that holds them is read,
+# runs with them go on to the bit, and what cannot be is told.
+. "${FDIT_SRCDIR:?}/tests/lib.sh"
+
+mkdir data
+gzip -dc "$source/data/letters-test.tar.gz" | (cd data && tar xf - A/mono A/hand B/mono B/hand) || exit 99
+run="--data data --batch 4 --seed 7 --preview-every 0 --quiet --lr 1e-3"
+scratch="$run --from-scratch --tune full --model 32,2,2,4 --size 24 --channels 1 --steps 8 --checkpoint-every 4"
+
+# numbers WORD...: little-endian float32
+numbers() {
+    for number; do
+        case $number in
+        0) printf '\000\000\000\000' ;;
+        1) printf '\000\000\200\077' ;;
+        2) printf '\000\000\000\100' ;;
+        nan) printf '\000\000\300\177' ;;
+        esac
+    done
+}
+# npy FILE ROWS COLUMNS NUMBER...
+npy() {
+    file=$1 header="{'descr': '<f4', 'fortran_order': False, 'shape': ($2, $3), }"
+    shift 3
+    { printf '\223NUMPY\001\000\166\000%-117s\n' "$header" && numbers "$@"; } >"$file"
+}
+# tensors FILE HEADER NUMBER...: safetensors; the header has fewer than 248 bytes
+tensors() {
+    file=$1 header=$2
+    shift 2
+    { printf '\370\000\000\000\000\000\000\000%-248s' "$header" && numbers "$@"; } >"$file"
+}
+# same_numbers WHAT DELTA DELTA: all that is behind the headers, which tell the options
+same_numbers() {
+    for delta in "$2" "$3"; do
+        length=$(od -An -N8 -tu8 "$delta" | tr -d ' ')
+        tail -c "+$((length + 9))" "$delta" >"numbers.$(dirname "$delta")"
+    done
+    same "$1" "numbers.$(dirname "$2")" "numbers.$(dirname "$3")"
+}
+classes() { printf '%s\n' "$@"; }
+vector() { printf '"%s":{"dtype":"F32","shape":[%d],"data_offsets":[%d,%d]}' "$1" "$2" "$3" $(($3 + 4 * $2)); }
+
+identity="1 0 0 0 0 1 0 0 0 0 1 0 0 0 0 1"
+npy identity.npy 4 4 $identity
+classes A/hand A/mono B/hand B/mono >identity.txt
+
+# ------------------------------------------------------------------ where the table starts
+good train $scratch --out plain
+good train $scratch --class-vectors identity.npy --out whole
+same_numbers "the identity is today's table" plain/delta.safetensors whole/delta.safetensors
+has "the file" whole/config.json '"class-vectors":"identity.npy"'
+npy turned.npy 4 4 0 0 0 1 0 0 1 0 0 1 0 0 1 0 0 0
+classes B/mono B/hand A/mono A/hand >turned.txt
+good train $scratch --class-vectors turned.npy --out turned
+same_numbers "vectors go by their names" plain/delta.safetensors turned/delta.safetensors
+npy long.npy 4 4 2 0 0 0 0 1 0 0 0 0 2 0 0 0 0 1
+cp identity.txt long.txt
+good train $scratch --class-vectors long.npy --out long
+same_numbers "only directions count" plain/delta.safetensors long/delta.safetensors
+npy near.npy 4 3 1 0 0 1 1 0 0 1 1 0 0 1
+cp identity.txt near.txt
+good train $scratch --class-vectors near.npy --out near
+good train $scratch --class-vectors near.npy --out part --steps 4 --threads 1 --workers 0
+good train --resume part --steps 8 --quiet
+same "a run goes on" near/delta.safetensors part/delta.safetensors
+same_numbers "a run goes on" near/delta.safetensors part/delta.safetensors
+checks=$((checks + 1))
+! cmp -s numbers.near numbers.plain || fail "other vectors change nothing"
+
+# ------------------------------------------------------------------ files
+tensors each.safetensors "{$(vector A/hand 3 0),$(vector A/mono 3 12),$(vector B/hand 3 24),$(vector B/mono 3 36)}" \
+    1 0 0 1 1 0 0 1 1 0 0 1
+good train $scratch --class-vectors each.safetensors --out each
+same_numbers "a tensor for each class" near/delta.safetensors each/delta.safetensors
+matrix='"m":{"dtype":"F32","shape":[4,3],"data_offsets":[0,48]}'
+tensors named.safetensors \
+    "{\"__metadata__\":{\"names\":\"[\\\"A/hand\\\",\\\"A/mono\\\",\\\"B/hand\\\",\\\"B/mono\\\"]\"},$matrix}" 1 0 0 1 1 0 0 1 1 0 0 1
+good train $scratch --class-vectors named.safetensors --out named
+same_numbers "names in the metadata" near/delta.safetensors named/delta.safetensors
+tensors beside.safetensors "{$matrix}" 1 0 0 1 1 0 0 1 1 0 0 1
+refused "whose~vectors,beside.txt" train $scratch --class-vectors beside.safetensors --out new
+cp identity.txt beside.txt
+good train $scratch --class-vectors beside.safetensors --out beside
+same_numbers "names beside a tensor" near/delta.safetensors beside/delta.safetensors
+
+# ------------------------------------------------------------------ over a base
+good train $run --base plain/delta.safetensors --steps 2 --out tuned
+good train $run --base plain/delta.safetensors --steps 2 --class-vectors identity.npy --out same
+same_numbers "the identity over a base" tuned/delta.safetensors same/delta.safetensors
+good train $run --base plain/delta.safetensors --steps 2 --table-init base --out tuned2
+good train $run --base plain/delta.safetensors --steps 2 --table-init base --class-vectors identity.npy --out same2
+same_numbers "the identity with the base's spread" tuned2/delta.safetensors same2/delta.safetensors
+# at the width of the model rows are the vectors; a learning rate of 0 leaves them
+{
+    printf '\223NUMPY\001\000\166\000%-117s\n' "{'descr': '<f4', 'fortran_order': False, 'shape': (4, 32), }"
+    for i in 1 2 3 4; do numbers 2 0 0 0 0 0 0 1 0 0 0 0 0 0 1 0 0 0 0 0 1 0 0 0 0 0 0 0 0 0 0 "$((i % 3))"; done
+} >wide.npy
+cp identity.txt wide.txt
+tail -c 512 wide.npy >wanted
+good train $run --base plain/delta.safetensors --lr 0 --steps 1 --tune table --class-vectors wide.npy --out wide
+checks=$((checks + 1))
+tail -c 768 wide/delta.safetensors | head -c 512 | cmp -s - wanted || fail "the rows are not the vectors"
+good train $run --base plain/delta.safetensors --lr 0 --steps 1 --tune table --class-vectors wide.npy \
+    --class-vectors-as projection --out wide2
+checks=$((checks + 1))
+! cmp -s wide/delta.safetensors wide2/delta.safetensors || fail "projection takes the vectors as they are"
+
+# ------------------------------------------------------------------ what cannot be
+bad() { # bad WORDS FILE [OPTION]...: one line, and nothing is left behind
+    words=$1 file=$2
+    shift 2
+    refused "$words" train $scratch --class-vectors "$file" "$@" --out new
+    equal "lines about $file" "$(wc -l <stderr)" 1
+    [ ! -e new ] || { fail "$file leaves a folder"; rm -rf new; }
+}
+bad "nowhere.npy" nowhere.npy
+bad "identity.txt,not~vectors~of~classes" identity.txt
+npy short.npy 3 4 1 0 0 0 0 1 0 0 0 0 1 0
+classes A/hand A/mono B/hand >short.txt
+bad "short.npy,no~vector~for~1~of~the~4,B/mono" short.npy
+classes A/hand A/mono >short.txt
+bad "short.npy,3~vectors~and~2~names" short.npy
+classes A/hand A/mono A/mono >short.txt
+bad "short.npy,A/mono,twice" short.npy
+npy more.npy 5 2 1 0 0 1 1 1 1 0 0 1
+classes A/hand A/mono B/hand B/mono C/none >more.txt
+bad "more.npy,1~of~its~5,no~class,C/none" more.npy
+npy nan.npy 4 2 1 0 nan 1 1 1 1 0
+cp identity.txt nan.txt
+bad "nan.npy,A/mono,not~finite" nan.npy
+npy zero.npy 4 2 1 0 0 0 1 1 1 0
+cp identity.txt zero.txt
+bad "zero.npy,A/mono,is~zero" zero.npy
+head -c 150 identity.npy >cut.npy
+cp identity.txt cut.txt
+bad "cut.npy" cut.npy
+tensors uneven.safetensors "{$(vector A/hand 3 0),$(vector A/mono 2 12),$(vector B/hand 3 20),$(vector B/mono 3 32)}" \
+    1 0 0 1 1 0 1 1 0 0 1
+bad "A/mono,2,same~width" uneven.safetensors
+bad "--class-vectors-as~most,rows" identity.npy --class-vectors-as most
+refused "--class-vectors-as,give~that" train $scratch --class-vectors-as projection --out new
+refused "classifier" train $scratch --classifier --class-vectors identity.npy --out new
+refused "--table-init~names,give~one" train $run --base plain/delta.safetensors --steps 2 --table-init names \
+    --class-vectors identity.npy --out new
+refused "--class-vectors,other~numbers" train $scratch --class-vectors identity.npy --out near --resume
+
+finish
