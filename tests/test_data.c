@@ -367,6 +367,24 @@ START_TEST(test_refused)
 }
 END_TEST
 
+START_TEST(test_data_that_went_away)
+{
+    char *there = NULL, *aside = NULL;
+    uint8_t chw[192];
+    ck_assert_ok(ctx, fdit_path_join(ctx, folder, "data", &there));
+    ck_assert_ok(ctx, fdit_path_join(ctx, folder, "aside", &aside));
+    test_classes(ctx, there, 1, 4, 10);
+    struct fdit_dataset *ds = open_set(there, &plain);
+    ck_assert_ok(ctx, fdit_dataset_decode(ctx, ds, 0, chw));
+    ck_assert_int_eq(rename(there, aside), 0);
+    ck_assert_int_eq(fdit_dataset_decode(ctx, ds, 0, chw), FDIT_ERROR_IO); /* not one broken picture */
+    ck_assert_ptr_nonnull(strstr(fdit_context_message(ctx), "data: no longer exists"));
+    fdit_dataset_close(ds);
+    fdit_free(there);
+    fdit_free(aside);
+}
+END_TEST
+
 START_TEST(test_broken_pictures)
 {
     test_classes(ctx, folder, 1, 4, 10);
@@ -384,8 +402,11 @@ START_TEST(test_broken_pictures)
     ck_assert_int_eq(fdit_dataset_decode(ctx, ds, 2, chw), FDIT_ERROR_UNSUPPORTED);
     ck_assert_ptr_nonnull(strstr(fdit_context_message(ctx), "c000/p00002.png"));
     ck_assert_int_eq(unlink(test_path(folder, "c000/p00003.png")), 0);
-    ck_assert_int_eq(fdit_dataset_decode(ctx, ds, 3, chw), FDIT_ERROR_IO);
+    ck_assert_int_eq(fdit_dataset_decode(ctx, ds, 3, chw), FDIT_ERROR_FORMAT);
     ck_assert_ptr_nonnull(strstr(fdit_context_message(ctx), "c000/p00003.png"));
+    struct fdit_picture_probe p;
+    ck_assert_int_eq(fdit_dataset_probe(ctx, ds, 3, &p), FDIT_ERROR_FORMAT);
+    /* all of them at once: that is not a broken picture */
     fdit_dataset_close(ds);
 }
 END_TEST
@@ -585,7 +606,7 @@ START_TEST(test_junk)
     expect_logged("1 link to nowhere left out: \"gone.png\"");
     ck_assert_int_eq(unlink(test_path(folder, "d/owl/1.PNG")), 0);
     uint8_t chw[192];
-    ck_assert_int_eq(fdit_dataset_decode(ctx, ds, 0, chw), FDIT_ERROR_IO);
+    ck_assert_int_eq(fdit_dataset_decode(ctx, ds, 0, chw), FDIT_ERROR_FORMAT);
     ck_assert_msg(strstr(fdit_context_message(ctx), "owl/1.PNG: no longer exists"), "%s",
                   fdit_context_message(ctx));
     fdit_dataset_close(ds);
@@ -786,6 +807,7 @@ int main(void)
     tcase_add_test(c, test_second_names);
     tcase_add_test(c, test_refused);
     tcase_add_test(c, test_broken_pictures);
+    tcase_add_test(c, test_data_that_went_away);
     tcase_add_test(c, test_archives);
     tcase_add_test(c, test_archive_members);
     tcase_add_test(c, test_webdataset);

@@ -122,15 +122,26 @@ out:
     return status;
 }
 
+/* Behind a number of pictures: how many were broken; "" where none was. */
+static const char *left_out(const struct fdit_feature_set *s, char text[64])
+{
+    text[0] = '\0';
+    if (s->skipped)
+        snprintf(text, 64, "; %zu broken %s left out", s->skipped, s->skipped == 1 ? "one was" : "ones were");
+    return text;
+}
+
 enum fdit_status fdit_cli_print_eval(struct fdit_cli *cli, const struct fdit_eval_options *o,
                                      const struct fdit_eval_result *r)
 {
     enum fdit_status status = FDIT_OK;
     const struct fdit_feature_set *x = &r->real, *y = &r->generated;
+    char skipped[64];
     if (y->points.n)
-        fdit_cli_print(cli, "%s: %zu pictures, %zu features each\n", y->path, y->points.n, y->points.d);
+        fdit_cli_print(cli, "%s: %zu pictures, %zu features each%s\n", y->path, y->points.n, y->points.d,
+                       left_out(y, skipped));
     if (x->path && x->points.n)
-        fdit_cli_print(cli, "%s: %zu real pictures\n", x->path, x->points.n);
+        fdit_cli_print(cli, "%s: %zu real pictures%s\n", x->path, x->points.n, left_out(x, skipped));
     else if (x->path)
         fdit_cli_print(cli, "%s: statistics of real pictures\n", x->path);
     if (r->n_values)
@@ -167,6 +178,8 @@ static void put_set(struct fdit_json *b, const char *key, const struct fdit_feat
     fdit_json_put_text(b, to, "features", s->features);
     if (s->points.n)
         fdit_json_put_int(b, to, "pictures", (int64_t)s->points.n);
+    if (s->skipped)
+        fdit_json_put_int(b, to, "skipped", (int64_t)s->skipped);
     fdit_json_put_int(b, to, "width", (int64_t)s->points.d);
 }
 

@@ -65,6 +65,9 @@ static enum fdit_status settle(struct fdit_cli *cli, struct fdit_eval_args *a, s
     if (a->run || a->o.real || a->o.stats || a->o.no_classes || a->o.parts)
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
              "--utility: --run, --real, --stats, --no-classes and --part are not for it; leave them out");
+    if (a->o.skip_bad)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT,
+             "--utility: --skip-bad is not for it; make caches with encode --skip-bad and give those");
     *o = (struct fdit_utility_options){ .real = operands[n - 2],
                                         .generated = draw ? NULL : operands[0],
                                         .test = operands[n - 1],

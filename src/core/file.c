@@ -93,17 +93,24 @@ static bool close_fully(int fd)
 static enum fdit_status open_to_read(fdit_context *ctx, const char *path, int flags, int *fd, struct stat *st)
 {
     enum fdit_status status = FDIT_OK;
+    int errnum = EISDIR;
     *fd = open(path, O_RDONLY | O_CLOEXEC | flags);
-    if (*fd < 0)
-        return fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s: cannot open the file", path);
-    if (fstat(*fd, st) != 0)
-        TRY(fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s: cannot read the file's size", path));
+    if (*fd < 0) {
+        errnum = errno;
+        TRY(fdit_fail_errno(ctx, FDIT_ERROR_IO, errnum, "%s: cannot open the file", path));
+    }
+    if (fstat(*fd, st) != 0) {
+        errnum = errno;
+        TRY(fdit_fail_errno(ctx, FDIT_ERROR_IO, errnum, "%s: cannot read the file's size", path));
+    }
     if (S_ISDIR(st->st_mode))
         FAIL(ctx, FDIT_ERROR_IO, "%s: is a folder where a file is needed", path);
     return FDIT_OK;
 out:
-    close(*fd);
+    if (*fd >= 0)
+        close(*fd);
     *fd = -1;
+    errno = errnum;
     return status;
 }
 
@@ -185,10 +192,15 @@ enum fdit_status fdit_file_read_all(fdit_context *ctx, const char *path, size_t 
     uint8_t *bytes = NULL;
     size_t capacity = 0, n = 0;
     struct stat st;
-    int fd = -1;
+    int fd = -1, errnum = 0;
     *data = NULL;
     *size = 0;
-    TRY(open_to_read(ctx, path, O_NONBLOCK, &fd, &st));
+    status = open_to_read(ctx, path, O_NONBLOCK, &fd, &st);
+    errnum = errno;
+    TRY(status);
+    errnum = EINVAL;
+    if (!S_ISREG(st.st_mode) && !S_ISFIFO(st.st_mode))
+        FAIL(ctx, FDIT_ERROR_IO, "%s: is a device or a socket, where a file or a pipe is needed", path);
     size_t want = 4096;
     if (S_ISREG(st.st_mode)) {
         if ((uintmax_t)st.st_size > limit)
@@ -203,8 +215,10 @@ enum fdit_status fdit_file_read_all(fdit_context *ctx, const char *path, size_t 
         ssize_t got = read(fd, bytes + n, capacity - 1 - n);
         if (got < 0 && (errno == EINTR || errno == EAGAIN))
             continue;
-        if (got < 0)
-            TRY(fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s: cannot read after %zu bytes", path, n));
+        if (got < 0) {
+            errnum = errno;
+            TRY(fdit_fail_errno(ctx, FDIT_ERROR_IO, errnum, "%s: cannot read after %zu bytes", path, n));
+        }
         if (got == 0)
             break;
         n += (size_t)got;
@@ -222,7 +236,13 @@ out:
     if (fd >= 0)
         close(fd);
     fdit_free(bytes);
+    errno = errnum;
     return status;
+}
+
+bool fdit_is_shortage(int errnum)
+{
+    return errnum == EMFILE || errnum == ENFILE || errnum == ENOMEM;
 }
 
 bool fdit_is_absence(int errnum)

@@ -32,12 +32,16 @@ void fdit_file_unmap(struct fdit_file_map *map); /* NULL and an all-zero map are
 void fdit_file_map_drop(const struct fdit_file_map *map, const void *from, size_t n);
 
 /* The whole file plus one zero byte that is not counted in *size. More than `limit` bytes are
- * FDIT_ERROR_FORMAT before anything is allocated. Also for pipes. Free *data with fdit_free. */
+ * FDIT_ERROR_FORMAT before anything is allocated. Also for pipes; devices and sockets, which may have no end,
+ * are refused. After FDIT_ERROR_IO errno says what the system refused. Free *data with fdit_free. */
 enum fdit_status fdit_file_read_all(fdit_context *ctx, const char *path, size_t limit, uint8_t **data,
                                     size_t *size);
 
 /* Whether an errno says that nothing is there, or nothing for us; else that cannot be told this time. */
 bool fdit_is_absence(int errnum);
+/* Whether it says that this process or machine has no more memory or descriptors: then nothing is wrong with
+ * the file, and the next one would fail as well. */
+bool fdit_is_shortage(int errnum);
 /* Whether something is there, and whether it is a folder, links followed; FDIT_ERROR_IO when that cannot be
  * told. */
 enum fdit_status fdit_file_look(fdit_context *ctx, const char *path, bool *there, bool *folder);

@@ -7,6 +7,8 @@
  * the files at the mount are the best there is. */
 #include "core/limits.h"
 
+#include "core/file.h"
+
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -35,12 +37,6 @@ FDIT_PRINTF(3, 4) static bool set_text(char *out, size_t size, const char *forma
 
 /* ------------------------------------------------------------------------------------- files */
 
-/* Whether this process lacks something, and the file may well be there. */
-static bool is_shortage(int errnum)
-{
-    return errnum == EMFILE || errnum == ENFILE || errnum == ENOMEM;
-}
-
 /* Where files are looked for, and the first that was there and could not be read. */
 struct look {
     const char *root;
@@ -50,7 +46,7 @@ struct look {
 
 static void note_shortage(struct look *look, const char *path, int errnum)
 {
-    if (look->errnum || !is_shortage(errnum))
+    if (look->errnum || !fdit_is_shortage(errnum))
         return;
     look->errnum = errnum;
     set_text(look->path, sizeof look->path, "%s", path);

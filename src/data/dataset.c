@@ -704,6 +704,20 @@ enum fdit_status fdit_dataset_name(fdit_context *ctx, const struct fdit_dataset 
                      name);
 }
 
+enum fdit_status fdit_ds_unreadable(fdit_context *ctx, const struct fdit_dataset *ds, const char *name,
+                                    int errnum)
+{
+    if (fdit_is_shortage(errnum))
+        return fdit_fail_errno(ctx, FDIT_ERROR_IO, errnum, "%s: cannot be read", name);
+    if (!ds->archives && !fdit_file_exists(ds->root))
+        return fdit_fail(ctx, FDIT_ERROR_IO, "%s: no longer exists; put it back", ds->root);
+    if (!ds->archives && !fdit_file_exists(name) && (errnum == ENOENT || errnum == ENOTDIR))
+        return fdit_fail(ctx, FDIT_ERROR_FORMAT,
+                         "%s: no longer exists; put it back, or begin a new run with the data as it is now",
+                         name);
+    return fdit_fail_errno(ctx, FDIT_ERROR_FORMAT, errnum, "%s: cannot be read", name);
+}
+
 /* The content of a member, from the archive or the spool. */
 static enum fdit_status read_member(fdit_context *ctx, const struct fdit_dataset *ds, size_t i,
                                     const char *name, uint8_t **bytes, size_t *n)
@@ -719,7 +733,7 @@ static enum fdit_status read_member(fdit_context *ctx, const struct fdit_dataset
              FDIT_DS_LARGEST);
     if (!packed)
         fd = open(fdit_names_get(&ds->shards, shard), O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
+    if (fd < 0) /* none of the archive's can be read then */
         TRY(fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s", name));
     *n = item->size;
     TRY(fdit_alloc(ctx, *n, 1, bytes));
@@ -728,7 +742,7 @@ static enum fdit_status read_member(fdit_context *ctx, const struct fdit_dataset
         if (got < 0 && errno == EINTR)
             continue;
         if (got < 0)
-            TRY(fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s", name));
+            TRY(fdit_ds_unreadable(ctx, ds, name, errno));
         if (!got)
             FAIL(ctx, FDIT_ERROR_IO, "%s: the archive became shorter", name);
         done += (size_t)got;
@@ -746,16 +760,12 @@ static enum fdit_status read_item(fdit_context *ctx, const struct fdit_dataset *
     *n = 0;
     enum fdit_status status = ds->archives ? read_member(ctx, ds, i, name, bytes, n)
                                            : fdit_file_read_all(ctx, name, FDIT_DS_LARGEST, bytes, n);
-    if (status != FDIT_OK) {
-        fdit_free(*bytes);
-        *bytes = NULL;
-        if (!ds->archives && !fdit_file_exists(name))
-            return fdit_fail(ctx, status,
-                             "%s: no longer exists; put it back, or begin a new run with the data as "
-                             "it is now",
-                             name);
-    }
-    return status;
+    const int errnum = errno;
+    if (status == FDIT_OK)
+        return FDIT_OK;
+    fdit_free(*bytes);
+    *bytes = NULL;
+    return !ds->archives && status == FDIT_ERROR_IO ? fdit_ds_unreadable(ctx, ds, name, errnum) : status;
 }
 
 enum fdit_status fdit_dataset_read(fdit_context *ctx, const struct fdit_dataset *ds, size_t i,

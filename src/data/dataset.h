@@ -42,6 +42,7 @@ struct fdit_dataset_options {
     bool flip;                       /* mirror images may be used; only kept here, nothing is mirrored */
     bool survey;                     /* problems are gathered, see fdit_dataset_problem, and do not fail */
     bool whole;         /* pictures are read by fdit_dataset_picture; `size` is what they are resized to */
+    bool skip_bad;      /* pictures that cannot be read will be left out: fdit_dataset_marks goes on */
     bool allow_missing; /* classes without a picture are counted, not refused */
     const struct fdit_taxonomy *known; /* or only those that are classes of this one; NULL: none */
     size_t memory; /* what is unpacked is within it where TMPDIR lies in memory; 0: no bound but its own */
@@ -93,8 +94,9 @@ size_t fdit_dataset_class_count(const struct fdit_dataset *ds, int32_t id);
 enum fdit_status fdit_dataset_name(fdit_context *ctx, const struct fdit_dataset *ds, size_t i, char **out);
 
 /* Picture i: decoded, fitted to S x S, to `channels` planes: chw [channels, S, S]. Any number of
- * threads at once, each with its own context. A broken picture: FDIT_ERROR_FORMAT or _UNSUPPORTED
- * with its name and the reason; a file that went away: FDIT_ERROR_IO. */
+ * threads at once, each with its own context. A picture that is broken or cannot be read: FDIT_ERROR_FORMAT
+ * or _UNSUPPORTED with its name and the reason; an archive or a folder that went away, and a want of
+ * descriptors: FDIT_ERROR_IO. */
 enum fdit_status fdit_dataset_decode(fdit_context *ctx, const struct fdit_dataset *ds, size_t i,
                                      uint8_t *chw);
 /* Picture i decoded whole, in RGB, given to `use`, whose status is returned. With options.whole, for then
@@ -102,7 +104,7 @@ enum fdit_status fdit_dataset_decode(fdit_context *ctx, const struct fdit_datase
 typedef enum fdit_status (*fdit_dataset_use_fn)(fdit_context *ctx, void *user, const struct fdit_picture *p);
 enum fdit_status fdit_dataset_picture(fdit_context *ctx, const struct fdit_dataset *ds, size_t i,
                                       fdit_dataset_use_fn use, void *user);
-/* The encoded bytes of picture i, *bytes from fdit_alloc. */
+/* The encoded bytes of picture i, *bytes from fdit_alloc. Errors as for decode. */
 enum fdit_status fdit_dataset_read(fdit_context *ctx, const struct fdit_dataset *ds, size_t i,
                                    uint8_t **bytes, size_t *n);
 

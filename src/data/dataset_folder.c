@@ -86,7 +86,7 @@ static enum fdit_status kind_in(fdit_context *ctx, int folder, const char *path,
         return FDIT_OK;
     *kind = FDIT_KIND_UNKNOWN;
     int fd = openat(folder, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOMEM))
+    if (fd < 0 && fdit_is_shortage(errno))
         return fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s/%s: cannot be opened", path, name);
     if (fd < 0)
         return FDIT_OK;

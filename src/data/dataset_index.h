@@ -111,6 +111,11 @@ enum fdit_status fdit_ds_take_json(fdit_context *ctx, struct fdit_dataset *ds, c
                                    const char *text, size_t n, int64_t *class_id); /* -1: it tells none */
 /* Memory that reading a picture with these headers takes. */
 size_t fdit_ds_bytes_of(const struct fdit_dataset *ds, const struct fdit_picture_probe *p);
+/* After the file of a picture, of this name, could not be opened or read: FDIT_ERROR_FORMAT, as of a broken
+ * picture; but FDIT_ERROR_IO where others would fail as well, for want of descriptors or memory, or because
+ * the whole data set is gone. */
+enum fdit_status fdit_ds_unreadable(fdit_context *ctx, const struct fdit_dataset *ds, const char *name,
+                                    int errnum);
 /* Adds a picture; name is copied. */
 enum fdit_status fdit_ds_add(fdit_context *ctx, struct fdit_dataset *ds, const char *name,
                              const struct fdit_ds_item *item);

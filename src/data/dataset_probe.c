@@ -15,15 +15,18 @@
 struct place {
     int fd;
     uint64_t offset;
+    int errnum; /* of a read that failed; 0 */
 };
 
 static bool read_place(void *self, uint64_t at, void *to, size_t n)
 {
-    const struct place *p = self;
+    struct place *p = self;
     for (size_t done = 0; done < n;) {
         ssize_t got = pread(p->fd, (char *)to + done, n - done, (off_t)(p->offset + at + done));
         if (got < 0 && errno == EINTR)
             continue;
+        if (got < 0)
+            p->errnum = errno;
         if (got <= 0)
             return false;
         done += (size_t)got;
@@ -45,11 +48,15 @@ enum fdit_status fdit_dataset_probe(fdit_context *ctx, const struct fdit_dataset
     TRY(fdit_dataset_name(ctx, ds, i, &name));
     if (!spooled)
         place.fd = open(ds->archives ? fdit_names_get(&ds->shards, shard) : name, O_RDONLY | O_CLOEXEC);
-    if (place.fd < 0 || (!ds->archives && fstat(place.fd, &st)))
+    if (place.fd < 0 && ds->archives)
         TRY(fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s", name));
+    if (place.fd < 0 || (!ds->archives && fstat(place.fd, &st)))
+        TRY(fdit_ds_unreadable(ctx, ds, name, errno));
     if (!ds->archives)
         from.n = (uint64_t)st.st_size;
-    TRY(fdit_picture_probe(ctx, &from, name, out));
+    status = fdit_picture_probe(ctx, &from, name, out);
+    if (place.errnum) /* whatever was made of the bytes that did not come */
+        status = fdit_ds_unreadable(ctx, ds, name, place.errnum);
 out:
     if (!spooled && place.fd >= 0)
         close(place.fd);

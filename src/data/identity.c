@@ -47,7 +47,7 @@ static enum fdit_status look_at(fdit_context *ctx, const struct fdit_dataset *ds
     fd = spooled ? ds->spool
                  : open(ds->archives ? fdit_names_get(&ds->shards, shard) : name, O_RDONLY | O_CLOEXEC);
     /* A file that is not there or not for us is so every time; a shortage of this process is not. */
-    if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOMEM))
+    if (fd < 0 && fdit_is_shortage(errno))
         TRY(fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s: cannot be opened",
                             ds->archives ? fdit_names_get(&ds->shards, shard) : name));
     size_t want = *length < HEAD_BYTES ? (size_t)*length : HEAD_BYTES;
@@ -55,7 +55,7 @@ static enum fdit_status look_at(fdit_context *ctx, const struct fdit_dataset *ds
         ssize_t got = pread(fd, head + *n, want - *n, (off_t)(offset + *n));
         if (got < 0 && errno == EINTR)
             continue;
-        if (got < 0 && errno != EISDIR)
+        if (got < 0 && errno != EISDIR && (!ds->options.skip_bad || fdit_is_shortage(errno)))
             TRY(fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s: cannot be read; get it again or remove it",
                                 ds->archives ? fdit_names_get(&ds->shards, shard) : name));
         if (got <= 0)

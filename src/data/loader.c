@@ -167,8 +167,7 @@ static void make_order(struct fdit_loader *l, uint64_t epoch)
 static enum fdit_status judge(struct worker *w, size_t i, enum fdit_status status, bool *bad)
 {
     struct fdit_loader *l = w->loader;
-    bool broken = status == FDIT_ERROR_FORMAT || status == FDIT_ERROR_UNSUPPORTED;
-    *bad = l->options.skip_bad && broken;
+    *bad = l->options.skip_bad && fdit_picture_is_bad(status);
     if (!*bad)
         return status;
     if (atomic_exchange(&l->state[i], ITEM_BAD) != ITEM_BAD) {
@@ -208,7 +207,7 @@ static enum fdit_status fetch(struct worker *w, size_t i, const uint8_t **item, 
         *item = into;
         return FDIT_OK;
     }
-    if (fill && !(l->options.skip_bad && (status == FDIT_ERROR_FORMAT || status == FDIT_ERROR_UNSUPPORTED)))
+    if (fill && !(l->options.skip_bad && fdit_picture_is_bad(status)))
         atomic_store(&l->state[i], ITEM_UNREAD);
     return judge(w, i, status, bad);
 }
@@ -247,16 +246,18 @@ static enum fdit_status load(struct worker *w, struct slot *s, size_t k, size_t 
     size_t at = i;
     for (size_t tries = 0; tries < l->n; tries++) {
         TRY(make(w, at, position, s->x + k * l->source.item_size, &bad));
-        if (!bad)
+        if (!bad || l->options.leave_bad)
             break;
         at = at + 1 < l->n ? at + 1 : 0;
     }
-    if (bad)
+    if (bad && !l->options.leave_bad)
         FAIL(w->ctx, FDIT_ERROR_FORMAT, "all %zu pictures are broken; the last: %s", l->n,
              fdit_context_message(w->ctx));
     size_t number = l->subset ? l->subset[at] : at;
     s->labels[k] = l->source.label(l->source.self, number);
-    s->index[k] = number;
+    s->index[k] = bad ? FDIT_LOADER_BAD : number;
+    if (bad)
+        memset(s->x + k * l->source.item_size, 0, l->source.item_size * sizeof *s->x);
 out:
     return status;
 }

@@ -67,7 +67,10 @@ struct fdit_loader_options {
     size_t classes;            /* labels are below it; needed with either of the two */
     bool skip_bad;             /* a bad item is replaced by the next good one (cyclic), counted and logged
                            once; else it ends the loader with its message */
+    bool leave_bad;            /* with skip_bad: nothing takes its place; its index is FDIT_LOADER_BAD */
 };
+
+#define FDIT_LOADER_BAD UINT64_MAX
 
 /* Valid until the next call of next or close. */
 struct fdit_batch {

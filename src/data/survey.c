@@ -64,12 +64,25 @@ out:
     return status;
 }
 
+/* The bytes of picture i; *n 0 for one that cannot be read, which is listed. */
+static enum fdit_status read_bytes(struct work *w, size_t i, fdit_context *quiet, uint8_t **bytes, size_t *n)
+{
+    enum fdit_status status = fdit_dataset_read(quiet, w->ds, i, bytes, n);
+    if (status == FDIT_OK)
+        return FDIT_OK;
+    *n = 0;
+    if (fdit_picture_is_bad(status))
+        return keep_unreadable(w, i, quiet);
+    fdit_context_take_message(w->ctx, quiet);
+    return status;
+}
+
 static enum fdit_status look(struct work *w, size_t i, fdit_context *quiet)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_picture_probe p;
     status = fdit_dataset_probe(quiet, w->ds, i, &p);
-    if (status == FDIT_ERROR_FORMAT || status == FDIT_ERROR_UNSUPPORTED || status == FDIT_ERROR_IO)
+    if (fdit_picture_is_bad(status))
         return keep_unreadable(w, i, quiet);
     if (status != FDIT_OK) {
         fdit_context_take_message(w->ctx, quiet);
@@ -87,14 +100,14 @@ static enum fdit_status look(struct work *w, size_t i, fdit_context *quiet)
 }
 
 /* Whether pictures a and b have the same bytes: equal hashes alone are not proof. */
-static enum fdit_status same_bytes(struct work *w, size_t a, size_t b, bool *same)
+static enum fdit_status same_bytes(struct work *w, size_t a, size_t b, fdit_context *quiet, bool *same)
 {
     enum fdit_status status = FDIT_OK;
     uint8_t *x = NULL, *y = NULL;
     size_t nx, ny;
-    TRY(fdit_dataset_read(w->ctx, w->ds, a, &x, &nx));
-    TRY(fdit_dataset_read(w->ctx, w->ds, b, &y, &ny));
-    *same = nx == ny && !memcmp(x, y, nx);
+    TRY(read_bytes(w, a, quiet, &x, &nx));
+    TRY(read_bytes(w, b, quiet, &y, &ny));
+    *same = nx && nx == ny && !memcmp(x, y, nx);
 out:
     fdit_free(x);
     fdit_free(y);
@@ -116,7 +129,7 @@ out:
     return status;
 }
 
-static enum fdit_status find_duplicates(struct work *w)
+static enum fdit_status find_duplicates(struct work *w, fdit_context *quiet)
 {
     enum fdit_status status = FDIT_OK;
     uint8_t *bytes = NULL;
@@ -129,8 +142,8 @@ static enum fdit_status find_duplicates(struct work *w)
             continue;
         if (fdit_stopped(w->ctx) || !w->progress(w->user, w->out->n))
             FAIL(w->ctx, FDIT_INTERRUPTED, "stopped");
-        TRY(fdit_dataset_read(w->ctx, w->ds, w->seen[i].picture, &bytes, &n));
-        w->seen[i].hash = fdit_fnv(FDIT_FNV_START, bytes, n);
+        TRY(read_bytes(w, w->seen[i].picture, quiet, &bytes, &n));
+        w->seen[i].hash = n ? fdit_fnv(FDIT_FNV_START, bytes, n) : w->seen[i].picture; /* like no other */
         fdit_free(bytes);
         bytes = NULL;
     }
@@ -138,7 +151,7 @@ static enum fdit_status find_duplicates(struct work *w)
     for (size_t i = 1, first = 0; i < w->n; i++) {
         bool same = w->seen[i].bytes == w->seen[first].bytes && w->seen[i].hash == w->seen[first].hash;
         if (same && w->out->n_pairs < FDIT_SURVEY_SHOWN)
-            TRY(same_bytes(w, w->seen[first].picture, w->seen[i].picture, &same));
+            TRY(same_bytes(w, w->seen[first].picture, w->seen[i].picture, quiet, &same));
         if (same)
             TRY(keep_pair(w, w->seen[first].picture, w->seen[i].picture));
         else
@@ -170,7 +183,7 @@ enum fdit_status fdit_survey_make(fdit_context *ctx, const struct fdit_dataset *
         struct fdit_survey_size *to[] = { &out->smallest, &out->median, &out->largest };
         for (int i = 0; i < 3; i++)
             *to[i] = (struct fdit_survey_size){ at[i]->width, at[i]->height, at[i]->picture };
-        TRY(find_duplicates(&w));
+        TRY(find_duplicates(&w, quiet));
     }
 out:
     fdit_context_free(quiet);

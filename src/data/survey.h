@@ -7,11 +7,11 @@
 #include "data/dataset.h"
 
 struct fdit_survey {
-    size_t n;                /* pictures looked at */
-    size_t rotated;          /* EXIF says that they are to be turned or mirrored */
-    size_t alpha, animated;  /* with an alpha channel or a transparent colour; of several frames */
-    size_t unreadable;       /* headers that make no sense, or another kind of file */
-    size_t duplicates;       /* pictures whose bytes an earlier one has */
+    size_t n;               /* pictures looked at */
+    size_t rotated;         /* EXIF says that they are to be turned or mirrored */
+    size_t alpha, animated; /* with an alpha channel or a transparent colour; of several frames */
+    size_t unreadable;      /* headers that make no sense, another kind of file, or one that cannot be read */
+    size_t duplicates;      /* pictures whose bytes an earlier one has */
     size_t duplicate_labels; /* of them, those where the earlier one is of another class */
     /* By shorter side, then area; the picture's number in the data set. */
     struct fdit_survey_size {

@@ -362,7 +362,7 @@ static enum fdit_status encode_rest(fdit_context *ctx, struct job *j, size_t *br
         }
         l.start++;
         status = fdit_loader_next(ctx, j->loader, &b);
-        if ((status == FDIT_ERROR_FORMAT || status == FDIT_ERROR_UNSUPPORTED) && !j->o->skip_bad)
+        if (fdit_picture_is_bad(status) && !j->o->skip_bad)
             FAIL(ctx, status, "%s; or leave out such pictures with --skip-bad", fdit_context_message(ctx));
         TRY(status);
         bool bad = b.index[0] != at; /* replaced by a good one */

@@ -30,6 +30,9 @@ struct fdit_sources {
     struct stamp archive_stamp;
 };
 
+/* Of a picture that could not be read: what no file has, so that it is tried again. */
+static const struct stamp never = { .size = UINT64_MAX };
+
 size_t fdit_sources_bytes(size_t n)
 {
     return n * sizeof(struct stamp);
@@ -83,14 +86,18 @@ out:
     return status;
 }
 
-/* FNV-1a of the encoded bytes, never 0. */
+/* FNV-1a of the encoded bytes, never 0; but 0 for a picture that cannot be read. */
 static enum fdit_status content_of(fdit_context *ctx, const struct fdit_sources *s, size_t i, uint64_t *out)
 {
     enum fdit_status status = FDIT_OK;
     uint64_t hash;
     uint8_t *bytes = NULL;
     size_t n;
-    TRY(fdit_dataset_read(ctx, s->ds, i, &bytes, &n));
+    *out = 0;
+    status = fdit_dataset_read(ctx, s->ds, i, &bytes, &n);
+    if (fdit_picture_is_bad(status))
+        return FDIT_OK;
+    TRY(status);
     hash = fdit_fnv(FDIT_FNV_START, bytes, n);
     *out = hash ? hash : 1;
 out:
@@ -125,9 +132,11 @@ enum fdit_status fdit_sources_put(fdit_context *ctx, struct fdit_sources *s, siz
     TRY(stamp_of(ctx, s, i, &now));
     /* one that changed while it was encoded may be the one or the other: it will not be taken again
      */
-    if (now.size == s->stamps[i].size && now.time == s->stamps[i].time)
+    const bool same = now.size == s->stamps[i].size && now.time == s->stamps[i].time;
+    if (same)
         TRY(content_of(ctx, s, i, &content));
-    TRY(write_entry(ctx, s, i, &s->stamps[i], content));
+    /* one that could not be read may be readable the next time, with the same size and time */
+    TRY(write_entry(ctx, s, i, same && !content ? &never : &s->stamps[i], content));
 out:
     return status;
 }
@@ -171,7 +180,8 @@ static enum fdit_status check(fdit_context *ctx, struct fdit_sources *s, const u
         if (same)
             continue;
         fdit_cache_renew(s->writer, i);
-        if (!changed++)
+        const bool unread = old && i < n_old && fdit_get64(old + HEADER + i * ENTRY) == never.size;
+        if (!unread && !changed++)
             TRY(fdit_dataset_name(ctx, s->ds, i, &first));
     }
     if (changed)

@@ -125,6 +125,7 @@ static struct fdit_gather_options gather_options(const struct job *j, bool real,
                                          .fit = j->o->fit,
                                          .rules = j->rules,
                                          .workers = j->o->workers,
+                                         .skip_bad = j->o->skip_bad,
                                          .on_begin = j->hooks ? j->hooks->on_begin : NULL,
                                          .on_picture = j->hooks ? j->hooks->on_picture : NULL,
                                          .user = j->hooks ? j->hooks->user : NULL };
@@ -267,6 +268,12 @@ static enum fdit_status classify(fdit_context *ctx, struct job *j, struct fdit_f
     o.logits = true;
     if (!o.drawing) {
         TRY(fdit_feature_set_gather(ctx, j->pool, j->classifier, s->path, &o, &other));
+        if (other.points.n != s->points.n || memcmp(other.index, s->index, s->points.n * sizeof *s->index))
+            FAIL(
+                ctx, FDIT_ERROR_FORMAT,
+                "%s: other pictures can be read for --classifier (%zu) than for --features (%zu); remove the "
+                "broken ones",
+                s->path, other.points.n, s->points.n);
         fdit_free(s->logits);
         s->logits = other.logits;
         s->logit_classes = other.logit_classes;

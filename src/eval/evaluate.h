@@ -31,6 +31,7 @@ struct fdit_eval_options {
     int draws; /* of the error bars; 0: none */
     uint64_t seed;
     int batch, workers;
+    bool skip_bad;                                                        /* see fdit_gather_options */
     const char *features_out, *stats_out, *by_class, *confusion, *report; /* files; NULL */
     const char *by;                     /* tables: class, tail and ranks, with commas between; NULL: all */
     struct fdit_extractor *extractor;   /* open already, in place of `features`; stays open; NULL */

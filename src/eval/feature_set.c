@@ -302,16 +302,29 @@ static int colours_of(const struct fdit_picture_probe *p)
     return 0;
 }
 
+/* Behind the message about a picture that ends the work. */
+static enum fdit_status advise_skipping(fdit_context *ctx, enum fdit_status found)
+{
+    if (!fdit_picture_is_bad(found))
+        return found;
+    return fdit_fail(ctx, found, "%s; or leave out such pictures with --skip-bad", fdit_context_message(ctx));
+}
+
 /* Looks at some pictures: a set that is all grey, or has no grey one, must be what the network takes. */
 static enum fdit_status check_colours(fdit_context *ctx, const struct fdit_extractor *e,
-                                      const struct fdit_feature_set *s)
+                                      const struct fdit_feature_set *s, bool skip_bad)
 {
     enum fdit_status status = FDIT_OK;
     enum { LOOKED_AT = 16 };
     size_t n = s->points.n, grey = 0, colour = 0;
     for (size_t k = 0; k < LOOKED_AT && k < n; k++) {
         struct fdit_picture_probe p;
-        TRY(fdit_dataset_probe(ctx, s->dataset, n <= LOOKED_AT ? k : k * (n - 1) / (LOOKED_AT - 1), &p));
+        status = fdit_dataset_probe(ctx, s->dataset, n <= LOOKED_AT ? k : k * (n - 1) / (LOOKED_AT - 1), &p);
+        if (skip_bad && fdit_picture_is_bad(status)) {
+            status = FDIT_OK;
+            continue;
+        }
+        TRY(advise_skipping(ctx, status));
         grey += colours_of(&p) == 1;
         colour += colours_of(&p) == 3;
     }
@@ -336,6 +349,7 @@ static enum fdit_status open_dataset(fdit_context *ctx, const struct fdit_extrac
                                                   .fit = o->fit,
                                                   .rules = o->rules,
                                                   .whole = e->input->resize != FDIT_INPUT_FIT,
+                                                  .skip_bad = o->skip_bad,
                                                   .allow_missing = true };
     size_t reading;
     if (fdit_manifest_is(s->path))
@@ -347,8 +361,8 @@ static enum fdit_status open_dataset(fdit_context *ctx, const struct fdit_extrac
     TRY(fdit_dataset_open(ctx, m ? fdit_manifest_folder(m) : s->path, &options, &s->dataset));
     s->points.n = fdit_dataset_size(s->dataset);
     s->taxonomy = fdit_dataset_taxonomy(s->dataset);
-    TRY(check_colours(ctx, e, s));
-    TRY(fdit_dataset_plan_reading(ctx, s->dataset, o->workers, 0, false, &reading));
+    TRY(check_colours(ctx, e, s, o->skip_bad));
+    TRY(fdit_dataset_plan_reading(ctx, s->dataset, o->workers, 0, o->skip_bad, &reading));
     if (m)
         TRY(fdit_manifest_choose(ctx, m, s->dataset, &s->index, &s->points.n));
 out:
@@ -457,6 +471,7 @@ struct gather {
     float *places;                                /* [batch, e->spatial], likewise; NULL */
     float *inputs; /* with a classifier: [batch, inputs] of the first network, then of the second */
     struct shaped shaped;
+    size_t taken; /* pictures so far, without bad ones */
 };
 
 /* The inputs of both networks, which the loader gives picture after picture, one network after the other. */
@@ -477,28 +492,61 @@ out:
     return status;
 }
 
+/* Moves the rows of pictures that are not bad to the front. */
+static void close_up(const struct fdit_batch *b, float *rows, size_t width)
+{
+    size_t kept = 0;
+    for (size_t i = 0; rows && i < b->n; i++) {
+        if (b->index[i] == FDIT_LOADER_BAD)
+            continue;
+        if (kept != i)
+            memcpy(rows + kept * width, rows + i * width, width * sizeof *rows);
+        kept++;
+    }
+}
+
+/* Labels and places of the pictures of the batch that are not bad, behind those before; how many. `at`: the
+ * place of its first picture in s->index. */
+static size_t keep(struct gather *g, const struct fdit_batch *b, size_t at)
+{
+    struct fdit_feature_set *s = g->s;
+    size_t kept = 0;
+    for (size_t i = 0; i < b->n; i++) {
+        if (b->index[i] == FDIT_LOADER_BAD)
+            continue;
+        s->label[g->taken + kept] = b->labels[i];
+        s->index[g->taken + kept++] = s->index[at + i];
+    }
+    return kept;
+}
+
+/* The batch whose first picture stands at place `at` of s->index. */
 static enum fdit_status take_batch(fdit_context *ctx, struct gather *g, const struct fdit_batch *b, size_t at)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_feature_set *s = g->s;
-    size_t d = g->e->width;
+    size_t d = g->e->width, n = keep(g, b, at);
     bool wanted = g->kept || g->statistics;
-    float *features = g->kept ? g->kept + at * d : g->features;
-    float *logits = s->logits ? s->logits + at * s->logit_classes : NULL;
+    float *features = g->kept ? g->kept + g->taken * d : g->features;
+    float *logits = s->logits ? s->logits + g->taken * s->logit_classes : NULL;
     if (g->o->classifier)
         TRY(run_both(ctx, g, b, wanted ? features : NULL, logits));
     else
         TRY(fdit_extractor_run_all(ctx, g->e, b->x, b->n, wanted ? features : NULL, logits, g->places));
-    if (wanted)
-        TRY(fdit_points_check_finite(ctx, s->path, &(struct fdit_points){ b->n, d, features }));
-    if (g->statistics)
-        fdit_statistics_add(g->statistics, g->pool, features, b->n, NULL, 0);
-    if (g->places) {
-        TRY(fdit_points_check_finite(ctx, s->path, &(struct fdit_points){ b->n, g->e->spatial, g->places }));
-        fdit_statistics_add(g->spatial, g->pool, g->places, b->n, NULL, 0);
+    if (n < b->n) {
+        close_up(b, wanted ? features : NULL, d);
+        close_up(b, logits, s->logit_classes);
+        close_up(b, g->places, g->e->spatial);
     }
-    for (size_t i = 0; i < b->n; i++)
-        s->label[at + i] = b->labels[i];
+    if (wanted)
+        TRY(fdit_points_check_finite(ctx, s->path, &(struct fdit_points){ n, d, features }));
+    if (g->statistics && n)
+        fdit_statistics_add(g->statistics, g->pool, features, n, NULL, 0);
+    if (g->places && n) {
+        TRY(fdit_points_check_finite(ctx, s->path, &(struct fdit_points){ n, g->e->spatial, g->places }));
+        fdit_statistics_add(g->spatial, g->pool, g->places, n, NULL, 0);
+    }
+    g->taken += n;
     if (g->o->on_picture)
         g->o->on_picture(g->o->user, at + b->n);
 out:
@@ -514,6 +562,8 @@ static enum fdit_status open_loader(fdit_context *ctx, struct gather *g, size_t 
     const struct fdit_loader_options options = { .batch = batch,
                                                  .workers =
                                                      s->drawing ? 0 : g->o->workers, /* drawn by one thread */
+                                                 .skip_bad = g->o->skip_bad,
+                                                 .leave_bad = true,
                                                  .in_order = true };
     const uint32_t *list = s->index + first;
     if (s->dataset && !shaped)
@@ -550,7 +600,8 @@ static enum fdit_status pass(fdit_context *ctx, struct gather *g, size_t first, 
         if (fdit_stopped(ctx))
             FAIL(ctx, FDIT_INTERRUPTED, "stopped after %zu of %zu pictures of %s", at, g->s->points.n,
                  g->s->path);
-        TRY(fdit_loader_next(ctx, loader, &b));
+        status = fdit_loader_next(ctx, loader, &b);
+        TRY(g->s->dataset ? advise_skipping(ctx, status) : status);
         TRY(take_batch(ctx, g, &b, at));
     }
 out:
@@ -606,6 +657,10 @@ enum fdit_status fdit_feature_set_gather(fdit_context *ctx, struct fdit_pool *po
         o->on_begin(o->user, path, n);
     TRY(pass(ctx, &g, 0, n - n % batch, batch));
     TRY(pass(ctx, &g, n - n % batch, n, n % batch));
+    if (!g.taken)
+        FAIL(ctx, FDIT_ERROR_FORMAT, "%s: none of its %zu pictures can be read", path, n);
+    out->skipped = n - g.taken;
+    n = out->points.n = g.taken;
     if (o->moments && n > 1)
         TRY(fdit_statistics_moments(ctx, g.statistics, &out->moments));
     if (g.spatial && n > 1)

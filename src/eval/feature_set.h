@@ -36,6 +36,7 @@ struct fdit_feature_set {
     const struct fdit_drawing *drawing; /* must outlive the set; NULL */
     uint32_t *index;                    /* [n] which pictures of those three; NULL: all */
     int part, parts;                    /* of a file; parts 0: it does not say */
+    size_t skipped;                     /* pictures that were left out, with fdit_gather_options.skip_bad */
 };
 void fdit_feature_set_fini(struct fdit_feature_set *s);
 
@@ -83,6 +84,7 @@ struct fdit_gather_options {
     enum fdit_fit fit;
     struct fdit_picture_rules rules;
     int workers;
+    bool skip_bad; /* pictures that are broken or cannot be read are left out; else they are an error */
     bool features, logits, moments;      /* what is kept; memory without the first two does not grow */
     bool spatial;                        /* moments of the features that keep places, where there are any */
     const struct fdit_drawing *drawing;  /* in place of the pictures at the path; NULL */

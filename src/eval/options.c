@@ -77,6 +77,8 @@ const struct fdit_option fdit_eval_option_table[] = {
       .help = "pictures at once; changes nothing but speed and memory" },
     { ROW(INT, "workers", "N", workers), FDIT_RANGE(0, 1024), .usual = "2",
       .help = "threads that decode pictures" },
+    { ROW(FLAG, "skip-bad", NULL, skip_bad),
+      .help = "leave out pictures that are broken or cannot be read, and count them" },
 
     FDIT_HEADING("Output"),
     { ROW(TEXT, "features-out", "FILE", features_out),

@@ -41,6 +41,11 @@ void fdit_picture_fini(struct fdit_picture *p)
     memset(p, 0, sizeof *p);
 }
 
+bool fdit_picture_is_bad(enum fdit_status status)
+{
+    return status == FDIT_ERROR_FORMAT || status == FDIT_ERROR_UNSUPPORTED;
+}
+
 bool fdit_picture_is_name(const char *name)
 {
     return fdit_path_has_suffix(name, ".png") || fdit_path_has_suffix(name, ".jpg") ||

@@ -33,6 +33,9 @@ struct fdit_picture_kind fdit_picture_kind(const uint8_t *bytes, size_t n);
  * of the formats that are read; `size` is the whole file's. Empty: FDIT_ERROR_FORMAT. */
 enum fdit_status fdit_picture_refuse(fdit_context *ctx, const uint8_t *bytes, size_t n, uint64_t size,
                                      const char *name);
+/* Whether a status says that the picture at hand is broken or cannot be read, and others may be good: what
+ * --skip-bad leaves out. */
+bool fdit_picture_is_bad(enum fdit_status status);
 /* By the end of a file's name: .png, .jpg, .jpeg, .webp in any case. */
 bool fdit_picture_is_name(const char *name);
 

@@ -102,6 +102,7 @@ static enum fdit_status open_one(fdit_context *ctx, struct run *r, const char *p
                                            .rules = o->rules,
                                            .flip = o->flip,
                                            .allow_missing = allow_missing,
+                                           .skip_bad = o->skip_bad,
                                            .known = r->known,
                                            .memory = o->memory };
     if (r->coder) {

@@ -42,6 +42,7 @@ enum fdit_status fdit_quality_new(fdit_context *ctx, fdit_device *dev, const str
     q->o.kept_real = &q->real;
     q->o.draws = 0;   /* error bars would cost more than the steps between */
     q->o.workers = 0; /* the run's own are at work */
+    q->o.skip_bad = o->skip_bad;
     q->o.threads = o->threads;
     TRY(fdit_extractor_open(ctx, dev, q->o.features, q->o.batch, &q->extractor));
     q->o.extractor = q->extractor;

@@ -70,7 +70,7 @@ out:
 
 enum fdit_status fdit_run_bad_picture(fdit_context *ctx, const struct run *r, enum fdit_status found)
 {
-    if ((found != FDIT_ERROR_FORMAT && found != FDIT_ERROR_UNSUPPORTED) || r->o->skip_bad)
+    if (!fdit_picture_is_bad(found) || r->o->skip_bad)
         return found;
     return fdit_fail(ctx, found, "%s; or leave out such pictures with --skip-bad", fdit_context_message(ctx));
 }
@@ -183,7 +183,7 @@ static enum fdit_status save_after_failure(fdit_context *ctx, struct run *r, boo
     enum fdit_status status = FDIT_OK;
     char *message = NULL;
     bool other_device = found == FDIT_ERROR_DEVICE && fdit_replicas_several(r->fleet);
-    bool picture = found == FDIT_ERROR_FORMAT || found == FDIT_ERROR_UNSUPPORTED;
+    bool picture = fdit_picture_is_bad(found);
     if ((!other_device && !picture && found != FDIT_ERROR_IO) || fdit_device_failed(r->dev) ||
         r->at.step == 0)
         return found;

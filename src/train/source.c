@@ -162,6 +162,7 @@ static enum fdit_status open_pictures(fdit_context *ctx, struct fdit_train_sourc
                                             .fit = o->fit,
                                             .rules = o->rules,
                                             .flip = o->flip,
+                                            .skip_bad = o->skip_bad,
                                             .allow_missing = o->allow_missing,
                                             .known = o->known,
                                             .memory = o->memory };

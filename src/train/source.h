@@ -18,6 +18,7 @@ struct fdit_train_source_options {
     struct fdit_picture_rules rules;
     bool flip;
     bool allow_missing;                /* classes without a picture */
+    bool skip_bad;                     /* see fdit_dataset_options */
     size_t memory;                     /* see fdit_dataset_options */
     const struct fdit_taxonomy *known; /* of which classes of this one; NULL: of none */
 };

@@ -53,7 +53,7 @@ static enum fdit_status read_picture(fdit_context *ctx, struct run *r, size_t i,
     if (*bad)
         return FDIT_OK;
     status = fdit_train_source_fixed(ctx, v->data, id, pictures ? v->picture : x);
-    if (status == FDIT_ERROR_FORMAT || status == FDIT_ERROR_UNSUPPORTED) {
+    if (fdit_picture_is_bad(status)) {
         if (!r->o->skip_bad)
             return fdit_run_bad_picture(ctx, r, status);
         *bad = v->bad[i] = true;
