@@ -386,7 +386,7 @@ static enum fdit_status open_run(fdit_context *ctx, const char *path, json_t **c
     TRY(fdit_path_join(ctx, path, "config.json", &file));
     if (!fdit_is_file(file))
         goto out;
-    TRY(fdit_json_read(ctx, file, (size_t)1 << 26, 64, config));
+    TRY(fdit_json_read(ctx, file, FDIT_TEXT_MOST, 64, config));
     const char *format = json_string_value(json_object_get(*config, "format"));
     if (!format || strcmp(format, "finediffusion-run")) {
         json_decref(*config);

@@ -10,8 +10,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define MOST_TEXT ((size_t)256 << 20)
-
 /* ------------------------------------------------------------------ autoencoders */
 
 bool fdit_inspect_is_vae(const char *path)
@@ -153,7 +151,7 @@ static bool put_lines(fdit_context *ctx, const char *path, struct fdit_json *out
     size_t n = 0, lines = 0;
     json_t *first = NULL;
     const char *kind = NULL;
-    if (fdit_file_read_all(ctx, path, MOST_TEXT, &text, &n) != FDIT_OK)
+    if (fdit_file_read_all(ctx, path, FDIT_TEXT_MOST, &text, &n) != FDIT_OK)
         return false;
     const uint8_t *end = memchr(text, '\n', n);
     if (end && fdit_json_parse(ctx, path, (const char *)text, (size_t)(end - text), 8, &first) == FDIT_OK)
@@ -181,7 +179,7 @@ enum fdit_status fdit_inspect_other(struct fdit_cli *cli, const char *path, enum
         if (put_lines(cli->ctx, path, out))
             return FDIT_OK;
         const char *about = NULL;
-        if (kind == FDIT_KIND_JSON && fdit_json_read(cli->ctx, path, MOST_TEXT, 64, &root) == FDIT_OK)
+        if (kind == FDIT_KIND_JSON && fdit_json_read(cli->ctx, path, FDIT_TEXT_MOST, 64, &root) == FDIT_OK)
             about = json_kind(root);
         if (about)
             fdit_json_put_text(out, NULL, "kind", about);

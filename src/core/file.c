@@ -185,59 +185,93 @@ static enum fdit_status wait_for_bytes(fdit_context *ctx, int fd, const char *pa
     return FDIT_OK; /* what poll cannot do is left to read */
 }
 
-enum fdit_status fdit_file_read_all(fdit_context *ctx, const char *path, size_t limit, uint8_t **data,
-                                    size_t *size)
+/* What is read into memory as it comes. */
+struct incoming {
+    const char *path;
+    int fd;
+    bool pipe;
+    uint8_t *bytes;
+    size_t capacity, n, limit;
+    int errnum; /* of a read that failed */
+};
+
+/* Until `until` bytes are there, or its end. */
+static enum fdit_status read_on(fdit_context *ctx, struct incoming *f, size_t want, size_t until, bool *end)
 {
     enum fdit_status status = FDIT_OK;
-    uint8_t *bytes = NULL;
-    size_t capacity = 0, n = 0;
-    struct stat st;
-    int fd = -1, errnum = 0;
-    *data = NULL;
-    *size = 0;
-    status = open_to_read(ctx, path, O_NONBLOCK, &fd, &st);
-    errnum = errno;
-    TRY(status);
-    errnum = EINVAL;
-    if (!S_ISREG(st.st_mode) && !S_ISFIFO(st.st_mode))
-        FAIL(ctx, FDIT_ERROR_IO, "%s: is a device or a socket, where a file or a pipe is needed", path);
-    size_t want = 4096;
-    if (S_ISREG(st.st_mode)) {
-        if ((uintmax_t)st.st_size > limit)
-            FAIL(ctx, FDIT_ERROR_FORMAT, "%s: has %jd bytes, at most %zu are allowed here", path,
-                 (intmax_t)st.st_size, limit);
-        want = (size_t)st.st_size + 2; /* one read more sees the end; one zero behind */
-    }
-    for (;;) {
-        TRY(fdit_grow(ctx, &bytes, &capacity, want, 1));
-        if (!S_ISREG(st.st_mode))
-            TRY(wait_for_bytes(ctx, fd, path));
-        ssize_t got = read(fd, bytes + n, capacity - 1 - n);
+    *end = false;
+    while (f->n < until) {
+        TRY(fdit_grow(ctx, &f->bytes, &f->capacity, want, 1));
+        if (f->pipe)
+            TRY(wait_for_bytes(ctx, f->fd, f->path));
+        size_t room = f->capacity - 1 - f->n;
+        ssize_t got =
+            read(f->fd, f->bytes + f->n, until < SIZE_MAX && until - f->n < room ? until - f->n : room);
         if (got < 0 && (errno == EINTR || errno == EAGAIN))
             continue;
         if (got < 0) {
-            errnum = errno;
-            TRY(fdit_fail_errno(ctx, FDIT_ERROR_IO, errnum, "%s: cannot read after %zu bytes", path, n));
+            f->errnum = errno;
+            TRY(fdit_fail_errno(ctx, FDIT_ERROR_IO, f->errnum, "%s: cannot read after %zu bytes", f->path,
+                                f->n));
         }
-        if (got == 0)
+        *end = got == 0;
+        if (*end)
             break;
-        n += (size_t)got;
-        if (n > limit)
-            FAIL(ctx, FDIT_ERROR_FORMAT, "%s: has more than the %zu bytes that are allowed here", path,
-                 limit);
-        if (n + 2 > capacity)
-            want = n + n / 2 + 2;
+        f->n += (size_t)got;
+        if (f->n > f->limit)
+            FAIL(ctx, FDIT_ERROR_FORMAT, "%s: has more than the %zu bytes that are allowed here", f->path,
+                 f->limit);
+        if (f->n + 2 > f->capacity)
+            want = f->n + f->n / 2 + 2;
     }
-    bytes[n] = 0;
-    *data = bytes;
-    *size = n;
-    bytes = NULL;
 out:
-    if (fd >= 0)
-        close(fd);
-    fdit_free(bytes);
-    errno = errnum;
     return status;
+}
+
+enum fdit_status fdit_file_read_checked(fdit_context *ctx, const char *path, size_t limit,
+                                        fdit_check_fn check, void *user, uint8_t **data, size_t *size)
+{
+    enum fdit_status status = FDIT_OK;
+    struct incoming f = { .path = path, .fd = -1, .limit = limit, .errnum = 0 };
+    struct stat st;
+    bool end = false;
+    *data = NULL;
+    *size = 0;
+    status = open_to_read(ctx, path, O_NONBLOCK, &f.fd, &st);
+    f.errnum = errno;
+    TRY(status);
+    f.errnum = EINVAL;
+    f.pipe = !S_ISREG(st.st_mode);
+    if (f.pipe && !S_ISFIFO(st.st_mode))
+        FAIL(ctx, FDIT_ERROR_IO, "%s: is a device or a socket, where a file or a pipe is needed", path);
+    if (check) {
+        TRY(read_on(ctx, &f, FDIT_LOOK_BYTES + 2, FDIT_LOOK_BYTES, &end));
+        TRY(check(ctx, user, f.bytes, f.n, &f.limit));
+    }
+    size_t want = FDIT_LOOK_BYTES;
+    if (!f.pipe && (uintmax_t)st.st_size > f.limit)
+        FAIL(ctx, FDIT_ERROR_FORMAT, "%s: has %jd bytes, at most %zu are allowed here", path,
+             (intmax_t)st.st_size, f.limit);
+    if (!f.pipe)
+        want = (size_t)st.st_size + 2; /* one read more sees the end; one zero behind */
+    if (!end)
+        TRY(read_on(ctx, &f, want > f.n + 2 ? want : f.n + 2, SIZE_MAX, &end));
+    f.bytes[f.n] = 0;
+    *data = f.bytes;
+    *size = f.n;
+    f.bytes = NULL;
+out:
+    if (f.fd >= 0)
+        close(f.fd);
+    fdit_free(f.bytes);
+    errno = f.errnum;
+    return status;
+}
+
+enum fdit_status fdit_file_read_all(fdit_context *ctx, const char *path, size_t limit, uint8_t **data,
+                                    size_t *size)
+{
+    return fdit_file_read_checked(ctx, path, limit, NULL, NULL, data, size);
 }
 
 bool fdit_is_shortage(int errnum)

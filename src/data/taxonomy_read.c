@@ -11,7 +11,6 @@
 #include <string.h>
 
 /* A taxonomy of a million classes with long names has about this size. */
-#define LARGEST_FILE ((size_t)1 << 30)
 
 /* ------------------------------------------------------------------ iNaturalist */
 
@@ -271,11 +270,11 @@ enum fdit_status fdit_taxonomy_load(fdit_context *ctx, const char *path, const c
                                     struct fdit_taxonomy **out)
 {
     enum fdit_status status = FDIT_OK;
-    uint8_t *text = NULL;
+    char *text = NULL;
     size_t n;
     *out = NULL;
-    TRY(fdit_file_read_all(ctx, path, LARGEST_FILE, &text, &n));
-    TRY(fdit_taxonomy_parse(ctx, (const char *)text, n, path, ranks, out));
+    TRY(fdit_text_file_read(ctx, path, "a taxonomy (a table or JSON)", FDIT_TEXT_MOST_JSON, &text, &n));
+    TRY(fdit_taxonomy_parse(ctx, text, n, path, ranks, out));
 out:
     fdit_free(text);
     return status;

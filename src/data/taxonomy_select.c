@@ -3,13 +3,12 @@
 #include "core/file.h"
 #include "core/mem.h"
 #include "core/text.h"
+#include "format/text_file.h"
 #include "data/rows.h"
 #include "data/taxonomy_build.h"
 
 #include <stdio.h>
 #include <string.h>
-
-#define LARGEST_LIST ((size_t)1 << 28)
 
 /* ------------------------------------------------------------------ suggestions */
 
@@ -356,12 +355,10 @@ out:
 static enum fdit_status read_list(fdit_context *ctx, const char *path, char **text, size_t *n)
 {
     enum fdit_status status = FDIT_OK;
-    uint8_t *bytes = NULL;
-    TRY(fdit_file_read_all(ctx, path, LARGEST_LIST, &bytes, n));
-    *text = (char *)bytes;
-    if (*n >= 3 && !memcmp(bytes, "\xef\xbb\xbf", 3)) {
+    TRY(fdit_text_file_read(ctx, path, "a list of classes", FDIT_TEXT_MOST, text, n));
+    if (*n >= 3 && !memcmp(*text, "\xef\xbb\xbf", 3)) {
         *n -= 3;
-        memmove(bytes, bytes + 3, *n);
+        memmove(*text, *text + 3, *n);
     }
 out:
     return status;
@@ -497,7 +494,7 @@ enum fdit_status fdit_taxonomy_counts(fdit_context *ctx, const struct fdit_taxon
     struct selection sel = { .ctx = ctx, .tax = tax };
     struct fdit_rows rows = { 0 };
     int32_t *given = NULL;
-    uint8_t *text = NULL;
+    char *text = NULL;
     size_t size;
     *ids = NULL;
     *counts = NULL;
@@ -505,8 +502,8 @@ enum fdit_status fdit_taxonomy_counts(fdit_context *ctx, const struct fdit_taxon
     TRY(fdit_alloc(ctx, tax->classes.n, sizeof *sel.ids, &sel.ids));
     TRY(fdit_alloc(ctx, tax->classes.n, sizeof *sel.chosen, &sel.chosen));
     TRY(fdit_alloc(ctx, tax->classes.n, sizeof *given, &given));
-    TRY(fdit_file_read_all(ctx, path, LARGEST_LIST, &text, &size));
-    TRY(fdit_rows_open(ctx, (const char *)text, size, path, "a list of classes and counts", &rows));
+    TRY(fdit_text_file_read(ctx, path, "a list of classes and counts", FDIT_TEXT_MOST, &text, &size));
+    TRY(fdit_rows_open(ctx, text, size, path, "a list of classes and counts", &rows));
     for (bool first = true; fdit_rows_next(&rows); first = false) {
         TRY(fdit_rows_split(ctx, &rows));
         TRY(take_count(&sel, &rows, given, first));

@@ -426,11 +426,11 @@ enum fdit_status fdit_json_read(fdit_context *ctx, const char *path, size_t limi
                                 json_t **out)
 {
     enum fdit_status status = FDIT_OK;
-    uint8_t *text = NULL;
+    char *text = NULL;
     size_t n;
     *out = NULL;
-    TRY(fdit_file_read_all(ctx, path, limit, &text, &n));
-    TRY(fdit_json_parse(ctx, path, (const char *)text, n, max_depth, out));
+    TRY(fdit_text_file_read(ctx, path, "JSON", limit, &text, &n));
+    TRY(fdit_json_parse(ctx, path, text, n, max_depth, out));
 out:
     fdit_free(text);
     return status;

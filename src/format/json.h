@@ -6,6 +6,7 @@
 #define FDIT_FORMAT_JSON_H
 
 #include "core/status.h"
+#include "format/text_file.h"
 
 #include <jansson.h>
 

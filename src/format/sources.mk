@@ -6,6 +6,7 @@ fdit_sources += \
 	src/format/json.c src/format/json.h \
 	src/format/json_build.c \
 	src/format/kind.c src/format/kind.h \
+	src/format/text_file.c src/format/text_file.h \
 	src/format/little.h \
 	src/format/npz.c src/format/npz.h \
 	src/format/npz_write.c \

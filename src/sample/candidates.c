@@ -60,7 +60,7 @@ static enum fdit_status take(fdit_context *ctx, const char *path, const struct f
     TRY(fdit_file_regular(ctx, path, &there));
     if (!there)
         return FDIT_OK;
-    status = fdit_json_read(ctx, path, (size_t)1 << 30, 8, &root);
+    status = fdit_json_read(ctx, path, FDIT_TEXT_MOST, 8, &root);
     if (status == FDIT_ERROR_FORMAT)
         return FDIT_OK;
     TRY(status);

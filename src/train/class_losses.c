@@ -4,6 +4,7 @@
 #include "core/file.h"
 #include "core/mem.h"
 #include "core/text.h"
+#include "format/text_file.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -12,8 +13,6 @@
 
 #define HEADER "step\tclass\tpictures\tval_loss\tval_mse\tval_vb\n"
 #define FILE_NAME "val-classes.tsv"
-
-enum { MOST_BYTES = 1 << 30 };
 
 enum fdit_status fdit_class_losses_write(fdit_context *ctx, const char *run, int64_t step,
                                          const struct fdit_taxonomy *taxonomy,
@@ -122,7 +121,7 @@ enum fdit_status fdit_class_losses_read(fdit_context *ctx, const char *run, stru
     TRY(fdit_path_join(ctx, run, FILE_NAME, &path));
     if (!fdit_is_file(path))
         goto out;
-    TRY(fdit_file_read_all(ctx, path, MOST_BYTES, &data, &size));
+    TRY(fdit_file_read_all(ctx, path, FDIT_TEXT_MOST, &data, &size));
     TRY(fdit_strndup(ctx, (const char *)data, size, &text));
     if (strncmp(text, HEADER, strlen(HEADER)))
         FAIL(ctx, FDIT_ERROR_FORMAT, "%s: does not begin with the names of the columns; remove the file",

@@ -12,8 +12,6 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { MOST_BYTES = 1 << 30 };
-
 struct fdit_train_config {
     json_t *root, *options, *run; /* the last two belong to root; run NULL: none */
     char *cwd, *out;              /* where the run was begun; NULL: not known */
@@ -55,7 +53,7 @@ static enum fdit_status parse(fdit_context *ctx, const char *path, struct fdit_t
 {
     enum fdit_status status = FDIT_OK;
     char *message = NULL;
-    status = fdit_json_read(ctx, path, MOST_BYTES, 64, &c->root);
+    status = fdit_json_read(ctx, path, FDIT_TEXT_MOST, 64, &c->root);
     if (status == FDIT_ERROR_FORMAT) {
         TRY(fdit_strdup(ctx, fdit_context_message(ctx), &message));
         FAIL(ctx, FDIT_ERROR_FORMAT, "%s; correct it, or copy it from a run with the same options", message);

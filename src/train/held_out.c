@@ -7,8 +7,6 @@
 
 #include <string.h>
 
-enum { MOST_CONFIG = 1 << 30 };
-
 void fdit_held_out_fini(struct fdit_held_out *h)
 {
     fdit_train_config_close(h->config);
@@ -22,7 +20,7 @@ static enum fdit_status read_made_of(fdit_context *ctx, const char *path, struct
     enum fdit_status status = FDIT_OK;
     json_t *root = NULL;
     char *text = NULL;
-    TRY(fdit_json_read(ctx, path, MOST_CONFIG, 64, &root));
+    TRY(fdit_json_read(ctx, path, FDIT_TEXT_MOST, 64, &root));
     const json_t *made_of = json_object_get(root, "made_of");
     const json_t *taxonomy = json_object_get(made_of, "taxonomy");
     const json_t *pictures = json_object_get(json_object_get(made_of, "data"), "pictures");

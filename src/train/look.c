@@ -19,7 +19,7 @@ static enum fdit_status of_run(fdit_context *ctx, const struct fdit_train_option
     TRY(fdit_path_join(ctx, o->out, "config.json", &path));
     if (!fdit_is_file(path))
         goto out;
-    TRY(fdit_json_read(ctx, path, (size_t)1 << 30, 64, &root));
+    TRY(fdit_json_read(ctx, path, FDIT_TEXT_MOST, 64, &root));
     TRY(fdit_json_dump(ctx, json_object_get(root, "options"), JSON_COMPACT | JSON_ENCODE_ANY, &text));
     TRY(fdit_picture_notes_read(ctx, path, text, strlen(text), notes));
 out:

@@ -10,8 +10,6 @@
 #include <inttypes.h>
 #include <string.h>
 
-enum { MOST_CONFIG = 1 << 30 };
-
 /* ------------------------------------------------------------------ before any work */
 
 static enum fdit_status read_config(fdit_context *ctx, struct run *r, const char *path)
@@ -21,7 +19,7 @@ static enum fdit_status read_config(fdit_context *ctx, struct run *r, const char
     uint8_t *text = NULL;
     size_t n;
     TRY(fdit_train_config_open(ctx, path, &config)); /* every value is of its kind */
-    TRY(fdit_file_read_all(ctx, path, MOST_CONFIG, &text, &n));
+    TRY(fdit_file_read_all(ctx, path, FDIT_TEXT_MOST, &text, &n));
     TRY(fdit_train_options_compare(ctx, path, (const char *)text, n, r->made_by));
     TRY(fdit_json_parse(ctx, path, (const char *)text, n, 64, &r->before));
     r->output.checkpoints = json_is_true(json_object_get(r->before, "checkpoints"));
