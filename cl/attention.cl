@@ -59,6 +59,16 @@ float4 quad(__global const float *row, bool there, int d)
 #endif
 }
 
+/* v with `other` in place of its numbers from `left` on */
+float4 masked(float4 v, int left, float other)
+{
+    v.x = left > 0 ? v.x : other;
+    v.y = left > 1 ? v.y : other;
+    v.z = left > 2 ? v.z : other;
+    v.w = left > 3 ? v.w : other;
+    return v;
+}
+
 /* s[i] (columns of row i) = sum over d of a(row)[d] b(column)[d]. Begins with a barrier and ends without. */
 void scores(float4 s[4], __local float *pool, __global const float *a, int a_first, size_t a_stride,
             __global const float *b, int b_first, size_t b_stride, int N)
@@ -164,9 +174,46 @@ void store_rows(__global float *to, size_t stride, float acc[4][COLUMNS], float4
     (void)stats;
 
 #ifdef FORWARD
-/* Streaming softmax: with a row's running maximum m, sum l of exp(s - m) and acc of exp(s - m) v, a tile
- * first scales l and acc by exp(m - m'). lse = m + log(l). Four items share the exponentials of a row: item
- * `part` of a row has its quads part + 4 j. */
+/* A tile of the streaming softmax: with a row's running maximum `top`, `sum` of exp(s - top) and acc of
+ * exp(s - top) v, a tile first scales sum and acc by exp(top - top') = shrink. p [row], scores of keys k0..,
+ * becomes exp(s - top'). Four items share the exponentials of a row: item `part` of a row has its quads
+ * part + 4 j. `top`, `sum`, `shrink` [ROWS], part_of [4 ROWS] are local; begins and ends with a barrier. */
+void soften(__local float *p, __local float *top, __local float *sum, __local float *shrink,
+            __local float *part_of, int k0, int N)
+{
+    int l = (int)get_local_id(1) * BX + (int)get_local_id(0), row = l / 4, part = l % 4;
+    barrier(CLK_LOCAL_MEM_FENCE);
+    float before = top[row], peak = before, total = 0.0f;
+#pragma unroll
+    for (int j = 0; j < KEYS / 16; j++) {
+        int c = 4 * (part + 4 * j), left = N - k0 - c;
+        float4 v = masked(*(__local const float4 *)(p + row * LP + c), left, -3.0e38f);
+        peak = fmax(peak, fmax(fmax(v.x, v.y), fmax(v.z, v.w)));
+    }
+    part_of[l] = peak;
+    barrier(CLK_LOCAL_MEM_FENCE);
+    __local const float *of_row = part_of + row * 4;
+    peak = fmax(fmax(of_row[0], of_row[1]), fmax(of_row[2], of_row[3]));
+#pragma unroll
+    for (int j = 0; j < KEYS / 16; j++) {
+        int c = 4 * (part + 4 * j), left = N - k0 - c;
+        float4 v = masked(exp(*(__local const float4 *)(p + row * LP + c) - peak), left, 0.0f);
+        *(__local float4 *)(p + row * LP + c) = v;
+        total += (v.x + v.y) + (v.z + v.w);
+    }
+    barrier(CLK_LOCAL_MEM_FENCE);
+    part_of[l] = total;
+    barrier(CLK_LOCAL_MEM_FENCE);
+    if (part == 0) {
+        float f = exp(before - peak);
+        top[row] = peak;
+        shrink[row] = f;
+        sum[row] = sum[row] * f + ((of_row[0] + of_row[1]) + (of_row[2] + of_row[3]));
+    }
+    barrier(CLK_LOCAL_MEM_FENCE);
+}
+
+/* lse [b, h, n] = top + log(sum), where has_lse. Groups own queries. */
 __kernel SUB_GROUP __attribute__((reqd_work_group_size(BX, BY, 1))) void
 attention(__global float *out, ulong out_at, __global float *lse, ulong lse_at, __global const float *qkv,
           ulong qkv_at, int N, int H, float scale, int has_lse)
@@ -191,44 +238,7 @@ attention(__global float *out, ulong out_at, __global float *lse, ulong lse_at, 
 #pragma unroll
         for (int i = 0; i < 4; i++)
             *(__local float4 *)(p + (4 * ty + i) * LP + 4 * tx) = scale * s[i];
-        barrier(CLK_LOCAL_MEM_FENCE);
-
-        float before = top[row], peak = before, total = 0.0f;
-#pragma unroll
-        for (int j = 0; j < KEYS / 16; j++) {
-            int c = 4 * (part + 4 * j), left = N - k0 - c;
-            float4 v = *(__local const float4 *)(p + row * LP + c);
-            v.x = left > 0 ? v.x : -3.0e38f;
-            v.y = left > 1 ? v.y : -3.0e38f;
-            v.z = left > 2 ? v.z : -3.0e38f;
-            v.w = left > 3 ? v.w : -3.0e38f;
-            peak = fmax(peak, fmax(fmax(v.x, v.y), fmax(v.z, v.w)));
-        }
-        part_of[l] = peak;
-        barrier(CLK_LOCAL_MEM_FENCE);
-        __local const float *of_row = part_of + row * 4;
-        peak = fmax(fmax(of_row[0], of_row[1]), fmax(of_row[2], of_row[3]));
-#pragma unroll
-        for (int j = 0; j < KEYS / 16; j++) {
-            int c = 4 * (part + 4 * j), left = N - k0 - c;
-            float4 v = exp(*(__local const float4 *)(p + row * LP + c) - peak);
-            v.x = left > 0 ? v.x : 0.0f;
-            v.y = left > 1 ? v.y : 0.0f;
-            v.z = left > 2 ? v.z : 0.0f;
-            v.w = left > 3 ? v.w : 0.0f;
-            *(__local float4 *)(p + row * LP + c) = v;
-            total += (v.x + v.y) + (v.z + v.w);
-        }
-        barrier(CLK_LOCAL_MEM_FENCE);
-        part_of[l] = total;
-        barrier(CLK_LOCAL_MEM_FENCE);
-        if (part == 0) {
-            float f = exp(before - peak);
-            top[row] = peak;
-            shrink[row] = f;
-            sum[row] = sum[row] * f + ((of_row[0] + of_row[1]) + (of_row[2] + of_row[3]));
-        }
-        barrier(CLK_LOCAL_MEM_FENCE);
+        soften(p, top, sum, shrink, part_of, k0, N);
 #pragma unroll
         for (int i = 0; i < 4; i++) {
             float f = shrink[4 * ty + i];
@@ -290,11 +300,7 @@ attention_dq(__global float *dqkv, ulong dqkv_at, __global const float *dout, ul
         for (int i = 0; i < 4; i++) {
             size_t at = stats + (size_t)min(first + 4 * ty + i, N - 1);
             float4 ds = exp(scale * s[i] - lse[lse_at + at]) * (dp[i] - delta[delta_at + at]);
-            ds.x = left > 0 ? ds.x : 0.0f;
-            ds.y = left > 1 ? ds.y : 0.0f;
-            ds.z = left > 2 ? ds.z : 0.0f;
-            ds.w = left > 3 ? ds.w : 0.0f;
-            *(__local float4 *)(pool + (4 * ty + i) * LP + 4 * tx) = ds;
+            *(__local float4 *)(pool + (4 * ty + i) * LP + 4 * tx) = masked(ds, left, 0.0f);
         }
         weigh(acc, pool, pool + ROWS * LP, q + width, k0, stride, N);
     }
@@ -332,11 +338,7 @@ attention_dkv(__global float *dqkv, ulong dqkv_at, __global const float *dout, u
         barrier(CLK_LOCAL_MEM_FENCE);
 #pragma unroll
         for (int i = 0; i < 4; i++) {
-            float4 p = exp(scale * s[i] - of_lse);
-            p.x = n < N ? p.x : 0.0f;
-            p.y = n + 1 < N ? p.y : 0.0f;
-            p.z = n + 2 < N ? p.z : 0.0f;
-            p.w = n + 3 < N ? p.w : 0.0f;
+            float4 p = masked(exp(scale * s[i] - of_lse), N - n, 0.0f);
             *(__local float4 *)(pool + (4 * ty + i) * LP + 4 * tx) = p;
             dp[i] = n < N ? p * (dp[i] - of_delta) : (float4)(0.0f);
         }

@@ -81,7 +81,23 @@ attention_transpose(__global float *to, ulong to_at, __global const float *from,
         }                                                                                                  \
     }
 
+/* acc [i] += sum over k < count of p [i][k] times row k of `rows`, which are `stride` apart; k in order */
+INLINE void weigh(VT acc[IM][DV], float p[IM][TILE], __global const float *rows, size_t stride, int count)
+{
+    for (int k = 0; k < count; k++) {
+        __global const float *row = rows + (size_t)k * stride;
+#pragma unroll
+        for (int v = 0; v < DV; v++) {
+            VT x = VLOAD(v, row);
+#pragma unroll
+            for (int i = 0; i < IM; i++)
+                acc[i][v] = fma((VT)(p[i][k]), x, acc[i][v]);
+        }
+    }
+}
+
 #ifdef FORWARD
+/* out, and lse [b, h, n] where has_lse. kt: k transposed. */
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
 attention(__global float *out, ulong out_at, __global float *lse, ulong lse_at, __global const float *qkv,
           ulong qkv_at, __global const float *kt, ulong kt_at, int N, int H, int ld, float scale, int has_lse)
@@ -123,16 +139,7 @@ attention(__global float *out, ulong out_at, __global float *lse, ulong lse_at, 
             for (int v = 0; v < DV; v++)
                 acc[i][v] *= shrink;
         }
-        for (int k = 0; k < count; k++) {
-            __global const float *row = values + (size_t)(k0 + k) * stride;
-#pragma unroll
-            for (int v = 0; v < DV; v++) {
-                VT x = VLOAD(v, row);
-#pragma unroll
-                for (int i = 0; i < IM; i++)
-                    acc[i][v] = fma((VT)(p[i][k]), x, acc[i][v]);
-            }
-        }
+        weigh(acc, p, values + (size_t)k0 * stride, stride, count);
     }
 #pragma unroll
     for (int i = 0; i < IM; i++)
@@ -192,16 +199,7 @@ attention_dq(__global float *dqkv, ulong dqkv_at, __global const float *dout, ul
 #pragma unroll
             for (int j = 0; j < 2; j++)
                 VSTORE(exp(s[i][j] * scale - (VT)(row_lse[i])) * (dp[i][j] - (VT)(row_delta[i])), j, ds[i]);
-        for (int k = 0; k < count; k++) {
-            __global const float *row = keys + (size_t)(k0 + k) * stride;
-#pragma unroll
-            for (int v = 0; v < DV; v++) {
-                VT x = VLOAD(v, row);
-#pragma unroll
-                for (int i = 0; i < IM; i++)
-                    acc[i][v] = fma((VT)(ds[i][k]), x, acc[i][v]);
-            }
-        }
+        weigh(acc, ds, keys + (size_t)k0 * stride, stride, count);
     }
 #pragma unroll
     for (int i = 0; i < IM; i++)
@@ -209,6 +207,25 @@ attention_dq(__global float *dqkv, ulong dqkv_at, __global const float *dout, ul
 #pragma unroll
             for (int v = 0; v < DV; v++)
                 VSTORE(acc[i][v] * scale, v, dqkv + dqkv_at + of_head + (size_t)(first + i) * stride);
+}
+
+/* dk [i] += sum over n < count of ds [i][n] q [n], dv [i] += sum of p [i][n] dout [n]; n in order */
+INLINE void weigh_both(VT dk[IM_KEYS][DV], VT dv[IM_KEYS][DV], float p[IM_KEYS][TILE],
+                       float ds[IM_KEYS][TILE], __global const float *q, size_t q_stride,
+                       __global const float *dout, size_t dout_stride, int count)
+{
+    for (int n = 0; n < count; n++) {
+        __global const float *qr = q + (size_t)n * q_stride, *dr = dout + (size_t)n * dout_stride;
+#pragma unroll
+        for (int d = 0; d < DV; d++) {
+            VT x = VLOAD(d, qr), y = VLOAD(d, dr);
+#pragma unroll
+            for (int i = 0; i < IM_KEYS; i++) {
+                dk[i][d] = fma((VT)(ds[i][n]), x, dk[i][d]);
+                dv[i][d] = fma((VT)(p[i][n]), y, dv[i][d]);
+            }
+        }
+    }
 }
 
 /* dk and dv. t: q, k, v and behind them dout, transposed. delta has rows of delta_ld. */
@@ -253,19 +270,8 @@ attention_dkv(__global float *dqkv, ulong dqkv_at, __global const float *dout, u
                 VSTORE(e, j, p[i]);
                 VSTORE(e * (dp[i][j] - VLOAD(j, row_delta)), j, ds[i]);
             }
-        for (int n = 0; n < count; n++) {
-            __global const float *qr = queries + (size_t)(q0 + n) * stride;
-            __global const float *dr = douts + (size_t)(q0 + n) * width;
-#pragma unroll
-            for (int d = 0; d < DV; d++) {
-                VT x = VLOAD(d, qr), y = VLOAD(d, dr);
-#pragma unroll
-                for (int i = 0; i < IM_KEYS; i++) {
-                    dk[i][d] = fma((VT)(ds[i][n]), x, dk[i][d]);
-                    dv[i][d] = fma((VT)(p[i][n]), y, dv[i][d]);
-                }
-            }
-        }
+        weigh_both(dk, dv, p, ds, queries + (size_t)q0 * stride, stride, douts + (size_t)q0 * width, width,
+                   count);
     }
 #pragma unroll
     for (int i = 0; i < IM_KEYS; i++)

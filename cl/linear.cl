@@ -9,8 +9,7 @@
  *   forward        x [M][K]       matrix W [N][K]                B N      n_out  n_in
  *   dx             dy [M][K]      weight object [N][K]           B N      n_in   n_out
  *   dx             dy [M][K]      matrix W [K][N]                B N      n_in   n_out  -DB_ROWS
- *   dw             dy [K][M]      x [K][N]                       n_out    n_in   B N    -DA_COLUMNS
- * -DB_ROWS
+ *   dw             dy [K][M]      x [K][N]                       n_out    n_in   B N    -DA_COLUMNS -DB_ROWS
  *
  * A group computes a tile of TM x TN, TK steps of k at a time through local memory:
  *
@@ -43,21 +42,59 @@
 
 #if W_TYPE == 0
 #define B_TYPE float
-#define B_LOAD(at, k) b[b_at + (at)]
+#define B_LOAD(at, k) b[at]
 #elif W_TYPE == 1
 #define B_TYPE half
-#define B_LOAD(at, k) vload_half((at), b + b_at)
+#define B_LOAD(at, k) vload_half((at), b)
 #elif W_TYPE == 2
 #define B_TYPE ushort
-#define B_LOAD(at, k) as_float((uint)b[b_at + (at)] << 16)
+#define B_LOAD(at, k) as_float((uint)b[at] << 16)
 #else
 #define B_TYPE char
 #ifdef B_ROWS
-#define B_LOAD(at, k) (float)b[b_at + (at)]
+#define B_LOAD(at, k) (float)b[at]
 #else
-#define B_LOAD(at, k) ((float)b[b_at + (at)] * w_scale[w_scale_at + (size_t)(k)])
+#define B_LOAD(at, k) ((float)b[at] * w_scale[(size_t)(k)])
 #endif
 #endif
+
+#include "tile.h"
+#include "fused.h"
+
+/* TK steps from k0 on of TM rows of A from m0 on; zeroes past the ends. */
+void load_a(__local float (*as)[TM + 1], __global const float *a, int m0, int k0, int M, int K, int lda)
+{
+    int l = (int)(get_local_id(1) * 16 + get_local_id(0));
+    for (int i = l; i < TM * TK; i += GROUP) {
+#ifdef A_COLUMNS
+        int m = i % TM, k = i / TM;
+        bool in = m0 + m < M && k0 + k < K;
+        as[k][m] = in ? a[(size_t)(k0 + k) * (size_t)lda + (size_t)(m0 + m)] : 0.0f;
+#else
+        int k = i % TK, m = i / TK;
+        bool in = m0 + m < M && k0 + k < K;
+        as[k][m] = in ? a[(size_t)(m0 + m) * (size_t)lda + (size_t)(k0 + k)] : 0.0f;
+#endif
+    }
+}
+
+/* The same of TN columns of B; w_scale counts for int8 without B_ROWS. */
+void load_b(__local float (*bs)[TN + 1], __global const B_TYPE *b, __global const float *w_scale, int n0,
+            int k0, int N, int K, int ldb)
+{
+    int l = (int)(get_local_id(1) * 16 + get_local_id(0));
+    for (int i = l; i < TN * TK; i += GROUP) {
+#ifdef B_ROWS
+        int n = i % TN, k = i / TN;
+        bool in = n0 + n < N && k0 + k < K;
+        bs[k][n] = in ? B_LOAD((size_t)(k0 + k) * (size_t)ldb + (size_t)(n0 + n), k0 + k) : 0.0f;
+#else
+        int k = i % TK, n = i / TK;
+        bool in = n0 + n < N && k0 + k < K;
+        bs[k][n] = in ? B_LOAD((size_t)(n0 + n) * (size_t)ldb + (size_t)(k0 + k), k0 + k) : 0.0f;
+#endif
+    }
+}
 
 __kernel __attribute__((reqd_work_group_size(16, SIDE, 1))) void
 linear(__global float *y, ulong y_at, __global const float *a, ulong a_at, __global const B_TYPE *b,
@@ -67,60 +104,20 @@ linear(__global float *y, ulong y_at, __global const float *a, ulong a_at, __glo
        int N, int K, int lda, int ldb, int rows, int gate_stride, uint flags)
 {
     __local float as[TK][TM + 1], bs[TK][TN + 1];
-    int tx = (int)get_local_id(0), ty = (int)get_local_id(1), l = ty * 16 + tx;
     int m0 = (int)get_group_id(1) * TM, n0 = (int)get_group_id(0) * TN;
     float acc[ITEM_M][ITEM_N];
-#pragma unroll
-    for (int i = 0; i < ITEM_M; i++)
-#pragma unroll
-        for (int j = 0; j < ITEM_N; j++)
-            acc[i][j] = 0.0f;
-
+    clear_tile(acc);
     for (int k0 = 0; k0 < K; k0 += TK) {
-        for (int i = l; i < TM * TK; i += GROUP) {
-#ifdef A_COLUMNS
-            int m = i % TM, k = i / TM;
-            bool in = m0 + m < M && k0 + k < K;
-            as[k][m] = in ? a[a_at + (size_t)(k0 + k) * (size_t)lda + (size_t)(m0 + m)] : 0.0f;
-#else
-            int k = i % TK, m = i / TK;
-            bool in = m0 + m < M && k0 + k < K;
-            as[k][m] = in ? a[a_at + (size_t)(m0 + m) * (size_t)lda + (size_t)(k0 + k)] : 0.0f;
-#endif
-        }
-        for (int i = l; i < TN * TK; i += GROUP) {
-#ifdef B_ROWS
-            int n = i % TN, k = i / TN;
-            bool in = n0 + n < N && k0 + k < K;
-            bs[k][n] = in ? B_LOAD((size_t)(k0 + k) * (size_t)ldb + (size_t)(n0 + n), k0 + k) : 0.0f;
-#else
-            int k = i % TK, n = i / TK;
-            bool in = n0 + n < N && k0 + k < K;
-            bs[k][n] = in ? B_LOAD((size_t)(n0 + n) * (size_t)ldb + (size_t)(k0 + k), k0 + k) : 0.0f;
-#endif
-        }
+        load_a(as, a + a_at, m0, k0, M, K, lda);
+        load_b(bs, b + b_at, w_scale + w_scale_at, n0, k0, N, K, ldb);
         barrier(CLK_LOCAL_MEM_FENCE);
-        for (int k = 0; k < TK; k++) {
-            float am[ITEM_M], bn[ITEM_N];
-#pragma unroll
-            for (int i = 0; i < ITEM_M; i++)
-                am[i] = as[k][ty + SIDE * i];
-#pragma unroll
-            for (int j = 0; j < ITEM_N; j++)
-                bn[j] = bs[k][tx + 16 * j];
-#pragma unroll
-            for (int i = 0; i < ITEM_M; i++)
-#pragma unroll
-                for (int j = 0; j < ITEM_N; j++)
-                    acc[i][j] = mad(am[i], bn[j], acc[i][j]);
-        }
+        multiply_tile(acc, as, bs);
         barrier(CLK_LOCAL_MEM_FENCE);
     }
 
-    uint kind = flags >> LINEAR_ACT;
     for (int i = 0; i < ITEM_M; i++)
         for (int j = 0; j < ITEM_N; j++) {
-            int m = m0 + ty + SIDE * i, n = n0 + tx + 16 * j;
+            int m = m0 + (int)get_local_id(1) + SIDE * i, n = n0 + (int)get_local_id(0) + 16 * j;
             if (m >= M || n >= N)
                 continue;
             size_t at = (size_t)m * (size_t)N + (size_t)n;
@@ -128,23 +125,7 @@ linear(__global float *y, ulong y_at, __global const float *a, ulong a_at, __glo
 #if W_TYPE == 3 && defined(B_ROWS)
             v *= w_scale[w_scale_at + (size_t)n];
 #endif
-            if (FLAG(flags, LINEAR_BIAS))
-                v += bias[bias_at + (size_t)n];
-            if (FLAG(flags, LINEAR_ADD))
-                v += add[add_at + at];
-            if (FLAG(flags, LINEAR_SLOPE)) {
-                v *= act_slope(kind, pre[pre_at + at]);
-            } else {
-                if (FLAG(flags, LINEAR_PRE))
-                    pre[pre_at + at] = v;
-                v = act(kind, v);
-            }
-            if (FLAG(flags, LINEAR_GATE))
-                v *= gate[gate_at + (size_t)(m / rows) * (size_t)gate_stride + (size_t)n];
-            if (FLAG(flags, LINEAR_RESIDUAL)) {
-                int r = FLAG(flags, LINEAR_SHARED) ? m % rows : m;
-                v += residual[residual_at + (size_t)r * (size_t)N + (size_t)n];
-            }
+            FUSE(v, m, n, at)
             if (FLAG(flags, LINEAR_BETA))
                 v += y[y_at + at];
             y[y_at + at] = v;

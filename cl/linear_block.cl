@@ -175,6 +175,96 @@ void put_across(__local float *to, int ld, float4 v)
     to[3 * ld] = v.w;
 }
 
+/* The quads of A, steps k0.. of rows m0.., that this item moves. */
+INLINE void fetch_a(float4 next[QA], __global const float *a, int l, int m0, int k0, int M, int K, int lda)
+{
+#pragma unroll
+    for (int q = 0; q < QA; q++) {
+        int i = l + q * ITEMS;
+#ifdef A_COLUMNS
+        next[q] = quad_of_a(a, k0 + i / (TM / 4), K, m0 + i % (TM / 4) * 4, M, lda);
+#else
+        next[q] = quad_of_a(a, m0 + i / (TK / 4), M, k0 + i % (TK / 4) * 4, K, lda);
+#endif
+    }
+}
+
+/* Those of B, steps k0.. of columns n0..; w_scale counts for int8 without B_ROWS. */
+INLINE void fetch_b(float4 next[QB], __global const B_TYPE *b, __global const float *w_scale, int l, int n0,
+                    int k0, int N, int K, int ldb)
+{
+#pragma unroll
+    for (int q = 0; q < QB; q++) {
+        int i = l + q * ITEMS;
+#ifdef B_ROWS
+        next[q] = quad_of_b(b, k0 + i / (TN / 4), K, n0 + i % (TN / 4) * 4, N, ldb);
+#else
+        int k = k0 + i % (TK / 4) * 4;
+        next[q] = quad_of_b(b, n0 + i / (TK / 4), N, k, K, ldb);
+#if W_TYPE == 3
+        next[q] *= (float4)(w_scale[(size_t)min(k, K - 1)], w_scale[(size_t)min(k + 1, K - 1)],
+                            w_scale[(size_t)min(k + 2, K - 1)], w_scale[(size_t)min(k + 3, K - 1)]);
+#endif
+#endif
+    }
+}
+
+INLINE void stage_a(__local float *as, const float4 next[QA], int l)
+{
+#pragma unroll
+    for (int q = 0; q < QA; q++) {
+        int i = l + q * ITEMS;
+#ifdef A_COLUMNS
+        *(__local float4 *)(as + i / (TM / 4) * LA + i % (TM / 4) * 4) = next[q];
+#else
+        int k = i % (TK / 4) * 4, m = i / (TK / 4);
+        put_across(as + k * LA + (m ^ EXCHANGED(k)), LA, next[q]);
+#endif
+    }
+}
+
+INLINE void stage_b(__local float *bs, const float4 next[QB], int l)
+{
+#pragma unroll
+    for (int q = 0; q < QB; q++) {
+        int i = l + q * ITEMS;
+#ifdef B_ROWS
+        *(__local float4 *)(bs + i / (TN / 4) * LB + i % (TN / 4) * 4) = next[q];
+#else
+        int k = i % (TK / 4) * 4, n = i / (TK / 4);
+        put_across(bs + k * LB + (n ^ EXCHANGED(k)), LB, next[q]);
+#endif
+    }
+}
+
+/* acc += the product of two staged tiles, k in order */
+INLINE void multiply(float4 acc[IM][IN / 4], __local const float *as, __local const float *bs, int tx, int ty)
+{
+#pragma unroll 1
+    for (int eight = 0; eight < TK; eight += 8) {
+        __local const float *at = as + eight * LA + (4 * ty ^ A_EXCHANGED(eight));
+        __local const float *bt = bs + eight * LB + (4 * tx ^ B_EXCHANGED(eight));
+#pragma unroll UNROLL
+        for (int k = 0; k < (TK < 8 ? TK : 8); k++) {
+            float4 bn[IN / 4];
+#pragma unroll
+            for (int j = 0; j < IN / 4; j++)
+                bn[j] = *(__local const float4 *)(bt + k * LB + 4 * BX * j);
+#pragma unroll
+            for (int i = 0; i < IM / 4; i++) {
+                float4 am = *(__local const float4 *)(at + k * LA + 4 * BY * i);
+#pragma unroll
+                for (int j = 0; j < IN / 4; j++) {
+                    acc[4 * i][j] = mad((float4)(am.x), bn[j], acc[4 * i][j]);
+                    acc[4 * i + 1][j] = mad((float4)(am.y), bn[j], acc[4 * i + 1][j]);
+                    acc[4 * i + 2][j] = mad((float4)(am.z), bn[j], acc[4 * i + 2][j]);
+                    acc[4 * i + 3][j] = mad((float4)(am.w), bn[j], acc[4 * i + 3][j]);
+                }
+            }
+        }
+    }
+}
+
 __kernel SUB_GROUP __attribute__((reqd_work_group_size(BX, BY, 1))) void
 linear_block(__global float *y, ulong y_at, __global const float *a, ulong a_at, __global const B_TYPE *b,
              ulong b_at, __global const float *w_scale, ulong w_scale_at, __global const float *bias,
@@ -187,8 +277,6 @@ linear_block(__global float *y, ulong y_at, __global const float *a, ulong a_at,
     int tx = (int)get_local_id(0), ty = (int)get_local_id(1), l = ty * BX + tx;
     int m0 = (int)get_group_id(1) * TM, n0 = (int)get_group_id(0) * TN;
     float4 acc[IM][IN / 4], next_a[QA], next_b[QB];
-    a += a_at;
-    b += b_at;
 #pragma unroll
     for (int i = 0; i < IM; i++)
 #pragma unroll
@@ -199,78 +287,14 @@ linear_block(__global float *y, ulong y_at, __global const float *a, ulong a_at,
     for (int t = -1; t < tiles; t++) {
         int k0 = (t + 1) * TK, half_at = (t + 1) & 1;
         if (t + 1 < tiles) {
-#pragma unroll
-            for (int q = 0; q < QA; q++) {
-                int i = l + q * ITEMS;
-#ifdef A_COLUMNS
-                next_a[q] = quad_of_a(a, k0 + i / (TM / 4), K, m0 + i % (TM / 4) * 4, M, lda);
-#else
-                next_a[q] = quad_of_a(a, m0 + i / (TK / 4), M, k0 + i % (TK / 4) * 4, K, lda);
-#endif
-            }
-#pragma unroll
-            for (int q = 0; q < QB; q++) {
-                int i = l + q * ITEMS;
-#ifdef B_ROWS
-                next_b[q] = quad_of_b(b, k0 + i / (TN / 4), K, n0 + i % (TN / 4) * 4, N, ldb);
-#else
-                int k = k0 + i % (TK / 4) * 4;
-                next_b[q] = quad_of_b(b, n0 + i / (TK / 4), N, k, K, ldb);
-#if W_TYPE == 3
-                next_b[q] *= (float4)(w_scale[w_scale_at + (size_t)min(k, K - 1)],
-                                      w_scale[w_scale_at + (size_t)min(k + 1, K - 1)],
-                                      w_scale[w_scale_at + (size_t)min(k + 2, K - 1)],
-                                      w_scale[w_scale_at + (size_t)min(k + 3, K - 1)]);
-#endif
-#endif
-            }
+            fetch_a(next_a, a + a_at, l, m0, k0, M, K, lda);
+            fetch_b(next_b, b + b_at, w_scale + w_scale_at, l, n0, k0, N, K, ldb);
         }
-        if (t >= 0) {
-#pragma unroll 1
-            for (int eight = 0; eight < TK; eight += 8) {
-                __local const float *at = as[t & 1] + eight * LA + (4 * ty ^ A_EXCHANGED(eight));
-                __local const float *bt = bs[t & 1] + eight * LB + (4 * tx ^ B_EXCHANGED(eight));
-#pragma unroll UNROLL
-                for (int k = 0; k < (TK < 8 ? TK : 8); k++) {
-                    float4 bn[IN / 4];
-#pragma unroll
-                    for (int j = 0; j < IN / 4; j++)
-                        bn[j] = *(__local const float4 *)(bt + k * LB + 4 * BX * j);
-#pragma unroll
-                    for (int i = 0; i < IM / 4; i++) {
-                        float4 am = *(__local const float4 *)(at + k * LA + 4 * BY * i);
-#pragma unroll
-                        for (int j = 0; j < IN / 4; j++) {
-                            acc[4 * i][j] = mad((float4)(am.x), bn[j], acc[4 * i][j]);
-                            acc[4 * i + 1][j] = mad((float4)(am.y), bn[j], acc[4 * i + 1][j]);
-                            acc[4 * i + 2][j] = mad((float4)(am.z), bn[j], acc[4 * i + 2][j]);
-                            acc[4 * i + 3][j] = mad((float4)(am.w), bn[j], acc[4 * i + 3][j]);
-                        }
-                    }
-                }
-            }
-        }
+        if (t >= 0)
+            multiply(acc, as[t & 1], bs[t & 1], tx, ty);
         if (t + 1 < tiles) {
-#pragma unroll
-            for (int q = 0; q < QA; q++) {
-                int i = l + q * ITEMS;
-#ifdef A_COLUMNS
-                *(__local float4 *)(as[half_at] + i / (TM / 4) * LA + i % (TM / 4) * 4) = next_a[q];
-#else
-                int k = i % (TK / 4) * 4, m = i / (TK / 4);
-                put_across(as[half_at] + k * LA + (m ^ EXCHANGED(k)), LA, next_a[q]);
-#endif
-            }
-#pragma unroll
-            for (int q = 0; q < QB; q++) {
-                int i = l + q * ITEMS;
-#ifdef B_ROWS
-                *(__local float4 *)(bs[half_at] + i / (TN / 4) * LB + i % (TN / 4) * 4) = next_b[q];
-#else
-                int k = i % (TK / 4) * 4, n = i / (TK / 4);
-                put_across(bs[half_at] + k * LB + (n ^ EXCHANGED(k)), LB, next_b[q]);
-#endif
-            }
+            stage_a(as[half_at], next_a, l);
+            stage_b(bs[half_at], next_b, l);
         }
         barrier(CLK_LOCAL_MEM_FENCE);
     }

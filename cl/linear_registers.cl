@@ -81,6 +81,75 @@ void put(VT v, __global float *p, size_t stride, int count)
             p[(size_t)l * stride] = t[l];
 }
 
+/* acc (i, j) = sum over k < K of A(i, k) B(k, j): rows i0.. (the last of I again behind it), columns j0.. */
+INLINE void product(VT acc[IM][NV], __global const A_ELEMENT *a, __global const B_ELEMENT *b, int i0, int j0,
+                    int I, int K, int lda, int ldb)
+{
+    __global const A_ELEMENT *ap[IM];
+    int at[NV];
+#pragma unroll
+    for (int i = 0; i < IM; i++) {
+#pragma unroll
+        for (int j = 0; j < NV; j++)
+            acc[i][j] = (VT)(0.0f);
+#ifdef A_COLUMNS
+        ap[i] = a + (size_t)min(i0 + i, I - 1);
+#else
+        ap[i] = a + (size_t)min(i0 + i, I - 1) * (size_t)lda;
+#endif
+    }
+#pragma unroll
+    for (int j = 0; j < NV; j++)
+        at[j] = min(j0 + j * VW, ldb - VW);
+
+    for (int k = 0; k < K; k++) {
+        VT bv[NV];
+#pragma unroll
+        for (int j = 0; j < NV; j++)
+            bv[j] = B_VECTOR(b + at[j]);
+        b += ldb;
+#pragma unroll
+        for (int i = 0; i < IM; i++) {
+#ifdef A_COLUMNS
+            VT av = (VT)(A_NUMBER(ap[i], (size_t)k * (size_t)lda));
+#else
+            VT av = (VT)(A_NUMBER(ap[i], k));
+#endif
+#pragma unroll
+            for (int j = 0; j < NV; j++)
+                acc[i][j] = fma(av, bv[j], acc[i][j]);
+        }
+    }
+}
+
+/* residual + gate v, each if it is there, for the `count` elements of v from row m, feature n on. */
+INLINE VT gated(VT v, __global const float *gate, __global const float *residual, int m, int n, int count,
+                int M, int N, int rows, int gate_stride, uint flags)
+{
+#ifdef SWAPPED
+    float g[VW], r[VW];
+#pragma unroll
+    for (int l = 0; l < VW; l++) {
+        int ml = min(m + l, M - 1);
+        g[l] = FLAG(flags, LINEAR_GATE) ? gate[(size_t)(ml / rows) * (size_t)gate_stride + (size_t)n] : 1.0f;
+        ml = FLAG(flags, LINEAR_SHARED) ? ml % rows : ml;
+        r[l] = FLAG(flags, LINEAR_RESIDUAL) ? residual[(size_t)ml * (size_t)N + (size_t)n] : 0.0f;
+    }
+    if (FLAG(flags, LINEAR_GATE))
+        v *= VLOAD(0, g);
+    if (FLAG(flags, LINEAR_RESIDUAL))
+        v += VLOAD(0, r);
+#else
+    if (FLAG(flags, LINEAR_GATE))
+        v *= get(gate + (size_t)(m / rows) * (size_t)gate_stride + (size_t)n, 1, count);
+    if (FLAG(flags, LINEAR_RESIDUAL)) {
+        int r = FLAG(flags, LINEAR_SHARED) ? m % rows : m;
+        v += get(residual + (size_t)r * (size_t)N + (size_t)n, 1, count);
+    }
+#endif
+    return v;
+}
+
 __kernel __attribute__((reqd_work_group_size(GROUP_M, 1, 1))) void
 linear_registers(__global float *y, ulong y_at, __global const A_ELEMENT *a, ulong a_at,
                  __global const B_ELEMENT *b, ulong b_at, __global const float *w_scale, ulong w_scale_at,
@@ -96,44 +165,9 @@ linear_registers(__global float *y, ulong y_at, __global const A_ELEMENT *a, ulo
 #endif
     int i0 = (int)get_global_id(0) * IM, j0 = (int)get_global_id(1) * VW * NV;
     VT acc[IM][NV];
-    __global const A_ELEMENT *ap[IM];
-    __global const B_ELEMENT *bp = b + b_at;
-    int at[NV];
     if (i0 >= I)
         return;
-#pragma unroll
-    for (int i = 0; i < IM; i++) {
-#pragma unroll
-        for (int j = 0; j < NV; j++)
-            acc[i][j] = (VT)(0.0f);
-#ifdef A_COLUMNS
-        ap[i] = a + a_at + (size_t)min(i0 + i, I - 1);
-#else
-        ap[i] = a + a_at + (size_t)min(i0 + i, I - 1) * (size_t)lda;
-#endif
-    }
-#pragma unroll
-    for (int j = 0; j < NV; j++)
-        at[j] = min(j0 + j * VW, ldb - VW);
-
-    for (int k = 0; k < K; k++) {
-        VT bv[NV];
-#pragma unroll
-        for (int j = 0; j < NV; j++)
-            bv[j] = B_VECTOR(bp + at[j]);
-        bp += ldb;
-#pragma unroll
-        for (int i = 0; i < IM; i++) {
-#ifdef A_COLUMNS
-            VT av = (VT)(A_NUMBER(ap[i], (size_t)k * (size_t)lda));
-#else
-            VT av = (VT)(A_NUMBER(ap[i], k));
-#endif
-#pragma unroll
-            for (int j = 0; j < NV; j++)
-                acc[i][j] = fma(av, bv[j], acc[i][j]);
-        }
-    }
+    product(acc, a + a_at, b + b_at, i0, j0, I, K, lda, ldb);
 
     uint kind = flags >> LINEAR_ACT;
 #pragma unroll
@@ -168,30 +202,7 @@ linear_registers(__global float *y, ulong y_at, __global const A_ELEMENT *a, ulo
                     put(v, pre + pre_at + first, stride, count);
                 v = act_v(kind, v);
             }
-#ifdef SWAPPED
-            float g[VW], r[VW];
-#pragma unroll
-            for (int l = 0; l < VW; l++) {
-                int ml = min(m + l, M - 1);
-                g[l] = FLAG(flags, LINEAR_GATE)
-                           ? gate[gate_at + (size_t)(ml / rows) * (size_t)gate_stride + (size_t)n]
-                           : 1.0f;
-                ml = FLAG(flags, LINEAR_SHARED) ? ml % rows : ml;
-                r[l] = FLAG(flags, LINEAR_RESIDUAL) ? residual[residual_at + (size_t)ml * stride + (size_t)n]
-                                                    : 0.0f;
-            }
-            if (FLAG(flags, LINEAR_GATE))
-                v *= VLOAD(0, g);
-            if (FLAG(flags, LINEAR_RESIDUAL))
-                v += VLOAD(0, r);
-#else
-            if (FLAG(flags, LINEAR_GATE))
-                v *= get(gate + gate_at + (size_t)(m / rows) * (size_t)gate_stride + (size_t)n, 1, count);
-            if (FLAG(flags, LINEAR_RESIDUAL)) {
-                int r = FLAG(flags, LINEAR_SHARED) ? m % rows : m;
-                v += get(residual + residual_at + (size_t)r * (size_t)N + (size_t)n, 1, count);
-            }
-#endif
+            v = gated(v, gate + gate_at, residual + residual_at, m, n, count, M, N, rows, gate_stride, flags);
             if (FLAG(flags, LINEAR_BETA))
                 v += get(y + y_at + first, stride, count);
             put(v, y + y_at + first, stride, count);

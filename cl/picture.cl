@@ -16,11 +16,37 @@
 #ifndef ITEM_N
 #define ITEM_N 4
 #endif
-#define TM (16 * ITEM_M)
+#define SIDE 16
+#define TM (SIDE * ITEM_M)
 #define TN (16 * ITEM_N)
 #define TK 16
 #define A_ROWS (TM * TK / GROUP) /* rows of A that a work-item loads */
+#include "tile.h"
 
+/* TK steps from k0 on of TN rows of w [N][K] from n0 on; zeroes past the ends. */
+void load_w(__local float (*bs)[TN + 1], __global const float *w, int n0, int k0, int N, int K)
+{
+    int l = (int)(get_local_id(1) * 16 + get_local_id(0));
+    for (int i = l; i < TN * TK; i += GROUP) {
+        int k = i % TK, n = i / TK;
+        bool in = n0 + n < N && k0 + k < K;
+        bs[k][n] = in ? w[(size_t)(n0 + n) * (size_t)K + (size_t)(k0 + k)] : 0.0f;
+    }
+}
+
+/* residual [at] + act(v + bias [n]), each if it is there */
+float conv_finish(float v, __global const float *bias, __global const float *residual, size_t n, size_t at,
+                  uint flags)
+{
+    if (FLAG(flags, CONV_BIAS))
+        v += bias[n];
+    v = act(flags >> CONV_ACT, v);
+    if (FLAG(flags, CONV_RESIDUAL))
+        v += residual[at];
+    return v;
+}
+
+/* y [M, N] = residual + act(x * w + bias): see the head of the file. */
 __kernel __attribute__((reqd_work_group_size(16, 16, 1))) void
 conv(__global float *y, ulong y_at, __global const float *x, ulong x_at, __global const float *w, ulong w_at,
      __global const float *bias, ulong bias_at, __global const float *residual, ulong residual_at, int M,
@@ -42,12 +68,7 @@ conv(__global float *y, ulong y_at, __global const float *x, ulong x_at, __globa
         sample[i] = (size_t)(m / out_w / out_h) * (size_t)H * (size_t)W * (size_t)n_in;
     }
     float acc[ITEM_M][ITEM_N];
-#pragma unroll
-    for (int i = 0; i < ITEM_M; i++)
-#pragma unroll
-        for (int j = 0; j < ITEM_N; j++)
-            acc[i][j] = 0.0f;
-
+    clear_tile(acc);
     for (int k0 = 0; k0 < K; k0 += TK) {
         int k = k0 + l % TK, tap = k / n_in, c = k - tap * n_in, ky = tap / kernel_x,
             kx = tap - kernel_x * ky;
@@ -57,26 +78,9 @@ conv(__global float *y, ulong y_at, __global const float *x, ulong x_at, __globa
             size_t at = ((size_t)(vi >> up) * (size_t)W + (size_t)(vj >> up)) * (size_t)n_in + (size_t)c;
             as[l % TK][l / TK + i * (GROUP / TK)] = in ? x[x_at + sample[i] + at] : 0.0f;
         }
-        for (int i = l; i < TN * TK; i += GROUP) {
-            int kb = i % TK, n = i / TK;
-            bool in = n0 + n < N && k0 + kb < K;
-            bs[kb][n] = in ? w[w_at + (size_t)(n0 + n) * (size_t)K + (size_t)(k0 + kb)] : 0.0f;
-        }
+        load_w(bs, w + w_at, n0, k0, N, K);
         barrier(CLK_LOCAL_MEM_FENCE);
-        for (int kk = 0; kk < TK; kk++) {
-            float am[ITEM_M], bn[ITEM_N];
-#pragma unroll
-            for (int i = 0; i < ITEM_M; i++)
-                am[i] = as[kk][ty + 16 * i];
-#pragma unroll
-            for (int j = 0; j < ITEM_N; j++)
-                bn[j] = bs[kk][tx + 16 * j];
-#pragma unroll
-            for (int i = 0; i < ITEM_M; i++)
-#pragma unroll
-                for (int j = 0; j < ITEM_N; j++)
-                    acc[i][j] = mad(am[i], bn[j], acc[i][j]);
-        }
+        multiply_tile(acc, as, bs);
         barrier(CLK_LOCAL_MEM_FENCE);
     }
 
@@ -86,13 +90,8 @@ conv(__global float *y, ulong y_at, __global const float *x, ulong x_at, __globa
             if (m >= M || n >= N)
                 continue;
             size_t at = (size_t)m * (size_t)N + (size_t)n;
-            float v = acc[i][j];
-            if (FLAG(flags, CONV_BIAS))
-                v += bias[bias_at + (size_t)n];
-            v = act(flags >> CONV_ACT, v);
-            if (FLAG(flags, CONV_RESIDUAL))
-                v += residual[residual_at + at];
-            y[y_at + at] = v;
+            y[y_at + at] =
+                conv_finish(acc[i][j], bias + bias_at, residual + residual_at, (size_t)n, at, flags);
         }
 }
 
@@ -122,12 +121,7 @@ conv_groups(__global float *y, ulong y_at, __global const float *x, ulong x_at, 
             for (int c = 0; c < each; c++)
                 v = mad(x[from + (size_t)c], w[c], v);
         }
-    if (FLAG(flags, CONV_BIAS))
-        v += bias[bias_at + (size_t)n];
-    v = act(flags >> CONV_ACT, v);
-    if (FLAG(flags, CONV_RESIDUAL))
-        v += residual[residual_at + at];
-    y[y_at + at] = v;
+    y[y_at + at] = conv_finish(v, bias + bias_at, residual + residual_at, (size_t)n, at, flags);
 }
 
 /* to [pixels][taps n_in]: what each output pixel from `from` on sees. One work-item a number of a tap:

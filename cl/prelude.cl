@@ -26,6 +26,10 @@
  * operation is wanted, kernels say mad. */
 #pragma OPENCL FP_CONTRACT OFF
 
+/* A function that works on the results of a work-item: called, it would have them in memory, not in
+ * registers. */
+#define INLINE static inline __attribute__((always_inline))
+
 #define FLAG(f, bit) (((f) & (1u << (bit))) != 0)
 
 /* enum fdit_act */

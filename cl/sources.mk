@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 # The kernels travel inside the library as text (cl/embed.awk); prelude.cl is put before each other
 # file.
-cl_files = cl/prelude.cl cl/attention.cl cl/attention_registers.cl cl/diffusion.cl cl/epilogue.cl cl/linear.cl cl/linear_block.cl \
-	cl/linear_registers.cl cl/norm.cl \
-	cl/optimiser.cl cl/picture.cl cl/pointwise.cl cl/reduce.cl cl/transpose.cl
-EXTRA_DIST += $(cl_files) cl/flags.h cl/embed.awk
+cl_files = cl/prelude.cl cl/attention.cl cl/attention_registers.cl cl/diffusion.cl cl/epilogue.cl cl/linear.cl \
+	cl/linear_block.cl cl/linear_registers.cl cl/norm.cl cl/optimiser.cl cl/picture.cl cl/pointwise.cl cl/reduce.cl \
+	cl/transpose.cl
+cl_headers = cl/flags.h cl/fused.h cl/tile.h
+EXTRA_DIST += $(cl_files) $(cl_headers) cl/embed.awk
 
 if HAVE_OPENCL
 nodist_libfdit_all_la_SOURCES += cl/embedded.c
 CLEANFILES += cl/embedded.c
 endif
-cl/embedded.c: $(cl_files) cl/flags.h cl/embed.awk
+cl/embedded.c: $(cl_files) $(cl_headers) cl/embed.awk
 	$(AM_V_GEN)$(MKDIR_P) cl && \
 	$(AWK) -f $(srcdir)/cl/embed.awk $(cl_files:%=$(srcdir)/%) > $@.tmp && mv $@.tmp $@

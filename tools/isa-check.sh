@@ -103,7 +103,9 @@ one() {
     local target=$1 file=$2 kind kind_limit=0 limit=32768 name registers spilled local verdict
     shift 2
     case $target in gfx*) kind=amd ;; sm_*) kind=nvidia ;; *) kind=intel kind_limit=16 ;; esac
-    cat "$top/cl/flags.h" "$top/cl/prelude.cl" "$top/cl/$file" | grep -v "^#include" >"$work/k.cl"
+    cat "$top/cl/prelude.cl" "$top/cl/$file" | awk -v folder="$top/cl/" '
+        !/^#include "/ { print; next }
+        { gsub(/"/, "", $2); while ((getline line < (folder $2)) > 0) print line; close(folder $2) }' >"$work/k.cl"
     if ! "$kind" "$target" -DGROUP=256 "$@" >"$work/out" || ! [ -s "$work/out" ]; then
         failed=$((failed + 1)); echo "FAIL: $target $file $*: does not compile"
         return
