@@ -99,12 +99,27 @@ START_TEST(conv)
 }
 END_TEST
 
+enum { H = 9, W = 7, C = 6, N = 10, OUT_H = 2 * H, OUT_W = 2 * W };
+
+/* The `count` rows of `a`'s picture from `row` on, computed of the rows of x that they see. */
+static void convolve_band(fdit_device *dev, const struct fdit_conv_args *a, int row, int count)
+{
+    struct fdit_conv_args b = *a;
+    int above = row > 0 ? (row - 1) / 2 : 0; /* the first row of x that it sees */
+    int below = (row + count) / 2;           /* the last */
+    b.out_height = count;
+    b.height = (below < H ? below + 1 : H) - above;
+    b.top = row - 1 - 2 * above;
+    b.x = fdit_at(a->x, (size_t)(above * W * C));
+    b.y = fdit_at(a->y, (size_t)(row * OUT_W * N));
+    fdit_conv(dev, &b);
+}
+
 /* A picture in bands is the same bits as the whole of it. */
 START_TEST(conv_bands)
 {
     fdit_device *dev = op_devices.main;
     fdit_context *ctx = op_devices.ctx;
-    enum { H = 9, W = 7, C = 6, N = 10, OUT_H = 2 * H, OUT_W = 2 * W };
     float x[H * W * C], w[N * 9 * C], whole[OUT_H * OUT_W * N], band[OUT_H * OUT_W * N];
     struct test_rng rng = test_rng_new("bands");
     fdit_buffer *from = NULL, *to = NULL;
@@ -145,17 +160,8 @@ START_TEST(conv_bands)
     fdit_conv(dev, &a);
     ck_assert_ok(ctx, fdit_read(ctx, dev, a.y, whole, OUT_H * OUT_W * N));
     fdit_fill(dev, a.y, OUT_H * OUT_W * N, 0);
-    for (int row = 0; row < OUT_H; row += 5) {
-        struct fdit_conv_args b = a;
-        b.out_height = row + 5 < OUT_H ? 5 : OUT_H - row;
-        int above = row > 0 ? (row - 1) / 2 : 0; /* the first row of x that it sees */
-        int below = (row + b.out_height) / 2;    /* the last */
-        b.height = (below < H ? below + 1 : H) - above;
-        b.top = row - 1 - 2 * above;
-        b.x = fdit_at(a.x, (size_t)(above * W * C));
-        b.y = fdit_at(a.y, (size_t)(row * OUT_W * N));
-        fdit_conv(dev, &b);
-    }
+    for (int row = 0; row < OUT_H; row += 5)
+        convolve_band(dev, &a, row, row + 5 < OUT_H ? 5 : OUT_H - row);
     ck_assert_ok(ctx, fdit_read(ctx, dev, a.y, band, OUT_H * OUT_W * N));
     ck_assert_uint_eq(test_first_difference(band, whole, OUT_H * OUT_W * N, sizeof *band), OUT_H * OUT_W * N);
     fdit_weight_free(weight);

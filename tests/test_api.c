@@ -658,69 +658,77 @@ END_TEST
 
 /* ------------------------------------------------------------------ programs of other versions */
 
-#define AT(type, field, offset) ck_assert_uint_eq(offsetof(struct type, field), offset)
-
 /* Fields stay where they are; new ones come at the end, and these numbers with them. */
+#define AT(type, field, offset) #type "." #field, offsetof(struct type, field), offset
+static const struct {
+    const char *what;
+    size_t is, was;
+} places[] = {
+    { AT(fdit_session_options, size, 0) },
+    { AT(fdit_session_options, base, 8) },
+    { AT(fdit_session_options, delta, 16) },
+    { AT(fdit_session_options, weights_from, 24) },
+    { AT(fdit_session_options, model, 32) },
+    { AT(fdit_session_options, taxonomy, 40) },
+    { AT(fdit_session_options, ranks, 48) },
+    { AT(fdit_session_options, guide, 56) },
+    { AT(fdit_session_options, force, 64) },
+    { AT(fdit_session_options, vae, 72) },
+    { AT(fdit_session_options, vae_scale, 80) },
+    { AT(fdit_session_options, device, 88) },
+    { AT(fdit_session_options, threads, 96) },
+    { AT(fdit_session_options, precision, 104) },
+    { AT(fdit_session_options, weights, 112) },
+    { AT(fdit_session_options, memory, 120) },
+    { AT(fdit_session_options, batch, 128) },
+    { AT(fdit_session_options, plan_only, 132) },
+    { AT(fdit_session_options, objective, 136) },
+    { AT(fdit_session_options, merge, 144) },
+    { AT(fdit_session_options, cache_interval, 152) },
+    { AT(fdit_session_options, cache_order, 160) },
+    { AT(fdit_session_options, cache_full, 168) },
+    { AT(fdit_draw_options, size, 0) },
+    { AT(fdit_draw_options, sampler, 8) },
+    { AT(fdit_draw_options, steps, 16) },
+    { AT(fdit_draw_options, guidance, 24) },
+    { AT(fdit_draw_options, guidance_channels, 32) },
+    { AT(fdit_draw_options, guidance_interval, 40) },
+    { AT(fdit_draw_options, clip_x0, 48) },
+    { AT(fdit_draw_options, rng, 56) },
+    { AT(fdit_draw_options, progress, 64) },
+    { AT(fdit_draw_options, user, 72) },
+    { AT(fdit_draw_options, guidance_rule, 80) },
+    { AT(fdit_draw_progress, done, 0) },
+    { AT(fdit_draw_progress, total, 8) },
+    { AT(fdit_draw_progress, step, 16) },
+    { AT(fdit_draw_progress, steps, 20) },
+    { AT(fdit_training_progress, step, 0) },
+    { AT(fdit_training_progress, steps, 8) },
+    { AT(fdit_training_progress, loss, 16) },
+    { AT(fdit_training_progress, mse, 24) },
+    { AT(fdit_training_progress, vb, 32) },
+    { AT(fdit_training_progress, lr, 40) },
+    { AT(fdit_training_progress, images_per_second, 48) },
+    { AT(fdit_training_progress, seconds, 56) },
+    { AT(fdit_device_description, device, 0) },
+    { AT(fdit_device_description, name, 8) },
+    { AT(fdit_device_description, driver, 16) },
+    { AT(fdit_device_description, note, 24) },
+    { AT(fdit_device_description, memory, 32) },
+    { AT(fdit_device_description, threads, 40) },
+    { AT(fdit_device_description, is_gpu, 44) },
+    { AT(fdit_device_description, usable, 45) },
+    { "sizeof fdit_session_options", sizeof(struct fdit_session_options), 176 },
+    { "sizeof fdit_draw_options", sizeof(struct fdit_draw_options), 88 },
+};
+
 START_TEST(test_layout)
 {
     if (sizeof(void *) != 8 || sizeof(size_t) != 8)
         return;
-    AT(fdit_session_options, size, 0);
-    AT(fdit_session_options, base, 8);
-    AT(fdit_session_options, delta, 16);
-    AT(fdit_session_options, weights_from, 24);
-    AT(fdit_session_options, model, 32);
-    AT(fdit_session_options, taxonomy, 40);
-    AT(fdit_session_options, ranks, 48);
-    AT(fdit_session_options, guide, 56);
-    AT(fdit_session_options, force, 64);
-    AT(fdit_session_options, vae, 72);
-    AT(fdit_session_options, vae_scale, 80);
-    AT(fdit_session_options, device, 88);
-    AT(fdit_session_options, threads, 96);
-    AT(fdit_session_options, precision, 104);
-    AT(fdit_session_options, weights, 112);
-    AT(fdit_session_options, memory, 120);
-    AT(fdit_session_options, batch, 128);
-    AT(fdit_session_options, plan_only, 132);
-    AT(fdit_session_options, objective, 136);
-    AT(fdit_session_options, merge, 144);
-    AT(fdit_session_options, cache_interval, 152);
-    AT(fdit_session_options, cache_order, 160);
-    AT(fdit_session_options, cache_full, 168);
-    ck_assert_uint_eq(sizeof(struct fdit_session_options), 176);
-    AT(fdit_draw_options, size, 0);
-    AT(fdit_draw_options, sampler, 8);
-    AT(fdit_draw_options, steps, 16);
-    AT(fdit_draw_options, guidance, 24);
-    AT(fdit_draw_options, guidance_channels, 32);
-    AT(fdit_draw_options, guidance_interval, 40);
-    AT(fdit_draw_options, clip_x0, 48);
-    AT(fdit_draw_options, rng, 56);
-    AT(fdit_draw_options, progress, 64);
-    AT(fdit_draw_options, user, 72);
-    AT(fdit_draw_options, guidance_rule, 80);
-    ck_assert_uint_eq(sizeof(struct fdit_draw_options), 88);
-    AT(fdit_draw_progress, done, 0);
-    AT(fdit_draw_progress, total, 8);
-    AT(fdit_draw_progress, step, 16);
-    AT(fdit_draw_progress, steps, 20);
-    AT(fdit_training_progress, step, 0);
-    AT(fdit_training_progress, steps, 8);
-    AT(fdit_training_progress, loss, 16);
-    AT(fdit_training_progress, mse, 24);
-    AT(fdit_training_progress, vb, 32);
-    AT(fdit_training_progress, lr, 40);
-    AT(fdit_training_progress, images_per_second, 48);
-    AT(fdit_training_progress, seconds, 56);
-    AT(fdit_device_description, device, 0);
-    AT(fdit_device_description, name, 8);
-    AT(fdit_device_description, driver, 16);
-    AT(fdit_device_description, note, 24);
-    AT(fdit_device_description, memory, 32);
-    AT(fdit_device_description, threads, 40);
-    AT(fdit_device_description, is_gpu, 44);
-    AT(fdit_device_description, usable, 45);
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++)
+        ck_assert_msg(places[i].is == places[i].was, "%s: %zu, it was %zu", places[i].what, places[i].is,
+                      places[i].was);
     ck_assert_int_eq(FDIT_OK, 0);
     ck_assert_int_eq(FDIT_ERROR_ARGUMENT, 4);
     ck_assert_int_eq(FDIT_INTERRUPTED, 8);

@@ -457,48 +457,49 @@ END_TEST
 
 enum { HB = 3, HN = 5, HD = 41, HC = 3 };
 
-static struct fdit_tensor take(struct fdit_tensor from, size_t *used, size_t n)
-{
-    *used += n;
-    return fdit_at(from, *used - n);
-}
+/* Where an op of the runs below reads, and where its outputs go, one behind the other. */
+struct run_tensors {
+    struct fdit_tensor in, out, labels;
+    size_t used;
+};
 
-/* Every optional op once; all outputs are slices of `out`. */
-static size_t run_optional(fdit_device *dev, float *got, size_t most)
+static struct fdit_tensor take(struct run_tensors *r, size_t n)
 {
-    fdit_buffer *in = filled(dev, "in", 4096), *out = filled(dev, "out", 8192);
-    fdit_buffer *labels = filled(dev, "labels", HB);
-    const int32_t label[HB] = { 0, HD - 1, 7 };
-    struct fdit_tensor i = fdit_tensor_of(in, FDIT_F32), o = fdit_tensor_of(out, FDIT_F32);
-    size_t used = 0;
-    fdit_write(dev, fdit_tensor_of(labels, FDIT_I32), label, HB);
-#define TAKE(n) take(o, &used, (size_t)(n))
+    r->used += n;
+    return fdit_at(r->out, r->used - n);
+}
+#define TAKE(n) take(r, (size_t)(n))
+
+static void run_modulate(fdit_device *dev, struct run_tensors *r)
+{
     for (int k = 0; k < 4; k++) {
         struct fdit_modulate_args a = {
-            .samples = HB, .tokens = HN, .width = HD, .xhat = i, .mod_stride = 6 * HD
+            .samples = HB, .tokens = HN, .width = HD, .xhat = r->in, .mod_stride = 6 * HD
         };
         a.y = TAKE(HB * HN * HD);
         if (k & 1) {
-            a.weight = fdit_at(i, 1000);
-            a.bias = fdit_at(i, 1100);
+            a.weight = fdit_at(r->in, 1000);
+            a.bias = fdit_at(r->in, 1100);
         }
         if (k & 2) {
-            a.shift = fdit_at(i, 1200);
-            a.scale = fdit_at(i, 1200 + HD);
+            a.shift = fdit_at(r->in, 1200);
+            a.scale = fdit_at(r->in, 1200 + HD);
         }
         fdit_modulate(dev, &a);
     }
+}
+
+static void run_token_means(fdit_device *dev, struct run_tensors *r)
+{
     fdit_token_mean(dev, &(struct fdit_token_mean_args){
-                             .samples = HB, .tokens = HN, .width = HD, .y = TAKE(HB * HD), .x = i });
+                             .samples = HB, .tokens = HN, .width = HD, .y = TAKE(HB * HD), .x = r->in });
     fdit_token_mean_backward(
         dev, &(struct fdit_token_mean_backward_args){
-                 .samples = HB, .tokens = HN, .width = HD, .dx = TAKE(HB * HN * HD), .dy = i });
-    fdit_diffuse(dev, &(struct fdit_diffuse_args){ .samples = HB,
-                                                   .n = HC * HD,
-                                                   .x0 = i,
-                                                   .noise = fdit_at(i, 500),
-                                                   .coef = fdit_at(i, 9),
-                                                   .xt = TAKE(HB * HC * HD) });
+                 .samples = HB, .tokens = HN, .width = HD, .dx = TAKE(HB * HN * HD), .dy = r->in });
+}
+
+static void run_losses(fdit_device *dev, struct run_tensors *r)
+{
     struct fdit_loss_coef coef[HB] = {
         { .is_first = 1,
           .log_beta = -9.2f,
@@ -516,9 +517,9 @@ static size_t run_optional(fdit_device *dev, float *got, size_t most)
             dev, &(struct fdit_diffusion_loss_args){ .samples = HB,
                                                      .channels = 2,
                                                      .n = HD,
-                                                     .out = i,
-                                                     .x0 = fdit_at(i, 700),
-                                                     .noise = fdit_at(i, 1000),
+                                                     .out = r->in,
+                                                     .x0 = fdit_at(r->in, 700),
+                                                     .noise = fdit_at(r->in, 1000),
                                                      .coef = coefs,
                                                      .losses = TAKE(HB * 2),
                                                      .dout = k ? TAKE(HB * 4 * HD) : FDIT_NO_TENSOR });
@@ -526,18 +527,39 @@ static size_t run_optional(fdit_device *dev, float *got, size_t most)
         fdit_cross_entropy(
             dev, &(struct fdit_cross_entropy_args){ .samples = HB,
                                                     .classes = HD,
-                                                    .logits = i,
+                                                    .logits = r->in,
                                                     .scale = 0.25f,
-                                                    .labels = fdit_tensor_of(labels, FDIT_I32),
+                                                    .labels = r->labels,
                                                     .loss = TAKE(HB),
                                                     .dlogits = k ? TAKE(HB * HD) : FDIT_NO_TENSOR });
-    ck_assert_uint_le(used, 8192);
-    ck_assert_uint_le(used, most);
-    ck_assert_ok(ctx, fdit_read(ctx, dev, o, got, used));
+}
+
+/* Every optional op once. */
+static size_t run_optional(fdit_device *dev, float *got, size_t most)
+{
+    fdit_buffer *in = filled(dev, "in", 4096), *out = filled(dev, "out", 8192);
+    fdit_buffer *labels = filled(dev, "labels", HB);
+    const int32_t label[HB] = { 0, HD - 1, 7 };
+    struct run_tensors tensors = { fdit_tensor_of(in, FDIT_F32), fdit_tensor_of(out, FDIT_F32),
+                                   fdit_tensor_of(labels, FDIT_I32), 0 };
+    struct run_tensors *r = &tensors;
+    fdit_write(dev, r->labels, label, HB);
+    run_modulate(dev, r);
+    run_token_means(dev, r);
+    fdit_diffuse(dev, &(struct fdit_diffuse_args){ .samples = HB,
+                                                   .n = HC * HD,
+                                                   .x0 = r->in,
+                                                   .noise = fdit_at(r->in, 500),
+                                                   .coef = fdit_at(r->in, 9),
+                                                   .xt = TAKE(HB * HC * HD) });
+    run_losses(dev, r);
+    ck_assert_uint_le(r->used, 8192);
+    ck_assert_uint_le(r->used, most);
+    ck_assert_ok(ctx, fdit_read(ctx, dev, r->out, got, r->used));
     fdit_buffer_free(in);
     fdit_buffer_free(out);
     fdit_buffer_free(labels);
-    return used;
+    return r->used;
 }
 
 static size_t run_sampler(fdit_device *dev, float *got, size_t most)

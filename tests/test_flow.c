@@ -264,6 +264,21 @@ static const struct {
 };
 enum { N_RUNS = sizeof runs / sizeof *runs };
 
+/* What is not of flow models is refused, and the generator stays as it is. */
+static void refuse_others(struct fdit_generator *g, struct fdit_generator_options o, int steps)
+{
+    o.sampler.kind = FDIT_SAMPLER_DDIM;
+    ck_assert_int_eq(fdit_generator_set(ctx, g, &o), FDIT_ERROR_ARGUMENT);
+    ck_assert_ptr_nonnull(strstr(fdit_context_message(ctx), "choose euler, heun, sde or unipc"));
+    o.sampler.kind = FDIT_SAMPLER_HEUN;
+    o.clip_x0 = true;
+    ck_assert_int_eq(fdit_generator_set(ctx, g, &o), FDIT_ERROR_ARGUMENT);
+    o.clip_x0 = false;
+    o.guidance.t_high = 500;
+    ck_assert_int_eq(fdit_generator_set(ctx, g, &o), FDIT_ERROR_ARGUMENT);
+    ck_assert_int_eq(fdit_generator_steps(g), steps);
+}
+
 static void check_run(int k)
 {
     struct comparing c = { .name = runs[k].name, .heun = !strcmp(runs[k].sampler, "heun") };
@@ -306,17 +321,7 @@ static void check_run(int k)
     ck_assert_ok(ctx, fdit_generator_run_with(ctx, c.g, specs, c.n, &noise, x));
     ck_assert_msg(c.compared == runs[k].compared, "%s: %d steps compared", c.name, c.compared);
 
-    /* what is not of flow models is refused, and the way stays */
-    o.sampler.kind = FDIT_SAMPLER_DDIM;
-    ck_assert_int_eq(fdit_generator_set(ctx, c.g, &o), FDIT_ERROR_ARGUMENT);
-    ck_assert_ptr_nonnull(strstr(fdit_context_message(ctx), "choose euler, heun, sde or unipc"));
-    o.sampler.kind = FDIT_SAMPLER_HEUN;
-    o.clip_x0 = true;
-    ck_assert_int_eq(fdit_generator_set(ctx, c.g, &o), FDIT_ERROR_ARGUMENT);
-    o.clip_x0 = false;
-    o.guidance.t_high = 500;
-    ck_assert_int_eq(fdit_generator_set(ctx, c.g, &o), FDIT_ERROR_ARGUMENT);
-    ck_assert_int_eq(fdit_generator_steps(c.g), runs[k].steps);
+    refuse_others(c.g, o, runs[k].steps);
     fdit_generator_free(c.g);
     fdit_model_free(m);
     fdit_checkpoint_close(cp);

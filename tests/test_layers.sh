@@ -87,6 +87,24 @@ esac
 found=$(echo "$listed" | grep -oE '[^ ]*(CL/|clblast)[^ ]*\.h' | head -n 1)
 [ -z "$found" ] || fail "$found is included outside host/opencl"
 
+# Lines, columns, and functions of at most 60 lines: tools/format.sh, which sees one of 61.
+checks=$((checks + 2))
+tools/format.sh --plain || fail "the form of the sources"
+long=$(mktemp) || exit 99
+awk 'BEGIN {
+    print "/* SPDX-License-Identifier: Apache-2.0 */\nint of_60(void)\n{"
+    for (i = 0; i < 57; i++) print "    step();"
+    print "}\n\nSTART_TEST(of_61)\n{"
+    for (i = 0; i < 58; i++) print "    step();"
+    print "}\nEND_TEST"
+}' >"$long"
+said=$(tools/format.sh --plain "$long") && fail "a function of 61 lines is not seen"
+rm -f "$long"
+case $said in
+*'61 lines in START_TEST(of_61)') ;;
+*) fail "of functions of 60 and 61 lines it says: $said" ;;
+esac
+
 # make check calls the results of both NAME and NAME.sh tests/NAME.log, and runs one of them.
 for file in tests/*.sh; do
     checks=$((checks + 1))

@@ -130,6 +130,44 @@ static void trace(const struct fdit_safetensors *st, struct fdit_tensor t, const
     free(got);
 }
 
+/* What block i kept, and its modulations and GELU computed again from that. */
+static void trace_block(struct fdit_model *m, struct fdit_safetensors *st, int i)
+{
+    const struct fdit_block_saved *s = &m->saved[i];
+    const struct fdit_block_layers *l = &m->params.blocks[i];
+    int d = m->config.width;
+    trace(st, s->mod, "trace.block%d.adaLN", i);
+    trace(st, s->qkv, "trace.block%d.qkv", i);
+    trace(st, s->heads_out, "trace.block%d.heads_out", i);
+    trace(st, s->attn_out, "trace.block%d.attn_out", i);
+    trace(st, s->fc1, "trace.block%d.fc1", i);
+    trace(st, s->mlp_out, "trace.block%d.mlp_out", i);
+    struct fdit_modulate_args a = {
+        .samples = 1, .tokens = fdit_config_tokens(&m->config), .width = d, .y = m->u, .mod_stride = 6 * d
+    };
+    a.xhat = s->xhat1;
+    a.weight = fdit_param_value(m, l->norm1.weight);
+    a.bias = fdit_param_value(m, l->norm1.bias);
+    fdit_modulate(dev, &a);
+    trace(st, m->u, "trace.block%d.norm1", i);
+    a.shift = fdit_mod_vector(s->mod, SHIFT1, d);
+    a.scale = fdit_mod_vector(s->mod, SCALE1, d);
+    fdit_modulate(dev, &a);
+    trace(st, m->u, "trace.block%d.attn_in", i);
+    a.xhat = s->xhat2;
+    a.weight = fdit_param_value(m, l->norm2.weight);
+    a.bias = fdit_param_value(m, l->norm2.bias);
+    a.shift = fdit_mod_vector(s->mod, SHIFT2, d);
+    a.scale = fdit_mod_vector(s->mod, SCALE2, d);
+    fdit_modulate(dev, &a);
+    trace(st, m->u, "trace.block%d.mlp_in", i);
+    fdit_activation(dev, &(struct fdit_activation_args){ .n = (size_t)a.tokens * (size_t)l->fc1.weight->n_out,
+                                                         .act = FDIT_ACT_GELU_TANH,
+                                                         .y = m->wide,
+                                                         .x = s->fc1 });
+    trace(st, m->wide, "trace.block%d.gelu", i);
+}
+
 START_TEST(test_trace)
 {
     struct fdit_model_options options = step_training("finediffusion", 1);
@@ -147,42 +185,8 @@ START_TEST(test_trace)
     trace(st, m->c, "trace.c");
     trace(st, m->head_mod, "trace.final.adaLN");
     trace(st, m->tokens_out, "trace.final.linear");
-    for (int i = 0; i < m->config.depth; i++) {
-        const struct fdit_block_saved *s = &m->saved[i];
-        const struct fdit_block_layers *l = &m->params.blocks[i];
-        int d = m->config.width;
-        trace(st, s->mod, "trace.block%d.adaLN", i);
-        trace(st, s->qkv, "trace.block%d.qkv", i);
-        trace(st, s->heads_out, "trace.block%d.heads_out", i);
-        trace(st, s->attn_out, "trace.block%d.attn_out", i);
-        trace(st, s->fc1, "trace.block%d.fc1", i);
-        trace(st, s->mlp_out, "trace.block%d.mlp_out", i);
-        struct fdit_modulate_args a = {
-            .samples = 1, .tokens = fdit_config_tokens(&m->config), .width = d, .y = m->u, .mod_stride = 6 * d
-        };
-        a.xhat = s->xhat1;
-        a.weight = fdit_param_value(m, l->norm1.weight);
-        a.bias = fdit_param_value(m, l->norm1.bias);
-        fdit_modulate(dev, &a);
-        trace(st, m->u, "trace.block%d.norm1", i);
-        a.shift = fdit_mod_vector(s->mod, SHIFT1, d);
-        a.scale = fdit_mod_vector(s->mod, SCALE1, d);
-        fdit_modulate(dev, &a);
-        trace(st, m->u, "trace.block%d.attn_in", i);
-        a.xhat = s->xhat2;
-        a.weight = fdit_param_value(m, l->norm2.weight);
-        a.bias = fdit_param_value(m, l->norm2.bias);
-        a.shift = fdit_mod_vector(s->mod, SHIFT2, d);
-        a.scale = fdit_mod_vector(s->mod, SCALE2, d);
-        fdit_modulate(dev, &a);
-        trace(st, m->u, "trace.block%d.mlp_in", i);
-        fdit_activation(dev,
-                        &(struct fdit_activation_args){ .n = (size_t)a.tokens * (size_t)l->fc1.weight->n_out,
-                                                        .act = FDIT_ACT_GELU_TANH,
-                                                        .y = m->wide,
-                                                        .x = s->fc1 });
-        trace(st, m->wide, "trace.block%d.gelu", i);
-    }
+    for (int i = 0; i < m->config.depth; i++)
+        trace_block(m, st, i);
     fdit_free(x);
     fdit_free(wanted);
     fdit_free(t);

@@ -180,65 +180,69 @@ START_TEST(test_protocols)
 END_TEST
 
 /* Instructions that must fail, and a word of why. */
+static const struct {
+    const char *bytes;
+    size_t n;
+    const char *word;
+} bad_pickles[] = {
+#define CASE(text, word)            \
+    {                               \
+        text, sizeof text - 1, word \
+    }
+    CASE("", "ends without"),
+    CASE("N", "ends without"),
+    CASE(".", "more from the stack"),
+    CASE("0.", "more from the stack"),
+    CASE("t.", "a mark"),
+    CASE("(1.", "more from the stack"),
+    CASE("N(.", "more from the stack"), /* nothing may be taken from below a mark */
+    CASE("K", "middle of an instruction"),
+    CASE("X\xff\xff\xff\xffxx.", "longer than the pickle"),
+    CASE("\x8d\xff\xff\xff\xff\xff\xff\xff\xffx.", "longer than the pickle"),
+    CASE("\x8b\xff\xff\xff\xff.", "longer than the pickle"),
+    CASE("h\x00.", "memo"),
+    CASE("Nr\xff\xff\xff\x7f.", "memo"),
+    CASE("Np12x\n.", "not a number"),
+    CASE("I12x\n.", "a number"),
+    CASE("S'x\n.", "without quotes"),
+    CASE("}(Nu.", "key without a value"),
+    CASE("(Nd.", "key without a value"),
+    CASE("N(Nu.", "not a dictionary"),
+    CASE("NNa.", "not a list"),
+    CASE("]h", "middle"),
+    CASE("]q\x00h\x00"
+         "a.",
+         "holds itself"),
+    CASE("NNR.", "not a name"),
+    CASE("ccollections\nOrderedDict\nNR.", "than a tuple"),
+    CASE("ccollections\nOrderedDict\n(K\x01tR.", "than pairs"),
+    CASE("ctorch\nFloatStorage\n)R.", "torch.FloatStorage"),
+    CASE("cos\nsystem\n(S'x'\ntR.", "os.system"),
+    CASE("c__builtin__\ngetattr\n.", "__builtin__.getattr"),
+    CASE("S'os'\nS'system'\n\x93.", "os.system"),
+    CASE("(ios\nsystem\n.", "os.system"),
+    CASE("\x82\x01.", "extension"),
+    CASE("Pabc\n.", "outside reference"),
+    CASE("NQ.", "not a tuple"),
+    CASE("(S'module'\ntQ.", "module"),
+    CASE("(S'storage'\nNS'0'\nS'cpu'\nK\x01tQ.", "not a storage"),
+    CASE("N}b.", "attributes"),
+    CASE("\x80\x09N.", "protocol 9"),
+    CASE("ctorch._utils\n_rebuild_tensor_v2\n)R.", "without storage"),
+    CASE("ctorch._utils\n_rebuild_parameter\n(NtR.", "not a tensor"),
+#undef CASE
+};
+
 START_TEST(test_bad_pickles)
 {
-    static const struct {
-        const char *bytes;
-        size_t n;
-        const char *word;
-    } cases[] = {
-#define CASE(text, word) { text, sizeof text - 1, word }
-        CASE("", "ends without"),
-        CASE("N", "ends without"),
-        CASE(".", "more from the stack"),
-        CASE("0.", "more from the stack"),
-        CASE("t.", "a mark"),
-        CASE("(1.", "more from the stack"),
-        CASE("N(.", "more from the stack"), /* nothing may be taken from below a mark */
-        CASE("K", "middle of an instruction"),
-        CASE("X\xff\xff\xff\xffxx.", "longer than the pickle"),
-        CASE("\x8d\xff\xff\xff\xff\xff\xff\xff\xffx.", "longer than the pickle"),
-        CASE("\x8b\xff\xff\xff\xff.", "longer than the pickle"),
-        CASE("h\x00.", "memo"),
-        CASE("Nr\xff\xff\xff\x7f.", "memo"),
-        CASE("Np12x\n.", "not a number"),
-        CASE("I12x\n.", "a number"),
-        CASE("S'x\n.", "without quotes"),
-        CASE("}(Nu.", "key without a value"),
-        CASE("(Nd.", "key without a value"),
-        CASE("N(Nu.", "not a dictionary"),
-        CASE("NNa.", "not a list"),
-        CASE("]h", "middle"),
-        CASE("]q\x00h\x00"
-             "a.",
-             "holds itself"),
-        CASE("NNR.", "not a name"),
-        CASE("ccollections\nOrderedDict\nNR.", "than a tuple"),
-        CASE("ccollections\nOrderedDict\n(K\x01tR.", "than pairs"),
-        CASE("ctorch\nFloatStorage\n)R.", "torch.FloatStorage"),
-        CASE("cos\nsystem\n(S'x'\ntR.", "os.system"),
-        CASE("c__builtin__\ngetattr\n.", "__builtin__.getattr"),
-        CASE("S'os'\nS'system'\n\x93.", "os.system"),
-        CASE("(ios\nsystem\n.", "os.system"),
-        CASE("\x82\x01.", "extension"),
-        CASE("Pabc\n.", "outside reference"),
-        CASE("NQ.", "not a tuple"),
-        CASE("(S'module'\ntQ.", "module"),
-        CASE("(S'storage'\nNS'0'\nS'cpu'\nK\x01tQ.", "not a storage"),
-        CASE("N}b.", "attributes"),
-        CASE("\x80\x09N.", "protocol 9"),
-        CASE("ctorch._utils\n_rebuild_tensor_v2\n)R.", "without storage"),
-        CASE("ctorch._utils\n_rebuild_parameter\n(NtR.", "not a tensor"),
-#undef CASE
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    for (size_t i = 0; i < sizeof bad_pickles / sizeof *bad_pickles; i++) {
         struct fdit_pt_pickle *p;
         const struct fdit_pt_value *v;
         ck_assert_ok(ctx, fdit_pt_pickle_new(ctx, "file", &p));
         enum fdit_status status =
-            fdit_pt_pickle_run(ctx, p, (const uint8_t *)cases[i].bytes, cases[i].n, NULL, &v);
+            fdit_pt_pickle_run(ctx, p, (const uint8_t *)bad_pickles[i].bytes, bad_pickles[i].n, NULL, &v);
         ck_assert_msg((status == FDIT_ERROR_FORMAT || status == FDIT_ERROR_UNSUPPORTED) && !v &&
-                          strstr(fdit_context_message(ctx), cases[i].word) &&
+                          strstr(fdit_context_message(ctx), bad_pickles[i].word) &&
                           !strncmp(fdit_context_message(ctx), "file: ", 6),
                       "case %zu: %s: %s", i, fdit_status_text(status), fdit_context_message(ctx));
         fdit_pt_pickle_free(p);

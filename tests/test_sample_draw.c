@@ -179,7 +179,15 @@ START_TEST(test_guides)
     ck_assert_int_eq(fdit_sample_source_open(ctx, &o, &s), FDIT_ERROR_ARGUMENT);
     o.guide = "nonsense";
     ck_assert_int_eq(fdit_sample_source_open(ctx, &o, &s), FDIT_ERROR_ARGUMENT);
-    /* another class, by class and seed alone, and all others in turn */
+}
+END_TEST
+
+/* Another class, by class and seed alone, and all others in turn. */
+START_TEST(test_guide_random)
+{
+    struct fdit_sample_options o = job(NULL);
+    struct fdit_sample_source s;
+    struct fdit_picture_spec p;
     o.guide = "random";
     ck_assert_ok(ctx, fdit_sample_source_open(ctx, &o, &s));
     bool hit[CLASSES] = { false };
@@ -191,6 +199,13 @@ START_TEST(test_guides)
     }
     ck_assert(hit[0] && hit[1] && hit[3] && hit[4]);
     fdit_sample_source_close(&s);
+}
+END_TEST
+
+START_TEST(test_guide_files)
+{
+    struct fdit_sample_options o = job(NULL);
+    struct fdit_sample_source s;
     o.guide = "base";
     ck_assert_ok(ctx, fdit_sample_source_open(ctx, &o, &s));
     ck_assert_int_eq(s.guide.files.config.table_rows, 4);
@@ -205,8 +220,14 @@ START_TEST(test_guides)
     ck_assert_ok(ctx, fdit_sample_source_open(ctx, &o, &s));
     ck_assert_int_eq(fdit_sample_source_picture(&s, 2, 0).guide_row, 2);
     fdit_sample_source_close(&s);
-    /* defaults of other trainings */
-    o = job(NULL);
+}
+END_TEST
+
+/* What another training prepared is the default. */
+START_TEST(test_guide_defaults)
+{
+    struct fdit_sample_options o = job(NULL);
+    struct fdit_sample_source s;
     o.delta = keep(3, "empty.safetensors");
     ck_assert_ok(ctx, fdit_sample_source_open(ctx, &o, &s));
     ck_assert_str_eq(s.guide.text, "empty");
@@ -267,8 +288,19 @@ START_TEST(test_files)
     o.delta = keep(3, "base.safetensors");
     o.base = keep(4, "latent.safetensors");
     must_fail(&o, FDIT_ERROR_FORMAT, "channels");
+    o = job(NULL);
+    must_fail(&o, FDIT_ERROR_ARGUMENT, "--out DIR");
+    o = job("out6");
+    o.memory = 1000;
+    must_fail(&o, FDIT_ERROR_DEVICE, "--batch");
+    ck_assert(!is_there("out6"));
+}
+END_TEST
+
+START_TEST(test_names)
+{
     /* a model without names: numbers, once a guide is named */
-    o = job("out3");
+    struct fdit_sample_options o = job("out3");
     o.delta = NULL;
     must_fail(&o, FDIT_ERROR_ARGUMENT, "--taxonomy");
     o.guide = "none";
@@ -287,8 +319,15 @@ START_TEST(test_files)
     o.ranks = NULL;
     o.taxonomy = keep(3, "other.tsv");
     must_fail(&o, FDIT_ERROR_FORMAT, "differ");
-    /* latents */
-    o = job("out5");
+    o = job("out6");
+    o.classes = "tow";
+    must_fail(&o, FDIT_ERROR_ARGUMENT, "did you mean \"two\"?");
+}
+END_TEST
+
+START_TEST(test_latents)
+{
+    struct fdit_sample_options o = job("out5");
     o.base = keep(3, "latent.safetensors");
     o.delta = NULL;
     o.guide = "none";
@@ -310,15 +349,6 @@ START_TEST(test_files)
     o.vae = vae;
     must_fail(&o, FDIT_ERROR_ARGUMENT, "leave --vae out");
     free(vae);
-    o = job(NULL);
-    must_fail(&o, FDIT_ERROR_ARGUMENT, "--out DIR");
-    o = job("out6");
-    o.classes = "tow";
-    must_fail(&o, FDIT_ERROR_ARGUMENT, "did you mean \"two\"?");
-    o = job("out6");
-    o.memory = 1000;
-    must_fail(&o, FDIT_ERROR_DEVICE, "--batch");
-    ck_assert(!is_there("out6"));
 }
 END_TEST
 
@@ -441,8 +471,13 @@ int main(void)
     tcase_add_loop_test(tc, test_invariance, 0, 4);
     tcase_add_test(tc, test_invariance_fixture);
     tcase_add_test(tc, test_guides);
+    tcase_add_test(tc, test_guide_random);
+    tcase_add_test(tc, test_guide_files);
+    tcase_add_test(tc, test_guide_defaults);
     tcase_add_test(tc, test_guide_models);
     tcase_add_test(tc, test_files);
+    tcase_add_test(tc, test_names);
+    tcase_add_test(tc, test_latents);
     tcase_add_test(tc, test_vae);
     tcase_add_test(tc, test_sheet);
     suite_add_tcase(suite, tc);

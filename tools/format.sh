@@ -1,23 +1,24 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Checks the form of the sources: tools/format.sh [--fix] [FILE]...
+# Checks the form of the sources: tools/format.sh [--fix | --plain] [FILE]...
 #
 # C and OpenCL sources are as clang-format sets them (.clang-format; version 14, as Debian 12 has it: others differ in
 # details, and are not asked), with lines of at most 110 columns, the licence in the first line, no tabs, no white
-# space at the end of a line, a newline at the end of the file, and at most 1200 lines. --fix lets clang-format set
-# them. Without FILEs: all sources but generated ones.
+# space at the end of a line, a newline at the end of the file, at most 900 lines, and functions and kernels of at most
+# 60. --fix lets clang-format set them, --plain leaves clang-format out. Without FILEs: all sources but generated ones.
 set -eu
 cd "$(dirname "$0")/.."
 mode=check
 case ${1-} in
---fix) mode=$1; shift ;;
+--fix | --plain) mode=$1; shift ;;
 -*) sed -n '3,8s/^# \{0,1\}//p' "$0"; exit 2 ;;
 esac
 # shellcheck disable=SC2046
 [ $# -gt 0 ] || set -- $(find include src host cl tests bench tools -path tests/cases/in -prune -o \
     \( -name '*.[ch]' -o -name '*.cl' \) ! -name font_data.c -print | sort)
 
-case $(clang-format --version 2>/dev/null) in
+case $mode$([ "$mode" = --plain ] || clang-format --version 2>/dev/null) in
+--plain) ;;
 *'version 14.'*)
     if [ "$mode" = --fix ]; then
         clang-format -i "$@"
@@ -34,7 +35,16 @@ length($0) > 110 { bad(length($0) " columns") }
 /(is|was) no [a-z]/ && !/([Tt]here|[Ww]here) (is|was) no|(is|was) no (longer|such|faster|slower|better)/ { bad("\"is no X\": say \"is not an X\"") }
 /\t/ { bad("a tab") }
 /[ \r]$/ { bad("white space at the end of the line") }
-FNR == 1201 { bad("more than 1200 lines") }
+FNR == 901 { bad("more than 900 lines") }
+# As clang-format sets them: the last line that begins at the margin names the function, then { and } alone.
+FNR == 1 { named = begins = 0 }
+$0 == "{" { begins = named }
+$0 == "}" && begins {
+    if (FNR - begins + 1 > 60)
+        bad(FNR - begins + 1 " lines in " name)
+    begins = 0
+}
+/^[A-Za-z_]/ { named = FNR; name = $0 }
 END { exit errors > 0 }' "$@"
 for file; do
     [ -z "$(tail -c 1 "$file")" ] || { echo "$file: no newline at the end"; exit 1; }

@@ -308,6 +308,34 @@ out:
     return status;
 }
 
+/* g->x after pass k, from what the network says. The step overwrites `old`, which the next one may need as
+ * the older: the network's input is free to keep it. */
+static void move(struct fdit_generator *g, int n, int k, struct fdit_tensor cond, struct fdit_tensor uncond)
+{
+    struct fdit_model *m = g->model;
+    const struct fdit_sampler *s = g->sampler;
+    const bool draws = k < s->noise_steps;
+    if (s->needs_older)
+        fdit_copy(m->dev, m->input, g->old, (size_t)n * g->picture);
+    struct fdit_sampler_step_args a = { .samples = n,
+                                        .channels = m->config.channels,
+                                        .n = g->picture / (size_t)m->config.channels,
+                                        .x_next = g->x,
+                                        .x = g->x,
+                                        .cond = cond,
+                                        .uncond = uncond,
+                                        .z = draws || s->needs_older ? g->z : FDIT_NO_TENSOR,
+                                        .old = s->needs_old ? g->old : FDIT_NO_TENSOR,
+                                        .guidance = (float)g->options.guidance.w,
+                                        .guided_channels = g->guided_channels,
+                                        .clip_x0 = g->options.clip_x0,
+                                        .single = fdit_config_outputs(&m->config) == 1 };
+    fdit_sampler_set_args(s, k, &a);
+    fdit_sampler_step(m->dev, &a);
+    if (s->needs_older)
+        fdit_copy(m->dev, g->z, m->input, (size_t)n * g->picture);
+}
+
 enum fdit_status fdit_generator_run_with(fdit_context *ctx, struct fdit_generator *g,
                                          const struct fdit_picture_spec *pictures, int n,
                                          const struct fdit_noise *noise, float *x)
@@ -340,26 +368,7 @@ enum fdit_status fdit_generator_run_with(fdit_context *ctx, struct fdit_generato
             TRY(add_scores(ctx, g, n, cond, uncond));
         if (guidance->rule == FDIT_GUIDANCE_ZERO_STAR && fdit_has(uncond))
             TRY(apply_zero_star(ctx, g, n, k, cond, uncond));
-        /* The step overwrites `old`, which the next one needs as the older: the network's input is free. */
-        if (s->needs_older)
-            fdit_copy(m->dev, m->input, g->old, (size_t)n * g->picture);
-        struct fdit_sampler_step_args a = { .samples = n,
-                                            .channels = m->config.channels,
-                                            .n = g->picture / (size_t)m->config.channels,
-                                            .x_next = g->x,
-                                            .x = g->x,
-                                            .cond = cond,
-                                            .uncond = uncond,
-                                            .z = draws || s->needs_older ? g->z : FDIT_NO_TENSOR,
-                                            .old = s->needs_old ? g->old : FDIT_NO_TENSOR,
-                                            .guidance = (float)guidance->w,
-                                            .guided_channels = g->guided_channels,
-                                            .clip_x0 = g->options.clip_x0,
-                                            .single = fdit_config_outputs(&m->config) == 1 };
-        fdit_sampler_set_args(s, k, &a);
-        fdit_sampler_step(m->dev, &a);
-        if (s->needs_older)
-            fdit_copy(m->dev, g->z, m->input, (size_t)n * g->picture);
+        move(g, n, k, cond, uncond);
         TRY(fdit_device_status(ctx, m->dev));
         if (g->options.on_step)
             g->options.on_step(g->options.user, k + 1, s->steps);

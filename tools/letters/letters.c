@@ -601,28 +601,29 @@ static void write_base(const char *dir, const char *name, bool test, FILE *count
     close_tar(tar);
 }
 
-int main(int argc, char **argv)
+struct choices {
+    const char *out, *dump, *table;
+    bool list;
+    uint64_t seed;
+};
+
+static struct choices read_options(int argc, char **argv)
 {
-    const char *out = NULL, *dump = NULL, *table = NULL;
-    bool list = false;
-    uint64_t seed = 1;
-    FT_Library lib;
-    if (!FcInit() || FT_Init_FreeType(&lib))
-        die("fontconfig or FreeType does not start");
+    struct choices c = { .seed = 1 };
     for (int i = 1; i < argc; i++) {
         const char *value = i + 1 < argc ? argv[i + 1] : NULL;
         if (!strcmp(argv[i], "--list"))
-            list = true;
+            c.list = true;
         else if (!value)
             die("%s: unknown, or a value is missing", argv[i]);
         else if (!strcmp(argv[i], "--families"))
-            table = value, i++;
+            c.table = value, i++;
         else if (!strcmp(argv[i], "--out"))
-            out = value, i++;
+            c.out = value, i++;
         else if (!strcmp(argv[i], "--dump"))
-            dump = value, i++;
+            c.dump = value, i++;
         else if (!strcmp(argv[i], "--seed"))
-            seed = strtoull(value, NULL, 10), i++;
+            c.seed = strtoull(value, NULL, 10), i++;
         else if (!strcmp(argv[i], "--fonts")) {
             if (!FcConfigAppFontAddDir(NULL, (const FcChar8 *)value))
                 die("%s: not a folder of fonts", value);
@@ -630,28 +631,21 @@ int main(int argc, char **argv)
         } else
             die("%s: unknown option", argv[i]);
     }
-    if (!out && !list && !dump)
+    if (!c.out && !c.list && !c.dump)
         die("--families FILE --out DIR [--fonts DIR]... [--list | --dump FILE]");
-    if (table)
-        read_families(table);
-    find_faces(seed);
+    if (c.out && !c.table)
+        die("--out needs --families");
+    return c;
+}
 
-    for (size_t i = 0; i < n_faces; i++) {
-        struct face *f = &faces[i];
-        if (table && !f->entry)
-            f->out = "family is not in the table";
-        else if (table && f->entry->kind == KIND_DROP)
-            f->out = "family is left out";
-        else
-            draw_face(lib, f);
-        if (table && !f->out) {
-            f->style = style_of(f, &f->doubt);
-        }
-    }
+/* One line a face, and its pictures into `dump`. */
+static void list_faces(const char *dump)
+{
+    static const uint8_t zero[LETTERS][PIXELS];
     FILE *raw = dump ? fopen(dump, "wb") : NULL;
     if (dump && !raw)
         die("cannot write %s", dump);
-    for (size_t i = 0; i < n_faces && (list || dump); i++) {
+    for (size_t i = 0; i < n_faces; i++) {
         const struct face *f = &faces[i];
         printf("%s\t%s\t%g\t%g\t%g\t%g\t%.3f\t%.3f\t%.3f\t%s\t%s\t%s\t%d\n", f->family, f->full, f->weight,
                f->slant, f->width, f->spacing, f->stem, f->wide, f->small_caps,
@@ -660,16 +654,15 @@ int main(int argc, char **argv)
                : f->style < 0 && f->doubt ? f->doubt
                                           : "",
                f->path, f->index);
-        static const uint8_t zero[LETTERS][PIXELS];
         if (raw)
             fwrite(f->picture ? f->picture[0] : zero[0], PIXELS, LETTERS, raw);
     }
     if (raw && fclose(raw))
         die("cannot write %s", dump);
-    if (!out)
-        return 0;
-    if (!table)
-        die("--out needs --families");
+}
+
+static void write_archives(const char *out)
+{
     if (mkdir(out, 0777) && errno != EEXIST)
         die("cannot make %s", out);
     FILE *counts = open_tar(out, "counts.tsv");
@@ -681,5 +674,33 @@ int main(int argc, char **argv)
     write_base(out, "base-val.tar", true, counts);
     if (fclose(counts))
         die("cannot write %s/counts.tsv", out);
+}
+
+int main(int argc, char **argv)
+{
+    FT_Library lib;
+    if (!FcInit() || FT_Init_FreeType(&lib))
+        die("fontconfig or FreeType does not start");
+    const struct choices c = read_options(argc, argv);
+    if (c.table)
+        read_families(c.table);
+    find_faces(c.seed);
+
+    for (size_t i = 0; i < n_faces; i++) {
+        struct face *f = &faces[i];
+        if (c.table && !f->entry)
+            f->out = "family is not in the table";
+        else if (c.table && f->entry->kind == KIND_DROP)
+            f->out = "family is left out";
+        else
+            draw_face(lib, f);
+        if (c.table && !f->out) {
+            f->style = style_of(f, &f->doubt);
+        }
+    }
+    if (c.list || c.dump)
+        list_faces(c.dump);
+    if (c.out)
+        write_archives(c.out);
     return 0;
 }
