@@ -19,13 +19,14 @@ struct backend {
     /* Its devices, usable or not; NULL: exactly one, named like the table. */
     enum fdit_status (*list)(fdit_context *ctx, bool gpus, struct fdit_device_entry **out, size_t *n);
     enum fdit_status (*try_out)(fdit_context *ctx, struct fdit_device_entry *e);
+    bool reference, fallback; /* of struct fdit_device_entry */
 };
 
 static const struct backend backends[] = {
-    { &fdit_cpu_ops, NULL, NULL },
-    { &fdit_ref_ops, NULL, NULL },
+    { .ops = &fdit_cpu_ops, .fallback = true },
+    { .ops = &fdit_ref_ops, .reference = true },
 #if HAVE_OPENCL
-    { &fdit_opencl_ops, fdit_opencl_list, fdit_opencl_try },
+    { .ops = &fdit_opencl_ops, .list = fdit_opencl_list, .try_out = fdit_opencl_try },
 #endif
 };
 enum { N_BACKENDS = sizeof backends / sizeof *backends };
@@ -93,6 +94,9 @@ static enum fdit_status add_single(fdit_context *ctx, struct candidates *c, size
     TRY(reserve_entries(ctx, c, 1));
     struct fdit_device_entry *e = &c->entries[c->n];
     e->same_as = -1;
+    e->built_in = true;
+    e->reference = backends[backend].reference;
+    e->fallback = backends[backend].fallback;
     c->backend[c->n++] = backend; /* from here candidates_free frees its strings */
     TRY(fdit_strdup(ctx, ops->name, &e->spec));
     status = fdit_device_open(ctx, ops, &(struct fdit_device_options){ .spec = ops->name }, &dev);
@@ -531,7 +535,7 @@ enum fdit_status fdit_devices_default(fdit_context *ctx, const struct fdit_devic
     for (i = 0; i < n && !(entries[i].info.is_gpu && works[i]); i++) {
     }
     for (size_t k = 0; i == n && k < n; k++)
-        if (strcmp(entries[k].spec, fdit_cpu_ops.name) == 0) {
+        if (entries[k].fallback) {
             is_default[k] = true;
             goto out;
         }

@@ -30,6 +30,9 @@ struct fdit_device_entry {
     char *said;  /* what its driver printed while it was tried out; NULL or "": nothing */
     int same_as; /* an earlier entry that is the same card under another driver; -1: none */
     bool usable;
+    bool built_in;  /* no driver stands between: FDIT_ERROR_IO means a file of the system, not the device */
+    bool reference; /* computes the formulas in double, slowly: to compare with, shown only when asked for */
+    bool fallback;  /* works everywhere: the default where no GPU can be used */
     bool is_driver; /* no device but a driver, about which `note` says something; never usable */
     bool fine;      /* a driver that is used all the same */
     bool fresh;     /* a driver that was looked at just now */

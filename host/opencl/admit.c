@@ -219,7 +219,8 @@ static enum fdit_status look(fdit_context *ctx, const struct driver *list, const
     TRY(status);
     TRY(read_reply(ctx, end.reply, &r));
     TRY(judge(ctx, &end, &r, seconds, &why));
-    if (!why && !r.platforms)
+    out->empty = !why && !r.platforms;
+    if (out->empty)
         TRY(fdit_strf(ctx, &why, "it has no platform%s%s", *end.said ? "; it says: " : "", end.said));
     out->good = !why;
     out->platforms = r.platforms;
@@ -278,6 +279,7 @@ static enum fdit_status judge_each(fdit_context *ctx, struct driver *list, size_
         chosen[i] = true;
         TRY(ask(ctx, list, chosen, n, where, &v, &list[i].fresh));
         list[i].good = v.good;
+        list[i].empty = v.empty;
         list[i].platforms = v.platforms;
         list[i].gpus = v.gpus;
         fdit_free(list[i].note);

@@ -5,7 +5,6 @@
 
 #include <math.h>
 #include <stdio.h>
-#include <string.h>
 
 enum { HEAD_MAX = 128, TILE_COLUMNS = 16, DELTA_ROWS = 32, DELTA_ITEMS = 8 };
 
@@ -20,12 +19,13 @@ static int vector_for(const struct opencl *cl, int head_size)
     return 0;
 }
 
-static struct launch begin_registers(fdit_device *dev, int head_size, const char *kernel)
+/* A kernel of attention_registers.cl, whose build has that of the forward pass or the others. */
+static struct launch begin_registers(fdit_device *dev, int head_size, const char *kernel, bool forward)
 {
     char options[160];
     int vw = vector_for(opencl_of(dev), head_size), dv = head_size / vw;
     snprintf(options, sizeof options, "-DDH=%d -DVW=%d -DIM=%d -DIM_KEYS=%d%s", head_size, vw,
-             dv <= 5 ? 4 : 2, dv <= 5 ? 2 : 1, strcmp(kernel, "attention") == 0 ? " -DFORWARD" : "");
+             dv <= 5 ? 4 : 2, dv <= 5 ? 2 : 1, forward ? " -DFORWARD" : "");
     return launch_variant(dev, opencl_variant(dev, "attention_registers.cl", kernel, options), kernel);
 }
 
@@ -52,10 +52,10 @@ void opencl_attention_programs(fdit_device *dev, const struct fdit_op_shape *sha
 {
     int head_size = shape->head_size;
     if (vector_for(opencl_of(dev), head_size)) {
-        begin_registers(dev, head_size, "attention_transpose");
-        begin_registers(dev, head_size, backward ? "attention_dq" : "attention");
+        begin_registers(dev, head_size, "attention_transpose", false);
+        begin_registers(dev, head_size, backward ? "attention_dq" : "attention", !backward);
         if (backward)
-            begin_registers(dev, head_size, "attention_dkv");
+            begin_registers(dev, head_size, "attention_dkv", false);
         return;
     }
     bool tall = tall_groups(opencl_of(dev), shape->samples, shape->tokens, shape->heads),
@@ -101,7 +101,7 @@ static void transpose(fdit_device *dev, const struct heads *s, struct fdit_tenso
 {
     struct opencl *cl = opencl_of(dev);
     int vw = vector_for(cl, s->head_size);
-    struct launch l = begin_registers(dev, s->head_size, "attention_transpose");
+    struct launch l = begin_registers(dev, s->head_size, "attention_transpose", false);
     launch_memory(&l, cl->workspace, (size_t)to * s->part);
     launch_tensor(&l, from);
     launch_int(&l, s->rows);
@@ -133,7 +133,7 @@ static void attention_in_registers(fdit_device *dev, const struct fdit_attention
     struct heads s = heads_of(cl, a->samples, a->tokens, a->heads, a->head_size);
     int width = a->heads * a->head_size;
     transpose(dev, &s, fdit_at(a->qkv, (size_t)width), 0, 1, 3 * width);
-    struct launch l = begin_registers(dev, a->head_size, "attention");
+    struct launch l = begin_registers(dev, a->head_size, "attention", true);
     launch_tensor(&l, a->out);
     launch_tensor(&l, a->lse);
     launch_tensor(&l, a->qkv);
@@ -155,7 +155,7 @@ static void backward_in_registers(fdit_device *dev, const struct fdit_attention_
     size_t delta = 4 * s.part;
     transpose(dev, &s, a->qkv, 0, 3, 3 * width);
     transpose(dev, &s, a->dout, 3, 1, width);
-    struct launch l = begin_registers(dev, a->head_size, "attention_dq");
+    struct launch l = begin_registers(dev, a->head_size, "attention_dq", false);
     launch_tensor(&l, a->dqkv);
     launch_tensor(&l, a->dout);
     launch_tensor(&l, a->out);
@@ -170,7 +170,7 @@ static void backward_in_registers(fdit_device *dev, const struct fdit_attention_
     launch_int(&l, s.ld);
     launch_float(&l, scale);
     run_rows(&l, &s, rows_an_item(cl, a->head_size));
-    l = begin_registers(dev, a->head_size, "attention_dkv");
+    l = begin_registers(dev, a->head_size, "attention_dkv", false);
     launch_tensor(&l, a->dqkv);
     launch_tensor(&l, a->dout);
     launch_tensor(&l, a->qkv);

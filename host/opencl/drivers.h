@@ -15,6 +15,7 @@ struct driver {
     char *identity; /* of its files: changes when a driver is updated */
     bool implied;   /* no file was found: whatever the loader finds by itself */
     bool good;      /* it can be loaded, and has a platform */
+    bool empty;     /* it can be loaded, and has none */
     bool fresh;     /* looked at now, not remembered */
     int platforms, gpus;
     char *note; /* why it is not used; of a good one what it prints, "" when nothing */
@@ -33,10 +34,11 @@ enum fdit_status drivers_add_file(fdit_context *ctx, const char *path, char **te
 
 /* ---- verdicts.c: what is remembered about them, in the folder of compiled programs */
 
-enum { VERDICT_BAD, VERDICT_GOOD, VERDICT_CRASHED }; /* crashed: in a job, after a trial that was good */
+/* In the file. Crashed: in a job, after a trial that was good; empty: no platform. Only good is not bad. */
+enum { VERDICT_BAD, VERDICT_GOOD, VERDICT_CRASHED, VERDICT_EMPTY };
 
 struct verdict {
-    bool good;
+    bool good, empty; /* as in struct driver */
     int platforms, gpus;
     char *note;  /* free with fdit_free */
     char *files; /* libraries that the loader found, "PATH\nPATH\n"; a verdict is void when one has

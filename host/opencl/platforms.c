@@ -267,7 +267,7 @@ static enum fdit_status add_drivers(fdit_context *ctx, struct listing *list)
     size_t n;
     const struct driver *d = drivers_known(&n);
     for (size_t i = 0; i < n; i++, d++) {
-        if (d->good ? !*d->note : d->implied && strncmp(d->note, "it has no platform", 18) == 0)
+        if (d->good ? !*d->note : d->implied && d->empty) /* no driver is installed */
             continue;
         TRY(fdit_grow(ctx, &list->entries, &list->capacity, list->n + 1, sizeof *list->entries));
         struct fdit_device_entry *e = &list->entries[list->n++];

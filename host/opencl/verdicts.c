@@ -100,6 +100,7 @@ bool verdict_load(const char *subject, struct verdict *out)
         if (!(line = next_line(&at)) || !unchanged(line))
             goto out;
     out->good = good == VERDICT_GOOD;
+    out->empty = good == VERDICT_EMPTY;
     found = (line = next_line(&at)) && strcmp(line, "subject") == 0 && strcmp(at, subject) == 0;
 out:
     if (!found) {
@@ -116,6 +117,7 @@ void verdict_store(const char *subject, const struct verdict *v)
     enum fdit_status status = FDIT_OK;
     char *path = NULL, *files = NULL, *text = NULL, *name = NULL;
     const char *at = v->files ? v->files : "";
+    const int kind = v->good ? VERDICT_GOOD : v->empty ? VERDICT_EMPTY : VERDICT_BAD;
     int n = 0;
     TRY(path_of(subject, true, &path));
     for (; *at; n++) {
@@ -126,7 +128,7 @@ void verdict_store(const char *subject, const struct verdict *v)
         at += length + (at[length] == '\n');
     }
     TRY(fdit_strf(NULL, &text, "%swhen %.0f\ngood %d platforms %d gpus %d\nnote %s\nfiles %d\n%ssubject\n%s",
-                  verdict_head, fdit_clock_date(), v->good, v->platforms, v->gpus, v->note ? v->note : "", n,
+                  verdict_head, fdit_clock_date(), kind, v->platforms, v->gpus, v->note ? v->note : "", n,
                   files ? files : "", subject));
     TRY(fdit_file_write(NULL, path, false, text, strlen(text)));
 out:

@@ -7,7 +7,6 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 struct args {
     bool all;
@@ -40,9 +39,7 @@ static enum fdit_status try_device(fdit_context *ctx, struct fdit_device_entry *
     enum fdit_status tried = fdit_devices_open_entry(ctx, e, NULL, &dev);
     if (tried == FDIT_OK)
         tried = fdit_devices_selftest(ctx, dev, e->spec);
-    /* The processor's device fails so when a file of the system cannot be read this time. */
-    if (tried == FDIT_ERROR_MEMORY || tried == FDIT_INTERRUPTED ||
-        (tried == FDIT_ERROR_IO && strcmp(e->spec, "cpu") == 0))
+    if (tried == FDIT_ERROR_MEMORY || tried == FDIT_INTERRUPTED || (tried == FDIT_ERROR_IO && e->built_in))
         TRY(tried);
     t->works = tried == FDIT_OK;
     if (!t->works)
@@ -182,7 +179,7 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n_operands, char 
     TRY(fdit_alloc(cli->ctx, n + 1, sizeof *works, &works));
     TRY(fdit_alloc(cli->ctx, n + 1, sizeof *is_default, &is_default));
     for (size_t i = 0; i < n; i++) {
-        if (!entries[i].is_driver && (a->all || strcmp(entries[i].spec, "ref")))
+        if (!entries[i].is_driver && (a->all || !entries[i].reference))
             TRY(try_device(cli->ctx, &entries[i], &trials[i]));
         works[i] = trials[i].works;
     }
@@ -193,7 +190,7 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n_operands, char 
         fdit_log(cli->ctx, FDIT_LOG_WARNING, "%s", fdit_context_message(cli->ctx));
     for (size_t i = 0; i < n; i++) {
         bool shown = a->all || trials[i].works;
-        left_out += !shown && strcmp(entries[i].spec, "ref") != 0 && !entries[i].fine;
+        left_out += !shown && !entries[i].reference && !entries[i].fine;
         if (!shown)
             continue;
         if (cli->json)
