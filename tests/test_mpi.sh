@@ -14,7 +14,7 @@ if "$program" --version | grep -q 'one (built without MPI)'; then
     equal "what other ranks say" "$(cat stderr)" ""
     program=${FDIT_PROGRAM%finediffusion}tests/finediffusion-mpi
 fi
-base="$source/data/base.safetensors"
+. "$source/tests/ranks.sh"
 sample="sample --base $base --classes A,B --per-class 3 --sampler ddim:0 --steps 3 --quiet"
 good $sample --out drawn
 for rank in 1 0 2; do
@@ -43,28 +43,11 @@ if ! timeout 60 mpirun $more -n 2 true >stdout 2>message; then
     echo "SKIP: mpirun starts nothing here: $(grep -v '^[- ]*$' message | head -1)"
     exit 77
 fi
-mkdir data
-gzip -dc "$source/data/letters-test.tar.gz" | (cd data && tar xf - A/mono A/hand B/mono B/hand) || exit 99
-run="train --base $base --data data --flip none --batch 2 --seed 7 --preview-every 0 --lr 1e-3 --threads 1 --val 0.2"
 # together N ARGUMENT...: N processes; what they say in `message`
 together() {
-    processes=$1
+    n=$1
     shift
-    timeout 300 mpirun $more -n "$processes" "$program" "$@" >stdout 2>message
-}
-# processes RUN: the numbers of the program's processes with --out RUN. From /proc: a small machine has no pgrep.
-processes() {
-    for process in /proc/[0-9]*; do
-        { tr '\0' ' ' <"$process/cmdline"; } 2>/dev/null | grep -q "^$program .*--out $1 " && echo "${process#/proc/}"
-    done
-}
-# signal NAME RANK RUN: sends it to that one of them
-signal() {
-    for process in $(processes "$3"); do
-        { tr '\0' '\n' <"/proc/$process/environ"; } 2>/dev/null | grep -qE "^(OMPI_COMM_WORLD_RANK|PMI_RANK)=$2\$" &&
-            kill -s "$1" "$process" && return
-    done
-    fail "no process is rank $2 of $3"
+    timeout 300 mpirun $more -n "$n" "$program" "$@" >stdout 2>message
 }
 # loss of every step of a run
 losses() { sed -n 's/.*"step": *\([0-9]*\).*"loss": *\([^,]*\),.*/\1 \2/p' "$1/log.jsonl"; }
@@ -94,7 +77,7 @@ for n in 3 2; do
     at=$(ls changing/checkpoints 2>/dev/null | wc -l)
     while kill -0 $child 2>/dev/null && ! [ "$(ls changing/checkpoints 2>/dev/null | wc -l)" -gt "$at" ]; do sleep 0.05; done
     # the last one started is not the first rank
-    signal USR1 $((n - 1)) changing
+    signal USR1 $((n - 1)) "$program" changing
     wait $child
     equal "exit code after a signal to one of $n" $? 0
     child=
@@ -108,25 +91,24 @@ cmp changing/delta.safetensors unbroken/delta.safetensors || fail "3, 2 and 1 pr
 
 # ------------------------------------------------------------------ what ends a job
 ends() { # ends WHAT SECONDS: the job `child` ends in that time, and nobody is left
-    checks=$((checks + 2))
+    checks=$((checks + 1))
     i=0
     while kill -0 $child 2>/dev/null && [ $i -lt $(($2 * 10)) ]; do sleep 0.1; i=$((i + 1)); done
     kill -0 $child 2>/dev/null && fail "$1: still there after $2 s"
     wait $child && fail "$1: exit code 0"
     child=
     i=0 # the launcher may go before the processes that it ends
-    while [ -n "$(processes ended)" ] && [ $i -lt 100 ]; do sleep 0.1; i=$((i + 1)); done
-    left=$(processes ended)
+    while [ -n "$(processes "$program" ended)" ] && [ $i -lt 100 ]; do sleep 0.1; i=$((i + 1)); done
+    left=$(processes "$program" ended)
     [ -z "$left" ] || { fail "$1: processes are left: $left" && kill -9 $left; }
-    ls ended/checkpoints/step-*.safetensors >/dev/null 2>&1 || fail "$1: no checkpoint"
-    "$program" inspect "ended/checkpoints/$(ls ended/checkpoints | tail -1)" >/dev/null 2>&1 || fail "$1: the checkpoint is not whole"
+    ended_whole "$1"
 }
 for way in KILL STOP; do
     rm -rf ended
     timeout 300 mpirun $more -n 3 "$program" $run --steps 100000 --checkpoint-every 2 --rank-timeout 4 --out ended >stdout 2>message &
     child=$!
-    while kill -0 $child 2>/dev/null && ! ls ended/checkpoints/step-*.safetensors >/dev/null 2>&1; do sleep 0.05; done
-    signal $way 2 ended
+    wait_for_checkpoint
+    signal $way 2 "$program" ended
     ends "a process with SIG$way" 60
 done
 says message 'rank 2 (.*) has given no sign of life for .* s.*the last checkpoint is whole'

@@ -43,28 +43,25 @@ exec ip netns exec host\$n unshare -u -i -m sh -c "hostname host\$n; export TMPD
 END
 chmod +x rsh
 
-mkdir data
-base="$source/data/base.safetensors"
-gzip -dc "$source/data/letters-test.tar.gz" | (cd data && tar xf - A/mono A/hand B/mono B/hand) || exit 99
-run="train --base $base --data data --flip none --batch 2 --seed 7 --preview-every 0 --lr 1e-3 --threads 1 --val 0.2"
+. "$source/tests/ranks.sh"
 good $run --shards --accumulate 12 --steps 4 --checkpoint-every 2 --out alone --quiet
 
 # launch HOSTS PROCESSES COMMAND...: in the background, as $child; what it says in `message`
 launch() {
     hosts=
     for host in $1; do hosts=$hosts${hosts:+,}$network.$host; done
-    processes=$2
+    number=$2
     shift 2
     case $library in
     openmpi)
         OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 TMPDIR=$work/tmp timeout -k 5 300 "$start" \
             --oversubscribe --mca plm rsh --mca plm_rsh_agent "$work/rsh" --mca oob_tcp_if_include $network.0/24 \
             --mca pml ob1 --mca btl tcp,self --mca btl_tcp_if_include $network.0/24 --mca btl_base_warn_component_unused 0 \
-            --map-by node --host "$(echo "$hosts" | sed 's/,/:9,/g; s/$/:9/')" -n "$processes" "$@" >stdout 2>message &
+            --map-by node --host "$(echo "$hosts" | sed 's/,/:9,/g; s/$/:9/')" -n "$number" "$@" >stdout 2>message &
         ;;
     mpich)
         TMPDIR=$work/tmp UCX_TLS=tcp,self UCX_NET_DEVICES=eth0 timeout -k 5 300 "$start" -launcher rsh -launcher-exec "$work/rsh" \
-            -localhost $network.254 -hosts "$hosts" -n "$processes" "$@" >stdout 2>message &
+            -localhost $network.254 -hosts "$hosts" -n "$number" "$@" >stdout 2>message &
         ;;
     esac
     child=$!
@@ -76,32 +73,16 @@ together() {
     child=
     return $code
 }
-ours() { # the program's processes
-    for process in /proc/[0-9]*; do
-        case $(readlink "$process/exe") in */finediffusion-mp*) echo "${process#/proc/}" ;; esac
-    done 2>/dev/null
-}
-# signal NAME RANK
-signal() {
-    for process in $(ours); do
-        { tr '\0' '\n' <"/proc/$process/environ"; } 2>/dev/null | grep -qE "^(OMPI_COMM_WORLD_RANK|PMI_RANK)=$2\$" &&
-            kill -s "$1" "$process" && return
-    done
-    fail "$library: no process is rank $2"
-}
-wait_for_checkpoint() {
-    while kill -0 $child 2>/dev/null && ! ls ended/checkpoints/step-*.safetensors >/dev/null 2>&1; do sleep 0.05; done
-}
 # ends WHAT SECONDS [stays]: all processes of the job fail in that time, and leave a whole checkpoint; so does the launcher,
 # unless it `stays`: then it is killed
 ends() {
-    checks=$((checks + 3))
+    checks=$((checks + 2))
     i=0
-    while [ $i -lt $(($2 * 10)) ] && { [ -n "$(ours)" ] || { [ $# = 2 ] && kill -0 $child 2>/dev/null; }; }; do
+    while [ $i -lt $(($2 * 10)) ] && { [ -n "$(processes "$mpi" ended)" ] || { [ $# = 2 ] && kill -0 $child 2>/dev/null; }; }; do
         sleep 0.1
         i=$((i + 1))
     done
-    left=$(ours)
+    left=$(processes "$mpi" ended)
     [ -z "$left" ] || { fail "$library, $1: processes are left after $2 s: $left" "$(cat message)" && kill -9 $left; }
     if kill -0 $child 2>/dev/null; then
         [ $# = 3 ] || fail "$library, $1: the launcher is still there after $2 s" "$(cat message)"
@@ -109,8 +90,7 @@ ends() {
     fi
     wait $child && fail "$library, $1: exit code 0"
     child=
-    "$program" inspect "ended/checkpoints/$(ls ended/checkpoints | tail -1)" >/dev/null 2>&1 ||
-        fail "$library, $1: no whole checkpoint" "$(cat message)"
+    ended_whole "$library, $1"
 }
 # is_refused WHAT WORDS: no step is made, and one line says why
 is_refused() {
@@ -124,9 +104,9 @@ is_refused() {
 gone_but_stopped() {
     checks=$((checks + 1))
     i=0
-    while [ "$(ours | wc -l)" -gt 1 ] && [ $i -lt 900 ]; do sleep 0.1; i=$((i + 1)); done
+    while [ "$(processes "$mpi" ended | wc -l)" -gt 1 ] && [ $i -lt 900 ]; do sleep 0.1; i=$((i + 1)); done
     [ $i -lt 900 ] || fail "$library: the others are still there after 90 s"
-    left=$(ours)
+    left=$(processes "$mpi" ended)
     [ -z "$left" ] || kill -s CONT $left
 }
 
@@ -153,7 +133,7 @@ on_three_hosts() {
         wait_for_checkpoint
         case $way in
         down) ip netns exec host3 ip link set eth0 down ;;
-        *) signal $way 2 ;;
+        *) signal $way 2 "$mpi" ended ;;
         esac
         [ $way:$library = STOP:mpich ] && gone_but_stopped
         # which notices a host that is cut off when its remote shell does

@@ -78,9 +78,10 @@ static void likelihoods(const float *logits, size_t k, const int32_t *group_of, 
         p[group_of[c]] += exp(logp[c]);
 }
 
-enum fdit_status fdit_top_hits(fdit_context *ctx, const float *logits, size_t n, size_t k,
-                               const int32_t *group_of, size_t groups, const int32_t *label, size_t top,
-                               double *hits)
+/* What fdit_top_hits and fdit_top_labels say of each picture; hits, likeliest: NULL when not asked for. */
+static enum fdit_status rank_labels(fdit_context *ctx, const float *logits, size_t n, size_t k,
+                                    const int32_t *group_of, size_t groups, const int32_t *label, size_t top,
+                                    double *hits, int32_t *likeliest)
 {
     enum fdit_status status = FDIT_OK;
     size_t labels = group_of ? groups : k;
@@ -88,11 +89,18 @@ enum fdit_status fdit_top_hits(fdit_context *ctx, const float *logits, size_t n,
     TRY(fdit_alloc(ctx, k, sizeof(double), &logp));
     TRY(fdit_alloc(ctx, labels, sizeof(double), &p));
     for (size_t i = 0; i < n; i++) {
-        size_t before = 0, own = (size_t)label[i];
+        size_t before = 0, first = 0;
         likelihoods(logits + i * k, k, group_of, labels, logp, p);
-        for (size_t c = 0; c < labels; c++)
-            before += p[c] > p[own] || (p[c] == p[own] && c < own);
-        hits[i] = before < top;
+        for (size_t c = 0; c < labels; c++) {
+            if (hits)
+                before += p[c] > p[label[i]] || (p[c] == p[label[i]] && c < (size_t)label[i]);
+            if (p[c] > p[first])
+                first = c;
+        }
+        if (hits)
+            hits[i] = before < top;
+        if (likeliest)
+            likeliest[i] = (int32_t)first;
     }
 out:
     fdit_free(logp);
@@ -100,25 +108,17 @@ out:
     return status;
 }
 
+enum fdit_status fdit_top_hits(fdit_context *ctx, const float *logits, size_t n, size_t k,
+                               const int32_t *group_of, size_t groups, const int32_t *label, size_t top,
+                               double *hits)
+{
+    return rank_labels(ctx, logits, n, k, group_of, groups, label, top, hits, NULL);
+}
+
 enum fdit_status fdit_top_labels(fdit_context *ctx, const float *logits, size_t n, size_t k,
                                  const int32_t *group_of, size_t groups, int32_t *out)
 {
-    enum fdit_status status = FDIT_OK;
-    size_t labels = group_of ? groups : k;
-    double *logp = NULL, *p = NULL;
-    TRY(fdit_alloc(ctx, k, sizeof(double), &logp));
-    TRY(fdit_alloc(ctx, labels, sizeof(double), &p));
-    for (size_t i = 0; i < n; i++) {
-        likelihoods(logits + i * k, k, group_of, labels, logp, p);
-        out[i] = 0;
-        for (size_t c = 1; c < labels; c++)
-            if (p[c] > p[out[i]])
-                out[i] = (int32_t)c;
-    }
-out:
-    fdit_free(logp);
-    fdit_free(p);
-    return status;
+    return rank_labels(ctx, logits, n, k, group_of, groups, NULL, 0, NULL, out);
 }
 
 double fdit_mean_known(const double *value, size_t n)
