@@ -199,7 +199,7 @@ TESTS += tests/test_cli.sh
 EXTRA_DIST += tests/test_cli.sh
 
 TESTS += tests/test_resume.sh tests/test_growth.sh tests/test_earlier.sh
-EXTRA_DIST += tests/lib.sh tests/eval.sh tests/test_resume.sh tests/test_growth.sh tests/test_earlier.sh
+EXTRA_DIST += tests/lib.sh tests/eval.sh tests/ranks.sh tests/test_resume.sh tests/test_growth.sh tests/test_earlier.sh
 
 check_PROGRAMS += tests/test_api
 tests_test_api_SOURCES = tests/test_api.c
@@ -328,5 +328,3 @@ EXTRA_DIST += tests/test_eval_sources.sh
 TESTS += tests/test_eval_every.sh
 EXTRA_DIST += tests/test_eval_every.sh
 
-TESTS += tests/test_utility.sh
-EXTRA_DIST += tests/test_utility.sh
