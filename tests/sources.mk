@@ -244,7 +244,8 @@ check_PROGRAMS += tests/test_memory
 tests_test_memory_SOURCES = tests/test_memory.c tests/data_fixture.c tests/data_fixture.h
 tests_test_memory_LDADD = $(LDADD) $(PNG_LIBS) $(JPEG_LIBS)
 
-check_PROGRAMS += tests/test_class_table
+check_PROGRAMS += tests/test_class_table tests/test_class_map
+tests_test_class_map_SOURCES = tests/test_class_map.c
 tests_test_class_table_SOURCES = tests/test_class_table.c
 
 check_PROGRAMS += tests/test_bench

@@ -36,10 +36,12 @@ tensors() {
 same_numbers() {
     for delta in "$2" "$3"; do
         length=$(od -An -N8 -tu8 "$delta" | tr -d ' ')
-        tail -c "+$((length + 9))" "$delta" >"numbers.$(dirname "$delta")"
+        tail -c "+$((length + 9))" "$delta" >"numbers.${delta%%/*}"
     done
-    same "$1" "numbers.$(dirname "$2")" "numbers.$(dirname "$3")"
+    same "$1" "numbers.${2%%/*}" "numbers.${3%%/*}"
 }
+# losses RUN: of its steps, to three digits
+losses() { sed -n 's/.*"step":\([0-9]*\),.*"mse":\([0-9.e-]*\).*/\1 \2/p' "$1/log.jsonl" | awk '{ printf "%d %.3g ", $1, $2 }'; }
 classes() { printf '%s\n' "$@"; }
 vector() { printf '"%s":{"dtype":"F32","shape":[%d],"data_offsets":[%d,%d]}' "$1" "$2" "$3" $(($3 + 4 * $2)); }
 
@@ -107,6 +109,52 @@ good train $run --base plain/delta.safetensors --lr 0 --steps 1 --tune table --c
     --class-vectors-as projection --out wide2
 checks=$((checks + 1))
 ! cmp -s wide/delta.safetensors wide2/delta.safetensors || fail "projection takes the vectors as they are"
+
+# ------------------------------------------------------------------ a learnt map
+map="--class-vectors near.npy --class-vectors-as map"
+for mask in finediffusion bitfit table norm lora:4 difffit full; do
+    good train $run --base plain/delta.safetensors --tune $mask --steps 2 $map --out "masks/$mask"
+    has "--tune $mask" "masks/$mask/delta.safetensors" '"y_embedder.class_map.weight"'
+done
+tune="$run --base plain/delta.safetensors --tune finediffusion --steps 6 --checkpoint-every 3 --snapshots 3 --ema-profiles"
+for as in map map+row; do
+    rm -rf mapped part two shards shards-part
+    good train $tune --class-vectors near.npy --class-vectors-as $as --out mapped
+    good train $tune --class-vectors near.npy --class-vectors-as $as --out part --steps 3 --threads 1 --workers 0
+    good train --resume part --steps 6 --quiet
+    same "$as goes on" mapped/delta.safetensors part/delta.safetensors
+    same "snapshots of $as" mapped/snapshots/step-6.safetensors part/snapshots/step-6.safetensors
+    good train $tune --class-vectors near.npy --class-vectors-as $as --batch 2 --device cpu,ref --out two
+    equal "$as on two devices" "$(losses two)" "$(losses mapped)"
+    good train $tune --class-vectors near.npy --class-vectors-as $as --shards --accumulate 2 --batch 2 --out shards
+    good train $tune --class-vectors near.npy --class-vectors-as $as --shards --accumulate 2 --batch 2 --threads 1 \
+        --steps 3 --out shards-part
+    good train --resume shards-part --steps 6 --quiet
+    same "$as with shards" shards/delta.safetensors shards-part/delta.safetensors
+    equal "$as with shards" "$(losses shards)" "$(losses mapped)"
+done
+draw="--sampler ddim --steps 3 --per-class 1 --quiet"
+good sample --base plain/delta.safetensors --delta mapped/delta.safetensors $draw --out drawn --latents x.safetensors
+good convert plain/delta.safetensors merged.safetensors --merge mapped/delta.safetensors --quiet
+good sample --base merged.safetensors $draw --out drawn-merged --latents xm.safetensors
+same_numbers "a merged delta" x.safetensors xm.safetensors
+good convert mapped/delta.safetensors copy.safetensors --quiet
+good sample --base plain/delta.safetensors --delta copy.safetensors $draw --out drawn-copy --latents xc.safetensors
+same_numbers "a copied delta" x.safetensors xc.safetensors
+good convert mapped longer.safetensors --ema-length 0.1 --quiet
+good sample --base plain/delta.safetensors --delta longer.safetensors $draw --out drawn-longer
+refused "step-6.safetensors,map,snapshots" sample --base plain/delta.safetensors \
+    --delta mapped/checkpoints/step-6.safetensors $draw --out drawn-state
+# more classes: the map and the groups' rows go on
+cp -r data more
+mkdir -p more/C && cp -r data/A/mono more/C/mono
+npy grown.npy 5 3 1 0 0 1 1 0 0 1 1 0 0 1 1 1 1
+classes A/hand A/mono B/hand B/mono C/mono >grown.txt
+grow="--base plain/delta.safetensors --data more --batch 4 --preview-every 0 --quiet --lr 0 --steps 1 --class-vectors grown.npy"
+good train $grow --delta masks/finediffusion/delta.safetensors --class-vectors-as map --out grown
+good train $grow --delta mapped/delta.safetensors --class-vectors-as map+row --out grown-row
+good train $grow --delta tuned/delta.safetensors --class-vectors-as map+row --out grown-plain
+refused "no~map,map+row" train $grow --delta tuned/delta.safetensors --class-vectors-as map --out new
 
 # ------------------------------------------------------------------ what cannot be
 bad() { # bad WORDS FILE [OPTION]...: one line, and nothing is left behind

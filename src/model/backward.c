@@ -271,7 +271,7 @@ static void qk_norm_backward(struct fdit_model *m, const struct fdit_block_site 
                     .m = rows, .n = size, .db = fdit_param_grad(m, params[i]), .dy = sums[i], .beta = beta });
 }
 
-/* c += table[row] */
+/* c += table[row], and what the map of class vectors gives */
 static void add_class_backward(struct fdit_model *m, struct fdit_tensor dc, int n, int beta)
 {
     const struct fdit_param *table = m->params.ends.table;
@@ -283,6 +283,10 @@ static void add_class_backward(struct fdit_model *m, struct fdit_tensor dc, int 
                                                                   .dy = dc,
                                                                   .index = m->index,
                                                                   .beta = beta });
+    if (table->trained && m->frozen_rows)
+        fdit_fill(m->dev, fdit_param_grad(m, table), (size_t)m->frozen_rows * (size_t)m->config.width, 0);
+    if (m->config.class_vectors)
+        linear_dw(m, &m->params.ends.class_map, dc, m->class_in, n, beta);
 }
 
 /* silu_c = SiLU(c), in place of its gradient */

@@ -421,7 +421,8 @@ enum fdit_status fdit_model_load(fdit_context *ctx, struct fdit_model *m,
         while (from < n && !fdit_checkpoint_has(files[from], p->name))
             from++;
         if (from == n &&
-            (p->kind == FDIT_PARAM_LOW_RANK || p->kind == FDIT_PARAM_GAMMA)) /* fdit_model_init_adapters */
+            (p->kind == FDIT_PARAM_LOW_RANK || p->kind == FDIT_PARAM_GAMMA || /* fdit_model_init_adapters */
+             fdit_param_of_class_map(p->name)))                               /* class_map.h */
             continue;
         bool lacks = from == n && p->kind == FDIT_PARAM_NORM;
         struct fdit_checkpoint *cp = lacks ? NULL : files[from < n ? from : n - 1];

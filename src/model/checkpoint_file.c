@@ -333,6 +333,9 @@ enum fdit_status fdit_checkpoint_check(fdit_context *ctx, const struct fdit_chec
         const struct fdit_st_tensor *t = base + i;
         if (used[i] || !fdit_checkpoint_in_weights(cp, i) || fdit_checkpoint_left_out(cp, i))
             continue;
+        if (fdit_param_of_class_map(fdit_checkpoint_plain_name(cp, i) +
+                                    prefix)) /* its rows are in the table */
+            continue;
         TRY(check_copy(ctx, cp, t, fdit_checkpoint_plain_name(cp, i) + prefix, &copy));
         if (!copy && !state)
             FAIL(ctx, FDIT_ERROR_FORMAT,

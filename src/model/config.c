@@ -54,6 +54,10 @@ enum fdit_status fdit_config_check(fdit_context *ctx, const struct fdit_model_co
         return fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED,
                          "model: heads of %d columns (width %d, %d heads); at most 128 are supported",
                          c->width / c->heads, c->width, c->heads);
+    if (c->class_vectors < 0 || c->class_vectors > 1 << 20 || (c->class_vectors && c->kind != FDIT_MODEL_DIT))
+        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
+                         "model: class vectors of %d numbers; a DiT takes up to %d, a classifier none",
+                         c->class_vectors, 1 << 20);
     if (c->adapter.gammas && c->kind != FDIT_MODEL_DIT)
         return fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED, "model: difffit is for a DiT, which has gates");
     return fdit_adapter_check(ctx, &c->adapter, c->width);
@@ -261,17 +265,19 @@ out:
 enum fdit_status fdit_config_to_json(fdit_context *ctx, const struct fdit_model_config *c, char **out)
 {
     enum fdit_status status = FDIT_OK;
-    char *adapter = NULL;
+    char *adapter = NULL, vectors[48] = "";
+    if (c->class_vectors)
+        snprintf(vectors, sizeof vectors, ",\"class_vectors\":%d", c->class_vectors);
     TRY(fdit_adapter_to_json(ctx, &c->adapter, &adapter));
     TRY(fdit_strf(ctx, out,
                   "{\"kind\":\"%s\",\"input_size\":%d,\"patch_size\":%d,\"in_channels\":%d,"
                   "\"hidden_size\":%d,\"depth\":%d,\"num_heads\":%d,\"mlp_ratio\":%d,"
-                  "\"table_rows\":%d%s%s%s%s%s}",
+                  "\"table_rows\":%d%s%s%s%s%s%s}",
                   c->kind == FDIT_MODEL_DIT ? "dit" : "classifier", c->input_size, c->patch, c->channels,
                   c->width, c->depth, c->heads, c->mlp_ratio, c->table_rows,
                   c->objective ? ",\"parameterisation\":\"" : "",
                   c->objective ? fdit_objective_at(c->objective)->name : "", c->objective ? "\"" : "",
-                  c->qk_norm ? ",\"qk_norm\":true" : "", adapter));
+                  c->qk_norm ? ",\"qk_norm\":true" : "", vectors, adapter));
 out:
     fdit_free(adapter);
     return status;

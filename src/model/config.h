@@ -25,7 +25,8 @@ struct fdit_model_config {
     int table_rows;                   /* rows of the class table; classifier: classes */
     enum fdit_objective_id objective; /* of a DiT: what it predicts */
     struct fdit_adapter adapter;      /* of the blocks; 0: none */
-    bool qk_norm;                     /* of a DiT: queries and keys are normalised, with weights and biases */
+    int class_vectors; /* of a DiT: numbers of the vectors that a learnt map adds to its rows; 0: none */
+    bool qk_norm;      /* of a DiT: queries and keys are normalised, with weights and biases */
 };
 
 static inline int fdit_config_tokens(const struct fdit_model_config *c)
@@ -65,7 +66,7 @@ int fdit_config_usual_heads(int width, int depth);
 /* Reads a config.json: our keys (input_size, patch_size, in_channels, hidden_size, depth,
  * num_heads, mlp_ratio, table_rows) or those of a diffusers transformer (sample_size, num_layers,
  * num_attention_heads, attention_head_dim, num_embeds_ada_norm). "parameterisation" is the objective's name,
- * ddpm without it. Only keys that are there change
+ * ddpm without it. "class_vectors" is not read: a file's class table has what the map gives (delta.h). Only keys that are there change
  * *config. `name` is for messages. */
 enum fdit_status fdit_config_from_json(fdit_context *ctx, const char *name, const char *text, size_t n,
                                        struct fdit_model_config *config);

@@ -51,12 +51,13 @@ static enum fdit_status fill(fdit_context *ctx, void *user, size_t first, size_t
     return fdit_read(ctx, r->dev, fdit_at(r->t, first), out, n);
 }
 
-enum fdit_status fdit_delta_save(fdit_context *ctx, const struct fdit_model *m, enum fdit_values values,
+enum fdit_status fdit_delta_save(fdit_context *ctx, struct fdit_model *m, enum fdit_values values,
                                  enum fdit_st_type type, const struct fdit_delta_meta *meta, const char *path)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_st_writer *w = NULL;
     struct reader *readers = NULL;
+    float *table = NULL;
     bool whole = fdit_params_whole(&m->params);
     TRY(fdit_alloc(ctx, (size_t)m->params.n, sizeof *readers, &readers));
     TRY(fdit_st_writer_new(ctx, &w));
@@ -70,6 +71,12 @@ enum fdit_status fdit_delta_save(fdit_context *ctx, const struct fdit_model *m, 
             continue;
         for (int k = 0; k < p->rank; k++)
             shape[k] = p->shape[k];
+        if (p->kind == FDIT_PARAM_TABLE && m->config.class_vectors) {
+            TRY(fdit_alloc(ctx, p->count, sizeof *table, &table));
+            TRY(fdit_model_class_rows(ctx, m, values, 0, m->config.table_rows, table));
+            TRY(fdit_st_writer_f32(ctx, w, p->name, type, p->rank, shape, table));
+            continue;
+        }
         readers[i] = (struct reader){ m->dev, { buffer, p->offset, FDIT_F32 } };
         TRY(fdit_st_writer_fill(ctx, w, p->name, type, p->rank, shape, fill, &readers[i]));
     }
@@ -77,6 +84,7 @@ enum fdit_status fdit_delta_save(fdit_context *ctx, const struct fdit_model *m, 
 out:
     fdit_st_writer_free(w);
     fdit_free(readers);
+    fdit_free(table);
     return status;
 }
 
@@ -93,6 +101,9 @@ enum fdit_status fdit_delta_config(fdit_context *ctx, const struct fdit_checkpoi
     if (!model)
         FAIL(ctx, FDIT_ERROR_FORMAT, "%s: its metadata do not say of what model it is", path);
     TRY(fdit_config_from_json(ctx, path, model, strlen(model), &c));
+    int64_t vectors = fdit_checkpoint_dim(cp, "y_embedder.class_map.weight", 1);
+    if (vectors > 0 && vectors <= INT32_MAX)
+        c.class_vectors = (int)vectors;
     int64_t rows = fdit_checkpoint_dim(cp, table_name, 0);
     if (rows > 0 && rows <= INT32_MAX)
         c.table_rows = (int)rows;
@@ -212,6 +223,12 @@ enum fdit_status fdit_delta_check(fdit_context *ctx, struct fdit_checkpoint *cp)
              "run",
              fdit_checkpoint_path(cp), format ? "\"" : "", format ? format : "missing", format ? "\"" : "");
     TRY(fdit_delta_config(ctx, cp, &config));
+    if (state && config.class_vectors)
+        FAIL(
+            ctx, FDIT_ERROR_FORMAT,
+            "%s: holds the class table and the map of its vectors apart, without the vectors; give the run's "
+            "delta.safetensors, or one of its snapshots",
+            fdit_checkpoint_path(cp));
     TRY(fdit_delta_mask(ctx, cp, &mask, &known));
     TRY(check_tensors(ctx, cp, &config, known ? &mask : NULL));
     TRY(check_rows(ctx, cp, &config));

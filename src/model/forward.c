@@ -4,6 +4,8 @@
  * backward.c mirrors function by function. n: samples of this pass. */
 #include "model/model_internal.h"
 
+#include "core/mem.h"
+
 /* ------------------------------------------------------------------ ops on a site */
 
 /* s B (A x), what the adapter of a layer adds to its product: by the layer's op itself or, where the device
@@ -174,7 +176,20 @@ static void attention(struct fdit_model *m, const struct fdit_block_site *b, str
                                                           .qkv = qkv });
 }
 
-/* c += table[row] */
+/* c += Linear(vector of the row) */
+static void add_class_map(struct fdit_model *m, int n)
+{
+    fdit_gather(m->dev, &(struct fdit_gather_args){ .samples = n,
+                                                    .table_rows = m->config.table_rows,
+                                                    .width = m->config.class_vectors,
+                                                    .y = m->class_in,
+                                                    .table = m->class_vectors,
+                                                    .index = m->index });
+    apply(m, &m->params.ends.class_map, n,
+          (struct fdit_linear_args){ .y = m->c, .x = m->class_in, .beta = 1 });
+}
+
+/* c += table[row], and what the map of class vectors gives */
 static void add_class(struct fdit_model *m, int n)
 {
     fdit_gather(m->dev, &(struct fdit_gather_args){
@@ -185,6 +200,33 @@ static void add_class(struct fdit_model *m, int n)
                             .table = fdit_param_value(m, m->params.ends.table),
                             .index = m->index,
                             .beta = 1 });
+    if (m->config.class_vectors)
+        add_class_map(m, n);
+}
+
+enum fdit_status fdit_model_class_rows(fdit_context *ctx, struct fdit_model *m, enum fdit_values values,
+                                       int32_t first, int32_t n, float *out)
+{
+    enum fdit_status status = FDIT_OK;
+    const enum fdit_values before = m->values;
+    const size_t d = (size_t)m->config.width;
+    const int32_t most = m->options.batch;
+    int32_t *rows = NULL;
+    m->values = values;
+    TRY(fdit_alloc(ctx, (size_t)most, sizeof *rows, &rows));
+    for (int32_t done = 0; done < n; done += most) {
+        const int32_t k = n - done < most ? n - done : most;
+        for (int32_t i = 0; i < k; i++)
+            rows[i] = first + done + i;
+        fdit_write(m->dev, m->index, rows, (size_t)k);
+        fdit_fill(m->dev, m->c, (size_t)k * d, 0);
+        add_class(m, k);
+        TRY(fdit_read(ctx, m->dev, m->c, out + (size_t)done * d, (size_t)k * d));
+    }
+out:
+    m->values = before;
+    fdit_free(rows);
+    return status;
 }
 
 /* silu_c = SiLU(c) */

@@ -142,9 +142,9 @@ static enum fdit_status project_rows(fdit_context *ctx, const struct fdit_param 
     return status;
 }
 
-/* Normals with the mean and the spread of each column of the base's table. */
-static enum fdit_status spread_as_base(fdit_context *ctx, const struct fdit_param *p,
-                                       struct fdit_checkpoint *base, float *data)
+/* Mean and spread [d] of each column of the base's table. */
+static enum fdit_status spread_of(fdit_context *ctx, const struct fdit_param *p, struct fdit_checkpoint *base,
+                                  float *mean, float *spread)
 {
     enum fdit_status status = FDIT_OK;
     const size_t d = (size_t)p->shape[1];
@@ -159,17 +159,32 @@ static enum fdit_status spread_as_base(fdit_context *ctx, const struct fdit_para
         double sum = 0, squares = 0;
         for (int r = 0; r < rows; r++)
             sum += old[(size_t)r * d + j];
-        double mean = sum / rows;
+        double middle = sum / rows;
         for (int r = 0; r < rows; r++) {
-            double delta = old[(size_t)r * d + j] - mean;
+            double delta = old[(size_t)r * d + j] - middle;
             squares += delta * delta;
         }
-        float deviation = (float)sqrt(squares / rows);
-        for (size_t r = 0; r < p->count / d; r++)
-            data[r * d + j] = (float)mean + deviation * data[r * d + j];
+        spread[j] = (float)sqrt(squares / rows);
+        mean[j] = (float)middle;
     }
 out:
     fdit_free(old);
+    return status;
+}
+
+/* What normals are multiplied with, and what is then added, in each of d columns: *out [2, d], the mean
+ * first. */
+static enum fdit_status columns_of(fdit_context *ctx, const struct fdit_param *p,
+                                   enum fdit_class_table_init how, struct fdit_checkpoint *base, float **out)
+{
+    enum fdit_status status = FDIT_OK;
+    const size_t d = (size_t)p->shape[1];
+    TRY(fdit_alloc(ctx, 2 * d, sizeof **out, out));
+    for (size_t j = 0; j < d; j++)
+        (*out)[d + j] = 0.02f;
+    if (how == FDIT_TABLE_BASE)
+        TRY(spread_of(ctx, p, base, *out, *out + d));
+out:
     return status;
 }
 
@@ -180,20 +195,51 @@ enum fdit_status fdit_model_init_table(fdit_context *ctx, struct fdit_model *m,
     enum fdit_status status = FDIT_OK;
     struct fdit_param *p = fdit_params_find(&m->params, "y_embedder.embedding_table.weight");
     const size_t d = (size_t)p->shape[1];
-    float *data = NULL;
+    float *data = NULL, *columns = NULL;
     TRY(fdit_alloc(ctx, p->count, sizeof *data, &data));
     fill_normal(p, seed, 1, data);
     if (from && !from->plain)
         TRY(project_rows(ctx, p, seed, from, data));
-    if (how == FDIT_TABLE_BASE)
-        TRY(spread_as_base(ctx, p, base, data));
-    else
-        for (size_t i = 0; i < p->count; i++)
-            data[i] *= 0.02f;
+    TRY(columns_of(ctx, p, how, base, &columns));
+    for (size_t i = 0; i < p->count; i++)
+        data[i] = columns[i % d] + columns[d + i % d] * data[i];
     for (int32_t c = 0; from && from->plain && c < from->classes; c++)
         memcpy(data + (size_t)c * d, from->vectors + (size_t)from->at[c] * d, d * sizeof *data);
     TRY(fdit_model_set(ctx, m, p, data));
 out:
     fdit_free(data);
+    fdit_free(columns);
+    return status;
+}
+
+enum fdit_status fdit_model_init_class_map(fdit_context *ctx, struct fdit_model *m,
+                                           enum fdit_class_table_init how, struct fdit_checkpoint *base,
+                                           uint64_t seed, int32_t classes, bool keep)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_param *p = m->params.ends.table;
+    const struct fdit_layer *map = &m->params.ends.class_map;
+    const size_t d = (size_t)p->shape[1], width = (size_t)m->config.class_vectors;
+    struct fdit_rng rng = stream_of(p, seed);
+    float *z = NULL, *columns = NULL, *weight = NULL;
+    TRY(columns_of(ctx, p, how, base, &columns));
+    TRY(fdit_alloc(ctx, width * d > p->count ? width * d : p->count, sizeof *z, &z));
+    TRY(fdit_alloc(ctx, width * d, sizeof *weight, &weight));
+    fdit_rng_fill_normals(&rng, 0, width * d, z);
+    for (size_t k = 0; k < width; k++)
+        for (size_t j = 0; j < d; j++)
+            weight[j * width + k] = columns[d + j] * z[k * d + j];
+    if (!keep) {
+        TRY(fdit_model_set(ctx, m, map->weight, weight));
+        TRY(fdit_model_set(ctx, m, map->bias, columns));
+    }
+    fdit_rng_fill_normals(&rng, 0, p->count, z);
+    for (size_t i = 0; i < p->count; i++)
+        z[i] = i < (size_t)classes * d ? 0 : columns[d + i % d] * z[i];
+    TRY(fdit_model_set(ctx, m, p, z));
+out:
+    fdit_free(z);
+    fdit_free(columns);
+    fdit_free(weight);
     return status;
 }

@@ -37,5 +37,11 @@ struct fdit_row_vectors {
 enum fdit_status fdit_model_init_table(fdit_context *ctx, struct fdit_model *model,
                                        enum fdit_class_table_init how, struct fdit_checkpoint *base,
                                        uint64_t seed, const struct fdit_row_vectors *from);
+/* With config.class_vectors: the map's weight [D, d] as Z^T of fdit_row_vectors and its bias so that classes
+ * start as fdit_model_init_table has them for the same vectors, their own rows at 0, and all other rows as
+ * there. keep: the map has its numbers, from a file. */
+enum fdit_status fdit_model_init_class_map(fdit_context *ctx, struct fdit_model *model,
+                                           enum fdit_class_table_init how, struct fdit_checkpoint *base,
+                                           uint64_t seed, int32_t classes, bool keep);
 
 #endif

@@ -254,6 +254,12 @@ static enum fdit_status plan_tensors(fdit_context *ctx, struct fdit_model *m)
         TRY(own(ctx, m, scratch, &m->t_pre, FDIT_F32, k * d, "time embedding before SiLU"));
         TRY(own(ctx, m, scratch, &m->t_hidden, FDIT_F32, k * d, "time embedding after SiLU"));
         TRY(own(ctx, m, scratch, &m->c, FDIT_F32, k * d, "condition"));
+        if (c->class_vectors) {
+            const size_t width = (size_t)c->class_vectors;
+            TRY(own(ctx, m, FDIT_PLAN_WEIGHTS, &m->class_vectors, FDIT_F32, (size_t)c->table_rows * width,
+                    "vectors of the classes"));
+            TRY(own(ctx, m, batch, &m->class_in, FDIT_F32, k * width, "vectors of the samples"));
+        }
         TRY(own(ctx, m, scratch, &m->silu_c, FDIT_F32, k * d, "SiLU of the condition"));
         TRY(own(ctx, m, scratch, &m->head_mod, FDIT_F32, k * 2 * d, "head modulation"));
         TRY(own(ctx, m, train ? FDIT_PLAN_ACTIVATIONS : scratch, &m->mods, FDIT_F32,
@@ -472,6 +478,26 @@ static void add_blocks_ops(struct shape_list *l, const struct fdit_model *m)
         add_shape(l, (struct fdit_op_shape){ .op = flat_ops[i], .samples = b, .n = wide });
 }
 
+/* The map of class vectors. */
+static void add_class_map(struct shape_list *l, const struct fdit_model *m)
+{
+    static const enum fdit_op ops[] = { FDIT_OP_LINEAR, FDIT_OP_LINEAR_DW };
+    const struct fdit_model_config *c = &m->config;
+    if (!c->class_vectors)
+        return;
+    for (size_t i = 0; i < sizeof ops / sizeof ops[0]; i++)
+        add_shape(l, (struct fdit_op_shape){ .op = ops[i],
+                                             .samples = m->options.conditions,
+                                             .tokens = 1,
+                                             .n_in = c->class_vectors,
+                                             .n_out = c->width,
+                                             .plain = true });
+    add_shape(l, (struct fdit_op_shape){ .op = FDIT_OP_GATHER,
+                                         .samples = m->options.conditions,
+                                         .n_in = c->table_rows,
+                                         .n_out = c->class_vectors });
+}
+
 /* The largest workspace of all ops that forward and backward will call. */
 static enum fdit_status workspace(fdit_context *ctx, struct fdit_model *m, size_t *bytes)
 {
@@ -481,6 +507,7 @@ static enum fdit_status workspace(fdit_context *ctx, struct fdit_model *m, size_
     add_linears(&l, m);
     add_adapters(&l, m);
     add_blocks_ops(&l, m);
+    add_class_map(&l, m);
     add_shape(&l,
               (struct fdit_op_shape){ .op = FDIT_OP_ACTIVATION, .samples = k, .n = (size_t)k * (size_t)d });
     add_shape(
@@ -629,6 +656,17 @@ enum fdit_status fdit_model_set_base(fdit_context *ctx, struct fdit_model *m, co
     const struct fdit_group *g = &m->params.groups[p->group];
     const size_t n = p->kind == FDIT_PARAM_TABLE ? (size_t)m->config.width : p->count;
     fdit_write(m->dev, (struct fdit_tensor){ g->base, p->offset, FDIT_F32 }, data, n);
+    return fdit_device_status(ctx, m->dev);
+}
+
+enum fdit_status fdit_model_set_class_vectors(fdit_context *ctx, struct fdit_model *m, const float *vectors,
+                                              const int32_t *at, int32_t classes, bool frozen)
+{
+    const size_t d = (size_t)m->config.class_vectors;
+    fdit_fill(m->dev, m->class_vectors, (size_t)m->config.table_rows * d, 0);
+    for (int32_t c = 0; c < classes; c++)
+        fdit_write(m->dev, fdit_at(m->class_vectors, (size_t)c * d), vectors + (size_t)at[c] * d, d);
+    m->frozen_rows = frozen ? classes : 0;
     return fdit_device_status(ctx, m->dev);
 }
 

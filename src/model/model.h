@@ -71,7 +71,7 @@ struct fdit_block_saved {
     struct fdit_tensor qk_xhat, qk_rstd; /* [M, 2 D], [M, 2 H] with config.qk_norm */
 };
 
-enum { FDIT_MODEL_TENSORS = 32 }; /* at the most, with a buffer of their own */
+enum { FDIT_MODEL_TENSORS = 34 }; /* at the most, with a buffer of their own */
 
 struct fdit_model {
     fdit_device *dev;
@@ -121,6 +121,9 @@ struct fdit_model {
     struct fdit_tensor head_mod;        /* [K, 2 D] */
     struct fdit_tensor tokens_out;      /* [M, p p O], O: fdit_config_out_channels */
     struct fdit_tensor pooled, dpooled; /* classifier: [B, D] */
+    struct fdit_tensor class_vectors;   /* config.class_vectors, d: [rows of the table, d] */
+    struct fdit_tensor class_in;        /* [K, d] those of the samples */
+    int frozen_rows;                    /* of the class table, from the first: they get no gradient */
     struct fdit_tensor branches;        /* [kept_branches, depth, 2, M, D] */
     const struct fdit_branch_use *use;  /* of the pass in progress; NULL: computed, and not kept */
 
@@ -150,6 +153,15 @@ enum fdit_status fdit_model_set(fdit_context *ctx, struct fdit_model *model, str
 /* A trained parameter's numbers in the base; of the class table [D], the one row that is kept. */
 enum fdit_status fdit_model_set_base(fdit_context *ctx, struct fdit_model *model, const struct fdit_param *p,
                                      const float *data);
+/* With config.class_vectors, d: gives class c the vector at[c] of `vectors` [.., d], all other rows of the table
+ * zero. frozen: the classes' own rows stay as they are, so that only the map tells classes apart. */
+enum fdit_status fdit_model_set_class_vectors(fdit_context *ctx, struct fdit_model *model,
+                                              const float *vectors, const int32_t *at, int32_t classes,
+                                              bool frozen);
+/* Rows first..first+n-1 of the class table as samples get them, what the map gives included: out [n, D]. Uses
+ * the model's tensors of a pass. */
+enum fdit_status fdit_model_class_rows(fdit_context *ctx, struct fdit_model *model, enum fdit_values values,
+                                       int32_t first, int32_t n, float *out);
 /* Reads a trained parameter or frozen vector back; frozen matrices cannot be read:
  * FDIT_ERROR_UNSUPPORTED. */
 enum fdit_status fdit_model_get(fdit_context *ctx, const struct fdit_model *model, const struct fdit_param *p,

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TABLE "y_embedder.embedding_table.weight"
+#define CLASSES "y_embedder." /* the class table, and the map of class vectors */
 
 /* What a word of a mask puts on the model. */
 enum puts { PUTS_NOTHING, PUTS_LORA, PUTS_GAMMAS };
@@ -20,20 +20,20 @@ static const struct word {
     bool rslora;
     enum fdit_gammas gammas;
 } words[] = {
-    { { "finediffusion", { { TABLE, NULL }, { "bias", NULL }, { "norm", NULL } }, 3, { 0 } }, 0, false, 0 },
-    { { "bitfit", { { TABLE, NULL }, { "bias", "norm" } }, 2, { 0 } }, 0, false, 0 },
-    { { "bias", { { TABLE, NULL }, { "bias", "norm" } }, 2, { 0 } }, 0, false, 0 }, /* behind "lora:16+" */
-    { { "norm", { { TABLE, NULL }, { "norm", NULL } }, 2, { 0 } }, 0, false, 0 },
-    { { "table", { { TABLE, NULL } }, 1, { 0 } }, 0, false, 0 },
+    { { "finediffusion", { { CLASSES, NULL }, { "bias", NULL }, { "norm", NULL } }, 3, { 0 } }, 0, false, 0 },
+    { { "bitfit", { { CLASSES, NULL }, { "bias", "norm" } }, 2, { 0 } }, 0, false, 0 },
+    { { "bias", { { CLASSES, NULL }, { "bias", "norm" } }, 2, { 0 } }, 0, false, 0 }, /* behind "lora:16+" */
+    { { "norm", { { CLASSES, NULL }, { "norm", NULL } }, 2, { 0 } }, 0, false, 0 },
+    { { "table", { { CLASSES, NULL } }, 1, { 0 } }, 0, false, 0 },
     { { "full", { { "", "pos_embed" } }, 1, { 0 } }, 0, false, 0 },
-    { { "lora", { { TABLE, NULL }, { "lora_", NULL } }, 2, { 0 } }, PUTS_LORA, false, 0 },
-    { { "rslora", { { TABLE, NULL }, { "lora_", NULL } }, 2, { 0 } }, PUTS_LORA, true, 0 },
-    { { "difffit", { { TABLE, NULL }, { "bias", NULL }, { "norm", NULL }, { "gamma", NULL } }, 4, { 0 } },
+    { { "lora", { { CLASSES, NULL }, { "lora_", NULL } }, 2, { 0 } }, PUTS_LORA, false, 0 },
+    { { "rslora", { { CLASSES, NULL }, { "lora_", NULL } }, 2, { 0 } }, PUTS_LORA, true, 0 },
+    { { "difffit", { { CLASSES, NULL }, { "bias", NULL }, { "norm", NULL }, { "gamma", NULL } }, 4, { 0 } },
       PUTS_GAMMAS,
       false,
       FDIT_GAMMAS_BRANCH },
     { { "difffit-linear",
-        { { TABLE, NULL }, { "bias", NULL }, { "norm", NULL }, { "gamma", NULL } },
+        { { CLASSES, NULL }, { "bias", NULL }, { "norm", NULL }, { "gamma", NULL } },
         4,
         { 0 } },
       PUTS_GAMMAS,
@@ -298,6 +298,8 @@ static void add_all(struct builder *b, const struct fdit_model_config *c)
     if (dit) {
         first_linear(b, &e->t0, 1, "t_embedder.mlp.0", (int[4]){ d, FDIT_TIME_FEATURES });
         linear(b, &e->t2, 1, "t_embedder.mlp.2", d, d);
+        if (c->class_vectors)
+            first_linear(b, &e->class_map, 1, "y_embedder.class_map", (int[4]){ d, c->class_vectors });
         b->group = fdit_group_table(c);
         add(b, &e->table, FDIT_PARAM_TABLE, false, (int[4]){ c->table_rows, d }, "y_embedder.embedding_table",
             ".weight");
@@ -406,6 +408,12 @@ void fdit_params_fini(struct fdit_params *params)
     fdit_free(params->groups);
     fdit_free(params->blocks);
     *params = (struct fdit_params){ 0 };
+}
+
+bool fdit_param_of_class_map(const char *name)
+{
+    static const char map[] = "y_embedder.class_map.";
+    return !strncmp(name, map, sizeof map - 1);
 }
 
 struct fdit_param *fdit_params_find(const struct fdit_params *params, const char *name)

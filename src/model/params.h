@@ -111,6 +111,7 @@ struct fdit_block_layers {
 struct fdit_end_layers {
     FDIT_END_ROLES(FDIT_ROLE_FIELD)
     struct fdit_param *pos, *table; /* table: NULL in a classifier */
+    struct fdit_layer class_map;    /* [D, config.class_vectors] and [D]; empty without them */
 };
 #undef FDIT_ROLE_FIELD
 
@@ -154,6 +155,8 @@ void fdit_params_fini(struct fdit_params *params);
 /* FDIT_ERROR_UNSUPPORTED, naming it, when a role that such a model needs has no parameter. */
 enum fdit_status fdit_params_check(fdit_context *ctx, const struct fdit_model_config *config,
                                    const struct fdit_params *params);
+/* Weight or bias of the map of class vectors. */
+bool fdit_param_of_class_map(const char *name);
 /* NULL when there is none. */
 struct fdit_param *fdit_params_find(const struct fdit_params *params, const char *name);
 /* Numbers in trained parameters and in all of them, the position table included. */

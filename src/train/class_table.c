@@ -106,3 +106,33 @@ out:
     fdit_free(match);
     return status;
 }
+
+enum fdit_status fdit_class_map_take(fdit_context *ctx, struct fdit_model *m, struct fdit_checkpoint *delta,
+                                     const struct fdit_taxonomy *old, const struct fdit_taxonomy *taxonomy)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_param *p = m->params.ends.table;
+    const size_t frozen = (size_t)m->frozen_rows * (size_t)m->config.width;
+    float *whole = NULL, *own = NULL;
+    if (frozen && !fdit_checkpoint_has(delta, m->params.ends.class_map.weight->name))
+        FAIL(ctx, FDIT_ERROR_ARGUMENT,
+             "%s holds rows of classes and no map of class vectors, which alone tells classes apart with "
+             "--class-vectors-as map; give map+row or rows",
+             fdit_checkpoint_path(delta));
+    TRY(fdit_alloc(ctx, p->count, sizeof *whole, &whole));
+    TRY(fdit_alloc(ctx, p->count, sizeof *own, &own));
+    TRY(fdit_model_get(ctx, m, p, FDIT_VALUES_RAW, own));
+    TRY(fdit_model_class_rows(ctx, m, FDIT_VALUES_RAW, 0, m->config.table_rows, whole));
+    for (size_t i = 0; i < p->count; i++)
+        own[i] = whole[i] - own[i]; /* what the map gives */
+    TRY(fdit_model_set(ctx, m, p, whole));
+    TRY(fdit_class_table_take(ctx, m, delta, old, taxonomy));
+    TRY(fdit_model_get(ctx, m, p, FDIT_VALUES_RAW, whole));
+    for (size_t i = 0; i < p->count; i++)
+        whole[i] = i < frozen ? 0 : whole[i] - own[i];
+    TRY(fdit_model_set(ctx, m, p, whole));
+out:
+    fdit_free(whole);
+    fdit_free(own);
+    return status;
+}

@@ -22,5 +22,11 @@ enum fdit_status fdit_class_table_start(fdit_context *ctx, struct fdit_model *mo
 enum fdit_status fdit_class_table_take(fdit_context *ctx, struct fdit_model *model,
                                        struct fdit_checkpoint *delta, const struct fdit_taxonomy *old,
                                        const struct fdit_taxonomy *taxonomy);
+/* The same in a model with a map of class vectors, which has its numbers and vectors: the delta's rows are
+ * what samples got, so what the map gives is taken away from them. A row of a class that is to stay 0
+ * (model->frozen_rows) is not taken over; then the delta must hold the map, too: FDIT_ERROR_ARGUMENT. */
+enum fdit_status fdit_class_map_take(fdit_context *ctx, struct fdit_model *model,
+                                     struct fdit_checkpoint *delta, const struct fdit_taxonomy *old,
+                                     const struct fdit_taxonomy *taxonomy);
 
 #endif

@@ -119,7 +119,7 @@ enum fdit_status fdit_learn_load_base(fdit_context *ctx, struct fdit_model *m, s
         TRY(fdit_alloc(ctx, p->count, sizeof *data, &data));
         if (p->kind == FDIT_PARAM_TABLE)
             TRY(read_row(ctx, base, p, data));
-        else if (fdit_checkpoint_has(base, p->name))
+        else if (fdit_checkpoint_has(base, p->name) && !fdit_param_of_class_map(p->name))
             TRY(fdit_checkpoint_read(ctx, base, p, data));
         else
             for (size_t k = 0; k < p->count; k++)

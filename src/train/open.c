@@ -228,6 +228,11 @@ out:
     return status;
 }
 
+static bool maps_vectors(const struct fdit_train_options *o)
+{
+    return o->vectors_as >= FDIT_VECTORS_MAP;
+}
+
 /* Whether rows of the table start as the vectors are. */
 static bool vectors_plain(const struct run *r)
 {
@@ -243,6 +248,8 @@ static enum fdit_status open_vectors(fdit_context *ctx, struct run *r, const str
         return FDIT_OK;
     TRY(fdit_class_vectors_open(ctx, o->class_vectors, &r->vectors));
     TRY(fdit_class_vectors_match(ctx, &r->vectors, tax, &r->vector_of));
+    if (maps_vectors(r->o))
+        r->config.class_vectors = r->vectors.width;
     if (!vectors_plain(r))
         TRY(fdit_class_vectors_scale(ctx, &r->vectors));
 out:
@@ -462,6 +469,22 @@ out:
     return status;
 }
 
+/* In host memory: the vectors, and the rows that a delta is written with. */
+static enum fdit_status plan_vectors(fdit_context *ctx, struct run *r)
+{
+    enum fdit_status status = FDIT_OK;
+    const size_t width = (size_t)r->vectors.width, rows = (size_t)r->config.table_rows;
+    if (!r->o->class_vectors)
+        return FDIT_OK;
+    TRY(fdit_plan_add(ctx, &r->model->plan, FDIT_PLAN_HOST, NULL, r->vectors.names.n * width * sizeof(float),
+                      "vectors of the classes"));
+    if (r->config.class_vectors)
+        TRY(fdit_plan_add(ctx, &r->model->plan, FDIT_PLAN_HOST, NULL,
+                          rows * (size_t)r->config.width * sizeof(float), "class table of a delta"));
+out:
+    return status;
+}
+
 enum fdit_status fdit_run_plan(fdit_context *ctx, struct run *r)
 {
     enum fdit_status status = FDIT_OK;
@@ -492,6 +515,7 @@ enum fdit_status fdit_run_plan(fdit_context *ctx, struct run *r)
                       fdit_loader_bytes(r->n_train, fdit_train_source_item_bytes(r->data),
                                         fdit_train_source_item(r->data), &l),
                       "pictures and batches"));
+    TRY(plan_vectors(ctx, r));
     if (r->coder)
         TRY(fdit_autoencoder_plan(ctx, r->coder, r->model, r->output.preview != NULL,
                                   o->memory ? o->memory : fdit_device_info(r->dev)->memory));
@@ -514,6 +538,46 @@ out:
     return status;
 }
 
+/* Vectors that a map of the model is for. */
+static enum fdit_status give_vectors(fdit_context *ctx, const struct run *r, struct fdit_model *m)
+{
+    if (!r->config.class_vectors)
+        return FDIT_OK;
+    return fdit_model_set_class_vectors(ctx, m, r->vectors.data, r->vector_of,
+                                        fdit_taxonomy_n_classes(r->rule.taxonomy),
+                                        r->o->vectors_as == FDIT_VECTORS_MAP);
+}
+
+/* The class table, and the map of class vectors, of a run that begins. */
+static enum fdit_status start_table(fdit_context *ctx, struct run *r)
+{
+    enum fdit_status status = FDIT_OK;
+    const struct fdit_train_options *o = r->o;
+    const struct fdit_taxonomy *tax = r->rule.taxonomy;
+    const struct fdit_row_vectors from = { .vectors = r->vectors.data,
+                                           .width = r->vectors.width,
+                                           .at = r->vector_of,
+                                           .classes = fdit_taxonomy_n_classes(tax),
+                                           .plain = vectors_plain(r) };
+    const enum fdit_class_table_init how = r->base ? o->table_init : FDIT_TABLE_NORMAL;
+    if (r->config.class_vectors) {
+        const char *map = r->model->params.ends.class_map.weight->name;
+        TRY(give_vectors(ctx, r, r->model));
+        TRY(fdit_model_init_class_map(ctx, r->model, how, r->base, o->seed, from.classes,
+                                      r->start && fdit_checkpoint_has(r->start, map)));
+        if (r->start)
+            TRY(fdit_class_map_take(ctx, r->model, r->start, r->known, tax));
+        return FDIT_OK;
+    }
+    if (r->base || o->class_vectors)
+        TRY(fdit_class_table_start(ctx, r->model, how, r->base, tax, o->seed,
+                                   o->class_vectors ? &from : NULL));
+    if (r->start)
+        TRY(fdit_class_table_take(ctx, r->model, r->start, r->known, tax));
+out:
+    return status;
+}
+
 /* The frozen weights of the other devices; what is trained comes from the first by fdit_replicas_share. */
 static enum fdit_status load_replicas(fdit_context *ctx, struct run *r)
 {
@@ -522,6 +586,7 @@ static enum fdit_status load_replicas(fdit_context *ctx, struct run *r)
     TRY(fdit_replicas_allocate(ctx, r->fleet));
     for (int i = 1; i < fdit_replicas_size(r->fleet); i++) {
         struct fdit_model *m = fdit_replicas_model(r->fleet, i);
+        TRY(give_vectors(ctx, r, m));
         TRY(r->o->from_scratch ? fdit_model_init(ctx, m, r->o->seed)
                                : fdit_model_load(ctx, m, files, r->start ? 2 : 1, true, NULL));
     }
@@ -534,11 +599,6 @@ static enum fdit_status load_first(fdit_context *ctx, struct run *r)
     enum fdit_status status = FDIT_OK;
     const struct fdit_train_options *o = r->o;
     struct fdit_load_report report = { 0 };
-    const struct fdit_row_vectors from = { .vectors = r->vectors.data,
-                                           .width = r->vectors.width,
-                                           .at = r->vector_of,
-                                           .classes = fdit_taxonomy_n_classes(r->rule.taxonomy),
-                                           .plain = vectors_plain(r) };
     char *all = NULL;
     TRY(fdit_model_allocate(ctx, r->model));
     fdit_step_bind(r->step);
@@ -549,7 +609,7 @@ static enum fdit_status load_first(fdit_context *ctx, struct run *r)
     if (o->from_scratch) {
         TRY(fdit_model_init(ctx, r->model, o->seed));
         if (o->class_vectors)
-            TRY(fdit_model_init_table(ctx, r->model, FDIT_TABLE_NORMAL, NULL, o->seed, &from));
+            TRY(start_table(ctx, r));
         return FDIT_OK;
     }
     struct fdit_checkpoint *files[2] = { r->start ? r->start : r->base, r->base };
@@ -561,10 +621,7 @@ static enum fdit_status load_first(fdit_context *ctx, struct run *r)
                  o->base, report.norms_missing);
     if (r->model->options.base_values)
         TRY(fdit_learn_load_base(ctx, r->model, r->base));
-    TRY(fdit_class_table_start(ctx, r->model, o->table_init, r->base, r->rule.taxonomy, o->seed,
-                               o->class_vectors ? &from : NULL));
-    if (r->start)
-        TRY(fdit_class_table_take(ctx, r->model, r->start, r->known, r->rule.taxonomy));
+    TRY(start_table(ctx, r));
     TRY(fdit_checkpoint_fingerprint(ctx, r->base, &r->model->config, r->model->options.mask,
                                     &r->fingerprint));
     if (r->start) {

@@ -17,7 +17,7 @@ enum fdit_lr_schedule { FDIT_LR_CONSTANT, FDIT_LR_LINEAR, FDIT_LR_COSINE };
 enum fdit_old_classes { FDIT_OLD_CLASSES_REFUSE, FDIT_OLD_CLASSES_KEEP, FDIT_OLD_CLASSES_DROP };
 enum fdit_learn_guide { FDIT_LEARN_SUPERCLASS, FDIT_LEARN_BASE };
 /* What the vectors of classes from outside are for. */
-enum fdit_vectors_as { FDIT_VECTORS_ROWS, FDIT_VECTORS_PROJECTION };
+enum fdit_vectors_as { FDIT_VECTORS_ROWS, FDIT_VECTORS_PROJECTION, FDIT_VECTORS_MAP, FDIT_VECTORS_MAP_ROW };
 enum fdit_label_drop { FDIT_DROP_SUPERCLASS, FDIT_DROP_EMPTY };
 
 struct fdit_train_options {

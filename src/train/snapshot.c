@@ -7,8 +7,8 @@
 
 #include <sys/stat.h>
 
-static enum fdit_status save_profile(fdit_context *ctx, const struct fdit_model *m,
-                                     struct fdit_delta_meta meta, int i, const char *run)
+static enum fdit_status save_profile(fdit_context *ctx, struct fdit_model *m, struct fdit_delta_meta meta,
+                                     int i, const char *run)
 {
     enum fdit_status status = FDIT_OK;
     char *path = NULL, *average = NULL;
@@ -22,7 +22,7 @@ out:
     return status;
 }
 
-enum fdit_status fdit_snapshot_save(fdit_context *ctx, const struct fdit_model *m,
+enum fdit_status fdit_snapshot_save(fdit_context *ctx, struct fdit_model *m,
                                     const struct fdit_delta_meta *meta, int64_t step, const char *run)
 {
     enum fdit_status status = FDIT_OK;

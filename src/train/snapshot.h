@@ -8,7 +8,7 @@
 #include "model/delta.h"
 
 /* Writes those of the step, each atomically. meta: its steps and average are filled in here. */
-enum fdit_status fdit_snapshot_save(fdit_context *ctx, const struct fdit_model *model,
+enum fdit_status fdit_snapshot_save(fdit_context *ctx, struct fdit_model *model,
                                     const struct fdit_delta_meta *meta, int64_t step, const char *run);
 
 struct fdit_snapshots {
