@@ -36,8 +36,8 @@ void fdit_file_map_drop(const struct fdit_file_map *map, const void *from, size_
  * are refused. After FDIT_ERROR_IO errno says what the system refused. Free *data with fdit_free. */
 enum fdit_status fdit_file_read_all(fdit_context *ctx, const char *path, size_t limit, uint8_t **data,
                                     size_t *size);
-/* The same with a look at the first bytes (FDIT_LOOK_BYTES, or all) before the rest is read: `check` may fail, and
- * may lower the limit. */
+/* The same with a look at the first bytes (FDIT_LOOK_BYTES, or all) before the rest is read: `check` may
+ * fail, and may lower the limit. */
 enum { FDIT_LOOK_BYTES = 4096 };
 typedef enum fdit_status (*fdit_check_fn)(fdit_context *ctx, void *user, const uint8_t *head, size_t n,
                                           size_t *limit);

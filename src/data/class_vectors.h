@@ -12,7 +12,7 @@
  *   .npy          an array [classes, width] of f2, f4 or f8; the names stand in a text of the same name with
  *                 .txt in place of .npy, one a line, in the order of the rows
  *   safetensors   a tensor [width] (or [1, width]) for each class, called as the class; or one tensor
- *                 [classes, width] and its names as a JSON list in the metadata "names", else in such a text */
+ *                 [classes, width], its names a JSON list in the metadata "names" or else such a text */
 #ifndef FDIT_DATA_CLASS_VECTORS_H
 #define FDIT_DATA_CLASS_VECTORS_H
 
@@ -31,9 +31,9 @@ struct fdit_class_vectors {
 enum fdit_status fdit_class_vectors_open(fdit_context *ctx, const char *path, struct fdit_class_vectors *out);
 void fdit_class_vectors_fini(struct fdit_class_vectors *v); /* an all-zero one is allowed */
 
-/* The row of each class, whose name may differ in spelling only (spelling.h): *at [n_classes] from fdit_alloc.
- * FDIT_ERROR_ARGUMENT, with the first names, for classes without a vector, vectors of no class of the
- * taxonomy, and two of one class. */
+/* The row of each class, whose name may differ in spelling only (spelling.h): *at [n_classes] from
+ * fdit_alloc. FDIT_ERROR_ARGUMENT, with the first names, for classes without a vector, vectors of no class of
+ * the taxonomy, and two of one class. */
 enum fdit_status fdit_class_vectors_match(fdit_context *ctx, const struct fdit_class_vectors *v,
                                           const struct fdit_taxonomy *taxonomy, int32_t **at);
 /* Scales each vector to length 1, so that its direction alone counts; FDIT_ERROR_NUMERIC names one that is

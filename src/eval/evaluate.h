@@ -143,8 +143,8 @@ enum fdit_status fdit_eval_run(fdit_context *ctx, fdit_device *dev, const struct
 enum fdit_status fdit_eval_measure(fdit_context *ctx, struct fdit_pool *pool,
                                    const struct fdit_eval_options *o, unsigned wanted, bool asked,
                                    struct fdit_eval_result *out);
-/* Of which pictures (n real, k generated, each of d features) the error bars of these metrics need draws, each
- * of n or k weights of 4 bytes for every draw and one more. */
+/* Of which pictures (n real, k generated, each of d features) the error bars of these metrics need draws,
+ * each of n or k weights of 4 bytes for every draw and one more. */
 void fdit_eval_redraws(unsigned wanted, size_t n, size_t k, size_t d, size_t draws, bool *real,
                        bool *generated);
 /* The column of LPIPS: the mean distance of all pairs of a class's generated pictures, as squares of their

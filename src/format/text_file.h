@@ -12,8 +12,8 @@
 
 /* The text at the path with a zero byte behind it, at most `most` bytes, of anything but JSON at most
  * FDIT_TEXT_MOST. From a regular file or a pipe; what is neither, longer, or by its first bytes not text
- * ("is a PNG picture, not a taxonomy") is refused before the rest is read. wanted: "a taxonomy". Free *text with
- * fdit_free. */
+ * ("is a PNG picture, not a taxonomy") is refused before the rest is read. wanted: "a taxonomy". Free *text
+ * with fdit_free. */
 enum fdit_status fdit_text_file_read(fdit_context *ctx, const char *path, const char *wanted, size_t most,
                                      char **text, size_t *n);
 

@@ -9,8 +9,8 @@
 /* Fills the class table of the model. FDIT_TABLE_NAMES: a row whose class or group has the name of a class
  * of the base starts as that class's row; a class without such a name starts as its group's row, the
  * first rank that has one; all others as FDIT_TABLE_BASE says. The base must carry its class names:
- * FDIT_ERROR_FORMAT otherwise. An empty row takes the base's, if both have one. from: vectors that the classes' rows start
- * as, NULL: none; not with FDIT_TABLE_NAMES. */
+ * FDIT_ERROR_FORMAT otherwise. An empty row takes the base's, if both have one. from: vectors that the
+ * classes' rows start as, NULL: none; not with FDIT_TABLE_NAMES. */
 enum fdit_status fdit_class_table_start(fdit_context *ctx, struct fdit_model *model,
                                         enum fdit_class_table_init how, struct fdit_checkpoint *base,
                                         const struct fdit_taxonomy *taxonomy, uint64_t seed,
