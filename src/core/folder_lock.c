@@ -112,3 +112,36 @@ void fdit_folder_remove_made(struct fdit_folder_lock *lock)
         lock->path[n] = '\0';
     }
 }
+
+enum fdit_status fdit_file_lock(fdit_context *ctx, const char *path, struct fdit_file_lock *out, bool *busy)
+{
+    enum fdit_status status = FDIT_OK;
+    *out = FDIT_FILE_UNLOCKED;
+    *busy = false;
+    TRY(fdit_strdup(ctx, path, &out->path));
+    for (int i = 0; i < MOST_TRIES; i++) {
+        out->fd = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0666);
+        if (out->fd < 0)
+            TRY(fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s: cannot be made or opened", path));
+        *busy = flock(out->fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+        /* another process may have removed it between the two */
+        if (!*busy && is_still_there(out->fd, path))
+            break;
+        close(out->fd);
+        out->fd = -1;
+        if (*busy)
+            break;
+    }
+out:
+    return status;
+}
+
+void fdit_file_unlock(struct fdit_file_lock *lock)
+{
+    if (lock->fd >= 0) {
+        unlink(lock->path); /* while it is locked */
+        close(lock->fd);
+    }
+    fdit_free(lock->path);
+    *lock = FDIT_FILE_UNLOCKED;
+}

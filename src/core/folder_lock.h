@@ -40,6 +40,19 @@ void fdit_folder_unlock(struct fdit_folder_lock *lock); /* also of one that is n
 /* Removes the folders that _lock made, from the innermost outwards, as far as they are empty. */
 void fdit_folder_remove_made(struct fdit_folder_lock *lock);
 
+/* A locked file that says by its name what of a folder is being written: for parts of one job, and where a
+ * folder itself cannot be locked. It goes with the lock. */
+struct fdit_file_lock {
+    char *path; /* NULL: nothing is held */
+    int fd;
+};
+
+#define FDIT_FILE_UNLOCKED ((struct fdit_file_lock){ .fd = -1 })
+
+/* *busy: another process has it, which is no failure. Give *out back in any case. */
+enum fdit_status fdit_file_lock(fdit_context *ctx, const char *path, struct fdit_file_lock *out, bool *busy);
+void fdit_file_unlock(struct fdit_file_lock *lock); /* removes the file; also of one that is not held */
+
 /* Also when it does not exist; false where it cannot be read to its end. */
 bool fdit_folder_is_empty(const char *path);
 

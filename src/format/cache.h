@@ -4,7 +4,7 @@
  *     DIR/encode.json       what the cache is made from and with: decides whether a job may go on
  *     DIR/shard-00000.fdc   header, then the records of up to shard_pictures pictures
  *     DIR/sources.fdc       sizes, times and contents of the pictures, see encode/sources.h
- *     DIR/encode.lock       empty: locked by the process that writes
+ *     DIR/encode.lock       empty: locked by the process that writes, while it does
  *     DIR/cache.fdc         the index: written last, so its presence says that the cache is whole
  *
  * A record is the picture and, with mirror images, the moments of its mirror image behind it

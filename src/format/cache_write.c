@@ -15,7 +15,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 enum { DEFAULT_SHARD = 4096 };
@@ -24,9 +23,8 @@ struct fdit_cache_writer {
     struct fdit_cache_job job;
     struct fdit_cache_layout layout;
     char *dir, *identity;
-    int lock;
+    struct fdit_file_lock lock;
     struct fdit_folder_lock folder;
-    bool begun;
     size_t next;                 /* the first picture that is to be put */
     uint8_t *bad;                /* [n] 1: the picture is broken */
     uint8_t *there;              /* [n] 1: its record is good */
@@ -89,11 +87,10 @@ static enum fdit_status take_lock(fdit_context *ctx, struct fdit_cache_writer *w
 {
     enum fdit_status status = FDIT_OK;
     char *path = NULL;
+    bool busy;
     TRY(fdit_path_join(ctx, w->dir, "encode.lock", &path));
-    w->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-    if (w->lock < 0)
-        TRY(fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s", path));
-    if (flock(w->lock, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK)
+    TRY(fdit_file_lock(ctx, path, &w->lock, &busy));
+    if (busy)
         FAIL(ctx, FDIT_ERROR_IO,
              "%s: another process is encoding into this folder; wait for it, or choose "
              "another",
@@ -241,7 +238,8 @@ enum fdit_status fdit_cache_begin(fdit_context *ctx, const char *dir, const stru
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "a cache of %zu pictures; 1 to %u are possible", job->info.n,
              UINT32_MAX);
     TRY(fdit_alloc(ctx, 1, sizeof *w, &w));
-    w->lock = w->patch = -1;
+    w->patch = -1;
+    w->lock = FDIT_FILE_UNLOCKED;
     w->folder = FDIT_FOLDER_UNLOCKED;
     w->job = *job;
     w->layout = layout_of(job);
@@ -258,7 +256,6 @@ enum fdit_status fdit_cache_begin(fdit_context *ctx, const char *dir, const stru
     TRY(fdit_folder_lock(ctx, dir, FDIT_FOLDER_ALONE, &w->folder));
     TRY(check_folder(ctx, dir)); /* now nobody changes it */
     TRY(take_lock(ctx, w));
-    w->begun = true;
     TRY(check_identity(ctx, w));
     TRY(scan(ctx, w));
     *out = w;
@@ -457,10 +454,8 @@ void fdit_cache_writer_free(struct fdit_cache_writer *w)
     fdit_appender_close(NULL, w->shard);
     if (w->patch >= 0)
         close(w->patch);
-    if (w->lock >= 0)
-        close(w->lock);
-    if (!w->begun)
-        fdit_folder_remove_made(&w->folder);
+    fdit_file_unlock(&w->lock);
+    fdit_folder_remove_made(&w->folder); /* empty when nothing was written */
     fdit_folder_unlock(&w->folder);
     fdit_free(w->there);
     fdit_free(w->crcs);

@@ -50,7 +50,7 @@ enum fdit_status fdit_album_new(fdit_context *ctx, const char *dir, const struct
                               .pictures = pictures,
                               .tar = tar,
                               .size = size,
-                              .claim_fd = -1,
+                              .claim = FDIT_FILE_UNLOCKED,
                               .lock = FDIT_FOLDER_UNLOCKED };
     TRY(fdit_alloc(ctx, request->n_classes, sizeof *a->names, &a->names));
     for (size_t i = 0; i < request->n_classes; i++) {
@@ -76,13 +76,8 @@ void fdit_album_free(struct fdit_album *a)
     if (!a)
         return;
     fdit_tar_writer_abort(a->archive);
-    if (a->claim_fd >= 0) {
-        unlink(a->claim); /* while it is locked */
-        close(a->claim_fd);
-    }
-    fdit_free(a->claim);
-    if (!a->begun)
-        fdit_folder_remove_made(&a->lock);
+    fdit_file_unlock(&a->claim);
+    fdit_folder_remove_made(&a->lock); /* empty when nothing was written */
     fdit_folder_unlock(&a->lock);
     for (size_t i = 0; a->names && i < a->request->n_classes; i++)
         fdit_free(a->names[i]);

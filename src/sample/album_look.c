@@ -100,28 +100,17 @@ static enum fdit_status busy(fdit_context *ctx, const struct fdit_album *a)
 static enum fdit_status claim_shard(fdit_context *ctx, struct fdit_album *a)
 {
     enum fdit_status status = FDIT_OK;
-    char shard[48], *name = NULL;
-    struct stat held, there;
+    char shard[48], *name = NULL, *path = NULL;
+    bool taken;
     fdit_album_shard_text(a, shard);
     TRY(fdit_strf(ctx, &name, ".sample%s.lock", shard));
-    TRY(fdit_path_join(ctx, a->dir, name, &a->claim));
-    for (int i = 0; i < 100; i++) {
-        a->claim_fd = open(a->claim, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0666);
-        if (a->claim_fd < 0)
-            TRY(fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s", a->claim));
-        if (flock(a->claim_fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
-            close(a->claim_fd);
-            a->claim_fd = -1;
-            TRY(busy(ctx, a));
-        }
-        /* another process may have removed it between the two */
-        if (fstat(a->claim_fd, &held) == 0 && stat(a->claim, &there) == 0 && held.st_ino == there.st_ino)
-            break;
-        close(a->claim_fd);
-        a->claim_fd = -1;
-    }
+    TRY(fdit_path_join(ctx, a->dir, name, &path));
+    TRY(fdit_file_lock(ctx, path, &a->claim, &taken));
+    if (taken)
+        TRY(busy(ctx, a));
 out:
     fdit_free(name);
+    fdit_free(path);
     return status;
 }
 
@@ -345,7 +334,6 @@ enum fdit_status fdit_album_begin(fdit_context *ctx, struct fdit_album *a, const
         TRY(fdit_file_write(ctx, path, true, id->text, strlen(id->text)));
         a->older = false;
     }
-    a->begun = true;
     a->caption = caption;
     if (a->request->shards > 1 && a->lock.fd >= 0)
         flock(a->lock.fd, LOCK_SH | LOCK_NB);

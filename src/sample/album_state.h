@@ -16,10 +16,8 @@ struct fdit_album {
     bool overwrite;
     bool replace; /* what is in the folder is of another job */
     bool older;   /* run.json is of a program that wrote no texts into pictures */
-    bool begun;
     struct fdit_folder_lock lock;
-    char *claim; /* file that says which shard is being made; NULL: none */
-    int claim_fd;
+    struct fdit_file_lock claim; /* of the shard that is being made; not held: none */
     const struct fdit_caption *caption;
     char **names; /* [n_classes] encoded names in the order of the request */
     bool *have;   /* [n] */
