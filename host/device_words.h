@@ -6,6 +6,8 @@
 
 /* The help of --device. */
 #define FDIT_DEVICES_SPEC "cpu, gpu, opencl:P:D or part of a name"
+/* What a shell may offer as its value. */
+#define FDIT_DEVICES_OFFERS "cpu|gpu|opencl:|ref"
 
 /* `finediffusion tune`: the option that counts trials of a library's parameters, and the environment that
  * leaves out what was found. */

@@ -126,6 +126,11 @@ enum fdit_status fdit_options_parse(struct fdit_cli *cli, const struct fdit_comm
                                     int argc, char **argv, int *n, bool *help);
 /* The first of the names (NULL ends them) that was typed as an option, NULL: none. */
 const char *fdit_options_given(const struct fdit_cli *cli, const char *const *names);
+/* The option of this very name of n bytes that a command takes, NULL: none. */
+const struct fdit_option *fdit_options_find(const struct fdit_command *command, const char *name, size_t n);
+/* see() for each option that a command takes, in the order of --help. */
+void fdit_options_each(const struct fdit_command *command,
+                       void (*see)(void *user, const struct fdit_option *o), void *user);
 /* Everything --help says about a command. */
 void fdit_options_help(const struct fdit_command *command, FILE *to);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * main.c: finds the sub-command, runs it, and turns its status into a message and an exit code. */
 #include "cli/cli.h"
+#include "cli/complete.h"
 #include "cli/launch.h"
 
 #include "core/mem.h"
@@ -207,6 +208,8 @@ int main(int argc, char **argv)
     if (argc > 1 && !strcmp(argv[1], "--helper"))
         return fdit_devices_helper(argc - 2, argv + 2);
     fdit_results_begin();
+    if (argc > 1 && !strcmp(argv[1], FDIT_COMPLETE_WORD))
+        return fdit_complete(argc - 2, argv + 2);
     struct fdit_cli cli = { .precision = FDIT_CLI_NOT_GIVEN };
     cli.ctx = fdit_context_new();
     if (!cli.ctx) {

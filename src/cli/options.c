@@ -16,7 +16,7 @@ static const int types[] = { FDIT_F32, FDIT_BF16, FDIT_F16, FDIT_I8, FDIT_CLI_AU
 
 static const struct fdit_option device_options[] = {
     FDIT_HEADING("Device"),
-    { ROW(TEXT, "device", "SPEC", device),
+    { ROW(TEXT, "device", "SPEC", device), .offers = FDIT_DEVICES_OFFERS,
       .note = ": $FINEDIFFUSION_DEVICE, else the best GPU whose self-test passes, else cpu",
       .help = FDIT_DEVICES_SPEC },
     { ROW(INT, "threads", "N", threads), FDIT_RANGE(1, FDIT_POOL_MOST_MEMBERS), .note = ": all",
@@ -108,6 +108,22 @@ static const struct fdit_option *find_exact(const struct tables *t, const char *
             if (is_offered(t, i, o) && strlen(o->name) == n && !memcmp(o->name, name, n))
                 return o;
     return NULL;
+}
+
+const struct fdit_option *fdit_options_find(const struct fdit_command *command, const char *name, size_t n)
+{
+    struct tables t = tables_of(command, NULL, NULL);
+    return find_exact(&t, name, n);
+}
+
+void fdit_options_each(const struct fdit_command *command,
+                       void (*see)(void *user, const struct fdit_option *o), void *user)
+{
+    struct tables t = tables_of(command, NULL, NULL);
+    for (int i = 0; i < t.n; i++)
+        for (const struct fdit_option *o = t.list[i]; o->name; o++)
+            if (o->kind != FDIT_OPT_HEADING && is_offered(&t, i, o))
+                see(user, o);
 }
 
 /* ". Did you mean --steps?" or the command that has such an option; "" when none is close. */

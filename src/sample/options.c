@@ -152,8 +152,8 @@ const struct fdit_option fdit_sample_option_table[] = {
       .kept = has_precision },
 
     FDIT_HEADING("Pictures"),
-    { ROW(TEXT, "classes", "LIST|@FILE|all|RANK=GROUP", classes), .note = " all",
-      .help = "classes by name, or by id as #5, with commas between" },
+    { ROW(TEXT, "classes", "LIST|@FILE|all|RANK=GROUP", classes), .offers = "all|CLASS|RANK=GROUP",
+      .note = " all", .help = "classes by name, or by id as #5, with commas between" },
     { ROW(INT, "per-class", "N", per_class), FDIT_RANGE(1, INT_MAX), .usual = "1",
       .help = "pictures of each class" },
     { ROW(TEXT, "counts", "FILE", counts),
@@ -177,6 +177,7 @@ const struct fdit_option fdit_sample_option_table[] = {
 
     FDIT_HEADING("Sampling"),
     { ROW(TEXT, "guide", "GUIDE", guide), PICTURE, .note = ": as trained",
+      .offers = "superclass|superclass:RANK|empty|random|base|delta:|none",
       .help = "what guides: superclass, superclass:RANK, empty, random, base, delta:FILE or none" },
     { ROW(REAL, "guidance", "W", guidance.w), PICTURE, .kept = has_guide,
       .note = ": 2 for models of pixels, 4 on latents", .help = "guidance scale; 1: no guidance" },
