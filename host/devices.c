@@ -140,10 +140,16 @@ out:
     return status;
 }
 
+enum fdit_status fdit_devices_environment(fdit_context *ctx)
+{
+    return fdit_cpu_environment(ctx);
+}
+
 /* gpus: of the drivers only GPUs are of interest. */
 static enum fdit_status list_all(fdit_context *ctx, struct candidates *c, bool gpus)
 {
     enum fdit_status status = FDIT_OK;
+    TRY(fdit_devices_environment(ctx));
     for (size_t i = 0; i < N_BACKENDS; i++)
         TRY(backends[i].list ? add_listed(ctx, c, i, gpus) : add_single(ctx, c, i));
 out:

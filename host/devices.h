@@ -9,6 +9,8 @@ struct fdit_device_ops; /* device/backend.h */
 
 extern const struct fdit_device_ops fdit_ref_ops; /* host/ref/ref.c */
 extern const struct fdit_device_ops fdit_cpu_ops; /* host/cpu/cpu.c */
+/* What FINEDIFFUSION_ISA and FINEDIFFUSION_GEMM ask for, where they are set: refused by their names. */
+enum fdit_status fdit_cpu_environment(fdit_context *ctx);
 
 /* Opens the device that `options->spec` names: "cpu", "ref", "gpu" (the best), "opencl:P:D", part of a name;
  * NULL: FINEDIFFUSION_DEVICE, else the best GPU, else cpu. Several with commas between: a set of them.
@@ -52,6 +54,9 @@ enum fdit_status fdit_devices_default(fdit_context *ctx, const struct fdit_devic
 /* The process that looks at drivers: called by main when its first argument is --helper, with what follows.
  * Returns the exit status. */
 int fdit_devices_helper(int argc, char **argv);
+/* FDIT_ERROR_ARGUMENT or _UNSUPPORTED where a variable of the environment chooses kernels that this build or
+ * processor does not have: told before anything is done, and not as a device that is missing. */
+enum fdit_status fdit_devices_environment(fdit_context *ctx);
 /* For the handler of a signal that ends the program (SIGSEGV, SIGABRT, ...): later processes leave the
  * devices alone that are open now and whose drivers are somebody else's, and say why. */
 void fdit_devices_crashed(int number);

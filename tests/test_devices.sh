@@ -70,15 +70,25 @@ bad 2 "'opencl:0:0'~does~not~exist,OpenCL" bench "$tiny" --device opencl:0:0
 good bench "$tiny" --repetitions 1
 unset OCL_ICD_VENDORS
 
-# ------------------------------------------------------------------ the cpu device cannot be used
+# ------------------------------------------------------------------ kernels that are not there
+# A wrong name is told as that, by every command before it does anything, and not as a device that is missing.
 FINEDIFFUSION_ISA=abacus; export FINEDIFFUSION_ISA
-good devices
-says stdout '^[0-9]* more cannot be used: finediffusion devices --all says why'
-checks=$((checks + 1))
-grep -q '^cpu' stdout && fail "a device that cannot be used is listed" "$(cat stdout)"
-good devices --all
-says stdout 'cannot be used: FINEDIFFUSION_ISA=abacus: .* it knows generic'
+for words in devices 'devices --all' 'devices --json' "bench linear~8x8x8" 'inspect x' 'convert x y' 'selftest --tiny' \
+    'train --resume none' 'encode x y --device opencl' 'sample --base x --out y --device ref' 'demo' 'eval x --real y'; do
+    bad 2 "FINEDIFFUSION_ISA=abacus:~this~build~has~no~such~kernels;~it~knows~generic" $words
+done
+good --version
+good help devices
+FINEDIFFUSION_ISA=generic
+good bench "$tiny" --repetitions 1 --device cpu
+FINEDIFFUSION_ISA=
+good bench "$tiny" --repetitions 1 --device cpu
 unset FINEDIFFUSION_ISA
+FINEDIFFUSION_GEMM=abacus; export FINEDIFFUSION_GEMM
+for words in devices 'inspect x'; do
+    bad 2 "FINEDIFFUSION_GEMM=abacus:~this~build~has~no~such~GEMM;~it~knows~own" $words
+done
+unset FINEDIFFUSION_GEMM
 good devices
 checks=$((checks + 1))
 grep -q '^cpu' stdout || fail "no cpu" "$(cat stdout)"

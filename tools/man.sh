@@ -155,8 +155,10 @@ where a .tar.gz data set is unpacked while it is in use (default /var/tmp), and 
 .B demo
 works and small files for drivers are put (default /tmp)
 .SH SIGNALS
-The first SIGINT, SIGTERM, SIGHUP or SIGXCPU, or a pipe that nobody reads any more (SIGPIPE), ends the work after the
-current step, with a checkpoint; a second SIGINT or SIGTERM ends the program at once.
+The first SIGINT, SIGTERM, SIGHUP, SIGXCPU or SIGUSR1, or a pipe that nobody reads any more (SIGPIPE), ends the work after the
+current step, with a checkpoint, and
+.B train
+by SIGUSR1, the warning of batch systems, with exit status 0; a second SIGINT or SIGTERM ends the program at once.
 SIGHUP and SIGPIPE that are ignored when the program starts (nohup) stay ignored.
 A limit of the size of files makes a write fail, as a full disk does.
 Either way the run continues with
@@ -172,8 +174,8 @@ failure: a file, a device, memory, a number that is not finite
 .B 2
 wrong usage: an option or argument
 .TP
-.BR 130 ", " 143 ", " 129 ", " 141 ", " 152
-stopped by SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGXCPU
+.BR 130 ", " 143 ", " 129 ", " 141 ", " 152 ", " 138
+stopped by SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGXCPU, SIGUSR1
 .PP
 A failure is told in one line on standard error:
 .BR "finediffusion: COMMAND: " "what, which, numbers; remedy."

@@ -27,6 +27,24 @@ static void cpu_close(fdit_device *dev)
     dev->state = NULL;
 }
 
+static enum fdit_status choose_kernels(fdit_context *ctx, struct fdit_cpu_isa_entry *isa,
+                                       const struct fdit_cpu_gemm_provider **provider)
+{
+    enum fdit_status status = FDIT_OK;
+    TRY(fdit_cpu_isa_choose(ctx, getenv("FINEDIFFUSION_ISA"), isa));
+    TRY(fdit_cpu_provider_choose(ctx, getenv("FINEDIFFUSION_GEMM"), provider));
+out:
+    return status;
+}
+
+enum fdit_status fdit_cpu_environment(fdit_context *ctx)
+{
+    const char *isa = getenv("FINEDIFFUSION_ISA"), *gemm = getenv("FINEDIFFUSION_GEMM");
+    const struct fdit_cpu_gemm_provider *provider;
+    struct fdit_cpu_isa_entry entry;
+    return (isa && *isa) || (gemm && *gemm) ? choose_kernels(ctx, &entry, &provider) : FDIT_OK;
+}
+
 static enum fdit_status cpu_open(fdit_context *ctx, const struct fdit_device_options *options,
                                  fdit_device *dev)
 {
@@ -43,8 +61,7 @@ static enum fdit_status cpu_open(fdit_context *ctx, const struct fdit_device_opt
     const int most = FDIT_POOL_MOST_MEMBERS, usual = limits.threads < most ? limits.threads : most;
     cpu->threads = options->threads > 0 ? options->threads : usual;
     TRY(fdit_cpu_threads_start(ctx, cpu, limits.processors));
-    TRY(fdit_cpu_isa_choose(ctx, getenv("FINEDIFFUSION_ISA"), &isa));
-    TRY(fdit_cpu_provider_choose(ctx, getenv("FINEDIFFUSION_GEMM"), &provider));
+    TRY(choose_kernels(ctx, &isa, &provider));
     cpu->isa = isa.isa;
     cpu->gemm = isa.gemm;
     cpu->op = isa.op;

@@ -136,13 +136,13 @@ void fdit_options_help(const struct fdit_command *command, FILE *to);
 
 /* ---- signals.c */
 
-/* SIGINT, SIGTERM, SIGHUP, SIGPIPE and SIGXCPU ask ctx to stop; a second one of the first two ends the
+/* SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGXCPU and SIGUSR1 ask ctx to stop; a second one of the first two ends the
  * program at once. A limit of a file's size (SIGXFSZ) only makes the write fail. */
 void fdit_signals_install(fdit_context *ctx);
 /* After drivers were loaded: LLVM in them puts handlers of its own in place. It takes them away before a
  * fault comes again, but abort() does not come again. */
 void fdit_signals_watch_device(void);
-/* From now on a signal, SIGUSR1 as well, only sets *flag: who looks at it decides when to stop. */
+/* From now on a signal only sets *flag: who looks at it decides when to stop. */
 void fdit_signals_note(volatile sig_atomic_t *flag);
 int fdit_signals_caught(void); /* the number of the signal, 0: none */
 

@@ -72,6 +72,8 @@ static int run_command(struct fdit_cli *cli, const struct fdit_command *command,
     } else {
         fdit_sigbus_install();
         fdit_signals_install(cli->ctx);
+        if (strcmp(command->name, "help"))
+            TRY(fdit_devices_environment(cli->ctx));
         fdit_cli_line_start(cli, command->common & FDIT_COMMON_LINE);
         TRY(command->run(cli, args, n, argv));
     }

@@ -61,7 +61,8 @@ void fdit_signals_install(fdit_context *ctx)
         int number;
         bool may_be_ignored;
     } stops[] = {
-        { SIGINT, false }, { SIGTERM, false }, { SIGHUP, true }, { SIGPIPE, true }, { SIGXCPU, true }
+        { SIGINT, false }, { SIGTERM, false }, { SIGHUP, true }, { SIGPIPE, true },
+        { SIGXCPU, true }, { SIGUSR1, true }, /* what batch systems send before a job's time is over */
     };
     struct sigaction action = { .sa_handler = on_signal, .sa_flags = SA_RESTART }, before;
     target = ctx;
@@ -79,10 +80,7 @@ void fdit_signals_install(fdit_context *ctx)
 
 void fdit_signals_note(volatile sig_atomic_t *flag)
 {
-    struct sigaction action = { .sa_handler = on_signal, .sa_flags = SA_RESTART };
     noted = flag;
-    sigemptyset(&action.sa_mask);
-    sigaction(SIGUSR1, &action, NULL); /* what batch systems send before a job's time is over */
 }
 
 int fdit_signals_caught(void)

@@ -154,8 +154,10 @@ static enum fdit_status take_cls(struct archive *a, const struct fdit_tar_member
     TRY(fdit_names_add(a->ctx, &a->keys, a->name, key_length(a->name), &id, &added));
     TRY(fdit_grow(a->ctx, &a->ids, &a->ids_capacity, id + 1, sizeof *a->ids));
     if (!added && a->ids[id] != value)
-        FAIL(a->ctx, FDIT_ERROR_FORMAT, "%s:%s: there twice, with ids %d and %d", a->path, a->name,
-             a->ids[id], value);
+        FAIL(a->ctx, FDIT_ERROR_FORMAT,
+             "%s:%s: the sample is there twice, with class ids %d and %d; make the archive anew with each "
+             "sample once (tar -r adds, it does not replace)",
+             a->path, a->name, a->ids[id], value);
     a->ids[id] = value;
 out:
     return status;
@@ -397,18 +399,22 @@ out:
 
 struct sample {
     uint32_t plain, others; /* pictures KEY.jpg, and KEY.seg.png */
+    uint32_t again;         /* of the first ones, members that have the name of the first */
+    size_t first;           /* the item of the first, + 1 */
 };
 
 /* Keys without a picture, and samples of which it is not clear which picture is meant. */
 static enum fdit_status check_samples(struct archive *a, const struct sample *samples)
 {
     enum fdit_status status = FDIT_OK;
-    struct fdit_name_list orphans = { 0 }, unclear = { 0 };
+    struct fdit_name_list orphans = { 0 }, unclear = { 0 }, twice = { 0 };
     for (size_t k = 0; k < a->keys.n; k++) {
         const struct sample *s = &samples[k];
         if (!s->plain && !s->others)
             fdit_name_list_add(&orphans, fdit_names_get(&a->keys, k), NULL);
-        if (s->plain > 1 || (!s->plain && s->others > 1))
+        if (s->again)
+            fdit_name_list_add(&twice, fdit_names_get(&a->keys, k), NULL);
+        else if (s->plain > 1 || (!s->plain && s->others > 1))
             fdit_name_list_add(&unclear, fdit_names_get(&a->keys, k), NULL);
     }
     if (a->without.n > 1)
@@ -416,6 +422,11 @@ static enum fdit_status check_samples(struct archive *a, const struct sample *sa
                             a->without.n - 1));
     else if (a->without.n)
         TRY(fdit_ds_problem(a->ctx, a->ds, "%s", a->without.first));
+    if (twice.n)
+        TRY(fdit_ds_problem(a->ctx, a->ds,
+                            "%s: %zu sample%s there twice, a picture of the same name again: %s; make the "
+                            "archive anew with each sample once (tar -r adds, it does not replace)",
+                            a->path, twice.n, twice.n > 1 ? "s are" : " is", fdit_name_list_text(&twice)));
     if (unclear.n)
         TRY(fdit_ds_problem(
             a->ctx, a->ds,
@@ -437,6 +448,20 @@ out:
     return status;
 }
 
+static void count_picture(const struct fdit_dataset *ds, size_t i, struct sample *s)
+{
+    const char *name = ds->names + ds->items[i].name;
+    if (!is_plain(name)) {
+        s->others++;
+        return;
+    }
+    s->plain++;
+    if (!s->first)
+        s->first = i + 1;
+    else if (!strcmp(ds->names + ds->items[s->first - 1].name, name))
+        s->again++;
+}
+
 /* The labels of a shard's pictures, from `first` on. A sample may have several (KEY.jpg,
  * KEY.seg.png): the one without a further dot counts, or the only one. */
 static enum fdit_status label_shard(struct archive *a, size_t first)
@@ -451,10 +476,7 @@ static enum fdit_status label_shard(struct archive *a, size_t first)
         ds->items[i].label = id == FDIT_NAMES_NONE ? -1 : (int32_t)id;
         if (id == FDIT_NAMES_NONE)
             continue;
-        if (is_plain(ds->names + ds->items[i].name))
-            samples[id].plain++;
-        else
-            samples[id].others++;
+        count_picture(ds, i, &samples[id]);
     }
     TRY(check_samples(a, samples));
     for (size_t i = first; i < ds->n; i++) {

@@ -140,6 +140,13 @@ enum fdit_status fdit_train_config_check_run(fdit_context *ctx, const struct fdi
                                              const char *path)
 {
     const bool options = c->options != c->root, data = json_is_string(json_object_get(c->options, "data"));
+    const char *format = json_string_value(json_object_get(c->root, "format"));
+    if (format && strcmp(format, "finediffusion-run"))
+        return fdit_fail(
+            ctx, FDIT_ERROR_FORMAT,
+            "%s: \"format\" is \"%.80s\", and \"finediffusion-run\" in a run's; put the run's own "
+            "back",
+            path, format);
     if (options && data &&
         (json_is_string(json_object_get(c->options, "base")) ||
          json_is_true(json_object_get(c->options, "from-scratch"))))

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "train/made_of.h"
 
+#include "core/file.h"
 #include "core/fnv.h"
 #include "core/mem.h"
 #include "format/json.h"
@@ -123,12 +124,13 @@ static enum fdit_status compare_classes(fdit_context *ctx, const json_t *was, co
     enum fdit_status status = FDIT_OK;
     struct fdit_taxonomy *a = NULL, *b = NULL;
     const json_t *classes = json_object_get(was, "taxonomy");
-    char *text = NULL, *message = NULL;
+    char *text = NULL, *message = NULL, *config = NULL;
     if (!classes)
         FAIL(ctx, FDIT_ERROR_FORMAT, "%s/config.json does not say the classes of its run; it is damaged",
              names->run);
     TRY(fdit_json_dump(ctx, classes, JSON_COMPACT, &text));
-    TRY(fdit_taxonomy_parse(ctx, text, strlen(text), names->run, NULL, &a));
+    TRY(fdit_path_join(ctx, names->run, "config.json", &config));
+    TRY(fdit_taxonomy_parse(ctx, text, strlen(text), config, NULL, &a));
     TRY(fdit_taxonomy_parse(ctx, is->taxonomy, strlen(is->taxonomy), names->data, NULL, &b));
     if (fdit_taxonomy_compare(ctx, a, names->run, b, names->data) == FDIT_OK)
         goto out;
@@ -140,6 +142,7 @@ static enum fdit_status compare_classes(fdit_context *ctx, const json_t *was, co
 out:
     fdit_free(text);
     fdit_free(message);
+    fdit_free(config);
     fdit_taxonomy_free(a);
     fdit_taxonomy_free(b);
     return status;

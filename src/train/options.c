@@ -631,7 +631,10 @@ static enum fdit_status compare_rows(fdit_context *ctx, const struct beginning *
         const json_t *value = json_object_get(mine, row->name);
         const json_t *known = json_object_get(old->options, row->name) ? old->options : usual;
         const json_t *before = json_object_get(known, row->name);
-        if (!value || json_equal(before, value) || may_change(row, before, value))
+        const bool numbers = json_is_number(before) && json_is_number(value); /* 3 and 3.0 are the same */
+        const bool same =
+            numbers ? json_number_value(before) == json_number_value(value) : json_equal(before, value);
+        if (!value || same || may_change(row, before, value))
             continue;
         if (other_devices && (!strcmp(row->name, "batch") || !strcmp(row->name, "accumulate")))
             continue;

@@ -113,7 +113,8 @@ out:
     return status;
 }
 
-/* The last name of a path, which the run's files go by: what it was called when the run began. */
+/* The last name of a path, which the run's files go by: what it was called when the run began. A share in the
+ * place of a path is what it is. */
 static enum fdit_status name_of(fdit_context *ctx, struct run *r, struct fdit_json *names, const char *key,
                                 const char **path)
 {
@@ -122,7 +123,10 @@ static enum fdit_status name_of(fdit_context *ctx, struct run *r, struct fdit_js
     const json_t *option = json_object_get(json_object_get(r->before, "options"), key);
     const char *text = json_string_value(before ? before : option);
     char *copy = NULL;
+    double now, then;
     if (!*path)
+        return FDIT_OK;
+    if (fdit_train_is_fraction(*path, &now) && !(text && fdit_train_is_fraction(text, &then) && now == then))
         return FDIT_OK;
     TRY(fdit_strdup(ctx, text ? text : *path, &copy));
     for (size_t n = strlen(copy); n > 1 && copy[n - 1] == '/'; n--)

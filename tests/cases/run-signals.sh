@@ -56,3 +56,22 @@ holds test "$(lines nohup)" -gt "$before"
 kill -TERM $child
 wait $child
 holds test $? -eq 143
+# the warning of a batch system: a checkpoint, and no failure, as below mpirun
+(exec "$FD" train --from-scratch --tune full --model 32,1,2,4 --size 16 --channels 3 --batch 4 --threads 1 --device cpu \
+    --data d --steps 3000000 --checkpoint-every 1000000 --preview-every 0 --out warned) 2>warned.err &
+program=$!
+while kill -0 $program && [ "$(lines warned)" -lt 3 ]; do sleep 0.02; done
+holds kill -USR1 $program
+wait $program
+ended warned $? 0
+ends 0 "$FD" train --resume warned --steps $((step + 2)) --quiet
+ends 0 small_run --data d --preview-every 0 --checkpoint-every 1000000 --steps $((step + 2)) --out unbroken
+holds cmp warned/delta.safetensors unbroken/delta.safetensors
+B="$FDIT_SRCDIR/data/base.safetensors"
+"$FD" sample --base "$B" --per-class 400 --device cpu --threads 1 --batch 4 --quiet --out drawn 2>drawn.err &
+program=$!
+while kill -0 $program && [ ! -e drawn/run.json ]; do sleep 0.02; done
+holds kill -USR1 $program
+wait $program
+holds test $? -eq 138
+holds grep -q 'stopped after [0-9]* of .* pictures; the same command goes on' drawn.err
