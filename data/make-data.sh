@@ -65,7 +65,12 @@ step_colour() {
         --label-drop empty --batch 64 --steps "${COLOUR_STEPS-3800}" --lr 1e-3 --lr-schedule linear --warmup 100 \
         --betas 0.9,0.99 --clip 1 --ema 0.999 --seed 1 --workers 1 --checkpoint-every 250 --preview-guidance 2 \
         --out "$work/colour" --resume
-    "$fd" convert "$work/colour/delta.safetensors" "$here/colour.safetensors" --type f16
+    "$fd" convert "$work/colour/delta.safetensors" "$work/colour1.safetensors" --type f16
+    "$fd" train --base "$work/colour1.safetensors" --tune full --table-init names --data "$work/clipart-base" --val 0.03 \
+        --label-drop empty --batch 64 --steps "${COLOUR_MORE_STEPS-6500}" --lr 1e-3 --lr-schedule linear --warmup 200 \
+        --betas 0.9,0.99 --clip 1 --ema 0.999 --seed 2 --workers 1 --checkpoint-every 1000 --preview-guidance 2 \
+        --out "$work/colour2" --resume
+    "$fd" convert "$work/colour2/delta.safetensors" "$here/colour.safetensors" --type f16
 }
 
 [ $# -gt 0 ] || set -- letters base judge
