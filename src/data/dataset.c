@@ -75,6 +75,7 @@ static const char *part_end(const char *s)
 
 /* Braces multiply: names that come out, and the steps to them, are counted. */
 enum { most_shards = 100000, most_braces = 64 };
+#define LARGE_FILE ((size_t)1 << 20)
 
 static enum fdit_status expand_part(fdit_context *ctx, const char *part, struct fdit_names *out,
                                     size_t *budget);
@@ -791,18 +792,46 @@ static size_t bytes_to_decode(fdit_context *ctx, const struct fdit_dataset *ds, 
     return fdit_ds_bytes_of(ds, &p);
 }
 
+/* What read_in_room took. Where room is scarce, the system gets the memory back before another thread takes
+ * it: each keeps what it freed otherwise. */
+static void leave_room(const struct fdit_dataset *ds, uint8_t *bytes, size_t n, size_t taken)
+{
+    fdit_free(bytes);
+    if (ds->tight && n >= LARGE_FILE)
+        fdit_mem_trim();
+    if (taken)
+        fdit_room_give(ds->room, taken);
+}
+
+/* The bytes of picture i, and room for them and for decoding; *taken is given back in any case. */
+static enum fdit_status read_in_room(fdit_context *ctx, const struct fdit_dataset *ds, size_t i,
+                                     const char *name, uint8_t **bytes, size_t *n, size_t *taken)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_picture_probe p;
+    if (ds->tight) {
+        *taken = fdit_dataset_probe(ctx, ds, i, &p) == FDIT_OK ? fdit_ds_bytes_of(ds, &p) : 1;
+        fdit_room_take(ds->room, *taken);
+    }
+    TRY(read_item(ctx, ds, i, name, bytes, n));
+    if (!ds->tight) {
+        *taken = bytes_to_decode(ctx, ds, *bytes, *n, name);
+        fdit_room_take(ds->room, *taken);
+    }
+out:
+    return status;
+}
+
 enum fdit_status fdit_dataset_decode(fdit_context *ctx, const struct fdit_dataset *ds, size_t i, uint8_t *chw)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_picture square = { 0 };
     uint8_t *bytes = NULL;
     char *name = NULL;
-    size_t n, taken = 0;
+    size_t n = 0, taken = 0;
     int size = ds->options.size, channels = ds->options.channels;
     TRY(fdit_dataset_name(ctx, ds, i, &name));
-    TRY(read_item(ctx, ds, i, name, &bytes, &n));
-    taken = bytes_to_decode(ctx, ds, bytes, n, name);
-    fdit_room_take(ds->room, taken);
+    TRY(read_in_room(ctx, ds, i, name, &bytes, &n, &taken));
     TRY(fdit_picture_fit(ctx, bytes, n, name, &ds->options.rules, ds->options.fit == FDIT_FIT_PAD, size,
                          &square));
     if (channels == 1)
@@ -812,10 +841,8 @@ enum fdit_status fdit_dataset_decode(fdit_context *ctx, const struct fdit_datase
         for (size_t p = 0; p < plane; p++)
             chw[(size_t)c * plane + p] = square.pixels[p * step + (size_t)c];
 out:
-    if (taken)
-        fdit_room_give(ds->room, taken);
     fdit_picture_fini(&square);
-    fdit_free(bytes);
+    leave_room(ds, bytes, n, taken);
     fdit_free(name);
     return status;
 }
@@ -827,18 +854,14 @@ enum fdit_status fdit_dataset_picture(fdit_context *ctx, const struct fdit_datas
     struct fdit_picture picture = { 0 };
     uint8_t *bytes = NULL;
     char *name = NULL;
-    size_t n, taken = 0;
+    size_t n = 0, taken = 0;
     TRY(fdit_dataset_name(ctx, ds, i, &name));
-    TRY(read_item(ctx, ds, i, name, &bytes, &n));
-    taken = bytes_to_decode(ctx, ds, bytes, n, name);
-    fdit_room_take(ds->room, taken);
+    TRY(read_in_room(ctx, ds, i, name, &bytes, &n, &taken));
     TRY(fdit_picture_decode_as(ctx, bytes, n, name, &ds->options.rules, &picture));
     TRY(use(ctx, user, &picture));
 out:
     fdit_picture_fini(&picture);
-    if (taken)
-        fdit_room_give(ds->room, taken);
-    fdit_free(bytes);
+    leave_room(ds, bytes, n, taken);
     fdit_free(name);
     return status;
 }

@@ -47,6 +47,7 @@ struct fdit_dataset {
     struct fdit_taxonomy *made; /* owned, when options.taxonomy was NULL */
     const struct fdit_taxonomy *taxonomy;
     struct fdit_room *room; /* of all threads that read pictures at the same time */
+    bool tight;             /* it is less than they would take: a file is read when there is room for it */
     size_t ignored, missing, links, special;
     struct fdit_name_list ignored_names;
     size_t kinds[FDIT_KIND_COUNT]; /* of the ignored files */

@@ -93,7 +93,8 @@ enum fdit_status fdit_dataset_plan_reading(fdit_context *ctx, struct fdit_datase
         }
         most = one > most && !(limit && one > limit) ? one : most;
     }
-    if (!fdit_mul(most, threads > 1 ? (size_t)threads : 1, &all) || (limit && all > limit))
+    ds->tight = !fdit_mul(most, threads > 1 ? (size_t)threads : 1, &all) || (limit && all > limit);
+    if (ds->tight)
         all = limit ? limit : SIZE_MAX;
     ds->options.rules.limit = limit;
     fdit_room_set(ds->room, all);
