@@ -151,7 +151,8 @@ cross_entropy(__global float *loss, ulong loss_at, __global float *dlogits, ulon
         }
 }
 
-/* struct fdit_sampler_args says what the numbers mean. x_next may be x. (element, sample) */
+/* x_next = a linear rule of x, x0, eps, old and noise: struct fdit_sampler_step_args says what the numbers
+ * mean. x_next may be x: (element, sample) */
 __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
 sampler(__global float *x_next, ulong x_next_at, __global const float *x, ulong x_at,
         __global const float *cond, ulong cond_at, __global const float *uncond, ulong uncond_at,

@@ -96,6 +96,7 @@ void load_b(__local float (*bs)[TN + 1], __global const B_TYPE *b, __global cons
     }
 }
 
+/* y [M, N] = [y +] FUSE(C): a group a tile, 16 x SIDE work-items. */
 __kernel __attribute__((reqd_work_group_size(16, SIDE, 1))) void
 linear(__global float *y, ulong y_at, __global const float *a, ulong a_at, __global const B_TYPE *b,
        ulong b_at, __global const float *w_scale, ulong w_scale_at, __global const float *bias, ulong bias_at,

@@ -265,6 +265,9 @@ INLINE void multiply(float4 acc[IM][IN / 4], __local const float *as, __local co
     }
 }
 
+/* y [M, N] = [y +] what is fused of C: a group a tile, BX x BY work-items. pre and add are [M, N], bias
+ * [N]; rows of y a sample, whose gates are gate_stride apart; residual [M, N], or [rows, N] with
+ * LINEAR_SHARED. */
 __kernel SUB_GROUP __attribute__((reqd_work_group_size(BX, BY, 1))) void
 linear_block(__global float *y, ulong y_at, __global const float *a, ulong a_at, __global const B_TYPE *b,
              ulong b_at, __global const float *w_scale, ulong w_scale_at, __global const float *bias,

@@ -150,6 +150,9 @@ INLINE VT gated(VT v, __global const float *gate, __global const float *residual
     return v;
 }
 
+/* y [M, N] = [y +] what is fused of the product: (I / IM, J / (VW NV)) work-items, rounded up. pre and add
+ * are [M, N], bias [N]; `rows` rows of y a sample, whose gates are gate_stride apart; residual [M, N], or
+ * [rows, N] with LINEAR_SHARED. */
 __kernel __attribute__((reqd_work_group_size(GROUP_M, 1, 1))) void
 linear_registers(__global float *y, ulong y_at, __global const A_ELEMENT *a, ulong a_at,
                  __global const B_ELEMENT *b, ulong b_at, __global const float *w_scale, ulong w_scale_at,

@@ -14,6 +14,9 @@ float modulated(float xhat, uint flags, __global const float *weight, __global c
     return u;
 }
 
+/* xhat = (x - mean) rstd, rstd = 1 / sqrt(variance + eps) of each row of x [M, D]; y = modulated(xhat). xhat
+ * [M, D], rstd [M] and y are written where their flags are set. shift, scale: a row of D a sample of `rows`
+ * rows, mod_stride apart. */
 __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
 norm(__global float *y, ulong y_at, __global const float *x, ulong x_at, __global const float *weight,
      ulong weight_at, __global const float *bias, ulong bias_at, __global const float *shift, ulong shift_at,
@@ -45,6 +48,7 @@ norm(__global float *y, ulong y_at, __global const float *x, ulong x_at, __globa
     }
 }
 
+/* y [M, D] = modulated(xhat) */
 __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
 modulate(__global float *y, ulong y_at, __global const float *xhat, ulong xhat_at,
          __global const float *weight, ulong weight_at, __global const float *bias, ulong bias_at,
@@ -59,7 +63,19 @@ modulate(__global float *y, ulong y_at, __global const float *xhat, ulong xhat_a
                       shift + shift_at + mod, scale + scale_at + mod, d);
 }
 
-/* g = dy (1 + scale) w;  dx = [dx +] rstd (g - mean(g) - xhat mean(g xhat)) */
+/* g = dy (1 + scale) w */
+float through_modulation(float dy, uint flags, __global const float *weight, __global const float *scale,
+                         int d)
+{
+    float g = dy;
+    if (FLAG(flags, NORM_MOD))
+        g *= 1.0f + scale[d];
+    if (FLAG(flags, NORM_WEIGHT))
+        g *= weight[d];
+    return g;
+}
+
+/* dx [M, D] = [dx +] rstd (g - mean(g) - xhat mean(g xhat)) */
 __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
 norm_dx(__global float *dx, ulong dx_at, __global const float *dy, ulong dy_at, __global const float *xhat,
         ulong xhat_at, __global const float *rstd, ulong rstd_at, __global const float *weight,
@@ -72,11 +88,7 @@ norm_dx(__global float *dx, ulong dx_at, __global const float *dy, ulong dy_at, 
     size_t mod = scale_at + (size_t)(m / rows) * (size_t)mod_stride;
     float sum = 0.0f, sum_h = 0.0f;
     for (int d = l; d < D; d += GROUP) {
-        float g = dy[dy_at + row + (size_t)d];
-        if (FLAG(flags, NORM_MOD))
-            g *= 1.0f + scale[mod + (size_t)d];
-        if (FLAG(flags, NORM_WEIGHT))
-            g *= weight[weight_at + (size_t)d];
+        float g = through_modulation(dy[dy_at + row + (size_t)d], flags, weight + weight_at, scale + mod, d);
         sum += g;
         sum_h += g * xhat[xhat_at + row + (size_t)d];
     }
@@ -84,11 +96,7 @@ norm_dx(__global float *dx, ulong dx_at, __global const float *dy, ulong dy_at, 
     float mean_h = group_sum(s, sum_h) / (float)D;
     float r = rstd[rstd_at + (size_t)m];
     for (int d = l; d < D; d += GROUP) {
-        float g = dy[dy_at + row + (size_t)d];
-        if (FLAG(flags, NORM_MOD))
-            g *= 1.0f + scale[mod + (size_t)d];
-        if (FLAG(flags, NORM_WEIGHT))
-            g *= weight[weight_at + (size_t)d];
+        float g = through_modulation(dy[dy_at + row + (size_t)d], flags, weight + weight_at, scale + mod, d);
         float v = r * (g - mean - xhat[xhat_at + row + (size_t)d] * mean_h);
         if (FLAG(flags, NORM_ACCUMULATE))
             v += dx[dx_at + row + (size_t)d];

@@ -1,5 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
- * optimiser.cl: AdamW and Lion with the running average of the parameters, in one pass. */
+ * optimiser.cl: a step of an optimiser and of the running average of the parameters, ema = ema_decay ema +
+ * ema_rest p, in one pass: one work-item for each of n elements. The gradient is g scale[0]; where that is
+ * not finite nothing changes. rest = 1 - beta, as the host rounds it. */
+
+/* AdamW (Loshchilov & Hutter, arXiv 1711.05101): decay = lr weight_decay, lr_bias1 = lr / (1 - beta1^n),
+ * inv_sqrt_bias2 = 1 / sqrt(1 - beta2^n). */
 __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
 adamw(__global float *p, ulong p_at, __global const float *g, ulong g_at, __global float *m, ulong m_at,
       __global float *v, ulong v_at, __global float *ema, ulong ema_at, __global const float *scale,
@@ -24,6 +29,7 @@ adamw(__global float *p, ulong p_at, __global const float *g, ulong g_at, __glob
         ema[ema_at + i] = ema_decay * ema[ema_at + i] + ema_rest * pi;
 }
 
+/* Lion (Chen et al., arXiv 2302.06675, algorithm 2). */
 __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
 lion(__global float *p, ulong p_at, __global const float *g, ulong g_at, __global float *m, ulong m_at,
      __global float *ema, ulong ema_at, __global const float *scale, ulong scale_at, ulong n, float lr,

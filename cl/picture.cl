@@ -163,6 +163,7 @@ float slices_sum(__local float s[SLICES][COLUMNS], int tx, int ty, float v)
     return v;
 }
 
+/* x [B][rows][D]; groups: (channels, chunks of all samples) */
 __kernel __attribute__((reqd_work_group_size(COLUMNS, SLICES, 1))) void
 channel_moments(__global float *partial, ulong partial_at, __global const float *x, ulong x_at, int rows,
                 int D, int chunks)
@@ -261,10 +262,13 @@ softmax(__global float *y, ulong y_at, __global const float *x, ulong x_at, int 
         y[y_at + row + (size_t)i] = exp(scale * x[x_at + row + (size_t)i] - most) / sum;
 }
 
-/* y = mean or maximum of the pixels of x under a window: (C, pixels of y); kind: enum fdit_pooling_kind */
+/* enum fdit_pooling_kind */
 #define POOLING_MAX 0
 #define POOLING_MEAN 1
 
+/* y [M, C] = mean or maximum of the pixels of x [samples, H, W, C] under a window of kernel_size: (C, M). A
+ * mean is of the pixels that are there; of the third kind, of the whole window with zeroes around the
+ * picture. */
 __kernel __attribute__((reqd_work_group_size(64, 4, 1))) void
 pooling(__global float *y, ulong y_at, __global const float *x, ulong x_at, int M, int C, int H, int W,
         int out_h, int out_w, int kernel_size, int stride, int pad, int kind)

@@ -2,7 +2,8 @@
  * pointwise.cl: one work-item an element. Two-dimensional ranges are (element of a row, row or
  * sample). Pointers may name the same buffer where the entry of device.h allows it. */
 
-/* y = [residual +] gate branch;  with residual absent also the gradient: dbranch = gate dy */
+/* y [M, D] = [residual +] gate branch;  with residual absent also the gradient: dbranch = gate dy. The gate
+ * is a row of D for each sample of `rows` rows, gate_stride apart: (D, M) */
 __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
 gate(__global float *y, ulong y_at, __global const float *residual, ulong residual_at,
      __global const float *branch, ulong branch_at, __global const float *g, ulong g_at, int rows, int D,
@@ -19,6 +20,7 @@ gate(__global float *y, ulong y_at, __global const float *residual, ulong residu
     y[y_at + at] = v;
 }
 
+/* y [n] = act(x) */
 __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
 activation(__global float *y, ulong y_at, __global const float *x, ulong x_at, ulong n, uint kind)
 {
@@ -27,6 +29,7 @@ activation(__global float *y, ulong y_at, __global const float *x, ulong x_at, u
         y[y_at + i] = act(kind, x[x_at + i]);
 }
 
+/* dx [n] = dy act'(x) */
 __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
 activation_backward(__global float *dx, ulong dx_at, __global const float *dy, ulong dy_at,
                     __global const float *x, ulong x_at, ulong n, uint kind)
@@ -36,7 +39,7 @@ activation_backward(__global float *dx, ulong dx_at, __global const float *dy, u
         dx[dx_at + i] = dy[dy_at + i] * act_slope(kind, x[x_at + i]);
 }
 
-/* f32 to bf16: nearest, ties to even, NaN stays NaN. And back. */
+/* y [n] = x in bf16: nearest, ties to even, NaN stays NaN */
 __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
 to_bf16(__global ushort *y, ulong y_at, __global const float *x, ulong x_at, ulong n)
 {
@@ -48,6 +51,7 @@ to_bf16(__global ushort *y, ulong y_at, __global const float *x, ulong x_at, ulo
     y[y_at + i] = (ushort)(nan ? bits >> 16 | 0x40u : (bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
 }
 
+/* y [n] = x in f32, exact */
 __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
 from_bf16(__global float *y, ulong y_at, __global const ushort *x, ulong x_at, ulong n)
 {
@@ -56,6 +60,7 @@ from_bf16(__global float *y, ulong y_at, __global const ushort *x, ulong x_at, u
         y[y_at + i] = as_float((uint)x[x_at + i] << 16);
 }
 
+/* y [n] = [y, if beta, +] alpha x */
 __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
 axpy(__global float *y, ulong y_at, __global const float *x, ulong x_at, ulong n, float alpha, int beta)
 {
@@ -66,6 +71,8 @@ axpy(__global float *y, ulong y_at, __global const float *x, ulong x_at, ulong n
     y[y_at + i] = beta ? y[y_at + i] + v : v;
 }
 
+/* y [B, D] = [y, if beta, +] row rows[b] of table [n_rows, D]: (D, B). A row that is not there changes
+ * nothing. */
 __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
 gather(__global float *y, ulong y_at, __global const float *table, ulong table_at, __global const int *rows,
        ulong rows_at, int n_rows, int D, int beta)
@@ -79,7 +86,7 @@ gather(__global float *y, ulong y_at, __global const float *table, ulong table_a
     y[at] = beta ? y[at] + v : v;
 }
 
-/* Columns first .. first + n - 1 of y [.., width] = x [.., n]. */
+/* Columns first .. first + n - 1 of y [M, width] = x [M, n]: (n, M) */
 __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
 copy_columns(__global float *y, ulong y_at, __global const float *x, ulong x_at, int n, int width, int first)
 {
@@ -89,7 +96,8 @@ copy_columns(__global float *y, ulong y_at, __global const float *x, ulong x_at,
         y[y_at + row * (size_t)width + (size_t)(first + c)] = x[x_at + row * (size_t)n + (size_t)c];
 }
 
-/* dtable [rows[b]] += dy [b]. The first sample of a row adds all of its samples, in order. */
+/* dtable [rows[b]] += dy [b] of dtable [n_rows, D], dy [B, D]: (D, B). The first sample of a row adds all
+ * of its samples, in order. */
 __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
 scatter_add(__global float *dtable, ulong dtable_at, __global const float *dy, ulong dy_at,
             __global const int *rows, ulong rows_at, int B, int n_rows, int D)

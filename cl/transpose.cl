@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
- * transpose.cl: to [K][ld] = from [M][K] transposed, each column of `from` times its scale. Columns
- * M .. ld-1 of `to` become 0. A work-item moves a square of SIDE x SIDE. */
+ * transpose.cl: to [K][ld] = from [M][K] transposed, each column of `from` times its scale. Columns M ..
+ * ld-1 of `to` become 0. A work-item moves a square of SIDE x SIDE: (K / SIDE, ld / SIDE), rounded up. */
 #ifdef ON_CPU
 #define SIDE 16
 #else
 #define SIDE 4
 #endif
 
+/* scale [K] where has_scale. */
 __kernel __attribute__((reqd_work_group_size(8, 8, 1))) void
 transpose(__global float *to, ulong to_at, __global const float *from, ulong from_at,
           __global const float *scale, ulong scale_at, int M, int K, int ld, int has_scale)

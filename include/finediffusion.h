@@ -64,13 +64,13 @@
  *
  * Versions. Structs of options begin with their size: fill them with their _init macro, which stores it and
  * the defaults, then set fields. A later version may add fields at the end; programs that were compiled
- * before go on with the defaults for them. A struct that a callback receives may grow at the end as well.
+ * before get the defaults for them. A struct that a callback receives may grow at the end as well.
  * Files and programs of earlier versions: see NEWS.
  *
- * Defaults are those of the program: `finediffusion sample --help` and `finediffusion train --help`.
+ * The defaults are those of the program: `finediffusion sample --help` and `finediffusion train --help`.
  *
  * Drivers. OpenCL drivers are loaded into the process that uses them, and may crash, hang or print
- * there. The program `finediffusion` looks at them in processes of its own first. The library has
+ * there. The program `finediffusion` tries them in processes of its own first. The library has
  * no program to start: it does so where FINEDIFFUSION_HELPER holds the path of a `finediffusion` of
  * the same version, and loads what is installed otherwise; with the device "cpu" no driver is
  * touched. */
@@ -95,7 +95,7 @@ enum fdit_status {
     FDIT_ERROR_MEMORY,      /* host memory */
     FDIT_ERROR_IO,          /* open, read, write, rename: errno's text is in the message */
     FDIT_ERROR_FORMAT,      /* a file is not what it should be */
-    FDIT_ERROR_ARGUMENT,    /* an option or argument of the caller: exit status 2 */
+    FDIT_ERROR_ARGUMENT,    /* an option or argument of the caller; the program then exits with status 2 */
     FDIT_ERROR_UNSUPPORTED, /* well formed, but this build or device cannot do it */
     FDIT_ERROR_DEVICE,      /* a device failed, or its memory is short */
     FDIT_ERROR_NUMERIC,     /* NaN or infinity where a number is needed */
@@ -105,7 +105,7 @@ enum fdit_status {
 /* "out of memory", "input or output error", ...; never NULL, static. */
 const char *fdit_status_text(enum fdit_status status);
 
-/* NOTE: what a user who waits would want to know; the others in order of weight. */
+/* From the most to the least serious; NOTE beside them: what a user who waits wants to know. */
 enum fdit_log_level { FDIT_LOG_ERROR, FDIT_LOG_WARNING, FDIT_LOG_INFO, FDIT_LOG_DEBUG, FDIT_LOG_NOTE };
 
 /* Receives one message without a newline. The library never prints by itself. */
@@ -140,9 +140,10 @@ struct fdit_device_description {
     bool is_gpu;
     bool usable; /* it opens; what it computes is tried by whoever opens it */
 };
-/* false: no more. The texts belong to the library, until the function returns. */
+/* Returns false to end the list. The texts are valid until it returns. */
 typedef bool (*fdit_device_fn)(void *user, const struct fdit_device_description *device);
-/* Calls `each` for every device of this machine, those that cannot be used too. FDIT_ERROR_DEVICE. */
+/* Calls `each` for every device of this machine, also for those that cannot be used. FDIT_ERROR_DEVICE: they
+ * cannot be listed. */
 enum fdit_status fdit_list_devices(fdit_context *ctx, fdit_device_fn each, void *user);
 
 /* ------------------------------------------------------------------ drawing pictures */
@@ -163,7 +164,7 @@ struct fdit_session_options {
     const char *guide;        /* superclass[:RANK], empty, random, base, delta:FILE, none; NULL: as trained */
     bool force;               /* take a delta that was made from another base */
     /* the autoencoder of a model on latents */
-    const char *vae; /* safetensors file of an AutoencoderKL, or its folder; NULL: latents are all there is */
+    const char *vae;  /* safetensors file of an AutoencoderKL, or its folder; NULL: latents stay latents */
     double vae_scale; /* its scaling factor; 0: as its config.json says */
     /* where and how it is computed */
     const char *device; /* "cpu", "gpu", "opencl:0:0", part of a name, several with commas; NULL: the best */
@@ -171,14 +172,14 @@ struct fdit_session_options {
     const char *precision; /* of the matrix products: "f32" (NULL), "bf16", "f16", "int8" or "auto" */
     const char *weights;   /* type that weights are kept in: "f32" (NULL), "bf16", "f16", "int8" */
     size_t memory;         /* bytes of a device to keep to; 0: what the device has */
-    int batch;             /* pictures of a device at once; 0: by size and memory */
+    int batch;             /* pictures that a device draws at once; 0: by size and memory */
     bool plan_only; /* for fdit_session_plan: nothing is allocated on the device, nothing can be drawn */
-    const char
-        *objective; /* of a base whose file does not say it, as a SiT's state_dict: "flow-sit"; NULL: as
-                            * the files say, else "ddpm" */
-    bool merge;     /* the delta's adapter into the weights as they are loaded: as fast as without one */
-    /* blocks that are computed in some steps only, as --cache-interval "3", --cache-order "0", --cache-full
-     * "fora"; NULL: in all. What is kept for it is in the plan. */
+    /* "flow-sit", "ddpm", ... of a base whose file does not say it, as a SiT's state_dict; NULL: as the files
+     * say, else "ddpm" */
+    const char *objective;
+    bool merge; /* add the delta's adapter to the weights as they are loaded: draws as fast as without */
+    /* compute some blocks only every few steps: "3", "0" and "fora" mean what --cache-interval, --cache-order
+     * and --cache-full do; NULL: all blocks in every step. The plan counts what is kept for it. */
     const char *cache_interval, *cache_order, *cache_full;
 };
 #define fdit_session_options_init(options) fdit_session_options_init_size((options), sizeof *(options))
@@ -192,12 +193,12 @@ enum fdit_status fdit_session_open(fdit_context *ctx, const struct fdit_session_
                                    fdit_session **out);
 void fdit_session_close(fdit_session *s); /* NULL is allowed */
 
-/* What it holds, as a table for people; and in bytes: on all devices together, and of this process (with the
- * device's part where that has no memory of its own). The text belongs to the session. */
+/* The memory that it holds: as a table for people, and in bytes on all devices together and in this process
+ * (with the device's part where the device has no memory of its own). The text belongs to the session. */
 const char *fdit_session_plan(const fdit_session *s);
 size_t fdit_session_device_bytes(const fdit_session *s);
 size_t fdit_session_process_bytes(const fdit_session *s);
-int fdit_session_batch(const fdit_session *s); /* pictures of a device at once */
+int fdit_session_batch(const fdit_session *s); /* pictures that a device draws at once */
 
 /* "DiT-XL/2", "superclass:genus". */
 const char *fdit_session_model(const fdit_session *s);
@@ -216,26 +217,27 @@ const char *fdit_session_group_name(const fdit_session *s, int32_t rank, int32_t
 int32_t fdit_session_find_group(const fdit_session *s, int32_t rank, const char *name);
 /* The group of a class at a rank: its superclass there. -1 when either is out of range. */
 int32_t fdit_session_class_group(const fdit_session *s, int32_t rank, int32_t id);
-/* Classes as --classes takes them: "all", "genus=Turdus", names, "#5", several with commas, "@FILE". The
- * first `room` ids to ids[] (NULL with room 0), how many there are to *n. FDIT_ERROR_ARGUMENT: a name is
- * not known, with the closest ones; FDIT_ERROR_IO: the file. */
+/* The ids of classes, written as for --classes: "all", "genus=Turdus", names, "#5", several with commas,
+ * "@FILE". Writes the first `room` of them to ids (NULL with room 0) and their number to *n.
+ * FDIT_ERROR_ARGUMENT: a name is not known, with the closest ones; FDIT_ERROR_IO: the file. */
 enum fdit_status fdit_session_select(fdit_context *ctx, const fdit_session *s, const char *what, int32_t *ids,
                                      size_t room, size_t *n);
 
-/* What the model draws: x [channels][size][size], pixels or latents, so many elements. */
+/* What the model draws, x [channels][size][size] of pixels or latents: its size, channels and elements. */
 int fdit_session_size(const fdit_session *s);
 int fdit_session_channels(const fdit_session *s); /* pixels: 1 grey, 3 colour; latents: usually 4 */
 size_t fdit_session_elements(const fdit_session *s);
-/* Pictures: height and width, channels (1 or 3), bytes. All 0 for latents without an autoencoder. */
+/* A picture of 8 bits a channel: its height and width, its channels (1 or 3) and its bytes. All are 0 for
+ * latents without an autoencoder. */
 int fdit_session_picture_size(const fdit_session *s);
 int fdit_session_picture_channels(const fdit_session *s);
 size_t fdit_session_picture_bytes(const fdit_session *s);
 
 struct fdit_draw_progress {
     size_t done, total; /* pictures */
-    int step, steps;    /* of those that are drawn now */
+    int step, steps;    /* of the pictures that are being drawn */
 };
-/* Called after every step from the thread that draws. false: stop. */
+/* Called after every step from the thread that draws; returns false to stop. */
 typedef bool (*fdit_draw_fn)(void *user, const struct fdit_draw_progress *progress);
 
 struct fdit_draw_options {
@@ -254,28 +256,30 @@ struct fdit_draw_options {
 #define fdit_draw_options_init(options) fdit_draw_options_init_size((options), sizeof *(options))
 void fdit_draw_options_init_size(struct fdit_draw_options *options, size_t size);
 
-/* x [n][channels][size][size]: n pictures of these classes and seeds; options NULL: the defaults. A picture
- * depends on weights, class, seed and options only, not on batch, order, threads or the other pictures.
+/* Draws n pictures, of these classes [n] and seeds [n], into x [n][channels][size][size]; options NULL: the
+ * defaults. A picture depends on weights, class, seed and options only, not on batch, order, threads or the
+ * other pictures.
  * FDIT_ERROR_ARGUMENT: a class or an option; FDIT_ERROR_NUMERIC: a result is not finite; FDIT_ERROR_DEVICE;
  * FDIT_INTERRUPTED after fdit_context_stop, or when progress returned false. */
 enum fdit_status fdit_session_draw(fdit_context *ctx, fdit_session *s,
                                    const struct fdit_draw_options *options, const int32_t *classes,
                                    const uint64_t *seeds, size_t n, float *x);
-/* x of n pictures to 8 bits, decoded by the autoencoder where the model works on latents: pixels
- * [n][picture_size][picture_size][picture_channels]. FDIT_ERROR_ARGUMENT: latents without an autoencoder;
- * FDIT_ERROR_DEVICE. */
+/* Turns x of n pictures into 8 bits a channel, decoded by the autoencoder where the model works on latents:
+ * pixels [n][picture_size][picture_size][picture_channels]. FDIT_ERROR_ARGUMENT: latents without an
+ * autoencoder; FDIT_ERROR_DEVICE. */
 enum fdit_status fdit_session_pixels(fdit_context *ctx, fdit_session *s, const float *x, size_t n,
                                      unsigned char *pixels);
-/* x of one picture to a PNG file; the same statuses, and FDIT_ERROR_IO. */
+/* Writes x of one picture to a PNG file, which appears whole or not at all; the same statuses, and
+ * FDIT_ERROR_IO. */
 enum fdit_status fdit_session_save_png(fdit_context *ctx, fdit_session *s, const float *x, const char *path);
-/* The same of a picture that was drawn with these options (NULL: the defaults), class and seed: the file that
- * `finediffusion sample` writes, with texts that say class, seed, options and the hash of the weights. The
- * first call reads the weights' files. */
+/* The same for a picture that was drawn with these options (NULL: the defaults), class and seed: the file
+ * that `finediffusion sample` writes, with texts that say class, seed, options and the hash of the weights.
+ * The first call reads the files of the weights for that hash: FDIT_ERROR_IO, _FORMAT. */
 enum fdit_status fdit_session_save_picture(fdit_context *ctx, fdit_session *s,
                                            const struct fdit_draw_options *options, int32_t class_id,
                                            uint64_t seed, const float *x, const char *path);
-/* Pixels [height][width][channels] to a PNG file, which appears whole or not at all. channels 1 or 3.
- * FDIT_ERROR_ARGUMENT, FDIT_ERROR_IO. */
+/* Writes pixels [height][width][channels], channels 1 or 3, to a PNG file, which appears whole or not at all.
+ * FDIT_ERROR_ARGUMENT: a size or number of channels; FDIT_ERROR_IO. */
 enum fdit_status fdit_save_png(fdit_context *ctx, const char *path, const unsigned char *pixels, int width,
                                int height, int channels);
 
@@ -284,7 +288,7 @@ enum fdit_status fdit_save_png(fdit_context *ctx, const char *path, const unsign
 /* A run of fine-tuning, or of training from scratch: its options, then the run itself. */
 typedef struct fdit_training fdit_training;
 
-/* With the defaults of `finediffusion train`. Freed by fdit_training_free. FDIT_ERROR_MEMORY. */
+/* A training with the defaults of `finediffusion train`. Freed by fdit_training_free. */
 enum fdit_status fdit_training_new(fdit_context *ctx, fdit_training **out);
 void fdit_training_free(fdit_training *t); /* NULL is allowed */
 
@@ -294,28 +298,28 @@ void fdit_training_free(fdit_training *t); /* NULL is allowed */
  * the option, the value and what is possible; the training is then as it was. */
 enum fdit_status fdit_training_set(fdit_context *ctx, fdit_training *t, const char *option,
                                    const char *value);
-/* Begins with the options that a run's config.json (or a file like it) holds; what was set before is lost.
+/* Takes the options that a run's config.json (or a file like it) holds; those that were set before are lost.
  * FDIT_ERROR_IO, FDIT_ERROR_FORMAT; FDIT_ERROR_ARGUMENT: a file that it names is not there. */
 enum fdit_status fdit_training_read_config(fdit_context *ctx, fdit_training *t, const char *path);
 /* The same with the options of the run in this folder, which fdit_training_run goes on with, to the bits that
  * an unbroken run would have had. */
 enum fdit_status fdit_training_resume(fdit_context *ctx, fdit_training *t, const char *run);
 
-/* What the run would hold in memory, as a table for people; nothing is computed or written. The text
- * belongs to the training, until the next call. Statuses as of fdit_training_run; FDIT_ERROR_DEVICE: it
+/* What the run would hold in memory, as a table for people; nothing is computed or written. The text is
+ * valid until the next call with this training. Statuses as of fdit_training_run; FDIT_ERROR_DEVICE: it
  * does not fit, the text is there all the same. */
 enum fdit_status fdit_training_plan(fdit_context *ctx, fdit_training *t, const char **text);
 
 struct fdit_training_progress {
-    int64_t step, steps;  /* done, of */
-    double loss, mse, vb; /* of the last step: loss = mse + vb */
-    double lr;
+    int64_t step, steps;  /* steps done, and of the whole run */
+    double loss, mse, vb; /* of the last step: loss = mse + vb, mean squared error and bound in bits */
+    double lr;            /* of the last step */
     double images_per_second, seconds; /* of training so far */
 };
-/* Called after every step from the calling thread. false: stop after a checkpoint. */
+/* Called after every step from the calling thread; returns false to stop after a checkpoint. */
 typedef bool (*fdit_training_fn)(void *user, const struct fdit_training_progress *progress);
 
-/* Runs to the end: OUT/delta.safetensors is the result, what else OUT holds is in the README. progress may be
+/* Runs to the end. The result is OUT/delta.safetensors; the README says what else OUT holds. progress may be
  * NULL. FDIT_ERROR_ARGUMENT: an option; FDIT_ERROR_IO, _FORMAT, _NUMERIC: a file; FDIT_ERROR_UNSUPPORTED,
  * FDIT_ERROR_DEVICE: the device; FDIT_ERROR_NUMERIC: the loss is not finite; FDIT_INTERRUPTED, with a
  * checkpoint to go on from, after fdit_context_stop or when progress returned false. */
