@@ -60,7 +60,7 @@ float4 quad(__global const float *row, bool there, int d)
 }
 
 /* v with `other` in place of its numbers from `left` on */
-float4 masked(float4 v, int left, float other)
+INLINE float4 masked(float4 v, int left, float other)
 {
     v.x = left > 0 ? v.x : other;
     v.y = left > 1 ? v.y : other;
@@ -178,8 +178,8 @@ void store_rows(__global float *to, size_t stride, float acc[4][COLUMNS], float4
  * exp(s - top) v, a tile first scales sum and acc by exp(top - top') = shrink. p [row], scores of keys k0..,
  * becomes exp(s - top'). Four items share the exponentials of a row: item `part` of a row has its quads
  * part + 4 j. `top`, `sum`, `shrink` [ROWS], part_of [4 ROWS] are local; begins and ends with a barrier. */
-void soften(__local float *p, __local float *top, __local float *sum, __local float *shrink,
-            __local float *part_of, int k0, int N)
+INLINE void soften(__local float *p, __local float *top, __local float *sum, __local float *shrink,
+                   __local float *part_of, int k0, int N)
 {
     int l = (int)get_local_id(1) * BX + (int)get_local_id(0), row = l / 4, part = l % 4;
     barrier(CLK_LOCAL_MEM_FENCE);

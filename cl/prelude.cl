@@ -26,7 +26,7 @@
  * operation is wanted, kernels say mad. */
 #pragma OPENCL FP_CONTRACT OFF
 
-/* A function that works on the results of a work-item: called, it would have them in memory, not in
+/* A part of a kernel. A call would need a stack, and would have a work-item's arrays in memory instead of in
  * registers. */
 #define INLINE static inline __attribute__((always_inline))
 
