@@ -468,7 +468,8 @@ enum fdit_status fdit_devices_open(fdit_context *ctx, const struct fdit_device_o
         if (list)
             TRY(fdit_strndup(ctx, list, length, &name));
         if (name && !*name)
-            FAIL(ctx, FDIT_ERROR_ARGUMENT, "device list: a name is missing beside a comma");
+            FAIL(ctx, FDIT_ERROR_ARGUMENT,
+                 "device list: an empty name; write names with one comma between them");
         exact.spec = name;
         TRY(open_one(ctx, &all, &exact, &set.list[set.n]));
         set.n++;

@@ -39,7 +39,7 @@ static int tables(struct table *out)
     int n = 0;
     bool avx2 = false;
     for (int i = 0; fdit_cpu_isa_get(i, &entry); i++) {
-        avx2 = avx2 || (entry.isa == FDIT_CPU_AVX2 && entry.supported);
+        avx2 = avx2 || (strcmp(entry.name, "avx2") == 0 && entry.supported);
         if (!entry.supported)
             continue;
         if (entry.attention_bf16)

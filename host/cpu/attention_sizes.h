@@ -3,16 +3,9 @@
 #ifndef FDIT_HOST_CPU_ATTENTION_SIZES_H
 #define FDIT_HOST_CPU_ATTENTION_SIZES_H
 
+#include "cpu/rounding.h"
 #include "cpu/simd.h"
 
-static int round_up(int n, int to)
-{
-    return (n + to - 1) / to * to;
-}
-static int min_int(int a, int b)
-{
-    return a < b ? a : b;
-}
 /* Vectors that hold a row of a head, and its padded length. */
 static int vectors_of(int head_size)
 {

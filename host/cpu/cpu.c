@@ -62,7 +62,6 @@ static enum fdit_status cpu_open(fdit_context *ctx, const struct fdit_device_opt
     cpu->threads = options->threads > 0 ? options->threads : usual;
     TRY(fdit_cpu_threads_start(ctx, cpu, limits.processors));
     TRY(choose_kernels(ctx, &isa, &provider));
-    cpu->isa = isa.isa;
     cpu->gemm = isa.gemm;
     cpu->op = isa.op;
     cpu->has_bf16 = isa.gemm_bf16 != NULL;

@@ -41,20 +41,6 @@
 
 #include "device/backend.h"
 
-enum fdit_cpu_isa {
-    FDIT_CPU_GENERIC,
-    FDIT_CPU_NEON,
-    FDIT_CPU_NEONDOT,
-    FDIT_CPU_AVX2,
-    FDIT_CPU_AVXVNNI,
-    FDIT_CPU_AVX512,
-    FDIT_CPU_AVX512VNNI,
-    FDIT_CPU_AVX512BF16,
-    FDIT_CPU_AMX,
-    FDIT_CPU_WIDE, /* tests only */
-    FDIT_CPU_ISA_COUNT
-};
-
 enum fdit_cpu_provider { FDIT_GEMM_OWN, FDIT_GEMM_ONEDNN, FDIT_GEMM_CBLAS, FDIT_GEMM_COUNT };
 
 struct fdit_pool; /* core/pool.h */
@@ -67,7 +53,6 @@ struct fdit_cpu_attention_kernels;
 struct fdit_cpu {
     int threads; /* >= 1 */
     struct fdit_pool *pool;
-    enum fdit_cpu_isa isa;
     enum fdit_cpu_provider provider;
     const struct fdit_cpu_gemm_kernels *gemm;
     const struct fdit_cpu_op_kernels *op;
@@ -103,7 +88,6 @@ static inline int32_t *fdit_cpu_i32(struct fdit_tensor t)
 /* isa.c: one entry per instruction set of this build. `supported`: this processor has it. */
 struct fdit_cpu_isa_entry {
     const char *name; /* "avx2" */
-    enum fdit_cpu_isa isa;
     int vlen;
     const struct fdit_cpu_gemm_kernels *gemm;
     const struct fdit_cpu_op_kernels *op;

@@ -33,11 +33,6 @@ enum {
     PREPARED_BYTES = 16 << 20, /* of an operand at a time; more only for one row of tiles */
 };
 
-static int divide_up(int a, int b)
-{
-    return (a + b - 1) / b;
-}
-
 /* n in equal parts of at most `max`, a multiple of `unit`. */
 static int equal_parts(int n, int max, int unit)
 {

@@ -20,19 +20,11 @@
 #ifndef FDIT_CPU_GEMM_KERNELS_H
 #define FDIT_CPU_GEMM_KERNELS_H
 
+#include "cpu/rounding.h"
 #include "device/backend.h"
 
 #include <math.h>
 #include <string.h>
-
-static inline int min_int(int a, int b)
-{
-    return a < b ? a : b;
-}
-static inline int round_up(int a, int to)
-{
-    return (a + to - 1) / to * to;
-}
 
 enum { FDIT_INT8_STEP = 64 }; /* k of an int8 panel is filled up with zeros to a multiple of it */
 

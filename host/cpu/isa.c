@@ -114,7 +114,6 @@ static const struct {
     bool (*supported)(void), (*fast_bf16)(void); /* asked for one entry alone: cpuid is slow in a guest */
 } sets[] = {
     { .entry = { .name = "generic",
-                 .isa = FDIT_CPU_GENERIC,
                  .vlen = 4,
                  .gemm = &fdit_cpu_gemm_kernels_generic,
                  .op = &fdit_cpu_op_kernels_generic },
@@ -122,7 +121,6 @@ static const struct {
 #if defined(__aarch64__)
     /* Every such processor has it, so the compiler has put it into the generic kernels already. */
     { .entry = { .name = "neon",
-                 .isa = FDIT_CPU_NEON,
                  .vlen = 4,
                  .gemm = &fdit_cpu_gemm_kernels_generic,
                  .op = &fdit_cpu_op_kernels_generic },
@@ -130,7 +128,6 @@ static const struct {
 #endif
 #if defined(HAVE_NEONDOT)
     { .entry = { .name = "neondot",
-                 .isa = FDIT_CPU_NEONDOT,
                  .vlen = 4,
                  .gemm = &fdit_cpu_gemm_kernels_generic,
                  .op = &fdit_cpu_op_kernels_generic,
@@ -139,7 +136,6 @@ static const struct {
 #endif
 #if defined(HAVE_AVX2)
     { .entry = { .name = "avx2",
-                 .isa = FDIT_CPU_AVX2,
                  .vlen = 8,
                  .gemm = &fdit_cpu_gemm_kernels_avx2,
                  .op = &fdit_cpu_op_kernels_avx2 },
@@ -147,7 +143,6 @@ static const struct {
 #endif
 #if defined(HAVE_AVXVNNI)
     { .entry = { .name = "avxvnni",
-                 .isa = FDIT_CPU_AVXVNNI,
                  .vlen = 8,
                  .gemm = &fdit_cpu_gemm_kernels_avx2,
                  .op = &fdit_cpu_op_kernels_avx2,
@@ -156,7 +151,6 @@ static const struct {
 #endif
 #if defined(HAVE_AVX512)
     { .entry = { .name = "avx512",
-                 .isa = FDIT_CPU_AVX512,
                  .vlen = 16,
                  .gemm = &fdit_cpu_gemm_kernels_avx512,
                  .op = &fdit_cpu_op_kernels_avx512 },
@@ -165,7 +159,6 @@ static const struct {
 /* From here on the same kernels for f32, the same bits. */
 #if defined(HAVE_AVX512VNNI)
     { .entry = { .name = "avx512vnni",
-                 .isa = FDIT_CPU_AVX512VNNI,
                  .vlen = 16,
                  .gemm = &fdit_cpu_gemm_kernels_avx512,
                  .op = &fdit_cpu_op_kernels_avx512,
@@ -174,7 +167,6 @@ static const struct {
 #endif
 #if defined(HAVE_AVX512BF16)
     { .entry = { .name = "avx512bf16",
-                 .isa = FDIT_CPU_AVX512BF16,
                  .vlen = 16,
                  .gemm = &fdit_cpu_gemm_kernels_avx512,
                  .op = &fdit_cpu_op_kernels_avx512,
@@ -186,7 +178,6 @@ static const struct {
 #endif
 #if defined(HAVE_AMX)
     { .entry = { .name = "amx",
-                 .isa = FDIT_CPU_AMX,
                  .vlen = 16,
                  .gemm = &fdit_cpu_gemm_kernels_avx512,
                  .op = &fdit_cpu_op_kernels_avx512,

@@ -2,7 +2,7 @@
 # Driver files go to fdit_sources, kernel files to cpu_kernel_sources: Makefile.am compiles those once
 # per instruction set, where configure found that the compiler can build for it (HAVE_AVX2 and so on);
 # HAVE_ONEDNN or HAVE_CBLAS when configure chose that provider.
-cpu_kernel_sources += host/cpu/gemm_kernels.c host/cpu/gemm_kernels.h host/cpu/simd.h host/cpu/vmath.h
+cpu_kernel_sources += host/cpu/gemm_kernels.c host/cpu/gemm_kernels.h host/cpu/rounding.h host/cpu/simd.h host/cpu/vmath.h
 cpu_kernel_sources += host/cpu/gemm_ahead.h host/cpu/gemm_epilogue.h host/cpu/gemm_quantise.h
 cpu_kernel_sources += host/cpu/gemm_tile_rows.h
 # Built for AVX-512-VNNI, AVX-VNNI and ARM's dot products.

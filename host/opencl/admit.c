@@ -144,8 +144,8 @@ static enum fdit_status judge(fdit_context *ctx, const struct fdit_child_end *en
     *why = NULL;
     if (!r->ours)
         TRY(fdit_strf(ctx, why,
-                      "the program that should look at it is another version or no finediffusion%s%s", before,
-                      end->said));
+                      "the program that should look at it is of another version, or not finediffusion%s%s",
+                      before, end->said));
     else if (end->late)
         TRY(fdit_strf(ctx, why, "it does not answer within %d seconds %s%s%s", seconds, when, before,
                       end->said));

@@ -146,43 +146,41 @@ static void attention_in_registers(fdit_device *dev, const struct fdit_attention
     run_rows(&l, &s, rows_an_item(cl, a->head_size));
 }
 
+/* The last arguments of both backward kernels. delta lies in the workspace behind q, k, v and dout,
+ * transposed. */
+static void launch_backward(struct launch *l, const struct fdit_attention_backward_args *a,
+                            const struct heads *s)
+{
+    cl_mem workspace = opencl_of(l->dev)->workspace;
+    launch_tensor(l, a->qkv);
+    launch_tensor(l, a->lse);
+    launch_memory(l, workspace, 4 * s->part);
+    launch_memory(l, workspace, 0);
+    launch_size(l, s->part);
+    launch_int(l, a->tokens);
+    launch_int(l, a->heads);
+    launch_int(l, s->ld);
+    launch_int(l, s->ld);
+    launch_float(l, (float)(1 / sqrt((double)a->head_size)));
+}
+
 static void backward_in_registers(fdit_device *dev, const struct fdit_attention_backward_args *a)
 {
     struct opencl *cl = opencl_of(dev);
     struct heads s = heads_of(cl, a->samples, a->tokens, a->heads, a->head_size);
     int width = a->heads * a->head_size;
-    float scale = (float)(1 / sqrt((double)a->head_size));
-    size_t delta = 4 * s.part;
     transpose(dev, &s, a->qkv, 0, 3, 3 * width);
     transpose(dev, &s, a->dout, 3, 1, width);
     struct launch l = begin_registers(dev, a->head_size, "attention_dq", false);
     launch_tensor(&l, a->dqkv);
     launch_tensor(&l, a->dout);
     launch_tensor(&l, a->out);
-    launch_tensor(&l, a->qkv);
-    launch_tensor(&l, a->lse);
-    launch_memory(&l, cl->workspace, delta);
-    launch_memory(&l, cl->workspace, 0);
-    launch_size(&l, s.part);
-    launch_int(&l, a->tokens);
-    launch_int(&l, a->heads);
-    launch_int(&l, s.ld);
-    launch_int(&l, s.ld);
-    launch_float(&l, scale);
+    launch_backward(&l, a, &s);
     run_rows(&l, &s, rows_an_item(cl, a->head_size));
     l = begin_registers(dev, a->head_size, "attention_dkv", false);
     launch_tensor(&l, a->dqkv);
     launch_tensor(&l, a->dout);
-    launch_tensor(&l, a->qkv);
-    launch_tensor(&l, a->lse);
-    launch_memory(&l, cl->workspace, delta);
-    launch_memory(&l, cl->workspace, 0);
-    launch_size(&l, s.part);
-    launch_int(&l, a->tokens);
-    launch_int(&l, a->heads);
-    launch_int(&l, s.ld);
-    launch_int(&l, s.ld);
-    launch_float(&l, scale);
+    launch_backward(&l, a, &s);
     run_rows(&l, &s, rows_an_item(cl, a->head_size) / 2);
 }
 

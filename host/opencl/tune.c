@@ -33,7 +33,7 @@ struct subject {
     struct gemm_shape shape;
     char text[64];
     struct gemm_config before, best;
-    double seconds_before, seconds, seconds_clblast;
+    double seconds_before, seconds;
 };
 
 struct tune {

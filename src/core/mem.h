@@ -31,6 +31,10 @@ static inline size_t fdit_page_floats(size_t n)
     return (n + page - 1) / page * page;
 }
 
+static inline size_t fdit_least(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
 /* Checked arithmetic for sizes that come from files and options: false on overflow, *out unchanged. */
 bool fdit_mul(size_t a, size_t b, size_t *out);
 bool fdit_add(size_t a, size_t b, size_t *out);

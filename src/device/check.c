@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "device/check.h"
+#include "core/clock.h"
 #include "core/mem.h"
 
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 size_t fdit_product(long long a, long long b, long long c)
 {
@@ -196,20 +196,13 @@ bool fdit_call_fail(const struct fdit_call *call, enum fdit_status status, const
     return false;
 }
 
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 bool fdit_call_start(struct fdit_call *call)
 {
     fdit_device *dev = call->dev;
     if (dev->fail_op_at && --dev->fail_op_at == 0)
         return fdit_call_fail(call, FDIT_ERROR_DEVICE, "failed because a test asked for it");
     if (dev->timing)
-        call->started = now();
+        call->started = fdit_clock_seconds();
     return true;
 }
 
@@ -241,5 +234,5 @@ void fdit_call_end(struct fdit_call *call, double flops, size_t more_bytes)
     if (dev->timing && dev->ops->busy)
         count->seconds += dev->ops->busy(dev, &count->launches);
     else if (dev->timing)
-        count->seconds += now() - call->started;
+        count->seconds += fdit_clock_seconds() - call->started;
 }

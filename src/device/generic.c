@@ -210,17 +210,12 @@ static void put(fdit_device *dev, struct fdit_tensor t, size_t from, const float
     dev->ops->write(dev, t.buffer, (t.offset + from) * sizeof(float), host, n * sizeof(float));
 }
 
-static size_t least(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
 void fdit_generic_modulate(fdit_device *dev, const struct fdit_modulate_args *a)
 {
     struct staging s = staging(dev, 5);
     size_t width = (size_t)a->width, rows = (size_t)a->tokens;
     for (size_t from = 0; from < width; from += s.size) {
-        size_t n = least(s.size, width - from);
+        size_t n = fdit_least(s.size, width - from);
         const float *weight = get(dev, &s, 1, a->weight, from, n);
         const float *bias = get(dev, &s, 2, a->bias, from, n);
         for (size_t b = 0; b < (size_t)a->samples; b++) {
@@ -242,7 +237,7 @@ void fdit_generic_copy_columns(fdit_device *dev, const struct fdit_copy_columns_
     const size_t n = (size_t)a->n, width = (size_t)a->width;
     for (size_t r = 0; r < (size_t)a->m && dev->status == FDIT_OK; r++)
         for (size_t from = 0; from < n; from += s.size) {
-            const size_t some = least(s.size, n - from);
+            const size_t some = fdit_least(s.size, n - from);
             put(dev, a->y, r * width + (size_t)a->first + from, get(dev, &s, 0, a->x, r * n + from, some),
                 some);
         }
@@ -256,7 +251,7 @@ void fdit_generic_token_mean(fdit_device *dev, const struct fdit_token_mean_args
     size_t width = (size_t)a->width, rows = (size_t)a->tokens;
     for (size_t b = 0; b < (size_t)a->samples; b++) {
         for (size_t from = 0; from < width; from += s.size) {
-            size_t n = least(s.size, width - from);
+            size_t n = fdit_least(s.size, width - from);
             for (size_t d = 0; d < n; d++)
                 sum[d] = 0;
             for (size_t r = b * rows; r < (b + 1) * rows && dev->status == FDIT_OK; r++) {
@@ -277,7 +272,7 @@ void fdit_generic_token_mean_backward(fdit_device *dev, const struct fdit_token_
     size_t width = (size_t)a->width, rows = (size_t)a->tokens;
     for (size_t b = 0; b < (size_t)a->samples; b++) {
         for (size_t from = 0; from < width; from += s.size) {
-            size_t n = least(s.size, width - from);
+            size_t n = fdit_least(s.size, width - from);
             float *dy = get(dev, &s, 0, a->dy, b * width + from, n);
             for (size_t d = 0; d < n; d++)
                 dy[d] = (float)((double)dy[d] / (double)rows);
@@ -294,7 +289,7 @@ void fdit_generic_diffuse(fdit_device *dev, const struct fdit_diffuse_args *a)
         const float *coef = get(dev, &s, 0, a->coef, 2 * b, 2);
         const double of_x0 = coef[0], of_noise = coef[1];
         for (size_t from = 0; from < a->n && dev->status == FDIT_OK; from += s.size) {
-            size_t n = least(s.size, a->n - from), at = b * a->n + from;
+            size_t n = fdit_least(s.size, a->n - from), at = b * a->n + from;
             const float *x0 = get(dev, &s, 0, a->x0, at, n);
             const float *noise = get(dev, &s, 1, a->noise, at, n);
             fdit_host_diffuse(n, part(&s, 2), x0, noise, of_x0, of_noise);
@@ -312,7 +307,7 @@ void fdit_generic_diffusion_loss(fdit_device *dev, const struct fdit_diffusion_l
         double mse = 0, vb = 0;
         dev->ops->read(dev, a->coef.buffer, (a->coef.offset + 8 * b) * sizeof(float), &coef, sizeof coef);
         for (size_t from = 0; from < count && dev->status == FDIT_OK; from += s.size) {
-            size_t n = least(s.size, count - from), at = b * count + from;
+            size_t n = fdit_least(s.size, count - from), at = b * count + from;
             size_t at_eps = 2 * b * count + from, at_v = at_eps + count;
             const float *eps = get(dev, &s, 0, a->out, at_eps, n);
             const float *v = get(dev, &s, 1, a->out, at_v, n);
@@ -339,7 +334,7 @@ void fdit_generic_velocity_loss(fdit_device *dev, const struct fdit_velocity_los
         double mse = 0;
         dev->ops->read(dev, a->coef.buffer, (a->coef.offset + 8 * b) * sizeof(float), &coef, sizeof coef);
         for (size_t from = 0; from < count && dev->status == FDIT_OK; from += s.size) {
-            size_t n = least(s.size, count - from), at = b * count + from,
+            size_t n = fdit_least(s.size, count - from), at = b * count + from,
                    at_out = b * outputs * count + from;
             const float *out = get(dev, &s, 0, a->out, at_out, n);
             const float *x0 = get(dev, &s, 1, a->x0, at, n), *noise = get(dev, &s, 2, a->noise, at, n);
@@ -392,7 +387,7 @@ void fdit_generic_sampler_step(fdit_device *dev, const struct fdit_sampler_step_
         for (size_t c = 0; c < channels; c++) {
             bool guided = fdit_has(a->uncond) && c < (size_t)a->guided_channels;
             for (size_t from = 0; from < a->n && dev->status == FDIT_OK; from += s.size) {
-                size_t n = least(s.size, a->n - from);
+                size_t n = fdit_least(s.size, a->n - from);
                 size_t at = (b * channels + c) * a->n + from;
                 size_t at_eps = (outputs * b * channels + c) * a->n + from;
                 float *x = get(dev, &s, 0, a->x, at, n);
@@ -415,7 +410,7 @@ void fdit_generic_lion(fdit_device *dev, const struct fdit_lion_args *a)
     struct staging s = staging(dev, 4);
     float scale = fdit_has(a->scale) ? *get(dev, &s, 0, a->scale, 0, 1) : 1;
     for (size_t from = 0; isfinite(scale) && from < a->n && dev->status == FDIT_OK; from += s.size) {
-        size_t n = least(s.size, a->n - from);
+        size_t n = fdit_least(s.size, a->n - from);
         float *p = get(dev, &s, 0, a->p, from, n), *m = get(dev, &s, 2, a->m, from, n);
         const float *g = get(dev, &s, 1, a->g, from, n);
         float *ema = fdit_has(a->ema) ? get(dev, &s, 3, a->ema, from, n) : NULL;

@@ -17,18 +17,13 @@ static void put(fdit_device *dev, struct fdit_tensor t, size_t from, const float
     dev->ops->write(dev, t.buffer, (t.offset + from) * sizeof(float), host, n * sizeof(float));
 }
 
-static size_t least(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
 /* -------------------------------------------------------------------------------------------- conv
  */
 
 size_t fdit_generic_conv_patches(size_t pixels, size_t k)
 {
     size_t fit = FDIT_GENERIC_STAGING / sizeof(float) / k;
-    return least(pixels, fit ? fit : 1);
+    return fdit_least(pixels, fit ? fit : 1);
 }
 
 /* A convolution in groups is not a product, and a matrix with zeros would carry a NaN of one group into
@@ -175,7 +170,7 @@ void fdit_generic_conv(fdit_device *dev, const struct fdit_conv_args *a)
     if (fdit_has(a->residual) && (a->residual.buffer != a->y.buffer || a->residual.offset != a->y.offset))
         dev->ops->copy(dev, a->y, a->residual, pixels * n_out);
     for (size_t from = 0; from < pixels && dev->status == FDIT_OK; from += block) {
-        size_t n = least(block, pixels - from);
+        size_t n = fdit_least(block, pixels - from);
         for (size_t p = 0; p < n; p++)
             patch(dev, a, from + p, host + p * k);
         put(dev, patches, 0, host, n * k);
@@ -196,7 +191,7 @@ static double group_sum(fdit_device *dev, const struct fdit_group_stats_args *a,
     double sum = 0;
     for (size_t r = 0; r < (size_t)a->pixels; r++)
         for (size_t c = 0; c < per; c += most) {
-            size_t n = least(most, per - c);
+            size_t n = fdit_least(most, per - c);
             get(dev, a->x, (b * (size_t)a->pixels + r) * width + g * per + c, x, n);
             for (size_t i = 0; i < n; i++)
                 sum += square ? (x[i] - mean) * (x[i] - mean) : (double)x[i];
@@ -238,7 +233,7 @@ void fdit_generic_group_apply(fdit_device *dev, const struct fdit_group_apply_ar
         for (size_t g = 0; g < (size_t)a->groups; g++) {
             get(dev, a->stats, (b * (size_t)a->groups + g) * 2, stats, 2);
             for (size_t c = g * per; c < (g + 1) * per && dev->status == FDIT_OK; c += most) {
-                size_t n = least(most, (g + 1) * per - c);
+                size_t n = fdit_least(most, (g + 1) * per - c);
                 get(dev, a->weight, c, w, n);
                 get(dev, a->bias, c, bias, n);
                 for (size_t r = b * (size_t)a->pixels; r < (b + 1) * (size_t)a->pixels; r++) {
@@ -306,7 +301,7 @@ void fdit_generic_pooling(fdit_device *dev, const struct fdit_pooling_args *a)
     for (size_t p = 0; p < pixels; p++) {
         struct fdit_pooling_window w = fdit_pooling_window_at(a, p);
         for (size_t c = 0; c < width && dev->status == FDIT_OK; c += most) {
-            size_t n = least(most, width - c);
+            size_t n = fdit_least(most, width - c);
             for (int k = 0; k < w.rows * w.columns; k++) {
                 size_t at = w.first + (size_t)(k / w.columns) * (size_t)a->width + (size_t)(k % w.columns);
                 get(dev, a->x, at * width + c, x, n);

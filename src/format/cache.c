@@ -351,11 +351,6 @@ const struct fdit_cache_info *fdit_cache_info_of(const struct fdit_cache *c)
     return &c->info;
 }
 
-const char *fdit_cache_path(const struct fdit_cache *c)
-{
-    return c->dir ? c->dir : c->name;
-}
-
 size_t fdit_cache_shards(const struct fdit_cache *c)
 {
     return c->layout.shards;

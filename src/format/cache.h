@@ -72,7 +72,6 @@ enum fdit_status fdit_cache_open(fdit_context *ctx, const char *path, struct fdi
 void fdit_cache_close(struct fdit_cache *c); /* NULL is allowed */
 /* Strings belong to the cache. */
 const struct fdit_cache_info *fdit_cache_info_of(const struct fdit_cache *c);
-const char *fdit_cache_path(const struct fdit_cache *c);
 size_t fdit_cache_shards(const struct fdit_cache *c);
 uint64_t fdit_cache_bytes(const struct fdit_cache *c);          /* of all files */
 int32_t fdit_cache_label(const struct fdit_cache *c, size_t i); /* class id in the cache's taxonomy */

@@ -27,11 +27,6 @@ static bool updates(const struct fdit_replica_rows *s)
     return s->x->first == 0;
 }
 
-static size_t least(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
 size_t fdit_replica_rows_bytes(const struct fdit_replica_rows *s)
 {
     if (!s)
@@ -58,8 +53,8 @@ enum fdit_status fdit_replica_rows_new(fdit_context *ctx, const struct fdit_mode
     s->d = (size_t)model->config.width;
     s->n_rows = (size_t)model->config.table_rows;
     s->batch = (size_t)model->options.batch;
-    s->most = least((size_t)x->members * s->batch, s->n_rows);
-    s->most_step = least((size_t)micros * (size_t)x->members * s->batch, s->n_rows);
+    s->most = fdit_least((size_t)x->members * s->batch, s->n_rows);
+    s->most_step = fdit_least((size_t)micros * (size_t)x->members * s->batch, s->n_rows);
     *out = s;
 out:
     return status;
@@ -116,7 +111,7 @@ enum fdit_status fdit_replica_rows_share(fdit_context *ctx, struct fdit_replica_
 {
     enum fdit_status status = FDIT_OK;
     for (size_t row = 0; row < s->n_rows; row += s->most) {
-        size_t n = least(s->most, s->n_rows - row) * s->d;
+        size_t n = fdit_least(s->most, s->n_rows - row) * s->d;
         if (updates(s))
             TRY(fdit_read(ctx, models[0]->dev, row_of(s, values_of(s, models[0]), row), s->values, n));
         TRY(s->x->share(ctx, s->x, s->values, n));
