@@ -28,9 +28,9 @@ tests_test_rng_SOURCES = tests/test_rng.c
 check_PROGRAMS += tests/test_schedule tests/test_sampler
 tests_test_schedule_SOURCES = tests/test_schedule.c
 check_PROGRAMS += tests/test_weighting
-tests_test_weighting_SOURCES = tests/test_weighting.c
+tests_test_weighting_SOURCES = tests/test_weighting.c tests/tables_fixture.c tests/tables_fixture.h
 check_PROGRAMS += tests/test_ema_profile
-tests_test_ema_profile_SOURCES = tests/test_ema_profile.c
+tests_test_ema_profile_SOURCES = tests/test_ema_profile.c tests/tables_fixture.c tests/tables_fixture.h
 tests_test_sampler_SOURCES = tests/test_sampler.c
 
 check_PROGRAMS += tests/test_progress

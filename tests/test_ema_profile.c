@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * test_ema_profile.c: averages of any length: widths, decays, coefficients and a reconstruction against the
  * fixtures' numbers (an independent computation), and what cannot be. */
-#include "harness.h"
+#include "tables_fixture.h"
 #include "model/ema_profile.h"
 
 #include <jansson.h>
@@ -9,33 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static fdit_context *ctx;
-static json_t *tables;
-
-static void setup(void)
-{
-    const char *folder = getenv("FDIT_METHODS_FIXTURES");
-    char *path = test_fixture("methods/tables2.json"), other[4096];
-    json_error_t error;
-    snprintf(other, sizeof other, "%s/tables2.json", folder ? folder : "");
-    ctx = fdit_context_new();
-    tables = json_load_file(folder && *folder ? other : path, 0, &error);
-    ck_assert_msg(tables != NULL, "%s:%d: %s", path, error.line, error.text);
-    free(path);
-}
-
-static void teardown(void)
-{
-    json_decref(tables);
-    fdit_context_free(ctx);
-}
-
-static double item(const json_t *list, size_t i)
-{
-    ck_assert(json_is_number(json_array_get(list, i)));
-    return json_number_value(json_array_get(list, i));
-}
 
 static void close_to(double got, double wanted, double absolute)
 {
@@ -48,16 +21,16 @@ START_TEST(test_widths)
     const json_t *widths = json_object_get(t, "width"), *steps = json_object_get(decays, "n");
     ck_assert_uint_gt(json_array_size(widths), 3);
     for (size_t i = 0; i < json_array_size(widths); i++) {
-        close_to(fdit_ema_power(item(widths, i)), item(json_object_get(t, "gamma"), i), 0);
-        close_to(fdit_ema_width(fdit_ema_power(item(widths, i))), item(widths, i), 0);
+        close_to(fdit_ema_power(table_item(widths, i)), table_item(json_object_get(t, "gamma"), i), 0);
+        close_to(fdit_ema_width(fdit_ema_power(table_item(widths, i))), table_item(widths, i), 0);
     }
     ck_assert_uint_gt(json_array_size(steps), 3);
     for (size_t i = 0; i < json_array_size(steps); i++) {
-        const int64_t n = (int64_t)item(steps, i);
+        const int64_t n = (int64_t)table_item(steps, i);
         close_to(fdit_ema_profile_decay(fdit_ema_power(0.05), n),
-                 item(json_object_get(decays, "width_0.05"), i), 1e-15);
+                 table_item(json_object_get(decays, "width_0.05"), i), 1e-15);
         close_to(fdit_ema_profile_decay(fdit_ema_power(0.1), n),
-                 item(json_object_get(decays, "width_0.1"), i), 1e-15);
+                 table_item(json_object_get(decays, "width_0.1"), i), 1e-15);
     }
 }
 END_TEST
@@ -74,7 +47,7 @@ START_TEST(test_coefficients)
     json_t *wanted;
     ck_assert(n >= 4 && n <= 16);
     for (size_t i = 0; i < n; i++)
-        stored[i] = (struct fdit_ema_profile){ item(times, i), fdit_ema_power(item(widths, i)) };
+        stored[i] = (struct fdit_ema_profile){ table_item(times, i), fdit_ema_power(table_item(widths, i)) };
     json_object_foreach(json_object_get(tables, "ema_coefficients"), key, wanted)
     {
         double step, width;
@@ -84,7 +57,7 @@ START_TEST(test_coefficients)
         ck_assert_ok(ctx, fdit_ema_coefficients(
                               ctx, stored, n, (struct fdit_ema_profile){ step, fdit_ema_power(width) }, got));
         for (size_t i = 0; i < n; i++)
-            close_to(got[i], item(wanted, i), 1e-9);
+            close_to(got[i], table_item(wanted, i), 1e-9);
     }
     ck_assert_int_ge(cases, 3);
 }
@@ -146,14 +119,14 @@ START_TEST(test_walk)
     ck_assert(n >= 4 && n <= 16 && steps > 8);
     for (size_t k = 0; k < n; k++) {
         const json_t *row = json_array_get(kept, k);
-        stored[k] = (struct fdit_ema_profile){ item(row, 0), fdit_ema_power(item(row, 1)) };
+        stored[k] = (struct fdit_ema_profile){ table_item(row, 0), fdit_ema_power(table_item(row, 1)) };
         for (size_t s = 1; s <= (size_t)stored[k].t; s++) {
             const double b = fdit_ema_profile_decay(stored[k].power, (int64_t)s);
             for (size_t i = 0; i < 3; i++)
-                average[i] = (s > 1 ? b * average[i] : 0) + (1 - b) * item(list, 3 * (s - 1) + i);
+                average[i] = (s > 1 ? b * average[i] : 0) + (1 - b) * table_item(list, 3 * (s - 1) + i);
         }
         for (size_t i = 0; i < 3; i++)
-            close_to(average[i], item(row, 2 + i), 1e-8); /* the walk is rounded to nine digits */
+            close_to(average[i], table_item(row, 2 + i), 1e-8); /* the walk is rounded to nine digits */
     }
     static const double widths[] = { 0.05, 0.07, 0.15 };
     static const char *const names[] = { "reconstructed_0.05", "reconstructed_0.07", "reconstructed_0.15" };
@@ -163,8 +136,8 @@ START_TEST(test_walk)
         for (size_t i = 0; i < 3; i++) {
             double made = 0;
             for (size_t k = 0; k < n; k++)
-                made += got[k] * item(json_array_get(kept, k), 2 + i);
-            close_to(made, item(json_object_get(walk, names[w]), i), 1e-9);
+                made += got[k] * table_item(json_array_get(kept, k), 2 + i);
+            close_to(made, table_item(json_object_get(walk, names[w]), i), 1e-9);
         }
     }
 }
@@ -174,7 +147,7 @@ int main(void)
 {
     Suite *suite = suite_create("ema_profile");
     TCase *tc = tcase_create("ema_profile");
-    tcase_add_checked_fixture(tc, setup, teardown);
+    tcase_add_checked_fixture(tc, tables_open, tables_close);
     tcase_add_test(tc, test_widths);
     tcase_add_test(tc, test_coefficients);
     tcase_add_test(tc, test_special);

@@ -2,40 +2,13 @@
  * test_weighting.c: loss weights and densities of noise times against the fixtures' numbers, what objectives
  * make of them, and what is refused. */
 #include "diffusion/objective.h"
-#include "harness.h"
+#include "tables_fixture.h"
 
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static fdit_context *ctx;
-static json_t *tables;
-
-static void setup(void)
-{
-    const char *folder = getenv("FDIT_METHODS_FIXTURES");
-    char *path = test_fixture("methods/tables2.json"), other[4096];
-    json_error_t error;
-    snprintf(other, sizeof other, "%s/tables2.json", folder ? folder : "");
-    ctx = fdit_context_new();
-    tables = json_load_file(folder && *folder ? other : path, 0, &error);
-    ck_assert_msg(tables != NULL, "%s:%d: %s", path, error.line, error.text);
-    free(path);
-}
-
-static void teardown(void)
-{
-    json_decref(tables);
-    fdit_context_free(ctx);
-}
-
-static double item(const json_t *list, size_t i)
-{
-    ck_assert(json_is_number(json_array_get(list, i)));
-    return json_number_value(json_array_get(list, i));
-}
 
 static void close_to(double got, double wanted)
 {
@@ -68,14 +41,14 @@ START_TEST(test_weights)
     ck_assert_uint_gt(n, 3);
     ck_assert_uint_gt(m, 3);
     for (size_t i = 0; i < n; i++) {
-        const double a = abar[(int)item(json_object_get(t, "t"), i)];
-        close_to(fdit_loss_weight_noise(&five, a), item(json_object_get(t, "min_snr_5_eps"), i));
-        close_to(fdit_loss_weight_noise(&one, a), item(json_object_get(t, "min_snr_1_eps"), i));
+        const double a = abar[(int)table_item(json_object_get(t, "t"), i)];
+        close_to(fdit_loss_weight_noise(&five, a), table_item(json_object_get(t, "min_snr_5_eps"), i));
+        close_to(fdit_loss_weight_noise(&one, a), table_item(json_object_get(t, "min_snr_1_eps"), i));
         ck_assert(fdit_loss_weight_noise(&uniform, a) == 1);
     }
     for (size_t i = 0; i < m; i++) {
-        const double u = item(json_object_get(flow, "u"), i);
-        close_to(fdit_loss_weight_velocity(&five, u), item(json_object_get(flow, "weight"), i));
+        const double u = table_item(json_object_get(flow, "u"), i);
+        close_to(fdit_loss_weight_velocity(&five, u), table_item(json_object_get(flow, "weight"), i));
         ck_assert(fdit_loss_weight_velocity(&uniform, u) == 1);
     }
 }
@@ -95,8 +68,9 @@ START_TEST(test_densities)
         const json_t *x = json_object_get(t, names[k][1]), *wanted = json_object_get(t, names[k][2]);
         ck_assert_uint_gt(json_array_size(x), 3);
         for (size_t i = 0; i < json_array_size(x); i++)
-            close_to(fdit_time_density_at(&d, *names[k][1] == 'z' ? (double)(float)item(x, i) : item(x, i)),
-                     item(wanted, i)); /* z is of float32 numbers */
+            close_to(fdit_time_density_at(&d, *names[k][1] == 'z' ? (double)(float)table_item(x, i)
+                                                                  : table_item(x, i)),
+                     table_item(wanted, i)); /* z is of float32 numbers */
     }
 }
 END_TEST
@@ -204,7 +178,7 @@ int main(void)
 {
     Suite *suite = suite_create("weighting");
     TCase *tc = tcase_create("weighting");
-    tcase_add_checked_fixture(tc, setup, teardown);
+    tcase_add_checked_fixture(tc, tables_open, tables_close);
     tcase_add_test(tc, test_weights);
     tcase_add_test(tc, test_densities);
     tcase_add_test(tc, test_coefficients);
