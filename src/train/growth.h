@@ -5,9 +5,9 @@
 
 #include "data/taxonomy.h"
 
-/* Whether a class or a rank of `old` (of the delta at path) is none of `taxonomy`, so that its rows would be
- * lost. refuse: that is FDIT_ERROR_ARGUMENT, which says how many, the first, and the ways on; else a
- * warning. */
+/* Whether a class or a rank of `old` (of the delta at path) is not one of `taxonomy`, so that its rows
+ * would be lost. refuse: that is FDIT_ERROR_ARGUMENT, which says how many, the first, and the ways on; else
+ * a warning. */
 enum fdit_status fdit_growth_check(fdit_context *ctx, const char *path, const struct fdit_taxonomy *old,
                                    const struct fdit_taxonomy *taxonomy, bool refuse);
 /* The classes of old with their ids, behind them those of `added` that are new. Both must have the same

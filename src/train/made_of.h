@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * made_of.h: what a run is made of, by content: its classes and groups, the list of its pictures, the
  * numbers of the files that it starts from. RUN/config.json keeps it, so that --resume notices when one of
- * them is another than it was, and takes no offence at another path. */
+ * them is another than it was, and accepts another path to the same. */
 #ifndef FDIT_TRAIN_MADE_OF_H
 #define FDIT_TRAIN_MADE_OF_H
 

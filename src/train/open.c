@@ -358,8 +358,8 @@ static enum fdit_status check_start(fdit_context *ctx, const struct run *r)
 static enum fdit_status check_replicas(fdit_context *ctx, struct run *r)
 {
     enum fdit_status status = FDIT_OK;
-    for (int i = 1; i < fdit_replicas_size(r->fleet); i++) {
-        struct fdit_model *m = fdit_replicas_model(r->fleet, i);
+    for (int i = 1; i < fdit_replicas_size(r->replicas); i++) {
+        struct fdit_model *m = fdit_replicas_model(r->replicas, i);
         m->plan.title = fdit_device_info(m->dev)->name;
         if (r->output.hooks.on_plan)
             r->output.hooks.on_plan(r->output.hooks.user, &m->plan);
@@ -508,7 +508,7 @@ enum fdit_status fdit_run_plan(fdit_context *ctx, struct run *r)
     if (fdit_learn_wanted(o))
         TRY(plan_learning(ctx, r));
     TRY(fdit_replicas_new(ctx, r->devices, r->model, r->step, r->objective, o->accumulate,
-                          r->output.hooks.exchange, &r->fleet));
+                          r->output.hooks.exchange, &r->replicas));
     r->model->plan.title = r->devices->n > 1 ? fdit_device_info(r->dev)->name : NULL;
     TRY(plan_preview(ctx, r));
     TRY(fdit_plan_add(ctx, &r->model->plan, FDIT_PLAN_HOST, NULL,
@@ -583,9 +583,9 @@ static enum fdit_status load_replicas(fdit_context *ctx, struct run *r)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_checkpoint *files[2] = { r->start ? r->start : r->base, r->base };
-    TRY(fdit_replicas_allocate(ctx, r->fleet));
-    for (int i = 1; i < fdit_replicas_size(r->fleet); i++) {
-        struct fdit_model *m = fdit_replicas_model(r->fleet, i);
+    TRY(fdit_replicas_allocate(ctx, r->replicas));
+    for (int i = 1; i < fdit_replicas_size(r->replicas); i++) {
+        struct fdit_model *m = fdit_replicas_model(r->replicas, i);
         TRY(give_vectors(ctx, r, m));
         TRY(r->o->from_scratch ? fdit_model_init(ctx, m, r->o->seed)
                                : fdit_model_load(ctx, m, files, r->start ? 2 : 1, true, NULL));

@@ -5,16 +5,16 @@
  * all. So all devices compute with the same bits, whatever they are, and a run's state is the first
  * device's.
  *
- *     TRY(fdit_replicas_new(ctx, devices, model, step, objective, micros, NULL, &fleet));
- *     ... plans: fdit_replicas_model(fleet, i)->plan ...
- *     TRY(fdit_replicas_allocate(ctx, fleet));                   // all but the first model's buffers
+ *     TRY(fdit_replicas_new(ctx, devices, model, step, objective, micros, NULL, &r));
+ *     ... plans: fdit_replicas_model(r, i)->plan ...
+ *     TRY(fdit_replicas_allocate(ctx, r));                   // all but the first model's buffers
  *     ... weights into every model ...
- *     TRY(fdit_replicas_share(ctx, fleet));                      // trained values of the first to the others
+ *     TRY(fdit_replicas_share(ctx, r));                      // trained values of the first to the others
  *     for each step:
- *         for each micro-batch:  TRY(fdit_replicas_micro(ctx, fleet, &micro));   // samples of all devices
- *         TRY(fdit_replicas_update(ctx, fleet, &update));
- *         fdit_replicas_report_begin(fleet);  ...  TRY(fdit_replicas_report_end(ctx, fleet, &losses));
- *         TRY(fdit_replicas_share(ctx, fleet));
+ *         for each micro-batch:  TRY(fdit_replicas_micro(ctx, r, &micro));   // samples of all devices
+ *         TRY(fdit_replicas_update(ctx, r, &update));
+ *         fdit_replicas_report_begin(r);  ...  TRY(fdit_replicas_report_end(ctx, r, &losses));
+ *         TRY(fdit_replicas_share(ctx, r));
  *
  * With one device all of it is fdit_step_* without a thread, a copy or a wait. */
 #ifndef FDIT_TRAIN_REPLICAS_H

@@ -74,8 +74,8 @@ out:
 static enum fdit_status start(fdit_context *ctx, struct run *r)
 {
     enum fdit_status status = FDIT_OK;
-    TRY(fdit_replicas_tell(ctx, r->fleet, &r->at, sizeof r->at));
-    TRY(fdit_replicas_share(ctx, r->fleet));
+    TRY(fdit_replicas_tell(ctx, r->replicas, &r->at, sizeof r->at));
+    TRY(fdit_replicas_share(ctx, r->replicas));
     r->summary->nothing = r->at.step > 0 && r->at.step >= r->total;
     struct fdit_loader_options l = fdit_run_loader(r);
     TRY(fdit_train_source_loader(ctx, r->data, r->train_ids, r->train_ids ? r->n_train : 0, &l, &r->loader));
@@ -121,7 +121,7 @@ static void close_run(struct run *r, bool failed)
 {
     fdit_loader_close(r->loader);
     fdit_run_output_close(r, failed);
-    fdit_replicas_free(r->fleet);
+    fdit_replicas_free(r->replicas);
     fdit_step_free(r->step);
     fdit_learn_free(r->learn);
     fdit_model_free(r->model);

@@ -39,7 +39,7 @@ out:
 /* What travelled since this was called before; the first call only begins. */
 static void note_traffic(struct run *r)
 {
-    const struct fdit_exchange_traffic now = fdit_replicas_traffic(r->fleet);
+    const struct fdit_exchange_traffic now = fdit_replicas_traffic(r->replicas);
     const double at = fdit_clock_seconds(), spent = at - r->travelled.at;
     r->travelled.several = r->members > r->devices->n;
     r->travelled.bytes = (double)(now.bytes - r->travelled.before.bytes);
@@ -56,7 +56,7 @@ static enum fdit_status finish_report(fdit_context *ctx, struct run *r)
     if (!r->pending)
         return FDIT_OK;
     r->pending = false;
-    TRY(fdit_replicas_report_end(ctx, r->fleet, &losses));
+    TRY(fdit_replicas_report_end(ctx, r->replicas, &losses));
     r->last.loss = losses.mse + losses.vb;
     r->last.mse = losses.mse;
     r->last.vb = losses.vb;
@@ -119,7 +119,7 @@ static enum fdit_status micro_batch(fdit_context *ctx, struct run *r, int index,
                                 .weight = &o->loss_weight };
     if (r->learn)
         fdit_learn_fill(r->learn, r->at.step + 1, b.labels, &micro);
-    TRY(fdit_replicas_micro(ctx, r->fleet, &micro));
+    TRY(fdit_replicas_micro(ctx, r->replicas, &micro));
     *position = b.next;
 out:
     return status;
@@ -137,7 +137,7 @@ static void begin_report(struct run *r, int64_t n, uint64_t position, double lr)
     fdit_pace_step(&r->pace, now, n);
     r->last.images_per_second = r->pace.rate * r->round * r->o->accumulate;
     r->summary->images += (uint64_t)r->round * (uint64_t)r->o->accumulate;
-    fdit_replicas_report_begin(r->fleet);
+    fdit_replicas_report_begin(r->replicas);
     r->pending = true;
 }
 
@@ -151,7 +151,7 @@ static enum fdit_status one_step(fdit_context *ctx, struct run *r)
     uint64_t position = r->at.position; /* becomes r->at's with the whole step: a stop may come between */
     for (int i = 0; i < o->accumulate; i++)
         TRY(micro_batch(ctx, r, i, &position));
-    TRY(fdit_replicas_update(ctx, r->fleet,
+    TRY(fdit_replicas_update(ctx, r->replicas,
                              &(struct fdit_update){ .optimiser = r->optimiser,
                                                     .lr = lr,
                                                     .beta1 = o->beta1,
@@ -166,9 +166,9 @@ static enum fdit_status one_step(fdit_context *ctx, struct run *r)
     /* Several devices have waited for each other anyway; so the log is whole when one of them
      * fails. The step is done once the first device holds it, whether or not the others can be
      * told. */
-    if (fdit_replicas_several(r->fleet)) {
+    if (fdit_replicas_several(r->replicas)) {
         TRY(finish_report(ctx, r));
-        TRY(fdit_replicas_share(ctx, r->fleet));
+        TRY(fdit_replicas_share(ctx, r->replicas));
     }
 out:
     return status;
@@ -182,7 +182,7 @@ static enum fdit_status save_after_failure(fdit_context *ctx, struct run *r, boo
 {
     enum fdit_status status = FDIT_OK;
     char *message = NULL;
-    bool other_device = found == FDIT_ERROR_DEVICE && fdit_replicas_several(r->fleet);
+    bool other_device = found == FDIT_ERROR_DEVICE && fdit_replicas_several(r->replicas);
     bool picture = fdit_picture_is_bad(found);
     if ((!other_device && !picture && found != FDIT_ERROR_IO) || fdit_device_failed(r->dev) ||
         r->at.step == 0)
@@ -231,7 +231,7 @@ enum fdit_status fdit_run_loop(fdit_context *ctx, struct run *r)
     fdit_pace_start(&r->pace, fdit_clock_seconds());
     while (r->at.step < r->total) {
         bool over = o->seconds > 0 && fdit_pace_spent(&r->pace, fdit_clock_seconds()) >= o->seconds;
-        TRY(fdit_replicas_agree(ctx, r->fleet, &over));
+        TRY(fdit_replicas_agree(ctx, r->replicas, &over));
         if (fdit_stopped(ctx) || over)
             break;
         int64_t before = r->at.step;

@@ -83,10 +83,10 @@ struct run {
     const struct fdit_optimiser *optimiser;
     struct fdit_model *model;
     struct fdit_step *step;
-    struct fdit_learn *learn;    /* NULL: guidance is not learnt */
-    struct fdit_replicas *fleet; /* model and step, and those of the other devices */
-    int members;                 /* devices in all processes */
-    int round, local;            /* pictures of a pass on all devices, and on those of this process */
+    struct fdit_learn *learn;       /* NULL: guidance is not learnt */
+    struct fdit_replicas *replicas; /* model and step, and those of the other devices */
+    int members;                    /* devices in all processes */
+    int round, local;               /* pictures of a pass on all devices, and on those of this process */
     struct fdit_loader *loader;
     char *taxonomy_json, *options_json, *identity_json, *names_json, *fingerprint, *guide, *train_json;
     float *noise;   /* [batch, item] */

@@ -77,12 +77,12 @@ enum fdit_status fdit_step_report_end(fdit_context *ctx, struct fdit_step *step,
 enum fdit_status fdit_step_sample_losses(fdit_context *ctx, struct fdit_step *step, int index, int samples,
                                          float *mse, float *vb);
 struct fdit_step_bad {
-    const char
-        *name;      /* owned by the model: the first gradient, else parameter, that is not finite; when all */
-    bool finite;    /* are, the parameter with the largest number in its gradient */
-    double largest; /* that number's size, with `finite` */
+    const char *name; /* of a parameter; belongs to the model */
+    bool finite;      /* all gradients and parameters are */
+    double largest;   /* with `finite`: the size of the largest number in the gradient of `name` */
 };
-/* Reads everything: only after a failure. */
+/* What failed: the first gradient, else parameter, that is not finite; when all are, the parameter with the
+ * largest gradient. Reads everything: only after a failure. */
 enum fdit_status fdit_step_find_bad(fdit_context *ctx, struct fdit_step *step, struct fdit_step_bad *out);
 
 #endif
