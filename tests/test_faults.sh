@@ -155,7 +155,7 @@ case ${FDIT_FAULTS:-train/} in
 *train/*)
     # Which buffer, how large, and what to do.
     again clCreateBuffer:12
-    grep -Eq "'[^']+' \([0-9.]+ [KM]iB\) could not be made beside the [0-9.]+ [KM]iB in use.*--plan" stderr ||
+    grep -Eq "could not allocate '[^']+' \([0-9.]+ [KM]iB\); [0-9.]+ [KM]iB are already in use.*--plan" stderr ||
         fail "the shortage does not name the buffer" "$(cat stderr)"
     # Where sub-buffers are denied CLBlast gets offsets, and its numbers are the same.
     gemm=clblast

@@ -79,7 +79,7 @@ static void print_table(FILE *f, const struct fdit_demo_result *r)
         snprintf(name, sizeof name, "%s, SCG w = %g", r->rows[i].name, r->guidance);
         print_scores(f, name, &r->rows[i].guided);
     }
-    print_scores(f, "real pictures of typefaces never seen", &r->real);
+    print_scores(f, "real pictures of unseen typefaces", &r->real);
 }
 
 static void put_score(struct fdit_json *b, json_t *to, const char *key, const struct fdit_judge_score *s)

@@ -94,7 +94,7 @@ static const struct fdit_option options[] = {
           "needed only if the data moved. Without GENERATED and --base, what the run learned is drawn; of a "
           "run of 'train --classifier' those pictures are classified: its accuracy and what it confuses" },
     { ROW(SWITCH, "split", "train|val", train), .usual = "val",
-      .help = "which side of the split: with train, nearest tells what was learned by heart" },
+      .help = "which side of the split: with train, nearest tells what was memorised" },
     FDIT_HEADING("What generated pictures are good for"),
     { ROW(FLAG, "utility", NULL, utility),
       .help =
@@ -105,7 +105,7 @@ static const struct fdit_option options[] = {
     { ROW(TEXT, "out", "DIR", out),
       .help = "folder of the classifiers; given again, the same command goes on where it was interrupted" },
     { ROW(INT, "seeds", "N", seeds), FDIT_RANGE(1, 100), .usual = "3",
-      .help = "classifiers of each of the three; more make the deviation surer" },
+      .help = "classifiers of each of the three; more estimate the deviation better" },
     { ROW(TEXT, "train", "'NAME=VALUE ...'", train_words),
       .note = ": model=192,6,3,4 size=32 channels=3 steps=2000 batch=32 lr=1e-3",
       .help = "options of 'train' for the classifiers" },

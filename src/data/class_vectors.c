@@ -46,7 +46,7 @@ static enum fdit_status read_names(fdit_context *ctx, struct fdit_class_vectors 
     TRY(names_path(ctx, v->path, &path));
     if (!strcmp(path, v->path) || !fdit_is_file(path))
         FAIL(ctx, FDIT_ERROR_FORMAT,
-             "%s: whose vectors these are is not known; write the names of the classes, one a line in the "
+             "%s: the classes of its vectors are not known; write their names, one a line in the "
              "order of the rows, into %s",
              v->path, path);
     TRY(fdit_file_read_all(ctx, path, MOST_NAMES, &bytes, &n));
@@ -261,8 +261,8 @@ enum fdit_status fdit_class_vectors_match(fdit_context *ctx, const struct fdit_c
              lacking.n, classes, fdit_name_list_text(&lacking));
     if (unknown.n)
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
-             "%s: %zu of its %zu vectors are of no class here (%s); leave them out of the file", v->path,
-             unknown.n, v->names.n, fdit_name_list_text(&unknown));
+             "%s: %zu of its %zu vectors do not belong to a class here (%s); leave them out of the file",
+             v->path, unknown.n, v->names.n, fdit_name_list_text(&unknown));
     *at = rows;
     rows = NULL;
 out:

@@ -306,7 +306,7 @@ enum fdit_status fdit_tax_warn_homonyms(fdit_context *ctx, const struct fdit_tax
             if (!several || one < several)
                 continue;
             fdit_log(ctx, FDIT_LOG_WARNING,
-                     "%s: %s \"%.80s\" lies in several groups of %s%s, and stays one group; are they "
+                     "%s: %s \"%.80s\" lies in several groups of %s%s, and stays one group; if they are "
                      "different things with one name, write the line \"#nested %s,%s\" into it, else "
                      "\"#independent\"",
                      what, fine->name, fdit_names_get(&fine->groups, (size_t)first), coarse->name,

@@ -297,8 +297,8 @@ static enum fdit_status not_made(fdit_context *ctx, const fdit_device *dev, enum
         return status;
     fdit_format_size(bytes, size);
     fdit_format_size(dev->buffer_bytes + dev->weight_bytes + dev->reserved, used);
-    status = fdit_fail(ctx, status, "'%s' (%s) could not be made beside the %s in use: %s", label, size, used,
-                       message);
+    status = fdit_fail(ctx, status, "could not allocate '%s' (%s); %s are already in use: %s", label, size,
+                       used, message);
     fdit_free(message);
     return status;
 }

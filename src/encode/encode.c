@@ -61,7 +61,7 @@ static enum fdit_status check(fdit_context *ctx, const struct fdit_encode_option
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "--vae-scale %g: give a number above 0, with --vae FILE",
              o->vae_scale);
     if (o->vae_scale > 0 && !fdit_cache_scale_is_sensible(o->vae_scale, 0))
-        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--vae-scale %g is that of no autoencoder; give 0.0001 to 10000",
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--vae-scale %g is not one of an autoencoder; give 0.0001 to 10000",
              o->vae_scale);
     if (fdit_cache_is(o->data))
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "%s is a cache already; give the pictures that it was made from",

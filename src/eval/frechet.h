@@ -22,7 +22,7 @@ enum fdit_status fdit_frechet(fdit_context *ctx, const struct fdit_moments *x, c
 enum fdit_status fdit_frechet_points(fdit_context *ctx, struct fdit_pool *pool, const struct fdit_points *x,
                                      const struct fdit_points *y, double *out);
 
-/* What the distance would be of endlessly many pictures (Chong and Forsyth 2020, "Effectively unbiased FID
+/* The distance extrapolated to infinitely many pictures (Chong and Forsyth 2020, "Effectively unbiased FID
  * and Inception score and where to find them"): distances of the first sizes[i] of y in this order, values
  * [n], and the straight line through them over 1 / size by least squares, *out its value at 0. Two different
  * sizes of at least two pictures, at most y->n. order [y->n]: which picture stands where. */

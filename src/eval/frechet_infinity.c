@@ -29,15 +29,16 @@ static enum fdit_status check_sizes(fdit_context *ctx, const size_t *sizes, size
     for (size_t i = 0; i < n; i++) {
         differ = differ || sizes[i] != sizes[0];
         if (sizes[i] < 2 || sizes[i] > most)
-            return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
-                             "Frechet distance of endlessly many: subsets of %zu of %zu pictures; give more "
-                             "pictures",
-                             sizes[i], most);
+            return fdit_fail(
+                ctx, FDIT_ERROR_ARGUMENT,
+                "Frechet distance of infinitely many pictures: subsets of %zu of %zu pictures; give more "
+                "pictures",
+                sizes[i], most);
     }
     if (!differ)
         return fdit_fail(
             ctx, FDIT_ERROR_ARGUMENT,
-            "Frechet distance of endlessly many: %zu pictures are too few for subsets of different "
+            "Frechet distance of infinitely many pictures: %zu pictures are too few for subsets of different "
             "sizes",
             most);
     return FDIT_OK;
@@ -51,7 +52,7 @@ enum fdit_status fdit_frechet_infinity(fdit_context *ctx, struct fdit_pool *pool
     struct fdit_moments real = { 0 }, some = { 0 };
     struct fdit_statistics *sums = NULL;
     *out = 0;
-    TRY(fdit_points_check_pair(ctx, "Frechet distance of endlessly many", x, y, 2));
+    TRY(fdit_points_check_pair(ctx, "Frechet distance of infinitely many pictures", x, y, 2));
     TRY(check_sizes(ctx, sizes, n, y->n));
     TRY(fdit_moments_of(ctx, pool, x, &real));
     for (size_t i = 0; i < n; i++) {

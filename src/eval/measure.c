@@ -20,7 +20,7 @@ const struct fdit_metric_info fdit_metric_table[FDIT_METRICS] = {
     [FDIT_METRIC_FD] = { "fd", "Frechet distance (FID of these features)", -1, false, true, true, true },
     [FDIT_METRIC_SFID] = { "sfid", "fd of features that keep places (Inception)", -1, false, false, false,
                            false },
-    [FDIT_METRIC_FD_INFINITY] = { "fd-infinity", "fd, from growing subsets, of endlessly many", -1, true,
+    [FDIT_METRIC_FD_INFINITY] = { "fd-infinity", "fd extrapolated to infinitely many pictures", -1, true,
                                   false, false, false },
     [FDIT_METRIC_KID] = { "kid", "kernel distance, unbiased, of all pictures", -1, true, true, true, true },
     [FDIT_METRIC_KID_SUBSETS] = { "kid-subsets", "kernel distance of 100 subsets, as published", -1, true,

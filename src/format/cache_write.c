@@ -73,7 +73,7 @@ static enum fdit_status check_folder(fdit_context *ctx, const char *dir)
         return fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s", dir);
     for (struct dirent *e; errno = 0, (e = readdir(d));)
         if (!is_ours(e->d_name))
-            FAIL(ctx, FDIT_ERROR_ARGUMENT, "%s is not empty (%s) and no cache; choose another folder", dir,
+            FAIL(ctx, FDIT_ERROR_ARGUMENT, "%s is not empty (%s) and not a cache; choose another folder", dir,
                  e->d_name);
     if (errno)
         status = fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s: cannot list the folder", dir);

@@ -268,8 +268,8 @@ static enum fdit_status walk(fdit_context *ctx, struct fdit_pt *pt, const struct
             continue; /* such as a tuple for a key: nothing below it can be a weight */
         if (n == 0 || used + n + 2 > MOST_NAME)
             FAIL(ctx, FDIT_ERROR_FORMAT,
-                 "%s: under %.200s: a key is empty, longer than %d bytes, no "
-                 "text or has control characters; the file is damaged or not a checkpoint",
+                 "%s: under %.200s: a key is empty, longer than %d bytes, not text or has control "
+                 "characters; the file is damaged or not a checkpoint",
                  pt->path, used ? name : "the root", MOST_NAME);
         size_t at = used;
         if (used)

@@ -235,7 +235,7 @@ static enum fdit_status build_tensor(struct fdit_pt_pickle *p, const struct fdit
     if (args->n < 4 || args->items[0]->kind != FDIT_PT_STORAGE)
         return fdit_pt_bad(p, "a tensor without storage, offset, shape and strides");
     if (!is_index(args->items[1]))
-        return fdit_pt_bad(p, "a tensor whose offset in its storage is negative or no number");
+        return fdit_pt_bad(p, "a tensor whose offset in its storage is negative or not a number");
     if (!are_indices(args->items[2]) || !are_indices(args->items[3]) ||
         args->items[2]->n != args->items[3]->n)
         return fdit_pt_bad(p, "a tensor whose shape and strides are not such lists of at most 16 numbers");

@@ -99,10 +99,10 @@ static enum fdit_status read_offsets(fdit_context *ctx, const char *file, const 
         return bad_tensor(ctx, file, t->name, "data_offsets must be two integers");
     json_int_t begin = json_integer_value(first), end = json_integer_value(last);
     if (begin < 0 || end < begin)
-        return fdit_fail(ctx, FDIT_ERROR_FORMAT,
-                         "%s: tensor %.200s: data_offsets %lld to %lld are "
-                         "no range; the file is damaged, get it again",
-                         file, t->name, (long long)begin, (long long)end);
+        return fdit_fail(
+            ctx, FDIT_ERROR_FORMAT,
+            "%s: tensor %.200s: data_offsets %lld to %lld are not a range; the file is damaged, get it again",
+            file, t->name, (long long)begin, (long long)end);
     if ((uint64_t)end > data_bytes)
         return fdit_fail(ctx, FDIT_ERROR_FORMAT,
                          "%s: tensor %.200s: data_offsets %lld to %lld are "
@@ -172,7 +172,7 @@ static enum fdit_status find_header(fdit_context *ctx, const char *file, const u
     if (length > n - 8)
         return fdit_fail(ctx, FDIT_ERROR_FORMAT,
                          "%s: the header should have %ju bytes, but %zu "
-                         "follow; the file is cut off or no safetensors file, get it again",
+                         "follow; the file is cut off, or not a safetensors file, get it again",
                          file, (uintmax_t)length, n - 8);
     if (length > MAX_HEADER)
         return fdit_fail(ctx, FDIT_ERROR_FORMAT,
@@ -182,7 +182,7 @@ static enum fdit_status find_header(fdit_context *ctx, const char *file, const u
     if (length == 0 || bytes[8] != '{')
         return fdit_fail(ctx, FDIT_ERROR_FORMAT,
                          "%s: the header is not a JSON object; the file is "
-                         "damaged or no safetensors file, get it again",
+                         "damaged, or not a safetensors file, get it again",
                          file);
     *header = (size_t)length;
     return FDIT_OK;

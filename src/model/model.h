@@ -153,8 +153,8 @@ enum fdit_status fdit_model_set(fdit_context *ctx, struct fdit_model *model, str
 /* A trained parameter's numbers in the base; of the class table [D], the one row that is kept. */
 enum fdit_status fdit_model_set_base(fdit_context *ctx, struct fdit_model *model, const struct fdit_param *p,
                                      const float *data);
-/* With config.class_vectors, d: gives class c the vector at[c] of `vectors` [.., d], all other rows of the table
- * zero. frozen: the classes' own rows stay as they are, so that only the map tells classes apart. */
+/* With config.class_vectors, d: gives class c the vector at[c] of `vectors` [.., d], all other rows of the
+ * table zero. frozen: the classes' own rows stay as they are, so that only the map tells classes apart. */
 enum fdit_status fdit_model_set_class_vectors(fdit_context *ctx, struct fdit_model *model,
                                               const float *vectors, const int32_t *at, int32_t classes,
                                               bool frozen);
