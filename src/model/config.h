@@ -63,11 +63,11 @@ enum fdit_status fdit_config_name(fdit_context *ctx, const struct fdit_model_con
 /* The number of heads that the published model of this width and depth has, or 0. */
 int fdit_config_usual_heads(int width, int depth);
 
-/* Reads a config.json: our keys (input_size, patch_size, in_channels, hidden_size, depth,
- * num_heads, mlp_ratio, table_rows) or those of a diffusers transformer (sample_size, num_layers,
- * num_attention_heads, attention_head_dim, num_embeds_ada_norm). "parameterisation" is the objective's name,
- * ddpm without it. "class_vectors" is not read: a file's class table has what the map gives (delta.h). Only keys that are there change
- * *config. `name` is for messages. */
+/* Reads a config.json: our keys (input_size, patch_size, in_channels, hidden_size, depth, num_heads,
+ * mlp_ratio, table_rows) or those of a diffusers transformer (sample_size, num_layers, num_attention_heads,
+ * attention_head_dim, num_embeds_ada_norm). "parameterisation" is the objective's name, ddpm without it.
+ * "class_vectors" is not read: a file's class table has what the map gives (delta.h). Only keys that are
+ * there change *config. `name` is for messages. */
 enum fdit_status fdit_config_from_json(fdit_context *ctx, const char *name, const char *text, size_t n,
                                        struct fdit_model_config *config);
 /* One line of JSON with our keys; deterministic. Free with fdit_free. */
