@@ -69,11 +69,11 @@ void load_a(__local float (*as)[TM + 1], __global const float *a, int m0, int k0
 #ifdef A_COLUMNS
         int m = i % TM, k = i / TM;
         bool in = m0 + m < M && k0 + k < K;
-        as[k][m] = in ? a[(size_t)(k0 + k) * (size_t)lda + (size_t)(m0 + m)] : 0.0f;
+        as[k][m] = in ? ROUNDED(a[(size_t)(k0 + k) * (size_t)lda + (size_t)(m0 + m)]) : 0.0f;
 #else
         int k = i % TK, m = i / TK;
         bool in = m0 + m < M && k0 + k < K;
-        as[k][m] = in ? a[(size_t)(m0 + m) * (size_t)lda + (size_t)(k0 + k)] : 0.0f;
+        as[k][m] = in ? ROUNDED(a[(size_t)(m0 + m) * (size_t)lda + (size_t)(k0 + k)]) : 0.0f;
 #endif
     }
 }
@@ -87,11 +87,11 @@ void load_b(__local float (*bs)[TN + 1], __global const B_TYPE *b, __global cons
 #ifdef B_ROWS
         int n = i % TN, k = i / TN;
         bool in = n0 + n < N && k0 + k < K;
-        bs[k][n] = in ? B_LOAD((size_t)(k0 + k) * (size_t)ldb + (size_t)(n0 + n), k0 + k) : 0.0f;
+        bs[k][n] = in ? ROUNDED(B_LOAD((size_t)(k0 + k) * (size_t)ldb + (size_t)(n0 + n), k0 + k)) : 0.0f;
 #else
         int k = i % TK, n = i / TK;
         bool in = n0 + n < N && k0 + k < K;
-        bs[k][n] = in ? B_LOAD((size_t)(n0 + n) * (size_t)ldb + (size_t)(k0 + k), k0 + k) : 0.0f;
+        bs[k][n] = in ? ROUNDED(B_LOAD((size_t)(n0 + n) * (size_t)ldb + (size_t)(k0 + k), k0 + k)) : 0.0f;
 #endif
     }
 }

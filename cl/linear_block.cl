@@ -62,96 +62,7 @@
 #define QA (TM * TK / 4 / ITEMS) /* quads an item loads */
 #define QB (TN * TK / 4 / ITEMS)
 
-#if W_TYPE == 0
-#define B_TYPE float
-#define B_ONE(at) b[at]
-#define B_FOUR(at) *(__global const float4 *)(b + (at))
-#elif W_TYPE == 1
-#define B_TYPE half
-#define B_ONE(at) vload_half((at), b)
-#define B_FOUR(at) vload_half4(0, b + (at))
-#elif W_TYPE == 2
-#define B_TYPE ushort
-#define B_ONE(at) as_float((uint)b[at] << 16)
-#define B_FOUR(at) as_float4(convert_uint4(*(__global const ushort4 *)(b + (at))) << 16)
-#else
-#define B_TYPE char
-#define B_ONE(at) (float)b[at]
-#define B_FOUR(at) convert_float4(*(__global const char4 *)(b + (at)))
-#endif
-
-#ifdef ALIGNED
-/* One by one: exp of a vector rounds otherwise than exp of a number in some libraries (PoCL's), and few
- * rows are computed by linear.cl. */
-float4 act4(uint kind, float4 v)
-{
-    return (float4)(act(kind, v.x), act(kind, v.y), act(kind, v.z), act(kind, v.w));
-}
-float4 act_slope4(uint kind, float4 v)
-{
-    return (float4)(act_slope(kind, v.x), act_slope(kind, v.y), act_slope(kind, v.z), act_slope(kind, v.w));
-}
-#endif
-
-#ifdef SLOPE
-#define ACTIVATE(T, S, v, column) v *= act_slope##S(ACT, *(__global const T *)(pre + pre_at + row + column));
-#else
-#define ACTIVATE(T, S, v, column)                         \
-    if (FLAG(flags, LINEAR_PRE))                          \
-        *(__global T *)(pre + pre_at + row + column) = v; \
-    v = act##S(ACT, v);
-#endif
-
-#if W_TYPE == 3 && defined(B_ROWS)
-#define SCALED(T, v, n) v *= *(__global const T *)(w_scale + w_scale_at + (size_t)(n));
-#else
-#define SCALED(T, v, n)
-#endif
-/* What is fused, for v at columns n.. of row m; T is float, or float4 with the suffix 4. */
-#define FINISH(T, S, v, n)                                            \
-    {                                                                 \
-        size_t column = (size_t)(n);                                  \
-        SCALED(T, v, n)                                               \
-        if (FLAG(flags, LINEAR_BIAS))                                 \
-            v += *(__global const T *)(bias + bias_at + column);      \
-        if (FLAG(flags, LINEAR_ADD))                                  \
-            v += *(__global const T *)(add + add_at + row + column);  \
-        ACTIVATE(T, S, v, column)                                     \
-        if (FLAG(flags, LINEAR_GATE))                                 \
-            v *= *(__global const T *)(gate + of_sample + column);    \
-        if (FLAG(flags, LINEAR_RESIDUAL))                             \
-            v += *(__global const T *)(residual + shortcut + column); \
-        if (FLAG(flags, LINEAR_BETA))                                 \
-            v += *(__global T *)(y + y_at + row + column);            \
-        *(__global T *)(y + y_at + row + column) = v;                 \
-    }
-
-/* Four numbers of a row (along `to`, at `i` of `n`) of `row` of `rows`; zeroes past the ends. */
-float4 quad_of_a(__global const float *a, int row, int rows, int i, int n, int ld)
-{
-    size_t at = (size_t)row * (size_t)ld + (size_t)i;
-    if (row >= rows || i >= n)
-        return (float4)(0.0f);
-#ifdef ALIGNED
-    return *(__global const float4 *)(a + at);
-#else
-    return (float4)(a[at], i + 1 < n ? a[at + 1] : 0.0f, i + 2 < n ? a[at + 2] : 0.0f,
-                    i + 3 < n ? a[at + 3] : 0.0f);
-#endif
-}
-
-float4 quad_of_b(__global const B_TYPE *b, int row, int rows, int i, int n, int ld)
-{
-    size_t at = (size_t)row * (size_t)ld + (size_t)i;
-    if (row >= rows || i >= n)
-        return (float4)(0.0f);
-#ifdef ALIGNED
-    return B_FOUR(at);
-#else
-    return (float4)(B_ONE(at), i + 1 < n ? B_ONE(at + 1) : 0.0f, i + 2 < n ? B_ONE(at + 2) : 0.0f,
-                    i + 3 < n ? B_ONE(at + 3) : 0.0f);
-#endif
-}
+#include "product.h"
 
 /* A quad along k becomes four rows of local memory, one along m or n four neighbours. A group stores the
  * quads of one row of the matrix at once, so rows 8 .. 15 of a tile that is filled in this way have their
@@ -215,10 +126,10 @@ INLINE void stage_a(__local float *as, const float4 next[QA], int l)
     for (int q = 0; q < QA; q++) {
         int i = l + q * ITEMS;
 #ifdef A_COLUMNS
-        *(__local float4 *)(as + i / (TM / 4) * LA + i % (TM / 4) * 4) = next[q];
+        *(__local float4 *)(as + i / (TM / 4) * LA + i % (TM / 4) * 4) = ROUNDED4(next[q]);
 #else
         int k = i % (TK / 4) * 4, m = i / (TK / 4);
-        put_across(as + k * LA + (m ^ EXCHANGED(k)), LA, next[q]);
+        put_across(as + k * LA + (m ^ EXCHANGED(k)), LA, ROUNDED4(next[q]));
 #endif
     }
 }
@@ -229,10 +140,10 @@ INLINE void stage_b(__local float *bs, const float4 next[QB], int l)
     for (int q = 0; q < QB; q++) {
         int i = l + q * ITEMS;
 #ifdef B_ROWS
-        *(__local float4 *)(bs + i / (TN / 4) * LB + i % (TN / 4) * 4) = next[q];
+        *(__local float4 *)(bs + i / (TN / 4) * LB + i % (TN / 4) * 4) = ROUNDED4(next[q]);
 #else
         int k = i % (TK / 4) * 4, n = i / (TK / 4);
-        put_across(bs + k * LB + (n ^ EXCHANGED(k)), LB, next[q]);
+        put_across(bs + k * LB + (n ^ EXCHANGED(k)), LB, ROUNDED4(next[q]));
 #endif
     }
 }

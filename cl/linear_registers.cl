@@ -43,6 +43,27 @@ ACTIVATIONS(VT, _v)
 #define W_VECTOR(p) CAT(convert_float, VW)(VLOAD(0, p))
 #endif
 
+#if ROUND == 0
+#define ROUNDED_V(v) (v)
+#else
+VT rounded_v(VT v)
+{
+#if ROUND == 1
+    ushort bits[VW];
+    CAT(vstore_half, CAT(VW, _rte))(v, 0, (__private half *)bits);
+    return CAT(vload_half, VW)(0, (__private const half *)bits);
+#else
+    float t[VW];
+    VSTORE(v, 0, t);
+#pragma unroll
+    for (int l = 0; l < VW; l++)
+        t[l] = rounded(t[l]);
+    return VLOAD(0, t);
+#endif
+}
+#define ROUNDED_V rounded_v
+#endif
+
 #ifdef SWAPPED
 #define A_ELEMENT W_ELEMENT
 #define A_NUMBER W_NUMBER
@@ -106,14 +127,14 @@ INLINE void product(VT acc[IM][NV], __global const A_ELEMENT *a, __global const 
         VT bv[NV];
 #pragma unroll
         for (int j = 0; j < NV; j++)
-            bv[j] = B_VECTOR(b + at[j]);
+            bv[j] = ROUNDED_V(B_VECTOR(b + at[j]));
         b += ldb;
 #pragma unroll
         for (int i = 0; i < IM; i++) {
 #ifdef A_COLUMNS
-            VT av = (VT)(A_NUMBER(ap[i], (size_t)k * (size_t)lda));
+            VT av = (VT)(ROUNDED(A_NUMBER(ap[i], (size_t)k * (size_t)lda)));
 #else
-            VT av = (VT)(A_NUMBER(ap[i], k));
+            VT av = (VT)(ROUNDED(A_NUMBER(ap[i], k)));
 #endif
 #pragma unroll
             for (int j = 0; j < NV; j++)

@@ -30,6 +30,34 @@
  * registers. */
 #define INLINE static inline __attribute__((always_inline))
 
+/* Products in 16 bits by arithmetic: operands are rounded on their way in, to nearest, ties to even; NaN stays.
+ * ROUND: 0 not at all, 1 to f16, 2 to bf16. */
+#ifndef ROUND
+#define ROUND 0
+#endif
+#if ROUND == 0
+#define ROUNDED(x) (x)
+#define ROUNDED4(x) (x)
+#else
+float rounded(float x)
+{
+#if ROUND == 1
+    ushort bits;
+    vstore_half_rte(x, 0, (__private half *)&bits);
+    return vload_half(0, (__private const half *)&bits);
+#else
+    uint bits = as_uint(x), near = bits + 0x7fffu + (bits >> 16 & 1u);
+    return as_float(((bits & 0x7fffffffu) > 0x7f800000u ? bits | 0x400000u : near) & 0xffff0000u);
+#endif
+}
+float4 rounded4(float4 v)
+{
+    return (float4)(rounded(v.x), rounded(v.y), rounded(v.z), rounded(v.w));
+}
+#define ROUNDED rounded
+#define ROUNDED4 rounded4
+#endif
+
 #define FLAG(f, bit) (((f) & (1u << (bit))) != 0)
 
 /* enum fdit_act */

@@ -14,11 +14,30 @@ struct op_devices op_devices;
 
 /* ------------------------------------------------------------------------------------ devices */
 
+/* "opencl:0:0+bf16": the device's name and the precision behind it. */
+static enum fdit_dtype precision_of(const char *spec, char *name, size_t bytes)
+{
+    static const enum fdit_dtype types[] = { FDIT_BF16, FDIT_F16, FDIT_I8 };
+    snprintf(name, bytes, "%s", spec);
+    char *plus = strchr(name, '+');
+    if (!plus)
+        return FDIT_F32;
+    *plus++ = '\0';
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+        if (strcmp(plus, fdit_dtype_name(types[i])) == 0)
+            return types[i];
+    ck_abort_msg("%s: no such precision", spec);
+    return FDIT_F32;
+}
+
 enum fdit_status op_devices_open(fdit_context *ctx, const char *spec)
 {
     enum fdit_status status = FDIT_OK;
     struct op_devices *d = &op_devices;
-    struct fdit_device_options options = { .spec = spec }, one = { .spec = spec, .threads = 1 };
+    char name[64];
+    enum fdit_dtype precision = precision_of(spec, name, sizeof name);
+    struct fdit_device_options options = { .spec = name, .precision = precision };
+    struct fdit_device_options one = { .spec = name, .threads = 1, .precision = precision };
     *d = (struct op_devices){ .ctx = ctx, .spec = spec };
     TRY(fdit_device_open(ctx, &fdit_ref_ops, &(struct fdit_device_options){ .spec = "ref" }, &d->ref));
     TRY(fdit_devices_open_one(ctx, &options, &d->main));
@@ -296,6 +315,7 @@ void case_check(struct op_case *c)
         case_free(c);
         return;
     }
+    fdit_probe_round(&c->p, d->main);
     reference(c, "reference");
 
     run_case(c, d->main, FDIT_PROBE_ALL, "all threads", &all);

@@ -2,8 +2,8 @@
  * Every op of device/device.h on every usable device against the reference device. See op_case.h
  * for what is compared.
  *
- * FDIT_TEST_DEVICE: the device to test (cpu, opencl:0:0, ...); otherwise all usable ones, those of
- * OpenCL in test_ops_opencl and the others in test_ops.
+ * FDIT_TEST_DEVICE: the device to test (cpu, opencl:0:0, opencl+bf16, ...); otherwise all usable ones, those
+ * of OpenCL in test_ops_opencl and the others in test_ops.
  * FDIT_TEST_SEED repeats a run, CK_RUN_CASE chooses one op, and FDIT_TEST_MAX_ELEMENTS leaves out
  * calls with more elements, for simulators of devices. */
 #include "op_case.h"

@@ -2,34 +2,38 @@
 # SPDX-License-Identifier: Apache-2.0
 # Compiles every kernel for GPUs that are not here, and looks at what becomes of it:
 #
-#     tools/isa-check.sh [--table FILE] [TARGET]...
+#     tools/isa-check.sh [--table FILE] [--matrix] [TARGET]...
 #
-#     TARGET        gfx906 gfx90a gfx1030 gfx1100 gfx1200 (AMD), sm_75 sm_86 sm_89 sm_90 (NVIDIA), skl dg2 pvc
-#                   (Intel); default: all
+#     TARGET        gfx906 gfx908 gfx90a gfx942 gfx1030 gfx1100 gfx1151 gfx1200 (AMD), sm_75 sm_80 sm_86 sm_89 sm_90
+#                   sm_120 (NVIDIA), skl dg2 pvc (Intel); default: all
+#     --matrix      only the kernels for matrix units
 #     --table FILE  also write the registers, spills and local memory of each as a Markdown table
 #
 # AMD and NVIDIA: clang 19 with libclc, and ptxas (on the PATH, else from PyPI); near to what the drivers do,
 # not the same. Intel: ocloc, the driver's own compiler. All are unpacked into $FINEDIFFUSION_RUNTIMES (else
 # $XDG_CACHE_HOME/finediffusion/runtimes)/isa from Debian's archive; nothing is installed. A kernel fails
-# when it does not compile, spills (Intel: more than 16 registers), uses over 32 KiB of local memory, over 128
-# registers on NVIDIA (what the program asks its compiler to keep to), or over 128 VGPRs on gfx906 (136 in
-# attention_dkv). Last line: "N passed, N failed, N skipped". Exit status 77: the compilers cannot be had here.
+# when it does not compile, spills (Intel: more than 16 registers; matrix units: 16 bytes on NVIDIA, for odd
+# sizes 128), uses over 32 KiB of local memory, over 128 registers on NVIDIA (what the program asks its compiler
+# to keep to), or over 128 VGPRs on gfx906 (136 in attention_dkv). Last line: "N passed, N failed, N skipped".
+# Exit status 77: the compilers cannot be had here.
 set -euo pipefail
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cache=${FINEDIFFUSION_RUNTIMES:-${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/finediffusion/runtimes}/isa
-table=
+table= only_matrix=
 targets=()
 while [ $# -gt 0 ]; do
     case $1 in
+    --matrix) only_matrix=1 ;;
     --table) table=${2:?--table needs a file}; shift ;;
-    -h | --help) sed -n '3,16s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
+    -h | --help) sed -n '3,19s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
     -*) echo "isa-check.sh: $1: unknown; see --help" >&2; exit 2 ;;
     *) targets+=("$1") ;;
     esac
     shift
 done
 [ ${#targets[@]} -gt 0 ] ||
-    targets=(gfx906 gfx90a gfx1030 gfx1100 gfx1200 sm_75 sm_86 sm_89 sm_90 skl dg2 pvc)
+    targets=(gfx906 gfx908 gfx90a gfx942 gfx1030 gfx1100 gfx1151 gfx1200 sm_75 sm_80 sm_86 sm_89 sm_90 sm_120
+        skl dg2 pvc)
 
 absent() { echo "isa-check.sh: $*" >&2; exit 77; }
 
@@ -72,7 +76,9 @@ amd() {
 }
 
 nvidia() {
-    clang19 -target nvptx64--nvidiacl "-march=$1" -Xclang -mlink-builtin-bitcode -Xclang \
+    local newest=$1
+    [[ $1 != sm_1?? ]] || newest=sm_90 # that clang 19 knows; ptxas takes it on
+    clang19 -target nvptx64--nvidiacl "-march=$newest" -Xclang -mlink-builtin-bitcode -Xclang \
         "$root/usr/lib/clc/nvptx64--nvidiacl.bc" -S -o "$work/k.ptx" "${@:2}" "$work/k.cl" || return 1
     "$ptxas" "-arch=$1" -maxrregcount=128 -v "$work/k.ptx" -o "$work/k.cubin" >"$work/ptxas" 2>&1 ||
         { cat "$work/ptxas" >&2; return 1; }
@@ -112,6 +118,9 @@ one() {
     fi
     while read -r name registers spilled local; do
         verdict= vgprs=128
+        # bytes, outside of the loop; number by number, for odd sizes, more
+        [[ $name != linear_matrix || $target != sm_* ]] || kind_limit=16
+        [[ $name != linear_matrix || "$*" == *ALIGNED* ]] || kind_limit=128
         [ "$name" != attention_dkv ] || vgprs=136 # two results a work-item; at 128 it would spill
         [ "$spilled" -le $((kind_limit)) ] || verdict="spills $spilled"
         [ "$local" -le $limit ] || verdict="$local bytes of local memory"
@@ -148,7 +157,33 @@ builds() {
     one "$t" attention.cl -DFORWARD -DHEAD=128 -DBY=16 -DALIGNED $unroll
 }
 
-for target in "${targets[@]}"; do builds "$target"; done
+# linear_matrix.cl on the target's matrix unit, as host/opencl/matrix.c has its tile: forward of a weight in bf16, dX
+# with a slope, dW, and whatever is not a multiple of 4; f16 where there is no bf16.
+matrix_builds() {
+    local t=$1 unit form
+    case $t in
+    sm_[89]? | sm_1??) unit=(-DUNIT=1 -DWAVES_M=2 -Dasm=__asm__) ;; # NVIDIA's own front end knows asm
+    gfx11*) unit=(-DUNIT=2 -DWAVES_M=2) ;;
+    gfx12*) unit=(-DUNIT=3 -DWAVES_M=2) ;;
+    gfx90a | gfx942) unit=(-DUNIT=4 -DWAVES_M=2) ;;
+    gfx908) unit=(-DUNIT=4 -DWAVES_M=2 -DF16) ;;
+    dg2) unit=(-DUNIT=5 -DWAVES_M=4 -DITEMS=128 -DTM=64 -DTN=64 -Dcl_intel_subgroup_matrix_multiply_accumulate=1) ;;
+    pvc) unit=(-DUNIT=6 -DWAVES_M=4 -DITEMS=128 -DTM=64 -DTN=64 -Dcl_intel_subgroup_matrix_multiply_accumulate=1) ;;
+    *) return 0 ;;
+    esac
+    for form in "-DW_TYPE=2 -DACT=1 -DALIGNED -DB_ROWS" "-DW_TYPE=2 -DACT=1 -DSLOPE -DALIGNED" \
+        "-DALIGNED -DA_COLUMNS -DB_ROWS" "-DACT=1 -DB_ROWS" "-DF16 -DW_TYPE=1 -DACT=1 -DALIGNED -DB_ROWS"; do
+        # shellcheck disable=SC2086 # words
+        [[ " ${unit[*]}" == *" -DF16"* && $form == *-DF16* ]] || one "$t" linear_matrix.cl "${unit[@]}" $form
+    done
+    # wave64, which a driver may choose
+    [[ $t != gfx11* ]] || one "$t" linear_matrix.cl -mwavefrontsize64 "${unit[@]}" -DALIGNED -DB_ROWS
+}
+
+for target in "${targets[@]}"; do
+    [ -n "$only_matrix" ] || builds "$target"
+    matrix_builds "$target"
+done
 if [ -n "$table" ]; then
     { echo "| file | kernel | options | target | registers | spilled | local memory |"
       echo "|---|---|---|---|---:|---:|---:|"

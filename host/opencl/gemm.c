@@ -2,6 +2,7 @@
  * gemm.c: which engine computes a product, its programs, and its workspace. */
 #include "clblast.h"
 #include "gemm.h"
+#include "matrix.h"
 
 #include "core/mem.h"
 #include "core/status.h"
@@ -15,7 +16,9 @@ static struct gemm_config default_config(const struct opencl *cl, bool swap)
 {
     if (cl->is_cpu && cl->vector_floats >= 16 && swap)
         return (struct gemm_config){ .engine = GEMM_REGISTERS, .im = 8, .vw = 16, .nv = 2, .group = 8 };
-    if (!cl->is_cpu) /* of the tiles that spill nowhere (tools/isa-check.sh) the fastest on an H100 */
+    if (!cl->is_cpu ||
+        cl->gemm_forced.engine ==
+            GEMM_MATRIX) /* of the tiles that spill nowhere (tools/isa-check.sh) the fastest on an H100 */
         return (struct gemm_config){ .engine = GEMM_BLOCK, .im = 8, .nv = 4, .bx = 16, .by = 8, .step = 16 };
     if (cl->vector_floats >= 16)
         return (struct gemm_config){ .engine = GEMM_REGISTERS, .im = 4, .vw = 16, .nv = 4, .group = 8 };
@@ -24,18 +27,22 @@ static struct gemm_config default_config(const struct opencl *cl, bool swap)
     };
 }
 
-static const char *const engine_names[] = { "default", "tile", "registers", "clblast", "block" };
+static const char *const engine_names[] = { "default", "tile", "registers", "clblast", "block", "matrix" };
 
-void gemm_config_text(const struct gemm_config *c, char out[64])
+void gemm_config_text(const struct gemm_config *c, char out[GEMM_TEXT])
 {
     if (c->engine == GEMM_TILE)
-        snprintf(out, 64, "tile im=%d nv=%d step=%d", c->im, c->nv, c->step);
+        snprintf(out, GEMM_TEXT, "tile im=%d nv=%d step=%d", c->im, c->nv, c->step);
     else if (c->engine == GEMM_REGISTERS)
-        snprintf(out, 64, "registers im=%d vw=%d nv=%d group=%d", c->im, c->vw, c->nv, c->group);
+        snprintf(out, GEMM_TEXT, "registers im=%d vw=%d nv=%d group=%d", c->im, c->vw, c->nv, c->group);
     else if (c->engine == GEMM_BLOCK)
-        snprintf(out, 64, "block im=%d nv=%d bx=%d by=%d step=%d", c->im, c->nv, c->bx, c->by, c->step);
+        snprintf(out, GEMM_TEXT, "block im=%d nv=%d bx=%d by=%d step=%d", c->im, c->nv, c->bx, c->by,
+                 c->step);
+    else if (c->engine == GEMM_MATRIX)
+        snprintf(out, GEMM_TEXT, "matrix %s%s tm=%d tn=%d waves=%d group=%d step=%d",
+                 c->emulated ? "emulated-" : "", c->unit->name, c->tm, c->tn, c->waves, c->group, c->step);
     else
-        snprintf(out, 64, "%s", engine_names[c->engine]);
+        snprintf(out, GEMM_TEXT, "%s", engine_names[c->engine]);
 }
 
 /* Two tiles of each side: cl/linear_block.cl. */
@@ -59,7 +66,40 @@ static bool valid(const struct gemm_config *c)
         return sizes && c->im % 4 == 0 && c->nv % 4 == 0 && c->bx >= 1 && c->by >= 1 && items <= GROUP &&
                step && whole && block_local_bytes(c) <= 48 << 10;
     }
+    if (c->engine == GEMM_MATRIX)
+        return matrix_valid(c);
     return c->engine == GEMM_CLBLAST || c->engine == GEMM_DEFAULT;
+}
+
+/* The unit's name behind "matrix"; *text goes behind it. */
+static bool parse_unit(const char **text, struct gemm_config *c)
+{
+    static const char emulated[] = "emulated-";
+    char name[32];
+    int used = 0;
+    if (sscanf(*text, " %31[a-z0-9-]%n", name, &used) != 1)
+        return false;
+    bool is_emulated = strncmp(name, emulated, sizeof emulated - 1) == 0;
+    const struct matrix_unit *unit = matrix_unit_find(is_emulated ? name + sizeof emulated - 1 : name);
+    if (unit)
+        *c = matrix_config(unit, is_emulated);
+    *text += used;
+    return unit != NULL;
+}
+
+/* The number that `key` names; NULL: there is none. */
+static int *config_field(struct gemm_config *c, const char *key)
+{
+    const struct {
+        const char *key;
+        int *field;
+    } fields[] = { { "im", &c->im }, { "nv", &c->nv },       { "step", &c->step },   { "bx", &c->bx },
+                   { "by", &c->by }, { "vw", &c->vw },       { "group", &c->group }, { "tm", &c->tm },
+                   { "tn", &c->tn }, { "waves", &c->waves }, { "parts", &c->parts } };
+    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
+        if (strcmp(key, fields[i].key) == 0)
+            return fields[i].field;
+    return NULL;
 }
 
 bool gemm_config_parse(const char *text, struct gemm_config *out)
@@ -70,22 +110,18 @@ bool gemm_config_parse(const char *text, struct gemm_config *out)
     if (sscanf(text, "%15s%n", name, &used) != 1)
         return false;
     bool known = false;
-    for (int e = GEMM_DEFAULT; e <= GEMM_BLOCK; e++)
+    for (int e = GEMM_DEFAULT; e <= GEMM_MATRIX; e++)
         if (strcmp(name, engine_names[e]) == 0) {
             c.engine = (enum gemm_engine)e;
             known = true;
         }
     if (!known)
         return false;
-    for (text += used; sscanf(text, " %7[a-z]=%d%n", key, &value, &used) == 2; text += used) {
-        int *field = strcmp(key, "im") == 0      ? &c.im
-                     : strcmp(key, "nv") == 0    ? &c.nv
-                     : strcmp(key, "step") == 0  ? &c.step
-                     : strcmp(key, "bx") == 0    ? &c.bx
-                     : strcmp(key, "by") == 0    ? &c.by
-                     : strcmp(key, "vw") == 0    ? &c.vw
-                     : strcmp(key, "group") == 0 ? &c.group
-                                                 : NULL;
+    text += used;
+    if (c.engine == GEMM_MATRIX && !parse_unit(&text, &c))
+        return false;
+    for (; sscanf(text, " %7[a-z]=%d%n", key, &value, &used) == 2; text += used) {
+        int *field = config_field(&c, key);
         if (!field)
             return false;
         *field = value;
@@ -177,8 +213,14 @@ int gemm_tuned_index(const struct opencl *cl, const struct gemm_shape *s)
 
 static const struct gemm_config *tuned_for(const struct opencl *cl, const struct gemm_shape *s)
 {
-    int i = s->vectors ? cl->n_tuned : gemm_tuned_index(cl, s);
+    int i = s->vectors || s->operands != FDIT_F32 ? cl->n_tuned : gemm_tuned_index(cl, s);
     return i < cl->n_tuned ? &cl->tuned[i].config : NULL;
+}
+
+/* What a matrix unit computes: rows of tokens, in 16 bits, or where it is forced also in f32, by parts. */
+static bool fits_matrix(const struct opencl *cl, const struct gemm_shape *s)
+{
+    return !s->vectors && (s->operands != FDIT_F32 || cl->gemm_forced.engine == GEMM_MATRIX);
 }
 
 struct gemm_config gemm_choose(const struct opencl *cl, const struct gemm_shape *s)
@@ -186,8 +228,15 @@ struct gemm_config gemm_choose(const struct opencl *cl, const struct gemm_shape 
     const struct gemm_config *tuned = tuned_for(cl, s);
     bool forced = cl->gemm_forced.engine != GEMM_DEFAULT;
     struct gemm_config c = forced ? cl->gemm_forced : tuned ? *tuned : gemm_default(cl, s);
-    if (c.engine == GEMM_CLBLAST) {
-        if (cl->clblast.on && s->storage == FDIT_F32 && !s->vectors)
+    if (c.engine == GEMM_MATRIX && fits_matrix(cl, s)) {
+        if (!c.parts)
+            c.parts = s->operands == FDIT_F32 ? MATRIX_PARTS_F32 : 1;
+        matrix_fit(&c, cl->local_bytes);
+        return c;
+    }
+    if (c.engine == GEMM_CLBLAST || c.engine == GEMM_MATRIX) {
+        if (c.engine == GEMM_CLBLAST && cl->clblast.on && s->storage == FDIT_F32 && s->operands == FDIT_F32 &&
+            !s->vectors)
             return c;
         c = gemm_default(cl, s);
         forced = false;
@@ -249,7 +298,13 @@ static int storage_number(enum fdit_dtype storage)
     return storage == FDIT_F16 ? 1 : storage == FDIT_BF16 ? 2 : storage == FDIT_I8 ? 3 : 0;
 }
 
-/* What a build of linear_block.cl fixes beyond its tile: see the head of that file. */
+/* ROUND of cl/prelude.cl. */
+static int round_number(enum fdit_dtype operands)
+{
+    return operands == FDIT_F16 ? 1 : operands == FDIT_BF16 ? 2 : 0;
+}
+
+/* What a build of linear_block.cl or linear_matrix.cl fixes beyond its tile: see the heads of those files. */
 struct block_build {
     bool aligned, slope;
     int act;
@@ -258,12 +313,20 @@ struct block_build {
 static const struct program_state *block_for(fdit_device *dev, const struct gemm_shape *s,
                                              const struct gemm_config *c, const struct block_build *b)
 {
-    char options[200];
+    char options[VARIANT_OPTIONS], tile[120];
+    if (c->engine == GEMM_MATRIX) {
+        matrix_options(c, tile);
+        snprintf(options, sizeof options, "%s -DPARTS=%d -DW_TYPE=%d -DACT=%d%s%s%s%s%s", tile, c->parts,
+                 storage_number(s->storage), b->act, s->operands == FDIT_F16 ? " -DF16" : "",
+                 b->slope ? " -DSLOPE" : "", b->aligned ? " -DALIGNED" : "",
+                 s->kind == GEMM_DW ? " -DA_COLUMNS" : "", swapped(s) ? "" : " -DB_ROWS");
+        return opencl_variant(dev, "linear_matrix.cl", "linear_matrix", options);
+    }
     snprintf(options, sizeof options,
-             "-DBX=%d -DBY=%d -DIM=%d -DIN=%d -DTK=%d -DUNROLL=%d -DW_TYPE=%d "
+             "-DBX=%d -DBY=%d -DIM=%d -DIN=%d -DTK=%d -DUNROLL=%d -DROUND=%d -DW_TYPE=%d "
              "-DACT=%d%s%s%s%s",
-             c->bx, c->by, c->im, c->nv, c->step, opencl_of(dev)->quirks.unroll, storage_number(s->storage),
-             b->act, b->slope ? " -DSLOPE" : "", b->aligned ? " -DALIGNED" : "",
+             c->bx, c->by, c->im, c->nv, c->step, opencl_of(dev)->quirks.unroll, round_number(s->operands),
+             storage_number(s->storage), b->act, b->slope ? " -DSLOPE" : "", b->aligned ? " -DALIGNED" : "",
              s->kind == GEMM_DW ? " -DA_COLUMNS" : "", swapped(s) ? "" : " -DB_ROWS");
     return opencl_variant(dev, "linear_block.cl", "linear_block", options);
 }
@@ -271,15 +334,17 @@ static const struct program_state *block_for(fdit_device *dev, const struct gemm
 static const struct program_state *build_for(fdit_device *dev, const struct gemm_shape *s,
                                              const struct gemm_config *c)
 {
-    char options[200];
+    char options[VARIANT_OPTIONS];
     const char *a = s->kind == GEMM_DW ? " -DA_COLUMNS" : "";
     if (c->engine == GEMM_REGISTERS) {
-        snprintf(options, sizeof options, "-DIM=%d -DVW=%d -DNV=%d -DGROUP_M=%d -DW_TYPE=%d%s%s", c->im,
-                 c->vw, c->nv, c->group, storage_number(s->storage), a, swapped(s) ? " -DSWAPPED" : "");
+        snprintf(options, sizeof options, "-DIM=%d -DVW=%d -DNV=%d -DGROUP_M=%d -DROUND=%d -DW_TYPE=%d%s%s",
+                 c->im, c->vw, c->nv, c->group, round_number(s->operands), storage_number(s->storage), a,
+                 swapped(s) ? " -DSWAPPED" : "");
         return opencl_variant(dev, "linear_registers.cl", "linear_registers", options);
     }
-    snprintf(options, sizeof options, "-DITEM_M=%d -DITEM_N=%d -DTK=%d -DW_TYPE=%d%s%s", c->im, c->nv,
-             c->step, storage_number(s->storage), a, swapped(s) ? "" : " -DB_ROWS");
+    snprintf(options, sizeof options, "-DITEM_M=%d -DITEM_N=%d -DTK=%d -DROUND=%d -DW_TYPE=%d%s%s", c->im,
+             c->nv, c->step, round_number(s->operands), storage_number(s->storage), a,
+             swapped(s) ? "" : " -DB_ROWS");
     return opencl_variant(dev, "linear.cl", "linear", options);
 }
 
@@ -290,7 +355,8 @@ void gemm_prepare(fdit_device *dev, const struct gemm_shape *s)
         opencl_variant(dev, "epilogue.cl", "epilogue", "");
         c = fitted(opencl_of(dev), s, gemm_default(opencl_of(dev), s), false);
     }
-    if (c.engine == GEMM_BLOCK) { /* a plan does not say which have an activation: GELU, if any */
+    if (c.engine == GEMM_BLOCK ||
+        c.engine == GEMM_MATRIX) { /* a plan does not say which have an activation: GELU, if any */
         struct block_build b = { .aligned = s->N % 4 == 0 && s->K % 4 == 0 && s->M % 4 == 0 };
         block_for(dev, s, &c, &b);
         b.act = FDIT_ACT_GELU_TANH;
@@ -320,6 +386,15 @@ static struct gemm_shape shape_of(const struct fdit_op_shape *shape, bool plain)
     return s;
 }
 
+/* What the device's precision rounds to. Gradients have bf16's range and not f16's: in f16 they would need a
+ * scale that changes with the loss. */
+static enum fdit_dtype operands_of(const fdit_device *dev, enum gemm_kind kind)
+{
+    if (dev->precision == FDIT_F16)
+        return kind == GEMM_FORWARD ? FDIT_F16 : FDIT_BF16;
+    return dev->precision == FDIT_BF16 ? FDIT_BF16 : FDIT_F32;
+}
+
 int gemm_shapes_of(const struct fdit_op_shape *op, struct gemm_shape out[2])
 {
     bool dw = op->op == FDIT_OP_LINEAR_DW;
@@ -335,7 +410,7 @@ static void say_choice(struct opencl *cl, const struct gemm_shape *s)
 {
     static const char *const names[] = { "forward", "dX", "dW" };
     const int said[] = { (int)s->kind, s->M, s->N, s->K };
-    char text[64];
+    char text[GEMM_TEXT];
     for (int i = 0; i < cl->n_chosen; i++)
         if (memcmp(cl->chosen[i], said, sizeof said) == 0)
             return;
@@ -351,6 +426,9 @@ static void say_choice(struct opencl *cl, const struct gemm_shape *s)
 void opencl_linear_prepare(fdit_device *dev, const struct fdit_op_shape *shape)
 {
     struct gemm_shape s = shape_of(shape, shape->plain || shape->op == FDIT_OP_LINEAR_DW);
+    s.operands = operands_of(dev, s.kind);
+    if (!s.plain)
+        s.storage = opencl_weight_storage(dev, &(struct fdit_weight_desc){ .storage = FDIT_F32 });
     say_choice(opencl_of(dev), &s);
     gemm_prepare(dev, &s);
 }
@@ -358,6 +436,7 @@ void opencl_linear_prepare(fdit_device *dev, const struct fdit_op_shape *shape)
 size_t opencl_linear_workspace(fdit_device *dev, const struct fdit_op_shape *shape)
 {
     struct gemm_shape plain = shape_of(shape, true), frozen = shape_of(shape, false);
+    plain.operands = frozen.operands = operands_of(dev, plain.kind);
     size_t a = gemm_workspace(opencl_of(dev), &plain), b = gemm_workspace(opencl_of(dev), &frozen);
     if (shape->samples < 1 || shape->tokens < 1 || shape->op == FDIT_OP_LINEAR_DW)
         return 0;
@@ -428,11 +507,20 @@ static void run_block(fdit_device *dev, const struct product *p, const struct ge
         .slope = p->flags >> LINEAR_SLOPE & 1u,
         .act = (int)act,
     };
-    struct launch l = launch_variant(dev, block_for(dev, s, c, &b), "linear_block");
+    bool matrix = c->engine == GEMM_MATRIX;
+    const char *kernel = matrix ? "linear_matrix" : "linear_block";
+    struct launch l = launch_variant(dev, block_for(dev, s, c, &b), kernel);
     launch_tensor(&l, p->y);
     launch_tensor(&l, p->a);
     launch_memory(&l, p->w, p->w_at);
     launch_epilogue(&l, p, lda, p->ldw);
+    if (matrix) {
+        launch_run(
+            &l, 2,
+            (size_t[]){ (size_t)ceil_div(s->N, c->tn) * (size_t)c->group, (size_t)ceil_div(s->M, c->tm) },
+            (size_t[]){ (size_t)c->group, 1 });
+        return;
+    }
     launch_run(&l, 2,
                (size_t[]){ (size_t)ceil_div(s->N, c->bx * c->nv) * (size_t)c->bx,
                            (size_t)ceil_div(s->M, c->by * c->im) * (size_t)c->by },
@@ -532,14 +620,15 @@ static void run_config(fdit_device *dev, const struct product *p, struct gemm_co
         run_clblast(dev, p);
     else if (c.engine == GEMM_REGISTERS)
         run_registers(dev, p, &c);
-    else if (c.engine == GEMM_BLOCK)
+    else if (c.engine == GEMM_BLOCK || c.engine == GEMM_MATRIX)
         run_block(dev, p, &c);
     else
         run_tile(dev, p, &c);
 }
 
-static void run_product(fdit_device *dev, const struct product *p)
+static void run_product(fdit_device *dev, struct product *p)
 {
+    p->shape.operands = operands_of(dev, p->shape.kind);
     run_config(dev, p, gemm_choose(opencl_of(dev), &p->shape));
 }
 
@@ -557,9 +646,10 @@ void gemm_run(fdit_device *dev, const struct gemm_shape *s, cl_mem w, fdit_buffe
     run_config(dev, &p, clblast ? *config : fitted(cl, s, *config, true));
 }
 
-static void take_matrix(const struct opencl *cl, struct product *p, const fdit_weight *weight,
+static void take_matrix(const fdit_device *dev, struct product *p, const fdit_weight *weight,
                         struct fdit_tensor matrix, int n_out, int n_in)
 {
+    const struct opencl *cl = opencl_of(dev);
     bool ours = weight && !opencl_weight_is_plain(cl, &weight->desc);
     p->shape.plain = !ours;
     p->w = weight ? weight->handle : matrix.buffer->handle;
@@ -567,7 +657,7 @@ static void take_matrix(const struct opencl *cl, struct product *p, const fdit_w
     p->ldw = ours ? gemm_ld(cl, n_out) : n_in;
     if (!ours)
         return;
-    p->shape.storage = weight->desc.storage;
+    p->shape.storage = opencl_weight_storage(dev, &weight->desc);
     p->scales = weight->desc.storage == FDIT_I8 ? opencl_weight_scales(cl, &weight->desc) : 0;
 }
 
@@ -587,7 +677,7 @@ void opencl_linear(fdit_device *dev, const struct fdit_linear_args *a)
                          .pre = a->pre,
                          .gate = a->gate,
                          .residual = a->residual };
-    take_matrix(opencl_of(dev), &p, a->weight, a->matrix, a->n_out, a->n_in);
+    take_matrix(dev, &p, a->weight, a->matrix, a->n_out, a->n_in);
     p.flags = BIT(a->beta, LINEAR_BETA) | BIT(fdit_has(a->bias), LINEAR_BIAS) |
               BIT(fdit_has(a->add), LINEAR_ADD) | BIT(fdit_has(a->pre), LINEAR_PRE) |
               BIT(fdit_has(a->gate), LINEAR_GATE) | BIT(fdit_has(a->residual), LINEAR_RESIDUAL) |
@@ -607,7 +697,7 @@ void opencl_linear_dx(fdit_device *dev, const struct fdit_linear_dx_args *a)
                          .a = a->dy,
                          .add = a->add,
                          .pre = a->pre };
-    take_matrix(opencl_of(dev), &p, a->weight, a->matrix, a->n_out, a->n_in);
+    take_matrix(dev, &p, a->weight, a->matrix, a->n_out, a->n_in);
     p.flags = BIT(a->beta, LINEAR_BETA) | BIT(a->act != FDIT_ACT_NONE, LINEAR_SLOPE) |
               BIT(fdit_has(a->add), LINEAR_ADD) | (unsigned)a->act << LINEAR_ACT;
     run_product(dev, &p);

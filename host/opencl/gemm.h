@@ -7,10 +7,13 @@
  *              and the other, [k][columns], by vectors; a side that lies the other way round is transposed
  *              into the workspace first (cl/transpose.cl), the smaller of the two: never a weight object.
  *   tile       cl/linear.cl: any shape, any storage; what the others leave.
- *   clblast    clblast.c: f32, more than one row a sample; what is fused into linear follows in a second
+ *   matrix     cl/linear_matrix.cl: a matrix unit or its emulation. Operands in 16 bits, or f32 in parts;
+ *              more than one row a sample. It adds up in an order of its own, and takes a product whatever M
+ *   is. clblast    clblast.c: f32, more than one row a sample; what is fused into linear follows in a second
  *              launch (cl/epilogue.cl).
- * Ours add up in the same order, so that the choice among them may depend on M. CLBlast's differs: whether it
- * computes a product depends on N and K alone.
+ * The first three add up in the same order, so that the choice among them may depend on M, and round their
+ * operands where the precision is 16 bits. The others' order differs: whether they compute a product depends
+ * on N and K alone.
  *
  * A weight object lies as [n_in][ld], ld = n_out rounded up (gemm_ld), one copy for forward and dx.
  */
@@ -19,7 +22,7 @@
 
 #include "state.h"
 
-enum { WEIGHT_ALIGN = 16, TRANSPOSE_ITEMS = 8 };
+enum { WEIGHT_ALIGN = 16, TRANSPOSE_ITEMS = 8, GEMM_TEXT = 112 };
 
 /* What is asked of a product. M rows (of all samples), N columns of the result, K summed over. */
 struct gemm_shape {
@@ -28,6 +31,7 @@ struct gemm_shape {
     bool plain;              /* a matrix as device.h has it, [n_out][n_in]; else a weight object */
     bool vectors;            /* one row a sample */
     int M, N, K;
+    enum fdit_dtype operands; /* what both are rounded to; FDIT_F32 (0): nothing is */
 };
 
 /* The configuration for a shape: forced, else tuned for its N and K, else the device's default. */
@@ -37,9 +41,10 @@ bool gemm_same_product(const struct gemm_shape *a, const struct gemm_shape *b);
 /* Where cl->tuned has that product; n_tuned: it has not. */
 int gemm_tuned_index(const struct opencl *cl, const struct gemm_shape *shape);
 /* "tile im=4 nv=4 step=16", "block im=8 nv=4 bx=16 by=8 step=16", "registers im=4 vw=16 nv=4 group=8",
- * "clblast", or "default"; what is left out keeps its value. The other way is for messages and files. */
+ * "matrix mma tm=128 tn=128 waves=2 group=256 step=32", "matrix emulated-mma", "clblast", or "default"; what
+ * is left out keeps its value. The other way is for messages and files. */
 bool gemm_config_parse(const char *text, struct gemm_config *out);
-void gemm_config_text(const struct gemm_config *c, char out[64]);
+void gemm_config_text(const struct gemm_config *c, char out[GEMM_TEXT]);
 /* Bytes of workspace that the choice needs. */
 size_t gemm_workspace(const struct opencl *cl, const struct gemm_shape *shape);
 /* Builds what the choice needs; a failure is sticky. */

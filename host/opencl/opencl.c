@@ -106,7 +106,8 @@ static enum fdit_status describe(fdit_context *ctx, struct opencl *cl, struct fd
     cl_uint floats = 0;
     cl->is_cpu = (type & CL_DEVICE_TYPE_CPU) != 0;
     cl->group = GROUP;
-    cl->no_registers = cl->gemm_forced.engine == GEMM_TILE || cl->gemm_forced.engine == GEMM_BLOCK;
+    cl->no_registers = cl->gemm_forced.engine == GEMM_TILE || cl->gemm_forced.engine == GEMM_BLOCK ||
+                       cl->gemm_forced.engine == GEMM_MATRIX;
     TRY(number(ctx, cl, CL_DEVICE_MAX_COMPUTE_UNITS, &units));
     opencl_quirks_find(cl);
     cl->compute_units = units < 1 ? 1 : units > 65536 ? 65536 : (int)units;
@@ -159,7 +160,8 @@ static enum fdit_status open_device(fdit_context *ctx, const struct fdit_device_
     if (forced && *forced && !gemm_config_parse(forced, &cl->gemm_forced))
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
              "FINEDIFFUSION_OPENCL_GEMM='%s' is not one of 'default', 'clblast', 'tile im=4 nv=4 step=16', "
-             "'block im=8 nv=4 bx=16 by=8 step=16', 'registers im=4 vw=16 nv=4 group=8'",
+             "'block im=8 nv=4 bx=16 by=8 step=16', 'registers im=4 vw=16 nv=4 group=8', "
+             "'matrix mma', 'matrix emulated-mma'; also wmma, wmma64, wmma12, mfma, dpas8, dpas16",
              forced);
     TRY(opencl_find(ctx, options->spec, &cl->platform, &cl->device, &cl->label));
     cl->context = clCreateContext(
@@ -220,6 +222,7 @@ const struct fdit_device_ops fdit_opencl_ops = {
     .weight_new = opencl_weight_new,
     .weight_free = opencl_weight_free,
     .supports_storage = opencl_supports_storage,
+    .supports_precision = opencl_supports_precision,
     .workspace_bytes = opencl_workspace_bytes,
     .reserve = opencl_reserve,
     .facts = opencl_facts,

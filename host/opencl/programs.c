@@ -62,7 +62,7 @@ static enum fdit_status build(fdit_context *ctx, struct opencl *cl, const char *
 {
     const char *parts[2] = { source_of("prelude.cl"), source_of(source) };
     enum fdit_status status = FDIT_OK;
-    char all[320], simd[16] = "";
+    char all[VARIANT_OPTIONS + 160], simd[16] = "";
     cl_int error;
     if (cl->simd)
         snprintf(simd, sizeof simd, "-DSIMD=%d ", cl->simd);
@@ -118,7 +118,7 @@ static enum fdit_status make(fdit_context *ctx, struct opencl *cl, const char *s
                              int group, const char *const *kernels, struct program_state *p)
 {
     enum fdit_status status = FDIT_OK;
-    char what[256];
+    char what[VARIANT_OPTIONS + 64];
     cl_int error;
     snprintf(what, sizeof what, "%s %s", source, options);
     TRY(build(ctx, cl, source, options, group, &p->program, what));

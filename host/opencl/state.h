@@ -19,14 +19,19 @@ struct cl_source {
 extern const struct cl_source fdit_cl_sources[]; /* ends with a NULL name; made by cl/embed.awk */
 
 enum gemm_kind { GEMM_FORWARD, GEMM_DX, GEMM_DW };
-enum gemm_engine { GEMM_DEFAULT, GEMM_TILE, GEMM_REGISTERS, GEMM_CLBLAST, GEMM_BLOCK };
+enum gemm_engine { GEMM_DEFAULT, GEMM_TILE, GEMM_REGISTERS, GEMM_CLBLAST, GEMM_BLOCK, GEMM_MATRIX };
+struct matrix_unit;
 /* An engine and its parameters: see gemm.h and the heads of the kernel files. */
 struct gemm_config {
     enum gemm_engine engine;
     int im, nv;    /* rows and columns (tile) or vectors (registers) of a work-item */
-    int step;      /* tile, block: steps of k in local memory */
+    int step;      /* tile, block, matrix: steps of k in local memory */
     int bx, by;    /* block: work-items a group, each way */
-    int vw, group; /* registers: floats of a vector; items a group */
+    int vw, group; /* registers: floats of a vector; items a group (matrix, too) */
+    /* matrix: cl/linear_matrix.cl. parts 0: what the operands need */
+    const struct matrix_unit *unit;
+    bool emulated;
+    int tm, tn, waves, parts;
 };
 
 /* A product's configuration for all M of one N and K: a sample's bits must not depend on the batch. */
@@ -52,7 +57,8 @@ enum {
     STAGING_BYTES = 4 << 20, /* of each half of the ring for writes */
     READ_SLOTS = 8,
     PROFILE_EVENTS = 64,
-    TUNED = 64,          /* shapes of products */
+    TUNED = 64, /* shapes of products */
+    VARIANT_OPTIONS = 320,
     CLBLAST_VIEWS = 512, /* tensors of a model that are given to CLBlast */
 };
 
@@ -63,7 +69,7 @@ struct program_state {
 
 /* A kernel built for options that are found at run time. */
 struct variant {
-    char source[32], kernel[32], options[200];
+    char source[32], kernel[32], options[VARIANT_OPTIONS];
     struct program_state state;
 };
 
@@ -229,6 +235,9 @@ void opencl_copy(fdit_device *dev, struct fdit_tensor to, struct fdit_tensor fro
 void opencl_sync(fdit_device *dev);
 size_t opencl_workspace_bytes(fdit_device *dev, const struct fdit_op_shape *shape);
 enum fdit_status opencl_reserve(fdit_context *ctx, fdit_device *dev, size_t bytes);
+/* How a weight's numbers are kept: where products round to 16 bits, f32 ones already rounded. */
+enum fdit_dtype opencl_weight_storage(const fdit_device *dev, const struct fdit_weight_desc *desc);
+bool opencl_supports_precision(const fdit_device *dev, enum fdit_dtype precision);
 bool opencl_supports_storage(const fdit_device *dev, enum fdit_dtype storage);
 size_t opencl_weight_bytes(fdit_device *dev, const struct fdit_weight_desc *desc);
 enum fdit_status opencl_weight_new(fdit_context *ctx, fdit_device *dev, const struct fdit_weight_desc *desc,

@@ -194,7 +194,7 @@ static enum fdit_status tell(struct tune *t, const char *what)
 
 static int add(struct gemm_config *out, int n, struct gemm_config c)
 {
-    char text[64];
+    char text[GEMM_TEXT];
     struct gemm_config checked;
     gemm_config_text(&c, text);
     if (n < CANDIDATES && gemm_config_parse(text, &checked))
@@ -264,7 +264,7 @@ static enum fdit_status tune_kind(struct tune *t, enum gemm_kind kind, const str
     enum fdit_status status = FDIT_OK;
     struct subject *largest = NULL;
     double seconds[CANDIDATES];
-    char what[160], config[64];
+    char what[256], config[GEMM_TEXT];
     for (int i = 0; i < t->n; i++)
         if (t->subjects[i].shape.kind == kind &&
             (!largest || flops(&t->subjects[i].shape) > flops(&largest->shape)))
@@ -412,7 +412,7 @@ static void report(struct tune *t)
 {
     for (int i = 0; i < t->n && t->options->on_result; i++) {
         const struct subject *s = &t->subjects[i];
-        char before[64], after[64];
+        char before[GEMM_TEXT], after[GEMM_TEXT];
         gemm_config_text(&s->before, before);
         gemm_config_text(&s->best, after);
         struct fdit_tune_result r = { .what = s->text,

@@ -139,7 +139,7 @@ enum fdit_status opencl_tuned_save(fdit_context *ctx, const fdit_device *dev, co
         n += (size_t)snprintf(text + n, room - n, "clblast %s\n", cl->clblast.text);
     for (int i = 0; i < cl->n_tuned; i++) {
         const struct gemm_tuned *t = &cl->tuned[i];
-        char config[64];
+        char config[GEMM_TEXT];
         gemm_config_text(&t->config, config);
         n += (size_t)snprintf(text + n, room - n, "%s %s %s %d %d %s\n", kinds[t->kind],
                               t->plain ? "plain" : "weight", fdit_dtype_name(t->storage), t->N, t->K, config);

@@ -16,6 +16,21 @@ bool opencl_supports_storage(const fdit_device *dev, enum fdit_dtype storage)
     return storage == FDIT_F32 || storage == FDIT_BF16 || storage == FDIT_F16 || storage == FDIT_I8;
 }
 
+/* Operands are rounded, so that weights of f32 may be already: half the memory, the same bits. Those of a
+ * conv are read by kernels that know f32. */
+enum fdit_dtype opencl_weight_storage(const fdit_device *dev, const struct fdit_weight_desc *desc)
+{
+    bool halves = dev->precision == FDIT_BF16 || dev->precision == FDIT_F16;
+    return halves && !desc->conv && desc->storage == FDIT_F32 ? dev->precision : desc->storage;
+}
+
+/* 16 bits by arithmetic, where there is no unit: the operands of products are rounded as they are loaded. */
+bool opencl_supports_precision(const fdit_device *dev, enum fdit_dtype precision)
+{
+    (void)dev;
+    return precision == FDIT_F32 || precision == FDIT_BF16 || precision == FDIT_F16;
+}
+
 static size_t elements(const struct opencl *cl, const struct fdit_weight_desc *desc)
 {
     bool plain = opencl_weight_is_plain(cl, desc);
@@ -32,7 +47,7 @@ size_t opencl_weight_bytes(fdit_device *dev, const struct fdit_weight_desc *desc
     const struct opencl *cl = opencl_of(dev);
     if (desc->storage == FDIT_I8)
         return (opencl_weight_scales(cl, desc) + (size_t)desc->n_out) * sizeof(float);
-    return elements(cl, desc) * fdit_dtype_bytes(desc->storage);
+    return elements(cl, desc) * fdit_dtype_bytes(opencl_weight_storage(dev, desc));
 }
 
 /* Rounds to nearest, ties to even; NaN stays NaN. */
@@ -78,9 +93,11 @@ static void store(enum fdit_dtype storage, void *to, size_t at, float x, float s
 }
 
 /* data [n_out][n_in] to [n_in][ld], square by square; the columns behind n_out stay 0. */
-static void convert(const struct opencl *cl, const struct fdit_weight_desc *desc, const float *data, void *to)
+static void convert(const fdit_device *dev, const struct fdit_weight_desc *desc, const float *data, void *to)
 {
     enum { SQUARE = 32 };
+    const struct opencl *cl = opencl_of(dev);
+    const enum fdit_dtype storage = opencl_weight_storage(dev, desc);
     size_t n_in = (size_t)desc->n_in, ld = (size_t)gemm_ld(cl, desc->n_out);
     float *scales = desc->storage == FDIT_I8 ? (float *)to + opencl_weight_scales(cl, desc) : NULL;
     for (int r = 0; scales && r < desc->n_out; r++)
@@ -89,7 +106,7 @@ static void convert(const struct opencl *cl, const struct fdit_weight_desc *desc
         for (int i0 = 0; i0 < desc->n_in; i0 += SQUARE)
             for (int i = i0; i < i0 + SQUARE && i < desc->n_in; i++)
                 for (int r = r0; r < r0 + SQUARE && r < desc->n_out; r++)
-                    store(desc->storage, to, (size_t)i * ld + (size_t)r, data[(size_t)r * n_in + (size_t)i],
+                    store(storage, to, (size_t)i * ld + (size_t)r, data[(size_t)r * n_in + (size_t)i],
                           scales ? scales[r] : 0);
 }
 
@@ -112,7 +129,7 @@ enum fdit_status opencl_weight_new(fdit_context *ctx, fdit_device *dev, const st
              fdit_dtype_name(desc->storage));
     if (!opencl_weight_is_plain(cl, desc)) {
         TRY(fdit_alloc(ctx, bytes, 1, &converted));
-        convert(cl, desc, data, converted);
+        convert(dev, desc, data, converted);
     }
     memory = clCreateBuffer(cl->context, CL_MEM_READ_ONLY, bytes, NULL, &error);
     TRY(opencl_status(ctx, cl, error, "clCreateBuffer", "a weight"));

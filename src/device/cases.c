@@ -809,6 +809,7 @@ enum fdit_status fdit_case_make(fdit_context *ctx, struct fdit_probe *p, enum fd
     cases[op](p, &(struct fdit_case_on){ ctx, dev }, variant);
     if (op == FDIT_OP_ATTENTION_BACKWARD && p->status == FDIT_OK)
         p->status = take_forward(ctx, p, variant, reference);
+    fdit_probe_round(p, dev);
     return p->status;
 }
 
@@ -857,6 +858,7 @@ enum fdit_status fdit_selftest_quick(fdit_context *ctx, fdit_device *reference, 
         struct fdit_probe p;
         struct fdit_probe_result r;
         quick[i].make(&p, &(struct fdit_case_on){ ctx, dev }, quick[i].variant);
+        fdit_probe_round(&p, dev);
         p.spoil = spoil ? 1 : 0;
         status = fdit_probe_check(&p, reference, dev, &r);
         if (status == FDIT_OK && !r.passed)

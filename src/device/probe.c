@@ -3,6 +3,7 @@
 
 #include "core/difference.h"
 #include "core/fnv.h"
+#include "core/half.h"
 #include "core/mem.h"
 #include "core/rng.h"
 
@@ -103,6 +104,26 @@ void fdit_probe_weight(struct fdit_probe *p, size_t field, int n_out, int n_in, 
         .n_out = n_out, .n_in = n_in, .storage = storage, .need_dx = p->op == FDIT_OP_LINEAR_DX
     };
     p->weight_field = field;
+}
+
+static void round_all(float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        x[i] = fdit_bf16_value(fdit_bf16_of(x[i]));
+}
+
+void fdit_probe_round(struct fdit_probe *p, const fdit_device *dev)
+{
+    const enum fdit_dtype precision = fdit_device_precision(dev);
+    bool product = p->op == FDIT_OP_LINEAR || p->op == FDIT_OP_LINEAR_DX || p->op == FDIT_OP_LINEAR_DW ||
+                   p->op == FDIT_OP_CONV;
+    if (p->status != FDIT_OK || !product || (precision != FDIT_BF16 && precision != FDIT_F16))
+        return;
+    for (int i = 0; i < p->n_slots; i++)
+        if (p->slots[i].role != FDIT_PROBE_OUT && p->slots[i].type == FDIT_F32)
+            round_all(p->slots[i].data, p->slots[i].n);
+    if (p->weight)
+        round_all(p->weight, (size_t)p->desc.n_out * (size_t)p->desc.n_in);
 }
 
 /* ----------------------------------------------------------------------------- checking */

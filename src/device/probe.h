@@ -83,6 +83,11 @@ void fdit_probe_sizes(struct fdit_probe *p, const struct fdit_probe_size *sizes)
 /* A frozen matrix whose numbers every storage type holds exactly. */
 void fdit_probe_weight(struct fdit_probe *p, size_t field, int n_out, int n_in, enum fdit_dtype storage);
 
+/* For a device whose products round their operands to 16 bits: the inputs of a product become numbers that
+ * bf16 holds, so that nothing is rounded and the result is held to what f32 is. Other ops and devices:
+ * nothing. */
+void fdit_probe_round(struct fdit_probe *p, const fdit_device *dev);
+
 /* Makes the call on `reference` (with its storage f32) and on `dev`. A device that fails or differs is a
  * result, not an error; its sticky error is taken. */
 enum fdit_status fdit_probe_check(struct fdit_probe *p, fdit_device *reference, fdit_device *dev,
