@@ -6,12 +6,13 @@ for set in train test; do
     mkdir $set
     gzip -dc "$source/data/letters-$set.tar.gz" | (cd $set && tar xf - A/mono A/hand B/mono) || exit 99
 done
-mkdir -p drawn/A/mono drawn/A/hand drawn/B/mono rest/A/mono rest/A/hand rest/B/mono
+# a class in a folder is one folder where `sample` writes it
+mkdir -p drawn/A%2Fmono drawn/A%2Fhand drawn/B%2Fmono rest/A/mono rest/A/hand rest/B/mono
 for class in A/mono A/hand B/mono; do # half of the test pictures play the generated ones
     n=0
     for file in test/$class/*; do
         n=$((n + 1))
-        [ $((n % 2)) = 0 ] && cp "$file" drawn/$class/ || cp "$file" rest/$class/
+        [ $((n % 2)) = 0 ] && cp "$file" "drawn/$(echo $class | sed 's|/|%2F|')/" || cp "$file" rest/$class/
     done
 done
 rm -f $(ls train/B/mono/* | tail -n +7) # the tail
@@ -24,7 +25,7 @@ for name in real generated 'real, and generated for the tail'; do
 done
 says stdout "^real  *$(pictures train) "
 says stdout "^generated  *$(pictures drawn) "
-says stdout "^real, and generated for the tail  *$(($(pictures train) + $(pictures drawn/B))) "
+says stdout "^real, and generated for the tail  *$(($(pictures train) + $(pictures drawn/B%2Fmono))) "
 says stdout "^$(pictures rest) test pictures of 3 classes; generated ones were added to 1 of them;"
 says out.html 'Right class: tail'
 equal "classifiers" "$(wc -l <out/utility.tsv | tr -d ' ')" 7
@@ -47,7 +48,8 @@ good eval --base run/delta.safetensors --per-class 3 --sampler ddim --steps 2 --
 says stdout "^generated  *9 "
 
 refused 'is~also~one~to~train~on' eval drawn --utility train test --out other --train "$how"
-rm -r drawn/A/hand
+refused 'nowhere:~no~such' eval drawn --utility nowhere rest --out unmade --train "$how"
+rm -r drawn/A%2Fhand
 refused 'has~no~generated~picture' eval drawn --utility train rest --out another --train "$how"
 refused 'give~--out~DIR' eval drawn --utility train rest
 refused 'GENERATED,~REAL~and~TEST' eval train rest --utility --out other
