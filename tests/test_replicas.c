@@ -239,8 +239,10 @@ START_TEST(stop_and_resume)
         o.resume = true;
         seen.stop_at = 0;
         ck_assert_int_eq(train("cpu", &o, &seen), FDIT_ERROR_ARGUMENT);
-        ck_assert_msg(strstr(fdit_context_message(ctx), "a step had 8 pictures on 2 devices and has 4 on 1"),
-                      "%s", fdit_context_message(ctx));
+        ck_assert_msg(
+            strstr(fdit_context_message(ctx),
+                   "made its steps of 8 pictures (devices: 2), and these options give 4 (devices: 1)"),
+            "%s", fdit_context_message(ctx));
         o.batch = PICTURES;
         ck_assert_ok(ctx, train("cpu", &o, &seen));
         close_losses(&seen, &alone, 1, "moved to one device");
@@ -677,7 +679,7 @@ int main(void)
     ctx = fdit_context_new();
     if (find_lists() != FDIT_OK)
         return EXIT_FAILURE;
-    Suite *suite = suite_create("fleet");
+    Suite *suite = suite_create("replicas");
     TCase *tcase = tcase_create("fleet");
     tcase_add_unchecked_fixture(tcase, make_folder, remove_folder);
     tcase_add_test(tcase, team);

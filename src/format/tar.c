@@ -468,8 +468,8 @@ static enum fdit_status no_header(fdit_context *ctx, const struct fdit_tar_strea
     if (s->at < BLOCK)
         return cut_off(ctx, s);
     return fdit_fail(ctx, FDIT_ERROR_FORMAT,
-                     "%s: no tar header at byte %ju (wrong checksum); the archive is "
-                     "damaged or no tar file, get it again",
+                     "%s: no tar header at byte %ju (wrong checksum); the archive is damaged, or not a tar "
+                     "file, get it again",
                      s->path, (uintmax_t)(s->at - BLOCK));
 }
 

@@ -254,7 +254,7 @@ static enum fdit_status open_index(fdit_context *ctx, struct fdit_weights *w)
     json_t *map = json_object_get(index, "weight_map");
     if (!json_is_object(map) || json_object_size(map) == 0)
         FAIL(ctx, FDIT_ERROR_FORMAT,
-             "%s: is JSON without a weight_map: no index of files of weights; give the file of "
+             "%s: is JSON without a weight_map, so not an index of files of weights; give the file of "
              "weights itself",
              w->path);
     TRY(fdit_json_shard_names(ctx, w->path, map, &names, &n));

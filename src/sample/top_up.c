@@ -311,9 +311,8 @@ static enum fdit_status settle_before(struct before *b, const char *path)
     TRY(b->status);
     if (b->removed)
         fdit_log(ctx, FDIT_LOG_WARNING,
-                 "%s: %s is not as it was: %zu cop%s of before, which it has not any more, %s removed",
-                 b->dir, b->t->path, b->removed, b->removed == 1 ? "y" : "ies",
-                 b->removed == 1 ? "was" : "were");
+                 "%s: %s is not as it was: %zu cop%s of pictures that it no longer has, %s removed", b->dir,
+                 b->t->path, b->removed, b->removed == 1 ? "y" : "ies", b->removed == 1 ? "was" : "were");
     if (b->more)
         fdit_log(ctx, FDIT_LOG_WARNING,
                  "%s: %zu drawn picture%s of before that %s not asked for now, the first: %s; remove %s if "

@@ -476,7 +476,7 @@ static enum fdit_status check_model(fdit_context *ctx, const struct fdit_train_o
     TRY(fdit_mask_parse(ctx, o->tune, &mask));
     if (o->activations != FDIT_F32 && o->recompute != FDIT_RECOMPUTE_NONE)
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
-             "--activations %s: --recompute %s keeps next to none; leave out one of the two",
+             "--activations %s has almost no effect with --recompute %s; use only one of them",
              fdit_dtype_name(o->activations), fdit_train_option_word(o, "recompute", word));
 out:
     return status;
@@ -581,10 +581,11 @@ static enum fdit_status compare_steps(fdit_context *ctx, const json_t *old, cons
     *other = devices != o->devices;
     if (!*other || was == is)
         return FDIT_OK;
-    return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
-                     "--resume: a step had %lld pictures on %lld devices and has %lld on %d now; change "
-                     "--batch or --accumulate so that their product over all devices is %lld",
-                     (long long)was, (long long)devices, (long long)is, o->devices, (long long)was);
+    return fdit_fail(
+        ctx, FDIT_ERROR_ARGUMENT,
+        "--resume: the run made its steps of %lld pictures (devices: %lld), and these options give %lld "
+        "(devices: %d); choose --batch and --accumulate so that their product over all devices is %lld",
+        (long long)was, (long long)devices, (long long)is, o->devices, (long long)was);
 }
 
 /* Whether a run may go on with `value` where it began with `before`: files are compared by what they hold,

@@ -17,7 +17,7 @@ silent warning
 # one more: the numbers of all behind it change, and those of the last class begin with another
 cp d/owls/a/0.png d/owls/a/9.png
 ends 0 fill --top-up 6
-says 'warning: full: d is not as it was: 1 copy of before, which it has not any more, was removed' \
+says 'warning: full: d is not as it was: 1 copy of pictures that it no longer has, was removed' \
     '1 drawn picture of before that is not asked for now, the first: owls%2Fa/owls%2Fa-1.png'
 agrees 17
 # another content under the same name, and one less
