@@ -145,6 +145,42 @@ good convert mapped longer.safetensors --ema-length 0.1 --quiet
 good sample --base plain/delta.safetensors --delta longer.safetensors $draw --out drawn-longer
 refused "step-6.safetensors,map,snapshots" sample --base plain/delta.safetensors \
     --delta mapped/checkpoints/step-6.safetensors $draw --out drawn-state
+# ------------------------------------------------------------------ classes that were not trained
+good train $run --base plain/delta.safetensors --steps 2 $map --drop-prob 0.5 --out zero
+from="--base plain/delta.safetensors --delta zero/delta.safetensors --seed 3"
+npy serif.npy 2 3 1 0 0 1 1 1
+classes A/serif B/serif >serif.txt
+good sample $from --class-vector serif.npy $draw --out serif --latents serif.safetensors
+equal "classes of a file of vectors" "$(sed -n 's/.*"class": *"\([^"]*\)".*/\1/p' serif/manifest.jsonl | tr '\n' ' ')" "A/serif B/serif "
+good sample $from --class-vector serif.npy $draw --threads 1 --batch 1 --out serif1 --latents serif1.safetensors
+same_numbers "one thread and picture" serif.safetensors serif1.safetensors
+good sample $from --class-vector serif.npy $draw --classes B/serif,A/hand --out serif2
+equal "old and new classes" "$(wc -l <serif2/manifest.jsonl | tr -d ' ')" 2
+good sample $from --classes A/hand $draw --out hand --latents hand.safetensors
+good sample $from --class-vector serif.npy --classes A/hand $draw --out hand2 --latents hand2.safetensors
+same_numbers "an old class beside new ones" hand.safetensors hand2.safetensors
+good sample $from --class-vector serif.npy --like "$(find serif -name '*.png' | sort | head -n 1)" --quiet --out alike
+same "--like" "$(find serif -name '*.png' | sort | head -n 1)" "$(find alike -name '*.png')"
+printf 'class\tlevel1\nB/serif\tA\nA/serif\tB\n' >serif.tsv
+good sample $from --class-vector serif.npy --taxonomy serif.tsv $draw --out serif3 --latents serif3.safetensors
+checks=$((checks + 1))
+same_numbers "" serif3.safetensors serif3.safetensors
+! cmp -s numbers.serif3.safetensors numbers.serif.safetensors || fail "the groups of --taxonomy guide as those of the names"
+npy far.npy 1 3 1 0 1
+classes C/serif >far.txt
+refused "C,cannot~guide,none" sample $from --class-vector far.npy $draw --out new
+good sample $from --class-vector far.npy --guide none $draw --out far
+classes A/hand >far.txt
+refused "A/hand,was~trained" sample $from --class-vector far.npy $draw --out new
+classes odd >far.txt
+refused "odd,--taxonomy" sample $from --class-vector far.npy $draw --out new
+refused "far.txt,not~vectors" sample $from --class-vector far.txt $draw --out new
+npy thin.npy 1 2 1 0
+classes A/serif >thin.txt
+refused "2~numbers,3" sample $from --class-vector thin.npy $draw --out new
+refused "no~map,--class-vectors-as~map" sample --base plain/delta.safetensors --delta tuned/delta.safetensors \
+    --class-vector serif.npy $draw --out new
+
 # more classes: the map and the groups' rows go on
 cp -r data more
 mkdir -p more/C && cp -r data/A/mono more/C/mono

@@ -9,3 +9,4 @@ fdit_sources += src/data/identity.c src/data/identity.h
 fdit_sources += src/data/rows.c src/data/rows.h src/data/spelling.c src/data/spelling.h
 fdit_sources += src/data/dataset_probe.c src/data/dataset_report.c src/data/room.c src/data/room.h
 fdit_sources += src/data/class_vectors.c src/data/class_vectors.h
+fdit_sources += src/data/taxonomy_join.c

@@ -68,6 +68,12 @@ enum fdit_status fdit_taxonomy_pick(fdit_context *ctx, const struct fdit_taxonom
 /* Only the n classes ids[0], ids[1], ..., which get the ids 0, 1, ...; groups left empty go. */
 enum fdit_status fdit_taxonomy_restrict(fdit_context *ctx, const struct fdit_taxonomy *tax,
                                         const int32_t *ids, size_t n, struct fdit_taxonomy **out);
+/* The classes of old with their ids, behind them those of `added` that are new. Both must have the same
+ * ranks, else FDIT_ERROR_ARGUMENT, which begins with `what` and names `path` as the file of old; a class that
+ * both have is in the groups that `added` says. */
+enum fdit_status fdit_taxonomy_join(fdit_context *ctx, const char *what, const char *path,
+                                    const struct fdit_taxonomy *old, const struct fdit_taxonomy *added,
+                                    struct fdit_taxonomy **out);
 void fdit_taxonomy_free(struct fdit_taxonomy *tax); /* NULL is allowed */
 
 /* ---- reading. Indices must be in range; strings belong to the taxonomy. */

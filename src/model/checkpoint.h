@@ -71,6 +71,11 @@ enum fdit_status fdit_checkpoint_read_part(fdit_context *ctx, struct fdit_checkp
 enum fdit_status fdit_checkpoint_read_rows(fdit_context *ctx, struct fdit_checkpoint *cp, int first, int n,
                                            int width, float *out);
 
+/* Puts rows [rows, width] in place of the file's class table, for all who read it afterwards; `table`, from
+ * fdit_alloc, then belongs to the checkpoint, also after a failure. */
+enum fdit_status fdit_checkpoint_replace_table(fdit_context *ctx, struct fdit_checkpoint *cp, float *table,
+                                               int32_t rows, int width);
+
 /* Refuses tensors among the weights that are not a parameter of the list. In a training checkpoint
  * they are only counted. */
 enum fdit_status fdit_checkpoint_check(fdit_context *ctx, const struct fdit_checkpoint *cp,

@@ -185,6 +185,7 @@ void fdit_checkpoint_close(struct fdit_checkpoint *cp)
         return;
     fdit_checkpoint_free_names(cp);
     fdit_weights_close(cp->weights);
+    fdit_free(cp->table);
     fdit_free(cp);
 }
 
@@ -222,7 +223,32 @@ const struct fdit_st_tensor *fdit_checkpoint_at(const struct fdit_checkpoint *cp
 
 void fdit_checkpoint_drop(const struct fdit_checkpoint *cp, const struct fdit_st_tensor *t)
 {
-    fdit_weights_drop(cp->weights, t);
+    if (t != cp->replaced) /* its memory is not the file's */
+        fdit_weights_drop(cp->weights, t);
+}
+
+enum fdit_status fdit_checkpoint_replace_table(fdit_context *ctx, struct fdit_checkpoint *cp, float *table,
+                                               int32_t rows, int width)
+{
+    enum fdit_status status = FDIT_OK;
+    const struct fdit_st_tensor *parts[FDIT_PARTS];
+    fdit_free(cp->table);
+    cp->table = table;
+    if (fdit_checkpoint_parts(cp, "y_embedder.embedding_table.weight", parts) != 1 || parts[0]->rank != 2)
+        FAIL(ctx, FDIT_ERROR_FORMAT, "%s: has no class table", fdit_checkpoint_path(cp));
+    cp->replaced = parts[0];
+    struct fdit_st_tensor *t = (struct fdit_st_tensor *)(uintptr_t)parts[0]; /* the open file's own list */
+    t->type = FDIT_ST_F32;
+    t->shape[0] = rows;
+    t->shape[1] = width;
+    t->n = (size_t)rows * (size_t)width;
+    t->bytes = t->n * sizeof *table;
+    t->data = (const uint8_t *)table;
+    t->stride = NULL;
+    t->sum = NULL;
+    fdit_st_swap(FDIT_ST_F32, t->n, (uint8_t *)table); /* tensors of files are little-endian */
+out:
+    return status;
 }
 
 bool fdit_checkpoint_is_peft(const struct fdit_checkpoint *cp)

@@ -27,6 +27,8 @@ struct fdit_checkpoint {
     bool ema;                           /* the weights are averaged ones, by their prefix or kind */
     struct fdit_plain_name *plain;      /* by tensor, when a name has such marks; else NULL */
     const struct fdit_plain_name **sorted;
+    float *table; /* numbers that stand in place of the class table's; NULL: those of the file */
+    const struct fdit_st_tensor *replaced; /* that tensor */
 };
 
 /* The name of tensor i without marks that wrappers of a model leave in names. */

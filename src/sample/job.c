@@ -608,6 +608,9 @@ static enum fdit_status make_request(fdit_context *ctx, struct job *j)
 {
     enum fdit_status status = FDIT_OK;
     const struct fdit_sample_options *o = j->o;
+    if (!o->top_up && !o->classes && !o->counts && j->source.fresh.n)
+        return fdit_request_range(ctx, j->source.fresh.first, j->source.fresh.n, o->per_class, o->seed,
+                                  o->shard, o->shards, &j->request);
     if (!o->top_up)
         return fdit_request_init(ctx, j->source.taxonomy, o->classes, o->counts, o->per_class, o->seed,
                                  o->shard, o->shards, &j->request);

@@ -138,6 +138,11 @@ const struct fdit_option fdit_sample_option_table[] = {
       .help = "classes and their groups, for weights that do not carry them" },
     { ROW(TEXT, "ranks", "A,B", ranks), .note = ": all",
       .help = "ranks of the taxonomy whose groups have rows in the class table" },
+    { ROW(TEXT, "class-vector", "FILE", class_vector),
+      .help =
+          "vectors of classes that were not trained, as --class-vectors of 'train': these are drawn, by the "
+          "map that a delta of --class-vectors-as map holds; their groups are those of --taxonomy FILE, "
+          "which lists them, or of their names as paths" },
     { ROW(TEXT, "vae", "FILE", vae),
       .help = "autoencoder that turns latents into pictures: the safetensors file of an AutoencoderKL, or "
               "its folder" },
@@ -309,6 +314,7 @@ static enum fdit_status check_targets(fdit_context *ctx, const struct fdit_sampl
                                           { "--guide", delta ? o->guide + strlen(by_delta) : NULL, false },
                                           { "--vae", o->vae, false },
                                           { "--taxonomy", o->taxonomy, false },
+                                          { "--class-vector", o->class_vector, false },
                                           { "--counts", o->counts, false },
                                           { "--counts-of", o->counts_of, true },
                                           { "--like", o->like, false },

@@ -17,6 +17,7 @@ struct fdit_sample_options {
     const char *objective;     /* of the weights, where the files do not say it; NULL: as they say */
     const char *model;         /* "DiT-XL/2" or "D,L,H,P"; NULL: as the files say */
     const char *taxonomy;      /* file; NULL: as the files say */
+    const char *class_vector;  /* file of vectors of classes that were not trained; NULL: none */
     const char *ranks;         /* picked ranks of that file; NULL: all */
     enum fdit_dtype storage;   /* of the weights */
     enum fdit_dtype precision; /* what the device was opened for */

@@ -60,6 +60,24 @@ out:
     return status;
 }
 
+enum fdit_status fdit_request_range(fdit_context *ctx, int32_t first, int32_t n, int per_class, uint64_t seed,
+                                    int shard, int shards, struct fdit_request *out)
+{
+    enum fdit_status status = FDIT_OK;
+    int32_t *ids = NULL, *counts = NULL;
+    TRY(fdit_alloc(ctx, (size_t)n, sizeof *ids, &ids));
+    TRY(fdit_alloc(ctx, (size_t)n, sizeof *counts, &counts));
+    for (int32_t i = 0; i < n; i++) {
+        ids[i] = first + i;
+        counts[i] = per_class;
+    }
+    TRY(fdit_request_counts(ctx, ids, counts, (size_t)n, seed, shard, shards, out));
+out:
+    fdit_free(ids);
+    fdit_free(counts);
+    return status;
+}
+
 void fdit_request_fini(struct fdit_request *r)
 {
     fdit_free(r->ids);

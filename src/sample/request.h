@@ -33,6 +33,9 @@ struct fdit_request_item {
 enum fdit_status fdit_request_init(fdit_context *ctx, const struct fdit_taxonomy *taxonomy,
                                    const char *classes, const char *counts, int per_class, uint64_t seed,
                                    int shard, int shards, struct fdit_request *out);
+/* per_class pictures of each of the n classes first, first + 1, ... */
+enum fdit_status fdit_request_range(fdit_context *ctx, int32_t first, int32_t n, int per_class, uint64_t seed,
+                                    int shard, int shards, struct fdit_request *out);
 /* The n classes `ids` with so many pictures each; totals and freeing as above. */
 enum fdit_status fdit_request_counts(fdit_context *ctx, const int32_t *ids, const int32_t *counts, size_t n,
                                      uint64_t seed, int shard, int shards, struct fdit_request *out);

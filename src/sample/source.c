@@ -8,26 +8,6 @@
 #include <math.h>
 #include <string.h>
 
-/* "genus,family" of a taxonomy; "none" without ranks. */
-static enum fdit_status rank_list(fdit_context *ctx, const struct fdit_taxonomy *tax, char **out)
-{
-    enum fdit_status status = FDIT_OK;
-    char *text = NULL, *longer = NULL;
-    int32_t n = fdit_taxonomy_n_ranks(tax);
-    TRY(fdit_strdup(ctx, n ? fdit_taxonomy_rank_name(tax, 0) : "none", &text));
-    for (int32_t r = 1; r < n; r++) {
-        TRY(fdit_strf(ctx, &longer, "%s,%s", text, fdit_taxonomy_rank_name(tax, r)));
-        fdit_free(text);
-        text = longer;
-        longer = NULL;
-    }
-    *out = text;
-    text = NULL;
-out:
-    fdit_free(text);
-    return status;
-}
-
 static enum fdit_status open_taxonomy(fdit_context *ctx, const struct fdit_sample_options *o,
                                       struct fdit_sample_source *s)
 {
@@ -35,6 +15,10 @@ static enum fdit_status open_taxonomy(fdit_context *ctx, const struct fdit_sampl
     const struct fdit_checkpoint *source = s->delta ? s->delta : s->base;
     struct fdit_taxonomy *file = NULL;
     char *ranks = NULL;
+    if (s->fresh.n) { /* their taxonomy is there already */
+        s->named = true;
+        return FDIT_OK;
+    }
     TRY(fdit_guide_taxonomy(ctx, source, &s->taxonomy));
     s->named = s->taxonomy || o->taxonomy;
     if (o->ranks && (s->taxonomy || !o->taxonomy))
@@ -42,7 +26,7 @@ static enum fdit_status open_taxonomy(fdit_context *ctx, const struct fdit_sampl
              s->taxonomy ? "the weights carry their taxonomy, whose ranks are fixed"
                          : "there is no --taxonomy FILE to pick them from");
     if (o->taxonomy && s->taxonomy) {
-        TRY(rank_list(ctx, s->taxonomy, &ranks));
+        TRY(fdit_rank_list(ctx, s->taxonomy, &ranks));
         TRY(fdit_taxonomy_load(ctx, o->taxonomy, ranks, &file));
         if (!fdit_taxonomy_earlier(s->taxonomy, file))
             TRY(fdit_taxonomy_compare(ctx, s->taxonomy, fdit_checkpoint_path(source), file, o->taxonomy));
@@ -89,6 +73,8 @@ enum fdit_status fdit_sample_source_open(fdit_context *ctx, const struct fdit_sa
     if (o->objective)
         fdit_checkpoint_ask_objective(s->base, fdit_objective_find(o->objective), true);
     TRY(fdit_weight_files_sizes(ctx, s->base, s->delta, o->model, &s->files.config));
+    TRY(fdit_new_classes_add(ctx, o, s->delta ? s->delta : s->base, s->files.config.width, &s->taxonomy,
+                             &s->fresh));
     TRY(fdit_weight_files_join(ctx, s->delta, s->base, &s->files));
     TRY(open_taxonomy(ctx, o, s));
     if (!s->named) { /* classes are numbers; the empty row is none of them */
@@ -100,6 +86,8 @@ enum fdit_status fdit_sample_source_open(fdit_context *ctx, const struct fdit_sa
     if (s->delta)
         TRY(fdit_weight_files_check_base(ctx, s->delta, s->base, &s->files.config, o->force, &fingerprint));
     TRY(fdit_guide_choose(ctx, o, s, &fingerprint, &s->guide));
+    if (s->guide.kind == FDIT_GUIDE_SUPERCLASS)
+        TRY(fdit_new_classes_check_guide(ctx, &s->fresh, s->taxonomy, s->guide.rank));
 out:
     fdit_free(fingerprint);
     if (status != FDIT_OK)
@@ -113,6 +101,7 @@ void fdit_sample_source_close(struct fdit_sample_source *s)
     fdit_checkpoint_close(s->base);
     fdit_checkpoint_close(s->delta);
     fdit_taxonomy_free(s->taxonomy);
+    fdit_new_classes_fini(&s->fresh);
     *s = (struct fdit_sample_source){ 0 };
 }
 

@@ -4,6 +4,7 @@
 #define FDIT_SAMPLE_SOURCE_H
 
 #include "sample/guide.h"
+#include "sample/new_classes.h"
 
 struct fdit_sample_source {
     struct fdit_checkpoint *base, *delta; /* open files; delta NULL: none */
@@ -11,6 +12,7 @@ struct fdit_sample_source {
     struct fdit_taxonomy *taxonomy;
     bool named; /* false: nothing names the classes, they are numbers */
     struct fdit_guide guide;
+    struct fdit_new_classes fresh; /* of --class-vector */
 };
 
 /* Opens the files, checks that they belong together (sizes, table, fingerprint of the base; with

@@ -19,3 +19,4 @@ fdit_sources += \
 	src/sample/contact_sheet.c src/sample/contact_sheet.h \
 	src/sample/drawer.c src/sample/drawer.h \
 	src/sample/job.c src/sample/job.h
+fdit_sources += src/sample/new_classes.c src/sample/new_classes.h

@@ -10,9 +10,5 @@
  * a warning. */
 enum fdit_status fdit_growth_check(fdit_context *ctx, const char *path, const struct fdit_taxonomy *old,
                                    const struct fdit_taxonomy *taxonomy, bool refuse);
-/* The classes of old with their ids, behind them those of `added` that are new. Both must have the same
- * ranks; a class that both have is in the groups that `added` says. Free with fdit_taxonomy_free. */
-enum fdit_status fdit_growth_join(fdit_context *ctx, const char *path, const struct fdit_taxonomy *old,
-                                  const struct fdit_taxonomy *added, struct fdit_taxonomy **out);
 
 #endif

@@ -188,7 +188,8 @@ static enum fdit_status open_training_data(fdit_context *ctx, struct run *r)
     struct fdit_taxonomy *all = NULL;
     TRY(open_one(ctx, r, o->data, r->taxonomy, false, &r->data));
     if (r->known && o->old_classes == FDIT_OLD_CLASSES_KEEP) {
-        TRY(fdit_growth_join(ctx, o->delta, r->known, fdit_train_source_taxonomy(r->data), &all));
+        TRY(fdit_taxonomy_join(ctx, "--old-classes keep", o->delta, r->known,
+                               fdit_train_source_taxonomy(r->data), &all));
         fdit_train_source_close(r->data);
         r->data = NULL;
         fdit_taxonomy_free(r->taxonomy);
