@@ -428,7 +428,9 @@ static void change(const struct fdit_option *o, struct fdit_train_options *optio
         ck_assert_str_eq(fdit_option_word(o, options, word), text);
         break;
     case FDIT_OPT_PARSE: /* where files hold it */
-        text = !strcmp(o->name, "loss-weight") ? "min-snr:3" : "shift:3";
+        text = !strcmp(o->name, "loss-weight") ? "min-snr:3"
+               : !strcmp(o->name, "lr-range")  ? "1e-6:1"
+                                               : "shift:3";
         if (o->format)
             ck_assert_int_eq(fdit_option_set(ctx, o, options, text), FDIT_OK);
         break;

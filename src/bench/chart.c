@@ -2,7 +2,7 @@
  * chart.c: lays results out as bars, the same for every kind of file. */
 #include "bench/chart.h"
 
-#include "bench/chart_pen.h"
+#include "picture/chart_pen.h"
 #include "core/file.h"
 #include "core/mem.h"
 #include "core/text.h"

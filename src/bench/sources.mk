@@ -2,8 +2,7 @@
 fdit_sources += src/bench/problem.c src/bench/problem.h src/bench/subject.c src/bench/subject.h \
 	src/bench/subject_op.c src/bench/subject_model.c src/bench/subject_vae.c src/bench/bench.c src/bench/bench.h \
 	src/bench/report.c src/bench/report.h src/bench/compare.c \
-	src/bench/chart.c src/bench/chart.h src/bench/chart_pen.h src/bench/chart_svg.c \
-	src/bench/chart_png.c
+	src/bench/chart.c src/bench/chart.h
 
 # commit.h: what results say they were measured with. From git in a checkout, from the file beside the
 # sources in a tarball, else "unknown"; written only when it changes.

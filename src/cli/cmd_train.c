@@ -200,6 +200,23 @@ static double share_of_peak(const struct fdit_device_peak *reach, const struct f
     return of <= 1 ? of : NAN;
 }
 
+/* What a test of rates found. */
+static void print_lr_range(struct fdit_cli *cli, const char *run, const struct fdit_lr_found *f)
+{
+    fdit_cli_note(cli, "%s/lr-range.svg, .png and .tsv: the loss of %zu steps", run, f->n);
+    if (f->lowest > 0)
+        fdit_cli_note(cli, "proposed: --lr %.2g, a tenth of the rate at which the loss is lowest",
+                      f->proposed);
+    else if (f->rises > 0)
+        fdit_cli_note(cli,
+                      "the loss falls by no more than it scatters; proposed: --lr %.2g, a tenth of the rate "
+                      "from which it rises",
+                      f->proposed);
+    else
+        fdit_cli_note(cli, "the loss neither falls nor rises by more than it scatters: no rate is proposed; "
+                           "give more --steps, a larger --batch or a higher rate at the end");
+}
+
 static void print_summary(struct fdit_cli *cli, const struct args *a, const char *devices,
                           const struct fdit_device_peak *reach, const struct fdit_train_summary *s)
 {
@@ -214,6 +231,10 @@ static void print_summary(struct fdit_cli *cli, const struct args *a, const char
     if (s->nothing) {
         fdit_cli_note(cli, "%s: %" PRId64 " of %" PRId64 " steps were done before: nothing to do", a->o.out,
                       s->step, s->steps);
+        return;
+    }
+    if (a->o.lr_high > 0) {
+        print_lr_range(cli, a->o.out, &s->lr_range);
         return;
     }
     if (isfinite(of))
@@ -276,6 +297,11 @@ static void print_json_summary(struct fdit_cli *cli, const struct fdit_device_pe
     json_number(cli, "first_val_vb", s->first_val_vb);
     json_number(cli, "val_mse", s->val_mse);
     json_number(cli, "val_vb", s->val_vb);
+    if (s->lr_range.n) {
+        json_number(cli, "lr_proposed", s->lr_range.proposed > 0 ? s->lr_range.proposed : NAN);
+        json_number(cli, "lr_of_lowest_loss", s->lr_range.lowest > 0 ? s->lr_range.lowest : NAN);
+        json_number(cli, "lr_of_rise", s->lr_range.rises > 0 ? s->lr_range.rises : NAN);
+    }
     fdit_cli_print(cli, "}\n");
 }
 

@@ -20,3 +20,4 @@ fdit_sources += \
 	src/picture/rows.h \
 	src/picture/taps.c src/picture/taps.h \
 	src/picture/webp.c src/picture/webp.h
+fdit_sources += src/picture/chart_pen.h src/picture/chart_svg.c src/picture/chart_png.c

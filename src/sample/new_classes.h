@@ -15,8 +15,8 @@ struct fdit_new_classes {
 
 /* The classes of o->class_vector (NULL: nothing happens) join those that `cp` was trained for: *taxonomy has
  * both, and the class table of cp a row W v + b for each new one, v being its vector at length 1. Their
- * groups come from o->taxonomy, which lists them, else from their names as paths. FDIT_ERROR_ARGUMENT or _FORMAT for
- * weights without a map, vectors of another width, classes that were trained. */
+ * groups come from o->taxonomy, which lists them, else from their names as paths. FDIT_ERROR_ARGUMENT or
+ * _FORMAT for weights without a map, vectors of another width, classes that were trained. */
 enum fdit_status fdit_new_classes_add(fdit_context *ctx, const struct fdit_sample_options *o,
                                       struct fdit_checkpoint *cp, int width, struct fdit_taxonomy **taxonomy,
                                       struct fdit_new_classes *out);

@@ -386,7 +386,7 @@ static enum fdit_status plan_preview(fdit_context *ctx, struct run *r)
     const struct fdit_train_options *o = r->o;
     struct fdit_guide guide = { .rank = r->guide_rank, .empty_row = r->rule.empty_row };
     bool wanted = (o->preview_every && o->preview_every <= r->total) || o->eval_every;
-    if (!r->output.run || !wanted || o->classifier)
+    if (!r->output.run || !wanted || o->classifier || o->lr_high > 0)
         return FDIT_OK;
     if (!fdit_autoencoder_decodes(r->coder) && !works_on_pixels(r)) {
         if (o->eval_every)

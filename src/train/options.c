@@ -7,6 +7,7 @@
 #include "format/option_json.h"
 #include "diffusion/objective.h"
 #include "train/learn.h"
+#include "train/lr_range.h"
 #include "train/optimiser.h"
 
 #include <limits.h>
@@ -83,6 +84,42 @@ static enum fdit_status parse_checkpoints(fdit_context *ctx, void *args, const c
     TRY(parse_interval(ctx, args, comma ? comma + 1 : value));
 out:
     return status;
+}
+
+/* "1e-6:1" */
+static enum fdit_status parse_lr_range(fdit_context *ctx, void *args, const char *value)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_train_options *o = args;
+    const char *colon = strchr(value, ':');
+    char low[64];
+    if (!colon || (size_t)(colon - value) >= sizeof low)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--lr-range %s: give the lowest and the highest rate, as 1e-6:1",
+             value);
+    snprintf(low, sizeof low, "%.*s", (int)(colon - value), value);
+    TRY(fdit_parse_real(ctx, "--lr-range", low, &o->lr_low));
+    TRY(fdit_parse_real(ctx, "--lr-range", colon + 1, &o->lr_high));
+    if (o->lr_low == 0 && o->lr_high == 0) /* none, as files may say */
+        return FDIT_OK;
+    if (!(o->lr_low > 0 && o->lr_high > o->lr_low && o->lr_high <= 100))
+        FAIL(ctx, FDIT_ERROR_ARGUMENT,
+             "--lr-range %s: the lowest rate must be above 0, the highest above that and at most 100", value);
+out:
+    return status;
+}
+
+static void format_lr_range(const void *args, char out[40])
+{
+    const struct fdit_train_options *o = args;
+    char low[32], high[32];
+    fdit_format_number(o->lr_low, low);
+    fdit_format_number(o->lr_high, high);
+    snprintf(out, 40, "%.19s:%.19s", low, high);
+}
+
+static bool has_lr_range(const void *args) /* absent as in the files of older programs */
+{
+    return ((const struct fdit_train_options *)args)->lr_high > 0;
 }
 
 static enum fdit_status parse_weight(fdit_context *ctx, void *args, const char *value)
@@ -296,6 +333,11 @@ const struct fdit_option fdit_train_option_table[] = {
       .help =
           "update rule; lion keeps one moment instead of two, and needs a third to a tenth of adamw's --lr" },
     { ROW(REAL, "lr", "X", lr), FDIT_RANGE(0, 10), RESULT, .usual = "1e-4", .help = "learning rate" },
+    { ROW(PARSE, "lr-range", "LO:HI", lr_low), RESULT, .parse = parse_lr_range, .format = format_lr_range,
+      .kept = has_lr_range,
+      .help =
+          "in place of a training, a test of --steps steps (100 or more) whose rate rises from LO to HI by "
+          "the same factor: RUN/lr-range.svg, .png and .tsv show the loss, and a rate is proposed" },
     { ROW(CHOICE, "lr-schedule", "constant|linear|cosine", schedule), RESULT, .usual = "constant",
       .help = "learning rate after the warm-up" },
     { ROW(INT64, "warmup", "N", warmup), FDIT_RANGE(0, FDIT_TRAIN_MOST_STEPS), RESULT, .usual = "0",
@@ -521,6 +563,12 @@ enum fdit_status fdit_train_check(fdit_context *ctx, const struct fdit_train_opt
     if (o->old_classes != FDIT_OLD_CLASSES_REFUSE && !o->delta)
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "--old-classes are those of a delta; add --delta FILE");
     TRY(check_vectors(ctx, o));
+    if (has_lr_range(o) && o->resume)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT,
+             "--lr-range: a test keeps no checkpoint to go on from; begin it again with another --out");
+    if (has_lr_range(o) && o->steps > 0 && o->steps < 20)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--lr-range: %lld steps show no curve; give --steps 100 or more",
+             (long long)o->steps);
     TRY(fdit_learn_check(ctx, o));
 out:
     return status;
@@ -528,6 +576,8 @@ out:
 
 double fdit_train_lr(const struct fdit_train_options *o, int64_t n, int64_t total)
 {
+    if (o->lr_high > 0)
+        return fdit_lr_range_rate(o->lr_low, o->lr_high, n, total);
     if (n <= o->warmup)
         return o->lr * (double)n / (double)(o->warmup + 1);
     double span = (double)(total - o->warmup), done = (double)(n - 1 - o->warmup);

@@ -62,7 +62,8 @@ struct fdit_train_options {
     int devices;           /* fdit_train_run fills it in */
     int optimiser;         /* row of optimiser.h */
     double lr, weight_decay, clip;
-    double beta1, beta2; /* NaN: as usual for the optimiser */
+    double lr_low, lr_high; /* of a range test; 0: none */
+    double beta1, beta2;    /* NaN: as usual for the optimiser */
     int64_t warmup;
     enum fdit_lr_schedule schedule;
     double ema;

@@ -129,6 +129,7 @@ static void close_run(struct run *r, bool failed)
     fdit_train_source_close(r->data);
     fdit_made_of_fini(&r->identity);
     json_decref(r->before);
+    fdit_lr_range_fini(&r->range);
     fdit_class_vectors_fini(&r->vectors);
     fdit_taxonomy_free(r->taxonomy);
     fdit_taxonomy_free(r->known);

@@ -14,6 +14,7 @@
 
 #include "model/delta.h"
 #include "train/exchange.h"
+#include "train/lr_range.h"
 #include "train/options.h"
 #include "train/snapshot.h"
 
@@ -53,11 +54,12 @@ struct fdit_train_hooks {
 };
 
 struct fdit_train_summary {
-    size_t trained, total; /* parameters */
-    int64_t step, steps;   /* reached, wanted */
-    uint64_t images;       /* seen in this process */
-    double seconds;        /* of training, without set-up, validation, previews and checkpoints */
-    double all_seconds;    /* with all of that */
+    struct fdit_lr_found lr_range; /* n 0: not a range test */
+    size_t trained, total;         /* parameters */
+    int64_t step, steps;           /* reached, wanted */
+    uint64_t images;               /* seen in this process */
+    double seconds;                /* of training, without set-up, validation, previews and checkpoints */
+    double all_seconds;            /* with all of that */
     double images_per_second, gflops;
     double first_val_mse, first_val_vb; /* before training; NaN without validation data */
     double val_mse, val_vb;             /* at the end */

@@ -60,6 +60,12 @@ static enum fdit_status finish_report(fdit_context *ctx, struct run *r)
     r->last.loss = losses.mse + losses.vb;
     r->last.mse = losses.mse;
     r->last.vb = losses.vb;
+    if (r->o->lr_high > 0) { /* a test of rates ends where they are too high */
+        TRY(fdit_lr_range_add(ctx, &r->range, r->total, r->last.lr,
+                              isfinite(losses.gradient_norm) ? r->last.loss : NAN));
+        if (r->range.over)
+            return FDIT_OK;
+    }
     if (!isfinite(r->last.loss) || !isfinite(losses.gradient_norm))
         TRY(fail_not_finite(ctx, r, isfinite(r->last.loss)));
     note_traffic(r);
@@ -227,10 +233,12 @@ enum fdit_status fdit_run_loop(fdit_context *ctx, struct run *r)
     const struct fdit_train_options *o = r->o;
     bool saved = true;
     note_traffic(r);
+    fdit_lr_range_init(&r->range, r->total);
     fdit_pace_init(&r->pace, r->at.step);
     fdit_pace_start(&r->pace, fdit_clock_seconds());
     while (r->at.step < r->total) {
         bool over = o->seconds > 0 && fdit_pace_spent(&r->pace, fdit_clock_seconds()) >= o->seconds;
+        over = over || r->range.over;
         TRY(fdit_replicas_agree(ctx, r->replicas, &over));
         if (fdit_stopped(ctx) || over)
             break;
@@ -249,6 +257,8 @@ enum fdit_status fdit_run_loop(fdit_context *ctx, struct run *r)
     }
     fdit_pace_pause(&r->pace, fdit_clock_seconds());
     TRY(finish_report(ctx, r));
+    if (o->lr_high > 0)
+        return fdit_run_output_range(ctx, r);
     if (!saved)
         TRY(fdit_run_output_save(ctx, r, false));
     status = fdit_stopped(ctx) ? FDIT_INTERRUPTED : fdit_run_validate(ctx, r);

@@ -97,7 +97,7 @@ enum fdit_status fdit_run_output_save(fdit_context *ctx, struct run *r, bool pas
     struct fdit_delta_meta meta = meta_of(r);
     struct fdit_run_output *out = &r->output;
     char *path = NULL, *before = NULL;
-    if (!out->run)
+    if (!out->run || r->o->lr_high > 0)
         return FDIT_OK;
     TRY(fdit_state_path(ctx, out->run, r->at.step, &path));
     fdit_phase_begin(ctx, 0, SAVING);
@@ -209,7 +209,7 @@ struct fdit_run_due fdit_run_output_due(const struct run *r)
     const struct fdit_run_output *out = &r->output;
     bool inside = r->at.step < r->total; /* the end has its checkpoint anyway */
     double waited = fdit_clock_seconds() - out->saved_time;
-    if (!out->run)
+    if (!out->run || o->lr_high > 0)
         return (struct fdit_run_due){ 0 };
     return (struct fdit_run_due){
         .checkpoint = is_due(r->at.step, o->checkpoint_every) && inside,
@@ -371,9 +371,26 @@ enum fdit_status fdit_run_output_begin(fdit_context *ctx, struct run *r)
     if (!r->before)
         TRY(fdit_journal_open(ctx, out->run, out->log_from, r->at.step, &out->journal));
     TRY(tell_start(ctx, r));
+    if (r->o->lr_high > 0)
+        return FDIT_OK;
     tell_phases_ahead(ctx, r);
     TRY(make_up(ctx, r));
     out->saved_time = fdit_clock_seconds();
+out:
+    return status;
+}
+
+enum fdit_status fdit_run_output_range(fdit_context *ctx, struct run *r)
+{
+    enum fdit_status status = FDIT_OK;
+    r->summary->lr_range = fdit_lr_range_find(&r->range);
+    if (r->output.run)
+        TRY(fdit_lr_range_write(ctx, &r->range, r->output.run));
+    r->output.kept = r->output.kept || r->range.n;
+    if (fdit_stopped(ctx))
+        FAIL(ctx, FDIT_INTERRUPTED,
+             "stopped after step %zu of %" PRId64 " of the test; %s/lr-range.svg shows them", r->range.n,
+             r->total, r->o->out);
 out:
     return status;
 }
@@ -384,7 +401,7 @@ enum fdit_status fdit_run_output_end(fdit_context *ctx, struct run *r)
     struct fdit_run_output *out = &r->output;
     struct fdit_delta_meta meta = meta_of(r);
     char *path = NULL, *validation = NULL;
-    if (!out->run)
+    if (!out->run || r->o->lr_high > 0)
         return FDIT_OK;
     TRY(fdit_journal_sync(ctx, out->journal));
     TRY(fdit_snapshot_count(ctx, out->run, &r->summary->snapshots));

@@ -15,6 +15,7 @@
 #include "train/made_of.h"
 #include "train/journal.h"
 #include "train/learn.h"
+#include "train/lr_range.h"
 #include "train/pace.h"
 #include "train/preview.h"
 #include "train/quality.h"
@@ -84,6 +85,7 @@ struct run {
     struct fdit_model *model;
     struct fdit_step *step;
     struct fdit_learn *learn;       /* NULL: guidance is not learnt */
+    struct fdit_lr_range range;     /* of a test of rates, which o->lr_high asks for */
     struct fdit_replicas *replicas; /* model and step, and those of the other devices */
     int members;                    /* devices in all processes */
     int round, local;               /* pictures of a pass on all devices, and on those of this process */
@@ -162,6 +164,9 @@ enum fdit_status fdit_run_output_due_now(fdit_context *ctx, struct run *r, struc
 /* A checkpoint of the step that was reached. passing: it goes with the next one, so that what stays does not
  * depend on the speed. */
 enum fdit_status fdit_run_output_save(fdit_context *ctx, struct run *r, bool passing);
+/* The end of a test of rates: its curve and table, no checkpoint and no delta; what there is of them when it
+ * was interrupted. */
+enum fdit_status fdit_run_output_range(fdit_context *ctx, struct run *r);
 /* The last step is in a checkpoint: log on the disk, RUN/delta.safetensors. */
 enum fdit_status fdit_run_output_end(fdit_context *ctx, struct run *r);
 /* A failed run leaves nothing behind that a second try would stumble over. */

@@ -32,3 +32,4 @@ fdit_sources += \
 	src/train/step.c src/train/step.h \
 	src/train/utility.c src/train/utility.h \
 	src/train/validate.c
+fdit_sources += src/train/lr_range.c src/train/lr_range.h

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * chart_png.c: a chart as pixels: boxes, and text in the letters of font.h. */
-#include "bench/chart_pen.h"
+#include "picture/chart_pen.h"
 
 #include "picture/png.h"
 

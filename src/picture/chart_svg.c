@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * chart_svg.c: a chart as SVG. */
-#include "bench/chart_pen.h"
+#include "picture/chart_pen.h"
 
 #include "core/mem.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * chart_pen.h: what a chart is drawn with. chart.c says what is where, once; a pen makes SVG or pixels
  * of it. */
-#ifndef FDIT_BENCH_CHART_PEN_H
-#define FDIT_BENCH_CHART_PEN_H
+#ifndef FDIT_PICTURE_CHART_PEN_H
+#define FDIT_PICTURE_CHART_PEN_H
 
 #include "picture/font.h"
 
