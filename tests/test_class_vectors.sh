@@ -83,7 +83,7 @@ tensors named.safetensors \
 good train $scratch --class-vectors named.safetensors --out named
 same_numbers "names in the metadata" near/delta.safetensors named/delta.safetensors
 tensors beside.safetensors "{$matrix}" 1 0 0 1 1 0 0 1 1 0 0 1
-refused "whose~vectors,beside.txt" train $scratch --class-vectors beside.safetensors --out new
+refused "not~known,beside.txt" train $scratch --class-vectors beside.safetensors --out new
 cp identity.txt beside.txt
 good train $scratch --class-vectors beside.safetensors --out beside
 same_numbers "names beside a tensor" near/delta.safetensors beside/delta.safetensors
@@ -211,7 +211,7 @@ classes A/hand A/mono A/mono >short.txt
 bad "short.npy,A/mono,twice" short.npy
 npy more.npy 5 2 1 0 0 1 1 1 1 0 0 1
 classes A/hand A/mono B/hand B/mono C/none >more.txt
-bad "more.npy,1~of~its~5,no~class,C/none" more.npy
+bad "more.npy,1~of~its~5,do~not~belong,C/none" more.npy
 npy nan.npy 4 2 1 0 nan 1 1 1 1 0
 cp identity.txt nan.txt
 bad "nan.npy,A/mono,not~finite" nan.npy
