@@ -49,6 +49,24 @@ checks=$((checks + 1)) # classes without pictures have empty fields
 grep -q '^Q/mono	Q	mono	[a-z]*	0	0		' classes.tsv || fail "no empty row" "$(grep '^Q/mono' classes.tsv)"
 
 good eval fresh --taxonomy "$taxonomy" --metrics none --features-out fresh.safetensors --quiet
+
+# The plan, and limits: fewer pictures at once change no bit, and what does not fit is named.
+good eval fresh --real real --taxonomy "$taxonomy" --plan
+says stdout 'draws of the error bars'
+says stdout '^features (host) .*features of real'
+says stdout '^picture cache (host) .*decoding, 2 workers'
+says stdout '^sum of the process'
+good eval fresh --real real --taxonomy "$taxonomy" --plan --json
+says stdout '^{"plan":true,.*"kind":"features (host)",.*"kind":"metrics (host)"'
+good eval fresh --real real --taxonomy "$taxonomy" --metrics none --plan
+checks=$((checks + 1))
+! grep -q draws stdout || fail "draws are planned without a metric that has error bars" "$(cat stdout)"
+good eval fresh --taxonomy "$taxonomy" --metrics none --features-out small.safetensors --memory 6M
+says stderr 'pictures at once, as the limit of memory allows'
+equal "features, by fewer pictures at once" "$(cksum <small.safetensors)" "$(cksum <fresh.safetensors)"
+refused 'the~largest~part,draws~of~the~error~bars,give~fewer~--draws' eval fresh --real real \
+    --taxonomy "$taxonomy" --draws 10000 --memory 6M
+refused '--utility~trains~classifiers' eval fresh --utility real real --out u --plan
 # features from files give the same numbers, without a network
 good eval fresh.npz --real real.safetensors --json --quiet --device no-such-device --no-classes
 for name in kid:judge precision:judge recall:judge coverage:judge; do

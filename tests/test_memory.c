@@ -123,6 +123,40 @@ START_TEST(test_plan)
 }
 END_TEST
 
+/* Networks of features, what is kept of pictures, error bars, and a model that draws. */
+START_TEST(test_eval)
+{
+    char line[4096] = "", words[1024];
+    char *inception = test_fixture("eval/inception_small.pth");
+    test_classes(ctx, test_path(folder, "data"), 4, 24, 40);
+#define EVAL "eval DIR/data --real DIR/data" COMMON
+#define JUDGE " --features judge:DIR/judge/delta.safetensors"
+    run(TRAIN " --classifier --from-scratch --tune full --model 128,4,4,2 --size 32 --channels 3"
+              " --out DIR/judge",
+        line, sizeof line);
+    check(EVAL JUDGE " --batch 128", 60e6);
+    test_classes(ctx, test_path(folder, "many"), 4, 150, 16);
+    run("train --data DIR/many --steps 1 --batch 4 --preview-every 0 --classifier --from-scratch --tune full"
+        " --model 32,1,2,4 --size 16 --channels 3 --out DIR/small" COMMON,
+        line, sizeof line);
+#define MANY "eval DIR/many --real DIR/many --features judge:DIR/small/delta.safetensors --draws 10000" COMMON
+    check(MANY " --metrics recall,density", 1e6); /* 48 MB */
+    check(MANY " --metrics none", 1e6);           /* nothing is drawn again */
+    check(EVAL JUDGE " --batch 128 --memory 40M", 10e6);
+    run(EVAL JUDGE " --batch 128 --memory 40M", line, sizeof line); /* by fewer pictures at once */
+    ck_assert_msg(number(line, "plan_bytes") < 40 << 20, "%s", line);
+    snprintf(words, sizeof words, "%s --metrics fd --draws 0 --features inception-tf:%s", EVAL, inception);
+    check(words, 10e6);
+    run(TRAIN " --from-scratch --tune full --label-drop empty --model 192,4,4,2 --size 32 --channels 3"
+              " --out DIR/base",
+        line, sizeof line);
+    check("eval --base DIR/base/delta.safetensors --per-class 8 --sampler ddim --steps 2 --real DIR/data"
+          " --draws 0" JUDGE COMMON,
+          60e6);
+    free(inception);
+}
+END_TEST
+
 #ifdef HAVE_JPEG
 /* 4800 x 3200 pixels, as a camera makes them. */
 static void compress_photograph(const char *name, bool progressive)
@@ -224,6 +258,7 @@ int main(void)
     TCase *c = tcase_create("plan");
     tcase_add_checked_fixture(c, set_up, tear_down);
     tcase_add_test(c, test_plan);
+    tcase_add_test(c, test_eval);
 #ifdef HAVE_JPEG
     tcase_add_test(c, test_photographs);
 #endif

@@ -47,6 +47,31 @@ static void show_step(void *user, size_t drawing, int step, int steps)
     fdit_cli_progress_part(w->cli, w->done, (double)drawing * step / steps, step < steps ? note : NULL);
 }
 
+static void print_plan(void *user, const struct fdit_plan *plan)
+{
+    struct fdit_eval_watch *w = user;
+    char memory[32];
+    if (w->status == FDIT_OK)
+        w->status = fdit_cli_plan(w->cli, plan, 0);
+    fdit_format_size(fdit_plan_process_bytes(plan), memory);
+    if (!w->cli->plan)
+        fdit_cli_banner(w->cli, "memory", "%s planned", memory);
+}
+
+enum fdit_status fdit_cli_eval_measure(struct fdit_cli *cli, fdit_device *dev, struct fdit_eval_options *o,
+                                       struct fdit_eval_watch *watch, struct fdit_eval_result *r)
+{
+    enum fdit_status status = FDIT_OK;
+    const struct fdit_eval_hooks hooks = { watch, fdit_cli_eval_begin_set, fdit_cli_eval_picture,
+                                           print_plan };
+    o->memory = cli->memory;
+    o->plan_only = cli->plan;
+    TRY(fdit_eval_run(cli->ctx, dev, o, &hooks, r));
+    TRY(watch->status);
+out:
+    return status;
+}
+
 /* ------------------------------------------------------------------ options */
 
 /* What decides the pictures that are drawn, as `sample` reads it. */
@@ -198,6 +223,7 @@ enum fdit_status fdit_cli_eval_draw(struct fdit_cli *cli, struct fdit_eval_args 
     o->ranks = a->o.ranks;
     o->storage = cli->weights;
     o->precision = fdit_device_precision(w->devices.list[0]);
+    o->memory = cli->memory;
     a->o.drawing = NULL;
     fdit_drawer_close(w->drawer);
     w->drawer = NULL;
@@ -298,11 +324,15 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
     enum fdit_status status = FDIT_OK;
     struct fdit_eval_args *a = p;
     struct fdit_eval_result result = { 0 };
-    struct fdit_eval_watch watch = { cli, 0, 0 };
+    struct fdit_eval_watch watch = { .cli = cli };
     struct fdit_eval_work work = { .run = NULL };
-    const struct fdit_eval_hooks hooks = { &watch, fdit_cli_eval_begin_set, fdit_cli_eval_picture };
     bool needs_device, series;
     if (a->utility) {
+        if (cli->plan)
+            FAIL(
+                cli->ctx, FDIT_ERROR_ARGUMENT,
+                "--plan: --utility trains classifiers one after the other, each with a plan of its own; give "
+                "train --classifier ... --plan, or eval GENERATED --real TEST --plan");
         TRY(fdit_cli_devices(cli, &work.devices));
         TRY(fdit_cli_eval_utility(cli, a, &watch, &work, n, operands));
         goto out;
@@ -326,8 +356,9 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
     }
     if (a->drawn.base)
         TRY(fdit_cli_eval_draw(cli, a, &watch, &work));
-    TRY(fdit_eval_run(cli->ctx, needs_device ? work.devices.list[0] : NULL, &a->o, &hooks, &result));
-    TRY(cli->json ? fdit_cli_eval_json(cli, &a->o, &result) : fdit_cli_print_eval(cli, &a->o, &result));
+    TRY(fdit_cli_eval_measure(cli, needs_device ? work.devices.list[0] : NULL, &a->o, &watch, &result));
+    if (!cli->plan)
+        TRY(cli->json ? fdit_cli_eval_json(cli, &a->o, &result) : fdit_cli_print_eval(cli, &a->o, &result));
 out:
     if (status != FDIT_OK)
         fdit_cli_progress_drop(cli);
@@ -370,8 +401,8 @@ const struct fdit_command fdit_command_eval = {
     .job = fdit_eval_option_table,
     .borrowed = &drawn,
     .options = options,
-    .common =
-        FDIT_COMMON_DEVICE | FDIT_COMMON_DEVICES | FDIT_COMMON_WEIGHTS | FDIT_COMMON_JSON | FDIT_COMMON_LINE,
+    .common = FDIT_COMMON_DEVICE | FDIT_COMMON_DEVICES | FDIT_COMMON_WEIGHTS | FDIT_COMMON_PLAN |
+              FDIT_COMMON_JSON | FDIT_COMMON_LINE,
     .most_operands = -1,
     .args_size = sizeof(struct fdit_eval_args),
     .defaults = defaults,

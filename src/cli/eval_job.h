@@ -20,11 +20,15 @@ struct fdit_eval_args {
 
 struct fdit_eval_watch {
     struct fdit_cli *cli;
-    size_t done, total; /* pictures of the set at hand */
+    size_t done, total;      /* pictures of the set at hand */
+    enum fdit_status status; /* of printing a plan */
 };
 /* Its hooks. */
 void fdit_cli_eval_begin_set(void *user, const char *path, size_t total);
 void fdit_cli_eval_picture(void *user, size_t done);
+/* fdit_eval_run with them, --memory and --plan, after which the result is empty. */
+enum fdit_status fdit_cli_eval_measure(struct fdit_cli *cli, fdit_device *dev, struct fdit_eval_options *o,
+                                       struct fdit_eval_watch *watch, struct fdit_eval_result *r);
 
 struct fdit_eval_work {
     struct fdit_held_out held_out;

@@ -104,7 +104,6 @@ static enum fdit_status measure_one(struct fdit_cli *cli, struct fdit_eval_args 
                                     struct fdit_eval_point *p)
 {
     enum fdit_status status = FDIT_OK;
-    const struct fdit_eval_hooks hooks = { watch, fdit_cli_eval_begin_set, fdit_cli_eval_picture };
     struct fdit_eval_result result = { 0 };
     a->drawn.base = base ? base : p->name;
     a->drawn.delta = base ? p->name : NULL;
@@ -114,7 +113,9 @@ static enum fdit_status measure_one(struct fdit_cli *cli, struct fdit_eval_args 
     if (o.classes)
         o.taxonomy = NULL;
     o.report = NULL; /* that of the series */
-    TRY(fdit_eval_run(cli->ctx, w->devices.list[0], &o, &hooks, &result));
+    TRY(fdit_cli_eval_measure(cli, w->devices.list[0], &o, watch, &result));
+    if (cli->plan)
+        goto out;
     memcpy(p->values, result.values, sizeof p->values);
     p->n = result.n_values;
     TRY(cli->json ? print_point_json(cli, p, result.generated.points.n) : FDIT_OK);
@@ -159,6 +160,8 @@ enum fdit_status fdit_cli_eval_series(struct fdit_cli *cli, struct fdit_eval_arg
     a->o.kept_real = &real;
     for (int i = 0; i < n; i++) {
         TRY(measure_one(cli, a, watch, w, base, &points[i]));
+        if (cli->plan) /* that of the others is the same */
+            goto out;
         if (!cli->json && i == 0)
             print_header(cli, &points[0]);
         if (!cli->json)

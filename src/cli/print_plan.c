@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * print_plan.c: the memory plan of train, sample and encode, for people and as JSON. */
+ * print_plan.c: the memory plan of train, sample, encode and eval, for people and as JSON. */
 #include "cli/cli.h"
 
 #include "core/mem.h"
@@ -37,7 +37,7 @@ static enum fdit_status print_json(struct fdit_cli *cli, const struct fdit_plan 
     if (plan->title)
         fdit_json_put_text(&b, NULL, "device", plan->title);
     fdit_json_put_int(&b, NULL, "device_bytes", (int64_t)fdit_plan_device_bytes(plan));
-    fdit_json_put_int(&b, NULL, "host_bytes", (int64_t)fdit_plan_kind_bytes(plan, FDIT_PLAN_HOST));
+    fdit_json_put_int(&b, NULL, "host_bytes", (int64_t)fdit_plan_host_bytes(plan));
     fdit_json_put_int(&b, NULL, "process_bytes", (int64_t)fdit_plan_process_bytes(plan));
     if (cli->memory)
         fdit_json_put_int(&b, NULL, "limit_bytes", (int64_t)cli->memory);

@@ -21,6 +21,8 @@ const char *fdit_plan_kind_name(enum fdit_plan_kind kind)
         [FDIT_PLAN_BATCH] = "batch",
         [FDIT_PLAN_WORKSPACE] = "device workspace",
         [FDIT_PLAN_HOST] = "picture cache (host)",
+        [FDIT_PLAN_FEATURES] = "features (host)",
+        [FDIT_PLAN_METRICS] = "metrics (host)",
         [FDIT_PLAN_PROCESS] = "held before (host)",
     };
     return names[kind];
@@ -54,6 +56,42 @@ out:
     return status;
 }
 
+enum fdit_status fdit_plan_join(fdit_context *ctx, struct fdit_plan *plan, const struct fdit_plan *part,
+                                const char *prefix)
+{
+    enum fdit_status status = FDIT_OK;
+    for (size_t i = 0; i < part->n; i++) {
+        const struct fdit_plan_entry *e = &part->list[i];
+        TRY(fdit_plan_add(ctx, plan, e->kind, e->where, e->bytes, "%s%s", prefix, e->label));
+    }
+out:
+    return status;
+}
+
+void fdit_plan_share_workspace(struct fdit_plan *plan)
+{
+    struct fdit_plan_entry *largest = NULL;
+    for (size_t i = 0; i < plan->n; i++) {
+        struct fdit_plan_entry *e = &plan->list[i];
+        if (e->kind != FDIT_PLAN_WORKSPACE)
+            continue;
+        if (largest && largest->bytes >= e->bytes) {
+            e->bytes = 0;
+            continue;
+        }
+        if (largest)
+            largest->bytes = 0;
+        largest = e;
+    }
+    size_t kept = 0;
+    for (size_t i = 0; i < plan->n; i++)
+        if (plan->list[i].bytes)
+            plan->list[kept++] = plan->list[i];
+        else
+            fdit_free(plan->list[i].label);
+    plan->n = kept;
+}
+
 void fdit_plan_forget(struct fdit_plan *plan, fdit_buffer **where)
 {
     for (size_t i = 0; i < plan->n; i++) {
@@ -79,18 +117,23 @@ enum fdit_status fdit_plan_add_process(fdit_context *ctx, struct fdit_plan *plan
                          "program, libraries, drivers");
 }
 
+size_t fdit_plan_host_bytes(const struct fdit_plan *plan)
+{
+    return fdit_plan_kind_bytes(plan, FDIT_PLAN_HOST) + fdit_plan_kind_bytes(plan, FDIT_PLAN_FEATURES) +
+           fdit_plan_kind_bytes(plan, FDIT_PLAN_METRICS);
+}
+
 size_t fdit_plan_device_bytes(const struct fdit_plan *plan)
 {
     size_t sum = 0;
-    for (int kind = 0; kind < FDIT_PLAN_KINDS; kind++)
-        if (kind != FDIT_PLAN_HOST && kind != FDIT_PLAN_PROCESS)
-            sum += fdit_plan_kind_bytes(plan, (enum fdit_plan_kind)kind);
-    return sum;
+    for (size_t i = 0; i < plan->n; i++)
+        sum += plan->list[i].bytes;
+    return sum - fdit_plan_host_bytes(plan) - fdit_plan_kind_bytes(plan, FDIT_PLAN_PROCESS);
 }
 
 size_t fdit_plan_process_bytes(const struct fdit_plan *plan)
 {
-    return fdit_plan_kind_bytes(plan, FDIT_PLAN_HOST) + fdit_plan_kind_bytes(plan, FDIT_PLAN_PROCESS) +
+    return fdit_plan_host_bytes(plan) + fdit_plan_kind_bytes(plan, FDIT_PLAN_PROCESS) +
            (plan->in_process ? fdit_plan_device_bytes(plan) : 0);
 }
 

@@ -17,6 +17,8 @@ enum fdit_plan_kind {
     FDIT_PLAN_BATCH,       /* inputs, noise, outputs */
     FDIT_PLAN_WORKSPACE,   /* the device's own */
     FDIT_PLAN_HOST,        /* picture cache, loader: host memory, not the device's */
+    FDIT_PLAN_FEATURES,    /* what a feature network said of pictures, kept: host memory, too */
+    FDIT_PLAN_METRICS,     /* what is computed from features: host memory */
     FDIT_PLAN_PROCESS,     /* what the process holds before it begins: program, libraries, drivers */
     FDIT_PLAN_KINDS
 };
@@ -40,6 +42,11 @@ void fdit_plan_fini(struct fdit_plan *plan);
 /* Adds an entry; bytes 0 adds nothing. */
 enum fdit_status fdit_plan_add(fdit_context *ctx, struct fdit_plan *plan, enum fdit_plan_kind kind,
                                fdit_buffer **where, size_t bytes, const char *label, ...) FDIT_PRINTF(6, 7);
+/* Adds the entries of a part of the job, their labels behind `prefix`. */
+enum fdit_status fdit_plan_join(fdit_context *ctx, struct fdit_plan *plan, const struct fdit_plan *part,
+                                const char *prefix);
+/* Networks that run one after the other on a device have one workspace: of its entries the largest stays. */
+void fdit_plan_share_workspace(struct fdit_plan *plan);
 /* Takes the entry of a buffer out, when its owner goes before the plan. */
 void fdit_plan_forget(struct fdit_plan *plan, fdit_buffer **where);
 /* Adds what the process holds at this moment, as the last entry before anything is allocated. */
@@ -48,6 +55,7 @@ enum fdit_status fdit_plan_add_process(fdit_context *ctx, struct fdit_plan *plan
  * device's part where that has memory of its own); and of one kind. */
 size_t fdit_plan_device_bytes(const struct fdit_plan *plan);
 size_t fdit_plan_process_bytes(const struct fdit_plan *plan);
+size_t fdit_plan_host_bytes(const struct fdit_plan *plan); /* of the process, beside what it held before */
 size_t fdit_plan_kind_bytes(const struct fdit_plan *plan, enum fdit_plan_kind kind);
 /* What a limit leaves beside the plan for pictures that are decoded; at least an eighth of the limit and
  * 16 MiB, which usual pictures get by with: whether the rest of the plan is within the limit others say.

@@ -226,10 +226,7 @@ static enum fdit_status make_plan(fdit_context *ctx, struct job *j)
     if (j->vae) {
         struct fdit_vae_options v = { .height = o->size, .encode = true, .memory = limit };
         TRY(fdit_vae_plan(ctx, j->vae, j->dev, &v));
-        const struct fdit_plan *plan = fdit_vae_plan_of(j->vae);
-        for (size_t i = 0; i < plan->n; i++)
-            TRY(fdit_plan_add(ctx, &j->plan, plan->list[i].kind, plan->list[i].where, plan->list[i].bytes,
-                              "%s", plan->list[i].label));
+        TRY(fdit_plan_join(ctx, &j->plan, fdit_vae_plan_of(j->vae), ""));
     }
     TRY(fdit_plan_add(ctx, &j->plan, FDIT_PLAN_HOST, NULL,
                       fdit_loader_bytes(j->cache.info.n, j->pixels, j->pixels, &l), "pictures"));

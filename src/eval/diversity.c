@@ -25,18 +25,32 @@ struct diversity {
 };
 
 /* "NET" or "NET,HEADS". */
-static enum fdit_status open_net(fdit_context *ctx, fdit_device *dev, struct diversity *d)
+static enum fdit_status prepare_net(fdit_context *ctx, fdit_device *dev, const char *what, int size,
+                                    struct fdit_lpips **out)
 {
     enum fdit_status status = FDIT_OK;
-    const char *comma = strchr(d->o->lpips, ',');
+    const char *comma = strchr(what, ',');
     char *path = NULL;
-    TRY(fdit_strndup(ctx, d->o->lpips, comma ? (size_t)(comma - d->o->lpips) : strlen(d->o->lpips), &path));
-    TRY(fdit_lpips_open(ctx, dev, path, comma ? comma + 1 : NULL, d->size, &d->net));
+    TRY(fdit_strndup(ctx, what, comma ? (size_t)(comma - what) : strlen(what), &path));
+    TRY(fdit_lpips_prepare(ctx, dev, path, comma ? comma + 1 : NULL, size, 0, out));
+out:
+    fdit_free(path);
+    return status;
+}
+
+size_t fdit_eval_diversity_bytes(const struct fdit_lpips *net)
+{
+    const size_t picture = 3 * (size_t)fdit_lpips_size(net) * (size_t)fdit_lpips_size(net);
+    return picture * sizeof(float) + fdit_lpips_width(net) * (2 * sizeof(float) + sizeof(double));
+}
+
+static enum fdit_status make_room(fdit_context *ctx, struct diversity *d)
+{
+    enum fdit_status status = FDIT_OK;
     TRY(fdit_lpips_spread_new(ctx, d->net, &d->spread));
     TRY(fdit_alloc(ctx, 3 * (size_t)d->size, (size_t)d->size * sizeof(float), &d->x));
     TRY(fdit_alloc(ctx, fdit_lpips_width(d->net), sizeof(float), &d->features));
 out:
-    fdit_free(path);
     return status;
 }
 
@@ -96,20 +110,44 @@ out:
     return status;
 }
 
-enum fdit_status fdit_eval_diversity(fdit_context *ctx, fdit_device *dev, const struct fdit_eval_options *o,
+enum fdit_status fdit_eval_diversity_prepare(fdit_context *ctx, fdit_device *dev,
+                                             const struct fdit_eval_options *o,
+                                             const struct fdit_picture_rules *rules,
+                                             const struct fdit_feature_set *s, struct fdit_lpips **out)
+{
+    enum fdit_status status = FDIT_OK;
+    const struct diversity d = { .rules = rules, .s = s };
+    struct fdit_picture first = { 0 };
+    int size;
+    if (s->drawing) {
+        size = s->drawing->size;
+    } else {
+        size_t i = 0;
+        do
+            status = read_picture(ctx, &d, i++, &first);
+        while (o->skip_bad && fdit_picture_is_bad(status) && i < s->points.n);
+        TRY(status);
+        size = first.width < first.height ? first.width : first.height;
+    }
+    TRY(prepare_net(ctx, dev, o->lpips, size < MOST_SIZE ? size : MOST_SIZE, out));
+out:
+    fdit_picture_fini(&first);
+    return status;
+}
+
+enum fdit_status fdit_eval_diversity(fdit_context *ctx, struct fdit_lpips *net,
+                                     const struct fdit_eval_options *o,
                                      const struct fdit_picture_rules *rules, struct fdit_eval_result *r)
 {
     enum fdit_status status = FDIT_OK;
-    struct diversity d = { .o = o, .rules = rules, .s = &r->generated };
-    struct fdit_picture first = { 0 };
+    struct diversity d = {
+        .net = net, .o = o, .rules = rules, .s = &r->generated, .size = fdit_lpips_size(net)
+    };
     double sum = 0, counted = 0;
     if (!r->classes || !r->generated.label || !r->generated.points.n)
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "--lpips: %s has no classes, within which pictures are compared",
              r->generated.path);
-    TRY(read_picture(ctx, &d, 0, &first));
-    d.size = first.width < first.height ? first.width : first.height;
-    d.size = d.size < MOST_SIZE ? d.size : MOST_SIZE;
-    TRY(open_net(ctx, dev, &d));
+    TRY(make_room(ctx, &d));
     TRY(fdit_alloc(ctx, r->classes, sizeof(double), &r->by_class[FDIT_CLASS_LPIPS]));
     fdit_phase_begin(ctx, r->generated.points.n, "how different pictures of a class are");
     status = all_classes(ctx, &d, r->classes, r->by_class[FDIT_CLASS_LPIPS]);
@@ -121,11 +159,9 @@ enum fdit_status fdit_eval_diversity(fdit_context *ctx, fdit_device *dev, const 
             counted++;
         }
     r->lpips = sum / counted; /* NaN: no class has two pictures */
-    snprintf(r->lpips_name, sizeof r->lpips_name, "lpips:%s", fdit_lpips_name(d.net));
+    snprintf(r->lpips_name, sizeof r->lpips_name, "lpips:%s", fdit_lpips_name(net));
 out:
-    fdit_picture_fini(&first);
     fdit_lpips_spread_fini(&d.spread);
-    fdit_lpips_close(d.net);
     fdit_free(d.x);
     fdit_free(d.features);
     return status;

@@ -6,6 +6,7 @@
 #include "core/mem.h"
 #include "core/phase.h"
 #include "core/text.h"
+#include "eval/job.h"
 #include "eval/lapack.h"
 #include "eval/report.h"
 
@@ -95,25 +96,8 @@ static enum fdit_status check_asked(fdit_context *ctx, const struct fdit_eval_op
 
 /* ------------------------------------------------------------------ the two sets */
 
-struct job {
-    fdit_device *dev;
-    const struct fdit_eval_options *o;
-    const struct fdit_eval_hooks *hooks;
-    struct fdit_pool *pool;
-    struct fdit_extractor *extractor;    /* opened when it is first needed */
-    struct fdit_extractor *classifier;   /* NULL: that of the features */
-    struct fdit_taxonomy *taxonomy;      /* of the file that was given; NULL */
-    const struct fdit_taxonomy *classes; /* that, or what else is known before pictures are read; NULL */
-    const char *const *parts_of;         /* feature files in place of generated pictures */
-    size_t n_parts;                      /* 0: none */
-    struct fdit_picture_rules rules;
-    unsigned wanted;
-    bool asked; /* for what is wanted, in a list */
-    bool keep;  /* features are needed one by one */
-};
-
 /* Of real pictures, or of generated ones. */
-static struct fdit_gather_options gather_options(const struct job *j, bool real,
+static struct fdit_gather_options gather_options(const struct fdit_eval_job *j, bool real,
                                                  const struct fdit_taxonomy *taxonomy)
 {
     return (struct fdit_gather_options){ .drawing = real ? NULL : j->o->drawing,
@@ -131,48 +115,72 @@ static struct fdit_gather_options gather_options(const struct job *j, bool real,
                                          .user = j->hooks ? j->hooks->user : NULL };
 }
 
-static enum fdit_status extractor_of(fdit_context *ctx, struct job *j)
-{
-    return j->extractor ? FDIT_OK
-                        : fdit_extractor_open(ctx, j->dev, j->o->features, j->o->batch, &j->extractor);
-}
-
 /* Features that keep places: for sfid, and in statistics that are written, as ADM's have them. */
-static bool wants_spatial(const struct job *j, bool real)
+static bool wants_spatial(const struct fdit_eval_job *j, bool real)
 {
     return (j->wanted >> FDIT_METRIC_SFID & 1 && (j->o->real || j->o->stats)) || (!real && j->o->stats_out);
 }
 
 /* What a network says of classes that nobody named is not kept for an accuracy that cannot be. */
-static bool wants_logits(const struct job *j)
+static bool wants_logits(const struct fdit_eval_job *j)
 {
     return j->wanted >> FDIT_METRIC_SCORE & 1 || j->o->features_out ||
            (j->wanted >> FDIT_METRIC_ACCURACY & 1 && (j->classifier || j->extractor->taxonomy));
 }
 
-/* Pictures, in the classes of `taxonomy` (NULL: their own). */
-static enum fdit_status gather(fdit_context *ctx, struct job *j, const char *path, bool real, bool logits,
-                               const struct fdit_taxonomy *taxonomy, struct fdit_feature_set *out)
+enum fdit_status fdit_eval_prepare(fdit_context *ctx, struct fdit_eval_job *j, int batch, size_t memory)
 {
     enum fdit_status status = FDIT_OK;
-    struct fdit_gather_options o = gather_options(j, real, taxonomy);
-    TRY(extractor_of(ctx, j));
-    o.features = j->keep;
-    o.moments = !j->keep;
-    o.spatial = wants_spatial(j, real);
+    const struct fdit_eval_options *o = j->o;
+    char *what = NULL;
+    if (!o->extractor) {
+        fdit_extractor_close(j->extractor);
+        j->extractor = NULL;
+        TRY(fdit_extractor_prepare(ctx, j->dev, o->features, batch, memory, &j->extractor));
+    }
+    if (!o->classifier)
+        goto out;
+    fdit_extractor_close(j->classifier);
+    j->classifier = NULL;
+    TRY(fdit_strf(ctx, &what, "judge:%s", o->classifier));
+    TRY(fdit_extractor_prepare(ctx, j->dev, what, batch, memory, &j->classifier));
+    for (int k = 0; k < 2; k++)
+        if (j->how[k].classifier)
+            j->how[k].classifier = j->classifier;
+out:
+    fdit_free(what);
+    return status;
+}
+
+enum { REAL, GENERATED };
+
+/* Opens pictures, in the classes of `taxonomy` (NULL: their own). */
+static enum fdit_status open_pictures(fdit_context *ctx, struct fdit_eval_job *j, const char *path, int which,
+                                      const struct fdit_taxonomy *taxonomy, struct fdit_feature_set *out)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_gather_options *o = &j->how[which];
+    const bool logits = which == GENERATED && (j->o->drawing || !j->o->classifier);
+    if (!j->extractor || (j->o->classifier && !j->classifier))
+        TRY(fdit_eval_prepare(ctx, j, j->o->batch, 0));
+    *o = gather_options(j, which == REAL, taxonomy);
+    o->features = j->keep;
+    o->moments = !j->keep;
+    o->spatial = wants_spatial(j, which == REAL);
     if (!j->extractor->spatial && j->asked && j->wanted >> FDIT_METRIC_SFID & 1)
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
              "--metrics sfid: %s has no features that keep places; give --features inception-tf:FILE (or "
              "inception-torch, inception-clean)",
              j->extractor->name);
-    o.logits = logits && wants_logits(j);
-    o.classifier = o.drawing ? j->classifier : NULL;
-    TRY(fdit_feature_set_gather(ctx, j->pool, j->extractor, path, &o, out));
+    o->logits = logits && wants_logits(j);
+    o->classifier = o->drawing ? j->classifier : NULL;
+    TRY(fdit_feature_set_open(ctx, j->extractor, path, o, out));
+    j->runs[which] = true;
 out:
     return status;
 }
 
-static enum fdit_status load_real(fdit_context *ctx, struct job *j, struct fdit_feature_set *out)
+static enum fdit_status open_real(fdit_context *ctx, struct fdit_eval_job *j, struct fdit_feature_set *out)
 {
     enum fdit_status status = FDIT_OK;
     const char *path = j->o->real ? j->o->real : j->o->stats;
@@ -189,15 +197,14 @@ static enum fdit_status load_real(fdit_context *ctx, struct job *j, struct fdit_
     if (fdit_feature_file_is(path))
         TRY(fdit_feature_set_read(ctx, path, out));
     else
-        TRY(gather(ctx, j, path, true, false, j->classes, out));
-    if (j->classes && out->label && out->taxonomy != j->classes) /* files and caches have their own */
-        TRY(fdit_feature_set_relabel(ctx, out, j->classes));
+        TRY(open_pictures(ctx, j, path, REAL, j->classes, out));
 out:
     return status;
 }
 
 /* Feature files that are parts of one set. */
-static enum fdit_status load_parts(fdit_context *ctx, const struct job *j, struct fdit_feature_set *out)
+static enum fdit_status load_parts(fdit_context *ctx, const struct fdit_eval_job *j,
+                                   struct fdit_feature_set *out)
 {
     enum fdit_status status = FDIT_OK;
     size_t n = j->n_parts;
@@ -246,21 +253,8 @@ out:
     return status;
 }
 
-static enum fdit_status open_classifier(fdit_context *ctx, struct job *j)
-{
-    enum fdit_status status = FDIT_OK;
-    char *what = NULL;
-    if (!j->o->classifier)
-        return FDIT_OK;
-    TRY(fdit_strf(ctx, &what, "judge:%s", j->o->classifier));
-    TRY(fdit_extractor_open(ctx, j->dev, what, j->o->batch, &j->classifier));
-out:
-    fdit_free(what);
-    return status;
-}
-
 /* Logits of a classifier of its own, beside the features. Of pictures that are drawn they are there. */
-static enum fdit_status classify(fdit_context *ctx, struct job *j, struct fdit_feature_set *s)
+static enum fdit_status classify(fdit_context *ctx, struct fdit_eval_job *j, struct fdit_feature_set *s)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_feature_set other = { 0 };
@@ -288,30 +282,54 @@ out:
     return status;
 }
 
-static enum fdit_status load_generated(fdit_context *ctx, struct job *j, struct fdit_eval_result *r)
+static enum fdit_status open_generated(fdit_context *ctx, struct fdit_eval_job *j, struct fdit_eval_result *r)
 {
-    enum fdit_status status = FDIT_OK;
-    struct fdit_feature_set *s = &r->generated;
     const struct fdit_taxonomy *classes = j->classes ? j->classes : r->real.taxonomy;
     const struct fdit_drawing *d = j->o->drawing;
-    bool file = j->n_parts > 0;
-    TRY(open_classifier(ctx, j));
-    if (file)
-        TRY(load_parts(ctx, j, s));
-    else
-        TRY(gather(ctx, j, d ? d->name : j->o->generated, false, (d || !j->o->classifier), classes, s));
-    const struct fdit_taxonomy *known = file ? s->taxonomy : j->extractor->taxonomy; /* of the logits */
+    if (j->n_parts)
+        return load_parts(ctx, j, &r->generated);
+    return open_pictures(ctx, j, d ? d->name : j->o->generated, GENERATED, classes, &r->generated);
+}
+
+static enum fdit_status load_networks(fdit_context *ctx, struct fdit_eval_job *j)
+{
+    enum fdit_status status = FDIT_OK;
+    fdit_phase_begin(ctx, 0, "reading the feature network");
+    if (j->extractor && !j->o->extractor && (j->runs[REAL] || j->runs[GENERATED]))
+        TRY(fdit_extractor_load(ctx, j->extractor));
+    if (j->classifier)
+        TRY(fdit_extractor_load(ctx, j->classifier));
+    if (j->lpips)
+        TRY(fdit_lpips_load(ctx, j->lpips));
+out:
+    fdit_phase_end(ctx);
+    return status;
+}
+
+/* Both sets go through the networks, and their classes become those that are compared. */
+static enum fdit_status run_sets(fdit_context *ctx, struct fdit_eval_job *j, struct fdit_eval_result *r)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_feature_set *x = &r->real, *y = &r->generated;
+    if (j->runs[REAL])
+        TRY(fdit_feature_set_run(ctx, j->pool, j->extractor, &j->how[REAL], x));
+    if (j->classes && x->label && x->taxonomy != j->classes) /* files and caches have their own */
+        TRY(fdit_feature_set_relabel(ctx, x, j->classes));
+    const struct fdit_taxonomy *classes = j->classes ? j->classes : x->taxonomy;
+    if (j->runs[GENERATED])
+        TRY(fdit_feature_set_run(ctx, j->pool, j->extractor, &j->how[GENERATED], y));
+    const struct fdit_taxonomy *known = j->n_parts ? y->taxonomy : j->extractor->taxonomy; /* of the logits */
     if (j->o->no_classes) {
-        fdit_free(s->label);
-        fdit_free(r->real.label);
-        s->label = r->real.label = NULL;
-    } else if (classes && s->label && s->taxonomy != classes) {
-        TRY(fdit_feature_set_relabel(ctx, s, classes));
+        fdit_free(y->label);
+        fdit_free(x->label);
+        y->label = x->label = NULL;
+    } else if (classes && y->label && y->taxonomy != classes) {
+        TRY(fdit_feature_set_relabel(ctx, y, classes));
     }
     if (j->o->classifier)
-        TRY(classify(ctx, j, s));
-    else if (s->label)
-        TRY(align_logits(ctx, s, known));
+        TRY(classify(ctx, j, y));
+    else if (y->label)
+        TRY(align_logits(ctx, y, known));
 out:
     return status;
 }
@@ -335,7 +353,7 @@ static enum fdit_status check_sets(fdit_context *ctx, const struct fdit_eval_res
                          "%s has %zu features that keep places and %s has %zu; take the same feature network "
                          "for both",
                          x->path, x->spatial.d, y->path, y->spatial.d);
-    return fdit_feature_sets_check_weights(ctx, x, y);
+    return FDIT_OK;
 }
 
 bool fdit_eval_wants_by(const char *list, const char *name)
@@ -373,7 +391,7 @@ static enum fdit_status check_by(fdit_context *ctx, const char *list, const stru
 
 /* ------------------------------------------------------------------ output */
 
-static enum fdit_status write_files(fdit_context *ctx, struct job *j, struct fdit_eval_result *r)
+static enum fdit_status write_files(fdit_context *ctx, struct fdit_eval_job *j, struct fdit_eval_result *r)
 {
     enum fdit_status status = FDIT_OK;
     if (j->o->features_out)
@@ -407,7 +425,7 @@ out:
     return status;
 }
 
-static enum fdit_status open_pool(fdit_context *ctx, struct job *j)
+static enum fdit_status open_pool(fdit_context *ctx, struct fdit_eval_job *j)
 {
     struct fdit_limits limits;
     enum fdit_status status = fdit_limits_read(ctx, NULL, &limits);
@@ -419,53 +437,93 @@ static enum fdit_status open_pool(fdit_context *ctx, struct job *j)
     return fdit_pool_new(ctx, threads, 0, 0, NULL, &j->pool);
 }
 
+/* Which metrics, of which classes, and what must be kept for them. */
+static enum fdit_status settle(fdit_context *ctx, struct fdit_eval_job *j)
+{
+    enum fdit_status status = FDIT_OK;
+    const struct fdit_eval_options *o = j->o;
+    const struct fdit_picture_words none = { 0 };
+    const unsigned few = 1u << FDIT_METRIC_FD | 1u << FDIT_METRIC_SFID | 1u << FDIT_METRIC_SCORE |
+                         1u << FDIT_METRIC_ACCURACY | 1u << FDIT_METRIC_LPIPS;
+    j->parts_of = o->n_parts ? o->parts_of : &o->generated;
+    j->n_parts = o->n_parts ? o->n_parts : !o->drawing && fdit_feature_file_is(o->generated);
+    TRY(parse_metrics(ctx, o->metrics, &j->wanted));
+    j->wanted |= o->lpips ? 1u << FDIT_METRIC_LPIPS : 0;
+    j->asked = o->metrics && strcmp(o->metrics, "all") != 0;
+    TRY(check_asked(ctx, o, j->wanted));
+    TRY(open_pool(ctx, j));
+    if (!o->look.orient && !o->look.matte)
+        j->rules = fdit_picture_rules_usual();
+    else
+        TRY(fdit_picture_words_rules(ctx, &o->look, &none, &j->rules));
+    j->keep = (o->real && j->wanted & ~few) || o->features_out;
+    if (o->taxonomy && !o->no_classes)
+        TRY(fdit_taxonomy_load(ctx, o->taxonomy, o->ranks, &j->taxonomy));
+    if (!o->no_classes)
+        j->classes = j->taxonomy                       ? j->taxonomy
+                     : o->classes                      ? o->classes
+                     : o->drawing && o->drawing->named ? o->drawing->taxonomy
+                                                       : NULL;
+out:
+    return status;
+}
+
+/* Sets and networks, of which nothing is computed yet, and the plan. */
+static enum fdit_status open_all(fdit_context *ctx, struct fdit_eval_job *j, struct fdit_eval_result *r)
+{
+    enum fdit_status status = FDIT_OK;
+    const unsigned frechet = 1u << FDIT_METRIC_FD | 1u << FDIT_METRIC_SFID | 1u << FDIT_METRIC_FD_INFINITY;
+    j->extractor = j->o->extractor;
+    if (j->wanted & frechet && (j->o->real || j->o->stats))
+        (void)fdit_lapack_available(NULL, 0); /* in memory before what is there is counted */
+    TRY(open_real(ctx, j, &r->real));
+    TRY(open_generated(ctx, j, r));
+    TRY(check_sets(ctx, r));
+    if (j->o->lpips)
+        TRY(fdit_eval_diversity_prepare(ctx, j->dev, j->o, &j->rules, &r->generated, &j->lpips));
+    if (!j->o->extractor)
+        TRY(fdit_eval_plan(ctx, j, r));
+out:
+    return status;
+}
+
+static enum fdit_status measure(fdit_context *ctx, struct fdit_eval_job *j, struct fdit_eval_result *r)
+{
+    enum fdit_status status = FDIT_OK;
+    const struct fdit_eval_options *o = j->o;
+    TRY(load_networks(ctx, j));
+    TRY(run_sets(ctx, j, r));
+    TRY(fdit_feature_sets_check_weights(ctx, &r->real, &r->generated));
+    if (r->generated.label && (j->wanted || o->by_class || o->report))
+        TRY(fdit_eval_by_class(ctx, j->pool, r));
+    if (j->lpips)
+        TRY(fdit_eval_diversity(ctx, j->lpips, o, &j->rules, r));
+    TRY(check_by(ctx, o->by, r));
+    TRY(fdit_eval_measure(ctx, j->pool, o, j->wanted, j->asked, r));
+    TRY(write_files(ctx, j, r));
+out:
+    return status;
+}
+
 enum fdit_status fdit_eval_run(fdit_context *ctx, fdit_device *dev, const struct fdit_eval_options *o,
                                const struct fdit_eval_hooks *hooks, struct fdit_eval_result *r)
 {
     enum fdit_status status = FDIT_OK;
-    struct job j = { .dev = dev, .o = o, .hooks = hooks, .extractor = o->extractor };
-    const struct fdit_picture_words none = { 0 };
-    const unsigned few = 1u << FDIT_METRIC_FD | 1u << FDIT_METRIC_SFID | 1u << FDIT_METRIC_SCORE |
-                         1u << FDIT_METRIC_ACCURACY | 1u << FDIT_METRIC_LPIPS;
+    struct fdit_eval_job j = { .dev = dev, .o = o, .hooks = hooks };
     *r = (struct fdit_eval_result){ 0 };
-    j.parts_of = o->n_parts ? o->parts_of : &o->generated;
-    j.n_parts = o->n_parts ? o->n_parts : !o->drawing && fdit_feature_file_is(o->generated);
-    TRY(parse_metrics(ctx, o->metrics, &j.wanted));
-    j.wanted |= o->lpips ? 1u << FDIT_METRIC_LPIPS : 0;
-    j.asked = o->metrics && strcmp(o->metrics, "all") != 0;
-    TRY(check_asked(ctx, o, j.wanted));
-    TRY(open_pool(ctx, &j));
-    if (!o->look.orient && !o->look.matte)
-        j.rules = fdit_picture_rules_usual();
-    else
-        TRY(fdit_picture_words_rules(ctx, &o->look, &none, &j.rules));
-    j.keep = (o->real && j.wanted & ~few) || o->features_out;
-    if (o->taxonomy && !o->no_classes)
-        TRY(fdit_taxonomy_load(ctx, o->taxonomy, o->ranks, &j.taxonomy));
-    if (!o->no_classes)
-        j.classes = j.taxonomy                        ? j.taxonomy
-                    : o->classes                      ? o->classes
-                    : o->drawing && o->drawing->named ? o->drawing->taxonomy
-                                                      : NULL;
-    TRY(load_real(ctx, &j, &r->real));
-    TRY(load_generated(ctx, &j, r));
-    TRY(check_sets(ctx, r));
-    if (r->generated.label && (j.wanted || o->by_class || o->report))
-        TRY(fdit_eval_by_class(ctx, j.pool, r));
-    if (o->lpips)
-        TRY(fdit_eval_diversity(ctx, dev, o, &j.rules, r));
-    TRY(check_by(ctx, o->by, r));
-    TRY(fdit_eval_measure(ctx, j.pool, o, j.wanted, j.asked, r));
-    TRY(write_files(ctx, &j, r));
-    if (j.taxonomy) { /* the result keeps it */
-        r->taxonomy = j.taxonomy;
-        j.taxonomy = NULL;
-    }
+    TRY(settle(ctx, &j));
+    TRY(open_all(ctx, &j, r));
+    if (!o->plan_only)
+        TRY(measure(ctx, &j, r));
+    r->taxonomy = j.taxonomy; /* the result keeps it */
+    j.taxonomy = NULL;
 out:
     if (j.extractor != o->extractor)
         fdit_extractor_close(j.extractor);
     fdit_extractor_close(j.classifier);
+    fdit_lpips_close(j.lpips);
     fdit_pool_free(j.pool);
+    fdit_plan_fini(&j.plan);
     if (status != FDIT_OK)
         fdit_eval_result_fini(r);
     fdit_taxonomy_free(j.taxonomy);

@@ -7,6 +7,7 @@
 #include "eval/bootstrap.h"
 #include "eval/confusion.h"
 #include "eval/feature_set.h"
+#include "eval/lpips.h"
 #include "picture/picture_rules.h"
 
 struct fdit_eval_options {
@@ -37,6 +38,8 @@ struct fdit_eval_options {
     struct fdit_extractor *extractor;   /* open already, in place of `features`; stays open; NULL */
     struct fdit_feature_set *kept_real; /* the real set of a result before, which is taken; NULL */
     int threads;                        /* for the metrics; 0: as the machine has */
+    size_t memory;                      /* limit of the plan in bytes; 0: what the device has */
+    bool plan_only;                     /* the plan is made, told and checked, and nothing is measured */
 };
 /* A row for each option (core/option_table.h). */
 extern const struct fdit_option fdit_eval_option_table[];
@@ -119,11 +122,12 @@ struct fdit_eval_result {
     size_t n_confusions;                                   /* 0: without accuracy */
     /* By class, of generated.taxonomy; NULL: without classes. NaN: not known. */
     size_t classes;
-    size_t *n_real, *n_generated;         /* [classes] pictures */
-    double *by_class[FDIT_CLASS_COLUMNS]; /* [classes]; NULL: not computed */
-    int32_t *third;                       /* [classes] enum fdit_third, by the real pictures */
-    double lpips;                         /* mean of its column; lpips_name "": not computed */
-    char lpips_name[32];                  /* "lpips:alex" */
+    size_t *n_real, *n_generated;          /* [classes] pictures */
+    double *by_class[FDIT_CLASS_COLUMNS];  /* [classes]; NULL: not computed */
+    int32_t *third;                        /* [classes] enum fdit_third, by the real pictures */
+    double lpips;                          /* mean of its column; lpips_name "": not computed */
+    char lpips_name[32];                   /* "lpips:alex" */
+    size_t plan_bytes, process_plan_bytes; /* of the device, of the process; 0: in another plan */
 };
 void fdit_eval_result_fini(struct fdit_eval_result *r);
 
@@ -131,8 +135,13 @@ struct fdit_eval_hooks {
     void *user;
     void (*on_begin)(void *user, const char *path, size_t total); /* of a set of pictures */
     void (*on_picture)(void *user, size_t done);
+    /* The plan of the device, then those of others that draw; NULL: nobody asks. */
+    void (*on_plan)(void *user, const struct fdit_plan *plan);
 };
-/* dev NULL where fdit_eval_check said that none is needed. FDIT_INTERRUPTED when ctx is asked to stop. */
+/* Plans the memory of networks, features, error bars and decoding before any of it is taken. Where the limit
+ * asks for it fewer pictures go through the networks at once; a plan above it is FDIT_ERROR_DEVICE, which
+ * names the largest part. An extractor of the caller's is in the caller's plan: then none is made. dev NULL
+ * where fdit_eval_check said that none is needed. FDIT_INTERRUPTED when ctx is asked to stop. */
 enum fdit_status fdit_eval_run(fdit_context *ctx, fdit_device *dev, const struct fdit_eval_options *o,
                                const struct fdit_eval_hooks *hooks, struct fdit_eval_result *out);
 
@@ -147,9 +156,20 @@ enum fdit_status fdit_eval_measure(fdit_context *ctx, struct fdit_pool *pool,
  * each of n or k weights of 4 bytes for every draw and one more. */
 void fdit_eval_redraws(unsigned wanted, size_t n, size_t k, size_t d, size_t draws, bool *real,
                        bool *generated);
+/* Bytes that these metrics hold at the most, beside features, covariances and the weights of the draws: n
+ * real and k generated pictures of d features (`points`: they are kept) and of `spatial` that keep places. */
+size_t fdit_eval_metrics_bytes(unsigned wanted, size_t n, size_t k, size_t d, size_t spatial, bool points,
+                               size_t draws, int threads);
 /* The column of LPIPS: the mean distance of all pairs of a class's generated pictures, as squares of their
- * shorter side, at most 256 pixels; after the table of classes. */
-enum fdit_status fdit_eval_diversity(fdit_context *ctx, fdit_device *dev, const struct fdit_eval_options *o,
+ * shorter side, at most 256 pixels; after the table of classes. The network is prepared for the size of the
+ * set's first picture, and loaded by the caller. */
+enum fdit_status fdit_eval_diversity_prepare(fdit_context *ctx, fdit_device *dev,
+                                             const struct fdit_eval_options *o,
+                                             const struct fdit_picture_rules *rules,
+                                             const struct fdit_feature_set *s, struct fdit_lpips **out);
+size_t fdit_eval_diversity_bytes(const struct fdit_lpips *net); /* beside the network's own plan */
+enum fdit_status fdit_eval_diversity(fdit_context *ctx, struct fdit_lpips *net,
+                                     const struct fdit_eval_options *o,
                                      const struct fdit_picture_rules *rules, struct fdit_eval_result *out);
 /* The table of classes, without top-1, top-5 and LPIPS. */
 enum fdit_status fdit_eval_by_class(fdit_context *ctx, struct fdit_pool *pool, struct fdit_eval_result *out);

@@ -3,7 +3,9 @@
  * functions that it names; whoever measures knows none of them.
  *
  *     struct fdit_extractor *e = NULL;
- *     TRY(fdit_extractor_open(ctx, dev, "judge:run/delta.safetensors", 64, &e));
+ *     TRY(fdit_extractor_prepare(ctx, dev, "judge:run/delta.safetensors", 64, 0, &e)); // what it is
+ *     TRY(fdit_extractor_plan(ctx, e, &plan));                                         // what it will take
+ *     TRY(fdit_extractor_load(ctx, e));
  *     TRY(fdit_extractor_run(ctx, e, x, n, features, logits));
  * out:
  *     fdit_extractor_close(e); */
@@ -12,13 +14,14 @@
 
 #include "data/taxonomy.h"
 #include "device/device.h"
+#include "device/plan.h"
 #include "eval/input.h"
 
 struct fdit_extractor {
     const struct fdit_extractor_kind *kind;
     void *self;
     char *name;                           /* of the features in results: "judge", "judge:FILE", "dinov2" */
-    uint64_t weights;                     /* hash of the network's numbers; 0: not known */
+    uint64_t weights;                     /* hash of the network's numbers; 0: not loaded */
     const struct fdit_net_input *input;   /* how a picture becomes what it takes: */
     int size, channels;                   /* [channels, size, size] */
     size_t width;                         /* features of a picture */
@@ -32,8 +35,13 @@ struct fdit_extractor_kind {
     const char *name;
     const char *what;  /* half a line for --help and messages */
     const char *usual; /* its file among the built-in data; NULL: a file must be given */
-    /* Loads the file and fills in input, size, channels, width, classes, taxonomy, weights and self. */
-    enum fdit_status (*open)(fdit_context *ctx, fdit_device *dev, const char *path, struct fdit_extractor *e);
+    /* Opens the file, plans what it takes of the device, to keep to `memory` bytes where it can (0: what the
+     * device has), and fills in input, size, channels, width, classes, taxonomy and self. */
+    enum fdit_status (*open)(fdit_context *ctx, fdit_device *dev, const char *path, size_t memory,
+                             struct fdit_extractor *e);
+    enum fdit_status (*plan)(fdit_context *ctx, const void *self, struct fdit_plan *plan); /* adds it */
+    /* Takes the memory and reads the numbers, of which *weights is the hash. */
+    enum fdit_status (*load)(fdit_context *ctx, void *self, uint64_t *weights);
     enum fdit_status (*run)(fdit_context *ctx, void *self, const float *x, size_t n, float *features,
                             float *logits);
     void (*close)(void *self);
@@ -49,8 +57,13 @@ struct fdit_extractor_kind {
 extern const struct fdit_extractor_kind fdit_extractor_kinds[];
 
 /* `what`: "NAME" or "NAME:FILE". An unknown name is FDIT_ERROR_ARGUMENT with those that there are. */
+enum fdit_status fdit_extractor_prepare(fdit_context *ctx, fdit_device *dev, const char *what, int batch,
+                                        size_t memory, struct fdit_extractor **out);
+enum fdit_status fdit_extractor_plan(fdit_context *ctx, const struct fdit_extractor *e,
+                                     struct fdit_plan *plan); /* adds what it takes */
+enum fdit_status fdit_extractor_load(fdit_context *ctx, struct fdit_extractor *e);
 enum fdit_status fdit_extractor_open(fdit_context *ctx, fdit_device *dev, const char *what, int batch,
-                                     struct fdit_extractor **out);
+                                     struct fdit_extractor **out); /* prepared and loaded */
 /* Writes what a metric of these features (a name as in struct fdit_extractor) is called in results:
  * "kid:judge", "fid:clean". */
 void fdit_extractor_metric(const char *features, const char *metric, char *out, size_t size);

@@ -351,7 +351,6 @@ static enum fdit_status open_dataset(fdit_context *ctx, const struct fdit_extrac
                                                   .whole = e->input->resize != FDIT_INPUT_FIT,
                                                   .skip_bad = o->skip_bad,
                                                   .allow_missing = true };
-    size_t reading;
     if (fdit_manifest_is(s->path))
         TRY(fdit_manifest_open(ctx, s->path, &m));
     if (m && o->split)
@@ -362,7 +361,6 @@ static enum fdit_status open_dataset(fdit_context *ctx, const struct fdit_extrac
     s->points.n = fdit_dataset_size(s->dataset);
     s->taxonomy = fdit_dataset_taxonomy(s->dataset);
     TRY(check_colours(ctx, e, s, o->skip_bad));
-    TRY(fdit_dataset_plan_reading(ctx, s->dataset, o->workers, 0, o->skip_bad, &reading));
     if (m)
         TRY(fdit_manifest_choose(ctx, m, s->dataset, &s->index, &s->points.n));
 out:
@@ -553,37 +551,54 @@ out:
     return status;
 }
 
-/* A loader of places first .. end - 1 of s->index. */
-static enum fdit_status open_loader(fdit_context *ctx, struct gather *g, size_t first, size_t end,
-                                    size_t batch, struct fdit_loader **out)
+/* How pictures reach the networks: one after the other, drawn ones by one thread. */
+static struct fdit_loader_options loader_options(const struct gather *g, size_t batch)
+{
+    return (struct fdit_loader_options){ .batch = batch,
+                                         .workers = g->s->drawing ? 0 : g->o->workers,
+                                         .skip_bad = g->o->skip_bad,
+                                         .leave_bad = true,
+                                         .in_order = true };
+}
+
+static bool is_shaped(const struct gather *g)
+{
+    return g->s->drawing || g->e->input->resize != FDIT_INPUT_FIT;
+}
+
+/* Of places up to end - 1 of s->index, which ascends. */
+static struct fdit_source source_of(struct gather *g, size_t end)
 {
     const struct fdit_feature_set *s = g->s;
-    const bool shaped = s->drawing || g->e->input->resize != FDIT_INPUT_FIT;
-    const struct fdit_loader_options options = { .batch = batch,
-                                                 .workers =
-                                                     s->drawing ? 0 : g->o->workers, /* drawn by one thread */
-                                                 .skip_bad = g->o->skip_bad,
-                                                 .leave_bad = true,
-                                                 .in_order = true };
-    const uint32_t *list = s->index + first;
-    if (s->dataset && !shaped)
-        return fdit_loader_open(ctx, s->dataset, list, end - first, &options, out);
     struct fdit_source source = { .self = &g->shaped,
-                                  .n = (size_t)list[end - first - 1] + 1, /* ascending */
+                                  .n = (size_t)s->index[end - 1] + 1,
                                   .item_bytes = 1,
                                   .item_size = input_of(g->e),
                                   .label = label_shaped,
                                   .sample = sample_shaped };
     if (g->o->classifier)
         source.item_size += input_of(g->o->classifier);
-    if (!shaped) {
+    if (!is_shaped(g)) {
         source.self = s->cache;
-        source.item_bytes = fdit_cache_item_bytes(fdit_cache_info_of(s->cache));
+        source.item_bytes = s->cache ? fdit_cache_item_bytes(fdit_cache_info_of(s->cache)) : input_of(g->e);
         source.read = read_cache;
         source.expand = expand_cache;
         source.label = label_cache;
         source.sample = NULL;
     }
+    return source;
+}
+
+/* A loader of places first .. end - 1 of s->index. */
+static enum fdit_status open_loader(fdit_context *ctx, struct gather *g, size_t first, size_t end,
+                                    size_t batch, struct fdit_loader **out)
+{
+    const struct fdit_feature_set *s = g->s;
+    const struct fdit_loader_options options = loader_options(g, batch);
+    const uint32_t *list = s->index + first;
+    if (s->dataset && !is_shaped(g))
+        return fdit_loader_open(ctx, s->dataset, list, end - first, &options, out);
+    const struct fdit_source source = source_of(g, end);
     return fdit_loader_open_source(ctx, &source, list, end - first, &options, out);
 }
 
@@ -634,43 +649,118 @@ out:
     return status;
 }
 
-enum fdit_status fdit_feature_set_gather(fdit_context *ctx, struct fdit_pool *pool, struct fdit_extractor *e,
-                                         const char *path, const struct fdit_gather_options *o,
-                                         struct fdit_feature_set *out)
+/* What make_room and the statistics take; *passing: without what is kept after the pass. */
+static enum fdit_status plan_room(fdit_context *ctx, const struct gather *g, struct fdit_plan *kept,
+                                  size_t *passing)
 {
     enum fdit_status status = FDIT_OK;
-    struct gather g = { .pool = pool, .e = e, .o = o, .s = out };
+    const struct fdit_gather_options *o = g->o;
+    const struct fdit_feature_set *s = g->s;
+    const size_t n = s->points.n, d = g->e->width, batch = (size_t)g->e->batch, place = g->e->spatial;
+    const bool spatial = o->spatial && place;
+    const char *path = s->path;
+    *passing += batch * d * sizeof(float);
+    if (o->classifier)
+        *passing += batch * (input_of(g->e) + input_of(o->classifier)) * sizeof(float);
+    if (spatial)
+        *passing += batch * place * sizeof(float) + fdit_statistics_bytes(place);
+    if (o->moments)
+        *passing += fdit_statistics_bytes(d);
+    TRY(fdit_plan_add(ctx, kept, FDIT_PLAN_FEATURES, NULL, n * sizeof *s->label, "classes of %s", path));
+    if (o->features)
+        TRY(fdit_plan_add(ctx, kept, FDIT_PLAN_FEATURES, NULL, n * d * sizeof(float), "features of %s",
+                          path));
+    if (o->logits)
+        TRY(fdit_plan_add(ctx, kept, FDIT_PLAN_FEATURES, NULL, n * s->logit_classes * sizeof(float),
+                          "logits of %s", path));
+    if (o->moments)
+        TRY(fdit_plan_add(ctx, kept, FDIT_PLAN_FEATURES, NULL, fdit_moments_bytes(d), "covariance of %s",
+                          path));
+    if (spatial)
+        TRY(fdit_plan_add(ctx, kept, FDIT_PLAN_FEATURES, NULL, fdit_moments_bytes(place),
+                          "covariance of places of %s", path));
+out:
+    return status;
+}
+
+enum fdit_status fdit_feature_set_plan(fdit_context *ctx, struct fdit_feature_set *s,
+                                       const struct fdit_extractor *e, const struct fdit_gather_options *o,
+                                       size_t memory, struct fdit_plan *kept, size_t *passing)
+{
+    enum fdit_status status = FDIT_OK;
+    struct gather g = { .e = (struct fdit_extractor *)(uintptr_t)e, .o = o, .s = s };
+    const size_t n = s->points.n, batch = (size_t)e->batch < n ? (size_t)e->batch : n;
+    const struct fdit_source source = source_of(&g, n);
+    const struct fdit_loader_options options = loader_options(&g, batch);
+    if (s->dataset)
+        TRY(fdit_dataset_plan_reading(ctx, s->dataset, o->workers, memory, o->skip_bad, &s->reading));
+    *passing = s->reading + fdit_loader_bytes(n, source.item_bytes, source.item_size, &options);
+    TRY(plan_room(ctx, &g, kept, passing));
+out:
+    return status;
+}
+
+enum fdit_status fdit_feature_set_open(fdit_context *ctx, const struct fdit_extractor *e, const char *path,
+                                       const struct fdit_gather_options *o, struct fdit_feature_set *out)
+{
+    enum fdit_status status = FDIT_OK;
     *out = (struct fdit_feature_set){ .points.d = e->width,
                                       .logit_classes = o->classifier ? o->classifier->classes : e->classes };
     TRY(fdit_strdup(ctx, path, &out->path));
     TRY(fdit_strdup(ctx, e->name, &out->features));
-    out->weights = e->weights;
     if (o->drawing)
         TRY(open_drawing(ctx, e, o, out));
     else
         TRY(fdit_cache_is(path) ? open_cache(ctx, e, out) : open_dataset(ctx, e, o, out));
     TRY(choose(ctx, o, out));
-    size_t n = out->points.n, batch = (size_t)e->batch;
-    g.shaped = (struct shaped){ e, o->classifier, out, o->fit, (size_t)out->index[n - 1] + 1 };
+out:
+    if (status != FDIT_OK)
+        fdit_feature_set_fini(out);
+    return status;
+}
+
+enum fdit_status fdit_feature_set_run(fdit_context *ctx, struct fdit_pool *pool, struct fdit_extractor *e,
+                                      const struct fdit_gather_options *o, struct fdit_feature_set *s)
+{
+    enum fdit_status status = FDIT_OK;
+    struct gather g = { .pool = pool, .e = e, .o = o, .s = s };
+    size_t n = s->points.n, batch = (size_t)e->batch;
+    s->weights = e->weights;
+    g.shaped = (struct shaped){ e, o->classifier, s, o->fit, (size_t)s->index[n - 1] + 1 };
+    if (s->dataset && !s->reading)
+        TRY(fdit_dataset_plan_reading(ctx, s->dataset, o->workers, 0, o->skip_bad, &s->reading));
+    if (s->drawing && s->drawing->load)
+        TRY(s->drawing->load(ctx, s->drawing->self));
     TRY(make_room(ctx, &g));
     if (o->on_begin)
-        o->on_begin(o->user, path, n);
+        o->on_begin(o->user, s->path, n);
     TRY(pass(ctx, &g, 0, n - n % batch, batch));
     TRY(pass(ctx, &g, n - n % batch, n, n % batch));
     if (!g.taken)
-        FAIL(ctx, FDIT_ERROR_FORMAT, "%s: none of its %zu pictures can be read", path, n);
-    out->skipped = n - g.taken;
-    n = out->points.n = g.taken;
+        FAIL(ctx, FDIT_ERROR_FORMAT, "%s: none of its %zu pictures can be read", s->path, n);
+    s->skipped = n - g.taken;
+    n = s->points.n = g.taken;
     if (o->moments && n > 1)
-        TRY(fdit_statistics_moments(ctx, g.statistics, &out->moments));
+        TRY(fdit_statistics_moments(ctx, g.statistics, &s->moments));
     if (g.spatial && n > 1)
-        TRY(fdit_statistics_moments(ctx, g.spatial, &out->spatial));
+        TRY(fdit_statistics_moments(ctx, g.spatial, &s->spatial));
 out:
     fdit_statistics_free(g.statistics);
     fdit_statistics_free(g.spatial);
     fdit_free(g.features);
     fdit_free(g.places);
     fdit_free(g.inputs);
+    return status;
+}
+
+enum fdit_status fdit_feature_set_gather(fdit_context *ctx, struct fdit_pool *pool, struct fdit_extractor *e,
+                                         const char *path, const struct fdit_gather_options *o,
+                                         struct fdit_feature_set *out)
+{
+    enum fdit_status status = FDIT_OK;
+    TRY(fdit_feature_set_open(ctx, e, path, o, out));
+    TRY(fdit_feature_set_run(ctx, pool, e, o, out));
+out:
     if (status != FDIT_OK)
         fdit_feature_set_fini(out);
     return status;

@@ -37,6 +37,7 @@ struct fdit_feature_set {
     uint32_t *index;                    /* [n] which pictures of those three; NULL: all */
     int part, parts;                    /* of a file; parts 0: it does not say */
     size_t skipped;                     /* pictures that were left out, with fdit_gather_options.skip_bad */
+    size_t reading;                     /* bytes that decoding takes; see fdit_feature_set_plan */
 };
 void fdit_feature_set_fini(struct fdit_feature_set *s);
 
@@ -95,8 +96,20 @@ struct fdit_gather_options {
     void (*on_picture)(void *user, size_t done);
     void *user;
 };
-/* Runs every picture of a data set or of a cache of pixels through the network. Grey pictures for a network
- * of colours, or the other way, are refused. */
+/* Opens a data set, a cache of pixels or a drawing for the network, which need not be loaded yet: out->points
+ * says how many pictures there are, and of how many features. Grey pictures for a network of colours, or the
+ * other way, are refused. */
+enum fdit_status fdit_feature_set_open(fdit_context *ctx, const struct fdit_extractor *e, const char *path,
+                                       const struct fdit_gather_options *o, struct fdit_feature_set *out);
+/* Adds what fdit_feature_set_run keeps (features, logits, moments), and with `passing` what it takes while it
+ * runs. Decoding keeps to `memory` bytes from now on (0: none), or to what one picture needs. */
+enum fdit_status fdit_feature_set_plan(fdit_context *ctx, struct fdit_feature_set *s,
+                                       const struct fdit_extractor *e, const struct fdit_gather_options *o,
+                                       size_t memory, struct fdit_plan *kept, size_t *passing);
+/* Runs every picture of an open set through the network. On failure the caller still closes the set. */
+enum fdit_status fdit_feature_set_run(fdit_context *ctx, struct fdit_pool *pool, struct fdit_extractor *e,
+                                      const struct fdit_gather_options *o, struct fdit_feature_set *s);
+/* Both. */
 enum fdit_status fdit_feature_set_gather(fdit_context *ctx, struct fdit_pool *pool, struct fdit_extractor *e,
                                          const char *path, const struct fdit_gather_options *o,
                                          struct fdit_feature_set *out);

@@ -96,6 +96,7 @@ static const struct row stem[] = {
 enum { MOST_AT_ONCE = 8 };
 
 struct fdit_inception {
+    fdit_device *dev;
     struct fdit_net_file file;
     bool script; /* names and tensors of the TorchScript file */
     struct fdit_net *net;
@@ -307,31 +308,75 @@ out:
     return status;
 }
 
+enum fdit_status fdit_inception_prepare(fdit_context *ctx, fdit_device *dev, const char *path, int batch,
+                                        size_t memory, struct fdit_inception **out)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_inception *self = NULL;
+    *out = NULL;
+    TRY(fdit_alloc(ctx, 1, sizeof *self, &self));
+    self->hash = FDIT_FNV_START;
+    self->dev = dev;
+    TRY(open_file(ctx, path, self));
+    TRY(describe(ctx, self, batch));
+    TRY(fdit_net_plan(ctx, self->net, dev, memory ? memory : fdit_device_info(dev)->memory));
+    *out = self;
+    self = NULL;
+out:
+    fdit_inception_close(self);
+    return status;
+}
+
+/* Floats of a batch of its pictures: those of Mixed_6d's, and of the logits. */
+static void batch_floats(const struct fdit_inception *self, size_t *map, size_t *row)
+{
+    const size_t batch = (size_t)fdit_net_batch(self->net);
+    int height, width, channels;
+    fdit_net_size(self->net, self->spatial, &height, &width, &channels);
+    *map = batch * (size_t)height * (size_t)width * (size_t)channels;
+    *row = batch * fdit_inception_classes(self);
+}
+
+enum fdit_status fdit_inception_load(fdit_context *ctx, struct fdit_inception *self)
+{
+    enum fdit_status status = FDIT_OK;
+    size_t map, row;
+    TRY(fdit_plan_check(ctx, fdit_net_plan_of(self->net), self->dev, fdit_device_info(self->dev)->memory,
+                        "take a device with more memory"));
+    TRY(fdit_net_allocate(ctx, self->net));
+    TRY(fdit_net_load(ctx, self->net, read_layer, self));
+    batch_floats(self, &map, &row);
+    TRY(fdit_alloc(ctx, map, sizeof(float), &self->map));
+    TRY(fdit_alloc(ctx, row, sizeof(float), &self->row));
+    fdit_net_file_close(&self->file);
+out:
+    return status;
+}
+
 enum fdit_status fdit_inception_open(fdit_context *ctx, fdit_device *dev, const char *path, int batch,
                                      struct fdit_inception **out)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_inception *self = NULL;
-    int height, width, channels;
     *out = NULL;
-    TRY(fdit_alloc(ctx, 1, sizeof *self, &self));
-    self->hash = FDIT_FNV_START;
-    TRY(open_file(ctx, path, self));
-    TRY(describe(ctx, self, batch));
-    TRY(fdit_net_plan(ctx, self->net, dev, fdit_device_info(dev)->memory));
-    TRY(fdit_plan_check(ctx, fdit_net_plan_of(self->net), dev, fdit_device_info(dev)->memory,
-                        "take a device with more memory"));
-    TRY(fdit_net_allocate(ctx, self->net));
-    TRY(fdit_net_load(ctx, self->net, read_layer, self));
-    fdit_net_size(self->net, self->spatial, &height, &width, &channels);
-    batch = fdit_net_batch(self->net);
-    TRY(fdit_alloc(ctx, (size_t)(batch * height * width), (size_t)channels * sizeof(float), &self->map));
-    TRY(fdit_alloc(ctx, (size_t)batch * fdit_inception_classes(self), sizeof(float), &self->row));
-    fdit_net_file_close(&self->file);
+    TRY(fdit_inception_prepare(ctx, dev, path, batch, 0, &self));
+    TRY(fdit_inception_load(ctx, self));
     *out = self;
     self = NULL;
 out:
     fdit_inception_close(self);
+    return status;
+}
+
+enum fdit_status fdit_inception_plan(fdit_context *ctx, const struct fdit_inception *self,
+                                     struct fdit_plan *plan)
+{
+    enum fdit_status status = FDIT_OK;
+    size_t map, row;
+    batch_floats(self, &map, &row);
+    TRY(fdit_plan_join(ctx, plan, fdit_net_plan_of(self->net), ""));
+    TRY(fdit_plan_add(ctx, plan, FDIT_PLAN_HOST, NULL, (map + row) * sizeof(float), "Inception: a batch"));
+out:
     return status;
 }
 
@@ -374,11 +419,6 @@ size_t fdit_inception_spatial(const struct fdit_inception *self)
     int height, width, channels;
     fdit_net_size(self->net, self->spatial, &height, &width, &channels);
     return (size_t)height * (size_t)width * FDIT_INCEPTION_SPATIAL;
-}
-
-const struct fdit_plan *fdit_inception_plan(const struct fdit_inception *self)
-{
-    return fdit_net_plan_of(self->net);
 }
 
 double fdit_inception_flops(const struct fdit_inception *self)

@@ -16,16 +16,23 @@ enum { FDIT_INCEPTION_SIZE = 299, FDIT_INCEPTION_SPATIAL = 7 };
 
 struct fdit_inception;
 
-/* A wrong file, or one that lacks a tensor, is FDIT_ERROR_FORMAT with what was expected. batch: so many
- * pictures are usually given at once; as many as help are computed together, where there is memory. */
+/* Opens a file and plans the memory; a wrong one, or one that lacks a tensor, is FDIT_ERROR_FORMAT with what
+ * was expected. batch: so many pictures are usually given at once; as many as help are computed together,
+ * where there are `memory` bytes (0: what the device has). fdit_inception_load takes the memory and reads the
+ * numbers. */
+enum fdit_status fdit_inception_prepare(fdit_context *ctx, fdit_device *dev, const char *path, int batch,
+                                        size_t memory, struct fdit_inception **out);
+enum fdit_status fdit_inception_load(fdit_context *ctx, struct fdit_inception *net);
 enum fdit_status fdit_inception_open(fdit_context *ctx, fdit_device *dev, const char *path, int batch,
-                                     struct fdit_inception **out);
-void fdit_inception_close(struct fdit_inception *net);           /* before the device; NULL is allowed */
-size_t fdit_inception_width(const struct fdit_inception *net);   /* features: 2048 */
-size_t fdit_inception_classes(const struct fdit_inception *net); /* 1008 */
-size_t fdit_inception_spatial(const struct fdit_inception *net); /* 17 x 17 x 7 */
-uint64_t fdit_inception_hash(const struct fdit_inception *net);  /* of its folded numbers */
-const struct fdit_plan *fdit_inception_plan(const struct fdit_inception *net);
+                                     struct fdit_inception **out); /* both */
+void fdit_inception_close(struct fdit_inception *net);             /* before the device; NULL is allowed */
+size_t fdit_inception_width(const struct fdit_inception *net);     /* features: 2048 */
+size_t fdit_inception_classes(const struct fdit_inception *net);   /* 1008 */
+size_t fdit_inception_spatial(const struct fdit_inception *net);   /* 17 x 17 x 7 */
+uint64_t fdit_inception_hash(const struct fdit_inception *net);    /* of its folded numbers */
+/* Adds what it takes to `plan`. */
+enum fdit_status fdit_inception_plan(fdit_context *ctx, const struct fdit_inception *net,
+                                     struct fdit_plan *plan);
 double fdit_inception_flops(const struct fdit_inception *net); /* of a picture */
 /* Of n pictures x [n, 3, 299, 299], about -1..1. Each may be NULL:
  *   features [n, width]     the mean of the last pictures

@@ -7,15 +7,17 @@
 #include <string.h>
 
 struct fdit_judge {
+    struct fdit_checkpoint *checkpoint; /* until it is loaded */
     struct fdit_model *model;
     uint64_t hash;
     struct fdit_taxonomy *taxonomy;
     float *x, *logits; /* [batch, C, S, S], [batch, K] */
 };
 
-static enum fdit_status hash_weights(fdit_context *ctx, struct fdit_checkpoint *cp, struct fdit_judge *j)
+static enum fdit_status hash_weights(fdit_context *ctx, struct fdit_judge *j)
 {
     enum fdit_status status = FDIT_OK;
+    struct fdit_checkpoint *cp = j->checkpoint;
     const struct fdit_params *params = &j->model->params;
     float *data = NULL;
     j->hash = FDIT_FNV_START;
@@ -33,19 +35,18 @@ out:
     return status;
 }
 
-enum fdit_status fdit_judge_open(fdit_context *ctx, fdit_device *dev, const char *path, int batch,
-                                 struct fdit_judge **out)
+enum fdit_status fdit_judge_prepare(fdit_context *ctx, fdit_device *dev, const char *path, int batch,
+                                    struct fdit_judge **out)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_judge *j = NULL;
-    struct fdit_checkpoint *cp = NULL;
     struct fdit_model_config config;
     struct fdit_model_options options = { .batch = batch, .storage = FDIT_F32 };
     *out = NULL;
     TRY(fdit_alloc(ctx, 1, sizeof *j, &j));
-    TRY(fdit_checkpoint_open(ctx, path, FDIT_VALUES_EMA, &cp));
-    TRY(fdit_checkpoint_config(ctx, cp, NULL, &config));
-    const char *json = fdit_checkpoint_meta(cp, "taxonomy");
+    TRY(fdit_checkpoint_open(ctx, path, FDIT_VALUES_EMA, &j->checkpoint));
+    TRY(fdit_checkpoint_config(ctx, j->checkpoint, NULL, &config));
+    const char *json = fdit_checkpoint_meta(j->checkpoint, "taxonomy");
     if (config.kind != FDIT_MODEL_CLASSIFIER || !json)
         FAIL(ctx, FDIT_ERROR_FORMAT, "%s is not a classifier; make one with train --classifier", path);
     TRY(fdit_taxonomy_parse(ctx, json, strlen(json), path, NULL, &j->taxonomy));
@@ -53,16 +54,56 @@ enum fdit_status fdit_judge_open(fdit_context *ctx, fdit_device *dev, const char
         FAIL(ctx, FDIT_ERROR_FORMAT, "%s tells %d classes apart, its taxonomy has %d", path,
              config.table_rows, fdit_taxonomy_n_classes(j->taxonomy));
     TRY(fdit_model_new(ctx, dev, &config, &options, &j->model));
-    TRY(fdit_model_allocate(ctx, j->model));
-    TRY(fdit_model_load(ctx, j->model, &cp, 1, false, NULL));
-    TRY(hash_weights(ctx, cp, j));
-    size_t picture = (size_t)config.channels * (size_t)config.input_size * (size_t)config.input_size;
-    TRY(fdit_alloc(ctx, (size_t)batch * picture, sizeof(float), &j->x));
-    TRY(fdit_alloc(ctx, (size_t)batch * (size_t)config.table_rows, sizeof(float), &j->logits));
     *out = j;
     j = NULL;
 out:
-    fdit_checkpoint_close(cp);
+    fdit_judge_close(j);
+    return status;
+}
+
+static size_t picture_of(const struct fdit_judge *j)
+{
+    const struct fdit_model_config *c = &j->model->config;
+    return (size_t)c->channels * (size_t)c->input_size * (size_t)c->input_size;
+}
+
+enum fdit_status fdit_judge_plan(fdit_context *ctx, const struct fdit_judge *j, struct fdit_plan *plan)
+{
+    enum fdit_status status = FDIT_OK;
+    const size_t floats = picture_of(j) + (size_t)j->model->config.table_rows;
+    TRY(fdit_plan_join(ctx, plan, &j->model->plan, "classifier: "));
+    TRY(fdit_plan_add(ctx, plan, FDIT_PLAN_HOST, NULL,
+                      (size_t)j->model->options.batch * floats * sizeof(float), "classifier: a batch"));
+out:
+    return status;
+}
+
+enum fdit_status fdit_judge_load(fdit_context *ctx, struct fdit_judge *j)
+{
+    enum fdit_status status = FDIT_OK;
+    const size_t batch = (size_t)j->model->options.batch;
+    TRY(fdit_model_allocate(ctx, j->model));
+    TRY(fdit_model_load(ctx, j->model, &j->checkpoint, 1, false, NULL));
+    TRY(hash_weights(ctx, j));
+    TRY(fdit_alloc(ctx, batch, picture_of(j) * sizeof(float), &j->x));
+    TRY(fdit_alloc(ctx, batch, (size_t)j->model->config.table_rows * sizeof(float), &j->logits));
+    fdit_checkpoint_close(j->checkpoint);
+    j->checkpoint = NULL;
+out:
+    return status;
+}
+
+enum fdit_status fdit_judge_open(fdit_context *ctx, fdit_device *dev, const char *path, int batch,
+                                 struct fdit_judge **out)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_judge *j = NULL;
+    *out = NULL;
+    TRY(fdit_judge_prepare(ctx, dev, path, batch, &j));
+    TRY(fdit_judge_load(ctx, j));
+    *out = j;
+    j = NULL;
+out:
     fdit_judge_close(j);
     return status;
 }
@@ -71,6 +112,7 @@ void fdit_judge_close(struct fdit_judge *j)
 {
     if (!j)
         return;
+    fdit_checkpoint_close(j->checkpoint);
     fdit_model_free(j->model);
     fdit_taxonomy_free(j->taxonomy);
     fdit_free(j->x);

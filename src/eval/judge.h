@@ -8,11 +8,17 @@
 
 struct fdit_judge;
 
-/* Loads a checkpoint of `train --classifier` with its taxonomy. batch: pictures at once. */
+/* Opens a checkpoint of `train --classifier` with its taxonomy and plans its memory; fdit_judge_load takes
+ * that and reads the numbers. batch: pictures at once. */
+enum fdit_status fdit_judge_prepare(fdit_context *ctx, fdit_device *dev, const char *path, int batch,
+                                    struct fdit_judge **out);
+enum fdit_status fdit_judge_load(fdit_context *ctx, struct fdit_judge *judge);
+/* Adds what it takes to `plan`. */
+enum fdit_status fdit_judge_plan(fdit_context *ctx, const struct fdit_judge *judge, struct fdit_plan *plan);
 enum fdit_status fdit_judge_open(fdit_context *ctx, fdit_device *dev, const char *path, int batch,
-                                 struct fdit_judge **out);
-void fdit_judge_close(struct fdit_judge *judge);          /* before the device; NULL is allowed */
-uint64_t fdit_judge_hash(const struct fdit_judge *judge); /* of all its numbers */
+                                 struct fdit_judge **out); /* both */
+void fdit_judge_close(struct fdit_judge *judge);           /* before the device; NULL is allowed */
+uint64_t fdit_judge_hash(const struct fdit_judge *judge);  /* of all its numbers; 0: not loaded */
 const struct fdit_taxonomy *fdit_judge_taxonomy(const struct fdit_judge *judge);
 /* out [n]: the most likely class of each picture; pixels [n, S, S, C], 8 bits. */
 enum fdit_status fdit_judge_classify(fdit_context *ctx, struct fdit_judge *judge, const uint8_t *pixels,

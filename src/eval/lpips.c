@@ -28,6 +28,7 @@ static const struct row vgg[] = { { 0, 3, 1, 1, false, false },  { 2, 3, 1, 1, f
                                   { 28, 3, 1, 1, false, true },  { 0 } };
 
 struct fdit_lpips {
+    fdit_device *dev;
     struct fdit_net_file file;
     const char *name;
     struct fdit_net *net;
@@ -165,31 +166,74 @@ out:
     return status;
 }
 
-enum fdit_status fdit_lpips_open(fdit_context *ctx, fdit_device *dev, const char *path, const char *heads,
-                                 int size, struct fdit_lpips **out)
+enum fdit_status fdit_lpips_prepare(fdit_context *ctx, fdit_device *dev, const char *path, const char *heads,
+                                    int size, size_t memory, struct fdit_lpips **out)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_lpips *self = NULL;
     *out = NULL;
     TRY(fdit_alloc(ctx, 1, sizeof *self, &self));
     self->size = size;
+    self->dev = dev;
     TRY(fdit_net_file_open(ctx, path, "LPIPS's network", &self->file));
     TRY(find_kind(ctx, self));
     TRY(describe(ctx, self));
     TRY(read_heads(ctx, self, heads));
-    TRY(fdit_net_plan(ctx, self->net, dev, 0));
-    TRY(fdit_plan_check(ctx, fdit_net_plan_of(self->net), dev, fdit_device_info(dev)->memory,
-                        "take a device with more memory"));
-    TRY(fdit_net_allocate(ctx, self->net));
-    TRY(fdit_net_load(ctx, self->net, read_layer, self));
+    TRY(fdit_net_plan(ctx, self->net, dev, memory));
     for (int k = 0; k < TAPS; k++) {
         int height, width, channels;
         fdit_net_size(self->net, self->taps[k], &height, &width, &channels);
         self->first[k + 1] = self->first[k] + (size_t)height * (size_t)width * (size_t)channels;
     }
-    TRY(fdit_alloc(ctx, 3 * (size_t)size, (size_t)size * sizeof(float), &self->input));
-    TRY(fdit_alloc(ctx, self->first[TAPS] - self->first[TAPS - 1], sizeof(float), &self->last));
+    *out = self;
+    self = NULL;
+out:
+    fdit_lpips_close(self);
+    return status;
+}
+
+static size_t input_floats(const struct fdit_lpips *self)
+{
+    return 3 * (size_t)self->size * (size_t)self->size;
+}
+
+static size_t last_floats(const struct fdit_lpips *self)
+{
+    return self->first[TAPS] - self->first[TAPS - 1];
+}
+
+enum fdit_status fdit_lpips_plan(fdit_context *ctx, const struct fdit_lpips *self, struct fdit_plan *plan)
+{
+    enum fdit_status status = FDIT_OK;
+    TRY(fdit_plan_join(ctx, plan, fdit_net_plan_of(self->net), ""));
+    TRY(fdit_plan_add(ctx, plan, FDIT_PLAN_HOST, NULL,
+                      (input_floats(self) + last_floats(self)) * sizeof(float), "LPIPS: a picture"));
+out:
+    return status;
+}
+
+enum fdit_status fdit_lpips_load(fdit_context *ctx, struct fdit_lpips *self)
+{
+    enum fdit_status status = FDIT_OK;
+    TRY(fdit_plan_check(ctx, fdit_net_plan_of(self->net), self->dev, fdit_device_info(self->dev)->memory,
+                        "take a device with more memory"));
+    TRY(fdit_net_allocate(ctx, self->net));
+    TRY(fdit_net_load(ctx, self->net, read_layer, self));
+    TRY(fdit_alloc(ctx, input_floats(self), sizeof(float), &self->input));
+    TRY(fdit_alloc(ctx, last_floats(self), sizeof(float), &self->last));
     fdit_net_file_close(&self->file);
+out:
+    return status;
+}
+
+enum fdit_status fdit_lpips_open(fdit_context *ctx, fdit_device *dev, const char *path, const char *heads,
+                                 int size, struct fdit_lpips **out)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_lpips *self = NULL;
+    *out = NULL;
+    TRY(fdit_lpips_prepare(ctx, dev, path, heads, size, 0, &self));
+    TRY(fdit_lpips_load(ctx, self));
     *out = self;
     self = NULL;
 out:
@@ -213,6 +257,11 @@ void fdit_lpips_close(struct fdit_lpips *self)
 const char *fdit_lpips_name(const struct fdit_lpips *self)
 {
     return self->name;
+}
+
+int fdit_lpips_size(const struct fdit_lpips *self)
+{
+    return self->size;
 }
 
 size_t fdit_lpips_width(const struct fdit_lpips *self)

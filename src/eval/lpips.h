@@ -11,16 +11,24 @@
 #define FDIT_EVAL_LPIPS_H
 
 #include "device/device.h"
+#include "device/plan.h"
 
 struct fdit_lpips;
 
 /* For pictures of size x size. heads NULL: in the same file. A wrong file, or one that lacks a tensor, is
- * FDIT_ERROR_FORMAT with what was expected. */
+ * FDIT_ERROR_FORMAT with what was expected. fdit_lpips_prepare plans the memory, to keep to `memory` bytes of
+ * the device (0: any number); fdit_lpips_load takes it and reads the numbers. */
+enum fdit_status fdit_lpips_prepare(fdit_context *ctx, fdit_device *dev, const char *path, const char *heads,
+                                    int size, size_t memory, struct fdit_lpips **out);
+enum fdit_status fdit_lpips_load(fdit_context *ctx, struct fdit_lpips *net);
+/* Adds what it takes to `plan`. */
+enum fdit_status fdit_lpips_plan(fdit_context *ctx, const struct fdit_lpips *net, struct fdit_plan *plan);
 enum fdit_status fdit_lpips_open(fdit_context *ctx, fdit_device *dev, const char *path, const char *heads,
-                                 int size, struct fdit_lpips **out);
-void fdit_lpips_close(struct fdit_lpips *net);             /* before the device; NULL is allowed */
-const char *fdit_lpips_name(const struct fdit_lpips *net); /* "alex", "vgg" */
-size_t fdit_lpips_width(const struct fdit_lpips *net);     /* numbers of a picture */
+                                 int size, struct fdit_lpips **out); /* both */
+void fdit_lpips_close(struct fdit_lpips *net);                       /* before the device; NULL is allowed */
+const char *fdit_lpips_name(const struct fdit_lpips *net);           /* "alex", "vgg" */
+int fdit_lpips_size(const struct fdit_lpips *net);                   /* pixels of a side */
+size_t fdit_lpips_width(const struct fdit_lpips *net);               /* numbers of a picture */
 /* features [width] of a picture x [3, size, size], -1..1. */
 enum fdit_status fdit_lpips_run(fdit_context *ctx, struct fdit_lpips *net, const float *x, float *features);
 double fdit_lpips_distance(const struct fdit_lpips *net, const float *a, const float *b);

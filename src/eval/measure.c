@@ -597,6 +597,46 @@ out:
     return status;
 }
 
+/* Matrices of d x d doubles at the highest: a root of each covariance and LAPACK's workspace for
+ * eigenvectors, two more (dsyevd); of features also the covariances. Of fewer pictures than features: those,
+ * and their products. */
+static size_t frechet_bytes(size_t n, size_t k, size_t d, bool points)
+{
+    if (points && n + k < d)
+        return ((n + k) * d + n * k) * sizeof(double);
+    return (size_t)(points ? 6 : 4) * d * d * sizeof(double);
+}
+
+static size_t most_of(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
+size_t fdit_eval_metrics_bytes(unsigned wanted, size_t n, size_t k, size_t d, size_t spatial, bool points,
+                               size_t draws, int threads)
+{
+    const struct measure m = { .wanted = wanted };
+    const size_t larger = most_of(n, k), least = n < k ? n : k,
+                 size = least < SUBSET_SIZE ? least : SUBSET_SIZE;
+    const size_t panels = (size_t)threads * d * FDIT_PAIR_COLUMNS * sizeof(double);
+    const size_t sums = 2 * (larger / FDIT_PAIR_ROWS + 1) * (draws + 1) * sizeof(double);
+    const size_t neighbours = (8 * larger + NEAREST_COVER * (n + k)) * sizeof(double);
+    size_t most = 0;
+    if (wants(&m, FDIT_METRIC_FD))
+        most = most_of(most, frechet_bytes(n, k, d, points));
+    if (wants(&m, FDIT_METRIC_FD_INFINITY))
+        most = most_of(most, frechet_bytes(d, d, d, true));
+    if (wants(&m, FDIT_METRIC_SFID))
+        most = most_of(most, frechet_bytes(n, k, spatial, false));
+    if (points && (wants(&m, FDIT_METRIC_KID) || wants(&m, FDIT_METRIC_CMMD)))
+        most = most_of(most, sums + panels + (n + k) * sizeof(double));
+    if (points && wants(&m, FDIT_METRIC_KID_SUBSETS))
+        most = most_of(most, 2 * size * (SUBSETS * sizeof(uint32_t) + d * sizeof(float)) + panels);
+    if (points)
+        most = most_of(most, neighbours + panels);
+    return most;
+}
+
 enum fdit_status fdit_eval_measure(fdit_context *ctx, struct fdit_pool *pool,
                                    const struct fdit_eval_options *o, unsigned wanted, bool asked,
                                    struct fdit_eval_result *r)

@@ -16,11 +16,13 @@ fdit_sources += \
 	src/eval/html.c src/eval/html.h \
 	src/eval/inception.c src/eval/inception.h \
 	src/eval/input.c src/eval/input.h \
+	src/eval/job.h \
 	src/eval/judge.c src/eval/judge.h \
 	src/eval/lapack.c src/eval/lapack.h \
 	src/eval/lpips.c src/eval/lpips.h \
 	src/eval/manifest.c src/eval/manifest.h \
 	src/eval/measure.c \
+	src/eval/memory.c \
 	src/eval/mmd.c src/eval/mmd.h \
 	src/eval/neighbours.c src/eval/neighbours.h \
 	src/eval/net_file.c src/eval/net_file.h \

@@ -14,6 +14,16 @@ struct fdit_statistics {
     double *centred, *scaled; /* [BATCH, d] differences, and those times their weights */
 };
 
+size_t fdit_moments_bytes(size_t d)
+{
+    return (d + d * d) * sizeof(double);
+}
+
+size_t fdit_statistics_bytes(size_t d)
+{
+    return (2 * d + d * d + (size_t)2 * BATCH * d) * sizeof(double);
+}
+
 void fdit_moments_fini(struct fdit_moments *m)
 {
     fdit_free(m->mean);

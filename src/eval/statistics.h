@@ -23,6 +23,8 @@ struct fdit_moments {
     double *covariance; /* [d, d], symmetric, divisor n - 1 */
 };
 void fdit_moments_fini(struct fdit_moments *m);
+size_t fdit_moments_bytes(size_t d);    /* of mean and covariance */
+size_t fdit_statistics_bytes(size_t d); /* while they are made */
 enum fdit_status fdit_moments_new(fdit_context *ctx, size_t d, struct fdit_moments *out);
 
 struct fdit_statistics;

@@ -23,6 +23,9 @@ struct block {
 
 struct fdit_vit {
     fdit_device *dev;
+    struct fdit_vit_file file; /* until it is loaded */
+    enum fdit_vit_positions positions_by;
+    struct fdit_plan plan;
     struct fdit_vit_config config;
     int size, patches, tokens, at_once; /* patches and tokens of a picture, pictures of a pass */
     double stream;                      /* s */
@@ -62,6 +65,8 @@ void fdit_vit_close(struct fdit_vit *v)
         for (size_t k = 0; k < sizeof weights / sizeof *weights; k++)
             fdit_weight_free(weights[k]);
     }
+    fdit_vit_file_close(&v->file);
+    fdit_plan_fini(&v->plan);
     fdit_weight_free(v->patch);
     fdit_weight_free(v->projection);
     fdit_buffer_free(v->params);
@@ -113,13 +118,17 @@ out:
     return status;
 }
 
+static struct fdit_weight_desc desc_of(const struct fdit_vit *v, int n_out, int n_in)
+{
+    const enum fdit_dtype precision = fdit_device_precision(v->dev);
+    const bool fewer = precision != FDIT_F32 && fdit_device_supports_storage(v->dev, precision);
+    return (struct fdit_weight_desc){ .n_out = n_out, .n_in = n_in, .storage = fewer ? precision : FDIT_F32 };
+}
+
 static enum fdit_status put_matrix(fdit_context *ctx, struct fdit_vit *v, int n_out, int n_in,
                                    const float *data, fdit_weight **out)
 {
-    struct fdit_weight_desc desc = { .n_out = n_out, .n_in = n_in, .storage = FDIT_F32 };
-    enum fdit_dtype precision = fdit_device_precision(v->dev);
-    if (precision != FDIT_F32 && fdit_device_supports_storage(v->dev, precision))
-        desc.storage = precision;
+    const struct fdit_weight_desc desc = desc_of(v, n_out, n_in);
     return fdit_weight_new(ctx, v->dev, &desc, data, out);
 }
 
@@ -209,28 +218,35 @@ out:
     return status;
 }
 
-static enum fdit_status load(fdit_context *ctx, struct fdit_vit *v, const struct fdit_vit_file *f,
-                             enum fdit_vit_positions positions)
+/* Numbers of all vectors, head and positions, and of the largest role. */
+static size_t vector_floats(const struct fdit_vit *v, size_t *largest)
 {
-    enum fdit_status status = FDIT_OK;
-    size_t largest = 1, floats = 0, at = 0, d = (size_t)v->config.width;
-    float *data = NULL;
+    const struct fdit_vit_config *c = &v->config;
+    size_t floats = (1 + (size_t)c->registers + (size_t)v->patches) * (size_t)c->width;
+    *largest = 1;
     for (int k = 0; k < FDIT_VIT_ROLES; k++) {
         enum fdit_vit_role role = (enum fdit_vit_role)k;
-        size_t n = fdit_vit_role_size(&v->config, role);
-        largest = n > largest ? n : largest;
+        size_t n = fdit_vit_role_size(c, role);
+        *largest = n > *largest ? n : *largest;
         if (!is_table(role) && !is_matrix(role))
-            floats += n * (fdit_vit_role_in_block(role) ? (size_t)v->config.depth : 1);
+            floats += n * (fdit_vit_role_in_block(role) ? (size_t)c->depth : 1);
     }
-    floats += (1 + (size_t)v->config.registers + (size_t)v->patches) * d;
+    return floats;
+}
+
+static enum fdit_status load(fdit_context *ctx, struct fdit_vit *v)
+{
+    enum fdit_status status = FDIT_OK;
+    size_t largest, at = 0;
+    float *data = NULL;
+    (void)vector_floats(v, &largest);
     TRY(fdit_alloc(ctx, largest, sizeof *data, &data));
     TRY(fdit_alloc(ctx, (size_t)v->config.depth, sizeof *v->blocks, &v->blocks));
-    TRY(fdit_buffer_new(ctx, v->dev, floats * sizeof *data, "vectors of the feature network", &v->params));
     v->hash = FDIT_FNV_START;
-    TRY(load_tables(ctx, v, f, positions, data, &at));
-    TRY(load_roles(ctx, v, f, &v->net, 0, data, &at));
+    TRY(load_tables(ctx, v, &v->file, v->positions_by, data, &at));
+    TRY(load_roles(ctx, v, &v->file, &v->net, 0, data, &at));
     for (int i = 0; i < v->config.depth; i++)
-        TRY(load_roles(ctx, v, f, &v->blocks[i], i, data, &at));
+        TRY(load_roles(ctx, v, &v->file, &v->blocks[i], i, data, &at));
 out:
     fdit_free(data);
     return status;
@@ -238,16 +254,19 @@ out:
 
 /* ------------------------------------------------------------------ memory */
 
-static enum fdit_status make_scratch(fdit_context *ctx, struct fdit_vit *v)
+struct part {
+    struct fdit_tensor *where;
+    size_t n;
+};
+enum { PARTS = 9 };
+
+/* What lies in v->scratch, each on pages of its own; the floats of all. */
+static size_t scratch_parts(struct fdit_vit *v, struct part parts[PARTS])
 {
-    enum fdit_status status = FDIT_OK;
     const struct fdit_vit_config *c = &v->config;
-    size_t k = (size_t)v->at_once, d = (size_t)c->width, h = (size_t)c->hidden, s = (size_t)v->size;
-    size_t rows = k * (size_t)v->tokens, wide = h > 3 * d ? h : 3 * d, at = 0;
-    const struct {
-        struct fdit_tensor *where;
-        size_t n;
-    } parts[] = {
+    const size_t k = (size_t)v->at_once, d = (size_t)c->width, h = (size_t)c->hidden, s = (size_t)v->size;
+    const size_t rows = k * (size_t)v->tokens, wide = h > 3 * d ? h : 3 * d;
+    const struct part list[PARTS] = {
         { &v->image, k * 3 * s * s },
         { &v->patched, k * (size_t)v->patches * 3 * (size_t)c->patch * (size_t)c->patch },
         { &v->x, rows * d },
@@ -258,16 +277,26 @@ static enum fdit_status make_scratch(fdit_context *ctx, struct fdit_vit *v)
         { &v->normed, k * d },
         { &v->out, k * (size_t)c->features },
     };
+    size_t all = 0;
+    for (size_t i = 0; i < PARTS; i++) {
+        parts[i] = list[i];
+        all += fdit_page_floats(parts[i].n);
+    }
+    return all;
+}
+
+static enum fdit_status place_scratch(fdit_context *ctx, struct fdit_vit *v)
+{
+    enum fdit_status status = FDIT_OK;
+    struct part parts[PARTS];
+    const size_t k = (size_t)v->at_once;
     int32_t *list = NULL;
-    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
-        at += fdit_page_floats(parts[i].n);
-    TRY(fdit_buffer_new(ctx, v->dev, at * sizeof(float), "tokens of the feature network", &v->scratch));
-    at = 0;
-    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+    size_t at = 0;
+    (void)scratch_parts(v, parts);
+    for (size_t i = 0; i < PARTS; i++) {
         *parts[i].where = fdit_at(fdit_tensor_of(v->scratch, FDIT_F32), at);
         at += fdit_page_floats(parts[i].n);
     }
-    TRY(fdit_buffer_new(ctx, v->dev, k * sizeof *list, "rows of the class tokens", &v->rows));
     TRY(fdit_alloc(ctx, k, sizeof *list, &list));
     for (size_t i = 0; i < k; i++)
         list[i] = (int32_t)(i * (size_t)v->tokens);
@@ -278,7 +307,7 @@ out:
     return status;
 }
 
-static enum fdit_status reserve(fdit_context *ctx, struct fdit_vit *v)
+static size_t workspace(const struct fdit_vit *v)
 {
     const struct fdit_vit_config *c = &v->config;
     int k = v->at_once, n = v->tokens, d = c->width, h = c->hidden, in = 3 * c->patch * c->patch;
@@ -303,8 +332,44 @@ static enum fdit_status reserve(fdit_context *ctx, struct fdit_vit *v)
         { .op = FDIT_OP_COPY, .samples = 1, .n = (size_t)(1 + c->registers) * (size_t)d },
     };
 #undef LINEAR
-    return fdit_device_reserve(ctx, v->dev,
-                               fdit_device_workspace(v->dev, shapes, sizeof shapes / sizeof *shapes));
+    return fdit_device_workspace(v->dev, shapes, sizeof shapes / sizeof *shapes);
+}
+
+static size_t matrix_bytes(const struct fdit_vit *v, int n_out, int n_in)
+{
+    const struct fdit_weight_desc desc = desc_of(v, n_out, n_in);
+    return fdit_weight_bytes(v->dev, &desc);
+}
+
+static enum fdit_status make_plan(fdit_context *ctx, struct fdit_vit *v)
+{
+    enum fdit_status status = FDIT_OK;
+    const struct fdit_vit_config *c = &v->config;
+    const int d = c->width, h = c->hidden;
+    struct fdit_plan *plan = &v->plan;
+    struct part parts[PARTS];
+    size_t largest;
+    size_t block = matrix_bytes(v, 3 * d, d) + matrix_bytes(v, d, d) + matrix_bytes(v, d, h) +
+                   matrix_bytes(v, h, d) * (c->act == FDIT_VIT_SWIGLU ? 2 : 1);
+    size_t others = matrix_bytes(v, d, 3 * c->patch * c->patch);
+    if (fdit_vit_role_size(c, FDIT_VIT_PROJECTION))
+        others += matrix_bytes(v, c->features, d);
+    TRY(fdit_plan_add(ctx, plan, FDIT_PLAN_WEIGHTS, NULL, (size_t)c->depth * block + others,
+                      "feature network: matrices"));
+    TRY(fdit_plan_add(ctx, plan, FDIT_PLAN_WEIGHTS, &v->params, vector_floats(v, &largest) * sizeof(float),
+                      "feature network: vectors"));
+    TRY(fdit_plan_add(ctx, plan, FDIT_PLAN_SCRATCH, &v->scratch, scratch_parts(v, parts) * sizeof(float),
+                      "feature network: tokens of %d pictures", v->at_once));
+    TRY(fdit_plan_add(ctx, plan, FDIT_PLAN_SCRATCH, &v->rows, (size_t)v->at_once * sizeof(int32_t),
+                      "feature network: rows of the class tokens"));
+    TRY(fdit_plan_add(ctx, plan, FDIT_PLAN_WORKSPACE, NULL, workspace(v), "feature network: workspace"));
+out:
+    return status;
+}
+
+enum fdit_status fdit_vit_plan(fdit_context *ctx, const struct fdit_vit *v, struct fdit_plan *plan)
+{
+    return fdit_plan_join(ctx, plan, &v->plan, "");
 }
 
 /* ------------------------------------------------------------------ a pass */
@@ -483,26 +548,53 @@ static enum fdit_status settle_size(fdit_context *ctx, struct fdit_vit *v, const
     return FDIT_OK;
 }
 
+enum fdit_status fdit_vit_prepare(fdit_context *ctx, fdit_device *dev, const char *path,
+                                  enum fdit_vit_family family, int size, enum fdit_vit_positions positions,
+                                  int batch, struct fdit_vit **out)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_vit *v = NULL;
+    *out = NULL;
+    TRY(fdit_alloc(ctx, 1, sizeof *v, &v));
+    v->dev = dev;
+    v->positions_by = positions;
+    TRY(fdit_vit_file_open(ctx, path, family, &v->file));
+    v->config = v->file.config;
+    TRY(settle_size(ctx, v, path, size, batch));
+    TRY(make_plan(ctx, v));
+    *out = v;
+    v = NULL;
+out:
+    fdit_vit_close(v);
+    return status;
+}
+
+enum fdit_status fdit_vit_load(fdit_context *ctx, struct fdit_vit *v)
+{
+    enum fdit_status status = FDIT_OK;
+    TRY(fdit_plan_check(ctx, &v->plan, v->dev, fdit_device_info(v->dev)->memory,
+                        "take a device with more memory"));
+    TRY(fdit_plan_allocate(ctx, &v->plan, v->dev));
+    TRY(load(ctx, v));
+    TRY(place_scratch(ctx, v));
+    TRY(fdit_device_reserve(ctx, v->dev, workspace(v)));
+    fdit_vit_file_close(&v->file);
+out:
+    return status;
+}
+
 enum fdit_status fdit_vit_open(fdit_context *ctx, fdit_device *dev, const char *path,
                                enum fdit_vit_family family, int size, enum fdit_vit_positions positions,
                                int batch, struct fdit_vit **out)
 {
     enum fdit_status status = FDIT_OK;
-    struct fdit_vit_file file = { 0 };
     struct fdit_vit *v = NULL;
     *out = NULL;
-    TRY(fdit_vit_file_open(ctx, path, family, &file));
-    TRY(fdit_alloc(ctx, 1, sizeof *v, &v));
-    v->dev = dev;
-    v->config = file.config;
-    TRY(settle_size(ctx, v, path, size, batch));
-    TRY(load(ctx, v, &file, positions));
-    TRY(make_scratch(ctx, v));
-    TRY(reserve(ctx, v));
+    TRY(fdit_vit_prepare(ctx, dev, path, family, size, positions, batch, &v));
+    TRY(fdit_vit_load(ctx, v));
     *out = v;
     v = NULL;
 out:
-    fdit_vit_file_close(&file);
     fdit_vit_close(v);
     return status;
 }

@@ -11,6 +11,7 @@
 #ifndef FDIT_EVAL_VIT_H
 #define FDIT_EVAL_VIT_H
 
+#include "device/plan.h"
 #include "eval/vit_file.h"
 
 /* How DINOv2's table of positions, 37 x 37 in the published files, serves another number of patches n.
@@ -21,12 +22,19 @@ enum fdit_vit_positions { FDIT_VIT_AUTHORS, FDIT_VIT_TRANSFORMERS };
 
 struct fdit_vit;
 
-/* Loads `path` (vit_file.h). size: pixels of a side, a multiple of the patch; 0: as many patches as the table
+/* Opens `path` (vit_file.h) and plans the memory, which fdit_vit_load takes before it reads the numbers.
+ * size: pixels of a side, a multiple of the patch; 0: as many patches as the table
  * has places, which CLIP must have. Works on as many pictures at once as are worth while, at most `batch`. */
+enum fdit_status fdit_vit_prepare(fdit_context *ctx, fdit_device *dev, const char *path,
+                                  enum fdit_vit_family family, int size, enum fdit_vit_positions positions,
+                                  int batch, struct fdit_vit **out);
+enum fdit_status fdit_vit_load(fdit_context *ctx, struct fdit_vit *v);
+/* Adds what it takes to `plan`. */
+enum fdit_status fdit_vit_plan(fdit_context *ctx, const struct fdit_vit *v, struct fdit_plan *plan);
 enum fdit_status fdit_vit_open(fdit_context *ctx, fdit_device *dev, const char *path,
                                enum fdit_vit_family family, int size, enum fdit_vit_positions positions,
-                               int batch, struct fdit_vit **out);
-void fdit_vit_close(struct fdit_vit *v); /* before the device; NULL is allowed */
+                               int batch, struct fdit_vit **out); /* both */
+void fdit_vit_close(struct fdit_vit *v);                          /* before the device; NULL is allowed */
 const struct fdit_vit_config *fdit_vit_config(const struct fdit_vit *v);
 int fdit_vit_size(const struct fdit_vit *v);
 /* Of all its numbers, whatever the file's format and names. */

@@ -23,7 +23,8 @@ struct fdit_drawer {
     uint8_t *pixels;                 /* [round, size, size, channels] */
     struct fdit_picture_spec *specs; /* [round] */
     size_t bytes;                    /* of a picture */
-    size_t first, have;              /* pixels are of pictures first .. first + have - 1 */
+    bool loaded;
+    size_t first, have; /* pixels are of pictures first .. first + have - 1 */
 };
 
 static void on_step(void *user, int step, int steps)
@@ -89,7 +90,7 @@ out:
 
 /* ------------------------------------------------------------------ opening */
 
-static enum fdit_status plan(fdit_context *ctx, struct fdit_drawer *d)
+static enum fdit_status make_plan(fdit_context *ctx, struct fdit_drawer *d, size_t memory)
 {
     enum fdit_status status = FDIT_OK;
     const struct fdit_sample_options *o = &d->options;
@@ -97,31 +98,60 @@ static enum fdit_status plan(fdit_context *ctx, struct fdit_drawer *d)
     char sampler[40], guide[64] = "";
     how.on_step = on_step;
     how.user = d;
+    fdit_painter_limit(d->painter, memory);
     TRY(fdit_painter_plan(ctx, d->painter, &how, d->request.n));
-    for (int i = 0; i < fdit_painter_devices(d->painter); i++)
-        TRY(fdit_painter_check(ctx, d->painter, i));
     fdit_sampler_format(&o->sampler, sampler);
     if (how.guided)
         snprintf(guide, sizeof guide, ", w = %g", o->guidance.w);
     snprintf(d->how, sizeof d->how, "%s in %d steps, %s%.100s%s%s", sampler, fdit_painter_steps(d->painter),
              how.guided ? "guide " : "", how.guided ? d->source.guide.text : "no guide", guide,
              o->clip_x0 > 0 ? ", x0 clipped" : "");
+    d->bytes = (size_t)fdit_painter_size(d->painter) * (size_t)fdit_painter_size(d->painter) *
+               (size_t)fdit_painter_channels(d->painter);
 out:
     return status;
 }
 
-static enum fdit_status load(fdit_context *ctx, struct fdit_drawer *d)
+/* The painter's, without the process, which whoever plans has seen before, and the pixels of a round. */
+static enum fdit_status plan_of(fdit_context *ctx, void *self, size_t memory, struct fdit_plan *plan)
 {
     enum fdit_status status = FDIT_OK;
+    struct fdit_drawer *d = self;
+    TRY(make_plan(ctx, d, memory));
+    const struct fdit_plan *own = fdit_painter_plan_of(d->painter, 0);
+    for (size_t i = 0; i < own->n; i++)
+        if (own->list[i].kind != FDIT_PLAN_PROCESS)
+            TRY(fdit_plan_add(ctx, plan, own->list[i].kind, own->list[i].where, own->list[i].bytes,
+                              "drawing: %s", own->list[i].label));
+    TRY(fdit_plan_add(ctx, plan, FDIT_PLAN_HOST, NULL, (size_t)fdit_painter_round(d->painter) * d->bytes,
+                      "drawing: pixels"));
+out:
+    return status;
+}
+
+static const struct fdit_plan *other_plan(void *self, int i)
+{
+    const struct fdit_drawer *d = self;
+    return i + 1 < fdit_painter_devices(d->painter) ? fdit_painter_plan_of(d->painter, i + 1) : NULL;
+}
+
+static enum fdit_status load(fdit_context *ctx, void *self)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_drawer *d = self;
+    if (d->loaded)
+        return FDIT_OK;
+    for (int i = 0; i < fdit_painter_devices(d->painter); i++)
+        TRY(fdit_painter_check(ctx, d->painter, i));
     fdit_phase_begin(ctx, 0, "reading %s", fdit_path_base(d->options.base));
     status = fdit_painter_load(ctx, d->painter, NULL);
     fdit_phase_end(ctx);
     TRY(status);
-    size_t round = (size_t)fdit_painter_round(d->painter), size = (size_t)fdit_painter_size(d->painter);
-    d->bytes = size * size * (size_t)fdit_painter_channels(d->painter);
+    size_t round = (size_t)fdit_painter_round(d->painter);
     TRY(fdit_alloc(ctx, round, fdit_painter_item(d->painter) * sizeof(float), &d->x));
     TRY(fdit_alloc(ctx, round, d->bytes, &d->pixels));
     TRY(fdit_alloc(ctx, round, sizeof *d->specs, &d->specs));
+    d->loaded = true;
 out:
     return status;
 }
@@ -152,15 +182,18 @@ enum fdit_status fdit_drawer_open(fdit_context *ctx, const struct fdit_devices *
              "them, --vae FILE",
              o->base, d->source.files.config.channels);
     TRY(fdit_sample_settle(ctx, o, d->source.files.config.objective, !fdit_painter_vae(d->painter)));
-    TRY(plan(ctx, d));
-    TRY(load(ctx, d));
+    TRY(make_plan(ctx, d, o->memory));
     d->drawing = (struct fdit_drawing){ .self = d,
                                         .name = o->delta ? o->delta : o->base,
                                         .n = d->request.n,
+                                        .size = fdit_painter_size(d->painter),
                                         .channels = fdit_painter_channels(d->painter),
                                         .taxonomy = d->source.taxonomy,
                                         .named = d->source.named,
                                         .label = label_of,
+                                        .plan = plan_of,
+                                        .other = other_plan,
+                                        .load = load,
                                         .picture = picture_of,
                                         .title = title_of };
     *out = d;

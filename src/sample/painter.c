@@ -157,18 +157,6 @@ void fdit_painter_free(struct fdit_painter *p)
 
 /* ------------------------------------------------------------------ the plan */
 
-static enum fdit_status add_plan(fdit_context *ctx, struct fdit_plan *sum, const struct fdit_plan *part,
-                                 const char *prefix)
-{
-    enum fdit_status status = FDIT_OK;
-    for (size_t i = 0; i < part->n; i++) {
-        const struct fdit_plan_entry *e = &part->list[i];
-        TRY(fdit_plan_add(ctx, sum, e->kind, e->where, e->bytes, "%s%s", prefix, e->label));
-    }
-out:
-    return status;
-}
-
 /* The models and the generator of one device, without memory on it yet. */
 static enum fdit_status plan_replica(fdit_context *ctx, struct fdit_painter *p, struct replica *r,
                                      const struct fdit_generator_options *how)
@@ -189,9 +177,9 @@ static enum fdit_status plan_replica(fdit_context *ctx, struct fdit_painter *p, 
         TRY(fdit_model_new(ctx, r->dev, &guides, &m, &r->guide));
     TRY(fdit_generator_new(ctx, r->model, r->guide, how, &r->generator));
     r->plan.title = p->n > 1 ? fdit_device_info(r->dev)->name : NULL;
-    TRY(add_plan(ctx, &r->plan, &r->model->plan, ""));
+    TRY(fdit_plan_join(ctx, &r->plan, &r->model->plan, ""));
     if (other)
-        TRY(add_plan(ctx, &r->plan, &r->guide->plan, "guide: "));
+        TRY(fdit_plan_join(ctx, &r->plan, &r->guide->plan, "guide: "));
 out:
     return status;
 }
@@ -208,7 +196,7 @@ static enum fdit_status plan_models(fdit_context *ctx, struct fdit_painter *p,
         g.on_step = NULL; /* steps are counted on the first device */
     }
     if (p->vae)
-        TRY(add_plan(ctx, &p->replicas[0].plan, fdit_vae_plan_of(p->vae), ""));
+        TRY(fdit_plan_join(ctx, &p->replicas[0].plan, fdit_vae_plan_of(p->vae), ""));
     TRY(fdit_plan_add(ctx, &p->replicas[0].plan, FDIT_PLAN_HOST, NULL,
                       (size_t)fdit_painter_round(p) * p->item * sizeof(float), "pictures of a batch"));
 out:
@@ -262,6 +250,11 @@ enum fdit_status fdit_painter_plan(fdit_context *ctx, struct fdit_painter *p,
     TRY(fdit_plan_add_process(ctx, plan, p->replicas[0].dev));
 out:
     return status;
+}
+
+void fdit_painter_limit(struct fdit_painter *p, size_t memory)
+{
+    p->options.memory = memory;
 }
 
 int fdit_painter_devices(const struct fdit_painter *p)

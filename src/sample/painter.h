@@ -49,6 +49,8 @@ void fdit_painter_free(struct fdit_painter *p); /* NULL is allowed */
  * that keeps to the limit, at most `pictures` (0: any). Before fdit_painter_load; again: plans anew. */
 enum fdit_status fdit_painter_plan(fdit_context *ctx, struct fdit_painter *p,
                                    const struct fdit_generator_options *how, size_t pictures);
+/* Plans keep to that many bytes of a device from now on; 0: what it has. */
+void fdit_painter_limit(struct fdit_painter *p, size_t memory);
 int fdit_painter_devices(const struct fdit_painter *p);
 fdit_device *fdit_painter_device(const struct fdit_painter *p, int i);
 /* Of device i. That of the first has what it shares with the others: autoencoder, host memory, process. */

@@ -190,6 +190,7 @@ void fdit_preview_drawing(struct fdit_preview *p, size_t n, struct fdit_drawing 
     *out = (struct fdit_drawing){ .self = p,
                                   .name = "the pictures of the run",
                                   .n = n,
+                                  .size = fdit_painter_size(p->painter),
                                   .channels = fdit_painter_channels(p->painter),
                                   .taxonomy = p->taxonomy,
                                   .named = true,

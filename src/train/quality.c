@@ -92,7 +92,7 @@ enum fdit_status fdit_quality_measure(fdit_context *ctx, struct fdit_quality *q,
                                       struct fdit_eval_value *values, size_t *n)
 {
     enum fdit_status status = FDIT_OK;
-    const struct fdit_eval_hooks hooks = { q, begin_set, on_picture };
+    const struct fdit_eval_hooks hooks = { q, begin_set, on_picture, NULL };
     struct fdit_eval_result result = { 0 };
     q->ctx = ctx;
     fdit_preview_forget(q->preview);
