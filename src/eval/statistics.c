@@ -3,7 +3,8 @@
 
 #include "core/mem.h"
 
-enum { BATCH = 64, ROWS = 8 };
+/* ALONE: sums of a batch below which waking a team takes longer than the work. */
+enum { BATCH = 64, ROWS = 8, ALONE = 1 << 22 };
 
 struct fdit_statistics {
     size_t d;
@@ -100,6 +101,8 @@ void fdit_statistics_add(struct fdit_statistics *s, struct fdit_pool *pool, cons
                          const float *weights, size_t stride)
 {
     size_t d = s->d;
+    if (BATCH * d * d < ALONE)
+        pool = NULL;
     if (n && !s->begun)
         for (size_t k = 0; k < d; k++)
             s->shift[k] = (double)x[k];
