@@ -4,8 +4,8 @@
 . "${FDIT_SRCDIR:?}/tests/lib.sh"
 . "$source/tests/eval.sh"
 
-# numbers: the metrics of the last command, without the names of sets
-numbers() { sed 's/^{"generated":{[^}]*},"real":{[^}]*},//; s/,"closest":.*//' stdout; }
+# numbers: the metrics of the last command, without memory and the names of sets
+numbers() { sed 's/^{"memory":{[^}]*},"generated":{[^}]*},"real":{[^}]*},//; s/,"closest":.*//' stdout; }
 
 mkdir real
 gzip -dc "$source/data/letters-train.tar.gz" | (cd real && tar xf - A/mono A/hand B/mono) || exit 99
@@ -136,6 +136,11 @@ says series.html 'steps/checkpoints/step-12.safetensors'
 good eval steps/checkpoints/*  $way
 says stdout '^ *step  *kid:judge recall:judge'
 says stdout '^ *12 '
+# what a run fine-tuned is drawn with the run's base, also beside other pictures than the run kept apart
+good train --base steps/delta.safetensors --data real --batch 4 --steps 2 --checkpoint-every 1 --keep 0 --out tuned \
+    --quiet --preview-every 0
+good eval tuned/checkpoints/* --real real $way --json --quiet
+equal "steps of the series" "$(sed 's/{"step":\([0-9]*\),.*/\1/' stdout | tr '\n' ' ')" "1 2 "
 bad 2 'operands are checkpoints' eval steps/checkpoints/step-4.safetensors drawn.npz
 bad 2 'give one of the two' eval steps/checkpoints/* --base run/delta.safetensors --delta run/delta.safetensors --real real
 bad 2 '--by-class is of one set' eval steps/checkpoints/* --by-class x.tsv

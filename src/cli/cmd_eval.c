@@ -276,19 +276,30 @@ out:
 }
 
 /* The run that checkpoints lie in, RUN/checkpoints/step-N.safetensors, is --run where nothing else says what
- * to compare with. */
+ * to compare with; otherwise it still knows the base that they were made from. */
 static enum fdit_status find_run(fdit_context *ctx, struct fdit_eval_args *a, struct fdit_eval_work *w,
                                  const char *checkpoint)
 {
     enum fdit_status status = FDIT_OK;
     char *folder = NULL, *config = NULL;
-    if (a->run || (a->o.real && a->drawn.base))
+    const bool compared = a->o.real || a->o.stats;
+    if (a->run || (compared && a->drawn.base))
         return FDIT_OK;
     TRY(fdit_path_folder(ctx, checkpoint, &folder));
     TRY(fdit_path_folder(ctx, folder, &w->run));
     TRY(fdit_path_join(ctx, w->run, "config.json", &config));
-    if (fdit_is_file(config) && !a->o.real)
+    if (!fdit_is_file(config))
+        goto out;
+    if (!compared) {
         a->run = w->run;
+        goto out;
+    }
+    TRY(fdit_held_out_model(ctx, w->run, &w->held_out));
+    a->drawn.base = w->held_out.o.base;
+    if (!a->drawn.vae) {
+        a->drawn.vae = w->held_out.o.vae;
+        a->drawn.vae_scale = w->held_out.o.vae_scale;
+    }
 out:
     fdit_free(folder);
     fdit_free(config);

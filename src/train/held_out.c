@@ -92,3 +92,19 @@ out:
     fdit_free(path);
     return status;
 }
+
+enum fdit_status fdit_held_out_model(fdit_context *ctx, const char *run, struct fdit_held_out *out)
+{
+    enum fdit_status status = FDIT_OK;
+    char *path = NULL;
+    *out = (struct fdit_held_out){ .o = fdit_train_defaults() };
+    TRY(fdit_path_join(ctx, run, "config.json", &path));
+    TRY(fdit_train_config_open(ctx, path, &out->config));
+    fdit_train_config_apply(out->config, &out->o);
+    leave_out(&out->o, true, true);
+    out->o.validation = NULL;
+    TRY(fdit_train_config_resolve(ctx, out->config, run, &out->o));
+out:
+    fdit_free(path);
+    return status;
+}

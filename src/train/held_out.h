@@ -21,6 +21,8 @@ struct fdit_held_out {
  * --val has kept none apart: FDIT_ERROR_ARGUMENT. Release with fdit_held_out_fini, also after a failure. */
 enum fdit_status fdit_held_out_open(fdit_context *ctx, const char *run, const char *data, bool train,
                                     bool whole, struct fdit_held_out *out);
+/* Only what the run draws with: its base and autoencoder. */
+enum fdit_status fdit_held_out_model(fdit_context *ctx, const char *run, struct fdit_held_out *out);
 void fdit_held_out_fini(struct fdit_held_out *h);
 
 #endif
