@@ -206,4 +206,9 @@ printf 'PK\3\4nothing' >broken.npz
 bad 1 "broken.npz" eval broken.npz --real real.safetensors
 bad 2 'choose another place' eval fresh --real real --stats-out real/x.npz
 bad 2 '.npz' eval fresh --stats-out stats.txt
+mkdir -p single/A/mono
+cp "$copy" single/A/mono
+bad 2 'a covariance needs two pictures, and single has one' eval single --metrics none --stats-out single.npz
+good encode real cache16 --size 16 --channels 1 --flip none --quiet
+bad 2 'cache16 holds pictures of 1 x 16 x 16 and judge takes 1 x 24 x 24' eval cache16 --real real
 finish

@@ -479,6 +479,9 @@ static enum fdit_status open_all(fdit_context *ctx, struct fdit_eval_job *j, str
     TRY(open_real(ctx, j, &r->real));
     TRY(open_generated(ctx, j, r));
     TRY(check_sets(ctx, r));
+    if (j->o->stats_out && r->generated.points.n == 1)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--stats-out %s: a covariance needs two pictures, and %s has one",
+             j->o->stats_out, r->generated.path);
     if (j->o->lpips)
         TRY(fdit_eval_diversity_prepare(ctx, j->dev, j->o, &j->rules, &r->generated, &j->lpips));
     if (!j->o->extractor)
