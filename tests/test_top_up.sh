@@ -60,6 +60,9 @@ refused "--top-up~N,missing" $draw --counts-of data --out new
 refused "--top-up,--out" $draw --top-up 9 --counts-of data --grid new.png
 refused "--top-up,--counts" $draw --top-up 9 --counts-of data --counts data --out new
 refused "--top-up~0,from~1" $draw --top-up 0 --counts-of data --out new
+good encode data kept --quiet
+refused "--counts-of~kept,cache,made~of" $draw --top-up 9 --counts-of kept --out new
+equal "lines about a cache" "$(wc -l <stderr | tr -d ' ')" 1
 refused "--counts-of,nowhere" $draw --top-up 9 --counts-of nowhere --out new
 mkdir -p more/C/other && cp "data/$original" more/C/other
 refused "--counts-of,C/other" $draw --top-up 9 --counts-of more --out new

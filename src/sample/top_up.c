@@ -3,6 +3,7 @@
 
 #include "core/file.h"
 #include "core/mem.h"
+#include "format/cache.h"
 #include "format/json.h"
 
 #include <inttypes.h>
@@ -19,6 +20,12 @@ enum fdit_status fdit_top_up_open(fdit_context *ctx, const char *path, const str
         .taxonomy = taxonomy, .size = 1, .channels = 3, .allow_missing = true
     };
     *out = (struct fdit_top_up){ .path = path, .taxonomy = taxonomy };
+    if (fdit_cache_is(path))
+        FAIL(ctx, FDIT_ERROR_ARGUMENT,
+             "--counts-of %s is a cache, which holds no pictures to copy beside the drawn ones; give the "
+             "data set "
+             "that it was made of",
+             path);
     status = fdit_dataset_open(ctx, path, &options, &out->data);
     if (status != FDIT_OK)
         TRY(fdit_fail_prefix(ctx, status, "--counts-of"));
