@@ -272,7 +272,8 @@ INLINE void clear(c_fragment c[FM][FN])
                 C_ELEMENT(c[i][j], e) = 0.0f;
 }
 
-/* A row of a hardware thread's instructions to the rows `row`.. and columns `column`.. of local memory. */
+/* A row of a hardware thread's instructions to the rows `row`.. and columns `column`.. of local memory, to be
+ * finished and written by neighbours. */
 INLINE void show(__local float *slab, c_fragment c[FN], int row, int column, int lane)
 {
 #pragma unroll
@@ -292,31 +293,28 @@ linear_matrix(__global float *y, ulong y_at, __global const float *a, ulong a_at
     __local uint tiles[LOCAL_WORDS] __attribute__((aligned(16)));
     __local uint exchange[ITEMS / LANES * EXCHANGE_WORDS + 1];
     int l = (int)get_local_id(0), lane = l % LANES, wave = l / LANES;
+    __local uint *shared = exchange + wave * EXCHANGE_WORDS;
     int row_of = wave / WAVES_N * FM * UM, column_of = wave % WAVES_N * FN * UN;
     int m0 = (int)get_group_id(1) * TM, n0 = (int)get_group_id(0) * TN;
     c_fragment c[FM][FN];
     float4 next_a[QA];
     B_QUAD next_b[QB];
     clear(c);
-    int steps = (K + TK - 1) / TK;
     fetch_a(next_a, a + a_at, l, m0, 0, M, K, lda);
     fetch_b(next_b, b + b_at, w_scale + w_scale_at, l, n0, 0, N, K, ldb);
     stage(tiles, next_a, next_b, l);
     barrier(CLK_LOCAL_MEM_FENCE);
-    for (int t = 0; t < steps; t++) {
-        bool more = t + 1 < steps;
-        if (more) {
-            fetch_a(next_a, a + a_at, l, m0, (t + 1) * TK, M, K, lda);
-            fetch_b(next_b, b + b_at, w_scale + w_scale_at, l, n0, (t + 1) * TK, N, K, ldb);
+    for (int t = 0, next = TK; next < K + TK; t++, next += TK) {
+        if (next < K) {
+            fetch_a(next_a, a + a_at, l, m0, next, M, K, lda);
+            fetch_b(next_b, b + b_at, w_scale + w_scale_at, l, n0, next, N, K, ldb);
         }
-        multiply_tile(c, tiles + t % 2 * (PARTS * PLANE), row_of, column_of, lane,
-                      exchange + wave * EXCHANGE_WORDS);
-        if (more)
+        multiply_tile(c, tiles + t % 2 * (PARTS * PLANE), row_of, column_of, lane, shared);
+        if (next < K)
             stage(tiles + (t + 1) % 2 * (PARTS * PLANE), next_a, next_b, l);
         barrier(CLK_LOCAL_MEM_FENCE);
     }
 
-    /* One row of instructions after another through local memory, to be written by neighbours. */
     __local float *slab = (__local float *)tiles;
     UNROLLED
     for (int i = 0; i < FM; i++) {

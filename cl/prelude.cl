@@ -30,8 +30,8 @@
  * registers. */
 #define INLINE static inline __attribute__((always_inline))
 
-/* Products in 16 bits by arithmetic: operands are rounded on their way in, to nearest, ties to even; NaN stays.
- * ROUND: 0 not at all, 1 to f16, 2 to bf16. */
+/* Products in 16 bits by arithmetic: operands are rounded on their way in, to nearest, ties to even; NaN
+ * stays. ROUND: 0 not at all, 1 to f16, 2 to bf16. */
 #ifndef ROUND
 #define ROUND 0
 #endif

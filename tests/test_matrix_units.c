@@ -194,7 +194,7 @@ START_TEST(mistakes)
         { "dpas16", "low and high half exchanged", "h_ = (uint)(lane % 2);", "h_ = (uint)(lane % 2 ^ 1);" },
         { "mfma", "the tail not zeroes", "if (row >= rows || i >= n)\n        return (float4)(0.0f);",
           "if (row >= rows || i >= n)\n        return (float4)(1.0f);" },
-        { "mma", "one step of k too few", "int steps = (K + TK - 1) / TK;", "int steps = K / TK;" },
+        { "mma", "one step of k too few", "next < K + TK;", "next < K;" },
         { "wmma12", "row and column of the result exchanged", "#define C_COLUMN(e) (lane % 16)",
           "#define C_COLUMN(e) (lane / 16 * 8 + (e))" },
         { "mma", "sums not cleared", "C_ELEMENT(c[i][j], e) = 0.0f;", "C_ELEMENT(c[i][j], e) = 1.0f;" },
@@ -226,6 +226,13 @@ START_TEST(words)
             ck_assert(c.unit == usual.unit && c.emulated == usual.emulated && c.tm == usual.tm &&
                       c.waves == usual.waves && c.group == usual.group);
         }
+    for (int i = 0; matrix_unit_at(i); i++) {
+        c = matrix_config(matrix_unit_at(i), false);
+        ck_assert_uint_le(matrix_local_bytes(&c), 32 << 10);
+        c.parts = 3;
+        matrix_fit(&c, 48 << 10);
+        ck_assert_msg(matrix_valid(&c) && matrix_local_bytes(&c) <= 48 << 10, "%s", matrix_unit_at(i)->name);
+    }
     ck_assert(gemm_config_parse("matrix emulated-mma tm=64 parts=2", &c) && c.tm == 64 && c.parts == 2);
     static const char *const wrong[] = { "matrix",
                                          "matrix mmaa",

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # The suites of ops, model, gradients and sampling on the first OpenCL device, with products by CLBlast and by
-# the kernels for GPUs. Skipped where there is no such device, CLBlast's part where it was not built in.
+# the kernels for GPUs, and the model in 16 bits. Skipped where there is no such device, CLBlast's part where it was not built in.
 set -u
 failed=0 ran=0
 [ -x tests/test_ops_opencl ] || { echo "built without OpenCL"; exit 77; }
@@ -13,9 +13,9 @@ suite() {
     "tests/$1" >"$log" 2>&1
     rc=$?
     case $rc in
-    0) echo "PASS: $FINEDIFFUSION_OPENCL_GEMM: $1"; ran=$((ran + 1)) ;;
-    77) echo "SKIP: $FINEDIFFUSION_OPENCL_GEMM: $1" ;;
-    *) echo "FAIL: $FINEDIFFUSION_OPENCL_GEMM: $1"; tail -n 40 "$log"; failed=1 ;;
+    0) echo "PASS: $FDIT_TEST_DEVICE, $FINEDIFFUSION_OPENCL_GEMM: $1"; ran=$((ran + 1)) ;;
+    77) echo "SKIP: $FDIT_TEST_DEVICE, $FINEDIFFUSION_OPENCL_GEMM: $1" ;;
+    *) echo "FAIL: $FDIT_TEST_DEVICE, $FINEDIFFUSION_OPENCL_GEMM: $1"; tail -n 40 "$log"; failed=1 ;;
     esac
 }
 
@@ -34,5 +34,12 @@ for engine in clblast "block im=8 nv=4 bx=16 by=8 step=16"; do
     fi
     for name in test_model test_gradients test_sample; do suite $name; done
 done
+# Products in 16 bits: by multiply-adds of rounded numbers, and by the kernel for matrix units.
+for precision in bf16 f16; do
+    export FDIT_TEST_DEVICE=opencl+$precision FINEDIFFUSION_OPENCL_GEMM=default
+    suite test_model
+done
+export FDIT_TEST_DEVICE=opencl+bf16 FINEDIFFUSION_OPENCL_GEMM="matrix emulated-mma"
+suite test_model
 [ $failed = 0 ] || exit 1
 [ $ran -gt 0 ] || exit 77

@@ -65,15 +65,13 @@ size_t matrix_local_bytes(const struct gemm_config *c)
 void matrix_fit(struct gemm_config *c, size_t local_bytes)
 {
     while (matrix_local_bytes(c) > local_bytes) {
-        struct gemm_config lower = *c, narrower = *c;
-        lower.tm /= 2;
-        narrower.tn /= 2;
-        if (c->tm >= c->tn && matrix_valid(&lower))
-            *c = lower;
-        else if (matrix_valid(&narrower))
-            *c = narrower;
-        else
+        struct gemm_config half = *c;
+        half.tm /= 2;
+        half.tn /= 2;
+        half.group /= 2;
+        if (!matrix_valid(&half))
             return;
+        *c = half;
     }
 }
 

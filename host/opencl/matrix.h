@@ -23,7 +23,7 @@ struct gemm_config matrix_config(const struct matrix_unit *unit, bool emulated);
 bool matrix_valid(const struct gemm_config *c);
 /* Of local memory that a group takes, without an emulation's own. */
 size_t matrix_local_bytes(const struct gemm_config *c);
-/* Halves the tile until it fits. The bits of a result do not change. */
+/* Halves the tile and its group until they fit. The bits of a result do not change. */
 void matrix_fit(struct gemm_config *c, size_t local_bytes);
 /* "-DUNIT=1 ..." for linear_matrix.cl, but for what depends on the product. */
 void matrix_options(const struct gemm_config *c, char out[120]);
