@@ -224,17 +224,8 @@ linear_block(__global float *y, ulong y_at, __global const float *a, ulong a_at,
             int n = n0 + 4 * tx + 4 * BX * j;
             if (m >= M || n >= N)
                 continue;
-#ifdef ALIGNED
-            float4 v = acc[i][j];
-            FINISH(float4, 4, v, n)
-#else
             float4 four = acc[i][j];
-#pragma unroll 1
-            for (int c = 0; c < 4 && n + c < N; c++) {
-                float v = c == 0 ? four.x : c == 1 ? four.y : c == 2 ? four.z : four.w;
-                FINISH(float, , v, n + c)
-            }
-#endif
+            FINISH_QUAD(four, n)
         }
     }
 }

@@ -330,15 +330,7 @@ linear_matrix(__global float *y, ulong y_at, __global const float *a, ulong a_at
             size_t shortcut = residual_at + (size_t)(FLAG(flags, LINEAR_SHARED) ? m % rows : m) * (size_t)N;
             float4 four = *(__local const float4 *)(slab + r * LDC + q % (TN / 4) * 4);
             FINITE_OR_PLAIN(four, m, n)
-#ifdef ALIGNED
-            FINISH(float4, 4, four, n)
-#else
-#pragma unroll 1
-            for (int e = 0; e < 4 && n + e < N; e++) {
-                float v = e == 0 ? four.x : e == 1 ? four.y : e == 2 ? four.z : four.w;
-                FINISH(float, , v, n + e)
-            }
-#endif
+            FINISH_QUAD(four, n)
         }
         barrier(CLK_LOCAL_MEM_FENCE);
     }

@@ -65,6 +65,18 @@ float4 act_slope4(uint kind, float4 v)
         *(__global T *)(y + y_at + row + column) = v;                 \
     }
 
+/* The same for a quad that may reach beyond column N. */
+#ifdef ALIGNED
+#define FINISH_QUAD(quad, n) FINISH(float4, 4, quad, n)
+#else
+#define FINISH_QUAD(quad, n)                                                      \
+    _Pragma("unroll 1") for (int e = 0; e < 4 && (n) + e < N; e++)                \
+    {                                                                             \
+        float one = e == 0 ? quad.x : e == 1 ? quad.y : e == 2 ? quad.z : quad.w; \
+        FINISH(float, , one, (n) + e)                                             \
+    }
+#endif
+
 /* Four numbers of a row (along `to`, at `i` of `n`) of `row` of `rows`; zeroes past the ends. */
 float4 quad_of_a(__global const float *a, int row, int rows, int i, int n, int ld)
 {

@@ -680,7 +680,7 @@ int main(void)
     if (find_lists() != FDIT_OK)
         return EXIT_FAILURE;
     Suite *suite = suite_create("replicas");
-    TCase *tcase = tcase_create("fleet");
+    TCase *tcase = tcase_create("replicas");
     tcase_add_unchecked_fixture(tcase, make_folder, remove_folder);
     tcase_add_test(tcase, team);
     tcase_add_test(tcase, like_one_device);

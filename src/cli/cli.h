@@ -136,8 +136,8 @@ void fdit_options_help(const struct fdit_command *command, FILE *to);
 
 /* ---- signals.c */
 
-/* SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGXCPU and SIGUSR1 ask ctx to stop; a second one of the first two ends the
- * program at once. A limit of a file's size (SIGXFSZ) only makes the write fail. */
+/* SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGXCPU and SIGUSR1 ask ctx to stop; a second one of the first two ends
+ * the program at once. A limit of a file's size (SIGXFSZ) only makes the write fail. */
 void fdit_signals_install(fdit_context *ctx);
 /* After drivers were loaded: LLVM in them puts handlers of its own in place. It takes them away before a
  * fault comes again, but abort() does not come again. */

@@ -475,7 +475,8 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
         status = fdit_ranks_settle(cli->ctx, ranks, status);
     TRY(status);
     status = train(cli, a, ranks, &asked);
-    /* launchers take any other code for a crash, and so do scripts of batch systems that have sent a warning */
+    /* launchers take any other code for a crash, and so do scripts of batch systems that have sent a
+     * warning */
     if (status == FDIT_INTERRUPTED && (ranks || fdit_signals_caught() == SIGUSR1)) {
         fdit_cli_note(cli, "%s", fdit_context_message(cli->ctx));
         status = FDIT_OK;

@@ -49,7 +49,7 @@ struct fdit_file_lock {
 
 #define FDIT_FILE_UNLOCKED ((struct fdit_file_lock){ .fd = -1 })
 
-/* *busy: another process has it, which is no failure. Give *out back in any case. */
+/* *busy: another process has it; that is FDIT_OK, too. Give *out back in any case. */
 enum fdit_status fdit_file_lock(fdit_context *ctx, const char *path, struct fdit_file_lock *out, bool *busy);
 void fdit_file_unlock(struct fdit_file_lock *lock); /* removes the file; also of one that is not held */
 

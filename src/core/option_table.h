@@ -66,8 +66,9 @@ struct fdit_option {
     double least, most; /* of a number; both 0: as far as the type goes */
     /* the default, as it would be typed; NULL: zero (of two numbers: NaN), which means "not given" */
     const char *usual;
-    /* What a shell may offer as the value, words with bars between; NULL: `arg`. In capitals: FILE, DIR and the
-     * like are paths, RANK, GROUP and CLASS those of the taxonomy in use ("superclass:RANK"), others nothing. */
+    /* What a shell may offer as the value, words with bars between; NULL: `arg`. In capitals: FILE, DIR and
+     * the like are paths, RANK, GROUP and CLASS those of the taxonomy in use ("superclass:RANK"), others
+     * nothing. */
     const char *offers;
     const char *note;  /* behind the default in --help, within its brackets: "; 0: all", ": the base's" */
     const int *values; /* of a choice, one for each word; NULL: 0, 1, 2, ... */
