@@ -39,7 +39,7 @@ measure() { # measure NAME ARGUMENT...
 number() { # number NAME METRIC
     sed 's/"metrics":{"[a-z]*":null.*//' "$out/$1.json" | grep -o "\"name\":\"$2\",[^}]*" | head -n 1 |
         sed -n 's/.*"value":\([-0-9.e]*\),"error":\([-0-9.en]*\).*/\1 \2/p' |
-        awk '{ printf $2 ~ /^[0-9]/ ? "%.3g +- %.1g" : "%.3g", $1, $2 }'
+        awk '{ printf $2 ~ /^[0-9]/ ? "%.3g ± %.2g" : "%.3g", $1, $2 }'
 }
 row() { # row TITLE NAME
     echo "| $1 | $(number "$2" fd:judge) | $(number "$2" kid:judge) | $(number "$2" precision:judge) |" \
@@ -65,7 +65,7 @@ done >"$out/results.jsonl"
 
 # The sweep as a chart of two panels: FD, and precision and recall.
 for w in 1 2 3 4 5 6; do
-    echo "$w $(number w-$w fd:judge) $(number w-$w precision:judge) $(number w-$w recall:judge)" | sed 's/ +- / /g'
+    echo "$w $(number w-$w fd:judge) $(number w-$w precision:judge) $(number w-$w recall:judge)" | sed 's/ ± / /g'
 done >"$out/sweep.txt"
 awk '
 function x(w, left) { return left + 20 + (w - 1) * 44 }
@@ -88,13 +88,20 @@ function axes(title, low, high, left, k, y) {
     for (k = 1; k <= n; k++) printf "<text x=\"%.1f\" y=\"228\" text-anchor=\"middle\" fill=\"#555\">%d</text>\n", x(k, left), k
     printf "<text x=\"%d\" y=\"246\" text-anchor=\"middle\" fill=\"#555\">guidance scale w</text>\n", left + 130
 }
+function round_up(step, unit, k) { # to 1, 2, 2.5, 3, 4, 5, 6, 8 or 10 times a power of ten
+    for (unit = 1e-6; unit * 10 < step; unit *= 10) continue
+    split("1 2 2.5 3 4 5 6 8 10", nice)
+    for (k = 1; nice[k] * unit < step; k++) continue
+    return nice[k] * unit
+}
 { n = NR; fd[n] = $2; fe[n] = NF == 7 ? $3 : 0; p[n] = $(NF - 3); pe[n] = $(NF - 2); r[n] = $(NF - 1); re[n] = $NF
   if (n == 1 || fd[n] + fe[n] > top) top = fd[n] + fe[n] }
 END {
     print "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 700 260\" width=\"700\" height=\"260\" font-family=\"sans-serif\" font-size=\"12\">"
     print "<rect width=\"700\" height=\"260\" fill=\"#fff\"/>"
-    axes("Frechet distance (lower is better)", 0, top * 1.05, 60)
-    line(fd, fe, 0, top * 1.05, 60, "#1f5fa8")
+    high = 4 * round_up(top / 4)
+    axes("Frechet distance (lower is better)", 0, high, 60)
+    line(fd, fe, 0, high, 60, "#1f5fa8")
     axes("precision (blue) and recall (orange)", 0, 1, 410)
     line(p, pe, 0, 1, 410, "#1f5fa8")
     line(r, re, 0, 1, 410, "#d2691e")
