@@ -46,8 +46,13 @@ for shard in 0/2 1/2; do good $draw --top-up 7 --counts-of data --out shards --s
 same "shards" a b
 equal "lines of shards" "$(cat shards/manifest-data.*-of-2.jsonl | wc -l)" $((hands + 14))
 good $draw --top-up 7 --counts-of data --out archives --tar
-equal "lines beside archives" "$(grep -c '"origin":"real","source":"[^"]*","file":null' archives/manifest-data.jsonl)" \
+equal "lines beside archives" "$(grep -c '"origin":"real","source":"[^"]*","file":"real-[0-9]*.png"' archives/manifest-data.jsonl)" \
     $((hands + 7))
+good inspect 'archives/*.tar'
+says stdout "pictures  *$((hands + 14))"
+good $draw --top-up 7 --counts-of data --out archives --tar
+equal "files of archives" "$(cd archives && ls | tr '\n' ' ')" \
+    "manifest-data.jsonl manifest.jsonl pictures-00000.tar real-00000.tar run.json "
 good $draw --top-up 4 --classes A/mono --counts-of data --out one
 equal "drawn for one class" "$(count one 'A%2Fmono-*.png')" 2
 tar cf data.tar data

@@ -5,6 +5,7 @@
 #include "core/mem.h"
 #include "format/cache.h"
 #include "format/json.h"
+#include "format/tar.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -175,15 +176,87 @@ out:
     return status;
 }
 
-static enum fdit_status put_real(fdit_context *ctx, const struct fdit_top_up *t, size_t i, const char *dir,
-                                 bool tar, struct fdit_writer *w)
+/* Copies as archives beside those of drawn pictures: real-NNNNN.tar of FDIT_ALBUM_TAR pictures each. */
+struct archives {
+    bool wanted;
+    const char *dir, *shard;
+    struct fdit_tar_writer *open; /* NULL: none */
+    size_t n;                     /* pictures so far */
+};
+
+static enum fdit_status archive_path(fdit_context *ctx, const struct archives *a, size_t number, char **out)
+{
+    return fdit_strf(ctx, out, "%s/real%s-%05zu.tar", a->dir, a->shard, number);
+}
+
+static enum fdit_status begin_archive(fdit_context *ctx, struct archives *a, const struct fdit_taxonomy *tax)
+{
+    enum fdit_status status = FDIT_OK;
+    char *path = NULL, *taxonomy = NULL;
+    if (a->open)
+        TRY(fdit_tar_writer_commit(ctx, &a->open));
+    TRY(archive_path(ctx, a, a->n / FDIT_ALBUM_TAR, &path));
+    TRY(fdit_taxonomy_to_json(ctx, tax, &taxonomy));
+    TRY(fdit_tar_writer_open(ctx, path, false, &a->open));
+    TRY(fdit_tar_writer_add(ctx, a->open, "__taxonomy__", taxonomy, strlen(taxonomy)));
+out:
+    fdit_free(path);
+    fdit_free(taxonomy);
+    return status;
+}
+
+/* Picture i of the data as the sample real-I: its bytes, and its class. */
+static enum fdit_status archive_one(fdit_context *ctx, const struct fdit_top_up *t, size_t i,
+                                    struct archives *a, const char *source, char **file)
+{
+    enum fdit_status status = FDIT_OK;
+    char ending[8], class_file[40], id[16];
+    uint8_t *bytes = NULL;
+    size_t n;
+    *file = NULL;
+    if (a->n % FDIT_ALBUM_TAR == 0)
+        TRY(begin_archive(ctx, a, t->taxonomy));
+    a->n++;
+    ending_of(source, ending);
+    TRY(fdit_strf(ctx, file, "real-%zu%s", i, ending));
+    TRY(fdit_dataset_read(ctx, t->data, i, &bytes, &n));
+    TRY(fdit_tar_writer_add(ctx, a->open, *file, bytes, n));
+    snprintf(class_file, sizeof class_file, "real-%zu.cls", i);
+    snprintf(id, sizeof id, "%" PRId32, fdit_dataset_label(t->data, i));
+    TRY(fdit_tar_writer_add(ctx, a->open, class_file, id, strlen(id)));
+out:
+    fdit_free(bytes);
+    return status;
+}
+
+/* The last one; those that more pictures filled before go. */
+static enum fdit_status end_archives(fdit_context *ctx, struct archives *a)
+{
+    enum fdit_status status = FDIT_OK;
+    char *path = NULL;
+    if (a->open)
+        TRY(fdit_tar_writer_commit(ctx, &a->open));
+    for (size_t k = (a->n + FDIT_ALBUM_TAR - 1) / FDIT_ALBUM_TAR; a->wanted; k++) {
+        fdit_free(path);
+        TRY(archive_path(ctx, a, k, &path));
+        if (!fdit_is_file(path))
+            break;
+        TRY(fdit_file_remove(ctx, path));
+    }
+out:
+    fdit_free(path);
+    return status;
+}
+
+static enum fdit_status put_real(fdit_context *ctx, const struct fdit_top_up *t, size_t i,
+                                 struct archives *archives, struct fdit_writer *w)
 {
     enum fdit_status status = FDIT_OK;
     char *name = NULL, *file = NULL;
     const char *source;
     TRY(source_of(ctx, t, i, &name, &source));
-    if (!tar)
-        TRY(copy_one(ctx, t, i, dir, source, &file));
+    TRY(archives->wanted ? archive_one(ctx, t, i, archives, source, &file)
+                         : copy_one(ctx, t, i, archives->dir, source, &file));
     TRY(put_line(ctx, w, t->taxonomy, fdit_dataset_label(t->data, i), NULL, source, file));
 out:
     fdit_free(name);
@@ -338,6 +411,7 @@ enum fdit_status fdit_top_up_finish(fdit_context *ctx, const struct fdit_top_up 
     struct fdit_writer *w = NULL;
     char *path = NULL, *file = NULL, shard[48] = "";
     const size_t n = fdit_dataset_size(t->data);
+    struct archives archives = { .wanted = tar, .dir = dir, .shard = shard };
     if (request->shards > 1)
         snprintf(shard, sizeof shard, ".%d-of-%d", request->shard, request->shards);
     TRY(fdit_strf(ctx, &path, "%s/manifest-data%s.jsonl", dir, shard));
@@ -348,8 +422,9 @@ enum fdit_status fdit_top_up_finish(fdit_context *ctx, const struct fdit_top_up 
         if (fdit_stopped(ctx))
             FAIL(ctx, FDIT_INTERRUPTED,
                  "stopped after copying %zu of %zu pictures; the same command goes on with the others", i, n);
-        TRY(put_real(ctx, t, i, dir, tar, w));
+        TRY(put_real(ctx, t, i, &archives, w));
     }
+    TRY(end_archives(ctx, &archives));
     for (size_t p = 0; p < request->n; p++) {
         const struct fdit_request_item item = fdit_request_at(request, p);
         fdit_free(file);
@@ -357,11 +432,11 @@ enum fdit_status fdit_top_up_finish(fdit_context *ctx, const struct fdit_top_up 
         TRY(fdit_album_file(ctx, album, p, &file));
         TRY(put_line(ctx, w, t->taxonomy, item.id, &item.seed, NULL, file));
     }
-    if (!tar)
-        TRY(fdit_folder_sync(ctx, dir));
+    TRY(fdit_folder_sync(ctx, dir));
     TRY(fdit_writer_commit(ctx, &w));
 out:
     fdit_writer_abort(w);
+    fdit_tar_writer_abort(archives.open);
     fdit_free(path);
     fdit_free(file);
     return status;

@@ -3,12 +3,13 @@
  * what it lacks of N, and DIR becomes a data set of both:
  *
  *     DIR/CLASS/CLASS-SEED.png     drawn
- *     DIR/CLASS/real-I.ext         a copy of picture I of DATA, byte for byte (not with --tar)
+ *     DIR/CLASS/real-I.ext         a copy of picture I of DATA, byte for byte
  *     DIR/manifest-data.jsonl      a line for each:
  *                                  {"class":..,"id":..,"origin":"drawn","seed":..,"file":..} or
  *                                  {"class":..,"id":..,"origin":"real","source":..,"file":..}; with N
  *                                  shards manifest-data.I-of-N.jsonl, with every N-th real picture
- * With --tar the file of real pictures is null: archives of DATA and of DIR are read together as a list. */
+ * With --tar the copies are samples real-I of archives real-NNNNN.tar (real.I-of-N-NNNNN.tar) beside those of
+ * the drawn ones; DIR's archives together are the data set. */
 #ifndef FDIT_SAMPLE_TOP_UP_H
 #define FDIT_SAMPLE_TOP_UP_H
 
