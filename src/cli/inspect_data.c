@@ -95,7 +95,7 @@ static enum fdit_status decode_all(struct job *j)
     struct fdit_loader *l = NULL;
     struct fdit_batch b;
     const struct fdit_loader_options options = {
-        .batch = 1, .workers = 2, .in_order = true, .skip_bad = true, .ring = 16
+        .batch = 1, .workers = 2, .in_order = true, .skip_bad = true, .leave_bad = true, .ring = 16
     };
     struct capture said = { .lock = PTHREAD_MUTEX_INITIALIZER, .cli = j->cli };
     size_t n = fdit_dataset_size(j->ds);

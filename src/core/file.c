@@ -424,6 +424,25 @@ static enum fdit_status open_temporary(fdit_context *ctx, struct fdit_writer *w)
     return take_name(ctx, w, -1, &done);
 }
 
+/* A pipe may have no reader yet, for ever: who waits for one can be stopped. */
+static enum fdit_status open_directly(fdit_context *ctx, struct fdit_writer *w, bool fifo)
+{
+    for (;;) {
+        w->fd = open(w->path, O_WRONLY | O_CLOEXEC | O_NONBLOCK);
+        if (w->fd >= 0 || errno != ENXIO || !fifo)
+            break;
+        if (fdit_stopped(ctx))
+            return fdit_fail(ctx, FDIT_INTERRUPTED, "stopped while waiting for a reader of %s, a pipe",
+                             w->path);
+        poll(NULL, 0, 100);
+    }
+    int flags = w->fd >= 0 ? fcntl(w->fd, F_GETFL) : -1;
+    if (flags < 0 || fcntl(w->fd, F_SETFL, flags & ~O_NONBLOCK) < 0)
+        return fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s: cannot open for writing", w->path);
+    w->direct = true;
+    return FDIT_OK;
+}
+
 enum fdit_status fdit_writer_open(fdit_context *ctx, const char *path, bool durable, struct fdit_writer **out)
 {
     enum fdit_status status = FDIT_OK;
@@ -445,10 +464,7 @@ enum fdit_status fdit_writer_open(fdit_context *ctx, const char *path, bool dura
     TRY(fdit_strdup(ctx, resolved ? resolved : path, &w->path));
     TRY(fdit_path_folder(ctx, w->path, &w->folder));
     if (there && !S_ISREG(st.st_mode)) {
-        w->fd = open(w->path, O_WRONLY | O_CLOEXEC);
-        if (w->fd < 0)
-            TRY(fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s: cannot open for writing", path));
-        w->direct = true;
+        TRY(open_directly(ctx, w, S_ISFIFO(st.st_mode)));
     } else {
         if (durable) /* what killed programs left goes when something is written there again */
             fdit_folder_clean(NULL, w->folder, NULL);

@@ -250,6 +250,8 @@ static enum fdit_status load(struct worker *w, struct slot *s, size_t k, size_t 
             break;
         at = at + 1 < l->n ? at + 1 : 0;
     }
+    if (bad && !l->options.leave_bad && l->n == 1)
+        FAIL(w->ctx, FDIT_ERROR_FORMAT, "the only picture is broken: %s", fdit_context_message(w->ctx));
     if (bad && !l->options.leave_bad)
         FAIL(w->ctx, FDIT_ERROR_FORMAT, "all %zu pictures are broken; the last: %s", l->n,
              fdit_context_message(w->ctx));

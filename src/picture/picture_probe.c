@@ -152,7 +152,7 @@ static bool probe_png(struct cursor *c, struct fdit_picture_probe *out)
             out->alpha = true;
         else if (!memcmp(p + 4, "acTL", 4))
             out->animated = true;
-        else if (!memcmp(p + 4, "eXIf", 4))
+        else if (!memcmp(p + 4, "eXIf", 4) && out->orientation == 1)
             out->orientation = exif_orientation(c, body, length);
         else if (!memcmp(p + 4, "tEXt", 4) && out->orientation == 1)
             out->orientation = raw_profile(c, body, length);
@@ -223,7 +223,8 @@ static bool probe_jpeg(struct cursor *c, struct fdit_picture_probe *out)
             size_t components = 3 * (size_t)out->colour;
             if ((p = look(c, at + 8, components)) != NULL)
                 out->blocks = count_blocks(p, components, out);
-        } else if (marker == 0xe1 && length >= 8 && (p = look(c, at + 2, 6)) && !memcmp(p, "Exif\0", 5)) {
+        } else if (marker == 0xe1 && length >= 8 && (p = look(c, at + 2, 6)) && !memcmp(p, "Exif\0", 5) &&
+                   out->orientation == 1) { /* of several the first, as other readers have it */
             out->orientation = exif_orientation(c, at + 2, length - 2);
         }
         at += length;
@@ -271,7 +272,7 @@ static bool probe_webp(struct cursor *c, struct fdit_picture_probe *out)
             out->animated = (p[0] & 0x02) != 0;
             out->width = le24(p + 4) + 1;
             out->height = le24(p + 7) + 1;
-        } else if (!memcmp(tag, "EXIF", 4)) {
+        } else if (!memcmp(tag, "EXIF", 4) && out->orientation == 1) {
             out->orientation = exif_orientation(c, body, length < LONGEST_EXIF ? length : LONGEST_EXIF);
         } else if (!memcmp(tag, "VP8", 3)) {
             webp_frame(c, tag, body, extended, out);

@@ -33,7 +33,7 @@ out:
     return status;
 }
 
-/* Where a folder stands in place of a checkpoint, none of that step could be written either. */
+/* Where a folder or a pipe stands in place of a checkpoint, none of that step could be written either. */
 static enum fdit_status check_checkpoints(fdit_context *ctx, const char *run)
 {
     enum fdit_status status = FDIT_OK;
@@ -44,9 +44,11 @@ static enum fdit_status check_checkpoints(fdit_context *ctx, const char *run)
     while (n-- > 0) {
         fdit_free(path);
         TRY(fdit_state_path(ctx, run, steps[n], &path));
-        if (fdit_is_folder(path))
+        const bool folder = fdit_is_folder(path);
+        if (folder || (fdit_file_exists(path) && !fdit_is_file(path)))
             FAIL(ctx, FDIT_ERROR_ARGUMENT,
-                 "--resume: %s is a folder, where the file of a checkpoint belongs; move it away", path);
+                 "--resume: %s is a %s, where the file of a checkpoint belongs; move it away", path,
+                 folder ? "folder" : "pipe or a device");
     }
 out:
     fdit_free(path);

@@ -62,6 +62,12 @@ for file in d/*/*/*.png; do echo x >"$file"; done
 ends 1 judge d "$IN/data" --skip-bad
 says 'd: none of its 17 pictures can be read'
 
+# a report also where all of them are broken
+ends 1 "$FD" inspect d --pictures
+prints 'pictures +17' 'd: 17 of 17 pictures cannot be decoded'
+ends 1 "$FD" inspect d --pictures --json
+prints '"pictures_decoded": 0'
+
 # ------------------------------------------------------------------ no permission
 rm -rf d && cp -R "$IN/data" d
 chmod 0 d/gulls/a/1.png
