@@ -23,14 +23,15 @@
 #define A_ROWS (TM * TK / GROUP) /* rows of A that a work-item loads */
 #include "tile.h"
 
-/* TK steps from k0 on of TN rows of w [N][K] from n0 on; zeroes past the ends. */
-void load_w(__local float (*bs)[TN + 1], __global const float *w, int n0, int k0, int N, int K)
+/* TK steps from k0 on of TN rows of w [N][K] from n0 on; zeroes past the ends. w and w_at apart: a pointer of
+ * their sum takes 8 registers of conv on NVIDIA's GPUs. */
+INLINE void load_w(__local float (*bs)[TN + 1], __global const float *w, ulong w_at, int l, int n0, int k0,
+                   int N, int K)
 {
-    int l = (int)(get_local_id(1) * 16 + get_local_id(0));
     for (int i = l; i < TN * TK; i += GROUP) {
         int k = i % TK, n = i / TK;
         bool in = n0 + n < N && k0 + k < K;
-        bs[k][n] = in ? w[(size_t)(n0 + n) * (size_t)K + (size_t)(k0 + k)] : 0.0f;
+        bs[k][n] = in ? w[w_at + (size_t)(n0 + n) * (size_t)K + (size_t)(k0 + k)] : 0.0f;
     }
 }
 
@@ -78,7 +79,7 @@ conv(__global float *y, ulong y_at, __global const float *x, ulong x_at, __globa
             size_t at = ((size_t)(vi >> up) * (size_t)W + (size_t)(vj >> up)) * (size_t)n_in + (size_t)c;
             as[l % TK][l / TK + i * (GROUP / TK)] = in ? x[x_at + sample[i] + at] : 0.0f;
         }
-        load_w(bs, w + w_at, n0, k0, N, K);
+        load_w(bs, w, w_at, l, n0, k0, N, K);
         barrier(CLK_LOCAL_MEM_FENCE);
         multiply_tile(acc, as, bs);
         barrier(CLK_LOCAL_MEM_FENCE);
