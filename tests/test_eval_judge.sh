@@ -29,6 +29,12 @@ says stdout ' taken for '
 says judge.html 'What the classifier takes for what, by level1'
 says judge.html 'taken for</th><th>A</th><th>B</th>'
 
+# coloured pictures, which the built-in judge does not take: the classifier's own features are compared
+good train --classifier --from-scratch --tune full --model 16,1,2,3 --size 24 --channels 3 --batch 4 --steps 2 --lr 1e-3 \
+    --data "$source/tests/cases/in/dotted" --out coloured --quiet --preview-every 0
+good eval "$source/tests/cases/in/dotted" --classifier coloured/delta.safetensors --metrics accuracy --draws 0 --quiet --json
+says stdout '"features":"judge:coloured/delta.safetensors".*"name":"accuracy top-1 class"'
+
 # what cannot be
 refused 'no~run' eval --run nowhere --metrics accuracy
 refused '--confusion,class~folders' eval data --no-classes --confusion x.tsv --metrics none

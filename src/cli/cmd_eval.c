@@ -147,6 +147,7 @@ static void close_work(struct fdit_eval_work *w)
     fdit_free(w->run);
     fdit_free(w->delta);
     fdit_free(w->words);
+    fdit_free(w->features);
     fdit_devices_close(&w->devices);
 }
 
@@ -306,6 +307,22 @@ out:
     return status;
 }
 
+/* A classifier of one's own also gives the features where nothing else says which: the built-in one knows
+ * grey letters only. */
+static enum fdit_status use_classifier(struct fdit_cli *cli, struct fdit_eval_args *a,
+                                       struct fdit_eval_work *w)
+{
+    static const char *const names[] = { "features", NULL };
+    enum fdit_status status = FDIT_OK;
+    if (!a->o.classifier || a->o.stats || (a->o.real && fdit_feature_file_is(a->o.real)) ||
+        fdit_options_given(cli, names))
+        return FDIT_OK;
+    TRY(fdit_strf(cli->ctx, &w->features, "judge:%s", a->o.classifier));
+    a->o.features = w->features;
+out:
+    return status;
+}
+
 /* fdit_eval_check before a model is loaded: nothing of it is drawn yet. */
 static enum fdit_status check(struct fdit_cli *cli, const struct fdit_eval_args *a, bool series, bool *device)
 {
@@ -355,6 +372,7 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
     if (series)
         TRY(find_run(cli->ctx, a, &work, operands[0]));
     TRY(use_run(cli, a, &work, series));
+    TRY(use_classifier(cli, a, &work));
     if (a->o.generated)
         TRY(check_drawn(cli, a, series));
     a->o.threads = cli->threads;

@@ -34,7 +34,7 @@ struct fdit_eval_work {
     struct fdit_held_out held_out;
     struct fdit_drawer *drawer;
     struct fdit_taxonomy *classes; /* of a series; NULL */
-    char *run, *delta, *words;
+    char *run, *delta, *words, *features;
     struct fdit_devices devices; /* the first computes the features */
 };
 

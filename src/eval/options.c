@@ -42,7 +42,9 @@ const struct fdit_option fdit_eval_option_table[] = {
           "LPIPS of all pairs of pictures of a class: torchvision's AlexNet or VGG16, and the heads of the "
           "lpips package unless NET has them" },
     { ROW(TEXT, "classifier", "FILE", classifier), .note = ": that of --features",
-      .help = "classifier (train --classifier) that says whether pictures show their class" },
+      .help =
+          "classifier (train --classifier) that says whether pictures show their class; without --features "
+          "its features are those that are compared" },
     { ROW(TEXT, "taxonomy", "FILE", taxonomy), .note = ": the folders of the real pictures",
       .help = "classes and their ranks" },
     { ROW(TEXT, "ranks", "A,B", ranks), .note = ": all", .help = "ranks that get tables" },
