@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # The suites of ops, model, gradients and sampling on the first OpenCL device, with products by CLBlast and by
-# the kernels for GPUs, and the model in 16 bits. Skipped where there is no such device, CLBlast's part where it was not built in.
+# the kernels for GPUs, and the model in 16 bits. Skipped where there is no such device, CLBlast's part where it
+# was not built in.
 set -u
 failed=0 ran=0
 [ -x tests/test_ops_opencl ] || { echo "built without OpenCL"; exit 77; }
