@@ -28,6 +28,14 @@ same "a snapshot's picture" of-snapshot/A%2Fmono/A%2Fmono-0.png of-end/A%2Fmono/
 fine="--data data --batch 4 --seed 3 --preview-every 0 --lr 1e-2 --base plain/delta.safetensors --table-init names --quiet"
 good train $fine --steps 6 --out fine --snapshots 2
 draw="sample --base plain/delta.safetensors --delta fine/delta.safetensors --steps 3 --quiet --guidance 3"
+# frozen GUIDE: bytes of the weights that are not trained, in the plan; in so small a model vectors are a third
+frozen() {
+    "$program" $draw --out planned --guide "$1" --plan --json 2>/dev/null |
+        sed -n 's/.*"kind":"frozen weights","buffers":[0-9]*,"bytes":\([0-9]*\).*/\1/p'
+}
+one=$(frozen none) two=$(frozen delta:fine/snapshots/step-2.safetensors)
+checks=$((checks + 1))
+[ -n "$one" ] && [ "$two" -lt $((one + one / 2)) ] || fail "a delta takes $one bytes, with another one of its base $two"
 good $draw --out guided --guide delta:fine/snapshots/step-2.safetensors
 good $draw --out guided1 --guide delta:fine/snapshots/step-2.safetensors --batch 1 --threads 1
 good $draw --out other --guide delta:fine/snapshots/step-4.safetensors

@@ -417,6 +417,10 @@ enum fdit_status fdit_model_load(fdit_context *ctx, struct fdit_model *m,
         const float *data;
         if (p->kind == FDIT_PARAM_TABLE && skip_table)
             continue;
+        if (p->borrowed) {
+            p->weight = fdit_params_find(&m->options.lender->params, p->name)->weight;
+            continue;
+        }
         int from = 0;
         while (from < n && !fdit_checkpoint_has(files[from], p->name))
             from++;

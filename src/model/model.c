@@ -294,7 +294,7 @@ static size_t matrix_bytes(const struct fdit_model *m, int group)
     for (int i = 0; i < m->params.n; i++) {
         const struct fdit_param *p = &m->params.list[i];
         struct fdit_weight_desc desc;
-        if (p->group != group || p->trained || p->kind != FDIT_PARAM_MATRIX)
+        if (p->group != group || p->trained || p->borrowed || p->kind != FDIT_PARAM_MATRIX)
             continue;
         weight_desc(m, p, &desc);
         bytes += fdit_weight_bytes(m->dev, &desc);
@@ -559,6 +559,12 @@ enum fdit_status fdit_model_new(fdit_context *ctx, fdit_device *dev, const struc
         m->options.mask = &m->mask;
     }
     TRY(fdit_params_init(ctx, config, options->mask, &m->params));
+    for (int i = 0; options->lender && i < m->params.n; i++) {
+        struct fdit_param *p = &m->params.list[i];
+        p->borrowed =
+            p->kind == FDIT_PARAM_MATRIX && !p->trained && options->borrows(options->borrows_user, p);
+    }
+    m->options.borrows_user = NULL; /* the caller's, for this call */
     TRY(fdit_alloc(ctx, (size_t)m->options.conditions, FDIT_TIME_FEATURES * sizeof(float), &m->times));
     TRY(plan_params(ctx, m));
     TRY(plan_blocks(ctx, m));

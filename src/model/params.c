@@ -391,7 +391,8 @@ out:
 void fdit_params_fini(struct fdit_params *params)
 {
     for (int i = 0; i < params->n; i++) {
-        fdit_weight_free(params->list[i].weight);
+        if (!params->list[i].borrowed)
+            fdit_weight_free(params->list[i].weight);
         fdit_free(params->list[i].name);
     }
     for (int i = 0; params->groups && i < params->n_groups; i++) {

@@ -35,6 +35,7 @@ struct fdit_param {
     bool need_dx;        /* the backward pass multiplies by it */
     size_t offset;       /* elements, in the group's trained or frozen buffer */
     fdit_weight *weight; /* frozen matrices, once set */
+    bool borrowed;       /* it is another model's (model.h, lender) */
 };
 
 enum { FDIT_MOST_MOMENTS = 2 };

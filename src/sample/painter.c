@@ -4,6 +4,7 @@
 #include "core/clock.h"
 #include "core/mem.h"
 #include "core/threads.h"
+#include "model/merge.h"
 #include "sample/pixels.h"
 
 #include <string.h>
@@ -157,6 +158,32 @@ void fdit_painter_free(struct fdit_painter *p)
 
 /* ------------------------------------------------------------------ the plan */
 
+/* Where the sampled model and the guide come from. */
+struct lent {
+    const struct fdit_weight_files *model, *guide;
+    const struct fdit_model_config *model_config, *guide_config;
+};
+
+/* The file of a parameter; NULL when it is not as it stands there. */
+static const struct fdit_checkpoint *
+file_of(const struct fdit_weight_files *f, const struct fdit_model_config *config, const struct fdit_param *p)
+{
+    int from = 0;
+    if (fdit_merges(f->list[0], config) && fdit_merge_changes(f->list[0], p))
+        return NULL;
+    while (from < f->n && !fdit_checkpoint_has(f->list[from], p->name))
+        from++;
+    return from < f->n ? f->list[from] : NULL;
+}
+
+/* Two deltas of one base, and the base beside its delta, share the matrices that none of them trains. */
+static bool borrows(const void *user, const struct fdit_param *p)
+{
+    const struct lent *l = user;
+    const struct fdit_checkpoint *file = file_of(l->model, l->model_config, p);
+    return file && file == file_of(l->guide, l->guide_config, p);
+}
+
 /* The models and the generator of one device, without memory on it yet. */
 static enum fdit_status plan_replica(fdit_context *ctx, struct fdit_painter *p, struct replica *r,
                                      const struct fdit_generator_options *how)
@@ -172,7 +199,11 @@ static enum fdit_status plan_replica(fdit_context *ctx, struct fdit_painter *p, 
     if (p->options.merge)
         config.adapter = guides.adapter = (struct fdit_adapter){ 0 };
     TRY(fdit_model_new(ctx, r->dev, &config, &m, &r->model));
+    const struct lent lent = { &p->source->files, guide, &config, &guides };
     m.batch = how->batch;
+    m.lender = r->model;
+    m.borrows = borrows;
+    m.borrows_user = &lent;
     if (other)
         TRY(fdit_model_new(ctx, r->dev, &guides, &m, &r->guide));
     TRY(fdit_generator_new(ctx, r->model, r->guide, how, &r->generator));
