@@ -48,8 +48,9 @@ struct fdit_model_options {
     enum fdit_dtype activations; /* what is kept for the backward pass: FDIT_F32 (0), or FDIT_BF16, which
                                    * needs recompute none */
     enum fdit_dtype storage;     /* of frozen matrices: FDIT_F32, ... */
-    /* Inference: a model of the same sizes, storage and device, loaded before this one and used no longer than
-     * it; frozen matrices for which `borrows` (user first) says so are its, and take no memory. NULL: none. */
+    /* Inference: a model of the same sizes, storage and device, loaded before this one and used no longer
+     * than it; frozen matrices for which `borrows` (user first) says so are its, and take no memory. NULL:
+     * none. */
     const struct fdit_model *lender;
     bool (*borrows)(const void *user, const struct fdit_param *p);
     const void *borrows_user;
