@@ -78,7 +78,7 @@ static double number(const char *line, const char *key)
 /* 5 % are allowed, or 12 MB: stacks, the page tables of libraries, code that is touched later. */
 static void check(const char *words, double least)
 {
-    char line[4096] = "";
+    char line[1 << 16] = "";
     double peak = run(words, line, sizeof line), plan = number(line, "process_plan_bytes");
     double device = number(line, "plan_bytes");
     double most = 0.05 * plan > 12e6 ? 0.05 * plan : 12e6;
@@ -126,7 +126,7 @@ END_TEST
 /* Networks of features, what is kept of pictures, error bars, and a model that draws. */
 START_TEST(test_eval)
 {
-    char line[4096] = "", words[1024];
+    char line[1 << 16] = "", words[1024];
     char *inception = test_fixture("eval/inception_small.pth");
     test_classes(ctx, test_path(folder, "data"), 4, 24, 40);
 #define EVAL "eval DIR/data --real DIR/data" COMMON
@@ -206,7 +206,7 @@ static void make_photograph(const char *name, bool progressive)
  * processor at the end. */
 static void check_photographs(const char *words, double allowed)
 {
-    char line[4096] = "";
+    char line[1 << 16] = "";
     double peak = run(words, line, sizeof line);
     printf("%.1f MB measured, at most %.1f: %s\n", peak / 1e6, allowed / 1e6, words);
     ck_assert_msg(peak < allowed + 12e6, "%.1f MB measured, %.1f allowed: %s", peak / 1e6, allowed / 1e6,
