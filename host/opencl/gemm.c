@@ -16,9 +16,8 @@ static struct gemm_config default_config(const struct opencl *cl, bool swap)
 {
     if (cl->is_cpu && cl->vector_floats >= 16 && swap)
         return (struct gemm_config){ .engine = GEMM_REGISTERS, .im = 8, .vw = 16, .nv = 2, .group = 8 };
-    if (!cl->is_cpu ||
-        cl->gemm_forced.engine ==
-            GEMM_MATRIX) /* of the tiles that spill nowhere (tools/isa-check.sh) the fastest on an H100 */
+    /* of the tiles that spill nowhere (tools/isa-check.sh) the fastest on an H100 */
+    if (!cl->is_cpu || cl->gemm_forced.engine == GEMM_MATRIX)
         return (struct gemm_config){ .engine = GEMM_BLOCK, .im = 8, .nv = 4, .bx = 16, .by = 8, .step = 16 };
     if (cl->vector_floats >= 16)
         return (struct gemm_config){ .engine = GEMM_REGISTERS, .im = 4, .vw = 16, .nv = 4, .group = 8 };
@@ -355,8 +354,8 @@ void gemm_prepare(fdit_device *dev, const struct gemm_shape *s)
         opencl_variant(dev, "epilogue.cl", "epilogue", "");
         c = fitted(opencl_of(dev), s, gemm_default(opencl_of(dev), s), false);
     }
-    if (c.engine == GEMM_BLOCK ||
-        c.engine == GEMM_MATRIX) { /* a plan does not say which have an activation: GELU, if any */
+    if (c.engine == GEMM_BLOCK || c.engine == GEMM_MATRIX) {
+        /* a plan does not say which have an activation: GELU, if any */
         struct block_build b = { .aligned = s->N % 4 == 0 && s->K % 4 == 0 && s->M % 4 == 0 };
         block_for(dev, s, &c, &b);
         b.act = FDIT_ACT_GELU_TANH;

@@ -8,8 +8,8 @@
  *              into the workspace first (cl/transpose.cl), the smaller of the two: never a weight object.
  *   tile       cl/linear.cl: any shape, any storage; what the others leave.
  *   matrix     cl/linear_matrix.cl: a matrix unit or its emulation. Operands in 16 bits, or f32 in parts;
- *              more than one row a sample. It adds up in an order of its own, and takes a product whatever M
- *   is. clblast    clblast.c: f32, more than one row a sample; what is fused into linear follows in a second
+ *              more than one row a sample, whatever M is. It adds up in an order of its own.
+ *   clblast    clblast.c: f32, more than one row a sample; what is fused into linear follows in a second
  *              launch (cl/epilogue.cl).
  * The first three add up in the same order, so that the choice among them may depend on M, and round their
  * operands where the precision is 16 bits. The others' order differs: whether they compute a product depends

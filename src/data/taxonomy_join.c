@@ -75,9 +75,8 @@ enum fdit_status fdit_taxonomy_join(fdit_context *ctx, const char *what, const c
         if (n_ranks != fdit_taxonomy_n_ranks(added) ||
             fdit_taxonomy_find_rank(added, fdit_taxonomy_rank_name(old, k)) < 0)
             FAIL(ctx, FDIT_ERROR_ARGUMENT,
-                 "%s: %s has %d ranks, one of them \"%s\", and the new data %d others; "
-                 "give a "
-                 "--taxonomy that lists old and new classes",
+                 "%s: %s has %d ranks, one of them \"%s\", and the new data %d others; give a --taxonomy "
+                 "that lists old and new classes",
                  what, path, n_ranks, fdit_taxonomy_rank_name(old, k), fdit_taxonomy_n_ranks(added));
     TRY(fdit_alloc(ctx, (size_t)fdit_taxonomy_n_classes(added), sizeof *fresh, &fresh));
     json_t *classes = fdit_json_put_array(&b, NULL, "classes"),

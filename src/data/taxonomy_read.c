@@ -10,8 +10,6 @@
 #include <stdio.h>
 #include <string.h>
 
-/* A taxonomy of a million classes with long names has about this size. */
-
 /* ------------------------------------------------------------------ iNaturalist */
 
 static const char *const inaturalist_ranks[] = { "supercategory", "kingdom", "phylum", "class",

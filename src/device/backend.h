@@ -60,8 +60,8 @@ struct fdit_device_ops {
     bool (*supports_storage)(const fdit_device *dev, enum fdit_dtype storage);
     /* (optional; default: f32 only) Asked after open, which finds the wanted one in dev->precision: the
      * products of linear, linear_dx and linear_dw round their operands to it and add in f32, and so do those
-     * of attention where that is faster. In f16 those of gradients may round to bf16, which has their range.
-     * */
+     * of attention where that is faster. In f16 those of gradients may round to bf16, which has
+     * their range. */
     bool (*supports_precision)(const fdit_device *dev, enum fdit_dtype precision);
 
     /* Scratch that an op of this shape needs beyond its arguments; the device gets the largest of all by

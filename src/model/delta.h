@@ -23,10 +23,10 @@ struct fdit_delta_meta {
     const char *average;     /* JSON: step and width of the average that it holds; NULL: the usual one */
 };
 
-/* With class vectors the rows of the table are those that samples get, so that whoever draws needs neither
- * map nor vectors; the map stands beside them, for classes that were not trained. Writes the trained
- * parameters of the model (with full masks: all of them and pos_embed, so that the file is a checkpoint by
- * itself) atomically. type: F32, or F16 and BF16 for a smaller base file. */
+/* Writes the trained parameters of the model (with full masks: all of them and pos_embed, so that the file is
+ * a checkpoint by itself) atomically. type: F32, or F16 and BF16 for a smaller base file. With class vectors
+ * the rows of the table are those that samples get, so that whoever draws needs neither map nor vectors; the
+ * map stands beside them, for classes that were not trained. */
 enum fdit_status fdit_delta_save(fdit_context *ctx, struct fdit_model *model, enum fdit_values values,
                                  enum fdit_st_type type, const struct fdit_delta_meta *meta,
                                  const char *path);

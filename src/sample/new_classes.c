@@ -85,8 +85,7 @@ static enum fdit_status join(fdit_context *ctx, const struct fdit_sample_options
         if (fdit_taxonomy_find_class(trained, fdit_names_get(&v->names, i)) >= 0)
             FAIL(ctx, FDIT_ERROR_ARGUMENT,
                  "--class-vector %s: \"%s\" was trained and has a row of its own; leave it out of the file, "
-                 "and "
-                 "draw it with --classes",
+                 "and draw it with --classes",
                  v->path, fdit_names_get(&v->names, i));
     TRY(fdit_rank_list(ctx, trained, &ranks));
     TRY(o->taxonomy ? pick(ctx, o->taxonomy, ranks, v, &added) : by_paths(ctx, ranks, v, &added));
@@ -176,8 +175,7 @@ enum fdit_status fdit_new_classes_add(fdit_context *ctx, const struct fdit_sampl
     if (wanted < 1)
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
              "--class-vector: %s has no map of class vectors; give a delta that was trained with "
-             "--class-vectors "
-             "FILE --class-vectors-as map",
+             "--class-vectors FILE --class-vectors-as map",
              path);
     TRY(fdit_class_vectors_open(ctx, o->class_vector, &v));
     if (v.width != wanted)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * lr_range.h: a learning-rate range test (Smith, arXiv 1506.01186): the rate rises from step to step by the
- * same factor, and the smoothed loss shows where it falls fastest and where it begins to rise. */
+ * same factor, and the smoothed loss shows where it is lowest and where it rises above its beginning. */
 #ifndef FDIT_TRAIN_LR_RANGE_H
 #define FDIT_TRAIN_LR_RANGE_H
 

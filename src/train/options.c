@@ -380,11 +380,11 @@ const struct fdit_option fdit_train_option_table[] = {
           "width] with the names in a .txt beside it, or safetensors" },
     { ROW(CHOICE, "class-vectors-as", "rows|projection|map|map+row", vectors_as), RESULT,
       .kept = has_vectors_as, .usual = "rows",
-      .help = "what the vectors are for: rows, where the class table starts (as they are where they have the "
-              "width of the model, else projected at random, which keeps angles), or always projected; map: "
-              "a linear "
-              "map of the vector, which is trained, is the class's row ('sample --class-vector' then draws "
-              "classes that were not trained), map+row: added to one of its own" },
+      .help =
+          "what the vectors are for: rows, where the class table starts (as they are where they have the "
+          "width of the model, else projected at random, which keeps angles), or always projected; map: "
+          "a linear map of the vector, which is trained, is the class's row ('sample --class-vector' then "
+          "draws classes that were not trained), map+row: added to one of its own" },
     { ROW(PARSE, "loss-weight", FDIT_LOSS_WEIGHT_NAMES, loss_weight), RESULT, .parse = parse_weight,
       .format = format_weight, .usual = "uniform",
       .help = "how much the error of a sample counts by its noise: all the same, or at most G (5) times its "
