@@ -469,7 +469,7 @@ enum fdit_status fdit_devices_open(fdit_context *ctx, const struct fdit_device_o
             TRY(fdit_strndup(ctx, list, length, &name));
         if (name && !*name)
             FAIL(ctx, FDIT_ERROR_ARGUMENT,
-                 "device list: an empty name; write names with one comma between them");
+                 "device list: a name is missing; write names with one comma between them");
         exact.spec = name;
         TRY(open_one(ctx, &all, &exact, &set.list[set.n]));
         set.n++;

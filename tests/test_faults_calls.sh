@@ -99,7 +99,7 @@ blames() {
 # same A B: what counts of two folders
 same() {
     # what has times in it, or what a run that goes on may lack or have besides, is not a result
-    diff -rq --exclude='log.jsonl' --exclude='events.*' --exclude='stderr' --exclude='.lock' --exclude='lock' \
+    diff -rq --exclude='log.jsonl' --exclude='events.*' --exclude='stderr' --exclude='.lock' --exclude='lock' --exclude='encode.lock' \
         ${again:+--exclude=stdout --exclude=checkpoints} "$1" "$2" >difference 2>&1
 }
 

@@ -140,7 +140,7 @@ static void print_text(struct fdit_cli *cli, const struct args *a, const struct 
                   r->replaced ? " (in place of the file that was there)" : "", r->delta ? "delta" : "model",
                   r->tensors, r->tensors == 1 ? "" : "s", size);
     if (r->saturated)
-        fdit_cli_note(cli, "%zu number%s larger than the type allows and became its largest", r->saturated,
+        fdit_cli_note(cli, "%zu number%s beyond what the type holds and became its largest", r->saturated,
                       r->saturated == 1 ? " was" : "s were");
     if (r->vanished)
         fdit_cli_note(cli, "%zu number%s too small for the type and became 0", r->vanished,
