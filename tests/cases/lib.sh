@@ -9,6 +9,7 @@
 #   holds COMMAND...          a condition: the command ends with 0
 #   absent PATH...            none of the paths exists
 #   needs TOOL...             leaves the case where a tool is missing; needs_root, needs_opencl likewise
+#   needs_pictures KIND       ... where the program was built without this kind of picture, JPEG or WebP
 #   small_run OPTION...       `train` from scratch of a very small model (16 x 16 pictures) on the CPU
 #   small_sample OPTION...    `sample` in two steps on the CPU
 
@@ -69,6 +70,7 @@ needs() {
     done
 }
 needs_root() { [ "$(id -u)" = 0 ] || leave "needs root"; }
+needs_pictures() { "$FD" --version | grep -q "^pictures .*$1" || leave "built without $1"; }
 needs_opencl() { "$FD" devices --all 2>/dev/null | grep -q '^opencl:' || leave "no OpenCL device"; }
 small_run() {
     "$FD" train --from-scratch --tune full --model 32,1,2,4 --size 16 --channels 3 --batch 4 --threads 1 \
