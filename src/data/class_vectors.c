@@ -7,11 +7,12 @@
 #include "format/kind.h"
 #include "format/npz.h"
 #include "format/safetensors.h"
+#include "format/text_file.h"
 
 #include <math.h>
 #include <string.h>
 
-enum { MOST_NAMES = 1 << 28, MOST_WIDTH = 1 << 20 };
+enum { MOST_WIDTH = 1 << 20 };
 
 static enum fdit_status add_name(fdit_context *ctx, struct fdit_class_vectors *v, const char *name, size_t n)
 {
@@ -41,7 +42,7 @@ static enum fdit_status read_names(fdit_context *ctx, struct fdit_class_vectors 
 {
     enum fdit_status status = FDIT_OK;
     char *path = NULL;
-    uint8_t *bytes = NULL;
+    char *text = NULL;
     size_t n = 0;
     TRY(names_path(ctx, v->path, &path));
     if (!strcmp(path, v->path) || !fdit_is_file(path))
@@ -49,8 +50,8 @@ static enum fdit_status read_names(fdit_context *ctx, struct fdit_class_vectors 
              "%s: the classes of its vectors are not known; write their names, one a line in the "
              "order of the rows, into %s",
              v->path, path);
-    TRY(fdit_file_read_all(ctx, path, MOST_NAMES, &bytes, &n));
-    const char *at = (const char *)bytes, *end = at + n;
+    TRY(fdit_text_file_read(ctx, path, "a list of names", FDIT_TEXT_MOST, &text, &n));
+    const char *at = text, *end = at + n;
     if (n >= 3 && !memcmp(at, "\xef\xbb\xbf", 3))
         at += 3;
     while (at < end) {
@@ -68,7 +69,7 @@ static enum fdit_status read_names(fdit_context *ctx, struct fdit_class_vectors 
         at = next;
     }
 out:
-    fdit_free(bytes);
+    fdit_free(text);
     fdit_free(path);
     return status;
 }
