@@ -366,7 +366,7 @@ static enum fdit_status encode_rest(fdit_context *ctx, struct job *j, size_t *br
         if (!bad)
             TRY(encode_picture(ctx, j, b.x));
         TRY(fdit_cache_put(ctx, j->writer, bad ? NULL : j->record));
-        TRY(fdit_sources_put(ctx, j->sources, at));
+        TRY(fdit_sources_put(ctx, j->sources, at, j->o->skip_bad));
         j->summary->encoded += !bad;
         *broken += bad;
         if (j->hooks && j->hooks->on_picture)

@@ -86,8 +86,9 @@ out:
     return status;
 }
 
-/* FNV-1a of the encoded bytes, never 0; but 0 for a picture that cannot be read. */
-static enum fdit_status content_of(fdit_context *ctx, const struct fdit_sources *s, size_t i, uint64_t *out)
+/* FNV-1a of the encoded bytes, never 0. may_fail: 0 for a picture that cannot be read, else an error. */
+static enum fdit_status content_of(fdit_context *ctx, const struct fdit_sources *s, size_t i, bool may_fail,
+                                   uint64_t *out)
 {
     enum fdit_status status = FDIT_OK;
     uint64_t hash;
@@ -95,7 +96,7 @@ static enum fdit_status content_of(fdit_context *ctx, const struct fdit_sources 
     size_t n;
     *out = 0;
     status = fdit_dataset_read(ctx, s->ds, i, &bytes, &n);
-    if (fdit_picture_is_bad(status))
+    if (may_fail && fdit_picture_is_bad(status))
         return FDIT_OK;
     TRY(status);
     hash = fdit_fnv(FDIT_FNV_START, bytes, n);
@@ -124,7 +125,7 @@ static enum fdit_status write_entry(fdit_context *ctx, struct fdit_sources *s, s
     return FDIT_OK;
 }
 
-enum fdit_status fdit_sources_put(fdit_context *ctx, struct fdit_sources *s, size_t i)
+enum fdit_status fdit_sources_put(fdit_context *ctx, struct fdit_sources *s, size_t i, bool may_fail)
 {
     enum fdit_status status = FDIT_OK;
     struct stamp now;
@@ -134,7 +135,7 @@ enum fdit_status fdit_sources_put(fdit_context *ctx, struct fdit_sources *s, siz
      */
     const bool same = now.size == s->stamps[i].size && now.time == s->stamps[i].time;
     if (same)
-        TRY(content_of(ctx, s, i, &content));
+        TRY(content_of(ctx, s, i, may_fail, &content));
     /* one that could not be read may be readable the next time, with the same size and time */
     TRY(write_entry(ctx, s, i, same && !content ? &never : &s->stamps[i], content));
 out:
@@ -152,7 +153,7 @@ static enum fdit_status is_same(fdit_context *ctx, struct fdit_sources *s, size_
     if (!*same || (fdit_get64(entry) == now->size && fdit_get64(entry + 8) == (uint64_t)now->time))
         return FDIT_OK;
     if (was)
-        TRY(content_of(ctx, s, i, &is));
+        TRY(content_of(ctx, s, i, true, &is));
     *same = was && was == is;
     if (*same) /* only touched, or copied: not to be read the next time */
         TRY(write_entry(ctx, s, i, now, is));

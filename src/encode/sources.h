@@ -22,8 +22,9 @@ struct fdit_sources;
  * name. */
 enum fdit_status fdit_sources_open(fdit_context *ctx, const char *dir, const struct fdit_dataset *ds,
                                    struct fdit_cache_writer *writer, struct fdit_sources **out);
-/* After fdit_cache_put of picture i. */
-enum fdit_status fdit_sources_put(fdit_context *ctx, struct fdit_sources *s, size_t i);
+/* After fdit_cache_put of picture i. may_fail: pictures may be left out; else one that was encoded and
+ * that the system does not give out a second time is an error, since its record would be made again. */
+enum fdit_status fdit_sources_put(fdit_context *ctx, struct fdit_sources *s, size_t i, bool may_fail);
 enum fdit_status fdit_sources_sync(fdit_context *ctx, struct fdit_sources *s); /* onto the disk */
 void fdit_sources_close(struct fdit_sources *s);                               /* NULL is allowed */
 size_t fdit_sources_bytes(size_t n);                                           /* memory for n pictures */
