@@ -262,6 +262,87 @@ START_TEST(no_sensible_numbers)
 }
 END_TEST
 
+/* What lies in the place of a file and is not one is not there, and nobody waits for it. */
+START_TEST(not_files)
+{
+    static const char *const paths[] = { "/proc/self/cgroup", "/proc/self/mountinfo",
+                                         "/sys/fs/cgroup/cpu.max", "/sys/fs/cgroup/memory.max",
+                                         "/sys/fs/cgroup/memory.high" };
+    for (int kind = 0; kind < 4; kind++) {
+        machine();
+        for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
+            char name[4096];
+            put(paths[i], "1\n"); /* the folders above it */
+            snprintf(name, sizeof name, "%s%s", root, paths[i]);
+            ck_assert(!unlink(name));
+            ck_assert(!(kind == 0   ? mkfifo(name, 0600)
+                        : kind == 1 ? mkdir(name, 0700)
+                                    : symlink(kind == 2 ? "/dev/zero" : name, name)));
+        }
+        check_limits(64, "", 65536, "");
+        /* What is beside them still holds. */
+        put("/sys/fs/cgroup/memory/memory.limit_in_bytes", "1073741824\n");
+        ck_assert_uint_eq(limits().memory, 1024 * MiB);
+    }
+}
+END_TEST
+
+static void put_long(const char *path, const char *before, size_t n, char letter, const char *behind)
+{
+    char *text = malloc(strlen(before) + n + strlen(behind) + 1);
+    ck_assert_ptr_nonnull(text);
+    size_t at = strlen(before);
+    memcpy(text, before, at);
+    memset(text + at, letter, n);
+    strcpy(text + at + n, behind);
+    put(path, text);
+    free(text);
+}
+
+/* Lines too long for any file of the system are passed over as a whole: no part of one is a number or another
+ * line. The lines behind them hold. */
+START_TEST(long_lines)
+{
+    enum { LONG = 100000 };
+    machine();
+    put_long("/proc/self/cgroup", "0::/", LONG, 'x', "\n0::/job\n");
+    put_long("/proc/self/mountinfo", "29 20 0:25 / /", LONG, 'y',
+             " 30 20 0:26 / /elsewhere rw - cgroup2 cgroup2 rw\n" V2_MOUNT);
+    put("/elsewhere/job/memory.max", "2097152\n");
+    put("/elsewhere/memory.max", "2097152\n");
+    put("/sys/fs/cgroup/job/memory.max", "1073741824\n");
+    put_long("/sys/fs/cgroup/job/cpu.max", "100000 100000", LONG, ' ', "\n");
+    put_long("/sys/fs/cgroup/memory.max", "5368709", LONG, '1', "\n");
+    check_limits(64, "", 1024, "cgroup memory.max, /sys/fs/cgroup/job/memory.max");
+    put_long("/proc/self/status", "Groups:\t", LONG, '0', " Cpus_allowed_list:\t0\nCpus_allowed_list:\t5\n");
+    check_limits(1, "affinity mask", 1024, "cgroup memory.max, /sys/fs/cgroup/job/memory.max");
+    put_long("/proc/self/status", "Cpus_allowed_list:\t0-3,", LONG, '1', "\n");
+    ck_assert_int_eq(limits().threads, 64);
+    /* A group whose name is as long as a path may be, and one that is longer. */
+    put_long("/proc/self/cgroup", "0::/job/", 4000, 'z', "\n");
+    check_limits(64, "", 1024, "cgroup memory.max, /sys/fs/cgroup/job/memory.max");
+    put_long("/proc/self/cgroup", "0::/job/", 4090, 'z',
+             "\n"); /* it is not known which: the root of the mount */
+    ck_assert_uint_eq(limits().memory, 65536 * MiB);
+}
+END_TEST
+
+/* A zero byte in a file of the system: another one is damaged, not the rest. */
+START_TEST(zero_bytes)
+{
+    char name[4096];
+    machine();
+    put("/proc/self/cgroup", "0::/\n");
+    put("/proc/self/mountinfo", V2_MOUNT);
+    put("/sys/fs/cgroup/cpu.max", "300000 100000\n");
+    put("/sys/fs/cgroup/memory.max", "");
+    snprintf(name, sizeof name, "%s/sys/fs/cgroup/memory.max", root);
+    FILE *f = fopen(name, "w");
+    ck_assert(f && fwrite("2097152\0\n", 1, 9, f) == 9 && !fclose(f));
+    check_limits(3, "cgroup cpu.max 3.0, /sys/fs/cgroup/cpu.max", 65536, "");
+}
+END_TEST
+
 START_TEST(masks_and_variables)
 {
     machine();
@@ -398,6 +479,9 @@ int main(void)
     tcase_add_test(tcase, both_versions);
     tcase_add_test(tcase, customary_places);
     tcase_add_test(tcase, no_sensible_numbers);
+    tcase_add_test(tcase, not_files);
+    tcase_add_test(tcase, long_lines);
+    tcase_add_test(tcase, zero_bytes);
     tcase_add_test(tcase, masks_and_variables);
     tcase_add_test(tcase, nothing_there);
     tcase_add_test(tcase, here);

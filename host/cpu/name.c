@@ -2,12 +2,15 @@
  * name.c: what the processor is called, for lists and reports. */
 #include "cpu/cpu.h"
 
+#include "core/file.h"
 #include "core/mem.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* Linux says "model name" on x86 and no name on ARM, only who made it and a part's number: MIDR_EL1's fields
  * as ARM's and the makers' manuals have them. */
@@ -38,7 +41,8 @@ enum fdit_status fdit_cpu_name(fdit_context *ctx, const char *cpuinfo, char **ou
     enum fdit_status status = FDIT_OK;
     char line[512], buffer[4096], *name = NULL;
     unsigned implementer = 0, part = 0, best = 0;
-    FILE *f = fopen(cpuinfo, "r");
+    const int fd = fdit_regular_open(cpuinfo, O_RDONLY);
+    FILE *f = fd >= 0 ? fdopen(fd, "r") : NULL;
     *out = NULL;
     if (!f && errno != ENOENT && errno != EACCES)
         TRY(fdit_fail_errno(ctx, errno == ENOMEM ? FDIT_ERROR_MEMORY : FDIT_ERROR_IO, errno, "%s", cpuinfo));
@@ -66,6 +70,8 @@ enum fdit_status fdit_cpu_name(fdit_context *ctx, const char *cpuinfo, char **ou
 out:
     if (f)
         fclose(f);
+    else if (fd >= 0)
+        close(fd);
     fdit_free(name);
     return status;
 }

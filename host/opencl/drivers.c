@@ -17,6 +17,7 @@
 #include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -294,11 +295,11 @@ static void mix_names(struct hash *h, const char *folder, const char *prefix)
 static void mix_file(struct hash *h, const char *path)
 {
     char text[256] = "";
-    FILE *f = fopen(path, "re");
-    if (f && !fgets(text, sizeof text, f))
+    const int fd = fdit_regular_open(path, O_RDONLY);
+    if (fd >= 0 && read(fd, text, sizeof text - 1) < 0)
         text[0] = 0;
-    if (f)
-        fclose(f);
+    if (fd >= 0)
+        close(fd);
     mix(h, text);
 }
 

@@ -2,14 +2,17 @@
 #include "bench/bench.h"
 
 #include "core/clock.h"
+#include "core/file.h"
 #include "core/mem.h"
 
+#include <fcntl.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 enum { LEAST = 3, MOST = 20, MOST_RUNS = 1000, MOST_WARMUPS = 50 };
 static const double enough_seconds = 1, warm_seconds = 0.2, repetition_seconds = 0.02;
@@ -20,11 +23,11 @@ static const double enough_seconds = 1, warm_seconds = 0.2, repetition_seconds =
  * far. */
 static void reset_resident(void)
 {
-    FILE *f = fopen("/proc/self/clear_refs", "w");
-    if (!f)
+    const int fd = fdit_regular_open("/proc/self/clear_refs", O_WRONLY);
+    if (fd < 0)
         return;
-    fputs("5", f);
-    fclose(f);
+    (void)!write(fd, "5", 1);
+    close(fd);
 }
 
 static size_t resident(void)
@@ -32,12 +35,15 @@ static size_t resident(void)
     char line[256];
     unsigned long long kilobytes = 0;
     struct rusage usage;
-    FILE *f = fopen("/proc/self/status", "r");
+    const int fd = fdit_regular_open("/proc/self/status", O_RDONLY);
+    FILE *f = fd >= 0 ? fdopen(fd, "r") : NULL;
     while (f && fgets(line, sizeof line, f))
         if (sscanf(line, "VmHWM: %llu", &kilobytes) == 1)
             break;
     if (f)
         fclose(f);
+    else if (fd >= 0)
+        close(fd);
     if (kilobytes)
         return (size_t)kilobytes * 1024;
     return getrusage(RUSAGE_SELF, &usage) == 0 ? (size_t)usage.ru_maxrss * 1024 : 0;

@@ -5,6 +5,8 @@
  * process. */
 #include "cli/cli.h"
 
+#include "core/file.h"
+
 #include <fcntl.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -51,7 +53,7 @@ static void find_file(uintptr_t address)
     static char line[LINE];
     size_t n = 0;
     char byte;
-    int maps = open("/proc/self/maps", O_RDONLY);
+    int maps = fdit_regular_open("/proc/self/maps", O_RDONLY);
     if (maps < 0)
         return;
     static char block[4096];

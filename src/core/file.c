@@ -335,6 +335,17 @@ enum fdit_status fdit_file_regular(fdit_context *ctx, const char *path, bool *th
                      S_ISDIR(st.st_mode) ? "a folder" : "a device or a pipe");
 }
 
+int fdit_regular_open(const char *path, int flags)
+{
+    struct stat st;
+    const int fd = open(path, flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (fd < 0 || (fstat(fd, &st) == 0 && S_ISREG(st.st_mode)))
+        return fd;
+    close(fd);
+    errno = ENOENT;
+    return -1;
+}
+
 enum fdit_status fdit_file_remove(fdit_context *ctx, const char *path)
 {
     if (unlink(path) != 0 && errno != ENOENT)

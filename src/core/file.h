@@ -60,6 +60,10 @@ enum fdit_status fdit_file_size(fdit_context *ctx, const char *path, uint64_t *o
 /* *there: whether a regular file is at the path (links followed). Anything else that is there, a folder or a
  * pipe, is refused: nobody waits for the other end of a pipe that somebody put in a file's place. */
 enum fdit_status fdit_file_regular(fdit_context *ctx, const char *path, bool *there);
+/* open(path, flags) for what should be a regular file of the system (/proc, /sys): never waits, and what lies
+ * there instead, a folder, a pipe or a device, counts as absent (ENOENT). -1: errno says why. May be called
+ * in a signal handler. */
+int fdit_regular_open(const char *path, int flags);
 /* Removes a file; a missing one is not an error. */
 enum fdit_status fdit_file_remove(fdit_context *ctx, const char *path);
 

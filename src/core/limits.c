@@ -57,30 +57,42 @@ static FILE *open_file(struct look *look, const char *path)
     char name[2 * PATH];
     if (!set_text(name, sizeof name, "%s%s", look->root, path))
         return NULL;
-    FILE *f = fopen(name, "re");
+    const int fd = fdit_regular_open(name, O_RDONLY);
+    FILE *f = fd >= 0 ? fdopen(fd, "r") : NULL;
     if (!f)
         note_shortage(look, name, errno);
+    if (!f && fd >= 0)
+        close(fd);
     return f;
 }
 
+/* The next line without its end; one that is longer than `size` has room for, or holds a zero byte, is ""
+ * throughout, as a part of it could be taken for another line or number. false: there is none. */
 static bool next_line(struct look *look, FILE *f, char *line, size_t size)
 {
+    size_t n = 0;
+    bool whole = true;
+    int c;
     errno = 0;
-    bool found = fgets(line, (int)size, f);
-    if (!found && ferror(f))
+    while ((c = getc(f)) != EOF && c != '\n') {
+        whole = whole && c && n + 1 < size;
+        if (whole)
+            line[n] = (char)c;
+        n++;
+    }
+    line[whole ? n : 0] = '\0';
+    if (c == EOF && ferror(f))
         note_shortage(look, "a file of /proc or /sys", errno);
-    return found;
+    return n > 0 || c == '\n';
 }
 
-/* The first line of root + path, without its end; false: there is none. */
+/* The first line of root + path; false: there is none. */
 static bool read_line(struct look *look, const char *path, char *line, size_t size)
 {
     FILE *f = open_file(look, path);
     bool found = f && next_line(look, f, line, size);
     if (f)
         fclose(f);
-    if (found)
-        line[strcspn(line, "\n")] = '\0';
     return found;
 }
 
@@ -127,8 +139,7 @@ static bool read_key(struct look *look, const char *path, const char *key, char 
         if (!strncmp(line, key, length) && line[length] == ':') {
             const char *at = line + length + 1;
             at += strspn(at, " \t");
-            set_text(value, size, "%.*s", (int)strcspn(at, "\n"), at);
-            found = true;
+            found = set_text(value, size, "%s", at);
         }
     if (f)
         fclose(f);
@@ -243,7 +254,6 @@ static void find_groups(struct look *look, char group[KINDS][PATH])
             continue;
         *path++ = '\0';
         controllers++;
-        path[strcspn(path, "\n")] = '\0';
         if (*path != '/' || strlen(path) >= PATH)
             continue;
         if (strstr(path, "/..")) /* outside our name space */
@@ -293,7 +303,7 @@ static bool read_mount(char *line, char **top, char **point, bool is[KINDS])
         if (!(field[i] = strtok_r(i ? NULL : line, " ", &save)))
             return false;
     char *type = strtok_r(rest + 3, " ", &save), *source = type ? strtok_r(NULL, " ", &save) : NULL;
-    const char *options = source ? strtok_r(NULL, "\n", &save) : NULL;
+    const char *options = source ? strtok_r(NULL, "", &save) : NULL;
     if (!options)
         return false;
     is[UNIFIED] = !strcmp(type, "cgroup2");
@@ -433,7 +443,7 @@ bool fdit_limits_refuse(size_t bytes, size_t *limit, const char **by)
     unsigned long pages[2] = { 0 }; /* of all addresses, and of data and stack */
     long page = sysconf(_SC_PAGESIZE);
     char text[256] = ""; /* no stream: that would need memory */
-    int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+    int fd = fdit_regular_open("/proc/self/statm", O_RDONLY);
     bool known = fd >= 0 && page > 0 && read(fd, text, sizeof text - 1) > 0 &&
                  sscanf(text, "%lu %*u %*u %*u %*u %lu", &pages[0], &pages[1]) == 2;
     if (fd >= 0)

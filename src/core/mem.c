@@ -2,9 +2,11 @@
  * Each block carries its size in a header before it: freeing needs no size, statistics stay exact. */
 #include "core/mem.h"
 
+#include "core/file.h"
 #include "core/limits.h"
 #include "core/text.h"
 
+#include <fcntl.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #ifdef __GLIBC__
@@ -183,10 +185,12 @@ size_t fdit_mem_resident(void)
 {
     long page = sysconf(_SC_PAGESIZE);
     unsigned long pages = 0;
-    FILE *f = fopen("/proc/self/statm", "r");
-    bool known = f && page > 0 && fscanf(f, "%*u %lu", &pages) == 1;
-    if (f)
-        fclose(f);
+    char text[256] = "";
+    const int fd = fdit_regular_open("/proc/self/statm", O_RDONLY);
+    bool known =
+        fd >= 0 && page > 0 && read(fd, text, sizeof text - 1) > 0 && sscanf(text, "%*u %lu", &pages) == 1;
+    if (fd >= 0)
+        close(fd);
     if (known)
         return (size_t)pages * (size_t)page;
     struct rusage used; /* the most that it was: better than nothing in a plan */

@@ -7,6 +7,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -199,11 +200,11 @@ static bool is_left_over(const char *path, const char *name, const char *stem)
     if (strncmp(name, stem, n) || sscanf(name + n, "-%5u-of-%5u.safetensors%n", &i, &of, &used) != 2 ||
         !used || name[n + (size_t)used])
         return false;
-    FILE *file = fopen(path, "rbe");
-    size_t got = file ? fread(head, 1, sizeof head, file) : 0;
-    if (file)
-        fclose(file);
-    return memmem(head, got, mark, sizeof mark - 1) != NULL;
+    const int fd = fdit_regular_open(path, O_RDONLY);
+    const ssize_t got = fd >= 0 ? read(fd, head, sizeof head) : 0;
+    if (fd >= 0)
+        close(fd);
+    return got > 0 && memmem(head, (size_t)got, mark, sizeof mark - 1) != NULL;
 }
 
 enum fdit_status fdit_shards_clean(fdit_context *ctx, const char *index, const struct fdit_shards *old)
