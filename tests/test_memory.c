@@ -158,14 +158,18 @@ START_TEST(test_eval)
 END_TEST
 
 #ifdef HAVE_JPEG
+/* Rows as they come; all coefficients kept until the last scan; noise, whose file is large (26 MB). */
+enum kind { ROWS, LAYERS, NOISE };
+
 /* 4800 x 3200 pixels, as a camera makes them. */
-static void compress_photograph(const char *name, bool progressive)
+static void compress_photograph(const char *name, enum kind kind)
 {
     enum { WIDTH = 4800, HEIGHT = 3200 };
     static JSAMPLE row[3 * WIDTH];
     struct jpeg_compress_struct c;
     struct jpeg_error_mgr errors;
     JSAMPROW rows[1] = { row };
+    uint32_t noise = 1;
     FILE *f = fopen(test_path(folder, "%s", name), "wb");
     ck_assert_ptr_nonnull(f);
     c.err = jpeg_std_error(&errors);
@@ -176,12 +180,15 @@ static void compress_photograph(const char *name, bool progressive)
     c.input_components = 3;
     c.in_color_space = JCS_RGB;
     jpeg_set_defaults(&c);
-    if (progressive)
+    if (kind == NOISE)
+        jpeg_set_quality(&c, 95, TRUE);
+    if (kind == LAYERS)
         jpeg_simple_progression(&c);
     jpeg_start_compress(&c, TRUE);
     for (int y = 0; y < HEIGHT; y++) {
         for (int i = 0; i < 3 * WIDTH; i++)
-            row[i] = (JSAMPLE)((i / 16 + y / 8) * (1 + i % 3));
+            row[i] = kind == NOISE ? (JSAMPLE)((noise = noise * 1664525 + 1013904223) >> 24)
+                                   : (JSAMPLE)((i / 16 + y / 8) * (1 + i % 3));
         jpeg_write_scanlines(&c, rows, 1);
     }
     jpeg_finish_compress(&c);
@@ -190,12 +197,12 @@ static void compress_photograph(const char *name, bool progressive)
 }
 
 /* In another process: a child's peak counts what its parent had. */
-static void make_photograph(const char *name, bool progressive)
+static void make_photograph(const char *name, enum kind kind)
 {
     int status;
     pid_t child = fork();
     if (child == 0) {
-        compress_photograph(name, progressive);
+        compress_photograph(name, kind);
         _exit(0);
     }
     ck_assert_int_eq(waitpid(child, &status, 0), child);
@@ -216,14 +223,14 @@ static void check_photographs(const char *words, double allowed)
 START_TEST(test_photographs)
 {
     char name[64];
-    for (int progressive = 0; progressive < 2; progressive++) {
-        const char *set = progressive ? "layers" : "rows";
-        snprintf(name, sizeof name, "%s/a", set);
-        ck_assert_int_eq(mkdir(test_path(folder, "%s", set), 0777), 0);
+    static const char *const sets[] = { [ROWS] = "rows", [LAYERS] = "layers", [NOISE] = "noise" };
+    for (enum kind kind = ROWS; kind <= NOISE; kind++) {
+        snprintf(name, sizeof name, "%s/a", sets[kind]);
+        ck_assert_int_eq(mkdir(test_path(folder, "%s", sets[kind]), 0777), 0);
         ck_assert_int_eq(mkdir(test_path(folder, "%s", name), 0777), 0);
         for (int i = 0; i < 6; i++) {
-            snprintf(name, sizeof name, "%s/a/%d.jpg", set, i);
-            make_photograph(name, progressive);
+            snprintf(name, sizeof name, "%s/a/%d.jpg", sets[kind], i);
+            make_photograph(name, kind);
         }
     }
 #define PHOTOGRAPHS                                                                                 \
@@ -233,6 +240,7 @@ START_TEST(test_photographs)
     /* 46 MB of pixels each, of which some rows are held; of a progressive one all coefficients, 46 MB */
     check_photographs(PHOTOGRAPHS " --data DIR/rows --out DIR/r", 30e6);
     check_photographs(PHOTOGRAPHS " --data DIR/layers --out DIR/m --memory 100M", 100e6);
+    check_photographs(PHOTOGRAPHS " --data DIR/noise --out DIR/n --memory 40M", 40e6);
     check_photographs("inspect --pictures --json DIR/layers --memory 80M", 80e6);
 }
 END_TEST

@@ -209,6 +209,7 @@ int main(int argc, char **argv)
     occupy_descriptors();
     if (argc > 1 && !strcmp(argv[1], "--helper"))
         return fdit_devices_helper(argc - 2, argv + 2);
+    fdit_mem_return_large();
     fdit_results_begin();
     if (argc > 1 && !strcmp(argv[1], FDIT_COMPLETE_WORD))
         return fdit_complete(argc - 2, argv + 2);

@@ -49,6 +49,10 @@ void fdit_mem_reset_peak(void);
 /* After a library has freed much that it held in small pieces: what the C library keeps of it for the thread
  * goes back to the system, where that is possible. Takes a millisecond. */
 void fdit_mem_trim(void);
+/* For a program, before its threads begin: large blocks go back to the system as soon as they are freed.
+ * glibc would keep one for each thread once the first was freed, and a worker's photograph stayed in memory
+ * beside the next one's. */
+void fdit_mem_return_large(void);
 /* What the process holds in memory now, shared pages of files included; its most so far where
  * that cannot be read. */
 size_t fdit_mem_resident(void);
