@@ -4,6 +4,7 @@
 #include "core/file.h"
 #include "core/mem.h"
 #include "format/option_json.h"
+#include "format/text_file.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -11,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+static const char byte_order_mark[] = "\xef\xbb\xbf"; /* editors of Windows begin a file with it */
 
 struct fdit_train_config {
     json_t *root, *options, *run; /* the last two belong to root; run NULL: none */
@@ -52,16 +55,19 @@ out:
 static enum fdit_status parse(fdit_context *ctx, const char *path, struct fdit_train_config *c)
 {
     enum fdit_status status = FDIT_OK;
-    char *message = NULL;
-    status = fdit_json_read(ctx, path, FDIT_TEXT_MOST, 64, &c->root);
+    char *message = NULL, *text = NULL;
+    size_t n;
+    TRY(fdit_text_file_read(ctx, path, "the options of a run (JSON)", FDIT_TEXT_MOST, &text, &n));
+    const char *from = text + (strncmp(text, byte_order_mark, 3) ? 0 : 3);
+    if (from[strspn(from, " \t\r\n")] != '{')
+        FAIL(ctx, FDIT_ERROR_FORMAT, "%s: %s; the config.json of a run is needed, or a file like it", path,
+             n ? "is not the options of a run (JSON)" : "is empty");
+    status = fdit_json_parse(ctx, path, from, n - (size_t)(from - text), 64, &c->root);
     if (status == FDIT_ERROR_FORMAT) {
         TRY(fdit_strdup(ctx, fdit_context_message(ctx), &message));
         FAIL(ctx, FDIT_ERROR_FORMAT, "%s; correct it, or copy it from a run with the same options", message);
     }
     TRY(status);
-    if (!json_is_object(c->root))
-        FAIL(ctx, FDIT_ERROR_FORMAT, "%s: is not the config.json of a run (no object); give another file",
-             path);
     c->options = json_object_get(c->root, "options");
     c->run = json_object_get(c->root, "run");
     if (!c->options && json_object_get(c->root, "format"))
@@ -72,6 +78,7 @@ static enum fdit_status parse(fdit_context *ctx, const char *path, struct fdit_t
         FAIL(ctx, FDIT_ERROR_FORMAT, "%s: \"options\" and \"run\" must be objects; correct it", path);
 out:
     fdit_free(message);
+    fdit_free(text);
     return status;
 }
 

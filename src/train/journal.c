@@ -24,6 +24,7 @@ struct fdit_journal {
 struct cut {
     int64_t step;
     int64_t next;   /* the step that the next line of a step must have */
+    int64_t first;  /* the step of the first line of a step; 0: there is none */
     bool validated; /* a validation of that very step is kept */
     bool evaluated; /* an evaluation of it */
     double seconds;
@@ -35,10 +36,14 @@ static bool keep_line(void *user, const char *line, size_t n)
     struct cut *cut = user;
     int64_t step;
     (void)n;
-    if (sscanf(line, "{\"step\":%" SCNd64, &step) != 1 || step > cut->step)
+    if (sscanf(line, "{\"step\":%" SCNd64, &step) != 1)
         return false;
     bool validation = strstr(line, "\"val_loss\"") != NULL;
     bool evaluation = strstr(line, "\"eval\":{") != NULL;
+    if (!cut->first && !validation && !evaluation)
+        cut->first = step;
+    if (step > cut->step)
+        return false;
     cut->validated = step == cut->step && (validation || cut->validated);
     cut->evaluated = step == cut->step && (evaluation || cut->evaluated);
     if (validation || evaluation)
@@ -63,6 +68,11 @@ enum fdit_status fdit_journal_open(fdit_context *ctx, const char *run, int64_t f
     TRY(fdit_alloc(ctx, 1, sizeof *j, &j));
     TRY(fdit_path_join(ctx, run, "log.jsonl", &path));
     TRY(fdit_file_lines(ctx, path, keep_line, &cut, &offset));
+    if (from > 1 && cut.first && cut.first < from)
+        FAIL(ctx, FDIT_ERROR_FORMAT,
+             "%s: begins with step %" PRId64 ", and \"log-from\" of %s/config.json says %" PRId64
+             "; put the old value back",
+             path, cut.first, run, from);
     if (cut.next <= step)
         FAIL(ctx, FDIT_ERROR_FORMAT,
              "%s: the line of step %" PRId64 " is missing, and the run goes on after step %" PRId64

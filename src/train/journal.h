@@ -8,8 +8,8 @@
 struct fdit_journal;
 
 /* Opens both. Lines of log.jsonl for steps after `step` are cut off (a resumed run writes them
- * again); a log that lacks one of the steps `from` to `step` is FDIT_ERROR_FORMAT, and stays as it
- * is. */
+ * again); a log that lacks one of the steps `from` to `step`, or has one before `from`, is
+ * FDIT_ERROR_FORMAT, and stays as it is. */
 enum fdit_status fdit_journal_open(fdit_context *ctx, const char *run, int64_t from, int64_t step,
                                    struct fdit_journal **out);
 /* Seconds of training that the log tells of, at `step` of its opening. */

@@ -293,6 +293,38 @@ out:
     return status;
 }
 
+/* "model" of config.json describes what "options" and the base make; where it says something else, one of the
+ * two was edited. Older versions left out what they did not know. */
+static enum fdit_status check_model(fdit_context *ctx, const struct run *r)
+{
+    enum fdit_status status = FDIT_OK;
+    const json_t *was = json_object_get(r->before, "model");
+    char *text = NULL, *path = NULL, old[64], new[64];
+    json_t *now = NULL;
+    const char *key;
+    json_t *value;
+    TRY(fdit_config_to_json(ctx, &r->config, &text));
+    TRY(fdit_json_parse(ctx, "the model", text, strlen(text), 16, &now));
+    TRY(fdit_path_join(ctx, r->o->out, "config.json", &path));
+    json_object_foreach(now, key, value)
+    {
+        const json_t *before = json_object_get(was, key);
+        if (before && !json_equal(before, value))
+            FAIL(ctx, FDIT_ERROR_FORMAT,
+                 "--resume: %s: \"%s\" of \"model\" is %s, and %s in the run; put "
+                 "the old value back",
+                 path, key, fdit_json_show(before, old, sizeof old), fdit_json_show(value, new, sizeof new));
+    }
+    if (was && !json_is_object(was))
+        FAIL(ctx, FDIT_ERROR_FORMAT, "--resume: %s: \"model\" must be an object; put the old value back",
+             path);
+out:
+    json_decref(now);
+    fdit_free(path);
+    fdit_free(text);
+    return status;
+}
+
 enum fdit_status fdit_run_resume(fdit_context *ctx, struct run *r)
 {
     enum fdit_status status = FDIT_OK;
@@ -316,6 +348,7 @@ enum fdit_status fdit_run_resume(fdit_context *ctx, struct run *r)
     if (!n) {
         TRY(no_checkpoint(ctx, r));
         r->output.log_from = 1;
+        TRY(check_model(ctx, r));
         goto out;
     }
     for (size_t i = n; i-- > 0;) {
@@ -332,6 +365,7 @@ enum fdit_status fdit_run_resume(fdit_context *ctx, struct run *r)
         TRY(note_unusable(ctx, &unusable, other_options));
     }
     TRY(tell_unusable(ctx, r, &unusable, steps, n));
+    TRY(check_model(ctx, r)); /* after what is told of options and data by name */
     r->output.checkpoints = r->output.kept = true;
     fdit_log(ctx, FDIT_LOG_INFO, "resuming at step %" PRId64 " from %s", r->at.step, path);
     TRY(check_log(ctx, r));

@@ -367,6 +367,8 @@ enum fdit_status fdit_run_output_begin(fdit_context *ctx, struct run *r)
         return FDIT_OK;
     if (r->before) /* a log that does not fit is refused before anything is written */
         TRY(fdit_journal_open(ctx, out->run, out->log_from, r->at.step, &out->journal));
+    if (out->log_from > r->at.step + 1) /* back at a checkpoint before the one where the log was put away */
+        out->log_from = r->at.step + 1;
     TRY(make_folder(ctx, r));
     if (!r->before)
         TRY(fdit_journal_open(ctx, out->run, out->log_from, r->at.step, &out->journal));

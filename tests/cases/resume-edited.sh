@@ -29,6 +29,17 @@ edited "$c --clip 0.0, and r/config.json says 3(.0)? now" 's/"clip":0.0/"clip":3
 edited "$c --model \"32,1,2,4\", and r/config.json says \"64,1,2,4\"" 's/"model":"32,1,2,4"/"model":"64,1,2,4"/'
 edited "$c --batch 4, and r/config.json says 8" 's/"batch":4/"batch":8/'
 edited "$c --flip \"horizontal\", and r/config.json says \"none\"" 's/"flip":"horizontal"/"flip":"none"/'
+m='--resume: r/config.json: "[a-z_]*" of "model" is'
+edited "$m 64, and 32 in the run; put the old value back" 's/"hidden_size":32/"hidden_size":64/'
+edited "$m 7, and 6 in the run" 's/"table_rows":6/"table_rows":7/'
+edited "$m \"classifier\", and \"dit\" in the run" 's/"kind":"dit"/"kind":"classifier"/'
+edited "$m \"4\", and 4 in the run" 's/"patch_size":4/"patch_size":"4"/'
+edited 'r/config.json: "model" must be an object' 's/"model":{[^}]*}/"model":[1]/'
+for step in 2 6 7 1000000; do
+    edited "r/log.jsonl: begins with step 1, and \"log-from\" of r/config.json says $step; put the old value back" \
+        's/"checkpoints":true/&,"log-from":'$step/
+done
+edited 'r/config.json: "log-from" must be a whole number' 's/"checkpoints":true/&,"log-from":0/'
 edited 'r/config.json: "format" is "x", and "finediffusion-run" in' 's/finediffusion-run/x/'
 edited 'r/config.json: ' 's/"classes":\["gulls\/a",/"classes":[/'
 edited 'r/config.json does not say the pictures' 's/"pictures":16,"classes"/"pictures":16,"klasses"/'

@@ -28,6 +28,15 @@ says 'warning: run/log.jsonl no longer exists: a new one begins at step 11'
 ends 0 small_run --data d --val 0.2 --steps 14 --out run --resume
 silent 'missing' 'not there'
 holds test "$(grep -c '"loss"' run/log.jsonl)" -eq 4
+# taken away once, and the checkpoint of then lost since: the one before it, and a log from there
+again && rm run/log.jsonl
+ends 0 small_run --data d --val 0.2 --steps 11 --out run --resume
+rm run/checkpoints/step-11.safetensors run/checkpoints/step-10.safetensors
+ends 0 small_run --data d --val 0.2 --steps 12 --out run --resume
+ends 0 small_run --data d --val 0.2 --steps 14 --out run --resume
+silent 'missing' 'not there' 'log-from'
+holds test "$(sed -n '/"loss"/{s/.*"step":\([0-9]*\),.*/\1/p;q;}' run/log.jsonl)" -eq 6
+holds grep -q '"log-from":6,' run/config.json
 # lines behind the checkpoint, half a line: written again
 again && printf '{"step":11,"loss":1}\n{"step":12,"lo' >>run/log.jsonl
 ends 0 small_run --data d --val 0.2 --steps 10 --out run --resume
