@@ -48,12 +48,6 @@
 #ifndef UNROLL
 #define UNROLL 4
 #endif
-#ifndef W_TYPE
-#define W_TYPE 0
-#endif
-#ifndef ACT
-#define ACT ACT_NONE
-#endif
 #define ITEMS (BX * BY)
 #define TM (BY * IM)
 #define TN (BX * IN)

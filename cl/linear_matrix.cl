@@ -40,12 +40,6 @@
 #ifndef PARTS
 #define PARTS 1
 #endif
-#ifndef W_TYPE
-#define W_TYPE 0
-#endif
-#ifndef ACT
-#define ACT ACT_NONE
-#endif
 #define LDW (TK / 2 + 4)
 #define PLACE(row, word) ((row)*LDW + ((word) ^ ((row) / 8 % (TK / 8) * 4)))
 #define PLANE ((TM + TN) * LDW) /* words of one part of a tile of A and of B */

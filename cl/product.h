@@ -1,6 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  * product.h: what the products in tiles share (linear_block.cl, linear_matrix.cl): how a matrix is read in
  * its storage, W_TYPE, and what is fused behind a product, ACT and SLOPE. */
+#ifndef W_TYPE
+#define W_TYPE 0
+#endif
+#ifndef ACT
+#define ACT ACT_NONE
+#endif
+
 #if W_TYPE == 0
 #define B_TYPE float
 #define B_ONE(at) b[at]

@@ -506,6 +506,25 @@ int32_t fdit_taxonomy_find_rank(const struct fdit_taxonomy *tax, const char *nam
     return fdit_tax_find_rank(tax, name, strlen(name));
 }
 
+enum fdit_status fdit_taxonomy_rank_list(fdit_context *ctx, const struct fdit_taxonomy *tax, char **out)
+{
+    enum fdit_status status = FDIT_OK;
+    char *text = NULL, *longer = NULL;
+    int32_t n = fdit_taxonomy_n_ranks(tax);
+    TRY(fdit_strdup(ctx, n ? fdit_taxonomy_rank_name(tax, 0) : "none", &text));
+    for (int32_t r = 1; r < n; r++) {
+        TRY(fdit_strf(ctx, &longer, "%s,%s", text, fdit_taxonomy_rank_name(tax, r)));
+        fdit_free(text);
+        text = longer;
+        longer = NULL;
+    }
+    *out = text;
+    text = NULL;
+out:
+    fdit_free(text);
+    return status;
+}
+
 int32_t fdit_taxonomy_find_group(const struct fdit_taxonomy *tax, int32_t rank, const char *name)
 {
     size_t id =

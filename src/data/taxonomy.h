@@ -79,6 +79,8 @@ void fdit_taxonomy_free(struct fdit_taxonomy *tax); /* NULL is allowed */
 /* ---- reading. Indices must be in range; strings belong to the taxonomy. */
 int32_t fdit_taxonomy_n_classes(const struct fdit_taxonomy *tax);
 int32_t fdit_taxonomy_n_ranks(const struct fdit_taxonomy *tax);
+/* "genus,family": the names of all ranks; "none" without any. Free with fdit_free. */
+enum fdit_status fdit_taxonomy_rank_list(fdit_context *ctx, const struct fdit_taxonomy *tax, char **out);
 int32_t fdit_taxonomy_n_groups(const struct fdit_taxonomy *tax, int32_t rank);
 int32_t fdit_taxonomy_n_rows(const struct fdit_taxonomy *tax); /* classes and groups of all ranks */
 const char *fdit_taxonomy_class_name(const struct fdit_taxonomy *tax, int32_t id);

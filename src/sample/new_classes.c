@@ -9,26 +9,6 @@
 
 static const char map_name[] = "y_embedder.class_map.weight";
 
-/* "genus,family" of a taxonomy; "none" without ranks. */
-enum fdit_status fdit_rank_list(fdit_context *ctx, const struct fdit_taxonomy *tax, char **out)
-{
-    enum fdit_status status = FDIT_OK;
-    char *text = NULL, *longer = NULL;
-    int32_t n = fdit_taxonomy_n_ranks(tax);
-    TRY(fdit_strdup(ctx, n ? fdit_taxonomy_rank_name(tax, 0) : "none", &text));
-    for (int32_t r = 1; r < n; r++) {
-        TRY(fdit_strf(ctx, &longer, "%s,%s", text, fdit_taxonomy_rank_name(tax, r)));
-        fdit_free(text);
-        text = longer;
-        longer = NULL;
-    }
-    *out = text;
-    text = NULL;
-out:
-    fdit_free(text);
-    return status;
-}
-
 /* ------------------------------------------------------------------ their names and groups */
 
 /* The classes of a taxonomy file that have a vector, in the order of the vectors. */
@@ -87,7 +67,7 @@ static enum fdit_status join(fdit_context *ctx, const struct fdit_sample_options
                  "--class-vector %s: \"%s\" was trained and has a row of its own; leave it out of the file, "
                  "and draw it with --classes",
                  v->path, fdit_names_get(&v->names, i));
-    TRY(fdit_rank_list(ctx, trained, &ranks));
+    TRY(fdit_taxonomy_rank_list(ctx, trained, &ranks));
     TRY(o->taxonomy ? pick(ctx, o->taxonomy, ranks, v, &added) : by_paths(ctx, ranks, v, &added));
     TRY(fdit_taxonomy_join(ctx, "--class-vector", path, trained, added, out));
 out:

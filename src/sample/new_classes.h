@@ -23,8 +23,6 @@ enum fdit_status fdit_new_classes_add(fdit_context *ctx, const struct fdit_sampl
 /* FDIT_ERROR_ARGUMENT for a new class whose group at `rank` has no trained row to guide with. */
 enum fdit_status fdit_new_classes_check_guide(fdit_context *ctx, const struct fdit_new_classes *c,
                                               const struct fdit_taxonomy *taxonomy, int32_t rank);
-/* "genus,family": the ranks of a taxonomy; "none" without. Free with fdit_free. */
-enum fdit_status fdit_rank_list(fdit_context *ctx, const struct fdit_taxonomy *tax, char **out);
 void fdit_new_classes_fini(struct fdit_new_classes *c);
 
 #endif

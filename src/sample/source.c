@@ -26,7 +26,7 @@ static enum fdit_status open_taxonomy(fdit_context *ctx, const struct fdit_sampl
              s->taxonomy ? "the weights carry their taxonomy, whose ranks are fixed"
                          : "there is no --taxonomy FILE to pick them from");
     if (o->taxonomy && s->taxonomy) {
-        TRY(fdit_rank_list(ctx, s->taxonomy, &ranks));
+        TRY(fdit_taxonomy_rank_list(ctx, s->taxonomy, &ranks));
         TRY(fdit_taxonomy_load(ctx, o->taxonomy, ranks, &file));
         if (!fdit_taxonomy_earlier(s->taxonomy, file))
             TRY(fdit_taxonomy_compare(ctx, s->taxonomy, fdit_checkpoint_path(source), file, o->taxonomy));
