@@ -50,7 +50,9 @@
     "each version of a driver is first loaded and tested in a separate process. A\n"     \
     "driver that fails is not used, and `finediffusion devices --all` says why; that\n"  \
     "command tests all of them again. A driver has 20 seconds to list its devices and\n" \
-    "180 to compile the test; FINEDIFFUSION_DRIVER_SECONDS=N gives N for each.\n"        \
+    "180 to compile the test; FINEDIFFUSION_DRIVER_SECONDS=N gives N for each. In the\n" \
+    "same way a GPU's matrix unit is tested, for 120 seconds, before bf16 or f16 use\n"  \
+    "it; `finediffusion devices` names what multiplies matrices in each precision.\n"    \
     "\n"                                                                                 \
     "The same device, build and options give the same bits, for any number of\n"         \
     "threads. Different devices use the same noise and agree to rounding.\n"             \

@@ -69,7 +69,7 @@ TESTS += tests/test_faults_calls.sh
 EXTRA_DIST += tests/test_faults_calls.sh tests/faults/calls.c tests/faults/demo_data.sh
 # Out here: what stands in a condition is only distributed where it holds.
 EXTRA_DIST += tests/test_opencl_engines.sh tests/test_faults.sh tests/faults/opencl_faults.c \
-	tests/test_drivers.sh tests/faults/driver.c
+	tests/test_drivers.sh tests/test_units.sh tests/faults/driver.c
 if HAVE_OPENCL
 check_PROGRAMS += tests/test_ops_opencl
 tests_test_ops_opencl_SOURCES = $(tests_test_ops_SOURCES)
@@ -87,7 +87,7 @@ tests/faults/driver.so: tests/faults/driver.c
 	$(AM_V_GEN)$(MKDIR_P) tests/faults && \
 	$(CC) -D_GNU_SOURCE $(OPENCL_CFLAGS) -O1 -Wall -shared -fPIC -o $@ $(srcdir)/tests/faults/driver.c -ldl
 check_DATA += tests/faults/opencl_faults.so tests/faults/driver.so
-TESTS += tests/test_faults.sh tests/test_drivers.sh
+TESTS += tests/test_faults.sh tests/test_drivers.sh tests/test_units.sh
 opencl_fixture = tests/opencl_fixture.c tests/opencl_fixture.h
 check_PROGRAMS += tests/test_launches
 tests_test_launches_SOURCES = tests/test_launches.c $(opencl_fixture)

@@ -125,7 +125,7 @@ that there are
 .BR FINEDIFFUSION_OPENCL_GEMM ", " FINEDIFFUSION_OPENCL_SYNC
 the matrix products of OpenCL devices, and whether each kernel is waited for; to look for faults of drivers
 .TP
-.BR FINEDIFFUSION_HELPER ", " FINEDIFFUSION_TEST_MISCOMPUTE
+.BR FINEDIFFUSION_HELPER ", " FINEDIFFUSION_TEST_MISCOMPUTE ", " FINEDIFFUSION_TEST_UNITS
 for tests: the program that looks at drivers, and a device whose results are spoilt to see that it is noticed
 .TP
 .BR OMP_NUM_THREADS ", " OMP_THREAD_LIMIT

@@ -62,6 +62,7 @@ static enum fdit_status cpu_open(fdit_context *ctx, const struct fdit_device_opt
     cpu->threads = options->threads > 0 ? options->threads : usual;
     TRY(fdit_cpu_threads_start(ctx, cpu, limits.processors));
     TRY(choose_kernels(ctx, &isa, &provider));
+    cpu->isa = isa.name;
     cpu->gemm = isa.gemm;
     cpu->op = isa.op;
     cpu->has_bf16 = isa.gemm_bf16 != NULL;
@@ -139,6 +140,21 @@ static bool cpu_supports_precision(const fdit_device *dev, enum fdit_dtype preci
            (precision == FDIT_I8 && cpu->has_int8);
 }
 
+static enum fdit_status cpu_engine(fdit_context *ctx, fdit_device *dev, enum fdit_dtype precision, char **out,
+                                   char **refused)
+{
+    (void)refused;
+    const struct fdit_cpu *cpu = fdit_cpu_of(dev);
+    char library[64];
+    if (precision != FDIT_F32)
+        return fdit_strf(ctx, out, "%s %s", strcmp(cpu->isa, "amx") ? "dot products of" : "matrix unit",
+                         cpu->isa);
+    if (!cpu->library)
+        return fdit_strf(ctx, out, "multiply-adds of %s", cpu->isa);
+    cpu->library->version(library, sizeof library);
+    return fdit_strdup(ctx, library, out);
+}
+
 static size_t cpu_workspace_bytes(fdit_device *dev, const struct fdit_op_shape *shape)
 {
     return fdit_cpu_op_workspace(fdit_cpu_of(dev), shape);
@@ -176,6 +192,7 @@ const struct fdit_device_ops fdit_cpu_ops = {
     .weight_free = fdit_cpu_weight_free,
     .supports_storage = fdit_cpu_supports_storage,
     .supports_precision = cpu_supports_precision,
+    .engine = cpu_engine,
     .workspace_bytes = cpu_workspace_bytes,
     .reserve = cpu_reserve,
 #define OP(entry, ENUM, arguments) .entry = fdit_cpu_##entry,

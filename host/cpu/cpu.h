@@ -51,7 +51,8 @@ struct fdit_cpu_attention_kernels;
 
 /* dev->state. Constant after open, but for the workspace. */
 struct fdit_cpu {
-    int threads; /* >= 1 */
+    int threads;     /* >= 1 */
+    const char *isa; /* the name of the instruction set */
     struct fdit_pool *pool;
     enum fdit_cpu_provider provider;
     const struct fdit_cpu_gemm_kernels *gemm;

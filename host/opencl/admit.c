@@ -23,7 +23,7 @@
 
 /* Cards that sleep take ten seconds and more to answer; some compilers take a minute for what is
  * tried. */
-enum { LOOK_SECONDS = 20, TRY_SECONDS = 180 };
+enum { LOOK_SECONDS = 20, TRY_SECONDS = 180, UNIT_SECONDS = 120 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct {
@@ -102,6 +102,7 @@ struct reply {
     int platforms, gpus;
     const char *phase;  /* "when it is loaded" */
     const char *failed; /* what it found by itself, NULL: nothing */
+    const char *result; /* of a trial that was good, NULL: none */
     char *files;        /* "PATH\nPATH\n" */
 };
 
@@ -120,6 +121,8 @@ static enum fdit_status read_reply(fdit_context *ctx, char *text, struct reply *
             out->phase = line + 6;
         else if (strncmp(line, "failed ", 7) == 0)
             out->failed = line + 7;
+        else if (strncmp(line, "result ", 7) == 0)
+            out->result = line + 7;
         else if (strncmp(line, "file ", 5) == 0) {
             char *longer;
             TRY(fdit_strf(ctx, &longer, "%s%s\n", out->files, line + 5));
@@ -435,31 +438,38 @@ const struct driver *drivers_known(size_t *n)
 
 /* ------------------------------------------------------------------------ a device */
 
-static enum fdit_status try_new(fdit_context *ctx, const char *spec, const char *name, struct verdict *out)
+/* What a child is to do; wrong results are its own to tell, or found again by this process. */
+struct errand {
+    const char *const *args;
+    const char *words;
+    int seconds;
+    bool results_count;
+};
+
+static enum fdit_status try_new(fdit_context *ctx, const struct errand *e, struct verdict *out)
 {
     enum fdit_status status = FDIT_OK;
-    int seconds = patience(TRY_SECONDS);
     struct fdit_child_end end = { 0 };
     struct reply r = { 0 };
     bool *chosen = NULL;
-    char *words = NULL, *why = NULL, number[16];
-    snprintf(number, sizeof number, "%d", seconds);
-    const char *args[] = { "--helper", "try", number, spec, NULL };
-    TRY(fdit_strf(ctx, &words,
-                  "trying out %s (%s): its driver compiles the first kernels, for which it has %d "
-                  "seconds",
-                  spec, name, seconds));
+    char *why = NULL;
     TRY(fdit_alloc(ctx, known.n + 1, sizeof *chosen, &chosen));
     for (size_t i = 0; i < known.n; i++)
         chosen[i] = known.list[i].good;
-    TRY(start(ctx, known.list, chosen, known.n, known.all, args, seconds, words, &end));
+    TRY(start(ctx, known.list, chosen, known.n, known.all, e->args, e->seconds, e->words, &end));
     TRY(read_reply(ctx, end.reply, &r));
-    r.failed = NULL; /* a wrong result is found again, and told, by this process */
-    TRY(judge(ctx, &end, &r, seconds, &why));
+    if (!e->results_count)
+        r.failed = NULL;
+    TRY(judge(ctx, &end, &r, e->seconds, &why));
     out->good = !why;
-    out->note = why ? why : end.said;
-    if (!why)
+    if (why)
+        out->note = why;
+    else if (e->results_count)
+        TRY(fdit_strdup(ctx, r.result ? r.result : "", &out->note));
+    else {
+        out->note = end.said;
         end.said = NULL;
+    }
     why = NULL;
 out:
     if (status == FDIT_ERROR_IO) {
@@ -468,7 +478,6 @@ out:
     }
     fdit_free(r.files);
     fdit_free(why);
-    fdit_free(words);
     fdit_free(chosen);
     fdit_child_end_fini(&end);
     return status;
@@ -479,13 +488,21 @@ enum fdit_status drivers_try(fdit_context *ctx, const char *spec, const char *na
 {
     enum fdit_status status = FDIT_OK;
     struct verdict v = { 0 };
-    char *subject = NULL;
+    char *subject = NULL, *words = NULL, number[16];
+    struct errand e = { .seconds = patience(TRY_SECONDS) };
     *why = *said = NULL;
     if (known.open || !known.done)
         return FDIT_OK;
     TRY(fdit_strf(ctx, &subject, "try %s %s %s\n%s", spec, name, version ? version : "", known.subject));
     if (ctx->look_again || !verdict_load(subject, &v)) {
-        TRY(try_new(ctx, spec, name, &v));
+        snprintf(number, sizeof number, "%d", e.seconds);
+        e.args = (const char *const[]){ "--helper", "try", number, spec, NULL };
+        TRY(fdit_strf(ctx, &words,
+                      "trying out %s (%s): its driver compiles the first kernels, for which it has %d "
+                      "seconds",
+                      spec, name, e.seconds));
+        e.words = words;
+        TRY(try_new(ctx, &e, &v));
         verdict_store(subject, &v);
     }
     if (v.good)
@@ -495,5 +512,33 @@ enum fdit_status drivers_try(fdit_context *ctx, const char *spec, const char *na
 out:
     fdit_free(v.note);
     fdit_free(subject);
+    fdit_free(words);
+    return status;
+}
+
+enum fdit_status drivers_try_unit(fdit_context *ctx, const struct unit_subject *unit, struct verdict *v,
+                                  char **subject)
+{
+    enum fdit_status status = FDIT_OK;
+    char *words = NULL, number[16];
+    struct errand e = { .seconds = patience(UNIT_SECONDS), .results_count = true };
+    *v = (struct verdict){ 0 };
+    *subject = NULL;
+    if (known.open || !known.done)
+        return FDIT_OK;
+    TRY(fdit_strf(ctx, subject, "unit %s %s %s %s\n%s", unit->unit, unit->type, unit->spec, unit->key,
+                  known.subject));
+    if (!ctx->look_again && verdict_load(*subject, v))
+        return FDIT_OK;
+    snprintf(number, sizeof number, "%d", e.seconds);
+    e.args = (const char *const[]){ "--helper", "unit", number, unit->spec, unit->unit, unit->type, NULL };
+    TRY(fdit_strf(ctx, &words,
+                  "trying out the matrix unit %s of %s (%s) in %s, for which its driver has %d seconds",
+                  unit->unit, unit->spec, unit->device, unit->type, e.seconds));
+    e.words = words;
+    TRY(try_new(ctx, &e, v));
+    verdict_store(*subject, v);
+out:
+    fdit_free(words);
     return status;
 }

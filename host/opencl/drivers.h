@@ -71,5 +71,15 @@ const struct driver *drivers_known(size_t *n);
  * fdit_free. */
 enum fdit_status drivers_try(fdit_context *ctx, const char *spec, const char *name, const char *version,
                              char **why, char **said);
+/* A matrix unit of an open device: what it is called, for which type ("bf16"), and what its verdict depends
+ * on beside the drivers. */
+struct unit_subject {
+    const char *spec, *device, *unit, *type, *key;
+};
+/* The same for it: unit_trial in another process. v->good: it computes correctly, v->note says how fast; else
+ * the note says what is wrong, or happened. The note is NULL where no helper can make a trial. *subject: for
+ * crash_watch; it and the strings of v are freed with fdit_free. */
+enum fdit_status drivers_try_unit(fdit_context *ctx, const struct unit_subject *unit, struct verdict *v,
+                                  char **subject);
 
 #endif

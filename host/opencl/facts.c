@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * facts.c: what a report about a device says: the part of clinfo that has mattered. */
-#include "state.h"
+#include "units.h"
 
 #include "core/mem.h"
 
@@ -80,6 +80,10 @@ enum fdit_status opencl_facts(fdit_context *ctx, fdit_device *dev, char **out)
         fdit_free(text);
         text = longer;
     }
+    TRY(units_report(ctx, dev, &value));
+    TRY(fdit_strf(ctx, &longer, "%s%s", text, value));
+    fdit_free(text);
+    text = longer;
     *out = text;
     text = NULL;
 out:

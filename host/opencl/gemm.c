@@ -222,11 +222,18 @@ static bool fits_matrix(const struct opencl *cl, const struct gemm_shape *s)
     return !s->vectors && (s->operands != FDIT_F32 || cl->gemm_forced.engine == GEMM_MATRIX);
 }
 
+/* The unit whose trial was good; NULL: none. */
+static const struct gemm_config *unit_for(const struct opencl *cl, const struct gemm_shape *s)
+{
+    const struct unit_choice *u = &cl->units[s->operands == FDIT_F16];
+    return s->operands != FDIT_F32 && u->config.engine == GEMM_MATRIX ? &u->config : NULL;
+}
+
 struct gemm_config gemm_choose(const struct opencl *cl, const struct gemm_shape *s)
 {
-    const struct gemm_config *tuned = tuned_for(cl, s);
+    const struct gemm_config *tuned = tuned_for(cl, s), *unit = unit_for(cl, s);
     bool forced = cl->gemm_forced.engine != GEMM_DEFAULT;
-    struct gemm_config c = forced ? cl->gemm_forced : tuned ? *tuned : gemm_default(cl, s);
+    struct gemm_config c = forced ? cl->gemm_forced : unit ? *unit : tuned ? *tuned : gemm_default(cl, s);
     if (c.engine == GEMM_MATRIX && fits_matrix(cl, s)) {
         if (!c.parts)
             c.parts = s->operands == FDIT_F32 ? MATRIX_PARTS_F32 : 1;

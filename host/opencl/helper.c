@@ -8,8 +8,11 @@
  *     platform                        (for each)
  *     gpu                             (for each)
  *     failed TEXT                     (found without a crash)
+ *     result TEXT                     (of a trial of a matrix unit that was good)
  *     end                             (what follows are the ends of drivers) */
+#include "gemm.h"
 #include "opencl.h"
+#include "units.h"
 
 #include "core/child.h"
 #include "core/mem.h"
@@ -24,7 +27,7 @@
 
 static void say(const char *word, const char *text)
 {
-    char line[2048];
+    char line[UNIT_NOTE + 64];
     int n = snprintf(line, sizeof line - 1, "%s%s%s", word, *text ? " " : "", text);
     if (n >= (int)sizeof line - 1)
         n = (int)sizeof line - 2;
@@ -98,6 +101,34 @@ static int try_out(fdit_context *ctx, const char *spec)
     return 0;
 }
 
+static void say_phase(const char *what)
+{
+    say("phase", what);
+}
+
+/* unit: "mma" */
+static int try_unit(fdit_context *ctx, const char *spec, const char *unit, const char *type)
+{
+    fdit_device *dev = NULL;
+    struct gemm_config c;
+    char text[64], out[UNIT_NOTE] = "";
+    enum fdit_dtype operands = strcmp(type, fdit_dtype_name(FDIT_F16)) == 0 ? FDIT_F16 : FDIT_BF16;
+    snprintf(text, sizeof text, "matrix %.40s", unit);
+    if (!gemm_config_parse(text, &c))
+        return 2;
+    say_phase("when the device is opened");
+    if (fdit_device_open(ctx, &fdit_opencl_ops, &(struct fdit_device_options){ .spec = spec }, &dev) !=
+        FDIT_OK)
+        say("failed", fdit_context_message(ctx));
+    else if (unit_trial(ctx, dev, &c, operands, say_phase, out))
+        say("result", out);
+    else
+        say("failed", out);
+    say_phase("when the device is closed");
+    fdit_device_close(dev);
+    return 0;
+}
+
 int fdit_opencl_helper(int argc, char **argv)
 {
     fdit_context *ctx = fdit_context_new();
@@ -108,6 +139,8 @@ int fdit_opencl_helper(int argc, char **argv)
         code = look(ctx, argc > 2 ? argv[2] : NULL);
     else if (ctx && argc == 3 && strcmp(argv[0], "try") == 0)
         code = try_out(ctx, argv[2]);
+    else if (ctx && argc == 5 && strcmp(argv[0], "unit") == 0)
+        code = try_unit(ctx, argv[2], argv[3], argv[4]);
     fdit_context_free(ctx);
     if (code == 0)
         say("end", "");

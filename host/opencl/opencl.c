@@ -9,6 +9,7 @@
 #include "state.h"
 #include "tune.h"
 #include "tuned.h"
+#include "units.h"
 
 #include "core/mem.h"
 
@@ -58,6 +59,9 @@ static void state_free(struct opencl *cl)
         clReleaseContext(cl->context);
     fdit_context_free(cl->ctx);
     fdit_free(cl->label);
+    fdit_free(cl->build_log);
+    for (int i = 0; i < 2; i++)
+        fdit_free(cl->units[i].refused);
     fdit_free(cl);
 }
 
@@ -156,6 +160,7 @@ static enum fdit_status open_device(fdit_context *ctx, const struct fdit_device_
     if (!cl->ctx)
         FAIL(ctx, FDIT_ERROR_MEMORY, "out of memory when opening an OpenCL device");
     fdit_context_set_log(cl->ctx, ctx->log, ctx->log_user);
+    cl->engines_fixed = forced && *forced;
     cl->finish_each = finish_each && *finish_each && *finish_each != '0';
     if (forced && *forced && !gemm_config_parse(forced, &cl->gemm_forced))
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
@@ -176,7 +181,10 @@ static enum fdit_status open_device(fdit_context *ctx, const struct fdit_device_
     for (int i = 0; i < 2; i++)
         TRY(fdit_alloc_pages(ctx, STAGING_BYTES, 1, &cl->staging[i].memory));
     dev->state = cl;
-    TRY(choose_products(ctx, dev, forced && *forced));
+    TRY(choose_products(ctx, dev, cl->engines_fixed));
+    TRY(units_find(ctx, dev, dev->precision));
+    if (dev->precision == FDIT_F16) /* products of gradients: operands_of of gemm.c */
+        TRY(units_find(ctx, dev, FDIT_BF16));
     return FDIT_OK;
 out:
     state_free(cl);
@@ -226,6 +234,7 @@ const struct fdit_device_ops fdit_opencl_ops = {
     .workspace_bytes = opencl_workspace_bytes,
     .reserve = opencl_reserve,
     .facts = opencl_facts,
+    .engine = opencl_engine,
     .busy = opencl_busy,
 #define OP(entry, ENUM, arguments) .entry = opencl_##entry,
 #include "device/op_list.h"

@@ -125,8 +125,6 @@ static bool is_layer(cl_platform_id platform)
     return layer;
 }
 
-enum { VENDOR_NVIDIA = 0x10de, VENDOR_AMD = 0x1002 };
-
 /* The order of preference: cards before graphics in the processor, hardware before drivers that run on the
  * processor (which the cpu device does better), a card's own driver before a layer. */
 static int score_of(cl_platform_id platform, cl_device_id device)

@@ -36,8 +36,8 @@ static const char *source_of(const char *name)
 enum { LOG_MOST = 1 << 24 };
 
 /* "linear.cl -DB_ROWS: BUILD LOG", shortened to one line that fits a message. */
-static enum fdit_status build_failed(fdit_context *ctx, const struct opencl *cl, cl_program program,
-                                     cl_int error, const char *what)
+static enum fdit_status build_failed(fdit_context *ctx, struct opencl *cl, cl_program program, cl_int error,
+                                     const char *what)
 {
     enum fdit_status status = FDIT_OK;
     char *log = NULL;
@@ -50,6 +50,9 @@ static enum fdit_status build_failed(fdit_context *ctx, const struct opencl *cl,
     for (char *c = log; *c; c++)
         if (*c == '\n' || *c == '\r')
             *c = ' ';
+    fdit_free(cl->build_log);
+    cl->build_log = NULL;
+    TRY(fdit_strdup(ctx, log, &cl->build_log));
     FAIL(ctx, FDIT_ERROR_DEVICE, "opencl, %s: its compiler refuses %s: %s (%d): %.600s", cl->label, what,
          opencl_error_name(error), (int)error, *log ? log : "its log is empty");
 out:

@@ -3,8 +3,6 @@
 
 #include <string.h>
 
-enum { VENDOR_NVIDIA = 0x10de, VENDOR_INTEL = 0x8086 };
-
 void opencl_quirks_find(struct opencl *cl)
 {
     struct opencl_quirks *q = &cl->quirks;

@@ -6,6 +6,8 @@
 
 #include "state.h"
 
+enum { VENDOR_NVIDIA = 0x10de, VENDOR_AMD = 0x1002, VENDOR_INTEL = 0x8086 }; /* CL_DEVICE_VENDOR_ID */
+
 /* Fills cl->quirks; the label, is_cpu and the device must be there. */
 void opencl_quirks_find(struct opencl *cl);
 

@@ -42,6 +42,13 @@ struct gemm_tuned {
     int N, K;
     struct gemm_config config;
 };
+/* The matrix unit that multiplies operands of one type; engine GEMM_DEFAULT: none. units.c */
+struct unit_choice {
+    bool asked;
+    struct gemm_config config;
+    double gflops; /* in its trial */
+    char *refused; /* lines about those that failed; NULL: none did */
+};
 /* A sub-buffer of a tensor: clblast.c. */
 struct clblast_view {
     cl_mem parent, view;
@@ -101,6 +108,9 @@ struct opencl {
     int group;                      /* work-items a group: GROUP of cl/prelude.cl */
     bool no_registers;              /* never the kernels for processors */
     struct gemm_config gemm_forced; /* engine GEMM_DEFAULT: none */
+    bool engines_fixed;             /* FINEDIFFUSION_OPENCL_GEMM says something: nothing is tried out */
+    struct unit_choice units[2];    /* for bf16, f16 */
+    char *build_log;                /* of the last program that was refused, on one line; NULL: none */
     struct gemm_tuned tuned[TUNED]; /* what tune found on this device: tuned.c */
     int n_tuned;
     int chosen[TUNED][4]; /* products whose engine --verbose has named: kind, M, N, K */

@@ -127,6 +127,15 @@ static bool supports_storage(const fdit_device *dev, enum fdit_dtype storage)
     return storage == FDIT_F32;
 }
 
+static enum fdit_status engine(fdit_context *ctx, fdit_device *dev, enum fdit_dtype precision, char **out,
+                               char **refused)
+{
+    (void)refused;
+    (void)dev;
+    (void)precision;
+    return fdit_strdup(ctx, "loops in double", out);
+}
+
 static size_t workspace_bytes(fdit_device *dev, const struct fdit_op_shape *shape)
 {
     (void)dev;
@@ -449,6 +458,7 @@ const struct fdit_device_ops fdit_ref_ops = {
     .weight_new = weight_new,
     .weight_free = weight_free,
     .supports_storage = supports_storage,
+    .engine = engine,
     .workspace_bytes = workspace_bytes,
     .reserve = reserve,
 #define OP(entry, ENUM, arguments) .entry = ref_##entry,

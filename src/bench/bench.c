@@ -202,6 +202,7 @@ enum fdit_status fdit_bench_run(fdit_context *ctx, fdit_device *dev, const struc
     struct job j = { ctx, dev, p, options, subject_of(p->kind), out, NULL };
     *out = (struct fdit_bench_result){ .problem = p,
                                        .precision = options->precision,
+                                       .engine = options->engine,
                                        .storage = options->storage,
                                        .threads = fdit_device_info(dev)->threads };
     if (options->reference) {

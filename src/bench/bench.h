@@ -15,6 +15,7 @@
 struct fdit_bench_options {
     enum fdit_dtype precision; /* of the arithmetic, as the device was opened for */
     enum fdit_dtype storage;   /* of frozen weights */
+    const char *engine;        /* what multiplies (fdit_device_engine), for the results; NULL: not said */
     int repetitions;           /* 0: until 3 and a second, at most 20 */
     bool profile;              /* one more run, with a clock around each op */
     fdit_device *reference;    /* to verify with; NULL: not verified */
@@ -26,7 +27,8 @@ struct fdit_bench_options {
 struct fdit_bench_result {
     const struct fdit_bench_problem *problem;
     enum fdit_dtype precision, storage;
-    int threads; /* of the device; 0 where it has no meaning */
+    const char *engine; /* of the options */
+    int threads;        /* of the device; 0 where it has no meaning */
     double seconds_min, seconds_median, seconds_max, warmup_seconds;
     int repetitions;
     int runs;            /* of one repetition: short problems are run several times */

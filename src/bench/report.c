@@ -103,6 +103,7 @@ void fdit_bench_json(const fdit_device *dev, const struct fdit_bench_result *r, 
     fdit_json_put_text(b, j, "device", fdit_device_info(dev)->name);
     fdit_json_put_text(b, j, "driver", fdit_device_info(dev)->driver);
     fdit_json_put_text(b, j, "precision", fdit_dtype_name(r->precision));
+    fdit_json_put_text(b, j, "engine", r->engine);
     fdit_json_put_text(b, j, "weights", fdit_dtype_name(r->storage));
     fdit_json_put_int(b, j, "threads", r->threads);
     fdit_json_put_int(b, j, "batch", r->problem->batch);

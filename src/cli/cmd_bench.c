@@ -122,7 +122,10 @@ static enum fdit_status measure(struct fdit_cli *cli, const struct args *a, fdit
     enum fdit_status status = FDIT_OK;
     struct fdit_device_peak best = { 0 };
     struct watch w = { .cli = cli };
-    const struct fdit_bench_options o = { .precision = fdit_device_precision(dev),
+    char *engine = NULL;
+    TRY(fdit_device_engine(cli->ctx, dev, fdit_device_precision(dev), &engine, NULL));
+    const struct fdit_bench_options o = { .engine = engine,
+                                          .precision = fdit_device_precision(dev),
                                           .storage = cli->weights,
                                           .repetitions = a->repetitions,
                                           .profile = a->profile,
@@ -141,8 +144,8 @@ static enum fdit_status measure(struct fdit_cli *cli, const struct args *a, fdit
         best.copy_gbytes = r.peak.copy_gbytes > best.copy_gbytes ? r.peak.copy_gbytes : best.copy_gbytes;
         r.peak = best;
         if (i == 0 && !cli->json) {
-            fdit_cli_print(cli, "%s (%s), precision %s, weights %s", fdit_device_info(dev)->name,
-                           fdit_device_info(dev)->driver, fdit_dtype_name(o.precision),
+            fdit_cli_print(cli, "%s (%s), precision %s by %s, weights %s", fdit_device_info(dev)->name,
+                           fdit_device_info(dev)->driver, fdit_dtype_name(o.precision), engine,
                            fdit_dtype_name(o.storage));
             if (best.gflops > 0)
                 fdit_cli_print(cli, ", peak %.4g GFLOP/s, copy %.3g GB/s", best.gflops, best.copy_gbytes);
@@ -158,6 +161,7 @@ static enum fdit_status measure(struct fdit_cli *cli, const struct args *a, fdit
         TRY(fdit_json_check(cli->ctx, results, "the results"));
     }
 out:
+    fdit_free(engine);
     return status;
 }
 

@@ -7,6 +7,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct args {
     bool all;
@@ -29,6 +30,8 @@ struct trial {
     bool tunable;
     int tuned;
     char *driver, *reason; /* reason: why it does not work */
+    /* what multiplies in each precision that it has, and lines about units that failed */
+    char *engines[TRIED], *refused[TRIED];
 };
 
 /* Fails only when memory is short: a device that does not work is a result. */
@@ -47,6 +50,8 @@ static enum fdit_status try_device(fdit_context *ctx, struct fdit_device_entry *
     for (int i = 0; dev && i < TRIED; i++) {
         t->storage[i] = fdit_device_supports_storage(dev, types[i]);
         t->precision[i] = fdit_device_supports_precision(dev, types[i]);
+        if (t->works && t->precision[i])
+            TRY(fdit_device_engine(ctx, dev, types[i], &t->engines[i], &t->refused[i]));
     }
     if (dev) {
         t->tunable = fdit_device_info(dev)->tunable;
@@ -74,6 +79,42 @@ static void put_types(struct fdit_json *b, json_t *to, const char *key, const bo
             fdit_json_put_text(b, list, NULL, fdit_dtype_name(types[i]));
 }
 
+/* The next line of *text without its newline, NULL: none. *text goes behind it. */
+static char *next_line(char **text)
+{
+    char *line = *text, *end = line ? strchr(line, '\n') : NULL;
+    if (!end)
+        return NULL;
+    *end = 0;
+    *text = end + 1;
+    return line;
+}
+
+/* What multiplies; all: also which units failed in their trial. */
+static void print_engines(struct fdit_cli *cli, const struct trial *t, bool all)
+{
+    fdit_cli_print(cli, "%-12s products in", "");
+    for (int i = 0; i < TRIED; i++)
+        if (t->engines[i])
+            fdit_cli_print(cli, "%s %s by %s", i ? ";" : "", fdit_dtype_name(types[i]), t->engines[i]);
+    fdit_cli_print(cli, "\n");
+    for (int i = 0; all && i < TRIED; i++)
+        for (char *line, *rest = t->refused[i]; (line = next_line(&rest));)
+            fdit_cli_print(cli, "%-12s %.400s\n", "", line);
+}
+
+static void put_engines(struct fdit_json *b, json_t *j, const struct trial *t)
+{
+    json_t *engines = fdit_json_put_object(b, j, "engines"),
+           *list = fdit_json_put_array(b, j, "refused_engines");
+    for (int i = 0; i < TRIED; i++) {
+        if (t->engines[i])
+            fdit_json_put_text(b, engines, fdit_dtype_name(types[i]), t->engines[i]);
+        for (char *line, *rest = t->refused[i]; (line = next_line(&rest));)
+            fdit_json_put_text(b, list, NULL, line);
+    }
+}
+
 static void print_driver(struct fdit_cli *cli, const struct fdit_device_entry *e)
 {
     fdit_cli_print(cli, "%-12s %s\n", e->spec, e->info.name);
@@ -81,7 +122,7 @@ static void print_driver(struct fdit_cli *cli, const struct fdit_device_entry *e
 }
 
 static void print_text(struct fdit_cli *cli, const struct fdit_device_entry *list, size_t at,
-                       const struct trial *t, bool chosen)
+                       const struct trial *t, bool chosen, bool all)
 {
     const struct fdit_device_entry *e = &list[at];
     char memory[32], buffer[32];
@@ -119,6 +160,7 @@ static void print_text(struct fdit_cli *cli, const struct fdit_device_entry *lis
     fdit_cli_print(cli, "; weights");
     print_types(cli, t->storage);
     fdit_cli_print(cli, "; self-test passed\n");
+    print_engines(cli, t, all);
     if (t->tunable && t->tuned)
         fdit_cli_print(cli, "%-12s tuned: %d products\n", "", t->tuned);
     else if (t->tunable)
@@ -155,6 +197,7 @@ static void put_device(struct fdit_json *b, const struct fdit_device_entry *list
     fdit_json_put_text(b, j, "bus", e->bus);
     fdit_json_put_text(b, j, "same_as", e->same_as >= 0 ? list[e->same_as].spec : NULL);
     put_types(b, j, "precision", t->precision);
+    put_engines(b, j, t);
     put_types(b, j, "weights", t->storage);
     fdit_json_put_bool(b, j, "self_test", t->works);
     fdit_json_put_int(b, j, "tuned_products", t->tuned);
@@ -198,7 +241,7 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n_operands, char 
         else if (entries[i].is_driver)
             print_driver(cli, &entries[i]);
         else
-            print_text(cli, entries, i, &trials[i], is_default[i]);
+            print_text(cli, entries, i, &trials[i], is_default[i], a->all);
     }
     if (cli->json)
         TRY(fdit_cli_print_json(cli, &list, JSON_INDENT(1)));
@@ -208,6 +251,10 @@ out:
     for (size_t i = 0; trials && i < n; i++) {
         fdit_free(trials[i].driver);
         fdit_free(trials[i].reason);
+        for (int k = 0; k < TRIED; k++) {
+            fdit_free(trials[i].engines[k]);
+            fdit_free(trials[i].refused[k]);
+        }
     }
     fdit_free(trials);
     fdit_free(works);
@@ -222,7 +269,8 @@ const struct fdit_command fdit_command_devices = {
     .summary = "list usable devices and test each one",
     .synopsis = "[--all]",
     .about = "Lists the devices that --device can name: their memory, their driver, the types in which "
-             "they can store weights, and the result of a short self-test. --all also lists drivers "
+             "they can store weights, what multiplies matrices in each precision, and the result of a short "
+             "self-test. --all also lists drivers "
              "and devices that cannot be used, and says why: the driver crashes, hangs, prints text or "
              "finds no hardware, for example. Each driver is examined in a process of its own.",
     .examples = "  finediffusion devices\n"

@@ -41,7 +41,9 @@ static enum fdit_status open_device(struct fdit_cli *cli, fdit_device **out)
     struct fdit_device_entry *entries = NULL;
     size_t n = 0;
     const char *spec = cli->device ? cli->device : getenv("FINEDIFFUSION_DEVICE");
-    const struct fdit_device_options o = { .threads = cli->threads };
+    const struct fdit_device_options o = {
+        .threads = cli->threads, .precision = cli->precision < 0 ? FDIT_F32 : (enum fdit_dtype)cli->precision
+    };
     *out = NULL;
     TRY(fdit_devices_list(cli->ctx, &entries, &n));
     for (size_t i = 0; spec && i < n; i++)

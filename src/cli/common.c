@@ -3,12 +3,29 @@
 #include "cli/cli.h"
 
 #include "api/api.h"
+#include "core/mem.h"
 #include "core/phase.h"
 #include "core/pool.h"
 #include "devices.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+/* --verbose: what multiplies. */
+static enum fdit_status say_engines(struct fdit_cli *cli, const struct fdit_devices *set)
+{
+    enum fdit_status status = FDIT_OK;
+    for (int i = 0; cli->verbose && i < set->n; i++) {
+        char *engine = NULL;
+        const enum fdit_dtype precision = fdit_device_precision(set->list[i]);
+        TRY(fdit_device_engine(cli->ctx, set->list[i], precision, &engine, NULL));
+        fdit_log(cli->ctx, FDIT_LOG_INFO, "%s: products in %s by %s", fdit_device_info(set->list[i])->name,
+                 fdit_dtype_name(precision), engine);
+        fdit_free(engine);
+    }
+out:
+    return status;
+}
 
 enum fdit_status fdit_cli_devices(struct fdit_cli *cli, struct fdit_devices *out)
 {
@@ -37,6 +54,7 @@ enum fdit_status fdit_cli_devices(struct fdit_cli *cli, struct fdit_devices *out
              cli->device ? "--device " : "FINEDIFFUSION_DEVICE=",
              cli->device ? cli->device : getenv("FINEDIFFUSION_DEVICE"), cli->command);
     TRY(fdit_api_check_devices(cli->ctx, &set, cli->weights));
+    TRY(say_engines(cli, &set));
     *out = set;
     return FDIT_OK;
 out:

@@ -63,6 +63,11 @@ struct fdit_device_ops {
      * of attention where that is faster. In f16 those of gradients may round to bf16, which has
      * their range. */
     bool (*supports_precision)(const fdit_device *dev, enum fdit_dtype precision);
+    /* (optional; default: "its own", "") What multiplies in a precision that it supports, for people: "matrix
+     * unit mma", "multiply-adds". It may try units out for that; *refused: lines of those that failed, "" for
+     * none. Free both with fdit_free. */
+    enum fdit_status (*engine)(fdit_context *ctx, fdit_device *dev, enum fdit_dtype precision, char **out,
+                               char **refused);
 
     /* Scratch that an op of this shape needs beyond its arguments; the device gets the largest of all by
      * reserve, once, before the first op (and again if a larger plan follows). */

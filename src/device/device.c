@@ -489,6 +489,30 @@ bool fdit_device_supports_precision(const fdit_device *dev, enum fdit_dtype prec
     return precision == FDIT_F32;
 }
 
+enum fdit_status fdit_device_engine(fdit_context *ctx, fdit_device *dev, enum fdit_dtype precision,
+                                    char **out, char **refused)
+{
+    enum fdit_status status = FDIT_OK;
+    char *lines = NULL;
+    *out = NULL;
+    if (dev->ops->engine)
+        TRY(dev->ops->engine(ctx, dev, precision, out, &lines));
+    else
+        TRY(fdit_strdup(ctx, "its own", out));
+    if (!lines)
+        TRY(fdit_strdup(ctx, "", &lines));
+out:
+    if (status == FDIT_OK && refused) {
+        *refused = lines;
+        lines = NULL;
+    } else if (status != FDIT_OK) {
+        fdit_free(*out);
+        *out = NULL;
+    }
+    fdit_free(lines);
+    return status;
+}
+
 bool fdit_device_fuses_low(const fdit_device *dev)
 {
     return dev->ops->fuses_low && dev->ops->fuses_low(dev);

@@ -603,6 +603,11 @@ enum fdit_status fdit_weight_new(fdit_context *ctx, fdit_device *dev, const stru
 void fdit_weight_free(fdit_weight *weight);
 bool fdit_device_supports_storage(const fdit_device *dev, enum fdit_dtype storage);
 bool fdit_device_supports_precision(const fdit_device *dev, enum fdit_dtype precision);
+/* What computes matrix products in a precision that it supports, for people: "matrix unit mma",
+ * "multiply-adds". refused, where it is not NULL: lines about units that were tried and failed, "" for none.
+ * Free both with fdit_free. */
+enum fdit_status fdit_device_engine(fdit_context *ctx, fdit_device *dev, enum fdit_dtype precision,
+                                    char **out, char **refused);
 /* Whether linear takes `low` on this device, at the precision that it has. */
 bool fdit_device_fuses_low(const fdit_device *dev);
 

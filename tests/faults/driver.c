@@ -4,9 +4,11 @@
  *
  *     FDIT_CL_DRIVER="WHERE:WHAT"
  *     WHERE  load, platforms, devices, build, run, end (when the program ends), late (the kernel behind
- *            FDIT_LATE others: a name that is not among what verdicts depend on)
+ *            FDIT_LATE others: a name that is not among what verdicts depend on); unit-build, unit-run:
+ *            the kernel for matrix units is built, runs
  *     WHAT   abort, segv, exit, hang, print (and goes on), print-on (to standard output, without an
- * end), child (leaves a process behind that keeps its output open, and aborts)
+ * end), child (leaves a process behind that keeps its output open, and aborts), wrong (unit-build: what is
+ *            built computes something else)
  *
  *     FDIT_CL_LIE="WHAT=VALUE"       what it says of its device, or of its platform
  *     WHAT   type, units, items, buffer, memory, local, align, vector, version, name, driver, platform
@@ -39,6 +41,8 @@ static void misbehave(const char *where)
             pause();
     if (!strcmp(what, "abort") || !strcmp(what, "child"))
         abort();
+    if (!strncmp(where, "unit-", 5)) /* the compiler's handler has been seen to swallow it */
+        signal(SIGSEGV, SIG_DFL);
     if (!strcmp(what, "segv"))
         raise(SIGSEGV);
     if (!strcmp(what, "exit"))
@@ -62,7 +66,7 @@ __attribute__((destructor)) static void end(void)
     misbehave("end");
 }
 
-/* A platform of an object has its driver's table of functions as its first member. */
+/* A platform, as every object, has its driver's table of functions as its first member. */
 struct platform {
     struct _cl_icd_dispatch *functions;
 };
@@ -82,7 +86,16 @@ static cl_int devices(cl_platform_id p, cl_device_type type, cl_uint n, cl_devic
 static cl_int build(cl_program program, cl_uint n, const cl_device_id *list, const char *options,
                     void(CL_CALLBACK *notify)(cl_program, void *), void *user)
 {
+    char more[2048];
+    const char *fault = getenv("FDIT_CL_DRIVER");
     misbehave("build");
+    if (options && strstr(options, "-DUNIT=")) {
+        misbehave("unit-build");
+        if (fault && strcmp(fault, "unit-build:wrong") == 0) { /* a GELU follows */
+            snprintf(more, sizeof more, "%s -DACT=1", options);
+            options = more;
+        }
+    }
     return real_build(program, n, list, options, notify, user);
 }
 
@@ -91,7 +104,12 @@ static cl_int run(cl_command_queue queue, cl_kernel kernel, cl_uint dimensions, 
 {
     const char *most = getenv("FDIT_LATE");
     static long kernels;
+    char name[64] = "";
     misbehave("run");
+    ((struct platform *)kernel)
+        ->functions->clGetKernelInfo(kernel, CL_KERNEL_FUNCTION_NAME, sizeof name, name, NULL);
+    if (strcmp(name, "linear_matrix") == 0)
+        misbehave("unit-run");
     if (most && kernels++ >= atol(most))
         misbehave("late");
     return real_run(queue, kernel, dimensions, offset, global, local, n, wait, event);

@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * units.c: which matrix units a device may have, what their trials say, and what is chosen. */
+#include "units.h"
+
+#include "cache.h"
+#include "core/mem.h"
+#include "drivers.h"
+#include "gemm.h"
+#include "matrix.h"
+#include "quirks.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { COMPUTE_CAPABILITY_MAJOR_NV = 0x4000, SUB_GROUP_SIZES_INTEL = 0x4108 };
+static const enum fdit_dtype types[] = { FDIT_BF16, FDIT_F16 };
+
+static int place_of(enum fdit_dtype operands)
+{
+    return operands == FDIT_BF16 ? 0 : operands == FDIT_F16 ? 1 : -1;
+}
+
+/* ---------------------------------------------------------------------------------- candidates */
+
+static int add(struct gemm_config *out, int n, const char *name)
+{
+    char text[64];
+    snprintf(text, sizeof text, "matrix %.40s", name);
+    if (n < UNITS_MOST && gemm_config_parse(text, &out[n]))
+        n++;
+    return n;
+}
+
+/* The least sub-group: 8 lanes a dpas on Arc A, 16 from PVC on. 0: it does not say. */
+static size_t least_lanes(const struct opencl *cl)
+{
+    size_t sizes[8] = { 0 }, bytes = 0, least = 0;
+    if (clGetDeviceInfo(cl->device, SUB_GROUP_SIZES_INTEL, sizeof sizes, sizes, &bytes) != CL_SUCCESS)
+        return 0;
+    for (size_t i = 0; i < bytes / sizeof *sizes && i < sizeof sizes / sizeof *sizes; i++)
+        least = !least || sizes[i] < least ? sizes[i] : least;
+    return least;
+}
+
+/* AMD's built-ins are build errors on chips without them, so that the trial sorts them out; wmma's kernel
+ * takes the lanes that the driver compiles for. */
+static int by_vendor(const struct opencl *cl, const char *extensions, struct gemm_config *out)
+{
+    cl_uint vendor = 0, major = 0;
+    int n = 0;
+    if (cl->is_cpu || clGetDeviceInfo(cl->device, CL_DEVICE_VENDOR_ID, sizeof vendor, &vendor, NULL))
+        return 0;
+    if (vendor == VENDOR_NVIDIA && strstr(extensions, "cl_nv_device_attribute_query") &&
+        clGetDeviceInfo(cl->device, COMPUTE_CAPABILITY_MAJOR_NV, sizeof major, &major, NULL) == CL_SUCCESS &&
+        major >= 8)
+        n = add(out, n, "mma");
+    if (vendor == VENDOR_AMD && strstr(extensions, "cl_amd_device_attribute_query")) {
+        n = add(out, n, "mfma");
+        n = add(out, n, "wmma");
+        n = add(out, n, "wmma12");
+    }
+    if (vendor == VENDOR_INTEL && strstr(extensions, "cl_intel_subgroup_matrix_multiply_accumulate") &&
+        strstr(extensions, "cl_intel_required_subgroup_size")) {
+        size_t lanes = least_lanes(cl);
+        if (lanes == 8 || lanes == 16)
+            n = add(out, n, lanes == 8 ? "dpas8" : "dpas16");
+    }
+    return n;
+}
+
+int units_candidates(const struct opencl *cl, struct gemm_config out[UNITS_MOST])
+{
+    const char *tests = getenv("FINEDIFFUSION_TEST_UNITS");
+    char *extensions = NULL, name[48];
+    int n = 0;
+    if (opencl_device_text(NULL, cl->device, CL_DEVICE_EXTENSIONS, &extensions) == FDIT_OK)
+        n = by_vendor(cl, extensions, out);
+    fdit_free(extensions);
+    for (int used; tests && sscanf(tests, "%47[^,]%n", name, &used) == 1;
+         tests += used + (tests[used] == ','))
+        n = add(out, n, name);
+    return n;
+}
+
+/* -------------------------------------------------------------------------------------- trials */
+
+/* "mma", "emulated-mma" */
+static void name_of(const struct gemm_config *c, char out[48])
+{
+    snprintf(out, 48, "%s%s", c->emulated ? "emulated-" : "", c->unit->name);
+}
+
+/* Of the kernel's text, this program's version, platform, device and driver. */
+static void key_of(const struct opencl *cl, char out[40])
+{
+    const char *kernel = "";
+    for (const struct cl_source *s = fdit_cl_sources; s->name; s++)
+        if (strcmp(s->name, "linear_matrix.cl") == 0)
+            kernel = s->text;
+    struct cache_key key = opencl_cache_key(cl, (const char *const[]){ kernel, fdit_version() }, "");
+    snprintf(out, 40, "%016llx%016llx", (unsigned long long)key.a, (unsigned long long)key.b);
+}
+
+/* GFLOP/s of a good verdict; false: the note does not say. */
+static bool speeds(const struct verdict *v, double *unit, double *plain)
+{
+    return v->good && v->note && sscanf(v->note, "%lf GFLOP/s, %lf by", unit, plain) == 2;
+}
+
+static enum fdit_status ask(fdit_context *ctx, const fdit_device *dev, const struct gemm_config *c,
+                            enum fdit_dtype operands, struct verdict *v, char **subject)
+{
+    char name[48], key[40];
+    name_of(c, name);
+    key_of(opencl_of(dev), key);
+    return drivers_try_unit(ctx,
+                            &(struct unit_subject){ .spec = dev->info.spec,
+                                                    .device = dev->info.name,
+                                                    .unit = name,
+                                                    .type = fdit_dtype_name(operands),
+                                                    .key = key },
+                            v, subject);
+}
+
+/* "matrix unit mma, bf16: TEXT\n" behind *text. */
+static enum fdit_status add_line(fdit_context *ctx, const char *name, enum fdit_dtype operands,
+                                 const char *said, char **text)
+{
+    enum fdit_status status = FDIT_OK;
+    char *longer = NULL;
+    TRY(fdit_strf(ctx, &longer, "%smatrix unit %s, %s: %s\n", *text ? *text : "", name,
+                  fdit_dtype_name(operands), said));
+    fdit_free(*text);
+    *text = longer;
+out:
+    return status;
+}
+
+/* A candidate's verdict; the first one that computes correctly and faster than multiply-adds is chosen (no
+ * chip has two), and *chosen is the subject of its verdict. */
+static enum fdit_status consider(fdit_context *ctx, fdit_device *dev, const struct gemm_config *c,
+                                 enum fdit_dtype operands, char **chosen)
+{
+    enum fdit_status status = FDIT_OK;
+    struct unit_choice *u = &opencl_of(dev)->units[place_of(operands)];
+    struct verdict v = { 0 };
+    char *subject = NULL, *said = NULL, name[48];
+    double with = 0, without = 0;
+    TRY(ask(ctx, dev, c, operands, &v, &subject));
+    name_of(c, name);
+    if (v.note)
+        fdit_log(ctx, FDIT_LOG_INFO, "%s: matrix unit %s, %s: %s", opencl_of(dev)->label, name,
+                 fdit_dtype_name(operands), v.note);
+    bool works = speeds(&v, &with, &without), faster = c->emulated || with > without;
+    if (v.note && !(works && faster)) {
+        TRY(fdit_strf(ctx, &said, "%s%s", works ? "slower than multiply-adds: " : "", v.note));
+        TRY(add_line(ctx, name, operands, said, &u->refused));
+    } else if (works && u->config.engine != GEMM_MATRIX) {
+        u->config = *c;
+        u->gflops = with;
+        *chosen = subject;
+        subject = NULL;
+    }
+out:
+    fdit_free(v.note);
+    fdit_free(v.files);
+    fdit_free(subject);
+    fdit_free(said);
+    return status;
+}
+
+enum fdit_status units_find(fdit_context *ctx, fdit_device *dev, enum fdit_dtype operands)
+{
+    enum fdit_status status = FDIT_OK;
+    struct opencl *cl = opencl_of(dev);
+    struct gemm_config list[UNITS_MOST];
+    char *chosen = NULL;
+    int at = place_of(operands), n = 0;
+    if (at < 0 || cl->units[at].asked)
+        return FDIT_OK;
+    cl->units[at].asked = true;
+    if (!cl->engines_fixed)
+        n = units_candidates(cl, list);
+    for (int i = 0; i < n; i++)
+        TRY(consider(ctx, dev, &list[i], operands, &chosen));
+    /* A crash from here on speaks against the unit, and next time the device does without. */
+    if (chosen) {
+        crash_unwatch(dev->info.spec);
+        crash_watch(dev->info.spec, chosen);
+    }
+out:
+    fdit_free(chosen);
+    return status;
+}
+
+/* -------------------------------------------------------------------------------------- in words */
+
+enum fdit_status opencl_engine(fdit_context *ctx, fdit_device *dev, enum fdit_dtype precision, char **out,
+                               char **refused)
+{
+    enum fdit_status status = FDIT_OK;
+    const struct opencl *cl = opencl_of(dev);
+    const struct gemm_config *forced = &cl->gemm_forced;
+    const int at = place_of(precision);
+    const struct unit_choice *u = at < 0 ? NULL : &cl->units[at];
+    char name[48];
+    if (forced->engine == GEMM_MATRIX) {
+        name_of(forced, name);
+        return fdit_strf(ctx, out, "matrix unit %s%s, as FINEDIFFUSION_OPENCL_GEMM says", name,
+                         precision == FDIT_F32 ? ", in parts of bf16" : "");
+    }
+    TRY(units_find(ctx, dev, precision));
+    if (u && u->refused)
+        TRY(fdit_strdup(ctx, u->refused, refused));
+    if (!u || u->config.engine != GEMM_MATRIX)
+        return fdit_strdup(ctx, u ? "multiply-adds of rounded numbers" : "multiply-adds", out);
+    name_of(&u->config, name);
+    TRY(fdit_strf(ctx, out, "matrix unit %s, %.3g GFLOP/s in its trial", name, u->gflops));
+out:
+    return status;
+}
+
+static enum fdit_status report_unit(fdit_context *ctx, fdit_device *dev, const struct gemm_config *c,
+                                    enum fdit_dtype operands, char **text)
+{
+    enum fdit_status status = FDIT_OK;
+    struct verdict v = { 0 };
+    char *subject = NULL, *said = NULL, name[48];
+    TRY(ask(ctx, dev, c, operands, &v, &subject));
+    name_of(c, name);
+    TRY(fdit_strf(ctx, &said, "%s%s",
+                  v.good   ? "works: "
+                  : v.note ? "not used: "
+                           : "not tried",
+                  v.note ? v.note : ""));
+    TRY(add_line(ctx, name, operands, said, text));
+out:
+    fdit_free(v.note);
+    fdit_free(v.files);
+    fdit_free(subject);
+    fdit_free(said);
+    return status;
+}
+
+enum fdit_status units_report(fdit_context *ctx, fdit_device *dev, char **out)
+{
+    enum fdit_status status = FDIT_OK;
+    struct gemm_config list[UNITS_MOST];
+    char *text = NULL;
+    int n = units_candidates(opencl_of(dev), list);
+    TRY(fdit_strdup(ctx, n ? "" : "matrix units: none that this device may have\n", &text));
+    for (int i = 0; i < n; i++)
+        for (size_t k = 0; k < sizeof types / sizeof *types; k++)
+            TRY(report_unit(ctx, dev, &list[i], types[k], &text));
+    *out = text;
+    text = NULL;
+out:
+    fdit_free(text);
+    return status;
+}

@@ -1,0 +1,122 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# Matrix units from trial to choice, on PoCL with an emulated one (FINEDIFFUSION_TEST_UNITS): a good one is named
+# and used, its verdict remembered; one that is missing, crashes, hangs or computes wrongly, in its trial or in a
+# job later, costs a line in `devices --all` and multiply-adds do the work. The faults are those of
+# tests/faults/driver.c, over PoCL.
+driver=$PWD/tests/faults/driver.so
+. "${FDIT_SRCDIR:?}/tests/lib.sh"
+real=
+for icd in /etc/OpenCL/vendors/*pocl*.icd; do
+    [ -e "$icd" ] && read -r real <"$icd"
+done
+[ -e "$driver" ] || { echo "built without OpenCL"; exit 77; }
+[ -n "$real" ] || { echo "no PoCL"; exit 77; }
+mkdir over
+echo "$driver" >over/bad.icd
+FINEDIFFUSION_CACHE=$work/cache OCL_ICD_VENDORS=$work/over FDIT_CL_REAL=$real
+export FINEDIFFUSION_CACHE OCL_ICD_VENDORS FDIT_CL_REAL
+unset FINEDIFFUSION_DEVICE FINEDIFFUSION_OPENCL_GEMM OCL_ICD_FILENAMES FINEDIFFUSION_DRIVER_SECONDS
+one="linear 37x48x52"
+# job CODE PRECISION [ARGUMENT]...: one product, its JSON in out
+job() {
+    wanted=$1 precision=$2
+    shift 2
+    checks=$((checks + 1))
+    "$program" bench "$one" --repetitions 1 --device opencl --precision "$precision" --json "$@" >out 2>err
+    got=$?
+    [ "$got" = "$wanted" ] || fail "exit $got instead of $wanted" "$(tail -n 3 err)"
+}
+by() { says out "\"engine\": \"$1"; }
+devices() {
+    checks=$((checks + 1))
+    "$program" devices "$@" >out 2>err || fail "devices: exit $?" "$(cat err)"
+}
+units() { grep -l '^unit ' cache/opencl/*.driver 2>/dev/null | wc -l; }
+
+# Nothing that PoCL says of itself makes a unit a candidate, and in f32 nothing is tried.
+job 0 bf16
+by 'multiply-adds of rounded numbers"'
+FINEDIFFUSION_TEST_UNITS=emulated-mma
+export FINEDIFFUSION_TEST_UNITS
+job 0 f32
+by 'multiply-adds"'
+equal "trials before a product in 16 bits" "$(units)" 0
+
+# A good one.
+job 0 bf16 --verbose
+by 'matrix unit emulated-mma, '
+says err 'matrix unit emulated-mma, bf16: .* GFLOP/s, .* by multiply-adds, NMSE'
+says err 'products in bf16 by matrix unit emulated-mma'
+says err 'forward 37x48x52 by matrix emulated-mma'
+equal "trials" "$(units)" 1
+cp cache/opencl/*.driver .
+job 0 bf16
+by 'matrix unit emulated-mma, '
+equal "a trial is remembered" "$(cat cache/opencl/*.driver | cksum)" "$(cat ./*.driver | cksum)"
+FINEDIFFUSION_OPENCL_GEMM=default job 0 bf16
+by 'multiply-adds of rounded numbers"'
+"$program" bench "$one" --repetitions 1 --device opencl --precision bf16 >out 2>err
+says out 'precision bf16 by matrix unit emulated-mma, '
+
+# Without the instruction that it needs: the driver's compiler says no.
+FINEDIFFUSION_TEST_UNITS=mma
+job 0 bf16
+by 'multiply-adds of rounded numbers"'
+devices --all
+says out 'products in f32 by multiply-adds; bf16 by multiply-adds of rounded numbers'
+says out 'matrix unit mma, bf16: forward 37x45x50: .*its compiler refuses linear_matrix.cl'
+devices --all --json
+says out '"refused_engines": '
+says out '"bf16": "multiply-adds of rounded numbers"'
+devices
+checks=$((checks + 1))
+! grep -q 'matrix unit mma' out || fail "devices without --all names what failed"
+FINEDIFFUSION_TEST_UNITS=emulated-mma
+
+# fault NAME WORDS: in the trial
+fault() {
+    FDIT_CL_DRIVER=$1
+    export FDIT_CL_DRIVER
+    job 0 bf16 --verbose
+    by 'multiply-adds of rounded numbers"'
+    says err "matrix unit emulated-mma, bf16: $2"
+    job 0 bf16 --verbose # as it is remembered
+    says err "matrix unit emulated-mma, bf16: $2"
+    unset FDIT_CL_DRIVER
+}
+rm -f cache/opencl/*.bin # a program that is known is not built
+fault unit-build:wrong 'forward 37x45x50: wrong by NMSE [0-9.]*; [0-9]* of 1665 numbers, the first in row 0, column [0-9]*: .* instead of '
+rm -f cache/opencl/*.bin
+fault unit-build:abort 'it aborts (signal 6, .*) when its products are compared'
+fault unit-run:segv 'it crashes (signal 11, .*) when its products are compared'
+fault unit-run:exit 'it ends the program (exit status 0) when its products are compared'
+FDIT_CL_DRIVER=unit-run:hang
+export FDIT_CL_DRIVER
+job 0 f32 # the device itself has all the time that it needs
+FINEDIFFUSION_DRIVER_SECONDS=4 fault unit-run:hang 'it does not answer within 4 seconds'
+
+# Good in its trial, and a crash in a job: the next one does without, until it is tried again.
+FDIT_CL_DRIVER=late:segv FDIT_LATE=100000
+export FDIT_CL_DRIVER FDIT_LATE
+job 0 bf16
+by 'matrix unit emulated-mma, '
+FDIT_LATE=1 job 139 bf16
+job 0 bf16 --verbose
+by 'multiply-adds of rounded numbers"'
+says err 'matrix unit emulated-mma, bf16: it ended an earlier job by signal 11'
+devices --all
+says out 'bf16 by matrix unit emulated-mma, '
+job 0 bf16
+by 'matrix unit emulated-mma, '
+unset FDIT_CL_DRIVER FDIT_LATE
+
+# What a report says, of units that work and of one that does not.
+FINEDIFFUSION_TEST_UNITS=emulated-mma,mma
+good selftest --device opencl:0:0 --precision bf16 --tiny --report report.txt
+says report.txt '^extensions: '
+says report.txt '^matrix unit emulated-mma, bf16: works: '
+says report.txt '^matrix unit emulated-mma, f16: works: '
+says report.txt '^matrix unit mma, bf16: not used: .*whole log: '
+says report.txt '^matrix unit mma, f16: not used: '
+finish
