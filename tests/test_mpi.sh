@@ -69,6 +69,19 @@ says on4/log.jsonl '"sent_bytes":[1-9].*"waiting":0'
 grep -q sent_bytes on1/log.jsonl && fail "one process sends something"
 equal "lines of the log" "$(wc -l <on4/log.jsonl)" "$(wc -l <on1/log.jsonl)"
 
+# with a prior, whose micro-batches have no rows of the table to fetch
+good sample --base $base --classes C,D --per-class 4 --guide none --sampler ddim --steps 3 --quiet --out prior
+for n in 1 2; do
+    checks=$((checks + 1))
+    together $n $run --accumulate $((4 / n)) --steps 3 --prior prior --prior-weight 0.5 --out prior$n ||
+        fail "$n processes with a prior" "$(cat message)"
+    same_as prior1 prior$n
+done
+says prior2/log.jsonl '"prior_mse":.*"sent_bytes":[1-9]'
+checks=$((checks + 1))
+together 2 $run --steps 3 --prior-per-class 2 --out drawn-together && fail "two processes draw a prior"
+says message '--prior-per-class draws in one process.*give --prior DIR'
+
 # 3, then 2, then 1: the last checkpoint's step is the next one's first
 long="$run --steps 600 --checkpoint-every 3 --out changing"
 for n in 3 2; do

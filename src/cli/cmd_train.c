@@ -84,6 +84,14 @@ static void banner_data(struct fdit_cli *cli, const struct fdit_train_banner *b)
         fdit_cli_banner(cli, "validation", "%zu picture%s", b->val_all, b->val_all == 1 ? "" : "s");
 }
 
+static void banner_prior(struct fdit_cli *cli, const struct fdit_train_banner *b)
+{
+    if (b->prior)
+        fdit_cli_banner(cli, "prior", "%s: %zu picture%s of %zu class%s, their loss times %g", b->prior,
+                        b->prior_pictures, b->prior_pictures == 1 ? "" : "s", b->prior_classes,
+                        b->prior_classes == 1 ? "" : "es", b->prior_weight);
+}
+
 static void print_start(void *user, const struct fdit_train_banner *b)
 {
     struct watch *w = user;
@@ -96,6 +104,7 @@ static void print_start(void *user, const struct fdit_train_banner *b)
                     b->storage == FDIT_F32 ? "" : fdit_dtype_name(b->storage));
     banner_model(cli, b);
     banner_data(cli, b);
+    banner_prior(cli, b);
     const int group = b->batch * b->accumulate * b->devices_n;
     const double epochs = b->epoch_steps ? (double)b->steps / (double)b->epoch_steps : 0;
     fdit_cli_banner(cli, "steps", "%" PRId64 " of %d picture%s, %" PRId64 " an epoch (%.3g epoch%s)",
@@ -110,15 +119,20 @@ static void print_start(void *user, const struct fdit_train_banner *b)
 static void print_step(void *user, const struct fdit_train_progress *p)
 {
     struct watch *w = user;
-    char note[96];
-    snprintf(note, sizeof note, "loss %.4f, %.1f images/s", p->loss, p->images_per_second);
+    const bool has_prior = !isnan(p->prior_mse);
+    char note[128], prior[80] = "";
+    if (has_prior)
+        snprintf(prior, sizeof prior, ", prior %.4f", p->prior_mse + p->prior_vb);
+    snprintf(note, sizeof note, "loss %.4f%s, %.1f images/s", p->loss, prior, p->images_per_second);
     fdit_cli_progress_update(w->cli, (uint64_t)p->step, note);
     if (!w->cli->json)
         return;
+    if (has_prior)
+        snprintf(prior, sizeof prior, ",\"prior_mse\":%.9g,\"prior_vb\":%.9g", p->prior_mse, p->prior_vb);
     fdit_cli_print(w->cli,
                    "{\"step\":%" PRId64 ",\"loss\":%.9g,\"mse\":%.9g,\"vb\":%.9g,\"lr\":%.9g,"
-                   "\"images_per_second\":%.4g,\"seconds\":%.3f}\n",
-                   p->step, p->loss, p->mse, p->vb, p->lr, p->images_per_second, p->seconds);
+                   "\"images_per_second\":%.4g,\"seconds\":%.3f%s}\n",
+                   p->step, p->loss, p->mse, p->vb, p->lr, p->images_per_second, p->seconds, prior);
 }
 
 static void print_validation(void *user, int64_t step, double mse, double vb)

@@ -271,10 +271,24 @@ static void qk_norm_backward(struct fdit_model *m, const struct fdit_block_site 
                     .m = rows, .n = size, .db = fdit_param_grad(m, params[i]), .dy = sums[i], .beta = beta });
 }
 
+/* A pass with rows of the prior's table: what stands for the model's own rows gets no gradient. */
+static void no_class_gradient(struct fdit_model *m, int beta)
+{
+    const struct fdit_end_layers *e = &m->params.ends;
+    const struct fdit_param *of_class[] = { e->table, e->class_map.weight, e->class_map.bias };
+    for (size_t i = 0; beta == 0 && i < sizeof of_class / sizeof *of_class; i++)
+        if (of_class[i] && of_class[i]->trained)
+            fdit_fill(m->dev, fdit_param_grad(m, of_class[i]), of_class[i]->count, 0);
+}
+
 /* c += table[row], and what the map of class vectors gives */
 static void add_class_backward(struct fdit_model *m, struct fdit_tensor dc, int n, int beta)
 {
     const struct fdit_param *table = m->params.ends.table;
+    if (m->prior) {
+        no_class_gradient(m, beta);
+        return;
+    }
     if (table->trained)
         fdit_scatter_add(m->dev, &(struct fdit_scatter_add_args){ .samples = n,
                                                                   .table_rows = m->config.table_rows,

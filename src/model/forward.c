@@ -189,18 +189,19 @@ static void add_class_map(struct fdit_model *m, int n)
           (struct fdit_linear_args){ .y = m->c, .x = m->class_in, .beta = 1 });
 }
 
-/* c += table[row], and what the map of class vectors gives */
+/* c += table[row], and what the map of class vectors gives; or row of the prior's table alone */
 static void add_class(struct fdit_model *m, int n)
 {
+    const int own = m->values == FDIT_VALUES_BASE ? 1 : m->config.table_rows;
     fdit_gather(m->dev, &(struct fdit_gather_args){
                             .samples = n,
-                            .table_rows = m->values == FDIT_VALUES_BASE ? 1 : m->config.table_rows,
+                            .table_rows = m->prior ? m->options.prior_rows : own,
                             .width = m->config.width,
                             .y = m->c,
-                            .table = fdit_param_value(m, m->params.ends.table),
+                            .table = m->prior ? m->prior_table : fdit_param_value(m, m->params.ends.table),
                             .index = m->index,
                             .beta = 1 });
-    if (m->config.class_vectors)
+    if (m->config.class_vectors && !m->prior)
         add_class_map(m, n);
 }
 

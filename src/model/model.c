@@ -260,6 +260,9 @@ static enum fdit_status plan_tensors(fdit_context *ctx, struct fdit_model *m)
                     "vectors of the classes"));
             TRY(own(ctx, m, batch, &m->class_in, FDIT_F32, k * width, "vectors of the samples"));
         }
+        if (m->options.prior_rows)
+            TRY(own(ctx, m, FDIT_PLAN_WEIGHTS, &m->prior_table, FDIT_F32, (size_t)m->options.prior_rows * d,
+                    "class rows of the prior"));
         TRY(own(ctx, m, scratch, &m->silu_c, FDIT_F32, k * d, "SiLU of the condition"));
         TRY(own(ctx, m, scratch, &m->head_mod, FDIT_F32, k * 2 * d, "head modulation"));
         TRY(own(ctx, m, train ? FDIT_PLAN_ACTIVATIONS : scratch, &m->mods, FDIT_F32,
@@ -673,6 +676,12 @@ enum fdit_status fdit_model_set_class_vectors(fdit_context *ctx, struct fdit_mod
     for (int32_t c = 0; c < classes; c++)
         fdit_write(m->dev, fdit_at(m->class_vectors, (size_t)c * d), vectors + (size_t)at[c] * d, d);
     m->frozen_rows = frozen ? classes : 0;
+    return fdit_device_status(ctx, m->dev);
+}
+
+enum fdit_status fdit_model_set_prior(fdit_context *ctx, struct fdit_model *m, const float *table)
+{
+    fdit_write(m->dev, m->prior_table, table, (size_t)m->options.prior_rows * (size_t)m->config.width);
     return fdit_device_status(ctx, m->dev);
 }
 

@@ -39,6 +39,7 @@ struct fdit_model_options {
     bool ema;          /* keep EMA of the trained parameters */
     bool profiles;     /* keep the averages of ema_profile.h, too; fdit_model_set gives them the value */
     bool base_values;  /* keep their values in the base, and one row of its table: fdit_model_set_base */
+    int prior_rows;    /* keep so many frozen rows of another class table: fdit_model_set_prior */
     int batch;         /* the most samples of one forward pass */
     int conditions;    /* inference: hold the modulations of so many samples, those of several
                                    * passes: fdit_condition. 0: of a batch */
@@ -77,7 +78,7 @@ struct fdit_block_saved {
     struct fdit_tensor qk_xhat, qk_rstd; /* [M, 2 D], [M, 2 H] with config.qk_norm */
 };
 
-enum { FDIT_MODEL_TENSORS = 34 }; /* at the most, with a buffer of their own */
+enum { FDIT_MODEL_TENSORS = 35 }; /* at the most, with a buffer of their own */
 
 struct fdit_model {
     fdit_device *dev;
@@ -130,8 +131,10 @@ struct fdit_model {
     struct fdit_tensor class_vectors;   /* config.class_vectors, d: [rows of the table, d] */
     struct fdit_tensor class_in;        /* [K, d] those of the samples */
     int frozen_rows;                    /* of the class table, from the first: they get no gradient */
-    struct fdit_tensor branches;        /* [kept_branches, depth, 2, M, D] */
-    const struct fdit_branch_use *use;  /* of the pass in progress; NULL: computed, and not kept */
+    struct fdit_tensor prior_table;     /* [options.prior_rows, D] */
+    bool prior; /* the pass takes rows of prior_table, and they get no gradient, nor does a map of vectors */
+    struct fdit_tensor branches;       /* [kept_branches, depth, 2, M, D] */
+    const struct fdit_branch_use *use; /* of the pass in progress; NULL: computed, and not kept */
 
     /* In and out. */
     struct fdit_tensor input;   /* [B, C, S, S] */
@@ -164,6 +167,8 @@ enum fdit_status fdit_model_set_base(fdit_context *ctx, struct fdit_model *model
 enum fdit_status fdit_model_set_class_vectors(fdit_context *ctx, struct fdit_model *model,
                                               const float *vectors, const int32_t *at, int32_t classes,
                                               bool frozen);
+/* The rows of options.prior_rows: table [prior_rows, D]. */
+enum fdit_status fdit_model_set_prior(fdit_context *ctx, struct fdit_model *model, const float *table);
 /* Rows first..first+n-1 of the class table as samples get them, what the map gives included: out [n, D]. Uses
  * the model's tensors of a pass. */
 enum fdit_status fdit_model_class_rows(fdit_context *ctx, struct fdit_model *model, enum fdit_values values,

@@ -25,7 +25,8 @@ bool fdit_autoencoder_encodes(const struct fdit_train_options *o)
         return false;
     char *end = NULL;
     bool pictures = o->validation && (strtod(o->validation, &end), *end);
-    return !fdit_cache_is(o->data) || (pictures && !fdit_cache_is(o->validation));
+    return !fdit_cache_is(o->data) || (pictures && !fdit_cache_is(o->validation)) || o->prior_per_class ||
+           (o->prior && !fdit_cache_is(o->prior));
 }
 
 enum fdit_status fdit_autoencoder_open(fdit_context *ctx, const struct fdit_train_options *o,

@@ -7,6 +7,7 @@
 #include "format/tfevents.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -150,22 +151,31 @@ enum fdit_status fdit_journal_step(fdit_context *ctx, struct fdit_journal *j,
                                    const struct fdit_journal_step *s)
 {
     enum fdit_status status = FDIT_OK;
-    static const char *const tags[] = { "loss",       "mse",    "vb", "lr", "images_per_second",
-                                        "sent_bytes", "waiting" };
-    const float values[] = {
-        (float)s->loss,       (float)s->mse,    (float)s->vb, (float)s->lr, (float)s->images_per_second,
-        (float)s->sent_bytes, (float)s->waiting
-    };
-    char line[400], travelled[80] = "";
+    static const char *const tags[] = { "loss", "mse", "vb", "lr", "images_per_second" };
+    static const char *const prior_tags[] = { "prior_mse", "prior_vb" };
+    static const char *const sent_tags[] = { "sent_bytes", "waiting" };
+    const float values[] = { (float)s->loss, (float)s->mse, (float)s->vb, (float)s->lr,
+                             (float)s->images_per_second };
+    const float prior_values[] = { (float)s->prior_mse, (float)s->prior_vb };
+    const float sent_values[] = { (float)s->sent_bytes, (float)s->waiting };
+    const bool has_prior = !isnan(s->prior_mse);
+    char line[480], travelled[80] = "", prior[80] = "";
     if (s->several)
         snprintf(travelled, sizeof travelled, ",\"sent_bytes\":%.0f,\"waiting\":%.4f", s->sent_bytes,
                  s->waiting);
-    int n = snprintf(line, sizeof line,
-                     "{\"step\":%" PRId64 ",\"loss\":%.9g,\"mse\":%.9g,\"vb\":%.9g,\"lr\":%.9g,"
-                     "\"images_per_second\":%.4g,\"seconds\":%.3f%s}\n",
-                     s->step, s->loss, s->mse, s->vb, s->lr, s->images_per_second, s->seconds, travelled);
+    if (has_prior)
+        snprintf(prior, sizeof prior, ",\"prior_mse\":%.9g,\"prior_vb\":%.9g", s->prior_mse, s->prior_vb);
+    int n =
+        snprintf(line, sizeof line,
+                 "{\"step\":%" PRId64 ",\"loss\":%.9g,\"mse\":%.9g,\"vb\":%.9g,\"lr\":%.9g,"
+                 "\"images_per_second\":%.4g,\"seconds\":%.3f%s%s}\n",
+                 s->step, s->loss, s->mse, s->vb, s->lr, s->images_per_second, s->seconds, prior, travelled);
     TRY(put_line(ctx, j, line, (size_t)n));
-    TRY(put_events(ctx, j, fdit_tfevents_scalars(ctx, j->events, s->step, s->several ? 7 : 5, tags, values)));
+    TRY(put_events(ctx, j, fdit_tfevents_scalars(ctx, j->events, s->step, 5, tags, values)));
+    if (has_prior)
+        TRY(put_events(ctx, j, fdit_tfevents_scalars(ctx, j->events, s->step, 2, prior_tags, prior_values)));
+    if (s->several)
+        TRY(put_events(ctx, j, fdit_tfevents_scalars(ctx, j->events, s->step, 2, sent_tags, sent_values)));
 out:
     return status;
 }

@@ -22,6 +22,7 @@ enum fdit_status fdit_journal_close(fdit_context *ctx, struct fdit_journal *j);
 struct fdit_journal_step {
     int64_t step;
     double loss, mse, vb, lr, images_per_second, seconds;
+    double prior_mse, prior_vb; /* of a prior (prior.h); NaN: there is none */
     /* of processes: what this one sent since the step before, and its share of the time waiting */
     bool several;
     double sent_bytes, waiting;

@@ -28,14 +28,15 @@ out:
 }
 
 enum fdit_status fdit_made_of_data(fdit_context *ctx, const struct fdit_train_source *data,
-                                   const struct fdit_train_source *val, fdit_looked_fn looked, void *user,
-                                   struct fdit_made_of *out)
+                                   const struct fdit_train_source *val, const struct fdit_train_source *prior,
+                                   fdit_looked_fn looked, void *user, struct fdit_made_of *out)
 {
     enum fdit_status status = FDIT_OK;
     const struct fdit_taxonomy *tax = fdit_train_source_taxonomy(data);
     *out = (struct fdit_made_of){ .n_classes = (size_t)fdit_taxonomy_n_classes(tax),
                                   .pictures = fdit_train_source_size(data),
-                                  .has_val = val != NULL };
+                                  .has_val = val != NULL,
+                                  .has_prior = prior != NULL };
     TRY(fdit_taxonomy_to_json(ctx, tax, &out->taxonomy));
     TRY(fdit_alloc(ctx, out->n_classes, sizeof *out->marks, &out->marks));
     TRY(fdit_alloc(ctx, out->n_classes, sizeof *out->counts, &out->counts));
@@ -45,6 +46,10 @@ enum fdit_status fdit_made_of_data(fdit_context *ctx, const struct fdit_train_so
     if (val) {
         out->val_pictures = fdit_train_source_size(val);
         TRY(mark_whole(ctx, val, looked, user, &out->val));
+    }
+    if (prior) {
+        out->prior_pictures = fdit_train_source_size(prior);
+        TRY(mark_whole(ctx, prior, looked, user, &out->prior));
     }
 out:
     return status;
@@ -65,6 +70,14 @@ static void put_hex(struct fdit_json *b, json_t *to, const char *key, uint64_t v
     char text[17];
     snprintf(text, sizeof text, "%016" PRIx64, value);
     fdit_json_put_text(b, to, key, text);
+}
+
+/* Pictures beside the run's own. */
+static void put_other(struct fdit_json *b, const char *key, size_t pictures, uint64_t mark)
+{
+    json_t *to = fdit_json_put_object(b, NULL, key);
+    fdit_json_put_int(b, to, "pictures", (int64_t)pictures);
+    put_hex(b, to, "mark", mark);
 }
 
 static void class_text(const struct fdit_made_of *id, size_t i, char text[CLASS_TEXT + 1])
@@ -88,11 +101,10 @@ enum fdit_status fdit_made_of_json(fdit_context *ctx, const struct fdit_made_of 
     json_t *data = fdit_json_put_object(&b, NULL, "data");
     fdit_json_put_int(&b, data, "pictures", (int64_t)id->pictures);
     fdit_json_put_text(&b, data, "classes", classes);
-    if (id->has_val) {
-        json_t *val = fdit_json_put_object(&b, NULL, "val");
-        fdit_json_put_int(&b, val, "pictures", (int64_t)id->val_pictures);
-        put_hex(&b, val, "mark", id->val);
-    }
+    if (id->has_val)
+        put_other(&b, "val", id->val_pictures, id->val);
+    if (id->has_prior)
+        put_other(&b, "prior", id->prior_pictures, id->prior);
     if (id->has_base)
         put_hex(&b, NULL, "base", id->base);
     if (id->has_delta)
@@ -209,11 +221,23 @@ static enum fdit_status compare_file(fdit_context *ctx, const json_t *was, const
                      option, name, json_string_value(old), is);
 }
 
+/* Pictures beside the run's own, where the run has and had some. */
+static enum fdit_status compare_other(fdit_context *ctx, const json_t *was, const char *option,
+                                      const char *name, bool has, size_t pictures, uint64_t mark)
+{
+    const json_t *old = json_object_get(was, option);
+    const json_int_t before = json_integer_value(json_object_get(old, "pictures"));
+    if (!old || !has || (before == (json_int_t)pictures && same_hex(json_object_get(old, "mark"), mark)))
+        return FDIT_OK;
+    return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
+                     "--resume: --%s %s has other pictures than when the run began (%lld then, %zu now); %s",
+                     option, name, (long long)before, pictures, advice);
+}
+
 enum fdit_status fdit_made_of_compare(fdit_context *ctx, const json_t *was, const struct fdit_made_of *is,
                                       const struct fdit_made_of_names *names, bool other_data, bool *differs)
 {
     enum fdit_status status = FDIT_OK;
-    const json_t *val = json_object_get(was, "val");
     *differs = false;
     TRY(compare_classes(ctx, was, is, names));
     TRY(compare_file(ctx, was, "base", names->base, is->has_base, is->base));
@@ -221,14 +245,10 @@ enum fdit_status fdit_made_of_compare(fdit_context *ctx, const json_t *was, cons
     TRY(compare_file(ctx, was, "vae", names->vae, is->has_vae, is->vae));
     TRY(compare_file(ctx, was, "class-vectors", names->vectors, is->has_vectors, is->vectors));
     status = compare_pictures(ctx, was, is, names);
-    if (status == FDIT_OK && is->has_val && val &&
-        (json_integer_value(json_object_get(val, "pictures")) != (json_int_t)is->val_pictures ||
-         !same_hex(json_object_get(val, "mark"), is->val)))
-        status = fdit_fail(
-            ctx, FDIT_ERROR_ARGUMENT,
-            "--resume: --val %s has other pictures than when the run began (%lld then, %zu now); %s",
-            names->val, (long long)json_integer_value(json_object_get(val, "pictures")), is->val_pictures,
-            advice);
+    if (status == FDIT_OK)
+        status = compare_other(ctx, was, "val", names->val, is->has_val, is->val_pictures, is->val);
+    if (status == FDIT_OK)
+        status = compare_other(ctx, was, "prior", names->prior, is->has_prior, is->prior_pictures, is->prior);
     if (status == FDIT_ERROR_ARGUMENT && other_data) {
         *differs = true;
         return FDIT_OK;

@@ -15,15 +15,15 @@ struct fdit_made_of {
     uint64_t *marks; /* [n_classes], see fdit_train_source_marks */
     size_t *counts;  /* [n_classes] pictures */
     size_t pictures;
-    bool has_val, has_base, has_delta, has_vae, has_vectors;
-    size_t val_pictures;
-    uint64_t val, base, delta, vae, vectors; /* marks of the validation data, hashes of the files' numbers */
+    bool has_val, has_prior, has_base, has_delta, has_vae, has_vectors;
+    size_t val_pictures, prior_pictures;
+    uint64_t val, prior, base, delta, vae, vectors; /* marks of other data, hashes of the files' numbers */
 };
 
-/* Fills classes and pictures; val NULL: no validation data of their own. */
+/* Fills classes and pictures; val NULL: no validation data of their own; prior NULL: none. */
 enum fdit_status fdit_made_of_data(fdit_context *ctx, const struct fdit_train_source *data,
-                                   const struct fdit_train_source *val, fdit_looked_fn looked, void *user,
-                                   struct fdit_made_of *out);
+                                   const struct fdit_train_source *val, const struct fdit_train_source *prior,
+                                   fdit_looked_fn looked, void *user, struct fdit_made_of *out);
 void fdit_made_of_fini(struct fdit_made_of *id); /* an all-zero one is allowed */
 
 /* One line of JSON, the same for the same contents. Free with fdit_free. */
@@ -31,7 +31,7 @@ enum fdit_status fdit_made_of_json(fdit_context *ctx, const struct fdit_made_of 
 
 /* Names for messages: NULL where there is no such file. */
 struct fdit_made_of_names {
-    const char *run, *data, *val, *base, *delta, *vae, *vectors;
+    const char *run, *data, *val, *prior, *base, *delta, *vae, *vectors;
 };
 /* Compares with what `was` (of fdit_made_of_json) says: FDIT_ERROR_ARGUMENT with the first difference, what
  * it was and is, and what to do. other_data: the pictures may be others, the classes may not; *differs is

@@ -310,6 +310,60 @@ out:
     return status;
 }
 
+/* What the run begins from. */
+static struct fdit_checkpoint *beginning(const struct run *r)
+{
+    const bool table = r->start && fdit_checkpoint_has(r->start, "y_embedder.embedding_table.weight");
+    return table ? r->start : r->base;
+}
+
+/* Drawn by this process: others would wait for it, or for a folder that they do not see. */
+static enum fdit_status draw_prior(fdit_context *ctx, struct run *r, bool plan_only)
+{
+    const struct fdit_train_options *o = r->o;
+    const struct fdit_vae *vae = fdit_autoencoder_vae(r->coder);
+    const struct fdit_sample_hooks hooks = { .user = r->output.hooks.user,
+                                             .on_plan = r->output.hooks.on_plan };
+    if (r->members > r->devices->n)
+        return fdit_fail(
+            ctx, FDIT_ERROR_ARGUMENT,
+            "--prior-per-class draws in one process; draw them before, with 'finediffusion sample "
+            "--guide none --per-class %d --out DIR', and give --prior DIR",
+            o->prior_per_class);
+    return fdit_prior_draw(ctx, r->devices, o, vae ? fdit_vae_config_of(vae)->scale : 0, &hooks, plan_only,
+                           &r->prior);
+}
+
+enum fdit_status fdit_run_open_prior(fdit_context *ctx, struct run *r, bool plan_only)
+{
+    enum fdit_status status = FDIT_OK;
+    const struct fdit_train_options *o = r->o;
+    struct fdit_prior *p = &r->prior;
+    if (!fdit_prior_wanted(o))
+        return FDIT_OK;
+    TRY(fdit_prior_classes(ctx, beginning(r), p));
+    if (o->prior)
+        TRY(fdit_strdup(ctx, o->prior, &p->path));
+    else
+        TRY(draw_prior(ctx, r, plan_only));
+    if (plan_only && !o->prior)
+        return FDIT_OK;
+    if (!r->coder && r->config.channels != 1 && r->config.channels != 3 && !fdit_cache_is(p->path))
+        FAIL(ctx, FDIT_ERROR_ARGUMENT,
+             "--prior %s: the model works on latents (%d channels); give --vae FILE to encode its pictures, "
+             "or "
+             "a cache made by 'finediffusion encode'",
+             p->path, r->config.channels);
+    TRY(open_one(ctx, r, p->path, NULL, false, &p->data));
+    p->tax = fdit_train_source_taxonomy(p->data);
+    p->pictures = fdit_train_source_size(p->data);
+    p->classes = (size_t)fdit_taxonomy_n_classes(p->tax);
+    p->rule = (struct fdit_row_rule){ .taxonomy = p->tax };
+    TRY(fdit_prior_rows(ctx, beginning(r), r->config.width, p));
+out:
+    return status;
+}
+
 struct fdit_loader_options fdit_run_loader(const struct run *r)
 {
     const struct fdit_exchange *x = r->output.hooks.exchange;
@@ -444,11 +498,16 @@ static enum fdit_status plan_reading(fdit_context *ctx, struct run *r)
     const struct fdit_train_options *o = r->o;
     struct fdit_plan *plan = &r->model->plan;
     bool apart = r->output.val.data && r->output.val.data != r->data, same = r->output.val.data == r->data;
+    size_t prior = 0;
     size_t room = fdit_plan_room(plan, o->memory ? o->memory : fdit_device_info(r->dev)->memory), bytes,
            more = 0;
     int workers = o->workers > 1 ? o->workers : 1;
     if (apart)
         TRY(fdit_train_source_plan_reading(ctx, r->output.val.data, 1, room / 2, o->skip_bad, &more));
+    if (r->prior.data) /* its loader has workers of its own */
+        TRY(fdit_train_source_plan_reading(ctx, r->prior.data, workers, (room - more) / 2, o->skip_bad,
+                                           &prior));
+    more += prior;
     TRY(fdit_train_source_plan_reading(ctx, r->data, workers + (same && o->workers > 0), room - more,
                                        o->skip_bad, &bytes));
     TRY(fdit_plan_add(ctx, plan, FDIT_PLAN_HOST, NULL, bytes + more, "decoding, %d worker%s%s", workers,
@@ -466,6 +525,25 @@ static enum fdit_status plan_learning(fdit_context *ctx, struct run *r)
              "--learn-guidance works on one device; give one --device, or leave it out");
     TRY(fdit_step_learn_guidance(ctx, r->step));
     TRY(fdit_learn_new(ctx, r->o, &r->rule, r->objective, r->guide_rank, (size_t)r->o->batch, &r->learn));
+out:
+    return status;
+}
+
+/* In host memory: the batches of its loader, and the rows until they are on the device. */
+static enum fdit_status plan_prior(fdit_context *ctx, struct run *r, const struct fdit_loader_options *l)
+{
+    enum fdit_status status = FDIT_OK;
+    const struct fdit_prior *p = &r->prior;
+    const struct fdit_loader_options own = fdit_prior_loader(p, *l);
+    const struct fdit_train_source *like = p->data ? p->data : r->data;
+    if (!fdit_prior_wanted(r->o))
+        return FDIT_OK;
+    TRY(fdit_plan_add(ctx, &r->model->plan, FDIT_PLAN_HOST, NULL,
+                      fdit_loader_bytes(p->pictures, fdit_train_source_item_bytes(like),
+                                        fdit_train_source_item(like), &own),
+                      "pictures and batches of the prior"));
+    TRY(fdit_plan_add(ctx, &r->model->plan, FDIT_PLAN_HOST, NULL,
+                      p->classes * (size_t)r->config.width * sizeof(float), "class rows of the prior"));
 out:
     return status;
 }
@@ -497,6 +575,7 @@ enum fdit_status fdit_run_plan(fdit_context *ctx, struct run *r)
                                     .ema = !follows,
                                     .profiles = !follows && o->ema_profiles,
                                     .base_values = fdit_learn_wanted(o) && o->learn_guide == FDIT_LEARN_BASE,
+                                    .prior_rows = (int)r->prior.classes,
                                     .batch = o->batch,
                                     .recompute = o->recompute,
                                     .activations = o->activations,
@@ -505,10 +584,10 @@ enum fdit_status fdit_run_plan(fdit_context *ctx, struct run *r)
     r->item = (size_t)r->config.channels * (size_t)r->config.input_size * (size_t)r->config.input_size;
     TRY(fdit_model_new(ctx, r->dev, &r->config, &m, &r->model));
     TRY(check_start(ctx, r));
-    TRY(fdit_step_new(ctx, r->model, r->objective, o->accumulate, &r->step));
+    TRY(fdit_step_new(ctx, r->model, r->objective, fdit_run_micros(r), &r->step));
     if (fdit_learn_wanted(o))
         TRY(plan_learning(ctx, r));
-    TRY(fdit_replicas_new(ctx, r->devices, r->model, r->step, r->objective, o->accumulate,
+    TRY(fdit_replicas_new(ctx, r->devices, r->model, r->step, r->objective, fdit_run_micros(r),
                           r->output.hooks.exchange, &r->replicas));
     r->model->plan.title = r->devices->n > 1 ? fdit_device_info(r->dev)->name : NULL;
     TRY(plan_preview(ctx, r));
@@ -516,6 +595,7 @@ enum fdit_status fdit_run_plan(fdit_context *ctx, struct run *r)
                       fdit_loader_bytes(r->n_train, fdit_train_source_item_bytes(r->data),
                                         fdit_train_source_item(r->data), &l),
                       "pictures and batches"));
+    TRY(plan_prior(ctx, r, &l));
     TRY(plan_vectors(ctx, r));
     if (r->coder)
         TRY(fdit_autoencoder_plan(ctx, r->coder, r->model, r->output.preview != NULL,
@@ -526,6 +606,8 @@ enum fdit_status fdit_run_plan(fdit_context *ctx, struct run *r)
     if (r->output.hooks.on_plan)
         r->output.hooks.on_plan(r->output.hooks.user, &r->model->plan);
     r->summary->process_plan_bytes = fdit_plan_process_bytes(&r->model->plan);
+    if (r->summary->process_plan_bytes < r->prior.process_bytes) /* before, and given back */
+        r->summary->process_plan_bytes = r->prior.process_bytes;
     r->summary->plan_bytes = fdit_plan_device_bytes(&r->model->plan);
     r->summary->trained = fdit_params_trained(&r->model->params);
     r->summary->total = fdit_params_total(&r->model->params);
@@ -588,6 +670,8 @@ static enum fdit_status load_replicas(fdit_context *ctx, struct run *r)
     for (int i = 1; i < fdit_replicas_size(r->replicas); i++) {
         struct fdit_model *m = fdit_replicas_model(r->replicas, i);
         TRY(give_vectors(ctx, r, m));
+        if (r->prior.table)
+            TRY(fdit_model_set_prior(ctx, m, r->prior.table));
         TRY(r->o->from_scratch ? fdit_model_init(ctx, m, r->o->seed)
                                : fdit_model_load(ctx, m, files, r->start ? 2 : 1, true, NULL));
     }
@@ -616,6 +700,8 @@ static enum fdit_status load_first(fdit_context *ctx, struct run *r)
     struct fdit_checkpoint *files[2] = { r->start ? r->start : r->base, r->base };
     TRY(fdit_model_load(ctx, r->model, files, r->start ? 2 : 1, true, &report));
     TRY(fdit_model_init_adapters(ctx, r->model, r->start, o->seed));
+    if (r->prior.table)
+        TRY(fdit_model_set_prior(ctx, r->model, r->prior.table));
     if (report.norms_missing)
         fdit_log(ctx, FDIT_LOG_INFO,
                  "%s is a stock DiT without LayerNorm weights: %d scales and offsets start as 1 and 0",
@@ -645,7 +731,7 @@ enum fdit_status fdit_run_load(fdit_context *ctx, struct run *r)
     TRY(fdit_alloc(ctx, b, sizeof *r->t, &r->t));
     TRY(fdit_alloc(ctx, b, sizeof(int32_t), &r->rows));
     TRY(fdit_run_validation_open(ctx, r));
-    if (fdit_run_encodes(r, r->data))
+    if (fdit_run_encodes(r, r->data) || (r->prior.data && fdit_run_encodes(r, r->prior.data)))
         TRY(fdit_alloc(ctx, b * r->item, sizeof(float), &r->latents));
     TRY(load_first(ctx, r));
     TRY(load_replicas(ctx, r));
@@ -707,7 +793,7 @@ enum fdit_status fdit_run_identify(fdit_context *ctx, struct run *r)
     enum fdit_status status = FDIT_OK;
     const struct fdit_train_source *val = r->output.val.data == r->data ? NULL : r->output.val.data;
     fdit_phase_begin(ctx, fdit_train_source_size(r->data), "listing the pictures");
-    status = fdit_made_of_data(ctx, r->data, val, looked, ctx, &r->identity);
+    status = fdit_made_of_data(ctx, r->data, val, r->prior.data, looked, ctx, &r->identity);
     fdit_phase_end(ctx);
     TRY(status);
     fdit_phase_begin(ctx, 0, "comparing the weights' files");

@@ -9,6 +9,7 @@
 #include "train/learn.h"
 #include "train/lr_range.h"
 #include "train/optimiser.h"
+#include "train/prior.h"
 
 #include <limits.h>
 #include <math.h>
@@ -216,6 +217,26 @@ static bool has_snapshots(const void *args) /* absent as in the files of older p
     return ((const struct fdit_train_options *)args)->snapshots > 0;
 }
 
+static bool weighs_prior(const void *args) /* those of the prior likewise */
+{
+    return ((const struct fdit_train_options *)args)->prior_weight != 1;
+}
+
+static bool has_prior_files(const void *args)
+{
+    return ((const struct fdit_train_options *)args)->prior != NULL;
+}
+
+static bool draws_prior(const void *args)
+{
+    return ((const struct fdit_train_options *)args)->prior_per_class > 0;
+}
+
+static bool picks_prior(const void *args)
+{
+    return ((const struct fdit_train_options *)args)->prior_classes != NULL;
+}
+
 static bool has_profiles(const void *args) /* likewise */
 {
     return ((const struct fdit_train_options *)args)->ema_profiles;
@@ -397,6 +418,22 @@ const struct fdit_option fdit_train_option_table[] = {
     { ROW(FLAG, "ema-profiles", NULL, ema_profiles), RESULT, .kept = has_profiles,
       .help = "keep two more averages in the --snapshots, of which 'convert RUN --ema-length X' makes one of "
               "any length afterwards; takes twice the memory of the trained weights" },
+    { ROW(TEXT, "prior", "DATA", prior), FILES, .kept = has_prior_files,
+      .help =
+          "prior preservation: train in every step on as many pictures of this data set, too, with the class "
+          "rows of the base (of --delta, where one is given), so that its classes are not forgotten; folders "
+          "have "
+          "the names of its classes, or the numbers of its rows" },
+    { ROW(INT, "prior-per-class", "N", prior_per_class), FDIT_RANGE(0, 1 << 20), RESULT, .kept = draws_prior,
+      .note = " 0: none",
+      .help =
+          "instead of --prior: the model that the run begins from draws N pictures of each of its classes "
+          "before, unguided, into RUN/prior" },
+    { ROW(TEXT, "prior-classes", "LIST", prior_classes), RESULT, .kept = picks_prior, .note = ": all",
+      .help = "of these classes alone, as --classes of 'sample'" },
+    { ROW(REAL, "prior-weight", "W", prior_weight), FDIT_RANGE(0, 1000), RESULT, .kept = weighs_prior,
+      .usual = "1",
+      .help = "what the loss of the prior is multiplied with before it is added to that of the pictures" },
 
     FDIT_HEADING("Run"),
     { ROW(TEXT, "out", "RUN", out), .help = "folder of the run; must be empty or not exist yet" },
@@ -570,6 +607,7 @@ enum fdit_status fdit_train_check(fdit_context *ctx, const struct fdit_train_opt
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "--lr-range: %lld steps show no curve; give --steps 100 or more",
              (long long)o->steps);
     TRY(fdit_learn_check(ctx, o));
+    TRY(fdit_prior_check(ctx, o));
 out:
     return status;
 }

@@ -80,6 +80,11 @@ struct fdit_train_options {
     struct fdit_loss_weight loss_weight;
     struct fdit_time_density time_density;
     uint64_t seed;
+    /* prior preservation (prior.h) */
+    const char *prior;         /* data set of classes of the model that the run begins from; NULL: none */
+    int prior_per_class;       /* in its place: pictures of each class that are drawn before; 0: none */
+    const char *prior_classes; /* which, as --classes of sample; NULL: all */
+    double prior_weight;       /* of its loss */
     /* the run */
     const char *out;
     bool resume;

@@ -5,7 +5,8 @@
 #include "core/threads.h"
 #include "train/replica_rows.h"
 
-enum { REPORT = 4 }; /* numbers of a report: sums of mse and vb, samples, norm of the gradient */
+/* Numbers of a report: sums of mse and vb, samples, those of the prior, norm of the gradient. */
+enum { REPORT = 7 };
 
 struct fdit_replicas {
     int n;
@@ -295,7 +296,8 @@ enum fdit_status fdit_replicas_micro(fdit_context *ctx, struct fdit_replicas *f,
     }
     f->micro = micro;
     if (f->rows)
-        TRY(fdit_replica_rows_fetch(ctx, f->rows, f->models, micro->rows, micro->samples, micro->first));
+        TRY(fdit_replica_rows_fetch(ctx, f->rows, f->models, micro->rows, micro->prior ? 0 : micro->samples,
+                                    micro->first));
     TRY(run_all(ctx, f, micro_part));
     if (in_shards(f)) {
         TRY(run_all(ctx, f, read_gradients));
@@ -348,16 +350,21 @@ enum fdit_status fdit_replicas_report_end(fdit_context *ctx, struct fdit_replica
         report[0] = l->mse_sum;
         report[1] = l->vb_sum;
         report[2] = l->samples;
-        report[3] = updates(f, i) ? l->gradient_norm : 0; /* of the sum: only one updates */
+        report[3] = l->prior_mse_sum;
+        report[4] = l->prior_vb_sum;
+        report[5] = l->prior_samples;
+        report[6] = updates(f, i) ? l->gradient_norm : 0; /* of the sum: only one updates */
     }
     TRY(f->exchange->total(ctx, f->exchange, f->report, REPORT));
-    const double *sums = f->report, n = sums[2];
-    *out = (struct fdit_step_losses){ .mse = sums[0] / n,
-                                      .vb = sums[1] / n,
-                                      .gradient_norm = sums[3],
-                                      .mse_sum = sums[0],
+    const double *sums = f->report;
+    *out = (struct fdit_step_losses){ .mse_sum = sums[0],
                                       .vb_sum = sums[1],
-                                      .samples = n };
+                                      .samples = sums[2],
+                                      .prior_mse_sum = sums[3],
+                                      .prior_vb_sum = sums[4],
+                                      .prior_samples = sums[5],
+                                      .gradient_norm = sums[6] };
+    fdit_step_losses_mean(out);
 out:
     return status;
 }

@@ -101,6 +101,7 @@ enum fdit_status fdit_run_check_identity(fdit_context *ctx, struct run *r)
                              &(struct fdit_made_of_names){ .run = o->out,
                                                            .data = o->data,
                                                            .val = o->validation,
+                                                           .prior = r->prior.path,
                                                            .base = o->base,
                                                            .delta = o->delta,
                                                            .vae = o->vae,

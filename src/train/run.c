@@ -70,6 +70,32 @@ out:
     return status;
 }
 
+/* What the steps are made of, from r->at on: the prior has taken as many pictures as the run itself. */
+static enum fdit_status open_streams(fdit_context *ctx, struct run *r)
+{
+    enum fdit_status status = FDIT_OK;
+    const struct fdit_train_options *o = r->o;
+    struct fdit_run_stream *own = &r->streams[0], *prior = &r->streams[1];
+    const struct fdit_loader_options l = fdit_run_loader(r), p = fdit_prior_loader(&r->prior, l);
+    *own = (struct fdit_run_stream){
+        .data = r->data, .rule = &r->rule, .learn = r->learn, .seed = o->seed, .weight = 1
+    };
+    r->n_streams = 1;
+    TRY(fdit_train_source_loader(ctx, own->data, r->train_ids, r->train_ids ? r->n_train : 0, &l,
+                                 &own->loader));
+    if (!fdit_prior_wanted(o))
+        return FDIT_OK;
+    *prior = (struct fdit_run_stream){ .data = r->prior.data,
+                                       .rule = &r->prior.rule,
+                                       .seed = fdit_prior_seed(o->seed),
+                                       .weight = o->prior_weight,
+                                       .prior = true };
+    r->n_streams = 2;
+    TRY(fdit_train_source_loader(ctx, prior->data, NULL, 0, &p, &prior->loader));
+out:
+    return status;
+}
+
 /* Where the run stands goes from the process with the optimiser to all; then each is ready for a step. */
 static enum fdit_status start(fdit_context *ctx, struct run *r)
 {
@@ -77,8 +103,7 @@ static enum fdit_status start(fdit_context *ctx, struct run *r)
     TRY(fdit_replicas_tell(ctx, r->replicas, &r->at, sizeof r->at));
     TRY(fdit_replicas_share(ctx, r->replicas));
     r->summary->nothing = r->at.step > 0 && r->at.step >= r->total;
-    struct fdit_loader_options l = fdit_run_loader(r);
-    TRY(fdit_train_source_loader(ctx, r->data, r->train_ids, r->train_ids ? r->n_train : 0, &l, &r->loader));
+    TRY(open_streams(ctx, r));
     TRY(fdit_run_output_begin(ctx, r));
     if (r->at.step == 0) {
         r->summary->first_val_mse = r->summary->val_mse;
@@ -106,12 +131,13 @@ static void summarise(struct run *r)
     s->gflops = s->images_per_second * each / 1e9;
     if (getrusage(RUSAGE_SELF, &usage) == 0)
         s->peak_bytes = (size_t)usage.ru_maxrss * 1024;
-    if (r->loader) {
-        struct fdit_loader_stats l = fdit_loader_stats(r->loader);
-        s->stall_seconds = l.stall_seconds;
-        s->skipped = l.skipped;
+    s->n_pictures = r->n_train;
+    for (int i = 0; i < r->n_streams; i++) {
+        struct fdit_loader_stats l = fdit_loader_stats(r->streams[i].loader);
+        s->stall_seconds += l.stall_seconds;
+        s->skipped += l.skipped;
+        s->n_pictures -= i == 0 ? (size_t)l.skipped : 0;
     }
-    s->n_pictures = r->n_train - (size_t)s->skipped;
     s->n_val = r->output.val.used - r->output.val.n_bad;
     s->skipped += r->output.val.n_bad;
     memcpy(s->counts, fdit_device_counts(r->dev), sizeof s->counts);
@@ -119,7 +145,8 @@ static void summarise(struct run *r)
 
 static void close_run(struct run *r, bool failed)
 {
-    fdit_loader_close(r->loader);
+    for (int i = 0; i < r->n_streams; i++)
+        fdit_loader_close(r->streams[i].loader);
     fdit_run_output_close(r, failed);
     fdit_replicas_free(r->replicas);
     fdit_step_free(r->step);
@@ -127,6 +154,7 @@ static void close_run(struct run *r, bool failed)
     fdit_model_free(r->model);
     fdit_autoencoder_free(r->coder);
     fdit_train_source_close(r->data);
+    fdit_prior_fini(&r->prior);
     fdit_made_of_fini(&r->identity);
     json_decref(r->before);
     fdit_lr_range_fini(&r->range);
@@ -172,6 +200,7 @@ static enum fdit_status set_up(fdit_context *ctx, struct run *r, struct fdit_tra
     }
     TRY(in_phase(ctx, r, "reading the data's folders", fdit_run_open_data));
     TRY(set_total(ctx, r));
+    TRY(fdit_run_open_prior(ctx, r, plan_only));
     TRY(in_phase(ctx, r, "planning the memory", fdit_run_plan));
     if (!plan_only)
         TRY(prepare(ctx, r));

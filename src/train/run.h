@@ -7,6 +7,7 @@
  *     RUN/checkpoints/step-N.safetensors
  *     RUN/previews/step-N.png
  *     RUN/snapshots/step-N.safetensors  see snapshot.h
+ *     RUN/prior/                    pictures that the base drew before, see prior.h
  *     RUN/val-classes.tsv           losses of each class in the last validation, see class_losses.h
  *     RUN/delta.safetensors         trained parameters (EMA), the result */
 #ifndef FDIT_TRAIN_RUN_H
@@ -21,6 +22,7 @@
 struct fdit_train_progress {
     int64_t step, steps; /* done, of */
     double loss, mse, vb, lr, images_per_second, seconds;
+    double prior_mse, prior_vb; /* of the prior; NaN: there is none */
 };
 
 /* What a run is, known before its first step. */
@@ -34,6 +36,9 @@ struct fdit_train_banner {
     int64_t step, steps, epoch_steps; /* done, of; steps of a pass over the pictures */
     int batch, accumulate, devices_n; /* a step has their product of pictures */
     size_t val_pictures, val_all;     /* looked at, of */
+    const char *prior;                /* folder of its pictures; NULL: none */
+    size_t prior_pictures, prior_classes;
+    double prior_weight;
     size_t plan_bytes, process_plan_bytes;
 };
 

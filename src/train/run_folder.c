@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Whether path has at most the empty folders that a run makes. */
+/* Whether path has at most the empty folders that a run makes, and pictures that were drawn before it. */
 static enum fdit_status look(fdit_context *ctx, const char *path, bool *fresh)
 {
     enum fdit_status status = FDIT_OK;
@@ -22,6 +22,8 @@ static enum fdit_status look(fdit_context *ctx, const char *path, bool *fresh)
         if (!e)
             break;
         if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, ".."))
+            continue;
+        if (!strcmp(e->d_name, "prior")) /* drawing it goes on */
             continue;
         if (strcmp(e->d_name, "checkpoints") && strcmp(e->d_name, "previews") &&
             strcmp(e->d_name, "snapshots")) {

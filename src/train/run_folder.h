@@ -14,8 +14,8 @@ struct fdit_run_folder {
 #define FDIT_NO_RUN_FOLDER ((struct fdit_run_folder){ .lock = FDIT_FOLDER_UNLOCKED })
 
 /* Makes the folder, locks it (see fdit_folder_lock) and looks what is there. What a run that was killed
- * before its config.json leaves (empty folders of its own) counts as nothing. Give back with
- * fdit_run_folder_fini, also after a failure. */
+ * before its config.json leaves (empty folders of its own, drawn pictures of the prior) counts as nothing.
+ * Give back with fdit_run_folder_fini, also after a failure. */
 enum fdit_status fdit_run_folder_init(fdit_context *ctx, const char *path, struct fdit_run_folder *out);
 void fdit_run_folder_fini(struct fdit_run_folder *f);
 /* Removes the folders that init made and, where it was fresh, the files of a run; files that no run makes

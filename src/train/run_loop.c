@@ -60,14 +60,17 @@ static enum fdit_status finish_report(fdit_context *ctx, struct run *r)
     r->last.loss = losses.mse + losses.vb;
     r->last.mse = losses.mse;
     r->last.vb = losses.vb;
+    r->last.prior_mse = losses.prior_mse;
+    r->last.prior_vb = losses.prior_vb;
     if (r->o->lr_high > 0) { /* a test of rates ends where they are too high */
         TRY(fdit_lr_range_add(ctx, &r->range, r->total, r->last.lr,
                               isfinite(losses.gradient_norm) ? r->last.loss : NAN));
         if (r->range.over)
             return FDIT_OK;
     }
-    if (!isfinite(r->last.loss) || !isfinite(losses.gradient_norm))
-        TRY(fail_not_finite(ctx, r, isfinite(r->last.loss)));
+    const bool finite = isfinite(r->last.loss + losses.prior_mse_sum + losses.prior_vb_sum);
+    if (!finite || !isfinite(losses.gradient_norm))
+        TRY(fail_not_finite(ctx, r, finite));
     note_traffic(r);
     TRY(fdit_run_output_step(ctx, r));
 out:
@@ -82,16 +85,16 @@ enum fdit_status fdit_run_bad_picture(fdit_context *ctx, const struct run *r, en
 }
 
 /* The pictures as the model takes them: of the loader, or encoded on the way. */
-static enum fdit_status encode_batch(fdit_context *ctx, struct run *r, const struct fdit_batch *b,
-                                     const float **x0)
+static enum fdit_status encode_batch(fdit_context *ctx, struct run *r, const struct fdit_run_stream *s,
+                                     const struct fdit_batch *b, const float **x0)
 {
     enum fdit_status status = FDIT_OK;
-    size_t picture = fdit_train_source_item(r->data);
+    size_t picture = fdit_train_source_item(s->data);
     *x0 = b->x;
-    if (!fdit_run_encodes(r, r->data))
+    if (!fdit_run_encodes(r, s->data))
         return FDIT_OK;
     for (size_t k = 0; k < b->n; k++)
-        TRY(fdit_autoencoder_encode(ctx, r->coder, b->x + k * picture, r->o->seed, b->position + k,
+        TRY(fdit_autoencoder_encode(ctx, r->coder, b->x + k * picture, s->seed, b->position + k,
                                     r->latents + k * r->item));
     *x0 = r->latents;
 out:
@@ -99,15 +102,16 @@ out:
 }
 
 /* Micro-batch `index` of a step, from the loader to its gradient. *position: of the sample behind it. */
-static enum fdit_status micro_batch(fdit_context *ctx, struct run *r, int index, uint64_t *position)
+static enum fdit_status micro_batch(fdit_context *ctx, struct run *r, const struct fdit_run_stream *s,
+                                    int index, uint64_t *position)
 {
     enum fdit_status status = FDIT_OK;
     const struct fdit_train_options *o = r->o;
     const float *x0;
     struct fdit_batch b;
-    TRY(fdit_run_bad_picture(ctx, r, fdit_loader_next(ctx, r->loader, &b)));
-    TRY(encode_batch(ctx, r, &b, &x0));
-    fdit_draw_batch(&r->rule, r->objective, &o->time_density, o->seed, b.position, b.labels, b.n, r->item,
+    TRY(fdit_run_bad_picture(ctx, r, fdit_loader_next(ctx, s->loader, &b)));
+    TRY(encode_batch(ctx, r, s, &b, &x0));
+    fdit_draw_batch(s->rule, r->objective, &o->time_density, s->seed, b.position, b.labels, b.n, r->item,
                     r->t, r->rows, r->noise);
     if (o->classifier && o->shift) {
         fdit_shift_batch(o->seed, b.position, b.x, b.n, r->config.channels, r->config.input_size, o->shift,
@@ -121,10 +125,11 @@ static enum fdit_status micro_batch(fdit_context *ctx, struct run *r, int index,
                                 .rows = r->rows,
                                 .first = index == 0,
                                 .index = index,
-                                .loss_scale = 1.0 / (r->round * o->accumulate),
-                                .weight = &o->loss_weight };
-    if (r->learn)
-        fdit_learn_fill(r->learn, r->at.step + 1, b.labels, &micro);
+                                .loss_scale = s->weight / (r->round * o->accumulate),
+                                .weight = &o->loss_weight,
+                                .prior = s->prior };
+    if (s->learn)
+        fdit_learn_fill(s->learn, r->at.step + 1, b.labels, &micro);
     TRY(fdit_replicas_micro(ctx, r->replicas, &micro));
     *position = b.next;
 out:
@@ -155,8 +160,8 @@ static enum fdit_status one_step(fdit_context *ctx, struct run *r)
     double lr = fdit_train_lr(
         o, n, fdit_pace_expected(&r->pace, fdit_clock_seconds(), r->at.step, r->total, o->seconds));
     uint64_t position = r->at.position; /* becomes r->at's with the whole step: a stop may come between */
-    for (int i = 0; i < o->accumulate; i++)
-        TRY(micro_batch(ctx, r, i, &position));
+    for (int i = 0; i < r->n_streams * o->accumulate; i++)
+        TRY(micro_batch(ctx, r, &r->streams[i / o->accumulate], i, &position));
     TRY(fdit_replicas_update(ctx, r->replicas,
                              &(struct fdit_update){ .optimiser = r->optimiser,
                                                     .lr = lr,

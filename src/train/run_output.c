@@ -255,6 +255,8 @@ enum fdit_status fdit_run_output_step(fdit_context *ctx, struct run *r)
                                                        .lr = r->last.lr,
                                                        .images_per_second = r->last.images_per_second,
                                                        .seconds = r->last.seconds,
+                                                       .prior_mse = r->last.prior_mse,
+                                                       .prior_vb = r->last.prior_vb,
                                                        .several = r->travelled.several,
                                                        .sent_bytes = r->travelled.bytes,
                                                        .waiting = r->travelled.waiting }));
@@ -328,6 +330,10 @@ static enum fdit_status tell_start(fdit_context *ctx, struct run *r)
                                  .devices_n = o->devices,
                                  .val_pictures = r->output.val.used,
                                  .val_all = r->output.val.n,
+                                 .prior = r->prior.path,
+                                 .prior_pictures = r->prior.pictures,
+                                 .prior_classes = r->prior.classes,
+                                 .prior_weight = o->prior_weight,
                                  .plan_bytes = s->plan_bytes,
                                  .process_plan_bytes = s->process_plan_bytes });
 out:

@@ -18,6 +18,7 @@
 #include "train/lr_range.h"
 #include "train/pace.h"
 #include "train/preview.h"
+#include "train/prior.h"
 #include "train/quality.h"
 #include "train/run.h"
 #include "train/state.h"
@@ -59,6 +60,19 @@ struct fdit_run_output {
 #define FDIT_NO_RUN_OUTPUT \
     ((struct fdit_run_output){ .folder = FDIT_NO_RUN_FOLDER, .log_from = 1, .passing = -1 })
 
+/* What the micro-batches of a step are made of: first those of the run's pictures, then those of the prior,
+ * as many of each. */
+struct fdit_run_stream {
+    struct fdit_train_source *data;
+    struct fdit_loader *loader;
+    const struct fdit_row_rule *rule;
+    struct fdit_learn *learn; /* NULL: the target is the plain one */
+    uint64_t seed;
+    double weight; /* of its loss */
+    bool prior;
+};
+enum { FDIT_RUN_STREAMS = 2 };
+
 /* In the order of their making. */
 struct run {
     const struct fdit_train_options *o, *made_by; /* made_by: only those that affect the result */
@@ -89,7 +103,9 @@ struct run {
     struct fdit_replicas *replicas; /* model and step, and those of the other devices */
     int members;                    /* devices in all processes */
     int round, local;               /* pictures of a pass on all devices, and on those of this process */
-    struct fdit_loader *loader;
+    struct fdit_prior prior;
+    struct fdit_run_stream streams[FDIT_RUN_STREAMS];
+    int n_streams;
     char *taxonomy_json, *options_json, *identity_json, *names_json, *fingerprint, *guide, *train_json;
     float *noise;   /* [batch, item] */
     float *latents; /* [batch, item] of pictures encoded on the way */
@@ -128,6 +144,13 @@ enum fdit_status fdit_run_load(fdit_context *ctx, struct run *r); /* all weights
 /* After all of the above: what config.json keeps of it. */
 enum fdit_status fdit_run_identify(fdit_context *ctx, struct run *r);
 struct fdit_loader_options fdit_run_loader(const struct run *r);
+/* The prior: its pictures, drawn if they are not there yet, and its classes. plan_only: they need not be. */
+enum fdit_status fdit_run_open_prior(fdit_context *ctx, struct run *r, bool plan_only);
+/* Micro-batches of a step, of all streams. */
+static inline int fdit_run_micros(const struct run *r)
+{
+    return r->o->accumulate * (fdit_prior_wanted(r->o) ? 2 : 1);
+}
 
 /* ---- resume.c */
 /* Before any work the folder is locked, so that what is seen in it stays true: one that is not empty needs

@@ -11,6 +11,7 @@ fdit_sources += \
 	src/train/held_out.c src/train/held_out.h \
 	src/train/journal.c src/train/journal.h \
 	src/train/learn.c src/train/learn.h \
+	src/train/prior.c src/train/prior.h \
 	src/train/look.c src/train/look.h \
 	src/train/made_of.c src/train/made_of.h \
 	src/train/open.c \

@@ -9,6 +9,11 @@
 
 enum { NORM_SLOT = 0, LOSS_SLOT = 1 };
 
+struct micro_kind {
+    int samples;
+    bool prior;
+};
+
 struct fdit_step {
     struct fdit_model *model;
     const struct fdit_objective *objective; /* NULL: of a classifier */
@@ -27,8 +32,7 @@ struct fdit_step {
     fdit_buffer *guided;
     struct fdit_tensor average, difference; /* [B, O C, S, S] E; E - G */
     struct fdit_tensor target;              /* [B, C, S, S] noise that makes the target of it */
-    int *samples;                           /* [micros] of the step in progress */
-    int *reported;                          /* [micros] of the step being read */
+    struct micro_kind *samples, *reported;  /* [micros] of the step in progress, and of the one being read */
 };
 
 /* Floats of a set of losses. With learnt guidance there are two: the one whose mse counts, and that
@@ -70,8 +74,8 @@ enum fdit_status fdit_step_new(fdit_context *ctx, struct fdit_model *model,
     TRY(fdit_schedule_new(ctx, FDIT_TRAIN_STEPS, &s->schedule));
     TRY(fdit_alloc(ctx, b, sizeof(struct fdit_loss_coef), &s->host_coef));
     TRY(fdit_alloc(ctx, (size_t)micros * b, 4 * sizeof(float), &s->host_losses));
-    TRY(fdit_alloc(ctx, (size_t)micros, sizeof(int), &s->samples));
-    TRY(fdit_alloc(ctx, (size_t)micros, sizeof(int), &s->reported));
+    TRY(fdit_alloc(ctx, (size_t)micros, sizeof *s->samples, &s->samples));
+    TRY(fdit_alloc(ctx, (size_t)micros, sizeof *s->reported, &s->reported));
     s->x0 = (struct fdit_tensor){ NULL, 0, FDIT_F32 };
     s->noise = fdit_at(s->x0, fdit_page_floats(pixels));
     s->diffuse_coef = s->x0;
@@ -222,8 +226,9 @@ static void forward_and_loss(struct fdit_step *s, const struct fdit_micro *in, b
                                    in->scales ? in->scales[i] : in->loss_scale,
                                    in->weight ? in->weight : &uniform, s->host_coef + FDIT_LOSS_COEFS * i);
     fdit_write(m->dev, s->loss_coef, s->host_coef, FDIT_LOSS_COEFS * b);
+    m->prior = in->prior;
     pass(m, m->values, in->rows, in->samples);
-    s->samples[in->index] = in->samples;
+    s->samples[in->index] = (struct micro_kind){ in->samples, in->prior };
     const struct fdit_objective_batch batch = {
         .samples = in->samples,
         .channels = c->channels,
@@ -253,7 +258,7 @@ static void classify_and_loss(struct fdit_step *s, const struct fdit_micro *in, 
     fdit_write(m->dev, m->input, in->x0, b * (size_t)c->channels * n);
     fdit_write(m->dev, m->index, in->rows, b);
     fdit_forward(m, in->samples);
-    s->samples[in->index] = in->samples;
+    s->samples[in->index] = (struct micro_kind){ .samples = in->samples };
     fdit_cross_entropy(m->dev,
                        &(struct fdit_cross_entropy_args){
                            .samples = in->samples,
@@ -277,11 +282,13 @@ void fdit_step_micro(struct fdit_step *s, const struct fdit_micro *in)
 {
     losses_of(s, in, true);
     fdit_backward(s->model, in->samples, in->first ? 0 : 1);
+    s->model->prior = false;
 }
 
 void fdit_step_evaluate(struct fdit_step *s, const struct fdit_micro *in)
 {
     losses_of(s, in, false);
+    s->model->prior = false;
 }
 
 double fdit_ema_decay(double decay, bool exact, int64_t n)
@@ -339,7 +346,7 @@ void fdit_step_update(struct fdit_step *s, const struct fdit_update *u)
 void fdit_step_report_begin(struct fdit_step *s)
 {
     struct fdit_device *dev = s->model->dev;
-    memcpy(s->reported, s->samples, (size_t)s->micros * sizeof(int));
+    memcpy(s->reported, s->samples, (size_t)s->micros * sizeof *s->reported);
     fdit_read_begin(dev, s->norm, &s->host_norm, 1, NORM_SLOT);
     fdit_read_begin(dev, s->losses, s->host_losses, sets(s) * set_of(s), LOSS_SLOT);
 }
@@ -347,26 +354,34 @@ void fdit_step_report_begin(struct fdit_step *s)
 enum fdit_status fdit_step_report_end(fdit_context *ctx, struct fdit_step *s, struct fdit_step_losses *out)
 {
     enum fdit_status status = FDIT_OK;
-    double mse = 0, vb = 0, n = 0;
+    *out = (struct fdit_step_losses){ .mse_sum = 0 };
     TRY(fdit_read_end(ctx, s->model->dev, NORM_SLOT));
     TRY(fdit_read_end(ctx, s->model->dev, LOSS_SLOT));
-    for (int i = 0; i < s->micros; i++)
-        for (int b = 0; b < s->reported[i]; b++) {
+    for (int i = 0; i < s->micros; i++) {
+        const bool prior = s->reported[i].prior;
+        double *mse = prior ? &out->prior_mse_sum : &out->mse_sum;
+        double *vb = prior ? &out->prior_vb_sum : &out->vb_sum;
+        for (int b = 0; b < s->reported[i].samples; b++) {
             double one_mse, one_vb;
             pair_of(s, s->host_losses + 2 * (size_t)i * (size_t)s->model->options.batch, b, &one_mse,
                     &one_vb);
-            mse += one_mse;
-            vb += one_vb;
-            n++;
+            *mse += one_mse;
+            *vb += one_vb;
         }
-    *out = (struct fdit_step_losses){ .mse = mse / n,
-                                      .vb = vb / n,
-                                      .gradient_norm = (double)s->host_norm,
-                                      .mse_sum = mse,
-                                      .vb_sum = vb,
-                                      .samples = n };
+        *(prior ? &out->prior_samples : &out->samples) += s->reported[i].samples;
+    }
+    out->gradient_norm = (double)s->host_norm;
+    fdit_step_losses_mean(out);
 out:
     return status;
+}
+
+void fdit_step_losses_mean(struct fdit_step_losses *l)
+{
+    l->mse = l->mse_sum / l->samples;
+    l->vb = l->vb_sum / l->samples;
+    l->prior_mse = l->prior_samples > 0 ? l->prior_mse_sum / l->prior_samples : NAN;
+    l->prior_vb = l->prior_samples > 0 ? l->prior_vb_sum / l->prior_samples : NAN;
 }
 
 enum fdit_status fdit_step_sample_losses(fdit_context *ctx, struct fdit_step *s, int index, int samples,

@@ -45,6 +45,8 @@ struct fdit_micro {
     double loss_scale;                     /* 1 / (samples of the whole step) */
     const double *scales;                  /* [samples] of each sample, in place of that; NULL: none */
     const struct fdit_loss_weight *weight; /* of mse; NULL: uniform. Losses are told without it */
+    bool prior; /* of prior preservation: rows are those of the model's prior table, and its losses are told
+                 * apart */
     /* After fdit_step_learn_guidance; strength NULL: the plain target. */
     const float *strength;     /* [samples] w - 1, or 0 */
     const int32_t *class_rows; /* [samples] what E sees */
@@ -63,12 +65,17 @@ void fdit_step_update(struct fdit_step *step, const struct fdit_update *u);
 double fdit_ema_decay(double decay, bool exact, int64_t n);
 
 struct fdit_step_losses {
-    double mse, vb;       /* means over the samples of the step; classifier: cross entropy, and 0 */
+    double mse, vb;       /* means over the samples of the step, without the prior's; classifier: cross
+                           * entropy, and 0 */
     double gradient_norm; /* before clipping */
     /* Of which mse and vb are the means. Float32 losses added in double: as long as they differ by less than
      * 2^20 the sums are exact, so that their order does not matter. */
     double mse_sum, vb_sum, samples;
+    /* The same of the micro-batches of the prior; NaN and 0 without them. */
+    double prior_mse, prior_vb, prior_mse_sum, prior_vb_sum, prior_samples;
 };
+/* The means, from the sums that *losses has. */
+void fdit_step_losses_mean(struct fdit_step_losses *losses);
 /* Starts reading back the losses of the last step (all its micro-batches); _end waits for them. */
 void fdit_step_report_begin(struct fdit_step *step);
 enum fdit_status fdit_step_report_end(fdit_context *ctx, struct fdit_step *step,
