@@ -172,6 +172,13 @@ START_TEST(frechet_of_known_gaussians)
     x.covariance = tiny;
     ck_assert_ok(ctx, fdit_frechet(ctx, &x, &y, &got));
     check_near(got, 1 + 1e-12 + 2 - 2 * sqrt(1 + 1e-12), 1e-12);
+    /* two pictures lie on a line */
+    x.n = 2;
+    x.covariance = a;
+    ck_assert_int_eq(fdit_frechet(ctx, &x, &y, &got), FDIT_ERROR_FORMAT);
+    ck_assert_ptr_nonnull(strstr(fdit_context_message(ctx), "a wrong number of pictures"));
+    x.covariance = line;
+    ck_assert_ok(ctx, fdit_frechet(ctx, &x, &y, &got));
     y.d = 3;
     ck_assert_int_eq(fdit_frechet(ctx, &x, &y, &got), FDIT_ERROR_ARGUMENT);
 }

@@ -147,6 +147,9 @@ START_TEST(test_eval)
     ck_assert_msg(number(line, "plan_bytes") < 40 << 20, "%s", line);
     snprintf(words, sizeof words, "%s --metrics fd --draws 0 --features inception-tf:%s", EVAL, inception);
     check(words, 10e6);
+    snprintf(words, sizeof words, "%s --metrics fd,sfid --draws 0 --features inception-tf:%s", EVAL,
+             inception);
+    check(words, 10e6);
     run(TRAIN " --from-scratch --tune full --label-drop empty --model 192,4,4,2 --size 32 --channels 3"
               " --out DIR/base",
         line, sizeof line);

@@ -649,9 +649,9 @@ out:
     return status;
 }
 
-/* What make_room and the statistics take; *passing: without what is kept after the pass. */
+/* What make_room and the statistics take. */
 static enum fdit_status plan_room(fdit_context *ctx, const struct gather *g, struct fdit_plan *kept,
-                                  size_t *passing)
+                                  struct fdit_passing *passing)
 {
     enum fdit_status status = FDIT_OK;
     const struct fdit_gather_options *o = g->o;
@@ -659,13 +659,18 @@ static enum fdit_status plan_room(fdit_context *ctx, const struct gather *g, str
     const size_t n = s->points.n, d = g->e->width, batch = (size_t)g->e->batch, place = g->e->spatial;
     const bool spatial = o->spatial && place;
     const char *path = s->path;
-    *passing += batch * d * sizeof(float);
+    passing->loading += batch * d * sizeof(float);
     if (o->classifier)
-        *passing += batch * (input_of(g->e) + input_of(o->classifier)) * sizeof(float);
-    if (spatial)
-        *passing += batch * place * sizeof(float) + fdit_statistics_bytes(place);
-    if (o->moments)
-        *passing += fdit_statistics_bytes(d);
+        passing->loading += batch * (input_of(g->e) + input_of(o->classifier)) * sizeof(float);
+    if (spatial) {
+        passing->loading += batch * place * sizeof(float);
+        passing->sums += fdit_statistics_bytes(place);
+        passing->moments += fdit_moments_bytes(place);
+    }
+    if (o->moments) {
+        passing->sums += fdit_statistics_bytes(d);
+        passing->moments += fdit_moments_bytes(d);
+    }
     TRY(fdit_plan_add(ctx, kept, FDIT_PLAN_FEATURES, NULL, n * sizeof *s->label, "classes of %s", path));
     if (o->features)
         TRY(fdit_plan_add(ctx, kept, FDIT_PLAN_FEATURES, NULL, n * d * sizeof(float), "features of %s",
@@ -685,7 +690,7 @@ out:
 
 enum fdit_status fdit_feature_set_plan(fdit_context *ctx, struct fdit_feature_set *s,
                                        const struct fdit_extractor *e, const struct fdit_gather_options *o,
-                                       size_t memory, struct fdit_plan *kept, size_t *passing)
+                                       size_t memory, struct fdit_plan *kept, struct fdit_passing *passing)
 {
     enum fdit_status status = FDIT_OK;
     struct gather g = { .e = (struct fdit_extractor *)(uintptr_t)e, .o = o, .s = s };
@@ -694,7 +699,9 @@ enum fdit_status fdit_feature_set_plan(fdit_context *ctx, struct fdit_feature_se
     const struct fdit_loader_options options = loader_options(&g, batch);
     if (s->dataset)
         TRY(fdit_dataset_plan_reading(ctx, s->dataset, o->workers, memory, o->skip_bad, &s->reading));
-    *passing = s->reading + fdit_loader_bytes(n, source.item_bytes, source.item_size, &options);
+    *passing = (struct fdit_passing){
+        .loading = s->reading + fdit_loader_bytes(n, source.item_bytes, source.item_size, &options),
+    };
     TRY(plan_room(ctx, &g, kept, passing));
 out:
     return status;

@@ -101,11 +101,17 @@ struct fdit_gather_options {
  * other way, are refused. */
 enum fdit_status fdit_feature_set_open(fdit_context *ctx, const struct fdit_extractor *e, const char *path,
                                        const struct fdit_gather_options *o, struct fdit_feature_set *out);
-/* Adds what fdit_feature_set_run keeps (features, logits, moments), and with `passing` what it takes while it
- * runs. Decoding keeps to `memory` bytes from now on (0: none), or to what one picture needs. */
+/* What fdit_feature_set_run takes while it runs, in bytes. */
+struct fdit_passing {
+    size_t loading; /* batches of pictures and their decoding: free before moments are made */
+    size_t sums;    /* of which moments are made */
+    size_t moments; /* a part of what is kept, there from the end on */
+};
+/* Adds what fdit_feature_set_run keeps (features, logits, moments). Decoding keeps to `memory` bytes from now
+ * on (0: none), or to what one picture needs. */
 enum fdit_status fdit_feature_set_plan(fdit_context *ctx, struct fdit_feature_set *s,
                                        const struct fdit_extractor *e, const struct fdit_gather_options *o,
-                                       size_t memory, struct fdit_plan *kept, size_t *passing);
+                                       size_t memory, struct fdit_plan *kept, struct fdit_passing *passing);
 /* Runs every picture of an open set through the network. On failure the caller still closes the set. */
 enum fdit_status fdit_feature_set_run(fdit_context *ctx, struct fdit_pool *pool, struct fdit_extractor *e,
                                       const struct fdit_gather_options *o, struct fdit_feature_set *s);

@@ -7,31 +7,72 @@
 #include <float.h>
 #include <math.h>
 
-/* Rows that the covariance's root consists of: out [*rank, d] with out^T out = S. Eigenvalues that are 0 but
- * for rounding are left out. */
+/* A covariance of n pictures has at most n - 1 dimensions that are not empty. */
+static size_t most_rank(uint64_t n, size_t d)
+{
+    return n > 1 && n - 1 < d ? (size_t)(n - 1) : d;
+}
+
+size_t fdit_frechet_bytes(uint64_t n, uint64_t m, size_t d)
+{
+    const size_t a = most_rank(n, d), b = most_rank(m, d);
+    return ((a + b) * d + a * b) * sizeof(double);
+}
+
+/* Row p of the covariance less what the rows before explain of it, over the root of its variance. */
+static void next_row(const double *covariance, const double *rows, size_t rank, size_t p, size_t d,
+                     double variance, double *out)
+{
+    for (size_t k = 0; k < d; k++)
+        out[k] = covariance[p * d + k];
+    for (size_t i = 0; i < rank; i++) {
+        const double factor = rows[i * d + p], *row = rows + i * d;
+        for (size_t k = 0; k < d; k++)
+            out[k] -= factor * row[k];
+    }
+    for (size_t k = 0; k < d; k++)
+        out[k] /= sqrt(variance);
+}
+
+/* Rows that the covariance's root consists of: out [*rank, d] with out^T out = S, by Cholesky's method with
+ * the largest variance first (Higham 1990, "Analysis of the Cholesky decomposition of a semi-definite
+ * matrix"). Variances that are 0 but for rounding are left out. */
 static enum fdit_status factor(fdit_context *ctx, const struct fdit_moments *m, double **out, size_t *rank)
 {
     enum fdit_status status = FDIT_OK;
-    size_t d = m->d;
-    double *values = NULL;
+    const size_t d = m->d, most = most_rank(m->n, d);
+    double *variance = NULL, largest = 0, left;
     *out = NULL;
-    TRY(fdit_alloc(ctx, d, d * sizeof(double), out));
-    TRY(fdit_alloc(ctx, d, sizeof(double), &values));
-    for (size_t i = 0; i < d * d; i++)
-        (*out)[i] = m->covariance[i];
-    TRY(fdit_lapack_eigen(ctx, *out, d, values));
-    double least = values[d - 1] * (double)d * DBL_EPSILON;
     *rank = 0;
-    for (size_t i = 0; i < d; i++) {
-        if (!(values[i] > least))
-            continue;
-        double root = sqrt(values[i]);
-        for (size_t k = 0; k < d; k++)
-            (*out)[*rank * d + k] = root * (*out)[i * d + k];
-        ++*rank;
+    TRY(fdit_alloc(ctx, most, d * sizeof(double), out));
+    TRY(fdit_alloc(ctx, d, sizeof(double), &variance));
+    for (size_t k = 0; k < d; k++) {
+        variance[k] = m->covariance[k * d + k];
+        largest = variance[k] > largest ? variance[k] : largest;
     }
+    for (;; ++*rank) {
+        size_t p = 0;
+        for (size_t k = 1; k < d; k++)
+            p = variance[k] > variance[p] ? k : p;
+        left = variance[p];
+        if (*rank == most || !(left > largest * (double)d * DBL_EPSILON))
+            break;
+        if (fdit_stopped(ctx))
+            FAIL(ctx, FDIT_INTERRUPTED, "stopped");
+        double *row = *out + *rank * d;
+        next_row(m->covariance, *out, *rank, p, d, left, row);
+        for (size_t k = 0; k < d; k++)
+            variance[k] -= row[k] * row[k];
+        variance[p] = 0;
+    }
+    if (left > largest * 1e-6)
+        FAIL(ctx, FDIT_ERROR_FORMAT,
+             "Frechet distance: a covariance of %llu pictures varies in more than %zu directions, which "
+             "theirs "
+             "cannot; its file says a wrong number of pictures",
+             (unsigned long long)m->n, most);
 out:
-    fdit_free(values);
+    fdit_free(variance);
     return status;
 }
 

@@ -5,8 +5,8 @@
  *     |mx - my|^2 + tr Sx + tr Sy - 2 tr sqrt(Sx Sy)
  *
  * tr sqrt(Sx Sy) is the sum of the singular values of Ax^T Ay for any Ax Ax^T = Sx, Ay Ay^T = Sy, here
- * eigenvectors times roots of eigenvalues. That is right for singular covariances too, of which the usual
- * matrix root is not even defined, and loses no digits to a root of a rounding error. */
+ * Cholesky factors with pivots. That is right for singular covariances too, of which the usual matrix root is
+ * not even defined, and loses no digits to a root of a rounding error. */
 #ifndef FDIT_EVAL_FRECHET_H
 #define FDIT_EVAL_FRECHET_H
 
@@ -15,7 +15,9 @@
 /* It needs LAPACK (eval/lapack.h). Where that is not available the functions fail with
  * FDIT_ERROR_UNSUPPORTED, but for two sets with the same moments, which are at 0. */
 
-/* Memory: four matrices [d, d] of doubles. */
+/* What fdit_frechet allocates for covariances of n and m pictures (0: not known) with d features: their
+ * factors, one row for each dimension that is not empty, and the product of the two. */
+size_t fdit_frechet_bytes(uint64_t n, uint64_t m, size_t d);
 enum fdit_status fdit_frechet(fdit_context *ctx, const struct fdit_moments *x, const struct fdit_moments *y,
                               double *out);
 /* Of features in memory: the same number, for fewer pictures than features from a matrix [n, m] alone. */

@@ -11,7 +11,6 @@
 #include <string.h>
 
 struct lapack {
-    __typeof__(&LAPACKE_dsyevd) dsyevd;
     __typeof__(&LAPACKE_dgesdd) dgesdd;
 };
 
@@ -21,8 +20,7 @@ static bool load(struct lapack *l, char *why, size_t bytes, bool *memory)
 {
     *memory = false;
     void *handle = dlopen(FDIT_LAPACKE_NAME, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
-    void *dsyevd = handle ? dlsym(handle, "LAPACKE_dsyevd") : NULL;
-    void *dgesdd = dsyevd ? dlsym(handle, "LAPACKE_dgesdd") : NULL;
+    void *dgesdd = handle ? dlsym(handle, "LAPACKE_dgesdd") : NULL;
     if (!dgesdd) {
         const char *error = dlerror();
         error = error ? error : "no reason given";
@@ -30,7 +28,6 @@ static bool load(struct lapack *l, char *why, size_t bytes, bool *memory)
         snprintf(why, bytes, "whose library cannot be loaded (%s); install liblapacke", error);
         return false;
     }
-    memcpy(&l->dsyevd, &dsyevd, sizeof l->dsyevd);
     memcpy(&l->dgesdd, &dgesdd, sizeof l->dgesdd);
     return true;
 }
@@ -53,29 +50,6 @@ static enum fdit_status loaded(fdit_context *ctx, struct lapack *l)
                      "fd, the Frechet distance, needs LAPACK, %s", why);
 }
 
-static enum fdit_status solved(fdit_context *ctx, const char *what, lapack_int info)
-{
-    if (info == LAPACK_WORK_MEMORY_ERROR || info == LAPACK_TRANSPOSE_MEMORY_ERROR)
-        return fdit_fail(ctx, FDIT_ERROR_MEMORY, "out of memory for the %s of a Frechet distance", what);
-    if (info)
-        return fdit_fail(ctx, FDIT_ERROR_NUMERIC,
-                         "the %s of a Frechet distance were not found (LAPACK says %d); look at the features",
-                         what, (int)info);
-    return FDIT_OK;
-}
-
-enum fdit_status fdit_lapack_eigen(fdit_context *ctx, double *a, size_t d, double *values)
-{
-    enum fdit_status status = FDIT_OK;
-    struct lapack l;
-    TRY(loaded(ctx, &l));
-    /* of a symmetric matrix both orders are the same; column-major leaves eigenvector i in row i for us */
-    TRY(solved(ctx, "eigenvalues",
-               l.dsyevd(LAPACK_COL_MAJOR, 'V', 'L', (lapack_int)d, a, (lapack_int)d, values)));
-out:
-    return status;
-}
-
 enum fdit_status fdit_lapack_singular(fdit_context *ctx, double *a, size_t rows, size_t columns,
                                       double *values)
 {
@@ -83,9 +57,15 @@ enum fdit_status fdit_lapack_singular(fdit_context *ctx, double *a, size_t rows,
     struct lapack l;
     double none = 0;
     TRY(loaded(ctx, &l));
-    TRY(solved(ctx, "singular values",
-               l.dgesdd(LAPACK_COL_MAJOR, 'N', (lapack_int)columns, (lapack_int)rows, a, (lapack_int)columns,
-                        values, &none, 1, &none, 1)));
+    lapack_int info = l.dgesdd(LAPACK_COL_MAJOR, 'N', (lapack_int)columns, (lapack_int)rows, a,
+                               (lapack_int)columns, values, &none, 1, &none, 1);
+    if (info == LAPACK_WORK_MEMORY_ERROR || info == LAPACK_TRANSPOSE_MEMORY_ERROR)
+        FAIL(ctx, FDIT_ERROR_MEMORY, "out of memory for the singular values of a Frechet distance");
+    if (info)
+        FAIL(
+            ctx, FDIT_ERROR_NUMERIC,
+            "the singular values of a Frechet distance were not found (LAPACK says %d); look at the features",
+            (int)info);
 out:
     return status;
 }
@@ -99,21 +79,6 @@ bool fdit_lapack_available(char *why, size_t bytes)
     return false;
 }
 
-static enum fdit_status no_lapack(fdit_context *ctx)
-{
-    return fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED,
-                     "fd, the Frechet distance, needs LAPACK, which this program was built without; build it "
-                     "with liblapacke-dev, or take --metrics kid");
-}
-
-enum fdit_status fdit_lapack_eigen(fdit_context *ctx, double *a, size_t d, double *values)
-{
-    (void)a;
-    (void)d;
-    (void)values;
-    return no_lapack(ctx);
-}
-
 enum fdit_status fdit_lapack_singular(fdit_context *ctx, double *a, size_t rows, size_t columns,
                                       double *values)
 {
@@ -121,7 +86,9 @@ enum fdit_status fdit_lapack_singular(fdit_context *ctx, double *a, size_t rows,
     (void)rows;
     (void)columns;
     (void)values;
-    return no_lapack(ctx);
+    return fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED,
+                     "fd, the Frechet distance, needs LAPACK, which this program was built without; build it "
+                     "with liblapacke-dev, or take --metrics kid");
 }
 
 #endif

@@ -14,11 +14,8 @@
  * without". */
 bool fdit_lapack_available(char *why, size_t bytes);
 
-/* Both fail with FDIT_ERROR_UNSUPPORTED where it is not available, and with FDIT_ERROR_NUMERIC where LAPACK
- * finds no solution. Of a symmetric matrix a [d, d], which is replaced by its eigenvectors, one a row;
- * values [d] ascend. */
-enum fdit_status fdit_lapack_eigen(fdit_context *ctx, double *a, size_t d, double *values);
-/* The singular values of a [rows, columns], which is overwritten: values [the lesser of both], descending. */
+/* The singular values of a [rows, columns], which is overwritten: values [the lesser of both], descending.
+ * FDIT_ERROR_UNSUPPORTED where LAPACK is not available, FDIT_ERROR_NUMERIC where it finds no solution. */
 enum fdit_status fdit_lapack_singular(fdit_context *ctx, double *a, size_t rows, size_t columns,
                                       double *values);
 

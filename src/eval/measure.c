@@ -597,19 +597,23 @@ out:
     return status;
 }
 
-/* Matrices of d x d doubles at the highest: a root of each covariance and LAPACK's workspace for
- * eigenvectors, two more (dsyevd); of features also the covariances. Of fewer pictures than features: those,
- * and their products. */
-static size_t frechet_bytes(size_t n, size_t k, size_t d, bool points)
-{
-    if (points && n + k < d)
-        return ((n + k) * d + n * k) * sizeof(double);
-    return (size_t)(points ? 6 : 4) * d * d * sizeof(double);
-}
-
 static size_t most_of(size_t a, size_t b)
 {
     return a > b ? a : b;
+}
+
+/* Of features in memory: both covariances, the second beside the sums that it is made of. */
+static size_t covariances_bytes(size_t n, size_t k, size_t d)
+{
+    const size_t each = fdit_moments_bytes(d);
+    return each + most_of(each + fdit_frechet_bytes(n, k, d), each + fdit_statistics_bytes(d));
+}
+
+static size_t frechet_bytes(size_t n, size_t k, size_t d, bool points)
+{
+    if (!points)
+        return fdit_frechet_bytes(n, k, d);
+    return n + k < d ? ((n + k) * d + n * k) * sizeof(double) : covariances_bytes(n, k, d);
 }
 
 size_t fdit_eval_metrics_bytes(unsigned wanted, size_t n, size_t k, size_t d, size_t spatial, bool points,
@@ -625,7 +629,7 @@ size_t fdit_eval_metrics_bytes(unsigned wanted, size_t n, size_t k, size_t d, si
     if (wants(&m, FDIT_METRIC_FD))
         most = most_of(most, frechet_bytes(n, k, d, points));
     if (wants(&m, FDIT_METRIC_FD_INFINITY))
-        most = most_of(most, frechet_bytes(d, d, d, true));
+        most = most_of(most, covariances_bytes(n, k, d));
     if (wants(&m, FDIT_METRIC_SFID))
         most = most_of(most, frechet_bytes(n, k, spatial, false));
     if (points && (wants(&m, FDIT_METRIC_KID) || wants(&m, FDIT_METRIC_CMMD)))

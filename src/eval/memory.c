@@ -49,15 +49,27 @@ out:
     return status;
 }
 
-/* Both sets; *passing: what the pass over either takes at the most, of it *reading for decoding. */
+/* How much more than all that is kept in the end the pass over a set takes, of which `later` bytes are kept
+ * by the set behind it. */
+static size_t beyond_kept(const struct fdit_passing *p, size_t later)
+{
+    const size_t moments = p->sums + p->moments, loading = p->loading + p->sums,
+                 most = moments > loading ? moments : loading;
+    return most > p->moments + later ? most - p->moments - later : 0;
+}
+
+/* Both sets; *passing: what the pass over either takes at the most beside what both keep, of it *reading for
+ * decoding. */
 static enum fdit_status add_sets(fdit_context *ctx, struct fdit_eval_job *j, struct fdit_feature_set *sets[2],
                                  size_t limit, size_t *passing, size_t *reading)
 {
     enum fdit_status status = FDIT_OK;
     const size_t room = limit ? fdit_plan_room(&j->plan, limit) : 0;
+    struct fdit_passing of[2] = { { 0 } };
+    size_t kept[2] = { 0 };
     *passing = *reading = 0;
     for (int k = 0; k < 2; k++) {
-        size_t some;
+        const size_t before = fdit_plan_kind_bytes(&j->plan, FDIT_PLAN_FEATURES);
         if (!sets[k]->path)
             continue;
         if (!j->runs[k]) {
@@ -65,9 +77,15 @@ static enum fdit_status add_sets(fdit_context *ctx, struct fdit_eval_job *j, str
                               sets[k]->path));
             continue;
         }
-        TRY(fdit_feature_set_plan(ctx, sets[k], j->extractor, &j->how[k], room, &j->plan, &some));
-        *passing = some > *passing ? some : *passing;
-        *reading = sets[k]->reading > *reading ? sets[k]->reading : *reading;
+        TRY(fdit_feature_set_plan(ctx, sets[k], j->extractor, &j->how[k], room, &j->plan, &of[k]));
+        kept[k] = fdit_plan_kind_bytes(&j->plan, FDIT_PLAN_FEATURES) - before;
+    }
+    for (int k = 0; k < 2; k++) {
+        const size_t some = beyond_kept(&of[k], k == 0 ? kept[1] : 0);
+        if (some <= *passing)
+            continue;
+        *passing = some;
+        *reading = sets[k]->reading < some ? sets[k]->reading : some;
     }
 out:
     return status;

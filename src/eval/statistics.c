@@ -11,7 +11,7 @@ struct fdit_statistics {
     double count;
     bool begun;
     double *shift;            /* [d] the first vector: sums are of differences from it, so little cancels */
-    double *sum, *square;     /* [d], [d, d] of which the upper triangle is used */
+    double *sum, *square;     /* [d], and the upper triangle of [d, d], row after row */
     double *centred, *scaled; /* [BATCH, d] differences, and those times their weights */
 };
 
@@ -20,9 +20,15 @@ size_t fdit_moments_bytes(size_t d)
     return (d + d * d) * sizeof(double);
 }
 
+/* Numbers of the rows of a triangle before row i, which has d - i. */
+static size_t before_row(size_t i, size_t d)
+{
+    return i * d - i * (i - 1) / 2;
+}
+
 size_t fdit_statistics_bytes(size_t d)
 {
-    return (2 * d + d * d + (size_t)2 * BATCH * d) * sizeof(double);
+    return (2 * d + before_row(d, d) + (size_t)2 * BATCH * d) * sizeof(double);
 }
 
 void fdit_moments_fini(struct fdit_moments *m)
@@ -53,7 +59,7 @@ enum fdit_status fdit_statistics_new(fdit_context *ctx, size_t d, struct fdit_st
     s->d = d;
     TRY(fdit_alloc(ctx, d, sizeof(double), &s->shift));
     TRY(fdit_alloc(ctx, d, sizeof(double), &s->sum));
-    TRY(fdit_alloc(ctx, d, d * sizeof(double), &s->square));
+    TRY(fdit_alloc(ctx, before_row(d, d), sizeof(double), &s->square));
     TRY(fdit_alloc(ctx, BATCH * d, sizeof(double), &s->centred));
     TRY(fdit_alloc(ctx, BATCH * d, sizeof(double), &s->scaled));
     *out = s;
@@ -90,9 +96,9 @@ static void add_rows(void *user, size_t begin, size_t end, int member)
     for (size_t r = begin; r < end; r++)
         for (size_t v = 0; v < b->n; v++)
             for (size_t i = r * ROWS; i < (r + 1) * ROWS && i < d; i++) {
-                double *to = s->square + i * d, factor = s->scaled[v * d + i];
-                const double *from = s->centred + v * d;
-                for (size_t j = i; j < d; j++)
+                double *to = s->square + before_row(i, d), factor = s->scaled[v * d + i];
+                const double *from = s->centred + v * d + i;
+                for (size_t j = 0; j < d - i; j++)
                     to[j] += factor * from[j];
             }
 }
@@ -146,7 +152,8 @@ enum fdit_status fdit_statistics_moments(fdit_context *ctx, const struct fdit_st
         out->mean[i] = s->shift[i] + s->sum[i] / s->count;
     for (size_t i = 0; i < d; i++)
         for (size_t j = i; j < d; j++) {
-            double c = (s->square[i * d + j] - s->sum[i] * (s->sum[j] / s->count)) / (s->count - 1);
+            const double square = s->square[before_row(i, d) + j - i];
+            double c = (square - s->sum[i] * (s->sum[j] / s->count)) / (s->count - 1);
             out->covariance[i * d + j] = out->covariance[j * d + i] = c;
         }
 out:
