@@ -5,14 +5,16 @@
 #     tools/bits.sh [PROGRAM]                  prints them (default build/finediffusion)
 #     tools/bits.sh --against FILE [PROGRAM]   compares with what an earlier program printed; fails when they differ
 #
-# Short runs on the data of this folder: every mask, checkpoint and log; every sampler and guide; caches, autoencoder,
-# conversions; the CPU in f32, bf16 and int8, and the first OpenCL device where there is one; 1 and 2 threads.
-# Hashes hold for one kind of processor: make both on the same machine. 1 to 2 minutes on two cores.
+# Short runs on the data of this folder: every mask, objective and optimiser with checkpoints and logs; every
+# sampler and guide; caches, autoencoder, conversions; the CPU in f32, bf16 and int8, and the first OpenCL device
+# where there is one; 1 and 2 threads. A new mask, objective, optimiser, sampler or guide joins `later`, behind
+# what is there.
+# Hashes hold for one kind of processor: make both on the same machine. 2 to 3 minutes on two cores.
 set -u
 against=
 case ${1-} in
 --against) against=$(realpath "$2"); shift 2 ;;
--*) sed -n '3,10s/^# \{0,1\}//p' "$0"; exit 2 ;;
+-*) sed -n '3,12s/^# \{0,1\}//p' "$0"; exit 2 ;;
 esac
 top=$(cd "$(dirname "$0")/.." && pwd)
 program=$(realpath "${1:-$top/build/finediffusion}") || exit 2
@@ -52,10 +54,13 @@ tensors() {
         printf '%s %s\n' "$(tail -c +$((header + 9)) "$file" | sha256sum | cut -c 1-16)" "$file"
     done
 }
-# What a line of the log computed: neither times nor rates.
+# values FILE WORDS: what a log computed under these keys: neither times nor rates.
+values() {
+    [ -s "$1" ] || { echo "missing $1"; return; }
+    printf '%s\n' "$(grep -o -E "\"($2)\": *[-0-9.e+]*" "$1" | sha256sum | cut -c 1-16)"
+}
 logged() {
-    printf '%s %s\n' "$(grep -o -E '"(step|loss|mse|vlb|lr|gradient_norm|grad_norm|val[a-z_]*)": *[-0-9.e+]*' "$1/log.jsonl" |
-        sha256sum | cut -c 1-16)" "$1/log.jsonl"
+    printf '%s %s\n' "$(values "$1/log.jsonl" 'step|loss|mse|lr|val[a-z_]*')" "$1/log.jsonl"
 }
 pictures() {
     for folder in "$@"; do
@@ -81,8 +86,13 @@ train() { # NAME OPTION...
 sample() { # NAME OPTION...
     name=$1
     shift
-    run "$name" sample --base "$base" --delta "$delta" --out "$name" --latents "$name.safetensors" --per-class 1 \
-        --classes "#0,#1,#4,#7,#9" --steps 6 --seed 5 "$@"
+    draw "$name" --base "$base" --delta "$delta" "$@"
+}
+draw() { # NAME OPTION...
+    name=$1
+    shift
+    run "$name" sample --out "$name" --latents "$name.safetensors" --per-class 1 --classes "#0,#1,#4,#7,#9" \
+        --steps 6 --seed 5 "$@"
     tensors "$name.safetensors"
     pictures "$name"
 }
@@ -151,9 +161,57 @@ all() {
         pictures cl-vae
     fi
 }
+# What joined after the lines above: those keep their places, so that older outputs can be compared.
+later() {
+    for mask in lora:4 rslora:4:8 difffit difffit-linear bias+lora:4 finediffusion+lora:4; do
+        train "train-$mask" --device cpu --tune "$mask"
+    done
+    train train-lion --device cpu --optimiser lion
+    train train-balanced --device cpu --balance sqrt --loss-weight min-snr:5 --time-density logit-normal
+    for guide in base superclass; do
+        train "learn-$guide" --device cpu --learn-guide "$guide" --learn-guidance 2 --learn-below 0.6
+    done
+    for delta in train-lora:4 train-rslora:4:8 train-difffit train-difffit-linear; do
+        delta=$delta/delta.safetensors
+        sample "of-${delta%/*}" --device cpu
+    done
+    delta=train/delta.safetensors
+    sample sample-unipc --device cpu --sampler unipc
+
+    for objective in flow-repa flow-sit; do
+        flow=$objective/delta.safetensors
+        run "$objective" train --from-scratch --objective "$objective" --model 48,2,3,4 --size 24 --channels 1 \
+            --tune full --data few --val 0.25 --steps 4 --batch 4 --seed 3 --ema 0.9 --preview-every 0 \
+            --out "$objective" --device cpu
+        tensors "$flow"
+        logged "$objective"
+        for sampler in euler heun sde sde:none unipc unipc:3; do
+            draw "$objective-$sampler" --base "$flow" --device cpu --sampler "$sampler" --guidance 2
+        done
+        draw "$objective-zero-star" --base "$flow" --device cpu --guidance 2 --guidance-rule zero-star
+        draw "$objective-interval" --base "$flow" --device cpu --guidance 2 --guidance-interval 0.2:0.7
+        run "$objective-learn" train --base "$flow" --data few --steps 3 --batch 4 --seed 3 --learn-guide base \
+            --learn-guidance 2 --learn-below 0.6 --loss-weight min-snr:5 --preview-every 0 \
+            --out "$objective-learn" --device cpu
+        tensors "$objective-learn/delta.safetensors"
+        logged "$objective-learn"
+    done
+    flow=flow-repa/delta.safetensors
+    if "$program" devices --json 2>/dev/null | grep -q opencl; then
+        train cl-lora --device opencl:0:0 --tune lora:4
+        train cl-difffit --device opencl:0:0 --tune difffit
+        train cl-lion --device opencl:0:0 --optimiser lion
+        for sampler in heun unipc; do
+            draw "cl-$sampler" --base "$flow" --device opencl:0:0 --sampler "$sampler"
+        done
+    fi
+    # The variational bound of every run, and what it still writes when it is resumed.
+    for log in */log.jsonl; do printf '%s %s vb\n' "$(values "$log" 'vb|prior_mse|prior_vb|val[a-z_]*')" "$log"; done
+}
 if [ -z "$against" ]; then
     all
+    later
     exit 0
 fi
-all >now
+{ all; later; } >now
 diff "$against" now && echo "$(grep -c . now) hashes are as they were"
