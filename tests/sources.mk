@@ -110,8 +110,8 @@ check_PROGRAMS += tests/test_encode
 tests_test_encode_SOURCES = tests/test_encode.c tests/data_fixture.c tests/data_fixture.h \
 	tests/model_fixture.c tests/model_fixture.h
 tests_test_encode_LDADD = $(LDADD) $(PNG_LIBS)
-TESTS += tests/test_encode_cli.sh
-EXTRA_DIST += tests/test_encode_cli.sh
+TESTS += tests/test_encode_cli.sh tests/test_encode_parts.sh
+EXTRA_DIST += tests/test_encode_cli.sh tests/test_encode_parts.sh
 
 fuzz_programs += tests/fuzz/fuzz_cache
 tests_fuzz_fuzz_cache_SOURCES = tests/fuzz/fuzz_cache.c tests/fuzz/fuzz.h $(fuzz_main)
@@ -269,7 +269,7 @@ check_PROGRAMS += tests/test_ranks
 tests_test_ranks_SOURCES = tests/test_ranks.c tests/data_fixture.c tests/data_fixture.h
 
 # The program with MPI, whether or not it is configured so; not a test by itself.
-TESTS += tests/test_mpi.sh # test_mpi_hosts.sh is run by hand: it takes minutes, and launchers garble what it looks for
+TESTS += tests/test_mpi.sh tests/test_mpi_hosts.sh
 EXTRA_DIST += tests/test_mpi.sh tests/test_mpi_hosts.sh
 EXTRA_LTLIBRARIES =
 if HAVE_MPI

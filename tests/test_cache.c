@@ -66,7 +66,7 @@ static enum fdit_status write_to(const char *dir, bool flip, size_t end)
     struct fdit_cache_writer *w = NULL;
     uint8_t data[2 * ITEM];
     size_t bad;
-    TRY(fdit_cache_begin(ctx, dir, &job, &w));
+    TRY(fdit_cache_begin(ctx, dir, &job, NULL, &w));
     for (size_t i; (i = fdit_cache_next(w)) < end;) {
         fill(i, data);
         TRY(fdit_cache_put(ctx, w, i == BROKEN ? NULL : data));
@@ -156,7 +156,7 @@ START_TEST(killed_at_any_byte)
         ck_assert_int_eq(fdit_cache_open(ctx, broken, &c), FDIT_ERROR_FORMAT);
         ck_assert_ptr_nonnull(strstr(fdit_context_message(ctx), "not finished"));
         ck_assert_int_eq(truncate(test_path(folder, "cut%zu/shard-00001.fdc", cut), (off_t)cut), 0);
-        ck_assert_ok(ctx, fdit_cache_begin(ctx, broken, &job, &w));
+        ck_assert_ok(ctx, fdit_cache_begin(ctx, broken, &job, NULL, &w));
         size_t there = cut < FDIT_CACHE_HEADER ? 0 : (cut - FDIT_CACHE_HEADER) / record;
         ck_assert_uint_eq(fdit_cache_next(w), PER_SHARD + there);
         fdit_cache_writer_free(w);
@@ -199,7 +199,7 @@ START_TEST(repaired)
     bytes[FDIT_CACHE_HEADER + 2 * (ITEM + FDIT_CACHE_TRAILER) + 5] ^= 1; /* of picture 1 */
     ck_assert_ok(ctx, fdit_file_write(ctx, shard, false, bytes, n));
     fdit_free(bytes);
-    ck_assert_ok(ctx, fdit_cache_begin(ctx, other, &job, &w));
+    ck_assert_ok(ctx, fdit_cache_begin(ctx, other, &job, NULL, &w));
     ck_assert_uint_eq(fdit_cache_next(w), 1);
     for (; fdit_cache_next(w) < N; put++) {
         fill(fdit_cache_next(w), data);
@@ -217,7 +217,7 @@ static void expect_begin(const char *dir, const struct fdit_cache_job *job, enum
                          const char *words)
 {
     struct fdit_cache_writer *w;
-    ck_assert_int_eq(fdit_cache_begin(ctx, dir, job, &w), wanted);
+    ck_assert_int_eq(fdit_cache_begin(ctx, dir, job, NULL, &w), wanted);
     ck_assert_msg(strstr(fdit_context_message(ctx), words), "'%s' lacks '%s'", fdit_context_message(ctx),
                   words);
     ck_assert_ptr_null(w);
@@ -231,7 +231,7 @@ START_TEST(refused)
     struct fdit_cache *c;
     ck_assert_ok(ctx, write_to(dir, true, 5));
     expect_begin(dir, &other, FDIT_ERROR_ARGUMENT, "begun with size 16, now it is 32");
-    ck_assert_ok(ctx, fdit_cache_begin(ctx, dir, &job, &w));
+    ck_assert_ok(ctx, fdit_cache_begin(ctx, dir, &job, NULL, &w));
     expect_begin(dir, &job, FDIT_ERROR_IO, "another process");
     fdit_cache_writer_free(w);
     test_file(ctx, folder, "full/notes.txt", "x", 1);
@@ -299,7 +299,7 @@ START_TEST(scales)
         size_t bad;
         job.info.scale = all[i].scale;
         job.info.shift = all[i].shift;
-        ck_assert_ok(ctx, fdit_cache_begin(ctx, dir, &job, &w));
+        ck_assert_ok(ctx, fdit_cache_begin(ctx, dir, &job, NULL, &w));
         for (size_t k; (k = fdit_cache_next(w)) < N;) {
             fill(k, data);
             ck_assert_ok(ctx, fdit_cache_put(ctx, w, data));
@@ -324,7 +324,7 @@ START_TEST(renewed)
     size_t bad;
     ck_assert_ok(ctx, write_to(test_path(folder, "whole"), true, N));
     ck_assert_ok(ctx, write_to(dir, true, N));
-    ck_assert_ok(ctx, fdit_cache_begin(ctx, dir, &job, &w));
+    ck_assert_ok(ctx, fdit_cache_begin(ctx, dir, &job, NULL, &w));
     ck_assert_uint_eq(fdit_cache_next(w), N);
     uint32_t crc = fdit_cache_record_crc(w, 0);
     fdit_cache_renew(w, N - 1);
@@ -336,7 +336,7 @@ START_TEST(renewed)
     ck_assert_uint_ne(fdit_cache_record_crc(w, 0), crc);
     ck_assert_uint_eq(fdit_cache_next(w), N - 1);
     fdit_cache_writer_free(w); /* stopped here: goes on */
-    ck_assert_ok(ctx, fdit_cache_begin(ctx, dir, &job, &w));
+    ck_assert_ok(ctx, fdit_cache_begin(ctx, dir, &job, NULL, &w));
     fdit_cache_renew(w, 0);
     fill(0, data);
     ck_assert_ok(ctx, fdit_cache_put(ctx, w, data));

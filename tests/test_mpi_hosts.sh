@@ -3,12 +3,14 @@
 # Three hosts as network namespaces on a bridge, no ssh: training on 1 to 4 processes over them with Open MPI and MPICH,
 # and what happens to hosts: one that dies, hangs, is cut off, far away, late, full, or has another program or other data.
 # Needs root and namespaces (and makes its own, so that nothing of it outlives the test).
+# FDIT_TEST_MPI='openmpi mpich' says with which libraries; none: with none.
 . "${FDIT_SRCDIR:?}/tests/lib.sh"
 here=${FDIT_PROGRAM%finediffusion}tests
 skip() {
     echo "SKIP: $1"
     exit 77
 }
+[ "${FDIT_TEST_MPI-}" != none ] || skip "left out by FDIT_TEST_MPI"
 [ -x "$here/finediffusion-mpi" ] || [ -x "$here/finediffusion-mpich" ] || skip "no MPI (libopenmpi-dev, libmpich-dev)"
 [ "$(id -u)" = 0 ] || skip "hosts as network namespaces need root"
 command -v ip >/dev/null || skip "hosts as network namespaces need the command ip (iproute2)"
@@ -181,7 +183,6 @@ on_three_hosts() {
 }
 
 mkdir data2 && cp -r data/. data2 && rm "$(find data2 -name '*.png' | sort | head -1)"
-commit=$("$program" --version | sed -n 's/^commit *//p')
 tried=
 for library in ${FDIT_TEST_MPI:-openmpi mpich}; do
     case $library in
@@ -193,6 +194,7 @@ for library in ${FDIT_TEST_MPI:-openmpi mpich}; do
     openmpi:*'Open MPI'* | mpich:*MPICH*) ;;
     *) continue ;;
     esac
+    commit=$("$mpi" --version | sed -n 's/^commit *//p')
     # the same with another commit in it, of the same length
     LC_ALL=C sed "s/$commit/$(echo "$commit" | tr '0-9a-z' '1-90b-za')/g" "$mpi" >$library-other && chmod +x $library-other
     tried="$tried $library"

@@ -24,7 +24,7 @@ done
 if command -v apt-get >/dev/null 2>&1; then
     required="gcc libc6-dev make autoconf automake libtool pkg-config zlib1g-dev libpng-dev libjansson-dev"
     optional="libdnnl-dev ocl-icd-opencl-dev opencl-headers libclblast-dev libjpeg-dev libwebp-dev liblapacke-dev libutf8proc-dev"
-    testing="check pocl-opencl-icd oclgrind clang xz-utils libopenmpi-dev openmpi-bin"
+    testing="check pocl-opencl-icd oclgrind clang xz-utils libopenmpi-dev openmpi-bin iproute2"
     installed() { dpkg-query -W -f '${Status}\n' "$1" 2>/dev/null | grep -q '^install ok installed'; }
     available() { apt-cache show "$1" >/dev/null 2>&1; }
     # Without a network this has to end soon; beside another apt it may wait a while.

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * cmd_encode.c: `finediffusion encode`. */
 #include "cli/cli.h"
+#include "cli/launch.h"
 
 #include "core/mem.h"
 #include "encode/encode.h"
@@ -67,12 +68,22 @@ static void print_summary(struct fdit_cli *cli, const struct args *a, const stru
     char peak[32], size[32];
     fdit_format_size(s->peak_bytes, peak);
     fdit_format_size((size_t)s->bytes, size);
+    const size_t n = (s->whole ? s->pictures : s->mine) - s->bad;
+    char part[48] = "";
+    if (a->o.parts > 1)
+        snprintf(part, sizeof part, "part %d/%d, ", a->o.part, a->o.parts);
     fdit_cli_note(cli,
-                  "%s: %zu picture%s of %zu class%s as %s of %d x %d x %d, %s; %zu encoded, %zu there "
+                  "%s: %s%zu picture%s of %zu class%s as %s of %d x %d x %d, %s; %zu encoded, %zu there "
                   "before, %zu broken",
-                  a->o.out, s->pictures - s->bad, s->pictures - s->bad == 1 ? "" : "s", s->classes,
+                  a->o.out, s->whole ? "" : part, n, n == 1 ? "" : "s", s->classes,
                   s->classes == 1 ? "" : "es", a->o.vae ? "moments" : "pixels", s->channels, s->size, s->size,
                   size, s->encoded, s->kept, s->bad);
+    if (s->missing)
+        fdit_cli_note(cli,
+                      "%zu pictures of other parts are missing: the cache is whole when all parts have run",
+                      s->missing);
+    else if (!s->whole)
+        fdit_cli_note(cli, "other parts are at work: the last to end makes the cache whole");
     if (s->encoded && a->o.vae)
         fdit_cli_note(cli, "%.3g pictures/s, %.1f GFLOP/s, %.1f s; peak memory %s", s->pictures_per_second,
                       s->gflops, s->seconds, peak);
@@ -81,12 +92,12 @@ static void print_summary(struct fdit_cli *cli, const struct args *a, const stru
                       peak);
     if (cli->json)
         fdit_cli_print(cli,
-                       "{\"done\":true,\"pictures\":%zu,\"classes\":%zu,\"encoded\":%zu,\"kept\":%zu,"
+                       "{\"done\":%s,\"pictures\":%zu,\"classes\":%zu,\"encoded\":%zu,\"kept\":%zu,"
                        "\"broken\":%zu,"
                        "\"bytes\":%" PRIu64 ",\"seconds\":%.6g,\"pictures_per_second\":%.6g,\"gflops\":%.6g,"
                        "\"plan_bytes\":%zu,\"process_plan_bytes\":%zu,\"peak_bytes\":%zu}\n",
-                       s->pictures - s->bad, s->classes, s->encoded, s->kept, s->bad, s->bytes, s->seconds,
-                       s->pictures_per_second, s->gflops, s->plan_bytes, s->process_plan_bytes,
+                       s->whole ? "true" : "false", n, s->classes, s->encoded, s->kept, s->bad, s->bytes,
+                       s->seconds, s->pictures_per_second, s->gflops, s->plan_bytes, s->process_plan_bytes,
                        s->peak_bytes);
 }
 
@@ -107,6 +118,12 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
     a->o.data = operands[0];
     a->o.out = operands[1];
     a->o.memory = cli->memory;
+    const struct fdit_launch launch = fdit_launch_of_environment();
+    if (launch.size > 1 && !a->o.parts) { /* as by --part */
+        a->o.part = launch.rank;
+        a->o.parts = launch.size;
+        fdit_cli_rank(cli, launch.rank, NULL);
+    }
     if (a->o.vae)
         TRY(fdit_cli_device(cli, &dev));
     watch.dev = dev;
@@ -133,7 +150,8 @@ const struct fdit_command fdit_command_encode = {
              "channels).\n\n"
              "Give the same command again to continue a job that was interrupted. Pictures whose "
              "content has changed since then are encoded again; their dates do not matter. Every "
-             "sample has a checksum.",
+             "sample has a checksum. Several processes make a cache together with --part, or as mpirun and "
+             "srun start them: they share the folder OUT, and its files are those of one process.",
     .examples = "  finediffusion encode birds/ birds-256 --vae sd-vae-ft-mse --size 256\n"
                 "  finediffusion encode birds.tar birds-512 --vae sd-vae-ft-mse --size 512 \\\n"
                 "      --flip none --plan\n"

@@ -77,6 +77,7 @@ enum fdit_status fdit_folder_lock(fdit_context *ctx, const char *path, enum fdit
             break; /* may be written but not read: there is no lock then */
         if (flock(out->fd, (use == FDIT_FOLDER_ALONE ? LOCK_EX : LOCK_SH) | LOCK_NB) &&
             errno == EWOULDBLOCK) {
+            out->busy = true;
             out->existed = strlen(out->path); /* the other's now, whoever made it */
             FAIL(ctx, FDIT_ERROR_IO,
                  "%s: another process is writing there; wait for its end, or give another folder", path);

@@ -27,13 +27,14 @@ struct fdit_folder_lock {
     char *path;     /* without slashes at its end; NULL: nothing is held */
     size_t existed; /* length of the leading part of path that was there before */
     int fd;         /* of the folder; -1: none */
+    bool busy;      /* it was not given because another process has it */
 };
 
 #define FDIT_FOLDER_UNLOCKED ((struct fdit_folder_lock){ .fd = -1 })
 
 /* Makes the folder, with those above it, and locks it. FDIT_ERROR_IO when it cannot be made, or when
- * another process has it. ALONE also removes temporary files that a killed program left in it. After a
- * failure *out still tells which folders were made; give it back in any case. */
+ * another process has it (out->busy). ALONE also removes temporary files that a killed program left in it.
+ * After a failure *out still tells which folders were made; give it back in any case. */
 enum fdit_status fdit_folder_lock(fdit_context *ctx, const char *path, enum fdit_folder_use use,
                                   struct fdit_folder_lock *out);
 void fdit_folder_unlock(struct fdit_folder_lock *lock); /* also of one that is not held */

@@ -200,6 +200,8 @@ static void describe(struct job *j)
                                    .n = fdit_dataset_size(j->ds) };
     j->cache.labels = j->labels;
     j->cache.shard_pictures = o->shard_pictures;
+    j->cache.part = o->part;
+    j->cache.parts = o->parts;
     if (j->vae) {
         const struct fdit_vae_config *c = fdit_vae_config_of(j->vae);
         i->kind = FDIT_CACHE_MOMENTS;
@@ -231,7 +233,7 @@ static enum fdit_status make_plan(fdit_context *ctx, struct job *j)
     TRY(fdit_plan_add(ctx, &j->plan, FDIT_PLAN_HOST, NULL,
                       fdit_loader_bytes(j->cache.info.n, j->pixels, j->pixels, &l), "pictures"));
     TRY(fdit_plan_add(ctx, &j->plan, FDIT_PLAN_HOST, NULL,
-                      fdit_sources_bytes(j->cache.info.n) + 6 * j->cache.info.n, "what is there"));
+                      fdit_sources_bytes(j->cache.info.n) + 10 * j->cache.info.n, "what is there"));
     TRY(fdit_plan_add_process(ctx, &j->plan, j->dev));
     size_t rest = fdit_plan_room(&j->plan, limit);
     TRY(fdit_dataset_plan_reading(ctx, j->ds, o->workers, rest, o->skip_bad, &reading));
@@ -338,40 +340,99 @@ static size_t count_there(const struct job *j)
     return n;
 }
 
+/* The pictures of the part that are not there, in order. */
+static enum fdit_status list_missing(fdit_context *ctx, struct job *j, uint32_t **out, size_t *n)
+{
+    enum fdit_status status = FDIT_OK;
+    TRY(fdit_alloc(ctx, j->cache.info.n, sizeof **out, out));
+    *n = 0;
+    for (size_t i = 0; i < j->cache.info.n; i++)
+        if (fdit_cache_is_mine(&j->cache, i) && !fdit_cache_has(j->writer, i))
+            (*out)[(*n)++] = (uint32_t)i;
+out:
+    return status;
+}
+
 /* Encodes what is not there; *broken: pictures left out. */
 static enum fdit_status encode_rest(fdit_context *ctx, struct job *j, size_t *broken)
 {
     enum fdit_status status = FDIT_OK;
-    size_t n = j->cache.info.n, at = fdit_cache_next(j->writer);
-    struct fdit_loader_options l = { .batch = 1,
-                                     .start = at,
-                                     .workers = j->o->workers,
-                                     .ring = 8,
-                                     .in_order = true,
-                                     .skip_bad = j->o->skip_bad };
-    for (size_t done = count_there(j); at < n; at = fdit_cache_next(j->writer)) {
+    uint32_t *missing = NULL;
+    size_t n, done = count_there(j);
+    const bool skip = j->o->skip_bad;
+    struct fdit_loader_options l = {
+        .batch = 1, .workers = j->o->workers, .ring = 8, .in_order = true, .skip_bad = skip, .leave_bad = skip
+    };
+    TRY(list_missing(ctx, j, &missing, &n));
+    if (!n)
+        goto out;
+    TRY(fdit_loader_open(ctx, j->ds, missing, n, &l, &j->loader));
+    for (size_t i = 0; i < n; i++) {
         struct fdit_batch b;
-        if (!j->loader || at != l.start) { /* the first, and behind what was there */
-            fdit_loader_close(j->loader);
-            j->loader = NULL;
-            l.start = at;
-            TRY(fdit_loader_open(ctx, j->ds, NULL, 0, &l, &j->loader));
-        }
-        l.start++;
         status = fdit_loader_next(ctx, j->loader, &b);
-        if (fdit_picture_is_bad(status) && !j->o->skip_bad)
+        if (fdit_picture_is_bad(status) && !skip)
             FAIL(ctx, status, "%s; or leave out such pictures with --skip-bad", fdit_context_message(ctx));
         TRY(status);
-        bool bad = b.index[0] != at; /* replaced by a good one */
+        bool bad = b.index[0] == FDIT_LOADER_BAD;
         if (!bad)
             TRY(encode_picture(ctx, j, b.x));
-        TRY(fdit_cache_put(ctx, j->writer, bad ? NULL : j->record));
-        TRY(fdit_sources_put(ctx, j->sources, at, j->o->skip_bad));
+        TRY(fdit_cache_put(ctx, j->writer, bad ? NULL : j->record)); /* the missing ones come in order */
+        TRY(fdit_sources_put(ctx, j->sources, missing[i], skip));
         j->summary->encoded += !bad;
         *broken += bad;
         if (j->hooks && j->hooks->on_picture)
-            j->hooks->on_picture(j->hooks->user, ++done, n);
+            j->hooks->on_picture(j->hooks->user, done + i + 1, j->summary->mine);
     }
+out:
+    fdit_free(missing);
+    return status;
+}
+
+/* The writer of the part, or of all, with what its pictures were made from. *busy: another process has the
+ * folder. */
+static enum fdit_status open_writer(fdit_context *ctx, struct job *j, bool all, bool *busy)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_cache_job job = j->cache;
+    if (all)
+        job.parts = 0;
+    TRY(fdit_cache_begin(ctx, j->o->out, &job, busy, &j->writer));
+    fdit_phase_begin(ctx, 0, "looking at what is there");
+    status = fdit_sources_open(ctx, j->o->out, j->ds, j->writer, &j->sources);
+    fdit_phase_end(ctx);
+out:
+    return status;
+}
+
+static void close_writer(struct job *j)
+{
+    fdit_sources_close(j->sources);
+    fdit_cache_writer_free(j->writer);
+    j->sources = NULL;
+    j->writer = NULL;
+}
+
+/* The index, when nothing is missing. Of several parts the last to come here writes it: each gives the folder
+ * back before it asks for it alone, so that one of them gets it. */
+static enum fdit_status finish(fdit_context *ctx, struct job *j)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_encode_summary *s = j->summary;
+    bool busy = false;
+    TRY(fdit_sources_sync(ctx, j->sources));
+    if (j->cache.parts > 1) {
+        TRY(fdit_cache_sync(ctx, j->writer));
+        close_writer(j);
+        status = open_writer(ctx, j, true, &busy);
+        if (busy)
+            return FDIT_OK;
+        TRY(status);
+        s->missing = s->pictures - count_there(j);
+        if (s->missing)
+            return FDIT_OK;
+    }
+    TRY(fdit_cache_end(ctx, j->writer, &s->bad));
+    s->whole = true;
 out:
     return status;
 }
@@ -380,16 +441,15 @@ static enum fdit_status work(fdit_context *ctx, struct job *j)
 {
     enum fdit_status status = FDIT_OK;
     struct rusage usage;
-    size_t n = j->cache.info.n, kept, broken = 0;
-    TRY(fdit_cache_begin(ctx, j->o->out, &j->cache, &j->writer));
-    fdit_phase_begin(ctx, 0, "looking at what is there");
-    status = fdit_sources_open(ctx, j->o->out, j->ds, j->writer, &j->sources);
-    fdit_phase_end(ctx);
-    TRY(status);
+    struct fdit_encode_summary *s = j->summary;
+    size_t kept, broken = 0;
+    TRY(open_writer(ctx, j, false, NULL));
     kept = count_there(j);
+    for (size_t i = 0; i < j->cache.info.n; i++)
+        s->mine += fdit_cache_is_mine(&j->cache, i);
     if (j->hooks && j->hooks->on_begin)
         j->hooks->on_begin(j->hooks->user);
-    if (j->vae && kept < n) {
+    if (j->vae && kept < s->mine) {
         fdit_phase_begin(ctx, 0, "reading %s", j->o->vae);
         status = fdit_vae_allocate(ctx, j->vae);
         fdit_phase_end(ctx);
@@ -399,18 +459,17 @@ static enum fdit_status work(fdit_context *ctx, struct job *j)
     TRY(fdit_alloc(ctx, j->item, sizeof *j->moments, &j->moments));
     TRY(fdit_alloc(ctx, 2 * j->item, sizeof(uint16_t), &j->record));
     if (j->hooks && j->hooks->on_start)
-        j->hooks->on_start(j->hooks->user, kept, n);
+        j->hooks->on_start(j->hooks->user, kept, s->mine);
     double began = fdit_clock_seconds();
     status = encode_rest(ctx, j, &broken);
-    j->summary->seconds = fdit_clock_seconds() - began;
+    s->seconds = fdit_clock_seconds() - began;
     if (status == FDIT_INTERRUPTED)
         FAIL(ctx, status, "stopped after %zu of %zu pictures; the same command goes on with the others",
-             count_there(j), n);
+             count_there(j), s->mine);
     TRY(status);
-    TRY(fdit_sources_sync(ctx, j->sources));
-    TRY(fdit_cache_end(ctx, j->writer, &j->summary->bad));
-    struct fdit_encode_summary *s = j->summary;
-    s->kept = n - s->encoded - broken;
+    s->bad = broken;
+    s->kept = s->mine - s->encoded - broken;
+    TRY(finish(ctx, j));
     s->pictures_per_second = s->seconds > 0 ? (double)s->encoded / s->seconds : 0;
     if (j->vae)
         s->gflops =
@@ -439,8 +498,7 @@ enum fdit_status fdit_encode_run(fdit_context *ctx, fdit_device *dev, const stru
     TRY(work(ctx, &j));
 out:
     fdit_loader_close(j.loader);
-    fdit_sources_close(j.sources);
-    fdit_cache_writer_free(j.writer);
+    close_writer(&j);
     fdit_plan_fini(&j.plan);
     fdit_vae_free(j.vae);
     fdit_dataset_close(j.ds);

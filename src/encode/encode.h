@@ -25,6 +25,7 @@ struct fdit_encode_options {
     int workers;                    /* threads that decode; 0: none */
     size_t memory;                  /* limit of the plan in bytes; 0: the device's memory */
     size_t shard_pictures;          /* 0: as the cache likes it (tests) */
+    int part, parts;                /* only part `part` of `parts` of the pictures; parts 0: all */
 };
 /* A row for each option (core/option_table.h): what is typed, `--help`, and their part of encode.json. */
 extern const struct fdit_option fdit_encode_option_table[];
@@ -41,15 +42,20 @@ struct fdit_encode_hooks {
 };
 
 struct fdit_encode_summary {
-    size_t pictures, encoded, kept, bad, classes;
-    uint64_t bytes; /* of the cache's records */
+    size_t pictures, classes;
+    size_t mine, encoded, kept; /* of this part */
+    size_t bad;                 /* of the cache once it is whole, until then of this part */
+    bool whole;                 /* the index is written */
+    size_t missing;             /* of other parts, when none of them is at work */
+    uint64_t bytes;             /* of the cache's records */
     double seconds, pictures_per_second, gflops;
     size_t plan_bytes, process_plan_bytes, peak_bytes;
     int size, channels; /* of an item */
 };
 
 /* plan_only: makes the plan, calls on_plan, and returns. FDIT_INTERRUPTED between two pictures when
- * ctx is asked to stop. Pixels need no device: dev may be NULL without a VAE. */
+ * ctx is asked to stop. Pixels need no device: dev may be NULL without a VAE. Parts may work at the same
+ * time, on one machine or several that see the folder; who ends last writes the index. */
 enum fdit_status fdit_encode_run(fdit_context *ctx, fdit_device *dev, const struct fdit_encode_options *o,
                                  const struct fdit_encode_hooks *hooks, bool plan_only,
                                  struct fdit_encode_summary *summary);

@@ -8,6 +8,12 @@ static bool has_look(const void *args) /* caches of earlier versions do not name
     return ((const struct fdit_encode_options *)args)->look.orient != NULL;
 }
 
+static enum fdit_status parse_part(fdit_context *ctx, void *args, const char *value)
+{
+    struct fdit_encode_options *o = args;
+    return fdit_parse_part(ctx, "--part", value, &o->part, &o->parts);
+}
+
 #define ROW(kind, name, arg, field) FDIT_OPTION_ROW(kind, name, arg, struct fdit_encode_options, field)
 #define RESULT .keep = FDIT_KEEP_RESULT
 
@@ -40,6 +46,9 @@ const struct fdit_option fdit_encode_option_table[] = {
     { ROW(FLAG, "skip-bad", NULL, skip_bad), .help = "leave out pictures that are broken" },
     { ROW(INT, "workers", "N", workers), FDIT_RANGE(0, 1024), .usual = "2",
       .help = "threads that decode pictures" },
+    { ROW(PARSE, "part", "I/N", part), .parse = parse_part, .note = ": all",
+      .help = "encode only part I of N (from 0); the parts share OUT, and the last to end makes it whole. "
+              "Under mpirun and srun each process takes its own" },
     { ROW(SIZE, "memory", "SIZE", memory) },
     { 0 }
 };

@@ -222,6 +222,7 @@ enum fdit_status fdit_sources_open(fdit_context *ctx, const char *dir, const str
     s->fd = open(s->path, O_WRONLY | O_CLOEXEC);
     if (s->fd < 0)
         TRY(fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s: cannot open for writing", s->path));
+    fdit_cache_share(writer);
     TRY(check(ctx, s, old, old ? (n - HEADER) / ENTRY : 0));
     *out = s;
     s = NULL;

@@ -4,7 +4,8 @@
  *     DIR/encode.json       what the cache is made from and with: decides whether a job may go on
  *     DIR/shard-00000.fdc   header, then the records of up to shard_pictures pictures
  *     DIR/sources.fdc       sizes, times and contents of the pictures, see encode/sources.h
- *     DIR/encode.lock       empty: locked by the process that writes, while it does
+ *     DIR/encode.lock       empty: locked by the process that writes, while it does; of several that share
+ *                           the work, while it begins
  *     DIR/cache.fdc         the index: written last, so its presence says that the cache is whole
  *
  * A record is the picture and, with mirror images, the moments of its mirror image behind it
@@ -95,23 +96,41 @@ struct fdit_cache_job {
     const int32_t *labels;       /* [n], must outlive the writer */
     const char *identity;        /* one line of JSON: an object whose keys are named when they differ */
     size_t shard_pictures;       /* 0: 4096 */
+    int part, parts; /* this writer puts the pictures of part `part` of `parts`; parts 0 = 1: all */
 };
+
+/* Whether a picture belongs to the part of the job: runs of 64, or fewer of a small set, are dealt out in
+ * turn. */
+static inline bool fdit_cache_is_mine(const struct fdit_cache_job *job, size_t picture)
+{
+    if (job->parts < 2)
+        return true;
+    const size_t parts = (size_t)job->parts, fair = job->info.n / (16 * parts);
+    return picture / (fair < 1 ? 1 : fair > 64 ? 64 : fair) % parts == (size_t)job->part;
+}
 
 /* Begins a cache, or goes on with the one in `dir`: FDIT_ERROR_ARGUMENT names the key in which its
  * encode.json differs; a folder with other files in it is refused, and one in which another process
- * writes. */
+ * writes; that is told in *busy, too (NULL is allowed). Parts of one job may be written at the same time: one
+ * after the other begins, from here to fdit_cache_share, and waits for its turn until ctx is asked to
+ * stop. */
 enum fdit_status fdit_cache_begin(fdit_context *ctx, const char *dir, const struct fdit_cache_job *job,
-                                  struct fdit_cache_writer **out);
-size_t
-fdit_cache_next(const struct fdit_cache_writer *w); /* the first picture that is not there; n: all are */
-bool fdit_cache_has(const struct fdit_cache_writer *w, size_t picture); /* its record is there and good */
+                                  bool *busy, struct fdit_cache_writer **out);
+/* Of a part: what all parts have in common is there, another may begin. */
+void fdit_cache_share(struct fdit_cache_writer *w);
+/* The first picture of the part that is not there; n: all are. */
+size_t fdit_cache_next(const struct fdit_cache_writer *w);
+/* Whether its record is there and good, and of this part. */
+bool fdit_cache_has(const struct fdit_cache_writer *w, size_t picture);
 uint32_t fdit_cache_record_crc(const struct fdit_cache_writer *w, size_t picture); /* of one that is */
 void fdit_cache_renew(struct fdit_cache_writer *w, size_t picture);                /* it is to be put again */
 /* Writes the picture `next`: halves of item_bytes; NULL: it is broken. Then next is the one behind
  * that is not there. */
 enum fdit_status fdit_cache_put(fdit_context *ctx, struct fdit_cache_writer *w, const void *data);
-/* After the last: the index, onto the disk. *bad: broken pictures. A cache without one that can be
- * used is FDIT_ERROR_FORMAT. */
+/* What was put is on the disk; of a part that is its end. */
+enum fdit_status fdit_cache_sync(fdit_context *ctx, struct fdit_cache_writer *w);
+/* After the last, of a writer of all: the index, onto the disk. *bad: broken pictures. A cache without one
+ * that can be used is FDIT_ERROR_FORMAT. */
 enum fdit_status fdit_cache_end(fdit_context *ctx, struct fdit_cache_writer *w, size_t *bad);
 void fdit_cache_writer_free(struct fdit_cache_writer *w); /* what was put stays; NULL is allowed */
 /* Bytes that the shards of a job will have. */

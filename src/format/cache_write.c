@@ -6,6 +6,7 @@
 #include "core/folder_lock.h"
 #include "core/fnv.h"
 #include "core/mem.h"
+#include "core/phase.h"
 #include "format/json.h"
 
 #include <dirent.h>
@@ -15,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { DEFAULT_SHARD = 4096 };
@@ -25,7 +27,7 @@ struct fdit_cache_writer {
     char *dir, *identity;
     struct fdit_file_lock lock;
     struct fdit_folder_lock folder;
-    size_t next;                 /* the first picture that is to be put */
+    size_t next;                 /* the first picture of the part that is to be put */
     uint8_t *bad;                /* [n] 1: the picture is broken */
     uint8_t *there;              /* [n] 1: its record is good */
     uint32_t *crcs;              /* [n] of the records that are there */
@@ -82,6 +84,44 @@ out:
     return status;
 }
 
+static bool is_part(const struct fdit_cache_writer *w)
+{
+    return w->job.parts > 1;
+}
+
+static enum fdit_status wait_a_little(fdit_context *ctx, const struct fdit_cache_writer *w)
+{
+    nanosleep(&(struct timespec){ .tv_nsec = 50000000 }, NULL);
+    if (fdit_stopped(ctx))
+        return fdit_fail(ctx, FDIT_INTERRUPTED,
+                         "stopped while waiting for another process that writes into %s", w->dir);
+    return FDIT_OK;
+}
+
+/* Parts take the folder together, and wait for the one that writes the index. */
+static enum fdit_status take_folder(fdit_context *ctx, struct fdit_cache_writer *w, bool *busy)
+{
+    enum fdit_status status = FDIT_OK;
+    bool waits = false;
+    for (;;) {
+        status =
+            fdit_folder_lock(ctx, w->dir, is_part(w) ? FDIT_FOLDER_TOGETHER : FDIT_FOLDER_ALONE, &w->folder);
+        if (busy)
+            *busy = w->folder.busy;
+        if (!is_part(w) || !w->folder.busy)
+            break;
+        if (!waits)
+            fdit_phase_begin(ctx, 0, "waiting for another process that writes into %s", w->dir);
+        waits = true;
+        fdit_folder_unlock(&w->folder);
+        TRY(wait_a_little(ctx, w));
+    }
+out:
+    if (waits)
+        fdit_phase_end(ctx);
+    return status;
+}
+
 /* One process at a time; the lock goes with it. */
 static enum fdit_status take_lock(fdit_context *ctx, struct fdit_cache_writer *w)
 {
@@ -89,7 +129,13 @@ static enum fdit_status take_lock(fdit_context *ctx, struct fdit_cache_writer *w
     char *path = NULL;
     bool busy;
     TRY(fdit_path_join(ctx, w->dir, "encode.lock", &path));
-    TRY(fdit_file_lock(ctx, path, &w->lock, &busy));
+    for (;;) {
+        TRY(fdit_file_lock(ctx, path, &w->lock, &busy));
+        if (!is_part(w) || !busy)
+            break;
+        fdit_file_unlock(&w->lock);
+        TRY(wait_a_little(ctx, w));
+    }
     if (busy)
         FAIL(ctx, FDIT_ERROR_IO,
              "%s: another process is encoding into this folder; wait for it, or choose "
@@ -172,7 +218,7 @@ static enum fdit_status scan_shard(fdit_context *ctx, struct fdit_cache_writer *
         goto out; /* cut off in its first bytes: begun anew */
     for (size_t i = 0; i < n && (map.size - FDIT_CACHE_HEADER) / l->record_bytes > i; i++) {
         const uint8_t *record = map.data + FDIT_CACHE_HEADER + i * l->record_bytes;
-        bool good = true;
+        bool good = fdit_cache_is_mine(&w->job, first + i);
         int32_t label = (int32_t)fdit_get32(record + l->item_bytes + 8);
         for (int half = 0; half < l->halves && good; half++)
             good = fdit_cache_half_is_good(record + (size_t)half * (l->item_bytes + FDIT_CACHE_TRAILER),
@@ -207,6 +253,13 @@ out:
     return status;
 }
 
+/* To the first picture of the part that is not there. */
+static void advance(struct fdit_cache_writer *w)
+{
+    while (w->next < w->layout.total && (w->there[w->next] || !fdit_cache_is_mine(&w->job, w->next)))
+        w->next++;
+}
+
 /* What is there of all shards. */
 static enum fdit_status scan(fdit_context *ctx, struct fdit_cache_writer *w)
 {
@@ -221,19 +274,20 @@ static enum fdit_status scan(fdit_context *ctx, struct fdit_cache_writer *w)
         if (there)
             TRY(scan_shard(ctx, w, s, path));
     }
-    while (w->next < w->layout.total && w->there[w->next])
-        w->next++;
+    advance(w);
 out:
     fdit_free(path);
     return status;
 }
 
 enum fdit_status fdit_cache_begin(fdit_context *ctx, const char *dir, const struct fdit_cache_job *job,
-                                  struct fdit_cache_writer **out)
+                                  bool *busy, struct fdit_cache_writer **out)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_cache_writer *w = NULL;
     *out = NULL;
+    if (busy)
+        *busy = false;
     if (job->info.n < 1 || job->info.n > UINT32_MAX)
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "a cache of %zu pictures; 1 to %u are possible", job->info.n,
              UINT32_MAX);
@@ -253,7 +307,7 @@ enum fdit_status fdit_cache_begin(fdit_context *ctx, const char *dir, const stru
     TRY(fdit_alloc(ctx, w->layout.shards, sizeof *w->have, &w->have));
     if (fdit_is_folder(dir)) /* without its lock: what is refused anyway is not touched */
         TRY(check_folder(ctx, dir));
-    TRY(fdit_folder_lock(ctx, dir, FDIT_FOLDER_ALONE, &w->folder));
+    TRY(take_folder(ctx, w, busy));
     TRY(check_folder(ctx, dir)); /* now nobody changes it */
     TRY(take_lock(ctx, w));
     TRY(check_identity(ctx, w));
@@ -263,6 +317,12 @@ enum fdit_status fdit_cache_begin(fdit_context *ctx, const char *dir, const stru
 out:
     fdit_cache_writer_free(w);
     return status;
+}
+
+void fdit_cache_share(struct fdit_cache_writer *w)
+{
+    if (is_part(w))
+        fdit_file_unlock(&w->lock);
 }
 
 size_t fdit_cache_next(const struct fdit_cache_writer *w)
@@ -315,24 +375,45 @@ static enum fdit_status close_shard(fdit_context *ctx, struct fdit_cache_writer 
     return fdit_appender_close(ctx, shard);
 }
 
+static enum fdit_status write_at(fdit_context *ctx, int fd, const char *path, const uint8_t *bytes, size_t n,
+                                 off_t at)
+{
+    for (size_t done = 0; done < n;) {
+        ssize_t got = pwrite(fd, bytes + done, n - done, at + (off_t)done);
+        if (got < 0 && errno != EINTR)
+            return fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s: cannot write", path);
+        done += got > 0 ? (size_t)got : 0;
+    }
+    return FDIT_OK;
+}
+
+/* The file of shard `open` for records in their places. Parts make it together, all with the same header. */
+static enum fdit_status open_patch(fdit_context *ctx, struct fdit_cache_writer *w, const char *path)
+{
+    enum fdit_status status = FDIT_OK;
+    uint8_t header[FDIT_CACHE_HEADER];
+    w->patch = open(path, O_WRONLY | O_CLOEXEC | (is_part(w) ? O_CREAT : 0), 0666);
+    if (w->patch < 0)
+        TRY(fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s: cannot open for writing", path));
+    if (!is_part(w))
+        goto out;
+    fdit_cache_header(&w->layout, w->open, header);
+    TRY(write_at(ctx, w->patch, path, header, sizeof header, 0));
+out:
+    return status;
+}
+
 /* The record of a picture within the shard's file. */
 static enum fdit_status replace_record(fdit_context *ctx, struct fdit_cache_writer *w, size_t place)
 {
     enum fdit_status status = FDIT_OK;
     const struct fdit_cache_layout *l = &w->layout;
-    off_t at = (off_t)(FDIT_CACHE_HEADER + place * l->record_bytes);
     char *path = NULL;
     TRY(fdit_cache_shard_path(ctx, w->dir, w->open, &path));
     if (w->patch < 0)
-        w->patch = open(path, O_WRONLY | O_CLOEXEC);
-    if (w->patch < 0)
-        TRY(fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s: cannot open for writing", path));
-    for (size_t done = 0; done < l->record_bytes;) {
-        ssize_t n = pwrite(w->patch, w->record + done, l->record_bytes - done, at + (off_t)done);
-        if (n < 0 && errno != EINTR)
-            TRY(fdit_fail_errno(ctx, FDIT_ERROR_IO, errno, "%s: cannot write", path));
-        done += n > 0 ? (size_t)n : 0;
-    }
+        TRY(open_patch(ctx, w, path));
+    TRY(write_at(ctx, w->patch, path, w->record, l->record_bytes,
+                 (off_t)(FDIT_CACHE_HEADER + place * l->record_bytes)));
 out:
     fdit_free(path);
     return status;
@@ -349,7 +430,8 @@ enum fdit_status fdit_cache_put(fdit_context *ctx, struct fdit_cache_writer *w, 
     if ((w->shard || w->patch >= 0) && w->open != s)
         TRY(close_shard(ctx, w));
     w->open = s;
-    if (place >= w->have[s] && !w->shard)
+    const bool in_place = place < w->have[s] || is_part(w);
+    if (!in_place && !w->shard)
         TRY(open_shard(ctx, w, s));
     for (int half = 0; half < l->halves; half++) {
         uint8_t *to = w->record + (size_t)half * (l->item_bytes + FDIT_CACHE_TRAILER);
@@ -360,7 +442,7 @@ enum fdit_status fdit_cache_put(fdit_context *ctx, struct fdit_cache_writer *w, 
         fdit_cache_trailer(to, l->item_bytes, picture, data ? w->job.labels[picture] : -1, half,
                            to + l->item_bytes);
     }
-    if (place < w->have[s])
+    if (in_place)
         TRY(replace_record(ctx, w, place));
     else
         TRY(fdit_appender_write(ctx, w->shard, w->record, l->record_bytes));
@@ -368,8 +450,7 @@ enum fdit_status fdit_cache_put(fdit_context *ctx, struct fdit_cache_writer *w, 
     w->bad[picture] = !data;
     w->there[picture] = 1;
     w->crcs[picture] = fdit_get32(w->record + l->item_bytes);
-    while (w->next < l->total && w->there[w->next])
-        w->next++; /* whole ones may lie behind */
+    advance(w); /* whole ones may lie behind */
     if (w->next == l->total || w->next / l->per_shard != s)
         TRY(close_shard(ctx, w));
 out:
@@ -405,6 +486,11 @@ static enum fdit_status describe(fdit_context *ctx, const struct fdit_cache_writ
     enum fdit_status status = fdit_json_end(ctx, &b, w->dir, JSON_COMPACT | JSON_REAL_PRECISION(17), out);
     fdit_json_fini(&b);
     return status;
+}
+
+enum fdit_status fdit_cache_sync(fdit_context *ctx, struct fdit_cache_writer *w)
+{
+    return close_shard(ctx, w);
 }
 
 enum fdit_status fdit_cache_end(fdit_context *ctx, struct fdit_cache_writer *w, size_t *bad)

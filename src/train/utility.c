@@ -106,7 +106,7 @@ static enum fdit_status begin_cache(fdit_context *ctx, struct recorder *r)
                                                 .n = n },
                                       .labels = r->labels,
                                       .identity = identity };
-    TRY(fdit_cache_begin(ctx, r->dir, &r->job, &r->writer));
+    TRY(fdit_cache_begin(ctx, r->dir, &r->job, NULL, &r->writer));
 out:
     fdit_json_fini(&b);
     fdit_free(identity);
@@ -299,7 +299,7 @@ static enum fdit_status join(fdit_context *ctx, struct job *j, const struct fdit
                                   .labels = labels,
                                   .identity = "{\"pictures of\":\"real, and generated for the tail\"}" };
     job.info.n = n;
-    TRY(fdit_cache_begin(ctx, dir, &job, &w));
+    TRY(fdit_cache_begin(ctx, dir, &job, NULL, &w));
     for (size_t c = 0; c < j->r->classes; c++) {
         TRY(put_class(ctx, w, real, (int32_t)c, &at));
         if (j->third[c] == FDIT_TAIL)
