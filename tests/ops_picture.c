@@ -13,8 +13,7 @@ static size_t mul(int a, int b)
     return (size_t)a * (size_t)b;
 }
 
-/* -------------------------------------------------------------------------------------------- conv
- */
+/* ------------------------------------------------------------------ conv */
 
 enum residual { RESIDUAL_NONE, RESIDUAL_OWN, RESIDUAL_IN_PLACE };
 struct conv_form {
@@ -170,8 +169,7 @@ START_TEST(conv_bands)
 }
 END_TEST
 
-/* -------------------------------------------------------------------------------- groups, softmax
- */
+/* ------------------------------------------------------------------ groups, softmax */
 
 struct group_form {
     int samples, rows, width, groups;

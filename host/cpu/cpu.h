@@ -21,13 +21,15 @@
  *       avxvnni     8   avx2 and -mavxvnni: the same
  *       neondot     4   -march=armv8.2-a+dotprod: the same
  *
- * into one libtool convenience library each (sources.mk).
- * They are written once, with the vectors of simd.h and the functions of vmath.h, start no
- * threads, call no driver code, and export one object: const struct fdit_cpu_gemm_kernels
- * FDIT_ISA_NAME(fdit_cpu_gemm_kernels) = { ... }; const struct fdit_cpu_op_kernels
- * FDIT_ISA_NAME(fdit_cpu_op_kernels) = { ... }; (declared for all sets in gemm_kernels.h and
- * op_kernels.h). Everything else in them is static: an external inline function could be merged by
- * the linker into code for a lesser processor.
+ * into one libtool convenience library each (sources.mk). They are written once, with the vectors of simd.h
+ * and the functions of vmath.h, start no threads and call no driver code. Each exports one object:
+ *
+ *     const struct fdit_cpu_gemm_kernels FDIT_ISA_NAME(fdit_cpu_gemm_kernels) = { ... };
+ *     const struct fdit_cpu_op_kernels FDIT_ISA_NAME(fdit_cpu_op_kernels) = { ... };
+ *
+ * declared for all sets in gemm_kernels.h and op_kernels.h. Everything else in them is static: of an external
+ * inline function that several sets contain, the linker keeps one copy for all, and that one could use
+ * instructions that the processor at hand lacks.
  *
  * Fused multiply-add: contraction by the compiler is off, because the same expression inlined in
  * two places (a full tile and an edge, say) could otherwise be rounded in two ways, and a sample's

@@ -252,8 +252,7 @@ void fdit_cpu_gemm(const struct fdit_cpu *cpu, const struct fdit_gemm *wanted)
         run_tiles(cpu, kernels, &product, 0, product.m, 0, product.n);
 }
 
-/* ------------------------------------------------------------------------------------- providers
- */
+/* ------------------------------------------------------------------ providers */
 
 enum fdit_status fdit_cpu_provider_choose(fdit_context *ctx, const char *name,
                                           const struct fdit_cpu_gemm_provider **out)

@@ -10,8 +10,7 @@
 #include "cpu/gemm_kernels.h"
 #include "cpu/gemm_quantise.h"
 
-/* ---------------------------------------------------------------------------------------- panels
- */
+/* ------------------------------------------------------------------ panels */
 
 /* Byte i of each four, as a number. */
 FDIT_KERNEL __m512 byte_of(__m512i fours, int i)
@@ -136,8 +135,7 @@ static void turn_int8(uint32_t *dst, const int8_t *src, const float *scale)
     }
 }
 
-/* -------------------------------------------------------------------------------- packing a weight
- */
+/* ------------------------------------------------------------------ packing a weight */
 
 /* dst [k / 4][NR] fours of int8 from src [NR][ld], its first `lanes` rows, k of each, over a factor a row. */
 static void panel_of_quantised(uint32_t *dst, const float *scale, const float *src, size_t ld, int lanes,

@@ -221,8 +221,7 @@ static void copy_narrow(float *dst, const float *src, size_t ld, int n, int k)
             dst[j] = j < n ? src[j] : 0;
 }
 
-/* -------------------------------------------------------------------------------- register tiles
- */
+/* ------------------------------------------------------------------ register tiles */
 
 FDIT_KERNEL void one_step(int mr, const float *s, size_t row_step, const float *panel, vf acc[MR][2])
 {
@@ -299,8 +298,7 @@ static register_tile_fn *const tile_rows[MR] = { FOR_ROWS(TILE_NAME, rows) };
 static register_tile_fn *const tile_packed[MR] = { FOR_ROWS(TILE_NAME, packed) };
 static register_tile_fn *const tile_weight[MR] = { FOR_ROWS(TILE_NAME, weight) };
 
-/* ------------------------------------------------------------------------------------ cache tiles
- */
+/* ------------------------------------------------------------------ cache tiles */
 
 /* Decided by the block size, not by the rows of a tile: scratch must suit the last, smaller tile
  * too. */
@@ -481,8 +479,7 @@ static void tile_transposed(const struct fdit_gemm *g, int m0, int m1, int n0, i
     }
 }
 
-/* ------------------------------------------------------------------------------------ a few rows
- */
+/* ------------------------------------------------------------------ a few rows */
 
 /* Conditioning vectors: a matrix as large as any, for one row a sample. Here B is read once, in the
  * order in which it lies in memory, and turned in registers where k runs along its rows. */

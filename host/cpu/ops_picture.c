@@ -40,8 +40,7 @@ size_t fdit_cpu_picture_workspace(const struct fdit_cpu *cpu, const struct fdit_
     }
 }
 
-/* -------------------------------------------------------------------------------------------- conv
- */
+/* ------------------------------------------------------------------ conv */
 
 /* The numbers of a pixel, of the enlarged picture with upsample; NULL: it lies outside, they are 0. */
 static const float *pixel(const struct fdit_conv_args *a, const float *x, long row, long column)
@@ -169,8 +168,7 @@ void fdit_cpu_conv(fdit_device *dev, const struct fdit_conv_args *a)
         fdit_cpu_gemm(cpu, &g);
 }
 
-/* -------------------------------------------------------------------------------------- group norm
- */
+/* ------------------------------------------------------------------ group norm */
 
 /* Mean and rstd of group g from the moments [chunks][2][width] of its channels: Chan, Golub and
  * LeVeque 1979, in double, chunk after chunk. */

@@ -3,9 +3,10 @@
  *
  * Engines:
  *   block      cl/linear_block.cl: tiles in registers, fed through local memory. GPUs.
- *   registers  cl/linear_registers.cl: no local memory, no barriers. Processors. It reads one side by numbers
- *              and the other, [k][columns], by vectors; a side that lies the other way round is transposed
- *              into the workspace first (cl/transpose.cl), the smaller of the two: never a weight object.
+ *   registers  cl/linear_registers.cl: no local memory, no barriers. Processors. One side is
+ *              loaded a number at a time, the other, [k][columns], as vectors. A side that lies the other
+ *              way round is first transposed into the workspace (cl/transpose.cl): the smaller of the two,
+ *              never a weight object.
  *   tile       cl/linear.cl: any shape, any storage; what the others leave.
  *   matrix     cl/linear_matrix.cl: a matrix unit or its emulation. Operands in 16 bits, or f32 in parts;
  *              more than one row a sample, whatever M is. It adds up in an order of its own.

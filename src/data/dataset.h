@@ -61,13 +61,12 @@ struct fdit_dataset_info {
     size_t memory_bytes; /* of the index */
 };
 
-/* Makes the index; no picture is decoded. With options.survey it also succeeds with data that could not
- * be used, as far as they can be read: what is wrong is then listed, pictures of no valid class are
- * left out, and a set without a picture has no taxonomy (NULL).
- * Errors name the folder: a class that is not in the
- * taxonomy, a class folder without pictures, one that cannot be read, pictures beside class
- * folders, a .cls that is not an id, no picture at all; several of a kind are counted and the first few
- * named. */
+/* Makes the index; no picture is decoded. With options.survey it also succeeds with data that cannot be
+ * used, as far as they can be read: what is wrong is then listed, pictures without a valid class are left
+ * out, and a set without a picture has no taxonomy (NULL).
+ * Errors name the folder: a class that is not in the taxonomy, a class folder without pictures or one that
+ * cannot be read, pictures beside class folders, a .cls that is not an id, no picture at all. Several of a
+ * kind are counted and the first few named. */
 enum fdit_status fdit_dataset_open(fdit_context *ctx, const char *path,
                                    const struct fdit_dataset_options *options, struct fdit_dataset **out);
 void fdit_dataset_close(struct fdit_dataset *ds); /* NULL is allowed */

@@ -259,8 +259,7 @@ out:
     return status;
 }
 
-/* ------------------------------------------------------------------ ranks of which nothing is said
- */
+/* ------------------------------------------------------------------ ranks of which nothing is said */
 
 /* Groups of rank a that lie in one group of rank b, and the others, of which *first is one. */
 static enum fdit_status count_spread(fdit_context *ctx, const struct fdit_taxonomy *draft, int32_t a,

@@ -76,8 +76,8 @@ struct fdit_device_ops {
 
     /* (optional) Measures the products of these ops in every way it knows, uses the fastest from
      * now on, and keeps them for later processes; *where: the file, free with fdit_free.
-     * FDIT_INTERRUPTED when the context is asked to stop: nothing is kept. Weights made before lie
-     * as they did. */
+     * FDIT_INTERRUPTED when the context is asked to stop: nothing is kept. Weights that exist already keep
+     * their layout. */
     enum fdit_status (*tune)(fdit_context *ctx, fdit_device *dev, const struct fdit_op_shape *shapes,
                              size_t n, const struct fdit_tune_options *options, char **where);
 

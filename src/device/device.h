@@ -68,8 +68,8 @@ struct fdit_linear_args {
     const fdit_weight *weight;
     struct fdit_tensor matrix;
     struct fdit_tensor bias; /* optional [n_out] */
-    struct fdit_tensor
-        add; /* optional [M, n_out]: what another product, as a low-rank adapter's, gives to z */
+    /* Optional [M, n_out]: what another product, as a low-rank adapter's, gives to z. */
+    struct fdit_tensor add;
     struct fdit_tensor low, low_matrix; /* optional, both: [M, low_rank], [n_out, low_rank] */
     int low_rank;                       /* 0 without them */
     enum fdit_act act;

@@ -17,8 +17,7 @@ static void put(fdit_device *dev, struct fdit_tensor t, size_t from, const float
     dev->ops->write(dev, t.buffer, (t.offset + from) * sizeof(float), host, n * sizeof(float));
 }
 
-/* -------------------------------------------------------------------------------------------- conv
- */
+/* ------------------------------------------------------------------ conv */
 
 size_t fdit_generic_conv_patches(size_t pixels, size_t k)
 {
@@ -178,8 +177,7 @@ void fdit_generic_conv(fdit_device *dev, const struct fdit_conv_args *a)
     }
 }
 
-/* -------------------------------------------------------------------------------------- group norm
- */
+/* ------------------------------------------------------------------ group norm */
 
 /* Sum over a group of (x - mean)^power. */
 static double group_sum(fdit_device *dev, const struct fdit_group_stats_args *a, size_t b, size_t g,
@@ -246,8 +244,7 @@ void fdit_generic_group_apply(fdit_device *dev, const struct fdit_group_apply_ar
         }
 }
 
-/* ----------------------------------------------------------------------------------------- softmax
- */
+/* ------------------------------------------------------------------ softmax */
 
 void fdit_generic_softmax(fdit_device *dev, const struct fdit_softmax_args *a)
 {

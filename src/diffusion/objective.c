@@ -4,8 +4,9 @@
 #include <math.h>
 #include <string.h>
 
-/* ------------------------------------------------------------------ ddpm
- * The noise by its squared error, and with learnt variances (arXiv 2102.09672) the variational bound: the
+/* ------------------------------------------------------------------ ddpm */
+
+/* The noise by its squared error, and with learnt variances (arXiv 2102.09672) the variational bound: the
  * formulas are in doc/DESIGN.md, "Loss". */
 
 static double ddpm_draw(const struct fdit_objective *o, const struct fdit_time_density *density,

@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0
  * sampler.h: what each step of a sampler multiplies with what, in float64 on the host. Every
  * sampler here is a linear rule, so a device needs only fdit_sampler_step (device.h), which does
- * one step of any of them: x0 = x0_x x + x0_eps eps; x' = to_x x + to_x0 x0 + to_eps eps + to_old
- * x0_of_the_step_before + to_older x0_of_the_one_before_that + to_z sd z.
+ * one step of any of them:
+ *
+ *     x0 = x0_x x + x0_eps eps
+ *     x' = to_x x + to_x0 x0 + to_eps eps + to_old x0_of_the_step_before
+ *          + to_older x0_of_the_one_before_that + to_z sd z
  *
  * ddpm    ancestral sampling with learned variance (Ho et al. 2020; Nichol and Dhariwal 2021)
  * ddim    Song, Meng, Ermon, arXiv 2010.02502, with eta
- * dpm++   DPM-Solver++ of order 2, multistep, midpoint, data prediction (Lu et al., arXiv
- * 2211.01095); first and last step have order 1
- * unipc   UniPC of order 2, B(h) = expm1(h), multistep, data prediction (Zhao et al., arXiv 2302.04867): each
- * pass also corrects the step before; first and last step have order 1. Of every objective
+ * dpm++   DPM-Solver++ of order 2, multistep, midpoint, data prediction (Lu et al., arXiv 2211.01095);
+ *         first and last step have order 1
+ * unipc   UniPC of order 2, B(h) = expm1(h), multistep, data prediction (Zhao et al., arXiv 2302.04867), for
+ *         every objective: each pass also corrects the step before; first and last step have order 1
+ *
  * ddpm and ddim walk the respaced chain of schedule.h; dpm++ and unipc take the rounded times 999 .. 0 in
  * steps + 1 equal parts without the last, and end at sigma = 0. Of flow models unipc takes the noise times
  * v = 1 - 0.999 k / steps (the first 1 - 1e-6) as S v / (1 + (S - 1) v) with the shift S: above 1 more of the
@@ -21,6 +25,7 @@
  * sde     Euler-Maruyama of the reverse equation with the noise of u: x' = x + (u' - u) (x + (2 - u) V) +
  *         sqrt(2 u (u - u')) z down to u = 0.04 in steps - 1 equal parts, and a last step without noise: mean
  *         (the same rule), euler (x - u V), tweedie (which is euler for this process) or none
+ *
  * euler and heun: N equal parts for flow-repa; for flow-sit N points, which are N - 1 parts, as its program
  * counts. The last step of heun is one of euler for flow-repa, again as its program has it. */
 #ifndef FDIT_DIFFUSION_SAMPLER_H
@@ -62,9 +67,8 @@ int fdit_sampler_default_steps(enum fdit_sampler_kind kind);
 
 /* One step in float64, in the letters of fdit_sampler_step_args. */
 struct fdit_sampler_coef {
-    double t; /* what the network is told */
-    double
-        at; /* the time that a guidance interval is compared with: t, or of flow matching the u of the step */
+    double t;  /* what the network is told */
+    double at; /* what a guidance interval is compared with: t, or of flow matching the u of the step */
     double x0_x, x0_eps;
     double to_x, to_x0, to_eps, to_old, to_older, to_z;
     bool learned; /* the network's v sets the deviation of the noise, between the two logarithms */

@@ -76,8 +76,7 @@ out:
     return status;
 }
 
-/* ----------------------------------------------------------------------------------------- opening
- */
+/* ------------------------------------------------------------------ opening */
 
 /* What was asked for; else what the job had that goes on in this folder; else the usual. A job of a time
  * before there was a choice does not name it. */
@@ -292,8 +291,7 @@ out:
     return status;
 }
 
-/* ---------------------------------------------------------------------------------------- encoding
- */
+/* ------------------------------------------------------------------ encoding */
 
 static enum fdit_status encode_half(fdit_context *ctx, struct job *j, const float *picture, uint8_t *to)
 {

@@ -138,8 +138,8 @@ out:
 
 /* What the loader reads for a network that resizes in its own way, and for pictures that are drawn. */
 struct shaped {
-    const struct fdit_extractor *e,
-        *classifier; /* classifier NULL: none; its input stands behind the other */
+    const struct fdit_extractor *e;
+    const struct fdit_extractor *classifier; /* NULL: none; its input stands behind the other */
     const struct fdit_feature_set *s;
     enum fdit_fit fit;
     size_t end; /* of the pictures that will be asked for */

@@ -16,9 +16,10 @@
 enum { TOKENS_AT_ONCE = 2048, TOKENS_ON_GPU = 16384 };
 
 struct block {
-    fdit_weight *qkv, *proj, *fc1, *linear /* the other half of SwiGLU */, *fc2;
-    struct fdit_tensor
-        vectors[FDIT_VIT_ROLES]; /* of the roles that are vectors; absent: the network has none */
+    fdit_weight *qkv, *proj, *fc1, *fc2;
+    fdit_weight *linear; /* the other half of SwiGLU */
+    /* Of the roles that are vectors; absent: the network has none. */
+    struct fdit_tensor vectors[FDIT_VIT_ROLES];
 };
 
 struct fdit_vit {

@@ -11,8 +11,7 @@
 #include <string.h>
 #include <zlib.h>
 
-/* ------------------------------------------------------------------------------------------ layout
- */
+/* ------------------------------------------------------------------ layout */
 
 uint32_t fdit_cache_crc(uint32_t crc, const void *bytes, size_t n)
 {
@@ -69,8 +68,7 @@ enum fdit_status fdit_cache_shard_path(fdit_context *ctx, const char *dir, size_
     return fdit_strf(ctx, out, "%s/shard-%05zu.fdc", dir, shard);
 }
 
-/* ------------------------------------------------------------------------------------------- index
- */
+/* ------------------------------------------------------------------ index */
 
 struct fdit_cache {
     struct fdit_cache_info info; /* its strings are in root */
@@ -250,8 +248,7 @@ enum fdit_status fdit_cache_check_shard(fdit_context *ctx, const struct fdit_cac
     return FDIT_OK;
 }
 
-/* ----------------------------------------------------------------------------------------- opening
- */
+/* ------------------------------------------------------------------ opening */
 
 static bool in_folder(const char *dir, const char *name)
 {

@@ -9,10 +9,14 @@
  *     DIR/cache.fdc         the index: written last, so its presence says that the cache is whole
  *
  * A record is the picture and, with mirror images, the moments of its mirror image behind it
- * (pixels are mirrored when they are read): each `item_bytes` of data and a trailer of 16 bytes,
- *     u32 CRC-32 of the data and the next 12 bytes, u32 picture, i32 label (-1: the picture is
- * broken and the data are zeroes), u32 1 for a mirror image so that a sample is one contiguous
- * read, checked by itself. All numbers are little-endian.
+ * (pixels are mirrored when they are read). Each is `item_bytes` of data and a trailer of 16 bytes:
+ *
+ *     u32 CRC-32 of the data and the next 12 bytes
+ *     u32 picture
+ *     i32 label (-1: the picture is broken and the data are zeroes)
+ *     u32 1 for a mirror image, else 0
+ *
+ * so a sample is one contiguous read that is checked by itself. All numbers are little-endian.
  *
  * A shard's header is 64 bytes: "FDITSHRD", u32 version, u32 shard, u64 first picture, u32
  * pictures, u32 halves of a record, u64 item_bytes, u64 hash of encode.json, 12 zero bytes, u32
@@ -32,8 +36,8 @@ enum fdit_cache_kind { FDIT_CACHE_MOMENTS, FDIT_CACHE_PIXELS };
 
 struct fdit_cache_info {
     enum fdit_cache_kind kind;
-    int channels;         /* moments: latent channels L, an item is [2 L, size, size] f16; pixels:
-                           * [channels,         size, size] u8 */
+    int channels;         /* moments: latent channels L, an item is [2 L, size, size] f16;
+                           * pixels: an item is [channels, size, size] u8 */
     int size;             /* of the items */
     int picture_size;     /* of the pictures that were encoded */
     bool flip;            /* mirror images may be used (moments: they are there) */

@@ -55,8 +55,7 @@ uint64_t fdit_cache_job_bytes(const struct fdit_cache_job *job)
     return (uint64_t)l.total * l.record_bytes + l.shards * FDIT_CACHE_HEADER;
 }
 
-/* ----------------------------------------------------------------------------------------
- * beginning */
+/* ------------------------------------------------------------------ beginning */
 
 /* Files of a cache, and what a killed writer of whole files leaves. */
 static bool is_ours(const char *name)
@@ -347,8 +346,7 @@ void fdit_cache_renew(struct fdit_cache_writer *w, size_t picture)
         w->next = picture;
 }
 
-/* ------------------------------------------------------------------------------------------
- * records */
+/* ------------------------------------------------------------------ records */
 
 static enum fdit_status close_shard(fdit_context *ctx, struct fdit_cache_writer *w)
 {
@@ -457,8 +455,7 @@ out:
     return status;
 }
 
-/* ---------------------------------------------------------------------------------------- the
- * index */
+/* ------------------------------------------------------------------ the index */
 
 static enum fdit_status describe(fdit_context *ctx, const struct fdit_cache_writer *w, char **out)
 {

@@ -223,8 +223,7 @@ out:
     return status;
 }
 
-/* ------------------------------------------------------------------ from the root to the tensors
- */
+/* ------------------------------------------------------------------ from the root to the tensors */
 
 /* The key as a part of a name, 0 bytes when it cannot be one. */
 static size_t key_text(const struct fdit_pt_value *key, char *out, size_t size)

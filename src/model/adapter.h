@@ -12,9 +12,9 @@
  *         linear: y = gamma (W x + b) on the four layers (attn.gamma1 [3 D], attn.gamma2, mlp.gamma1 [4 D],
  *                 mlp.gamma2): code by the method's authors has this one. gamma2 is what `branch` has.
  *
- * A model's config holds its adapter; params.c lists the
- * parameters of it ("blocks.0.attn.qkv.lora_A"), and where a linear layer is computed in forward.c and
- * backward.c they are used. Here: its description, and merging it into the frozen matrices. */
+ * A model's config holds its adapter; params.c lists its parameters ("blocks.0.attn.qkv.lora_A"), forward.c
+ * and backward.c use them where they compute a linear layer, and merge.c merges them into the frozen
+ * matrices. Here is the adapter's description. */
 #ifndef FDIT_MODEL_ADAPTER_H
 #define FDIT_MODEL_ADAPTER_H
 

@@ -16,8 +16,8 @@ struct fdit_convert_options {
     const char *merge; /* a delta, applied to `in`; NULL: none */
     const char *base;  /* `out` is the delta from here to `in`; NULL: none */
     const char *model; /* what --model said; NULL: by the file */
-    const struct fdit_objective
-        *objective;          /* of `in`, where it does not say it; NULL: as it says, else ddpm */
+    /* Of `in`, where it does not say it; NULL: as it says, else ddpm. */
+    const struct fdit_objective *objective;
     enum fdit_values values; /* of a file that holds both */
     bool values_asked;       /* an input that does not hold these is refused */
     bool saturate;           /* numbers beyond the type's largest become it; else they are refused */

@@ -39,8 +39,8 @@ struct fdit_binding {
 /* y = (xhat w + b) (1 + scale) + shift, xhat = (x - mean) rstd */
 struct fdit_norm_site {
     const struct fdit_layer *layer;
-    struct fdit_tensor shift, scale, dshift,
-        dscale; /* a row a sample, `stride` apart; absent in a classifier */
+    /* A row a sample, `stride` apart; absent in a classifier. */
+    struct fdit_tensor shift, scale, dshift, dscale;
     int stride;
     struct fdit_tensor xhat, rstd; /* [M, D] and [M], kept for the backward pass; absent without one */
 };

@@ -137,8 +137,7 @@ out:
     return status;
 }
 
-/* ------------------------------------------------------------------ what says itself whose it is
- */
+/* ------------------------------------------------------------------ what says itself whose it is */
 
 /* NAME-SEED.png in the folder NAME. */
 static bool is_picture_of(const char *folder, const char *file, uint64_t *seed)

@@ -28,8 +28,8 @@ struct fdit_class_loss_line {
 /* What such a file says: the classes of the highest losses, and of the lowest, each from its end on. */
 struct fdit_class_losses {
     int64_t step;
-    size_t classes,
-        shown; /* shown: lines in each of the two, at most half of the classes (of one: 1 and 0) */
+    size_t classes;
+    size_t shown; /* lines in each of the two, at most half of the classes (of one: 1 and 0) */
     struct fdit_class_loss_line highest[FDIT_CLASS_LOSSES_SHOWN], lowest[FDIT_CLASS_LOSSES_SHOWN];
 };
 /* classes 0: the run has no such file. FDIT_ERROR_FORMAT names the line that is not one of such a file. */

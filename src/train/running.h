@@ -176,8 +176,9 @@ enum fdit_status fdit_run_output_begin(fdit_context *ctx, struct run *r);
 enum fdit_status fdit_run_output_step(fdit_context *ctx, struct run *r);
 /* What the step that was reached calls for, by the intervals of the options and by the clock. */
 struct fdit_run_due {
-    bool checkpoint, late, preview, evaluation,
-        snapshot; /* late: a checkpoint between those of --checkpoint-every, for its time */
+    bool checkpoint;
+    bool late; /* a checkpoint between those of --checkpoint-every, for its time */
+    bool preview, evaluation, snapshot;
 };
 struct fdit_run_due fdit_run_output_due(const struct run *r);
 /* Gives that out: the checkpoint first, then what looks at the step, which may take long: a stop request ends

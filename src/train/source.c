@@ -24,8 +24,7 @@ struct fdit_train_source {
     uint8_t *pixels; /* data set: of `fixed` */
 };
 
-/* ------------------------------------------------------------------------------- a cache as a
- * source */
+/* ------------------------------------------------------------------ a cache as a source */
 
 /* Scratch of a sample of moments: mean and log-variance, then the noise. */
 static size_t scratch_bytes(const struct fdit_train_source *d)
@@ -81,8 +80,7 @@ static int32_t cache_label(void *self, size_t i)
     return d->ids[fdit_cache_label(d->cache, i)];
 }
 
-/* ----------------------------------------------------------------------------------------- opening
- */
+/* ------------------------------------------------------------------ opening */
 
 static enum fdit_status check_cache(fdit_context *ctx, const struct fdit_train_source *d)
 {
@@ -204,8 +202,7 @@ void fdit_train_source_close(struct fdit_train_source *d)
     fdit_free(d);
 }
 
-/* ------------------------------------------------------------------------------------------
- * reading */
+/* ------------------------------------------------------------------ reading */
 
 const struct fdit_taxonomy *fdit_train_source_taxonomy(const struct fdit_train_source *d)
 {

@@ -99,8 +99,7 @@ static uint64_t hash(uint64_t seed, const char *s)
     return h ^ (h >> 31);
 }
 
-/* ------------------------------------------------------------------------------ the families'
- * table */
+/* ------------------------------------------------------------------ the families' table */
 
 static struct family *families;
 static size_t n_families;
