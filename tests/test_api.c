@@ -124,9 +124,8 @@ START_TEST(test_training)
     struct counted c = { 0, 3, 0 };
     char same[96];
     size_t n[2];
-    shell("'%s' train --quiet --from-scratch --tune full --model 32,2,2,6 --size 24 --channels 1 "
-          "--data '%s' --flip none --batch 8 --steps 2 --workers 1 --preview-every 0 --device cpu "
-          "--out %s/base",
+    shell("'%s' train --quiet --from-scratch --tune full --model 32,2,2,6 --size 24 --channels 1 --data '%s' "
+          "--flip none --batch 8 --steps 2 --workers 1 --preview-every 0 --device cpu --out %s/base",
           program(), data, folder);
     fdit_training *t = training(run);
     OK(fdit_training_run(ctx, t, count_steps, &c));

@@ -692,9 +692,8 @@ START_TEST(other_ops)
             }
             size_t at = test_first_difference(got[1], got[0], N_TENSORS * n, sizeof(float));
             ck_assert_msg(at == N_TENSORS * n,
-                          "%s on %s, %dx%dx%d: three threads differ in tensor %zu "
-                          "at %zu",
-                          ops[_i].name, list[k].name, s.samples, s.rows, s.width, at / n, at % n);
+                          "%s on %s, %dx%dx%d: three threads differ in tensor %zu at %zu", ops[_i].name,
+                          list[k].name, s.samples, s.rows, s.width, at / n, at % n);
             free(got[0]);
             free(got[1]);
         }

@@ -178,9 +178,7 @@ void fdit_cpu_cross_entropy(fdit_device *dev, const struct fdit_cross_entropy_ar
     const int32_t *labels = fdit_cpu_i32(a->labels);
     for (int b = 0; b < a->samples; b++)
         if (labels[b] < 0 || labels[b] >= a->classes) {
-            fdit_device_fail(dev, FDIT_ERROR_DEVICE,
-                             "cross_entropy: label %d of sample %d is not in "
-                             "0..%d",
+            fdit_device_fail(dev, FDIT_ERROR_DEVICE, "cross_entropy: label %d of sample %d is not in 0..%d",
                              (int)labels[b], b, a->classes - 1);
             return;
         }

@@ -498,8 +498,8 @@ enum fdit_status drivers_try(fdit_context *ctx, const char *spec, const char *na
         snprintf(number, sizeof number, "%d", e.seconds);
         e.args = (const char *const[]){ "--helper", "try", number, spec, NULL };
         TRY(fdit_strf(ctx, &words,
-                      "trying out %s (%s): its driver compiles the first kernels, for which it has %d "
-                      "seconds",
+                      "trying out %s (%s): its driver compiles the "
+                      "first kernels, for which it has %d seconds",
                       spec, name, e.seconds));
         e.words = words;
         TRY(try_new(ctx, &e, &v));

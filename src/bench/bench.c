@@ -178,8 +178,7 @@ static enum fdit_status verify(struct job *j)
     check->done = true;
     if (!(check->max_error <= check->allowed))
         FAIL(j->ctx, FDIT_ERROR_NUMERIC,
-             "'%s': %s on %s is off by %.2g of its size (%s), at most %.0e is right; it is not "
-             "timed; try "
+             "'%s': %s on %s is off by %.2g of its size (%s), at most %.0e is right; it is not timed; try "
              "another driver or --device cpu",
              j->p->text, check->worst, fdit_device_info(j->dev)->name, check->max_error, check->on,
              check->allowed);

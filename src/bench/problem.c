@@ -68,9 +68,8 @@ static bool three_sizes(const char *word, int *m, int *n, int *k)
 
 static enum fdit_status parse_linear(const struct words *w, struct fdit_bench_problem *p)
 {
-    static const char wanted[] = "after linear come the sizes MxNxK (rows, columns out, columns in), as "
-                                 "in 'linear 512x4608x1152', and perhaps the samples they belong to, "
-                                 "as b2";
+    static const char wanted[] = "after linear come the sizes MxNxK (rows, columns out, columns in), as in "
+                                 "'linear 512x4608x1152', and perhaps the samples they belong to, as b2";
     if (w->n < 2)
         return refuse(w, w->list[0], wanted);
     if (!three_sizes(w->list[1], &p->m, &p->n, &p->k))
@@ -124,10 +123,9 @@ static bool parse_activations(const char *word, enum fdit_dtype *out)
 static enum fdit_status parse_model(const struct words *w, struct fdit_bench_problem *p)
 {
     static const char wanted[] =
-        "a model's problem takes a model (DiT-XL/2, DiT-S/4, ..., or WIDTH,DEPTH,HEADS,PATCH), its "
-        "samples as b2, and perhaps size=64, channels=1, classes=N (rows of the class table); "
-        "block and "
-        "train also what is trained (finediffusion, full, lora:16, ..., as train --tune) and "
+        "a model's problem takes a model (DiT-XL/2, DiT-S/4, ..., or WIDTH,DEPTH,HEADS,PATCH), its samples "
+        "as b2, and perhaps size=64, channels=1, classes=N (rows of the class table); block and train also "
+        "what is trained (finediffusion, full, lora:16, ..., as train --tune) and "
         "recompute=none|branches|block or activations=f32|bf16; sample also an adapter beside the weights "
         "(lora:16, difffit, ...)";
     enum fdit_status status = FDIT_OK;

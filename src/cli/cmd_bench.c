@@ -95,8 +95,7 @@ static enum fdit_status compare(struct fdit_cli *cli, const struct args *a, int 
     struct fdit_bench_set *sets = NULL;
     if (!n)
         FAIL(cli->ctx, FDIT_ERROR_ARGUMENT,
-             "--compare: no file is named; give files that bench --json "
-             "wrote");
+             "--compare: no file is named; give files that bench --json wrote");
     TRY(fdit_alloc(cli->ctx, (size_t)n, sizeof *sets, &sets));
     for (int i = 0; i < n; i++)
         TRY(fdit_bench_set_read(cli->ctx, files[i], &sets[i]));

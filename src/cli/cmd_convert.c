@@ -256,11 +256,10 @@ const struct fdit_command fdit_command_convert = {
              "The name of OUT decides the format: *.safetensors, *.index.json (the shards are written "
              "beside it), or *.pt, *.pth, *.bin or *.ckpt (a state_dict for torch.load). Other endings "
              "are refused, and so are numbers too large for --type.\n\n"
-             "--merge DELTA applies a delta: its tensors replace those of IN, and its taxonomy goes "
-             "into OUT. --base FILE --delta does the reverse: OUT becomes the delta that turns FILE "
-             "into IN. It holds the parameters that --tune names; all others must equal those of FILE "
-             "up to rounding. A PEFT adapter as IN becomes a delta in the same way, and says itself what "
-             "was trained.",
+             "--merge DELTA applies a delta: its tensors replace those of IN, and its taxonomy goes into "
+             "OUT. --base FILE --delta does the reverse: OUT becomes the delta that turns FILE into IN. It "
+             "holds the parameters that --tune names; all others must equal those of FILE up to rounding. A "
+             "PEFT adapter as IN becomes a delta in the same way, and says itself what was trained.",
     .examples = "  finediffusion convert DiT-XL-2-256x256.pt base.safetensors --type f16\n"
                 "  finediffusion convert base.safetensors merged.safetensors \\\n"
                 "      --merge run/delta.safetensors\n"

@@ -124,9 +124,8 @@ static const struct fdit_option options[] = {
     { ROW(FLAG, "utility", NULL, utility),
       .help =
           "eval [GENERATED] --utility REAL TEST --out DIR: classifiers are trained on REAL, on GENERATED, "
-          "and "
-          "on REAL with GENERATED added to the third of the classes that has the fewest, and are tested on "
-          "TEST, which none of them has seen" },
+          "and on REAL with GENERATED added to the third of the classes that has the fewest, and are tested "
+          "on TEST, which none of them has seen" },
     { ROW(TEXT, "out", "DIR", out),
       .help = "folder of the classifiers; given again, the same command goes on where it was interrupted" },
     { ROW(INT, "seeds", "N", seeds), FDIT_RANGE(1, 100), .usual = "3",
@@ -255,8 +254,7 @@ static enum fdit_status take_operands(fdit_context *ctx, struct fdit_eval_args *
     if (n > 1 && files != n && checkpoints != n)
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
              "%d of %d operands are checkpoints; give checkpoints alone, or the files of a set's parts, or "
-             "one "
-             "set of pictures",
+             "one set of pictures",
              checkpoints, n);
     *series = checkpoints > 0;
     if (*series)

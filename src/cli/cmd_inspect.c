@@ -99,8 +99,7 @@ static enum fdit_status put_count(fdit_context *ctx, struct fdit_json *to, const
     int64_t n = -1;
     if (!text || fdit_parse_int64(ctx, key, text, &n) != FDIT_OK || n < 0)
         return fdit_fail(ctx, FDIT_ERROR_FORMAT,
-                         "%s: its metadata \"%s\" is not a number; the file is damaged, take an "
-                         "older one",
+                         "%s: its metadata \"%s\" is not a number; the file is damaged, take an older one",
                          path, key);
     fdit_json_put_int(to, NULL, key, n);
     return FDIT_OK;
@@ -164,8 +163,7 @@ static enum fdit_status check_state_tensor(fdit_context *ctx, const struct fdit_
     int64_t shape[4];
     if (!p || !prefix)
         FAIL(ctx, FDIT_ERROR_FORMAT,
-             "%s: the tensor %s has no place in a DiT of depth %d; the file belongs to "
-             "another model",
+             "%s: the tensor %s has no place in a DiT of depth %d; the file belongs to another model",
              fdit_checkpoint_path(cp), t->name, config->depth);
     for (int i = 0; i < p->rank; i++)
         shape[i] = p->shape[i];

@@ -263,8 +263,8 @@ static void print_summary(struct fdit_cli *cli, const struct args *a, const char
     fdit_cli_note(cli, "trained %zu of %zu parameters (%.2f %%) on %s", s->trained, s->total,
                   s->total ? 100 * (double)s->trained / (double)s->total : 0, devices);
     fdit_cli_note(cli,
-                  "%.2f images/s, %.1f GFLOP/s%s, %.1f s of training, %.1f s waiting for pictures, %.1f s "
-                  "in all",
+                  "%.2f images/s, %.1f GFLOP/s%s, %.1f s of training, "
+                  "%.1f s waiting for pictures, %.1f s in all",
                   s->images_per_second, s->gflops, of_peak, s->seconds, s->stall_seconds, s->all_seconds);
     fdit_cli_note(cli, "peak memory %s; planned were %s, for the device %s", peak, whole, plan);
     if (isfinite(s->val_mse))

@@ -43,9 +43,8 @@ enum fdit_status fdit_inspect_cache(struct fdit_cli *cli, const char *path, stru
         int32_t label = fdit_cache_label(c, i);
         if (label >= classes)
             FAIL(cli->ctx, FDIT_ERROR_FORMAT,
-                 "%s: picture %zu has label %d, there are %d classes; encode the data "
-                 "again",
-                 path, i, (int)label, (int)classes);
+                 "%s: picture %zu has label %d, there are %d classes; encode the data again", path, i,
+                 (int)label, (int)classes);
         counts[label]++;
     }
     for (int32_t i = 0; i < classes; i++) {

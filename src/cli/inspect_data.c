@@ -117,9 +117,8 @@ static enum fdit_status decode_all(struct job *j)
         FAIL(ctx, FDIT_ERROR_MEMORY, "out of memory for the list of broken pictures");
     if (broken) {
         TRY(fdit_strf(ctx, &text,
-                      "%s: %zu of %zu pictures cannot be decoded; get them again or remove them, "
-                      "or train with "
-                      "--skip-bad",
+                      "%s: %zu of %zu pictures cannot be decoded; get them again or remove them, or train "
+                      "with --skip-bad",
                       j->path, broken, n));
         put_problem(j, text);
         json_t *list = fdit_json_put_array(j->out, NULL, "broken");

@@ -42,8 +42,7 @@ static enum fdit_status flush_results(fdit_context *ctx)
     if (fflush(stdout) == 0 && !ferror(stdout))
         return FDIT_OK;
     return fdit_fail_errno(ctx, FDIT_ERROR_IO, errno,
-                           "standard output cannot be written; results are "
-                           "not complete");
+                           "standard output cannot be written; results are not complete");
 }
 
 static int exit_code(enum fdit_status status)

@@ -24,8 +24,7 @@ static const struct fdit_option device_options[] = {
     { ROW(CHOICE, "precision", "f32|bf16|f16|int8|auto", precision), .values = types,
       .note = " f32; auto for demo",
       .help = "arithmetic of matrix products; refused if the device lacks it; auto: bf16 if the device is "
-              "faster in "
-              "it, else f32" },
+              "faster in it, else f32" },
     { 0 }
 };
 static const struct fdit_option weights_options[] = {

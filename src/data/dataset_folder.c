@@ -284,8 +284,7 @@ enum fdit_status fdit_ds_index_folder(fdit_context *ctx, struct fdit_dataset *ds
     if (w.mixed.n)
         TRY(fdit_ds_problem(
             ctx, ds,
-            "%s: %zu folder%s with pictures beside class folders: %s; move the pictures into class "
-            "folders",
+            "%s: %zu folder%s with pictures beside class folders: %s; move the pictures into class folders",
             ds->root, w.mixed.n, w.mixed.n > 1 ? "s" : "", fdit_name_list_text(&w.mixed)));
 out:
     fdit_free(w.picture);

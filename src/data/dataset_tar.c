@@ -430,8 +430,7 @@ static enum fdit_status check_samples(struct archive *a, const struct sample *sa
     if (unclear.n)
         TRY(fdit_ds_problem(
             a->ctx, a->ds,
-            "%s: %zu sample%s with several pictures, and it is not clear which is meant: %s; one "
-            "must be "
+            "%s: %zu sample%s with several pictures, and it is not clear which is meant: %s; one must be "
             "KEY.jpg, KEY.png or KEY.webp, and the others have a further dot, as KEY.mask.png",
             a->path, unclear.n, unclear.n > 1 ? "s" : "", fdit_name_list_text(&unclear)));
     if (orphans.n)
@@ -439,9 +438,8 @@ static enum fdit_status check_samples(struct archive *a, const struct sample *sa
                          orphans.n > 1 ? "s" : "", fdit_name_list_text(&orphans)));
     if (a->dotted.n)
         TRY(fdit_ds_note(a->ctx, a->ds,
-                         "%s: %zu .cls member%s not used, since the key of a sample ends at the "
-                         "first dot of the "
-                         "name: %s",
+                         "%s: %zu .cls member%s not used, since the key of "
+                         "a sample ends at the first dot of the name: %s",
                          a->path, a->dotted.n, a->dotted.n > 1 ? "s are" : " is",
                          fdit_name_list_text(&a->dotted)));
 out:
@@ -519,8 +517,7 @@ static enum fdit_status check_unlabelled(struct archive *a, size_t first)
     else if (a->dotted.n)
         TRY(fdit_ds_problem(
             a->ctx, ds,
-            "%s: the key of a WebDataset sample ends at the first dot of the file's name, so that "
-            "%s "
+            "%s: the key of a WebDataset sample ends at the first dot of the file's name, so that %s "
             "belong%s to no sample; write other characters for the dots in the keys",
             a->path, fdit_name_list_text(&a->dotted), a->dotted.n > 1 ? "" : "s"));
 out:

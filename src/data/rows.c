@@ -100,9 +100,8 @@ enum fdit_status fdit_rows_open(fdit_context *ctx, const char *text, size_t n, c
         if (i == len || rows->text[i] == rows->line_end) {
             if (!fdit_utf8_valid(rows->text + from, i - from))
                 FAIL(ctx, FDIT_ERROR_FORMAT,
-                     "%s:%zu: is not UTF-8 (an older encoding, as Latin-1 or Windows-1252?); save "
-                     "it as "
-                     "UTF-8",
+                     "%s:%zu: is not UTF-8 (an older encoding, as "
+                     "Latin-1 or Windows-1252?); save it as UTF-8",
                      what, line);
             from = i + 1;
             line++;
@@ -243,9 +242,7 @@ enum fdit_status fdit_rows_split(fdit_context *ctx, struct fdit_rows *r)
             close = quoted_end(from, end, r->separator);
             if (!close && r->separator != '\t' && !memchr(from + 1, '"', (size_t)(end - from - 1)))
                 FAIL(ctx, FDIT_ERROR_FORMAT,
-                     "%s:%zu: a double quote that is not closed on this line; names cannot hold "
-                     "line "
-                     "ends",
+                     "%s:%zu: a double quote that is not closed on this line; names cannot hold line ends",
                      r->what, r->line);
         }
         const char *stop = memchr(close ? close : at, r->separator, (size_t)(end - (close ? close : at)));

@@ -181,9 +181,8 @@ static enum fdit_status check_number(fdit_context *ctx, const struct fdit_taxono
     if (id < (int64_t)tax->classes.n)
         return FDIT_OK;
     return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
-                     "class id %lld is out of range: there are %zu classes, "
-                     "0 .. %zu",
-                     (long long)id, tax->classes.n, tax->classes.n - 1);
+                     "class id %lld is out of range: there are %zu classes, 0 .. %zu", (long long)id,
+                     tax->classes.n, tax->classes.n - 1);
 }
 
 static enum fdit_status one_class(fdit_context *ctx, const struct fdit_taxonomy *tax, const char *s,
@@ -470,9 +469,8 @@ static enum fdit_status take_count(struct selection *sel, const struct fdit_rows
         if (header)
             return FDIT_OK;
         FAIL(sel->ctx, FDIT_ERROR_ARGUMENT,
-             "%s:%zu: a class and a count from 0 to 2147483647 are needed, with a tab, comma or "
-             "semicolon "
-             "between them",
+             "%s:%zu: a class and a count from 0 to 2147483647 are "
+             "needed, with a tab, comma or semicolon between them",
              rows->what, rows->line);
     }
     status = one_class(sel->ctx, sel->tax, name.s, name.len, &id);

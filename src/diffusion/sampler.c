@@ -354,11 +354,10 @@ static enum fdit_status check_spec(fdit_context *ctx, const struct fdit_sampler_
             flow ? "flow" : "ddpm", fdit_objective_at(spec->objective)->name,
             ddpm ? "ddpm, ddim, dpm++ or unipc" : "euler, heun, sde or unipc");
     if (unipc && ddpm && spec->shift > 0)
-        return fdit_fail(
-            ctx, FDIT_ERROR_ARGUMENT,
-            "the sampler %s: times are shifted in flow models, this one is of the objective ddpm; "
-            "choose unipc",
-            name);
+        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
+                         "the sampler %s: times are shifted in flow models, "
+                         "this one is of the objective ddpm; choose unipc",
+                         name);
     if (steps < fewest || steps > most)
         return fdit_fail(ctx, FDIT_ERROR_ARGUMENT, "%d steps with sampler %s; choose %d to %d", steps, name,
                          fewest, most);

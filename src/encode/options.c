@@ -20,8 +20,7 @@ static enum fdit_status parse_part(fdit_context *ctx, void *args, const char *va
 const struct fdit_option fdit_encode_option_table[] = {
     FDIT_HEADING("What is kept"),
     { ROW(TEXT, "vae", "FILE", vae), RESULT,
-      .help = "autoencoder whose moments are kept: the safetensors file of an AutoencoderKL, or its "
-              "folder" },
+      .help = "autoencoder whose moments are kept: the safetensors file of an AutoencoderKL, or its folder" },
     { ROW(REAL, "vae-scale", "X", vae_scale), RESULT,
       .note = ": as its config.json says, 0.18215 without one", .help = "scaling factor of the autoencoder" },
     { ROW(FLAG, "pixels", NULL, pixels), .help = "keep pixels (the same as without --vae)" },
@@ -34,8 +33,7 @@ const struct fdit_option fdit_encode_option_table[] = {
     { ROW(TEXT, "orient", "exif|none", look.orient), RESULT, .kept = has_look, .note = " exif",
       .help = "turn pictures upright as their EXIF data say, or leave them as stored" },
     { ROW(TEXT, "matte", "white|black|#rrggbb", look.matte), RESULT, .kept = has_look, .note = " white",
-      .help = "background of transparent pixels; none: ignore transparency, as the published pipeline "
-              "does" },
+      .help = "background of transparent pixels; none: ignore transparency, as the published pipeline does" },
     { ROW(SWITCH, "flip", "horizontal|none", flip), RESULT, .usual = "horizontal",
       .help = "also keep mirror images; none halves a cache of moments" },
 

@@ -263,11 +263,10 @@ static enum fdit_status classify(fdit_context *ctx, struct fdit_eval_job *j, str
     if (!o.drawing) {
         TRY(fdit_feature_set_gather(ctx, j->pool, j->classifier, s->path, &o, &other));
         if (other.points.n != s->points.n || memcmp(other.index, s->index, s->points.n * sizeof *s->index))
-            FAIL(
-                ctx, FDIT_ERROR_FORMAT,
-                "%s: other pictures can be read for --classifier (%zu) than for --features (%zu); remove the "
-                "broken ones",
-                s->path, other.points.n, s->points.n);
+            FAIL(ctx, FDIT_ERROR_FORMAT,
+                 "%s: other pictures can be read for --classifier (%zu) "
+                 "than for --features (%zu); remove the broken ones",
+                 s->path, other.points.n, s->points.n);
         fdit_free(s->logits);
         s->logits = other.logits;
         s->logit_classes = other.logit_classes;
@@ -350,8 +349,8 @@ static enum fdit_status check_sets(fdit_context *ctx, const struct fdit_eval_res
                          x->path, x->features, y->path, y->features);
     if (x->spatial.d && y->spatial.d && x->spatial.d != y->spatial.d)
         return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
-                         "%s has %zu features that keep places and %s has %zu; take the same feature network "
-                         "for both",
+                         "%s has %zu features that keep places and %s has "
+                         "%zu; take the same feature network for both",
                          x->path, x->spatial.d, y->path, y->spatial.d);
     return FDIT_OK;
 }

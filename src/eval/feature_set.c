@@ -118,8 +118,7 @@ enum fdit_status fdit_feature_set_relabel(fdit_context *ctx, struct fdit_feature
         if (id[s->label[i]] < 0 && fdit_path_has_suffix(s->path, ".npz"))
             FAIL(ctx, FDIT_ERROR_ARGUMENT,
                  "%s: a .npz numbers its classes and keeps no names, so they cannot be told to be those that "
-                 "are "
-                 "compared; write the features as .safetensors, or give --no-classes",
+                 "are compared; write the features as .safetensors, or give --no-classes",
                  s->path);
         if (id[s->label[i]] < 0)
             FAIL(ctx, FDIT_ERROR_ARGUMENT,

@@ -68,8 +68,7 @@ static enum fdit_status factor(fdit_context *ctx, const struct fdit_moments *m, 
     if (left > largest * 1e-6)
         FAIL(ctx, FDIT_ERROR_FORMAT,
              "Frechet distance: a covariance of %llu pictures varies in more than %zu directions, which "
-             "theirs "
-             "cannot; its file says a wrong number of pictures",
+             "theirs cannot; its file says a wrong number of pictures",
              (unsigned long long)m->n, most);
 out:
     fdit_free(variance);

@@ -29,18 +29,16 @@ static enum fdit_status check_sizes(fdit_context *ctx, const size_t *sizes, size
     for (size_t i = 0; i < n; i++) {
         differ = differ || sizes[i] != sizes[0];
         if (sizes[i] < 2 || sizes[i] > most)
-            return fdit_fail(
-                ctx, FDIT_ERROR_ARGUMENT,
-                "Frechet distance of infinitely many pictures: subsets of %zu of %zu pictures; give more "
-                "pictures",
-                sizes[i], most);
+            return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
+                             "Frechet distance of infinitely many pictures: "
+                             "subsets of %zu of %zu pictures; give more pictures",
+                             sizes[i], most);
     }
     if (!differ)
-        return fdit_fail(
-            ctx, FDIT_ERROR_ARGUMENT,
-            "Frechet distance of infinitely many pictures: %zu pictures are too few for subsets of different "
-            "sizes",
-            most);
+        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
+                         "Frechet distance of infinitely many pictures: %zu "
+                         "pictures are too few for subsets of different sizes",
+                         most);
     return FDIT_OK;
 }
 

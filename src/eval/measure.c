@@ -531,8 +531,8 @@ static enum fdit_status check_wanted(fdit_context *ctx, struct measure *m)
         else if (k == FDIT_METRIC_LPIPS && !m->r->lpips_name[0])
             lacks = "give its network, --lpips FILE[,HEADS]";
         else if (k == FDIT_METRIC_ACCURACY && !has_accuracy(y))
-            lacks = "it needs pictures in class folders and a classifier of these classes; give --classifier "
-                    "FILE";
+            lacks = "it needs pictures in class folders and a classifier "
+                    "of these classes; give --classifier FILE";
         const size_t least = lacks ? 0 : least_pictures(m, k);
         if (n < least) {
             snprintf(words, sizeof words,

@@ -169,8 +169,8 @@ static const char *remedy(const struct fdit_plan_entry *e)
 {
     switch (e->kind) {
     case FDIT_PLAN_FEATURES:
-        return "measure fewer pictures, or leave out what needs each one's features: --metrics fd,is keep "
-               "sums";
+        return "measure fewer pictures, or leave out what needs "
+               "each one's features: --metrics fd,is keep sums";
     case FDIT_PLAN_METRICS: return "give fewer --draws, or fewer --metrics";
     case FDIT_PLAN_HOST: return "give fewer --workers";
     case FDIT_PLAN_WEIGHTS: return "take a smaller network, or a device with more memory";

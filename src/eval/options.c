@@ -27,16 +27,14 @@ const struct fdit_option fdit_eval_option_table[] = {
               "--stats-out wrote them; for fd alone" },
     { ROW(TEXT, "features", "NAME[:FILE]", features), .usual = "judge",
       .help =
-          "network whose features are compared. judge: a classifier that 'train --classifier' made; "
-          "without FILE the built-in one, which knows letters. dinov2 (FILE in its authors' or "
-          "transformers' names; pictures as dgm-eval prepares them), dinov2-clean, dinov2-tf, dinov2-crop, "
-          "dinov2-hf (resized as clean-fid, torch-fidelity, its authors, transformers do): fd is then "
-          "FD-DINOv2. clip (ViT-L/14-336): cmmd is then as published. inception-torch, inception-tf, "
-          "inception-clean (FID's Inception in the file of pytorch-fid, torch-fidelity or clean-fid; resized "
-          "as "
-          "they do): fd is then fid:torch, fid:tf, fid:clean, is the Inception score, and sfid is made in "
-          "the same "
-          "pass. spatial-torch, spatial-tf, spatial-clean: the features of sfid alone" },
+          "network whose features are compared. judge: a classifier that 'train --classifier' made; without "
+          "FILE the built-in one, which knows letters. dinov2 (FILE in its authors' or transformers' names; "
+          "pictures as dgm-eval prepares them), dinov2-clean, dinov2-tf, dinov2-crop, dinov2-hf (resized as "
+          "clean-fid, torch-fidelity, its authors, transformers do): fd is then FD-DINOv2. clip "
+          "(ViT-L/14-336): cmmd is then as published. inception-torch, inception-tf, inception-clean (FID's "
+          "Inception in the file of pytorch-fid, torch-fidelity or clean-fid; resized as they do): fd is "
+          "then fid:torch, fid:tf, fid:clean, is the Inception score, and sfid is made in the same pass. "
+          "spatial-torch, spatial-tf, spatial-clean: the features of sfid alone" },
     { ROW(TEXT, "lpips", "NET[,HEADS]", lpips),
       .help =
           "LPIPS of all pairs of pictures of a class: torchvision's AlexNet or VGG16, and the heads of the "
@@ -69,8 +67,7 @@ const struct fdit_option fdit_eval_option_table[] = {
     { ROW(TEXT, "metrics", "LIST", metrics),
       .note = ": those that can be computed but for sfid, fd-infinity, kid-subsets, cmmd and is",
       .help = "fd, sfid, fd-infinity, kid, kid-subsets, cmmd, mean-distance, precision, recall, density, "
-              "coverage, "
-              "authenticity, nearest, is, accuracy with commas between; all; or none" },
+              "coverage, authenticity, nearest, is, accuracy with commas between; all; or none" },
     { ROW(INT, "draws", "N", draws), FDIT_RANGE(0, 10000), .usual = "100",
       .help = "bootstrap draws of the error bars; 0: no error bars" },
     { ROW(SEED, "seed", "S", seed), .usual = "0",

@@ -18,8 +18,8 @@ enum fdit_status fdit_points_check_finite(fdit_context *ctx, const char *name, c
         for (size_t k = 0; k < p->d; k++)
             if (!isfinite(p->x[i * p->d + k]))
                 return fdit_fail(ctx, FDIT_ERROR_NUMERIC,
-                                 "%s: feature %zu of picture %zu is not a finite number; make the features "
-                                 "again",
+                                 "%s: feature %zu of picture %zu is not a "
+                                 "finite number; make the features again",
                                  name, k, i);
     return FDIT_OK;
 }

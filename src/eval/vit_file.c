@@ -257,8 +257,7 @@ static enum fdit_status sizes(fdit_context *ctx, struct fdit_vit_file *f)
         (size_t)c->grid * (size_t)c->grid + 1 != places)
         FAIL(ctx, FDIT_ERROR_FORMAT,
              "%s: its position table has %zu places of width %d, which are not a class token and a square; "
-             "get "
-             "the file of %s again",
+             "get the file of %s again",
              path, places, c->width, f->layout->what);
     t = tensor_of(f, FDIT_VIT_REGISTERS, 0, 0);
     c->registers = t && rows_of(t, c->width) <= 64 ? (int)rows_of(t, c->width) : 0;

@@ -103,11 +103,10 @@ static enum fdit_status number(fdit_context *ctx, const struct fdit_cache *c, co
 static enum fdit_status text(fdit_context *ctx, const struct fdit_cache *c, const char *key, const char **out)
 {
     *out = json_string_value(json_object_get(c->root, key));
-    return *out ? FDIT_OK
-                : fdit_fail(ctx, FDIT_ERROR_FORMAT,
-                            "%s: \"%s\" is missing; encode the data again into an "
-                            "empty folder",
-                            c->name, key);
+    return *out
+               ? FDIT_OK
+               : fdit_fail(ctx, FDIT_ERROR_FORMAT,
+                           "%s: \"%s\" is missing; encode the data again into an empty folder", c->name, key);
 }
 
 static enum fdit_status real(fdit_context *ctx, const struct fdit_cache *c, const char *key, double *out)
@@ -153,8 +152,7 @@ static enum fdit_status read_json(fdit_context *ctx, struct fdit_cache *c, const
     if (!fdit_cache_scale_is_sensible(c->info.scale, c->info.shift))
         FAIL(ctx, FDIT_ERROR_FORMAT,
              "%s: \"scale\" %g and \"shift\" %g cannot be those of an autoencoder; encode the data again "
-             "into an "
-             "empty folder",
+             "into an empty folder",
              c->name, c->info.scale, c->info.shift);
     const json_t *flip = json_object_get(c->root, "flip");
     if (!json_is_boolean(flip))
@@ -190,9 +188,7 @@ enum fdit_status fdit_cache_parse(fdit_context *ctx, const char *name, const uin
     TRY(fdit_strdup(ctx, name, &c->name));
     if (n < 28 || memcmp(bytes, "FDITCACH", 8) != 0)
         FAIL(ctx, FDIT_ERROR_FORMAT,
-             "%s: is not an index of a cache; give the folder that 'finediffusion encode' "
-             "made",
-             name);
+             "%s: is not an index of a cache; give the folder that 'finediffusion encode' made", name);
     uint32_t version = fdit_get32(bytes + 8);
     if (version > FDIT_CACHE_VERSION)
         FAIL(ctx, FDIT_ERROR_UNSUPPORTED,
@@ -375,7 +371,7 @@ enum fdit_status fdit_cache_item(fdit_context *ctx, const struct fdit_cache *c, 
         (int32_t)fdit_get32(data + l->item_bytes + 8) == c->labels[i])
         return FDIT_OK;
     return fdit_fail(ctx, FDIT_ERROR_FORMAT,
-                     "%s: picture %zu%s is damaged (checksum); the same 'finediffusion encode' again "
-                     "repairs it",
+                     "%s: picture %zu%s is damaged (checksum); the "
+                     "same 'finediffusion encode' again repairs it",
                      c->shards[shard].path, place, mirror ? ", mirrored," : "");
 }

@@ -137,9 +137,7 @@ static enum fdit_status take_lock(fdit_context *ctx, struct fdit_cache_writer *w
     }
     if (busy)
         FAIL(ctx, FDIT_ERROR_IO,
-             "%s: another process is encoding into this folder; wait for it, or choose "
-             "another",
-             w->dir);
+             "%s: another process is encoding into this folder; wait for it, or choose another", w->dir);
 out:
     fdit_free(path);
     return status;

@@ -47,9 +47,7 @@ static enum fdit_status check_shape(fdit_context *ctx, const char *name, const c
             values++;
             if (++depth > max_depth)
                 return fdit_fail(ctx, FDIT_ERROR_FORMAT,
-                                 "%s: JSON nested deeper than %d brackets "
-                                 "at byte %zu",
-                                 name, max_depth, i);
+                                 "%s: JSON nested deeper than %d brackets at byte %zu", name, max_depth, i);
         } else if (c == ']' || c == '}') {
             depth--;
         } else if (c == ',' || c == ':') {

@@ -51,8 +51,7 @@ static const struct {
     [FDIT_KIND_GZIP] = { FDIT_KIND_IS_OTHER_ARCHIVE, "a gzip-compressed file", "gzip",
                          "unpack it with \"gzip -d\"" },
     [FDIT_KIND_XZ] = { FDIT_KIND_IS_OTHER_ARCHIVE, "an xz-compressed file", "xz",
-                       "unpack it with \"xz -d\" or \"tar "
-                       "xf\"" },
+                       "unpack it with \"xz -d\" or \"tar xf\"" },
     [FDIT_KIND_BZIP2] = { FDIT_KIND_IS_OTHER_ARCHIVE, "a bzip2-compressed file", "bzip2",
                           "unpack it with \"bzip2 -d\" or \"tar xf\"" },
     [FDIT_KIND_ZSTD] = { FDIT_KIND_IS_OTHER_ARCHIVE, "a zstd-compressed file", "zstd",
@@ -96,8 +95,8 @@ static const struct {
     [FDIT_KIND_ANNEX_POINTER] = { FDIT_KIND_IS_TEXT, "a git-annex pointer in place of the file",
                                   "git-annex pointer", "get the file with \"git annex get\"" },
     [FDIT_KIND_HTML] = { FDIT_KIND_IS_TEXT, "a web page (HTML)", "HTML",
-                         "a download often leaves an error or login page in place of the file: get "
-                         "it again" },
+                         "a download often leaves an error or login "
+                         "page in place of the file: get it again" },
     [FDIT_KIND_XML] = { FDIT_KIND_IS_TEXT, "an XML text", "XML", NULL },
     [FDIT_KIND_JSON] = { FDIT_KIND_IS_TEXT, "a JSON text", "JSON", NULL },
     [FDIT_KIND_SCRIPT] = { FDIT_KIND_IS_TEXT, "a script", "script", NULL },

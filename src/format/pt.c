@@ -125,8 +125,7 @@ static enum fdit_status find_record(fdit_context *ctx, struct fdit_pt *pt, const
     if (!fdit_mul((size_t)s->i, fdit_st_type_bytes(s->type), &need) || need > out->bytes)
         FAIL(ctx, FDIT_ERROR_FORMAT,
              "%s: tensor %.200s: its storage %.*s should have %" PRId64
-             " numbers of %s, the file has %zu bytes for them; it is cut off or damaged, get it "
-             "again",
+             " numbers of %s, the file has %zu bytes for them; it is cut off or damaged, get it again",
              pt->path, tensor, (int)s->n, s->text, s->i, fdit_st_type_name(s->type), out->bytes);
     out->bytes = need;
 out:
@@ -315,9 +314,8 @@ static enum fdit_status collect(fdit_context *ctx, struct fdit_pt *pt)
     for (size_t i = 1; i < pt->n; i++)
         if (strcmp(pt->by_name[i - 1]->name, pt->by_name[i]->name) == 0)
             FAIL(ctx, FDIT_ERROR_FORMAT,
-                 "%s: the tensor %.200s is there twice; the file is damaged, "
-                 "get it again",
-                 pt->path, pt->by_name[i]->name);
+                 "%s: the tensor %.200s is there twice; the file is damaged, get it again", pt->path,
+                 pt->by_name[i]->name);
 out:
     return status;
 }
@@ -339,8 +337,7 @@ static enum fdit_status find_pickle(fdit_context *ctx, struct fdit_pt *pt)
             continue;
         if (found)
             FAIL(ctx, FDIT_ERROR_FORMAT,
-                 "%s: is a zip with two pickles, %.100s and %.100s, where a torch file has one; "
-                 "the file is "
+                 "%s: is a zip with two pickles, %.100s and %.100s, where a torch file has one; the file is "
                  "damaged or made to deceive, get it again",
                  pt->path, found, name);
         found = name;
@@ -466,9 +463,7 @@ static enum fdit_status find_numbers(fdit_context *ctx, struct fdit_pt *pt, cons
     enum fdit_status status = FDIT_OK;
     struct storages s = { .limit = most_visits(pt) };
     if (keys->kind != FDIT_PT_LIST)
-        FAIL(ctx, FDIT_ERROR_FORMAT,
-             "%s: the list of storages is missing; the file is damaged, get it "
-             "again",
+        FAIL(ctx, FDIT_ERROR_FORMAT, "%s: the list of storages is missing; the file is damaged, get it again",
              pt->path);
     TRY(find_storages(ctx, pt, pt->root, 0, &s));
     if (s.n)
@@ -486,9 +481,7 @@ static enum fdit_status find_numbers(fdit_context *ctx, struct fdit_pt *pt, cons
                  "damaged, get it again",
                  pt->path, i);
         if (pt->n_bytes - at < 8)
-            FAIL(ctx, FDIT_ERROR_FORMAT,
-                 "%s: ends before storage %zu of %zu; it is cut off, get it "
-                 "again",
+            FAIL(ctx, FDIT_ERROR_FORMAT, "%s: ends before storage %zu of %zu; it is cut off, get it again",
                  pt->path, i, keys->n);
         for (int b = 7; b >= 0; b--)
             n = n << 8 | pt->bytes[at + (size_t)b];
@@ -496,8 +489,8 @@ static enum fdit_status find_numbers(fdit_context *ctx, struct fdit_pt *pt, cons
         if (n != (uint64_t)(*known)->i ||
             !fdit_mul((size_t)n, fdit_st_type_bytes((*known)->type), &r.bytes) || r.bytes > pt->n_bytes - at)
             FAIL(ctx, FDIT_ERROR_FORMAT,
-                 "%s: storage %zu of %zu has %" PRIu64 " numbers, its tensors "
-                 "say %" PRId64 ", and %zu bytes are left; the file is cut off or damaged, get it again",
+                 "%s: storage %zu of %zu has %" PRIu64 " numbers, its tensors say "
+                 "%" PRId64 ", and %zu bytes are left; the file is cut off or damaged, get it again",
                  pt->path, i, keys->n, n, (*known)->i, pt->n_bytes - at);
         r.data = pt->bytes + at;
         at += r.bytes;

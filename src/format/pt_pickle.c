@@ -156,8 +156,7 @@ enum fdit_status fdit_pt_append(struct fdit_pt_pickle *p, struct fdit_pt_value *
             to->depth = values[i]->depth + 1;
         if (to->depth > MOST_DEPTH)
             return fdit_fail(p->ctx, FDIT_ERROR_FORMAT,
-                             "%s: lists or dictionaries nested deeper than %d levels; no checkpoint "
-                             "has them",
+                             "%s: lists or dictionaries nested deeper than %d levels; no checkpoint has them",
                              p->file, MOST_DEPTH);
     }
     TRY(fdit_grow(p->ctx, &to->items, &to->capacity, to->n + n, sizeof *to->items));

@@ -33,10 +33,8 @@ struct fdit_safetensors {
 
 static enum fdit_status bad_tensor(fdit_context *ctx, const char *file, const char *name, const char *what)
 {
-    return fdit_fail(ctx, FDIT_ERROR_FORMAT,
-                     "%s: tensor %.200s: %s; the file is damaged, get it "
-                     "again",
-                     file, name, what);
+    return fdit_fail(ctx, FDIT_ERROR_FORMAT, "%s: tensor %.200s: %s; the file is damaged, get it again", file,
+                     name, what);
 }
 
 static enum fdit_status read_type(fdit_context *ctx, const char *file, const char *name, const json_t *value,
@@ -105,9 +103,8 @@ static enum fdit_status read_offsets(fdit_context *ctx, const char *file, const 
             file, t->name, (long long)begin, (long long)end);
     if ((uint64_t)end > data_bytes)
         return fdit_fail(ctx, FDIT_ERROR_FORMAT,
-                         "%s: tensor %.200s: data_offsets %lld to %lld are "
-                         "beyond the %zu bytes of numbers in the file; it is cut off or damaged, "
-                         "get it again",
+                         "%s: tensor %.200s: data_offsets %lld to %lld are beyond the %zu bytes of numbers "
+                         "in the file; it is cut off or damaged, get it again",
                          file, t->name, (long long)begin, (long long)end, data_bytes);
     if ((uint64_t)(end - begin) != t->bytes) {
         char text[128];

@@ -134,9 +134,7 @@ enum fdit_status fdit_st_writer_f32(fdit_context *ctx, struct fdit_st_writer *w,
                                     enum fdit_st_type type, int rank, const int64_t *shape, const float *data)
 {
     if (!fdit_st_is_float(type))
-        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
-                         "tensor %.200s: float32 numbers cannot be stored "
-                         "as %s",
+        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT, "tensor %.200s: float32 numbers cannot be stored as %s",
                          name, fdit_st_type_name(type));
     return add(ctx, w, name, rank, shape, (struct entry){ .type = type, .source = SOURCE_F32, .data = data });
 }

@@ -54,9 +54,8 @@ static enum fdit_status cut_off(fdit_context *ctx, const struct fdit_tar_stream 
                          "inside of the member \"%.200s\"; get it again",
                          s->path, (uintmax_t)s->at, s->name);
     return fdit_fail(ctx, FDIT_ERROR_FORMAT,
-                     "%s: the archive is cut off at byte %ju of its contents; "
-                     "get it again",
-                     s->path, (uintmax_t)s->at);
+                     "%s: the archive is cut off at byte %ju of its contents; get it again", s->path,
+                     (uintmax_t)s->at);
 }
 
 /* The next gzip member, if there is one; zeros may pad the end, and what else follows is left. */
@@ -697,9 +696,8 @@ static enum fdit_status keep_content(fdit_context *ctx, struct fdit_tar *t, stru
     size_t got;
     if (e->member.size > limit - t->memory)
         FAIL(ctx, FDIT_ERROR_MEMORY,
-             "%s: the unpacked pictures need more than %zu bytes of memory "
-             "(%zu so far, the next has %ju); unpack the archive to .tar or a folder, or allow more "
-             "memory",
+             "%s: the unpacked pictures need more than %zu bytes of memory (%zu so far, the next has %ju); "
+             "unpack the archive to .tar or a folder, or allow more memory",
              t->stream->path, limit, t->memory, (uintmax_t)e->member.size);
     TRY(fdit_alloc(ctx, (size_t)e->member.size, 1, &e->own));
     TRY(fdit_tar_stream_read(ctx, t->stream, e->own, (size_t)e->member.size, &got));

@@ -171,9 +171,8 @@ enum fdit_status fdit_weights_resolve(fdit_context *ctx, const char *path, const
         TRY(only_file(ctx, path, out));
     if (!*out)
         FAIL(ctx, FDIT_ERROR_FORMAT,
-             "%s: is a folder without a file of weights (%s, %s, ...)%s%s%s; give the file of "
-             "weights",
-             path, first_names[0], first_names[4], part ? ", and so is a folder " : "", part ? part : "",
+             "%s: is a folder without a file of weights (%s, %s, ...)%s%s%s; give the file of weights", path,
+             first_names[0], first_names[4], part ? ", and so is a folder " : "", part ? part : "",
              part ? " in it, if there is one" : "");
 out:
     fdit_free(below);
@@ -232,8 +231,7 @@ static enum fdit_status open_torch_shards(fdit_context *ctx, struct fdit_weights
         const struct fdit_st_tensor *t = fdit_weights_find(w, key);
         if (!t || strcmp(names[t->file], json_string_value(value)))
             FAIL(ctx, FDIT_ERROR_FORMAT,
-                 "%s: tensor %.200s is not in %.200s; index and files do not belong together, get "
-                 "them again",
+                 "%s: tensor %.200s is not in %.200s; index and files do not belong together, get them again",
                  w->path, key, json_string_value(value));
     }
 out:
@@ -335,11 +333,10 @@ enum fdit_status fdit_weights_explain(fdit_context *ctx, enum fdit_status failed
 {
     if (failed != FDIT_ERROR_FORMAT || !data || holds_weights(path) || !holds_weights(data))
         return failed;
-    return fdit_fail(
-        ctx, FDIT_ERROR_ARGUMENT,
-        "%s %s and %s %s seem to be swapped: the first has no weights and the second is weights, not "
-        "pictures",
-        what, path, data_what, data);
+    return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
+                     "%s %s and %s %s seem to be swapped: the first has "
+                     "no weights and the second is weights, not pictures",
+                     what, path, data_what, data);
 }
 
 enum fdit_status fdit_weights_open(fdit_context *ctx, const char *path, const char *part,

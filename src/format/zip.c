@@ -214,8 +214,8 @@ bool fdit_zip_find(const struct fdit_zip *z, const char *name, size_t *i)
 static enum fdit_status misplaced(fdit_context *ctx, const struct fdit_zip *z, const struct entry *e)
 {
     return fdit_fail(ctx, FDIT_ERROR_FORMAT,
-                     "%s: %.100s is not where the zip's directory says, or not whole; the file is damaged, "
-                     "get it again",
+                     "%s: %.100s is not where the zip's directory says, "
+                     "or not whole; the file is damaged, get it again",
                      z->file, e->name);
 }
 

@@ -122,8 +122,8 @@ enum fdit_status fdit_adapter_from_json(fdit_context *ctx, const char *name, con
              name);
     if (!usual_targets(json_object_get(entry, "targets")))
         FAIL(ctx, FDIT_ERROR_UNSUPPORTED,
-             "%s: its adapter is on other layers than attn.qkv, attn.proj, mlp.fc1 and mlp.fc2; use a newer "
-             "version",
+             "%s: its adapter is on other layers than attn.qkv, "
+             "attn.proj, mlp.fc1 and mlp.fc2; use a newer version",
              name);
     a.rank = (int)json_integer_value(rank);
     a.alpha = json_number_value(alpha);

@@ -285,8 +285,7 @@ static enum fdit_status find_objective(fdit_context *ctx, const struct fdit_chec
     if (rows > 0 && rows != fdit_config_patch_out(c))
         FAIL(ctx, FDIT_ERROR_FORMAT,
              "%s: final_layer.linear.weight has %lld rows, the objective %s needs %d; is this the checkpoint "
-             "of a "
-             "class-conditional DiT?",
+             "of a class-conditional DiT?",
              fdit_checkpoint_path(cp), (long long)rows, fdit_objective_at(c->objective)->name,
              fdit_config_patch_out(c));
 out:
@@ -331,9 +330,8 @@ enum fdit_status fdit_checkpoint_config(fdit_context *ctx, struct fdit_checkpoin
         c.heads = fdit_config_usual_heads(c.width, c.depth);
     if (!c.heads)
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
-             "%s: the number of heads cannot be read off its tensors, and no published model has "
-             "width %d and "
-             "depth %d; give --model %d,%d,HEADS,%d or put a config.json beside the file",
+             "%s: the number of heads cannot be read off its tensors, and no published model has width %d "
+             "and depth %d; give --model %d,%d,HEADS,%d or put a config.json beside the file",
              fdit_checkpoint_path(cp), c.width, c.depth, c.width, c.depth, c.patch);
     TRY(fdit_config_check(ctx, &c));
     *out = c;
@@ -442,8 +440,7 @@ enum fdit_status fdit_model_load(fdit_context *ctx, struct fdit_model *m,
     int norms = 4 * m->config.depth + 2;
     if (said.norms_missing && said.norms_missing != norms)
         FAIL(ctx, FDIT_ERROR_FORMAT,
-             "%s: %d of the %d LayerNorm tensors are missing; a stock DiT lacks all, a fine-tuned "
-             "one none",
+             "%s: %d of the %d LayerNorm tensors are missing; a stock DiT lacks all, a fine-tuned one none",
              fdit_checkpoint_path(files[n - 1]), said.norms_missing, norms);
     if (report)
         *report = said;

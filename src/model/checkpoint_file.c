@@ -365,9 +365,7 @@ enum fdit_status fdit_checkpoint_check(fdit_context *ctx, const struct fdit_chec
         TRY(check_copy(ctx, cp, t, fdit_checkpoint_plain_name(cp, i) + prefix, &copy));
         if (!copy && !state)
             FAIL(ctx, FDIT_ERROR_FORMAT,
-                 "%s: the tensor %.200s has no place in a DiT of depth %d; the file belongs to "
-                 "another "
-                 "model",
+                 "%s: the tensor %.200s has no place in a DiT of depth %d; the file belongs to another model",
                  fdit_checkpoint_path(cp), t->name, depth);
         *extra += !copy;
     }

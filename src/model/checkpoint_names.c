@@ -87,9 +87,8 @@ static enum fdit_status make_plain(fdit_context *ctx, struct fdit_checkpoint *cp
     for (i = 1; i < n; i++)
         if (*cp->sorted[i]->name && !strcmp(cp->sorted[i - 1]->name, cp->sorted[i]->name))
             FAIL(ctx, FDIT_ERROR_FORMAT,
-                 "%s: %.200s and %.200s are the same tensor but for the marks of wrappers; save "
-                 "one of the models "
-                 "alone",
+                 "%s: %.200s and %.200s are the same tensor but for "
+                 "the marks of wrappers; save one of the models alone",
                  fdit_checkpoint_path(cp), cp->sorted[i - 1]->tensor->name, cp->sorted[i]->tensor->name);
 out:
     return status;
@@ -269,8 +268,7 @@ static enum fdit_status nothing(fdit_context *ctx, const struct fdit_checkpoint 
     if (fdit_weights_unknown(cp->weights, object, sizeof object))
         return fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED,
                          "%s: holds no weights of a DiT outside of the Python object %s, which is not read "
-                         "(nothing "
-                         "was executed); load the file in PyTorch and save the model's state_dict()",
+                         "(nothing was executed); load the file in PyTorch and save the model's state_dict()",
                          path, object);
     if (cp->peft ||
         fdit_checkpoint_meta(cp, "format")) /* a delta of other parts: what is missing is said later */

@@ -149,8 +149,7 @@ static enum fdit_status open_peft(fdit_context *ctx, struct job *j)
     if (!j->o->base)
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
              "%s: is a PEFT adapter, which does not say the sizes of its model; make a delta of it with "
-             "--delta "
-             "--base FILE",
+             "--delta --base FILE",
              j->o->in);
     if (j->o->mask)
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "--tune %s: a PEFT adapter says itself what it trains; leave it out",
@@ -273,10 +272,9 @@ static enum fdit_status check_frozen(fdit_context *ctx, struct job *j)
         }
         if (relative > TOLERANCE && !j->o->force)
             FAIL(ctx, FDIT_ERROR_FORMAT,
-                 "%s: %s differs from %s by %.3g of its size, more than the %g of rounding: it was "
-                 "trained, too; name what was trained by --tune, keep the whole model, or --force "
-                 "to "
-                 "drop the difference",
+                 "%s: %s differs from %s by %.3g of its size, more than the %g of "
+                 "rounding: it was trained, too; name what was trained by --tune, "
+                 "keep the whole model, or --force to drop the difference",
                  j->o->in, p->name, j->o->base, relative, TOLERANCE);
     }
 out:

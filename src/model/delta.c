@@ -171,9 +171,8 @@ static enum fdit_status count_rows(fdit_context *ctx, const char *path, const ch
     {
         if (json_array_size(json_object_get(rank, "of")) != classes)
             FAIL(ctx, FDIT_ERROR_FORMAT,
-                 "%s: a rank of its taxonomy has groups for %zu classes, there are %zu; the file "
-                 "is damaged, copy it "
-                 "again",
+                 "%s: a rank of its taxonomy has groups for %zu classes, "
+                 "there are %zu; the file is damaged, copy it again",
                  path, json_array_size(json_object_get(rank, "of")), classes);
         *out += classes_only ? 0 : (int64_t)json_array_size(json_object_get(rank, "groups"));
     }
@@ -219,8 +218,7 @@ enum fdit_status fdit_delta_check(fdit_context *ctx, struct fdit_checkpoint *cp)
     bool state = format && !strcmp(format, "finediffusion-checkpoint"); /* holds the delta, too */
     if (!state && (!format || strcmp(format, FDIT_DELTA_FORMAT)))
         FAIL(ctx, FDIT_ERROR_FORMAT,
-             "%s: is not a delta (metadata \"format\" is %s%s%s); give the delta.safetensors of a "
-             "run",
+             "%s: is not a delta (metadata \"format\" is %s%s%s); give the delta.safetensors of a run",
              fdit_checkpoint_path(cp), format ? "\"" : "", format ? format : "missing", format ? "\"" : "");
     TRY(fdit_delta_config(ctx, cp, &config));
     if (state && config.class_vectors)
@@ -270,8 +268,7 @@ enum fdit_status fdit_delta_match_objective(fdit_context *ctx, const struct fdit
     if (d.objective != base->objective)
         FAIL(ctx, FDIT_ERROR_FORMAT,
              "%s was trained with the objective %s, %s with %s; give the base that the delta was made from, "
-             "or "
-             "--objective %s where its file does not say it",
+             "or --objective %s where its file does not say it",
              fdit_checkpoint_path(delta), fdit_objective_at(d.objective)->name, base_path,
              fdit_objective_at(base->objective)->name, fdit_objective_at(d.objective)->name);
 out:

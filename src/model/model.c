@@ -538,8 +538,8 @@ enum fdit_status fdit_model_new(fdit_context *ctx, fdit_device *dev, const struc
     bool several = !options->training && config->kind == FDIT_MODEL_DIT;
     if (conditions < options->batch || (conditions > options->batch && !several))
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
-             "model: conditions of %d samples for a batch of %d; they are for the inference of a DiT and at "
-             "least a batch",
+             "model: conditions of %d samples for a batch of %d; they "
+             "are for the inference of a DiT and at least a batch",
              options->conditions, options->batch);
     if (options->kept_branches < 0 || options->kept_branches > FDIT_MOST_BRANCHES ||
         (options->kept_branches && !several))

@@ -95,8 +95,8 @@ static enum fdit_status measure(fdit_context *ctx, struct fdit_net *net, const s
         out->last = i;
         if (out->height < 1 || out->width < 1 || out->height > MOST_SIDE || out->width > MOST_SIDE)
             FAIL(ctx, FDIT_ERROR_ARGUMENT,
-                 "%s: pictures of %d x %d become %d x %d in step %zu of %s; they must have 1 to %d pixels a "
-                 "side",
+                 "%s: pictures of %d x %d become %d x %d in step "
+                 "%zu of %s; they must have 1 to %d pixels a side",
                  net->title, pass->height, pass->width, out->height, out->width, i - pass->first, pass->name,
                  MOST_SIDE);
         in->last = i;

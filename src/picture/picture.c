@@ -59,9 +59,7 @@ enum fdit_status fdit_picture_refuse(fdit_context *ctx, const uint8_t *bytes, si
     if (size == 0)
         return fdit_fail(ctx, FDIT_ERROR_FORMAT, "%s: the picture is empty; get it again", name);
     if (kind.name)
-        return fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED,
-                         "%s: is %s, pictures must be PNG, JPEG or "
-                         "WebP; %s",
+        return fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED, "%s: is %s, pictures must be PNG, JPEG or WebP; %s",
                          name, kind.name, kind.remedy);
     return fdit_fail(ctx, FDIT_ERROR_UNSUPPORTED,
                      "%s: is neither PNG nor JPEG nor WebP (%llu bytes, the "

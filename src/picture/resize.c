@@ -185,9 +185,7 @@ out:
 enum fdit_status fdit_chain_check_size(fdit_context *ctx, int size)
 {
     if (size < 1 || (uint64_t)size * (uint64_t)size > FDIT_PICTURE_MAX_PIXELS)
-        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
-                         "a picture size of %d is not possible, 1 to 16384 "
-                         "are",
+        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT, "a picture size of %d is not possible, 1 to 16384 are",
                          size);
     return FDIT_OK;
 }

@@ -52,8 +52,8 @@ static enum fdit_status check_strange(fdit_context *ctx, const struct fdit_album
             break;
         if (e->d_name[0] != '.' && strcmp(e->d_name, "lost+found") != 0)
             FAIL(ctx, FDIT_ERROR_FORMAT,
-                 "--out %s is not empty (%s), and no run.json says that a sample job made it; choose another "
-                 "folder",
+                 "--out %s is not empty (%s), and no run.json says "
+                 "that a sample job made it; choose another folder",
                  a->dir, e->d_name);
     }
 out:

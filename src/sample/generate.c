@@ -59,8 +59,8 @@ enum fdit_status fdit_generator_set(fdit_context *ctx, struct fdit_generator *g,
     int need = fdit_generator_model_batch(options, g->guide == g->model);
     if (options->batch < 1 || options->batch > g->batch || need > g->model->options.batch)
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
-             "sampling %d pictures at once needs a model for %d samples, it has room for %d; use a smaller "
-             "--batch",
+             "sampling %d pictures at once needs a model for %d "
+             "samples, it has room for %d; use a smaller --batch",
              options->batch, need, g->model->options.batch);
     const int kept = fdit_generator_branches(options);
     if (kept > g->model->options.kept_branches || kept > g->guide->options.kept_branches)
@@ -73,16 +73,14 @@ enum fdit_status fdit_generator_set(fdit_context *ctx, struct fdit_generator *g,
     if (spec.kind == FDIT_SAMPLER_HEUN && options->clip_x0)
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
              "the sampler heun takes the mean of two predictions and cannot clamp them; leave out --clip-x0, "
-             "or "
-             "choose euler or sde");
+             "or choose euler or sde");
     TRY(fdit_guidance_settle(ctx, &guidance, spec.objective));
     TRY(fdit_sampler_new(ctx, &spec, steps_of(options), &sampler));
     TRY(fdit_guidance_check_rule(ctx, &guidance, &spec));
     if (guidance.rule == FDIT_GUIDANCE_ZERO_STAR && steps_of(options) < 2)
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
              "guidance rule zero-star stands still in the first step, so %d step leaves the noise as it is; "
-             "give "
-             "more --steps",
+             "give more --steps",
              steps_of(options));
     if (options->scored && !g->scores)
         TRY(fdit_alloc(ctx, (size_t)g->batch, sizeof *g->scores, &g->scores));
@@ -127,11 +125,10 @@ enum fdit_status fdit_generator_new(fdit_context *ctx, struct fdit_model *model,
              guide_model->config.channels, guide_model->config.input_size, guide_model->config.input_size,
              c->channels, c->input_size, c->input_size);
     if (guide_model && guide_model->config.objective != c->objective)
-        FAIL(
-            ctx, FDIT_ERROR_ARGUMENT,
-            "the guide was trained with the objective %s, the sampled model with %s; use a guide of the same "
-            "objective",
-            fdit_objective_at(guide_model->config.objective)->name, fdit_objective_at(c->objective)->name);
+        FAIL(ctx, FDIT_ERROR_ARGUMENT,
+             "the guide was trained with the objective %s, the sampled "
+             "model with %s; use a guide of the same objective",
+             fdit_objective_at(guide_model->config.objective)->name, fdit_objective_at(c->objective)->name);
     TRY(fdit_generator_set(ctx, g, options));
     size_t b = (size_t)options->batch, padded = fdit_page_floats(b * g->picture);
     TRY(fdit_alloc(ctx, b * g->picture, sizeof(float), &g->host));

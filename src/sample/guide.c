@@ -104,8 +104,7 @@ static enum fdit_status guide_by_rank(fdit_context *ctx, const char *wanted, con
         found = found || t->ranks[i] == g->rank;
     if (!found)
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
-             "--guide superclass:%s: %s was trained without dropping labels to this rank; trained "
-             "guides: %s",
+             "--guide superclass:%s: %s was trained without dropping labels to this rank; trained guides: %s",
              fdit_taxonomy_rank_name(s->taxonomy, g->rank), fdit_checkpoint_path(s->files.list[0]), list);
     g->kind = FDIT_GUIDE_SUPERCLASS;
     TRY(fdit_strf(ctx, &g->text, "superclass:%s", fdit_taxonomy_rank_name(s->taxonomy, g->rank)));
@@ -204,8 +203,8 @@ static enum fdit_status guide_by_model(fdit_context *ctx, const struct fdit_samp
     g->files.config = s->files.config;
     if (!path && !s->delta)
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
-             "--guide base: without --delta the base is the sampled model itself; give a --delta or "
-             "another guide");
+             "--guide base: without --delta the base is the sampled "
+             "model itself; give a --delta or another guide");
     if (path) {
         if (!fdit_file_exists(path))
             TRY(fail_gone(ctx, path));
@@ -248,14 +247,12 @@ static enum fdit_status usual_guide(fdit_context *ctx, const struct fdit_sample_
         return guide_by_empty(ctx, t, s, g);
     if (!t->known && o->guidance.w != 1)
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
-             "%s does not say what can guide; give --taxonomy FILE with the superclasses, --guide "
-             "empty "
-             "(the last row of its table stands for no class), or --guide none",
+             "%s does not say what can guide; give --taxonomy FILE with the superclasses, --guide empty (the "
+             "last row of its table stands for no class), or --guide none",
              fdit_checkpoint_path(s->files.list[0]));
     if (o->guidance.w != 1)
         fdit_log(ctx, FDIT_LOG_WARNING,
-                 "%s was trained without label drops and has no guide of its own: sampling without "
-                 "guidance",
+                 "%s was trained without label drops and has no guide of its own: sampling without guidance",
                  fdit_checkpoint_path(s->files.list[0]));
     TRY(fdit_strdup(ctx, "none", &g->text));
 out:

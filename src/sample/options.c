@@ -143,9 +143,8 @@ const struct fdit_option fdit_sample_option_table[] = {
           "vectors of classes that were not trained, as --class-vectors of 'train': these are drawn, by the "
           "map that a delta of --class-vectors-as map holds; their groups are those of --taxonomy FILE, "
           "which lists them, or of their names as paths" },
-    { ROW(TEXT, "vae", "FILE", vae),
-      .help = "autoencoder that turns latents into pictures: the safetensors file of an AutoencoderKL, or "
-              "its folder" },
+    { ROW(TEXT, "vae", "FILE", vae), .help = "autoencoder that turns latents into pictures: the "
+                                             "safetensors file of an AutoencoderKL, or its folder" },
     { ROW(REAL, "vae-scale", "X", vae_scale), .note = ": as its config.json says, 0.18215 without one",
       .help = "scaling factor of the autoencoder" },
     { ROW(FLAG, "merge", NULL, merge), PICTURE, .kept = merges,
@@ -166,8 +165,7 @@ const struct fdit_option fdit_sample_option_table[] = {
     { ROW(INT, "candidates", "N", candidates), FDIT_RANGE(1, 10000), FOLDER, .kept = has_candidates,
       .usual = "1",
       .help = "draw each picture with N seeds and take the one in which class and guide agree best in the "
-              "end; the "
-              "manifest has the others' seeds and scores (takes the time of N + 1 pictures)" },
+              "end; the manifest has the others' seeds and scores (takes the time of N + 1 pictures)" },
     { ROW(INT, "top-up", "N", top_up), FDIT_RANGE(1, INT_MAX),
       .help = "draw what each class lacks of N pictures; DIR becomes a data set with the pictures of "
               "--counts-of copied beside them, and manifest-data.jsonl says which are real" },
@@ -208,12 +206,11 @@ const struct fdit_option fdit_sample_option_table[] = {
           "compute the blocks in every N-th step only and predict their results in the others; 1: in all" },
     { ROW(INT, "cache-order", "0|1|2", reuse.order), FDIT_RANGE(0, 2), PICTURE, .kept = has_cache,
       .usual = "1",
-      .help = "prediction by a Taylor polynomial of this order, which keeps the results of one step more; 0: "
-              "the last ones" },
+      .help = "prediction by a Taylor polynomial of this order, which "
+              "keeps the results of one step more; 0: the last ones" },
     { ROW(CHOICE, "cache-full", "ends|taylor|fora", reuse.full), PICTURE, .kept = has_cache, .usual = "ends",
-      .help =
-          "which steps are computed besides: the first two and the last, or as the programs of TaylorSeer "
-          "or FORA do" },
+      .help = "which steps are computed besides: the first two and the "
+              "last, or as the programs of TaylorSeer or FORA do" },
     { ROW(MAYBE, "clip-x0", NULL, clip_x0), PICTURE, .parse = parse_clip, .note = " for models of pixels",
       .help = "clamp the predicted picture to [-1, 1] at each step" },
     { ROW(PARSE, "no-clip-x0", NULL, clip_x0), .parse = parse_no_clip, .note = " on latents",
@@ -241,8 +238,8 @@ const struct fdit_option fdit_sample_option_table[] = {
     { ROW(TEXT, "matte", "white|black|#rrggbb", look.matte), .note = ": as the delta was trained",
       .help = "for --grid-real: background of transparent pixels" },
     { ROW(TEXT, "latents", "FILE.safetensors", latents),
-      .help = "file for the final latents of all pictures: tensor x [n, C, S, S], unscaled, in the order of "
-              "the manifest" },
+      .help = "file for the final latents of all pictures: tensor x "
+              "[n, C, S, S], unscaled, in the order of the manifest" },
     { ROW(SIZE, "memory", "SIZE", memory) },
     { 0 }
 };

@@ -477,8 +477,8 @@ enum fdit_status fdit_painter_decode(fdit_context *ctx, struct fdit_painter *p, 
     enum fdit_status status = FDIT_OK;
     if (!p->decodes)
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
-             "the model draws latents (%d channels), which are not pictures; give the autoencoder that "
-             "decodes them",
+             "the model draws latents (%d channels), which are not "
+             "pictures; give the autoencoder that decodes them",
              p->model_channels);
     if (p->vae)
         TRY(fdit_vae_decode(ctx, p->vae, x, p->decoded));

@@ -24,8 +24,7 @@ enum fdit_status fdit_top_up_open(fdit_context *ctx, const char *path, const str
     if (fdit_cache_is(path))
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
              "--counts-of %s is a cache, which holds no pictures to copy beside the drawn ones; give the "
-             "data set "
-             "that it was made of",
+             "data set that it was made of",
              path);
     status = fdit_dataset_open(ctx, path, &options, &out->data);
     if (status != FDIT_OK)

@@ -151,17 +151,15 @@ enum fdit_status fdit_train_config_check_run(fdit_context *ctx, const struct fdi
     if (format && strcmp(format, "finediffusion-run"))
         return fdit_fail(
             ctx, FDIT_ERROR_FORMAT,
-            "%s: \"format\" is \"%.80s\", and \"finediffusion-run\" in a run's; put the run's own "
-            "back",
-            path, format);
+            "%s: \"format\" is \"%.80s\", and \"finediffusion-run\" in a run's; put the run's own back", path,
+            format);
     if (options && data &&
         (json_is_string(json_object_get(c->options, "base")) ||
          json_is_true(json_object_get(c->options, "from-scratch"))))
         return FDIT_OK;
     return fdit_fail(
         ctx, FDIT_ERROR_FORMAT,
-        "%s: lacks %s, which a run writes; it was edited or is of something else: put the run's own "
-        "back",
+        "%s: lacks %s, which a run writes; it was edited or is of something else: put the run's own back",
         path,
         !options ? "\"options\""
         : !data  ? "\"data\""

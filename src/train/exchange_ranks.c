@@ -255,8 +255,8 @@ static enum fdit_status compare(fdit_context *ctx, const struct facts *facts, in
                                                              : NULL;
         if (differs)
             return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
-                             "rank %d (%s) %s rank 0 (%s); start all with the same program, options and "
-                             "files",
+                             "rank %d (%s) %s rank 0 (%s); start all "
+                             "with the same program, options and files",
                              q, f->host, differs, first->host);
     }
     return FDIT_OK;

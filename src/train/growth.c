@@ -26,8 +26,8 @@ static enum fdit_status lost_classes(fdit_context *ctx, const char *path, const 
              path, lost, classes, name, more);
     if (lost)
         fdit_log(ctx, FDIT_LOG_WARNING,
-                 "%s: %d of its %d classes (%s%s) are not among the classes of this run, and their rows are "
-                 "left out",
+                 "%s: %d of its %d classes (%s%s) are not among the "
+                 "classes of this run, and their rows are left out",
                  path, lost, classes, name, more);
 out:
     fdit_free(match);
@@ -75,11 +75,9 @@ enum fdit_status fdit_growth_check(fdit_context *ctx, const char *path, const st
             continue;
         if (refuse)
             FAIL(ctx, FDIT_ERROR_ARGUMENT,
-                 "--delta %s: rank \"%s\" does not exist in this run, and the %d rows of its groups would "
-                 "be lost; "
-                 "to keep them name the rank so in the taxonomy (or pick it with --ranks); to go on "
-                 "without "
-                 "them --old-classes drop",
+                 "--delta %s: rank \"%s\" does not exist in this run, and the %d rows of its groups would be "
+                 "lost; to keep them name the rank so in the taxonomy (or pick it with --ranks); to go on "
+                 "without them --old-classes drop",
                  path, fdit_taxonomy_rank_name(old, k), fdit_taxonomy_n_groups(old, k));
         fdit_log(ctx, FDIT_LOG_WARNING,
                  "%s: rank \"%s\" does not exist in this run, and its groups (%d) are left out; "

@@ -61,8 +61,7 @@ static enum fdit_status choose(fdit_context *ctx, const char *run, const char *d
     if (!train && !h->o.validation)
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
              "%s was trained without --val, so it has seen every picture of its data; give others with "
-             "--real, "
-             "without --run, or compare with what it has seen by --split train",
+             "--real, without --run, or compare with what it has seen by --split train",
              run);
     h->path = data ? data : train || h->some ? h->o.data : h->o.validation;
 out:

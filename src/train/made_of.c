@@ -192,8 +192,8 @@ static enum fdit_status compare_pictures(fdit_context *ctx, const json_t *was, c
              "and has %lu; %s",
              names->data, differ, is->n_classes, class, before, now, advice);
     FAIL(ctx, FDIT_ERROR_ARGUMENT,
-         "--resume: %s has other pictures than when the run began: %zu of %zu classes differ, of %s names or "
-         "contents; %s",
+         "--resume: %s has other pictures than when the run began: "
+         "%zu of %zu classes differ, of %s names or contents; %s",
          names->data, differ, is->n_classes, class, advice);
 out:
     fdit_taxonomy_free(tax);
@@ -216,8 +216,8 @@ static enum fdit_status compare_file(fdit_context *ctx, const json_t *was, const
     if (same_hex(old, is))
         return FDIT_OK;
     return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
-                     "--resume: --%s %s holds other numbers than the file that the run began with (%s then, "
-                     "%016" PRIx64 " now); give that one",
+                     "--resume: --%s %s holds other numbers than the file that the "
+                     "run began with (%s then, %016" PRIx64 " now); give that one",
                      option, name, json_string_value(old), is);
 }
 

@@ -76,8 +76,7 @@ enum fdit_status fdit_run_open_files(fdit_context *ctx, struct run *r)
     TRY(fdit_autoencoder_open(ctx, o, &r->config, &r->coder));
     if (!r->coder && r->config.channels != 1 && r->config.channels != 3 && !fdit_cache_is(o->data))
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
-             "the model has %d channels: it works on latents; make them of %s with 'finediffusion "
-             "encode' "
+             "the model has %d channels: it works on latents; make them of %s with 'finediffusion encode' "
              "and give that as --data, or give --vae FILE to encode at every step",
              r->config.channels, o->data);
 out:
@@ -287,8 +286,7 @@ enum fdit_status fdit_run_open_data(fdit_context *ctx, struct run *r)
     } else if (o->drop_prob > 0) {
         if (fdit_taxonomy_n_ranks(tax) == 0)
             FAIL(ctx, FDIT_ERROR_ARGUMENT,
-                 "%s has classes but no superclasses: nest the class folders, give --taxonomy "
-                 "FILE, or use "
+                 "%s has classes but no superclasses: nest the class folders, give --taxonomy FILE, or use "
                  "--label-drop empty",
                  o->data);
         TRY(fdit_taxonomy_superclass(ctx, tax, o->superclass, &r->guide_rank));
@@ -351,8 +349,7 @@ enum fdit_status fdit_run_open_prior(fdit_context *ctx, struct run *r, bool plan
     if (!r->coder && r->config.channels != 1 && r->config.channels != 3 && !fdit_cache_is(p->path))
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
              "--prior %s: the model works on latents (%d channels); give --vae FILE to encode its pictures, "
-             "or "
-             "a cache made by 'finediffusion encode'",
+             "or a cache made by 'finediffusion encode'",
              p->path, r->config.channels);
     TRY(open_one(ctx, r, p->path, NULL, false, &p->data));
     p->tax = fdit_train_source_taxonomy(p->data);

@@ -268,8 +268,7 @@ const struct fdit_option fdit_train_option_table[] = {
     { ROW(TEXT, "objective", FDIT_OBJECTIVE_NAMES, objective), RESULT, .kept = has_objective,
       .note = ": what FILE says, else ddpm",
       .help = "what the model learns: the noise (ddpm), or the velocity of flow matching in the form of REPA "
-              "(flow, "
-              "flow-repa) or of SiT" },
+              "(flow, flow-repa) or of SiT" },
     { ROW(TEXT, "model", "NAME|D,L,H,P", model), RESULT, .note = ": what FILE says",
       .help = "size: DiT-XL/2 (XL, L, B or S with any patch size), or width, depth, heads and patch size" },
     { ROW(INT, "size", "S", size), FDIT_RANGE(1, 1 << 16), RESULT,
@@ -312,8 +311,7 @@ const struct fdit_option fdit_train_option_table[] = {
       .help = "turn pictures upright as their EXIF data say, or leave them as stored" },
     { ROW(TEXT, "matte", "white|black|#rrggbb", look.matte), RESULT,
       .note = " white; with --delta: as it was trained",
-      .help = "background of transparent pixels; none: ignore transparency, as the published pipeline "
-              "does" },
+      .help = "background of transparent pixels; none: ignore transparency, as the published pipeline does" },
     { ROW(SWITCH, "flip", "horizontal|none", flip), RESULT, .usual = "horizontal",
       .help = "mirror half of the samples, or none" },
     { ROW(INT, "shift", "N", shift), FDIT_RANGE(0, 64), RESULT, .usual = "0",
@@ -422,8 +420,7 @@ const struct fdit_option fdit_train_option_table[] = {
       .help =
           "prior preservation: train in every step on as many pictures of this data set, too, with the class "
           "rows of the base (of --delta, where one is given), so that its classes are not forgotten; folders "
-          "have "
-          "the names of its classes, or the numbers of its rows" },
+          "have the names of its classes, or the numbers of its rows" },
     { ROW(INT, "prior-per-class", "N", prior_per_class), FDIT_RANGE(0, 1 << 20), RESULT, .kept = draws_prior,
       .note = " 0: none",
       .help =
@@ -439,8 +436,8 @@ const struct fdit_option fdit_train_option_table[] = {
     { ROW(TEXT, "out", "RUN", out), .help = "folder of the run; must be empty or not exist yet" },
     { ROW(INT64, "checkpoint-every", "N|TIME", checkpoint_every), FDIT_RANGE(0, FDIT_TRAIN_MOST_STEPS),
       SETTING, .parse = parse_checkpoints, .usual = "1000,10m", .note = ": both; 0: only at the end",
-      .help = "steps between checkpoints, each with a validation, or a time such as 10m, 90s or 1h, or "
-              "both" },
+      .help = "steps between checkpoints, each with a validation, "
+              "or a time such as 10m, 90s or 1h, or both" },
     { ROW(REAL, "checkpoint-seconds", "X", checkpoint_seconds), FDIT_RANGE(0, MOST_SECONDS), SETTING },
     { ROW(INT64, "preview-every", "N", preview_every), FDIT_RANGE(0, FDIT_TRAIN_MOST_STEPS), SETTING,
       .usual = "1000", .note = "; 0: none", .help = "steps between previews, sheets of sampled pictures" },

@@ -92,8 +92,7 @@ enum fdit_status fdit_run_check_identity(fdit_context *ctx, struct run *r)
     if (!was) {
         fdit_log(ctx, FDIT_LOG_WARNING,
                  "%s was begun by a version that did not note what its data hold: whether pictures were "
-                 "added, "
-                 "removed or changed since then cannot be seen",
+                 "added, removed or changed since then cannot be seen",
                  o->out);
         return FDIT_OK;
     }
@@ -109,8 +108,8 @@ enum fdit_status fdit_run_check_identity(fdit_context *ctx, struct run *r)
                              o->data_changed, &differs));
     if (differs)
         fdit_log(ctx, FDIT_LOG_WARNING,
-                 "%s has other pictures than when the run began: from here on it is not what an unbroken run "
-                 "would be",
+                 "%s has other pictures than when the run began: from "
+                 "here on it is not what an unbroken run would be",
                  o->data);
 out:
     return status;
@@ -182,9 +181,8 @@ static enum fdit_status no_checkpoint(fdit_context *ctx, struct run *r)
         TRY(fdit_file_size(ctx, log, &bytes));
     if (r->output.checkpoints || (bytes && !fdit_is_folder(folder)))
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
-             "--resume: %s has written checkpoints, but none is in %s; put one back, or begin again with "
-             "another "
-             "--out",
+             "--resume: %s has written checkpoints, but none is in "
+             "%s; put one back, or begin again with another --out",
              r->o->out, folder);
     fdit_log(ctx, FDIT_LOG_INFO, "%s has no checkpoint yet: starting at step 0", r->o->out);
 out:
@@ -272,8 +270,7 @@ static void warn_of_schedule(fdit_context *ctx, const struct run *r)
         return;
     fdit_log(ctx, FDIT_LOG_WARNING,
              "--lr-schedule %s: the run has %" PRId64 " steps instead of %" PRId64
-             ", so the rate goes from %.3g "
-             "(step %" PRId64 ") to %.3g",
+             ", so the rate goes from %.3g (step %" PRId64 ") to %.3g",
              fdit_train_option_word(o, "lr-schedule", word), r->total, before,
              fdit_train_lr(o, r->at.step, before), r->at.step, fdit_train_lr(o, r->at.step + 1, r->total));
 }

@@ -26,15 +26,14 @@ static enum fdit_status set_total(fdit_context *ctx, struct run *r)
     size_t group = (size_t)r->round * (size_t)o->accumulate, n = r->n_train * (size_t)o->repeats;
     if (group > n)
         return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
-                         "--batch %d times --accumulate %d%s is more than the %zu pictures of %s%s; use a "
-                         "smaller batch",
+                         "--batch %d times --accumulate %d%s is more than "
+                         "the %zu pictures of %s%s; use a smaller batch",
                          o->batch, o->accumulate, o->devices > 1 ? " on several devices" : "", n, o->data,
                          o->repeats > 1 ? " with --repeats" : "");
     double per_epoch = (double)(n / group), steps = ceil(o->epochs * per_epoch);
     if (o->steps <= 0 && !(steps <= FDIT_TRAIN_MOST_STEPS))
         return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
-                         "--epochs %g of %.0f steps each are too many; at most %.0e steps "
-                         "can be made",
+                         "--epochs %g of %.0f steps each are too many; at most %.0e steps can be made",
                          o->epochs, per_epoch, FDIT_TRAIN_MOST_STEPS);
     r->total = o->steps > 0 ? o->steps : (int64_t)steps;
     r->summary->epoch_steps = (int64_t)per_epoch;

@@ -20,8 +20,8 @@ static enum fdit_status fail_not_finite(fdit_context *ctx, struct run *r, bool l
     r->output.kept = true; /* its log shows how it went */
     if (loss_is && bad.finite)
         TRY(fdit_strf(ctx, &what,
-                      "the gradient's norm is not finite (its squares overflow: the largest number of it is "
-                      "%.3g, in %s)",
+                      "the gradient's norm is not finite (its squares "
+                      "overflow: the largest number of it is %.3g, in %s)",
                       bad.largest, bad.name));
     else
         TRY(fdit_strf(ctx, &what, "%s is not finite (%s%s)", loss_is ? "the gradient" : "the loss",

@@ -196,8 +196,7 @@ static enum fdit_status meta_number(fdit_context *ctx, const struct fdit_safeten
     unsigned long long value = text ? strtoull(text, &end, 10) : 0;
     if (!text || *text < '0' || *text > '9' || errno || *end)
         return fdit_fail(ctx, FDIT_ERROR_FORMAT,
-                         "%s: its metadata \"%s\" is not a number; the checkpoint is "
-                         "damaged",
+                         "%s: its metadata \"%s\" is not a number; the checkpoint is damaged",
                          fdit_safetensors_path(st), key);
     *out = value;
     return FDIT_OK;
@@ -263,8 +262,7 @@ static enum fdit_status check_meta(fdit_context *ctx, const struct fdit_safetens
     if (step > MOST_STEPS || step > UINT64_MAX / wanted->group || position != step * wanted->group)
         FAIL(ctx, FDIT_ERROR_FORMAT,
              "%s: says that %" PRIu64 " samples were taken in %" PRIu64 " steps of %" PRIu64
-             "; it is damaged, or of "
-             "another run",
+             "; it is damaged, or of another run",
              path, position, step, wanted->group);
     if (wanted->taxonomy && taxonomy) {
         TRY(fdit_taxonomy_parse(ctx, taxonomy, strlen(taxonomy), path, NULL, &classes));
@@ -329,9 +327,8 @@ enum fdit_status fdit_state_load(fdit_context *ctx, struct fdit_model *m, const 
     sum_text(&sum, got);
     if (said && strcmp(said, got))
         FAIL(ctx, FDIT_ERROR_FORMAT,
-             "%s: its numbers are not those that were written (their sum says %s, they "
-             "have %s)",
-             path, said, got);
+             "%s: its numbers are not those that were written (their sum says %s, they have %s)", path, said,
+             got);
 out:
     fdit_free(chunk);
     fdit_safetensors_close(st);

@@ -230,8 +230,7 @@ static enum fdit_status check_unseen(fdit_context *ctx, struct job *j, const str
         if (bsearch(&hash, j->seen, j->n_seen, sizeof hash, by_hash))
             FAIL(ctx, FDIT_ERROR_ARGUMENT,
                  "%s: picture %zu is also one to train on (it has the same pixels at this size); take it out "
-                 "of "
-                 "one of them",
+                 "of one of them",
                  j->o->test, i);
     }
 out:
@@ -350,8 +349,7 @@ static enum fdit_status check_job(fdit_context *ctx, const struct fdit_utility_o
         if (n != strlen(text) || memcmp(before, text, n) != 0)
             FAIL(ctx, FDIT_ERROR_ARGUMENT,
                  "%s: its sets were made of other pictures or with other options (see %s); give another "
-                 "--out, "
-                 "or the same as before",
+                 "--out, or the same as before",
                  o->out, path);
     } else {
         TRY(fdit_file_write(ctx, path, false, text, strlen(text)));

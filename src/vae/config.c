@@ -132,9 +132,7 @@ static enum fdit_status read_levels(fdit_context *ctx, const char *name, const j
     {
         if (!json_is_integer(item) || json_integer_value(item) < 1 || json_integer_value(item) > 65536)
             return fdit_fail(ctx, FDIT_ERROR_FORMAT,
-                             "%s: block_out_channels: entry %zu is not a number from "
-                             "1 to 65536",
-                             name, i);
+                             "%s: block_out_channels: entry %zu is not a number from 1 to 65536", name, i);
         c->channels[i] = (int)json_integer_value(item);
     }
     return FDIT_OK;

@@ -200,9 +200,8 @@ enum fdit_status fdit_vae_file_config(fdit_context *ctx, const struct fdit_vae_f
         if (c->channels[i] % c->groups)
             return fdit_fail(
                 ctx, FDIT_ERROR_FORMAT,
-                "%s: an autoencoder whose number of groups its tensors do not say, and the usual "
-                "%d does "
-                "not divide its %d channels; put its config.json (with norm_num_groups) beside it",
+                "%s: an autoencoder whose number of groups its tensors do not say, and the usual %d does not "
+                "divide its %d channels; put its config.json (with norm_num_groups) beside it",
                 fdit_vae_file_path(f), c->groups, c->channels[i]);
     return fdit_vae_config_check(ctx, fdit_vae_file_path(f), c);
 }

@@ -152,9 +152,8 @@ enum fdit_status fdit_vae_plan(fdit_context *ctx, struct fdit_vae *v, fdit_devic
     if (height < factor || height % factor || height > 1 << 13 || width < factor || width % factor ||
         width > 1 << 13)
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
-             "the autoencoder takes pictures of %d to %d pixels, multiples of %d; "
-             "not %d x %d",
-             factor, 1 << 13, factor, height, width);
+             "the autoencoder takes pictures of %d to %d pixels, multiples of %d; not %d x %d", factor,
+             1 << 13, factor, height, width);
     v->options = *options;
     v->options.width = width;
     v->allocated = false;
