@@ -6,7 +6,7 @@
 #
 #     TARGET        gfx906 gfx908 gfx90a gfx942 gfx1030 gfx1100 gfx1151 gfx1200 (AMD), sm_75 sm_80 sm_86 sm_89 sm_90
 #                   sm_120 (NVIDIA), skl dg2 pvc (Intel); default: all
-#     --matrix      only the kernels for matrix units
+#     --matrix      only the kernels for matrix units; also what their inner loops promise (see roofline below)
 #     --table FILE  also write the registers, spills and local memory of each as a Markdown table
 #
 # AMD and NVIDIA: clang 19 with libclc, and ptxas (on the PATH, else from PyPI); near to what the drivers do,
@@ -56,10 +56,16 @@ setup() {
 setup
 root=$cache/root lib=$cache/root/usr/lib/x86_64-linux-gnu
 ptxas=$(command -v ptxas || find "$cache/venv" -name ptxas -type f | head -n 1)
+# Only for what loops promise; without it that is left out for NVIDIA.
+nvdisasm=$(command -v nvdisasm || find "$cache" -name nvdisasm -type f | head -n 1)
+if [ -z "$nvdisasm" ] && [ -n "$only_matrix" ] && python3 -m venv "$cache/venv-dis" >&2 &&
+    "$cache/venv-dis/bin/pip" install -q nvidia-cuda-nvdisasm >&2; then
+    nvdisasm=$(find "$cache" -name nvdisasm -type f | head -n 1)
+fi
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 passed=0 failed=0 skipped=0
-rows=()
+rows=() loops=()
 
 clang19() {
     LD_LIBRARY_PATH=$root/usr/lib/llvm-19/lib:$lib "$root/usr/lib/llvm-19/bin/clang" -x cl -cl-std=CL1.2 -O3 \
@@ -104,9 +110,81 @@ intel() {
         /simd_size:/ { simd = $2 } /slm_size:/ { slm = $2 } END { out() }'
 }
 
+# loop_of TARGET OPTIONS: the inner loop of the kernel that was compiled last, as tools/isa-loop.awk counts it
+loop_of() {
+    local target=$1 device=$1
+    shift
+    case $target in
+    gfx*) cp "$work/k.s" "$work/loop" ;;
+    sm_*)
+        [ -n "$nvdisasm" ] || return 0
+        "$nvdisasm" -c "$work/k.cubin" >"$work/loop" 2>/dev/null || return 0 ;;
+    *)
+        [ "$device" != dg2 ] || device=dg2-g10
+        [ "$device" != pvc ] || set -- "$@" -DSIMD=16
+        rm -rf "$work/pt" "$work/dis"
+        mkdir -p "$work/iga" && cp "$lib/libiga64.so.1" "$work/iga/libiga64.so"
+        LD_LIBRARY_PATH=$work/iga:$lib "$root/usr/bin/ocloc" compile -file "$work/k.cl" -device "$device" \
+            -options "-cl-std=CL1.2 -DGROUP=256 $*" --format patchtoken -out_dir "$work/pt" >/dev/null 2>&1 || return 0
+        LD_LIBRARY_PATH=$work/iga:$lib "$root/usr/bin/ocloc" disasm -file "$work"/pt/*.bin -device "$device" \
+            -dump "$work/dis" >/dev/null 2>&1 || return 0
+        cat "$work"/dis/*KernelHeap.asm >"$work/loop" 2>/dev/null || return 0 ;;
+    esac
+    awk -f "$top/tools/isa-loop.awk" "$work/loop"
+}
+
+# roofline TARGET REGISTERS LOCAL ITEMS TILE LOOP...: of 4096 x 4608 x 1152 in bf16 on a card with this chip, from its
+# vendor's rates: dense bf16 with sums in f32 (datasheets of the H200, the MI300X and the RX 7900 XTX, NVIDIA's Ada
+# whitepaper, Intel's XMX rates), which give multiply-adds a clock and unit; 128 bytes of local memory a clock and unit
+# (the same vendors' guides). Shares of the rate:
+#   local    bytes of local memory that the loop reads and writes, a multiply-add
+#   issue    clocks of its matrix instructions over all that it issues, one a clock (RDNA3: its vector instructions
+#            wait for the unit)
+#   tiles    of the last round of groups, where units stand empty
+# The paper's share is the least of the first two, times the third. L2: what it asks of that cache then (rows in f32,
+# weights in 16 bits), which no datasheet has.
+roofline() {
+    local rates
+    case $1 in # card, TFLOP/s, units, schedulers of each, madds and lanes of an instruction, registers, local bytes
+    sm_90) rates="H200 989 132 4 2048 32 65536 233472" ;;
+    sm_89) rates="RTX_4090 165 128 4 2048 32 65536 102400" ;;
+    gfx942) rates="MI300X 1307 304 4 4096 64 131072 65536" ;;
+    gfx1100) rates="RX_7900_XTX 123 96 2 4096 32 98304 65536" ;;
+    dg2) rates="A770 138 32 16 1024 1 0 65536" ;;
+    *) return 0 ;;
+    esac
+    # shellcheck disable=SC2086 # words
+    set -- "$1" "$2" "$3" "$4" "$5" $rates "${@:6}"
+    [ $# -ge 18 ] || { echo "roofline $6: no disassembler here"; return 0; }
+    echo "$*" | awk '{
+        card = $6; tera = $7; units = $8; schedulers = $9; madds = $10; lanes = $11; registers = $12; local = $13
+        matrix = $14; all = $15; bytes = ($16 + $17) * lanes / (matrix * madds); vector = $18
+        per_clock = card == "H200" ? 2048 : card ~ /MI300X|A770/ ? 1024 : 256
+        groups = int(local / $3)
+        if (registers && int(registers / ($2 * $4)) < groups)
+            groups = int(registers / ($2 * $4))
+        if (!registers && int(8 * schedulers * 8 / $4) < groups)
+            groups = int(8 * schedulers * 8 / $4)
+        memory = 128 / bytes / per_clock
+        busy = matrix * madds / (per_clock / schedulers)
+        issue = card ~ /7900/ ? busy / (busy + vector) : busy / all
+        least = memory < issue ? memory : issue
+        least = least < 1 ? least : 1
+        count = int(4096 / $5) * int(4608 / $5); slots = units * groups
+        rounds = int((count + slots - 1) / slots)
+        tiles = count / (rounds * slots)
+        share = least * tiles
+        gsub(/_/, " ", card)
+        printf "roofline %s: %d of %d instructions of the loop multiply (%.0f %%), %.3f bytes of local memory a multiply-add, " \
+            "%d groups of %d a unit; local memory %.0f %%, issue %.0f %%, tiles %.0f %%: %.0f %% of %d TFLOP/s on paper, L2 %.1f TB/s\n",
+            card, matrix, all, 100 * matrix / all, bytes, groups, $4, 100 * memory, 100 * issue, 100 * tiles, 100 * share, tera,
+            share * tera / 2 * (4 + 2) / $5
+    }'
+}
+
 # one TARGET FILE OPTIONS...
 one() {
-    local target=$1 file=$2 kind kind_limit=0 limit=32768 name registers spilled local verdict
+    local target=$1 file=$2 kind kind_limit=0 limit=32768 name registers spilled local verdict items side
     shift 2
     case $target in gfx*) kind=amd ;; sm_*) kind=nvidia ;; *) kind=intel kind_limit=16 ;; esac
     cat "$top/cl/prelude.cl" "$top/cl/$file" | awk -v folder="$top/cl/" '
@@ -126,6 +204,13 @@ one() {
         [ "$local" -le $limit ] || verdict="$local bytes of local memory"
         [ "$target" != gfx906 ] || [ "$registers" -le "$vgprs" ] || verdict="$registers VGPRs"
         rows+=("| $file | $name | $* | $target | $registers | $spilled | $local |")
+        if [[ $name == linear_matrix && "$*" == *"-DW_TYPE=2 -DACT=1 -DALIGNED -DB_ROWS" ]]; then
+            items=256 side=128
+            [[ "$*" != *ITEMS=128* ]] || items=128 side=64
+            [ "$kind" != intel ] || registers=0
+            # shellcheck disable=SC2046 # words
+            loops+=("$(roofline "$target" "$registers" "$local" $items $side $(loop_of "$target" "$@"))")
+        fi
         if [ -z "$verdict" ]; then
             passed=$((passed + 1))
         else
@@ -189,5 +274,6 @@ if [ -n "$table" ]; then
       echo "|---|---|---|---|---:|---:|---:|"
       printf '%s\n' "${rows[@]}"; } >"$table"
 fi
+[ ${#loops[@]} = 0 ] || printf '%s\n' "${loops[@]}" | sed '/^$/d'
 echo "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" = 0 ]
