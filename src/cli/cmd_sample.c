@@ -19,10 +19,12 @@ struct args {
 /* What a job's hooks need. */
 struct watch {
     struct fdit_cli *cli;
-    const struct args *args;
     const struct fdit_devices *devices;
-    const struct fdit_sample_summary *summary;
-    enum fdit_status status; /* of the plan's text */
+    const char *names;                         /* of the devices */
+    const struct fdit_sample_options *o;       /* of the job that is on, as is */
+    const struct fdit_sample_summary *summary; /* this */
+    bool several;                              /* deltas */
+    enum fdit_status status;                   /* of the plan's text */
 };
 
 static void defaults(void *p)
@@ -53,12 +55,10 @@ static void guidance_text(const struct fdit_sample_summary *s, char text[256])
 static void print_begin(void *user)
 {
     struct watch *w = user;
-    const struct fdit_sample_options *o = &w->args->o;
+    const struct fdit_sample_options *o = w->o;
     const struct fdit_sample_summary *s = w->summary;
-    char *devices = NULL, sampler[40], guide[256], memory[32], cache[64] = "";
-    if (fdit_devices_names(w->cli->ctx, w->devices, &devices) == FDIT_OK)
-        fdit_cli_banner(w->cli, "device", "%s", devices);
-    fdit_free(devices);
+    char sampler[40], guide[256], memory[32], cache[64] = "";
+    fdit_cli_banner(w->cli, "device", "%s", w->names);
     fdit_sampler_format(&o->sampler, sampler);
     guidance_text(s, guide);
     fdit_format_size(s->process_plan_bytes, memory);
@@ -110,14 +110,14 @@ static void print_picture(void *user, const struct fdit_sample_picture *p)
     fdit_json_fini(&b);
 }
 
-static void print_summary(struct fdit_cli *cli, const struct args *a, const char *devices,
+static void print_summary(struct fdit_cli *cli, const struct fdit_sample_options *o, const char *devices,
                           const struct fdit_sample_summary *s)
 {
     char plan[32], whole[32], peak[32], sampler[40], guide[256];
     fdit_format_size(s->plan_bytes, plan);
     fdit_format_size(s->process_plan_bytes, whole);
     fdit_format_size(s->peak_bytes, peak);
-    fdit_sampler_format(&a->o.sampler, sampler);
+    fdit_sampler_format(&o->sampler, sampler);
     fdit_cli_note(cli, "%zu picture%s of %zu class%s: %zu sampled, %zu kept", s->pictures,
                   s->pictures == 1 ? "" : "s", s->classes, s->classes == 1 ? "" : "es", s->computed, s->kept);
     guidance_text(s, guide);
@@ -128,9 +128,9 @@ static void print_summary(struct fdit_cli *cli, const struct args *a, const char
                   s->batch);
     if (s->sheet_pages > 1)
         fdit_cli_note(cli, "the sheet has %zu pages: %s with -1 to -%zu before its ending", s->sheet_pages,
-                      a->o.grid, s->sheet_pages);
+                      o->grid, s->sheet_pages);
     if (s->sheet_classes && s->sheet_classes < s->classes)
-        fdit_cli_note(cli, "%s shows the first %zu of %zu classes", a->o.grid, s->sheet_classes, s->classes);
+        fdit_cli_note(cli, "%s shows the first %zu of %zu classes", o->grid, s->sheet_classes, s->classes);
     if (!cli->json)
         return;
     fdit_cli_print(
@@ -142,6 +142,24 @@ static void print_summary(struct fdit_cli *cli, const struct args *a, const char
         s->classes, s->pictures, s->computed, s->kept, s->steps, s->w, s->clip_x0 ? "true" : "false",
         s->batch, s->seconds, s->pictures_per_second, s->gflops, s->plan_bytes, s->process_plan_bytes,
         s->peak_bytes);
+}
+
+static void begin_job(void *user, const struct fdit_sample_options *o, const struct fdit_sample_summary *s)
+{
+    struct watch *w = user;
+    w->o = o;
+    w->summary = s;
+    if (w->several && w->cli->plan)
+        fdit_cli_note(w->cli, "%s:", o->delta);
+}
+
+static void end_job(void *user)
+{
+    struct watch *w = user;
+    fdit_cli_progress_end(w->cli);
+    if (w->several)
+        fdit_cli_note(w->cli, "%s:", w->o->delta);
+    print_summary(w->cli, w->o, w->names, w->summary);
 }
 
 /* --like: what the picture says, and over it what was typed, which fdit_like_compare refuses where it is
@@ -157,6 +175,7 @@ static enum fdit_status take_like(struct fdit_cli *cli, struct args *a, struct f
     TRY(fdit_like_apply(ctx, like, &a->o));
     const struct fdit_sample_options picture = a->o;
     a->o.classes = NULL;
+    a->o.n_deltas = 0; /* typed again below */
     TRY(fdit_options_parse(cli, &fdit_command_sample, a, cli->argc, cli->argv, &n, &help));
     if (a->o.classes || a->o.counts || a->o.per_class != 1 || a->o.seed != picture.seed || a->o.shards != 1)
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
@@ -178,13 +197,15 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
     enum fdit_status status = FDIT_OK;
     struct args *a = p;
     struct fdit_sample_summary summary = { 0 };
-    struct watch watch = { .cli = cli, .args = a, .summary = &summary };
+    struct watch watch = { .cli = cli };
     struct fdit_sample_hooks hooks = { .user = &watch,
                                        .on_plan = print_plan,
+                                       .on_job = begin_job,
                                        .on_begin = print_begin,
                                        .on_start = print_start,
                                        .on_step = print_step,
-                                       .on_picture = print_picture };
+                                       .on_picture = print_picture,
+                                       .on_end = end_job };
     struct fdit_devices devices = { 0 };
     struct fdit_like like = { .path = NULL };
     char *names = NULL;
@@ -203,13 +224,12 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
     TRY(fdit_sample_check(cli->ctx, &a->o, cli->plan));
     TRY(fdit_cli_devices(cli, &devices));
     a->o.precision = fdit_device_precision(devices.list[0]);
+    TRY(fdit_devices_names(cli->ctx, &devices, &names));
     watch.devices = &devices;
+    watch.names = names;
+    watch.several = a->o.n_deltas > 1;
     TRY(fdit_sample_run(cli->ctx, &devices, &a->o, &hooks, cli->plan, &summary));
     TRY(watch.status);
-    fdit_cli_progress_end(cli);
-    TRY(fdit_devices_names(cli->ctx, &devices, &names));
-    if (!cli->plan)
-        print_summary(cli, a, names, &summary);
 out:
     fdit_cli_progress_end(cli);
     fdit_free(names);

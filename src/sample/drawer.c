@@ -163,6 +163,9 @@ enum fdit_status fdit_drawer_open(fdit_context *ctx, const struct fdit_devices *
     enum fdit_status status = FDIT_OK;
     struct fdit_drawer *d = NULL;
     *out = NULL;
+    if (options->n_deltas > 1)
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "--delta %s: one model is measured at a time; give one --delta",
+             options->deltas[1]);
     TRY(fdit_sample_check(ctx, options, true));
     TRY(fdit_alloc(ctx, 1, sizeof *d, &d));
     struct fdit_sample_options *o = &d->options;

@@ -27,6 +27,7 @@ struct job {
     const struct fdit_sample_hooks *hooks;
     const struct fdit_devices *devices;
     struct fdit_sample_summary *summary;
+    struct job *lender; /* over the same base, which it has in memory; NULL: none */
     struct fdit_sample_source source;
     struct fdit_request request;
     struct fdit_top_up top_up; /* all zero: none */
@@ -88,6 +89,8 @@ static enum fdit_status load_models(fdit_context *ctx, struct job *j)
     struct fdit_load_report report = { 0 };
     if (j->loaded)
         return FDIT_OK;
+    if (j->lender)
+        TRY(load_models(ctx, j->lender));
     TRY(fdit_painter_load(ctx, j->painter, &report));
     j->loaded = true;
     j->summary->norms_missing = report.norms_missing;
@@ -602,6 +605,7 @@ static void close_job(struct job *j)
     fdit_free(j->x);
     fdit_free(j->specs);
     fdit_free(j->places);
+    *j = (struct job){ 0 };
 }
 
 static enum fdit_status make_request(fdit_context *ctx, struct job *j)
@@ -641,6 +645,210 @@ static enum fdit_status set_candidates(fdit_context *ctx, struct job *j)
     return FDIT_OK;
 }
 
+/* Everything up to the plan; nothing is written or loaded. */
+static enum fdit_status prepare(fdit_context *ctx, struct job *j, bool plan_only)
+{
+    enum fdit_status status = FDIT_OK;
+    const struct fdit_sample_options *o = j->o;
+    *j->summary = (struct fdit_sample_summary){ 0 };
+    TRY(fdit_sample_check(ctx, o, plan_only));
+    TRY(fdit_sample_source_open_beside(ctx, o, j->lender ? &j->lender->source : NULL, &j->source));
+    TRY(make_request(ctx, j));
+    TRY(fdit_painter_new(ctx, j->devices, &j->source,
+                         &(struct fdit_painter_options){ .storage = o->storage,
+                                                         .vae = o->vae,
+                                                         .vae_scale = o->vae_scale,
+                                                         .memory = o->memory,
+                                                         .merge = o->merge,
+                                                         .lender = j->lender ? j->lender->painter : NULL },
+                         &j->painter));
+    j->item = fdit_painter_item(j->painter);
+    TRY(set_candidates(ctx, j));
+    TRY(settle(ctx, j));
+    TRY(fdit_config_name(ctx, &j->source.files.config, &j->model_name));
+    snprintf(j->summary->model, sizeof j->summary->model, "%s", j->model_name);
+    j->summary->classes = j->request.n_classes;
+    j->summary->pictures = j->request.n;
+    snprintf(j->summary->guide, sizeof j->summary->guide, "%s", j->source.guide.text);
+    if (!plan_only)
+        TRY(check_outputs(ctx, j));
+    TRY(make_plan(ctx, j));
+    count_passes(j);
+out:
+    return status;
+}
+
+static enum fdit_status draw(fdit_context *ctx, struct job *j)
+{
+    enum fdit_status status = FDIT_OK;
+    TRY(open_outputs(ctx, j));
+    TRY(work(ctx, j));
+    if (j->hooks && j->hooks->on_end)
+        j->hooks->on_end(j->hooks->user);
+out:
+    return status;
+}
+
+static void tell_job(const struct job *j)
+{
+    if (j->hooks && j->hooks->on_job)
+        j->hooks->on_job(j->hooks->user, j->o, j->summary);
+}
+
+/* ------------------------------------------------------------------ several deltas */
+
+struct several {
+    struct job *jobs;                      /* [n] */
+    struct fdit_sample_summary *summaries; /* [n] */
+    char **names, **outs, **grids;         /* [n] */
+    int n;
+};
+
+static bool name_taken(const struct several *s, int n)
+{
+    for (int i = 0; i < n; i++)
+        if (!strcmp(s->names[i], s->names[n]))
+            return true;
+    return false;
+}
+
+/* What the pictures of delta i are called by: two of one name are told apart by a number. */
+static enum fdit_status name_delta(fdit_context *ctx, struct several *s, int i, const char *path)
+{
+    enum fdit_status status = FDIT_OK;
+    static const char ending[] = ".safetensors";
+    char *folder = NULL, *name = NULL;
+    TRY(fdit_strdup(ctx, fdit_path_base(path), &name));
+    const size_t n = strlen(name), end = sizeof ending - 1;
+    if (n > end && !strcmp(name + n - end, ending))
+        name[n - end] = 0;
+    if (!strcmp(name, "delta") && strchr(path, '/')) {
+        TRY(fdit_path_folder(ctx, path, &folder));
+        fdit_free(name);
+        name = NULL;
+        TRY(fdit_strdup(ctx, fdit_path_base(folder), &name));
+    }
+    TRY(fdit_strdup(ctx, name, &s->names[i]));
+    for (int k = 2; name_taken(s, i); k++) {
+        fdit_free(s->names[i]);
+        s->names[i] = NULL;
+        TRY(fdit_strf(ctx, &s->names[i], "%s-%d", name, k));
+    }
+out:
+    fdit_free(folder);
+    fdit_free(name);
+    return status;
+}
+
+/* The options of job i: its delta, folder and sheet, and of the memory what the first leaves. */
+static enum fdit_status options_of(fdit_context *ctx, struct several *s, int i,
+                                   const struct fdit_sample_options *all, struct job *j)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_sample_options *o = &j->options;
+    *o = *all;
+    o->n_deltas = 1;
+    o->delta = o->deltas[0] = all->deltas[i];
+    TRY(name_delta(ctx, s, i, o->delta));
+    if (all->out)
+        TRY(fdit_path_join(ctx, all->out, s->names[i], &s->outs[i]));
+    if (all->grid) {
+        const char *dot = strrchr(all->grid, '.');
+        const int stem = (int)(dot ? (size_t)(dot - all->grid) : strlen(all->grid));
+        TRY(fdit_strf(ctx, &s->grids[i], "%.*s-%s%s", stem, all->grid, s->names[i], dot ? dot : ""));
+    }
+    o->out = s->outs[i];
+    o->grid = s->grids[i];
+    if (i > 0) {
+        const size_t first = fdit_plan_device_bytes(fdit_painter_plan_of(s->jobs[0].painter, 0));
+        const size_t limit = all->memory ? all->memory : fdit_device_info(j->devices->list[0])->memory;
+        o->memory = !limit ? 0 : limit > first ? limit - first : 1;
+    }
+out:
+    return status;
+}
+
+/* What the process holds while job i draws: the first as well, and no other. */
+static void add_first(const struct several *s, int i)
+{
+    struct fdit_sample_summary *own = &s->summaries[i], *first = &s->summaries[0];
+    const struct fdit_plan *plan = fdit_painter_plan_of(s->jobs[i].painter, 0);
+    const struct fdit_plan *lent = fdit_painter_plan_of(s->jobs[0].painter, 0);
+    const size_t room = fdit_plan_kind_bytes(plan, FDIT_PLAN_WORKSPACE);
+    const size_t workspace =
+        fdit_least(room, fdit_plan_kind_bytes(lent, FDIT_PLAN_WORKSPACE)); /* one for both */
+    own->plan_bytes += first->plan_bytes - workspace;
+    own->process_plan_bytes += first->process_plan_bytes - fdit_plan_kind_bytes(plan, FDIT_PLAN_PROCESS) -
+                               (plan->in_process ? workspace : 0);
+    if (own->process_plan_bytes < s->summaries[i - 1].process_plan_bytes)
+        own->process_plan_bytes = s->summaries[i - 1].process_plan_bytes;
+}
+
+static enum fdit_status check_several(fdit_context *ctx, const struct fdit_sample_options *o, bool plan_only)
+{
+    if (o->latents || o->like)
+        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT, "--%s goes with one --delta; give one",
+                         o->latents ? "latents" : "like");
+    if (!o->out && !plan_only)
+        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
+                         "several --delta draw into folders; give --out DIR for them");
+    return FDIT_OK;
+}
+
+static enum fdit_status run_several(fdit_context *ctx, struct several *s, const struct job *like,
+                                    bool plan_only)
+{
+    enum fdit_status status = FDIT_OK;
+    TRY(check_several(ctx, like->o, plan_only));
+    for (int i = 0; i < s->n; i++) {
+        struct job *j = &s->jobs[i];
+        j->o = &j->options;
+        j->hooks = like->hooks;
+        j->devices = like->devices;
+        j->summary = &s->summaries[i];
+        j->lender = i ? &s->jobs[0] : NULL;
+        TRY(options_of(ctx, s, i, like->o, j));
+        tell_job(j);
+        TRY(prepare(ctx, j, plan_only));
+        if (i)
+            add_first(s, i);
+    }
+    for (int i = 0; !plan_only && i < s->n; i++) {
+        tell_job(&s->jobs[i]);
+        TRY(draw(ctx, &s->jobs[i]));
+        if (i)
+            close_job(&s->jobs[i]);
+    }
+    *like->summary = s->summaries[s->n - 1];
+out:
+    return status;
+}
+
+static enum fdit_status several(fdit_context *ctx, const struct job *like, bool plan_only)
+{
+    enum fdit_status status = FDIT_OK;
+    struct several s = { .n = like->o->n_deltas };
+    const size_t n = (size_t)s.n;
+    TRY(fdit_alloc(ctx, n, sizeof *s.jobs, &s.jobs));
+    TRY(fdit_alloc(ctx, n, sizeof *s.summaries, &s.summaries));
+    TRY(fdit_alloc(ctx, n, sizeof *s.names, &s.names));
+    TRY(fdit_alloc(ctx, n, sizeof *s.outs, &s.outs));
+    TRY(fdit_alloc(ctx, n, sizeof *s.grids, &s.grids));
+    TRY(run_several(ctx, &s, like, plan_only));
+out:
+    for (int i = s.n; i-- > 0;) { /* the lender last */
+        if (s.jobs && s.jobs[i].o)
+            close_job(&s.jobs[i]);
+        fdit_free(s.names ? s.names[i] : NULL);
+        fdit_free(s.outs ? s.outs[i] : NULL);
+        fdit_free(s.grids ? s.grids[i] : NULL);
+    }
+    void *lists[] = { s.jobs, s.summaries, s.names, s.outs, s.grids };
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
+        fdit_free(lists[i]);
+    return status;
+}
+
 enum fdit_status fdit_sample_run(fdit_context *ctx, const struct fdit_devices *devices,
                                  const struct fdit_sample_options *options,
                                  const struct fdit_sample_hooks *hooks, bool plan_only,
@@ -648,38 +856,16 @@ enum fdit_status fdit_sample_run(fdit_context *ctx, const struct fdit_devices *d
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_sample_summary own;
-    const struct fdit_sample_options *o = options;
     struct job j = {
         .options = *options, .hooks = hooks, .devices = devices, .summary = summary ? summary : &own
     };
     j.o = &j.options;
-    *j.summary = (struct fdit_sample_summary){ 0 };
-    TRY(fdit_sample_check(ctx, options, plan_only));
-    TRY(fdit_sample_source_open(ctx, options, &j.source));
-    TRY(make_request(ctx, &j));
-    TRY(fdit_painter_new(ctx, devices, &j.source,
-                         &(struct fdit_painter_options){ .storage = o->storage,
-                                                         .vae = o->vae,
-                                                         .vae_scale = o->vae_scale,
-                                                         .memory = o->memory,
-                                                         .merge = o->merge },
-                         &j.painter));
-    j.item = fdit_painter_item(j.painter);
-    TRY(set_candidates(ctx, &j));
-    TRY(settle(ctx, &j));
-    TRY(fdit_config_name(ctx, &j.source.files.config, &j.model_name));
-    snprintf(j.summary->model, sizeof j.summary->model, "%s", j.model_name);
-    j.summary->classes = j.request.n_classes;
-    j.summary->pictures = j.request.n;
-    snprintf(j.summary->guide, sizeof j.summary->guide, "%s", j.source.guide.text);
+    if (options->n_deltas > 1)
+        return several(ctx, &j, plan_only);
+    tell_job(&j);
+    TRY(prepare(ctx, &j, plan_only));
     if (!plan_only)
-        TRY(check_outputs(ctx, &j));
-    TRY(make_plan(ctx, &j));
-    count_passes(&j);
-    if (plan_only)
-        goto out;
-    TRY(open_outputs(ctx, &j));
-    TRY(work(ctx, &j));
+        TRY(draw(ctx, &j));
 out:
     close_job(&j);
     return status;

@@ -19,12 +19,18 @@ struct fdit_sample_picture {
     bool kept;        /* was there */
 };
 
+struct fdit_sample_summary;
+
 /* Called from the sampling thread. Each may be NULL. */
 struct fdit_sample_hooks {
     void *user;
     void (*on_plan)(void *user, const struct fdit_plan *plan);
     /* All is checked and about to begin: the summary has what is known then. */
     void (*on_begin)(void *user);
+    /* Before everything else of a job, and after it: of several deltas, for each. The options are those that
+     * it goes by: its delta, folder and sheet. */
+    void (*on_job)(void *user, const struct fdit_sample_options *o, const struct fdit_sample_summary *s);
+    void (*on_end)(void *user);
     /* `total` pictures of this shard, of which `kept` are there already. */
     void (*on_start)(void *user, size_t kept, size_t total);
     void (*on_step)(void *user, size_t done, size_t total, int step, int steps);
@@ -51,7 +57,12 @@ struct fdit_sample_summary {
     int norms_missing;                           /* a stock DiT: scales and offsets taken as 1 and 0 */
 };
 
-/* Does what the options say. Until weights are loaded nothing is written. When ctx is asked to
+/* With several deltas (options->n_deltas) each draws what the options say into the folder DIR/NAME and the
+ * sheet FILE-NAME.png, with the bits of a job of its own. NAME is that of its file, or, where that is
+ * "delta", of its folder. All are looked at before the first draws; the first stays loaded and lends the
+ * base's matrices to the others, which come and go one after the other; the summary is that of the last.
+ *
+ * Does what the options say. Until weights are loaded nothing is written. When ctx is asked to
  * stop: FDIT_INTERRUPTED; finished pictures stay, and the same job again goes on after them.
  * plan_only: makes the plan, calls on_plan, and returns. */
 enum fdit_status fdit_sample_run(fdit_context *ctx, const struct fdit_devices *devices,

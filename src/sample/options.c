@@ -26,6 +26,21 @@ static enum fdit_status parse_values(fdit_context *ctx, void *args, const char *
     return FDIT_OK;
 }
 
+/* Each is drawn with, in the order in which they were typed. */
+static enum fdit_status parse_delta(fdit_context *ctx, void *args, const char *value)
+{
+    struct fdit_sample_options *o = args;
+    if (o->n_deltas == FDIT_SAMPLE_MOST_DELTAS)
+        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT, "--delta %s: a job draws with %d deltas at the most",
+                         value, FDIT_SAMPLE_MOST_DELTAS);
+    for (int i = 0; i < o->n_deltas; i++)
+        if (!strcmp(o->deltas[i], value))
+            return fdit_fail(ctx, FDIT_ERROR_ARGUMENT, "--delta %s is given twice; give each once", value);
+    o->deltas[o->n_deltas++] = value;
+    o->delta = o->deltas[0];
+    return FDIT_OK;
+}
+
 static enum fdit_status parse_channels(fdit_context *ctx, void *args, const char *value)
 {
     return fdit_guidance_parse_channels(ctx, value, &((struct fdit_sample_options *)args)->guidance);
@@ -126,7 +141,10 @@ static const int types[] = { FDIT_F32, FDIT_BF16, FDIT_F16, FDIT_I8 };
 const struct fdit_option fdit_sample_option_table[] = {
     FDIT_HEADING("Model"),
     { ROW(TEXT, "base", "FILE", base), .help = "checkpoint: the base of --delta, or a whole model" },
-    { ROW(TEXT, "delta", "FILE", delta), .help = "delta.safetensors of a run, or one of its checkpoints" },
+    { ROW(TEXT, "delta", "FILE", delta), .parse = parse_delta,
+      .help =
+          "delta.safetensors of a run, or one of its checkpoints; several --delta: each draws into a folder "
+          "of its name in DIR, the base's weights being loaded once" },
     { ROW(PARSE, "weights-from", "ema|raw", values), .parse = parse_values, .note = " ema",
       .help = "which weights of a file that holds both" },
     { ROW(TEXT, "objective", FDIT_OBJECTIVE_NAMES, objective), PICTURE, .kept = has_objective,

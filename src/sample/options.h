@@ -8,11 +8,16 @@
 #include "picture/picture_rules.h"
 #include "sample/generate.h"
 
+/* Of one job, which has each draw the same. */
+enum { FDIT_SAMPLE_MOST_DELTAS = 64 };
+
 struct fdit_sample_options {
     /* weights and classes */
-    const char *base;          /* checkpoint */
-    const char *delta;         /* delta or training checkpoint over it; NULL: the base as it is */
-    enum fdit_values values;   /* of files that hold raw and EMA weights */
+    const char *base;  /* checkpoint */
+    const char *delta; /* delta or training checkpoint over it; NULL: the base as it is */
+    const char *deltas[FDIT_SAMPLE_MOST_DELTAS]; /* of several, `delta` first; see job.h */
+    int n_deltas;                                /* 0 and 1: `delta` alone */
+    enum fdit_values values;                     /* of files that hold raw and EMA weights */
     bool values_asked;         /* a delta, or a base without one, that does not hold these is refused */
     const char *objective;     /* of the weights, where the files do not say it; NULL: as they say */
     const char *model;         /* "DiT-XL/2" or "D,L,H,P"; NULL: as the files say */

@@ -176,7 +176,8 @@ file_of(const struct fdit_weight_files *f, const struct fdit_model_config *confi
     return from < f->n ? f->list[from] : NULL;
 }
 
-/* Two deltas of one base, and the base beside its delta, share the matrices that none of them trains. */
+/* Two deltas of one base, and the base beside its delta, share the matrices that none of them trains. The
+ * borrower is `guide`, whatever it is for. */
 static bool borrows(const void *user, const struct fdit_param *p)
 {
     const struct lent *l = user;
@@ -198,11 +199,19 @@ static enum fdit_status plan_replica(fdit_context *ctx, struct fdit_painter *p, 
                                     .storage = p->options.storage };
     if (p->options.merge)
         config.adapter = guides.adapter = (struct fdit_adapter){ 0 };
+    const struct fdit_painter *lender = p->options.lender;
+    const struct replica *from = lender ? &lender->replicas[r - p->replicas] : NULL;
+    const struct lent first = { lender ? &lender->source->files : NULL, &p->source->files,
+                                from ? &from->model->config : NULL, &config };
+    m.borrows = borrows;
+    if (from) {
+        m.lender = from->model;
+        m.borrows_user = &first;
+    }
     TRY(fdit_model_new(ctx, r->dev, &config, &m, &r->model));
     const struct lent lent = { &p->source->files, guide, &config, &guides };
     m.batch = how->batch;
     m.lender = r->model;
-    m.borrows = borrows;
     m.borrows_user = &lent;
     if (other)
         TRY(fdit_model_new(ctx, r->dev, &guides, &m, &r->guide));

@@ -31,6 +31,9 @@ struct fdit_painter_options {
     size_t memory;           /* bytes of a device to keep to; 0: what the device has */
     bool merge;              /* adapters into the weights (model/merge.h) */
     bool new_table;          /* fdit_painter_load leaves the class table to the caller */
+    /* A painter on the same devices over the same base (source.h, beside), loaded before this one and freed
+     * after it: matrices that both take from the base are its. NULL: none. */
+    const struct fdit_painter *lender;
 };
 
 /* `source` (its `files`, and `guide.files` where the guide is another model) and the devices must

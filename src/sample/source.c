@@ -55,13 +55,17 @@ static enum fdit_status check_rows(fdit_context *ctx, const struct fdit_sample_o
         fdit_taxonomy_n_classes(s->taxonomy), wanted - fdit_taxonomy_n_classes(s->taxonomy));
 }
 
-enum fdit_status fdit_sample_source_open(fdit_context *ctx, const struct fdit_sample_options *o,
-                                         struct fdit_sample_source *s)
+enum fdit_status fdit_sample_source_open_beside(fdit_context *ctx, const struct fdit_sample_options *o,
+                                                const struct fdit_sample_source *beside,
+                                                struct fdit_sample_source *s)
 {
     enum fdit_status status = FDIT_OK;
     char *fingerprint = NULL;
-    *s = (struct fdit_sample_source){ .guide.rank = -1 };
-    TRY(fdit_checkpoint_open(ctx, o->base, o->values, &s->base));
+    *s = (struct fdit_sample_source){ .guide.rank = -1, .borrowed = beside != NULL };
+    if (beside)
+        s->base = beside->base;
+    else
+        TRY(fdit_checkpoint_open(ctx, o->base, o->values, &s->base));
     TRY(fdit_delta_refuse_as_base(ctx, s->base));
     if (o->delta) {
         TRY(fdit_checkpoint_open(ctx, o->delta, o->values, &s->delta));
@@ -95,10 +99,17 @@ out:
     return status;
 }
 
+enum fdit_status fdit_sample_source_open(fdit_context *ctx, const struct fdit_sample_options *o,
+                                         struct fdit_sample_source *s)
+{
+    return fdit_sample_source_open_beside(ctx, o, NULL, s);
+}
+
 void fdit_sample_source_close(struct fdit_sample_source *s)
 {
     fdit_guide_fini(&s->guide);
-    fdit_checkpoint_close(s->base);
+    if (!s->borrowed)
+        fdit_checkpoint_close(s->base);
     fdit_checkpoint_close(s->delta);
     fdit_taxonomy_free(s->taxonomy);
     fdit_new_classes_fini(&s->fresh);

@@ -13,6 +13,7 @@ struct fdit_sample_source {
     bool named; /* false: nothing names the classes, they are numbers */
     struct fdit_guide guide;
     struct fdit_new_classes fresh; /* of --class-vector */
+    bool borrowed;                 /* the base is that of another source */
 };
 
 /* Opens the files, checks that they belong together (sizes, table, fingerprint of the base; with
@@ -20,6 +21,11 @@ struct fdit_sample_source {
  * On failure *s is empty. Close with fdit_sample_source_close. */
 enum fdit_status fdit_sample_source_open(fdit_context *ctx, const struct fdit_sample_options *o,
                                          struct fdit_sample_source *s);
+/* The same beside another source over the same o->base, whose open file it takes; that one must outlive
+ * it. */
+enum fdit_status fdit_sample_source_open_beside(fdit_context *ctx, const struct fdit_sample_options *o,
+                                                const struct fdit_sample_source *beside,
+                                                struct fdit_sample_source *s);
 void fdit_sample_source_close(struct fdit_sample_source *s);
 
 /* Rows and random stream of a picture. */
