@@ -18,7 +18,7 @@ if [ -z "${FDIT_INSIDE-}" ]; then
     mkdir -p /run/netns 2>/dev/null
     unshare -n -m -p --fork --mount-proc sh -c 'mount -t tmpfs none /run/netns && ip netns add probe &&
         ip link add type veth && ip link add type bridge' >/dev/null 2>&1 || skip "namespaces cannot be made here"
-    cd / && FDIT_INSIDE=1 unshare -n -m -p --fork --kill-child --mount-proc sh "$0"
+    cd / && FDIT_INSIDE=1 unshare -n -m -p --fork --kill-child --mount-proc sh "$source/tests/${0##*/}"
     exit
 fi
 
