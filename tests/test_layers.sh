@@ -105,6 +105,22 @@ case $said in
 *) fail "of functions of 60 and 61 lines it says: $said" ;;
 esac
 
+# Nor does a ruler pass that reflowing has split; another version of clang-format is named and not asked.
+checks=$((checks + 3))
+bin=$(mktemp -d) || exit 99
+printf '/* SPDX-License-Identifier: Apache-2.0 */\n/* -------------------- whole */\n' >"$bin/whole.c"
+printf '/* SPDX-License-Identifier: Apache-2.0 */\n/* --------------------\n * split */\n' >"$bin/split.c"
+tools/format.sh --plain "$bin/whole.c" || fail "a ruler on one line is refused"
+said=$(tools/format.sh --plain "$bin/split.c") && fail "a ruler without its text is not seen"
+printf '#!/bin/sh\necho "clang-format version 99.0"\n' >"$bin/clang-format"
+chmod +x "$bin/clang-format"
+said=$(PATH=$bin:$PATH tools/format.sh "$bin/whole.c" 2>&1) || fail "another clang-format fails: $said"
+case $said in
+*skipped*'version 99.0'*) ;;
+*) fail "of another clang-format it says: $said" ;;
+esac
+rm -rf "$bin"
+
 # make check calls the results of both NAME and NAME.sh tests/NAME.log, and runs one of them.
 for file in tests/*.sh; do
     checks=$((checks + 1))

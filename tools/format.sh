@@ -3,21 +3,24 @@
 # Checks the form of the sources: tools/format.sh [--fix | --plain] [FILE]...
 #
 # C and OpenCL sources are as clang-format sets them (.clang-format; version 14, as Debian 12 has it: others differ in
-# details, and are not asked), with lines of at most 110 columns, the licence in the first line, no tabs, no white
-# space at the end of a line, a newline at the end of the file, at most 900 lines, and functions and kernels of at most
-# 60. --fix lets clang-format set them, --plain leaves clang-format out. Without FILEs: all sources but generated ones.
+# details, so with another one this part is left out, and said to be), with lines of at most 110 columns, the licence
+# in the first line, no tabs, no white space at the end of a line, a newline at the end of the file, at most 900 lines,
+# functions and kernels of at most 60, and rulers (comments of dashes) on one line with their text. --fix lets
+# clang-format set them, --plain leaves clang-format out. Without FILEs: all sources but generated ones.
 set -eu
 cd "$(dirname "$0")/.."
 mode=check
 case ${1-} in
 --fix | --plain) mode=$1; shift ;;
--*) sed -n '3,8s/^# \{0,1\}//p' "$0"; exit 2 ;;
+-*) sed -n '3,9s/^# \{0,1\}//p' "$0"; exit 2 ;;
 esac
 # shellcheck disable=SC2046
 [ $# -gt 0 ] || set -- $(find include src host cl tests bench tools -path tests/cases/in -prune -o \
-    \( -name '*.[ch]' -o -name '*.cl' \) ! -name font_data.c -print | sort)
+    \( -name '*.[ch]' -o -name '*.cl' -o -name '*.inc' \) ! -name font_data.c -print | sort)
 
-case $mode$([ "$mode" = --plain ] || clang-format --version 2>/dev/null) in
+has=
+[ "$mode" = --plain ] || has=$(clang-format --version 2>/dev/null) || has='no clang-format'
+case $mode$has in
 --plain) ;;
 *'version 14.'*)
     if [ "$mode" = --fix ]; then
@@ -25,7 +28,8 @@ case $mode$([ "$mode" = --plain ] || clang-format --version 2>/dev/null) in
     else
         clang-format --dry-run --Werror "$@" || { echo "format.sh: tools/format.sh --fix sets them right" >&2; exit 1; }
     fi ;;
-*) echo "format.sh: no clang-format 14; its part is left out" >&2 ;;
+--fix*) echo "format.sh: --fix needs clang-format 14, here is: $has" >&2; exit 1 ;;
+*) echo "format.sh: skipped what needs clang-format 14, here is: $has" >&2 ;;
 esac
 
 LC_ALL=C.UTF-8 awk '
@@ -34,6 +38,7 @@ FNR == 1 && $0 !~ /SPDX-License-Identifier: Apache-2.0/ { bad("the first line ha
 length($0) > 110 { bad(length($0) " columns") }
 /(is|was) no [a-z]/ && !/([Tt]here|[Ww]here) (is|was) no|(is|was) no (longer|such|faster|slower|better)/ { bad("\"is no X\": say \"is not an X\"") }
 /\t/ { bad("a tab") }
+/\/\* -----/ && !/\*\/$/ { bad("a ruler whose text is on another line") }
 /[ \r]$/ { bad("white space at the end of the line") }
 FNR == 901 { bad("more than 900 lines") }
 # As clang-format sets them: the last line that begins at the margin names the function, then { and } alone.
