@@ -66,8 +66,25 @@ refused "--top-up,--out" $draw --top-up 9 --counts-of data --grid new.png
 refused "--top-up,--counts" $draw --top-up 9 --counts-of data --counts data --out new
 refused "--top-up~0,from~1" $draw --top-up 0 --counts-of data --out new
 good encode data kept --quiet
-refused "--counts-of~kept,cache,made~of" $draw --top-up 9 --counts-of kept --out new
-equal "lines about a cache" "$(wc -l <stderr | tr -d ' ')" 1
+# a cache and a manifest tell how many there are, and have no pictures to copy
+"$program" sample --base run/delta.safetensors --steps 3 --top-up 7 --counts-of kept --out by-cache >stdout 2>stderr ||
+    fail "counts of a cache" "$(cat stderr)"
+says stderr '--counts-of kept is a cache: the drawn pictures alone are written'
+equal "drawn by a cache's counts" "$(cd by-cache && find . -name '*.png' | LC_ALL=C sort)" \
+    "$(cd full && find . -name '*[yo]-[0-9].png' | LC_ALL=C sort)"
+for class in A/mono B/mono A/hand; do
+    grep "\"class\":\"$class\",.*\"real\"" full/manifest-data.jsonl
+done >real.jsonl
+good $draw --top-up 7 --counts-of real.jsonl --out by-manifest
+checks=$((checks + 1))
+diff -r by-cache by-manifest >message || fail "counts of a manifest: other pictures" "$(cat message)"
+refused "--top-up~7,nothing~is~missing" $draw --top-up 7 --counts-of full/manifest-data.jsonl --out new
+echo '{"class":"C/other"}' >unknown.jsonl
+refused "--counts-of,C/other,does~not~know" $draw --top-up 9 --counts-of unknown.jsonl --out new
+echo '{"id":3}' >classless.jsonl
+refused "--counts-of,line~1,class" $draw --top-up 9 --counts-of classless.jsonl --out new
+printf '{"class":"A/mono"}\n{"class":"A' >torn.jsonl
+refused "--counts-of,torn.jsonl,line~2" $draw --top-up 9 --counts-of torn.jsonl --out new
 refused "--counts-of,nowhere" $draw --top-up 9 --counts-of nowhere --out new
 mkdir -p more/C/other && cp "data/$original" more/C/other
 refused "--counts-of,C/other" $draw --top-up 9 --counts-of more --out new

@@ -187,7 +187,10 @@ const struct fdit_option fdit_sample_option_table[] = {
     { ROW(INT, "top-up", "N", top_up), FDIT_RANGE(1, INT_MAX),
       .help = "draw what each class lacks of N pictures; DIR becomes a data set with the pictures of "
               "--counts-of copied beside them, and manifest-data.jsonl says which are real" },
-    { ROW(TEXT, "counts-of", "DATA", counts_of), .help = "with --top-up: the data set that is filled up" },
+    { ROW(TEXT, "counts-of", "DATA", counts_of), .help =
+                                                     "with --top-up: the data set that is filled up; of a "
+                                                     "cache made by 'encode', or a manifest (.jsonl), "
+                                                     "the counts alone are taken, and no pictures copied" },
     { ROW(TEXT, "like", "PICTURE", like),
       .help = "draw this picture of an earlier job again, to the bit: class, seed and options are taken from "
               "it, and other weights or files are refused" },

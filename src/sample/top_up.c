@@ -13,6 +13,87 @@
 #include <string.h>
 #include <sys/stat.h>
 
+/* ------------------------------------------------------------------ counts */
+
+/* A picture of the class called so. */
+static enum fdit_status count(fdit_context *ctx, const struct fdit_top_up *t, const char *name, size_t n)
+{
+    const int32_t id = fdit_taxonomy_find_class(t->taxonomy, name);
+    if (id < 0)
+        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
+                         "%s has pictures of the class %s, which the model does not know", t->path, name);
+    t->counts[id] += n;
+    return FDIT_OK;
+}
+
+static enum fdit_status count_cache(fdit_context *ctx, const struct fdit_top_up *t)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_cache *cache = NULL;
+    struct fdit_taxonomy *theirs = NULL;
+    size_t *of = NULL;
+    TRY(fdit_cache_open(ctx, t->path, &cache));
+    const struct fdit_cache_info *info = fdit_cache_info_of(cache);
+    TRY(fdit_taxonomy_parse(ctx, info->taxonomy, strlen(info->taxonomy), t->path, NULL, &theirs));
+    const size_t classes = (size_t)fdit_taxonomy_n_classes(theirs);
+    TRY(fdit_alloc(ctx, classes, sizeof *of, &of));
+    for (size_t i = 0; i < info->n; i++)
+        of[fdit_cache_label(cache, i)]++;
+    for (size_t c = 0; c < classes; c++)
+        if (of[c])
+            TRY(count(ctx, t, fdit_taxonomy_class_name(theirs, (int32_t)c), of[c]));
+out:
+    fdit_cache_close(cache);
+    fdit_taxonomy_free(theirs);
+    fdit_free(of);
+    return status;
+}
+
+static bool is_manifest(const char *path)
+{
+    static const char ending[] = ".jsonl";
+    const size_t n = strlen(path), end = sizeof ending - 1;
+    return n > end && !strcmp(path + n - end, ending) && fdit_is_file(path);
+}
+
+struct manifest {
+    fdit_context *ctx;
+    const struct fdit_top_up *t;
+    size_t lines;
+    enum fdit_status status;
+};
+
+static bool count_line(void *user, const char *line, size_t n)
+{
+    struct manifest *m = user;
+    json_t *root = NULL;
+    m->lines++;
+    m->status = fdit_json_parse(m->ctx, m->t->path, line, n, 8, &root);
+    const char *class = m->status == FDIT_OK ? json_string_value(json_object_get(root, "class")) : NULL;
+    if (class)
+        m->status = count(m->ctx, m->t, class, 1);
+    else if (m->status == FDIT_OK)
+        m->status = fdit_fail(m->ctx, FDIT_ERROR_FORMAT,
+                              "%s, line %zu: has no \"class\"; give a manifest that 'sample' wrote",
+                              m->t->path, m->lines);
+    json_decref(root);
+    return m->status == FDIT_OK;
+}
+
+static enum fdit_status count_manifest(fdit_context *ctx, const struct fdit_top_up *t)
+{
+    enum fdit_status status = FDIT_OK;
+    struct manifest m = { .ctx = ctx, .t = t };
+    uint64_t end = 0, size = 0;
+    TRY(fdit_file_lines(ctx, t->path, count_line, &m, &end));
+    TRY(m.status);
+    TRY(fdit_file_size(ctx, t->path, &size));
+    if (end < size)
+        FAIL(ctx, FDIT_ERROR_FORMAT, "%s ends within line %zu; write it again", t->path, m.lines + 1);
+out:
+    return status;
+}
+
 enum fdit_status fdit_top_up_open(fdit_context *ctx, const char *path, const struct fdit_taxonomy *taxonomy,
                                   struct fdit_top_up *out)
 {
@@ -20,15 +101,21 @@ enum fdit_status fdit_top_up_open(fdit_context *ctx, const char *path, const str
     const struct fdit_dataset_options options = {
         .taxonomy = taxonomy, .size = 1, .channels = 3, .allow_missing = true
     };
+    const size_t classes = (size_t)fdit_taxonomy_n_classes(taxonomy);
+    const bool cache = fdit_cache_is(path);
     *out = (struct fdit_top_up){ .path = path, .taxonomy = taxonomy };
-    if (fdit_cache_is(path))
-        FAIL(ctx, FDIT_ERROR_ARGUMENT,
-             "--counts-of %s is a cache, which holds no pictures to copy beside the drawn ones; give the "
-             "data set that it was made of",
-             path);
-    status = fdit_dataset_open(ctx, path, &options, &out->data);
+    TRY(fdit_alloc(ctx, classes, sizeof *out->counts, &out->counts));
+    status = cache               ? count_cache(ctx, out)
+             : is_manifest(path) ? count_manifest(ctx, out)
+                                 : fdit_dataset_open(ctx, path, &options, &out->data);
     if (status != FDIT_OK)
         TRY(fdit_fail_prefix(ctx, status, "--counts-of"));
+    if (!out->data)
+        fdit_log(ctx, FDIT_LOG_NOTE,
+                 "--counts-of %s is a %s: the drawn pictures alone are written, no real ones", path,
+                 cache ? "cache" : "manifest");
+    for (size_t c = 0; out->data && c < classes; c++)
+        out->counts[c] = fdit_dataset_class_count(out->data, (int32_t)c);
 out:
     return status;
 }
@@ -36,6 +123,7 @@ out:
 void fdit_top_up_close(struct fdit_top_up *t)
 {
     fdit_dataset_close(t->data);
+    fdit_free(t->counts);
     *t = (struct fdit_top_up){ .data = NULL };
 }
 
@@ -50,7 +138,7 @@ enum fdit_status fdit_top_up_request(fdit_context *ctx, const struct fdit_top_up
         TRY(fdit_fail_prefix(ctx, status, "--classes"));
     TRY(fdit_alloc(ctx, n_ids, sizeof *missing, &missing));
     for (size_t i = 0; i < n_ids; i++) {
-        const size_t have = fdit_dataset_class_count(t->data, ids[i]);
+        const size_t have = t->counts[ids[i]];
         missing[i] = have < (size_t)n ? n - (int32_t)have : 0;
         total += (size_t)missing[i];
     }

@@ -17,12 +17,16 @@
 #include "sample/album.h"
 
 struct fdit_top_up {
-    struct fdit_dataset *data;
+    struct fdit_dataset
+        *data; /* NULL: a cache or a manifest, which tell counts and have no pictures to copy */
     const char *path;
     const struct fdit_taxonomy *taxonomy;
+    size_t *counts; /* [classes] pictures */
 };
 
-/* Counts the pictures of `path`, whose classes must all be in the taxonomy; both must outlive it. */
+/* Counts the pictures of `path`, whose classes must all be in the taxonomy; both must outlive it. A cache has
+ * its labels, a manifest (.jsonl) a "class" in each line: with these DIR gets the drawn
+ * pictures alone. */
 enum fdit_status fdit_top_up_open(fdit_context *ctx, const char *path, const struct fdit_taxonomy *taxonomy,
                                   struct fdit_top_up *out);
 void fdit_top_up_close(struct fdit_top_up *t); /* an all-zero one is allowed */
