@@ -325,7 +325,7 @@ enum fdit_status fdit_devices_selftest(fdit_context *ctx, fdit_device *dev, cons
     fdit_device *reference = NULL;
     const char *spoil = getenv("FINEDIFFUSION_TEST_MISCOMPUTE"); /* tests: this device computes wrongly */
     TRY(fdit_device_open(ctx, &fdit_ref_ops, NULL, &reference));
-    status = fdit_selftest_quick(ctx, reference, dev, spoil && strcasecmp(spoil, spec) == 0);
+    status = fdit_cases_quick(ctx, reference, dev, spoil && strcasecmp(spoil, spec) == 0);
     if (status == FDIT_ERROR_DEVICE || status == FDIT_ERROR_UNSUPPORTED) {
         enum fdit_status found = status;
         char *message = NULL;

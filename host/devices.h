@@ -14,7 +14,7 @@ enum fdit_status fdit_cpu_environment(fdit_context *ctx);
 
 /* Opens the device that `options->spec` names: "cpu", "ref", "gpu" (the best), "opencl:P:D", part of a name;
  * NULL: FINEDIFFUSION_DEVICE, else the best GPU, else cpu. Several with commas between: a set of them.
- * What a driver computes is tried first (fdit_selftest_quick): a device that computes wrongly is refused by
+ * What a driver computes is tried first (fdit_cases_quick): a device that computes wrongly is refused by
  * name when it was asked for, and passed over when it was not. An unknown, ambiguous or unusable name fails
  * with what there is. */
 enum fdit_status fdit_devices_open(fdit_context *ctx, const struct fdit_device_options *options,

@@ -28,7 +28,7 @@ static int n_lists;
 
 enum { STEPS = 4, PICTURES = 8 };
 
-/* ------------------------------------------------------------------ a team */
+/* ------------------------------------------------------------------ threads */
 
 struct counts {
     atomic_int each[5];
@@ -42,7 +42,7 @@ static enum fdit_status count(fdit_context *own, void *user, int member)
     return member < c->fails ? FDIT_OK : fdit_fail(own, FDIT_ERROR_IO, "member %d", member);
 }
 
-START_TEST(team)
+START_TEST(threads_together)
 {
     struct fdit_threads *t;
     for (int n = 1; n <= 5; n++) {
@@ -682,7 +682,7 @@ int main(void)
     Suite *suite = suite_create("replicas");
     TCase *tcase = tcase_create("replicas");
     tcase_add_unchecked_fixture(tcase, make_folder, remove_folder);
-    tcase_add_test(tcase, team);
+    tcase_add_test(tcase, threads_together);
     tcase_add_test(tcase, like_one_device);
     tcase_add_test(tcase, stop_and_resume);
     tcase_add_test(tcase, device_fails);

@@ -40,12 +40,12 @@ START_TEST(right_device)
     struct seen seen = { 0 };
     ck_assert_ok(
         ctx, fdit_devices_open_one(ctx, &(struct fdit_device_options){ .spec = spec ? spec : "cpu" }, &dev));
-    ck_assert_ok(ctx, fdit_selftest_ops(ctx, reference, dev, true, look, &seen));
+    ck_assert_ok(ctx, fdit_cases_run(ctx, reference, dev, true, look, &seen));
     ck_assert_msg(seen.failed == 0, "%s: %s", seen.text, seen.reason);
     for (int op = 0; op < FDIT_OP_COUNT; op++)
         ck_assert_msg(seen.ops[op] >= 4 || op == FDIT_OP_FILL || op == FDIT_OP_COPY, "%s: %d cases",
                       fdit_op_name((enum fdit_op)op), seen.ops[op]);
-    ck_assert_int_eq(fdit_selftest_families(), FDIT_OP_COUNT - 2);
+    ck_assert_int_eq(fdit_cases_families(), FDIT_OP_COUNT - 2);
     ck_assert_uint_eq(dev->buffer_bytes + dev->weight_bytes, 0);
     fdit_device_close(dev);
 }
@@ -111,11 +111,11 @@ static void expect(const char *op, const char *words, bool quick)
     fdit_device *dev;
     struct seen seen = { 0 };
     ck_assert_ok(ctx, fdit_device_open(ctx, &broken, NULL, &dev));
-    ck_assert_ok(ctx, fdit_selftest_ops(ctx, reference, dev, true, look, &seen));
+    ck_assert_ok(ctx, fdit_cases_run(ctx, reference, dev, true, look, &seen));
     ck_assert_msg(seen.failed > 0 && seen.passed > 0, "%s broken: %d failed", op, seen.failed);
     ck_assert_msg(strncmp(seen.text, op, strlen(op)) == 0, "%s broken, found in %s", op, seen.text);
     ck_assert_msg(strstr(seen.reason, words) != NULL, "%s: '%s' is not in: %s", op, words, seen.reason);
-    enum fdit_status status = fdit_selftest_quick(ctx, reference, dev, false);
+    enum fdit_status status = fdit_cases_quick(ctx, reference, dev, false);
     ck_assert_int_eq(status, quick ? FDIT_ERROR_DEVICE : FDIT_OK);
     if (quick)
         ck_assert_msg(strstr(fdit_context_message(ctx), op) != NULL, "%s", fdit_context_message(ctx));
@@ -186,7 +186,7 @@ START_TEST(not_its_fault)
     enum fdit_status status = FDIT_ERROR_MEMORY;
     for (uint64_t n = 1; n < 60 && status != FDIT_OK; n++) {
         fdit_mem_fail_at(n);
-        status = fdit_selftest_quick(ctx, reference, dev, false);
+        status = fdit_cases_quick(ctx, reference, dev, false);
         fdit_mem_fail_at(0);
         ck_assert(status == FDIT_OK || status == FDIT_ERROR_MEMORY);
         ck_assert_uint_eq(fdit_mem_stats().count, before);
@@ -202,7 +202,7 @@ START_TEST(not_its_fault)
     }
     fdit_context *stopped = fdit_context_new();
     fdit_context_stop(stopped);
-    ck_assert_int_eq(fdit_selftest_ops(stopped, reference, dev, true, look, &seen), FDIT_INTERRUPTED);
+    ck_assert_int_eq(fdit_cases_run(stopped, reference, dev, true, look, &seen), FDIT_INTERRUPTED);
     fdit_context_free(stopped);
     fdit_device_close(dev);
 }

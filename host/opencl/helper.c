@@ -92,7 +92,7 @@ static int try_out(fdit_context *ctx, const char *spec)
     if (status == FDIT_OK)
         status = fdit_device_open(ctx, &fdit_ref_ops, NULL, &reference);
     if (status == FDIT_OK)
-        status = fdit_selftest_quick(ctx, reference, dev, false);
+        status = fdit_cases_quick(ctx, reference, dev, false);
     if (status != FDIT_OK)
         say("failed", fdit_context_message(ctx));
     say("phase", "when it is closed");

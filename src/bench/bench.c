@@ -56,7 +56,7 @@ struct job {
     fdit_device *dev;
     const struct fdit_bench_problem *p;
     const struct fdit_bench_options *o;
-    const struct fdit_bench_subject *subject;
+    const struct fdit_bench_workload *workload;
     struct fdit_bench_result *r;
     void *state;
 };
@@ -73,12 +73,12 @@ static enum fdit_status timed(struct job *j, int runs, double *seconds)
     enum fdit_status status = FDIT_OK;
     if (fdit_stopped(j->ctx))
         FAIL(j->ctx, FDIT_INTERRUPTED, "stopped in '%s'", j->p->text);
-    if (j->subject->prepare)
-        j->subject->prepare(j->state);
+    if (j->workload->prepare)
+        j->workload->prepare(j->state);
     TRY(fdit_device_sync(j->ctx, j->dev));
     double began = fdit_clock_seconds();
     for (int i = 0; i < runs; i++)
-        TRY(j->subject->run(j->ctx, j->state));
+        TRY(j->workload->run(j->ctx, j->state));
     TRY(fdit_device_sync(j->ctx, j->dev));
     *seconds = fdit_clock_seconds() - began;
 out:
@@ -98,8 +98,8 @@ static enum fdit_status warm_up(struct job *j)
         r->flops += fdit_device_counts(j->dev)[i].flops;
         r->bytes += fdit_device_counts(j->dev)[i].bytes;
     }
-    if (j->subject->recomputed)
-        r->flops -= j->subject->recomputed(j->p);
+    if (j->workload->recomputed)
+        r->flops -= j->workload->recomputed(j->p);
     for (int i = 1; i < MOST_WARMUPS && r->warmup_seconds < warm_seconds; i++) {
         TRY(timed(j, 1, &last));
         r->warmup_seconds += last;
@@ -107,7 +107,7 @@ static enum fdit_status warm_up(struct job *j)
     /* Where a run changes nothing that the next one reads, a repetition is long enough for the
      * clock. */
     r->runs = 1;
-    if (!j->subject->prepare && last < repetition_seconds)
+    if (!j->workload->prepare && last < repetition_seconds)
         r->runs = last * MOST_RUNS > repetition_seconds ? (int)(repetition_seconds / last) + 1 : MOST_RUNS;
 out:
     return status;
@@ -173,7 +173,7 @@ static enum fdit_status verify(struct job *j)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_bench_check *check = &j->r->check;
-    TRY(j->subject->verify(j->ctx, j->dev, j->o->reference, j->p, j->o->storage, check));
+    TRY(j->workload->verify(j->ctx, j->dev, j->o->reference, j->p, j->o->storage, check));
     check->allowed = fmax(fdit_bench_allowed(j->o->storage), fdit_bench_allowed(j->o->precision));
     check->done = true;
     if (!(check->max_error <= check->allowed))
@@ -186,7 +186,7 @@ out:
     return status;
 }
 
-static const struct fdit_bench_subject *subject_of(enum fdit_bench_kind kind)
+static const struct fdit_bench_workload *workload_of(enum fdit_bench_kind kind)
 {
     return kind <= FDIT_BENCH_LINEAR_DW            ? &fdit_bench_linear
            : kind <= FDIT_BENCH_ATTENTION_BACKWARD ? &fdit_bench_attention
@@ -198,7 +198,7 @@ enum fdit_status fdit_bench_run(fdit_context *ctx, fdit_device *dev, const struc
                                 const struct fdit_bench_options *options, struct fdit_bench_result *out)
 {
     enum fdit_status status = FDIT_OK;
-    struct job j = { ctx, dev, p, options, subject_of(p->kind), out, NULL };
+    struct job j = { ctx, dev, p, options, workload_of(p->kind), out, NULL };
     *out = (struct fdit_bench_result){ .problem = p,
                                        .precision = options->precision,
                                        .engine = options->engine,
@@ -212,7 +212,7 @@ enum fdit_status fdit_bench_run(fdit_context *ctx, fdit_device *dev, const struc
     TRY(fdit_device_peak(ctx, dev, true, &out->peak));
     reset_resident();
     phase(&j, "making weights");
-    TRY(j.subject->open(ctx, dev, p, options->storage, &j.state, &out->plan_bytes));
+    TRY(j.workload->open(ctx, dev, p, options->storage, &j.state, &out->plan_bytes));
     phase(&j, "warming up");
     TRY(warm_up(&j));
     phase(&j, "timing");
@@ -221,6 +221,6 @@ enum fdit_status fdit_bench_run(fdit_context *ctx, fdit_device *dev, const struc
         TRY(profile(&j));
     out->resident_bytes = resident();
 out:
-    j.subject->close(j.state);
+    j.workload->close(j.state);
     return status;
 }

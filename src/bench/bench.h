@@ -10,7 +10,7 @@
 #ifndef FDIT_BENCH_BENCH_H
 #define FDIT_BENCH_BENCH_H
 
-#include "bench/subject.h"
+#include "bench/workload.h"
 
 struct fdit_bench_options {
     enum fdit_dtype precision; /* of the arithmetic, as the device was opened for */

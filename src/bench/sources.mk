@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-fdit_sources += src/bench/problem.c src/bench/problem.h src/bench/subject.c src/bench/subject.h \
-	src/bench/subject_op.c src/bench/subject_model.c src/bench/subject_vae.c src/bench/bench.c src/bench/bench.h \
+fdit_sources += src/bench/problem.c src/bench/problem.h src/bench/workload.c src/bench/workload.h \
+	src/bench/workload_op.c src/bench/workload_model.c src/bench/workload_vae.c src/bench/bench.c src/bench/bench.h \
 	src/bench/report.c src/bench/report.h src/bench/compare.c \
 	src/bench/chart.c src/bench/chart.h
 

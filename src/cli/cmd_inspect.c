@@ -486,7 +486,7 @@ static void print_counts(struct fdit_cli *cli, const json_t *out)
         { "trained_steps", "steps" },
         { "steps", "of steps" },
         { "tensors", "tensors" },
-        { "parameters", "numbers" },
+        { "parameters", "parameters" },
         { "lines", "lines" },
         { "pictures", "pictures" },
         { "least_per_class", "fewest" },

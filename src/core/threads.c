@@ -7,7 +7,7 @@
 #include <string.h>
 
 struct member {
-    struct fdit_threads *team;
+    struct fdit_threads *threads;
     fdit_context *ctx;
     pthread_t thread;
     bool started;
@@ -30,7 +30,7 @@ struct fdit_threads {
 static void *work(void *p)
 {
     struct member *m = p;
-    struct fdit_threads *t = m->team;
+    struct fdit_threads *t = m->threads;
     uint64_t seen = 0;
     pthread_mutex_lock(&t->lock);
     for (;;) {
@@ -64,7 +64,7 @@ enum fdit_status fdit_threads_new(fdit_context *ctx, int n, struct fdit_threads 
     t->n = n;
     for (int i = 0; i < n; i++) {
         struct member *m = &t->members[i];
-        *m = (struct member){ .team = t, .number = i };
+        *m = (struct member){ .threads = t, .number = i };
         m->ctx = fdit_context_child(ctx);
         if (!m->ctx)
             FAIL(ctx, FDIT_ERROR_MEMORY, "out of memory for thread %d of %d", i, n);

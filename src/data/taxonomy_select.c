@@ -4,7 +4,7 @@
 #include "core/mem.h"
 #include "core/text.h"
 #include "format/text_file.h"
-#include "data/rows.h"
+#include "data/table_text.h"
 #include "data/taxonomy_build.h"
 
 #include <stdio.h>

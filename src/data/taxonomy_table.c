@@ -2,7 +2,7 @@
  * Taxonomies from tables: text with tabs, commas or semicolons. */
 #include "core/mem.h"
 #include "core/text.h"
-#include "data/rows.h"
+#include "data/table_text.h"
 #include "data/taxonomy_build.h"
 
 #include <stdio.h>

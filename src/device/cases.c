@@ -795,7 +795,7 @@ bool fdit_case_is_tiny(int variant)
     return variant % N_SHAPES < TINY;
 }
 
-int fdit_selftest_families(void)
+int fdit_cases_families(void)
 {
     int n = 0;
     for (int op = 0; op < FDIT_OP_COUNT; op++)
@@ -813,8 +813,8 @@ enum fdit_status fdit_case_make(fdit_context *ctx, struct fdit_probe *p, enum fd
     return p->status;
 }
 
-enum fdit_status fdit_selftest_ops(fdit_context *ctx, fdit_device *reference, fdit_device *dev, bool tiny,
-                                   fdit_selftest_fn report, void *user)
+enum fdit_status fdit_cases_run(fdit_context *ctx, fdit_device *reference, fdit_device *dev, bool tiny,
+                                fdit_cases_fn report, void *user)
 {
     enum fdit_status status = FDIT_OK;
     for (int i = 0; i < FDIT_OP_COUNT; i++) {
@@ -838,7 +838,7 @@ out:
     return status;
 }
 
-enum fdit_status fdit_selftest_quick(fdit_context *ctx, fdit_device *reference, fdit_device *dev, bool spoil)
+enum fdit_status fdit_cases_quick(fdit_context *ctx, fdit_device *reference, fdit_device *dev, bool spoil)
 {
     /* Both kinds of product on multiples of 64, where libraries take other kernels than elsewhere, and one
      * kernel of each further family that every job runs. */

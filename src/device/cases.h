@@ -17,16 +17,16 @@ enum fdit_status fdit_case_make(fdit_context *ctx, struct fdit_probe *p, enum fd
                                 fdit_device *reference, const struct fdit_device *dev);
 
 /* Called after each case. */
-typedef void (*fdit_selftest_fn)(void *user, const struct fdit_probe *p, const struct fdit_probe_result *r);
+typedef void (*fdit_cases_fn)(void *user, const struct fdit_probe *p, const struct fdit_probe_result *r);
 
 /* All ops but fill and copy, which every case uses. tiny: shapes for a simulator. Fails only for reasons
  * that are not the device's: memory, a stop request. */
-enum fdit_status fdit_selftest_ops(fdit_context *ctx, fdit_device *reference, fdit_device *dev, bool tiny,
-                                   fdit_selftest_fn report, void *user);
-int fdit_selftest_families(void); /* how many ops that are */
+enum fdit_status fdit_cases_run(fdit_context *ctx, fdit_device *reference, fdit_device *dev, bool tiny,
+                                fdit_cases_fn report, void *user);
+int fdit_cases_families(void); /* how many ops that are */
 
 /* A few of the cases, in milliseconds once the kernels are compiled: FDIT_ERROR_DEVICE "self-test: ..." when
  * the device computes wrongly. spoil: tests make it do so. */
-enum fdit_status fdit_selftest_quick(fdit_context *ctx, fdit_device *reference, fdit_device *dev, bool spoil);
+enum fdit_status fdit_cases_quick(fdit_context *ctx, fdit_device *reference, fdit_device *dev, bool spoil);
 
 #endif

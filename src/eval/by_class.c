@@ -72,7 +72,7 @@ static enum fdit_status measure_class(fdit_context *ctx, struct fdit_eval_result
         return FDIT_OK;
     TRY(gather(ctx, &r->real.points, rows_x, r->n_real[c], &x));
     TRY(gather(ctx, &r->generated.points, rows_y, r->n_generated[c], &y));
-    /* alone: sets of some pictures are not worth a team */
+    /* alone: sets of some pictures are not worth waking threads for */
     TRY(fdit_mmd_compute(ctx, NULL, &kid, &x, &y, NULL, NULL, 0, &r->by_class[FDIT_CLASS_KID][c]));
     TRY(fdit_mean_distance(ctx, &x, &y, &r->by_class[FDIT_CLASS_MEAN_DISTANCE][c]));
 out:

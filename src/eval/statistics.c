@@ -3,7 +3,7 @@
 
 #include "core/mem.h"
 
-/* ALONE: sums of a batch below which waking a team takes longer than the work. */
+/* ALONE: sums of a batch below which waking threads takes longer than the work. */
 enum { BATCH = 64, ROWS = 8, ALONE = 1 << 22 };
 
 struct fdit_statistics {

@@ -60,11 +60,11 @@ static void linear_dw(struct fdit_model *m, const struct fdit_layer *l, struct f
 }
 
 /* A plain product with a matrix of an adapter: dx = dy W. */
-static void low_rank_dx(struct fdit_model *m, const struct fdit_param *w, int rows, struct fdit_tensor dy,
+static void low_rank_dx(struct fdit_model *m, const struct fdit_param *w, int tokens, struct fdit_tensor dy,
                         struct fdit_tensor dx, int n)
 {
     fdit_linear_dx(m->dev, &(struct fdit_linear_dx_args){ .samples = n,
-                                                          .tokens = rows,
+                                                          .tokens = tokens,
                                                           .n_in = w->n_in,
                                                           .n_out = w->n_out,
                                                           .dx = dx,
@@ -72,11 +72,11 @@ static void low_rank_dx(struct fdit_model *m, const struct fdit_param *w, int ro
                                                           .matrix = fdit_param_value(m, w) });
 }
 
-static void low_rank_dw(struct fdit_model *m, const struct fdit_param *w, int rows, struct fdit_tensor dy,
+static void low_rank_dw(struct fdit_model *m, const struct fdit_param *w, int tokens, struct fdit_tensor dy,
                         struct fdit_tensor x, int n, int beta)
 {
     fdit_linear_dw(m->dev, &(struct fdit_linear_dw_args){ .samples = n,
-                                                          .tokens = rows,
+                                                          .tokens = tokens,
                                                           .n_in = w->n_in,
                                                           .n_out = w->n_out,
                                                           .dw = fdit_param_grad(m, w),
@@ -242,12 +242,12 @@ static void qk_norm_backward(struct fdit_model *m, const struct fdit_block_site 
 {
     if (!b->q_norm->weight)
         return;
-    const int size = m->config.width / m->config.heads, rows = n * fdit_config_tokens(&m->config);
+    const int size = m->config.width / m->config.heads, tokens = n * fdit_config_tokens(&m->config);
     const struct fdit_param *params[4] = { b->q_norm->weight, b->q_norm->bias, b->k_norm->weight,
                                            b->k_norm->bias };
     struct fdit_tensor sums[4];
     for (int i = 0; i < 4; i++)
-        sums[i] = fdit_at(m->dqk, (size_t)i * (size_t)rows * (size_t)size);
+        sums[i] = fdit_at(m->dqk, (size_t)i * (size_t)tokens * (size_t)size);
     fdit_qk_norm_backward(m->dev,
                           &(struct fdit_qk_norm_backward_args){ .samples = n,
                                                                 .tokens = fdit_config_tokens(&m->config),
@@ -265,10 +265,11 @@ static void qk_norm_backward(struct fdit_model *m, const struct fdit_block_site 
                                                                 .k_weight = fdit_param_value(m, params[2]) });
     for (int i = 0; i < 4; i++)
         if (params[i]->trained)
-            fdit_column_sum(
-                m->dev,
-                &(struct fdit_column_sum_args){
-                    .m = rows, .n = size, .db = fdit_param_grad(m, params[i]), .dy = sums[i], .beta = beta });
+            fdit_column_sum(m->dev, &(struct fdit_column_sum_args){ .m = tokens,
+                                                                    .n = size,
+                                                                    .db = fdit_param_grad(m, params[i]),
+                                                                    .dy = sums[i],
+                                                                    .beta = beta });
 }
 
 /* A pass with rows of the prior's table: what stands for the model's own rows gets no gradient. */

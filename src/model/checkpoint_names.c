@@ -260,8 +260,8 @@ static enum fdit_status nothing(fdit_context *ctx, const struct fdit_checkpoint 
 {
     static const char *const moments[] = { "exp_avg",         "momentum_buffer", "square_avg",
                                            "optimizer/state", "optimizer_state", "max_exp_avg_sq" };
-    static const char *const coder[] = { "encoder.conv_in.", "decoder.conv_in.", "post_quant_conv.",
-                                         "quant_conv." };
+    static const char *const autoencoder[] = { "encoder.conv_in.", "decoder.conv_in.", "post_quant_conv.",
+                                               "quant_conv." };
     const char *path = fdit_checkpoint_path(cp);
     size_t n = fdit_checkpoint_tensors(cp);
     char object[200];
@@ -278,7 +278,7 @@ static enum fdit_status nothing(fdit_context *ctx, const struct fdit_checkpoint 
                          "%s: holds the state of an optimizer and no weights of a DiT; give the file with "
                          "the model's state_dict()",
                          path);
-    if (count_parts(cp, coder, sizeof coder / sizeof *coder))
+    if (count_parts(cp, autoencoder, sizeof autoencoder / sizeof *autoencoder))
         return fdit_fail(ctx, FDIT_ERROR_FORMAT,
                          "%s: holds an autoencoder, which is given with --vae, and no weights of a DiT; give "
                          "the file of a class-conditional DiT",

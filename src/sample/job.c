@@ -36,7 +36,7 @@ struct job {
     struct fdit_caption caption;
     char *model_name, sampler_text[40];
     struct fdit_album *album;
-    struct fdit_contact_sheet *contact;
+    struct fdit_contact_sheet *sheet;
     size_t item; /* elements of x of one picture */
     int round;   /* pictures of all devices at once */
     float *x;    /* [round, item] */
@@ -270,9 +270,9 @@ static enum fdit_status open_outputs(fdit_context *ctx, struct job *j)
         struct fdit_picture_rules rules;
         TRY(choose_rules(ctx, j, &rules));
         TRY(fdit_contact_sheet_new(ctx, &j->request, j->source.taxonomy, size, channels, o->grid_real, &rules,
-                                   &j->contact));
-        j->summary->sheet_classes = fdit_contact_sheet_rows(j->contact);
-        j->summary->sheet_pages = fdit_contact_sheet_pages(j->contact);
+                                   &j->sheet));
+        j->summary->sheet_classes = fdit_contact_sheet_rows(j->sheet);
+        j->summary->sheet_pages = fdit_contact_sheet_pages(j->sheet);
     }
     if (fdit_painter_decodes(j->painter))
         TRY(fdit_picture_new(ctx, size, size, channels, &j->picture));
@@ -290,7 +290,7 @@ static bool is_needed(const struct job *j, size_t p)
     if (j->album)
         return !fdit_album_has(j->album, p);
     struct fdit_request_item item = fdit_request_at(&j->request, p);
-    return fdit_contact_sheet_wants(j->contact, &item);
+    return fdit_contact_sheet_wants(j->sheet, &item);
 }
 
 static size_t count_needed(const struct job *j)
@@ -332,8 +332,8 @@ static enum fdit_status deliver(fdit_context *ctx, struct job *j, size_t p, cons
         TRY(fdit_painter_decode(ctx, j->painter, x, j->picture.pixels));
         if (j->album)
             TRY(fdit_album_put(ctx, j->album, p, &j->picture));
-        if (j->contact && fdit_contact_sheet_wants(j->contact, &item))
-            TRY(fdit_contact_sheet_put(ctx, j->contact, &item, &j->picture));
+        if (j->sheet && fdit_contact_sheet_wants(j->sheet, &item))
+            TRY(fdit_contact_sheet_put(ctx, j->sheet, &item, &j->picture));
     }
     j->summary->computed++;
     j->done++;
@@ -451,9 +451,9 @@ static enum fdit_status take_kept(fdit_context *ctx, struct job *j)
         if (!fdit_album_has(j->album, p))
             continue;
         struct fdit_request_item item = fdit_request_at(&j->request, p);
-        if (j->contact && fdit_contact_sheet_wants(j->contact, &item)) {
+        if (j->sheet && fdit_contact_sheet_wants(j->sheet, &item)) {
             TRY(fdit_album_get(ctx, j->album, p, &picture));
-            TRY(fdit_contact_sheet_put(ctx, j->contact, &item, &picture));
+            TRY(fdit_contact_sheet_put(ctx, j->sheet, &item, &picture));
             fdit_picture_fini(&picture);
         }
         TRY(report(ctx, j, p, true));
@@ -482,7 +482,7 @@ static enum fdit_status write_sheet(fdit_context *ctx, struct job *j)
             .w = j->o->guidance.w,
             .clip_x0 = j->o->clip_x0 > 0 },
         &title));
-    TRY(fdit_contact_sheet_write(ctx, j->contact, title, j->o->grid));
+    TRY(fdit_contact_sheet_write(ctx, j->sheet, title, j->o->grid));
 out:
     fdit_free(model);
     fdit_free(title);
@@ -585,7 +585,7 @@ static enum fdit_status work(fdit_context *ctx, struct job *j)
         if (j->top_up.data)
             TRY(fdit_top_up_finish(ctx, &j->top_up, j->album, &j->request, j->o->out, j->o->tar));
     }
-    if (j->contact)
+    if (j->sheet)
         TRY(write_sheet(ctx, j));
 out:
     return status;
@@ -595,7 +595,7 @@ static void close_job(struct job *j)
 {
     fdit_painter_free(j->painter);
     fdit_album_free(j->album);
-    fdit_contact_sheet_free(j->contact);
+    fdit_contact_sheet_free(j->sheet);
     fdit_identity_fini(&j->identity);
     fdit_free(j->model_name);
     fdit_picture_fini(&j->picture);

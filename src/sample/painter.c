@@ -414,12 +414,12 @@ out:
 }
 
 /* A round on all devices. */
-static enum fdit_status draw_round(fdit_context *ctx, struct fdit_painter *p, struct fdit_threads *team)
+static enum fdit_status draw_round(fdit_context *ctx, struct fdit_painter *p, struct fdit_threads *threads)
 {
     enum fdit_status status = FDIT_OK;
     char *message = NULL;
     int failed = -1;
-    enum fdit_status found = fdit_threads_run(ctx, team, draw_part, p, &failed);
+    enum fdit_status found = fdit_threads_run(ctx, threads, draw_part, p, &failed);
     if (found == FDIT_OK || found == FDIT_ERROR_MEMORY || found == FDIT_INTERRUPTED)
         return found;
     const fdit_device *dev = p->replicas[failed].dev;
@@ -442,19 +442,19 @@ enum fdit_status fdit_painter_draw_scored(fdit_context *ctx, struct fdit_painter
                                           double *scores)
 {
     enum fdit_status status = FDIT_OK;
-    struct fdit_threads *team = NULL;
+    struct fdit_threads *threads = NULL;
     size_t round = (size_t)fdit_painter_round(p);
     if (p->n > 1)
-        TRY(fdit_threads_new(ctx, p->n, &team));
+        TRY(fdit_threads_new(ctx, p->n, &threads));
     for (size_t done = 0; done < n; done += (size_t)p->todo) {
         p->pictures = pictures + done;
         p->todo = (int)(n - done < round ? n - done : round);
         p->x = x + done * p->item;
         p->scores = scores ? scores + done : NULL;
-        TRY(team ? draw_round(ctx, p, team) : draw_part(ctx, p, 0));
+        TRY(threads ? draw_round(ctx, p, threads) : draw_part(ctx, p, 0));
     }
 out:
-    fdit_threads_free(team);
+    fdit_threads_free(threads);
     return status;
 }
 

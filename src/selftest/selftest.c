@@ -250,7 +250,7 @@ static enum fdit_status memory(fdit_context *ctx, fdit_device *dev, struct test 
 {
     enum fdit_status status = FDIT_OK;
     TRY(run_out(ctx, dev, t));
-    status = fdit_selftest_quick(ctx, t->o->reference, dev, t->o->spoil);
+    status = fdit_cases_quick(ctx, t->o->reference, dev, t->o->spoil);
     if (status == FDIT_ERROR_MEMORY)
         return status;
     verdict(t, status == FDIT_OK, "computes afterwards", status == FDIT_OK ? "" : fdit_context_message(ctx));
@@ -269,7 +269,7 @@ enum fdit_status fdit_selftest_run(fdit_context *ctx, fdit_device *dev,
     *out = (struct fdit_selftest_summary){ 0 };
     TRY(facts(ctx, dev, &t));
     say(&t, "-- ops against the reference");
-    TRY(fdit_selftest_ops(ctx, options->reference, dev, options->tiny, on_case, &t));
+    TRY(fdit_cases_run(ctx, options->reference, dev, options->tiny, on_case, &t));
     end_op(&t);
     if (!options->tiny) {
         say(&t, "-- speed");

@@ -73,8 +73,8 @@ enum fdit_status fdit_run_open_files(fdit_context *ctx, struct run *r)
     TRY(fdit_mask_parse(ctx, o->tune, &r->mask));
     r->config.adapter = r->mask.adapter;
     TRY(fdit_adapter_check(ctx, &r->config.adapter, r->config.width));
-    TRY(fdit_autoencoder_open(ctx, o, &r->config, &r->coder));
-    if (!r->coder && r->config.channels != 1 && r->config.channels != 3 && !fdit_cache_is(o->data))
+    TRY(fdit_autoencoder_open(ctx, o, &r->config, &r->autoencoder));
+    if (!r->autoencoder && r->config.channels != 1 && r->config.channels != 3 && !fdit_cache_is(o->data))
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
              "the model has %d channels: it works on latents; make them of %s with 'finediffusion encode' "
              "and give that as --data, or give --vae FILE to encode at every step",
@@ -104,9 +104,9 @@ static enum fdit_status open_one(fdit_context *ctx, struct run *r, const char *p
                                            .skip_bad = o->skip_bad,
                                            .known = r->known,
                                            .memory = o->memory };
-    if (r->coder) {
-        d.size = fdit_autoencoder_size(r->coder);
-        d.channels = fdit_autoencoder_channels_in(r->coder);
+    if (r->autoencoder) {
+        d.size = fdit_autoencoder_size(r->autoencoder);
+        d.channels = fdit_autoencoder_channels_in(r->autoencoder);
     }
     TRY(fdit_train_source_open(ctx, &d, out));
 out:
@@ -268,8 +268,8 @@ enum fdit_status fdit_run_open_data(fdit_context *ctx, struct run *r)
     const struct fdit_taxonomy *tax = fdit_train_source_taxonomy(r->data);
     TRY(open_validation_data(ctx, r, tax));
     TRY(open_vectors(ctx, r, tax));
-    if (r->coder)
-        TRY(fdit_autoencoder_match(ctx, r->coder, r->data));
+    if (r->autoencoder)
+        TRY(fdit_autoencoder_match(ctx, r->autoencoder, r->data));
     if (!r->train_ids)
         r->n_train = fdit_train_source_size(r->data);
     r->rule = (struct fdit_row_rule){ .taxonomy = tax, .drop = o->drop, .drop_prob = o->drop_prob };
@@ -319,7 +319,7 @@ static struct fdit_checkpoint *beginning(const struct run *r)
 static enum fdit_status draw_prior(fdit_context *ctx, struct run *r, bool plan_only)
 {
     const struct fdit_train_options *o = r->o;
-    const struct fdit_vae *vae = fdit_autoencoder_vae(r->coder);
+    const struct fdit_vae *vae = fdit_autoencoder_vae(r->autoencoder);
     const struct fdit_sample_hooks hooks = { .user = r->output.hooks.user,
                                              .on_plan = r->output.hooks.on_plan };
     if (r->members > r->devices->n)
@@ -346,7 +346,7 @@ enum fdit_status fdit_run_open_prior(fdit_context *ctx, struct run *r, bool plan
         TRY(draw_prior(ctx, r, plan_only));
     if (plan_only && !o->prior)
         return FDIT_OK;
-    if (!r->coder && r->config.channels != 1 && r->config.channels != 3 && !fdit_cache_is(p->path))
+    if (!r->autoencoder && r->config.channels != 1 && r->config.channels != 3 && !fdit_cache_is(p->path))
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
              "--prior %s: the model works on latents (%d channels); give --vae FILE to encode its pictures, "
              "or a cache made by 'finediffusion encode'",
@@ -427,7 +427,7 @@ out:
 static bool works_on_pixels(const struct run *r)
 {
     const struct fdit_cache_info *cache = fdit_train_source_cache(r->data);
-    return !r->coder && (r->config.channels == 1 || r->config.channels == 3) &&
+    return !r->autoencoder && (r->config.channels == 1 || r->config.channels == 3) &&
            !(cache && cache->kind == FDIT_CACHE_MOMENTS);
 }
 
@@ -439,7 +439,7 @@ static enum fdit_status plan_preview(fdit_context *ctx, struct run *r)
     bool wanted = (o->preview_every && o->preview_every <= r->total) || o->eval_every;
     if (!r->output.run || !wanted || o->classifier || o->lr_high > 0)
         return FDIT_OK;
-    if (!fdit_autoencoder_decodes(r->coder) && !works_on_pixels(r)) {
+    if (!fdit_autoencoder_decodes(r->autoencoder) && !works_on_pixels(r)) {
         if (o->eval_every)
             return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
                              "--eval-every %" PRId64
@@ -454,7 +454,7 @@ static enum fdit_status plan_preview(fdit_context *ctx, struct run *r)
         guide.kind = FDIT_GUIDE_SUPERCLASS;
     else if (o->drop == FDIT_DROP_EMPTY)
         guide.kind = FDIT_GUIDE_EMPTY;
-    return fdit_preview_new(ctx, r->model, fdit_autoencoder_vae(r->coder), r->rule.taxonomy, &guide,
+    return fdit_preview_new(ctx, r->model, fdit_autoencoder_vae(r->autoencoder), r->rule.taxonomy, &guide,
                             o->preview_guidance, &r->output.preview);
 }
 
@@ -594,8 +594,8 @@ enum fdit_status fdit_run_plan(fdit_context *ctx, struct run *r)
                       "pictures and batches"));
     TRY(plan_prior(ctx, r, &l));
     TRY(plan_vectors(ctx, r));
-    if (r->coder)
-        TRY(fdit_autoencoder_plan(ctx, r->coder, r->model, r->output.preview != NULL,
+    if (r->autoencoder)
+        TRY(fdit_autoencoder_plan(ctx, r->autoencoder, r->model, r->output.preview != NULL,
                                   o->memory ? o->memory : fdit_device_info(r->dev)->memory));
     TRY(plan_quality(ctx, r)); /* its network is in what the process holds */
     TRY(fdit_plan_add_process(ctx, &r->model->plan, r->dev));
@@ -684,8 +684,8 @@ static enum fdit_status load_first(fdit_context *ctx, struct run *r)
     char *all = NULL;
     TRY(fdit_model_allocate(ctx, r->model));
     fdit_step_bind(r->step);
-    if (r->coder)
-        TRY(fdit_autoencoder_allocate(ctx, r->coder));
+    if (r->autoencoder)
+        TRY(fdit_autoencoder_allocate(ctx, r->autoencoder));
     if (r->output.preview)
         fdit_preview_bind(r->output.preview);
     if (o->from_scratch) {
@@ -779,7 +779,7 @@ static enum fdit_status hash_files(fdit_context *ctx, struct run *r)
     }
     if (r->made_by->vae) {
         id->has_vae = true;
-        TRY(fdit_autoencoder_hash(ctx, r->coder, &id->vae));
+        TRY(fdit_autoencoder_hash(ctx, r->autoencoder, &id->vae));
     }
 out:
     return status;

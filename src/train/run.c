@@ -17,7 +17,7 @@
 
 bool fdit_run_encodes(const struct run *r, const struct fdit_train_source *data)
 {
-    return r->coder && !fdit_train_source_is_cache(data);
+    return r->autoencoder && !fdit_train_source_is_cache(data);
 }
 
 static enum fdit_status set_total(fdit_context *ctx, struct run *r)
@@ -151,7 +151,7 @@ static void close_run(struct run *r, bool failed)
     fdit_step_free(r->step);
     fdit_learn_free(r->learn);
     fdit_model_free(r->model);
-    fdit_autoencoder_free(r->coder);
+    fdit_autoencoder_free(r->autoencoder);
     fdit_train_source_close(r->data);
     fdit_prior_fini(&r->prior);
     fdit_made_of_fini(&r->identity);

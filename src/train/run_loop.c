@@ -94,7 +94,7 @@ static enum fdit_status encode_batch(fdit_context *ctx, struct run *r, const str
     if (!fdit_run_encodes(r, s->data))
         return FDIT_OK;
     for (size_t k = 0; k < b->n; k++)
-        TRY(fdit_autoencoder_encode(ctx, r->coder, b->x + k * picture, s->seed, b->position + k,
+        TRY(fdit_autoencoder_encode(ctx, r->autoencoder, b->x + k * picture, s->seed, b->position + k,
                                     r->latents + k * r->item));
     *x0 = r->latents;
 out:

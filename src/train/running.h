@@ -84,7 +84,7 @@ struct run {
     struct fdit_model_config config, base_config;
     struct fdit_mask mask;
     struct fdit_taxonomy *taxonomy, *known; /* known: the classes of `start` */
-    struct fdit_autoencoder *coder;         /* NULL: none */
+    struct fdit_autoencoder *autoencoder;   /* NULL: none */
     struct fdit_train_source *data;
     uint32_t *train_ids; /* NULL: all */
     size_t n_train;

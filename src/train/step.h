@@ -33,8 +33,8 @@ void fdit_step_bind(struct fdit_step *step); /* after fdit_model_allocate */
  * micro.guide FDIT_VALUES_BASE options.base_values. Adds tensors to the plan. */
 enum fdit_status fdit_step_learn_guidance(fdit_context *ctx, struct fdit_step *step);
 
-/* One micro-batch, host memory: samples <= the model's batch. A classifier has no t and noise, and its labels
- * are in rows. */
+/* One micro-batch, host memory: samples <= the model's batch. A classifier has no t and noise; its
+ * labels are in `rows`. */
 struct fdit_micro {
     int samples;
     const float *x0, *noise;               /* [samples, C, S, S] */

@@ -63,7 +63,7 @@ static enum fdit_status read_picture(fdit_context *ctx, struct run *r, size_t i,
     }
     TRY(status);
     if (pictures)
-        TRY(fdit_autoencoder_encode(ctx, r->coder, v->picture, 0, id, x));
+        TRY(fdit_autoencoder_encode(ctx, r->autoencoder, v->picture, 0, id, x));
 out:
     return status;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * subject_op.c: single ops: the three products of a linear layer, and attention. */
-#include "bench/subject.h"
+ * workload_op.c: single ops: the three products of a linear layer, and attention. */
+#include "bench/workload.h"
 
 #include "core/mem.h"
 #include "device/plan.h"
@@ -253,7 +253,7 @@ out:
     return status;
 }
 
-const struct fdit_bench_subject fdit_bench_linear = {
+const struct fdit_bench_workload fdit_bench_linear = {
     .open = open_linear,
     .run = run_linear,
     .close = close_op,
@@ -423,7 +423,7 @@ out:
     return status;
 }
 
-const struct fdit_bench_subject fdit_bench_attention = {
+const struct fdit_bench_workload fdit_bench_attention = {
     .open = open_attention,
     .run = run_attention,
     .close = close_op,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "bench/subject.h"
+#include "bench/workload.h"
 
 #include "core/rng.h"
 

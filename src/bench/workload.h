@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * subject.h: how a kind of problem is made ready, run and checked. bench.c times it. */
-#ifndef FDIT_BENCH_SUBJECT_H
-#define FDIT_BENCH_SUBJECT_H
+ * workload.h: how a kind of problem is made ready, run and checked. bench.c times it. */
+#ifndef FDIT_BENCH_WORKLOAD_H
+#define FDIT_BENCH_WORKLOAD_H
 
 #include "bench/problem.h"
 
@@ -15,7 +15,7 @@ struct fdit_bench_check {
     char on[96];    /* where the problem was made smaller for it: "depth 1, batch 1, 64 tokens" */
 };
 
-struct fdit_bench_subject {
+struct fdit_bench_workload {
     /* Buffers, random weights and inputs; *plan_bytes on the device. */
     enum fdit_status (*open)(fdit_context *ctx, fdit_device *dev, const struct fdit_bench_problem *p,
                              enum fdit_dtype storage, void **out, size_t *plan_bytes);
@@ -33,10 +33,10 @@ struct fdit_bench_subject {
                                struct fdit_bench_check *check);
 };
 
-extern const struct fdit_bench_subject fdit_bench_linear; /* subject_op.c */
-extern const struct fdit_bench_subject fdit_bench_attention;
-extern const struct fdit_bench_subject fdit_bench_model; /* subject_model.c */
-extern const struct fdit_bench_subject fdit_bench_vae;   /* subject_vae.c */
+extern const struct fdit_bench_workload fdit_bench_linear; /* workload_op.c */
+extern const struct fdit_bench_workload fdit_bench_attention;
+extern const struct fdit_bench_workload fdit_bench_model; /* workload_model.c */
+extern const struct fdit_bench_workload fdit_bench_vae;   /* workload_vae.c */
 
 /* Numbers first .. first+n-1 of a stream: uniform with this mean and deviation, and none of them 0
  * when the mean is 0. */

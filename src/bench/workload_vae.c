@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * subject_vae.c: one picture through an autoencoder of Stable Diffusion's size: "vae encode 256",
+ * workload_vae.c: one picture through an autoencoder of Stable Diffusion's size: "vae encode 256",
  * "vae decode 256". The code that encodes and samples is what runs here, transfers of the picture
  * included; only the weights and pictures are random numbers. */
-#include "bench/subject.h"
+#include "bench/workload.h"
 
 #include "core/mem.h"
 #include "vae/vae.h"
@@ -123,7 +123,7 @@ out:
     return status;
 }
 
-const struct fdit_bench_subject fdit_bench_vae = {
+const struct fdit_bench_workload fdit_bench_vae = {
     .open = open_vae,
     .run = run_vae,
     .close = close_vae,

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * rows.h: tables as text, line by line: columns with tabs, commas, semicolons or bars (|) between them,
+ * table_text.h: tables as text, line by line: columns with tabs, commas, semicolons or bars (|) between them,
  * fields in quotes or not, as sheets, data bases and statistics programs write them. Comments and
  * directives are the caller's: he sees each line as it is before he takes it apart. */
-#ifndef FDIT_DATA_ROWS_H
-#define FDIT_DATA_ROWS_H
+#ifndef FDIT_DATA_TABLE_TEXT_H
+#define FDIT_DATA_TABLE_TEXT_H
 
 #include "core/status.h"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "data/rows.h"
+#include "data/table_text.h"
 
 #include "core/mem.h"
 #include "core/text.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * subject_model.c: a block, a training step, a sampling step. The code that trains and samples is
+ * workload_model.c: a block, a training step, a sampling step. The code that trains and samples is
  * what runs here; only the weights and pictures are random numbers. */
-#include "bench/subject.h"
+#include "bench/workload.h"
 
 #include "core/mem.h"
 #include "model/model.h"
@@ -424,7 +424,7 @@ out:
     return status;
 }
 
-const struct fdit_bench_subject fdit_bench_model = {
+const struct fdit_bench_workload fdit_bench_model = {
     .open = open_model,
     .prepare = prepare_model,
     .run = run_model,
