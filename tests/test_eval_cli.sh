@@ -66,7 +66,6 @@ says stderr 'pictures at once, as the limit of memory allows'
 equal "features, by fewer pictures at once" "$(cksum <small.safetensors)" "$(cksum <fresh.safetensors)"
 refused 'the~largest~part,draws~of~the~error~bars,give~fewer~--draws' eval fresh --real real \
     --taxonomy "$taxonomy" --draws 10000 --memory 6M
-refused '--utility~trains~classifiers' eval fresh --utility real real --out u --plan
 # features from files give the same numbers, without a network
 good eval fresh.npz --real real.safetensors --json --quiet --device no-such-device --no-classes
 for name in kid:judge precision:judge recall:judge coverage:judge; do

@@ -19,6 +19,14 @@ rm -f $(ls train/B/mono/* | tail -n +7) # the tail
 pictures() { find "$1" -name '*.png' | wc -l | tr -d ' '; }
 how='model=16,1,2,3 size=24 channels=1 steps=6 batch=8 lr=1e-3'
 
+# the plan, before anything is written
+good eval drawn --utility train rest --out out --train "$how" --plan
+says stdout '^gradients  *[0-9]'
+says stdout '^sum of the process'
+good eval drawn --utility train rest --out out --train "$how" --plan --json
+says stdout '^{"plan":true,.*"kind":"gradients"'
+checks=$((checks + 1))
+[ ! -e out ] || fail "--plan writes"
 good eval drawn --utility train rest --out out --seeds 2 --train "$how" --report out.html
 for name in real generated 'real, and generated for the tail'; do
     says stdout "^$name  *[0-9]*  *[0-9.]* +- [0-9.]* %  *[0-9.]* +- [0-9.]* %  *[0-9.]* +- [0-9.]* %  *[0-9.]* +- [0-9.]* %\$"
@@ -43,6 +51,9 @@ refused 'its~sets~were~made~of~other~pictures~or~with~other~options' eval train 
 # drawn for it
 good train --from-scratch --tune full --model 16,1,2,3 --size 24 --channels 1 --data train --batch 4 --steps 1 --out run \
     --quiet --preview-every 0
+good eval --base run/delta.safetensors --per-class 3 --sampler ddim --steps 2 --utility train rest --out direct --seeds 1 \
+    --train "$how" --plan
+equal "plans of drawing and of training" "$(grep -c '^sum of the process' stdout)" 2
 good eval --base run/delta.safetensors --per-class 3 --sampler ddim --steps 2 --utility train rest --out direct --seeds 1 \
     --train "$how" --quiet
 says stdout "^generated  *9 "

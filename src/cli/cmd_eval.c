@@ -47,7 +47,7 @@ static void show_step(void *user, size_t drawing, int step, int steps)
     fdit_cli_progress_part(w->cli, w->done, (double)drawing * step / steps, step < steps ? note : NULL);
 }
 
-static void print_plan(void *user, const struct fdit_plan *plan)
+void fdit_cli_eval_print_plan(void *user, const struct fdit_plan *plan)
 {
     struct fdit_eval_watch *w = user;
     char memory[32];
@@ -63,7 +63,7 @@ enum fdit_status fdit_cli_eval_measure(struct fdit_cli *cli, fdit_device *dev, s
 {
     enum fdit_status status = FDIT_OK;
     const struct fdit_eval_hooks hooks = { watch, fdit_cli_eval_begin_set, fdit_cli_eval_picture,
-                                           print_plan };
+                                           fdit_cli_eval_print_plan };
     o->memory = cli->memory;
     o->plan_only = cli->plan;
     TRY(fdit_eval_run(cli->ctx, dev, o, &hooks, r));
@@ -354,11 +354,6 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
     struct fdit_eval_work work = { .run = NULL };
     bool needs_device, series;
     if (a->utility) {
-        if (cli->plan)
-            FAIL(
-                cli->ctx, FDIT_ERROR_ARGUMENT,
-                "--plan: --utility trains classifiers one after the other, each with a plan of its own; give "
-                "train --classifier ... --plan, or eval GENERATED --real TEST --plan");
         TRY(fdit_cli_devices(cli, &work.devices));
         TRY(fdit_cli_eval_utility(cli, a, &watch, &work, n, operands));
         goto out;

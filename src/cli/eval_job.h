@@ -26,6 +26,7 @@ struct fdit_eval_watch {
 /* Its hooks. */
 void fdit_cli_eval_begin_set(void *user, const char *path, size_t total);
 void fdit_cli_eval_picture(void *user, size_t done);
+void fdit_cli_eval_print_plan(void *user, const struct fdit_plan *plan);
 /* fdit_eval_run with them, --memory and --plan, after which the result is empty. */
 enum fdit_status fdit_cli_eval_measure(struct fdit_cli *cli, fdit_device *dev, struct fdit_eval_options *o,
                                        struct fdit_eval_watch *watch, struct fdit_eval_result *r);

@@ -257,6 +257,28 @@ static enum fdit_status write_report(fdit_context *ctx, const char *path,
     return fdit_print_end(ctx, &page, FDIT_OK, path);
 }
 
+/* The parts of the job: what draws, which stays, and a training. */
+static enum fdit_status print_plans(struct fdit_cli *cli, const struct fdit_devices *devices,
+                                    const struct fdit_utility_options *o, struct fdit_eval_watch *watch)
+{
+    enum fdit_status status = FDIT_OK;
+    const struct fdit_drawing *d = o->drawing;
+    struct fdit_plan plan = { .in_process = !fdit_device_info(devices->list[0])->is_gpu };
+    if (d && d->plan) {
+        TRY(fdit_plan_add(cli->ctx, &plan, FDIT_PLAN_PROCESS, NULL, fdit_mem_resident(),
+                          "program, libraries, drivers"));
+        TRY(d->plan(cli->ctx, d->self, cli->memory, &plan));
+        fdit_cli_eval_print_plan(watch, &plan);
+    }
+    TRY(fdit_utility_plan(cli->ctx, devices, o, fdit_cli_eval_print_plan, watch));
+    TRY(watch->status);
+    fdit_cli_note(cli, "every classifier is trained in this, one after the other%s",
+                  d ? ", beside what draws (the plan above)" : "");
+out:
+    fdit_plan_fini(&plan);
+    return status;
+}
+
 enum fdit_status fdit_cli_eval_utility(struct fdit_cli *cli, struct fdit_eval_args *a,
                                        struct fdit_eval_watch *watch, struct fdit_eval_work *w, int n,
                                        char **operands)
@@ -275,6 +297,10 @@ enum fdit_status fdit_cli_eval_utility(struct fdit_cli *cli, struct fdit_eval_ar
         TRY(fdit_strf(cli->ctx, &how, "%s, base %s, delta %s, seed %" PRIu64, fdit_drawer_how(w->drawer),
                       a->drawn.base, a->drawn.delta ? a->drawn.delta : "none", a->drawn.seed));
         o.drawn_how = how;
+    }
+    if (cli->plan) {
+        TRY(print_plans(cli, &w->devices, &o, watch));
+        goto out;
     }
     TRY(fdit_utility_run(cli->ctx, &w->devices, &o, &hooks, r));
     fdit_cli_progress_end(cli);

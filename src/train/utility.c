@@ -421,6 +421,39 @@ out:
     return status;
 }
 
+enum fdit_status fdit_utility_plan(fdit_context *ctx, const struct fdit_devices *devices,
+                                   const struct fdit_utility_options *o,
+                                   void (*on_plan)(void *user, const struct fdit_plan *plan), void *user)
+{
+    enum fdit_status status = FDIT_OK;
+    struct fdit_train_options t = o->train;
+    const struct fdit_train_hooks hooks = { .user = user, .on_plan = on_plan };
+    struct fdit_train_summary summary;
+    char *data = NULL, *run = NULL, *index = NULL, *config = NULL;
+    TRY(fdit_path_join(ctx, o->out, fdit_utility_set_names[FDIT_UTILITY_REAL], &data));
+    TRY(fdit_path_join(ctx, data, "cache.fdc", &index));
+    TRY(fdit_strf(ctx, &run, "%s-1", data));
+    TRY(fdit_path_join(ctx, run, "config.json", &config));
+    t.out = run;
+    t.resume = fdit_is_file(config);
+    t.data = data;
+    if (!fdit_is_file(index)) {
+        t.data = o->real;
+        t.taxonomy = o->taxonomy;
+        t.ranks = o->ranks;
+        t.fit = o->fit;
+        t.workers = o->workers;
+    }
+    TRY(fdit_train_check(ctx, &t));
+    TRY(fdit_train_run(ctx, devices, &t, &hooks, true, &summary));
+out:
+    fdit_free(data);
+    fdit_free(run);
+    fdit_free(index);
+    fdit_free(config);
+    return status;
+}
+
 static enum fdit_status test(fdit_context *ctx, struct job *j, const char *data, const char *run,
                              double value[FDIT_UTILITY_MEASURES])
 {

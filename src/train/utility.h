@@ -57,6 +57,12 @@ struct fdit_utility_result {
 void fdit_utility_mean(const struct fdit_utility_result *r, enum fdit_utility_set set,
                        enum fdit_utility_measure m, double *mean, double *deviation);
 
+/* Tells what training a classifier takes at the most, and writes nothing: until its pictures are in OUT/real
+ * they are planned as they are, which takes more. on_plan is called for each device. */
+enum fdit_status fdit_utility_plan(fdit_context *ctx, const struct fdit_devices *devices,
+                                   const struct fdit_utility_options *o,
+                                   void (*on_plan)(void *user, const struct fdit_plan *plan), void *user);
+
 /* A test picture that is also one to train on, a class without generated pictures, classes that differ:
  * FDIT_ERROR_ARGUMENT. FDIT_INTERRUPTED: the same job goes on. */
 enum fdit_status fdit_utility_run(fdit_context *ctx, const struct fdit_devices *devices,
