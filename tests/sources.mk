@@ -253,7 +253,7 @@ tests_test_memory_SOURCES = tests/test_memory.c tests/data_fixture.c tests/data_
 tests_test_memory_LDADD = $(LDADD) $(PNG_LIBS) $(JPEG_LIBS)
 
 check_PROGRAMS += tests/test_class_table tests/test_class_map
-tests_test_class_map_SOURCES = tests/test_class_map.c
+tests_test_class_map_SOURCES = tests/test_class_map.c tests/model_fixture.c tests/model_fixture.h
 tests_test_class_table_SOURCES = tests/test_class_table.c
 
 check_PROGRAMS += tests/test_bench

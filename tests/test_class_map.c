@@ -4,9 +4,9 @@
 #include "core/mem.h"
 #include "device/backend.h"
 #include "devices.h"
-#include "harness.h"
 #include "model/init.h"
 #include "model/model.h"
+#include "model_fixture.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -170,6 +170,43 @@ START_TEST(test_identity)
 }
 END_TEST
 
+/* Gradients of map and table on every device and in 16 bits, beside ref's. */
+START_TEST(test_devices_agree)
+{
+    enum { MAP = D * WIDTH, ALL = MAP + D + ROWS * D };
+    const char *names[8];
+    const int n = test_all_devices(ctx, names);
+    float v[CLASSES * WIDTH], weights[BATCH * OUT], out[BATCH * OUT], wanted[ALL], got[ALL];
+    fill_vectors(v);
+    for (int i = 0; i < BATCH * OUT; i++)
+        weights[i] = (float)(i * 7919 % 101) / 50.0f - 1;
+    for (int k = -1; k < n; k++) {
+        dev = test_open_device(ctx, k < 0 ? "ref" : names[k], 2);
+        struct fdit_model *m = new_model(WIDTH, true);
+        const struct fdit_layer *map = &m->params.ends.class_map;
+        float *g = k < 0 ? wanted : got;
+        ck_assert_ok(ctx, fdit_model_set_class_vectors(ctx, m, v, in_order, CLASSES, false));
+        forward(m, out);
+        fdit_write(dev, m->doutput, weights, BATCH * OUT);
+        fdit_backward(m, BATCH, 0);
+        ck_assert_ok(ctx, fdit_read(ctx, dev, fdit_param_grad(m, map->weight), g, MAP));
+        ck_assert_ok(ctx, fdit_read(ctx, dev, fdit_param_grad(m, map->bias), g + MAP, D));
+        ck_assert_ok(ctx,
+                     fdit_read(ctx, dev, fdit_param_grad(m, m->params.ends.table), g + MAP + D, ROWS * D));
+        double error = 0, size = 0;
+        for (int i = 0; k >= 0 && i < ALL; i++) {
+            error += pow((double)got[i] - (double)wanted[i], 2);
+            size += pow((double)wanted[i], 2);
+        }
+        const double most = test_precision() == FDIT_F32 ? 1e-9 : 4e-3;
+        ck_assert_msg(error <= most * size, "%s: a normalised error of %g", names[k < 0 ? 0 : k],
+                      error / size);
+        fdit_model_free(m);
+        fdit_device_close(dev);
+    }
+}
+END_TEST
+
 /* What is measured is what was planned. */
 START_TEST(test_plan)
 {
@@ -203,6 +240,7 @@ int main(void)
         return EXIT_FAILURE;
     tcase_add_loop_test(tc, test_differences, 0, 2);
     tcase_add_test(tc, test_identity);
+    tcase_add_test(tc, test_devices_agree);
     tcase_add_test(tc, test_plan);
     suite_add_tcase(s, tc);
     int failed = test_run(s);

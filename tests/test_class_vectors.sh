@@ -133,6 +133,17 @@ for as in map map+row; do
     same "$as with shards" shards/delta.safetensors shards-part/delta.safetensors
     equal "$as with shards" "$(losses shards)" "$(losses mapped)"
 done
+# an adapter for PEFT has the rows, and no map
+good convert masks/lora:4/delta.safetensors mapped-peft --names peft
+says stderr 'mapped-peft: the class table has the rows that the map of class vectors gives, and the map itself is not'
+checks=$((checks + 1))
+! grep -aq class_map mapped-peft/adapter_model.safetensors || fail "PEFT's file has a map"
+good convert mapped-peft from-peft.safetensors --delta --base plain/delta.safetensors --quiet
+for delta in from-peft.safetensors masks/lora:4/delta.safetensors; do
+    good sample --base plain/delta.safetensors --delta "$delta" --classes '#0,#1' --guide none --sampler ddim --steps 3 \
+        --quiet --latents "peft-$(basename "$delta")"
+done
+same_numbers "to PEFT and back" peft-from-peft.safetensors peft-delta.safetensors
 draw="--sampler ddim --steps 3 --per-class 1 --quiet"
 good sample --base plain/delta.safetensors --delta mapped/delta.safetensors $draw --out drawn --latents x.safetensors
 good convert plain/delta.safetensors merged.safetensors --merge mapped/delta.safetensors --quiet

@@ -565,6 +565,7 @@ static enum fdit_status save_peft(fdit_context *ctx, struct job *j)
     struct fdit_st_writer *w = NULL;
     struct fdit_folder_lock lock = FDIT_FOLDER_UNLOCKED;
     char *config = NULL, *weights = NULL, **names = NULL;
+    bool mapped = false;
     int64_t shape[4];
     if (!j->report->delta || !j->config.adapter.rank)
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
@@ -580,6 +581,10 @@ static enum fdit_status save_peft(fdit_context *ctx, struct job *j)
     TRY(fdit_st_writer_meta(ctx, w, "format", "pt"));
     for (size_t i = 0; i < j->n_pieces; i++) {
         const struct fdit_param *p = j->pieces[i].p;
+        if (fdit_param_of_class_map(p->name)) { /* PEFT has no place for it; the table holds its rows */
+            mapped = true;
+            continue;
+        }
         shape_of(p, shape);
         TRY(fdit_peft_theirs(ctx, p->name, &names[i]));
         TRY(fdit_st_writer_fill(ctx, w, names[i], type_of(j, p), p->rank, shape, fill_part, &j->pieces[i]));
@@ -587,6 +592,12 @@ static enum fdit_status save_peft(fdit_context *ctx, struct job *j)
     j->report->bytes = fdit_st_writer_bytes(w);
     j->report->files = 1;
     TRY(fdit_st_writer_save(ctx, w, weights));
+    if (mapped)
+        fdit_log(
+            ctx, FDIT_LOG_WARNING,
+            "%s: the class table has the rows that the map of class vectors gives, and the map itself is not "
+            "in it: classes that were not trained cannot be drawn with it",
+            j->o->out);
 out:
     fdit_st_writer_free(w);
     for (size_t i = 0; names && i < j->n_pieces; i++)
