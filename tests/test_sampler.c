@@ -432,6 +432,51 @@ START_TEST(test_parse)
 }
 END_TEST
 
+/* Every row of the list: its name is read, it draws from the models that the list says, with its usual steps,
+ * and the messages offer those that do. */
+START_TEST(test_list)
+{
+#define ROW(ENUM, rule, name, setting, steps, of) { name, setting, steps, #of },
+    static const struct {
+        const char *name, *setting;
+        int steps;
+        const char *of;
+    } rows[] = { FDIT_SAMPLERS(ROW, ) };
+#undef ROW
+    static const enum fdit_objective_id objectives[] = { FDIT_OBJECTIVE_DDPM, FDIT_OBJECTIVE_FLOW_SIT,
+                                                         FDIT_OBJECTIVE_FLOW_REPA };
+    for (size_t k = 0; k < sizeof rows / sizeof *rows; k++) {
+        struct fdit_sampler_spec spec, with;
+        char word[40];
+        snprintf(word, sizeof word, "%s%s", rows[k].name, rows[k].setting);
+        ck_assert_ptr_nonnull(strstr(FDIT_SAMPLER_NAMES, word));
+        snprintf(word, sizeof word, "%s %d", rows[k].name, rows[k].steps);
+        ck_assert_ptr_nonnull(strstr(FDIT_SAMPLER_STEPS, word));
+        ck_assert_ok(ctx, fdit_sampler_parse(ctx, rows[k].name, &spec));
+        ck_assert_int_eq((int)spec.kind, (int)k);
+        ck_assert_int_eq(fdit_sampler_default_steps(spec.kind), rows[k].steps);
+        snprintf(word, sizeof word, "%s:1x", rows[k].name);
+        ck_assert_int_eq(fdit_sampler_parse(ctx, word, &with), FDIT_ERROR_ARGUMENT);
+        /* a name that takes nothing else is unknown with it; the others say what they take */
+        ck_assert((strstr(fdit_context_message(ctx), "unknown") != NULL) == (rows[k].setting[0] == '\0'));
+        for (size_t i = 0; i < sizeof objectives / sizeof *objectives; i++) {
+            struct fdit_sampler *s = NULL;
+            spec.objective = objectives[i];
+            const bool own = strcmp(rows[k].of, "BOTH") == 0 || (strcmp(rows[k].of, "DDPM") == 0) == (i == 0);
+            const enum fdit_status status = fdit_sampler_new(ctx, &spec, rows[k].steps, &s);
+            ck_assert_int_eq(status, own ? FDIT_OK : FDIT_ERROR_ARGUMENT);
+            if (!own)
+                ck_assert_ptr_nonnull(
+                    strstr(fdit_context_message(ctx), i == 0 ? "choose ddpm, ddim, dpm++ or unipc"
+                                                             : "choose euler, heun, sde or unipc"));
+            fdit_sampler_free(s);
+        }
+    }
+    ck_assert_int_eq(fdit_sampler_parse(ctx, "plms", &(struct fdit_sampler_spec){ 0 }), FDIT_ERROR_ARGUMENT);
+    ck_assert_ptr_nonnull(strstr(fdit_context_message(ctx), "choose one of " FDIT_SAMPLER_NAMES));
+}
+END_TEST
+
 START_TEST(test_guidance)
 {
     struct fdit_guidance g = FDIT_GUIDANCE_DEFAULT;
@@ -532,6 +577,7 @@ int main(void)
     tcase_add_test(details, test_short_memory);
     tcase_add_test(details, test_set_args);
     tcase_add_test(details, test_parse);
+    tcase_add_test(details, test_list);
     tcase_add_test(details, test_guidance);
     tcase_add_test(details, test_fixture_times);
     suite_add_tcase(suite, details);

@@ -26,84 +26,6 @@ static bool read_number(const char *text, double *out)
     return true;
 }
 
-static const char *const names[] = { "ddpm", "ddim", "dpm++", "euler", "heun", "sde", "unipc" };
-static const char *const lasts[] = { "mean", "euler", "tweedie", "none" };
-enum { N_NAMES = sizeof names / sizeof *names, N_LASTS = sizeof lasts / sizeof *lasts };
-
-/* The word among n, -1: it is none of them. */
-static int find_word(const char *word, const char *const *words, int n)
-{
-    for (int i = 0; i < n; i++)
-        if (strcmp(word, words[i]) == 0)
-            return i;
-    return -1;
-}
-
-enum fdit_status fdit_sampler_parse(fdit_context *ctx, const char *text, struct fdit_sampler_spec *out)
-{
-    enum fdit_status status = FDIT_OK;
-    struct fdit_sampler_spec spec = { .kind = FDIT_SAMPLER_DDPM };
-    int kind = find_word(text, names, N_NAMES);
-
-    if (strncmp(text, "ddim:", 5) == 0) {
-        kind = FDIT_SAMPLER_DDIM;
-        if (!read_number(text + 5, &spec.eta) || spec.eta < 0 || spec.eta > 1)
-            FAIL(ctx, FDIT_ERROR_ARGUMENT, "sampler \"%s\": eta must be a number from 0 to 1", text);
-    } else if (strncmp(text, "sde:", 4) == 0) {
-        int last = find_word(text + 4, lasts, N_LASTS);
-        kind = FDIT_SAMPLER_SDE;
-        if (last < 0)
-            FAIL(ctx, FDIT_ERROR_ARGUMENT,
-                 "sampler \"%s\": the last step must be one of mean, euler, tweedie or none", text);
-        spec.last = (enum fdit_sde_last)last;
-    } else if (strncmp(text, "unipc:", 6) == 0) {
-        kind = FDIT_SAMPLER_UNIPC;
-        if (!read_number(text + 6, &spec.shift) || spec.shift < 0.01 || spec.shift > 100)
-            FAIL(ctx, FDIT_ERROR_ARGUMENT, "sampler \"%s\": the shift must be a number from 0.01 to 100",
-                 text);
-    }
-    if (kind < 0)
-        FAIL(ctx, FDIT_ERROR_ARGUMENT,
-             "unknown sampler \"%s\"; choose ddpm, ddim, ddim:ETA, dpm++ or unipc, or of flow models euler, "
-             "heun, sde, sde:LAST, unipc or unipc:SHIFT",
-             text);
-    spec.kind = (enum fdit_sampler_kind)kind;
-    *out = spec;
-out:
-    return status;
-}
-
-void fdit_sampler_format(const struct fdit_sampler_spec *spec, char out[40])
-{
-    if (spec->kind == FDIT_SAMPLER_DDIM && spec->eta > 0)
-        snprintf(out, 40, "ddim:%.17g", spec->eta);
-    else if (spec->kind == FDIT_SAMPLER_SDE && spec->last != FDIT_SDE_MEAN)
-        snprintf(out, 40, "sde:%s", lasts[spec->last]);
-    else if (spec->kind == FDIT_SAMPLER_UNIPC && spec->shift > 0)
-        snprintf(out, 40, "unipc:%.17g", spec->shift);
-    else
-        snprintf(out, 40, "%s", names[spec->kind]);
-}
-
-enum fdit_sampler_kind fdit_sampler_usual(enum fdit_objective_id objective, enum fdit_sampler_kind of_ddpm)
-{
-    return objective == FDIT_OBJECTIVE_DDPM ? of_ddpm : FDIT_SAMPLER_EULER;
-}
-
-int fdit_sampler_default_steps(enum fdit_sampler_kind kind)
-{
-    switch (kind) {
-    case FDIT_SAMPLER_DDPM: return 250;
-    case FDIT_SAMPLER_DDIM: return 50;
-    case FDIT_SAMPLER_DPMPP: return 20;
-    case FDIT_SAMPLER_EULER: return 50;
-    case FDIT_SAMPLER_HEUN: return 25;
-    case FDIT_SAMPLER_SDE: return 250;
-    case FDIT_SAMPLER_UNIPC: return 20;
-    }
-    return 0;
-}
-
 /* x_{i-1} ~ N(c_x0 x0 + c_xt x, exp(logvar)); no noise at i = 0. */
 static void ddpm_step(const struct fdit_schedule *s, int i, struct fdit_sampler_coef *c)
 {
@@ -126,10 +48,11 @@ static void ddim_step(const struct fdit_schedule *s, int i, double eta, struct f
     c->to_z = i > 0 ? sigma : 0;
 }
 
-static enum fdit_status fill_chain(fdit_context *ctx, struct fdit_sampler *sampler)
+static enum fdit_status fill_chain(fdit_context *ctx, struct fdit_sampler *sampler, int steps)
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_schedule *s = NULL;
+    (void)steps;
 
     TRY(fdit_schedule_new(ctx, sampler->steps, &s));
     for (int k = 0; k < s->steps; k++) {
@@ -153,11 +76,11 @@ out:
 /* With alpha = sqrt(abar), sigma = sqrt(1 - abar), lambda = ln(alpha / sigma), h = lambda' -
  * lambda: x' = sigma'/sigma x - alpha' expm1(-h) (x0 + slope (x0 - old)), slope = h / (2 (lambda -
  * lambda_before)) in the inner steps, 0 in the first and the last. */
-static void fill_dpmpp(struct fdit_sampler *sampler)
+static enum fdit_status fill_dpmpp(fdit_context *ctx, struct fdit_sampler *sampler, int steps)
 {
-    const int steps = sampler->steps;
     const double part = (double)(T - 1) / steps;
     double abar[T], lambda_before = 0;
+    (void)ctx;
 
     fdit_schedule_abar(abar);
     for (int k = 0; k < steps; k++) {
@@ -183,6 +106,7 @@ static void fill_dpmpp(struct fdit_sampler *sampler)
         lambda_before = lambda;
     }
     sampler->needs_old = true;
+    return FDIT_OK;
 }
 
 /* ------------------------------------------------------------------ flow matching */
@@ -200,23 +124,25 @@ static struct fdit_sampler_coef *flow_pass(struct fdit_sampler *s, int k, double
     return c;
 }
 
-/* Passes of the network for so many steps as they were asked for. */
-static int passes_of(const struct fdit_sampler_spec *spec, int steps)
+static int parts_of(const struct fdit_sampler_spec *spec, int steps)
+{
+    return spec->objective == FDIT_OBJECTIVE_FLOW_SIT ? steps - 1 : steps;
+}
+
+static int heun_passes(const struct fdit_sampler_spec *spec, int steps)
 {
     const bool sit = spec->objective == FDIT_OBJECTIVE_FLOW_SIT;
-    const int parts = sit ? steps - 1 : steps;
-    if (spec->kind == FDIT_SAMPLER_HEUN)
-        return sit ? 2 * parts : 2 * parts - 1;
-    return spec->kind == FDIT_SAMPLER_EULER ? parts : steps;
+    return 2 * parts_of(spec, steps) - (sit ? 0 : 1);
 }
 
 /* Times as (n - k) / n in double, so that an interval's end of 0.7 is equal to the grid's. */
-static void fill_euler(struct fdit_sampler *s, int steps)
+static enum fdit_status fill_euler(fdit_context *ctx, struct fdit_sampler *s, int steps)
 {
     const double sign = fdit_objective_at(s->spec.objective)->velocity;
     const bool sit = s->spec.objective == FDIT_OBJECTIVE_FLOW_SIT, heun = s->spec.kind == FDIT_SAMPLER_HEUN;
-    const int n = sit ? steps - 1 : steps;
+    const int n = parts_of(&s->spec, steps);
     int pass = 0;
+    (void)ctx;
     for (int k = 0; k < n; k++) {
         const double u = (double)(n - k) / n, next = (double)(n - k - 1) / n, step = next - u;
         struct fdit_sampler_coef *c = flow_pass(s, pass++, u, u);
@@ -231,13 +157,15 @@ static void fill_euler(struct fdit_sampler *s, int steps)
         c->to_eps = 0.5 * step * sign;
     }
     s->needs_old = heun;
+    return FDIT_OK;
 }
 
 /* With the score -(x + (1-u) V)/u the drift V - u score is x + (2-u) V. */
-static void fill_sde(struct fdit_sampler *s)
+static enum fdit_status fill_sde(fdit_context *ctx, struct fdit_sampler *s, int steps)
 {
     const double sign = fdit_objective_at(s->spec.objective)->velocity, end = 0.04;
-    const int n = s->steps - 1;
+    const int n = steps - 1;
+    (void)ctx;
     for (int k = 0; k <= n; k++) {
         const double u = (n - k + end * k) / n, next = k < n ? (n - k - 1 + end * (k + 1)) / n : 0;
         const double step = next - u;
@@ -253,6 +181,7 @@ static void fill_sde(struct fdit_sampler *s)
             c->to_z = sqrt(-2 * u * step);
     }
     s->noise_steps = n;
+    return FDIT_OK;
 }
 
 /* ------------------------------------------------------------------ unipc */
@@ -309,11 +238,10 @@ static void unipc_correction(const struct grid_point *grid, int k, double to[3])
     to[2] = all * (c1 / r + slope);
 }
 
-static enum fdit_status fill_unipc(fdit_context *ctx, struct fdit_sampler *s)
+static enum fdit_status fill_unipc(fdit_context *ctx, struct fdit_sampler *s, int n)
 {
     enum fdit_status status = FDIT_OK;
     struct grid_point *grid = NULL;
-    const int n = s->steps;
     TRY(fdit_alloc(ctx, (size_t)n + 1, sizeof *grid, &grid));
     unipc_grid(s, grid);
     for (int k = 0; k < n; k++) {
@@ -337,27 +265,181 @@ out:
     return status;
 }
 
+/* ------------------------------------------------------------------ the table */
+
+static bool read_eta(const char *text, struct fdit_sampler_spec *out)
+{
+    return read_number(text, &out->eta) && out->eta >= 0 && out->eta <= 1;
+}
+
+static bool write_eta(const struct fdit_sampler_spec *spec, char out[32])
+{
+    snprintf(out, 32, "%.17g", spec->eta);
+    return spec->eta > 0;
+}
+
+static bool read_shift(const char *text, struct fdit_sampler_spec *out)
+{
+    return read_number(text, &out->shift) && out->shift >= 0.01 && out->shift <= 100;
+}
+
+static bool write_shift(const struct fdit_sampler_spec *spec, char out[32])
+{
+    snprintf(out, 32, "%.17g", spec->shift);
+    return spec->shift > 0;
+}
+
+static const char *const lasts[] = { "mean", "euler", "tweedie", "none" };
+enum { N_LASTS = sizeof lasts / sizeof *lasts };
+
+static bool read_last(const char *text, struct fdit_sampler_spec *out)
+{
+    for (int i = 0; i < N_LASTS; i++)
+        if (strcmp(text, lasts[i]) == 0) {
+            out->last = (enum fdit_sde_last)i;
+            return true;
+        }
+    return false;
+}
+
+static bool write_last(const struct fdit_sampler_spec *spec, char out[32])
+{
+    snprintf(out, 32, "%s", lasts[spec->last]);
+    return spec->last != FDIT_SDE_MEAN;
+}
+
+/* What a sampler computes: the numbers of s->coef, s->needs_old and the like, for so many steps. */
+struct rule {
+    enum fdit_status (*fill)(fdit_context *ctx, struct fdit_sampler *s, int steps);
+    int (*passes)(const struct fdit_sampler_spec *spec, int steps); /* of the network; NULL: one a step */
+    int fewest;                                                     /* steps */
+    bool solver;   /* whole times end at the picture, so there are T - 1 of them at most */
+    bool grid;     /* `steps` counts the parts of a grid, or of flow-sit its points, which are one more */
+    bool averages; /* a step takes the mean of two predictions */
+    bool draws;    /* each step but the last adds noise */
+    /* What may follow the name and a colon; `wants` says what it has to be. `write` is false where it is as
+     * if it were left out. */
+    bool (*read)(const char *text, struct fdit_sampler_spec *out);
+    bool (*write)(const struct fdit_sampler_spec *spec, char out[32]);
+    const char *wants;
+};
+static const struct rule ddpm_rule = { .fill = fill_chain, .fewest = 2 };
+static const struct rule ddim_rule = { .fill = fill_chain,
+                                       .fewest = 2,
+                                       .read = read_eta,
+                                       .write = write_eta,
+                                       .wants = "eta must be a number from 0 to 1" };
+static const struct rule dpmpp_rule = { .fill = fill_dpmpp, .fewest = 1, .solver = true };
+static const struct rule unipc_rule = { .fill = fill_unipc,
+                                        .fewest = 1,
+                                        .solver = true,
+                                        .read = read_shift,
+                                        .write = write_shift,
+                                        .wants = "the shift must be a number from 0.01 to 100" };
+static const struct rule euler_rule = { .fill = fill_euler, .passes = parts_of, .fewest = 1, .grid = true };
+static const struct rule heun_rule = {
+    .fill = fill_euler, .passes = heun_passes, .fewest = 1, .grid = true, .averages = true
+};
+static const struct rule sde_rule = { .fill = fill_sde,
+                                      .fewest = 2,
+                                      .draws = true,
+                                      .read = read_last,
+                                      .write = write_last,
+                                      .wants = "the last step must be one of mean, euler, tweedie or none" };
+
+enum { OF_DDPM = 1, OF_FLOW = 2, OF_BOTH = 3 };
+static const struct row {
+    const char *name;
+    int steps, of;
+    const struct rule *rule;
+} rows[] = {
+#define ROW(ENUM, rule, name, setting, steps, of) { name, steps, OF_##of, &rule##_rule },
+    FDIT_SAMPLERS(ROW, )
+};
+#undef ROW
+enum { N_ROWS = sizeof rows / sizeof *rows };
+
+enum fdit_status fdit_sampler_parse(fdit_context *ctx, const char *text, struct fdit_sampler_spec *out)
+{
+    enum fdit_status status = FDIT_OK;
+    const size_t n = strcspn(text, ":");
+    int kind = 0;
+    while (kind < N_ROWS && (strlen(rows[kind].name) != n || memcmp(rows[kind].name, text, n) != 0))
+        kind++;
+    if (kind == N_ROWS || (text[n] != '\0' && rows[kind].rule->read == NULL))
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "unknown sampler \"%s\"; choose one of " FDIT_SAMPLER_NAMES, text);
+    struct fdit_sampler_spec spec = { .kind = (enum fdit_sampler_kind)kind };
+    if (text[n] != '\0' && !rows[kind].rule->read(text + n + 1, &spec))
+        FAIL(ctx, FDIT_ERROR_ARGUMENT, "sampler \"%s\": %s", text, rows[kind].rule->wants);
+    *out = spec;
+out:
+    return status;
+}
+
+void fdit_sampler_format(const struct fdit_sampler_spec *spec, char out[40])
+{
+    const struct row *row = &rows[spec->kind];
+    char setting[32];
+    if (row->rule->write != NULL && row->rule->write(spec, setting))
+        snprintf(out, 40, "%.7s:%s", row->name, setting);
+    else
+        snprintf(out, 40, "%s", row->name);
+}
+
+enum fdit_sampler_kind fdit_sampler_usual(enum fdit_objective_id objective, enum fdit_sampler_kind of_ddpm)
+{
+    return objective == FDIT_OBJECTIVE_DDPM ? of_ddpm : FDIT_SAMPLER_EULER;
+}
+
+int fdit_sampler_default_steps(enum fdit_sampler_kind kind)
+{
+    return rows[kind].steps;
+}
+
+bool fdit_sampler_clamps(enum fdit_sampler_kind kind)
+{
+    return !rows[kind].rule->averages;
+}
+
+/* "ddpm, ddim, dpm++ or unipc": the samplers of an objective; `still`: without those that draw noise in every
+ * step. */
+static const char *list_of(enum fdit_objective_id objective, bool still, char out[160])
+{
+    const int of = objective == FDIT_OBJECTIVE_DDPM ? OF_DDPM : OF_FLOW;
+    const char *last = NULL;
+    size_t n = 0;
+    out[0] = '\0';
+    for (int i = 0; i < N_ROWS; i++) {
+        if (!(rows[i].of & of) || (still && rows[i].rule->draws))
+            continue;
+        if (last != NULL)
+            n += (size_t)snprintf(out + n, 160 - n, "%s%s", n > 0 ? ", " : "", last);
+        last = rows[i].name;
+    }
+    if (last != NULL)
+        snprintf(out + n, 160 - n, "%s%s", n > 0 ? " or " : "", last);
+    return out;
+}
+
 static enum fdit_status check_spec(fdit_context *ctx, const struct fdit_sampler_spec *spec, int steps)
 {
-    const bool unipc = spec->kind == FDIT_SAMPLER_UNIPC, ddpm = spec->objective == FDIT_OBJECTIVE_DDPM;
-    const bool flow = unipc ? !ddpm : spec->kind >= FDIT_SAMPLER_EULER;
-    const bool points = spec->kind == FDIT_SAMPLER_SDE || spec->objective == FDIT_OBJECTIVE_FLOW_SIT;
-    const bool solver = spec->kind == FDIT_SAMPLER_DPMPP || unipc;
-    const int fewest = solver || (flow && !points) ? 1 : 2;
-    const int most = solver && ddpm ? T - 1 : T;
-    char name[40];
+    const struct row *row = &rows[spec->kind];
+    const bool ddpm = spec->objective == FDIT_OBJECTIVE_DDPM;
+    const bool points = row->rule->grid && spec->objective == FDIT_OBJECTIVE_FLOW_SIT;
+    const int fewest = row->rule->fewest + (points ? 1 : 0), most = row->rule->solver && ddpm ? T - 1 : T;
+    char name[40], list[160];
     fdit_sampler_format(spec, name);
-    if (flow == ddpm)
+    if (!(row->of & (ddpm ? OF_DDPM : OF_FLOW)))
         return fdit_fail(
             ctx, FDIT_ERROR_ARGUMENT,
             "the sampler %s is of %s models, this one was trained with the objective %s; choose %s", name,
-            flow ? "flow" : "ddpm", fdit_objective_at(spec->objective)->name,
-            ddpm ? "ddpm, ddim, dpm++ or unipc" : "euler, heun, sde or unipc");
-    if (unipc && ddpm && spec->shift > 0)
-        return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
-                         "the sampler %s: times are shifted in flow models, "
-                         "this one is of the objective ddpm; choose unipc",
-                         name);
+            ddpm ? "flow" : "ddpm", fdit_objective_at(spec->objective)->name,
+            list_of(spec->objective, false, list));
+    if (ddpm && spec->shift > 0)
+        return fdit_fail(
+            ctx, FDIT_ERROR_ARGUMENT,
+            "the sampler %s: times are shifted in flow models, this one is of the objective %s; choose %s",
+            name, fdit_objective_at(spec->objective)->name, row->name);
     if (steps < fewest || steps > most)
         return fdit_fail(ctx, FDIT_ERROR_ARGUMENT, "%d steps with sampler %s; choose %d to %d", steps, name,
                          fewest, most);
@@ -368,23 +450,16 @@ enum fdit_status fdit_sampler_new(fdit_context *ctx, const struct fdit_sampler_s
                                   struct fdit_sampler **out)
 {
     enum fdit_status status = FDIT_OK;
+    const struct rule *rule = rows[spec->kind].rule;
     struct fdit_sampler *s = NULL;
 
     *out = NULL;
     TRY(check_spec(ctx, spec, steps));
     TRY(fdit_alloc(ctx, 1, sizeof *s, &s));
     s->spec = *spec;
-    s->steps = passes_of(spec, steps);
+    s->steps = rule->passes != NULL ? rule->passes(spec, steps) : steps;
     TRY(fdit_alloc(ctx, (size_t)s->steps, sizeof *s->coef, &s->coef));
-    switch (spec->kind) {
-    case FDIT_SAMPLER_DDPM:
-    case FDIT_SAMPLER_DDIM: TRY(fill_chain(ctx, s)); break;
-    case FDIT_SAMPLER_DPMPP: fill_dpmpp(s); break;
-    case FDIT_SAMPLER_EULER:
-    case FDIT_SAMPLER_HEUN: fill_euler(s, steps); break;
-    case FDIT_SAMPLER_SDE: fill_sde(s); break;
-    case FDIT_SAMPLER_UNIPC: TRY(fill_unipc(ctx, s)); break;
-    }
+    TRY(rule->fill(ctx, s, steps));
     *out = s;
     return FDIT_OK;
 out:
@@ -513,16 +588,17 @@ void fdit_zero_star(const float *cond, float *guide, size_t n)
 enum fdit_status fdit_guidance_check_rule(fdit_context *ctx, const struct fdit_guidance *g,
                                           const struct fdit_sampler_spec *spec)
 {
+    char list[160];
     if (g->rule == FDIT_GUIDANCE_PLAIN)
         return FDIT_OK;
     if (spec->objective == FDIT_OBJECTIVE_DDPM)
         return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
                          "guidance rule zero-star is of flow models, this one was trained with the objective "
                          "ddpm; leave it out");
-    if (spec->kind == FDIT_SAMPLER_SDE)
+    if (rows[spec->kind].rule->draws)
         return fdit_fail(
             ctx, FDIT_ERROR_ARGUMENT,
-            "guidance rule zero-star stands still in the first step, which the sampler sde cannot; "
-            "choose euler, heun or unipc");
+            "guidance rule zero-star stands still in the first step, which the sampler %s cannot; choose %s",
+            rows[spec->kind].name, list_of(spec->objective, true, list));
     return FDIT_OK;
 }

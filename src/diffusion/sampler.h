@@ -34,15 +34,21 @@
 #include "device/device.h"
 #include "diffusion/objective.h"
 
-enum fdit_sampler_kind {
-    FDIT_SAMPLER_DDPM,
-    FDIT_SAMPLER_DDIM,
-    FDIT_SAMPLER_DPMPP,
-    FDIT_SAMPLER_EULER,
-    FDIT_SAMPLER_HEUN,
-    FDIT_SAMPLER_SDE,
-    FDIT_SAMPLER_UNIPC,
-};
+/* The list of samplers, in the order of --help, with SEP between the rows:
+ * ROW(ENUM, rule, name, setting, usual steps, objectives)
+ * FDIT_SAMPLER_<ENUM> is its number, <rule>_rule in sampler.c what it computes, `setting` what may follow its
+ * name, `objectives` the models that it draws from: DDPM, FLOW or BOTH. */
+#define FDIT_SAMPLERS(ROW, SEP)                     \
+    ROW(DDPM, ddpm, "ddpm", "", 250, DDPM)          \
+    SEP ROW(DDIM, ddim, "ddim", "[:ETA]", 50, DDPM) \
+    SEP ROW(DPMPP, dpmpp, "dpm++", "", 20, DDPM)    \
+    SEP ROW(EULER, euler, "euler", "", 50, FLOW)    \
+    SEP ROW(HEUN, heun, "heun", "", 25, FLOW)       \
+    SEP ROW(SDE, sde, "sde", "[:LAST]", 250, FLOW)  \
+    SEP ROW(UNIPC, unipc, "unipc", "[:SHIFT]", 20, BOTH)
+
+#define FDIT_SAMPLER_NUMBER(ENUM, rule, name, setting, steps, of) FDIT_SAMPLER_##ENUM,
+enum fdit_sampler_kind { FDIT_SAMPLERS(FDIT_SAMPLER_NUMBER, ) };
 enum fdit_sde_last { FDIT_SDE_MEAN, FDIT_SDE_EULER, FDIT_SDE_TWEEDIE, FDIT_SDE_NONE };
 
 struct fdit_sampler_spec {
@@ -53,8 +59,23 @@ struct fdit_sampler_spec {
     enum fdit_objective_id objective; /* of the model: fdit_generator_set fills it in */
 };
 
-/* What --sampler takes. */
-#define FDIT_SAMPLER_NAMES "ddpm|ddim[:ETA]|dpm++|unipc[:SHIFT]|euler|heun|sde[:LAST]"
+/* What --sampler takes, "ddpm|ddim[:ETA]|...". */
+#define FDIT_SAMPLER_WORD(ENUM, rule, name, setting, steps, of) name setting
+#define FDIT_SAMPLER_NAMES FDIT_SAMPLERS(FDIT_SAMPLER_WORD, "|")
+/* For --help: "ddpm 250, ddim 50, ...", and those of one kind of objective: " ddpm, ddim, ... unipc," */
+#define FDIT_SAMPLER_STEPS_WORD(ENUM, rule, name, setting, steps, of) name " " #steps
+#define FDIT_SAMPLER_STEPS FDIT_SAMPLERS(FDIT_SAMPLER_STEPS_WORD, ", ")
+#define FDIT_DDPM_IF_DDPM(name) " " name ","
+#define FDIT_DDPM_IF_FLOW(name) ""
+#define FDIT_DDPM_IF_BOTH(name) " " name ","
+#define FDIT_FLOW_IF_DDPM(name) ""
+#define FDIT_FLOW_IF_FLOW(name) " " name ","
+#define FDIT_FLOW_IF_BOTH(name) " " name ","
+#define FDIT_SAMPLER_DDPM_WORD(ENUM, rule, name, setting, steps, of) FDIT_DDPM_IF_##of(name)
+#define FDIT_SAMPLER_FLOW_WORD(ENUM, rule, name, setting, steps, of) FDIT_FLOW_IF_##of(name)
+#define FDIT_SAMPLERS_OF_DDPM FDIT_SAMPLERS(FDIT_SAMPLER_DDPM_WORD, )
+#define FDIT_SAMPLERS_OF_FLOW FDIT_SAMPLERS(FDIT_SAMPLER_FLOW_WORD, )
+
 /* Reads those names, SHIFT being 0.01 to 100, LAST mean, euler, tweedie or none; FDIT_ERROR_ARGUMENT
  * otherwise. The objective becomes ddpm. */
 enum fdit_status fdit_sampler_parse(fdit_context *ctx, const char *text, struct fdit_sampler_spec *out);
@@ -62,8 +83,10 @@ enum fdit_status fdit_sampler_parse(fdit_context *ctx, const char *text, struct 
 void fdit_sampler_format(const struct fdit_sampler_spec *spec, char out[40]);
 /* The sampler of a model where none was asked for: `of_ddpm` where it is ddpm, else euler. */
 enum fdit_sampler_kind fdit_sampler_usual(enum fdit_objective_id objective, enum fdit_sampler_kind of_ddpm);
-/* ddpm 250, ddim 50, dpm++ and unipc 20, euler 50, heun 25, sde 250. */
-int fdit_sampler_default_steps(enum fdit_sampler_kind kind);
+int fdit_sampler_default_steps(enum fdit_sampler_kind kind); /* of the list */
+
+/* Whether x0 can be clamped in its passes: not in those of heun, which takes the mean of two predictions. */
+bool fdit_sampler_clamps(enum fdit_sampler_kind kind);
 
 /* One step in float64, in the letters of fdit_sampler_step_args. */
 struct fdit_sampler_coef {

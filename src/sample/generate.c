@@ -70,10 +70,15 @@ enum fdit_status fdit_generator_set(fdit_context *ctx, struct fdit_generator *g,
     struct fdit_sampler_spec spec = options->sampler;
     struct fdit_guidance guidance = options->guidance;
     spec.objective = g->model->config.objective;
-    if (spec.kind == FDIT_SAMPLER_HEUN && options->clip_x0)
-        FAIL(ctx, FDIT_ERROR_ARGUMENT,
-             "the sampler heun takes the mean of two predictions and cannot clamp them; leave out --clip-x0, "
-             "or choose euler or sde");
+    if (!fdit_sampler_clamps(spec.kind) && options->clip_x0) {
+        char name[40];
+        fdit_sampler_format(&spec, name);
+        FAIL(
+            ctx, FDIT_ERROR_ARGUMENT,
+            "the sampler %s takes the mean of two predictions and cannot clamp them; leave out --clip-x0, or "
+            "choose another sampler",
+            name);
+    }
     TRY(fdit_guidance_settle(ctx, &guidance, spec.objective));
     TRY(fdit_sampler_new(ctx, &spec, steps_of(options), &sampler));
     TRY(fdit_guidance_check_rule(ctx, &guidance, &spec));

@@ -217,9 +217,9 @@ const struct fdit_option fdit_sample_option_table[] = {
               "stands still in the first step" },
     { ROW(PARSE, "sampler", FDIT_SAMPLER_NAMES, sampler), PICTURE, .parse = parse_sampler,
       .format = format_sampler, .note = ": ddpm; euler for flow models",
-      .help = "the sampler; the last three, and a SHIFT of times, are of flow models" },
-    { ROW(INT, "steps", "N", steps), FDIT_RANGE(1, 1000), PICTURE,
-      .note = ": ddpm 250, ddim 50, dpm++ and unipc 20, euler 50, heun 25, sde 250",
+      .help = "for ddpm models" FDIT_SAMPLERS_OF_DDPM " for flow models" FDIT_SAMPLERS_OF_FLOW
+              " whose times SHIFT moves towards the noise (above 1) or the picture" },
+    { ROW(INT, "steps", "N", steps), FDIT_RANGE(1, 1000), PICTURE, .note = ": " FDIT_SAMPLER_STEPS,
       .help = "steps of the sampler" },
     { ROW(INT, "cache-interval", "N", reuse.interval), FDIT_RANGE(1, 1000), PICTURE, .kept = has_cache,
       .usual = "1",
@@ -280,7 +280,7 @@ enum fdit_status fdit_sample_settle(fdit_context *ctx, struct fdit_sample_option
     if (isnan(o->guidance.w))
         o->guidance.w = pixels ? 2 : 4;
     if (o->clip_x0 < 0)
-        o->clip_x0 = pixels && o->sampler.kind != FDIT_SAMPLER_HEUN;
+        o->clip_x0 = pixels && fdit_sampler_clamps(o->sampler.kind);
     return fdit_guidance_settle(ctx, &o->guidance, objective);
 }
 
