@@ -58,6 +58,20 @@ good eval --base run/delta.safetensors --per-class 3 --sampler ddim --steps 2 --
     --train "$how" --quiet
 says stdout "^generated  *9 "
 
+# broken pictures: refused by name, or left out everywhere
+cp -R train holes
+head -c 100 "$(ls -d train/A/mono/* | head -n 1)" >holes/A/mono/0-cut.png
+: >holes/B/mono/empty.png
+cp -R rest rest-holes
+head -c 200 "$(ls -d rest/A/hand/* | head -n 1)" >rest-holes/A/hand/zz-cut.png
+cp -R drawn drawn-holes
+head -c 90 "$(ls -d drawn/B%2Fmono/* | head -n 1)" >drawn-holes/B%2Fmono/0.png
+refused 'holes/,leave~out~such~pictures~with~--skip-bad' eval drawn-holes --utility holes rest-holes --out holed --seeds 1 --train "$how" --quiet
+good eval drawn-holes --utility holes rest-holes --out holed --seeds 1 --train "$how" --skip-bad
+says stderr '^4 broken pictures were left out$'
+good eval drawn --utility train rest --out whole --seeds 1 --train "$how" --quiet
+same "numbers without the broken pictures" whole/utility.tsv holed/utility.tsv
+
 refused 'is~also~one~to~train~on' eval drawn --utility train test --out other --train "$how"
 refused 'nowhere:~no~such' eval drawn --utility nowhere rest --out unmade --train "$how"
 rm -r drawn/A%2Fhand

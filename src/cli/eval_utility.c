@@ -65,9 +65,6 @@ static enum fdit_status settle(struct fdit_cli *cli, struct fdit_eval_args *a, s
     if (a->run || a->o.real || a->o.stats || a->o.no_classes || a->o.parts)
         FAIL(ctx, FDIT_ERROR_ARGUMENT,
              "--utility: --run, --real, --stats, --no-classes and --part are not for it; leave them out");
-    if (a->o.skip_bad)
-        FAIL(ctx, FDIT_ERROR_ARGUMENT,
-             "--utility: --skip-bad is not for it; make caches with encode --skip-bad and give those");
     *o = (struct fdit_utility_options){ .real = operands[n - 2],
                                         .generated = draw ? NULL : operands[0],
                                         .test = operands[n - 1],
@@ -75,6 +72,7 @@ static enum fdit_status settle(struct fdit_cli *cli, struct fdit_eval_args *a, s
                                         .taxonomy = a->o.taxonomy,
                                         .ranks = a->o.ranks,
                                         .fit = a->o.fit,
+                                        .skip_bad = a->o.skip_bad,
                                         .workers = a->o.workers,
                                         .seeds = a->seeds,
                                         .train = usual(cli, &w->devices) };
@@ -147,6 +145,8 @@ static void print_table(struct fdit_cli *cli, const struct fdit_utility_result *
                    "%zu test pictures of %zu classes; generated ones were added to %zu of them; mean and "
                    "deviation of %d seed%s\n",
                    r->test, r->classes, r->tail, r->seeds, r->seeds == 1 ? "" : "s");
+    if (r->skipped)
+        fdit_cli_note(cli, "%zu broken picture%s left out", r->skipped, r->skipped > 1 ? "s were" : " was");
 }
 
 static enum fdit_status print_json(struct fdit_cli *cli, const struct fdit_utility_result *r)
@@ -158,6 +158,8 @@ static enum fdit_status print_json(struct fdit_cli *cli, const struct fdit_utili
     fdit_json_put_int(&b, NULL, "classes", (int64_t)r->classes);
     fdit_json_put_int(&b, NULL, "tail_classes", (int64_t)r->tail);
     fdit_json_put_int(&b, NULL, "seeds", r->seeds);
+    if (r->skipped)
+        fdit_json_put_int(&b, NULL, "skipped", (int64_t)r->skipped);
     json_t *list = fdit_json_put_array(&b, NULL, "utility");
     for (int set = 0; set < FDIT_UTILITY_SETS; set++) {
         json_t *to = fdit_json_put_object(&b, list, NULL);

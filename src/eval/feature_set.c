@@ -522,6 +522,8 @@ static enum fdit_status take_batch(fdit_context *ctx, struct gather *g, const st
 {
     enum fdit_status status = FDIT_OK;
     struct fdit_feature_set *s = g->s;
+    if (g->o->on_batch)
+        TRY(g->o->on_batch(ctx, g->o->batch_user, b));
     size_t d = g->e->width, n = keep(g, b, at);
     bool wanted = g->kept || g->statistics;
     float *features = g->kept ? g->kept + g->taken * d : g->features;

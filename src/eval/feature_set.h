@@ -14,6 +14,7 @@
 #define FDIT_EVAL_FEATURE_SET_H
 
 #include "data/dataset.h"
+#include "data/loader.h"
 #include "eval/drawing.h"
 #include "eval/extractor.h"
 #include "eval/statistics.h"
@@ -95,6 +96,9 @@ struct fdit_gather_options {
     void (*on_begin)(void *user, const char *path, size_t total);
     void (*on_picture)(void *user, size_t done);
     void *user;
+    /* Before the network gets a batch: in its index bad pictures are FDIT_LOADER_BAD. NULL: not told. */
+    enum fdit_status (*on_batch)(fdit_context *ctx, void *batch_user, const struct fdit_batch *b);
+    void *batch_user;
 };
 /* Opens a data set, a cache of pixels or a drawing for the network, which need not be loaded yet: out->points
  * says how many pictures there are, and of how many features. Grey pictures for a network of colours, or the

@@ -53,6 +53,7 @@ struct recorder {
     int32_t *labels;
     uint8_t *pixels; /* of a picture */
     size_t at;
+    const struct fdit_batch *batch; /* the one that is recorded */
 };
 
 static size_t pixels_of(const struct fdit_extractor *e)
@@ -113,6 +114,13 @@ out:
     return status;
 }
 
+static enum fdit_status begin_batch(fdit_context *ctx, void *user, const struct fdit_batch *b)
+{
+    struct recorder *r = user;
+    r->batch = b;
+    return r->writer ? FDIT_OK : begin_cache(ctx, r); /* while the labels stand where the pictures do */
+}
+
 /* x is (v / 255 - 0.5) / 0.5 of bytes v. */
 static enum fdit_status record(fdit_context *ctx, void *self, const float *x, size_t n, float *features,
                                float *logits)
@@ -121,14 +129,13 @@ static enum fdit_status record(fdit_context *ctx, void *self, const float *x, si
     struct recorder *r = self;
     size_t item = pixels_of(&r->extractor);
     (void)logits;
-    if (!r->writer)
-        TRY(begin_cache(ctx, r));
     for (size_t i = 0; i < n; i++, r->at++) {
+        const bool bad = r->batch->index[i] == FDIT_LOADER_BAD;
         features[i] = 0;
         for (size_t k = 0; k < item; k++)
             r->pixels[k] = (uint8_t)lroundf((x[i * item + k] * 0.5f + 0.5f) * 255);
         if (r->at == fdit_cache_next(r->writer))
-            TRY(fdit_cache_put(ctx, r->writer, r->pixels));
+            TRY(fdit_cache_put(ctx, r->writer, bad ? NULL : r->pixels));
     }
 out:
     return status;
@@ -164,17 +171,21 @@ static enum fdit_status take_set(fdit_context *ctx, struct job *j, const char *p
                                              .fit = j->o->fit,
                                              .rules = j->o->rules,
                                              .workers = j->o->workers,
+                                             .skip_bad = j->o->skip_bad,
                                              .features = true,
                                              .drawing = drawing,
                                              .on_begin = j->hooks->on_begin,
                                              .on_picture = j->hooks->on_picture,
-                                             .user = j->hooks->user };
+                                             .user = j->hooks->user,
+                                             .on_batch = begin_batch,
+                                             .batch_user = &r };
     TRY(fdit_path_join(ctx, dir, "cache.fdc", &index));
     if (fdit_is_file(index))
         goto out;
     TRY(fdit_alloc(ctx, 1, pixels_of(&r.extractor), &r.pixels));
     TRY(fdit_feature_set_gather(ctx, NULL, &r.extractor, path, &how, &set));
     TRY(fdit_cache_end(ctx, r.writer, &bad));
+    j->r->skipped += bad;
 out:
     close_recorder(&r);
     fdit_feature_set_fini(&set);

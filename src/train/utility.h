@@ -24,6 +24,7 @@ struct fdit_utility_options {
     const char *taxonomy, *ranks;              /* file; NULL: the folders of the real pictures */
     enum fdit_fit fit;
     struct fdit_picture_rules rules;
+    bool skip_bad;                   /* broken pictures are left out; else they are an error */
     int workers, seeds;              /* classifiers of seeds 1 .. seeds for each set */
     struct fdit_train_options train; /* of the classifiers; data, out, seed and classifier are set here */
 };
@@ -50,6 +51,7 @@ extern const char *const fdit_utility_measure_names[FDIT_UTILITY_MEASURES]; /* "
 
 struct fdit_utility_result {
     size_t pictures[FDIT_UTILITY_SETS], test, classes, tail; /* tail: classes that get generated ones */
+    size_t skipped;                                          /* broken pictures, of sets that were made now */
     int seeds;
     double value[FDIT_UTILITY_SETS][FDIT_UTILITY_MOST_SEEDS][FDIT_UTILITY_MEASURES];
 };
