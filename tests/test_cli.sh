@@ -169,11 +169,11 @@ bad 2 "--out,folder" train --base $base --data $data --steps 2
 bad 2 "--base,--from-scratch" train --data $data --steps 2 --out area/new
 bad 2 "--model" train --from-scratch --tune full --data $data --steps 2 --out area/new
 bad 2 "--tune~full" train --from-scratch --model DiT-S/4 --data $data --steps 2 --out area/new
-bad 2 "--steps~0,from~1~to" train $tune --steps 0
-bad 2 "--steps~-3,from~1~to" train $tune --steps -3
+bad 2 "--steps~0,number~of~at~least~1" train $tune --steps 0
+bad 2 "--steps~-3,number~of~at~least~1" train $tune --steps -3
 bad 2 "--steps,--epochs,one~of" train $tune --epochs 2
 bad 2 "--batch~0,from~1~to~1048576" train $tune --batch 0
-bad 2 "--keep~-3,from~0~to~1000000000" train $tune --keep -3
+bad 2 "--keep~-3,number~of~at~least~0" train $tune --keep -3
 bad 2 "number~1~is,from~0~to~0.999999999" train $tune --betas 1,0.9
 bad 2 "--batch~5000,pictures,smaller~batch" train $tune --batch 5000
 bad 2 "--batch~20,--accumulate~30,pictures" train $tune --batch 20 --accumulate 30

@@ -394,7 +394,7 @@ START_TEST(test_train_set)
     ck_assert_int_eq(fdit_train_check(ctx, &o), FDIT_OK);
     ck_assert_int_eq(fdit_train_options_set(ctx, &o, "checkpoint-every", "0"), FDIT_OK);
     ck_assert(o.checkpoint_every == 0 && o.checkpoint_seconds == 0);
-    ck_fails(fdit_train_options_set(ctx, &o, "clip", "-1"), "--clip -1: give a number from 0 to");
+    ck_fails(fdit_train_options_set(ctx, &o, "clip", "-1"), "--clip -1: give a number of at least 0");
     ck_fails(fdit_train_options_set(ctx, &o, "ema", "1.5"),
              "--ema 1.5 is out of range; it must be from 0 to 1");
     ck_fails(fdit_train_options_set(ctx, &o, "tune", "lora:0"), "the rank must be 1 to the width");

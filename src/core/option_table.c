@@ -219,11 +219,24 @@ static bool has_range(const struct fdit_option *o)
     return o->least != 0 || o->most != 0;
 }
 
+/* "from 1 to 100"; "of at least 1" where the range ends only where numbers end, which helps nobody. */
+static const char *range_in_words(const struct fdit_option *o, double v, char out[96])
+{
+    static const double worth_telling = 1 << 20;
+    char low[32], high[32];
+    fdit_format_number(o->least, low);
+    if (v < o->least && o->most > worth_telling)
+        snprintf(out, 96, "of at least %s", low);
+    else
+        snprintf(out, 96, "from %s to %s", low, fdit_format_number(o->most, high));
+    return out;
+}
+
 /* Of what was typed. */
 static enum fdit_status check_typed(fdit_context *ctx, const struct fdit_option *o, const char *text,
                                     double v)
 {
-    char low[32], high[32];
+    char range[96];
     if (!has_range(o) || (v >= o->least && v <= o->most))
         return FDIT_OK;
     if (o->kind == FDIT_OPT_SIZE)
@@ -231,8 +244,8 @@ static enum fdit_status check_typed(fdit_context *ctx, const struct fdit_option 
             ctx, FDIT_ERROR_ARGUMENT,
             "--%s %s: nothing fits into that; give a size like 512M or 6G, or leave the option out", o->name,
             text);
-    return fdit_fail(ctx, FDIT_ERROR_ARGUMENT, "--%s %s: give a number from %s to %s", o->name, text,
-                     fdit_format_number(o->least, low), fdit_format_number(o->most, high));
+    return fdit_fail(ctx, FDIT_ERROR_ARGUMENT, "--%s %s: give a number %s", o->name, text,
+                     range_in_words(o, v, range));
 }
 
 /* The numbers of a row; 0: it has none. */
@@ -268,13 +281,13 @@ static enum fdit_status check_value(fdit_context *ctx, const struct fdit_option 
 {
     static const char *const places[] = { ": the first number", ": the second number" };
     double v[2];
-    char a[32], low[32], high[32];
+    char a[32], range[96];
     const int n = has_range(o) ? numbers_of(o, args, v) : 0;
     for (int i = 0; i < n; i++)
         if (!(v[i] >= o->least && v[i] <= o->most) && !not_given(o, v[i]))
-            return fdit_fail(ctx, FDIT_ERROR_ARGUMENT, "--%s%s %s is out of range; it must be from %s to %s",
-                             o->name, n > 1 ? places[i] : "", fdit_format_number(v[i], a),
-                             fdit_format_number(o->least, low), fdit_format_number(o->most, high));
+            return fdit_fail(ctx, FDIT_ERROR_ARGUMENT, "--%s%s %s is out of range; it must be %s", o->name,
+                             n > 1 ? places[i] : "", fdit_format_number(v[i], a),
+                             range_in_words(o, v[i], range));
     return FDIT_OK;
 }
 

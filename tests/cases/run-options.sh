@@ -6,7 +6,7 @@ ends 0 small_run --data d --steps 3 --out base
 tune="$FD train --base base/delta.safetensors --data d --batch 4 --threads 1 --device cpu --quiet --steps 2 --out no"
 for option in '--channels 1:--channels 1: base/delta.safetensors is made for 3' '--size 32:--size 32: .* is made for 16' \
     '--shift 2:--shift is of a classifier' '--old-classes keep:--old-classes are those of a delta' \
-    '--val-pictures -1:--val-pictures -1: give a number from' '--keep -1:--keep -1: give a number from'; do
+    '--val-pictures -1:--val-pictures -1: give a number of at least 0' '--keep -1:--keep -1: give a number of at least 0'; do
     ends 2 $tune ${option%%:*}
     says "train: ${option#*:}" && one_line
 done
@@ -70,7 +70,7 @@ says 'average would never move' && one_line
 cp -R base cut
 : >cut/config.json
 ends 1 "$FD" train --resume cut
-says 'cut/config.json: .*; correct it' && one_line
+says 'cut/config.json: is empty; the config.json of a run is needed' && one_line
 # what decides the result was edited in config.json: the checkpoint knows how it was made
 stale() { # stale SED-EXPRESSION OPTION WAS IS
     rm -rf run
