@@ -3,15 +3,16 @@
 # Ways to fine-tune, compared by `eval` on the built-in letters: the base as it is, FineDiffusion, BitFit and all
 # weights, drawn with and without guidance by the superclass, and FineDiffusion over guidance scales 1 to 6.
 #
-#   tools/demo-table.sh OUT [STEPS [PER_CLASS]]      (default: 100 steps of 32 pictures, 3 pictures a class)
+#   tools/demo-table.sh OUT [STEPS [PER_CLASS]]      (default: 1500 steps of 32 pictures, 3 pictures a class)
 #
 # OUT gets the runs, a report of each row, results.jsonl and sweep.svg, a chart of the guidance scales; rows that are
-# there are kept, so the same command goes on after an interruption. Prints two tables in Markdown.
+# there are kept and a run that was interrupted goes on, so the same command finishes what it began. Prints two tables in
+# Markdown.
 #   FINEDIFFUSION=program     which program (default: build/finediffusion of these sources)
 #   TRAIN='--precision bf16'  further options of train
 set -eu
 [ $# -ge 1 ] || { echo "usage: tools/demo-table.sh OUT [STEPS [PER_CLASS]]" >&2; exit 2; }
-out=$1 steps=${2:-100} per_class=${3:-3}
+out=$1 steps=${2:-1500} per_class=${3:-3}
 source=$(cd "$(dirname "$0")/.." && pwd)
 program=${FINEDIFFUSION:-$source/build/finediffusion} base=$source/data/base.safetensors
 mkdir -p "$out/reports"
@@ -21,7 +22,12 @@ done
 taxonomy=$source/data/letters/taxonomy.tsv
 
 tune() { # tune MASK RATE
-    [ -e "$out/$1/delta.safetensors" ] || "$program" train --base "$base" --data "$out/train" --taxonomy "$taxonomy" \
+    [ ! -e "$out/$1/delta.safetensors" ] || return 0
+    if [ -e "$out/$1/config.json" ]; then
+        "$program" train --resume "$out/$1"
+        return
+    fi
+    "$program" train --base "$base" --data "$out/train" --taxonomy "$taxonomy" \
         --ranks letter --tune "$1" --flip none --batch 32 --lr "$2" --lr-schedule linear --betas 0.9,0.99 --clip 1 \
         --warmup 50 --ema 0.995 --table-init names --steps "$steps" --preview-every 0 ${TRAIN:-} --out "$out/$1"
 }

@@ -2,10 +2,14 @@
 #include "eval/frechet.h"
 
 #include "core/mem.h"
+#include "core/phase.h"
 #include "eval/lapack.h"
 
 #include <float.h>
 #include <math.h>
+
+/* From so many features on it takes long enough to say what is done; error bars are of fewer (measure.c). */
+enum { SHOWN = 1024 };
 
 /* A covariance of n pictures has at most n - 1 dimensions that are not empty. */
 static size_t most_rank(uint64_t n, size_t d)
@@ -36,8 +40,9 @@ static void next_row(const double *covariance, const double *rows, size_t rank, 
 
 /* Rows that the covariance's root consists of: out [*rank, d] with out^T out = S, by Cholesky's method with
  * the largest variance first (Higham 1990, "Analysis of the Cholesky decomposition of a semi-definite
- * matrix"). Variances that are 0 but for rounding are left out. */
-static enum fdit_status factor(fdit_context *ctx, const struct fdit_moments *m, double **out, size_t *rank)
+ * matrix"). Variances that are 0 but for rounding are left out. `before`: rows of the phase that are done. */
+static enum fdit_status factor(fdit_context *ctx, const struct fdit_moments *m, size_t before, double **out,
+                               size_t *rank)
 {
     enum fdit_status status = FDIT_OK;
     const size_t d = m->d, most = most_rank(m->n, d);
@@ -59,6 +64,8 @@ static enum fdit_status factor(fdit_context *ctx, const struct fdit_moments *m, 
             break;
         if (fdit_stopped(ctx))
             FAIL(ctx, FDIT_INTERRUPTED, "stopped");
+        if (d >= SHOWN)
+            fdit_phase_at(ctx, before + *rank);
         double *row = *out + *rank * d;
         next_row(m->covariance, *out, *rank, p, d, left, row);
         for (size_t k = 0; k < d; k++)
@@ -124,6 +131,16 @@ out:
     return status;
 }
 
+static enum fdit_status factors(fdit_context *ctx, const struct fdit_moments *x, const struct fdit_moments *y,
+                                double *a[2], size_t rank[2])
+{
+    enum fdit_status status = FDIT_OK;
+    TRY(factor(ctx, x, 0, &a[0], &rank[0]));
+    TRY(factor(ctx, y, rank[0], &a[1], &rank[1]));
+out:
+    return status;
+}
+
 static bool equal(const double *a, const double *b, size_t n)
 {
     for (size_t i = 0; i < n; i++)
@@ -149,23 +166,33 @@ enum fdit_status fdit_frechet(fdit_context *ctx, const struct fdit_moments *x, c
                               double *out)
 {
     enum fdit_status status = FDIT_OK;
-    double *a = NULL, *b = NULL, root = 0, sum = 0;
-    size_t n, m, d = x->d;
+    double *a[2] = { NULL }, root = 0, sum = 0;
+    size_t rank[2], d = x->d;
+    const bool shown = d >= SHOWN;
     *out = 0;
     TRY(check_width(ctx, x->d, y->d));
     if (equal(x->mean, y->mean, d) && equal(x->covariance, y->covariance, d * d))
         goto out; /* 0 */
-    TRY(factor(ctx, x, &a, &n));
-    TRY(factor(ctx, y, &b, &m));
-    TRY(root_trace(ctx, a, n, b, m, d, &root));
+    if (shown)
+        fdit_phase_begin(ctx, most_rank(x->n, d) + most_rank(y->n, d), "roots of covariances");
+    status = factors(ctx, x, y, a, rank);
+    if (shown)
+        fdit_phase_end(ctx);
+    TRY(status);
+    if (shown)
+        fdit_phase_begin(ctx, 0, "singular values of a Frechet distance");
+    status = root_trace(ctx, a[0], rank[0], a[1], rank[1], d, &root);
+    if (shown)
+        fdit_phase_end(ctx);
+    TRY(status);
     for (size_t i = 0; i < d; i++) {
         double difference = x->mean[i] - y->mean[i];
         sum += difference * difference + x->covariance[i * d + i] + y->covariance[i * d + i];
     }
     *out = sum - 2 * root;
 out:
-    fdit_free(a);
-    fdit_free(b);
+    fdit_free(a[0]);
+    fdit_free(a[1]);
     return status;
 }
 
