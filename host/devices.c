@@ -252,13 +252,27 @@ static size_t match(const struct candidates *c, const char *spec, bool *meant, s
     return n;
 }
 
-static enum fdit_status find(fdit_context *ctx, const struct candidates *c, const char *spec, size_t *out)
+/* Of the entries that are meant [n] the one whose turn it is, from 1. */
+static size_t in_turn(const bool *meant, size_t matches, int turn)
+{
+    size_t left = (size_t)(turn - 1) % matches, i = 0;
+    while (!meant[i] || left-- > 0)
+        i++;
+    return i;
+}
+
+static enum fdit_status find(fdit_context *ctx, const struct candidates *c, const char *spec, int turn,
+                             size_t *out)
 {
     enum fdit_status status = FDIT_OK;
     char *what = NULL;
     bool *meant = NULL;
     TRY(fdit_alloc(ctx, c->n + 1, sizeof *meant, &meant));
     size_t matches = match(c, spec, meant, out);
+    if (matches > 1 && turn > 0) {
+        *out = in_turn(meant, matches, turn);
+        matches = 1;
+    }
     TRY(describe(ctx, c, matches ? meant : NULL, &what));
     if (matches == 0)
         FAIL(ctx, FDIT_ERROR_ARGUMENT, "device '%s' does not exist; there are: %s", spec, what);
@@ -362,23 +376,53 @@ out:
     return status;
 }
 
-/* The first GPU that opens and computes correctly. FDIT_ERROR_UNSUPPORTED when there is none. */
+static bool is_good_gpu(const struct fdit_device_entry *e)
+{
+    return e->info.is_gpu && e->usable;
+}
+
+/* The best GPU, number *out; with a turn, that of the cards of its kind whose turn it is: results agree to
+ * the bit among equal ones only. False: there is none. */
+static bool first_gpu(const struct candidates *c, int turn, bool *meant, size_t *out)
+{
+    const struct fdit_device_entry *best = NULL;
+    size_t matches = 0;
+    for (size_t i = 0; i < c->n; i++) {
+        const struct fdit_device_entry *e = &c->entries[i];
+        meant[i] = is_good_gpu(e) && (!best || (!strcmp(e->info.name, best->info.name) && e->same_as < 0));
+        if (!meant[i])
+            continue;
+        matches++;
+        best = best ? best : e;
+    }
+    if (best)
+        *out = turn > 0 ? in_turn(meant, matches, turn) : (size_t)(best - c->entries);
+    return best != NULL;
+}
+
+/* The first GPU that opens and computes correctly, from the best on. FDIT_ERROR_UNSUPPORTED: none does. */
 static enum fdit_status open_gpu(fdit_context *ctx, const struct candidates *c,
                                  const struct fdit_device_options *options, fdit_device **out)
 {
     enum fdit_status status = FDIT_OK;
     char *what = NULL;
-    for (size_t i = 0; i < c->n; i++) {
-        if (!c->entries[i].info.is_gpu || !c->entries[i].usable)
+    bool *meant = NULL;
+    size_t first = 0;
+    TRY(fdit_alloc(ctx, c->n + 1, sizeof *meant, &meant));
+    const size_t n = first_gpu(c, options->turn, meant, &first) ? c->n : 0;
+    for (size_t k = 0; k < n; k++) {
+        const size_t i = (first + k) % n;
+        if (!is_good_gpu(&c->entries[i]))
             continue;
         status = open_tried(ctx, c, i, options, out);
         if (status == FDIT_OK || status == FDIT_ERROR_MEMORY || status == FDIT_INTERRUPTED)
-            return status;
+            goto out;
         fdit_log(ctx, FDIT_LOG_WARNING, "%s", fdit_context_message(ctx));
     }
     TRY(describe(ctx, c, NULL, &what));
     FAIL(ctx, FDIT_ERROR_UNSUPPORTED, "no GPU can be used; use --device cpu; there are: %s", what);
 out:
+    fdit_free(meant);
     fdit_free(what);
     return status;
 }
@@ -408,7 +452,7 @@ static enum fdit_status open_one(fdit_context *ctx, struct candidates *all,
     if (!all->n)
         TRY(list_all(ctx, all, !spec));
     if (spec && strcasecmp(spec, "gpu") != 0) {
-        TRY(find(ctx, all, spec, &i));
+        TRY(find(ctx, all, spec, options->turn, &i));
         TRY(open_tried(ctx, all, i, options, out));
         return FDIT_OK;
     }
@@ -533,7 +577,7 @@ enum fdit_status fdit_devices_default(fdit_context *ctx, const struct fdit_devic
             if (i == n)
                 FAIL(ctx, FDIT_ERROR_UNSUPPORTED, "no GPU can be used");
         } else {
-            TRY(find(ctx, &c, name, &i));
+            TRY(find(ctx, &c, name, 0, &i));
         }
         is_default[i] = true;
     }

@@ -32,6 +32,11 @@ equal() {
     checks=$((checks + 1))
     [ "$2" = "$3" ] || fail "$1: '$2', not '$3'"
 }
+# messages FILE: how many lines it has, but for what says on a slow machine what is being done ("    bench: opening the
+# device, 0:03")
+messages() {
+    grep -vcE '^ +[a-z]+: .*, [0-9]+:[0-9][0-9]$' "$1"
+}
 # says FILE EXPRESSION
 says() {
     checks=$((checks + 1))

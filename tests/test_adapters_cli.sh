@@ -15,7 +15,7 @@ refused() { # refused WORDS ARGUMENT...: one line with every one of WORDS (~ is 
     "$program" "$@" >stdout 2>stderr
     code=$?
     [ $code = 1 ] || [ $code = 2 ] || fail "not refused: $*" "$(cat stderr)"
-    [ "$(wc -l <stderr)" -eq 1 ] || fail "not one line: $*" "$(cat stderr)"
+    [ "$(messages stderr)" -eq 1 ] || fail "not one line: $*" "$(cat stderr)"
     each_word "$words" stderr "$*"
 }
 differ() { # differ WHAT A B

@@ -13,7 +13,7 @@ bad() {
     "$program" bench "$@" >stdout 2>stderr
     got=$?
     [ $got = "$code" ] || fail "exit $got instead of $code: $*" "$(cat stderr)"
-    [ "$(wc -l <stderr)" -eq 1 ] && [ ! -s stdout ] || fail "not one line: $*" "$(cat stdout stderr)"
+    [ "$(messages stderr)" -eq 1 ] && [ ! -s stdout ] || fail "not one line: $*" "$(cat stdout stderr)"
     grep -q '^finediffusion: bench: ' stderr || fail "not 'finediffusion: bench: ...'" "$(cat stderr)"
     each_word "$words" stderr "$*"
 }

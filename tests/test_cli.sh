@@ -75,7 +75,7 @@ meant() { # meant WORDS ARGUMENT...
     expected=$1
     shift
     "$program" "$@" >stdout 2>stderr
-    [ $? = 2 ] && [ ! -s stdout ] && [ "$(wc -l <stderr)" = 1 ] || fail "not refused with one line: $*"
+    [ $? = 2 ] && [ ! -s stdout ] && [ "$(messages stderr)" -eq 1 ] || fail "not refused with one line: $*"
     says stderr "$expected"
 }
 meant "'trian' is not a command of this version; did you mean train?" trian
@@ -93,7 +93,7 @@ for word in --version -V version; do
 done
 checks=$((checks + 1))
 "$program" >stdout 2>stderr
-[ $? = 2 ] && [ ! -s stdout ] && [ "$(wc -l <stderr)" = 1 ] || fail "no command" "$(cat stderr)"
+[ $? = 2 ] && [ ! -s stdout ] && [ "$(messages stderr)" -eq 1 ] || fail "no command" "$(cat stderr)"
 for name in convert encode eval tune selftest frobnicate; do
     "$program" --help | grep -q "^  $name " && continue
     checks=$((checks + 1))
@@ -312,7 +312,7 @@ says stderr '^finediffusion: inspect: area/d: 1 of '
 # what was done before it stays, and the way on that is named works
 checks=$((checks + 1))
 "$program" train $dtune --steps 40 --batch 16 --quiet --out area/stopped 2>stderr
-[ $? = 1 ] && [ "$(wc -l <stderr)" -eq 1 ] || fail "train takes a broken picture" "$(cat stderr)"
+[ $? = 1 ] && [ "$(messages stderr)" -eq 1 ] || fail "train takes a broken picture" "$(cat stderr)"
 says stderr "$(basename "$broken").*--skip-bad"
 if [ -e area/stopped ]; then good train --resume area/stopped --skip-bad --steps 3; fi
 rm -rf area/stopped
@@ -336,7 +336,7 @@ limited 8 train $tune --out area/full --quiet >stdout 2>stderr
 code=$?
 if [ $code != 98 ]; then
     [ $code = 1 ] || fail "exit $code instead of 1 when a file cannot be written" "$(cat stderr)"
-    [ "$(wc -l <stderr)" -eq 1 ] || fail "not one line for a full disk" "$(cat stderr)"
+    [ "$(messages stderr)" -eq 1 ] || fail "not one line for a full disk" "$(cat stderr)"
     says stderr 'area/full'
     [ ! -e area/full/delta.safetensors ] || fail "a delta after a failed write"
     [ ! -e area/full ] || [ -z "$(find area/full -name '*.tmp*' -o -name '.*' -type f)" ] || fail "a temporary file is left"
@@ -348,7 +348,7 @@ if [ -c /dev/full ]; then
     for words in --help --version "help data" "inspect $base"; do
         checks=$((checks + 1))
         "$program" $words >/dev/full 2>stderr
-        [ $? = 1 ] && [ "$(wc -l <stderr)" -eq 1 ] || fail "$words >/dev/full" "$(cat stderr)"
+        [ $? = 1 ] && [ "$(messages stderr)" -eq 1 ] || fail "$words >/dev/full" "$(cat stderr)"
     done
 fi
 

@@ -75,6 +75,34 @@ START_TEST(devices_by_default)
 }
 END_TEST
 
+/* Processes of one host that are given one word for several devices: each its own, around in a ring. "e" is
+ * part of the names of the reference and of any processor's maker. */
+START_TEST(devices_in_turn)
+{
+    struct fdit_device_options o = { .spec = "e", .threads = 1 };
+    fdit_device *dev;
+    const char *message = NULL;
+    char *first = NULL;
+    int meant = 0;
+    if (fdit_devices_open_one(ctx, &o, &dev) == FDIT_ERROR_ARGUMENT)
+        message = strstr(fdit_context_message(ctx), "means ");
+    ck_assert_msg(message && sscanf(message, "means %d devices", &meant) == 1, "%s",
+                  fdit_context_message(ctx));
+    for (o.turn = 1; o.turn <= meant + 1; o.turn++) {
+        ck_assert_ok(ctx, fdit_devices_open_one(ctx, &o, &dev));
+        if (!first)
+            first = strdup(dev->info.spec);
+        ck_assert_int_eq(!strcmp(dev->info.spec, first), o.turn == 1 || o.turn == meant + 1);
+        fdit_device_close(dev);
+    }
+    o.spec = "ref"; /* a name that means one is everybody's */
+    ck_assert_ok(ctx, fdit_devices_open_one(ctx, &o, &dev));
+    ck_assert_str_eq(dev->info.spec, "ref");
+    fdit_device_close(dev);
+    free(first);
+}
+END_TEST
+
 /* The fastest precision is bf16 with AMX and with AMD's AVX-512-BF16, and f32 elsewhere. */
 START_TEST(fastest_precision)
 {
@@ -192,6 +220,7 @@ int main(void)
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, devices_by_name);
     tcase_add_test(tc, devices_by_default);
+    tcase_add_test(tc, devices_in_turn);
     tcase_add_test(tc, fastest_precision);
     tcase_add_test(tc, devices_listed);
     tcase_add_test(tc, sets_of_devices);

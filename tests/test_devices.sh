@@ -13,7 +13,7 @@ bad() {
     "$program" "$@" >stdout 2>stderr
     got=$?
     [ $got = "$code" ] || fail "exit $got instead of $code: $*" "$(cat stderr)"
-    [ "$(wc -l <stderr)" -eq 1 ] || fail "not one line: $*" "$(cat stderr)"
+    [ "$(messages stderr)" -eq 1 ] || fail "not one line: $*" "$(cat stderr)"
     each_word "$words" stderr "$*"
 }
 

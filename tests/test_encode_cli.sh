@@ -10,7 +10,7 @@ bad() { # bad CODE WORDS COMMAND...
     shift 2
     "$program" "$@" >stdout 2>stderr
     got=$?
-    [ $got = "$code" ] && grep -qFe "$words" stderr && [ "$(wc -l <stderr)" -eq 1 ] ||
+    [ $got = "$code" ] && grep -qFe "$words" stderr && [ "$(messages stderr)" -eq 1 ] ||
         fail "exit $got, not $code with '$words': $*" "$(cat stderr)"
 }
 

@@ -13,7 +13,7 @@ refused() { # refused EXPRESSION COMMAND...
     words=$1
     shift
     "$program" "$@" >stdout 2>stderr
-    [ $? = 1 ] && [ "$(wc -l <stderr)" -eq 1 ] || fail "not refused with one line: $*" "$(cat stderr)"
+    [ $? = 1 ] && [ "$(messages stderr)" -eq 1 ] || fail "not refused with one line: $*" "$(cat stderr)"
     grep -qe "$words" stderr || fail "no '$words' from: $*" "$(cat stderr)"
 }
 

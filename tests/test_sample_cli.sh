@@ -19,7 +19,7 @@ bad() {
     tree area >after
     message=$(cat stderr)
     [ $got = "$code" ] || fail "exit $got instead of $code: sample $*" "$message"
-    [ "$(wc -l <stderr)" -eq 1 ] || fail "not one line on stderr: sample $*" "$message"
+    [ "$(messages stderr)" -eq 1 ] || fail "not one line on stderr: sample $*" "$message"
     [ ! -s stdout ] || fail "something on stdout: sample $*" "$(cat stdout)"
     case $message in "finediffusion: sample: "*) ;; *) fail "who says that? sample $*" "$message" ;; esac
     while [ -n "$rest" ]; do

@@ -49,7 +49,7 @@ same "drawn again" guided/A%2Fmono/A%2Fmono-0.png again/A%2Fmono/A%2Fmono-0.png
 refused "step-3.safetensors,there~is~no~such~file,step-2.safetensors" \
     $draw --out new --guide delta:fine/snapshots/step-3.safetensors
 refused "nowhere/step-3.safetensors,nowhere~does~not~exist" $draw --out new --guide delta:nowhere/step-3.safetensors
-equal "one line" "$(wc -l <stderr | tr -d ' ')" 1
+equal "one line" "$(messages stderr)" 1
 
 # ------------------------------------------------------------------ averages of any length
 good train $scratch --steps 24 --out whole --snapshots 4 --ema-profiles

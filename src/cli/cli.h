@@ -71,6 +71,7 @@ struct fdit_cli {
     bool quiet, verbose, json, plan;
     const char *device;                /* as typed, NULL: not given */
     int threads;                       /* 0: all */
+    int device_turn;                   /* see fdit_device_options.turn */
     int precision;                     /* enum fdit_dtype, FDIT_CLI_AUTO or FDIT_CLI_NOT_GIVEN */
     enum fdit_dtype weights;           /* storage of frozen weights */
     size_t memory;                     /* 0: the device's */

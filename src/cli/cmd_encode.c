@@ -122,7 +122,7 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
     if (launch.size > 1 && !a->o.parts) { /* as by --part */
         a->o.part = launch.rank;
         a->o.parts = launch.size;
-        fdit_cli_rank(cli, launch.rank, NULL);
+        fdit_cli_deal(cli, &launch);
     }
     if (a->o.vae)
         TRY(fdit_cli_device(cli, &dev));

@@ -217,7 +217,7 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n, char **operand
     if (launch.size > 1 && a->o.shards == 1) { /* pictures are dealt out as by --shard */
         a->o.shard = launch.rank;
         a->o.shards = launch.size;
-        fdit_cli_rank(cli, launch.rank, NULL);
+        fdit_cli_deal(cli, &launch);
     }
     a->o.memory = cli->memory;
     a->o.storage = cli->weights;

@@ -40,6 +40,7 @@ enum fdit_status fdit_cli_devices(struct fdit_cli *cli, struct fdit_devices *out
              cli->threads, FDIT_POOL_MOST_MEMBERS);
     const struct fdit_device_options options = { .spec = cli->device,
                                                  .threads = cli->threads,
+                                                 .turn = cli->device_turn,
                                                  .fastest = fastest,
                                                  .precision = cli->precision < 0
                                                                   ? FDIT_F32

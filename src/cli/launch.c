@@ -21,19 +21,25 @@ struct fdit_launch fdit_launch_of_environment(void)
 {
     /* not SLURM_NTASKS, which the script of a job has as well */
     static const struct {
-        const char *rank, *size;
+        const char *rank, *size, *local, *local_size;
     } launchers[] = {
-        { "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE" },
-        { "PMI_RANK", "PMI_SIZE" },
-        { "PMIX_RANK", "SLURM_STEP_NUM_TASKS" },
-        { "SLURM_PROCID", "SLURM_STEP_NUM_TASKS" },
+        { "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK",
+          "OMPI_COMM_WORLD_LOCAL_SIZE" },
+        { "PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID", "MPI_LOCALNRANKS" },
+        { "PMIX_RANK", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID", NULL },
+        { "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID", NULL },
     };
     for (size_t i = 0; i < sizeof launchers / sizeof *launchers; i++) {
         int rank = number_of(launchers[i].rank, 0), size = number_of(launchers[i].size, 1);
+        const int here = number_of(launchers[i].local_size, 1);
         if (rank >= 0 && rank < size)
-            return (struct fdit_launch){ .rank = rank, .size = size, .by = launchers[i].rank };
+            return (struct fdit_launch){ .rank = rank,
+                                         .size = size,
+                                         .by = launchers[i].rank,
+                                         .local = number_of(launchers[i].local, 0),
+                                         .local_size = here < 0 ? 0 : here };
     }
-    return (struct fdit_launch){ .size = 1 };
+    return (struct fdit_launch){ .size = 1, .local = -1 };
 }
 
 /* ------------------------------------------------------------------ joining and leaving */
@@ -52,16 +58,23 @@ void fdit_cli_rank(struct fdit_cli *cli, int rank, const char *host)
 }
 
 /* Where the launcher has bound this process to some processors they are its own. */
-static void share_processors(struct fdit_cli *cli, const struct fdit_ranks *r)
+static void share_host(struct fdit_cli *cli, int local, int local_size)
 {
     cpu_set_t set;
     long online = sysconf(_SC_NPROCESSORS_ONLN);
-    if (cli->threads || r->local_size < 2 || sched_getaffinity(0, sizeof set, &set) != 0)
+    cli->device_turn = local + 1;
+    if (cli->threads || local_size < 2 || sched_getaffinity(0, sizeof set, &set) != 0)
         return;
     int mine = CPU_COUNT(&set);
     if (mine < online)
         return;
-    cli->threads = mine / r->local_size > 0 ? mine / r->local_size : 1;
+    cli->threads = mine / local_size > 0 ? mine / local_size : 1;
+}
+
+void fdit_cli_deal(struct fdit_cli *cli, const struct fdit_launch *launch)
+{
+    fdit_cli_rank(cli, launch->rank, NULL);
+    share_host(cli, launch->local, launch->local_size);
 }
 
 enum fdit_status fdit_cli_ranks_open(struct fdit_cli *cli, double timeout, volatile sig_atomic_t *asked,
@@ -85,7 +98,7 @@ enum fdit_status fdit_cli_ranks_open(struct fdit_cli *cli, double timeout, volat
     TRY(fdit_ranks_open(cli->ctx, cli->command, launch.rank, timeout, out));
     cli->mute = false;
     fdit_cli_rank(cli, (*out)->rank, (*out)->host);
-    share_processors(cli, *out);
+    share_host(cli, (*out)->local, (*out)->local_size);
     fdit_signals_note(asked);
 out:
     return status;

@@ -725,13 +725,15 @@ void fdit_case_lion(struct fdit_probe *p, const struct fdit_case_on *on, int var
     fdit_probe_inout(p, AT(lion, p), "p", z.x);
     struct fdit_probe_slot *g = fdit_probe_in(p, AT(lion, g), "g", z.x);
     struct fdit_probe_slot *m = fdit_probe_inout(p, AT(lion, m), "m", z.x);
-    for (size_t i = 0; i < z.x; i++) {
+    for (size_t i = 0; g->data && m->data && i < z.x; i++) {
         float *gi = (float *)g->data + i, mi = ((const float *)m->data)[i];
         if (fabsf(0.9f * mi + 0.05f * *gi) < 1e-3f)
             *gi += mi < 0 ? -1.0f : 1.0f;
     }
     optional(fdit_probe_inout(p, AT(lion, ema), "ema", z.x));
-    *(float *)optional(fdit_probe_in(p, AT(lion, scale), "scale", 1))->data = 0.5f;
+    struct fdit_probe_slot *scale = optional(fdit_probe_in(p, AT(lion, scale), "scale", 1));
+    if (scale->data)
+        scale->data[0] = 0.5f;
 }
 
 void fdit_case_sum_squares(struct fdit_probe *p, const struct fdit_case_on *on, int variant)

@@ -519,8 +519,11 @@ struct fdit_device_peak {
 };
 
 struct fdit_device_options {
-    const char *spec;          /* "cpu", "ref", "opencl:0:1", ...: what the user typed */
-    int threads;               /* 0: all */
+    const char *spec; /* "cpu", "ref", "opencl:0:1", ...: what the user typed */
+    int threads;      /* 0: all */
+    /* From 1: this process is one of several of a host, and each takes another of the devices that spec
+     * means, around in a ring. 0: spec must mean one; the default and "gpu" are the best. */
+    int turn;
     enum fdit_dtype precision; /* of the matrix products' operands: FDIT_F32 (0), FDIT_BF16, ... */
     bool fastest; /* instead: the fastest that training can use; fdit_device_precision says which */
 };
