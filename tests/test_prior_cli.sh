@@ -66,7 +66,10 @@ refused "--prior-classes,--prior~DATA" train $run --base base/delta.safetensors 
 refused "--prior,--prior-per-class" train $prior --prior old --out new
 refused "--prior-classes:,unknown" train $prior --prior-classes unknown --out new
 refused "A/hand,base/delta.safetensors,does~not~know" train $run --base base/delta.safetensors --prior data --steps 1 --out new
-refused "none-there" train $run --base base/delta.safetensors --prior none-there --steps 1 --out new
+mkdir -p torn/A%2Fserif && echo x >torn/A%2Fserif/x.png
+refused "torn/A%2Fserif/x.png" train $run --base base/delta.safetensors --prior torn --steps 1 --out new
+refused "--prior:,stdout,data~set" train $run --base base/delta.safetensors --prior stdout --steps 1 --out new
+refused "--prior:,none-there" train $run --base base/delta.safetensors --prior none-there --steps 1 --out new
 refused "--prior,--from-scratch" train $run --from-scratch --tune full --model 32,2,2,4 --size 24 --channels 1 --prior old \
     --steps 1 --out new
 rm -rf new

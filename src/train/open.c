@@ -351,7 +351,9 @@ enum fdit_status fdit_run_open_prior(fdit_context *ctx, struct run *r, bool plan
              "--prior %s: the model works on latents (%d channels); give --vae FILE to encode its pictures, "
              "or a cache made by 'finediffusion encode'",
              p->path, r->config.channels);
-    TRY(open_one(ctx, r, p->path, NULL, false, &p->data));
+    status = open_one(ctx, r, p->path, NULL, false, &p->data);
+    if (status != FDIT_OK)
+        TRY(fdit_fail_prefix(ctx, status, "--prior"));
     p->tax = fdit_train_source_taxonomy(p->data);
     p->pictures = fdit_train_source_size(p->data);
     p->classes = (size_t)fdit_taxonomy_n_classes(p->tax);
