@@ -172,7 +172,7 @@ tests_test_checkpoint_SOURCES = tests/test_checkpoint.c
 # Opt-in programs against PyTorch; tests/peers/README.md.
 EXTRA_DIST += tests/peers/README.md tests/peers/make_checkpoints.py tests/peers/torch_dit.py \
 	tests/peers/torch_sampling.py tests/peers/compare_checkpoints.py tests/peers/compare_sampling.py \
-	tests/peers/time_loading.py tests/peers/vit_features.py tests/peers/inception_speed.py tests/peers/eval_packages.py
+	tests/peers/time_loading.py tests/peers/peft_adapter.py tests/peers/vit_features.py tests/peers/inception_speed.py tests/peers/eval_packages.py
 
 check_PROGRAMS += tests/test_runtimes
 tests_test_runtimes_SOURCES = tests/test_runtimes.c

@@ -11,6 +11,21 @@ MASKS = {
 }
 
 
+ADAPTERS = ("lora", "rslora", "difffit", "difffit-linear")
+
+
+def mask_of(text):
+    """A mask as `train --tune` takes it: words with "+" between, those of an adapter with its rank behind ":";
+    the class table is trained with every one. None: not a mask."""
+    words = text.split("+")
+    if any(w.split(":")[0] not in ADAPTERS and w not in MASKS for w in words):
+        return None
+    rules = [MASKS[w] for w in words if w in MASKS]
+    if any(w.startswith("difffit") for w in words):
+        rules.append(MASKS["finediffusion"])
+    return lambda n: "embedding_table" in n or "lora_" in n or "gamma" in n or any(r(n) for r in rules)
+
+
 class Problem:
     """train [MASK] MODEL bN [size=S] [channels=C] [classes=N], or sample ..."""
 
@@ -22,7 +37,7 @@ class Problem:
         if self.kind not in ("train", "sample"):
             raise SystemExit(f"'{self.text}': only train and sample are measured here")
         for word in words:
-            if word in MASKS and self.kind == "train":
+            if mask_of(word) and self.kind == "train":
                 self.mask = word
             elif word.startswith("DiT-"):
                 name, self.patch = word[4:].split("/")

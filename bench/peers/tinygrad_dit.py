@@ -99,6 +99,8 @@ def schedule(t):
 
 
 def make_train(p, model, rng):
+    if p.mask not in MASKS:
+        raise SystemExit(f"'{p.text}': adapters are not measured here")
     trained = [q.is_param_() for name, q in nn.state.get_state_dict(model).items() if MASKS[p.mask](name)]
     ema = [q.detach().clone().contiguous().realize() for q in trained]
     adam = nn.optim.AdamW(trained, lr=1e-4, weight_decay=0.0)

@@ -11,7 +11,7 @@ class table, biases and norms, or what another mask says. Frozen matrices take n
 runs both branches as one doubled batch, guides three of four channels, and updates the picture. Nothing
 here is slowed down on purpose: attention is scaled_dot_product_attention, the optimiser the fused or
 foreach one, the EMA one foreach call. The output has the fields of `finediffusion bench --json`, so that
-`finediffusion bench --compare` shows both. Needs PyTorch 2."""
+`finediffusion bench --compare` shows both. Needs PyTorch 2; LoRA is that of PEFT."""
 import math
 import time
 
@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import report
-from problem import MASKS, Problem
+from problem import Problem, mask_of
 
 # ------------------------------------------------------------------------------------------- the model
 
@@ -117,6 +117,37 @@ def randomise(model):
             nn.init.normal_(p, 0.0, p[0].numel() ** -0.5)
 
 
+class Scaled(nn.Linear):
+    """A layer whose result is multiplied by a trained vector (DiffFit)."""
+
+    def __init__(self, plain):
+        super().__init__(plain.in_features, plain.out_features)
+        self.load_state_dict(plain.state_dict())
+        self.gamma = nn.Parameter(torch.ones(plain.out_features))
+
+    def forward(self, x):
+        return self.gamma * super().forward(x)
+
+
+def adapt(p, model):
+    """The adapter of the problem's mask: LoRA by the library PEFT, DiffFit by vectors beside the layers (gamma on
+    the results of proj and fc2 is gamma on the branches)."""
+    for word in p.mask.split("+"):
+        kind, *numbers = word.split(":")
+        if kind in ("lora", "rslora"):
+            from peft import LoraConfig, inject_adapter_in_model
+            rank = int(numbers[0])
+            alpha = float(numbers[1]) if len(numbers) > 1 else rank
+            inject_adapter_in_model(
+                LoraConfig(r=rank, lora_alpha=alpha, use_rslora=kind == "rslora",
+                           target_modules=["attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2"]), model)
+        elif kind.startswith("difffit"):
+            for block in model.blocks:
+                block.attn.proj, block.mlp.fc2 = Scaled(block.attn.proj), Scaled(block.mlp.fc2)
+                if kind == "difffit-linear":
+                    block.attn.qkv, block.mlp.fc1 = Scaled(block.attn.qkv), Scaled(block.mlp.fc1)
+
+
 # --------------------------------------------------------------------------------------- noise process
 
 class Schedule:
@@ -153,7 +184,7 @@ def autocast(args):
 def make_train(p, model, args):
     trained = []
     for name, q in model.named_parameters():
-        q.requires_grad_(MASKS[p.mask](name))
+        q.requires_grad_(mask_of(p.mask)(name))
         if q.requires_grad:
             trained.append(q)
     ema = [q.detach().clone() for q in trained]
@@ -207,6 +238,7 @@ def measure(text, args):
     torch.manual_seed(1)
     model = DiT(p)
     randomise(model)
+    adapt(p, model)
     step = (make_train if p.kind == "train" else make_sample)(p, model, args)
     began = time.perf_counter()
     step()
