@@ -110,11 +110,8 @@ enum fdit_status fdit_taxonomy_superclass(fdit_context *ctx, const struct fdit_t
 /* Several ranks: `all` or "A,B". *out from fdit_alloc, *n of them, none twice. */
 enum fdit_status fdit_taxonomy_ranks(fdit_context *ctx, const struct fdit_taxonomy *tax, const char *list,
                                      int32_t **out, size_t *n);
-/* One class: an exact name wins; then `#5` (always an id), then a number as an id. Unknown:
- * FDIT_ERROR_ARGUMENT with the closest names. */
-enum fdit_status fdit_taxonomy_class(fdit_context *ctx, const struct fdit_taxonomy *tax, const char *name,
-                                     int32_t *id);
-/* Classes: `all`, `RANK=GROUP`, a class as above, several of these with commas between, or `@file`
+/* Classes: `all`, `RANK=GROUP`, a class (an exact name wins; then `#5`, always an id, then a number as an id;
+ * unknown: FDIT_ERROR_ARGUMENT with the closest names), several of these with commas between, or `@file`
  * with one of these per line (blank lines are skipped). Names that hold commas are recognised.
  * Order of request; a class that is asked for again is not repeated. *ids from fdit_alloc, *n >= 1.
  */

@@ -206,12 +206,6 @@ out:
     return status;
 }
 
-enum fdit_status fdit_taxonomy_class(fdit_context *ctx, const struct fdit_taxonomy *tax, const char *name,
-                                     int32_t *id)
-{
-    return one_class(ctx, tax, name, strlen(name), id);
-}
-
 struct selection {
     fdit_context *ctx;
     const struct fdit_taxonomy *tax;
@@ -462,7 +456,7 @@ static enum fdit_status take_count(struct selection *sel, const struct fdit_rows
     enum fdit_status status = FDIT_OK;
     struct fdit_field name;
     int64_t count = 0;
-    int32_t id;
+    int32_t id = 0;
     if (!class_and_count(rows, &name, &count)) {
         bool header = first && rows->n >= 2 &&
                       find_class(sel->tax, rows->fields[0].s, rows->fields[0].len) == FDIT_NAMES_NONE;

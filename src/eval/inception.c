@@ -421,11 +421,6 @@ size_t fdit_inception_spatial(const struct fdit_inception *self)
     return (size_t)height * (size_t)width * FDIT_INCEPTION_SPATIAL;
 }
 
-double fdit_inception_flops(const struct fdit_inception *self)
-{
-    return fdit_net_flops(self->net, 0);
-}
-
 /* Of the n pictures of the last run. */
 static enum fdit_status read_spatial(fdit_context *ctx, struct fdit_inception *self, size_t n, float *to)
 {

@@ -33,7 +33,6 @@ uint64_t fdit_inception_hash(const struct fdit_inception *net);    /* of its fol
 /* Adds what it takes to `plan`. */
 enum fdit_status fdit_inception_plan(fdit_context *ctx, const struct fdit_inception *net,
                                      struct fdit_plan *plan);
-double fdit_inception_flops(const struct fdit_inception *net); /* of a picture */
 /* Of n pictures x [n, 3, 299, 299], about -1..1. Each may be NULL:
  *   features [n, width]     the mean of the last pictures
  *   logits [n, classes]     without the bias of the last layer, as the Inception score takes them

@@ -667,15 +667,6 @@ bool fdit_pt_text(const struct fdit_pt *pt, const char *name, char *out, size_t 
     return true;
 }
 
-bool fdit_pt_int(const struct fdit_pt *pt, const char *name, int64_t *out)
-{
-    const struct fdit_pt_value *v = value_at(pt, name);
-    if (!v || v->kind != FDIT_PT_INT)
-        return false;
-    *out = v->i;
-    return true;
-}
-
 bool fdit_pt_unknown(const struct fdit_pt *pt, char *out, size_t size)
 {
     return fdit_pt_pickle_unknown(pt->pickle, out, size);

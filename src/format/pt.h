@@ -34,8 +34,6 @@ const struct fdit_st_tensor *fdit_pt_at(const struct fdit_pt *pt, size_t i);
 const struct fdit_st_tensor *fdit_pt_find(const struct fdit_pt *pt, const char *name);
 /* The text at a path of keys such as "args/model"; false: none, or longer than the `size` bytes. */
 bool fdit_pt_text(const struct fdit_pt *pt, const char *name, char *out, size_t size);
-/* The whole number there. */
-bool fdit_pt_int(const struct fdit_pt *pt, const char *name, int64_t *out);
 /* The first Python object in the file whose class is not known here, "omegaconf.DictConfig"; false:
  * none. Nothing of it was executed, and no tensor inside it is among those above. */
 bool fdit_pt_unknown(const struct fdit_pt *pt, char *out, size_t size);

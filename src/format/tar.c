@@ -548,7 +548,6 @@ static enum fdit_status use_header(fdit_context *ctx, struct fdit_tar_stream *s,
             TRY(cut_off(ctx, s));
         s->left = size;
         s->padding = padding_of(size);
-        s->in_member = true;
         *found = true;
         return FDIT_OK;
     }
@@ -840,11 +839,6 @@ bool fdit_tar_find(const struct fdit_tar *t, const char *name, size_t *i)
         return false;
     *i = t->by_name[lo - 1];
     return true;
-}
-
-size_t fdit_tar_skipped(const struct fdit_tar *t)
-{
-    return t->stream->links + t->stream->special;
 }
 
 size_t fdit_tar_memory(const struct fdit_tar *t)

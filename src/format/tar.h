@@ -56,8 +56,7 @@ const struct fdit_tar_member *fdit_tar_at(const struct fdit_tar *t, size_t i);
 const uint8_t *fdit_tar_data(const struct fdit_tar *t, size_t i); /* its `size` bytes */
 /* The last member of that name: true and its index. */
 bool fdit_tar_find(const struct fdit_tar *t, const char *name, size_t *i);
-size_t fdit_tar_skipped(const struct fdit_tar *t); /* links, pipes and devices */
-size_t fdit_tar_memory(const struct fdit_tar *t);  /* bytes of unpacked contents, 0 if mapped */
+size_t fdit_tar_memory(const struct fdit_tar *t); /* bytes of unpacked contents, 0 if mapped */
 
 /* ---- Writing .tar ---- */
 

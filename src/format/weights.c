@@ -414,11 +414,6 @@ bool fdit_weights_text(const struct fdit_weights *w, const char *name, char *out
     return w->n_pts == 1 && fdit_pt_text(w->pts[0], name, out, size);
 }
 
-bool fdit_weights_int(const struct fdit_weights *w, const char *name, int64_t *out)
-{
-    return w->n_pts == 1 && fdit_pt_int(w->pts[0], name, out);
-}
-
 bool fdit_weights_unknown(const struct fdit_weights *w, char *out, size_t size)
 {
     for (size_t i = 0; i < w->n_pts; i++)

@@ -48,7 +48,6 @@ const struct fdit_st_tensor *fdit_weights_find(const struct fdit_weights *w,
 const char *fdit_weights_meta(const struct fdit_weights *w, const char *key);
 /* The text at a path of keys of a torch file; see fdit_pt_text. */
 bool fdit_weights_text(const struct fdit_weights *w, const char *name, char *out, size_t size);
-bool fdit_weights_int(const struct fdit_weights *w, const char *name, int64_t *out);
 /* See fdit_pt_unknown. */
 bool fdit_weights_unknown(const struct fdit_weights *w, char *out, size_t size);
 /* Releases the resident pages of a tensor; it can still be read. */

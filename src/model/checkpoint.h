@@ -43,9 +43,6 @@ const char *fdit_checkpoint_layout(const struct fdit_checkpoint *cp);
 const char *fdit_values_prefix(enum fdit_values values);
 /* What stands before the names of the weights: "", "ema/", ... */
 const char *fdit_checkpoint_prefix(const struct fdit_checkpoint *cp);
-/* Whether the weights that are read are averaged ones: by the name of the set, or in a training
- * checkpoint. */
-bool fdit_checkpoint_is_ema(const struct fdit_checkpoint *cp);
 /* Refuses a file whose weights are not of the kind that was asked for by name (--weights-from):
  * FDIT_ERROR_ARGUMENT. */
 enum fdit_status fdit_checkpoint_check_kind(fdit_context *ctx, const struct fdit_checkpoint *cp,

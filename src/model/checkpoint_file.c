@@ -265,11 +265,6 @@ const char *fdit_checkpoint_layout(const struct fdit_checkpoint *cp)
                                               : "torch checkpoint";
 }
 
-bool fdit_checkpoint_is_ema(const struct fdit_checkpoint *cp)
-{
-    return cp->ema;
-}
-
 enum fdit_status fdit_checkpoint_check_kind(fdit_context *ctx, const struct fdit_checkpoint *cp,
                                             enum fdit_values values)
 {

@@ -314,19 +314,3 @@ void fdit_picture_to_f32(const struct fdit_picture *p, float *out)
         for (size_t i = 0; i < n; i++)
             out[c * n + i] = value[p->pixels[i * channels + c]];
 }
-
-enum fdit_status fdit_picture_from_f32(fdit_context *ctx, const float *x, int channels, int height, int width,
-                                       struct fdit_picture *out)
-{
-    enum fdit_status status = fdit_picture_new(ctx, width, height, channels, out);
-    if (status != FDIT_OK)
-        return status;
-    size_t n = (size_t)width * (size_t)height, step = (size_t)channels;
-    for (size_t c = 0; c < step; c++)
-        for (size_t i = 0; i < n; i++) {
-            float v = x[c * n + i];
-            v = v >= -1 ? (v <= 1 ? v : 1) : -1; /* NaN fails the first test */
-            out->pixels[i * step + c] = (uint8_t)((v + 1) / 2 * 255 + 0.5f);
-        }
-    return FDIT_OK;
-}

@@ -35,9 +35,5 @@ void fdit_picture_grey(struct fdit_picture *p);
 
 /* out [channels, height, width] = (v / 255 - 0.5) / 0.5, each operation in float32. */
 void fdit_picture_to_f32(const struct fdit_picture *p, float *out);
-/* x [channels, height, width] -> a new picture: clamped to [-1, 1], (x + 1) / 2 * 255 + 0.5, cut to an
- * integer. NaN becomes 0. channels 1 or 3. */
-enum fdit_status fdit_picture_from_f32(fdit_context *ctx, const float *x, int channels, int height, int width,
-                                       struct fdit_picture *out);
 
 #endif

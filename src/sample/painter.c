@@ -302,11 +302,6 @@ int fdit_painter_devices(const struct fdit_painter *p)
     return p->n;
 }
 
-fdit_device *fdit_painter_device(const struct fdit_painter *p, int i)
-{
-    return p->replicas[i].dev;
-}
-
 const struct fdit_plan *fdit_painter_plan_of(const struct fdit_painter *p, int i)
 {
     return &p->replicas[i].plan;

@@ -55,7 +55,6 @@ enum fdit_status fdit_painter_plan(fdit_context *ctx, struct fdit_painter *p,
 /* Plans keep to that many bytes of a device from now on; 0: what it has. */
 void fdit_painter_limit(struct fdit_painter *p, size_t memory);
 int fdit_painter_devices(const struct fdit_painter *p);
-fdit_device *fdit_painter_device(const struct fdit_painter *p, int i);
 /* Of device i. That of the first has what it shares with the others: autoencoder, host memory, process. */
 const struct fdit_plan *fdit_painter_plan_of(const struct fdit_painter *p, int i);
 /* FDIT_ERROR_DEVICE when the plan of device i does not fit. */

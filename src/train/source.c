@@ -256,14 +256,6 @@ int32_t fdit_train_source_label(const struct fdit_train_source *d, size_t i)
     return d->cache ? d->ids[fdit_cache_label(d->cache, i)] : fdit_dataset_label(d->ds, i);
 }
 
-enum fdit_status fdit_train_source_name(fdit_context *ctx, const struct fdit_train_source *d, size_t i,
-                                        char **out)
-{
-    if (d->cache)
-        return fdit_strf(ctx, out, "picture %zu of %s", i, d->options.path);
-    return fdit_dataset_name(ctx, d->ds, i, out);
-}
-
 enum fdit_status fdit_train_source_marks(fdit_context *ctx, const struct fdit_train_source *d,
                                          uint64_t *marks, fdit_looked_fn looked, void *user)
 {

@@ -42,9 +42,6 @@ bool fdit_train_source_flip(const struct fdit_train_source *d);   /* as asked fo
 size_t fdit_train_source_item(const struct fdit_train_source *d); /* floats */
 size_t fdit_train_source_item_bytes(const struct fdit_train_source *d); /* as a loader keeps it */
 int32_t fdit_train_source_label(const struct fdit_train_source *d, size_t i);
-/* "DATA/class/file.jpg", or of a cache "picture 17 of CACHE". Free with fdit_free. */
-enum fdit_status fdit_train_source_name(fdit_context *ctx, const struct fdit_train_source *d, size_t i,
-                                        char **out);
 /* See fdit_dataset_marks; of a cache: what was encoded and how, and the contents of some of its items. */
 enum fdit_status fdit_train_source_marks(fdit_context *ctx, const struct fdit_train_source *d,
                                          uint64_t *marks, fdit_looked_fn looked, void *user);

@@ -43,7 +43,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
     const struct fdit_pt_value *v;
     size_t live = fdit_mem_stats().count, used = 0;
     char text[64];
-    int64_t number;
     fdit_mem_reset_peak();
     size_t before = fdit_mem_stats().bytes;
     enum fdit_status status = fdit_pt_open_memory(ctx, "input", bytes, n, &pt);
@@ -51,10 +50,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
     FUZZ_CHECK(status == FDIT_OK || *fdit_context_message(ctx));
     for (size_t i = 0; pt && i < fdit_pt_count(pt); i++)
         check_tensor(ctx, pt, i, bytes, n);
-    if (pt) {
+    if (pt)
         fdit_pt_text(pt, "args/model", text, sizeof text);
-        fdit_pt_int(pt, "epoch", &number);
-    }
     fdit_pt_close(pt);
     if (fdit_pt_pickle_new(ctx, "input", &p) == FDIT_OK) {
         status = fdit_pt_pickle_run(ctx, p, bytes, n, &used, &v);
