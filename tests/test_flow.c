@@ -94,7 +94,7 @@ static struct fdit_model *new_model(const char *net, struct fdit_checkpoint **cp
 /* The network's time of noise time u. */
 static double time_of(const struct fdit_model *m, double u)
 {
-    return fdit_objective_at(m->config.objective)->velocity > 0 ? u : 1 - u;
+    return fdit_objective_at(m->config.objective)->reversed ? 1 - u : u;
 }
 
 static size_t compare_gradients(struct fdit_model *m, const char *net)
@@ -375,6 +375,50 @@ START_TEST(test_by_hand)
 }
 END_TEST
 
+/* Of every row: its target of a noised x is what its loss asks for, a sampler reads x0 from that, and its
+ * time is one of noise. */
+START_TEST(test_rows)
+{
+    const enum fdit_objective_id ids[] = { FDIT_OBJECTIVE_DDPM, FDIT_OBJECTIVE_FLOW_SIT,
+                                           FDIT_OBJECTIVE_FLOW_REPA };
+    const double x0 = 0.7, noise = -1.3, velocity[] = { 0, 1, -1 }; /* of x0 */
+    for (size_t i = 0; i < sizeof ids / sizeof *ids; i++) {
+        const struct fdit_objective *o = fdit_objective_at(ids[i]);
+        const struct fdit_sampler_spec spec = { .kind = FDIT_SAMPLER_UNIPC, .objective = o->id };
+        struct fdit_schedule *schedule = NULL;
+        struct fdit_sampler *s = NULL;
+        float noising[2];
+        double target[2];
+        ck_assert(o->id == ids[i] && fdit_objective_find(o->name) == o);
+        ck_assert_int_eq(o->process == FDIT_PROCESS_CHAIN, i == 0);
+        ck_assert(o->noise_time(o, i == 0 ? 999 : i == 1 ? 0 : 1) == 1);
+        const double told[] = { 333, 0.75, 0.25 }, u = i == 0 ? 333 / 999.0 : 0.25;
+        ck_assert_double_eq_tol(o->noise_time(o, told[i]), u, 1e-15);
+        ck_assert_ok(ctx, fdit_schedule_new(ctx, FDIT_TRAIN_STEPS, &schedule));
+        ck_assert_ok(ctx, fdit_sampler_new(ctx, &spec, 5, &s));
+        for (int k = 0; k < s->steps; k++) {
+            const struct fdit_sampler_coef *c = &s->coef[k];
+            o->diffuse(o, schedule, c->t, noising);
+            o->target(o, (double)noising[0], (double)noising[1], target);
+            ck_assert(target[0] == velocity[i] && target[1] == (i == 0 ? 1 : -velocity[i]));
+            if (o->process == FDIT_PROCESS_STRAIGHT) {
+                static const struct fdit_loss_weight uniform;
+                float out[FDIT_LOSS_COEFS];
+                struct fdit_velocity_coef asked;
+                o->coefficients(o, schedule, c->t, 1, &uniform, out);
+                memcpy(&asked, out, sizeof asked);
+                ck_assert((double)asked.of_x0 == target[0] && (double)asked.of_noise == target[1]);
+            }
+            const double x = (double)noising[0] * x0 + (double)noising[1] * noise;
+            const double said = target[0] * x0 + target[1] * noise;
+            ck_assert_double_eq_tol(c->x0_x * x + c->x0_eps * said, x0, k == 0 ? 1e-4 : 1e-5);
+        }
+        fdit_sampler_free(s);
+        fdit_schedule_free(schedule);
+    }
+}
+END_TEST
+
 static void open_fixtures(void)
 {
     st = test_open(ctx, "flow/flow.safetensors");
@@ -398,6 +442,7 @@ int main(void)
     tcase_add_test(tc, test_networks);
     tcase_add_test(tc, test_samplers);
     tcase_add_test(tc, test_by_hand);
+    tcase_add_test(tc, test_rows);
     suite_add_tcase(suite, tc);
     int code = test_run(suite);
     fdit_context_free(ctx);

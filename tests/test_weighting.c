@@ -105,11 +105,12 @@ static double below(const struct fdit_objective *o, const struct fdit_time_densi
     int n = 0;
     for (uint32_t i = 0; i < N; i++) {
         const struct fdit_rng rng = { .seed = 5, .stream = i, .domain = FDIT_RNG_TIME };
-        const double t = o->draw(o, d, &rng), most = o->velocity ? 1 : FDIT_TRAIN_STEPS - 1;
-        ck_assert(t >= 0 && t <= most && (o->velocity || t == floor(t)));
-        if (d->kind == FDIT_TIMES_UNIFORM && !o->velocity)
+        const bool whole = o->process == FDIT_PROCESS_CHAIN;
+        const double t = o->draw(o, d, &rng), most = whole ? FDIT_TRAIN_STEPS - 1 : 1;
+        ck_assert(t >= 0 && t <= most && (!whole || t == floor(t)));
+        if (d->kind == FDIT_TIMES_UNIFORM && whole)
             ck_assert(t == fdit_rng_below(&rng, 0, FDIT_TRAIN_STEPS));
-        n += (o->velocity < 0 ? 1 - t : o->velocity ? t : t / FDIT_TRAIN_STEPS) < u;
+        n += (o->reversed ? 1 - t : whole ? t / FDIT_TRAIN_STEPS : t) < u;
     }
     return (double)n / N;
 }

@@ -42,6 +42,21 @@ static void ddpm_coefficients(const struct fdit_objective *o, const struct fdit_
     memcpy(out, &coef, sizeof coef);
 }
 
+static void ddpm_target(const struct fdit_objective *o, double alpha, double sigma, double out[2])
+{
+    (void)o;
+    (void)alpha;
+    (void)sigma;
+    out[0] = 0;
+    out[1] = 1;
+}
+
+static double ddpm_noise_time(const struct fdit_objective *o, double t)
+{
+    (void)o;
+    return t / (FDIT_TRAIN_STEPS - 1);
+}
+
 static void ddpm_loss(const struct fdit_objective *o, fdit_device *dev, const struct fdit_objective_batch *b)
 {
     (void)o;
@@ -61,7 +76,16 @@ static void ddpm_loss(const struct fdit_objective *o, fdit_device *dev, const st
 /* The network's time from the noise time, and the other way round. */
 static double flow_time(const struct fdit_objective *o, double time)
 {
-    return o->velocity < 0 ? 1 - time : time;
+    return o->reversed ? 1 - time : time;
+}
+
+/* The velocity dx/du = noise - x0; a reversed time has the other sign. */
+static void flow_target(const struct fdit_objective *o, double alpha, double sigma, double out[2])
+{
+    (void)alpha;
+    (void)sigma;
+    out[0] = o->reversed ? 1 : -1;
+    out[1] = -out[0];
 }
 
 static double flow_draw(const struct fdit_objective *o, const struct fdit_time_density *density,
@@ -88,10 +112,11 @@ static void flow_diffuse(const struct fdit_objective *o, const struct fdit_sched
 static void flow_coefficients(const struct fdit_objective *o, const struct fdit_schedule *s, double t,
                               double scale, const struct fdit_loss_weight *weight, float out[FDIT_LOSS_COEFS])
 {
-    const float sign = (float)o->velocity;
-    const double factor = fdit_loss_weight_velocity(weight, flow_time(o, t));
-    const struct fdit_velocity_coef coef = { .of_x0 = -sign,
-                                             .of_noise = sign,
+    const double u = flow_time(o, t), factor = fdit_loss_weight_velocity(weight, u);
+    double target[2];
+    o->target(o, 1 - u, u, target);
+    const struct fdit_velocity_coef coef = { .of_x0 = (float)target[0],
+                                             .of_noise = (float)target[1],
                                              .scale = (float)(scale * factor) };
     (void)s;
     memcpy(out, &coef, sizeof coef);
@@ -115,6 +140,11 @@ static void flow_loss(const struct fdit_objective *o, fdit_device *dev, const st
 static const struct fdit_objective rows[] = {
     { .name = "ddpm",
       .outputs = 2,
+      .process = FDIT_PROCESS_CHAIN,
+      .variance = true,
+      .predicts = "noise and variance",
+      .target = ddpm_target,
+      .noise_time = ddpm_noise_time,
       .draw = ddpm_draw,
       .spread = ddpm_spread,
       .diffuse = ddpm_diffuse,
@@ -123,7 +153,13 @@ static const struct fdit_objective rows[] = {
     { .name = "flow-sit",
       .id = FDIT_OBJECTIVE_FLOW_SIT,
       .outputs = 2,
-      .velocity = -1,
+      .process = FDIT_PROCESS_STRAIGHT,
+      .reversed = true,
+      .counts_points = true,
+      .like_ddpm = true,
+      .predicts = "a velocity",
+      .target = flow_target,
+      .noise_time = flow_time,
       .draw = flow_draw,
       .spread = flow_spread,
       .diffuse = flow_diffuse,
@@ -132,7 +168,11 @@ static const struct fdit_objective rows[] = {
     { .name = "flow-repa",
       .id = FDIT_OBJECTIVE_FLOW_REPA,
       .outputs = 1,
-      .velocity = 1,
+      .process = FDIT_PROCESS_STRAIGHT,
+      .guides_all = true,
+      .predicts = "a velocity",
+      .target = flow_target,
+      .noise_time = flow_time,
       .draw = flow_draw,
       .spread = flow_spread,
       .diffuse = flow_diffuse,

@@ -13,6 +13,7 @@
  *     double t = o->draw(o, &density, &rng);
  *     o->diffuse(o, schedule, t, noising);                  // x_t = noising[0] x0 + noising[1] noise
  *     o->coefficients(o, schedule, t, 1.0 / batch, &weight, coef);
+ *     o->target(o, noising[0], noising[1], target);         // what is predicted: of x0, of noise
  *     ... noising and coef to the device, x_t and t through the network ...
  *     o->loss(o, dev, &(struct fdit_objective_batch){ .samples = batch, .out = network's output, ... });
  */
@@ -40,13 +41,27 @@ struct fdit_objective_batch {
     struct fdit_tensor coef;      /* [B, FDIT_LOSS_COEFS] */
 };
 
+/* How x_t comes from a picture and noise. */
+enum fdit_process {
+    FDIT_PROCESS_CHAIN,    /* of schedule.h, at whole times 0 .. FDIT_TRAIN_STEPS - 1 */
+    FDIT_PROCESS_STRAIGHT, /* (1-u) x0 + u noise, at any noise time u from 0 to 1 */
+};
+
 struct fdit_objective {
     const char *name;
     enum fdit_objective_id id;
     int outputs; /* of the network for each channel of the picture */
-    /* Flow matching: the sign of dx/du in what is predicted, and the network's time is u (1) or 1 - u (-1), a
-     * number from 0 to 1. 0: time is a whole number of 0 .. FDIT_TRAIN_STEPS - 1. */
-    int velocity;
+    enum fdit_process process;
+    bool reversed; /* of the straight path: the network is told 1 - u, not u */
+    bool variance; /* the second output sets the variance of ancestral steps, and has a loss of its own */
+    bool counts_points; /* steps of euler and heun are points of a grid, and each of heun's has two passes */
+    bool guides_all;    /* guidance is of all channels where none are given */
+    bool like_ddpm;     /* a state_dict looks like one of ddpm: a torch file has to tell */
+    const char *predicts; /* for messages: "a velocity" */
+    /* What the first output of a channel is to be of x = alpha x0 + sigma noise: out[0] x0 + out[1] noise. */
+    void (*target)(const struct fdit_objective *o, double alpha, double sigma, double out[2]);
+    /* From a time of the network: 0, the picture, to 1, noise. */
+    double (*noise_time)(const struct fdit_objective *o, double t);
     /* `o` is the row itself, so that rows can share functions. The time of a sample in training, from its own
      * stream of random numbers, and of validation picture `index`: spread evenly. */
     double (*draw)(const struct fdit_objective *o, const struct fdit_time_density *density,

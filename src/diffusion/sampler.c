@@ -27,12 +27,12 @@ static bool read_number(const char *text, double *out)
 }
 
 /* x_{i-1} ~ N(c_x0 x0 + c_xt x, exp(logvar)); no noise at i = 0. */
-static void ddpm_step(const struct fdit_schedule *s, int i, struct fdit_sampler_coef *c)
+static void ddpm_step(const struct fdit_schedule *s, int i, bool learned, struct fdit_sampler_coef *c)
 {
     c->to_x = s->c_xt[i];
     c->to_x0 = s->c_x0[i];
-    c->to_z = i > 0 ? 1 : 0;
-    c->learned = true;
+    c->to_z = i == 0 ? 0 : learned ? 1 : exp(0.5 * s->log_var[i]);
+    c->learned = learned;
     c->log_beta = s->log_beta[i];
     c->log_var = s->log_var[i];
 }
@@ -48,6 +48,33 @@ static void ddim_step(const struct fdit_schedule *s, int i, double eta, struct f
     c->to_z = i > 0 ? sigma : 0;
 }
 
+/* What the network's first output p says of x = alpha x0 + sigma noise, whatever its target is:
+ * x0 = x0_x x + x0_p p, noise = noise_x x + noise_p p. */
+struct reading {
+    double x0_x, x0_p, noise_x, noise_p;
+};
+
+static const struct fdit_objective *objective_of(const struct fdit_sampler_spec *spec)
+{
+    return fdit_objective_at(spec->objective);
+}
+
+static bool on_chain(enum fdit_objective_id objective)
+{
+    return fdit_objective_at(objective)->process == FDIT_PROCESS_CHAIN;
+}
+
+static struct reading read_output(const struct fdit_sampler *s, double alpha, double sigma)
+{
+    const struct fdit_objective *o = objective_of(&s->spec);
+    double target[2];
+    o->target(o, alpha, sigma, target);
+    const double all = alpha * target[1] - sigma * target[0];
+    return (struct reading){
+        .x0_x = target[1] / all, .x0_p = -sigma / all, .noise_x = -target[0] / all, .noise_p = alpha / all
+    };
+}
+
 static enum fdit_status fill_chain(fdit_context *ctx, struct fdit_sampler *sampler, int steps)
 {
     enum fdit_status status = FDIT_OK;
@@ -59,12 +86,15 @@ static enum fdit_status fill_chain(fdit_context *ctx, struct fdit_sampler *sampl
         struct fdit_sampler_coef *c = &sampler->coef[k];
         const int i = s->steps - 1 - k;
         c->t = c->at = s->t[i];
-        c->x0_x = sqrt(1 / s->abar[i]);
-        c->x0_eps = -sqrt(1 / s->abar[i] - 1);
+        const struct reading r = read_output(sampler, sqrt(s->abar[i]), sqrt(1 - s->abar[i]));
+        c->x0_x = r.x0_x;
+        c->x0_eps = r.x0_p;
         if (sampler->spec.kind == FDIT_SAMPLER_DDPM)
-            ddpm_step(s, i, c);
+            ddpm_step(s, i, objective_of(&sampler->spec)->variance, c);
         else
             ddim_step(s, i, sampler->spec.eta, c);
+        c->to_x += c->to_eps * r.noise_x;
+        c->to_eps *= r.noise_p;
     }
     if (sampler->spec.kind == FDIT_SAMPLER_DDPM || sampler->spec.eta > 0)
         sampler->noise_steps = sampler->steps - 1;
@@ -98,8 +128,9 @@ static enum fdit_status fill_dpmpp(fdit_context *ctx, struct fdit_sampler *sampl
             decay = expm1(-h);
             slope = k > 0 ? 0.5 * (h / (lambda - lambda_before)) : 0;
         }
-        c->x0_x = 1 / alpha;
-        c->x0_eps = -sigma / alpha;
+        const struct reading r = read_output(sampler, alpha, sigma);
+        c->x0_x = r.x0_x;
+        c->x0_eps = r.x0_p;
         c->to_x = sigma_next / sigma;
         c->to_x0 = -alpha_next * decay * (1 + slope);
         c->to_old = alpha_next * decay * slope;
@@ -111,50 +142,60 @@ static enum fdit_status fill_dpmpp(fdit_context *ctx, struct fdit_sampler *sampl
 
 /* ------------------------------------------------------------------ flow matching */
 
-/* A pass at noise time u of a step that began at `at`: the network's output is `sign` V. */
-static struct fdit_sampler_coef *flow_pass(struct fdit_sampler *s, int k, double u, double at)
+/* Of the velocity V = dx/du = noise - x0, in x and the network's output. */
+struct velocity {
+    double x, p;
+};
+
+/* A pass at noise time u of a step that began at `at`. */
+static struct fdit_sampler_coef *flow_pass(struct fdit_sampler *s, int k, double u, double at,
+                                           struct velocity *v)
 {
     struct fdit_sampler_coef *c = &s->coef[k];
-    const double sign = fdit_objective_at(s->spec.objective)->velocity;
-    c->t = sign > 0 ? u : 1 - u;
+    const struct reading r = read_output(s, 1 - u, u);
+    c->t = objective_of(&s->spec)->reversed ? 1 - u : u;
     c->at = at;
-    c->x0_x = 1;
-    c->x0_eps = -u * sign;
+    c->x0_x = r.x0_x;
+    c->x0_eps = r.x0_p;
     c->to_x = 1;
+    *v = (struct velocity){ .x = r.noise_x - r.x0_x, .p = r.noise_p - r.x0_p };
     return c;
 }
 
 static int parts_of(const struct fdit_sampler_spec *spec, int steps)
 {
-    return spec->objective == FDIT_OBJECTIVE_FLOW_SIT ? steps - 1 : steps;
+    return objective_of(spec)->counts_points ? steps - 1 : steps;
 }
 
 static int heun_passes(const struct fdit_sampler_spec *spec, int steps)
 {
-    const bool sit = spec->objective == FDIT_OBJECTIVE_FLOW_SIT;
-    return 2 * parts_of(spec, steps) - (sit ? 0 : 1);
+    return 2 * parts_of(spec, steps) - (objective_of(spec)->counts_points ? 0 : 1);
 }
 
 /* Times as (n - k) / n in double, so that an interval's end of 0.7 is equal to the grid's. */
 static enum fdit_status fill_euler(fdit_context *ctx, struct fdit_sampler *s, int steps)
 {
-    const double sign = fdit_objective_at(s->spec.objective)->velocity;
-    const bool sit = s->spec.objective == FDIT_OBJECTIVE_FLOW_SIT, heun = s->spec.kind == FDIT_SAMPLER_HEUN;
+    const bool points = objective_of(&s->spec)->counts_points, heun = s->spec.kind == FDIT_SAMPLER_HEUN;
     const int n = parts_of(&s->spec, steps);
     int pass = 0;
     (void)ctx;
     for (int k = 0; k < n; k++) {
         const double u = (double)(n - k) / n, next = (double)(n - k - 1) / n, step = next - u;
-        struct fdit_sampler_coef *c = flow_pass(s, pass++, u, u);
-        c->to_eps = step * sign;
-        if (!heun || (k == n - 1 && !sit))
+        struct velocity v;
+        struct fdit_sampler_coef *c = flow_pass(s, pass++, u, u, &v);
+        c->to_x += step * v.x;
+        c->to_eps = step * v.p;
+        if (!heun || (k == n - 1 && !points))
             continue;
-        c->x0_eps = 0.5 * step * sign; /* half of the step is kept in place of x0 */
-        c = flow_pass(s, pass++, next, u);
+        c->x0_x = 1 + 0.5 * step * v.x; /* half of the step is kept in place of x0 */
+        c->x0_eps = 0.5 * step * v.p;
+        c = flow_pass(s, pass++, next, u, &v);
+        c->x0_x = 1;
         c->x0_eps = 0;
         c->to_x = 0;
+        c->to_x += 0.5 * step * v.x;
         c->to_old = 1;
-        c->to_eps = 0.5 * step * sign;
+        c->to_eps = 0.5 * step * v.p;
     }
     s->needs_old = heun;
     return FDIT_OK;
@@ -163,19 +204,21 @@ static enum fdit_status fill_euler(fdit_context *ctx, struct fdit_sampler *s, in
 /* With the score -(x + (1-u) V)/u the drift V - u score is x + (2-u) V. */
 static enum fdit_status fill_sde(fdit_context *ctx, struct fdit_sampler *s, int steps)
 {
-    const double sign = fdit_objective_at(s->spec.objective)->velocity, end = 0.04;
+    const double end = 0.04;
     const int n = steps - 1;
     (void)ctx;
     for (int k = 0; k <= n; k++) {
         const double u = (n - k + end * k) / n, next = k < n ? (n - k - 1 + end * (k + 1)) / n : 0;
         const double step = next - u;
-        struct fdit_sampler_coef *c = flow_pass(s, k, u, u);
+        struct velocity v;
+        struct fdit_sampler_coef *c = flow_pass(s, k, u, u, &v);
         const bool plain = k == n && s->spec.last != FDIT_SDE_MEAN;
         if (!plain) {
-            c->to_x = 1 + step;
-            c->to_eps = step * (2 - u) * sign;
+            c->to_x = 1 + step + step * (2 - u) * v.x;
+            c->to_eps = step * (2 - u) * v.p;
         } else if (s->spec.last != FDIT_SDE_NONE) {
-            c->to_eps = step * sign;
+            c->to_x += step * v.x;
+            c->to_eps = step * v.p;
         }
         if (k < n)
             c->to_z = sqrt(-2 * u * step);
@@ -199,18 +242,20 @@ static void unipc_grid(struct fdit_sampler *s, struct grid_point *grid)
     fdit_schedule_abar(abar);
     for (int k = 0; k < n; k++) {
         struct fdit_sampler_coef *c = &s->coef[k];
-        if (s->spec.objective == FDIT_OBJECTIVE_DDPM) {
+        if (on_chain(s->spec.objective)) {
             const int t = k == 0 ? T - 1 : (int)nearbyint((n - k) * part);
             grid[k] = (struct grid_point){ .alpha = sqrt(abar[t]), .sigma = sqrt(1 - abar[t]) };
             c->t = c->at = t;
-            c->x0_x = 1 / grid[k].alpha;
-            c->x0_eps = -grid[k].sigma / grid[k].alpha;
+            const struct reading r = read_output(s, grid[k].alpha, grid[k].sigma);
+            c->x0_x = r.x0_x;
+            c->x0_eps = r.x0_p;
         } else {
+            struct velocity v;
             const double plain = k ? 1 - k * (1 - 1.0 / T) / n : 1;
             double u = shift * plain / (1 + (shift - 1) * plain);
             u = (double)(float)fmin(u, 1 - 1e-6); /* lambda is not finite at 1 */
             grid[k] = (struct grid_point){ .alpha = 1 - u, .sigma = u };
-            flow_pass(s, k, u, u);
+            flow_pass(s, k, u, u, &v);
         }
         grid[k].lambda = log(grid[k].alpha) - log(grid[k].sigma);
     }
@@ -314,7 +359,7 @@ struct rule {
     int (*passes)(const struct fdit_sampler_spec *spec, int steps); /* of the network; NULL: one a step */
     int fewest;                                                     /* steps */
     bool solver;   /* whole times end at the picture, so there are T - 1 of them at most */
-    bool grid;     /* `steps` counts the parts of a grid, or of flow-sit its points, which are one more */
+    bool grid;     /* `steps` counts the parts of a grid, or its points where the objective does, one more */
     bool averages; /* a step takes the mean of two predictions */
     bool draws;    /* each step but the last adds noise */
     /* What may follow the name and a colon; `wants` says what it has to be. `write` is false where it is as
@@ -388,7 +433,7 @@ void fdit_sampler_format(const struct fdit_sampler_spec *spec, char out[40])
 
 enum fdit_sampler_kind fdit_sampler_usual(enum fdit_objective_id objective, enum fdit_sampler_kind of_ddpm)
 {
-    return objective == FDIT_OBJECTIVE_DDPM ? of_ddpm : FDIT_SAMPLER_EULER;
+    return on_chain(objective) ? of_ddpm : FDIT_SAMPLER_EULER;
 }
 
 int fdit_sampler_default_steps(enum fdit_sampler_kind kind)
@@ -405,7 +450,7 @@ bool fdit_sampler_clamps(enum fdit_sampler_kind kind)
  * step. */
 static const char *list_of(enum fdit_objective_id objective, bool still, char out[160])
 {
-    const int of = objective == FDIT_OBJECTIVE_DDPM ? OF_DDPM : OF_FLOW;
+    const int of = on_chain(objective) ? OF_DDPM : OF_FLOW;
     const char *last = NULL;
     size_t n = 0;
     out[0] = '\0';
@@ -424,8 +469,8 @@ static const char *list_of(enum fdit_objective_id objective, bool still, char ou
 static enum fdit_status check_spec(fdit_context *ctx, const struct fdit_sampler_spec *spec, int steps)
 {
     const struct row *row = &rows[spec->kind];
-    const bool ddpm = spec->objective == FDIT_OBJECTIVE_DDPM;
-    const bool points = row->rule->grid && spec->objective == FDIT_OBJECTIVE_FLOW_SIT;
+    const bool ddpm = on_chain(spec->objective);
+    const bool points = row->rule->grid && objective_of(spec)->counts_points;
     const int fewest = row->rule->fewest + (points ? 1 : 0), most = row->rule->solver && ddpm ? T - 1 : T;
     char name[40], list[160];
     fdit_sampler_format(spec, name);
@@ -544,7 +589,7 @@ void fdit_guidance_format_interval(const struct fdit_guidance *g, char out[40])
 enum fdit_status fdit_guidance_settle(fdit_context *ctx, struct fdit_guidance *g,
                                       enum fdit_objective_id objective)
 {
-    const bool ddpm = objective == FDIT_OBJECTIVE_DDPM, all = g->t_low == 0 && g->t_high == T - 1;
+    const bool ddpm = on_chain(objective), all = g->t_low == 0 && g->t_high == T - 1;
     char text[40];
     fdit_guidance_format_interval(g, text);
     if (ddpm && (g->t_low != floor(g->t_low) || g->t_high != floor(g->t_high)))
@@ -555,7 +600,7 @@ enum fdit_status fdit_guidance_settle(fdit_context *ctx, struct fdit_guidance *g
         return fdit_fail(
             ctx, FDIT_ERROR_ARGUMENT,
             "guidance interval \"%s\": times of a flow model go from 0, the picture, to 1, noise", text);
-    if (g->channels == 0 && objective == FDIT_OBJECTIVE_FLOW_REPA)
+    if (g->channels == 0 && fdit_objective_at(objective)->guides_all)
         g->channels = -1;
     return FDIT_OK;
 }
@@ -591,7 +636,7 @@ enum fdit_status fdit_guidance_check_rule(fdit_context *ctx, const struct fdit_g
     char list[160];
     if (g->rule == FDIT_GUIDANCE_PLAIN)
         return FDIT_OK;
-    if (spec->objective == FDIT_OBJECTIVE_DDPM)
+    if (on_chain(spec->objective))
         return fdit_fail(ctx, FDIT_ERROR_ARGUMENT,
                          "guidance rule zero-star is of flow models, this one was trained with the objective "
                          "ddpm; leave it out");

@@ -209,8 +209,7 @@ static enum fdit_status check_outputs(fdit_context *ctx, const char *name, const
     if (out && c->channels && out != fdit_config_out_channels(c))
         FAIL(ctx, FDIT_ERROR_UNSUPPORTED,
              "%s: \"out_channels\" is %d for %d \"in_channels\"; only %d, %s, are supported", name, out,
-             c->channels, fdit_config_out_channels(c),
-             c->objective == FDIT_OBJECTIVE_DDPM ? "noise and variance" : "a velocity");
+             c->channels, fdit_config_out_channels(c), fdit_objective_at(c->objective)->predicts);
 out:
     return status;
 }

@@ -461,7 +461,7 @@ static enum fdit_status save_torch(fdit_context *ctx, struct job *j)
         shape_of(p, shape);
         TRY(fdit_pt_writer_add(ctx, w, p->name, type_of(j, p), p->rank, shape));
     }
-    if (j->config.objective == FDIT_OBJECTIVE_FLOW_SIT) { /* its tensors look like those of ddpm */
+    if (fdit_objective_at(j->config.objective)->like_ddpm) {
         TRY(fdit_pt_writer_arg(ctx, w, "path_type", "Linear"));
         TRY(fdit_pt_writer_arg(ctx, w, "prediction", "velocity"));
     }

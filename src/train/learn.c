@@ -66,14 +66,6 @@ void fdit_learn_free(struct fdit_learn *l)
     fdit_free(l);
 }
 
-/* From 0, the picture, to 1, noise. */
-static double noise_time(const struct fdit_objective *objective, double t)
-{
-    if (objective->velocity == 0)
-        return t / (FDIT_TRAIN_STEPS - 1);
-    return objective->velocity > 0 ? t : 1 - t;
-}
-
 void fdit_learn_fill(struct fdit_learn *l, int64_t n, const int32_t *labels, struct fdit_micro *micro)
 {
     const struct fdit_train_options *o = l->o;
@@ -83,7 +75,8 @@ void fdit_learn_fill(struct fdit_learn *l, int64_t n, const int32_t *labels, str
         return;
     for (int i = 0; i < micro->samples; i++) {
         const bool dropped = micro->rows[i] != labels[i];
-        const bool late = o->learn_below > 0 && noise_time(l->objective, micro->t[i]) >= o->learn_below;
+        const bool late =
+            o->learn_below > 0 && l->objective->noise_time(l->objective, micro->t[i]) >= o->learn_below;
         l->strength[i] = late || (dropped && !base) ? 0 : (float)(o->learn_guidance - 1);
         l->classes[i] = labels[i];
         l->guides[i] = base          ? 0

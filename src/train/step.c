@@ -148,8 +148,8 @@ static void pass(struct fdit_model *m, enum fdit_values values, const int32_t *r
     m->values = were;
 }
 
-/* s->target: the noise with which the objective's target becomes target + strength (E - G). Of a velocity
- * noise has the sign that the objective gives it. The loss's coefficients are not on the device yet. */
+/* s->target: the noise with which the objective's target becomes target + strength (E - G): as
+ * much more of it as the target has. The loss's coefficients are not on the device yet. */
 static void make_target(struct fdit_step *s, const struct fdit_micro *in, size_t picture)
 {
     struct fdit_model *m = s->model;
@@ -169,13 +169,17 @@ static void make_target(struct fdit_step *s, const struct fdit_micro *in, size_t
                                                       .noise = m->output,
                                                       .coef = s->diffuse_coef });
     fdit_copy(m->dev, s->target, s->noise, b * picture);
-    for (size_t i = 0; i < b; i++)
+    for (size_t i = 0; i < b; i++) {
+        float noising[2];
+        double target[2];
+        s->objective->diffuse(s->objective, s->schedule, in->t[i], noising);
+        s->objective->target(s->objective, (double)noising[0], (double)noising[1], target);
         fdit_axpy(m->dev, &(struct fdit_axpy_args){ .n = picture,
-                                                    .alpha = s->objective->velocity < 0 ? -in->strength[i]
-                                                                                        : in->strength[i],
+                                                    .alpha = (float)((double)in->strength[i] / target[1]),
                                                     .y = fdit_at(s->target, i * picture),
                                                     .x = fdit_at(s->difference, i * out),
                                                     .beta = 1 });
+    }
 }
 
 /* Losses and gradient against the target. What the variance learns comes from the plain noise: its loss,
@@ -190,7 +194,7 @@ static void guided_loss(struct fdit_step *s, const struct fdit_micro *in, struct
     batch.losses = fdit_at(batch.losses, set_of(s));
     batch.dout = s->average;
     s->objective->loss(s->objective, m->dev, &batch);
-    if (s->objective->velocity)
+    if (!s->objective->variance)
         return;
     for (size_t i = 0; i < (size_t)in->samples; i++) {
         const size_t at = (2 * i + 1) * picture;
