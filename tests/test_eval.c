@@ -5,6 +5,7 @@
 #include "core/file.h"
 #include "core/mem.h"
 #include "eval/evaluate.h"
+#include "eval/feature_set.h"
 #include "eval/frechet.h"
 #include "eval/lapack.h"
 #include "eval/mmd.h"
@@ -315,6 +316,12 @@ START_TEST(error_bars_are_the_reference)
     fdit_free(a);
     fdit_free(b);
     ck_assert(isnan(fdit_bootstrap_bar(values, 1).error));
+    /* draws of one picture again and again have no value */
+    double some[] = { NAN, 1, NAN, 3, NAN };
+    bar = fdit_bootstrap_bar(some, 5);
+    check_near(bar.error, sqrt(2), 1e-12);
+    check_near(bar.low, 1.05, 1e-12);
+    check_near(bar.high, 2.95, 1e-12);
 
     double mean[3]; /* every draw takes n pictures */
     ck_assert_ok(ctx, fdit_bootstrap_weights(ctx, 7, 0, 50, 2, &a));
@@ -663,6 +670,15 @@ START_TEST(npz_written_is_read)
     ck_assert_ok(ctx, fdit_npz_i64(ctx, z, fdit_npz_find(z, "labels"), k));
     ck_assert_mem_eq(k, labels, sizeof labels);
     fdit_npz_close(z);
+    /* half of a file of statistics is not a matrix of features */
+    const double sigma[4] = { 1, 0, 0, 1 };
+    struct fdit_feature_set set;
+    ck_assert_ok(
+        ctx,
+        fdit_npz_write(ctx, path, &(struct fdit_npz_array){ "sigma", FDIT_ST_F64, 2, { 2, 2 }, sigma }, 1));
+    ck_assert_int_eq(fdit_feature_set_read(ctx, path, &set), FDIT_ERROR_FORMAT);
+    ck_assert_ptr_nonnull(strstr(fdit_context_message(ctx), "it has no mu"));
+    fdit_feature_set_fini(&set);
     ck_assert_ok(ctx, fdit_file_remove(ctx, path));
     ck_assert_int_eq(rmdir(folder), 0);
 }

@@ -44,6 +44,11 @@ struct fdit_error_bar fdit_bootstrap_bar(double *values, size_t draws)
 {
     struct fdit_error_bar bar = { NAN, NAN, NAN };
     double mean = 0, square = 0;
+    size_t known = 0;
+    for (size_t b = 0; b < draws; b++) /* one picture again and again has no pairs */
+        if (!isnan(values[b]))
+            values[known++] = values[b];
+    draws = known;
     if (draws < 2)
         return bar;
     for (size_t b = 0; b < draws; b++)

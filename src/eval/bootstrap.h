@@ -16,7 +16,7 @@ struct fdit_error_bar {
     double error;     /* standard error: deviation of the draws, divisor draws - 1; NaN: fewer than two */
     double low, high; /* 2.5 and 97.5 % points, linear between the draws in order */
 };
-/* `values` [draws] is sorted. */
+/* `values` [draws] is sorted; draws without a value, NaN, are left out. */
 struct fdit_error_bar fdit_bootstrap_bar(double *values, size_t draws);
 /* out [draws + 1]: means of value [n] under the weights. */
 void fdit_bootstrap_means(const double *value, const float *weights, size_t n, size_t draws, double *out);

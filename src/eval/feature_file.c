@@ -247,8 +247,11 @@ static enum fdit_status read_moments(fdit_context *ctx, struct fdit_npz *z, cons
     if (!mu || !sigma || mu->rank != 1 || mu->shape[0] < 1 || sigma->rank != 2 ||
         sigma->shape[0] != mu->shape[0] || sigma->shape[1] != mu->shape[0])
         FAIL(ctx, FDIT_ERROR_FORMAT,
-             "%s: %s and %s are not the mean [d] and covariance [d, d] of features; make the file again",
-             path, mean, covariance);
+             "%s: %s and %s are not the mean [d] and covariance [d, d] of features%s%s; make the file again",
+             path, mean, covariance, mu && sigma ? "" : ": it has no ",
+             !mu      ? mean
+             : !sigma ? covariance
+                      : "");
     size_t d = (size_t)mu->shape[0];
     TRY(fdit_moments_new(ctx, d, m));
     TRY(fdit_npz_f64(ctx, z, mu, m->mean));
@@ -291,7 +294,7 @@ static enum fdit_status read_npz(fdit_context *ctx, struct fdit_feature_set *s)
     float *x;
     TRY(fdit_npz_open(ctx, s->path, &z));
     TRY(read_origin(ctx, z, s));
-    if (fdit_npz_find(z, "mu")) {
+    if (fdit_npz_find(z, "mu") || fdit_npz_find(z, "sigma")) {
         TRY(read_moments(ctx, z, s->path, "mu", "sigma", &s->moments));
         s->points.d = s->moments.d;
         if (fdit_npz_find(z, "mu_s") || fdit_npz_find(z, "sigma_s"))

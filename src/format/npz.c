@@ -112,8 +112,8 @@ static enum fdit_status read_dictionary(fdit_context *ctx, const struct fdit_npz
         FAIL(ctx, FDIT_ERROR_FORMAT, "%s: array %s has no header of numpy; get it again", z->file, m->name);
     if (!end || !find_type(descr + 1, (size_t)(end - descr - 1), &m->t.type))
         FAIL(ctx, FDIT_ERROR_UNSUPPORTED,
-             "%s: array %s holds %.20s, which is not read; save it as float32 or float64", z->file, m->name,
-             descr);
+             "%s: array %s holds %.*s, which is not read; save it as float32 or float64", z->file, m->name,
+             end && end - descr < 40 ? (int)(end - descr) + 1 : 20, descr);
     if (!read_shape(shape, &m->t) || m->t.bytes != m->packed.bytes - m->header)
         FAIL(ctx, FDIT_ERROR_FORMAT,
              "%s: array %s has %zu bytes, which is not what its shape says; get it again", z->file, m->name,
