@@ -6,12 +6,9 @@
  *   absent one is any valid buffer, and a bit of `flags` that is off.
  * - A row of per-sample vectors (gate, shift, scale) starts at sample * stride.
  * - Every work-item reaches every barrier: ragged edges load zeroes and skip stores.
- * - GROUP work-items a group (32 .. 256, a power of two), at most 32 KiB of local memory. */
+ * - GROUP work-items a group (a power of two up to 256, which the host defines), at most 32 KiB of local
+ *   memory. */
 #include "flags.h"
-
-#ifndef GROUP
-#define GROUP 256
-#endif
 
 /* SIMD: lanes of a hardware thread, where the device says that a kernel may ask for it. Intel's compiler
  * would take 32 where 16 leave a work-item room for a tile of results. */

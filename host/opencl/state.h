@@ -56,7 +56,7 @@ struct clblast_view {
 };
 
 enum {
-    GROUP = 256,             /* work-items a group: cl/prelude.cl */
+    GROUP = 256,             /* most work-items a group; a build gets its own as -DGROUP */
     VARIANTS = 160,          /* builds of the products */
     SUM_ROWS = 256,          /* rows a partial sum of column_sum */
     SUM_PARTS = 1024,        /* most partial sums of sum_squares */
@@ -105,7 +105,7 @@ struct opencl {
     struct opencl_quirks quirks;
     int simd; /* lanes to ask for (SIMD of cl/prelude.cl); 0: the compiler's choice */
     int compute_units;
-    int group;                      /* work-items a group: GROUP of cl/prelude.cl */
+    int group;                      /* work-items a group, but for opencl_group */
     bool no_registers;              /* never the kernels for processors */
     struct gemm_config gemm_forced; /* engine GEMM_DEFAULT: none */
     bool engines_fixed;             /* FINEDIFFUSION_OPENCL_GEMM says something: nothing is tried out */
@@ -196,7 +196,7 @@ const struct program_state *opencl_variant(fdit_device *dev, const char *source,
 /* Frees the programs of opencl_variant from the n-th on. */
 void opencl_variants_trim(struct opencl *cl, int n);
 void opencl_programs_free(struct opencl *cl);
-/* Work-items a group in its build: GROUP of cl/prelude.cl. */
+/* Work-items a group in its build: -DGROUP. */
 int opencl_group(const struct opencl *cl, enum program which);
 const char *opencl_kernel_name(enum program which, int kernel);
 

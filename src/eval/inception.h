@@ -22,22 +22,22 @@ struct fdit_inception;
  * numbers. */
 enum fdit_status fdit_inception_prepare(fdit_context *ctx, fdit_device *dev, const char *path, int batch,
                                         size_t memory, struct fdit_inception **out);
-enum fdit_status fdit_inception_load(fdit_context *ctx, struct fdit_inception *net);
+enum fdit_status fdit_inception_load(fdit_context *ctx, struct fdit_inception *self);
 enum fdit_status fdit_inception_open(fdit_context *ctx, fdit_device *dev, const char *path, int batch,
                                      struct fdit_inception **out); /* both */
-void fdit_inception_close(struct fdit_inception *net);             /* before the device; NULL is allowed */
-size_t fdit_inception_width(const struct fdit_inception *net);     /* features: 2048 */
-size_t fdit_inception_classes(const struct fdit_inception *net);   /* 1008 */
-size_t fdit_inception_spatial(const struct fdit_inception *net);   /* 17 x 17 x 7 */
-uint64_t fdit_inception_hash(const struct fdit_inception *net);    /* of its folded numbers */
+void fdit_inception_close(struct fdit_inception *self);            /* before the device; NULL is allowed */
+size_t fdit_inception_width(const struct fdit_inception *self);    /* features: 2048 */
+size_t fdit_inception_classes(const struct fdit_inception *self);  /* 1008 */
+size_t fdit_inception_spatial(const struct fdit_inception *self);  /* 17 x 17 x 7 */
+uint64_t fdit_inception_hash(const struct fdit_inception *self);   /* of its folded numbers */
 /* Adds what it takes to `plan`. */
-enum fdit_status fdit_inception_plan(fdit_context *ctx, const struct fdit_inception *net,
+enum fdit_status fdit_inception_plan(fdit_context *ctx, const struct fdit_inception *self,
                                      struct fdit_plan *plan);
 /* Of n pictures x [n, 3, 299, 299], about -1..1. Each may be NULL:
  *   features [n, width]     the mean of the last pictures
  *   logits [n, classes]     without the bias of the last layer, as the Inception score takes them
  *   spatial [n, spatial]    the first 7 channels of Mixed_6d.branch1x1: row, column, channel */
-enum fdit_status fdit_inception_run(fdit_context *ctx, struct fdit_inception *net, const float *x, size_t n,
+enum fdit_status fdit_inception_run(fdit_context *ctx, struct fdit_inception *self, const float *x, size_t n,
                                     float *features, float *logits, float *spatial);
 
 #endif

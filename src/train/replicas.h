@@ -32,32 +32,32 @@ enum fdit_status fdit_replicas_new(fdit_context *ctx, const struct fdit_devices 
                                    struct fdit_model *first, struct fdit_step *step,
                                    const struct fdit_objective *objective, int micros,
                                    struct fdit_exchange *exchange, struct fdit_replicas **out);
-void fdit_replicas_free(struct fdit_replicas *f);      /* before `first` and `step`; NULL is allowed */
-int fdit_replicas_size(const struct fdit_replicas *f); /* in this process */
+void fdit_replicas_free(struct fdit_replicas *r);      /* before `first` and `step`; NULL is allowed */
+int fdit_replicas_size(const struct fdit_replicas *r); /* in this process */
 /* Whether devices wait for each other, here or elsewhere. */
-bool fdit_replicas_several(const struct fdit_replicas *f);
-struct fdit_model *fdit_replicas_model(struct fdit_replicas *f, int i); /* 0: first */
+bool fdit_replicas_several(const struct fdit_replicas *r);
+struct fdit_model *fdit_replicas_model(struct fdit_replicas *r, int i); /* 0: first */
 
-enum fdit_status fdit_replicas_allocate(fdit_context *ctx, struct fdit_replicas *f);
+enum fdit_status fdit_replicas_allocate(fdit_context *ctx, struct fdit_replicas *r);
 /* The trained values of the first device to the others; between processes the rows of the class table only
  * for the first time: later each step fetches those that it needs (replica_rows.h). A failure leaves the
  * first as it is: with every step that was updated. Does nothing with one device. */
-enum fdit_status fdit_replicas_share(fdit_context *ctx, struct fdit_replicas *f);
+enum fdit_status fdit_replicas_share(fdit_context *ctx, struct fdit_replicas *r);
 
 /* micro->samples is a multiple of the devices: each takes its part in order. A device that fails is named:
  * "device opencl:0:1 (NAME): ...". Where another than the first fails, in _micro or in _update, the first
  * device's values are those of the step before. */
-enum fdit_status fdit_replicas_micro(fdit_context *ctx, struct fdit_replicas *f,
+enum fdit_status fdit_replicas_micro(fdit_context *ctx, struct fdit_replicas *r,
                                      const struct fdit_micro *micro);
-enum fdit_status fdit_replicas_update(fdit_context *ctx, struct fdit_replicas *f,
+enum fdit_status fdit_replicas_update(fdit_context *ctx, struct fdit_replicas *r,
                                       const struct fdit_update *u);
-void fdit_replicas_report_begin(struct fdit_replicas *f);
-enum fdit_status fdit_replicas_report_end(fdit_context *ctx, struct fdit_replicas *f,
+void fdit_replicas_report_begin(struct fdit_replicas *r);
+enum fdit_status fdit_replicas_report_end(fdit_context *ctx, struct fdit_replicas *r,
                                           struct fdit_step_losses *out);
 
 /* Of the exchange (exchange.h); nothing where the devices are those of one process. */
-enum fdit_status fdit_replicas_tell(fdit_context *ctx, struct fdit_replicas *f, void *bytes, size_t n);
-enum fdit_status fdit_replicas_agree(fdit_context *ctx, struct fdit_replicas *f, bool *over);
-struct fdit_exchange_traffic fdit_replicas_traffic(const struct fdit_replicas *f);
+enum fdit_status fdit_replicas_tell(fdit_context *ctx, struct fdit_replicas *r, void *bytes, size_t n);
+enum fdit_status fdit_replicas_agree(fdit_context *ctx, struct fdit_replicas *r, bool *over);
+struct fdit_exchange_traffic fdit_replicas_traffic(const struct fdit_replicas *r);
 
 #endif
