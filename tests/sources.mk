@@ -85,7 +85,7 @@ tests/faults/opencl_faults.so: tests/faults/opencl_faults.c
 	$(CC) -D_GNU_SOURCE $(OPENCL_CFLAGS) -O1 -Wall -shared -fPIC -o $@ $(srcdir)/tests/faults/opencl_faults.c -ldl
 tests/faults/driver.so: tests/faults/driver.c
 	$(AM_V_GEN)$(MKDIR_P) tests/faults && \
-	$(CC) -D_GNU_SOURCE $(OPENCL_CFLAGS) -O1 -Wall -shared -fPIC -o $@ $(srcdir)/tests/faults/driver.c -ldl
+	$(CC) -D_GNU_SOURCE $(OPENCL_CFLAGS) -O1 -Wall -shared -fPIC -o $@ $(srcdir)/tests/faults/driver.c -ldl -lm -pthread
 check_DATA += tests/faults/opencl_faults.so tests/faults/driver.so
 TESTS += tests/test_faults.sh tests/test_drivers.sh tests/test_units.sh
 opencl_fixture = tests/opencl_fixture.c tests/opencl_fixture.h

@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Drivers that abort, crash, end the program, hang, print or cannot be loaded (tests/faults/driver.c): each costs a
+# Drivers that abort, crash, end the program, hang, print, change what belongs to the program or cannot be loaded
+# (tests/faults/driver.c): each costs a
 # line in `devices --all`, none of them the job; good ones beside them stay; what is known is remembered, and looked
 # at again when asked or when the driver's file has changed.
 set -u
@@ -33,7 +34,8 @@ ends() {
     checks=$((checks + 1))
     "$program" "$@" >out 2>all </dev/null
     got=$?
-    sed '/^bench: [0-9]* of 1 problem /d' all >err # told where a machine is busy
+    # told where a machine is busy
+    sed -E '/^bench: [0-9]* of 1 problem /d; /^[a-z]+: (opening the device|looking at the drivers|testing )/d' all >err
     [ "$got" = "$wanted" ] || fail "exit $got instead of $wanted: $*" "$(tail -n 3 err)"
 }
 says() { # FILE PATTERN
@@ -90,14 +92,22 @@ bad() {
     unset FDIT_CL_DRIVER
 }
 bad load:abort 'it aborts \(signal 6, .*\) when it is loaded'
-bad load:exit 'it ends the program \(exit status 0\) when it is loaded'
+bad load:exit 'it ends the program \(exit status 7\) when it is loaded'
+bad load:exit-well 'it ends the program \(exit status 0\) when it is loaded'
+bad platforms:thread 'it aborts .* a moment after it is loaded'
+bad load:fork 'it leaves a copy of the program behind'
+bad platforms:many 'it has no platform'
 bad platforms:segv 'it crashes \(signal 11, .*\) when its platforms are asked for'
 bad platforms:child 'it aborts .* when its platforms are asked for'
 bad platforms:print 'it has no platform; it says: driver: a word at platforms'
 bad end:abort 'it aborts .* when the program ends'
+bad end:exit 'it ends the program \(exit status 7\) when the program ends'
+bad end:exit-well 'it ends the program \(exit status 0\) when the program ends'
+bad end:print 'it has no platform; it says: driver: a word at end'
 FINEDIFFUSION_DRIVER_SECONDS=1
 export FINEDIFFUSION_DRIVER_SECONDS
 bad platforms:hang 'it does not answer within 1 seconds when its platforms are asked for'
+bad end:hang 'it does not answer within 1 seconds when the program ends'
 bad load:print-on 'it does not answer within 1 seconds when it is loaded; it says: driver: load'
 unset FINEDIFFUSION_DRIVER_SECONDS
 
@@ -209,6 +219,9 @@ if [ -n "$real" ] && grep -q '^opencl:' out; then
     }
     refused build:abort 'it aborts .* when it compiles and computes the self-test'
     refused build:exit 'it ends the program'
+    refused build:thread 'it aborts .* a moment after it is loaded'
+    refused run:close 'it changes standard input of the program that computes with it'
+    refused run:change 'it changes the current folder of the program that computes with it'
     refused run:segv 'it crashes'
     FINEDIFFUSION_DRIVER_SECONDS=6
     export FINEDIFFUSION_DRIVER_SECONDS
@@ -227,6 +240,35 @@ if [ -n "$real" ] && grep -q '^opencl:' out; then
         lacks out '^driver'
         unset FDIT_CL_DRIVER
     done
+    # What a driver changes of the program when it is loaded, asked or compiles is put back: the job does not notice.
+    mkdir here
+    cd here || exit 99
+    again() { # RUN: on the driver, ended by nothing
+        ends 0 train --from-scratch --tune full --model 32,1,2,4 --size 16 --channels 3 --batch 4 --steps 3 \
+            --data "$source/tests/cases/in/data" --out "$1" --device opencl:0:0 --json
+        sed 's/"images_per_second.*//; /^{"done"/d' out >"$1.out"
+    }
+    again whole
+    for fault in load:change devices:change build:change platforms:close build:close devices:alarm load:big; do
+        FDIT_CL_DRIVER=$fault
+        export FDIT_CL_DRIVER
+        again other
+        unset FDIT_CL_DRIVER
+        checks=$((checks + 3))
+        cmp -s whole/delta.safetensors other/delta.safetensors || fail "another result"
+        cmp -s whole.out other.out || fail "other words on standard output" "$(cat other.out)"
+        [ "$(ls -l other | cut -c 1-10)" = "$(ls -l whole | cut -c 1-10)" ] || fail "other permissions" "$(ls -l other)"
+        rm -rf other
+    done
+    cd .. || exit 99
+    fault=counts
+    FDIT_CL_DRIVER=devices:many ends 0 devices --all
+    says out '^opencl:0:0 '
+    lacks out '^opencl:0:1 '
+    fault=counts
+    FDIT_CL_DRIVER=platforms:many ends 0 devices --all
+    says out 'bad.icd'
+    lacks out '^opencl:0:1 '
     # One that crashes later than its trial ends a job once; the next one says so, and goes on without it.
     job() {
         ends "$1" train --from-scratch --tune full --model 32,1,2,4 --size 16 --channels 3 --batch 4 --steps 30 --quiet \
@@ -294,11 +336,11 @@ if [ -n "$real" ] && grep -q '^opencl:' out; then
     claims align=0 ''
     claims vector=0 ''
     claims vector=4294967295 ''
-    for text in '' 'OpenCL' 'OpenCL ' 'OpenCL x.y' '3.0' @4096 @raw @size; do
+    for text in '' 'OpenCL' 'OpenCL ' 'OpenCL x.y' '3.0' @4096 @raw @size @open @nothing; do
         claims "version=$text" 'the driver does not say which version'
     done
     claims 'version=OpenCL 1.1 old' 'OpenCL 1.2 is needed'
-    for text in '' @4096 @raw @size; do
+    for text in '' @4096 @raw @size @open @nothing; do
         claims "name=$text" ''
         claims "driver=$text" ''
         claims "platform=$text" ''

@@ -8,6 +8,7 @@
  * process; so is what is known here. */
 #define CL_TARGET_OPENCL_VERSION 120
 #include "drivers.h"
+#include "guard.h"
 
 #include "core/child.h"
 #include "core/file.h"
@@ -100,10 +101,11 @@ static void folder_remove(char *folder, size_t n)
 struct reply {
     bool ours, ended; /* begins with this version; ends as it should */
     int platforms, gpus;
-    const char *phase;  /* "when it is loaded" */
-    const char *failed; /* what it found by itself, NULL: nothing */
-    const char *result; /* of a trial that was good, NULL: none */
-    char *files;        /* "PATH\nPATH\n" */
+    const char *phase;   /* "when it is loaded" */
+    const char *failed;  /* what it found by itself, NULL: nothing */
+    const char *changes; /* what belongs to the program; NULL: nothing */
+    const char *result;  /* of a trial that was good, NULL: none */
+    char *files;         /* "PATH\nPATH\n" */
 };
 
 static enum fdit_status read_reply(fdit_context *ctx, char *text, struct reply *out)
@@ -123,6 +125,8 @@ static enum fdit_status read_reply(fdit_context *ctx, char *text, struct reply *
             out->failed = line + 7;
         else if (strncmp(line, "result ", 7) == 0)
             out->result = line + 7;
+        else if (strncmp(line, "changes ", 8) == 0)
+            out->changes = line + 8;
         else if (strncmp(line, "file ", 5) == 0) {
             char *longer;
             TRY(fdit_strf(ctx, &longer, "%s%s\n", out->files, line + 5));
@@ -155,9 +159,15 @@ static enum fdit_status judge(fdit_context *ctx, const struct fdit_child_end *en
     else if (end->signal)
         TRY(fdit_strf(ctx, why, "it %s (signal %d, %s) %s%s%s", end->signal == SIGABRT ? "aborts" : "crashes",
                       end->signal, strsignal(end->signal), when, before, end->said));
-    else if (!r->ended || end->code > 0)
+    else if (!r->ended || (end->code >= 0 && end->code != HELPER_DONE))
         TRY(fdit_strf(ctx, why, "it ends the program (exit status %d) %s%s%s", end->code, when, before,
                       end->said));
+    else if (end->left)
+        TRY(fdit_strf(ctx, why,
+                      "it leaves a copy of the program behind, which would keep its output open%s%s", before,
+                      end->said));
+    else if (r->changes)
+        TRY(fdit_strf(ctx, why, "it changes %s of the program that computes with it", r->changes));
     else if (r->failed)
         TRY(fdit_strf(ctx, why, "%s%s%s", r->failed, before, end->said));
 out:
@@ -379,6 +389,7 @@ static enum fdit_status load(fdit_context *ctx)
     const char *vendors = getenv("OCL_ICD_VENDORS"), *names = getenv("OCL_ICD_FILENAMES");
     char *folder = NULL, *old_vendors = NULL, *old_names = NULL;
     bool *chosen = NULL;
+    struct guard guard;
     cl_uint n = 0;
     TRY(fdit_alloc(ctx, known.n + 1, sizeof *chosen, &chosen));
     for (size_t i = 0; i < known.n; i++)
@@ -390,7 +401,9 @@ static enum fdit_status load(fdit_context *ctx)
     TRY(folder_make(ctx, known.list, chosen, known.n, &folder));
     if (setenv("OCL_ICD_VENDORS", folder, 1) != 0 || unsetenv("OCL_ICD_FILENAMES") != 0)
         FAIL(ctx, FDIT_ERROR_MEMORY, "out of memory when drivers are chosen");
+    guard_begin(&guard);
     clGetPlatformIDs(0, NULL, &n);
+    guard_end(&guard);
     known.loaded = true;
 out:
     if (folder &&

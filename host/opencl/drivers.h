@@ -57,6 +57,11 @@ void verdict_store(const char *subject, const struct verdict *v); /* a failure h
 void crash_watch(const char *spec, const char *subject);
 void crash_unwatch(const char *spec); /* one that is not watched: nothing */
 
+/* ---- helper.c */
+
+/* How the process that looks at drivers ends: with no status that a driver would end it with by chance. */
+enum { HELPER_DONE = 86 };
+
 /* ---- admit.c */
 
 /* Before the first call of OpenCL: decides, once for the process, which drivers are loaded, and

@@ -9,12 +9,18 @@
  *     gpu                             (for each)
  *     failed TEXT                     (found without a crash)
  *     result TEXT                     (of a trial of a matrix unit that was good)
- *     end                             (what follows are the ends of drivers) */
+ *     changes the current folder      (of the process, when it computes)
+ *     end                             (what follows are the ends of drivers)
+ *
+ * Its exit status is HELPER_DONE. */
+#include "drivers.h"
 #include "gemm.h"
+#include "guard.h"
 #include "opencl.h"
 #include "units.h"
 
 #include "core/child.h"
+#include "core/clock.h"
 #include "core/mem.h"
 #include "device/cases.h"
 
@@ -23,6 +29,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static void say(const char *word, const char *text)
@@ -62,10 +69,8 @@ static int look(fdit_context *ctx, const char *library)
     size_t n = 0;
     int platforms = 0;
     say("phase", "when it is loaded");
-    if (library && !load_library(library)) {
-        say("end", "");
+    if (library && !load_library(library))
         return 0;
-    }
     say("phase", "when its platforms are asked for");
     enum fdit_status status = opencl_count_platforms(ctx, &platforms);
     for (int i = 0; i < platforms; i++)
@@ -85,14 +90,20 @@ static int look(fdit_context *ctx, const char *library)
 static int try_out(fdit_context *ctx, const char *spec)
 {
     fdit_device *dev = NULL, *reference = NULL;
+    struct guard guard;
     say("phase", "when it is opened");
     enum fdit_status status =
         fdit_device_open(ctx, &fdit_opencl_ops, &(struct fdit_device_options){ .spec = spec }, &dev);
     say("phase", "when it compiles and computes the self-test");
     if (status == FDIT_OK)
         status = fdit_device_open(ctx, &fdit_ref_ops, NULL, &reference);
+    guard_begin(&guard);
     if (status == FDIT_OK)
         status = fdit_cases_quick(ctx, reference, dev, false);
+    const char *changed = guard_changed(&guard); /* by kernels: compiling is guarded by itself */
+    guard_end(&guard);
+    if (changed)
+        say("changes", changed);
     if (status != FDIT_OK)
         say("failed", fdit_context_message(ctx));
     say("phase", "when it is closed");
@@ -129,6 +140,18 @@ static int try_unit(fdit_context *ctx, const char *spec, const char *unit, const
     return 0;
 }
 
+/* Threads that a driver has begun may fail where nobody waits for them: they get a moment. */
+static void watch_threads(void)
+{
+    static const double moment = 1.2; /* seconds */
+    const double began = fdit_clock_seconds();
+    struct stat threads;
+    /* a folder for each thread, and two names of its own */
+    while (stat("/proc/self/task", &threads) == 0 && threads.st_nlink > 3 &&
+           fdit_clock_seconds() - began < moment)
+        usleep(20000);
+}
+
 int fdit_opencl_helper(int argc, char **argv)
 {
     fdit_context *ctx = fdit_context_new();
@@ -142,7 +165,10 @@ int fdit_opencl_helper(int argc, char **argv)
     else if (ctx && argc == 5 && strcmp(argv[0], "unit") == 0)
         code = try_unit(ctx, argv[2], argv[3], argv[4]);
     fdit_context_free(ctx);
-    if (code == 0)
-        say("end", "");
-    return code;
+    if (code)
+        return code;
+    say("phase", "a moment after it is loaded");
+    watch_threads();
+    say("end", "");
+    return HELPER_DONE;
 }

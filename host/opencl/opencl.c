@@ -3,6 +3,7 @@
  * device; all kernels are ours (cl/), in OpenCL C 1.2 without extensions. */
 #include "clblast.h"
 #include "drivers.h"
+#include "guard.h"
 #include "opencl.h"
 #include "gemm.h"
 #include "quirks.h"
@@ -151,9 +152,11 @@ static enum fdit_status open_device(fdit_context *ctx, const struct fdit_device_
 {
     enum fdit_status status = FDIT_OK;
     struct opencl *cl = NULL;
+    struct guard guard;
     const char *finish_each = getenv("FINEDIFFUSION_OPENCL_SYNC");
     const char *forced = getenv("FINEDIFFUSION_OPENCL_GEMM");
     cl_int error;
+    guard_begin(&guard);
     TRY(fdit_alloc(ctx, 1, sizeof *cl, &cl));
     atomic_flag_clear(&cl->said_lock);
     cl->ctx = fdit_context_new();
@@ -185,16 +188,22 @@ static enum fdit_status open_device(fdit_context *ctx, const struct fdit_device_
     TRY(units_find(ctx, dev, dev->precision));
     if (dev->precision == FDIT_F16) /* products of gradients: operands_of of gemm.c */
         TRY(units_find(ctx, dev, FDIT_BF16));
-    return FDIT_OK;
+    cl = NULL;
 out:
-    state_free(cl);
-    dev->state = NULL;
+    if (cl) {
+        state_free(cl);
+        dev->state = NULL;
+    }
+    guard_end(&guard);
     return status;
 }
 
 static void close_device(fdit_device *dev)
 {
+    struct guard guard;
+    guard_begin(&guard);
     state_free(opencl_of(dev));
+    guard_end(&guard);
     dev->state = NULL;
     crash_unwatch(dev->info.spec);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * platforms.c: the walk over all platforms and devices, and which one a name means. */
 #include "drivers.h"
+#include "guard.h"
 #include "opencl.h"
 #include "quirks.h"
 #include "state.h"
@@ -16,7 +17,7 @@
 typedef enum fdit_status (*visit_fn)(fdit_context *ctx, void *user, int p, int d, cl_platform_id platform,
                                      cl_device_id device, cl_int error);
 
-enum { DEVICES_MOST = 1024 };
+enum { PLATFORMS_MOST = 256, DEVICES_MOST = 1024 };
 
 /* The devices of a platform; n 0: none, and why. */
 static enum fdit_status devices_of(fdit_context *ctx, cl_platform_id platform, cl_device_id **devices,
@@ -47,27 +48,26 @@ out:
 
 enum fdit_status opencl_count_platforms(fdit_context *ctx, int *out)
 {
+    struct guard guard;
     cl_uint n = 0;
     (void)ctx;
-    *out = clGetPlatformIDs(0, NULL, &n) == CL_SUCCESS ? (int)n : 0;
+    guard_begin(&guard);
+    *out = clGetPlatformIDs(0, NULL, &n) != CL_SUCCESS ? 0 : n < PLATFORMS_MOST ? (int)n : PLATFORMS_MOST;
+    guard_end(&guard);
     return FDIT_OK;
 }
 
-/* gpus: drivers without a GPU are not even loaded where nothing else makes them be. */
-static enum fdit_status walk(fdit_context *ctx, bool gpus, visit_fn visit, void *user)
+static enum fdit_status walk_loaded(fdit_context *ctx, visit_fn visit, void *user)
 {
     enum fdit_status status = FDIT_OK;
     cl_platform_id *platforms = NULL;
     cl_device_id *devices = NULL;
     cl_uint n_platforms = 0, n_devices = 0;
     cl_int error;
-    bool any = false;
-    TRY(drivers_admit(ctx, gpus, &any));
-    if (!any)
-        return FDIT_OK;
     /* Without any driver the loader answers with an error of its own. */
     if (clGetPlatformIDs(0, NULL, &n_platforms) != CL_SUCCESS || n_platforms == 0)
         return FDIT_OK;
+    n_platforms = n_platforms < PLATFORMS_MOST ? n_platforms : PLATFORMS_MOST;
     TRY(fdit_alloc(ctx, n_platforms, sizeof *platforms, &platforms));
     TRY(opencl_status(ctx, NULL, clGetPlatformIDs(n_platforms, platforms, NULL), "clGetPlatformIDs",
                       "all platforms"));
@@ -81,6 +81,22 @@ static enum fdit_status walk(fdit_context *ctx, bool gpus, visit_fn visit, void 
 out:
     fdit_free(devices);
     fdit_free(platforms);
+    return status;
+}
+
+/* gpus: drivers without a GPU are not even loaded where nothing else makes them be. */
+static enum fdit_status walk(fdit_context *ctx, bool gpus, visit_fn visit, void *user)
+{
+    enum fdit_status status = FDIT_OK;
+    struct guard guard;
+    bool any = false;
+    TRY(drivers_admit(ctx, gpus, &any));
+    if (!any)
+        return FDIT_OK;
+    guard_begin(&guard);
+    status = walk_loaded(ctx, visit, user);
+    guard_end(&guard);
+out:
     return status;
 }
 

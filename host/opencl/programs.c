@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * programs.c: which programs there are, and building them. */
 #include "cache.h"
+#include "guard.h"
 #include "state.h"
 
 #include "core/mem.h"
@@ -122,7 +123,9 @@ static enum fdit_status make(fdit_context *ctx, struct opencl *cl, const char *s
 {
     enum fdit_status status = FDIT_OK;
     char what[VARIANT_OPTIONS + 64];
+    struct guard guard;
     cl_int error;
+    guard_begin(&guard);
     snprintf(what, sizeof what, "%s %s", source, options);
     TRY(build(ctx, cl, source, options, group, &p->program, what));
     for (int k = 0; k < PROGRAM_KERNELS && kernels[k]; k++) {
@@ -131,6 +134,7 @@ static enum fdit_status make(fdit_context *ctx, struct opencl *cl, const char *s
         TRY(check_kernel(ctx, cl, p->kernels[k], kernels[k]));
     }
 out:
+    guard_end(&guard);
     return status;
 }
 

@@ -3,6 +3,7 @@
 #include "cli/cli.h"
 
 #include "core/mem.h"
+#include "core/phase.h"
 #include "devices.h"
 
 #include <stdio.h>
@@ -34,14 +35,24 @@ struct trial {
     char *engines[TRIED], *refused[TRIED];
 };
 
+static enum fdit_status list_devices(fdit_context *ctx, struct fdit_device_entry **list, size_t *n)
+{
+    fdit_phase_begin(ctx, 0, "looking at the drivers of devices");
+    enum fdit_status status = fdit_devices_list(ctx, list, n);
+    fdit_phase_end(ctx);
+    return status;
+}
+
 /* Fails only when memory is short: a device that does not work is a result. */
 static enum fdit_status try_device(fdit_context *ctx, struct fdit_device_entry *e, struct trial *t)
 {
     enum fdit_status status = FDIT_OK;
     fdit_device *dev = NULL;
+    fdit_phase_begin(ctx, 0, "testing %s", e->spec);
     enum fdit_status tried = fdit_devices_open_entry(ctx, e, NULL, &dev);
     if (tried == FDIT_OK)
         tried = fdit_devices_selftest(ctx, dev, e->spec);
+    fdit_phase_end(ctx);
     if (tried == FDIT_ERROR_MEMORY || tried == FDIT_INTERRUPTED || (tried == FDIT_ERROR_IO && e->built_in))
         TRY(tried);
     t->works = tried == FDIT_OK;
@@ -217,7 +228,7 @@ static enum fdit_status run(struct fdit_cli *cli, void *p, int n_operands, char 
     (void)n_operands;
     (void)operands;
     cli->ctx->look_again = a->all;
-    TRY(fdit_devices_list(cli->ctx, &entries, &n));
+    TRY(list_devices(cli->ctx, &entries, &n));
     TRY(fdit_alloc(cli->ctx, n, sizeof *trials, &trials));
     TRY(fdit_alloc(cli->ctx, n + 1, sizeof *works, &works));
     TRY(fdit_alloc(cli->ctx, n + 1, sizeof *is_default, &is_default));

@@ -171,6 +171,9 @@ static enum fdit_status wait_for(fdit_context *ctx, const struct fdit_child *chi
         if (poll(p, 2, e->reply < 0 && e->said < 0 ? 2 : 20) > 0)
             take(e);
     }
+    /* The reply is closed for other programs (fdit_child_begin): who holds it is a copy of the child. */
+    struct pollfd p = { .fd = e->reply, .events = POLLIN };
+    out->left = ended == pid && e->reply >= 0 && poll(&p, 1, 0) >= 0 && !(p.revents & POLLHUP);
     kill(-pid, SIGKILL); /* what it left behind, or itself */
     while (ended == 0 || (ended < 0 && errno == EINTR))
         ended = waitpid(pid, &state, 0);

@@ -22,6 +22,7 @@ struct fdit_child_end {
     int code;    /* of exit; -1: it did not come so far, or cannot be told */
     int signal;  /* that ended it, 0: none */
     bool late;   /* killed at the deadline */
+    bool left;   /* a copy of itself that it made outlived it */
 };
 
 /* Runs it to its end. It has a process group of its own, which is killed with it; /dev/null is its

@@ -7,13 +7,16 @@
  *            FDIT_LATE others: a name that is not among what verdicts depend on); unit-build, unit-run:
  *            the kernel for matrix units is built, runs
  *     WHAT   abort, segv, exit, hang, print (and goes on), print-on (to standard output, without an
- * end), child (leaves a process behind that keeps its output open, and aborts), wrong (unit-build: what is
- *            built computes something else)
+ *            end), child (leaves a process behind that keeps its output open, and aborts), fork (the same
+ *            without the abort), thread (one that aborts after half a second), exit-well (status 0),
+ *            close (descriptors 0 to 2), change (folder, permissions, locale, signals, how numbers are
+ *            rounded), alarm (in 50 ms), big (10 GiB of addresses), many (2^31 platforms, 2^20 devices),
+ *            wrong (unit-build: what is built computes something else)
  *
  *     FDIT_CL_LIE="WHAT=VALUE"       what it says of its device, or of its platform
  *     WHAT   type, units, items, buffer, memory, local, align, vector, version, name, driver, platform
  *     VALUE  a number, or for the last four a text; @4096: so many letters; @raw: bytes that are not text;
- *            @size: it claims to have 2^63 bytes
+ *            @size: it claims to have 2^63 bytes; @open: without its end; @nothing: of no bytes at all
  *
  * "build" and "run" need a real driver: their entries in its table of functions are replaced. */
 #define CL_TARGET_OPENCL_VERSION 120
@@ -21,13 +24,64 @@
 #include <CL/cl_icd.h>
 
 #include <dlfcn.h>
+#include <fenv.h>
+#include <locale.h>
+#include <pthread.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/time.h>
 #include <unistd.h>
+#ifdef __SSE__
+#include <xmmintrin.h>
+#endif
+
+static void *abort_later(void *unused)
+{
+    usleep(500000);
+    abort();
+    return unused;
+}
+
+/* What goes on as if nothing were. */
+static void spoil(const char *what)
+{
+    pthread_t thread;
+    sigset_t all;
+    if (!strcmp(what, "thread"))
+        pthread_create(&thread, NULL, abort_later, NULL);
+    if (!strcmp(what, "big") && !malloc((size_t)10 << 30))
+        abort();
+    if (!strcmp(what, "alarm"))
+        setitimer(ITIMER_REAL, &(struct itimerval){ .it_value.tv_usec = 50000 }, NULL);
+    for (int fd = 0; fd < 3 && !strcmp(what, "close"); fd++)
+        close(fd);
+    if (strcmp(what, "change"))
+        return;
+    umask(0777);
+    if (chdir("/") || !setlocale(LC_ALL, "C.UTF-8"))
+        abort();
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, NULL);
+    signal(SIGINT, SIG_IGN);
+    signal(SIGTERM, SIG_IGN);
+    signal(SIGCHLD, SIG_IGN);
+    fesetround(FE_UPWARD);
+#ifdef __SSE__
+    _mm_setcsr(_mm_getcsr() | 0x8040); /* numbers near zero become zero */
+#endif
+}
+
+static bool is_fault(const char *fault)
+{
+    const char *now = getenv("FDIT_CL_DRIVER");
+    return now && !strcmp(now, fault);
+}
 
 static void misbehave(const char *where)
 {
@@ -46,7 +100,13 @@ static void misbehave(const char *where)
     if (!strcmp(what, "segv"))
         raise(SIGSEGV);
     if (!strcmp(what, "exit"))
+        _exit(7);
+    if (!strcmp(what, "exit-well"))
         _exit(0);
+    if (!strcmp(what, "fork") && fork() == 0)
+        for (;;)
+            pause();
+    spoil(what);
     if (!strcmp(what, "hang"))
         for (;;)
             pause();
@@ -80,7 +140,10 @@ static cl_int (*real_run)(cl_command_queue, cl_kernel, cl_uint, const size_t *, 
 static cl_int devices(cl_platform_id p, cl_device_type type, cl_uint n, cl_device_id *list, cl_uint *found)
 {
     misbehave("devices");
-    return real_devices(p, type, n, list, found);
+    cl_int error = real_devices(p, type, n, list, found);
+    if (error == CL_SUCCESS && found && is_fault("devices:many"))
+        *found = 1 << 20;
+    return error;
 }
 
 static cl_int build(cl_program program, cl_uint n, const cl_device_id *list, const char *options,
@@ -161,10 +224,13 @@ static cl_int tell(const char *lie, size_t width, size_t n, void *value, size_t 
                          "c");
         else if (sscanf(lie, "@%d", &letters) == 1)
             memset(text, 'x', (size_t)letters);
+        else if (strcmp(lie, "@open") == 0)
+            memset(text, 'x', 64);
         else if (strcmp(lie, "@size") != 0)
             snprintf(text, sizeof text, "%s", lie);
         from = text;
-        width = strlen(text) + 1;
+        width = strlen(text) + (strcmp(lie, "@open") != 0);
+        width = strcmp(lie, "@nothing") == 0 ? 0 : width;
         if (strcmp(lie, "@size") == 0 && !value) {
             *bytes = (size_t)1 << 63;
             return CL_SUCCESS;
@@ -242,7 +308,7 @@ __attribute__((visibility("default"))) cl_int clIcdGetPlatformIDsKHR(cl_uint n, 
     for (cl_uint i = 0; error == CL_SUCCESS && list && i < count && i < n; i++)
         replace(((struct platform *)list[i])->functions);
     if (found)
-        *found = count;
+        *found = is_fault("platforms:many") ? 1u << 31 : count;
     return error;
 }
 
