@@ -100,6 +100,10 @@ static enum fdit_status describe(fdit_context *ctx, struct opencl *cl, struct fd
     cl_device_type type = 0;
     size_t units = 0, align = 0;
     const struct opencl_limits limits = opencl_limits_of(cl->device);
+    /* opencl_find has taken it for usable: so it was not told this time */
+    if (!limits.local || !limits.memory || !limits.max_buffer)
+        FAIL(ctx, FDIT_ERROR_DEVICE, "opencl, %s: clGetDeviceInfo does not say what memory the device has",
+             cl->label);
     cl->local_bytes = limits.local;
     cl->max_buffer = limits.max_buffer;
     info->memory = limits.memory;
