@@ -129,6 +129,9 @@ tests_test_grid_SOURCES = tests/test_grid.c
 check_PROGRAMS += tests/test_model
 tests_test_model_SOURCES = tests/test_model.c tests/model_fixture.c tests/model_fixture.h \
 	tests/step_fixture.c tests/step_fixture.h
+check_PROGRAMS += tests/test_rounding
+tests_test_rounding_SOURCES = tests/test_rounding.c tests/model_fixture.c tests/model_fixture.h \
+	tests/step_fixture.c tests/step_fixture.h
 check_PROGRAMS += tests/test_steps
 tests_test_steps_SOURCES = tests/test_steps.c tests/model_fixture.c tests/model_fixture.h \
 	tests/step_fixture.c tests/step_fixture.h

@@ -39,6 +39,7 @@ done
 for precision in bf16 f16; do
     export FDIT_TEST_DEVICE=opencl+$precision FINEDIFFUSION_OPENCL_GEMM=default
     suite test_model
+    suite test_rounding
 done
 export FDIT_TEST_DEVICE=opencl+bf16 FINEDIFFUSION_OPENCL_GEMM="matrix emulated-mma"
 suite test_model

@@ -37,8 +37,7 @@ bool fdit_cpu_supports_storage(const fdit_device *dev, enum fdit_dtype storage)
     return storage == FDIT_F32 || storage == FDIT_BF16 || storage == FDIT_I8;
 }
 
-/* Below so many inputs or outputs int8 products save nothing, and what they lose is the picture itself: the
- * patch embedding and the head. */
+/* Below so many inputs or outputs int8 products save nothing. */
 enum { INT8_SIZE = 64 };
 
 /* A convolution in groups has no product: its weight stays in f32, [n_in][n_out]. */
@@ -53,7 +52,8 @@ static enum fdit_dtype type_of(const struct fdit_cpu *cpu, const struct fdit_wei
         return FDIT_F32;
     if (desc->storage != FDIT_F32)
         return desc->storage;
-    bool int8 = cpu->gemm_int8 && !desc->conv && desc->n_in >= INT8_SIZE && desc->n_out >= INT8_SIZE;
+    bool int8 =
+        cpu->gemm_int8 && !desc->conv && !desc->exact && desc->n_in >= INT8_SIZE && desc->n_out >= INT8_SIZE;
     return int8 ? FDIT_I8 : cpu->gemm->precision;
 }
 

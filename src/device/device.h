@@ -459,6 +459,7 @@ struct fdit_weight_desc {
     bool need_dx;            /* linear_dx will be called on it */
     bool conv;               /* for conv: n_in = taps * channels that an element of y sees */
     int groups;              /* of a conv; 0 is 1 */
+    bool exact;              /* int8 products of a device's precision leave it out */
 };
 
 enum fdit_op {

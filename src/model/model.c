@@ -283,10 +283,13 @@ out:
     return status;
 }
 
+/* The patch embedding and the head are exact: in int8 what they lose is the picture itself. */
 static void weight_desc(const struct fdit_model *m, const struct fdit_param *p, struct fdit_weight_desc *desc)
 {
+    const struct fdit_end_layers *ends = &m->params.ends;
     *desc = (struct fdit_weight_desc){ .n_out = p->n_out,
                                        .n_in = p->n_in,
+                                       .exact = p == ends->patch.weight || p == ends->linear.weight,
                                        .storage = m->options.storage,
                                        .need_dx = m->options.training && p->need_dx };
 }
