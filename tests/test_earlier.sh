@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# A run that an earlier version began goes on to the bits that it would have come to there.
+# A run that an earlier version began goes on to the bits that it would have come to there; its base, delta and caches are
+# read, and draw and hold what they did.
 . "${FDIT_SRCDIR:?}/tests/lib.sh"
 unset FINEDIFFUSION_DEVICE
 
@@ -30,5 +31,34 @@ if [ "$(sum fresh/checkpoints/step-3.safetensors)" = "$(sum run/checkpoints/step
 else
     echo "the C library of this machine rounds otherwise: bits are not compared"
 fi
+
+cp -R "$source/tests/fixtures/earlier/." files || exit 99
+chmod -R u+w files
+good inspect files/delta.safetensors --json
+says stdout '"classes": 2'
+good sample --base files/base.safetensors --delta files/delta.safetensors --classes '#0,#1' --sampler ddim --steps 3 \
+    --device ref --guidance 2 --clip-x0 --latents drawn.safetensors --quiet
+checks=$((checks + 1))
+if [ "$(sum fresh/checkpoints/step-3.safetensors)" = "$(sum "$source/tests/fixtures/earlier/run/checkpoints/step-3.safetensors")" ]; then
+    cmp drawn.safetensors files/drawn.safetensors || fail "an earlier version's delta draws other pictures"
+fi
+good train --base files/base.safetensors --delta files/delta.safetensors --data files/pixels --batch 3 --steps 1 --device ref \
+    --preview-every 0 --out more --quiet
+
+for class in A B; do
+    (cd data/$class/mono && for picture in $(ls | tail -n +5); do rm "$picture"; done)
+done
+for cache in pixels moments; do
+    good inspect files/$cache
+    says stdout 'every sample has the right checksum'
+done
+good encode data files/pixels --size 24 --channels 1
+says stderr '0 encoded, 8 there before'
+good encode data files/moments --vae "$source/tests/fixtures/vae" --size 32 --device ref
+says stderr '0 encoded, 8 there before'
+for shard in pixels/shard-00000.fdc moments/shard-00000.fdc; do
+    checks=$((checks + 1))
+    cmp files/$shard "$source/tests/fixtures/earlier/$shard" || fail "$shard was written anew"
+done
 
 finish
